@@ -1,0 +1,196 @@
+import type {
+  AuditEntry,
+  NodeKeys,
+  NodeRecord,
+  PolicyRecord,
+  PrincipalRecord,
+  RefusedKey,
+  RefusedWidening,
+  RequestRecord,
+} from '../domain/records.ts'
+import type { Role } from '../protocol/names.ts'
+import type { Address } from '../protocol/topics.ts'
+
+/** What the use cases need of the world. Adapters of row 4 implement these; `app.ts` hands them in. */
+
+/** A page of a listing in the order of its key; `next` is the last key when there is more. */
+export interface Page<T> {
+  readonly items: readonly T[]
+  readonly next: string | null
+}
+
+/**
+ * Reads and writes inside one transaction. Asynchronous, so that a store across a network fits behind it; the
+ * SQLite adapter answers in the same turn of the event loop.
+ */
+export interface Tx {
+  node(nodeId: string): Promise<NodeRecord | null>
+  /** Creates or replaces the node; keeps its keys. */
+  putNode(node: NodeRecord): Promise<void>
+  nodeKeys(nodeId: string): Promise<NodeKeys | null>
+  putNodeKeys(nodeId: string, keys: NodeKeys): Promise<void>
+  /** Removes the node, its keys, requests, refused widenings and policies (not the refused keys). */
+  deleteNode(nodeId: string): Promise<void>
+
+  request(requestId: string): Promise<RequestRecord | null>
+  requestsOfNode(nodeId: string): Promise<readonly RequestRecord[]>
+  putRequest(request: RequestRecord): Promise<void>
+  deleteRequest(requestId: string): Promise<void>
+  countRequests(): Promise<number>
+  countRequestsFrom(address: string): Promise<number>
+  requestsExpiredAt(now: number): Promise<readonly RequestRecord[]>
+
+  refusedKeys(nodeId: string, now: number): Promise<readonly RefusedKey[]>
+  /** Bounded: the store keeps the newest `maxRefusedKeysPerNode` of a node. */
+  putRefusedKey(refused: RefusedKey): Promise<void>
+  refusedWidening(nodeId: string, now: number): Promise<RefusedWidening | null>
+  putRefusedWidening(refused: RefusedWidening): Promise<void>
+
+  principal(name: string): Promise<PrincipalRecord | null>
+  putPrincipal(principal: PrincipalRecord): Promise<void>
+  /** Removes the principal and its policies. */
+  deletePrincipal(name: string): Promise<void>
+  principals(after: string | null, limit: number): Promise<Page<PrincipalRecord>>
+  countAdmins(): Promise<number>
+
+  putPolicy(policy: PolicyRecord): Promise<void>
+  /** Whether there was one. */
+  deletePolicy(principal: string, nodeId: string, capability: string): Promise<boolean>
+  /** The entries that can decide about this exact triple: at most eight, by composite key. */
+  policiesFor(principal: string, nodeId: string, capability: string): Promise<readonly PolicyRecord[]>
+  policies(filter: PolicyFilter, after: string | null, limit: number): Promise<Page<PolicyRecord>>
+
+  audit(entry: AuditEntry): Promise<void>
+}
+
+export interface PolicyFilter {
+  readonly principal?: string | undefined
+  readonly nodeId?: string | undefined
+}
+
+export interface Store {
+  /**
+   * Runs `work` in a transaction. Works that arrive in one turn of the event loop share one commit; each is
+   * undone alone when it throws. Resolves after the commit is on disk. Rejects with the work's own error, or
+   * with Refusal `storage_unavailable` when the store could not commit. `work` awaits nothing but its `tx`.
+   */
+  transact<T>(work: (tx: Tx) => Promise<T>): Promise<T>
+  /** Every node, in order of nodeId. Read once, at the start. */
+  loadNodes(): AsyncIterable<NodeRecord>
+  loadRequests(): Promise<readonly RequestRecord[]>
+  /** One write for many heartbeats; a lost batch loses only the freshness of `lastHeartbeatAt`. */
+  saveHeartbeats(batch: readonly { nodeId: string; at: number }[]): Promise<void>
+  close(): Promise<void>
+}
+
+/** Who is at the other end of a session. */
+export type Identity =
+  | { readonly kind: 'candidate'; readonly nodeId: string; readonly key: string | null }
+  | { readonly kind: 'limb'; readonly nodeId: string }
+  | { readonly kind: 'principal'; readonly name: string; readonly role: Role; readonly local: boolean }
+
+/** How a session came to its end. */
+export type SessionEnd = 'disconnect' | 'lost' | 'replaced' | 'refused' | 'stopped'
+
+/**
+ * One live connection. Compared by object identity only: two connections may share every name.
+ */
+export interface Session {
+  /** Changes once, from candidate to limb, when the pairing is approved. */
+  identity: Identity
+  readonly clientId: string
+  /** The peer's IP address without port, or `local`. */
+  readonly address: string
+  readonly alive: boolean
+  /** Whether this session has a subscription that matches `topic`. */
+  subscribedTo(topic: string): boolean
+  /** Sends to this session alone, at QoS 1 if its subscription allows. False when it is not subscribed. */
+  tell(topic: string, payload: Uint8Array): boolean
+  /** Closes the connection; `afterFlush` lets what was told go out first (bounded by a second). */
+  end(why: SessionEnd, afterFlush: boolean): void
+}
+
+/** To all who are subscribed. Order of calls is order of delivery; nothing is awaited. */
+export interface Publisher {
+  publish(topic: string, payload: Uint8Array, options: { qos: 0 | 1; retain: boolean }): void
+  /** Deletes every retained message below `prefix` (a topic and a slash). Resolves when it is on disk. */
+  clearRetained(prefix: string): Promise<void>
+}
+
+/** What the use cases need of the live sessions as a whole. */
+export interface Sessions {
+  /** Forgets stored MQTT sessions (subscriptions, queues) of an identity that is no more. */
+  forget(name: string): Promise<void>
+}
+
+export interface Log {
+  debug(fields: object, message: string): void
+  info(fields: object, message: string): void
+  warn(fields: object, message: string): void
+  error(fields: object, message: string): void
+}
+
+/** What is counted; `http/` turns it into Prometheus' form. Labels come from fixed sets only. */
+export interface Counters {
+  count(name: CounterName, label?: string): void
+}
+
+export type CounterName =
+  | 'heartbeats'
+  | 'heartbeats_invalid'
+  | 'registrations'
+  | 'pairing_decisions'
+  | 'verbs'
+  | 'status_changes'
+
+/** What a CONNECT says, checked for form by the broker adapter before it comes here. */
+export interface Credentials {
+  readonly clientId: string
+  readonly username: string | undefined
+  readonly password: string | undefined
+  readonly address: string
+  /** Came through the control socket: the file's mode is the protection. */
+  readonly local: boolean
+  /** Common name of a client certificate that the listener verified. */
+  readonly certificateName: string | undefined
+}
+
+/** CONNACK return codes of MQTT 3.1.1 [MQTT-3.2.2.3]. */
+export type RefusedCode = 2 | 3 | 4 | 5
+
+export type Admission =
+  | { readonly admitted: true; readonly identity: Identity }
+  | { readonly admitted: false; readonly code: RefusedCode; readonly reason: string }
+
+/** The core as the broker adapter sees it. Functions without a promise are total: they never throw. */
+export interface Inbound {
+  /** Who may come in, and as whom. Rejects only for a broken invariant. */
+  admit(credentials: Credentials): Promise<Admission>
+  /** After CONNACK. */
+  opened(session: Session): void
+  /** Once for each opened session, whatever ended it. */
+  closed(session: Session, why: SessionEnd): void
+  /** After SUBACK: answers that were owed to this session can be told now. */
+  subscribed(session: Session): void
+  /** The main path. Writes nothing, waits for nothing. */
+  heartbeat(session: Session, payload: Uint8Array): void
+  /**
+   * `register`, `deregister`, `result` and `request/…`, after rights were checked. What it promises is on
+   * disk when it resolves, and the broker acknowledges only then.
+   */
+  message(session: Session, address: Address, payload: Uint8Array): Promise<void>
+}
+
+/** A retained message of the bridge's own, made from the registry when somebody asks. */
+export interface RetainedMessage {
+  readonly topic: string
+  readonly payload: Uint8Array
+}
+
+/** Retained `status`, `state` and `limb/bridge/…` are a projection of memory, not a second store. */
+export interface RetainedView {
+  /** Whether retained messages of this topic come from the view and are never stored. */
+  owns(topic: string): boolean
+  /** Those that `filter` matches. An exact filter costs one look-up; a wildcard walks the registry lazily. */
+  match(filter: string): Iterable<RetainedMessage>
+}

@@ -1,0 +1,97 @@
+import type { KeyHash } from '../kernel/secrets.ts'
+import type { AuthLevel, Role } from '../protocol/names.ts'
+import type { Capability, Registration, RequestKind } from '../protocol/schemas.ts'
+
+/** What lasts: the rows that every store keeps. Times are integer milliseconds of wall time. */
+
+/** An approved limb. */
+export interface NodeRecord {
+  readonly nodeId: string
+  /** The limb's own name for itself. */
+  readonly displayName: string
+  /** The operator's name for it; wins over the limb's and outlives every registration. */
+  readonly operatorName: string | null
+  readonly platform: string
+  readonly firmware: string | null
+  readonly endpointUrl: string | null
+  readonly invoke: 'mqtt' | 'http'
+  /** What is approved, never more. */
+  readonly capabilities: readonly Capability[]
+  /** What the limb asked for; null: the configured default. */
+  readonly heartbeatSeconds: number | null
+  readonly approvedAt: number
+  readonly approvedBy: string
+  readonly updatedAt: number
+  readonly lastHeartbeatAt: number | null
+}
+
+/** What a limb signs in with; kept apart from the node so that no listing ever touches it. */
+export interface NodeKeys {
+  readonly current: KeyHash
+  /** Made by `node/rotate-key`; becomes the current one when it is first used. */
+  readonly next: KeyHash | null
+  /** When `current` ends even if `next` was never used; null: it does not. */
+  readonly currentUntil: number | null
+}
+
+/** A request that waits for an operator. */
+export interface RequestRecord {
+  readonly requestId: string
+  readonly nodeId: string
+  readonly kind: RequestKind
+  /** Rises with every change, so that an operator approves what was looked at and nothing else. */
+  readonly revision: number
+  readonly registration: Registration
+  /** null for `widen`, which the limb's own key already signed. */
+  readonly key: KeyHash | null
+  readonly code: string | null
+  readonly address: string
+  readonly requestedAt: number
+  readonly expiresAt: number
+}
+
+/** A key that was rejected or revoked: it may not even connect until the time is up. */
+export interface RefusedKey {
+  readonly nodeId: string
+  readonly key: KeyHash
+  readonly until: number
+}
+
+/** A widening that an operator rejected: the same one is not asked again until the time is up. */
+export interface RefusedWidening {
+  readonly nodeId: string
+  /** SHA-256 of the canonical form of the capabilities. */
+  readonly fingerprint: string
+  readonly until: number
+}
+
+/** `*` stands for any in each of the three places. */
+export interface PolicyRecord {
+  readonly principal: string
+  readonly nodeId: string
+  readonly capability: string
+  readonly level: AuthLevel
+  readonly setAt: number
+  readonly setBy: string
+}
+
+export interface PrincipalRecord {
+  readonly name: string
+  readonly role: Role
+  /** PHC form. */
+  readonly passwordHash: string
+  readonly createdAt: number
+  readonly createdBy: string
+}
+
+/** One decision, forever. `detail` holds no secret. */
+export interface AuditEntry {
+  readonly at: number
+  /** Who decided or tried: a principal, a node, an address, or `bridge`. */
+  readonly actor: string
+  /** `pairing.approved`, `policy.set`, `signin.refused` … */
+  readonly kind: string
+  readonly nodeId: string | null
+  readonly outcome: string
+  readonly detail: Record<string, unknown>
+}

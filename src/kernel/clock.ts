@@ -1,0 +1,44 @@
+/**
+ * The only place that reads a clock or starts a timer whose delay matters to a decision.
+ *
+ * Wall time is for people and for what is stored; monotonic time is for deadlines, because a wall clock
+ * jumps (a Raspberry Pi without an RTC boots in 1970). The two are different types so that they cannot be
+ * mixed by accident.
+ */
+
+declare const wall: unique symbol
+declare const monotonic: unique symbol
+
+/** Milliseconds since 1970-01-01T00:00:00Z. */
+export type WallMs = number & { readonly [wall]: true }
+/** Milliseconds on a clock that never goes back; its zero means nothing. */
+export type MonotonicMs = number & { readonly [monotonic]: true }
+
+export interface Clock {
+  wallMs(): WallMs
+  monotonicMs(): MonotonicMs
+  /** Calls `task` once after `delayMs`; the returned function takes it back. Keeps no process alive. */
+  after(delayMs: number, task: () => void): () => void
+}
+
+/** setTimeout fires at once for a longer delay than this (2^31 - 1 ms, some 24.8 days). */
+const MAX_TIMER_MS = 2_147_483_647
+
+export const systemClock: Clock = {
+  wallMs: () => Date.now() as WallMs,
+  monotonicMs: () => performance.now() as MonotonicMs,
+  after(delayMs, task) {
+    const timer = setTimeout(task, Math.min(Math.max(0, delayMs), MAX_TIMER_MS))
+    timer.unref()
+    return () => clearTimeout(timer)
+  },
+}
+
+/** ISO 8601 in UTC with milliseconds, the protocol's form of a time. */
+export function iso(at: number): string {
+  return new Date(at).toISOString()
+}
+
+export function plusMs<T extends WallMs | MonotonicMs>(at: T, ms: number): T {
+  return (at + ms) as T
+}

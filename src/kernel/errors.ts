@@ -1,0 +1,59 @@
+/**
+ * The catalogue of errors that a user of the protocol can meet. A code is a promise: programs branch on it,
+ * so none is renamed or reused. `docs/protocol.md` lists the same codes, and a test keeps the two in step.
+ */
+export const ERROR_CODES = {
+  invalid_request: 'the payload does not follow the schema; `path` names the key',
+  not_found: 'there is no such thing',
+  forbidden: 'the role of this principal does not reach that far',
+  conflict: 'the thing changed meanwhile, or its name is taken',
+  node_offline: 'the limb is not connected',
+  capability_unavailable: 'the limb reports the capability as unavailable',
+  unknown_command: 'the command is not among the approved ones of the limb',
+  leased: 'another principal holds the lease',
+  denied: 'the policy, or an operator, says no',
+  expired: 'the time for it has passed',
+  timeout: 'the limb did not answer in time',
+  node_error: 'the limb answered that it failed',
+  too_many_requests: 'a limit is reached; try again later',
+  storage_unavailable: 'the database cannot store it now; nothing was changed',
+  internal: 'the bridge failed; its log says why',
+} as const
+
+export type ErrorCode = keyof typeof ERROR_CODES
+
+/** The wire form of an error. */
+export interface ErrorBody {
+  code: ErrorCode
+  /** Says what to do next. */
+  message: string
+  /** The offending key, such as `capabilities[0].cap`. */
+  path?: string
+}
+
+/**
+ * An operating error: expected, reaches the caller as a value, and is never a reason to stop.
+ * Anything else that is thrown is a broken invariant.
+ */
+export class Refusal extends Error {
+  readonly code: ErrorCode
+  readonly path: string | undefined
+
+  constructor(code: ErrorCode, message: string, path?: string) {
+    super(message)
+    this.name = 'Refusal'
+    this.code = code
+    this.path = path
+  }
+
+  body(): ErrorBody {
+    return this.path === undefined
+      ? { code: this.code, message: this.message }
+      : { code: this.code, message: this.message, path: this.path }
+  }
+}
+
+/** The text of anything that was thrown. */
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
+}

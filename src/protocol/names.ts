@@ -1,0 +1,46 @@
+import { z } from 'zod'
+
+/** nodeId and principal name share one name space. */
+export const NAME_PATTERN = /^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$/
+/** A capability (`camera`) or a command (`camera.snap`). */
+export const CAPABILITY_PATTERN = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$/
+
+export const NAME_HINT = '1 to 63 letters, digits, "_" or "-", the first a letter or digit'
+const CAPABILITY_HINT = '1 to 63 letters, digits, "_", "." or "-", the first a letter or digit'
+
+export function isName(text: unknown): text is string {
+  return typeof text === 'string' && NAME_PATTERN.test(text)
+}
+
+export const nameSchema = z.string().regex(NAME_PATTERN, { error: NAME_HINT })
+export const capabilitySchema = z.string().regex(CAPABILITY_PATTERN, { error: CAPABILITY_HINT })
+export const commandSchema = capabilitySchema
+
+export const ROLES = ['viewer', 'agent', 'operator', 'admin'] as const
+/** What a principal may do; each role includes those before it. */
+export type Role = (typeof ROLES)[number]
+
+export function roleReaches(role: Role, needed: Role): boolean {
+  return ROLES.indexOf(role) >= ROLES.indexOf(needed)
+}
+
+export const LEVELS = ['free', 'leased', 'gated', 'denied'] as const
+/** How freely a capability may be invoked, the loosest first. */
+export type AuthLevel = (typeof LEVELS)[number]
+
+export const STATUSES = ['online', 'busy', 'degraded', 'offline'] as const
+export type NodeStatus = (typeof STATUSES)[number]
+
+export const REASONS = [
+  'heartbeat',
+  'timeout',
+  'connection_lost',
+  'disconnected',
+  'deregistered',
+  'reported',
+  'bridge_restart',
+  'approved',
+  'bridge_stopped',
+] as const
+/** Why a limb has the status it has. */
+export type StatusReason = (typeof REASONS)[number]

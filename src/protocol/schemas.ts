@@ -1,0 +1,197 @@
+import { z } from 'zod'
+import { ERROR_CODES, type ErrorCode } from '../kernel/errors.ts'
+import { LIMITS } from './limits.ts'
+import { capabilitySchema, commandSchema, LEVELS, nameSchema, REASONS, STATUSES } from './names.ts'
+
+/** The payloads of the protocol. Code, documents and the AsyncAPI page are made from these. */
+
+// Control characters and the marks that turn the direction of writing have no business in a name that an
+// operator compares on a terminal.
+const UNPRINTABLE =
+  /[\p{Cc}\p{Cs}\p{Co}\p{Zl}\p{Zp}\u061c\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufeff]/u
+
+/** A short text for people: no control characters, none that change the direction of writing. */
+export function printable(max: number) {
+  return z
+    .string()
+    .min(1)
+    .max(max)
+    .refine((text) => !UNPRINTABLE.test(text), { error: 'contains a control character' })
+}
+
+export const displayNameSchema = printable(LIMITS.displayNameChars).refine((text) => text.trim() !== '', {
+  error: 'is blank',
+})
+
+export const levelSchema = z.enum(LEVELS)
+
+export const capabilityEntrySchema = z.object({
+  cap: capabilitySchema,
+  commands: z
+    .array(commandSchema)
+    .max(LIMITS.commandsPerCapability)
+    .refine((list) => new Set(list).size === list.length, { error: 'names a command twice' }),
+  authLevel: levelSchema,
+})
+/** One ability of a limb, its commands, and how freely it may be invoked when no policy says otherwise. */
+export type Capability = z.infer<typeof capabilityEntrySchema>
+
+export const capabilitiesSchema = z
+  .array(capabilityEntrySchema)
+  .max(LIMITS.capabilities)
+  .refine((list) => new Set(list.map((entry) => entry.cap)).size === list.length, {
+    error: 'names a capability twice',
+  })
+
+const endpointUrlSchema = z
+  .string()
+  .max(LIMITS.urlChars)
+  .refine(isHttpUrl, { error: 'must be an http:// or https:// URL without user name and password' })
+
+function isHttpUrl(text: string): boolean {
+  if (UNPRINTABLE.test(text) || /\s/.test(text)) return false
+  const url = URL.parse(text)
+  return url !== null && /^https?:$/.test(url.protocol) && url.username === '' && url.password === ''
+}
+
+export const registrationSchema = z
+  .object({
+    displayName: displayNameSchema,
+    platform: printable(LIMITS.platformChars),
+    capabilities: capabilitiesSchema,
+    endpointUrl: endpointUrlSchema.optional(),
+    invoke: z.enum(['mqtt', 'http']).optional(),
+    firmware: printable(LIMITS.firmwareChars).optional(),
+    heartbeatSeconds: z.int().min(LIMITS.heartbeatSecondsMin).max(LIMITS.heartbeatSecondsMax).optional(),
+  })
+  .refine((value) => value.invoke !== 'http' || value.endpointUrl !== undefined, {
+    error: 'is needed with "invoke": "http"',
+    path: ['endpointUrl'],
+  })
+/** What a limb says of itself in `register`. */
+export type Registration = z.infer<typeof registrationSchema>
+
+const metricNameSchema = z.string().regex(/^[A-Za-z][A-Za-z0-9_.-]{0,62}$/, {
+  error: 'a metric name is 1 to 63 letters, digits, "_", "." or "-", the first a letter',
+})
+
+export const heartbeatSchema = z.object({
+  status: z.enum(STATUSES).optional(),
+  unavailable: z.array(capabilitySchema).max(LIMITS.capabilities).optional(),
+  metrics: z
+    .record(metricNameSchema, z.number())
+    .refine((record) => Object.keys(record).length <= LIMITS.metrics, {
+      error: `has more than ${LIMITS.metrics} entries`,
+    })
+    .optional(),
+})
+export type Heartbeat = z.infer<typeof heartbeatSchema>
+
+const timeSchema = z.iso.datetime()
+
+export const errorBodySchema = z.object({
+  code: z.enum(Object.keys(ERROR_CODES) as [ErrorCode, ...ErrorCode[]]),
+  message: z.string(),
+  path: z.string().optional(),
+})
+
+/** What the bridge answers on `pairing`. */
+export const pairingAnswerSchema = z.discriminatedUnion('status', [
+  z.object({
+    status: z.literal('pending'),
+    requestId: z.string(),
+    code: z.string().regex(/^[BCDFGHJKLMNPQRSTVWXZ]{8}$/),
+    expiresAt: timeSchema,
+    apiKey: z.string().optional().describe('The key the bridge made; told once, to this connection only.'),
+  }),
+  z.object({
+    status: z.literal('approved'),
+    heartbeatSeconds: z.int(),
+    timeoutSeconds: z.int(),
+    capabilities: capabilitiesSchema,
+    awaiting: z.string().optional().describe('The request for what is not approved yet.'),
+    apiKey: z
+      .string()
+      .optional()
+      .describe('A new key after `node/rotate-key`: use it from the next connect on.'),
+  }),
+  z.object({ status: z.literal('rejected') }),
+  z.object({ status: z.literal('error'), error: errorBodySchema }),
+])
+export type PairingAnswer = z.infer<typeof pairingAnswerSchema>
+
+export const stateSchema = z.object({
+  nodeId: nameSchema,
+  displayName: z.string(),
+  platform: z.string(),
+  firmware: z.string().optional(),
+  endpointUrl: z.string().optional(),
+  capabilities: z.array(capabilityEntrySchema.extend({ available: z.boolean() })),
+  status: z.enum(STATUSES),
+  reason: z.enum(REASONS),
+  since: timeSchema,
+  lastHeartbeatAt: timeSchema.nullable(),
+  metrics: z.record(z.string(), z.number()).optional(),
+  approvedAt: timeSchema,
+  approvedBy: z.string(),
+})
+export type State = z.infer<typeof stateSchema>
+
+export const REQUEST_KINDS = ['new', 'replace', 'widen'] as const
+/** `new`: an unknown node; `replace`: another key for a paired node; `widen`: more capabilities for a paired node. */
+export type RequestKind = (typeof REQUEST_KINDS)[number]
+
+export const pendingRequestSchema = z.object({
+  requestId: z.string(),
+  revision: z.int(),
+  kind: z.enum(REQUEST_KINDS),
+  nodeId: nameSchema,
+  displayName: z.string(),
+  platform: z.string(),
+  firmware: z.string().optional(),
+  endpointUrl: z.string().optional(),
+  capabilities: capabilitiesSchema,
+  code: z.string().optional(),
+  conflict: z.boolean(),
+  address: z.string(),
+  requestedAt: timeSchema,
+  expiresAt: timeSchema,
+})
+/** A request that waits for an operator, as `limb/bridge/pairing/<requestId>` and `pairing/list` show it. */
+export type PendingRequest = z.infer<typeof pendingRequestSchema>
+
+export const bridgeInfoSchema = z.object({
+  version: z.string(),
+  protocol: z.literal(1),
+  startedAt: timeSchema,
+  nodes: z.object({ approved: z.int(), online: z.int(), pending: z.int() }),
+  pairingWindow: z
+    .object({ until: timeSchema, max: z.int().optional(), nodeId: nameSchema.optional() })
+    .optional(),
+})
+export type BridgeInfo = z.infer<typeof bridgeInfoSchema>
+
+export const bridgeEventSchema = z.looseObject({ kind: z.string(), at: timeSchema })
+
+const transactionSchema = z.union([z.string().max(LIMITS.transactionChars), z.number()])
+export const responseSchema = z.union([
+  z.object({ transaction: transactionSchema.optional(), ok: z.literal(true), data: z.unknown() }),
+  z.object({ transaction: transactionSchema.optional(), ok: z.literal(false), error: errorBodySchema }),
+])
+
+export const invocationSchema = z.object({
+  invocationId: z.string(),
+  command: commandSchema,
+  params: z.unknown(),
+  principal: nameSchema,
+  deadline: timeSchema,
+  fence: z.int().optional(),
+})
+
+export const invocationResultSchema = z.object({
+  invocationId: z.string().max(64),
+  success: z.boolean(),
+  data: z.unknown().optional(),
+  artifactUri: z.string().max(LIMITS.urlChars).optional(),
+  error: z.unknown().optional(),
+})

@@ -1,0 +1,112 @@
+import { isName } from './names.ts'
+
+/** The sole home of topic strings. Everything below the root is spelled here and nowhere else. */
+
+export const NODE_UPLINKS = ['register', 'heartbeat', 'deregister', 'result'] as const
+/** What a limb says to the bridge. */
+export type NodeUplink = (typeof NODE_UPLINKS)[number]
+
+/** What a topic below the root is. */
+export type Address =
+  | { kind: 'node'; nodeId: string; leaf: NodeUplink | 'pairing' | 'invoke' | 'status' | 'state' }
+  | { kind: 'data'; nodeId: string; path: string }
+  | { kind: 'bridge'; path: string }
+  | { kind: 'request'; principal: string; verb: string }
+  | { kind: 'response'; principal: string; verb: string }
+
+const NODE_LEAVES = new Set<string>([...NODE_UPLINKS, 'pairing', 'invoke', 'status', 'state'])
+
+export interface Topics {
+  readonly root: string
+  /** `<root>/` */
+  readonly prefix: string
+  readonly bridgeStatus: string
+  readonly bridgeInfo: string
+  node(nodeId: string, leaf: NodeUplink | 'pairing' | 'invoke' | 'status' | 'state'): string
+  /** `<root>/node/<nodeId>/data/` */
+  dataPrefix(nodeId: string): string
+  pairingRequest(requestId: string): string
+  approval(invocationId: string): string
+  event(kind: string): string
+  request(principal: string, verb: string): string
+  response(principal: string, verb: string): string
+  /** What a topic (not a filter) is, or undefined for one that the protocol does not know. */
+  parse(topic: string): Address | undefined
+}
+
+export function topicsOf(root: string): Topics {
+  const prefix = `${root}/`
+  const node = `${root}/node/`
+  const bridge = `${root}/bridge/`
+  const principal = `${root}/principal/`
+
+  return {
+    root,
+    prefix,
+    bridgeStatus: `${bridge}status`,
+    bridgeInfo: `${bridge}info`,
+    node: (nodeId, leaf) => `${node}${nodeId}/${leaf}`,
+    dataPrefix: (nodeId) => `${node}${nodeId}/data/`,
+    pairingRequest: (requestId) => `${bridge}pairing/${requestId}`,
+    approval: (invocationId) => `${bridge}approval/${invocationId}`,
+    event: (kind) => `${bridge}event/${kind}`,
+    request: (name, verb) => `${principal}${name}/request/${verb}`,
+    response: (name, verb) => `${principal}${name}/response/${verb}`,
+    parse(topic) {
+      if (topic.startsWith(node)) return parseNode(topic.slice(node.length))
+      if (topic.startsWith(bridge)) return { kind: 'bridge', path: topic.slice(bridge.length) }
+      if (topic.startsWith(principal)) return parsePrincipal(topic.slice(principal.length))
+      return undefined
+    },
+  }
+}
+
+function splitOnce(text: string): [string, string] | undefined {
+  const slash = text.indexOf('/')
+  return slash < 0 ? undefined : [text.slice(0, slash), text.slice(slash + 1)]
+}
+
+function parseNode(rest: string): Address | undefined {
+  const parts = splitOnce(rest)
+  if (!parts || !isName(parts[0])) return undefined
+  const [nodeId, leaf] = parts
+  if (NODE_LEAVES.has(leaf)) return { kind: 'node', nodeId, leaf: leaf as NodeUplink }
+  if (leaf.startsWith('data/') && leaf.length > 'data/'.length) {
+    return { kind: 'data', nodeId, path: leaf.slice('data/'.length) }
+  }
+  return undefined
+}
+
+function parsePrincipal(rest: string): Address | undefined {
+  const name = splitOnce(rest)
+  if (!name || !isName(name[0])) return undefined
+  const leaf = splitOnce(name[1])
+  if (!leaf || leaf[1] === '') return undefined
+  if (leaf[0] === 'request') return { kind: 'request', principal: name[0], verb: leaf[1] }
+  if (leaf[0] === 'response') return { kind: 'response', principal: name[0], verb: leaf[1] }
+  return undefined
+}
+
+/**
+ * Whether every topic that `filter` can match is matched by `grant` too (both are MQTT topic filters).
+ * This is how a subscription is granted: `limb/node/+/status` covers `limb/node/cam/status`, and never
+ * the other way round.
+ */
+export function filterCovers(grant: string, filter: string): boolean {
+  const granted = grant.split('/')
+  const asked = filter.split('/')
+  for (let i = 0; ; i++) {
+    const g = granted[i]
+    const a = asked[i]
+    if (g === '#') return i > 0 || !asked[0]?.startsWith('$')
+    if (g === undefined || a === undefined) return g === a
+    if (a === '#') return false
+    if (g !== '+' && g !== a) return false
+  }
+}
+
+/** Whether `filter` matches `topic` [MQTT-4.7]; `+` and `#` in the first place never match a `$` topic. */
+export function filterMatches(filter: string, topic: string): boolean {
+  if (topic.startsWith('$') && (filter.startsWith('+') || filter.startsWith('#'))) return false
+  return filterCovers(filter, topic)
+}

@@ -1,0 +1,191 @@
+import { z } from 'zod'
+import { LIMITS } from './limits.ts'
+import { capabilitySchema, nameSchema, ROLES, type Role, STATUSES } from './names.ts'
+import { capabilitiesSchema, displayNameSchema, levelSchema, printable } from './schemas.ts'
+
+/**
+ * The table of verbs: what a principal can ask of the bridge. The bridge checks arguments and roles with it,
+ * and the command line, its completion, the MCP tools and the AsyncAPI page are made from it. The handler of
+ * each verb stands in `bridge/verbs.ts` under the same key; the compiler keeps the two in step.
+ */
+
+const listArgs = {
+  limit: z
+    .int()
+    .min(1)
+    .max(LIMITS.listMax)
+    .optional()
+    .describe(`items to return, ${LIMITS.listDefault} unless told`),
+  after: z.string().max(512).optional().describe('the `next` of the page before'),
+}
+const nodeIdArg = nameSchema.describe('the limb')
+const anyName = z.union([z.literal('*'), nameSchema])
+const anyCapability = z.union([z.literal('*'), capabilitySchema])
+const keyArg = z
+  .string()
+  .min(LIMITS.keyCharsMin)
+  .max(LIMITS.keyCharsMax)
+  .describe(`the limb's key, ${LIMITS.keyCharsMin} characters or more; made and told once when absent`)
+const passwordArg = z
+  .string()
+  .min(LIMITS.passwordCharsMin)
+  .max(LIMITS.passwordCharsMax)
+  .describe(`at least ${LIMITS.passwordCharsMin} characters; made and told once when absent`)
+
+const provisionArgs = {
+  nodeId: nodeIdArg,
+  displayName: displayNameSchema.optional().describe('the nodeId when absent'),
+  platform: printable(LIMITS.platformChars).optional().describe('`unknown` when absent'),
+  capabilities: capabilitiesSchema.optional().describe('what it may offer; none when absent'),
+  apiKey: keyArg.optional(),
+}
+
+export interface VerbDefinition {
+  readonly role: Role
+  readonly summary: string
+  readonly args: z.ZodObject
+  /** The one argument that may stand alone on a command line: `limb-bridge node get cam1`. */
+  readonly positional?: readonly string[]
+  /** Whether the response may hold a secret that is told once. */
+  readonly tellsSecret?: boolean
+}
+
+function verb<T extends z.ZodRawShape>(
+  role: Role,
+  summary: string,
+  shape: T,
+  more: Pick<VerbDefinition, 'positional' | 'tellsSecret'> = {},
+) {
+  return { role, summary, args: z.object(shape), ...more }
+}
+
+export const VERBS = {
+  'node/list': verb('viewer', 'List the approved limbs with their state.', {
+    ...listArgs,
+    status: z.enum(STATUSES).optional().describe('only limbs with this status'),
+    capability: capabilitySchema.optional().describe('only limbs that offer this capability'),
+    available: z
+      .boolean()
+      .optional()
+      .describe('only limbs that are not offline and have the capability at hand'),
+  }),
+  'node/get': verb('viewer', 'Show one limb.', { nodeId: nodeIdArg }, { positional: ['nodeId'] }),
+  'node/rename': verb(
+    'operator',
+    'Give a limb a name that outlives its own.',
+    { nodeId: nodeIdArg, displayName: displayNameSchema },
+    { positional: ['nodeId', 'displayName'] },
+  ),
+  'node/revoke': verb(
+    'operator',
+    'End a pairing: the limb is told, its session ends, its key is refused.',
+    { nodeId: nodeIdArg },
+    { positional: ['nodeId'] },
+  ),
+  'node/rotate-key': verb(
+    'operator',
+    'Make a new key for a limb; it is told on its live session, and the old key ends when the new one is first used.',
+    {
+      nodeId: nodeIdArg,
+      immediate: z
+        .boolean()
+        .optional()
+        .describe('end the old key and the live session at once (a stolen key)'),
+    },
+    { positional: ['nodeId'], tellsSecret: true },
+  ),
+  'node/provision': verb('operator', 'Approve a limb before it ever connects.', provisionArgs, {
+    positional: ['nodeId'],
+    tellsSecret: true,
+  }),
+  'node/import': verb(
+    'operator',
+    'Provision many limbs in one transaction.',
+    {
+      nodes: z
+        .array(z.object(provisionArgs))
+        .min(1)
+        .max(LIMITS.importNodes)
+        .describe('one object a limb, as for node/provision'),
+    },
+    { tellsSecret: true },
+  ),
+
+  'pairing/list': verb('viewer', 'List the requests that wait for an operator.', listArgs),
+  'pairing/approve': verb(
+    'operator',
+    'Approve a request; compare its code with the one the device shows.',
+    {
+      requestId: z.string().max(64).describe('the request'),
+      revision: z.int().optional().describe('what you looked at; a request that changed since is a conflict'),
+    },
+    { positional: ['requestId'] },
+  ),
+  'pairing/reject': verb(
+    'operator',
+    'Reject a request; its key may not connect for a day.',
+    { requestId: z.string().max(64).describe('the request') },
+    { positional: ['requestId'] },
+  ),
+  'pairing/permit': verb(
+    'operator',
+    'Open the pairing window: new, conflict-free requests are approved by themselves.',
+    {
+      seconds: z.int().min(0).max(LIMITS.permitSecondsMax).describe('how long, at most an hour; 0 closes it'),
+      max: z.int().min(1).max(LIMITS.permitNodesMax).optional().describe('close after so many approvals'),
+      nodeId: nodeIdArg.optional().describe('for this nodeId only'),
+    },
+    { positional: ['seconds'] },
+  ),
+
+  'policy/list': verb('viewer', 'List the policies.', {
+    ...listArgs,
+    principal: anyName.optional().describe('only those that name this principal'),
+    nodeId: anyName.optional().describe('only those that name this limb'),
+  }),
+  'policy/set': verb(
+    'operator',
+    'Set how freely a principal may use a capability of a limb; `*` stands for any.',
+    { principal: anyName, nodeId: anyName, capability: anyCapability, level: levelSchema },
+    { positional: ['principal', 'nodeId', 'capability', 'level'] },
+  ),
+  'policy/delete': verb(
+    'operator',
+    'Delete a policy.',
+    { principal: anyName, nodeId: anyName, capability: anyCapability },
+    { positional: ['principal', 'nodeId', 'capability'] },
+  ),
+  'policy/explain': verb(
+    'viewer',
+    'Say which level holds for a principal, a limb and a capability, and which entry decides.',
+    { principal: nameSchema, nodeId: nodeIdArg, capability: capabilitySchema },
+    { positional: ['principal', 'nodeId', 'capability'] },
+  ),
+
+  'principal/list': verb('admin', 'List the principals.', listArgs),
+  'principal/add': verb(
+    'admin',
+    'Add a person or program.',
+    { name: nameSchema, role: z.enum(ROLES), password: passwordArg.optional() },
+    { positional: ['name', 'role'], tellsSecret: true },
+  ),
+  'principal/set-password': verb(
+    'admin',
+    'Give a principal a new password; its sessions end.',
+    { name: nameSchema, password: passwordArg.optional() },
+    { positional: ['name'], tellsSecret: true },
+  ),
+  'principal/remove': verb(
+    'admin',
+    'Remove a principal, its policies and its sessions.',
+    { name: nameSchema },
+    { positional: ['name'] },
+  ),
+} as const satisfies Record<string, VerbDefinition>
+
+export type VerbName = keyof typeof VERBS
+export type VerbArgs<V extends VerbName> = z.output<(typeof VERBS)[V]['args']>
+
+export function isVerb(text: string): text is VerbName {
+  return Object.hasOwn(VERBS, text)
+}
