@@ -1,0 +1,74 @@
+import { isIPv4, isIPv6 } from 'node:net'
+import type { Settings } from './config-schema.ts'
+
+/** What no key can check alone. */
+
+/** Linux keeps 108 bytes for a socket's path, its final NUL included; a longer one is cut off silently. */
+const SOCKET_PATH_MAX_BYTES = 107
+
+export interface CrossProblem {
+  readonly path: readonly PropertyKey[]
+  readonly message: string
+}
+
+export function isLoopback(host: string): boolean {
+  if (isIPv4(host)) return host.startsWith('127.')
+  if (isIPv6(host)) return host === '::1' || /^::ffff:127\./i.test(host)
+  return host.toLowerCase() === 'localhost'
+}
+
+/** Whether a literal start of the filter lies below the root, whose rights follow from the protocol alone. */
+function entersRoot(filter: string, root: string): boolean {
+  const levels = filter.split('/')
+  return root.split('/').every((level, i) => levels[i] === level)
+}
+
+function grantProblems(settings: Settings): CrossProblem[] {
+  return settings.mqtt.grants.flatMap((grant, i) =>
+    (['publish', 'subscribe'] as const).flatMap((side) =>
+      grant[side].flatMap((filter, j) =>
+        entersRoot(filter, settings.mqtt.topicRoot)
+          ? [
+              {
+                path: ['mqtt', 'grants', i, side, j],
+                message: `found "${filter}"; grants are for topics outside the root \`${settings.mqtt.topicRoot}\`, whose rights follow from roles`,
+              },
+            ]
+          : [],
+      ),
+    ),
+  )
+}
+
+function plaintextProblems(settings: Settings): CrossProblem[] {
+  if (settings.mqtt.allowPlaintext) return []
+  const listeners = [
+    { path: ['mqtt', 'host'], host: settings.mqtt.host },
+    ...(settings.http.enabled ? [{ path: ['http', 'host'], host: settings.http.host }] : []),
+  ]
+  return listeners
+    .filter(({ host }) => !isLoopback(host))
+    .map(({ path, host }) => ({
+      path,
+      message: `found "${host}", which others can reach without TLS; set mqtt.allowPlaintext: true if that is meant, or listen on 127.0.0.1`,
+    }))
+}
+
+export function crossProblems(settings: Settings, socket: string): CrossProblem[] {
+  const problems = [...grantProblems(settings), ...plaintextProblems(settings)]
+  const { heartbeatSeconds, timeoutSeconds } = settings.presence
+  if (timeoutSeconds <= heartbeatSeconds) {
+    problems.push({
+      path: ['presence', 'timeoutSeconds'],
+      message: `found ${timeoutSeconds}; allowed: more than presence.heartbeatSeconds, which is ${heartbeatSeconds}`,
+    })
+  }
+  const bytes = Buffer.byteLength(socket)
+  if (bytes > SOCKET_PATH_MAX_BYTES) {
+    problems.push({
+      path: ['control', 'socket'],
+      message: `the path has ${bytes} bytes, and a Unix socket's at most ${SOCKET_PATH_MAX_BYTES}: ${socket}`,
+    })
+  }
+  return problems
+}

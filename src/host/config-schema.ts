@@ -1,0 +1,290 @@
+import { z } from 'zod'
+import { LIMITS } from '../protocol/limits.ts'
+import { nameSchema } from '../protocol/names.ts'
+
+/**
+ * Every setting: its default, its bounds and what it means. The types, the checks, `config/limb-bridge.yaml`
+ * and `docs/configuration.md` are made from this; a key is added here and nowhere else.
+ */
+
+/** What a leaf says of itself beside its description. */
+export interface LeafMeta {
+  /** The environment variable that overrides it. */
+  readonly env?: string
+  /** Never shown. */
+  readonly secret?: boolean
+  /** What may stand there, in words, where bounds and choices do not say it. */
+  readonly allowed?: string
+  /** The default in words, when it is made from another key. */
+  readonly defaultText?: string
+}
+
+const YEAR_SECONDS = 31_536_000
+
+function whole(min: number, max: number, preset: number, description: string, more: LeafMeta = {}) {
+  return z
+    .int()
+    .min(min)
+    .max(max)
+    .default(preset)
+    .meta({ description, ...more })
+}
+
+function flag(preset: boolean, description: string) {
+  return z.boolean().default(preset).meta({ description })
+}
+
+const HOST = /^[A-Za-z0-9:.%_-]{1,253}$/
+
+function host(description: string, env: string) {
+  return z
+    .string()
+    .regex(HOST, { error: 'is not a host name or address' })
+    .default('127.0.0.1')
+    .meta({ description, env, allowed: 'an address or host name; `0.0.0.0` or `::` for every interface' })
+}
+
+function port(preset: number, description: string, env: string) {
+  return whole(0, 65_535, preset, `${description} 0 takes any free one.`, { env })
+}
+
+function filePath() {
+  return z
+    .string()
+    .min(1)
+    .max(4096)
+    .refine((text) => !text.includes('\0'), { error: 'contains a NUL' })
+}
+
+/** [MQTT-4.7.1]: `#` stands alone and last, `+` stands alone. `$share` and `$SYS` are nobody's to grant. */
+function isGrantFilter(filter: string): boolean {
+  if (filter.startsWith('$') || filter.includes('\0')) return false
+  const levels = filter.split('/')
+  return levels.every((level, i) =>
+    level.includes('#') ? level === '#' && i === levels.length - 1 : !level.includes('+') || level === '+',
+  )
+}
+
+const grantFilter = z
+  .string()
+  .min(1)
+  .max(1024)
+  .refine(isGrantFilter, { error: 'is not an MQTT topic filter that can be granted' })
+  .meta({ allowed: 'a topic filter such as `homeassistant/#`, not starting with `$`' })
+
+const grant = z.strictObject({
+  to: nameSchema.meta({ allowed: 'a principal, a role, `limb` or `candidate`' }),
+  publish: z.array(grantFilter).max(100).default([]),
+  subscribe: z.array(grantFilter).max(100).default([]),
+})
+
+const TOPIC_ROOT = /^[A-Za-z0-9][A-Za-z0-9_-]*(\/[A-Za-z0-9][A-Za-z0-9_-]*){0,3}$/
+
+const mqtt = z.strictObject({
+  host: host('Where plain MQTT listens.', 'LIMB_MQTT_HOST'),
+  port: port(1883, 'The TCP port of plain MQTT.', 'LIMB_MQTT_PORT'),
+  allowPlaintext: flag(
+    false,
+    'Must be true before the bridge listens on anything but loopback without TLS: whoever is on that network can then read keys and passwords.',
+  ),
+  topicRoot: z.string().max(63).regex(TOPIC_ROOT, { error: 'is not a topic root' }).default('limb').meta({
+    description: 'The first level of every topic of the protocol.',
+    allowed: 'one to four levels of letters, digits, `_` and `-`, such as `limb` or `site1/limb`',
+  }),
+  grants: z.array(grant).max(1000).default([]).meta({
+    description:
+      'Further rights, for topics outside the root. Each entry: `to`, and the topic filters it may `publish` and `subscribe`.',
+    allowed:
+      'a list such as `[{to: homeassistant, publish: ["homeassistant/#"], subscribe: ["homeassistant/#"]}]`; `to` is a principal, a role, `limb` or `candidate`',
+  }),
+  maxConnections: whole(1, 1_000_000, 20_000, 'Connections in all.'),
+  maxConnectionsPerAddress: whole(
+    1,
+    1_000_000,
+    2000,
+    'Connections from one address. A whole building may stand behind one router.',
+  ),
+  connectSeconds: whole(1, 120, 10, 'How long a new connection may take to sign in.'),
+  maxConnectBytes: whole(512, 65_536, 4096, 'Bytes that are read from a connection before it has signed in.'),
+  maxPacketBytes: whole(
+    LIMITS.registrationBytes + 4096,
+    16_777_216,
+    1_310_720,
+    'The largest packet of a session that has signed in; a larger one ends it.',
+  ),
+  maxKeepaliveSeconds: whole(
+    10,
+    65_535,
+    3600,
+    'The longest keepalive that is accepted; none at all (0) is refused, because a dead peer would stay connected for ever.',
+  ),
+  maxSubscriptionsPerSession: whole(4, 10_000, 100, 'Subscriptions of one session.'),
+  maxTopicBytes: whole(256, 65_535, 1024, 'The longest topic or filter.'),
+  maxTopicLevels: whole(8, 100, 16, 'The most levels of a topic or filter.'),
+  maxInflightPerSession: whole(
+    1,
+    65_535,
+    100,
+    'Messages on their way to one session that it has not acknowledged.',
+  ),
+  maxQueuedPerSession: whole(
+    0,
+    1_000_000,
+    1000,
+    'Messages kept for a persistent session while it is away; later ones are dropped and counted.',
+  ),
+  maxRetainedPerNode: whole(
+    0,
+    100_000,
+    256,
+    'Retained `data/…` messages of one limb; further topics are refused.',
+  ),
+  maxRetained: whole(0, 10_000_000, 100_000, 'Retained messages in all, without those of the bridge itself.'),
+  maxSessionBufferBytes: whole(
+    65_536,
+    268_435_456,
+    1_048_576,
+    'Bytes that wait for one slow reader. Beyond it QoS 0 is dropped, then the session ends.',
+  ),
+  sessionExpirySeconds: whole(
+    60,
+    YEAR_SECONDS,
+    604_800,
+    'A persistent session that nobody used for so long is forgotten.',
+  ),
+})
+
+const http = z.strictObject({
+  enabled: flag(
+    true,
+    'Serves `/healthz`, `/readyz`, `/metrics`, and MQTT over WebSocket at `/mqtt`, as plain HTTP.',
+  ),
+  host: host('Where HTTP listens.', 'LIMB_HTTP_HOST'),
+  port: port(8083, 'The TCP port of HTTP.', 'LIMB_HTTP_PORT'),
+  token: z
+    .string()
+    .min(16)
+    .max(256)
+    .regex(/^[\x21-\x7e]+$/, { error: 'has a character that an HTTP header cannot carry' })
+    .nullable()
+    .default(null)
+    .meta({
+      description: 'With a token, `/metrics` wants `Authorization: Bearer <token>`.',
+      allowed: '16 to 256 visible ASCII characters, or `null` for none',
+      secret: true,
+    }),
+  allowedOrigins: z
+    .array(
+      z
+        .string()
+        .regex(/^(\*|https?:\/\/[^/\s]{1,255})$/, { error: 'is not an origin' })
+        .meta({ allowed: 'an origin such as `https://dash.example`, or `*`' }),
+    )
+    .max(100)
+    .default([])
+    .meta({
+      description:
+        'Web pages that may open `/mqtt` in a browser. Programs that send no `Origin` are not concerned.',
+      allowed: 'a list of origins such as `https://dash.example`; `*` for any',
+    }),
+})
+
+const control = z.strictObject({
+  socket: filePath().nullable().default(null).meta({
+    description:
+      'The Unix socket of the local administrator. It speaks MQTT without a password: its file mode is the protection.',
+    env: 'LIMB_CONTROL_SOCKET',
+    allowed: 'a path of at most 107 bytes, or `null`',
+    defaultText: '`control.sock` beside the database',
+  }),
+  mode: z
+    .string({ error: 'must be quoted, so that YAML leaves it a text' })
+    .regex(/^0[0-7]{3}$/, { error: 'is not a file mode' })
+    .default('0660')
+    .meta({
+      description: 'The file mode of the control socket: who may write to it is admin.',
+      allowed: 'four octal digits in quotes, such as `"0600"` or `"0660"`',
+    }),
+})
+
+const store = z.strictObject({
+  path: filePath().default('data/limb.sqlite').meta({
+    description: 'The SQLite database. Its folder is made when it is missing; `:memory:` keeps nothing.',
+    env: 'LIMB_DB',
+    allowed: 'a path (a relative one starts at the working directory), or `:memory:`',
+  }),
+})
+
+const pairing = z.strictObject({
+  pendingSeconds: whole(
+    60,
+    YEAR_SECONDS,
+    86_400,
+    'A request ends after so long without a sign of the candidate.',
+  ),
+  rejectedSeconds: whole(0, YEAR_SECONDS, 86_400, 'How long a rejected or revoked key may not even connect.'),
+  maxPending: whole(1, 100_000, 1000, 'Requests that wait, in all.'),
+  maxPendingPerAddress: whole(1, 100_000, 10, 'Requests that wait, from one address.'),
+})
+
+const presence = z.strictObject({
+  heartbeatSeconds: whole(
+    LIMITS.heartbeatSecondsMin,
+    LIMITS.heartbeatSecondsMax,
+    15,
+    'How often a limb is asked to send a heartbeat, unless it registers an interval of its own.',
+  ),
+  timeoutSeconds: whole(
+    LIMITS.heartbeatSecondsMin + 1,
+    4 * LIMITS.heartbeatSecondsMax,
+    45,
+    'Without a heartbeat for so long a limb is offline. More than `heartbeatSeconds`. A limb with an interval of its own has three times that.',
+  ),
+  graceSeconds: whole(
+    0,
+    300,
+    5,
+    'After a lost connection a limb may come back with a heartbeat for so long before it is offline.',
+  ),
+  stateRefreshSeconds: whole(
+    0,
+    86_400,
+    60,
+    'A retained `state` is published anew at most so often to refresh metrics and the last heartbeat; 0 never.',
+  ),
+  saveSeconds: whole(
+    1,
+    3600,
+    30,
+    'The times of the last heartbeats are stored in one batch every so many seconds, and at a clean stop.',
+  ),
+})
+
+export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const
+export type LogLevel = (typeof LOG_LEVELS)[number]
+
+const log = z.strictObject({
+  level: z
+    .enum(LOG_LEVELS)
+    .default('info')
+    .meta({ description: 'What is logged: this level and the graver ones.', env: 'LIMB_LOG_LEVEL' }),
+  format: z
+    .enum(['auto', 'json', 'pretty'])
+    .default('auto')
+    .meta({ description: '`auto`: for people on a terminal, JSON lines elsewhere.' }),
+})
+
+export const configSchema = z.strictObject({
+  mqtt: mqtt
+    .prefault({})
+    .meta({ description: 'The MQTT broker: listeners, rights and limits of each session.' }),
+  http: http.prefault({}).meta({ description: 'Health, metrics, and MQTT over WebSocket.' }),
+  control: control.prefault({}).meta({ description: 'Local administration over a Unix socket.' }),
+  store: store.prefault({}).meta({ description: 'Where everything that lasts is kept.' }),
+  pairing: pairing.prefault({}).meta({ description: 'Requests of new limbs.' }),
+  presence: presence.prefault({}).meta({ description: 'When a limb counts as online.' }),
+  log: log.prefault({}).meta({ description: 'The log, on standard output.' }),
+})
+
+/** The settings as they stand in a file, with defaults filled in. */
+export type Settings = z.output<typeof configSchema>

@@ -1,0 +1,35 @@
+/** "Did you mean …?" */
+
+function distance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, i) => i)
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i]
+    for (let j = 1; j <= b.length; j++) {
+      const change = (row[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1)
+      next.push(Math.min(change, (row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1))
+    }
+    row = next
+  }
+  return row[b.length] ?? 0
+}
+
+/** `allow_plaintext`, `allow-plaintext` and `allowPlaintext` are the same slip. */
+function plain(text: string): string {
+  return text.toLowerCase().replace(/[-_]/g, '')
+}
+
+/** The candidate that was most likely meant, or undefined when none is close. Long input is not compared. */
+export function nearest(text: string, candidates: readonly string[]): string | undefined {
+  if (text.length > 64) return undefined
+  const wanted = plain(text)
+  let best: string | undefined
+  let bestDistance = (wanted.length <= 3 ? 1 : Math.max(2, Math.floor(wanted.length / 3))) + 1
+  for (const candidate of candidates) {
+    const d = distance(wanted, plain(candidate))
+    if (d < bestDistance) {
+      best = candidate
+      bestDistance = d
+    }
+  }
+  return best
+}
