@@ -68,7 +68,25 @@ export interface PolicyFilter {
   readonly nodeId?: string | undefined
 }
 
+/** The part of a transaction that reads. */
+export type ReadTx = Pick<
+  Tx,
+  | 'node'
+  | 'nodeKeys'
+  | 'request'
+  | 'requestsOfNode'
+  | 'refusedKeys'
+  | 'refusedWidening'
+  | 'principal'
+  | 'principals'
+  | 'countAdmins'
+  | 'policiesFor'
+  | 'policies'
+>
+
 export interface Store {
+  /** Reads what is committed. Works on a full or read-only disk too: nobody is kept out by a write that fails. */
+  read<T>(work: (tx: ReadTx) => Promise<T>): Promise<T>
   /**
    * Runs `work` in a transaction. Works that arrive in one turn of the event loop share one commit; each is
    * undone alone when it throws. Resolves after the commit is on disk. Rejects with the work's own error, or

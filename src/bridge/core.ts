@@ -1,0 +1,223 @@
+import { messageOf, Refusal } from '../kernel/errors.ts'
+import { hashPassword, newPassword } from '../kernel/secrets.ts'
+import { decodeRegistration } from '../protocol/decode.ts'
+import type { Address } from '../protocol/topics.ts'
+import { Gate } from './admission.ts'
+import { Announcer } from './announcer.ts'
+import { Answers } from './answers.ts'
+import { nodeHandlers } from './nodes.ts'
+import { Pairings } from './pairings.ts'
+import { PendingRequests } from './pending.ts'
+import { policyHandlers } from './policies.ts'
+import type { Inbound, RetainedView, Session, SessionEnd } from './ports.ts'
+import { PresenceKeeper } from './presence-keeper.ts'
+import { principalHandlers } from './principals.ts'
+import { RefusedSignIns } from './refused-sign-ins.ts'
+import { Registry } from './registry.ts'
+import { Requests } from './requests.ts'
+import { SessionTable } from './session-table.ts'
+import type { World } from './settings.ts'
+import type { Handlers, HandlersOf } from './verb-context.ts'
+import { createView } from './view.ts'
+
+/** Pending requests are looked at this often: an expiry need not be sharper, and a wall clock may jump. */
+const EXPIRY_LOOK_MS = 1000
+
+/**
+ * The bridge without its adapters. Data goes one way: bytes, message, decision, commit, publish. This file is
+ * the inbound path: what comes from a session, and which use case takes it.
+ */
+export class Core implements Inbound {
+  readonly view: RetainedView
+  readonly registry = new Registry()
+  readonly pending = new PendingRequests()
+  readonly #world: World
+  readonly #table = new SessionTable()
+  readonly #announcer: Announcer
+  readonly #answers: Answers
+  readonly #presence: PresenceKeeper
+  readonly #pairings: Pairings
+  readonly #requests: Requests
+  readonly #gate: Gate
+  #cancelExpiry: (() => void) | null = null
+  #stopped = false
+
+  constructor(world: World) {
+    this.#world = world
+    this.#announcer = new Announcer(world, this.registry, this.pending)
+    this.#answers = new Answers(world.topics)
+    this.#presence = new PresenceKeeper(world, this.registry, this.#announcer)
+    const parts = {
+      registry: this.registry,
+      pending: this.pending,
+      table: this.#table,
+      presence: this.#presence,
+      announcer: this.#announcer,
+      answers: this.#answers,
+    }
+    this.#pairings = new Pairings(world, parts)
+    const handlers: Handlers = {
+      ...nodeHandlers(world, { ...parts, pairings: this.#pairings }),
+      ...this.#pairingHandlers(),
+      ...policyHandlers(world, this.registry, this.#announcer),
+      ...principalHandlers(world, this.#table, this.#announcer),
+    }
+    this.#requests = new Requests(world, handlers)
+    const refused = new RefusedSignIns(world, (kind, fields) => this.#announcer.event(kind, fields))
+    this.#gate = new Gate(world, refused)
+    this.view = createView(world.topics, this.registry, this.pending, this.#announcer)
+  }
+
+  /** Everything that lasts comes back, every limb as offline. Before any listener opens. */
+  async load(): Promise<void> {
+    for await (const node of this.#world.store.loadNodes()) this.#presence.add(node, 'bridge_restart')
+    for (const request of await this.#world.store.loadRequests()) this.pending.put(request)
+  }
+
+  /** Creates `admin` when there is no principal at all; returns its password, once. */
+  async firstStart(savePassword: (password: string) => void): Promise<boolean> {
+    const { store, clock } = this.#world
+    const known = await store.read((tx) => tx.principals(null, 1))
+    if (known.items.length > 0) return false
+    const password = newPassword()
+    const passwordHash = await hashPassword(password)
+    // The file first: a principal whose password nobody knows would be worse than a file without a principal.
+    savePassword(password)
+    await store.transact(async (tx) => {
+      const at = clock.wallMs()
+      await tx.putPrincipal({
+        name: 'admin',
+        role: 'admin',
+        passwordHash,
+        createdAt: at,
+        createdBy: 'bridge',
+      })
+      await tx.audit({
+        at,
+        actor: 'bridge',
+        kind: 'principal.added',
+        nodeId: null,
+        outcome: 'stored',
+        detail: { name: 'admin', role: 'admin' },
+      })
+    })
+    return true
+  }
+
+  /** The listeners are open. */
+  ready(): void {
+    this.#announcer.setBridgeStatus('online')
+    this.#announcer.infoChanged()
+    this.#lookForExpired()
+  }
+
+  /** The listeners are closed and the sessions still there: they are told. */
+  async stop(): Promise<void> {
+    this.#stopped = true
+    this.#cancelExpiry?.()
+    this.#pairings.stop()
+    this.#presence.stop()
+    this.#announcer.setBridgeStatus('offline')
+    this.#announcer.stop()
+    await this.#presence.save()
+  }
+
+  admit: Inbound['admit'] = (credentials) => this.#gate.admit(credentials)
+
+  opened(session: Session): void {
+    const { identity } = session
+    this.#world.log.debug(
+      { who: identity.kind, clientId: session.clientId, address: session.address },
+      'session opened',
+    )
+    if (identity.kind === 'limb') {
+      const older = this.#table.limb(identity.nodeId)
+      this.#presence.opened(session, identity.nodeId)
+      this.#table.add(session)
+      older?.end('replaced', false)
+      return
+    }
+    this.#table.add(session)
+  }
+
+  closed(session: Session, why: SessionEnd): void {
+    this.#table.delete(session)
+    const { identity } = session
+    this.#world.log.debug({ who: identity.kind, clientId: session.clientId, why }, 'session closed')
+    if (identity.kind === 'limb' && !this.#stopped) {
+      this.#presence.closed(session, identity.nodeId, why === 'disconnect')
+    }
+  }
+
+  subscribed(session: Session): void {
+    this.#answers.settle(session)
+  }
+
+  heartbeat(session: Session, payload: Uint8Array): void {
+    this.#world.counters.count('heartbeats')
+    this.#presence.heartbeat(session, payload)
+  }
+
+  async message(session: Session, address: Address, payload: Uint8Array): Promise<void> {
+    if (address.kind === 'request') {
+      await this.#requests.handle(session, address.verb, payload)
+    } else if (address.kind === 'node' && address.leaf === 'register') {
+      await this.#register(session, payload)
+    } else if (address.kind === 'node' && address.leaf === 'deregister') {
+      this.#presence.deregistered(session, address.nodeId)
+    }
+  }
+
+  async #register(session: Session, payload: Uint8Array): Promise<void> {
+    const { identity } = session
+    if (identity.kind === 'principal') return
+    this.#world.counters.count('registrations')
+    try {
+      const registration = decodeRegistration(payload)
+      if (identity.kind === 'limb') await this.#pairings.reregister(session, identity.nodeId, registration)
+      else await this.#pairings.claim(session, identity.nodeId, identity.key, registration)
+    } catch (error) {
+      if (!(error instanceof Refusal)) throw error
+      this.#pairings.refuse(session, error)
+    }
+  }
+
+  #pairingHandlers(): HandlersOf<'pairing'> {
+    const { counters } = this.#world
+    return {
+      'pairing/list': async ({ limit = 100, after = '' }) => {
+        const rest = [...this.pending.values()]
+          .filter((request) => request.requestId > after)
+          .sort((a, b) => (a.requestId < b.requestId ? -1 : 1))
+        const items = rest.slice(0, limit).map((request) => this.pending.show(request))
+        return rest.length > limit ? { items, next: items.at(-1)?.requestId } : { items }
+      },
+      'pairing/approve': async ({ requestId, revision }, caller) => {
+        const node = await this.#pairings.approve(requestId, revision, caller.name)
+        counters.count('pairing_decisions', 'approved')
+        return { nodeId: node.nodeId, requestId }
+      },
+      'pairing/reject': async ({ requestId }, caller) => {
+        const request = await this.#pairings.reject(requestId, caller.name)
+        counters.count('pairing_decisions', 'rejected')
+        return { nodeId: request.nodeId, requestId }
+      },
+      'pairing/permit': async ({ seconds, max, nodeId }, caller) => {
+        this.#pairings.permit(seconds, max ?? null, nodeId ?? null, caller.name)
+        return { pairingWindow: this.#announcer.info().pairingWindow ?? null }
+      },
+    }
+  }
+
+  #lookForExpired(): void {
+    if (this.#stopped) return
+    this.#cancelExpiry = this.#world.clock.after(EXPIRY_LOOK_MS, () => {
+      this.#pairings
+        .expire()
+        .catch((error: unknown) =>
+          this.#world.log.error({ error: messageOf(error) }, 'expiry of requests failed'),
+        )
+        .finally(() => this.#lookForExpired())
+    })
+  }
+}

@@ -1,0 +1,103 @@
+import { shownName } from '../domain/pairing.ts'
+import type { Presence } from '../domain/presence.ts'
+import type { NodeRecord } from '../domain/records.ts'
+import { iso, type MonotonicMs } from '../kernel/clock.ts'
+import type { State } from '../protocol/schemas.ts'
+
+/** An approved limb in memory: a cache of its row, and its presence, which lives nowhere else. */
+export interface Limb extends Presence {
+  record: NodeRecord
+  /** When its `state` was last published. */
+  statePublishedAt: MonotonicMs
+  /** `lastHeartbeatAt` is newer than what is stored. */
+  unsaved: boolean
+  /** Until then, wrong heartbeats are counted but not told. */
+  complainAfter: MonotonicMs
+}
+
+/** The approved limbs. Changed only after the commit that made the change last. */
+export class Registry {
+  readonly #limbs = new Map<string, Limb>()
+  #online = 0
+  #sorted: string[] | null = null
+
+  get size(): number {
+    return this.#limbs.size
+  }
+
+  /** Limbs that are not offline. */
+  get online(): number {
+    return this.#online
+  }
+
+  get(nodeId: string): Limb | undefined {
+    return this.#limbs.get(nodeId)
+  }
+
+  values(): IterableIterator<Limb> {
+    return this.#limbs.values()
+  }
+
+  add(limb: Limb): void {
+    this.#limbs.set(limb.record.nodeId, limb)
+    this.#sorted = null
+  }
+
+  delete(nodeId: string): void {
+    const limb = this.#limbs.get(nodeId)
+    if (!limb) return
+    if (limb.status !== 'offline') this.#online--
+    this.#limbs.delete(nodeId)
+    this.#sorted = null
+  }
+
+  /** To be told of each change between offline and not offline. */
+  countOnline(change: 1 | -1): void {
+    this.#online += change
+  }
+
+  /** nodeIds in order, those after `after`. Sorted once per change of membership, not per listing. */
+  *idsAfter(after: string | null): Iterable<string> {
+    this.#sorted ??= [...this.#limbs.keys()].sort()
+    const ids = this.#sorted
+    for (let i = after === null ? 0 : firstAfter(ids, after); i < ids.length; i++) {
+      const id = ids[i]
+      if (id !== undefined) yield id
+    }
+  }
+}
+
+/** Index of the first entry greater than `key` in a sorted list. */
+function firstAfter(sorted: readonly string[], key: string): number {
+  let low = 0
+  let high = sorted.length
+  while (low < high) {
+    const middle = (low + high) >> 1
+    if ((sorted[middle] as string) > key) high = middle
+    else low = middle + 1
+  }
+  return low
+}
+
+/** The limb as `state` shows it. */
+export function stateOf(limb: Limb): State {
+  const { record } = limb
+  return {
+    nodeId: record.nodeId,
+    displayName: shownName(record),
+    platform: record.platform,
+    ...(record.firmware === null ? {} : { firmware: record.firmware }),
+    ...(record.endpointUrl === null ? {} : { endpointUrl: record.endpointUrl }),
+    capabilities: record.capabilities.map((entry) => ({
+      ...entry,
+      available: limb.status !== 'offline' && !limb.unavailable.includes(entry.cap),
+    })),
+    status: limb.status,
+    reason: limb.reason,
+    since: iso(limb.since),
+    lastHeartbeatAt: limb.lastHeartbeatAt === null ? null : iso(limb.lastHeartbeatAt),
+    ...(limb.metrics === null ? {} : { metrics: { ...limb.metrics } }),
+    approvedAt: iso(record.approvedAt),
+    approvedBy: record.approvedBy,
+  }
+}

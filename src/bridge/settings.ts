@@ -1,0 +1,45 @@
+import type { Clock } from '../kernel/clock.ts'
+import type { Topics } from '../protocol/topics.ts'
+import type { Counters, Log, Publisher, Sessions, Store } from './ports.ts'
+
+/** The settings of the use cases; the configuration file carries the same names. */
+export interface BridgeSettings {
+  readonly version: string
+  readonly pairing: {
+    readonly pendingSeconds: number
+    readonly rejectedSeconds: number
+    readonly maxPending: number
+    readonly maxPendingPerAddress: number
+  }
+  readonly presence: {
+    readonly heartbeatSeconds: number
+    readonly timeoutSeconds: number
+    readonly graceSeconds: number
+    /** 0: never. */
+    readonly stateRefreshSeconds: number
+    readonly saveSeconds: number
+  }
+}
+
+/** What every use case is handed. */
+export interface World {
+  readonly clock: Clock
+  readonly log: Log
+  readonly counters: Counters
+  readonly topics: Topics
+  readonly settings: BridgeSettings
+  readonly store: Store
+  readonly publisher: Publisher
+  readonly sessions: Sessions
+}
+
+/** Heartbeat interval and timeout of a limb, in seconds: its own wish, or the configured defaults. */
+export function intervalsOf(
+  settings: BridgeSettings,
+  own: number | null,
+): { heartbeatSeconds: number; timeoutSeconds: number } {
+  const { heartbeatSeconds, timeoutSeconds } = settings.presence
+  return own === null
+    ? { heartbeatSeconds, timeoutSeconds }
+    : { heartbeatSeconds: own, timeoutSeconds: own * 3 }
+}

@@ -1,0 +1,17 @@
+import type { Role } from '../protocol/names.ts'
+import type { VerbArgs, VerbName } from '../protocol/verbs.ts'
+
+/** Who asks. */
+export interface Caller {
+  readonly name: string
+  readonly role: Role
+  readonly address: string
+}
+
+/** Resolves to the response's `data`, after what it reports is stored and published. */
+export type Handler<V extends VerbName> = (args: VerbArgs<V>, caller: Caller) => Promise<unknown>
+
+/** One handler for every verb of the table: the compiler says when one is missing. */
+export type Handlers = { readonly [V in VerbName]: Handler<V> }
+
+export type HandlersOf<Prefix extends string> = Pick<Handlers, Extract<VerbName, `${Prefix}/${string}`>>

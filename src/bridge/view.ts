@@ -1,0 +1,69 @@
+import { encodeJson, encodeWord } from '../protocol/encode.ts'
+import { filterMatches, type Topics } from '../protocol/topics.ts'
+import type { Announcer } from './announcer.ts'
+import type { PendingRequests } from './pending.ts'
+import type { RetainedMessage, RetainedView } from './ports.ts'
+import { type Limb, type Registry, stateOf } from './registry.ts'
+
+/**
+ * Retained `status`, `state` and `limb/bridge/…`, made from memory when somebody subscribes. Nothing is
+ * stored, so a restart with a million nodes publishes nothing and forgets nothing, and an exact look-up
+ * costs the same with one node and with a million.
+ */
+export function createView(
+  topics: Topics,
+  registry: Registry,
+  pending: PendingRequests,
+  announcer: Announcer,
+): RetainedView {
+  const leaves = ['status', 'state'] as const
+
+  function nodeMessage(limb: Limb, leaf: 'status' | 'state'): RetainedMessage {
+    const topic = topics.node(limb.record.nodeId, leaf)
+    return { topic, payload: leaf === 'status' ? encodeWord(limb.status) : encodeJson(stateOf(limb)) }
+  }
+
+  function* nodes(filter: string, level: string, leaf: string): Iterable<RetainedMessage> {
+    const wanted = leaves.filter((name) => filterMatches(leaf, name))
+    if (wanted.length === 0) return
+    if (level === '+') {
+      for (const limb of registry.values()) for (const name of wanted) yield nodeMessage(limb, name)
+      return
+    }
+    const limb = registry.get(level)
+    if (limb)
+      for (const name of wanted)
+        if (filterMatches(filter, topics.node(level, name))) yield nodeMessage(limb, name)
+  }
+
+  function* bridge(filter: string): Iterable<RetainedMessage> {
+    if (filterMatches(filter, topics.bridgeStatus)) {
+      yield { topic: topics.bridgeStatus, payload: encodeWord(announcer.bridgeStatus) }
+    }
+    if (filterMatches(filter, topics.bridgeInfo)) {
+      yield { topic: topics.bridgeInfo, payload: encodeJson(announcer.info()) }
+    }
+    for (const request of pending.values()) {
+      const topic = topics.pairingRequest(request.requestId)
+      if (filterMatches(filter, topic)) yield { topic, payload: encodeJson(pending.show(request)) }
+    }
+  }
+
+  return {
+    owns(topic) {
+      const address = topics.parse(topic)
+      if (address?.kind === 'bridge') return true
+      return address?.kind === 'node' && (address.leaf === 'status' || address.leaf === 'state')
+    },
+    *match(filter) {
+      const [root, kind, ...rest] = filter.split('/')
+      if (!filterMatches(root ?? '', topics.root) && root !== '#') return
+      if (root === '#' || kind === '#' || kind === '+' || kind === 'bridge') yield* bridge(filter)
+      if (root === '#' || kind === '#') yield* nodes(filter, '+', '#')
+      else if (kind === '+' || kind === 'node') {
+        const [level = '', ...leaf] = rest[0] === '#' ? ['+', '#'] : rest
+        yield* nodes(filter, level, leaf.join('/'))
+      }
+    },
+  }
+}

@@ -1,0 +1,54 @@
+import { LEVELS } from '../protocol/names.ts'
+import type { Capability } from '../protocol/schemas.ts'
+
+/**
+ * What a limb may offer was approved by a person. A limb can give up abilities by itself, at once; it can
+ * never gain one: more commands, a new capability or a looser level wait for an operator.
+ */
+
+export interface CapabilityChange {
+  /** What holds from now on: of the approved, what the limb still offers. Never more than before. */
+  readonly effective: readonly Capability[]
+  /** Whether the limb asks for more than is approved. */
+  readonly widens: boolean
+}
+
+function looser(a: Capability['authLevel'], b: Capability['authLevel']): boolean {
+  return LEVELS.indexOf(a) < LEVELS.indexOf(b)
+}
+
+export function compareCapabilities(
+  approved: readonly Capability[],
+  asked: readonly Capability[],
+): CapabilityChange {
+  const approvedByName = new Map(approved.map((entry) => [entry.cap, entry]))
+  const effective: Capability[] = []
+  let widens = false
+
+  for (const wanted of asked) {
+    const held = approvedByName.get(wanted.cap)
+    if (!held) {
+      widens = true
+      continue
+    }
+    const commands = wanted.commands.filter((command) => held.commands.includes(command))
+    if (commands.length < wanted.commands.length || looser(wanted.authLevel, held.authLevel)) widens = true
+    effective.push({
+      cap: held.cap,
+      commands,
+      authLevel: looser(held.authLevel, wanted.authLevel) ? wanted.authLevel : held.authLevel,
+    })
+  }
+  return { effective, widens }
+}
+
+/** The same text for the same capabilities, whatever their order. */
+export function canonicalCapabilities(list: readonly Capability[]): string {
+  const rows = list.map((entry) => [entry.cap, [...entry.commands].sort(), entry.authLevel])
+  rows.sort((a, b) => (String(a[0]) < String(b[0]) ? -1 : 1))
+  return JSON.stringify(rows)
+}
+
+export function sameCapabilities(a: readonly Capability[], b: readonly Capability[]): boolean {
+  return a === b || canonicalCapabilities(a) === canonicalCapabilities(b)
+}

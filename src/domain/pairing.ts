@@ -1,0 +1,204 @@
+import type { KeyHash } from '../kernel/secrets.ts'
+import type { Capability, Registration, RequestKind } from '../protocol/schemas.ts'
+import { canonicalCapabilities, compareCapabilities, sameCapabilities } from './capabilities.ts'
+import type { NodeRecord, RequestRecord } from './records.ts'
+
+/**
+ * The decisions of pairing: pure functions from what is stored and what a limb says to what shall be stored.
+ * They know no clock, no store and no connection.
+ */
+
+/** Two claims to one nodeId stand against each other; a widening by the limb itself is not a claim. */
+export function inConflict(request: RequestRecord, ofNode: readonly RequestRecord[]): boolean {
+  return (
+    request.kind !== 'widen' &&
+    ofNode.some((other) => other.requestId !== request.requestId && other.kind !== 'widen')
+  )
+}
+
+export interface ClaimContext {
+  readonly now: number
+  readonly pendingMs: number
+  readonly address: string
+}
+
+/** A fresh request of a candidate. Whether it replaces a key depends on whether the node is paired already. */
+export function newClaim(
+  requestId: string,
+  nodeId: string,
+  registration: Registration,
+  key: KeyHash,
+  code: string,
+  paired: boolean,
+  context: ClaimContext,
+): RequestRecord {
+  return {
+    requestId,
+    nodeId,
+    kind: paired ? 'replace' : 'new',
+    revision: 1,
+    registration,
+    key,
+    code,
+    address: context.address,
+    requestedAt: context.now,
+    expiresAt: context.now + context.pendingMs,
+  }
+}
+
+/**
+ * The same claimant registers again: the request stays the same one, lives on, and gets a new revision when
+ * it says something else, so that nobody approves what was not looked at.
+ */
+export function renewClaim(
+  request: RequestRecord,
+  registration: Registration,
+  kind: RequestKind,
+  context: ClaimContext,
+): RequestRecord {
+  const changed = kind !== request.kind || !sameRegistration(request.registration, registration)
+  return {
+    ...request,
+    kind,
+    registration,
+    revision: changed ? request.revision + 1 : request.revision,
+    address: context.address,
+    expiresAt: context.now + context.pendingMs,
+  }
+}
+
+export function sameRegistration(a: Registration, b: Registration): boolean {
+  return canonicalRegistration(a) === canonicalRegistration(b)
+}
+
+function canonicalRegistration(value: Registration): string {
+  return JSON.stringify([
+    value.displayName,
+    value.platform,
+    canonicalCapabilities(value.capabilities),
+    value.endpointUrl ?? null,
+    value.invoke ?? 'mqtt',
+    value.firmware ?? null,
+    value.heartbeatSeconds ?? null,
+  ])
+}
+
+/** What an approved limb's registration changes by itself. */
+export interface Reregistration {
+  readonly node: NodeRecord
+  /** Whether `node` differs from what was stored. */
+  readonly changed: boolean
+  /** Whether it also asks for more than is approved. */
+  readonly widens: boolean
+}
+
+export function reregister(node: NodeRecord, registration: Registration, now: number): Reregistration {
+  const { effective, widens } = compareCapabilities(node.capabilities, registration.capabilities)
+  const next: NodeRecord = {
+    ...node,
+    ...descriptionOf(registration),
+    capabilities: sameCapabilities(effective, node.capabilities) ? node.capabilities : effective,
+  }
+  const changed = !sameNode(node, next)
+  return { node: changed ? { ...next, updatedAt: now } : node, changed, widens }
+}
+
+/** What a limb may say of itself without asking. */
+function descriptionOf(registration: Registration) {
+  return {
+    displayName: registration.displayName,
+    platform: registration.platform,
+    firmware: registration.firmware ?? null,
+    endpointUrl: registration.endpointUrl ?? null,
+    invoke: registration.invoke ?? ('mqtt' as const),
+    heartbeatSeconds: registration.heartbeatSeconds ?? null,
+  }
+}
+
+function sameNode(a: NodeRecord, b: NodeRecord): boolean {
+  return (
+    a.displayName === b.displayName &&
+    a.platform === b.platform &&
+    a.firmware === b.firmware &&
+    a.endpointUrl === b.endpointUrl &&
+    a.invoke === b.invoke &&
+    a.heartbeatSeconds === b.heartbeatSeconds &&
+    a.capabilities === b.capabilities
+  )
+}
+
+/**
+ * The node after an approval. A replaced key keeps the names of a paired node (both its own and the
+ * operator's): a device that lost its key comes back as what it was. A widening adopts what was asked.
+ */
+export function approvedNode(
+  request: RequestRecord,
+  existing: NodeRecord | null,
+  by: string,
+  now: number,
+): NodeRecord {
+  const { registration } = request
+  if (!existing) {
+    return {
+      nodeId: request.nodeId,
+      operatorName: null,
+      ...descriptionOf(registration),
+      capabilities: registration.capabilities,
+      approvedAt: now,
+      approvedBy: by,
+      updatedAt: now,
+      lastHeartbeatAt: null,
+    }
+  }
+  if (request.kind === 'widen') {
+    return {
+      ...existing,
+      capabilities: registration.capabilities,
+      approvedAt: now,
+      approvedBy: by,
+      updatedAt: now,
+    }
+  }
+  return {
+    ...existing,
+    ...descriptionOf(registration),
+    displayName: existing.displayName,
+    capabilities: registration.capabilities,
+    approvedAt: now,
+    approvedBy: by,
+    updatedAt: now,
+  }
+}
+
+/** The name that people see. */
+export function shownName(node: Pick<NodeRecord, 'displayName' | 'operatorName'>): string {
+  return node.operatorName ?? node.displayName
+}
+
+/** What a provisioned limb is before it ever spoke. */
+export function provisionedNode(
+  wish: {
+    nodeId: string
+    displayName?: string | undefined
+    platform?: string | undefined
+    capabilities?: readonly Capability[] | undefined
+  },
+  by: string,
+  now: number,
+): NodeRecord {
+  return {
+    nodeId: wish.nodeId,
+    displayName: wish.displayName ?? wish.nodeId,
+    operatorName: null,
+    platform: wish.platform ?? 'unknown',
+    firmware: null,
+    endpointUrl: null,
+    invoke: 'mqtt',
+    capabilities: wish.capabilities ?? [],
+    heartbeatSeconds: null,
+    approvedAt: now,
+    approvedBy: by,
+    updatedAt: now,
+    lastHeartbeatAt: null,
+  }
+}

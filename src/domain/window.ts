@@ -1,0 +1,35 @@
+import type { MonotonicMs } from '../kernel/clock.ts'
+import type { RequestRecord } from './records.ts'
+
+/** The pairing window: while it is open, new and conflict-free requests are approved by themselves. */
+export interface PairingWindow {
+  readonly closesAt: MonotonicMs
+  /** Approvals left; null: as many as come. */
+  readonly left: number | null
+  /** Only for this node; null: for any. */
+  readonly nodeId: string | null
+  readonly openedBy: string
+}
+
+/** Whether the window approves this request. It never replaces a key and never settles a conflict. */
+export function windowAdmits(
+  window: PairingWindow | null,
+  request: RequestRecord,
+  conflict: boolean,
+  now: MonotonicMs,
+): window is PairingWindow {
+  return (
+    window !== null &&
+    now < window.closesAt &&
+    (window.left === null || window.left > 0) &&
+    (window.nodeId === null || window.nodeId === request.nodeId) &&
+    request.kind === 'new' &&
+    !conflict
+  )
+}
+
+/** The window after one approval; null when that was the last. */
+export function windowAfterApproval(window: PairingWindow): PairingWindow | null {
+  if (window.left === null) return window
+  return window.left > 1 ? { ...window, left: window.left - 1 } : null
+}
