@@ -1,0 +1,102 @@
+import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client'
+import type { CounterName, Counters } from '../bridge/ports.ts'
+import { type NodeStatus, STATUSES } from '../protocol/names.ts'
+
+/** Every metric of the bridge, in Prometheus' conventions. Labels come from fixed sets only. */
+
+/** Read when `/metrics` is asked for. What is absent counts as 0. */
+export interface Readings {
+  /** Approved nodes by status. */
+  readonly nodes?: Readonly<Record<NodeStatus, number>>
+  /** Requests that wait for an operator. */
+  readonly pendingRequests?: number
+  /** Live sessions by kind, such as `limb` or `principal`. */
+  readonly sessions?: Readonly<Record<string, number>>
+}
+
+export interface Metrics extends Counters {
+  readonly contentType: string
+  /** The text that Prometheus scrapes. */
+  text(): Promise<string>
+}
+
+export interface MetricsOptions {
+  readonly version: string
+  readonly collect: () => Readings
+}
+
+/** Each counter of the core: its help, and the name of its label if it has one. */
+const COUNTERS: Readonly<Record<CounterName, { help: string; label?: string }>> = {
+  heartbeats: { help: 'Heartbeats of approved limbs.' },
+  heartbeats_invalid: { help: 'Heartbeats whose payload did not follow the schema.' },
+  registrations: { help: 'Registrations by outcome.', label: 'outcome' },
+  pairing_decisions: { help: 'Pairing decisions by kind.', label: 'decision' },
+  verbs: { help: 'Requests of principals by outcome.', label: 'outcome' },
+  status_changes: { help: "Changes of a limb's status, by the new status.", label: 'status' },
+}
+
+function coreCounters(registry: Registry): Counters {
+  const counters = new Map<CounterName, { counter: Counter; label: string | undefined }>()
+  for (const name of Object.keys(COUNTERS) as CounterName[]) {
+    const { help, label } = COUNTERS[name]
+    const counter = new Counter({
+      name: `limb_${name}_total`,
+      help,
+      labelNames: label === undefined ? [] : [label],
+      registers: [registry],
+    })
+    counters.set(name, { counter, label })
+  }
+  return {
+    count(name, value) {
+      const entry = counters.get(name)
+      if (entry?.label === undefined) entry?.counter.inc()
+      else entry.counter.inc({ [entry.label]: value ?? 'unknown' })
+    },
+  }
+}
+
+/** Returns what fills the gauges: one reading for all of a scrape. */
+function gauges(registry: Registry): (readings: Readings) => void {
+  const registers = [registry]
+  const nodes = new Gauge({
+    name: 'limb_nodes',
+    help: 'Approved limbs by status.',
+    labelNames: ['status'],
+    registers,
+  })
+  const pending = new Gauge({
+    name: 'limb_pending_requests',
+    help: 'Requests that wait for an operator.',
+    registers,
+  })
+  const sessions = new Gauge({
+    name: 'limb_sessions',
+    help: 'Live sessions by kind.',
+    labelNames: ['kind'],
+    registers,
+  })
+  return (readings) => {
+    for (const status of STATUSES) nodes.set({ status }, readings.nodes?.[status] ?? 0)
+    pending.set(readings.pendingRequests ?? 0)
+    for (const [kind, count] of Object.entries(readings.sessions ?? {})) sessions.set({ kind }, count)
+  }
+}
+
+export function createMetrics(options: MetricsOptions): Metrics {
+  const registry = new Registry()
+  collectDefaultMetrics({ register: registry })
+  const fill = gauges(registry)
+  new Gauge({
+    name: 'limb_build_info',
+    help: 'Always 1; the labels say what runs.',
+    labelNames: ['version', 'node'],
+    registers: [registry],
+  }).set({ version: options.version, node: process.version }, 1)
+  const counters = coreCounters(registry)
+  const text = () => {
+    fill(options.collect())
+    return registry.metrics()
+  }
+  return { ...counters, contentType: registry.contentType, text }
+}

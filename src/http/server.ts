@@ -1,0 +1,146 @@
+import { type FastifyInstance, fastify } from 'fastify'
+import type { Log } from '../bridge/ports.ts'
+import type { Clock } from '../kernel/clock.ts'
+import { hashKey, keyMatches } from '../kernel/secrets.ts'
+import type { Metrics } from './metrics.ts'
+import { type Attach, webSocketGate } from './websocket.ts'
+
+/** Health, metrics, and MQTT over WebSocket, as plain HTTP. */
+
+export interface Readiness {
+  readonly ready: boolean
+  /** Why not, each a sentence; empty when ready. */
+  readonly reasons: readonly string[]
+}
+
+export interface HttpOptions {
+  readonly host: string
+  /** 0: any free one. */
+  readonly port: number
+  /** Bearer token of `/metrics`; null: none is needed. */
+  readonly token: string | null
+  readonly allowedOrigins: readonly string[]
+  /** WebSocket sessions in all; the broker counts them once more together with the others. */
+  readonly maxConnections: number
+  readonly maxFrameBytes: number
+  readonly maxConnectBytes: number
+  readonly readiness: () => Readiness
+  readonly metrics: Metrics
+  readonly attach: Attach
+  readonly log: Log
+  readonly clock: Clock
+}
+
+export interface HttpServer {
+  /** Where it listens. */
+  readonly host: string
+  readonly port: number
+  /** Ends every connection; over within a second. */
+  close(): Promise<void>
+}
+
+/** Room for health checks and scrapes beside the WebSocket sessions. */
+const PLAIN_CONNECTIONS = 100
+/** No request has a body. */
+const BODY_LIMIT_BYTES = 1024
+const REQUEST_TIMEOUT_MS = 10_000
+
+export async function startHttp(options: HttpOptions): Promise<HttpServer> {
+  const gate = webSocketGate(options)
+  const app = fastify({
+    logger: false,
+    forceCloseConnections: true,
+    bodyLimit: BODY_LIMIT_BYTES,
+    requestTimeout: REQUEST_TIMEOUT_MS,
+    http: { headersTimeout: REQUEST_TIMEOUT_MS, maxHeaderSize: 16_384 },
+  })
+  app.server.maxConnections = options.maxConnections + PLAIN_CONNECTIONS
+  app.server.on('upgrade', (request, socket, head) => gate.upgrade(request, socket, head))
+  headers(app)
+  routes(app, options)
+  failures(app, options.log)
+  await listen(app, options)
+  return {
+    host: options.host,
+    port: portOf(app),
+    async close() {
+      gate.close()
+      await app.close()
+    },
+  }
+}
+
+function headers(app: FastifyInstance): void {
+  app.addHook('onSend', async (_request, reply) => {
+    reply.header('cache-control', 'no-store').header('x-content-type-options', 'nosniff')
+  })
+}
+
+function routes(app: FastifyInstance, options: HttpOptions): void {
+  app.get('/healthz', async () => ({ status: 'ok' }))
+
+  app.get('/readyz', async (_request, reply) => {
+    const { ready, reasons } = options.readiness()
+    reply.code(ready ? 200 : 503)
+    return { ready, reasons }
+  })
+
+  const authorized = bearer(options.token)
+  app.get('/metrics', async (request, reply) => {
+    if (!authorized(request.headers.authorization)) {
+      reply.code(401).header('www-authenticate', 'Bearer')
+      return { error: 'send `Authorization: Bearer <http.token>`' }
+    }
+    reply.type(options.metrics.contentType)
+    return options.metrics.text()
+  })
+}
+
+/** Compares in constant time, and keeps the token itself out of memory dumps of the closure's callers. */
+function bearer(token: string | null): (header: string | undefined) => boolean {
+  if (token === null) return () => true
+  const hash = hashKey(token)
+  return (header) => {
+    const given = /^Bearer +(\S+)$/i.exec(header ?? '')?.[1]
+    return given !== undefined && keyMatches(hash, given)
+  }
+}
+
+function failures(app: FastifyInstance, log: Log): void {
+  app.setNotFoundHandler(async (_request, reply) => {
+    reply.code(404)
+    return { error: 'not found; there are /healthz, /readyz, /metrics, and MQTT over WebSocket at /mqtt' }
+  })
+  app.setErrorHandler(async (error: Error & { statusCode?: number }, _request, reply) => {
+    const status = error.statusCode ?? 500
+    if (status >= 500) log.error({ err: error }, 'http: a request failed')
+    reply.code(status)
+    return { error: status >= 500 ? 'the bridge failed; its log says why' : error.message }
+  })
+}
+
+const LISTEN_HINTS: Readonly<Record<string, string>> = {
+  EADDRINUSE: 'is in use by another program (another bridge?)',
+  EACCES: 'needs rights that this user does not have',
+  EADDRNOTAVAIL: 'is not an address of this machine',
+  ENOTFOUND: 'is not a name that resolves',
+}
+
+async function listen(app: FastifyInstance, options: HttpOptions): Promise<void> {
+  try {
+    await app.listen({ host: options.host, port: options.port })
+  } catch (error) {
+    await app.close()
+    const hint = LISTEN_HINTS[(error as NodeJS.ErrnoException).code ?? '']
+    if (hint === undefined) throw error
+    throw new Error(
+      `HTTP cannot listen: ${options.host} port ${options.port} ${hint}; set http.host and http.port, or http.enabled: false`,
+      { cause: error },
+    )
+  }
+}
+
+function portOf(app: FastifyInstance): number {
+  const address = app.server.address()
+  return typeof address === 'object' && address ? address.port : 0
+}

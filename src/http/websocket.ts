@@ -1,0 +1,131 @@
+import type { IncomingMessage } from 'node:http'
+import type { Duplex } from 'node:stream'
+import { type WebSocket, WebSocketServer } from 'ws'
+import type { Log } from '../bridge/ports.ts'
+import type { Clock } from '../kernel/clock.ts'
+import { ConnackWatch, guardSignIn } from './sign-in-budget.ts'
+import { WebSocketStream } from './websocket-stream.ts'
+
+/** MQTT over WebSocket: the upgrade at `/mqtt`, and nothing else. */
+
+export interface Peer {
+  /** The IP address without port. */
+  readonly address: string
+}
+
+/** Takes over a connection, as a broker does with a TCP socket. Never throws. */
+export type Attach = (stream: Duplex, peer: Peer) => void
+
+export interface WebSocketOptions {
+  readonly attach: Attach
+  /** Origins that may connect; `*` for any. A request without `Origin` is no browser's and may. */
+  readonly allowedOrigins: readonly string[]
+  /** The largest frame. */
+  readonly maxFrameBytes: number
+  /** Bytes before the broker has let the peer in. */
+  readonly maxConnectBytes: number
+  readonly log: Log
+  readonly clock: Clock
+}
+
+export interface WebSocketGate {
+  upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void
+  /** Says goodbye to every peer, and ends within half a second those who do not answer. */
+  close(): void
+}
+
+/** The path is the contract's; a query is nobody's business. */
+const PATH = '/mqtt'
+/** `mqtt` by the standard [MQTT-6.0.0-3]; `mqttv3.1` is what older clients still say. */
+const SUBPROTOCOLS = ['mqtt', 'mqttv3.1']
+const GOODBYE_MS = 500
+/** A peer that does not answer the close frame is cut off. */
+const CLOSE_TIMEOUT_MS = 2000
+/** A frame's own header, and the close frame. */
+const FRAME_OVERHEAD_BYTES = 256
+
+function refuse(socket: Duplex, status: string, text: string): void {
+  const body = `${text}\n`
+  socket.end(
+    `HTTP/1.1 ${status}\r\nconnection: close\r\ncontent-type: text/plain\r\ncontent-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
+    () => socket.destroy(),
+  )
+}
+
+function offered(request: IncomingMessage): string | undefined {
+  const names = (request.headers['sec-websocket-protocol'] ?? '').split(',').map((name) => name.trim())
+  return SUBPROTOCOLS.find((name) => names.includes(name))
+}
+
+function originAllowed(request: IncomingMessage, allowed: readonly string[]): boolean {
+  const origin = request.headers.origin
+  return origin === undefined || allowed.includes('*') || allowed.includes(origin)
+}
+
+/** Why this upgrade is refused, or undefined. */
+function objection(request: IncomingMessage, options: WebSocketOptions): [string, string] | undefined {
+  const path = (request.url ?? '').split('?', 1)[0]
+  if (path !== PATH) return ['404 Not Found', `MQTT over WebSocket is at ${PATH}`]
+  if (!originAllowed(request, options.allowedOrigins)) {
+    return ['403 Forbidden', 'this origin may not connect; add it to http.allowedOrigins']
+  }
+  if (!offered(request)) return ['400 Bad Request', 'offer the WebSocket subprotocol "mqtt"']
+  return undefined
+}
+
+export function webSocketGate(options: WebSocketOptions): WebSocketGate {
+  const { log, clock } = options
+  const serverOptions = {
+    noServer: true,
+    maxPayload: options.maxFrameBytes,
+    perMessageDeflate: false,
+    closeTimeout: CLOSE_TIMEOUT_MS,
+    // A subprotocol that we do not speak must not be the one that is picked because it was offered first.
+    handleProtocols: (names: Set<string>) => SUBPROTOCOLS.find((name) => names.has(name)) ?? false,
+    // MQTT bytes are binary; text never gets as far as being looked at.
+    skipUTF8Validation: true,
+  }
+  // A constant of its own: the types do not know closeTimeout yet.
+  const server = new WebSocketServer(serverOptions)
+
+  const open = (socket: WebSocket, request: IncomingMessage) => {
+    const address = request.socket.remoteAddress ?? 'unknown'
+    const stream = new WebSocketStream(socket)
+    // The budget is counted on the raw socket: a frame that is not whole yet is memory too.
+    const admitted = guardSignIn(request.socket, options.maxConnectBytes + FRAME_OVERHEAD_BYTES, () => {
+      log.info({ address }, 'websocket: too much sent before signing in; connection ended')
+      socket.terminate()
+    })
+    watchConnack(stream, admitted)
+    options.attach(stream, { address })
+  }
+
+  return {
+    upgrade(request, socket, head) {
+      socket.on('error', () => socket.destroy())
+      const problem = objection(request, options)
+      if (problem) {
+        refuse(socket, ...problem)
+        return
+      }
+      server.handleUpgrade(request, socket, head, (ws) => open(ws, request))
+    },
+    close() {
+      for (const client of server.clients) client.close(1001, 'the bridge stops')
+      clock.after(GOODBYE_MS, () => {
+        for (const client of server.clients) client.terminate()
+      })
+      server.close()
+    },
+  }
+}
+
+function watchConnack(stream: WebSocketStream, admitted: () => void): void {
+  const watch = new ConnackWatch()
+  let done = false
+  stream.onSent = (chunk) => {
+    if (done || !watch.accepts(chunk)) return
+    done = true
+    admitted()
+  }
+}

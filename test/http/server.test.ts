@@ -1,0 +1,274 @@
+import { once } from 'node:events'
+import { connect, createServer, type Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { WebSocket } from 'ws'
+import type { Log } from '../../src/bridge/ports.ts'
+import { createMetrics } from '../../src/http/metrics.ts'
+import { type HttpOptions, type HttpServer, type Readiness, startHttp } from '../../src/http/server.ts'
+import { systemClock } from '../../src/kernel/clock.ts'
+
+const quiet: Log = { debug() {}, info() {}, warn() {}, error() {} }
+const CONNACK = Buffer.from([0x20, 2, 0, 0])
+
+let readiness: Readiness
+let attached: Array<{ stream: Duplex; address: string }>
+let server: HttpServer
+let onAttach: (stream: Duplex) => void
+
+const metrics = () =>
+  createMetrics({
+    version: '1.2.3',
+    collect: () => ({
+      nodes: { online: 2, busy: 0, degraded: 0, offline: 5 },
+      pendingRequests: 3,
+      sessions: { limb: 2 },
+    }),
+  })
+
+function start(more: Partial<HttpOptions> = {}): Promise<HttpServer> {
+  return startHttp({
+    host: '127.0.0.1',
+    port: 0,
+    token: null,
+    allowedOrigins: [],
+    maxConnections: 100,
+    maxFrameBytes: 100_000,
+    maxConnectBytes: 4096,
+    readiness: () => readiness,
+    metrics: metrics(),
+    attach: (stream, { address }) => {
+      attached.push({ stream, address })
+      onAttach(stream)
+    },
+    log: quiet,
+    clock: systemClock,
+    ...more,
+  })
+}
+
+beforeEach(async () => {
+  readiness = { ready: true, reasons: [] }
+  attached = []
+  onAttach = (stream) => stream.on('data', (chunk) => stream.write(chunk))
+  server = await start()
+})
+afterEach(() => server.close())
+
+const get = (path: string, headers: Record<string, string> = {}) =>
+  fetch(`http://127.0.0.1:${server.port}${path}`, { headers })
+
+function open(options: { protocols?: string[]; origin?: string; path?: string } = {}) {
+  const url = `ws://127.0.0.1:${server.port}${options.path ?? '/mqtt'}`
+  const origin = options.origin === undefined ? {} : { origin: options.origin }
+  return new WebSocket(url, options.protocols ?? ['mqtt'], origin)
+}
+
+async function refusal(socket: WebSocket): Promise<number> {
+  const [request, response] = await once(socket, 'unexpected-response')
+  request.destroy()
+  return response.statusCode
+}
+
+describe('health', () => {
+  test('/healthz says that the process is alive', async () => {
+    const response = await get('/healthz')
+    expect(response.status).toBe(200)
+    expect(await response.json()).toEqual({ status: 'ok' })
+    expect(response.headers.get('cache-control')).toBe('no-store')
+  })
+
+  test('/readyz says why not', async () => {
+    expect((await get('/readyz')).status).toBe(200)
+    readiness = { ready: false, reasons: ['the database is read-only'] }
+    const response = await get('/readyz')
+    expect(response.status).toBe(503)
+    expect(await response.json()).toEqual({ ready: false, reasons: ['the database is read-only'] })
+  })
+
+  test('anything else is 404 and says what there is', async () => {
+    const response = await get('/nothing')
+    expect(response.status).toBe(404)
+    expect(await response.text()).toContain('/readyz')
+  })
+})
+
+describe('metrics', () => {
+  test('counters and gauges come out in the form of Prometheus', async () => {
+    const own = metrics()
+    own.count('heartbeats')
+    own.count('heartbeats')
+    own.count('status_changes', 'online')
+    const text = await own.text()
+    expect(text).toContain('limb_heartbeats_total 2')
+    expect(text).toContain('limb_status_changes_total{status="online"} 1')
+    expect(text).toContain('limb_nodes{status="offline"} 5')
+    expect(text).toContain('limb_pending_requests 3')
+    expect(text).toContain('limb_sessions{kind="limb"} 2')
+    expect(text).toMatch(/limb_build_info\{version="1\.2\.3",node="v\d+/)
+  })
+
+  test('two bridges in one process have metrics of their own', async () => {
+    const [a, b] = [metrics(), metrics()]
+    a.count('heartbeats')
+    expect(await b.text()).toContain('limb_heartbeats_total 0')
+  })
+
+  test('with a token, /metrics wants it, and the rest does not', async () => {
+    await server.close()
+    server = await start({ token: '0123456789abcdef' })
+    expect((await get('/metrics')).status).toBe(401)
+    expect((await get('/metrics', { authorization: 'Bearer 0123456789abcdeX' })).status).toBe(401)
+    expect((await get('/metrics', { authorization: 'Bearer 0123456789abcdef' })).status).toBe(200)
+    expect((await get('/healthz')).status).toBe(200)
+  })
+})
+
+describe('MQTT over WebSocket', () => {
+  test('binary frames are a stream of bytes in both directions, with the peer’s address', async () => {
+    const socket = open()
+    await once(socket, 'open')
+    expect(socket.protocol).toBe('mqtt')
+    expect(socket.extensions).toBe('')
+    socket.send(Buffer.from([1, 2, 3]))
+    const [data, binary] = await once(socket, 'message')
+    expect(binary).toBe(true)
+    expect([...data]).toEqual([1, 2, 3])
+    expect(attached[0]?.address).toBe('127.0.0.1')
+    socket.close()
+    await once(attached[0]!.stream, 'close')
+  })
+
+  test('the subprotocol is checked at the upgrade, whatever else is offered first', async () => {
+    expect(await refusal(open({ protocols: ['chat'] }))).toBe(400)
+    expect(await refusal(open({ protocols: [] }))).toBe(400)
+    const socket = open({ protocols: ['chat', 'mqttv3.1'] })
+    await once(socket, 'open')
+    expect(socket.protocol).toBe('mqttv3.1')
+    socket.terminate()
+  })
+
+  test('another path is no WebSocket', async () => {
+    expect(await refusal(open({ path: '/other' }))).toBe(404)
+  })
+
+  test('a web page may connect only from an allowed origin', async () => {
+    expect(await refusal(open({ origin: 'https://evil.example' }))).toBe(403)
+    await server.close()
+    server = await start({ allowedOrigins: ['https://dash.example'] })
+    expect(await refusal(open({ origin: 'https://evil.example' }))).toBe(403)
+    const socket = open({ origin: 'https://dash.example' })
+    await once(socket, 'open')
+    socket.terminate()
+  })
+
+  test('a TEXT frame ends the connection [MQTT-6.0.0-1]', async () => {
+    const socket = open()
+    await once(socket, 'open')
+    socket.send('hello')
+    const [code] = await once(socket, 'close')
+    expect(code).toBe(1003)
+  })
+
+  test('a frame above the limit ends that connection and no other', async () => {
+    onAttach = (stream) => {
+      stream.resume()
+      stream.write(CONNACK)
+    }
+    const [large, healthy] = [open(), open()]
+    await Promise.all([once(large, 'message'), once(healthy, 'message')])
+    large.send(Buffer.alloc(100_001))
+    expect((await once(large, 'close'))[0]).toBe(1009)
+    healthy.ping()
+    await once(healthy, 'pong')
+    healthy.terminate()
+  })
+
+  test('before the broker has let it in, a peer may not send more than a CONNECT', async () => {
+    onAttach = (stream) => stream.resume()
+    const socket = open()
+    await once(socket, 'open')
+    socket.on('error', () => {})
+    // Most of one frame, never finished: it would be held in memory.
+    const raw = (socket as unknown as { _socket: Socket })._socket
+    const frame = Buffer.alloc(20_000)
+    frame.set([0x82, 0xfe, 0xff, 0xff, 0, 0, 0, 0])
+    raw.write(frame)
+    expect((await once(socket, 'close'))[0]).toBe(1006)
+  })
+
+  test('after an accepting CONNACK the limit of frames is the only one', async () => {
+    onAttach = (stream) => {
+      stream.on('data', (chunk: Buffer) =>
+        stream.write(Buffer.from([chunk.length >>> 8, chunk.length & 255])),
+      )
+      stream.write(CONNACK)
+    }
+    const socket = open()
+    await once(socket, 'message')
+    socket.send(Buffer.alloc(50_000))
+    const [data] = await once(socket, 'message')
+    expect(data.readUInt16BE()).toBe(50_000)
+    socket.terminate()
+  })
+
+  test('a slow reader holds the writer back instead of filling memory', async () => {
+    let stream: Duplex | undefined
+    onAttach = (attachedStream) => {
+      stream = attachedStream
+    }
+    const socket = open()
+    await once(socket, 'open')
+    socket.pause()
+    const chunk = Buffer.alloc(65_536)
+    let writes = 0
+    while (stream?.write(chunk) && writes < 10_000) {
+      writes++
+      await new Promise((resolve) => setImmediate(resolve))
+    }
+    expect(writes).toBeLessThan(10_000)
+    expect(stream?.writableLength).toBeGreaterThan(0)
+    socket.terminate()
+  })
+
+  test('malformed upgrades and half-open sockets do not disturb the others', async () => {
+    const raw = connect(server.port, '127.0.0.1')
+    await once(raw, 'connect')
+    raw.write('GET /mqtt HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n')
+    raw.write('Sec-WebSocket-Protocol: mqtt\r\n\r\n')
+    const [answer] = await once(raw, 'data')
+    expect(String(answer)).toMatch(/^HTTP\/1\.1 4\d\d /)
+    raw.destroy()
+    expect((await get('/healthz')).status).toBe(200)
+  })
+})
+
+describe('start and stop', () => {
+  test('a port in use is told clearly', async () => {
+    const other = createServer().listen(0, '127.0.0.1')
+    await once(other, 'listening')
+    const { port } = other.address() as { port: number }
+    await expect(start({ port })).rejects.toThrow(
+      `HTTP cannot listen: 127.0.0.1 port ${port} is in use by another program`,
+    )
+    other.close()
+  })
+
+  test('close ends open connections, those that never answer too, within a second', async () => {
+    const socket = open()
+    await once(socket, 'open')
+    const deaf = open()
+    await once(deaf, 'open')
+    deaf.pause()
+    const idle = connect(server.port, '127.0.0.1')
+    await once(idle, 'connect')
+    const started = performance.now()
+    const ends = [once(socket, 'close'), once(idle, 'close')]
+    await server.close()
+    expect(performance.now() - started).toBeLessThan(1000)
+    const [[code]] = (await Promise.all(ends)) as [[number], unknown]
+    expect(code).toBe(1001)
+    deaf.terminate()
+    server = await start()
+  })
+})
