@@ -56,14 +56,24 @@ export function createView(
       return address?.kind === 'node' && (address.leaf === 'status' || address.leaf === 'state')
     },
     *match(filter) {
-      const [root, kind, ...rest] = filter.split('/')
-      if (!filterMatches(root ?? '', topics.root) && root !== '#') return
-      if (root === '#' || kind === '#' || kind === '+' || kind === 'bridge') yield* bridge(filter)
-      if (root === '#' || kind === '#') yield* nodes(filter, '+', '#')
-      else if (kind === '+' || kind === 'node') {
+      const [kind, ...rest] = belowRoot(filter, topics.root) ?? []
+      if (kind === '#' || kind === '+' || kind === 'bridge') yield* bridge(filter)
+      if (kind === '#') yield* nodes(filter, '+', '#')
+      if (kind === '+' || kind === 'node') {
         const [level = '', ...leaf] = rest[0] === '#' ? ['+', '#'] : rest
         yield* nodes(filter, level, leaf.join('/'))
       }
     },
   }
+}
+
+/** The levels of `filter` below the root (`['#']` when it takes all of them), or null when it is elsewhere. */
+function belowRoot(filter: string, root: string): string[] | null {
+  const levels = filter.split('/')
+  const rootLevels = root.split('/')
+  for (const [i, name] of rootLevels.entries()) {
+    if (levels[i] === '#') return ['#']
+    if (levels[i] !== '+' && levels[i] !== name) return null
+  }
+  return levels.slice(rootLevels.length)
 }
