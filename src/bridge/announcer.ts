@@ -1,6 +1,7 @@
 import type { PairingWindow } from '../domain/window.ts'
 import { iso, type WallMs } from '../kernel/clock.ts'
 import { encodeJson, encodeWord, NOTHING } from '../protocol/encode.ts'
+import type { EventFields, EventKind } from '../protocol/events.ts'
 import type { BridgeInfo } from '../protocol/schemas.ts'
 import type { PendingRequests } from './pending.ts'
 import { type Limb, type Registry, stateOf } from './registry.ts'
@@ -82,7 +83,7 @@ export class Announcer {
     this.infoChanged()
   }
 
-  event(kind: string, fields: object): void {
+  event<K extends EventKind>(kind: K, fields: EventFields<K>): void {
     const { topics, publisher, clock } = this.#world
     const payload = encodeJson({ kind, at: iso(clock.wallMs()), ...fields })
     publisher.publish(topics.event(kind), payload, { qos: 0, retain: false })

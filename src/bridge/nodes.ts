@@ -3,6 +3,7 @@ import type { NodeRecord, RequestRecord } from '../domain/records.ts'
 import { Refusal } from '../kernel/errors.ts'
 import { hashKey, type KeyHash, newKey } from '../kernel/secrets.ts'
 import { LIMITS } from '../protocol/limits.ts'
+import type { State } from '../protocol/schemas.ts'
 import type { VerbArgs } from '../protocol/verbs.ts'
 import type { Announcer } from './announcer.ts'
 import { type Answers, approvedAnswer } from './answers.ts'
@@ -104,8 +105,8 @@ export function nodeHandlers(world: World, parts: Parts): HandlersOf<'node'> {
   return {
     async 'node/list'(args) {
       const limit = args.limit ?? LIMITS.listDefault
-      const items: unknown[] = []
-      let last: string | null = null
+      const items: State[] = []
+      let last = ''
       for (const nodeId of registry.idsAfter(args.after ?? null)) {
         const limb = registry.get(nodeId)
         if (!limb || !listed(limb, args)) continue

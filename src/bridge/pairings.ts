@@ -189,7 +189,7 @@ export class Pairings {
             `${request.nodeId} asks to be paired: limb-bridge pairing approve ${request.requestId}`,
           )
           this.#announcer.requestsOfNode(request.nodeId)
-          this.#announcer.event('pairing_requested', this.#pending.show(request))
+          this.#announcer.event('pairing_requested', { request: this.#pending.show(request) })
         }
         this.#answers.tell(session, pendingAnswer(request, madeKey))
         const others = request.key ? this.#table.candidatesWith(request.nodeId, request.key) : []
@@ -244,7 +244,7 @@ export class Pairings {
       if (before?.revision !== outcome.widening.revision) {
         log.info({ nodeId, requestId: outcome.widening.requestId }, `${nodeId} asks for more capabilities`)
         this.#announcer.requestsOfNode(nodeId)
-        this.#announcer.event('pairing_requested', this.#pending.show(outcome.widening))
+        this.#announcer.event('pairing_requested', { request: this.#pending.show(outcome.widening) })
       }
     }
     this.#answers.tell(session, approvedAnswer(settings, outcome.node, outcome.widening?.requestId))

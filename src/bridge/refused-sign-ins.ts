@@ -1,5 +1,6 @@
 import { type MonotonicMs, plusMs } from '../kernel/clock.ts'
 import { messageOf } from '../kernel/errors.ts'
+import type { Announcer } from './announcer.ts'
 import type { Credentials } from './ports.ts'
 import type { World } from './settings.ts'
 
@@ -16,10 +17,10 @@ interface Seen {
 /** Log, event and audit row for refused sign-ins, at a pace that a flood cannot turn into a full disk. */
 export class RefusedSignIns {
   readonly #world: World
-  readonly #announce: (kind: string, fields: object) => void
+  readonly #announce: Announcer['event']
   readonly #seen = new Map<string, Seen>()
 
-  constructor(world: World, announce: (kind: string, fields: object) => void) {
+  constructor(world: World, announce: Announcer['event']) {
     this.#world = world
     this.#announce = announce
   }

@@ -1,4 +1,5 @@
 import type { Role } from '../protocol/names.ts'
+import type { VerbResult } from '../protocol/results.ts'
 import type { VerbArgs, VerbName } from '../protocol/verbs.ts'
 
 /** Who asks. */
@@ -9,7 +10,7 @@ export interface Caller {
 }
 
 /** Resolves to the response's `data`, after what it reports is stored and published. */
-export type Handler<V extends VerbName> = (args: VerbArgs<V>, caller: Caller) => Promise<unknown>
+export type Handler<V extends VerbName> = (args: VerbArgs<V>, caller: Caller) => Promise<VerbResult<V>>
 
 /** One handler for every verb of the table: the compiler says when one is missing. */
 export type Handlers = { readonly [V in VerbName]: Handler<V> }

@@ -90,23 +90,25 @@ function parsePrincipal(rest: string): Address | undefined {
 /**
  * Whether every topic that `filter` can match is matched by `grant` too (both are MQTT topic filters).
  * This is how a subscription is granted: `limb/node/+/status` covers `limb/node/cam/status`, and never
- * the other way round.
+ * the other way round. A grant that begins with a wildcard reaches no `$` topic [MQTT-4.7.2-1].
  */
 export function filterCovers(grant: string, filter: string): boolean {
+  if (filter.startsWith('$') && (grant.startsWith('+') || grant.startsWith('#'))) return false
+  // `#` matches what `+/#` matches: every topic has a first level.
+  if (filter === '#') return grant === '#' || grant === '+/#'
   const granted = grant.split('/')
   const asked = filter.split('/')
   for (let i = 0; ; i++) {
     const g = granted[i]
     const a = asked[i]
-    if (g === '#') return i > 0 || !asked[0]?.startsWith('$')
+    if (g === '#') return true
     if (g === undefined || a === undefined) return g === a
     if (a === '#') return false
     if (g !== '+' && g !== a) return false
   }
 }
 
-/** Whether `filter` matches `topic` [MQTT-4.7]; `+` and `#` in the first place never match a `$` topic. */
+/** Whether `filter` matches `topic` [MQTT-4.7]: a topic is the filter that matches it alone. */
 export function filterMatches(filter: string, topic: string): boolean {
-  if (topic.startsWith('$') && (filter.startsWith('+') || filter.startsWith('#'))) return false
   return filterCovers(filter, topic)
 }

@@ -5,8 +5,9 @@ import { capabilitiesSchema, displayNameSchema, levelSchema, printable } from '.
 
 /**
  * The table of verbs: what a principal can ask of the bridge. The bridge checks arguments and roles with it,
- * and the command line, its completion, the MCP tools and the AsyncAPI page are made from it. The handler of
- * each verb stands in `bridge/verbs.ts` under the same key; the compiler keeps the two in step.
+ * and the command line, its completion, the MCP tools and the AsyncAPI page are made from it. What each verb
+ * answers stands in `results.ts`, its handler in `bridge/`, under the same key; the compiler keeps the three
+ * in step.
  */
 
 const listArgs = {
@@ -44,7 +45,7 @@ export interface VerbDefinition {
   readonly role: Role
   readonly summary: string
   readonly args: z.ZodObject
-  /** The one argument that may stand alone on a command line: `limb-bridge node get cam1`. */
+  /** The arguments that may stand alone on a command line, in this order: `limb-bridge node get cam1`. */
   readonly positional?: readonly string[]
   /** Whether the response may hold a secret that is told once. */
   readonly tellsSecret?: boolean

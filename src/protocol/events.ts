@@ -1,0 +1,73 @@
+import { z } from 'zod'
+import { capabilitySchema, nameSchema, REASONS, ROLES, STATUSES } from './names.ts'
+import { errorBodySchema, levelSchema, pendingRequestSchema } from './schemas.ts'
+
+/**
+ * What `limb/bridge/event/<kind>` tells: one JSON object with `kind`, `at` and these fields. The compiler lets
+ * the bridge announce nothing else, and the documents are made from this table.
+ */
+
+function event<T extends z.ZodRawShape>(summary: string, shape: T) {
+  return { summary, fields: z.object(shape) }
+}
+
+const by = z.string().describe('the principal who did it')
+const nodeId = nameSchema
+const requestId = z.string()
+const anyName = z.union([z.literal('*'), nameSchema])
+const anyCapability = z.union([z.literal('*'), capabilitySchema])
+
+export const EVENTS = {
+  node_status: event('The status of a limb changed.', {
+    nodeId,
+    status: z.enum(STATUSES),
+    reason: z.enum(REASONS),
+  }),
+  node_updated: event('An approved limb registered something else; what needs no approval holds already.', {
+    nodeId,
+  }),
+  node_renamed: event('An operator gave a limb a name.', { nodeId, displayName: z.string(), by }),
+  node_revoked: event('A pairing was ended.', { nodeId, by }),
+  node_key_rotated: event('A limb has a new key.', { nodeId, by }),
+  node_provisioned: event('A limb was approved before it connected.', { nodeId, by }),
+  pairing_requested: event('A request is new, or has a new revision.', { request: pendingRequestSchema }),
+  pairing_approved: event('A request was approved.', {
+    nodeId,
+    requestId,
+    by: z.string().describe('a principal, or `window:<principal>` for the pairing window'),
+  }),
+  pairing_rejected: event('A request was rejected.', { nodeId, requestId }),
+  pairing_expired: event('A request ended without a decision.', { nodeId, requestId }),
+  pairing_window_opened: event('The pairing window was opened.', { by }),
+  pairing_window_closed: event('The pairing window was closed.', {
+    by: z.string().describe('a principal, or `bridge` when its time was up'),
+  }),
+  heartbeat_invalid: event('A heartbeat was ignored; told at most once a minute for each limb.', {
+    nodeId,
+    error: errorBodySchema,
+  }),
+  sign_in_refused: event('A CONNECT was refused; told at most once a minute for each name and address.', {
+    name: z.string(),
+    address: z.string(),
+    reason: z.string(),
+    suppressed: z.int().describe('refusals since the last such event'),
+  }),
+  policy_set: event('A policy was set.', {
+    principal: anyName,
+    nodeId: anyName,
+    capability: anyCapability,
+    level: levelSchema,
+    by,
+  }),
+  policy_deleted: event('A policy was deleted.', {
+    principal: anyName,
+    nodeId: anyName,
+    capability: anyCapability,
+    by,
+  }),
+  principal_added: event('A principal was added.', { name: nameSchema, role: z.enum(ROLES), by }),
+  principal_removed: event('A principal was removed.', { name: nameSchema, by }),
+} as const
+
+export type EventKind = keyof typeof EVENTS
+export type EventFields<K extends EventKind> = z.input<(typeof EVENTS)[K]['fields']>

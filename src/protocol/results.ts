@@ -1,0 +1,71 @@
+import { z } from 'zod'
+import { capabilitySchema, nameSchema, ROLES } from './names.ts'
+import { bridgeInfoSchema, levelSchema, pendingRequestSchema, stateSchema, timeSchema } from './schemas.ts'
+import type { VerbName } from './verbs.ts'
+
+/** `data` of the response to each verb. Handlers return these types; the documents are made from the same. */
+
+function page<T extends z.ZodType>(item: T) {
+  return z.object({
+    items: z.array(item),
+    next: z.string().optional().describe('give it as `after` for the next page; absent on the last one'),
+  })
+}
+
+const nodeRef = z.object({ nodeId: nameSchema })
+const provisioned = nodeRef.extend({
+  apiKey: z.string().optional().describe('the key, when the bridge made it; told once'),
+})
+const decided = nodeRef.extend({ requestId: z.string() })
+
+const policyTriple = z.object({
+  principal: z.union([z.literal('*'), nameSchema]),
+  nodeId: z.union([z.literal('*'), nameSchema]),
+  capability: z.union([z.literal('*'), capabilitySchema]),
+})
+const policy = policyTriple.extend({ level: levelSchema, setAt: timeSchema, setBy: z.string() })
+
+const principal = z.object({
+  name: nameSchema,
+  role: z.enum(ROLES),
+  createdAt: timeSchema,
+  createdBy: z.string(),
+})
+const madePassword = z.string().optional().describe('the password, when the bridge made it; told once')
+
+export const RESULTS = {
+  'node/list': page(stateSchema),
+  'node/get': stateSchema,
+  'node/rename': nodeRef.extend({ displayName: z.string() }),
+  'node/revoke': nodeRef,
+  'node/rotate-key': nodeRef.extend({
+    apiKey: z.string().describe('the new key; told once'),
+    toldToLimb: z.boolean().describe('whether the live session of the limb was told the key'),
+  }),
+  'node/provision': provisioned,
+  'node/import': z.object({ items: z.array(provisioned) }),
+
+  'pairing/list': page(pendingRequestSchema),
+  'pairing/approve': decided,
+  'pairing/reject': decided,
+  'pairing/permit': z.object({ pairingWindow: bridgeInfoSchema.shape.pairingWindow.unwrap().nullable() }),
+
+  'policy/list': page(policy),
+  'policy/set': policy,
+  'policy/delete': policyTriple,
+  'policy/explain': z.object({
+    level: levelSchema,
+    decidedBy: z
+      .enum(['policy', 'capability', 'default'])
+      .describe('an entry of the policy, the approved level of the capability, or neither (denied)'),
+    entry: policy.optional(),
+  }),
+
+  'principal/list': page(principal),
+  'principal/add': principal.extend({ password: madePassword }),
+  'principal/set-password': z.object({ name: nameSchema, password: madePassword }),
+  'principal/remove': z.object({ name: nameSchema }),
+} as const satisfies Record<VerbName, z.ZodObject>
+
+/** What a handler resolves to. */
+export type VerbResult<V extends VerbName> = z.input<(typeof RESULTS)[V]>
