@@ -1,0 +1,193 @@
+import Sqlite from 'better-sqlite3'
+import type { Log } from '../bridge/ports.ts'
+import { type Clock, iso } from '../kernel/clock.ts'
+import { messageOf } from '../kernel/errors.ts'
+import { backupBeforeUpgrade } from './backup.ts'
+import { isDamage, StoreError, sqliteCode } from './errors.ts'
+import { backupsOf, createPrivate, makePrivate, prepareFolder } from './files.ts'
+import { GroupCommit } from './group-commit.ts'
+import { type Lock, lockDatabase } from './lock.ts'
+import { APPLICATION_ID, MIGRATIONS, type Migration, migrate, newestVersion } from './migrations.ts'
+
+export interface DatabaseOptions {
+  /** A path, or `:memory:`, which keeps nothing and needs no lock, no WAL and no backup. */
+  readonly file: string
+  readonly clock: Clock
+  readonly log: Log
+  /** Told of each commit: milliseconds that COMMIT took, and how many works shared it. */
+  readonly onCommit?: (durationMs: number, works: number) => void
+  /** For tests of upgrades. */
+  readonly migrations?: readonly Migration[]
+}
+
+/** One SQLite file, opened for this bridge alone. */
+export interface Database {
+  /** Absolute path, or `:memory:`. */
+  readonly file: string
+  readonly sql: Sqlite.Database
+  /** The only way to write. */
+  readonly writer: GroupCommit
+  /** Ends the pending writes, checkpoints and closes. Further calls wait for the same end. */
+  close(): Promise<void>
+}
+
+/** Another program that holds the write lock blocks our event loop for as long as this, at most. */
+const BUSY_TIMEOUT_MS = 100
+/** The WAL is cut back to this after a burst. */
+const WAL_LIMIT_BYTES = 64 * 1024 * 1024
+/** SQLite's own default, some 4 MiB: a checkpoint of that takes milliseconds. */
+const CHECKPOINT_PAGES = 1000
+
+/** @throws StoreError whose message says what to do. */
+export function openDatabase(options: DatabaseOptions): Database {
+  if (options.file === ':memory:') return connect(options, ':memory:', null)
+  const file = prepareFolder(options.file)
+  const lock = lockDatabase(file, iso(options.clock.wallMs()))
+  try {
+    createPrivate(file)
+    makePrivate(file)
+    return connect(options, file, lock)
+  } catch (error) {
+    lock.release()
+    throw error
+  }
+}
+
+function connect(options: DatabaseOptions, file: string, lock: Lock | null): Database {
+  const { clock, log } = options
+  let sql: Sqlite.Database | undefined
+  try {
+    sql = new Sqlite(file, { timeout: BUSY_TIMEOUT_MS })
+    prepare(sql, file, options)
+  } catch (error) {
+    sql?.close()
+    throw explained(error, file)
+  }
+  return opened(
+    file,
+    sql,
+    new GroupCommit(sql, { clock, log, ...(options.onCommit && { onCommit: options.onCommit }) }),
+    lock,
+  )
+}
+
+function prepare(sql: Sqlite.Database, file: string, options: DatabaseOptions): void {
+  const migrations = options.migrations ?? MIGRATIONS
+  const version = versionOf(sql, file, newestVersion(migrations))
+  setPragmas(sql, file)
+  if (version === newestVersion(migrations)) return
+  upgrade(sql, file, version, migrations, options)
+}
+
+/** Nothing is written before this says that the file is ours and not from the future. */
+function versionOf(sql: Sqlite.Database, file: string, newest: number): number {
+  const application = number(sql, 'application_id')
+  const version = number(sql, 'user_version')
+  const tables = sql.prepare('SELECT count(*) FROM sqlite_schema').pluck().get()
+  if (application !== APPLICATION_ID && (application !== 0 || version !== 0 || tables !== 0)) {
+    throw new StoreError(
+      `${file} is an SQLite database of another program. Nothing was changed. Set LIMB_DB to a path of the bridge's own.`,
+    )
+  }
+  if (version > newest) {
+    throw new StoreError(
+      `The database ${file} has schema ${version}, and this bridge knows schemas up to ${newest}: it was written by a ` +
+        'newer version. Nothing was changed. Install that version again, or restore a backup from before the upgrade ' +
+        '(the .bak files beside it).',
+    )
+  }
+  return version
+}
+
+function setPragmas(sql: Sqlite.Database, file: string): void {
+  if (file !== ':memory:') {
+    expect(sql, 'journal_mode', 'WAL', 'wal')
+    sql.pragma(`journal_size_limit = ${WAL_LIMIT_BYTES}`)
+    sql.pragma(`wal_autocheckpoint = ${CHECKPOINT_PAGES}`)
+  }
+  // After journal_mode: switching to WAL lowers it to NORMAL, and then a power cut loses acknowledged commits.
+  expect(sql, 'synchronous', 'FULL', 2)
+  expect(sql, 'trusted_schema', 'OFF', 0)
+  expect(sql, 'foreign_keys', 'ON', 1)
+}
+
+function expect(sql: Sqlite.Database, name: string, value: string, readBack: string | number): void {
+  sql.pragma(`${name} = ${value}`)
+  const actual = sql.pragma(name, { simple: true })
+  if (actual === readBack) return
+  throw new StoreError(
+    `SQLite did not accept ${name} = ${value} (it says ${String(actual)}). ` +
+      'The database must lie on a local file system with locks and shared memory, not on a network share.',
+  )
+}
+
+function number(sql: Sqlite.Database, pragma: string): number {
+  return Number(sql.pragma(pragma, { simple: true }))
+}
+
+function upgrade(
+  sql: Sqlite.Database,
+  file: string,
+  version: number,
+  migrations: readonly Migration[],
+  { clock, log }: DatabaseOptions,
+): void {
+  const target = newestVersion(migrations)
+  const backup =
+    version > 0 && file !== ':memory:'
+      ? backupBeforeUpgrade(sql, file, version, iso(clock.wallMs()))
+      : undefined
+  try {
+    migrate(sql, version, migrations)
+  } catch (error) {
+    if (isDamage(error)) throw error
+    throw new StoreError(
+      `The upgrade of the database ${file} from schema ${version} to ${target} failed: ${messageOf(error)}. ` +
+        'The database is as it was; the version of the bridge that wrote it still opens it.',
+      { cause: error },
+    )
+  }
+  if (version > 0) log.info({ file, from: version, to: target, backup }, 'upgraded the database')
+}
+
+function explained(error: unknown, file: string): unknown {
+  if (error instanceof StoreError) return error
+  const code = sqliteCode(error)
+  if (code === undefined) return error
+  if (isDamage(error)) return damaged(error, file)
+  const hint = code.startsWith('SQLITE_FULL')
+    ? 'The disk is full: make room and start again.'
+    : 'The file and its folder must be writable for the user that runs the bridge, on a local disk.'
+  return new StoreError(`The database ${file} cannot be opened: ${messageOf(error)} (${code}). ${hint}`, {
+    cause: error,
+  })
+}
+
+/** What to do with a truncated or overwritten file. */
+export function damaged(error: unknown, file: string): StoreError {
+  const newest = backupsOf(file).at(-1)
+  const source = newest === undefined ? 'a backup' : `a backup (the newest beside it is ${newest})`
+  return new StoreError(
+    `The database ${file} is damaged: ${messageOf(error)}. Nothing was changed. To restore: keep the bridge ` +
+      `stopped, move ${file}, ${file}-wal and ${file}-shm away (keep them), copy ${source} to ${file}, and start again.`,
+    { cause: error },
+  )
+}
+
+function opened(file: string, sql: Sqlite.Database, writer: GroupCommit, lock: Lock | null): Database {
+  let closing: Promise<void> | undefined
+  const close = async () => {
+    await writer.close()
+    sql.close()
+    lock?.release()
+  }
+  return {
+    file,
+    sql,
+    writer,
+    close() {
+      closing ??= close()
+      return closing
+    },
+  }
+}

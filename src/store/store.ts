@@ -1,0 +1,95 @@
+import type { ReadTx, Store, Tx } from '../bridge/ports.ts'
+import type { NodeRecord } from '../domain/records.ts'
+import { AuditTable, type AuditVerdict } from './audit.ts'
+import { type Database, damaged } from './database.ts'
+import { isDamage } from './errors.ts'
+import type { StoreHealth } from './group-commit.ts'
+import { NodesTable } from './nodes.ts'
+import { PoliciesTable } from './policies.ts'
+import { PrincipalsTable } from './principals.ts'
+import { RefusedTable } from './refused.ts'
+import { RequestsTable } from './requests.ts'
+import { SqliteTx, type Tables } from './tx.ts'
+
+/** The Store port on SQLite, and what an operator's tools need of it. */
+export interface SqliteStore extends Store {
+  /** Whether the last commit reached the disk, and since when not. */
+  health(): StoreHealth
+  /** Forgets refused keys and widenings whose time is up. Returns the number of rows. */
+  purgeRefused(now: number): Promise<number>
+  /** Recomputes the hash chain of the audit log. Blocks for some 5 µs a row. */
+  verifyAudit(): AuditVerdict
+}
+
+export interface StoreOptions {
+  /** The newest refused keys of a node that are kept. */
+  readonly maxRefusedKeysPerNode?: number
+}
+
+const MAX_REFUSED_KEYS_PER_NODE = 16
+/** Nodes read at once: some 20 ms, then other work may run. */
+const LOAD_PAGE = 2000
+
+/** @throws StoreError (BadRowError) when a key, principal or policy does not parse. */
+export function createStore(database: Database, options: StoreOptions = {}): SqliteStore {
+  const { sql, writer } = database
+  const tables: Tables = {
+    nodes: new NodesTable(sql),
+    requests: new RequestsTable(sql),
+    refused: new RefusedTable(sql, options.maxRefusedKeysPerNode ?? MAX_REFUSED_KEYS_PER_NODE),
+    principals: new PrincipalsTable(sql),
+    policies: new PoliciesTable(sql),
+    audit: new AuditTable(sql),
+  }
+  /** Damage that a load meets is told with the way to restore. */
+  const loading = <T>(read: () => T): T => {
+    try {
+      return read()
+    } catch (error) {
+      throw isDamage(error) ? damaged(error, database.file) : error
+    }
+  }
+  loading(() => checkRows(tables))
+
+  return {
+    async read<T>(work: (tx: ReadTx) => Promise<T>): Promise<T> {
+      return work(new SqliteTx(tables))
+    },
+    transact<T>(work: (tx: Tx) => Promise<T>): Promise<T> {
+      const tx = new SqliteTx(tables)
+      return writer.transact(
+        () => work(tx),
+        () => tx.end(),
+      )
+    },
+    async *loadNodes(): AsyncGenerator<NodeRecord> {
+      let after = ''
+      for (;;) {
+        const page = loading(() => tables.nodes.page(after, LOAD_PAGE))
+        yield* page
+        const last = page.at(-1)
+        if (last === undefined) return
+        after = last.nodeId
+      }
+    },
+    async loadRequests() {
+      return loading(() => tables.requests.all())
+    },
+    saveHeartbeats(batch) {
+      return writer.write(() => {
+        for (const { nodeId, at } of batch) tables.nodes.heard(nodeId, at)
+      })
+    },
+    health: () => writer.health(),
+    purgeRefused: (now) => writer.write(() => tables.refused.expire(now)),
+    verifyAudit: () => tables.audit.verify(),
+    close: () => database.close(),
+  }
+}
+
+/** What is read one by one later is looked at once now: a bad row stops the start, not a sign-in at night. */
+function checkRows(tables: Tables): void {
+  tables.nodes.checkKeys()
+  tables.principals.check()
+  tables.policies.check()
+}
