@@ -1,9 +1,16 @@
 /**
  * What MQTT itself must keep over a restart: persistent sessions, their subscriptions and queued messages,
  * QoS 2 handshakes, and retained messages that are not the bridge's own view. Plain rows; the broker adapter
- * gives them MQTT's meaning, the store keeps them. Every write resolves after it is on disk, unless its
- * comment says otherwise; writes of one turn of the event loop share one commit.
+ * gives them MQTT's meaning, the store keeps them.
+ *
+ * Writes of one turn of the event loop share one commit, and take effect in the order of the calls. A write
+ * resolves after it is on disk; one that is asked for `soon` may wait some 100 ms for a commit to share, and is
+ * meant for what a crash may undo. Reads see every write that was asked for before, unless their comment says
+ * otherwise. A write that cannot be stored rejects with Refusal `storage_unavailable`.
  */
+
+/** `now`: somebody waits for the commit. `soon`: the next commit is early enough. */
+export type Urgency = 'now' | 'soon'
 
 export interface StoredMessage {
   readonly topic: string
@@ -24,6 +31,29 @@ export interface QueuedMessage extends StoredMessage {
   readonly stage: 'publish' | 'pubrel'
 }
 
+/** What the queues of several sessions have in common. */
+export type QueueMessage = Pick<QueuedMessage, 'topic' | 'payload' | 'extra' | 'brokerId' | 'brokerCounter'>
+
+/** One session's copy: QoS and retain flag are those of its subscription. */
+export interface QueueTarget {
+  readonly clientId: string
+  readonly qos: 0 | 1 | 2
+  readonly retain: boolean
+}
+
+export interface QueueSize {
+  readonly clientId: string
+  readonly messages: number
+  /** Of topics and payloads. */
+  readonly bytes: number
+}
+
+export interface StoredSession {
+  readonly clientId: string
+  /** Which identity it belongs to: a node's or principal's name, or the broker's word for others. */
+  readonly owner: string
+}
+
 export interface StoredSubscription {
   readonly clientId: string
   readonly filter: string
@@ -32,43 +62,68 @@ export interface StoredSubscription {
   readonly extra: string | null
 }
 
+export interface RetainedLimits {
+  /** Retained messages in all. */
+  readonly total: number
+  /** At most `max` of them below `prefix`, which ends with a slash. */
+  readonly below: { readonly prefix: string; readonly max: number } | null
+}
+
 export interface MqttStore {
   /** Read once at the start into the adapter's trie. */
   loadSubscriptions(): Promise<readonly StoredSubscription[]>
+  /** Read once at the start. */
+  loadSessions(): Promise<readonly StoredSession[]>
+  /** The queues that are not empty. Read once at the start. */
+  queueSizes(): Promise<readonly QueueSize[]>
+
   putSubscriptions(rows: readonly StoredSubscription[]): Promise<void>
   deleteSubscriptions(clientId: string, filters: readonly string[]): Promise<void>
 
-  /** Which identity (`candidate`, node or principal name) a stored session belongs to; null: none stored. */
-  sessionOwner(clientId: string): Promise<string | null>
-  putSession(clientId: string, owner: string, at: number): Promise<void>
+  putSession(clientId: string, owner: string, at: number, urgency: Urgency): Promise<void>
   /** Session, subscriptions, queue and handshakes. */
   deleteSession(clientId: string): Promise<void>
-  sessionsOf(owner: string): Promise<readonly string[]>
+  /** The session, its subscriptions, queue and handshakes of each of these. */
+  deleteSessions(clientIds: readonly string[]): Promise<void>
   /** Sessions that nobody used since `before`. */
   sessionsIdleSince(before: number): Promise<readonly string[]>
 
-  enqueue(clientIds: readonly string[], message: Omit<QueuedMessage, 'sequence'>): Promise<void>
+  /** The sequences, in the order of `targets`. */
+  enqueue(targets: readonly QueueTarget[], message: QueueMessage): Promise<readonly number[]>
   /** A page of a session's queue in order, after `sequence`. */
   queued(clientId: string, afterSequence: number, limit: number): Promise<readonly QueuedMessage[]>
+  /** One message of a queue, read without waiting for writes that are under way. */
+  queuedOne(clientId: string, sequence: number): Promise<QueuedMessage | null>
   countQueued(clientId: string): Promise<number>
   updateQueued(
     clientId: string,
     sequence: number,
     change: { messageId?: number; stage?: 'pubrel' },
+    urgency: Urgency,
   ): Promise<void>
+  /** `soon`: a crash only sends the message again. */
   deleteQueued(clientId: string, sequence: number): Promise<void>
 
   putIncoming(clientId: string, messageId: number, message: StoredMessage): Promise<void>
   incoming(clientId: string, messageId: number): Promise<StoredMessage | null>
+  countIncoming(clientId: string): Promise<number>
   deleteIncoming(clientId: string, messageId: number): Promise<boolean>
   deleteAllIncoming(clientId: string): Promise<void>
 
-  putRetained(message: StoredMessage): Promise<void>
-  deleteRetained(topic: string): Promise<void>
+  /** Replacing a message is always possible; a new topic only within the limits. */
+  putRetained(
+    message: Omit<StoredMessage, 'retain'>,
+    limits: RetainedLimits,
+    urgency: Urgency,
+  ): Promise<'stored' | 'too_many' | 'too_many_below'>
+  deleteRetained(topic: string, urgency: Urgency): Promise<void>
   /** Every retained message below a prefix (which ends with a slash). */
   deleteRetainedBelow(prefix: string): Promise<readonly string[]>
   retained(topic: string): Promise<StoredMessage | null>
-  /** A page in order of topic, after a topic, of those that start with `prefix` (an index range, no scan). */
-  retainedBelow(prefix: string, afterTopic: string, limit: number): Promise<readonly StoredMessage[]>
+  /**
+   * A page of topics in the order of their bytes, after a topic, of those that start with `prefix` (which ends
+   * with a slash, or is empty): a range of an index, without the payloads.
+   */
+  retainedTopics(prefix: string, afterTopic: string, limit: number): Promise<readonly string[]>
   countRetained(): Promise<number>
 }

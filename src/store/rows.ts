@@ -74,6 +74,10 @@ export class RowReader {
     return this.#row[hash] === null ? null : this.key(salt, hash)
   }
 
+  blob(column: string): Uint8Array {
+    return this.#bytes(column, 0)
+  }
+
   /** JSON text that follows a schema. */
   json<T>(column: string, schema: Parser<T>): T {
     let value: unknown
