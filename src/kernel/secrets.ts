@@ -27,7 +27,7 @@ export function newKey(): string {
   return randomBytes(32).toString('base64url')
 }
 
-/** A password a person may have to type: 20 letters and digits without look-alikes, some 114 bits. */
+/** A password a person may have to type: 20 letters and digits without look-alikes, some 116 bits. */
 export function newPassword(): string {
   return randomLetters('abcdefghijkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789', 20)
 }

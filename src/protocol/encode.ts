@@ -4,7 +4,9 @@ const encoder = new TextEncoder()
 
 /** JSON as UTF-8. Throws on `undefined`: an empty retained payload would delete the retained message. */
 export function encodeJson(value: object): Uint8Array {
-  return encoder.encode(JSON.stringify(value))
+  const text: string | undefined = JSON.stringify(value)
+  if (text === undefined) throw new TypeError('nothing to encode; an empty payload would delete')
+  return encoder.encode(text)
 }
 
 /** One plain word, such as a status. */

@@ -1,0 +1,261 @@
+import { describe, expect, it } from 'vitest'
+import { Refusal } from '../../src/kernel/errors.ts'
+import { check, decodeHeartbeat, decodeRegistration } from '../../src/protocol/decode.ts'
+import { LIMITS } from '../../src/protocol/limits.ts'
+import { errorBodySchema, pairingAnswerSchema, stateSchema } from '../../src/protocol/schemas.ts'
+
+const bytes = (value: unknown) =>
+  new TextEncoder().encode(typeof value === 'string' ? value : JSON.stringify(value))
+
+function refusalOf(work: () => unknown): Refusal {
+  try {
+    work()
+  } catch (error) {
+    if (error instanceof Refusal) return error
+    throw error
+  }
+  throw new Error('was accepted')
+}
+
+const camera = { cap: 'camera', commands: ['camera.snap'], authLevel: 'leased' }
+const plain = { displayName: 'Front camera', platform: 'esp32', capabilities: [camera] }
+const withUrl = (endpointUrl: string) => ({ ...plain, endpointUrl })
+const many = <T>(count: number, make: (i: number) => T) => Array.from({ length: count }, (_, i) => make(i))
+
+describe('a registration', () => {
+  it.each([
+    ['with the least', { displayName: 'x', platform: 'y', capabilities: [] }],
+    ['as in the documents', plain],
+    [
+      'with everything',
+      {
+        ...plain,
+        endpointUrl: 'http://192.168.1.50:9090',
+        invoke: 'http',
+        firmware: '1.2.0',
+        heartbeatSeconds: 15,
+      },
+    ],
+    ['with a name in any script', { ...plain, displayName: 'Kamera Gänseblümchen 前門 🎥' }],
+    ['with a name as long as it may be', { ...plain, displayName: 'x'.repeat(LIMITS.displayNameChars) }],
+    ['with the shortest interval', { ...plain, heartbeatSeconds: 5 }],
+    ['with the longest interval', { ...plain, heartbeatSeconds: 3600 }],
+    ['with a capability without commands', { ...plain, capabilities: [{ ...camera, commands: [] }] }],
+    ['with an IPv6 endpoint', withUrl('http://[fe80::1]:9090/limb')],
+    [
+      'with every list full',
+      {
+        ...plain,
+        capabilities: many(LIMITS.capabilities, (i) => ({
+          cap: `c${i}-${'x'.repeat(50)}`,
+          commands: many(LIMITS.commandsPerCapability, (j) => `c${i}.${j}-${'x'.repeat(50)}`),
+          authLevel: 'free',
+        })),
+      },
+    ],
+  ])('is accepted %s', (_what, value) => {
+    expect(decodeRegistration(bytes(value))).toEqual(value)
+  })
+
+  it('may carry keys of a newer firmware, which are dropped at every depth', () => {
+    const newer = { ...plain, battery: 7, capabilities: [{ ...camera, colour: 'red' }], 'x-y': { z: 1 } }
+    expect(decodeRegistration(bytes(newer))).toEqual(plain)
+  })
+
+  it.each([
+    ['no name', { platform: 'x', capabilities: [] }, 'displayName'],
+    ['an empty name', { ...plain, displayName: '' }, 'displayName'],
+    ['a blank name', { ...plain, displayName: '  \u00a0 ' }, 'displayName'],
+    ['a name that is a number', { ...plain, displayName: 7 }, 'displayName'],
+    ['a name that is too long', { ...plain, displayName: 'x'.repeat(101) }, 'displayName'],
+    ['a line feed in the name', { ...plain, displayName: 'Front\nrequest approved' }, 'displayName'],
+    ['an escape sequence in the name', { ...plain, displayName: '\u001b[2J' }, 'displayName'],
+    ['a NUL in the name', { ...plain, displayName: 'a\u0000b' }, 'displayName'],
+    ['a C1 control in the name', { ...plain, displayName: 'a\u009bb' }, 'displayName'],
+    ['a mark that turns the direction', { ...plain, displayName: 'abc\u202etxt' }, 'displayName'],
+    ['an isolate mark', { ...plain, displayName: 'abc\u2066txt' }, 'displayName'],
+    ['a mark nobody sees', { ...plain, displayName: 'admin\u200b' }, 'displayName'],
+    ['a byte order mark', { ...plain, displayName: '\ufeffcam' }, 'displayName'],
+    ['a line separator', { ...plain, displayName: 'a\u2028b' }, 'displayName'],
+    ['a lone surrogate', '{"displayName":"a\\ud800","platform":"x","capabilities":[]}', 'displayName'],
+    ['no platform', { displayName: 'x', capabilities: [] }, 'platform'],
+    ['a platform that is too long', { ...plain, platform: 'x'.repeat(64) }, 'platform'],
+    ['no capabilities', { displayName: 'x', platform: 'y' }, 'capabilities'],
+    ['capabilities that are an object', { ...plain, capabilities: {} }, 'capabilities'],
+    [
+      'too many capabilities',
+      { ...plain, capabilities: many(65, (i) => ({ ...camera, cap: `c${i}` })) },
+      'capabilities',
+    ],
+    ['a capability twice', { ...plain, capabilities: [camera, camera] }, 'capabilities'],
+    ['a capability that is null', { ...plain, capabilities: [null] }, 'capabilities[0]'],
+    [
+      'a capability without a name',
+      { ...plain, capabilities: [{ ...camera, cap: '' }] },
+      'capabilities[0].cap',
+    ],
+    [
+      'a second capability with a bad name',
+      { ...plain, capabilities: [camera, { ...camera, cap: 'a/b' }] },
+      'capabilities[1].cap',
+    ],
+    [
+      'a capability named __proto__',
+      { ...plain, capabilities: [{ ...camera, cap: '__proto__' }] },
+      'capabilities[0].cap',
+    ],
+    [
+      'an unknown level',
+      { ...plain, capabilities: [{ ...camera, authLevel: 'open' }] },
+      'capabilities[0].authLevel',
+    ],
+    [
+      'a command that is a wildcard',
+      { ...plain, capabilities: [{ ...camera, commands: ['*'] }] },
+      'capabilities[0].commands[0]',
+    ],
+    [
+      'a command twice',
+      { ...plain, capabilities: [{ ...camera, commands: ['a', 'a'] }] },
+      'capabilities[0].commands',
+    ],
+    [
+      'too many commands',
+      { ...plain, capabilities: [{ ...camera, commands: many(65, (i) => `c${i}`) }] },
+      'capabilities[0].commands',
+    ],
+    ['an endpoint that is no URL', withUrl('192.168.1.50'), 'endpointUrl'],
+    ['an endpoint of another scheme', withUrl('file:///etc/passwd'), 'endpointUrl'],
+    ['a script as endpoint', withUrl('javascript:alert(1)'), 'endpointUrl'],
+    ['a password in the endpoint', withUrl('http://a:b@host/'), 'endpointUrl'],
+    ['white space in the endpoint', withUrl('http://host/\tx'), 'endpointUrl'],
+    ['an endpoint that is too long', withUrl(`http://host/${'x'.repeat(2048)}`), 'endpointUrl'],
+    ['an unknown way of invoking', { ...plain, invoke: 'coap' }, 'invoke'],
+    ['invocation over HTTP without an endpoint', { ...plain, invoke: 'http' }, 'endpointUrl'],
+    ['an interval below the shortest', { ...plain, heartbeatSeconds: 4 }, 'heartbeatSeconds'],
+    ['an interval beyond the longest', { ...plain, heartbeatSeconds: 3601 }, 'heartbeatSeconds'],
+    ['half a second', { ...plain, heartbeatSeconds: 5.5 }, 'heartbeatSeconds'],
+    ['an interval as text', { ...plain, heartbeatSeconds: '15' }, 'heartbeatSeconds'],
+    ['an interval that is null', { ...plain, heartbeatSeconds: null }, 'heartbeatSeconds'],
+    ['a firmware that is too long', { ...plain, firmware: 'x'.repeat(64) }, 'firmware'],
+  ])('is refused for %s, with the path of the key', (_what, value, path) => {
+    const refusal = refusalOf(() => decodeRegistration(bytes(value)))
+    expect(refusal.code).toBe('invalid_request')
+    expect(refusal.path).toBe(path)
+    expect(refusal.message.startsWith(`${path}: `)).toBe(true)
+    expect(errorBodySchema.parse(refusal.body())).toEqual(refusal.body())
+  })
+
+  it.each([[[]], ['"text"'], ['7'], ['null'], ['true']])('is refused when it is %j', (value) => {
+    const refusal = refusalOf(() => decodeRegistration(bytes(value)))
+    expect(refusal.code).toBe('invalid_request')
+    expect(refusal.path).toBeUndefined()
+  })
+
+  it('cannot reach the prototype of anything', () => {
+    const text =
+      '{"__proto__":{"polluted":1},"constructor":{"prototype":{"polluted":1}},"displayName":"x","platform":"y","capabilities":[]}'
+    const registration = decodeRegistration(bytes(text))
+    expect(Object.keys(registration).sort()).toEqual(['capabilities', 'displayName', 'platform'])
+    expect(Object.getPrototypeOf(registration)).toBe(Object.prototype)
+    expect(({} as Record<string, unknown>).polluted).toBeUndefined()
+  })
+
+  it('says in one short message what is wrong, whatever was sent', () => {
+    const refusal = refusalOf(() => decodeRegistration(bytes({ ...plain, invoke: 'x'.repeat(10_000) })))
+    expect(refusal.message.length).toBeLessThan(300)
+  })
+})
+
+describe('a heartbeat', () => {
+  it.each([
+    ['that says nothing', {}],
+    ['with a status', { status: 'busy' }],
+    ['with a goodbye', { status: 'offline' }],
+    ['with an ability that is out of order', { unavailable: ['camera', 'arm.left'] }],
+    ['with numbers', { metrics: { temperature: 21.5, 'cpu.load_1-m': 0, rssi: -67 } }],
+    ['with as many numbers as it may have', { metrics: Object.fromEntries(many(64, (i) => [`m${i}`, i])) }],
+  ])('is accepted %s', (_what, value) => {
+    expect(decodeHeartbeat(bytes(value))).toEqual(value)
+  })
+
+  it('may be empty', () => {
+    expect(decodeHeartbeat(new Uint8Array(0))).toEqual({})
+  })
+
+  it('may carry keys of a newer firmware', () => {
+    expect(decodeHeartbeat(bytes({ status: 'online', mood: 'good' }))).toEqual({ status: 'online' })
+  })
+
+  it.each([
+    ['an unknown status', { status: 'sleeping' }, 'status'],
+    ['a status that is null', { status: null }, 'status'],
+    ['an inherited name as status', { status: 'constructor' }, 'status'],
+    ['unavailable that is a text', { unavailable: 'camera' }, 'unavailable'],
+    ['unavailable with a bad name', { unavailable: ['camera', 'a b'] }, 'unavailable[1]'],
+    ['a long list of unavailable', { unavailable: many(65, (i) => `c${i}`) }, 'unavailable'],
+    ['metrics that are a list', { metrics: [1] }, 'metrics'],
+    ['a metric that is a text', { metrics: { t: '21' } }, 'metrics.t'],
+    ['a metric that is null', { metrics: { t: null } }, 'metrics.t'],
+    ['a metric beyond every number', '{"metrics":{"t":1e999}}', 'metrics.t'],
+    ['a metric with a bad name', { metrics: { 'a b': 1 } }, 'metrics.a b'],
+    ['too many metrics', { metrics: Object.fromEntries(many(65, (i) => [`m${i}`, i])) }, 'metrics'],
+  ])('is refused for %s, with the path of the key', (_what, value, path) => {
+    const refusal = refusalOf(() => decodeHeartbeat(bytes(value)))
+    expect(refusal.code).toBe('invalid_request')
+    expect(refusal.path).toBe(path)
+  })
+
+  it('never carries __proto__ as a metric', () => {
+    const payload = bytes('{"metrics":{"__proto__":1,"t":2}}')
+    let metrics: Readonly<Record<string, number>> | undefined
+    try {
+      metrics = decodeHeartbeat(payload).metrics
+    } catch (error) {
+      expect(error).toBeInstanceOf(Refusal)
+      return
+    }
+    expect(Object.keys(metrics ?? {})).toEqual(['t'])
+    expect(Object.getPrototypeOf(metrics)).toBe(Object.prototype)
+  })
+})
+
+describe('what the bridge says', () => {
+  const at = '2026-01-02T03:04:05.006Z'
+  const state = {
+    nodeId: 'cam',
+    displayName: 'x',
+    platform: 'y',
+    capabilities: [],
+    status: 'offline',
+    reason: 'approved',
+    since: at,
+    lastHeartbeatAt: null,
+    approvedAt: at,
+    approvedBy: 'window:admin',
+  }
+
+  it('has times in UTC with milliseconds and nothing else', () => {
+    expect(stateSchema.safeParse(state).success).toBe(true)
+    for (const since of [
+      '2026-01-02T03:04:05Z',
+      '2026-01-02T03:04:05.006+01:00',
+      '2026-01-02',
+      1_767_323_045,
+    ]) {
+      expect(stateSchema.safeParse({ ...state, since }).success).toBe(false)
+    }
+  })
+
+  it('is one of four pairing answers', () => {
+    const answers = [
+      { status: 'pending', requestId: 'pr_1', code: 'BCDFGHJK', expiresAt: at },
+      { status: 'approved', heartbeatSeconds: 15, timeoutSeconds: 45, capabilities: [] },
+      { status: 'rejected' },
+      { status: 'error', error: { code: 'too_many_requests', message: 'wait' } },
+    ]
+    for (const answer of answers) expect(check(pairingAnswerSchema, answer)).toEqual(answer)
+    expect(pairingAnswerSchema.safeParse({ ...answers[0], code: 'ABCDEFGH' }).success).toBe(false)
+    expect(pairingAnswerSchema.safeParse({ status: 'maybe' }).success).toBe(false)
+  })
+})
