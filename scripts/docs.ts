@@ -1,6 +1,7 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { configMarkdown, configYaml } from '../src/host/config-documents.ts'
+import { asyncapiYaml } from './asyncapi.ts'
 
 /**
  * Writes the documents that are made from the code. `--check` writes nothing and exits 1 when one is out of
@@ -9,6 +10,7 @@ import { configMarkdown, configYaml } from '../src/host/config-documents.ts'
 export const GENERATORS: Readonly<Record<string, () => string>> = {
   'config/limb-bridge.yaml': configYaml,
   'docs/configuration.md': configMarkdown,
+  'docs/asyncapi.yaml': asyncapiYaml,
 }
 
 const ROOT = join(import.meta.dirname, '..')

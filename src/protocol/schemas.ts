@@ -114,7 +114,9 @@ export const pairingAnswerSchema = z.discriminatedUnion('status', [
     apiKey: z
       .string()
       .optional()
-      .describe('A new key after `node/rotate-key`: use it from the next connect on.'),
+      .describe(
+        'A key told now: made for a candidate that has none, or by `node/rotate-key`. Use it from now on.',
+      ),
   }),
   z.object({ status: z.literal('rejected') }),
   z.object({ status: z.literal('error'), error: errorBodySchema }),
@@ -174,7 +176,8 @@ export type BridgeInfo = z.infer<typeof bridgeInfoSchema>
 
 export const bridgeEventSchema = z.looseObject({ kind: z.string(), at: timeSchema })
 
-const transactionSchema = z.union([z.string().max(LIMITS.transactionChars), z.number()])
+/** Echoed in the response, so that a client knows which request it answers. */
+export const transactionSchema = z.union([z.string().max(LIMITS.transactionChars), z.number()])
 export const responseSchema = z.union([
   z.object({ transaction: transactionSchema.optional(), ok: z.literal(true), data: z.unknown() }),
   z.object({ transaction: transactionSchema.optional(), ok: z.literal(false), error: errorBodySchema }),
