@@ -2,6 +2,7 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { configMarkdown, configYaml } from '../src/host/config-documents.ts'
 import { asyncapiYaml } from './asyncapi.ts'
+import { protocolMarkdown } from './protocol-tables.ts'
 
 /**
  * Writes the documents that are made from the code. `--check` writes nothing and exits 1 when one is out of
@@ -11,6 +12,7 @@ export const GENERATORS: Readonly<Record<string, () => string>> = {
   'config/limb-bridge.yaml': configYaml,
   'docs/configuration.md': configMarkdown,
   'docs/asyncapi.yaml': asyncapiYaml,
+  'docs/protocol.md': protocolMarkdown,
 }
 
 const ROOT = join(import.meta.dirname, '..')

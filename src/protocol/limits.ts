@@ -33,5 +33,4 @@ export const LIMITS = {
   permitNodesMax: 10_000,
   /** Nodes in one `node/import`; some 10 MiB of JSON. */
   importNodes: 50_000,
-  reasonChars: 200,
 } as const

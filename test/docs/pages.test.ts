@@ -1,0 +1,137 @@
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { dirname, join, resolve } from 'node:path'
+import { describe, expect, it } from 'vitest'
+import { parse } from 'yaml'
+import { outdated } from '../../scripts/docs.ts'
+import { ERROR_CODES } from '../../src/kernel/errors.ts'
+import { LEVELS, REASONS, ROLES, STATUSES } from '../../src/protocol/names.ts'
+import { VERBS } from '../../src/protocol/verbs.ts'
+
+const ROOT = resolve(import.meta.dirname, '../..')
+
+function markdownIn(folder: string): string[] {
+  return readdirSync(join(ROOT, folder))
+    .filter((name) => name.endsWith('.md'))
+    .map((name) => join(folder, name))
+}
+const pages = [...markdownIn('.'), ...markdownIn('docs')]
+const textOf = (page: string) => readFileSync(join(ROOT, page), 'utf8')
+/** Without code, whose brackets are no links. */
+const proseOf = (page: string) =>
+  textOf(page)
+    .replace(/```[\s\S]*?```/g, '')
+    .replace(/`[^`\n]*`/g, '')
+
+/** GitHub's anchor of a heading. */
+function anchorsOf(page: string): Set<string> {
+  const headings = textOf(page)
+    .replace(/```[\s\S]*?```/g, '')
+    .matchAll(/^#{1,6} +(.+)$/gm)
+  return new Set(
+    [...headings].map(([, text = '']) =>
+      text
+        .toLowerCase()
+        .replace(/[^\p{L}\p{N} _-]/gu, '')
+        .trim()
+        .replaceAll(' ', '-'),
+    ),
+  )
+}
+
+function brokenLinks(page: string): string[] {
+  const links = [...proseOf(page).matchAll(/\]\(([^)\s]+)\)/g)].map((match) => match[1] ?? '')
+  return links.filter((link) => {
+    if (/^(https?:|mailto:)/.test(link)) return false
+    const [path = '', anchor] = link.split('#')
+    const target = path === '' ? page : join(dirname(page), path)
+    if (!existsSync(join(ROOT, target))) return true
+    return anchor !== undefined && target.endsWith('.md') && !anchorsOf(target).has(anchor)
+  })
+}
+
+describe('the documents', () => {
+  it.each(pages)('%s links only to what is there', (page) => {
+    expect(brokenLinks(page)).toEqual([])
+  })
+
+  it('made from the code are up to date; `npm run docs` writes them', () => {
+    expect(outdated()).toEqual([])
+  })
+
+  it('name only settings that exist', () => {
+    const sections = parse(textOf('config/limb-bridge.yaml')) as Record<string, Record<string, unknown>>
+    const settings = new Set(
+      Object.entries(sections).flatMap(([section, keys]) =>
+        Object.keys(keys).map((key) => `${section}.${key}`),
+      ),
+    )
+    const pattern = new RegExp(`\`((?:${Object.keys(sections).join('|')})\\.[a-z][A-Za-z]*)\\b`, 'g')
+    const unknown = pages.flatMap((page) =>
+      [...textOf(page).matchAll(pattern)]
+        .map((match) => match[1] ?? '')
+        .filter((key) => !settings.has(key) && key !== 'control.sock')
+        .map((key) => `${page}: ${key}`),
+    )
+    expect(settings.size).toBeGreaterThan(30)
+    expect(unknown).toEqual([])
+  })
+
+  it('name only environment variables that exist', () => {
+    const known = new Set(textOf('docs/configuration.md').match(/\bLIMB_[A-Z_]+\b/g))
+    const unknown = pages.flatMap((page) =>
+      (textOf(page).match(/\bLIMB_[A-Z_]+\b/g) ?? []).filter((name) => !known.has(name)),
+    )
+    expect(unknown).toEqual([])
+  })
+
+  it('tell of no place that only the makers have', () => {
+    const told = pages.filter((page) => /\/work\/|\/root\/|\/tmp\/bash|registry\.npm/.test(textOf(page)))
+    expect(told).toEqual([])
+  })
+})
+
+describe('docs/protocol.md', () => {
+  const page = textOf('docs/protocol.md')
+  const section = (number: number) => {
+    const start = page.indexOf(`\n## ${number}. `)
+    const end = page.indexOf(`\n## ${number + 1}. `)
+    return page.slice(start, end < 0 ? undefined : end)
+  }
+
+  it('keeps the numbers of its sections, because others refer to them', () => {
+    const headings = [...page.matchAll(/^## (\d+)\. (.+)$/gm)].map((match) => `${match[1]} ${match[2]}`)
+    expect(headings.slice(0, 9)).toEqual([
+      '1 Names',
+      '2 Topics',
+      '3 Sessions and rights',
+      '4 Pairing',
+      '5 Presence',
+      '6 `state`',
+      '7 Access policy, leases, invocations',
+      '8 Verbs',
+      '9 Configuration',
+    ])
+  })
+
+  it('lists exactly the error codes of the code', () => {
+    const table = section(8).split('<!-- errors')[1] ?? ''
+    const listed = [...table.matchAll(/^\| `(\w+)` \|/gm)].map((match) => match[1])
+    expect(listed).toEqual(Object.keys(ERROR_CODES))
+  })
+
+  it('lists exactly the verbs of the code, and promises none of them for later', () => {
+    const listed = [...section(8).matchAll(/^\| `([\w/-]+)` \| (?:viewer|agent|operator|admin) \|/gm)]
+    expect(listed.map((match) => match[1])).toEqual(Object.keys(VERBS))
+    const later = section(8).match(/Not in this version yet:[\s\S]*?\n\n/)?.[0] ?? ''
+    const promised = [...later.matchAll(/`([\w/-]+)`/g)].map((match) => match[1] ?? '')
+    expect(promised.length).toBeGreaterThan(5)
+    expect(promised.filter((verb) => Object.hasOwn(VERBS, verb))).toEqual([])
+  })
+
+  it('names every reason, status, role and level', () => {
+    for (const reason of REASONS) expect(section(5), reason).toContain(`\`${reason}\``)
+    for (const status of STATUSES) expect(section(2), status).toContain(`\`${status}\``)
+    for (const role of ROLES) expect(section(3), role).toContain(`| ${role} |`)
+    for (const level of LEVELS) expect(section(7), level).toContain(`\`${level}\``)
+  })
+})
