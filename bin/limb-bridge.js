@@ -1,0 +1,54 @@
+#!/usr/bin/env node
+/**
+ * Starts the bridge: the built `dist/main.js` if there is one, else `src/main.ts`, which a Node that strips
+ * types (22.18 or newer) runs as it is. An older Node hands over to the one in node_modules. Plain JavaScript
+ * of a kind that old Nodes can read, so that they fail with a sentence and not with a syntax error.
+ */
+import { spawn } from 'node:child_process'
+import { existsSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { fileURLToPath, pathToFileURL } from 'node:url'
+
+const root = join(dirname(fileURLToPath(import.meta.url)), '..')
+const main = [join(root, 'dist/main.js'), join(root, 'src/main.ts')].find((path) => existsSync(path))
+
+function isNewEnough(version) {
+  const [major = 0, minor = 0] = version.split('.').map(Number)
+  return major > 22 || (major === 22 && minor >= 18)
+}
+
+function fail(message) {
+  process.stderr.write(`limb-bridge: ${message}\n`)
+  process.exit(70)
+}
+
+/** As if that Node had been started in the first place: same streams, signals and end. */
+function handOver(node) {
+  const child = spawn(node, [main, ...process.argv.slice(2)], { stdio: 'inherit' })
+  const signals = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGUSR1', 'SIGUSR2']
+  for (const signal of signals) {
+    // Ctrl-C goes to both from the terminal; the bridge takes the same signal twice for impatience.
+    const fromTerminal = signal === 'SIGINT' && process.stdin.isTTY
+    process.on(signal, () => fromTerminal || child.kill(signal))
+  }
+  child.on('error', (error) => fail(`cannot start ${node}: ${error.message}`))
+  child.on('exit', (code, signal) => {
+    if (signal === null) process.exit(code)
+    for (const name of signals) process.removeAllListeners(name)
+    process.kill(process.pid, signal)
+  })
+}
+
+if (main === undefined) {
+  fail('neither dist/main.js nor src/main.ts is there; install the package anew')
+} else if (isNewEnough(process.versions.node)) {
+  // What comes is an `argv` of [node, main, …], as if main had been named.
+  process.argv[1] = main
+  await import(pathToFileURL(main).href)
+} else {
+  const node = [join(root, 'node_modules/node/bin/node'), join(root, 'node_modules/.bin/node')].find((path) =>
+    existsSync(path),
+  )
+  if (node === undefined) fail(`needs Node 22.18 or newer; this is ${process.versions.node}`)
+  else handOver(node)
+}

@@ -1,0 +1,92 @@
+import type { Bridge } from './connection.ts'
+import { CliError, EXIT, usageError } from './exit.ts'
+import { allPages } from './paging.ts'
+import type { World } from './parts.ts'
+import { capabilitiesText, type Row, requestColumns } from './presentation.ts'
+import { ask, isInteractive } from './questions.ts'
+import { age, pairs, print, shown, spokenCode, table } from './text.ts'
+
+/** `pairing approve` without a request: shows what is pending, with codes, and asks. */
+
+/** What was looked at; the revision makes sure that nothing else is approved. */
+export interface Chosen {
+  readonly requestId: string
+  readonly revision: number
+}
+
+export async function chooseRequest(world: World, bridge: Bridge): Promise<Chosen | undefined> {
+  const { io, clock } = world
+  const { items } = await allPages(bridge, 'pairing/list')
+  if (items.length === 0) {
+    print(io.stdout, 'Nothing is pending.')
+    return undefined
+  }
+  const numbered = [
+    { title: '#', value: (row: Row) => items.indexOf(row) + 1 },
+    ...requestColumns(clock.wallMs()),
+  ]
+  print(io.stdout, table(numbered, items))
+  if (!isInteractive(io)) {
+    throw usageError('say which one: `limb-bridge pairing approve REQUEST`')
+  }
+  const request = await which(world, items)
+  await confirm(world, request)
+  return { requestId: shown(request.requestId), revision: Number(request.revision) }
+}
+
+async function which(world: World, items: readonly Row[]): Promise<Row> {
+  const preset = items.length === 1 ? '1' : ''
+  const answer =
+    (await ask(
+      world.io,
+      `Which one? (number, request or node${preset === '' ? '' : `; Enter for ${preset}`}) `,
+    )) || preset
+  const matches = items.filter((row, i) => [String(i + 1), row.requestId, row.nodeId].includes(answer))
+  const [request] = matches
+  if (!request) throw new CliError(EXIT.refused, 'none of them; nothing was approved')
+  if (matches.length > 1) {
+    throw new CliError(EXIT.refused, `there are ${matches.length} requests of ${answer}; choose by number`)
+  }
+  return request
+}
+
+async function confirm(world: World, request: Row): Promise<void> {
+  const { io, clock } = world
+  print(
+    io.stdout,
+    `\n${pairs([
+      ['node', request.nodeId],
+      ['name', request.displayName],
+      ['platform', request.platform],
+      ['firmware', request.firmware],
+      ['capabilities', capabilitiesText(request.capabilities)],
+      ['from', request.address],
+      ['asked', age(request.requestedAt, clock.wallMs())],
+    ])}`,
+  )
+  for (const warning of warnings(request)) print(io.stdout, warning)
+  const code = spokenCode(request.code)
+  const question =
+    code === ''
+      ? `Approve these capabilities of ${shown(request.nodeId)}? [y/N] `
+      : `Does the device show code ${code}? [y/N] `
+  const answer = await ask(io, question)
+  if (!/^y(es)?$/i.test(answer)) {
+    throw new CliError(
+      EXIT.refused,
+      `nothing was approved; to refuse it: \`limb-bridge pairing reject ${shown(request.requestId)}\``,
+    )
+  }
+}
+
+function warnings(request: Row): string[] {
+  const node = shown(request.nodeId)
+  return [
+    ...(request.conflict === true
+      ? [`CAREFUL: more than one device claims ${node}. Approving this one rejects the others.`]
+      : []),
+    ...(request.kind === 'replace'
+      ? [`CAREFUL: ${node} is paired already. Approving replaces its key and ends its session.`]
+      : []),
+  ]
+}

@@ -1,0 +1,105 @@
+import { Command, CommanderError } from 'commander'
+import { systemClock } from '../kernel/clock.ts'
+import { messageOf } from '../kernel/errors.ts'
+import { visible } from '../kernel/visible.ts'
+import type { Run } from './command-parts.ts'
+import { withExamples } from './command-parts.ts'
+import { addCompletionCommand } from './completion.ts'
+import { addConfigCommands } from './config-commands.ts'
+import { CliError, EXIT, EXIT_HELP } from './exit.ts'
+import type { CommandLineParts, World } from './parts.ts'
+import { processIo } from './process-io.ts'
+import { addSimulateCommand } from './simulate-command.ts'
+import { addStatusCommand } from './status-command.ts'
+import { print } from './text.ts'
+import { addVerbCommands } from './verb-commands.ts'
+import { addWatchCommand } from './watch-command.ts'
+
+export type { CommandLineParts } from './parts.ts'
+
+/** The command line of the bridge: an MQTT client like any other, and `serve`. */
+
+const INTRODUCTION = [
+  'Limb Bridge turns a heap of devices into a fleet: it pairs limbs, keeps their presence, and guards who may use them.',
+  '`serve` runs the bridge; every other command talks to a running one, over its control socket or --url.',
+].join(' ')
+
+const FIRST_STEPS = `
+First steps:
+  limb-bridge serve                     run the bridge (MQTT on 127.0.0.1:1883)
+  limb-bridge simulate --nodes 5        let five pretended limbs register
+  limb-bridge pairing approve           compare a code and approve one
+  limb-bridge watch                     see them come and go
+
+${EXIT_HELP}
+`
+
+/**
+ * Runs one command line (without the names of node and script) and resolves with the exit code. Never throws
+ * for what a user can do wrong.
+ */
+export async function runCommandLine(argv: readonly string[], parts: CommandLineParts): Promise<number> {
+  const world: World = { ...parts, io: parts.io ?? processIo(), clock: parts.clock ?? systemClock }
+  let exitCode: number = EXIT.ok
+  const run: Run = (action) => async () => {
+    const result = await action()
+    if (typeof result === 'number') exitCode = result
+  }
+  try {
+    await buildProgram(world, run).parseAsync([...argv], { from: 'user' })
+    return exitCode
+  } catch (error) {
+    return failure(world, error)
+  }
+}
+
+/** The whole tree of commands; completion is made from it too. */
+export function buildProgram(world: World, run: Run): Command {
+  const program = new Command('limb-bridge')
+    .description(INTRODUCTION)
+    .version(world.version, '-V, --version', 'the version')
+    .helpCommand('help [command]', 'help for one command')
+    .addHelpText('after', FIRST_STEPS)
+    .exitOverride()
+    .configureOutput({
+      writeOut: (text) => world.io.stdout.write(text),
+      writeErr: (text) => world.io.stderr.write(text),
+      getOutHasColors: () => false,
+      getErrHasColors: () => false,
+    })
+  addServeCommand(program, world, run)
+  addStatusCommand(program, world, run)
+  addWatchCommand(program, world, run)
+  addVerbCommands(program, world, run)
+  addConfigCommands(program, world, run)
+  addSimulateCommand(program, world, run)
+  addCompletionCommand(program, world, run)
+  return program
+}
+
+function addServeCommand(program: Command, world: World, run: Run): void {
+  const command = program
+    .command('serve')
+    .summary('Run the bridge.')
+    .description('Run the bridge until SIGTERM or Ctrl-C. Every setting has a default; see `config show`.')
+    .option('--config <file>', 'the configuration file, unless LIMB_CONFIG names it')
+  withExamples(command, ['limb-bridge serve', 'limb-bridge serve --config /etc/limb-bridge/limb-bridge.yaml'])
+  command.action(
+    run(() => {
+      const { config } = command.opts<{ config?: string }>()
+      return world.serve(config === undefined ? {} : { configFile: config })
+    }),
+  )
+}
+
+function failure(world: World, error: unknown): number {
+  // Commander has said it already, or was asked for help or the version.
+  if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage
+  const lines = messageOf(error)
+    .split('\n')
+    .map((line) => visible(line))
+  print(world.io.stderr, `limb-bridge: ${lines.join('\n')}`)
+  if (error instanceof CliError) return error.exitCode
+  if (error instanceof Error && error.stack) print(world.io.stderr, error.stack)
+  return EXIT.internal
+}

@@ -1,0 +1,53 @@
+import type { Command } from 'commander'
+import type { Run } from './command-parts.ts'
+import { CliError, EXIT } from './exit.ts'
+import type { LoadedSettings, World } from './parts.ts'
+import { print, printJson } from './text.ts'
+
+/** `config check FILE` and `config show`. */
+
+interface ShowOptions {
+  readonly config?: string
+  readonly json?: boolean
+}
+
+type Sound = Extract<LoadedSettings, { ok: true }>
+
+function loaded(world: World, file: string | undefined, env = world.io.env): Sound {
+  const result = world.configuration.load(file, env)
+  if (!result.ok) throw new CliError(EXIT.config, result.problems.join('\n'))
+  for (const warning of result.warnings) print(world.io.stderr, `warning: ${warning}`)
+  return result
+}
+
+export function addConfigCommands(program: Command, world: World, run: Run): void {
+  const config = program.command('config').description('Check and show the configuration.')
+
+  const check = config
+    .command('check')
+    .summary('Check a configuration file without starting anything.')
+    .description('Check a configuration file without starting anything. The environment is left out.')
+    .argument('<file>', 'the YAML file')
+  check.action(
+    run(async () => {
+      const file = String(check.processedArgs[0])
+      loaded(world, file, {})
+      print(world.io.stdout, `${file} is sound`)
+    }),
+  )
+
+  const show = config
+    .command('show')
+    .summary('Show the settings that hold, and where each comes from.')
+    .description('Show the settings that hold, and where each comes from. Secrets are hidden.')
+    .option('--config <file>', 'the file, unless LIMB_CONFIG names it')
+    .option('--json', 'one JSON document, for programs')
+  show.action(
+    run(async () => {
+      const options = show.opts<ShowOptions>()
+      const { text, settings } = loaded(world, options.config)
+      if (options.json) printJson(world.io.stdout, settings)
+      else print(world.io.stdout, text)
+    }),
+  )
+}

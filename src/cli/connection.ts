@@ -1,0 +1,252 @@
+import { connect as connectSocket } from 'node:net'
+import type { IClientOptions, MqttClient } from 'mqtt'
+import type { Clock } from '../kernel/clock.ts'
+import type { ErrorBody } from '../kernel/errors.ts'
+import { newId } from '../kernel/secrets.ts'
+import { responseSchema } from '../protocol/schemas.ts'
+import { filterMatches, type Topics, topicsOf } from '../protocol/topics.ts'
+import { isVerb, VERBS } from '../protocol/verbs.ts'
+import { CliError, RefusedByBridge, unreachable } from './exit.ts'
+import { connectionError } from './mqtt-errors.ts'
+import { type Target, targetName } from './target.ts'
+
+/** A session with the bridge: requests with their responses, and topics to watch. MQTT 3.1.1. */
+
+export type OnMessage = (topic: string, payload: Buffer, retained: boolean) => void
+
+export interface Bridge {
+  readonly topics: Topics
+  /** The verb's data. Throws RefusedByBridge, or CliError when no answer comes. */
+  request(verb: string, args: object): Promise<unknown>
+  /** Resolves when the bridge has granted every filter; they are asked for again after a reconnect. */
+  watch(filters: readonly string[], onMessage: OnMessage): Promise<void>
+  /** Told at every loss and return of the connection. */
+  onConnection(listener: (connected: boolean) => void): void
+  close(): Promise<void>
+}
+
+export interface OpenOptions {
+  readonly clock: Clock
+  /** Comes back by itself when the connection is lost; else the loss ends every request. */
+  readonly reconnect?: boolean
+  readonly answerSeconds?: number
+  readonly connectSeconds?: number
+}
+
+interface Waiting {
+  readonly resolve: (data: unknown) => void
+  readonly reject: (error: Error) => void
+  readonly cancelTimer: () => void
+}
+
+const ANSWER_SECONDS = 10
+const CONNECT_SECONDS = 10
+const RECONNECT_MS = 2000
+const CLOSE_MS = 1000
+const KEEPALIVE_SECONDS = 30
+
+async function clientOf(
+  target: Target,
+  options: OpenOptions,
+  failed: (error: unknown) => void,
+): Promise<MqttClient> {
+  // Loaded when needed: `--help` and completion answer without it.
+  const { connect, MqttClient: Client } = await import('mqtt')
+  const common: IClientOptions = {
+    protocolVersion: 4,
+    clientId: newId('cli-'),
+    clean: true,
+    keepalive: KEEPALIVE_SECONDS,
+    connectTimeout: (options.connectSeconds ?? CONNECT_SECONDS) * 1000,
+    reconnectPeriod: options.reconnect === true ? RECONNECT_MS : 0,
+    reconnectOnConnackError: options.reconnect === true,
+    queueQoSZero: false,
+  }
+  const { endpoint } = target
+  if (endpoint.kind === 'url') {
+    const credentials = { username: target.principal, password: target.password ?? '' }
+    return connect(endpoint.url, { ...common, ...credentials, ...(endpoint.ca ? { ca: [endpoint.ca] } : {}) })
+  }
+  const client = new Client(() => {
+    const socket = connectSocket(endpoint.path)
+    // mqtt.js does not pass every error of a socket on (ENOENT, EACCES).
+    socket.on('error', failed)
+    return socket
+  }, common)
+  return client
+}
+
+/** Throws CliError when there is no bridge, or it lets this principal not in. */
+export async function openBridge(target: Target, options: OpenOptions): Promise<Bridge> {
+  let lastError: unknown
+  const client = await clientOf(target, options, (error) => {
+    lastError = error
+  })
+  client.on('error', (error) => {
+    lastError = error
+  })
+  try {
+    await new Promise<void>((resolve, reject) => {
+      client.once('connect', () => resolve())
+      client.once('error', reject)
+      client.once('close', () => reject(lastError))
+    })
+  } catch (error) {
+    client.end(true)
+    throw connectionError(target, error ?? lastError)
+  }
+  const session = new BridgeSession(client, target, options)
+  try {
+    await session.subscribeResponses()
+  } catch (error) {
+    await session.close()
+    throw error
+  }
+  return session
+}
+
+class BridgeSession implements Bridge {
+  readonly topics: Topics
+  readonly #client: MqttClient
+  readonly #target: Target
+  readonly #clock: Clock
+  readonly #answerSeconds: number
+  readonly #waiting = new Map<string, Waiting>()
+  readonly #watchers: Array<{ filters: readonly string[]; onMessage: OnMessage }> = []
+  readonly #listeners: Array<(connected: boolean) => void> = []
+  #closed = false
+
+  constructor(client: MqttClient, target: Target, options: OpenOptions) {
+    this.#client = client
+    this.#target = target
+    this.#clock = options.clock
+    this.#answerSeconds = options.answerSeconds ?? ANSWER_SECONDS
+    this.topics = topicsOf(target.root)
+    client.on('message', (topic, payload, packet) => this.#received(topic, payload, packet.retain))
+    client.on('connect', () => this.#tell(true))
+    client.on('close', () => this.#lost())
+  }
+
+  async subscribeResponses(): Promise<void> {
+    await this.#subscribe([this.topics.response(this.#target.principal, '#')])
+  }
+
+  async #subscribe(filters: readonly string[]): Promise<void> {
+    try {
+      await this.#client.subscribeAsync([...filters], { qos: 1 })
+    } catch (error) {
+      if (this.#closed || !this.#client.connected) throw this.#lostError()
+      throw new CliError(
+        1,
+        `the bridge does not let ${this.#target.principal} subscribe to ${filters.join(', ')}: ${String(error)}`,
+      )
+    }
+  }
+
+  request(verb: string, args: object): Promise<unknown> {
+    const transaction = newId('')
+    return new Promise((resolve, reject) => {
+      if (!this.#client.connected) {
+        reject(this.#lostError())
+        return
+      }
+      const cancelTimer = this.#clock.after(this.#answerSeconds * 1000, () => {
+        this.#waiting.delete(transaction)
+        reject(unreachable(this.#noAnswer(verb)))
+      })
+      this.#waiting.set(transaction, { resolve, reject, cancelTimer })
+      const payload = JSON.stringify({ ...args, transaction })
+      this.#client.publish(
+        this.topics.request(this.#target.principal, verb),
+        payload,
+        { qos: 1 },
+        (error) => {
+          if (error) this.#settle(transaction)?.reject(this.#lostError())
+        },
+      )
+    })
+  }
+
+  async watch(filters: readonly string[], onMessage: OnMessage): Promise<void> {
+    this.#watchers.push({ filters, onMessage })
+    await this.#subscribe(filters)
+  }
+
+  onConnection(listener: (connected: boolean) => void): void {
+    this.#listeners.push(listener)
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return
+    this.#closed = true
+    // end(false) never finishes while a publish is unacknowledged.
+    await new Promise<void>((resolve) => {
+      const cancel = this.#clock.after(CLOSE_MS, () => {
+        this.#client.end(true)
+        resolve()
+      })
+      this.#client.end(false, {}, () => {
+        cancel()
+        resolve()
+      })
+    })
+  }
+
+  #received(topic: string, payload: Buffer, retained: boolean): void {
+    if (topic.startsWith(this.topics.response(this.#target.principal, ''))) this.#answered(payload)
+    for (const { filters, onMessage } of this.#watchers) {
+      if (filters.some((filter) => filterMatches(filter, topic))) onMessage(topic, payload, retained)
+    }
+  }
+
+  #answered(payload: Buffer): void {
+    const response = parseResponse(payload)
+    const waiting = response && this.#settle(String(response.transaction))
+    if (!waiting) return
+    if (response.ok) waiting.resolve(response.data)
+    else waiting.reject(new RefusedByBridge(response.error as ErrorBody))
+  }
+
+  #settle(transaction: string): Waiting | undefined {
+    const waiting = this.#waiting.get(transaction)
+    this.#waiting.delete(transaction)
+    waiting?.cancelTimer()
+    return waiting
+  }
+
+  #lost(): void {
+    this.#tell(false)
+    for (const transaction of [...this.#waiting.keys()]) this.#settle(transaction)?.reject(this.#lostError())
+  }
+
+  #tell(connected: boolean): void {
+    for (const listener of this.#listeners) listener(connected)
+  }
+
+  #lostError(): CliError {
+    return unreachable(
+      `the bridge at ${targetName(this.#target)} closed the connection; whether the request was carried out is not known`,
+    )
+  }
+
+  #noAnswer(verb: string): string {
+    const role = isVerb(verb) ? VERBS[verb].role : undefined
+    const hint =
+      role === undefined
+        ? ''
+        : `: is the bridge busy, and does ${this.#target.principal} have the role ${role}?`
+    return `no answer to ${verb} within ${this.#answerSeconds} s${hint}`
+  }
+}
+
+function parseResponse(payload: Buffer) {
+  try {
+    const value: unknown = JSON.parse(payload.toString('utf8'))
+    if (typeof value !== 'object' || value === null) return undefined
+    // JSON leaves out what is undefined: a verb without data is answered without the key.
+    const result = responseSchema.safeParse({ data: null, ...value })
+    return result.success ? result.data : undefined
+  } catch {
+    return undefined
+  }
+}

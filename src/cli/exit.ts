@@ -1,0 +1,53 @@
+import type { ErrorBody } from '../kernel/errors.ts'
+
+/** How the command line ends. Programs branch on these; none is renumbered. */
+export const EXIT = {
+  ok: 0,
+  /** The bridge answered with an error, or the operator said no. */
+  refused: 1,
+  /** The command line itself is wrong. */
+  usage: 2,
+  /** No bridge there, no answer in time, or sign-in refused. */
+  unreachable: 3,
+  /** The bridge answered `not_found`. */
+  notFound: 4,
+  /** A broken invariant (EX_SOFTWARE). */
+  internal: 70,
+  /** The configuration has mistakes (EX_CONFIG). */
+  config: 78,
+  /** Ctrl-C at a question. */
+  interrupted: 130,
+} as const
+
+export const EXIT_HELP = `Exit codes: 0 done; 1 the bridge refused it; 2 wrong usage; 3 no bridge reached, or sign-in refused;
+4 there is no such thing; 78 the configuration has mistakes.`
+
+/** An expected end: one clear sentence for standard error, and what to do. */
+export class CliError extends Error {
+  readonly exitCode: number
+
+  constructor(exitCode: number, message: string) {
+    super(message)
+    this.name = 'CliError'
+    this.exitCode = exitCode
+  }
+}
+
+export function usageError(message: string): CliError {
+  return new CliError(EXIT.usage, message)
+}
+
+export function unreachable(message: string): CliError {
+  return new CliError(EXIT.unreachable, message)
+}
+
+/** The bridge's answer, kept as it came. */
+export class RefusedByBridge extends CliError {
+  readonly body: ErrorBody
+
+  constructor(body: ErrorBody) {
+    super(body.code === 'not_found' ? EXIT.notFound : EXIT.refused, `${body.message} (${body.code})`)
+    this.name = 'RefusedByBridge'
+    this.body = body
+  }
+}

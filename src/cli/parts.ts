@@ -1,0 +1,72 @@
+import type { Clock } from '../kernel/clock.ts'
+
+/** What the command line is handed; it reaches for nothing of the process itself. */
+
+export type Environment = Readonly<Record<string, string | undefined>>
+
+export interface Input extends NodeJS.ReadableStream {
+  readonly isTTY?: boolean | undefined
+  setRawMode?(on: boolean): unknown
+}
+
+export interface Output extends NodeJS.WritableStream {
+  readonly isTTY?: boolean | undefined
+  readonly columns?: number | undefined
+  readonly rows?: number | undefined
+}
+
+export interface Io {
+  readonly stdin: Input
+  readonly stdout: Output
+  readonly stderr: Output
+  readonly env: Environment
+  /** Calls back at Ctrl-C and SIGTERM, and keeps the process alive until then; the returned function takes it off. */
+  onInterrupt(listener: () => void): () => void
+}
+
+/** The slice of the configuration that is used here. */
+export interface CliSettings {
+  readonly mqtt: { readonly host: string; readonly port: number; readonly topicRoot: string }
+  readonly control: { readonly socket: string }
+}
+
+export interface ShownSetting {
+  readonly key: string
+  readonly value: unknown
+  readonly source: string
+}
+
+export type LoadedSettings =
+  | {
+      readonly ok: true
+      readonly config: CliSettings
+      readonly warnings: readonly string[]
+      readonly settings: readonly ShownSetting[]
+      /** YAML with each value's source. */
+      readonly text: string
+    }
+  | { readonly ok: false; readonly problems: readonly string[] }
+
+export interface ConfigurationTools {
+  /** `file` wins over LIMB_CONFIG; without both the defaults hold. */
+  load(file: string | undefined, env: Environment): LoadedSettings
+}
+
+export interface CommandLineParts {
+  /** Runs the bridge until it is stopped; resolves with the exit code. */
+  serve(options: { configFile?: string }): Promise<number>
+  readonly configuration: ConfigurationTools
+  readonly version: string
+  /** The process's own when absent. */
+  readonly io?: Io
+  readonly clock?: Clock
+}
+
+/** What every command works with. */
+export interface World {
+  readonly io: Io
+  readonly clock: Clock
+  readonly configuration: ConfigurationTools
+  readonly version: string
+  readonly serve: CommandLineParts['serve']
+}

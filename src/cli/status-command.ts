@@ -1,0 +1,90 @@
+import type { Command } from 'commander'
+import { connectionOptions, type Run, withExamples } from './command-parts.ts'
+import { type Bridge, openBridge } from './connection.ts'
+import { CliError, EXIT } from './exit.ts'
+import { allPages } from './paging.ts'
+import type { World } from './parts.ts'
+import { asRow, type Row, requestColumns } from './presentation.ts'
+import { type ConnectionOptions, targetName, targetOf } from './target.ts'
+import { age, pairs, print, printJson, shown, table } from './text.ts'
+
+/** `status`: the bridge in a few lines, and who waits for approval. */
+
+interface StatusOptions extends ConnectionOptions {
+  readonly json?: boolean
+}
+
+/** Retained messages come right after SUBACK. */
+const INFO_SECONDS = 5
+
+export function addStatusCommand(program: Command, world: World, run: Run): void {
+  const command = program
+    .command('status')
+    .summary('Show the bridge, its counts, and what is pending.')
+    .description('Show the bridge, its counts, and what is pending.')
+  connectionOptions(command)
+  withExamples(command, ['limb-bridge status', 'limb-bridge status --json'])
+  command.action(run(() => status(world, command.opts<StatusOptions>())))
+}
+
+async function status(world: World, options: StatusOptions): Promise<void> {
+  const target = await targetOf(world, options)
+  const bridge = await openBridge(target, { clock: world.clock })
+  try {
+    const [info, pending] = await Promise.all([bridgeInfo(world, bridge), allPages(bridge, 'pairing/list')])
+    if (options.json) printJson(world.io.stdout, { ...info, pending: pending.items })
+    else printStatus(world, targetName(target), info, pending.items)
+  } finally {
+    await bridge.close()
+  }
+}
+
+function bridgeInfo(world: World, bridge: Bridge): Promise<Row> {
+  return new Promise((resolve, reject) => {
+    const cancel = world.clock.after(INFO_SECONDS * 1000, () =>
+      reject(new CliError(EXIT.unreachable, `the bridge said nothing on ${bridge.topics.bridgeInfo}`)),
+    )
+    const onMessage = (_topic: string, payload: Buffer) => {
+      cancel()
+      try {
+        resolve(asRow(JSON.parse(payload.toString('utf8'))))
+      } catch (error) {
+        reject(error)
+      }
+    }
+    bridge.watch([bridge.topics.bridgeInfo], onMessage).catch((error: unknown) => {
+      cancel()
+      reject(error)
+    })
+  })
+}
+
+function windowText(value: unknown, nowMs: number): string {
+  if (value === undefined) return 'closed'
+  const { until, max, nodeId } = asRow(value)
+  const limits = [
+    max === undefined ? '' : `${shown(max)} more limbs`,
+    nodeId === undefined ? '' : `for ${shown(nodeId)} only`,
+  ].filter((text) => text !== '')
+  return ['OPEN', `closes ${age(until, nowMs)}`, ...limits].join(', ')
+}
+
+function printStatus(world: World, where: string, info: Row, pending: readonly Row[]): void {
+  const { stdout } = world.io
+  const nowMs = world.clock.wallMs()
+  const nodes = asRow(info.nodes)
+  print(
+    stdout,
+    pairs([
+      ['bridge', where],
+      ['version', `${shown(info.version)}, protocol ${shown(info.protocol)}`],
+      ['started', age(info.startedAt, nowMs)],
+      ['limbs', `${shown(nodes.approved)} approved, ${shown(nodes.online)} online`],
+      ['pending', shown(nodes.pending)],
+      ['pairing window', windowText(info.pairingWindow, nowMs)],
+    ]),
+  )
+  if (pending.length === 0) return
+  print(stdout, `\n${table(requestColumns(nowMs), pending)}`)
+  print(stdout, 'Compare the code with the device, then: limb-bridge pairing approve')
+}

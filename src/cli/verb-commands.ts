@@ -1,0 +1,166 @@
+import { Argument, type Command, Option } from 'commander'
+import { VERBS, type VerbDefinition, type VerbName } from '../protocol/verbs.ts'
+import { chooseRequest } from './approve.ts'
+import { type ArgumentSpec, argumentsOf, checkArguments, parseArgument } from './arguments.ts'
+import { connectionOptions, group, type Run, withExamples } from './command-parts.ts'
+import { type Bridge, openBridge } from './connection.ts'
+import { importNodes } from './import.ts'
+import { allPages } from './paging.ts'
+import type { World } from './parts.ts'
+import { asRow, humanText } from './presentation.ts'
+import { readSecret } from './questions.ts'
+import { type ConnectionOptions, targetOf } from './target.ts'
+import { print, printJson } from './text.ts'
+
+/** Every verb of the protocol's table as a subcommand: `node/list` is `limb-bridge node list`. */
+
+interface VerbOptions extends ConnectionOptions {
+  readonly json?: boolean
+}
+
+type Values = Record<string, unknown>
+
+/** Verbs whose command line is not what the schema alone would give. */
+const EXAMPLES: Partial<Record<VerbName, readonly string[]>> = {
+  'node/list': [
+    'limb-bridge node list --status online',
+    'limb-bridge node list --json | jq ".items[].nodeId"',
+  ],
+  'node/get': ['limb-bridge node get cam1'],
+  'node/rename': ['limb-bridge node rename cam1 "Front door"'],
+  'node/provision': [
+    'limb-bridge node provision cam1 --display-name "Front camera"',
+    'limb-bridge node provision cam1 --api-key - < key.txt',
+    `limb-bridge node provision cam1 --capabilities '[{"cap":"camera","commands":["camera.snap"],"authLevel":"leased"}]'`,
+  ],
+  'node/import': ['limb-bridge node import fleet.jsonl', 'generate-fleet | limb-bridge node import - --json'],
+  'pairing/approve': [
+    'limb-bridge pairing approve            shows what is pending, and asks',
+    'limb-bridge pairing approve REQUEST    approves that one',
+  ],
+  'pairing/permit': [
+    'limb-bridge pairing permit 300 --max 10    lets ten devices in within five minutes',
+    'limb-bridge pairing permit 0               closes the window',
+  ],
+  'policy/set': [
+    'limb-bridge policy set agent1 cam1 camera gated',
+    "limb-bridge policy set '*' '*' lock denied",
+  ],
+  'principal/add': [
+    'limb-bridge principal add dashboard viewer               makes a password and shows it once',
+    'limb-bridge principal add dashboard viewer --password -  asks for it, or reads it from a pipe',
+  ],
+}
+
+export function addVerbCommands(program: Command, world: World, run: Run): void {
+  for (const name of Object.keys(VERBS) as VerbName[]) {
+    const parts = name.split('/')
+    const leaf = parts.pop() ?? name
+    addVerb(group(program, parts), leaf, name, world, run)
+  }
+}
+
+function addVerb(parent: Command, leaf: string, name: VerbName, world: World, run: Run): void {
+  const verb: VerbDefinition = VERBS[name]
+  const specs = name === 'node/import' ? [] : argumentsOf(verb)
+  const command = parent
+    .command(leaf)
+    .summary(verb.summary)
+    .description(`${verb.summary}\nNeeds the role ${verb.role}.`)
+  if (name === 'node/import')
+    command.argument('<file>', 'JSON Lines, one limb a line; `-` for standard input')
+  for (const spec of specs) addArgument(command, spec, name)
+  if (isList(verb)) command.option('--all', 'every page (what happens without --limit too)')
+  connectionOptions(command)
+  withExamples(command, EXAMPLES[name] ?? [])
+  const positional = specs.filter((spec) => spec.positional)
+  command.action(
+    run(async () => {
+      const options = command.opts<VerbOptions>()
+      const given = command.processedArgs
+      const values: Values = { ...command.opts<Values>() }
+      for (const [i, spec] of positional.entries()) values[spec.key] = given[i]
+      const args = await argsOf(world, specs, values)
+      return perform(world, name, options, args, given)
+    }),
+  )
+}
+
+function isList(verb: VerbDefinition): boolean {
+  return 'after' in verb.args.shape
+}
+
+function addArgument(command: Command, spec: ArgumentSpec, verb: VerbName): void {
+  // Without a request it shows what is pending, and asks.
+  const required = spec.required && verb !== 'pairing/approve'
+  const text = spec.secret ? `${spec.description}; \`-\` reads it without echo` : spec.description
+  if (spec.positional) {
+    const argument = new Argument(required ? `<${spec.name}>` : `[${spec.name}]`, text)
+    command.addArgument(spec.choices ? argument.choices(spec.choices) : argument)
+    return
+  }
+  const value = spec.kind === 'boolean' ? '' : ` <${spec.kind === 'text' ? 'text' : spec.kind}>`
+  const option = new Option(`--${spec.name}${value}`, text)
+  if (spec.choices) option.choices(spec.choices)
+  command.addOption(option.makeOptionMandatory(required))
+}
+
+async function argsOf(world: World, specs: readonly ArgumentSpec[], values: Values): Promise<Values> {
+  const args: Values = {}
+  for (const spec of specs) {
+    const value = values[spec.key]
+    if (value === undefined) continue
+    if (spec.secret && value === '-') args[spec.key] = await readSecret(world.io, spec.name)
+    else args[spec.key] = typeof value === 'string' ? parseArgument(spec, value) : value
+  }
+  return args
+}
+
+async function perform(
+  world: World,
+  name: VerbName,
+  options: VerbOptions,
+  args: Values,
+  given: readonly unknown[],
+): Promise<void> {
+  const asks = name === 'pairing/approve' && args.requestId === undefined
+  const verb: VerbDefinition = VERBS[name]
+  if (!asks && name !== 'node/import') checkArguments(verb, argumentsOf(verb), args)
+  const bridge = await openBridge(await targetOf(world, options), { clock: world.clock })
+  try {
+    const data = asks
+      ? await approveChosen(world, bridge)
+      : await dataOf(world, bridge, name, args, String(given[0] ?? ''))
+    if (data === NOTHING_DONE) return
+    if (options.json) printJson(world.io.stdout, data ?? {})
+    else show(world, name, data)
+  } finally {
+    await bridge.close()
+  }
+}
+
+const NOTHING_DONE = Symbol('nothing done')
+
+async function approveChosen(world: World, bridge: Bridge): Promise<unknown> {
+  const chosen = await chooseRequest(world, bridge)
+  return chosen === undefined ? NOTHING_DONE : bridge.request('pairing/approve', chosen)
+}
+
+async function dataOf(
+  world: World,
+  bridge: Bridge,
+  name: VerbName,
+  args: Values,
+  file: string,
+): Promise<unknown> {
+  if (name === 'node/import') return importNodes(world, bridge, file)
+  if (isList(VERBS[name]) && args.limit === undefined) return allPages(bridge, name, args)
+  return bridge.request(name, args)
+}
+
+function show(world: World, name: VerbName, data: unknown): void {
+  print(world.io.stdout, humanText(name, data, world.clock.wallMs()))
+  const next = asRow(data).next
+  if (typeof next === 'string')
+    print(world.io.stderr, `There is more: --after ${JSON.stringify(next)}, or --all.`)
+}

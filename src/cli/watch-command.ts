@@ -1,0 +1,193 @@
+import type { Command } from 'commander'
+import { iso } from '../kernel/clock.ts'
+import { connectionOptions, type Run, withExamples } from './command-parts.ts'
+import { type Bridge, openBridge } from './connection.ts'
+import { allPages } from './paging.ts'
+import type { World } from './parts.ts'
+import { asRow, nodeColumns, type Row } from './presentation.ts'
+import { type ConnectionOptions, targetName, targetOf } from './target.ts'
+import { clip, print, printJson, shown, table } from './text.ts'
+
+/** `watch`: the limbs, live. A table on a terminal; a line for each change elsewhere. */
+
+interface WatchOptions extends ConnectionOptions {
+  readonly json?: boolean
+  readonly once?: boolean
+}
+
+/** Limbs that are followed; nobody reads more, and memory has an end. */
+const MAX_NODES = 20_000
+/** Ages move on, and many changes are one redraw. */
+const REDRAW_MS = 250
+const TICK_MS = 1000
+
+export function addWatchCommand(program: Command, world: World, run: Run): void {
+  const command = program
+    .command('watch')
+    .summary('Watch the limbs, live.')
+    .description(
+      'Watch the limbs: a live table on a terminal, a line for each change elsewhere. Ctrl-C ends it.',
+    )
+    .option('--once', 'print the table once and end')
+  connectionOptions(command)
+  withExamples(command, [
+    'limb-bridge watch',
+    'limb-bridge watch --once',
+    'limb-bridge watch --json | jq .status',
+  ])
+  command.action(run(() => watch(world, command.opts<WatchOptions>())))
+}
+
+async function watch(world: World, options: WatchOptions): Promise<void> {
+  const target = await targetOf(world, options)
+  const live = options.once !== true
+  const bridge = await openBridge(target, { clock: world.clock, reconnect: live })
+  try {
+    if (!live) await printOnce(world, bridge, options.json === true)
+    else if (world.io.stdout.isTTY && !options.json) await liveTable(world, bridge, targetName(target))
+    else await changeLines(world, bridge, options.json === true)
+  } finally {
+    await bridge.close()
+  }
+}
+
+async function printOnce(world: World, bridge: Bridge, json: boolean): Promise<void> {
+  const list = await allPages(bridge, 'node/list')
+  if (json) printJson(world.io.stdout, list)
+  else print(world.io.stdout, table(nodeColumns(world.clock.wallMs()), list.items))
+}
+
+/** `status` says that something changed, `state` says all of it; both are retained. */
+function nodeFilters(bridge: Bridge): string[] {
+  return [bridge.topics.node('+', 'status'), bridge.topics.node('+', 'state')]
+}
+
+function parsed(payload: Buffer): Row {
+  try {
+    return asRow(JSON.parse(payload.toString('utf8')))
+  } catch {
+    return {}
+  }
+}
+
+/** Ends at Ctrl-C. */
+function untilInterrupted(world: World): Promise<void> {
+  return new Promise((resolve) => {
+    const off = world.io.onInterrupt(() => {
+      off()
+      resolve()
+    })
+  })
+}
+
+/** The limbs as they were last heard of. */
+class Fleet {
+  readonly rows = new Map<string, Row>()
+  /** Limbs beyond the bound. */
+  missed = false
+
+  /** Whether the limb's status is another than before. */
+  heard(bridge: Bridge, topic: string, payload: Buffer): Row | undefined {
+    const address = bridge.topics.parse(topic)
+    if (address?.kind !== 'node') return undefined
+    const { nodeId } = address
+    const before = this.rows.get(nodeId)
+    if (payload.length === 0) {
+      this.rows.delete(nodeId)
+      return before && address.leaf === 'status' ? { nodeId, status: 'removed' } : undefined
+    }
+    if (!before && this.rows.size >= MAX_NODES) {
+      this.missed = true
+      return undefined
+    }
+    const news =
+      address.leaf === 'status' ? { status: payload.toString('utf8') } : { ...parsed(payload), nodeId }
+    const row: Row = { ...before, nodeId, ...news }
+    this.rows.set(nodeId, row)
+    return row.status === before?.status ? undefined : row
+  }
+}
+
+async function changeLines(world: World, bridge: Bridge, json: boolean): Promise<void> {
+  const fleet = new Fleet()
+  const ended = untilInterrupted(world)
+  await bridge.watch(nodeFilters(bridge), (topic, payload) => {
+    const row = fleet.heard(bridge, topic, payload)
+    if (!row) return
+    const line = { at: iso(world.clock.wallMs()), nodeId: row.nodeId, status: row.status }
+    print(world.io.stdout, json ? JSON.stringify(line) : Object.values(line).map(shown).join('  '))
+  })
+  await ended
+}
+
+const HIDE_CURSOR = '\x1b[?25l'
+const SHOW_CURSOR = '\x1b[?25h'
+const OTHER_SCREEN = '\x1b[?1049h'
+const FIRST_SCREEN = '\x1b[?1049l'
+const HOME = '\x1b[H'
+const CLEAR_LINE = '\x1b[K'
+const CLEAR_BELOW = '\x1b[J'
+
+async function liveTable(world: World, bridge: Bridge, where: string): Promise<void> {
+  const { stdout } = world.io
+  const fleet = new Fleet()
+  let connected = true
+  let cancel = () => {}
+  let due = false
+
+  const draw = () => {
+    due = false
+    stdout.write(
+      HOME +
+        screen(world, fleet, connected, where)
+          .map((line) => `${line}${CLEAR_LINE}\n`)
+          .join('') +
+        CLEAR_BELOW,
+    )
+    schedule(TICK_MS)
+  }
+  const schedule = (ms: number) => {
+    cancel()
+    cancel = world.clock.after(ms, draw)
+  }
+  const soon = () => {
+    if (due) return
+    due = true
+    schedule(REDRAW_MS)
+  }
+
+  const ended = untilInterrupted(world)
+  bridge.onConnection((now) => {
+    // What was retained comes again after a reconnect; what is gone meanwhile does not.
+    if (now) fleet.rows.clear()
+    connected = now
+    soon()
+  })
+  stdout.write(OTHER_SCREEN + HIDE_CURSOR)
+  try {
+    await bridge.watch(nodeFilters(bridge), (topic, payload) => {
+      fleet.heard(bridge, topic, payload)
+      soon()
+    })
+    soon()
+    await ended
+  } finally {
+    cancel()
+    stdout.write(SHOW_CURSOR + FIRST_SCREEN)
+  }
+}
+
+function screen(world: World, fleet: Fleet, connected: boolean, where: string): string[] {
+  const columns = world.io.stdout.columns ?? 80
+  const rows = world.io.stdout.rows ?? 24
+  const nodes = [...fleet.rows.values()].sort((a, b) => (shown(a.nodeId) < shown(b.nodeId) ? -1 : 1))
+  const online = nodes.filter((row) => row.status !== 'offline').length
+  const head = connected
+    ? `${where}: ${nodes.length}${fleet.missed ? '+' : ''} limbs, ${online} online. Ctrl-C ends.`
+    : `${where}: NOT REACHABLE, trying again. What follows is old.`
+  // Head, an empty line, titles, the last line, and one that the cursor stands on.
+  const room = Math.max(1, rows - 5)
+  const lines = table(nodeColumns(world.clock.wallMs()), nodes.slice(0, room)).trimEnd().split('\n')
+  const more = nodes.length > room ? [`… and ${nodes.length - room} more`] : []
+  return [shown(head), '', ...lines, ...more].map((line) => clip(line, columns))
+}

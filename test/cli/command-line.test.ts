@@ -1,0 +1,178 @@
+import { execFileSync, spawn, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
+import { cpSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, describe, expect, test } from 'vitest'
+import { displayWidth, spokenCode, table } from '../../src/cli/text.ts'
+import { VERBS } from '../../src/protocol/verbs.ts'
+import { run } from './run.ts'
+
+const folder = mkdtempSync(join(tmpdir(), 'limb-line-'))
+afterAll(() => rmSync(folder, { recursive: true }))
+
+describe('the command line', () => {
+  test('--help teaches the first steps and the exit codes', async () => {
+    const { code, out } = await run(['--help'])
+    expect(code).toBe(0)
+    for (const text of ['serve', 'simulate', 'pairing approve', 'watch', 'Exit codes'])
+      expect(out).toContain(text)
+  })
+
+  test('--version is the version alone', async () => {
+    expect(await run(['--version'])).toEqual({ code: 0, out: '1.2.3\n', err: '' })
+  })
+
+  test('wrong usage is 2, on standard error', async () => {
+    for (const argv of [[], ['nonsense'], ['serve', '--nonsense'], ['node'], ['completion', 'tcsh']]) {
+      const { code, out, err } = await run(argv)
+      expect([code, out, err !== '']).toEqual([2, '', true])
+    }
+  })
+
+  test('serve is handed the configuration file, and its exit code is ours', async () => {
+    const seen: object[] = []
+    const serve = async (options: object) => {
+      seen.push(options)
+      return 7
+    }
+    expect((await run(['serve', '--config', 'a.yaml'], { serve })).code).toBe(7)
+    await run(['serve'], { serve })
+    expect(seen).toEqual([{ configFile: 'a.yaml' }, {}])
+  })
+
+  test('what nobody expected is 70, with its stack', async () => {
+    const serve = async () => {
+      throw new TypeError('broken invariant')
+    }
+    const { code, err } = await run(['serve'], { serve })
+    expect([code, err]).toEqual([70, expect.stringMatching(/broken invariant[\s\S]* at /)])
+  })
+})
+
+describe('config', () => {
+  const file = join(folder, 'bridge.yaml')
+
+  test('check names every mistake with its line, and exits 78', async () => {
+    writeFileSync(file, 'mqtt:\n  prot: 1\n  port: -1\n')
+    const { code, err } = await run(['config', 'check', file])
+    expect(code).toBe(78)
+    expect(err).toContain(`${file}:2: mqtt.prot: unknown key; did you mean mqtt.port?`)
+    expect(err).toContain(`${file}:3: mqtt.port: found -1`)
+  })
+
+  test('check looks at the file alone', async () => {
+    writeFileSync(file, 'mqtt: {port: 1884}\n')
+    const { code, out } = await run(['config', 'check', file], { env: { LIMB_MQTT_PORT: 'x' } })
+    expect([code, out]).toEqual([0, `${file} is sound\n`])
+  })
+
+  test('show prints what holds, from where, without secrets', async () => {
+    writeFileSync(file, 'http: {token: 0123456789abcdef}\n')
+    const env = { LIMB_CONFIG: file, LIMB_LOG_LEVEL: 'debug', LIMB_LOGLEVEL: 'x' }
+    const { code, out, err } = await run(['config', 'show'], { env })
+    expect(code).toBe(0)
+    expect(out).toMatch(/level: debug +# LIMB_LOG_LEVEL/)
+    expect(out).toMatch(new RegExp(`token: "?\\(hidden\\)"? +# ${file}`))
+    expect(out).not.toContain('0123456789abcdef')
+    expect(err).toContain('did you mean LIMB_LOG_LEVEL?')
+    const json = JSON.parse((await run(['config', 'show', '--json'], { env })).out)
+    expect(json).toContainEqual({ key: 'http.token', value: '(hidden)', source: file })
+  })
+})
+
+describe('completion', () => {
+  const complete = (script: string, ...words: string[]) => {
+    const line = words.map((word) => `'${word}'`).join(' ')
+    const source = `${script}\nCOMP_WORDS=(limb-bridge ${line}); COMP_CWORD=${words.length}; _limb_bridge; printf '%s\\n' "\${COMPREPLY[@]}"`
+    return execFileSync('bash', ['-c', source], { encoding: 'utf8' }).trim().split('\n')
+  }
+
+  test('bash completes commands, verbs, options and choices from the table', async () => {
+    const { out } = await run(['completion', 'bash'])
+    expect(complete(out, 'pai')).toEqual(['pairing'])
+    expect(complete(out, 'pairing', '')).toEqual(
+      expect.arrayContaining(['approve', 'list', 'permit', 'reject']),
+    )
+    expect(complete(out, 'node', 'list', '--st')).toEqual(['--status'])
+    expect(complete(out, 'node', 'list', '--status', 'o')).toEqual(['online', 'offline'])
+    expect(complete(out, 'policy', 'set', 'agent1', 'cam1', 'camera', 'g')).toEqual(['gated'])
+    // A limb named like a command does not lead astray.
+    expect(complete(out, 'node', 'get', 'list', '--js')).toEqual(['--json'])
+  })
+
+  test.each(['bash', 'zsh', 'fish'])('%s knows every verb', async (shell) => {
+    const { out } = await run(['completion', shell])
+    for (const verb of Object.keys(VERBS)) expect(out).toContain(verb.split('/').at(-1))
+  })
+
+  test('the scripts are accepted by the shells that are here', async () => {
+    for (const shell of ['bash', 'zsh', 'fish']) {
+      const { out } = await run(['completion', shell])
+      const check = spawnSync(shell, ['-n'], { input: out, encoding: 'utf8' })
+      if (check.error === undefined) expect(check.stderr).toBe('')
+    }
+  })
+})
+
+describe('tables', () => {
+  test('columns stay aligned with wide and combining characters', () => {
+    const rows = [{ name: '温度計' }, { name: 'cafe\u0301' }, { name: 'x' }]
+    const lines = table(
+      [
+        { title: 'NAME', value: (row) => row.name },
+        { title: 'END', value: () => '|' },
+      ],
+      rows,
+    )
+      .trimEnd()
+      .split('\n')
+    const ends = lines.map((line) =>
+      displayWidth(line.slice(0, Math.max(line.indexOf('|'), line.indexOf('END')))),
+    )
+    expect(new Set(ends).size).toBe(1)
+  })
+
+  test('a pairing code is shown as it is read aloud', () => {
+    expect(spokenCode('BCDFGHJK')).toBe('BCDF GHJK')
+    expect(spokenCode(undefined)).toBe('')
+  })
+})
+
+/** The launcher in a copy of the project’s layout, with a main.ts of its own. */
+describe('bin/limb-bridge.js', () => {
+  const project = join(import.meta.dirname, '../..')
+  const copy = join(folder, 'project')
+  const launcher = join(copy, 'bin/limb-bridge.js')
+  mkdirSync(join(copy, 'src'), { recursive: true })
+  cpSync(join(project, 'bin'), join(copy, 'bin'), { recursive: true })
+  writeFileSync(join(copy, 'package.json'), '{"type": "module"}')
+  symlinkSync(join(project, 'node_modules'), join(copy, 'node_modules'))
+  writeFileSync(
+    join(copy, 'src/main.ts'),
+    `const words: string[] = process.argv.slice(2)
+process.on('SIGTERM', () => { console.log('SIGTERM'); process.exit(9) })
+if (words[0] === 'wait') { console.log('waiting'); setInterval(() => {}, 1000) }
+else if (words[0] === 'die') process.kill(process.pid, 'SIGKILL')
+else { console.log(process.version, words.join(',')); process.exit(5) }
+`,
+  )
+  // The system's own Node, which may be too old to strip types: then this is the real hand-over.
+  const nodes = [process.execPath, '/usr/local/bin/node', '/usr/bin/node'].filter(
+    (node) => spawnSync(node, ['--version']).status === 0,
+  )
+
+  test.each(nodes)('run by %s, it passes arguments, output and exit code through', (node) => {
+    const { status, stdout } = spawnSync(node, [launcher, 'a', 'b c'], { encoding: 'utf8' })
+    expect(status).toBe(5)
+    expect(stdout).toMatch(/^v2[2-9]\.\d+\.\d+ a,b c\n$/)
+  })
+
+  test.each(nodes)('run by %s, it passes a signal on, and ends as the bridge ended', async (node) => {
+    const child = spawn(node, [launcher, 'wait'], { stdio: ['ignore', 'pipe', 'inherit'] })
+    await once(child.stdout, 'data')
+    child.kill('SIGTERM')
+    expect(await once(child, 'exit')).toEqual([9, null])
+    expect(spawnSync(node, [launcher, 'die']).signal).toBe('SIGKILL')
+  })
+})

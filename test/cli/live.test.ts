@@ -1,0 +1,234 @@
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { systemClock } from '../../src/kernel/clock.ts'
+import { type FakeBridge, startFakeBridge } from './fake-bridge.ts'
+import { run, start } from './run.ts'
+
+let bridge: FakeBridge
+beforeEach(async () => {
+  bridge = await startFakeBridge()
+})
+afterEach(() => bridge.stop())
+
+const state = (nodeId: string, status: string, more: object = {}) => ({
+  nodeId,
+  displayName: `Limb ${nodeId}`,
+  platform: 'esp32',
+  capabilities: [],
+  status,
+  reason: 'heartbeat',
+  since: new Date().toISOString(),
+  lastHeartbeatAt: new Date().toISOString(),
+  ...more,
+})
+
+describe('status', () => {
+  const info = {
+    version: '9.9.9',
+    protocol: 1,
+    startedAt: new Date(Date.now() - 7_200_000).toISOString(),
+    nodes: { approved: 12, online: 7, pending: 1 },
+    pairingWindow: { until: new Date(Date.now() + 299_000).toISOString(), max: 3 },
+  }
+  const pending = { requestId: 'r1', nodeId: 'cam1', code: 'BCDFGHJK', conflict: false }
+
+  test('shows the bridge, its counts, the window, and who waits with which code', async () => {
+    await bridge.publish('limb/bridge/info', info, true)
+    bridge.answers['pairing/list'] = () => ({ items: [pending] })
+    const { code, out } = await run(['status', '--socket', bridge.socket])
+    expect(code).toBe(0)
+    expect(out).toContain('9.9.9, protocol 1')
+    expect(out).toContain('12 approved, 7 online')
+    expect(out).toMatch(/started: +2h ago/)
+    expect(out).toMatch(/OPEN, closes in \d+[ms], 3 more limbs/)
+    expect(out).toContain('BCDF GHJK')
+    const json = await run(['status', '--socket', bridge.socket, '--json'])
+    expect(JSON.parse(json.out)).toEqual({ ...info, pending: [pending] })
+  })
+
+  test('a bridge that publishes no info is told within a bounded wait', async () => {
+    bridge.answers['pairing/list'] = () => ({ items: [] })
+    const clock = {
+      ...systemClock,
+      after: (ms: number, task: () => void) => systemClock.after(ms / 50, task),
+    }
+    const { code, err } = await run(['status', '--socket', bridge.socket], { clock })
+    expect([code, err]).toEqual([3, expect.stringContaining('limb/bridge/info')])
+  })
+})
+
+describe('watch', () => {
+  test('--once prints the table and ends', async () => {
+    bridge.answers['node/list'] = () => ({ items: [state('cam1', 'online')] })
+    const { code, out } = await run(['watch', '--once', '--socket', bridge.socket])
+    expect([code, out]).toEqual([0, expect.stringContaining('Limb cam1')])
+  })
+
+  test('without a terminal each change is a line', async () => {
+    await bridge.publish('limb/node/cam1/status', 'online', true)
+    const started = start(['watch', '--socket', bridge.socket])
+    await started.seen(/Z {2}cam1 {2}online\n/)
+    await bridge.publish('limb/node/cam1/state', state('cam1', 'online'), true)
+    await bridge.publish('limb/node/cam1/status', 'offline', true)
+    await started.seen(/cam1 {2}offline\n/)
+    await bridge.publish('limb/node/cam1/status', '', true)
+    await started.seen(/cam1 {2}removed\n/)
+    started.interrupt()
+    const { code, out } = await started.exit
+    expect(code).toBe(0)
+    expect(out.trimEnd().split('\n')).toHaveLength(3)
+  })
+
+  test('with --json each change is a JSON line', async () => {
+    const started = start(['watch', '--json', '--socket', bridge.socket])
+    const again = setInterval(() => void bridge.publish('limb/node/cam1/status', 'busy', true), 20)
+    await started.seen('busy')
+    clearInterval(again)
+    started.interrupt()
+    expect(JSON.parse((await started.exit).out)).toEqual({
+      at: expect.stringMatching(/Z$/),
+      nodeId: 'cam1',
+      status: 'busy',
+    })
+  })
+
+  test('on a terminal the table is redrawn, and the screen is given back at the end', async () => {
+    await bridge.publish('limb/node/cam1/state', state('cam1', 'online'), true)
+    const started = start(['watch', '--socket', bridge.socket], { terminal: true })
+    await started.seen('Limb cam1')
+    await started.seen('1 limbs, 1 online')
+    await bridge.publish('limb/node/cam2/state', state('cam2', 'offline', { displayName: 'x\x1b[31m' }), true)
+    await started.seen('2 limbs, 1 online')
+    expect(started.out()).toContain('x\\x1b[31m')
+    started.interrupt()
+    const { code, out } = await started.exit
+    expect(code).toBe(0)
+    expect(out.startsWith('\x1b[?1049h\x1b[?25l')).toBe(true)
+    expect(out.endsWith('\x1b[?25h\x1b[?1049l')).toBe(true)
+  })
+
+  test('a small terminal shows what fits, and how many more there are', async () => {
+    for (let i = 0; i < 20; i++) await bridge.publish(`limb/node/n${i}/state`, state(`n${i}`, 'online'), true)
+    const started = start(['watch', '--socket', bridge.socket], { terminal: true, rows: 10, columns: 40 })
+    await started.seen('and 15 more')
+    started.interrupt()
+    const { out } = await started.exit
+    const frame = out.slice(out.lastIndexOf('\x1b[H') + 3, out.lastIndexOf('\x1b[J')).split('\n')
+    expect(frame.length).toBeLessThanOrEqual(10)
+    expect(Math.max(...frame.map((line) => line.replace('\x1b[K', '').length))).toBeLessThanOrEqual(40)
+  })
+
+  test('a lost bridge is told, and the table is new when it is back', async () => {
+    await bridge.publish('limb/node/cam1/state', state('cam1', 'online'), true)
+    const started = start(['watch', '--socket', bridge.socket], { terminal: true })
+    await started.seen('1 limbs')
+    await bridge.publish('limb/node/cam2/state', state('cam2', 'online'), true)
+    bridge.dropAll()
+    await started.seen('NOT REACHABLE')
+    await started.seen('2 limbs, 2 online')
+    started.interrupt()
+    expect((await started.exit).code).toBe(0)
+  })
+})
+
+describe('simulate', () => {
+  /** Plays the pairing part of the bridge: approves who may, tells the others that there are too many. */
+  function pair(mayPair: (nodeId: string) => boolean) {
+    const heard = { registered: [] as string[], heartbeats: [] as string[], usernames: new Set<string>() }
+    bridge.onPublish = (topic, payload) => {
+      const [, , nodeId = '', leaf] = topic.split('/')
+      if (leaf === 'heartbeat') heard.heartbeats.push(nodeId)
+      if (leaf !== 'register') return
+      heard.registered.push(nodeId)
+      expect(JSON.parse(payload.toString())).toMatchObject({ heartbeatSeconds: 5 })
+      const answer = mayPair(nodeId)
+        ? { status: 'approved', heartbeatSeconds: 5, timeoutSeconds: 15, capabilities: [] }
+        : { status: 'error', error: { code: 'too_many_requests', message: 'ten are pending already' } }
+      void bridge.publish(`limb/node/${nodeId}/pairing`, answer)
+    }
+    return heard
+  }
+  const fast = { ...systemClock, after: (ms: number, task: () => void) => systemClock.after(ms / 20, task) }
+
+  test('limbs register, send heartbeats, drop, come back, and stop cleanly', async () => {
+    const heard = pair(() => true)
+    const started = start(
+      ['simulate', '--nodes', '4', '--url', bridge.url, '--drop-percent', '50', '--heartbeat-seconds', '1'],
+      { clock: fast },
+    )
+    await started.seen('4 approved')
+    await new Promise<void>((resolve) => {
+      const look = setInterval(() => {
+        // Registered again after a drop.
+        if (heard.registered.length > 6 && new Set(heard.heartbeats).size === 4) {
+          clearInterval(look)
+          resolve()
+        }
+      }, 20)
+    })
+    started.interrupt()
+    const { code, out } = await started.exit
+    expect(code).toBe(0)
+    expect(out).toMatch(/done: \d+ heartbeats, [1-9]\d* drops/)
+    expect(new Set(heard.registered)).toEqual(new Set(['sim-1', 'sim-2', 'sim-3', 'sim-4']))
+  })
+
+  test('told too_many_requests, a limb waits and asks again', async () => {
+    let refusals = 0
+    const heard = pair(() => refusals++ > 2)
+    const started = start(['simulate', '--nodes', '1', '--url', bridge.url, '--prefix', 'x'], { clock: fast })
+    await started.seen('1 approved')
+    started.interrupt()
+    await started.exit
+    expect(heard.registered.length).toBeGreaterThan(3)
+  })
+
+  test('--approve opens the pairing window and closes it at the end', async () => {
+    pair(() => true)
+    bridge.answers['pairing/permit'] = () => ({})
+    const { code } = await run(
+      [
+        'simulate',
+        '--nodes',
+        '2',
+        '--url',
+        bridge.url,
+        '--seconds',
+        '20',
+        '--approve',
+        '--socket',
+        bridge.socket,
+      ],
+      { clock: fast },
+    )
+    expect(code).toBe(0)
+    expect(bridge.requests.map((entry) => entry.args)).toEqual([{ seconds: 20 }, { seconds: 0 }])
+  })
+
+  test('a bridge that is not there is 3 at the end, with what went wrong', async () => {
+    const { url } = bridge
+    await bridge.stop()
+    const { code, err } = await run(['simulate', '--nodes', '2', '--url', url, '--seconds', '5'], {
+      clock: fast,
+    })
+    expect([code, err]).toEqual([3, expect.stringContaining('ECONNREFUSED')])
+    bridge = await startFakeBridge()
+  })
+
+  test('one seed gives the same keys, and no seed gives new ones', async () => {
+    const { chanceOf } = await import('../../src/cli/simulated-random.ts')
+    const [a, b] = [chanceOf('seed', 'sim-1'), chanceOf('seed', 'sim-1')]
+    expect([a.key, a.next(), a.next()]).toEqual([b.key, b.next(), b.next()])
+    expect(chanceOf('seed', 'sim-2').key).not.toBe(a.key)
+    expect(chanceOf(undefined, 'sim-1').key).not.toBe(chanceOf(undefined, 'sim-1').key)
+  })
+
+  test.each([
+    [['--nodes', '0'], '1 to 20000'],
+    [['--nodes', '1.5'], 'whole number'],
+    [['--drop-percent', '101'], '0 to 100'],
+    [['--prefix', 'a b'], 'makes no nodeId'],
+  ])('%j is wrong usage', async (argv, text) => {
+    const { code, err } = await run(['simulate', ...argv])
+    expect([code, err]).toEqual([2, expect.stringContaining(text)])
+  })
+})

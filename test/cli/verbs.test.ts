@@ -1,0 +1,457 @@
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { Refusal } from '../../src/kernel/errors.ts'
+import { VERBS } from '../../src/protocol/verbs.ts'
+import { type FakeBridge, SILENCE, startFakeBridge } from './fake-bridge.ts'
+import { type RunOptions, run, start } from './run.ts'
+
+let bridge: FakeBridge
+beforeEach(async () => {
+  bridge = await startFakeBridge()
+})
+afterEach(() => bridge.stop())
+
+const local = (argv: string[], options?: RunOptions) => run([...argv, '--socket', bridge.socket], options)
+
+const node = (nodeId: string, more: object = {}) => ({
+  nodeId,
+  displayName: `Limb ${nodeId}`,
+  platform: 'esp32',
+  capabilities: [{ cap: 'camera', commands: ['camera.snap'], authLevel: 'leased', available: true }],
+  status: 'online',
+  reason: 'heartbeat',
+  since: new Date(Date.now() - 90_000).toISOString(),
+  lastHeartbeatAt: new Date().toISOString(),
+  ...more,
+})
+
+const request = (more: object = {}) => ({
+  requestId: 'r1',
+  revision: 3,
+  kind: 'new',
+  nodeId: 'cam1',
+  displayName: 'Front camera',
+  platform: 'esp32',
+  capabilities: [{ cap: 'camera', commands: ['camera.snap'], authLevel: 'leased' }],
+  code: 'BCDFGHJK',
+  conflict: false,
+  address: '192.168.1.50',
+  requestedAt: new Date().toISOString(),
+  expiresAt: new Date().toISOString(),
+  ...more,
+})
+
+describe('every verb', () => {
+  test.each(Object.keys(VERBS))('%s is a subcommand whose help says what it does', async (verb) => {
+    const { code, out } = await run([...verb.split('/'), '--help'])
+    expect(code).toBe(0)
+    expect(out.replace(/\s+/g, ' ')).toContain(VERBS[verb as keyof typeof VERBS].summary)
+  })
+
+  test('arguments and options reach the bridge with their types, as the principal admin', async () => {
+    bridge.answers['pairing/permit'] = () => ({})
+    bridge.answers['node/provision'] = ({ nodeId }) => ({ nodeId, apiKey: 'made-by-the-bridge' })
+    const capabilities = [{ cap: 'camera', commands: [], authLevel: 'free' }]
+    expect((await local(['pairing', 'permit', '300', '--max', '5', '--node-id', 'cam1'])).code).toBe(0)
+    const provisioned = await local([
+      'node',
+      'provision',
+      'cam1',
+      '--capabilities',
+      JSON.stringify(capabilities),
+    ])
+    expect(provisioned.out).toMatch(/apiKey: +made-by-the-bridge/)
+    expect(provisioned.out).toContain('shown this once')
+    expect(bridge.requests).toEqual([
+      { verb: 'pairing/permit', principal: 'admin', args: { seconds: 300, max: 5, nodeId: 'cam1' } },
+      { verb: 'node/provision', principal: 'admin', args: { nodeId: 'cam1', capabilities } },
+    ])
+  })
+
+  test('a value that the bridge would refuse is refused here, in the words of the command line', async () => {
+    const cases: [string[], string][] = [
+      [['pairing', 'permit', '9999'], '<seconds>'],
+      [['pairing', 'permit', 'soon'], 'is not a whole number'],
+      [['policy', 'set', '*', '*', 'lock', 'maybe'], 'Allowed choices are free, leased, gated, denied'],
+      [['node', 'get', 'a/b'], '<node-id>'],
+      [['node', 'provision', 'x', '--capabilities', '{'], '--capabilities: not JSON'],
+      [['node', 'provision', 'x', '--capabilities', '[{"cap":"!"}]'], '--capabilities [0].cap'],
+      [['node', 'get'], "missing required argument 'node-id'"],
+      [['node', 'lst'], 'Did you mean list?'],
+    ]
+    for (const [argv, text] of cases) {
+      const { code, err } = await local(argv)
+      expect([code, argv, err]).toEqual([2, argv, expect.stringContaining(text)])
+    }
+    expect(bridge.requests).toEqual([])
+  })
+})
+
+describe('tables', () => {
+  test('a list is an aligned table for people', async () => {
+    bridge.answers['node/list'] = () => ({ items: [node('cam1'), node('camera-22', { status: 'offline' })] })
+    const { out, code } = await local(['node', 'list'])
+    expect(code).toBe(0)
+    const [head = '', first = '', second = ''] = out.split('\n')
+    expect(head).toMatch(/^NODE +NAME +STATUS/)
+    expect(first.indexOf('online')).toBe(head.indexOf('STATUS'))
+    expect(second.indexOf('offline')).toBe(head.indexOf('STATUS'))
+    expect(first).toMatch(/90s ago|2m ago|9\ds ago/)
+    expect(first).toContain('camera (leased)')
+  })
+
+  test('no value can write to the terminal anything but text of its own cell', async () => {
+    const hostile = 'a\x1b[2J\nok  fake-row\u202e\u009b1m'
+    bridge.answers['node/list'] = () => ({
+      items: [node('cam1', { displayName: hostile, platform: hostile })],
+    })
+    bridge.answers['node/get'] = () => ({ [hostile]: hostile, nodeId: hostile })
+    for (const argv of [
+      ['node', 'list'],
+      ['node', 'get', 'x'],
+      ['node', 'list', '--json'],
+    ]) {
+      const { out } = await local(argv)
+      // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what must not come through
+      expect(out).not.toMatch(/[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]/)
+    }
+    expect((await local(['node', 'list'])).out.trimEnd().split('\n')).toHaveLength(2)
+  })
+
+  test('an error of the bridge cannot write to the terminal either', async () => {
+    bridge.answers['node/get'] = () => {
+      throw new Refusal('internal', 'x\x1b[2Jy')
+    }
+    expect((await local(['node', 'get', 'x'])).err).toContain('x\\x1b[2Jy (internal)')
+  })
+
+  test('an empty list says what to do next', async () => {
+    bridge.answers['node/list'] = () => ({ items: [] })
+    expect((await local(['node', 'list'])).out).toContain('pairing approve')
+  })
+})
+
+describe('--json', () => {
+  test('prints one document with what the bridge said', async () => {
+    const items = [node('cam1')]
+    bridge.answers['node/list'] = () => ({ items })
+    expect(JSON.parse((await local(['node', 'list', '--json'])).out)).toEqual({ items })
+    bridge.answers['node/revoke'] = () => undefined
+    expect(JSON.parse((await local(['node', 'revoke', 'x', '--json'])).out)).toEqual({})
+  })
+})
+
+describe('paging', () => {
+  const pages: Record<string, object> = {
+    first: { items: [node('a')], next: 'a' },
+    a: { items: [node('b')], next: 'b' },
+    b: { items: [node('c')] },
+  }
+  beforeEach(() => {
+    bridge.answers['node/list'] = ({ after }) => pages[String(after ?? 'first')]
+  })
+
+  test('every page is fetched without being asked', async () => {
+    const { out } = await local(['node', 'list', '--json'])
+    expect(JSON.parse(out).items.map((item: { nodeId: string }) => item.nodeId)).toEqual(['a', 'b', 'c'])
+  })
+
+  test('with --limit one page is shown, and where to go on', async () => {
+    const { out, err } = await local(['node', 'list', '--limit', '1'])
+    expect(out.trimEnd().split('\n')).toHaveLength(2)
+    expect(err).toContain('--after "a"')
+    expect(bridge.requests[0]?.args).toEqual({ limit: 1 })
+  })
+
+  test('a bridge that promises more and shows nothing does not keep us', async () => {
+    bridge.answers['node/list'] = () => ({ items: [], next: 'x' })
+    expect((await local(['node', 'list'])).code).toBe(0)
+  })
+})
+
+describe('exit codes', () => {
+  test('a refusal is 1, not_found is 4, each with one sentence', async () => {
+    bridge.answers['node/revoke'] = () => {
+      throw new Refusal('conflict', 'it changed meanwhile; look again')
+    }
+    expect(await local(['node', 'revoke', 'x'])).toEqual({
+      code: 1,
+      out: '',
+      err: 'limb-bridge: it changed meanwhile; look again (conflict)\n',
+    })
+    bridge.answers['node/get'] = () => {
+      throw new Refusal('not_found', 'there is no x')
+    }
+    expect((await local(['node', 'get', 'x'])).code).toBe(4)
+  })
+
+  test('no bridge there is 3 and says how to start one', async () => {
+    const { code, err } = await run(['node', 'list', '--socket', join(bridge.folder, 'none.sock')])
+    expect(code).toBe(3)
+    expect(err).toContain('limb-bridge serve')
+    writeFileSync(join(bridge.folder, 'file'), '')
+    expect((await run(['node', 'list', '--socket', join(bridge.folder, 'file')])).code).toBe(3)
+  })
+
+  test('a bridge that does not answer is 3 after a bounded wait', async () => {
+    bridge.answers['node/get'] = () => {
+      throw SILENCE
+    }
+    const { systemClock } = await import('../../src/kernel/clock.ts')
+    // Ten seconds as a tenth: what is waited for is the wait's end.
+    const clock = {
+      ...systemClock,
+      after: (ms: number, task: () => void) => systemClock.after(ms / 100, task),
+    }
+    const { code, err } = await local(['node', 'get', 'x'], { clock })
+    expect(code).toBe(3)
+    expect(err).toContain('no answer to node/get within 10 s')
+    expect(err).toContain('role viewer')
+  })
+
+  test('a connection that ends while waiting is 3 at once', async () => {
+    bridge.answers['node/get'] = () => {
+      bridge.dropAll()
+      throw SILENCE
+    }
+    const { code, err } = await local(['node', 'get', 'x'])
+    expect(code).toBe(3)
+    expect(err).toContain('not known')
+  })
+
+  test('a configuration with mistakes is 78', async () => {
+    const { code, err } = await run(['node', 'list'], { env: { LIMB_HTTP_PORT: 'x' } })
+    expect(code).toBe(78)
+    expect(err).toContain('http.port')
+  })
+})
+
+describe('where the control socket is', () => {
+  beforeEach(() => {
+    bridge.answers['node/list'] = () => ({ items: [] })
+  })
+
+  test('LIMB_CONTROL_SOCKET and the configuration name it', async () => {
+    expect((await run(['node', 'list'], { env: { LIMB_CONTROL_SOCKET: bridge.socket } })).code).toBe(0)
+    expect((await run(['node', 'list'], { env: { LIMB_DB: join(bridge.folder, 'limb.sqlite') } })).code).toBe(
+      0,
+    )
+    const file = join(bridge.folder, 'c.yaml')
+    writeFileSync(file, `control: {socket: ${bridge.socket}}\n`)
+    expect((await run(['node', 'list', '--config', file])).code).toBe(0)
+    expect((await run(['node', 'list'], { env: { LIMB_CONFIG: file } })).code).toBe(0)
+  })
+})
+
+describe('a remote bridge', () => {
+  let guarded: FakeBridge
+  beforeEach(async () => {
+    guarded = await startFakeBridge({ password: 'sesame-sesame' })
+    guarded.answers['node/list'] = () => ({ items: [] })
+  })
+  afterEach(() => guarded.stop())
+  const remote = (argv: string[], options?: RunOptions) =>
+    run(['node', 'list', '--url', guarded.url, ...argv], options)
+
+  test('signs in as the named principal and uses its topics', async () => {
+    expect((await remote(['--user', 'bob'], { env: { LIMB_PASSWORD: 'sesame-sesame' } })).code).toBe(0)
+    expect(guarded.requests[0]?.principal).toBe('bob')
+  })
+
+  test('takes the password from a file, without its newline', async () => {
+    const file = join(guarded.folder, 'password')
+    writeFileSync(file, 'sesame-sesame\n')
+    expect((await remote(['--user', 'bob', '--password-file', file])).code).toBe(0)
+  })
+
+  test('asks for the password on a terminal, without echo', async () => {
+    const started = start(['node', 'list', '--url', guarded.url, '--user', 'bob'], { terminal: true })
+    await started.seen('Password of bob: ')
+    started.stdin.write('sesame-sesamX\x7fe\r')
+    const { code, out, err } = await started.exit
+    expect(code).toBe(0)
+    expect(out + err).not.toContain('sesame')
+  })
+
+  test('a wrong password is 3 and says so', async () => {
+    const { code, err } = await remote(['--user', 'bob'], { env: { LIMB_PASSWORD: 'wrong' } })
+    expect(code).toBe(3)
+    expect(err).toContain('refused to sign bob in: wrong name or password')
+  })
+
+  test('without a user, a password, or with one in the URL, it says what is missing', async () => {
+    expect((await remote([])).err).toContain('--user')
+    expect((await remote(['--user', 'bob'])).err).toContain('LIMB_PASSWORD')
+    expect((await run(['node', 'list', '--url', 'mqtt://bob:secret@127.0.0.1'])).err).toContain(
+      'leave the password out',
+    )
+    expect((await run(['node', 'list', '--url', 'http://x'])).code).toBe(2)
+    expect((await run(['node', 'list', '--user', 'bob'])).code).toBe(2)
+  })
+
+  test('an address where nothing listens is 3', async () => {
+    const { url } = guarded
+    await guarded.stop()
+    const { code, err } = await run(['node', 'list', '--url', url, '--user', 'bob'], {
+      env: { LIMB_PASSWORD: 'x' },
+    })
+    expect([code, err]).toEqual([3, expect.stringContaining('nothing listens there')])
+    guarded = await startFakeBridge()
+  })
+
+  test('--root leads to another topic root', async () => {
+    const other = await startFakeBridge({ root: 'site/limb' })
+    other.answers['node/list'] = () => ({ items: [] })
+    expect((await run(['node', 'list', '--socket', other.socket, '--root', 'site/limb'])).code).toBe(0)
+    await other.stop()
+  })
+})
+
+describe('secrets', () => {
+  test('`-` reads a password from a pipe', async () => {
+    bridge.answers['principal/add'] = ({ name }) => ({ name })
+    await local(['principal', 'add', 'bob', 'viewer', '--password', '-'], { input: 'correct horse\nmore\n' })
+    expect(bridge.requests[0]?.args).toEqual({ name: 'bob', role: 'viewer', password: 'correct horse' })
+  })
+
+  test('`-` asks on a terminal without echo, and Ctrl-C leaves', async () => {
+    const started = start(
+      ['principal', 'set-password', 'bob', '--password', '-', '--socket', bridge.socket],
+      {
+        terminal: true,
+      },
+    )
+    await started.seen('password: ')
+    started.stdin.write('abc\x03')
+    expect((await started.exit).code).toBe(130)
+    expect(bridge.requests).toEqual([])
+  })
+})
+
+describe('pairing approve', () => {
+  beforeEach(() => {
+    bridge.answers['pairing/approve'] = ({ requestId }) => ({ requestId, nodeId: 'cam1' })
+  })
+
+  test('with an id it approves at once', async () => {
+    expect((await local(['pairing', 'approve', 'r1', '--revision', '2'])).code).toBe(0)
+    expect(bridge.requests).toEqual([
+      { verb: 'pairing/approve', principal: 'admin', args: { requestId: 'r1', revision: 2 } },
+    ])
+  })
+
+  test('without one it shows what is pending, asks for the code, and passes the revision it showed', async () => {
+    bridge.answers['pairing/list'] = () => ({
+      items: [request(), request({ requestId: 'r2', nodeId: 'cam2', revision: 7 })],
+    })
+    const started = start(['pairing', 'approve', '--socket', bridge.socket], { terminal: true })
+    await started.seen('Which one?')
+    expect(started.out()).toContain('BCDF GHJK')
+    started.stdin.write('2\n')
+    await started.seen('Does the device show code BCDF GHJK? [y/N]')
+    started.stdin.write('y\n')
+    expect((await started.exit).code).toBe(0)
+    expect(bridge.requests.at(-1)).toMatchObject({
+      verb: 'pairing/approve',
+      args: { requestId: 'r2', revision: 7 },
+    })
+  })
+
+  test('anything but yes approves nothing and says how to reject', async () => {
+    bridge.answers['pairing/list'] = () => ({ items: [request({ conflict: true, kind: 'replace' })] })
+    const started = start(['pairing', 'approve', '--socket', bridge.socket], { terminal: true })
+    await started.seen('Which one?')
+    started.stdin.write('\n')
+    await started.seen('[y/N]')
+    expect(started.out()).toContain('more than one device claims cam1')
+    expect(started.out()).toContain('replaces its key')
+    started.stdin.write('\n')
+    const { code, err } = await started.exit
+    expect([code, err]).toEqual([1, expect.stringContaining('pairing reject r1')])
+    expect(bridge.requests.map((entry) => entry.verb)).toEqual(['pairing/list'])
+  })
+
+  test('the end of input at a question is no answer', async () => {
+    bridge.answers['pairing/list'] = () => ({ items: [request()] })
+    const started = start(['pairing', 'approve', '--socket', bridge.socket], { terminal: true })
+    await started.seen('Which one?')
+    started.stdin.end()
+    expect((await started.exit).code).toBe(130)
+  })
+
+  test('without a terminal it prints the list and exits 2', async () => {
+    bridge.answers['pairing/list'] = () => ({ items: [request()] })
+    const { code, out, err } = await local(['pairing', 'approve'])
+    expect([code, out, err]).toEqual([
+      2,
+      expect.stringContaining('cam1'),
+      expect.stringContaining('pairing approve REQUEST'),
+    ])
+    bridge.answers['pairing/list'] = () => ({ items: [] })
+    expect((await local(['pairing', 'approve'])).code).toBe(0)
+  })
+})
+
+describe('node import', () => {
+  const file = (lines: string[]) => {
+    const path = join(bridge.folder, 'fleet.jsonl')
+    writeFileSync(path, lines.join('\n'))
+    return path
+  }
+  beforeEach(() => {
+    bridge.answers['node/import'] = ({ nodes }) => ({
+      items: (nodes as { nodeId: string }[]).map(({ nodeId }) => ({ nodeId, apiKey: `key-of-${nodeId}` })),
+    })
+  })
+
+  test('sends every line and shows the keys', async () => {
+    const { code, out, err } = await local([
+      'node',
+      'import',
+      file(['{"nodeId":"a"}', '', '{"nodeId":"b","displayName":"B"}']),
+    ])
+    expect([code, err]).toEqual([0, '2 limbs imported\n'])
+    expect(out).toContain('key-of-b')
+    expect(bridge.requests[0]?.args).toEqual({ nodes: [{ nodeId: 'a' }, { nodeId: 'b', displayName: 'B' }] })
+  })
+
+  test('names every bad line by its number and imports nothing', async () => {
+    const { code, err } = await local([
+      'node',
+      'import',
+      file(['{"nodeId":"a"}', 'oops', '{"nodeId":"b/c"}', '{"nodeId":"a"}', '{}']),
+    ])
+    expect(code).toBe(2)
+    expect(err).toMatch(
+      /line 2: not JSON[\s\S]*line 3: nodeId[\s\S]*line 4: a stands in line 1[\s\S]*line 5: nodeId/,
+    )
+    expect(bridge.requests).toEqual([])
+  })
+
+  test('reads standard input, and splits what does not fit into one packet', async () => {
+    const lines = Array.from({ length: 12_000 }, (_, i) =>
+      JSON.stringify({ nodeId: `n${i}`, displayName: 'x'.repeat(80) }),
+    )
+    const { code, out } = await local(['node', 'import', '-', '--json'], { input: lines.join('\n') })
+    expect(code).toBe(0)
+    expect(bridge.requests.length).toBe(2)
+    expect(JSON.parse(out).items).toHaveLength(12_000)
+  })
+
+  test('a failure in the middle says which lines are in', async () => {
+    let calls = 0
+    bridge.answers['node/import'] = ({ nodes }) => {
+      if (calls++ > 0) throw new Refusal('conflict', 'n9999 is paired already')
+      return { items: nodes }
+    }
+    const lines = Array.from({ length: 12_000 }, (_, i) =>
+      JSON.stringify({ nodeId: `n${i}`, displayName: 'x'.repeat(80) }),
+    )
+    const { code, err } = await local(['node', 'import', file(lines)])
+    expect([code, err]).toEqual([
+      1,
+      expect.stringMatching(/lines before \d+ were imported, the rest was not/),
+    ])
+  })
+})
