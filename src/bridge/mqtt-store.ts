@@ -46,6 +46,10 @@ export interface QueueSize {
   readonly messages: number
   /** Of topics and payloads. */
   readonly bytes: number
+  /** The highest sequence. */
+  readonly newest: number
+  /** The highest `brokerCounter`: a broker that starts again counts on from there. */
+  readonly newestCounter: number
 }
 
 export interface StoredSession {
@@ -80,7 +84,11 @@ export interface MqttStore {
   putSubscriptions(rows: readonly StoredSubscription[]): Promise<void>
   deleteSubscriptions(clientId: string, filters: readonly string[]): Promise<void>
 
-  putSession(clientId: string, owner: string, at: number, urgency: Urgency): Promise<void>
+  /** Which identity a stored session belongs to; null: none stored. */
+  sessionOwner(clientId: string): Promise<string | null>
+  sessionsOf(owner: string): Promise<readonly string[]>
+  /** `now` when it is left out. */
+  putSession(clientId: string, owner: string, at: number, urgency?: Urgency): Promise<void>
   /** Session, subscriptions, queue and handshakes. */
   deleteSession(clientId: string): Promise<void>
   /** The session, its subscriptions, queue and handshakes of each of these. */

@@ -29,6 +29,8 @@ const MAX_BATCH = 10_000
 const MAX_PENDING = 200_000
 /** How long a write may wait for another one to share a commit with, when nobody waits for it. */
 const SOON_MS = 100
+/** So many of them do not wait: each may hold a payload. */
+const MAX_SOON = 1000
 
 interface Work {
   readonly run: () => unknown
@@ -108,7 +110,7 @@ export class GroupCommit {
     if (this.#pending.length >= MAX_PENDING) return Promise.reject(unavailable('too many writes are waiting'))
     return new Promise((resolve, reject) => {
       this.#pending.push({ run, compound, ended, resolve, reject })
-      if (!soon) this.#schedule()
+      if (!soon || this.#pending.length >= MAX_SOON) this.#schedule()
       else this.#soon ??= this.#options.clock.after(SOON_MS, () => this.#schedule())
     })
   }

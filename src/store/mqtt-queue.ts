@@ -26,7 +26,8 @@ export class MqttQueueTable {
     )
     this.#one = sql.prepare('SELECT * FROM mqtt_queue WHERE sequence = ? AND client_id = ?')
     this.#count = sql.prepare<[string]>('SELECT count(*) FROM mqtt_queue WHERE client_id = ?').pluck()
-    this.#sizes = sql.prepare(`SELECT client_id, count(*) AS messages,
+    this.#sizes = sql.prepare(`SELECT client_id, count(*) AS messages, max(sequence) AS newest,
+      max(broker_counter) AS newest_counter,
       sum(length(CAST(topic AS BLOB)) + length(payload)) AS bytes FROM mqtt_queue GROUP BY client_id`)
     this.#setMessageId = sql.prepare(
       'UPDATE mqtt_queue SET message_id = ? WHERE sequence = ? AND client_id = ?',
@@ -62,8 +63,14 @@ export class MqttQueueTable {
 
   sizes(): QueueSize[] {
     return this.#sizes.all().map((row) => {
-      const { client_id, messages, bytes } = row as { client_id: string; messages: number; bytes: number }
-      return { clientId: client_id, messages, bytes }
+      const size = row as Row & Record<'messages' | 'bytes' | 'newest' | 'newest_counter', number>
+      return {
+        clientId: String(size.client_id),
+        messages: size.messages,
+        bytes: size.bytes,
+        newest: size.newest,
+        newestCounter: size.newest_counter,
+      }
     })
   }
 

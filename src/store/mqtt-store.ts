@@ -39,7 +39,10 @@ export function createMqttStore(database: Database): MqttStore {
     putSubscriptions: (rows) => write(() => sessions.putSubscriptions(rows)),
     deleteSubscriptions: (clientId, filters) => write(() => sessions.deleteSubscriptions(clientId, filters)),
 
-    putSession: (clientId, owner, at, urgency) => writeAt(urgency, () => sessions.put(clientId, owner, at)),
+    sessionOwner: (clientId) => read(() => sessions.owner(clientId)),
+    sessionsOf: (owner) => read(() => sessions.of(owner)),
+    putSession: (clientId, owner, at, urgency = 'now') =>
+      writeAt(urgency, () => sessions.put(clientId, owner, at)),
     deleteSession: (clientId) => write(() => sessions.delete(clientId)),
     deleteSessions: (clientIds) =>
       write(() => {

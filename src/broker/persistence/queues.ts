@@ -1,0 +1,235 @@
+import { Readable } from 'node:stream'
+import type { MqttStore, QueuedMessage, QueueTarget } from '../../bridge/mqtt-store.ts'
+import type { Log } from '../../bridge/ports.ts'
+import { messageOf } from '../../kernel/errors.ts'
+import { columnsOf, type PublishPacket, type PubrelPacket, queuedPacket } from './packets.ts'
+
+export interface QueueLimits {
+  readonly maxQueuedPerSession: number
+  /** Of topics and payloads. */
+  readonly maxQueuedBytesPerSession: number
+}
+
+export interface QueuesOptions {
+  readonly store: MqttStore
+  readonly limits: QueueLimits
+  readonly log: Log
+  /** Whether a connection with this client id is open: only then its messages are remembered by number. */
+  readonly isLive: (clientId: string) => boolean
+  /** A message was not queued, because the queue is full. */
+  readonly onFull: (clientId: string) => void
+}
+
+/** A queued message that the live session was or will be sent. */
+interface Entry {
+  readonly sequence: number
+  readonly bytes: number
+  readonly qos: 0 | 1 | 2
+  released: boolean
+}
+
+interface SessionQueue {
+  messages: number
+  bytes: number
+  /** By broker's number: not sent yet on this connection. */
+  readonly unsent: Map<string, Entry>
+  /** By packet identifier: sent, not acknowledged. */
+  readonly inflight: Map<number, Entry>
+}
+
+const DONE = Promise.resolve()
+/** Rows read at once; each may be as large as a packet. */
+const PAGE = 16
+
+/**
+ * Queues of persistent sessions. The messages are rows; memory has their number and size, and for live
+ * sessions which row a packet identifier stands for, so that an acknowledgement is a point write. A full queue
+ * drops the newest: the oldest may be half-way through its handshake, and a session that missed something is
+ * told the present state when it returns.
+ */
+export class Queues {
+  readonly #options: QueuesOptions
+  readonly #sessions = new Map<string, SessionQueue>()
+  /** The newest row: what came later was also sent live. */
+  #newest = 0
+  newestCounter = 0
+
+  constructor(options: QueuesOptions) {
+    this.#options = options
+  }
+
+  async load(): Promise<void> {
+    for (const {
+      clientId,
+      messages,
+      bytes,
+      newest,
+      newestCounter,
+    } of await this.#options.store.queueSizes()) {
+      this.#sessions.set(clientId, { messages, bytes, unsent: new Map(), inflight: new Map() })
+      this.#newest = Math.max(this.#newest, newest)
+      this.newestCounter = Math.max(this.newestCounter, newestCounter)
+    }
+  }
+
+  has(clientId: string): boolean {
+    return this.#sessions.has(clientId)
+  }
+
+  /** Messages that wait for this session. */
+  length(clientId: string): number {
+    return this.#sessions.get(clientId)?.messages ?? 0
+  }
+
+  forget(clientId: string): void {
+    this.#sessions.delete(clientId)
+  }
+
+  /** The connection is gone: what was sent is sent again when the session returns. */
+  rest(clientId: string): void {
+    const queue = this.#sessions.get(clientId)
+    queue?.unsent.clear()
+    queue?.inflight.clear()
+  }
+
+  /** Resolves when the message is on disk in each of the queues that had room. */
+  async enqueue(targets: Iterable<QueueTarget>, packet: PublishPacket): Promise<void> {
+    const { store, isLive } = this.#options
+    const { topic, payload, extra } = columnsOf(packet)
+    const bytes = Buffer.byteLength(topic) + payload.length
+    const roomy = [...targets].filter(({ clientId }) => this.#reserve(clientId, bytes))
+    if (roomy.length === 0) return
+    const { brokerId, brokerCounter } = numberOf(packet)
+    let sequences: readonly number[]
+    try {
+      sequences = await store.enqueue(roomy, { topic, payload, extra, brokerId, brokerCounter })
+    } catch (error) {
+      for (const { clientId } of roomy) this.#give(clientId, bytes)
+      throw error
+    }
+    roomy.forEach(({ clientId, qos }, i) => {
+      const sequence = sequences[i]
+      if (sequence === undefined) return
+      this.#newest = Math.max(this.#newest, sequence)
+      if (!isLive(clientId)) return
+      this.#sessions.get(clientId)?.unsent.set(keyOf(packet), { sequence, bytes, qos, released: false })
+    })
+  }
+
+  /**
+   * A message got a packet identifier, or PUBREC came. For QoS 1 nobody waits for the disk: a crash only sends
+   * it again. What is not queued (a retained message, a second copy, one that found the queue full) needs
+   * nothing. Never rejects: a session does not end because the disk is full.
+   */
+  update(clientId: string, packet: PublishPacket | PubrelPacket): Promise<void> {
+    const queue = this.#sessions.get(clientId)
+    const { messageId } = packet
+    if (!queue || messageId === undefined) return DONE
+    if (packet.cmd === 'pubrel') return this.#release(clientId, queue.inflight.get(messageId))
+    const key = keyOf(packet)
+    const entry = queue.unsent.get(key)
+    if (!entry) return DONE
+    queue.unsent.delete(key)
+    queue.inflight.set(messageId, entry)
+    const urgency = entry.qos === 2 ? 'now' : 'soon'
+    const stored = this.#orLog(
+      this.#options.store.updateQueued(clientId, entry.sequence, { messageId }, urgency),
+    )
+    return urgency === 'now' ? stored : DONE
+  }
+
+  #release(clientId: string, entry: Entry | undefined): Promise<void> {
+    if (!entry || entry.released) return DONE
+    entry.released = true
+    return this.#orLog(this.#options.store.updateQueued(clientId, entry.sequence, { stage: 'pubrel' }, 'now'))
+  }
+
+  /** PUBACK or PUBCOMP came. Returns what is done with, or undefined for what was not queued. */
+  async clear(clientId: string, messageId: number | undefined): Promise<object | undefined> {
+    const queue = this.#sessions.get(clientId)
+    const entry = messageId === undefined ? undefined : queue?.inflight.get(messageId)
+    if (!queue || messageId === undefined || !entry) return undefined
+    queue.inflight.delete(messageId)
+    this.#give(clientId, entry.bytes)
+    const { store } = this.#options
+    // The row may not know its identifier yet, because that was written `soon`.
+    const row = await store.queuedOne(clientId, entry.sequence)
+    void this.#orLog(store.deleteQueued(clientId, entry.sequence))
+    return row === null ? undefined : queuedPacket({ ...row, messageId })
+  }
+
+  /** What waits now, in order. What comes later is sent live. */
+  stream(clientId: string): Readable {
+    return Readable.from(this.#sessions.has(clientId) ? this.#rows(clientId, this.#newest) : [])
+  }
+
+  async *#rows(clientId: string, until: number): AsyncGenerator<object> {
+    let after = 0
+    for (;;) {
+      const page = await this.#options.store.queued(clientId, after, PAGE)
+      for (const row of page) {
+        if (row.sequence > until) return
+        after = row.sequence
+        this.#remember(clientId, row)
+        yield queuedPacket(row)
+      }
+      if (page.length < PAGE) return
+    }
+  }
+
+  #remember(clientId: string, row: QueuedMessage): void {
+    const queue = this.#sessions.get(clientId)
+    if (!queue) return
+    const { sequence, qos, stage, messageId } = row
+    const bytes = Buffer.byteLength(row.topic) + row.payload.length
+    const entry: Entry = { sequence, bytes, qos, released: stage === 'pubrel' }
+    if (messageId === null) queue.unsent.set(keyOf(row), entry)
+    else queue.inflight.set(messageId, entry)
+  }
+
+  #reserve(clientId: string, bytes: number): boolean {
+    const { limits, onFull } = this.#options
+    let queue = this.#sessions.get(clientId)
+    if (!queue) {
+      queue = { messages: 0, bytes: 0, unsent: new Map(), inflight: new Map() }
+      this.#sessions.set(clientId, queue)
+    }
+    const full =
+      queue.messages >= limits.maxQueuedPerSession || queue.bytes + bytes > limits.maxQueuedBytesPerSession
+    if (full) {
+      onFull(clientId)
+      return false
+    }
+    queue.messages++
+    queue.bytes += bytes
+    return true
+  }
+
+  #give(clientId: string, bytes: number): void {
+    const queue = this.#sessions.get(clientId)
+    if (!queue) return
+    queue.messages--
+    // The payload of a released message is gone from the row that was read back.
+    queue.bytes = queue.messages > 0 ? Math.max(0, queue.bytes - bytes) : 0
+    if (queue.messages <= 0) this.#sessions.delete(clientId)
+  }
+
+  /** The store says itself, once, that it is broken. */
+  #orLog(work: Promise<void>): Promise<void> {
+    return work.catch((error: unknown) => {
+      this.#options.log.debug({ error: messageOf(error) }, 'a delivery was not recorded; it may be repeated')
+    })
+  }
+}
+
+function numberOf(packet: { brokerId?: string | null | undefined; brokerCounter?: number | undefined }): {
+  brokerId: string
+  brokerCounter: number
+} {
+  return { brokerId: packet.brokerId ?? '', brokerCounter: packet.brokerCounter ?? 0 }
+}
+
+function keyOf(packet: { brokerId?: string | null | undefined; brokerCounter?: number | undefined }): string {
+  const { brokerId, brokerCounter } = numberOf(packet)
+  return `${brokerCounter} ${brokerId}`
+}

@@ -1,0 +1,186 @@
+import type { MqttStore } from '../../bridge/mqtt-store.ts'
+import type { Log } from '../../bridge/ports.ts'
+import type { Clock } from '../../kernel/clock.ts'
+import { messageOf } from '../../kernel/errors.ts'
+import type { Queues } from './queues.ts'
+import { rowOf, type SubscriptionIndex } from './subscriptions.ts'
+
+export interface StoredSessionsOptions {
+  readonly store: MqttStore
+  readonly clock: Clock
+  readonly log: Log
+  readonly index: SubscriptionIndex
+  readonly queues: Queues
+  readonly isLive: (clientId: string) => boolean
+}
+
+/**
+ * Which persistent sessions there are and whose they are. Memory answers, so that a CONNECT neither waits for
+ * the disk nor depends on it.
+ */
+export class StoredSessions {
+  readonly #options: StoredSessionsOptions
+  readonly #owners = new Map<string, string>()
+  /** Sessions that may have missed messages: stored before this start, or with a queue that was full. */
+  readonly #stale = new Set<string>()
+  /** Sessions whose rows are behind memory, because the store failed. */
+  readonly #unsaved = new Set<string>()
+  /** Ids with QoS 2 handshakes on disk since the start; those of before belong to stored sessions. */
+  readonly #incoming = new Set<string>()
+
+  constructor(options: StoredSessionsOptions) {
+    this.#options = options
+  }
+
+  async load(): Promise<void> {
+    for (const { clientId, owner } of await this.#options.store.loadSessions()) {
+      this.#owners.set(clientId, owner)
+      this.#stale.add(clientId)
+    }
+  }
+
+  get size(): number {
+    return this.#owners.size
+  }
+
+  ownerOf(clientId: string): string | null {
+    return this.#owners.get(clientId) ?? null
+  }
+
+  /** The same as a promise, for callers that know only that sessions are stored somewhere. */
+  async owner(clientId: string): Promise<string | null> {
+    return this.ownerOf(clientId)
+  }
+
+  async of(owner: string): Promise<readonly string[]> {
+    return [...this.#owners].filter(([, each]) => each === owner).map(([clientId]) => clientId)
+  }
+
+  /** Whether anything is kept under this id. */
+  isStored(clientId: string): boolean {
+    const { index, queues } = this.#options
+    return (
+      this.#owners.has(clientId) ||
+      this.#incoming.has(clientId) ||
+      index.has(clientId) ||
+      queues.has(clientId)
+    )
+  }
+
+  /**
+   * The session is used, and whose it is: call it at a CONNECT that is not clean, after `ownerOf` was looked
+   * at. A new session, or a new owner, is on disk when this resolves; a known one is noted `soon`.
+   */
+  async put(clientId: string, owner: string, at: number): Promise<void> {
+    const { store } = this.#options
+    // A message may have been queued in the very moment a session was forgotten: not for its successor.
+    if (!this.#owners.has(clientId) && this.isStored(clientId)) await this.delete(clientId)
+    const known = this.#owners.get(clientId) === owner
+    this.#owners.set(clientId, owner)
+    const stored = store.putSession(clientId, owner, at, known ? 'soon' : 'now')
+    if (known) {
+      this.#ignore(stored)
+      return
+    }
+    try {
+      await stored
+    } catch (error) {
+      this.unsaved(clientId)
+      throw error
+    }
+  }
+
+  /** The connection of a persistent session has ended, and no newer one has taken over. */
+  ended(clientId: string): void {
+    const owner = this.#owners.get(clientId)
+    if (this.#options.isLive(clientId)) return
+    this.#options.queues.rest(clientId)
+    if (owner === undefined) return
+    this.#ignore(this.#options.store.putSession(clientId, owner, this.#options.clock.wallMs(), 'soon'))
+  }
+
+  /** Forgets one session with its subscriptions, queue and handshakes. Resolves when it is on disk. */
+  delete(clientId: string): Promise<void> {
+    return this.#deleteAll([clientId])
+  }
+
+  /** Forgets every session of an identity that is no more. */
+  async forget(owner: string): Promise<void> {
+    await this.#deleteAll(await this.of(owner))
+  }
+
+  /**
+   * Whether this session must be told the retained view once more, because it may have missed changes: true
+   * once for each session that was stored before the bridge started, and once after its queue was full.
+   */
+  takeStale(clientId: string): boolean {
+    return this.#stale.delete(clientId)
+  }
+
+  missed(clientId: string): void {
+    if (this.#owners.has(clientId)) this.#stale.add(clientId)
+  }
+
+  unsaved(clientId: string): void {
+    this.#unsaved.add(clientId)
+  }
+
+  hasIncoming(clientId: string): void {
+    this.#incoming.add(clientId)
+  }
+
+  /**
+   * Forgets sessions that nobody used for `idleMs`, and writes what could not be written before. Call it every
+   * now and then, more often than `idleMs`. Returns the ids that were forgotten.
+   */
+  async sweep(idleMs: number): Promise<readonly string[]> {
+    const { store, clock, isLive } = this.#options
+    const now = clock.wallMs()
+    for (const clientId of this.#unsaved) await this.#save(clientId, now)
+    // A live session is noted every half period, so that a crash after a year online does not end it.
+    for (const clientId of await store.sessionsIdleSince(now - idleMs / 2)) {
+      const owner = this.#owners.get(clientId)
+      if (owner !== undefined && isLive(clientId)) await store.putSession(clientId, owner, now, 'soon')
+    }
+    const idle = (await store.sessionsIdleSince(now - idleMs)).filter((clientId) => !isLive(clientId))
+    await this.#deleteAll(idle)
+    return idle
+  }
+
+  async #save(clientId: string, now: number): Promise<void> {
+    const { store, index } = this.#options
+    const owner = this.#owners.get(clientId)
+    if (owner !== undefined) {
+      await store.putSession(clientId, owner, now, 'now')
+      await store.putSubscriptions(index.of(clientId).map((each) => rowOf(clientId, each)))
+    }
+    this.#unsaved.delete(clientId)
+  }
+
+  async #deleteAll(clientIds: readonly string[]): Promise<void> {
+    if (clientIds.length === 0) return
+    const { store, index, queues } = this.#options
+    const owners = clientIds.map((clientId) => [clientId, this.#owners.get(clientId)] as const)
+    // Memory first: from now on nothing is queued for them, and the deletion comes after what was.
+    for (const clientId of clientIds) {
+      index.removeAll(clientId)
+      queues.forget(clientId)
+      for (const known of [this.#owners, this.#stale, this.#unsaved, this.#incoming]) known.delete(clientId)
+    }
+    try {
+      await store.deleteSessions(clientIds)
+    } catch (error) {
+      // Their rows are still there: who tries again must find them.
+      for (const [clientId, owner] of owners) {
+        if (owner !== undefined && !this.#owners.has(clientId)) this.#owners.set(clientId, owner)
+      }
+      throw error
+    }
+  }
+
+  #ignore(work: Promise<void>): void {
+    work.catch((error: unknown) => {
+      this.#options.log.debug({ error: messageOf(error) }, 'the use of a session was not noted')
+    })
+  }
+}

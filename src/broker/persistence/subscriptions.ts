@@ -1,0 +1,120 @@
+import QlobberSub from 'qlobber/aedes/qlobber-sub.js'
+import type { StoredSubscription } from '../../bridge/mqtt-store.ts'
+
+export interface Subscription {
+  readonly topic: string
+  readonly qos: 0 | 1 | 2
+  readonly rh?: number | undefined
+  readonly rap?: boolean | undefined
+  readonly nl?: boolean | undefined
+  readonly subscriptionIdentifier?: number | undefined
+}
+
+/** A stored subscription that matches a topic. */
+export interface Subscriber extends Subscription {
+  readonly clientId: string
+}
+
+type Options = Omit<Subscription, 'topic'>
+
+/**
+ * The subscriptions of persistent sessions, in memory: who is subscribed is asked for each message of QoS 1
+ * and 2. Those of QoS 0 queue nothing, so they are restored but never matched. Only Maps: a client id or a
+ * filter may be called `__proto__`.
+ */
+export class SubscriptionIndex {
+  readonly #trie = new QlobberSub({
+    wildcard_one: '+',
+    wildcard_some: '#',
+    separator: '/',
+    // `a/+` matches `a/` [MQTT-4.7.1-3].
+    match_empty_levels: true,
+  })
+  readonly #clients = new Map<string, Map<string, Options>>()
+
+  get clients(): number {
+    return this.#clients.size
+  }
+
+  /** Subscriptions of QoS 1 and 2. */
+  get matchable(): number {
+    return this.#trie.subscriptionsCount
+  }
+
+  has(clientId: string): boolean {
+    return this.#clients.has(clientId)
+  }
+
+  of(clientId: string): Subscription[] {
+    const filters = this.#clients.get(clientId)
+    return filters ? [...filters].map(([topic, options]) => ({ topic, ...options })) : []
+  }
+
+  match(topic: string): Subscriber[] {
+    return this.#trie.match(topic)
+  }
+
+  *subscribedTo(filter: string): Iterable<string> {
+    for (const [clientId, filters] of this.#clients) {
+      if (filters.has(filter)) yield clientId
+    }
+  }
+
+  /** Whether that changed anything. */
+  add(clientId: string, subscription: Subscription): boolean {
+    const { topic, qos, rh, rap, nl, subscriptionIdentifier: identifier } = subscription
+    let filters = this.#clients.get(clientId)
+    if (!filters) {
+      filters = new Map()
+      this.#clients.set(clientId, filters)
+    }
+    const before = filters.get(topic)
+    const options = {
+      qos,
+      rh,
+      rap,
+      nl,
+      ...(identifier !== undefined && { subscriptionIdentifier: identifier }),
+    }
+    if (before && isSame(before, options)) return false
+    filters.set(topic, options)
+    if (qos > 0) this.#trie.add(topic, { clientId, topic, qos, rh, rap, nl })
+    else if (before && before.qos > 0) this.#trie.remove(topic, { clientId, topic })
+    return true
+  }
+
+  /** Whether there was one. */
+  remove(clientId: string, filter: string): boolean {
+    const filters = this.#clients.get(clientId)
+    const before = filters?.get(filter)
+    if (!filters || !before) return false
+    if (before.qos > 0) this.#trie.remove(filter, { clientId, topic: filter })
+    filters.delete(filter)
+    if (filters.size === 0) this.#clients.delete(clientId)
+    return true
+  }
+
+  removeAll(clientId: string): void {
+    for (const { topic } of this.of(clientId)) this.remove(clientId, topic)
+  }
+}
+
+function isSame(a: Options, b: Options): boolean {
+  return (
+    a.qos === b.qos &&
+    a.rh === b.rh &&
+    a.rap === b.rap &&
+    a.nl === b.nl &&
+    a.subscriptionIdentifier === b.subscriptionIdentifier
+  )
+}
+
+export function rowOf(clientId: string, subscription: Subscription): StoredSubscription {
+  const { topic, qos, ...options } = subscription
+  const extra = JSON.stringify(options, ['rh', 'rap', 'nl', 'subscriptionIdentifier'])
+  return { clientId, filter: topic, qos, extra: extra === '{}' ? null : extra }
+}
+
+export function subscriptionOf({ filter, qos, extra }: StoredSubscription): Subscription {
+  return { topic: filter, qos, ...(extra === null ? null : (JSON.parse(extra) as Options)) } as Subscription
+}

@@ -1,0 +1,48 @@
+import type { Log, RetainedMessage, RetainedView } from '../../src/bridge/ports.ts'
+import { createPersistence, type PersistenceOptions } from '../../src/broker/persistence.ts'
+import { systemClock } from '../../src/kernel/clock.ts'
+import { filterMatches } from '../../src/protocol/topics.ts'
+import { type Database, openDatabase } from '../../src/store/database.ts'
+import { createMqttStore } from '../../src/store/mqtt-store.ts'
+
+export const silent: Log = { debug() {}, info() {}, warn() {}, error() {} }
+
+/** A view of a Map, the way the bridge makes one of its registry. */
+export function viewOf(
+  owned: ReadonlyMap<string, string>,
+  owns = (topic: string) => owned.has(topic),
+): RetainedView {
+  return {
+    owns,
+    *match(filter): Iterable<RetainedMessage> {
+      for (const topic of owned.keys()) {
+        if (!filterMatches(filter, topic)) continue
+        yield { topic, payload: Buffer.from(owned.get(topic) ?? '') }
+      }
+    },
+  }
+}
+
+export const LIMITS: PersistenceOptions['limits'] = {
+  maxQueuedPerSession: 1000,
+  maxQueuedBytesPerSession: 1024 * 1024,
+  maxIncomingPerSession: 100,
+  maxRetainedMessages: 10_000,
+  retainedBelow: () => null,
+}
+
+export function open(file = ':memory:'): Database {
+  return openDatabase({ file, clock: systemClock, log: silent })
+}
+
+export function persistenceOn(database: Database, changes: Partial<PersistenceOptions> = {}) {
+  return createPersistence({
+    store: createMqttStore(database),
+    view: viewOf(new Map()),
+    clock: systemClock,
+    log: silent,
+    limits: LIMITS,
+    onDropped: () => {},
+    ...changes,
+  })
+}
