@@ -160,6 +160,7 @@ export type CounterName =
   | 'pairing_decisions'
   | 'verbs'
   | 'status_changes'
+  | 'messages_dropped'
 
 /** What a CONNECT says, checked for form by the broker adapter before it comes here. */
 export interface Credentials {

@@ -217,7 +217,7 @@ const store = z.strictObject({
 
 const pairing = z.strictObject({
   pendingSeconds: whole(
-    60,
+    1,
     YEAR_SECONDS,
     86_400,
     'A request ends after so long without a sign of the candidate.',
@@ -229,13 +229,13 @@ const pairing = z.strictObject({
 
 const presence = z.strictObject({
   heartbeatSeconds: whole(
-    LIMITS.heartbeatSecondsMin,
+    1,
     LIMITS.heartbeatSecondsMax,
     15,
     'How often a limb is asked to send a heartbeat, unless it registers an interval of its own.',
   ),
   timeoutSeconds: whole(
-    LIMITS.heartbeatSecondsMin + 1,
+    2,
     4 * LIMITS.heartbeatSecondsMax,
     45,
     'Without a heartbeat for so long a limb is offline. More than `heartbeatSeconds`. A limb with an interval of its own has three times that.',

@@ -33,6 +33,7 @@ const COUNTERS: Readonly<Record<CounterName, { help: string; label?: string }>> 
   pairing_decisions: { help: 'Pairing decisions by kind.', label: 'decision' },
   verbs: { help: 'Requests of principals by outcome.', label: 'outcome' },
   status_changes: { help: "Changes of a limb's status, by the new status.", label: 'status' },
+  messages_dropped: { help: 'Messages that found no room in a queue or among the retained.', label: 'why' },
 }
 
 function coreCounters(registry: Registry): Counters {

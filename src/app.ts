@@ -1,0 +1,214 @@
+import { dirname, join } from 'node:path'
+import { Core } from './bridge/core.ts'
+import type { World } from './bridge/settings.ts'
+import { type Broker, createBroker } from './broker/broker.ts'
+import type { BrokerLimits } from './broker/limits.ts'
+import { createPersistence, type PersistenceLimits } from './broker/persistence.ts'
+import type { Config } from './host/config.ts'
+import type { HostLog } from './host/log.ts'
+import { writeSecret } from './host/secret-file.ts'
+import { createMetrics, type Metrics, type Readings } from './http/metrics.ts'
+import { type HttpServer, startHttp } from './http/server.ts'
+import { invariant } from './kernel/assert.ts'
+import type { Clock } from './kernel/clock.ts'
+import { type Topics, topicsOf } from './protocol/topics.ts'
+import { openDatabase } from './store/database.ts'
+import { createMqttStore } from './store/mqtt-store.ts'
+import { createStore, type SqliteStore } from './store/store.ts'
+
+/**
+ * The bridge is a set of pure decisions about limbs, kept in SQLite and spoken over MQTT. Everything that
+ * touches the world is an adapter at the edge, named for its technology and handed in here. Data goes one
+ * way: bytes, message, decision, commit, publish.
+ *
+ * This file is the one composition root: it constructs, starts, and stops in reverse.
+ */
+
+export interface AppOptions {
+  readonly config: Config
+  readonly log: HostLog
+  readonly clock: Clock
+  readonly version?: string
+}
+
+export interface RunningBridge {
+  readonly mqtt: { readonly host: string; readonly port: number }
+  readonly http: { readonly host: string; readonly port: number } | null
+  /** Path of the control socket. */
+  readonly control: string
+  /** Where the password of `admin` is; `firstStart` when it was made just now. */
+  readonly adminPassword: { readonly file: string; readonly firstStart: boolean }
+  /** Listeners closed, statuses offline, queues drained, database closed. */
+  stop(): Promise<void>
+}
+
+/** What is constructed is taken down in reverse, also when a later step of the start fails. */
+class Teardown {
+  readonly #steps: (() => Promise<void> | void)[] = []
+
+  add(step: () => Promise<void> | void): void {
+    this.#steps.push(step)
+  }
+
+  /** Every step runs; the first failure is thrown after the last one. */
+  async run(): Promise<void> {
+    const failures: unknown[] = []
+    for (const step of this.#steps.splice(0).reverse()) {
+      try {
+        await step()
+      } catch (error) {
+        failures.push(error)
+      }
+    }
+    if (failures.length > 0) throw failures[0]
+  }
+}
+
+/** Database, statuses offline, listeners, `limb/bridge/status` online, ready: in this order. */
+export async function startBridge(options: AppOptions): Promise<RunningBridge> {
+  const teardown = new Teardown()
+  try {
+    return await start(options, teardown)
+  } catch (error) {
+    await teardown.run().catch(() => undefined)
+    throw error
+  }
+}
+
+async function start(options: AppOptions, teardown: Teardown): Promise<RunningBridge> {
+  const { config, log, clock, version = '0.0.0' } = options
+  const topics = topicsOf(config.mqtt.topicRoot)
+
+  const database = openDatabase({ file: config.store.path, clock, log })
+  teardown.add(() => database.close())
+  const store = createStore(database)
+  const mqttStore = createMqttStore(database)
+
+  let broker: Broker | undefined
+  const connected = (): Broker => {
+    invariant(broker, 'the broker is used before it is there')
+    return broker
+  }
+  const metrics: Metrics = createMetrics({ version, collect: () => readings(core, connected()) })
+  const world: World = {
+    clock,
+    log,
+    counters: metrics,
+    topics,
+    settings: { version, pairing: config.pairing, presence: config.presence },
+    store,
+    publisher: {
+      publish: (topic, payload, how) => connected().publisher.publish(topic, payload, how),
+      clearRetained: (prefix) => connected().publisher.clearRetained(prefix),
+    },
+    sessions: { forget: (name) => connected().sessions.forget(name) },
+  }
+  const core = new Core(world)
+  await core.load()
+  const adminPassword = await firstStart(core, config)
+
+  broker = await createBroker({
+    topics,
+    inbound: core,
+    persistence: createPersistence({
+      store: mqttStore,
+      view: core.view,
+      clock,
+      log,
+      limits: persistenceLimits(config, topics),
+      onDropped: (kind) => metrics.count('messages_dropped', kind),
+    }),
+    mqttStore,
+    view: core.view,
+    clock,
+    log,
+    limits: brokerLimits(config),
+    grants: config.mqtt.grants,
+  })
+  const running = broker
+  teardown.add(() => running.stop())
+  // Limbs and the bridge itself go offline while those who watch are still connected.
+  teardown.add(() => core.stop())
+
+  await broker.listenUnix(config.control.socket, Number.parseInt(config.control.mode, 8))
+  const tcp = await broker.listenTcp(config.mqtt.host, config.mqtt.port)
+  const http = config.http.enabled ? await openHttp(options, metrics, broker, store) : null
+  if (http) teardown.add(() => http.close())
+  core.ready()
+
+  return {
+    mqtt: { host: config.mqtt.host, port: tcp.port },
+    http: http && { host: http.host, port: http.port },
+    control: config.control.socket,
+    adminPassword,
+    stop: () => teardown.run(),
+  }
+}
+
+function openHttp(
+  { config, log, clock }: AppOptions,
+  metrics: Metrics,
+  broker: Broker,
+  store: SqliteStore,
+): Promise<HttpServer> {
+  return startHttp({
+    ...config.http,
+    maxConnections: config.mqtt.maxConnections,
+    maxFrameBytes: config.mqtt.maxPacketBytes,
+    maxConnectBytes: config.mqtt.maxConnectBytes,
+    readiness: () => {
+      const health = store.health()
+      return health.ok
+        ? { ready: true, reasons: [] }
+        : { ready: false, reasons: [`database: ${health.reason}`] }
+    },
+    metrics,
+    attach: (stream, { address }) => broker.attach(stream, { address, local: false, transport: 'websocket' }),
+    log,
+    clock,
+  })
+}
+
+function readings(core: Core, broker: Broker): Readings {
+  const nodes = { online: 0, busy: 0, degraded: 0, offline: 0 }
+  for (const limb of core.registry.values()) nodes[limb.status]++
+  return { nodes, pendingRequests: core.pending.size, sessions: broker.counters.sessions }
+}
+
+async function firstStart(core: Core, config: Config): Promise<RunningBridge['adminPassword']> {
+  const beside = config.store.path === ':memory:' ? config.control.socket : config.store.path
+  const file = join(dirname(beside), 'admin-password')
+  return { file, firstStart: await core.firstStart((password) => writeSecret(file, `${password}\n`)) }
+}
+
+function brokerLimits({ mqtt }: Config): Partial<BrokerLimits> {
+  return {
+    maxConnections: mqtt.maxConnections,
+    maxConnectionsPerAddress: mqtt.maxConnectionsPerAddress,
+    connectTimeoutMs: mqtt.connectSeconds * 1000,
+    maxConnectBytes: mqtt.maxConnectBytes,
+    maxPacketBytes: mqtt.maxPacketBytes,
+    maxTopicLevels: mqtt.maxTopicLevels,
+    maxSubscriptions: mqtt.maxSubscriptionsPerSession,
+    maxKeepaliveSeconds: mqtt.maxKeepaliveSeconds,
+    allowKeepaliveZero: false,
+    maxSessionBufferBytes: mqtt.maxSessionBufferBytes,
+  }
+}
+
+/** A session's queue may fill some megabytes of disk, whatever the number of its messages. */
+const MAX_QUEUED_BYTES = 64 * 1024 * 1024
+
+function persistenceLimits({ mqtt }: Config, topics: Topics): PersistenceLimits {
+  return {
+    maxQueuedPerSession: mqtt.maxQueuedPerSession,
+    maxQueuedBytesPerSession: MAX_QUEUED_BYTES,
+    maxIncomingPerSession: mqtt.maxInflightPerSession,
+    maxRetainedMessages: mqtt.maxRetained,
+    retainedBelow(topic) {
+      const address = topics.parse(topic)
+      if (address?.kind !== 'data') return null
+      return { prefix: topics.dataPrefix(address.nodeId), max: mqtt.maxRetainedPerNode }
+    },
+  }
+}

@@ -1,0 +1,116 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { IClientOptions } from 'mqtt'
+import { type RunningBridge, startBridge } from '../../src/app.ts'
+import { type Config, resolveConfig } from '../../src/host/config.ts'
+import { createLog } from '../../src/host/log.ts'
+import { systemClock } from '../../src/kernel/clock.ts'
+import { connect, type Loose, type TestClient } from './client.ts'
+import { FakeClock } from './fake-clock.ts'
+
+type Overrides = { [Section in keyof Config]?: Partial<Config[Section]> }
+
+export interface TestApp {
+  readonly bridge: RunningBridge
+  readonly clock: FakeClock
+  readonly folder: string
+  readonly logLines: Record<string, unknown>[]
+  /** Connects as a device; no key, no password. */
+  device(nodeId: string, key?: string, options?: IClientOptions): Promise<TestClient>
+  principal(name: string, password: string, options?: IClientOptions): Promise<TestClient>
+  /** The local administrator, through the control socket. */
+  admin(options?: IClientOptions): Promise<TestClient>
+  /** A device that is approved and subscribed to `pairing`. */
+  limb(nodeId: string, registration?: Loose, key?: string): Promise<TestClient>
+  restart(): Promise<void>
+}
+
+/** The whole bridge in this process, on ephemeral ports; everything real but the clock, if asked. */
+export async function startApp(
+  overrides: Overrides = {},
+  options: { fakeClock?: boolean; memory?: boolean } = {},
+): Promise<TestApp & AsyncDisposable> {
+  const folder = mkdtempSync(join(tmpdir(), 'limb-app-'))
+  const clients: TestClient[] = []
+  const logLines: Record<string, unknown>[] = []
+  const fake = new FakeClock()
+  const clock = options.fakeClock ? fake : systemClock
+  const base = {
+    mqtt: { port: 0 },
+    http: { enabled: false },
+    control: { socket: join(folder, 'control.sock') },
+    store: { path: options.memory ? ':memory:' : join(folder, 'limb.sqlite') },
+  }
+  const values: Record<string, object> = {}
+  for (const section of new Set([...Object.keys(base), ...Object.keys(overrides)])) {
+    values[section] = { ...base[section as keyof typeof base], ...overrides[section as keyof Overrides] }
+  }
+  const { config } = resolveConfig({ name: 'test', values, lineOf: () => undefined }, {})
+  const log = createLog({
+    level: 'debug',
+    format: 'json',
+    terminal: false,
+    write: (line) => logLines.push(JSON.parse(line)),
+  })
+  const start = () => startBridge({ config, log, clock })
+  let bridge = await start()
+
+  async function keep(client: Promise<TestClient>): Promise<TestClient> {
+    const connected = await client
+    clients.push(connected)
+    return connected
+  }
+
+  const app: TestApp & AsyncDisposable = {
+    get bridge() {
+      return bridge
+    },
+    clock: fake,
+    folder,
+    logLines,
+    device: (nodeId, key, more = {}) =>
+      keep(
+        connect(
+          { port: bridge.mqtt.port },
+          { username: nodeId, ...(key === undefined ? {} : { password: key }), ...more },
+        ),
+      ),
+    principal: (name, password, more = {}) =>
+      keep(connect({ port: bridge.mqtt.port }, { username: name, password, ...more })),
+    admin: (more = {}) => keep(connect({ socket: bridge.control }, more)),
+    async limb(nodeId, registration = REGISTRATION, key = keyOf(nodeId)) {
+      const admin = await app.admin()
+      const device = await app.device(nodeId, key)
+      await device.subscribe(`limb/node/${nodeId}/pairing`)
+      await device.publish(`limb/node/${nodeId}/register`, registration)
+      const { json } = await device.next(`limb/node/${nodeId}/pairing`)
+      await admin.do('admin', 'pairing/approve', { requestId: json.requestId })
+      await device.next(`limb/node/${nodeId}/pairing`)
+      await admin.end()
+      return device
+    },
+    async restart() {
+      await bridge.stop()
+      bridge = await start()
+    },
+    async [Symbol.asyncDispose]() {
+      for (const client of clients) client.mqtt.end(true)
+      await bridge.stop()
+      rmSync(folder, { recursive: true, force: true })
+    },
+  }
+  return app
+}
+
+export const REGISTRATION = {
+  displayName: 'Front camera',
+  platform: 'esp32',
+  capabilities: [{ cap: 'camera', commands: ['camera.snap'], authLevel: 'leased' }],
+  firmware: '1.2.0',
+}
+
+/** A device's own key. */
+export function keyOf(nodeId: string): string {
+  return `${nodeId}-${'k'.repeat(24)}`
+}
