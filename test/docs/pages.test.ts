@@ -90,6 +90,27 @@ describe('the documents', () => {
   })
 })
 
+describe('docs/architecture.md', () => {
+  const page = textOf('docs/architecture.md')
+
+  it('shows the rows as they are', () => {
+    const places = readdirSync(join(ROOT, 'src'), { withFileTypes: true }).map((entry) =>
+      entry.isDirectory() ? `${entry.name}/` : entry.name,
+    )
+    const shown = [...page.matchAll(/^\| \d \| `([\w./]+)` \|/gm)].map((match) => match[1])
+    expect(shown.sort()).toEqual(places.sort())
+  })
+
+  it('names only files that are there', () => {
+    const named = [...page.matchAll(/`((?:\w+\/)+[\w-]+\.ts)`/g)].map((match) => match[1] ?? '')
+    const missing = named.filter(
+      (path) => !existsSync(join(ROOT, 'src', path)) && !existsSync(join(ROOT, path)),
+    )
+    expect(named.length).toBeGreaterThan(8)
+    expect(missing).toEqual([])
+  })
+})
+
 describe('docs/protocol.md', () => {
   const page = textOf('docs/protocol.md')
   const section = (number: number) => {
