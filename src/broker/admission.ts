@@ -1,0 +1,242 @@
+import type { Admission, Credentials, Identity } from '../bridge/ports.ts'
+import { newId } from '../kernel/secrets.ts'
+import type { AedesClient, BrokerPersistence, Callback, ConnectPacket } from './aedes-internals.ts'
+import type { RefusedReason } from './counters.ts'
+import { Gate, KeyedGate, within } from './gate.ts'
+import type { MqttSession, SessionWorld } from './session.ts'
+import { hasUnwanted, isTopic } from './strings.ts'
+
+/** Connections of one client id that wait for each other. */
+const MAX_WAITING_PER_ID = 8
+/** How long an older connection may take to be gone. */
+const TAKEOVER_MS = 2000
+
+/** A CONNACK code, and what the counters call it. */
+type Refused = { readonly code: number; readonly counted: RefusedReason; readonly reason: string }
+
+/** Decides about CONNECT: who it is, and whether the client id is free for them. */
+export class Admissions {
+  readonly #world: SessionWorld
+  readonly #stored: BrokerPersistence['sessions']
+  readonly #gate: Gate
+  readonly #perId = new KeyedGate(MAX_WAITING_PER_ID)
+  /** The session of each client id, from its admission to its end. Candidates are never in it. */
+  readonly #holders = new Map<string, MqttSession>()
+
+  constructor(world: SessionWorld, stored: BrokerPersistence['sessions']) {
+    this.#world = world
+    this.#stored = stored
+    this.#gate = new Gate(world.limits.maxAdmissions, world.limits.maxWaitingAdmissions)
+  }
+
+  /** The session that holds a client id. */
+  holder(clientId: string): MqttSession | undefined {
+    return this.#holders.get(clientId)
+  }
+
+  /** Aedes' hook `preConnect`. It always calls back with an error or `true`: anything else leaves the socket open. */
+  preConnect = (
+    client: AedesClient<MqttSession>,
+    packet: ConnectPacket,
+    callback: (error: Error | null, success: boolean) => void,
+  ): void => {
+    const { session } = client
+    if (session === undefined) {
+      callback(new Error('connection without a session'), false)
+      return
+    }
+    // Aedes goes on reading meanwhile, and would handle what it reads as if CONNECT were accepted.
+    client.pause()
+    this.#admit(session, packet, (error) => callback(error ?? null, !error)).catch((error: unknown) => {
+      session.fail(error, 'a sign-in failed')
+      callback(new Error('sign-in failed'), false)
+    })
+  }
+
+  async #admit(session: MqttSession, packet: ConnectPacket, proceed: Callback): Promise<void> {
+    const problem = this.#checkForm(packet) ?? (await this.#identify(session, packet))
+    if ('code' in problem) {
+      this.#refuse(session, problem, proceed)
+    } else if (problem.kind === 'candidate') {
+      await this.#admitCandidate(session, packet, problem, proceed)
+    } else {
+      const done = await this.#perId.run(packet.clientId, () =>
+        this.#admitKnown(session, packet, problem, proceed),
+      )
+      if (done === undefined) this.#refuse(session, BUSY, proceed)
+    }
+  }
+
+  #checkForm(packet: ConnectPacket): Refused | undefined {
+    const { limits } = this.#world
+    const { clientId, clean, keepalive, protocolVersion } = packet
+    if (clientId === '' && (!clean || protocolVersion < 4))
+      return refused(2, 'client_id', 'the client id is empty')
+    if (clientId.length > limits.maxClientIdChars || hasUnwanted(clientId)) {
+      return refused(2, 'client_id', 'the client id is too long, or has control characters')
+    }
+    if (keepalive === 0 ? !limits.allowKeepaliveZero : keepalive > limits.maxKeepaliveSeconds) {
+      // MQTT 3.1.1 has no code for it; Mosquitto answers 2 too.
+      return refused(2, 'keepalive', `the keepalive must be 1 to ${limits.maxKeepaliveSeconds} s`)
+    }
+    return undefined
+  }
+
+  async #identify(session: MqttSession, packet: ConnectPacket): Promise<Refused | Identity> {
+    const password = textOf(packet.password)
+    if (password === null) return refused(4, 'credentials', 'the password is not UTF-8')
+    const { peer } = session
+    const credentials: Credentials = {
+      clientId: packet.clientId,
+      username: packet.username,
+      password,
+      address: peer.address,
+      local: peer.local,
+      certificateName: peer.certificateName,
+    }
+    const { clock, limits, inbound } = this.#world
+    const deciding = this.#gate.run<Admission>(() => inbound.admit(credentials))
+    // A decision that comes too late is nobody's; that it may fail must not end the process.
+    deciding.catch(() => undefined)
+    const admission = await within(clock, limits.admissionTimeoutMs, deciding)
+    if (admission === undefined) return BUSY
+    if (!admission.admitted) return refused(admission.code, 'credentials', admission.reason)
+    return admission.identity
+  }
+
+  /**
+   * A candidate never holds a client id: whoever claims a node's name could otherwise keep the node, or a
+   * rival claim, from connecting. It has an id of its own within the broker and nothing of it is stored.
+   */
+  async #admitCandidate(
+    session: MqttSession,
+    packet: ConnectPacket,
+    identity: Extract<Identity, { kind: 'candidate' }>,
+    proceed: Callback,
+  ): Promise<void> {
+    const { clientId } = packet
+    const owner = this.#stored.ownerOf(clientId)
+    if (this.#holders.has(clientId) || (owner !== null && owner !== identity.nodeId)) {
+      this.#refuse(session, IN_USE, proceed)
+      return
+    }
+    packet.clientId = newId('candidate-')
+    packet.clean = true
+    packet.will = undefined
+    session.admit(identity, clientId)
+    proceed(session.isGone ? new Error('connection closed') : null)
+  }
+
+  async #admitKnown(
+    session: MqttSession,
+    packet: ConnectPacket,
+    identity: Identity,
+    proceed: Callback,
+  ): Promise<boolean> {
+    if (packet.clientId === '') packet.clientId = newId('auto-')
+    const { clientId } = packet
+    const owner = this.#stored.ownerOf(clientId)
+    const holder = this.#holders.get(clientId)
+    const stranger =
+      (owner !== null && owner !== nameOf(identity)) ||
+      (holder !== undefined && !sameIdentity(holder.identity, identity))
+    if (stranger) {
+      this.#refuse(session, IN_USE, proceed)
+      return true
+    }
+    if (holder !== undefined) await this.#takeOver(holder)
+    if (session.isGone) {
+      proceed(new Error('connection closed'))
+      return true
+    }
+    await this.#prepareStored(session, packet, identity, owner !== null)
+    this.#checkWill(session, packet, identity)
+    session.admit(identity, clientId)
+    this.#hold(clientId, session)
+    proceed(session.isGone ? new Error('connection closed') : null)
+    // The next CONNECT of this id is looked at when this one has its CONNACK, or is gone.
+    await within(this.#world.clock, this.#world.limits.admissionTimeoutMs, session.settled)
+    return true
+  }
+
+  /** Ends the older connection of the same identity and waits until Aedes has forgotten it. */
+  async #takeOver(holder: MqttSession): Promise<void> {
+    holder.end('replaced', false)
+    await within(this.#world.clock, TAKEOVER_MS, holder.forgotten)
+  }
+
+  async #prepareStored(
+    session: MqttSession,
+    packet: ConnectPacket,
+    identity: Identity,
+    stored: boolean,
+  ): Promise<void> {
+    const { clientId, clean } = packet
+    session.storedBefore = stored
+    if (clean) return
+    try {
+      await this.#stored.put(clientId, nameOf(identity), this.#world.clock.wallMs())
+    } catch (error) {
+      // On a full disk a session lives all the same, and is stored when there is room again.
+      this.#world.log.warn({ err: error, clientId }, 'the store cannot keep a session now')
+    }
+  }
+
+  #checkWill(session: MqttSession, packet: ConnectPacket, identity: Identity): void {
+    const { will } = packet
+    if (will === undefined) return
+    const { rights, limits } = this.#world
+    const fine =
+      isTopic(will.topic) &&
+      will.topic.split('/').length <= limits.maxTopicLevels &&
+      will.payload.length <= limits.maxWillBytes
+    if (fine && rights.will(identity, will.topic)) return
+    packet.will = undefined
+    // A limb's last words are common and harmless: the bridge itself sees the session end.
+    if (identity.kind === 'principal') session.denied('will', will.topic)
+  }
+
+  #hold(clientId: string, session: MqttSession): void {
+    this.#holders.set(clientId, session)
+    void session.gone.then(() => {
+      if (this.#holders.get(clientId) === session) this.#holders.delete(clientId)
+    })
+  }
+
+  #refuse(session: MqttSession, refusal: Refused, proceed: Callback): void {
+    const { counters, log } = this.#world
+    counters.refused[refusal.counted]++
+    log.debug({ address: session.address, reason: refusal.reason, code: refusal.code }, 'CONNECT refused')
+    session.refuse(refusal.code)
+    // Aedes closes the socket when it is told, so CONNACK goes out first.
+    void session.gone.then(() => proceed(new Error(refusal.reason)))
+  }
+}
+
+function refused(code: number, counted: RefusedReason, reason: string): Refused {
+  return { code, counted, reason }
+}
+
+const BUSY = refused(3, 'busy', 'too many sign-ins at once')
+const IN_USE = refused(2, 'client_id_in_use', 'the client id is used by another identity')
+
+export function nameOf(identity: Identity): string {
+  return identity.kind === 'principal' ? identity.name : identity.nodeId
+}
+
+function sameIdentity(one: Identity, other: Identity): boolean {
+  const local = (identity: Identity) => identity.kind === 'principal' && identity.local
+  return one.kind === other.kind && nameOf(one) === nameOf(other) && local(one) === local(other)
+}
+
+const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
+
+/** Undefined: none. Null: not a text. */
+function textOf(bytes: Buffer | undefined): string | undefined | null {
+  if (bytes === undefined) return undefined
+  try {
+    return utf8.decode(bytes)
+  } catch {
+    return null
+  }
+}

@@ -1,0 +1,142 @@
+import type { Duplex, Readable } from 'node:stream'
+import type { Session } from '../bridge/ports.ts'
+
+/**
+ * The slice of Aedes 1.2.0, private parts included, that this folder relies on, and nothing more. Aedes is
+ * pinned exactly; `test/broker/aedes-internals.test.ts` fails when an upgrade moves one of these.
+ */
+
+export type Qos = 0 | 1 | 2
+export type Callback = (error?: Error | null) => void
+
+/** A PUBLISH as the parser hands it to `authorizePublish` and `publish`. */
+export interface InboundPublish {
+  topic: string
+  payload: Buffer
+  readonly qos: Qos
+  retain: boolean
+  readonly dup: boolean
+  readonly messageId?: number
+  /** Ours: this packet has reached its end, nothing is left to route. */
+  consumed?: boolean
+}
+
+export interface Will {
+  readonly topic: string
+  readonly payload: Buffer
+  readonly qos: Qos
+  readonly retain: boolean
+}
+
+export interface ConnectPacket {
+  clientId: string
+  clean: boolean
+  readonly keepalive: number
+  readonly protocolVersion: number
+  readonly username?: string
+  readonly password?: Buffer
+  will?: Will | undefined
+}
+
+export interface Subscription {
+  readonly topic: string
+  readonly qos: Qos
+  readonly nl?: boolean
+  readonly rap?: boolean
+  readonly rh?: number
+}
+
+/**
+ * A message on its way to subscribers. `brokerCounter` rises with every message and over restarts; `brokerId`
+ * is null on what Aedes reads back as a retained message for a new subscription.
+ */
+export interface RoutedPacket {
+  readonly cmd: 'publish'
+  readonly brokerId: string | null
+  readonly brokerCounter: number
+  readonly topic: string
+  readonly payload: Uint8Array
+  qos: Qos
+  readonly retain: boolean
+  readonly dup: boolean
+  messageId?: number | undefined
+  readonly clientId?: string
+  readonly nl?: boolean
+}
+
+export type Deliver = (packet: RoutedPacket, done: () => void) => void
+
+export interface AedesClient<S = Session> {
+  id: string | null
+  clean: boolean
+  readonly conn: Duplex
+  readonly closed: boolean
+  readonly subscriptions: Readonly<Record<string, { readonly qos: Qos }>>
+  will: Will | null
+  deliver0: Deliver
+  deliverQoS: Deliver
+  readonly _parser: { parse(chunk: Buffer): number }
+  readonly _parsingBatch: number
+  _nextId: number
+  readonly _keepaliveInterval: number
+  readonly _keepaliveTimer: NodeJS.Timeout | null
+  pause(): void
+  /** Calls back when the socket has room, with an error when it closed or `drainTimeout` has passed. */
+  waitForDrain(done: Callback): void
+  /** Ours: the session of this client. */
+  session?: S
+}
+
+/** What names a message that was acknowledged. */
+export interface Acknowledged {
+  readonly messageId?: number | undefined
+}
+
+/** Where Aedes keeps what must outlive a connection (aedes-persistence 11), as promises and streams. */
+export interface Persistence {
+  setup(broker: unknown): Promise<void>
+  storeRetained(packet: RoutedPacket): Promise<void>
+  createRetainedStream(filter: string): Readable
+  createRetainedStreamCombi(filters: readonly string[]): Readable
+  addSubscriptions(client: { id: string | null }, subscriptions: readonly Subscription[]): Promise<unknown>
+  removeSubscriptions(client: { id: string | null }, filters: readonly string[]): Promise<unknown>
+  subscriptionsByClient(client: { id: string | null }): Promise<readonly Subscription[]>
+  subscriptionsByTopic(topic: string): Promise<readonly StoredSubscriber[]>
+  cleanSubscriptions(client: { id: string | null }): Promise<unknown>
+  outgoingEnqueueCombi(
+    subscribers: readonly { readonly clientId: string }[],
+    packet: RoutedPacket,
+  ): Promise<unknown>
+  outgoingUpdate(client: { id: string | null }, packet: RoutedPacket): Promise<unknown>
+  outgoingClearMessageId(client: { id: string | null }, packet: Acknowledged): Promise<unknown>
+  outgoingStream(client: { id: string | null }): Readable
+  incomingStorePacket(client: { id: string | null }, packet: InboundPublish): Promise<unknown>
+  incomingGetPacket(client: { id: string | null }, packet: InboundPublish): Promise<unknown>
+  incomingDelPacket(client: { id: string | null }, packet: InboundPublish): Promise<unknown>
+  cleanIncoming(client: { id: string | null }): Promise<unknown>
+}
+
+/** What the broker needs of a persistence beyond Aedes' own interface. */
+export interface BrokerPersistence extends Persistence {
+  readonly sessions: {
+    /** The identity that a stored session belongs to. */
+    ownerOf(clientId: string): string | null
+    put(clientId: string, owner: string, at: number): Promise<void>
+    /** The connection of a persistent session has ended. */
+    ended(clientId: string): void
+    forget(owner: string): Promise<void>
+    /** Whether it may have missed what the view shows; true once. */
+    takeStale(clientId: string): boolean
+    missed(clientId: string): void
+  }
+  /** Above every `brokerCounter` in the store. */
+  readonly lastCounter: number
+  clearRetainedBelow(prefix: string): Promise<readonly string[]>
+}
+
+export interface StoredSubscriber {
+  readonly clientId: string
+  readonly topic: string
+  readonly qos?: Qos
+  readonly nl?: boolean
+}

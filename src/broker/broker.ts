@@ -1,0 +1,256 @@
+import type { Duplex } from 'node:stream'
+import type { AedesOptions } from 'aedes'
+import type { Inbound, Log, Publisher, RetainedView, Sessions } from '../bridge/ports.ts'
+import type { Clock } from '../kernel/clock.ts'
+import type { Topics } from '../protocol/topics.ts'
+import { Admissions } from './admission.ts'
+import type { AedesClient, BrokerPersistence, Persistence } from './aedes-internals.ts'
+import { Connections } from './connections.ts'
+import { type BrokerCounters, newCounters } from './counters.ts'
+import { tellView } from './first-resume.ts'
+import { within } from './gate.ts'
+import { GuardedPersistence } from './guarded-persistence.ts'
+import { InboundPath } from './inbound-path.ts'
+import { type BrokerLimits, DEFAULT_LIMITS } from './limits.ts'
+import { type Listener, listenTcp, listenUnix } from './listeners.ts'
+import { OrderedBroker } from './ordered-broker.ts'
+import { createPublisher, createSessions } from './outlets.ts'
+import { RareLine } from './rare-line.ts'
+import { type Grant, Rights } from './rights.ts'
+import type { MqttSession, Peer, SessionWorld } from './session.ts'
+
+export interface BrokerOptions {
+  readonly topics: Topics
+  /** Called from the first connection on. */
+  readonly inbound: Inbound
+  /** Stays open when the broker stops. */
+  readonly persistence: BrokerPersistence
+  readonly view: RetainedView
+  readonly clock: Clock
+  readonly log: Log
+  readonly limits?: Partial<BrokerLimits> | undefined
+  readonly grants?: readonly Grant[] | undefined
+}
+
+export interface Broker {
+  readonly publisher: Publisher
+  readonly sessions: Sessions
+  readonly counters: BrokerCounters
+  /** Rejects with a text that says what to do. */
+  listenTcp(host: string, port: number): Promise<Listener>
+  /** The control socket: who may write to it is admin. */
+  listenUnix(path: string, mode: number): Promise<Listener>
+  /** Takes over a connection of another listener. Never throws. */
+  attach(stream: Duplex, peer: Peer): void
+  /** Listeners first, then what is under way, then the sessions. Bounded by some three seconds. */
+  stop(): Promise<void>
+}
+
+/** Fixed, so that what is queued under it is found again after a restart. */
+const BROKER_ID = 'limb-bridge'
+/** Aedes' housekeeping has nothing to do here; four times this must fit a timer (2^31 - 1 ms). */
+const HEARTBEAT_INTERVAL_MS = 86_400_000
+const DRAIN_MS = 1000
+
+/** The embedded broker: all of Aedes is behind this function. */
+export async function createBroker(options: BrokerOptions): Promise<Broker> {
+  const limits = { ...DEFAULT_LIMITS, ...options.limits }
+  const counters = newCounters()
+  const { topics, inbound, view, clock, log } = options
+  const rights = new Rights(topics, options.grants ?? [])
+  const storeTrouble = new RareLine(clock)
+
+  const persistence = new GuardedPersistence({
+    store: options.persistence,
+    view,
+    rights,
+    connecting: (clientId) => admissions.holder(clientId),
+    failed: (doing, error) => {
+      counters.unstored++
+      storeTrouble.say((count) =>
+        log.warn({ err: error, count }, `the store failed to ${doing}; live messages go on`),
+      )
+    },
+  })
+  const broker = createOrdered(persistence, limits, clock, log, (client, packet) => {
+    path.finished((client as AedesClient<MqttSession>).session, packet.messageId)
+  })
+  const world: SessionWorld = {
+    broker,
+    inbound,
+    persistence: persistence as unknown as Persistence,
+    rights,
+    topics,
+    limits,
+    counters,
+    clock,
+    log,
+  }
+  const admissions = new Admissions(world, options.persistence.sessions)
+  const path = new InboundPath(world)
+  hook(broker, admissions, path)
+  await broker.listen()
+  // A message must not be numbered like one that waits in a stored queue.
+  broker.counter = options.persistence.lastCounter
+  followEvents(broker, options)
+
+  const connections = new Connections(world)
+  const listeners: Listener[] = []
+  const listening = async (listener: Promise<Listener>) => {
+    const open = await listener
+    listeners.push(open)
+    return open
+  }
+
+  async function stop(): Promise<void> {
+    await Promise.all(listeners.map((listener) => listener.close()))
+    connections.refuse()
+    // What is published already reaches those who are connected.
+    await within(clock, DRAIN_MS, new Promise<void>((resolve) => broker.inOrder(resolve)))
+    broker.releaseWaiting()
+    await connections.endAll()
+    await within(clock, DRAIN_MS, new Promise<void>((resolve) => broker.close(resolve)))
+  }
+
+  return {
+    publisher: createPublisher(world, options.persistence),
+    sessions: createSessions(options.persistence),
+    counters,
+    listenTcp: (host, port) =>
+      listening(listenTcp(host, port, (socket) => connections.attach(socket, tcpPeer(socket.remoteAddress)))),
+    listenUnix: (file, mode) =>
+      listening(
+        listenUnix(file, mode, (socket) =>
+          connections.attach(socket, { address: 'local', local: true, transport: 'unix' }),
+        ),
+      ),
+    attach: (stream, peer) => connections.attach(stream, peer),
+    stop,
+  }
+}
+
+function tcpPeer(remoteAddress: string | undefined): Peer {
+  return { address: plainAddress(remoteAddress ?? 'unknown'), local: false, transport: 'tcp' }
+}
+
+/** An IPv4 address that came through an IPv6 listener is the IPv4 address. */
+export function plainAddress(address: string): string {
+  return address.startsWith('::ffff:') && address.includes('.') ? address.slice('::ffff:'.length) : address
+}
+
+function createOrdered(
+  persistence: GuardedPersistence,
+  limits: BrokerLimits,
+  clock: Clock,
+  log: Log,
+  published: (client: AedesClient, packet: { readonly messageId?: number }) => void,
+): OrderedBroker {
+  const broker: OrderedBroker = new OrderedBroker({
+    id: BROKER_ID,
+    persistence,
+    // With a queue inside mqemitter one stuck reader stalls all, and its drain overflows the stack.
+    concurrency: 0,
+    heartbeatInterval: HEARTBEAT_INTERVAL_MS,
+    connectTimeout: limits.connectTimeoutMs,
+    drainTimeout: limits.drainTimeoutMs,
+    maxInflightInbound: limits.maxInflightInbound,
+    maxClientsIdLength: limits.maxClientIdChars,
+    maxTopicLevels: limits.maxTopicLevels,
+    keepaliveLimit: 0,
+    authenticate: (_client, _username, _password, done) => done(null, true),
+    store: (packet) => {
+      const stored = persistence.keep(packet)
+      if (stored !== undefined) watchHead()
+      return stored
+    },
+    maxRouteQueue: limits.maxRouteQueue,
+    overdue: (count) =>
+      log.warn({ count }, 'the store is too slow; messages are delivered before they are stored'),
+    failed: (error) => log.error({ err: error }, 'a message could not be delivered'),
+    published,
+  })
+  const watchHead = stuckWatch(broker, clock, limits.storeTimeoutMs)
+  return broker
+}
+
+/** A store that never answers must not hold up delivery: what waits too long at the head goes on, with all behind it. */
+function stuckWatch(broker: OrderedBroker, clock: Clock, timeoutMs: number): () => void {
+  let watching = false
+  const look = () => {
+    const { head } = broker
+    if (head === undefined) {
+      watching = false
+      return
+    }
+    clock.after(timeoutMs, () => {
+      if (broker.head === head) broker.releaseWaiting()
+      look()
+    })
+  }
+  return () => {
+    if (watching) return
+    watching = true
+    // The message itself takes its place after this call.
+    queueMicrotask(look)
+  }
+}
+
+function hook(broker: OrderedBroker, admissions: Admissions, path: InboundPath): void {
+  const hooks: Pick<
+    AedesOptions,
+    'preConnect' | 'authorizePublish' | 'authorizeSubscribe' | 'authorizeForward'
+  > = {
+    preConnect: admissions.preConnect as unknown as NonNullable<AedesOptions['preConnect']>,
+    authorizePublish: path.authorizePublish as unknown as NonNullable<AedesOptions['authorizePublish']>,
+    authorizeSubscribe: path.authorizeSubscribe as unknown as NonNullable<AedesOptions['authorizeSubscribe']>,
+    authorizeForward: path.authorizeForward as unknown as NonNullable<AedesOptions['authorizeForward']>,
+  }
+  Object.assign(broker, hooks)
+}
+
+/** Aedes' events, in the order of a session's life. */
+function followEvents(broker: OrderedBroker, { persistence, view, log }: BrokerOptions): void {
+  const sessionOf = (client: unknown) => (client as AedesClient<MqttSession> | null)?.session
+  broker.on('client', (client) => {
+    const { closed, id } = client as unknown as AedesClient
+    sessionOf(client)?.registered()
+    // Aedes registers a client that closed meanwhile, and would keep it in its table for ever.
+    if (closed && id !== null) setImmediate(() => broker.drop(client as unknown as AedesClient))
+  })
+  broker.on('connackSent', (packet, client) => {
+    if (packet.returnCode === 0) sessionOf(client)?.open()
+  })
+  broker.on('clientReady', (client) => {
+    const session = sessionOf(client)
+    if (session === undefined || client.clean) return
+    session.resumed()
+    if (!persistence.sessions.takeStale(session.clientId)) return
+    tellView(session, view).then(
+      (all) => all || persistence.sessions.missed(session.clientId),
+      (error: unknown) => session.fail(error, 'a session could not be resumed'),
+    )
+  })
+  broker.on('subscribe', (subscriptions, client) => {
+    const session = sessionOf(client)
+    session?.delivery.filtersChanged()
+    if (subscriptions.some(({ qos }) => (qos as number) < 128)) session?.subscribed()
+  })
+  broker.on('unsubscribe', (_filters, client) => sessionOf(client)?.delivery.filtersChanged())
+  broker.on('ack', (_packet, client) => sessionOf(client)?.delivery.outbox.acknowledged())
+  broker.on('clientDisconnect', (client) => {
+    if (!client.clean) persistence.sessions.ended(client.id)
+    sessionOf(client)?.unregistered()
+  })
+  broker.on('keepaliveTimeout', (client) => log.debug({ clientId: client.id }, 'keepalive timed out'))
+  for (const event of ['clientError', 'connectionError'] as const) {
+    broker.on(event, (client, error) => {
+      log.debug({ clientId: sessionOf(client)?.clientId, error: error.message }, 'connection error')
+    })
+  }
+  broker.on(
+    'error' as 'closed',
+    ((error: unknown) => {
+      log.error({ err: error }, 'the broker reported an error')
+    }) as () => void,
+  )
+}

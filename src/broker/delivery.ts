@@ -1,0 +1,99 @@
+import type { Identity } from '../bridge/ports.ts'
+import type { AedesClient, Qos, RoutedPacket } from './aedes-internals.ts'
+import { LiveFilters } from './live-filters.ts'
+import { Outbox } from './outbox.ts'
+import type { MqttSession, SessionWorld } from './session.ts'
+
+/**
+ * Delivery to one session, in place of Aedes' own, which loses messages of one turn, sends overlapping
+ * subscriptions several copies, and forwards QoS and DUP as they came from the publisher.
+ */
+export class Delivery {
+  readonly filters: LiveFilters
+  readonly outbox: Outbox
+  readonly #world: SessionWorld
+  readonly #session: MqttSession
+  readonly #client: AedesClient<MqttSession>
+  #lastEmission = -1
+  /** Whom all live subscriptions were granted to; undefined before the first. */
+  #grantedTo: Identity | undefined
+
+  constructor(world: SessionWorld, session: MqttSession, client: AedesClient<MqttSession>) {
+    this.#world = world
+    this.#session = session
+    this.#client = client
+    this.filters = new LiveFilters(client)
+    this.outbox = new Outbox({
+      client,
+      persistence: world.persistence,
+      limits: world.limits,
+      counters: world.counters,
+      overrun: () => session.overrun(),
+      failed: (error) => session.fail(error, 'sending failed'),
+    })
+    client.deliver0 = client.deliverQoS = (packet, done) => this.#deliver(packet, done)
+  }
+
+  filtersChanged(): void {
+    this.filters.changed()
+    this.#grantedTo ??= this.#session.identity
+  }
+
+  /** To this session alone; false when it is not subscribed. */
+  tell(topic: string, payload: Uint8Array): boolean {
+    const granted = this.filters.qosFor(topic)
+    if (granted < 0 || !this.#mayReceive(topic)) return false
+    const qos: Qos = granted > 0 ? 1 : 0
+    const packet = plainPacket(topic, payload, qos)
+    this.#world.broker.inOrder(() => this.outbox.put({ packet, qos, frame: undefined, stored: false }))
+    return true
+  }
+
+  #deliver(packet: RoutedPacket, done: () => void): void {
+    // Aedes reads these back from the store for a new subscription.
+    if (packet.brokerId === null) {
+      this.#session.guarded(() => this.#deliverRetained(packet, done))
+      return
+    }
+    this.#session.guarded(() => this.#deliverLive(packet))
+    // Nobody else waits for this reader.
+    done()
+  }
+
+  #deliverLive(packet: RoutedPacket): void {
+    const { broker } = this.#world
+    // One copy for overlapping subscriptions, which are called one after the other.
+    if (this.#lastEmission === broker.emission || this.#session.isGone) return
+    this.#lastEmission = broker.emission
+    if (packet.nl && packet.clientId === this.#client.id) return
+    const granted = this.filters.qosFor(packet.topic)
+    if (granted < 0 || !this.#mayReceive(packet.topic)) return
+    const qos = Math.min(granted, packet.qos) as Qos
+    const frame = packet.retain ? undefined : broker.frame(qos)
+    this.outbox.put({ packet, qos, frame, stored: packet.qos > 0 && !this.#client.clean })
+  }
+
+  /** The stream of retained messages goes as fast as the reader. */
+  #deliverRetained(packet: RoutedPacket, done: () => void): void {
+    const granted = this.#session.isGone ? -1 : this.filters.qosFor(packet.topic)
+    if (granted < 0) {
+      setImmediate(done)
+      return
+    }
+    const qos = Math.min(granted, packet.qos) as Qos
+    this.outbox.put({ packet, qos, frame: undefined, stored: false })
+    this.outbox.whenRoom(done)
+  }
+
+  /** A grant may end after SUBSCRIBE: once the identity is another one, each message is looked at. */
+  #mayReceive(topic: string): boolean {
+    const { identity } = this.#session
+    if (identity === this.#grantedTo || this.#world.rights.receive(identity, topic)) return true
+    this.#world.counters.denied.forward++
+    return false
+  }
+}
+
+export function plainPacket(topic: string, payload: Uint8Array, qos: Qos): RoutedPacket {
+  return { cmd: 'publish', brokerId: null, brokerCounter: 0, topic, payload, qos, retain: false, dup: false }
+}

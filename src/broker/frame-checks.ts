@@ -1,0 +1,150 @@
+import { isFilter, isText, isTopicName } from './strings.ts'
+
+/**
+ * What MQTT 3.1.1 demands of each packet that a client may send, checked on the bytes, because the parser
+ * behind repairs what is broken (invalid UTF-8 becomes U+FFFD) or takes it as it is. Each check answers with
+ * a fixed text for the log when the connection must be closed [MQTT-4.8.0-1].
+ */
+
+export const CONNECT = 1
+export const PUBLISH = 3
+export const DISCONNECT = 14
+const PUBREL = 6
+const SUBSCRIBE = 8
+const UNSUBSCRIBE = 10
+const PINGREQ = 12
+
+export type Fault = string | undefined
+
+/** A whole packet in `bytes`: the variable header starts at `body`, the packet ends at `end`. */
+export function checkFrame(first: number, bytes: Buffer, body: number, end: number): Fault {
+  switch (first >> 4) {
+    case CONNECT:
+      return checkConnect(first, bytes, body, end)
+    case PUBLISH:
+      return checkPublish(first, bytes, body, end)
+    case 4: // PUBACK
+    case 5: // PUBREC
+    case PUBREL:
+    case 7: // PUBCOMP
+      if ((first & 0x0f) !== (first >> 4 === PUBREL ? 2 : 0)) return 'reserved flags are set'
+      return end - body === 2 && hasPacketId(bytes, body) ? undefined : 'malformed acknowledgement'
+    case SUBSCRIBE:
+    case UNSUBSCRIBE:
+      return checkFilters(first, bytes, body, end)
+    case PINGREQ:
+    case DISCONNECT:
+      return (first & 0x0f) === 0 && end === body ? undefined : 'malformed PINGREQ or DISCONNECT'
+    default:
+      return 'a packet that only a server sends'
+  }
+}
+
+function hasPacketId(bytes: Buffer, at: number): boolean {
+  return bytes[at] !== 0 || bytes[at + 1] !== 0
+}
+
+function checkPublish(first: number, bytes: Buffer, body: number, end: number): Fault {
+  const qos = (first >> 1) & 3
+  if (qos === 3) return 'PUBLISH with QoS 3'
+  if (qos === 0 && (first & 8) !== 0) return 'PUBLISH with DUP at QoS 0'
+  if (end - body < 2) return 'PUBLISH is too short'
+  const topic = body + 2
+  const afterTopic = topic + ((bytes[body] as number) << 8) + (bytes[body + 1] as number)
+  const afterId = qos === 0 ? afterTopic : afterTopic + 2
+  if (afterId > end) return 'PUBLISH is too short'
+  if (!isTopicName(bytes, topic, afterTopic)) return 'invalid topic name'
+  return qos === 0 || hasPacketId(bytes, afterTopic) ? undefined : 'packet identifier 0'
+}
+
+function checkFilters(first: number, bytes: Buffer, body: number, end: number): Fault {
+  if ((first & 0x0f) !== 2) return 'reserved flags are set'
+  if (end - body < 5) return 'SUBSCRIBE or UNSUBSCRIBE without a filter'
+  if (!hasPacketId(bytes, body)) return 'packet identifier 0'
+  const optionBytes = first >> 4 === SUBSCRIBE ? 1 : 0
+  for (let at = body + 2; at < end; ) {
+    if (end - at < 2) return 'malformed filter'
+    const start = at + 2
+    at = start + bytes.readUInt16BE(at)
+    if (at + optionBytes > end) return 'malformed filter'
+    if (!isText(bytes, start, at) || !isFilter(bytes.toString('utf8', start, at))) return 'invalid filter'
+    if (optionBytes === 1 && (bytes[at++] as number) > 2) return 'invalid QoS in SUBSCRIBE'
+  }
+  return undefined
+}
+
+/** The answer to a protocol level that is not ours: CONNACK 1, then the end [MQTT-3.1.2-2]. */
+export const UNKNOWN_LEVEL = 'unacceptable protocol version'
+
+/** Reads length-prefixed fields of CONNECT; once one does not fit, `failed` stays set. */
+class Fields {
+  failed = false
+  at: number
+  readonly #bytes: Buffer
+  readonly #end: number
+
+  constructor(bytes: Buffer, at: number, end: number) {
+    this.#bytes = bytes
+    this.at = at
+    this.#end = end
+  }
+
+  skip(): { start: number; end: number } {
+    if (this.failed || this.#end - this.at < 2) {
+      this.failed = true
+      return { start: 0, end: 0 }
+    }
+    const start = this.at + 2
+    const end = start + this.#bytes.readUInt16BE(this.at)
+    if (end > this.#end) this.failed = true
+    this.at = end
+    return { start, end }
+  }
+
+  text(): string {
+    const { start, end } = this.skip()
+    if (this.failed || !isText(this.#bytes, start, end)) {
+      this.failed = true
+      return ''
+    }
+    return this.#bytes.toString('utf8', start, end)
+  }
+}
+
+function checkConnect(first: number, bytes: Buffer, body: number, end: number): Fault {
+  if ((first & 0x0f) !== 0) return 'reserved flags are set'
+  const fields = new Fields(bytes, body, end)
+  const protocol = fields.text()
+  if (fields.failed || end - fields.at < 4) return 'CONNECT is too short'
+  if (protocol !== 'MQTT' && protocol !== 'MQIsdp') return 'unknown protocol name'
+  // The top bit is Mosquitto's mark for a bridge.
+  const level = (bytes[fields.at] as number) & 0x7f
+  if (level !== (protocol === 'MQTT' ? 4 : 3)) return UNKNOWN_LEVEL
+  const flags = bytes[fields.at + 1] as number
+  fields.at += 4
+  return checkConnectFlags(flags) ?? checkConnectFields(flags, fields, end)
+}
+
+const USERNAME = 0x80
+const PASSWORD = 0x40
+const WILL_BITS = 0x38
+const WILL = 0x04
+
+function checkConnectFlags(flags: number): Fault {
+  if ((flags & 1) !== 0) return 'reserved CONNECT flag is set'
+  if ((flags & WILL) === 0 && (flags & WILL_BITS) !== 0) return 'will flags without a will'
+  if ((flags & 0x18) === 0x18) return 'will with QoS 3'
+  return (flags & USERNAME) === 0 && (flags & PASSWORD) !== 0 ? 'password without user name' : undefined
+}
+
+function checkConnectFields(flags: number, fields: Fields, end: number): Fault {
+  fields.text()
+  if ((flags & WILL) !== 0) {
+    fields.text()
+    fields.skip()
+  }
+  if ((flags & USERNAME) !== 0) fields.text()
+  if ((flags & PASSWORD) !== 0) fields.skip()
+  if (fields.failed) return 'malformed CONNECT'
+  return fields.at === end ? undefined : 'bytes after the end of CONNECT'
+}

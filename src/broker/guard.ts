@@ -1,0 +1,100 @@
+import { CONNECT, checkFrame, DISCONNECT, PUBLISH, UNKNOWN_LEVEL } from './frame-checks.ts'
+import { type FrameSink, FrameSplitter } from './frame-splitter.ts'
+
+/** What the guard tells its session. */
+export interface GuardOwner {
+  /** Largest packet, header included, that the session may send now. */
+  readonly maxPacketBytes: number
+  /** Hands whole, checked packets to Aedes' parser. */
+  parse(packets: Buffer): void
+  /** A PUBLISH that passed its checks. True: it is dealt with, Aedes never sees it. */
+  fastPublish(first: number, bytes: Buffer, body: number, end: number): boolean
+  disconnecting(): void
+  violated(fault: string): void
+  /** CONNACK with this code, then the end. */
+  refuseLevel(): void
+}
+
+/**
+ * What a connecting client may have sent beyond its CONNECT before it has CONNACK [MQTT-3.1.4-5]: Aedes reads
+ * one chunk, and the socket is paused then.
+ */
+const MAX_HELD_BYTES = 160 * 1024
+
+/**
+ * Stands between the socket and Aedes' parser, which takes packets of any size before and after sign-in, and
+ * strings of any content. Keeps back what follows CONNECT until CONNACK was written.
+ */
+export class Guard implements FrameSink {
+  readonly #owner: GuardOwner
+  readonly #splitter: FrameSplitter
+  #stage: 'first' | 'connecting' | 'open' | 'closed' = 'first'
+
+  constructor(owner: GuardOwner) {
+    this.#owner = owner
+    this.#splitter = new FrameSplitter(this)
+  }
+
+  feed(chunk: Buffer): void {
+    if (this.#stage === 'closed') return
+    this.#splitter.feed(chunk)
+    if (this.#stage === 'connecting' && this.#splitter.heldBytes > MAX_HELD_BYTES) {
+      this.malformed('too much before CONNACK')
+    }
+  }
+
+  /** CONNACK was written: what waits may go on to Aedes from the next microtask on. */
+  open(): void {
+    if (this.#stage !== 'connecting') return
+    this.#stage = 'open'
+    // Aedes sets `connackSent` right after it told us.
+    queueMicrotask(() => this.#splitter.resume())
+  }
+
+  close(): void {
+    this.#stage = 'closed'
+    this.#splitter.stop()
+  }
+
+  announced(first: number, bytes: number): string | undefined {
+    if (this.#stage === 'first' && first >> 4 !== CONNECT) return 'the first packet is not CONNECT'
+    return bytes > this.#owner.maxPacketBytes ? 'packet too large' : undefined
+  }
+
+  frame(chunk: Buffer, start: number, body: number, end: number): 'pass' | 'taken' | 'hold' | 'stop' {
+    const first = chunk[start] as number
+    const fault = checkFrame(first, chunk, body, end)
+    if (fault !== undefined) {
+      this.malformed(fault)
+      return 'stop'
+    }
+    switch (first >> 4) {
+      case PUBLISH:
+        return this.#owner.fastPublish(first, chunk, body, end) ? 'taken' : 'pass'
+      case CONNECT:
+        return this.#connect()
+      case DISCONNECT:
+        this.#owner.disconnecting()
+    }
+    return 'pass'
+  }
+
+  pass(packets: Buffer): void {
+    this.#owner.parse(packets)
+  }
+
+  malformed(fault: string): void {
+    this.close()
+    if (fault === UNKNOWN_LEVEL) this.#owner.refuseLevel()
+    else this.#owner.violated(fault)
+  }
+
+  #connect(): 'hold' | 'stop' {
+    if (this.#stage !== 'first') {
+      this.malformed('a second CONNECT')
+      return 'stop'
+    }
+    this.#stage = 'connecting'
+    return 'hold'
+  }
+}

@@ -1,0 +1,180 @@
+import { Readable } from 'node:stream'
+import type { RetainedView } from '../bridge/ports.ts'
+import type {
+  Acknowledged,
+  AedesClient,
+  InboundPublish,
+  Persistence,
+  RoutedPacket,
+  Subscription,
+} from './aedes-internals.ts'
+import type { Rights } from './rights.ts'
+import type { MqttSession } from './session.ts'
+
+type Client = { id: string | null }
+
+/** What a restored session without subscriptions restores, so that CONNACK says `session present`. */
+const MARK = '$session'
+
+export interface GuardedOptions {
+  readonly store: Persistence
+  readonly view: RetainedView
+  readonly rights: Rights
+  /** The session that is connecting under this id. */
+  readonly connecting: (clientId: string) => MqttSession | undefined
+  /** The store failed; live traffic goes on. */
+  readonly failed: (doing: string, error: unknown) => void
+}
+
+/**
+ * Between Aedes and its persistence. Keeps rights and QoS in what is stored, and keeps a failing store away
+ * from live traffic: Aedes would close the connection, or let the process end, for what is logged here.
+ */
+export class GuardedPersistence {
+  readonly #store: Persistence
+  readonly #options: GuardedOptions
+  readonly #added = new WeakMap<readonly Subscription[], Promise<unknown>>()
+
+  constructor(options: GuardedOptions) {
+    this.#store = options.store
+    this.#options = options
+  }
+
+  async setup(broker: unknown): Promise<void> {
+    await this.#store.setup(broker)
+  }
+
+  /**
+   * Keeps a message for later subscribers and for sessions that are away; undefined when there is nothing to
+   * keep. Never rejects.
+   */
+  keep(packet: RoutedPacket): Promise<void> | undefined {
+    const retained = packet.retain && !this.#options.view.owns(packet.topic)
+    if (!retained && packet.qos === 0) return undefined
+    return this.#keep(packet, retained)
+  }
+
+  async #keep(packet: RoutedPacket, retained: boolean): Promise<void> {
+    try {
+      // Both are started in this turn, so that the store sees messages in the order of their calls.
+      const storing = retained ? this.#store.storeRetained(packet) : undefined
+      const queueing = packet.qos > 0 ? this.#enqueue(packet) : undefined
+      await Promise.all([storing, queueing])
+    } catch (error) {
+      this.#options.failed('keep a message', error)
+    }
+  }
+
+  async #enqueue(packet: RoutedPacket): Promise<void> {
+    const found = await this.#store.subscriptionsByTopic(packet.topic)
+    // A bridge's session never gets back what it sent.
+    const others = found.filter((each) => each.nl !== true || each.clientId !== packet.clientId)
+    if (others.length > 0) await this.#store.outgoingEnqueueCombi(others, packet)
+  }
+
+  storeRetained(packet: RoutedPacket): Promise<void> {
+    return this.#store.storeRetained(packet)
+  }
+
+  createRetainedStreamCombi(filters: readonly string[]): Readable {
+    const stream = this.#store.createRetainedStreamCombi(filters)
+    // Aedes does not listen, and an error without a listener ends the process.
+    stream.on('error', (error) => this.#options.failed('read retained messages', error))
+    return stream
+  }
+
+  /** Only what is granted is stored. Aedes hands in all filters of a SUBSCRIBE, once for each of them. */
+  addSubscriptions(client: AedesClient<MqttSession>, all: readonly Subscription[]): Promise<unknown> {
+    let adding = this.#added.get(all)
+    if (adding === undefined) {
+      const { identity } = client.session ?? {}
+      const granted = all.filter((sub) => identity && this.#options.rights.subscribe(identity, sub.topic))
+      adding = this.#store.addSubscriptions(client, granted).catch((error: unknown) => {
+        this.#options.failed('store subscriptions', error)
+      })
+      this.#added.set(all, adding)
+    }
+    return adding
+  }
+
+  async removeSubscriptions(client: Client, filters: readonly string[]): Promise<void> {
+    await this.#orLog('remove subscriptions', this.#store.removeSubscriptions(client, filters))
+  }
+
+  /** Leaves out, and forgets, what is no longer granted. */
+  async subscriptionsByClient(client: Client): Promise<readonly Subscription[]> {
+    const session = this.#options.connecting(client.id ?? '')
+    if (session === undefined) return []
+    const all = await this.#store.subscriptionsByClient(client)
+    const granted = all.filter((sub) => this.#options.rights.subscribe(session.identity, sub.topic))
+    if (granted.length < all.length) {
+      const gone = all.filter((sub) => !granted.includes(sub)).map((sub) => sub.topic)
+      await this.removeSubscriptions(client, gone)
+    }
+    return granted.length === 0 && session.storedBefore ? [{ topic: MARK, qos: 0 }] : granted
+  }
+
+  async cleanSubscriptions(client: Client): Promise<void> {
+    await this.#orLog('clean a session', this.#store.cleanSubscriptions(client))
+  }
+
+  outgoingUpdate(client: Client, packet: RoutedPacket): Promise<unknown> {
+    return this.#store.outgoingUpdate(client, packet)
+  }
+
+  /** Resolves to nothing: Aedes would push what it gets into a stream that nobody reads, which fills. */
+  async outgoingClearMessageId(client: Client, packet: Acknowledged): Promise<void> {
+    await this.#orLog('forget an acknowledged message', this.#store.outgoingClearMessageId(client, packet))
+  }
+
+  /** The queue of a session that returns; what was sent before is marked DUP [MQTT-3.3.1-1]. */
+  outgoingStream(client: AedesClient<MqttSession>): Readable {
+    if (client.clean) return Readable.from([])
+    return Readable.from(this.#queue(client))
+  }
+
+  async *#queue(client: Client): AsyncGenerator<RoutedPacket> {
+    try {
+      for await (const packet of this.#store.outgoingStream(client) as AsyncIterable<RoutedPacket>) {
+        const again = packet.cmd === 'publish' && packet.qos > 0 && packet.messageId != null
+        yield again && !packet.dup ? { ...packet, dup: true } : packet
+      }
+    } catch (error) {
+      this.#options.failed('read a queue', error)
+    }
+  }
+
+  incomingStorePacket(client: Client, packet: InboundPublish): Promise<unknown> {
+    return this.#store.incomingStorePacket(client, packet)
+  }
+
+  incomingGetPacket(client: Client, packet: InboundPublish): Promise<unknown> {
+    return this.#store.incomingGetPacket(client, packet)
+  }
+
+  incomingDelPacket(client: Client, packet: InboundPublish): Promise<unknown> {
+    return this.#store.incomingDelPacket(client, packet)
+  }
+
+  async cleanIncoming(client: Client): Promise<void> {
+    await this.#orLog('clean a session', this.#store.cleanIncoming(client))
+  }
+
+  // Wills live as long as the process: with a broker id that stays, Aedes never sends those of its last life.
+  async putWill(): Promise<void> {}
+
+  async delWill(): Promise<void> {}
+
+  streamWill(): Readable {
+    return Readable.from([])
+  }
+
+  async #orLog(doing: string, work: Promise<unknown>): Promise<unknown> {
+    try {
+      return await work
+    } catch (error) {
+      this.#options.failed(doing, error)
+      return undefined
+    }
+  }
+}

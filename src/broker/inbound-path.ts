@@ -1,0 +1,200 @@
+import { messageOf } from '../kernel/errors.ts'
+import type { Address } from '../protocol/topics.ts'
+import type {
+  AedesClient,
+  Callback,
+  InboundPublish,
+  Qos,
+  RoutedPacket,
+  Subscription,
+} from './aedes-internals.ts'
+import type { MqttSession, SessionWorld } from './session.ts'
+
+const NOTHING = Buffer.alloc(0)
+
+type Client = AedesClient<MqttSession>
+
+/**
+ * Aedes' hooks on the way in and out. Each is a total function: a throw in a hook would end the process.
+ * PUBACK leaves when a hook calls back, so everything that an acknowledgement promises happens before.
+ */
+export class InboundPath {
+  readonly #world: SessionWorld
+
+  constructor(world: SessionWorld) {
+    this.#world = world
+  }
+
+  authorizePublish = (client: Client | null, packet: InboundPublish, callback: Callback): void => {
+    const session = client?.session
+    try {
+      if (client === null || session === undefined) this.#consume(packet, callback)
+      // Last words were judged at CONNECT; `publish` routes them.
+      else if (packet === (client.will as unknown)) callback(null)
+      else if (!session.opened) this.#consume(packet, callback)
+      else if (packet.qos === 2) this.#publishOnce(client, session, packet, callback)
+      else this.#publish(session, packet, callback)
+    } catch (error) {
+      session?.fail(error, 'a message failed')
+      packet.consumed = true
+      callback(new Error('failed'))
+    }
+  }
+
+  #publish(session: MqttSession, packet: InboundPublish, callback: Callback): void {
+    const acknowledge = () => callback(null)
+    if (session.isHeartbeat(packet.topic)) {
+      this.#world.inbound.heartbeat(session, packet.payload)
+      this.#consume(packet, () => session.acks.run(acknowledge))
+      return
+    }
+    const right = this.#world.rights.publish(session.identity, packet.topic)
+    if (right === 'denied') {
+      // A closed connection would make ordinary clients send it again for ever.
+      session.denied('publish', packet.topic)
+      this.#consume(packet, () => session.acks.run(acknowledge))
+    } else if (right === 'route') {
+      const { topic, payload, qos, retain } = packet
+      const kept = retain && this.#world.rights.retain(session.identity, topic)
+      packet.consumed = true
+      const from = session.client.id ?? undefined
+      this.#acknowledgeAfter(session, acknowledge, (done) =>
+        this.#world.broker.route({ topic, payload, qos, retain: kept, from }, done),
+      )
+    } else {
+      const { payload } = packet
+      packet.consumed = true
+      this.#acknowledgeAfter(session, acknowledge, (done) =>
+        this.#toCore(session, right.address, payload, done, callback),
+      )
+    }
+  }
+
+  /** QoS 0 has nothing to be acknowledged in order, and one turn later costs nothing. */
+  #acknowledgeAfter(session: MqttSession, acknowledge: () => void, work: (done: () => void) => void): void {
+    let ticket: ReturnType<typeof session.acks.hold> | undefined
+    let early = false
+    work(() => {
+      if (ticket === undefined) early = true
+      else session.acks.release(ticket)
+    })
+    if (early) session.acks.run(acknowledge)
+    else ticket = session.acks.hold(acknowledge)
+  }
+
+  #toCore(
+    session: MqttSession,
+    address: Address,
+    payload: Buffer,
+    done: () => void,
+    callback: Callback,
+  ): void {
+    this.#world.inbound.message(session, address, payload).then(done, (error: unknown) => {
+      // The core answers what it refuses; a rejection is a defect, and nothing may be acknowledged.
+      session.fail(error, 'a message could not be handled')
+      callback(new Error(messageOf(error)))
+    })
+  }
+
+  /**
+   * QoS 2: Aedes knows an identifier it has seen only once it is stored, so a second copy in the same chunk
+   * waits for the first. What the core takes is done before Aedes stores the identifier: after a crash in
+   * between it runs again, where the other order would have lost it.
+   */
+  #publishOnce(client: Client, session: MqttSession, packet: InboundPublish, callback: Callback): void {
+    const id = packet.messageId ?? 0
+    const waiting = session.inProgress.get(id)
+    if (waiting !== undefined) {
+      if (waiting.length < 8) waiting.push(() => callback(null))
+      else callback(new Error('too many copies of one message'))
+      return
+    }
+    session.inProgress.set(id, [])
+    const { persistence } = this.#world
+    persistence.incomingGetPacket(client, packet).then(
+      () => {
+        callback(null)
+        this.finished(session, id)
+      },
+      () => this.#firstCopy(session, packet, callback),
+    )
+  }
+
+  #firstCopy(session: MqttSession, packet: InboundPublish, callback: Callback): void {
+    try {
+      const { rights, inbound } = this.#world
+      const right = session.alive ? rights.publish(session.identity, packet.topic) : 'denied'
+      if (right === 'route') {
+        packet.retain = packet.retain && rights.retain(session.identity, packet.topic)
+        callback(null)
+      } else if (right === 'denied') {
+        session.denied('publish', packet.topic)
+        this.#consume(packet, callback)
+      } else if (session.isHeartbeat(packet.topic)) {
+        inbound.heartbeat(session, packet.payload)
+        this.#consume(packet, callback)
+      } else {
+        this.#toCore(session, right.address, packet.payload, () => this.#consume(packet, callback), callback)
+      }
+    } catch (error) {
+      session.fail(error, 'a message failed')
+    }
+  }
+
+  /** Aedes has stored a QoS 2 identifier and published it: copies that wait are duplicates now. */
+  finished(session: MqttSession | undefined, id: number | undefined): void {
+    if (session === undefined || id === undefined) return
+    const waiting = session.inProgress.get(id)
+    session.inProgress.delete(id)
+    for (const next of waiting ?? []) next()
+  }
+
+  #consume(packet: InboundPublish, callback: Callback): void {
+    packet.consumed = true
+    // Aedes stores a QoS 2 packet as it is.
+    packet.payload = NOTHING
+    callback(null)
+  }
+
+  authorizeSubscribe = (
+    client: Client,
+    subscription: Subscription,
+    callback: (error: Error | null, granted: Subscription | null) => void,
+  ): void => {
+    const { session } = client
+    callback(null, session !== undefined && this.#maySubscribe(session, subscription) ? subscription : null)
+  }
+
+  #maySubscribe(session: MqttSession, subscription: Subscription): boolean {
+    const { rights, limits } = this.#world
+    const { topic } = subscription
+    const { subscriptions } = session.client
+    session.delivery.filtersChanged()
+    const room = topic in subscriptions || Object.keys(subscriptions).length < limits.maxSubscriptions
+    if (room && rights.subscribe(session.identity, topic)) return true
+    if (session.opened) session.denied('subscribe', topic)
+    return false
+  }
+
+  /**
+   * Only what leaves the stored queue comes here, because live messages are delivered by the session: rights
+   * and QoS may have changed since it was queued.
+   */
+  authorizeForward = (client: Client, packet: RoutedPacket): RoutedPacket | null => {
+    const { session } = client
+    if (session === undefined) return null
+    const { rights, counters } = this.#world
+    session.delivery.outbox.resent(packet.brokerCounter)
+    if (!rights.receive(session.identity, packet.topic)) {
+      counters.denied.forward++
+      return null
+    }
+    const granted = session.delivery.filters.qosFor(packet.topic)
+    // Without a subscription any more, QoS stays: it was promised when it was queued.
+    if (granted >= 0 && granted < packet.qos) packet.qos = granted as Qos
+    // Nobody will acknowledge it.
+    if (packet.qos === 0) void this.#world.persistence.outgoingClearMessageId(client, packet)
+    counters.messagesOut++
+    return packet
+  }
+}

@@ -1,0 +1,118 @@
+import { chmodSync, lstatSync, mkdirSync, unlinkSync } from 'node:fs'
+import { connect, createServer, type Server, type Socket } from 'node:net'
+import { dirname } from 'node:path'
+
+/** Where connections come from, and what stands in the way of listening there, said so that it helps. */
+
+export interface Listener {
+  /** The port in use, which matters when 0 was asked for; 0 for a Unix socket. */
+  readonly port: number
+  /** No new connections from now on. */
+  close(): Promise<void>
+}
+
+export type Accept = (socket: Socket) => void
+
+/** A socket path longer than this is cut off by the kernel (`sun_path`, with its final NUL). */
+const MAX_PATH_BYTES = 107
+const PROBE_MS = 1000
+const KEEPALIVE_PROBE_MS = 60_000
+
+export async function listenTcp(host: string, port: number, accept: Accept): Promise<Listener> {
+  // Probes find peers that vanished although their keepalive is long.
+  const server = createServer({ noDelay: true, keepAlive: true, keepAliveInitialDelay: KEEPALIVE_PROBE_MS })
+  server.on('connection', accept)
+  await opened(server, `${host}:${port}`, () => server.listen({ host, port }))
+  return listenerOf(server)
+}
+
+/** `mode`: of the socket's file; whoever may write to it is let in. */
+export async function listenUnix(path: string, mode: number, accept: Accept): Promise<Listener> {
+  if (Buffer.byteLength(path) > MAX_PATH_BYTES) {
+    throw new Error(
+      `cannot listen on ${path}: a socket path has at most ${MAX_PATH_BYTES} bytes; choose a shorter one`,
+    )
+  }
+  try {
+    mkdirSync(dirname(path), { recursive: true, mode: 0o750 })
+    await removeStale(path)
+  } catch (error) {
+    throw explained(path, error as NodeJS.ErrnoException)
+  }
+  const server = createServer(accept)
+  await opened(server, path, () => {
+    // The file must not be open to more people between bind and chmod.
+    const before = process.umask(0o777 & ~mode)
+    try {
+      server.listen({ path })
+    } finally {
+      process.umask(before)
+    }
+  })
+  chmodSync(path, mode)
+  return listenerOf(server)
+}
+
+function listenerOf(server: Server): Listener {
+  const address = server.address()
+  return {
+    port: typeof address === 'object' && address !== null ? address.port : 0,
+    close: () =>
+      new Promise((resolve) => {
+        // Node waits for the connections too; they are ended by their owner.
+        server.close()
+        resolve()
+      }),
+  }
+}
+
+async function opened(server: Server, where: string, listen: () => void): Promise<void> {
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', (error) => reject(explained(where, error)))
+    server.once('listening', resolve)
+    listen()
+  })
+  server.removeAllListeners('error')
+  // Out of file descriptors, say: the listener stays, the next connection may work.
+  server.on('error', () => undefined)
+}
+
+const HINTS: Readonly<Record<string, string>> = {
+  EADDRINUSE: 'another program listens there; stop it, or choose another port or path',
+  EACCES: 'permission denied; choose a port above 1023 or a folder that this user may write to',
+  EPERM: 'not permitted; choose another port or a folder that this user may write to',
+  EADDRNOTAVAIL: 'this machine has no such address; use one of its own, 127.0.0.1, or 0.0.0.0 for all',
+  ENOTFOUND: 'the host name is unknown; use an IP address',
+  ENOENT: 'the folder does not exist',
+  EROFS: 'the file system is read-only; choose another folder',
+  ENOTDIR: 'a part of the path is a file, not a folder',
+}
+
+function explained(where: string, error: NodeJS.ErrnoException): Error {
+  return new Error(`cannot listen on ${where}: ${HINTS[error.code ?? ''] ?? error.message}`, { cause: error })
+}
+
+/** Removes a socket that a dead process left behind; never a file of another kind, never one that answers. */
+async function removeStale(path: string): Promise<void> {
+  const stat = lstatSync(path, { throwIfNoEntry: false })
+  if (stat === undefined) return
+  if (!stat.isSocket()) throw new Error('there is a file that is no socket; remove it or choose another path')
+  if (await answers(path)) {
+    throw Object.assign(new Error('in use'), { code: 'EADDRINUSE' })
+  }
+  unlinkSync(path)
+}
+
+function answers(path: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect({ path })
+    const done = (answer: boolean) => {
+      socket.destroy()
+      resolve(answer)
+    }
+    socket.once('connect', () => done(true))
+    // Refused: nobody is behind it. Any other error: leave it alone.
+    socket.once('error', (error: NodeJS.ErrnoException) => done(error.code !== 'ECONNREFUSED'))
+    socket.setTimeout(PROBE_MS, () => done(true))
+  })
+}

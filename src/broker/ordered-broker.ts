@@ -1,0 +1,154 @@
+import { Aedes, type AedesOptions } from 'aedes'
+import type { AedesClient, Callback, InboundPublish, Qos, RoutedPacket } from './aedes-internals.ts'
+import { OrderedQueue } from './ordered-queue.ts'
+import { PublishFrame } from './publish-frame.ts'
+
+export interface OrderedBrokerOptions extends Omit<AedesOptions, 'published'> {
+  /** Keeps what must outlive the connection, or undefined when there is nothing to keep. Never rejects. */
+  readonly store: (packet: RoutedPacket) => Promise<void> | undefined
+  readonly maxRouteQueue: number
+  /** Messages that must not wait for the store any longer. */
+  readonly overdue: (count: number) => void
+  readonly failed: (error: unknown) => void
+  /** A QoS 2 message of a client is through, or its end was reached before. */
+  readonly published: (client: AedesClient, packet: InboundPublish) => void
+}
+
+export interface Route {
+  readonly topic: string
+  readonly payload: Uint8Array
+  readonly qos: Qos
+  readonly retain: boolean
+  /** Aedes' id of the client it comes from. */
+  readonly from?: string | undefined
+}
+
+const HEARTBEAT = '/heartbeat'
+
+/**
+ * Aedes with one order for all messages. Left alone, Aedes lets two messages of one turn take paths of
+ * different length (retained or plain, QoS 1 or 0) and drops, by its duplicate counter, the one that comes
+ * second with the lower number. Here all take one queue: stored as they come, delivered in the order of calls.
+ */
+export class OrderedBroker extends Aedes {
+  declare readonly clients: Readonly<Record<string, AedesClient>>
+  declare counter: number
+  declare readonly mq: { emit(packet: RoutedPacket | InboundPublish, done?: () => void): void }
+  declare deleteClient: (clientId: string) => void
+  /** Rises with every message that is handed to subscribers. */
+  emission = 0
+  readonly #order: OrderedQueue
+  readonly #options: OrderedBrokerOptions
+  #current: RoutedPacket | undefined
+  #frames: (PublishFrame | undefined)[] = []
+
+  constructor(options: OrderedBrokerOptions) {
+    super({ ...options, published: (_packet, _client, done) => done(null) })
+    this.#options = options
+    this.#order = new OrderedQueue(options.failed)
+  }
+
+  /** Messages that wait for the store. */
+  get waiting(): number {
+    return this.#order.length
+  }
+
+  /**
+   * Delivers in the order of calls; `done` when it was stored and handed to every live session. At the bound
+   * messages no longer wait for the store: nothing is lost for who is connected, and memory stays.
+   */
+  route(message: Route, done?: () => void): void {
+    const { topic, payload, qos, retain, from } = message
+    const packet: RoutedPacket = {
+      cmd: 'publish',
+      brokerId: this.id,
+      brokerCounter: ++this.counter,
+      topic,
+      payload,
+      qos,
+      retain,
+      // DUP belongs to one hop [MQTT-3.3.1-3].
+      dup: false,
+      ...(from === undefined ? undefined : { clientId: from }),
+    }
+    const stored = this.#options.store(packet)
+    const task = () => {
+      this.#emit(packet)
+      done?.()
+    }
+    if (stored === undefined) {
+      this.#order.run(task)
+      return
+    }
+    const ticket = this.#order.hold(task)
+    void stored.then(() => this.#order.release(ticket))
+    if (this.#order.length > this.#options.maxRouteQueue) this.releaseWaiting()
+  }
+
+  /** Runs `task` after the delivery of every message that was routed before. */
+  inOrder(task: () => void): void {
+    this.#order.run(task)
+  }
+
+  releaseWaiting(): void {
+    if (this.#order.length === 0) return
+    this.#options.overdue(this.#order.length)
+    this.#order.releaseAll()
+  }
+
+  /** Takes a client out of Aedes' table, when the table still means this one. */
+  drop(client: AedesClient): void {
+    if (client.id !== null && this.clients[client.id] === client) this.deleteClient(client.id)
+  }
+
+  /** What waits first; compare only. */
+  get head(): unknown {
+    return this.#order.head
+  }
+
+  /** The bytes of the message that is being delivered, shared by all who get it at this QoS. */
+  frame(qos: Qos): PublishFrame | undefined {
+    const packet = this.#current
+    if (packet === undefined) return undefined
+    this.#frames[qos] ??= new PublishFrame(packet.topic, packet.payload, qos, false)
+    return this.#frames[qos]
+  }
+
+  /** What Aedes' own handlers call. What `authorizePublish` has dealt with ends here. */
+  override publish(
+    published: Parameters<Aedes['publish']>[0],
+    clientOrDone?: unknown,
+    callback?: Parameters<Aedes['publish']>[1],
+  ): void {
+    const packet = published as unknown as InboundPublish
+    const hasClient = typeof clientOrDone === 'object' && clientOrDone !== null
+    const client = hasClient ? (clientOrDone as AedesClient) : undefined
+    const then = (typeof clientOrDone === 'function' ? clientOrDone : callback) as Callback | undefined
+    const done = () => {
+      then?.()
+      if (packet.qos === 2 && client !== undefined) this.#options.published(client, packet)
+    }
+    if (packet.consumed === true) {
+      done()
+    } else if (packet.topic.startsWith('$SYS/')) {
+      // Nobody may subscribe to these. Aedes itself needs one: without it it would take its own live clients'
+      // wills for those of a broker that died.
+      if (packet.topic.endsWith(HEARTBEAT)) this.mq.emit(packet)
+      done()
+    } else {
+      const { topic, payload, qos, retain } = packet
+      this.route({ topic, payload, qos, retain, from: client?.id ?? undefined }, done)
+    }
+  }
+
+  #emit(packet: RoutedPacket): void {
+    this.emission++
+    this.#current = packet
+    try {
+      this.mq.emit(packet)
+    } finally {
+      this.#current = undefined
+      this.#frames = []
+    }
+  }
+}

@@ -1,0 +1,90 @@
+/** A place in the queue whose turn comes when it was released and everything before it has run. */
+export interface Ticket {
+  readonly task: () => void
+  ready: boolean
+  next: Ticket | undefined
+}
+
+/**
+ * Runs tasks in the order in which they were handed in, though some of them wait for something first. A task
+ * that need not wait, with nothing before it, runs at once. Tasks must not throw: one that does goes to
+ * `failed` and the next one runs.
+ */
+export class OrderedQueue {
+  #head: Ticket | undefined
+  #tail: Ticket | undefined
+  #running = false
+  #length = 0
+  readonly #failed: (error: unknown) => void
+
+  constructor(failed: (error: unknown) => void) {
+    this.#failed = failed
+  }
+
+  get length(): number {
+    return this.#length
+  }
+
+  /** The task whose turn is next; it waits for its release. */
+  get head(): Ticket | undefined {
+    return this.#head
+  }
+
+  /** Runs `task` now, or after what waits already. */
+  run(task: () => void): void {
+    if (this.#head === undefined && !this.#running) {
+      this.#running = true
+      this.#call(task)
+      this.#running = false
+      if (this.#head !== undefined) this.#drain()
+    } else {
+      this.#push(task, true)
+    }
+  }
+
+  /** Keeps a place for `task` until `release`. */
+  hold(task: () => void): Ticket {
+    return this.#push(task, false)
+  }
+
+  release(ticket: Ticket): void {
+    ticket.ready = true
+    this.#drain()
+  }
+
+  /** What waits need wait no longer; the order stays. */
+  releaseAll(): void {
+    for (let ticket = this.#head; ticket !== undefined; ticket = ticket.next) ticket.ready = true
+    this.#drain()
+  }
+
+  #push(task: () => void, ready: boolean): Ticket {
+    const ticket: Ticket = { task, ready, next: undefined }
+    if (this.#tail === undefined) this.#head = ticket
+    else this.#tail.next = ticket
+    this.#tail = ticket
+    this.#length++
+    return ticket
+  }
+
+  #drain(): void {
+    // A task may hand in, or release, others: the outer loop takes them, so that nothing overtakes.
+    if (this.#running) return
+    this.#running = true
+    for (let ticket = this.#head; ticket?.ready; ticket = this.#head) {
+      this.#head = ticket.next
+      if (this.#head === undefined) this.#tail = undefined
+      this.#length--
+      this.#call(ticket.task)
+    }
+    this.#running = false
+  }
+
+  #call(task: () => void): void {
+    try {
+      task()
+    } catch (error) {
+      this.#failed(error)
+    }
+  }
+}

@@ -1,0 +1,339 @@
+import type { Duplex } from 'node:stream'
+import type { Identity, Inbound, Log, Session, SessionEnd } from '../bridge/ports.ts'
+import type { Clock } from '../kernel/clock.ts'
+import type { Topics } from '../protocol/topics.ts'
+import type { AedesClient, Persistence } from './aedes-internals.ts'
+import type { BrokerCounters, SessionKind, Transport } from './counters.ts'
+import { Delivery } from './delivery.ts'
+import { Guard, type GuardOwner } from './guard.ts'
+import type { BrokerLimits } from './limits.ts'
+import type { OrderedBroker } from './ordered-broker.ts'
+import { OrderedQueue } from './ordered-queue.ts'
+import { puback, refusal } from './publish-frame.ts'
+import { RareLine } from './rare-line.ts'
+import type { Rights } from './rights.ts'
+
+/** What every session of a broker shares. */
+export interface SessionWorld {
+  readonly broker: OrderedBroker
+  readonly inbound: Inbound
+  readonly persistence: Persistence
+  readonly rights: Rights
+  readonly topics: Topics
+  readonly limits: BrokerLimits
+  readonly counters: BrokerCounters
+  readonly clock: Clock
+  readonly log: Log
+}
+
+/** Where a connection comes from, as its listener knows it. */
+export interface Peer {
+  /** IP address without port; `local` for the control socket. */
+  readonly address: string
+  readonly local: boolean
+  readonly transport: Transport
+  /** Common name of a client certificate that the listener verified. */
+  readonly certificateName?: string | undefined
+}
+
+/** Before CONNECT was judged: nobody, with no rights. */
+const NOBODY: Identity = { kind: 'candidate', nodeId: '', key: null }
+
+const NO_BYTES = Buffer.alloc(0)
+
+/**
+ * One connection, from its first byte to its end. `opened` and `closed` frame what the core sees of it; what
+ * an older connection of the same name still does never touches this one.
+ */
+export class MqttSession implements Session, GuardOwner {
+  identity: Identity = NOBODY
+  clientId = ''
+  readonly peer: Peer
+  readonly conn: Duplex
+  readonly guard: Guard
+  /** Acknowledgements leave in the order of what they acknowledge [MQTT-4.6.0-2]. */
+  readonly acks: OrderedQueue
+  /** QoS 2 packet identifiers in progress, each with the copies that wait for the first. */
+  readonly inProgress = new Map<number, (() => void)[]>()
+  /** A session was stored under this client id when it connected. */
+  storedBefore = false
+  /** CONNACK is out, or the connection is gone. */
+  readonly settled: Promise<void>
+  /** The connection is gone, opened or not. */
+  readonly gone: Promise<void>
+  /** Gone, and out of Aedes' tables. */
+  readonly forgotten: Promise<void>
+  readonly #world: SessionWorld
+  readonly #denials: RareLine
+  #client: AedesClient<MqttSession> | undefined
+  #delivery: Delivery | undefined
+  #parse: (packets: Buffer) => void = () => undefined
+  #settle: () => void = () => undefined
+  #forget: () => void = () => undefined
+  #registered = false
+  #heartbeatTopic = ''
+  #heartbeatBytes: Buffer = NO_BYTES
+  #openedAs: SessionKind | undefined
+  #end: SessionEnd | undefined
+  #ended = false
+
+  constructor(world: SessionWorld, conn: Duplex, peer: Peer) {
+    this.#world = world
+    this.conn = conn
+    this.peer = peer
+    this.guard = new Guard(this)
+    this.#denials = new RareLine(world.clock)
+    this.acks = new OrderedQueue((error) => this.fail(error, 'an acknowledgement failed'))
+    this.settled = new Promise((resolve) => {
+      this.#settle = resolve
+    })
+    this.forgotten = new Promise((resolve) => {
+      this.#forget = resolve
+    })
+    this.gone = new Promise((resolve) => {
+      conn.once('close', () => {
+        this.#closed()
+        resolve()
+      })
+    })
+  }
+
+  /** Takes over the private hooks of Aedes' client, before it has read a byte. */
+  bind(client: AedesClient<MqttSession>): void {
+    this.#client = client
+    client.session = this
+    const parser = client._parser
+    const parse = parser.parse
+    this.#parse = (packets) => {
+      parse.call(parser, packets)
+    }
+    parser.parse = (chunk) => {
+      this.guarded(() => this.guard.feed(chunk))
+      return 0
+    }
+    this.#delivery = new Delivery(this.#world, this, client)
+  }
+
+  get client(): AedesClient<MqttSession> {
+    if (this.#client === undefined) throw new Error('the session is not bound to a client')
+    return this.#client
+  }
+
+  get delivery(): Delivery {
+    if (this.#delivery === undefined) throw new Error('the session is not bound to a client')
+    return this.#delivery
+  }
+
+  get address(): string {
+    return this.peer.address
+  }
+
+  get alive(): boolean {
+    return this.opened && !this.#ended
+  }
+
+  get opened(): boolean {
+    return this.#openedAs !== undefined
+  }
+
+  get isGone(): boolean {
+    return this.#ended
+  }
+
+  // What the guard asks and tells.
+
+  get maxPacketBytes(): number {
+    const { limits } = this.#world
+    if (this.#openedAs === undefined) return limits.maxConnectBytes
+    if (this.peer.local) return limits.maxLocalPacketBytes
+    return this.identity.kind === 'candidate' ? limits.maxCandidatePacketBytes : limits.maxPacketBytes
+  }
+
+  parse(packets: Buffer): void {
+    this.#parse(packets)
+  }
+
+  /**
+   * The main path: a heartbeat of a limb at QoS 0 or 1 ends here and never reaches Aedes. A bucket of tokens
+   * belongs here too.
+   */
+  fastPublish(first: number, bytes: Buffer, body: number, end: number): boolean {
+    this.#world.counters.messagesIn++
+    const topic = this.#heartbeatBytes
+    const afterTopic = body + 2 + topic.length
+    if (
+      this.identity.kind !== 'limb' ||
+      bytes[body + 1] !== topic.length ||
+      bytes[body] !== 0 ||
+      (first & 0x04) !== 0 || // QoS 2
+      bytes.compare(topic, 0, topic.length, body + 2, afterTopic) !== 0 ||
+      this.acks.length > 0 ||
+      this.#ended
+    ) {
+      return false
+    }
+    const qos = first & 0x06
+    const payload = qos > 0 ? afterTopic + 2 : afterTopic
+    this.#world.inbound.heartbeat(this, bytes.subarray(payload, end))
+    const client = this.#client
+    if (client !== undefined && client._keepaliveInterval > 0) client._keepaliveTimer?.refresh()
+    if (qos > 0) this.#puback(bytes[payload - 2] as number, bytes[payload - 1] as number)
+    return true
+  }
+
+  #puback(high: number, low: number): void {
+    if (this.conn.writableLength > this.#world.limits.maxSessionBufferBytes) this.overrun()
+    else if (!this.conn.destroyed) this.conn.write(puback(high, low))
+  }
+
+  disconnecting(): void {
+    this.#end ??= 'disconnect'
+  }
+
+  violated(fault: string): void {
+    const { counters, log } = this.#world
+    counters.violations++
+    log.debug({ ...this.#who(), fault }, 'protocol violation: connection closed')
+    this.conn.destroy()
+  }
+
+  refuseLevel(): void {
+    this.#world.counters.refused.protocol_version++
+    this.refuse(1)
+  }
+
+  // The life of a session.
+
+  /** CONNECT was accepted; the session opens when CONNACK is out. */
+  admit(identity: Identity, clientId: string): void {
+    this.identity = identity
+    this.clientId = clientId
+    if (identity.kind === 'principal') return
+    this.#heartbeatTopic = this.#world.topics.node(identity.nodeId, 'heartbeat')
+    const bytes = Buffer.from(this.#heartbeatTopic)
+    // The fast path looks at one byte of the length.
+    if (bytes.length < 256) this.#heartbeatBytes = bytes
+  }
+
+  isHeartbeat(topic: string): boolean {
+    return topic === this.#heartbeatTopic && this.identity.kind === 'limb'
+  }
+
+  registered(): void {
+    this.#registered = true
+  }
+
+  /** Aedes has let go of this client. */
+  unregistered(): void {
+    this.#forget()
+  }
+
+  /** CONNACK is out. */
+  open(): void {
+    if (this.#ended || this.#openedAs !== undefined) return
+    this.#openedAs = this.identity.kind
+    this.#world.counters.sessions[this.#openedAs]++
+    this.#settle()
+    this.guarded(() => this.#world.inbound.opened(this))
+    if (this.client.clean) this.delivery.outbox.open()
+    this.guard.open()
+  }
+
+  /** The stored queue is empty: what came meanwhile goes out. */
+  resumed(): void {
+    this.delivery.outbox.open()
+    if (this.delivery.filters.all().length > 0) this.subscribed()
+  }
+
+  /** SUBACK is out. */
+  subscribed(): void {
+    if (this.alive) this.guarded(() => this.#world.inbound.subscribed(this))
+  }
+
+  /** Answers CONNECT with a code and closes the connection. */
+  refuse(code: number): void {
+    this.#ended = true
+    this.guard.close()
+    this.conn.write(refusal(code))
+    this.#flushAndClose()
+  }
+
+  end(why: SessionEnd, afterFlush: boolean): void {
+    if (this.#ended) return
+    this.#end ??= why
+    this.#ended = true
+    this.guard.close()
+    if (why === 'stopped') this.client.will = null
+    if (!afterFlush) {
+      this.conn.destroy()
+      return
+    }
+    this.client.pause()
+    // What was told has its turn behind what was published before; whatever happens, it is over in time.
+    const cancel = this.#world.clock.after(this.#world.limits.flushTimeoutMs, () => this.conn.destroy())
+    this.conn.once('close', cancel)
+    const { outbox } = this.delivery
+    this.#world.broker.inOrder(() => outbox.after(() => this.#flushAndClose()))
+  }
+
+  #flushAndClose(): void {
+    if (this.conn.destroyed) return
+    const cancel = this.#world.clock.after(this.#world.limits.flushTimeoutMs, () => this.conn.destroy())
+    this.conn.once('close', cancel)
+    this.conn.end(() => this.conn.destroy())
+  }
+
+  #closed(): void {
+    const wasOpen = this.#openedAs
+    this.#ended = true
+    this.guard.close()
+    this.#delivery?.outbox.close()
+    this.inProgress.clear()
+    this.#settle()
+    if (!this.#registered) this.#forget()
+    if (wasOpen === undefined) return
+    this.#openedAs = undefined
+    this.#world.counters.sessions[wasOpen]--
+    this.guarded(() => this.#world.inbound.closed(this, this.#end ?? 'lost'))
+  }
+
+  /** The peer does not take what it asked for. */
+  overrun(): void {
+    if (this.#ended) return
+    this.#world.log.warn(this.#who(), 'a session does not read what it is sent; it is closed')
+    this.end('lost', false)
+  }
+
+  /** Nothing that goes wrong for one session reaches another. */
+  guarded(work: () => void): void {
+    try {
+      work()
+    } catch (error) {
+      this.fail(error, 'a session failed')
+    }
+  }
+
+  fail(error: unknown, message: string): void {
+    this.#world.log.error({ err: error, ...this.#who() }, message)
+    this.conn.destroy()
+  }
+
+  #who(): object {
+    return { who: this.identity.kind, clientId: this.clientId, address: this.address }
+  }
+
+  // What goes out.
+
+  subscribedTo(topic: string): boolean {
+    return this.alive && this.delivery.filters.qosFor(topic) >= 0
+  }
+
+  tell(topic: string, payload: Uint8Array): boolean {
+    return this.alive && this.delivery.tell(topic, payload)
+  }
+
+  denied(what: 'publish' | 'subscribe' | 'will', topic: string): void {
+    this.#world.counters.denied[what]++
+    this.#denials.say((count) => this.#world.log.info({ ...this.#who(), what, topic, count }, 'denied'))
+  }
+}

@@ -1,0 +1,258 @@
+import { once } from 'node:events'
+import { connect as connectSocket, type Socket } from 'node:net'
+
+/** MQTT 3.1.1 by hand: any bytes in any order, and what comes back packet by packet. */
+
+export function text(value: string | Uint8Array): Buffer {
+  const bytes = Buffer.from(value as string)
+  return Buffer.concat([Buffer.from([bytes.length >> 8, bytes.length & 0xff]), bytes])
+}
+
+export function packet(first: number, ...parts: Uint8Array[]): Buffer {
+  const length = parts.reduce((sum, part) => sum + part.length, 0)
+  const header = [first]
+  let left = length
+  do {
+    const rest = left >>> 7
+    header.push(rest > 0 ? (left & 0x7f) | 0x80 : left)
+    left = rest
+  } while (left > 0)
+  return Buffer.concat([Buffer.from(header), ...parts])
+}
+
+export function id(value: number): Buffer {
+  return Buffer.from([value >> 8, value & 0xff])
+}
+
+export interface Connect {
+  clientId?: string
+  username?: string | undefined
+  password?: string | undefined
+  clean?: boolean
+  keepalive?: number
+  protocol?: string
+  level?: number
+  will?: { topic: string; payload: string; qos?: number; retain?: boolean }
+}
+
+let unique = 0
+
+export function connectPacket(options: Connect = {}): Buffer {
+  const { username, password, will, clean = true, keepalive = 60 } = options
+  const flags =
+    (clean ? 2 : 0) |
+    (username === undefined ? 0 : 0x80) |
+    (password === undefined ? 0 : 0x40) |
+    (will === undefined ? 0 : 4 | ((will.qos ?? 0) << 3) | (will.retain ? 0x20 : 0))
+  const parts = [
+    text(options.protocol ?? 'MQTT'),
+    Buffer.from([options.level ?? 4, flags]),
+    id(keepalive),
+    text(options.clientId ?? `wire-${process.pid}-${++unique}`),
+  ]
+  if (will) parts.push(text(will.topic), text(will.payload))
+  if (username !== undefined) parts.push(text(username))
+  if (password !== undefined) parts.push(text(password))
+  return packet(0x10, ...parts)
+}
+
+export interface Publish {
+  qos?: 0 | 1 | 2
+  retain?: boolean
+  dup?: boolean
+  id?: number
+}
+
+export function publishPacket(
+  topic: string | Uint8Array,
+  payload: string | Uint8Array = '',
+  options: Publish = {},
+): Buffer {
+  const { qos = 0, retain = false, dup = false } = options
+  const first = 0x30 | (qos << 1) | (retain ? 1 : 0) | (dup ? 8 : 0)
+  return packet(
+    first,
+    text(topic),
+    qos > 0 ? id(options.id ?? 1) : Buffer.alloc(0),
+    Buffer.from(payload as string),
+  )
+}
+
+export function subscribePacket(filters: Record<string, number>, packetId = 1): Buffer {
+  const parts = Object.entries(filters).flatMap(([filter, qos]) => [text(filter), Buffer.from([qos])])
+  return packet(0x82, id(packetId), ...parts)
+}
+
+export function unsubscribePacket(filters: string[], packetId = 1): Buffer {
+  return packet(0xa2, id(packetId), ...filters.map(text))
+}
+
+export const PINGREQ = Buffer.from([0xc0, 0])
+export const DISCONNECT = Buffer.from([0xe0, 0])
+
+export interface Packet {
+  readonly type: number
+  readonly flags: number
+  readonly body: Buffer
+}
+
+export interface Message {
+  readonly topic: string
+  readonly text: string
+  readonly qos: number
+  readonly retain: boolean
+  readonly dup: boolean
+  readonly id: number
+}
+
+export const CONNACK = 2
+export const PUBLISH = 3
+export const PUBACK = 4
+export const PUBREC = 5
+export const PUBREL = 6
+export const PUBCOMP = 7
+export const SUBACK = 9
+export const UNSUBACK = 11
+export const PINGRESP = 13
+
+export function messageOf({ flags, body }: Packet): Message {
+  const end = 2 + body.readUInt16BE(0)
+  const qos = (flags >> 1) & 3
+  return {
+    topic: body.toString('utf8', 2, end),
+    text: body.toString('utf8', qos > 0 ? end + 2 : end),
+    qos,
+    retain: (flags & 1) === 1,
+    dup: (flags & 8) !== 0,
+    id: qos > 0 ? body.readUInt16BE(end) : 0,
+  }
+}
+
+/** A client that does only what it is told; it acknowledges nothing by itself. */
+export class WireClient {
+  readonly socket: Socket
+  readonly packets: Packet[] = []
+  readonly closed: Promise<void>
+  #rest: Buffer = Buffer.alloc(0)
+  #waiting: (() => void)[] = []
+  #isClosed = false
+
+  constructor(socket: Socket) {
+    this.socket = socket
+    socket.setNoDelay(true)
+    socket.on('error', () => undefined)
+    socket.on('data', (chunk: Buffer) => this.#take(chunk))
+    this.closed = new Promise((resolve) => {
+      socket.on('close', () => {
+        this.#isClosed = true
+        resolve()
+        this.#wake()
+      })
+    })
+  }
+
+  get isClosed(): boolean {
+    return this.#isClosed
+  }
+
+  send(...packets: Uint8Array[]): void {
+    this.socket.write(Buffer.concat(packets))
+  }
+
+  /** Takes the next packet that fits, or fails when the connection is closed or the time is up. */
+  async next(fits: (packet: Packet) => boolean, timeoutMs = 10_000): Promise<Packet> {
+    const deadline = setTimeout(() => this.#wake(), timeoutMs)
+    const started = performance.now()
+    try {
+      for (;;) {
+        const index = this.packets.findIndex(fits)
+        const found = this.packets[index]
+        if (found) {
+          this.packets.splice(index, 1)
+          return found
+        }
+        if (this.#isClosed) throw new Error('the connection was closed')
+        if (performance.now() - started >= timeoutMs) throw new Error('no such packet in time')
+        await new Promise<void>((resolve) => this.#waiting.push(resolve))
+      }
+    } finally {
+      clearTimeout(deadline)
+    }
+  }
+
+  of(type: number): Promise<Packet> {
+    return this.next((packet) => packet.type === type)
+  }
+
+  /** The acknowledgement of a packet identifier. */
+  ack(type: number, packetId: number): Promise<Packet> {
+    return this.next((packet) => packet.type === type && packet.body.readUInt16BE(0) === packetId)
+  }
+
+  async message(topic?: string): Promise<Message> {
+    return messageOf(
+      await this.next(
+        (packet) => packet.type === PUBLISH && (topic === undefined || messageOf(packet).topic === topic),
+      ),
+    )
+  }
+
+  /** Messages that came and were not taken. */
+  get messages(): Message[] {
+    return this.packets.filter((packet) => packet.type === PUBLISH).map(messageOf)
+  }
+
+  /** Everything sent so far was read by the broker, and its answers are here. */
+  async settle(): Promise<void> {
+    this.send(PINGREQ)
+    await this.of(PINGRESP)
+  }
+
+  /** The return code of CONNACK, and whether a session was present. */
+  async connack(): Promise<{ code: number; present: boolean }> {
+    const { body } = await this.of(CONNACK)
+    return { code: body[1] ?? 255, present: body[0] === 1 }
+  }
+
+  async subscribe(filters: Record<string, number>, packetId = 9): Promise<number[]> {
+    this.send(subscribePacket(filters, packetId))
+    return [...(await this.ack(SUBACK, packetId)).body.subarray(2)]
+  }
+
+  cut(): void {
+    this.socket.resetAndDestroy()
+  }
+
+  #take(chunk: Buffer): void {
+    this.#rest = Buffer.concat([this.#rest, chunk])
+    for (;;) {
+      let length = 0
+      let at = 1
+      for (; at < 5; at++) {
+        const byte = this.#rest[at]
+        if (byte === undefined) return
+        length += (byte & 0x7f) * 128 ** (at - 1)
+        if (byte < 0x80) break
+      }
+      const end = at + 1 + length
+      if (this.#rest.length < end) return
+      const first = this.#rest[0] ?? 0
+      this.packets.push({ type: first >> 4, flags: first & 15, body: this.#rest.subarray(at + 1, end) })
+      this.#rest = this.#rest.subarray(end)
+      this.#wake()
+    }
+  }
+
+  #wake(): void {
+    const waiting = this.#waiting
+    this.#waiting = []
+    for (const wake of waiting) wake()
+  }
+}
+
+export async function dial(where: { port: number } | { path: string }): Promise<WireClient> {
+  const socket = connectSocket('port' in where ? { host: '127.0.0.1', ...where } : where)
+  const client = new WireClient(socket)
+  await Promise.race([once(socket, 'connect'), client.closed])
+  return client
+}
