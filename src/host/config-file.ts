@@ -70,7 +70,7 @@ export function parseConfigFile(name: string, text: string): ConfigFile {
       })),
     )
   }
-  const values: unknown = document.toJS({ maxAliasCount: 100 })
+  const values = plainValues(name, document)
   if (values !== null && values !== undefined && !isRecord(values)) {
     throw new ConfigError([{ where: `${name}:1`, message: 'must hold keys and values, such as `mqtt:`' }])
   }
@@ -81,6 +81,17 @@ export function parseConfigFile(name: string, text: string): ConfigFile {
       const offset = positionOf(document, path)
       return offset === undefined ? undefined : lines.linePos(offset).line
     },
+  }
+}
+
+/** An alias of an alias of an alias … is a small file and an endless value. */
+const MAX_ALIASES = 100
+
+function plainValues(name: string, document: Document): unknown {
+  try {
+    return document.toJS({ maxAliasCount: MAX_ALIASES })
+  } catch (error) {
+    throw new ConfigError([{ where: name, message: `cannot be read: ${messageOf(error)}` }])
   }
 }
 

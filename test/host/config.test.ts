@@ -131,12 +131,12 @@ describe('mistakes', () => {
   })
 
   test('a file of aliases of aliases does not fill the memory', () => {
-    const bomb = ['a: &a [x,x,x,x,x,x,x,x,x]', 'b: &b [*a,*a,*a,*a,*a,*a,*a,*a]']
-    for (let i = 0; i < 8; i++) {
-      const [from, to] = [String.fromCharCode(98 + i), String.fromCharCode(99 + i)]
+    const bomb = ['a: &a [x,x,x,x,x,x,x,x]']
+    for (let i = 0; i < 7; i++) {
+      const [from, to] = ['abcdefgh'[i], 'abcdefgh'[i + 1]]
       bomb.push(`${to}: &${to} [${Array(8).fill(`*${from}`).join(',')}]`)
     }
-    expect(() => load(bomb.join('\n'))).toThrow()
+    expect(problems([...bomb, 'mqtt: {port: *h}'].join('\n'))).toContain('alias')
   })
 
   test('a missing file says how to name one', () => {
