@@ -118,7 +118,6 @@ async function start(options: AppOptions, teardown: Teardown): Promise<RunningBr
       limits: persistenceLimits(config, topics),
       onDropped: (kind) => metrics.count('messages_dropped', kind),
     }),
-    mqttStore,
     view: core.view,
     clock,
     log,

@@ -11,6 +11,7 @@ export type Callback = (error?: Error | null) => void
 
 /** A PUBLISH as the parser hands it to `authorizePublish` and `publish`. */
 export interface InboundPublish {
+  readonly cmd: 'publish'
   topic: string
   payload: Buffer
   readonly qos: Qos
@@ -41,9 +42,9 @@ export interface ConnectPacket {
 export interface Subscription {
   readonly topic: string
   readonly qos: Qos
-  readonly nl?: boolean
-  readonly rap?: boolean
-  readonly rh?: number
+  readonly nl?: boolean | undefined
+  readonly rap?: boolean | undefined
+  readonly rh?: number | undefined
 }
 
 /**
@@ -138,5 +139,5 @@ export interface StoredSubscriber {
   readonly clientId: string
   readonly topic: string
   readonly qos?: Qos
-  readonly nl?: boolean
+  readonly nl?: boolean | undefined
 }

@@ -185,7 +185,7 @@ export async function start(options: Start = {}): Promise<Running> {
     log,
     limits: LIMITS,
     onDropped: () => {},
-  }) as unknown as BrokerOptions['persistence']
+  })
   const broker = await createBroker({
     topics,
     inbound: core,
