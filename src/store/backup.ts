@@ -21,7 +21,7 @@ export function backupBeforeUpgrade(
     sql.prepare('VACUUM INTO ?').run(path)
     syncFile(path)
   } catch (error) {
-    rmSync(path, { force: true })
+    removeHalf(path)
     throw new StoreError(
       `The backup ${path} before the upgrade of the database could not be written: ${messageOf(error)}. ` +
         'Nothing was changed. Make room (the backup needs as much as the database) and start again.',
@@ -29,4 +29,13 @@ export function backupBeforeUpgrade(
     )
   }
   return path
+}
+
+/** A copy that is not whole must not look like one. */
+function removeHalf(path: string): void {
+  try {
+    rmSync(path, { force: true })
+  } catch {
+    // What is in the way is not ours.
+  }
 }

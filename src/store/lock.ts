@@ -8,6 +8,9 @@ export interface Lock {
   release(): void
 }
 
+/** Keeps the connections from the garbage collector, which would close them and let go of the locks. */
+const held = new Set<Sqlite.Database>()
+
 /**
  * Two bridges on one database would each believe in their own presence, leases and sessions. The lock is an
  * open write transaction on a tiny database of its own, so that the kernel releases it at `kill -9` and no stale
@@ -27,7 +30,13 @@ export function lockDatabase(file: string, atIso: string): Lock {
     sql.close()
     throw error
   }
-  return { release: () => sql.close() }
+  held.add(sql)
+  return {
+    release() {
+      held.delete(sql)
+      sql.close()
+    },
+  }
 }
 
 function begin(sql: Sqlite.Database, file: string): void {

@@ -2,7 +2,7 @@ import type { QueuedMessage, StoredMessage } from '../../bridge/mqtt-store.ts'
 
 /** A PUBLISH as Aedes hands it in and takes it back. */
 export interface PublishPacket {
-  readonly cmd: 'publish'
+  readonly cmd?: 'publish'
   readonly topic: string
   readonly payload: Buffer | Uint8Array | string
   readonly qos: 0 | 1 | 2

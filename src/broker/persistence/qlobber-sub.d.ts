@@ -4,9 +4,9 @@ declare module 'qlobber/aedes/qlobber-sub.js' {
     readonly clientId: string
     readonly topic: string
     readonly qos: 0 | 1 | 2
-    readonly rh?: number | undefined
-    readonly rap?: boolean | undefined
-    readonly nl?: boolean | undefined
+    readonly rh?: number
+    readonly rap?: boolean
+    readonly nl?: boolean
   }
   export default class QlobberSub {
     constructor(options: {

@@ -4,10 +4,11 @@ import type { StoredSubscription } from '../../bridge/mqtt-store.ts'
 export interface Subscription {
   readonly topic: string
   readonly qos: 0 | 1 | 2
-  readonly rh?: number | undefined
-  readonly rap?: boolean | undefined
-  readonly nl?: boolean | undefined
-  readonly subscriptionIdentifier?: number | undefined
+  /** MQTT 5: retain handling, retain as published, no local, subscription identifier. */
+  readonly rh?: number
+  readonly rap?: boolean
+  readonly nl?: boolean
+  readonly subscriptionIdentifier?: number
 }
 
 /** A stored subscription that matches a topic. */
@@ -62,23 +63,16 @@ export class SubscriptionIndex {
 
   /** Whether that changed anything. */
   add(clientId: string, subscription: Subscription): boolean {
-    const { topic, qos, rh, rap, nl, subscriptionIdentifier: identifier } = subscription
+    const { topic, ...options } = subscription
     let filters = this.#clients.get(clientId)
     if (!filters) {
       filters = new Map()
       this.#clients.set(clientId, filters)
     }
     const before = filters.get(topic)
-    const options = {
-      qos,
-      rh,
-      rap,
-      nl,
-      ...(identifier !== undefined && { subscriptionIdentifier: identifier }),
-    }
     if (before && isSame(before, options)) return false
     filters.set(topic, options)
-    if (qos > 0) this.#trie.add(topic, { clientId, topic, qos, rh, rap, nl })
+    if (options.qos > 0) this.#trie.add(topic, { clientId, ...subscription })
     else if (before && before.qos > 0) this.#trie.remove(topic, { clientId, topic })
     return true
   }

@@ -1,0 +1,198 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import {
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import Sqlite from 'better-sqlite3'
+import { describe, expect, onTestFinished, test } from 'vitest'
+import { APPLICATION_ID, MIGRATIONS, type Migration } from '../../src/store/migrations.ts'
+import { createStore } from '../../src/store/store.ts'
+import { nodeOf } from '../contract/store.contract.ts'
+import { open, opened, temporaryFile } from './fixture.ts'
+
+const mode = (path: string) => statSync(path).mode & 0o777
+
+describe('opening', () => {
+  test('the file is durable, trusts no schema, and is for its owner alone', async () => {
+    const file = join(dirname(temporaryFile()), 'made', 'limb.sqlite')
+    const { sql, writer } = opened(file)
+    await writer.write(() => sql.prepare("INSERT INTO meta VALUES ('a', 'b')").run())
+    const pragma = (name: string) => sql.pragma(name, { simple: true })
+    expect(pragma('journal_mode')).toBe('wal')
+    // 2 is FULL, also after the first write in WAL.
+    expect(pragma('synchronous')).toBe(2)
+    expect(pragma('trusted_schema')).toBe(0)
+    expect(pragma('foreign_keys')).toBe(1)
+    expect(pragma('application_id')).toBe(APPLICATION_ID)
+    expect(pragma('journal_size_limit')).toBeGreaterThan(0)
+    for (const path of [file, `${file}-wal`, `${file}-shm`, `${file}.lock`]) expect(mode(path)).toBe(0o600)
+    expect(mode(dirname(file))).toBe(0o700)
+  })
+
+  test('in memory, nothing is kept and no file appears', async () => {
+    const folder = dirname(temporaryFile())
+    const before = process.cwd()
+    process.chdir(folder)
+    onTestFinished(() => process.chdir(before))
+    const first = createStore(open(':memory:'))
+    await first.transact((tx) => tx.putNode(nodeOf('cam-1')))
+    const second = createStore(opened(':memory:'))
+    expect(await second.read((tx) => tx.node('cam-1'))).toBeNull()
+    await first.close()
+    expect(readdirSync(folder)).toEqual([])
+  })
+
+  test('a database of a newer bridge is refused and left alone', () => {
+    const file = temporaryFile()
+    fabricate(
+      file,
+      `PRAGMA application_id = ${APPLICATION_ID}; PRAGMA user_version = 99; CREATE TABLE future (a)`,
+    )
+    const before = readFileSync(file)
+    expect(() => open(file)).toThrow(/schema 99.*knows schemas up to 1.*newer version/)
+    expect(readFileSync(file)).toEqual(before)
+  })
+
+  test('the database of another program is refused and left alone', () => {
+    const file = temporaryFile()
+    fabricate(file, 'CREATE TABLE bookmarks (url)')
+    const before = readFileSync(file)
+    expect(() => open(file)).toThrow(/another program/)
+    expect(readFileSync(file)).toEqual(before)
+  })
+
+  test.each([
+    [
+      'is not a database',
+      (file: string) => writeFileSync(file, 'this is not a database, but a text of mine\n'.repeat(50)),
+    ],
+    ['was cut off', (file: string) => truncateSync(file, 8192)],
+  ])('a file that %s stops the start and tells the way to restore', async (_, spoil) => {
+    const file = temporaryFile()
+    await open(file).close()
+    spoil(file)
+    writeFileSync(`${file}.v1-20260101T000000000Z.bak`, '')
+    expect(() => createStore(open(file))).toThrow(
+      /damaged.*move .*limb\.sqlite-wal.* away.*copy a backup.*v1-20260101T000000000Z\.bak/s,
+    )
+  })
+
+  test('a folder that cannot be made is named', () => {
+    const file = temporaryFile()
+    writeFileSync(file, '')
+    expect(() => open(join(file, 'below', 'limb.sqlite'))).toThrow(/The folder of the database, .*below/)
+  })
+})
+
+describe('the lock', () => {
+  test('refuses a second bridge in the same process, by another path too, until the first has closed', async () => {
+    const file = temporaryFile()
+    const link = join(dirname(file), 'link.sqlite')
+    const first = open(file)
+    symlinkSync(file, link)
+    expect(() => open(file)).toThrow(new RegExp(`in use by another bridge \\(process ${process.pid} `))
+    expect(() => open(link)).toThrow(/in use/)
+    // A refused attempt must not have let go of what the first one holds.
+    expect(() => open(file)).toThrow(/in use/)
+    await first.close()
+    await open(file).close()
+  })
+
+  test('refuses a bridge in another process, and is free at once when that one is killed', async () => {
+    const file = temporaryFile()
+    const child = await holdElsewhere(file)
+    expect(() => open(file)).toThrow(new RegExp(`process ${child.pid} `))
+    child.kill('SIGKILL')
+    await once(child, 'exit')
+    await open(file).close()
+  })
+})
+
+describe('upgrading', () => {
+  const next: Migration = { version: 2, up: (sql) => sql.exec('ALTER TABLE nodes ADD COLUMN colour TEXT') }
+  const backups = (file: string) => readdirSync(dirname(file)).filter((name) => name.endsWith('.bak'))
+
+  test('a fresh database needs no backup', async () => {
+    const file = temporaryFile()
+    await open(file).close()
+    expect(backups(file)).toEqual([])
+  })
+
+  test('an older schema is copied first, whole and private, and then brought to the newest with its data', async () => {
+    const file = temporaryFile()
+    const old = createStore(open(file))
+    await old.transact((tx) => tx.putNode(nodeOf('cam-1')))
+    await old.close()
+
+    const { sql } = opened(file, { migrations: [...MIGRATIONS, next] })
+    expect(sql.pragma('user_version', { simple: true })).toBe(2)
+    expect(sql.prepare('SELECT node_id, colour FROM nodes').all()).toEqual([
+      { node_id: 'cam-1', colour: null },
+    ])
+
+    const [backup = ''] = backups(file)
+    expect(backup).toMatch(/^limb\.sqlite\.v1-\d{8}T\d{9}Z\.bak$/)
+    expect(mode(join(dirname(file), backup))).toBe(0o600)
+    const restored = createStore(opened(join(dirname(file), backup)))
+    expect(await restored.read((tx) => tx.node('cam-1'))).toEqual(nodeOf('cam-1'))
+  })
+
+  test('one that fails half-way leaves the schema and the data as they were', async () => {
+    const file = temporaryFile()
+    await open(file).close()
+    const broken: Migration = {
+      version: 3,
+      up(sql) {
+        sql.exec('DROP TABLE nodes')
+        sql.exec('this is not SQL')
+      },
+    }
+    const upgrade = () => open(file, { migrations: [...MIGRATIONS, next, broken] })
+    expect(upgrade).toThrow(/upgrade of the database .* from schema 1 to 3 failed.*as it was/)
+    const { sql } = opened(file)
+    expect(sql.pragma('user_version', { simple: true })).toBe(1)
+    expect(
+      sql
+        .prepare('SELECT * FROM nodes')
+        .columns()
+        .map((column) => column.name),
+    ).not.toContain('colour')
+  })
+
+  test('without room for the backup nothing is changed', async () => {
+    const file = temporaryFile()
+    await open(file).close()
+    const clock = { wallMs: () => 0, monotonicMs: () => 0, after: () => () => {} } as never
+    mkdirSync(`${file}.v1-19700101T000000000Z.bak`)
+    expect(() => open(file, { migrations: [...MIGRATIONS, next], clock })).toThrow(
+      /backup .* could not be written/,
+    )
+    expect(opened(file).sql.pragma('user_version', { simple: true })).toBe(1)
+  })
+})
+
+function fabricate(file: string, script: string): void {
+  const sql = new Sqlite(file)
+  sql.exec(script)
+  sql.close()
+}
+
+async function holdElsewhere(file: string): Promise<ChildProcess> {
+  const script = fileURLToPath(new URL('hold-database.ts', import.meta.url))
+  const child = spawn(process.execPath, ['--expose-gc', script, file], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  onTestFinished(() => {
+    child.kill('SIGKILL')
+  })
+  await once(child.stdout as NodeJS.ReadableStream, 'data')
+  return child
+}

@@ -1,0 +1,150 @@
+import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises'
+import { expect, test, vi } from 'vitest'
+import { createStore } from '../../src/store/store.ts'
+import { nodeOf } from '../contract/store.contract.ts'
+import { opened, temporaryFile } from './fixture.ts'
+
+test('writes of one turn share one commit, and resolve after it', async () => {
+  const commits: number[] = []
+  const store = createStore(opened(temporaryFile(), { onCommit: (_, works) => commits.push(works) }))
+  const seen: number[] = []
+  const write = async (id: string) => {
+    await store.transact((tx) => tx.putNode(nodeOf(id)))
+    seen.push(commits.length)
+  }
+  await Promise.all(['a', 'b', 'c'].map(write))
+  expect(commits).toEqual([3])
+  expect(seen).toEqual([1, 1, 1])
+  await write('d')
+  expect(commits).toEqual([3, 1])
+})
+
+test('a turn with very many writes is split into commits of ten thousand', async () => {
+  const commits: number[] = []
+  const { writer } = opened(':memory:', { onCommit: (_, works) => commits.push(works) })
+  await Promise.all(Array.from({ length: 25_000 }, () => writer.write(() => undefined)))
+  expect(commits).toEqual([10_000, 10_000, 5_000])
+})
+
+test('a write that nobody waits for joins the next commit, in its place', async () => {
+  const commits: number[] = []
+  const { writer } = opened(':memory:', { onCommit: (_, works) => commits.push(works) })
+  const order: string[] = []
+  const soon = writer.writeSoon(() => order.push('soon'))
+  await nextTurn()
+  await nextTurn()
+  expect(commits).toEqual([])
+  await Promise.all([writer.write(() => order.push('now')), soon])
+  expect(order).toEqual(['soon', 'now'])
+  expect(commits).toEqual([2])
+})
+
+test('a write that nobody waits for makes a commit of its own before long', async () => {
+  const { writer } = opened(':memory:')
+  await expect(writer.writeSoon(() => 1)).resolves.toBe(1)
+})
+
+test('a work that awaits the outside world is undone and told so, and the others of its turn are stored', async () => {
+  const database = opened(temporaryFile())
+  const store = createStore(database)
+  let late: unknown
+  let wentOn: () => void = () => {}
+  const over = new Promise<void>((resolve) => {
+    wentOn = resolve
+  })
+  const wrong = store.transact(async (tx) => {
+    await tx.putNode(nodeOf('wrong'))
+    await sleep(1)
+    late = await tx.putNode(nodeOf('late')).catch((error: unknown) => error)
+    wentOn()
+  })
+  const right = store.transact((tx) => tx.putNode(nodeOf('right')))
+  await expect(wrong).rejects.toThrow(/broken invariant: a transaction awaited something other than its tx/)
+  await right
+  await over
+  expect(String(late)).toMatch(/used after it had ended/)
+  expect(database.sql.inTransaction).toBe(false)
+  expect(database.sql.prepare('SELECT node_id FROM nodes').pluck().all()).toEqual(['right'])
+})
+
+test('no callback of the event loop sees a batch half-way', async () => {
+  const database = opened(temporaryFile())
+  const store = createStore(database)
+  let halfWay = 0
+  const spies = setInterval(() => {
+    if (database.sql.inTransaction) halfWay++
+  }, 0)
+  for (let round = 0; round < 20; round++) {
+    const works = Array.from({ length: 50 }, (_, i) =>
+      store.transact(async (tx) => {
+        for (let j = 0; j < 5; j++) await tx.putNode(nodeOf(`n-${i}-${j}`))
+      }),
+    )
+    setImmediate(() => {
+      if (database.sql.inTransaction) halfWay++
+    })
+    process.nextTick(() => {
+      if (database.sql.inTransaction) halfWay++
+    })
+    await Promise.all(works)
+  }
+  clearInterval(spies)
+  expect(halfWay).toBe(0)
+})
+
+test('a full disk refuses the whole commit, is logged once, and heals by itself', async () => {
+  const log = { debug: vi.fn(), info: vi.fn(), warn: vi.fn(), error: vi.fn() }
+  const database = opened(temporaryFile(), { log })
+  const store = createStore(database)
+  await store.transact((tx) => tx.putNode(nodeOf('before')))
+  const pages = Number(database.sql.pragma('page_count', { simple: true }))
+  database.sql.pragma(`max_page_count = ${pages}`)
+
+  const big = nodeOf('big', { displayName: 'x'.repeat(50_000) })
+  for (let round = 0; round < 2; round++) {
+    const both = await Promise.allSettled([
+      store.transact((tx) => tx.putNode(nodeOf('small'))),
+      store.transact((tx) => tx.putNode(big)),
+    ])
+    for (const each of both) {
+      expect(each).toMatchObject({ status: 'rejected', reason: { code: 'storage_unavailable' } })
+    }
+  }
+  expect(store.health()).toMatchObject({ ok: false, reason: expect.stringContaining('SQLITE_FULL') })
+  expect(log.error).toHaveBeenCalledTimes(1)
+  expect(await store.read((tx) => tx.node('small'))).toBeNull()
+  expect(await store.read((tx) => tx.node('before'))).not.toBeNull()
+
+  database.sql.pragma(`max_page_count = ${pages + 1000}`)
+  await store.transact((tx) => tx.putNode(big))
+  expect(store.health()).toEqual({ ok: true })
+  expect(log.info).toHaveBeenCalledTimes(1)
+})
+
+test('a database that another program holds is refused soon, and is used again when it is free', async () => {
+  const file = temporaryFile()
+  const store = createStore(opened(file))
+  const { default: Sqlite } = await import('better-sqlite3')
+  const other = new Sqlite(file)
+  other.exec('BEGIN IMMEDIATE')
+  await expect(store.transact((tx) => tx.putNode(nodeOf('a')))).rejects.toMatchObject({
+    code: 'storage_unavailable',
+  })
+  other.close()
+  await store.transact((tx) => tx.putNode(nodeOf('a')))
+})
+
+test('closing waits for what was asked for, also for what nobody waits for', async () => {
+  const file = temporaryFile()
+  const database = opened(file)
+  const store = createStore(database)
+  const now = store.transact((tx) => tx.putNode(nodeOf('now')))
+  const soon = database.writer.writeSoon(() =>
+    database.sql.prepare("INSERT INTO meta VALUES ('a', 'b')").run(),
+  )
+  await store.close()
+  await Promise.all([now, soon])
+  const again = opened(file)
+  expect(again.sql.prepare('SELECT value FROM meta').pluck().all()).toEqual(['b'])
+  expect(await createStore(again).read((tx) => tx.node('now'))).not.toBeNull()
+})

@@ -1,0 +1,9 @@
+import { systemClock } from '../../src/kernel/clock.ts'
+import { openDatabase } from '../../src/store/database.ts'
+
+/** Opens the database that is named, says so, and holds it until it is killed. */
+const log = { debug() {}, info() {}, warn() {}, error() {} }
+openDatabase({ file: process.argv[2] ?? '', clock: systemClock, log })
+console.log('open')
+globalThis.gc?.()
+setInterval(() => {}, 60_000)
