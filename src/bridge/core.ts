@@ -40,6 +40,7 @@ export class Core implements Inbound {
   readonly #requests: Requests
   readonly #gate: Gate
   #cancelExpiry: (() => void) | null = null
+  #expiring = false
   #stopped = false
 
   constructor(world: World) {
@@ -212,12 +213,21 @@ export class Core implements Inbound {
   #lookForExpired(): void {
     if (this.#stopped) return
     this.#cancelExpiry = this.#world.clock.after(EXPIRY_LOOK_MS, () => {
-      this.#pairings
-        .expire()
-        .catch((error: unknown) =>
-          this.#world.log.error({ error: messageOf(error) }, 'expiry of requests failed'),
-        )
-        .finally(() => this.#lookForExpired())
+      this.#lookForExpired()
+      this.#expire()
     })
+  }
+
+  #expire(): void {
+    if (this.#expiring || this.#pairings.due().length === 0) return
+    this.#expiring = true
+    this.#pairings
+      .expire()
+      .catch((error: unknown) =>
+        this.#world.log.error({ error: messageOf(error) }, 'expiry of requests failed'),
+      )
+      .finally(() => {
+        this.#expiring = false
+      })
   }
 }

@@ -475,12 +475,17 @@ export class Pairings {
     this.#announcer.event(this.#window ? 'pairing_window_opened' : 'pairing_window_closed', { by })
   }
 
+  /** The requests whose time is up, unless their candidates are connected. */
+  due(): readonly RequestRecord[] {
+    const now = this.#world.clock.wallMs()
+    return [...this.#pending.values()].filter((request) => request.expiresAt <= now)
+  }
+
   /** Ends the requests whose candidates gave no sign for too long; those of live candidates go on. */
   async expire(): Promise<void> {
     const { clock, store, settings } = this.#world
     const now = clock.wallMs()
-    const due = [...this.#pending.values()].filter((request) => request.expiresAt <= now)
-    if (due.length === 0) return
+    const due = this.due()
     const alive = due.filter((request) => this.#showsSign(request))
     const over = due.filter((request) => !alive.includes(request))
     const expiresAt = now + settings.pairing.pendingSeconds * 1000

@@ -35,15 +35,19 @@ export class TestClient {
     })
   }
 
+  /** The granted QoS of each filter; 128 for one that was refused. */
   async subscribe(filter: string | string[], qos: 0 | 1 | 2 = 1): Promise<number[]> {
-    const granted = await new Promise<{ qos: number }[]>((resolve, reject) =>
-      this.mqtt.subscribe(filter, { qos }, (error, list) => {
-        // mqtt.js reports a refused filter as an error; the granted list tells it too.
-        if (list) resolve(list as { qos: number }[])
-        else reject(error)
+    return await new Promise<number[]>((resolve, reject) =>
+      this.mqtt.subscribe(filter, { qos }, (error, list, packet) => {
+        const refused = (error as { packet?: { granted?: number[] } } | null)?.packet?.granted
+        if (refused) resolve(refused)
+        else if (error) reject(error)
+        else
+          resolve(
+            (packet as { granted?: number[] } | undefined)?.granted ?? (list ?? []).map((entry) => entry.qos),
+          )
       }),
     )
-    return granted.map((entry) => entry.qos)
   }
 
   async publish(
