@@ -1,0 +1,63 @@
+import { connectAsync } from 'mqtt'
+import { serveCommands } from './rpc.ts'
+
+/**
+ * What people write beside Mosquitto to know which device is there: it listens to every heartbeat, has a timer
+ * for each device, and publishes a retained status when one changes. It checks nobody's rights or payload, and it
+ * subscribes at QoS 0, which is the least that can cost.
+ */
+
+const TIMEOUT_MS = 45_000
+
+interface Device {
+  status: string
+  readonly timer: NodeJS.Timeout
+}
+
+const devices = new Map<string, Device>()
+let seen = 0
+let wanted = 0
+let reached: (() => void) | undefined
+
+async function start({ port }: { port: number }): Promise<void> {
+  const client = await connectAsync(`mqtt://127.0.0.1:${port}`, { clientId: 'presence', reconnectPeriod: 0 })
+
+  function setStatus(id: string, device: Device, status: string): void {
+    if (device.status === status) return
+    device.status = status
+    client.publish(`limb/node/${id}/status`, status, { qos: 1, retain: true })
+  }
+
+  client.on('message', (topic, payload) => {
+    const id = topic.split('/')[2] ?? ''
+    let device = devices.get(id)
+    if (device) {
+      device.timer.refresh()
+    } else {
+      const timer = setTimeout(() => {
+        const gone = devices.get(id)
+        if (gone) setStatus(id, gone, 'offline')
+      }, TIMEOUT_MS)
+      device = { status: 'offline', timer }
+      devices.set(id, device)
+    }
+    const heartbeat = payload.length === 0 ? {} : (JSON.parse(payload.toString()) as { status?: string })
+    setStatus(id, device, heartbeat.status ?? 'online')
+    if (++seen === wanted) reached?.()
+  })
+  await client.subscribeAsync('limb/node/+/heartbeat', { qos: Number(process.env.SQ ?? 0) as 0 | 1 })
+}
+
+/** Resolves when it has seen `count` heartbeats since it started. */
+async function sawAll({ count }: { count: number }): Promise<void> {
+  if (seen >= count) return
+  wanted = count
+  await new Promise<void>((resolve) => {
+    reached = resolve
+  })
+}
+
+const commands = { start, sawAll }
+export type ScriptCommands = typeof commands
+
+serveCommands(commands)

@@ -1,0 +1,124 @@
+import { spawn } from 'node:child_process'
+import { existsSync, writeFileSync } from 'node:fs'
+import { connect, createServer } from 'node:net'
+import { userInfo } from 'node:os'
+import { join } from 'node:path'
+import { startBridge } from '../support/bridge-process.ts'
+import { cpuMs } from '../support/process-usage.ts'
+import { importFleet } from './fleet.ts'
+import type { AedesCommands } from './peer-aedes.ts'
+import type { ScriptCommands } from './peer-script.ts'
+import { Worker } from './rpc.ts'
+
+/** A server under load: the bridge, or what it is compared with. */
+export interface Server {
+  readonly name: string
+  readonly host: string
+  readonly port: number
+  /** CPU time of all its processes so far. */
+  cpuMs(): number
+  /** Resolves when it has done everything that `heartbeats` (since its start) ask for. */
+  settled(heartbeats: number): Promise<void>
+  end(): Promise<void>
+}
+
+const HOST = '127.0.0.1'
+
+/** Room for the fleets of the benchmark, which all come from this one machine. */
+export const ROOM = {
+  mqtt: { maxConnections: 50_000, maxConnectionsPerAddress: 50_000 },
+  pairing: { maxPending: 100_000, maxPendingPerAddress: 100_000 },
+} as const
+
+/** With `limbs` approved limbs. */
+export async function bridgeServer(folder: string, limbs: number): Promise<Server> {
+  const bridge = await startBridge({ folder, settings: { ...ROOM } })
+  await importFleet(bridge.control, { from: 0, count: limbs })
+  return {
+    name: 'bridge',
+    ...bridge.mqtt,
+    cpuMs: () => cpuMs(bridge.pid),
+    settled: async () => {},
+    end: async () => {
+      await bridge.stop()
+    },
+  }
+}
+
+export async function aedesServer(): Promise<Server> {
+  const worker = new Worker<AedesCommands>(new URL('./peer-aedes.ts', import.meta.url))
+  const port = await worker.ask('listen', {})
+  return {
+    name: 'bare Aedes',
+    host: HOST,
+    port,
+    cpuMs: () => cpuMs(worker.pid),
+    settled: async () => {},
+    end: () => worker.end(),
+  }
+}
+
+const MOSQUITTO = ['/usr/sbin/mosquitto', '/usr/local/sbin/mosquitto', '/opt/homebrew/sbin/mosquitto']
+
+export function mosquittoPath(): string | undefined {
+  return MOSQUITTO.find((path) => existsSync(path))
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer()
+  await new Promise<void>((resolve) => server.listen(0, HOST, resolve))
+  const address = server.address()
+  await new Promise<void>((resolve) => server.close(() => resolve()))
+  return typeof address === 'object' && address ? address.port : 0
+}
+
+async function listening(port: number, alive: () => boolean): Promise<void> {
+  while (alive()) {
+    const open = await new Promise<boolean>((resolve) => {
+      const socket = connect(port, HOST)
+      socket.on('connect', () => {
+        socket.destroy()
+        resolve(true)
+      })
+      socket.on('error', () => resolve(false))
+    })
+    if (open) return
+    await new Promise((resolve) => setTimeout(resolve, 20))
+  }
+  throw new Error('mosquitto ended before it listened')
+}
+
+/** Mosquitto without sign-in and without persistence, and the script that keeps presence beside it. */
+export async function mosquittoServer(folder: string, path: string): Promise<Server> {
+  const port = await freePort()
+  const file = join(folder, 'mosquitto.conf')
+  const lines = [
+    `listener ${port} ${HOST}`,
+    'allow_anonymous true',
+    'persistence false',
+    'sys_interval 0',
+    'log_type none',
+    'set_tcp_nodelay true',
+    // The script must see every heartbeat, also when it is behind.
+    'max_queued_messages 0',
+    `user ${userInfo().username}`,
+  ]
+  writeFileSync(file, `${lines.join('\n')}\n`)
+  const broker = spawn(path, ['-c', file], { stdio: 'ignore' })
+  const ended = new Promise<void>((resolve) => broker.on('exit', () => resolve()))
+  await listening(port, () => broker.exitCode === null && broker.signalCode === null)
+  const script = new Worker<ScriptCommands>(new URL('./peer-script.ts', import.meta.url))
+  await script.ask('start', { port })
+  return {
+    name: 'Mosquitto + script',
+    host: HOST,
+    port,
+    cpuMs: () => cpuMs(broker.pid ?? 0) + cpuMs(script.pid),
+    settled: (heartbeats) => script.ask('sawAll', { count: heartbeats }),
+    end: async () => {
+      await script.end()
+      broker.kill('SIGTERM')
+      await ended
+    },
+  }
+}

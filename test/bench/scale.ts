@@ -1,0 +1,39 @@
+/** How much each line does. */
+export interface Scale {
+  readonly fleets: readonly number[]
+  /** Heartbeats in one round: some seconds of CPU, so that a tick of 10 ms is well below a percent. */
+  readonly heartbeats: number
+  readonly pairs: number
+  /** New limbs that register, and are approved. */
+  readonly newLimbs: number
+  readonly restarts: readonly { readonly nodes: number; readonly goalMs: number }[]
+  readonly retainedNodes: number
+  readonly exactSubscriptions: number
+  readonly connectedLimbs: number
+}
+
+export const FULL: Scale = {
+  fleets: [1000, 10_000],
+  heartbeats: 200_000,
+  pairs: 5,
+  newLimbs: 5000,
+  restarts: [
+    { nodes: 10_000, goalMs: 1000 },
+    { nodes: 200_000, goalMs: 5000 },
+  ],
+  retainedNodes: 200_000,
+  exactSubscriptions: 5000,
+  connectedLimbs: 10_000,
+}
+
+/** Shows that everything runs; its numbers mean nothing. */
+export const QUICK: Scale = {
+  fleets: [50],
+  heartbeats: 2000,
+  pairs: 1,
+  newLimbs: 50,
+  restarts: [{ nodes: 500, goalMs: 1000 }],
+  retainedNodes: 500,
+  exactSubscriptions: 50,
+  connectedLimbs: 50,
+}

@@ -1,0 +1,158 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { writeFileSync } from 'node:fs'
+import { join, resolve } from 'node:path'
+import { createInterface } from 'node:readline'
+import type { Readable } from 'node:stream'
+
+/** The bridge as users run it: a process of its own, on ephemeral ports, in a folder of its own. */
+
+const MAIN = resolve(import.meta.dirname, '../../src/main.ts')
+/** Log lines that are kept for the message of a failure. */
+const KEPT_LINES = 200
+
+export interface Endpoint {
+  readonly host: string
+  readonly port: number
+}
+
+export interface StartOptions {
+  /** Holds configuration, database and control socket; starting again in it is a restart. */
+  readonly folder: string
+  /** Sections of the configuration, over the ones that ephemeral ports need. */
+  readonly settings?: Readonly<Record<string, Readonly<Record<string, unknown>>>>
+  readonly env?: Readonly<Record<string, string>>
+  /** For Node itself, such as `--expose-gc`. */
+  readonly nodeArgs?: readonly string[]
+  /** Opens an IPC channel to what `nodeArgs` imported. */
+  readonly ipc?: boolean
+  readonly timeoutMs?: number
+}
+
+export interface Ended {
+  readonly code: number | null
+  readonly signal: NodeJS.Signals | null
+}
+
+export interface BridgeProcess {
+  readonly pid: number
+  readonly child: ChildProcess
+  readonly mqtt: Endpoint
+  readonly http: Endpoint | null
+  readonly control: string
+  readonly folder: string
+  /** From the start of the process until it said that its listeners are open. */
+  readonly readyMs: number
+  /** The newest lines of its output. */
+  readonly lines: readonly string[]
+  readonly ended: Promise<Ended>
+  /** As a power cut does it. */
+  kill(): Promise<void>
+  /** As a service manager does it; resolves with the exit code. */
+  stop(): Promise<number | null>
+}
+
+function configFile(folder: string, settings: StartOptions['settings']): string {
+  const base: Record<string, Record<string, unknown>> = {
+    mqtt: { port: 0 },
+    http: { port: 0 },
+    store: { path: join(folder, 'limb.sqlite') },
+    control: { socket: join(folder, 'control.sock') },
+    log: { level: 'info', format: 'json' },
+  }
+  for (const [section, values] of Object.entries(settings ?? {})) {
+    base[section] = { ...base[section], ...values }
+  }
+  // JSON is YAML.
+  const file = join(folder, 'limb-bridge.yaml')
+  writeFileSync(file, JSON.stringify(base, null, 2))
+  return file
+}
+
+/** Not the variables of the one who runs the tests: they would move the bridge under test. */
+function cleanEnv(): NodeJS.ProcessEnv {
+  return Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('LIMB_')))
+}
+
+/** A bridge that is on its way: it can be killed before it is ready. */
+export interface Starting {
+  readonly child: ChildProcess
+  readonly ended: Promise<Ended>
+  /** Rejects with its last words when it ends before. */
+  readonly ready: Promise<BridgeProcess>
+}
+
+export function launchBridge(options: StartOptions): Starting {
+  const { folder, nodeArgs = [], timeoutMs = 60_000 } = options
+  const started = performance.now()
+  const child = spawn(
+    process.execPath,
+    [...nodeArgs, MAIN, 'serve', '--config', configFile(folder, options.settings)],
+    {
+      cwd: folder,
+      env: { ...cleanEnv(), ...options.env },
+      stdio: ['ignore', 'pipe', 'pipe', ...(options.ipc ? (['ipc'] as const) : [])],
+    },
+  )
+  const ended = new Promise<Ended>((done) => child.on('exit', (code, signal) => done({ code, signal })))
+  const lines: string[] = []
+  const ready = new Promise<BridgeProcess>((done, fail) => {
+    const gaveUp = setTimeout(() => {
+      child.kill('SIGKILL')
+      fail(new Error(`the bridge was not ready within ${timeoutMs} ms:\n${lines.join('\n')}`))
+    }, timeoutMs)
+    // 'close' comes after the last line of output, 'exit' may come before it.
+    child.on('close', (code, signal) => {
+      clearTimeout(gaveUp)
+      fail(new Error(`the bridge ended (${code ?? signal}) before it was ready:\n${lines.join('\n')}`))
+    })
+    child.on('error', fail)
+    for (const stream of [child.stdout, child.stderr]) {
+      createInterface({ input: stream as Readable }).on('line', (line) => {
+        if (lines.push(line) > KEPT_LINES) lines.shift()
+        const addresses = readyLine(line)
+        if (!addresses) return
+        clearTimeout(gaveUp)
+        const readyMs = performance.now() - started
+        done(bridgeProcess(child, { ...addresses, folder, readyMs, lines, ended }))
+      })
+    }
+  })
+  // Whoever kills it on its way does not wait for it.
+  ready.catch(() => {})
+  return { child, ended, ready }
+}
+
+export async function startBridge(options: StartOptions): Promise<BridgeProcess> {
+  return await launchBridge(options).ready
+}
+
+function readyLine(line: string): Pick<BridgeProcess, 'mqtt' | 'http' | 'control'> | undefined {
+  if (!line.startsWith('{')) return undefined
+  let fields: { msg?: string; mqtt?: Endpoint; http?: Endpoint | null; control?: string }
+  try {
+    fields = JSON.parse(line) as typeof fields
+  } catch {
+    return undefined
+  }
+  if (fields.msg !== 'ready' || !fields.mqtt || fields.control === undefined) return undefined
+  return { mqtt: fields.mqtt, http: fields.http ?? null, control: fields.control }
+}
+
+function bridgeProcess(
+  child: ChildProcess,
+  known: Pick<BridgeProcess, 'mqtt' | 'http' | 'control' | 'folder' | 'readyMs' | 'lines' | 'ended'>,
+): BridgeProcess {
+  const end = async (signal: NodeJS.Signals) => {
+    if (child.exitCode === null && child.signalCode === null) child.kill(signal)
+    return await known.ended
+  }
+  return {
+    ...known,
+    child,
+    pid: child.pid ?? 0,
+    kill: async () => {
+      await end('SIGKILL')
+    },
+    stop: async () => (await end('SIGTERM')).code,
+  }
+}
