@@ -1,0 +1,182 @@
+import { Ajv, type ValidateFunction } from 'ajv'
+import formats from 'ajv-formats'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { asyncapiDocument } from '../../scripts/asyncapi.ts'
+import { EVENTS } from '../../src/protocol/events.ts'
+import { VERBS } from '../../src/protocol/verbs.ts'
+import { keyOf, REGISTRATION, startApp, type TestApp } from '../support/app.ts'
+import type { Received, TestClient } from '../support/client.ts'
+
+/**
+ * A running bridge says only what its documents say: whatever comes over the wire in a walk through all verbs
+ * is checked against the AsyncAPI document, in which a key that is not described is an error here.
+ */
+
+type Json = Record<string, unknown>
+
+/** The document with every object closed. */
+function closed(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(closed)
+  if (typeof value !== 'object' || value === null) return value
+  const copy = Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, closed(inner)]))
+  const isObjectSchema = copy.type === 'object' && copy.properties !== undefined
+  return isObjectSchema && copy.additionalProperties === undefined
+    ? { ...copy, additionalProperties: false }
+    : copy
+}
+
+const document = asyncapiDocument()
+const components = closed(document.components) as { messages: Record<string, { payload: Json }> }
+const ajv = new Ajv({ strict: false, allErrors: true })
+formats.default(ajv)
+
+interface CheckedChannel {
+  pattern: RegExp
+  messages: { name: string; text: boolean; validate: ValidateFunction }[]
+}
+
+const channels: CheckedChannel[] = Object.values(document.channels).map(({ address, messages }) => ({
+  pattern: new RegExp(`^${address.replace(/\{path\}/g, '.+').replace(/\{\w+\}/g, '[^/]+')}$`),
+  messages: Object.keys(messages).map((name) => {
+    const message = components.messages[name] as { payload: Json; contentType?: string }
+    const text = message.contentType === 'text/plain'
+    return { name, text, validate: ajv.compile({ ...message.payload, components }) }
+  }),
+}))
+
+/** The name of the message in the document, or what is wrong with it. */
+function nameOf({ topic, text }: Received): string {
+  const found = channels.filter(({ pattern }) => pattern.test(topic))
+  if (found.length !== 1) return `${topic}: ${found.length} channels`
+  const problems: unknown[] = []
+  for (const message of found[0]?.messages ?? []) {
+    if (message.text !== !text.startsWith('{')) continue
+    if (message.validate(message.text ? text : JSON.parse(text))) return message.name
+    problems.push(message.validate.errors?.map((error) => `${error.instancePath} ${error.message}`))
+  }
+  return `${topic} ${text}: ${JSON.stringify(problems)}`
+}
+
+describe('a running bridge', () => {
+  let app: TestApp & AsyncDisposable
+  let admin: TestClient
+  const heard: Received[] = []
+
+  function listen(client: TestClient): TestClient {
+    client.mqtt.on('message', (topic, payload, packet) => {
+      const text = payload.toString()
+      heard.push({ topic, text, retain: packet.retain, qos: packet.qos, json: {} })
+    })
+    return client
+  }
+
+  beforeAll(async () => {
+    app = await startApp({}, { memory: true })
+    admin = listen(await app.admin())
+    const everything = ['limb/bridge/#', 'limb/node/+/status', 'limb/node/+/state', 'limb/node/+/data/#']
+    await admin.subscribe([...everything, 'limb/principal/admin/response/#'])
+  })
+
+  afterAll(async () => {
+    await app[Symbol.asyncDispose]()
+  })
+
+  async function candidate(nodeId: string, registration: object, key?: string): Promise<TestClient> {
+    const device = listen(await app.device(nodeId, key))
+    await device.subscribe(`limb/node/${nodeId}/pairing`)
+    await device.publish(`limb/node/${nodeId}/register`, registration)
+    return device
+  }
+  const answerTo = async (device: TestClient, nodeId: string) =>
+    (await device.next(`limb/node/${nodeId}/pairing`)).json
+
+  async function pairAndChange(): Promise<void> {
+    const camera = await candidate('cam1', { ...REGISTRATION, endpointUrl: 'http://192.0.2.1/' })
+    const pending = await answerTo(camera, 'cam1')
+    const rival = await candidate('cam1', REGISTRATION, keyOf('cam1'))
+    await answerTo(rival, 'cam1')
+    await admin.do('admin', 'pairing/list')
+    await admin.do('admin', 'pairing/approve', { requestId: pending.requestId, revision: 1 })
+    await answerTo(camera, 'cam1')
+    await camera.publish('limb/node/cam1/heartbeat')
+    await camera.publish('limb/node/cam1/heartbeat', {
+      status: 'busy',
+      unavailable: ['camera'],
+      metrics: { temperature: 21.5 },
+    })
+    await camera.publish('limb/node/cam1/heartbeat', { status: 'asleep' })
+    await answerTo(camera, 'cam1')
+    await camera.publish('limb/node/cam1/data/temperature', '21.5', { qos: 1, retain: true })
+    const wider = [...REGISTRATION.capabilities, { cap: 'arm', commands: [], authLevel: 'gated' }]
+    await camera.publish('limb/node/cam1/register', { ...REGISTRATION, capabilities: wider })
+    const { awaiting } = await answerTo(camera, 'cam1')
+    await admin.do('admin', 'pairing/reject', { requestId: awaiting })
+    await camera.publish('limb/node/cam1/deregister')
+    await camera.publish('limb/node/cam1/register', { displayName: 7 })
+    await admin.do('admin', 'node/rename', { nodeId: 'cam1', displayName: 'Door' })
+    await admin.do('admin', 'node/list', { limit: 1 })
+    await admin.do('admin', 'node/get', { nodeId: 'cam1' })
+    await admin.do('admin', 'node/rotate-key', { nodeId: 'cam1' })
+  }
+
+  async function permitAndProvision(): Promise<void> {
+    await admin.do('admin', 'pairing/permit', { seconds: 60, max: 5, nodeId: 'cam2' })
+    const second = await candidate('cam2', REGISTRATION)
+    expect(await answerTo(second, 'cam2')).toMatchObject({ status: 'approved', apiKey: expect.any(String) })
+    await admin.do('admin', 'pairing/permit', { seconds: 0 })
+    await admin.do('admin', 'node/provision', { nodeId: 'cam3' })
+    await admin.do('admin', 'node/import', {
+      nodes: [{ nodeId: 'cam4' }, { nodeId: 'cam5', apiKey: keyOf('cam5') }],
+    })
+  }
+
+  async function policiesAndPrincipals(): Promise<void> {
+    const policy = { principal: 'ada', nodeId: 'cam1', capability: '*' }
+    await admin.do('admin', 'policy/set', { ...policy, level: 'gated' })
+    await admin.do('admin', 'policy/list')
+    await admin.do('admin', 'policy/explain', { ...policy, capability: 'camera' })
+    await admin.do('admin', 'policy/explain', { principal: 'bob', nodeId: 'cam1', capability: 'camera' })
+    await admin.do('admin', 'policy/delete', policy)
+    await admin.do('admin', 'principal/add', { name: 'ada', role: 'viewer' })
+    await admin.do('admin', 'principal/add', { name: 'bob', role: 'agent', password: 'long enough' })
+    await admin.do('admin', 'principal/list')
+    await expect(app.principal('bob', 'wrong password')).rejects.toThrow()
+    await admin.do('admin', 'principal/set-password', { name: 'ada' })
+    await admin.do('admin', 'principal/remove', { name: 'ada' })
+    await admin.do('admin', 'node/revoke', { nodeId: 'cam1' })
+    await admin.ask('admin', 'node/get', { nodeId: 'nobody' })
+    await admin.ask('admin', 'node/get', { nodeId: '' })
+    await admin.publish('limb/principal/admin/request/node/get', { nodeId: 'cam2', transaction: 7 })
+    await admin.next(({ json }) => json.transaction === 7)
+  }
+
+  it('says in a walk through all verbs nothing but what docs/asyncapi.yaml describes', async () => {
+    await pairAndChange()
+    await permitAndProvision()
+    await policiesAndPrincipals()
+    // `info` follows a little later than what it tells of.
+    await admin.next(({ topic, json }) => topic === 'limb/bridge/info' && json.nodes.approved === 4)
+
+    const told = heard.map((message) => ({ name: nameOf(message), topic: message.topic }))
+    const named = new Set(told.map(({ name }) => name))
+    const known = new Set(Object.keys(components.messages))
+    expect([...named].filter((name) => !known.has(name))).toEqual([])
+
+    const missing = Object.keys(VERBS).filter(
+      (verb) => !told.some(({ name, topic }) => topic.endsWith(`/response/${verb}`) && name !== 'refusal'),
+    )
+    expect(missing).toEqual([])
+    // An expiry takes a day.
+    expect(Object.keys(EVENTS).filter((kind) => !named.has(kind))).toEqual(['pairing_expired'])
+    for (const name of ['pairingAnswer', 'stateCleared', 'statusCleared', 'requestDecided', 'refusal']) {
+      expect(named).toContain(name)
+    }
+  })
+
+  it('tells a secret to nobody but who is to have it', () => {
+    const open = heard.filter(
+      ({ topic }) => topic.startsWith('limb/bridge/') || /\/(status|state)$/.test(topic),
+    )
+    expect(open.filter(({ text }) => /"(?:apiKey|password|key|\w*hash)":/i.test(text))).toEqual([])
+  })
+})
