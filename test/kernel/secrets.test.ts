@@ -56,10 +56,13 @@ describe('a made password', () => {
 
   it('uses every letter of its alphabet about as often as any other', () => {
     const count = new Map<string, number>()
-    for (const letter of samples(2000, newPassword).join('')) count.set(letter, (count.get(letter) ?? 0) + 1)
+    for (const letter of samples(20_000, newPassword).join('')) {
+      count.set(letter, (count.get(letter) ?? 0) + 1)
+    }
     expect(count.size).toBe(56)
-    // 40,000 letters, some 714 of each, standard deviation 26: seven of them is never chance.
-    for (const times of count.values()) expect(Math.abs(times - 40_000 / 56)).toBeLessThan(7 * 26)
+    // 400,000 letters, some 7143 of each, standard deviation 84: six of them is hardly chance, and a plain
+    // `byte % 56` would be off by eight.
+    for (const times of count.values()) expect(Math.abs(times - 400_000 / 56)).toBeLessThan(6 * 84)
   })
 })
 
