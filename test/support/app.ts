@@ -91,6 +91,8 @@ export async function startApp(
       return device
     },
     async restart() {
+      // The same port again, so that clients that reconnect by themselves find it.
+      config.mqtt.port = bridge.mqtt.port
       await bridge.stop()
       bridge = await start()
     },

@@ -1,0 +1,64 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { createInterface } from 'node:readline'
+
+/** A foreign client as a child process, whose lines of output can be awaited. */
+export class Command implements AsyncDisposable {
+  readonly child: ChildProcess
+  readonly lines: string[] = []
+  readonly ended: Promise<number | null>
+  #wake: () => void = () => {}
+
+  constructor(file: string, args: readonly string[], env: NodeJS.ProcessEnv = {}) {
+    this.child = spawn(file, args, { stdio: ['pipe', 'pipe', 'pipe'], env: { ...process.env, ...env } })
+    for (const stream of [this.child.stdout, this.child.stderr]) {
+      if (!stream) continue
+      createInterface({ input: stream }).on('line', (line) => {
+        this.lines.push(line)
+        this.#wake()
+      })
+    }
+    this.ended = new Promise((resolve, reject) => {
+      this.child.once('error', reject)
+      this.child.once('close', (code) => {
+        resolve(code)
+        this.#wake()
+      })
+    })
+    this.ended.catch(() => {})
+  }
+
+  /** The first line, of those not taken yet, that matches; it is taken. */
+  async line(pattern: RegExp | string, timeoutMs = 15_000): Promise<string> {
+    const matches = (line: string) => (typeof pattern === 'string' ? line === pattern : pattern.test(line))
+    const deadline = AbortSignal.timeout(timeoutMs)
+    for (;;) {
+      const index = this.lines.findIndex(matches)
+      if (index >= 0) return this.lines.splice(index, 1)[0] as string
+      if (deadline.aborted)
+        throw new Error(`no line ${pattern} within ${timeoutMs} ms; lines:\n${this.lines.join('\n')}`)
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve
+        deadline.addEventListener('abort', () => resolve(), { once: true })
+      })
+    }
+  }
+
+  say(line: string): void {
+    this.child.stdin?.write(`${line}\n`)
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.child.exitCode === null && this.child.signalCode === null) this.child.kill('SIGKILL')
+    await this.ended.catch(() => {})
+  }
+}
+
+/** Runs to its end; the exit code and all lines. */
+export async function run(
+  file: string,
+  args: readonly string[],
+): Promise<{ code: number | null; lines: string[] }> {
+  await using command = new Command(file, args)
+  const code = await command.ended
+  return { code, lines: [...command.lines] }
+}
