@@ -3,7 +3,7 @@ import { CliError, EXIT, usageError } from './exit.ts'
 import { allPages } from './paging.ts'
 import type { World } from './parts.ts'
 import { capabilitiesText, type Row, requestColumns } from './presentation.ts'
-import { ask, isInteractive } from './questions.ts'
+import { type Conversation, conversation, isInteractive } from './questions.ts'
 import { age, pairs, print, shown, spokenCode, table } from './text.ts'
 
 /** `pairing approve` without a request: shows what is pending, with codes, and asks. */
@@ -16,7 +16,8 @@ export interface Chosen {
 
 export async function chooseRequest(world: World, bridge: Bridge): Promise<Chosen | undefined> {
   const { io, clock } = world
-  const { items } = await allPages(bridge, 'pairing/list')
+  const list = await allPages(bridge, 'pairing/list')
+  const items = [...list.items].sort(oldestFirst)
   if (items.length === 0) {
     print(io.stdout, 'Nothing is pending.')
     return undefined
@@ -29,19 +30,34 @@ export async function chooseRequest(world: World, bridge: Bridge): Promise<Chose
   if (!isInteractive(io)) {
     throw usageError('say which one: `limb-bridge pairing approve REQUEST`')
   }
-  const request = await which(world, items)
-  await confirm(world, request)
+  const questions = conversation(io)
+  try {
+    const request = await which(questions, items)
+    await confirm(world, questions, request)
+    return chosen(request)
+  } finally {
+    questions.close()
+  }
+}
+
+function chosen(request: Row): Chosen {
   return { requestId: shown(request.requestId), revision: Number(request.revision) }
 }
 
-async function which(world: World, items: readonly Row[]): Promise<Row> {
+function oldestFirst(a: Row, b: Row): number {
+  return shown(a.requestedAt) < shown(b.requestedAt) ? -1 : 1
+}
+
+async function which(questions: Conversation, items: readonly Row[]): Promise<Row> {
   const preset = items.length === 1 ? '1' : ''
   const answer =
-    (await ask(
-      world.io,
+    (await questions.ask(
       `Which one? (number, request or node${preset === '' ? '' : `; Enter for ${preset}`}) `,
     )) || preset
-  const matches = items.filter((row, i) => [String(i + 1), row.requestId, row.nodeId].includes(answer))
+  // A number is always the place in the table: a device may have named itself "1".
+  const numbered = /^\d{1,9}$/.test(answer) ? items[Number(answer) - 1] : undefined
+  if (numbered) return numbered
+  const matches = items.filter((row) => row.requestId === answer || row.nodeId === answer)
   const [request] = matches
   if (!request) throw new CliError(EXIT.refused, 'none of them; nothing was approved')
   if (matches.length > 1) {
@@ -50,7 +66,7 @@ async function which(world: World, items: readonly Row[]): Promise<Row> {
   return request
 }
 
-async function confirm(world: World, request: Row): Promise<void> {
+async function confirm(world: World, questions: Conversation, request: Row): Promise<void> {
   const { io, clock } = world
   print(
     io.stdout,
@@ -70,7 +86,7 @@ async function confirm(world: World, request: Row): Promise<void> {
     code === ''
       ? `Approve these capabilities of ${shown(request.nodeId)}? [y/N] `
       : `Does the device show code ${code}? [y/N] `
-  const answer = await ask(io, question)
+  const answer = await questions.ask(question)
   if (!/^y(es)?$/i.test(answer)) {
     throw new CliError(
       EXIT.refused,

@@ -17,13 +17,16 @@ export function itemsOf(data: unknown): readonly Row[] {
   return Array.isArray(items) ? items.map(asRow) : []
 }
 
-/** `camera (leased), sensor (free, unavailable)` */
-export function capabilitiesText(value: unknown): string {
+/** `camera (leased), sensor (free, unavailable)`; of an offline limb nothing is available, which needs no saying. */
+export function capabilitiesText(value: unknown, status?: unknown): string {
   if (!Array.isArray(value)) return ''
   return value
     .map(asRow)
     .map(({ cap, authLevel, available }) => {
-      const notes = [shown(authLevel), available === false ? 'unavailable' : ''].filter((note) => note !== '')
+      const notes = [
+        shown(authLevel),
+        available === false && status !== 'offline' ? 'unavailable' : '',
+      ].filter((note) => note !== '')
       return notes.length === 0 ? shown(cap) : `${shown(cap)} (${notes.join(', ')})`
     })
     .join(', ')
@@ -39,7 +42,7 @@ function ageColumn(title: string, key: string, nowMs: number): Column<Row> {
 
 const capabilities: Column<Row> = {
   title: 'CAPABILITIES',
-  value: (row) => capabilitiesText(row.capabilities),
+  value: (row) => capabilitiesText(row.capabilities, row.status),
 }
 
 export function nodeColumns(nowMs: number): Column<Row>[] {
@@ -118,7 +121,7 @@ const SECRET_KEYS = ['apiKey', 'password']
 function objectText(data: unknown): string {
   const row = asRow(data)
   const entries = Object.entries(row).map(
-    ([key, value]) => [key, key === 'capabilities' ? capabilitiesText(value) : value] as const,
+    ([key, value]) => [key, key === 'capabilities' ? capabilitiesText(value, row.status) : value] as const,
   )
   const secret = SECRET_KEYS.some((key) => row[key] !== undefined)
   return pairs(entries) + (secret ? 'It is shown this once; keep it now.\n' : '')

@@ -8,19 +8,48 @@ export function isInteractive(io: Io): boolean {
   return io.stdin.isTTY === true && io.stdout.isTTY === true
 }
 
-/** The answer without its newline. Throws CliError at the end of input or Ctrl-C. */
-export function ask(io: Io, question: string): Promise<string> {
-  return new Promise((resolve, reject) => {
-    const lines = createInterface({ input: io.stdin, output: io.stdout, terminal: true })
-    lines.once('line', (line) => {
-      resolve(line.trim())
-      lines.close()
-    })
-    // After an answer this changes nothing: the promise is settled.
-    lines.once('close', () => reject(new CliError(EXIT.interrupted, 'no answer; nothing was changed')))
-    lines.setPrompt(question)
-    lines.prompt()
+/** Several questions, one after the other. */
+export interface Conversation {
+  /** The answer, trimmed. Throws CliError at the end of input or Ctrl-C. */
+  ask(question: string): Promise<string>
+  close(): void
+}
+
+/** Lines that are kept for questions that are still to come. */
+const MAX_LINES_AHEAD = 100
+
+/**
+ * One reader for all questions: a reader for each would lose what was typed ahead, and the answer to the
+ * second question with it.
+ */
+export function conversation(io: Io): Conversation {
+  const lines = createInterface({ input: io.stdin, output: io.stdout, terminal: true })
+  const ahead: string[] = []
+  let ended = false
+  let wake = () => {}
+  lines.on('line', (line) => {
+    if (ahead.length < MAX_LINES_AHEAD) ahead.push(line)
+    wake()
   })
+  lines.once('close', () => {
+    ended = true
+    wake()
+  })
+  return {
+    async ask(question) {
+      if (ahead.length === 0 && !ended) {
+        lines.setPrompt(question)
+        lines.prompt()
+        await new Promise<void>((resolve) => {
+          wake = resolve
+        })
+      } else io.stdout.write(`${question}\n`)
+      const answer = ahead.shift()
+      if (answer === undefined) throw new CliError(EXIT.interrupted, 'no answer; nothing was changed')
+      return answer.trim()
+    },
+    close: () => lines.close(),
+  }
 }
 
 const MAX_SECRET_CHARS = 1024

@@ -100,13 +100,15 @@ async function simulate(world: World, options: SimulateOptions): Promise<number>
     rejected: 0,
     heartbeats: 0,
     drops: 0,
+    everConnected: false,
     trouble: '',
   }
-  const limbs = fleetOf(world, options, {
+  const where = {
     url: options.url ?? `mqtt://${clientHost(settings.mqtt.host)}:${settings.mqtt.port}`,
     root: options.root ?? settings.mqtt.topicRoot,
     counts,
-  })
+  }
+  const limbs = fleetOf(world, options, where)
   if (options.approve)
     await permit(world, options, Math.ceil(Math.min(LIMITS.permitSecondsMax, options.seconds ?? Infinity)))
   const ended = untilEnd(world, options.seconds)
@@ -118,8 +120,8 @@ async function simulate(world: World, options: SimulateOptions): Promise<number>
   await Promise.all(limbs.map((limb) => limb.stop()))
   if (options.approve) await permit(world, options, 0)
   print(world.io.stdout, `done: ${counts.heartbeats} heartbeats, ${counts.drops} drops`)
-  if (counts.heartbeats > 0 || counts.trouble === '') return EXIT.ok
-  throw unreachable(`no limb became online; the last trouble: ${counts.trouble}`)
+  if (counts.everConnected || counts.trouble === '') return EXIT.ok
+  throw unreachable(`no limb reached the bridge at ${where.url}: ${counts.trouble}`)
 }
 
 /** A wildcard address is where a server listens, not where a client goes. */
@@ -208,7 +210,7 @@ function showProgress(world: World, nodes: number, counts: FleetCounts): () => v
       `${drops} drops`,
     ].join(', ')
     const line = `${standing}, ${heartbeats} heartbeats${trouble === '' ? '' : `; last trouble: ${trouble}`}`
-    if (stdout.isTTY) stdout.write(CLEAR_LINE + clip(line, (stdout.columns ?? 80) - 1))
+    if (stdout.isTTY) stdout.write(CLEAR_LINE + clip(line, (stdout.columns || 80) - 1))
     else if (standing !== last) print(stdout, line)
     last = standing
     cancel = world.clock.after(PROGRESS_MS, draw)

@@ -15,6 +15,7 @@ export interface FleetCounts {
   rejected: number
   heartbeats: number
   drops: number
+  everConnected: boolean
   /** The last thing that went wrong, for the progress line. */
   trouble: string
 }
@@ -51,6 +52,7 @@ export class SimulatedLimb {
   #stopped = false
   #attempts = 0
   #registrations = 0
+  #beats = 0
   #cancelTimer = () => {}
 
   constructor(options: LimbOptions) {
@@ -116,6 +118,7 @@ export class SimulatedLimb {
     const { topics, nodeId, registration, counts } = this.#options
     if (!this.#online) counts.connected++
     this.#online = true
+    counts.everConnected = true
     this.#attempts = 0
     try {
       // Before `register`, so that the answer finds a subscriber.
@@ -155,7 +158,7 @@ export class SimulatedLimb {
   #beat(client: MqttClient): void {
     const { topics, nodeId, chance, counts, heartbeatSeconds, dropPercent } = this.#options
     if (this.#stopped || !client.connected) return
-    const heartbeat = { metrics: { uptime: counts.heartbeats, load: Math.round(chance.next() * 100) / 100 } }
+    const heartbeat = { metrics: { heartbeats: ++this.#beats, load: Math.round(chance.next() * 100) / 100 } }
     client.publish(topics.node(nodeId, 'heartbeat'), JSON.stringify(heartbeat), { qos: 0 })
     counts.heartbeats++
     if (chance.next() * 100 < dropPercent) {

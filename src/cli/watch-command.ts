@@ -120,6 +120,10 @@ async function changeLines(world: World, bridge: Bridge, json: boolean): Promise
   await ended
 }
 
+/** Some terminals (a serial line) say that they have no size, which is 0. */
+const DEFAULT_COLUMNS = 80
+const DEFAULT_ROWS = 24
+
 const HIDE_CURSOR = '\x1b[?25l'
 const SHOW_CURSOR = '\x1b[?25h'
 const OTHER_SCREEN = '\x1b[?1049h'
@@ -178,8 +182,8 @@ async function liveTable(world: World, bridge: Bridge, where: string): Promise<v
 }
 
 function screen(world: World, fleet: Fleet, connected: boolean, where: string): string[] {
-  const columns = world.io.stdout.columns ?? 80
-  const rows = world.io.stdout.rows ?? 24
+  const columns = world.io.stdout.columns || DEFAULT_COLUMNS
+  const rows = world.io.stdout.rows || DEFAULT_ROWS
   const nodes = [...fleet.rows.values()].sort((a, b) => (shown(a.nodeId) < shown(b.nodeId) ? -1 : 1))
   const online = nodes.filter((row) => row.status !== 'offline').length
   const head = connected

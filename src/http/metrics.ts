@@ -29,7 +29,7 @@ export interface MetricsOptions {
 const COUNTERS: Readonly<Record<CounterName, { help: string; label?: string }>> = {
   heartbeats: { help: 'Heartbeats of approved limbs.' },
   heartbeats_invalid: { help: 'Heartbeats whose payload did not follow the schema.' },
-  registrations: { help: 'Registrations by outcome.', label: 'outcome' },
+  registrations: { help: 'Registrations of limbs and candidates.' },
   pairing_decisions: { help: 'Pairing decisions by kind.', label: 'decision' },
   verbs: { help: 'Requests of principals by outcome.', label: 'outcome' },
   status_changes: { help: "Changes of a limb's status, by the new status.", label: 'status' },

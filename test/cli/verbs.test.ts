@@ -358,6 +358,14 @@ describe('pairing approve', () => {
     })
   })
 
+  test('answers that were typed ahead are not lost', async () => {
+    bridge.answers['pairing/list'] = () => ({ items: [request()] })
+    const started = start(['pairing', 'approve', '--socket', bridge.socket], { terminal: true })
+    await started.seen('Which one?')
+    started.stdin.write('cam1\nyes\n')
+    expect((await started.exit).code).toBe(0)
+  })
+
   test('anything but yes approves nothing and says how to reject', async () => {
     bridge.answers['pairing/list'] = () => ({ items: [request({ conflict: true, kind: 'replace' })] })
     const started = start(['pairing', 'approve', '--socket', bridge.socket], { terminal: true })

@@ -1,0 +1,75 @@
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import { startApp, type TestApp } from '../support/app.ts'
+import { type RunOptions, run, start } from './run.ts'
+
+/** The command line against the bridge itself: what both sides say of the protocol is the same. */
+
+let app: TestApp & AsyncDisposable
+beforeEach(async () => {
+  app = await startApp({ http: { enabled: true, port: 0 } })
+})
+afterEach(() => app[Symbol.asyncDispose]())
+
+const local = (argv: string[], options?: RunOptions) =>
+  run([...argv, '--socket', app.bridge.control], options)
+const url = () => `mqtt://127.0.0.1:${app.bridge.mqtt.port}`
+
+async function json(...argv: string[]) {
+  const { code, out, err } = await local([...argv, '--json'])
+  expect([code, err]).toEqual([0, ''])
+  return JSON.parse(out)
+}
+
+test('a request is approved with its code, renamed, given a policy, and revoked', async () => {
+  const device = await app.device('cam1', 'k'.repeat(30))
+  await device.subscribe('limb/node/cam1/pairing')
+  await device.publish('limb/node/cam1/register', { displayName: 'Cam', platform: 'esp32', capabilities: [] })
+  const { json: answer } = await device.next('limb/node/cam1/pairing')
+
+  const started = start(['pairing', 'approve', '--socket', app.bridge.control], { terminal: true })
+  await started.seen('Which one?')
+  started.stdin.write('\n')
+  await started.seen(`${String(answer.code).slice(0, 4)} ${String(answer.code).slice(4)}? [y/N]`)
+  started.stdin.write('y\n')
+  expect((await started.exit).code).toBe(0)
+
+  expect((await json('node', 'rename', 'cam1', 'Front door')).displayName).toBe('Front door')
+  await json('policy', 'set', '*', 'cam1', 'camera', 'denied')
+  expect((await json('policy', 'list')).items).toMatchObject([{ nodeId: 'cam1', level: 'denied' }])
+  expect(await json('policy', 'explain', 'bob', 'cam1', 'camera')).toMatchObject({ level: 'denied' })
+  expect(await json('status')).toMatchObject({ nodes: { approved: 1 }, pending: [] })
+  expect((await json('watch', '--once')).items).toMatchObject([{ nodeId: 'cam1', displayName: 'Front door' }])
+  await json('node', 'revoke', 'cam1')
+  expect((await local(['node', 'get', 'cam1'])).code).toBe(4)
+})
+
+test('a principal signs in from afar with the password that was told, and its role is its bound', async () => {
+  const { password } = await json('principal', 'add', 'bob', 'viewer')
+  const env = { LIMB_PASSWORD: password }
+  const remote = ['--url', url(), '--user', 'bob']
+  expect((await run(['node', 'list', ...remote], { env })).code).toBe(0)
+  expect((await run(['status', ...remote], { env })).code).toBe(0)
+  expect((await run(['node', 'list', ...remote], { env: { LIMB_PASSWORD: 'wrong-wrong' } })).code).toBe(3)
+  const overWebSocket = ['--url', `ws://127.0.0.1:${app.bridge.http?.port}/mqtt`, '--user', 'bob']
+  expect((await run(['node', 'list', ...overWebSocket], { env })).code).toBe(0)
+})
+
+test('thousands of limbs are imported from a file and listed over several pages', async () => {
+  const file = join(app.folder, 'fleet.jsonl')
+  writeFileSync(file, Array.from({ length: 2500 }, (_, i) => `{"nodeId":"n${i}"}\n`).join(''))
+  const { code, out } = await local(['node', 'import', file, '--json'])
+  expect([code, JSON.parse(out).items.length]).toEqual([0, 2500])
+  expect((await json('node', 'list')).items).toHaveLength(2500)
+})
+
+test('simulated limbs are approved through the window, come online, and leave the window closed', async () => {
+  const argv = ['simulate', '--nodes', '12', '--approve', '--url', url(), '--socket', app.bridge.control]
+  const started = start(argv)
+  await started.seen('12 approved')
+  expect((await json('node', 'list', '--status', 'online')).items.length).toBeGreaterThan(0)
+  started.interrupt()
+  expect((await started.exit).code).toBe(0)
+  expect(await json('status')).not.toHaveProperty('pairingWindow')
+})
