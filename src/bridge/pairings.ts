@@ -74,10 +74,19 @@ export class Pairings {
   ): Promise<void> {
     checkOwnKey(ownKey)
     const key = ownKey ?? newKey()
-    const decided = await this.#world.store.transact((tx) =>
-      this.#decideClaim(tx, session, nodeId, key, registration),
-    )
-    if (ownKey === null) session.identity = { kind: 'candidate', nodeId, key }
+    // At once: a second `register` in the same chunk is the same claim, not a rival with a key of its own.
+    const claimant: Session['identity'] = { kind: 'candidate', nodeId, key }
+    if (ownKey === null) session.identity = claimant
+    let decided: Decided
+    try {
+      decided = await this.#world.store.transact((tx) =>
+        this.#decideClaim(tx, session, nodeId, key, registration),
+      )
+    } catch (error) {
+      // Nobody was told this key: the next registration gets another one.
+      if (session.identity === claimant) session.identity = { kind: 'candidate', nodeId, key: null }
+      throw error
+    }
     await this.#applyClaim(session, decided, ownKey === null ? key : null)
   }
 

@@ -100,7 +100,8 @@ export function heartbeatReceived(
 function setUnavailable(presence: Presence, list: readonly string[] | undefined): boolean {
   const next = list ?? NOTHING_UNAVAILABLE
   const before = presence.unavailable
-  if (next.length === before.length && next.every((cap) => before.includes(cap))) return false
+  // Both ways: a list may name a capability twice.
+  if (next.every((cap) => before.includes(cap)) && before.every((cap) => next.includes(cap))) return false
   presence.unavailable = next
   return true
 }
