@@ -154,7 +154,12 @@ export class Queues {
     const { store } = this.#options
     // The row may not know its identifier yet, because that was written `soon`.
     const row = await store.queuedOne(clientId, entry.sequence)
-    void this.#orLog(store.deleteQueued(clientId, entry.sequence))
+    store.deleteQueued(clientId, entry.sequence).catch(() => {
+      // The row is still there, and will be sent once more: it counts.
+      const again = this.#queueOf(clientId)
+      again.messages++
+      again.bytes += entry.bytes
+    })
     return row === null ? undefined : queuedPacket({ ...row, messageId })
   }
 
@@ -187,13 +192,18 @@ export class Queues {
     else queue.inflight.set(messageId, entry)
   }
 
-  #reserve(clientId: string, bytes: number): boolean {
-    const { limits, onFull } = this.#options
+  #queueOf(clientId: string): SessionQueue {
     let queue = this.#sessions.get(clientId)
     if (!queue) {
       queue = { messages: 0, bytes: 0, unsent: new Map(), inflight: new Map() }
       this.#sessions.set(clientId, queue)
     }
+    return queue
+  }
+
+  #reserve(clientId: string, bytes: number): boolean {
+    const { limits, onFull } = this.#options
+    const queue = this.#queueOf(clientId)
     const full =
       queue.messages >= limits.maxQueuedPerSession || queue.bytes + bytes > limits.maxQueuedBytesPerSession
     if (full) {

@@ -1,0 +1,166 @@
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import type { MqttStore, QueueMessage, StoredMessage } from '../../src/bridge/mqtt-store.ts'
+
+/** What every MqttStore must do, whatever it is made of. `make` opens an empty one that is closed after the test. */
+export function mqttStoreContract(name: string, make: () => MqttStore): void {
+  describe(`the contract of MqttStore: ${name}`, () => {
+    test('a session is forgotten with its subscriptions, queue and handshakes, and no other one is', async () => {
+      const store = make()
+      for (const clientId of ['c', 'cc']) {
+        await store.putSession(clientId, `owner of ${clientId}`, 10)
+        await store.putSubscriptions([{ clientId, filter: 'a/#', qos: 1, extra: '{"nl":true}' }])
+        await store.enqueue([{ clientId, qos: 1, retain: false }], message(1))
+        await store.putIncoming(clientId, 7, stored('t'))
+      }
+      await store.deleteSession('c')
+      expect(await store.loadSessions()).toEqual([{ clientId: 'cc', owner: 'owner of cc' }])
+      expect(await store.sessionOwner('c')).toBeNull()
+      expect(await store.loadSubscriptions()).toEqual([
+        { clientId: 'cc', filter: 'a/#', qos: 1, extra: '{"nl":true}' },
+      ])
+      expect([await store.countQueued('c'), await store.countQueued('cc')]).toEqual([0, 1])
+      expect([await store.incoming('c', 7), await store.countIncoming('cc')]).toEqual([null, 1])
+    })
+
+    test('sessions are found by owner and by when they were last used', async () => {
+      const store = make()
+      await store.putSession('a', 'ada', 10)
+      await store.putSession('b', 'ada', 20)
+      await store.putSession('c', 'bob', 30)
+      expect([...(await store.sessionsOf('ada'))].sort()).toEqual(['a', 'b'])
+      expect([...(await store.sessionsIdleSince(20))]).toEqual(['a'])
+      void store.putSession('a', 'ada', 40, 'soon')
+      expect(await store.sessionsIdleSince(20)).toEqual([])
+    })
+
+    test('a queue is read in order and in pages, and its numbers are never used again', async () => {
+      const store = make()
+      const numbers: number[] = []
+      for (let i = 1; i <= 5; i++) {
+        numbers.push(...(await store.enqueue([{ clientId: 'c', qos: 1, retain: false }], message(i))))
+      }
+      expect([...numbers].sort((a, b) => a - b)).toEqual(numbers)
+      const first = await store.queued('c', 0, 3)
+      expect(first.map((each) => each.brokerCounter)).toEqual([1, 2, 3])
+      const rest = await store.queued('c', first[2]?.sequence ?? 0, 3)
+      expect(rest.map((each) => each.brokerCounter)).toEqual([4, 5])
+      const last = numbers.at(-1) ?? 0
+      await store.deleteQueued('c', last)
+      const [next = 0] = await store.enqueue([{ clientId: 'c', qos: 1, retain: false }], message(6))
+      expect(next).toBeGreaterThan(last)
+      const bytes = 5 * ('topic'.length + 'payload'.length)
+      expect(await store.queueSizes()).toEqual([
+        { clientId: 'c', messages: 5, bytes, newest: next, newestCounter: 6 },
+      ])
+    })
+
+    test('each session has its own copy, with its own QoS, identifier and stage', async () => {
+      const store = make()
+      const [a = 0, b = 0] = await store.enqueue(
+        [
+          { clientId: 'a', qos: 2, retain: true },
+          { clientId: 'b', qos: 1, retain: false },
+        ],
+        message(1),
+      )
+      await store.updateQueued('a', a, { messageId: 5 }, 'now')
+      await store.updateQueued('a', a, { stage: 'pubrel' }, 'now')
+      // Not its own: nothing happens.
+      await store.updateQueued('a', b, { messageId: 9 }, 'now')
+      await store.deleteQueued('a', b)
+      expect(await store.queued('a', 0, 9)).toMatchObject([
+        { qos: 2, retain: true, messageId: 5, stage: 'pubrel' },
+      ])
+      expect(await store.queued('b', 0, 9)).toMatchObject([
+        { qos: 1, retain: false, messageId: null, stage: 'publish', topic: 'topic' },
+      ])
+      expect(await store.queuedOne('b', b)).toMatchObject({ sequence: b })
+      expect(await store.queuedOne('a', b)).toBeNull()
+    })
+
+    test('a read sees the writes that nobody waits for', async () => {
+      const store = make()
+      const [sequence = 0] = await store.enqueue([{ clientId: 'c', qos: 1, retain: false }], message(1))
+      void store.updateQueued('c', sequence, { messageId: 3 }, 'soon')
+      expect(await store.queued('c', 0, 9)).toMatchObject([{ messageId: 3 }])
+      void store.deleteQueued('c', sequence)
+      expect(await store.countQueued('c')).toBe(0)
+    })
+
+    test('an incoming message is there until it is deleted, once', async () => {
+      const store = make()
+      await store.putIncoming('c', 1, stored('t', { qos: 2, retain: true, extra: '{}' }))
+      expect(await store.incoming('c', 1)).toEqual(stored('t', { qos: 2, retain: true, extra: '{}' }))
+      expect(await store.deleteIncoming('c', 1)).toBe(true)
+      expect(await store.deleteIncoming('c', 1)).toBe(false)
+      await store.putIncoming('c', 2, stored('t'))
+      await store.deleteAllIncoming('c')
+      expect(await store.incoming('c', 2)).toBeNull()
+    })
+
+    test('new retained topics have a limit in all and one below a prefix; known ones are always replaced', async () => {
+      const store = make()
+      const limits = { total: 4, below: { prefix: 'n/a/data/', max: 2 } }
+      const put = (topic: string, text = 'x') =>
+        store.putRetained(stored(topic, { payload: Buffer.from(text) }), limits, 'now')
+      expect(await Promise.all([put('n/a/data/1'), put('n/a/data/2'), put('n/a/data/3')])).toEqual([
+        'stored',
+        'stored',
+        'too_many_below',
+      ])
+      expect(await put('n/a/data/2', 'y')).toBe('stored')
+      expect((await store.retained('n/a/data/2'))?.payload).toEqual(Buffer.from('y'))
+      const elsewhere = { total: 4, below: null }
+      for (const [topic, outcome] of [
+        ['b', 'stored'],
+        ['c', 'stored'],
+        ['d', 'too_many'],
+      ] as const) {
+        expect(await store.putRetained(stored(topic), elsewhere, 'now')).toBe(outcome)
+      }
+      expect(await store.deleteRetainedBelow('n/a/data/')).toHaveLength(2)
+      await store.deleteRetained('b', 'now')
+      expect(await store.putRetained(stored('d'), elsewhere, 'now')).toBe('stored')
+      expect(await store.countRetained()).toBe(2)
+    })
+
+    test('pages of retained topics together are exactly those below the prefix, at any page size', async () => {
+      const level = fc.constantFrom('', 'a', 'b', 'a0', 'a/', '\u{10FFFF}', '/', '.', 'ä', '0')
+      const topic = fc.array(level, { minLength: 1, maxLength: 4 }).map((levels) => levels.join('/'))
+      await fc.assert(
+        fc.asyncProperty(
+          fc.uniqueArray(topic, { maxLength: 30 }),
+          fc.constantFrom('', 'a/', 'a/b/', '/', 'ä/'),
+          fc.integer({ min: 1, max: 5 }),
+          async (topics, prefix, limit) => {
+            const store = make()
+            const some = topics.filter((each) => each !== '')
+            for (const each of some) void store.putRetained(stored(each), { total: 999, below: null }, 'soon')
+            const found: string[] = []
+            for (let after = ''; ; ) {
+              const page = await store.retainedTopics(prefix, after, limit)
+              found.push(...page)
+              if (page.length < limit) break
+              after = page.at(-1) ?? ''
+            }
+            const expected = some.filter((each) => each.startsWith(prefix))
+            expect(found).toEqual(expected.sort((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b))))
+            if (prefix === '') return
+            expect([...(await store.deleteRetainedBelow(prefix))].sort()).toEqual([...expected].sort())
+            expect(await store.countRetained()).toBe(some.length - expected.length)
+          },
+        ),
+        { numRuns: 60 },
+      )
+    })
+  })
+}
+
+function message(brokerCounter: number): QueueMessage {
+  return { topic: 'topic', payload: Buffer.from('payload'), extra: null, brokerId: 'b', brokerCounter }
+}
+
+function stored(topic: string, changes: Partial<StoredMessage> = {}): StoredMessage {
+  return { topic, payload: Buffer.from('x'), qos: 0, retain: false, extra: null, ...changes }
+}
