@@ -85,6 +85,23 @@ describe('opening', () => {
     )
   })
 
+  test('damage in the middle of a file is found after an unclean end, before it is used', async () => {
+    const file = temporaryFile()
+    const store = createStore(open(file))
+    await store.transact(async (tx) => {
+      for (let i = 0; i < 2000; i++) await tx.putNode(nodeOf(`n-${i}`))
+    })
+    await store.close()
+    const child = await holdElsewhere(file)
+    child.kill('SIGKILL')
+    await once(child, 'exit')
+    const bytes = readFileSync(file)
+    bytes.fill(0xa5, bytes.length - 4096 * 20, bytes.length - 4096 * 19)
+    writeFileSync(file, bytes)
+    writeFileSync(`${file}-wal`, 'the end of a log that was being written')
+    expect(() => open(file)).toThrow(/damaged.*To restore/s)
+  })
+
   test('a folder that cannot be made is named', () => {
     const file = temporaryFile()
     writeFileSync(file, '')
