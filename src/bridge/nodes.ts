@@ -1,7 +1,7 @@
 import { provisionedNode, shownName } from '../domain/pairing.ts'
 import type { NodeRecord, RequestRecord } from '../domain/records.ts'
 import { Refusal } from '../kernel/errors.ts'
-import { hashKey, type KeyHash, newKey } from '../kernel/secrets.ts'
+import { hashKey, type KeyHash, keyMatches, newKey } from '../kernel/secrets.ts'
 import { LIMITS } from '../protocol/limits.ts'
 import type { State } from '../protocol/schemas.ts'
 import type { VerbArgs } from '../protocol/verbs.ts'
@@ -36,6 +36,8 @@ interface Provisioned {
   readonly apiKey: string | undefined
   /** Claims to the same node, which would now replace its key. */
   readonly claims: readonly RequestRecord[]
+  /** The claim of the device itself, which this settles. */
+  readonly granted: RequestRecord | null
 }
 
 /** The verbs about approved limbs. */
@@ -80,17 +82,28 @@ export function nodeHandlers(world: World, parts: Parts): HandlersOf<'node'> {
     await tx.putNodeKeys(nodeId, { current: key, next: null, currentUntil: null })
     await tx.audit({ at: now, actor: by, kind: 'node.provisioned', nodeId, outcome: 'approved', detail: {} })
     const claims: RequestRecord[] = []
+    let granted: RequestRecord | null = null
     for (const request of await tx.requestsOfNode(nodeId)) {
+      if (request.key !== null && wish.apiKey !== undefined && keyMatches(request.key, wish.apiKey)) {
+        // The very device that waits: it has what it asked for.
+        await tx.deleteRequest(request.requestId)
+        granted = request
+        continue
+      }
       // What the operator looked at was a new node; now it would replace a key.
       const claim: RequestRecord = { ...request, kind: 'replace', revision: request.revision + 1 }
       await tx.putRequest(claim)
       claims.push(claim)
     }
-    return { node, key, apiKey, claims }
+    return { node, key, apiKey, claims, granted }
   }
 
-  function applyProvisioned({ node, key, claims }: Provisioned): void {
+  function applyProvisioned({ node, key, claims, granted }: Provisioned): void {
     announcer.status(presence.add(node, 'approved'))
+    if (granted) {
+      pending.delete(granted.requestId)
+      announcer.requestGone(granted.requestId)
+    }
     for (const claim of claims) pending.put(claim)
     if (claims.length > 0) announcer.requestsOfNode(node.nodeId)
     pairings.promoteHolders(node, key)
@@ -215,7 +228,11 @@ export function nodeHandlers(world: World, parts: Parts): HandlersOf<'node'> {
       if (live && immediate) live.end('replaced', false)
       const toldTo =
         live && !immediate && live.subscribedTo(topics.node(nodeId, 'pairing')) ? live : undefined
-      if (toldTo) answers.tell(toldTo, { ...approvedAnswer(world.settings, node, undefined), apiKey })
+      if (toldTo)
+        answers.tell(toldTo, {
+          ...approvedAnswer(world.settings, node, pending.wideningOf(nodeId)?.requestId),
+          apiKey,
+        })
       const told = toldTo !== undefined
       log.info({ nodeId, by: caller.name, told }, `${nodeId} has a new key`)
       announcer.event('node_key_rotated', { nodeId, by: caller.name })

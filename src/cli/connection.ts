@@ -16,6 +16,8 @@ export type OnMessage = (topic: string, payload: Buffer, retained: boolean) => v
 
 export interface Bridge {
   readonly topics: Topics
+  /** Through the control socket, which takes larger requests. */
+  readonly local: boolean
   /** The verb's data. Throws RefusedByBridge, or CliError when no answer comes. */
   request(verb: string, args: object): Promise<unknown>
   /** Resolves when the bridge has granted every filter; they are asked for again after a reconnect. */
@@ -40,6 +42,9 @@ interface Waiting {
 }
 
 const ANSWER_SECONDS = 10
+/** A request of thousands of limbs takes the bridge some seconds. */
+const LARGE_ANSWER_SECONDS = 60
+const LARGE_BYTES = 100_000
 const CONNECT_SECONDS = 10
 const RECONNECT_MS = 2000
 const CLOSE_MS = 1000
@@ -107,6 +112,7 @@ export async function openBridge(target: Target, options: OpenOptions): Promise<
 
 class BridgeSession implements Bridge {
   readonly topics: Topics
+  readonly local: boolean
   readonly #client: MqttClient
   readonly #target: Target
   readonly #clock: Clock
@@ -122,6 +128,7 @@ class BridgeSession implements Bridge {
     this.#clock = options.clock
     this.#answerSeconds = options.answerSeconds ?? ANSWER_SECONDS
     this.topics = topicsOf(target.root)
+    this.local = target.endpoint.kind === 'socket'
     client.on('message', (topic, payload, packet) => this.#received(topic, payload, packet.retain))
     client.on('connect', () => this.#tell(true))
     client.on('close', () => this.#lost())
@@ -150,12 +157,13 @@ class BridgeSession implements Bridge {
         reject(this.#lostError())
         return
       }
-      const cancelTimer = this.#clock.after(this.#answerSeconds * 1000, () => {
+      const payload = JSON.stringify({ ...args, transaction })
+      const seconds = payload.length > LARGE_BYTES ? LARGE_ANSWER_SECONDS : this.#answerSeconds
+      const cancelTimer = this.#clock.after(seconds * 1000, () => {
         this.#waiting.delete(transaction)
         reject(unreachable(this.#noAnswer(verb)))
       })
       this.#waiting.set(transaction, { resolve, reject, cancelTimer })
-      const payload = JSON.stringify({ ...args, transaction })
       this.#client.publish(
         this.topics.request(this.#target.principal, verb),
         payload,

@@ -4,7 +4,7 @@ import { pathText } from '../protocol/decode.ts'
 import { LIMITS } from '../protocol/limits.ts'
 import { VERBS } from '../protocol/verbs.ts'
 import type { Bridge } from './connection.ts'
-import { CliError, usageError } from './exit.ts'
+import { usageError } from './exit.ts'
 import type { World } from './parts.ts'
 import { itemsOf, type Row } from './presentation.ts'
 import { readAll } from './questions.ts'
@@ -21,8 +21,12 @@ interface Line {
 const MAX_FILE_BYTES = 67_108_864
 /** Mistakes that are told one by one. */
 const MAX_TOLD = 20
-/** One request stays well below the bridge's default `mqtt.maxPacketBytes`; each is one transaction. */
-const REQUEST_BYTES = 1_000_000
+/**
+ * All limbs are one request, so that all are imported or none, and no key that the bridge made is lost half-way.
+ * Over the network it must stay below the default `mqtt.maxPacketBytes`; the control socket takes 16 MiB.
+ */
+const REMOTE_BYTES = 1_000_000
+const LOCAL_BYTES = 15_000_000
 
 async function textOf(world: World, file: string): Promise<string> {
   if (file === '-') return readAll(world.io, MAX_FILE_BYTES)
@@ -80,44 +84,24 @@ export function readLines(text: string): Line[] {
   return lines
 }
 
-function* batches(lines: readonly Line[]): Generator<Line[]> {
-  let batch: Line[] = []
-  let bytes = 0
-  for (const line of lines) {
-    if (batch.length > 0 && (bytes + line.bytes > REQUEST_BYTES || batch.length === LIMITS.importNodes)) {
-      yield batch
-      batch = []
-      bytes = 0
-    }
-    batch.push(line)
-    bytes += line.bytes + 1
+function checkSize(lines: readonly Line[], local: boolean): void {
+  const bytes = lines.reduce((sum, line) => sum + line.bytes + 1, 0)
+  const limit = local ? LOCAL_BYTES : REMOTE_BYTES
+  const where = local
+    ? 'the control socket'
+    : '--url (on its own machine the bridge takes fifteen times as much)'
+  if (lines.length > LIMITS.importNodes || bytes > limit) {
+    throw usageError(
+      `nothing was imported: ${lines.length} limbs of ${bytes} bytes are more than one request takes over ${where}: at most ${LIMITS.importNodes} limbs and ${limit} bytes; split the file`,
+    )
   }
-  if (batch.length > 0) yield batch
 }
 
-/** The bridge's answer, with the items of every request in one list. */
+/** The bridge's answer. */
 export async function importNodes(world: World, bridge: Bridge, file: string): Promise<unknown> {
   const lines = readLines(await textOf(world, file))
-  const items: Row[] = []
-  for (const batch of batches(lines)) {
-    try {
-      const data = await bridge.request('node/import', { nodes: batch.map((line) => line.node) })
-      items.push(...itemsOf(data))
-    } catch (error) {
-      throw partly(error, batch, items.length > 0)
-    }
-  }
+  checkSize(lines, bridge.local)
+  const data = await bridge.request('node/import', { nodes: lines.map((line) => line.node) })
   print(world.io.stderr, `${lines.length} limbs imported`)
-  return { items }
-}
-
-/** What a failed batch means for the lines before it. */
-function partly(error: unknown, batch: readonly Line[], before: boolean): unknown {
-  const first = batch[0]?.number
-  if (!(error instanceof CliError)) return error
-  const done = before ? `lines before ${first} were imported, the rest was not` : 'nothing was imported'
-  return new CliError(
-    error.exitCode,
-    `${error.message}; ${done} (request of lines ${first} to ${batch.at(-1)?.number})`,
-  )
+  return { items: itemsOf(data) }
 }

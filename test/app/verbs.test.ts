@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { keyOf, startApp } from '../support/app.ts'
+import { keyOf, REGISTRATION, startApp } from '../support/app.ts'
 import { connect } from '../support/client.ts'
 
 describe('requests', () => {
@@ -85,6 +85,21 @@ describe('a provisioned limb', () => {
     await device.subscribe('limb/node/cam1/pairing')
     await admin.do('admin', 'node/provision', { nodeId: 'cam1', apiKey: keyOf('cam1') })
     expect((await device.next('limb/node/cam1/pairing')).json.status).toBe('approved')
+  })
+
+  it('settles the request of the device that waits with that key, and leaves those of others', async () => {
+    await using app = await startApp({}, { memory: true })
+    const admin = await app.admin()
+    for (const key of [keyOf('cam1'), keyOf('other')]) {
+      const device = await app.device('cam1', key)
+      await device.subscribe('limb/node/cam1/pairing')
+      await device.publish('limb/node/cam1/register', REGISTRATION)
+      await device.next('limb/node/cam1/pairing')
+    }
+    await admin.do('admin', 'node/provision', { nodeId: 'cam1', apiKey: keyOf('cam1') })
+    expect((await admin.do('admin', 'pairing/list')).items).toMatchObject([
+      { kind: 'replace', revision: 2, conflict: false },
+    ])
   })
 })
 

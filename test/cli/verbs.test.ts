@@ -437,29 +437,23 @@ describe('node import', () => {
     expect(bridge.requests).toEqual([])
   })
 
-  test('reads standard input, and splits what does not fit into one packet', async () => {
+  test('reads standard input, and sends all limbs in one request, so that all are imported or none', async () => {
     const lines = Array.from({ length: 12_000 }, (_, i) =>
       JSON.stringify({ nodeId: `n${i}`, displayName: 'x'.repeat(80) }),
     )
     const { code, out } = await local(['node', 'import', '-', '--json'], { input: lines.join('\n') })
     expect(code).toBe(0)
-    expect(bridge.requests.length).toBe(2)
+    expect(bridge.requests.length).toBe(1)
     expect(JSON.parse(out).items).toHaveLength(12_000)
   })
 
-  test('a failure in the middle says which lines are in', async () => {
-    let calls = 0
-    bridge.answers['node/import'] = ({ nodes }) => {
-      if (calls++ > 0) throw new Refusal('conflict', 'n9999 is paired already')
-      return { items: nodes }
-    }
-    const lines = Array.from({ length: 12_000 }, (_, i) =>
-      JSON.stringify({ nodeId: `n${i}`, displayName: 'x'.repeat(80) }),
-    )
+  test('says what to do with a file that is more than one request', async () => {
+    const lines = Array.from({ length: 50_001 }, (_, i) => JSON.stringify({ nodeId: `n${i}` }))
     const { code, err } = await local(['node', 'import', file(lines)])
     expect([code, err]).toEqual([
-      1,
-      expect.stringMatching(/lines before \d+ were imported, the rest was not/),
+      2,
+      expect.stringMatching(/nothing was imported: 50001 limbs .* split the file/),
     ])
+    expect(bridge.requests).toEqual([])
   })
 })

@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn } from 'node:child_process'
+import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process'
 import { createInterface } from 'node:readline'
 
 /** A foreign client as a child process, whose lines of output can be awaited. */
@@ -8,8 +8,17 @@ export class Command implements AsyncDisposable {
   readonly ended: Promise<number | null>
   #wake: () => void = () => {}
 
-  constructor(file: string, args: readonly string[], env: NodeJS.ProcessEnv = {}) {
-    this.child = spawn(file, args, { stdio: ['pipe', 'pipe', 'pipe'], env: { ...process.env, ...env } })
+  readonly #group: boolean
+
+  /** `group`: the command starts others in the background; they end with it. */
+  constructor(file: string, args: readonly string[], env: NodeJS.ProcessEnv = {}, group = false) {
+    this.#group = group
+    const options: SpawnOptions = {
+      stdio: ['pipe', 'pipe', 'pipe'],
+      env: { ...process.env, ...env },
+      detached: group,
+    }
+    this.child = spawn(file, args, options)
     for (const stream of [this.child.stdout, this.child.stderr]) {
       if (!stream) continue
       createInterface({ input: stream }).on('line', (line) => {
@@ -48,8 +57,17 @@ export class Command implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    if (this.child.exitCode === null && this.child.signalCode === null) this.child.kill('SIGKILL')
+    if (this.#group) this.#killGroup()
+    else if (this.child.exitCode === null && this.child.signalCode === null) this.child.kill('SIGKILL')
     await this.ended.catch(() => {})
+  }
+
+  #killGroup(): void {
+    try {
+      if (this.child.pid !== undefined) process.kill(-this.child.pid, 'SIGKILL')
+    } catch {
+      // All of it has ended already.
+    }
   }
 }
 
