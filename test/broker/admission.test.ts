@@ -1,0 +1,270 @@
+import { describe, expect, test } from 'vitest'
+import type { Admission } from '../../src/bridge/ports.ts'
+import { start, turn } from './fixture.ts'
+import {
+  type Connect,
+  connectPacket,
+  DISCONNECT,
+  dial,
+  PUBACK,
+  publishPacket,
+  type WireClient,
+} from './wire.ts'
+
+async function code(port: number, options: Connect): Promise<number> {
+  const client = await dial({ port })
+  client.send(connectPacket(options))
+  const { code } = await client.connack()
+  if (code === 0) client.send(DISCONNECT)
+  await client.closed
+  return code
+}
+
+const LIMB = { username: 'cam1', password: 'key' }
+
+describe('CONNECT is answered with the code of the decision', () => {
+  test.each([2, 3, 4, 5] as const)('%i', async (refused) => {
+    const { port, core, broker } = await start()
+    core.onAdmit = async () => ({ admitted: false, code: refused, reason: 'no' })
+    expect(await code(port, {})).toBe(refused)
+    expect(broker.counters.refused.credentials).toBe(1)
+    expect(core.all('opened')).toEqual([])
+  })
+})
+
+test('the core is told what CONNECT said', async () => {
+  const { connect, core } = await start()
+  await connect({ clientId: 'abc', username: 'ann', password: 'pässword' })
+  expect(core.admitted).toEqual([
+    {
+      clientId: 'abc',
+      username: 'ann',
+      password: 'pässword',
+      address: '127.0.0.1',
+      local: false,
+      certificateName: undefined,
+    },
+  ])
+})
+
+describe('client ids', () => {
+  test.each([
+    ['an empty one with clean = false', { clientId: '', clean: false }, 2],
+    ['an empty one with clean = true', { clientId: '' }, 0],
+    ['one of 128 characters', { clientId: 'x'.repeat(128) }, 0],
+    ['one of 129 characters', { clientId: 'x'.repeat(129) }, 2],
+    ['__proto__', { clientId: '__proto__' }, 0],
+    ['constructor', { clientId: 'constructor', clean: false }, 0],
+    ['an empty one of MQTT 3.1', { clientId: '', protocol: 'MQIsdp', level: 3 }, 2],
+  ] as const)('%s: code %o', async (_, options, expected) => {
+    const { port } = await start()
+    expect(await code(port, { username: 'viewer', ...options })).toBe(expected)
+  })
+})
+
+describe('keepalive', () => {
+  test('none, or one beyond the limit, is refused', async () => {
+    const { port } = await start({ limits: { maxKeepaliveSeconds: 100 } })
+    expect(await code(port, { keepalive: 0 })).toBe(2)
+    expect(await code(port, { keepalive: 101 })).toBe(2)
+    expect(await code(port, { keepalive: 100 })).toBe(0)
+  })
+
+  test('none is accepted where the configuration says so', async () => {
+    const { port } = await start({ limits: { allowKeepaliveZero: true } })
+    expect(await code(port, { keepalive: 0 })).toBe(0)
+  })
+})
+
+test('a password that is not UTF-8 is refused with 4', async () => {
+  const { port } = await start()
+  const bytes = connectPacket({ username: 'a', password: 'x' })
+  bytes[bytes.length - 1] = 0xff
+  const client = await dial({ port })
+  client.send(bytes)
+  expect((await client.connack()).code).toBe(4)
+})
+
+test('a core that does not decide in time, or fails, keeps nobody waiting', async () => {
+  const { port, core, log } = await start({ limits: { admissionTimeoutMs: 50 } })
+  core.onAdmit = () => new Promise<Admission>(() => {})
+  expect(await code(port, {})).toBe(3)
+  core.onAdmit = async () => {
+    throw new Error('broken')
+  }
+  const client = await dial({ port })
+  client.send(connectPacket())
+  await client.closed
+  expect(log.of('error')).toHaveLength(1)
+})
+
+test('no more than the limit is decided at once, and what waits is bounded', async () => {
+  const { port, core } = await start({ limits: { maxAdmissions: 2, maxWaitingAdmissions: 3 } })
+  let under = 0
+  let most = 0
+  const release: (() => void)[] = []
+  core.onAdmit = async () => {
+    most = Math.max(most, ++under)
+    await new Promise<void>((resolve) => release.push(resolve))
+    under--
+    return undefined
+  }
+  const clients: WireClient[] = []
+  for (let i = 0; i < 6; i++) {
+    const client = await dial({ port })
+    client.send(connectPacket())
+    clients.push(client)
+  }
+  const answers = clients.map(async (client) => (await client.connack()).code)
+  const codes = Promise.all(answers)
+  expect(await Promise.race(answers)).toBe(3)
+  for (let done = 0; done < 5; ) {
+    const next = release.shift()
+    if (next) {
+      done++
+      next()
+    }
+    await turn()
+  }
+  expect((await codes).sort()).toEqual([0, 0, 0, 0, 0, 3])
+  expect(most).toBe(2)
+})
+
+describe('a client id in use', () => {
+  test('is taken over by the same identity; the old session is replaced', async () => {
+    const { connect, core } = await start()
+    const old = await connect({ clientId: 'x', ...LIMB })
+    const young = await connect({ clientId: 'x', ...LIMB })
+    await old.closed
+    await core.until('opened', () => core.all('opened').length === 2)
+    expect(core.all('closed').map((event) => event.why)).toEqual(['replaced'])
+    // The end of the old one was told before the new one opened, and touches only the old one.
+    expect(core.events.map((event) => event.kind)).toEqual(['opened', 'closed', 'opened'])
+    const [first, second] = core.all('opened')
+    expect(core.all('closed')[0]?.session).toBe(first?.session)
+    expect(second?.session.alive).toBe(true)
+    young.send(publishPacket('limb/node/cam1/heartbeat', '', { qos: 1, id: 1 }))
+    await young.ack(PUBACK, 1)
+    expect(core.all('heartbeat')[0]?.session).toBe(second?.session)
+  })
+
+  test('is refused to another identity, and the session in use goes on', async () => {
+    const { connect, port, broker } = await start()
+    const limb = await connect({ clientId: 'x', ...LIMB })
+    expect(await code(port, { clientId: 'x', username: 'cam2', password: 'key' })).toBe(2)
+    expect(await code(port, { clientId: 'x', username: 'viewer' })).toBe(2)
+    // The same name without the key is a stranger.
+    expect(await code(port, { clientId: 'x', username: 'cam1' })).toBe(2)
+    expect(broker.counters.refused.client_id_in_use).toBe(3)
+    await limb.settle()
+  })
+
+  test('is not blocked by a candidate: neither a rival nor the paired limb', async () => {
+    const { connect } = await start()
+    const squatter = await connect({ clientId: 'cam1' })
+    const rival = await connect({ clientId: 'cam1', username: 'cam1', password: 'its own key' })
+    const limb = await connect({ clientId: 'cam1', ...LIMB })
+    for (const client of [squatter, rival, limb]) await client.settle()
+  })
+
+  test('of a stored session is refused to another identity, also after a restart', async () => {
+    const { connect, port, stop } = await start()
+    const owner = await connect({ clientId: 'x', username: 'viewer1', clean: false })
+    owner.send(DISCONNECT)
+    await owner.closed
+    expect(await code(port, { clientId: 'x', username: 'viewer2' })).toBe(2)
+    expect(await code(port, { clientId: 'x', username: 'viewer2', clean: false })).toBe(2)
+    // The node whose key was lost comes back as a candidate beside its own stored session.
+    expect(await code(port, { clientId: 'y', ...LIMB, clean: false })).toBe(0)
+    expect(await code(port, { clientId: 'y', username: 'cam1', password: 'new key' })).toBe(0)
+    expect(await code(port, { clientId: 'y', username: 'cam2', password: 'new key' })).toBe(2)
+    await stop()
+  })
+})
+
+test('simultaneous CONNECTs of one id leave one live session and no ghost', async () => {
+  const { connect, port, core } = await start()
+  const first = await connect({ clientId: 'x', username: 'viewer', clean: false })
+  await first.subscribe({ 'limb/bridge/#': 1 })
+  const many = await Promise.all(
+    Array.from({ length: 5 }, async () => {
+      const client = await dial({ port })
+      client.send(connectPacket({ clientId: 'x', username: 'viewer', clean: false }))
+      return client
+    }),
+  )
+  await core.until('opened', () => core.all('opened').length === 6)
+  expect(core.all('closed')).toHaveLength(5)
+  const alive = core.all('opened').filter((event) => event.session.alive)
+  expect(alive).toHaveLength(1)
+  const open = [first, ...many].filter((client) => !client.isClosed)
+  await Promise.all([first, ...many].filter((client) => client !== open[0]).map((client) => client.closed))
+  alive[0]?.session.end('refused', false)
+  await Promise.all(many.map((client) => client.closed))
+})
+
+test('a connection that is cut while it is judged never opens', async () => {
+  const { port, core, broker, connect } = await start()
+  let decide = () => {}
+  core.onAdmit = () =>
+    new Promise((resolve) => {
+      decide = () => resolve(undefined as never)
+    })
+  const client = await dial({ port })
+  client.send(connectPacket({ clientId: 'x', username: 'viewer' }))
+  while (core.admitted.length === 0) await turn()
+  client.cut()
+  while (broker.counters.connections.tcp > 0) await turn()
+  decide()
+  await turn()
+  core.onAdmit = async () => undefined
+  const next = await connect({ clientId: 'x', username: 'viewer' })
+  await next.settle()
+  expect(core.all('opened')).toHaveLength(1)
+  expect(core.all('closed')).toEqual([])
+})
+
+describe('last words', () => {
+  const grants = [{ to: 'viewer', publish: ['out/#'], subscribe: ['out/#'] }]
+
+  async function lastWords(options: Connect, polite = false) {
+    const { connect, log } = await start({ grants: [...grants, { to: 'limb', publish: ['out/#'] }] })
+    const watcher = await connect({ username: 'viewer9' })
+    await watcher.subscribe({ 'out/#': 1 })
+    const client = await connect(options)
+    if (polite) client.send(DISCONNECT)
+    else client.cut()
+    await client.closed
+    await turn()
+    await watcher.settle()
+    return { messages: watcher.messages, log }
+  }
+  const will = { topic: 'out/gone', payload: 'bye', qos: 1 }
+
+  test('of a principal are published when its connection is lost', async () => {
+    const { messages } = await lastWords({ username: 'viewer1', will })
+    expect(messages).toMatchObject([{ topic: 'out/gone', text: 'bye', qos: 1 }])
+  })
+
+  test('are not published after DISCONNECT', async () => {
+    expect((await lastWords({ username: 'viewer1', will }, true)).messages).toEqual([])
+  })
+
+  test.each([
+    ['a limb', { ...LIMB, will }],
+    ['a candidate', { username: 'cam3', will }],
+    ['a principal without the right', { username: 'viewer1', will: { ...will, topic: 'other' } }],
+    ['a principal to a wildcard', { username: 'viewer1', will: { ...will, topic: 'out/#' } }],
+    [
+      'a principal to a verb',
+      { username: 'viewer1', will: { ...will, topic: 'limb/principal/viewer1/request/x' } },
+    ],
+    [
+      'a principal with many levels',
+      { username: 'viewer1', will: { ...will, topic: `out${'/a'.repeat(40)}` } },
+    ],
+  ])('of %s are stripped', async (_, options) => {
+    const { messages } = await lastWords(options)
+    expect(messages).toEqual([])
+  })
+})
