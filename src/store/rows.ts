@@ -114,7 +114,10 @@ export class Capabilities {
     const known = this.#known.get(text)
     if (known) return known
     const parsed = row.json(column, capabilitiesSchema)
-    for (const entry of parsed) Object.freeze(entry.commands) && Object.freeze(entry)
+    for (const entry of parsed) {
+      Object.freeze(entry.commands)
+      Object.freeze(entry)
+    }
     if (this.#known.size >= MAX_INTERNED) this.#known.clear()
     this.#known.set(text, Object.freeze(parsed))
     return parsed

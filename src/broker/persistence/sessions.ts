@@ -47,12 +47,7 @@ export class StoredSessions {
     return this.#owners.get(clientId) ?? null
   }
 
-  /** The same as a promise, for callers that know only that sessions are stored somewhere. */
-  async owner(clientId: string): Promise<string | null> {
-    return this.ownerOf(clientId)
-  }
-
-  async of(owner: string): Promise<readonly string[]> {
+  of(owner: string): readonly string[] {
     return [...this.#owners].filter(([, each]) => each === owner).map(([clientId]) => clientId)
   }
 
@@ -104,9 +99,9 @@ export class StoredSessions {
     return this.#deleteAll([clientId])
   }
 
-  /** Forgets every session of an identity that is no more. */
-  async forget(owner: string): Promise<void> {
-    await this.#deleteAll(await this.of(owner))
+  /** Forgets every session of an identity that is no more. At once in memory; resolves when it is on disk. */
+  forget(owner: string): Promise<void> {
+    return this.#deleteAll(this.of(owner))
   }
 
   /**
