@@ -108,6 +108,7 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
     // What is published already reaches those who are connected.
     await within(clock, DRAIN_MS, new Promise<void>((resolve) => broker.inOrder(resolve)))
     broker.releaseWaiting()
+    await within(clock, DRAIN_MS, connections.drained())
     await connections.endAll()
     await within(clock, DRAIN_MS, new Promise<void>((resolve) => broker.close(resolve)))
   }

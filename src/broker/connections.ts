@@ -44,6 +44,14 @@ export class Connections {
     this.#refusing = true
   }
 
+  /** Resolves when every reader has been sent all that waits for its acknowledgements, or is gone. */
+  async drained(): Promise<void> {
+    const open = [...this.#sessions].filter((session) => session.opened)
+    await Promise.all(
+      open.map((session) => new Promise<void>((done) => session.delivery.outbox.whenRoom(done))),
+    )
+  }
+
   /** Ends every session after what it was told; bounded by the time to flush. */
   async endAll(): Promise<void> {
     const { clock, limits } = this.#world
