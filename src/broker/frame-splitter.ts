@@ -8,10 +8,12 @@ export interface FrameSink {
   announced(first: number, bytes: number): string | undefined
   /**
    * A whole packet at [start, end) with its variable header at `body`.
-   * `pass` hands it on with its neighbours, `taken` does not, `hold` hands it on and keeps the rest of the
-   * stream back until `resume`, `stop` ends the stream.
+   * `pass` hands it on with its neighbours, `offer` asks `take` once all before it was handed on, `hold` hands
+   * it on and keeps the rest of the stream back until `resume`, `stop` ends the stream.
    */
-  frame(chunk: Buffer, start: number, body: number, end: number): 'pass' | 'taken' | 'hold' | 'stop'
+  frame(chunk: Buffer, start: number, body: number, end: number): 'pass' | 'offer' | 'hold' | 'stop'
+  /** True: dealt with, it is not handed on. */
+  take(chunk: Buffer, start: number, body: number, end: number): boolean
   /** Whole packets that passed, one after the other. */
   pass(packets: Buffer): void
   malformed(fault: string): void
@@ -135,9 +137,10 @@ export class FrameSplitter {
       const end = this.#end
       const verdict = this.#sink.frame(chunk, at, this.#body, end)
       if (verdict === 'stop') break
-      if (verdict === 'taken') {
+      if (verdict === 'offer') {
+        const body = this.#body
         this.#pass(chunk, run, at)
-        run = end
+        run = this.#stopped || this.#sink.take(chunk, at, body, end) ? end : at
       }
       at = end
       if (verdict === 'hold') {

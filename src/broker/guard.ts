@@ -7,8 +7,10 @@ export interface GuardOwner {
   readonly maxPacketBytes: number
   /** Hands whole, checked packets to Aedes' parser. */
   parse(packets: Buffer): void
-  /** A PUBLISH that passed its checks. True: it is dealt with, Aedes never sees it. */
-  fastPublish(first: number, bytes: Buffer, body: number, end: number): boolean
+  /** Whether a PUBLISH that passed its checks goes the short way. */
+  isShort(first: number, bytes: Buffer, body: number): boolean
+  /** True: it is dealt with, Aedes never sees it. */
+  takeShort(first: number, bytes: Buffer, body: number, end: number): boolean
   disconnecting(): void
   violated(fault: string): void
   /** CONNACK with this code, then the end. */
@@ -61,7 +63,7 @@ export class Guard implements FrameSink {
     return bytes > this.#owner.maxPacketBytes ? 'packet too large' : undefined
   }
 
-  frame(chunk: Buffer, start: number, body: number, end: number): 'pass' | 'taken' | 'hold' | 'stop' {
+  frame(chunk: Buffer, start: number, body: number, end: number): 'pass' | 'offer' | 'hold' | 'stop' {
     const first = chunk[start] as number
     const fault = checkFrame(first, chunk, body, end)
     if (fault !== undefined) {
@@ -70,13 +72,17 @@ export class Guard implements FrameSink {
     }
     switch (first >> 4) {
       case PUBLISH:
-        return this.#owner.fastPublish(first, chunk, body, end) ? 'taken' : 'pass'
+        return this.#owner.isShort(first, chunk, body) ? 'offer' : 'pass'
       case CONNECT:
         return this.#connect()
       case DISCONNECT:
         this.#owner.disconnecting()
     }
     return 'pass'
+  }
+
+  take(chunk: Buffer, start: number, body: number, end: number): boolean {
+    return this.#owner.takeShort(chunk[start] as number, chunk, body, end)
   }
 
   pass(packets: Buffer): void {

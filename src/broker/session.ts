@@ -153,30 +153,31 @@ export class MqttSession implements Session, GuardOwner {
     this.#parse(packets)
   }
 
-  /**
-   * The main path: a heartbeat of a limb at QoS 0 or 1 ends here and never reaches Aedes. A bucket of tokens
-   * belongs here too.
-   */
-  fastPublish(first: number, bytes: Buffer, body: number, end: number): boolean {
+  /** A heartbeat of this limb at QoS 0 or 1. */
+  isShort(first: number, bytes: Buffer, body: number): boolean {
     this.#world.counters.messagesIn++
     const topic = this.#heartbeatBytes
-    const afterTopic = body + 2 + topic.length
-    if (
-      this.identity.kind !== 'limb' ||
-      bytes[body + 1] !== topic.length ||
-      bytes[body] !== 0 ||
-      (first & 0x04) !== 0 || // QoS 2
-      bytes.compare(topic, 0, topic.length, body + 2, afterTopic) !== 0 ||
-      this.acks.length > 0 ||
-      this.#ended
-    ) {
-      return false
-    }
+    return (
+      this.identity.kind === 'limb' &&
+      bytes[body + 1] === topic.length &&
+      bytes[body] === 0 &&
+      (first & 0x04) === 0 &&
+      bytes.compare(topic, 0, topic.length, body + 2, body + 2 + topic.length) === 0
+    )
+  }
+
+  /**
+   * The main path: a heartbeat ends here and never reaches Aedes, unless an acknowledgement before it is still
+   * owed. A bucket of tokens belongs here too.
+   */
+  takeShort(first: number, bytes: Buffer, body: number, end: number): boolean {
+    if (this.acks.length > 0 || this.#client === undefined) return false
+    if (this.#ended) return true
     const qos = first & 0x06
-    const payload = qos > 0 ? afterTopic + 2 : afterTopic
+    const payload = body + 2 + this.#heartbeatBytes.length + (qos > 0 ? 2 : 0)
     this.#world.inbound.heartbeat(this, bytes.subarray(payload, end))
-    const client = this.#client
-    if (client !== undefined && client._keepaliveInterval > 0) client._keepaliveTimer?.refresh()
+    const { _keepaliveInterval, _keepaliveTimer } = this.#client
+    if (_keepaliveInterval > 0) _keepaliveTimer?.refresh()
     if (qos > 0) this.#puback(bytes[payload - 2] as number, bytes[payload - 1] as number)
     return true
   }

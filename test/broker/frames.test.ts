@@ -144,6 +144,7 @@ function split(bytes: Buffer, cuts: number[], hold = false): Buffer[] {
   let splitter: FrameSplitter | undefined
   splitter = new FrameSplitter({
     announced: () => undefined,
+    take: () => false,
     frame(chunk, start, _body, end) {
       packets.push(Buffer.from(chunk.subarray(start, end)))
       return hold ? 'hold' : 'pass'
@@ -195,6 +196,7 @@ test('a large packet that arrives byte by byte costs no more than its size', () 
   const found: number[] = []
   const splitter = new FrameSplitter({
     announced: () => undefined,
+    take: () => false,
     frame: (_chunk, start, _body, end) => {
       found.push(end - start)
       return 'pass'

@@ -1,0 +1,203 @@
+import { describe, expect, test } from 'vitest'
+import type { Persistence } from '../../src/broker/aedes-internals.ts'
+import type { BrokerOptions } from '../../src/broker/broker.ts'
+import { start, turn } from './fixture.ts'
+import { DISCONNECT, PUBACK, PUBLISH, publishPacket, type WireClient } from './wire.ts'
+
+const LIMB = { username: 'cam1', password: 'key' }
+const DATA = 'limb/node/cam1/data/x'
+
+/** Publishes until the reader's share of the kernel's buffers is full and more waits in the broker. */
+async function fill(writer: WireClient, bytes: number, qos: 0 | 1): Promise<void> {
+  const payload = Buffer.alloc(100_000, 0x61)
+  for (let i = 1; i * payload.length < bytes; i++) {
+    writer.send(publishPacket(DATA, payload, { qos, id: i }))
+    await writer.settle()
+  }
+}
+
+describe('a reader that does not read', () => {
+  test('loses QoS 0, keeps its session, delays nobody, and holds no more than its bound', async () => {
+    const { connect, broker } = await start()
+    const stuck = await connect({ username: 'viewer1' })
+    await stuck.subscribe({ 'limb/node/+/data/#': 0 })
+    stuck.socket.pause()
+    const reader = await connect({ username: 'viewer2' })
+    await reader.subscribe({ 'limb/node/cam2/data/#': 1 })
+    const writer = await connect(LIMB)
+    const other = await connect({ username: 'cam2', password: 'key' })
+    await fill(writer, 20_000_000, 0)
+    expect(broker.counters.shed).toBeGreaterThan(0)
+    for (let i = 1; i <= 20; i++) {
+      other.send(publishPacket('limb/node/cam2/data/t', `${i}`, { qos: 1, id: i }))
+      expect((await reader.message()).text).toBe(`${i}`)
+    }
+    expect(broker.counters.connections.tcp).toBe(4)
+    stuck.socket.resume()
+    await stuck.settle()
+  })
+
+  test('at QoS 1 is ended beyond its bound, with a line in the log', async () => {
+    const { connect, broker, log, core } = await start({ limits: { maxSessionQueueBytes: 2_000_000 } })
+    const stuck = await connect({ username: 'viewer1' })
+    await stuck.subscribe({ 'limb/node/+/data/#': 1 })
+    stuck.socket.pause()
+    const writer = await connect(LIMB)
+    await fill(writer, 20_000_000, 1)
+    const { session } = await core.until('closed')
+    expect(session.identity).toMatchObject({ name: 'viewer1' })
+    expect(broker.counters.overrun).toBe(1)
+    expect(log.of('warn').map((line) => line.message)).toEqual([
+      'a session does not read what it is sent; it is closed',
+    ])
+    await writer.settle()
+  })
+
+  test('that is reset under a flood of small messages ends neither the process nor other sessions', async () => {
+    const { connect, core } = await start({ limits: { drainTimeoutMs: 300 } })
+    const stuck = await connect({ username: 'viewer1' })
+    await stuck.subscribe({ 'limb/node/+/data/#': 1 })
+    stuck.socket.pause()
+    const writer = await connect(LIMB)
+    await fill(writer, 8_000_000, 1)
+    for (let i = 0; i < 15_000; i += 500) {
+      writer.send(
+        ...Array.from({ length: 500 }, (_, n) => publishPacket(DATA, 'small', { qos: 1, id: ((i + n) % 65_535) + 1 })),
+      )
+    }
+    stuck.cut()
+    await core.until('closed')
+    await writer.ack(PUBACK, 15_000)
+    const reader = await connect({ username: 'viewer2' })
+    await reader.subscribe({ 'limb/node/cam2/data/#': 1 })
+    const other = await connect({ username: 'cam2', password: 'key' })
+    other.send(publishPacket('limb/node/cam2/data/t', 'prompt'))
+    expect((await reader.message()).text).toBe('prompt')
+  })
+})
+
+test('messages of QoS 1 wait for acknowledgements beyond the window, and none is lost', async () => {
+  const { connect, broker } = await start({ limits: { maxInflightOutbound: 10 } })
+  const reader = await connect({ username: 'viewer' })
+  await reader.subscribe({ 'limb/bridge/#': 1 })
+  for (let i = 0; i < 100; i++) {
+    broker.publisher.publish('limb/bridge/event/x', Buffer.from(`${i}`), { qos: 1, retain: false })
+  }
+  await reader.settle()
+  expect(reader.messages).toHaveLength(10)
+  const got: string[] = []
+  while (got.length < 100) {
+    const message = await reader.message()
+    got.push(message.text)
+    reader.send(Buffer.from([0x40, 2, message.id >> 8, message.id & 255]))
+  }
+  expect(got).toEqual(Array.from({ length: 100 }, (_, i) => `${i}`))
+})
+
+test('ten thousand retained messages go out as fast as the reader acknowledges, and all arrive', async () => {
+  const { connect, owned } = await start()
+  for (let i = 0; i < 10_000; i++) owned.set(`limb/node/n${i}/status`, 'offline')
+  const reader = await connect({ username: 'viewer' })
+  await reader.subscribe({ 'limb/node/+/status': 1 })
+  for (let i = 0; i < 10_000; i++) {
+    const packet = await reader.next((each) => each.type === PUBLISH)
+    const at = 2 + packet.body.readUInt16BE(0)
+    reader.send(Buffer.from([0x40, 2]), packet.body.subarray(at, at + 2))
+  }
+  await reader.settle()
+  expect(reader.messages).toEqual([])
+})
+
+/** Lets the test fail the store's writes, or hold them for ever. */
+function broken(how: { fail?: boolean; hang?: boolean }) {
+  const names: (keyof Persistence)[] = [
+    'storeRetained',
+    'addSubscriptions',
+    'removeSubscriptions',
+    'outgoingEnqueueCombi',
+    'outgoingClearMessageId',
+    'cleanSubscriptions',
+    'cleanIncoming',
+  ]
+  return (persistence: BrokerOptions['persistence']): BrokerOptions['persistence'] =>
+    new Proxy(persistence, {
+      get(target, name) {
+        const value: unknown = Reflect.get(target, name, target)
+        if (typeof value !== 'function') return value
+        if (!names.includes(name as keyof Persistence)) return value.bind(target)
+        return async (...args: unknown[]) => {
+          if (how.fail) throw new Error('disk full')
+          if (how.hang) await new Promise(() => {})
+          return value.apply(target, args)
+        }
+      },
+    })
+}
+
+describe('a store that fails', () => {
+  test('stops neither delivery, nor new sessions, nor their end', async () => {
+    const how = { fail: false }
+    const { connect, broker, core, log } = await start({ wrapPersistence: broken(how) })
+    const away = await connect({ username: 'viewer1', clientId: 'away', clean: false })
+    await away.subscribe({ 'limb/node/+/data/#': 1 })
+    away.send(DISCONNECT)
+    await away.closed
+    how.fail = true
+    const reader = await connect({ username: 'viewer2', clientId: 'live', clean: false })
+    expect(await reader.subscribe({ 'limb/node/+/data/#': 1 })).toEqual([1])
+    const limb = await connect(LIMB)
+    for (let i = 1; i <= 20; i++) {
+      limb.send(publishPacket(DATA, `${i}`, { qos: (i % 2) as 0 | 1, id: i, retain: i % 3 === 0 }))
+      const message = await reader.message()
+      expect(message.text).toBe(`${i}`)
+      if (message.qos > 0) reader.send(Buffer.from([0x40, 2, message.id >> 8, message.id & 255]))
+    }
+    await reader.settle()
+    limb.send(DISCONNECT)
+    await limb.closed
+    await core.until('closed', (event) => event.session.identity.kind === 'limb')
+    expect(broker.counters.unstored).toBeGreaterThan(0)
+    // One line for all of it.
+    expect(log.of('warn').filter((line) => /store failed/.test(line.message))).toHaveLength(1)
+    expect(log.of('error')).toEqual([])
+  })
+
+  test('a store that never answers holds messages for its time only, and keeps their order', async () => {
+    const how = { hang: false }
+    const { connect, broker, log } = await start({
+      wrapPersistence: broken(how),
+      limits: { storeTimeoutMs: 100 },
+    })
+    const away = await connect({ username: 'viewer1', clientId: 'away', clean: false })
+    await away.subscribe({ 'limb/bridge/#': 1 })
+    away.send(DISCONNECT)
+    await away.closed
+    const reader = await connect({ username: 'viewer2' })
+    await reader.subscribe({ 'limb/bridge/#': 1 })
+    how.hang = true
+    for (let i = 0; i < 30; i++) {
+      broker.publisher.publish('limb/bridge/status', Buffer.from(`${i}`), { qos: i % 2 ? 1 : 0, retain: true })
+    }
+    while (reader.messages.length < 30) await turn()
+    expect(reader.messages.map((message) => message.text)).toEqual(Array.from({ length: 30 }, (_, i) => `${i}`))
+    expect(log.of('warn').some((line) => /too slow/.test(line.message))).toBe(true)
+  })
+
+  test('a queue at its bound delivers without waiting, in order', async () => {
+    const how = { hang: false }
+    const { connect, broker } = await start({
+      wrapPersistence: broken(how),
+      limits: { storeTimeoutMs: 60_000, maxRouteQueue: 10 },
+    })
+    const away = await connect({ username: 'viewer1', clientId: 'away', clean: false })
+    await away.subscribe({ 'limb/bridge/#': 1 })
+    const reader = await connect({ username: 'viewer2' })
+    await reader.subscribe({ 'limb/bridge/#': 1 })
+    how.hang = true
+    for (let i = 0; i < 11; i++) {
+      broker.publisher.publish('limb/bridge/status', Buffer.from(`${i}`), { qos: 1, retain: false })
+    }
+    while (reader.messages.length < 11) await turn()
+    expect(reader.messages.map((message) => message.text)).toEqual(Array.from({ length: 11 }, (_, i) => `${i}`))
+  })
+})
