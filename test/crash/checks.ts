@@ -1,8 +1,10 @@
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import Sqlite from 'better-sqlite3'
 import { AuditTable } from '../../src/store/audit.ts'
 import type { BridgeProcess } from '../support/bridge-process.ts'
 import { connectControl } from '../support/control-client.ts'
+import { connectRaw } from '../support/raw-client.ts'
 import { type LimbState, type ModelLimb, UNKNOWN } from './model.ts'
 import { AGENT } from './stream.ts'
 
@@ -118,6 +120,21 @@ interface ShownNode {
   readonly reason: string
 }
 
+/** As a dashboard that has just subscribed sees them; after five seconds, those that came. */
+async function retainedStatuses(bridge: BridgeProcess, expected: number): Promise<string[]> {
+  const client = await connectRaw({ socket: bridge.control }, { clientId: 'dashboard-of-the-test' })
+  const seen: string[] = []
+  const all = new Promise<void>((resolve) => {
+    client.onMessage = (topic, payload) => {
+      if (seen.push(`${topic} ${payload.toString()}`) === expected) resolve()
+    }
+  })
+  await client.subscribe('limb/node/+/status')
+  if (expected > 0) await Promise.race([all, sleep(5000)])
+  client.end()
+  return seen
+}
+
 /** What the bridge says that is not what it stores; and whoever is not offline because it was killed. */
 export async function wireFaults(bridge: BridgeProcess, limbs: readonly ModelLimb[]): Promise<string[]> {
   const control = await connectControl(bridge.control)
@@ -139,6 +156,11 @@ export async function wireFaults(bridge: BridgeProcess, limbs: readonly ModelLim
     'nodes',
     nodes.map(({ nodeId, displayName }) => `${nodeId} ${displayName}`),
     approved.map(({ name, sure: { displayName } }) => `${name} ${displayName}`),
+  )
+  same(
+    'retained statuses',
+    await retainedStatuses(bridge, approved.length),
+    approved.map(({ name }) => `limb/node/${name}/status offline`),
   )
   same(
     'requests',

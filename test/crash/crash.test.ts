@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, expect, it } from 'vitest'
 import { type BridgeProcess, launchBridge, startBridge } from '../support/bridge-process.ts'
+import { connectControl } from '../support/control-client.ts'
 import { RefusedConnect } from '../support/raw-client.ts'
 import { Disk, settleAll, wireFaults } from './checks.ts'
 import { ModelLimb } from './model.ts'
@@ -64,46 +65,65 @@ async function devicesFindTheirPlace(
   }
 }
 
-it(`loses nothing acknowledged and keeps nothing by halves over ${CRASHES} kill -9 (seed ${SEED})`, async () => {
-  const random = new SeededRandom(SEED)
-  const limbs: ModelLimb[] = []
-  const tally: Tally = new Map()
-  const newLimb = () => new ModelLimb(limbs.length)
-  let underWay = 0
+interface Run {
+  readonly random: SeededRandom
+  readonly limbs: ModelLimb[]
+  readonly tally: Tally
+  /** Changes that were under way when the process died. */
+  underWay: number
+}
 
+/** What is there after a start is what was acknowledged, and everything about it is whole. */
+async function holdToItsWord(bridge: BridgeProcess, { limbs }: Run, when: string): Promise<void> {
+  using disk = new Disk(folder)
+  expect(disk.faults(), when).toEqual([])
+  expect(settleAll(limbs, disk.limbs()), when).toEqual([])
+  expect(await wireFaults(bridge, limbs), when).toEqual([])
+}
+
+/** Changes until the process is killed under them. */
+async function liveAndDie(bridge: BridgeProcess, run: Run): Promise<void> {
+  const { random, limbs, tally } = run
+  const control = await connectControl(bridge.control)
+  let killed = false
+  const newLimb = () => new ModelLimb(limbs.length)
+  const streaming = stream(
+    { bridge, control, dying: () => killed, random, limbs, newLimb, lanes: LANES },
+    tally,
+  )
+  await Promise.race([sleep(random.below(LIFE_MS)), streaming])
+  killed = true
+  await bridge.kill()
+  await streaming
+  run.underWay += limbs.filter((limb) => limb.maybe !== null).length
+}
+
+async function dieOnTheWay(random: SeededRandom): Promise<void> {
+  const starting = launchBridge({ folder, settings })
+  await sleep(random.below(START_MS))
+  starting.child.kill('SIGKILL')
+  await starting.ended
+}
+
+it(`loses nothing acknowledged and keeps nothing by halves over ${CRASHES} kill -9 (seed ${SEED})`, async () => {
+  const run: Run = { random: new SeededRandom(SEED), limbs: [], tally: new Map(), underWay: 0 }
   for (let crash = 1; crash <= CRASHES; crash++) {
     const bridge = await start()
-    using disk = new Disk(folder)
-    expect(disk.faults(), `seed ${SEED}, after crash ${crash - 1}`).toEqual([])
-    expect(settleAll(limbs, disk.limbs()), `seed ${SEED}, after crash ${crash - 1}`).toEqual([])
-    expect(await wireFaults(bridge, limbs), `seed ${SEED}, after crash ${crash - 1}`).toEqual([])
-    await devicesFindTheirPlace(bridge, limbs, random)
-
-    const streaming = stream({ bridge, random, limbs, newLimb, lanes: LANES }, tally)
-    await Promise.race([sleep(random.below(LIFE_MS)), streaming])
-    await bridge.kill()
-    await streaming
-    underWay += limbs.filter((limb) => limb.maybe !== null).length
-
-    if (crash % START_KILLED_IN === 0) {
-      const starting = launchBridge({ folder, settings })
-      await sleep(random.below(START_MS))
-      starting.child.kill('SIGKILL')
-      await starting.ended
-    }
+    await holdToItsWord(bridge, run, `seed ${SEED}, after crash ${crash - 1}`)
+    await devicesFindTheirPlace(bridge, run.limbs, run.random)
+    await liveAndDie(bridge, run)
+    if (crash % START_KILLED_IN === 0) await dieOnTheWay(run.random)
   }
-
   const bridge = await start()
-  using disk = new Disk(folder)
-  expect(disk.faults()).toEqual([])
-  expect(settleAll(limbs, disk.limbs())).toEqual([])
-  expect(await wireFaults(bridge, limbs)).toEqual([])
-  // What was never under way when the process died would have shown nothing.
-  expect(underWay).toBeGreaterThan(CRASHES / 2)
-  for (const change of ['registered', 'approved', 'rejected', 'renamed', 'policy set', 'heartbeat'])
-    expect(tally.get(change), change).toBeGreaterThan(0)
+  await holdToItsWord(bridge, run, `seed ${SEED}, after the last crash`)
   expect(await bridge.stop()).toBe(0)
+
+  const done = [...run.tally].map(([name, count]) => `${count} ${name}`).join(', ')
   console.log(
-    `crash test: seed ${SEED}, ${CRASHES} crashes, ${limbs.length} limbs, ${underWay} changes under way at a crash, acknowledged: ${[...tally].map(([name, count]) => `${count} ${name}`).join(', ')}`,
+    `crash test: seed ${SEED}, ${CRASHES} crashes, ${run.limbs.length} limbs, ${run.underWay} changes under way at a crash, acknowledged: ${done}`,
   )
+  // What was never under way when the process died would have shown nothing.
+  expect(run.underWay).toBeGreaterThan(CRASHES / 2)
+  for (const change of ['registered', 'approved', 'rejected', 'renamed', 'policy set', 'heartbeat'])
+    expect(run.tally.get(change), change).toBeGreaterThan(0)
 }, 180_000)

@@ -1,5 +1,5 @@
 import type { BridgeProcess } from '../support/bridge-process.ts'
-import { type ControlClient, connectControl } from '../support/control-client.ts'
+import type { ControlClient } from '../support/control-client.ts'
 import { connectRaw, type RawClient } from '../support/raw-client.ts'
 import { type LimbState, type ModelLimb, UNKNOWN } from './model.ts'
 import type { SeededRandom } from './random.ts'
@@ -59,6 +59,9 @@ export async function connectDevice(bridge: BridgeProcess, limb: ModelLimb): Pro
 
 export interface StreamOptions {
   readonly bridge: BridgeProcess
+  readonly control: ControlClient
+  /** Whether the process is being killed: before that, no connection may be lost. */
+  readonly dying: () => boolean
   readonly random: SeededRandom
   /** Limbs of earlier lives that may be changed; new ones are added. */
   readonly limbs: ModelLimb[]
@@ -69,28 +72,25 @@ export interface StreamOptions {
 /** How many of each change were acknowledged, so that the test can show that it tested something. */
 export type Tally = Map<string, number>
 
-/** Resolves when every lane has lost its connection; rejects with WrongAnswer. */
+/** Resolves when every lane has lost its connection to a process that dies; rejects for any other reason. */
 export async function stream(options: StreamOptions, tally: Tally): Promise<void> {
-  const control = await connectControl(options.bridge.control)
   // A limb belongs to one lane, so that its changes follow each other. All shares before the first lane runs,
   // because it adds limbs at once.
   const lanes = Array.from({ length: options.lanes }, (_, lane) => {
     const mine = options.limbs.filter((_limb, i) => i % options.lanes === lane)
-    return new Lane(options, control, mine, tally)
+    return new Lane(options, mine, tally)
   })
   await Promise.all(lanes.map((lane) => lane.run()))
 }
 
 class Lane {
   readonly #options: StreamOptions
-  readonly #control: ControlClient
   readonly #mine: ModelLimb[]
   readonly #tally: Tally
   readonly #devices = new Map<ModelLimb, Device>()
 
-  constructor(options: StreamOptions, control: ControlClient, mine: ModelLimb[], tally: Tally) {
+  constructor(options: StreamOptions, mine: ModelLimb[], tally: Tally) {
     this.#options = options
-    this.#control = control
     this.#mine = mine
     this.#tally = tally
   }
@@ -99,7 +99,7 @@ class Lane {
     try {
       for (;;) await this.#step()
     } catch (error) {
-      if (error instanceof WrongAnswer) throw error
+      if (error instanceof WrongAnswer || !this.#options.dying()) throw error
     } finally {
       for (const { client } of this.#devices.values()) client.cut()
     }
@@ -149,7 +149,7 @@ class Lane {
   }
 
   async #do(verb: string, args: object): Promise<void> {
-    const answer = await this.#control.ask(verb, args)
+    const answer = await this.#options.control.ask(verb, args)
     if (!answer.ok) throw new WrongAnswer(`${verb} ${JSON.stringify(args)}: ${JSON.stringify(answer.error)}`)
   }
 
