@@ -11,6 +11,8 @@ import type {
 import type { MqttSession, SessionWorld } from './session.ts'
 
 const NOTHING = Buffer.alloc(0)
+/** Of one QoS 2 message, before the first is dealt with. */
+const MAX_COPIES = 8
 
 type Client = AedesClient<MqttSession>
 
@@ -28,10 +30,10 @@ export class InboundPath {
   authorizePublish = (client: Client | null, packet: InboundPublish, callback: Callback): void => {
     const session = client?.session
     try {
-      if (client === null || session === undefined) this.#consume(packet, callback)
+      if (client === null || session === undefined) drop(packet, callback)
       // Last words were judged at CONNECT; `publish` routes them.
       else if (packet === (client.will as unknown)) callback(null)
-      else if (!session.opened) this.#consume(packet, callback)
+      else if (!session.opened) drop(packet, callback)
       else if (packet.qos === 2) this.#publishOnce(client, session, packet, callback)
       else this.#publish(session, packet, callback)
     } catch (error) {
@@ -45,25 +47,27 @@ export class InboundPath {
     const acknowledge = () => callback(null)
     if (session.isHeartbeat(packet.topic)) {
       this.#world.inbound.heartbeat(session, packet.payload)
-      this.#consume(packet, () => session.acks.run(acknowledge))
+      consume(packet)
+      session.acks.run(acknowledge)
       return
     }
     const right = this.#world.rights.publish(session.identity, packet.topic)
     if (right === 'denied') {
       // A closed connection would make ordinary clients send it again for ever.
       session.denied('publish', packet.topic)
-      this.#consume(packet, () => session.acks.run(acknowledge))
+      consume(packet)
+      session.acks.run(acknowledge)
     } else if (right === 'route') {
       const { topic, payload, qos, retain } = packet
       const kept = retain && this.#world.rights.retain(session.identity, topic)
-      packet.consumed = true
+      consume(packet)
       const from = session.client.id ?? undefined
       this.#acknowledgeAfter(session, acknowledge, (done) =>
         this.#world.broker.route({ topic, payload, qos, retain: kept, from }, done),
       )
     } else {
       const { payload } = packet
-      packet.consumed = true
+      consume(packet)
       this.#acknowledgeAfter(session, acknowledge, (done) =>
         this.#toCore(session, right.address, payload, done, callback),
       )
@@ -98,47 +102,29 @@ export class InboundPath {
 
   /**
    * QoS 2: Aedes knows an identifier it has seen only once it is stored, so a second copy in the same chunk
-   * waits for the first. What the core takes is done before Aedes stores the identifier: after a crash in
-   * between it runs again, where the other order would have lost it.
+   * waits for the first. A message takes effect before its identifier is stored: after a crash in between it
+   * takes effect again, where the other order would have lost it. So only the identifier is stored, and half-open
+   * handshakes hold no payloads.
    */
   #publishOnce(client: Client, session: MqttSession, packet: InboundPublish, callback: Callback): void {
     const id = packet.messageId ?? 0
     const waiting = session.inProgress.get(id)
     if (waiting !== undefined) {
-      if (waiting.length < 8) waiting.push(() => callback(null))
+      if (waiting.length < MAX_COPIES) waiting.push(() => callback(null))
       else callback(new Error('too many copies of one message'))
       return
     }
     session.inProgress.set(id, [])
-    const { persistence } = this.#world
-    persistence.incomingGetPacket(client, packet).then(
+    this.#world.persistence.incomingGetPacket(client, packet).then(
       () => {
         callback(null)
         this.finished(session, id)
       },
-      () => this.#firstCopy(session, packet, callback),
+      () =>
+        session.guarded(() => {
+          if (session.alive) this.#publish(session, packet, callback)
+        }),
     )
-  }
-
-  #firstCopy(session: MqttSession, packet: InboundPublish, callback: Callback): void {
-    try {
-      const { rights, inbound } = this.#world
-      const right = session.alive ? rights.publish(session.identity, packet.topic) : 'denied'
-      if (right === 'route') {
-        packet.retain = packet.retain && rights.retain(session.identity, packet.topic)
-        callback(null)
-      } else if (right === 'denied') {
-        session.denied('publish', packet.topic)
-        this.#consume(packet, callback)
-      } else if (session.isHeartbeat(packet.topic)) {
-        inbound.heartbeat(session, packet.payload)
-        this.#consume(packet, callback)
-      } else {
-        this.#toCore(session, right.address, packet.payload, () => this.#consume(packet, callback), callback)
-      }
-    } catch (error) {
-      session.fail(error, 'a message failed')
-    }
   }
 
   /** Aedes has stored a QoS 2 identifier and published it: copies that wait are duplicates now. */
@@ -147,13 +133,6 @@ export class InboundPath {
     const waiting = session.inProgress.get(id)
     session.inProgress.delete(id)
     for (const next of waiting ?? []) next()
-  }
-
-  #consume(packet: InboundPublish, callback: Callback): void {
-    packet.consumed = true
-    // Aedes stores a QoS 2 packet as it is.
-    packet.payload = NOTHING
-    callback(null)
   }
 
   authorizeSubscribe = (
@@ -197,4 +176,15 @@ export class InboundPath {
     counters.messagesOut++
     return packet
   }
+}
+
+/** Nothing is left for Aedes to publish, and, at QoS 2, only the identifier to store. */
+function consume(packet: InboundPublish): void {
+  packet.consumed = true
+  packet.payload = NOTHING
+}
+
+function drop(packet: InboundPublish, callback: Callback): void {
+  consume(packet)
+  callback(null)
 }

@@ -29,7 +29,7 @@ export interface BrokerLimits {
   maxSessionQueueBytes: number
   /** QoS 1 and 2 messages that a session has not acknowledged; the next ones wait. */
   maxInflightOutbound: number
-  /** QoS 2 messages of one session that wait for PUBREL; each may be as large as a packet. */
+  /** QoS 2 packet identifiers of one session that wait for PUBREL; beyond it the session ends. */
   maxInflightInbound: number
   /** A peer that takes nothing for so long is gone. */
   drainTimeoutMs: number
@@ -63,7 +63,7 @@ export const DEFAULT_LIMITS: Readonly<BrokerLimits> = {
   maxSessionBufferBytes: MIB,
   maxSessionQueueBytes: 8 * MIB,
   maxInflightOutbound: 100,
-  maxInflightInbound: 20,
+  maxInflightInbound: 1000,
   drainTimeoutMs: 8_000,
   maxRouteQueue: 50_000,
   storeTimeoutMs: 2_000,

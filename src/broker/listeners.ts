@@ -86,6 +86,7 @@ const HINTS: Readonly<Record<string, string>> = {
   ENOENT: 'the folder does not exist',
   EROFS: 'the file system is read-only; choose another folder',
   ENOTDIR: 'a part of the path is a file, not a folder',
+  EEXIST: 'a part of the path is a file, not a folder',
 }
 
 function explained(where: string, error: NodeJS.ErrnoException): Error {

@@ -220,7 +220,8 @@ export class WireClient {
   }
 
   cut(): void {
-    this.socket.resetAndDestroy()
+    if (this.socket.remoteFamily === undefined) this.socket.destroy()
+    else this.socket.resetAndDestroy()
   }
 
   #take(chunk: Buffer): void {
@@ -253,6 +254,6 @@ export class WireClient {
 export async function dial(where: { port: number } | { path: string }): Promise<WireClient> {
   const socket = connectSocket('port' in where ? { host: '127.0.0.1', ...where } : where)
   const client = new WireClient(socket)
-  await Promise.race([once(socket, 'connect'), client.closed])
+  await once(socket, 'connect').catch(() => client.closed)
   return client
 }
