@@ -79,7 +79,7 @@ export class Rights {
   }
 
   #ownFilters(identity: Identity): string[] {
-    const { root, prefix, node, response } = this.#topics
+    const { bridgePrefix, dataPrefix, node, response } = this.#topics
     switch (identity.kind) {
       case 'candidate':
         return [node(identity.nodeId, 'pairing')]
@@ -87,10 +87,10 @@ export class Rights {
         return [node(identity.nodeId, 'pairing'), node(identity.nodeId, 'invoke')]
       case 'principal':
         return [
-          `${prefix}bridge/#`,
-          `${root}/node/+/status`,
-          `${root}/node/+/state`,
-          `${root}/node/+/data/#`,
+          `${bridgePrefix}#`,
+          node('+', 'status'),
+          node('+', 'state'),
+          `${dataPrefix('+')}#`,
           response(identity.name, '#'),
         ]
     }

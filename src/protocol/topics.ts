@@ -20,6 +20,8 @@ export interface Topics {
   readonly root: string
   /** `<root>/` */
   readonly prefix: string
+  /** `<root>/bridge/` */
+  readonly bridgePrefix: string
   readonly bridgeStatus: string
   readonly bridgeInfo: string
   node(nodeId: string, leaf: NodeUplink | 'pairing' | 'invoke' | 'status' | 'state'): string
@@ -43,6 +45,7 @@ export function topicsOf(root: string): Topics {
   return {
     root,
     prefix,
+    bridgePrefix: bridge,
     bridgeStatus: `${bridge}status`,
     bridgeInfo: `${bridge}info`,
     node: (nodeId, leaf) => `${node}${nodeId}/${leaf}`,

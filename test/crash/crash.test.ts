@@ -126,4 +126,4 @@ it(`loses nothing acknowledged and keeps nothing by halves over ${CRASHES} kill 
   expect(run.underWay).toBeGreaterThan(CRASHES / 2)
   for (const change of ['registered', 'approved', 'rejected', 'renamed', 'policy set', 'heartbeat'])
     expect(run.tally.get(change), change).toBeGreaterThan(0)
-}, 180_000)
+}, 600_000)

@@ -74,5 +74,6 @@ describe("the README's tour", () => {
       await bridge.kill()
       rmSync(folder, { recursive: true, force: true })
     }
-  })
+    // A dozen programs start one after the other, on a machine that may be busy with others.
+  }, 120_000)
 })

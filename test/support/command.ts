@@ -37,7 +37,7 @@ export class Command implements AsyncDisposable {
   }
 
   /** The first line, of those not taken yet, that matches; it is taken. */
-  async line(pattern: RegExp | string, timeoutMs = 15_000): Promise<string> {
+  async line(pattern: RegExp | string, timeoutMs = 30_000): Promise<string> {
     const matches = (line: string) => (typeof pattern === 'string' ? line === pattern : pattern.test(line))
     const deadline = AbortSignal.timeout(timeoutMs)
     for (;;) {
