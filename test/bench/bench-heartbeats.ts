@@ -13,7 +13,11 @@ const PAYLOADS = [
 ] as const
 
 /** Goals of the ratios, bridge to peer. */
-const GOALS: Readonly<Record<string, number>> = { 'bare Aedes': 1.15, 'Mosquitto + script': 0.9 }
+const GOALS: Readonly<Record<string, number>> = {
+  'bare Aedes': 1.15,
+  'Mosquitto + script at QoS 1': 0.9,
+  'Mosquitto + script at QoS 0': 0.9,
+}
 
 /** A server and the process that loads it: each has its own, because of the limit of open files. */
 interface Loaded {
@@ -53,11 +57,11 @@ async function rounds(all: readonly Loaded[], count: number, pairs: number, payl
 async function servers(bench: Bench, limbs: number): Promise<Server[]> {
   const mosquitto = mosquittoPath()
   if (mosquitto === undefined) bench.say('mosquitto is not installed: its lines are left out')
-  return [
-    bench.add(await bridgeServer(bench.folder(), limbs)),
-    bench.add(await aedesServer()),
-    ...(mosquitto === undefined ? [] : [bench.add(await mosquittoServer(bench.folder(), mosquitto))]),
-  ]
+  const all = [bench.add(await bridgeServer(bench.folder(), limbs)), bench.add(await aedesServer())]
+  if (mosquitto === undefined) return all
+  for (const qos of [1, 0] as const)
+    all.push(bench.add(await mosquittoServer(bench.folder(), mosquitto, qos)))
+  return all
 }
 
 export async function benchHeartbeats(bench: Bench): Promise<Line[]> {

@@ -3,8 +3,7 @@ import { serveCommands } from './rpc.ts'
 
 /**
  * What people write beside Mosquitto to know which device is there: it listens to every heartbeat, has a timer
- * for each device, and publishes a retained status when one changes. It checks nobody's rights or payload, and it
- * subscribes at QoS 0, which is the least that can cost.
+ * for each device, and publishes a retained status when one changes. It checks nobody's rights or payload.
  */
 
 const TIMEOUT_MS = 45_000
@@ -19,7 +18,7 @@ let seen = 0
 let wanted = 0
 let reached: (() => void) | undefined
 
-async function start({ port }: { port: number }): Promise<void> {
+async function start({ port, qos }: { port: number; qos: 0 | 1 }): Promise<void> {
   const client = await connectAsync(`mqtt://127.0.0.1:${port}`, { clientId: 'presence', reconnectPeriod: 0 })
 
   function setStatus(id: string, device: Device, status: string): void {
@@ -45,7 +44,7 @@ async function start({ port }: { port: number }): Promise<void> {
     setStatus(id, device, heartbeat.status ?? 'online')
     if (++seen === wanted) reached?.()
   })
-  await client.subscribeAsync('limb/node/+/heartbeat', { qos: Number(process.env.SQ ?? 0) as 0 | 1 })
+  await client.subscribeAsync('limb/node/+/heartbeat', { qos })
 }
 
 /** Resolves when it has seen `count` heartbeats since it started. */

@@ -88,8 +88,11 @@ async function listening(port: number, alive: () => boolean): Promise<void> {
   throw new Error('mosquitto ended before it listened')
 }
 
-/** Mosquitto without sign-in and without persistence, and the script that keeps presence beside it. */
-export async function mosquittoServer(folder: string, path: string): Promise<Server> {
+/**
+ * Mosquitto without sign-in and without persistence, and the script that keeps presence beside it. At QoS 1 the
+ * script loses no heartbeat, as the bridge does; at QoS 0 it is the least that such a pair can cost.
+ */
+export async function mosquittoServer(folder: string, path: string, qos: 0 | 1): Promise<Server> {
   const port = await freePort()
   const file = join(folder, 'mosquitto.conf')
   const lines = [
@@ -108,9 +111,9 @@ export async function mosquittoServer(folder: string, path: string): Promise<Ser
   const ended = new Promise<void>((resolve) => broker.on('exit', () => resolve()))
   await listening(port, () => broker.exitCode === null && broker.signalCode === null)
   const script = new Worker<ScriptCommands>(new URL('./peer-script.ts', import.meta.url))
-  await script.ask('start', { port })
+  await script.ask('start', { port, qos })
   return {
-    name: 'Mosquitto + script',
+    name: `Mosquitto + script at QoS ${qos}`,
     host: HOST,
     port,
     cpuMs: () => cpuMs(broker.pid ?? 0) + cpuMs(script.pid),

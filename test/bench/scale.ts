@@ -1,7 +1,7 @@
 /** How much each line does. */
 export interface Scale {
   readonly fleets: readonly number[]
-  /** Heartbeats in one round: some seconds of CPU, so that a tick of 10 ms is well below a percent. */
+  /** Heartbeats in one round: more than a second of CPU, so that a tick of 10 ms is below a percent. */
   readonly heartbeats: number
   readonly pairs: number
   /** New limbs that register, and are approved. */
@@ -14,7 +14,7 @@ export interface Scale {
 
 export const FULL: Scale = {
   fleets: [1000, 10_000],
-  heartbeats: 200_000,
+  heartbeats: 100_000,
   pairs: 5,
   newLimbs: 5000,
   restarts: [
