@@ -1,4 +1,4 @@
-import { chmodSync, lstatSync, mkdirSync, unlinkSync } from 'node:fs'
+import { lstatSync, mkdirSync, unlinkSync } from 'node:fs'
 import { connect, createServer, type Server, type Socket } from 'node:net'
 import { dirname } from 'node:path'
 
@@ -41,7 +41,7 @@ export async function listenUnix(path: string, mode: number, accept: Accept): Pr
   }
   const server = createServer(accept)
   await opened(server, path, () => {
-    // The file must not be open to more people between bind and chmod.
+    // The file has its mode from the first moment on.
     const before = process.umask(0o777 & ~mode)
     try {
       server.listen({ path })
@@ -49,7 +49,6 @@ export async function listenUnix(path: string, mode: number, accept: Accept): Pr
       process.umask(before)
     }
   })
-  chmodSync(path, mode)
   return listenerOf(server)
 }
 

@@ -140,6 +140,7 @@ export class MemoryLog implements Log {
 
 export interface Running {
   readonly broker: Broker
+  readonly persistence: BrokerOptions['persistence']
   readonly core: ScriptedCore
   readonly log: MemoryLog
   readonly port: number
@@ -209,6 +210,7 @@ export async function start(options: Start = {}): Promise<Running> {
   running.push(stop)
   return {
     broker,
+    persistence,
     core,
     log,
     port,

@@ -72,7 +72,11 @@ describe('a message for the core', () => {
     const viewer = await connect({ username: 'viewer' })
     viewer.send(publishPacket('limb/principal/viewer/request/node/revoke', '{}', { qos: 1, id: 1 }))
     await viewer.ack(PUBACK, 1)
-    expect(core.all('message')[0]?.address).toEqual({ kind: 'request', principal: 'viewer', verb: 'node/revoke' })
+    expect(core.all('message')[0]?.address).toEqual({
+      kind: 'request',
+      principal: 'viewer',
+      verb: 'node/revoke',
+    })
   })
 })
 
@@ -122,7 +126,11 @@ describe('QoS 2', () => {
       publishPacket(topic, 'x', { qos: 2, id: messageId }),
       publishPacket(topic, 'x', { qos: 2, id: messageId, dup: true }),
     ]
-    limb.send(...twice('limb/node/cam1/heartbeat', 1), ...twice('denied', 2), ...twice('limb/node/cam1/data/x', 3))
+    limb.send(
+      ...twice('limb/node/cam1/heartbeat', 1),
+      ...twice('denied', 2),
+      ...twice('limb/node/cam1/data/x', 3),
+    )
     for (const messageId of [1, 1, 2, 2, 3, 3]) await limb.ack(PUBREC, messageId)
     await viewer.message()
     await viewer.settle()
@@ -142,7 +150,12 @@ describe('a denied message', () => {
   test('is dropped and acknowledged, counted, logged once, and the session lives', async () => {
     const { connect, broker, log } = await start()
     const limb = await connect(LIMB)
-    const topics = ['limb/node/cam2/heartbeat', '$SYS/x/new/clients', 'limb/node/cam1/status', 'limb/node/cam1/data/']
+    const topics = [
+      'limb/node/cam2/heartbeat',
+      '$SYS/x/new/clients',
+      'limb/node/cam1/status',
+      'limb/node/cam1/data/',
+    ]
     for (const [i, topic] of topics.entries()) {
       limb.send(publishPacket(topic, 'x', { qos: 1, id: i + 1, retain: true }))
       await limb.ack(PUBACK, i + 1)

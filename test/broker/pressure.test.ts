@@ -62,7 +62,9 @@ describe('a reader that does not read', () => {
     await fill(writer, 8_000_000, 1)
     for (let i = 0; i < 15_000; i += 500) {
       writer.send(
-        ...Array.from({ length: 500 }, (_, n) => publishPacket(DATA, 'small', { qos: 1, id: ((i + n) % 65_535) + 1 })),
+        ...Array.from({ length: 500 }, (_, n) =>
+          publishPacket(DATA, 'small', { qos: 1, id: ((i + n) % 65_535) + 1 }),
+        ),
       )
     }
     stuck.cut()
@@ -176,10 +178,15 @@ describe('a store that fails', () => {
     await reader.subscribe({ 'limb/bridge/#': 1 })
     how.hang = true
     for (let i = 0; i < 30; i++) {
-      broker.publisher.publish('limb/bridge/status', Buffer.from(`${i}`), { qos: i % 2 ? 1 : 0, retain: true })
+      broker.publisher.publish('limb/bridge/status', Buffer.from(`${i}`), {
+        qos: i % 2 ? 1 : 0,
+        retain: true,
+      })
     }
     while (reader.messages.length < 30) await turn()
-    expect(reader.messages.map((message) => message.text)).toEqual(Array.from({ length: 30 }, (_, i) => `${i}`))
+    expect(reader.messages.map((message) => message.text)).toEqual(
+      Array.from({ length: 30 }, (_, i) => `${i}`),
+    )
     expect(log.of('warn').some((line) => /too slow/.test(line.message))).toBe(true)
   })
 
@@ -198,6 +205,8 @@ describe('a store that fails', () => {
       broker.publisher.publish('limb/bridge/status', Buffer.from(`${i}`), { qos: 1, retain: false })
     }
     while (reader.messages.length < 11) await turn()
-    expect(reader.messages.map((message) => message.text)).toEqual(Array.from({ length: 11 }, (_, i) => `${i}`))
+    expect(reader.messages.map((message) => message.text)).toEqual(
+      Array.from({ length: 11 }, (_, i) => `${i}`),
+    )
   })
 })
