@@ -187,10 +187,12 @@ function brokerLimits({ mqtt }: Config): Partial<BrokerLimits> {
     connectTimeoutMs: mqtt.connectSeconds * 1000,
     maxConnectBytes: mqtt.maxConnectBytes,
     maxPacketBytes: mqtt.maxPacketBytes,
+    maxTopicBytes: mqtt.maxTopicBytes,
     maxTopicLevels: mqtt.maxTopicLevels,
     maxSubscriptions: mqtt.maxSubscriptionsPerSession,
     maxKeepaliveSeconds: mqtt.maxKeepaliveSeconds,
     allowKeepaliveZero: false,
+    maxInflightOutbound: mqtt.maxInflightPerSession,
     maxSessionBufferBytes: mqtt.maxSessionBufferBytes,
   }
 }

@@ -1,13 +1,12 @@
 import type { Duplex } from 'node:stream'
-import type { AedesOptions } from 'aedes'
 import type { Inbound, Log, Publisher, RetainedView, Sessions } from '../bridge/ports.ts'
 import type { Clock } from '../kernel/clock.ts'
 import type { Topics } from '../protocol/topics.ts'
 import { Admissions } from './admission.ts'
+import { followEvents, sessionOf, setHooks } from './aedes-events.ts'
 import type { AedesClient, BrokerPersistence, Persistence } from './aedes-internals.ts'
 import { Connections } from './connections.ts'
 import { type BrokerCounters, newCounters } from './counters.ts'
-import { tellView } from './first-resume.ts'
 import { within } from './gate.ts'
 import { GuardedPersistence } from './guarded-persistence.ts'
 import { InboundPath } from './inbound-path.ts'
@@ -17,7 +16,7 @@ import { OrderedBroker } from './ordered-broker.ts'
 import { createPublisher, createSessions } from './outlets.ts'
 import { RareLine } from './rare-line.ts'
 import { type Grant, Rights } from './rights.ts'
-import type { MqttSession, Peer, SessionWorld } from './session.ts'
+import type { Peer, SessionWorld } from './session.ts'
 
 export interface BrokerOptions {
   readonly topics: Topics
@@ -50,7 +49,10 @@ export interface Broker {
 const BROKER_ID = 'limb-bridge'
 /** Aedes' housekeeping has nothing to do here; four times this must fit a timer (2^31 - 1 ms). */
 const HEARTBEAT_INTERVAL_MS = 86_400_000
+/** Shares of a stop, whose whole must stay well below the five seconds of the service. */
+const ROUTE_MS = 500
 const DRAIN_MS = 1000
+const CLOSE_MS = 250
 
 /** The embedded broker: all of Aedes is behind this function. */
 export async function createBroker(options: BrokerOptions): Promise<Broker> {
@@ -73,7 +75,7 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
     },
   })
   const broker = createOrdered(persistence, limits, clock, log, (client, packet) => {
-    path.finished((client as AedesClient<MqttSession>).session, packet.messageId)
+    path.finished(sessionOf(client), packet.messageId)
   })
   const world: SessionWorld = {
     broker,
@@ -88,7 +90,7 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
   }
   const admissions = new Admissions(world, options.persistence.sessions)
   const path = new InboundPath(world)
-  hook(broker, admissions, path)
+  setHooks(broker, admissions, path)
   await broker.listen()
   // A message must not be numbered like one that waits in a stored queue.
   broker.counter = options.persistence.lastCounter
@@ -106,11 +108,11 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
     await Promise.all(listeners.map((listener) => listener.close()))
     connections.refuse()
     // What is published already reaches those who are connected.
-    await within(clock, DRAIN_MS, new Promise<void>((resolve) => broker.inOrder(resolve)))
+    await within(clock, ROUTE_MS, new Promise<void>((resolve) => broker.inOrder(resolve)))
     broker.releaseWaiting()
     await within(clock, DRAIN_MS, connections.drained())
     await connections.endAll()
-    await within(clock, DRAIN_MS, new Promise<void>((resolve) => broker.close(resolve)))
+    await within(clock, CLOSE_MS, new Promise<void>((resolve) => broker.close(resolve)))
   }
 
   return {
@@ -194,64 +196,4 @@ function stuckWatch(broker: OrderedBroker, clock: Clock, timeoutMs: number): () 
     // The message itself takes its place after this call.
     queueMicrotask(look)
   }
-}
-
-function hook(broker: OrderedBroker, admissions: Admissions, path: InboundPath): void {
-  const hooks: Pick<
-    AedesOptions,
-    'preConnect' | 'authorizePublish' | 'authorizeSubscribe' | 'authorizeForward'
-  > = {
-    preConnect: admissions.preConnect as unknown as NonNullable<AedesOptions['preConnect']>,
-    authorizePublish: path.authorizePublish as unknown as NonNullable<AedesOptions['authorizePublish']>,
-    authorizeSubscribe: path.authorizeSubscribe as unknown as NonNullable<AedesOptions['authorizeSubscribe']>,
-    authorizeForward: path.authorizeForward as unknown as NonNullable<AedesOptions['authorizeForward']>,
-  }
-  Object.assign(broker, hooks)
-}
-
-/** Aedes' events, in the order of a session's life. */
-function followEvents(broker: OrderedBroker, { persistence, view, log }: BrokerOptions): void {
-  const sessionOf = (client: unknown) => (client as AedesClient<MqttSession> | null)?.session
-  broker.on('client', (client) => {
-    const { closed, id } = client as unknown as AedesClient
-    sessionOf(client)?.registered()
-    // Aedes registers a client that closed meanwhile, and would keep it in its table for ever.
-    if (closed && id !== null) setImmediate(() => broker.drop(client as unknown as AedesClient))
-  })
-  broker.on('connackSent', (packet, client) => {
-    if (packet.returnCode === 0) sessionOf(client)?.open()
-  })
-  broker.on('clientReady', (client) => {
-    const session = sessionOf(client)
-    if (session === undefined || client.clean) return
-    session.resumed()
-    if (!persistence.sessions.takeStale(session.clientId)) return
-    tellView(session, view).then(
-      (all) => all || persistence.sessions.missed(session.clientId),
-      (error: unknown) => session.fail(error, 'a session could not be resumed'),
-    )
-  })
-  broker.on('subscribe', (subscriptions, client) => {
-    const session = sessionOf(client)
-    session?.delivery.filtersChanged()
-    if (subscriptions.some(({ qos }) => (qos as number) < 128)) session?.subscribed()
-  })
-  broker.on('unsubscribe', (_filters, client) => sessionOf(client)?.delivery.filtersChanged())
-  broker.on('ack', (_packet, client) => sessionOf(client)?.delivery.outbox.acknowledged())
-  broker.on('clientDisconnect', (client) => {
-    if (!client.clean) persistence.sessions.ended(client.id)
-    sessionOf(client)?.unregistered()
-  })
-  broker.on('keepaliveTimeout', (client) => log.debug({ clientId: client.id }, 'keepalive timed out'))
-  for (const event of ['clientError', 'connectionError'] as const) {
-    broker.on(event, (client, error) => {
-      log.debug({ clientId: sessionOf(client)?.clientId, error: error.message }, 'connection error')
-    })
-  }
-  broker.on(
-    'error' as 'closed',
-    ((error: unknown) => {
-      log.error({ err: error }, 'the broker reported an error')
-    }) as () => void,
-  )
 }

@@ -17,12 +17,18 @@ const PINGREQ = 12
 export type Fault = string | undefined
 
 /** A whole packet in `bytes`: the variable header starts at `body`, the packet ends at `end`. */
-export function checkFrame(first: number, bytes: Buffer, body: number, end: number): Fault {
+export function checkFrame(
+  first: number,
+  bytes: Buffer,
+  body: number,
+  end: number,
+  maxTopicBytes: number,
+): Fault {
   switch (first >> 4) {
     case CONNECT:
       return checkConnect(first, bytes, body, end)
     case PUBLISH:
-      return checkPublish(first, bytes, body, end)
+      return checkPublish(first, bytes, body, end, maxTopicBytes)
     case 4: // PUBACK
     case 5: // PUBREC
     case PUBREL:
@@ -31,7 +37,7 @@ export function checkFrame(first: number, bytes: Buffer, body: number, end: numb
       return end - body === 2 && hasPacketId(bytes, body) ? undefined : 'malformed acknowledgement'
     case SUBSCRIBE:
     case UNSUBSCRIBE:
-      return checkFilters(first, bytes, body, end)
+      return checkFilters(first, bytes, body, end, maxTopicBytes)
     case PINGREQ:
     case DISCONNECT:
       return (first & 0x0f) === 0 && end === body ? undefined : 'malformed PINGREQ or DISCONNECT'
@@ -44,7 +50,7 @@ function hasPacketId(bytes: Buffer, at: number): boolean {
   return bytes[at] !== 0 || bytes[at + 1] !== 0
 }
 
-function checkPublish(first: number, bytes: Buffer, body: number, end: number): Fault {
+function checkPublish(first: number, bytes: Buffer, body: number, end: number, maxTopicBytes: number): Fault {
   const qos = (first >> 1) & 3
   if (qos === 3) return 'PUBLISH with QoS 3'
   if (qos === 0 && (first & 8) !== 0) return 'PUBLISH with DUP at QoS 0'
@@ -53,11 +59,12 @@ function checkPublish(first: number, bytes: Buffer, body: number, end: number): 
   const afterTopic = topic + ((bytes[body] as number) << 8) + (bytes[body + 1] as number)
   const afterId = qos === 0 ? afterTopic : afterTopic + 2
   if (afterId > end) return 'PUBLISH is too short'
+  if (afterTopic - topic > maxTopicBytes) return 'topic too long'
   if (!isTopicName(bytes, topic, afterTopic)) return 'invalid topic name'
   return qos === 0 || hasPacketId(bytes, afterTopic) ? undefined : 'packet identifier 0'
 }
 
-function checkFilters(first: number, bytes: Buffer, body: number, end: number): Fault {
+function checkFilters(first: number, bytes: Buffer, body: number, end: number, maxTopicBytes: number): Fault {
   if ((first & 0x0f) !== 2) return 'reserved flags are set'
   if (end - body < 5) return 'SUBSCRIBE or UNSUBSCRIBE without a filter'
   if (!hasPacketId(bytes, body)) return 'packet identifier 0'
@@ -67,6 +74,7 @@ function checkFilters(first: number, bytes: Buffer, body: number, end: number): 
     const start = at + 2
     at = start + bytes.readUInt16BE(at)
     if (at + optionBytes > end) return 'malformed filter'
+    if (at - start > maxTopicBytes) return 'filter too long'
     if (!isText(bytes, start, at) || !isFilter(bytes.toString('utf8', start, at))) return 'invalid filter'
     if (optionBytes === 1 && (bytes[at++] as number) > 2) return 'invalid QoS in SUBSCRIBE'
   }

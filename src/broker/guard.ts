@@ -5,6 +5,7 @@ import { type FrameSink, FrameSplitter } from './frame-splitter.ts'
 export interface GuardOwner {
   /** Largest packet, header included, that the session may send now. */
   readonly maxPacketBytes: number
+  readonly maxTopicBytes: number
   /** Hands whole, checked packets to Aedes' parser. */
   parse(packets: Buffer): void
   /** Whether a PUBLISH that passed its checks goes the short way. */
@@ -65,7 +66,7 @@ export class Guard implements FrameSink {
 
   frame(chunk: Buffer, start: number, body: number, end: number): 'pass' | 'offer' | 'hold' | 'stop' {
     const first = chunk[start] as number
-    const fault = checkFrame(first, chunk, body, end)
+    const fault = checkFrame(first, chunk, body, end, this.#owner.maxTopicBytes)
     if (fault !== undefined) {
       this.malformed(fault)
       return 'stop'

@@ -12,6 +12,8 @@ export interface BrokerLimits {
   maxPacketBytes: number
   /** The control socket takes imports of tens of thousands of nodes. */
   maxLocalPacketBytes: number
+  /** Of a topic or filter. */
+  maxTopicBytes: number
   maxTopicLevels: number
   maxClientIdChars: number
   maxSubscriptions: number
@@ -52,6 +54,7 @@ export const DEFAULT_LIMITS: Readonly<BrokerLimits> = {
   maxCandidatePacketBytes: 272 * 1024,
   maxPacketBytes: 1.25 * MIB,
   maxLocalPacketBytes: 16 * MIB,
+  maxTopicBytes: 1024,
   maxTopicLevels: 32,
   maxClientIdChars: 128,
   maxSubscriptions: 256,

@@ -12,6 +12,7 @@ import { OrderedQueue } from './ordered-queue.ts'
 import { puback, refusal } from './publish-frame.ts'
 import { RareLine } from './rare-line.ts'
 import type { Rights } from './rights.ts'
+import { ShortPath } from './short-path.ts'
 
 /** What every session of a broker shares. */
 export interface SessionWorld {
@@ -38,8 +39,6 @@ export interface Peer {
 
 /** Before CONNECT was judged: nobody, with no rights. */
 const NOBODY: Identity = { kind: 'candidate', nodeId: '', key: null }
-
-const NO_BYTES = Buffer.alloc(0)
 
 /**
  * One connection, from its first byte to its end. `opened` and `closed` frame what the core sees of it; what
@@ -71,8 +70,7 @@ export class MqttSession implements Session, GuardOwner {
   #settle: () => void = () => undefined
   #forget: () => void = () => undefined
   #registered = false
-  #heartbeatTopic = ''
-  #heartbeatBytes: Buffer = NO_BYTES
+  #heartbeats: ShortPath | undefined
   #openedAs: SessionKind | undefined
   #end: SessionEnd | undefined
   #ended = false
@@ -142,43 +140,35 @@ export class MqttSession implements Session, GuardOwner {
 
   // What the guard asks and tells.
 
+  get maxTopicBytes(): number {
+    return this.#world.limits.maxTopicBytes
+  }
+
   get maxPacketBytes(): number {
     const { limits } = this.#world
     if (this.#openedAs === undefined) return limits.maxConnectBytes
     if (this.peer.local) return limits.maxLocalPacketBytes
-    return this.identity.kind === 'candidate' ? limits.maxCandidatePacketBytes : limits.maxPacketBytes
+    if (this.identity.kind !== 'candidate') return limits.maxPacketBytes
+    return Math.min(limits.maxCandidatePacketBytes, limits.maxPacketBytes)
   }
 
   parse(packets: Buffer): void {
     this.#parse(packets)
   }
 
-  /** A heartbeat of this limb at QoS 0 or 1. */
   isShort(first: number, bytes: Buffer, body: number): boolean {
     this.#world.counters.messagesIn++
-    const topic = this.#heartbeatBytes
-    return (
-      this.identity.kind === 'limb' &&
-      bytes[body + 1] === topic.length &&
-      bytes[body] === 0 &&
-      (first & 0x04) === 0 &&
-      bytes.compare(topic, 0, topic.length, body + 2, body + 2 + topic.length) === 0
-    )
+    return this.identity.kind === 'limb' && this.#heartbeats?.matches(first, bytes, body) === true
   }
 
-  /**
-   * The main path: a heartbeat ends here and never reaches Aedes, unless an acknowledgement before it is still
-   * owed. A bucket of tokens belongs here too.
-   */
+  /** Not while an acknowledgement before it is still owed. */
   takeShort(first: number, bytes: Buffer, body: number, end: number): boolean {
-    if (this.acks.length > 0 || this.#client === undefined) return false
+    const client = this.#client
+    if (this.acks.length > 0 || client === undefined || this.#heartbeats === undefined) return false
     if (this.#ended) return true
-    const qos = first & 0x06
-    const payload = body + 2 + this.#heartbeatBytes.length + (qos > 0 ? 2 : 0)
-    this.#world.inbound.heartbeat(this, bytes.subarray(payload, end))
-    const { _keepaliveInterval, _keepaliveTimer } = this.#client
-    if (_keepaliveInterval > 0) _keepaliveTimer?.refresh()
-    if (qos > 0) this.#puback(bytes[payload - 2] as number, bytes[payload - 1] as number)
+    const id = this.#heartbeats.take(this, first, bytes, body, end)
+    if (client._keepaliveInterval > 0) client._keepaliveTimer?.refresh()
+    if (id > 0) this.#puback(bytes[id] as number, bytes[id + 1] as number)
     return true
   }
 
@@ -210,14 +200,14 @@ export class MqttSession implements Session, GuardOwner {
     this.identity = identity
     this.clientId = clientId
     if (identity.kind === 'principal') return
-    this.#heartbeatTopic = this.#world.topics.node(identity.nodeId, 'heartbeat')
-    const bytes = Buffer.from(this.#heartbeatTopic)
-    // The fast path looks at one byte of the length.
-    if (bytes.length < 256) this.#heartbeatBytes = bytes
+    this.#heartbeats = new ShortPath(
+      this.#world.topics.node(identity.nodeId, 'heartbeat'),
+      this.#world.inbound,
+    )
   }
 
   isHeartbeat(topic: string): boolean {
-    return topic === this.#heartbeatTopic && this.identity.kind === 'limb'
+    return topic === this.#heartbeats?.topic && this.identity.kind === 'limb'
   }
 
   registered(): void {

@@ -20,7 +20,7 @@ import {
 function fault(bytes: Buffer): string | undefined {
   let body = 1
   while ((bytes[body] ?? 0) >= 0x80) body++
-  return checkFrame(bytes[0] ?? 0, bytes, body + 1, bytes.length)
+  return checkFrame(bytes[0] ?? 0, bytes, body + 1, bytes.length, 300)
 }
 
 const good: [string, Buffer][] = [
@@ -57,6 +57,8 @@ const bad: [string, Buffer][] = [
   ['empty PUBLISH', packet(0x30)],
   ['PUBLISH to a wildcard', publishPacket('a/#')],
   ['PUBLISH to a wildcard among others', publishPacket('ü/+')],
+  ['PUBLISH to a long topic', publishPacket('a'.repeat(301))],
+  ['SUBSCRIBE to a long filter', subscribePacket({ ['a'.repeat(301)]: 0 })],
   ['PUBLISH with NUL', publishPacket('a\0b')],
   ['PUBLISH with a control character', publishPacket('a\u0007b')],
   ['PUBLISH with a C1 control character', publishPacket('a\u0085b')],
@@ -113,7 +115,7 @@ test('no bytes make a check throw, and no check looks beyond the packet', () => 
   fc.assert(
     fc.property(fc.integer({ min: 0, max: 255 }), fc.uint8Array({ maxLength: 60 }), (first, body) => {
       const bytes = Buffer.concat([Buffer.from([first]), body, Buffer.alloc(70, 0x2b)])
-      checkFrame(first, bytes, 1, 1 + body.length)
+      checkFrame(first, bytes, 1, 1 + body.length, 300)
     }),
     { numRuns: 2000 },
   )

@@ -1,0 +1,83 @@
+import type { AedesOptions } from 'aedes'
+import type { Log, RetainedView } from '../bridge/ports.ts'
+import type { Admissions } from './admission.ts'
+import type { AedesClient, BrokerPersistence } from './aedes-internals.ts'
+import { tellView } from './first-resume.ts'
+import type { InboundPath } from './inbound-path.ts'
+import type { OrderedBroker } from './ordered-broker.ts'
+import type { MqttSession } from './session.ts'
+
+/** Where Aedes calls this adapter: its hooks, and its events in the order of a session's life. */
+
+export function sessionOf(client: unknown): MqttSession | undefined {
+  return (client as AedesClient<MqttSession> | null)?.session
+}
+
+/** Aedes takes its hooks from these properties at each call. */
+export function setHooks(broker: OrderedBroker, admissions: Admissions, path: InboundPath): void {
+  type Hook<K extends keyof AedesOptions> = NonNullable<AedesOptions[K]>
+  broker.preConnect = admissions.preConnect as unknown as Hook<'preConnect'>
+  broker.authorizePublish = path.authorizePublish as unknown as Hook<'authorizePublish'>
+  broker.authorizeSubscribe = path.authorizeSubscribe as unknown as Hook<'authorizeSubscribe'>
+  broker.authorizeForward = path.authorizeForward as unknown as Hook<'authorizeForward'>
+}
+
+export interface EventsOptions {
+  readonly persistence: BrokerPersistence
+  readonly view: RetainedView
+  readonly log: Log
+}
+
+export function followEvents(broker: OrderedBroker, options: EventsOptions): void {
+  const { persistence, log } = options
+  broker.on('client', (client) => {
+    const { closed, id } = client as unknown as AedesClient
+    sessionOf(client)?.registered()
+    // Aedes registers a client that closed meanwhile, and would keep it in its table for ever.
+    if (closed && id !== null) setImmediate(() => broker.drop(client as unknown as AedesClient))
+  })
+  broker.on('connackSent', (packet, client) => {
+    if (packet.returnCode === 0) sessionOf(client)?.open()
+  })
+  broker.on('clientReady', (client) => {
+    const session = sessionOf(client)
+    if (session !== undefined && !client.clean) resume(session, options)
+  })
+  broker.on('subscribe', (subscriptions, client) => {
+    const session = sessionOf(client)
+    session?.delivery.filtersChanged()
+    if (subscriptions.some(({ qos }) => (qos as number) < 128)) session?.subscribed()
+  })
+  broker.on('unsubscribe', (_filters, client) => sessionOf(client)?.delivery.filtersChanged())
+  broker.on('ack', (_packet, client) => sessionOf(client)?.delivery.outbox.acknowledged())
+  broker.on('clientDisconnect', (client) => {
+    if (!client.clean) persistence.sessions.ended(client.id)
+    sessionOf(client)?.unregistered()
+  })
+  followErrors(broker, log)
+}
+
+function resume(session: MqttSession, { persistence, view }: EventsOptions): void {
+  session.resumed()
+  if (!persistence.sessions.takeStale(session.clientId)) return
+  tellView(session, view).then(
+    (all) => all || persistence.sessions.missed(session.clientId),
+    (error: unknown) => session.fail(error, 'a session could not be resumed'),
+  )
+}
+
+/** An `error` that nobody listens to ends the process. */
+function followErrors(broker: OrderedBroker, log: Log): void {
+  broker.on('keepaliveTimeout', (client) => log.debug({ clientId: client.id }, 'keepalive timed out'))
+  for (const event of ['clientError', 'connectionError'] as const) {
+    broker.on(event, (client, error) => {
+      log.debug({ clientId: sessionOf(client)?.clientId, error: error.message }, 'connection error')
+    })
+  }
+  broker.on(
+    'error' as 'closed',
+    ((error: unknown) => {
+      log.error({ err: error }, 'the broker reported an error')
+    }) as () => void,
+  )
+}
