@@ -153,6 +153,15 @@ const LIMIT_TEXTS: Readonly<Record<keyof typeof LIMITS, string>> = {
   permitSecondsMax: 'longest pairing window, seconds',
   permitNodesMax: 'greatest `max` of a pairing window',
   importNodes: 'nodes of one `node/import`',
+  reasonChars: 'characters of a `reason`',
+  paramsBytes: 'bytes of `params`, as JSON',
+  resultBytes: 'bytes of a `result`',
+  jsonDepth: 'levels of `params` and of `data`',
+  invokeSecondsMax: 'longest `timeoutSeconds` and `waitSeconds`',
+  leaseSecondsMax: 'longest `ttlSeconds`',
+  idempotencyKeyChars: 'characters of an `idempotencyKey`',
+  nodeErrorChars: "characters of a limb's error that the caller is told",
+  shownParamsBytes: 'bytes of params that an approval shows whole',
 }
 
 function limitsTable(): string {

@@ -95,7 +95,15 @@ async function start(options: AppOptions, teardown: Teardown): Promise<RunningBr
     log,
     counters: metrics,
     topics,
-    settings: { version, pairing: config.pairing, presence: config.presence },
+    settings: {
+      version,
+      pairing: config.pairing,
+      presence: config.presence,
+      policy: config.policy,
+      lease: config.lease,
+      invocation: config.invocation,
+      retention: config.retention,
+    },
     store,
     publisher: {
       publish: (topic, payload, how) => connected().publisher.publish(topic, payload, how),

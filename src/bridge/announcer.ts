@@ -2,7 +2,7 @@ import type { PairingWindow } from '../domain/window.ts'
 import { iso, type WallMs } from '../kernel/clock.ts'
 import { encodeJson, encodeWord, NOTHING } from '../protocol/encode.ts'
 import type { EventFields, EventKind } from '../protocol/events.ts'
-import type { BridgeInfo } from '../protocol/schemas.ts'
+import type { Approval, BridgeInfo } from '../protocol/schemas.ts'
 import type { PendingRequests } from './pending.ts'
 import { type Limb, type Registry, stateOf } from './registry.ts'
 import type { World } from './settings.ts'
@@ -81,6 +81,15 @@ export class Announcer {
   requestGone(requestId: string): void {
     this.#retain(this.#world.topics.pairingRequest(requestId), NOTHING)
     this.infoChanged()
+  }
+
+  /** A gated call waits for an operator. */
+  approval(shown: Approval): void {
+    this.#retain(this.#world.topics.approval(shown.invocationId), encodeJson(shown))
+  }
+
+  approvalGone(invocationId: string): void {
+    this.#retain(this.#world.topics.approval(invocationId), NOTHING)
   }
 
   event<K extends EventKind>(kind: K, fields: EventFields<K>): void {

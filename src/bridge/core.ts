@@ -5,10 +5,11 @@ import type { Address } from '../protocol/topics.ts'
 import { Gate } from './admission.ts'
 import { Announcer } from './announcer.ts'
 import { Answers } from './answers.ts'
+import { Approvals } from './approvals.ts'
+import { Control } from './control.ts'
 import { nodeHandlers } from './nodes.ts'
 import { Pairings } from './pairings.ts'
 import { PendingRequests } from './pending.ts'
-import { policyHandlers } from './policies.ts'
 import type { Inbound, RetainedView, Session, SessionEnd } from './ports.ts'
 import { PresenceKeeper } from './presence-keeper.ts'
 import { principalHandlers } from './principals.ts'
@@ -31,6 +32,8 @@ export class Core implements Inbound {
   readonly view: RetainedView
   readonly registry = new Registry()
   readonly pending = new PendingRequests()
+  readonly approvals = new Approvals()
+  readonly control: Control
   readonly #world: World
   readonly #table = new SessionTable()
   readonly #announcer: Announcer
@@ -57,22 +60,24 @@ export class Core implements Inbound {
       answers: this.#answers,
     }
     this.#pairings = new Pairings(world, parts)
+    this.control = new Control(world, { ...parts, approvals: this.approvals })
     const handlers: Handlers = {
-      ...nodeHandlers(world, { ...parts, pairings: this.#pairings }),
+      ...nodeHandlers(world, { ...parts, pairings: this.#pairings, control: this.control }),
       ...this.#pairingHandlers(),
-      ...policyHandlers(world, this.registry, this.#announcer),
-      ...principalHandlers(world, this.#table, this.#announcer),
+      ...this.control.handlers,
+      ...principalHandlers(world, this.#table, this.control, this.#announcer),
     }
     this.#requests = new Requests(world, handlers)
     const refused = new RefusedSignIns(world, (kind, fields) => this.#announcer.event(kind, fields))
     this.#gate = new Gate(world, refused)
-    this.view = createView(world.topics, this.registry, this.pending, this.#announcer)
+    this.view = createView(world.topics, this.registry, this.pending, this.approvals, this.#announcer)
   }
 
   /** Everything that lasts comes back, every limb as offline. Before any listener opens. */
   async load(): Promise<void> {
     for await (const node of this.#world.store.loadNodes()) this.#presence.add(node, 'bridge_restart')
     for (const request of await this.#world.store.loadRequests()) this.pending.put(request)
+    await this.control.load()
   }
 
   /** Creates `admin` when there is no principal at all; returns its password, once. */
@@ -109,6 +114,7 @@ export class Core implements Inbound {
   ready(): void {
     this.#announcer.setBridgeStatus('online')
     this.#announcer.infoChanged()
+    this.control.ready()
     this.#lookForExpired()
   }
 
@@ -117,6 +123,7 @@ export class Core implements Inbound {
     this.#stopped = true
     this.#cancelExpiry?.()
     this.#pairings.stop()
+    await this.control.stop()
     this.#presence.stop()
     this.#announcer.setBridgeStatus('offline')
     this.#announcer.stop()
@@ -166,6 +173,8 @@ export class Core implements Inbound {
       await this.#register(session, payload)
     } else if (address.kind === 'node' && address.leaf === 'deregister') {
       this.#presence.deregistered(session, address.nodeId)
+    } else if (address.kind === 'node' && address.leaf === 'result') {
+      this.control.result(session, payload)
     }
   }
 

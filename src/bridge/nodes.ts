@@ -7,6 +7,7 @@ import type { State } from '../protocol/schemas.ts'
 import type { VerbArgs } from '../protocol/verbs.ts'
 import type { Announcer } from './announcer.ts'
 import { type Answers, approvedAnswer } from './answers.ts'
+import type { Control } from './control.ts'
 import type { Pairings } from './pairings.ts'
 import type { PendingRequests } from './pending.ts'
 import type { Tx } from './ports.ts'
@@ -27,6 +28,7 @@ interface Parts {
   readonly announcer: Announcer
   readonly answers: Answers
   readonly pairings: Pairings
+  readonly control: Control
 }
 
 interface Provisioned {
@@ -42,7 +44,7 @@ interface Provisioned {
 
 /** The verbs about approved limbs. */
 export function nodeHandlers(world: World, parts: Parts): HandlersOf<'node'> {
-  const { registry, pending, table, presence, announcer, answers, pairings } = parts
+  const { registry, pending, table, presence, announcer, answers, pairings, control } = parts
   const { clock, store, topics, log } = world
 
   function known(nodeId: string): Limb {
@@ -184,6 +186,7 @@ export function nodeHandlers(world: World, parts: Parts): HandlersOf<'node'> {
         })
         return { gone: claims.filter((claim) => claim.kind === 'widen'), rest }
       })
+      control.nodeGone(nodeId)
       presence.remove(nodeId)
       for (const request of requests.gone) {
         pending.delete(request.requestId)

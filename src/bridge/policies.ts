@@ -1,15 +1,20 @@
-import { decideLevel } from '../domain/policy.ts'
 import type { PolicyRecord } from '../domain/records.ts'
 import { iso } from '../kernel/clock.ts'
 import { Refusal } from '../kernel/errors.ts'
 import { LIMITS } from '../protocol/limits.ts'
 import type { Announcer } from './announcer.ts'
+import type { PolicyBook } from './policy-book.ts'
 import type { Registry } from './registry.ts'
 import type { World } from './settings.ts'
 import type { HandlersOf } from './verb-context.ts'
 
 /** The verbs about who may use what how freely. */
-export function policyHandlers(world: World, registry: Registry, announcer: Announcer): HandlersOf<'policy'> {
+export function policyHandlers(
+  world: World,
+  registry: Registry,
+  policies: PolicyBook,
+  announcer: Announcer,
+): HandlersOf<'policy'> {
   const { clock, store, log } = world
 
   return {
@@ -34,6 +39,7 @@ export function policyHandlers(world: World, registry: Registry, announcer: Anno
           detail: { ...args },
         })
       })
+      policies.changed(args)
       log.info({ ...args, by: caller.name }, 'a policy is set')
       announcer.event('policy_set', { ...args, by: caller.name })
       return show(policy)
@@ -52,6 +58,7 @@ export function policyHandlers(world: World, registry: Registry, announcer: Anno
           detail: { ...args },
         })
       })
+      policies.changed(args)
       log.info({ ...args, by: caller.name }, 'a policy is deleted')
       announcer.event('policy_deleted', { ...args, by: caller.name })
       return args
@@ -61,13 +68,13 @@ export function policyHandlers(world: World, registry: Registry, announcer: Anno
       const limb = registry.get(nodeId)
       if (!limb)
         throw new Refusal('not_found', `there is no approved limb ${nodeId}; see node/list`, 'nodeId')
-      const entries = await store.read((tx) => tx.policiesFor(principal, nodeId, capability))
       const held = limb.record.capabilities.find((entry) => entry.cap === capability)
-      const decision = decideLevel(entries, held)
+      const decision = await policies.decide(principal, nodeId, capability, held)
       return {
         level: decision.level,
         decidedBy: decision.decidedBy,
         ...(decision.decidedBy === 'policy' ? { entry: show(decision.entry) } : {}),
+        ...(decision.raisedFrom === undefined ? {} : { raisedFrom: decision.raisedFrom }),
       }
     },
   }

@@ -1,3 +1,4 @@
+import type { InvocationRecord } from '../domain/invocations.ts'
 import type {
   AuditEntry,
   NodeKeys,
@@ -8,7 +9,7 @@ import type {
   RefusedWidening,
   RequestRecord,
 } from '../domain/records.ts'
-import type { Role } from '../protocol/names.ts'
+import type { InvocationState, Role } from '../protocol/names.ts'
 import type { Address } from '../protocol/topics.ts'
 
 /** What the use cases need of the world. Adapters of row 4 implement these; `app.ts` hands them in. */
@@ -61,6 +62,72 @@ export interface Tx {
   policies(filter: PolicyFilter, after: string | null, limit: number): Promise<Page<PolicyRecord>>
 
   audit(entry: AuditEntry): Promise<void>
+  /** Newest or oldest first. A page may be short, even empty, and still have a `next`: its cost is bounded. */
+  auditRows(filter: AuditFilter, order: Order, after: string | null, limit: number): Promise<Page<AuditRow>>
+
+  /** A number higher than every one before, also before the last restart. */
+  nextFence(): Promise<number>
+  invocation(invocationId: string): Promise<InvocationRecord | null>
+  invocationByKey(principal: string, idempotencyKey: string): Promise<InvocationRecord | null>
+  /** Creates or replaces the row. */
+  putInvocation(record: InvocationRecord): Promise<void>
+  /** What the caller was answered, as JSON text; kept for calls with an idempotency key. */
+  putAnswer(invocationId: string, answer: string): Promise<void>
+  answer(invocationId: string): Promise<string | null>
+  /** Rows of the principal that have an idempotency key. */
+  countKeys(principal: string): Promise<number>
+  /** Calls that have not ended; at most `limit`. */
+  openInvocations(limit: number): Promise<readonly InvocationRecord[]>
+  /** Pages like those of `auditRows`. */
+  invocations(
+    filter: InvocationFilter,
+    order: Order,
+    after: string | null,
+    limit: number,
+  ): Promise<Page<InvocationRecord>>
+}
+
+export type Order = 'newest' | 'oldest'
+
+/** A row of the audit log as it is kept. */
+export interface AuditRow extends AuditEntry {
+  readonly seq: number
+  /** Of the hash before it and the row. */
+  readonly hash: Uint8Array
+}
+
+export interface AuditFilter {
+  readonly actor?: string | undefined
+  readonly nodeId?: string | undefined
+  /** One kind; with a `.` at its end, all that begin with it. */
+  readonly kind?: string | undefined
+  readonly since?: number | undefined
+  /** Before this time. */
+  readonly until?: number | undefined
+}
+
+export interface InvocationFilter {
+  readonly principal?: string | undefined
+  readonly nodeId?: string | undefined
+  readonly state?: InvocationState | undefined
+}
+
+export type AuditVerdict =
+  | { readonly whole: true; readonly rows: number }
+  /** `brokenAt`: the first row that is not what was written, or that is missing. */
+  | { readonly whole: false; readonly rows: number; readonly brokenAt: number }
+
+/** What may go. Times are wall time. */
+export interface Retention {
+  /** Refused keys and widenings whose time is up may go. */
+  readonly now: number
+  /** Ended calls from before this. */
+  readonly invocationsBefore: number
+  readonly maxInvocations: number
+  /** Idempotency keys, and the answers kept for them, of calls from before this. */
+  readonly keysBefore: number
+  readonly auditBefore: number
+  readonly maxAuditRows: number
 }
 
 export interface PolicyFilter {
@@ -82,6 +149,12 @@ export type ReadTx = Pick<
   | 'countAdmins'
   | 'policiesFor'
   | 'policies'
+  | 'auditRows'
+  | 'invocation'
+  | 'invocationByKey'
+  | 'answer'
+  | 'countKeys'
+  | 'invocations'
 >
 
 export interface Store {
@@ -98,6 +171,10 @@ export interface Store {
   loadRequests(): Promise<readonly RequestRecord[]>
   /** One write for many heartbeats; a lost batch loses only the freshness of `lastHeartbeatAt`. */
   saveHeartbeats(batch: readonly { nodeId: string; at: number }[]): Promise<void>
+  /** Recomputes the hash chain of the audit log, a page at a time, so that nothing else waits for it. */
+  verifyAudit(): Promise<AuditVerdict>
+  /** Deletes what may go, a bounded number of rows in a commit. Returns how many. */
+  prune(retention: Retention): Promise<number>
   close(): Promise<void>
 }
 
@@ -161,6 +238,9 @@ export type CounterName =
   | 'verbs'
   | 'status_changes'
   | 'messages_dropped'
+  | 'invocations'
+  | 'results_dropped'
+  | 'leases'
 
 /** What a CONNECT says, checked for form by the broker adapter before it comes here. */
 export interface Credentials {

@@ -69,7 +69,7 @@ export class PresenceKeeper {
 
   /** The row of a limb has changed; its presence goes on. */
   update(limb: Limb, record: NodeRecord): void {
-    limb.record = record
+    this.#registry.replace(limb, record)
     const { clock, settings } = this.#world
     const timeoutMs = intervalsOf(settings, record.heartbeatSeconds).timeoutSeconds * 1000
     if (timeoutMs === limb.timeoutMs) return

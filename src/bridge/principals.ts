@@ -4,6 +4,7 @@ import { Refusal } from '../kernel/errors.ts'
 import { hashPassword, newPassword } from '../kernel/secrets.ts'
 import { LIMITS } from '../protocol/limits.ts'
 import type { Announcer } from './announcer.ts'
+import type { Control } from './control.ts'
 import type { Tx } from './ports.ts'
 import type { SessionTable } from './session-table.ts'
 import type { World } from './settings.ts'
@@ -13,6 +14,7 @@ import type { Caller, HandlersOf } from './verb-context.ts'
 export function principalHandlers(
   world: World,
   table: SessionTable,
+  control: Control,
   announcer: Announcer,
 ): HandlersOf<'principal'> {
   const { clock, store, log } = world
@@ -99,6 +101,7 @@ export function principalHandlers(
         await tx.deletePrincipal(name)
         await record(tx, 'principal.removed', caller, name)
       })
+      control.principalGone(name)
       endRemote(table, name)
       await world.sessions.forget(name)
       log.info({ name, by: caller.name }, `principal ${name} is removed`)

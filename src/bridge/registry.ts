@@ -18,6 +18,7 @@ export interface Limb extends Presence {
 /** The approved limbs. Changed only after the commit that made the change last. */
 export class Registry {
   readonly #limbs = new Map<string, Limb>()
+  readonly #byCapability = new Map<string, Set<Limb>>()
   #online = 0
   #sorted: string[] | null = null
 
@@ -40,7 +41,40 @@ export class Registry {
 
   add(limb: Limb): void {
     this.#limbs.set(limb.record.nodeId, limb)
+    this.#offer(limb)
     this.#sorted = null
+  }
+
+  /** The row of a limb has changed. */
+  replace(limb: Limb, record: NodeRecord): void {
+    if (record.capabilities === limb.record.capabilities) {
+      limb.record = record
+      return
+    }
+    this.#withdraw(limb)
+    limb.record = record
+    this.#offer(limb)
+  }
+
+  /** The limbs that have an approved capability, whatever their status. */
+  offering(capability: string): Iterable<Limb> {
+    return this.#byCapability.get(capability) ?? []
+  }
+
+  #offer(limb: Limb): void {
+    for (const { cap } of limb.record.capabilities) {
+      const offering = this.#byCapability.get(cap)
+      if (offering) offering.add(limb)
+      else this.#byCapability.set(cap, new Set([limb]))
+    }
+  }
+
+  #withdraw(limb: Limb): void {
+    for (const { cap } of limb.record.capabilities) {
+      const offering = this.#byCapability.get(cap)
+      offering?.delete(limb)
+      if (offering?.size === 0) this.#byCapability.delete(cap)
+    }
   }
 
   delete(nodeId: string): void {
@@ -48,6 +82,7 @@ export class Registry {
     if (!limb) return
     if (limb.status !== 'offline') this.#online--
     this.#limbs.delete(nodeId)
+    this.#withdraw(limb)
     this.#sorted = null
   }
 

@@ -24,12 +24,28 @@ export class Requests {
     this.#handlers = handlers
   }
 
+  /**
+   * Resolves when the request is decided and its response published; for a long verb at once, because a PUBACK
+   * that waits for a limb or an operator would stop the session's other messages.
+   */
   async handle(session: Session, verb: string, payload: Uint8Array): Promise<void> {
     const { identity } = session
     if (identity.kind !== 'principal') return
+    const { name, role } = identity
+    const caller: Caller = { name, role, address: session.address, alive: () => session.alive }
+    const answered = this.#answer(session, caller, verb, payload)
+    if (!isVerb(verb) || !VERBS[verb].long) return answered
+    answered.catch((error: unknown) =>
+      this.#world.log.error(
+        { verb, principal: name, error: messageOf(error) },
+        'a response was not published',
+      ),
+    )
+  }
+
+  async #answer(session: Session, caller: Caller, verb: string, payload: Uint8Array): Promise<void> {
     const underWay = this.#underWay.get(session) ?? 0
     this.#underWay.set(session, underWay + 1)
-    const caller: Caller = { name: identity.name, role: identity.role, address: session.address }
     let transaction: string | number | undefined
     let response: object
     try {

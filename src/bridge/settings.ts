@@ -1,5 +1,7 @@
 import type { Clock } from '../kernel/clock.ts'
+import type { AuthLevel } from '../protocol/names.ts'
 import type { Topics } from '../protocol/topics.ts'
+import type { InvokeTransport } from './invoke-transport.ts'
 import type { Counters, Log, Publisher, Sessions, Store } from './ports.ts'
 
 /** The settings of the use cases; the configuration file carries the same names. */
@@ -19,6 +21,29 @@ export interface BridgeSettings {
     readonly stateRefreshSeconds: number
     readonly saveSeconds: number
   }
+  readonly policy: {
+    /** No decision is looser than this. */
+    readonly floor: AuthLevel
+  }
+  readonly lease: {
+    readonly ttlSeconds: number
+    readonly maxPerPrincipal: number
+    readonly maxQueued: number
+  }
+  readonly invocation: {
+    readonly timeoutSeconds: number
+    readonly approvalSeconds: number
+    readonly maxPerNode: number
+    readonly maxPerPrincipal: number
+    readonly maxWaiting: number
+    readonly maxKeysPerPrincipal: number
+  }
+  readonly retention: {
+    readonly invocationDays: number
+    readonly maxInvocations: number
+    readonly auditDays: number
+    readonly maxAuditRows: number
+  }
 }
 
 /** What every use case is handed. */
@@ -31,6 +56,8 @@ export interface World {
   readonly store: Store
   readonly publisher: Publisher
   readonly sessions: Sessions
+  /** How limbs are invoked that asked for HTTP; absent: they are not. */
+  readonly invokeOverHttp?: InvokeTransport
 }
 
 /** Heartbeat interval and timeout of a limb, in seconds: its own wish, or the configured defaults. */

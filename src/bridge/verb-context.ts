@@ -7,6 +7,8 @@ export interface Caller {
   readonly name: string
   readonly role: Role
   readonly address: string
+  /** Whether anybody is still there to be answered. */
+  alive(): boolean
 }
 
 /** Resolves to the response's `data`, after what it reports is stored and published. */

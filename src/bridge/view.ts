@@ -1,6 +1,7 @@
 import { encodeJson, encodeWord } from '../protocol/encode.ts'
 import { filterMatches, type Topics } from '../protocol/topics.ts'
 import type { Announcer } from './announcer.ts'
+import type { Approvals } from './approvals.ts'
 import type { PendingRequests } from './pending.ts'
 import type { RetainedMessage, RetainedView } from './ports.ts'
 import { type Limb, type Registry, stateOf } from './registry.ts'
@@ -14,6 +15,7 @@ export function createView(
   topics: Topics,
   registry: Registry,
   pending: PendingRequests,
+  approvals: Approvals,
   announcer: Announcer,
 ): RetainedView {
   const leaves = ['status', 'state'] as const
@@ -46,6 +48,10 @@ export function createView(
     for (const request of pending.values()) {
       const topic = topics.pairingRequest(request.requestId)
       if (filterMatches(filter, topic)) yield { topic, payload: encodeJson(pending.show(request)) }
+    }
+    for (const approval of approvals.values()) {
+      const topic = topics.approval(approval.invocationId)
+      if (filterMatches(filter, topic)) yield { topic, payload: encodeJson(approval) }
     }
   }
 

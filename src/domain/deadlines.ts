@@ -42,6 +42,14 @@ export class DeadlineHeap<T extends Deadlined> {
     if (this.#entries.length > 2 * this.#live + STALE_SLACK) this.#dropStale()
   }
 
+  /** The item is done with. Without this, what ended early would be kept until its time comes. */
+  forget(item: T): void {
+    if (item.scheduledAt === Number.POSITIVE_INFINITY) return
+    item.scheduledAt = Number.POSITIVE_INFINITY
+    this.#live--
+    if (this.#entries.length > 2 * this.#live + STALE_SLACK) this.#dropStale()
+  }
+
   /** A limb that drops and comes back over and over leaves an entry each time: they must not pile up. */
   #dropStale(): void {
     const live = this.#entries.filter((entry) => entry.at === entry.item.scheduledAt)

@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { LIMITS } from '../protocol/limits.ts'
-import { nameSchema } from '../protocol/names.ts'
+import { LEVELS, nameSchema } from '../protocol/names.ts'
 
 /**
  * Every setting: its default, its bounds and what it means. The types, the checks, `config/limb-bridge.yaml`
@@ -260,6 +260,65 @@ const presence = z.strictObject({
   ),
 })
 
+const policy = z.strictObject({
+  floor: z.enum(LEVELS).default('free').meta({
+    description:
+      'No decision is looser than this, whatever policies and limbs say: `gated` lets an operator approve every call.',
+  }),
+})
+
+const lease = z.strictObject({
+  ttlSeconds: whole(1, LIMITS.leaseSecondsMax, 60, 'How long a lease lasts unless it says so or is renewed.'),
+  maxPerPrincipal: whole(1, 10_000, 256, 'Leases and places in queues of one principal.'),
+  maxQueued: whole(0, 10_000, 100, 'Those who may wait for one capability of one limb.'),
+})
+
+const invocation = z.strictObject({
+  timeoutSeconds: whole(
+    1,
+    LIMITS.invokeSecondsMax,
+    30,
+    'How long a limb may take to answer a call unless it says so.',
+  ),
+  approvalSeconds: whole(
+    1,
+    86_400,
+    300,
+    'A gated call ends after so long without a decision of an operator.',
+  ),
+  maxPerNode: whole(1, 10_000, 16, 'Calls that one limb works on at once.'),
+  maxPerPrincipal: whole(
+    1,
+    10_000,
+    64,
+    'Calls of one principal under way at once, those that wait included.',
+  ),
+  maxWaiting: whole(1, 10_000, 1000, 'Gated calls that wait for an operator, in all.'),
+  maxKeysPerPrincipal: whole(
+    1,
+    1_000_000,
+    10_000,
+    'Idempotency keys that one principal may use in a day; the answers are kept as long.',
+  ),
+})
+
+const retention = z.strictObject({
+  invocationDays: whole(1, 36_500, 7, 'Ended calls are listed for so long.'),
+  maxInvocations: whole(
+    1000,
+    100_000_000,
+    100_000,
+    'Calls that are kept, in all; the oldest ended ones go first.',
+  ),
+  auditDays: whole(1, 36_500, 365, 'Rows of the audit log are kept for so long. The rest still verifies.'),
+  maxAuditRows: whole(
+    1000,
+    1_000_000_000,
+    10_000_000,
+    'Rows of the audit log that are kept; some 300 bytes each.',
+  ),
+})
+
 export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const
 export type LogLevel = (typeof LOG_LEVELS)[number]
 
@@ -283,6 +342,10 @@ export const configSchema = z.strictObject({
   store: store.prefault({}).meta({ description: 'Where everything that lasts is kept.' }),
   pairing: pairing.prefault({}).meta({ description: 'Requests of new limbs.' }),
   presence: presence.prefault({}).meta({ description: 'When a limb counts as online.' }),
+  policy: policy.prefault({}).meta({ description: 'How freely limbs may be used.' }),
+  lease: lease.prefault({}).meta({ description: 'Leases of exclusive capabilities.' }),
+  invocation: invocation.prefault({}).meta({ description: 'Calls to limbs.' }),
+  retention: retention.prefault({}).meta({ description: 'How long the record of what happened is kept.' }),
   log: log.prefault({}).meta({ description: 'The log, on standard output.' }),
 })
 

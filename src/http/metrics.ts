@@ -34,6 +34,9 @@ const COUNTERS: Readonly<Record<CounterName, { help: string; label?: string }>> 
   verbs: { help: 'Requests of principals by outcome.', label: 'outcome' },
   status_changes: { help: "Changes of a limb's status, by the new status.", label: 'status' },
   messages_dropped: { help: 'Messages that found no room in a queue or among the retained.', label: 'why' },
+  invocations: { help: 'Calls by how they ended.', label: 'outcome' },
+  results_dropped: { help: 'Results of limbs that answered no call.', label: 'why' },
+  leases: { help: 'Leases by what happened to them.', label: 'change' },
 }
 
 function coreCounters(registry: Registry): Counters {

@@ -29,6 +29,8 @@ export interface ErrorBody {
   message: string
   /** The offending key, such as `capabilities[0].cap`. */
   path?: string
+  /** What a program needs to go on, such as who holds a lease and until when. */
+  details?: Readonly<Record<string, unknown>>
 }
 
 /**
@@ -38,18 +40,23 @@ export interface ErrorBody {
 export class Refusal extends Error {
   readonly code: ErrorCode
   readonly path: string | undefined
+  readonly details: Readonly<Record<string, unknown>> | undefined
 
-  constructor(code: ErrorCode, message: string, path?: string) {
+  constructor(code: ErrorCode, message: string, path?: string, details?: Readonly<Record<string, unknown>>) {
     super(message)
     this.name = 'Refusal'
     this.code = code
     this.path = path
+    this.details = details
   }
 
   body(): ErrorBody {
-    return this.path === undefined
-      ? { code: this.code, message: this.message }
-      : { code: this.code, message: this.message, path: this.path }
+    return {
+      code: this.code,
+      message: this.message,
+      ...(this.path === undefined ? {} : { path: this.path }),
+      ...(this.details === undefined ? {} : { details: this.details }),
+    }
   }
 }
 

@@ -1,6 +1,14 @@
 import { z } from 'zod'
-import { capabilitySchema, nameSchema, REASONS, ROLES, STATUSES } from './names.ts'
-import { errorBodySchema, levelSchema, pendingRequestSchema } from './schemas.ts'
+import {
+  capabilitySchema,
+  commandSchema,
+  INVOCATION_STATES,
+  nameSchema,
+  REASONS,
+  ROLES,
+  STATUSES,
+} from './names.ts'
+import { approvalSchema, errorBodySchema, leaseSchema, levelSchema, pendingRequestSchema } from './schemas.ts'
 
 /**
  * What `limb/bridge/event/<kind>` tells: one JSON object with `kind`, `at` and these fields. The compiler lets
@@ -16,6 +24,12 @@ const nodeId = nameSchema
 const requestId = z.string()
 const anyName = z.union([z.literal('*'), nameSchema])
 const anyCapability = z.union([z.literal('*'), capabilitySchema])
+
+/** What every event about a call says of it. */
+const call = { invocationId: z.string(), principal: nameSchema, nodeId, command: commandSchema }
+
+export const LEASE_ENDS = ['released', 'expired', 'node_revoked', 'principal_removed', 'not_stored'] as const
+export type LeaseEnd = (typeof LEASE_ENDS)[number]
 
 export const EVENTS = {
   node_status: event('The status of a limb changed.', {
@@ -64,6 +78,40 @@ export const EVENTS = {
     nodeId: anyName,
     capability: anyCapability,
     by,
+  }),
+  invocation_waiting: event('A gated call waits for an operator.', { approval: approvalSchema }),
+  invocation_approved: event('An operator approved a gated call.', {
+    ...call,
+    by,
+    reason: z.string().optional(),
+  }),
+  invocation_denied: event('An operator denied a gated call.', {
+    ...call,
+    by,
+    reason: z.string().optional(),
+  }),
+  invocation_started: event('A call was sent to its limb.', call),
+  invocation_ended: event('A call that was accepted has ended.', {
+    ...call,
+    state: z.enum(INVOCATION_STATES),
+    error: z.string().optional().describe('the code of the error'),
+    durationMs: z.int(),
+  }),
+  invocation_refused: event('A call was refused before it began.', {
+    principal: nameSchema,
+    nodeId: nameSchema.optional(),
+    command: commandSchema,
+    error: z.string().describe('the code of the error'),
+  }),
+  lease_granted: event('A principal has a lease. Those for a single call are not told.', {
+    lease: leaseSchema,
+  }),
+  lease_ended: event('A lease has ended. Those for a single call are not told.', {
+    leaseId: z.string(),
+    nodeId,
+    capability: capabilitySchema,
+    principal: nameSchema,
+    why: z.enum(LEASE_ENDS),
   }),
   principal_added: event('A principal was added.', { name: nameSchema, role: z.enum(ROLES), by }),
   principal_removed: event('A principal was removed.', { name: nameSchema, by }),

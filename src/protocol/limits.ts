@@ -33,4 +33,19 @@ export const LIMITS = {
   permitNodesMax: 10_000,
   /** Nodes in one `node/import`; some 10 MiB of JSON. */
   importNodes: 50_000,
+  reasonChars: 200,
+  /** Protocol section 7: the arguments of a command, as JSON. */
+  paramsBytes: 262_144,
+  /** Protocol section 7: what a limb answers, as JSON. A picture fits; a film is an `artifactUri`. */
+  resultBytes: 1_048_576,
+  /** Deeper JSON overflows the stack of whoever writes it out again. */
+  jsonDepth: 64,
+  /** How long a command may take, and how long one may wait for a lease. */
+  invokeSecondsMax: 3600,
+  leaseSecondsMax: 3600,
+  idempotencyKeyChars: 128,
+  /** What a limb says went wrong, as it goes into the message of the error. */
+  nodeErrorChars: 2000,
+  /** Params that an approval shows whole; of longer ones it shows the beginning. */
+  shownParamsBytes: 16_384,
 } as const

@@ -44,3 +44,17 @@ export const REASONS = [
 ] as const
 /** Why a limb has the status it has. */
 export type StatusReason = (typeof REASONS)[number]
+
+export const INVOCATION_STATES = [
+  'queued',
+  'waiting',
+  'running',
+  'done',
+  'failed',
+  'timeout',
+  'denied',
+  'expired',
+  'interrupted',
+] as const
+/** `queued` for a lease, `waiting` for an operator, `running` on the limb; the others are how it ended. */
+export type InvocationState = (typeof INVOCATION_STATES)[number]

@@ -1,6 +1,15 @@
 import { z } from 'zod'
 import { capabilitySchema, nameSchema, ROLES } from './names.ts'
-import { bridgeInfoSchema, levelSchema, pendingRequestSchema, stateSchema, timeSchema } from './schemas.ts'
+import {
+  auditRowSchema,
+  bridgeInfoSchema,
+  leaseSchema,
+  levelSchema,
+  pendingRequestSchema,
+  shownInvocationSchema,
+  stateSchema,
+  timeSchema,
+} from './schemas.ts'
 import type { VerbName } from './verbs.ts'
 
 /** `data` of the response to each verb. Handlers return these types; the documents are made from the same. */
@@ -59,6 +68,32 @@ export const RESULTS = {
       .enum(['policy', 'capability', 'default'])
       .describe('an entry of the policy, the approved level of the capability, or neither (denied)'),
     entry: policy.optional(),
+    raisedFrom: levelSchema.optional().describe('what it would be without `policy.floor`'),
+  }),
+
+  invoke: nodeRef.extend({
+    invocationId: z.string(),
+    data: z.unknown().optional().describe('what the limb answered'),
+    artifactUri: z.string().optional(),
+  }),
+  'invocation/list': page(shownInvocationSchema),
+  'invocation/get': shownInvocationSchema.extend({
+    params: z.unknown().optional().describe('while it waits for an operator'),
+    expiresAt: timeSchema.optional(),
+  }),
+  'invocation/approve': shownInvocationSchema,
+  'invocation/deny': shownInvocationSchema,
+
+  'lease/acquire': leaseSchema,
+  'lease/renew': leaseSchema,
+  'lease/release': z.object({ leaseId: z.string() }),
+  'lease/list': page(leaseSchema),
+
+  'audit/list': page(auditRowSchema),
+  'audit/verify': z.object({
+    whole: z.boolean(),
+    rows: z.int().describe('rows that were checked'),
+    brokenAt: z.int().optional().describe('the first row that is not what was written, or is missing'),
   }),
 
   'principal/list': page(principal),

@@ -1,7 +1,15 @@
 import { z } from 'zod'
 import { ERROR_CODES, type ErrorCode } from '../kernel/errors.ts'
 import { LIMITS } from './limits.ts'
-import { capabilitySchema, commandSchema, LEVELS, nameSchema, REASONS, STATUSES } from './names.ts'
+import {
+  capabilitySchema,
+  commandSchema,
+  INVOCATION_STATES,
+  LEVELS,
+  nameSchema,
+  REASONS,
+  STATUSES,
+} from './names.ts'
 
 /** The payloads of the protocol. Code, documents and the AsyncAPI page are made from these. */
 
@@ -94,6 +102,7 @@ export const errorBodySchema = z.object({
   code: z.enum(Object.keys(ERROR_CODES) as [ErrorCode, ...ErrorCode[]]),
   message: z.string(),
   path: z.string().optional(),
+  details: z.record(z.string(), z.unknown()).optional(),
 })
 
 /** What the bridge answers on `pairing`. */
@@ -189,8 +198,10 @@ export const invocationSchema = z.object({
   params: z.unknown(),
   principal: nameSchema,
   deadline: timeSchema,
-  fence: z.int().optional(),
+  fence: z.int().optional().describe('rises with every lease; a limb refuses one lower than it has seen'),
 })
+/** What a limb is told on `invoke`. */
+export type Invocation = z.infer<typeof invocationSchema>
 
 export const invocationResultSchema = z.object({
   invocationId: z.string().max(64),
@@ -198,4 +209,65 @@ export const invocationResultSchema = z.object({
   data: z.unknown().optional(),
   artifactUri: z.string().max(LIMITS.urlChars).optional(),
   error: z.unknown().optional(),
+})
+/** What a limb answers on `result`. */
+export type InvocationResult = z.infer<typeof invocationResultSchema>
+
+/** One call as `invocation/list` shows it. Its params are shown while it waits for an operator, never after. */
+export const shownInvocationSchema = z.object({
+  invocationId: z.string(),
+  principal: nameSchema,
+  nodeId: nameSchema,
+  capability: capabilitySchema,
+  command: commandSchema,
+  paramsHash: z.string().describe('SHA-256 of the params as canonical JSON, in hexadecimal'),
+  level: levelSchema,
+  state: z.enum(INVOCATION_STATES),
+  createdAt: timeSchema,
+  endedAt: timeSchema.optional(),
+  fence: z.int().optional(),
+  idempotencyKey: z.string().optional(),
+  decidedBy: z.string().optional().describe('the operator who approved or denied it'),
+  reason: z.string().optional(),
+  error: errorBodySchema.optional(),
+})
+export type ShownInvocation = z.infer<typeof shownInvocationSchema>
+
+/** A call that waits for an operator, as `limb/bridge/approval/<invocationId>` shows it. */
+export const approvalSchema = z.object({
+  invocationId: z.string(),
+  principal: nameSchema,
+  nodeId: nameSchema,
+  capability: capabilitySchema,
+  command: commandSchema,
+  params: z.unknown().describe(`absent when longer than ${LIMITS.shownParamsBytes} bytes`),
+  paramsStart: z.string().optional().describe('the beginning of longer params, as JSON text'),
+  paramsBytes: z.int(),
+  paramsHash: z.string(),
+  requestedAt: timeSchema,
+  expiresAt: timeSchema,
+})
+export type Approval = z.infer<typeof approvalSchema>
+
+export const leaseSchema = z.object({
+  leaseId: z.string(),
+  nodeId: nameSchema,
+  capability: capabilitySchema,
+  principal: nameSchema,
+  fence: z.int(),
+  expiresAt: timeSchema,
+  singleCall: z.boolean().describe('taken for one call, and ends with it'),
+  queued: z.int().describe('how many wait for it'),
+})
+export type ShownLease = z.infer<typeof leaseSchema>
+
+export const auditRowSchema = z.object({
+  seq: z.int(),
+  at: timeSchema,
+  actor: z.string(),
+  kind: z.string(),
+  nodeId: nameSchema.optional(),
+  outcome: z.string(),
+  detail: z.record(z.string(), z.unknown()),
+  hash: z.string().describe('SHA-256 of the hash before it and the row, in hexadecimal'),
 })

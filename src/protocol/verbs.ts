@@ -1,6 +1,14 @@
 import { z } from 'zod'
 import { LIMITS } from './limits.ts'
-import { capabilitySchema, nameSchema, ROLES, type Role, STATUSES } from './names.ts'
+import {
+  capabilitySchema,
+  commandSchema,
+  INVOCATION_STATES,
+  nameSchema,
+  ROLES,
+  type Role,
+  STATUSES,
+} from './names.ts'
 import { capabilitiesSchema, displayNameSchema, levelSchema, printable } from './schemas.ts'
 
 /**
@@ -33,6 +41,22 @@ const passwordArg = z
   .max(LIMITS.passwordCharsMax)
   .describe(`at least ${LIMITS.passwordCharsMin} characters; made and told once when absent`)
 
+const waitArg = z.int().min(0).max(LIMITS.invokeSecondsMax)
+const ttlArg = z
+  .int()
+  .min(1)
+  .max(LIMITS.leaseSecondsMax)
+  .optional()
+  .describe('how long the lease lasts unless it is renewed; `lease.ttlSeconds` when absent')
+const leaseIdArg = z.string().max(64).describe('the lease')
+const invocationIdArg = z.string().max(64).describe('the invocation')
+const reasonArg = printable(LIMITS.reasonChars).optional().describe('why; kept in the audit log')
+const timeArg = z.iso.datetime({ offset: true })
+const orderArg = z
+  .enum(['newest', 'oldest'])
+  .optional()
+  .describe('which end to start at, `newest` unless told')
+
 const provisionArgs = {
   nodeId: nodeIdArg,
   displayName: displayNameSchema.optional().describe('the nodeId when absent'),
@@ -49,13 +73,18 @@ export interface VerbDefinition {
   readonly positional?: readonly string[]
   /** Whether the response may hold a secret that is told once. */
   readonly tellsSecret?: boolean
+  /**
+   * May take as long as a limb or an operator takes. The PUBACK of its request says only that it was received;
+   * what was decided is in the response.
+   */
+  readonly long?: boolean
 }
 
 function verb<T extends z.ZodRawShape>(
   role: Role,
   summary: string,
   shape: T,
-  more: Pick<VerbDefinition, 'positional' | 'tellsSecret'> = {},
+  more: Pick<VerbDefinition, 'positional' | 'tellsSecret' | 'long'> = {},
 ) {
   return { role, summary, args: z.object(shape), ...more }
 }
@@ -162,6 +191,108 @@ export const VERBS = {
     { principal: nameSchema, nodeId: nodeIdArg, capability: capabilitySchema },
     { positional: ['principal', 'nodeId', 'capability'] },
   ),
+
+  invoke: verb(
+    'agent',
+    'Run a command on a limb and answer with its result, under the policy.',
+    {
+      nodeId: nodeIdArg.optional().describe('the limb; without it `capability` selects one'),
+      capability: capabilitySchema
+        .optional()
+        .describe('what the command belongs to; without nodeId an online limb that has it is selected'),
+      command: commandSchema.describe('one of the approved commands of the limb'),
+      params: z.unknown().optional().describe('what the command wants, any JSON; {} when absent'),
+      timeoutSeconds: z
+        .int()
+        .min(1)
+        .max(LIMITS.invokeSecondsMax)
+        .optional()
+        .describe('how long the limb may take; `invocation.timeoutSeconds` when absent'),
+      waitSeconds: waitArg
+        .optional()
+        .describe('how long to queue for a lease that another one holds; 0 when absent'),
+      idempotencyKey: z
+        .string()
+        .min(1)
+        .max(LIMITS.idempotencyKeyChars)
+        .optional()
+        .describe('the same key within 24 hours gives the first answer and runs nothing again'),
+    },
+    { positional: ['nodeId', 'command'], long: true },
+  ),
+  'invocation/list': verb('viewer', 'List the calls, under way and ended.', {
+    ...listArgs,
+    order: orderArg,
+    state: z.enum(INVOCATION_STATES).optional().describe('only calls in this state'),
+    principal: nameSchema.optional().describe('only calls of this principal'),
+    nodeId: nodeIdArg.optional().describe('only calls to this limb'),
+  }),
+  'invocation/get': verb(
+    'viewer',
+    'Show one call, with its whole params while it waits for an operator.',
+    { invocationId: invocationIdArg },
+    { positional: ['invocationId'] },
+  ),
+  'invocation/approve': verb(
+    'operator',
+    'Let a gated call run, once.',
+    {
+      invocationId: invocationIdArg,
+      paramsHash: z.string().max(64).optional().describe('what you looked at; other params are a conflict'),
+      reason: reasonArg,
+    },
+    { positional: ['invocationId'] },
+  ),
+  'invocation/deny': verb(
+    'operator',
+    'Refuse a gated call.',
+    { invocationId: invocationIdArg, reason: reasonArg },
+    { positional: ['invocationId'] },
+  ),
+
+  'lease/acquire': verb(
+    'agent',
+    'Take a capability of a limb for yourself.',
+    {
+      nodeId: nodeIdArg,
+      capability: capabilitySchema.describe('the capability'),
+      ttlSeconds: ttlArg,
+      waitSeconds: waitArg.optional().describe('how long to queue when another one holds it; 0 when absent'),
+    },
+    { positional: ['nodeId', 'capability'], long: true },
+  ),
+  'lease/renew': verb(
+    'agent',
+    'Keep a lease of yours for longer.',
+    { leaseId: leaseIdArg, ttlSeconds: ttlArg },
+    { positional: ['leaseId'] },
+  ),
+  'lease/release': verb(
+    'agent',
+    'Give a lease of yours back; an operator may end that of another.',
+    { leaseId: leaseIdArg },
+    { positional: ['leaseId'] },
+  ),
+  'lease/list': verb('viewer', 'List the leases.', {
+    ...listArgs,
+    principal: nameSchema.optional().describe('only leases of this principal'),
+    nodeId: nodeIdArg.optional().describe('only leases of this limb'),
+  }),
+
+  'audit/list': verb('operator', 'List what was decided: who, what, on which limb, when, how it ended.', {
+    ...listArgs,
+    order: orderArg,
+    actor: z.string().max(255).optional().describe('only what this principal, limb or address did'),
+    nodeId: nodeIdArg.optional().describe('only what concerns this limb'),
+    kind: z
+      .string()
+      .max(64)
+      .optional()
+      .describe('only this kind, such as `policy.set`; `policy.` takes every kind of policies'),
+    since: timeArg.optional().describe('from this time on'),
+    until: timeArg.optional().describe('before this time'),
+  }),
+  'audit/verify': verb('operator', 'Recompute the hash chain of the audit log.', {}),
 
   'principal/list': verb('admin', 'List the principals.', listArgs),
   'principal/add': verb(

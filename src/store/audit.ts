@@ -1,6 +1,10 @@
 import { createHash } from 'node:crypto'
 import type Sqlite from 'better-sqlite3'
+import { z } from 'zod'
+import type { AuditFilter, AuditRow, AuditVerdict, Order, Page } from '../bridge/ports.ts'
 import type { AuditEntry } from '../domain/records.ts'
+import { windowPage } from './paging.ts'
+import { type Row, RowReader } from './rows.ts'
 
 interface ChainRow {
   readonly seq: number
@@ -15,11 +19,6 @@ interface ChainRow {
 
 type Link = { readonly seq: number; readonly hash: Uint8Array }
 
-export type AuditVerdict =
-  | { readonly whole: true; readonly rows: number }
-  /** `brokenAt`: the first row that is not what was written, or that is missing. */
-  | { readonly whole: false; readonly rows: number; readonly brokenAt: number }
-
 const VERIFY_PAGE = 1000
 
 /**
@@ -31,6 +30,10 @@ export class AuditTable {
   readonly #anchor: Sqlite.Statement<[]>
   readonly #insert: Sqlite.Statement
   readonly #page: Sqlite.Statement<[number, number]>
+  readonly #moveAnchor: Sqlite.Statement
+  readonly #dropOld: Sqlite.Statement
+  readonly #sql: Sqlite.Database
+  readonly #reader = new RowReader('audit', ['seq'])
 
   constructor(sql: Sqlite.Database) {
     this.#last = sql.prepare('SELECT seq, hash FROM audit ORDER BY seq DESC LIMIT 1')
@@ -38,6 +41,9 @@ export class AuditTable {
     this.#insert = sql.prepare(`INSERT INTO audit (seq, at, actor, kind, node_id, outcome, detail, hash)
       VALUES (?, ?, ?, ?, ?, ?, ?, ?)`)
     this.#page = sql.prepare('SELECT * FROM audit WHERE seq > ? ORDER BY seq LIMIT ?')
+    this.#moveAnchor = sql.prepare('UPDATE audit_anchor SET seq = ?, hash = ?')
+    this.#dropOld = sql.prepare('DELETE FROM audit WHERE seq <= ?')
+    this.#sql = sql
   }
 
   append(entry: AuditEntry): void {
@@ -49,8 +55,28 @@ export class AuditTable {
     this.#insert.run(row.seq, at, actor, kind, nodeId, outcome, detail, chainHash(last.hash, row))
   }
 
-  /** Recomputes the chain from the anchor on, a page at a time. */
-  verify(): AuditVerdict {
+  page(filter: AuditFilter, order: Order, after: string | null, limit: number): Page<AuditRow> {
+    const { actor, nodeId, kind, since, until } = filter
+    const family = kind?.endsWith('.') === true
+    const page = windowPage(this.#sql, {
+      table: 'audit',
+      index: nodeId === undefined ? null : ['node_id = ?', nodeId],
+      where: [
+        ['actor = ?', actor],
+        ['kind = ?', family ? undefined : kind],
+        ['instr(kind, ?) = 1', family ? kind : undefined],
+        ['at >= ?', since],
+        ['at < ?', until],
+      ],
+      order,
+      after,
+      limit,
+    })
+    return { items: page.rows.map((row) => this.#record(row)), next: page.next }
+  }
+
+  /** Recomputes the chain from the anchor on, a page at a time; other work runs between two pages. */
+  async verify(): Promise<AuditVerdict> {
     let { seq, hash } = this.#anchor.get() as Link
     let rows = 0
     for (;;) {
@@ -63,9 +89,44 @@ export class AuditTable {
         rows++
       }
       if (page.length < VERIFY_PAGE) return { whole: true, rows }
+      await new Promise((resolve) => setImmediate(resolve))
+      const anchor = this.#anchor.get() as Link
+      // Retention has taken rows away meanwhile, which is no gap.
+      if (anchor.seq > seq) ({ seq, hash } = anchor)
+    }
+  }
+
+  /** Deletes at most `limit` of the oldest rows: those from before a time, and those beyond a number. */
+  prune(before: number, keep: number, limit: number): number {
+    const anchor = this.#anchor.get() as Link
+    const last = this.#last.get() as Link | undefined
+    if (!last) return 0
+    const page = this.#page.all(anchor.seq, limit) as ChainRow[]
+    // Only a beginning may go. A clock that jumped back stops it at a row that looks young.
+    const end = page.findIndex((row) => row.at >= before && row.seq > last.seq - keep)
+    const edge = page[(end < 0 ? page.length : end) - 1]
+    // The newest row stays: the next one is chained to it.
+    if (!edge || edge.seq >= last.seq) return 0
+    this.#moveAnchor.run(edge.seq, edge.hash)
+    return this.#dropOld.run(edge.seq).changes
+  }
+
+  #record(row: Row): AuditRow {
+    const reader = this.#reader.of(row)
+    return {
+      seq: reader.integer('seq'),
+      at: reader.integer('at'),
+      actor: reader.text('actor'),
+      kind: reader.text('kind'),
+      nodeId: reader.textOrNull('node_id'),
+      outcome: reader.text('outcome'),
+      detail: reader.json('detail', detailSchema),
+      hash: reader.blob('hash'),
     }
   }
 }
+
+const detailSchema = z.record(z.string(), z.unknown())
 
 function chainHash(previous: Uint8Array, row: Omit<ChainRow, 'hash'>): Buffer {
   const { seq, at, actor, kind, node_id, outcome, detail } = row

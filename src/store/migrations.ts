@@ -1,5 +1,6 @@
 import type Sqlite from 'better-sqlite3'
 import { SCHEMA_1 } from './schema-1.ts'
+import { SCHEMA_2 } from './schema-2.ts'
 
 /** "Limb" in ASCII: marks the file as ours for `file(1)` and for a bridge that is pointed at a foreign one. */
 export const APPLICATION_ID = 0x4c696d62
@@ -11,7 +12,10 @@ export interface Migration {
   up(sql: Sqlite.Database): void
 }
 
-export const MIGRATIONS: readonly Migration[] = [{ version: 1, up: (sql) => sql.exec(SCHEMA_1) }]
+export const MIGRATIONS: readonly Migration[] = [
+  { version: 1, up: (sql) => sql.exec(SCHEMA_1) },
+  { version: 2, up: (sql) => sql.exec(SCHEMA_2) },
+]
 
 export function newestVersion(migrations: readonly Migration[]): number {
   return migrations.at(-1)?.version ?? 0

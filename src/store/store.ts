@@ -1,9 +1,10 @@
-import type { ReadTx, Store, Tx } from '../bridge/ports.ts'
+import type { ReadTx, Retention, Store, Tx } from '../bridge/ports.ts'
 import type { NodeRecord } from '../domain/records.ts'
-import { AuditTable, type AuditVerdict } from './audit.ts'
+import { AuditTable } from './audit.ts'
 import { type Database, damaged } from './database.ts'
 import { isDamage } from './errors.ts'
 import type { StoreHealth } from './group-commit.ts'
+import { InvocationsTable } from './invocations.ts'
 import { NodesTable } from './nodes.ts'
 import { PoliciesTable } from './policies.ts'
 import { PrincipalsTable } from './principals.ts'
@@ -17,8 +18,6 @@ export interface SqliteStore extends Store {
   health(): StoreHealth
   /** Forgets refused keys and widenings whose time is up. Returns the number of rows. */
   purgeRefused(now: number): Promise<number>
-  /** Recomputes the hash chain of the audit log. Blocks for some 5 µs a row. */
-  verifyAudit(): AuditVerdict
 }
 
 export interface StoreOptions {
@@ -40,6 +39,7 @@ export function createStore(database: Database, options: StoreOptions = {}): Sql
     principals: new PrincipalsTable(sql),
     policies: new PoliciesTable(sql),
     audit: new AuditTable(sql),
+    invocations: new InvocationsTable(sql),
   }
   /** Damage that a load meets is told with the way to restore. */
   const loading = <T>(read: () => T): T => {
@@ -83,8 +83,27 @@ export function createStore(database: Database, options: StoreOptions = {}): Sql
     health: () => writer.health(),
     purgeRefused: (now) => writer.write(() => tables.refused.expire(now)),
     verifyAudit: () => tables.audit.verify(),
+    async prune(retention) {
+      let rows = await writer.write(() => tables.refused.expire(retention.now))
+      for (;;) {
+        const gone = await writer.write(() => pruneSome(tables, retention))
+        rows += gone
+        if (gone === 0) return rows
+      }
+    },
     close: () => database.close(),
   }
+}
+
+/** Rows of one kind deleted in one commit: some 20 ms of event loop. */
+const PRUNE_ROWS = 1000
+
+function pruneSome({ invocations, audit }: Tables, retention: Retention): number {
+  const { invocationsBefore, maxInvocations, keysBefore, auditBefore, maxAuditRows } = retention
+  return (
+    invocations.prune(invocationsBefore, maxInvocations, keysBefore, PRUNE_ROWS) +
+    audit.prune(auditBefore, maxAuditRows, PRUNE_ROWS)
+  )
 }
 
 /** What is read one by one later is looked at once now: a bad row stops the start, not a sign-in at night. */

@@ -1,4 +1,13 @@
-import type { Page, PolicyFilter, Tx } from '../bridge/ports.ts'
+import type {
+  AuditFilter,
+  AuditRow,
+  InvocationFilter,
+  Order,
+  Page,
+  PolicyFilter,
+  Tx,
+} from '../bridge/ports.ts'
+import type { InvocationRecord } from '../domain/invocations.ts'
 import type {
   AuditEntry,
   NodeKeys,
@@ -11,6 +20,7 @@ import type {
 } from '../domain/records.ts'
 import { invariant } from '../kernel/assert.ts'
 import type { AuditTable } from './audit.ts'
+import type { InvocationsTable } from './invocations.ts'
 import type { NodesTable } from './nodes.ts'
 import type { PoliciesTable } from './policies.ts'
 import type { PrincipalsTable } from './principals.ts'
@@ -24,6 +34,7 @@ export interface Tables {
   readonly principals: PrincipalsTable
   readonly policies: PoliciesTable
   readonly audit: AuditTable
+  readonly invocations: InvocationsTable
 }
 
 /** Asynchronous in form, for the port's sake; each call has answered before it returns. */
@@ -147,5 +158,55 @@ export class SqliteTx implements Tx {
 
   async audit(entry: AuditEntry): Promise<void> {
     this.#tables.audit.append(entry)
+  }
+
+  async auditRows(
+    filter: AuditFilter,
+    order: Order,
+    after: string | null,
+    limit: number,
+  ): Promise<Page<AuditRow>> {
+    return this.#tables.audit.page(filter, order, after, limit)
+  }
+
+  async nextFence(): Promise<number> {
+    return this.#tables.invocations.nextFence()
+  }
+
+  async invocation(invocationId: string): Promise<InvocationRecord | null> {
+    return this.#tables.invocations.get(invocationId)
+  }
+
+  async invocationByKey(principal: string, idempotencyKey: string): Promise<InvocationRecord | null> {
+    return this.#tables.invocations.byKey(principal, idempotencyKey)
+  }
+
+  async putInvocation(record: InvocationRecord): Promise<void> {
+    this.#tables.invocations.put(record)
+  }
+
+  async putAnswer(invocationId: string, answer: string): Promise<void> {
+    this.#tables.invocations.putAnswer(invocationId, answer)
+  }
+
+  async answer(invocationId: string): Promise<string | null> {
+    return this.#tables.invocations.answer(invocationId)
+  }
+
+  async countKeys(principal: string): Promise<number> {
+    return this.#tables.invocations.countKeys(principal)
+  }
+
+  async openInvocations(limit: number): Promise<readonly InvocationRecord[]> {
+    return this.#tables.invocations.open(limit)
+  }
+
+  async invocations(
+    filter: InvocationFilter,
+    order: Order,
+    after: string | null,
+    limit: number,
+  ): Promise<Page<InvocationRecord>> {
+    return this.#tables.invocations.page(filter, order, after, limit)
   }
 }

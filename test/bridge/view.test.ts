@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import type { Announcer } from '../../src/bridge/announcer.ts'
+import { Approvals } from '../../src/bridge/approvals.ts'
 import { PendingRequests } from '../../src/bridge/pending.ts'
 import { type Limb, Registry } from '../../src/bridge/registry.ts'
 import { createView } from '../../src/bridge/view.ts'
@@ -37,7 +38,7 @@ function viewOf(root: string) {
     requestedAt: 0,
     expiresAt: 1,
   })
-  return createView(topics, registry, pending, announcer)
+  return createView(topics, registry, pending, new Approvals(), announcer)
 }
 
 describe('the retained view', () => {

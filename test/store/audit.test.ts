@@ -48,7 +48,7 @@ test('any change, deletion or exchange of rows behind the back of the triggers i
       await store.transact(async (tx) => {
         for (const row of rows) await tx.audit(row)
       })
-      expect(store.verifyAudit()).toEqual({ whole: true, rows: rows.length })
+      expect(await store.verifyAudit()).toEqual({ whole: true, rows: rows.length })
       withoutTriggers(database)
       // A cut at the very end needs a hash that is kept elsewhere.
       const seq = 1 + (where % (rows.length - 1))
@@ -60,7 +60,7 @@ test('any change, deletion or exchange of rows behind the back of the triggers i
         database.sql
           .prepare(`UPDATE audit SET ${damage} = ifnull(${damage}, '') || 'x' WHERE seq = ?`)
           .run(seq)
-      expect(store.verifyAudit()).toEqual({ whole: false, rows: seq - 1, brokenAt: seq })
+      expect(await store.verifyAudit()).toEqual({ whole: false, rows: seq - 1, brokenAt: seq })
       await store.close()
     }),
     { numRuns: 60 },
@@ -74,7 +74,7 @@ test('a row of a work that was undone leaves no gap', async () => {
     throw new Error('no')
   })
   await Promise.allSettled([append(store, 'a'), undone, append(store, 'b')])
-  expect(store.verifyAudit()).toEqual({ whole: true, rows: 2 })
+  expect(await store.verifyAudit()).toEqual({ whole: true, rows: 2 })
 })
 
 test('rows cannot be changed, deleted, replaced or put between', async () => {
@@ -99,7 +99,7 @@ test('a prefix can go once the anchor has moved up to it, and the rest still ver
   expect(() => sql.exec('DELETE FROM audit WHERE seq = 3')).toThrow(/append-only/)
   expect(() => sql.exec('DELETE FROM audit_anchor')).toThrow(/stays/)
   await append(store, 'e')
-  expect(store.verifyAudit()).toEqual({ whole: true, rows: 3 })
+  expect(await store.verifyAudit()).toEqual({ whole: true, rows: 3 })
 })
 
 test('when all rows are gone, the chain goes on from the anchor', async () => {
@@ -109,7 +109,7 @@ test('when all rows are gone, the chain goes on from the anchor', async () => {
   database.sql.exec('UPDATE audit_anchor SET (seq, hash) = (SELECT seq, hash FROM audit WHERE seq = 2)')
   database.sql.exec('DELETE FROM audit')
   await append(store, 'c')
-  expect(store.verifyAudit()).toEqual({ whole: true, rows: 1 })
+  expect(await store.verifyAudit()).toEqual({ whole: true, rows: 1 })
   expect(database.sql.prepare('SELECT seq FROM audit').pluck().all()).toEqual([3])
 })
 

@@ -13,7 +13,7 @@ import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import Sqlite from 'better-sqlite3'
 import { describe, expect, onTestFinished, test } from 'vitest'
-import { APPLICATION_ID, MIGRATIONS, type Migration } from '../../src/store/migrations.ts'
+import { APPLICATION_ID, MIGRATIONS, type Migration, newestVersion } from '../../src/store/migrations.ts'
 import { createStore } from '../../src/store/store.ts'
 import { nodeOf } from '../contract/store.contract.ts'
 import { open, opened, temporaryFile } from './fixture.ts'
@@ -134,7 +134,11 @@ describe('the lock', () => {
 })
 
 describe('upgrading', () => {
-  const next: Migration = { version: 2, up: (sql) => sql.exec('ALTER TABLE nodes ADD COLUMN colour TEXT') }
+  const now = newestVersion(MIGRATIONS)
+  const next: Migration = {
+    version: now + 1,
+    up: (sql) => sql.exec('ALTER TABLE nodes ADD COLUMN colour TEXT'),
+  }
   const backups = (file: string) => readdirSync(dirname(file)).filter((name) => name.endsWith('.bak'))
 
   test('a fresh database needs no backup', async () => {
@@ -150,13 +154,13 @@ describe('upgrading', () => {
     await old.close()
 
     const { sql } = opened(file, { migrations: [...MIGRATIONS, next] })
-    expect(sql.pragma('user_version', { simple: true })).toBe(2)
+    expect(sql.pragma('user_version', { simple: true })).toBe(now + 1)
     expect(sql.prepare('SELECT node_id, colour FROM nodes').all()).toEqual([
       { node_id: 'cam-1', colour: null },
     ])
 
     const [backup = ''] = backups(file)
-    expect(backup).toMatch(/^limb\.sqlite\.v1-\d{8}T\d{9}Z\.bak$/)
+    expect(backup).toMatch(new RegExp(`^limb\\.sqlite\\.v${now}-\\d{8}T\\d{9}Z\\.bak$`))
     expect(mode(join(dirname(file), backup))).toBe(0o600)
     const restored = createStore(opened(join(dirname(file), backup)))
     expect(await restored.read((tx) => tx.node('cam-1'))).toEqual(nodeOf('cam-1'))
@@ -166,16 +170,18 @@ describe('upgrading', () => {
     const file = temporaryFile()
     await open(file).close()
     const broken: Migration = {
-      version: 3,
+      version: now + 2,
       up(sql) {
         sql.exec('DROP TABLE nodes')
         sql.exec('this is not SQL')
       },
     }
     const upgrade = () => open(file, { migrations: [...MIGRATIONS, next, broken] })
-    expect(upgrade).toThrow(/upgrade of the database .* from schema 1 to 3 failed.*as it was/)
+    expect(upgrade).toThrow(
+      new RegExp(`upgrade of the database .* from schema ${now} to ${now + 2} failed.*as it was`),
+    )
     const { sql } = opened(file)
-    expect(sql.pragma('user_version', { simple: true })).toBe(1)
+    expect(sql.pragma('user_version', { simple: true })).toBe(now)
     expect(
       sql
         .prepare('SELECT * FROM nodes')
@@ -188,11 +194,11 @@ describe('upgrading', () => {
     const file = temporaryFile()
     await open(file).close()
     const clock = { wallMs: () => 0, monotonicMs: () => 0, after: () => () => {} } as never
-    mkdirSync(`${file}.v1-19700101T000000000Z.bak`)
+    mkdirSync(`${file}.v${now}-19700101T000000000Z.bak`)
     expect(() => open(file, { migrations: [...MIGRATIONS, next], clock })).toThrow(
       /backup .* could not be written/,
     )
-    expect(opened(file).sql.pragma('user_version', { simple: true })).toBe(1)
+    expect(opened(file).sql.pragma('user_version', { simple: true })).toBe(now)
   })
 })
 

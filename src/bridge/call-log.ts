@@ -1,0 +1,147 @@
+import type { InvocationRecord } from '../domain/invocations.ts'
+import type { AuditEntry } from '../domain/records.ts'
+import { messageOf, Refusal } from '../kernel/errors.ts'
+import type { InvokeAnswer } from './call.ts'
+import type { Tx } from './ports.ts'
+import type { World } from './settings.ts'
+
+/** Ended calls of the last so many hours keep their idempotency key. */
+export const KEY_MS = 86_400_000
+
+/**
+ * The rows of calls. A call without an idempotency key does not wait for its rows: they are committed with
+ * everything else of the same turn of the event loop, right after it was sent. When such a commit fails, the
+ * next calls wait for theirs until one succeeds, so that a full disk lets through one turn's calls at most.
+ */
+export class CallLog {
+  readonly #world: World
+  #trusted = true
+
+  constructor(world: World) {
+    this.#world = world
+  }
+
+  /**
+   * Stores the call's row and an audit row about it. Resolves when both are on disk, or at once when nobody needs
+   * to wait for that. @throws Refusal `storage_unavailable`
+   */
+  async step(record: InvocationRecord, entry: Entry, wait: boolean): Promise<void> {
+    const stored = this.#store(async (tx) => {
+      await tx.putInvocation(record)
+      await tx.audit(this.#entry(record, entry))
+    }, record)
+    if (wait || !this.#trusted) await stored
+  }
+
+  /** The last row. Never rejects: what the limb did is done, and the caller is told of it in any case. */
+  async end(
+    record: InvocationRecord,
+    answer: InvokeAnswer | null,
+    entry: Entry,
+    wait: boolean,
+  ): Promise<void> {
+    const stored = this.#store(async (tx) => {
+      await tx.putInvocation(record)
+      if (answer !== null && record.idempotencyKey !== null) {
+        await tx.putAnswer(record.invocationId, JSON.stringify(answer))
+      }
+      await tx.audit(this.#entry(record, entry))
+    }, record)
+    if (wait) await stored.catch(() => {})
+  }
+
+  /** A call that never began. */
+  refused(actor: string, nodeId: string | null, outcome: string, detail: Record<string, unknown>): void {
+    const { clock, store, log } = this.#world
+    store
+      .transact((tx) =>
+        tx.audit({ at: clock.wallMs(), actor, kind: 'invocation.refused', nodeId, outcome, detail }),
+      )
+      .catch((error: unknown) =>
+        log.debug({ error: messageOf(error) }, 'a refused call is not in the audit log'),
+      )
+  }
+
+  /** What was under way when the bridge stopped. Before any listener opens. */
+  async interruptAll(): Promise<number> {
+    const { clock, store } = this.#world
+    let count = 0
+    for (;;) {
+      const ended = await store.transact(async (tx) => {
+        const open = await tx.openInvocations(INTERRUPT_BATCH)
+        for (const record of open) {
+          const error = new Refusal('internal', 'bridge restarted').body()
+          const now = clock.wallMs()
+          const next: InvocationRecord = { ...record, state: 'interrupted', endedAt: now, error }
+          await tx.putInvocation(next)
+          await tx.audit(
+            this.#entry(next, {
+              kind: 'invocation.ended',
+              actor: 'bridge',
+              outcome: 'interrupted',
+              detail: { error: error.message, was: record.state },
+            }),
+          )
+        }
+        return open.length
+      })
+      count += ended
+      if (ended < INTERRUPT_BATCH) return count
+    }
+  }
+
+  /** The call that a principal made with this key in the last day, and its answer. */
+  async byKey(
+    principal: string,
+    key: string,
+  ): Promise<{ record: InvocationRecord; answer: string | null } | null> {
+    const { clock, store } = this.#world
+    const found = await store.read(async (tx) => {
+      const record = await tx.invocationByKey(principal, key)
+      return record && { record, answer: await tx.answer(record.invocationId) }
+    })
+    if (!found || found.record.createdAt + KEY_MS > clock.wallMs()) return found
+    await store.transact((tx) => tx.putInvocation({ ...found.record, idempotencyKey: null }))
+    return null
+  }
+
+  #entry(record: InvocationRecord, entry: Entry): AuditEntry {
+    const { invocationId, principal, capability, command, paramsHash, level } = record
+    return {
+      at: this.#world.clock.wallMs(),
+      actor: entry.actor,
+      kind: entry.kind,
+      nodeId: record.nodeId,
+      outcome: entry.outcome,
+      detail: { invocationId, principal, capability, command, paramsHash, level, ...entry.detail },
+    }
+  }
+
+  #store(work: (tx: Tx) => Promise<void>, record: InvocationRecord): Promise<void> {
+    const stored = this.#world.store.transact(work)
+    stored.then(
+      () => {
+        this.#trusted = true
+      },
+      (error: unknown) => {
+        if (this.#trusted) {
+          this.#world.log.error(
+            { invocationId: record.invocationId, error: messageOf(error) },
+            'calls cannot be recorded; further ones wait until they can',
+          )
+        }
+        this.#trusted = false
+      },
+    )
+    return stored
+  }
+}
+
+const INTERRUPT_BATCH = 1000
+
+export interface Entry {
+  readonly actor: string
+  readonly kind: string
+  readonly outcome: string
+  readonly detail?: Record<string, unknown>
+}

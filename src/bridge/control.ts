@@ -1,0 +1,130 @@
+import { messageOf, Refusal } from '../kernel/errors.ts'
+import type { Announcer } from './announcer.ts'
+import type { Approvals } from './approvals.ts'
+import { auditHandlers } from './audit-verbs.ts'
+import { KEY_MS } from './call-log.ts'
+import { invocationHandlers } from './invocation-verbs.ts'
+import { Invocations } from './invocations.ts'
+import { MqttTransport, noHttp } from './invoke-transport.ts'
+import { LeaseKeeper } from './lease-keeper.ts'
+import { leaseHandlers } from './leases.ts'
+import { OpenCalls } from './open-calls.ts'
+import { policyHandlers } from './policies.ts'
+import { PolicyBook } from './policy-book.ts'
+import type { Session } from './ports.ts'
+import { Reach } from './reach.ts'
+import type { Registry } from './registry.ts'
+import { Results } from './results.ts'
+import type { SessionTable } from './session-table.ts'
+import type { World } from './settings.ts'
+import type { Handlers, HandlersOf } from './verb-context.ts'
+
+const DAY_MS = 86_400_000
+/** What is too old is looked for this often. */
+const PRUNE_MS = 3_600_000
+/** The first time soon after the start: a bridge that is restarted every day must prune too. */
+const FIRST_PRUNE_MS = 60_000
+
+/** Policy, leases, calls and the audit log: how limbs are used, and the record of it. */
+export class Control {
+  readonly policies: PolicyBook
+  readonly leases: LeaseKeeper
+  readonly invocations: Invocations
+  readonly handlers: HandlersOf<'invocation' | 'lease' | 'policy' | 'audit'> & Pick<Handlers, 'invoke'>
+  readonly #world: World
+  readonly #results: Results
+  #cancelPrune: (() => void) | null = null
+
+  constructor(
+    world: World,
+    parts: { registry: Registry; table: SessionTable; approvals: Approvals; announcer: Announcer },
+  ) {
+    const { registry, table, approvals, announcer } = parts
+    this.#world = world
+    this.policies = new PolicyBook(world.store, world.settings.policy.floor)
+    this.leases = new LeaseKeeper(world, announcer)
+    const open = new OpenCalls(world.settings.invocation)
+    const reach = new Reach({
+      registry,
+      policies: this.policies,
+      leases: this.leases,
+      mqtt: new MqttTransport(world.topics, table),
+      http: world.invokeOverHttp ?? noHttp,
+      running: (nodeId) => open.running(nodeId),
+    })
+    this.invocations = new Invocations(world, { open, reach, leases: this.leases, approvals, announcer })
+    this.#results = new Results(world, this.invocations)
+    this.handlers = {
+      ...policyHandlers(world, registry, this.policies, announcer),
+      ...leaseHandlers(world, registry, this.policies, this.leases),
+      ...invocationHandlers(world, approvals, this.invocations),
+      ...auditHandlers(world),
+    }
+  }
+
+  /** Ends on record what was under way when the bridge stopped. Before any listener opens. */
+  async load(): Promise<void> {
+    const interrupted = await this.invocations.log.interruptAll()
+    if (interrupted > 0) {
+      this.#world.log.warn({ interrupted }, 'calls were under way when the bridge stopped; they have ended')
+    }
+  }
+
+  ready(): void {
+    this.#pruneIn(FIRST_PRUNE_MS)
+  }
+
+  result(session: Session, payload: Uint8Array): void {
+    this.#results.receive(session, payload)
+  }
+
+  /** After the commit that revoked the node and removed its policies. */
+  nodeGone(nodeId: string): void {
+    this.policies.gone(nodeId)
+    const gone = new Refusal('not_found', `${nodeId} has been revoked`, 'nodeId')
+    this.invocations.cancel((call) => call.record.nodeId === nodeId, gone)
+    this.leases.nodeGone(nodeId)
+  }
+
+  /** After the commit that removed the principal and its policies. */
+  principalGone(name: string): void {
+    this.policies.gone(name)
+    const gone = new Refusal('denied', `${name} has been removed`)
+    this.invocations.cancel((call) => call.record.principal === name, gone, 'denied')
+    this.leases.principalGone(name)
+  }
+
+  /** While the sessions are still there: every caller is answered. */
+  async stop(): Promise<void> {
+    this.#cancelPrune?.()
+    this.leases.stop()
+    await this.invocations.stop()
+  }
+
+  async prune(): Promise<number> {
+    const { clock, store, settings } = this.#world
+    const { invocationDays, maxInvocations, auditDays, maxAuditRows } = settings.retention
+    const now = clock.wallMs()
+    return await store.prune({
+      now,
+      invocationsBefore: now - invocationDays * DAY_MS,
+      maxInvocations,
+      keysBefore: now - KEY_MS,
+      auditBefore: now - auditDays * DAY_MS,
+      maxAuditRows,
+    })
+  }
+
+  #pruneIn(delayMs: number): void {
+    this.#cancelPrune = this.#world.clock.after(delayMs, () => {
+      this.#pruneIn(PRUNE_MS)
+      this.prune()
+        .then((rows) => {
+          if (rows > 0) this.#world.log.info({ rows }, 'old rows are gone')
+        })
+        .catch((error: unknown) =>
+          this.#world.log.warn({ error: messageOf(error) }, 'old rows are still there'),
+        )
+    })
+  }
+}
