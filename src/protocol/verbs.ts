@@ -218,7 +218,7 @@ export const VERBS = {
         .optional()
         .describe('the same key within 24 hours gives the first answer and runs nothing again'),
     },
-    { positional: ['nodeId', 'command'], long: true },
+    { positional: ['command'], long: true },
   ),
   'invocation/list': verb('viewer', 'List the calls, under way and ended.', {
     ...listArgs,
