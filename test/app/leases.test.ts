@@ -1,0 +1,200 @@
+import { describe, expect, it } from 'vitest'
+import { startApp } from '../support/app.ts'
+import { agent, send, worker } from '../support/worker.ts'
+
+const ARM = { nodeId: 'r1', capability: 'arm' }
+const MOVE = { nodeId: 'r1', command: 'arm.move' }
+
+describe('a lease', () => {
+  it('lets its principal call and nobody else, and its fence goes to the limb', async () => {
+    await using app = await startApp({}, { memory: true })
+    const robot = await worker(app, 'r1')
+    const ann = await agent(app, 'ann')
+    const bob = await agent(app, 'bob')
+    const lease = await ann.do('ann', 'lease/acquire', { ...ARM, ttlSeconds: 60 })
+    expect(lease).toMatchObject({ ...ARM, principal: 'ann', fence: 1, singleCall: false, queued: 0 })
+    expect((await bob.ask('bob', 'invoke', MOVE)).error).toMatchObject({
+      code: 'leased',
+      details: { holder: 'ann', until: lease.expiresAt },
+    })
+    expect((await bob.ask('bob', 'lease/acquire', ARM)).error.code).toBe('leased')
+    const two = [await send(ann, 'ann', 'invoke', MOVE), await send(ann, 'ann', 'invoke', MOVE)]
+    for (const answer of two) {
+      const invocation = await robot.next()
+      expect(invocation.fence).toBe(1)
+      await robot.answer(invocation)
+      expect((await answer()).ok).toBe(true)
+    }
+    expect((await bob.ask('bob', 'lease/release', { leaseId: lease.leaseId })).error.code).toBe('not_found')
+    await ann.do('ann', 'lease/release', { leaseId: lease.leaseId })
+    expect((await bob.do('bob', 'lease/acquire', ARM)).fence).toBe(2)
+  })
+
+  it('that is taken again by its holder is the same one, with a later end', async () => {
+    await using app = await startApp({}, { memory: true, fakeClock: true })
+    await worker(app, 'r1')
+    const ann = await agent(app, 'ann')
+    const first = await ann.do('ann', 'lease/acquire', { ...ARM, ttlSeconds: 60 })
+    app.clock.advance(10_000)
+    const second = await ann.do('ann', 'lease/acquire', { ...ARM, ttlSeconds: 60 })
+    expect(second).toMatchObject({ leaseId: first.leaseId, fence: first.fence })
+    expect(Date.parse(second.expiresAt) - Date.parse(first.expiresAt)).toBe(10_000)
+  })
+
+  it('ends by itself, so that an agent that crashed locks nothing for longer', async () => {
+    await using app = await startApp({}, { memory: true, fakeClock: true })
+    await worker(app, 'r1')
+    const ann = await agent(app, 'ann')
+    const bob = await agent(app, 'bob')
+    const lease = await ann.do('ann', 'lease/acquire', { ...ARM, ttlSeconds: 60 })
+    ann.cut()
+    const answer = await send(bob, 'bob', 'lease/acquire', { ...ARM, waitSeconds: 120 })
+    await bob.settle()
+    app.clock.advance(59_999)
+    expect((await bob.do('bob', 'lease/list')).items).toMatchObject([{ principal: 'ann', queued: 1 }])
+    app.clock.advance(1)
+    expect((await answer()).data).toMatchObject({ principal: 'bob', fence: lease.fence + 1 })
+  })
+
+  it('lasts as long as it is renewed, and not at all for others', async () => {
+    await using app = await startApp({}, { memory: true, fakeClock: true })
+    await worker(app, 'r1')
+    const ann = await agent(app, 'ann')
+    const bob = await agent(app, 'bob')
+    const { leaseId } = await ann.do('ann', 'lease/acquire', { ...ARM, ttlSeconds: 60 })
+    expect((await bob.ask('bob', 'lease/renew', { leaseId })).error.code).toBe('not_found')
+    for (let i = 0; i < 5; i++) {
+      app.clock.advance(50_000)
+      await ann.do('ann', 'lease/renew', { leaseId, ttlSeconds: 60 })
+    }
+    app.clock.advance(60_000)
+    expect((await ann.ask('ann', 'lease/renew', { leaseId })).error.code).toBe('not_found')
+  })
+
+  it('is waited for in the order of asking, and a waiter that has gone is passed over', async () => {
+    await using app = await startApp({}, { memory: true })
+    await worker(app, 'r1')
+    const [ann, bob, cid, dot] = [
+      await agent(app, 'ann'),
+      await agent(app, 'bob'),
+      await agent(app, 'cid'),
+      await agent(app, 'dot'),
+    ]
+    const { leaseId } = await ann.do('ann', 'lease/acquire', ARM)
+    await send(bob, 'bob', 'lease/acquire', { ...ARM, waitSeconds: 60 })
+    const third = await send(cid, 'cid', 'lease/acquire', { ...ARM, waitSeconds: 60 })
+    const fourth = await send(dot, 'dot', 'lease/acquire', { ...ARM, waitSeconds: 60 })
+    await bob.end()
+    await ann.do('ann', 'lease/release', { leaseId })
+    const lease = (await third()).data
+    expect(lease).toMatchObject({ principal: 'cid', queued: 1 })
+    await cid.do('cid', 'lease/release', { leaseId: lease.leaseId })
+    expect((await fourth()).data.principal).toBe('dot')
+  })
+
+  it('is not for what is gated or denied, nor for what the limb does not have', async () => {
+    await using app = await startApp({}, { memory: true })
+    await worker(app, 'r1')
+    const ann = await agent(app, 'ann')
+    const ask = async (capability: string) =>
+      (await ann.ask('ann', 'lease/acquire', { nodeId: 'r1', capability })).error.code
+    expect(await ask('saw')).toBe('denied')
+    expect(await ask('self-destruct')).toBe('denied')
+    expect(await ask('wings')).toBe('not_found')
+  })
+
+  it('ends with its principal, its limb, or by an operator', async () => {
+    await using app = await startApp({}, { memory: true })
+    await worker(app, 'r1')
+    await worker(app, 'r2')
+    const ann = await agent(app, 'ann')
+    const bob = await agent(app, 'bob')
+    const admin = await app.admin()
+    await ann.do('ann', 'lease/acquire', ARM)
+    await bob.do('bob', 'lease/acquire', { ...ARM, nodeId: 'r2' })
+    await admin.do('admin', 'principal/remove', { name: 'ann' })
+    expect((await admin.do('admin', 'lease/list')).items).toMatchObject([{ principal: 'bob' }])
+    const { leaseId } = await bob.do('bob', 'lease/acquire', ARM)
+    await admin.do('admin', 'lease/release', { leaseId })
+    await admin.do('admin', 'node/revoke', { nodeId: 'r2' })
+    expect((await admin.do('admin', 'lease/list')).items).toEqual([])
+    const { items } = await admin.do('admin', 'audit/list', { kind: 'lease.' })
+    expect(items.map((row: { kind: string; outcome: string }) => [row.kind, row.outcome])).toEqual([
+      ['lease.ended', 'node_revoked'],
+      ['lease.released', 'released'],
+      ['lease.granted', 'granted'],
+      ['lease.ended', 'principal_removed'],
+      ['lease.granted', 'granted'],
+      ['lease.granted', 'granted'],
+    ])
+  })
+
+  it('has a fence that rises over a restart', async () => {
+    await using app = await startApp()
+    await worker(app, 'r1')
+    const ann = await agent(app, 'ann')
+    expect((await ann.do('ann', 'lease/acquire', ARM)).fence).toBe(1)
+    await app.restart()
+    const again = await app.principal('ann', 'ann-password')
+    expect((await again.do('ann', 'lease/list')).items).toEqual([])
+    expect((await again.do('ann', 'lease/acquire', ARM)).fence).toBe(2)
+  })
+})
+
+describe('a leased call without a lease', () => {
+  it('takes one for itself, others wait for it in turn, and it ends with the call', async () => {
+    await using app = await startApp({}, { memory: true })
+    const robot = await worker(app, 'r1')
+    const ann = await agent(app, 'ann')
+    const bob = await agent(app, 'bob')
+    const first = await send(ann, 'ann', 'invoke', MOVE)
+    const one = await robot.next()
+    expect(one.fence).toBe(1)
+    expect((await bob.ask('bob', 'invoke', MOVE)).error).toMatchObject({ code: 'leased' })
+    expect((await ann.ask('ann', 'invoke', MOVE)).error).toMatchObject({ code: 'leased' })
+    const second = await send(bob, 'bob', 'invoke', { ...MOVE, waitSeconds: 60 })
+    const third = await send(ann, 'ann', 'invoke', { ...MOVE, waitSeconds: 60 })
+    expect((await bob.do('bob', 'invocation/list', { state: 'queued' })).items).toHaveLength(2)
+    await robot.answer(one)
+    const two = await robot.next()
+    expect(two).toMatchObject({ fence: 2, principal: 'bob' })
+    await robot.answer(two)
+    await robot.answer(await robot.next())
+    for (const answer of [first, second, third]) expect((await answer()).ok).toBe(true)
+    expect((await bob.do('bob', 'lease/list')).items).toEqual([])
+  })
+
+  it('gives up when its wait is over, with the holder', async () => {
+    await using app = await startApp({}, { memory: true, fakeClock: true })
+    await worker(app, 'r1')
+    const ann = await agent(app, 'ann')
+    const bob = await agent(app, 'bob')
+    await ann.do('ann', 'lease/acquire', { ...ARM, ttlSeconds: 600 })
+    const answer = await send(bob, 'bob', 'invoke', { ...MOVE, waitSeconds: 5, idempotencyKey: 'k' })
+    await bob.settle()
+    app.clock.advance(5000)
+    expect((await answer()).error).toMatchObject({ code: 'leased', details: { holder: 'ann' } })
+    // It never ran: the same key may try again.
+    expect((await bob.ask('bob', 'invoke', { ...MOVE, idempotencyKey: 'k' })).error.code).toBe('leased')
+  })
+
+  it('is checked again when its turn comes', async () => {
+    await using app = await startApp({}, { memory: true })
+    const robot = await worker(app, 'r1')
+    const ann = await agent(app, 'ann')
+    const bob = await agent(app, 'bob')
+    const admin = await app.admin()
+    const { leaseId } = await ann.do('ann', 'lease/acquire', ARM)
+    const answer = await send(bob, 'bob', 'invoke', { ...MOVE, waitSeconds: 60 })
+    await admin.do('admin', 'policy/set', {
+      principal: 'bob',
+      nodeId: 'r1',
+      capability: 'arm',
+      level: 'denied',
+    })
+    await ann.do('ann', 'lease/release', { leaseId })
+    expect((await answer()).error.code).toBe('denied')
+    expect(robot.told).toEqual([])
+    expect((await admin.do('admin', 'lease/list')).items).toEqual([])
+  })
+})
