@@ -86,6 +86,11 @@ export class LeaseBook {
     return this.#byId.size
   }
 
+  /** Entries of the deadline heap, stale ones included: what the book holds of memory. */
+  get heapSize(): number {
+    return this.#deadlines.size
+  }
+
   /** When something may be due next, monotonic; Infinity: nothing is. */
   get next(): number {
     return this.#deadlines.next
