@@ -93,7 +93,6 @@ const NODE_CHANNELS: Record<string, ChannelEntry> = {
     qos: 1,
     retain: false,
     messages: { invocationResult: json('InvocationResult', 'How an invocation went.') },
-    planned: true,
   },
   data: {
     address: `${topics.dataPrefix(NODE)}{path}`,
@@ -118,7 +117,6 @@ const NODE_CHANNELS: Record<string, ChannelEntry> = {
     qos: 1,
     retain: false,
     messages: { invocation: json('Invocation', 'Run this command.') },
-    planned: true,
   },
   status: {
     address: topics.node(NODE, 'status'),
@@ -177,8 +175,7 @@ const BRIDGE_CHANNELS: Record<string, ChannelEntry> = {
     summary: 'A gated invocation that waits for an operator; cleared when it is decided.',
     qos: 1,
     retain: true,
-    messages: { approval: { summary: 'The invocation.', payload: {} }, approvalDecided: CLEARED },
-    planned: true,
+    messages: { approval: json('Approval', 'The call, with its params.'), approvalDecided: CLEARED },
   },
   event: {
     address: topics.event('{kind}'),

@@ -2,15 +2,19 @@ import { z } from 'zod'
 import { EVENTS } from '../src/protocol/events.ts'
 import { RESULTS } from '../src/protocol/results.ts'
 import {
+  approvalSchema,
+  auditRowSchema,
   bridgeInfoSchema,
   capabilityEntrySchema,
   errorBodySchema,
   heartbeatSchema,
   invocationResultSchema,
   invocationSchema,
+  leaseSchema,
   pairingAnswerSchema,
   pendingRequestSchema,
   registrationSchema,
+  shownInvocationSchema,
   stateSchema,
   timeSchema,
   transactionSchema,
@@ -43,6 +47,10 @@ function payloads(): Record<string, z.ZodType> {
     BridgeInfo: bridgeInfoSchema,
     Invocation: invocationSchema,
     InvocationResult: invocationResultSchema,
+    ShownInvocation: shownInvocationSchema,
+    Approval: approvalSchema,
+    Lease: leaseSchema,
+    AuditRow: auditRowSchema,
     Refusal: z.object({ transaction, ok: z.literal(false), error: errorBodySchema }),
   }
   for (const [kind, { fields }] of Object.entries(EVENTS)) {

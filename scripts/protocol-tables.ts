@@ -67,6 +67,8 @@ function typeText(schema: Described): string {
       return '`true` or `false`'
     case 'array':
       return `a list${bounds(schema.minItems, schema.maxItems, ' items')}`
+    case undefined:
+      return 'any JSON'
     default:
       return 'an object'
   }

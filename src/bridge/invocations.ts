@@ -368,10 +368,9 @@ export class Invocations {
     if (!call.begun && call.wish.key !== null) await this.#checkKeys(call.record.principal)
     call.record = call.begun ? moved(call.record, state) : { ...call.record, state }
     call.begun = true
-    const kind = state === 'running' ? 'invocation.started' : `invocation.${state}`
     const entry = {
       actor: call.record.principal,
-      kind,
+      kind: BEGUN[state],
       outcome: call.record.level,
       detail: call.record.decidedBy === null ? {} : { approvedBy: call.record.decidedBy },
     }
@@ -482,6 +481,13 @@ export class Invocations {
     onStep?.()
   }
 }
+
+/** The row of the audit log that each step writes. */
+const BEGUN = {
+  queued: 'invocation.queued',
+  waiting: 'invocation.waiting',
+  running: 'invocation.started',
+} as const
 
 /** A lease for one call outlives the call's own deadline by this, so that the call always ends first. */
 const LEASE_SLACK_MS = 5000

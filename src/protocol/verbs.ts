@@ -201,7 +201,7 @@ export const VERBS = {
         .optional()
         .describe('what the command belongs to; without nodeId an online limb that has it is selected'),
       command: commandSchema.describe('one of the approved commands of the limb'),
-      params: z.unknown().optional().describe('what the command wants, any JSON; {} when absent'),
+      params: z.unknown().optional().describe('what the command wants; {} when absent'),
       timeoutSeconds: z
         .int()
         .min(1)
@@ -288,7 +288,7 @@ export const VERBS = {
       .string()
       .max(64)
       .optional()
-      .describe('only this kind, such as `policy.set`; `policy.` takes every kind of policies'),
+      .describe('only this kind; a name with a dot at its end, such as `lease.`, takes all that begin so'),
     since: timeArg.optional().describe('from this time on'),
     until: timeArg.optional().describe('before this time'),
   }),

@@ -82,7 +82,7 @@ export function createStore(database: Database, options: StoreOptions = {}): Sql
     },
     health: () => writer.health(),
     purgeRefused: (now) => writer.write(() => tables.refused.expire(now)),
-    verifyAudit: () => tables.audit.verify(),
+    verifyAudit: () => tables.audit.verifyInTurns(),
     async prune(retention) {
       let rows = await writer.write(() => tables.refused.expire(retention.now))
       for (;;) {

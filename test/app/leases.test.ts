@@ -7,7 +7,7 @@ const MOVE = { nodeId: 'r1', command: 'arm.move' }
 
 describe('a lease', () => {
   it('lets its principal call and nobody else, and its fence goes to the limb', async () => {
-    await using app = await startApp({}, { memory: true })
+    await using app = await startApp({}, { memory: true, fakeClock: true })
     const robot = await worker(app, 'r1')
     const ann = await agent(app, 'ann')
     const bob = await agent(app, 'bob')

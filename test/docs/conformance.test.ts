@@ -6,6 +6,7 @@ import { EVENTS } from '../../src/protocol/events.ts'
 import { VERBS } from '../../src/protocol/verbs.ts'
 import { keyOf, REGISTRATION, startApp, type TestApp } from '../support/app.ts'
 import type { Received, TestClient } from '../support/client.ts'
+import { send, worker } from '../support/worker.ts'
 
 /**
  * A running bridge says only what its documents say: whatever comes over the wire in a walk through all verbs
@@ -150,10 +151,45 @@ describe('a running bridge', () => {
     await admin.next(({ json }) => json.transaction === 7)
   }
 
+  async function controlPlane(): Promise<void> {
+    const robot = await worker(app, 'r1')
+    listen(robot.client)
+    await admin.do('admin', 'principal/add', { name: 'eve', role: 'agent', password: 'eve-password' })
+    const eve = listen(await app.principal('eve', 'eve-password'))
+    await eve.subscribe('limb/principal/eve/response/#')
+    const { leaseId } = await eve.do('eve', 'lease/acquire', { nodeId: 'r1', capability: 'arm' })
+    await eve.do('eve', 'lease/renew', { leaseId })
+    await admin.do('admin', 'lease/list')
+    await admin.ask('admin', 'invoke', { nodeId: 'r1', command: 'arm.move' })
+    await eve.do('eve', 'lease/release', { leaseId })
+    const moved = await send(eve, 'eve', 'invoke', { nodeId: 'r1', command: 'arm.move', idempotencyKey: 'm' })
+    await robot.answer(await robot.next())
+    await moved()
+    const failed = await send(eve, 'eve', 'invoke', { capability: 'camera', command: 'camera.snap' })
+    await robot.answer(await robot.next(), { success: false, error: { message: 'dark' } })
+    await failed()
+    const ask = async () => {
+      await send(eve, 'eve', 'invoke', { nodeId: 'r1', command: 'saw.cut', params: { depth: 3 } })
+      const shown = await admin.next(({ topic, text }) => topic.includes('/approval/') && text !== '')
+      return { invocationId: shown.json.invocationId as string }
+    }
+    await admin.do('admin', 'invocation/deny', { ...(await ask()), reason: 'not now' })
+    const waiting = await ask()
+    await admin.do('admin', 'invocation/get', waiting)
+    await admin.do('admin', 'invocation/approve', { ...waiting, reason: 'now' })
+    await robot.answer(await robot.next())
+    await admin.next(({ topic, text }) => topic.endsWith(waiting.invocationId) && text === '')
+    await admin.do('admin', 'invocation/list')
+    await admin.do('admin', 'audit/list', { limit: 1000 })
+    await admin.do('admin', 'audit/verify')
+    await admin.do('admin', 'node/revoke', { nodeId: 'r1' })
+  }
+
   it('says in a walk through all verbs nothing but what docs/asyncapi.yaml describes', async () => {
     await pairAndChange()
     await permitAndProvision()
     await policiesAndPrincipals()
+    await controlPlane()
     // `info` follows a little later than what it tells of.
     await admin.next(({ topic, json }) => topic === 'limb/bridge/info' && json.nodes.approved === 4)
 
@@ -168,7 +204,15 @@ describe('a running bridge', () => {
     expect(missing).toEqual([])
     // An expiry takes a day.
     expect(Object.keys(EVENTS).filter((kind) => !named.has(kind))).toEqual(['pairing_expired'])
-    for (const name of ['pairingAnswer', 'stateCleared', 'statusCleared', 'requestDecided', 'refusal']) {
+    for (const name of [
+      'pairingAnswer',
+      'stateCleared',
+      'statusCleared',
+      'requestDecided',
+      'approvalDecided',
+      'invocation',
+      'refusal',
+    ]) {
       expect(named).toContain(name)
     }
   })
@@ -177,6 +221,6 @@ describe('a running bridge', () => {
     const open = heard.filter(
       ({ topic }) => topic.startsWith('limb/bridge/') || /\/(status|state)$/.test(topic),
     )
-    expect(open.filter(({ text }) => /"(?:apiKey|password|key|\w*hash)":/i.test(text))).toEqual([])
+    expect(open.filter(({ text }) => /"(?:apiKey|password|key|(?!params)\w*hash)":/i.test(text))).toEqual([])
   })
 })

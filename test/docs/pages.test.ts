@@ -65,11 +65,20 @@ describe('the documents', () => {
         Object.keys(keys).map((key) => `${section}.${key}`),
       ),
     )
+    // Rows of the audit log are named alike: `lease.granted`.
+    const bridge = join(ROOT, 'src/bridge')
+    const auditKinds = new Set(
+      readdirSync(bridge).flatMap((name) =>
+        [...readFileSync(join(bridge, name), 'utf8').matchAll(/'([a-z]+\.[a-z_]+)'/g)].map(
+          (match) => match[1],
+        ),
+      ),
+    )
     const pattern = new RegExp(`\`((?:${Object.keys(sections).join('|')})\\.[a-z][A-Za-z]*)\\b`, 'g')
     const unknown = pages.flatMap((page) =>
       [...textOf(page).matchAll(pattern)]
         .map((match) => match[1] ?? '')
-        .filter((key) => !settings.has(key) && key !== 'control.sock')
+        .filter((key) => !settings.has(key) && !auditKinds.has(key) && key !== 'control.sock')
         .map((key) => `${page}: ${key}`),
     )
     expect(settings.size).toBeGreaterThan(30)
@@ -145,7 +154,7 @@ describe('docs/protocol.md', () => {
     expect(listed.map((match) => match[1])).toEqual(Object.keys(VERBS))
     const later = section(8).match(/Not in this version yet:[\s\S]*?\n\n/)?.[0] ?? ''
     const promised = [...later.matchAll(/`([\w/-]+)`/g)].map((match) => match[1] ?? '')
-    expect(promised.length).toBeGreaterThan(5)
+    expect(promised).not.toEqual([])
     expect(promised.filter((verb) => Object.hasOwn(VERBS, verb))).toEqual([])
   })
 
