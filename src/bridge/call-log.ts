@@ -2,15 +2,14 @@ import type { InvocationRecord } from '../domain/invocations.ts'
 import type { AuditEntry } from '../domain/records.ts'
 import { messageOf, Refusal } from '../kernel/errors.ts'
 import type { InvokeAnswer } from './call.ts'
-import type { Tx } from './ports.ts'
 import type { World } from './settings.ts'
 
 /** Ended calls of the last so many hours keep their idempotency key. */
 export const KEY_MS = 86_400_000
 
 /**
- * The rows of calls. A call without an idempotency key does not wait for its rows: they are committed with
- * everything else of the same turn of the event loop, right after it was sent. When such a commit fails, the
+ * The rows of calls. A call without an idempotency key does not wait for its rows: they are committed in the same
+ * turn of the event loop, right after it was sent, and reach the disk a little later. When such a commit fails, the
  * next calls wait for theirs until one succeeds, so that a full disk lets through one turn's calls at most.
  */
 export class CallLog {
@@ -26,11 +25,9 @@ export class CallLog {
    * to wait for that. @throws Refusal `storage_unavailable`
    */
   async step(record: InvocationRecord, entry: Entry, wait: boolean): Promise<void> {
-    const stored = this.#store(async (tx) => {
-      await tx.putInvocation(record)
-      await tx.audit(this.#entry(record, entry))
-    }, record)
-    if (wait || !this.#trusted) await stored
+    if (wait) return await this.#watched(this.#onDisk(record, null, entry))
+    const recorded = this.#watched(this.#world.store.recordCall(record, this.#entry(record, entry)))
+    if (!this.#trusted) await recorded
   }
 
   /** The last row. Never rejects: what the limb did is done, and the caller is told of it in any case. */
@@ -40,26 +37,15 @@ export class CallLog {
     entry: Entry,
     wait: boolean,
   ): Promise<void> {
-    const stored = this.#store(async (tx) => {
-      await tx.putInvocation(record)
-      if (answer !== null && record.idempotencyKey !== null) {
-        await tx.putAnswer(record.invocationId, JSON.stringify(answer))
-      }
-      await tx.audit(this.#entry(record, entry))
-    }, record)
-    if (wait) await stored.catch(() => {})
+    if (wait) await this.#watched(this.#onDisk(record, answer, entry)).catch(() => {})
+    else void this.#watched(this.#world.store.recordCall(record, this.#entry(record, entry)))
   }
 
   /** A call that never began. */
   refused(actor: string, nodeId: string | null, outcome: string, detail: Record<string, unknown>): void {
-    const { clock, store, log } = this.#world
-    store
-      .transact((tx) =>
-        tx.audit({ at: clock.wallMs(), actor, kind: 'invocation.refused', nodeId, outcome, detail }),
-      )
-      .catch((error: unknown) =>
-        log.debug({ error: messageOf(error) }, 'a refused call is not in the audit log'),
-      )
+    const { clock, store } = this.#world
+    const entry = { at: clock.wallMs(), actor, kind: 'invocation.refused', nodeId, outcome, detail }
+    void this.#watched(store.recordCall(null, entry))
   }
 
   /** What was under way when the bridge stopped. Before any listener opens. */
@@ -117,8 +103,18 @@ export class CallLog {
     }
   }
 
-  #store(work: (tx: Tx) => Promise<void>, record: InvocationRecord): Promise<void> {
-    const stored = this.#world.store.transact(work)
+  #onDisk(record: InvocationRecord, answer: InvokeAnswer | null, entry: Entry): Promise<void> {
+    return this.#world.store.transact(async (tx) => {
+      await tx.putInvocation(record)
+      if (answer !== null && record.idempotencyKey !== null) {
+        await tx.putAnswer(record.invocationId, JSON.stringify(answer))
+      }
+      await tx.audit(this.#entry(record, entry))
+    })
+  }
+
+  /** Remembers whether the store records; says so once when it does not. */
+  #watched(stored: Promise<void>): Promise<void> {
     stored.then(
       () => {
         this.#trusted = true
@@ -126,7 +122,7 @@ export class CallLog {
       (error: unknown) => {
         if (this.#trusted) {
           this.#world.log.error(
-            { invocationId: record.invocationId, error: messageOf(error) },
+            { error: messageOf(error) },
             'calls cannot be recorded; further ones wait until they can',
           )
         }

@@ -29,6 +29,8 @@ const MAX_BATCH = 10_000
 const MAX_PENDING = 200_000
 /** How long a write may wait for another one to share a commit with, when nobody waits for it. */
 const SOON_MS = 100
+/** What was committed without waiting for the disk is on it after this, at the latest. */
+const FLUSH_MS = 200
 /** So many of them do not wait: each may hold a payload. */
 const MAX_SOON = 1000
 
@@ -36,6 +38,8 @@ interface Work {
   readonly run: () => unknown
   /** Needs a savepoint of its own, because it is more than one statement. */
   readonly compound: boolean
+  /** Survives the end of the process, but not yet a power cut: the commit need not wait for the disk. */
+  readonly lazy: boolean
   /** After this the work's transaction is closed to it. */
   readonly ended: (() => void) | null
   readonly resolve: (value: unknown) => void
@@ -51,6 +55,7 @@ export class GroupCommit {
     'begin' | 'commit' | 'rollback' | 'savepoint' | 'undo' | 'release',
     Sqlite.Statement
   >
+  readonly #touch: Sqlite.Statement
   #pending: Work[] = []
   #scheduled = false
   #running = false
@@ -59,10 +64,16 @@ export class GroupCommit {
   #broken: { reason: string; since: WallMs } | null = null
   #stall: ((error: InvariantError) => void) | null = null
   #closed = false
+  /** How SQLite's `synchronous` stands. */
+  #waitsForDisk = true
+  #flush: (() => void) | null = null
 
   constructor(sql: Sqlite.Database, options: GroupCommitOptions) {
     this.#sql = sql
     this.#options = options
+    this.#touch = sql.prepare(
+      "INSERT INTO meta (key, value) VALUES ('flushed', '1') ON CONFLICT (key) DO UPDATE SET value = 1 - CAST(value AS INTEGER)",
+    )
     this.#statements = {
       begin: sql.prepare('BEGIN IMMEDIATE'),
       commit: sql.prepare('COMMIT'),
@@ -79,17 +90,26 @@ export class GroupCommit {
 
   /** Several statements, undone together when `run` throws. `run` awaits nothing but its transaction. */
   transact<T>(run: () => Promise<T>, ended: () => void): Promise<T> {
-    return this.#add(run, true, ended, false) as Promise<T>
+    return this.#add({ run, compound: true, lazy: false, ended }, false) as Promise<T>
   }
 
   /** Statements that cannot fail half-way, or where a half does no harm. Resolves after the commit. */
   write<T>(run: () => T): Promise<T> {
-    return this.#add(run, false, null, false) as Promise<T>
+    return this.#add({ run, compound: false, lazy: false, ended: null }, false) as Promise<T>
   }
 
   /** The same for what nobody waits for: joins the next commit, or makes one within 100 ms. Keeps the order. */
   writeSoon<T>(run: () => T): Promise<T> {
-    return this.#add(run, false, null, true) as Promise<T>
+    return this.#add({ run, compound: false, lazy: false, ended: null }, true) as Promise<T>
+  }
+
+  /**
+   * The same for the record of what is done already: committed in this turn like the others, so that it survives
+   * the end of the process, but without waiting for the disk, which takes it within 200 ms. A commit that is
+   * shared with a work that waits for the disk waits too. Keeps the order.
+   */
+  writeLazily<T>(run: () => T): Promise<T> {
+    return this.#add({ run, compound: false, lazy: true, ended: null }, false) as Promise<T>
   }
 
   /** Resolves when everything asked for so far has ended, well or not; null when nothing is under way. */
@@ -103,13 +123,14 @@ export class GroupCommit {
     this.#closed = true
     while (this.#pending.length > 0 || this.#running) await this.settled()
     this.#soon?.()
+    this.#flush?.()
   }
 
-  #add(run: () => unknown, compound: boolean, ended: (() => void) | null, soon: boolean): Promise<unknown> {
+  #add(work: Omit<Work, 'resolve' | 'reject'>, soon: boolean): Promise<unknown> {
     if (this.#closed) return Promise.reject(unavailable('the database is closed'))
     if (this.#pending.length >= MAX_PENDING) return Promise.reject(unavailable('too many writes are waiting'))
     return new Promise((resolve, reject) => {
-      this.#pending.push({ run, compound, ended, resolve, reject })
+      this.#pending.push({ ...work, resolve, reject })
       if (!soon || this.#pending.length >= MAX_SOON) this.#schedule()
       else this.#soon ??= this.#options.clock.after(SOON_MS, () => this.#schedule())
     })
@@ -156,6 +177,9 @@ export class GroupCommit {
 
   async #commit(works: readonly Work[]): Promise<Outcome[]> {
     const { begin, commit } = this.#statements
+    const lazy = works.every((work) => work.lazy)
+    // Not possible inside a transaction.
+    this.#waitForDisk(!lazy)
     begin.run()
     const outcomes: Outcome[] = []
     for (const work of works) {
@@ -165,7 +189,27 @@ export class GroupCommit {
     const started = this.#options.clock.monotonicMs()
     commit.run()
     this.#options.onCommit?.(this.#options.clock.monotonicMs() - started, works.length)
+    if (lazy) this.#flush ??= this.#options.clock.after(FLUSH_MS, () => this.#flushNow())
+    else this.#flushed()
     return outcomes
+  }
+
+  #waitForDisk(wait: boolean): void {
+    if (this.#waitsForDisk === wait) return
+    this.#sql.pragma(`synchronous = ${wait ? 'FULL' : 'NORMAL'}`)
+    this.#waitsForDisk = wait
+  }
+
+  /** A commit that waits for the disk takes every earlier one with it; it must write something to do so. */
+  #flushNow(): void {
+    this.#flush = null
+    // A failure is told by the next write that somebody waits for; this one is made again with the next record.
+    this.write(() => this.#touch.run()).catch(() => {})
+  }
+
+  #flushed(): void {
+    this.#flush?.()
+    this.#flush = null
   }
 
   #runPlain(work: Work): Outcome {

@@ -62,6 +62,12 @@ export function createStore(database: Database, options: StoreOptions = {}): Sql
         () => tx.end(),
       )
     },
+    recordCall(record, entry) {
+      return writer.writeLazily(() => {
+        if (record) tables.invocations.put(record)
+        tables.audit.append(entry)
+      })
+    },
     async *loadNodes(): AsyncGenerator<NodeRecord> {
       let after = ''
       for (;;) {
