@@ -7,6 +7,7 @@ import type { HandlersOf } from './verb-context.ts'
 export function auditHandlers({ store }: World): HandlersOf<'audit'> {
   return {
     async 'audit/list'({ limit, after, order, actor, nodeId, kind, since, until }) {
+      await store.settled()
       const filter = {
         actor,
         nodeId,
@@ -30,6 +31,9 @@ export function auditHandlers({ store }: World): HandlersOf<'audit'> {
       return { items, ...(page.next === null ? {} : { next: page.next }) }
     },
 
-    'audit/verify': () => store.verifyAudit(),
+    async 'audit/verify'() {
+      await store.settled()
+      return await store.verifyAudit()
+    },
   }
 }

@@ -8,8 +8,8 @@ import type { World } from './settings.ts'
 export const KEY_MS = 86_400_000
 
 /**
- * The rows of calls. A call without an idempotency key does not wait for its rows: they are committed in the same
- * turn of the event loop, right after it was sent, and reach the disk a little later. When such a commit fails, the
+ * The rows of calls. A call without an idempotency key does not wait for its rows: they are committed some
+ * milliseconds after it was sent, with those of other calls, because a commit takes longer than a call. When such a commit fails, the
  * next calls wait for theirs until one succeeds, so that a full disk lets through one turn's calls at most.
  */
 export class CallLog {

@@ -18,6 +18,7 @@ export function invocationHandlers(
   const { store } = world
 
   async function known(invocationId: string): Promise<InvocationRecord> {
+    await store.settled()
     const record =
       invocations.open.get(invocationId)?.record ?? (await store.read((tx) => tx.invocation(invocationId)))
     if (!record) {
@@ -42,6 +43,7 @@ export function invocationHandlers(
     invoke: (args, caller) => invocations.invoke(args, caller),
 
     async 'invocation/list'({ limit, after, order, state, principal, nodeId }) {
+      await store.settled()
       const page = await store.read((tx) =>
         tx.invocations(
           { state, principal, nodeId },

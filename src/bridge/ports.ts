@@ -168,10 +168,12 @@ export interface Store {
   transact<T>(work: (tx: Tx) => Promise<T>): Promise<T>
   /**
    * Records a call that was or is being sent (null: one that never began), and the audit row about it. For those
-   * whom nobody waits for: it is committed in the same turn and survives the end of the process, but a power
-   * cut may take what was recorded in the last 200 ms. Rejects like `transact`.
+   * whom nobody waits for: it shares a commit with others, 5 ms later at most, and reaches the disk within another
+   * 200 ms. Rejects like `transact`.
    */
   recordCall(record: InvocationRecord | null, entry: AuditEntry): Promise<void>
+  /** Resolves when everything that was asked for before has been committed, or refused: reads see it then. */
+  settled(): Promise<void>
   /** Every node, in order of nodeId. Read once, at the start. */
   loadNodes(): AsyncIterable<NodeRecord>
   loadRequests(): Promise<readonly RequestRecord[]>

@@ -29,6 +29,8 @@ const MAX_BATCH = 10_000
 const MAX_PENDING = 200_000
 /** How long a write may wait for another one to share a commit with, when nobody waits for it. */
 const SOON_MS = 100
+/** How long a record of what is done already may wait for others to share a commit with. */
+const LAZY_MS = 5
 /** What was committed without waiting for the disk is on it after this, at the latest. */
 const FLUSH_MS = 200
 /** So many of them do not wait: each may hold a payload. */
@@ -60,6 +62,7 @@ export class GroupCommit {
   #scheduled = false
   #running = false
   #soon: (() => void) | null = null
+  #soonAt = Number.POSITIVE_INFINITY
   #waiters: (() => void)[] = []
   #broken: { reason: string; since: WallMs } | null = null
   #stall: ((error: InvariantError) => void) | null = null
@@ -90,26 +93,25 @@ export class GroupCommit {
 
   /** Several statements, undone together when `run` throws. `run` awaits nothing but its transaction. */
   transact<T>(run: () => Promise<T>, ended: () => void): Promise<T> {
-    return this.#add({ run, compound: true, lazy: false, ended }, false) as Promise<T>
+    return this.#add({ run, compound: true, lazy: false, ended }, 0) as Promise<T>
   }
 
   /** Statements that cannot fail half-way, or where a half does no harm. Resolves after the commit. */
   write<T>(run: () => T): Promise<T> {
-    return this.#add({ run, compound: false, lazy: false, ended: null }, false) as Promise<T>
+    return this.#add({ run, compound: false, lazy: false, ended: null }, 0) as Promise<T>
   }
 
   /** The same for what nobody waits for: joins the next commit, or makes one within 100 ms. Keeps the order. */
   writeSoon<T>(run: () => T): Promise<T> {
-    return this.#add({ run, compound: false, lazy: false, ended: null }, true) as Promise<T>
+    return this.#add({ run, compound: false, lazy: false, ended: null }, SOON_MS) as Promise<T>
   }
 
   /**
-   * The same for the record of what is done already: committed in this turn like the others, so that it survives
-   * the end of the process, but without waiting for the disk, which takes it within 200 ms. A commit that is
-   * shared with a work that waits for the disk waits too. Keeps the order.
+   * The same for the record of what is done already: joins the next commit, or makes one within 5 ms that does not
+   * wait for the disk, which takes it within another 200 ms. Keeps the order.
    */
   writeLazily<T>(run: () => T): Promise<T> {
-    return this.#add({ run, compound: false, lazy: true, ended: null }, false) as Promise<T>
+    return this.#add({ run, compound: false, lazy: true, ended: null }, LAZY_MS) as Promise<T>
   }
 
   /** Resolves when everything asked for so far has ended, well or not; null when nothing is under way. */
@@ -126,14 +128,23 @@ export class GroupCommit {
     this.#flush?.()
   }
 
-  #add(work: Omit<Work, 'resolve' | 'reject'>, soon: boolean): Promise<unknown> {
+  #add(work: Omit<Work, 'resolve' | 'reject'>, delayMs: number): Promise<unknown> {
     if (this.#closed) return Promise.reject(unavailable('the database is closed'))
     if (this.#pending.length >= MAX_PENDING) return Promise.reject(unavailable('too many writes are waiting'))
     return new Promise((resolve, reject) => {
       this.#pending.push({ ...work, resolve, reject })
-      if (!soon || this.#pending.length >= MAX_SOON) this.#schedule()
-      else this.#soon ??= this.#options.clock.after(SOON_MS, () => this.#schedule())
+      if (delayMs === 0 || this.#pending.length >= MAX_SOON) this.#schedule()
+      else this.#scheduleSoon(delayMs)
     })
+  }
+
+  #scheduleSoon(delayMs: number): void {
+    const { clock } = this.#options
+    const at = clock.monotonicMs() + delayMs
+    if (at >= this.#soonAt) return
+    this.#soon?.()
+    this.#soonAt = at
+    this.#soon = clock.after(delayMs, () => this.#schedule())
   }
 
   #schedule(): void {
@@ -150,6 +161,7 @@ export class GroupCommit {
     this.#running = true
     this.#soon?.()
     this.#soon = null
+    this.#soonAt = Number.POSITIVE_INFINITY
     const works = this.#take()
     this.#watchTurn()
     try {

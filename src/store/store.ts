@@ -68,6 +68,9 @@ export function createStore(database: Database, options: StoreOptions = {}): Sql
         tables.audit.append(entry)
       })
     },
+    async settled() {
+      await writer.settled()
+    },
     async *loadNodes(): AsyncGenerator<NodeRecord> {
       let after = ''
       for (;;) {
