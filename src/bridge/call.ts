@@ -26,8 +26,8 @@ export interface CallWish {
   readonly timeoutMs: number
   readonly waitMs: number
   readonly key: string | null
-  /** What makes two requests the same call: everything but how long to wait. */
-  readonly fingerprint: string
+  /** What makes two requests with one key the same call: everything but how long to wait. Null without a key. */
+  readonly fingerprint: string | null
 }
 
 /** Where a call goes. */
@@ -84,7 +84,10 @@ export function readWish(args: VerbArgs<'invoke'>, settings: BridgeSettings): Ca
     timeoutMs: (args.timeoutSeconds ?? settings.invocation.timeoutSeconds) * 1000,
     waitMs: (args.waitSeconds ?? 0) * 1000,
     key: idempotencyKey ?? null,
-    fingerprint: sha256Hex(JSON.stringify([nodeId ?? null, capability ?? null, command, paramsHash])),
+    fingerprint:
+      idempotencyKey === undefined
+        ? null
+        : sha256Hex(JSON.stringify([nodeId ?? null, capability ?? null, command, paramsHash])),
   }
 }
 
@@ -120,7 +123,7 @@ export function newCall(
       endedAt: null,
       fence: null,
       idempotencyKey: wish.key,
-      fingerprint: wish.key === null ? null : wish.fingerprint,
+      fingerprint: wish.fingerprint,
       decidedBy: null,
       reason: null,
       error: null,

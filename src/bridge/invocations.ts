@@ -20,7 +20,7 @@ import type { World } from './settings.ts'
 import type { Caller } from './verb-context.ts'
 
 interface Keyed {
-  readonly fingerprint: string
+  readonly fingerprint: string | null
   readonly answer: Promise<InvokeAnswer>
 }
 

@@ -37,12 +37,22 @@ export function newId(prefix: string): string {
   return prefix + randomLetters('abcdefghijklmnopqrstuvwxyz234567', 16)
 }
 
+/** Random bytes drawn ahead: a call of the generator costs as much for 4096 bytes as for 32. */
+let pool = Buffer.alloc(0)
+
+function randomFew(count: number): Buffer {
+  if (pool.length < count) pool = randomBytes(Math.max(4096, count))
+  const taken = pool.subarray(0, count)
+  pool = pool.subarray(count)
+  return taken
+}
+
 function randomLetters(alphabet: string, length: number): string {
   let text = ''
   // Bytes at or above the largest multiple of the alphabet would favour its first letters.
   const fair = 256 - (256 % alphabet.length)
   while (text.length < length) {
-    for (const byte of randomBytes(length * 2)) {
+    for (const byte of randomFew(length * 2)) {
       if (byte < fair && text.length < length) text += alphabet[byte % alphabet.length]
     }
   }

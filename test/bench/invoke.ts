@@ -41,10 +41,7 @@ interface Exchange {
 
 async function throughBridge(): Promise<Exchange> {
   const folder = mkdtempSync(join(tmpdir(), 'limb-bench-invoke-'))
-  const settings = {
-    invocation: { maxPerNode: 1000, maxPerPrincipal: 1000 },
-    ...(process.env.BENCH_MEMORY ? { store: { path: ':memory:' } } : {}),
-  }
+  const settings = { invocation: { maxPerNode: 1000, maxPerPrincipal: 1000 } }
   const bridge = await startBridge({ folder, settings })
   const admin = await connect({ socket: bridge.control })
   const capabilities = [{ cap: 'c', commands: ['c.do'], authLevel: 'free' }]
@@ -70,7 +67,7 @@ async function throughBridge(): Promise<Exchange> {
   }))
   await ann.subscribe('limb/principal/ann/response/invoke')
   return {
-    name: 'Limb Bridge',
+    name: 'invoke',
     call,
     async end() {
       clearInterval(beat)
@@ -81,18 +78,37 @@ async function throughBridge(): Promise<Exchange> {
   }
 }
 
+/** The same exchange as with bare Aedes, through the bridge's broker: what rights, order and bounds cost by themselves. */
+async function passedThrough(): Promise<Exchange> {
+  const folder = mkdtempSync(join(tmpdir(), 'limb-bench-pass-'))
+  const grants = [
+    { to: 'ann', publish: ['ask'], subscribe: ['answer'] },
+    { to: 'bob', publish: ['answer'], subscribe: ['ask'] },
+  ]
+  const bridge = await startBridge({ folder, settings: { mqtt: { grants } } })
+  const admin = await connect({ socket: bridge.control })
+  for (const name of ['ann', 'bob']) {
+    await admin.do('admin', 'principal/add', { name, role: 'viewer', password: `${name}-password` })
+  }
+  const device = await prompt({ port: bridge.mqtt.port, username: 'bob', password: 'bob-password' })
+  const agent = await prompt({ port: bridge.mqtt.port, username: 'ann', password: 'ann-password' })
+  const call = await askAndAnswer(device, agent)
+  return {
+    name: 'passed on',
+    call,
+    async end() {
+      for (const client of [admin, device, agent]) client.mqtt.end(true)
+      await bridge.stop()
+      rmSync(folder, { recursive: true, force: true })
+    },
+  }
+}
+
 async function throughAedes(): Promise<Exchange> {
   const { child, port } = await bareAedes()
   const device = await prompt({ port })
-  device.mqtt.removeAllListeners('message')
-  device.mqtt.on('message', (_, payload) => {
-    const { transaction, params } = JSON.parse(payload.toString())
-    device.mqtt.publish('answer', JSON.stringify({ transaction, success: true, data: params }), { qos: 1 })
-  })
-  await device.subscribe('ask')
   const agent = await prompt({ port })
-  const call = caller(agent, 'ask', (transaction) => ({ transaction, params: { n: transaction } }))
-  await agent.subscribe('answer')
+  const call = await askAndAnswer(device, agent)
   return {
     name: 'bare Aedes',
     call,
@@ -101,6 +117,18 @@ async function throughAedes(): Promise<Exchange> {
       child.kill()
     },
   }
+}
+
+async function askAndAnswer(device: TestClient, agent: TestClient): Promise<() => Promise<void>> {
+  device.mqtt.removeAllListeners('message')
+  device.mqtt.on('message', (_, payload) => {
+    const { transaction, params } = JSON.parse(payload.toString())
+    device.mqtt.publish('answer', JSON.stringify({ transaction, success: true, data: params }), { qos: 1 })
+  })
+  await device.subscribe('ask')
+  const call = caller(agent, 'ask', (transaction) => ({ transaction, params: { n: transaction } }))
+  await agent.subscribe('answer')
+  return call
 }
 
 function bareAedes(): Promise<{ child: ChildProcess; port: number }> {
@@ -156,7 +184,7 @@ async function perSecond({ call }: Exchange, count: number): Promise<number> {
 
 const quantile = (sorted: readonly number[], q: number) => sorted[Math.floor(q * (sorted.length - 1))] ?? 0
 
-const exchanges = [await throughAedes(), await throughBridge()]
+const exchanges = [await throughAedes(), await passedThrough(), await throughBridge()]
 const samples = new Map<Exchange, number[]>(exchanges.map((each) => [each, []]))
 for (const each of exchanges) await latencies(each, 500)
 for (let round = 0; round < ROUNDS; round++) {
@@ -172,10 +200,11 @@ for (const { each, p50, p99 } of found) {
     `${each.name.padEnd(12)} p50 ${p50.toFixed(3)} ms  p99 ${p99.toFixed(3)} ms  ${rate.toFixed(0)} calls/s with ${UNDER_WAY} under way`,
   )
 }
-const [bare, bridge] = found
-if (bare && bridge) {
-  console.log(
-    `ratio        p50 ${(bridge.p50 / bare.p50).toFixed(2)}  p99 ${(bridge.p99 / bare.p99).toFixed(2)}`,
-  )
+const [bare, ...others] = found
+for (const { each, p50, p99 } of bare ? others : []) {
+  if (bare)
+    console.log(
+      `${each.name} against bare Aedes: p50 ${(p50 / bare.p50).toFixed(2)}, p99 ${(p99 / bare.p99).toFixed(2)}`,
+    )
 }
 for (const each of exchanges) await each.end()
