@@ -81,6 +81,12 @@ export interface Starting {
   readonly ready: Promise<BridgeProcess>
 }
 
+const living = new Set<ChildProcess>()
+// A test that ends by an error leaves no bridge behind.
+process.on('exit', () => {
+  for (const child of living) child.kill('SIGKILL')
+})
+
 export function launchBridge(options: StartOptions): Starting {
   const { folder, nodeArgs = [], timeoutMs = 60_000 } = options
   const started = performance.now()
@@ -93,7 +99,13 @@ export function launchBridge(options: StartOptions): Starting {
       stdio: ['ignore', 'pipe', 'pipe', ...(options.ipc ? (['ipc'] as const) : [])],
     },
   )
-  const ended = new Promise<Ended>((done) => child.on('exit', (code, signal) => done({ code, signal })))
+  living.add(child)
+  const ended = new Promise<Ended>((done) => {
+    child.on('exit', (code, signal) => {
+      living.delete(child)
+      done({ code, signal })
+    })
+  })
   const lines: string[] = []
   const ready = new Promise<BridgeProcess>((done, fail) => {
     const gaveUp = setTimeout(() => {
