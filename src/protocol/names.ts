@@ -31,6 +31,10 @@ export type AuthLevel = (typeof LEVELS)[number]
 export const STATUSES = ['online', 'busy', 'degraded', 'offline'] as const
 export type NodeStatus = (typeof STATUSES)[number]
 
+export function isStatus(value: unknown): value is NodeStatus {
+  return value === 'online' || value === 'busy' || value === 'degraded' || value === 'offline'
+}
+
 export const REASONS = [
   'heartbeat',
   'timeout',

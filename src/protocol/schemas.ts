@@ -79,7 +79,9 @@ export const registrationSchema = z
 /** What a limb says of itself in `register`. */
 export type Registration = z.infer<typeof registrationSchema>
 
-const metricNameSchema = z.string().regex(/^[A-Za-z][A-Za-z0-9_.-]{0,62}$/, {
+export const METRIC_NAME = /^[A-Za-z][A-Za-z0-9_.-]{0,62}$/
+
+const metricNameSchema = z.string().regex(METRIC_NAME, {
   error: 'a metric name is 1 to 63 letters, digits, "_", "." or "-", the first a letter',
 })
 

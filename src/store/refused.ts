@@ -17,7 +17,7 @@ export class RefusedTable {
   /** Each connection of a candidate is compared with each refused key of its node: `maxPerNode` bounds that. */
   constructor(sql: Sqlite.Database, maxPerNode: number) {
     this.#maxPerNode = maxPerNode
-    this.#keys = sql.prepare('SELECT * FROM refused_keys WHERE node_id = ? AND until > ? ORDER BY until DESC')
+    this.#keys = sql.prepare('SELECT * FROM refused_keys WHERE node_id = ? AND until > ?')
     this.#putKey = sql.prepare(
       'INSERT OR REPLACE INTO refused_keys (node_id, hash, salt, until) VALUES (?, ?, ?, ?)',
     )

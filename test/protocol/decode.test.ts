@@ -2,9 +2,18 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
 import { Refusal } from '../../src/kernel/errors.ts'
-import { check, decodeHeartbeat, decodeRegistration, parseJson, pathText } from '../../src/protocol/decode.ts'
+import {
+  check,
+  decodeHeartbeat,
+  decodeRegistration,
+  parseJson,
+  pathText,
+  plainHeartbeat,
+} from '../../src/protocol/decode.ts'
 import { encodeJson, encodeWord, NOTHING } from '../../src/protocol/encode.ts'
 import { LIMITS } from '../../src/protocol/limits.ts'
+import { STATUSES } from '../../src/protocol/names.ts'
+import { heartbeatSchema } from '../../src/protocol/schemas.ts'
 
 const utf8 = (text: string) => new TextEncoder().encode(text)
 
@@ -111,5 +120,37 @@ describe('a payload of the bridge', () => {
     expect(() => encodeWord('')).toThrow(TypeError)
     expect(() => encodeJson(undefined as unknown as object)).toThrow(TypeError)
     expect(encodeJson({}).length).toBeGreaterThan(0)
+  })
+})
+
+describe('the short way of a heartbeat', () => {
+  it('accepts nothing that the schema does not, and means the same', () => {
+    const status = fc.oneof(fc.constantFrom(...STATUSES), fc.string(), fc.constant(null), fc.integer())
+    const name = fc.oneof(
+      fc.constantFrom('t', 'a.b', '__proto__', '9', 'x'.repeat(63), 'x'.repeat(64)),
+      fc.string(),
+    )
+    const metrics = fc.oneof(
+      fc.dictionary(name, fc.oneof(fc.double(), fc.string(), fc.constant(null)), { maxKeys: 70 }),
+      fc.dictionary(name, fc.double(), { maxKeys: 5 }),
+      fc.jsonValue(),
+    )
+    const heartbeat = fc.record(
+      { status, metrics, unavailable: fc.array(fc.string()), other: fc.anything() },
+      { requiredKeys: [] },
+    )
+    fc.assert(
+      fc.property(fc.oneof(heartbeat, fc.jsonValue()), (value) => {
+        const quick = plainHeartbeat(value)
+        if (quick === undefined) return
+        const slow = heartbeatSchema.safeParse(value)
+        expect(slow.success && slow.data).toEqual(quick)
+      }),
+      { numRuns: 2000 },
+    )
+    expect(plainHeartbeat({ status: 'online', metrics: { t: 21.5 } })).toEqual({
+      status: 'online',
+      metrics: { t: 21.5 },
+    })
   })
 })
