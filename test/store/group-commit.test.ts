@@ -148,3 +148,17 @@ test('closing waits for what was asked for, also for what nobody waits for', asy
   expect(again.sql.prepare('SELECT value FROM meta').pluck().all()).toEqual(['b'])
   expect(await createStore(again).read((tx) => tx.node('now'))).not.toBeNull()
 })
+
+test('a lazy write does not wait for the disk, and a commit of its own takes it there soon after', async () => {
+  const commits: number[] = []
+  const { sql, writer } = opened(temporaryFile(), { onCommit: (_, works) => commits.push(works) })
+  const synchronous = () => sql.pragma('synchronous', { simple: true })
+  await writer.writeLazily(() => undefined)
+  expect([commits.length, synchronous()]).toEqual([1, 1])
+  await vi.waitFor(() => expect([commits.length, synchronous()]).toEqual([2, 2]))
+  // In company with a write that waits, it waits too, and nothing is left to do.
+  await Promise.all([writer.writeLazily(() => undefined), writer.write(() => undefined)])
+  expect([commits, synchronous()]).toEqual([[1, 1, 2], 2])
+  await sleep(300)
+  expect(commits).toHaveLength(3)
+})
