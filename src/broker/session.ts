@@ -13,6 +13,7 @@ import type { Notices } from './notices.ts'
 import type { OrderedBroker } from './ordered-broker.ts'
 import { OrderedQueue } from './ordered-queue.ts'
 import { puback, refusal } from './publish-frame.ts'
+import { RareLine } from './rare-line.ts'
 import type { Rights } from './rights.ts'
 import { ShortPath } from './short-path.ts'
 import { Throttle } from './throttle.ts'
@@ -67,6 +68,7 @@ export class MqttSession implements Session, GuardOwner {
   /** Gone, and out of Aedes' tables. */
   readonly forgotten: Promise<void>
   readonly #world: SessionWorld
+  readonly #denials: RareLine
   #client: AedesClient<MqttSession> | undefined
   #delivery: Delivery | undefined
   #parse: (packets: Buffer) => void = () => undefined
@@ -84,6 +86,7 @@ export class MqttSession implements Session, GuardOwner {
     this.conn = conn
     this.peer = peer
     this.guard = new Guard(this)
+    this.#denials = new RareLine(world.clock)
     this.acks = new OrderedQueue((error) => this.fail(error, 'an acknowledgement failed'))
     this.settled = new Promise((resolve) => {
       this.#settle = resolve
@@ -380,7 +383,9 @@ export class MqttSession implements Session, GuardOwner {
 
   denied(what: 'publish' | 'subscribe' | 'will', topic: string): void {
     this.#world.counters.denied[what]++
-    const fields = { ...this.#who(), what, topic: topic.slice(0, 200) }
-    this.#world.notices.info(`denied ${what}`, this.address, fields, 'denied')
+    this.#denials.say((count) => {
+      const fields = { ...this.#who(), what, topic: topic.slice(0, 200), count }
+      this.#world.notices.info(`denied ${what}`, this.address, fields, 'denied')
+    })
   }
 }
