@@ -186,11 +186,20 @@ describe('a client certificate', () => {
     await admin.do('admin', 'node/provision', { nodeId: 'cam2' })
     await admin.do('admin', 'principal/add', { name: 'ops', role: 'operator', password: 'ops-password' })
     const other = await secure(app, { ...shows(ca.issue('cam1')), username: 'cam2', password: 'x' })
-    expect(await other.subscribe('limb/node/cam2/invoke')).toEqual([128])
+    // A candidate for cam2: neither the limb of the certificate nor that of the name.
+    const granted = ['cam1/invoke', 'cam2/invoke', 'cam2/pairing'].map((topic) =>
+      other.subscribe(`limb/node/${topic}`),
+    )
+    expect((await Promise.all(granted)).flat()).toEqual([128, 128, 1])
     const wrong = secure(app, { ...shows(ca.issue('ops')), username: 'ops', password: 'wrong' })
     await expect(wrong).rejects.toMatchObject({ code: 4 })
     await expect(secure(app, shows(ca.issue('ops')))).rejects.toMatchObject({ code: 4 })
-    await secure(app, { ...shows(ca.issue('cam1')), username: 'ops', password: 'ops-password' })
+    const ops = await secure(app, {
+      ...shows(ca.issue('cam1')),
+      username: 'ops',
+      password: 'ops-password',
+    })
+    expect((await ops.ask('ops', 'pairing/list')).ok).toBe(true)
   })
 
   it.each([
