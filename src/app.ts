@@ -4,6 +4,7 @@ import type { World } from './bridge/settings.ts'
 import { type Broker, createBroker } from './broker/broker.ts'
 import type { BrokerLimits } from './broker/limits.ts'
 import { createPersistence, type PersistenceLimits } from './broker/persistence.ts'
+import { Certificates } from './host/certificates.ts'
 import type { Config } from './host/config.ts'
 import type { HostLog } from './host/log.ts'
 import { writeSecret } from './host/secret-file.ts'
@@ -33,11 +34,14 @@ export interface AppOptions {
 
 export interface RunningBridge {
   readonly mqtt: { readonly host: string; readonly port: number }
+  readonly tls: { readonly host: string; readonly port: number } | null
   readonly http: { readonly host: string; readonly port: number } | null
   /** Path of the control socket. */
   readonly control: string
   /** Where the password of `admin` is; `firstStart` when it was made just now. */
   readonly adminPassword: { readonly file: string; readonly firstStart: boolean }
+  /** Reads the certificate files again. Never rejects: a bad new certificate is told, the old one stays. */
+  reloadCertificates(): Promise<void>
   /** Listeners closed, statuses offline, queues drained, database closed. */
   stop(): Promise<void>
 }
@@ -89,7 +93,12 @@ async function start(options: AppOptions, teardown: Teardown): Promise<RunningBr
     invariant(broker, 'the broker is used before it is there')
     return broker
   }
-  const metrics: Metrics = createMetrics({ version, collect: () => readings(core, connected()) })
+  const certificates = await loadCertificates(options)
+  if (certificates) teardown.add(() => certificates.stop())
+  const metrics: Metrics = createMetrics({
+    version,
+    collect: () => ({ ...readings(core, connected()), ...(certificates && { tls: certificates }) }),
+  })
   const world: World = {
     clock,
     log,
@@ -103,6 +112,7 @@ async function start(options: AppOptions, teardown: Teardown): Promise<RunningBr
       lease: config.lease,
       invocation: config.invocation,
       retention: config.retention,
+      signIn: signInSettings(config),
     },
     store,
     publisher: {
@@ -139,28 +149,64 @@ async function start(options: AppOptions, teardown: Teardown): Promise<RunningBr
 
   await broker.listenUnix(config.control.socket, Number.parseInt(config.control.mode, 8))
   const tcp = await broker.listenTcp(config.mqtt.host, config.mqtt.port)
-  const http = config.http.enabled ? await openHttp(options, metrics, broker, store) : null
+  const tls = certificates && config.tls.enabled ? await openTls(config, broker, certificates) : null
+  const http = config.http.enabled ? await openHttp(options, metrics, broker, store, certificates) : null
   if (http) teardown.add(() => http.close())
   core.ready()
 
   return {
     mqtt: { host: config.mqtt.host, port: tcp.port },
+    tls,
     http: http && { host: http.host, port: http.port },
     control: config.control.socket,
     adminPassword,
+    reloadCertificates: async () => await certificates?.reload(),
     stop: () => teardown.run(),
   }
 }
 
-function openHttp(
+/** Null when nothing listens with TLS. */
+async function loadCertificates({ config, log, clock }: AppOptions): Promise<Certificates | null> {
+  const { tls, http } = config
+  if (!tls.enabled && !(http.enabled && http.tls)) return null
+  // The configuration was checked for them.
+  const { certFile, keyFile, caFile, crlFile } = tls
+  invariant(certFile !== null && keyFile !== null, 'TLS without a certificate')
+  return await Certificates.load({ files: { certFile, keyFile, caFile, crlFile }, log, clock })
+}
+
+async function openTls(
+  { tls, mqtt }: Config,
+  broker: Broker,
+  certificates: Certificates,
+): Promise<RunningBridge['tls']> {
+  const listener = await broker.listenTls(tls.host, tls.port, {
+    material: certificates.material,
+    minVersion: tls.minVersion,
+    asksForCertificate: tls.caFile !== null,
+    requiresCertificate: tls.requireClientCertificate,
+    handshakeTimeoutMs: mqtt.connectSeconds * 1000,
+  })
+  certificates.onChange((material) => listener.setMaterial(material))
+  return { host: tls.host, port: listener.port }
+}
+
+async function openHttp(
   { config, log, clock }: AppOptions,
   metrics: Metrics,
   broker: Broker,
   store: SqliteStore,
+  certificates: Certificates | null,
 ): Promise<HttpServer> {
-  return startHttp({
+  const { minVersion, requireClientCertificate } = config.tls
+  const secure = config.http.tls ? certificates : null
+  const http = await startHttp({
     ...config.http,
+    tls: secure
+      ? { material: secure.material, minVersion, requiresCertificate: requireClientCertificate }
+      : undefined,
     maxConnections: config.mqtt.maxConnections,
+    maxConnectionsPerAddress: config.mqtt.maxConnectionsPerAddress,
     maxFrameBytes: config.mqtt.maxPacketBytes,
     maxConnectBytes: config.mqtt.maxConnectBytes,
     readiness: () => {
@@ -170,16 +216,19 @@ function openHttp(
         : { ready: false, reasons: [`database: ${health.reason}`] }
     },
     metrics,
-    attach: (stream, { address }) => broker.attach(stream, { address, local: false, transport: 'websocket' }),
+    attach: (stream, peer) => broker.attach(stream, { ...peer, local: false, transport: 'websocket' }),
     log,
     clock,
   })
+  secure?.onChange((material) => http.setMaterial(material))
+  return http
 }
 
 function readings(core: Core, broker: Broker): Readings {
   const nodes = { online: 0, busy: 0, degraded: 0, offline: 0 }
   for (const limb of core.registry.values()) nodes[limb.status]++
-  return { nodes, pendingRequests: core.pending.size, sessions: broker.counters.sessions }
+  const { counters } = broker
+  return { nodes, pendingRequests: core.pending.size, sessions: counters.sessions, broker: counters }
 }
 
 async function firstStart(core: Core, config: Config): Promise<RunningBridge['adminPassword']> {
@@ -195,14 +244,21 @@ function brokerLimits({ mqtt }: Config): Partial<BrokerLimits> {
     connectTimeoutMs: mqtt.connectSeconds * 1000,
     maxConnectBytes: mqtt.maxConnectBytes,
     maxPacketBytes: mqtt.maxPacketBytes,
+    maxMessagesPerSecond: mqtt.maxMessagesPerSecond,
+    maxBytesPerSecond: mqtt.maxBytesPerSecond,
     maxTopicBytes: mqtt.maxTopicBytes,
     maxTopicLevels: mqtt.maxTopicLevels,
+    maxInflightInbound: mqtt.maxInflightPerSession,
     maxSubscriptions: mqtt.maxSubscriptionsPerSession,
     maxKeepaliveSeconds: mqtt.maxKeepaliveSeconds,
     allowKeepaliveZero: false,
     maxInflightOutbound: mqtt.maxInflightPerSession,
     maxSessionBufferBytes: mqtt.maxSessionBufferBytes,
   }
+}
+
+function signInSettings({ mqtt }: Config): World['settings']['signIn'] {
+  return { maxFailures: mqtt.maxFailedSignIns, refuseSeconds: mqtt.failedSignInSeconds }
 }
 
 /** A session's queue may fill some megabytes of disk, whatever the number of its messages. */

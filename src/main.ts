@@ -53,9 +53,10 @@ async function serve({ configFile }: { configFile?: string }): Promise<number> {
 }
 
 /** What a newcomer needs, and one line for programs. */
-function welcome(log: HostLog, { mqtt, http, control, adminPassword }: RunningBridge): void {
-  log.info({ mqtt, http, control, version }, 'ready')
+function welcome(log: HostLog, { mqtt, tls, http, control, adminPassword }: RunningBridge): void {
+  log.info({ mqtt, ...(tls && { tls }), http, control, version }, 'ready')
   log.info({}, `MQTT on ${mqtt.host}:${mqtt.port}, local administration on ${control}`)
+  if (tls) log.info({}, `MQTT over TLS on ${tls.host}:${tls.port}`)
   if (http)
     log.info(
       {},

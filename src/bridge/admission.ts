@@ -1,41 +1,54 @@
 import { type KeyHash, keyMatches, passwordMatches } from '../kernel/secrets.ts'
 import { isName, NAME_HINT } from '../protocol/names.ts'
 import type { Admission, Credentials, ReadTx } from './ports.ts'
-import type { RefusedSignIns } from './refused-sign-ins.ts'
+import type { RefusedSignIns, Why } from './refused-sign-ins.ts'
 import type { World } from './settings.ts'
+import { SignInLimits } from './sign-in-limits.ts'
 
 /** Password hashes computed at once; each takes some 32 MiB for some 60 ms of a core. */
 const MAX_HASHING = 2
 /** Sign-ins that may wait for a hash; beyond, the client is told to come back (code 3). */
 const MAX_WAITING = 64
 
+/**
+ * The key of a claim whose device has shown a certificate instead: a verified name is as good as a key. No password
+ * that begins like this is taken for one.
+ */
+const CERTIFIED = 'client certificate of '
+
 /** Who may come in, and as whom (protocol section 3). */
 export class Gate {
   readonly #world: World
   readonly #refusedSignIns: RefusedSignIns
+  readonly #limits: SignInLimits
   #hashing = 0
   readonly #waiting: (() => void)[] = []
 
   constructor(world: World, refusedSignIns: RefusedSignIns) {
     this.#world = world
     this.#refusedSignIns = refusedSignIns
+    this.#limits = new SignInLimits(world.clock, world.settings.signIn)
   }
 
   async admit(credentials: Credentials): Promise<Admission> {
     if (credentials.local) return admitLocal(credentials)
-    const name = credentials.certificateName ?? credentials.username ?? credentials.clientId
+    const certified = certifiedName(credentials)
+    const name = certified ?? credentials.username ?? credentials.clientId
     if (!isName(name)) {
       const code = credentials.username === undefined ? 2 : 4
-      return this.#refused(name, credentials, code, `the user name (else the client id) must be ${NAME_HINT}`)
+      const reason = `the user name (else the client id) must be ${NAME_HINT}`
+      return this.#refused(name, credentials, code, reason, 'name')
     }
     const { principal, keys, refused } = await this.#world.store.read(
       async (tx) => await this.#known(tx, name),
     )
     if (principal) return await this.#admitPrincipal(principal, credentials)
 
-    const password = credentials.password || null
-    if (keys && credentials.certificateName === name)
-      return { admitted: true, identity: { kind: 'limb', nodeId: name } }
+    if (credentials.password?.startsWith(CERTIFIED)) {
+      return this.#refused(name, credentials, 4, 'this is no key; sign in with the certificate', 'key')
+    }
+    if (keys && certified !== undefined) return { admitted: true, identity: { kind: 'limb', nodeId: name } }
+    const password = credentials.password || (certified === undefined ? null : CERTIFIED + certified)
     if (password !== null && keys) {
       const expired = keys.currentUntil !== null && keys.currentUntil <= this.#world.clock.wallMs()
       if (keyMatches(keys.current, password) && !expired) {
@@ -44,13 +57,11 @@ export class Gate {
       if (keys.next && keyMatches(keys.next, password)) return await this.#firstUse(name, keys.next)
     }
     if (password !== null && refused.some((entry) => keyMatches(entry.key, password))) {
-      return this.#refused(
-        name,
-        credentials,
-        5,
-        'this key was rejected or revoked; wait, or connect with another key',
-      )
+      const reason = 'this key was rejected or revoked; wait, or connect with another key'
+      return this.#refused(name, credentials, 5, reason, 'key')
     }
+    // A device that lost its key, or somebody who guesses.
+    if (password !== null && keys) this.#world.counters.count('wrong_keys')
     return { admitted: true, identity: { kind: 'candidate', nodeId: name, key: password } }
   }
 
@@ -83,16 +94,33 @@ export class Gate {
     credentials: Credentials,
   ): Promise<Admission> {
     const { name, role } = principal
+    const early = this.#tooEarly(name, credentials)
+    if (early) return early
     if (!(await this.#enterHashing())) {
       return { admitted: false, code: 3, reason: 'too many sign-ins at once; try again in a few seconds' }
     }
     try {
+      // Many at once: those before may have used up the guesses.
+      const late = this.#tooEarly(name, credentials)
+      if (late) return late
       const right = await passwordMatches(principal.passwordHash, credentials.password ?? '')
-      if (right) return { admitted: true, identity: { kind: 'principal', name, role, local: false } }
+      if (right) {
+        this.#limits.succeeded(name, credentials.address)
+        return { admitted: true, identity: { kind: 'principal', name, role, local: false } }
+      }
+      this.#limits.failed(name, credentials.address)
     } finally {
       this.#leaveHashing()
     }
-    return this.#refused(name, credentials, 4, 'wrong password')
+    return this.#refused(name, credentials, 4, 'wrong password', 'password')
+  }
+
+  /** Code 3, come back later: whether the password is right was not looked at. */
+  #tooEarly(name: string, credentials: Credentials): Admission | null {
+    const wait = this.#limits.waitMs(name, credentials.address)
+    if (wait === 0) return null
+    const reason = `too many wrong passwords; wait ${Math.ceil(wait / 1000)} s`
+    return this.#refused(name, credentials, 3, reason, 'too_many')
   }
 
   async #enterHashing(): Promise<boolean> {
@@ -111,10 +139,24 @@ export class Gate {
     else this.#hashing--
   }
 
-  #refused(name: string, credentials: Credentials, code: 2 | 4 | 5, reason: string): Admission {
-    this.#refusedSignIns.record(name, credentials, reason)
+  #refused(name: string, credentials: Credentials, code: 2 | 3 | 4 | 5, reason: string, why: Why): Admission {
+    this.#refusedSignIns.record(name, credentials, reason, why)
     return { admitted: false, code, reason }
   }
+}
+
+/**
+ * A certificate stands for its name alone. Under another user name it only opened the door of a listener that
+ * wants one, and so it does when its name cannot be a limb's.
+ */
+function certifiedName({ certificateName, username }: Credentials): string | undefined {
+  const own = username === undefined || username === certificateName
+  return own && isName(certificateName) ? certificateName : undefined
+}
+
+/** The key that is refused with a revoked limb, so that its certificate is too. */
+export function certifiedKey(nodeId: string): string {
+  return CERTIFIED + nodeId
 }
 
 /** The mode of the socket's file is the protection; without a name one acts as `admin`. */

@@ -5,6 +5,7 @@ import { hashKey, type KeyHash, keyMatches, newKey } from '../kernel/secrets.ts'
 import { LIMITS } from '../protocol/limits.ts'
 import type { State } from '../protocol/schemas.ts'
 import type { VerbArgs } from '../protocol/verbs.ts'
+import { certifiedKey } from './admission.ts'
 import type { Announcer } from './announcer.ts'
 import { type Answers, approvedAnswer } from './answers.ts'
 import type { Control } from './control.ts'
@@ -164,7 +165,8 @@ export function nodeHandlers(world: World, parts: Parts): HandlersOf<'node'> {
         const now = clock.wallMs()
         const until = now + world.settings.pairing.rejectedSeconds * 1000
         const keys = await tx.nodeKeys(nodeId)
-        for (const key of keys ? [keys.current, keys.next] : [])
+        const certificate = hashKey(certifiedKey(nodeId))
+        for (const key of keys ? [keys.current, keys.next, certificate] : [])
           if (key) await tx.putRefusedKey({ nodeId, key, until })
         const claims = await tx.requestsOfNode(nodeId)
         await tx.deleteNode(nodeId)

@@ -2,19 +2,25 @@ import { canonicalCapabilities } from '../domain/capabilities.ts'
 import { approvedNode, inConflict, newClaim, renewClaim, reregister } from '../domain/pairing.ts'
 import type { NodeRecord, RequestRecord } from '../domain/records.ts'
 import { type PairingWindow, windowAdmits, windowAfterApproval } from '../domain/window.ts'
+import { addressGroup } from '../kernel/address.ts'
 import { plusMs } from '../kernel/clock.ts'
 import { messageOf, Refusal } from '../kernel/errors.ts'
+import { Quiet } from '../kernel/quiet.ts'
 import { hashKey, keyMatches, newId, newKey, pairingCode, sha256Hex } from '../kernel/secrets.ts'
 import { LIMITS } from '../protocol/limits.ts'
 import type { PairingAnswer, Registration } from '../protocol/schemas.ts'
 import type { Announcer } from './announcer.ts'
 import { type Answers, approvedAnswer, pendingAnswer } from './answers.ts'
+import { ChangePace } from './change-pace.ts'
 import type { PendingRequests } from './pending.ts'
 import type { Session, Tx } from './ports.ts'
 import type { PresenceKeeper } from './presence-keeper.ts'
 import type { Registry } from './registry.ts'
 import { nameOf, type SessionTable } from './session-table.ts'
 import type { World } from './settings.ts'
+
+/** Refused registrations are told so often for each address. */
+const REFUSALS = { quietMs: 60_000, lines: 5, maxKeys: 500 } as const
 
 /** How a registration was decided in its transaction; memory and the network follow after the commit. */
 type Decided =
@@ -42,6 +48,8 @@ export class Pairings {
   readonly #presence: PresenceKeeper
   readonly #announcer: Announcer
   readonly #answers: Answers
+  readonly #refusals: Quiet
+  readonly #changes: ChangePace
   #window: PairingWindow | null = null
   #cancelWindow: (() => void) | null = null
 
@@ -63,6 +71,8 @@ export class Pairings {
     this.#presence = parts.presence
     this.#announcer = parts.announcer
     this.#answers = parts.answers
+    this.#refusals = new Quiet(world.clock, REFUSALS)
+    this.#changes = new ChangePace(world.clock)
   }
 
   /** A candidate registers: its claim is pending, or decided by an open window. */
@@ -113,6 +123,7 @@ export class Pairings {
     let request: RequestRecord
     if (mine) {
       request = renewClaim(mine, registration, keys ? 'replace' : 'new', context)
+      if (request.revision !== mine.revision) this.#changes.change(request.requestId)
     } else {
       await this.#checkLimits(tx, session.address)
       const hash = hashKey(key)
@@ -195,7 +206,7 @@ export class Pairings {
               address: request.address,
               code: request.code,
             },
-            `${request.nodeId} asks to be paired: limb-bridge pairing approve ${request.requestId}`,
+            `${request.nodeId} asks to be paired: limb-bridge pairing approve ${request.requestId} --revision ${request.revision}`,
           )
           this.#announcer.requestsOfNode(request.nodeId)
           this.#announcer.event('pairing_requested', { request: this.#pending.show(request) })
@@ -217,6 +228,7 @@ export class Pairings {
       if (!node) throw new Refusal('not_found', 'this pairing has been revoked')
       const next = reregister(node, registration, now)
       if (next.changed) {
+        this.#changes.change(nodeId)
         await tx.putNode(next.node)
         await tx.audit({
           at: now,
@@ -274,6 +286,7 @@ export class Pairings {
     let request: RequestRecord
     if (waiting) {
       request = renewClaim(waiting, registration, 'widen', context)
+      if (request.revision !== waiting.revision) this.#changes.change(request.requestId)
     } else {
       await this.#checkLimits(tx, session.address)
       request = {
@@ -555,10 +568,14 @@ export class Pairings {
   /** Says to `session` why its message was not taken; nothing was stored. */
   refuse(session: Session, error: Refusal): void {
     const name = nameOf(session)
-    this.#world.log.warn(
-      { nodeId: name, address: session.address, error: error.body() },
-      `registration of ${name} refused: ${error.message}`,
-    )
+    this.#world.counters.count('registrations_refused', error.code)
+    const suppressed = this.#refusals.due(addressGroup(session.address))
+    if (suppressed !== null) {
+      this.#world.log.warn(
+        { nodeId: name, address: session.address, error: error.body(), suppressed },
+        `registration of ${name} refused: ${error.message}`,
+      )
+    }
     this.#answers.tell(session, { status: 'error', error: error.body() })
   }
 }

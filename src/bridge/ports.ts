@@ -249,6 +249,9 @@ export type CounterName =
   | 'invocations'
   | 'results_dropped'
   | 'leases'
+  | 'sign_ins_refused'
+  | 'wrong_keys'
+  | 'registrations_refused'
 
 /** What a CONNECT says, checked for form by the broker adapter before it comes here. */
 export interface Credentials {

@@ -3,6 +3,7 @@ import type { AuthLevel } from '../protocol/names.ts'
 import type { Topics } from '../protocol/topics.ts'
 import type { InvokeTransport } from './invoke-transport.ts'
 import type { Counters, Log, Publisher, Sessions, Store } from './ports.ts'
+import type { SignInSettings } from './sign-in-limits.ts'
 
 /** The settings of the use cases; the configuration file carries the same names. */
 export interface BridgeSettings {
@@ -13,6 +14,7 @@ export interface BridgeSettings {
     readonly maxPending: number
     readonly maxPendingPerAddress: number
   }
+  readonly signIn: SignInSettings
   readonly presence: {
     readonly heartbeatSeconds: number
     readonly timeoutSeconds: number

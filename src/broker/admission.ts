@@ -204,9 +204,13 @@ export class Admissions {
   }
 
   #refuse(session: MqttSession, refusal: Refused, proceed: Callback): void {
-    const { counters, log } = this.#world
+    const { counters, notices } = this.#world
     counters.refused[refusal.counted]++
-    log.debug({ address: session.address, reason: refusal.reason, code: refusal.code }, 'CONNECT refused')
+    // The core tells, and keeps, who was refused for their credentials.
+    if (refusal.counted !== 'credentials') {
+      const { reason, code } = refusal
+      notices.info(`refused ${refusal.counted}`, session.address, { reason, code }, 'CONNECT refused')
+    }
     session.refuse(refusal.code)
     // Aedes closes the socket when it is told, so CONNACK goes out first.
     void session.gone.then(() => proceed(new Error(refusal.reason)))

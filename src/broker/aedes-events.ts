@@ -2,6 +2,7 @@ import type { AedesOptions } from 'aedes'
 import type { Log, RetainedView } from '../bridge/ports.ts'
 import type { Admissions } from './admission.ts'
 import type { AedesClient, BrokerPersistence } from './aedes-internals.ts'
+import type { BrokerCounters, LimitName } from './counters.ts'
 import { tellView } from './first-resume.ts'
 import type { InboundPath } from './inbound-path.ts'
 import type { OrderedBroker } from './ordered-broker.ts'
@@ -26,10 +27,11 @@ export interface EventsOptions {
   readonly persistence: BrokerPersistence
   readonly view: RetainedView
   readonly log: Log
+  readonly counters: BrokerCounters
 }
 
 export function followEvents(broker: OrderedBroker, options: EventsOptions): void {
-  const { persistence, log } = options
+  const { persistence } = options
   broker.on('client', (client) => {
     const { closed, id } = client as unknown as AedesClient
     sessionOf(client)?.registered()
@@ -54,7 +56,7 @@ export function followEvents(broker: OrderedBroker, options: EventsOptions): voi
     if (!client.clean) persistence.sessions.ended(client.id)
     sessionOf(client)?.unregistered()
   })
-  followErrors(broker, log)
+  followErrors(broker, options)
 }
 
 function resume(session: MqttSession, { persistence, view }: EventsOptions): void {
@@ -66,11 +68,22 @@ function resume(session: MqttSession, { persistence, view }: EventsOptions): voi
   )
 }
 
+/** Limits that Aedes keeps, by the beginning of what it says. */
+const LIMIT_ERRORS: readonly (readonly [string, LimitName])[] = [
+  ['connect did not arrive in time', 'connect_time'],
+  ['maxInflightInbound exceeded', 'inflight'],
+]
+
 /** An `error` that nobody listens to ends the process. */
-function followErrors(broker: OrderedBroker, log: Log): void {
-  broker.on('keepaliveTimeout', (client) => log.debug({ clientId: client.id }, 'keepalive timed out'))
+function followErrors(broker: OrderedBroker, { log, counters }: EventsOptions): void {
+  broker.on('keepaliveTimeout', (client) => {
+    counters.keepaliveTimeouts++
+    log.debug({ clientId: client.id }, 'keepalive timed out')
+  })
   for (const event of ['clientError', 'connectionError'] as const) {
     broker.on(event, (client, error) => {
+      const limit = LIMIT_ERRORS.find(([text]) => error.message.startsWith(text))?.[1]
+      if (limit !== undefined) sessionOf(client)?.limited(limit, {}, error.message)
       log.debug({ clientId: sessionOf(client)?.clientId, error: error.message }, 'connection error')
     })
   }

@@ -1,5 +1,7 @@
 import type { Duplex } from 'node:stream'
+import type { SecureContextOptions } from 'node:tls'
 import type { Inbound, Log, Publisher, RetainedView, Sessions } from '../bridge/ports.ts'
+import { plainAddress } from '../kernel/address.ts'
 import type { Clock } from '../kernel/clock.ts'
 import type { Topics } from '../protocol/topics.ts'
 import { Admissions } from './admission.ts'
@@ -12,11 +14,13 @@ import { GuardedPersistence } from './guarded-persistence.ts'
 import { InboundPath } from './inbound-path.ts'
 import { type BrokerLimits, DEFAULT_LIMITS } from './limits.ts'
 import { type Listener, listenTcp, listenUnix } from './listeners.ts'
+import { Notices } from './notices.ts'
 import { OrderedBroker } from './ordered-broker.ts'
 import { createPublisher, createSessions } from './outlets.ts'
 import { RareLine } from './rare-line.ts'
 import { type Grant, Rights } from './rights.ts'
 import type { Peer, SessionWorld } from './session.ts'
+import { type TlsSettings, tlsHandshakes } from './tls-listener.ts'
 
 export interface BrokerOptions {
   readonly topics: Topics
@@ -37,12 +41,20 @@ export interface Broker {
   readonly counters: BrokerCounters
   /** Rejects with a text that says what to do. */
   listenTcp(host: string, port: number): Promise<Listener>
+  /** MQTT over TLS. Rejects with a text that says what to do. */
+  listenTls(host: string, port: number, tls: TlsSettings): Promise<TlsListener>
   /** The control socket: who may write to it is admin. */
   listenUnix(path: string, mode: number): Promise<Listener>
   /** Takes over a connection of another listener. Never throws. */
   attach(stream: Duplex, peer: Peer): void
   /** Listeners first, then what is under way, then the sessions. Bounded by some three seconds. */
   stop(): Promise<void>
+}
+
+export interface TlsListener {
+  readonly port: number
+  /** The certificate of handshakes from now on; sessions keep theirs. */
+  setMaterial(material: SecureContextOptions): void
 }
 
 /** Fixed, so that what is queued under it is found again after a restart. */
@@ -53,6 +65,8 @@ const HEARTBEAT_INTERVAL_MS = 86_400_000
 const ROUTE_MS = 500
 const DRAIN_MS = 1000
 const CLOSE_MS = 250
+/** Its own ceiling: its tries are walked recursively. */
+const AEDES_TOPIC_LEVELS = 100
 
 /** The embedded broker: all of Aedes is behind this function. */
 export async function createBroker(options: BrokerOptions): Promise<Broker> {
@@ -87,6 +101,7 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
     counters,
     clock,
     log,
+    notices: new Notices(clock, log),
   }
   const admissions = new Admissions(world, options.persistence.sessions)
   const path = new InboundPath(world)
@@ -94,7 +109,7 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
   await broker.listen()
   // A message must not be numbered like one that waits in a stored queue.
   broker.counter = options.persistence.lastCounter
-  followEvents(broker, options)
+  followEvents(broker, { ...options, counters })
 
   const connections = new Connections(world)
   const listeners: Listener[] = []
@@ -121,6 +136,26 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
     counters,
     listenTcp: (host, port) =>
       listening(listenTcp(host, port, (socket) => connections.attach(socket, tcpPeer(socket.remoteAddress)))),
+    listenTls: async (host, port, tls) => {
+      const handshakes = tlsHandshakes(tls, {
+        secured: (socket, certificateName) =>
+          connections.open(socket, { ...tlsPeer(socket.remoteAddress), certificateName }),
+        failed: (remoteAddress, reason) => {
+          counters.refused.tls++
+          const { address } = tlsPeer(remoteAddress)
+          world.notices.info('tls', address, { reason }, 'TLS handshake failed: connection closed')
+        },
+      })
+      const listener = await listenTcp(host, port, (socket) => {
+        if (connections.enter(socket, tlsPeer(socket.remoteAddress))) handshakes.begin(socket)
+      })
+      const close = async () => {
+        await listener.close()
+        handshakes.close()
+      }
+      await listening(Promise.resolve({ ...listener, close }))
+      return { port: listener.port, setMaterial: handshakes.setMaterial }
+    },
     listenUnix: (file, mode) =>
       listening(
         listenUnix(file, mode, (socket) =>
@@ -132,13 +167,12 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
   }
 }
 
-function tcpPeer(remoteAddress: string | undefined): Peer {
-  return { address: plainAddress(remoteAddress ?? 'unknown'), local: false, transport: 'tcp' }
+function tlsPeer(remoteAddress: string | undefined): Peer {
+  return { address: plainAddress(remoteAddress ?? 'unknown'), local: false, transport: 'tls' }
 }
 
-/** An IPv4 address that came through an IPv6 listener is the IPv4 address. */
-export function plainAddress(address: string): string {
-  return address.startsWith('::ffff:') && address.includes('.') ? address.slice('::ffff:'.length) : address
+function tcpPeer(remoteAddress: string | undefined): Peer {
+  return { address: plainAddress(remoteAddress ?? 'unknown'), local: false, transport: 'tcp' }
 }
 
 function createOrdered(
@@ -158,7 +192,8 @@ function createOrdered(
     drainTimeout: limits.drainTimeoutMs,
     maxInflightInbound: limits.maxInflightInbound,
     maxClientsIdLength: limits.maxClientIdChars,
-    maxTopicLevels: limits.maxTopicLevels,
+    // Ours are denied softly; Aedes would close the connection, and ordinary clients would send it again for ever.
+    maxTopicLevels: AEDES_TOPIC_LEVELS,
     keepaliveLimit: 0,
     authenticate: (_client, _username, _password, done) => done(null, true),
     store: (packet) => {

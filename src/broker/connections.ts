@@ -1,8 +1,7 @@
-import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
+import { addressGroup, isLoopbackAddress } from '../kernel/address.ts'
 import type { AedesClient } from './aedes-internals.ts'
 import { within } from './gate.ts'
-import { RareLine } from './rare-line.ts'
 import { MqttSession, type Peer, type SessionWorld } from './session.ts'
 
 /** Every open connection, signed in or not, known by object identity. */
@@ -10,30 +9,45 @@ export class Connections {
   readonly #world: SessionWorld
   readonly #sessions = new Set<MqttSession>()
   readonly #perAddress = new Map<string, number>()
-  readonly #full: RareLine
+  /** Connections, those in their handshake included. */
+  #entered = 0
   #refusing = false
 
   constructor(world: SessionWorld) {
     this.#world = world
-    this.#full = new RareLine(world.clock)
   }
 
-  attach(conn: Duplex | Socket, peer: Peer): void {
-    const { counters, broker } = this.#world
+  attach(conn: Duplex, peer: Peer): void {
+    if (this.enter(conn, peer)) this.open(conn, peer)
+  }
+
+  /** Counts a connection until it closes; false when there is no room, and it is closed. */
+  enter(conn: Duplex, peer: Peer): boolean {
+    const { counters } = this.#world
     const reason = this.#objection(peer)
     if (reason !== undefined) {
       if (reason !== 'stopping') {
         counters.refused[reason]++
-        this.#full.say((count) =>
-          this.#world.log.warn({ address: peer.address, reason, count }, 'too many connections'),
-        )
+        this.#world.notices.warn(reason, peer.address, { reason }, 'too many connections')
       }
       conn.on('error', () => undefined)
+      conn.destroy()
+      return false
+    }
+    this.#count(conn, peer)
+    return true
+  }
+
+  /** Makes the session of a connection that has entered; over TLS `conn` is the secured one. */
+  open(conn: Duplex, peer: Peer): void {
+    const { broker } = this.#world
+    if (this.#refusing) {
       conn.destroy()
       return
     }
     const session = new MqttSession(this.#world, conn, peer)
-    this.#count(session)
+    this.#sessions.add(session)
+    void session.gone.then(() => this.#sessions.delete(session))
     session.bind(broker.handle(conn) as unknown as AedesClient<MqttSession>)
     // A connection may be gone before it came here; its `close` has been.
     if (conn.destroyed) conn.emit('close')
@@ -65,29 +79,26 @@ export class Connections {
     if (this.#refusing) return 'stopping'
     // The operator gets in when nobody else does.
     if (peer.local) return undefined
-    if (this.#sessions.size >= limits.maxConnections) return 'connections'
-    const same = isLoopback(peer.address) ? 0 : (this.#perAddress.get(peer.address) ?? 0)
+    if (this.#entered >= limits.maxConnections) return 'connections'
+    const shared = isLoopbackAddress(peer.address)
+    const same = shared ? 0 : (this.#perAddress.get(addressGroup(peer.address)) ?? 0)
     return same >= limits.maxConnectionsPerAddress ? 'connections_per_address' : undefined
   }
 
-  #count(session: MqttSession): void {
+  #count(conn: Duplex, peer: Peer): void {
     const { counters } = this.#world
-    const { address, transport } = session.peer
-    this.#sessions.add(session)
+    const { transport } = peer
+    const address = addressGroup(peer.address)
+    this.#entered++
     this.#perAddress.set(address, (this.#perAddress.get(address) ?? 0) + 1)
     counters.connections[transport]++
     counters.connectionsTotal++
-    void session.gone.then(() => {
-      this.#sessions.delete(session)
+    conn.once('close', () => {
+      this.#entered--
       const left = (this.#perAddress.get(address) ?? 1) - 1
       if (left > 0) this.#perAddress.set(address, left)
       else this.#perAddress.delete(address)
       counters.connections[transport]--
     })
   }
-}
-
-/** Proxies, tunnels and simulators come from there. */
-function isLoopback(address: string): boolean {
-  return address === '::1' || address.startsWith('127.')
 }

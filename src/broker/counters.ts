@@ -17,8 +17,26 @@ export interface BrokerCounters {
   unstored: number
   /** Connections ended for a violation of the protocol. */
   violations: number
+  /** Sessions ended because nothing came within one and a half keepalives. */
+  keepaliveTimeouts: number
   readonly refused: Record<RefusedReason, number>
+  /** How often a session met a limit. */
+  readonly limits: Record<LimitName, number>
 }
+
+/**
+ * `messages`, `bytes`: reading was paused. `topic`, `subscriptions`: the message or subscription was denied.
+ * `packet`, `sign_in_bytes`, `connect_time`, `inflight`: the connection was ended.
+ */
+export type LimitName =
+  | 'messages'
+  | 'bytes'
+  | 'topic'
+  | 'subscriptions'
+  | 'packet'
+  | 'sign_in_bytes'
+  | 'connect_time'
+  | 'inflight'
 
 export type Transport = 'tcp' | 'unix' | 'tls' | 'websocket'
 export type SessionKind = 'candidate' | 'limb' | 'principal'
@@ -31,6 +49,7 @@ export type RefusedReason =
   | 'keepalive'
   | 'busy'
   | 'credentials'
+  | 'tls'
   | 'internal'
 
 export function newCounters(): BrokerCounters {
@@ -45,6 +64,7 @@ export function newCounters(): BrokerCounters {
     overrun: 0,
     unstored: 0,
     violations: 0,
+    keepaliveTimeouts: 0,
     refused: {
       connections: 0,
       connections_per_address: 0,
@@ -54,7 +74,18 @@ export function newCounters(): BrokerCounters {
       keepalive: 0,
       busy: 0,
       credentials: 0,
+      tls: 0,
       internal: 0,
+    },
+    limits: {
+      messages: 0,
+      bytes: 0,
+      topic: 0,
+      subscriptions: 0,
+      packet: 0,
+      sign_in_bytes: 0,
+      connect_time: 0,
+      inflight: 0,
     },
   }
 }

@@ -16,6 +16,10 @@ const PINGREQ = 12
 
 export type Fault = string | undefined
 
+// Faults that are limits of ours.
+export const TOO_LONG_TOPIC = 'topic too long'
+export const TOO_LONG_FILTER = 'filter too long'
+
 /** A whole packet in `bytes`: the variable header starts at `body`, the packet ends at `end`. */
 export function checkFrame(
   first: number,
@@ -59,7 +63,7 @@ function checkPublish(first: number, bytes: Buffer, body: number, end: number, m
   const afterTopic = topic + ((bytes[body] as number) << 8) + (bytes[body + 1] as number)
   const afterId = qos === 0 ? afterTopic : afterTopic + 2
   if (afterId > end) return 'PUBLISH is too short'
-  if (afterTopic - topic > maxTopicBytes) return 'topic too long'
+  if (afterTopic - topic > maxTopicBytes) return TOO_LONG_TOPIC
   if (!isTopicName(bytes, topic, afterTopic)) return 'invalid topic name'
   return qos === 0 || hasPacketId(bytes, afterTopic) ? undefined : 'packet identifier 0'
 }
@@ -74,7 +78,7 @@ function checkFilters(first: number, bytes: Buffer, body: number, end: number, m
     const start = at + 2
     at = start + bytes.readUInt16BE(at)
     if (at + optionBytes > end) return 'malformed filter'
-    if (at - start > maxTopicBytes) return 'filter too long'
+    if (at - start > maxTopicBytes) return TOO_LONG_FILTER
     if (!isText(bytes, start, at) || !isFilter(bytes.toString('utf8', start, at))) return 'invalid filter'
     if (optionBytes === 1 && (bytes[at++] as number) > 2) return 'invalid QoS in SUBSCRIBE'
   }

@@ -55,7 +55,12 @@ export class FrameSplitter {
     this.#workHeld()
   }
 
-  /** Goes on after `hold`. */
+  /** Holds back what follows the packet that is being looked at, or the next chunk. */
+  pause(): void {
+    this.#holding = true
+  }
+
+  /** Goes on after `hold` and `pause`. */
   resume(): void {
     this.#holding = false
     if (!this.#busy) this.#workHeld()
@@ -143,8 +148,8 @@ export class FrameSplitter {
         run = this.#stopped || this.#sink.take(chunk, at, body, end) ? end : at
       }
       at = end
-      if (verdict === 'hold') {
-        this.#holding = true
+      if (verdict === 'hold') this.#holding = true
+      if (this.#holding) {
         if (at < chunk.length) this.#held.unshift(chunk.subarray(at))
         break
       }

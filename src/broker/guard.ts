@@ -12,11 +12,16 @@ export interface GuardOwner {
   isShort(first: number, bytes: Buffer, body: number): boolean
   /** True: it is dealt with, Aedes never sees it. */
   takeShort(first: number, bytes: Buffer, body: number, end: number): boolean
+  /** Called for each whole packet after sign-in, before any work; may pause the guard. */
+  received(first: number, bytes: number): void
   disconnecting(): void
   violated(fault: string): void
   /** CONNACK with this code, then the end. */
   refuseLevel(): void
 }
+
+/** The fault that is a limit of ours rather than a rule of MQTT. */
+export const TOO_LARGE = 'packet too large'
 
 /**
  * What a connecting client may have sent beyond its CONNECT before it has CONNACK [MQTT-3.1.4-5]: Aedes reads
@@ -54,6 +59,15 @@ export class Guard implements FrameSink {
     queueMicrotask(() => this.#splitter.resume())
   }
 
+  /** Nothing is handed on until `resume`; what comes meanwhile waits. */
+  pause(): void {
+    this.#splitter.pause()
+  }
+
+  resume(): void {
+    if (this.#stage === 'open') this.#splitter.resume()
+  }
+
   close(): void {
     this.#stage = 'closed'
     this.#splitter.stop()
@@ -61,7 +75,7 @@ export class Guard implements FrameSink {
 
   announced(first: number, bytes: number): string | undefined {
     if (this.#stage === 'first' && first >> 4 !== CONNECT) return 'the first packet is not CONNECT'
-    return bytes > this.#owner.maxPacketBytes ? 'packet too large' : undefined
+    return bytes > this.#owner.maxPacketBytes ? TOO_LARGE : undefined
   }
 
   frame(chunk: Buffer, start: number, body: number, end: number): 'pass' | 'offer' | 'hold' | 'stop' {
@@ -71,6 +85,7 @@ export class Guard implements FrameSink {
       this.malformed(fault)
       return 'stop'
     }
+    if (this.#stage === 'open') this.#owner.received(first, end - start)
     switch (first >> 4) {
       case PUBLISH:
         return this.#owner.isShort(first, chunk, body) ? 'offer' : 'pass'

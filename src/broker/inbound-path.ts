@@ -8,6 +8,7 @@ import type {
   RoutedPacket,
   Subscription,
 } from './aedes-internals.ts'
+import type { PublishRight } from './rights.ts'
 import type { MqttSession, SessionWorld } from './session.ts'
 
 const NOTHING = Buffer.alloc(0)
@@ -51,7 +52,7 @@ export class InboundPath {
       session.acks.run(acknowledge)
       return
     }
-    const right = this.#world.rights.publish(session.identity, packet.topic)
+    const right = this.#publishRight(session, packet.topic)
     if (right === 'denied') {
       // A closed connection would make ordinary clients send it again for ever.
       session.denied('publish', packet.topic)
@@ -72,6 +73,18 @@ export class InboundPath {
         this.#toCore(session, right.address, payload, done, callback),
       )
     }
+  }
+
+  #publishRight(session: MqttSession, topic: string): PublishRight {
+    return this.#fits(session, topic) ? this.#world.rights.publish(session.identity, topic) : 'denied'
+  }
+
+  /** Whether a topic or filter is flat enough; how long it may be was looked at before. */
+  #fits(session: MqttSession, topic: string): boolean {
+    const { maxTopicLevels } = this.#world.limits
+    if (levelsOf(topic) <= maxTopicLevels) return true
+    session.limited('topic', { maxTopicLevels }, 'topic with too many levels')
+    return false
   }
 
   /** QoS 0 has nothing to be acknowledged in order, and one turn later costs nothing. */
@@ -149,8 +162,10 @@ export class InboundPath {
     const { topic } = subscription
     const { subscriptions } = session.client
     session.delivery.filtersChanged()
-    const room = topic in subscriptions || Object.keys(subscriptions).length < limits.maxSubscriptions
-    if (room && rights.subscribe(session.identity, topic)) return true
+    const { maxSubscriptions } = limits
+    const room = topic in subscriptions || Object.keys(subscriptions).length < maxSubscriptions
+    if (!room) session.limited('subscriptions', { maxSubscriptions }, 'too many subscriptions')
+    if (room && this.#fits(session, topic) && rights.subscribe(session.identity, topic)) return true
     if (session.opened) session.denied('subscribe', topic)
     return false
   }
@@ -187,4 +202,10 @@ function consume(packet: InboundPublish): void {
 function drop(packet: InboundPublish, callback: Callback): void {
   consume(packet)
   callback(null)
+}
+
+function levelsOf(topic: string): number {
+  let levels = 1
+  for (let at = topic.indexOf('/'); at >= 0; at = topic.indexOf('/', at + 1)) levels++
+  return levels
 }

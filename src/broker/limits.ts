@@ -12,6 +12,11 @@ export interface BrokerLimits {
   maxPacketBytes: number
   /** The control socket takes imports of tens of thousands of nodes. */
   maxLocalPacketBytes: number
+  /** A session that sends more than this is read more slowly: nothing is lost, TCP holds its sender back. */
+  maxMessagesPerSecond: number
+  maxBytesPerSecond: number
+  /** A candidate registers and waits; each change that it registers reaches every operator. */
+  maxCandidateMessagesPerSecond: number
   /** Of a topic or filter. */
   maxTopicBytes: number
   maxTopicLevels: number
@@ -54,6 +59,9 @@ export const DEFAULT_LIMITS: Readonly<BrokerLimits> = {
   maxCandidatePacketBytes: 272 * 1024,
   maxPacketBytes: 1.25 * MIB,
   maxLocalPacketBytes: 16 * MIB,
+  maxMessagesPerSecond: 2000,
+  maxBytesPerSecond: 4 * MIB,
+  maxCandidateMessagesPerSecond: 10,
   maxTopicBytes: 1024,
   maxTopicLevels: 32,
   maxClientIdChars: 128,

@@ -3,16 +3,20 @@ import type { Identity, Inbound, Log, Session, SessionEnd } from '../bridge/port
 import type { Clock } from '../kernel/clock.ts'
 import type { Topics } from '../protocol/topics.ts'
 import type { AedesClient, Persistence } from './aedes-internals.ts'
-import type { BrokerCounters, SessionKind, Transport } from './counters.ts'
+import type { Rates } from './budget.ts'
+import type { BrokerCounters, LimitName, SessionKind, Transport } from './counters.ts'
 import { Delivery } from './delivery.ts'
-import { Guard, type GuardOwner } from './guard.ts'
+import { TOO_LONG_FILTER, TOO_LONG_TOPIC } from './frame-checks.ts'
+import { Guard, type GuardOwner, TOO_LARGE } from './guard.ts'
 import type { BrokerLimits } from './limits.ts'
+import type { Notices } from './notices.ts'
 import type { OrderedBroker } from './ordered-broker.ts'
 import { OrderedQueue } from './ordered-queue.ts'
 import { puback, refusal } from './publish-frame.ts'
 import { RareLine } from './rare-line.ts'
 import type { Rights } from './rights.ts'
 import { ShortPath } from './short-path.ts'
+import { Throttle } from './throttle.ts'
 
 /** What every session of a broker shares. */
 export interface SessionWorld {
@@ -25,6 +29,7 @@ export interface SessionWorld {
   readonly counters: BrokerCounters
   readonly clock: Clock
   readonly log: Log
+  readonly notices: Notices
 }
 
 /** Where a connection comes from, as its listener knows it. */
@@ -73,6 +78,7 @@ export class MqttSession implements Session, GuardOwner {
   #heartbeats: ShortPath | undefined
   #openedAs: SessionKind | undefined
   #end: SessionEnd | undefined
+  #throttle: Throttle | undefined
   #ended = false
 
   constructor(world: SessionWorld, conn: Duplex, peer: Peer) {
@@ -156,6 +162,41 @@ export class MqttSession implements Session, GuardOwner {
     this.#parse(packets)
   }
 
+  received(first: number, bytes: number): void {
+    this.#throttle?.received(first, bytes)
+  }
+
+  get #rates(): Rates {
+    const { limits } = this.#world
+    const most = this.identity.kind === 'candidate' ? limits.maxCandidateMessagesPerSecond : Infinity
+    return { messages: Math.min(limits.maxMessagesPerSecond, most), bytes: limits.maxBytesPerSecond }
+  }
+
+  /** The control socket has no budget: who may write to it could do worse. */
+  #newThrottle(): Throttle | undefined {
+    if (this.peer.local) return undefined
+    return new Throttle({
+      conn: this.conn,
+      clock: this.#world.clock,
+      rates: () => this.#rates,
+      pause: () => this.guard.pause(),
+      resume: () => this.guarded(() => this.guard.resume()),
+      isIdle: () => !this.#ended && this.#client?._parsingBatch === 0,
+      held: (lacking) =>
+        this.limited(
+          lacking,
+          { perSecond: this.#rates[lacking] },
+          `more ${lacking} than allowed: read more slowly`,
+        ),
+    })
+  }
+
+  /** Counts a limit that this session met, and says so at a bearable pace. */
+  limited(limit: LimitName, fields: object, message: string): void {
+    this.#world.counters.limits[limit]++
+    this.#world.notices.info(`limit ${limit}`, this.address, { ...this.#who(), limit, ...fields }, message)
+  }
+
   isShort(first: number, bytes: Buffer, body: number): boolean {
     this.#world.counters.messagesIn++
     return this.identity.kind === 'limb' && this.#heartbeats?.matches(first, bytes, body) === true
@@ -182,10 +223,24 @@ export class MqttSession implements Session, GuardOwner {
   }
 
   violated(fault: string): void {
-    const { counters, log } = this.#world
-    counters.violations++
-    log.debug({ ...this.#who(), fault }, 'protocol violation: connection closed')
+    const limit = this.#limitOf(fault)
+    if (limit !== undefined) {
+      const { maxPacketBytes, maxTopicBytes } = this
+      this.limited(limit, { maxPacketBytes, maxTopicBytes }, `${fault}: connection closed`)
+    } else {
+      const { counters, notices } = this.#world
+      counters.violations++
+      const message = 'protocol violation: connection closed'
+      notices.info('violation', this.address, { ...this.#who(), fault }, message)
+    }
     this.conn.destroy()
+  }
+
+  /** Faults that are limits of ours rather than rules of MQTT. */
+  #limitOf(fault: string): LimitName | undefined {
+    if (fault === TOO_LONG_TOPIC || fault === TOO_LONG_FILTER) return 'topic'
+    if (fault !== TOO_LARGE) return undefined
+    return this.#openedAs === undefined ? 'sign_in_bytes' : 'packet'
   }
 
   refuseLevel(): void {
@@ -223,6 +278,7 @@ export class MqttSession implements Session, GuardOwner {
   open(): void {
     if (this.#ended || this.#openedAs !== undefined) return
     this.#openedAs = this.identity.kind
+    this.#throttle = this.#newThrottle()
     this.#world.counters.sessions[this.#openedAs]++
     this.#settle()
     this.guarded(() => this.#world.inbound.opened(this))
@@ -277,6 +333,7 @@ export class MqttSession implements Session, GuardOwner {
   #closed(): void {
     const wasOpen = this.#openedAs
     this.#ended = true
+    this.#throttle?.stop()
     this.guard.close()
     this.#delivery?.outbox.close()
     this.inProgress.clear()
@@ -291,7 +348,8 @@ export class MqttSession implements Session, GuardOwner {
   /** The peer does not take what it asked for. */
   overrun(): void {
     if (this.#ended) return
-    this.#world.log.warn(this.#who(), 'a session does not read what it is sent; it is closed')
+    const message = 'a session does not read what it is sent; it is closed'
+    this.#world.notices.warn('overrun', this.address, this.#who(), message)
     this.end('lost', false)
   }
 
@@ -325,6 +383,9 @@ export class MqttSession implements Session, GuardOwner {
 
   denied(what: 'publish' | 'subscribe' | 'will', topic: string): void {
     this.#world.counters.denied[what]++
-    this.#denials.say((count) => this.#world.log.info({ ...this.#who(), what, topic, count }, 'denied'))
+    this.#denials.say((count) => {
+      const fields = { ...this.#who(), what, topic: topic.slice(0, 200), count }
+      this.#world.notices.info(`denied ${what}`, this.address, fields, 'denied')
+    })
   }
 }

@@ -1,3 +1,4 @@
+import { mixedAlphabets } from '../kernel/scripts.ts'
 import type { Bridge } from './connection.ts'
 import { CliError, EXIT, usageError } from './exit.ts'
 import { allPages } from './paging.ts'
@@ -97,7 +98,13 @@ async function confirm(world: World, questions: Conversation, request: Row): Pro
 
 function warnings(request: Row): string[] {
   const node = shown(request.nodeId)
+  const alphabets = mixedAlphabets(shown(request.displayName))
   return [
+    ...(alphabets.length > 0
+      ? [
+          `CAREFUL: the name mixes ${alphabets.join(' and ')} letters in one word; it may not be what it looks like.`,
+        ]
+      : []),
     ...(request.conflict === true
       ? [`CAREFUL: more than one device claims ${node}. Approving this one rejects the others.`]
       : []),

@@ -1,3 +1,4 @@
+import { mixedAlphabets } from '../kernel/scripts.ts'
 import type { VerbName } from '../protocol/verbs.ts'
 import { age, type Column, pairs, shown, spokenCode, table } from './text.ts'
 
@@ -58,11 +59,17 @@ export function nodeColumns(nowMs: number): Column<Row>[] {
   ]
 }
 
+/** A stranger chose this name. */
+function nameText(value: unknown): string {
+  const name = shown(value)
+  return mixedAlphabets(name).length > 0 ? `${name} (MIXED ALPHABETS)` : name
+}
+
 export function requestColumns(nowMs: number): Column<Row>[] {
   return [
     column('REQUEST', 'requestId'),
     column('NODE', 'nodeId'),
-    column('NAME', 'displayName'),
+    { title: 'NAME', value: (row) => nameText(row.displayName) },
     column('PLATFORM', 'platform'),
     { title: 'CODE', value: (row) => spokenCode(row.code) },
     column('KIND', 'kind'),

@@ -44,18 +44,33 @@ function plaintextProblems(settings: Settings): CrossProblem[] {
   if (settings.mqtt.allowPlaintext) return []
   const listeners = [
     { path: ['mqtt', 'host'], host: settings.mqtt.host },
-    ...(settings.http.enabled ? [{ path: ['http', 'host'], host: settings.http.host }] : []),
+    ...(settings.http.enabled && !settings.http.tls
+      ? [{ path: ['http', 'host'], host: settings.http.host }]
+      : []),
   ]
   return listeners
     .filter(({ host }) => !isLoopback(host))
     .map(({ path, host }) => ({
       path,
-      message: `found "${host}", which others can reach without TLS; set mqtt.allowPlaintext: true if that is meant, or listen on 127.0.0.1`,
+      message: `found "${host}", which others can reach without TLS; use TLS, set mqtt.allowPlaintext: true if that is meant, or listen on 127.0.0.1`,
     }))
 }
 
+function tlsProblems({ tls, http }: Settings): CrossProblem[] {
+  const wanted = [...(tls.enabled ? ['tls.enabled'] : []), ...(http.enabled && http.tls ? ['http.tls'] : [])]
+  if (wanted.length === 0) return []
+  const missing = (key: 'certFile' | 'keyFile' | 'caFile', why: string) =>
+    tls[key] === null ? [{ path: ['tls', key], message: `is needed with ${why}` }] : []
+  return [
+    ...missing('certFile', wanted.join(' and ')),
+    ...missing('keyFile', wanted.join(' and ')),
+    ...(tls.requireClientCertificate ? missing('caFile', 'tls.requireClientCertificate') : []),
+    ...(tls.crlFile === null ? [] : missing('caFile', 'tls.crlFile')),
+  ]
+}
+
 export function crossProblems(settings: Settings, socket: string): CrossProblem[] {
-  const problems = [...grantProblems(settings), ...plaintextProblems(settings)]
+  const problems = [...grantProblems(settings), ...plaintextProblems(settings), ...tlsProblems(settings)]
   const { heartbeatSeconds, timeoutSeconds } = settings.presence
   if (timeoutSeconds <= heartbeatSeconds) {
     problems.push({

@@ -36,11 +36,11 @@ function flag(preset: boolean, description: string) {
 
 const HOST = /^[A-Za-z0-9:.%_-]{1,253}$/
 
-function host(description: string, env: string) {
+function host(description: string, env: string, preset = '127.0.0.1') {
   return z
     .string()
     .regex(HOST, { error: 'is not a host name or address' })
-    .default('127.0.0.1')
+    .default(preset)
     .meta({ description, env, allowed: 'an address or host name; `0.0.0.0` or `::` for every interface' })
 }
 
@@ -112,6 +112,20 @@ const mqtt = z.strictObject({
     1_310_720,
     'The largest packet of a session that has signed in; a larger one ends it.',
   ),
+  maxMessagesPerSecond: whole(
+    10,
+    1_000_000,
+    2000,
+    'Messages that one session may send in a second, after a burst of two seconds; a faster one is read more slowly, and nothing of it is lost. Not on the control socket.',
+  ),
+  maxBytesPerSecond: whole(16_384, 1_073_741_824, 4_194_304, 'The same in bytes.'),
+  maxFailedSignIns: whole(
+    1,
+    10_000,
+    10,
+    'Wrong passwords of one principal from one address until both are refused for a while; from the third on one waits in between, longer each time. Ten times as many from one address, or for one name, shut that out.',
+  ),
+  failedSignInSeconds: whole(1, 86_400, 300, 'How long that while is. Limbs are never shut out by it.'),
   maxKeepaliveSeconds: whole(
     10,
     65_535,
@@ -125,7 +139,7 @@ const mqtt = z.strictObject({
     1,
     65_535,
     100,
-    'Messages on their way to one session that it has not acknowledged.',
+    'Messages on their way to one session that it has not acknowledged; also QoS 2 messages of a session that it has not released.',
   ),
   maxQueuedPerSession: whole(
     0,
@@ -187,6 +201,39 @@ const http = z.strictObject({
         'Web pages that may open `/mqtt` in a browser. Programs that send no `Origin` are not concerned.',
       allowed: 'a list of origins such as `https://dash.example`; `*` for any',
     }),
+  tls: flag(
+    false,
+    'Serves HTTPS, and MQTT over WebSocket as `wss`, with the certificate of the section `tls`; plain HTTP is off then.',
+  ),
+})
+
+function pemFile(description: string) {
+  return filePath()
+    .nullable()
+    .default(null)
+    .meta({ description, allowed: 'a path (a relative one starts at the working directory), or `null`' })
+}
+
+const tls = z.strictObject({
+  enabled: flag(false, 'Listens for MQTT over TLS. `certFile` and `keyFile` are needed then.'),
+  host: host('Where MQTT over TLS listens.', 'LIMB_TLS_HOST', '0.0.0.0'),
+  port: port(8883, 'The TCP port of MQTT over TLS.', 'LIMB_TLS_PORT'),
+  certFile: pemFile(
+    'The certificate, PEM, with its chain. A change of any of these files is noticed within ten seconds, and at SIGHUP; sessions stay.',
+  ),
+  keyFile: pemFile('Its private key, PEM, without a passphrase.'),
+  caFile: pemFile(
+    'Authorities, PEM, whose client certificates are believed: the common name of a certificate is then the name of a limb, which needs no key.',
+  ),
+  crlFile: pemFile('Client certificates that were revoked, PEM. One that is out of date refuses all.'),
+  requireClientCertificate: flag(
+    false,
+    'Nobody gets in over TLS, or over `wss` if `http.tls` is true, without a certificate of `caFile`.',
+  ),
+  minVersion: z
+    .enum(['TLSv1.2', 'TLSv1.3'])
+    .default('TLSv1.2')
+    .meta({ description: 'The oldest version of TLS that is spoken.' }),
 })
 
 const control = z.strictObject({
@@ -337,6 +384,7 @@ export const configSchema = z.strictObject({
   mqtt: mqtt
     .prefault({})
     .meta({ description: 'The MQTT broker: listeners, rights and limits of each session.' }),
+  tls: tls.prefault({}).meta({ description: 'MQTT over TLS, and the certificate of HTTPS.' }),
   http: http.prefault({}).meta({ description: 'Health, metrics, and MQTT over WebSocket.' }),
   control: control.prefault({}).meta({ description: 'Local administration over a Unix socket.' }),
   store: store.prefault({}).meta({ description: 'Where everything that lasts is kept.' }),

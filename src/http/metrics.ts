@@ -1,6 +1,7 @@
 import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client'
 import type { CounterName, Counters } from '../bridge/ports.ts'
 import { type NodeStatus, STATUSES } from '../protocol/names.ts'
+import { type BrokerReadings, brokerMetrics, type TlsReadings, tlsMetrics } from './broker-metrics.ts'
 
 /** Every metric of the bridge, in Prometheus' conventions. Labels come from fixed sets only. */
 
@@ -12,6 +13,8 @@ export interface Readings {
   readonly pendingRequests?: number
   /** Live sessions by kind, such as `limb` or `principal`. */
   readonly sessions?: Readonly<Record<string, number>>
+  readonly broker?: BrokerReadings
+  readonly tls?: TlsReadings
 }
 
 export interface Metrics extends Counters {
@@ -33,6 +36,9 @@ const COUNTERS: Readonly<Record<CounterName, { help: string; label?: string }>> 
   pairing_decisions: { help: 'Pairing decisions by kind.', label: 'decision' },
   verbs: { help: 'Requests of principals by outcome.', label: 'outcome' },
   status_changes: { help: "Changes of a limb's status, by the new status.", label: 'status' },
+  sign_ins_refused: { help: 'CONNECTs refused for who they say they are, by reason.', label: 'reason' },
+  wrong_keys: { help: 'CONNECTs with the name of an approved limb and another key: lost keys, or guesses.' },
+  registrations_refused: { help: 'Registrations that were not taken, by error code.', label: 'code' },
   messages_dropped: { help: 'Messages that found no room in a queue or among the retained.', label: 'why' },
   invocations: { help: 'Calls by how they ended.', label: 'outcome' },
   results_dropped: { help: 'Results of limbs that answered no call.', label: 'why' },
@@ -98,8 +104,12 @@ export function createMetrics(options: MetricsOptions): Metrics {
     registers: [registry],
   }).set({ version: options.version, node: process.version }, 1)
   const counters = coreCounters(registry)
+  let readings: Readings = {}
+  brokerMetrics(registry, () => readings.broker)
+  tlsMetrics(registry, () => readings.tls)
   const text = () => {
-    fill(options.collect())
+    readings = options.collect()
+    fill(readings)
     return registry.metrics()
   }
   return { ...counters, contentType: registry.contentType, text }

@@ -1,8 +1,11 @@
+import type { SecureContextOptions, Server as SecureServer } from 'node:tls'
 import { type FastifyInstance, fastify } from 'fastify'
 import type { Log } from '../bridge/ports.ts'
 import type { Clock } from '../kernel/clock.ts'
+import { Quiet } from '../kernel/quiet.ts'
 import { hashKey, keyMatches } from '../kernel/secrets.ts'
 import type { Metrics } from './metrics.ts'
+import { limitPerAddress } from './per-address.ts'
 import { type Attach, webSocketGate } from './websocket.ts'
 
 /** Health, metrics, and MQTT over WebSocket, as plain HTTP. */
@@ -22,8 +25,11 @@ export interface HttpOptions {
   readonly allowedOrigins: readonly string[]
   /** WebSocket sessions in all; the broker counts them once more together with the others. */
   readonly maxConnections: number
+  readonly maxConnectionsPerAddress: number
   readonly maxFrameBytes: number
   readonly maxConnectBytes: number
+  /** HTTPS with this certificate; undefined: plain HTTP. */
+  readonly tls?: HttpTls | undefined
   readonly readiness: () => Readiness
   readonly metrics: Metrics
   readonly attach: Attach
@@ -31,10 +37,19 @@ export interface HttpOptions {
   readonly clock: Clock
 }
 
+export interface HttpTls {
+  readonly material: SecureContextOptions
+  readonly minVersion: 'TLSv1.2' | 'TLSv1.3'
+  /** `/mqtt` wants a certificate of `material.ca`; health and metrics do not. */
+  readonly requiresCertificate: boolean
+}
+
 export interface HttpServer {
   /** Where it listens. */
   readonly host: string
   readonly port: number
+  /** The certificate of connections from now on. Nothing happens with plain HTTP. */
+  setMaterial(material: SecureContextOptions): void
   /** Ends every connection; over within a second. */
   close(): Promise<void>
 }
@@ -47,14 +62,18 @@ const REQUEST_TIMEOUT_MS = 10_000
 
 export async function startHttp(options: HttpOptions): Promise<HttpServer> {
   const gate = webSocketGate(options)
-  const app = fastify({
-    logger: false,
-    forceCloseConnections: true,
-    bodyLimit: BODY_LIMIT_BYTES,
-    requestTimeout: REQUEST_TIMEOUT_MS,
-    http: { headersTimeout: REQUEST_TIMEOUT_MS, maxHeaderSize: 16_384 },
-  })
+  const refusals = new Quiet(options.clock, REFUSALS)
+  const app = options.tls === undefined ? plainHttp() : https(options.tls)
   app.server.maxConnections = options.maxConnections + PLAIN_CONNECTIONS
+  limitPerAddress(
+    app.server,
+    () => options.maxConnectionsPerAddress,
+    (address) => {
+      const suppressed = refusals.due('')
+      if (suppressed !== null)
+        options.log.warn({ address, suppressed }, 'http: too many connections of one address')
+    },
+  )
   app.server.on('upgrade', (request, socket, head) => gate.upgrade(request, socket, head))
   headers(app)
   routes(app, options)
@@ -63,11 +82,45 @@ export async function startHttp(options: HttpOptions): Promise<HttpServer> {
   return {
     host: options.host,
     port: portOf(app),
+    setMaterial(material) {
+      if (options.tls === undefined) return
+      const server = app.server as unknown as SecureServer
+      server.setSecureContext({ minVersion: options.tls.minVersion, ...material })
+    },
     async close() {
       gate.close()
       await app.close()
     },
   }
+}
+
+const REFUSALS = { quietMs: 10_000, lines: 5, maxKeys: 1 } as const
+
+const COMMON = {
+  logger: false,
+  forceCloseConnections: true,
+  bodyLimit: BODY_LIMIT_BYTES,
+  requestTimeout: REQUEST_TIMEOUT_MS,
+} as const
+const HEADERS = { headersTimeout: REQUEST_TIMEOUT_MS, maxHeaderSize: 16_384 } as const
+
+function plainHttp(): FastifyInstance {
+  return fastify({ ...COMMON, http: HEADERS })
+}
+
+function https({ material, minVersion, requiresCertificate }: HttpTls): FastifyInstance {
+  return fastify({
+    ...COMMON,
+    https: {
+      ...HEADERS,
+      ...material,
+      minVersion,
+      handshakeTimeout: REQUEST_TIMEOUT_MS,
+      requestCert: requiresCertificate,
+      // Health checks need none; `/mqtt` looks itself.
+      rejectUnauthorized: false,
+    },
+  }) as unknown as FastifyInstance
 }
 
 function headers(app: FastifyInstance): void {

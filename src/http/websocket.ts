@@ -1,7 +1,9 @@
 import type { IncomingMessage } from 'node:http'
 import type { Duplex } from 'node:stream'
+import { TLSSocket } from 'node:tls'
 import { type WebSocket, WebSocketServer } from 'ws'
 import type { Log } from '../bridge/ports.ts'
+import { plainAddress } from '../kernel/address.ts'
 import type { Clock } from '../kernel/clock.ts'
 import { ConnackWatch, guardSignIn } from './sign-in-budget.ts'
 import { WebSocketStream } from './websocket-stream.ts'
@@ -11,6 +13,8 @@ import { WebSocketStream } from './websocket-stream.ts'
 export interface Peer {
   /** The IP address without port. */
   readonly address: string
+  /** Common name of a client certificate that was verified. */
+  readonly certificateName?: string | undefined
 }
 
 /** Takes over a connection, as a broker does with a TCP socket. Never throws. */
@@ -24,6 +28,7 @@ export interface WebSocketOptions {
   readonly maxFrameBytes: number
   /** Bytes before the broker has let the peer in. */
   readonly maxConnectBytes: number
+  readonly tls?: { readonly requiresCertificate: boolean } | undefined
   readonly log: Log
   readonly clock: Clock
 }
@@ -62,12 +67,26 @@ function originAllowed(request: IncomingMessage, allowed: readonly string[]): bo
   return origin === undefined || allowed.includes('*') || allowed.includes(origin)
 }
 
+function authorized({ socket }: IncomingMessage): boolean {
+  return socket instanceof TLSSocket && socket.authorized
+}
+
+function nameShownBy(request: IncomingMessage): string | undefined {
+  const { socket } = request
+  const name: unknown =
+    socket instanceof TLSSocket && socket.authorized ? socket.getPeerCertificate().subject.CN : undefined
+  return typeof name === 'string' ? name : undefined
+}
+
 /** Why this upgrade is refused, or undefined. */
 function objection(request: IncomingMessage, options: WebSocketOptions): [string, string] | undefined {
   const path = (request.url ?? '').split('?', 1)[0]
   if (path !== PATH) return ['404 Not Found', `MQTT over WebSocket is at ${PATH}`]
   if (!originAllowed(request, options.allowedOrigins)) {
     return ['403 Forbidden', 'this origin may not connect; add it to http.allowedOrigins']
+  }
+  if (options.tls?.requiresCertificate && !authorized(request)) {
+    return ['403 Forbidden', 'show a client certificate of the authority in tls.caFile']
   }
   if (!offered(request)) return ['400 Bad Request', 'offer the WebSocket subprotocol "mqtt"']
   return undefined
@@ -89,7 +108,7 @@ export function webSocketGate(options: WebSocketOptions): WebSocketGate {
   const server = new WebSocketServer(serverOptions)
 
   const open = (socket: WebSocket, request: IncomingMessage) => {
-    const address = request.socket.remoteAddress ?? 'unknown'
+    const address = plainAddress(request.socket.remoteAddress ?? 'unknown')
     const stream = new WebSocketStream(socket)
     // The budget is counted on the raw socket: a frame that is not whole yet is memory too.
     const admitted = guardSignIn(request.socket, options.maxConnectBytes + FRAME_OVERHEAD_BYTES, () => {
@@ -97,7 +116,7 @@ export function webSocketGate(options: WebSocketOptions): WebSocketGate {
       socket.terminate()
     })
     watchConnack(stream, admitted)
-    options.attach(stream, { address })
+    options.attach(stream, { address, certificateName: nameShownBy(request) })
   }
 
   return {

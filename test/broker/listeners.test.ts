@@ -3,7 +3,7 @@ import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { PassThrough } from 'node:stream'
 import { describe, expect, test } from 'vitest'
-import { plainAddress } from '../../src/broker/broker.ts'
+import { plainAddress } from '../../src/kernel/address.ts'
 import { start, tempFolder, turn } from './fixture.ts'
 import { connectPacket, dial, PUBACK, publishPacket, type WireClient } from './wire.ts'
 

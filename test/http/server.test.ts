@@ -33,6 +33,7 @@ function start(more: Partial<HttpOptions> = {}): Promise<HttpServer> {
     token: null,
     allowedOrigins: [],
     maxConnections: 100,
+    maxConnectionsPerAddress: 100,
     maxFrameBytes: 100_000,
     maxConnectBytes: 4096,
     readiness: () => readiness,

@@ -1,0 +1,32 @@
+import type { Log } from '../bridge/ports.ts'
+import { addressGroup } from '../kernel/address.ts'
+import type { Clock } from '../kernel/clock.ts'
+import { Quiet } from '../kernel/quiet.ts'
+
+/** Enough to see what is going on, whoever tries to fill the disk. */
+const PACE = { quietMs: 10_000, lines: 5, maxKeys: 1000 } as const
+
+/** Log lines about what peers do wrong: five of a kind for each address in ten seconds, then a count. */
+export class Notices {
+  readonly #quiet: Quiet
+  readonly #log: Log
+
+  constructor(clock: Clock, log: Log) {
+    this.#quiet = new Quiet(clock, PACE)
+    this.#log = log
+  }
+
+  info(kind: string, address: string, fields: object, message: string): void {
+    this.#say('info', kind, address, fields, message)
+  }
+
+  warn(kind: string, address: string, fields: object, message: string): void {
+    this.#say('warn', kind, address, fields, message)
+  }
+
+  #say(level: 'info' | 'warn', kind: string, address: string, fields: object, message: string): void {
+    const suppressed = this.#quiet.due(`${kind} ${addressGroup(address)}`)
+    if (suppressed === null) return
+    this.#log[level]({ address, ...fields, ...(suppressed === 0 ? undefined : { suppressed }) }, message)
+  }
+}

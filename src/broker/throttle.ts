@@ -1,0 +1,66 @@
+import type { Duplex } from 'node:stream'
+import type { Clock } from '../kernel/clock.ts'
+import { Budget, type Rates } from './budget.ts'
+
+export interface ThrottleOptions {
+  readonly conn: Duplex
+  readonly clock: Clock
+  readonly rates: () => Rates
+  /** Stops, and lets go on, what was read already. */
+  readonly pause: () => void
+  readonly resume: () => void
+  /** Whether the reader of `conn` waits for more, and must be told that there is. */
+  readonly isIdle: () => boolean
+  readonly held: (lacking: 'messages' | 'bytes') => void
+}
+
+/** An acknowledgement costs this share of a message: a reader of many messages sends as many of them. */
+const ACK_SHARE = 1 / 8
+const FIRST_ACK = 4
+const LAST_ACK = 7
+
+/**
+ * Reads a session that sends more than its budget more slowly: its socket gives nothing for a while, and TCP
+ * holds the sender back. Nothing is lost and nothing is kept in memory. Aedes' own `pause` is no way to do it:
+ * it forgets the packets that it finishes meanwhile, and would never read again.
+ */
+export class Throttle {
+  readonly #options: ThrottleOptions
+  readonly #budget: Budget
+  #goOn: (() => void) | undefined
+
+  constructor(options: ThrottleOptions) {
+    this.#options = options
+    const { conn, clock, rates } = options
+    this.#budget = new Budget(clock, rates)
+    const read = conn.read
+    // Streams look at themselves with a size of 0.
+    conn.read = (size?: number) => (this.#goOn !== undefined && size !== 0 ? null : read.call(conn, size))
+  }
+
+  /** A whole packet, before any work. */
+  received(first: number, bytes: number): void {
+    const type = first >> 4
+    const share = type >= FIRST_ACK && type <= LAST_ACK ? ACK_SHARE : 1
+    const wait = this.#budget.spend(share, bytes)
+    if (wait > 0) this.#holdBack(wait)
+  }
+
+  stop(): void {
+    this.#goOn?.()
+    this.#goOn = undefined
+  }
+
+  #holdBack(ms: number): void {
+    const { clock, conn, pause, resume, isIdle, held } = this.#options
+    pause()
+    if (this.#goOn !== undefined) return
+    held(this.#budget.lacking)
+    this.#goOn = clock.after(ms, () => {
+      this.#goOn = undefined
+      resume()
+      // What waited may have used up what there was.
+      if (this.#goOn === undefined && isIdle()) conn.emit('readable')
+    })
+  }
+}

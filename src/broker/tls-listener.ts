@@ -1,0 +1,111 @@
+import type { Server, Socket } from 'node:net'
+import { createServer, type SecureContextOptions, type TLSSocket, type TlsOptions } from 'node:tls'
+
+/** TLS in front of a session: the handshake, and whose certificate the peer has shown. */
+
+export interface TlsSettings {
+  readonly material: SecureContextOptions
+  readonly minVersion: 'TLSv1.2' | 'TLSv1.3'
+  /** Whether peers are asked for a certificate of `material.ca`. */
+  readonly asksForCertificate: boolean
+  readonly requiresCertificate: boolean
+  readonly handshakeTimeoutMs: number
+}
+
+export interface Handshakes {
+  /** Begins TLS on a connection that was accepted. */
+  begin(raw: Socket): void
+  /** For the handshakes from now on. */
+  setMaterial(material: SecureContextOptions): void
+  close(): void
+}
+
+export interface HandshakeResults {
+  readonly secured: (socket: TLSSocket, certificateName: string | undefined) => void
+  readonly failed: (address: string | undefined, reason: string) => void
+}
+
+/** With forward secrecy and authenticated encryption only; what Mozilla calls `intermediate`, without DHE. */
+const CIPHERS = [
+  'TLS_AES_128_GCM_SHA256',
+  'TLS_AES_256_GCM_SHA384',
+  'TLS_CHACHA20_POLY1305_SHA256',
+  'ECDHE-ECDSA-AES128-GCM-SHA256',
+  'ECDHE-RSA-AES128-GCM-SHA256',
+  'ECDHE-ECDSA-AES256-GCM-SHA384',
+  'ECDHE-RSA-AES256-GCM-SHA384',
+  'ECDHE-ECDSA-CHACHA20-POLY1305',
+  'ECDHE-RSA-CHACHA20-POLY1305',
+].join(':')
+
+export function tlsHandshakes(settings: TlsSettings, results: HandshakeResults): Handshakes {
+  const { material, minVersion, asksForCertificate, requiresCertificate } = settings
+  const base: TlsOptions = { minVersion, ciphers: CIPHERS }
+  const server: ReturnType<typeof createServer> = createServer({
+    ...base,
+    ...material,
+    requestCert: asksForCertificate,
+    // Node would end the connection without a word about why; `faultOf` decides.
+    rejectUnauthorized: false,
+    handshakeTimeout: settings.handshakeTimeoutMs,
+  })
+  const pending = new Map<string, Socket>()
+
+  server.on('secureConnection', (socket) => {
+    pending.delete(peerOf(socket))
+    const fault = faultOf(socket, requiresCertificate)
+    if (fault === undefined) {
+      results.secured(socket, nameShownBy(socket))
+      return
+    }
+    const { remoteAddress } = socket
+    socket.on('error', () => undefined)
+    socket.destroy()
+    results.failed(remoteAddress, `client certificate: ${fault}`)
+  })
+  server.on('tlsClientError', (error, socket) => {
+    results.failed(socket.remoteAddress, error.message)
+    socket.destroy()
+  })
+  // A peer that is gone in the middle of its handshake.
+  server.on('error', () => undefined)
+
+  return {
+    begin(raw) {
+      const peer = peerOf(raw)
+      pending.set(peer, raw)
+      raw.once('close', () => {
+        if (pending.get(peer) === raw) pending.delete(peer)
+      })
+      raw.on('error', () => undefined)
+      // The documented way to hand a connection in.
+      ;(server as unknown as Server).emit('connection', raw)
+    },
+    setMaterial: (next) => server.setSecureContext({ ...base, ...next }),
+    close() {
+      for (const raw of pending.values()) raw.destroy()
+    },
+  }
+}
+
+/** Names a connection; both ends of a handshake know it. */
+function peerOf({ remoteAddress, remotePort }: Socket): string {
+  return `${remoteAddress} ${remotePort}`
+}
+
+/** Without a certificate Node gives an empty object, and null once the peer is gone. */
+function shows(socket: TLSSocket): boolean {
+  return Object.keys(socket.getPeerCertificate() ?? {}).length > 0
+}
+
+/** A certificate that is shown and not believed is a fault: to go on without it would hide why nothing works. */
+function faultOf(socket: TLSSocket, required: boolean): string | undefined {
+  if (!shows(socket)) return required ? 'none was shown' : undefined
+  return socket.authorized ? undefined : String(socket.authorizationError ?? 'not authorized')
+}
+
+/** The common name of a certificate that was believed; more than one name is nobody's. */
+function nameShownBy(socket: TLSSocket): string | undefined {
+  const name: unknown = socket.authorized ? socket.getPeerCertificate().subject.CN : undefined
+  return typeof name === 'string' ? name : undefined
+}

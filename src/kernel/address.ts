@@ -1,0 +1,29 @@
+import { isIPv6 } from 'node:net'
+
+/** Whose an IP address is, for limits: what one peer can choose freely must not be many peers. */
+
+const IPV6_GROUPS = 8
+/** A household or a server has a /64 of its own: 2^64 addresses to come from. */
+const NETWORK_GROUPS = 4
+
+/** An IPv4 address as it is, the network of an IPv6 address (`2001:db8:0:1::/64`), anything else as it is. */
+export function addressGroup(address: string): string {
+  if (!address.includes(':') || !isIPv6(address) || isLoopbackAddress(address)) return address
+  const [head = '', tail] = (address.split('%')[0] ?? '').toLowerCase().split('::')
+  const before = head === '' ? [] : head.split(':')
+  const after = tail === undefined || tail === '' ? [] : tail.split(':')
+  const missing = tail === undefined ? 0 : Math.max(0, IPV6_GROUPS - before.length - after.length)
+  const groups = [...before, ...Array.from({ length: missing }, () => '0'), ...after]
+  const network = groups.slice(0, NETWORK_GROUPS).map((group) => group.replace(/^0+(?=.)/, ''))
+  return `${network.join(':')}::/64`
+}
+
+/** An IPv4 address that came through an IPv6 listener is the IPv4 address. */
+export function plainAddress(address: string): string {
+  return address.startsWith('::ffff:') && address.includes('.') ? address.slice('::ffff:'.length) : address
+}
+
+/** Proxies, tunnels and simulators come from there: one address for many peers. */
+export function isLoopbackAddress(address: string): boolean {
+  return address === '::1' || address.startsWith('127.')
+}

@@ -1,0 +1,262 @@
+import { Duplex } from 'node:stream'
+import { describe, expect, test } from 'vitest'
+import { Budget } from '../../src/broker/budget.ts'
+import { FakeClock } from '../support/fake-clock.ts'
+import { type Start, start, turn } from './fixture.ts'
+import {
+  connectPacket,
+  dial,
+  PUBACK,
+  publishPacket,
+  subscribePacket,
+  UNSUBACK,
+  unsubscribePacket,
+} from './wire.ts'
+
+const LIMB = { username: 'cam1', password: 'key' }
+const heartbeat = (id: number) => publishPacket('limb/node/cam1/heartbeat', '', { qos: 1, id })
+
+function startWith(limits: NonNullable<Start['limits']>) {
+  return start({ limits })
+}
+
+describe('a budget', () => {
+  const rates = { messages: 100, bytes: 10_000 }
+
+  test('allows two seconds of its rate at once, then the rate', () => {
+    const clock = new FakeClock()
+    const budget = new Budget(clock, () => rates)
+    /** Messages until one must wait; that one is spent too. */
+    const spend = () => {
+      let spent = 1
+      while (budget.spend(1, 1) === 0) spent++
+      return spent
+    }
+    expect(spend()).toBe(201)
+    clock.advance(500)
+    expect(spend()).toBe(50)
+    clock.advance(3_600_000)
+    // One was left to pay for, and was looked at when the bucket was filled.
+    expect(spend()).toBe(202)
+  })
+
+  test('says how long to wait for a large message', () => {
+    const budget = new Budget(new FakeClock(), () => rates)
+    expect(budget.spend(1, 50_000)).toBe(3000)
+    expect(budget.lacking).toBe('bytes')
+  })
+
+  test('obeys a rate that changes', () => {
+    const clock = new FakeClock()
+    let own = { messages: 1, bytes: 1000 }
+    const budget = new Budget(clock, () => own)
+    for (let i = 0; i < 3; i++) budget.spend(1, 1)
+    own = rates
+    clock.advance(1000)
+    expect(budget.spend(1, 1)).toBe(0)
+  })
+})
+
+describe('a session that sends too much', () => {
+  test('is read more slowly: nothing is lost, the order stays, and others are not concerned', async () => {
+    const { core, connect, broker, log } = await startWith({ maxMessagesPerSecond: 50 })
+    const loud = await connect(LIMB)
+    const quiet = await connect({ username: 'cam2', password: 'key' })
+    const began = performance.now()
+    loud.send(...Array.from({ length: 200 }, (_, i) => heartbeat(i + 1)))
+    await loud.ack(PUBACK, 100)
+    expect(core.heartbeats).toBeLessThan(150)
+    await quiet.settle()
+    await loud.ack(PUBACK, 200)
+    // 100 at once, then 50 in a second.
+    expect(performance.now() - began).toBeGreaterThan(1500)
+    expect(core.heartbeats).toBe(200)
+    expect(broker.counters.limits.messages).toBeGreaterThan(0)
+    const told = log.lines.filter(({ fields }) => fields.limit === 'messages')
+    expect(told.length).toBeGreaterThan(0)
+    expect(told.length).toBeLessThanOrEqual(5)
+    expect(told[0]).toMatchObject({ level: 'info', fields: { clientId: expect.any(String), perSecond: 50 } })
+  })
+
+  test('is held back by its bytes too', async () => {
+    const { connect, core, broker } = await startWith({ maxBytesPerSecond: 20_000 })
+    const loud = await connect(LIMB)
+    const began = performance.now()
+    const result = (id: number) =>
+      publishPacket('limb/node/cam1/result', Buffer.alloc(20_000), { qos: 1, id })
+    loud.send(...[1, 2, 3, 4].map(result))
+    await loud.ack(PUBACK, 4)
+    expect(performance.now() - began).toBeGreaterThan(900)
+    expect(core.all('message').length).toBe(4)
+    expect(broker.counters.limits.bytes).toBeGreaterThan(0)
+  })
+
+  test('is not read at all meanwhile: what it sends waits in its own socket', async () => {
+    const { connect, broker } = await startWith({ maxMessagesPerSecond: 10 })
+    const loud = await connect(LIMB)
+    const flood = Buffer.concat(
+      Array.from({ length: 2000 }, () => publishPacket('limb/node/cam1/result', Buffer.alloc(10_000))),
+    )
+    const before = process.memoryUsage()
+    loud.socket.write(flood)
+    while (broker.counters.limits.messages === 0) await turn()
+    for (let i = 0; i < 50; i++) await turn()
+    expect(loud.socket.writableLength).toBeGreaterThan(flood.length / 2)
+    expect(process.memoryUsage().arrayBuffers - before.arrayBuffers).toBeLessThan(8 * 1024 * 1024)
+  })
+
+  test('as a candidate may send a handful of messages, and as much as any limb once it is one', async () => {
+    const { core, connect } = await startWith({ maxCandidateMessagesPerSecond: 2 })
+    const client = await connect({ username: 'new1' })
+    const { session } = await core.until('opened')
+    const register = (id: number) => publishPacket('limb/node/new1/register', '{}', { qos: 1, id })
+    client.send(...Array.from({ length: 20 }, (_, i) => register(i + 1)))
+    await client.ack(PUBACK, 4)
+    expect(core.all('message').length).toBeLessThan(10)
+    session.identity = { kind: 'limb', nodeId: 'new1' }
+    await client.ack(PUBACK, 20)
+    client.send(...Array.from({ length: 200 }, (_, i) => register(100 + i)))
+    await client.ack(PUBACK, 299)
+  })
+
+  test('may acknowledge eight times as much as it may send', async () => {
+    const { connect, broker } = await startWith({ maxMessagesPerSecond: 50 })
+    const reader = await connect(LIMB)
+    // Nobody waits for these; each costs an eighth.
+    reader.send(...Array.from({ length: 700 }, (_, i) => Buffer.from([0x40, 2, (i + 1) >> 8, (i + 1) & 255])))
+    await reader.settle()
+    expect(broker.counters.limits.messages).toBe(0)
+  })
+})
+
+describe('topics and subscriptions', () => {
+  test('that are too deep are denied, and too long ones end the connection; both are counted and logged', async () => {
+    const { connect, broker, log } = await startWith({ maxTopicBytes: 60, maxTopicLevels: 6 })
+    const limb = await connect(LIMB)
+    limb.send(publishPacket('limb/node/cam1/data/a/b/c', 'x', { qos: 1, id: 1 }))
+    await limb.ack(PUBACK, 1)
+    const viewer = await connect({ username: 'viewer', password: 'x' })
+    expect(await viewer.subscribe({ 'limb/bridge/a/b/c/d/e': 0 })).toEqual([128])
+    expect(broker.counters.limits.topic).toBe(2)
+    limb.send(publishPacket(`limb/node/cam1/data/${'é'.repeat(30)}`))
+    viewer.send(subscribePacket({ [`limb/bridge/${'x'.repeat(60)}`]: 0 }))
+    await Promise.all([limb.closed, viewer.closed])
+    expect(broker.counters.limits.topic).toBe(4)
+    expect(broker.counters).toMatchObject({ violations: 0, denied: { publish: 1, subscribe: 1 } })
+    expect(log.lines.find(({ fields }) => fields.limit === 'topic')?.level).toBe('info')
+  })
+
+  test('beyond their number are denied, and there is room again after UNSUBSCRIBE', async () => {
+    const { connect, broker } = await startWith({ maxSubscriptions: 2 })
+    const viewer = await connect({ username: 'viewer', password: 'x' })
+    expect(await viewer.subscribe({ 'limb/bridge/a': 0, 'limb/bridge/b': 0, 'limb/bridge/c': 0 })).toEqual([
+      0, 0, 128,
+    ])
+    // The same filter again is none more.
+    expect(await viewer.subscribe({ 'limb/bridge/a': 1 })).toEqual([1])
+    expect(broker.counters.limits.subscriptions).toBe(1)
+    viewer.send(unsubscribePacket(['limb/bridge/a'], 5))
+    await viewer.ack(UNSUBACK, 5)
+    expect(await viewer.subscribe({ 'limb/bridge/c': 0 })).toEqual([0])
+  })
+})
+
+describe('connections', () => {
+  test('that say nothing are ended after the time to sign in, counted and logged', async () => {
+    const { port, broker, log } = await startWith({ connectTimeoutMs: 50 })
+    const silent = await dial({ port })
+    await silent.closed
+    expect(broker.counters.limits.connect_time).toBe(1)
+    expect(log.lines.find(({ fields }) => fields.limit === 'connect_time')).toBeDefined()
+  })
+
+  test('that send one byte of CONNECT after the other are ended no later', async () => {
+    const { port, broker } = await startWith({ connectTimeoutMs: 200 })
+    const drip = await dial({ port })
+    const bytes = connectPacket({ clientId: 'x'.repeat(100) })
+    let at = 0
+    const timer = setInterval(() => {
+      if (at < bytes.length - 1) drip.send(bytes.subarray(at, ++at))
+    }, 5)
+    await drip.closed
+    clearInterval(timer)
+    expect(broker.counters.limits.connect_time).toBe(1)
+  })
+
+  test('with too large a packet are ended at its header, before and after sign-in, each counted', async () => {
+    const { port, connect, broker } = await startWith({ maxPacketBytes: 10_000 })
+    const stranger = await dial({ port })
+    stranger.send(Buffer.from([0x10, 0xff, 0x7f]))
+    await stranger.closed
+    const limb = await connect(LIMB)
+    limb.send(publishPacket('limb/node/cam1/result', Buffer.alloc(20_000)).subarray(0, 10))
+    await limb.closed
+    expect(broker.counters.limits).toMatchObject({ sign_in_bytes: 1, packet: 1 })
+    expect(broker.counters.violations).toBe(0)
+  })
+
+  test('with more open QoS 2 messages than allowed are ended and counted', async () => {
+    const { connect, broker } = await startWith({ maxInflightInbound: 3 })
+    const limb = await connect(LIMB)
+    limb.send(...[1, 2, 3, 4].map((id) => publishPacket('limb/node/cam1/data/x', 'x', { qos: 2, id })))
+    await limb.closed
+    expect(broker.counters.limits.inflight).toBe(1)
+  })
+
+  test('are bounded in all and per address, an IPv6 network being one; loopback is many', async () => {
+    const { broker, log } = await startWith({ maxConnections: 8, maxConnectionsPerAddress: 2 })
+    const attach = (address: string) => {
+      const stream = new Duplex({ read() {}, write: (_chunk, _encoding, done) => done() })
+      broker.attach(stream, { address, local: false, transport: 'tcp' })
+      return !stream.destroyed
+    }
+    expect(['10.0.0.1', '10.0.0.1', '10.0.0.1'].map(attach)).toEqual([true, true, false])
+    expect(['2001:db8::1', '2001:db8::2', '2001:db8::3', '2001:db8:0:1::1'].map(attach)).toEqual([
+      true,
+      true,
+      false,
+      true,
+    ])
+    expect(['127.0.0.1', '127.0.0.1', '127.0.0.1', '127.0.0.1'].map(attach)).toEqual([
+      true,
+      true,
+      true,
+      false,
+    ])
+    expect(broker.counters.refused).toMatchObject({ connections: 1, connections_per_address: 2 })
+    expect(log.of('warn').map(({ message }) => message)).toContain('too many connections')
+  })
+
+  test('without a keepalive, or with too long a one, are refused, counted and logged', async () => {
+    const { port, broker, log } = await startWith({ maxKeepaliveSeconds: 100 })
+    for (const keepalive of [0, 101]) {
+      const client = await dial({ port })
+      client.send(connectPacket({ ...LIMB, keepalive }))
+      expect((await client.connack()).code).toBe(2)
+    }
+    expect(broker.counters.refused.keepalive).toBe(2)
+    expect(log.lines.filter(({ message }) => message === 'CONNECT refused').length).toBe(2)
+  })
+})
+
+test('an address that does wrong again and again gets five lines of a kind in ten seconds, then a count', async () => {
+  const clock = new FakeClock()
+  const { connect, broker, log } = await start({ clock })
+  const denied = () => log.lines.filter(({ message }) => message === 'denied')
+  const flood = async (times: number) => {
+    for (let i = 0; i < times; i++) {
+      const viewer = await connect({ username: 'viewer', password: 'x' })
+      viewer.send(publishPacket('limb/node/cam1/heartbeat'), publishPacket('limb/node/cam1/heartbeat'))
+      await viewer.settle()
+      viewer.socket.destroy()
+    }
+  }
+  await flood(8)
+  // A session says it once, an address five times.
+  expect(denied().length).toBe(5)
+  clock.advance(10_000)
+  await flood(8)
+  expect(denied().length).toBe(10)
+  expect(denied()[5]?.fields.suppressed).toBe(3)
+  expect(broker.counters.denied.publish).toBe(32)
+})

@@ -1,0 +1,32 @@
+import { describe, expect, test } from 'vitest'
+import { addressGroup, isLoopbackAddress, plainAddress } from '../../src/kernel/address.ts'
+
+describe('the group of an address', () => {
+  test.each([
+    ['192.0.2.7', '192.0.2.7'],
+    ['2001:db8:1:2:3:4:5:6', '2001:db8:1:2::/64'],
+    ['2001:DB8:1:2::', '2001:db8:1:2::/64'],
+    ['2001:0db8:0001:0002::9', '2001:db8:1:2::/64'],
+    ['2001:db8::1', '2001:db8:0:0::/64'],
+    ['2001:db8:0:0:8000::', '2001:db8:0:0::/64'],
+    ['fe80::1%eth0', 'fe80:0:0:0::/64'],
+    ['::1', '::1'],
+    ['local', 'local'],
+    ['unknown', 'unknown'],
+    ['not:an:address', 'not:an:address'],
+  ])('%s is %s', (address, group) => {
+    expect(addressGroup(address)).toBe(group)
+  })
+})
+
+test('an IPv4 address that came through IPv6 is plain, and loopback is known', () => {
+  expect(plainAddress('::ffff:192.0.2.7')).toBe('192.0.2.7')
+  expect(plainAddress('2001:db8::1')).toBe('2001:db8::1')
+  expect(['127.0.0.1', '127.9.9.9', '::1', '10.0.0.1', '::2'].map(isLoopbackAddress)).toEqual([
+    true,
+    true,
+    true,
+    false,
+    false,
+  ])
+})

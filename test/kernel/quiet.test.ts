@@ -1,0 +1,23 @@
+import { expect, test } from 'vitest'
+import { Quiet } from '../../src/kernel/quiet.ts'
+import { FakeClock } from '../support/fake-clock.ts'
+
+test('each key has its lines, then a count of what was held back', () => {
+  const clock = new FakeClock()
+  const quiet = new Quiet(clock, { quietMs: 1000, lines: 2, maxKeys: 10 })
+  expect([1, 2, 3, 4].map(() => quiet.due('a'))).toEqual([0, 0, null, null])
+  expect(quiet.due('b')).toBe(0)
+  clock.advance(1000)
+  expect(quiet.due('a')).toBe(2)
+})
+
+test('a flood of keys shares one, and costs a bounded memory', () => {
+  const clock = new FakeClock()
+  const quiet = new Quiet(clock, { quietMs: 1000, lines: 1, maxKeys: 10 })
+  const said = Array.from({ length: 10_000 }, (_, i) => quiet.due(`key${i}`)).filter((due) => due !== null)
+  expect(said.length).toBe(11)
+  expect(quiet.keys).toBeLessThanOrEqual(11)
+  clock.advance(2000)
+  expect(quiet.due('new')).toBe(0)
+  expect(quiet.keys).toBeLessThanOrEqual(11)
+})
