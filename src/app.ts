@@ -3,10 +3,11 @@ import { Core } from './bridge/core.ts'
 import type { World } from './bridge/settings.ts'
 import { type Broker, createBroker } from './broker/broker.ts'
 import type { BrokerLimits } from './broker/limits.ts'
-import { createPersistence, type PersistenceLimits } from './broker/persistence.ts'
+import { createPersistence, type DropKind, type PersistenceLimits } from './broker/persistence.ts'
 import { Certificates } from './host/certificates.ts'
 import type { Config } from './host/config.ts'
 import type { HostLog } from './host/log.ts'
+import { limitedLog } from './host/log-limiter.ts'
 import { writeSecret } from './host/secret-file.ts'
 import { createMetrics, type Metrics, type Readings } from './http/metrics.ts'
 import { type HttpServer, startHttp } from './http/server.ts'
@@ -35,7 +36,7 @@ export interface AppOptions {
 export interface RunningBridge {
   readonly mqtt: { readonly host: string; readonly port: number }
   readonly tls: { readonly host: string; readonly port: number } | null
-  readonly http: { readonly host: string; readonly port: number } | null
+  readonly http: { readonly scheme: 'http' | 'https'; readonly host: string; readonly port: number } | null
   /** Path of the control socket. */
   readonly control: string
   /** Where the password of `admin` is; `firstStart` when it was made just now. */
@@ -125,6 +126,7 @@ async function start(options: AppOptions, teardown: Teardown): Promise<RunningBr
   await core.load()
   const adminPassword = await firstStart(core, config)
 
+  const dropped = limitedLog(log, clock, { seconds: 10 })
   broker = await createBroker({
     topics,
     inbound: core,
@@ -134,7 +136,10 @@ async function start(options: AppOptions, teardown: Teardown): Promise<RunningBr
       clock,
       log,
       limits: persistenceLimits(config, topics),
-      onDropped: (kind) => metrics.count('messages_dropped', kind),
+      onDropped(kind) {
+        metrics.count('messages_dropped', kind)
+        dropped.warn(kind, { why: kind }, DROPPED[kind])
+      },
     }),
     view: core.view,
     clock,
@@ -157,7 +162,7 @@ async function start(options: AppOptions, teardown: Teardown): Promise<RunningBr
   return {
     mqtt: { host: config.mqtt.host, port: tcp.port },
     tls,
-    http: http && { host: http.host, port: http.port },
+    http: http && { scheme: config.http.tls ? 'https' : 'http', host: http.host, port: http.port },
     control: config.control.socket,
     adminPassword,
     reloadCertificates: async () => await certificates?.reload(),
@@ -259,6 +264,12 @@ function brokerLimits({ mqtt }: Config): Partial<BrokerLimits> {
 
 function signInSettings({ mqtt }: Config): World['settings']['signIn'] {
   return { maxFailures: mqtt.maxFailedSignIns, refuseSeconds: mqtt.failedSignInSeconds }
+}
+
+const DROPPED: Readonly<Record<DropKind, string>> = {
+  queue: 'a message was not kept for a session that is away: its queue is full (mqtt.maxQueuedPerSession)',
+  retained: 'a retained message was not kept: there are too many (mqtt.maxRetained)',
+  retained_below: 'a retained message of a limb was not kept: it has too many (mqtt.maxRetainedPerNode)',
 }
 
 /** A session's queue may fill some megabytes of disk, whatever the number of its messages. */
