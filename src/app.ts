@@ -1,13 +1,15 @@
 import { dirname, join } from 'node:path'
 import { Core } from './bridge/core.ts'
+import { remotePeer } from './bridge/remote-requests.ts'
 import type { World } from './bridge/settings.ts'
+import { joinViews } from './bridge/view.ts'
 import { type Broker, createBroker } from './broker/broker.ts'
 import type { BrokerLimits } from './broker/limits.ts'
-import { createPersistence, type DropKind, type PersistenceLimits } from './broker/persistence.ts'
+import { createPersistence, type PersistenceLimits } from './broker/persistence.ts'
+import { HomeAssistant, type OpenOutlet } from './homeassistant/home-assistant.ts'
 import { Certificates } from './host/certificates.ts'
 import type { Config } from './host/config.ts'
 import type { HostLog } from './host/log.ts'
-import { limitedLog } from './host/log-limiter.ts'
 import { writeSecret } from './host/secret-file.ts'
 import { createMetrics, type Metrics, type Readings } from './http/metrics.ts'
 import { type HttpServer, startHttp } from './http/server.ts'
@@ -17,6 +19,7 @@ import { type Topics, topicsOf } from './protocol/topics.ts'
 import { openDatabase } from './store/database.ts'
 import { createMqttStore } from './store/mqtt-store.ts'
 import { createStore, type SqliteStore } from './store/store.ts'
+import type { Uplink } from './uplink/uplink.ts'
 
 /**
  * The bridge is a set of pure decisions about limbs, kept in SQLite and spoken over MQTT. Everything that
@@ -36,7 +39,7 @@ export interface AppOptions {
 export interface RunningBridge {
   readonly mqtt: { readonly host: string; readonly port: number }
   readonly tls: { readonly host: string; readonly port: number } | null
-  readonly http: { readonly scheme: 'http' | 'https'; readonly host: string; readonly port: number } | null
+  readonly http: { readonly host: string; readonly port: number } | null
   /** Path of the control socket. */
   readonly control: string
   /** Where the password of `admin` is; `firstStart` when it was made just now. */
@@ -96,9 +99,14 @@ async function start(options: AppOptions, teardown: Teardown): Promise<RunningBr
   }
   const certificates = await loadCertificates(options)
   if (certificates) teardown.add(() => certificates.stop())
+  const uplinks: Uplink[] = []
   const metrics: Metrics = createMetrics({
     version,
-    collect: () => ({ ...readings(core, connected()), ...(certificates && { tls: certificates }) }),
+    collect: () => ({
+      ...readings(core, connected()),
+      ...(certificates && { tls: certificates }),
+      uplinks: uplinks.map((uplink) => uplink.readings()),
+    }),
   })
   const world: World = {
     clock,
@@ -125,30 +133,46 @@ async function start(options: AppOptions, teardown: Teardown): Promise<RunningBr
   const core = new Core(world)
   await core.load()
   const adminPassword = await firstStart(core, config)
+  const homeAssistant = new HomeAssistant({
+    settings: config.homeAssistant,
+    version,
+    topics,
+    registry: core.registry,
+    clock,
+  })
+  const announced = config.homeAssistant.enabled ? announceHere(homeAssistant, world) : undefined
+  const view = announced ? joinViews(core.view, announced.view) : core.view
 
-  const dropped = limitedLog(log, clock, { seconds: 10 })
   broker = await createBroker({
     topics,
     inbound: core,
     persistence: createPersistence({
       store: mqttStore,
-      view: core.view,
+      view,
       clock,
       log,
       limits: persistenceLimits(config, topics),
-      onDropped(kind) {
-        metrics.count('messages_dropped', kind)
-        dropped.warn(kind, { why: kind }, DROPPED[kind])
-      },
+      onDropped: (kind) => metrics.count('messages_dropped', kind),
     }),
-    view: core.view,
+    view,
     clock,
     log,
     limits: brokerLimits(config),
-    grants: config.mqtt.grants,
+    grants: grantsOf(config),
   })
   const running = broker
   teardown.add(() => running.stop())
+  running.feed.listen((message) => {
+    homeAssistant.heard(message)
+    if (announced !== undefined && message.topic === announced.birthTopic) announced.birth(message.payload)
+  })
+  teardown.add(() => homeAssistant.stop())
+  for (const settings of config.uplinks) {
+    uplinks.push(await createUplink(settings, world, core, running, homeAssistant))
+  }
+  teardown.add(async () => {
+    await Promise.all(uplinks.map((uplink) => uplink.stop()))
+  })
   // Limbs and the bridge itself go offline while those who watch are still connected.
   teardown.add(() => core.stop())
 
@@ -158,11 +182,12 @@ async function start(options: AppOptions, teardown: Teardown): Promise<RunningBr
   const http = config.http.enabled ? await openHttp(options, metrics, broker, store, certificates) : null
   if (http) teardown.add(() => http.close())
   core.ready()
+  for (const uplink of uplinks) uplink.start()
 
   return {
     mqtt: { host: config.mqtt.host, port: tcp.port },
     tls,
-    http: http && { scheme: config.http.tls ? 'https' : 'http', host: http.host, port: http.port },
+    http: http && { host: http.host, port: http.port },
     control: config.control.socket,
     adminPassword,
     reloadCertificates: async () => await certificates?.reload(),
@@ -229,6 +254,49 @@ async function openHttp(
   return http
 }
 
+function announceHere(homeAssistant: HomeAssistant, { topics, publisher }: World): OpenOutlet {
+  return homeAssistant.open({
+    topics,
+    commands: true,
+    publish: (topic, payload, retain) => publisher.publish(topic, payload, { qos: 1, retain }),
+  })
+}
+
+/** Home Assistant's principal reads and writes below its own prefix, without a line in `mqtt.grants`. */
+function grantsOf({ mqtt, homeAssistant }: Config): Config['mqtt']['grants'] {
+  const { enabled, principal, prefix } = homeAssistant
+  const own = { to: principal, publish: [`${prefix}/#`], subscribe: [`${prefix}/#`] }
+  return enabled ? [...mqtt.grants, own] : mqtt.grants
+}
+
+/** The MQTT client is loaded by who has an uplink, and by nobody else. */
+async function createUplink(
+  settings: Config['uplinks'][number],
+  { topics, store, clock, log }: World,
+  core: Core,
+  { feed }: Broker,
+  homeAssistant: HomeAssistant,
+): Promise<Uplink> {
+  const { Uplink: Client } = await import('./uplink/uplink.ts')
+  const outlet = settings.homeAssistant
+    ? homeAssistant.open({
+        topics: topicsOf(settings.prefix),
+        commands: settings.requests.principals.includes(homeAssistant.principal),
+        publish: (topic, payload, retain) => uplink.offer({ topic, payload, qos: 1, retain }),
+      })
+    : undefined
+  const companion = outlet && {
+    view: outlet.view,
+    filter: outlet.filter,
+    wrote: outlet.wrote,
+    topic: outlet.birthTopic,
+    heard: outlet.birth,
+  }
+  const peer = () => remotePeer(core, store, `uplink:${settings.name}`)
+  const uplink: Uplink = new Client({ settings, topics, view: core.view, feed, companion, peer, clock, log })
+  return uplink
+}
+
 function readings(core: Core, broker: Broker): Readings {
   const nodes = { online: 0, busy: 0, degraded: 0, offline: 0 }
   for (const limb of core.registry.values()) nodes[limb.status]++
@@ -264,12 +332,6 @@ function brokerLimits({ mqtt }: Config): Partial<BrokerLimits> {
 
 function signInSettings({ mqtt }: Config): World['settings']['signIn'] {
   return { maxFailures: mqtt.maxFailedSignIns, refuseSeconds: mqtt.failedSignInSeconds }
-}
-
-const DROPPED: Readonly<Record<DropKind, string>> = {
-  queue: 'a message was not kept for a session that is away: its queue is full (mqtt.maxQueuedPerSession)',
-  retained: 'a retained message was not kept: there are too many (mqtt.maxRetained)',
-  retained_below: 'a retained message of a limb was not kept: it has too many (mqtt.maxRetainedPerNode)',
 }
 
 /** A session's queue may fill some megabytes of disk, whatever the number of its messages. */

@@ -14,6 +14,8 @@ const ROWS: Record<string, number> = {
   store: 4,
   broker: 4,
   http: 4,
+  uplink: 4,
+  homeassistant: 4,
   host: 4,
   cli: 4,
   'app.ts': 5,

@@ -209,6 +209,8 @@ export interface Session {
   subscribedTo(topic: string): boolean
   /** Sends to this session alone, at QoS 1 if its subscription allows. False when it is not subscribed. */
   tell(topic: string, payload: Uint8Array): boolean
+  /** Where responses go, when it is not a session of the broker. */
+  readonly respond?: ((verb: string, payload: Uint8Array) => void) | undefined
   /** Closes the connection; `afterFlush` lets what was told go out first (bounded by a second). */
   end(why: SessionEnd, afterFlush: boolean): void
 }
@@ -218,6 +220,22 @@ export interface Publisher {
   publish(topic: string, payload: Uint8Array, options: { qos: 0 | 1; retain: boolean }): void
   /** Deletes every retained message below `prefix` (a topic and a slash). Resolves when it is on disk. */
   clearRetained(prefix: string): Promise<void>
+}
+
+/** A message that subscribers get. */
+export interface Said {
+  readonly topic: string
+  readonly payload: Uint8Array
+  readonly qos: 0 | 1 | 2
+  readonly retain: boolean
+}
+
+/** All that is said on the broker, for those who carry it elsewhere. */
+export interface Feed {
+  /** Called with each message in its order, before any subscriber has it. A listener is total and quick. */
+  listen(listener: (message: Said) => void): void
+  /** Retained messages that `filter` matches, as they are read; a newer one may be said meanwhile. */
+  retained(filter: string): AsyncIterable<Said>
 }
 
 /** What the use cases need of the live sessions as a whole. */

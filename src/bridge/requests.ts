@@ -66,6 +66,10 @@ export class Requests {
       this.#underWay.set(session, (this.#underWay.get(session) ?? 1) - 1)
     }
     const answer = transaction === undefined ? response : { transaction, ...response }
+    if (session.respond !== undefined) {
+      session.respond(verb, encodeJson(answer))
+      return
+    }
     const topic = this.#world.topics.response(caller.name, verb)
     this.#world.publisher.publish(topic, encodeJson(answer), { qos: 1, retain: false })
   }

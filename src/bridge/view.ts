@@ -83,3 +83,13 @@ function belowRoot(filter: string, root: string): string[] | null {
   }
   return levels.slice(rootLevels.length)
 }
+
+/** Several views as one; no two own the same topic. */
+export function joinViews(...views: readonly RetainedView[]): RetainedView {
+  return {
+    owns: (topic) => views.some((view) => view.owns(topic)),
+    *match(filter) {
+      for (const view of views) yield* view.match(filter)
+    },
+  }
+}

@@ -1,6 +1,6 @@
 import type { Duplex } from 'node:stream'
 import type { SecureContextOptions } from 'node:tls'
-import type { Inbound, Log, Publisher, RetainedView, Sessions } from '../bridge/ports.ts'
+import type { Feed, Inbound, Log, Publisher, RetainedView, Said, Sessions } from '../bridge/ports.ts'
 import { plainAddress } from '../kernel/address.ts'
 import type { Clock } from '../kernel/clock.ts'
 import type { Topics } from '../protocol/topics.ts'
@@ -16,7 +16,7 @@ import { type BrokerLimits, DEFAULT_LIMITS } from './limits.ts'
 import { type Listener, listenTcp, listenUnix } from './listeners.ts'
 import { Notices } from './notices.ts'
 import { OrderedBroker } from './ordered-broker.ts'
-import { createPublisher, createSessions } from './outlets.ts'
+import { createFeed, createPublisher, createSessions } from './outlets.ts'
 import { RareLine } from './rare-line.ts'
 import { type Grant, Rights } from './rights.ts'
 import type { Peer, SessionWorld } from './session.ts'
@@ -38,6 +38,7 @@ export interface BrokerOptions {
 export interface Broker {
   readonly publisher: Publisher
   readonly sessions: Sessions
+  readonly feed: Feed
   readonly counters: BrokerCounters
   /** Rejects with a text that says what to do. */
   listenTcp(host: string, port: number): Promise<Listener>
@@ -88,7 +89,8 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
       )
     },
   })
-  const broker = createOrdered(persistence, limits, clock, log, (client, packet) => {
+  const { feed, tap } = createFeed(options.persistence)
+  const broker = createOrdered(persistence, limits, clock, log, tap, (client, packet) => {
     path.finished(sessionOf(client), packet.messageId)
   })
   const world: SessionWorld = {
@@ -133,6 +135,7 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
   return {
     publisher: createPublisher(world, options.persistence),
     sessions: createSessions(options.persistence),
+    feed,
     counters,
     listenTcp: (host, port) =>
       listening(listenTcp(host, port, (socket) => connections.attach(socket, tcpPeer(socket.remoteAddress)))),
@@ -180,6 +183,7 @@ function createOrdered(
   limits: BrokerLimits,
   clock: Clock,
   log: Log,
+  tap: (message: Said) => void,
   published: (client: AedesClient, packet: { readonly messageId?: number }) => void,
 ): OrderedBroker {
   const broker: OrderedBroker = new OrderedBroker({
@@ -202,6 +206,7 @@ function createOrdered(
       return stored
     },
     maxRouteQueue: limits.maxRouteQueue,
+    tap,
     overdue: (count) =>
       log.warn({ count }, 'the store is too slow; messages are delivered before they are stored'),
     failed: (error) => log.error({ err: error }, 'a message could not be delivered'),

@@ -7,6 +7,8 @@ export interface OrderedBrokerOptions extends Omit<AedesOptions, 'published'> {
   /** Keeps what must outlive the connection, or undefined when there is nothing to keep. Never rejects. */
   readonly store: (packet: RoutedPacket) => Promise<void> | undefined
   readonly maxRouteQueue: number
+  /** Sees each message as it is routed. Total. */
+  readonly tap: (message: Route) => void
   /** Messages that must not wait for the store any longer. */
   readonly overdue: (count: number) => void
   readonly failed: (error: unknown) => void
@@ -59,6 +61,7 @@ export class OrderedBroker extends Aedes {
    */
   route(message: Route, done?: () => void): void {
     const { topic, payload, qos, retain, from } = message
+    this.#options.tap(message)
     const packet: RoutedPacket = {
       cmd: 'publish',
       brokerId: this.id,

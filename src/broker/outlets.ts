@@ -1,5 +1,5 @@
-import type { Publisher, Sessions } from '../bridge/ports.ts'
-import type { BrokerPersistence } from './aedes-internals.ts'
+import type { Feed, Publisher, Said, Sessions } from '../bridge/ports.ts'
+import type { BrokerPersistence, RoutedPacket } from './aedes-internals.ts'
 import type { SessionWorld } from './session.ts'
 
 /** The ports that this adapter offers to the core. */
@@ -19,4 +19,23 @@ export function createPublisher({ broker }: SessionWorld, persistence: BrokerPer
 
 export function createSessions(persistence: BrokerPersistence): Sessions {
   return { forget: (name) => persistence.sessions.forget(name) }
+}
+
+/** `tap` is to be called with each message as it is routed. */
+export function createFeed(persistence: BrokerPersistence): { feed: Feed; tap: (message: Said) => void } {
+  const listeners: ((message: Said) => void)[] = []
+  return {
+    feed: {
+      listen: (listener) => {
+        listeners.push(listener)
+      },
+      async *retained(filter) {
+        const packets: AsyncIterable<RoutedPacket> = persistence.createRetainedStream(filter)
+        for await (const { topic, payload, qos } of packets) yield { topic, payload, qos, retain: true }
+      },
+    },
+    tap: (message) => {
+      for (const listener of listeners) listener(message)
+    },
+  }
 }

@@ -69,8 +69,52 @@ function tlsProblems({ tls, http }: Settings): CrossProblem[] {
   ]
 }
 
+function uplinkProblems({ uplinks }: Settings): CrossProblem[] {
+  return uplinks.flatMap((uplink, i) => {
+    const problems: CrossProblem[] = []
+    const problem = (key: string, message: string) => problems.push({ path: ['uplinks', i, key], message })
+    const { protocol, hostname } = new URL(uplink.url)
+    if (protocol === 'mqtt:' && !uplink.allowPlaintext && !isLoopback(hostname.replace(/^\[|\]$/g, ''))) {
+      problem(
+        'url',
+        `found "${uplink.url}", where others can read along without TLS; set allowPlaintext: true in this uplink if that is meant, or use mqtts://`,
+      )
+    }
+    if (uplink.password !== undefined && uplink.passwordFile !== undefined) {
+      problem('passwordFile', 'stands beside password; keep one of them')
+    }
+    if (uplinks.findIndex(({ name }) => name === uplink.name) < i) {
+      problem('name', `found "${uplink.name}" a second time; each uplink has a name of its own`)
+    }
+    if (uplinks.findIndex(({ url, prefix }) => url === uplink.url && prefix === uplink.prefix) < i) {
+      problem('prefix', `found "${uplink.prefix}" a second time for ${uplink.url}`)
+    }
+    return problems
+  })
+}
+
+function homeAssistantProblems({ homeAssistant, mqtt, uplinks }: Settings): CrossProblem[] {
+  const { prefix, enabled } = homeAssistant
+  const roots = [
+    ...(enabled ? [mqtt.topicRoot] : []),
+    ...uplinks.flatMap((uplink) => (uplink.homeAssistant ? [uplink.prefix] : [])),
+  ]
+  return roots
+    .filter((root) => entersRoot(prefix, root) || entersRoot(root, prefix))
+    .map((root) => ({
+      path: ['homeAssistant', 'prefix'],
+      message: `found "${prefix}"; it must be apart from \`${root}\`, where the bridge's own topics are`,
+    }))
+}
+
 export function crossProblems(settings: Settings, socket: string): CrossProblem[] {
-  const problems = [...grantProblems(settings), ...plaintextProblems(settings), ...tlsProblems(settings)]
+  const problems = [
+    ...grantProblems(settings),
+    ...plaintextProblems(settings),
+    ...tlsProblems(settings),
+    ...uplinkProblems(settings),
+    ...homeAssistantProblems(settings),
+  ]
   const { heartbeatSeconds, timeoutSeconds } = settings.presence
   if (timeoutSeconds <= heartbeatSeconds) {
     problems.push({

@@ -31,6 +31,10 @@ function yamlLeaf(leaf: Leaf): string[] {
 }
 
 function yamlSection(section: Section): string[] {
+  if (section.list) {
+    const text = `${section.description} Allowed: ${section.list.allowed}.`.replaceAll('`', '')
+    return ['', ...wrapped(text, '#'), `${section.key}: ${yamlValue(section.list.default)}`]
+  }
   return [
     '',
     ...wrapped(section.description, '#'),
@@ -64,10 +68,11 @@ function markdownSection(section: Section): string[] {
     `## ${section.key}`,
     '',
     sentence(section.description),
+    ...(section.list ? ['', 'A list, empty by default. The keys of each entry:'] : []),
     '',
     '| key | default | allowed | meaning |',
     '| --- | --- | --- | --- |',
-    ...section.leaves.map(row),
+    ...(section.list?.item ?? section.leaves).map(row),
     '',
   ]
 }

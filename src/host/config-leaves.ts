@@ -13,6 +13,7 @@ interface JsonSchema extends LeafMeta {
   readonly enum?: readonly unknown[]
   readonly properties?: Readonly<Record<string, JsonSchema>>
   readonly items?: JsonSchema
+  readonly required?: readonly string[]
 }
 
 export interface Leaf {
@@ -34,6 +35,8 @@ export interface Section {
   readonly key: string
   readonly description: string
   readonly leaves: readonly Leaf[]
+  /** A section that is a list; `leaves` is empty. */
+  readonly list: (Leaf & { readonly item: readonly Leaf[] }) | undefined
 }
 
 const root = z.toJSONSchema(configSchema, { io: 'input' }) as unknown as JsonSchema
@@ -63,10 +66,26 @@ function leafOf(section: string, key: string, schema: JsonSchema): Leaf {
   }
 }
 
+function leavesOf(key: string, { properties = {} }: JsonSchema): Leaf[] {
+  return Object.entries(properties).map(([name, leaf]) => leafOf(key, name, leaf))
+}
+
+function listOf(key: string, schema: JsonSchema): Section['list'] {
+  const { items } = schema
+  if (items === undefined) return undefined
+  const item = leavesOf(key, items).map((leaf) =>
+    leaf.default !== undefined
+      ? leaf
+      : { ...leaf, defaultText: items.required?.includes(leaf.key) ? 'needed' : 'none' },
+  )
+  return { ...leafOf(key, '', schema), path: key, item }
+}
+
 export const SECTIONS: readonly Section[] = Object.entries(root.properties ?? {}).map(([key, section]) => ({
   key,
   description: section.description ?? '',
-  leaves: Object.entries(section.properties ?? {}).map(([name, leaf]) => leafOf(key, name, leaf)),
+  leaves: leavesOf(key, section),
+  list: listOf(key, section),
 }))
 
 export const LEAVES: readonly Leaf[] = SECTIONS.flatMap((section) => section.leaves)
@@ -90,6 +109,11 @@ export function keysAt(path: readonly PropertyKey[]): readonly string[] {
   return Object.keys(schemaAt(path)?.properties ?? {})
 }
 
+/** Whether the value at a path is secret, or has something secret in it. */
 export function isSecret(path: readonly PropertyKey[]): boolean {
-  return path.some((_, i) => schemaAt(path.slice(0, i + 1))?.secret === true)
+  return path.some((_, i) => schemaAt(path.slice(0, i + 1))?.secret === true) || holdsSecret(schemaAt(path))
+}
+
+function holdsSecret({ items, properties = {}, secret }: JsonSchema = {}): boolean {
+  return secret === true || (items && holdsSecret(items)) || Object.values(properties).some(holdsSecret)
 }

@@ -71,7 +71,7 @@ function because(issue: z.core.$ZodIssue): string {
 
 function badValue(issue: z.core.$ZodIssue, values: unknown): string {
   const found = isSecret(issue.path) ? 'a value that is not shown' : shown(valueAt(values, issue.path))
-  const section = issue.path.length < 2 && SECTIONS.some((s) => s.key === issue.path[0])
+  const section = issue.path.length < 2 && SECTIONS.some((s) => s.key === issue.path[0] && !s.list)
   const allowed = section ? 'keys and values' : allowedAt(issue.path)
   return `${pathText(issue.path)}: found ${found}; allowed: ${allowed}${because(issue)}`
 }

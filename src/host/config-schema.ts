@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { LIMITS } from '../protocol/limits.ts'
 import { LEVELS, nameSchema } from '../protocol/names.ts'
+import { DATA_BELOW_ROOT, filterCovers } from '../protocol/topics.ts'
 
 /**
  * Every setting: its default, its bounds and what it means. The types, the checks, `config/limb-bridge.yaml`
@@ -380,6 +381,124 @@ const log = z.strictObject({
     .meta({ description: '`auto`: for people on a terminal, JSON lines elsewhere.' }),
 })
 
+const homeAssistant = z.strictObject({
+  enabled: flag(
+    false,
+    'Announces every limb to Home Assistant by MQTT discovery, on the embedded broker. An uplink does the same with its own `homeAssistant: true`.',
+  ),
+  prefix: z
+    .string()
+    .max(63)
+    .regex(TOPIC_ROOT, { error: 'is not a topic prefix' })
+    .default('homeassistant')
+    .meta({
+      description: "Home Assistant's discovery prefix, as it is set there.",
+      allowed: 'one to four levels of letters, digits, `_` and `-`, not below the topic root',
+    }),
+  principal: nameSchema.default('homeassistant').meta({
+    description:
+      'The principal that Home Assistant signs in as. With `enabled` it may publish and subscribe everything below the prefix.',
+    allowed: 'the name of a principal; role agent for buttons, operator for the switch of the pairing window',
+  }),
+  pairingSeconds: whole(
+    10,
+    LIMITS.permitSecondsMax,
+    300,
+    "How long the pairing window stays open when Home Assistant's switch opens it.",
+  ),
+})
+
+const UPLINK_URL = /^mqtts?:\/\/(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]{1,253})(:[0-9]{1,5})?\/?$/
+
+function optionalText(description: string, allowed: string, more: LeafMeta = {}) {
+  return z
+    .string()
+    .min(1)
+    .max(4096)
+    .refine((text) => !text.includes('\0'), { error: 'contains a NUL' })
+    .optional()
+    .meta({ description, allowed, ...more })
+}
+
+const dataFilter = z
+  .string()
+  .max(1024)
+  .refine((filter) => isGrantFilter(filter) && filterCovers(DATA_BELOW_ROOT, filter), {
+    error: 'is not a filter of data topics',
+  })
+  .meta({ allowed: `a topic filter below the root, such as \`${DATA_BELOW_ROOT}\`` })
+
+const uplink = z.strictObject({
+  name: nameSchema.meta({ description: 'Names the uplink in the log and in metrics; no two are the same.' }),
+  url: z
+    .string()
+    .max(300)
+    .regex(UPLINK_URL, { error: 'is not such a URL' })
+    .refine((text) => URL.canParse(text), { error: 'is not such a URL' })
+    .meta({
+      description: 'The other broker.',
+      allowed: '`mqtt://host:port`, or `mqtts://host:port` for TLS; no user name in it',
+    }),
+  allowPlaintext: flag(
+    false,
+    'Must be true for an `mqtt://` URL that is not on loopback: whoever is on that network can then read the password and all that is mirrored.',
+  ),
+  caFile: optionalText(
+    "PEM file with the certificates that sign the other broker's; the system's own when absent.",
+    'a path',
+  ),
+  username: optionalText('The account there.', 'a text'),
+  password: optionalText('Its password.', 'a text; not together with `passwordFile`', { secret: true }),
+  passwordFile: optionalText(
+    'A file whose first line is the password. Read at each connect, so that a new password needs no restart.',
+    'a path; not together with `password`',
+  ),
+  prefix: z.string().max(63).regex(TOPIC_ROOT, { error: 'is not a topic prefix' }).meta({
+    description:
+      'Stands in the place of the topic root there. It belongs to this bridge alone: retained leftovers below it are cleared.',
+    allowed: 'one to four levels of letters, digits, `_` and `-`, such as `site1`',
+  }),
+  protocolVersion: z
+    .literal([4, 5])
+    .default(4)
+    .meta({ description: 'The MQTT version to speak.', allowed: '`4` for MQTT 3.1.1, or `5`' }),
+  qos: z
+    .literal([0, 1])
+    .default(1)
+    .meta({ description: 'The highest QoS of what is published there.', allowed: '`0` or `1`' }),
+  data: z
+    .array(dataFilter)
+    .max(100)
+    .default([])
+    .meta({
+      description: 'Which `data/…` of limbs is mirrored too.',
+      allowed: `a list of topic filters below the root, such as \`["${DATA_BELOW_ROOT}"]\``,
+    }),
+  requests: z
+    .strictObject({
+      principals: z
+        .array(nameSchema.meta({ allowed: 'the name of a principal' }))
+        .max(100)
+        .default([]),
+    })
+    .prefault({})
+    .meta({
+      description:
+        'Principals whose requests are taken from there, with the role each has here. The other broker says who they are: whoever it lets publish below the `request/` of a principal is believed to be that principal.',
+      allowed: '`{principals: [name, …]}`',
+    }),
+  homeAssistant: flag(
+    false,
+    'Announces every limb to a Home Assistant that is connected to the other broker. Buttons and the switch work when its principal is among those of `requests`.',
+  ),
+  maxQueued: whole(
+    100,
+    1_000_000,
+    10_000,
+    'Messages that wait for the other broker. At the bound the oldest is dropped and counted; retained topics are made good later.',
+  ),
+})
+
 export const configSchema = z.strictObject({
   mqtt: mqtt
     .prefault({})
@@ -394,6 +513,14 @@ export const configSchema = z.strictObject({
   lease: lease.prefault({}).meta({ description: 'Leases of exclusive capabilities.' }),
   invocation: invocation.prefault({}).meta({ description: 'Calls to limbs.' }),
   retention: retention.prefault({}).meta({ description: 'How long the record of what happened is kept.' }),
+  homeAssistant: homeAssistant.prefault({}).meta({
+    description: 'Home Assistant finds the limbs by itself; home-assistant.md among the documents says how.',
+  }),
+  uplinks: z.array(uplink).max(16).default([]).meta({
+    description:
+      'Other brokers on which the bridge mirrors `status`, `state`, `bridge/…` and chosen data; uplinks.md among the documents says how.',
+    allowed: 'a list; each entry has `name`, `url`, `prefix` and what docs/configuration.md lists',
+  }),
   log: log.prefault({}).meta({ description: 'The log, on standard output.' }),
 })
 

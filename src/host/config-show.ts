@@ -1,6 +1,6 @@
 import { stringify } from 'yaml'
 import type { LoadedConfig } from './config.ts'
-import { LEAVES, type Leaf, SECTIONS } from './config-leaves.ts'
+import { type Leaf, SECTIONS, type Section } from './config-leaves.ts'
 
 /** The effective settings, for people: what holds, and where it comes from. */
 
@@ -19,15 +19,28 @@ function settingValue(loaded: LoadedConfig, leaf: Leaf): unknown {
   return leaf.secret && value !== null ? HIDDEN : value
 }
 
+/** The value of a list, with what is secret in its entries hidden. */
+function listValue(loaded: LoadedConfig, { key, list }: Section): unknown {
+  const secret = new Set(list?.item.filter((leaf) => leaf.secret).map((leaf) => leaf.key))
+  const entries: unknown = Reflect.get(loaded.config, key)
+  if (!Array.isArray(entries)) return entries
+  return entries.map((entry: object) =>
+    Object.fromEntries(
+      Object.entries(entry).map(([name, value]) => [name, secret.has(name) ? HIDDEN : value]),
+    ),
+  )
+}
+
 export function shownSettings(loaded: LoadedConfig): ShownSetting[] {
-  return LEAVES.map((leaf) => {
-    const source = loaded.sources.get(leaf.path) ?? 'default'
-    return {
-      key: leaf.path,
-      value: settingValue(loaded, leaf),
-      source: source === 'file' ? (loaded.file ?? source) : source,
-    }
-  })
+  const shown = (key: string, value: unknown): ShownSetting => {
+    const source = loaded.sources.get(key) ?? 'default'
+    return { key, value, source: source === 'file' ? (loaded.file ?? source) : source }
+  }
+  return SECTIONS.flatMap((section) =>
+    section.list
+      ? [shown(section.key, listValue(loaded, section))]
+      : section.leaves.map((leaf) => shown(leaf.path, settingValue(loaded, leaf))),
+  )
 }
 
 /** One YAML value on one line. */
@@ -40,6 +53,11 @@ export function configText(loaded: LoadedConfig): string {
   const shown = new Map(shownSettings(loaded).map((setting) => [setting.key, setting]))
   const lines: string[] = []
   for (const section of SECTIONS) {
+    if (section.list) {
+      const setting = shown.get(section.key)
+      lines.push(`${section.key}: ${yamlValue(setting?.value)}  # ${setting?.source ?? ''}`)
+      continue
+    }
     lines.push(`${section.key}:`)
     const entries = section.leaves.map((leaf) => {
       const setting = shown.get(leaf.path)

@@ -73,22 +73,25 @@ export function resolveConfig(file: ConfigFile | undefined, env: Environment): L
 /** A copy; a section of which every key is commented out is `null` in YAML, and means its defaults. */
 function fileValues(file: ConfigFile | undefined): Record<string, unknown> {
   const values: Record<string, unknown> = { ...file?.values }
-  for (const { key } of SECTIONS) {
+  for (const { key, list } of SECTIONS) {
     const section = values[key]
-    if (section === null) values[key] = {}
+    if (section === null) values[key] = list ? [] : {}
     else if (isRecord(section)) values[key] = { ...section }
   }
   return values
 }
 
 function sourcesOf(values: Readonly<Record<string, unknown>>): Map<string, string> {
-  return new Map(
-    LEAVES.map((leaf) => {
-      const section = values[leaf.section]
-      const inFile = isRecord(section) && Object.hasOwn(section, leaf.key)
-      return [leaf.path, inFile ? 'file' : 'default']
-    }),
-  )
+  const lists = SECTIONS.filter(({ list }) => list).map(({ key }): [string, string] => [
+    key,
+    Object.hasOwn(values, key) ? 'file' : 'default',
+  ])
+  const leaves = LEAVES.map((leaf): [string, string] => {
+    const section = values[leaf.section]
+    const inFile = isRecord(section) && Object.hasOwn(section, leaf.key)
+    return [leaf.path, inFile ? 'file' : 'default']
+  })
+  return new Map([...lists, ...leaves])
 }
 
 function locator(file: ConfigFile | undefined, sources: ReadonlyMap<string, string>): Locate {

@@ -2,6 +2,7 @@ import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client'
 import type { CounterName, Counters } from '../bridge/ports.ts'
 import { type NodeStatus, STATUSES } from '../protocol/names.ts'
 import { type BrokerReadings, brokerMetrics, type TlsReadings, tlsMetrics } from './broker-metrics.ts'
+import { type UplinkReading, uplinkMetrics } from './uplink-metrics.ts'
 
 /** Every metric of the bridge, in Prometheus' conventions. Labels come from fixed sets only. */
 
@@ -15,6 +16,7 @@ export interface Readings {
   readonly sessions?: Readonly<Record<string, number>>
   readonly broker?: BrokerReadings
   readonly tls?: TlsReadings
+  readonly uplinks?: readonly UplinkReading[]
 }
 
 export interface Metrics extends Counters {
@@ -86,7 +88,9 @@ function gauges(registry: Registry): (readings: Readings) => void {
     labelNames: ['kind'],
     registers,
   })
+  const fillUplinks = uplinkMetrics(registry)
   return (readings) => {
+    fillUplinks(readings.uplinks ?? [])
     for (const status of STATUSES) nodes.set({ status }, readings.nodes?.[status] ?? 0)
     pending.set(readings.pendingRequests ?? 0)
     for (const [kind, count] of Object.entries(readings.sessions ?? {})) sessions.set({ kind }, count)

@@ -14,6 +14,9 @@ export type Address =
   | { kind: 'request'; principal: string; verb: string }
   | { kind: 'response'; principal: string; verb: string }
 
+/** All data of all limbs, as a filter below the root. */
+export const DATA_BELOW_ROOT = 'node/+/data/#'
+
 const NODE_LEAVES = new Set<string>([...NODE_UPLINKS, 'pairing', 'invoke', 'status', 'state'])
 
 export interface Topics {

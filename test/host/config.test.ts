@@ -62,6 +62,55 @@ describe('defaults', () => {
   })
 })
 
+describe('uplinks', () => {
+  const uplink = (more = '') =>
+    `uplinks:\n  - {name: home, url: "mqtt://127.0.0.1:1883", prefix: site1${more}}\n`
+
+  test('have defaults, and none is there by itself', () => {
+    expect(load('').config.uplinks).toEqual([])
+    expect(load('uplinks:\n').config.uplinks).toEqual([])
+    expect(load(uplink()).config.uplinks[0]).toMatchObject({ protocolVersion: 4, qos: 1, data: [] })
+  })
+
+  test.each([
+    [', dta: []', 'uplinks[0].dta: unknown key; did you mean uplinks[0].data?'],
+    [', data: ["bridge/#"]', 'is not a filter of data topics'],
+    [', data: ["#"]', 'is not a filter of data topics'],
+    [', qos: 2', 'uplinks[0].qos: found 2; allowed: `0` or `1`'],
+    [', protocolVersion: 3', 'allowed: `4` for MQTT 3.1.1, or `5`'],
+    [', password: x, passwordFile: y', 'uplinks[0].passwordFile: stands beside password'],
+    [', url: "mqtt://192.0.2.1"', 'set allowPlaintext: true in this uplink'],
+    [', url: "mqtt://user:secret@127.0.0.1"', 'no user name in it'],
+    [', url: "mqtt://127.0.0.1:99999"', 'is not such a URL'],
+  ])('with %s are refused', (more, text) => {
+    const yaml = more.includes('url:') ? `uplinks:\n  - {name: home, prefix: site1${more}}\n` : uplink(more)
+    expect(problems(yaml)).toContain(text)
+  })
+
+  test('have names and places of their own', () => {
+    const twice = uplink() + uplink().split('\n')[1]
+    expect(problems(twice)).toContain('uplinks[1].name: found "home" a second time')
+    expect(problems(twice)).toContain('uplinks[1].prefix: found "site1" a second time')
+  })
+
+  test('never show their password', () => {
+    const loaded = load(uplink(', username: me, password: hunter2secret'))
+    expect(configText(loaded)).toContain('username: me')
+    expect(configText(loaded)).not.toContain('hunter2secret')
+    expect(problems('uplinks: {home: {password: hunter2secret}}')).not.toContain('hunter2secret')
+    expect(problems('uplinks: [{password: [hunter2secret]}]')).not.toContain('hunter2secret')
+  })
+
+  test('leave Home Assistant a prefix of its own', () => {
+    expect(problems('homeAssistant: {enabled: true, prefix: limb}')).toContain('homeAssistant.prefix')
+    expect(problems('homeAssistant: {enabled: true, prefix: limb/ha}')).toContain('must be apart from `limb`')
+    expect(problems(`${uplink(', homeAssistant: true')}homeAssistant: {prefix: site1}`)).toContain(
+      'must be apart from `site1`',
+    )
+    expect(load('homeAssistant: {prefix: limb}').config.homeAssistant.enabled).toBe(false)
+  })
+})
+
 describe('mistakes', () => {
   test('an unknown key is named with its line and the nearest known one', () => {
     expect(problems('mqtt:\n  host: 127.0.0.1\n  prot: 1884\n')).toBe(

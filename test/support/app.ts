@@ -9,7 +9,8 @@ import { systemClock } from '../../src/kernel/clock.ts'
 import { connect, type Loose, type TestClient } from './client.ts'
 import { FakeClock } from './fake-clock.ts'
 
-type Overrides = { [Section in keyof Config]?: Partial<Config[Section]> }
+type Loosely<T> = T extends readonly (infer Item)[] ? readonly Loosely<Item>[] : Partial<T>
+type Overrides = { [Section in keyof Config]?: Loosely<Config[Section]> }
 
 export interface TestApp {
   readonly bridge: RunningBridge
@@ -44,7 +45,9 @@ export async function startApp(
   }
   const values: Record<string, object> = {}
   for (const section of new Set([...Object.keys(base), ...Object.keys(overrides)])) {
-    values[section] = { ...base[section as keyof typeof base], ...overrides[section as keyof Overrides] }
+    const override = overrides[section as keyof Overrides]
+    if (Array.isArray(override)) values[section] = override
+    else values[section] = { ...base[section as keyof typeof base], ...override }
   }
   const { config } = resolveConfig({ name: 'test', values, lineOf: () => undefined }, {})
   const log = createLog({

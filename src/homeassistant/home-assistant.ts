@@ -1,0 +1,279 @@
+import type { RetainedMessage, RetainedView, Said } from '../bridge/ports.ts'
+import type { Limb, Registry } from '../bridge/registry.ts'
+import type { NodeRecord } from '../domain/records.ts'
+import type { Clock } from '../kernel/clock.ts'
+import { encodeJson, NOTHING } from '../protocol/encode.ts'
+import { LIMITS } from '../protocol/limits.ts'
+import { filterMatches, type Topics } from '../protocol/topics.ts'
+import { DeviceIds } from './ids.ts'
+import {
+  bridgeDiscovery,
+  comesAndGoes,
+  type Discovery,
+  limbDiscovery,
+  ORIGIN,
+  type Place,
+  platformOf,
+} from './payloads.ts'
+
+/**
+ * Keeps Home Assistant informed of which limbs there are. Discovery messages are retained, but stored nowhere:
+ * they are made from the registry when somebody subscribes, as `state` is, so that a restart leaves nothing
+ * stale. What changes is told after a moment's rest.
+ */
+
+export interface HomeAssistantOptions {
+  readonly settings: { readonly prefix: string; readonly principal: string; readonly pairingSeconds: number }
+  readonly version: string
+  /** Of the embedded broker. */
+  readonly topics: Topics
+  readonly registry: Pick<Registry, 'get' | 'values'>
+  readonly clock: Clock
+}
+
+/** One broker that Home Assistant is connected to. */
+export interface Outlet {
+  /** As they are there. */
+  readonly topics: Topics
+  /** Whether requests of the principal are taken there. */
+  readonly commands: boolean
+  publish(topic: string, payload: Uint8Array, retain: boolean): void
+}
+
+export interface OpenOutlet {
+  readonly view: RetainedView
+  /** All discovery topics, others' too. */
+  readonly filter: string
+  /** Where Home Assistant says that it has started. */
+  readonly birthTopic: string
+  birth(payload: Uint8Array): void
+  /** Whether a discovery message was written by a bridge with these topics. */
+  wrote(topic: string, payload: Uint8Array): boolean
+}
+
+/** A limb that comes up registers, sends its first metrics, is renamed: one message for all of that. */
+const DEBOUNCE_MS = 1000
+/** Discovery messages in one go, and the pause before the next; a fleet is not told in one breath. */
+const BATCH = 200
+const PAUSE_MS = 50
+
+interface Known {
+  record: NodeRecord
+  /** Every metric it ever sent since the start, so that sensors do not come and go. */
+  readonly metrics: Set<string>
+}
+
+interface Opened {
+  readonly outlet: Outlet
+  readonly place: Place
+  /** The components of each limb that come and go, as they were last told, to take back those that are no more. */
+  readonly told: Map<string, readonly string[]>
+  /** Telling all again, after Home Assistant has started. */
+  resending: boolean
+}
+
+export class HomeAssistant {
+  readonly #options: HomeAssistantOptions
+  readonly #known = new Map<string, Known>()
+  readonly #due = new Set<string>()
+  readonly #outlets: Opened[] = []
+  #cancelDue: (() => void) | null = null
+  #stopped = false
+
+  constructor(options: HomeAssistantOptions) {
+    this.#options = options
+  }
+
+  /** Who Home Assistant signs in as. */
+  get principal(): string {
+    return this.#options.settings.principal
+  }
+
+  open(outlet: Outlet): OpenOutlet {
+    const { settings, version } = this.#options
+    const ids = new DeviceIds(settings.prefix, outlet.topics)
+    const principal = outlet.commands ? settings.principal : null
+    const { pairingSeconds } = settings
+    const place: Place = { topics: outlet.topics, ids, principal, pairingSeconds, version }
+    const opened: Opened = { outlet, place, told: new Map(), resending: false }
+    this.#outlets.push(opened)
+    return {
+      view: this.#viewOf(opened),
+      filter: ids.topic('+'),
+      birthTopic: `${settings.prefix}/status`,
+      birth: (payload) => {
+        if (new TextDecoder().decode(payload) === 'online') this.#resend(opened)
+      },
+      wrote: (topic, payload) => ids.deviceOf(topic) !== undefined && originOf(payload) === ORIGIN,
+    }
+  }
+
+  /** Every message of the embedded broker: `state` says what has changed. Quick for all others. */
+  heard({ topic, payload }: Said): void {
+    const { topics, registry } = this.#options
+    if (this.#stopped || this.#outlets.length === 0) return
+    if (!topic.startsWith(topics.prefix) || !topic.endsWith('/state')) return
+    const address = topics.parse(topic)
+    if (address?.kind !== 'node' || address.leaf !== 'state') return
+    const limb = registry.get(address.nodeId)
+    if (payload.length === 0 || limb === undefined) this.#gone(address.nodeId)
+    else if (this.#changed(limb)) this.#soon(address.nodeId)
+  }
+
+  stop(): void {
+    this.#stopped = true
+    this.#cancelDue?.()
+  }
+
+  #changed({ record, metrics }: Limb): boolean {
+    const known = this.#known.get(record.nodeId)
+    if (known === undefined || known.record !== record) return true
+    if (known.metrics.size >= LIMITS.metrics) return false
+    for (const name in metrics) if (!known.metrics.has(name)) return true
+    return false
+  }
+
+  #soon(nodeId: string): void {
+    this.#due.add(nodeId)
+    this.#cancelDue ??= this.#options.clock.after(DEBOUNCE_MS, () => this.#tellDue())
+  }
+
+  #tellDue(): void {
+    this.#cancelDue = null
+    let told = 0
+    for (const nodeId of this.#due) {
+      if (++told > BATCH) {
+        this.#cancelDue = this.#options.clock.after(PAUSE_MS, () => this.#tellDue())
+        return
+      }
+      this.#due.delete(nodeId)
+      const limb = this.#options.registry.get(nodeId)
+      if (limb !== undefined) this.#tell(limb)
+    }
+  }
+
+  #tell(limb: Limb): void {
+    this.#learn(limb)
+    for (const opened of this.#outlets) {
+      const before = opened.told.get(limb.record.nodeId) ?? []
+      const { topic, discovery } = this.#discovery(opened, limb)
+      const { outlet } = opened
+      const without = takenBack(discovery, before)
+      // Home Assistant removes a component that comes with nothing but its platform, and keeps one that is left out.
+      if (without !== undefined) outlet.publish(topic, encodeJson(without), false)
+      outlet.publish(topic, encodeJson(discovery), true)
+    }
+  }
+
+  #learn({ record, metrics }: Limb): void {
+    const known = this.#known.get(record.nodeId) ?? { record, metrics: new Set<string>() }
+    known.record = record
+    for (const name in metrics) if (known.metrics.size < LIMITS.metrics) known.metrics.add(name)
+    this.#known.set(record.nodeId, known)
+  }
+
+  #gone(nodeId: string): void {
+    this.#known.delete(nodeId)
+    this.#due.delete(nodeId)
+    for (const { outlet, place, told } of this.#outlets) {
+      told.delete(nodeId)
+      outlet.publish(place.ids.topic(place.ids.limb(nodeId)), NOTHING, true)
+    }
+  }
+
+  /** Once at a time: Home Assistant says it once, and whoever says it over and over waits for the end of the first. */
+  #resend(opened: Opened): void {
+    if (opened.resending || this.#stopped) return
+    opened.resending = true
+    const messages = this.#all(opened)[Symbol.iterator]()
+    const some = () => {
+      if (this.#stopped) return
+      for (let i = 0; i < BATCH; i++) {
+        const next = messages.next()
+        if (next.done) {
+          opened.resending = false
+          return
+        }
+        opened.outlet.publish(next.value.topic, next.value.payload, true)
+      }
+      this.#options.clock.after(PAUSE_MS, some)
+    }
+    // Home Assistant asks for a moment between its birth and what follows.
+    this.#options.clock.after(DEBOUNCE_MS, some)
+  }
+
+  #viewOf(opened: Opened): RetainedView {
+    const { place } = opened
+    const { registry } = this.#options
+    const { ids } = place
+    const shape = ids.topic('+')
+    const self = this
+    return {
+      owns: (topic) => ids.deviceOf(topic) !== undefined,
+      *match(filter) {
+        if (!mayMeet(filter, shape)) return
+        const device = ids.deviceOf(filter)
+        if (device === undefined || /[+#]/.test(filter)) {
+          for (const message of self.#all(opened)) if (filterMatches(filter, message.topic)) yield message
+        } else if (device === ids.bridge) {
+          yield bridgeMessage(place)
+        } else {
+          const limb = registry.get(ids.nodeIdOf(device))
+          if (limb !== undefined) yield self.#message(opened, limb)
+        }
+      },
+    }
+  }
+
+  /** The bridge first: limbs refer to it. */
+  *#all(opened: Opened): Iterable<RetainedMessage> {
+    yield bridgeMessage(opened.place)
+    for (const limb of this.#options.registry.values()) yield this.#message(opened, limb)
+  }
+
+  #message(opened: Opened, limb: Limb): RetainedMessage {
+    const { topic, discovery } = this.#discovery(opened, limb)
+    return { topic, payload: encodeJson(discovery) }
+  }
+
+  #discovery({ place, told }: Opened, { record, metrics }: Limb): { topic: string; discovery: Discovery } {
+    const { nodeId } = record
+    const names = this.#known.get(nodeId)?.metrics ?? Object.keys(metrics ?? {})
+    const discovery = limbDiscovery(place, record, names)
+    told.set(nodeId, Object.keys(discovery.components).filter(comesAndGoes))
+    return { topic: place.ids.topic(place.ids.limb(nodeId)), discovery }
+  }
+}
+
+function bridgeMessage(place: Place): RetainedMessage {
+  return { topic: place.ids.topic(place.ids.bridge), payload: encodeJson(bridgeDiscovery(place)) }
+}
+
+/** The message with what is no more in it as platform alone, or undefined when nothing was taken away. */
+function takenBack(discovery: Discovery, before: readonly string[]): Discovery | undefined {
+  const gone = before.filter((id) => discovery.components[id] === undefined)
+  if (gone.length === 0) return undefined
+  const stubs = Object.fromEntries(gone.map((id) => [id, { platform: platformOf(id) }]))
+  return { ...discovery, components: { ...discovery.components, ...stubs } }
+}
+
+function originOf(payload: Uint8Array): unknown {
+  try {
+    const value = JSON.parse(new TextDecoder().decode(payload)) as { origin?: { name?: unknown } } | null
+    return value?.origin?.name
+  } catch {
+    return undefined
+  }
+}
+
+/** Whether `filter` can match a topic of this shape, whose `+` stand for anything. */
+function mayMeet(filter: string, shape: string): boolean {
+  const asked = filter.split('/')
+  const levels = shape.split('/')
+  for (const [i, level] of levels.entries()) {
+    const ask = asked[i]
+    if (ask === '#') return true
+    if (ask === undefined || (ask !== '+' && level !== '+' && ask !== level)) return false
+  }
+  return asked.length === levels.length || asked[levels.length] === '#'
+}

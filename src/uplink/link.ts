@@ -1,0 +1,142 @@
+import { readFileSync } from 'node:fs'
+import mqtt, { type IClientOptions, type IClientSubscribeOptions, type MqttClient } from 'mqtt'
+import { messageOf } from '../kernel/errors.ts'
+import type { Letter, UplinkSettings } from './ports.ts'
+
+/**
+ * One connection to the other broker, from CONNECT to its end. A new one is made for each attempt: mqtt.js' own
+ * reconnecting has a fixed period, stops at a refused CONNACK, and keeps an unbounded queue.
+ */
+
+export interface LinkEvents {
+  opened(): void
+  message(topic: string, payload: Uint8Array, retained: boolean): void
+  /** Once, whatever ended it; also when it never opened. */
+  closed(why: string): void
+}
+
+export interface Link {
+  /** Calls back when it was acknowledged or refused; not at all when the connection ends before. */
+  send(letter: Letter, done: (error: Error | undefined) => void): void
+  /** Resolves to the filters that were refused. Rejects when the connection ends. */
+  subscribe(filters: readonly string[]): Promise<readonly string[]>
+  unsubscribe(filters: readonly string[]): void
+  /** With a DISCONNECT packet: the will is not published. */
+  leave(): void
+  /** Without one: the will says what is true. */
+  cut(): void
+}
+
+const CONNECT_TIMEOUT_MS = 10_000
+const KEEPALIVE_SECONDS = 30
+/** No request is larger; MQTT 5 lets us say so. */
+const MAX_PACKET_BYTES = 1_310_720
+const REFUSED = 128
+
+export interface LinkOptions {
+  readonly settings: UplinkSettings
+  /** Said by the other broker when this connection is lost. */
+  readonly will: Letter
+}
+
+/** Never throws: what cannot even be tried is closed. */
+export function openLink(options: LinkOptions, events: LinkEvents): Link {
+  let client: MqttClient | undefined
+  let why = 'the connection was closed'
+  let over = false
+  const closed = () => {
+    if (over) return
+    over = true
+    client?.end(true)
+    events.closed(why)
+  }
+  try {
+    client = mqtt.connect(options.settings.url, clientOptions(options))
+  } catch (error) {
+    why = messageOf(error)
+    queueMicrotask(closed)
+    return CLOSED
+  }
+  client.on('error', (error) => {
+    why = messageOf(error)
+    // Whatever fails before CONNACK is the end of this attempt, whether or not `close` follows.
+    if (client?.connected !== true) closed()
+  })
+  client.on('connect', () => {
+    if (!over) events.opened()
+  })
+  client.on('message', (topic, payload, packet) => {
+    if (!over) events.message(topic, payload, packet.retain)
+  })
+  client.on('close', closed)
+  return linkOf(client, () => over, closed)
+}
+
+function linkOf(client: MqttClient, isOver: () => boolean, closed: () => void): Link {
+  return {
+    send({ topic, payload, qos, retain }, done) {
+      const bytes = Buffer.from(payload.buffer, payload.byteOffset, payload.byteLength)
+      client.publish(topic, bytes, { qos, retain }, (error) => {
+        if (!isOver()) done(error ?? undefined)
+      })
+    },
+    subscribe: (filters) => subscribe(client, filters),
+    unsubscribe(filters) {
+      if (!isOver()) client.unsubscribe([...filters], () => undefined)
+    },
+    leave: () => void client.end(false, closed),
+    cut() {
+      client.end(true)
+      // That does nothing while a leave waits for acknowledgements that do not come.
+      client.stream.destroy()
+      closed()
+    },
+  }
+}
+
+const CLOSED: Link = {
+  send: () => undefined,
+  subscribe: () => Promise.reject(new Error('closed')),
+  unsubscribe: () => undefined,
+  leave: () => undefined,
+  cut: () => undefined,
+}
+
+function subscribe(client: MqttClient, filters: readonly string[]): Promise<readonly string[]> {
+  const options: IClientSubscribeOptions = { qos: 1 }
+  return new Promise((resolve, reject) => {
+    client.subscribe([...filters], options, (error, _granted, packet) => {
+      const codes = (packet as { granted?: readonly number[] } | undefined)?.granted
+      // An error with a SUBACK is a refusal, and says which; any other is the end of the connection.
+      if (codes === undefined && error) reject(error)
+      else resolve(filters.filter((_, i) => (codes?.[i] ?? 0) >= REFUSED))
+    })
+  })
+}
+
+function clientOptions({ settings, will }: LinkOptions): IClientOptions {
+  const { url, caFile, username, protocolVersion, prefix } = settings
+  const password = passwordOf(settings)
+  return {
+    reconnectPeriod: 0,
+    connectTimeout: CONNECT_TIMEOUT_MS,
+    keepalive: KEEPALIVE_SECONDS,
+    clean: true,
+    resubscribe: false,
+    queueQoSZero: false,
+    // Always the same: the other broker then ends a connection that is only half dead, and says its will,
+    // before it takes this one. Another id would let that will say `offline` long after we said `online`.
+    clientId: `limb-bridge-${prefix.replaceAll('/', '-')}`,
+    protocolVersion,
+    ...(protocolVersion === 5 ? { properties: { maximumPacketSize: MAX_PACKET_BYTES } } : {}),
+    ...(username === undefined ? {} : { username }),
+    ...(password === undefined ? {} : { password }),
+    ...(url.startsWith('mqtts:') && caFile !== undefined ? { ca: readFileSync(caFile) } : {}),
+    will: { ...will, payload: Buffer.from(will.payload) },
+  }
+}
+
+function passwordOf({ password, passwordFile }: UplinkSettings): string | undefined {
+  if (passwordFile === undefined) return password
+  return readFileSync(passwordFile, 'utf8').split(/\r?\n/, 1)[0]
+}

@@ -1,0 +1,69 @@
+import type { Feed, Log, RetainedView } from '../bridge/ports.ts'
+import type { RemotePeer } from '../bridge/remote-requests.ts'
+import type { Clock } from '../kernel/clock.ts'
+import type { Topics } from '../protocol/topics.ts'
+
+/** An uplink as the configuration has it. */
+export interface UplinkSettings {
+  readonly name: string
+  readonly url: string
+  readonly caFile?: string | undefined
+  readonly username?: string | undefined
+  readonly password?: string | undefined
+  /** Read at each connect. */
+  readonly passwordFile?: string | undefined
+  /** In the place of the topic root. */
+  readonly prefix: string
+  readonly protocolVersion: 4 | 5
+  readonly qos: 0 | 1
+  /** Filters below the root. */
+  readonly data: readonly string[]
+  readonly requests: { readonly principals: readonly string[] }
+  readonly maxQueued: number
+}
+
+/** What else is kept on the broker there, apart from the mirror, such as discovery messages. */
+export interface Companion {
+  /** What is to be retained there. */
+  readonly view: RetainedView
+  /** What it keeps there; read back at each connect, so that leftovers are cleared. */
+  readonly filter: string
+  /** Whether a message that was read back is its own, and not another program's. */
+  wrote(topic: string, payload: Uint8Array): boolean
+  /** What it listens to there. */
+  readonly topic: string
+  heard(payload: Uint8Array): void
+}
+
+export interface UplinkOptions {
+  readonly settings: UplinkSettings
+  /** Of the embedded broker. */
+  readonly topics: Topics
+  readonly view: RetainedView
+  readonly feed: Feed
+  readonly companion?: Companion | undefined
+  /** Who takes requests from there, for one connection. */
+  readonly peer: () => RemotePeer
+  readonly clock: Clock
+  readonly log: Log
+  /** From 0 to less than 1; for tests. */
+  readonly random?: () => number
+}
+
+/** A message on its way there. */
+export interface Letter {
+  readonly topic: string
+  readonly payload: Uint8Array
+  readonly qos: 0 | 1
+  readonly retain: boolean
+}
+
+export interface UplinkReadings {
+  readonly name: string
+  readonly connected: boolean
+  readonly published: number
+  readonly dropped: number
+  /** Connections that were made after the first. */
+  readonly reconnects: number
+  readonly queued: number
+}
