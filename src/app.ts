@@ -1,9 +1,11 @@
 import { dirname, join } from 'node:path'
+import type { Upkeep } from './bridge/chores.ts'
 import { Core } from './bridge/core.ts'
+import type { MqttStore } from './bridge/mqtt-store.ts'
 import type { World } from './bridge/settings.ts'
 import { type Broker, createBroker } from './broker/broker.ts'
 import type { BrokerLimits } from './broker/limits.ts'
-import { createPersistence, type PersistenceLimits } from './broker/persistence.ts'
+import { createPersistence, type MqttPersistence, type PersistenceLimits } from './broker/persistence.ts'
 import { Certificates } from './host/certificates.ts'
 import type { Config } from './host/config.ts'
 import type { HostLog } from './host/log.ts'
@@ -13,7 +15,8 @@ import { type HttpServer, startHttp } from './http/server.ts'
 import { invariant } from './kernel/assert.ts'
 import type { Clock } from './kernel/clock.ts'
 import { type Topics, topicsOf } from './protocol/topics.ts'
-import { openDatabase } from './store/database.ts'
+import { createBackups, type FileBackups } from './store/backups.ts'
+import { type Database, openDatabase } from './store/database.ts'
 import { createMqttStore } from './store/mqtt-store.ts'
 import { createStore, type SqliteStore } from './store/store.ts'
 
@@ -87,6 +90,8 @@ async function start(options: AppOptions, teardown: Teardown): Promise<RunningBr
   teardown.add(() => database.close())
   const store = createStore(database)
   const mqttStore = createMqttStore(database)
+  const backups = createBackups({ database, folder: config.backup.folder, clock })
+  teardown.add(() => backups.stop())
 
   let broker: Broker | undefined
   const connected = (): Broker => {
@@ -97,7 +102,10 @@ async function start(options: AppOptions, teardown: Teardown): Promise<RunningBr
   if (certificates) teardown.add(() => certificates.stop())
   const metrics: Metrics = createMetrics({
     version,
-    collect: () => ({ ...readings(core, connected()), ...(certificates && { tls: certificates }) }),
+    collect: () => ({
+      ...readings(core, connected(), database, backups),
+      ...(certificates && { tls: certificates }),
+    }),
   })
   const world: World = {
     clock,
@@ -111,6 +119,7 @@ async function start(options: AppOptions, teardown: Teardown): Promise<RunningBr
       policy: config.policy,
       lease: config.lease,
       invocation: config.invocation,
+      backup: config.backup,
       retention: config.retention,
       signIn: signInSettings(config),
     },
@@ -120,22 +129,28 @@ async function start(options: AppOptions, teardown: Teardown): Promise<RunningBr
       clearRetained: (prefix) => connected().publisher.clearRetained(prefix),
     },
     sessions: { forget: (name) => connected().sessions.forget(name) },
+    backups,
+    upkeep: {
+      ...diskUpkeep(database, mqttStore, topics),
+      sweepSessions: (byAge) => sweepSessions(persistence, byAge ? config.mqtt.sessionExpirySeconds : null),
+    },
   }
   const core = new Core(world)
   await core.load()
   const adminPassword = await firstStart(core, config)
 
+  const persistence = createPersistence({
+    store: mqttStore,
+    view: core.view,
+    clock,
+    log,
+    limits: persistenceLimits(config, topics),
+    onDropped: (kind) => metrics.count('messages_dropped', kind),
+  })
   broker = await createBroker({
     topics,
     inbound: core,
-    persistence: createPersistence({
-      store: mqttStore,
-      view: core.view,
-      clock,
-      log,
-      limits: persistenceLimits(config, topics),
-      onDropped: (kind) => metrics.count('messages_dropped', kind),
-    }),
+    persistence,
     view: core.view,
     clock,
     log,
@@ -224,11 +239,43 @@ async function openHttp(
   return http
 }
 
-function readings(core: Core, broker: Broker): Readings {
+/** What housekeeping does to the files. */
+function diskUpkeep(
+  database: Database,
+  mqttStore: MqttStore,
+  topics: Topics,
+): Pick<Upkeep, 'walBytes' | 'checkpoint' | 'nextWithData'> {
+  return {
+    walBytes: () => database.sizes().walBytes,
+    checkpoint: () => database.checkpoint(),
+    async nextWithData(after) {
+      // Behind every topic of that limb: 0 is the character after the slash.
+      const last = after === '' ? '' : `${topics.nodePrefix}${after}0`
+      const [topic] = await mqttStore.retainedTopics(topics.nodePrefix, last, 1)
+      return topic?.slice(topics.nodePrefix.length).split('/')[0] ?? null
+    },
+  }
+}
+
+async function sweepSessions({ sessions }: MqttPersistence, expirySeconds: number | null): Promise<number> {
+  if (expirySeconds !== null) return (await sessions.sweep(expirySeconds * 1000)).length
+  await sessions.saveUnsaved()
+  return 0
+}
+
+function readings(core: Core, broker: Broker, database: Database, backups: FileBackups): Readings {
   const nodes = { online: 0, busy: 0, degraded: 0, offline: 0 }
   for (const limb of core.registry.values()) nodes[limb.status]++
   const { counters } = broker
-  return { nodes, pendingRequests: core.pending.size, sessions: counters.sessions, broker: counters }
+  return {
+    nodes,
+    pendingRequests: core.pending.size,
+    sessions: counters.sessions,
+    broker: counters,
+    ...database.sizes(),
+    diskFreeBytes: database.freeBytes(),
+    ...(backups.lastMadeAt !== null && { lastBackupAt: backups.lastMadeAt }),
+  }
 }
 
 async function firstStart(core: Core, config: Config): Promise<RunningBridge['adminPassword']> {

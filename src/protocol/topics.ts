@@ -22,6 +22,8 @@ export interface Topics {
   readonly prefix: string
   /** `<root>/bridge/` */
   readonly bridgePrefix: string
+  /** `<root>/node/` */
+  readonly nodePrefix: string
   readonly bridgeStatus: string
   readonly bridgeInfo: string
   node(nodeId: string, leaf: NodeUplink | 'pairing' | 'invoke' | 'status' | 'state'): string
@@ -46,6 +48,7 @@ export function topicsOf(root: string): Topics {
     root,
     prefix,
     bridgePrefix: bridge,
+    nodePrefix: node,
     bridgeStatus: `${bridge}status`,
     bridgeInfo: `${bridge}info`,
     node: (nodeId, leaf) => `${node}${nodeId}/${leaf}`,
