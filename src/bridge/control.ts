@@ -1,4 +1,4 @@
-import { messageOf, Refusal } from '../kernel/errors.ts'
+import { Refusal } from '../kernel/errors.ts'
 import type { Announcer } from './announcer.ts'
 import type { Approvals } from './approvals.ts'
 import { auditHandlers } from './audit-verbs.ts'
