@@ -4,8 +4,8 @@ import type { Topics } from '../protocol/topics.ts'
 import type { BackupSettings } from './backups.ts'
 import type { Upkeep } from './chores.ts'
 import type { InvokeTransport } from './invoke-transport.ts'
-import type { SignInSettings } from './sign-in-limits.ts'
 import type { Backups, Counters, Log, Publisher, Sessions, Store } from './ports.ts'
+import type { SignInSettings } from './sign-in-limits.ts'
 
 /** The settings of the use cases; the configuration file carries the same names. */
 export interface BridgeSettings {

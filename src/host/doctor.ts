@@ -112,10 +112,11 @@ async function checkListeners(config: Config, { database }: DoctorOptions): Prom
   const file = config.store.path
   const holder = file === ':memory:' ? null : database.holder(resolve(file))
   const running = holder !== null
-  const { mqtt, http, control } = config
+  const { mqtt, tls, http, control } = config
   return [
     ok('bridge', holder ?? 'no bridge runs on this database'),
     await checkPort('MQTT', mqtt.host, mqtt.port, running),
+    ...(tls.enabled ? [await checkPort('MQTT over TLS', tls.host, tls.port, running)] : []),
     ...(http.enabled ? [await checkPort('HTTP', http.host, http.port, running)] : []),
     await checkControlSocket(control.socket, running),
   ]
