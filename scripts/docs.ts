@@ -2,6 +2,7 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { configMarkdown, configYaml } from '../src/host/config-documents.ts'
 import { asyncapiYaml } from './asyncapi.ts'
+import { dependenciesMarkdown } from './dependencies.ts'
 import { protocolMarkdown } from './protocol-tables.ts'
 
 /**
@@ -13,6 +14,7 @@ export const GENERATORS: Readonly<Record<string, () => string>> = {
   'docs/configuration.md': configMarkdown,
   'docs/asyncapi.yaml': asyncapiYaml,
   'docs/protocol.md': protocolMarkdown,
+  'docs/dependencies.md': dependenciesMarkdown,
 }
 
 const ROOT = join(import.meta.dirname, '..')

@@ -154,6 +154,7 @@ const LIMIT_TEXTS: Readonly<Record<keyof typeof LIMITS, string>> = {
   listMax: 'greatest `limit`',
   permitSecondsMax: 'longest pairing window, seconds',
   permitNodesMax: 'greatest `max` of a pairing window',
+  historyRowsPerNode: 'changes of status that are kept of one limb',
   importNodes: 'nodes of one `node/import`',
   reasonChars: 'characters of a `reason`',
   paramsBytes: 'bytes of `params`, as JSON',

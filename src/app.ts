@@ -1,11 +1,13 @@
 import { dirname, join } from 'node:path'
+import type { Upkeep } from './bridge/chores.ts'
 import { Core } from './bridge/core.ts'
+import type { MqttStore } from './bridge/mqtt-store.ts'
 import { remotePeer } from './bridge/remote-requests.ts'
 import type { World } from './bridge/settings.ts'
 import { joinViews } from './bridge/view.ts'
 import { type Broker, createBroker } from './broker/broker.ts'
 import type { BrokerLimits } from './broker/limits.ts'
-import { createPersistence, type PersistenceLimits } from './broker/persistence.ts'
+import { createPersistence, type MqttPersistence, type PersistenceLimits } from './broker/persistence.ts'
 import { HomeAssistant, type OpenOutlet } from './homeassistant/home-assistant.ts'
 import { Certificates } from './host/certificates.ts'
 import type { Config } from './host/config.ts'
@@ -16,7 +18,8 @@ import { type HttpServer, startHttp } from './http/server.ts'
 import { invariant } from './kernel/assert.ts'
 import type { Clock } from './kernel/clock.ts'
 import { type Topics, topicsOf } from './protocol/topics.ts'
-import { openDatabase } from './store/database.ts'
+import { createBackups, type FileBackups } from './store/backups.ts'
+import { type Database, openDatabase } from './store/database.ts'
 import { createMqttStore } from './store/mqtt-store.ts'
 import { createStore, type SqliteStore } from './store/store.ts'
 import type { Uplink } from './uplink/uplink.ts'
@@ -91,6 +94,8 @@ async function start(options: AppOptions, teardown: Teardown): Promise<RunningBr
   teardown.add(() => database.close())
   const store = createStore(database)
   const mqttStore = createMqttStore(database)
+  const backups = createBackups({ database, folder: config.backup.folder, clock })
+  teardown.add(() => backups.stop())
 
   let broker: Broker | undefined
   const connected = (): Broker => {
@@ -103,7 +108,7 @@ async function start(options: AppOptions, teardown: Teardown): Promise<RunningBr
   const metrics: Metrics = createMetrics({
     version,
     collect: () => ({
-      ...readings(core, connected()),
+      ...readings(core, connected(), database, backups),
       ...(certificates && { tls: certificates }),
       uplinks: uplinks.map((uplink) => uplink.readings()),
     }),
@@ -120,6 +125,7 @@ async function start(options: AppOptions, teardown: Teardown): Promise<RunningBr
       policy: config.policy,
       lease: config.lease,
       invocation: config.invocation,
+      backup: config.backup,
       retention: config.retention,
       signIn: signInSettings(config),
     },
@@ -129,6 +135,11 @@ async function start(options: AppOptions, teardown: Teardown): Promise<RunningBr
       clearRetained: (prefix) => connected().publisher.clearRetained(prefix),
     },
     sessions: { forget: (name) => connected().sessions.forget(name) },
+    backups,
+    upkeep: {
+      ...diskUpkeep(database, mqttStore, topics),
+      sweepSessions: (byAge) => sweepSessions(persistence, byAge ? config.mqtt.sessionExpirySeconds : null),
+    },
   }
   const core = new Core(world)
   await core.load()
@@ -143,17 +154,18 @@ async function start(options: AppOptions, teardown: Teardown): Promise<RunningBr
   const announced = config.homeAssistant.enabled ? announceHere(homeAssistant, world) : undefined
   const view = announced ? joinViews(core.view, announced.view) : core.view
 
+  const persistence = createPersistence({
+    store: mqttStore,
+    view,
+    clock,
+    log,
+    limits: persistenceLimits(config, topics),
+    onDropped: (kind) => metrics.count('messages_dropped', kind),
+  })
   broker = await createBroker({
     topics,
     inbound: core,
-    persistence: createPersistence({
-      store: mqttStore,
-      view,
-      clock,
-      log,
-      limits: persistenceLimits(config, topics),
-      onDropped: (kind) => metrics.count('messages_dropped', kind),
-    }),
+    persistence,
     view,
     clock,
     log,
@@ -297,11 +309,43 @@ async function createUplink(
   return uplink
 }
 
-function readings(core: Core, broker: Broker): Readings {
+/** What housekeeping does to the files. */
+function diskUpkeep(
+  database: Database,
+  mqttStore: MqttStore,
+  topics: Topics,
+): Pick<Upkeep, 'walBytes' | 'checkpoint' | 'nextWithData'> {
+  return {
+    walBytes: () => database.sizes().walBytes,
+    checkpoint: () => database.checkpoint(),
+    async nextWithData(after) {
+      // Behind every topic of that limb: 0 is the character after the slash.
+      const last = after === '' ? '' : `${topics.nodePrefix}${after}0`
+      const [topic] = await mqttStore.retainedTopics(topics.nodePrefix, last, 1)
+      return topic?.slice(topics.nodePrefix.length).split('/')[0] ?? null
+    },
+  }
+}
+
+async function sweepSessions({ sessions }: MqttPersistence, expirySeconds: number | null): Promise<number> {
+  if (expirySeconds !== null) return (await sessions.sweep(expirySeconds * 1000)).length
+  await sessions.saveUnsaved()
+  return 0
+}
+
+function readings(core: Core, broker: Broker, database: Database, backups: FileBackups): Readings {
   const nodes = { online: 0, busy: 0, degraded: 0, offline: 0 }
   for (const limb of core.registry.values()) nodes[limb.status]++
   const { counters } = broker
-  return { nodes, pendingRequests: core.pending.size, sessions: counters.sessions, broker: counters }
+  return {
+    nodes,
+    pendingRequests: core.pending.size,
+    sessions: counters.sessions,
+    broker: counters,
+    ...database.sizes(),
+    diskFreeBytes: database.freeBytes(),
+    ...(backups.lastMadeAt !== null && { lastBackupAt: backups.lastMadeAt }),
+  }
 }
 
 async function firstStart(core: Core, config: Config): Promise<RunningBridge['adminPassword']> {

@@ -1,13 +1,19 @@
-import { readFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { type RunningBridge, startBridge } from './app.ts'
 import { runCommandLine } from './cli/command-line.ts'
+import type { Maintenance } from './cli/parts.ts'
 import { configuration } from './host/command-line-config.ts'
 import { ConfigError, loadConfig } from './host/config.ts'
 import { problemText } from './host/config-problems.ts'
+import { type DatabaseTools, doctor } from './host/doctor.ts'
 import { createLog, type HostLog } from './host/log.ts'
 import { handleSignals } from './host/signals.ts'
 import { systemClock } from './kernel/clock.ts'
 import { messageOf } from './kernel/errors.ts'
+import { backupFolder, newestBackupIn } from './store/backups.ts'
+import { StoreError } from './store/errors.ts'
+import { inspectDatabase } from './store/inspect.ts'
+import { holderOf, restoreDatabase } from './store/restore.ts'
 
 /** Arguments in, exit code out. `serve` runs until a signal; every other command is a client. */
 
@@ -70,5 +76,27 @@ function welcome(log: HostLog, { mqtt, tls, http, control, adminPassword }: Runn
   )
 }
 
-process.exitCode = await runCommandLine(process.argv.slice(2), { serve, configuration, version })
+const databaseTools: DatabaseTools = {
+  exists: existsSync,
+  inspect: (file) => inspectDatabase(file, { readonly: true }),
+  holder: (file) => holderOf(file, systemClock.wallMs()),
+  async newestBackup(file, chosen) {
+    const folder = backupFolder(file, chosen)
+    return { folder, at: await newestBackupIn(folder) }
+  },
+}
+
+const maintenance: Maintenance = {
+  async restore(from, to) {
+    try {
+      return { ok: true, ...restoreDatabase({ from, to, now: systemClock.wallMs() }) }
+    } catch (error) {
+      if (!(error instanceof StoreError)) throw error
+      return { ok: false, reason: error.message }
+    }
+  },
+  doctor: (file) => doctor({ file, env: process.env, clock: systemClock, database: databaseTools }),
+}
+
+process.exitCode = await runCommandLine(process.argv.slice(2), { serve, configuration, maintenance, version })
 if (process.exitCode !== 0) process.exit()

@@ -1,3 +1,4 @@
+import { messageOf } from '../kernel/errors.ts'
 import { type KeyHash, keyMatches, passwordMatches } from '../kernel/secrets.ts'
 import { isName, NAME_HINT } from '../protocol/names.ts'
 import type { Admission, Credentials, ReadTx } from './ports.ts'
@@ -75,7 +76,7 @@ export class Gate {
 
   /** The device has got its new key: the old one ends. */
   async #firstUse(nodeId: string, key: KeyHash): Promise<Admission> {
-    await this.#world.store.transact(async (tx) => {
+    const taken = this.#world.store.transact(async (tx) => {
       await tx.putNodeKeys(nodeId, { current: key, next: null, currentUntil: null })
       await tx.audit({
         at: this.#world.clock.wallMs(),
@@ -86,6 +87,12 @@ export class Gate {
         detail: {},
       })
     })
+    try {
+      await taken
+    } catch (error) {
+      // On a full disk the limb comes in all the same; the old key ends at the next sign-in, or by its time.
+      this.#world.log.warn({ nodeId, error: messageOf(error) }, `${nodeId} uses its new key; not stored yet`)
+    }
     return { admitted: true, identity: { kind: 'limb', nodeId } }
   }
 

@@ -58,13 +58,12 @@ export class Announcer {
     this.#retain(this.#world.topics.node(limb.record.nodeId, 'state'), encodeJson(stateOf(limb)))
   }
 
-  /** A revoked node leaves nothing behind. Resolves when its retained data is gone from the store. */
-  async nodeGone(nodeId: string): Promise<void> {
-    const { topics, publisher } = this.#world
+  /** A revoked node leaves nothing behind; its retained data is the caller's to clear. */
+  nodeGone(nodeId: string): void {
+    const { topics } = this.#world
     this.#retain(topics.node(nodeId, 'state'), NOTHING)
     this.#retain(topics.node(nodeId, 'status'), NOTHING)
     this.infoChanged()
-    await publisher.clearRetained(topics.dataPrefix(nodeId))
   }
 
   /** A request that is new or has changed; also those that now stand beside it. */

@@ -1,4 +1,4 @@
-import { messageOf, Refusal } from '../kernel/errors.ts'
+import { Refusal } from '../kernel/errors.ts'
 import type { Announcer } from './announcer.ts'
 import type { Approvals } from './approvals.ts'
 import { auditHandlers } from './audit-verbs.ts'
@@ -20,10 +20,6 @@ import type { World } from './settings.ts'
 import type { Handlers, HandlersOf } from './verb-context.ts'
 
 const DAY_MS = 86_400_000
-/** What is too old is looked for this often. */
-const PRUNE_MS = 3_600_000
-/** The first time soon after the start: a bridge that is restarted every day must prune too. */
-const FIRST_PRUNE_MS = 60_000
 
 /** Policy, leases, calls and the audit log: how limbs are used, and the record of it. */
 export class Control {
@@ -33,7 +29,6 @@ export class Control {
   readonly handlers: HandlersOf<'invocation' | 'lease' | 'policy' | 'audit'> & Pick<Handlers, 'invoke'>
   readonly #world: World
   readonly #results: Results
-  #cancelPrune: (() => void) | null = null
 
   constructor(
     world: World,
@@ -70,9 +65,7 @@ export class Control {
     }
   }
 
-  ready(): void {
-    this.#pruneIn(FIRST_PRUNE_MS)
-  }
+  ready(): void {}
 
   result(session: Session, payload: Uint8Array): void {
     this.#results.receive(session, payload)
@@ -96,15 +89,15 @@ export class Control {
 
   /** While the sessions are still there: every caller is answered. */
   async stop(): Promise<void> {
-    this.#cancelPrune?.()
     this.leases.stop()
     await this.invocations.stop()
   }
 
-  async prune(): Promise<number> {
+  /** Without `byAge` only what is beyond a number goes: a wall clock that was just set makes nothing old. */
+  async prune(byAge: boolean): Promise<number> {
     const { clock, store, settings } = this.#world
     const { invocationDays, maxInvocations, auditDays, maxAuditRows } = settings.retention
-    const now = clock.wallMs()
+    const now = byAge ? clock.wallMs() : 0
     return await store.prune({
       now,
       invocationsBefore: now - invocationDays * DAY_MS,
@@ -112,19 +105,6 @@ export class Control {
       keysBefore: now - KEY_MS,
       auditBefore: now - auditDays * DAY_MS,
       maxAuditRows,
-    })
-  }
-
-  #pruneIn(delayMs: number): void {
-    this.#cancelPrune = this.#world.clock.after(delayMs, () => {
-      this.#pruneIn(PRUNE_MS)
-      this.prune()
-        .then((rows) => {
-          if (rows > 0) this.#world.log.info({ rows }, 'old rows are gone')
-        })
-        .catch((error: unknown) =>
-          this.#world.log.warn({ error: messageOf(error) }, 'old rows are still there'),
-        )
     })
   }
 }

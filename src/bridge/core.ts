@@ -6,7 +6,12 @@ import { Gate } from './admission.ts'
 import { Announcer } from './announcer.ts'
 import { Answers } from './answers.ts'
 import { Approvals } from './approvals.ts'
+import { backupHandlers } from './backups.ts'
+import { chores } from './chores.ts'
 import { Control } from './control.ts'
+import { History } from './history.ts'
+import { Housekeeping } from './housekeeping.ts'
+import { Leftovers } from './leftovers.ts'
 import { nodeHandlers } from './nodes.ts'
 import { Pairings } from './pairings.ts'
 import { PendingRequests } from './pending.ts'
@@ -39,6 +44,8 @@ export class Core implements Inbound {
   readonly #announcer: Announcer
   readonly #answers: Answers
   readonly #presence: PresenceKeeper
+  readonly #history: History
+  readonly #housekeeping: Housekeeping
   readonly #pairings: Pairings
   readonly #requests: Requests
   readonly #gate: Gate
@@ -50,7 +57,9 @@ export class Core implements Inbound {
     this.#world = world
     this.#announcer = new Announcer(world, this.registry, this.pending)
     this.#answers = new Answers(world.topics)
-    this.#presence = new PresenceKeeper(world, this.registry, this.#announcer)
+    this.#history = new History(world, this.registry)
+    this.#presence = new PresenceKeeper(world, this.registry, this.#announcer, this.#history)
+    const leftovers = new Leftovers(world.log)
     const parts = {
       registry: this.registry,
       pending: this.pending,
@@ -58,14 +67,27 @@ export class Core implements Inbound {
       presence: this.#presence,
       announcer: this.#announcer,
       answers: this.#answers,
+      leftovers,
     }
     this.#pairings = new Pairings(world, parts)
     this.control = new Control(world, { ...parts, approvals: this.approvals })
+    const kept = chores(world, {
+      registry: this.registry,
+      leftovers,
+      prune: (byAge) => this.control.prune(byAge),
+    })
+    this.#housekeeping = new Housekeeping(world.clock, world.log, kept)
     const handlers: Handlers = {
-      ...nodeHandlers(world, { ...parts, pairings: this.#pairings, control: this.control }),
+      ...nodeHandlers(world, {
+        ...parts,
+        pairings: this.#pairings,
+        control: this.control,
+        history: this.#history,
+      }),
       ...this.#pairingHandlers(),
       ...this.control.handlers,
-      ...principalHandlers(world, this.#table, this.control, this.#announcer),
+      ...principalHandlers(world, this.#table, this.control, this.#announcer, leftovers),
+      ...backupHandlers(world),
     }
     this.#requests = new Requests(world, handlers)
     const refused = new RefusedSignIns(world, (kind, fields) => this.#announcer.event(kind, fields))
@@ -75,6 +97,7 @@ export class Core implements Inbound {
 
   /** Everything that lasts comes back, every limb as offline. Before any listener opens. */
   async load(): Promise<void> {
+    await this.#history.resume()
     for await (const node of this.#world.store.loadNodes()) this.#presence.add(node, 'bridge_restart')
     for (const request of await this.#world.store.loadRequests()) this.pending.put(request)
     await this.control.load()
@@ -115,6 +138,7 @@ export class Core implements Inbound {
     this.#announcer.setBridgeStatus('online')
     this.#announcer.infoChanged()
     this.control.ready()
+    this.#housekeeping.start()
     this.#lookForExpired()
   }
 
@@ -122,12 +146,13 @@ export class Core implements Inbound {
   async stop(): Promise<void> {
     this.#stopped = true
     this.#cancelExpiry?.()
+    const kept = this.#housekeeping.stop()
     this.#pairings.stop()
     await this.control.stop()
     this.#presence.stop()
     this.#announcer.setBridgeStatus('offline')
     this.#announcer.stop()
-    await this.#presence.save()
+    await Promise.all([this.#presence.save(), this.#history.stop(), kept])
   }
 
   admit: Inbound['admit'] = (credentials) => this.#gate.admit(credentials)

@@ -9,6 +9,8 @@ import { certifiedKey } from './admission.ts'
 import type { Announcer } from './announcer.ts'
 import { type Answers, approvedAnswer } from './answers.ts'
 import type { Control } from './control.ts'
+import type { History } from './history.ts'
+import type { Leftovers } from './leftovers.ts'
 import type { Pairings } from './pairings.ts'
 import type { PendingRequests } from './pending.ts'
 import type { Tx } from './ports.ts'
@@ -30,6 +32,8 @@ interface Parts {
   readonly answers: Answers
   readonly pairings: Pairings
   readonly control: Control
+  readonly history: History
+  readonly leftovers: Leftovers
 }
 
 interface Provisioned {
@@ -45,7 +49,7 @@ interface Provisioned {
 
 /** The verbs about approved limbs. */
 export function nodeHandlers(world: World, parts: Parts): HandlersOf<'node'> {
-  const { registry, pending, table, presence, announcer, answers, pairings, control } = parts
+  const { registry, pending, table, presence, announcer, answers, pairings, control, leftovers } = parts
   const { clock, store, topics, log } = world
 
   function known(nodeId: string): Limb {
@@ -137,6 +141,8 @@ export function nodeHandlers(world: World, parts: Parts): HandlersOf<'node'> {
       return stateOf(known(nodeId))
     },
 
+    'node/history': (args) => parts.history.of(args),
+
     async 'node/rename'({ nodeId, displayName }, caller) {
       const node = await store.transact(async (tx) => {
         const before = await stored(tx, nodeId)
@@ -198,8 +204,14 @@ export function nodeHandlers(world: World, parts: Parts): HandlersOf<'node'> {
       if (requests.rest.length > 0) announcer.requestsOfNode(nodeId)
       const live = table.limb(nodeId)
       if (live) answers.rejected(live)
-      await announcer.nodeGone(nodeId)
-      await world.sessions.forget(nodeId)
+      announcer.nodeGone(nodeId)
+      // A limb of this name may be approved before the disk has room again: its data is not to be taken away.
+      await leftovers.run(`remove the data of ${nodeId}`, async () => {
+        if (!registry.get(nodeId)) await world.publisher.clearRetained(topics.dataPrefix(nodeId))
+      })
+      await leftovers.run(`forget the sessions of ${nodeId}`, async () => {
+        if (!registry.get(nodeId)) await world.sessions.forget(nodeId)
+      })
       log.info({ nodeId, by: caller.name }, `${nodeId} is revoked`)
       announcer.event('node_revoked', { nodeId, by: caller.name })
       return { nodeId }

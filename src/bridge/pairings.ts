@@ -12,6 +12,7 @@ import type { PairingAnswer, Registration } from '../protocol/schemas.ts'
 import type { Announcer } from './announcer.ts'
 import { type Answers, approvedAnswer, pendingAnswer } from './answers.ts'
 import { ChangePace } from './change-pace.ts'
+import type { Leftovers } from './leftovers.ts'
 import type { PendingRequests } from './pending.ts'
 import type { Session, Tx } from './ports.ts'
 import type { PresenceKeeper } from './presence-keeper.ts'
@@ -50,6 +51,7 @@ export class Pairings {
   readonly #answers: Answers
   readonly #refusals: Quiet
   readonly #changes: ChangePace
+  readonly #leftovers: Leftovers
   #window: PairingWindow | null = null
   #cancelWindow: (() => void) | null = null
 
@@ -62,6 +64,7 @@ export class Pairings {
       presence: PresenceKeeper
       announcer: Announcer
       answers: Answers
+      leftovers: Leftovers
     },
   ) {
     this.#world = world
@@ -73,6 +76,7 @@ export class Pairings {
     this.#answers = parts.answers
     this.#refusals = new Quiet(world.clock, REFUSALS)
     this.#changes = new ChangePace(world.clock)
+    this.#leftovers = parts.leftovers
   }
 
   /** A candidate registers: its claim is pending, or decided by an open window. */
@@ -403,7 +407,9 @@ export class Pairings {
     }
     for (const loser of losers) this.#tellRejected(loser)
     this.#announcer.event('pairing_approved', { nodeId, requestId: request.requestId, by: node.approvedBy })
-    if (known && request.kind === 'replace') await this.#world.sessions.forget(nodeId)
+    if (known && request.kind === 'replace') {
+      await this.#leftovers.run(`forget the sessions of ${nodeId}`, () => this.#world.sessions.forget(nodeId))
+    }
   }
 
   /** The device that held the key until now is another one from today on. */

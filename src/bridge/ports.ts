@@ -1,3 +1,4 @@
+import type { HistoryRow, StatusChange } from '../domain/history.ts'
 import type { InvocationRecord } from '../domain/invocations.ts'
 import type {
   AuditEntry,
@@ -183,6 +184,14 @@ export interface Store {
   verifyAudit(): Promise<AuditVerdict>
   /** Deletes what may go, a bounded number of rows in a commit. Returns how many. */
   prune(retention: Retention): Promise<number>
+  /** Ends what a killed bridge left open. Resolves with the time since which history is kept. */
+  resumeHistory(now: number): Promise<number>
+  /** One write for many changes, in order. Those of nodes that are no more are left out. */
+  saveHistory(batch: readonly StatusChange[]): Promise<void>
+  /** The newest changes of a node, the oldest of them first; bounded. */
+  history(nodeId: string): Promise<readonly HistoryRow[]>
+  /** Deletes some of the oldest: from before a time (null: whatever their age), and beyond a number. How many. */
+  pruneHistory(before: number | null, maxRows: number): Promise<number>
   close(): Promise<void>
 }
 
@@ -244,6 +253,26 @@ export interface Sessions {
   forget(name: string): Promise<void>
 }
 
+/** A copy of the database that was looked at after it was made. */
+export interface BackupFile {
+  /** Absolute path. */
+  readonly file: string
+  readonly bytes: number
+  readonly takenAt: number
+}
+
+export interface Backups {
+  /**
+   * Makes one while everything else goes on. On disk and checked when it resolves. Rejects with a Refusal:
+   * `conflict` while another one is made, `storage_unavailable` when it cannot be written.
+   */
+  create(): Promise<BackupFile>
+  /** Removes all but the newest `keep`. How many. */
+  prune(keep: number): Promise<number>
+  /** When the newest one there was made, wall time; null: there is none. */
+  newestAt(): Promise<number | null>
+}
+
 export interface Log {
   debug(fields: object, message: string): void
   info(fields: object, message: string): void
@@ -270,6 +299,7 @@ export type CounterName =
   | 'sign_ins_refused'
   | 'wrong_keys'
   | 'registrations_refused'
+  | 'backups'
 
 /** What a CONNECT says, checked for form by the broker adapter before it comes here. */
 export interface Credentials {

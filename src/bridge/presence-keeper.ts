@@ -16,6 +16,7 @@ import { decodeHeartbeat } from '../protocol/decode.ts'
 import { encodeJson } from '../protocol/encode.ts'
 import type { NodeStatus, StatusReason } from '../protocol/names.ts'
 import type { Announcer } from './announcer.ts'
+import type { History } from './history.ts'
 import type { Session } from './ports.ts'
 import type { Limb, Registry } from './registry.ts'
 import { intervalsOf, type World } from './settings.ts'
@@ -36,18 +37,22 @@ export class PresenceKeeper {
   readonly #world: World
   readonly #registry: Registry
   readonly #announcer: Announcer
+  readonly #history: History
   readonly #deadlines = new DeadlineHeap<Limb>()
   readonly #stateRefreshMs: number
   #unsaved: Limb[] = []
   #sweepAt: number = Number.POSITIVE_INFINITY
+  /** Until then nobody is declared gone: the process stood still. */
+  #graceUntil = Number.NEGATIVE_INFINITY
   #cancelSweep: (() => void) | null = null
   #cancelSave: (() => void) | null = null
   #stopped = false
 
-  constructor(world: World, registry: Registry, announcer: Announcer) {
+  constructor(world: World, registry: Registry, announcer: Announcer, history: History) {
     this.#world = world
     this.#registry = registry
     this.#announcer = announcer
+    this.#history = history
     const { stateRefreshSeconds } = world.settings.presence
     this.#stateRefreshMs = stateRefreshSeconds === 0 ? Number.POSITIVE_INFINITY : stateRefreshSeconds * 1000
   }
@@ -183,8 +188,10 @@ export class PresenceKeeper {
       this.#announcer.state(limb)
       return
     }
-    if (before === 'offline') this.#registry.countOnline(1)
-    else if (limb.status === 'offline') this.#registry.countOnline(-1)
+    if (before === 'offline' || limb.status === 'offline') {
+      this.#registry.countOnline(before === 'offline' ? 1 : -1)
+      this.#history.record(limb)
+    }
     this.#world.log.info(
       { nodeId: limb.record.nodeId, status: limb.status, reason: limb.reason },
       `${limb.record.nodeId} is ${limb.status}`,
@@ -220,7 +227,8 @@ export class PresenceKeeper {
   }
 
   #arm(): void {
-    const next = this.#deadlines.next
+    // Within the grace after a standstill a connection that is found lost must not bring the sweep forward.
+    const next = Math.max(this.#deadlines.next, this.#graceUntil)
     if (this.#stopped || next >= this.#sweepAt) return
     this.#cancelSweep?.()
     if (next === Number.POSITIVE_INFINITY) return
@@ -242,8 +250,8 @@ export class PresenceKeeper {
         { lateMs: Math.round(late) },
         'the process stood still; giving limbs time to be heard',
       )
-      this.#sweepAt = now + STALL_GRACE_MS
-      this.#cancelSweep = clock.after(STALL_GRACE_MS, () => this.#sweep())
+      this.#graceUntil = now + STALL_GRACE_MS
+      this.#arm()
       return
     }
     const wall = clock.wallMs()

@@ -5,6 +5,7 @@ import { hashPassword, newPassword } from '../kernel/secrets.ts'
 import { LIMITS } from '../protocol/limits.ts'
 import type { Announcer } from './announcer.ts'
 import type { Control } from './control.ts'
+import type { Leftovers } from './leftovers.ts'
 import type { Tx } from './ports.ts'
 import type { SessionTable } from './session-table.ts'
 import type { World } from './settings.ts'
@@ -16,6 +17,7 @@ export function principalHandlers(
   table: SessionTable,
   control: Control,
   announcer: Announcer,
+  leftovers: Leftovers,
 ): HandlersOf<'principal'> {
   const { clock, store, log } = world
 
@@ -103,7 +105,7 @@ export function principalHandlers(
       })
       control.principalGone(name)
       endRemote(table, name)
-      await world.sessions.forget(name)
+      await leftovers.run(`forget the sessions of ${name}`, () => world.sessions.forget(name))
       log.info({ name, by: caller.name }, `principal ${name} is removed`)
       announcer.event('principal_removed', { name, by: caller.name })
       return { name }

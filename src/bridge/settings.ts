@@ -1,8 +1,10 @@
 import type { Clock } from '../kernel/clock.ts'
 import type { AuthLevel } from '../protocol/names.ts'
 import type { Topics } from '../protocol/topics.ts'
+import type { BackupSettings } from './backups.ts'
+import type { Upkeep } from './chores.ts'
 import type { InvokeTransport } from './invoke-transport.ts'
-import type { Counters, Log, Publisher, Sessions, Store } from './ports.ts'
+import type { Backups, Counters, Log, Publisher, Sessions, Store } from './ports.ts'
 import type { SignInSettings } from './sign-in-limits.ts'
 
 /** The settings of the use cases; the configuration file carries the same names. */
@@ -40,11 +42,14 @@ export interface BridgeSettings {
     readonly maxWaiting: number
     readonly maxKeysPerPrincipal: number
   }
+  readonly backup: BackupSettings
   readonly retention: {
     readonly invocationDays: number
     readonly maxInvocations: number
     readonly auditDays: number
     readonly maxAuditRows: number
+    readonly historyDays: number
+    readonly maxHistoryRows: number
   }
 }
 
@@ -60,6 +65,8 @@ export interface World {
   readonly sessions: Sessions
   /** How limbs are invoked that asked for HTTP; absent: they are not. */
   readonly invokeOverHttp?: InvokeTransport
+  readonly backups: Backups
+  readonly upkeep: Upkeep
 }
 
 /** Heartbeat interval and timeout of a limb, in seconds: its own wish, or the configured defaults. */

@@ -137,7 +137,12 @@ export class GuardedPersistence {
     try {
       for await (const packet of this.#store.outgoingStream(client) as AsyncIterable<RoutedPacket>) {
         const again = packet.cmd === 'publish' && packet.qos > 0 && packet.messageId != null
-        yield again && !packet.dup ? { ...packet, dup: true } : packet
+        try {
+          yield again && !packet.dup ? { ...packet, dup: true } : packet
+        } catch {
+          // Who reads it has gone meanwhile: no failure of the store.
+          return
+        }
       }
     } catch (error) {
       this.#options.failed('read a queue', error)

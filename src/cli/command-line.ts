@@ -7,6 +7,7 @@ import { withExamples } from './command-parts.ts'
 import { addCompletionCommand } from './completion.ts'
 import { addConfigCommands } from './config-commands.ts'
 import { CliError, EXIT, EXIT_HELP } from './exit.ts'
+import { addMaintenanceCommands } from './maintenance-commands.ts'
 import type { CommandLineParts, World } from './parts.ts'
 import { processIo } from './process-io.ts'
 import { addSimulateCommand } from './simulate-command.ts'
@@ -21,7 +22,7 @@ export type { CommandLineParts } from './parts.ts'
 
 const INTRODUCTION = [
   'Limb Bridge turns a heap of devices into a fleet: it pairs limbs, keeps their presence, and guards who may use them.',
-  '`serve` runs the bridge; every other command talks to a running one, over its control socket or --url.',
+  '`serve` runs the bridge; `config`, `doctor` and `restore` work on this machine; every other command talks to a running bridge, over its control socket or --url.',
 ].join(' ')
 
 const FIRST_STEPS = `
@@ -72,6 +73,7 @@ export function buildProgram(world: World, run: Run): Command {
   addWatchCommand(program, world, run)
   addVerbCommands(program, world, run)
   addConfigCommands(program, world, run)
+  addMaintenanceCommands(program, world, run)
   addSimulateCommand(program, world, run)
   addCompletionCommand(program, world, run)
   return program

@@ -19,6 +19,7 @@ export function connectionOptions(command: Command): Command {
 }
 
 const GROUPS: Readonly<Record<string, string>> = {
+  backup: 'Copies of the database.',
   node: 'Limbs: list, provision, rename, revoke.',
   pairing: 'Requests of new limbs: list, approve, reject, open the window.',
   policy: 'Who may use which capability how freely.',

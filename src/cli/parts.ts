@@ -28,6 +28,7 @@ export interface Io {
 export interface CliSettings {
   readonly mqtt: { readonly host: string; readonly port: number; readonly topicRoot: string }
   readonly control: { readonly socket: string }
+  readonly store: { readonly path: string }
 }
 
 export interface ShownSetting {
@@ -52,10 +53,34 @@ export interface ConfigurationTools {
   load(file: string | undefined, env: Environment): LoadedSettings
 }
 
+export type Restored =
+  | {
+      readonly ok: true
+      readonly file: string
+      /** Where the database is that was there before. */
+      readonly replaced: string | null
+      readonly version: number
+      readonly nodes: number
+    }
+  | { readonly ok: false; readonly reason: string }
+
+export interface Finding {
+  readonly what: string
+  readonly level: 'ok' | 'warning' | 'problem'
+  readonly message: string
+}
+
+/** What works on the files of this machine, not through a bridge. */
+export interface Maintenance {
+  restore(from: string, to: string): Promise<Restored>
+  doctor(configFile: string | undefined): Promise<readonly Finding[]>
+}
+
 export interface CommandLineParts {
   /** Runs the bridge until it is stopped; resolves with the exit code. */
   serve(options: { configFile?: string }): Promise<number>
   readonly configuration: ConfigurationTools
+  readonly maintenance: Maintenance
   readonly version: string
   /** The process's own when absent. */
   readonly io?: Io
@@ -67,6 +92,7 @@ export interface World {
   readonly io: Io
   readonly clock: Clock
   readonly configuration: ConfigurationTools
+  readonly maintenance: Maintenance
   readonly version: string
   readonly serve: CommandLineParts['serve']
 }

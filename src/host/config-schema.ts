@@ -350,7 +350,35 @@ const invocation = z.strictObject({
   ),
 })
 
+const backup = z.strictObject({
+  everyHours: whole(
+    0,
+    8760,
+    24,
+    'A backup of the database is made and checked every so many hours; 0: only with `limb-bridge backup create`.',
+  ),
+  keep: whole(
+    1,
+    1000,
+    7,
+    'The newest so many backups are kept; older ones are removed after the next one is made.',
+  ),
+  folder: filePath().nullable().default(null).meta({
+    description:
+      'Where backups are written. On another disk they survive this one; each needs about as much room as the database.',
+    allowed: 'a path, or `null`',
+    defaultText: '`backups` beside the database',
+  }),
+})
+
 const retention = z.strictObject({
+  historyDays: whole(1, 36_500, 90, 'When each limb came and went is kept for so long.'),
+  maxHistoryRows: whole(
+    1000,
+    100_000_000,
+    1_000_000,
+    'So many changes of status are kept, in all; some 60 bytes each. The oldest go first.',
+  ),
   invocationDays: whole(1, 36_500, 7, 'Ended calls are listed for so long.'),
   maxInvocations: whole(
     1000,
@@ -512,6 +540,7 @@ export const configSchema = z.strictObject({
   policy: policy.prefault({}).meta({ description: 'How freely limbs may be used.' }),
   lease: lease.prefault({}).meta({ description: 'Leases of exclusive capabilities.' }),
   invocation: invocation.prefault({}).meta({ description: 'Calls to limbs.' }),
+  backup: backup.prefault({}).meta({ description: 'Copies of the database.' }),
   retention: retention.prefault({}).meta({ description: 'How long the record of what happened is kept.' }),
   homeAssistant: homeAssistant.prefault({}).meta({
     description: 'Home Assistant finds the limbs by itself; home-assistant.md among the documents says how.',

@@ -17,6 +17,12 @@ export interface Readings {
   readonly broker?: BrokerReadings
   readonly tls?: TlsReadings
   readonly uplinks?: readonly UplinkReading[]
+  readonly databaseBytes?: number
+  readonly walBytes?: number
+  /** null: the database is in memory. */
+  readonly diskFreeBytes?: number | null
+  /** Wall time in milliseconds; absent: none since the start. */
+  readonly lastBackupAt?: number
 }
 
 export interface Metrics extends Counters {
@@ -45,6 +51,7 @@ const COUNTERS: Readonly<Record<CounterName, { help: string; label?: string }>> 
   invocations: { help: 'Calls by how they ended.', label: 'outcome' },
   results_dropped: { help: 'Results of limbs that answered no call.', label: 'why' },
   leases: { help: 'Leases by what happened to them.', label: 'change' },
+  backups: { help: 'Backups by outcome.', label: 'outcome' },
 }
 
 function coreCounters(registry: Registry): Counters {
@@ -89,11 +96,30 @@ function gauges(registry: Registry): (readings: Readings) => void {
     registers,
   })
   const fillUplinks = uplinkMetrics(registry)
+  const disk = diskGauges(registry)
   return (readings) => {
     fillUplinks(readings.uplinks ?? [])
+    disk(readings)
     for (const status of STATUSES) nodes.set({ status }, readings.nodes?.[status] ?? 0)
     pending.set(readings.pendingRequests ?? 0)
     for (const [kind, count] of Object.entries(readings.sessions ?? {})) sessions.set({ kind }, count)
+  }
+}
+
+function diskGauges(registry: Registry): (readings: Readings) => void {
+  const gauge = (name: string, help: string) => new Gauge({ name, help, registers: [registry] })
+  const database = gauge('limb_database_bytes', 'Size of the database file.')
+  const wal = gauge('limb_database_wal_bytes', 'Size of the write-ahead log of the database.')
+  const free = gauge('limb_disk_free_bytes', 'Free on the file system of the database; -1: it is in memory.')
+  const backup = gauge(
+    'limb_last_backup_timestamp_seconds',
+    'When this process last made a backup, in seconds since 1970; 0: not yet.',
+  )
+  return ({ databaseBytes = 0, walBytes = 0, diskFreeBytes, lastBackupAt = 0 }) => {
+    database.set(databaseBytes)
+    wal.set(walBytes)
+    free.set(diskFreeBytes ?? -1)
+    backup.set(lastBackupAt / 1000)
   }
 }
 

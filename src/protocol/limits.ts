@@ -31,6 +31,8 @@ export const LIMITS = {
   /** Protocol section 4: a pairing window is never longer than an hour. */
   permitSecondsMax: 3600,
   permitNodesMax: 10_000,
+  /** Changes of status that are kept of one limb: one that flaps all day must not push out all others. */
+  historyRowsPerNode: 4000,
   /** Nodes in one `node/import`; some 10 MiB of JSON. */
   importNodes: 50_000,
   reasonChars: 200,

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { capabilitySchema, nameSchema, ROLES } from './names.ts'
+import { capabilitySchema, nameSchema, REASONS, ROLES } from './names.ts'
 import {
   auditRowSchema,
   bridgeInfoSchema,
@@ -45,6 +45,15 @@ const madePassword = z.string().optional().describe('the password, when the brid
 export const RESULTS = {
   'node/list': page(stateSchema),
   'node/get': stateSchema,
+  'node/history': page(
+    z.object({ at: timeSchema, status: z.enum(['online', 'offline']), reason: z.enum(REASONS) }),
+  ).extend({
+    nodeId: nameSchema,
+    since: timeSchema.describe('what was asked for, or since when the bridge keeps history of this limb'),
+    until: timeSchema,
+    onlineSeconds: z.int().describe('how long it was online in that time; `busy` and `degraded` count'),
+    uptimePercent: z.number().optional().describe('the same in percent; absent when no time has passed'),
+  }),
   'node/rename': nodeRef.extend({ displayName: z.string() }),
   'node/revoke': nodeRef,
   'node/rotate-key': nodeRef.extend({
@@ -100,6 +109,12 @@ export const RESULTS = {
   'principal/add': principal.extend({ password: madePassword }),
   'principal/set-password': z.object({ name: nameSchema, password: madePassword }),
   'principal/remove': z.object({ name: nameSchema }),
+
+  'backup/create': z.object({
+    file: z.string().describe('where it is, on the machine of the bridge'),
+    bytes: z.int(),
+    takenAt: timeSchema,
+  }),
 } as const satisfies Record<VerbName, z.ZodObject>
 
 /** What a handler resolves to. */

@@ -25,6 +25,8 @@ export interface Topics {
   readonly prefix: string
   /** `<root>/bridge/` */
   readonly bridgePrefix: string
+  /** `<root>/node/` */
+  readonly nodePrefix: string
   readonly bridgeStatus: string
   readonly bridgeInfo: string
   node(nodeId: string, leaf: NodeUplink | 'pairing' | 'invoke' | 'status' | 'state'): string
@@ -49,6 +51,7 @@ export function topicsOf(root: string): Topics {
     root,
     prefix,
     bridgePrefix: bridge,
+    nodePrefix: node,
     bridgeStatus: `${bridge}status`,
     bridgeInfo: `${bridge}info`,
     node: (nodeId, leaf) => `${node}${nodeId}/${leaf}`,

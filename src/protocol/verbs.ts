@@ -9,7 +9,7 @@ import {
   type Role,
   STATUSES,
 } from './names.ts'
-import { capabilitiesSchema, displayNameSchema, levelSchema, printable } from './schemas.ts'
+import { capabilitiesSchema, displayNameSchema, levelSchema, printable, timeSchema } from './schemas.ts'
 
 /**
  * The table of verbs: what a principal can ask of the bridge. The bridge checks arguments and roles with it,
@@ -100,6 +100,16 @@ export const VERBS = {
       .describe('only limbs that are not offline and have the capability at hand'),
   }),
   'node/get': verb('viewer', 'Show one limb.', { nodeId: nodeIdArg }, { positional: ['nodeId'] }),
+  'node/history': verb(
+    'viewer',
+    'Tell when a limb came and went, the newest change first, and its uptime.',
+    {
+      nodeId: nodeIdArg,
+      since: timeSchema.optional().describe('from this time on; the last 30 days when absent'),
+      ...listArgs,
+    },
+    { positional: ['nodeId'] },
+  ),
   'node/rename': verb(
     'operator',
     'Give a limb a name that outlives its own.',
@@ -313,6 +323,8 @@ export const VERBS = {
     { name: nameSchema },
     { positional: ['name'] },
   ),
+
+  'backup/create': verb('admin', 'Make a backup of the database and check it, while everything goes on.', {}),
 } as const satisfies Record<string, VerbDefinition>
 
 export type VerbName = keyof typeof VERBS

@@ -2,7 +2,7 @@ import { rmSync } from 'node:fs'
 import type Sqlite from 'better-sqlite3'
 import { messageOf } from '../kernel/errors.ts'
 import { StoreError } from './errors.ts'
-import { createPrivate, syncFile } from './files.ts'
+import { compactTime, createPrivate, syncFile } from './files.ts'
 
 /**
  * A consistent copy of the whole database before a schema upgrade, `<file>.v<version>-<time>.bak`, readable by
@@ -15,7 +15,7 @@ export function backupBeforeUpgrade(
   version: number,
   atIso: string,
 ): string {
-  const path = `${file}.v${version}-${atIso.replaceAll(/[-:.]/g, '')}.bak`
+  const path = `${file}.v${version}-${compactTime(atIso)}.bak`
   try {
     createPrivate(path)
     sql.prepare('VACUUM INTO ?').run(path)

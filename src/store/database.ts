@@ -1,4 +1,5 @@
-import { statSync } from 'node:fs'
+import { statfsSync, statSync } from 'node:fs'
+import { dirname } from 'node:path'
 import Sqlite from 'better-sqlite3'
 import type { Log } from '../bridge/ports.ts'
 import { type Clock, iso } from '../kernel/clock.ts'
@@ -28,6 +29,15 @@ export interface Database {
   readonly sql: Sqlite.Database
   /** The only way to write. */
   readonly writer: GroupCommit
+  /** On disk; 0 in memory. */
+  sizes(): { readonly databaseBytes: number; readonly walBytes: number }
+  /** Of the file system, for who is not root; null in memory. */
+  freeBytes(): number | null
+  /**
+   * Moves the write-ahead log into the database and cuts it to nothing. False when somebody still reads from it: a
+   * backup, or another program.
+   */
+  checkpoint(): boolean
   /** Ends the pending writes, checkpoints and closes. Further calls wait for the same end. */
   close(): Promise<void>
 }
@@ -84,7 +94,11 @@ function prepare(sql: Sqlite.Database, file: string, unclean: boolean, options: 
 
 /** A write-ahead log is left behind by who did not close: a killed bridge, or a machine without power. */
 function hasLog(file: string): boolean {
-  return file !== ':memory:' && (statSync(`${file}-wal`, { throwIfNoEntry: false })?.size ?? 0) > 0
+  return sizeOf(`${file}-wal`) > 0
+}
+
+function sizeOf(path: string): number {
+  return path.startsWith(':memory:') ? 0 : (statSync(path, { throwIfNoEntry: false })?.size ?? 0)
 }
 
 /** After an unclean end every page is looked at once: some 3 ms a megabyte, and damage shows before it is used. */
@@ -180,10 +194,13 @@ function explained(error: unknown, file: string): unknown {
 /** What to do with a truncated or overwritten file. */
 export function damaged(error: unknown, file: string): StoreError {
   const newest = backupsOf(file).at(-1)
-  const source = newest === undefined ? 'a backup' : `a backup (the newest beside it is ${newest})`
+  const restore =
+    newest === undefined
+      ? '`limb-bridge restore FILE`, FILE being a backup'
+      : `\`limb-bridge restore ${newest}\` (the newest backup there is)`
   return new StoreError(
-    `The database ${file} is damaged: ${messageOf(error)}. Nothing was changed. To restore: keep the bridge ` +
-      `stopped, move ${file}, ${file}-wal and ${file}-shm away (keep them), copy ${source} to ${file}, and start again.`,
+    `The database ${file} is damaged: ${messageOf(error)}. Nothing was changed. To restore: keep the bridge stopped, ` +
+      `run ${restore}, and start again. The damaged database is kept aside.`,
     { cause: error },
   )
 }
@@ -199,6 +216,16 @@ function opened(file: string, sql: Sqlite.Database, writer: GroupCommit, lock: L
     file,
     sql,
     writer,
+    sizes: () => ({ databaseBytes: sizeOf(file), walBytes: sizeOf(`${file}-wal`) }),
+    freeBytes() {
+      if (file === ':memory:') return null
+      const { bavail, bsize } = statfsSync(dirname(file))
+      return bavail * bsize
+    },
+    checkpoint() {
+      const [row] = sql.pragma('wal_checkpoint(TRUNCATE)') as { busy: number }[]
+      return row?.busy === 0
+    },
     close() {
       closing ??= close()
       return closing

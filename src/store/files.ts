@@ -61,26 +61,48 @@ export function makePrivate(path: string): void {
 
 /** Flushes a file that no SQLite connection of this process has open, and the folder's entry of it. */
 export function syncFile(path: string): void {
-  for (const each of [path, dirname(path)]) {
-    const handle = openSync(each, 'r')
-    try {
-      fsyncSync(handle)
-    } finally {
-      closeSync(handle)
-    }
+  for (const each of [path, dirname(path)]) sync(each)
+}
+
+/** Flushes the folder's entry of a file. */
+export function syncFolder(path: string): void {
+  sync(dirname(path))
+}
+
+function sync(path: string): void {
+  const handle = openSync(path, 'r')
+  try {
+    fsyncSync(handle)
+  } finally {
+    closeSync(handle)
   }
 }
 
-/** Backups beside a database file, the newest last. */
+/** An ISO time as a part of a file's name. */
+export function compactTime(isoTime: string): string {
+  return isoTime.replaceAll(/[-:.]/g, '')
+}
+
+/** Backups of a database file, beside it and in the folder `backups`, the newest last. */
 export function backupsOf(path: string): string[] {
+  const beside = backupsIn(
+    dirname(path),
+    (name) => name.startsWith(`${basename(path)}.`) && name.endsWith('.bak'),
+  )
+  const made = backupsIn(join(dirname(path), 'backups'), (name) => /^limb-.*\.sqlite$/.test(name))
+  return [...beside, ...made].sort((a, b) => (timeIn(a) < timeIn(b) ? -1 : 1))
+}
+
+function backupsIn(folder: string, accepts: (name: string) => boolean): string[] {
   try {
-    const prefix = `${basename(path)}.`
-    return readdirSync(dirname(path))
-      .filter((name) => name.startsWith(prefix) && name.endsWith('.bak'))
-      .map((name) => ({ name, time: name.slice(-'20000101T000000000Z.bak'.length) }))
-      .sort((a, b) => (a.time < b.time ? -1 : 1))
-      .map(({ name }) => join(dirname(path), name))
+    return readdirSync(folder)
+      .filter(accepts)
+      .map((name) => join(folder, name))
   } catch {
     return []
   }
+}
+
+function timeIn(path: string): string {
+  return /(\d{8}T\d{9}Z)\.\w+$/.exec(path)?.[1] ?? ''
 }

@@ -1,7 +1,7 @@
 import type Sqlite from 'better-sqlite3'
 import type { Log } from '../bridge/ports.ts'
 import { InvariantError } from '../kernel/assert.ts'
-import type { Clock, WallMs } from '../kernel/clock.ts'
+import { type Clock, type MonotonicMs, plusMs, type WallMs } from '../kernel/clock.ts'
 import { messageOf, Refusal } from '../kernel/errors.ts'
 import { isStorageFailure, sqliteCode } from './errors.ts'
 
@@ -33,6 +33,10 @@ const SOON_MS = 100
 const LAZY_MS = 5
 /** What was committed without waiting for the disk is on it after this, at the latest. */
 const FLUSH_MS = 200
+/** While the store is broken it is tried so often, so that it heals without anybody having to ask. */
+const PROBE_MS = 2000
+/** A disk that is full now and then would otherwise be told twice for every commit. */
+const QUIET_MS = 10_000
 /** So many of them do not wait: each may hold a payload. */
 const MAX_SOON = 1000
 
@@ -54,7 +58,7 @@ export class GroupCommit {
   readonly #sql: Sqlite.Database
   readonly #options: GroupCommitOptions
   readonly #statements: Record<
-    'begin' | 'commit' | 'rollback' | 'savepoint' | 'undo' | 'release',
+    'begin' | 'commit' | 'rollback' | 'savepoint' | 'undo' | 'release' | 'probe',
     Sqlite.Statement
   >
   readonly #touch: Sqlite.Statement
@@ -65,6 +69,10 @@ export class GroupCommit {
   #soonAt = Number.POSITIVE_INFINITY
   #waiters: (() => void)[] = []
   #broken: { reason: string; since: WallMs } | null = null
+  #quietUntil = Number.NEGATIVE_INFINITY as MonotonicMs
+  /** Whether the trouble was said, so that its end is said too. */
+  #said = false
+  #probe: (() => void) | null = null
   #stall: ((error: InvariantError) => void) | null = null
   #closed = false
   /** How SQLite's `synchronous` stands. */
@@ -84,6 +92,8 @@ export class GroupCommit {
       savepoint: sql.prepare('SAVEPOINT work'),
       undo: sql.prepare('ROLLBACK TO work'),
       release: sql.prepare('RELEASE work'),
+      // Writes the first page, also when the number is the same.
+      probe: sql.prepare(`PRAGMA user_version = ${Number(sql.pragma('user_version', { simple: true }))}`),
     }
   }
 
@@ -123,6 +133,7 @@ export class GroupCommit {
 
   async close(): Promise<void> {
     this.#closed = true
+    this.#probe?.()
     while (this.#pending.length > 0 || this.#running) await this.settled()
     this.#soon?.()
     this.#flush?.()
@@ -278,10 +289,7 @@ export class GroupCommit {
   }
 
   #conclude(outcomes: readonly Outcome[]): void {
-    if (this.#broken !== null) {
-      this.#broken = null
-      this.#options.log.info({}, 'the database stores again')
-    }
+    if (this.#broken !== null) this.#healed()
     for (const outcome of outcomes) {
       if ('error' in outcome) outcome.work.reject(outcome.error)
       else outcome.work.resolve(outcome.value)
@@ -297,13 +305,42 @@ export class GroupCommit {
       }
     }
     const reason = `${messageOf(error)} (${sqliteCode(error) ?? 'no code'})`
-    if (this.#broken === null) {
-      this.#broken = { reason, since: this.#options.clock.wallMs() }
-      this.#options.log.error({ reason }, 'the database cannot store; new pairings and changes are refused')
-    }
-    this.#broken = { ...this.#broken, reason }
+    this.#brokenFor(reason)
     const refusal = unavailable(reason)
     for (const work of works) work.reject(refusal)
+  }
+
+  #brokenFor(reason: string): void {
+    const { clock, log } = this.#options
+    if (this.#broken !== null) {
+      this.#broken = { ...this.#broken, reason }
+    } else {
+      this.#broken = { reason, since: clock.wallMs() }
+      const now = clock.monotonicMs()
+      this.#said = now >= this.#quietUntil
+      if (this.#said) {
+        this.#quietUntil = plusMs(now, QUIET_MS)
+        log.error({ reason }, 'the database cannot store; new pairings and changes are refused')
+      }
+    }
+    this.#probeLater()
+  }
+
+  #healed(): void {
+    this.#broken = null
+    this.#probe?.()
+    this.#probe = null
+    if (this.#said) this.#options.log.info({}, 'the database stores again')
+  }
+
+  /** A small write of its own: on an idle bridge nobody else would find out that there is room again. */
+  #probeLater(): void {
+    if (this.#closed || this.#probe !== null) return
+    this.#probe = this.#options.clock.after(PROBE_MS, () => {
+      this.#probe = null
+      if (this.#broken === null || this.#closed) return
+      this.write(() => this.#statements.probe.run()).catch(() => undefined)
+    })
   }
 }
 

@@ -1,6 +1,7 @@
 import type Sqlite from 'better-sqlite3'
 import { SCHEMA_1 } from './schema-1.ts'
 import { SCHEMA_2 } from './schema-2.ts'
+import { SCHEMA_HISTORY } from './schema-history.ts'
 
 /** "Limb" in ASCII: marks the file as ours for `file(1)` and for a bridge that is pointed at a foreign one. */
 export const APPLICATION_ID = 0x4c696d62
@@ -15,6 +16,7 @@ export interface Migration {
 export const MIGRATIONS: readonly Migration[] = [
   { version: 1, up: (sql) => sql.exec(SCHEMA_1) },
   { version: 2, up: (sql) => sql.exec(SCHEMA_2) },
+  { version: 3, up: (sql) => sql.exec(SCHEMA_HISTORY) },
 ]
 
 export function newestVersion(migrations: readonly Migration[]): number {

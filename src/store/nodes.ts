@@ -39,9 +39,15 @@ export class NodesTable {
       (node_id, salt, hash, next_salt, next_hash, current_until) VALUES (?, ?, ?, ?, ?, ?)`)
     this.#badKey = sql.prepare(`SELECT * FROM node_keys
       WHERE length(hash) <> 32 OR length(salt) = 0 OR (next_hash IS NOT NULL AND length(next_hash) <> 32) LIMIT 1`)
-    this.#deletes = ['nodes', 'heartbeats', 'node_keys', 'requests', 'refused_widenings', 'policies'].map(
-      (table) => sql.prepare(`DELETE FROM ${table} WHERE node_id = ?`),
-    )
+    this.#deletes = [
+      'nodes',
+      'heartbeats',
+      'node_keys',
+      'requests',
+      'refused_widenings',
+      'policies',
+      'presence_history',
+    ].map((table) => sql.prepare(`DELETE FROM ${table} WHERE node_id = ?`))
   }
 
   get(nodeId: string): NodeRecord | null {

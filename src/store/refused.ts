@@ -2,6 +2,8 @@ import type Sqlite from 'better-sqlite3'
 import type { RefusedKey, RefusedWidening } from '../domain/records.ts'
 import { RowReader } from './rows.ts'
 
+const MAX_EXPIRED_AT_ONCE = 1000
+
 /** Keys and widenings that an operator rejected, remembered until their time is up. */
 export class RefusedTable {
   readonly #maxPerNode: number
@@ -12,7 +14,7 @@ export class RefusedTable {
   readonly #trimKeys: Sqlite.Statement<[string, string, number]>
   readonly #widening: Sqlite.Statement<[string, number]>
   readonly #putWidening: Sqlite.Statement
-  readonly #expire: readonly Sqlite.Statement<[number]>[]
+  readonly #expire: readonly Sqlite.Statement<[number, number]>[]
 
   /** Each connection of a candidate is compared with each refused key of its node: `maxPerNode` bounds that. */
   constructor(sql: Sqlite.Database, maxPerNode: number) {
@@ -27,9 +29,13 @@ export class RefusedTable {
     this.#putWidening = sql.prepare(
       'INSERT OR REPLACE INTO refused_widenings (node_id, fingerprint, until) VALUES (?, ?, ?)',
     )
-    this.#expire = ['refused_keys', 'refused_widenings'].map((table) =>
-      sql.prepare(`DELETE FROM ${table} WHERE until <= ?`),
-    )
+    this.#expire = (['refused_keys', 'refused_widenings'] as const).map((table) => {
+      const key = table === 'refused_keys' ? '(node_id, hash)' : 'node_id'
+      const columns = table === 'refused_keys' ? 'node_id, hash' : 'node_id'
+      return sql.prepare(
+        `DELETE FROM ${table} WHERE ${key} IN (SELECT ${columns} FROM ${table} WHERE until <= ? LIMIT ?)`,
+      )
+    })
   }
 
   keys(nodeId: string, now: number): RefusedKey[] {
@@ -63,8 +69,8 @@ export class RefusedTable {
     this.#putWidening.run(nodeId, fingerprint, until)
   }
 
-  /** Forgets what is over. Returns the number of rows. */
-  expire(now: number): number {
-    return this.#expire.reduce((sum, statement) => sum + statement.run(now).changes, 0)
+  /** Forgets what is over, at most `limit` of each kind in one call. Returns the number of rows. */
+  expire(now: number, limit = MAX_EXPIRED_AT_ONCE): number {
+    return this.#expire.reduce((sum, statement) => sum + statement.run(now, limit).changes, 0)
   }
 }

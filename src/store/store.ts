@@ -4,6 +4,7 @@ import { AuditTable } from './audit.ts'
 import { type Database, damaged } from './database.ts'
 import { isDamage } from './errors.ts'
 import type { StoreHealth } from './group-commit.ts'
+import { HistoryTable } from './history.ts'
 import { InvocationsTable } from './invocations.ts'
 import { NodesTable } from './nodes.ts'
 import { PoliciesTable } from './policies.ts'
@@ -41,6 +42,7 @@ export function createStore(database: Database, options: StoreOptions = {}): Sql
     audit: new AuditTable(sql),
     invocations: new InvocationsTable(sql),
   }
+  const history = new HistoryTable(sql)
   /** Damage that a load meets is told with the way to restore. */
   const loading = <T>(read: () => T): T => {
     try {
@@ -89,6 +91,16 @@ export function createStore(database: Database, options: StoreOptions = {}): Sql
         for (const { nodeId, at } of batch) tables.nodes.heard(nodeId, at)
       })
     },
+    resumeHistory: (now) => writer.write(() => history.resume(now)),
+    saveHistory(batch) {
+      return writer.write(() => {
+        for (const change of batch) history.put(change)
+      })
+    },
+    async history(nodeId) {
+      return history.ofNode(nodeId)
+    },
+    pruneHistory: (before, maxRows) => writer.write(() => history.prune(before, maxRows, PRUNE_ROWS)),
     health: () => writer.health(),
     purgeRefused: (now) => writer.write(() => tables.refused.expire(now)),
     verifyAudit: () => tables.audit.verifyInTurns(),

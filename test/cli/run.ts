@@ -1,6 +1,6 @@
 import { PassThrough } from 'node:stream'
 import { runCommandLine } from '../../src/cli/command-line.ts'
-import type { Io } from '../../src/cli/parts.ts'
+import type { Io, Maintenance } from '../../src/cli/parts.ts'
 import { configuration } from '../../src/host/command-line-config.ts'
 import type { Clock } from '../../src/kernel/clock.ts'
 
@@ -31,6 +31,7 @@ export interface RunOptions {
   readonly input?: string
   readonly serve?: (options: { configFile?: string }) => Promise<number>
   readonly clock?: Clock
+  readonly maintenance?: Partial<Maintenance>
 }
 
 export function start(argv: readonly string[], options: RunOptions = {}): Started {
@@ -61,6 +62,11 @@ export function start(argv: readonly string[], options: RunOptions = {}): Starte
   const exit = runCommandLine(argv, {
     serve: options.serve ?? (async () => 0),
     configuration,
+    maintenance: {
+      restore: async () => ({ ok: false, reason: 'not here' }),
+      doctor: async () => [],
+      ...options.maintenance,
+    },
     version: '1.2.3',
     io,
     ...(options.clock ? { clock: options.clock } : {}),

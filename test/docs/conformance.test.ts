@@ -72,7 +72,7 @@ describe('a running bridge', () => {
   }
 
   beforeAll(async () => {
-    app = await startApp({}, { memory: true })
+    app = await startApp()
     admin = listen(await app.admin())
     const everything = ['limb/bridge/#', 'limb/node/+/status', 'limb/node/+/state', 'limb/node/+/data/#']
     await admin.subscribe([...everything, 'limb/principal/admin/response/#'])
@@ -117,6 +117,8 @@ describe('a running bridge', () => {
     await admin.do('admin', 'node/rename', { nodeId: 'cam1', displayName: 'Door' })
     await admin.do('admin', 'node/list', { limit: 1 })
     await admin.do('admin', 'node/get', { nodeId: 'cam1' })
+    await admin.do('admin', 'node/history', { nodeId: 'cam1' })
+    await admin.do('admin', 'backup/create')
     await admin.do('admin', 'node/rotate-key', { nodeId: 'cam1' })
   }
 

@@ -154,7 +154,6 @@ describe('docs/protocol.md', () => {
     expect(listed.map((match) => match[1])).toEqual(Object.keys(VERBS))
     const later = section(8).match(/Not in this version yet:[\s\S]*?\n\n/)?.[0] ?? ''
     const promised = [...later.matchAll(/`([\w/-]+)`/g)].map((match) => match[1] ?? '')
-    expect(promised).not.toEqual([])
     expect(promised.filter((verb) => Object.hasOwn(VERBS, verb))).toEqual([])
   })
 

@@ -81,7 +81,7 @@ describe('opening', () => {
     spoil(file)
     writeFileSync(`${file}.v1-20260101T000000000Z.bak`, '')
     expect(() => createStore(open(file))).toThrow(
-      /damaged.*move .*limb\.sqlite-wal.* away.*copy a backup.*v1-20260101T000000000Z\.bak/s,
+      /damaged.*limb-bridge restore .*v1-20260101T000000000Z\.bak.*kept aside/s,
     )
   })
 

@@ -2,6 +2,7 @@ import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promi
 import { expect, test, vi } from 'vitest'
 import { createStore } from '../../src/store/store.ts'
 import { nodeOf } from '../contract/store.contract.ts'
+import { FakeClock } from '../support/fake-clock.ts'
 import { opened, temporaryFile } from './fixture.ts'
 
 test('writes of one turn share one commit, and resolve after it', async () => {
@@ -161,4 +162,31 @@ test('a lazy write does not wait for the disk, and a commit of its own takes it 
   expect([commits, synchronous()]).toEqual([[1, 1, 2], 2])
   await sleep(300)
   expect(commits).toHaveLength(3)
+})
+
+test('a store that nobody asks finds out by itself that there is room again, with one timer and few lines', async () => {
+  const clock = new FakeClock()
+  const log = { debug: vi.fn(), info: vi.fn(), warn: vi.fn(), error: vi.fn() }
+  const database = opened(temporaryFile(), { clock, log })
+  const store = createStore(database)
+  const pages = Number(database.sql.pragma('page_count', { simple: true }))
+  const big = nodeOf('big', { displayName: 'x'.repeat(50_000) })
+  for (let round = 0; round < 3; round++) {
+    database.sql.pragma(`max_page_count = ${pages}`)
+    for (let i = 0; i < 3; i++) {
+      await expect(store.transact((tx) => tx.putNode(big))).rejects.toMatchObject({
+        code: 'storage_unavailable',
+      })
+    }
+    expect(store.health().ok).toBe(false)
+    expect(clock.timers).toBe(1)
+    database.sql.pragma(`max_page_count = ${pages + 1000}`)
+    clock.advance(2000)
+    await database.writer.settled()
+    expect(store.health()).toEqual({ ok: true })
+    expect(clock.timers).toBe(0)
+  }
+  // A disk that is full now and then is told once in ten seconds.
+  expect(log.error).toHaveBeenCalledTimes(1)
+  expect(log.info).toHaveBeenCalledTimes(1)
 })

@@ -23,6 +23,8 @@ export interface StartOptions {
   readonly env?: Readonly<Record<string, string>>
   /** For Node itself, such as `--expose-gc`. */
   readonly nodeArgs?: readonly string[]
+  /** RLIMIT_NOFILE of the process. */
+  readonly openFiles?: number
   /** Opens an IPC channel to what `nodeArgs` imported. */
   readonly ipc?: boolean
   readonly timeoutMs?: number
@@ -90,15 +92,24 @@ process.on('exit', () => {
 export function launchBridge(options: StartOptions): Starting {
   const { folder, nodeArgs = [], timeoutMs = 60_000 } = options
   const started = performance.now()
-  const child = spawn(
+  const command = [
     process.execPath,
-    [...nodeArgs, MAIN, 'serve', '--config', configFile(folder, options.settings)],
-    {
-      cwd: folder,
-      env: { ...cleanEnv(), ...options.env },
-      stdio: ['ignore', 'pipe', 'pipe', ...(options.ipc ? (['ipc'] as const) : [])],
-    },
-  )
+    ...nodeArgs,
+    MAIN,
+    'serve',
+    '--config',
+    configFile(folder, options.settings),
+  ]
+  const limit = options.openFiles
+  // `exec`, so that the process is the bridge itself.
+  const limited =
+    limit === undefined ? command : ['sh', '-c', `ulimit -n ${limit}; exec "$@"`, 'sh', ...command]
+  const [file = '', ...args] = limited
+  const child = spawn(file, args, {
+    cwd: folder,
+    env: { ...cleanEnv(), ...options.env },
+    stdio: ['ignore', 'pipe', 'pipe', ...(options.ipc ? (['ipc'] as const) : [])],
+  })
   living.add(child)
   const ended = new Promise<Ended>((done) => {
     child.on('exit', (code, signal) => {

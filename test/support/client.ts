@@ -145,10 +145,15 @@ export async function connect(
       : mqtt.connect(`mqtt://127.0.0.1:${where.port}`, common)
   const test = new TestClient(client)
   await new Promise<void>((resolve, reject) => {
-    client.once('connect', () => resolve())
-    client.once('error', (error) => {
+    const failed = (error: Error) => {
       client.end(true)
       reject(error)
+    }
+    client.once('error', failed)
+    client.once('connect', () => {
+      // A later error ends no client that was told to reconnect.
+      client.off('error', failed)
+      resolve()
     })
     client.once('close', () => reject(new Error('closed before CONNACK')))
   })

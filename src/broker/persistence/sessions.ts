@@ -1,6 +1,6 @@
 import type { MqttStore } from '../../bridge/mqtt-store.ts'
 import type { Log } from '../../bridge/ports.ts'
-import type { Clock } from '../../kernel/clock.ts'
+import type { Clock, MonotonicMs } from '../../kernel/clock.ts'
 import { messageOf } from '../../kernel/errors.ts'
 import type { Queues } from './queues.ts'
 import { rowOf, type SubscriptionIndex } from './subscriptions.ts'
@@ -14,6 +14,9 @@ export interface StoredSessionsOptions {
   readonly isLive: (clientId: string) => boolean
 }
 
+/** Sessions in one turn of the sweep: some 50 ms. */
+const SWEEP_SESSIONS = 200
+
 /**
  * Which persistent sessions there are and whose they are. Memory answers, so that a CONNECT neither waits for
  * the disk nor depends on it.
@@ -25,6 +28,8 @@ export class StoredSessions {
   readonly #stale = new Set<string>()
   /** Sessions whose rows are behind memory, because the store failed. */
   readonly #unsaved = new Set<string>()
+  /** When a session that is away was last used, of those that were since the start: no wall clock moves that. */
+  readonly #leftAt = new Map<string, MonotonicMs>()
   /** Ids with QoS 2 handshakes on disk since the start; those of before belong to stored sessions. */
   readonly #incoming = new Set<string>()
 
@@ -91,6 +96,7 @@ export class StoredSessions {
     if (this.#options.isLive(clientId)) return
     this.#options.queues.rest(clientId)
     if (owner === undefined) return
+    this.#leftAt.set(clientId, this.#options.clock.monotonicMs())
     this.#ignore(this.#options.store.putSession(clientId, owner, this.#options.clock.wallMs(), 'soon'))
   }
 
@@ -124,22 +130,38 @@ export class StoredSessions {
     this.#incoming.add(clientId)
   }
 
+  /** Writes what could not be written before. Rejects when it still cannot. */
+  async saveUnsaved(): Promise<void> {
+    const now = this.#options.clock.wallMs()
+    for (const clientId of this.#unsaved) await this.#save(clientId, now)
+  }
+
   /**
-   * Forgets sessions that nobody used for `idleMs`, and writes what could not be written before. Call it every
-   * now and then, more often than `idleMs`. Returns the ids that were forgotten.
+   * Forgets sessions that nobody used for `idleMs`, some hundred at once. Call it every now and then, more often
+   * than `idleMs`. Returns the ids that were forgotten; when there are any, there may be more.
    */
   async sweep(idleMs: number): Promise<readonly string[]> {
-    const { store, clock, isLive } = this.#options
+    const { store, clock } = this.#options
+    await this.saveUnsaved()
     const now = clock.wallMs()
-    for (const clientId of this.#unsaved) await this.#save(clientId, now)
-    // A live session is noted every half period, so that a crash after a year online does not end it.
-    for (const clientId of await store.sessionsIdleSince(now - idleMs / 2)) {
-      const owner = this.#owners.get(clientId)
-      if (owner !== undefined && isLive(clientId)) await store.putSession(clientId, owner, now, 'soon')
-    }
-    const idle = (await store.sessionsIdleSince(now - idleMs)).filter((clientId) => !isLive(clientId))
-    await this.#deleteAll(idle)
-    return idle
+    // What is used is noted every half period, so that a crash after a year online does not end it.
+    const old = await store.sessionsIdleSince(now - idleMs / 2)
+    const used = old.filter((clientId) => this.#isUsed(clientId, idleMs)).slice(0, SWEEP_SESSIONS)
+    await Promise.all(
+      used.map((clientId) => store.putSession(clientId, this.#owners.get(clientId) ?? '', now, 'soon')),
+    )
+    const idle = await store.sessionsIdleSince(now - idleMs)
+    const over = idle.filter((clientId) => !this.#isUsed(clientId, idleMs)).slice(0, SWEEP_SESSIONS)
+    await this.#deleteAll(over)
+    return over
+  }
+
+  /** Connected, or away for less than that by the clock that nobody sets. */
+  #isUsed(clientId: string, idleMs: number): boolean {
+    if (!this.#owners.has(clientId)) return false
+    if (this.#options.isLive(clientId)) return true
+    const leftAt = this.#leftAt.get(clientId)
+    return leftAt !== undefined && this.#options.clock.monotonicMs() - leftAt < idleMs
   }
 
   async #save(clientId: string, now: number): Promise<void> {
@@ -160,7 +182,9 @@ export class StoredSessions {
     for (const clientId of clientIds) {
       index.removeAll(clientId)
       queues.forget(clientId)
-      for (const known of [this.#owners, this.#stale, this.#unsaved, this.#incoming]) known.delete(clientId)
+      for (const known of [this.#owners, this.#stale, this.#unsaved, this.#incoming, this.#leftAt]) {
+        known.delete(clientId)
+      }
     }
     try {
       await store.deleteSessions(clientIds)

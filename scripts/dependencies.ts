@@ -1,0 +1,128 @@
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+
+/** `docs/dependencies.md`, made from package.json and the lockfile: what runs with the bridge, and why. */
+
+const ROOT = join(import.meta.dirname, '..')
+
+interface Locked {
+  readonly version?: string
+  readonly license?: string
+  readonly dev?: boolean
+  readonly dependencies?: Readonly<Record<string, string>>
+  readonly optionalDependencies?: Readonly<Record<string, string>>
+}
+
+interface Manifest {
+  readonly dependencies: Readonly<Record<string, string>>
+  readonly devDependencies: Readonly<Record<string, string>>
+}
+
+/** Why each one is there. A dependency without a reason makes no page. */
+const REASONS: Readonly<Record<string, string>> = {
+  '@modelcontextprotocol/sdk': 'speaks the Model Context Protocol with AI agents',
+  aedes: 'the MQTT broker, embedded; pinned, because private parts of it are guarded by tests',
+  'aedes-persistence': "the interface of the broker's persistence, and its public test suite; pinned with it",
+  'better-sqlite3': 'the database: synchronous, prebuilt, one writer',
+  commander: 'the command line, with help and completion as people know them',
+  fastify: 'HTTP for health, metrics and the upgrade to MQTT over WebSocket',
+  mqtt: 'the MQTT client of the command line; pinned with the broker',
+  pino: 'the log, as JSON lines',
+  'pino-pretty': 'the log for people on a terminal',
+  'prom-client': 'metrics in the form of Prometheus',
+  qlobber: "the trie that finds the stored sessions of a topic, as the broker's own persistence does",
+  ws: 'MQTT over WebSocket',
+  yaml: 'the configuration file, with the line of each mistake',
+  zod: 'checks of everything that comes from outside; the documents are made from the same schemas',
+}
+
+const read = <T>(name: string) => JSON.parse(readFileSync(join(ROOT, name), 'utf8')) as T
+
+export function manifest(): Manifest {
+  return read<Manifest>('package.json')
+}
+
+export function lockfile(): Readonly<Record<string, Locked>> {
+  return read<{ packages: Readonly<Record<string, Locked>> }>('package-lock.json').packages
+}
+
+/** Packages that are installed without the development dependencies. */
+export function runtimePackages(): readonly (readonly [name: string, locked: Locked])[] {
+  return Object.entries(lockfile())
+    .filter(([path, locked]) => path !== '' && locked.dev !== true)
+    .map(([path, locked]) => [nameOf(path), locked])
+}
+
+function nameOf(path: string): string {
+  return path.slice(path.lastIndexOf('node_modules/') + 'node_modules/'.length)
+}
+
+/** Where Node finds `name` from a package at `from`: in the nearest node_modules upwards. */
+function resolve(packages: Readonly<Record<string, Locked>>, from: string, name: string): string | undefined {
+  for (let folder = from; ; folder = folder.slice(0, Math.max(0, folder.lastIndexOf('/node_modules/')))) {
+    const path = `${folder === '' ? '' : `${folder}/`}node_modules/${name}`
+    if (packages[path] !== undefined) return path
+    if (folder === '' || !folder.includes('node_modules')) {
+      return packages[`node_modules/${name}`] && `node_modules/${name}`
+    }
+  }
+}
+
+/** Everything that comes with a package, itself left out. */
+function comesWith(packages: Readonly<Record<string, Locked>>, path: string): ReadonlySet<string> {
+  const seen = new Set<string>()
+  const visit = (from: string) => {
+    const { dependencies = {}, optionalDependencies = {} } = packages[from] ?? {}
+    for (const name of Object.keys({ ...dependencies, ...optionalDependencies })) {
+      const found = resolve(packages, from, name)
+      if (found === undefined || found === path || seen.has(found)) continue
+      seen.add(found)
+      visit(found)
+    }
+  }
+  visit(path)
+  return seen
+}
+
+export function dependenciesMarkdown(): string {
+  const packages = lockfile()
+  const rows = Object.keys(manifest().dependencies).map((name) => {
+    const path = `node_modules/${name}`
+    const reason = REASONS[name]
+    if (reason === undefined) throw new Error(`scripts/dependencies.ts: say why ${name} is there`)
+    const { version = '?', license = '?' } = packages[path] ?? {}
+    return `| \`${name}\` | ${version} | ${license} | ${comesWith(packages, path).size} | ${reason} |`
+  })
+  const runtime = runtimePackages()
+  const licenses = new Map<string, number>()
+  for (const [, { license = 'unknown' }] of runtime) licenses.set(license, (licenses.get(license) ?? 0) + 1)
+  const listed = [...licenses].sort(([a, x], [b, y]) => y - x || (a < b ? -1 : 1))
+  return [
+    '# Dependencies',
+    '',
+    '<!-- Made from package.json and package-lock.json by `npm run docs`; edits here are lost. -->',
+    '',
+    `What runs with the bridge: ${rows.length} packages are asked for, and ${runtime.length} are installed with all that`,
+    'they bring. Development dependencies (tests, checks, types) are not among them. The lockfile pins each of them with',
+    'its checksum; `npm ci` installs exactly these. `aedes` and what speaks its private language are pinned exactly in',
+    '`package.json` too, and `test/broker/aedes-internals.test.ts` fails when an upgrade moves what the bridge relies on.',
+    '',
+    '| package | version | licence | brings | why |',
+    '| --- | --- | --- | --- | --- |',
+    ...rows,
+    '',
+    '## Licences',
+    '',
+    'All of them allow use, change and passing on, in closed products too. A test fails when another one comes in.',
+    '',
+    '| licence | packages |',
+    '| --- | --- |',
+    ...listed.map(([license, count]) => `| ${license} | ${count} |`),
+    '',
+    '## Known holes',
+    '',
+    '`npm audit --omit=dev` asks the registry for advisories; a test does it where the registry answers, and says so where',
+    'it does not.',
+    '',
+  ].join('\n')
+}

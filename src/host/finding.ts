@@ -1,0 +1,19 @@
+/** What the doctor found. */
+
+export interface Finding {
+  /** What was looked at, such as `database`. */
+  readonly what: string
+  readonly level: 'ok' | 'warning' | 'problem'
+  /** What there is, and for anything but `ok` what to do. */
+  readonly message: string
+}
+
+export function ok(what: string, message: string): Finding {
+  return { what, level: 'ok', message }
+}
+export function warning(what: string, message: string): Finding {
+  return { what, level: 'warning', message }
+}
+export function problem(what: string, message: string): Finding {
+  return { what, level: 'problem', message }
+}

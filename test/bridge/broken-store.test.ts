@@ -1,0 +1,158 @@
+import { expect, onTestFinished, test, vi } from 'vitest'
+import { Core } from '../../src/bridge/core.ts'
+import type { Identity, Session, Store } from '../../src/bridge/ports.ts'
+import type { World } from '../../src/bridge/settings.ts'
+import { Refusal } from '../../src/kernel/errors.ts'
+import { topicsOf } from '../../src/protocol/topics.ts'
+import { openDatabase } from '../../src/store/database.ts'
+import { createStore } from '../../src/store/store.ts'
+import { keyOf } from '../support/app.ts'
+import { FakeClock } from '../support/fake-clock.ts'
+
+/** The core on a real store that fails when it is told, to the point. */
+
+const full = () => Promise.reject(new Refusal('storage_unavailable', 'the disk is full'))
+const settled = () => new Promise((resolve) => setImmediate(resolve))
+
+async function start() {
+  const clock = new FakeClock()
+  const log = { debug: vi.fn(), info: vi.fn(), warn: vi.fn(), error: vi.fn() }
+  const database = openDatabase({ file: ':memory:', clock, log })
+  onTestFinished(() => database.close())
+  const real = createStore(database)
+  const broken = { commits: false, after: false }
+  const store: Store = { ...real, transact: (work) => (broken.commits ? full() : real.transact(work)) }
+  const answers: { topic: string; body: Record<string, unknown> }[] = []
+  const cleared = vi.fn()
+  const forgotten = vi.fn()
+  const world: World = {
+    clock,
+    log,
+    store,
+    counters: { count() {} },
+    topics: topicsOf('limb'),
+    settings: {
+      version: '0',
+      pairing: { pendingSeconds: 60, rejectedSeconds: 60, maxPending: 10, maxPendingPerAddress: 10 },
+      presence: {
+        heartbeatSeconds: 15,
+        timeoutSeconds: 45,
+        graceSeconds: 5,
+        stateRefreshSeconds: 60,
+        saveSeconds: 30,
+      },
+      signIn: { maxFailures: 10, refuseSeconds: 60 },
+      backup: { everyHours: 0, keep: 1 },
+      policy: { floor: 'free' },
+      lease: { ttlSeconds: 60, maxPerPrincipal: 10, maxQueued: 10 },
+      invocation: {
+        timeoutSeconds: 30,
+        approvalSeconds: 300,
+        maxPerNode: 16,
+        maxPerPrincipal: 64,
+        maxWaiting: 10,
+        maxKeysPerPrincipal: 10,
+      },
+      retention: {
+        invocationDays: 7,
+        maxInvocations: 1000,
+        auditDays: 365,
+        maxAuditRows: 1000,
+        historyDays: 90,
+        maxHistoryRows: 1000,
+      },
+    },
+    publisher: {
+      publish(topic, payload) {
+        const text = Buffer.from(payload).toString()
+        if (topic.includes('/response/')) answers.push({ topic, body: JSON.parse(text) })
+      },
+      clearRetained: async (prefix) => (broken.after ? full() : cleared(prefix)),
+    },
+    sessions: { forget: async (name) => (broken.after ? full() : forgotten(name)) },
+    backups: { create: full, prune: async () => 0, newestAt: async () => null },
+    upkeep: {
+      walBytes: () => 0,
+      checkpoint: () => true,
+      sweepSessions: async () => 0,
+      nextWithData: async () => null,
+    },
+  }
+  const core = new Core(world)
+  await core.load()
+  core.ready()
+  onTestFinished(() => core.stop())
+  const identity: Identity = { kind: 'principal', name: 'admin', role: 'admin', local: true }
+  const session: Session = {
+    identity,
+    clientId: 'admin',
+    address: 'local',
+    alive: true,
+    subscribedTo: () => true,
+    tell: () => true,
+    end: () => {},
+  }
+  const ask = async (verb: string, args: object) => {
+    const address = { kind: 'request', principal: 'admin', verb } as const
+    await core.message(session, address, Buffer.from(JSON.stringify(args)))
+    return answers.at(-1)?.body
+  }
+  return { core, clock, log, broken, ask, cleared, forgotten }
+}
+
+test('a revocation that is on disk is told as done, and what a full disk kept from following is tried again', async () => {
+  const { clock, broken, ask, cleared, forgotten, log } = await start()
+  await ask('node/provision', { nodeId: 'cam', apiKey: keyOf('cam') })
+  broken.after = true
+  expect(await ask('node/revoke', { nodeId: 'cam' })).toMatchObject({ ok: true })
+  expect(await ask('node/get', { nodeId: 'cam' })).toMatchObject({ ok: false, error: { code: 'not_found' } })
+  const warnings = log.warn.mock.calls.length
+  for (let i = 0; i < 5; i++) {
+    clock.advance(5000)
+    await settled()
+  }
+  // Not told again and again.
+  expect(log.warn.mock.calls.length).toBe(warnings)
+  expect(cleared).not.toHaveBeenCalled()
+
+  broken.after = false
+  for (let i = 0; i < 3; i++) {
+    clock.advance(5000)
+    await settled()
+  }
+  expect(cleared).toHaveBeenCalledWith('limb/node/cam/data/')
+  expect(forgotten).toHaveBeenCalledWith('cam')
+})
+
+test('what was left of a limb is not taken from the one that has its name by then', async () => {
+  const { clock, broken, ask, cleared } = await start()
+  await ask('node/provision', { nodeId: 'cam', apiKey: keyOf('cam') })
+  broken.after = true
+  await ask('node/revoke', { nodeId: 'cam' })
+  broken.after = false
+  await ask('node/provision', { nodeId: 'cam', apiKey: keyOf('other') })
+  for (let i = 0; i < 3; i++) {
+    clock.advance(5000)
+    await settled()
+  }
+  expect(cleared).not.toHaveBeenCalled()
+})
+
+test('a limb with its rotated key is let in although the disk is full, and its old key still counts', async () => {
+  const { core, broken, ask } = await start()
+  await ask('node/provision', { nodeId: 'cam', apiKey: keyOf('cam') })
+  const rotated = (await ask('node/rotate-key', { nodeId: 'cam' })) as { data: { apiKey: string } }
+  broken.commits = true
+  for (const password of [rotated.data.apiKey, keyOf('cam')]) {
+    const admission = await core.admit({
+      clientId: 'cam',
+      username: 'cam',
+      password,
+      address: '192.0.2.1',
+      local: false,
+      certificateName: undefined,
+    })
+    expect(admission).toEqual({ admitted: true, identity: { kind: 'limb', nodeId: 'cam' } })
+  }
+  broken.commits = false
+})

@@ -1,0 +1,91 @@
+import { spawnSync } from 'node:child_process'
+import { readFileSync } from 'node:fs'
+import { resolve } from 'node:path'
+import { describe, expect, test } from 'vitest'
+import { lockfile, manifest, runtimePackages } from '../../scripts/dependencies.ts'
+
+const ROOT = resolve(import.meta.dirname, '../..')
+
+/** None of these asks a product that uses the bridge for more than a notice. */
+const ALLOWED = [
+  'MIT',
+  'ISC',
+  'Apache-2.0',
+  'BSD-2-Clause',
+  'BSD-3-Clause',
+  '0BSD',
+  'BlueOak-1.0.0',
+  'Unlicense',
+]
+
+describe('what runs with the bridge', () => {
+  test('is under licences that allow everybody to use it', () => {
+    const others = runtimePackages().filter(([, { license }]) => !ALLOWED.includes(license ?? 'unknown'))
+    expect(others.map(([name, { license }]) => `${name}: ${license}`)).toEqual([])
+  })
+
+  test('is locked with a checksum, and comes from nowhere but a registry', () => {
+    const text = JSON.stringify(lockfile())
+    expect(text).not.toMatch(/"resolved":"(?:git|file|http:)/)
+    const loose = Object.entries(lockfile() as Record<string, { integrity?: string; link?: boolean }>)
+      .filter(([path, { integrity }]) => path !== '' && integrity === undefined)
+      .map(([path]) => path)
+    expect(loose).toEqual([])
+  })
+
+  test('is used: no package is asked for that nothing imports', () => {
+    const { stdout } = spawnSync('grep', ['-rhoE', `['"](@[a-z-]+/)?[a-z0-9-]+[/'"]`, 'src', 'bin', 'test'], {
+      cwd: ROOT,
+      encoding: 'utf8',
+    })
+    const named = new Set(stdout.split('\n').map((text) => text.slice(1, -1)))
+    const unused = Object.keys(manifest().dependencies).filter((name) => !named.has(name))
+    // Its place is the MCP server, which comes later.
+    expect(unused.filter((name) => name !== '@modelcontextprotocol/sdk')).toEqual([])
+  })
+
+  test('pins the broker exactly, because private parts of it are relied on', () => {
+    const { dependencies } = manifest()
+    for (const name of ['aedes', 'aedes-persistence', 'mqtt']) {
+      expect(dependencies[name], name).toMatch(/^\d+\.\d+\.\d+$/)
+    }
+    const installed = JSON.parse(readFileSync(resolve(ROOT, 'node_modules/aedes/package.json'), 'utf8'))
+    expect(installed.version).toBe(dependencies.aedes)
+  })
+
+  test('has no known hole, where the registry can be asked', { timeout: 60_000 }, (context) => {
+    const { stdout } = spawnSync(
+      'npm',
+      ['audit', '--omit=dev', '--json', '--fetch-retries=0', '--fetch-timeout=20000'],
+      {
+        cwd: ROOT,
+        encoding: 'utf8',
+        timeout: 50_000,
+      },
+    )
+    const report = parsed(stdout)
+    if (report?.metadata === undefined) {
+      console.warn(`npm audit was not answered: ${report?.message ?? 'no answer'}`)
+      context.skip('the registry does not answer npm audit')
+      return
+    }
+    const holes = Object.values(report.vulnerabilities ?? {}).map(
+      ({ name, severity }) => `${name}: ${severity}`,
+    )
+    expect(holes).toEqual([])
+  })
+})
+
+interface AuditReport {
+  readonly metadata?: object
+  readonly message?: string
+  readonly vulnerabilities?: Readonly<Record<string, { name: string; severity: string }>>
+}
+
+function parsed(text: string | null): AuditReport | null {
+  try {
+    return JSON.parse(text ?? '') as AuditReport
+  } catch {
+    return null
+  }
+}

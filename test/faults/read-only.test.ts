@@ -1,0 +1,70 @@
+import { join } from 'node:path'
+import { describe, expect, test } from 'vitest'
+import { launchBridge } from '../support/bridge-process.ts'
+import { failingDisk, noMounts, smallDisk } from './disk.ts'
+import {
+  adminOf,
+  limbOf,
+  linesOf,
+  provision,
+  readiness,
+  register,
+  running,
+  temporaryFolder,
+} from './world.ts'
+
+describe.skipIf(noMounts !== null)('on a disk that the kernel makes read-only', () => {
+  test('limbs come and go, changes are refused, and after a repair all that was told is there', {
+    timeout: 120_000,
+  }, async (context) => {
+    const disk = failingDisk()
+    if (disk === null) return context.skip('no ext4 can be mounted here')
+    const folder = temporaryFolder()
+    const settings = { store: { path: join(disk.folder, 'data/limb.sqlite') }, presence: { saveSeconds: 1 } }
+    const bridge = await running({ folder, settings })
+    const admin = await adminOf(bridge)
+    await provision(admin, 'cam-a')
+    const told = await register(bridge, 'told')
+    expect(told.status).toBe('pending')
+    await admin.subscribe('limb/node/+/status')
+
+    disk.fail()
+    expect(await register(bridge, 'refused')).toMatchObject({
+      status: 'error',
+      error: { code: 'storage_unavailable' },
+    })
+    expect(await readiness(bridge)).toMatchObject({ ready: false })
+    const limb = await limbOf(bridge, 'cam-a')
+    await limb.publish('limb/node/cam-a/heartbeat')
+    await admin.next(({ topic, text }) => topic === 'limb/node/cam-a/status' && text === 'online')
+    expect(linesOf(bridge, /"level":"error"/)).toHaveLength(1)
+    expect(await bridge.stop()).toBe(0)
+
+    // Started on that disk, it serves what it knows.
+    const crippled = await running({ folder, settings })
+    expect(await readiness(crippled)).toMatchObject({ ready: false })
+    await limbOf(crippled, 'cam-a')
+    expect(await crippled.stop()).toBe(0)
+
+    disk.repair()
+    const again = await running({ folder, settings })
+    const listed = await (await adminOf(again)).do('admin', 'pairing/list')
+    expect(listed.items).toMatchObject([{ requestId: told.requestId }])
+    expect(await readiness(again)).toEqual({ ready: true, reasons: [] })
+  })
+
+  test('a start on a disk that is mounted read-only says so', { timeout: 120_000 }, async () => {
+    const disk = smallDisk(24)
+    const folder = temporaryFolder()
+    const settings = { store: { path: join(disk.folder, 'limb.sqlite') } }
+    const bridge = await running({ folder, settings })
+    await provision(await adminOf(bridge), 'cam-a')
+    await bridge.stop()
+    disk.remount('ro')
+    const refused = launchBridge({ folder, settings })
+    await expect(refused.ready).rejects.toThrow(/cannot start.*writ/)
+    expect(await refused.ended).toMatchObject({ code: 1 })
+    disk.remount('rw')
+    expect(await readiness(await running({ folder, settings }))).toMatchObject({ ready: true })
+  })
+})

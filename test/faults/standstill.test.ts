@@ -1,0 +1,61 @@
+import { expect, test } from 'vitest'
+import { adminOf, limbOf, linesOf, provision, running, temporaryFolder } from './world.ts'
+
+const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms))
+
+test('a process that stood still longer than every timeout takes no limb for gone that was heard meanwhile', {
+  timeout: 120_000,
+}, async () => {
+  const bridge = await running({
+    folder: temporaryFolder(),
+    settings: { presence: { heartbeatSeconds: 1, timeoutSeconds: 3, graceSeconds: 5 } },
+  })
+  const admin = await adminOf(bridge)
+  await provision(admin, 'alive', 'silent', 'returning')
+  await admin.subscribe(['limb/node/+/status', 'limb/node/+/state'])
+  const alive = await limbOf(bridge, 'alive')
+  const silent = await limbOf(bridge, 'silent')
+  // Gives the bridge up by itself, and knocks until it is let in again.
+  const returning = await limbOf(bridge, 'returning', {
+    keepalive: 2,
+    reconnectPeriod: 300,
+    connectTimeout: 60_000,
+  })
+  const closed = { alive: false }
+  alive.mqtt.on('close', () => {
+    closed.alive = true
+  })
+  for (const [client, nodeId] of [
+    [alive, 'alive'],
+    [silent, 'silent'],
+    [returning, 'returning'],
+  ] as const) {
+    await client.publish(`limb/node/${nodeId}/heartbeat`)
+    await admin.next(({ topic, text }) => topic === `limb/node/${nodeId}/status` && text === 'online')
+  }
+  const beat = setInterval(() => {
+    alive.mqtt.publish('limb/node/alive/heartbeat', '', { qos: 0 })
+    if (returning.mqtt.connected) returning.mqtt.publish('limb/node/returning/heartbeat', '', { qos: 0 })
+  }, 500)
+  try {
+    process.kill(bridge.pid, 'SIGSTOP')
+    await pause(8000)
+    process.kill(bridge.pid, 'SIGCONT')
+    await admin.next(
+      ({ topic, json }) =>
+        topic === 'limb/node/silent/state' && json.status === 'offline' && json.reason === 'timeout',
+    )
+    await alive.settle()
+    expect(
+      admin.waiting.filter(
+        ({ topic, text, retain }) => !retain && topic !== 'limb/node/silent/status' && text === 'offline',
+      ),
+    ).toEqual([])
+    expect(await admin.do('admin', 'node/get', { nodeId: 'alive' })).toMatchObject({ status: 'online' })
+    expect(closed.alive).toBe(false)
+    expect(linesOf(bridge, /stood still/)).toHaveLength(1)
+  } finally {
+    clearInterval(beat)
+    process.kill(bridge.pid, 'SIGCONT')
+  }
+})

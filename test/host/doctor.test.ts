@@ -1,0 +1,127 @@
+import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { beforeEach, expect, onTestFinished, test } from 'vitest'
+import { type DatabaseTools, doctor } from '../../src/host/doctor.ts'
+import { checkCertificate } from '../../src/host/doctor-certificates.ts'
+import type { Finding } from '../../src/host/finding.ts'
+import type { WallMs } from '../../src/kernel/clock.ts'
+import { systemClock } from '../../src/kernel/clock.ts'
+import { startBridge } from '../support/bridge-process.ts'
+
+let folder: string
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'limb-doctor-'))
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true }))
+})
+
+const healthy: DatabaseTools = {
+  exists: () => true,
+  inspect: () => ({ version: 1, nodes: 3, problems: [] }),
+  holder: () => null,
+  newestBackup: async () => ({ folder: 'backups', at: systemClock.wallMs() }),
+}
+
+function examine(tools: Partial<DatabaseTools> = {}, env: Record<string, string> = {}, clock = systemClock) {
+  const file = join(folder, 'limb.sqlite')
+  writeFileSync(file, '', { flag: 'a', mode: 0o600 })
+  return doctor({
+    file: undefined,
+    env: { LIMB_DB: file, LIMB_MQTT_PORT: '0', LIMB_HTTP_PORT: '0', ...env },
+    clock,
+    database: { ...healthy, ...tools },
+  })
+}
+
+const told = (findings: readonly Finding[], level: Finding['level']) =>
+  findings.filter((finding) => finding.level === level).map(({ what, message }) => `${what}: ${message}`)
+
+test('finds nothing wrong with what is right', async () => {
+  const findings = await examine()
+  expect(told(findings, 'problem')).toEqual([])
+  expect(findings.map(({ what }) => what)).toEqual(
+    expect.arrayContaining([
+      'configuration',
+      'folder',
+      'disk',
+      'database',
+      'backup',
+      'MQTT',
+      'control socket',
+      'clock',
+    ]),
+  )
+})
+
+test('a mistake in the configuration is told with its place, and nothing is guessed from it', async () => {
+  const findings = await examine({}, { LIMB_MQTT_PORT: 'many' })
+  expect(told(findings, 'problem')).toEqual([
+    expect.stringMatching(/^configuration: LIMB_MQTT_PORT: mqtt.port/),
+  ])
+  expect(findings).toHaveLength(1)
+})
+
+test('files and folders that others can read or write are told with the command that helps', async () => {
+  chmodSync(folder, 0o777)
+  writeFileSync(join(folder, 'limb.sqlite'), '')
+  chmodSync(join(folder, 'limb.sqlite'), 0o644)
+  expect(told(await examine(), 'problem')).toEqual([
+    expect.stringContaining(`chmod go-w ${folder}`),
+    expect.stringContaining(`chmod 600 ${join(folder, 'limb.sqlite')}`),
+  ])
+})
+
+test('a damaged database, a port in use and a clock in 1970 are problems; an old backup is a warning', async () => {
+  const other = createServer()
+  await new Promise<void>((resolve) => other.listen(0, '127.0.0.1', resolve))
+  onTestFinished(() => void other.close())
+  const { port } = other.address() as { port: number }
+  const findings = await examine(
+    {
+      inspect: () => ({ version: 1, nodes: 0, problems: ['page 3 is torn'] }),
+      newestBackup: async () => ({ folder: 'backups', at: 0 }),
+    },
+    { LIMB_MQTT_PORT: String(port) },
+    { ...systemClock, wallMs: () => (90 * 86_400_000) as WallMs },
+  )
+  const problems = told(findings, 'problem').join('\n')
+  expect(problems).toMatch(/database: .*page 3 is torn.*limb-bridge restore/)
+  expect(problems).toMatch(/MQTT: .*another program/)
+  expect(problems).toMatch(/clock: .*1970/)
+  expect(told(findings, 'warning').join('\n')).toMatch(/backup: the newest one in backups is of 1970/)
+})
+
+test('a certificate that ends soon, ended or cannot be read is told', () => {
+  expect(checkCertificate('tls.cert', join(folder, 'none.pem'), 0)).toMatchObject({ level: 'problem' })
+})
+
+test('beside a running bridge, its ports and socket are asked, and it is not disturbed', {
+  timeout: 60_000,
+}, async () => {
+  const { inspectDatabase } = await import('../../src/store/inspect.ts')
+  const { holderOf } = await import('../../src/store/restore.ts')
+  const bridge = await startBridge({ folder })
+  onTestFinished(() => bridge.kill())
+  const findings = await doctor({
+    file: undefined,
+    env: {
+      LIMB_DB: join(folder, 'limb.sqlite'),
+      LIMB_MQTT_PORT: String(bridge.mqtt.port),
+      LIMB_HTTP_PORT: String(bridge.http?.port),
+      LIMB_CONTROL_SOCKET: bridge.control,
+    },
+    clock: systemClock,
+    database: {
+      ...healthy,
+      inspect: (file) => inspectDatabase(file, { readonly: true }),
+      holder: (file) => holderOf(file, systemClock.wallMs()),
+    },
+  })
+  expect(told(findings, 'problem')).toEqual([])
+  const all = told(findings, 'ok').join('\n')
+  expect(all).toContain(`process ${bridge.pid}`)
+  expect(all).toMatch(/MQTT: .* answers/)
+  expect(all).toMatch(/control socket: .* answers/)
+  expect(await bridge.stop()).toBe(0)
+})

@@ -1,0 +1,181 @@
+import { chownSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { expect, onTestFinished, test } from 'vitest'
+import { systemClock } from '../../src/kernel/clock.ts'
+import { createBackups } from '../../src/store/backups.ts'
+import { inspectDatabase } from '../../src/store/inspect.ts'
+import { restoreDatabase } from '../../src/store/restore.ts'
+import { createStore } from '../../src/store/store.ts'
+import { nodeOf } from '../contract/store.contract.ts'
+import { FakeClock } from '../support/fake-clock.ts'
+import { open, opened, temporaryFile } from './fixture.ts'
+
+const now = () => systemClock.wallMs()
+
+async function withNodes(file: string, ...nodeIds: string[]): Promise<void> {
+  const store = createStore(open(file))
+  await store.transact(async (tx) => {
+    for (const nodeId of nodeIds) await tx.putNode(nodeOf(nodeId))
+  })
+  await store.close()
+}
+
+test('a backup is one state of the database, checked, private, and made while others write', async () => {
+  const file = temporaryFile()
+  const database = opened(file)
+  const store = createStore(database)
+  await store.transact((tx) => tx.putNode(nodeOf('before')))
+  const backups = createBackups({ database, folder: null, clock: systemClock })
+  let writing = true
+  // Both rows of a pair, or none.
+  const writer = (async () => {
+    for (let i = 0; writing; i++) {
+      await store.transact(async (tx) => {
+        await tx.putNode(nodeOf(`left-${i}`))
+        await tx.putNode(nodeOf(`right-${i}`))
+      })
+    }
+  })()
+  const made = await backups.create()
+  writing = false
+  await writer
+  expect(statSync(made.file).mode & 0o777).toBe(0o600)
+  expect(statSync(dirname(made.file)).mode & 0o777).toBe(0o700)
+  expect(dirname(made.file)).toBe(join(dirname(file), 'backups'))
+  expect(await backups.newestAt()).toBe(made.takenAt)
+  const { problems, nodes } = inspectDatabase(made.file, { readonly: true })
+  expect(problems).toEqual([])
+  expect(nodes % 2).toBe(1)
+  expect(readdirSync(backups.folder)).toEqual([made.file.slice(backups.folder.length + 1)])
+})
+
+test('two at once, one in memory and one that cannot be written are refused, and nothing is left of them', async () => {
+  const database = opened(temporaryFile())
+  const backups = createBackups({ database, folder: null, clock: systemClock })
+  const both = await Promise.allSettled([backups.create(), backups.create()])
+  expect(both.map(({ status }) => status)).toEqual(['fulfilled', 'rejected'])
+  expect(both[1]).toMatchObject({ reason: { code: 'conflict' } })
+
+  const inMemory = createBackups({ database: opened(':memory:'), folder: null, clock: systemClock })
+  await expect(inMemory.create()).rejects.toMatchObject({ code: 'conflict' })
+
+  const taken = join(dirname(database.file), 'taken')
+  writeFileSync(taken, '')
+  const nowhere = createBackups({ database, folder: join(taken, 'below'), clock: systemClock })
+  await expect(nowhere.create()).rejects.toMatchObject({ code: 'storage_unavailable' })
+})
+
+test('one that is interrupted leaves no half, and the next one removes the half of a process that was killed', async () => {
+  const database = opened(temporaryFile())
+  const backups = createBackups({ database, folder: null, clock: systemClock })
+  const half = join(backups.folder, 'limb-20250101T000000000Z.sqlite.part')
+  mkdirSync(backups.folder)
+  writeFileSync(half, 'half')
+  const interrupted = backups.create()
+  const refused = expect(interrupted).rejects.toMatchObject({ code: 'storage_unavailable' })
+  await new Promise((resolve) => setTimeout(resolve, 20))
+  await backups.stop()
+  await refused.catch(() => undefined)
+  const rest = readdirSync(backups.folder).filter((name) => name.includes('part'))
+  expect(rest).toEqual([])
+})
+
+test('only the newest are kept, and no file of anybody else is touched', async () => {
+  const clock = new FakeClock()
+  const backups = createBackups({ database: opened(temporaryFile()), folder: null, clock })
+  for (let i = 0; i < 4; i++) {
+    clock.advance(86_400_000)
+    await backups.create()
+  }
+  writeFileSync(join(backups.folder, 'notes.txt'), '')
+  const newest = await backups.newestAt()
+  expect(await backups.prune(2)).toBe(2)
+  expect(readdirSync(backups.folder)).toHaveLength(3)
+  expect(await backups.newestAt()).toBe(newest)
+})
+
+test('a restore brings the backup back, keeps what was there with its log, and takes no lock with it', async () => {
+  const file = temporaryFile()
+  await withNodes(file, 'old')
+  const database = open(file)
+  const { file: backup } = await createBackups({ database, folder: null, clock: systemClock }).create()
+  const store = createStore(database)
+  await store.transact((tx) => tx.putNode(nodeOf('new')))
+  expect(() => restoreDatabase({ from: backup, to: file, now: now() })).toThrow(/in use by another bridge/)
+  await store.close()
+  // A log that the old database left behind must not be written into the restored one.
+  writeFileSync(`${file}-wal`, 'the log of another database')
+
+  const restored = restoreDatabase({ from: backup, to: file, now: now() })
+  expect(restored.nodes).toBe(1)
+  expect(existsSync(`${file}-wal`)).toBe(false)
+  expect(readFileSync(`${restored.replaced}-wal`, 'utf8')).toBe('the log of another database')
+  expect(statSync(file).mode & 0o777).toBe(0o600)
+  const again = createStore(opened(file))
+  expect(await again.read((tx) => tx.node('old'))).not.toBeNull()
+  expect(await again.read((tx) => tx.node('new'))).toBeNull()
+})
+
+test('a copy with a log of its own is restored with what its log holds', async () => {
+  const file = temporaryFile()
+  const running = open(file)
+  const store = createStore(running)
+  await store.transact((tx) => tx.putNode(nodeOf('in-the-log')))
+  const copy = join(dirname(file), 'copy.sqlite')
+  for (const end of ['', '-wal']) writeFileSync(`${copy}${end}`, readFileSync(`${file}${end}`))
+  await store.close()
+  const target = join(dirname(file), 'target.sqlite')
+  expect(restoreDatabase({ from: copy, to: target, now: now() })).toMatchObject({ replaced: null, nodes: 1 })
+})
+
+test.runIf(process.geteuid?.() === 0)(
+  'what root restores belongs to the user whose folder it is',
+  async () => {
+    const file = temporaryFile()
+    const backup = join(dirname(file), 'backup.sqlite')
+    await withNodes(backup, 'a')
+    const folder = join(dirname(file), 'state')
+    mkdirSync(folder)
+    chownSync(folder, 12_345, 12_346)
+    restoreDatabase({ from: backup, to: join(folder, 'limb.sqlite'), now: now() })
+    for (const name of readdirSync(folder)) {
+      expect(statSync(join(folder, name)), name).toMatchObject({ uid: 12_345, gid: 12_346 })
+    }
+  },
+)
+
+test('a foreign database and one of a newer bridge are not restored', async () => {
+  const file = temporaryFile()
+  await withNodes(file, 'a')
+  const { default: Sqlite } = await import('better-sqlite3')
+  const foreign = join(dirname(file), 'foreign.sqlite')
+  const other = new Sqlite(foreign)
+  other.exec('CREATE TABLE theirs (a)')
+  other.close()
+  expect(() => restoreDatabase({ from: foreign, to: file, now: now() })).toThrow(
+    /not a database of a limb bridge/,
+  )
+  const newer = join(dirname(file), 'newer.sqlite')
+  writeFileSync(newer, readFileSync(file))
+  const sql = new Sqlite(newer)
+  sql.pragma('user_version = 99')
+  sql.close()
+  expect(() => restoreDatabase({ from: newer, to: file, now: now() })).toThrow(/schema 99.*newer bridge/)
+  expect(readdirSync(dirname(file)).filter((name) => /restoring|replaced/.test(name))).toEqual([])
+})
+
+test('the log is cut to nothing when it is asked for, and not while somebody reads', async () => {
+  const file = temporaryFile()
+  const database = opened(file)
+  await createStore(database).transact((tx) => tx.putNode(nodeOf('a')))
+  expect(database.sizes().walBytes).toBeGreaterThan(0)
+  const { default: Sqlite } = await import('better-sqlite3')
+  const reader = new Sqlite(file, { readonly: true })
+  onTestFinished(() => void reader.close())
+  const rows = reader.prepare('SELECT * FROM meta UNION ALL SELECT node_id, platform FROM nodes').iterate()
+  rows.next()
+  expect(database.checkpoint()).toBe(false)
+  rows.return?.()
+  expect(database.checkpoint()).toBe(true)
+  expect(database.sizes().walBytes).toBe(0)
+})
