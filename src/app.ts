@@ -7,11 +7,17 @@ import type { World } from './bridge/settings.ts'
 import { joinViews } from './bridge/view.ts'
 import { type Broker, createBroker } from './broker/broker.ts'
 import type { BrokerLimits } from './broker/limits.ts'
-import { createPersistence, type MqttPersistence, type PersistenceLimits } from './broker/persistence.ts'
+import {
+  createPersistence,
+  type DropKind,
+  type MqttPersistence,
+  type PersistenceLimits,
+} from './broker/persistence.ts'
 import { HomeAssistant, type OpenOutlet } from './homeassistant/home-assistant.ts'
 import { Certificates } from './host/certificates.ts'
 import type { Config } from './host/config.ts'
 import type { HostLog } from './host/log.ts'
+import { limitedLog } from './host/log-limiter.ts'
 import { writeSecret } from './host/secret-file.ts'
 import { createMetrics, type Metrics, type Readings } from './http/metrics.ts'
 import { type HttpServer, startHttp } from './http/server.ts'
@@ -42,7 +48,7 @@ export interface AppOptions {
 export interface RunningBridge {
   readonly mqtt: { readonly host: string; readonly port: number }
   readonly tls: { readonly host: string; readonly port: number } | null
-  readonly http: { readonly host: string; readonly port: number } | null
+  readonly http: { readonly scheme: 'http' | 'https'; readonly host: string; readonly port: number } | null
   /** Path of the control socket. */
   readonly control: string
   /** Where the password of `admin` is; `firstStart` when it was made just now. */
@@ -154,13 +160,17 @@ async function start(options: AppOptions, teardown: Teardown): Promise<RunningBr
   const announced = config.homeAssistant.enabled ? announceHere(homeAssistant, world) : undefined
   const view = announced ? joinViews(core.view, announced.view) : core.view
 
+  const dropped = limitedLog(log, clock, { seconds: 10 })
   const persistence = createPersistence({
     store: mqttStore,
     view,
     clock,
     log,
     limits: persistenceLimits(config, topics),
-    onDropped: (kind) => metrics.count('messages_dropped', kind),
+    onDropped(kind) {
+      metrics.count('messages_dropped', kind)
+      dropped.warn(kind, { why: kind }, DROPPED[kind])
+    },
   })
   broker = await createBroker({
     topics,
@@ -199,7 +209,7 @@ async function start(options: AppOptions, teardown: Teardown): Promise<RunningBr
   return {
     mqtt: { host: config.mqtt.host, port: tcp.port },
     tls,
-    http: http && { host: http.host, port: http.port },
+    http: http && { scheme: config.http.tls ? 'https' : 'http', host: http.host, port: http.port },
     control: config.control.socket,
     adminPassword,
     reloadCertificates: async () => await certificates?.reload(),
@@ -376,6 +386,12 @@ function brokerLimits({ mqtt }: Config): Partial<BrokerLimits> {
 
 function signInSettings({ mqtt }: Config): World['settings']['signIn'] {
   return { maxFailures: mqtt.maxFailedSignIns, refuseSeconds: mqtt.failedSignInSeconds }
+}
+
+const DROPPED: Readonly<Record<DropKind, string>> = {
+  queue: 'a message was not kept for a session that is away: its queue is full (mqtt.maxQueuedPerSession)',
+  retained: 'a retained message was not kept: there are too many (mqtt.maxRetained)',
+  retained_below: 'a retained message of a limb was not kept: it has too many (mqtt.maxRetainedPerNode)',
 }
 
 /** A session's queue may fill some megabytes of disk, whatever the number of its messages. */

@@ -66,7 +66,7 @@ function welcome(log: HostLog, { mqtt, tls, http, control, adminPassword }: Runn
   if (http)
     log.info(
       {},
-      `HTTP on http://${http.host}:${http.port}: /healthz, /readyz, /metrics, and MQTT over WebSocket at /mqtt`,
+      `HTTP on ${http.scheme}://${http.host}:${http.port}: /healthz, /readyz, /metrics, and MQTT over WebSocket at /mqtt`,
     )
   if (adminPassword.firstStart)
     log.info({}, `first start: the password of the principal admin is in ${adminPassword.file}`)

@@ -43,6 +43,11 @@ export class SignInLimits {
     this.#settings = settings
   }
 
+  /** Names, addresses and pairs of both that are remembered. */
+  get size(): number {
+    return this.#tallies.size
+  }
+
   /** Milliseconds until a password of this name from this address is looked at again; 0: now. */
   waitMs(name: string, address: string): number {
     const group = addressGroup(address)
@@ -69,7 +74,7 @@ export class SignInLimits {
     keepNewest(known, group, MAX_KNOWN)
     this.#known.delete(name)
     this.#known.set(name, known)
-    if (this.#known.size > MAX_NAMES) deleteOldest(this.#known)
+    if (this.#known.size > MAX_NAMES) deleteOldest(this.#known, MAX_NAMES / 10)
   }
 
   #count(key: string, max: number, grows: boolean): void {
@@ -81,7 +86,7 @@ export class SignInLimits {
     // Anew at the end: the oldest is the first to be forgotten.
     this.#tallies.delete(key)
     this.#tallies.set(key, { failures, lastAt: now, refusedUntil: plusMs(now, delay) })
-    if (this.#tallies.size > MAX_TALLIES) deleteOldest(this.#tallies)
+    if (this.#tallies.size > MAX_TALLIES) deleteOldest(this.#tallies, MAX_TALLIES / 10)
   }
 }
 
@@ -106,10 +111,17 @@ function nameKey(name: string): string {
 function keepNewest(set: Set<string>, value: string, max: number): void {
   set.delete(value)
   set.add(value)
-  if (set.size > max) deleteOldest(set)
+  if (set.size > max) deleteOldest(set, 1)
 }
 
-function deleteOldest(all: { keys(): IterableIterator<string>; delete(key: string): unknown }): void {
-  const { value, done } = all.keys().next()
-  if (!done) all.delete(value)
+/** Many at once: to find the first of a map whose oldest entries were deleted one by one costs a walk each time. */
+function deleteOldest(
+  all: { keys(): IterableIterator<string>; delete(key: string): unknown },
+  count: number,
+): void {
+  let left = count
+  for (const key of all.keys()) {
+    if (left-- <= 0) return
+    all.delete(key)
+  }
 }

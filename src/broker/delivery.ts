@@ -29,6 +29,7 @@ export class Delivery {
       limits: world.limits,
       counters: world.counters,
       overrun: () => session.overrun(),
+      shed: () => session.shed(),
       failed: (error) => session.fail(error, 'sending failed'),
     })
     client.deliver0 = client.deliverQoS = (packet, done) => this.#deliver(packet, done)

@@ -11,6 +11,8 @@ export interface OutboxOptions {
   readonly counters: BrokerCounters
   /** The reader takes nothing and its bound is reached: the session must end. */
   readonly overrun: () => void
+  /** A QoS 0 message was not sent. */
+  readonly shed: () => void
   readonly failed: (error: unknown) => void
 }
 
@@ -99,6 +101,7 @@ export class Outbox {
     const bytes = this.bytes
     if (message.qos === 0 && bytes > limits.maxSessionBufferBytes) {
       counters.shed++
+      this.#options.shed()
       return
     }
     if (bytes > limits.maxSessionQueueBytes) {

@@ -69,6 +69,7 @@ export class MqttSession implements Session, GuardOwner {
   readonly forgotten: Promise<void>
   readonly #world: SessionWorld
   readonly #denials: RareLine
+  readonly #shed: RareLine
   #client: AedesClient<MqttSession> | undefined
   #delivery: Delivery | undefined
   #parse: (packets: Buffer) => void = () => undefined
@@ -87,6 +88,7 @@ export class MqttSession implements Session, GuardOwner {
     this.peer = peer
     this.guard = new Guard(this)
     this.#denials = new RareLine(world.clock)
+    this.#shed = new RareLine(world.clock)
     this.acks = new OrderedQueue((error) => this.fail(error, 'an acknowledgement failed'))
     this.settled = new Promise((resolve) => {
       this.#settle = resolve
@@ -351,6 +353,13 @@ export class MqttSession implements Session, GuardOwner {
     const message = 'a session does not read what it is sent; it is closed'
     this.#world.notices.warn('overrun', this.address, this.#who(), message)
     this.end('lost', false)
+  }
+
+  shed(): void {
+    const message = 'a session reads too slowly: QoS 0 messages are left out'
+    this.#shed.say((count) => {
+      this.#world.notices.info('shed', this.address, { ...this.#who(), count }, message)
+    })
   }
 
   /** Nothing that goes wrong for one session reaches another. */

@@ -131,3 +131,27 @@ describe('rights', () => {
     expect((await device.next('limb/node/cam7/pairing')).json.status).toBe('pending')
   })
 })
+
+describe('retained topics of a limb', () => {
+  it('are bounded: a further one reaches those who are there, is not kept, counted, and told once', async () => {
+    await using app = await startApp({
+      mqtt: { port: 0, maxRetainedPerNode: 2 },
+      http: { enabled: true, port: 0 },
+    } as never)
+    const limb = await app.limb('cam1')
+    const live = await app.admin()
+    await live.subscribe('limb/node/+/data/#')
+    for (const topic of ['a', 'b', 'c', 'd', 'a']) {
+      await limb.publish(`limb/node/cam1/data/${topic}`, topic, { qos: 1, retain: true })
+    }
+    for (const topic of ['a', 'b', 'c', 'd']) await live.next(`limb/node/cam1/data/${topic}`)
+    const later = await app.admin()
+    await later.subscribe('limb/node/+/data/#')
+    await later.settle()
+    expect(later.waiting.map(({ text }) => text).sort()).toEqual(['a', 'b'])
+    const text = await (await fetch(`http://127.0.0.1:${app.bridge.http?.port}/metrics`)).text()
+    expect(text).toContain('limb_messages_dropped_total{why="retained_below"} 2')
+    const told = app.logLines.filter(({ msg }) => String(msg).includes('mqtt.maxRetainedPerNode'))
+    expect(told.length).toBe(1)
+  })
+})

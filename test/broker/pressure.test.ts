@@ -18,7 +18,7 @@ async function fill(writer: WireClient, bytes: number, qos: 0 | 1): Promise<void
 
 describe('a reader that does not read', () => {
   test('loses QoS 0, keeps its session, delays nobody, and holds no more than its bound', async () => {
-    const { connect, broker } = await start()
+    const { connect, broker, log } = await start()
     const stuck = await connect({ username: 'viewer1' })
     await stuck.subscribe({ 'limb/node/+/data/#': 0 })
     stuck.socket.pause()
@@ -28,6 +28,8 @@ describe('a reader that does not read', () => {
     const other = await connect({ username: 'cam2', password: 'key' })
     await fill(writer, 20_000_000, 0)
     expect(broker.counters.shed).toBeGreaterThan(0)
+    const told = log.of('info').filter(({ message }) => message.startsWith('a session reads too slowly'))
+    expect(told.length).toBe(1)
     for (let i = 1; i <= 20; i++) {
       other.send(publishPacket('limb/node/cam2/data/t', `${i}`, { qos: 1, id: i }))
       expect((await reader.message()).text).toBe(`${i}`)
