@@ -73,6 +73,9 @@ export class GroupCommit {
   /** Whether the trouble was said, so that its end is said too. */
   #said = false
   #probe: (() => void) | null = null
+  readonly #changes: Sqlite.Statement<[]>
+  /** Whether the last commit, of a store that was broken, put something on the disk. */
+  #wrote = false
   #stall: ((error: InvariantError) => void) | null = null
   #closed = false
   /** How SQLite's `synchronous` stands. */
@@ -85,6 +88,7 @@ export class GroupCommit {
     this.#touch = sql.prepare(
       "INSERT INTO meta (key, value) VALUES ('flushed', '1') ON CONFLICT (key) DO UPDATE SET value = 1 - CAST(value AS INTEGER)",
     )
+    this.#changes = sql.prepare<[]>('SELECT total_changes()').pluck()
     this.#statements = {
       begin: sql.prepare('BEGIN IMMEDIATE'),
       commit: sql.prepare('COMMIT'),
@@ -203,6 +207,8 @@ export class GroupCommit {
     const lazy = works.every((work) => work.lazy)
     // Not possible inside a transaction.
     this.#waitForDisk(!lazy)
+    // A commit of nothing works on a read-only disk too, and heals nothing.
+    const before = this.#broken === null ? null : this.#changes.get()
     begin.run()
     const outcomes: Outcome[] = []
     for (const work of works) {
@@ -211,6 +217,7 @@ export class GroupCommit {
     }
     const started = this.#options.clock.monotonicMs()
     commit.run()
+    this.#wrote = before !== null && this.#changes.get() !== before
     this.#options.onCommit?.(this.#options.clock.monotonicMs() - started, works.length)
     if (lazy) this.#flush ??= this.#options.clock.after(FLUSH_MS, () => this.#flushNow())
     else this.#flushed()
@@ -289,7 +296,7 @@ export class GroupCommit {
   }
 
   #conclude(outcomes: readonly Outcome[]): void {
-    if (this.#broken !== null) this.#healed()
+    if (this.#wrote) this.#healed()
     for (const outcome of outcomes) {
       if ('error' in outcome) outcome.work.reject(outcome.error)
       else outcome.work.resolve(outcome.value)
@@ -328,6 +335,7 @@ export class GroupCommit {
 
   #healed(): void {
     this.#broken = null
+    this.#wrote = false
     this.#probe?.()
     this.#probe = null
     if (this.#said) this.#options.log.info({}, 'the database stores again')
@@ -339,7 +347,12 @@ export class GroupCommit {
     this.#probe = this.#options.clock.after(PROBE_MS, () => {
       this.#probe = null
       if (this.#broken === null || this.#closed) return
-      this.write(() => this.#statements.probe.run()).catch(() => undefined)
+      this.write(() => this.#statements.probe.run()).then(
+        () => {
+          if (this.#broken !== null) this.#healed()
+        },
+        () => undefined,
+      )
     })
   }
 }

@@ -21,7 +21,7 @@ export class HistoryTable {
   readonly #dropOldest: Sqlite.Statement<[number]>
   readonly #count: Sqlite.Statement<[]>
   readonly #began: Sqlite.Statement<[string]>
-  readonly #begin: Sqlite.Statement<[string, string]>
+  readonly #set: Sqlite.Statement<[string, string]>
   /** Rows written since a limb was last trimmed; at most one entry a limb. */
   readonly #sinceTrim = new Map<string, number>()
   /** Rows, or some more than there are: what a limb is trimmed by is not taken off. null: not counted yet. */
@@ -49,7 +49,7 @@ export class HistoryTable {
     )
     this.#count = sql.prepare<[]>('SELECT count(*) FROM presence_history').pluck()
     this.#began = sql.prepare<[string]>('SELECT value FROM meta WHERE key = ?').pluck()
-    this.#begin = sql.prepare('INSERT INTO meta (key, value) VALUES (?, ?)')
+    this.#set = sql.prepare('INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)')
   }
 
   put({ nodeId, at, status, reason }: StatusChange): void {
@@ -81,9 +81,11 @@ export class HistoryTable {
   /** Ends what a killed bridge left open. Returns since when history is kept: `now` at the first time. */
   resume(now: number): number {
     this.#closeOpen.run()
+    // At every start something is written: a disk that cannot is known before anybody asks.
+    this.#set.run('started_at', String(now))
     const began = Number(this.#began.get(BEGAN))
     if (Number.isSafeInteger(began)) return began
-    this.#begin.run(BEGAN, String(now))
+    this.#set.run(BEGAN, String(now))
     return now
   }
 

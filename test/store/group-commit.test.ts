@@ -178,6 +178,8 @@ test('a store that nobody asks finds out by itself that there is room again, wit
         code: 'storage_unavailable',
       })
     }
+    // A commit of nothing works on any disk.
+    await store.transact(async (tx) => await tx.node('a'))
     expect(store.health().ok).toBe(false)
     expect(clock.timers).toBe(1)
     database.sql.pragma(`max_page_count = ${pages + 1000}`)
