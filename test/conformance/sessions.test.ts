@@ -109,6 +109,25 @@ describe('a session', () => {
     expect(present).toBe(true)
     expect((await client.message()).text).toBe('x')
   })
+
+  test.each([false, true])(
+    '[MQTT-3.1.2-6] and its open QoS 2 identifiers, of a session with clean = %s',
+    async (clean) => {
+      const clientId = unique()
+      const reader = await connect()
+      await reader.subscribe({ 't/reused': 2 })
+      const first = await connect({ clientId, clean })
+      first.send(publishPacket('t/reused', 'old', { qos: 2, id: 9 }))
+      await first.ack(PUBREC, 9)
+      expect((await reader.message()).text).toBe('old')
+      first.cut()
+      await first.closed
+      const second = await connect({ clientId })
+      second.send(publishPacket('t/reused', 'new', { qos: 2, id: 9 }))
+      await second.ack(PUBREC, 9)
+      expect((await reader.message()).text).toBe('new')
+    },
+  )
 })
 
 describe('what was not acknowledged', () => {
