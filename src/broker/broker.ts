@@ -104,7 +104,6 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
     clock,
     log,
     notices: new Notices(clock, log),
-    unknownLevels: new RareLine(clock),
   }
   const admissions = new Admissions(world, options.persistence.sessions)
   const path = new InboundPath(world)

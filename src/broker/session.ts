@@ -30,8 +30,6 @@ export interface SessionWorld {
   readonly clock: Clock
   readonly log: Log
   readonly notices: Notices
-  /** Speaks of clients that must be set to another version of MQTT. */
-  readonly unknownLevels: RareLine
 }
 
 /** Where a connection comes from, as its listener knows it. */
@@ -256,11 +254,11 @@ export class MqttSession implements Session, GuardOwner {
 
   refuseLevel(level: number): void {
     this.#world.counters.refused.protocol_version++
-    this.#world.unknownLevels.say((count) =>
-      this.#world.log.warn(
-        { address: this.address, level, count },
-        'a client speaks a version of MQTT that the bridge does not: set it to MQTT 3.1.1 (protocol version 4)',
-      ),
+    this.#world.notices.warn(
+      'protocol_version',
+      this.address,
+      { level },
+      'a client speaks a version of MQTT that the bridge does not: set it to MQTT 3.1.1 (protocol version 4)',
     )
     this.#refuse(level < 5 ? refusal(UNACCEPTABLE_LEVEL) : refusalV5(UNSUPPORTED_VERSION))
   }
