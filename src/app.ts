@@ -378,7 +378,7 @@ function brokerLimits({ mqtt }: Config): Partial<BrokerLimits> {
     maxInflightInbound: mqtt.maxInflightPerSession,
     maxSubscriptions: mqtt.maxSubscriptionsPerSession,
     maxKeepaliveSeconds: mqtt.maxKeepaliveSeconds,
-    allowKeepaliveZero: false,
+    allowKeepaliveZero: mqtt.allowKeepaliveZero,
     maxInflightOutbound: mqtt.maxInflightPerSession,
     maxSessionBufferBytes: mqtt.maxSessionBufferBytes,
   }

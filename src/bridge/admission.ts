@@ -168,7 +168,7 @@ export function certifiedKey(nodeId: string): string {
 
 /** The mode of the socket's file is the protection; without a name one acts as `admin`. */
 function admitLocal(credentials: Credentials): Admission {
-  const name = credentials.username ?? 'admin'
+  const name = credentials.username || 'admin'
   if (!isName(name)) return { admitted: false, code: 4, reason: `the user name must be ${NAME_HINT}` }
   return { admitted: true, identity: { kind: 'principal', name, role: 'admin', local: true } }
 }

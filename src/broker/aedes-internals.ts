@@ -78,7 +78,6 @@ export interface AedesClient<S = Session> {
   deliverQoS: Deliver
   readonly _parser: { parse(chunk: Buffer): number }
   readonly _parsingBatch: number
-  _nextId: number
   readonly _keepaliveInterval: number
   readonly _keepaliveTimer: NodeJS.Timeout | null
   pause(): void

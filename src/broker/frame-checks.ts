@@ -1,3 +1,4 @@
+import { PUBACK, PUBCOMP, PUBREC } from './handshakes.ts'
 import { isFilter, isText, isTopicName } from './strings.ts'
 
 /**
@@ -20,23 +21,27 @@ export type Fault = string | undefined
 export const TOO_LONG_TOPIC = 'topic too long'
 export const TOO_LONG_FILTER = 'filter too long'
 
-/** A whole packet in `bytes`: the variable header starts at `body`, the packet ends at `end`. */
+/**
+ * A whole packet in `bytes` from `start` on: the variable header starts at `body`,
+ * the packet ends at `end`. Clears the bits of a CONNECT that MQTT 3.1 leaves unused.
+ */
 export function checkFrame(
-  first: number,
   bytes: Buffer,
+  start: number,
   body: number,
   end: number,
   maxTopicBytes: number,
 ): Fault {
+  const first = bytes[start] as number
   switch (first >> 4) {
     case CONNECT:
-      return checkConnect(first, bytes, body, end)
+      return checkConnect(bytes, start, body, end)
     case PUBLISH:
       return checkPublish(first, bytes, body, end, maxTopicBytes)
-    case 4: // PUBACK
-    case 5: // PUBREC
+    case PUBACK:
+    case PUBREC:
     case PUBREL:
-    case 7: // PUBCOMP
+    case PUBCOMP:
       if ((first & 0x0f) !== (first >> 4 === PUBREL ? 2 : 0)) return 'reserved flags are set'
       return end - body === 2 && hasPacketId(bytes, body) ? undefined : 'malformed acknowledgement'
     case SUBSCRIBE:
@@ -85,8 +90,13 @@ function checkFilters(first: number, bytes: Buffer, body: number, end: number, m
   return undefined
 }
 
-/** The answer to a protocol level that is not ours: CONNACK 1, then the end [MQTT-3.1.2-2]. */
+/** A protocol level that is not ours: CONNACK says so, then the end [MQTT-3.1.2-2]. */
 export const UNKNOWN_LEVEL = 'unacceptable protocol version'
+
+/** The protocol level of a CONNECT whose name was checked. The top bit is Mosquitto's mark for a bridge. */
+export function levelOf(bytes: Buffer, body: number): number {
+  return (bytes[body + 2 + bytes.readUInt16BE(body)] as number) & 0x7f
+}
 
 /** Reads length-prefixed fields of CONNECT; once one does not fit, `failed` stays set. */
 class Fields {
@@ -123,18 +133,24 @@ class Fields {
   }
 }
 
-function checkConnect(first: number, bytes: Buffer, body: number, end: number): Fault {
-  if ((first & 0x0f) !== 0) return 'reserved flags are set'
+function checkConnect(bytes: Buffer, start: number, body: number, end: number): Fault {
   const fields = new Fields(bytes, body, end)
   const protocol = fields.text()
   if (fields.failed || end - fields.at < 4) return 'CONNECT is too short'
   if (protocol !== 'MQTT' && protocol !== 'MQIsdp') return 'unknown protocol name'
-  // The top bit is Mosquitto's mark for a bridge.
-  const level = (bytes[fields.at] as number) & 0x7f
+  const level = levelOf(bytes, body)
+  if (protocol === 'MQIsdp' && level === 3) clearUnused(bytes, start, fields.at + 1)
+  if (((bytes[start] as number) & 0x0f) !== 0) return 'reserved flags are set'
   if (level !== (protocol === 'MQTT' ? 4 : 3)) return UNKNOWN_LEVEL
   const flags = bytes[fields.at + 1] as number
   fields.at += 4
   return checkConnectFlags(flags) ?? checkConnectFields(flags, fields, end)
+}
+
+/** MQTT 3.1, section 3.1: what is reserved since 3.1.1 has no meaning there, and Aedes' parser refuses it. */
+function clearUnused(bytes: Buffer, start: number, flagsAt: number): void {
+  bytes[start] = CONNECT << 4
+  bytes[flagsAt] = (bytes[flagsAt] as number) & 0xfe
 }
 
 const USERNAME = 0x80

@@ -1,5 +1,6 @@
-import { CONNECT, checkFrame, DISCONNECT, PUBLISH, UNKNOWN_LEVEL } from './frame-checks.ts'
+import { CONNECT, checkFrame, DISCONNECT, levelOf, PUBLISH, UNKNOWN_LEVEL } from './frame-checks.ts'
 import { type FrameSink, FrameSplitter } from './frame-splitter.ts'
+import { PUBACK, PUBCOMP, PUBREC } from './handshakes.ts'
 
 /** What the guard tells its session. */
 export interface GuardOwner {
@@ -15,9 +16,11 @@ export interface GuardOwner {
   /** Called for each whole packet after sign-in, before any work; may pause the guard. */
   received(first: number, bytes: number): void
   disconnecting(): void
+  /** PUBACK, PUBREC or PUBCOMP; false when the message with this identifier cannot have it. */
+  answered(type: number, id: number): boolean
   violated(fault: string): void
-  /** CONNACK with this code, then the end. */
-  refuseLevel(): void
+  /** CONNACK in a form that the client understands, then the end. */
+  refuseLevel(level: number): void
 }
 
 /** The fault that is a limit of ours rather than a rule of MQTT. */
@@ -80,9 +83,10 @@ export class Guard implements FrameSink {
 
   frame(chunk: Buffer, start: number, body: number, end: number): 'pass' | 'offer' | 'hold' | 'stop' {
     const first = chunk[start] as number
-    const fault = checkFrame(first, chunk, body, end, this.#owner.maxTopicBytes)
+    const fault = checkFrame(chunk, start, body, end, this.#owner.maxTopicBytes)
     if (fault !== undefined) {
-      this.malformed(fault)
+      if (fault === UNKNOWN_LEVEL) this.#refuseLevel(levelOf(chunk, body))
+      else this.malformed(fault)
       return 'stop'
     }
     if (this.#stage === 'open') this.#owner.received(first, end - start)
@@ -91,6 +95,10 @@ export class Guard implements FrameSink {
         return this.#owner.isShort(first, chunk, body) ? 'offer' : 'pass'
       case CONNECT:
         return this.#connect()
+      case PUBACK:
+      case PUBREC:
+      case PUBCOMP:
+        return this.#answered(first >> 4, chunk.readUInt16BE(body))
       case DISCONNECT:
         this.#owner.disconnecting()
     }
@@ -107,8 +115,18 @@ export class Guard implements FrameSink {
 
   malformed(fault: string): void {
     this.close()
-    if (fault === UNKNOWN_LEVEL) this.#owner.refuseLevel()
-    else this.#owner.violated(fault)
+    this.#owner.violated(fault)
+  }
+
+  #refuseLevel(level: number): void {
+    this.close()
+    this.#owner.refuseLevel(level)
+  }
+
+  #answered(type: number, id: number): 'pass' | 'stop' {
+    if (this.#owner.answered(type, id)) return 'pass'
+    this.malformed('an acknowledgement of another handshake')
+    return 'stop'
   }
 
   #connect(): 'hold' | 'stop' {

@@ -8,6 +8,7 @@ import type {
   RoutedPacket,
   Subscription,
 } from './aedes-internals.ts'
+import type { Handshakes } from './handshakes.ts'
 import type { Rights } from './rights.ts'
 import type { MqttSession } from './session.ts'
 
@@ -129,16 +130,16 @@ export class GuardedPersistence {
 
   /** The queue of a session that returns; what was sent before is marked DUP [MQTT-3.3.1-1]. */
   outgoingStream(client: AedesClient<MqttSession>): Readable {
-    if (client.clean) return Readable.from([])
-    return Readable.from(this.#queue(client))
+    const handshakes = client.session?.delivery.outbox.handshakes
+    if (client.clean || handshakes === undefined) return Readable.from([])
+    return Readable.from(this.#queue(client, handshakes))
   }
 
-  async *#queue(client: Client): AsyncGenerator<RoutedPacket> {
+  async *#queue(client: Client, handshakes: Handshakes): AsyncGenerator<Queued> {
     try {
-      for await (const packet of this.#store.outgoingStream(client) as AsyncIterable<RoutedPacket>) {
-        const again = packet.cmd === 'publish' && packet.qos > 0 && packet.messageId != null
+      for await (const packet of this.#store.outgoingStream(client) as AsyncIterable<Queued>) {
         try {
-          yield again && !packet.dup ? { ...packet, dup: true } : packet
+          yield numbered(packet, handshakes)
         } catch {
           // Who reads it has gone meanwhile: no failure of the store.
           return
@@ -182,4 +183,20 @@ export class GuardedPersistence {
       return undefined
     }
   }
+}
+
+/** What comes out of the store for a session that returns: a message, or the rest of a QoS 2 handshake. */
+type Queued = RoutedPacket | { readonly cmd: 'pubrel'; readonly messageId: number }
+
+/** Aedes would number with a counter of its own, and meet identifiers that are in use. */
+function numbered(packet: Queued, handshakes: Handshakes): Queued {
+  if (packet.cmd === 'pubrel') {
+    handshakes.expectPubcomp(packet.messageId)
+    return packet
+  }
+  const { messageId, qos } = packet
+  if (qos === 0) return packet
+  if (messageId == null) return { ...packet, messageId: handshakes.begin(qos) }
+  handshakes.expect(messageId, qos)
+  return { ...packet, dup: true }
 }

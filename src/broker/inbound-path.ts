@@ -178,16 +178,25 @@ export class InboundPath {
     const { session } = client
     if (session === undefined) return null
     const { rights, counters } = this.#world
-    session.delivery.outbox.resent(packet.brokerCounter)
+    const { outbox, filters } = session.delivery
+    const id = packet.messageId ?? 0
+    outbox.resent(packet.brokerCounter)
     if (!rights.receive(session.identity, packet.topic)) {
+      outbox.handshakes.forget(id)
       counters.denied.forward++
       return null
     }
-    const granted = session.delivery.filters.qosFor(packet.topic)
-    // Without a subscription any more, QoS stays: it was promised when it was queued.
-    if (granted >= 0 && granted < packet.qos) packet.qos = granted as Qos
-    // Nobody will acknowledge it.
-    if (packet.qos === 0) void this.#world.persistence.outgoingClearMessageId(client, packet)
+    const granted = filters.qosFor(packet.topic)
+    // Without a subscription any more, QoS stays: it was promised when it was queued. What was sent before is
+    // sent as it was [MQTT-4.4.0-1].
+    if (granted >= 0 && granted < packet.qos && !packet.dup) packet.qos = granted as Qos
+    if (packet.qos === 0) {
+      // Nobody will acknowledge it.
+      outbox.handshakes.forget(id)
+      void this.#world.persistence.outgoingClearMessageId(client, packet)
+    } else {
+      outbox.handshakes.expect(id, packet.qos)
+    }
     counters.messagesOut++
     return packet
   }

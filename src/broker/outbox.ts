@@ -1,5 +1,6 @@
 import type { AedesClient, Persistence, Qos, RoutedPacket } from './aedes-internals.ts'
 import type { BrokerCounters } from './counters.ts'
+import { Handshakes } from './handshakes.ts'
 import type { BrokerLimits } from './limits.ts'
 import { OrderedQueue } from './ordered-queue.ts'
 import { PublishFrame } from './publish-frame.ts'
@@ -33,10 +34,10 @@ export interface Outgoing {
  */
 export class Outbox {
   readonly #options: OutboxOptions
+  readonly handshakes = new Handshakes()
   readonly #order: OrderedQueue
   #waiting: Outgoing[] = []
   #waitingBytes = 0
-  #inflight = 0
   #held = true
   #closed = false
   /** `brokerCounter` of what the stored queue has sent since this session began. */
@@ -90,8 +91,8 @@ export class Outbox {
     this.#resentUpTo = Math.max(this.#resentUpTo, counter)
   }
 
+  /** A handshake may have ended. */
   acknowledged(): void {
-    if (this.#inflight > 0) this.#inflight--
     if (this.#waiting.length > 0) this.#sendWaiting()
   }
 
@@ -123,7 +124,9 @@ export class Outbox {
   }
 
   #mayGo(message: Outgoing): boolean {
-    return !this.#held && (message.qos === 0 || this.#inflight < this.#options.limits.maxInflightOutbound)
+    return (
+      !this.#held && (message.qos === 0 || this.handshakes.size < this.#options.limits.maxInflightOutbound)
+    )
   }
 
   #sendWaiting(): void {
@@ -142,8 +145,7 @@ export class Outbox {
     const { packet, qos, stored } = message
     if (stored && this.#wasResent(packet.brokerCounter)) return
     const { client, persistence } = this.#options
-    const messageId = qos > 0 ? this.#nextId() : 0
-    if (qos > 0) this.#inflight++
+    const messageId = qos === 0 ? 0 : this.handshakes.begin(qos)
     const write = () => this.#write(message, messageId)
     if (!stored || qos === 0 || client.clean) {
       this.#order.run(write)
@@ -170,14 +172,6 @@ export class Outbox {
     const was = this.#resent.delete(counter)
     if (counter >= this.#resentUpTo) this.#resent.clear()
     return was
-  }
-
-  /** Shares Aedes' counter: it numbers what it sends from the stored queue with the same one. */
-  #nextId(): number {
-    const { client } = this.#options
-    const id = client._nextId
-    client._nextId = id >= 65_535 ? 1 : id + 1
-    return id
   }
 }
 

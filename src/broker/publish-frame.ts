@@ -90,3 +90,8 @@ export function puback(high: number, low: number): Buffer {
 export function refusal(code: number): Buffer {
   return Buffer.from([0x20, 2, 0, code])
 }
+
+/** CONNACK that refuses, with a reason code of MQTT 5 and no properties. */
+export function refusalV5(code: number): Buffer {
+  return Buffer.from([0x20, 3, 0, code, 0])
+}

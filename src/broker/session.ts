@@ -12,7 +12,7 @@ import type { BrokerLimits } from './limits.ts'
 import type { Notices } from './notices.ts'
 import type { OrderedBroker } from './ordered-broker.ts'
 import { OrderedQueue } from './ordered-queue.ts'
-import { puback, refusal } from './publish-frame.ts'
+import { puback, refusal, refusalV5 } from './publish-frame.ts'
 import { RareLine } from './rare-line.ts'
 import type { Rights } from './rights.ts'
 import { ShortPath } from './short-path.ts'
@@ -44,6 +44,11 @@ export interface Peer {
 
 /** Before CONNECT was judged: nobody, with no rights. */
 const NOBODY: Identity = { kind: 'candidate', nodeId: '', key: null }
+
+/** Return code of MQTT 3.1.1. */
+const UNACCEPTABLE_LEVEL = 1
+/** Reason code of MQTT 5. */
+const UNSUPPORTED_VERSION = 0x84
 
 /**
  * One connection, from its first byte to its end. `opened` and `closed` frame what the core sees of it; what
@@ -245,9 +250,19 @@ export class MqttSession implements Session, GuardOwner {
     return this.#openedAs === undefined ? 'sign_in_bytes' : 'packet'
   }
 
-  refuseLevel(): void {
+  answered(type: number, id: number): boolean {
+    return this.delivery.outbox.handshakes.answered(type, id)
+  }
+
+  refuseLevel(level: number): void {
     this.#world.counters.refused.protocol_version++
-    this.refuse(1)
+    this.#world.notices.warn(
+      'protocol_version',
+      this.address,
+      { level },
+      'a client speaks a version of MQTT that the bridge does not: set it to MQTT 3.1.1 (protocol version 4)',
+    )
+    this.#refuse(level < 5 ? refusal(UNACCEPTABLE_LEVEL) : refusalV5(UNSUPPORTED_VERSION))
   }
 
   // The life of a session.
@@ -301,9 +316,13 @@ export class MqttSession implements Session, GuardOwner {
 
   /** Answers CONNECT with a code and closes the connection. */
   refuse(code: number): void {
+    this.#refuse(refusal(code))
+  }
+
+  #refuse(connack: Buffer): void {
     this.#ended = true
     this.guard.close()
-    this.conn.write(refusal(code))
+    this.conn.write(connack)
     this.#flushAndClose()
   }
 

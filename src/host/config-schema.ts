@@ -127,11 +127,10 @@ const mqtt = z.strictObject({
     'Wrong passwords of one principal from one address until both are refused for a while; from the third on one waits in between, longer each time. Ten times as many from one address, or for one name, shut that out.',
   ),
   failedSignInSeconds: whole(1, 86_400, 300, 'How long that while is. Limbs are never shut out by it.'),
-  maxKeepaliveSeconds: whole(
-    10,
-    65_535,
-    3600,
-    'The longest keepalive that is accepted; none at all (0) is refused, because a dead peer would stay connected for ever.',
+  maxKeepaliveSeconds: whole(10, 65_535, 3600, 'The longest keepalive that is accepted.'),
+  allowKeepaliveZero: flag(
+    false,
+    'Whether a client may have no keepalive at all (0). MQTT then never finds out that it is gone: only probes of TCP do, after minutes.',
   ),
   maxSubscriptionsPerSession: whole(4, 10_000, 100, 'Subscriptions of one session.'),
   maxTopicBytes: whole(256, 65_535, 1024, 'The longest topic or filter.'),

@@ -50,7 +50,6 @@ describe('a client of Aedes', () => {
       deliverQoS: expect.any(Function),
       pause: expect.any(Function),
       waitForDrain: expect.any(Function),
-      _nextId: expect.any(Number),
     })
     expect(client.conn).toBe(stream)
     expect(Object.getPrototypeOf(client.subscriptions)).toBe(null)

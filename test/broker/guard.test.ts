@@ -57,13 +57,36 @@ describe('before CONNACK', () => {
     expect(core.admitted).toEqual([])
   })
 
-  test('a protocol version that is not ours gets return code 1', async () => {
-    const { port, broker } = await start()
+  test.each([
+    [2, 'MQTT', '20020001'],
+    [4, 'MQIsdp', '20020001'],
+    [5, 'MQTT', '2003008400'],
+    [6, 'MQTT', '2003008400'],
+  ])(
+    'level %i of %s is refused in the form that its client understands',
+    async (level, protocol, connack) => {
+      const { port, broker, log } = await start()
+      const client = await dial({ port })
+      const bytes: Buffer[] = []
+      client.socket.on('data', (chunk) => bytes.push(chunk))
+      client.send(connectPacket({ level, protocol }))
+      await client.closed
+      expect(Buffer.concat(bytes).toString('hex')).toBe(connack)
+      expect(broker.counters.refused.protocol_version).toBe(1)
+      expect(log.of('warn')).toMatchObject([
+        { fields: { level }, message: expect.stringContaining('MQTT 3.1.1') },
+      ])
+    },
+  )
+
+  test('MQTT 3.1 may set the bits that it leaves unused', async () => {
+    const { port } = await start()
     const client = await dial({ port })
-    client.send(connectPacket({ level: 5 }))
-    expect(await client.connack()).toEqual({ code: 1, present: false })
-    await client.closed
-    expect(broker.counters.refused.protocol_version).toBe(1)
+    const bytes = connectPacket({ clientId: 'viewer', level: 3, protocol: 'MQIsdp' })
+    bytes[0] = 0x1f
+    bytes[2 + 2 + 'MQIsdp'.length + 1] = 0x03
+    client.send(bytes)
+    expect(await client.connack()).toEqual({ code: 0, present: false })
   })
 
   test('a client that says nothing is closed after the connect timeout', async () => {

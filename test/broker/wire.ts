@@ -180,6 +180,14 @@ export class WireClient {
     }
   }
 
+  /** Resolves when the next packet is here, or the connection is closed, which is an error. */
+  async arrival(): Promise<void> {
+    const { length } = this.packets
+    if (this.#isClosed) throw new Error('the connection was closed')
+    await new Promise<void>((resolve) => this.#waiting.push(resolve))
+    if (this.packets.length === length) throw new Error('the connection was closed')
+  }
+
   of(type: number): Promise<Packet> {
     return this.next((packet) => packet.type === type)
   }

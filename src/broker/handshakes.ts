@@ -1,0 +1,66 @@
+/**
+ * What one session was sent at QoS 1 and 2 and has not finished acknowledging, by packet identifier. Numbers
+ * outgoing messages without using one twice [MQTT-2.3.1-4], and knows which answer each of them waits for.
+ */
+
+export const PUBACK = 4
+export const PUBREC = 5
+export const PUBCOMP = 7
+
+type Answer = typeof PUBACK | typeof PUBREC | typeof PUBCOMP
+
+const MAX_ID = 65_535
+
+export class Handshakes {
+  /** The answer that would go on with each. */
+  readonly #open = new Map<number, Answer>()
+  #next = 1
+
+  get size(): number {
+    return this.#open.size
+  }
+
+  /** A free identifier, for a message at this QoS. The window and the queues are far below their number. */
+  begin(qos: 1 | 2): number {
+    while (this.#open.has(this.#next)) this.#advance()
+    const id = this.#next
+    this.#advance()
+    this.expect(id, qos)
+    return id
+  }
+
+  /** A message that has its identifier from an earlier connection, or whose QoS has changed. */
+  expect(id: number, qos: 1 | 2): void {
+    this.#open.set(id, qos === 1 ? PUBACK : PUBREC)
+  }
+
+  /** PUBREC came on an earlier connection. */
+  expectPubcomp(id: number): void {
+    this.#open.set(id, PUBCOMP)
+  }
+
+  forget(id: number): void {
+    this.#open.delete(id)
+  }
+
+  /**
+   * An answer came. False when it is none that the message with this identifier can have. An identifier that
+   * is not known is no fault: the answer may belong to a message that was dropped, and PUBREC is answered
+   * whatever it is for.
+   */
+  answered(type: number, id: number): boolean {
+    const expected = this.#open.get(id)
+    if (expected === undefined) return true
+    if (type === PUBREC) {
+      if (expected === PUBREC) this.#open.set(id, PUBCOMP)
+      return expected !== PUBACK
+    }
+    if (type !== expected) return false
+    this.#open.delete(id)
+    return true
+  }
+
+  #advance(): void {
+    this.#next = this.#next >= MAX_ID ? 1 : this.#next + 1
+  }
+}
