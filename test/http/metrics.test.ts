@@ -9,7 +9,8 @@ const ROOT = join(import.meta.dirname, '../..')
 
 let app: Awaited<ReturnType<typeof startApp>>
 beforeAll(async () => {
-  app = await startApp({ http: { enabled: true, port: 0 } })
+  // The five hundred limbs say nothing for as long as the tests take.
+  app = await startApp({ http: { enabled: true, port: 0 }, presence: { timeoutSeconds: 3600 } })
 })
 afterAll(() => app[Symbol.asyncDispose]())
 
