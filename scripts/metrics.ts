@@ -2,9 +2,10 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parse } from 'yaml'
 import { newCounters } from '../src/broker/counters.ts'
+import { isOpen } from '../src/domain/invocations.ts'
 import type { Description } from '../src/http/describe-metrics.ts'
 import { createMetrics } from '../src/http/metrics.ts'
-import { ROLES } from '../src/protocol/names.ts'
+import { INVOCATION_STATES, ROLES } from '../src/protocol/names.ts'
 
 /** docs/metrics.md: the metrics as the code makes them, and the alerts as config/prometheus-alerts.yaml has them. */
 
@@ -32,6 +33,7 @@ function metrics() {
       broker: newCounters(),
       nodes: { online: 0, busy: 0, degraded: 0, offline: 0 },
       sessions: zeros(['candidate', 'limb', ...ROLES]),
+      openInvocations: zeros(INVOCATION_STATES.filter(isOpen)),
     }),
   })
 }

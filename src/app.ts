@@ -363,6 +363,8 @@ function readings(core: Core, broker: Broker): Readings {
     nodes: core.registry.byStatus,
     pendingRequests: core.pending.size,
     sessions: core.sessionRoles,
+    leases: core.control.leases.size,
+    openInvocations: core.control.openCalls,
     broker: counters,
   }
 }

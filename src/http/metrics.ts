@@ -1,7 +1,9 @@
 import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client'
 import type { CounterName, Counters } from '../bridge/ports.ts'
+import { isOpen } from '../domain/invocations.ts'
 import { ERROR_CODES } from '../kernel/errors.ts'
-import { type NodeStatus, STATUSES } from '../protocol/names.ts'
+import { LEASE_ENDS } from '../protocol/events.ts'
+import { INVOCATION_STATES, type NodeStatus, STATUSES } from '../protocol/names.ts'
 import { type BrokerReadings, brokerMetrics, type TlsReadings, tlsMetrics } from './broker-metrics.ts'
 import { type ControlReadings, controlGauges, durations } from './control-metrics.ts'
 import { type Description, describe } from './describe-metrics.ts'
@@ -88,10 +90,14 @@ const COUNTERS: Readonly<Record<CounterName, Described>> = {
   invocations: {
     help: 'Calls by how they ended.',
     label: 'outcome',
-    values: ['done', 'failed', 'timeout', 'denied', 'expired', 'interrupted', 'refused'],
+    values: [...INVOCATION_STATES.filter((state) => !isOpen(state)), 'refused'],
   },
-  results_dropped: { help: 'Results of limbs that answered no call.', label: 'why' },
-  leases: { help: 'Leases by what happened to them.', label: 'change' },
+  results_dropped: {
+    help: 'Results of limbs that answered no call.',
+    label: 'why',
+    values: ['unknown', 'invalid', 'too_large'],
+  },
+  leases: { help: 'Leases by what happened to them.', label: 'change', values: ['granted', ...LEASE_ENDS] },
   backups: { help: 'Backups by outcome.', label: 'outcome', values: ['made', 'failed'] },
 }
 

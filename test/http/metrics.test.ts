@@ -97,7 +97,7 @@ describe('a scrape', () => {
     const after = await scrape()
     expect(own(after)).toEqual(own(before))
     expect(after.series.length).toBeLessThan(before.series.length + 20)
-    expect(after.text).not.toMatch(/n-\d|stranger|stored"|127\.0\.0\.1/)
+    expect(after.series.filter((line) => /"n-\d|stranger|[ab]-stored|127\.0\.0\.1/.test(line))).toEqual([])
     expect(await reading('limb_pairings{status="approved"}')).toBeGreaterThan(500)
     expect(await reading('limb_denied_total{what="publish"}')).toBeGreaterThan(499)
     await admin.end()
@@ -170,6 +170,39 @@ describe('what is counted', () => {
     expect(await reading('limb_commit_works_sum')).toBeGreaterThanOrEqual(works + 20)
     expect(await reading('limb_database_wal_bytes')).toBeGreaterThan(0)
     expect(await reading('limb_disk_free_bytes')).toBeGreaterThan(0)
+    await admin.end()
+  })
+
+  test('calls from request to answer, and the leases they hold', async () => {
+    const open = () =>
+      Promise.all(
+        ['queued', 'waiting', 'running'].map((state) => reading(`limb_invocations_open{state="${state}"}`)),
+      )
+    const limb = await app.limb('callee')
+    await limb.subscribe('limb/node/callee/invoke')
+    await limb.publish('limb/node/callee/heartbeat')
+    await limb.settle()
+    const admin = await app.admin()
+    expect([...(await open()), await reading('limb_leases_held')]).toEqual([0, 0, 0, 0])
+    const call = { nodeId: 'callee', command: 'camera.snap', waitSeconds: 20 }
+    // The second one, of somebody else, waits for the lease of the first.
+    const { password } = await admin.do('admin', 'principal/add', { name: 'robot', role: 'agent' })
+    const robot = await app.principal('robot', password)
+    const first = admin.ask('admin', 'invoke', call)
+    const { json } = await limb.next('limb/node/callee/invoke')
+    const second = robot.ask('robot', 'invoke', call)
+    await expect.poll(open).toEqual([1, 0, 1])
+    expect(await reading('limb_leases_held')).toBe(1)
+    const answer = async (invocationId: string) =>
+      limb.publish('limb/node/callee/result', { invocationId, success: true })
+    await answer(json.invocationId)
+    expect((await first).ok).toBe(true)
+    await answer((await limb.next('limb/node/callee/invoke')).json.invocationId)
+    expect((await second).ok).toBe(true)
+    expect([...(await open()), await reading('limb_leases_held')]).toEqual([0, 0, 0, 0])
+    expect(await reading('limb_invocations_total{outcome="done"}')).toBe(2)
+    expect(await reading('limb_invocation_duration_seconds_count{outcome="done"}')).toBe(2)
+    await robot.end()
     await admin.end()
   })
 
