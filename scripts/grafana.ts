@@ -244,6 +244,28 @@ const ROWS: Readonly<Record<string, readonly Panel[]>> = {
       queries: [[gauge('limb_queued_bytes'), '{{instance}}']],
     },
   ],
+  Uplinks: [
+    {
+      title: 'Connected',
+      about: '1: the uplink has a connection to the other broker; 0: it has none.',
+      queries: [[gauge('limb_uplink_connected', 'uplink'), '{{uplink}}']],
+    },
+    {
+      title: 'Waiting for the other broker',
+      about: 'Messages in the queue of each uplink.',
+      queries: [[gauge('limb_uplink_queued_messages', 'uplink'), '{{uplink}}']],
+    },
+    {
+      title: 'Published, given up, connected anew',
+      about: 'What goes through each uplink.',
+      unit: 'ops',
+      queries: [
+        [rate('limb_uplink_published_total', 'uplink'), '{{uplink}}: published'],
+        [rate('limb_uplink_dropped_total', 'uplink'), '{{uplink}}: given up'],
+        [rate('limb_uplink_reconnects_total', 'uplink'), '{{uplink}}: connected anew'],
+      ],
+    },
+  ],
   Upkeep: [
     {
       title: 'Backups',

@@ -146,6 +146,12 @@ const CASES: Readonly<Record<string, Case>> = {
     silent: { [gauge('limb_invocations_total', 'outcome="timeout"')]: '0+0.1x180' },
     labels: SUMMED,
   },
+  LimbUplinkDown: {
+    fires: { [gauge('limb_uplink_connected', 'uplink="cloud"')]: '0x180' },
+    summary: 'The uplink cloud of b:8083 has no connection.',
+    silent: { [gauge('limb_uplink_connected', 'uplink="cloud"')]: '1x180' },
+    labels: { ...WHOLE, uplink: 'cloud' },
+  },
   LimbCertificateEnding: {
     fires: { [gauge('limb_tls_certificate_end_timestamp_seconds')]: `${3 * 3600 + 86_400}x180` },
     summary: 'The certificate of b:8083 ends in 1d 0h 0m 0s.',
