@@ -3,6 +3,8 @@ import { dirname, join } from 'node:path'
 import { configMarkdown, configYaml } from '../src/host/config-documents.ts'
 import { asyncapiYaml } from './asyncapi.ts'
 import { dependenciesMarkdown } from './dependencies.ts'
+import { grafanaJson } from './grafana.ts'
+import { metricsMarkdown } from './metrics.ts'
 import { protocolMarkdown } from './protocol-tables.ts'
 
 /**
@@ -15,6 +17,8 @@ export const GENERATORS: Readonly<Record<string, () => string>> = {
   'docs/asyncapi.yaml': asyncapiYaml,
   'docs/protocol.md': protocolMarkdown,
   'docs/dependencies.md': dependenciesMarkdown,
+  'docs/metrics.md': metricsMarkdown,
+  'config/grafana-dashboard.json': grafanaJson,
 }
 
 const ROOT = join(import.meta.dirname, '..')

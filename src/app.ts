@@ -20,14 +20,15 @@ import type { HostLog } from './host/log.ts'
 import { limitedLog } from './host/log-limiter.ts'
 import { writeSecret } from './host/secret-file.ts'
 import { createMetrics, type Metrics, type Readings } from './http/metrics.ts'
-import { type HttpServer, startHttp } from './http/server.ts'
+import { type Phase, readinessOf } from './http/readiness.ts'
+import { type HttpServer, type Readiness, startHttp } from './http/server.ts'
 import { invariant } from './kernel/assert.ts'
 import type { Clock } from './kernel/clock.ts'
 import { type Topics, topicsOf } from './protocol/topics.ts'
-import { createBackups, type FileBackups } from './store/backups.ts'
+import { createBackups } from './store/backups.ts'
 import { type Database, openDatabase } from './store/database.ts'
 import { createMqttStore } from './store/mqtt-store.ts'
-import { createStore, type SqliteStore } from './store/store.ts'
+import { createStore } from './store/store.ts'
 import type { Uplink } from './uplink/uplink.ts'
 
 /**
@@ -95,8 +96,31 @@ export async function startBridge(options: AppOptions): Promise<RunningBridge> {
 async function start(options: AppOptions, teardown: Teardown): Promise<RunningBridge> {
   const { config, log, clock, version = '0.0.0' } = options
   const topics = topicsOf(config.mqtt.topicRoot)
+  const metrics: Metrics = createMetrics({
+    version,
+    collect: () => ({
+      ...readings(core, connected()),
+      ...diskReadings(database),
+      ...(certificates && { tls: certificates }),
+      ...(backups.lastMadeAt !== null && { lastBackupAt: backups.lastMadeAt }),
+      uplinks: uplinks.map((uplink) => uplink.readings()),
+      queues: {
+        queuedMessages: persistence.queued.messages,
+        queuedBytes: persistence.queued.bytes,
+        storedSessions: persistence.sessions.size,
+        retainedMessages: mqttStore.retainedSize(),
+        pendingWrites: database.writer.pending,
+        waitingMessages: connected().waiting,
+      },
+    }),
+  })
 
-  const database = openDatabase({ file: config.store.path, clock, log })
+  const database = openDatabase({
+    file: config.store.path,
+    clock,
+    log,
+    onCommit: (durationMs, works) => metrics.committed(durationMs, works),
+  })
   teardown.add(() => database.close())
   const store = createStore(database)
   const mqttStore = createMqttStore(database)
@@ -111,14 +135,6 @@ async function start(options: AppOptions, teardown: Teardown): Promise<RunningBr
   const certificates = await loadCertificates(options)
   if (certificates) teardown.add(() => certificates.stop())
   const uplinks: Uplink[] = []
-  const metrics: Metrics = createMetrics({
-    version,
-    collect: () => ({
-      ...readings(core, connected(), database, backups),
-      ...(certificates && { tls: certificates }),
-      uplinks: uplinks.map((uplink) => uplink.readings()),
-    }),
-  })
   const world: World = {
     clock,
     log,
@@ -183,6 +199,7 @@ async function start(options: AppOptions, teardown: Teardown): Promise<RunningBr
     grants: grantsOf(config),
   })
   const running = broker
+  let phase: Phase = 'starting'
   teardown.add(() => running.stop())
   running.feed.listen((message) => {
     homeAssistant.heard(message)
@@ -201,10 +218,19 @@ async function start(options: AppOptions, teardown: Teardown): Promise<RunningBr
   await broker.listenUnix(config.control.socket, Number.parseInt(config.control.mode, 8))
   const tcp = await broker.listenTcp(config.mqtt.host, config.mqtt.port)
   const tls = certificates && config.tls.enabled ? await openTls(config, broker, certificates) : null
-  const http = config.http.enabled ? await openHttp(options, metrics, broker, store, certificates) : null
+  const readiness = () =>
+    readinessOf({
+      phase,
+      database: store.health(),
+      diskFreeBytes: freeBytes(database),
+      connections: total(running.counters.connections),
+      maxConnections: config.mqtt.maxConnections,
+    })
+  const http = config.http.enabled ? await openHttp(options, metrics, broker, readiness, certificates) : null
   if (http) teardown.add(() => http.close())
   core.ready()
   for (const uplink of uplinks) uplink.start()
+  phase = 'running'
 
   return {
     mqtt: { host: config.mqtt.host, port: tcp.port },
@@ -213,7 +239,10 @@ async function start(options: AppOptions, teardown: Teardown): Promise<RunningBr
     control: config.control.socket,
     adminPassword,
     reloadCertificates: async () => await certificates?.reload(),
-    stop: () => teardown.run(),
+    stop() {
+      phase = 'stopping'
+      return teardown.run()
+    },
   }
 }
 
@@ -247,7 +276,7 @@ async function openHttp(
   { config, log, clock }: AppOptions,
   metrics: Metrics,
   broker: Broker,
-  store: SqliteStore,
+  readiness: () => Readiness,
   certificates: Certificates | null,
 ): Promise<HttpServer> {
   const { minVersion, requireClientCertificate } = config.tls
@@ -261,12 +290,7 @@ async function openHttp(
     maxConnectionsPerAddress: config.mqtt.maxConnectionsPerAddress,
     maxFrameBytes: config.mqtt.maxPacketBytes,
     maxConnectBytes: config.mqtt.maxConnectBytes,
-    readiness: () => {
-      const health = store.health()
-      return health.ok
-        ? { ready: true, reasons: [] }
-        : { ready: false, reasons: [`database: ${health.reason}`] }
-    },
+    readiness,
     metrics,
     attach: (stream, peer) => broker.attach(stream, { ...peer, local: false, transport: 'websocket' }),
     log,
@@ -343,19 +367,33 @@ async function sweepSessions({ sessions }: MqttPersistence, expirySeconds: numbe
   return 0
 }
 
-function readings(core: Core, broker: Broker, database: Database, backups: FileBackups): Readings {
-  const nodes = { online: 0, busy: 0, degraded: 0, offline: 0 }
-  for (const limb of core.registry.values()) nodes[limb.status]++
+function readings(core: Core, broker: Broker): Readings {
   const { counters } = broker
   return {
-    nodes,
+    nodes: core.registry.byStatus,
     pendingRequests: core.pending.size,
-    sessions: counters.sessions,
+    sessions: core.sessionRoles,
+    leases: core.control.leases.size,
+    openInvocations: core.control.openCalls,
     broker: counters,
-    ...database.sizes(),
-    diskFreeBytes: database.freeBytes(),
-    ...(backups.lastMadeAt !== null && { lastBackupAt: backups.lastMadeAt }),
   }
+}
+
+function diskReadings(database: Database): Readings {
+  return { ...database.sizes(), diskFreeBytes: freeBytes(database) }
+}
+
+/** A disk that cannot even be asked has no room. */
+function freeBytes(database: Database): number | null {
+  try {
+    return database.freeBytes()
+  } catch {
+    return 0
+  }
+}
+
+function total(counts: Readonly<Record<string, number>>): number {
+  return Object.values(counts).reduce((sum, count) => sum + count, 0)
 }
 
 async function firstStart(core: Core, config: Config): Promise<RunningBridge['adminPassword']> {

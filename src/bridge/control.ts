@@ -27,6 +27,7 @@ export class Control {
   readonly leases: LeaseKeeper
   readonly invocations: Invocations
   readonly handlers: HandlersOf<'invocation' | 'lease' | 'policy' | 'audit'> & Pick<Handlers, 'invoke'>
+  readonly #open: OpenCalls
   readonly #world: World
   readonly #results: Results
 
@@ -39,6 +40,7 @@ export class Control {
     this.policies = new PolicyBook(world.store, world.settings.policy.floor)
     this.leases = new LeaseKeeper(world, announcer)
     const open = new OpenCalls(world.settings.invocation)
+    this.#open = open
     const reach = new Reach({
       registry,
       policies: this.policies,
@@ -63,6 +65,11 @@ export class Control {
     if (interrupted > 0) {
       this.#world.log.warn({ interrupted }, 'calls were under way when the bridge stopped; they have ended')
     }
+  }
+
+  /** How many calls have not ended, by state. */
+  get openCalls(): OpenCalls['byState'] {
+    return this.#open.byState
   }
 
   ready(): void {}

@@ -21,7 +21,7 @@ import { principalHandlers } from './principals.ts'
 import { RefusedSignIns } from './refused-sign-ins.ts'
 import { Registry } from './registry.ts'
 import { Requests } from './requests.ts'
-import { SessionTable } from './session-table.ts'
+import { type SessionRole, SessionTable } from './session-table.ts'
 import type { World } from './settings.ts'
 import type { Handlers, HandlersOf } from './verb-context.ts'
 import { createView } from './view.ts'
@@ -93,6 +93,11 @@ export class Core implements Inbound {
     const refused = new RefusedSignIns(world, (kind, fields) => this.#announcer.event(kind, fields))
     this.#gate = new Gate(world, refused)
     this.view = createView(world.topics, this.registry, this.pending, this.approvals, this.#announcer)
+  }
+
+  /** How many live sessions have each role. */
+  get sessionRoles(): Readonly<Record<SessionRole, number>> {
+    return this.#table.roles
   }
 
   /** Everything that lasts comes back, every limb as offline. Before any listener opens. */

@@ -418,6 +418,7 @@ export class Invocations {
     }
     this.#leaveNothing(call)
     counters.count('invocations', state)
+    counters.took('invocation', state, durationMs)
     await this.log.end(call.record, answer, entry, call.wish.key !== null || denied)
     this.#announcer.event('invocation_ended', {
       ...told(call),

@@ -80,6 +80,11 @@ export class LeaseKeeper {
     }
   }
 
+  /** Leases that are held; those whose time is up until the next look at them too. */
+  get size(): number {
+    return this.#book.size
+  }
+
   /** Whether the lease is still held. */
   holds({ lease }: Held): boolean {
     this.#now()

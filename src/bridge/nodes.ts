@@ -106,6 +106,7 @@ export function nodeHandlers(world: World, parts: Parts): HandlersOf<'node'> {
   }
 
   function applyProvisioned({ node, key, claims, granted }: Provisioned): void {
+    world.counters.count('pairing_decisions', 'provisioned')
     announcer.status(presence.add(node, 'approved'))
     if (granted) {
       pending.delete(granted.requestId)
@@ -194,6 +195,7 @@ export function nodeHandlers(world: World, parts: Parts): HandlersOf<'node'> {
         })
         return { gone: claims.filter((claim) => claim.kind === 'widen'), rest }
       })
+      world.counters.count('pairing_decisions', 'revoked')
       control.nodeGone(nodeId)
       presence.remove(nodeId)
       for (const request of requests.gone) {

@@ -11,6 +11,7 @@ export class OpenCalls {
   readonly #byId = new Map<string, Call>()
   readonly #ofPrincipal = new Map<string, number>()
   readonly #running = new Map<string, number>()
+  #runningInAll = 0
   #paramsBytes = 0
   #waiting = 0
 
@@ -20,6 +21,12 @@ export class OpenCalls {
 
   get(invocationId: string): Call | undefined {
     return this.#byId.get(invocationId)
+  }
+
+  /** How many wait for a lease, for an operator, and for their limb. */
+  get byState(): { readonly queued: number; readonly waiting: number; readonly running: number } {
+    const [waiting, running] = [this.#waiting, this.#runningInAll]
+    return { queued: Math.max(0, this.#byId.size - waiting - running), waiting, running }
   }
 
   values(): readonly Call[] {
@@ -65,12 +72,14 @@ export class OpenCalls {
       throw tooMany(`${nodeId} works on ${running} calls; try again when it has answered some`)
     }
     this.#running.set(nodeId, running + 1)
+    this.#runningInAll++
     call.counted = true
   }
 
   ran(call: Call): void {
     if (!call.counted) return
     countDown(this.#running, call.record.nodeId)
+    this.#runningInAll--
     call.counted = false
   }
 

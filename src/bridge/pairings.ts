@@ -196,6 +196,7 @@ export class Pairings {
         this.#answers.tell(session, this.#approved(decided.node, madeKey))
         return
       case 'promoted':
+        this.#world.counters.count('pairing_decisions', 'window')
         await this.#applyApproval(decided.approval, session, madeKey)
         this.#announcer.setWindow(this.#window)
         return
@@ -422,7 +423,7 @@ export class Pairings {
 
   #promote(session: Session, nodeId: string): void {
     const older = this.#table.limb(nodeId)
-    session.identity = { kind: 'limb', nodeId }
+    this.#table.promote(session, nodeId)
     this.#presence.opened(session, nodeId)
     if (older && older !== session) older.end('replaced', false)
   }
@@ -538,6 +539,7 @@ export class Pairings {
     }
     for (const request of alive) this.#pending.put({ ...request, expiresAt })
     for (const request of over) {
+      this.#world.counters.count('pairing_decisions', 'expired')
       this.#world.log.info(
         { nodeId: request.nodeId, requestId: request.requestId },
         `request ${request.requestId} has expired`,

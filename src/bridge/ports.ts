@@ -283,7 +283,11 @@ export interface Log {
 /** What is counted; `http/` turns it into Prometheus' form. Labels come from fixed sets only. */
 export interface Counters {
   count(name: CounterName, label?: string): void
+  /** How long something took, and how it ended. */
+  took(name: DurationName, outcome: string, durationMs: number): void
 }
+
+export type DurationName = 'invocation'
 
 export type CounterName =
   | 'heartbeats'

@@ -188,10 +188,8 @@ export class PresenceKeeper {
       this.#announcer.state(limb)
       return
     }
-    if (before === 'offline' || limb.status === 'offline') {
-      this.#registry.countOnline(before === 'offline' ? 1 : -1)
-      this.#history.record(limb)
-    }
+    this.#registry.statusChanged(before, limb.status)
+    if (before === 'offline' || limb.status === 'offline') this.#history.record(limb)
     this.#world.log.info(
       { nodeId: limb.record.nodeId, status: limb.status, reason: limb.reason },
       `${limb.record.nodeId} is ${limb.status}`,

@@ -2,6 +2,7 @@ import { shownName } from '../domain/pairing.ts'
 import type { Presence } from '../domain/presence.ts'
 import type { NodeRecord } from '../domain/records.ts'
 import { iso, type MonotonicMs } from '../kernel/clock.ts'
+import type { NodeStatus } from '../protocol/names.ts'
 import type { State } from '../protocol/schemas.ts'
 
 /** An approved limb in memory: a cache of its row, and its presence, which lives nowhere else. */
@@ -19,7 +20,7 @@ export interface Limb extends Presence {
 export class Registry {
   readonly #limbs = new Map<string, Limb>()
   readonly #byCapability = new Map<string, Set<Limb>>()
-  #online = 0
+  readonly #byStatus: Record<NodeStatus, number> = { online: 0, busy: 0, degraded: 0, offline: 0 }
   #sorted: string[] | null = null
 
   get size(): number {
@@ -28,7 +29,12 @@ export class Registry {
 
   /** Limbs that are not offline. */
   get online(): number {
-    return this.#online
+    return this.#limbs.size - this.#byStatus.offline
+  }
+
+  /** How many limbs have each status; counted as they change, because a scrape must not walk a large fleet. */
+  get byStatus(): Readonly<Record<NodeStatus, number>> {
+    return this.#byStatus
   }
 
   get(nodeId: string): Limb | undefined {
@@ -41,6 +47,7 @@ export class Registry {
 
   add(limb: Limb): void {
     this.#limbs.set(limb.record.nodeId, limb)
+    this.#byStatus[limb.status]++
     this.#offer(limb)
     this.#sorted = null
   }
@@ -80,15 +87,16 @@ export class Registry {
   delete(nodeId: string): void {
     const limb = this.#limbs.get(nodeId)
     if (!limb) return
-    if (limb.status !== 'offline') this.#online--
+    this.#byStatus[limb.status]--
     this.#limbs.delete(nodeId)
     this.#withdraw(limb)
     this.#sorted = null
   }
 
-  /** To be told of each change between offline and not offline. */
-  countOnline(change: 1 | -1): void {
-    this.#online += change
+  /** To be told of each change of a limb's status. */
+  statusChanged(before: NodeStatus, after: NodeStatus): void {
+    this.#byStatus[before]--
+    this.#byStatus[after]++
   }
 
   /** nodeIds in order, those after `after`. Sorted once per change of membership, not per listing. */

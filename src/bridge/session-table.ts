@@ -1,8 +1,16 @@
 import type { KeyHash } from '../kernel/secrets.ts'
 import { keyMatches } from '../kernel/secrets.ts'
+import type { Role } from '../protocol/names.ts'
 import type { Session, SessionEnd } from './ports.ts'
 
 type CandidateIdentity = Extract<Session['identity'], { kind: 'candidate' }>
+
+/** What a session is counted as: `candidate`, `limb`, or the role of its principal. */
+export type SessionRole = 'candidate' | 'limb' | Role
+
+function roleOf({ identity }: Session): SessionRole {
+  return identity.kind === 'principal' ? identity.role : identity.kind
+}
 
 /** The name a session acts under. */
 export function nameOf(session: Session): string {
@@ -16,12 +24,26 @@ export function nameOf(session: Session): string {
  */
 export class SessionTable {
   readonly #byName = new Map<string, Set<Session>>()
+  readonly #roles: Record<SessionRole, number> = {
+    candidate: 0,
+    limb: 0,
+    viewer: 0,
+    agent: 0,
+    operator: 0,
+    admin: 0,
+  }
+
+  /** How many live sessions have each role. */
+  get roles(): Readonly<Record<SessionRole, number>> {
+    return this.#roles
+  }
 
   add(session: Session): void {
     const name = nameOf(session)
     const set = this.#byName.get(name)
     if (set) set.add(session)
     else this.#byName.set(name, new Set([session]))
+    this.#roles[roleOf(session)]++
   }
 
   delete(session: Session): void {
@@ -29,6 +51,15 @@ export class SessionTable {
     const set = this.#byName.get(name)
     if (!set?.delete(session)) return
     if (set.size === 0) this.#byName.delete(name)
+    this.#roles[roleOf(session)]--
+  }
+
+  /** A candidate becomes the limb it asked to be; its session goes on under the same name. */
+  promote(session: Session, nodeId: string): void {
+    const known = this.has(session)
+    if (known) this.#roles[roleOf(session)]--
+    session.identity = { kind: 'limb', nodeId }
+    if (known) this.#roles[roleOf(session)]++
   }
 
   has(session: Session): boolean {

@@ -40,6 +40,8 @@ export interface Broker {
   readonly sessions: Sessions
   readonly feed: Feed
   readonly counters: BrokerCounters
+  /** Messages whose delivery waits for the store. */
+  readonly waiting: number
   /** Rejects with a text that says what to do. */
   listenTcp(host: string, port: number): Promise<Listener>
   /** MQTT over TLS. Rejects with a text that says what to do. */
@@ -137,6 +139,9 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
     sessions: createSessions(options.persistence),
     feed,
     counters,
+    get waiting() {
+      return broker.waiting
+    },
     listenTcp: (host, port) =>
       listening(listenTcp(host, port, (socket) => connections.attach(socket, tcpPeer(socket.remoteAddress)))),
     listenTls: async (host, port, tls) => {

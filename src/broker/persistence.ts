@@ -103,6 +103,11 @@ export class MqttPersistence {
     return this.#queues.newestCounter
   }
 
+  /** Messages and bytes in the queues of all sessions. */
+  get queued(): { readonly messages: number; readonly bytes: number } {
+    return this.#queues.total
+  }
+
   /** Reads sessions, subscriptions and the sizes of queues. `setup` does it when nobody has. */
   load(): Promise<void> {
     this.#loading ??= this.#load()

@@ -1,19 +1,26 @@
 import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client'
 import type { CounterName, Counters } from '../bridge/ports.ts'
-import { type NodeStatus, STATUSES } from '../protocol/names.ts'
+import { isOpen } from '../domain/invocations.ts'
+import { ERROR_CODES } from '../kernel/errors.ts'
+import { LEASE_ENDS } from '../protocol/events.ts'
+import { INVOCATION_STATES, type NodeStatus, STATUSES } from '../protocol/names.ts'
 import { type BrokerReadings, brokerMetrics, type TlsReadings, tlsMetrics } from './broker-metrics.ts'
+import { type ControlReadings, controlGauges, durations } from './control-metrics.ts'
+import { type Description, describe } from './describe-metrics.ts'
+import { commitMetrics, type QueueReadings, queueMetrics } from './store-metrics.ts'
 import { type UplinkReading, uplinkMetrics } from './uplink-metrics.ts'
 
 /** Every metric of the bridge, in Prometheus' conventions. Labels come from fixed sets only. */
 
 /** Read when `/metrics` is asked for. What is absent counts as 0. */
-export interface Readings {
+export interface Readings extends ControlReadings {
   /** Approved nodes by status. */
   readonly nodes?: Readonly<Record<NodeStatus, number>>
   /** Requests that wait for an operator. */
   readonly pendingRequests?: number
-  /** Live sessions by kind, such as `limb` or `principal`. */
+  /** Live sessions by role: `candidate`, `limb`, or a principal's. */
   readonly sessions?: Readonly<Record<string, number>>
+  readonly queues?: QueueReadings
   readonly broker?: BrokerReadings
   readonly tls?: TlsReadings
   readonly uplinks?: readonly UplinkReading[]
@@ -29,6 +36,10 @@ export interface Metrics extends Counters {
   readonly contentType: string
   /** The text that Prometheus scrapes. */
   text(): Promise<string>
+  /** What there is to scrape, for the documents. */
+  describe(): readonly Description[]
+  /** One commit of the database: milliseconds of COMMIT, and how many works shared it. */
+  committed(durationMs: number, works: number): void
 }
 
 export interface MetricsOptions {
@@ -36,34 +47,71 @@ export interface MetricsOptions {
   readonly collect: () => Readings
 }
 
-/** Each counter of the core: its help, and the name of its label if it has one. */
-const COUNTERS: Readonly<Record<CounterName, { help: string; label?: string }>> = {
+interface Described {
+  readonly help: string
+  /** The name of its label. */
+  readonly label?: string
+  /** The label's values, shown as 0 from the start: a rate of what appears with its first event misses that one. */
+  readonly values?: readonly string[]
+}
+
+/** Each counter of the core. */
+const COUNTERS: Readonly<Record<CounterName, Described>> = {
   heartbeats: { help: 'Heartbeats of approved limbs.' },
   heartbeats_invalid: { help: 'Heartbeats whose payload did not follow the schema.' },
   registrations: { help: 'Registrations of limbs and candidates.' },
-  pairing_decisions: { help: 'Pairing decisions by kind.', label: 'decision' },
-  verbs: { help: 'Requests of principals by outcome.', label: 'outcome' },
-  status_changes: { help: "Changes of a limb's status, by the new status.", label: 'status' },
-  sign_ins_refused: { help: 'CONNECTs refused for who they say they are, by reason.', label: 'reason' },
+  pairing_decisions: {
+    help: 'Pairing decisions by kind; `window`: approved by an open pairing window.',
+    label: 'decision',
+    values: ['approved', 'window', 'rejected', 'expired', 'provisioned', 'revoked'],
+  },
+  verbs: { help: 'Requests of principals by outcome.', label: 'outcome', values: ['ok', 'refused'] },
+  status_changes: {
+    help: "Changes of a limb's status, by the new status.",
+    label: 'status',
+    values: STATUSES,
+  },
+  sign_ins_refused: {
+    help: 'CONNECTs refused for who they say they are, by reason.',
+    label: 'reason',
+    values: ['name', 'password', 'too_many', 'key'],
+  },
   wrong_keys: { help: 'CONNECTs with the name of an approved limb and another key: lost keys, or guesses.' },
-  registrations_refused: { help: 'Registrations that were not taken, by error code.', label: 'code' },
-  messages_dropped: { help: 'Messages that found no room in a queue or among the retained.', label: 'why' },
-  invocations: { help: 'Calls by how they ended.', label: 'outcome' },
-  results_dropped: { help: 'Results of limbs that answered no call.', label: 'why' },
-  leases: { help: 'Leases by what happened to them.', label: 'change' },
-  backups: { help: 'Backups by outcome.', label: 'outcome' },
+  registrations_refused: {
+    help: 'Registrations that were not taken, by error code.',
+    label: 'code',
+    values: Object.keys(ERROR_CODES),
+  },
+  messages_dropped: {
+    help: 'Messages that found no room in a queue or among the retained.',
+    label: 'why',
+    values: ['queue', 'retained', 'retained_below'],
+  },
+  invocations: {
+    help: 'Calls by how they ended.',
+    label: 'outcome',
+    values: [...INVOCATION_STATES.filter((state) => !isOpen(state)), 'refused'],
+  },
+  results_dropped: {
+    help: 'Results of limbs that answered no call.',
+    label: 'why',
+    values: ['unknown', 'invalid', 'too_large'],
+  },
+  leases: { help: 'Leases by what happened to them.', label: 'change', values: ['granted', ...LEASE_ENDS] },
+  backups: { help: 'Backups by outcome.', label: 'outcome', values: ['made', 'failed'] },
 }
 
 function coreCounters(registry: Registry): Counters {
   const counters = new Map<CounterName, { counter: Counter; label: string | undefined }>()
   for (const name of Object.keys(COUNTERS) as CounterName[]) {
-    const { help, label } = COUNTERS[name]
+    const { help, label, values = [] } = COUNTERS[name]
     const counter = new Counter({
       name: `limb_${name}_total`,
       help,
       labelNames: label === undefined ? [] : [label],
       registers: [registry],
     })
+    if (label !== undefined) for (const value of values) counter.inc({ [label]: value }, 0)
     counters.set(name, { counter, label })
   }
   return {
@@ -72,6 +120,7 @@ function coreCounters(registry: Registry): Counters {
       if (entry?.label === undefined) entry?.counter.inc()
       else entry.counter.inc({ [entry.label]: value ?? 'unknown' })
     },
+    took: durations(registry),
   }
 }
 
@@ -84,25 +133,34 @@ function gauges(registry: Registry): (readings: Readings) => void {
     labelNames: ['status'],
     registers,
   })
-  const pending = new Gauge({
-    name: 'limb_pending_requests',
-    help: 'Requests that wait for an operator.',
+  const pairings = new Gauge({
+    name: 'limb_pairings',
+    help: 'Pairings by status: approved limbs, and pending requests that wait for an operator.',
+    labelNames: ['status'],
     registers,
   })
   const sessions = new Gauge({
     name: 'limb_sessions',
-    help: 'Live sessions by kind.',
-    labelNames: ['kind'],
+    help: 'Live sessions by role: candidates, limbs, and principals by their role.',
+    labelNames: ['role'],
     registers,
   })
   const fillUplinks = uplinkMetrics(registry)
   const disk = diskGauges(registry)
+  const control = controlGauges(registry)
   return (readings) => {
     fillUplinks(readings.uplinks ?? [])
     disk(readings)
-    for (const status of STATUSES) nodes.set({ status }, readings.nodes?.[status] ?? 0)
-    pending.set(readings.pendingRequests ?? 0)
-    for (const [kind, count] of Object.entries(readings.sessions ?? {})) sessions.set({ kind }, count)
+    control(readings)
+    let approved = 0
+    for (const status of STATUSES) {
+      const count = readings.nodes?.[status] ?? 0
+      nodes.set({ status }, count)
+      approved += count
+    }
+    pairings.set({ status: 'approved' }, approved)
+    pairings.set({ status: 'pending' }, readings.pendingRequests ?? 0)
+    for (const [role, count] of Object.entries(readings.sessions ?? {})) sessions.set({ role }, count)
   }
 }
 
@@ -123,24 +181,44 @@ function diskGauges(registry: Registry): (readings: Readings) => void {
   }
 }
 
-export function createMetrics(options: MetricsOptions): Metrics {
-  const registry = new Registry()
+/** Gauges named as counters are, against Prometheus' conventions; the same numbers come by type. */
+const MISNAMED = [
+  'nodejs_active_handles_total',
+  'nodejs_active_requests_total',
+  'nodejs_active_resources_total',
+]
+
+function processMetrics(registry: Registry, version: string): void {
   collectDefaultMetrics({ register: registry })
-  const fill = gauges(registry)
+  for (const name of MISNAMED) registry.removeSingleMetric(name)
   new Gauge({
     name: 'limb_build_info',
     help: 'Always 1; the labels say what runs.',
     labelNames: ['version', 'node'],
     registers: [registry],
-  }).set({ version: options.version, node: process.version }, 1)
+  }).set({ version, node: process.version }, 1)
+}
+
+export function createMetrics(options: MetricsOptions): Metrics {
+  const registry = new Registry()
+  processMetrics(registry, options.version)
+  const fill = gauges(registry)
   const counters = coreCounters(registry)
   let readings: Readings = {}
   brokerMetrics(registry, () => readings.broker)
   tlsMetrics(registry, () => readings.tls)
+  queueMetrics(registry, () => readings.queues)
+  const committed = commitMetrics(registry)
   const text = () => {
     readings = options.collect()
     fill(readings)
     return registry.metrics()
   }
-  return { ...counters, contentType: registry.contentType, text }
+  return {
+    ...counters,
+    contentType: registry.contentType,
+    text,
+    describe: () => describe(registry),
+    committed,
+  }
 }

@@ -105,6 +105,11 @@ export class GroupCommit {
     return this.#broken === null ? { ok: true } : { ok: false, ...this.#broken }
   }
 
+  /** Works that wait for the next commit. */
+  get pending(): number {
+    return this.#pending.length
+  }
+
   /** Several statements, undone together when `run` throws. `run` awaits nothing but its transaction. */
   transact<T>(run: () => Promise<T>, ended: () => void): Promise<T> {
     return this.#add({ run, compound: true, lazy: false, ended }, 0) as Promise<T>

@@ -64,11 +64,10 @@ export class MqttRetainedTable {
     if (this.#replace.run(...values).changes > 0) return 'stored'
     if (below !== null && this.#fullBelow.get(...range(below.prefix), below.max - 1)) return 'too_many_below'
     // Counted again at the limit only: a count of all rows for each new topic would be quadratic.
-    this.#estimate ??= this.count()
-    if (this.#estimate >= total) this.#estimate = this.count()
-    if (this.#estimate >= total) return 'too_many'
+    if (this.size() >= total) this.#estimate = this.count()
+    if (this.size() >= total) return 'too_many'
     this.#insert.run(...values)
-    this.#estimate++
+    this.#estimate = this.size() + 1
     return 'stored'
   }
 
@@ -94,6 +93,12 @@ export class MqttRetainedTable {
 
   #forget(rows: number): void {
     if (this.#estimate !== null) this.#estimate = Math.max(0, this.#estimate - rows)
+  }
+
+  /** See `#estimate`. */
+  size(): number {
+    this.#estimate ??= this.count()
+    return this.#estimate
   }
 
   count(): number {

@@ -6,8 +6,13 @@ import { MqttQueueTable } from './mqtt-queue.ts'
 import { MqttRetainedTable } from './mqtt-retained.ts'
 import { MqttSessionsTable } from './mqtt-sessions.ts'
 
+export interface SqliteMqttStore extends MqttStore {
+  /** Retained messages, give or take what a failed commit took back. Counts the rows once, the first time. */
+  retainedSize(): number
+}
+
 /** The MqttStore port on SQLite. Shares the connection and the commits of `createStore`. */
-export function createMqttStore(database: Database): MqttStore {
+export function createMqttStore(database: Database): SqliteMqttStore {
   const { sql, writer } = database
   const sessions = new MqttSessionsTable(sql)
   const queue = new MqttQueueTable(sql)
@@ -70,5 +75,6 @@ export function createMqttStore(database: Database): MqttStore {
     retained: (topic) => read(() => retained.one(topic)),
     retainedTopics: (prefix, after, limit) => read(() => retained.topics(prefix, after, limit)),
     countRetained: () => read(() => retained.count()),
+    retainedSize: () => retained.size(),
   }
 }

@@ -29,7 +29,7 @@ async function start() {
     clock,
     log,
     store,
-    counters: { count() {} },
+    counters: { count() {}, took() {} },
     topics: topicsOf('limb'),
     settings: {
       version: '0',

@@ -104,8 +104,9 @@ describe('metrics', () => {
     expect(text).toContain('limb_heartbeats_total 2')
     expect(text).toContain('limb_status_changes_total{status="online"} 1')
     expect(text).toContain('limb_nodes{status="offline"} 5')
-    expect(text).toContain('limb_pending_requests 3')
-    expect(text).toContain('limb_sessions{kind="limb"} 2')
+    expect(text).toContain('limb_pairings{status="pending"} 3')
+    expect(text).toContain('limb_pairings{status="approved"} 7')
+    expect(text).toContain('limb_sessions{role="limb"} 2')
     expect(text).toMatch(/limb_build_info\{version="1\.2\.3",node="v\d+/)
   })
 

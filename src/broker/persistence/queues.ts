@@ -52,6 +52,8 @@ export class Queues {
   readonly #sessions = new Map<string, SessionQueue>()
   /** The newest row: what came later was also sent live. */
   #newest = 0
+  #messages = 0
+  #bytes = 0
   newestCounter = 0
 
   constructor(options: QueuesOptions) {
@@ -67,6 +69,8 @@ export class Queues {
       newestCounter,
     } of await this.#options.store.queueSizes()) {
       this.#sessions.set(clientId, { messages, bytes, unsent: new Map(), inflight: new Map() })
+      this.#messages += messages
+      this.#bytes += bytes
       this.#newest = Math.max(this.#newest, newest)
       this.newestCounter = Math.max(this.newestCounter, newestCounter)
     }
@@ -81,7 +85,15 @@ export class Queues {
     return this.#sessions.get(clientId)?.messages ?? 0
   }
 
+  /** Over all sessions. */
+  get total(): { readonly messages: number; readonly bytes: number } {
+    return { messages: this.#messages, bytes: this.#bytes }
+  }
+
   forget(clientId: string): void {
+    const queue = this.#sessions.get(clientId)
+    if (!queue) return
+    this.#count(queue, -queue.messages, -queue.bytes)
     this.#sessions.delete(clientId)
   }
 
@@ -156,9 +168,7 @@ export class Queues {
     const row = await store.queuedOne(clientId, entry.sequence)
     store.deleteQueued(clientId, entry.sequence).catch(() => {
       // The row is still there, and will be sent once more: it counts.
-      const again = this.#queueOf(clientId)
-      again.messages++
-      again.bytes += entry.bytes
+      this.#count(this.#queueOf(clientId), 1, entry.bytes)
     })
     return row === null ? undefined : queuedPacket({ ...row, messageId })
   }
@@ -210,18 +220,23 @@ export class Queues {
       onFull(clientId)
       return false
     }
-    queue.messages++
-    queue.bytes += bytes
+    this.#count(queue, 1, bytes)
     return true
   }
 
   #give(clientId: string, bytes: number): void {
     const queue = this.#sessions.get(clientId)
     if (!queue) return
-    queue.messages--
     // The payload of a released message is gone from the row that was read back.
-    queue.bytes = queue.messages > 0 ? Math.max(0, queue.bytes - bytes) : 0
+    this.#count(queue, -1, queue.messages > 1 ? -Math.min(bytes, queue.bytes) : -queue.bytes)
     if (queue.messages <= 0) this.#sessions.delete(clientId)
+  }
+
+  #count(queue: SessionQueue, messages: number, bytes: number): void {
+    queue.messages += messages
+    queue.bytes += bytes
+    this.#messages += messages
+    this.#bytes += bytes
   }
 
   /** The store says itself, once, that it is broken. */

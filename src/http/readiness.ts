@@ -1,0 +1,35 @@
+import type { Readiness } from './server.ts'
+
+/** Whether the bridge can do its work now, for whoever sends it clients: a proxy, an orchestrator, a person. */
+
+export type Phase = 'starting' | 'running' | 'stopping'
+
+export interface Vitals {
+  readonly phase: Phase
+  readonly database: { readonly ok: true } | { readonly ok: false; readonly reason: string }
+  /** null: the database is in memory. */
+  readonly diskFreeBytes: number | null
+  readonly connections: number
+  readonly maxConnections: number
+}
+
+/**
+ * With less, the next commit may be the one that fails. Far below what an operator wants to be told of: that
+ * is the alerts' part, and a bridge that still stores is ready.
+ */
+const DISK_MIN_BYTES = 1024 * 1024
+
+export function readinessOf(vitals: Vitals): Readiness {
+  const reasons: string[] = []
+  const { phase, database, diskFreeBytes, connections, maxConnections } = vitals
+  if (phase === 'starting') reasons.push('broker: it is starting')
+  if (phase === 'stopping') reasons.push('broker: it is stopping')
+  if (connections >= maxConnections) {
+    reasons.push(`broker: all ${maxConnections} connections (mqtt.maxConnections) are taken`)
+  }
+  if (!database.ok) reasons.push(`database: ${database.reason}`)
+  if (diskFreeBytes !== null && diskFreeBytes < DISK_MIN_BYTES) {
+    reasons.push(`disk: ${Math.floor(diskFreeBytes / 1024)} KiB are left for the database; make room`)
+  }
+  return { ready: reasons.length === 0, reasons }
+}
