@@ -114,7 +114,9 @@ export function storeContract(name: string, make: () => Store): void {
       await store.read(async (tx) => {
         const kept = await tx.refusedKeys('cam-1', 0)
         expect(kept.length).toBeLessThan(40)
-        expect(kept[0]?.until).toBe(40)
+        expect(kept.map((refused) => refused.until).sort((a, b) => b - a)).toEqual(
+          Array.from({ length: kept.length }, (_, i) => 40 - i),
+        )
         expect(await tx.refusedKeys('cam-1', 39)).toHaveLength(1)
         expect(await tx.refusedKeys('cam-1', 40)).toEqual([])
         expect((await tx.refusedWidening('cam-1', 8))?.fingerprint).toBe('new')
