@@ -26,14 +26,7 @@ const FIRST_FD = 3
 const MAX_FDS = 64
 const VARIABLES = ['LISTEN_PID', 'LISTEN_FDS', 'LISTEN_FDNAMES'] as const
 
-/**
- * What `listen(2)` is called with on an inherited socket. Node calls it again with its own default of 511, which
- * would shrink the queue that the unit asked for, and the queue is what holds clients during a restart. The
- * kernel lowers it to net.core.somaxconn.
- */
-export const INHERITED_BACKLOG = 65_535
-
-const NONE: Inherited = { sockets: [], problems: [] }
+export const NO_SOCKETS: Inherited = { sockets: [], problems: [] }
 
 /**
  * Reads and removes the variables from `env`: a child must not take the sockets for its own. Empty without a
@@ -42,7 +35,7 @@ const NONE: Inherited = { sockets: [], problems: [] }
 export function takeInherited(env: Record<string, string | undefined>, pid: number): Inherited {
   const given = listenVariables(env)
   for (const name of VARIABLES) delete env[name]
-  if (given.LISTEN_PID !== String(pid)) return NONE
+  if (given.LISTEN_PID !== String(pid)) return NO_SOCKETS
   const count = Number(given.LISTEN_FDS)
   if (!/^\d{1,6}$/.test(given.LISTEN_FDS ?? '') || count > MAX_FDS) {
     return { sockets: [], problems: [`LISTEN_FDS=${given.LISTEN_FDS}: expected 0 to ${MAX_FDS} sockets`] }
