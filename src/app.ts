@@ -59,7 +59,10 @@ export interface RunningBridge {
   status(): string
   /** Resolves when database and broker have answered; rejects when the database says that it cannot be read. */
   probe(): Promise<void>
-  /** Takes over the live settings (host/live-settings.ts); the others are looked at when the bridge starts. */
+  /**
+   * Takes over the live settings (host/live-settings.ts); the others are looked at when the bridge starts. Called at
+   * every reload, whether a setting changed or not: what files they name is to be read again here.
+   */
   apply(config: Config): void
   /** Listeners closed, statuses offline, queues drained, database closed. */
   stop(): Promise<void>

@@ -71,7 +71,7 @@ function fillTree(tree: string, { arch, version, epochSeconds }: DebOptions): vo
   cpSync(join(ROOT, 'dist'), join(lib, 'dist'), { recursive: true })
   put('usr/lib/limb-bridge/package.json', packageJson(version))
   const { node, license } = fetchNode(arch, join(lib, 'bin'))
-  copy(license, 'usr/share/doc/limb-bridge/LICENSE.node')
+  copy(license, 'usr/share/doc/limb-bridge/LICENSE.nodejs')
   rmSync(license)
 
   copy(join(DEBIAN, 'limb-bridge.sh'), 'usr/bin/limb-bridge')

@@ -33,7 +33,7 @@ export function fetchNode(arch: Arch, folder: string): { node: string; license: 
   const actual = `sha512-${createHash('sha512').update(readFileSync(tarball)).digest('base64')}`
   if (actual !== integrity) throw new Error(`${name}@${NODE_VERSION}: expected ${integrity}, found ${actual}`)
   run('tar', ['-xzf', tarball, '-C', work, 'package/bin/node', 'package/LICENSE'])
-  const [node, license] = [join(folder, 'node'), join(folder, 'LICENSE.node')]
+  const [node, license] = [join(folder, 'node'), join(folder, 'LICENSE.nodejs')]
   renameSync(join(work, 'package/bin/node'), node)
   renameSync(join(work, 'package/LICENSE'), license)
   rmSync(work, { recursive: true })

@@ -37,6 +37,10 @@ export function notifyHelper(socket: string, path: string, clock: Clock): Notify
     // A shell that is gone shows as a closed output.
     child.stdin.on('error', () => {})
     child.on('error', () => {})
+    // Killed by somebody: the next message starts another, and is not lost to a dead one.
+    child.once('exit', () => {
+      if (shell === child) shell = undefined
+    })
     return child
   }
   const end = () => {

@@ -142,6 +142,14 @@ test('says when systemd-notify fails, and starts anew for the next message', asy
   expect(calls()).toHaveLength(2)
 })
 
+test('starts anew when its shell was killed, without losing a message', async () => {
+  const { helper, calls } = recorder('[ "$1" != A=1 ] || kill -9 $PPID')
+  const notify = helper()
+  await expect(notify.send(['A=1'])).rejects.toThrow('no answer')
+  await notify.send(['B=1'])
+  expect(calls()).toHaveLength(2)
+})
+
 test('waits no longer than its limit for an answer', async () => {
   const { helper } = recorder('exec sleep 60')
   const clock = new FakeClock()
