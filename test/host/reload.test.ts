@@ -1,7 +1,6 @@
 import { expect, test } from 'vitest'
 import { type Config, resolveConfig } from '../../src/host/config.ts'
-import { LEAVES } from '../../src/host/config-leaves.ts'
-import { changeOf, LIVE_KEYS, RESTART_KEYS } from '../../src/host/live-settings.ts'
+import { ALL_KEYS, changeOf, LIVE_KEYS, RESTART_KEYS } from '../../src/host/live-settings.ts'
 import { createLog } from '../../src/host/log.ts'
 import { serviceManager } from '../../src/host/notify.ts'
 import { reloader } from '../../src/host/reload.ts'
@@ -12,7 +11,7 @@ function loaded(values: Record<string, unknown>) {
 }
 
 test('each setting is either live or needs a restart', () => {
-  expect([...LIVE_KEYS, ...RESTART_KEYS].sort()).toEqual(LEAVES.map(({ path }) => path).sort())
+  expect([...LIVE_KEYS, ...RESTART_KEYS].sort()).toEqual([...ALL_KEYS].sort())
 })
 
 test('a change holds where it is live, and is named where it is not', () => {
@@ -21,10 +20,11 @@ test('a change holds where it is live, and is named where it is not', () => {
     log: { level: 'debug' },
     mqtt: { port: 1884, maxConnections: 7, grants: [{ to: 'x', publish: ['x/#'] }] },
     http: { allowedOrigins: ['https://dash.example'] },
+    uplinks: [{ name: 'cloud', url: 'mqtt://127.0.0.1', prefix: 'site1' }],
   })
   const change = changeOf(config, next)
   expect([...change.live].sort()).toEqual(['http.allowedOrigins', 'log.level', 'mqtt.maxConnections'])
-  expect([...change.restart].sort()).toEqual(['mqtt.grants', 'mqtt.port'])
+  expect([...change.restart].sort()).toEqual(['mqtt.grants', 'mqtt.port', 'uplinks'])
   expect(change.config.mqtt).toMatchObject({ port: 1883, maxConnections: 7, grants: [] })
   expect(config.mqtt.maxConnections).toBe(20_000)
 })

@@ -1,5 +1,7 @@
 import { createHash } from 'node:crypto'
+import { once } from 'node:events'
 import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { connect as connectTls, type TLSSocket } from 'node:tls'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { connect, type TestClient } from '../support/client.ts'
 import { knocking } from './knocking.ts'
@@ -64,7 +66,7 @@ async function pair(name: string): Promise<TestClient> {
   return device
 }
 
-async function configure(text: string): Promise<void> {
+function configure(text: string): void {
   writeFileSync(
     CONFIG,
     `store:\n  path: /var/lib/limb-bridge/limb.sqlite\ncontrol:\n  socket: ${SOCKET}\n${text}`,
@@ -75,6 +77,13 @@ function dropIn(text: string): void {
   must(`mkdir -p /etc/systemd/system/${SERVICE}.d`)
   writeFileSync(`/etc/systemd/system/${SERVICE}.d/test.conf`, text)
   must('systemctl daemon-reload')
+}
+
+async function handshake(): Promise<TLSSocket> {
+  const socket = connectTls({ host: '127.0.0.1', port: 8883, rejectUnauthorized: false })
+  socket.on('error', () => {})
+  await once(socket, 'secureConnect', { signal: AbortSignal.timeout(10_000) })
+  return socket
 }
 
 async function ready(): Promise<{ status: number; reasons: string[] }> {
@@ -169,7 +178,7 @@ describe('the running service', () => {
     it('takes over what is live without dropping a session, and says what needs a restart', async () => {
       const device = await limb()
       const said = journalFromNow()
-      await configure('log:\n  level: debug\nmqtt:\n  maxKeepaliveSeconds: 50\n  topicRoot: other\n')
+      configure('log:\n  level: debug\nmqtt:\n  maxKeepaliveSeconds: 50\n  topicRoot: other\n')
       must('systemctl reload limb-bridge')
       await until('the reload is told', () => /needs? a restart/.test(said()))
       expect(said()).toContain('"changed":["mqtt.maxKeepaliveSeconds","log.level"]')
@@ -183,12 +192,12 @@ describe('the running service', () => {
     it('refuses a file with mistakes, and goes on as it was', async () => {
       const pid = mainPid()
       const said = journalFromNow()
-      await configure('mqtt:\n  maxKeepaliveSeconds: many\n')
+      configure('mqtt:\n  maxKeepaliveSeconds: many\n')
       expect(sh('systemctl reload limb-bridge').status).not.toBe(0)
       expect(said()).toContain('mqtt.maxKeepaliveSeconds')
       expect(mainPid()).toBe(pid)
       await expect(limb()).rejects.toThrow()
-      await configure('')
+      configure('')
       must('systemctl reload limb-bridge')
       await until('the old limit is back', async () =>
         limb().then(
@@ -197,6 +206,34 @@ describe('the running service', () => {
         ),
       )
     })
+  })
+
+  it('reloads a certificate: sessions keep theirs, the next one sees the new one', async () => {
+    const renew = (name: string) =>
+      must(
+        `openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 9 -subj /CN=${name} ` +
+          '-keyout /etc/limb-bridge/tls.key -out /etc/limb-bridge/tls.crt && ' +
+          'chgrp limb-bridge /etc/limb-bridge/tls.* && chmod 640 /etc/limb-bridge/tls.*',
+      )
+    renew('first')
+    configure(
+      'tls:\n  enabled: true\n  certFile: /etc/limb-bridge/tls.crt\n  keyFile: /etc/limb-bridge/tls.key\n',
+    )
+    must(`systemctl start limb-bridge-tls.socket; systemctl restart ${SERVICE}`)
+    const session = await handshake()
+    expect(session.getPeerCertificate().subject.CN).toBe('first')
+    renew('second')
+    must('systemctl reload limb-bridge')
+    await until('the new certificate is in use', async () => {
+      const next = await handshake()
+      const name = next.getPeerCertificate().subject.CN
+      next.destroy()
+      return name === 'second'
+    })
+    expect(session.closed).toBe(false)
+    session.destroy()
+    configure('')
+    must(`rm /etc/limb-bridge/tls.*; systemctl stop limb-bridge-tls.socket; systemctl restart ${SERVICE}`)
   })
 
   it('refuses no connection while it is upgraded under load', async () => {
