@@ -1,8 +1,9 @@
 #!/usr/bin/env node
 /**
- * Starts the bridge: the built `dist/main.js` if there is one, else `src/main.ts`, which a Node that strips
- * types (22.18 or newer) runs as it is. An older Node hands over to the one in node_modules. Plain JavaScript
- * of a kind that old Nodes can read, so that they fail with a sentence and not with a syntax error.
+ * Starts the bridge: in a work tree `src/main.ts`, which a Node that strips types (22.18 or newer) runs as it is, so
+ * that a build from last week is never what runs; in a package, which has no sources, the built `dist/main.js`. An
+ * older Node hands over to the one in node_modules. Plain JavaScript of a kind that old Nodes can read, so that they
+ * fail with a sentence and not with a syntax error.
  */
 import { spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
@@ -13,7 +14,7 @@ import { fileURLToPath, pathToFileURL } from 'node:url'
 // Not in the older Nodes that hand over.
 const { enableCompileCache } = nodeModule
 const root = join(dirname(fileURLToPath(import.meta.url)), '..')
-const main = [join(root, 'dist/main.js'), join(root, 'src/main.ts')].find((path) => existsSync(path))
+const main = [join(root, 'src/main.ts'), join(root, 'dist/main.js')].find((path) => existsSync(path))
 
 function isNewEnough(version) {
   const [major = 0, minor = 0] = version.split('.').map(Number)

@@ -3,7 +3,7 @@ import type { Upkeep } from './bridge/chores.ts'
 import { Core } from './bridge/core.ts'
 import type { MqttStore } from './bridge/mqtt-store.ts'
 import { remotePeer } from './bridge/remote-requests.ts'
-import type { World } from './bridge/settings.ts'
+import type { BridgeSettings, World } from './bridge/settings.ts'
 import { joinViews } from './bridge/view.ts'
 import { type Broker, createBroker } from './broker/broker.ts'
 import type { BrokerLimits } from './broker/limits.ts'
@@ -14,14 +14,16 @@ import {
   type PersistenceLimits,
 } from './broker/persistence.ts'
 import { HomeAssistant, type OpenOutlet } from './homeassistant/home-assistant.ts'
+import { fdsOf, type Inherited, NO_SOCKETS } from './host/activation.ts'
 import { Certificates } from './host/certificates.ts'
 import type { Config } from './host/config.ts'
+import { isLoopback } from './host/config-checks.ts'
 import type { HostLog } from './host/log.ts'
 import { limitedLog } from './host/log-limiter.ts'
 import { writeSecret } from './host/secret-file.ts'
 import { createMetrics, type Metrics, type Readings } from './http/metrics.ts'
 import { type Phase, readinessOf } from './http/readiness.ts'
-import { type HttpServer, type Readiness, startHttp } from './http/server.ts'
+import { type HttpLimits, type HttpServer, type Readiness, startHttp } from './http/server.ts'
 import { invariant } from './kernel/assert.ts'
 import type { Clock } from './kernel/clock.ts'
 import { type Topics, topicsOf } from './protocol/topics.ts'
@@ -44,6 +46,10 @@ export interface AppOptions {
   readonly log: HostLog
   readonly clock: Clock
   readonly version?: string
+  /** Listening sockets of the service manager's; what is absent the bridge opens itself. */
+  readonly inherited?: Inherited | undefined
+  /** Of `admin`, at the first start; a new one is made otherwise. */
+  readonly adminPassword?: string | undefined
 }
 
 export interface RunningBridge {
@@ -56,6 +62,15 @@ export interface RunningBridge {
   readonly adminPassword: { readonly file: string; readonly firstStart: boolean }
   /** Reads the certificate files again. Never rejects: a bad new certificate is told, the old one stays. */
   reloadCertificates(): Promise<void>
+  /** One line for people: what there is and how it is. */
+  status(): string
+  /** Resolves when database and broker have answered; rejects when the database says that it cannot be read. */
+  probe(): Promise<void>
+  /**
+   * Takes over the live settings (host/live-settings.ts); the others are looked at when the bridge starts. Called at
+   * every reload, whether a setting changed or not: what files they name is to be read again here.
+   */
+  apply(config: Config): void
   /** Listeners closed, statuses offline, queues drained, database closed. */
   stop(): Promise<void>
 }
@@ -94,7 +109,8 @@ export async function startBridge(options: AppOptions): Promise<RunningBridge> {
 }
 
 async function start(options: AppOptions, teardown: Teardown): Promise<RunningBridge> {
-  const { config, log, clock, version = '0.0.0' } = options
+  const { config, log, clock, version = '0.0.0', inherited = NO_SOCKETS } = options
+  for (const problem of inherited.problems) log.warn({}, problem)
   const topics = topicsOf(config.mqtt.topicRoot)
   const metrics: Metrics = createMetrics({
     version,
@@ -114,6 +130,8 @@ async function start(options: AppOptions, teardown: Teardown): Promise<RunningBr
       },
     }),
   })
+  /** What holds now: a reload replaces it. */
+  let held = config
 
   const database = openDatabase({
     file: config.store.path,
@@ -140,17 +158,7 @@ async function start(options: AppOptions, teardown: Teardown): Promise<RunningBr
     log,
     counters: metrics,
     topics,
-    settings: {
-      version,
-      pairing: config.pairing,
-      presence: config.presence,
-      policy: config.policy,
-      lease: config.lease,
-      invocation: config.invocation,
-      backup: config.backup,
-      retention: config.retention,
-      signIn: signInSettings(config),
-    },
+    settings: settingsOf(config, version),
     store,
     publisher: {
       publish: (topic, payload, how) => connected().publisher.publish(topic, payload, how),
@@ -160,12 +168,13 @@ async function start(options: AppOptions, teardown: Teardown): Promise<RunningBr
     backups,
     upkeep: {
       ...diskUpkeep(database, mqttStore, topics),
-      sweepSessions: (byAge) => sweepSessions(persistence, byAge ? config.mqtt.sessionExpirySeconds : null),
+      sweepSessions: (byAge) => sweepSessions(persistence, byAge ? held.mqtt.sessionExpirySeconds : null),
     },
   }
   const core = new Core(world)
   await core.load()
-  const adminPassword = await firstStart(core, config)
+  const adminPassword = await firstStart(core, options)
+  const storedLimits = persistenceLimits(config, topics)
   const homeAssistant = new HomeAssistant({
     settings: config.homeAssistant,
     version,
@@ -182,7 +191,7 @@ async function start(options: AppOptions, teardown: Teardown): Promise<RunningBr
     view,
     clock,
     log,
-    limits: persistenceLimits(config, topics),
+    limits: storedLimits,
     onDropped(kind) {
       metrics.count('messages_dropped', kind)
       dropped.warn(kind, { why: kind }, DROPPED[kind])
@@ -215,30 +224,47 @@ async function start(options: AppOptions, teardown: Teardown): Promise<RunningBr
   // Limbs and the bridge itself go offline while those who watch are still connected.
   teardown.add(() => core.stop())
 
-  await broker.listenUnix(config.control.socket, Number.parseInt(config.control.mode, 8))
-  const tcp = await broker.listenTcp(config.mqtt.host, config.mqtt.port)
-  const tls = certificates && config.tls.enabled ? await openTls(config, broker, certificates) : null
+  const control = await openControl(broker, config, inherited)
+  const mqtt = await openMqtt(broker, config, inherited)
+  const tls = certificates && config.tls.enabled ? await openTls(options, broker, certificates) : null
   const readiness = () =>
     readinessOf({
       phase,
       database: store.health(),
       diskFreeBytes: freeBytes(database),
       connections: total(running.counters.connections),
-      maxConnections: config.mqtt.maxConnections,
+      maxConnections: held.mqtt.maxConnections,
     })
   const http = config.http.enabled ? await openHttp(options, metrics, broker, readiness, certificates) : null
   if (http) teardown.add(() => http.close())
+  if (http && !config.http.tls) refuseOpenPlaintext(http.host, config, 'limb-bridge-http.socket')
   core.ready()
   for (const uplink of uplinks) uplink.start()
   phase = 'running'
 
   return {
-    mqtt: { host: config.mqtt.host, port: tcp.port },
+    mqtt,
     tls,
     http: http && { scheme: config.http.tls ? 'https' : 'http', host: http.host, port: http.port },
-    control: config.control.socket,
+    control,
     adminPassword,
     reloadCertificates: async () => await certificates?.reload(),
+    status: () => statusLine(core, running),
+    async probe() {
+      await store.read((tx) => tx.principals(null, 1))
+      await running.settled()
+    },
+    apply(next) {
+      held = next
+      log.setLevel(next.log.level)
+      for (const [section, values] of Object.entries(settingsOf(next, version))) {
+        // In place: the use cases hold the sections, and look into them when they decide.
+        if (typeof values === 'object') Object.assign(world.settings[section as keyof BridgeSettings], values)
+      }
+      Object.assign(storedLimits, persistenceLimits(next, topics))
+      running.setLimits(brokerLimits(next))
+      http?.setLimits(httpLimits(next))
+    },
     stop() {
       phase = 'stopping'
       return teardown.run()
@@ -257,23 +283,75 @@ async function loadCertificates({ config, log, clock }: AppOptions): Promise<Cer
 }
 
 async function openTls(
-  { tls, mqtt }: Config,
+  { config: { tls, mqtt }, inherited = NO_SOCKETS }: AppOptions,
   broker: Broker,
   certificates: Certificates,
 ): Promise<RunningBridge['tls']> {
-  const listener = await broker.listenTls(tls.host, tls.port, {
+  const fd = fdsOf(inherited, 'mqtts')[0]
+  const settings = {
     material: certificates.material,
     minVersion: tls.minVersion,
     asksForCertificate: tls.caFile !== null,
     requiresCertificate: tls.requireClientCertificate,
     handshakeTimeoutMs: mqtt.connectSeconds * 1000,
-  })
+  }
+  const listener = await broker.listenTls(tls.host, tls.port, settings, fd)
   certificates.onChange((material) => listener.setMaterial(material))
-  return { host: tls.host, port: listener.port }
+  return { host: fd === undefined ? tls.host : listener.host, port: listener.port }
+}
+
+/** Copies, because a reload changes them. */
+function settingsOf(config: Config, version: string): BridgeSettings {
+  const { pairing, presence, policy, lease, invocation, backup, retention } = config
+  const signIn = signInSettings(config)
+  return structuredClone({ version, pairing, presence, policy, lease, invocation, backup, retention, signIn })
+}
+
+/** On the service manager's sockets if there are any; else where the configuration says. The first one is told. */
+async function openMqtt(
+  broker: Broker,
+  config: Config,
+  inherited: Inherited,
+): Promise<RunningBridge['mqtt']> {
+  const fds = fdsOf(inherited, 'mqtt')
+  const [first, ...more] = fds
+  if (first === undefined) {
+    const { port } = await broker.listenTcp(config.mqtt.host, config.mqtt.port)
+    return { host: config.mqtt.host, port }
+  }
+  const listener = await broker.listenInherited(first, false)
+  const others = await Promise.all(more.map((fd) => broker.listenInherited(fd, false)))
+  for (const { host } of [listener, ...others]) refuseOpenPlaintext(host, config, 'limb-bridge.socket')
+  return { host: listener.host, port: listener.port }
+}
+
+/** The path of the first one. */
+async function openControl(broker: Broker, config: Config, inherited: Inherited): Promise<string> {
+  const { socket, mode } = config.control
+  const fds = fdsOf(inherited, 'control')
+  // Node does not tell the path of an inherited Unix socket; the configuration names it for the command line.
+  if (fds.length === 0) await broker.listenUnix(socket, Number.parseInt(mode, 8))
+  for (const fd of fds) await broker.listenInherited(fd, true)
+  return socket
+}
+
+/** The configuration's own addresses are checked when it is read; these come from a socket unit. */
+function refuseOpenPlaintext(host: string, config: Config, unit: string): void {
+  if (config.mqtt.allowPlaintext || isLoopback(host)) return
+  throw new Error(
+    `${unit} listens on ${host}, which others can reach without TLS; set mqtt.allowPlaintext: true if that is meant, ` +
+      'or listen on 127.0.0.1',
+  )
+}
+
+function statusLine(core: Core, broker: Broker): string {
+  const sessions = Object.values(broker.counters.sessions).reduce((sum, count) => sum + count, 0)
+  const { registry, pending } = core
+  return `${registry.online} of ${registry.size} limbs online, ${pending.size} pending, ${sessions} sessions`
 }
 
 async function openHttp(
-  { config, log, clock }: AppOptions,
+  { config, log, clock, inherited = NO_SOCKETS }: AppOptions,
   metrics: Metrics,
   broker: Broker,
   readiness: () => Readiness,
@@ -286,10 +364,8 @@ async function openHttp(
     tls: secure
       ? { material: secure.material, minVersion, requiresCertificate: requireClientCertificate }
       : undefined,
-    maxConnections: config.mqtt.maxConnections,
-    maxConnectionsPerAddress: config.mqtt.maxConnectionsPerAddress,
-    maxFrameBytes: config.mqtt.maxPacketBytes,
-    maxConnectBytes: config.mqtt.maxConnectBytes,
+    ...httpLimits(config),
+    inheritedFd: fdsOf(inherited, 'http')[0],
     readiness,
     metrics,
     attach: (stream, peer) => broker.attach(stream, { ...peer, local: false, transport: 'websocket' }),
@@ -396,10 +472,25 @@ function total(counts: Readonly<Record<string, number>>): number {
   return Object.values(counts).reduce((sum, count) => sum + count, 0)
 }
 
-async function firstStart(core: Core, config: Config): Promise<RunningBridge['adminPassword']> {
+async function firstStart(core: Core, options: AppOptions): Promise<RunningBridge['adminPassword']> {
+  const { config, adminPassword } = options
   const beside = config.store.path === ':memory:' ? config.control.socket : config.store.path
   const file = join(dirname(beside), 'admin-password')
-  return { file, firstStart: await core.firstStart((password) => writeSecret(file, `${password}\n`)) }
+  return {
+    file,
+    firstStart: await core.firstStart((password) => writeSecret(file, `${password}\n`), adminPassword),
+  }
+}
+
+function httpLimits({ http, mqtt }: Config): HttpLimits {
+  return {
+    token: http.token,
+    allowedOrigins: http.allowedOrigins,
+    maxConnections: mqtt.maxConnections,
+    maxConnectionsPerAddress: mqtt.maxConnectionsPerAddress,
+    maxFrameBytes: mqtt.maxPacketBytes,
+    maxConnectBytes: mqtt.maxConnectBytes,
+  }
 }
 
 function brokerLimits({ mqtt }: Config): Partial<BrokerLimits> {

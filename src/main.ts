@@ -2,12 +2,18 @@ import { existsSync, readFileSync } from 'node:fs'
 import { type RunningBridge, startBridge } from './app.ts'
 import { runCommandLine } from './cli/command-line.ts'
 import type { Maintenance } from './cli/parts.ts'
+import { takeInherited } from './host/activation.ts'
 import { configuration } from './host/command-line-config.ts'
-import { ConfigError, loadConfig } from './host/config.ts'
+import { type Config, ConfigError, loadConfig } from './host/config.ts'
 import { problemText } from './host/config-problems.ts'
+import { credential } from './host/credentials.ts'
 import { type DatabaseTools, doctor } from './host/doctor.ts'
 import { createLog, type HostLog } from './host/log.ts'
+import { type ServiceManager, serviceManager } from './host/notify.ts'
+import { startPulse } from './host/pulse.ts'
+import { reloader } from './host/reload.ts'
 import { handleSignals } from './host/signals.ts'
+import { startLimitSeconds } from './host/start-limit.ts'
 import { systemClock } from './kernel/clock.ts'
 import { messageOf } from './kernel/errors.ts'
 import { backupFolder, newestBackupIn } from './store/backups.ts'
@@ -38,24 +44,66 @@ async function serve({ configFile }: { configFile?: string }): Promise<number> {
   const log = createLog(config.log)
   for (const warning of warnings) log.warn({}, warning)
 
+  const { env, pid } = process
+  const inherited = takeInherited(env, pid)
+  const manager = serviceManager({ env, log, clock: systemClock })
   let bridge: RunningBridge
   try {
-    bridge = await startBridge({ config, log, clock: systemClock, version })
+    await manager.extend(startLimitSeconds(config.store.path))
+    const adminPassword = credential(env, 'admin-password')
+    bridge = await startBridge({ config, log, clock: systemClock, version, inherited, adminPassword })
   } catch (error) {
     log.fatal({ err: error }, `cannot start: ${messageOf(error)}`)
     return EXIT_FAILED
   }
+  await live({ configFile, config, log, manager, bridge })
+  // The listeners keep the process alive; a signal ends it.
+  return await new Promise<number>(() => undefined)
+}
+
+interface Living {
+  readonly configFile: string | undefined
+  readonly config: Config
+  readonly log: HostLog
+  readonly manager: ServiceManager
+  readonly bridge: RunningBridge
+}
+
+/** From the open listeners to the signal that ends it all. */
+async function live({ configFile, config, log, manager, bridge }: Living): Promise<void> {
+  const { env, pid } = process
+  const status = () => bridge.status()
+  const probe = () => bridge.probe()
+  const stopPulse = startPulse({ manager, env, pid, probe, status, clock: systemClock, log })
+  const { reload } = reloader({
+    config,
+    load: () => loadConfig({ file: configFile, env }),
+    apply: async (changed) => {
+      bridge.apply(changed)
+      await bridge.reloadCertificates()
+    },
+    manager,
+    status,
+    log,
+  })
   handleSignals({
     log,
     clock: systemClock,
+    // A terminal that closes says SIGHUP too, and means the end.
+    ...(process.stdin.isTTY !== true && { reload }),
     stop: async () => {
+      stopPulse()
+      // Told while it happens: the service manager's answer is nothing to wait for.
+      const told = manager.stopping()
       await bridge.stop()
+      await told
+      manager.close()
       log.info({}, 'stopped')
     },
   })
   welcome(log, bridge)
-  // The listeners keep the process alive; a signal ends it.
-  return await new Promise<number>(() => undefined)
+  if (!manager.present) firstSteps(log)
+  await manager.ready(status())
 }
 
 /** What a newcomer needs, and one line for programs. */
@@ -70,6 +118,9 @@ function welcome(log: HostLog, { mqtt, tls, http, control, adminPassword }: Runn
     )
   if (adminPassword.firstStart)
     log.info({}, `first start: the password of the principal admin is in ${adminPassword.file}`)
+}
+
+function firstSteps(log: HostLog): void {
   log.info(
     {},
     'next: npx limb-bridge simulate --nodes 5, then npx limb-bridge pairing approve, then npx limb-bridge watch',

@@ -108,15 +108,18 @@ export class Core implements Inbound {
     await this.control.load()
   }
 
-  /** Creates `admin` when there is no principal at all; returns its password, once. */
-  async firstStart(savePassword: (password: string) => void): Promise<boolean> {
+  /**
+   * Creates `admin` when there is no principal at all, with the password given or else a new one, which is saved.
+   * Whether it did.
+   */
+  async firstStart(savePassword: (password: string) => void, given?: string): Promise<boolean> {
     const { store, clock } = this.#world
     const known = await store.read((tx) => tx.principals(null, 1))
     if (known.items.length > 0) return false
-    const password = newPassword()
+    const password = given ?? newPassword()
     const passwordHash = await hashPassword(password)
     // The file first: a principal whose password nobody knows would be worse than a file without a principal.
-    savePassword(password)
+    if (given === undefined) savePassword(password)
     await store.transact(async (tx) => {
       const at = clock.wallMs()
       await tx.putPrincipal({

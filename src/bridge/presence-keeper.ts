@@ -39,7 +39,6 @@ export class PresenceKeeper {
   readonly #announcer: Announcer
   readonly #history: History
   readonly #deadlines = new DeadlineHeap<Limb>()
-  readonly #stateRefreshMs: number
   #unsaved: Limb[] = []
   #sweepAt: number = Number.POSITIVE_INFINITY
   /** Until then nobody is declared gone: the process stood still. */
@@ -53,8 +52,6 @@ export class PresenceKeeper {
     this.#registry = registry
     this.#announcer = announcer
     this.#history = history
-    const { stateRefreshSeconds } = world.settings.presence
-    this.#stateRefreshMs = stateRefreshSeconds === 0 ? Number.POSITIVE_INFINITY : stateRefreshSeconds * 1000
   }
 
   /** Brings an approved node into memory as offline: at the start, and when it is approved. */
@@ -119,7 +116,12 @@ export class PresenceKeeper {
     if (limb.deadline < limb.scheduledAt) this.#schedule(limb)
     if (!limb.unsaved) this.#markUnsaved(limb)
     if (change !== 'none') this.#changed(limb, before, change)
-    else if (now - limb.statePublishedAt >= this.#stateRefreshMs) this.#announcer.state(limb)
+    else if (now - limb.statePublishedAt >= this.#stateRefreshMs()) this.#announcer.state(limb)
+  }
+
+  #stateRefreshMs(): number {
+    const { stateRefreshSeconds } = this.#world.settings.presence
+    return stateRefreshSeconds === 0 ? Number.POSITIVE_INFINITY : stateRefreshSeconds * 1000
   }
 
   /** The limb said `deregister`: it stays paired and connected, and is offline until its next heartbeat. */

@@ -7,7 +7,10 @@ import type { InvokeTransport } from './invoke-transport.ts'
 import type { Backups, Counters, Log, Publisher, Sessions, Store } from './ports.ts'
 import type { SignInSettings } from './sign-in-limits.ts'
 
-/** The settings of the use cases; the configuration file carries the same names. */
+/**
+ * The settings of the use cases; the configuration file carries the same names. A reload changes them in place, so
+ * they are read when they are used, and not kept.
+ */
 export interface BridgeSettings {
   readonly version: string
   readonly pairing: {

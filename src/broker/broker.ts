@@ -1,3 +1,4 @@
+import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { SecureContextOptions } from 'node:tls'
 import type { Feed, Inbound, Log, Publisher, RetainedView, Said, Sessions } from '../bridge/ports.ts'
@@ -13,7 +14,7 @@ import { within } from './gate.ts'
 import { GuardedPersistence } from './guarded-persistence.ts'
 import { InboundPath } from './inbound-path.ts'
 import { type BrokerLimits, DEFAULT_LIMITS } from './limits.ts'
-import { type Listener, listenTcp, listenUnix } from './listeners.ts'
+import { type Listener, listenInherited, listenTcp, listenUnix } from './listeners.ts'
 import { Notices } from './notices.ts'
 import { OrderedBroker } from './ordered-broker.ts'
 import { createFeed, createPublisher, createSessions } from './outlets.ts'
@@ -44,17 +45,24 @@ export interface Broker {
   readonly waiting: number
   /** Rejects with a text that says what to do. */
   listenTcp(host: string, port: number): Promise<Listener>
-  /** MQTT over TLS. Rejects with a text that says what to do. */
-  listenTls(host: string, port: number, tls: TlsSettings): Promise<TlsListener>
+  /** MQTT over TLS, on an inherited socket in place of host and port if there is one. Rejects with a text that says what to do. */
+  listenTls(host: string, port: number, tls: TlsSettings, inheritedFd?: number): Promise<TlsListener>
   /** The control socket: who may write to it is admin. */
   listenUnix(path: string, mode: number): Promise<Listener>
+  /** On a socket that the service manager opened; `local`: a control socket. */
+  listenInherited(fd: number, local: boolean): Promise<Listener>
   /** Takes over a connection of another listener. Never throws. */
   attach(stream: Duplex, peer: Peer): void
   /** Listeners first, then what is under way, then the sessions. Bounded by some three seconds. */
   stop(): Promise<void>
+  /** Holds from now on, for the sessions that are there too; a connection keeps what it was counted with. */
+  setLimits(limits: Partial<BrokerLimits>): void
+  /** Resolves when what was published before this has been handed to its subscribers. */
+  settled(): Promise<void>
 }
 
 export interface TlsListener {
+  readonly host: string
   readonly port: number
   /** The certificate of handshakes from now on; sessions keep theirs. */
   setMaterial(material: SecureContextOptions): void
@@ -144,7 +152,7 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
     },
     listenTcp: (host, port) =>
       listening(listenTcp(host, port, (socket) => connections.attach(socket, tcpPeer(socket.remoteAddress)))),
-    listenTls: async (host, port, tls) => {
+    listenTls: async (host, port, tls, inheritedFd) => {
       const handshakes = tlsHandshakes(tls, {
         secured: (socket, certificateName) =>
           connections.open(socket, { ...tlsPeer(socket.remoteAddress), certificateName }),
@@ -154,26 +162,42 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
           world.notices.info('tls', address, { reason }, 'TLS handshake failed: connection closed')
         },
       })
-      const listener = await listenTcp(host, port, (socket) => {
+      const accept = (socket: Socket) => {
         if (connections.enter(socket, tlsPeer(socket.remoteAddress))) handshakes.begin(socket)
-      })
+      }
+      const listener = await (inheritedFd === undefined
+        ? listenTcp(host, port, accept)
+        : listenInherited(inheritedFd, accept))
       const close = async () => {
         await listener.close()
         handshakes.close()
       }
       await listening(Promise.resolve({ ...listener, close }))
-      return { port: listener.port, setMaterial: handshakes.setMaterial }
+      return { host: listener.host, port: listener.port, setMaterial: handshakes.setMaterial }
     },
     listenUnix: (file, mode) =>
+      listening(listenUnix(file, mode, (socket) => connections.attach(socket, LOCAL_PEER))),
+    listenInherited: (fd, local) =>
       listening(
-        listenUnix(file, mode, (socket) =>
-          connections.attach(socket, { address: 'local', local: true, transport: 'unix' }),
+        listenInherited(fd, (socket) =>
+          connections.attach(socket, local ? LOCAL_PEER : tcpPeer(socket.remoteAddress)),
         ),
       ),
     attach: (stream, peer) => connections.attach(stream, peer),
+    setLimits(changed) {
+      Object.assign(limits, changed)
+      // These two Aedes reads from itself.
+      Object.assign(broker, {
+        connectTimeout: limits.connectTimeoutMs,
+        maxInflightInbound: limits.maxInflightInbound,
+      })
+    },
+    settled: () => new Promise((resolve) => broker.inOrder(resolve)),
     stop,
   }
 }
+
+const LOCAL_PEER: Peer = { address: 'local', local: true, transport: 'unix' }
 
 function tlsPeer(remoteAddress: string | undefined): Peer {
   return { address: plainAddress(remoteAddress ?? 'unknown'), local: false, transport: 'tls' }

@@ -1,10 +1,13 @@
 import { lstatSync, mkdirSync, unlinkSync } from 'node:fs'
 import { connect, createServer, type Server, type Socket } from 'node:net'
 import { dirname } from 'node:path'
+import { INHERITED_BACKLOG } from '../kernel/inherited.ts'
 
 /** Where connections come from, and what stands in the way of listening there, said so that it helps. */
 
 export interface Listener {
+  /** The address in use; a path for a Unix socket. */
+  readonly host: string
   /** The port in use, which matters when 0 was asked for; 0 for a Unix socket. */
   readonly port: number
   /** No new connections from now on. */
@@ -23,6 +26,17 @@ export async function listenTcp(host: string, port: number, accept: Accept): Pro
   const server = createServer({ noDelay: true, keepAlive: true, keepAliveInitialDelay: KEEPALIVE_PROBE_MS })
   server.on('connection', accept)
   await opened(server, `${host}:${port}`, () => server.listen({ host, port }))
+  return listenerOf(server)
+}
+
+/**
+ * A listening socket that the service manager opened. It stays open there when this one is closed: who comes
+ * meanwhile waits for the next bridge.
+ */
+export async function listenInherited(fd: number, accept: Accept): Promise<Listener> {
+  const server = createServer({ noDelay: true, keepAlive: true, keepAliveInitialDelay: KEEPALIVE_PROBE_MS })
+  server.on('connection', accept)
+  await opened(server, `the inherited socket ${fd}`, () => server.listen({ fd }, INHERITED_BACKLOG))
   return listenerOf(server)
 }
 
@@ -54,8 +68,10 @@ export async function listenUnix(path: string, mode: number, accept: Accept): Pr
 
 function listenerOf(server: Server): Listener {
   const address = server.address()
+  const tcp = typeof address === 'object' && address !== null ? address : undefined
   return {
-    port: typeof address === 'object' && address !== null ? address.port : 0,
+    host: tcp?.address ?? (typeof address === 'string' ? address : ''),
+    port: tcp?.port ?? 0,
     close: () =>
       new Promise((resolve) => {
         // Node waits for the connections too; they are ended by their owner.
@@ -84,6 +100,8 @@ const HINTS: Readonly<Record<string, string>> = {
   ENOTFOUND: 'the host name is unknown; use an IP address',
   ENOENT: 'the folder does not exist',
   EROFS: 'the file system is read-only; choose another folder',
+  EBADF: 'it is no open descriptor',
+  EINVAL: 'it is no listening stream socket; see its .socket unit',
   ENOTDIR: 'a part of the path is a file, not a folder',
   EEXIST: 'a part of the path is a file, not a folder',
 }

@@ -12,6 +12,8 @@ export const STOP_LIMIT_SECONDS = 5
 export interface StopOptions {
   /** Stops the bridge; called at most once. */
   readonly stop: (why: string) => Promise<void>
+  /** At SIGHUP. Without it SIGHUP is a stop. Never rejects. */
+  readonly reload?: () => Promise<void>
   readonly log: HostLog
   readonly clock: Clock
   readonly limitSeconds?: number
@@ -20,7 +22,7 @@ export interface StopOptions {
 }
 
 /**
- * SIGTERM and SIGINT stop the bridge and exit 0; a second one, the limit, or a stop that fails exit 1. What
+ * SIGTERM and SIGINT stop the bridge and exit 0, SIGHUP reloads; a second one, the limit, or a stop that fails exit 1. What
  * nobody caught is logged and exits 70. Returns a function that takes the handlers off again.
  */
 export function handleSignals(options: StopOptions): () => void {
@@ -59,13 +61,19 @@ export function handleSignals(options: StopOptions): () => void {
   }
   const onRejection = (reason: unknown) => onUncaught(reason, 'unhandledRejection')
 
+  const onHangup = (signal: string) => {
+    if (!options.reload) onSignal(signal)
+    else if (!stopping) void options.reload()
+  }
   target.on('SIGTERM', onSignal)
   target.on('SIGINT', onSignal)
+  target.on('SIGHUP', onHangup)
   target.on('uncaughtException', onUncaught)
   target.on('unhandledRejection', onRejection)
   return () => {
     target.off('SIGTERM', onSignal)
     target.off('SIGINT', onSignal)
+    target.off('SIGHUP', onHangup)
     target.off('uncaughtException', onUncaught)
     target.off('unhandledRejection', onRejection)
   }

@@ -1,7 +1,9 @@
+import { once } from 'node:events'
 import type { SecureContextOptions, Server as SecureServer } from 'node:tls'
 import { type FastifyInstance, fastify } from 'fastify'
 import type { Log } from '../bridge/ports.ts'
 import type { Clock } from '../kernel/clock.ts'
+import { INHERITED_BACKLOG } from '../kernel/inherited.ts'
 import { Quiet } from '../kernel/quiet.ts'
 import { hashKey, keyMatches } from '../kernel/secrets.ts'
 import type { Metrics } from './metrics.ts'
@@ -16,20 +18,14 @@ export interface Readiness {
   readonly reasons: readonly string[]
 }
 
-export interface HttpOptions {
+export interface HttpOptions extends HttpLimits {
   readonly host: string
   /** 0: any free one. */
   readonly port: number
-  /** Bearer token of `/metrics`; null: none is needed. */
-  readonly token: string | null
-  readonly allowedOrigins: readonly string[]
-  /** WebSocket sessions in all; the broker counts them once more together with the others. */
-  readonly maxConnections: number
-  readonly maxConnectionsPerAddress: number
-  readonly maxFrameBytes: number
-  readonly maxConnectBytes: number
   /** HTTPS with this certificate; undefined: plain HTTP. */
   readonly tls?: HttpTls | undefined
+  /** A listening socket of the service manager's, in place of host and port. */
+  readonly inheritedFd?: number | undefined
   readonly readiness: () => Readiness
   readonly metrics: Metrics
   readonly attach: Attach
@@ -44,12 +40,26 @@ export interface HttpTls {
   readonly requiresCertificate: boolean
 }
 
+/** What a running server takes over: `setLimits`. */
+export interface HttpLimits {
+  /** Bearer token of `/metrics`; null: none is needed. */
+  readonly token: string | null
+  readonly allowedOrigins: readonly string[]
+  /** WebSocket sessions in all; the broker counts them once more together with the others. */
+  readonly maxConnections: number
+  readonly maxConnectionsPerAddress: number
+  readonly maxFrameBytes: number
+  readonly maxConnectBytes: number
+}
+
 export interface HttpServer {
   /** Where it listens. */
   readonly host: string
   readonly port: number
   /** The certificate of connections from now on. Nothing happens with plain HTTP. */
   setMaterial(material: SecureContextOptions): void
+  /** Holds for requests and WebSocket sessions that begin from now on. */
+  setLimits(limits: HttpLimits): void
   /** Ends every connection; over within a second. */
   close(): Promise<void>
 }
@@ -60,7 +70,8 @@ const PLAIN_CONNECTIONS = 100
 const BODY_LIMIT_BYTES = 1024
 const REQUEST_TIMEOUT_MS = 10_000
 
-export async function startHttp(options: HttpOptions): Promise<HttpServer> {
+export async function startHttp(given: HttpOptions): Promise<HttpServer> {
+  const options = { ...given }
   const gate = webSocketGate(options)
   const refusals = new Quiet(options.clock, REFUSALS)
   const app = options.tls === undefined ? plainHttp() : https(options.tls)
@@ -76,16 +87,24 @@ export async function startHttp(options: HttpOptions): Promise<HttpServer> {
   )
   app.server.on('upgrade', (request, socket, head) => gate.upgrade(request, socket, head))
   headers(app)
-  routes(app, options)
+  const access: Access = { metrics: bearer(options.token) }
+  routes(app, options, access)
   failures(app, options.log)
   await listen(app, options)
+  const address = addressOf(app)
   return {
-    host: options.host,
-    port: portOf(app),
+    host: options.inheritedFd === undefined ? options.host : address.host,
+    port: address.port,
     setMaterial(material) {
       if (options.tls === undefined) return
       const server = app.server as unknown as SecureServer
       server.setSecureContext({ minVersion: options.tls.minVersion, ...material })
+    },
+    setLimits(limits) {
+      Object.assign(options, limits)
+      access.metrics = bearer(limits.token)
+      app.server.maxConnections = limits.maxConnections + PLAIN_CONNECTIONS
+      gate.setMaxFrameBytes(limits.maxFrameBytes)
     },
     async close() {
       gate.close()
@@ -129,7 +148,7 @@ function headers(app: FastifyInstance): void {
   })
 }
 
-function routes(app: FastifyInstance, options: HttpOptions): void {
+function routes(app: FastifyInstance, options: HttpOptions, access: Access): void {
   app.get('/healthz', async () => ({ status: 'ok' }))
 
   app.get('/readyz', async (_request, reply) => {
@@ -138,15 +157,18 @@ function routes(app: FastifyInstance, options: HttpOptions): void {
     return { ready, reasons }
   })
 
-  const authorized = bearer(options.token)
   app.get('/metrics', async (request, reply) => {
-    if (!authorized(request.headers.authorization)) {
+    if (!access.metrics(request.headers.authorization)) {
       reply.code(401).header('www-authenticate', 'Bearer')
       return { error: 'send `Authorization: Bearer <http.token>`' }
     }
     reply.type(options.metrics.contentType)
     return options.metrics.text()
   })
+}
+
+interface Access {
+  metrics: (header: string | undefined) => boolean
 }
 
 /** Compares in constant time, and keeps the token itself out of memory dumps of the closure's callers. */
@@ -181,7 +203,8 @@ const LISTEN_HINTS: Readonly<Record<string, string>> = {
 
 async function listen(app: FastifyInstance, options: HttpOptions): Promise<void> {
   try {
-    await app.listen({ host: options.host, port: options.port })
+    if (options.inheritedFd !== undefined) await listenInherited(app, options.inheritedFd)
+    else await app.listen({ host: options.host, port: options.port })
   } catch (error) {
     await app.close()
     const hint = LISTEN_HINTS[(error as NodeJS.ErrnoException).code ?? '']
@@ -193,7 +216,17 @@ async function listen(app: FastifyInstance, options: HttpOptions): Promise<void>
   }
 }
 
-function portOf(app: FastifyInstance): number {
+/** Fastify's own `listen` knows no descriptors. */
+async function listenInherited(app: FastifyInstance, fd: number): Promise<void> {
+  await app.ready()
+  const listening = once(app.server, 'listening')
+  app.server.listen({ fd }, INHERITED_BACKLOG)
+  await listening
+}
+
+function addressOf(app: FastifyInstance): { host: string; port: number } {
   const address = app.server.address()
-  return typeof address === 'object' && address ? address.port : 0
+  return typeof address === 'object' && address
+    ? { host: address.address, port: address.port }
+    : { host: '', port: 0 }
 }

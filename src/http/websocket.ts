@@ -35,6 +35,8 @@ export interface WebSocketOptions {
 
 export interface WebSocketGate {
   upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void
+  /** For sessions that begin from now on. */
+  setMaxFrameBytes(bytes: number): void
   /** Says goodbye to every peer, and ends within half a second those who do not answer. */
   close(): void
 }
@@ -128,6 +130,9 @@ export function webSocketGate(options: WebSocketOptions): WebSocketGate {
         return
       }
       server.handleUpgrade(request, socket, head, (ws) => open(ws, request))
+    },
+    setMaxFrameBytes(bytes) {
+      server.options.maxPayload = bytes
     },
     close() {
       for (const client of server.clients) client.close(1001, 'the bridge stops')

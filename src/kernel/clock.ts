@@ -42,3 +42,11 @@ export function iso(at: number): string {
 export function plusMs<T extends WallMs | MonotonicMs>(at: T, ms: number): T {
   return (at + ms) as T
 }
+
+/**
+ * CLOCK_MONOTONIC in microseconds, as a service manager on the same machine reads it. Not for deadlines of the
+ * bridge's own: `monotonicMs` has another zero.
+ */
+export function bootMicroseconds(): bigint {
+  return process.hrtime.bigint() / 1000n
+}

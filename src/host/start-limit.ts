@@ -1,0 +1,16 @@
+import { statSync } from 'node:fs'
+
+/**
+ * How long the service manager should wait for the start: SQLite checks and upgrades a database at some 20 MB/s on
+ * a slow card, in one call that blocks the event loop, so the time is asked for before. Never less than the unit's
+ * own 90 s.
+ */
+const LEAST_SECONDS = 90
+const BYTES_PER_SECOND = 20 * 1024 * 1024
+/** A copy is kept before an upgrade, all rows are checked, and the new schema may write each of them. */
+const PASSES = 4
+
+export function startLimitSeconds(databaseFile: string): number {
+  const size = statSync(databaseFile, { throwIfNoEntry: false })?.size ?? 0
+  return LEAST_SECONDS + Math.ceil((PASSES * size) / BYTES_PER_SECOND)
+}

@@ -1,0 +1,112 @@
+import { execFileSync } from 'node:child_process'
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { tar, writeAr, zstd } from '../../scripts/package/archive.ts'
+import { configManPage, manPage } from '../../scripts/package/man.ts'
+import { NODE_VERSION } from '../../scripts/package/node-binary.ts'
+import { item, text } from '../../scripts/package/roff.ts'
+import { LEAVES } from '../../src/host/config-leaves.ts'
+import { VERBS } from '../../src/protocol/verbs.ts'
+
+const ROOT = join(import.meta.dirname, '../..')
+const folder = mkdtempSync(join(tmpdir(), 'limb-package-'))
+afterAll(() => rmSync(folder, { recursive: true }))
+
+describe('the Debian package', () => {
+  it('brings the Node that the tests run on', () => {
+    const { devDependencies } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'))
+    expect(devDependencies.node).toBe(NODE_VERSION)
+  })
+
+  it('has an archive that depends on content alone: not on times, order, owner or umask of writing', () => {
+    const trees = ['a', 'b'].map((name, i) => {
+      const tree = join(folder, name)
+      mkdirSync(join(tree, 'sub'), { recursive: true })
+      for (const file of i === 0 ? ['x', 'sub/y'] : ['sub/y', 'x']) writeFileSync(join(tree, file), file)
+      utimesSync(join(tree, 'x'), i + 1, i + 1)
+      return zstd(tar(tree, 1_700_000_000), 3)
+    })
+    expect(trees[0]?.equals(trees[1] ?? Buffer.alloc(0))).toBe(true)
+  })
+
+  it('is an ar archive that ar reads', () => {
+    const file = join(folder, 'odd.deb')
+    const members = [
+      { name: 'debian-binary', data: Buffer.from('2.0\n') },
+      { name: 'odd', data: Buffer.from('odd') },
+      { name: 'even', data: Buffer.from('even') },
+    ]
+    writeAr(file, members, 1_700_000_000)
+    // Each member follows its header at an even place.
+    const bytes = readFileSync(file, 'latin1')
+    expect(bytes.indexOf('odd             1700000000')).toBe(8 + 60 + 4)
+    expect(bytes.indexOf('even            1700000000')).toBe(8 + 60 + 4 + 60 + 4)
+  })
+
+  it('has maintainer scripts that a shell can read', () => {
+    for (const script of ['preinst', 'postinst', 'prerm', 'postrm', 'limb-bridge.sh']) {
+      execFileSync('sh', ['-n', join(ROOT, 'packaging/debian', script)])
+    }
+  })
+})
+
+describe('the manual', () => {
+  it('has every verb and every setting', () => {
+    const page = manPage('1.2.3', 0)
+    for (const verb of Object.keys(VERBS)) expect(page).toContain(`"${text(verb.replace('/', ' '))}`)
+    const config = configManPage('1.2.3', 0)
+    for (const { path } of LEAVES) expect(config).toContain(`.B "${path}"`)
+  })
+
+  it('lets no text become a request, an escape or a hyphen that cannot be copied', () => {
+    expect(text(".SH evil\n'also\nback\\slash --json")).toBe("\\&.SH evil\n\\&'also\nback\\eslash \\-\\-json")
+    expect(item('say "hi"', '`x` is code')).toBe('.TP\n.B "say \\(dqhi\\(dq"\n\\fBx\\fR is code')
+  })
+})
+
+describe('the npm package', () => {
+  const unpacked = join(folder, 'package')
+  beforeAll(() => {
+    const [packed] = JSON.parse(
+      execFileSync('npm', ['pack', '--json', '--silent', '--pack-destination', folder], {
+        cwd: ROOT,
+        encoding: 'utf8',
+        stdio: ['ignore', 'pipe', 'ignore'],
+      }),
+    )
+    execFileSync('tar', ['-xzf', join(folder, packed.filename), '-C', folder])
+    symlinkSync(join(ROOT, 'node_modules'), join(unpacked, 'node_modules'))
+  })
+
+  it('holds the built program and no sources, tests or packages', () => {
+    for (const path of [
+      'dist/main.js',
+      'bin/limb-bridge.js',
+      'config/limb-bridge.yaml',
+      'docs/protocol.md',
+    ]) {
+      expect(existsSync(join(unpacked, path))).toBe(true)
+    }
+    for (const path of ['src', 'test', 'scripts', 'release', '.ci'])
+      expect(existsSync(join(unpacked, path))).toBe(false)
+  })
+
+  it('runs from where it was unpacked', () => {
+    const { version } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'))
+    const run = (...args: string[]) =>
+      execFileSync(process.execPath, [join(unpacked, 'bin/limb-bridge.js'), ...args], { encoding: 'utf8' })
+    expect(run('--version').trim()).toBe(version)
+    expect(run('config', 'check', join(unpacked, 'config/limb-bridge.yaml'))).toContain('is sound')
+  })
+})
