@@ -12,7 +12,12 @@ import { example, heading, item, paragraph, subheading, title } from './roff.ts'
 function program(version: string): Command {
   const quiet = { write: () => true } as unknown as NodeJS.WriteStream
   const io = { stdin: process.stdin, stdout: quiet, stderr: quiet, env: {}, onInterrupt: () => () => {} }
-  const world = { io, clock: systemClock, configuration, version, serve: async () => 0 }
+  // Nothing is ever run: the tree of commands is only read.
+  const never = async () => {
+    throw new Error('a manual page runs no command')
+  }
+  const maintenance = { restore: never, doctor: never }
+  const world = { io, clock: systemClock, configuration, maintenance, version, serve: never }
   return buildProgram(world, () => async () => {})
 }
 
