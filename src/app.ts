@@ -237,6 +237,8 @@ async function start(options: AppOptions, teardown: Teardown): Promise<RunningBr
     })
   const http = config.http.enabled ? await openHttp(options, metrics, broker, readiness, certificates) : null
   if (http) teardown.add(() => http.close())
+  // First of all nobody new comes in: nobody is told `online` by a bridge that is about to end.
+  teardown.add(() => running.closeListeners())
   if (http && !config.http.tls) refuseOpenPlaintext(http.host, config, 'limb-bridge-http.socket')
   core.ready()
   for (const uplink of uplinks) uplink.start()

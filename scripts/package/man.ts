@@ -1,6 +1,5 @@
 import type { Command } from 'commander'
 import { buildProgram } from '../../src/cli/command-line.ts'
-import type { World } from '../../src/cli/parts.ts'
 import { configuration } from '../../src/host/command-line-config.ts'
 import { LEAVES, SECTIONS } from '../../src/host/config-leaves.ts'
 import { yamlValue } from '../../src/host/config-show.ts'
@@ -13,9 +12,12 @@ import { example, heading, item, paragraph, subheading, title } from './roff.ts'
 function program(version: string): Command {
   const quiet = { write: () => true } as unknown as NodeJS.WriteStream
   const io = { stdin: process.stdin, stdout: quiet, stderr: quiet, env: {}, onInterrupt: () => () => {} }
-  // Nothing of it is run: the tree of commands is all that is wanted.
-  const maintenance = {} as World['maintenance']
-  const world = { io, clock: systemClock, configuration, maintenance, version, serve: async () => 0 }
+  // Nothing is ever run: the tree of commands is only read.
+  const never = async () => {
+    throw new Error('a manual page runs no command')
+  }
+  const maintenance = { restore: never, doctor: never }
+  const world = { io, clock: systemClock, configuration, maintenance, version, serve: never }
   return buildProgram(world, () => async () => {})
 }
 

@@ -53,6 +53,8 @@ export interface Broker {
   listenInherited(fd: number, local: boolean): Promise<Listener>
   /** Takes over a connection of another listener. Never throws. */
   attach(stream: Duplex, peer: Peer): void
+  /** Lets nobody in any more; who is connected stays. */
+  closeListeners(): Promise<void>
   /** Listeners first, then what is under way, then the sessions. Bounded by some three seconds. */
   stop(): Promise<void>
   /** Holds from now on, for the sessions that are there too; a connection keeps what it was counted with. */
@@ -131,9 +133,13 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
     return open
   }
 
-  async function stop(): Promise<void> {
-    await Promise.all(listeners.map((listener) => listener.close()))
+  async function closeListeners(): Promise<void> {
     connections.refuse()
+    await Promise.all(listeners.splice(0).map((listener) => listener.close()))
+  }
+
+  async function stop(): Promise<void> {
+    await closeListeners()
     // What is published already reaches those who are connected.
     await within(clock, ROUTE_MS, new Promise<void>((resolve) => broker.inOrder(resolve)))
     broker.releaseWaiting()
@@ -193,6 +199,7 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
       })
     },
     settled: () => new Promise((resolve) => broker.inOrder(resolve)),
+    closeListeners,
     stop,
   }
 }

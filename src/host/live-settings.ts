@@ -16,6 +16,7 @@ export const LIVE_KEYS: readonly string[] = [
   'mqtt.failedSignInSeconds',
   'mqtt.maxPacketBytes',
   'mqtt.maxKeepaliveSeconds',
+  'mqtt.allowKeepaliveZero',
   'mqtt.maxSubscriptionsPerSession',
   'mqtt.maxTopicBytes',
   'mqtt.maxTopicLevels',
