@@ -51,7 +51,10 @@ describe.skipIf(noMounts !== null)('on a full disk', () => {
     const { stored, error } = await registerUntilRefused(bridge, 'new')
     expect(error).toMatchObject({ code: 'storage_unavailable', message: expect.stringContaining('full') })
     const waiting = await readiness(bridge)
-    expect(waiting).toEqual({ ready: false, reasons: [expect.stringMatching(/database.*full/)] })
+    expect(waiting).toEqual({
+      ready: false,
+      reasons: [expect.stringMatching(/^database: .*full/), expect.stringMatching(/^disk: \d+ KiB are left/)],
+    })
 
     // Presence and sign-in need no disk.
     await first.publish('limb/node/cam-a/heartbeat', { status: 'busy' })
