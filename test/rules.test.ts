@@ -65,6 +65,7 @@ describe('the house', () => {
     ['better-sqlite3', 'store'],
     ['fastify', 'http'],
     ['commander', 'cli'],
+    ['@modelcontextprotocol/sdk', 'cli'],
   ])('keeps %s in %s', (library, place) => {
     const users = files.filter((file) =>
       importsOf(file).some(
