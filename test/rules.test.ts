@@ -10,6 +10,8 @@ const ROWS: Record<string, number> = {
   kernel: 0,
   protocol: 1,
   domain: 2,
+  // No code of the bridge in a limb: the same row as the domain, so that it may import only the protocol.
+  client: 2,
   bridge: 3,
   store: 4,
   broker: 4,
