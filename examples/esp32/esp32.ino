@@ -4,8 +4,9 @@
  * Put the name of your network and bridge below, flash it, open the serial monitor at 115200 baud, and compare the
  * code with `limb-bridge pairing approve`.
  *
- * STATUS: checked by a C++ compiler against the sources of PubSubClient and ArduinoJson, with stand-ins for the ESP32
- * core (WiFi, Preferences). Not run on a device.
+ * STATUS: not compiled for, and not run on, a device. It was compiled on Linux with the sources of PubSubClient 2.8 and
+ * ArduinoJson 7.2 and stand-ins for the ESP32 core (WiFi over a socket, Preferences over a file); as such a program it
+ * was paired, invoked, told a new key, and came back after a restart of the bridge.
  *
  * PubSubClient publishes with QoS 0 only; the bridge takes that. What is lost is sent again: a registration with the
  * next connection, a heartbeat with the next beat; a lost result is a timeout for the caller.

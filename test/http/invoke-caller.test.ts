@@ -16,7 +16,8 @@ beforeEach(async () => {
     requests.push(`${request.headers.host}${request.url}`)
     response.end('{"success":true}')
   })
-  await new Promise<void>((done) => server.listen(0, '127.0.0.1', done))
+  // On every address of this machine: what is refused would have been reached.
+  await new Promise<void>((done) => server.listen(0, '0.0.0.0', done))
   port = (server.address() as AddressInfo).port
 })
 afterEach(() => {
