@@ -174,7 +174,7 @@ async function start(options: AppOptions, teardown: Teardown): Promise<RunningBr
     },
     invokeOverHttp: {
       master: masterOf(config),
-      caller: createHttpCaller({ clock, networks: config.invocation.httpNetworks }),
+      caller: createHttpCaller({ clock, networks: () => held.invocation.httpNetworks }),
     },
   }
   const core = new Core(world)

@@ -28,7 +28,7 @@ async function post(endpointUrl: string, names: string[][], address = '127.0.0.1
   let asked = 0
   const caller = createHttpCaller({
     clock: systemClock,
-    networks: [],
+    networks: () => [],
     lookup: async () => (names[Math.min(asked++, names.length - 1)] ?? []).map((each) => ({ address: each })),
   })
   const body = Buffer.from('{}')

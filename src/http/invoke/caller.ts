@@ -20,8 +20,8 @@ import {
 
 export interface CallerOptions {
   readonly clock: Clock
-  /** Empty: only the address that the limb's own session comes from. */
-  readonly networks: readonly Network[]
+  /** Asked at each call. Empty: only the address that the limb's own session comes from. */
+  readonly networks: () => readonly Network[]
   /** The system's own when absent. */
   readonly lookup?: Lookup
 }
@@ -33,9 +33,9 @@ const CONNECT_MS = 10_000
 const MAX_HEADER_BYTES = 16_384
 
 export function createHttpCaller({ clock, networks, lookup = lookupBySystem }: CallerOptions): HttpCaller {
-  const configured = networks.length === 0 ? null : networksOf(networks)
   return {
     post(call, done) {
+      const configured = networks().length === 0 ? null : networksOf(networks())
       const exchange = new Exchange(call, clock, lookup, done)
       exchange.start(configured ?? networksOf([plain(call.address)]), configured !== null)
       return () => exchange.abort()
