@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import { dirname, join } from 'node:path'
 import type { Upkeep } from './bridge/chores.ts'
 import { Core } from './bridge/core.ts'
@@ -20,7 +21,8 @@ import type { Config } from './host/config.ts'
 import { isLoopback } from './host/config-checks.ts'
 import type { HostLog } from './host/log.ts'
 import { limitedLog } from './host/log-limiter.ts'
-import { writeSecret } from './host/secret-file.ts'
+import { masterSecret, writeSecret } from './host/secret-file.ts'
+import { createHttpCaller } from './http/invoke/caller.ts'
 import { createMetrics, type Metrics, type Readings } from './http/metrics.ts'
 import { type Phase, readinessOf } from './http/readiness.ts'
 import { type HttpLimits, type HttpServer, type Readiness, startHttp } from './http/server.ts'
@@ -169,6 +171,10 @@ async function start(options: AppOptions, teardown: Teardown): Promise<RunningBr
     upkeep: {
       ...diskUpkeep(database, mqttStore, topics),
       sweepSessions: (byAge) => sweepSessions(persistence, byAge ? held.mqtt.sessionExpirySeconds : null),
+    },
+    invokeOverHttp: {
+      master: masterOf(config),
+      caller: createHttpCaller({ clock, networks: () => held.invocation.httpNetworks }),
     },
   }
   const core = new Core(world)
@@ -493,6 +499,13 @@ function httpLimits({ http, mqtt }: Config): HttpLimits {
     maxFrameBytes: mqtt.maxPacketBytes,
     maxConnectBytes: mqtt.maxConnectBytes,
   }
+}
+
+/** Limbs that are kept in memory only have secrets that last as long. */
+function masterOf({ store }: Config): Uint8Array {
+  return store.path === ':memory:'
+    ? randomBytes(32)
+    : masterSecret(join(dirname(store.path), 'invoke-secret'))
 }
 
 function brokerLimits({ mqtt }: Config): Partial<BrokerLimits> {

@@ -10,6 +10,8 @@ const ROWS: Record<string, number> = {
   kernel: 0,
   protocol: 1,
   domain: 2,
+  // No code of the bridge in a limb: the same row as the domain, so that it may import only the protocol.
+  client: 2,
   bridge: 3,
   store: 4,
   broker: 4,
@@ -65,6 +67,7 @@ describe('the house', () => {
     ['better-sqlite3', 'store'],
     ['fastify', 'http'],
     ['commander', 'cli'],
+    ['@modelcontextprotocol/sdk', 'cli'],
   ])('keeps %s in %s', (library, place) => {
     const users = files.filter((file) =>
       importsOf(file).some(

@@ -1,6 +1,6 @@
 import { messageOf } from '../kernel/errors.ts'
 import { type KeyHash, keyMatches, passwordMatches } from '../kernel/secrets.ts'
-import { isName, NAME_HINT } from '../protocol/names.ts'
+import { isName, NAME_HINT, ROLES } from '../protocol/names.ts'
 import type { Admission, Credentials, ReadTx } from './ports.ts'
 import type { RefusedSignIns, Why } from './refused-sign-ins.ts'
 import type { World } from './settings.ts'
@@ -166,9 +166,18 @@ export function certifiedKey(nodeId: string): string {
   return CERTIFIED + nodeId
 }
 
-/** The mode of the socket's file is the protection; without a name one acts as `admin`. */
+const LOCAL_ROLE = /^role:(.*)$/s
+
+/**
+ * The mode of the socket's file is the protection; without a name one acts as `admin`. A program that should do
+ * less says so with the password `role:agent`, and the bridge holds it to that.
+ */
 function admitLocal(credentials: Credentials): Admission {
   const name = credentials.username || 'admin'
   if (!isName(name)) return { admitted: false, code: 4, reason: `the user name must be ${NAME_HINT}` }
-  return { admitted: true, identity: { kind: 'principal', name, role: 'admin', local: true } }
+  const wished = LOCAL_ROLE.exec(credentials.password ?? '')?.[1]
+  const role = wished === undefined ? 'admin' : ROLES.find((known) => known === wished)
+  // A slip must not make an admin of what wanted to be less.
+  if (role === undefined) return { admitted: false, code: 4, reason: `a role is one of ${ROLES.join(', ')}` }
+  return { admitted: true, identity: { kind: 'principal', name, role, local: true } }
 }

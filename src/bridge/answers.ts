@@ -1,11 +1,13 @@
 import type { NodeRecord, RequestRecord } from '../domain/records.ts'
 import { iso } from '../kernel/clock.ts'
+import { deriveInvokeSecret } from '../kernel/invoke-signature.ts'
+import type { KeyHash } from '../kernel/secrets.ts'
 import { encodeJson } from '../protocol/encode.ts'
 import type { Capability, PairingAnswer } from '../protocol/schemas.ts'
 import type { Topics } from '../protocol/topics.ts'
 import type { Session } from './ports.ts'
 import { nameOf } from './session-table.ts'
-import { type BridgeSettings, intervalsOf } from './settings.ts'
+import { type BridgeSettings, intervalsOf, type World } from './settings.ts'
 
 /**
  * What is said on `pairing`, to one session alone. A client that publishes `register` before it subscribes is
@@ -63,11 +65,24 @@ export function approvedAnswer(
   settings: BridgeSettings,
   node: NodeRecord,
   awaiting: string | undefined,
+  invokeSecret: string | null = null,
 ): Extract<PairingAnswer, { status: 'approved' }> {
   return {
     status: 'approved',
     ...intervalsOf(settings, node.heartbeatSeconds),
     capabilities: node.capabilities as Capability[],
     ...(awaiting === undefined ? {} : { awaiting }),
+    ...(invokeSecret === null ? {} : { invokeSecret }),
   }
+}
+
+/** What a limb checks invocations over HTTP with; null for one that does not ask for them. */
+export function invokeSecretOf(
+  world: World,
+  node: NodeRecord,
+  key: KeyHash | null | undefined,
+): string | null {
+  const { invokeOverHttp } = world
+  if (!invokeOverHttp || node.invoke !== 'http' || !key) return null
+  return deriveInvokeSecret(invokeOverHttp.master, node.nodeId, key)
 }

@@ -3,6 +3,7 @@ import type { Announcer } from './announcer.ts'
 import type { Approvals } from './approvals.ts'
 import { auditHandlers } from './audit-verbs.ts'
 import { KEY_MS } from './call-log.ts'
+import { HttpTransport } from './http-transport.ts'
 import { invocationHandlers } from './invocation-verbs.ts'
 import { Invocations } from './invocations.ts'
 import { MqttTransport, noHttp } from './invoke-transport.ts'
@@ -46,7 +47,7 @@ export class Control {
       policies: this.policies,
       leases: this.leases,
       mqtt: new MqttTransport(world.topics, table),
-      http: world.invokeOverHttp ?? noHttp,
+      http: world.invokeOverHttp ? new HttpTransport(world.invokeOverHttp, world.store, table) : noHttp,
       running: (nodeId) => open.running(nodeId),
     })
     this.invocations = new Invocations(world, { open, reach, leases: this.leases, approvals, announcer })

@@ -10,7 +10,7 @@ import { hashKey, keyMatches, newId, newKey, pairingCode, sha256Hex } from '../k
 import { LIMITS } from '../protocol/limits.ts'
 import type { PairingAnswer, Registration } from '../protocol/schemas.ts'
 import type { Announcer } from './announcer.ts'
-import { type Answers, approvedAnswer, pendingAnswer } from './answers.ts'
+import { type Answers, approvedAnswer, invokeSecretOf, pendingAnswer } from './answers.ts'
 import { ChangePace } from './change-pace.ts'
 import type { Leftovers } from './leftovers.ts'
 import type { PendingRequests } from './pending.ts'
@@ -27,13 +27,15 @@ const REFUSALS = { quietMs: 60_000, lines: 5, maxKeys: 500 } as const
 type Decided =
   | { readonly kind: 'claimed'; readonly request: RequestRecord; readonly fresh: boolean }
   | { readonly kind: 'promoted'; readonly approval: Approval }
-  | { readonly kind: 'known'; readonly node: NodeRecord }
+  | { readonly kind: 'known'; readonly node: NodeRecord; readonly invokeSecret: string | null }
   | { readonly kind: 'refused' }
 
 /** What an approval changed in the store. */
 export interface Approval {
   readonly request: RequestRecord
   readonly node: NodeRecord
+  /** For the limb that it is about; null unless it is invoked over HTTP. */
+  readonly invokeSecret: string | null
   /** Claims that stood against it and are rejected with it. */
   readonly losers: readonly RequestRecord[]
   /** The limb's own wish for more, which a replaced device has to repeat. */
@@ -116,7 +118,7 @@ export class Pairings {
     const keys = await tx.nodeKeys(nodeId)
     if (keys && keyMatches(keys.current, key)) {
       const node = await tx.node(nodeId)
-      if (node) return { kind: 'known', node }
+      if (node) return { kind: 'known', node, invokeSecret: invokeSecretOf(this.#world, node, keys.current) }
     }
     const refused = await tx.refusedKeys(nodeId, now)
     if (refused.some((entry) => keyMatches(entry.key, key))) return { kind: 'refused' }
@@ -193,7 +195,7 @@ export class Pairings {
       case 'known':
         // Provisioned while it was connected as a candidate.
         this.#promote(session, decided.node.nodeId)
-        this.#answers.tell(session, this.#approved(decided.node, madeKey))
+        this.#answers.tell(session, this.#approved(decided.node, madeKey, decided.invokeSecret))
         return
       case 'promoted':
         this.#world.counters.count('pairing_decisions', 'window')
@@ -253,7 +255,8 @@ export class Pairings {
         ? await this.#decideWidening(tx, session, nodeId, registration, waiting, now)
         : null
       if (!widening && waiting) await tx.deleteRequest(waiting.requestId)
-      return { ...next, widening, withdrawn: widening ? null : (waiting ?? null) }
+      const invokeSecret = invokeSecretOf(this.#world, next.node, (await tx.nodeKeys(nodeId))?.current)
+      return { ...next, widening, withdrawn: widening ? null : (waiting ?? null), invokeSecret }
     })
 
     const limb = this.#registry.get(nodeId)
@@ -273,7 +276,10 @@ export class Pairings {
         this.#announcer.event('pairing_requested', { request: this.#pending.show(outcome.widening) })
       }
     }
-    this.#answers.tell(session, approvedAnswer(settings, outcome.node, outcome.widening?.requestId))
+    this.#answers.tell(
+      session,
+      approvedAnswer(settings, outcome.node, outcome.widening?.requestId, outcome.invokeSecret),
+    )
   }
 
   async #decideWidening(
@@ -369,12 +375,13 @@ export class Pairings {
       outcome: 'approved',
       detail: { requestId: request.requestId, revision: request.revision, kind: request.kind },
     })
-    return { request, node, losers, withdrawn }
+    const key = request.key ?? (await tx.nodeKeys(nodeId))?.current
+    return { request, node, losers, withdrawn, invokeSecret: invokeSecretOf(this.#world, node, key) }
   }
 
   /** `session`: the candidate whose own registration was approved by the window, else null. */
   async #applyApproval(approval: Approval, session: Session | null, madeKey: string | null): Promise<void> {
-    const { request, node, losers } = approval
+    const { request, node, losers, invokeSecret } = approval
     const { nodeId } = node
     const { log } = this.#world
     for (const gone of [request, ...losers, ...approval.withdrawn]) this.#forgetRequest(gone)
@@ -391,7 +398,7 @@ export class Pairings {
     if (request.kind === 'widen') {
       this.#announcer.state(limb)
       const live = this.#table.limb(nodeId)
-      if (live) this.#answers.tell(live, this.#approved(node, null))
+      if (live) this.#answers.tell(live, this.#approved(node, null, invokeSecret))
     } else {
       const holders = request.key ? this.#table.candidatesWith(nodeId, request.key) : []
       const winner = session ?? holders.at(-1)
@@ -404,7 +411,7 @@ export class Pairings {
       }
       if (winner) this.#promote(winner, nodeId)
       this.#announcer.status(limb)
-      if (winner) this.#answers.tell(winner, this.#approved(node, madeKey))
+      if (winner) this.#answers.tell(winner, this.#approved(node, madeKey, invokeSecret))
     }
     for (const loser of losers) this.#tellRejected(loser)
     this.#announcer.event('pairing_approved', { nodeId, requestId: request.requestId, by: node.approvedBy })
@@ -563,9 +570,9 @@ export class Pairings {
     this.#announcer.requestsOfNode(request.nodeId)
   }
 
-  #approved(node: NodeRecord, madeKey: string | null): PairingAnswer {
+  #approved(node: NodeRecord, madeKey: string | null, invokeSecret: string | null = null): PairingAnswer {
     const awaiting = this.#pending.wideningOf(node.nodeId)?.requestId
-    const answer = approvedAnswer(this.#world.settings, node, awaiting)
+    const answer = approvedAnswer(this.#world.settings, node, awaiting, invokeSecret)
     return madeKey === null ? answer : { ...answer, apiKey: madeKey }
   }
 

@@ -3,7 +3,7 @@ import type { AuthLevel } from '../protocol/names.ts'
 import type { Topics } from '../protocol/topics.ts'
 import type { BackupSettings } from './backups.ts'
 import type { Upkeep } from './chores.ts'
-import type { InvokeTransport } from './invoke-transport.ts'
+import type { InvokeOverHttp } from './http-transport.ts'
 import type { Backups, Counters, Log, Publisher, Sessions, Store } from './ports.ts'
 import type { SignInSettings } from './sign-in-limits.ts'
 
@@ -67,7 +67,7 @@ export interface World {
   readonly publisher: Publisher
   readonly sessions: Sessions
   /** How limbs are invoked that asked for HTTP; absent: they are not. */
-  readonly invokeOverHttp?: InvokeTransport
+  readonly invokeOverHttp?: InvokeOverHttp
   readonly backups: Backups
   readonly upkeep: Upkeep
 }

@@ -8,6 +8,7 @@ import { addCompletionCommand } from './completion.ts'
 import { addConfigCommands } from './config-commands.ts'
 import { CliError, EXIT, EXIT_HELP } from './exit.ts'
 import { addMaintenanceCommands } from './maintenance-commands.ts'
+import { addMcpCommand } from './mcp/mcp-command.ts'
 import type { CommandLineParts, World } from './parts.ts'
 import { processIo } from './process-io.ts'
 import { addSimulateCommand } from './simulate-command.ts'
@@ -75,6 +76,7 @@ export function buildProgram(world: World, run: Run): Command {
   addConfigCommands(program, world, run)
   addMaintenanceCommands(program, world, run)
   addSimulateCommand(program, world, run)
+  addMcpCommand(program, world, run)
   addCompletionCommand(program, world, run)
   return program
 }

@@ -6,8 +6,12 @@ import type { Command } from 'commander'
 export type Run = (action: () => Promise<unknown>) => () => Promise<void>
 
 export function connectionOptions(command: Command): Command {
+  return targetOptions(command.option('--json', 'one JSON document, for programs'))
+}
+
+/** Which bridge, and as whom. */
+export function targetOptions(command: Command): Command {
   return command
-    .option('--json', 'one JSON document, for programs')
     .optionsGroup('Connection:')
     .option('--socket <path>', 'the control socket of a bridge on this machine')
     .option('--url <url>', 'a remote bridge: mqtt://, mqtts://, ws:// or wss://')

@@ -3,10 +3,11 @@ import type { IClientOptions, MqttClient } from 'mqtt'
 import type { Clock } from '../kernel/clock.ts'
 import type { ErrorBody } from '../kernel/errors.ts'
 import { newId } from '../kernel/secrets.ts'
+import { LIMITS } from '../protocol/limits.ts'
 import { responseSchema } from '../protocol/schemas.ts'
 import { filterMatches, type Topics, topicsOf } from '../protocol/topics.ts'
-import { isVerb, VERBS } from '../protocol/verbs.ts'
-import { CliError, RefusedByBridge, unreachable } from './exit.ts'
+import { isVerb, VERBS, type VerbDefinition } from '../protocol/verbs.ts'
+import { CliError, EXIT, RefusedByBridge, unreachable } from './exit.ts'
 import { connectionError } from './mqtt-errors.ts'
 import { type Target, targetName } from './target.ts'
 
@@ -18,8 +19,11 @@ export interface Bridge {
   readonly topics: Topics
   /** Through the control socket, which takes larger requests. */
   readonly local: boolean
-  /** The verb's data. Throws RefusedByBridge, or CliError when no answer comes. */
-  request(verb: string, args: object): Promise<unknown>
+  /**
+   * The verb's data. Throws RefusedByBridge, or CliError when no answer comes. One that takes as long as a limb or
+   * an operator takes is waited for that long; `signal` ends the waiting, not what the bridge does.
+   */
+  request(verb: string, args: object, signal?: AbortSignal): Promise<unknown>
   /** Resolves when the bridge has granted every filter; they are asked for again after a reconnect. */
   watch(filters: readonly string[], onMessage: OnMessage): Promise<void>
   /** Told at every loss and return of the connection. */
@@ -44,6 +48,8 @@ interface Waiting {
 const ANSWER_SECONDS = 10
 /** A request of thousands of limbs takes the bridge some seconds. */
 const LARGE_ANSWER_SECONDS = 60
+/** An operator may be given a day for an approval (`invocation.approvalSeconds`); the bridge ends it before that. */
+const LONG_ANSWER_SECONDS = 86_400 + 2 * LIMITS.invokeSecondsMax
 const LARGE_BYTES = 100_000
 const CONNECT_SECONDS = 10
 const RECONNECT_MS = 2000
@@ -72,12 +78,18 @@ async function clientOf(
     const credentials = { username: target.principal, password: target.password ?? '' }
     return connect(endpoint.url, { ...common, ...credentials, ...(endpoint.ca ? { ca: [endpoint.ca] } : {}) })
   }
-  const client = new Client(() => {
-    const socket = connectSocket(endpoint.path)
-    // mqtt.js does not pass every error of a socket on (ENOENT, EACCES).
-    socket.on('error', failed)
-    return socket
-  }, common)
+  // The control socket asks for no password; the bridge reads the role that a session wants to have there.
+  const lowered =
+    target.role === undefined ? {} : { username: target.principal, password: `role:${target.role}` }
+  const client = new Client(
+    () => {
+      const socket = connectSocket(endpoint.path)
+      // mqtt.js does not pass every error of a socket on (ENOENT, EACCES).
+      socket.on('error', failed)
+      return socket
+    },
+    { ...common, ...lowered },
+  )
   return client
 }
 
@@ -150,7 +162,7 @@ class BridgeSession implements Bridge {
     }
   }
 
-  request(verb: string, args: object): Promise<unknown> {
+  request(verb: string, args: object, signal?: AbortSignal): Promise<unknown> {
     const transaction = newId('')
     return new Promise((resolve, reject) => {
       if (!this.#client.connected) {
@@ -158,11 +170,17 @@ class BridgeSession implements Bridge {
         return
       }
       const payload = JSON.stringify({ ...args, transaction })
-      const seconds = payload.length > LARGE_BYTES ? LARGE_ANSWER_SECONDS : this.#answerSeconds
-      const cancelTimer = this.#clock.after(seconds * 1000, () => {
-        this.#waiting.delete(transaction)
-        reject(unreachable(this.#noAnswer(verb)))
+      const seconds = this.#secondsFor(verb, payload.length)
+      const stopTimer = this.#clock.after(seconds * 1000, () => {
+        this.#settle(transaction)?.reject(unreachable(this.#noAnswer(verb, seconds)))
       })
+      const aborted = () =>
+        this.#settle(transaction)?.reject(new CliError(EXIT.interrupted, `nobody waits for ${verb} any more`))
+      signal?.addEventListener('abort', aborted, { once: true })
+      const cancelTimer = () => {
+        stopTimer()
+        signal?.removeEventListener('abort', aborted)
+      }
       this.#waiting.set(transaction, { resolve, reject, cancelTimer })
       this.#client.publish(
         this.topics.request(this.#target.principal, verb),
@@ -237,13 +255,19 @@ class BridgeSession implements Bridge {
     )
   }
 
-  #noAnswer(verb: string): string {
+  #secondsFor(verb: string, bytes: number): number {
+    const definition: VerbDefinition | undefined = isVerb(verb) ? VERBS[verb] : undefined
+    if (definition?.long) return LONG_ANSWER_SECONDS
+    return bytes > LARGE_BYTES ? LARGE_ANSWER_SECONDS : this.#answerSeconds
+  }
+
+  #noAnswer(verb: string, seconds: number): string {
     const role = isVerb(verb) ? VERBS[verb].role : undefined
     const hint =
       role === undefined
         ? ''
         : `: is the bridge busy, and does ${this.#target.principal} have the role ${role}?`
-    return `no answer to ${verb} within ${this.#answerSeconds} s${hint}`
+    return `no answer to ${verb} within ${seconds} s${hint}`
   }
 }
 

@@ -1,6 +1,6 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { messageOf } from '../kernel/errors.ts'
-import { isName } from '../protocol/names.ts'
+import { isName, type Role } from '../protocol/names.ts'
 import { topicsOf } from '../protocol/topics.ts'
 import { CliError, EXIT, usageError } from './exit.ts'
 import type { CliSettings, World } from './parts.ts'
@@ -26,6 +26,8 @@ export interface Target {
   readonly principal: string
   readonly password: string | undefined
   readonly root: string
+  /** On the control socket: less than admin. */
+  readonly role?: Role
 }
 
 /** Without a user name the control socket makes a session this principal's. */
@@ -108,6 +110,24 @@ export async function targetOf(world: World, options: ConnectionOptions): Promis
     password: undefined,
     root: checkedRoot(options.root ?? settings.mqtt.topicRoot),
   }
+}
+
+/** As `targetOf`, with a name and a role of its own on the control socket too: for a program that is no admin. */
+export async function targetOfProgram(
+  world: World,
+  options: ConnectionOptions & { readonly role?: Role },
+  preset: { readonly name: string; readonly role: Role },
+): Promise<Target> {
+  const { role, user, ...rest } = options
+  if (options.url !== undefined) {
+    if (role !== undefined)
+      throw usageError(
+        '--role goes with the control socket; with --url the bridge knows the role of the principal',
+      )
+    return targetOf(world, options)
+  }
+  if (user !== undefined && !isName(user)) throw usageError('--user: not the name of a principal')
+  return { ...(await targetOf(world, rest)), principal: user ?? preset.name, role: role ?? preset.role }
 }
 
 /** How a message calls the bridge. */

@@ -1,3 +1,4 @@
+import { isIP } from 'node:net'
 import { z } from 'zod'
 import { LIMITS } from '../protocol/limits.ts'
 import { LEVELS, nameSchema } from '../protocol/names.ts'
@@ -320,6 +321,20 @@ const lease = z.strictObject({
   maxQueued: whole(0, 10_000, 100, 'Those who may wait for one capability of one limb.'),
 })
 
+/** An address, or a network in CIDR form. */
+function isNetwork(text: string): boolean {
+  const [address = '', bits, ...rest] = text.split('/')
+  const family = isIP(address)
+  if (family === 0 || rest.length > 0) return false
+  return bits === undefined || (/^\d{1,3}$/.test(bits) && Number(bits) <= (family === 4 ? 32 : 128))
+}
+
+const network = z
+  .string()
+  .max(64)
+  .refine(isNetwork, { error: 'is not an address or a network' })
+  .meta({ allowed: 'an address, or a network such as `192.168.0.0/16`' })
+
 const invocation = z.strictObject({
   timeoutSeconds: whole(
     1,
@@ -347,6 +362,11 @@ const invocation = z.strictObject({
     10_000,
     'Idempotency keys that one principal may use in a day; the answers are kept as long.',
   ),
+  httpNetworks: z.array(network).max(100).default([]).meta({
+    description:
+      'Where limbs with `"invoke": "http"` may have their endpoints. Empty: only at the address that the limb itself connects from.',
+    allowed: 'a list of addresses and networks such as `[192.168.0.0/16, "fd00::/8"]`',
+  }),
 })
 
 const backup = z.strictObject({

@@ -47,6 +47,7 @@ export const LIVE_KEYS: readonly string[] = [
   'invocation.maxPerPrincipal',
   'invocation.maxWaiting',
   'invocation.maxKeysPerPrincipal',
+  'invocation.httpNetworks',
   'backup.everyHours',
   'backup.keep',
   'retention.historyDays',

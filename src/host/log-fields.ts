@@ -10,6 +10,7 @@ const SECRET_KEYS = new Set([
   'key',
   'token',
   'secret',
+  'invokesecret',
   'authorization',
   'cookie',
 ])

@@ -1,4 +1,5 @@
-import { closeSync, fsyncSync, mkdirSync, openSync, renameSync, writeSync } from 'node:fs'
+import { randomBytes } from 'node:crypto'
+import { closeSync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, writeSync } from 'node:fs'
 import { dirname } from 'node:path'
 
 /** Writes a file that only its owner can read, whole or not at all, and on disk when this returns. */
@@ -19,4 +20,28 @@ export function writeSecret(file: string, text: string): void {
   } finally {
     closeSync(folder)
   }
+}
+
+const MASTER_BYTES = 32
+
+/**
+ * The bridge's own secret, made at the first start. Throws when the file is there and holds something else: going on
+ * with a new one would silently end the secrets of all limbs.
+ */
+export function masterSecret(file: string): Uint8Array {
+  let text: string
+  try {
+    text = readFileSync(file, 'utf8').trim()
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
+    const made = randomBytes(MASTER_BYTES)
+    writeSecret(file, `${made.toString('hex')}\n`)
+    return made
+  }
+  if (!/^[0-9a-f]{64}$/.test(text)) {
+    throw new Error(
+      `${file} does not hold the 64 hexadecimal digits that belong there; restore it, or remove it to have a new one made`,
+    )
+  }
+  return Buffer.from(text, 'hex')
 }

@@ -128,6 +128,10 @@ export const pairingAnswerSchema = z.discriminatedUnion('status', [
       .describe(
         'A key told now: made for a candidate that has none, or by `node/rotate-key`. Use it from now on.',
       ),
+    invokeSecret: z
+      .string()
+      .optional()
+      .describe('With `"invoke": "http"`: what the bridge signs its requests to the endpoint with.'),
   }),
   z.object({ status: z.literal('rejected') }),
   z.object({ status: z.literal('error'), error: errorBodySchema }),

@@ -92,6 +92,9 @@ describe('the npm package', () => {
   it('holds the built program and no sources, tests or packages', () => {
     for (const path of [
       'dist/main.js',
+      'dist/client/client.js',
+      'dist/client/client.d.ts',
+      'examples/typescript/camera.ts',
       'bin/limb-bridge.js',
       'config/limb-bridge.yaml',
       'docs/protocol.md',

@@ -1,0 +1,40 @@
+import { type ErrorBody, type ErrorCode, messageOf, Refusal } from '../../kernel/errors.ts'
+import { CliError, RefusedByBridge } from '../exit.ts'
+
+/** Errors as a model can use them: what went wrong, and what to do next. */
+
+const NEXT: Readonly<Record<ErrorCode, string>> = {
+  invalid_request: 'Correct the argument that `path` names and call again.',
+  not_found: 'Look up the right name with limb_list_available, limb_lease (list) or limb_pair_list.',
+  forbidden: 'This principal may not do that. Ask the person; do not try again.',
+  conflict: 'Look at the current state (list it again), then decide anew.',
+  node_offline: 'Choose another limb with limb_list_available, or try again later.',
+  capability_unavailable: 'Choose another limb that has the capability, or try again later.',
+  unknown_command: 'Use one of the commands that limb_list_available shows for this limb.',
+  leased: 'Call again with waitSeconds to queue for it, or after the time in details.until.',
+  denied: 'Do not try again. Tell the person what was denied and why.',
+  expired: 'Nobody approved it in time. Ask the person whether to call again.',
+  timeout:
+    'Whether the command ran is not known. Look at the limb before you repeat it; call again with a longer timeoutSeconds only if repeating does no harm.',
+  node_error: 'The limb itself failed; its words are in the message. Change params, or tell the person.',
+  too_many_requests: 'Wait until calls of yours have ended, then call again.',
+  storage_unavailable: 'Nothing was changed. Wait a minute and call again; tell the person if it stays so.',
+  internal:
+    'Tell the person; the log of the bridge says why. With an idempotencyKey the same call can be asked for again.',
+}
+
+const NO_BRIDGE =
+  'The bridge cannot be reached now; this server connects again by itself. Call again in some seconds, with the same idempotencyKey if you gave one; without one, look first whether the command has run.'
+
+export interface Failure extends Omit<ErrorBody, 'code'> {
+  readonly code: ErrorCode | 'unreachable'
+  readonly next: string
+}
+
+/** Of an expected error; undefined for a broken invariant. */
+export function failureOf(error: unknown): Failure | undefined {
+  if (error instanceof RefusedByBridge) return { ...error.body, next: NEXT[error.body.code] }
+  if (error instanceof Refusal) return { ...error.body(), next: NEXT[error.code] }
+  if (error instanceof CliError) return { code: 'unreachable', message: messageOf(error), next: NO_BRIDGE }
+  return undefined
+}

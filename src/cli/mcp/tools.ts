@@ -1,0 +1,153 @@
+import { z } from 'zod'
+import { check } from '../../protocol/decode.ts'
+import { RESULTS } from '../../protocol/results.ts'
+import { VERBS, type VerbDefinition, type VerbName } from '../../protocol/verbs.ts'
+
+/** The tools of the MCP server, made from the table of verbs: arguments, results and their descriptions. */
+
+export interface ObjectSchema {
+  readonly type: 'object'
+  readonly properties?: Record<string, object>
+  readonly required?: string[]
+}
+
+export interface Tool {
+  readonly name: string
+  readonly title: string
+  readonly description: string
+  readonly inputSchema: ObjectSchema
+  readonly outputSchema: ObjectSchema
+  readonly annotations: { readonly readOnlyHint: boolean; readonly destructiveHint?: boolean }
+  /** For operators only. The bridge checks it again. */
+  readonly operator: boolean
+  /** The request to the bridge. @throws Refusal `invalid_request` with the path of the argument. */
+  request(args: Values): { readonly verb: VerbName; readonly args: Values }
+  /** The structured content of the answer. */
+  result(args: Values, data: Values): Values
+}
+
+export type Values = Record<string, unknown>
+
+/** Draft 7, because that is what clients of MCP check results with. */
+function jsonSchema(schema: z.ZodType, io: 'input' | 'output'): ObjectSchema {
+  const { $schema: _, ...rest } = z.toJSONSchema(schema, { io, target: 'draft-7', unrepresentable: 'any' })
+  return rest as ObjectSchema
+}
+
+/** What the bridge answers may have more keys one day: newer bridges are no errors. */
+function resultSchema(schema: z.ZodType): ObjectSchema {
+  return open(jsonSchema(schema, 'output')) as ObjectSchema
+}
+
+function open(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(open)
+  if (typeof value !== 'object' || value === null) return value
+  return Object.fromEntries(
+    Object.entries(value)
+      .filter(([key, each]) => !(key === 'additionalProperties' && each === false))
+      .map(([key, each]) => [key, open(each)]),
+  )
+}
+
+type Texts = Pick<Tool, 'name' | 'title' | 'description'>
+
+function toolOf(verb: VerbName, texts: Texts, readOnly: boolean, preset: Values = {}): Tool {
+  const definition: VerbDefinition = VERBS[verb]
+  return {
+    ...texts,
+    description: `${definition.summary} ${texts.description}`,
+    inputSchema: jsonSchema(definition.args, 'input'),
+    outputSchema: resultSchema(RESULTS[verb]),
+    annotations: readOnly ? { readOnlyHint: true } : { readOnlyHint: false, destructiveHint: true },
+    operator: definition.role === 'operator' || definition.role === 'admin',
+    request: (args) => ({ verb, args: check(definition.args, { ...preset, ...args }) as Values }),
+    result: (_args, data) => data,
+  }
+}
+
+const LEASE_VERBS = {
+  acquire: 'lease/acquire',
+  renew: 'lease/renew',
+  release: 'lease/release',
+  list: 'lease/list',
+} as const satisfies Record<string, VerbName>
+const actionSchema = z.object({ action: z.enum(['acquire', 'renew', 'release', 'list']) })
+
+/** Four verbs in one tool: an agent chooses better among few. */
+function leaseTool(): Tool {
+  const verbs = Object.values(LEASE_VERBS)
+  const merged = (schemas: readonly ObjectSchema[]): ObjectSchema => ({
+    type: 'object',
+    properties: {
+      action: { type: 'string', enum: Object.keys(LEASE_VERBS) },
+      ...Object.assign({}, ...schemas.map((schema) => schema.properties ?? {})),
+    },
+    required: ['action'],
+  })
+  return {
+    name: 'limb_lease',
+    title: 'Lease a capability of a limb',
+    description: [
+      'Keep a capability of a limb for yourself over several calls.',
+      'acquire (nodeId, capability; ttlSeconds, waitSeconds) takes it; renew (leaseId; ttlSeconds) keeps it longer;',
+      'release (leaseId) gives it back, as soon as you are done; list shows who holds what.',
+      'A single limb_invoke needs no lease of its own.',
+    ].join(' '),
+    inputSchema: merged(verbs.map((verb) => jsonSchema(VERBS[verb].args, 'input'))),
+    outputSchema: merged(verbs.map((verb) => resultSchema(RESULTS[verb]))),
+    annotations: { readOnlyHint: false, destructiveHint: false },
+    operator: false,
+    request({ action, ...rest }) {
+      const verb = LEASE_VERBS[check(actionSchema, { action }).action]
+      return { verb, args: check(VERBS[verb].args, rest) }
+    },
+    result: ({ action }, data) => ({ action, ...data }),
+  }
+}
+
+export const TOOLS: readonly Tool[] = [
+  toolOf(
+    'node/list',
+    {
+      name: 'limb_list_available',
+      title: 'List the limbs at hand',
+      description:
+        'Only those that can be used now, unless `available` is false. Each has its capabilities and their commands; use these words in limb_invoke.',
+    },
+    true,
+    { available: true },
+  ),
+  toolOf(
+    'invoke',
+    {
+      name: 'limb_invoke',
+      title: 'Run a command on a limb',
+      description: [
+        'Name the limb (nodeId), or a capability and the bridge selects one.',
+        'It may act on the physical world. A gated command waits until a person approves it, which can take minutes.',
+        'Give an idempotencyKey when you may have to try again: the command then runs once.',
+      ].join(' '),
+    },
+    false,
+  ),
+  leaseTool(),
+  toolOf(
+    'pairing/list',
+    {
+      name: 'limb_pair_list',
+      title: 'List the limbs that ask to be paired',
+      description: 'Each has a code, which its device shows too. Only an operator can approve them.',
+    },
+    true,
+  ),
+  toolOf(
+    'pairing/approve',
+    {
+      name: 'limb_pair_approve',
+      title: 'Approve a limb that asks to be paired',
+      description:
+        'Ask the person first whether the device shows the same code, and give the revision that you showed. Never approve a request marked `conflict` by yourself.',
+    },
+    false,
+  ),
+]

@@ -1,0 +1,12 @@
+/** What `limb-bridge/client` exports: a limb for Node programs, typed by the schemas of the protocol. */
+
+export type { Clock } from '../kernel/clock.ts'
+export type { Capability, Heartbeat, Invocation, PairingAnswer, Registration } from '../protocol/schemas.ts'
+export { Calls, type Handler, type Handlers } from './calls.ts'
+export { Limb, type LimbEvent, type LimbOptions } from './limb.ts'
+export { type Headers, SignedCalls } from './signed-calls.ts'
+
+/** A picture as AI agents see it: return it as the data of a result, or in a key of it. */
+export function picture(mimeType: string, bytes: Uint8Array): { mimeType: string; base64: string } {
+  return { mimeType, base64: Buffer.from(bytes).toString('base64') }
+}

@@ -1,0 +1,303 @@
+import { connect, type MqttClient } from 'mqtt'
+import { type Clock, systemClock } from '../kernel/clock.ts'
+import { messageOf } from '../kernel/errors.ts'
+import { check } from '../protocol/decode.ts'
+import type { NodeStatus } from '../protocol/names.ts'
+import {
+  type Heartbeat,
+  type PairingAnswer,
+  pairingAnswerSchema,
+  type Registration,
+  registrationSchema,
+} from '../protocol/schemas.ts'
+import { type Topics, topicsOf } from '../protocol/topics.ts'
+import { Calls, type Handlers } from './calls.ts'
+import { KeyFile } from './key-file.ts'
+
+/** A limb in a Node program: it stays connected, paired and heard, and does what it is invoked for. */
+
+export interface LimbOptions {
+  /** `mqtt://`, `mqtts://`, `ws://` or `wss://`. */
+  readonly url: string
+  readonly nodeId: string
+  readonly registration: Registration
+  /** Made at the first start, mode 0600. */
+  readonly keyFile: string
+  /** What to do for each command. */
+  readonly handlers: Handlers
+  /** Told as it happens; must not throw. */
+  readonly onEvent?: (event: LimbEvent) => void
+  /** Asked at each heartbeat for what else it should say. */
+  readonly heartbeat?: () => Heartbeat
+  /** The certificate authority to trust, in PEM, if it is not one of Node's. */
+  readonly ca?: string | Uint8Array
+  readonly topicRoot?: string
+  /** The system's when absent. */
+  readonly clock?: Clock
+}
+
+export type LimbEvent =
+  | { readonly kind: 'connected' }
+  /** Show the code: the operator compares it. */
+  | { readonly kind: 'pending'; readonly code: string; readonly requestId: string }
+  | { readonly kind: 'approved'; readonly answer: Extract<PairingAnswer, { status: 'approved' }> }
+  /** The key was rejected or revoked. It tries again now and then: a rejection ends after a day. */
+  | { readonly kind: 'rejected' }
+  /** The bridge did not take the registration, such as for `too_many_requests`. */
+  | { readonly kind: 'refused'; readonly code: string; readonly message: string }
+  | { readonly kind: 'disconnected'; readonly reason: string; readonly retryMs: number }
+  | {
+      readonly kind: 'invoked'
+      readonly command: string
+      readonly principal: string
+      readonly success: boolean
+    }
+
+const RETRY_MS = 1000
+const RETRY_MAX_MS = 30_000
+const REJECTED_RETRY_MS = 300_000
+const REGISTER_AGAIN_MS = 30_000
+/** A connection that ends sooner counts as a failed one: two programs with one key must not throw each other out at full speed. */
+const SETTLED_MS = 10_000
+const CONNECT_MS = 15_000
+const END_MS = 1000
+const KEEPALIVE_SECONDS = 30
+/** What a dead connection may keep for later. */
+const MAX_DATA_BYTES = 262_144
+/** CONNACK: not authorized [MQTT-3.2.2.3]. */
+const NOT_AUTHORIZED = 5
+
+export class Limb {
+  readonly #options: LimbOptions
+  readonly #clock: Clock
+  readonly #topics: Topics
+  readonly #keyFile: KeyFile
+  readonly #calls: Calls
+  #key = ''
+  #client: MqttClient | undefined
+  #hold: NodeJS.Timeout | undefined
+  #status: NodeStatus = 'online'
+  #heartbeatSeconds = 15
+  #approved = false
+  #wasPending = false
+  #rejected = false
+  #reason = ''
+  #attempts = 0
+  #cancelRetry = () => {}
+  #cancelBeat = () => {}
+  #cancelRegister = () => {}
+
+  /** @throws Refusal when the registration does not follow the schema. */
+  constructor(options: LimbOptions) {
+    const registration = check(registrationSchema, options.registration)
+    this.#options = options
+    this.#clock = options.clock ?? systemClock
+    this.#topics = topicsOf(options.topicRoot ?? 'limb')
+    this.#keyFile = new KeyFile(options.keyFile)
+    this.#calls = new Calls(options.handlers, registration.capabilities, () => this.#clock.wallMs())
+  }
+
+  /** Connects, and comes back after every loss until `stop`. Throws when there is no key to be had. */
+  start(): void {
+    if (this.#hold) return
+    this.#key = this.#keyFile.load()
+    // A limb between two connections is at work too: the process must not end.
+    this.#hold = setInterval(() => {}, 60_000)
+    this.#connect()
+  }
+
+  /** Says goodbye; over within a second. */
+  async stop(): Promise<void> {
+    clearInterval(this.#hold)
+    this.#hold = undefined
+    for (const cancel of [this.#cancelRetry, this.#cancelBeat, this.#cancelRegister]) cancel()
+    const client = this.#client
+    if (!client) return
+    await new Promise<void>((resolve) => {
+      const cancel = this.#clock.after(END_MS, () => {
+        client.end(true)
+        resolve()
+      })
+      client.end(false, {}, () => {
+        cancel()
+        resolve()
+      })
+    })
+  }
+
+  /** Told at once, and with every heartbeat from now on. */
+  setStatus(status: NodeStatus): void {
+    this.#status = status
+    if (this.#approved) this.#beat()
+  }
+
+  /** Publishes on `data/<path>`. False when the limb is not connected and approved: telemetry is not kept. */
+  publish(
+    path: string,
+    payload: string | Uint8Array,
+    options: { retain?: boolean; qos?: 0 | 1 } = {},
+  ): boolean {
+    const client = this.#client
+    if (!client?.connected || !this.#approved || payload.length > MAX_DATA_BYTES) return false
+    const { retain = false, qos = 0 } = options
+    client.publish(`${this.#topics.dataPrefix(this.#options.nodeId)}${path}`, Buffer.from(payload), {
+      retain,
+      qos,
+    })
+    return true
+  }
+
+  #connect(): void {
+    const { url, nodeId, ca } = this.#options
+    this.#approved = this.#wasPending = this.#rejected = false
+    this.#reason = 'the connection was closed'
+    const openedAt = this.#clock.monotonicMs()
+    const client = connect(url, {
+      protocolVersion: 4,
+      clientId: nodeId,
+      username: nodeId,
+      password: this.#key,
+      clean: true,
+      keepalive: KEEPALIVE_SECONDS,
+      connectTimeout: CONNECT_MS,
+      reconnectPeriod: 0,
+      ...(ca === undefined ? {} : { ca: [Buffer.from(ca)] }),
+    })
+    this.#client = client
+    client.on('error', (error) => {
+      this.#reason = messageOf(error)
+      if ('code' in error && error.code === NOT_AUTHORIZED) this.#rejectedNow()
+    })
+    client.on('connect', () => void this.#register(client, true))
+    client.on('message', (topic, payload) => {
+      if (topic === this.#topic('pairing')) this.#answered(client, payload)
+      else if (topic === this.#topic('invoke')) void this.#invoked(client, payload)
+    })
+    client.once('close', () => this.#closed(client, this.#clock.monotonicMs() - openedAt))
+  }
+
+  #topic(leaf: 'pairing' | 'invoke' | 'register' | 'heartbeat' | 'result'): string {
+    return this.#topics.node(this.#options.nodeId, leaf)
+  }
+
+  #tell(event: LimbEvent): void {
+    this.#options.onEvent?.(event)
+  }
+
+  async #register(client: MqttClient, first: boolean): Promise<void> {
+    if (first) this.#tell({ kind: 'connected' })
+    try {
+      // Before `register`, so that the answer finds a subscriber.
+      if (first) await client.subscribeAsync(this.#topic('pairing'), { qos: 1 })
+      await client.publishAsync(this.#topic('register'), JSON.stringify(this.#options.registration), {
+        qos: 1,
+      })
+    } catch (error) {
+      this.#reason = messageOf(error)
+      client.end(true)
+    }
+  }
+
+  #answered(client: MqttClient, payload: Buffer): void {
+    const answer = parsed(payload)
+    if (!answer || client !== this.#client) return
+    switch (answer.status) {
+      case 'pending':
+        this.#wasPending = true
+        this.#tell({ kind: 'pending', code: answer.code, requestId: answer.requestId })
+        return
+      case 'rejected':
+        this.#rejectedNow()
+        return
+      case 'error':
+        this.#tell({ kind: 'refused', code: answer.error.code, message: answer.error.message })
+        this.#cancelRegister()
+        this.#cancelRegister = this.#clock.after(this.#jitter(REGISTER_AGAIN_MS), () => {
+          if (client.connected) void this.#register(client, false)
+        })
+        return
+      case 'approved':
+        void this.#approvedNow(client, answer)
+    }
+  }
+
+  async #approvedNow(
+    client: MqttClient,
+    answer: Extract<PairingAnswer, { status: 'approved' }>,
+  ): Promise<void> {
+    // Stored before it is used: the bridge forgets the old key when it sees the new one.
+    if (answer.apiKey !== undefined) {
+      this.#keyFile.save(answer.apiKey)
+      this.#key = answer.apiKey
+    }
+    this.#heartbeatSeconds = answer.heartbeatSeconds
+    try {
+      if (!this.#approved) await client.subscribeAsync(this.#topic('invoke'), { qos: 1 })
+    } catch (error) {
+      this.#reason = messageOf(error)
+      client.end(true)
+      return
+    }
+    if (client !== this.#client) return
+    this.#approved = true
+    this.#beat()
+    this.#tell({ kind: 'approved', answer })
+    // Whoever was provisioned while it waited is what the operator said, until it says itself what it is.
+    if (this.#wasPending) void this.#register(client, false)
+    this.#wasPending = false
+  }
+
+  #beat(): void {
+    const client = this.#client
+    this.#cancelBeat()
+    if (!client?.connected) return
+    const heartbeat: Heartbeat = { status: this.#status, ...this.#options.heartbeat?.() }
+    client.publish(this.#topic('heartbeat'), JSON.stringify(heartbeat), { qos: 0 })
+    this.#cancelBeat = this.#clock.after(this.#heartbeatSeconds * 1000, () => this.#beat())
+  }
+
+  async #invoked(client: MqttClient, payload: Buffer): Promise<void> {
+    const running = this.#calls.take(payload)
+    if (!running) return
+    const result = await running
+    const { command, principal } = JSON.parse(payload.toString('utf8')) as {
+      command: string
+      principal: string
+    }
+    this.#tell({ kind: 'invoked', command, principal, success: result.success })
+    // On the connection of now: the bridge waits for the result over a loss of the one it asked on.
+    const now = this.#client ?? client
+    now.publish(this.#topic('result'), JSON.stringify(result), { qos: 1 })
+  }
+
+  #rejectedNow(): void {
+    if (!this.#rejected) this.#tell({ kind: 'rejected' })
+    this.#rejected = true
+  }
+
+  #jitter(ms: number): number {
+    // A fleet that lost its bridge together must not come back in one instant.
+    return Math.round(ms * (0.5 + Math.random()))
+  }
+
+  #closed(client: MqttClient, livedMs: number): void {
+    client.end(true)
+    this.#approved = false
+    this.#cancelBeat()
+    this.#cancelRegister()
+    if (!this.#hold || client !== this.#client) return
+    this.#attempts = livedMs >= SETTLED_MS ? 0 : Math.min(10, this.#attempts + 1)
+    const wait = Math.min(RETRY_MAX_MS, RETRY_MS * 2 ** Math.max(0, this.#attempts - 1))
+    const retryMs = this.#jitter(this.#rejected ? REJECTED_RETRY_MS : wait)
+    this.#cancelRetry = this.#clock.after(retryMs, () => this.#connect())
+    this.#tell({ kind: 'disconnected', reason: this.#reason, retryMs })
+  }
+}
+
+function parsed(payload: Buffer): PairingAnswer | undefined {
+  try {
+    return pairingAnswerSchema.safeParse(JSON.parse(payload.toString('utf8'))).data
+  } catch {
+    return undefined
+  }
+}

@@ -1,0 +1,53 @@
+import type { Clock } from '../kernel/clock.ts'
+import { systemClock } from '../kernel/clock.ts'
+import { Refusal } from '../kernel/errors.ts'
+import { invokeSignature, isInvokeSignature } from '../kernel/invoke-signature.ts'
+import { check, parseJson } from '../protocol/decode.ts'
+import { LIMITS } from '../protocol/limits.ts'
+import { type Invocation, invocationSchema } from '../protocol/schemas.ts'
+
+/** For limbs that are HTTP servers: whether a request comes from the bridge, now, for the first time. */
+
+export type Headers = Readonly<Record<string, string | readonly string[] | undefined>>
+
+const WINDOW_MS = 60_000
+/** A limb that is called more often than this in two minutes refuses the rest. */
+const MAX_NONCES = 10_000
+
+export class SignedCalls {
+  readonly #secret: () => string | undefined
+  readonly #clock: Clock
+  /** Each with the time until which it is remembered. */
+  readonly #nonces = new Map<string, number>()
+
+  /** `secret`: the `invokeSecret` that the limb was told last. */
+  constructor(secret: () => string | undefined, clock: Clock = systemClock) {
+    this.#secret = secret
+    this.#clock = clock
+  }
+
+  /** The invocation of a request with these headers (names in lower case) and body. @throws Refusal; answer 401. */
+  check(headers: Headers, body: Uint8Array): Invocation {
+    const [time = '', nonce = '', signature = ''] = ['limb-time', 'limb-nonce', 'limb-signature'].map(
+      (name) => String(headers[name] ?? ''),
+    )
+    const secret = this.#secret()
+    if (secret === undefined || !isInvokeSignature(invokeSignature(secret, time, nonce, body), signature))
+      throw new Refusal('forbidden', 'the signature is not that of the bridge')
+    const now = this.#clock.wallMs()
+    if (!(Math.abs(now - Number(time) * 1000) <= WINDOW_MS))
+      throw new Refusal('expired', 'the request is not of now; is the clock right?')
+    this.#remember(nonce, now)
+    return check(invocationSchema, parseJson(body, 2 * LIMITS.paramsBytes))
+  }
+
+  #remember(nonce: string, now: number): void {
+    for (const [old, until] of this.#nonces) {
+      if (until > now) break
+      this.#nonces.delete(old)
+    }
+    if (this.#nonces.has(nonce)) throw new Refusal('conflict', 'the request has come before')
+    if (this.#nonces.size >= MAX_NONCES) throw new Refusal('too_many_requests', 'too many requests')
+    this.#nonces.set(nonce, now + 2 * WINDOW_MS)
+  }
+}

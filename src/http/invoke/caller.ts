@@ -1,0 +1,205 @@
+import { type ClientRequest, type IncomingMessage, request as plainRequest } from 'node:http'
+import { request as tlsRequest } from 'node:https'
+import type { HttpCall, HttpCaller } from '../../bridge/http-transport.ts'
+import type { Clock } from '../../kernel/clock.ts'
+import { messageOf, Refusal } from '../../kernel/errors.ts'
+import { invokeSignature } from '../../kernel/invoke-signature.ts'
+import { newId } from '../../kernel/secrets.ts'
+import { LIMITS } from '../../protocol/limits.ts'
+import {
+  type Lookup,
+  lookupBySystem,
+  type Network,
+  networksOf,
+  plain,
+  type Resolved,
+  resolveAllowed,
+} from './networks.ts'
+
+/** Invocations to limbs that are HTTP servers: one connection each, to an address that was checked. */
+
+export interface CallerOptions {
+  readonly clock: Clock
+  /** Asked at each call. Empty: only the address that the limb's own session comes from. */
+  readonly networks: () => readonly Network[]
+  /** The system's own when absent. */
+  readonly lookup?: Lookup
+}
+
+type Done = (outcome: Uint8Array | Refusal) => void
+
+/** Of a name and a connection; the answer itself may take as long as the call says. */
+const CONNECT_MS = 10_000
+const MAX_HEADER_BYTES = 16_384
+
+export function createHttpCaller({ clock, networks, lookup = lookupBySystem }: CallerOptions): HttpCaller {
+  return {
+    post(call, done) {
+      const configured = networks().length === 0 ? null : networksOf(networks())
+      const exchange = new Exchange(call, clock, lookup, done)
+      exchange.start(configured ?? networksOf([plain(call.address)]), configured !== null)
+      return () => exchange.abort()
+    },
+  }
+}
+
+class Exchange {
+  readonly #call: HttpCall
+  readonly #clock: Clock
+  readonly #lookup: Lookup
+  readonly #done: Done
+  #request: ClientRequest | null = null
+  #cancelTimer = () => {}
+  /** From then on the limb may have got it. */
+  #sent = false
+  #over = false
+
+  constructor(call: HttpCall, clock: Clock, lookup: Lookup, done: Done) {
+    this.#call = call
+    this.#clock = clock
+    this.#lookup = lookup
+    this.#done = done
+  }
+
+  start(allowed: ReturnType<typeof networksOf>, configured: boolean): void {
+    const { endpointUrl, nodeId } = this.#call
+    const url = invokeUrl(endpointUrl)
+    this.#cancelTimer = this.#clock.after(CONNECT_MS, () =>
+      this.#end(
+        new Refusal(
+          'node_offline',
+          `${nodeId} could not be reached at ${url.host} within ${CONNECT_MS / 1000} s`,
+        ),
+      ),
+    )
+    resolveAllowed(url.hostname, allowed, this.#lookup)
+      .then((to) => {
+        if (this.#over) return
+        if (to) this.#send(url, to)
+        else this.#end(this.#forbidden(url, configured))
+      })
+      .catch((error: unknown) => this.#failed(url, error))
+  }
+
+  abort(): void {
+    this.#over = true
+    this.#cancelTimer()
+    this.#request?.destroy()
+  }
+
+  #send(url: URL, to: Resolved): void {
+    const { body, secret, nodeId } = this.#call
+    const time = String(Math.floor(this.#clock.wallMs() / 1000))
+    const nonce = newId('')
+    const request = (url.protocol === 'https:' ? tlsRequest : plainRequest)(url, {
+      method: 'POST',
+      // A connection of its own: a kept one could be to an address that is not allowed any more.
+      agent: false,
+      // The name is in Host and in TLS; the connection goes where it was looked up, so that a name server which
+      // answers differently a second time (DNS rebinding) is not asked.
+      lookup: (_host, options, callback) =>
+        options.all ? callback(null, [to]) : callback(null, to.address, to.family),
+      maxHeaderSize: MAX_HEADER_BYTES,
+      headers: {
+        'content-type': 'application/json',
+        'content-length': body.length,
+        'accept-encoding': 'identity',
+        'user-agent': 'limb-bridge',
+        'limb-node': nodeId,
+        'limb-time': time,
+        'limb-nonce': nonce,
+        'limb-signature': invokeSignature(secret, time, nonce, body),
+      },
+    })
+    this.#request = request
+    request.once('socket', (socket) =>
+      socket.once(url.protocol === 'https:' ? 'secureConnect' : 'connect', () => {
+        this.#sent = true
+        this.#cancelTimer()
+      }),
+    )
+    request.once('response', (response) => this.#answered(url, response))
+    request.on('error', (error) => this.#failed(url, error))
+    request.end(body)
+  }
+
+  #answered(url: URL, response: IncomingMessage): void {
+    const refusal = this.#refusedAnswer(url, response)
+    if (refusal) {
+      this.#end(refusal)
+      return
+    }
+    const chunks: Buffer[] = []
+    let bytes = 0
+    response.on('data', (chunk: Buffer) => {
+      bytes += chunk.length
+      if (bytes > LIMITS.resultBytes) this.#end(this.#tooLarge())
+      else chunks.push(chunk)
+    })
+    response.once('end', () => this.#end(Buffer.concat(chunks)))
+    response.once('aborted', () => this.#failed(url, new Error('the connection was closed')))
+    response.on('error', (error) => this.#failed(url, error))
+  }
+
+  #refusedAnswer(url: URL, { statusCode = 0, headers }: IncomingMessage): Refusal | null {
+    const { nodeId } = this.#call
+    if (statusCode >= 300 && statusCode < 400) {
+      return new Refusal(
+        'node_error',
+        `${nodeId} answered with a redirect (${statusCode}), which is not followed; it must register its own endpoint`,
+      )
+    }
+    if (statusCode === 401) {
+      return new Refusal(
+        'node_error',
+        `${nodeId} does not accept the signature (401); its clock may be wrong, or it must register again to be told its secret`,
+      )
+    }
+    if (statusCode !== 200)
+      return new Refusal('node_error', `${nodeId} answered ${statusCode} at ${url.host}`)
+    if ((headers['content-encoding'] ?? 'identity') !== 'identity') {
+      return new Refusal('node_error', `${nodeId} compressed its answer, which it was asked not to`)
+    }
+    return Number(headers['content-length'] ?? 0) > LIMITS.resultBytes ? this.#tooLarge() : null
+  }
+
+  #tooLarge(): Refusal {
+    return new Refusal(
+      'node_error',
+      `${this.#call.nodeId} answered more than ${LIMITS.resultBytes} bytes; it must send large things elsewhere and tell where in artifactUri`,
+    )
+  }
+
+  #forbidden(url: URL, configured: boolean): Refusal {
+    const { nodeId, address } = this.#call
+    const where = configured
+      ? 'which invocation.httpNetworks does not allow'
+      : `which is not at ${address}, where ${nodeId} itself connects from; invocation.httpNetworks can allow it`
+    return new Refusal('node_offline', `${nodeId} wants to be invoked at ${url.hostname}, ${where}`)
+  }
+
+  #failed(url: URL, error: unknown): void {
+    const { nodeId } = this.#call
+    this.#end(
+      this.#sent
+        ? new Refusal(
+            'node_error',
+            `${nodeId} closed the connection without an answer; whether the command ran is not known`,
+          )
+        : new Refusal('node_offline', `${nodeId} cannot be reached at ${url.host}: ${messageOf(error)}`),
+    )
+  }
+
+  #end(outcome: Uint8Array | Refusal): void {
+    if (this.#over) return
+    this.abort()
+    this.#done(outcome)
+  }
+}
+
+function invokeUrl(endpointUrl: string): URL {
+  const url = new URL(endpointUrl)
+  url.pathname = `${url.pathname.replace(/\/+$/, '')}/invoke`
+  url.hash = ''
+  return url
+}

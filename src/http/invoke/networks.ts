@@ -1,0 +1,54 @@
+import { lookup as systemLookup } from 'node:dns/promises'
+import { BlockList, isIP } from 'node:net'
+
+/** Where a request may go. What a limb registers is a wish: it must not make the bridge talk to anybody else. */
+
+/** `192.168.0.0/16`, `fd00::/8`, or one address. */
+export type Network = string
+
+export interface Allowed {
+  has(address: string): boolean
+}
+
+/** An IPv4 address in the clothes of IPv6 is that IPv4 address. */
+export function plain(address: string): string {
+  const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address)
+  return mapped?.[1] ?? address
+}
+
+const family = (address: string) => (isIP(address) === 6 ? 'ipv6' : 'ipv4')
+
+export function networksOf(networks: readonly Network[]): Allowed {
+  const list = new BlockList()
+  for (const network of networks) {
+    const [address = '', bits] = network.split('/')
+    if (bits === undefined) list.addAddress(address, family(address))
+    else list.addSubnet(address, Number(bits), family(address))
+  }
+  return { has: (address) => isIP(address) !== 0 && list.check(plain(address), family(plain(address))) }
+}
+
+export interface Resolved {
+  readonly address: string
+  readonly family: 4 | 6
+}
+
+/** Names to addresses, in the order in which to try them. */
+export type Lookup = (host: string) => Promise<readonly { readonly address: string }[]>
+
+export const lookupBySystem: Lookup = (host) => systemLookup(host, { all: true })
+
+/** More answers than that are no limb's. */
+const MAX_ANSWERS = 16
+
+/** The first allowed address of a host, or null. The connection then goes to this one and asks no name again. */
+export async function resolveAllowed(
+  host: string,
+  allowed: Allowed,
+  lookup: Lookup,
+): Promise<Resolved | null> {
+  const literal = host.replace(/^\[|\]$/g, '')
+  const found = isIP(literal) ? [{ address: literal }] : await lookup(literal)
+  const fit = found.slice(0, MAX_ANSWERS).find(({ address }) => allowed.has(address))
+  return fit ? { address: fit.address, family: isIP(fit.address) === 6 ? 6 : 4 } : null
+}

@@ -1,0 +1,215 @@
+import { resolve } from 'node:path'
+import { Client } from '@modelcontextprotocol/sdk/client/index.js'
+import { StdioClientTransport } from '@modelcontextprotocol/sdk/client/stdio.js'
+import type { CallToolResult, Progress } from '@modelcontextprotocol/sdk/types.js'
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import { startApp, type TestApp } from '../support/app.ts'
+import type { Loose, TestClient } from '../support/client.ts'
+
+/** The MCP server as an agent's host runs it: a process, spoken to by the SDK's own client. */
+
+const MAIN = resolve(import.meta.dirname, '../../src/main.ts')
+const REGISTRATION = {
+  displayName: 'Robot',
+  platform: 'esp32',
+  capabilities: [
+    { cap: 'camera', commands: ['camera.snap'], authLevel: 'free' },
+    { cap: 'arm', commands: ['arm.move'], authLevel: 'leased' },
+    { cap: 'saw', commands: ['saw.cut'], authLevel: 'gated' },
+    { cap: 'firmware', commands: ['firmware.flash'], authLevel: 'denied' },
+  ],
+}
+const PNG = 'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg=='
+
+let app: TestApp & AsyncDisposable
+let robot: TestClient
+const clients: Client[] = []
+
+beforeEach(async () => {
+  app = await startApp()
+  robot = await app.limb('robot1', REGISTRATION)
+  await robot.subscribe('limb/node/robot1/invoke')
+  await robot.publish('limb/node/robot1/heartbeat')
+  await robot.settle()
+})
+afterEach(async () => {
+  await Promise.all(clients.splice(0).map((client) => client.close()))
+  await app[Symbol.asyncDispose]()
+})
+
+async function mcp(args: string[] = ['--socket', app.bridge.control], env: Record<string, string> = {}) {
+  const client = new Client({ name: 'test', version: '1' })
+  clients.push(client)
+  await client.connect(
+    new StdioClientTransport({ command: process.execPath, args: [MAIN, 'mcp', ...args], env }),
+  )
+  await client.listTools()
+  return client
+}
+
+async function call(client: Client, name: string, args: Loose = {}, options: Loose = {}) {
+  const result = (await client.callTool({ name, arguments: args }, undefined, options)) as CallToolResult
+  const [first] = result.content
+  const text: Loose = first?.type === 'text' ? JSON.parse(first.text) : {}
+  return { ...result, text, structured: result.structuredContent as Loose }
+}
+
+/** The limb answers its next call with this. */
+async function answers(more: object): Promise<Loose> {
+  const { json } = await robot.next('limb/node/robot1/invoke')
+  await robot.publish('limb/node/robot1/result', { invocationId: json.invocationId, success: true, ...more })
+  return json
+}
+
+test('an agent gets the tools of its role, made from the table of verbs', async () => {
+  const { tools } = await (await mcp()).listTools()
+  expect(tools.map((tool) => tool.name)).toEqual([
+    'limb_list_available',
+    'limb_invoke',
+    'limb_lease',
+    'limb_pair_list',
+  ])
+  const invoke = tools.find((tool) => tool.name === 'limb_invoke')
+  expect(invoke?.inputSchema.required).toEqual(['command'])
+  expect(Object.keys(invoke?.inputSchema.properties ?? {})).toContain('idempotencyKey')
+  expect(invoke?.outputSchema?.required).toEqual(['nodeId', 'invocationId'])
+})
+
+test('an agent lists a limb, runs a command, and the limb hears its name', async () => {
+  const client = await mcp()
+  const list = await call(client, 'limb_list_available', { capability: 'camera' })
+  expect(list.structured.items).toMatchObject([{ nodeId: 'robot1', status: 'online' }])
+  const [result, told] = await Promise.all([
+    call(client, 'limb_invoke', { nodeId: 'robot1', command: 'camera.snap', params: { zoom: 2 } }),
+    answers({ data: { width: 640 } }),
+  ])
+  expect(told).toMatchObject({ command: 'camera.snap', params: { zoom: 2 }, principal: 'mcp' })
+  expect(result.structured).toMatchObject({ nodeId: 'robot1', data: { width: 640 } })
+  expect(result.text).toEqual(result.structured)
+})
+
+test('a picture of a limb is an image, and its letters are not in the text', async () => {
+  const client = await mcp()
+  const [result] = await Promise.all([
+    call(client, 'limb_invoke', { capability: 'camera', command: 'camera.snap' }),
+    answers({ data: { picture: { mimeType: 'image/png', base64: PNG }, lux: 12 } }),
+  ])
+  expect(result.content[1]).toEqual({ type: 'image', mimeType: 'image/png', data: PNG })
+  expect(result.structured.data).toEqual({ picture: { mimeType: 'image/png', bytes: 70, image: 1 }, lux: 12 })
+})
+
+test('a gated call tells its progress while a person decides, and then its result', async () => {
+  const client = await mcp()
+  const admin = await app.admin()
+  const heard: Progress[] = []
+  let told = (_: Progress) => {}
+  const waits = new Promise<Progress>((done) => {
+    told = (progress) => {
+      heard.push(progress)
+      if (progress.message?.includes('waits for a person')) done(progress)
+    }
+  })
+  const running = call(
+    client,
+    'limb_invoke',
+    { nodeId: 'robot1', command: 'saw.cut', params: { depth: 3, at: [1, 2] } },
+    { onprogress: (progress: Progress) => told(progress), resetTimeoutOnProgress: true },
+  )
+  const id = /approve (iv_\w+)/.exec((await waits).message ?? '')?.[1]
+  await admin.do('admin', 'invocation/approve', { invocationId: id })
+  await answers({ data: 'cut' })
+  expect((await running).structured).toMatchObject({ invocationId: id, data: 'cut' })
+  expect(heard.map((progress) => progress.progress)).toEqual(
+    heard.map((progress) => progress.progress).sort((a, b) => a - b),
+  )
+})
+
+test('errors have a code, a message and what to do next', async () => {
+  const client = await mcp()
+  const denied = await call(client, 'limb_invoke', { nodeId: 'robot1', command: 'firmware.flash' })
+  expect(denied).toMatchObject({ isError: true, text: { code: 'denied' } })
+  expect(denied.text.next).toContain('Do not try again')
+  expect((await call(client, 'limb_invoke', { nodeId: 'robot1', command: 'dance' })).text).toMatchObject({
+    code: 'unknown_command',
+  })
+  expect((await call(client, 'limb_invoke', { command: 7 })).text).toMatchObject({
+    code: 'invalid_request',
+    path: 'command',
+  })
+  const [failed] = await Promise.all([
+    call(client, 'limb_invoke', { nodeId: 'robot1', command: 'camera.snap' }),
+    answers({ success: false, error: 'lens cap on' }),
+  ])
+  expect(failed.text).toMatchObject({ code: 'node_error', details: { nodeError: 'lens cap on' } })
+})
+
+test('a lease is taken, shown, renewed and given back, and keeps others out', async () => {
+  const client = await mcp()
+  const held = await call(client, 'limb_lease', { action: 'acquire', nodeId: 'robot1', capability: 'arm' })
+  const { leaseId } = held.structured
+  const other = await mcp(['--socket', app.bridge.control, '--user', 'other'])
+  const refused = await call(other, 'limb_invoke', { nodeId: 'robot1', command: 'arm.move' })
+  expect(refused.text).toMatchObject({ code: 'leased', details: { holder: 'mcp' } })
+  expect(refused.text.next).toContain('waitSeconds')
+  expect((await call(other, 'limb_lease', { action: 'list' })).structured.items).toMatchObject([{ leaseId }])
+  expect((await call(client, 'limb_lease', { action: 'renew', leaseId })).structured).toMatchObject({
+    leaseId,
+  })
+  expect((await call(client, 'limb_lease', { action: 'release', leaseId })).structured).toEqual({
+    action: 'release',
+    leaseId,
+  })
+  expect((await call(client, 'limb_lease', { action: 'steal', leaseId })).text).toMatchObject({
+    code: 'invalid_request',
+    path: 'action',
+  })
+})
+
+test('only an operator approves a pairing', async () => {
+  const device = await app.device('cam2', 'k'.repeat(30))
+  await device.subscribe('limb/node/cam2/pairing')
+  await device.publish('limb/node/cam2/register', REGISTRATION)
+  await device.next('limb/node/cam2/pairing')
+
+  const agent = await mcp()
+  expect((await call(agent, 'limb_pair_list')).structured.items).toMatchObject([{ nodeId: 'cam2' }])
+  await expect(call(agent, 'limb_pair_approve', { requestId: 'pr_x' })).rejects.toThrow('no tool')
+
+  const operator = await mcp(['--socket', app.bridge.control, '--role', 'operator', '--user', 'olga'])
+  const [request] = (await call(operator, 'limb_pair_list')).structured.items
+  const { requestId, revision } = request
+  expect((await call(operator, 'limb_pair_approve', { requestId, revision })).structured).toMatchObject({
+    nodeId: 'cam2',
+  })
+  expect((await device.next('limb/node/cam2/pairing')).json).toMatchObject({ status: 'approved' })
+})
+
+test('the bridge itself holds a session of the control socket to its lowered role', async () => {
+  const lowered = await app.admin({ username: 'mcp', password: 'role:agent' })
+  expect(await lowered.ask('mcp', 'pairing/approve', { requestId: 'pr_x' })).toMatchObject({
+    error: { code: 'forbidden' },
+  })
+  await expect(app.admin({ username: 'mcp', password: 'role:agnt' })).rejects.toMatchObject({ code: 4 })
+})
+
+test('a principal signs in from afar, and its role decides what is offered', async () => {
+  const admin = await app.admin()
+  const { password } = await admin.do('admin', 'principal/add', { name: 'ann', role: 'operator' })
+  const url = `mqtt://127.0.0.1:${app.bridge.mqtt.port}`
+  const client = await mcp(['--url', url, '--user', 'ann'], { LIMB_PASSWORD: password })
+  const { tools } = await client.listTools()
+  expect(tools.map((tool) => tool.name)).toContain('limb_pair_approve')
+})
+
+test('while the bridge is away a call says so, and the server comes back with it', async () => {
+  const client = await mcp()
+  await app.bridge.stop()
+  const away = await call(client, 'limb_list_available')
+  expect(away).toMatchObject({ isError: true, text: { code: 'unreachable' } })
+  await app.restart()
+  await expect
+    .poll(async () => (await call(client, 'limb_list_available', { available: false })).isError, {
+      timeout: 15_000,
+    })
+    .toBeFalsy()
+})
