@@ -4,6 +4,7 @@ import { chooseRequest } from './approve.ts'
 import { type ArgumentSpec, argumentsOf, checkArguments, parseArgument } from './arguments.ts'
 import { connectionOptions, group, type Run, withExamples } from './command-parts.ts'
 import { type Bridge, openBridge } from './connection.ts'
+import { type Decision, decideWaiting } from './decide.ts'
 import { importNodes } from './import.ts'
 import { allPages } from './paging.ts'
 import type { World } from './parts.ts'
@@ -19,6 +20,13 @@ interface VerbOptions extends ConnectionOptions {
 }
 
 type Values = Record<string, unknown>
+
+/** Verbs that show what waits, and ask, when they are not told what they are about: by that argument. */
+const ASKING: Partial<Record<VerbName, string>> = {
+  'pairing/approve': 'requestId',
+  'invocation/approve': 'invocationId',
+  'invocation/deny': 'invocationId',
+}
 
 /** Verbs whose command line is not what the schema alone would give. */
 const EXAMPLES: Partial<Record<VerbName, readonly string[]>> = {
@@ -37,6 +45,14 @@ const EXAMPLES: Partial<Record<VerbName, readonly string[]>> = {
   'pairing/approve': [
     'limb-bridge pairing approve            shows what is pending, and asks',
     'limb-bridge pairing approve REQUEST    approves that one',
+  ],
+  'invocation/approve': [
+    'limb-bridge invocation approve         shows the calls that wait with their params, and asks',
+    'limb-bridge invocation approve CALL    lets that one run, once',
+  ],
+  'invocation/deny': [
+    'limb-bridge invocation deny            shows the calls that wait, and asks which and why',
+    'limb-bridge invocation deny CALL --reason "somebody is in the room"',
   ],
   'pairing/permit': [
     'limb-bridge pairing permit 300 --max 10    lets ten devices in within five minutes',
@@ -91,8 +107,7 @@ function isList(verb: VerbDefinition): boolean {
 }
 
 function addArgument(command: Command, spec: ArgumentSpec, verb: VerbName): void {
-  // Without a request it shows what is pending, and asks.
-  const required = spec.required && verb !== 'pairing/approve'
+  const required = spec.required && ASKING[verb] !== spec.key
   const text = spec.secret ? `${spec.description}; \`-\` reads it without echo` : spec.description
   if (spec.positional) {
     const argument = new Argument(required ? `<${spec.name}>` : `[${spec.name}]`, text)
@@ -123,13 +138,14 @@ async function perform(
   args: Values,
   given: readonly unknown[],
 ): Promise<void> {
-  const asks = name === 'pairing/approve' && args.requestId === undefined
+  const asking = ASKING[name]
+  const asks = asking !== undefined && args[asking] === undefined
   const verb: VerbDefinition = VERBS[name]
   if (!asks && name !== 'node/import') checkArguments(verb, argumentsOf(verb), args)
   const bridge = await openBridge(await targetOf(world, options), { clock: world.clock })
   try {
     const data = asks
-      ? await approveChosen(world, bridge)
+      ? await decideAsked(world, bridge, name, args)
       : await dataOf(world, bridge, name, args, String(given[0] ?? ''))
     if (data === NOTHING_DONE) return
     if (options.json) printJson(world.io.stdout, data ?? {})
@@ -141,9 +157,23 @@ async function perform(
 
 const NOTHING_DONE = Symbol('nothing done')
 
-async function approveChosen(world: World, bridge: Bridge): Promise<unknown> {
-  const chosen = await chooseRequest(world, bridge)
-  return chosen === undefined ? NOTHING_DONE : bridge.request('pairing/approve', chosen)
+async function decideAsked(world: World, bridge: Bridge, name: VerbName, args: Values): Promise<unknown> {
+  const decided = await askedArgs(world, bridge, name, args)
+  if (decided === undefined) return NOTHING_DONE
+  const whole = { ...decided, ...args }
+  checkArguments(VERBS[name], argumentsOf(VERBS[name]), whole)
+  return bridge.request(name, whole)
+}
+
+async function askedArgs(
+  world: World,
+  bridge: Bridge,
+  name: VerbName,
+  args: Values,
+): Promise<object | undefined> {
+  if (name === 'pairing/approve') return chooseRequest(world, bridge)
+  const decision: Decision = name === 'invocation/deny' ? 'deny' : 'approve'
+  return decideWaiting(world, bridge, decision, args.reason === undefined ? undefined : String(args.reason))
 }
 
 async function dataOf(
