@@ -2,6 +2,7 @@ import { Argument, type Command, Option } from 'commander'
 import { VERBS, type VerbDefinition, type VerbName } from '../protocol/verbs.ts'
 import { chooseRequest } from './approve.ts'
 import { type ArgumentSpec, argumentsOf, checkArguments, parseArgument } from './arguments.ts'
+import { type AuditOptions, auditLines, isLineByLine } from './audit-lines.ts'
 import { connectionOptions, group, type Run, withExamples } from './command-parts.ts'
 import { type Bridge, openBridge } from './connection.ts'
 import { type Decision, decideWaiting } from './decide.ts'
@@ -15,9 +16,7 @@ import { print, printJson } from './text.ts'
 
 /** Every verb of the protocol's table as a subcommand: `node/list` is `limb-bridge node list`. */
 
-interface VerbOptions extends ConnectionOptions {
-  readonly json?: boolean
-}
+type VerbOptions = ConnectionOptions & AuditOptions
 
 type Values = Record<string, unknown>
 
@@ -45,6 +44,12 @@ const EXAMPLES: Partial<Record<VerbName, readonly string[]>> = {
   'pairing/approve': [
     'limb-bridge pairing approve            shows what is pending, and asks',
     'limb-bridge pairing approve REQUEST    approves that one',
+  ],
+  'audit/list': [
+    'limb-bridge audit list --actor ann --kind invocation. --since 2026-01-01T00:00:00Z',
+    'limb-bridge audit list --follow --node-id robot1',
+    'limb-bridge audit list --jsonl --order oldest > audit.jsonl',
+    'limb-bridge audit list --jsonl --follow --after 1200    goes on after the entry with seq 1200',
   ],
   'invocation/approve': [
     'limb-bridge invocation approve         shows the calls that wait with their params, and asks',
@@ -87,6 +92,11 @@ function addVerb(parent: Command, leaf: string, name: VerbName, world: World, ru
     command.argument('<file>', 'JSON Lines, one limb a line; `-` for standard input')
   for (const spec of specs) addArgument(command, spec, name)
   if (isList(verb)) command.option('--all', 'every page (what happens without --limit too)')
+  if (name === 'audit/list') {
+    command
+      .option('--follow', 'show what is there, then what comes, until Ctrl-C')
+      .option('--jsonl', 'one JSON document a line: every entry, unless --limit says how many')
+  }
   connectionOptions(command)
   withExamples(command, EXAMPLES[name] ?? [])
   const positional = specs.filter((spec) => spec.positional)
@@ -142,6 +152,7 @@ async function perform(
   const asks = asking !== undefined && args[asking] === undefined
   const verb: VerbDefinition = VERBS[name]
   if (!asks && name !== 'node/import') checkArguments(verb, argumentsOf(verb), args)
+  if (name === 'audit/list' && isLineByLine(options)) return auditLines(world, options, args)
   const bridge = await openBridge(await targetOf(world, options), { clock: world.clock })
   try {
     const data = asks
