@@ -7,6 +7,7 @@ import { connectionOptions, group, type Run, withExamples } from './command-part
 import { type Bridge, openBridge } from './connection.ts'
 import { type Decision, decideWaiting } from './decide.ts'
 import { importNodes } from './import.ts'
+import { invokeTelling } from './invoke.ts'
 import { allPages } from './paging.ts'
 import type { World } from './parts.ts'
 import { asRow, humanText } from './presentation.ts'
@@ -44,6 +45,17 @@ const EXAMPLES: Partial<Record<VerbName, readonly string[]>> = {
   'pairing/approve': [
     'limb-bridge pairing approve            shows what is pending, and asks',
     'limb-bridge pairing approve REQUEST    approves that one',
+  ],
+  invoke: [
+    'free: runs at once',
+    `  limb-bridge invoke camera.snap --node-id robot1 --params '{"zoom":2}'`,
+    '  limb-bridge invoke camera.snap --capability camera        on any online limb that has it',
+    'leased: runs when nobody else holds it, and waits at most so long for that',
+    `  limb-bridge invoke arm.move --node-id robot1 --params '{"x":4}' --wait-seconds 20`,
+    'gated: waits for an operator; says on standard error which `invocation approve` lets it run',
+    `  limb-bridge invoke saw.cut --node-id robot1 --params '{"depth":3}'`,
+    'denied: does not run; this says which entry of the policy decides',
+    '  limb-bridge policy explain ann robot1 firmware',
   ],
   'audit/list': [
     'limb-bridge audit list --actor ann --kind invocation. --since 2026-01-01T00:00:00Z',
@@ -153,11 +165,12 @@ async function perform(
   const verb: VerbDefinition = VERBS[name]
   if (!asks && name !== 'node/import') checkArguments(verb, argumentsOf(verb), args)
   if (name === 'audit/list' && isLineByLine(options)) return auditLines(world, options, args)
-  const bridge = await openBridge(await targetOf(world, options), { clock: world.clock })
+  const target = await targetOf(world, options)
+  const bridge = await openBridge(target, { clock: world.clock })
   try {
     const data = asks
       ? await decideAsked(world, bridge, name, args)
-      : await dataOf(world, bridge, name, args, String(given[0] ?? ''))
+      : await dataOf(world, bridge, target.principal, name, args, String(given[0] ?? ''))
     if (data === NOTHING_DONE) return
     if (options.json) printJson(world.io.stdout, data ?? {})
     else show(world, name, data)
@@ -190,11 +203,13 @@ async function askedArgs(
 async function dataOf(
   world: World,
   bridge: Bridge,
+  principal: string,
   name: VerbName,
   args: Values,
   file: string,
 ): Promise<unknown> {
   if (name === 'node/import') return importNodes(world, bridge, file)
+  if (name === 'invoke') return invokeTelling(world, bridge, principal, args)
   if (isList(VERBS[name]) && args.limit === undefined) return allPages(bridge, name, args)
   return bridge.request(name, args)
 }
