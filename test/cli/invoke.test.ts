@@ -1,4 +1,10 @@
 import { afterEach, beforeEach, expect, test } from 'vitest'
+import { Approvals } from '../../src/cli/call-progress.ts'
+import type { Bridge, OnMessage } from '../../src/cli/connection.ts'
+import { canonicalJson } from '../../src/domain/canonical.ts'
+import { systemClock } from '../../src/kernel/clock.ts'
+import { sha256Hex } from '../../src/kernel/secrets.ts'
+import { topicsOf } from '../../src/protocol/topics.ts'
 import { startApp, type TestApp } from '../support/app.ts'
 import { type Worker, worker } from '../support/worker.ts'
 import { run, start } from './run.ts'
@@ -73,4 +79,38 @@ test('--help teaches an example of each level', async () => {
   for (const level of ['free', 'leased', 'gated', 'denied']) {
     expect(out).toMatch(new RegExp(`\\n {2}${level}: [^\\n]+\\n {4}limb-bridge `))
   }
+})
+
+test('an approval that was retained before the call is never told as that of the call', async () => {
+  let receive: OnMessage = () => {}
+  const bridge = {
+    topics: topicsOf('limb'),
+    watch: async (_filters: readonly string[], onMessage: OnMessage) => {
+      receive = onMessage
+    },
+  } as unknown as Bridge
+  const approvals = new Approvals(systemClock, 'ann')
+  await approvals.followNew(bridge)
+  const told: string[] = []
+  const params = { depth: 3 }
+  const stop = approvals.track({ nodeId: 'r1', command: 'saw.cut', params }, (_, text) => told.push(text))
+  const approval = (invocationId: string) =>
+    Buffer.from(
+      JSON.stringify({
+        invocationId,
+        principal: 'ann',
+        nodeId: 'r1',
+        capability: 'saw',
+        command: 'saw.cut',
+        params,
+        paramsBytes: 11,
+        paramsHash: sha256Hex(canonicalJson(params)),
+        requestedAt: '2026-01-01T00:00:00.000Z',
+        expiresAt: '2026-01-01T00:05:00.000Z',
+      }),
+    )
+  receive(bridge.topics.approval('iv_old'), approval('iv_old'), true)
+  receive(bridge.topics.approval('iv_new'), approval('iv_new'), false)
+  stop()
+  expect(told).toEqual([expect.stringContaining('invocation approve iv_new')])
 })
