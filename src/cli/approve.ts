@@ -1,6 +1,7 @@
 import { mixedAlphabets } from '../kernel/scripts.ts'
+import { type Choice, chooseOne, insistOnYes } from './choose.ts'
 import type { Bridge } from './connection.ts'
-import { CliError, EXIT, usageError } from './exit.ts'
+import { usageError } from './exit.ts'
 import { allPages } from './paging.ts'
 import type { World } from './parts.ts'
 import { capabilitiesText, type Row, requestColumns } from './presentation.ts'
@@ -8,6 +9,13 @@ import { type Conversation, conversation, isInteractive } from './questions.ts'
 import { age, pairs, print, shown, spokenCode, table } from './text.ts'
 
 /** `pairing approve` without a request: shows what is pending, with codes, and asks. */
+
+const CHOICE: Choice = {
+  names: 'number, request or node',
+  keys: ['requestId', 'nodeId'],
+  plural: 'requests',
+  nothing: 'nothing was approved',
+}
 
 /** What was looked at; the revision makes sure that nothing else is approved. */
 export interface Chosen {
@@ -33,7 +41,7 @@ export async function chooseRequest(world: World, bridge: Bridge): Promise<Chose
   }
   const questions = conversation(io)
   try {
-    const request = await which(questions, items)
+    const request = await chooseOne(questions, items, CHOICE)
     await confirm(world, questions, request)
     return chosen(request)
   } finally {
@@ -47,24 +55,6 @@ function chosen(request: Row): Chosen {
 
 function oldestFirst(a: Row, b: Row): number {
   return shown(a.requestedAt) < shown(b.requestedAt) ? -1 : 1
-}
-
-async function which(questions: Conversation, items: readonly Row[]): Promise<Row> {
-  const preset = items.length === 1 ? '1' : ''
-  const answer =
-    (await questions.ask(
-      `Which one? (number, request or node${preset === '' ? '' : `; Enter for ${preset}`}) `,
-    )) || preset
-  // A number is always the place in the table: a device may have named itself "1".
-  const numbered = /^\d{1,9}$/.test(answer) ? items[Number(answer) - 1] : undefined
-  if (numbered) return numbered
-  const matches = items.filter((row) => row.requestId === answer || row.nodeId === answer)
-  const [request] = matches
-  if (!request) throw new CliError(EXIT.refused, 'none of them; nothing was approved')
-  if (matches.length > 1) {
-    throw new CliError(EXIT.refused, `there are ${matches.length} requests of ${answer}; choose by number`)
-  }
-  return request
 }
 
 async function confirm(world: World, questions: Conversation, request: Row): Promise<void> {
@@ -85,15 +75,13 @@ async function confirm(world: World, questions: Conversation, request: Row): Pro
   const code = spokenCode(request.code)
   const question =
     code === ''
-      ? `Approve these capabilities of ${shown(request.nodeId)}? [y/N] `
-      : `Does the device show code ${code}? [y/N] `
-  const answer = await questions.ask(question)
-  if (!/^y(es)?$/i.test(answer)) {
-    throw new CliError(
-      EXIT.refused,
-      `nothing was approved; to refuse it: \`limb-bridge pairing reject ${shown(request.requestId)}\``,
-    )
-  }
+      ? `Approve these capabilities of ${shown(request.nodeId)}?`
+      : `Does the device show code ${code}?`
+  await insistOnYes(
+    questions,
+    question,
+    `nothing was approved; to refuse it: \`limb-bridge pairing reject ${shown(request.requestId)}\``,
+  )
 }
 
 function warnings(request: Row): string[] {

@@ -41,6 +41,8 @@ function kindOf(property: Property): ArgumentSpec['kind'] {
   if (property.type === 'integer' || property.type === 'number') return 'integer'
   if (property.type === 'boolean') return 'boolean'
   if (property.type === 'array' || property.type === 'object') return 'json'
+  // Anything that JSON can say: `params`.
+  if (property.type === undefined && !property.anyOf && !property.enum) return 'json'
   // `*` or a name: a text either way.
   return 'text'
 }

@@ -23,7 +23,10 @@ export function targetOptions(command: Command): Command {
 }
 
 const GROUPS: Readonly<Record<string, string>> = {
+  audit: 'What was decided: list, follow, export, verify.',
   backup: 'Copies of the database.',
+  invocation: 'Calls of limbs: list, approve, deny.',
+  lease: 'Who has what for itself: list, acquire, renew, release.',
   node: 'Limbs: list, provision, rename, revoke.',
   pairing: 'Requests of new limbs: list, approve, reject, open the window.',
   policy: 'Who may use which capability how freely.',

@@ -101,6 +101,18 @@ function columnsOf(verb: VerbName, nowMs: number): Column<Row>[] | undefined {
       column('BY', 'createdBy'),
     ]
   }
+  // The hash is for programs: with it no line would fit on a terminal.
+  if (verb === 'audit/list') {
+    return [
+      column('SEQ', 'seq'),
+      column('AT', 'at'),
+      column('KIND', 'kind'),
+      column('OUTCOME', 'outcome'),
+      column('ACTOR', 'actor'),
+      column('NODE', 'nodeId'),
+      column('DETAIL', 'detail'),
+    ]
+  }
   return undefined
 }
 

@@ -2,9 +2,12 @@ import { Argument, type Command, Option } from 'commander'
 import { VERBS, type VerbDefinition, type VerbName } from '../protocol/verbs.ts'
 import { chooseRequest } from './approve.ts'
 import { type ArgumentSpec, argumentsOf, checkArguments, parseArgument } from './arguments.ts'
+import { type AuditOptions, auditLines, isLineByLine } from './audit-lines.ts'
 import { connectionOptions, group, type Run, withExamples } from './command-parts.ts'
 import { type Bridge, openBridge } from './connection.ts'
+import { type Decision, decideWaiting } from './decide.ts'
 import { importNodes } from './import.ts'
+import { invokeTelling } from './invoke.ts'
 import { allPages } from './paging.ts'
 import type { World } from './parts.ts'
 import { asRow, humanText } from './presentation.ts'
@@ -14,11 +17,16 @@ import { print, printJson } from './text.ts'
 
 /** Every verb of the protocol's table as a subcommand: `node/list` is `limb-bridge node list`. */
 
-interface VerbOptions extends ConnectionOptions {
-  readonly json?: boolean
-}
+type VerbOptions = ConnectionOptions & AuditOptions
 
 type Values = Record<string, unknown>
+
+/** Verbs that show what waits, and ask, when they are not told what they are about: by that argument. */
+const ASKING: Partial<Record<VerbName, string>> = {
+  'pairing/approve': 'requestId',
+  'invocation/approve': 'invocationId',
+  'invocation/deny': 'invocationId',
+}
 
 /** Verbs whose command line is not what the schema alone would give. */
 const EXAMPLES: Partial<Record<VerbName, readonly string[]>> = {
@@ -37,6 +45,31 @@ const EXAMPLES: Partial<Record<VerbName, readonly string[]>> = {
   'pairing/approve': [
     'limb-bridge pairing approve            shows what is pending, and asks',
     'limb-bridge pairing approve REQUEST    approves that one',
+  ],
+  invoke: [
+    'free: runs at once',
+    `  limb-bridge invoke camera.snap --node-id robot1 --params '{"zoom":2}'`,
+    '  limb-bridge invoke camera.snap --capability camera        on any online limb that has it',
+    'leased: runs when nobody else holds it, and waits at most so long for that',
+    `  limb-bridge invoke arm.move --node-id robot1 --params '{"x":4}' --wait-seconds 20`,
+    'gated: waits for an operator; says on standard error which `invocation approve` lets it run',
+    `  limb-bridge invoke saw.cut --node-id robot1 --params '{"depth":3}'`,
+    'denied: does not run; this says which entry of the policy decides',
+    '  limb-bridge policy explain ann robot1 firmware',
+  ],
+  'audit/list': [
+    'limb-bridge audit list --actor ann --kind invocation. --since 2026-01-01T00:00:00Z',
+    'limb-bridge audit list --follow --node-id robot1',
+    'limb-bridge audit list --jsonl --order oldest > audit.jsonl',
+    'limb-bridge audit list --jsonl --follow --after 1200    goes on after the entry with seq 1200',
+  ],
+  'invocation/approve': [
+    'limb-bridge invocation approve         shows the calls that wait with their params, and asks',
+    'limb-bridge invocation approve CALL    lets that one run, once',
+  ],
+  'invocation/deny': [
+    'limb-bridge invocation deny            shows the calls that wait, and asks which and why',
+    'limb-bridge invocation deny CALL --reason "somebody is in the room"',
   ],
   'pairing/permit': [
     'limb-bridge pairing permit 300 --max 10    lets ten devices in within five minutes',
@@ -71,6 +104,11 @@ function addVerb(parent: Command, leaf: string, name: VerbName, world: World, ru
     command.argument('<file>', 'JSON Lines, one limb a line; `-` for standard input')
   for (const spec of specs) addArgument(command, spec, name)
   if (isList(verb)) command.option('--all', 'every page (what happens without --limit too)')
+  if (name === 'audit/list') {
+    command
+      .option('--follow', 'show what is there, then what comes, until Ctrl-C')
+      .option('--jsonl', 'one JSON document a line: every entry, unless --limit says how many')
+  }
   connectionOptions(command)
   withExamples(command, EXAMPLES[name] ?? [])
   const positional = specs.filter((spec) => spec.positional)
@@ -91,8 +129,7 @@ function isList(verb: VerbDefinition): boolean {
 }
 
 function addArgument(command: Command, spec: ArgumentSpec, verb: VerbName): void {
-  // Without a request it shows what is pending, and asks.
-  const required = spec.required && verb !== 'pairing/approve'
+  const required = spec.required && ASKING[verb] !== spec.key
   const text = spec.secret ? `${spec.description}; \`-\` reads it without echo` : spec.description
   if (spec.positional) {
     const argument = new Argument(required ? `<${spec.name}>` : `[${spec.name}]`, text)
@@ -123,14 +160,17 @@ async function perform(
   args: Values,
   given: readonly unknown[],
 ): Promise<void> {
-  const asks = name === 'pairing/approve' && args.requestId === undefined
+  const asking = ASKING[name]
+  const asks = asking !== undefined && args[asking] === undefined
   const verb: VerbDefinition = VERBS[name]
   if (!asks && name !== 'node/import') checkArguments(verb, argumentsOf(verb), args)
-  const bridge = await openBridge(await targetOf(world, options), { clock: world.clock })
+  if (name === 'audit/list' && isLineByLine(options)) return auditLines(world, options, args)
+  const target = await targetOf(world, options)
+  const bridge = await openBridge(target, { clock: world.clock })
   try {
     const data = asks
-      ? await approveChosen(world, bridge)
-      : await dataOf(world, bridge, name, args, String(given[0] ?? ''))
+      ? await decideAsked(world, bridge, name, args)
+      : await dataOf(world, bridge, target.principal, name, args, String(given[0] ?? ''))
     if (data === NOTHING_DONE) return
     if (options.json) printJson(world.io.stdout, data ?? {})
     else show(world, name, data)
@@ -141,19 +181,35 @@ async function perform(
 
 const NOTHING_DONE = Symbol('nothing done')
 
-async function approveChosen(world: World, bridge: Bridge): Promise<unknown> {
-  const chosen = await chooseRequest(world, bridge)
-  return chosen === undefined ? NOTHING_DONE : bridge.request('pairing/approve', chosen)
+async function decideAsked(world: World, bridge: Bridge, name: VerbName, args: Values): Promise<unknown> {
+  const decided = await askedArgs(world, bridge, name, args)
+  if (decided === undefined) return NOTHING_DONE
+  const whole = { ...decided, ...args }
+  checkArguments(VERBS[name], argumentsOf(VERBS[name]), whole)
+  return bridge.request(name, whole)
+}
+
+async function askedArgs(
+  world: World,
+  bridge: Bridge,
+  name: VerbName,
+  args: Values,
+): Promise<object | undefined> {
+  if (name === 'pairing/approve') return chooseRequest(world, bridge)
+  const decision: Decision = name === 'invocation/deny' ? 'deny' : 'approve'
+  return decideWaiting(world, bridge, decision, args.reason === undefined ? undefined : String(args.reason))
 }
 
 async function dataOf(
   world: World,
   bridge: Bridge,
+  principal: string,
   name: VerbName,
   args: Values,
   file: string,
 ): Promise<unknown> {
   if (name === 'node/import') return importNodes(world, bridge, file)
+  if (name === 'invoke') return invokeTelling(world, bridge, principal, args)
   if (isList(VERBS[name]) && args.limit === undefined) return allPages(bridge, name, args)
   return bridge.request(name, args)
 }

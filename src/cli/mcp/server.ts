@@ -1,9 +1,9 @@
 import type { CallToolResult } from '@modelcontextprotocol/sdk/types.js'
+import { Approvals, type Tell } from '../call-progress.ts'
 import type { Bridge } from '../connection.ts'
 import type { World } from '../parts.ts'
 import { failureOf } from './failures.ts'
 import { withoutImages } from './images.ts'
-import { Approvals, type Tell } from './progress.ts'
 import { TOOLS, type Tool, type Values } from './tools.ts'
 
 /** The MCP server: tools in, requests to the bridge out. */

@@ -1,10 +1,10 @@
-import { canonicalJson } from '../../domain/canonical.ts'
-import type { Clock } from '../../kernel/clock.ts'
-import { messageOf } from '../../kernel/errors.ts'
-import { sha256Hex } from '../../kernel/secrets.ts'
-import { type Approval, approvalSchema } from '../../protocol/schemas.ts'
-import type { Bridge } from '../connection.ts'
-import type { Values } from './tools.ts'
+import { canonicalJson } from '../domain/canonical.ts'
+import type { Clock } from '../kernel/clock.ts'
+import { messageOf } from '../kernel/errors.ts'
+import { sha256Hex } from '../kernel/secrets.ts'
+import { type Approval, approvalSchema } from '../protocol/schemas.ts'
+import type { Bridge } from './connection.ts'
+import type { Row } from './presentation.ts'
 
 /** What a caller is told while its call takes time: that it waits for a person, that it runs. */
 
@@ -38,6 +38,14 @@ export class Approvals {
     )
   }
 
+  /** Only those that come from now on: an equal call that waits already is not one to be tracked later. */
+  async followNew(bridge: Bridge): Promise<void> {
+    const prefix = bridge.topics.approval('')
+    await bridge.watch([bridge.topics.approval('+')], (topic, payload, retained) => {
+      if (!retained) this.#received(topic.slice(prefix.length), payload)
+    })
+  }
+
   #received(id: string, payload: Buffer): void {
     if (payload.length === 0) {
       for (const call of this.#calls) {
@@ -62,7 +70,7 @@ export class Approvals {
   }
 
   /** Tells at once when something changes, and every few seconds that it still goes on. Returns what ends it. */
-  track(args: Values, tell: Tell): () => void {
+  track(args: Row, tell: Tell): () => void {
     const start = this.#clock.monotonicMs()
     let last = -1
     let cancel = () => {}
@@ -99,7 +107,7 @@ function parsed(payload: Buffer): Approval | undefined {
   }
 }
 
-function matcher({ nodeId, command, params = {} }: Values): Watched['matches'] {
+function matcher({ nodeId, command, params = {} }: Row): Watched['matches'] {
   const hash = hashOf(params)
   return (approval) =>
     approval.command === command &&

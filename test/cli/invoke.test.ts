@@ -1,0 +1,116 @@
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import { Approvals } from '../../src/cli/call-progress.ts'
+import type { Bridge, OnMessage } from '../../src/cli/connection.ts'
+import { canonicalJson } from '../../src/domain/canonical.ts'
+import { systemClock } from '../../src/kernel/clock.ts'
+import { sha256Hex } from '../../src/kernel/secrets.ts'
+import { topicsOf } from '../../src/protocol/topics.ts'
+import { startApp, type TestApp } from '../support/app.ts'
+import { type Worker, worker } from '../support/worker.ts'
+import { run, start } from './run.ts'
+
+/** `invoke` against the bridge itself, at each level. */
+
+let app: TestApp & AsyncDisposable
+let robot: Worker
+beforeEach(async () => {
+  app = await startApp({}, { memory: true })
+  robot = await worker(app, 'r1')
+})
+afterEach(() => app[Symbol.asyncDispose]())
+
+const invoke = (...argv: string[]) => start(['invoke', ...argv, '--socket', app.bridge.control])
+
+test.each([
+  ['camera.snap', ['--node-id', 'r1']],
+  ['camera.snap', ['--capability', 'camera']],
+  ['arm.move', ['--node-id', 'r1', '--wait-seconds', '1']],
+])('%s %j runs with its params as they are, and prints the result', async (command, argv) => {
+  const started = invoke(command, ...argv, '--params', '{"zoom":2}', '--json')
+  const told = await robot.next()
+  expect(told).toMatchObject({ command, params: { zoom: 2 }, principal: 'admin' })
+  await robot.answer(told)
+  const { code, out, err } = await started.exit
+  expect([code, err]).toEqual([0, ''])
+  expect(JSON.parse(out)).toMatchObject({ nodeId: 'r1', data: { did: command } })
+})
+
+test('a gated call says on standard error that it waits, and the command it names lets it run', async () => {
+  const cut = ['saw.cut', '--node-id', 'r1', '--params', '{"depth":3}']
+  // An equal call that waits already is not mistaken for the new one.
+  const earlier = invoke(...cut)
+  await earlier.seen('waits for a person')
+  const started = invoke(...cut, '--json')
+  await started.seen('waits for a person')
+  const approve = (text: string) => /limb-bridge invocation approve (\S+)/.exec(text)?.[1] ?? ''
+  const id = approve(started.err())
+  expect(id).not.toBe(approve(earlier.err()))
+  expect(started.out()).toBe('')
+  const approved = await run(['invocation', 'approve', id, '--socket', app.bridge.control])
+  expect(approved.code).toBe(0)
+  const told = await robot.next()
+  expect(told.invocationId).toBe(id)
+  await robot.answer(told)
+  const { code, out, err } = await started.exit
+  expect([code, JSON.parse(out).invocationId]).toEqual([0, id])
+  expect(err.match(/waits for a person/g)).toHaveLength(1)
+  const denied = [
+    'invocation',
+    'deny',
+    approve(earlier.err()),
+    '--reason',
+    'no',
+    '--socket',
+    app.bridge.control,
+  ]
+  expect((await run(denied)).code).toBe(0)
+  expect(await earlier.exit).toMatchObject({ code: 1, err: expect.stringContaining('admin denied it: no') })
+})
+
+test('what is denied, and params that are no JSON, end at once with a reason', async () => {
+  const denied = await invoke('self-destruct.go', '--node-id', 'r1').exit
+  expect([denied.code, denied.err]).toEqual([1, expect.stringContaining('(denied)')])
+  const wrong = await invoke('camera.snap', '--node-id', 'r1', '--params', '{zoom}').exit
+  expect([wrong.code, wrong.err]).toEqual([2, expect.stringContaining('--params: not JSON')])
+})
+
+test('--help teaches an example of each level', async () => {
+  const { out } = await run(['invoke', '--help'])
+  for (const level of ['free', 'leased', 'gated', 'denied']) {
+    expect(out).toMatch(new RegExp(`\\n {2}${level}: [^\\n]+\\n {4}limb-bridge `))
+  }
+})
+
+test('an approval that was retained before the call is never told as that of the call', async () => {
+  let receive: OnMessage = () => {}
+  const bridge = {
+    topics: topicsOf('limb'),
+    watch: async (_filters: readonly string[], onMessage: OnMessage) => {
+      receive = onMessage
+    },
+  } as unknown as Bridge
+  const approvals = new Approvals(systemClock, 'ann')
+  await approvals.followNew(bridge)
+  const told: string[] = []
+  const params = { depth: 3 }
+  const stop = approvals.track({ nodeId: 'r1', command: 'saw.cut', params }, (_, text) => told.push(text))
+  const approval = (invocationId: string) =>
+    Buffer.from(
+      JSON.stringify({
+        invocationId,
+        principal: 'ann',
+        nodeId: 'r1',
+        capability: 'saw',
+        command: 'saw.cut',
+        params,
+        paramsBytes: 11,
+        paramsHash: sha256Hex(canonicalJson(params)),
+        requestedAt: '2026-01-01T00:00:00.000Z',
+        expiresAt: '2026-01-01T00:05:00.000Z',
+      }),
+    )
+  receive(bridge.topics.approval('iv_old'), approval('iv_old'), true)
+  receive(bridge.topics.approval('iv_new'), approval('iv_new'), false)
+  stop()
+  expect(told).toEqual([expect.stringContaining('invocation approve iv_new')])
+})
