@@ -17,8 +17,6 @@ import { SqliteTx, type Tables } from './tx.ts'
 export interface SqliteStore extends Store {
   /** Whether the last commit reached the disk, and since when not. */
   health(): StoreHealth
-  /** Forgets refused keys and widenings whose time is up. Returns the number of rows. */
-  purgeRefused(now: number): Promise<number>
 }
 
 export interface StoreOptions {
@@ -102,7 +100,6 @@ export function createStore(database: Database, options: StoreOptions = {}): Sql
     },
     pruneHistory: (before, maxRows) => writer.write(() => history.prune(before, maxRows, PRUNE_ROWS)),
     health: () => writer.health(),
-    purgeRefused: (now) => writer.write(() => tables.refused.expire(now)),
     verifyAudit: () => tables.audit.verifyInTurns(),
     async prune(retention) {
       let rows = await writer.write(() => tables.refused.expire(retention.now))
