@@ -21,24 +21,25 @@ export class CallLog {
   }
 
   /**
-   * Stores the call's row and an audit row about it. Resolves when both are on disk, or at once when nobody needs
-   * to wait for that. @throws Refusal `storage_unavailable`
+   * Stores the call's row and an audit row about it. Resolves when both are on disk; undefined when nobody needs to
+   * wait for that. @throws Refusal `storage_unavailable`
    */
-  async step(record: InvocationRecord, entry: Entry, wait: boolean): Promise<void> {
-    if (wait) return await this.#watched(this.#onDisk(record, null, entry))
+  step(record: InvocationRecord, entry: Entry, wait: boolean): Promise<void> | undefined {
+    if (wait) return this.#watched(this.#onDisk(record, null, entry))
     const recorded = this.#watched(this.#world.store.recordCall(record, this.#entry(record, entry)))
-    if (!this.#trusted) await recorded
+    return this.#trusted ? undefined : recorded
   }
 
   /** The last row. Never rejects: what the limb did is done, and the caller is told of it in any case. */
-  async end(
+  end(
     record: InvocationRecord,
     answer: InvokeAnswer | null,
     entry: Entry,
     wait: boolean,
-  ): Promise<void> {
-    if (wait) await this.#watched(this.#onDisk(record, answer, entry)).catch(() => {})
-    else void this.#watched(this.#world.store.recordCall(record, this.#entry(record, entry)))
+  ): Promise<void> | undefined {
+    if (wait) return this.#watched(this.#onDisk(record, answer, entry)).catch(() => {})
+    void this.#watched(this.#world.store.recordCall(record, this.#entry(record, entry)))
+    return undefined
   }
 
   /** A call that never began. */

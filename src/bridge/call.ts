@@ -44,7 +44,8 @@ export interface Call extends Deadlined {
   record: InvocationRecord
   /** There is a row of it, or one is being written: from now on it ends with a row. */
   begun: boolean
-  held: Held | null
+  /** One lease for each capability that the command is leased in. */
+  held: readonly Held[]
   consent: Consent | null
   /** What it waits for now, if it waits for an operator or the limb. */
   wait: { resolve(result: InvocationResult | null): void; reject(error: Refusal): void } | null
@@ -100,6 +101,8 @@ function canonicalParams(params: unknown): string {
   }
 }
 
+const NO_LEASES: readonly Held[] = []
+
 export function newCall(
   wish: CallWish,
   caller: Caller,
@@ -129,7 +132,7 @@ export function newCall(
       error: null,
     },
     begun: false,
-    held: null,
+    held: NO_LEASES,
     consent: null,
     wait: null,
     cancelled: null,

@@ -48,7 +48,7 @@ export class Control {
       leases: this.leases,
       mqtt: new MqttTransport(world.topics, table),
       http: world.invokeOverHttp ? new HttpTransport(world.invokeOverHttp, world.store, table) : noHttp,
-      running: (nodeId) => open.running(nodeId),
+      open,
     })
     this.invocations = new Invocations(world, { open, reach, leases: this.leases, approvals, announcer })
     this.#results = new Results(world, this.invocations)

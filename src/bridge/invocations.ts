@@ -1,9 +1,7 @@
-import { shallow } from '../domain/canonical.ts'
-import { Consent, endStateOf, type InvocationRecord, moved, nodeErrorText } from '../domain/invocations.ts'
+import { Consent, endStateOf, type InvocationRecord, moved } from '../domain/invocations.ts'
 import { iso } from '../kernel/clock.ts'
-import { type ErrorBody, messageOf, Refusal } from '../kernel/errors.ts'
+import { messageOf, Refusal } from '../kernel/errors.ts'
 import { newId } from '../kernel/secrets.ts'
-import { visible } from '../kernel/visible.ts'
 import { LIMITS } from '../protocol/limits.ts'
 import type { InvocationState } from '../protocol/names.ts'
 import type { InvocationResult } from '../protocol/schemas.ts'
@@ -11,18 +9,15 @@ import type { VerbArgs } from '../protocol/verbs.ts'
 import { Alarm } from './alarm.ts'
 import type { Announcer } from './announcer.ts'
 import type { Approvals } from './approvals.ts'
-import { type Call, type CallWish, type InvokeAnswer, newCall, readWish } from './call.ts'
-import { CallLog } from './call-log.ts'
-import type { LeaseKeeper } from './lease-keeper.ts'
+import { type Call, type CallWish, type InvokeAnswer, newCall, readWish, type Target } from './call.ts'
+import { answerOf, decidedAlready } from './call-answers.ts'
+import { CallLog, type Entry } from './call-log.ts'
+import { KeyedCalls } from './keyed-calls.ts'
+import type { Held, LeaseKeeper } from './lease-keeper.ts'
 import type { OpenCalls } from './open-calls.ts'
 import type { Allowed, Reach } from './reach.ts'
 import type { World } from './settings.ts'
 import type { Caller } from './verb-context.ts'
-
-interface Keyed {
-  readonly fingerprint: string | null
-  readonly answer: Promise<InvokeAnswer>
-}
 
 /**
  * Calls, from the request to the answer: may it, can it, lease, consent, dispatch, result. A call is one run of
@@ -40,8 +35,7 @@ export class Invocations {
   readonly #approvals: Approvals
   readonly #announcer: Announcer
   readonly #alarm: Alarm<Call>
-  /** Calls with an idempotency key, by principal and key, until their answer is stored. */
-  readonly #keyed = new Map<string, Map<string, Keyed>>()
+  readonly #keyed: KeyedCalls
   readonly #underWay = new Set<Promise<unknown>>()
   #stopping: Refusal | null = null
 
@@ -58,6 +52,7 @@ export class Invocations {
     this.#world = world
     this.open = parts.open
     this.log = new CallLog(world)
+    this.#keyed = new KeyedCalls(this.log)
     this.#reach = parts.reach
     this.#leases = parts.leases
     this.#approvals = parts.approvals
@@ -68,7 +63,8 @@ export class Invocations {
   async invoke(args: VerbArgs<'invoke'>, caller: Caller): Promise<InvokeAnswer> {
     const wish = readWish(args, this.#world.settings)
     if (this.#stopping) throw this.#stopping
-    const answer = wish.key === null ? this.#run(wish, caller) : this.#once(wish, wish.key, caller)
+    const run = () => this.#run(wish, caller)
+    const answer = wish.key === null ? run() : this.#keyed.once(wish, wish.key, caller.name, run)
     this.#underWay.add(answer)
     try {
       return await answer
@@ -112,36 +108,66 @@ export class Invocations {
 
   /** An operator's yes. Resolves when the call was sent, or could not be. */
   async approve(call: Call, by: string, reason: string | null): Promise<InvocationRecord> {
+    const decided: InvocationRecord = { ...call.record, decidedBy: by, reason }
+    const wait = await this.#decide(call, decided, {
+      actor: by,
+      kind: 'invocation.approved',
+      outcome: 'approved',
+      detail: { reason },
+    })
+    call.consent = new Consent(decided, by)
+    const stepped = this.#nextStep(call)
+    this.#announcer.event('invocation_approved', { ...told(call), by, ...because(reason) })
+    wait.resolve(null)
+    await stepped
+    return call.record
+  }
+
+  /** An operator's no. Resolves when the call has ended. */
+  async deny(call: Call, by: string, reason: string | null): Promise<InvocationRecord> {
+    const { invocationId, nodeId } = call.record
+    const message = `${by} denied it${reason === null ? '' : `: ${reason}`}`
+    const denied = new Refusal('denied', message, undefined, { invocationId, nodeId })
+    if (call.record.state !== 'waiting') throw decidedAlready()
+    const decided = moved(call.record, 'denied', {
+      endedAt: this.#world.clock.wallMs(),
+      error: denied.body(),
+      decidedBy: by,
+      reason,
+    })
+    const wait = await this.#decide(call, decided, {
+      actor: by,
+      kind: 'invocation.denied',
+      outcome: 'denied',
+      detail: { reason, durationMs: this.#durationMs(call) },
+    })
+    const stepped = this.#nextStep(call)
+    this.#announcer.event('invocation_denied', { ...told(call), by, ...because(reason) })
+    wait.reject(denied)
+    await stepped
+    return call.record
+  }
+
+  /**
+   * Stores what an operator decided about a call that waits. From then on the call is shown to nobody as waiting.
+   * @throws Refusal `conflict`, or `storage_unavailable`, and then the question stays open.
+   */
+  async #decide(call: Call, decided: InvocationRecord, entry: Entry): Promise<NonNullable<Call['wait']>> {
     const { wait } = call
     if (call.record.state !== 'waiting' || !wait) throw decidedAlready()
     // From here on nobody else decides: neither another operator nor the clock.
     call.wait = null
     this.#alarm.clear(call)
-    const decided: InvocationRecord = { ...call.record, decidedBy: by, reason }
     try {
-      await this.log.step(
-        decided,
-        { actor: by, kind: 'invocation.approved', outcome: 'approved', detail: { reason } },
-        true,
-      )
+      await this.log.step(decided, entry, true)
     } catch (error) {
       if (call.cancelled) wait.reject(call.cancelled.error)
       else this.#awaitAgain(call, wait)
       throw error
     }
     call.record = decided
-    call.consent = new Consent(decided, by)
-    const stepped = new Promise<void>((resolve) => {
-      call.onStep = resolve
-    })
-    this.#announcer.event('invocation_approved', {
-      ...told(call),
-      by,
-      ...(reason === null ? {} : { reason }),
-    })
-    wait.resolve(null)
-    await stepped
-    return call.record
+    this.#hide(call)
+    return wait
   }
 
   /** Nothing was stored: the question stays open for what is left of its time. */
@@ -152,82 +178,36 @@ export class Invocations {
     this.#alarm.set(call, Math.max(0, left))
   }
 
-  /** An operator's no. Resolves when the call has ended. */
-  async deny(call: Call, by: string, reason: string | null): Promise<InvocationRecord> {
-    const { wait } = call
-    if (call.record.state !== 'waiting' || !wait) throw decidedAlready()
-    call.wait = null
-    this.#alarm.clear(call)
-    call.record = { ...call.record, decidedBy: by, reason }
-    const stepped = new Promise<void>((resolve) => {
+  /** It waits for no operator any more. */
+  #hide({ record: { invocationId } }: Call): void {
+    if (this.#approvals.delete(invocationId)) this.#announcer.approvalGone(invocationId)
+  }
+
+  /** Resolves when the call has been sent, or has begun to wait, or has ended. */
+  #nextStep(call: Call): Promise<void> {
+    return new Promise((resolve) => {
       call.onStep = resolve
     })
-    this.#announcer.event('invocation_denied', { ...told(call), by, ...(reason === null ? {} : { reason }) })
-    wait.reject(new Refusal('denied', `${by} denied it${reason === null ? '' : `: ${reason}`}`))
-    await stepped
-    return call.record
-  }
-
-  /** The same key gives the same answer: of the call under way, or of the one that is stored. */
-  async #once(wish: CallWish, key: string, caller: Caller): Promise<InvokeAnswer> {
-    const own = this.#keyed.get(caller.name) ?? new Map<string, Keyed>()
-    const known = own.get(key)
-    if (known) {
-      if (known.fingerprint !== wish.fingerprint) throw otherCall()
-      return known.answer
-    }
-    const answer = this.#firstOrStored(wish, key, caller)
-    own.set(key, { fingerprint: wish.fingerprint, answer })
-    this.#keyed.set(caller.name, own)
-    try {
-      return await answer
-    } finally {
-      own.delete(key)
-      if (own.size === 0) this.#keyed.delete(caller.name)
-    }
-  }
-
-  async #firstOrStored(wish: CallWish, key: string, caller: Caller): Promise<InvokeAnswer> {
-    const found = await this.log.byKey(caller.name, key)
-    if (!found) return this.#run(wish, caller)
-    const { record, answer } = found
-    if (record.fingerprint !== wish.fingerprint) throw otherCall()
-    if (record.error) throw refusalOf(record.error)
-    if (answer !== null) return JSON.parse(answer) as InvokeAnswer
-    throw new Refusal('internal', 'the first call with this key ran, but its answer could not be stored')
   }
 
   async #run(wish: CallWish, caller: Caller): Promise<InvokeAnswer> {
-    const { clock } = this.#world
-    let nodeId = wish.nodeId ?? null
     let call: Call | undefined
     try {
       this.open.enter(caller.name, wish)
     } catch (error) {
-      this.#refused(wish, caller, nodeId, error)
+      this.#refused(wish, caller, undefined, error)
       throw error
     }
     try {
-      const target =
-        wish.nodeId === undefined
-          ? await this.#reach.select(caller.name, wish.capability ?? '', wish)
-          : { nodeId: wish.nodeId, capability: wish.capability ?? '' }
-      nodeId = target.nodeId
-      call = newCall(wish, caller, target, clock.wallMs(), clock.monotonicMs())
-      this.open.add(call)
+      call = await this.#aim(wish, caller)
       const answer = await this.#steps(call)
       await this.#ended(call, 'done', answer, null)
       return answer
     } catch (error) {
       const refusal = this.#refusalOf(error, call)
-      if (call?.begun)
-        await this.#ended(
-          call,
-          call.cancelled?.state ?? endStateOf(call.record.state, refusal.body()),
-          null,
-          refusal,
-        )
-      else this.#refused(wish, caller, nodeId, refusal)
+      if (call?.begun) {
+        await this.#ended(call, endedAs(call, refusal), null, refusal)
+      } else this.#refused(wish, caller, call, refusal)
       throw refusal
     } finally {
       if (call) this.#leaveNothing(call)
@@ -235,29 +215,62 @@ export class Invocations {
     }
   }
 
+  /** The call, counted as one that is meant for its limb from the turn on in which the limb was picked. */
+  #aim(wish: CallWish, caller: Caller): Call | Promise<Call> {
+    const { clock } = this.#world
+    const { nodeId, capability = '' } = wish
+    const open = (target: Target) => {
+      const call = newCall(wish, caller, target, clock.wallMs(), clock.monotonicMs())
+      this.open.add(call)
+      return call
+    }
+    if (nodeId !== undefined) return open({ nodeId, capability })
+    return this.#reach.select(caller.name, capability, wish, open)
+  }
+
   /** Everything is checked anew after each wait: what held before it need not hold after. */
   async #steps(call: Call): Promise<InvokeAnswer> {
     for (;;) {
-      const allowed = await this.#check(call)
-      if (allowed.level === 'leased' && !(call.held && this.#leases.holds(call.held))) await this.#lease(call)
+      const checked = this.#reach.check(call.record.principal, call.record.nodeId, call.wish)
+      const allowed = checked instanceof Promise ? await checked : checked
+      this.#goesOn(call, allowed)
+      const lacking = this.#lacking(call, allowed)
+      if (lacking !== undefined) await this.#lease(call, lacking)
       else if (allowed.level === 'gated' && !call.consent) await this.#ask(call)
       else return await this.#dispatch(call, allowed)
     }
   }
 
-  async #check(call: Call): Promise<Allowed> {
-    const allowed = await this.#reach.check(call.record.principal, call.record.nodeId, call.wish)
+  /** @throws Refusal when it was cancelled, or an operator approved something else. */
+  #goesOn(call: Call, { capability, level }: Allowed): void {
     if (call.cancelled) throw call.cancelled.error
-    if (call.consent && allowed.capability !== call.record.capability) {
+    if (call.consent && capability !== call.record.capability) {
       throw new Refusal('conflict', 'the limb moved the command to another capability; ask for approval anew')
     }
-    const { capability, level } = allowed
     call.record = { ...call.record, capability, level }
-    return allowed
   }
 
-  async #lease(call: Call): Promise<void> {
-    const { nodeId, capability, principal } = call.record
+  /**
+   * The first capability whose lease the call still needs. What it holds of others behind it goes back, so that
+   * all take several leases in the same order.
+   */
+  #lacking(call: Call, { leases }: Allowed): string | undefined {
+    const kept = []
+    let lacking: string | undefined
+    for (const capability of leases) {
+      const held = call.held.find(({ lease }) => lease.wish.capability === capability)
+      if (held && this.#leases.holds(held)) kept.push(held)
+      else {
+        lacking = capability
+        break
+      }
+    }
+    if (call.held.length !== kept.length) this.#giveBack(call, kept)
+    return lacking
+  }
+
+  async #lease(call: Call, capability: string): Promise<void> {
+    const { nodeId, principal } = call.record
     const waited = this.#world.clock.monotonicMs() - call.askedAt
     const wish = {
       leaseId: newId('ls_'),
@@ -272,15 +285,14 @@ export class Invocations {
     const taking = this.#leases.take(wish, Math.max(0, call.wish.waitMs - waited), alive)
     if (taking.queued) await this.#begin(call, 'queued', false)
     const held = await taking.held
-    call.held = held
-    call.record = { ...call.record, fence: held.fence }
+    call.held = [...call.held, held]
+    call.record = { ...call.record, fence: Math.max(call.record.fence ?? 0, held.fence) }
     if (call.cancelled) throw call.cancelled.error
   }
 
   /** Waits for an operator. What it asks is on disk before anybody is asked. */
   async #ask(call: Call): Promise<void> {
     const { clock, settings, log } = this.#world
-    this.#giveBack(call)
     this.open.await()
     try {
       await this.#begin(call, 'waiting', true)
@@ -298,9 +310,7 @@ export class Invocations {
       await answered
     } finally {
       this.open.awaited()
-      if (this.#approvals.delete(call.record.invocationId)) {
-        this.#announcer.approvalGone(call.record.invocationId)
-      }
+      this.#hide(call)
     }
   }
 
@@ -309,7 +319,6 @@ export class Invocations {
     if (level === 'gated' && !call.consent?.use(call.record)) {
       throw new Refusal('denied', 'the approval was for another call')
     }
-    if (level !== 'leased') this.#giveBack(call)
     this.open.run(call)
     await this.#begin(call, 'running', call.wish.key !== null)
     if (call.cancelled) throw call.cancelled.error
@@ -366,6 +375,8 @@ export class Invocations {
 
   async #begin(call: Call, state: 'queued' | 'waiting' | 'running', wait: boolean): Promise<void> {
     if (!call.begun && call.wish.key !== null) await this.#checkKeys(call.record.principal)
+    // A call that waits twice, first for one lease and then for another, is queued all the while.
+    if (call.begun && call.record.state === state) return
     call.record = call.begun ? moved(call.record, state) : { ...call.record, state }
     call.begun = true
     const entry = {
@@ -374,7 +385,8 @@ export class Invocations {
       outcome: call.record.level,
       detail: call.record.decidedBy === null ? {} : { approvedBy: call.record.decidedBy },
     }
-    await this.log.step(call.record, entry, wait)
+    const stored = this.log.step(call.record, entry, wait)
+    if (stored) await stored
     this.#stepped(call)
   }
 
@@ -395,31 +407,15 @@ export class Invocations {
     answer: InvokeAnswer | null,
     error: Refusal | null,
   ): Promise<void> {
-    const { clock, counters } = this.#world
-    const ran = call.record.state === 'running'
-    const denied = call.record.state === 'waiting' && state === 'denied' && call.record.decidedBy !== null
-    // What never ran, and no operator decided, may be tried again with the same key.
-    const keepKey = ran || denied || state === 'expired' || state === 'interrupted'
-    call.record = {
-      ...moved(call.record, state, { endedAt: clock.wallMs(), error: error?.body() ?? null }),
-      ...(keepKey ? {} : { idempotencyKey: null }),
-    }
-    const durationMs = Math.round(clock.monotonicMs() - call.askedAt)
-    const byNode = state === 'done' || error?.code === 'node_error'
-    const entry = {
-      actor: denied ? (call.record.decidedBy ?? 'bridge') : byNode ? call.record.nodeId : 'bridge',
-      kind: denied ? 'invocation.denied' : 'invocation.ended',
-      outcome: state,
-      detail: {
-        durationMs,
-        ...(error === null ? {} : { code: error.code }),
-        ...(denied ? { reason: call.record.reason } : {}),
-      },
-    }
+    const { counters } = this.#world
+    const durationMs = this.#durationMs(call)
+    // What an operator denied has ended in the transaction of that decision.
+    const stored =
+      call.record.endedAt === null ? this.#storeEnd(call, state, answer, error, durationMs) : undefined
     this.#leaveNothing(call)
     counters.count('invocations', state)
     counters.took('invocation', state, durationMs)
-    await this.log.end(call.record, answer, entry, call.wish.key !== null || denied)
+    if (stored) await stored
     this.#announcer.event('invocation_ended', {
       ...told(call),
       state,
@@ -429,7 +425,35 @@ export class Invocations {
     this.#stepped(call)
   }
 
-  #refused(wish: CallWish, caller: Caller, nodeId: string | null, error: unknown): void {
+  #storeEnd(
+    call: Call,
+    state: InvocationState,
+    answer: InvokeAnswer | null,
+    error: Refusal | null,
+    durationMs: number,
+  ): Promise<void> | undefined {
+    // What never ran may be tried again with the same key; what the bridge's end interrupted must not be.
+    const keepKey = call.record.state === 'running' || state === 'interrupted'
+    call.record = {
+      ...moved(call.record, state, { endedAt: this.#world.clock.wallMs(), error: error?.body() ?? null }),
+      ...(keepKey ? {} : { idempotencyKey: null }),
+    }
+    const byNode = state === 'done' || error?.code === 'node_error'
+    const entry = {
+      actor: byNode ? call.record.nodeId : 'bridge',
+      kind: 'invocation.ended',
+      outcome: state,
+      detail: { durationMs, ...(error === null ? {} : { code: error.code }) },
+    }
+    return this.log.end(call.record, answer, entry, call.wish.key !== null)
+  }
+
+  #durationMs(call: Call): number {
+    return Math.round(this.#world.clock.monotonicMs() - call.askedAt)
+  }
+
+  #refused(wish: CallWish, caller: Caller, call: Call | undefined, error: unknown): void {
+    const nodeId = wish.nodeId ?? call?.record.nodeId ?? null
     const code = error instanceof Refusal ? error.code : 'internal'
     const { command, paramsHash, capability } = wish
     this.#world.counters.count('invocations', 'refused')
@@ -458,17 +482,18 @@ export class Invocations {
     return new Refusal(error.code, error.message, error.path, { invocationId, nodeId, ...error.details })
   }
 
-  #giveBack(call: Call): void {
-    if (!call.held) return
-    this.#leases.giveBack(call.held)
-    call.held = null
-    call.record = { ...call.record, fence: null }
+  /** All leases but the `kept` ones. */
+  #giveBack(call: Call, kept: readonly Held[]): void {
+    for (const held of call.held) if (!kept.includes(held)) this.#leases.giveBack(held)
+    call.held = kept
+    const fence = kept.length === 0 ? null : Math.max(...kept.map((held) => held.fence))
+    call.record = { ...call.record, fence }
   }
 
   /** Whatever way a call ended: no lease, no place among the running, no timer. */
   #leaveNothing(call: Call): void {
-    if (call.held) this.#leases.giveBack(call.held)
-    call.held = null
+    for (const held of call.held) this.#leases.giveBack(held)
+    call.held = []
     call.giveUp?.()
     call.giveUp = null
     this.open.ran(call)
@@ -498,46 +523,12 @@ function told({ record }: Call) {
   return { invocationId, principal, nodeId, command }
 }
 
-function answerOf(nodeId: string, invocationId: string, result: InvocationResult | null): InvokeAnswer {
-  if (result === null) throw new Refusal('internal', 'the bridge failed; its log says why')
-  if (!shallow(result.data) || !shallow(result.error)) {
-    throw new Refusal(
-      'node_error',
-      `${nodeId} answered with JSON nested deeper than ${LIMITS.jsonDepth} levels`,
-    )
-  }
-  if (!result.success) {
-    const text = visible(nodeErrorText(result.error, LIMITS.nodeErrorChars))
-    throw new Refusal('node_error', `${nodeId} says: ${text}`, undefined, {
-      nodeError: bounded(result.error),
-    })
-  }
-  return {
-    invocationId,
-    nodeId,
-    ...(result.data === undefined ? {} : { data: result.data }),
-    ...(result.artifactUri === undefined ? {} : { artifactUri: result.artifactUri }),
-  }
+/** What an operator denied has ended already. */
+function endedAs({ record, cancelled }: Call, refusal: Refusal): InvocationState {
+  if (record.endedAt !== null) return record.state
+  return cancelled?.state ?? endStateOf(record.state, refusal.body())
 }
 
-/** The limb's own error for programs, unless it is a novel. */
-function bounded(error: unknown): unknown {
-  const text = JSON.stringify(error) ?? 'null'
-  return text.length <= LIMITS.nodeErrorChars ? (error ?? null) : nodeErrorText(text, LIMITS.nodeErrorChars)
-}
-
-function refusalOf({ code, message, path, details }: ErrorBody): Refusal {
-  return new Refusal(code, message, path, details)
-}
-
-function otherCall(): Refusal {
-  return new Refusal(
-    'conflict',
-    'this idempotencyKey was used for another call; take a new key for a new call',
-    'idempotencyKey',
-  )
-}
-
-function decidedAlready(): Refusal {
-  return new Refusal('conflict', 'it was decided already; see invocation/get', 'invocationId')
+function because(reason: string | null): { reason?: string } {
+  return reason === null ? {} : { reason }
 }

@@ -10,6 +10,7 @@ export class OpenCalls {
   readonly #limits: BridgeSettings['invocation']
   readonly #byId = new Map<string, Call>()
   readonly #ofPrincipal = new Map<string, number>()
+  readonly #ofNode = new Map<string, number>()
   readonly #running = new Map<string, number>()
   #runningInAll = 0
   #paramsBytes = 0
@@ -34,11 +35,26 @@ export class OpenCalls {
   }
 
   add(call: Call): void {
-    this.#byId.set(call.record.invocationId, call)
+    const { invocationId, nodeId } = call.record
+    this.#byId.set(invocationId, call)
+    countUp(this.#ofNode, nodeId)
   }
 
   delete(call: Call): void {
-    this.#byId.delete(call.record.invocationId)
+    const { invocationId, nodeId } = call.record
+    if (this.#byId.delete(invocationId)) countDown(this.#ofNode, nodeId)
+  }
+
+  /** Calls meant for the limb, on their way to it or with it. */
+  meantFor(nodeId: string): number {
+    return this.#ofNode.get(nodeId) ?? 0
+  }
+
+  /** Why the limb takes no further call now, or null. */
+  full(nodeId: string): Refusal | null {
+    const running = this.#running.get(nodeId) ?? 0
+    if (running < this.#limits.maxPerNode) return null
+    return tooMany(`${nodeId} works on ${running} calls; try again when it has answered some`)
   }
 
   /** @throws Refusal `too_many_requests` */
@@ -50,7 +66,7 @@ export class OpenCalls {
     if (this.#paramsBytes + wish.paramsBytes > MAX_PARAMS_BYTES) {
       throw tooMany('the params of all calls under way fill the memory set aside for them; try again later')
     }
-    this.#ofPrincipal.set(principal, own + 1)
+    countUp(this.#ofPrincipal, principal)
     this.#paramsBytes += wish.paramsBytes
   }
 
@@ -59,19 +75,12 @@ export class OpenCalls {
     this.#paramsBytes -= wish.paramsBytes
   }
 
-  /** Calls that the limb works on. */
-  running(nodeId: string): number {
-    return this.#running.get(nodeId) ?? 0
-  }
-
   /** @throws Refusal `too_many_requests` */
   run(call: Call): void {
     const { nodeId } = call.record
-    const running = this.running(nodeId)
-    if (running >= this.#limits.maxPerNode) {
-      throw tooMany(`${nodeId} works on ${running} calls; try again when it has answered some`)
-    }
-    this.#running.set(nodeId, running + 1)
+    const full = this.full(nodeId)
+    if (full) throw full
+    countUp(this.#running, nodeId)
     this.#runningInAll++
     call.counted = true
   }
@@ -94,6 +103,10 @@ export class OpenCalls {
   awaited(): void {
     this.#waiting--
   }
+}
+
+function countUp(counts: Map<string, number>, name: string): void {
+  counts.set(name, (counts.get(name) ?? 0) + 1)
 }
 
 function countDown(counts: Map<string, number>, name: string): void {

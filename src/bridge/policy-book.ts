@@ -1,4 +1,4 @@
-import { decide, mostSpecific, type PolicyDecision } from '../domain/policy.ts'
+import { decide, moreSpecific, type PolicyDecision, placesOf } from '../domain/policy.ts'
 import type { PolicyRecord } from '../domain/records.ts'
 import type { AuthLevel } from '../protocol/names.ts'
 import type { Capability } from '../protocol/schemas.ts'
@@ -47,10 +47,21 @@ export class PolicyBook {
     let entry = this.#recall(principal, nodeId, capability)
     if (entry === undefined) {
       const epoch = this.#epoch
-      entry = mostSpecific(await this.#store.read((tx) => tx.policiesFor(principal, nodeId, capability)))
+      entry = await this.#read(principal, nodeId, capability)
       if (epoch === this.#epoch) this.#remember(principal, nodeId, capability, entry)
     }
     return decide(entry, held, this.#floor)
+  }
+
+  /** One look-up in each place, until one has an entry: most have none, or one for the very limb. */
+  #read(principal: string, nodeId: string, capability: string): Promise<PolicyRecord | null> {
+    return this.#store.read(async (tx) => {
+      for (const place of placesOf(principal, nodeId)) {
+        const entry = moreSpecific(await tx.policiesAt(...place, capability))
+        if (entry) return entry
+      }
+      return null
+    })
   }
 
   /** An entry was set or deleted. */

@@ -58,8 +58,8 @@ export interface Tx {
   putPolicy(policy: PolicyRecord): Promise<void>
   /** Whether there was one. */
   deletePolicy(principal: string, nodeId: string, capability: string): Promise<boolean>
-  /** The entries that can decide about this exact triple: at most eight, by composite key. */
-  policiesFor(principal: string, nodeId: string, capability: string): Promise<readonly PolicyRecord[]>
+  /** The entries with exactly this principal and node (`*` is itself) for the capability or `*`: at most two. */
+  policiesAt(principal: string, nodeId: string, capability: string): Promise<readonly PolicyRecord[]>
   policies(filter: PolicyFilter, after: string | null, limit: number): Promise<Page<PolicyRecord>>
 
   audit(entry: AuditEntry): Promise<void>
@@ -148,7 +148,7 @@ export type ReadTx = Pick<
   | 'principal'
   | 'principals'
   | 'countAdmins'
-  | 'policiesFor'
+  | 'policiesAt'
   | 'policies'
   | 'auditRows'
   | 'invocation'

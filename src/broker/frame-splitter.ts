@@ -13,7 +13,7 @@ export interface FrameSink {
    */
   frame(chunk: Buffer, start: number, body: number, end: number): 'pass' | 'offer' | 'hold' | 'stop'
   /** True: dealt with, it is not handed on. */
-  take(chunk: Buffer, start: number, body: number, end: number): boolean
+  take(chunk: Buffer, end: number): boolean
   /** Whole packets that passed, one after the other. */
   pass(packets: Buffer): void
   malformed(fault: string): void
@@ -143,9 +143,8 @@ export class FrameSplitter {
       const verdict = this.#sink.frame(chunk, at, this.#body, end)
       if (verdict === 'stop') break
       if (verdict === 'offer') {
-        const body = this.#body
         this.#pass(chunk, run, at)
-        run = this.#stopped || this.#sink.take(chunk, at, body, end) ? end : at
+        run = this.#stopped || this.#sink.take(chunk, end) ? end : at
       }
       at = end
       if (verdict === 'hold') this.#holding = true

@@ -12,7 +12,7 @@ export interface GuardOwner {
   /** Whether a PUBLISH that passed its checks goes the short way. */
   isShort(first: number, bytes: Buffer, body: number): boolean
   /** True: it is dealt with, Aedes never sees it. */
-  takeShort(first: number, bytes: Buffer, body: number, end: number): boolean
+  takeShort(bytes: Buffer, end: number): boolean
   /** Called for each whole packet after sign-in, before any work; may pause the guard. */
   received(first: number, bytes: number): void
   disconnecting(): void
@@ -105,8 +105,8 @@ export class Guard implements FrameSink {
     return 'pass'
   }
 
-  take(chunk: Buffer, start: number, body: number, end: number): boolean {
-    return this.#owner.takeShort(chunk[start] as number, chunk, body, end)
+  take(chunk: Buffer, end: number): boolean {
+    return this.#owner.takeShort(chunk, end)
   }
 
   pass(packets: Buffer): void {

@@ -46,12 +46,6 @@ export class InboundPath {
 
   #publish(session: MqttSession, packet: InboundPublish, callback: Callback): void {
     const acknowledge = () => callback(null)
-    if (session.isHeartbeat(packet.topic)) {
-      this.#world.inbound.heartbeat(session, packet.payload)
-      consume(packet)
-      session.acks.run(acknowledge)
-      return
-    }
     const right = this.#publishRight(session, packet.topic)
     if (right === 'denied') {
       // A closed connection would make ordinary clients send it again for ever.
@@ -66,6 +60,10 @@ export class InboundPath {
       this.#acknowledgeAfter(session, acknowledge, (done) =>
         this.#world.broker.route({ topic, payload, qos, retain: kept, from }, done),
       )
+    } else if (isHeartbeat(right.address)) {
+      this.#world.inbound.heartbeat(session, packet.payload)
+      consume(packet)
+      session.acks.run(acknowledge)
     } else {
       const { payload } = packet
       consume(packet)
@@ -206,6 +204,10 @@ export class InboundPath {
 function consume(packet: InboundPublish): void {
   packet.consumed = true
   packet.payload = NOTHING
+}
+
+function isHeartbeat(address: Address): boolean {
+  return address.kind === 'node' && address.leaf === 'heartbeat'
 }
 
 function drop(packet: InboundPublish, callback: Callback): void {

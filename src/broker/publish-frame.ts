@@ -76,13 +76,12 @@ export class PublishFrame {
   }
 }
 
-/** PUBACK for a packet identifier given as its two bytes. */
-export function puback(high: number, low: number): Buffer {
+export function puback(id: number): Buffer {
   const bytes = Buffer.allocUnsafe(4)
   bytes[0] = 0x40
   bytes[1] = 2
-  bytes[2] = high
-  bytes[3] = low
+  bytes[2] = id >> 8
+  bytes[3] = id & 0xff
   return bytes
 }
 

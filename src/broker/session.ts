@@ -1,7 +1,7 @@
 import type { Duplex } from 'node:stream'
 import type { Identity, Inbound, Log, Session, SessionEnd } from '../bridge/ports.ts'
 import type { Clock } from '../kernel/clock.ts'
-import type { Topics } from '../protocol/topics.ts'
+import type { Address, Topics } from '../protocol/topics.ts'
 import type { AedesClient, Persistence } from './aedes-internals.ts'
 import type { Rates } from './budget.ts'
 import type { BrokerCounters, LimitName, SessionKind, Transport } from './counters.ts'
@@ -15,7 +15,7 @@ import { OrderedQueue } from './ordered-queue.ts'
 import { puback, refusal, refusalV5 } from './publish-frame.ts'
 import { RareLine } from './rare-line.ts'
 import type { Rights } from './rights.ts'
-import { ShortPath } from './short-path.ts'
+import { ShortPath, type ShortPublish } from './short-path.ts'
 import { Throttle } from './throttle.ts'
 
 /** What every session of a broker shares. */
@@ -44,6 +44,9 @@ export interface Peer {
 
 /** Before CONNECT was judged: nobody, with no rights. */
 const NOBODY: Identity = { kind: 'candidate', nodeId: '', key: null }
+
+/** Acknowledgements owed on the short path; those of one chunk of the socket are fewer. */
+const MAX_OWED = 10_000
 
 /** Return code of MQTT 3.1.1. */
 const UNACCEPTABLE_LEVEL = 1
@@ -81,7 +84,9 @@ export class MqttSession implements Session, GuardOwner {
   #settle: () => void = () => undefined
   #forget: () => void = () => undefined
   #registered = false
-  #heartbeats: ShortPath | undefined
+  #shortPath: ShortPath | undefined
+  /** What `isShort` has found, for `takeShort`. */
+  #short: ShortPublish | undefined
   #openedAs: SessionKind | undefined
   #end: SessionEnd | undefined
   #throttle: Throttle | undefined
@@ -206,23 +211,45 @@ export class MqttSession implements Session, GuardOwner {
 
   isShort(first: number, bytes: Buffer, body: number): boolean {
     this.#world.counters.messagesIn++
-    return this.identity.kind === 'limb' && this.#heartbeats?.matches(first, bytes, body) === true
+    this.#short = this.#shortPath?.find(this.identity, first, bytes, body)
+    return this.#short !== undefined
   }
 
-  /** Not while an acknowledgement before it is still owed. */
-  takeShort(first: number, bytes: Buffer, body: number, end: number): boolean {
+  /** Not while so many acknowledgements are owed that Aedes should stop reading. */
+  takeShort(bytes: Buffer, end: number): boolean {
+    const short = this.#short
     const client = this.#client
-    if (this.acks.length > 0 || client === undefined || this.#heartbeats === undefined) return false
+    if (short === undefined || client === undefined || this.acks.length > MAX_OWED) return false
     if (this.#ended) return true
-    const id = this.#heartbeats.take(this, first, bytes, body, end)
     if (client._keepaliveInterval > 0) client._keepaliveTimer?.refresh()
-    if (id > 0) this.#puback(bytes[id] as number, bytes[id + 1] as number)
+    const { destination, idAt, payloadAt } = short
+    const payload = bytes.subarray(payloadAt, end)
+    if (destination !== 'heartbeat') {
+      this.#takeMessage(destination, payload, idAt > 0 ? bytes.readUInt16BE(idAt) : 0)
+      return true
+    }
+    this.#world.inbound.heartbeat(this, payload)
+    if (idAt > 0) this.#acknowledge(bytes.readUInt16BE(idAt))
     return true
   }
 
-  #puback(high: number, low: number): void {
+  #acknowledge(id: number): void {
+    if (this.acks.length === 0) this.#puback(id)
+    else this.acks.run(() => this.#puback(id))
+  }
+
+  #takeMessage(address: Address, payload: Buffer, id: number): void {
+    const ticket = id > 0 ? this.acks.hold(() => this.#puback(id)) : undefined
+    this.#world.inbound.message(this, address, payload).then(
+      // What it has brought about goes first: somebody waits for that, and nobody for the acknowledgement.
+      () => ticket && process.nextTick(() => this.acks.release(ticket)),
+      (error: unknown) => this.fail(error, 'a message could not be handled'),
+    )
+  }
+
+  #puback(id: number): void {
     if (this.conn.writableLength > this.#world.limits.maxSessionBufferBytes) this.overrun()
-    else if (!this.conn.destroyed) this.conn.write(puback(high, low))
+    else if (!this.conn.destroyed) this.conn.write(puback(id))
   }
 
   disconnecting(): void {
@@ -271,15 +298,7 @@ export class MqttSession implements Session, GuardOwner {
   admit(identity: Identity, clientId: string): void {
     this.identity = identity
     this.clientId = clientId
-    if (identity.kind === 'principal') return
-    this.#heartbeats = new ShortPath(
-      this.#world.topics.node(identity.nodeId, 'heartbeat'),
-      this.#world.inbound,
-    )
-  }
-
-  isHeartbeat(topic: string): boolean {
-    return topic === this.#heartbeats?.topic && this.identity.kind === 'limb'
+    this.#shortPath = new ShortPath(this.#world.topics, identity)
   }
 
   registered(): void {

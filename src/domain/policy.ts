@@ -12,20 +12,19 @@ export type PolicyDecision = (
   readonly raisedFrom?: AuthLevel
 }
 
-/** The most specific entry wins: a named node before a named principal before a named capability. */
-export function specificity(entry: Pick<PolicyRecord, 'nodeId' | 'principal' | 'capability'>): number {
-  return (
-    (entry.nodeId === '*' ? 0 : 4) + (entry.principal === '*' ? 0 : 2) + (entry.capability === '*' ? 0 : 1)
-  )
+/** Where an entry about a principal and a limb can stand, the most specific first: the limb weighs more. */
+export function placesOf(principal: string, nodeId: string): readonly (readonly [string, string])[] {
+  return [
+    [principal, nodeId],
+    ['*', nodeId],
+    [principal, '*'],
+    ['*', '*'],
+  ]
 }
 
-/** Of entries that match one (principal, node, capability), at most eight, each of another specificity. */
-export function mostSpecific(candidates: readonly PolicyRecord[]): PolicyRecord | null {
-  let best: PolicyRecord | null = null
-  for (const entry of candidates) {
-    if (!best || specificity(entry) > specificity(best)) best = entry
-  }
-  return best
+/** Of the entries of one place that match a capability, at most two, the one that names it. */
+export function moreSpecific(entries: readonly PolicyRecord[]): PolicyRecord | null {
+  return entries.find((entry) => entry.capability !== '*') ?? entries[0] ?? null
 }
 
 /** Whether `a` is the stricter one. */
@@ -34,19 +33,18 @@ export function stricter(a: AuthLevel, b: AuthLevel): boolean {
 }
 
 /**
- * Decides with the most specific entry. Without one, the approved level of the capability holds; a capability
- * that the limb does not have is denied. No decision is looser than `floor`.
+ * A capability that the limb does not have is denied, whatever entries say. Else the most specific entry decides,
+ * and without one the approved level of the capability. No decision is looser than `floor`.
  */
 export function decide(
   entry: PolicyRecord | null,
   capability: Pick<Capability, 'authLevel'> | undefined,
   floor: AuthLevel,
 ): PolicyDecision {
+  if (!capability) return { level: 'denied', decidedBy: 'default' }
   const decision: PolicyDecision = entry
     ? { level: entry.level, decidedBy: 'policy', entry }
-    : capability
-      ? { level: capability.authLevel, decidedBy: 'capability' }
-      : { level: 'denied', decidedBy: 'default' }
+    : { level: capability.authLevel, decidedBy: 'capability' }
   if (!stricter(floor, decision.level)) return decision
   return { ...decision, level: floor, raisedFrom: decision.level } as PolicyDecision
 }

@@ -333,3 +333,8 @@ export type VerbArgs<V extends VerbName> = z.output<(typeof VERBS)[V]['args']>
 export function isVerb(text: string): text is VerbName {
   return Object.hasOwn(VERBS, text)
 }
+
+/** Verbs whose requests are acknowledged before they are decided. */
+export const LONG_VERBS: readonly VerbName[] = (Object.keys(VERBS) as VerbName[]).filter(
+  (name) => (VERBS[name] as VerbDefinition).long === true,
+)

@@ -14,7 +14,7 @@ export class PoliciesTable {
   readonly #reader = new RowReader('policies', ['principal', 'node_id', 'capability'])
   readonly #put: Sqlite.Statement
   readonly #delete: Sqlite.Statement
-  readonly #deciding: Sqlite.Statement
+  readonly #at: Sqlite.Statement
   readonly #bad: Sqlite.Statement<[]>
   /** One statement for each combination of filters: at most four. */
   readonly #pages = new Map<string, Sqlite.Statement>()
@@ -25,8 +25,8 @@ export class PoliciesTable {
       sql.prepare(`INSERT OR REPLACE INTO policies (principal, node_id, capability, level, set_at, set_by)
       VALUES (?, ?, ?, ?, ?, ?)`)
     this.#delete = sql.prepare('DELETE FROM policies WHERE principal = ? AND node_id = ? AND capability = ?')
-    this.#deciding = sql.prepare(`SELECT * FROM policies
-      WHERE principal IN (?, '*') AND node_id IN (?, '*') AND capability IN (?, '*')`)
+    this.#at = sql.prepare(`SELECT * FROM policies
+      WHERE principal = ? AND node_id = ? AND capability IN (?, '*')`)
     this.#bad = sql.prepare(`SELECT * FROM policies
       WHERE level NOT IN (${LEVELS.map((level) => `'${level}'`).join(', ')}) LIMIT 1`)
   }
@@ -39,9 +39,9 @@ export class PoliciesTable {
     return this.#delete.run(...key).changes > 0
   }
 
-  /** Eight point look-ups in the primary key, however many policies there are. */
-  deciding(...key: Key): PolicyRecord[] {
-    return this.#deciding.all(...key).map((row) => this.#record(row))
+  /** Two point look-ups in the primary key, however many policies there are. */
+  at(...key: Key): PolicyRecord[] {
+    return this.#at.all(...key).map((row) => this.#record(row))
   }
 
   /** @throws Refusal `invalid_request` for an `after` that no page gave. */

@@ -148,8 +148,8 @@ export class SqliteTx implements Tx {
     return this.#tables.policies.delete(principal, nodeId, capability)
   }
 
-  async policiesFor(principal: string, nodeId: string, capability: string): Promise<readonly PolicyRecord[]> {
-    return this.#tables.policies.deciding(principal, nodeId, capability)
+  async policiesAt(principal: string, nodeId: string, capability: string): Promise<readonly PolicyRecord[]> {
+    return this.#tables.policies.at(principal, nodeId, capability)
   }
 
   async policies(filter: PolicyFilter, after: string | null, limit: number): Promise<Page<PolicyRecord>> {

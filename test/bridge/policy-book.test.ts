@@ -1,7 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { PolicyBook } from '../../src/bridge/policy-book.ts'
-import { specificity } from '../../src/domain/policy.ts'
 import type { PolicyRecord } from '../../src/domain/records.ts'
 import { systemClock } from '../../src/kernel/clock.ts'
 import { type AuthLevel, LEVELS } from '../../src/protocol/names.ts'
@@ -22,6 +21,10 @@ const change: fc.Arbitrary<Change | { gone: string }> = fc.oneof(
   },
   { weight: 1, arbitrary: fc.record({ gone: name }) },
 )
+
+/** A named node before a named principal before a named capability. */
+const specificity = (entry: PolicyRecord) =>
+  (entry.nodeId === '*' ? 0 : 4) + (entry.principal === '*' ? 0 : 2) + (entry.capability === '*' ? 0 : 1)
 
 /** The rule as the protocol says it, over a plain list. */
 function byHand(entries: readonly PolicyRecord[], triple: readonly string[]): PolicyRecord | undefined {
@@ -95,8 +98,10 @@ describe('the policy', () => {
     await store.close()
   })
 
-  it('denies a capability that the limb does not have and no entry names', async () => {
+  it('denies a capability that the limb does not have, whatever entries say', async () => {
     const store = open()
+    const any = { principal: '*', nodeId: 'n', capability: '*', level: 'free' as const, setAt: 1, setBy: 'x' }
+    await store.transact((tx) => tx.putPolicy(any))
     const decision = await new PolicyBook(store, 'free').decide('ann', 'n', 'wings', undefined)
     expect(decision).toEqual({ level: 'denied', decidedBy: 'default' })
     await store.close()

@@ -153,7 +153,7 @@ export function storeContract(name: string, make: () => Store): void {
       })
     })
 
-    test('the policies that can decide are those of the exact names and of any', async () => {
+    test('the policies at a place are those of exactly its names, for the capability and for any', async () => {
       const store = open()
       const [mine, others] = [['ada', 'cam-1', 'camera'] as const, ['bob', 'cam-2', 'arm'] as const]
       await store.transact(async (tx) => {
@@ -162,16 +162,16 @@ export function storeContract(name: string, make: () => Store): void {
             for (const capability of ['*', mine[2], others[2]]) {
               await tx.putPolicy(policyOf(principal, nodeId, capability))
             }
-        const deciding = await tx.policiesFor(...mine)
-        expect(deciding).toHaveLength(8)
-        for (const each of deciding) {
-          expect(['*', mine[0]]).toContain(each.principal)
-          expect(['*', mine[1]]).toContain(each.nodeId)
-          expect(['*', mine[2]]).toContain(each.capability)
+        for (const [principal, nodeId] of [mine, ['*', mine[1]], [mine[0], '*'], ['*', '*']] as const) {
+          const found = await tx.policiesAt(principal, nodeId, mine[2])
+          expect(found).toHaveLength(2)
+          for (const each of found) expect(each).toMatchObject({ principal, nodeId })
+          expect(found.map(({ capability }) => capability).sort()).toEqual(['*', mine[2]])
         }
         expect(await tx.deletePolicy(...mine)).toBe(true)
         expect(await tx.deletePolicy(...mine)).toBe(false)
-        expect(await tx.policiesFor(...mine)).toHaveLength(7)
+        expect(await tx.policiesAt(...mine)).toHaveLength(1)
+        expect(await tx.policiesAt('nobody', mine[1], mine[2])).toEqual([])
       })
     })
 

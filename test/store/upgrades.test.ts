@@ -136,7 +136,7 @@ describe.each(versions)('a database of schema %i', (version) => {
       const ada = await tx.principal(ADA.name)
       expect(ada?.role).toBe('operator')
       expect(await passwordMatches(ada?.passwordHash ?? '', ADA.password)).toBe(true)
-      expect(await tx.policiesFor('claude', LIMB.nodeId, 'camera')).toHaveLength(1)
+      expect(await tx.policiesAt('claude', LIMB.nodeId, 'camera')).toHaveLength(1)
     })
     expect((await store.loadRequests()).map((each) => each.kind).sort()).toEqual(['new', 'replace', 'widen'])
     expect(await store.verifyAudit()).toEqual({ whole: true, rows: AUDIT_ROWS - 2 })
