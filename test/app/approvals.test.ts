@@ -93,6 +93,43 @@ describe('a gated call', () => {
     expect(robot.told).toEqual([])
   })
 
+  it('that has expired may be asked again with the same idempotency key', async () => {
+    await using app = await startApp({}, { memory: true, fakeClock: true })
+    const robot = await worker(app, 'r1')
+    const ann = await agent(app, 'ann')
+    const admin = await operator(app)
+    const keyed = { ...CUT, idempotencyKey: 'k' }
+    const answer = await send(ann, 'ann', 'invoke', keyed)
+    await asked(admin)
+    app.clock.advance(300_000)
+    expect((await answer()).error.code).toBe('expired')
+    await robot.client.publish('limb/node/r1/heartbeat')
+    const again = await send(ann, 'ann', 'invoke', keyed)
+    await admin.do('admin', 'invocation/approve', { invocationId: (await asked(admin)).invocationId })
+    await robot.answer(await robot.next())
+    expect((await again()).ok).toBe(true)
+  })
+
+  it.each(['approve', 'deny'])(
+    'is told as decided (%s) after it is shown as waiting no more',
+    async (verb) => {
+      await using app = await startApp({}, { memory: true })
+      await worker(app, 'r1')
+      const ann = await agent(app, 'ann')
+      const admin = await operator(app)
+      await admin.subscribe('limb/bridge/event/+')
+      await send(ann, 'ann', 'invoke', CUT)
+      const { invocationId } = await asked(admin)
+      await send(admin, 'admin', `invocation/${verb}`, { invocationId })
+      const told = /event\/invocation_(approved|denied)$/
+      const first = await admin.next(
+        ({ topic, text }) => told.test(topic) || (topic.endsWith(invocationId) && text === ''),
+      )
+      expect(first.topic).toBe(`limb/bridge/approval/${invocationId}`)
+      expect((await admin.next(({ topic }) => told.test(topic))).json.invocationId).toBe(invocationId)
+    },
+  )
+
   it.each([
     ['the policy denies it now', 'denied'],
     ['the limb is offline now', 'node_offline'],

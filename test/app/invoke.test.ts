@@ -315,6 +315,36 @@ describe('a call without a limb', () => {
     expect((await ann.ask('ann', 'invoke', any)).error.code).toBe('denied')
   })
 
+  it.each([
+    ['free', 'camera', 'camera.snap'],
+    ['leased', 'arm', 'arm.move'],
+  ])('that comes with others at once goes to an idle limb: %s', async (_level, capability, command) => {
+    await using app = await startApp({ invocation: { maxPerNode: 1 } }, { memory: true })
+    const robots = [await worker(app, 'r1'), await worker(app, 'r2'), await worker(app, 'r3')]
+    const ann = await agent(app, 'ann')
+    const answers = await Promise.all(robots.map(() => send(ann, 'ann', 'invoke', { capability, command })))
+    for (const robot of robots) await robot.answer(await robot.next())
+    const ended = await Promise.all(answers.map((answer) => answer()))
+    expect(ended.map(({ data }) => data?.nodeId).sort()).toEqual(['r1', 'r2', 'r3'])
+  })
+
+  it('leaves out a limb that works on as many calls as it may, and says so when all do', async () => {
+    await using app = await startApp({ invocation: { maxPerNode: 1 } }, { memory: true })
+    const first = await worker(app, 'r1')
+    const second = await worker(app, 'r2')
+    const ann = await agent(app, 'ann')
+    const admin = await app.admin()
+    const entry = { principal: '*', nodeId: 'r2', capability: 'camera', level: 'leased' }
+    await admin.do('admin', 'policy/set', entry)
+    const any = { capability: 'camera', command: 'camera.snap' }
+    // r1 is the better one, until it is busy.
+    await send(ann, 'ann', 'invoke', any)
+    await first.next()
+    await send(ann, 'ann', 'invoke', any)
+    await second.next()
+    expect((await ann.ask('ann', 'invoke', any)).error.code).toBe('too_many_requests')
+  })
+
   it('says node_offline when all that have the capability are', async () => {
     await using app = await startApp({}, { memory: true })
     await app.limb('r0', ROBOT)

@@ -197,4 +197,57 @@ describe('a leased call without a lease', () => {
     expect(robot.told).toEqual([])
     expect((await admin.do('admin', 'lease/list')).items).toEqual([])
   })
+
+  it('of a command in two leased capabilities needs the lease of both, whichever is named', async () => {
+    await using app = await startApp({}, { memory: true })
+    const robot = await worker(app, 'r1', TWO_NAMES)
+    const ann = await agent(app, 'ann')
+    const bob = await agent(app, 'bob')
+    const go = { nodeId: 'r1', command: 'go' }
+    for (const capability of ['a', 'b']) {
+      const { leaseId } = await bob.do('bob', 'lease/acquire', { nodeId: 'r1', capability })
+      for (const named of [{}, { capability: 'a' }, { capability: 'b' }]) {
+        const { error } = await ann.ask('ann', 'invoke', { ...go, ...named })
+        expect(error).toMatchObject({ code: 'leased', details: { holder: 'bob' } })
+      }
+      await bob.do('bob', 'lease/release', { leaseId })
+    }
+    // Calls that name them in different orders wait for each other in turn, not for ever.
+    const calls = ['a', 'b', 'a', 'b'].map((capability) =>
+      send(ann, 'ann', 'invoke', { ...go, capability, waitSeconds: 60 }),
+    )
+    const answers = await Promise.all(calls)
+    for (const _ of calls) await robot.answer(await robot.next())
+    for (const answer of answers) expect((await answer()).ok).toBe(true)
+    const fences = robot.told.map(({ fence }) => fence)
+    expect(fences).toEqual([...fences].sort((x, y) => x - y))
+    expect((await bob.do('bob', 'lease/list')).items).toEqual([])
+  })
+
+  it('does not run under the lease of a capability that decides no more', async () => {
+    await using app = await startApp({}, { memory: true })
+    const [a, b] = TWO_NAMES.capabilities
+    const robot = await worker(app, 'r1', { ...TWO_NAMES, capabilities: [{ ...b, authLevel: 'free' }, a] })
+    const [ann, bob, cat] = [await agent(app, 'ann'), await agent(app, 'bob'), await agent(app, 'cat')]
+    const admin = await app.admin()
+    const { leaseId } = await bob.do('bob', 'lease/acquire', { nodeId: 'r1', capability: 'a' })
+    await cat.do('cat', 'lease/acquire', { nodeId: 'r1', capability: 'b' })
+    const answer = await send(ann, 'ann', 'invoke', { nodeId: 'r1', command: 'go', waitSeconds: 1 })
+    const entry = { principal: '*', nodeId: 'r1', capability: 'b', level: 'leased' }
+    await admin.do('admin', 'policy/set', entry)
+    await bob.do('bob', 'lease/release', { leaseId })
+    expect((await answer()).error).toMatchObject({ code: 'leased', details: { holder: 'cat' } })
+    expect(robot.told).toEqual([])
+    expect((await admin.do('admin', 'lease/list')).items).toMatchObject([{ principal: 'cat' }])
+  })
 })
+
+/** One command under two names. */
+const TWO_NAMES = {
+  displayName: 'Robot',
+  platform: 'linux',
+  capabilities: [
+    { cap: 'a', commands: ['go'], authLevel: 'leased' },
+    { cap: 'b', commands: ['go'], authLevel: 'leased' },
+  ],
+}

@@ -32,18 +32,47 @@ describe('a message for the core', () => {
     })
   })
 
-  test('that cannot be handled is not acknowledged; the connection ends and the broker goes on', async () => {
-    const { connect, core, log } = await start()
-    core.onMessage = async () => {
-      throw new Error('broken invariant')
-    }
+  test.each(['register', 'result'])(
+    'that cannot be handled (%s) is not acknowledged; the connection ends and the broker goes on',
+    async (leaf) => {
+      const { connect, core, log } = await start()
+      core.onMessage = async () => {
+        throw new Error('broken invariant')
+      }
+      const limb = await connect(LIMB)
+      limb.send(publishPacket(`limb/node/cam1/${leaf}`, '{}', { qos: 1, id: 4 }))
+      await limb.closed
+      expect(limb.packets).toEqual([])
+      expect(log.of('error')).toHaveLength(1)
+      const next = await connect({ username: 'cam2', password: 'key' })
+      await next.settle()
+    },
+  )
+
+  test('that is answered later is acknowledged at once, in any split into chunks', async () => {
+    const { connect, core } = await start()
+    const agent = await connect({ username: 'agent1' })
     const limb = await connect(LIMB)
-    limb.send(publishPacket('limb/node/cam1/register', '{}', { qos: 1, id: 4 }))
-    await limb.closed
-    expect(limb.packets).toEqual([])
-    expect(log.of('error')).toHaveLength(1)
-    const next = await connect({ username: 'cam2', password: 'key' })
-    await next.settle()
+    const request = publishPacket('limb/principal/agent1/request/invoke', '{"command":"x"}', {
+      qos: 1,
+      id: 7,
+    })
+    const result = publishPacket('limb/node/cam1/result', '{"success":true}', { qos: 0 })
+    for (let cut = 1; cut < request.length; cut++) {
+      agent.send(request.subarray(0, cut))
+      await turn()
+      agent.send(request.subarray(cut))
+      await agent.ack(PUBACK, 7)
+    }
+    limb.send(result, result, publishPacket('limb/node/cam1/heartbeat', '', { qos: 1, id: 8 }))
+    await limb.ack(PUBACK, 8)
+    const messages = core.all('message')
+    expect(messages.filter(({ address }) => address.kind === 'request')).toHaveLength(request.length - 1)
+    expect(
+      messages.every(({ payload }) => payload === '{"command":"x"}' || payload === '{"success":true}'),
+    ).toBe(true)
+    expect(messages.filter(({ address }) => address.kind === 'node')).toHaveLength(2)
+    expect(core.heartbeats).toBe(1)
   })
 
   test('is acknowledged in the order of arrival, heartbeats among them', async () => {
