@@ -22,6 +22,7 @@ export class Announcer {
   #bridgeStatus: 'online' | 'offline' = 'offline'
   #window: { window: PairingWindow; until: WallMs } | null = null
   #infoDue: (() => void) | null = null
+  readonly #soon: (() => void)[] = []
 
   constructor(world: World, registry: Registry, pending: PendingRequests) {
     this.#world = world
@@ -92,8 +93,25 @@ export class Announcer {
   }
 
   event<K extends EventKind>(kind: K, fields: EventFields<K>): void {
-    const { topics, publisher, clock } = this.#world
-    const payload = encodeJson({ kind, at: iso(clock.wallMs()), ...fields })
+    this.#say(kind, this.#world.clock.wallMs(), fields)
+  }
+
+  /**
+   * An event for which nobody has to wait: it is told after the answers of this turn, with the time of now. Such
+   * events keep their order among themselves.
+   */
+  eventSoon<K extends EventKind>(kind: K, fields: EventFields<K>): void {
+    const at = this.#world.clock.wallMs()
+    if (this.#soon.push(() => this.#say(kind, at, fields)) === 1) setImmediate(() => this.#sayAll())
+  }
+
+  #sayAll(): void {
+    for (const say of this.#soon.splice(0)) say()
+  }
+
+  #say<K extends EventKind>(kind: K, at: WallMs, fields: EventFields<K>): void {
+    const { topics, publisher } = this.#world
+    const payload = encodeJson({ kind, at: iso(at), ...fields })
     publisher.publish(topics.event(kind), payload, { qos: 0, retain: false })
   }
 
@@ -137,6 +155,7 @@ export class Announcer {
   }
 
   stop(): void {
+    this.#sayAll()
     this.#infoDue?.()
     this.#infoDue = null
   }

@@ -15,6 +15,8 @@ export const KEY_MS = 86_400_000
 export class CallLog {
   readonly #world: World
   #trusted = true
+  /** Rows of many calls come with one promise. */
+  #watching: Promise<void> | null = null
 
   constructor(world: World) {
     this.#world = world
@@ -116,6 +118,8 @@ export class CallLog {
 
   /** Remembers whether the store records; says so once when it does not. */
   #watched(stored: Promise<void>): Promise<void> {
+    if (stored === this.#watching) return stored
+    this.#watching = stored
     stored.then(
       () => {
         this.#trusted = true

@@ -66,7 +66,7 @@ export function readWish(args: VerbArgs<'invoke'>, settings: BridgeSettings): Ca
     throw new Refusal('invalid_request', 'nodeId: name a limb, or a capability to select one by', 'nodeId')
   }
   const text = canonicalParams(params)
-  const paramsBytes = new TextEncoder().encode(text).length
+  const paramsBytes = Buffer.byteLength(text)
   if (paramsBytes > LIMITS.paramsBytes) {
     throw new Refusal(
       'invalid_request',

@@ -342,7 +342,7 @@ export class Invocations {
         else wait?.resolve(outcome)
       },
     )
-    if (call.wait === wait) this.#announcer.event('invocation_started', told(call))
+    if (call.wait === wait) this.#announcer.eventSoon('invocation_started', told(call))
     return answerOf(nodeId, invocationId, await answered)
   }
 
@@ -416,7 +416,7 @@ export class Invocations {
     counters.count('invocations', state)
     counters.took('invocation', state, durationMs)
     if (stored) await stored
-    this.#announcer.event('invocation_ended', {
+    this.#announcer.eventSoon('invocation_ended', {
       ...told(call),
       state,
       ...(error === null ? {} : { error: error.code }),

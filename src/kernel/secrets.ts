@@ -1,4 +1,4 @@
-import { createHash, randomBytes, scrypt, timingSafeEqual } from 'node:crypto'
+import { createHash, hash as hashOnce, randomBytes, scrypt, timingSafeEqual } from 'node:crypto'
 
 /** A salted SHA-256 of a device key. Enough for keys of high entropy, and cheap when ten thousand limbs reconnect. */
 export interface KeyHash {
@@ -146,5 +146,5 @@ export async function passwordMatches(stored: string, password: string): Promise
 
 /** SHA-256 as lower-case hexadecimal. */
 export function sha256Hex(text: string): string {
-  return createHash('sha256').update(text, 'utf8').digest('hex')
+  return hashOnce('sha256', text, 'hex')
 }

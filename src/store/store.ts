@@ -1,6 +1,7 @@
 import type { ReadTx, Retention, Store, Tx } from '../bridge/ports.ts'
 import type { NodeRecord } from '../domain/records.ts'
 import { AuditTable } from './audit.ts'
+import { CallRecords } from './call-records.ts'
 import { type Database, damaged } from './database.ts'
 import { isDamage } from './errors.ts'
 import type { StoreHealth } from './group-commit.ts'
@@ -41,6 +42,7 @@ export function createStore(database: Database, options: StoreOptions = {}): Sql
     invocations: new InvocationsTable(sql),
   }
   const history = new HistoryTable(sql)
+  const calls = new CallRecords(writer, tables)
   /** Damage that a load meets is told with the way to restore. */
   const loading = <T>(read: () => T): T => {
     try {
@@ -57,17 +59,13 @@ export function createStore(database: Database, options: StoreOptions = {}): Sql
     },
     transact<T>(work: (tx: Tx) => Promise<T>): Promise<T> {
       const tx = new SqliteTx(tables)
+      calls.close()
       return writer.transact(
         () => work(tx),
         () => tx.end(),
       )
     },
-    recordCall(record, entry) {
-      return writer.writeLazily(() => {
-        if (record) tables.invocations.put(record)
-        tables.audit.append(entry)
-      })
-    },
+    recordCall: (record, entry) => calls.add(record, entry),
     async settled() {
       await writer.settled()
     },
