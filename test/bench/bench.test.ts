@@ -19,7 +19,7 @@ it('runs every part of the benchmark and writes each line in text and JSON', asy
 
   expect(result.machine).toMatchObject({ node: process.version, tickMs: 10 })
   const heartbeats = mosquittoPath() === undefined ? 2 : 6
-  expect(result.lines).toHaveLength(heartbeats + 4 + 1 + 2 + 3)
+  expect(result.lines).toHaveLength(heartbeats + 4 + 1 + 2 + 3 + 4 + 3)
   for (const line of result.lines) {
     expect(line.bridge, line.name).toEqual(expect.any(Number))
     expect(stdout).toContain(`| ${line.name} `)

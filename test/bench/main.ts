@@ -1,7 +1,9 @@
 import { writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { benchHeartbeats } from './bench-heartbeats.ts'
+import { benchInvoke } from './bench-invoke.ts'
 import { benchPairing } from './bench-pairing.ts'
+import { benchPolicy } from './bench-policy.ts'
 import { benchMemory, benchRestart } from './bench-size.ts'
 import { benchSubscribe } from './bench-subscribe.ts'
 import { type Line, table, verdict } from './line.ts'
@@ -17,6 +19,8 @@ const PARTS: Readonly<Record<string, (bench: Bench) => Promise<Line[]>>> = {
   restart: benchRestart,
   memory: benchMemory,
   subscribe: benchSubscribe,
+  invoke: benchInvoke,
+  policy: benchPolicy,
 }
 
 const { values } = parseArgs({

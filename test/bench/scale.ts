@@ -10,6 +10,13 @@ export interface Scale {
   readonly retainedNodes: number
   readonly exactSubscriptions: number
   readonly connectedLimbs: number
+  /** Turns of fifty calls each. */
+  readonly callSlices: number
+  /** Calls that count for their rate. */
+  readonly callsAtOnce: number
+  readonly policies: number
+  readonly policiesInUse: number
+  readonly decisions: number
 }
 
 export const FULL: Scale = {
@@ -24,6 +31,11 @@ export const FULL: Scale = {
   retainedNodes: 200_000,
   exactSubscriptions: 5000,
   connectedLimbs: 10_000,
+  callSlices: 100,
+  callsAtOnce: 10_000,
+  policies: 1_000_000,
+  policiesInUse: 10_000,
+  decisions: 100_000,
 }
 
 /** Shows that everything runs; its numbers mean nothing. */
@@ -36,4 +48,9 @@ export const QUICK: Scale = {
   retainedNodes: 500,
   exactSubscriptions: 50,
   connectedLimbs: 50,
+  callSlices: 2,
+  callsAtOnce: 100,
+  policies: 1000,
+  policiesInUse: 100,
+  decisions: 1000,
 }

@@ -1,33 +1,28 @@
-import { type ChildProcess, spawn } from 'node:child_process'
-import { mkdtempSync, rmSync } from 'node:fs'
 import type { Socket } from 'node:net'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { parseArgs } from 'node:util'
+import type { IClientOptions } from 'mqtt'
 import { startBridge } from '../support/bridge-process.ts'
 import { connect, type TestClient } from '../support/client.ts'
+import { type Line, median } from './line.ts'
+import { aedesServer } from './peers.ts'
+import type { Bench } from './run.ts'
 
 /**
  * Round trip of a `free` call through the bridge, against the same exchange (request, forward, answer, forward)
- * between two clients of bare Aedes, in turns in the same run; then calls per second with 32 under way.
- * `node test/bench/invoke.ts [--calls N] [--rounds N]`
+ * between two clients of bare Aedes. They take turns every few calls, so that a machine that is busy for a second is
+ * busy for all of them. Then calls per second with several under way.
  */
 
-const { values } = parseArgs({
-  options: { calls: { type: 'string', default: '2000' }, rounds: { type: 'string', default: '3' } },
-})
-const CALLS = Number(values.calls)
-const ROUNDS = Number(values.rounds)
 const UNDER_WAY = 32
+const SLICE = 50
+const WARM_UP = 1000
 const KEY = 'bench-'.padEnd(24, 'k')
 
 /**
  * mqtt.js leaves Nagle's algorithm on: a PUBACK followed by a request then waits some 40 ms for the kernel's
  * delayed acknowledgement, whichever broker it talks to, and hides what is measured here.
  */
-async function prompt(options: Parameters<typeof connect>[1] & { port: number }): Promise<TestClient> {
-  const { port, ...rest } = options
-  const client = await connect({ port }, rest)
+async function prompt(port: number, options: IClientOptions = {}): Promise<TestClient> {
+  const client = await connect({ port }, options)
   ;(client.mqtt.stream as unknown as Socket).setNoDelay(true)
   return client
 }
@@ -39,15 +34,14 @@ interface Exchange {
   end(): Promise<void>
 }
 
-async function throughBridge(): Promise<Exchange> {
-  const folder = mkdtempSync(join(tmpdir(), 'limb-bench-invoke-'))
+async function throughBridge(folder: string): Promise<Exchange> {
   const settings = { invocation: { maxPerNode: 1000, maxPerPrincipal: 1000 } }
   const bridge = await startBridge({ folder, settings })
   const admin = await connect({ socket: bridge.control })
   const capabilities = [{ cap: 'c', commands: ['c.do'], authLevel: 'free' }]
   await admin.do('admin', 'node/provision', { nodeId: 'r1', apiKey: KEY, capabilities })
   await admin.do('admin', 'principal/add', { name: 'ann', role: 'agent', password: 'ann-password' })
-  const limb = await prompt({ port: bridge.mqtt.port, username: 'r1', password: KEY })
+  const limb = await prompt(bridge.mqtt.port, { username: 'r1', password: KEY })
   limb.mqtt.removeAllListeners('message')
   limb.mqtt.on('message', (_, payload) => {
     const { invocationId, params } = JSON.parse(payload.toString())
@@ -58,7 +52,7 @@ async function throughBridge(): Promise<Exchange> {
   await limb.subscribe('limb/node/r1/invoke')
   await limb.publish('limb/node/r1/heartbeat')
   const beat = setInterval(() => limb.mqtt.publish('limb/node/r1/heartbeat', ''), 10_000)
-  const ann = await prompt({ port: bridge.mqtt.port, username: 'ann', password: 'ann-password' })
+  const ann = await prompt(bridge.mqtt.port, { username: 'ann', password: 'ann-password' })
   const call = caller(ann, 'limb/principal/ann/request/invoke', (transaction) => ({
     transaction,
     nodeId: 'r1',
@@ -73,14 +67,12 @@ async function throughBridge(): Promise<Exchange> {
       clearInterval(beat)
       for (const client of [admin, limb, ann]) client.mqtt.end(true)
       await bridge.stop()
-      rmSync(folder, { recursive: true, force: true })
     },
   }
 }
 
 /** The same exchange as with bare Aedes, through the bridge's broker: what rights, order and bounds cost by themselves. */
-async function passedThrough(): Promise<Exchange> {
-  const folder = mkdtempSync(join(tmpdir(), 'limb-bench-pass-'))
+async function passedThrough(folder: string): Promise<Exchange> {
   const grants = [
     { to: 'ann', publish: ['ask'], subscribe: ['answer'] },
     { to: 'bob', publish: ['answer'], subscribe: ['ask'] },
@@ -90,8 +82,8 @@ async function passedThrough(): Promise<Exchange> {
   for (const name of ['ann', 'bob']) {
     await admin.do('admin', 'principal/add', { name, role: 'viewer', password: `${name}-password` })
   }
-  const device = await prompt({ port: bridge.mqtt.port, username: 'bob', password: 'bob-password' })
-  const agent = await prompt({ port: bridge.mqtt.port, username: 'ann', password: 'ann-password' })
+  const device = await prompt(bridge.mqtt.port, { username: 'bob', password: 'bob-password' })
+  const agent = await prompt(bridge.mqtt.port, { username: 'ann', password: 'ann-password' })
   const call = await askAndAnswer(device, agent)
   return {
     name: 'passed on',
@@ -99,22 +91,21 @@ async function passedThrough(): Promise<Exchange> {
     async end() {
       for (const client of [admin, device, agent]) client.mqtt.end(true)
       await bridge.stop()
-      rmSync(folder, { recursive: true, force: true })
     },
   }
 }
 
 async function throughAedes(): Promise<Exchange> {
-  const { child, port } = await bareAedes()
-  const device = await prompt({ port })
-  const agent = await prompt({ port })
+  const server = await aedesServer()
+  const device = await prompt(server.port)
+  const agent = await prompt(server.port)
   const call = await askAndAnswer(device, agent)
   return {
-    name: 'bare Aedes',
+    name: server.name,
     call,
     async end() {
       for (const client of [device, agent]) client.mqtt.end(true)
-      child.kill()
+      await server.end()
     },
   }
 }
@@ -129,19 +120,6 @@ async function askAndAnswer(device: TestClient, agent: TestClient): Promise<() =
   const call = caller(agent, 'ask', (transaction) => ({ transaction, params: { n: transaction } }))
   await agent.subscribe('answer')
   return call
-}
-
-function bareAedes(): Promise<{ child: ChildProcess; port: number }> {
-  const script = `
-    import { createServer } from 'node:net'
-    import { Aedes } from 'aedes'
-    const broker = await Aedes.createBroker()
-    const server = createServer({ noDelay: true }, broker.handle)
-    server.listen(0, '127.0.0.1', () => process.send(server.address().port))`
-  const child = spawn(process.execPath, ['--input-type=module', '-e', script], {
-    stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
-  })
-  return new Promise((resolve) => child.once('message', (port) => resolve({ child, port: Number(port) })))
 }
 
 function caller(client: TestClient, topic: string, body: (n: number) => object): () => Promise<void> {
@@ -182,29 +160,65 @@ async function perSecond({ call }: Exchange, count: number): Promise<number> {
   return count / ((performance.now() - started) / 1000)
 }
 
-const quantile = (sorted: readonly number[], q: number) => sorted[Math.floor(q * (sorted.length - 1))] ?? 0
+/** Each exchange's round trips in milliseconds, slice by slice. */
+async function inTurns(exchanges: readonly Exchange[], slices: number): Promise<number[][][]> {
+  const found: number[][][] = exchanges.map(() => [])
+  for (let i = 0; i < slices; i++) {
+    for (const [at, each] of exchanges.entries()) found[at]?.push(await latencies(each, SLICE))
+  }
+  return found
+}
 
-const exchanges = [await throughAedes(), await passedThrough(), await throughBridge()]
-const samples = new Map<Exchange, number[]>(exchanges.map((each) => [each, []]))
-for (const each of exchanges) await latencies(each, 500)
-for (let round = 0; round < ROUNDS; round++) {
-  for (const each of exchanges) samples.get(each)?.push(...(await latencies(each, CALLS / ROUNDS)))
+const sorted = (values: readonly number[]) => [...values].sort((a, b) => a - b)
+const quantile = (values: readonly number[], q: number) =>
+  sorted(values)[Math.floor(q * (values.length - 1))] ?? Number.NaN
+
+export async function benchInvoke(bench: Bench): Promise<Line[]> {
+  const { callSlices, callsAtOnce } = bench.scale
+  bench.say(`invoking, ${callSlices} times ${SLICE} calls each way`)
+  const bridge = bench.add(await throughBridge(bench.folder()))
+  const passed = bench.add(await passedThrough(bench.folder()))
+  const bare = bench.add(await throughAedes())
+  const exchanges = [bridge, passed, bare]
+  for (const each of exchanges) await latencies(each, Math.min(WARM_UP, SLICE * callSlices))
+  const slices = await inTurns(exchanges, callSlices)
+  const rates: number[] = []
+  for (const each of exchanges) rates.push(await perSecond(each, callsAtOnce))
+  await bench.endAll()
+
+  const [ours = [], through = [], theirs = []] = slices
+  const line = (name: string, values: readonly number[][], q: number, goal?: number): Line => {
+    const value = quantile(values.flat(), q)
+    const peer = { name: bare.name, value: quantile(theirs.flat(), q) }
+    const pairs = values.map((slice, i) => quantile(slice, q) / quantile(theirs[i] ?? [], q))
+    return {
+      name,
+      unit: 'ms',
+      bridge: value,
+      peer,
+      ratio: q === 0.5 ? median(pairs) : value / peer.value,
+      ...(goal === undefined ? {} : { goal }),
+      note:
+        q === 0.5
+          ? `ratios of ${callSlices} slices, middle half: ${spread(pairs)}`
+          : `of ${values.flat().length} calls`,
+    }
+  }
+  return [
+    line('invoke, round trip p50 / bare Aedes', ours, 0.5, 1.3),
+    line('invoke, round trip p99 / bare Aedes', ours, 0.99),
+    line('merely passed on, round trip p50 / bare Aedes', through, 0.5),
+    {
+      name: `invoke, ${UNDER_WAY} under way / bare Aedes`,
+      unit: 'calls/s',
+      bridge: rates[0] ?? Number.NaN,
+      peer: { name: bare.name, value: rates[2] ?? Number.NaN },
+      ratio: (rates[0] ?? Number.NaN) / (rates[2] ?? Number.NaN),
+      note: 'more is better; the clients share the machine',
+    },
+  ]
 }
-const found = exchanges.map((each) => {
-  const sorted = (samples.get(each) ?? []).sort((a, b) => a - b)
-  return { each, p50: quantile(sorted, 0.5), p99: quantile(sorted, 0.99) }
-})
-for (const { each, p50, p99 } of found) {
-  const rate = await perSecond(each, CALLS * 2)
-  console.log(
-    `${each.name.padEnd(12)} p50 ${p50.toFixed(3)} ms  p99 ${p99.toFixed(3)} ms  ${rate.toFixed(0)} calls/s with ${UNDER_WAY} under way`,
-  )
+
+function spread(ratios: readonly number[]): string {
+  return `${quantile(ratios, 0.25).toFixed(2)} to ${quantile(ratios, 0.75).toFixed(2)}`
 }
-const [bare, ...others] = found
-for (const { each, p50, p99 } of bare ? others : []) {
-  if (bare)
-    console.log(
-      `${each.name} against bare Aedes: p50 ${(p50 / bare.p50).toFixed(2)}, p99 ${(p99 / bare.p99).toFixed(2)}`,
-    )
-}
-for (const each of exchanges) await each.end()
