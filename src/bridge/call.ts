@@ -3,7 +3,7 @@ import type { Deadlined } from '../domain/deadlines.ts'
 import type { Consent, InvocationRecord } from '../domain/invocations.ts'
 import type { MonotonicMs } from '../kernel/clock.ts'
 import { Refusal } from '../kernel/errors.ts'
-import { newId, sha256Hex } from '../kernel/secrets.ts'
+import { newRisingId, sha256Hex } from '../kernel/secrets.ts'
 import { LIMITS } from '../protocol/limits.ts'
 import type { InvocationState } from '../protocol/names.ts'
 import type { VerbResult } from '../protocol/results.ts'
@@ -114,7 +114,7 @@ export function newCall(
     wish,
     caller,
     record: {
-      invocationId: newId('iv_'),
+      invocationId: newRisingId('iv_', wallMs),
       principal: caller.name,
       nodeId: target.nodeId,
       capability: target.capability,

@@ -8,6 +8,7 @@ import {
   newId,
   newKey,
   newPassword,
+  newRisingId,
   pairingCode,
   passwordMatches,
   sha256Hex,
@@ -71,6 +72,20 @@ describe('an id', () => {
     const ids = samples(500, () => newId('pr_'))
     expect(new Set(ids).size).toBe(500)
     for (const id of ids) expect(id).toMatch(/^pr_[a-z2-7]{16}$/)
+  })
+
+  it('that rises sorts as its time does, at any time, and is never the same twice', () => {
+    const times = fc.integer({ min: 0, max: 32 ** 9 - 1 })
+    fc.assert(
+      fc.property(times, times, (a, b) => {
+        const [one, two] = [newRisingId('iv_', a), newRisingId('iv_', b)]
+        expect(one).toMatch(/^iv_[a-z2-7]{25}$/)
+        if (a !== b) expect(one < two).toBe(a < b)
+      }),
+    )
+    expect(new Set(samples(500, () => newRisingId('iv_', 1))).size).toBe(500)
+    // A wall clock that nobody has set.
+    expect(newRisingId('iv_', -1)).toMatch(/^iv_2{9}/)
   })
 })
 
