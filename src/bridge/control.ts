@@ -8,6 +8,7 @@ import { invocationHandlers } from './invocation-verbs.ts'
 import { Invocations } from './invocations.ts'
 import { MqttTransport, noHttp } from './invoke-transport.ts'
 import { LeaseKeeper } from './lease-keeper.ts'
+import { LeaseRights } from './lease-rights.ts'
 import { leaseHandlers } from './leases.ts'
 import { OpenCalls } from './open-calls.ts'
 import { policyHandlers } from './policies.ts'
@@ -40,6 +41,8 @@ export class Control {
     this.#world = world
     this.policies = new PolicyBook(world.store, world.settings.policy.floor)
     this.leases = new LeaseKeeper(world, announcer)
+    const rights = new LeaseRights(world, { registry, policies: this.policies, leases: this.leases })
+    registry.onCapabilities = ({ record: { nodeId } }) => void rights.look({ principal: '*', nodeId })
     const open = new OpenCalls(world.settings.invocation)
     this.#open = open
     const reach = new Reach({
@@ -53,8 +56,8 @@ export class Control {
     this.invocations = new Invocations(world, { open, reach, leases: this.leases, approvals, announcer })
     this.#results = new Results(world, this.invocations)
     this.handlers = {
-      ...policyHandlers(world, registry, this.policies, announcer),
-      ...leaseHandlers(world, registry, this.policies, this.leases),
+      ...policyHandlers(world, registry, this.policies, rights, announcer),
+      ...leaseHandlers(world, registry, rights, this.leases),
       ...invocationHandlers(world, approvals, this.invocations),
       ...auditHandlers(world),
     }

@@ -286,7 +286,7 @@ export class Invocations {
     if (taking.queued) await this.#begin(call, 'queued', false)
     const held = await taking.held
     call.held = [...call.held, held]
-    call.record = { ...call.record, fence: Math.max(call.record.fence ?? 0, held.fence) }
+    call.record = { ...call.record, fence: fenceOf(call.held) }
     if (call.cancelled) throw call.cancelled.error
   }
 
@@ -486,8 +486,7 @@ export class Invocations {
   #giveBack(call: Call, kept: readonly Held[]): void {
     for (const held of call.held) if (!kept.includes(held)) this.#leases.giveBack(held)
     call.held = kept
-    const fence = kept.length === 0 ? null : Math.max(...kept.map((held) => held.fence))
-    call.record = { ...call.record, fence }
+    call.record = { ...call.record, fence: fenceOf(kept) }
   }
 
   /** Whatever way a call ended: no lease, no place among the running, no timer. */
@@ -527,6 +526,11 @@ function told({ record }: Call) {
 function endedAs({ record, cancelled }: Call, refusal: Refusal): InvocationState {
   if (record.endedAt !== null) return record.state
   return cancelled?.state ?? endStateOf(record.state, refusal.body())
+}
+
+/** Of the first capability that has the command, in the limb's order: a limb counts it there too. */
+function fenceOf(held: readonly Held[]): number | null {
+  return held[0]?.fence ?? null
 }
 
 function because(reason: string | null): { reason?: string } {

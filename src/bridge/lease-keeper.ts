@@ -127,6 +127,11 @@ export class LeaseKeeper {
     await stored
   }
 
+  /** Nothing happens when it has ended already. */
+  end(lease: Lease, why: LeaseEnd): void {
+    this.#apply(this.#book.end(lease, why, this.#now()))
+  }
+
   principalGone(name: string): void {
     this.#apply(this.#book.endPrincipal(name, this.#now()))
   }

@@ -3,7 +3,7 @@ import { newId } from '../kernel/secrets.ts'
 import { LIMITS } from '../protocol/limits.ts'
 import { roleReaches } from '../protocol/names.ts'
 import type { LeaseKeeper } from './lease-keeper.ts'
-import type { PolicyBook } from './policy-book.ts'
+import { type LeaseRights, mayLease } from './lease-rights.ts'
 import type { Registry } from './registry.ts'
 import type { World } from './settings.ts'
 import type { Caller, HandlersOf } from './verb-context.ts'
@@ -12,21 +12,20 @@ import type { Caller, HandlersOf } from './verb-context.ts'
 export function leaseHandlers(
   world: World,
   registry: Registry,
-  policies: PolicyBook,
+  rights: LeaseRights,
   leases: LeaseKeeper,
 ): HandlersOf<'lease'> {
   const ttlMs = (seconds: number | undefined) => (seconds ?? world.settings.lease.ttlSeconds) * 1000
 
-  /** A lease is for those who use a thing freely or one at a time; a gated call is somebody else's decision. */
+  /** A gated call is somebody else's decision. */
   async function checkAllowed(caller: Caller, nodeId: string, capability: string): Promise<void> {
     const limb = registry.get(nodeId)
     if (!limb) throw new Refusal('not_found', `there is no approved limb ${nodeId}; see node/list`, 'nodeId')
-    const held = limb.record.capabilities.find((entry) => entry.cap === capability)
-    if (!held) {
+    if (!limb.record.capabilities.some((entry) => entry.cap === capability)) {
       throw new Refusal('not_found', `${nodeId} has no approved capability ${capability}`, 'capability')
     }
-    const { level } = await policies.decide(caller.name, nodeId, capability, held)
-    if (level === 'free' || level === 'leased') return
+    const { level } = await rights.decide(caller.name, nodeId, capability)
+    if (mayLease(level)) return
     const { clock, store } = world
     await store.transact((tx) =>
       tx.audit({

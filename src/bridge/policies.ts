@@ -3,6 +3,7 @@ import { iso } from '../kernel/clock.ts'
 import { Refusal } from '../kernel/errors.ts'
 import { LIMITS } from '../protocol/limits.ts'
 import type { Announcer } from './announcer.ts'
+import type { LeaseRights } from './lease-rights.ts'
 import type { PolicyBook } from './policy-book.ts'
 import type { Registry } from './registry.ts'
 import type { World } from './settings.ts'
@@ -13,6 +14,7 @@ export function policyHandlers(
   world: World,
   registry: Registry,
   policies: PolicyBook,
+  rights: LeaseRights,
   announcer: Announcer,
 ): HandlersOf<'policy'> {
   const { clock, store, log } = world
@@ -40,6 +42,7 @@ export function policyHandlers(
         })
       })
       policies.changed(args)
+      await rights.look(args)
       log.info({ ...args, by: caller.name }, 'a policy is set')
       announcer.event('policy_set', { ...args, by: caller.name })
       return show(policy)
@@ -59,6 +62,7 @@ export function policyHandlers(
         })
       })
       policies.changed(args)
+      await rights.look(args)
       log.info({ ...args, by: caller.name }, 'a policy is deleted')
       announcer.event('policy_deleted', { ...args, by: caller.name })
       return args

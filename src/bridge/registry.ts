@@ -22,6 +22,8 @@ export class Registry {
   readonly #byCapability = new Map<string, Set<Limb>>()
   readonly #byStatus: Record<NodeStatus, number> = { online: 0, busy: 0, degraded: 0, offline: 0 }
   #sorted: string[] | null = null
+  /** Called when the approved capabilities of a limb are other ones. Total. */
+  onCapabilities: (limb: Limb) => void = () => {}
 
   get size(): number {
     return this.#limbs.size
@@ -61,6 +63,7 @@ export class Registry {
     this.#withdraw(limb)
     limb.record = record
     this.#offer(limb)
+    this.onCapabilities(limb)
   }
 
   /** The limbs that have an approved capability, whatever their status. */

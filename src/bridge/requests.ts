@@ -2,8 +2,8 @@ import { messageOf, Refusal } from '../kernel/errors.ts'
 import { check, parseJson } from '../protocol/decode.ts'
 import { encodeJson } from '../protocol/encode.ts'
 import { LIMITS } from '../protocol/limits.ts'
-import { roleReaches } from '../protocol/names.ts'
-import { isVerb, VERBS } from '../protocol/verbs.ts'
+import { type Role, roleReaches } from '../protocol/names.ts'
+import { isVerb, VERBS, type VerbName } from '../protocol/verbs.ts'
 import type { Session } from './ports.ts'
 import type { World } from './settings.ts'
 import type { Caller, Handler, Handlers } from './verb-context.ts'
@@ -87,6 +87,7 @@ export class Requests {
         { principal: caller.name, role: caller.role, verb },
         `${verb} refused: needs role ${definition.role}`,
       )
+      this.#record(verb, definition.role, caller)
       throw new Refusal(
         'forbidden',
         `${verb} needs the role ${definition.role}; ${caller.name} is ${caller.role}`,
@@ -96,6 +97,21 @@ export class Requests {
     // The table pairs each verb's schema with its handler; TypeScript cannot follow a key chosen at run time.
     const handler = this.#handlers[verb] as Handler<typeof verb>
     return (await handler(args as never, caller)) ?? {}
+  }
+
+  /** Who tries what its role does not allow is on record. Nobody waits for it; a store that fails says so itself. */
+  #record(verb: VerbName, needs: Role, { name, role }: Caller): void {
+    const { clock, store } = this.#world
+    const detail = { verb, role, needs }
+    const entry = {
+      at: clock.wallMs(),
+      actor: name,
+      kind: 'request.refused',
+      nodeId: null,
+      outcome: 'forbidden',
+      detail,
+    }
+    store.recordCall(null, entry).catch(() => undefined)
   }
 
   #refusal(verb: string, caller: Caller, error: unknown): Refusal {

@@ -28,7 +28,14 @@ const anyCapability = z.union([z.literal('*'), capabilitySchema])
 /** What every event about a call says of it. */
 const call = { invocationId: z.string(), principal: nameSchema, nodeId, command: commandSchema }
 
-export const LEASE_ENDS = ['released', 'expired', 'node_revoked', 'principal_removed', 'not_stored'] as const
+export const LEASE_ENDS = [
+  'released',
+  'expired',
+  'not_allowed',
+  'node_revoked',
+  'principal_removed',
+  'not_stored',
+] as const
 export type LeaseEnd = (typeof LEASE_ENDS)[number]
 
 export const EVENTS = {

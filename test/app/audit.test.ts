@@ -6,6 +6,25 @@ import type { Loose } from '../support/client.ts'
 import { agent, send, worker } from '../support/worker.ts'
 
 describe('the audit log', () => {
+  it('has a row for a request beyond the role of its principal', async () => {
+    await using app = await startApp({}, { memory: true })
+    const admin = await app.admin()
+    const vic = await agent(app, 'vic', 'viewer')
+    await worker(app, 'r1')
+    for (const verb of ['invoke', 'policy/set']) {
+      expect((await vic.ask('vic', verb, { nodeId: 'r1', command: 'arm.move' })).error.code).toBe('forbidden')
+    }
+    const { items } = await admin.do('admin', 'audit/list', { actor: 'vic', order: 'oldest' })
+    expect(items).toMatchObject([
+      {
+        kind: 'request.refused',
+        outcome: 'forbidden',
+        detail: { verb: 'invoke', role: 'viewer', needs: 'agent' },
+      },
+      { kind: 'request.refused', outcome: 'forbidden', detail: { verb: 'policy/set', needs: 'operator' } },
+    ])
+  })
+
   it('has a row for each decision, newest first or oldest first, in pages, by who, limb, kind and time', async () => {
     await using app = await startApp({}, { memory: true, fakeClock: true })
     const robot = await worker(app, 'r1')

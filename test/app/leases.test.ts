@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { startApp } from '../support/app.ts'
-import { agent, send, worker } from '../support/worker.ts'
+import { agent, ROBOT, send, worker } from '../support/worker.ts'
 
 const ARM = { nodeId: 'r1', capability: 'arm' }
 const MOVE = { nodeId: 'r1', command: 'arm.move' }
@@ -138,6 +138,61 @@ describe('a lease', () => {
     const again = await app.principal('ann', 'ann-password')
     expect((await again.do('ann', 'lease/list')).items).toEqual([])
     expect((await again.do('ann', 'lease/acquire', ARM)).fence).toBe(2)
+  })
+})
+
+describe('the right to a lease', () => {
+  it.each([
+    ['the policy denies the thing to its holder', 'denied'],
+    ['the policy asks an operator about every call', 'gated'],
+  ])('ends with the lease when %s', async (_why, level) => {
+    await using app = await startApp({}, { memory: true })
+    const robot = await worker(app, 'r1')
+    const ann = await agent(app, 'ann')
+    const bob = await agent(app, 'bob')
+    const admin = await app.admin()
+    await admin.subscribe('limb/bridge/event/lease_ended')
+    const { leaseId } = await ann.do('ann', 'lease/acquire', { ...ARM, ttlSeconds: 3600 })
+    const waiting = await send(bob, 'bob', 'invoke', { ...MOVE, waitSeconds: 60 })
+    await admin.do('admin', 'policy/set', { principal: 'ann', nodeId: '*', capability: '*', level })
+    expect((await admin.next('limb/bridge/event/lease_ended')).json).toMatchObject({
+      leaseId,
+      why: 'not_allowed',
+    })
+    await robot.answer(await robot.next())
+    expect((await waiting()).ok).toBe(true)
+    expect((await ann.ask('ann', 'lease/renew', { leaseId })).error.code).toBe('not_found')
+  })
+
+  it('ends with the capability, and others keep theirs', async () => {
+    await using app = await startApp({}, { memory: true })
+    const robot = await worker(app, 'r1')
+    const ann = await agent(app, 'ann')
+    await ann.do('ann', 'lease/acquire', ARM)
+    await ann.do('ann', 'lease/acquire', { ...ARM, capability: 'camera' })
+    await robot.client.publish('limb/node/r1/register', {
+      ...ROBOT,
+      capabilities: ROBOT.capabilities.slice(0, 1),
+    })
+    await robot.client.next('limb/node/r1/pairing')
+    const { items } = await ann.do('ann', 'lease/list')
+    expect(items).toMatchObject([{ capability: 'camera' }])
+  })
+
+  it('outlives a change of the policy for somebody else', async () => {
+    await using app = await startApp({}, { memory: true })
+    await worker(app, 'r1')
+    const ann = await agent(app, 'ann')
+    const admin = await app.admin()
+    await ann.do('ann', 'lease/acquire', ARM)
+    await admin.do('admin', 'policy/set', { principal: 'bob', nodeId: '*', capability: '*', level: 'denied' })
+    await admin.do('admin', 'policy/set', {
+      principal: '*',
+      nodeId: 'r1',
+      capability: 'saw',
+      level: 'denied',
+    })
+    expect((await ann.do('ann', 'lease/list')).items).toHaveLength(1)
   })
 })
 
