@@ -199,7 +199,7 @@ const http = z.strictObject({
     .default([])
     .meta({
       description:
-        'Web pages that may open `/mqtt` in a browser. Programs that send no `Origin` are not concerned.',
+        'Web pages that may open `/mqtt` in a browser. Who sends no `Origin`, as most programs do, may anyway, and so may who names the very address (or `localhost`) and port that it connects to, as paho does. Who connects to a DNS name and sends an `Origin` needs it here.',
       allowed: 'a list of origins such as `https://dash.example`; `*` for any',
     }),
   tls: flag(
