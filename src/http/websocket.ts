@@ -44,7 +44,7 @@ export interface WebSocketGate {
 }
 
 /** The path is the contract's; a query is nobody's business. */
-const PATH = '/mqtt'
+export const PATH = '/mqtt'
 /** `mqtt` by the standard [MQTT-6.0.0-3]; `mqttv3.1` is what older clients still say. */
 const SUBPROTOCOLS = ['mqtt', 'mqttv3.1']
 const GOODBYE_MS = 500

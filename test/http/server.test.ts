@@ -172,6 +172,13 @@ describe('MQTT over WebSocket', () => {
     expect(await refusal(open({ path: '/other' }))).toBe(404)
   })
 
+  test('a plain request is told with 426 that a WebSocket is wanted', async () => {
+    const response = await get('/mqtt')
+    expect(response.status).toBe(426)
+    expect(response.headers.get('upgrade')).toBe('websocket')
+    expect(await response.json()).toEqual({ error: expect.stringContaining('with a WebSocket client') })
+  })
+
   test('a web page may connect only from an allowed origin', async () => {
     expect(await refusal(open({ origin: 'https://evil.example' }))).toBe(403)
     await server.close()
