@@ -1,10 +1,11 @@
 import type { Admission, Credentials, Identity } from '../bridge/ports.ts'
 import { newId } from '../kernel/secrets.ts'
+import { hasUnwanted } from '../protocol/filters.ts'
 import type { AedesClient, BrokerPersistence, Callback, ConnectPacket } from './aedes-internals.ts'
 import type { RefusedReason } from './counters.ts'
 import { Gate, KeyedGate, within } from './gate.ts'
 import type { MqttSession, SessionWorld } from './session.ts'
-import { hasUnwanted, isTopic } from './strings.ts'
+import { isTopic } from './strings.ts'
 
 /** Connections of one client id that wait for each other. */
 const MAX_WAITING_PER_ID = 8

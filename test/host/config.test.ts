@@ -154,11 +154,21 @@ describe('mistakes', () => {
 
   test('grants may not reach below the root, nor into $SYS', () => {
     expect(problems('mqtt: {grants: [{to: ha, publish: ["limb/node/x/status"]}]}')).toContain(
-      'outside the root',
+      'grant topics outside it',
     )
+    for (const filter of ['#', '+/#', '+/a', '+', 'limb', '+/node/+/status']) {
+      const text = problems(`mqtt:\n  grants:\n    - to: ha\n      publish: ["${filter}"]\n`)
+      expect(text).toContain(`bridge.yaml:4: mqtt.grants[0].publish[0]: found "${filter}", which can match`)
+    }
     expect(problems('mqtt: {grants: [{to: ha, subscribe: ["$SYS/#"]}]}')).toContain(
       'mqtt.grants[0].subscribe[0]',
     )
+    expect(problems('mqtt: {grants: [{to: ha, subscribe: ["a\\u0001b"]}]}')).toContain(
+      'grants[0].subscribe[0]',
+    )
+    expect(
+      load('mqtt: {topicRoot: a/b, grants: [{to: ha, publish: ["+/c"]}]}').config.mqtt.grants,
+    ).toHaveLength(1)
     expect(load('mqtt: {grants: [{to: ha, publish: ["limbo/#"]}]}').config.mqtt.grants).toHaveLength(1)
   })
 
