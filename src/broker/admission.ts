@@ -84,13 +84,11 @@ export class Admissions {
   }
 
   async #identify(session: MqttSession, packet: ConnectPacket): Promise<Refused | Identity> {
-    const password = textOf(packet.password)
-    if (password === null) return refused(4, 'credentials', 'the password is not UTF-8')
     const { peer } = session
     const credentials: Credentials = {
       clientId: packet.clientId,
       username: packet.username,
-      password,
+      password: textOf(packet.password),
       address: peer.address,
       local: peer.local,
       certificateName: peer.certificateName,
