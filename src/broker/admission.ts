@@ -87,7 +87,8 @@ export class Admissions {
     const { peer } = session
     const credentials: Credentials = {
       clientId: packet.clientId,
-      username: packet.username,
+      // Many clients set the flag and send nothing when they are given no user name.
+      username: packet.username || undefined,
       password: textOf(packet.password),
       address: peer.address,
       local: peer.local,
