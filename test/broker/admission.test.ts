@@ -274,4 +274,16 @@ describe('last words', () => {
     const { messages } = await lastWords(options)
     expect(messages).toEqual([])
   })
+
+  test('of a principal without the right are logged with who it is', async () => {
+    const { log } = await lastWords({
+      clientId: 'dash',
+      username: 'viewer1',
+      will: { ...will, topic: 'other' },
+    })
+    const denied = log.lines.filter(({ message }) => message === 'denied')
+    expect(denied.map(({ fields }) => fields)).toMatchObject([
+      { who: 'principal', clientId: 'dash', what: 'will', topic: 'other' },
+    ])
+  })
 })
