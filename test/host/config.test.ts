@@ -241,6 +241,17 @@ describe('environment', () => {
     )
   })
 
+  test('a bad value in the file is told although a variable hides it, and nothing is told twice', () => {
+    const file = 'mqtt:\n  port: 99999\nlog: {level: loud}\n'
+    const [port, level, ...more] = problems(file, { LIMB_MQTT_PORT: '1884' }).split('\n')
+    expect(port).toContain('bridge.yaml:2: mqtt.port: found 99999')
+    expect(level).toContain('bridge.yaml:3: log.level: found "loud"')
+    expect(more).toEqual([])
+    expect(problems(file, { LIMB_MQTT_PORT: 'x' }).split('\n')[2]).toContain(
+      'LIMB_MQTT_PORT: mqtt.port: found "x"',
+    )
+  })
+
   test('an empty variable counts as not set', () => {
     expect(load('mqtt: {port: 7}', { LIMB_MQTT_PORT: '', LIMB_CONFIG: '' }).config.mqtt.port).toBe(7)
   })
