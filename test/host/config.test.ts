@@ -119,6 +119,17 @@ describe('mistakes', () => {
     expect(problems('mqtt:\n  allow_plaintext: true\n')).toContain('did you mean mqtt.allowPlaintext?')
   })
 
+  test('a key that is near to none is answered with those that are known there', () => {
+    expect(problems('control:\n  nope: 1\n')).toBe(
+      'bridge.yaml:2: control.nope: unknown key; known here: socket, mode',
+    )
+    expect(problems('nope: 1\n')).toMatch(
+      /^bridge\.yaml:1: nope: unknown key; known here: mqtt, tls, http, control,/,
+    )
+    expect(problems('mqtt: {hsot: x}')).toContain('did you mean mqtt.host?')
+    expect(problems('mqtt: {topicRoots: x}')).toContain('did you mean mqtt.topicRoot?')
+  })
+
   test('a key in the wrong section is sent to the right one', () => {
     expect(problems('mqtt:\n  graceSeconds: 3\n')).toContain('did you mean presence.graceSeconds?')
   })
