@@ -97,6 +97,7 @@ The HTTP port (\`http.host\`, \`http.port\`) answers:
 | \`/healthz\` | 200 as long as the event loop answers: for a supervisor that restarts what hangs. |
 | \`/readyz\` | 200 when broker, database and disk can do their work; else 503 with \`reasons\`, each a sentence that begins with \`broker\`, \`database\` or \`disk\`. |
 | \`/metrics\` | the metrics below, for Prometheus. With \`http.token\`: \`Authorization: Bearer TOKEN\`. |
+| \`/mqtt\` | MQTT to a WebSocket client; 426 to a plain request, which is what a proxy makes of an upgrade that it does not pass on. |
 
 \`\`\`yaml
 scrape_configs:

@@ -32,6 +32,7 @@ export class Gate {
   }
 
   async admit(credentials: Credentials): Promise<Admission> {
+    if (credentials.password === null) return this.#notText(credentials)
     if (credentials.local) return admitLocal(credentials)
     const certified = certifiedName(credentials)
     const name = certified ?? credentials.username ?? credentials.clientId
@@ -64,6 +65,14 @@ export class Gate {
     // A device that lost its key, or somebody who guesses.
     if (password !== null && keys) this.#world.counters.count('wrong_keys')
     return { admitted: true, identity: { kind: 'candidate', nodeId: name, key: password } }
+  }
+
+  /** Keys and passwords are text: as bytes, none could be typed, stored or compared. */
+  #notText(credentials: Credentials): Admission {
+    const name = credentials.username ?? credentials.clientId
+    const reason =
+      'the password is not UTF-8; send a key or password as text, such as raw bytes in hexadecimal'
+    return this.#refused(name, credentials, 4, reason, 'password')
   }
 
   async #known(tx: ReadTx, name: string) {

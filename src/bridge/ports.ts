@@ -309,7 +309,8 @@ export type CounterName =
 export interface Credentials {
   readonly clientId: string
   readonly username: string | undefined
-  readonly password: string | undefined
+  /** Null: bytes that are no UTF-8 text. */
+  readonly password: string | undefined | null
   readonly address: string
   /** Came through the control socket: the file's mode is the protection. */
   readonly local: boolean

@@ -1,10 +1,11 @@
 import type { Admission, Credentials, Identity } from '../bridge/ports.ts'
 import { newId } from '../kernel/secrets.ts'
+import { hasUnwanted } from '../protocol/filters.ts'
 import type { AedesClient, BrokerPersistence, Callback, ConnectPacket } from './aedes-internals.ts'
 import type { RefusedReason } from './counters.ts'
 import { Gate, KeyedGate, within } from './gate.ts'
 import type { MqttSession, SessionWorld } from './session.ts'
-import { hasUnwanted, isTopic } from './strings.ts'
+import { isTopic } from './strings.ts'
 
 /** Connections of one client id that wait for each other. */
 const MAX_WAITING_PER_ID = 8
@@ -83,13 +84,12 @@ export class Admissions {
   }
 
   async #identify(session: MqttSession, packet: ConnectPacket): Promise<Refused | Identity> {
-    const password = textOf(packet.password)
-    if (password === null) return refused(4, 'credentials', 'the password is not UTF-8')
     const { peer } = session
     const credentials: Credentials = {
       clientId: packet.clientId,
-      username: packet.username,
-      password,
+      // Many clients set the flag and send nothing when they are given no user name.
+      username: packet.username || undefined,
+      password: textOf(packet.password),
       address: peer.address,
       local: peer.local,
       certificateName: peer.certificateName,
@@ -150,8 +150,8 @@ export class Admissions {
       return true
     }
     await this.#prepareStored(session, packet, identity, owner !== null)
-    this.#checkWill(session, packet, identity)
     session.admit(identity, clientId)
+    this.#checkWill(session, packet, identity)
     this.#hold(clientId, session)
     proceed(session.isGone ? new Error('connection closed') : null)
     // The next CONNECT of this id is looked at when this one has its CONNACK, or is gone.

@@ -1,5 +1,6 @@
+import { isFilter } from '../protocol/filters.ts'
 import { PUBACK, PUBCOMP, PUBREC } from './handshakes.ts'
-import { isFilter, isText, isTopicName } from './strings.ts'
+import { isText, isTopicName } from './strings.ts'
 
 /**
  * What MQTT 3.1.1 demands of each packet that a client may send, checked on the bytes, because the parser

@@ -1,6 +1,7 @@
-import { lstatSync, mkdirSync, unlinkSync } from 'node:fs'
+import { lstatSync, unlinkSync } from 'node:fs'
 import { connect, createServer, type Server, type Socket } from 'node:net'
 import { dirname } from 'node:path'
+import { makeFolder } from '../kernel/folders.ts'
 import { INHERITED_BACKLOG } from '../kernel/inherited.ts'
 
 /** Where connections come from, and what stands in the way of listening there, said so that it helps. */
@@ -48,7 +49,7 @@ export async function listenUnix(path: string, mode: number, accept: Accept): Pr
     )
   }
   try {
-    mkdirSync(dirname(path), { recursive: true, mode: 0o750 })
+    makeFolder(dirname(path), 0o750)
     await removeStale(path)
   } catch (error) {
     throw explained(path, error as NodeJS.ErrnoException)

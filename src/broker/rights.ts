@@ -1,7 +1,7 @@
 import type { Identity } from '../bridge/ports.ts'
+import { filtersOverlap, isFilter } from '../protocol/filters.ts'
 import { ROLES, type Role } from '../protocol/names.ts'
 import { type Address, filterCovers, filterMatches, type Topics } from '../protocol/topics.ts'
-import { filtersOverlap, isFilter } from './strings.ts'
 
 /** Who may publish and subscribe what: protocol section 3, and the grants of the configuration. */
 
@@ -20,7 +20,7 @@ export class Rights {
   readonly #grants: readonly Grant[]
   readonly #below: string
 
-  /** Throws for a grant that the protocol rules out. */
+  /** Throws for a grant that the protocol rules out; the check of the configuration has told it before. */
   constructor(topics: Topics, grants: readonly Grant[]) {
     this.#topics = topics
     this.#grants = grants

@@ -1,14 +1,7 @@
 import { isUtf8 } from 'node:buffer'
+import { hasUnwanted } from '../protocol/filters.ts'
 
-/** MQTT's rules for strings, topic names and filters [MQTT-1.5.3, MQTT-4.7]. Faults are fixed texts for the log. */
-
-// Control characters and non-characters: MQTT lets a server close the connection for them [MQTT-1.5.3], and
-// one in a retained topic puts clients that check them into a reconnect loop.
-const UNWANTED = /[\p{Cc}\p{Noncharacter_Code_Point}]/u
-
-export function hasUnwanted(text: string): boolean {
-  return UNWANTED.test(text)
-}
+/** MQTT's rules for strings and topic names, on bytes [MQTT-1.5.3, MQTT-4.7]. */
 
 /** Whether the bytes are UTF-8 without control characters. ASCII costs one loop. */
 export function isText(bytes: Buffer, start: number, end: number): boolean {
@@ -20,7 +13,7 @@ export function isText(bytes: Buffer, start: number, end: number): boolean {
 }
 
 function isWideText(bytes: Buffer): boolean {
-  return isUtf8(bytes) && !UNWANTED.test(bytes.toString('utf8'))
+  return isUtf8(bytes) && !hasUnwanted(bytes.toString('utf8'))
 }
 
 const HASH = 0x23
@@ -40,34 +33,6 @@ export function isTopicName(bytes: Buffer, start: number, end: number): boolean 
   return true
 }
 
-/** Whether wildcards stand alone in their level, and `#` last [MQTT-4.7.1]. */
-export function isFilter(filter: string): boolean {
-  if (filter === '' || hasUnwanted(filter)) return false
-  const levels = filter.split('/')
-  return levels.every((level, i) => {
-    if (level === '#') return i === levels.length - 1
-    return level === '+' || !(level.includes('+') || level.includes('#'))
-  })
-}
-
 export function isTopic(topic: string): boolean {
   return topic !== '' && !/[+#]/.test(topic) && !hasUnwanted(topic) && topic.isWellFormed()
-}
-
-/**
- * Whether some topic is matched by both filters. `$` topics are left out: nothing here grants them.
- */
-export function filtersOverlap(one: string, other: string): boolean {
-  const a = one.split('/')
-  const b = other.split('/')
-  for (let i = 0; ; i++) {
-    const x = a[i]
-    const y = b[i]
-    if (x === '#' || y === '#') return true
-    if (x === undefined || y === undefined) {
-      // `a/#` matches `a` itself [MQTT-4.7.1-2].
-      return x === y
-    }
-    if (x !== '+' && y !== '+' && x !== y) return false
-  }
 }

@@ -1,4 +1,5 @@
 import { isIPv4, isIPv6 } from 'node:net'
+import { filtersOverlap } from '../protocol/filters.ts'
 import type { Settings } from './config-schema.ts'
 
 /** What no key can check alone. */
@@ -23,17 +24,15 @@ function entersRoot(filter: string, root: string): boolean {
   return root.split('/').every((level, i) => levels[i] === level)
 }
 
-function grantProblems(settings: Settings): CrossProblem[] {
-  return settings.mqtt.grants.flatMap((grant, i) =>
+function grantProblems({ mqtt: { grants, topicRoot } }: Settings): CrossProblem[] {
+  const below = `${topicRoot}/#`
+  const message = (filter: string) =>
+    `found "${filter}", which can match topics of the root \`${topicRoot}\`, whose rights follow from roles; grant topics outside it, such as "home/#"`
+  return grants.flatMap((grant, i) =>
     (['publish', 'subscribe'] as const).flatMap((side) =>
       grant[side].flatMap((filter, j) =>
-        entersRoot(filter, settings.mqtt.topicRoot)
-          ? [
-              {
-                path: ['mqtt', 'grants', i, side, j],
-                message: `found "${filter}"; grants are for topics outside the root \`${settings.mqtt.topicRoot}\`, whose rights follow from roles`,
-              },
-            ]
+        filtersOverlap(filter, below)
+          ? [{ path: ['mqtt', 'grants', i, side, j], message: message(filter) }]
           : [],
       ),
     ),

@@ -86,7 +86,8 @@ function environmentTable(): string[] {
   return [
     '## Environment',
     '',
-    'A variable wins over the file. An empty one counts as not set; an unknown `LIMB_…` variable is a warning.',
+    'A variable wins over the file, whose own value is checked all the same. An empty one counts as not set; an unknown',
+    '`LIMB_…` variable is a warning.',
     '',
     '| variable | sets |',
     '| --- | --- |',

@@ -1,5 +1,6 @@
 import { isIP } from 'node:net'
 import { z } from 'zod'
+import { isFilter } from '../protocol/filters.ts'
 import { LIMITS } from '../protocol/limits.ts'
 import { LEVELS, nameSchema } from '../protocol/names.ts'
 import { DATA_BELOW_ROOT, filterCovers } from '../protocol/topics.ts'
@@ -58,13 +59,9 @@ function filePath() {
     .refine((text) => !text.includes('\0'), { error: 'contains a NUL' })
 }
 
-/** [MQTT-4.7.1]: `#` stands alone and last, `+` stands alone. `$share` and `$SYS` are nobody's to grant. */
+/** `$share` and `$SYS` are nobody's to grant. */
 function isGrantFilter(filter: string): boolean {
-  if (filter.startsWith('$') || filter.includes('\0')) return false
-  const levels = filter.split('/')
-  return levels.every((level, i) =>
-    level.includes('#') ? level === '#' && i === levels.length - 1 : !level.includes('+') || level === '+',
-  )
+  return !filter.startsWith('$') && isFilter(filter)
 }
 
 const grantFilter = z
@@ -199,7 +196,7 @@ const http = z.strictObject({
     .default([])
     .meta({
       description:
-        'Web pages that may open `/mqtt` in a browser. Programs that send no `Origin` are not concerned.',
+        'Web pages that may open `/mqtt` in a browser. Who sends no `Origin`, as most programs do, may anyway, and so may who names the very address (or `localhost`) and port that it connects to, as paho does. Who connects to a DNS name and sends an `Origin` needs it here.',
       allowed: 'a list of origins such as `https://dash.example`; `*` for any',
     }),
   tls: flag(

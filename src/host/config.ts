@@ -4,7 +4,7 @@ import { crossProblems } from './config-checks.ts'
 import { type Environment, environmentWarnings, overridesOf } from './config-env.ts'
 import { type ConfigFile, isRecord, readConfigFile } from './config-file.ts'
 import { LEAVES, SECTIONS } from './config-leaves.ts'
-import { ConfigError, type Locate, problemsOf } from './config-problems.ts'
+import { ConfigError, type Locate, type Problem, problemsOf, problemText } from './config-problems.ts'
 import { configSchema, type Settings } from './config-schema.ts'
 
 export { ConfigError } from './config-problems.ts'
@@ -43,6 +43,7 @@ export function defaultSocket(databasePath: string): string {
 export function resolveConfig(file: ConfigFile | undefined, env: Environment): LoadedConfig {
   const values = fileValues(file)
   const sources = sourcesOf(values)
+  const fileProblems = problemsIn(values, locator(file, sources))
   for (const { variable, section, key, value } of overridesOf(env)) {
     const target = values[section] ?? {}
     values[section] = target
@@ -53,7 +54,9 @@ export function resolveConfig(file: ConfigFile | undefined, env: Environment): L
 
   const locate = locator(file, sources)
   const result = configSchema.safeParse(values)
-  if (!result.success) throw new ConfigError(problemsOf(result.error, values, locate))
+  const problems = result.success ? [] : problemsOf(result.error, values, locate)
+  // What a variable hides is told now, not on the day that somebody takes the variable away.
+  if (!result.success || fileProblems.length > 0) throw new ConfigError(joined(fileProblems, problems))
   const settings = result.data
   const socket = settings.control.socket ?? defaultSocket(settings.store.path)
   const cross = crossProblems(settings, socket)
@@ -68,6 +71,17 @@ export function resolveConfig(file: ConfigFile | undefined, env: Environment): L
     warnings: environmentWarnings(env),
     file: file?.name,
   }
+}
+
+function problemsIn(values: unknown, locate: Locate): Problem[] {
+  const { error } = configSchema.safeParse(values)
+  return error === undefined ? [] : problemsOf(error, values, locate)
+}
+
+/** Each once. */
+function joined(some: readonly Problem[], more: readonly Problem[]): Problem[] {
+  const told = new Set(some.map(problemText))
+  return [...some, ...more.filter((problem) => !told.has(problemText(problem)))]
 }
 
 /** A copy; a section of which every key is commented out is `null` in YAML, and means its defaults. */

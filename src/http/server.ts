@@ -8,7 +8,7 @@ import { Quiet } from '../kernel/quiet.ts'
 import { hashKey, keyMatches } from '../kernel/secrets.ts'
 import type { Metrics } from './metrics.ts'
 import { limitPerAddress } from './per-address.ts'
-import { type Attach, webSocketGate } from './websocket.ts'
+import { type Attach, PATH, webSocketGate } from './websocket.ts'
 
 /** Health, metrics, and MQTT over WebSocket, as plain HTTP. */
 
@@ -164,6 +164,15 @@ function routes(app: FastifyInstance, options: HttpOptions, access: Access): voi
     }
     reply.type(options.metrics.contentType)
     return options.metrics.text()
+  })
+
+  // An upgrade never comes here; a proxy that does not pass it on makes this of it.
+  app.get(PATH, async (_request, reply) => {
+    reply.code(426).header('connection', 'Upgrade').header('upgrade', 'websocket')
+    return {
+      error:
+        'this is MQTT over WebSocket: connect with a WebSocket client, and let a proxy pass the headers Upgrade and Connection on',
+    }
   })
 }
 

@@ -3,8 +3,10 @@ import type { Duplex } from 'node:stream'
 import { TLSSocket } from 'node:tls'
 import { type WebSocket, WebSocketServer } from 'ws'
 import type { Log } from '../bridge/ports.ts'
-import { plainAddress } from '../kernel/address.ts'
+import { addressGroup, plainAddress } from '../kernel/address.ts'
 import type { Clock } from '../kernel/clock.ts'
+import { Quiet } from '../kernel/quiet.ts'
+import { originAllowed } from './origins.ts'
 import { ConnackWatch, guardSignIn } from './sign-in-budget.ts'
 import { WebSocketStream } from './websocket-stream.ts'
 
@@ -22,7 +24,7 @@ export type Attach = (stream: Duplex, peer: Peer) => void
 
 export interface WebSocketOptions {
   readonly attach: Attach
-  /** Origins that may connect; `*` for any. A request without `Origin` is no browser's and may. */
+  /** Origins that may connect; `*` for any. No `Origin`, or that of an address we are reached at, always may. */
   readonly allowedOrigins: readonly string[]
   /** The largest frame. */
   readonly maxFrameBytes: number
@@ -42,7 +44,7 @@ export interface WebSocketGate {
 }
 
 /** The path is the contract's; a query is nobody's business. */
-const PATH = '/mqtt'
+export const PATH = '/mqtt'
 /** `mqtt` by the standard [MQTT-6.0.0-3]; `mqttv3.1` is what older clients still say. */
 const SUBPROTOCOLS = ['mqtt', 'mqttv3.1']
 const GOODBYE_MS = 500
@@ -50,11 +52,15 @@ const GOODBYE_MS = 500
 const CLOSE_TIMEOUT_MS = 2000
 /** A frame's own header, and the close frame. */
 const FRAME_OVERHEAD_BYTES = 256
+/** Lines about refused handshakes: any web page can cause them. */
+const PACE = { quietMs: 10_000, lines: 5, maxKeys: 1000 } as const
+/** What is shown of a header that the peer chose. */
+const SHOWN_CHARS = 200
 
 function refuse(socket: Duplex, status: string, text: string): void {
   const body = `${text}\n`
   socket.end(
-    `HTTP/1.1 ${status}\r\nconnection: close\r\ncontent-type: text/plain\r\ncontent-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
+    `HTTP/1.1 ${status}\r\nconnection: close\r\nsec-websocket-version: 13\r\ncontent-type: text/plain\r\ncontent-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
     () => socket.destroy(),
   )
 }
@@ -62,11 +68,6 @@ function refuse(socket: Duplex, status: string, text: string): void {
 function offered(request: IncomingMessage): string | undefined {
   const names = (request.headers['sec-websocket-protocol'] ?? '').split(',').map((name) => name.trim())
   return SUBPROTOCOLS.find((name) => names.includes(name))
-}
-
-function originAllowed(request: IncomingMessage, allowed: readonly string[]): boolean {
-  const origin = request.headers.origin
-  return origin === undefined || allowed.includes('*') || allowed.includes(origin)
 }
 
 function authorized({ socket }: IncomingMessage): boolean {
@@ -80,11 +81,15 @@ function nameShownBy(request: IncomingMessage): string | undefined {
   return typeof name === 'string' ? name : undefined
 }
 
+/** The status of an answer, and the sentence that goes with it. */
+type Objection = readonly [status: string, text: string]
+
 /** Why this upgrade is refused, or undefined. */
-function objection(request: IncomingMessage, options: WebSocketOptions): [string, string] | undefined {
+function objection(request: IncomingMessage, options: WebSocketOptions): Objection | undefined {
   const path = (request.url ?? '').split('?', 1)[0]
   if (path !== PATH) return ['404 Not Found', `MQTT over WebSocket is at ${PATH}`]
-  if (!originAllowed(request, options.allowedOrigins)) {
+  const { origin, host } = request.headers
+  if (!originAllowed(origin, host, options.allowedOrigins)) {
     return ['403 Forbidden', 'this origin may not connect; add it to http.allowedOrigins']
   }
   if (options.tls?.requiresCertificate && !authorized(request)) {
@@ -92,6 +97,20 @@ function objection(request: IncomingMessage, options: WebSocketOptions): [string
   }
   if (!offered(request)) return ['400 Bad Request', 'offer the WebSocket subprotocol "mqtt"']
   return undefined
+}
+
+/** Answers a handshake with an objection, and says so in the log at a bearable pace. */
+function refuser({ log, clock }: WebSocketOptions) {
+  const quiet = new Quiet(clock, PACE)
+  return (request: IncomingMessage, socket: Duplex, [status, text]: Objection) => {
+    refuse(socket, status, text)
+    const address = plainAddress(request.socket.remoteAddress ?? 'unknown')
+    const suppressed = quiet.due(`${status} ${addressGroup(address)}`)
+    if (suppressed === null) return
+    const origin = request.headers.origin?.slice(0, SHOWN_CHARS)
+    const fields = { address, ...(origin !== undefined && { origin }), ...(suppressed > 0 && { suppressed }) }
+    log.info(fields, `websocket: refused with ${status}: ${text}`)
+  }
 }
 
 export function webSocketGate(options: WebSocketOptions): WebSocketGate {
@@ -108,6 +127,11 @@ export function webSocketGate(options: WebSocketOptions): WebSocketGate {
   }
   // A constant of its own: the types do not know closeTimeout yet.
   const server = new WebSocketServer(serverOptions)
+  const refuseHandshake = refuser(options)
+  // Headers that are no handshake's. With a listener, the answer is ours.
+  server.on('wsClientError', ({ message }, socket, request) =>
+    refuseHandshake(request, socket, ['400 Bad Request', `${message}; use a WebSocket client of version 13`]),
+  )
 
   const open = (socket: WebSocket, request: IncomingMessage) => {
     const address = plainAddress(request.socket.remoteAddress ?? 'unknown')
@@ -126,7 +150,7 @@ export function webSocketGate(options: WebSocketOptions): WebSocketGate {
       socket.on('error', () => socket.destroy())
       const problem = objection(request, options)
       if (problem) {
-        refuse(socket, ...problem)
+        refuseHandshake(request, socket, problem)
         return
       }
       server.handleUpgrade(request, socket, head, (ws) => open(ws, request))

@@ -1,10 +1,11 @@
-import { mkdir, readdir, rm, statfs } from 'node:fs/promises'
+import { readdir, rm, statfs } from 'node:fs/promises'
 import { basename, dirname, join, resolve } from 'node:path'
 import { Worker } from 'node:worker_threads'
 import type { BackupFile, Backups } from '../bridge/ports.ts'
 import { invariant } from '../kernel/assert.ts'
 import { type Clock, iso } from '../kernel/clock.ts'
 import { messageOf, Refusal } from '../kernel/errors.ts'
+import { makeFolder } from '../kernel/folders.ts'
 import type { BackupJob, BackupOutcome } from './backup-worker.ts'
 import type { Database } from './database.ts'
 import { compactTime } from './files.ts'
@@ -43,7 +44,7 @@ export function createBackups({ database, folder, clock }: BackupsOptions): File
 
   async function make(): Promise<BackupFile> {
     const takenAt = clock.wallMs()
-    await mkdir(target, { recursive: true, mode: 0o700 })
+    makeFolder(target, 0o700)
     await removeAll(target, PART)
     await checkRoom(database, target)
     const file = join(target, `limb-${compactTime(iso(takenAt))}.sqlite`)

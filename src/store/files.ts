@@ -1,15 +1,7 @@
-import {
-  chmodSync,
-  closeSync,
-  existsSync,
-  fsyncSync,
-  mkdirSync,
-  openSync,
-  readdirSync,
-  realpathSync,
-} from 'node:fs'
+import { chmodSync, closeSync, existsSync, fsyncSync, openSync, readdirSync, realpathSync } from 'node:fs'
 import { basename, dirname, join, resolve } from 'node:path'
 import { messageOf } from '../kernel/errors.ts'
+import { makeFolder } from '../kernel/folders.ts'
 import { StoreError } from './errors.ts'
 
 /** The database holds hashes of keys and passwords: nobody else on the machine reads it. */
@@ -21,7 +13,7 @@ export function prepareFolder(file: string): string {
   const path = resolve(file)
   const folder = dirname(path)
   try {
-    mkdirSync(folder, { recursive: true, mode: FOLDER_MODE })
+    makeFolder(folder, FOLDER_MODE)
     return existsSync(path) ? realpathSync(path) : join(realpathSync(folder), basename(path))
   } catch (error) {
     throw new StoreError(

@@ -86,7 +86,7 @@ async function withOps(app: TestApp): Promise<void> {
 }
 
 /** The CONNACK code of a sign-in. */
-async function codeOf(app: TestApp, name: string, password: string): Promise<number> {
+async function codeOf(app: TestApp, name: string, password: string | Buffer): Promise<number> {
   try {
     await (await app.principal(name, password)).end()
     return 0
@@ -146,5 +146,18 @@ describe('a bridge under guessing', () => {
     expect(text).toContain('limb_wrong_keys_total 1')
     const lines = app.logLines.filter(({ msg }) => String(msg).startsWith('sign-in refused'))
     expect(lines.map(({ name }) => name)).toEqual(['ops', 'no such+name'])
+  })
+
+  it('refuses a password that is no text to everybody, and says what to send instead', async () => {
+    await using app = await startApp({}, { fakeClock: true })
+    const raw = Buffer.from([0xde, 0xad, 0xbe, 0xef])
+    for (const name of ['cam1', 'cam1', 'admin']) expect(await codeOf(app, name, raw)).toBe(4)
+    const lines = app.logLines.filter(({ msg }) => String(msg).startsWith('sign-in refused'))
+    expect(lines).toMatchObject([
+      { name: 'cam1', address: '127.0.0.1', reason: expect.stringContaining('is not UTF-8; send a key') },
+      { name: 'admin' },
+    ])
+    const { items } = await (await app.admin()).do('admin', 'audit/list', { kind: 'signin.refused' })
+    expect(items).toHaveLength(2)
   })
 })

@@ -47,6 +47,12 @@ test('the core is told what CONNECT said', async () => {
   ])
 })
 
+test('an empty user name is none', async () => {
+  const { connect, core } = await start()
+  await connect({ clientId: 'cam1', username: '', password: 'key' })
+  expect(core.admitted[0]).toMatchObject({ clientId: 'cam1', username: undefined, password: 'key' })
+})
+
 describe('client ids', () => {
   test.each([
     ['an empty one with clean = false', { clientId: '', clean: false }, 2],
@@ -76,13 +82,14 @@ describe('keepalive', () => {
   })
 })
 
-test('a password that is not UTF-8 is refused with 4', async () => {
-  const { port } = await start()
+test('of a password that is not UTF-8 the core is told that there is no text', async () => {
+  const { port, core } = await start()
   const bytes = connectPacket({ username: 'a', password: 'x' })
   bytes[bytes.length - 1] = 0xff
   const client = await dial({ port })
   client.send(bytes)
-  expect((await client.connack()).code).toBe(4)
+  await client.connack()
+  expect(core.admitted[0]?.password).toBeNull()
 })
 
 test('a core that does not decide in time, or fails, keeps nobody waiting', async () => {
@@ -266,5 +273,17 @@ describe('last words', () => {
   ])('of %s are stripped', async (_, options) => {
     const { messages } = await lastWords(options)
     expect(messages).toEqual([])
+  })
+
+  test('of a principal without the right are logged with who it is', async () => {
+    const { log } = await lastWords({
+      clientId: 'dash',
+      username: 'viewer1',
+      will: { ...will, topic: 'other' },
+    })
+    const denied = log.lines.filter(({ message }) => message === 'denied')
+    expect(denied.map(({ fields }) => fields)).toMatchObject([
+      { who: 'principal', clientId: 'dash', what: 'will', topic: 'other' },
+    ])
   })
 })

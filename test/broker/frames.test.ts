@@ -3,7 +3,8 @@ import { describe, expect, test } from 'vitest'
 import { checkFrame } from '../../src/broker/frame-checks.ts'
 import { FrameSplitter } from '../../src/broker/frame-splitter.ts'
 import { PublishFrame } from '../../src/broker/publish-frame.ts'
-import { isFilter, isText, isTopicName } from '../../src/broker/strings.ts'
+import { isText, isTopicName } from '../../src/broker/strings.ts'
+import { isFilter } from '../../src/protocol/filters.ts'
 import {
   connectPacket,
   DISCONNECT,

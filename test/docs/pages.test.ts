@@ -157,6 +157,10 @@ describe('docs/protocol.md', () => {
     expect(promised.filter((verb) => Object.hasOwn(VERBS, verb))).toEqual([])
   })
 
+  it('says beside LIMB_MQTT_HOST what listening beyond loopback needs', () => {
+    expect(section(9)).toMatch(/`mqtt\.allowPlaintext: true` in the file: `LIMB_MQTT_HOST=0\.0\.0\.0` alone/)
+  })
+
   it('names every reason, status, role and level', () => {
     for (const reason of REASONS) expect(section(5), reason).toContain(`\`${reason}\``)
     for (const status of STATUSES) expect(section(2), status).toContain(`\`${status}\``)

@@ -119,6 +119,17 @@ describe('mistakes', () => {
     expect(problems('mqtt:\n  allow_plaintext: true\n')).toContain('did you mean mqtt.allowPlaintext?')
   })
 
+  test('a key that is near to none is answered with those that are known there', () => {
+    expect(problems('control:\n  nope: 1\n')).toBe(
+      'bridge.yaml:2: control.nope: unknown key; known here: socket, mode',
+    )
+    expect(problems('nope: 1\n')).toMatch(
+      /^bridge\.yaml:1: nope: unknown key; known here: mqtt, tls, http, control,/,
+    )
+    expect(problems('mqtt: {hsot: x}')).toContain('did you mean mqtt.host?')
+    expect(problems('mqtt: {topicRoots: x}')).toContain('did you mean mqtt.topicRoot?')
+  })
+
   test('a key in the wrong section is sent to the right one', () => {
     expect(problems('mqtt:\n  graceSeconds: 3\n')).toContain('did you mean presence.graceSeconds?')
   })
@@ -154,11 +165,21 @@ describe('mistakes', () => {
 
   test('grants may not reach below the root, nor into $SYS', () => {
     expect(problems('mqtt: {grants: [{to: ha, publish: ["limb/node/x/status"]}]}')).toContain(
-      'outside the root',
+      'grant topics outside it',
     )
+    for (const filter of ['#', '+/#', '+/a', '+', 'limb', '+/node/+/status']) {
+      const text = problems(`mqtt:\n  grants:\n    - to: ha\n      publish: ["${filter}"]\n`)
+      expect(text).toContain(`bridge.yaml:4: mqtt.grants[0].publish[0]: found "${filter}", which can match`)
+    }
     expect(problems('mqtt: {grants: [{to: ha, subscribe: ["$SYS/#"]}]}')).toContain(
       'mqtt.grants[0].subscribe[0]',
     )
+    expect(problems('mqtt: {grants: [{to: ha, subscribe: ["a\\u0001b"]}]}')).toContain(
+      'grants[0].subscribe[0]',
+    )
+    expect(
+      load('mqtt: {topicRoot: a/b, grants: [{to: ha, publish: ["+/c"]}]}').config.mqtt.grants,
+    ).toHaveLength(1)
     expect(load('mqtt: {grants: [{to: ha, publish: ["limbo/#"]}]}').config.mqtt.grants).toHaveLength(1)
   })
 
@@ -228,6 +249,17 @@ describe('environment', () => {
   test('a bad variable is named instead of the file', () => {
     expect(problems('mqtt: {port: 1}', { LIMB_MQTT_PORT: '18x' })).toBe(
       'LIMB_MQTT_PORT: mqtt.port: found "18x"; allowed: a whole number from 0 to 65535',
+    )
+  })
+
+  test('a bad value in the file is told although a variable hides it, and nothing is told twice', () => {
+    const file = 'mqtt:\n  port: 99999\nlog: {level: loud}\n'
+    const [port, level, ...more] = problems(file, { LIMB_MQTT_PORT: '1884' }).split('\n')
+    expect(port).toContain('bridge.yaml:2: mqtt.port: found 99999')
+    expect(level).toContain('bridge.yaml:3: log.level: found "loud"')
+    expect(more).toEqual([])
+    expect(problems(file, { LIMB_MQTT_PORT: 'x' }).split('\n')[2]).toContain(
+      'LIMB_MQTT_PORT: mqtt.port: found "x"',
     )
   })
 

@@ -65,6 +65,24 @@ function open(options: { protocols?: string[]; origin?: string; path?: string } 
   return new WebSocket(url, options.protocols ?? ['mqtt'], origin)
 }
 
+/** The status of a handshake that is right but for these headers. */
+async function statusOf(headers: Record<string, string>): Promise<number> {
+  const raw = connect(server.port, '127.0.0.1')
+  const all = {
+    upgrade: 'websocket',
+    connection: 'Upgrade',
+    'sec-websocket-key': 'dGhlIHNhbXBsZSBub25jZQ==',
+    'sec-websocket-version': '13',
+    'sec-websocket-protocol': 'mqtt',
+    ...headers,
+  }
+  const lines = Object.entries(all).map(([name, value]) => `${name}: ${value}\r\n`)
+  raw.write(`GET /mqtt HTTP/1.1\r\n${lines.join('')}\r\n`)
+  const [answer] = await once(raw, 'data')
+  raw.destroy()
+  return Number(/^HTTP\/1\.1 (\d{3}) /.exec(String(answer))?.[1])
+}
+
 async function refusal(socket: WebSocket): Promise<number> {
   const [request, response] = await once(socket, 'unexpected-response')
   request.destroy()
@@ -154,6 +172,13 @@ describe('MQTT over WebSocket', () => {
     expect(await refusal(open({ path: '/other' }))).toBe(404)
   })
 
+  test('a plain request is told with 426 that a WebSocket is wanted', async () => {
+    const response = await get('/mqtt')
+    expect(response.status).toBe(426)
+    expect(response.headers.get('upgrade')).toBe('websocket')
+    expect(await response.json()).toEqual({ error: expect.stringContaining('with a WebSocket client') })
+  })
+
   test('a web page may connect only from an allowed origin', async () => {
     expect(await refusal(open({ origin: 'https://evil.example' }))).toBe(403)
     await server.close()
@@ -162,6 +187,49 @@ describe('MQTT over WebSocket', () => {
     const socket = open({ origin: 'https://dash.example' })
     await once(socket, 'open')
     socket.terminate()
+  })
+
+  describe('an Origin that is the very place of the request', () => {
+    test.each([
+      ['https://127.0.0.1:8083', '127.0.0.1:8083'],
+      ['http://192.168.1.5', '192.168.1.5'],
+      ['ws://[fd00::1]:8083', '[FD00::1]:8083'],
+      ['https://localhost:8083', 'localhost:8083'],
+    ])('%s may connect to %s', async (origin, host) => {
+      expect(await statusOf({ origin, host })).toBe(101)
+    })
+
+    test.each([
+      ['another port', 'https://127.0.0.1:8084', '127.0.0.1:8083'],
+      ['another address', 'https://127.0.0.2:8083', '127.0.0.1:8083'],
+      ['a name, which anybody can point at us', 'https://evil.example:8083', 'evil.example:8083'],
+      ['a name that looks like an address', 'https://127.0.0.1.evil.example', '127.0.0.1.evil.example'],
+      ['a name below localhost', 'https://a.localhost:8083', 'a.localhost:8083'],
+      ['no origin at all', 'null', '127.0.0.1:8083'],
+      ['more than an origin', 'https://x@127.0.0.1:8083', 'x@127.0.0.1:8083'],
+      ['an address without its brackets', 'https://fd00::1', 'fd00::1'],
+    ])('is not %s', async (_, origin, host) => {
+      expect(await statusOf({ origin, host })).toBe(403)
+    })
+  })
+
+  test('refused handshakes are logged with address and origin, a few of many', async () => {
+    const lines: [object, string][] = []
+    await server.close()
+    server = await start({ log: { ...quiet, info: (fields, message) => lines.push([fields, message]) } })
+    await refusal(open({ origin: 'https://dash.example' }))
+    expect(lines).toEqual([
+      [
+        { address: '127.0.0.1', origin: 'https://dash.example' },
+        'websocket: refused with 403 Forbidden: this origin may not connect; add it to http.allowedOrigins',
+      ],
+    ])
+    await refusal(open({ protocols: [] }))
+    expect(lines[1]?.[1]).toContain('400 Bad Request: offer the WebSocket subprotocol "mqtt"')
+    expect(await statusOf({ host: 'x', 'sec-websocket-version': '7' })).toBe(400)
+    expect(lines[2]?.[1]).toContain('use a WebSocket client of version 13')
+    for (let i = 0; i < 10; i++) await refusal(open({ protocols: [] }))
+    expect(lines).toHaveLength(1 + 5)
   })
 
   test('a TEXT frame ends the connection [MQTT-6.0.0-1]', async () => {

@@ -1,9 +1,12 @@
 """A limb as people write it with paho: registers, heartbeats, shows the code, keeps the key it is given."""
-import json, sys
+import json, os, sys
 import paho.mqtt.client as mqtt
 
 port, node, key = int(sys.argv[1]), sys.argv[2], sys.argv[3]
-client = mqtt.Client(client_id=node, clean_session=key != "persistent", protocol=mqtt.MQTTv311)
+client = mqtt.Client(client_id=node, clean_session=key != "persistent", protocol=mqtt.MQTTv311,
+                     transport=os.environ.get("TRANSPORT", "tcp"))
+if "TRANSPORT" in os.environ:
+    client.ws_set_options(path="/mqtt")
 if len(sys.argv) > 4:
     client.will_set(f"limb/node/{node}/data/will", "gone", qos=1, retain=True)
 client.username_pw_set(node, key or None)

@@ -48,4 +48,13 @@ describe('with paho', () => {
     if (code === 0) ({ code } = await event(cam, 'connect'))
     expect(code).toBe(5)
   })
+
+  it('a device comes in over WebSocket too, although paho calls the bridge itself its Origin', async () => {
+    await using app = await startApp({ http: { enabled: true, port: 0 } })
+    const port = String(app.bridge.http?.port)
+    const env = { TRANSPORT: 'websockets' }
+    await using cam = new Command('/usr/bin/python3', [SCRIPT, port, 'cam1', keyOf('cam1')], env)
+    expect(await event(cam, 'connect')).toMatchObject({ code: 0 })
+    expect(await event(cam, 'pairing')).toMatchObject({ status: 'pending' })
+  })
 })

@@ -50,6 +50,12 @@ describe('opening', () => {
     expect(readdirSync(folder)).toEqual([])
   })
 
+  test('a folder that cannot be made ends at once with what to do', () => {
+    expect(() => open('/proc/limb-bridge/limb.sqlite')).toThrow(
+      /folder of the database, \/proc\/limb-bridge, cannot be made.*set another LIMB_DB/,
+    )
+  })
+
   test('a database of a newer bridge is refused and left alone', () => {
     const file = temporaryFile()
     fabricate(

@@ -19,7 +19,7 @@ export interface TestApp {
   readonly logLines: Record<string, unknown>[]
   /** Connects as a device; no key, no password. */
   device(nodeId: string, key?: string, options?: IClientOptions): Promise<TestClient>
-  principal(name: string, password: string, options?: IClientOptions): Promise<TestClient>
+  principal(name: string, password: string | Buffer, options?: IClientOptions): Promise<TestClient>
   /** The local administrator, through the control socket. */
   admin(options?: IClientOptions): Promise<TestClient>
   /** A device that is approved and subscribed to `pairing`. */

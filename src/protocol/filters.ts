@@ -1,0 +1,37 @@
+/** MQTT's rules for topic filters [MQTT-4.7], for the broker and for who writes filters into a configuration. */
+
+// Control characters and non-characters: MQTT lets a server close the connection for them [MQTT-1.5.3], and
+// one in a retained topic puts clients that check them into a reconnect loop.
+const UNWANTED = /[\p{Cc}\p{Noncharacter_Code_Point}]/u
+
+export function hasUnwanted(text: string): boolean {
+  return UNWANTED.test(text)
+}
+
+/** Whether wildcards stand alone in their level, and `#` last [MQTT-4.7.1]. */
+export function isFilter(filter: string): boolean {
+  if (filter === '' || hasUnwanted(filter)) return false
+  const levels = filter.split('/')
+  return levels.every((level, i) => {
+    if (level === '#') return i === levels.length - 1
+    return level === '+' || !(level.includes('+') || level.includes('#'))
+  })
+}
+
+/**
+ * Whether some topic is matched by both filters. `$` topics are left out: nothing here grants them.
+ */
+export function filtersOverlap(one: string, other: string): boolean {
+  const a = one.split('/')
+  const b = other.split('/')
+  for (let i = 0; ; i++) {
+    const x = a[i]
+    const y = b[i]
+    if (x === '#' || y === '#') return true
+    if (x === undefined || y === undefined) {
+      // `a/#` matches `a` itself [MQTT-4.7.1-2].
+      return x === y
+    }
+    if (x !== '+' && y !== '+' && x !== y) return false
+  }
+}
