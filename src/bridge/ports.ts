@@ -50,7 +50,7 @@ export interface Tx {
 
   principal(name: string): Promise<PrincipalRecord | null>
   putPrincipal(principal: PrincipalRecord): Promise<void>
-  /** Removes the principal and its policies. */
+  /** Removes the principal, its policies, its idempotency keys and the answers kept for them. */
   deletePrincipal(name: string): Promise<void>
   principals(after: string | null, limit: number): Promise<Page<PrincipalRecord>>
   countAdmins(): Promise<number>
@@ -77,6 +77,8 @@ export interface Tx {
   answer(invocationId: string): Promise<string | null>
   /** Rows of the principal that have an idempotency key. */
   countKeys(principal: string): Promise<number>
+  /** Frees the principal's idempotency keys, and drops the answers kept for them. */
+  forgetKeys(principal: string): Promise<void>
   /** Calls that have not ended; at most `limit`. */
   openInvocations(limit: number): Promise<readonly InvocationRecord[]>
   /** Pages like those of `auditRows`. */

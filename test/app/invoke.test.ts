@@ -1,3 +1,5 @@
+import { join } from 'node:path'
+import Sqlite from 'better-sqlite3'
 import { describe, expect, it } from 'vitest'
 import { startApp } from '../support/app.ts'
 import { agent, attend, ROBOT, send, worker } from '../support/worker.ts'
@@ -264,6 +266,34 @@ describe('an idempotency key', () => {
     const answer = await send(ann, 'ann', 'invoke', KEYED)
     await robot.answer(await robot.next())
     expect((await answer()).ok).toBe(true)
+  })
+
+  it('of a principal that is removed is nothing to one that is added under its name', async () => {
+    await using app = await startApp()
+    const robot = await worker(app, 'r1')
+    const admin = await app.admin()
+    const ann = await agent(app, 'ann')
+    const first = await send(ann, 'ann', 'invoke', KEYED)
+    await robot.answer(await robot.next())
+    await first()
+    // This one ends after the removal, by it.
+    await send(ann, 'ann', 'invoke', { ...KEYED, idempotencyKey: 'late' })
+    await robot.next()
+    await admin.do('admin', 'principal/remove', { name: 'ann' })
+    await expect
+      .poll(async () => (await admin.do('admin', 'invocation/list', { state: 'denied' })).items)
+      .toHaveLength(1)
+    const sql = new Sqlite(join(app.folder, 'limb.sqlite'), { readonly: true })
+    expect(sql.prepare('SELECT count(*) FROM invocation_answers').pluck().get()).toBe(0)
+    sql.close()
+
+    const another = await agent(app, 'ann')
+    for (const idempotencyKey of ['once', 'late']) {
+      const params = { n: 2 }
+      const answer = await send(another, 'ann', 'invoke', { ...KEYED, idempotencyKey, params })
+      await robot.answer(await robot.next(), { success: true, data: 'hers' })
+      expect((await answer()).data).toMatchObject({ data: 'hers' })
+    }
   })
 
   it('ends after a day', async () => {

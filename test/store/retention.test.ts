@@ -1,28 +1,12 @@
 import { expect, test } from 'vitest'
 import type { InvocationRecord } from '../../src/domain/invocations.ts'
 import { createStore } from '../../src/store/store.ts'
+import { callOf } from '../contract/store.contract.ts'
 import { opened } from './fixture.ts'
 
 const DAY = 86_400_000
-const call = (n: number, more: Partial<InvocationRecord> = {}): InvocationRecord => ({
-  invocationId: `iv_${n}`,
-  principal: 'ann',
-  nodeId: 'r1',
-  capability: 'c',
-  command: 'c.do',
-  paramsHash: 'f0',
-  level: 'free',
-  state: 'done',
-  createdAt: n * DAY,
-  endedAt: n * DAY + 1,
-  fence: null,
-  idempotencyKey: null,
-  fingerprint: null,
-  decidedBy: null,
-  reason: null,
-  error: null,
-  ...more,
-})
+const call = (n: number, more: Partial<InvocationRecord> = {}) =>
+  callOf(`iv_${n}`, { createdAt: n * DAY, endedAt: n * DAY + 1, ...more })
 const row = (n: number) => ({
   at: n * DAY,
   actor: 'ann',
