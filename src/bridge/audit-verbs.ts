@@ -1,5 +1,8 @@
 import { iso } from '../kernel/clock.ts'
+import { Refusal } from '../kernel/errors.ts'
 import { LIMITS } from '../protocol/limits.ts'
+import type { VerbArgs } from '../protocol/verbs.ts'
+import type { AuditPair } from './ports.ts'
 import type { World } from './settings.ts'
 import type { HandlersOf } from './verb-context.ts'
 
@@ -26,14 +29,27 @@ export function auditHandlers({ store }: World): HandlersOf<'audit'> {
         ...(row.nodeId === null ? {} : { nodeId: row.nodeId }),
         outcome: row.outcome,
         detail: row.detail,
-        hash: Buffer.from(row.hash).toString('hex'),
+        hash: hex(row.hash),
       }))
       return { items, ...(page.next === null ? {} : { next: page.next }) }
     },
 
-    async 'audit/verify'() {
+    async 'audit/verify'(args) {
+      const known = pairOf(args)
       await store.settled()
-      return await store.verifyAudit()
+      const { lastHash, ...verdict } = await store.verifyAudit(known)
+      return { ...verdict, ...(lastHash === undefined ? {} : { lastHash: hex(lastHash) }) }
     },
   }
+}
+
+function pairOf({ seq, hash }: VerbArgs<'audit/verify'>): AuditPair | undefined {
+  if (seq === undefined && hash === undefined) return undefined
+  if (seq !== undefined && hash !== undefined) return { seq, hash: Buffer.from(hash, 'hex') }
+  const missing = seq === undefined ? 'seq' : 'hash'
+  throw new Refusal('invalid_request', `${missing}: give seq and hash of one row together`, missing)
+}
+
+function hex(hash: Uint8Array): string {
+  return Buffer.from(hash).toString('hex')
 }

@@ -302,7 +302,18 @@ export const VERBS = {
     since: timeArg.optional().describe('from this time on'),
     until: timeArg.optional().describe('before this time'),
   }),
-  'audit/verify': verb('operator', 'Recompute the hash chain of the audit log.', {}),
+  'audit/verify': verb(
+    'operator',
+    'Recompute the hash chain of the audit log, and look for a row that you kept the hash of.',
+    {
+      seq: z.int().min(1).optional().describe('the number of that row'),
+      hash: z
+        .string()
+        .regex(/^[0-9a-fA-F]{64}$/, { error: 'must be 64 hexadecimal digits' })
+        .optional()
+        .describe('its hash, as audit/verify, audit/list or the log of the bridge told it'),
+    },
+  ),
 
   'principal/list': verb('admin', 'List the principals.', listArgs),
   'principal/add': verb(

@@ -59,7 +59,14 @@ describe('the audit log', () => {
       if (!after) break
     }
     expect(paged).toEqual(all)
-    expect(await admin.do('admin', 'audit/verify')).toEqual({ whole: true, rows: all.length })
+    const newest = (await list({ limit: 1 }))[0] ?? {}
+    expect(await admin.do('admin', 'audit/verify')).toEqual({
+      whole: true,
+      rows: all.length,
+      firstSeq: 1,
+      lastSeq: all.length,
+      lastHash: newest.hash,
+    })
     expect((await admin.ask('admin', 'audit/list', { after: 'x' })).error.path).toBe('after')
   })
 
@@ -71,5 +78,31 @@ describe('the audit log', () => {
     sql.exec("DROP TRIGGER audit_is_append_only; UPDATE audit SET actor = 'nobody' WHERE seq = 2")
     sql.close()
     expect(await admin.do('admin', 'audit/verify')).toMatchObject({ whole: false, brokenAt: 2 })
+  })
+
+  it('tells in the log of the bridge where it ends, with which a cut end shows later', async () => {
+    await using app = await startApp()
+    const admin = await app.admin()
+    const marks = () =>
+      app.logLines.filter(({ msg }) => String(msg).startsWith('audit log: ')) as {
+        seq: number
+        hash: string
+      }[]
+    expect(marks()).toMatchObject([{ rows: 1, seq: 1, hash: expect.stringMatching(/^[0-9a-f]{64}$/) }])
+    await admin.do('admin', 'policy/set', { principal: '*', nodeId: '*', capability: '*', level: 'denied' })
+    await app.restart()
+    expect(marks()).toMatchObject([{ seq: 1 }, { seq: 2 }, { seq: 2 }])
+
+    const { seq, hash } = marks()[1] ?? {}
+    const again = await app.admin()
+    const verify = (args: Loose = {}) => again.ask('admin', 'audit/verify', args)
+    expect((await verify({ seq, hash })).data).toMatchObject({ whole: true, known: 'there' })
+    const sql = new Sqlite(join(app.folder, 'limb.sqlite'))
+    sql.exec('DROP TRIGGER audit_keeps_rows; DELETE FROM audit WHERE seq = 2')
+    sql.close()
+    expect((await verify()).data).toMatchObject({ whole: true, lastSeq: 1 })
+    expect((await verify({ seq, hash })).data).toMatchObject({ whole: false, brokenAt: 2 })
+    expect((await verify({ seq })).error).toMatchObject({ code: 'invalid_request', path: 'hash' })
+    expect((await verify({ seq, hash: 'f0' })).error).toMatchObject({ code: 'invalid_request', path: 'hash' })
   })
 })
