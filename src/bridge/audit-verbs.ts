@@ -1,5 +1,6 @@
 import { iso } from '../kernel/clock.ts'
 import { Refusal } from '../kernel/errors.ts'
+import { auditKindHint, matchesAuditKind } from '../protocol/audit-kinds.ts'
 import { LIMITS } from '../protocol/limits.ts'
 import type { VerbArgs } from '../protocol/verbs.ts'
 import type { AuditPair } from './ports.ts'
@@ -10,6 +11,7 @@ import type { HandlersOf } from './verb-context.ts'
 export function auditHandlers({ store }: World): HandlersOf<'audit'> {
   return {
     async 'audit/list'({ limit, after, order, actor, nodeId, kind, since, until }) {
+      checkKind(kind)
       await store.settled()
       const filter = {
         actor,
@@ -41,6 +43,13 @@ export function auditHandlers({ store }: World): HandlersOf<'audit'> {
       return { ...verdict, ...(lastHash === undefined ? {} : { lastHash: hex(lastHash) }) }
     },
   }
+}
+
+/** A slip would otherwise look like a log in which nothing happened. */
+function checkKind(kind: string | undefined): void {
+  if (kind === undefined || matchesAuditKind(kind)) return
+  const message = `kind: no row is ever of the kind ${JSON.stringify(kind)}; ${auditKindHint(kind)}`
+  throw new Refusal('invalid_request', message, 'kind')
 }
 
 function pairOf({ seq, hash }: VerbArgs<'audit/verify'>): AuditPair | undefined {

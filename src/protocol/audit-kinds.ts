@@ -32,3 +32,19 @@ export const AUDIT_KINDS = [
   'principal.removed',
   'signin.refused',
 ] as const
+
+/** Whether a filter can match: one kind, or the beginning of some, up to a dot. */
+export function matchesAuditKind(filter: string): boolean {
+  return AUDIT_KINDS.some((kind) => (filter.endsWith('.') ? kind.startsWith(filter) : kind === filter))
+}
+
+/** What to write instead of a filter that matches nothing. */
+export function auditKindHint(filter: string): string {
+  const family = `${filter}.`
+  if (matchesAuditKind(family)) return `write "${family}" for all that begin so`
+  const [prefix = ''] = filter.split('.')
+  const near = AUDIT_KINDS.filter((kind) => kind.startsWith(`${prefix}.`))
+  if (near.length > 0) return `there are ${near.join(', ')}`
+  const families = new Set(AUDIT_KINDS.map((kind) => `${kind.split('.')[0]}.`))
+  return `they begin with ${[...families].join(', ')}`
+}

@@ -1,6 +1,8 @@
+import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import Sqlite from 'better-sqlite3'
 import { describe, expect, it } from 'vitest'
+import { AUDIT_KINDS } from '../../src/protocol/audit-kinds.ts'
 import { startApp } from '../support/app.ts'
 import type { Loose } from '../support/client.ts'
 import { agent, send, worker } from '../support/worker.ts'
@@ -68,6 +70,29 @@ describe('the audit log', () => {
       lastHash: newest.hash,
     })
     expect((await admin.ask('admin', 'audit/list', { after: 'x' })).error.path).toBe('after')
+  })
+
+  it('refuses a kind that no row ever has, and says what to write', async () => {
+    await using app = await startApp({}, { memory: true })
+    const admin = await app.admin()
+    const refused = async (kind: string) => (await admin.ask('admin', 'audit/list', { kind })).error
+    expect(await refused('lease')).toEqual({
+      code: 'invalid_request',
+      message: 'kind: no row is ever of the kind "lease"; write "lease." for all that begin so',
+      path: 'kind',
+    })
+    expect((await refused('lease.taken')).message).toContain('there are lease.ended, lease.granted')
+    expect((await refused('leases.')).message).toContain('they begin with audit., backup.')
+    expect((await refused('')).message).toContain('they begin with')
+  })
+
+  it('has only kinds that are known', () => {
+    const src = join(import.meta.dirname, '../../src')
+    const texts = ['bridge', 'store'].flatMap((folder) =>
+      readdirSync(join(src, folder)).map((name) => readFileSync(join(src, folder, name), 'utf8')),
+    )
+    const used = texts.flatMap((text) => [...text.matchAll(/'([a-z]+\.[a-z_]+)'/g)].map((match) => match[1]))
+    expect([...new Set(used)].sort()).toEqual([...AUDIT_KINDS])
   })
 
   it('shows when somebody changed it behind its back', async () => {
