@@ -27,6 +27,36 @@ export function printable(max: number) {
     .refine((text) => !UNPRINTABLE.test(text), { error: 'contains a control character' })
 }
 
+/**
+ * Any JSON, as `JSON.parse` gives it. Of a number beyond its range that makes Infinity, which is written as `null`: it
+ * is refused, because nobody would notice.
+ */
+export function anyJson() {
+  return z.unknown().superRefine((value, context) => {
+    if (holdsInfinity(value, 0)) {
+      context.addIssue({ code: 'custom', path: pathToInfinity(value), message: BEYOND_RANGE })
+    }
+  })
+}
+
+const BEYOND_RANGE = 'is a number beyond 1.8e308, which no reader could take; send it as a string'
+
+/** What is nested deeper than JSON may be here is refused elsewhere. */
+function holdsInfinity(value: unknown, depth: number): boolean {
+  if (typeof value === 'number') return !Number.isFinite(value)
+  if (typeof value !== 'object' || value === null || depth > LIMITS.jsonDepth) return false
+  if (Array.isArray(value)) return value.some((each) => holdsInfinity(each, depth + 1))
+  // Of JSON.parse: every key is its own.
+  for (const key in value) if (holdsInfinity((value as Record<string, unknown>)[key], depth + 1)) return true
+  return false
+}
+
+function pathToInfinity(value: unknown): (string | number)[] {
+  if (typeof value !== 'object' || value === null) return []
+  const [key = '', each] = Object.entries(value).find(([, each]) => holdsInfinity(each, 0)) ?? []
+  return [Array.isArray(value) ? Number(key) : key, ...pathToInfinity(each)]
+}
+
 export const displayNameSchema = printable(LIMITS.displayNameChars).refine((text) => text.trim() !== '', {
   error: 'is blank',
 })
@@ -212,7 +242,7 @@ export type Invocation = z.infer<typeof invocationSchema>
 export const invocationResultSchema = z.object({
   invocationId: z.string().max(64),
   success: z.boolean(),
-  data: z.unknown().optional(),
+  data: anyJson().optional(),
   artifactUri: z.string().max(LIMITS.urlChars).optional(),
   error: z.unknown().optional(),
 })

@@ -9,7 +9,14 @@ import {
   type Role,
   STATUSES,
 } from './names.ts'
-import { capabilitiesSchema, displayNameSchema, levelSchema, printable, timeSchema } from './schemas.ts'
+import {
+  anyJson,
+  capabilitiesSchema,
+  displayNameSchema,
+  levelSchema,
+  printable,
+  timeSchema,
+} from './schemas.ts'
 
 /**
  * The table of verbs: what a principal can ask of the bridge. The bridge checks arguments and roles with it,
@@ -211,7 +218,7 @@ export const VERBS = {
         .optional()
         .describe('what the command belongs to; without nodeId an online limb that has it is selected'),
       command: commandSchema.describe('one of the approved commands of the limb'),
-      params: z.unknown().optional().describe('what the command wants; {} when absent'),
+      params: anyJson().optional().describe('what the command wants; {} when absent'),
       timeoutSeconds: z
         .int()
         .min(1)

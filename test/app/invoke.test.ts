@@ -2,6 +2,7 @@ import { join } from 'node:path'
 import Sqlite from 'better-sqlite3'
 import { describe, expect, it } from 'vitest'
 import { startApp } from '../support/app.ts'
+import type { Received } from '../support/client.ts'
 import { agent, attend, ROBOT, send, worker } from '../support/worker.ts'
 
 const SNAP = { nodeId: 'r1', command: 'camera.snap' }
@@ -96,6 +97,29 @@ describe('a free call', () => {
       code: 'node_error',
       message: expect.stringContaining('artifactUri'),
     })
+  })
+
+  it('with a number that no reader could take is refused, with its path, from either side', async () => {
+    await using app = await startApp({}, { memory: true })
+    const robot = await worker(app, 'r1')
+    const ann = await agent(app, 'ann')
+    const request = '{"transaction":7,"nodeId":"r1","command":"camera.snap","params":{"a":[1,{"b":1e400}]}}'
+    await ann.mqtt.publishAsync('limb/principal/ann/request/invoke', request, { qos: 1 })
+    const refused = (await ann.next((message: Received) => message.json.transaction === 7)).json
+    expect(refused.error).toEqual({
+      code: 'invalid_request',
+      message: expect.stringMatching(/^params\.a\[1\]\.b: is a number beyond .* send it as a string$/),
+      path: 'params.a[1].b',
+    })
+    const answer = await send(ann, 'ann', 'invoke', SNAP)
+    const { invocationId } = await robot.next()
+    const result = `{"invocationId":"${invocationId}","success":true,"data":[0,-1e400]}`
+    await robot.client.mqtt.publishAsync('limb/node/r1/result', result, { qos: 1 })
+    expect((await answer()).error).toMatchObject({
+      code: 'node_error',
+      message: expect.stringContaining('data[1]: is a number beyond'),
+    })
+    expect(robot.told).toHaveLength(1)
   })
 
   it('survives JSON that is nested a hundred thousand levels deep, from either side', async () => {
