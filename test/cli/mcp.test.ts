@@ -75,6 +75,19 @@ test('an agent gets the tools of its role, made from the table of verbs', async 
   expect(invoke?.outputSchema?.required).toEqual(['nodeId', 'invocationId'])
 })
 
+test('a viewer is offered what it may do, and nothing that every call of would be forbidden', async () => {
+  const client = await mcp(['--socket', app.bridge.control, '--role', 'viewer'])
+  const { tools } = await client.listTools()
+  expect(tools.map((tool) => tool.name)).toEqual(['limb_list_available', 'limb_pair_list'])
+  expect(client.getInstructions()).not.toContain('limb_invoke')
+  expect((await call(client, 'limb_list_available')).structured.items).toMatchObject([{ nodeId: 'robot1' }])
+  await expect(call(client, 'limb_invoke', { nodeId: 'robot1', command: 'camera.snap' })).rejects.toThrow(
+    'no tool',
+  )
+  const admin = await app.admin()
+  expect((await admin.do('admin', 'invocation/list')).items).toEqual([])
+})
+
 test('an agent lists a limb, runs a command, and the limb hears its name', async () => {
   const client = await mcp()
   const list = await call(client, 'limb_list_available', { capability: 'camera' })
