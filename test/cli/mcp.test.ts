@@ -226,3 +226,18 @@ test('while the bridge is away a call says so, and the server comes back with it
     })
     .toBeFalsy()
 })
+
+test('a call with a key that a restart ended says to look and to take a new key, for the old one tells the same', async () => {
+  const client = await mcp()
+  const args = { nodeId: 'robot1', command: 'camera.snap', idempotencyKey: 'k' }
+  const running = call(client, 'limb_invoke', args)
+  await robot.next('limb/node/robot1/invoke')
+  await app.restart()
+  await running
+  const again = async () => (await call(client, 'limb_invoke', args)).text
+  await expect.poll(async () => (await again()).code, { timeout: 15_000 }).toBe('internal')
+  expect(await again()).toMatchObject({
+    message: expect.stringMatching(/^bridge restarted/),
+    next: expect.stringMatching(/not known.*same answer.*Look.*new idempotencyKey/),
+  })
+})
