@@ -11,5 +11,13 @@ export function shortfallOf(verb: VerbName, data: unknown): string | undefined {
   if (verb === 'audit/verify' && row.whole === false) {
     return `the audit log is not whole: ${shown(row.problem ?? `broken at row ${shown(row.brokenAt)}`)}`
   }
+  if (verb === 'invocation/approve' && UNSENT.includes(String(row.state))) {
+    const { message, code } = asRow(row.error ?? {})
+    const why = message === undefined ? `it is ${shown(row.state)}` : `${shown(message)} (${shown(code)})`
+    return `the call was approved and could not be sent: ${why}`
+  }
   return undefined
 }
+
+/** How an approved call ends that never reached its limb. */
+const UNSENT = ['failed', 'denied', 'expired', 'interrupted']
