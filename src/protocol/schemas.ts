@@ -239,11 +239,34 @@ export const invocationSchema = z.object({
 /** What a limb is told on `invoke`. */
 export type Invocation = z.infer<typeof invocationSchema>
 
+/** Dashboards show it as a link and agents fetch it: no scheme that runs something, such as `javascript:`. */
+export const ARTIFACT_SCHEMES = [
+  ...['http', 'https', 'ftp', 'ftps', 'sftp', 'file'],
+  ...['mqtt', 'mqtts', 'rtsp', 'rtsps', 's3', 'gs'],
+] as const
+
+/** Not SVG, which can hold scripts. */
+const DATA_IMAGE = /^data:image\/(?:png|jpeg|gif|webp);base64,[A-Za-z0-9+/]+={0,2}$/
+
+const artifactUriSchema = z
+  .string()
+  .max(LIMITS.urlChars)
+  .refine(isArtifactUri, {
+    error: `must be an absolute URI that begins with one of ${ARTIFACT_SCHEMES.join(', ')}, or a base64 data: URI of a PNG, JPEG, GIF or WebP`,
+  })
+
+function isArtifactUri(text: string): boolean {
+  // A parser of URLs drops line breaks and tabs, also in the middle of a scheme.
+  if (UNPRINTABLE.test(text) || /\s/.test(text)) return false
+  const scheme = URL.parse(text)?.protocol.slice(0, -1)
+  return DATA_IMAGE.test(text) || ARTIFACT_SCHEMES.some((each) => each === scheme)
+}
+
 export const invocationResultSchema = z.object({
   invocationId: z.string().max(64),
   success: z.boolean(),
   data: anyJson().optional(),
-  artifactUri: z.string().max(LIMITS.urlChars).optional(),
+  artifactUri: artifactUriSchema.optional(),
   error: z.unknown().optional(),
 })
 /** What a limb answers on `result`. */

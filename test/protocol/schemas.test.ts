@@ -1,8 +1,15 @@
+import { readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
 import { Refusal } from '../../src/kernel/errors.ts'
 import { check, decodeHeartbeat, decodeRegistration } from '../../src/protocol/decode.ts'
 import { LIMITS } from '../../src/protocol/limits.ts'
-import { errorBodySchema, pairingAnswerSchema, stateSchema } from '../../src/protocol/schemas.ts'
+import {
+  ARTIFACT_SCHEMES,
+  errorBodySchema,
+  invocationResultSchema,
+  pairingAnswerSchema,
+  stateSchema,
+} from '../../src/protocol/schemas.ts'
 
 const bytes = (value: unknown) =>
   new TextEncoder().encode(typeof value === 'string' ? value : JSON.stringify(value))
@@ -257,5 +264,49 @@ describe('what the bridge says', () => {
     for (const answer of answers) expect(check(pairingAnswerSchema, answer)).toEqual(answer)
     expect(pairingAnswerSchema.safeParse({ ...answers[0], code: 'ABCDEFGH' }).success).toBe(false)
     expect(pairingAnswerSchema.safeParse({ status: 'maybe' }).success).toBe(false)
+  })
+})
+
+describe('the artifactUri of a result', () => {
+  const result = (artifactUri: string) => ({ invocationId: 'iv_1', success: true, artifactUri })
+  const PNG = 'data:image/png;base64,iVBORw0KGgo='
+
+  it.each([
+    ...ARTIFACT_SCHEMES.map((scheme) => `${scheme}://192.168.1.50/42.jpg?a=b#c`),
+    'HTTPS://host/x',
+    'http://[::1]:8080/größe.jpg',
+    'file:///mnt/share/42.jpg',
+    PNG,
+  ])('may be %s', (uri) => {
+    expect(check(invocationResultSchema, result(uri))).toEqual(result(uri))
+  })
+
+  it.each([
+    'javascript:alert(1)',
+    'JavaScript://host/%0aalert(1)',
+    'java\nscript:alert(1)',
+    ' javascript:alert(1)',
+    '\u0001javascript:alert(1)',
+    'vbscript:x',
+    'data:text/html,<script>alert(1)</script>',
+    'data:image/svg+xml;base64,PHN2Zz4=',
+    'data:image/png,<script>',
+    'blob:http://host/x',
+    '/42.jpg',
+    '42.jpg',
+    'http://',
+    '',
+    `http://host/${'x'.repeat(LIMITS.urlChars)}`,
+  ])('may not be %j', (uri) => {
+    const refusal = refusalOf(() => check(invocationResultSchema, result(uri)))
+    expect(refusal).toMatchObject({ code: 'invalid_request', path: 'artifactUri' })
+  })
+
+  it('is told with the schemes that the protocol names', () => {
+    const page = readFileSync(new URL('../../docs/protocol.md', import.meta.url), 'utf8')
+    const told = /`artifactUri` says where:([\s\S]*?), or a base64/.exec(page)?.[1] ?? ''
+    expect([...told.matchAll(/`(\w+)`/g)].map((match) => match[1])).toEqual([...ARTIFACT_SCHEMES])
+    const { message } = refusalOf(() => check(invocationResultSchema, result('javascript:alert(1)')))
+    expect(message).toContain(`begins with one of ${ARTIFACT_SCHEMES.join(', ')}`)
   })
 })
