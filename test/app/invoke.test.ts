@@ -157,6 +157,18 @@ describe('a free call', () => {
     expect((await (await app.admin()).do('admin', 'invocation/list')).items[0].state).toBe('timeout')
   })
 
+  it('goes on until its timeout when a result does not say which call it is of', async () => {
+    await using app = await startApp({}, { memory: true })
+    const robot = await worker(app, 'r1')
+    const ann = await agent(app, 'ann')
+    const answer = await send(ann, 'ann', 'invoke', { ...SNAP, timeoutSeconds: 1 })
+    await robot.next()
+    for (const result of ['not JSON', '{"success":true}', '{"invocationId":7,"success":true}']) {
+      await robot.client.mqtt.publishAsync('limb/node/r1/result', result, { qos: 1 })
+    }
+    expect((await answer()).error.code).toBe('timeout')
+  })
+
   it('takes no answer from another limb', async () => {
     await using app = await startApp({}, { memory: true })
     const robot = await worker(app, 'r1')
@@ -278,6 +290,20 @@ describe('an idempotency key', () => {
     const other = await send(bob, 'bob', 'invoke', { ...KEYED, params: { n: 3 } })
     await robot.answer(await robot.next())
     expect((await other()).ok).toBe(true)
+  })
+
+  it('gives the stored answer although the policy says no by now, and runs nothing', async () => {
+    await using app = await startApp({}, { memory: true })
+    const robot = await worker(app, 'r1')
+    const ann = await agent(app, 'ann')
+    const first = await send(ann, 'ann', 'invoke', KEYED)
+    await robot.answer(await robot.next())
+    const { data } = await first()
+    const admin = await app.admin()
+    await admin.do('admin', 'policy/set', { principal: 'ann', nodeId: '*', capability: '*', level: 'denied' })
+    expect((await ann.ask('ann', 'invoke', KEYED)).data).toEqual(data)
+    expect((await ann.ask('ann', 'invoke', { ...KEYED, idempotencyKey: 'new' })).error.code).toBe('denied')
+    expect(robot.told).toHaveLength(1)
   })
 
   it('is not used up by a call that never reached a limb', async () => {
