@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { dirname, join } from 'node:path'
+import { tellAuditEnd } from './bridge/audit-mark.ts'
 import type { Upkeep } from './bridge/chores.ts'
 import { Core } from './bridge/core.ts'
 import type { MqttStore } from './bridge/mqtt-store.ts'
@@ -143,6 +144,7 @@ async function start(options: AppOptions, teardown: Teardown): Promise<RunningBr
   })
   teardown.add(() => database.close())
   const store = createStore(database)
+  teardown.add(() => tellAuditEnd({ store, log }))
   const mqttStore = createMqttStore(database)
   const backups = createBackups({ database, folder: config.backup.folder, clock })
   teardown.add(() => backups.stop())
@@ -180,6 +182,7 @@ async function start(options: AppOptions, teardown: Teardown): Promise<RunningBr
   const core = new Core(world)
   await core.load()
   const adminPassword = await firstStart(core, options)
+  await tellAuditEnd(world)
   const storedLimits = persistenceLimits(config, topics)
   const homeAssistant = new HomeAssistant({
     settings: config.homeAssistant,

@@ -1,3 +1,4 @@
+import { tellAuditEnd } from './audit-mark.ts'
 import { backupChore } from './backups.ts'
 import type { Chore } from './housekeeping.ts'
 import type { Leftovers } from './leftovers.ts'
@@ -74,6 +75,16 @@ export function chores(world: World, { registry, leftovers, prune }: Kept): read
       everyMs: 5 * MINUTE_MS,
       async run() {
         return more(await upkeep.sweepSessions(steady.isSteady()))
+      },
+    },
+    {
+      name: 'tell where the audit log ends',
+      everyMs: DAY_MS,
+      // The start has just told it.
+      firstMs: DAY_MS,
+      async run() {
+        await tellAuditEnd(world)
+        return 'done'
       },
     },
     orphanChore(world, registry, upkeep),

@@ -110,6 +110,7 @@ export class Control {
     const { invocationDays, maxInvocations, auditDays, maxAuditRows } = settings.retention
     const now = byAge ? clock.wallMs() : 0
     return await store.prune({
+      at: clock.wallMs(),
       now,
       invocationsBefore: now - invocationDays * DAY_MS,
       maxInvocations,

@@ -50,7 +50,7 @@ export interface Tx {
 
   principal(name: string): Promise<PrincipalRecord | null>
   putPrincipal(principal: PrincipalRecord): Promise<void>
-  /** Removes the principal and its policies. */
+  /** Removes the principal, its policies, its idempotency keys and the answers kept for them. */
   deletePrincipal(name: string): Promise<void>
   principals(after: string | null, limit: number): Promise<Page<PrincipalRecord>>
   countAdmins(): Promise<number>
@@ -77,6 +77,8 @@ export interface Tx {
   answer(invocationId: string): Promise<string | null>
   /** Rows of the principal that have an idempotency key. */
   countKeys(principal: string): Promise<number>
+  /** Frees the principal's idempotency keys, and drops the answers kept for them. */
+  forgetKeys(principal: string): Promise<void>
   /** Calls that have not ended; at most `limit`. */
   openInvocations(limit: number): Promise<readonly InvocationRecord[]>
   /** Pages like those of `auditRows`. */
@@ -113,13 +115,32 @@ export interface InvocationFilter {
   readonly state?: InvocationState | undefined
 }
 
-export type AuditVerdict =
-  | { readonly whole: true; readonly rows: number }
-  /** `brokenAt`: the first row that is not what was written, or that is missing. */
-  | { readonly whole: false; readonly rows: number; readonly brokenAt: number }
+/** A row that somebody kept the hash of. */
+export interface AuditPair {
+  readonly seq: number
+  readonly hash: Uint8Array
+}
+
+export interface AuditVerdict {
+  readonly whole: boolean
+  /** Those that were checked. */
+  readonly rows: number
+  /** Of what is there now; absent when nothing is. */
+  readonly firstSeq?: number
+  readonly lastSeq?: number
+  readonly lastHash?: Uint8Array
+  /** Of the pair that was asked about: its row is there, with this hash, or retention took it. */
+  readonly known?: 'there' | 'pruned'
+  /** The first row that is not what was written, or that is missing. */
+  readonly brokenAt?: number
+  /** The same as a sentence. */
+  readonly problem?: string
+}
 
 /** What may go. Times are wall time. */
 export interface Retention {
+  /** When it is, for the row that the audit log has of it. */
+  readonly at: number
   /** Refused keys and widenings whose time is up may go. */
   readonly now: number
   /** Ended calls from before this. */
@@ -180,8 +201,11 @@ export interface Store {
   loadRequests(): Promise<readonly RequestRecord[]>
   /** One write for many heartbeats; a lost batch loses only the freshness of `lastHeartbeatAt`. */
   saveHeartbeats(batch: readonly { nodeId: string; at: number }[]): Promise<void>
-  /** Recomputes the hash chain of the audit log, a page at a time, so that nothing else waits for it. */
-  verifyAudit(): Promise<AuditVerdict>
+  /**
+   * Recomputes the hash chain of the audit log, a page at a time, so that nothing else waits for it, and looks for a
+   * row that somebody kept.
+   */
+  verifyAudit(known?: AuditPair): Promise<AuditVerdict>
   /** Deletes what may go, a bounded number of rows in a commit. Returns how many. */
   prune(retention: Retention): Promise<number>
   /** Ends what a killed bridge left open. Resolves with the time since which history is kept. */

@@ -6,12 +6,14 @@ import { type AuditOptions, auditLines, isLineByLine } from './audit-lines.ts'
 import { connectionOptions, group, type Run, withExamples } from './command-parts.ts'
 import { type Bridge, openBridge } from './connection.ts'
 import { type Decision, decideWaiting } from './decide.ts'
+import { CliError, EXIT } from './exit.ts'
 import { importNodes } from './import.ts'
 import { invokeTelling } from './invoke.ts'
 import { allPages } from './paging.ts'
 import type { World } from './parts.ts'
 import { asRow, humanText } from './presentation.ts'
 import { readSecret } from './questions.ts'
+import { shortfallOf } from './shortfall.ts'
 import { type ConnectionOptions, targetOf } from './target.ts'
 import { print, printJson } from './text.ts'
 
@@ -62,6 +64,10 @@ const EXAMPLES: Partial<Record<VerbName, readonly string[]>> = {
     'limb-bridge audit list --follow --node-id robot1',
     'limb-bridge audit list --jsonl --order oldest > audit.jsonl',
     'limb-bridge audit list --jsonl --follow --after 1200    goes on after the entry with seq 1200',
+  ],
+  'audit/verify': [
+    'limb-bridge audit verify',
+    'limb-bridge audit verify --seq 1204 --hash 5f0c...    is the row that you kept still there?',
   ],
   'invocation/approve': [
     'limb-bridge invocation approve         shows the calls that wait with their params, and asks',
@@ -174,6 +180,8 @@ async function perform(
     if (data === NOTHING_DONE) return
     if (options.json) printJson(world.io.stdout, data ?? {})
     else show(world, name, data)
+    const shortfall = shortfallOf(name, data)
+    if (shortfall !== undefined) throw new CliError(EXIT.refused, shortfall)
   } finally {
     await bridge.close()
   }

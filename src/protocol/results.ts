@@ -102,7 +102,15 @@ export const RESULTS = {
   'audit/verify': z.object({
     whole: z.boolean(),
     rows: z.int().describe('rows that were checked'),
+    firstSeq: z.int().optional().describe('the oldest row there is'),
+    lastSeq: z.int().optional().describe('the newest row there is'),
+    lastHash: z.string().optional().describe('its hash; keep both elsewhere, and give them next time'),
+    known: z
+      .enum(['there', 'pruned'])
+      .optional()
+      .describe('the row that was asked about: there with that hash, or taken by retention'),
     brokenAt: z.int().optional().describe('the first row that is not what was written, or is missing'),
+    problem: z.string().optional().describe('the same as a sentence'),
   }),
 
   'principal/list': page(principal),

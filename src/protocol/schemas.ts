@@ -27,6 +27,36 @@ export function printable(max: number) {
     .refine((text) => !UNPRINTABLE.test(text), { error: 'contains a control character' })
 }
 
+/**
+ * Any JSON, as `JSON.parse` gives it. Of a number beyond its range that makes Infinity, which is written as `null`: it
+ * is refused, because nobody would notice.
+ */
+export function anyJson() {
+  return z.unknown().superRefine((value, context) => {
+    if (holdsInfinity(value, 0)) {
+      context.addIssue({ code: 'custom', path: pathToInfinity(value), message: BEYOND_RANGE })
+    }
+  })
+}
+
+const BEYOND_RANGE = 'is a number beyond 1.8e308, which no reader could take; send it as a string'
+
+/** What is nested deeper than JSON may be here is refused elsewhere. */
+function holdsInfinity(value: unknown, depth: number): boolean {
+  if (typeof value === 'number') return !Number.isFinite(value)
+  if (typeof value !== 'object' || value === null || depth > LIMITS.jsonDepth) return false
+  if (Array.isArray(value)) return value.some((each) => holdsInfinity(each, depth + 1))
+  // Of JSON.parse: every key is its own.
+  for (const key in value) if (holdsInfinity((value as Record<string, unknown>)[key], depth + 1)) return true
+  return false
+}
+
+function pathToInfinity(value: unknown): (string | number)[] {
+  if (typeof value !== 'object' || value === null) return []
+  const [key = '', each] = Object.entries(value).find(([, each]) => holdsInfinity(each, 0)) ?? []
+  return [Array.isArray(value) ? Number(key) : key, ...pathToInfinity(each)]
+}
+
 export const displayNameSchema = printable(LIMITS.displayNameChars).refine((text) => text.trim() !== '', {
   error: 'is blank',
 })
@@ -209,11 +239,29 @@ export const invocationSchema = z.object({
 /** What a limb is told on `invoke`. */
 export type Invocation = z.infer<typeof invocationSchema>
 
+/** Dashboards show it as a link: a browser would run what these say. */
+const RUNNING_SCHEMES = ['javascript', 'vbscript', 'data', 'blob']
+
+/** Not SVG, which can hold scripts. */
+const DATA_IMAGE = /^data:image\/(?:png|jpeg|gif|webp);base64,[A-Za-z0-9+/]+={0,2}$/
+
+const artifactUriSchema = z.string().max(LIMITS.urlChars).refine(isArtifactUri, {
+  error:
+    'must be an absolute URI that no browser runs, such as https://…, s3://… or file:///…, or a base64 data: URI of a PNG, JPEG, GIF or WebP',
+})
+
+function isArtifactUri(text: string): boolean {
+  // A parser of URLs drops line breaks and tabs, also in the middle of a scheme.
+  if (UNPRINTABLE.test(text) || /\s/.test(text)) return false
+  const scheme = URL.parse(text)?.protocol.slice(0, -1)
+  return DATA_IMAGE.test(text) || (scheme !== undefined && !RUNNING_SCHEMES.includes(scheme))
+}
+
 export const invocationResultSchema = z.object({
   invocationId: z.string().max(64),
   success: z.boolean(),
-  data: z.unknown().optional(),
-  artifactUri: z.string().max(LIMITS.urlChars).optional(),
+  data: anyJson().optional(),
+  artifactUri: artifactUriSchema.optional(),
   error: z.unknown().optional(),
 })
 /** What a limb answers on `result`. */

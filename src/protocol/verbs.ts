@@ -9,7 +9,14 @@ import {
   type Role,
   STATUSES,
 } from './names.ts'
-import { capabilitiesSchema, displayNameSchema, levelSchema, printable, timeSchema } from './schemas.ts'
+import {
+  anyJson,
+  capabilitiesSchema,
+  displayNameSchema,
+  levelSchema,
+  printable,
+  timeSchema,
+} from './schemas.ts'
 
 /**
  * The table of verbs: what a principal can ask of the bridge. The bridge checks arguments and roles with it,
@@ -211,7 +218,7 @@ export const VERBS = {
         .optional()
         .describe('what the command belongs to; without nodeId an online limb that has it is selected'),
       command: commandSchema.describe('one of the approved commands of the limb'),
-      params: z.unknown().optional().describe('what the command wants; {} when absent'),
+      params: anyJson().optional().describe('what the command wants; {} when absent'),
       timeoutSeconds: z
         .int()
         .min(1)
@@ -302,7 +309,18 @@ export const VERBS = {
     since: timeArg.optional().describe('from this time on'),
     until: timeArg.optional().describe('before this time'),
   }),
-  'audit/verify': verb('operator', 'Recompute the hash chain of the audit log.', {}),
+  'audit/verify': verb(
+    'operator',
+    'Recompute the hash chain of the audit log, and look for a row that you kept the hash of.',
+    {
+      seq: z.int().min(1).optional().describe('the number of that row'),
+      hash: z
+        .string()
+        .regex(/^[0-9a-fA-F]{64}$/, { error: 'must be 64 hexadecimal digits' })
+        .optional()
+        .describe('its hash, as audit/verify, audit/list or the log of the bridge told it'),
+    },
+  ),
 
   'principal/list': verb('admin', 'List the principals.', listArgs),
   'principal/add': verb(

@@ -1,32 +1,22 @@
-import { createHash } from 'node:crypto'
 import type Sqlite from 'better-sqlite3'
 import { z } from 'zod'
-import type { AuditFilter, AuditRow, AuditVerdict, Order, Page } from '../bridge/ports.ts'
+import type { AuditFilter, AuditPair, AuditRow, AuditVerdict, Order, Page } from '../bridge/ports.ts'
 import type { AuditEntry } from '../domain/records.ts'
+import { type ChainRow, canonicalJson, chainHash, type Link, ORIGIN } from './audit-chain.ts'
+import { type ChainReader, PRUNED, prunedDetail, verification } from './audit-verify.ts'
 import { windowPage } from './paging.ts'
 import { type Row, RowReader } from './rows.ts'
 
-interface ChainRow {
-  readonly seq: number
-  readonly at: number
-  readonly actor: string
-  readonly kind: string
-  readonly node_id: string | null
-  readonly outcome: string
-  readonly detail: string
-  readonly hash: Uint8Array
-}
-
-type Link = { readonly seq: number; readonly hash: Uint8Array }
-
-const VERIFY_PAGE = 1000
+/** Rows stay for this much longer than they must, so that a quiet log is not full of prunings. */
+const PRUNE_SLACK_MS = 86_400_000
 
 /**
  * The audit log: each row's hash is SHA-256 of the hash before it and the row in canonical JSON. Who can write
- * the file can still write a whole new chain; who keeps one hash elsewhere can then prove it.
+ * the file can still write a whole new chain, or cut its end; who keeps one hash elsewhere can then prove it.
  */
 export class AuditTable {
   readonly #last: Sqlite.Statement<[]>
+  readonly #first: Sqlite.Statement<[]>
   readonly #anchor: Sqlite.Statement<[]>
   readonly #insert: Sqlite.Statement
   readonly #page: Sqlite.Statement<[number, number]>
@@ -37,6 +27,7 @@ export class AuditTable {
 
   constructor(sql: Sqlite.Database) {
     this.#last = sql.prepare('SELECT seq, hash FROM audit ORDER BY seq DESC LIMIT 1')
+    this.#first = sql.prepare('SELECT seq, hash FROM audit ORDER BY seq LIMIT 1')
     this.#anchor = sql.prepare('SELECT seq, hash FROM audit_anchor')
     this.#insert = sql.prepare(`INSERT INTO audit (seq, at, actor, kind, node_id, outcome, detail, hash)
       VALUES (?, ?, ?, ?, ?, ?, ?, ?)`)
@@ -48,7 +39,7 @@ export class AuditTable {
 
   append(entry: AuditEntry): void {
     // Read, not remembered: a work that was undone has taken its rows with it.
-    const last = (this.#last.get() ?? this.#anchor.get()) as Link
+    const last = (this.#last.get() ?? this.#anchor.get() ?? ORIGIN) as Link
     const { at, actor, kind, nodeId, outcome } = entry
     const detail = canonicalJson(entry.detail)
     const row = { seq: last.seq + 1, at, actor, kind, node_id: nodeId, outcome, detail }
@@ -75,18 +66,21 @@ export class AuditTable {
     return { items: page.rows.map((row) => this.#record(row)), next: page.next }
   }
 
-  /** Recomputes the chain from the anchor on. Blocks for some 5 µs a row. */
-  verify(): AuditVerdict {
-    const pages = this.#verification()
+  /** The same as `verifyInTurns`, at once. */
+  verify(known?: AuditPair): AuditVerdict {
+    const pages = verification(this.#chain, known)
     for (;;) {
       const step = pages.next()
       if (step.done) return step.value
     }
   }
 
-  /** The same; other work runs between two pages. */
-  async verifyInTurns(): Promise<AuditVerdict> {
-    const pages = this.#verification()
+  /**
+   * Recomputes the chain from the anchor on, and looks for a row that somebody knows. Some 5 µs a row; other work
+   * runs between two pages.
+   */
+  async verifyInTurns(known?: AuditPair): Promise<AuditVerdict> {
+    const pages = verification(this.#chain, known)
     for (;;) {
       const step = pages.next()
       if (step.done) return step.value
@@ -94,40 +88,43 @@ export class AuditTable {
     }
   }
 
-  /** Yields after each page. */
-  *#verification(): Generator<void, AuditVerdict> {
-    let { seq, hash } = this.#anchor.get() as Link
-    let rows = 0
-    for (;;) {
-      const page = this.#page.all(seq, VERIFY_PAGE) as ChainRow[]
-      for (const row of page) {
-        // A missing row shows here too: the next one's hash was made with it.
-        if (chainHash(hash, row).compare(row.hash) !== 0) return { whole: false, rows, brokenAt: seq + 1 }
-        seq = row.seq
-        hash = row.hash
-        rows++
-      }
-      if (page.length < VERIFY_PAGE) return { whole: true, rows }
-      yield
-      const anchor = this.#anchor.get() as Link
-      // Retention has taken rows away meanwhile, which is no gap.
-      if (anchor.seq > seq) ({ seq, hash } = anchor)
+  get #chain(): ChainReader {
+    return {
+      anchor: () => this.#anchor.get() as Link | undefined,
+      first: () => this.#first.get() as Link | undefined,
+      last: () => this.#last.get() as Link | undefined,
+      rowsAfter: (seq, limit) => this.#page.all(seq, limit) as ChainRow[],
     }
   }
 
-  /** Deletes at most `limit` of the oldest rows: those from before a time, and those beyond a number. */
-  prune(before: number, keep: number, limit: number): number {
-    const anchor = this.#anchor.get() as Link
+  /**
+   * Deletes at most `limit` of the oldest rows, those from before a time and those beyond a number, and leaves a row
+   * that says so. To be called within one transaction.
+   */
+  prune(before: number, keep: number, limit: number, at: number): number {
+    const anchor = this.#anchor.get() as Link | undefined
     const last = this.#last.get() as Link | undefined
-    if (!last) return 0
+    if (!anchor || !last) return 0
     const page = this.#page.all(anchor.seq, limit) as ChainRow[]
-    // Only a beginning may go. A clock that jumped back stops it at a row that looks young.
-    const end = page.findIndex((row) => row.at >= before && row.seq > last.seq - keep)
-    const edge = page[(end < 0 ? page.length : end) - 1]
-    // The newest row stays: the next one is chained to it.
-    if (!edge || edge.seq >= last.seq) return 0
+    const [oldest] = page
+    // Not the row that this leaves, whatever is asked for: it would never end.
+    const old = Math.min(before, at)
+    const due = oldest && (oldest.at < old - PRUNE_SLACK_MS || oldest.seq <= last.seq - keep)
+    if (!due) return 0
+    // Only a beginning may go. A clock that jumped back stops it at a row that looks young. The new row counts too.
+    const end = page.findIndex((row) => row.at >= old && row.seq > last.seq + 1 - keep)
+    const gone = end < 0 ? page : page.slice(0, end)
+    const edge = gone.at(-1)
+    if (!edge) return 0
+    this.vouchFor(edge, gone.length, at)
     this.#moveAnchor.run(edge.seq, edge.hash)
     return this.#dropOld.run(edge.seq).changes
+  }
+
+  /** The row that says up to where the log was pruned. */
+  vouchFor(edge: Link, rows: number, at: number): void {
+    const detail = prunedDetail(rows, edge)
+    this.append({ at, actor: 'bridge', kind: PRUNED, nodeId: null, outcome: 'pruned', detail })
   }
 
   #record(row: Row): AuditRow {
@@ -146,20 +143,3 @@ export class AuditTable {
 }
 
 const detailSchema = z.record(z.string(), z.unknown())
-
-function chainHash(previous: Uint8Array, row: Omit<ChainRow, 'hash'>): Buffer {
-  const { seq, at, actor, kind, node_id, outcome, detail } = row
-  return createHash('sha256')
-    .update(previous)
-    .update(JSON.stringify([seq, at, actor, kind, node_id, outcome, detail]))
-    .digest()
-}
-
-/** JSON with the keys of every object in order, so that equal values are equal texts. */
-export function canonicalJson(value: unknown): string {
-  return JSON.stringify(value, (_, each: unknown) => {
-    if (each === null || typeof each !== 'object' || Array.isArray(each)) return each
-    const entries = Object.entries(each).sort(([a], [b]) => (a < b ? -1 : 1))
-    return Object.fromEntries(entries)
-  })
-}

@@ -4,12 +4,14 @@ import Sqlite from 'better-sqlite3'
 import type { Log } from '../bridge/ports.ts'
 import { type Clock, iso } from '../kernel/clock.ts'
 import { messageOf } from '../kernel/errors.ts'
+import { AuditTable } from './audit.ts'
 import { backupBeforeUpgrade } from './backup.ts'
 import { isDamage, StoreError, sqliteCode } from './errors.ts'
 import { backupsOf, createPrivate, makePrivate, prepareFolder } from './files.ts'
 import { GroupCommit } from './group-commit.ts'
 import { type Lock, lockDatabase } from './lock.ts'
 import { APPLICATION_ID, MIGRATIONS, type Migration, migrate, newestVersion } from './migrations.ts'
+import { repairTriggers } from './triggers.ts'
 
 export interface DatabaseOptions {
   /** A path, or `:memory:`, which keeps nothing and needs no lock, no WAL and no backup. */
@@ -88,8 +90,38 @@ function prepare(sql: Sqlite.Database, file: string, unclean: boolean, options: 
   const version = versionOf(sql, file, newestVersion(migrations))
   if (unclean) checkPages(sql)
   setPragmas(sql, file)
-  if (version === newestVersion(migrations)) return
-  upgrade(sql, file, version, migrations, options)
+  if (version !== newestVersion(migrations)) upgrade(sql, file, version, migrations, options)
+  guardAudit(sql, migrations, options)
+}
+
+/** A bridge that does not start helps nobody, and one without these triggers would not notice its own mistakes. */
+function guardAudit(
+  sql: Sqlite.Database,
+  migrations: readonly Migration[],
+  { clock, log }: DatabaseOptions,
+): void {
+  const repair = sql.transaction(() => {
+    const found = repairTriggers(sql, migrations)
+    const detail = { ...found }
+    if (found) {
+      new AuditTable(sql).append({
+        at: clock.wallMs(),
+        actor: 'bridge',
+        kind: 'audit.triggers_restored',
+        nodeId: null,
+        outcome: 'restored',
+        detail,
+      })
+    }
+    return found
+  })
+  const found = repair()
+  if (!found) return
+  log.error(
+    found,
+    'triggers that guard the audit log were not those of the schema and are made again: somebody changed the database ' +
+      'by hand. Run `limb-bridge audit verify`, with a seq and hash that you kept if you have one',
+  )
 }
 
 /** A write-ahead log is left behind by who did not close: a killed bridge, or a machine without power. */

@@ -34,6 +34,7 @@ export class InvocationsTable {
   readonly #open: Sqlite.Statement
   readonly #nextFence: Sqlite.Statement<[]>
   readonly #forgetKeys: Sqlite.Statement
+  readonly #forgetPrincipal: readonly Sqlite.Statement<[string]>[]
   readonly #dropAnswers: Sqlite.Statement
   readonly #dropOld: Sqlite.Statement
   readonly #dropMany: Sqlite.Statement
@@ -60,6 +61,11 @@ export class InvocationsTable {
       (SELECT seq FROM invocations WHERE idempotency_key IS NOT NULL AND created_at < ? LIMIT ?)`)
     this.#forgetKeys = sql.prepare(`UPDATE invocations SET idempotency_key = NULL WHERE seq IN
       (SELECT seq FROM invocations WHERE idempotency_key IS NOT NULL AND created_at < ? LIMIT ?)`)
+    const keyed = 'principal = ? AND idempotency_key IS NOT NULL'
+    this.#forgetPrincipal = [
+      sql.prepare(`DELETE FROM invocation_answers WHERE seq IN (SELECT seq FROM invocations WHERE ${keyed})`),
+      sql.prepare(`UPDATE invocations SET idempotency_key = NULL WHERE ${keyed}`),
+    ]
     this.#dropOld = sql.prepare(`DELETE FROM invocations WHERE seq IN
       (SELECT seq FROM invocations WHERE ended_at < ? ORDER BY seq LIMIT ?)`)
     this.#dropMany = sql.prepare(`DELETE FROM invocations WHERE ended_at IS NOT NULL AND seq IN
@@ -106,6 +112,11 @@ export class InvocationsTable {
 
   countKeys(principal: string): number {
     return Number(this.#countKeys.get(principal))
+  }
+
+  /** Frees the principal's keys, and drops the answers that were kept for them. */
+  forgetKeysOf(principal: string): void {
+    for (const statement of this.#forgetPrincipal) statement.run(principal)
   }
 
   open(limit: number): InvocationRecord[] {

@@ -1,6 +1,7 @@
 import type Sqlite from 'better-sqlite3'
 import { SCHEMA_1 } from './schema-1.ts'
 import { SCHEMA_2 } from './schema-2.ts'
+import { toSchema4 } from './schema-4.ts'
 import { SCHEMA_HISTORY } from './schema-history.ts'
 
 /** "Limb" in ASCII: marks the file as ours for `file(1)` and for a bridge that is pointed at a foreign one. */
@@ -17,6 +18,7 @@ export const MIGRATIONS: readonly Migration[] = [
   { version: 1, up: (sql) => sql.exec(SCHEMA_1) },
   { version: 2, up: (sql) => sql.exec(SCHEMA_2) },
   { version: 3, up: (sql) => sql.exec(SCHEMA_HISTORY) },
+  { version: 4, up: toSchema4 },
 ]
 
 export function newestVersion(migrations: readonly Migration[]): number {

@@ -12,6 +12,7 @@ import { dirname, resolve } from 'node:path'
 import { iso, type WallMs } from '../kernel/clock.ts'
 import { messageOf } from '../kernel/errors.ts'
 import { StoreError } from './errors.ts'
+import { fenceOf, raiseFence } from './fences.ts'
 import { compactTime, createPrivate, makePrivate, prepareFolder, syncFile, syncFolder } from './files.ts'
 import { inspectDatabase } from './inspect.ts'
 import { lockDatabase } from './lock.ts'
@@ -25,9 +26,9 @@ export interface Restored {
 }
 
 /**
- * Puts a backup in the place of the database, and keeps what was there. Whatever ends the process meanwhile, the
- * file is the old database or the restored one, whole: never neither, and never one with the other's log, which
- * SQLite would write into it.
+ * Puts a backup in the place of the database, and keeps what was there. Only the counter of fences is not the
+ * backup's: it never goes back. Whatever ends the process meanwhile, the file is the old database or the restored
+ * one, whole: never neither, and never one with the other's log, which SQLite would write into it.
  * @throws StoreError when a bridge runs on the database, or the backup cannot be trusted; then nothing was changed.
  */
 export function restoreDatabase(options: {
@@ -44,13 +45,13 @@ export function restoreDatabase(options: {
   const lock = lockDatabase(file, iso(options.now))
   try {
     giveToOwner(`${file}.lock`, file)
-    return exchange(from, file, compactTime(iso(options.now)))
+    return exchange(from, file, options.now)
   } finally {
     lock.release()
   }
 }
 
-function exchange(from: string, file: string, time: string): Restored {
+function exchange(from: string, file: string, now: WallMs): Restored {
   const part = `${file}.restoring`
   try {
     removeWithLog(part)
@@ -61,9 +62,11 @@ function exchange(from: string, file: string, time: string): Restored {
     if (problems.length > 0) {
       throw new StoreError(`${from} cannot be restored: ${problems.join('; ')}. Nothing was changed.`)
     }
+    raiseFence(part, existsSync(file) ? fenceOf(file) : null, now)
     syncFile(part)
     giveToOwner(part, file)
-    const replaced = existsSync(file) ? setAside(file, `${file}.replaced-${time}`) : null
+    const aside = `${file}.replaced-${compactTime(iso(now))}`
+    const replaced = existsSync(file) ? setAside(file, aside) : null
     renameSync(part, file)
     syncFolder(file)
     return { file, replaced, version, nodes }

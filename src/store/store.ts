@@ -98,7 +98,7 @@ export function createStore(database: Database, options: StoreOptions = {}): Sql
     },
     pruneHistory: (before, maxRows) => writer.write(() => history.prune(before, maxRows, PRUNE_ROWS)),
     health: () => writer.health(),
-    verifyAudit: () => tables.audit.verifyInTurns(),
+    verifyAudit: (known) => tables.audit.verifyInTurns(known),
     async prune(retention) {
       let rows = await writer.write(() => tables.refused.expire(retention.now))
       for (;;) {
@@ -118,7 +118,7 @@ function pruneSome({ invocations, audit }: Tables, retention: Retention): number
   const { invocationsBefore, maxInvocations, keysBefore, auditBefore, maxAuditRows } = retention
   return (
     invocations.prune(invocationsBefore, maxInvocations, keysBefore, PRUNE_ROWS) +
-    audit.prune(auditBefore, maxAuditRows, PRUNE_ROWS)
+    audit.prune(auditBefore, maxAuditRows, PRUNE_ROWS, retention.at)
   )
 }
 

@@ -130,6 +130,7 @@ export class SqliteTx implements Tx {
 
   async deletePrincipal(name: string): Promise<void> {
     this.#tables.principals.delete(name)
+    this.#tables.invocations.forgetKeysOf(name)
   }
 
   async principals(after: string | null, limit: number): Promise<Page<PrincipalRecord>> {
@@ -195,6 +196,10 @@ export class SqliteTx implements Tx {
 
   async countKeys(principal: string): Promise<number> {
     return this.#tables.invocations.countKeys(principal)
+  }
+
+  async forgetKeys(principal: string): Promise<void> {
+    this.#tables.invocations.forgetKeysOf(principal)
   }
 
   async openInvocations(limit: number): Promise<readonly InvocationRecord[]> {

@@ -1,6 +1,8 @@
+import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import Sqlite from 'better-sqlite3'
 import { describe, expect, it } from 'vitest'
+import { AUDIT_KINDS } from '../../src/protocol/audit-kinds.ts'
 import { startApp } from '../support/app.ts'
 import type { Loose } from '../support/client.ts'
 import { agent, send, worker } from '../support/worker.ts'
@@ -78,8 +80,38 @@ describe('the audit log', () => {
       if (!after) break
     }
     expect(paged).toEqual(all)
-    expect(await admin.do('admin', 'audit/verify')).toEqual({ whole: true, rows: all.length })
+    const newest = (await list({ limit: 1 }))[0] ?? {}
+    expect(await admin.do('admin', 'audit/verify')).toEqual({
+      whole: true,
+      rows: all.length,
+      firstSeq: 1,
+      lastSeq: all.length,
+      lastHash: newest.hash,
+    })
     expect((await admin.ask('admin', 'audit/list', { after: 'x' })).error.path).toBe('after')
+  })
+
+  it('refuses a kind that no row ever has, and says what to write', async () => {
+    await using app = await startApp({}, { memory: true })
+    const admin = await app.admin()
+    const refused = async (kind: string) => (await admin.ask('admin', 'audit/list', { kind })).error
+    expect(await refused('lease')).toEqual({
+      code: 'invalid_request',
+      message: 'kind: no row is ever of the kind "lease"; write "lease." for all that begin so',
+      path: 'kind',
+    })
+    expect((await refused('lease.taken')).message).toContain('there are lease.ended, lease.granted')
+    expect((await refused('leases.')).message).toContain('they begin with audit., backup.')
+    expect((await refused('')).message).toContain('they begin with')
+  })
+
+  it('has only kinds that are known', () => {
+    const src = join(import.meta.dirname, '../../src')
+    const texts = ['bridge', 'store'].flatMap((folder) =>
+      readdirSync(join(src, folder)).map((name) => readFileSync(join(src, folder, name), 'utf8')),
+    )
+    const used = texts.flatMap((text) => [...text.matchAll(/'([a-z]+\.[a-z_]+)'/g)].map((match) => match[1]))
+    expect([...new Set(used)].sort()).toEqual([...AUDIT_KINDS])
   })
 
   it('shows when somebody changed it behind its back', async () => {
@@ -90,5 +122,31 @@ describe('the audit log', () => {
     sql.exec("DROP TRIGGER audit_is_append_only; UPDATE audit SET actor = 'nobody' WHERE seq = 2")
     sql.close()
     expect(await admin.do('admin', 'audit/verify')).toMatchObject({ whole: false, brokenAt: 2 })
+  })
+
+  it('tells in the log of the bridge where it ends, with which a cut end shows later', async () => {
+    await using app = await startApp()
+    const admin = await app.admin()
+    const marks = () =>
+      app.logLines.filter(({ msg }) => String(msg).startsWith('audit log: ')) as {
+        seq: number
+        hash: string
+      }[]
+    expect(marks()).toMatchObject([{ rows: 1, seq: 1, hash: expect.stringMatching(/^[0-9a-f]{64}$/) }])
+    await admin.do('admin', 'policy/set', { principal: '*', nodeId: '*', capability: '*', level: 'denied' })
+    await app.restart()
+    expect(marks()).toMatchObject([{ seq: 1 }, { seq: 2 }, { seq: 2 }])
+
+    const { seq, hash } = marks()[1] ?? {}
+    const again = await app.admin()
+    const verify = (args: Loose = {}) => again.ask('admin', 'audit/verify', args)
+    expect((await verify({ seq, hash })).data).toMatchObject({ whole: true, known: 'there' })
+    const sql = new Sqlite(join(app.folder, 'limb.sqlite'))
+    sql.exec('DROP TRIGGER audit_keeps_rows; DELETE FROM audit WHERE seq = 2')
+    sql.close()
+    expect((await verify()).data).toMatchObject({ whole: true, lastSeq: 1 })
+    expect((await verify({ seq, hash })).data).toMatchObject({ whole: false, brokenAt: 2 })
+    expect((await verify({ seq })).error).toMatchObject({ code: 'invalid_request', path: 'hash' })
+    expect((await verify({ seq, hash: 'f0' })).error).toMatchObject({ code: 'invalid_request', path: 'hash' })
   })
 })

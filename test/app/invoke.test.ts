@@ -1,5 +1,8 @@
+import { join } from 'node:path'
+import Sqlite from 'better-sqlite3'
 import { describe, expect, it } from 'vitest'
 import { startApp } from '../support/app.ts'
+import type { Received } from '../support/client.ts'
 import { agent, attend, ROBOT, send, worker } from '../support/worker.ts'
 
 const SNAP = { nodeId: 'r1', command: 'camera.snap' }
@@ -96,6 +99,29 @@ describe('a free call', () => {
     })
   })
 
+  it('with a number that no reader could take is refused, with its path, from either side', async () => {
+    await using app = await startApp({}, { memory: true })
+    const robot = await worker(app, 'r1')
+    const ann = await agent(app, 'ann')
+    const request = '{"transaction":7,"nodeId":"r1","command":"camera.snap","params":{"a":[1,{"b":1e400}]}}'
+    await ann.mqtt.publishAsync('limb/principal/ann/request/invoke', request, { qos: 1 })
+    const refused = (await ann.next((message: Received) => message.json.transaction === 7)).json
+    expect(refused.error).toEqual({
+      code: 'invalid_request',
+      message: expect.stringMatching(/^params\.a\[1\]\.b: is a number beyond .* send it as a string$/),
+      path: 'params.a[1].b',
+    })
+    const answer = await send(ann, 'ann', 'invoke', SNAP)
+    const { invocationId } = await robot.next()
+    const result = `{"invocationId":"${invocationId}","success":true,"data":[0,-1e400]}`
+    await robot.client.mqtt.publishAsync('limb/node/r1/result', result, { qos: 1 })
+    expect((await answer()).error).toMatchObject({
+      code: 'node_error',
+      message: expect.stringContaining('data[1]: is a number beyond'),
+    })
+    expect(robot.told).toHaveLength(1)
+  })
+
   it('survives JSON that is nested a hundred thousand levels deep, from either side', async () => {
     await using app = await startApp({}, { memory: true })
     const robot = await worker(app, 'r1')
@@ -129,6 +155,18 @@ describe('a free call', () => {
     await robot.answer(invocation)
     expect(app.logLines.some((line) => line['why'] === 'unknown' && line['nodeId'] === 'r1')).toBe(true)
     expect((await (await app.admin()).do('admin', 'invocation/list')).items[0].state).toBe('timeout')
+  })
+
+  it('goes on until its timeout when a result does not say which call it is of', async () => {
+    await using app = await startApp({}, { memory: true })
+    const robot = await worker(app, 'r1')
+    const ann = await agent(app, 'ann')
+    const answer = await send(ann, 'ann', 'invoke', { ...SNAP, timeoutSeconds: 1 })
+    await robot.next()
+    for (const result of ['not JSON', '{"success":true}', '{"invocationId":7,"success":true}']) {
+      await robot.client.mqtt.publishAsync('limb/node/r1/result', result, { qos: 1 })
+    }
+    expect((await answer()).error.code).toBe('timeout')
   })
 
   it('takes no answer from another limb', async () => {
@@ -254,6 +292,20 @@ describe('an idempotency key', () => {
     expect((await other()).ok).toBe(true)
   })
 
+  it('gives the stored answer although the policy says no by now, and runs nothing', async () => {
+    await using app = await startApp({}, { memory: true })
+    const robot = await worker(app, 'r1')
+    const ann = await agent(app, 'ann')
+    const first = await send(ann, 'ann', 'invoke', KEYED)
+    await robot.answer(await robot.next())
+    const { data } = await first()
+    const admin = await app.admin()
+    await admin.do('admin', 'policy/set', { principal: 'ann', nodeId: '*', capability: '*', level: 'denied' })
+    expect((await ann.ask('ann', 'invoke', KEYED)).data).toEqual(data)
+    expect((await ann.ask('ann', 'invoke', { ...KEYED, idempotencyKey: 'new' })).error.code).toBe('denied')
+    expect(robot.told).toHaveLength(1)
+  })
+
   it('is not used up by a call that never reached a limb', async () => {
     await using app = await startApp({}, { memory: true })
     const robot = await worker(app, 'r1')
@@ -264,6 +316,34 @@ describe('an idempotency key', () => {
     const answer = await send(ann, 'ann', 'invoke', KEYED)
     await robot.answer(await robot.next())
     expect((await answer()).ok).toBe(true)
+  })
+
+  it('of a principal that is removed is nothing to one that is added under its name', async () => {
+    await using app = await startApp()
+    const robot = await worker(app, 'r1')
+    const admin = await app.admin()
+    const ann = await agent(app, 'ann')
+    const first = await send(ann, 'ann', 'invoke', KEYED)
+    await robot.answer(await robot.next())
+    await first()
+    // This one ends after the removal, by it.
+    await send(ann, 'ann', 'invoke', { ...KEYED, idempotencyKey: 'late' })
+    await robot.next()
+    await admin.do('admin', 'principal/remove', { name: 'ann' })
+    await expect
+      .poll(async () => (await admin.do('admin', 'invocation/list', { state: 'denied' })).items)
+      .toHaveLength(1)
+    const sql = new Sqlite(join(app.folder, 'limb.sqlite'), { readonly: true })
+    expect(sql.prepare('SELECT count(*) FROM invocation_answers').pluck().get()).toBe(0)
+    sql.close()
+
+    const another = await agent(app, 'ann')
+    for (const idempotencyKey of ['once', 'late']) {
+      const params = { n: 2 }
+      const answer = await send(another, 'ann', 'invoke', { ...KEYED, idempotencyKey, params })
+      await robot.answer(await robot.next(), { success: true, data: 'hers' })
+      expect((await answer()).data).toMatchObject({ data: 'hers' })
+    }
   })
 
   it('ends after a day', async () => {

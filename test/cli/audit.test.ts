@@ -54,6 +54,24 @@ test('audit list filters by who, limb, kind or kinds, and time', async () => {
   expect(table.out).toMatch(/^SEQ +AT +KIND +OUTCOME +ACTOR +NODE +DETAIL\n4 /)
 })
 
+test('audit verify exits 1 when the log is not whole, and compares a row that was kept', async () => {
+  await setPolicy('ann')
+  const verify = (...argv: string[]) => run(['audit', 'verify', ...argv, '--socket', app.bridge.control])
+  expect(await verify()).toMatchObject({ code: 0, out: expect.stringMatching(/lastSeq: +2\n/), err: '' })
+  const [, { hash }] = await stored()
+  expect(await verify('--seq', '2', '--hash', hash)).toMatchObject({
+    code: 0,
+    out: expect.stringMatching(/known: +there\n/),
+  })
+  const other = await verify('--seq', '1', '--hash', hash, '--json')
+  expect([other.code, JSON.parse(other.out).brokenAt, other.err]).toEqual([
+    1,
+    1,
+    expect.stringContaining('the audit log is not whole: row 1 has another hash'),
+  ])
+  expect(await verify('--seq', '2')).toMatchObject({ code: 1, err: expect.stringContaining('together') })
+})
+
 test('--jsonl prints every page, a JSON document a line, or one page of --limit', async () => {
   for (let i = 0; i < 5; i++) await setPolicy(`p${i}`)
   const oldest = await local('--jsonl', '--order', 'oldest')

@@ -107,6 +107,19 @@ describe('invocation approve without a call', () => {
   })
 })
 
+test('invocation approve says so, and exits 1, when the call could not be sent', async () => {
+  const { id, answer } = await gated({ depth: 1 })
+  await robot.client.publish('limb/node/r1/heartbeat', { unavailable: ['saw'] })
+  const { code, out, err } = await local('invocation', 'approve', id)
+  expect([code, out, err]).toEqual([
+    1,
+    expect.stringMatching(/state: +failed/),
+    expect.stringMatching(/approved and could not be sent: .*\(capability_unavailable\)/),
+  ])
+  expect((await answer()).error.code).toBe('capability_unavailable')
+  expect(robot.told).toEqual([])
+})
+
 test('invocation deny without a call asks which, whether and why, and the caller is told', async () => {
   const { id, answer } = await gated({ depth: 1 })
   const started = dialogue('invocation', 'deny', '--json')

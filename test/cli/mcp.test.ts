@@ -75,6 +75,19 @@ test('an agent gets the tools of its role, made from the table of verbs', async 
   expect(invoke?.outputSchema?.required).toEqual(['nodeId', 'invocationId'])
 })
 
+test('a viewer is offered what it may do, and nothing that every call of would be forbidden', async () => {
+  const client = await mcp(['--socket', app.bridge.control, '--role', 'viewer'])
+  const { tools } = await client.listTools()
+  expect(tools.map((tool) => tool.name)).toEqual(['limb_list_available', 'limb_pair_list'])
+  expect(client.getInstructions()).not.toContain('limb_invoke')
+  expect((await call(client, 'limb_list_available')).structured.items).toMatchObject([{ nodeId: 'robot1' }])
+  await expect(call(client, 'limb_invoke', { nodeId: 'robot1', command: 'camera.snap' })).rejects.toThrow(
+    'no tool',
+  )
+  const admin = await app.admin()
+  expect((await admin.do('admin', 'invocation/list')).items).toEqual([])
+})
+
 test('an agent lists a limb, runs a command, and the limb hears its name', async () => {
   const client = await mcp()
   const list = await call(client, 'limb_list_available', { capability: 'camera' })
@@ -212,4 +225,19 @@ test('while the bridge is away a call says so, and the server comes back with it
       timeout: 15_000,
     })
     .toBeFalsy()
+})
+
+test('a call with a key that a restart ended says to look and to take a new key, for the old one tells the same', async () => {
+  const client = await mcp()
+  const args = { nodeId: 'robot1', command: 'camera.snap', idempotencyKey: 'k' }
+  const running = call(client, 'limb_invoke', args)
+  await robot.next('limb/node/robot1/invoke')
+  await app.restart()
+  await running
+  const again = async () => (await call(client, 'limb_invoke', args)).text
+  await expect.poll(async () => (await again()).code, { timeout: 15_000 }).toBe('internal')
+  expect(await again()).toMatchObject({
+    message: expect.stringMatching(/^bridge restarted/),
+    next: expect.stringMatching(/not known.*same answer.*Look.*new idempotencyKey/),
+  })
 })

@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { afterEach, describe, expect, test } from 'vitest'
 import type { Store, Tx } from '../../src/bridge/ports.ts'
+import type { InvocationRecord } from '../../src/domain/invocations.ts'
 import type { NodeRecord, PolicyRecord, RequestRecord } from '../../src/domain/records.ts'
 import { Refusal } from '../../src/kernel/errors.ts'
 import { hashKey } from '../../src/kernel/secrets.ts'
@@ -153,6 +154,28 @@ export function storeContract(name: string, make: () => Store): void {
       })
     })
 
+    test('a principal that is deleted leaves no idempotency key and no answer, and its calls stay', async () => {
+      const store = open()
+      await store.transact(async (tx) => {
+        for (const principal of ['ada', 'bob']) {
+          await tx.putInvocation(
+            callOf(`iv_${principal}`, { principal, idempotencyKey: 'k', fingerprint: 'f' }),
+          )
+          await tx.putAnswer(`iv_${principal}`, '{}')
+        }
+        await tx.deletePrincipal('ada')
+      })
+      await store.read(async (tx) => {
+        expect(await tx.invocationByKey('ada', 'k')).toBeNull()
+        expect(await tx.answer('iv_ada')).toBeNull()
+        expect(await tx.invocation('iv_ada')).not.toBeNull()
+        expect(await tx.countKeys('ada')).toBe(0)
+        expect(await tx.answer('iv_bob')).toBe('{}')
+      })
+      await store.transact((tx) => tx.forgetKeys('bob'))
+      expect(await store.read((tx) => tx.invocationByKey('bob', 'k'))).toBeNull()
+    })
+
     test('the policies at a place are those of exactly its names, for the capability and for any', async () => {
       const store = open()
       const [mine, others] = [['ada', 'cam-1', 'camera'] as const, ['bob', 'cam-2', 'arm'] as const]
@@ -303,6 +326,28 @@ export function requestOf(
     address: '10.0.0.1',
     requestedAt: 1,
     expiresAt: 1000,
+    ...changes,
+  }
+}
+
+export function callOf(invocationId: string, changes: Partial<InvocationRecord> = {}): InvocationRecord {
+  return {
+    invocationId,
+    principal: 'ann',
+    nodeId: 'r1',
+    capability: 'c',
+    command: 'c.do',
+    paramsHash: 'f0',
+    level: 'free',
+    state: 'done',
+    createdAt: 1,
+    endedAt: 2,
+    fence: null,
+    idempotencyKey: null,
+    fingerprint: null,
+    decidedBy: null,
+    reason: null,
+    error: null,
     ...changes,
   }
 }

@@ -2,7 +2,12 @@ import { describe, expect, it } from 'vitest'
 import { Refusal } from '../../src/kernel/errors.ts'
 import { check, decodeHeartbeat, decodeRegistration } from '../../src/protocol/decode.ts'
 import { LIMITS } from '../../src/protocol/limits.ts'
-import { errorBodySchema, pairingAnswerSchema, stateSchema } from '../../src/protocol/schemas.ts'
+import {
+  errorBodySchema,
+  invocationResultSchema,
+  pairingAnswerSchema,
+  stateSchema,
+} from '../../src/protocol/schemas.ts'
 
 const bytes = (value: unknown) =>
   new TextEncoder().encode(typeof value === 'string' ? value : JSON.stringify(value))
@@ -257,5 +262,42 @@ describe('what the bridge says', () => {
     for (const answer of answers) expect(check(pairingAnswerSchema, answer)).toEqual(answer)
     expect(pairingAnswerSchema.safeParse({ ...answers[0], code: 'ABCDEFGH' }).success).toBe(false)
     expect(pairingAnswerSchema.safeParse({ status: 'maybe' }).success).toBe(false)
+  })
+})
+
+describe('the artifactUri of a result', () => {
+  const result = (artifactUri: string) => ({ invocationId: 'iv_1', success: true, artifactUri })
+  const PNG = 'data:image/png;base64,iVBORw0KGgo='
+
+  it.each([
+    ...['http', 'ftp', 'rtsp', 's3', 'my-store'].map((scheme) => `${scheme}://192.168.1.50/42.jpg?a=b#c`),
+    'urn:uuid:f81d4fae-7dec-11d0-a765-00a0c91e6bf6',
+    'HTTPS://host/x',
+    'http://[::1]:8080/größe.jpg',
+    'file:///mnt/share/42.jpg',
+    PNG,
+  ])('may be %s', (uri) => {
+    expect(check(invocationResultSchema, result(uri))).toEqual(result(uri))
+  })
+
+  it.each([
+    'javascript:alert(1)',
+    'JavaScript://host/%0aalert(1)',
+    'java\nscript:alert(1)',
+    ' javascript:alert(1)',
+    '\u0001javascript:alert(1)',
+    'vbscript:x',
+    'data:text/html,<script>alert(1)</script>',
+    'data:image/svg+xml;base64,PHN2Zz4=',
+    'data:image/png,<script>',
+    'blob:http://host/x',
+    '/42.jpg',
+    '42.jpg',
+    'http://',
+    '',
+    `http://host/${'x'.repeat(LIMITS.urlChars)}`,
+  ])('may not be %j', (uri) => {
+    const refusal = refusalOf(() => check(invocationResultSchema, result(uri)))
+    expect(refusal).toMatchObject({ code: 'invalid_request', path: 'artifactUri' })
   })
 })

@@ -1,10 +1,11 @@
 import fc from 'fast-check'
-import { expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import type { AuditEntry } from '../../src/domain/records.ts'
-import { canonicalJson } from '../../src/store/audit.ts'
+import { AuditTable } from '../../src/store/audit.ts'
+import { canonicalJson, chainHash } from '../../src/store/audit-chain.ts'
 import type { Database } from '../../src/store/database.ts'
 import { createStore, type SqliteStore } from '../../src/store/store.ts'
-import { open, opened } from './fixture.ts'
+import { open, opened, silent, temporaryFile } from './fixture.ts'
 
 const entry = (kind: string, detail: Record<string, unknown> = {}): AuditEntry => ({
   at: 1,
@@ -48,7 +49,7 @@ test('any change, deletion or exchange of rows behind the back of the triggers i
       await store.transact(async (tx) => {
         for (const row of rows) await tx.audit(row)
       })
-      expect(await store.verifyAudit()).toEqual({ whole: true, rows: rows.length })
+      expect(await store.verifyAudit()).toMatchObject({ whole: true, rows: rows.length })
       withoutTriggers(database)
       // A cut at the very end needs a hash that is kept elsewhere.
       const seq = 1 + (where % (rows.length - 1))
@@ -60,7 +61,11 @@ test('any change, deletion or exchange of rows behind the back of the triggers i
         database.sql
           .prepare(`UPDATE audit SET ${damage} = ifnull(${damage}, '') || 'x' WHERE seq = ?`)
           .run(seq)
-      expect(await store.verifyAudit()).toEqual({ whole: false, rows: seq - 1, brokenAt: seq })
+      expect(await store.verifyAudit()).toMatchObject({
+        whole: false,
+        rows: seq - 1,
+        brokenAt: seq,
+      })
       await store.close()
     }),
     { numRuns: 60 },
@@ -74,7 +79,7 @@ test('a row of a work that was undone leaves no gap', async () => {
     throw new Error('no')
   })
   await Promise.allSettled([append(store, 'a'), undone, append(store, 'b')])
-  expect(await store.verifyAudit()).toEqual({ whole: true, rows: 2 })
+  expect(await store.verifyAudit()).toMatchObject({ whole: true, rows: 2 })
 })
 
 test('rows cannot be changed, deleted, replaced or put between', async () => {
@@ -88,29 +93,169 @@ test('rows cannot be changed, deleted, replaced or put between', async () => {
   expect(() => sql.exec(`INSERT INTO audit VALUES ${row.replace('2', '9')}`)).toThrow(/append-only/)
 })
 
-test('a prefix can go once the anchor has moved up to it, and the rest still verifies', async () => {
+/** The number and hash of a row, to keep elsewhere. */
+function pairOf({ sql }: Database, seq: number): { seq: number; hash: Uint8Array } {
+  return sql.prepare('SELECT seq, hash FROM audit WHERE seq = ?').get(seq) as never
+}
+
+/** Moves the anchor and deletes up to it, as retention does, but says nothing of it. */
+function cutHead({ sql }: Database, seq: number): void {
+  sql.prepare('UPDATE audit_anchor SET (seq, hash) = (SELECT seq, hash FROM audit WHERE seq = ?)').run(seq)
+  sql.prepare('DELETE FROM audit WHERE seq <= ?').run(seq)
+}
+
+test('the anchor is one, rises, is a row before the newest, and cannot be replaced', async () => {
+  const database = opened(':memory:')
+  await append(createStore(database), 'a', 'b', 'c', 'd')
+  const { sql } = database
+  const refused = /number and hash of an audit row before the newest/
+  expect(() => sql.exec('UPDATE audit_anchor SET seq = 2')).toThrow(refused)
+  expect(() => cutHead(database, 4)).toThrow(refused)
+  cutHead(database, 2)
+  expect(() => sql.exec('DELETE FROM audit WHERE seq = 3')).toThrow(/append-only/)
+  expect(() => sql.exec('DELETE FROM audit_anchor')).toThrow(/stays/)
+  for (const insert of ['INSERT OR REPLACE', 'REPLACE', 'INSERT OR IGNORE']) {
+    const third = 'SELECT 1, seq, hash FROM audit WHERE seq = 3'
+    expect(() => sql.exec(`${insert} INTO audit_anchor ${third}`), insert).toThrow(/has its anchor/)
+  }
+  await append(createStore(database), 'e')
+  expect(sql.prepare('SELECT seq FROM audit').pluck().all()).toEqual([3, 4, 5])
+})
+
+test('rows that went without a row of retention are missed, wherever the anchor was put', async () => {
   const database = opened(':memory:')
   const store = createStore(database)
   await append(store, 'a', 'b', 'c', 'd')
-  const { sql } = database
-  expect(() => sql.exec('UPDATE audit_anchor SET seq = 2')).toThrow(/number and hash of an audit row/)
-  sql.exec('UPDATE audit_anchor SET (seq, hash) = (SELECT seq, hash FROM audit WHERE seq = 2)')
-  sql.exec('DELETE FROM audit WHERE seq <= 2')
-  expect(() => sql.exec('DELETE FROM audit WHERE seq = 3')).toThrow(/append-only/)
-  expect(() => sql.exec('DELETE FROM audit_anchor')).toThrow(/stays/)
-  await append(store, 'e')
-  expect(await store.verifyAudit()).toEqual({ whole: true, rows: 3 })
+  cutHead(database, 3)
+  expect(await store.verifyAudit()).toMatchObject({
+    whole: false,
+    brokenAt: 1,
+    problem: 'rows from 1 on are gone, and no audit.pruned says that retention took them',
+  })
+  withoutTriggers(database)
+  database.sql.exec('DELETE FROM audit')
+  expect(await store.verifyAudit()).toMatchObject({ whole: false, brokenAt: 1 })
+  database.sql.exec('UPDATE audit_anchor SET seq = 0, hash = zeroblob(32)')
+  expect(await store.verifyAudit()).toEqual({
+    whole: false,
+    rows: 0,
+    brokenAt: 1,
+    problem: 'the log is empty, and a bridge never leaves it so',
+  })
+  database.sql.exec('DELETE FROM audit_anchor')
+  expect(await store.verifyAudit()).toMatchObject({ whole: false, problem: expect.stringMatching(/deleted/) })
 })
 
-test('when all rows are gone, the chain goes on from the anchor', async () => {
+test('after a pruning, an anchor that moved further or back is missed too', async () => {
+  for (const to of [3, 5]) {
+    const database = opened(':memory:')
+    const store = createStore(database)
+    await append(store, 'a', 'b', 'c', 'd', 'e', 'f')
+    const rows = database.sql.prepare('SELECT seq, hash FROM audit').all() as {
+      seq: number
+      hash: Uint8Array
+    }[]
+    await database.writer.write(() => new AuditTable(database.sql).prune(0, 4, 1000, 7))
+    expect(database.sql.prepare('SELECT seq FROM audit').pluck().all()).toEqual([4, 5, 6, 7])
+    expect(await store.verifyAudit()).toMatchObject({ whole: true, rows: 4, firstSeq: 4, lastSeq: 7 })
+    withoutTriggers(database)
+    database.sql.prepare('UPDATE audit_anchor SET seq = ?, hash = ?').run(to, rows[to - 1]?.hash)
+    database.sql.prepare('DELETE FROM audit WHERE seq <= ?').run(to)
+    const moved = await store.verifyAudit()
+    expect(moved, String(to)).toMatchObject(to === 3 ? { whole: true } : { whole: false, brokenAt: 4 })
+  }
+})
+
+test('a pair that was kept elsewhere shows a cut end and a chain that was written anew', async () => {
   const database = opened(':memory:')
   const store = createStore(database)
-  await append(store, 'a', 'b')
-  database.sql.exec('UPDATE audit_anchor SET (seq, hash) = (SELECT seq, hash FROM audit WHERE seq = 2)')
-  database.sql.exec('DELETE FROM audit')
-  await append(store, 'c')
-  expect(await store.verifyAudit()).toEqual({ whole: true, rows: 1 })
-  expect(database.sql.prepare('SELECT seq FROM audit').pluck().all()).toEqual([3])
+  await append(store, 'a', 'b', 'c')
+  const { lastSeq, lastHash } = await store.verifyAudit()
+  const kept = pairOf(database, 3)
+  expect([lastSeq, lastHash]).toEqual([kept.seq, kept.hash])
+  await append(store, 'd')
+  expect(await store.verifyAudit(kept)).toMatchObject({ whole: true, known: 'there', lastSeq: 4 })
+  expect(await store.verifyAudit({ seq: 3, hash: pairOf(database, 2).hash })).toMatchObject({
+    whole: false,
+    brokenAt: 3,
+  })
+
+  withoutTriggers(database)
+  database.sql.exec('DELETE FROM audit WHERE seq >= 3')
+  expect(await store.verifyAudit()).toMatchObject({ whole: true, lastSeq: 2 })
+  expect(await store.verifyAudit(kept)).toMatchObject({
+    whole: false,
+    brokenAt: 3,
+    problem: 'rows from 3 on are gone: row 3, which you kept, is behind the end',
+  })
+  await append(store, 'other', 'rows')
+  expect(await store.verifyAudit()).toMatchObject({ whole: true, lastSeq: 4 })
+  expect(await store.verifyAudit(kept)).toMatchObject({ whole: false, brokenAt: 3 })
+})
+
+test('a pair whose row retention took is told so, and the newest of those still compares', async () => {
+  const database = opened(':memory:')
+  const store = createStore(database)
+  await append(store, 'a', 'b', 'c', 'd')
+  const [first, second] = [pairOf(database, 1), pairOf(database, 2)]
+  await database.writer.write(() => new AuditTable(database.sql).prune(0, 3, 1000, 7))
+  expect(await store.verifyAudit(first)).toMatchObject({ whole: true, known: 'pruned' })
+  expect(await store.verifyAudit(second)).toMatchObject({ whole: true, known: 'pruned' })
+  expect(await store.verifyAudit({ seq: 2, hash: first.hash })).toMatchObject({ whole: false, brokenAt: 2 })
+})
+
+test('a log that is pruned and added to while it is verified is whole', async () => {
+  const database = opened(':memory:')
+  const store = createStore(database)
+  const batch = Array.from({ length: 3500 }, () => 'x')
+  await append(store, ...batch)
+  const table = new AuditTable(database.sql)
+  const verdict = store.verifyAudit(pairOf(database, 10))
+  await database.writer.write(() => table.prune(0, 1000, 2700, 7))
+  await append(store, 'y')
+  expect(await verdict).toMatchObject({ whole: true })
+})
+
+describe('the triggers that guard the log', () => {
+  const KIND = 'audit.triggers_restored'
+  const names = ({ sql }: Database) =>
+    sql.prepare("SELECT name FROM sqlite_schema WHERE type = 'trigger' ORDER BY name").pluck().all()
+
+  test('are looked at when the database is opened: missing, changed and foreign ones are put right, and told', async () => {
+    const file = temporaryFile()
+    const first = open(file)
+    await append(createStore(first), 'a')
+    const wanted = names(first)
+    first.sql.exec(`
+      DROP TRIGGER audit_anchor_is_one;
+      DROP TRIGGER audit_keeps_rows;
+      CREATE TRIGGER audit_keeps_rows BEFORE DELETE ON audit WHEN 0 BEGIN SELECT 1; END;
+      CREATE TRIGGER "hush ""hush" BEFORE INSERT ON audit BEGIN SELECT raise(IGNORE); END`)
+    await first.close()
+
+    const told: unknown[] = []
+    const log = { ...silent, error: (fields: object, message: string) => told.push(fields, message) }
+    const found = { missing: ['audit_anchor_is_one'], changed: ['audit_keeps_rows'], foreign: ['hush "hush'] }
+    const second = open(file, { log })
+    expect(told).toEqual([found, expect.stringContaining('audit verify')])
+    expect(names(second)).toEqual(wanted)
+    const store = createStore(second)
+    const { items } = await store.read((tx) => tx.auditRows({}, 'newest', null, 9))
+    expect(items).toMatchObject([{ seq: 2, kind: KIND, actor: 'bridge', detail: found }, { seq: 1 }])
+    expect(await store.verifyAudit()).toMatchObject({ whole: true, rows: 2 })
+    await store.close()
+
+    const third = opened(file, { log })
+    expect(told).toHaveLength(2)
+    expect(names(third)).toEqual(wanted)
+  })
+})
+
+test('the hash of a row is what it was in the first version', () => {
+  const row = { seq: 7, at: 1, actor: 'änn', kind: 'a.b', node_id: null, outcome: 'o', detail: '{"k":"ü"}' }
+  expect(chainHash(new Uint8Array(32).fill(9), row).toString('hex')).toBe(
+    '1265a6610e9588028941cf2b292f696904966670949ed3d45b2dc174edb5b431',
+  )
 })
 
 test('canonical JSON does not depend on the order of keys, at any depth', () => {

@@ -5,7 +5,7 @@ import { systemClock } from '../../src/kernel/clock.ts'
 import { createBackups } from '../../src/store/backups.ts'
 import { inspectDatabase } from '../../src/store/inspect.ts'
 import { restoreDatabase } from '../../src/store/restore.ts'
-import { createStore } from '../../src/store/store.ts'
+import { createStore, type SqliteStore } from '../../src/store/store.ts'
 import { nodeOf } from '../contract/store.contract.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 import { open, opened, temporaryFile } from './fixture.ts'
@@ -126,6 +126,72 @@ test('a copy with a log of its own is restored with what its log holds', async (
   await store.close()
   const target = join(dirname(file), 'target.sqlite')
   expect(restoreDatabase({ from: copy, to: target, now: now() })).toMatchObject({ replaced: null, nodes: 1 })
+})
+
+const DAY_MS = 86_400_000
+
+/** Takes so many fences, the last thing that happens at `at`; resolves with the last one. */
+async function takeFences(store: SqliteStore, count: number, at = Date.now()): Promise<number> {
+  return await store.transact(async (tx) => {
+    await tx.audit({ at, actor: 'ann', kind: 'lease.granted', nodeId: null, outcome: 'x', detail: {} })
+    let fence = 0
+    for (let i = 0; i < count; i++) fence = await tx.nextFence()
+    return fence
+  })
+}
+
+/** A database that took five fences, a backup of it, and then five more. */
+async function fencedBackup(file: string, at?: number) {
+  const database = open(file)
+  const store = createStore(database)
+  await takeFences(store, 5, at)
+  const { file: backup } = await createBackups({ database, folder: null, clock: systemClock }).create()
+  return { store, backup, last: await takeFences(store, 5) }
+}
+
+async function nextFence(file: string): Promise<number> {
+  const store = createStore(open(file))
+  const fence = await store.transact((tx) => tx.nextFence())
+  await store.close()
+  return fence
+}
+
+test('fences go on where the replaced database was, for limbs refuse lower ones', async () => {
+  const file = temporaryFile()
+  const { store, backup, last } = await fencedBackup(file)
+  await store.close()
+  const { replaced } = restoreDatabase({ from: backup, to: file, now: now() })
+  expect(readdirSync(dirname(file)).filter((name) => name.endsWith('-shm'))).toEqual([])
+  expect(await nextFence(file)).toBe(last + 1)
+  // Back to what was there: the restored one has gone further meanwhile.
+  restoreDatabase({ from: String(replaced), to: file, now: now() })
+  expect(await nextFence(file)).toBe(last + 2)
+})
+
+test('fences of a log that a killed bridge left behind count, and what the log may have lost is leapt over', async () => {
+  const file = temporaryFile()
+  const { store, backup, last } = await fencedBackup(file)
+  const killed = join(dirname(file), 'killed.sqlite')
+  for (const end of ['', '-wal']) writeFileSync(`${killed}${end}`, readFileSync(`${file}${end}`))
+  await store.close()
+  restoreDatabase({ from: backup, to: killed, now: now() })
+  expect(await nextFence(killed)).toBe(last + 1_000_001)
+})
+
+test('fences leap ahead when what was replaced cannot tell: damaged, gone, or another one', async () => {
+  const file = temporaryFile()
+  const { store, backup } = await fencedBackup(file, Date.now() - DAY_MS)
+  await store.close()
+  const fresh = join(dirname(file), 'fresh.sqlite')
+  await withNodes(fresh, 'a')
+  const damaged = join(dirname(file), 'damaged.sqlite')
+  writeFileSync(damaged, 'not a database')
+  for (const target of [fresh, damaged, join(dirname(file), 'none.sqlite')]) {
+    restoreDatabase({ from: backup, to: target, now: now() })
+    const fence = await nextFence(target)
+    expect(fence, target).toBeGreaterThan(100 * 86_400)
+    expect(fence, target).toBeLessThan(101 * 86_400)
+  }
 })
 
 test.runIf(process.geteuid?.() === 0)(

@@ -1,28 +1,12 @@
 import { expect, test } from 'vitest'
 import type { InvocationRecord } from '../../src/domain/invocations.ts'
 import { createStore } from '../../src/store/store.ts'
+import { callOf } from '../contract/store.contract.ts'
 import { opened } from './fixture.ts'
 
 const DAY = 86_400_000
-const call = (n: number, more: Partial<InvocationRecord> = {}): InvocationRecord => ({
-  invocationId: `iv_${n}`,
-  principal: 'ann',
-  nodeId: 'r1',
-  capability: 'c',
-  command: 'c.do',
-  paramsHash: 'f0',
-  level: 'free',
-  state: 'done',
-  createdAt: n * DAY,
-  endedAt: n * DAY + 1,
-  fence: null,
-  idempotencyKey: null,
-  fingerprint: null,
-  decidedBy: null,
-  reason: null,
-  error: null,
-  ...more,
-})
+const call = (n: number, more: Partial<InvocationRecord> = {}) =>
+  callOf(`iv_${n}`, { createdAt: n * DAY, endedAt: n * DAY + 1, ...more })
 const row = (n: number) => ({
   at: n * DAY,
   actor: 'ann',
@@ -32,6 +16,7 @@ const row = (n: number) => ({
   detail: {},
 })
 const KEEP_ALL = {
+  at: 50 * DAY,
   now: 0,
   invocationsBefore: 0,
   maxInvocations: 1e9,
@@ -82,17 +67,39 @@ test('a key is free again after its time, and its answer is gone', async () => {
   expect(await store.read((tx) => tx.invocation('iv_1'))).not.toBeNull()
 })
 
-test('the audit log loses its oldest rows and still verifies, down to the newest row, which stays', async () => {
+test('the audit log loses its oldest rows, says so each time, and still verifies', async () => {
   const { store, rows } = await filled(6)
   await store.prune({ ...KEEP_ALL, auditBefore: 3 * DAY })
-  expect(await rows()).toEqual([3, 4, 5, 6])
-  await store.prune({ ...KEEP_ALL, maxAuditRows: 2 })
-  expect(await rows()).toEqual([5, 6])
-  expect(await store.verifyAudit()).toEqual({ whole: true, rows: 2 })
+  expect(await rows()).toEqual([3, 4, 5, 6, 7])
+  await store.prune({ ...KEEP_ALL, maxAuditRows: 3 })
+  expect(await rows()).toEqual([6, 7, 8])
+  const { items } = await store.read((tx) => tx.auditRows({ kind: 'audit.pruned' }, 'oldest', null, 10))
+  expect(items).toMatchObject([
+    { seq: 7, at: 50 * DAY, actor: 'bridge', outcome: 'pruned', detail: { rows: 2, upTo: 2 } },
+    { seq: 8, detail: { rows: 3, upTo: 5, hash: expect.stringMatching(/^[0-9a-f]{64}$/) } },
+  ])
+  expect(await store.verifyAudit()).toMatchObject({ whole: true, rows: 3 })
   await store.prune({ ...KEEP_ALL, auditBefore: 99 * DAY })
-  await store.transact((tx) => tx.audit(row(7)))
+  await store.transact((tx) => tx.audit(row(9)))
   expect(await store.verifyAudit()).toMatchObject({ whole: true })
-  expect((await rows()).at(-1)).toBe(7)
+  expect(await rows()).toEqual([7, 8, 9, 10])
+})
+
+test('what was pruned is told once a day at most, and a number is kept to', async () => {
+  const { store, rows } = await filled(6)
+  expect(await store.prune({ ...KEEP_ALL, auditBefore: 2 * DAY - 1 })).toBe(0)
+  expect(await rows()).toHaveLength(6)
+  for (let i = 0; i < 3; i++) await store.prune({ ...KEEP_ALL, maxAuditRows: 4 })
+  expect(await rows()).toEqual([4, 5, 6, 7])
+})
+
+test('very many rows go in several commits, each with a row of its own', async () => {
+  const store = createStore(opened(':memory:'))
+  await store.transact(async (tx) => {
+    for (let n = 1; n <= 3500; n++) await tx.audit(row(n))
+  })
+  await store.prune({ ...KEEP_ALL, maxAuditRows: 10 })
+  expect(await store.verifyAudit()).toMatchObject({ whole: true, rows: 10, lastSeq: 3504 })
 })
 
 test('a listing finds the rare row behind very many others, page by page', async () => {

@@ -20,8 +20,13 @@ const NEXT: Readonly<Record<ErrorCode, string>> = {
   too_many_requests: 'Wait until calls of yours have ended, then call again.',
   storage_unavailable: 'Nothing was changed. Wait a minute and call again; tell the person if it stays so.',
   internal:
-    'Tell the person; the log of the bridge says why. With an idempotencyKey the same call can be asked for again.',
+    'Tell the person; the log of the bridge says why. Look whether the command has run before you call again.',
 }
+
+/** Of a call that was under way: the message says so, the code is that of every failure of the bridge. */
+const RESTARTED = /^bridge restarted/
+const AFTER_RESTART =
+  'The bridge stopped during this call: whether the command ran is not known, and asking again with the same idempotencyKey gives this same answer for 24 hours. Look at the limb first, or let the person look (`limb-bridge invocation list`, `invocation get`); then call with a new idempotencyKey if it still has to be done.'
 
 const NO_BRIDGE =
   'The bridge cannot be reached now; this server connects again by itself. Call again in some seconds, with the same idempotencyKey if you gave one; without one, look first whether the command has run.'
@@ -31,10 +36,15 @@ export interface Failure extends Omit<ErrorBody, 'code'> {
   readonly next: string
 }
 
+function advised(body: ErrorBody): Failure {
+  const restarted = body.code === 'internal' && RESTARTED.test(body.message)
+  return { ...body, next: restarted ? AFTER_RESTART : NEXT[body.code] }
+}
+
 /** Of an expected error; undefined for a broken invariant. */
 export function failureOf(error: unknown): Failure | undefined {
-  if (error instanceof RefusedByBridge) return { ...error.body, next: NEXT[error.body.code] }
-  if (error instanceof Refusal) return { ...error.body(), next: NEXT[error.code] }
+  if (error instanceof RefusedByBridge) return advised(error.body)
+  if (error instanceof Refusal) return advised(error.body())
   if (error instanceof CliError) return { code: 'unreachable', message: messageOf(error), next: NO_BRIDGE }
   return undefined
 }

@@ -1,5 +1,6 @@
 import { type Command, Option } from 'commander'
 import { ROLES, type Role } from '../../protocol/names.ts'
+import type { VerbName } from '../../protocol/verbs.ts'
 import { type Run, targetOptions, withExamples } from '../command-parts.ts'
 import { type Bridge, openBridge } from '../connection.ts'
 import { RefusedByBridge } from '../exit.ts'
@@ -41,19 +42,27 @@ async function mcp(world: World, options: McpOptions): Promise<void> {
   const target = await targetOfProgram(world, options, { name: 'mcp', role: 'agent' })
   const bridge = await openBridge(target, { clock: world.clock, reconnect: true })
   try {
-    await serveMcp(world, { bridge, principal: target.principal, operator: await isOperator(bridge) })
+    await serveMcp(world, { bridge, principal: target.principal, role: await roleOf(bridge) })
   } finally {
     await bridge.close()
   }
 }
 
 /** The bridge knows the role; what it would refuse is not offered. It decides again at every call. */
-async function isOperator(bridge: Bridge): Promise<boolean> {
+async function roleOf(bridge: Bridge): Promise<Role> {
+  if (await mayAsk(bridge, 'audit/list', { limit: 1 })) return 'operator'
+  // Without a command, which runs nothing: the role is looked at before the arguments.
+  return (await mayAsk(bridge, 'invoke', {})) ? 'agent' : 'viewer'
+}
+
+async function mayAsk(bridge: Bridge, verb: VerbName, args: object): Promise<boolean> {
   try {
-    await bridge.request('audit/list', { limit: 1 })
+    await bridge.request(verb, args)
     return true
   } catch (error) {
-    if (error instanceof RefusedByBridge && error.body.code === 'forbidden') return false
+    if (!(error instanceof RefusedByBridge)) throw error
+    if (error.body.code === 'forbidden') return false
+    if (error.body.code === 'invalid_request') return true
     throw error
   }
 }

@@ -1,4 +1,5 @@
 import type { CallToolResult } from '@modelcontextprotocol/sdk/types.js'
+import { type Role, roleReaches } from '../../protocol/names.ts'
 import { Approvals, type Tell } from '../call-progress.ts'
 import type { Bridge } from '../connection.ts'
 import type { World } from '../parts.ts'
@@ -15,10 +16,17 @@ const INSTRUCTIONS = [
   '`next`, which says what to do.',
 ].join(' ')
 
+/** For a principal that is offered no more than that. */
+const INSTRUCTIONS_OF_VIEWER = [
+  'Limbs are devices: cameras, robots, sensors, locks. You may look at them with limb_list_available, and at those that',
+  'ask to be paired with limb_pair_list; this principal may not use them. An error has a code, a message and `next`,',
+  'which says what to do.',
+].join(' ')
+
 export interface Served {
   readonly bridge: Bridge
   readonly principal: string
-  readonly operator: boolean
+  readonly role: Role
 }
 
 /** Serves until the client has gone, or Ctrl-C. */
@@ -27,13 +35,16 @@ export async function serveMcp(world: World, served: Served): Promise<void> {
   const { Server } = await import('@modelcontextprotocol/sdk/server/index.js')
   const { StdioServerTransport } = await import('@modelcontextprotocol/sdk/server/stdio.js')
   const types = await import('@modelcontextprotocol/sdk/types.js')
-  const tools = TOOLS.filter((tool) => served.operator || !tool.operator)
+  const tools = TOOLS.filter((tool) => roleReaches(served.role, tool.role))
   const approvals = new Approvals(world.clock, served.principal)
   await approvals.follow(served.bridge)
 
   const server = new Server(
     { name: 'limb-bridge', version: world.version },
-    { capabilities: { tools: {} }, instructions: INSTRUCTIONS },
+    {
+      capabilities: { tools: {} },
+      instructions: served.role === 'viewer' ? INSTRUCTIONS_OF_VIEWER : INSTRUCTIONS,
+    },
   )
   server.setRequestHandler(types.ListToolsRequestSchema, () => ({ tools: tools.map(shownTool) }))
   server.setRequestHandler(types.CallToolRequestSchema, async ({ params }, extra) => {

@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { check } from '../../protocol/decode.ts'
+import type { Role } from '../../protocol/names.ts'
 import { RESULTS } from '../../protocol/results.ts'
 import { VERBS, type VerbDefinition, type VerbName } from '../../protocol/verbs.ts'
 
@@ -18,8 +19,8 @@ export interface Tool {
   readonly inputSchema: ObjectSchema
   readonly outputSchema: ObjectSchema
   readonly annotations: { readonly readOnlyHint: boolean; readonly destructiveHint?: boolean }
-  /** For operators only. The bridge checks it again. */
-  readonly operator: boolean
+  /** Offered from this role on. The bridge checks it again. */
+  readonly role: Role
   /** The request to the bridge. @throws Refusal `invalid_request` with the path of the argument. */
   request(args: Values): { readonly verb: VerbName; readonly args: Values }
   /** The structured content of the answer. */
@@ -59,7 +60,7 @@ function toolOf(verb: VerbName, texts: Texts, readOnly: boolean, preset: Values 
     inputSchema: jsonSchema(definition.args, 'input'),
     outputSchema: resultSchema(RESULTS[verb]),
     annotations: readOnly ? { readOnlyHint: true } : { readOnlyHint: false, destructiveHint: true },
-    operator: definition.role === 'operator' || definition.role === 'admin',
+    role: definition.role,
     request: (args) => ({ verb, args: check(definition.args, { ...preset, ...args }) as Values }),
     result: (_args, data) => data,
   }
@@ -96,7 +97,8 @@ function leaseTool(): Tool {
     inputSchema: merged(verbs.map((verb) => jsonSchema(VERBS[verb].args, 'input'))),
     outputSchema: merged(verbs.map((verb) => resultSchema(RESULTS[verb]))),
     annotations: { readOnlyHint: false, destructiveHint: false },
-    operator: false,
+    // Its list is for viewers too, who have limb_list_available.
+    role: 'agent',
     request({ action, ...rest }) {
       const verb = LEASE_VERBS[check(actionSchema, { action }).action]
       return { verb, args: check(VERBS[verb].args, rest) }

@@ -2,10 +2,11 @@ import { type ClientRequest, type IncomingMessage, request as plainRequest } fro
 import { request as tlsRequest } from 'node:https'
 import type { HttpCall, HttpCaller } from '../../bridge/http-transport.ts'
 import type { Clock } from '../../kernel/clock.ts'
-import { messageOf, Refusal } from '../../kernel/errors.ts'
+import { Refusal } from '../../kernel/errors.ts'
 import { invokeSignature } from '../../kernel/invoke-signature.ts'
 import { newId } from '../../kernel/secrets.ts'
 import { LIMITS } from '../../protocol/limits.ts'
+import { connectionFailure } from './failure.ts'
 import {
   type Lookup,
   lookupBySystem,
@@ -186,7 +187,10 @@ class Exchange {
             'node_error',
             `${nodeId} closed the connection without an answer; whether the command ran is not known`,
           )
-        : new Refusal('node_offline', `${nodeId} cannot be reached at ${url.host}: ${messageOf(error)}`),
+        : new Refusal(
+            'node_offline',
+            `${nodeId} cannot be reached at ${url.host}: ${connectionFailure(error)}`,
+          ),
     )
   }
 
