@@ -91,6 +91,20 @@ describe('the audit log', () => {
     expect((await admin.ask('admin', 'audit/list', { after: 'x' })).error.path).toBe('after')
   })
 
+  it('tells its end once a day too', async () => {
+    await using app = await startApp({}, { memory: true, fakeClock: true })
+    const marks = () => app.logLines.filter(({ msg }) => String(msg).startsWith('audit log: '))
+    expect(marks()).toHaveLength(1)
+    app.clock.advance(86_400_000)
+    // Chores come one after the other.
+    await expect
+      .poll(() => {
+        app.clock.advance(1000)
+        return marks().length
+      })
+      .toBe(2)
+  })
+
   it('refuses a kind that no row ever has, and says what to write', async () => {
     await using app = await startApp({}, { memory: true })
     const admin = await app.admin()
