@@ -85,7 +85,11 @@ export class Invocations {
   /** Answers every caller and stores how each call ended. */
   async stop(): Promise<void> {
     this.#stopping = new Refusal('internal', 'bridge restarted: it is stopping; ask again when it is back')
-    this.cancel(() => true, this.#stopping, 'interrupted')
+    const interrupted = new Refusal(
+      'internal',
+      'bridge restarted: it is stopping; whether the command ran is not known, look with invocation/get when it is back',
+    )
+    this.cancel(() => true, interrupted, 'interrupted')
     await Promise.allSettled([...this.#underWay])
     this.#alarm.stop()
   }

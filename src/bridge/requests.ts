@@ -137,12 +137,13 @@ function parseBody(payload: Uint8Array): Record<string, unknown> {
 
 function transactionOf(body: Record<string, unknown>): string | number | undefined {
   const { transaction } = body
-  if (transaction === undefined || transaction === null || typeof transaction === 'number')
-    return transaction ?? undefined
+  if (transaction === undefined || transaction === null) return undefined
+  // 1e400 is infinite, and would come back as null.
+  if (typeof transaction === 'number' && Number.isFinite(transaction)) return transaction
   if (typeof transaction === 'string' && transaction.length <= LIMITS.transactionChars) return transaction
   throw new Refusal(
     'invalid_request',
-    `transaction: must be a number, or a string of at most ${LIMITS.transactionChars} characters`,
+    `transaction: must be a finite number, or a string of at most ${LIMITS.transactionChars} characters`,
     'transaction',
   )
 }

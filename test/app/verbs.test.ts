@@ -30,6 +30,7 @@ describe('requests', () => {
     ['a missing key', 'node/get', '{}', { code: 'invalid_request', path: 'nodeId' }],
     ['a wrong type', 'node/list', '{"limit":"ten"}', { code: 'invalid_request', path: 'limit' }],
     ['something that is not there', 'node/get', '{"nodeId":"nobody"}', { code: 'not_found', path: 'nodeId' }],
+    ['a transaction that cannot come back', 'node/list', '{"transaction":1e400}', { path: 'transaction' }],
     ['a prototype key', 'node/get', '{"nodeId":"constructor"}', { code: 'not_found' }],
   ])('with %s get a clear error', async (_, verb, payload, error) => {
     await using app = await startApp({}, { memory: true })
