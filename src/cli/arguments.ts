@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { pathText } from '../protocol/decode.ts'
+import { plainParse } from '../protocol/plain-words.ts'
 import type { VerbDefinition } from '../protocol/verbs.ts'
 import { usageError } from './exit.ts'
 
@@ -89,7 +90,7 @@ export function checkArguments(
   specs: readonly ArgumentSpec[],
   args: Readonly<Record<string, unknown>>,
 ): void {
-  const result = verb.args.safeParse(args)
+  const result = plainParse(verb.args, args)
   if (result.success) return
   const issue = result.error.issues[0]
   const [key, ...rest] = issue?.path ?? []
