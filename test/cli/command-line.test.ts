@@ -67,6 +67,22 @@ describe('config', () => {
     expect([code, out]).toEqual([0, `${file} is sound\n`])
   })
 
+  test('check takes the file as serve does, too, and wants one', async () => {
+    writeFileSync(file, 'mqtt: {port: 1884}\n')
+    expect(await run(['config', 'check', '--config', file])).toMatchObject({
+      code: 0,
+      out: `${file} is sound\n`,
+    })
+    expect((await run(['config', 'check', file, '--config', file])).code).toBe(0)
+    expect(await run(['config', 'check'])).toMatchObject({
+      code: 2,
+      err: expect.stringContaining('name the file: limb-bridge config check FILE'),
+    })
+    expect((await run(['config', 'check', file, '--config', 'b.yaml'])).err).toContain(
+      'name one file, not two',
+    )
+  })
+
   test('show prints what holds, from where, without secrets', async () => {
     writeFileSync(file, 'http: {token: 0123456789abcdef}\n')
     const env = { LIMB_CONFIG: file, LIMB_LOG_LEVEL: 'debug', LIMB_LOGLEVEL: 'x' }
