@@ -30,6 +30,28 @@ describe('the command line', () => {
     }
   })
 
+  test.each([
+    [['policy', 'set', 'a', 'b'], "missing required argument 'capability'"],
+    [['policy', 'set', 'a', 'b', 'c', 'gated', 'e'], 'too many arguments'],
+    [['policy', 'set', 'a b', 'cam1', 'camera', 'gated'], '<principal>: must be 1 to 63 letters'],
+    [['policy', 'set', 'a', 'cam1', 'camera', 'loose'], "'loose' is invalid for argument 'level'"],
+  ])('says of %j what is wrong, and shows the form', async (argv, text) => {
+    const { code, err } = await run(argv)
+    expect([code, err]).toEqual([2, expect.stringContaining(text)])
+    expect(err.trimEnd().split('\n').slice(1)).toEqual([
+      'usage: limb-bridge policy set [options] <principal> <node-id> <capability> <level>',
+    ])
+  })
+
+  test('shows the form of a window without its seconds, or with other ones', async () => {
+    const form = 'usage: limb-bridge pairing permit [options] <seconds>\n'
+    for (const seconds of [[], ['5x'], ['99999'], ['300', '10']]) {
+      expect((await run(['pairing', 'permit', ...seconds])).err).toMatch(
+        new RegExp(`.\n${form.replaceAll('[', '\\[')}$`),
+      )
+    }
+  })
+
   test('serve is handed the configuration file, and its exit code is ours', async () => {
     const seen: object[] = []
     const serve = async (options: object) => {
