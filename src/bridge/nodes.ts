@@ -266,6 +266,7 @@ export function nodeHandlers(world: World, parts: Parts): HandlersOf<'node'> {
     },
 
     async 'node/import'({ nodes }, caller) {
+      refuseTwice(nodes)
       const all = await store.transact(async (tx) => {
         const made: Provisioned[] = []
         for (const [index, wish] of nodes.entries()) {
@@ -277,6 +278,19 @@ export function nodeHandlers(world: World, parts: Parts): HandlersOf<'node'> {
       log.info({ count: all.length, by: caller.name }, `${all.length} limbs are imported`)
       return { items: all.map(shown) }
     },
+  }
+}
+
+/** The second would only be told that the first is paired already, which nobody could find. */
+function refuseTwice(nodes: VerbArgs<'node/import'>['nodes']): void {
+  const seen = new Map<string, number>()
+  for (const [index, { nodeId }] of nodes.entries()) {
+    const first = seen.get(nodeId)
+    if (first !== undefined) {
+      const message = `${nodeId} is twice in this import, in nodes[${first}] and nodes[${index}]; keep one of them`
+      throw new Refusal('invalid_request', message, `nodes[${index}].nodeId`)
+    }
+    seen.set(nodeId, index)
   }
 }
 

@@ -1,7 +1,8 @@
 import { z } from 'zod'
 import { pathText } from '../protocol/decode.ts'
+import { plainParse } from '../protocol/plain-words.ts'
 import type { VerbDefinition } from '../protocol/verbs.ts'
-import { usageError } from './exit.ts'
+import { WrongArgument } from './exit.ts'
 
 /** A verb's schema as arguments and options of a command line. */
 
@@ -65,19 +66,19 @@ export function argumentsOf(verb: VerbDefinition): ArgumentSpec[] {
   return specs.sort((a, b) => place(a) - place(b))
 }
 
-/** The value of one argument. Throws CliError with the argument's name. */
+/** The value of one argument. Throws WrongArgument with the argument's name. */
 export function parseArgument(spec: ArgumentSpec, text: string): unknown {
   const label = spec.positional ? `<${spec.name}>` : `--${spec.name}`
   if (spec.kind === 'integer') {
     if (!/^-?\d{1,15}$/.test(text))
-      throw usageError(`${label}: ${JSON.stringify(text)} is not a whole number`)
+      throw new WrongArgument(`${label}: ${JSON.stringify(text)} is not a whole number`)
     return Number(text)
   }
   if (spec.kind === 'json') {
     try {
       return JSON.parse(text)
     } catch (error) {
-      throw usageError(`${label}: not JSON: ${(error as Error).message}`)
+      throw new WrongArgument(`${label}: not JSON: ${(error as Error).message}`)
     }
   }
   return text
@@ -89,12 +90,12 @@ export function checkArguments(
   specs: readonly ArgumentSpec[],
   args: Readonly<Record<string, unknown>>,
 ): void {
-  const result = verb.args.safeParse(args)
+  const result = plainParse(verb.args, args)
   if (result.success) return
   const issue = result.error.issues[0]
   const [key, ...rest] = issue?.path ?? []
   const spec = specs.find((entry) => entry.key === key)
   const label = spec?.positional ? `<${spec.name}>` : `--${spec?.name ?? String(key)}`
   const inside = rest.length === 0 ? '' : ` ${pathText(rest)}`
-  throw usageError(`${label}${inside}: ${issue?.message ?? 'does not follow the schema'}`)
+  throw new WrongArgument(`${label}${inside}: ${issue?.message ?? 'does not follow the schema'}`)
 }

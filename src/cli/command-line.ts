@@ -6,7 +6,7 @@ import type { Run } from './command-parts.ts'
 import { withExamples } from './command-parts.ts'
 import { addCompletionCommand } from './completion.ts'
 import { addConfigCommands } from './config-commands.ts'
-import { CliError, EXIT, EXIT_HELP } from './exit.ts'
+import { CliError, EXIT, EXIT_HELP, WrongArgument } from './exit.ts'
 import { addMaintenanceCommands } from './maintenance-commands.ts'
 import { addMcpCommand } from './mcp/mcp-command.ts'
 import type { CommandLineParts, World } from './parts.ts'
@@ -47,11 +47,16 @@ export async function runCommandLine(argv: readonly string[], parts: CommandLine
     const result = await action()
     if (typeof result === 'number') exitCode = result
   }
+  const program = buildProgram(world, run)
+  let running = program
+  program.hook('preAction', (_program, command) => {
+    running = command
+  })
   try {
-    await buildProgram(world, run).parseAsync([...argv], { from: 'user' })
+    await program.parseAsync([...argv], { from: 'user' })
     return exitCode
   } catch (error) {
-    return failure(world, error)
+    return failure(world, error, running)
   }
 }
 
@@ -78,7 +83,18 @@ export function buildProgram(world: World, run: Run): Command {
   addSimulateCommand(program, world, run)
   addMcpCommand(program, world, run)
   addCompletionCommand(program, world, run)
+  showForms(program)
   return program
+}
+
+/** Each command shows its form after what it is told wrong: `usage: limb-bridge pairing permit [options] <seconds>`. */
+function showForms(command: Command): void {
+  command.showHelpAfterError(formOf(command))
+  for (const child of command.commands) showForms(child)
+}
+
+function formOf(command: Command): string {
+  return `usage: ${command.createHelp().commandUsage(command)}`
 }
 
 function addServeCommand(program: Command, world: World, run: Run): void {
@@ -96,13 +112,14 @@ function addServeCommand(program: Command, world: World, run: Run): void {
   )
 }
 
-function failure(world: World, error: unknown): number {
+function failure(world: World, error: unknown, running: Command): number {
   // Commander has said it already, or was asked for help or the version.
   if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage
   const lines = messageOf(error)
     .split('\n')
     .map((line) => visible(line))
   print(world.io.stderr, `limb-bridge: ${lines.join('\n')}`)
+  if (error instanceof WrongArgument) print(world.io.stderr, formOf(running))
   if (error instanceof CliError) return error.exitCode
   if (error instanceof Error && error.stack) print(world.io.stderr, error.stack)
   return EXIT.internal

@@ -1,6 +1,6 @@
 import type { Command } from 'commander'
 import type { Run } from './command-parts.ts'
-import { CliError, EXIT } from './exit.ts'
+import { CliError, EXIT, usageError } from './exit.ts'
 import type { LoadedSettings, World } from './parts.ts'
 import { print, printJson } from './text.ts'
 
@@ -9,6 +9,10 @@ import { print, printJson } from './text.ts'
 interface ShowOptions {
   readonly config?: string
   readonly json?: boolean
+}
+
+interface CheckOptions {
+  readonly config?: string
 }
 
 type Sound = Extract<LoadedSettings, { ok: true }>
@@ -20,6 +24,16 @@ function loaded(world: World, file: string | undefined, env = world.io.env): Sou
   return result
 }
 
+function fileToCheck(argument: unknown, option: string | undefined): string {
+  const files = [argument, option].filter((file) => typeof file === 'string')
+  const [file, another] = files
+  if (file === undefined) throw usageError('name the file: limb-bridge config check FILE')
+  if (another !== undefined && another !== file) {
+    throw usageError(`name one file, not two: ${file} and ${another}`)
+  }
+  return file
+}
+
 export function addConfigCommands(program: Command, world: World, run: Run): void {
   const config = program.command('config').description('Check and show the configuration.')
 
@@ -27,10 +41,11 @@ export function addConfigCommands(program: Command, world: World, run: Run): voi
     .command('check')
     .summary('Check a configuration file without starting anything.')
     .description('Check a configuration file without starting anything. The environment is left out.')
-    .argument('<file>', 'the YAML file')
+    .argument('[file]', 'the YAML file')
+    .option('--config <file>', 'the same, as `serve` and `config show` take it')
   check.action(
     run(async () => {
-      const file = String(check.processedArgs[0])
+      const file = fileToCheck(check.processedArgs[0], check.opts<CheckOptions>().config)
       loaded(world, file, {})
       print(world.io.stdout, `${file} is sound`)
     }),

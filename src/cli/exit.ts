@@ -37,6 +37,14 @@ export function usageError(message: string): CliError {
   return new CliError(EXIT.usage, message)
 }
 
+/** An argument is not what the command takes: its form is shown too. */
+export class WrongArgument extends CliError {
+  constructor(message: string) {
+    super(EXIT.usage, message)
+    this.name = 'WrongArgument'
+  }
+}
+
 export function unreachable(message: string): CliError {
   return new CliError(EXIT.unreachable, message)
 }

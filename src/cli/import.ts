@@ -2,6 +2,7 @@ import { readFileSync, statSync } from 'node:fs'
 import { messageOf } from '../kernel/errors.ts'
 import { pathText } from '../protocol/decode.ts'
 import { LIMITS } from '../protocol/limits.ts'
+import { plainParse } from '../protocol/plain-words.ts'
 import { VERBS } from '../protocol/verbs.ts'
 import type { Bridge } from './connection.ts'
 import { usageError } from './exit.ts'
@@ -48,7 +49,7 @@ function readLine(text: string, number: number): Line | string {
   } catch (error) {
     return `line ${number}: not JSON: ${messageOf(error)}`
   }
-  const result = nodeSchema.safeParse(value)
+  const result = plainParse(nodeSchema, value)
   if (result.success)
     return { number, node: result.data, bytes: Buffer.byteLength(JSON.stringify(result.data)) }
   const issue = result.error.issues[0]

@@ -108,7 +108,7 @@ export function configMarkdown(): string {
     '[config/limb-bridge.yaml](../config/limb-bridge.yaml) has every key with its default. An unknown key or a bad',
     'value stops the start and says where it stands and what is allowed.',
     '',
-    '- `limb-bridge config check FILE` checks a file without starting anything.',
+    '- `limb-bridge config check FILE` (or `--config FILE`) checks a file without starting anything.',
     '- `limb-bridge config show` prints what holds, and where each value comes from. Secrets are hidden.',
     '- Relative paths start at the working directory. Durations carry their unit in the key.',
     '',

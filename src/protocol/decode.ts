@@ -2,6 +2,7 @@ import type { z } from 'zod'
 import { Refusal } from '../kernel/errors.ts'
 import { LIMITS } from './limits.ts'
 import { isStatus } from './names.ts'
+import { plainParse } from './plain-words.ts'
 import {
   type Heartbeat,
   heartbeatSchema,
@@ -25,7 +26,7 @@ export function pathText(path: readonly PropertyKey[]): string {
 
 /** Checks `value`; the first issue becomes the Refusal. */
 export function check<T extends z.ZodType>(schema: T, value: unknown): z.output<T> {
-  const result = schema.safeParse(value)
+  const result = plainParse(schema, value)
   if (result.success) return result.data
   const issue = result.error.issues[0]
   const path = pathText(issue?.path ?? [])

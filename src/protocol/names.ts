@@ -12,8 +12,8 @@ export function isName(text: unknown): text is string {
   return typeof text === 'string' && NAME_PATTERN.test(text)
 }
 
-export const nameSchema = z.string().regex(NAME_PATTERN, { error: NAME_HINT })
-export const capabilitySchema = z.string().regex(CAPABILITY_PATTERN, { error: CAPABILITY_HINT })
+export const nameSchema = z.string().regex(NAME_PATTERN, { error: `must be ${NAME_HINT}` })
+export const capabilitySchema = z.string().regex(CAPABILITY_PATTERN, { error: `must be ${CAPABILITY_HINT}` })
 export const commandSchema = capabilitySchema
 
 export const ROLES = ['viewer', 'agent', 'operator', 'admin'] as const

@@ -18,13 +18,28 @@ import {
 const UNPRINTABLE =
   /[\p{Cc}\p{Cs}\p{Co}\p{Zl}\p{Zp}\u061c\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufeff]/u
 
+const KINDS: readonly (readonly [RegExp, string])[] = [
+  [/\p{Cc}/u, 'a control character'],
+  [/\p{Cs}/u, 'half of a surrogate pair'],
+  [/\p{Co}/u, 'a private-use character'],
+]
+
+/** "contains a control character, U+0007"; undefined when all of it can be shown. */
+function unprintable(text: string): string | undefined {
+  const [found] = UNPRINTABLE.exec(text) ?? []
+  if (found === undefined) return undefined
+  const kind = KINDS.find(([pattern]) => pattern.test(found))?.[1]
+  const code = (found.codePointAt(0) ?? 0).toString(16).toUpperCase().padStart(4, '0')
+  return `contains ${kind ?? 'an invisible character, or one that turns the direction of writing'}, U+${code}`
+}
+
 /** A short text for people: no control characters, none that change the direction of writing. */
 export function printable(max: number) {
   return z
     .string()
     .min(1)
     .max(max)
-    .refine((text) => !UNPRINTABLE.test(text), { error: 'contains a control character' })
+    .refine((text) => unprintable(text) === undefined, { error: ({ input }) => unprintable(String(input)) })
 }
 
 /**

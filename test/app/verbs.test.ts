@@ -65,6 +65,18 @@ describe('requests', () => {
     expect(answer).toMatchObject({ ok: false, error: { code: 'conflict', path: 'nodes[1].nodeId' } })
     expect((await admin.do('admin', 'node/list')).items).toHaveLength(1)
   })
+
+  it('say of a limb that is twice in an import where', async () => {
+    await using app = await startApp({}, { memory: true })
+    const admin = await app.admin()
+    const nodes = ['a', 'b', 'a'].map((nodeId) => ({ nodeId }))
+    expect((await admin.ask('admin', 'node/import', { nodes })).error).toEqual({
+      code: 'invalid_request',
+      message: 'a is twice in this import, in nodes[0] and nodes[2]; keep one of them',
+      path: 'nodes[2].nodeId',
+    })
+    expect((await admin.do('admin', 'node/list')).items).toEqual([])
+  })
 })
 
 describe('a provisioned limb', () => {

@@ -30,6 +30,28 @@ describe('the command line', () => {
     }
   })
 
+  test.each([
+    [['policy', 'set', 'a', 'b'], "missing required argument 'capability'"],
+    [['policy', 'set', 'a', 'b', 'c', 'gated', 'e'], 'too many arguments'],
+    [['policy', 'set', 'a b', 'cam1', 'camera', 'gated'], '<principal>: must be 1 to 63 letters'],
+    [['policy', 'set', 'a', 'cam1', 'camera', 'loose'], "'loose' is invalid for argument 'level'"],
+  ])('says of %j what is wrong, and shows the form', async (argv, text) => {
+    const { code, err } = await run(argv)
+    expect([code, err]).toEqual([2, expect.stringContaining(text)])
+    expect(err.trimEnd().split('\n').slice(1)).toEqual([
+      'usage: limb-bridge policy set [options] <principal> <node-id> <capability> <level>',
+    ])
+  })
+
+  test('shows the form of a window without its seconds, or with other ones', async () => {
+    const form = 'usage: limb-bridge pairing permit [options] <seconds>\n'
+    for (const seconds of [[], ['5x'], ['99999'], ['300', '10']]) {
+      expect((await run(['pairing', 'permit', ...seconds])).err).toMatch(
+        new RegExp(`.\n${form.replaceAll('[', '\\[')}$`),
+      )
+    }
+  })
+
   test('serve is handed the configuration file, and its exit code is ours', async () => {
     const seen: object[] = []
     const serve = async (options: object) => {
@@ -65,6 +87,22 @@ describe('config', () => {
     writeFileSync(file, 'mqtt: {port: 1884}\n')
     const { code, out } = await run(['config', 'check', file], { env: { LIMB_MQTT_PORT: 'x' } })
     expect([code, out]).toEqual([0, `${file} is sound\n`])
+  })
+
+  test('check takes the file as serve does, too, and wants one', async () => {
+    writeFileSync(file, 'mqtt: {port: 1884}\n')
+    expect(await run(['config', 'check', '--config', file])).toMatchObject({
+      code: 0,
+      out: `${file} is sound\n`,
+    })
+    expect((await run(['config', 'check', file, '--config', file])).code).toBe(0)
+    expect(await run(['config', 'check'])).toMatchObject({
+      code: 2,
+      err: expect.stringContaining('name the file: limb-bridge config check FILE'),
+    })
+    expect((await run(['config', 'check', file, '--config', 'b.yaml'])).err).toContain(
+      'name one file, not two',
+    )
   })
 
   test('show prints what holds, from where, without secrets', async () => {
