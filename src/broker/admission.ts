@@ -87,8 +87,7 @@ export class Admissions {
     const { peer } = session
     const credentials: Credentials = {
       clientId: packet.clientId,
-      // Many clients set the flag and send nothing when they are given no user name.
-      username: packet.username || undefined,
+      username: packet.username,
       password: textOf(packet.password),
       address: peer.address,
       local: peer.local,

@@ -47,12 +47,6 @@ test('the core is told what CONNECT said', async () => {
   ])
 })
 
-test('an empty user name is none', async () => {
-  const { connect, core } = await start()
-  await connect({ clientId: 'cam1', username: '', password: 'key' })
-  expect(core.admitted[0]).toMatchObject({ clientId: 'cam1', username: undefined, password: 'key' })
-})
-
 describe('client ids', () => {
   test.each([
     ['an empty one with clean = false', { clientId: '', clean: false }, 2],
