@@ -139,6 +139,26 @@ describe('tables', () => {
   })
 })
 
+describe('main.ts', () => {
+  const root = join(import.meta.dirname, '../..')
+  const hook = `import { registerHooks } from 'node:module'
+registerHooks({ load(url, context, next) { console.error('loads', url); return next(url, context) } })`
+  const loadedBy = (...argv: string[]) =>
+    spawnSync(
+      process.execPath,
+      ['--import', `data:text/javascript,${encodeURIComponent(hook)}`, join(root, 'src/main.ts'), ...argv],
+      { encoding: 'utf8', env: { PATH: process.env.PATH } },
+    ).stderr
+
+  test('a client loads neither the bridge nor its database, server and log, so that it answers at once', () => {
+    const loaded = loadedBy('status', '--socket', join(folder, 'nobody.sock'))
+    expect(loaded).toContain('src/cli/status-command.ts')
+    expect(loaded).toContain('there is no such socket')
+    for (const part of ['src/app.ts', 'better-sqlite3', 'fastify', 'aedes', 'pino', 'prom-client'])
+      expect(loaded).not.toContain(part)
+  })
+})
+
 /** The launcher in a copy of the project’s layout, with a main.ts of its own. */
 describe('bin/limb-bridge.js', () => {
   const project = join(import.meta.dirname, '../..')
