@@ -324,6 +324,12 @@ export const VERBS = {
     { positional: ['name'] },
   ),
 
+  'bridge/health': verb(
+    'viewer',
+    'Say whether the bridge is ready, or why not, and what waits for a person.',
+    {},
+  ),
+
   'backup/create': verb('admin', 'Make a backup of the database and check it, while everything goes on.', {}),
 } as const satisfies Record<string, VerbDefinition>
 

@@ -30,6 +30,21 @@ describe('status', () => {
     pairingWindow: { until: new Date(Date.now() + 299_000).toISOString(), max: 3 },
   }
   const pending = { requestId: 'r1', nodeId: 'cam1', code: 'BCDFGHJK', conflict: false }
+  const health = {
+    ready: true,
+    reasons: [],
+    pendingRequests: 1,
+    waitingCalls: 0,
+    uplinks: [
+      { name: 'home', connected: true },
+      { name: 'cloud', connected: false },
+    ],
+    lastBackupAt: new Date(Date.now() - 10_800_000).toISOString(),
+  }
+  beforeEach(() => {
+    bridge.answers['bridge/health'] = () => health
+    bridge.answers['pairing/list'] = () => ({ items: [] })
+  })
 
   test('shows the bridge, its counts, the window, and who waits with which code', async () => {
     await bridge.publish('limb/bridge/info', info, true)
@@ -41,12 +56,26 @@ describe('status', () => {
     expect(out).toMatch(/started: +2h ago/)
     expect(out).toMatch(/OPEN, closes in \d+[ms], 3 more limbs/)
     expect(out).toContain('BCDF GHJK')
+    expect(out).toMatch(/ready: +yes/)
+    expect(out).toMatch(/uplinks: +home up, cloud DOWN/)
+    expect(out).toMatch(/last backup: +3h ago/)
     const json = await run(['status', '--socket', bridge.socket, '--json'])
-    expect(JSON.parse(json.out)).toEqual({ ...info, pending: [pending] })
+    expect(JSON.parse(json.out)).toEqual({ ...info, health, pending: [pending] })
+  })
+
+  test('a bridge that is not ready is told with its reasons, and is 1', async () => {
+    await bridge.publish('limb/bridge/info', info, true)
+    const reasons = ['database: it is full', 'disk: 12 KiB are left for the database; make room']
+    bridge.answers['bridge/health'] = () => ({ ...health, ready: false, reasons, waitingCalls: 2 })
+    const { code, out } = await run(['status', '--socket', bridge.socket])
+    expect(code).toBe(1)
+    expect(out).toMatch(/ready: +NO; database: it is full; disk: 12 KiB are left/)
+    expect(out).toMatch(/waiting calls: +2/)
+    expect(out).toContain('limb-bridge invocation approve')
+    expect((await run(['status', '--socket', bridge.socket, '--json'])).code).toBe(1)
   })
 
   test('a bridge that publishes no info is told within a bounded wait', async () => {
-    bridge.answers['pairing/list'] = () => ({ items: [] })
     const clock = {
       ...systemClock,
       after: (ms: number, task: () => void) => systemClock.after(ms / 50, task),
