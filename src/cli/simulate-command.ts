@@ -180,7 +180,7 @@ function startOneByOne(world: World, limbs: readonly SimulatedLimb[]): () => voi
   return () => cancel()
 }
 
-/** Ctrl-C, or the time is up. */
+/** Ctrl-C, the time is up, or nobody reads what is said. */
 function untilEnd(world: World, seconds: number | undefined): Promise<void> {
   return new Promise((resolve) => {
     const cancel = seconds === undefined ? () => {} : world.clock.after(seconds * 1000, () => end())
@@ -190,6 +190,8 @@ function untilEnd(world: World, seconds: number | undefined): Promise<void> {
       off()
       resolve()
     }
+    // Whoever read has gone (`| head`).
+    world.io.stdout.once('error', end)
   })
 }
 

@@ -1,3 +1,6 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { systemClock } from '../../src/kernel/clock.ts'
 import { type FakeBridge, startFakeBridge } from './fake-bridge.ts'
@@ -105,6 +108,41 @@ describe('watch', () => {
     const { code, out } = await started.exit
     expect(code).toBe(0)
     expect(out.trimEnd().split('\n')).toHaveLength(3)
+  })
+
+  test('what was retained has the time of its change, not the time when it was read', async () => {
+    const since = '2026-01-02T03:04:05.678Z'
+    await bridge.publish('limb/node/cam1/state', state('cam1', 'online', { since }), true)
+    const started = start(['watch', '--socket', bridge.socket])
+    await started.seen('cam1')
+    await bridge.publish('limb/node/cam1/status', 'offline', true)
+    await started.seen('offline')
+    await bridge.publish('limb/node/cam1/state', '', true)
+    await started.seen('removed')
+    started.interrupt()
+    const lines = (await started.exit).out.trimEnd().split('\n')
+    expect(lines).toEqual([
+      `${since}  cam1  online`,
+      expect.stringMatching(/^20\S+ {2}cam1 {2}offline$/),
+      expect.stringMatching(/^20\S+ {2}cam1 {2}removed$/),
+    ])
+    expect(lines[1]).not.toContain(since)
+  })
+
+  test('ends without a word when whoever reads has seen enough, as `head` has', async () => {
+    await bridge.publish('limb/node/cam1/status', 'online', true)
+    const main = join(import.meta.dirname, '../../src/main.ts')
+    const watching = spawn(process.execPath, [main, 'watch', '--socket', bridge.socket])
+    const errors: string[] = []
+    watching.stderr.on('data', (chunk) => errors.push(String(chunk)))
+    await once(watching.stdout, 'data')
+    watching.stdout.destroy()
+    const again = setInterval(() => {
+      for (const status of ['busy', 'online']) void bridge.publish('limb/node/cam1/status', status, true)
+    }, 50)
+    const [code] = await once(watching, 'exit')
+    clearInterval(again)
+    expect([code, errors.join('')]).toEqual([0, ''])
   })
 
   test('with --json each change is a JSON line', async () => {

@@ -64,6 +64,21 @@ test('thousands of limbs are imported from a file and listed over several pages'
   expect((await json('node', 'list')).items).toHaveLength(2500)
 })
 
+test('watch tells since when a limb is what it is, and that it was revoked', async () => {
+  await app.limb('cam1')
+  const { since } = await json('node', 'get', 'cam1')
+  const started = start(['watch', '--json', '--socket', app.bridge.control])
+  await started.seen('offline')
+  await json('node', 'revoke', 'cam1')
+  await started.seen('removed')
+  started.interrupt()
+  const lines = (await started.exit).out.trimEnd().split('\n')
+  expect(lines.map((line) => JSON.parse(line))).toEqual([
+    { at: since, nodeId: 'cam1', status: 'offline' },
+    { at: expect.any(String), nodeId: 'cam1', status: 'removed' },
+  ])
+})
+
 test('simulated limbs are approved through the window, come online, and leave the window closed', async () => {
   const argv = ['simulate', '--nodes', '12', '--approve', '--url', url(), '--socket', app.bridge.control]
   const started = start(argv)
