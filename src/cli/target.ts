@@ -41,7 +41,7 @@ export function settingsOf(world: World, file: string | undefined): CliSettings 
   return loaded.config
 }
 
-function socketPath(world: World, options: ConnectionOptions, settings: CliSettings): string {
+export function socketPath(world: World, options: ConnectionOptions, settings: CliSettings): string {
   if (options.socket !== undefined) return options.socket
   const path = settings.control.socket
   const named =

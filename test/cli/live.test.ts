@@ -291,6 +291,10 @@ describe('simulate', () => {
     expect([a.key, a.next(), a.next()]).toEqual([b.key, b.next(), b.next()])
     expect(chanceOf('seed', 'sim-2').key).not.toBe(a.key)
     expect(chanceOf(undefined, 'sim-1').key).not.toBe(chanceOf(undefined, 'sim-1').key)
+    const kept = chanceOf(undefined, 'sim-1', 'secret')
+    expect(chanceOf(undefined, 'sim-1', 'secret').key).toBe(kept.key)
+    expect(chanceOf(undefined, 'sim-2', 'secret').key).not.toBe(kept.key)
+    expect(chanceOf(undefined, 'sim-1', 'another').key).not.toBe(kept.key)
   })
 
   test.each([
