@@ -14,6 +14,7 @@ import { asRow, humanText } from './presentation.ts'
 import { readSecret } from './questions.ts'
 import { type ConnectionOptions, targetOf } from './target.ts'
 import { print, printJson } from './text.ts'
+import { whichRequest } from './which-request.ts'
 
 /** Every verb of the protocol's table as a subcommand: `node/list` is `limb-bridge node list`. */
 
@@ -27,6 +28,11 @@ const ASKING: Partial<Record<VerbName, string>> = {
   'invocation/approve': 'invocationId',
   'invocation/deny': 'invocationId',
 }
+
+/** Verbs whose request may be told by its id, its code or its limb. */
+const BY_REQUEST: readonly VerbName[] = ['pairing/approve', 'pairing/reject']
+const REQUEST_TEXT =
+  'the code that the device shows, the id of the request, or the limb if only one request of it is pending'
 
 /** Verbs whose command line is not what the schema alone would give. */
 const EXAMPLES: Partial<Record<VerbName, readonly string[]>> = {
@@ -43,8 +49,9 @@ const EXAMPLES: Partial<Record<VerbName, readonly string[]>> = {
   ],
   'node/import': ['limb-bridge node import fleet.jsonl', 'generate-fleet | limb-bridge node import - --json'],
   'pairing/approve': [
-    'limb-bridge pairing approve            shows what is pending, and asks',
-    'limb-bridge pairing approve REQUEST    approves that one',
+    'limb-bridge pairing approve             shows what is pending, and asks',
+    'limb-bridge pairing approve BCDFGHJK    approves the request with that code: to type it is to compare it',
+    'limb-bridge pairing approve cam1        approves the only request of that limb, without a comparison',
   ],
   invoke: [
     'free: runs at once',
@@ -130,7 +137,7 @@ function isList(verb: VerbDefinition): boolean {
 
 function addArgument(command: Command, spec: ArgumentSpec, verb: VerbName): void {
   const required = spec.required && ASKING[verb] !== spec.key
-  const text = spec.secret ? `${spec.description}; \`-\` reads it without echo` : spec.description
+  const text = argumentText(spec, verb)
   if (spec.positional) {
     const argument = new Argument(required ? `<${spec.name}>` : `[${spec.name}]`, text)
     command.addArgument(spec.choices ? argument.choices(spec.choices) : argument)
@@ -140,6 +147,11 @@ function addArgument(command: Command, spec: ArgumentSpec, verb: VerbName): void
   const option = new Option(`--${spec.name}${value}`, text)
   if (spec.choices) option.choices(spec.choices)
   command.addOption(option.makeOptionMandatory(required))
+}
+
+function argumentText(spec: ArgumentSpec, verb: VerbName): string {
+  if (spec.key === 'requestId' && BY_REQUEST.includes(verb)) return REQUEST_TEXT
+  return spec.secret ? `${spec.description}; \`-\` reads it without echo` : spec.description
 }
 
 async function argsOf(world: World, specs: readonly ArgumentSpec[], values: Values): Promise<Values> {
@@ -211,7 +223,17 @@ async function dataOf(
   if (name === 'node/import') return importNodes(world, bridge, file)
   if (name === 'invoke') return invokeTelling(world, bridge, principal, args)
   if (isList(VERBS[name]) && args.limit === undefined) return allPages(bridge, name, args)
+  if (BY_REQUEST.includes(name)) return bridge.request(name, await requestArgs(bridge, name, args))
   return bridge.request(name, args)
+}
+
+/** What was given stands: a revision that somebody looked at is not replaced by what is there now. */
+async function requestArgs(bridge: Bridge, name: VerbName, args: Values): Promise<Values> {
+  const { requestId, revision } = await whichRequest(bridge, String(args.requestId))
+  // Only approving knows revisions: to reject something else than what was looked at harms nobody.
+  return name === 'pairing/approve' && revision !== undefined
+    ? { revision, ...args, requestId }
+    : { ...args, requestId }
 }
 
 function show(world: World, name: VerbName, data: unknown): void {

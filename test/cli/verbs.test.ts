@@ -308,6 +308,60 @@ describe('a remote bridge', () => {
   })
 })
 
+describe('pairing approve and reject', () => {
+  const requests = [
+    request(),
+    request({ requestId: 'r2', nodeId: 'cam2', revision: 7, code: 'LMNPQRST' }),
+    request({ requestId: 'r3', nodeId: 'cam2', revision: 1, code: 'VWXYZBCD' }),
+  ]
+  beforeEach(() => {
+    bridge.answers['pairing/list'] = () => ({ items: requests })
+    bridge.answers['pairing/approve'] = ({ requestId }) => ({ nodeId: 'cam1', requestId })
+    bridge.answers['pairing/reject'] = ({ requestId }) => ({ nodeId: 'cam1', requestId })
+  })
+  const decided = () => bridge.requests.filter(({ verb }) => verb !== 'pairing/list')
+
+  test.each(['VWXYZBCD', 'vwxy zbcd', 'VWXY-ZBCD', 'r3'])(
+    'take %s, whose code the device shows',
+    async (text) => {
+      expect((await local(['pairing', 'approve', text])).code).toBe(0)
+      expect((await local(['pairing', 'reject', text])).code).toBe(0)
+      expect(decided().map(({ args }) => args)).toEqual([
+        { requestId: 'r3', revision: 1 },
+        { requestId: 'r3' },
+      ])
+    },
+  )
+
+  test('take a limb of which only one request is pending', async () => {
+    expect((await local(['pairing', 'approve', 'cam1'])).code).toBe(0)
+    expect(decided()[0]?.args).toEqual({ requestId: 'r1', revision: 3 })
+    const { code, err } = await local(['pairing', 'approve', 'cam2'])
+    expect(code).toBe(1)
+    expect(err).toMatch(/2 requests are meant by cam2[\s\S]*r2 of cam2, code LMNP QRST\n.*r3 of cam2/)
+    expect(decided()).toHaveLength(1)
+  })
+
+  test('take nothing that two requests could mean, as a limb named after the code of another', async () => {
+    bridge.answers['pairing/list'] = () => ({
+      items: [...requests, request({ requestId: 'r4', nodeId: 'LMNPQRST' })],
+    })
+    expect((await local(['pairing', 'approve', 'LMNPQRST'])).code).toBe(1)
+    expect(decided()).toEqual([])
+  })
+
+  test('what nothing is pending for is 4; an id goes to the bridge as it is, with the revision that was given', async () => {
+    const { code, err } = await local(['pairing', 'approve', 'BBBBBBBB'])
+    expect([code, err]).toEqual([4, expect.stringContaining('limb-bridge pairing list')])
+    await local(['pairing', 'approve', 'pr_x', '--revision', '2'])
+    await local(['pairing', 'approve', 'BCDFGHJK', '--revision', '2'])
+    expect(decided().map(({ args }) => args)).toEqual([
+      { requestId: 'pr_x', revision: 2 },
+      { requestId: 'r1', revision: 2 },
+    ])
+  })
+})
+
 describe('secrets', () => {
   test('`-` reads a password from a pipe', async () => {
     bridge.answers['principal/add'] = ({ name }) => ({ name })
@@ -335,9 +389,9 @@ describe('pairing approve', () => {
   })
 
   test('with an id it approves at once', async () => {
-    expect((await local(['pairing', 'approve', 'r1', '--revision', '2'])).code).toBe(0)
+    expect((await local(['pairing', 'approve', 'pr_1', '--revision', '2'])).code).toBe(0)
     expect(bridge.requests).toEqual([
-      { verb: 'pairing/approve', principal: 'admin', args: { requestId: 'r1', revision: 2 } },
+      { verb: 'pairing/approve', principal: 'admin', args: { requestId: 'pr_1', revision: 2 } },
     ])
   })
 
@@ -394,7 +448,7 @@ describe('pairing approve', () => {
     expect([code, out, err]).toEqual([
       2,
       expect.stringContaining('cam1'),
-      expect.stringContaining('pairing approve REQUEST'),
+      expect.stringContaining('pairing approve CODE'),
     ])
     bridge.answers['pairing/list'] = () => ({ items: [] })
     expect((await local(['pairing', 'approve'])).code).toBe(0)
