@@ -2,6 +2,7 @@ import { z } from 'zod'
 import { pathText } from '../protocol/decode.ts'
 import type { VerbDefinition } from '../protocol/verbs.ts'
 import { usageError } from './exit.ts'
+import { issueText } from './issue-text.ts'
 
 /** A verb's schema as arguments and options of a command line. */
 
@@ -96,5 +97,5 @@ export function checkArguments(
   const spec = specs.find((entry) => entry.key === key)
   const label = spec?.positional ? `<${spec.name}>` : `--${spec?.name ?? String(key)}`
   const inside = rest.length === 0 ? '' : ` ${pathText(rest)}`
-  throw usageError(`${label}${inside}: ${issue?.message ?? 'does not follow the schema'}`)
+  throw usageError(`${label}${inside}: ${issueText(issue)}`)
 }

@@ -5,6 +5,7 @@ import { LIMITS } from '../protocol/limits.ts'
 import { VERBS } from '../protocol/verbs.ts'
 import type { Bridge } from './connection.ts'
 import { usageError } from './exit.ts'
+import { issueText } from './issue-text.ts'
 import type { World } from './parts.ts'
 import { itemsOf, type Row } from './presentation.ts'
 import { readAll } from './questions.ts'
@@ -53,7 +54,7 @@ function readLine(text: string, number: number): Line | string {
     return { number, node: result.data, bytes: Buffer.byteLength(JSON.stringify(result.data)) }
   const issue = result.error.issues[0]
   const path = pathText(issue?.path ?? [])
-  return `line ${number}: ${path === '' ? '' : `${path}: `}${issue?.message ?? 'does not follow the schema'}`
+  return `line ${number}: ${path === '' ? '' : `${path}: `}${issueText(issue)}`
 }
 
 /** Throws CliError that names every bad line (the first twenty). */
