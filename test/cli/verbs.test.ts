@@ -143,6 +143,39 @@ describe('tables', () => {
     expect((await local(['node', 'get', 'x'])).err).toContain('x\\x1b[2Jy (internal)')
   })
 
+  test('calls are listed with what a person looks for, and fit on a terminal', async () => {
+    const asked = Date.now() - 180_000
+    const call = (more: object) => ({
+      invocationId: 'iv_rd67xtsvfqao75fw',
+      principal: 'ann',
+      nodeId: 'robot1',
+      capability: 'arm',
+      command: 'arm.move',
+      paramsHash: 'f'.repeat(64),
+      level: 'gated',
+      state: 'done',
+      createdAt: new Date(asked).toISOString(),
+      fence: 7,
+      ...more,
+    })
+    bridge.answers['invocation/list'] = () => ({
+      items: [
+        call({ endedAt: new Date(asked + 345).toISOString(), decidedBy: 'bob' }),
+        call({ endedAt: new Date(asked + 61_000).toISOString(), state: 'denied', reason: 'x'.repeat(200) }),
+        call({ state: 'waiting' }),
+      ],
+    })
+    const { out } = await local(['invocation', 'list'])
+    const [head = '', ...rows] = out.trimEnd().split('\n')
+    expect(head.split(/ +/)).toEqual('CALL PRINCIPAL LIMB COMMAND LEVEL STATE ASKED TOOK BY'.split(' '))
+    expect(rows.map((row) => row.split(/ {2,}/).slice(4))).toEqual([
+      ['gated', 'done', '3m ago', '345ms', 'bob'],
+      ['gated', 'denied', '3m ago', '61s', '-'],
+      ['gated', 'waiting', '3m ago', '-', '-'],
+    ])
+    expect(Math.max(...rows.map((row) => row.length))).toBeLessThan(100)
+  })
+
   test('an empty list says what to do next', async () => {
     bridge.answers['node/list'] = () => ({ items: [] })
     expect((await local(['node', 'list'])).out).toContain('pairing approve')
