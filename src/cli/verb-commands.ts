@@ -14,6 +14,7 @@ import { asRow, humanText } from './presentation.ts'
 import { readSecret } from './questions.ts'
 import { type ConnectionOptions, targetOf } from './target.ts'
 import { print, printJson } from './text.ts'
+import { TIME_HINT } from './times.ts'
 import { whichRequest } from './which-request.ts'
 
 /** Every verb of the protocol's table as a subcommand: `node/list` is `limb-bridge node list`. */
@@ -65,7 +66,8 @@ const EXAMPLES: Partial<Record<VerbName, readonly string[]>> = {
     '  limb-bridge policy explain ann robot1 firmware',
   ],
   'audit/list': [
-    'limb-bridge audit list --actor ann --kind invocation. --since 2026-01-01T00:00:00Z',
+    'limb-bridge audit list --actor ann --kind invocation. --since 2026-01-31',
+    'limb-bridge audit list --since 2h',
     'limb-bridge audit list --follow --node-id robot1',
     'limb-bridge audit list --jsonl --order oldest > audit.jsonl',
     'limb-bridge audit list --jsonl --follow --after 1200    goes on after the entry with seq 1200',
@@ -151,6 +153,7 @@ function addArgument(command: Command, spec: ArgumentSpec, verb: VerbName): void
 
 function argumentText(spec: ArgumentSpec, verb: VerbName): string {
   if (spec.key === 'requestId' && BY_REQUEST.includes(verb)) return REQUEST_TEXT
+  if (spec.kind === 'time') return `${spec.description}: ${TIME_HINT}`
   return spec.secret ? `${spec.description}; \`-\` reads it without echo` : spec.description
 }
 
@@ -160,7 +163,7 @@ async function argsOf(world: World, specs: readonly ArgumentSpec[], values: Valu
     const value = values[spec.key]
     if (value === undefined) continue
     if (spec.secret && value === '-') args[spec.key] = await readSecret(world.io, spec.name)
-    else args[spec.key] = typeof value === 'string' ? parseArgument(spec, value) : value
+    else args[spec.key] = typeof value === 'string' ? parseArgument(spec, value, world.clock.wallMs()) : value
   }
   return args
 }

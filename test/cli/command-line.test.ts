@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
 import { displayWidth, spokenCode, table } from '../../src/cli/text.ts'
+import { parseTime } from '../../src/cli/times.ts'
 import { VERBS } from '../../src/protocol/verbs.ts'
 import { run } from './run.ts'
 
@@ -112,6 +113,35 @@ describe('completion', () => {
       const check = spawnSync(shell, ['-n'], { input: out, encoding: 'utf8' })
       if (check.error === undefined) expect(check.stderr).toBe('')
     }
+  })
+})
+
+describe('times', () => {
+  const now = Date.parse('2026-03-04T05:06:07.890Z')
+
+  test.each([
+    ['2026-01-31', '2026-01-31T00:00:00.000Z'],
+    ['2026-01-31T12:00Z', '2026-01-31T12:00:00.000Z'],
+    ['2026-01-31T12:00:00.5+02:00', '2026-01-31T10:00:00.500Z'],
+    ['90s', '2026-03-04T05:04:37.890Z'],
+    ['2h', '2026-03-04T03:06:07.890Z'],
+    ['7d', '2026-02-25T05:06:07.890Z'],
+  ])('%s is %s', (text, time) => expect(parseTime(text, now)).toBe(time))
+
+  test.each(['', 'yesterday', '2', '2w', '-2h', '2026-02-31', '2026-01-31T12:00', '99999d', '2026-13-01'])(
+    '%j is none',
+    (text) => expect(parseTime(text, now)).toBeUndefined(),
+  )
+
+  test('help says which are understood, and which values an argument takes', async () => {
+    const help = async (...argv: string[]) => (await run([...argv, '--help'])).out.replace(/\s+/g, ' ')
+    expect(await help('audit', 'list')).toContain('2h for two hours ago')
+    expect(await help('node', 'history')).toContain('2h for two hours ago')
+    expect(await help('policy', 'set')).toMatch(/Arguments: .*level .*"free", "leased", "gated", "denied"/)
+    expect(await help('principal', 'add')).toMatch(
+      /Arguments: .*role .*"viewer", "agent", "operator", "admin"/,
+    )
+    expect(await help()).toContain('--follow or --jsonl')
   })
 })
 
