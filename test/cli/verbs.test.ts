@@ -1,6 +1,7 @@
 import { writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { connectionError } from '../../src/cli/mqtt-errors.ts'
 import { Refusal } from '../../src/kernel/errors.ts'
 import { VERBS } from '../../src/protocol/verbs.ts'
 import { type FakeBridge, SILENCE, startFakeBridge } from './fake-bridge.ts'
@@ -90,6 +91,7 @@ describe('every verb', () => {
       [['node', 'provision', 'x', '--capabilities', '[{"cap":"!"}]'], '--capabilities [0].cap'],
       [['node', 'get'], "missing required argument 'node-id'"],
       [['node', 'lst'], 'Did you mean list?'],
+      [['lst'], '`limb-bridge --help` lists the commands.'],
     ]
     for (const [argv, text] of cases) {
       const { code, err } = await local(argv)
@@ -240,8 +242,34 @@ describe('exit codes', () => {
     const { code, err } = await run(['node', 'list', '--socket', join(bridge.folder, 'none.sock')])
     expect(code).toBe(3)
     expect(err).toContain('limb-bridge serve')
+    const { err: relative } = await run(['node', 'list', '--socket', 'none/control.sock'])
+    expect(relative).toContain(
+      `cannot reach the bridge at ${resolve('none/control.sock')}: there is no such socket`,
+    )
+    expect(relative).toMatch(/the bridge's folder.*--socket.*--config/)
+    const tooLong = await run(['node', 'list', '--socket', 'x'.repeat(200)])
+    expect([tooLong.code, tooLong.err]).toEqual([3, expect.stringContaining('too long for a socket\n')])
     writeFileSync(join(bridge.folder, 'file'), '')
     expect((await run(['node', 'list', '--socket', join(bridge.folder, 'file')])).code).toBe(3)
+  })
+
+  test('a socket without a path is wrong usage', async () => {
+    for (const argv of [['status'], ['watch'], ['simulate']]) {
+      const { code, err } = await run([...argv, '--socket', ''])
+      expect([code, err]).toEqual([2, expect.stringMatching(/^limb-bridge: --socket: there is no path.*\n$/)])
+    }
+  })
+
+  test('what the bridge says of verbs is said of commands, and nothing else is touched', async () => {
+    bridge.answers['node/get'] = () => {
+      throw new Refusal(
+        'not_found',
+        'there is no x; see node/list, `pairing/list`. Not data/node/list or and/or',
+      )
+    }
+    expect((await local(['node', 'get', 'x'])).err).toBe(
+      'limb-bridge: there is no x; see `limb-bridge node list`, `limb-bridge pairing list`. Not data/node/list or and/or (not_found)\n',
+    )
   })
 
   test('a bridge that does not answer is 3 after a bounded wait', async () => {
@@ -256,7 +284,7 @@ describe('exit codes', () => {
     }
     const { code, err } = await local(['node', 'get', 'x'], { clock })
     expect(code).toBe(3)
-    expect(err).toContain('no answer to node/get within 10 s')
+    expect(err).toContain('no answer to `limb-bridge node get` within 10 s')
     expect(err).toContain('role viewer')
   })
 
@@ -328,6 +356,18 @@ describe('a remote bridge', () => {
     const { code, err } = await remote(['--user', 'bob'], { env: { LIMB_PASSWORD: 'wrong' } })
     expect(code).toBe(3)
     expect(err).toContain('refused to sign bob in: wrong name or password')
+  })
+
+  test('too many wrong passwords are told as one of the reasons of code 3, with what to do', () => {
+    const target = { endpoint: { kind: 'url', url: 'mqtt://x', ca: undefined } } as const
+    const { exitCode, message } = connectionError(
+      { ...target, principal: 'bob', password: 'x', root: 'limb' },
+      Object.assign(new Error('no'), { code: 3 }),
+    )
+    expect(exitCode).toBe(3)
+    expect(message).toMatch(
+      /sign bob in: .*too many wrong passwords.*mqtt\.failedSignInSeconds.*control socket/,
+    )
   })
 
   test('without a user, a password, or with one in the URL, it says what is missing', async () => {
