@@ -135,6 +135,7 @@ async function start(options: AppOptions, teardown: Teardown): Promise<RunningBr
   })
   /** What holds now: a reload replaces it. */
   let held = config
+  let phase: Phase = 'starting'
 
   const database = openDatabase({
     file: config.store.path,
@@ -157,6 +158,14 @@ async function start(options: AppOptions, teardown: Teardown): Promise<RunningBr
   const certificates = await loadCertificates(options)
   if (certificates) teardown.add(() => certificates.stop())
   const uplinks: Uplink[] = []
+  const readiness = () =>
+    readinessOf({
+      phase,
+      database: store.health(),
+      diskFreeBytes: freeBytes(database),
+      connections: total(connected().counters.connections),
+      maxConnections: held.mqtt.maxConnections,
+    })
   const world: World = {
     clock,
     log,
@@ -174,6 +183,7 @@ async function start(options: AppOptions, teardown: Teardown): Promise<RunningBr
       ...diskUpkeep(database, mqttStore, topics),
       sweepSessions: (byAge) => sweepSessions(persistence, byAge ? held.mqtt.sessionExpirySeconds : null),
     },
+    health: () => ({ ...readiness(), uplinks: uplinks.map((uplink) => uplink.readings()) }),
     invokeOverHttp: {
       master: masterOf(config),
       caller: createHttpCaller({ clock, networks: () => held.invocation.httpNetworks }),
@@ -217,7 +227,6 @@ async function start(options: AppOptions, teardown: Teardown): Promise<RunningBr
     grants: grantsOf(config),
   })
   const running = broker
-  let phase: Phase = 'starting'
   teardown.add(() => running.stop())
   running.feed.listen((message) => {
     homeAssistant.heard(message)
@@ -236,14 +245,6 @@ async function start(options: AppOptions, teardown: Teardown): Promise<RunningBr
   const control = await openControl(broker, config, inherited)
   const mqtt = await openMqtt(broker, config, inherited)
   const tls = certificates && config.tls.enabled ? await openTls(options, broker, certificates) : null
-  const readiness = () =>
-    readinessOf({
-      phase,
-      database: store.health(),
-      diskFreeBytes: freeBytes(database),
-      connections: total(running.counters.connections),
-      maxConnections: held.mqtt.maxConnections,
-    })
   const http = config.http.enabled ? await openHttp(options, metrics, broker, readiness, certificates) : null
   if (http) teardown.add(() => http.close())
   // First of all nobody new comes in: nobody is told `online` by a bridge that is about to end.

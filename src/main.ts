@@ -1,5 +1,5 @@
 import { existsSync, readFileSync } from 'node:fs'
-import { type RunningBridge, startBridge } from './app.ts'
+import type { RunningBridge } from './app.ts'
 import { runCommandLine } from './cli/command-line.ts'
 import type { Maintenance } from './cli/parts.ts'
 import { takeInherited } from './host/activation.ts'
@@ -8,7 +8,7 @@ import { type Config, ConfigError, loadConfig } from './host/config.ts'
 import { problemText } from './host/config-problems.ts'
 import { credential } from './host/credentials.ts'
 import { type DatabaseTools, doctor } from './host/doctor.ts'
-import { createLog, type HostLog } from './host/log.ts'
+import type { HostLog } from './host/log.ts'
 import { type ServiceManager, serviceManager } from './host/notify.ts'
 import { startPulse } from './host/pulse.ts'
 import { reloader } from './host/reload.ts'
@@ -16,12 +16,11 @@ import { handleSignals } from './host/signals.ts'
 import { startLimitSeconds } from './host/start-limit.ts'
 import { systemClock } from './kernel/clock.ts'
 import { messageOf } from './kernel/errors.ts'
-import { backupFolder, newestBackupIn } from './store/backups.ts'
-import { StoreError } from './store/errors.ts'
-import { inspectDatabase } from './store/inspect.ts'
-import { holderOf, restoreDatabase } from './store/restore.ts'
 
-/** Arguments in, exit code out. `serve` runs until a signal; every other command is a client. */
+/**
+ * Arguments in, exit code out. `serve` runs until a signal; every other command is a client. What only one of them
+ * needs (the bridge itself, the log, the database) is loaded when it is needed: a client should answer at once.
+ */
 
 /** EX_CONFIG of sysexits.h: starting again will not help. */
 const EXIT_CONFIG = 78
@@ -41,6 +40,7 @@ async function serve({ configFile }: { configFile?: string }): Promise<number> {
     return EXIT_CONFIG
   }
   const { config, warnings } = loaded
+  const { createLog } = await import('./host/log.ts')
   const log = createLog(config.log)
   for (const warning of warnings) log.warn({}, warning)
 
@@ -49,6 +49,7 @@ async function serve({ configFile }: { configFile?: string }): Promise<number> {
   const manager = serviceManager({ env, log, clock: systemClock })
   let bridge: RunningBridge
   try {
+    const { startBridge } = await import('./app.ts')
     await manager.extend(startLimitSeconds(config.store.path))
     const adminPassword = credential(env, 'admin-password')
     bridge = await startBridge({ config, log, clock: systemClock, version, inherited, adminPassword })
@@ -127,18 +128,25 @@ function firstSteps(log: HostLog): void {
   )
 }
 
-const databaseTools: DatabaseTools = {
-  exists: existsSync,
-  inspect: (file) => inspectDatabase(file, { readonly: true }),
-  holder: (file) => holderOf(file, systemClock.wallMs()),
-  async newestBackup(file, chosen) {
-    const folder = backupFolder(file, chosen)
-    return { folder, at: await newestBackupIn(folder) }
-  },
+async function databaseTools(): Promise<DatabaseTools> {
+  const { backupFolder, newestBackupIn } = await import('./store/backups.ts')
+  const { inspectDatabase } = await import('./store/inspect.ts')
+  const { holderOf } = await import('./store/restore.ts')
+  return {
+    exists: existsSync,
+    inspect: (file) => inspectDatabase(file, { readonly: true }),
+    holder: (file) => holderOf(file, systemClock.wallMs()),
+    async newestBackup(file, chosen) {
+      const folder = backupFolder(file, chosen)
+      return { folder, at: await newestBackupIn(folder) }
+    },
+  }
 }
 
 const maintenance: Maintenance = {
   async restore(from, to) {
+    const { StoreError } = await import('./store/errors.ts')
+    const { restoreDatabase } = await import('./store/restore.ts')
     try {
       return { ok: true, ...restoreDatabase({ from, to, now: systemClock.wallMs() }) }
     } catch (error) {
@@ -146,7 +154,9 @@ const maintenance: Maintenance = {
       return { ok: false, reason: error.message }
     }
   },
-  doctor: (file) => doctor({ file, env: process.env, clock: systemClock, database: databaseTools }),
+  async doctor(file) {
+    return await doctor({ file, env: process.env, clock: systemClock, database: await databaseTools() })
+  },
 }
 
 process.exitCode = await runCommandLine(process.argv.slice(2), { serve, configuration, maintenance, version })

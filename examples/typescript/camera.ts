@@ -1,5 +1,10 @@
 /**
- * A camera in TypeScript (or JavaScript, without the types). `npm install limb-bridge`, then
+ * A camera in TypeScript (or JavaScript, without the types). In a clone of the repository, after `npm ci`:
+ *
+ *   npx node --conditions=source examples/typescript/camera.ts mqtt://127.0.0.1:1883 cam1
+ *
+ * In a project of your own: copy this file there, `npm install /path/to/limb-bridge-0.1.0.tgz` (which `npm pack` makes
+ * in a clone; the package is not on the npm registry yet), and with Node 22.18 or newer
  *
  *   node camera.ts mqtt://127.0.0.1:1883 cam1
  *

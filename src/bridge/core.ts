@@ -9,6 +9,7 @@ import { Approvals } from './approvals.ts'
 import { backupHandlers } from './backups.ts'
 import { chores } from './chores.ts'
 import { Control } from './control.ts'
+import { healthHandlers } from './health.ts'
 import { History } from './history.ts'
 import { Housekeeping } from './housekeeping.ts'
 import { Leftovers } from './leftovers.ts'
@@ -88,6 +89,7 @@ export class Core implements Inbound {
       ...this.control.handlers,
       ...principalHandlers(world, this.#table, this.control, this.#announcer, leftovers),
       ...backupHandlers(world),
+      ...healthHandlers(world, { pending: this.pending, approvals: this.approvals }),
     }
     this.#requests = new Requests(world, handlers)
     const refused = new RefusedSignIns(world, (kind, fields) => this.#announcer.event(kind, fields))

@@ -3,6 +3,7 @@ import type { AuthLevel } from '../protocol/names.ts'
 import type { Topics } from '../protocol/topics.ts'
 import type { BackupSettings } from './backups.ts'
 import type { Upkeep } from './chores.ts'
+import type { Health } from './health.ts'
 import type { InvokeOverHttp } from './http-transport.ts'
 import type { Backups, Counters, Log, Publisher, Sessions, Store } from './ports.ts'
 import type { SignInSettings } from './sign-in-limits.ts'
@@ -70,6 +71,8 @@ export interface World {
   readonly invokeOverHttp?: InvokeOverHttp
   readonly backups: Backups
   readonly upkeep: Upkeep
+  /** Of this moment. */
+  readonly health: () => Health
 }
 
 /** Heartbeat interval and timeout of a limb, in seconds: its own wish, or the configured defaults. */

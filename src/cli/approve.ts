@@ -37,7 +37,7 @@ export async function chooseRequest(world: World, bridge: Bridge): Promise<Chose
   ]
   print(io.stdout, table(numbered, items))
   if (!isInteractive(io)) {
-    throw usageError('say which one: `limb-bridge pairing approve REQUEST`')
+    throw usageError('say which one: `limb-bridge pairing approve CODE`, with the code that the device shows')
   }
   const questions = conversation(io)
   try {

@@ -3,6 +3,7 @@ import { pathText } from '../protocol/decode.ts'
 import { plainParse } from '../protocol/plain-words.ts'
 import type { VerbDefinition } from '../protocol/verbs.ts'
 import { WrongArgument } from './exit.ts'
+import { parseTime, TIME_HINT } from './times.ts'
 
 /** A verb's schema as arguments and options of a command line. */
 
@@ -11,7 +12,7 @@ export interface ArgumentSpec {
   readonly key: string
   /** As the command line spells it: `display-name`. */
   readonly name: string
-  readonly kind: 'text' | 'integer' | 'boolean' | 'json'
+  readonly kind: 'text' | 'integer' | 'boolean' | 'time' | 'json'
   readonly choices: readonly string[] | undefined
   readonly required: boolean
   readonly positional: boolean
@@ -22,6 +23,7 @@ export interface ArgumentSpec {
 
 interface Property {
   readonly type?: string
+  readonly format?: string
   readonly enum?: readonly string[]
   readonly anyOf?: readonly Property[]
   readonly description?: string
@@ -44,6 +46,7 @@ function kindOf(property: Property): ArgumentSpec['kind'] {
   if (property.type === 'array' || property.type === 'object') return 'json'
   // Anything that JSON can say: `params`.
   if (property.type === undefined && !property.anyOf && !property.enum) return 'json'
+  if (property.format === 'date-time') return 'time'
   // `*` or a name: a text either way.
   return 'text'
 }
@@ -67,12 +70,18 @@ export function argumentsOf(verb: VerbDefinition): ArgumentSpec[] {
 }
 
 /** The value of one argument. Throws WrongArgument with the argument's name. */
-export function parseArgument(spec: ArgumentSpec, text: string): unknown {
+export function parseArgument(spec: ArgumentSpec, text: string, nowMs: number): unknown {
   const label = spec.positional ? `<${spec.name}>` : `--${spec.name}`
   if (spec.kind === 'integer') {
     if (!/^-?\d{1,15}$/.test(text))
       throw new WrongArgument(`${label}: ${JSON.stringify(text)} is not a whole number`)
     return Number(text)
+  }
+  if (spec.kind === 'time') {
+    const time = parseTime(text, nowMs)
+    if (time === undefined)
+      throw new WrongArgument(`${label}: ${JSON.stringify(text)} is no time; give ${TIME_HINT}`)
+    return time
   }
   if (spec.kind === 'json') {
     try {

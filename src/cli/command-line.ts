@@ -71,6 +71,8 @@ export function buildProgram(world: World, run: Run): Command {
     .configureOutput({
       writeOut: (text) => world.io.stdout.write(text),
       writeErr: (text) => world.io.stderr.write(text),
+      outputError: (text, write) =>
+        write(/unknown command/.test(text) ? `${text}\`limb-bridge --help\` lists the commands.\n` : text),
       getOutHasColors: () => false,
       getErrHasColors: () => false,
     })

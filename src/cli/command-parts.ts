@@ -23,8 +23,9 @@ export function targetOptions(command: Command): Command {
 }
 
 const GROUPS: Readonly<Record<string, string>> = {
-  audit: 'What was decided: list, follow, export, verify.',
+  audit: 'What was decided: list (with --follow or --jsonl too), verify.',
   backup: 'Copies of the database.',
+  bridge: 'The bridge itself: health.',
   invocation: 'Calls of limbs: list, approve, deny.',
   lease: 'Who has what for itself: list, acquire, renew, release.',
   node: 'Limbs: list, provision, rename, revoke.',

@@ -7,7 +7,7 @@ import { LIMITS } from '../protocol/limits.ts'
 import { responseSchema } from '../protocol/schemas.ts'
 import { filterMatches, type Topics, topicsOf } from '../protocol/topics.ts'
 import { isVerb, VERBS, type VerbDefinition } from '../protocol/verbs.ts'
-import { CliError, EXIT, RefusedByBridge, unreachable } from './exit.ts'
+import { CliError, EXIT, RefusedByBridge, unreachable, withCommands } from './exit.ts'
 import { connectionError } from './mqtt-errors.ts'
 import { type Target, targetName } from './target.ts'
 
@@ -267,7 +267,7 @@ class BridgeSession implements Bridge {
       role === undefined
         ? ''
         : `: is the bridge busy, and does ${this.#target.principal} have the role ${role}?`
-    return `no answer to ${verb} within ${seconds} s${hint}`
+    return `no answer to ${withCommands(verb)} within ${seconds} s${hint}`
   }
 }
 

@@ -1,4 +1,5 @@
 import type { ErrorBody } from '../kernel/errors.ts'
+import { isVerb } from '../protocol/verbs.ts'
 
 /** How the command line ends. Programs branch on these; none is renumbered. */
 export const EXIT = {
@@ -49,12 +50,22 @@ export function unreachable(message: string): CliError {
   return new CliError(EXIT.unreachable, message)
 }
 
+/** `see node/list` as somebody at a command line reads it: see `limb-bridge node list`. Other paths stay what they are. */
+export function withCommands(text: string): string {
+  return text.replaceAll(/(?<![\w/.-])`?([a-z]+\/[a-z-]+)`?(?![\w/.-]*[\w/])/g, (all, word: string) =>
+    isVerb(word) ? `\`limb-bridge ${word.replace('/', ' ')}\`` : all,
+  )
+}
+
 /** The bridge's answer, kept as it came. */
 export class RefusedByBridge extends CliError {
   readonly body: ErrorBody
 
   constructor(body: ErrorBody) {
-    super(body.code === 'not_found' ? EXIT.notFound : EXIT.refused, `${body.message} (${body.code})`)
+    super(
+      body.code === 'not_found' ? EXIT.notFound : EXIT.refused,
+      `${withCommands(body.message)} (${body.code})`,
+    )
     this.name = 'RefusedByBridge'
     this.body = body
   }

@@ -32,6 +32,14 @@ export class LineOutput {
     this.#ended.abort()
   }
 
+  /** For lines that come by themselves. */
+  untilEnded(): Promise<void> {
+    return new Promise((resolve) => {
+      if (this.ended) resolve()
+      else this.signal.addEventListener('abort', () => resolve(), { once: true })
+    })
+  }
+
   async write(rows: readonly Row[]): Promise<void> {
     if (rows.length === 0 || this.ended) return
     const text = rows.map((row) => `${this.#lineOf(row)}\n`).join('')

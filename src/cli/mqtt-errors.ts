@@ -6,11 +6,12 @@ import { type Target, targetName } from './target.ts'
 
 const SOCKET_HINTS: Readonly<Record<string, string>> = {
   ENOENT:
-    'there is no such socket: start the bridge with `limb-bridge serve`, or name its socket with --socket',
+    "there is no such socket; run this in the bridge's folder, or name its socket with --socket or its configuration with --config. `limb-bridge serve` starts a bridge here",
   ECONNREFUSED: 'no bridge listens there: start it with `limb-bridge serve`',
   EACCES: "this user may not use it: join the socket's group (`ls -l` shows it), or use sudo",
   ENOTSOCK: 'this is not a socket',
   ENAMETOOLONG: 'the path is too long for a socket',
+  EINVAL: 'the path is too long for a socket',
 }
 
 const URL_HINTS: Readonly<Record<string, string>> = {
@@ -28,7 +29,7 @@ const URL_HINTS: Readonly<Record<string, string>> = {
 const CONNACK_HINTS: Readonly<Record<number, string>> = {
   1: 'it does not speak MQTT 3.1.1',
   2: 'it refused the client id',
-  3: 'it is not available',
+  3: 'it is not available, or there were too many wrong passwords; wait up to mqtt.failedSignInSeconds, or use the control socket on its machine',
   4: 'wrong name or password',
   5: 'wrong name or password',
 }

@@ -1,6 +1,6 @@
 import { mixedAlphabets } from '../kernel/scripts.ts'
 import type { VerbName } from '../protocol/verbs.ts'
-import { age, type Column, pairs, shown, spokenCode, table } from './text.ts'
+import { age, type Column, pairs, shown, span, spokenCode, table } from './text.ts'
 
 /**
  * Responses for people. What comes from a bridge is looked at key by key: a newer bridge may say more, and
@@ -80,6 +80,28 @@ export function requestColumns(nowMs: number): Column<Row>[] {
   ]
 }
 
+/** Hash, fence and idempotency key are for programs. */
+function callColumns(nowMs: number): Column<Row>[] {
+  return [
+    column('CALL', 'invocationId'),
+    column('PRINCIPAL', 'principal'),
+    column('LIMB', 'nodeId'),
+    column('COMMAND', 'command'),
+    column('LEVEL', 'level'),
+    column('STATE', 'state'),
+    ageColumn('ASKED', 'createdAt', nowMs),
+    { title: 'TOOK', value: (row) => took(row.createdAt, row.endedAt) },
+    column('BY', 'decidedBy'),
+  ]
+}
+
+/** From the question to the end, with what it waited for; empty while it goes on. */
+function took(from: unknown, to: unknown): string {
+  const ms = Date.parse(shown(to)) - Date.parse(shown(from))
+  if (Number.isNaN(ms)) return ''
+  return ms < 1000 ? `${Math.max(0, ms)}ms` : span(ms / 1000)
+}
+
 function columnsOf(verb: VerbName, nowMs: number): Column<Row>[] | undefined {
   if (verb === 'node/list') return nodeColumns(nowMs)
   if (verb === 'pairing/list') return requestColumns(nowMs)
@@ -101,6 +123,7 @@ function columnsOf(verb: VerbName, nowMs: number): Column<Row>[] | undefined {
       column('BY', 'createdBy'),
     ]
   }
+  if (verb === 'invocation/list') return callColumns(nowMs)
   // The hash is for programs: with it no line would fit on a terminal.
   if (verb === 'audit/list') {
     return [

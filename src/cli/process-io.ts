@@ -2,6 +2,10 @@ import type { Io } from './parts.ts'
 
 /** The process's own streams, environment and signals. */
 export function processIo(): Io {
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    // Whoever read has seen enough (`| head`): no failure. Any other error is that of whoever listens too, or ours.
+    if (error.code !== 'EPIPE' && process.stdout.listenerCount('error') === 1) throw error
+  })
   return {
     stdin: process.stdin,
     stdout: process.stdout,

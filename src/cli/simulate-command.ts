@@ -8,7 +8,8 @@ import { EXIT, unreachable, usageError } from './exit.ts'
 import type { World } from './parts.ts'
 import { type FleetCounts, registrationOf, SimulatedLimb } from './simulated-limb.ts'
 import { chanceOf } from './simulated-random.ts'
-import { settingsOf, targetOf } from './target.ts'
+import { keptSecret } from './simulated-secret.ts'
+import { type ConnectionOptions, settingsOf, socketPath, targetOf } from './target.ts'
 import { clip, print } from './text.ts'
 
 /** `simulate`: pretended limbs, for demonstrations and tests. */
@@ -32,6 +33,8 @@ const MAX_NODES = 20_000
 /** Between two new connections: a start is no storm, unless several simulators make one. */
 const STAGGER_MS = 5
 const PROGRESS_MS = 1000
+/** Whoever the open window lets in is approved sooner than that. */
+const PENDING_HINT_MS = 5000
 
 function bounded(min: number, max: number) {
   return (text: string): number => {
@@ -53,9 +56,11 @@ function whole(min: number, max: number) {
 export function addSimulateCommand(program: Command, world: World, run: Run): void {
   const command = program
     .command('simulate')
-    .summary('Pretend to be limbs that register, send heartbeats, drop and reconnect.')
+    .summary('Pretend to be limbs that register, send heartbeats, answer calls, drop and reconnect.')
     .description(
-      'Pretend to be limbs that register with their own keys, send heartbeats, drop and reconnect. Ctrl-C ends it.',
+      'Pretend to be limbs that register with their own keys, send heartbeats, drop and reconnect, and answer every ' +
+        'call with what it asked for. What their keys are made from is kept beside the control socket, so that the ' +
+        'limbs of the next run are the same ones. Ctrl-C ends it.',
     )
     .addOption(new Option('--nodes <count>', 'how many').argParser(whole(1, MAX_NODES)).default(20))
     .option('--url <url>', 'where: mqtt://, mqtts://, ws:// or wss://; the configured listener unless told')
@@ -76,7 +81,7 @@ export function addSimulateCommand(program: Command, world: World, run: Run): vo
       '--deterministic <seed>',
       'the same keys and drops at every run; whoever knows the seed knows the keys',
     )
-    .option('--socket <path>', 'with --approve: the control socket')
+    .option('--socket <path>', 'the control socket: for --approve, and to keep the keys beside it')
     .option('--root <topic>', 'the topic root, if it is not the one of the configuration')
     .option('--config <file>', 'the configuration that names listener and control socket')
   withExamples(command, [
@@ -93,6 +98,7 @@ async function simulate(world: World, options: SimulateOptions): Promise<number>
     )
   }
   const settings = settingsOf(world, options.config)
+  const socket = socketPath(world, connectionOf(options), settings)
   const counts: FleetCounts = {
     connected: 0,
     approved: 0,
@@ -100,12 +106,14 @@ async function simulate(world: World, options: SimulateOptions): Promise<number>
     rejected: 0,
     heartbeats: 0,
     drops: 0,
+    calls: 0,
     everConnected: false,
     trouble: '',
   }
   const where = {
     url: options.url ?? `mqtt://${clientHost(settings.mqtt.host)}:${settings.mqtt.port}`,
     root: options.root ?? settings.mqtt.topicRoot,
+    secret: keptSecret(socket),
     counts,
   }
   const limbs = fleetOf(world, options, where)
@@ -113,13 +121,18 @@ async function simulate(world: World, options: SimulateOptions): Promise<number>
     await permit(world, options, Math.ceil(Math.min(LIMITS.permitSecondsMax, options.seconds ?? Infinity)))
   const ended = untilEnd(world, options.seconds)
   const stopProgress = showProgress(world, options.nodes, counts)
+  const stopHint = hintLater(world, options, counts)
   const stopStarting = startOneByOne(world, limbs)
   await ended
   stopStarting()
   stopProgress()
+  stopHint()
   await Promise.all(limbs.map((limb) => limb.stop()))
   if (options.approve) await permit(world, options, 0)
-  print(world.io.stdout, `done: ${counts.heartbeats} heartbeats, ${counts.drops} drops`)
+  print(
+    world.io.stdout,
+    `done: ${counts.heartbeats} heartbeats, ${counts.drops} drops, ${counts.calls} calls`,
+  )
   if (counts.everConnected || counts.trouble === '') return EXIT.ok
   throw unreachable(`no limb reached the bridge at ${where.url}: ${counts.trouble}`)
 }
@@ -134,9 +147,11 @@ function clientHost(host: string): string {
 function fleetOf(
   world: World,
   options: SimulateOptions,
-  where: { url: string; root: string; counts: FleetCounts },
+  where: { url: string; root: string; secret: string | undefined; counts: FleetCounts },
 ): SimulatedLimb[] {
   const topics = topicsOf(where.root)
+  // A bridge learns the keys of its limbs; they must not be those at another bridge.
+  const secret = where.secret && `${where.secret}\0${where.url}`
   return Array.from({ length: options.nodes }, (_, i) => {
     const nodeId = `${options.prefix}-${i + 1}`
     return new SimulatedLimb({
@@ -144,7 +159,7 @@ function fleetOf(
       topics,
       nodeId,
       registration: registrationOf(i + 1, Math.round(options.heartbeatSeconds)),
-      chance: chanceOf(options.deterministic, nodeId),
+      chance: chanceOf(options.deterministic, nodeId, secret),
       heartbeatSeconds: options.heartbeatSeconds,
       dropPercent: options.dropPercent,
       clock: world.clock,
@@ -153,13 +168,17 @@ function fleetOf(
   })
 }
 
-async function permit(world: World, options: SimulateOptions, seconds: number): Promise<void> {
-  const { socket, root, config } = options
-  const target = await targetOf(world, {
+/** Where the control socket is; `--url` is where the limbs go. */
+function connectionOf({ socket, root, config }: SimulateOptions): ConnectionOptions {
+  return {
     ...(socket === undefined ? {} : { socket }),
     ...(root === undefined ? {} : { root }),
     ...(config === undefined ? {} : { config }),
-  })
+  }
+}
+
+async function permit(world: World, options: SimulateOptions, seconds: number): Promise<void> {
+  const target = await targetOf(world, connectionOf(options))
   const bridge = await openBridge(target, { clock: world.clock })
   try {
     await bridge.request('pairing/permit', { seconds })
@@ -180,7 +199,7 @@ function startOneByOne(world: World, limbs: readonly SimulatedLimb[]): () => voi
   return () => cancel()
 }
 
-/** Ctrl-C, or the time is up. */
+/** Ctrl-C, the time is up, or nobody reads what is said. */
 function untilEnd(world: World, seconds: number | undefined): Promise<void> {
   return new Promise((resolve) => {
     const cancel = seconds === undefined ? () => {} : world.clock.after(seconds * 1000, () => end())
@@ -190,7 +209,32 @@ function untilEnd(world: World, seconds: number | undefined): Promise<void> {
       off()
       resolve()
     }
+    // Whoever read has gone (`| head`).
+    world.io.stdout.once('error', end)
   })
+}
+
+/** Says once why limbs go on waiting, or why they are kept out, and what to do about it. */
+function hintLater(world: World, options: SimulateOptions, counts: FleetCounts): () => void {
+  return world.clock.after(PENDING_HINT_MS + options.nodes * STAGGER_MS, () => {
+    const { pending, rejected } = counts
+    if (pending > 0 && options.approve === true)
+      hint(
+        world,
+        `${pending} limbs wait: the window lets in no name that is paired with another key. \`limb-bridge pairing list\` shows them; another --prefix makes new limbs.`,
+      )
+    else if (pending > 0)
+      hint(world, `${pending} limbs wait: \`limb-bridge pairing approve\` lets one in, --approve all.`)
+    if (rejected > 0)
+      hint(
+        world,
+        `${rejected} limbs are kept out: their keys were rejected or revoked. Another --prefix makes new limbs.`,
+      )
+  })
+}
+
+function hint({ io }: World, text: string): void {
+  print(io.stderr, io.stdout.isTTY ? `${CLEAR_LINE}${text}` : text)
 }
 
 const CLEAR_LINE = '\r\x1b[K'
@@ -201,13 +245,14 @@ function showProgress(world: World, nodes: number, counts: FleetCounts): () => v
   let cancel = () => {}
   let last = ''
   const draw = () => {
-    const { connected, approved, pending, rejected, heartbeats, drops, trouble } = counts
+    const { connected, approved, pending, rejected, heartbeats, drops, calls, trouble } = counts
     const standing = [
       `${connected}/${nodes} connected`,
       `${approved} approved`,
       `${pending} pending`,
       ...(rejected > 0 ? [`${rejected} rejected`] : []),
       `${drops} drops`,
+      ...(calls > 0 ? [`${calls} calls`] : []),
     ].join(', ')
     const line = `${standing}, ${heartbeats} heartbeats${trouble === '' ? '' : `; last trouble: ${trouble}`}`
     if (stdout.isTTY) stdout.write(CLEAR_LINE + clip(line, (stdout.columns || 80) - 1))

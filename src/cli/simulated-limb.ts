@@ -1,4 +1,5 @@
 import type { MqttClient } from 'mqtt'
+import { Calls, type Handlers } from '../client/calls.ts'
 import type { Clock } from '../kernel/clock.ts'
 import { messageOf } from '../kernel/errors.ts'
 import { LIMITS } from '../protocol/limits.ts'
@@ -6,7 +7,7 @@ import { type PairingAnswer, pairingAnswerSchema, type Registration } from '../p
 import type { Topics } from '../protocol/topics.ts'
 import type { Chance } from './simulated-random.ts'
 
-/** One pretended limb: registers with its own key, sends heartbeats, drops and comes back. */
+/** One pretended limb: registers with its own key, sends heartbeats, answers calls, drops and comes back. */
 
 export interface FleetCounts {
   connected: number
@@ -15,6 +16,7 @@ export interface FleetCounts {
   rejected: number
   heartbeats: number
   drops: number
+  calls: number
   everConnected: boolean
   /** The last thing that went wrong, for the progress line. */
   trouble: string
@@ -41,11 +43,14 @@ const REGISTER_AGAIN_MS = 3000
 const CONNECT_MS = 15_000
 const END_MS = 1000
 const KEEPALIVE_SECONDS = 60
+/** What a pretended command takes, from half of it to one and a half. */
+const WORK_MS = 300
 /** CONNACK codes after which trying again is pointless: the key is refused. */
 const REFUSED_CODES = [4, 5]
 
 export class SimulatedLimb {
   readonly #options: LimbOptions
+  readonly #calls: Calls
   #client: MqttClient | undefined
   #standing: Standing = 'unknown'
   #online = false
@@ -57,6 +62,23 @@ export class SimulatedLimb {
 
   constructor(options: LimbOptions) {
     this.#options = options
+    const { capabilities } = options.registration
+    this.#calls = new Calls(this.#handlers(), capabilities, () => options.clock.wallMs())
+  }
+
+  /** Does nothing for each command, and takes its time for it. */
+  #handlers(): Handlers {
+    const { registration, clock, chance } = this.#options
+    const commands = registration.capabilities.flatMap((capability) => capability.commands)
+    return Object.fromEntries(
+      commands.map((name) => [
+        name,
+        async ({ command, params }) => {
+          await new Promise<void>((done) => clock.after(WORK_MS * (0.5 + chance.next()), done))
+          return { simulated: true, command, params }
+        },
+      ]),
+    )
   }
 
   start(): void {
@@ -104,7 +126,10 @@ export class SimulatedLimb {
     this.#client = client
     client.on('error', (error) => this.#troubled(error))
     client.on('connect', () => void this.#register(client))
-    client.on('message', (_topic, payload) => this.#answered(client, payload))
+    client.on('message', (topic, payload) => {
+      if (topic === this.#options.topics.node(nodeId, 'invoke')) void this.#invoked(client, payload)
+      else this.#answered(client, payload)
+    })
     client.once('close', () => this.#closed(client))
   }
 
@@ -135,7 +160,27 @@ export class SimulatedLimb {
     if (!answer || this.#stopped) return
     if (answer.status === 'error') this.#refused(client, answer.error.message)
     else this.#stands(answer.status)
-    if (answer.status === 'approved') this.#beat(client)
+    if (answer.status === 'approved') void this.#approved(client)
+  }
+
+  /** Online is who can be called: the heartbeat comes after the subscription. */
+  async #approved(client: MqttClient): Promise<void> {
+    const { topics, nodeId } = this.#options
+    try {
+      await client.subscribeAsync(topics.node(nodeId, 'invoke'), { qos: 1 })
+      this.#beat(client)
+    } catch (error) {
+      this.#troubled(error)
+      client.end(true)
+    }
+  }
+
+  async #invoked(client: MqttClient, payload: Buffer): Promise<void> {
+    const result = await this.#calls.take(payload)
+    if (!result || !client.connected) return
+    const { topics, nodeId, counts } = this.#options
+    counts.calls++
+    client.publish(topics.node(nodeId, 'result'), JSON.stringify(result), { qos: 1 })
   }
 
   /** Such as `too_many_requests`: only so many may wait from one address. */

@@ -21,11 +21,16 @@ function seeded(seed: number): () => number {
 }
 
 /**
- * Without a seed keys are random: whoever knows the seed of a run knows its keys, so a seed is for tests and
- * demonstrations.
+ * Whoever knows the seed of a run knows its keys, so a seed is for tests and demonstrations. Without one drops are
+ * random, and the key is made from a secret that was kept; without that it is random too.
  */
-export function chanceOf(seed: string | undefined, nodeId: string): Chance {
-  if (seed === undefined) return { next: () => Math.random(), key: newKey() }
+export function chanceOf(seed: string | undefined, nodeId: string, keySecret?: string): Chance {
+  if (seed === undefined) {
+    return {
+      next: () => Math.random(),
+      key: keySecret === undefined ? newKey() : sha256Hex(`${keySecret}\0${nodeId}`),
+    }
+  }
   const key = sha256Hex(`${seed}\0${nodeId}`)
   return { next: seeded(Number.parseInt(key.slice(0, 8), 16)), key }
 }

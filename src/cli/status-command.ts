@@ -8,7 +8,7 @@ import { asRow, type Row, requestColumns } from './presentation.ts'
 import { type ConnectionOptions, targetName, targetOf } from './target.ts'
 import { age, pairs, print, printJson, shown, table } from './text.ts'
 
-/** `status`: the bridge in a few lines, and who waits for approval. */
+/** `status`: the bridge in a few lines, whether it is ready or why not, and who waits for approval. */
 
 interface StatusOptions extends ConnectionOptions {
   readonly json?: boolean
@@ -20,20 +20,27 @@ const INFO_SECONDS = 5
 export function addStatusCommand(program: Command, world: World, run: Run): void {
   const command = program
     .command('status')
-    .summary('Show the bridge, its counts, and what is pending.')
-    .description('Show the bridge, its counts, and what is pending.')
+    .summary('Show the bridge, whether it is ready, its counts, and what is pending.')
+    .description(
+      'Show the bridge, whether it is ready or why not, its counts, and what is pending. Exit code 1 when it is not ready.',
+    )
   connectionOptions(command)
   withExamples(command, ['limb-bridge status', 'limb-bridge status --json'])
   command.action(run(() => status(world, command.opts<StatusOptions>())))
 }
 
-async function status(world: World, options: StatusOptions): Promise<void> {
+async function status(world: World, options: StatusOptions): Promise<number> {
   const target = await targetOf(world, options)
   const bridge = await openBridge(target, { clock: world.clock })
   try {
-    const [info, pending] = await Promise.all([bridgeInfo(world, bridge), allPages(bridge, 'pairing/list')])
-    if (options.json) printJson(world.io.stdout, { ...info, pending: pending.items })
-    else printStatus(world, targetName(target), info, pending.items)
+    const [info, health, pending] = await Promise.all([
+      bridgeInfo(world, bridge),
+      bridge.request('bridge/health', {}).then(asRow),
+      allPages(bridge, 'pairing/list'),
+    ])
+    if (options.json) printJson(world.io.stdout, { ...info, health, pending: pending.items })
+    else printStatus(world, targetName(target), { ...info, health }, pending.items)
+    return health.ready === true ? EXIT.ok : EXIT.refused
   } finally {
     await bridge.close()
   }
@@ -69,21 +76,41 @@ function windowText(value: unknown, nowMs: number): string {
   return ['OPEN', `closes ${age(until, nowMs)}`, ...limits].join(', ')
 }
 
+function readyText({ ready, reasons }: Row): string {
+  if (ready === true) return 'yes'
+  return ['NO', ...(Array.isArray(reasons) ? reasons.map(shown) : [])].join('; ')
+}
+
+function uplinksText(uplinks: unknown): string {
+  if (!Array.isArray(uplinks) || uplinks.length === 0) return 'none'
+  return uplinks
+    .map(asRow)
+    .map(({ name, connected }) => `${shown(name)} ${connected === true ? 'up' : 'DOWN'}`)
+    .join(', ')
+}
+
 function printStatus(world: World, where: string, info: Row, pending: readonly Row[]): void {
   const { stdout } = world.io
   const nowMs = world.clock.wallMs()
   const nodes = asRow(info.nodes)
+  const health = asRow(info.health)
   print(
     stdout,
     pairs([
       ['bridge', where],
+      ['ready', readyText(health)],
       ['version', `${shown(info.version)}, protocol ${shown(info.protocol)}`],
       ['started', age(info.startedAt, nowMs)],
       ['limbs', `${shown(nodes.approved)} approved, ${shown(nodes.online)} online`],
-      ['pending', shown(nodes.pending)],
+      ['pending', shown(health.pendingRequests)],
+      ['waiting calls', shown(health.waitingCalls)],
       ['pairing window', windowText(info.pairingWindow, nowMs)],
+      ['uplinks', uplinksText(health.uplinks)],
+      ['last backup', age(health.lastBackupAt, nowMs) || 'none'],
     ]),
   )
+  if (Number(health.waitingCalls) > 0)
+    print(stdout, '\nCalls wait for a decision: limb-bridge invocation approve')
   if (pending.length === 0) return
   print(stdout, `\n${table(requestColumns(nowMs), pending)}`)
   print(stdout, 'Compare the code with the device, then: limb-bridge pairing approve')

@@ -1,4 +1,5 @@
 import { existsSync, readFileSync } from 'node:fs'
+import { resolve } from 'node:path'
 import { messageOf } from '../kernel/errors.ts'
 import { isName, type Role } from '../protocol/names.ts'
 import { topicsOf } from '../protocol/topics.ts'
@@ -41,7 +42,9 @@ export function settingsOf(world: World, file: string | undefined): CliSettings 
   return loaded.config
 }
 
-function socketPath(world: World, options: ConnectionOptions, settings: CliSettings): string {
+export function socketPath(world: World, options: ConnectionOptions, settings: CliSettings): string {
+  if (options.socket === '')
+    throw usageError('--socket: there is no path; is the variable that should hold it set?')
   if (options.socket !== undefined) return options.socket
   const path = settings.control.socket
   const named =
@@ -130,7 +133,7 @@ export async function targetOfProgram(
   return { ...(await targetOf(world, rest)), principal: user ?? preset.name, role: role ?? preset.role }
 }
 
-/** How a message calls the bridge. */
+/** How a message calls the bridge: a relative path would say nothing to whoever is in another folder. */
 export function targetName(target: Target): string {
-  return target.endpoint.kind === 'socket' ? target.endpoint.path : target.endpoint.url
+  return target.endpoint.kind === 'socket' ? resolve(target.endpoint.path) : target.endpoint.url
 }

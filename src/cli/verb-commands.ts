@@ -16,6 +16,8 @@ import { readSecret } from './questions.ts'
 import { shortfallOf } from './shortfall.ts'
 import { type ConnectionOptions, targetOf } from './target.ts'
 import { print, printJson } from './text.ts'
+import { TIME_HINT } from './times.ts'
+import { whichRequest } from './which-request.ts'
 
 /** Every verb of the protocol's table as a subcommand: `node/list` is `limb-bridge node list`. */
 
@@ -29,6 +31,11 @@ const ASKING: Partial<Record<VerbName, string>> = {
   'invocation/approve': 'invocationId',
   'invocation/deny': 'invocationId',
 }
+
+/** Verbs whose request may be told by its id, its code or its limb. */
+const BY_REQUEST: readonly VerbName[] = ['pairing/approve', 'pairing/reject']
+const REQUEST_TEXT =
+  'the code that the device shows, the id of the request, or the limb if only one request of it is pending'
 
 /** Verbs whose command line is not what the schema alone would give. */
 const EXAMPLES: Partial<Record<VerbName, readonly string[]>> = {
@@ -45,8 +52,9 @@ const EXAMPLES: Partial<Record<VerbName, readonly string[]>> = {
   ],
   'node/import': ['limb-bridge node import fleet.jsonl', 'generate-fleet | limb-bridge node import - --json'],
   'pairing/approve': [
-    'limb-bridge pairing approve            shows what is pending, and asks',
-    'limb-bridge pairing approve REQUEST    approves that one',
+    'limb-bridge pairing approve             shows what is pending, and asks',
+    'limb-bridge pairing approve BCDFGHJK    approves the request with that code: to type it is to compare it',
+    'limb-bridge pairing approve cam1        approves the only request of that limb, without a comparison',
   ],
   invoke: [
     'free: runs at once',
@@ -60,7 +68,8 @@ const EXAMPLES: Partial<Record<VerbName, readonly string[]>> = {
     '  limb-bridge policy explain ann robot1 firmware',
   ],
   'audit/list': [
-    'limb-bridge audit list --actor ann --kind invocation. --since 2026-01-01T00:00:00Z',
+    'limb-bridge audit list --actor ann --kind invocation. --since 2026-01-31',
+    'limb-bridge audit list --since 2h',
     'limb-bridge audit list --follow --node-id robot1',
     'limb-bridge audit list --jsonl --order oldest > audit.jsonl',
     'limb-bridge audit list --jsonl --follow --after 1200    goes on after the entry with seq 1200',
@@ -136,7 +145,7 @@ function isList(verb: VerbDefinition): boolean {
 
 function addArgument(command: Command, spec: ArgumentSpec, verb: VerbName): void {
   const required = spec.required && ASKING[verb] !== spec.key
-  const text = spec.secret ? `${spec.description}; \`-\` reads it without echo` : spec.description
+  const text = argumentText(spec, verb)
   if (spec.positional) {
     const argument = new Argument(required ? `<${spec.name}>` : `[${spec.name}]`, text)
     command.addArgument(spec.choices ? argument.choices(spec.choices) : argument)
@@ -148,13 +157,19 @@ function addArgument(command: Command, spec: ArgumentSpec, verb: VerbName): void
   command.addOption(option.makeOptionMandatory(required))
 }
 
+function argumentText(spec: ArgumentSpec, verb: VerbName): string {
+  if (spec.key === 'requestId' && BY_REQUEST.includes(verb)) return REQUEST_TEXT
+  if (spec.kind === 'time') return `${spec.description}: ${TIME_HINT}`
+  return spec.secret ? `${spec.description}; \`-\` reads it without echo` : spec.description
+}
+
 async function argsOf(world: World, specs: readonly ArgumentSpec[], values: Values): Promise<Values> {
   const args: Values = {}
   for (const spec of specs) {
     const value = values[spec.key]
     if (value === undefined) continue
     if (spec.secret && value === '-') args[spec.key] = await readSecret(world.io, spec.name)
-    else args[spec.key] = typeof value === 'string' ? parseArgument(spec, value) : value
+    else args[spec.key] = typeof value === 'string' ? parseArgument(spec, value, world.clock.wallMs()) : value
   }
   return args
 }
@@ -219,7 +234,17 @@ async function dataOf(
   if (name === 'node/import') return importNodes(world, bridge, file)
   if (name === 'invoke') return invokeTelling(world, bridge, principal, args)
   if (isList(VERBS[name]) && args.limit === undefined) return allPages(bridge, name, args)
+  if (BY_REQUEST.includes(name)) return bridge.request(name, await requestArgs(bridge, name, args))
   return bridge.request(name, args)
+}
+
+/** What was given stands: a revision that somebody looked at is not replaced by what is there now. */
+async function requestArgs(bridge: Bridge, name: VerbName, args: Values): Promise<Values> {
+  const { requestId, revision } = await whichRequest(bridge, String(args.requestId))
+  // Only approving knows revisions: to reject something else than what was looked at harms nobody.
+  return name === 'pairing/approve' && revision !== undefined
+    ? { revision, ...args, requestId }
+    : { ...args, requestId }
 }
 
 function show(world: World, name: VerbName, data: unknown): void {

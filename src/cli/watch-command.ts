@@ -1,7 +1,10 @@
 import type { Command } from 'commander'
 import { iso } from '../kernel/clock.ts'
+import { visibleJson } from '../kernel/visible.ts'
 import { connectionOptions, type Run, withExamples } from './command-parts.ts'
 import { type Bridge, openBridge } from './connection.ts'
+import { CliError, EXIT } from './exit.ts'
+import { LineOutput } from './line-output.ts'
 import { allPages } from './paging.ts'
 import type { World } from './parts.ts'
 import { asRow, nodeColumns, type Row } from './presentation.ts'
@@ -26,7 +29,7 @@ export function addWatchCommand(program: Command, world: World, run: Run): void 
     .command('watch')
     .summary('Watch the limbs, live.')
     .description(
-      'Watch the limbs: a live table on a terminal, a line for each change elsewhere. Ctrl-C ends it.',
+      'Watch the limbs: a live table on a terminal, a line for each change elsewhere, with the time of the change. Ctrl-C ends it.',
     )
     .option('--once', 'print the table once and end')
   connectionOptions(command)
@@ -57,9 +60,9 @@ async function printOnce(world: World, bridge: Bridge, json: boolean): Promise<v
   else print(world.io.stdout, table(nodeColumns(world.clock.wallMs()), list.items))
 }
 
-/** `status` says that something changed, `state` says all of it; both are retained. */
+/** `state` says all of it, `status` that something changed; both are retained. The one that knows since when comes first. */
 function nodeFilters(bridge: Bridge): string[] {
-  return [bridge.topics.node('+', 'status'), bridge.topics.node('+', 'state')]
+  return [bridge.topics.node('+', 'state'), bridge.topics.node('+', 'status')]
 }
 
 function parsed(payload: Buffer): Row {
@@ -80,44 +83,65 @@ function untilInterrupted(world: World): Promise<void> {
   })
 }
 
+interface Change {
+  readonly nodeId: string
+  readonly status: unknown
+  /** When it came about, if that was told. */
+  readonly since?: unknown
+}
+
 /** The limbs as they were last heard of. */
 class Fleet {
   readonly rows = new Map<string, Row>()
   /** Limbs beyond the bound. */
   missed = false
 
-  /** Whether the limb's status is another than before. */
-  heard(bridge: Bridge, topic: string, payload: Buffer): Row | undefined {
+  /** What is new, if the limb's status is another than before. */
+  heard(bridge: Bridge, topic: string, payload: Buffer): Change | undefined {
     const address = bridge.topics.parse(topic)
     if (address?.kind !== 'node') return undefined
     const { nodeId } = address
     const before = this.rows.get(nodeId)
     if (payload.length === 0) {
       this.rows.delete(nodeId)
-      return before && address.leaf === 'status' ? { nodeId, status: 'removed' } : undefined
+      return before && { nodeId, status: 'removed' }
     }
     if (!before && this.rows.size >= MAX_NODES) {
       this.missed = true
       return undefined
     }
-    const news =
+    const news: Row =
       address.leaf === 'status' ? { status: payload.toString('utf8') } : { ...parsed(payload), nodeId }
     const row: Row = { ...before, nodeId, ...news }
     this.rows.set(nodeId, row)
-    return row.status === before?.status ? undefined : row
+    if (row.status === before?.status) return undefined
+    return { nodeId, status: row.status, since: news.since }
   }
 }
 
 async function changeLines(world: World, bridge: Bridge, json: boolean): Promise<void> {
   const fleet = new Fleet()
-  const ended = untilInterrupted(world)
+  const output = new LineOutput(world.io.stdout, json ? jsonLine : humanLine)
+  const off = world.io.onInterrupt(() => output.end())
   await bridge.watch(nodeFilters(bridge), (topic, payload) => {
-    const row = fleet.heard(bridge, topic, payload)
-    if (!row) return
-    const line = { at: iso(world.clock.wallMs()), nodeId: row.nodeId, status: row.status }
-    print(world.io.stdout, json ? JSON.stringify(line) : Object.values(line).map(shown).join('  '))
+    const change = fleet.heard(bridge, topic, payload)
+    if (!change) return
+    const { since, nodeId, status } = change
+    // What was retained may be hours old.
+    const at = typeof since === 'string' ? since : iso(world.clock.wallMs())
+    void output.write([{ at, nodeId, status }])
   })
-  await ended
+  await output.untilEnded()
+  off()
+  if (output.failure) throw new CliError(EXIT.refused, `cannot write: ${output.failure.message}`)
+}
+
+function jsonLine(row: Row): string {
+  return visibleJson(JSON.stringify(row))
+}
+
+function humanLine(row: Row): string {
+  return Object.values(row).map(shown).join('  ')
 }
 
 /** Some terminals (a serial line) say that they have no size, which is 0. */

@@ -118,6 +118,15 @@ export const RESULTS = {
   'principal/set-password': z.object({ name: nameSchema, password: madePassword }),
   'principal/remove': z.object({ name: nameSchema }),
 
+  'bridge/health': z.object({
+    ready: z.boolean().describe('whether it can do its work now, as `/readyz` says'),
+    reasons: z.array(z.string()).describe('why not, each a sentence; empty when it is ready'),
+    pendingRequests: z.int().describe('requests of limbs that wait for an operator'),
+    waitingCalls: z.int().describe('gated calls that wait for an operator'),
+    uplinks: z.array(z.object({ name: z.string(), connected: z.boolean() })),
+    lastBackupAt: timeSchema.nullable().describe('when the newest backup that is there was made'),
+  }),
+
   'backup/create': z.object({
     file: z.string().describe('where it is, on the machine of the bridge'),
     bytes: z.int(),

@@ -37,6 +37,12 @@ const listArgs = {
 const nodeIdArg = nameSchema.describe('the limb')
 const anyName = z.union([z.literal('*'), nameSchema])
 const anyCapability = z.union([z.literal('*'), capabilitySchema])
+const policyArgs = {
+  principal: anyName.describe('the principal, or `*` for any'),
+  nodeId: anyName.describe('the limb, or `*` for any'),
+  capability: anyCapability.describe('the capability, or `*` for any'),
+}
+const principalArg = nameSchema.describe('the principal')
 const keyArg = z
   .string()
   .min(LIMITS.keyCharsMin)
@@ -120,7 +126,7 @@ export const VERBS = {
   'node/rename': verb(
     'operator',
     'Give a limb a name that outlives its own.',
-    { nodeId: nodeIdArg, displayName: displayNameSchema },
+    { nodeId: nodeIdArg, displayName: displayNameSchema.describe('the name') },
     { positional: ['nodeId', 'displayName'] },
   ),
   'node/revoke': verb(
@@ -193,19 +199,16 @@ export const VERBS = {
   'policy/set': verb(
     'operator',
     'Set how freely a principal may use a capability of a limb; `*` stands for any.',
-    { principal: anyName, nodeId: anyName, capability: anyCapability, level: levelSchema },
+    { ...policyArgs, level: levelSchema.describe('how freely') },
     { positional: ['principal', 'nodeId', 'capability', 'level'] },
   ),
-  'policy/delete': verb(
-    'operator',
-    'Delete a policy.',
-    { principal: anyName, nodeId: anyName, capability: anyCapability },
-    { positional: ['principal', 'nodeId', 'capability'] },
-  ),
+  'policy/delete': verb('operator', 'Delete a policy.', policyArgs, {
+    positional: ['principal', 'nodeId', 'capability'],
+  }),
   'policy/explain': verb(
     'viewer',
     'Say which level holds for a principal, a limb and a capability, and which entry decides.',
-    { principal: nameSchema, nodeId: nodeIdArg, capability: capabilitySchema },
+    { principal: principalArg, nodeId: nodeIdArg, capability: capabilitySchema.describe('the capability') },
     { positional: ['principal', 'nodeId', 'capability'] },
   ),
 
@@ -326,20 +329,30 @@ export const VERBS = {
   'principal/add': verb(
     'admin',
     'Add a person or program.',
-    { name: nameSchema, role: z.enum(ROLES), password: passwordArg.optional() },
+    {
+      name: nameSchema.describe('how it signs in'),
+      role: z.enum(ROLES).describe('what it may do; each role includes those before it'),
+      password: passwordArg.optional(),
+    },
     { positional: ['name', 'role'], tellsSecret: true },
   ),
   'principal/set-password': verb(
     'admin',
     'Give a principal a new password; its sessions end.',
-    { name: nameSchema, password: passwordArg.optional() },
+    { name: principalArg, password: passwordArg.optional() },
     { positional: ['name'], tellsSecret: true },
   ),
   'principal/remove': verb(
     'admin',
     'Remove a principal, its policies and its sessions.',
-    { name: nameSchema },
+    { name: principalArg },
     { positional: ['name'] },
+  ),
+
+  'bridge/health': verb(
+    'viewer',
+    'Say whether the bridge is ready, or why not, and what waits for a person.',
+    {},
   ),
 
   'backup/create': verb('admin', 'Make a backup of the database and check it, while everything goes on.', {}),

@@ -77,6 +77,7 @@ async function start() {
       sweepSessions: async () => 0,
       nextWithData: async () => null,
     },
+    health: () => ({ ready: true, reasons: [], uplinks: [] }),
   }
   const core = new Core(world)
   await core.load()

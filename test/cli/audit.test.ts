@@ -49,7 +49,14 @@ test('audit list filters by who, limb, kind or kinds, and time', async () => {
   expect(await found('--until', all[2].at)).toEqual([1, 2])
   expect(await found('--since', all[2].at)).toEqual([3, 4])
   expect(await found('--since', all[2].at, '--kind', kind, '--node-id', 'r1')).toEqual([])
-  expect((await local('--since', 'yesterday')).code).toBe(2)
+  expect(await found('--since', '1h')).toEqual([1, 2, 3, 4])
+  expect(await found('--until', '1h')).toEqual([])
+  expect(await found('--since', first.slice(0, 10))).toEqual([1, 2, 3, 4])
+  expect(await found('--until', first.slice(0, 10))).toEqual([])
+  expect(await local('--since', 'yesterday')).toMatchObject({
+    code: 2,
+    err: expect.stringContaining('--since: "yesterday" is no time; give 2026-01-31 (UTC)'),
+  })
   const table = await local()
   expect(table.out).toMatch(/^SEQ +AT +KIND +OUTCOME +ACTOR +NODE +DETAIL\n4 /)
 })

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
 import { displayWidth, spokenCode, table } from '../../src/cli/text.ts'
+import { parseTime } from '../../src/cli/times.ts'
 import { VERBS } from '../../src/protocol/verbs.ts'
 import { run } from './run.ts'
 
@@ -153,6 +154,35 @@ describe('completion', () => {
   })
 })
 
+describe('times', () => {
+  const now = Date.parse('2026-03-04T05:06:07.890Z')
+
+  test.each([
+    ['2026-01-31', '2026-01-31T00:00:00.000Z'],
+    ['2026-01-31T12:00Z', '2026-01-31T12:00:00.000Z'],
+    ['2026-01-31T12:00:00.5+02:00', '2026-01-31T10:00:00.500Z'],
+    ['90s', '2026-03-04T05:04:37.890Z'],
+    ['2h', '2026-03-04T03:06:07.890Z'],
+    ['7d', '2026-02-25T05:06:07.890Z'],
+  ])('%s is %s', (text, time) => expect(parseTime(text, now)).toBe(time))
+
+  test.each(['', 'yesterday', '2', '2w', '-2h', '2026-02-31', '2026-01-31T12:00', '99999d', '2026-13-01'])(
+    '%j is none',
+    (text) => expect(parseTime(text, now)).toBeUndefined(),
+  )
+
+  test('help says which are understood, and which values an argument takes', async () => {
+    const help = async (...argv: string[]) => (await run([...argv, '--help'])).out.replace(/\s+/g, ' ')
+    expect(await help('audit', 'list')).toContain('2h for two hours ago')
+    expect(await help('node', 'history')).toContain('2h for two hours ago')
+    expect(await help('policy', 'set')).toMatch(/Arguments: .*level .*"free", "leased", "gated", "denied"/)
+    expect(await help('principal', 'add')).toMatch(
+      /Arguments: .*role .*"viewer", "agent", "operator", "admin"/,
+    )
+    expect(await help()).toContain('--follow or --jsonl')
+  })
+})
+
 describe('tables', () => {
   test('columns stay aligned with wide and combining characters', () => {
     const rows = [{ name: '温度計' }, { name: 'cafe\u0301' }, { name: 'x' }]
@@ -174,6 +204,26 @@ describe('tables', () => {
   test('a pairing code is shown as it is read aloud', () => {
     expect(spokenCode('BCDFGHJK')).toBe('BCDF GHJK')
     expect(spokenCode(undefined)).toBe('')
+  })
+})
+
+describe('main.ts', () => {
+  const root = join(import.meta.dirname, '../..')
+  const hook = `import { registerHooks } from 'node:module'
+registerHooks({ load(url, context, next) { console.error('loads', url); return next(url, context) } })`
+  const loadedBy = (...argv: string[]) =>
+    spawnSync(
+      process.execPath,
+      ['--import', `data:text/javascript,${encodeURIComponent(hook)}`, join(root, 'src/main.ts'), ...argv],
+      { encoding: 'utf8', env: { PATH: process.env.PATH } },
+    ).stderr
+
+  test('a client loads neither the bridge nor its database, server and log, so that it answers at once', () => {
+    const loaded = loadedBy('status', '--socket', join(folder, 'nobody.sock'))
+    expect(loaded).toContain('src/cli/status-command.ts')
+    expect(loaded).toContain('there is no such socket')
+    for (const part of ['src/app.ts', 'better-sqlite3', 'fastify', 'aedes', 'pino', 'prom-client'])
+      expect(loaded).not.toContain(part)
   })
 })
 

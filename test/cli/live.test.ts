@@ -1,3 +1,6 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { systemClock } from '../../src/kernel/clock.ts'
 import { type FakeBridge, startFakeBridge } from './fake-bridge.ts'
@@ -30,6 +33,21 @@ describe('status', () => {
     pairingWindow: { until: new Date(Date.now() + 299_000).toISOString(), max: 3 },
   }
   const pending = { requestId: 'r1', nodeId: 'cam1', code: 'BCDFGHJK', conflict: false }
+  const health = {
+    ready: true,
+    reasons: [],
+    pendingRequests: 1,
+    waitingCalls: 0,
+    uplinks: [
+      { name: 'home', connected: true },
+      { name: 'cloud', connected: false },
+    ],
+    lastBackupAt: new Date(Date.now() - 10_800_000).toISOString(),
+  }
+  beforeEach(() => {
+    bridge.answers['bridge/health'] = () => health
+    bridge.answers['pairing/list'] = () => ({ items: [] })
+  })
 
   test('shows the bridge, its counts, the window, and who waits with which code', async () => {
     await bridge.publish('limb/bridge/info', info, true)
@@ -41,12 +59,26 @@ describe('status', () => {
     expect(out).toMatch(/started: +2h ago/)
     expect(out).toMatch(/OPEN, closes in \d+[ms], 3 more limbs/)
     expect(out).toContain('BCDF GHJK')
+    expect(out).toMatch(/ready: +yes/)
+    expect(out).toMatch(/uplinks: +home up, cloud DOWN/)
+    expect(out).toMatch(/last backup: +3h ago/)
     const json = await run(['status', '--socket', bridge.socket, '--json'])
-    expect(JSON.parse(json.out)).toEqual({ ...info, pending: [pending] })
+    expect(JSON.parse(json.out)).toEqual({ ...info, health, pending: [pending] })
+  })
+
+  test('a bridge that is not ready is told with its reasons, and is 1', async () => {
+    await bridge.publish('limb/bridge/info', info, true)
+    const reasons = ['database: it is full', 'disk: 12 KiB are left for the database; make room']
+    bridge.answers['bridge/health'] = () => ({ ...health, ready: false, reasons, waitingCalls: 2 })
+    const { code, out } = await run(['status', '--socket', bridge.socket])
+    expect(code).toBe(1)
+    expect(out).toMatch(/ready: +NO; database: it is full; disk: 12 KiB are left/)
+    expect(out).toMatch(/waiting calls: +2/)
+    expect(out).toContain('limb-bridge invocation approve')
+    expect((await run(['status', '--socket', bridge.socket, '--json'])).code).toBe(1)
   })
 
   test('a bridge that publishes no info is told within a bounded wait', async () => {
-    bridge.answers['pairing/list'] = () => ({ items: [] })
     const clock = {
       ...systemClock,
       after: (ms: number, task: () => void) => systemClock.after(ms / 50, task),
@@ -76,6 +108,41 @@ describe('watch', () => {
     const { code, out } = await started.exit
     expect(code).toBe(0)
     expect(out.trimEnd().split('\n')).toHaveLength(3)
+  })
+
+  test('what was retained has the time of its change, not the time when it was read', async () => {
+    const since = '2026-01-02T03:04:05.678Z'
+    await bridge.publish('limb/node/cam1/state', state('cam1', 'online', { since }), true)
+    const started = start(['watch', '--socket', bridge.socket])
+    await started.seen('cam1')
+    await bridge.publish('limb/node/cam1/status', 'offline', true)
+    await started.seen('offline')
+    await bridge.publish('limb/node/cam1/state', '', true)
+    await started.seen('removed')
+    started.interrupt()
+    const lines = (await started.exit).out.trimEnd().split('\n')
+    expect(lines).toEqual([
+      `${since}  cam1  online`,
+      expect.stringMatching(/^20\S+ {2}cam1 {2}offline$/),
+      expect.stringMatching(/^20\S+ {2}cam1 {2}removed$/),
+    ])
+    expect(lines[1]).not.toContain(since)
+  })
+
+  test('ends without a word when whoever reads has seen enough, as `head` has', async () => {
+    await bridge.publish('limb/node/cam1/status', 'online', true)
+    const main = join(import.meta.dirname, '../../src/main.ts')
+    const watching = spawn(process.execPath, [main, 'watch', '--socket', bridge.socket])
+    const errors: string[] = []
+    watching.stderr.on('data', (chunk) => errors.push(String(chunk)))
+    await once(watching.stdout, 'data')
+    watching.stdout.destroy()
+    const again = setInterval(() => {
+      for (const status of ['busy', 'online']) void bridge.publish('limb/node/cam1/status', status, true)
+    }, 50)
+    const [code] = await once(watching, 'exit')
+    clearInterval(again)
+    expect([code, errors.join('')]).toEqual([0, ''])
   })
 
   test('with --json each change is a JSON line', async () => {
@@ -224,6 +291,10 @@ describe('simulate', () => {
     expect([a.key, a.next(), a.next()]).toEqual([b.key, b.next(), b.next()])
     expect(chanceOf('seed', 'sim-2').key).not.toBe(a.key)
     expect(chanceOf(undefined, 'sim-1').key).not.toBe(chanceOf(undefined, 'sim-1').key)
+    const kept = chanceOf(undefined, 'sim-1', 'secret')
+    expect(chanceOf(undefined, 'sim-1', 'secret').key).toBe(kept.key)
+    expect(chanceOf(undefined, 'sim-2', 'secret').key).not.toBe(kept.key)
+    expect(chanceOf(undefined, 'sim-1', 'another').key).not.toBe(kept.key)
   })
 
   test.each([

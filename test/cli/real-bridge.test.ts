@@ -1,6 +1,7 @@
-import { writeFileSync } from 'node:fs'
+import { rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
+import { systemClock } from '../../src/kernel/clock.ts'
 import { startApp, type TestApp } from '../support/app.ts'
 import { type RunOptions, run, start } from './run.ts'
 
@@ -64,6 +65,21 @@ test('thousands of limbs are imported from a file and listed over several pages'
   expect((await json('node', 'list')).items).toHaveLength(2500)
 })
 
+test('watch tells since when a limb is what it is, and that it was revoked', async () => {
+  await app.limb('cam1')
+  const { since } = await json('node', 'get', 'cam1')
+  const started = start(['watch', '--json', '--socket', app.bridge.control])
+  await started.seen('offline')
+  await json('node', 'revoke', 'cam1')
+  await started.seen('removed')
+  started.interrupt()
+  const lines = (await started.exit).out.trimEnd().split('\n')
+  expect(lines.map((line) => JSON.parse(line))).toEqual([
+    { at: since, nodeId: 'cam1', status: 'offline' },
+    { at: expect.any(String), nodeId: 'cam1', status: 'removed' },
+  ])
+})
+
 test('simulated limbs are approved through the window, come online, and leave the window closed', async () => {
   const argv = ['simulate', '--nodes', '12', '--approve', '--url', url(), '--socket', app.bridge.control]
   const started = start(argv)
@@ -72,4 +88,36 @@ test('simulated limbs are approved through the window, come online, and leave th
   started.interrupt()
   expect((await started.exit).code).toBe(0)
   expect(await json('status')).not.toHaveProperty('pairingWindow')
+})
+
+test('simulated limbs are the same at the next run, and answer calls', async () => {
+  const argv = ['simulate', '--nodes', '2', '--approve', '--url', url(), '--socket', app.bridge.control]
+  for (const _run of ['first', 'second']) {
+    const started = start(argv)
+    await started.seen('2 approved')
+    // The second one is a thermometer, for everybody.
+    const params = ['--params', '{"unit":"C"}']
+    expect((await json('invoke', 'temperature.read', '--node-id', 'sim-2', ...params)).data).toEqual({
+      simulated: true,
+      command: 'temperature.read',
+      params: { unit: 'C' },
+    })
+    started.interrupt()
+    expect((await started.exit).out).toMatch(/done: \d+ heartbeats, \d+ drops, 1 calls/)
+  }
+  expect(statSync(join(app.folder, 'simulate-secret')).mode & 0o777).toBe(0o600)
+})
+
+test('simulated limbs that wait in spite of the window are told why, and what to do', async () => {
+  const clock = { ...systemClock, after: (ms: number, task: () => void) => systemClock.after(ms / 10, task) }
+  const argv = ['simulate', '--nodes', '2', '--approve', '--url', url(), '--socket', app.bridge.control]
+  const first = start(argv)
+  await first.seen('2 approved')
+  first.interrupt()
+  await first.exit
+  rmSync(join(app.folder, 'simulate-secret'))
+  const second = start(argv, { clock })
+  await second.seen(/2 limbs wait: .*another key.*pairing list.*--prefix/)
+  second.interrupt()
+  expect((await second.exit).code).toBe(0)
 })

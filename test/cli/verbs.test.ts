@@ -1,6 +1,7 @@
 import { writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { connectionError } from '../../src/cli/mqtt-errors.ts'
 import { Refusal } from '../../src/kernel/errors.ts'
 import { VERBS } from '../../src/protocol/verbs.ts'
 import { type FakeBridge, SILENCE, startFakeBridge } from './fake-bridge.ts'
@@ -70,8 +71,19 @@ describe('every verb', () => {
   })
 
   test('a value that the bridge would refuse is refused here, in the words of the command line', async () => {
-    const cases: [string[], string][] = [
-      [['pairing', 'permit', '9999'], '<seconds>'],
+    const cases: [string[], string | RegExp][] = [
+      [['pairing', 'permit', '9999'], '<seconds>: must be at most 3600'],
+      [['pairing', 'permit', '9', '--max', '0'], '--max: must be at least 1'],
+      [['node', 'rename', 'x', 'y'.repeat(200)], /<display-name>: must have at most \d+ characters/],
+      [['policy', 'set', '!', '*', 'lock', 'free'], '<principal>: must be 1 to 63 letters'],
+      [
+        ['node', 'provision', 'x', '--capabilities', '[{"cap":"a","commands":7,"authLevel":"free"}]'],
+        '[0].commands: must be a list',
+      ],
+      [
+        ['node', 'provision', 'x', '--capabilities', '[{"cap":"a","commands":[],"authLevel":"no"}]'],
+        'must be free, leased',
+      ],
       [['pairing', 'permit', 'soon'], 'is not a whole number'],
       [['policy', 'set', '*', '*', 'lock', 'maybe'], 'Allowed choices are free, leased, gated, denied'],
       [['node', 'get', 'a/b'], '<node-id>'],
@@ -79,10 +91,17 @@ describe('every verb', () => {
       [['node', 'provision', 'x', '--capabilities', '[{"cap":"!"}]'], '--capabilities [0].cap'],
       [['node', 'get'], "missing required argument 'node-id'"],
       [['node', 'lst'], 'Did you mean list?'],
+      [['lst'], '`limb-bridge --help` lists the commands.'],
     ]
     for (const [argv, text] of cases) {
       const { code, err } = await local(argv)
-      expect([code, argv, err]).toEqual([2, argv, expect.stringContaining(text)])
+      expect([code, argv, err]).toEqual([
+        2,
+        argv,
+        typeof text === 'string' ? expect.stringContaining(text) : expect.stringMatching(text),
+      ])
+      // What the library of schemas says by itself is for programmers.
+      expect(err).not.toMatch(/expected|Invalid|Too (big|small)/)
     }
     expect(bridge.requests).toEqual([])
   })
@@ -124,6 +143,39 @@ describe('tables', () => {
       throw new Refusal('internal', 'x\x1b[2Jy')
     }
     expect((await local(['node', 'get', 'x'])).err).toContain('x\\x1b[2Jy (internal)')
+  })
+
+  test('calls are listed with what a person looks for, and fit on a terminal', async () => {
+    const asked = Date.now() - 180_000
+    const call = (more: object) => ({
+      invocationId: 'iv_rd67xtsvfqao75fw',
+      principal: 'ann',
+      nodeId: 'robot1',
+      capability: 'arm',
+      command: 'arm.move',
+      paramsHash: 'f'.repeat(64),
+      level: 'gated',
+      state: 'done',
+      createdAt: new Date(asked).toISOString(),
+      fence: 7,
+      ...more,
+    })
+    bridge.answers['invocation/list'] = () => ({
+      items: [
+        call({ endedAt: new Date(asked + 345).toISOString(), decidedBy: 'bob' }),
+        call({ endedAt: new Date(asked + 61_000).toISOString(), state: 'denied', reason: 'x'.repeat(200) }),
+        call({ state: 'waiting' }),
+      ],
+    })
+    const { out } = await local(['invocation', 'list'])
+    const [head = '', ...rows] = out.trimEnd().split('\n')
+    expect(head.split(/ +/)).toEqual('CALL PRINCIPAL LIMB COMMAND LEVEL STATE ASKED TOOK BY'.split(' '))
+    expect(rows.map((row) => row.split(/ {2,}/).slice(4))).toEqual([
+      ['gated', 'done', '3m ago', '345ms', 'bob'],
+      ['gated', 'denied', '3m ago', '61s', '-'],
+      ['gated', 'waiting', '3m ago', '-', '-'],
+    ])
+    expect(Math.max(...rows.map((row) => row.length))).toBeLessThan(100)
   })
 
   test('an empty list says what to do next', async () => {
@@ -190,8 +242,34 @@ describe('exit codes', () => {
     const { code, err } = await run(['node', 'list', '--socket', join(bridge.folder, 'none.sock')])
     expect(code).toBe(3)
     expect(err).toContain('limb-bridge serve')
+    const { err: relative } = await run(['node', 'list', '--socket', 'none/control.sock'])
+    expect(relative).toContain(
+      `cannot reach the bridge at ${resolve('none/control.sock')}: there is no such socket`,
+    )
+    expect(relative).toMatch(/the bridge's folder.*--socket.*--config/)
+    const tooLong = await run(['node', 'list', '--socket', 'x'.repeat(200)])
+    expect([tooLong.code, tooLong.err]).toEqual([3, expect.stringContaining('too long for a socket\n')])
     writeFileSync(join(bridge.folder, 'file'), '')
     expect((await run(['node', 'list', '--socket', join(bridge.folder, 'file')])).code).toBe(3)
+  })
+
+  test('a socket without a path is wrong usage', async () => {
+    for (const argv of [['status'], ['watch'], ['simulate']]) {
+      const { code, err } = await run([...argv, '--socket', ''])
+      expect([code, err]).toEqual([2, expect.stringMatching(/^limb-bridge: --socket: there is no path.*\n$/)])
+    }
+  })
+
+  test('what the bridge says of verbs is said of commands, and nothing else is touched', async () => {
+    bridge.answers['node/get'] = () => {
+      throw new Refusal(
+        'not_found',
+        'there is no x; see node/list, `pairing/list`. Not data/node/list or and/or',
+      )
+    }
+    expect((await local(['node', 'get', 'x'])).err).toBe(
+      'limb-bridge: there is no x; see `limb-bridge node list`, `limb-bridge pairing list`. Not data/node/list or and/or (not_found)\n',
+    )
   })
 
   test('a bridge that does not answer is 3 after a bounded wait', async () => {
@@ -206,7 +284,7 @@ describe('exit codes', () => {
     }
     const { code, err } = await local(['node', 'get', 'x'], { clock })
     expect(code).toBe(3)
-    expect(err).toContain('no answer to node/get within 10 s')
+    expect(err).toContain('no answer to `limb-bridge node get` within 10 s')
     expect(err).toContain('role viewer')
   })
 
@@ -280,6 +358,18 @@ describe('a remote bridge', () => {
     expect(err).toContain('refused to sign bob in: wrong name or password')
   })
 
+  test('too many wrong passwords are told as one of the reasons of code 3, with what to do', () => {
+    const target = { endpoint: { kind: 'url', url: 'mqtt://x', ca: undefined } } as const
+    const { exitCode, message } = connectionError(
+      { ...target, principal: 'bob', password: 'x', root: 'limb' },
+      Object.assign(new Error('no'), { code: 3 }),
+    )
+    expect(exitCode).toBe(3)
+    expect(message).toMatch(
+      /sign bob in: .*too many wrong passwords.*mqtt\.failedSignInSeconds.*control socket/,
+    )
+  })
+
   test('without a user, a password, or with one in the URL, it says what is missing', async () => {
     expect((await remote([])).err).toContain('--user')
     expect((await remote(['--user', 'bob'])).err).toContain('LIMB_PASSWORD')
@@ -305,6 +395,60 @@ describe('a remote bridge', () => {
     other.answers['node/list'] = () => ({ items: [] })
     expect((await run(['node', 'list', '--socket', other.socket, '--root', 'site/limb'])).code).toBe(0)
     await other.stop()
+  })
+})
+
+describe('pairing approve and reject', () => {
+  const requests = [
+    request(),
+    request({ requestId: 'r2', nodeId: 'cam2', revision: 7, code: 'LMNPQRST' }),
+    request({ requestId: 'r3', nodeId: 'cam2', revision: 1, code: 'VWXYZBCD' }),
+  ]
+  beforeEach(() => {
+    bridge.answers['pairing/list'] = () => ({ items: requests })
+    bridge.answers['pairing/approve'] = ({ requestId }) => ({ nodeId: 'cam1', requestId })
+    bridge.answers['pairing/reject'] = ({ requestId }) => ({ nodeId: 'cam1', requestId })
+  })
+  const decided = () => bridge.requests.filter(({ verb }) => verb !== 'pairing/list')
+
+  test.each(['VWXYZBCD', 'vwxy zbcd', 'VWXY-ZBCD', 'r3'])(
+    'take %s, whose code the device shows',
+    async (text) => {
+      expect((await local(['pairing', 'approve', text])).code).toBe(0)
+      expect((await local(['pairing', 'reject', text])).code).toBe(0)
+      expect(decided().map(({ args }) => args)).toEqual([
+        { requestId: 'r3', revision: 1 },
+        { requestId: 'r3' },
+      ])
+    },
+  )
+
+  test('take a limb of which only one request is pending', async () => {
+    expect((await local(['pairing', 'approve', 'cam1'])).code).toBe(0)
+    expect(decided()[0]?.args).toEqual({ requestId: 'r1', revision: 3 })
+    const { code, err } = await local(['pairing', 'approve', 'cam2'])
+    expect(code).toBe(1)
+    expect(err).toMatch(/2 requests are meant by cam2[\s\S]*r2 of cam2, code LMNP QRST\n.*r3 of cam2/)
+    expect(decided()).toHaveLength(1)
+  })
+
+  test('take nothing that two requests could mean, as a limb named after the code of another', async () => {
+    bridge.answers['pairing/list'] = () => ({
+      items: [...requests, request({ requestId: 'r4', nodeId: 'LMNPQRST' })],
+    })
+    expect((await local(['pairing', 'approve', 'LMNPQRST'])).code).toBe(1)
+    expect(decided()).toEqual([])
+  })
+
+  test('what nothing is pending for is 4; an id goes to the bridge as it is, with the revision that was given', async () => {
+    const { code, err } = await local(['pairing', 'approve', 'BBBBBBBB'])
+    expect([code, err]).toEqual([4, expect.stringContaining('limb-bridge pairing list')])
+    await local(['pairing', 'approve', 'pr_x', '--revision', '2'])
+    await local(['pairing', 'approve', 'BCDFGHJK', '--revision', '2'])
+    expect(decided().map(({ args }) => args)).toEqual([
+      { requestId: 'pr_x', revision: 2 },
+      { requestId: 'r1', revision: 2 },
+    ])
   })
 })
 
@@ -335,9 +479,9 @@ describe('pairing approve', () => {
   })
 
   test('with an id it approves at once', async () => {
-    expect((await local(['pairing', 'approve', 'r1', '--revision', '2'])).code).toBe(0)
+    expect((await local(['pairing', 'approve', 'pr_1', '--revision', '2'])).code).toBe(0)
     expect(bridge.requests).toEqual([
-      { verb: 'pairing/approve', principal: 'admin', args: { requestId: 'r1', revision: 2 } },
+      { verb: 'pairing/approve', principal: 'admin', args: { requestId: 'pr_1', revision: 2 } },
     ])
   })
 
@@ -394,7 +538,7 @@ describe('pairing approve', () => {
     expect([code, out, err]).toEqual([
       2,
       expect.stringContaining('cam1'),
-      expect.stringContaining('pairing approve REQUEST'),
+      expect.stringContaining('pairing approve CODE'),
     ])
     bridge.answers['pairing/list'] = () => ({ items: [] })
     expect((await local(['pairing', 'approve'])).code).toBe(0)

@@ -54,6 +54,16 @@ describe('the documents', () => {
     expect(brokenLinks(page)).toEqual([])
   })
 
+  // While the name is free there, whoever takes it would run on our readers' machines.
+  it('send nobody to the npm registry for this package', () => {
+    const texts = [...pages.map(textOf), textOf('examples/typescript/camera.ts')]
+    for (const text of texts) {
+      expect(text).not.toMatch(
+        /npx -y limb-bridge|"-y",\s*"limb-bridge"|npm (install|i) (-g )?limb-bridge(?![-\w.])/,
+      )
+    }
+  })
+
   it('made from the code are up to date; `npm run docs` writes them', () => {
     expect(outdated()).toEqual([])
   })

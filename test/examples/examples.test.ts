@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, statSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
@@ -43,6 +43,12 @@ async function pair(example: Command, nodeId: string): Promise<void> {
 async function invoke(nodeId: string, command: string, params: Loose = {}): Promise<Loose> {
   return await ann.ask('ann', 'invoke', { nodeId, command, params })
 }
+
+test('the example in TypeScript and its page say the command that is run here', () => {
+  const command = 'npx node --conditions=source examples/typescript/camera.ts'
+  for (const page of ['typescript/camera.ts', '../docs/devices.md'])
+    expect(readFileSync(join(EXAMPLES, page), 'utf8')).toContain(command)
+})
 
 test('TypeScript', async () => {
   const url = `mqtt://127.0.0.1:${app.bridge.mqtt.port}`

@@ -56,6 +56,9 @@ describe.skipIf(noMounts !== null)('on a full disk', () => {
       reasons: [expect.stringMatching(/^database: .*full/), expect.stringMatching(/^disk: \d+ KiB are left/)],
     })
 
+    // The command line's `status` asks this one.
+    expect(await admin.do('admin', 'bridge/health')).toMatchObject(waiting)
+
     // Presence and sign-in need no disk.
     await first.publish('limb/node/cam-a/heartbeat', { status: 'busy' })
     await admin.next(({ topic, text }) => topic === 'limb/node/cam-a/status' && text === 'busy')
