@@ -82,7 +82,7 @@ describe('every verb', () => {
       ],
       [
         ['node', 'provision', 'x', '--capabilities', '[{"cap":"a","commands":[],"authLevel":"no"}]'],
-        'must be free, leased',
+        'must be "free", "leased"',
       ],
       [['pairing', 'permit', 'soon'], 'is not a whole number'],
       [['policy', 'set', '*', '*', 'lock', 'maybe'], 'Allowed choices are free, leased, gated, denied'],
