@@ -40,7 +40,8 @@ export function policyHandlers(
         })
       })
       policies.changed(args)
-      log.info({ ...args, by: caller.name }, 'a policy is set')
+      const { level: policyLevel, ...about } = args
+      log.info({ ...about, policyLevel, by: caller.name }, 'a policy is set')
       announcer.event('policy_set', { ...args, by: caller.name })
       return show(policy)
     },

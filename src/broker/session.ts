@@ -286,7 +286,7 @@ export class MqttSession implements Session, GuardOwner {
     this.#world.notices.warn(
       'protocol_version',
       this.address,
-      { level },
+      { protocolVersion: level },
       'a client speaks a version of MQTT that the bridge does not: set it to MQTT 3.1.1 (protocol version 4)',
     )
     this.#refuse(level < 5 ? refusal(UNACCEPTABLE_LEVEL) : refusalV5(UNSUPPORTED_VERSION))
