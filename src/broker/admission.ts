@@ -150,8 +150,8 @@ export class Admissions {
       return true
     }
     await this.#prepareStored(session, packet, identity, owner !== null)
-    this.#checkWill(session, packet, identity)
     session.admit(identity, clientId)
+    this.#checkWill(session, packet, identity)
     this.#hold(clientId, session)
     proceed(session.isGone ? new Error('connection closed') : null)
     // The next CONNECT of this id is looked at when this one has its CONNACK, or is gone.
