@@ -4,7 +4,7 @@ import { isName, NAME_HINT, ROLES } from '../protocol/names.ts'
 import type { Admission, Credentials, ReadTx } from './ports.ts'
 import type { RefusedSignIns, Why } from './refused-sign-ins.ts'
 import type { World } from './settings.ts'
-import { SignInLimits } from './sign-in-limits.ts'
+import { type ShutOut, SignInLimits } from './sign-in-limits.ts'
 
 /** Password hashes computed at once; each takes some 32 MiB for some 60 ms of a core. */
 const MAX_HASHING = 2
@@ -115,7 +115,9 @@ export class Gate {
         this.#limits.succeeded(name, credentials.address)
         return { admitted: true, identity: { kind: 'principal', name, role, local: false } }
       }
-      this.#limits.failed(name, credentials.address)
+      for (const begun of this.#limits.failed(name, credentials.address)) {
+        this.#refusedSignIns.shutOut(name, credentials, shutOutText(begun, name, credentials.address))
+      }
     } finally {
       this.#leaveHashing()
     }
@@ -150,6 +152,16 @@ export class Gate {
     this.#refusedSignIns.record(name, credentials, reason, why)
     return { admitted: false, code, reason }
   }
+}
+
+function shutOutText({ whom, failures, seconds }: ShutOut, name: string, address: string): string {
+  const who = {
+    'name at address': `${name} from ${address}`,
+    address: `every principal that signs in from ${address}`,
+    name: `${name}, except where it has signed in before,`,
+  }[whom]
+  const settings = 'mqtt.maxFailedSignIns, mqtt.failedSignInSeconds'
+  return `${who} is shut out for ${seconds} s after ${failures} wrong passwords (${settings})`
 }
 
 /**

@@ -578,19 +578,19 @@ export class Pairings {
 
   stop(): void {
     this.#cancelWindow?.()
+    this.#refusals.stop()
   }
 
   /** Says to `session` why its message was not taken; nothing was stored. */
   refuse(session: Session, error: Refusal): void {
     const name = nameOf(session)
     this.#world.counters.count('registrations_refused', error.code)
-    const suppressed = this.#refusals.due(addressGroup(session.address))
-    if (suppressed !== null) {
+    this.#refusals.say(addressGroup(session.address), (suppressed) => {
       this.#world.log.warn(
         { nodeId: name, address: session.address, error: error.body(), suppressed },
         `registration of ${name} refused: ${error.message}`,
       )
-    }
+    })
     this.#answers.tell(session, { status: 'error', error: error.body() })
   }
 }

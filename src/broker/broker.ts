@@ -139,6 +139,7 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
   }
 
   async function stop(): Promise<void> {
+    world.notices.stop()
     await closeListeners()
     // What is published already reaches those who are connected.
     await within(clock, ROUTE_MS, new Promise<void>((resolve) => broker.inOrder(resolve)))
