@@ -1,4 +1,5 @@
 import { messageOf } from '../kernel/errors.ts'
+import { Quiet } from '../kernel/quiet.ts'
 import { type KeyHash, keyMatches, passwordMatches } from '../kernel/secrets.ts'
 import { isName, NAME_HINT, ROLES } from '../protocol/names.ts'
 import type { Admission, Credentials, ReadTx } from './ports.ts'
@@ -6,6 +7,8 @@ import type { RefusedSignIns, Why } from './refused-sign-ins.ts'
 import type { World } from './settings.ts'
 import { type ShutOut, SignInLimits } from './sign-in-limits.ts'
 
+/** Wrong keys are told so often for each limb and address: a device that lost its key comes back every few seconds. */
+const WRONG_KEYS = { quietMs: 60_000, lines: 1, maxKeys: 500 } as const
 /** Password hashes computed at once; each takes some 32 MiB for some 60 ms of a core. */
 const MAX_HASHING = 2
 /** Sign-ins that may wait for a hash; beyond, the client is told to come back (code 3). */
@@ -22,12 +25,14 @@ export class Gate {
   readonly #world: World
   readonly #refusedSignIns: RefusedSignIns
   readonly #limits: SignInLimits
+  readonly #wrongKeys: Quiet
   #hashing = 0
   readonly #waiting: (() => void)[] = []
 
   constructor(world: World, refusedSignIns: RefusedSignIns) {
     this.#world = world
     this.#refusedSignIns = refusedSignIns
+    this.#wrongKeys = new Quiet(world.clock, WRONG_KEYS)
     this.#limits = new SignInLimits(world.clock, world.settings.signIn)
   }
 
@@ -62,8 +67,23 @@ export class Gate {
       return this.#refused(name, credentials, 5, reason, 'key')
     }
     // A device that lost its key, or somebody who guesses.
-    if (password !== null && keys) this.#world.counters.count('wrong_keys')
+    if (password !== null && keys) this.#wrongKey(name, credentials)
     return { admitted: true, identity: { kind: 'candidate', nodeId: name, key: password } }
+  }
+
+  #wrongKey(nodeId: string, { address }: Credentials): void {
+    this.#world.counters.count('wrong_keys')
+    this.#wrongKeys.say(JSON.stringify([nodeId, address]), (suppressed) =>
+      this.#world.log.warn(
+        { nodeId, address, suppressed },
+        `${nodeId} connected from ${address} with another key than the approved one; if the device lost its key, ` +
+          'approve its request (limb-bridge pairing list), else somebody uses its name',
+      ),
+    )
+  }
+
+  stop(): void {
+    this.#wrongKeys.stop()
   }
 
   async #known(tx: ReadTx, name: string) {

@@ -158,6 +158,7 @@ export class Core implements Inbound {
     const kept = this.#housekeeping.stop()
     this.#pairings.stop()
     this.#refusedSignIns.stop()
+    this.#gate.stop()
     await this.control.stop()
     this.#presence.stop()
     this.#announcer.setBridgeStatus('offline')
