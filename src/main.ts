@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { type RunningBridge, startBridge } from './app.ts'
 import { runCommandLine } from './cli/command-line.ts'
 import type { Maintenance } from './cli/parts.ts'
@@ -128,7 +128,6 @@ function firstSteps(log: HostLog): void {
 }
 
 const databaseTools: DatabaseTools = {
-  exists: existsSync,
   inspect: (file) => inspectDatabase(file, { readonly: true }),
   holder: (file) => holderOf(file, systemClock.wallMs()),
   async newestBackup(file, chosen) {

@@ -8,6 +8,21 @@ export class StoreError extends Error {
   }
 }
 
+/** Another bridge has the database. */
+export class InUseError extends StoreError {
+  /** `process 7 on host, since …` */
+  readonly holder: string
+
+  constructor(file: string, holder: string) {
+    super(
+      `The database ${file} is in use by another bridge (${holder}). ` +
+        'Stop that one first, or give this one a database of its own with LIMB_DB.',
+    )
+    this.name = 'InUseError'
+    this.holder = holder
+  }
+}
+
 /** A row that does not parse: damage, or an edit by hand. Never skipped: a missing node or policy is a wrong decision. */
 export class BadRowError extends StoreError {
   constructor(table: string, key: string, why: string) {

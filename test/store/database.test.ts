@@ -133,6 +133,16 @@ describe('the lock', () => {
   })
 })
 
+describe('a lock that cannot be opened', () => {
+  test('is named, with what to do about it', () => {
+    const file = temporaryFile()
+    mkdirSync(`${file}.lock`)
+    expect(() => open(file)).toThrow(
+      `The lock ${file}.lock cannot be taken (SQLITE_CANTOPEN). It must be a file that the user that runs the bridge can write`,
+    )
+  })
+})
+
 describe('upgrading', () => {
   const now = newestVersion(MIGRATIONS)
   const next: Migration = {
