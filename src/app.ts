@@ -28,6 +28,7 @@ import { type Phase, readinessOf } from './http/readiness.ts'
 import { type HttpLimits, type HttpServer, type Readiness, startHttp } from './http/server.ts'
 import { invariant } from './kernel/assert.ts'
 import type { Clock } from './kernel/clock.ts'
+import { StartError } from './kernel/errors.ts'
 import { type Topics, topicsOf } from './protocol/topics.ts'
 import { createBackups } from './store/backups.ts'
 import { type Database, openDatabase } from './store/database.ts'
@@ -346,7 +347,7 @@ async function openControl(broker: Broker, config: Config, inherited: Inherited)
 /** The configuration's own addresses are checked when it is read; these come from a socket unit. */
 function refuseOpenPlaintext(host: string, config: Config, unit: string): void {
   if (config.mqtt.allowPlaintext || isLoopback(host)) return
-  throw new Error(
+  throw new StartError(
     `${unit} listens on ${host}, which others can reach without TLS; set mqtt.allowPlaintext: true if that is meant, ` +
       'or listen on 127.0.0.1',
   )

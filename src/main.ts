@@ -15,7 +15,7 @@ import { reloader } from './host/reload.ts'
 import { handleSignals } from './host/signals.ts'
 import { startLimitSeconds } from './host/start-limit.ts'
 import { systemClock } from './kernel/clock.ts'
-import { messageOf } from './kernel/errors.ts'
+import { messageOf, StartError } from './kernel/errors.ts'
 import { backupFolder, newestBackupIn } from './store/backups.ts'
 import { StoreError } from './store/errors.ts'
 import { inspectDatabase } from './store/inspect.ts'
@@ -53,12 +53,19 @@ async function serve({ configFile }: { configFile?: string }): Promise<number> {
     const adminPassword = credential(env, 'admin-password')
     bridge = await startBridge({ config, log, clock: systemClock, version, inherited, adminPassword })
   } catch (error) {
-    log.fatal({ err: error }, `cannot start: ${messageOf(error)}`)
-    return EXIT_FAILED
+    return cannotStart(log, error)
   }
   await live({ configFile, config, log, manager, bridge })
   // The listeners keep the process alive; a signal ends it.
   return await new Promise<number>(() => undefined)
+}
+
+/** What was foreseen is said once, in words; anything else with all there is to find its cause. */
+function cannotStart(log: HostLog, error: unknown): number {
+  const foreseen = error instanceof StartError
+  log.fatal(foreseen ? {} : { err: error }, `cannot start: ${messageOf(error)}`)
+  if (foreseen) log.debug({ err: error }, 'where that was found')
+  return EXIT_FAILED
 }
 
 interface Living {

@@ -158,7 +158,9 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
       return broker.waiting
     },
     listenTcp: (host, port) =>
-      listening(listenTcp(host, port, (socket) => connections.attach(socket, tcpPeer(socket.remoteAddress)))),
+      listening(
+        listenTcp(host, port, 'mqtt', (socket) => connections.attach(socket, tcpPeer(socket.remoteAddress))),
+      ),
     listenTls: async (host, port, tls, inheritedFd) => {
       const handshakes = tlsHandshakes(tls, {
         secured: (socket, certificateName) =>
@@ -173,7 +175,7 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
         if (connections.enter(socket, tlsPeer(socket.remoteAddress))) handshakes.begin(socket)
       }
       const listener = await (inheritedFd === undefined
-        ? listenTcp(host, port, accept)
+        ? listenTcp(host, port, 'tls', accept)
         : listenInherited(inheritedFd, accept))
       const close = async () => {
         await listener.close()

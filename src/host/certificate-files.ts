@@ -1,7 +1,7 @@
 import { createPrivateKey, X509Certificate } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { createSecureContext, type SecureContextOptions } from 'node:tls'
-import { messageOf } from '../kernel/errors.ts'
+import { messageOf, StartError } from '../kernel/errors.ts'
 import { sha256Hex } from '../kernel/secrets.ts'
 
 /** The files of the section `tls`, read and looked at before a listener depends on them. */
@@ -41,7 +41,9 @@ async function read(key: string, path: string): Promise<Buffer> {
     return await readFile(path)
   } catch (error) {
     const { code = '' } = error as NodeJS.ErrnoException
-    throw new Error(`tls.${key}: cannot read ${path}: ${HINTS[code] ?? messageOf(error)}`, { cause: error })
+    throw new StartError(`tls.${key}: cannot read ${path}: ${HINTS[code] ?? messageOf(error)}`, {
+      cause: error,
+    })
   }
 }
 
@@ -60,12 +62,14 @@ export async function readFiles(files: CertificateFiles): Promise<ReadFiles> {
 export function checkFiles(read: ReadFiles, files: CertificateFiles): CheckedCertificate {
   const chain = explain(`tls.certFile: ${files.certFile} is no PEM certificate`, () => chainOf(read.cert))
   const [leaf] = chain
-  if (leaf === undefined) throw new Error(`tls.certFile: ${files.certFile} has no certificate in it`)
+  if (leaf === undefined) throw new StartError(`tls.certFile: ${files.certFile} has no certificate in it`)
   const key = explain(`tls.keyFile: ${files.keyFile} is no PEM private key without a passphrase`, () =>
     createPrivateKey(read.key),
   )
   if (!leaf.checkPrivateKey(key)) {
-    throw new Error(`tls.keyFile: ${files.keyFile} is not the key of the certificate in ${files.certFile}`)
+    throw new StartError(
+      `tls.keyFile: ${files.keyFile} is not the key of the certificate in ${files.certFile}`,
+    )
   }
   const material = {
     cert: read.cert,
@@ -84,7 +88,7 @@ export function checkFiles(read: ReadFiles, files: CertificateFiles): CheckedCer
 /** OpenSSL would take a file without any certificate for one that trusts nobody, silently. */
 function authoritiesOf(ca: Buffer, path: string): Buffer {
   const found = explain(`tls.caFile: ${path} is no PEM certificate`, () => chainOf(ca))
-  if (found.length === 0) throw new Error(`tls.caFile: ${path} has no certificate in it`)
+  if (found.length === 0) throw new StartError(`tls.caFile: ${path} has no certificate in it`)
   return ca
 }
 
@@ -98,6 +102,6 @@ function explain<T>(what: string, work: () => T): T {
   try {
     return work()
   } catch (error) {
-    throw new Error(`${what} (${messageOf(error)})`, { cause: error })
+    throw new StartError(`${what} (${messageOf(error)})`, { cause: error })
   }
 }

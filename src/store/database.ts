@@ -114,7 +114,7 @@ function versionOf(sql: Sqlite.Database, file: string, newest: number): number {
   const tables = sql.prepare('SELECT count(*) FROM sqlite_schema').pluck().get()
   if (application !== APPLICATION_ID && (application !== 0 || version !== 0 || tables !== 0)) {
     throw new StoreError(
-      `${file} is an SQLite database of another program. Nothing was changed. Set LIMB_DB to a path of the bridge's own.`,
+      `${file} is an SQLite database of another program. Nothing was changed. Set store.path (LIMB_DB) to a path of the bridge's own.`,
     )
   }
   if (version > newest) {
@@ -185,7 +185,7 @@ function explained(error: unknown, file: string): unknown {
   if (isDamage(error)) return damaged(error, file)
   const hint = code.startsWith('SQLITE_FULL')
     ? 'The disk is full: make room and start again.'
-    : 'The file and its folder must be writable for the user that runs the bridge, on a local disk.'
+    : 'The file and its folder must be writable for the user that runs the bridge, on a local disk; or set another store.path (LIMB_DB).'
   return new StoreError(`The database ${file} cannot be opened: ${messageOf(error)} (${code}). ${hint}`, {
     cause: error,
   })

@@ -1,7 +1,8 @@
 import Sqlite from 'better-sqlite3'
+import { StartError } from '../kernel/errors.ts'
 
 /** The database cannot be opened or trusted. Stops the start; the message says what to do. */
-export class StoreError extends Error {
+export class StoreError extends StartError {
   constructor(message: string, options?: ErrorOptions) {
     super(message, options)
     this.name = 'StoreError'
@@ -16,7 +17,7 @@ export class InUseError extends StoreError {
   constructor(file: string, holder: string) {
     super(
       `The database ${file} is in use by another bridge (${holder}). ` +
-        'Stop that one first, or give this one a database of its own with LIMB_DB.',
+        'Stop that one first, or give this one a database of its own with store.path (LIMB_DB).',
     )
     this.name = 'InUseError'
     this.holder = holder
