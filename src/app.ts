@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto'
+import { existsSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import type { Upkeep } from './bridge/chores.ts'
 import { Core } from './bridge/core.ts'
@@ -61,8 +62,11 @@ export interface RunningBridge {
   readonly http: { readonly scheme: 'http' | 'https'; readonly host: string; readonly port: number } | null
   /** Path of the control socket. */
   readonly control: string
-  /** Where the password of `admin` is; `firstStart` when it was made just now. */
-  readonly adminPassword: { readonly file: string; readonly firstStart: boolean }
+  /**
+   * Where the first password of `admin` is, if `inFile`; it was made, or given, just now at the `firstStart`. A start
+   * that failed after that was the first one all the same.
+   */
+  readonly adminPassword: { readonly file: string; readonly firstStart: boolean; readonly inFile: boolean }
   /** Reads the certificate files again. Never rejects: a bad new certificate is told, the old one stays. */
   reloadCertificates(): Promise<void>
   /** One line for people: what there is and how it is. */
@@ -485,10 +489,9 @@ async function firstStart(core: Core, options: AppOptions): Promise<RunningBridg
   const { config, adminPassword } = options
   const beside = config.store.path === ':memory:' ? config.control.socket : config.store.path
   const file = join(dirname(beside), 'admin-password')
-  return {
-    file,
-    firstStart: await core.firstStart((password) => writeSecret(file, `${password}\n`), adminPassword),
-  }
+  const first = await core.firstStart((password) => writeSecret(file, `${password}\n`), adminPassword)
+  const given = first && adminPassword !== undefined
+  return { file, firstStart: first, inFile: !given && existsSync(file) }
 }
 
 function httpLimits({ http, mqtt }: Config): HttpLimits {

@@ -109,7 +109,7 @@ async function live({ configFile, config, log, manager, bridge }: Living): Promi
     },
   })
   welcome(log, bridge)
-  if (!manager.present) firstSteps(log)
+  if (bridge.adminPassword.firstStart && process.stdout.isTTY === true) firstSteps(log)
   await manager.ready(status())
 }
 
@@ -123,15 +123,21 @@ function welcome(log: HostLog, { mqtt, tls, http, control, adminPassword }: Runn
       {},
       `HTTP on ${http.scheme}://${http.host}:${http.port}: /healthz, /readyz, /metrics, and MQTT over WebSocket at /mqtt`,
     )
-  if (adminPassword.firstStart)
-    log.info({}, `first start: the password of the principal admin is in ${adminPassword.file}`)
+  const whose = `${adminPassword.firstStart ? 'first start: ' : ''}the password of the principal admin is`
+  if (adminPassword.inFile) {
+    // Whether it was changed since, nobody knows who has not got the password.
+    const doubt = adminPassword.firstStart
+      ? ''
+      : ' unless it was changed; delete that file when you need it no more'
+    log.info({}, `${whose} in ${adminPassword.file}${doubt}`)
+  } else if (adminPassword.firstStart) log.info({}, `${whose} the one that was given`)
 }
 
+/** For the person who tries it out; a service has nobody who reads this. */
 function firstSteps(log: HostLog): void {
-  log.info(
-    {},
-    'next: npx limb-bridge simulate --nodes 5, then npx limb-bridge pairing approve, then npx limb-bridge watch',
-  )
+  const installed = process.env.npm_execpath === undefined && !import.meta.url.endsWith('.ts')
+  const command = installed ? 'limb-bridge' : 'npx limb-bridge'
+  log.info({}, `next: ${command} simulate --nodes 5, then ${command} pairing approve, then ${command} watch`)
 }
 
 const databaseTools: DatabaseTools = {

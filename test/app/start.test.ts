@@ -1,4 +1,5 @@
-import { mkdtempSync, rmSync } from 'node:fs'
+import { spawn, spawnSync } from 'node:child_process'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { type AddressInfo, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -64,3 +65,79 @@ describe('a start that fails for an everyday reason', { timeout: 60_000 }, () =>
     )
   })
 })
+
+describe('the password of admin', { timeout: 60_000 }, () => {
+  const told = (lines: readonly string[]) =>
+    lines.filter((line) => line.includes('password of the principal')).map((line) => JSON.parse(line).msg)
+
+  it('is pointed at by every start while its file is there, also when the first start failed', async () => {
+    await failedStart({ mqtt: { port: await takenPort() } })
+    const file = join(folder, 'admin-password')
+    const again =
+      `the password of the principal admin is in ${file} unless it was changed; ` +
+      'delete that file when you need it no more'
+    for (const _ of [1, 2]) {
+      const bridge = await startBridge({ folder })
+      expect(await bridge.stop()).toBe(0)
+      expect(told(bridge.lines)).toEqual([again])
+    }
+    rmSync(file)
+    const bridge = await startBridge({ folder })
+    expect(await bridge.stop()).toBe(0)
+    expect(told(bridge.lines)).toEqual([])
+  })
+
+  it('is called that of the first start there, and a log that is no terminal has no lesson for newcomers', async () => {
+    const bridge = await startBridge({ folder })
+    expect(await bridge.stop()).toBe(0)
+    expect(told(bridge.lines)).toEqual([
+      `first start: the password of the principal admin is in ${join(folder, 'admin-password')}`,
+    ])
+    expect(bridge.lines.join()).not.toContain('next: ')
+  })
+
+  it('that was given is in no file, and the first start says so', async () => {
+    writeFileSync(join(folder, 'admin-password'), 'given-password')
+    const given = mkdtempSync(join(tmpdir(), 'limb-given-'))
+    onTestFinished(() => rmSync(given, { recursive: true, force: true }))
+    const bridge = await startBridge({ folder: given, env: { CREDENTIALS_DIRECTORY: folder } })
+    expect(await bridge.stop()).toBe(0)
+    expect(told(bridge.lines)).toEqual([
+      'first start: the password of the principal admin is the one that was given',
+    ])
+  })
+})
+
+const scriptable = spawnSync('script', ['--version']).status === 0
+
+it.skipIf(!scriptable)(
+  'a first start on a terminal says what to try next, a later one does not',
+  { timeout: 60_000 },
+  async () => {
+    const config = join(folder, 'terminal.json')
+    const settings = {
+      mqtt: { port: 0 },
+      http: { enabled: false },
+      store: { path: join(folder, 'limb.sqlite') },
+    }
+    writeFileSync(config, JSON.stringify(settings))
+    const main = join(import.meta.dirname, '../../src/main.ts')
+    // script gives the bridge a terminal of its own.
+    const start = () =>
+      new Promise<string>((done) => {
+        const command = `exec ${process.execPath} ${main} serve --config ${config}`
+        const child = spawn('script', ['-qec', command, '/dev/null'], { stdio: ['pipe', 'pipe', 'ignore'] })
+        let text = ''
+        child.stdout.on('data', (chunk) => {
+          text += chunk
+          // The interrupt character.
+          if (/ready/.test(text)) setTimeout(() => child.stdin.write('\x03'), 500)
+        })
+        child.on('close', () => done(text))
+      })
+    expect(await start()).toContain(
+      'next: npx limb-bridge simulate --nodes 5, then npx limb-bridge pairing approve',
+    )
+    expect(await start()).not.toContain('next: ')
+  },
+)
