@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import {
+  copyFileSync,
   mkdirSync,
   readdirSync,
   readFileSync,
@@ -16,7 +17,7 @@ import { describe, expect, onTestFinished, test } from 'vitest'
 import { APPLICATION_ID, MIGRATIONS, type Migration, newestVersion } from '../../src/store/migrations.ts'
 import { createStore } from '../../src/store/store.ts'
 import { nodeOf } from '../contract/store.contract.ts'
-import { open, opened, temporaryFile } from './fixture.ts'
+import { open, opened, silent, temporaryFile } from './fixture.ts'
 
 const mode = (path: string) => statSync(path).mode & 0o777
 
@@ -100,6 +101,27 @@ describe('opening', () => {
     writeFileSync(file, bytes)
     writeFileSync(`${file}-wal`, 'the end of a log that was being written')
     expect(() => open(file)).toThrow(/damaged.*To restore/s)
+  })
+
+  test('after an unclean end it is told that every page was checked, after a clean one nothing is', async () => {
+    const [running, file] = [temporaryFile(), temporaryFile()]
+    const lines: { fields: object; message: string }[] = []
+    const log = { ...silent, info: (fields: object, message: string) => lines.push({ fields, message }) }
+    opened(running, { log })
+    expect(lines).toEqual([])
+    // What a kill at this moment would leave.
+    for (const end of ['', '-wal']) copyFileSync(`${running}${end}`, `${file}${end}`)
+    await open(file, { log }).close()
+    expect(lines).toMatchObject([
+      {
+        fields: { file, pages: expect.any(Number), tookMs: expect.any(Number) },
+        message: expect.stringMatching(
+          /^the database was not closed the last time .* \d+ pages were checked in \d+ ms/,
+        ),
+      },
+    ])
+    await open(file, { log }).close()
+    expect(lines).toHaveLength(1)
   })
 
   test('a folder that cannot be made is named', () => {
