@@ -15,7 +15,7 @@ import { reloader } from './host/reload.ts'
 import { handleSignals } from './host/signals.ts'
 import { startLimitSeconds } from './host/start-limit.ts'
 import { systemClock } from './kernel/clock.ts'
-import { messageOf, StartError } from './kernel/errors.ts'
+import { MisconfiguredError, messageOf, StartError } from './kernel/errors.ts'
 import { backupFolder, newestBackupIn } from './store/backups.ts'
 import { StoreError } from './store/errors.ts'
 import { inspectDatabase } from './store/inspect.ts'
@@ -65,7 +65,7 @@ function cannotStart(log: HostLog, error: unknown): number {
   const foreseen = error instanceof StartError
   log.fatal(foreseen ? {} : { err: error }, `cannot start: ${messageOf(error)}`)
   if (foreseen) log.debug({ err: error }, 'where that was found')
-  return EXIT_FAILED
+  return error instanceof MisconfiguredError ? EXIT_CONFIG : EXIT_FAILED
 }
 
 interface Living {

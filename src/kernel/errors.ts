@@ -71,6 +71,14 @@ export class StartError extends Error {
   }
 }
 
+/** A configuration that is sound by itself names what cannot be used: starting again will not help. */
+export class MisconfiguredError extends StartError {
+  constructor(message: string, options?: ErrorOptions) {
+    super(message, options)
+    this.name = 'MisconfiguredError'
+  }
+}
+
 /** The text of anything that was thrown. */
 export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error)

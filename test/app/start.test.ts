@@ -4,6 +4,7 @@ import { type AddressInfo, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { beforeEach, describe, expect, it, onTestFinished } from 'vitest'
+import { configuration } from '../../src/host/command-line-config.ts'
 import { launchBridge, type StartOptions, startBridge } from '../support/bridge-process.ts'
 
 let folder: string
@@ -63,6 +64,36 @@ describe('a start that fails for an everyday reason', { timeout: 60_000 }, () =>
     expect(socket.lines[0].msg).toMatch(
       /control\.sock: another program listens there; .* \(control\.socket\)$/,
     )
+  })
+})
+
+describe('a configuration that names a certificate file that is not there', { timeout: 60_000 }, () => {
+  const tls = { enabled: true, port: 0, certFile: '/nowhere/cert.pem', keyFile: '/nowhere' }
+
+  it('ends the start as a mistake in it does, with the key and the file', async () => {
+    const { code, lines } = await failedStart({ tls })
+    expect(code).toBe(78)
+    expect(lines).toHaveLength(1)
+    expect(lines[0]).not.toHaveProperty('err')
+    expect(lines[0].msg).toMatch(
+      /^cannot start: tls\.(cert|key)File: cannot read \/nowhere.*: there is no such file$/,
+    )
+  })
+
+  it('is warned of when it is checked, a file that only others may read is not', () => {
+    writeFileSync(join(folder, 'key.pem'), '', { mode: 0 })
+    const file = join(folder, 'checked.json')
+    const uplink = { name: 'u', url: 'mqtts://broker.example', prefix: 'x', passwordFile: folder }
+    const settings = { tls: { ...tls, keyFile: join(folder, 'key.pem') }, uplinks: [uplink] }
+    writeFileSync(file, JSON.stringify(settings))
+    const loaded = configuration.load(file, {})
+    expect(loaded.ok && loaded.warnings).toEqual([
+      'tls.certFile: cannot read /nowhere/cert.pem: there is no such file',
+      `uplinks[0].passwordFile: cannot read ${folder}: it is a folder`,
+    ])
+    writeFileSync(file, JSON.stringify({ tls: { ...settings.tls, enabled: false } }))
+    const unused = configuration.load(file, {})
+    expect(unused.ok && unused.warnings).toEqual([])
   })
 })
 
