@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto'
+import { existsSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { tellAuditEnd } from './bridge/audit-mark.ts'
 import type { Upkeep } from './bridge/chores.ts'
@@ -29,6 +30,7 @@ import { type Phase, readinessOf } from './http/readiness.ts'
 import { type HttpLimits, type HttpServer, type Readiness, startHttp } from './http/server.ts'
 import { invariant } from './kernel/assert.ts'
 import type { Clock } from './kernel/clock.ts'
+import { StartError } from './kernel/errors.ts'
 import { type Topics, topicsOf } from './protocol/topics.ts'
 import { createBackups } from './store/backups.ts'
 import { type Database, openDatabase } from './store/database.ts'
@@ -61,8 +63,11 @@ export interface RunningBridge {
   readonly http: { readonly scheme: 'http' | 'https'; readonly host: string; readonly port: number } | null
   /** Path of the control socket. */
   readonly control: string
-  /** Where the password of `admin` is; `firstStart` when it was made just now. */
-  readonly adminPassword: { readonly file: string; readonly firstStart: boolean }
+  /**
+   * Where the first password of `admin` is, if `inFile`; it was made, or given, just now at the `firstStart`. A start
+   * that failed after that was the first one all the same.
+   */
+  readonly adminPassword: { readonly file: string; readonly firstStart: boolean; readonly inFile: boolean }
   /** Reads the certificate files again. Never rejects: a bad new certificate is told, the old one stays. */
   reloadCertificates(): Promise<void>
   /** One line for people: what there is and how it is. */
@@ -350,7 +355,7 @@ async function openControl(broker: Broker, config: Config, inherited: Inherited)
 /** The configuration's own addresses are checked when it is read; these come from a socket unit. */
 function refuseOpenPlaintext(host: string, config: Config, unit: string): void {
   if (config.mqtt.allowPlaintext || isLoopback(host)) return
-  throw new Error(
+  throw new StartError(
     `${unit} listens on ${host}, which others can reach without TLS; set mqtt.allowPlaintext: true if that is meant, ` +
       'or listen on 127.0.0.1',
   )
@@ -488,10 +493,9 @@ async function firstStart(core: Core, options: AppOptions): Promise<RunningBridg
   const { config, adminPassword } = options
   const beside = config.store.path === ':memory:' ? config.control.socket : config.store.path
   const file = join(dirname(beside), 'admin-password')
-  return {
-    file,
-    firstStart: await core.firstStart((password) => writeSecret(file, `${password}\n`), adminPassword),
-  }
+  const first = await core.firstStart((password) => writeSecret(file, `${password}\n`), adminPassword)
+  const given = first && adminPassword !== undefined
+  return { file, firstStart: first, inFile: !given && existsSync(file) }
 }
 
 function httpLimits({ http, mqtt }: Config): HttpLimits {

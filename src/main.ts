@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import type { RunningBridge } from './app.ts'
 import { runCommandLine } from './cli/command-line.ts'
 import type { Maintenance } from './cli/parts.ts'
@@ -15,7 +15,7 @@ import { reloader } from './host/reload.ts'
 import { handleSignals } from './host/signals.ts'
 import { startLimitSeconds } from './host/start-limit.ts'
 import { systemClock } from './kernel/clock.ts'
-import { messageOf } from './kernel/errors.ts'
+import { MisconfiguredError, messageOf, StartError } from './kernel/errors.ts'
 
 /**
  * Arguments in, exit code out. `serve` runs until a signal; every other command is a client. What only one of them
@@ -54,12 +54,19 @@ async function serve({ configFile }: { configFile?: string }): Promise<number> {
     const adminPassword = credential(env, 'admin-password')
     bridge = await startBridge({ config, log, clock: systemClock, version, inherited, adminPassword })
   } catch (error) {
-    log.fatal({ err: error }, `cannot start: ${messageOf(error)}`)
-    return EXIT_FAILED
+    return cannotStart(log, error)
   }
   await live({ configFile, config, log, manager, bridge })
   // The listeners keep the process alive; a signal ends it.
   return await new Promise<number>(() => undefined)
+}
+
+/** What was foreseen is said once, in words; anything else with all there is to find its cause. */
+function cannotStart(log: HostLog, error: unknown): number {
+  const foreseen = error instanceof StartError
+  log.fatal(foreseen ? {} : { err: error }, `cannot start: ${messageOf(error)}`)
+  if (foreseen) log.debug({ err: error }, 'where that was found')
+  return error instanceof MisconfiguredError ? EXIT_CONFIG : EXIT_FAILED
 }
 
 interface Living {
@@ -103,7 +110,7 @@ async function live({ configFile, config, log, manager, bridge }: Living): Promi
     },
   })
   welcome(log, bridge)
-  if (!manager.present) firstSteps(log)
+  if (bridge.adminPassword.firstStart && process.stdout.isTTY === true) firstSteps(log)
   await manager.ready(status())
 }
 
@@ -117,15 +124,21 @@ function welcome(log: HostLog, { mqtt, tls, http, control, adminPassword }: Runn
       {},
       `HTTP on ${http.scheme}://${http.host}:${http.port}: /healthz, /readyz, /metrics, and MQTT over WebSocket at /mqtt`,
     )
-  if (adminPassword.firstStart)
-    log.info({}, `first start: the password of the principal admin is in ${adminPassword.file}`)
+  const whose = `${adminPassword.firstStart ? 'first start: ' : ''}the password of the principal admin is`
+  if (adminPassword.inFile) {
+    // Whether it was changed since, nobody knows who has not got the password.
+    const doubt = adminPassword.firstStart
+      ? ''
+      : ' unless it was changed; delete that file when you need it no more'
+    log.info({}, `${whose} in ${adminPassword.file}${doubt}`)
+  } else if (adminPassword.firstStart) log.info({}, `${whose} the one that was given`)
 }
 
+/** For the person who tries it out; a service has nobody who reads this. */
 function firstSteps(log: HostLog): void {
-  log.info(
-    {},
-    'next: npx limb-bridge simulate --nodes 5, then npx limb-bridge pairing approve, then npx limb-bridge watch',
-  )
+  const installed = process.env.npm_execpath === undefined && !import.meta.url.endsWith('.ts')
+  const command = installed ? 'limb-bridge' : 'npx limb-bridge'
+  log.info({}, `next: ${command} simulate --nodes 5, then ${command} pairing approve, then ${command} watch`)
 }
 
 async function databaseTools(): Promise<DatabaseTools> {
@@ -133,7 +146,6 @@ async function databaseTools(): Promise<DatabaseTools> {
   const { inspectDatabase } = await import('./store/inspect.ts')
   const { holderOf } = await import('./store/restore.ts')
   return {
-    exists: existsSync,
     inspect: (file) => inspectDatabase(file, { readonly: true }),
     holder: (file) => holderOf(file, systemClock.wallMs()),
     async newestBackup(file, chosen) {

@@ -1,11 +1,14 @@
 import { messageOf } from '../kernel/errors.ts'
+import { Quiet } from '../kernel/quiet.ts'
 import { type KeyHash, keyMatches, passwordMatches } from '../kernel/secrets.ts'
 import { isName, NAME_HINT, ROLES } from '../protocol/names.ts'
 import type { Admission, Credentials, ReadTx } from './ports.ts'
 import type { RefusedSignIns, Why } from './refused-sign-ins.ts'
 import type { World } from './settings.ts'
-import { SignInLimits } from './sign-in-limits.ts'
+import { type ShutOut, SignInLimits } from './sign-in-limits.ts'
 
+/** Wrong keys are told so often for each limb and address: a device that lost its key comes back every few seconds. */
+const WRONG_KEYS = { quietMs: 60_000, lines: 1, maxKeys: 500 } as const
 /** Password hashes computed at once; each takes some 32 MiB for some 60 ms of a core. */
 const MAX_HASHING = 2
 /** Sign-ins that may wait for a hash; beyond, the client is told to come back (code 3). */
@@ -22,12 +25,14 @@ export class Gate {
   readonly #world: World
   readonly #refusedSignIns: RefusedSignIns
   readonly #limits: SignInLimits
+  readonly #wrongKeys: Quiet
   #hashing = 0
   readonly #waiting: (() => void)[] = []
 
   constructor(world: World, refusedSignIns: RefusedSignIns) {
     this.#world = world
     this.#refusedSignIns = refusedSignIns
+    this.#wrongKeys = new Quiet(world.clock, WRONG_KEYS)
     this.#limits = new SignInLimits(world.clock, world.settings.signIn)
   }
 
@@ -63,7 +68,7 @@ export class Gate {
       return this.#refused(name, credentials, 5, reason, 'key')
     }
     // A device that lost its key, or somebody who guesses.
-    if (password !== null && keys) this.#world.counters.count('wrong_keys')
+    if (password !== null && keys) this.#wrongKey(name, credentials)
     return { admitted: true, identity: { kind: 'candidate', nodeId: name, key: password } }
   }
 
@@ -73,6 +78,21 @@ export class Gate {
     const reason =
       'the password is not UTF-8; send a key or password as text, such as raw bytes in hexadecimal'
     return this.#refused(name, credentials, 4, reason, 'password')
+  }
+
+  #wrongKey(nodeId: string, { address }: Credentials): void {
+    this.#world.counters.count('wrong_keys')
+    this.#wrongKeys.say(JSON.stringify([nodeId, address]), (suppressed) =>
+      this.#world.log.warn(
+        { nodeId, address, suppressed },
+        `${nodeId} connected from ${address} with another key than the approved one; if the device lost its key, ` +
+          'approve its request (limb-bridge pairing list), else somebody uses its name',
+      ),
+    )
+  }
+
+  stop(): void {
+    this.#wrongKeys.stop()
   }
 
   async #known(tx: ReadTx, name: string) {
@@ -124,7 +144,9 @@ export class Gate {
         this.#limits.succeeded(name, credentials.address)
         return { admitted: true, identity: { kind: 'principal', name, role, local: false } }
       }
-      this.#limits.failed(name, credentials.address)
+      for (const begun of this.#limits.failed(name, credentials.address)) {
+        this.#refusedSignIns.shutOut(name, credentials, shutOutText(begun, name, credentials.address))
+      }
     } finally {
       this.#leaveHashing()
     }
@@ -159,6 +181,16 @@ export class Gate {
     this.#refusedSignIns.record(name, credentials, reason, why)
     return { admitted: false, code, reason }
   }
+}
+
+function shutOutText({ whom, failures, seconds }: ShutOut, name: string, address: string): string {
+  const who = {
+    'name at address': `${name} from ${address}`,
+    address: `every principal that signs in from ${address}`,
+    name: `${name}, except where it has signed in before,`,
+  }[whom]
+  const settings = 'mqtt.maxFailedSignIns, mqtt.failedSignInSeconds'
+  return `${who} is shut out for ${seconds} s after ${failures} wrong passwords (${settings})`
 }
 
 /**

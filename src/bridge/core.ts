@@ -49,6 +49,7 @@ export class Core implements Inbound {
   readonly #housekeeping: Housekeeping
   readonly #pairings: Pairings
   readonly #requests: Requests
+  readonly #refusedSignIns: RefusedSignIns
   readonly #gate: Gate
   #cancelExpiry: (() => void) | null = null
   #expiring = false
@@ -92,8 +93,8 @@ export class Core implements Inbound {
       ...healthHandlers(world, { pending: this.pending, approvals: this.approvals }),
     }
     this.#requests = new Requests(world, handlers)
-    const refused = new RefusedSignIns(world, (kind, fields) => this.#announcer.event(kind, fields))
-    this.#gate = new Gate(world, refused)
+    this.#refusedSignIns = new RefusedSignIns(world, (kind, fields) => this.#announcer.event(kind, fields))
+    this.#gate = new Gate(world, this.#refusedSignIns)
     this.view = createView(world.topics, this.registry, this.pending, this.approvals, this.#announcer)
   }
 
@@ -158,6 +159,8 @@ export class Core implements Inbound {
     this.#cancelExpiry?.()
     const kept = this.#housekeeping.stop()
     this.#pairings.stop()
+    this.#refusedSignIns.stop()
+    this.#gate.stop()
     await this.control.stop()
     this.#presence.stop()
     this.#announcer.setBridgeStatus('offline')

@@ -206,15 +206,9 @@ export class Pairings {
         const { request } = decided
         this.#pending.put(request)
         if (decided.fresh) {
-          log.info(
-            {
-              nodeId: request.nodeId,
-              requestId: request.requestId,
-              address: request.address,
-              code: request.code,
-            },
-            `${request.nodeId} asks to be paired: limb-bridge pairing approve ${request.requestId} --revision ${request.revision}`,
-          )
+          const { nodeId, requestId, address, code, kind } = request
+          const conflict = inConflict(request, this.#pending.ofNode(nodeId))
+          log.info({ nodeId, requestId, address, code, kind, conflict }, askedText(request, conflict))
           this.#announcer.requestsOfNode(request.nodeId)
           this.#announcer.event('pairing_requested', { request: this.#pending.show(request) })
         }
@@ -578,19 +572,19 @@ export class Pairings {
 
   stop(): void {
     this.#cancelWindow?.()
+    this.#refusals.stop()
   }
 
   /** Says to `session` why its message was not taken; nothing was stored. */
   refuse(session: Session, error: Refusal): void {
     const name = nameOf(session)
     this.#world.counters.count('registrations_refused', error.code)
-    const suppressed = this.#refusals.due(addressGroup(session.address))
-    if (suppressed !== null) {
+    this.#refusals.say(addressGroup(session.address), (suppressed) => {
       this.#world.log.warn(
         { nodeId: name, address: session.address, error: error.body(), suppressed },
         `registration of ${name} refused: ${error.message}`,
       )
-    }
+    })
     this.#answers.tell(session, { status: 'error', error: error.body() })
   }
 }
@@ -605,6 +599,18 @@ async function pendingRequest(tx: Tx, requestId: string): Promise<RequestRecord>
     )
   }
   return request
+}
+
+/** Somebody else may be asking in the place of the device: then the line says what to look at first. */
+function askedText({ nodeId, kind, code, requestId, revision }: RequestRecord, conflict: boolean): string {
+  const asks =
+    kind === 'replace'
+      ? `${nodeId} is paired already, and asks to be paired with another key`
+      : `${nodeId} asks to be paired`
+  const others = conflict ? '; another request for this name waits too' : ''
+  const compare =
+    kind === 'replace' || conflict ? `; compare the code ${code} with the device before you approve` : ''
+  return `${asks}${others}${compare}: limb-bridge pairing approve ${requestId} --revision ${revision}`
 }
 
 function checkOwnKey(key: string | null): void {

@@ -43,7 +43,8 @@ export function policyHandlers(
       })
       policies.changed(args)
       await rights.look(args)
-      log.info({ ...args, by: caller.name }, 'a policy is set')
+      const { level: policyLevel, ...about } = args
+      log.info({ ...about, policyLevel, by: caller.name }, 'a policy is set')
       announcer.event('policy_set', { ...args, by: caller.name })
       return show(policy)
     },

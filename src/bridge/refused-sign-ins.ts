@@ -10,6 +10,14 @@ const PACE = { quietMs: 60_000, lines: 1, maxKeys: 500 } as const
 /** What a refusal is counted as. */
 export type Why = 'name' | 'password' | 'too_many' | 'key'
 
+type From = Pick<Credentials, 'address' | 'clientId'>
+
+interface Told {
+  readonly reason: string
+  readonly message: string
+  readonly suppressed: number
+}
+
 /** Log, event and audit row for refused sign-ins, at a pace that a flood cannot turn into a full disk. */
 export class RefusedSignIns {
   readonly #world: World
@@ -22,21 +30,28 @@ export class RefusedSignIns {
     this.#quiet = new Quiet(world.clock, PACE)
   }
 
-  record(
-    name: string,
-    { address, clientId }: Pick<Credentials, 'address' | 'clientId'>,
-    reason: string,
-    why: Why,
-  ): void {
+  record(name: string, from: From, reason: string, why: Why): void {
     this.#world.counters.count('sign_ins_refused', why)
-    const suppressed = this.#quiet.due(JSON.stringify([name, address]))
-    if (suppressed === null) return
+    this.#quiet.say(JSON.stringify([name, from.address]), (suppressed) =>
+      this.#tell(name, from, { reason, message: `sign-in refused: ${reason}`, suppressed }),
+    )
+  }
+
+  /** A refusal for a while begins; `message` says for whom, how long and why. */
+  shutOut(name: string, from: From, message: string): void {
+    this.#quiet.say(JSON.stringify(['shut out', name, from.address]), (suppressed) =>
+      this.#tell(name, from, { reason: message, message, suppressed }),
+    )
+  }
+
+  stop(): void {
+    this.#quiet.stop()
+  }
+
+  #tell(name: string, { address, clientId }: From, { reason, message, suppressed }: Told): void {
     const { clock, log, store } = this.#world
     const who = name.slice(0, 64)
-    log.warn(
-      { name: who, address, clientId: clientId.slice(0, 64), reason, suppressed },
-      `sign-in refused: ${reason}`,
-    )
+    log.warn({ name: who, address, clientId: clientId.slice(0, 64), reason, suppressed }, message)
     this.#announce('sign_in_refused', { name: who, address, reason, suppressed })
     store
       .transact((tx) =>

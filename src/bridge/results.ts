@@ -1,4 +1,4 @@
-import type { MonotonicMs } from '../kernel/clock.ts'
+import { type MonotonicMs, plusMs } from '../kernel/clock.ts'
 import { messageOf } from '../kernel/errors.ts'
 import { check, parseJson } from '../protocol/decode.ts'
 import { LIMITS } from '../protocol/limits.ts'
@@ -7,7 +7,7 @@ import type { Invocations } from './invocations.ts'
 import type { Session } from './ports.ts'
 import type { World } from './settings.ts'
 
-/** A result that answers no call is logged this often for each session, and counted always. */
+/** A result that answers no call is logged this often for each session, with how many were not, and counted always. */
 const QUIET_MS = 10_000
 
 type Dropped = 'unknown' | 'invalid' | 'too_large'
@@ -16,7 +16,7 @@ type Dropped = 'unknown' | 'invalid' | 'too_large'
 export class Results {
   readonly #world: World
   readonly #invocations: Invocations
-  readonly #quietUntil = new WeakMap<Session, MonotonicMs>()
+  readonly #told = new WeakMap<Session, { quietUntil: MonotonicMs; suppressed: number }>()
 
   constructor(world: World, invocations: Invocations) {
     this.#world = world
@@ -52,9 +52,14 @@ export class Results {
     const { clock, counters, log } = this.#world
     counters.count('results_dropped', why)
     const now = clock.monotonicMs()
-    if (now < (this.#quietUntil.get(session) ?? Number.NEGATIVE_INFINITY)) return
-    this.#quietUntil.set(session, (now + QUIET_MS) as MonotonicMs)
-    log.warn({ nodeId, invocationId: id, why }, `result of ${nodeId} dropped: ${message}`)
+    const told = this.#told.get(session)
+    if (told && now < told.quietUntil) {
+      told.suppressed++
+      return
+    }
+    this.#told.set(session, { quietUntil: plusMs(now, QUIET_MS), suppressed: 0 })
+    const suppressed = told?.suppressed ?? 0
+    log.warn({ nodeId, invocationId: id, why, suppressed }, `result of ${nodeId} dropped: ${message}`)
   }
 }
 

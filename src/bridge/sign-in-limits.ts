@@ -8,10 +8,19 @@ export interface SignInSettings {
   readonly refuseSeconds: number
 }
 
+/** A refusal for a while that begins with the last wrong password. */
+export interface ShutOut {
+  readonly whom: 'name at address' | 'address' | 'name'
+  readonly failures: number
+  readonly seconds: number
+}
+
 interface Tally {
   failures: number
   lastAt: MonotonicMs
   refusedUntil: MonotonicMs
+  /** For being wrong too often, not for the growing wait. */
+  shutOut: boolean
 }
 
 /** Wrong passwords that cost nothing but the answer: people mistype. */
@@ -58,13 +67,17 @@ export class SignInLimits {
     return Math.max(0, ...keys.map((key) => (this.#tallies.get(key)?.refusedUntil ?? now) - now))
   }
 
-  failed(name: string, address: string): void {
+  /** Whom this wrong password shuts out that was not before. */
+  failed(name: string, address: string): readonly ShutOut[] {
     const group = addressGroup(address)
     const { maxFailures } = this.#settings
-    this.#count(pairKey(name, group), maxFailures, true)
+    const begun = [this.#count('name at address', pairKey(name, group), maxFailures, true)]
     // Behind a proxy on this machine everybody has this address.
-    if (!isLoopbackAddress(address)) this.#count(addressKey(group), maxFailures * WIDER, false)
-    this.#count(nameKey(name), maxFailures * WIDER, false)
+    if (!isLoopbackAddress(address)) {
+      begun.push(this.#count('address', addressKey(group), maxFailures * WIDER, false))
+    }
+    begun.push(this.#count('name', nameKey(name), maxFailures * WIDER, false))
+    return begun.filter((each) => each !== null)
   }
 
   succeeded(name: string, address: string): void {
@@ -77,16 +90,19 @@ export class SignInLimits {
     if (this.#known.size > MAX_NAMES) deleteOldest(this.#known, MAX_NAMES / 10)
   }
 
-  #count(key: string, max: number, grows: boolean): void {
+  #count(whom: ShutOut['whom'], key: string, max: number, grows: boolean): ShutOut | null {
     const now = this.#clock.monotonicMs()
-    const refuseMs = this.#settings.refuseSeconds * 1000
+    const seconds = this.#settings.refuseSeconds
     const before = this.#tallies.get(key)
-    const failures = (before && now - before.lastAt < refuseMs ? before.failures : 0) + 1
-    const delay = failures >= max ? refuseMs : grows ? delayMs(failures) : 0
+    const failures = (before && now - before.lastAt < seconds * 1000 ? before.failures : 0) + 1
+    const shutOut = failures >= max
+    const delay = shutOut ? seconds * 1000 : grows ? delayMs(failures) : 0
     // Anew at the end: the oldest is the first to be forgotten.
     this.#tallies.delete(key)
-    this.#tallies.set(key, { failures, lastAt: now, refusedUntil: plusMs(now, delay) })
+    this.#tallies.set(key, { failures, lastAt: now, refusedUntil: plusMs(now, delay), shutOut })
     if (this.#tallies.size > MAX_TALLIES) deleteOldest(this.#tallies, MAX_TALLIES / 10)
+    const goesOn = before?.shutOut === true && now < before.refusedUntil
+    return shutOut && !goesOn ? { whom, failures, seconds } : null
   }
 }
 

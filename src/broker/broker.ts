@@ -139,6 +139,7 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
   }
 
   async function stop(): Promise<void> {
+    world.notices.stop()
     await closeListeners()
     // What is published already reaches those who are connected.
     await within(clock, ROUTE_MS, new Promise<void>((resolve) => broker.inOrder(resolve)))
@@ -157,7 +158,9 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
       return broker.waiting
     },
     listenTcp: (host, port) =>
-      listening(listenTcp(host, port, (socket) => connections.attach(socket, tcpPeer(socket.remoteAddress)))),
+      listening(
+        listenTcp(host, port, 'mqtt', (socket) => connections.attach(socket, tcpPeer(socket.remoteAddress))),
+      ),
     listenTls: async (host, port, tls, inheritedFd) => {
       const handshakes = tlsHandshakes(tls, {
         secured: (socket, certificateName) =>
@@ -172,7 +175,7 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
         if (connections.enter(socket, tlsPeer(socket.remoteAddress))) handshakes.begin(socket)
       }
       const listener = await (inheritedFd === undefined
-        ? listenTcp(host, port, accept)
+        ? listenTcp(host, port, 'tls', accept)
         : listenInherited(inheritedFd, accept))
       const close = async () => {
         await listener.close()

@@ -1,6 +1,7 @@
 import { lstatSync, unlinkSync } from 'node:fs'
 import { connect, createServer, type Server, type Socket } from 'node:net'
 import { dirname } from 'node:path'
+import { StartError } from '../kernel/errors.ts'
 import { makeFolder } from '../kernel/folders.ts'
 import { INHERITED_BACKLOG } from '../kernel/inherited.ts'
 
@@ -17,16 +18,29 @@ export interface Listener {
 
 export type Accept = (socket: Socket) => void
 
+interface Place {
+  readonly where: string
+  /** Where it can be changed: keys of the configuration. */
+  readonly keys: string
+}
+
 /** A socket path longer than this is cut off by the kernel (`sun_path`, with its final NUL). */
 const MAX_PATH_BYTES = 107
 const PROBE_MS = 1000
 const KEEPALIVE_PROBE_MS = 60_000
 
-export async function listenTcp(host: string, port: number, accept: Accept): Promise<Listener> {
+/** `section`: of the configuration, where host and port stand. */
+export async function listenTcp(
+  host: string,
+  port: number,
+  section: 'mqtt' | 'tls',
+  accept: Accept,
+): Promise<Listener> {
   // Probes find peers that vanished although their keepalive is long.
   const server = createServer({ noDelay: true, keepAlive: true, keepAliveInitialDelay: KEEPALIVE_PROBE_MS })
   server.on('connection', accept)
-  await opened(server, `${host}:${port}`, () => server.listen({ host, port }))
+  const place = { where: `${host}:${port}`, keys: `${section}.host, ${section}.port` }
+  await opened(server, place, () => server.listen({ host, port }))
   return listenerOf(server)
 }
 
@@ -37,25 +51,27 @@ export async function listenTcp(host: string, port: number, accept: Accept): Pro
 export async function listenInherited(fd: number, accept: Accept): Promise<Listener> {
   const server = createServer({ noDelay: true, keepAlive: true, keepAliveInitialDelay: KEEPALIVE_PROBE_MS })
   server.on('connection', accept)
-  await opened(server, `the inherited socket ${fd}`, () => server.listen({ fd }, INHERITED_BACKLOG))
+  const place = { where: `the inherited socket ${fd}`, keys: 'its .socket unit' }
+  await opened(server, place, () => server.listen({ fd }, INHERITED_BACKLOG))
   return listenerOf(server)
 }
 
 /** `mode`: of the socket's file; whoever may write to it is let in. */
 export async function listenUnix(path: string, mode: number, accept: Accept): Promise<Listener> {
   if (Buffer.byteLength(path) > MAX_PATH_BYTES) {
-    throw new Error(
-      `cannot listen on ${path}: a socket path has at most ${MAX_PATH_BYTES} bytes; choose a shorter one`,
+    throw new StartError(
+      `cannot listen on ${path}: a socket path has at most ${MAX_PATH_BYTES} bytes; choose a shorter one (control.socket)`,
     )
   }
+  const place = { where: path, keys: 'control.socket' }
   try {
     makeFolder(dirname(path), 0o750)
     await removeStale(path)
   } catch (error) {
-    throw explained(path, error as NodeJS.ErrnoException)
+    throw explained(place, error as NodeJS.ErrnoException)
   }
   const server = createServer(accept)
-  await opened(server, path, () => {
+  await opened(server, place, () => {
     // The file has its mode from the first moment on.
     const before = process.umask(0o777 & ~mode)
     try {
@@ -82,9 +98,9 @@ function listenerOf(server: Server): Listener {
   }
 }
 
-async function opened(server: Server, where: string, listen: () => void): Promise<void> {
+async function opened(server: Server, place: Place, listen: () => void): Promise<void> {
   await new Promise<void>((resolve, reject) => {
-    server.once('error', (error) => reject(explained(where, error)))
+    server.once('error', (error) => reject(explained(place, error)))
     server.once('listening', resolve)
     listen()
   })
@@ -102,13 +118,14 @@ const HINTS: Readonly<Record<string, string>> = {
   ENOENT: 'the folder does not exist',
   EROFS: 'the file system is read-only; choose another folder',
   EBADF: 'it is no open descriptor',
-  EINVAL: 'it is no listening stream socket; see its .socket unit',
+  EINVAL: 'it is no listening stream socket',
   ENOTDIR: 'a part of the path is a file, not a folder',
   EEXIST: 'a part of the path is a file, not a folder',
 }
 
-function explained(where: string, error: NodeJS.ErrnoException): Error {
-  return new Error(`cannot listen on ${where}: ${HINTS[error.code ?? ''] ?? error.message}`, { cause: error })
+function explained({ where, keys }: Place, error: NodeJS.ErrnoException): StartError {
+  const hint = HINTS[error.code ?? ''] ?? error.message
+  return new StartError(`cannot listen on ${where}: ${hint} (${keys})`, { cause: error })
 }
 
 /** Removes a socket that a dead process left behind; never a file of another kind, never one that answers. */

@@ -6,7 +6,7 @@ import { Quiet } from '../kernel/quiet.ts'
 /** Enough to see what is going on, whoever tries to fill the disk. */
 const PACE = { quietMs: 10_000, lines: 5, maxKeys: 1000 } as const
 
-/** Log lines about what peers do wrong: five of a kind for each address in ten seconds, then a count. */
+/** Log lines about what peers do wrong: five of a kind for each address in ten seconds, then the newest and a count. */
 export class Notices {
   readonly #quiet: Quiet
   readonly #log: Log
@@ -24,9 +24,13 @@ export class Notices {
     this.#say('warn', kind, address, fields, message)
   }
 
+  stop(): void {
+    this.#quiet.stop()
+  }
+
   #say(level: 'info' | 'warn', kind: string, address: string, fields: object, message: string): void {
-    const suppressed = this.#quiet.due(`${kind} ${addressGroup(address)}`)
-    if (suppressed === null) return
-    this.#log[level]({ address, ...fields, ...(suppressed === 0 ? undefined : { suppressed }) }, message)
+    this.#quiet.say(`${kind} ${addressGroup(address)}`, (suppressed) => {
+      this.#log[level]({ address, ...fields, ...(suppressed === 0 ? undefined : { suppressed }) }, message)
+    })
   }
 }

@@ -286,7 +286,7 @@ export class MqttSession implements Session, GuardOwner {
     this.#world.notices.warn(
       'protocol_version',
       this.address,
-      { level },
+      { protocolVersion: level },
       'a client speaks a version of MQTT that the bridge does not: set it to MQTT 3.1.1 (protocol version 4)',
     )
     this.#refuse(level < 5 ? refusal(UNACCEPTABLE_LEVEL) : refusalV5(UNSUPPORTED_VERSION))
@@ -415,7 +415,9 @@ export class MqttSession implements Session, GuardOwner {
   }
 
   #who(): object {
-    return { who: this.identity.kind, clientId: this.clientId, address: this.address }
+    const { identity, clientId, address } = this
+    const name = identity.kind === 'principal' ? { principal: identity.name } : { nodeId: identity.nodeId }
+    return { who: identity.kind, ...name, clientId, address }
   }
 
   // What goes out.
@@ -431,8 +433,17 @@ export class MqttSession implements Session, GuardOwner {
   denied(what: 'publish' | 'subscribe' | 'will', topic: string): void {
     this.#world.counters.denied[what]++
     this.#denials.say((count) => {
-      const fields = { ...this.#who(), what, topic: topic.slice(0, 200), count }
-      this.#world.notices.info(`denied ${what}`, this.address, fields, 'denied')
+      const shown = topic.slice(0, 200)
+      const fields = { ...this.#who(), what, topic: shown, count }
+      const message = `${what} to ${shown} denied: ${describe(this.identity)} from ${this.address}`
+      this.#world.notices.info(`denied ${what}`, this.address, fields, message)
     })
   }
+}
+
+/** `ops (operator)`, `cam1 (limb)`: for the line that a person reads. */
+function describe(identity: Identity): string {
+  return identity.kind === 'principal'
+    ? `${identity.name} (${identity.role})`
+    : `${identity.nodeId} (${identity.kind})`
 }

@@ -1,8 +1,10 @@
 import { createPrivateKey, X509Certificate } from 'node:crypto'
+import { statSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { createSecureContext, type SecureContextOptions } from 'node:tls'
-import { messageOf } from '../kernel/errors.ts'
+import { MisconfiguredError, messageOf } from '../kernel/errors.ts'
 import { sha256Hex } from '../kernel/secrets.ts'
+import type { Config } from './config.ts'
 
 /** The files of the section `tls`, read and looked at before a listener depends on them. */
 
@@ -41,7 +43,34 @@ async function read(key: string, path: string): Promise<Buffer> {
     return await readFile(path)
   } catch (error) {
     const { code = '' } = error as NodeJS.ErrnoException
-    throw new Error(`tls.${key}: cannot read ${path}: ${HINTS[code] ?? messageOf(error)}`, { cause: error })
+    throw new MisconfiguredError(`tls.${key}: cannot read ${path}: ${HINTS[code] ?? messageOf(error)}`, {
+      cause: error,
+    })
+  }
+}
+
+/**
+ * What a start would stumble over, for who checks a configuration. Only what is surely wrong: that this user may not
+ * read a private key is as it should be.
+ */
+export function missingFiles({ tls, http, uplinks }: Config): string[] {
+  const inUse = tls.enabled || (http.enabled && http.tls)
+  const own = inUse ? (['certFile', 'keyFile', 'caFile', 'crlFile'] as const) : []
+  const named: (readonly [string, string | null | undefined])[] = own.map((key) => [`tls.${key}`, tls[key]])
+  for (const [i, uplink] of uplinks.entries()) {
+    for (const key of ['caFile', 'passwordFile'] as const) named.push([`uplinks[${i}].${key}`, uplink[key]])
+  }
+  return named.flatMap(([key, path]) => {
+    const fault = path ? faultOf(path) : undefined
+    return fault === undefined ? [] : [`${key}: cannot read ${path}: ${HINTS[fault]}`]
+  })
+}
+
+function faultOf(path: string): 'ENOENT' | 'EISDIR' | undefined {
+  try {
+    return statSync(path).isDirectory() ? 'EISDIR' : undefined
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'ENOENT' ? 'ENOENT' : undefined
   }
 }
 
@@ -60,12 +89,15 @@ export async function readFiles(files: CertificateFiles): Promise<ReadFiles> {
 export function checkFiles(read: ReadFiles, files: CertificateFiles): CheckedCertificate {
   const chain = explain(`tls.certFile: ${files.certFile} is no PEM certificate`, () => chainOf(read.cert))
   const [leaf] = chain
-  if (leaf === undefined) throw new Error(`tls.certFile: ${files.certFile} has no certificate in it`)
+  if (leaf === undefined)
+    throw new MisconfiguredError(`tls.certFile: ${files.certFile} has no certificate in it`)
   const key = explain(`tls.keyFile: ${files.keyFile} is no PEM private key without a passphrase`, () =>
     createPrivateKey(read.key),
   )
   if (!leaf.checkPrivateKey(key)) {
-    throw new Error(`tls.keyFile: ${files.keyFile} is not the key of the certificate in ${files.certFile}`)
+    throw new MisconfiguredError(
+      `tls.keyFile: ${files.keyFile} is not the key of the certificate in ${files.certFile}`,
+    )
   }
   const material = {
     cert: read.cert,
@@ -84,7 +116,7 @@ export function checkFiles(read: ReadFiles, files: CertificateFiles): CheckedCer
 /** OpenSSL would take a file without any certificate for one that trusts nobody, silently. */
 function authoritiesOf(ca: Buffer, path: string): Buffer {
   const found = explain(`tls.caFile: ${path} is no PEM certificate`, () => chainOf(ca))
-  if (found.length === 0) throw new Error(`tls.caFile: ${path} has no certificate in it`)
+  if (found.length === 0) throw new MisconfiguredError(`tls.caFile: ${path} has no certificate in it`)
   return ca
 }
 
@@ -98,6 +130,6 @@ function explain<T>(what: string, work: () => T): T {
   try {
     return work()
   } catch (error) {
-    throw new Error(`${what} (${messageOf(error)})`, { cause: error })
+    throw new MisconfiguredError(`${what} (${messageOf(error)})`, { cause: error })
   }
 }

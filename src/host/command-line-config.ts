@@ -1,3 +1,4 @@
+import { missingFiles } from './certificate-files.ts'
 import { ConfigError, loadConfig } from './config.ts'
 import type { Environment } from './config-env.ts'
 import { problemText } from './config-problems.ts'
@@ -11,7 +12,7 @@ export const configuration = {
       return {
         ok: true as const,
         config: loaded.config,
-        warnings: loaded.warnings,
+        warnings: [...loaded.warnings, ...missingFiles(loaded.config)],
         settings: shownSettings(loaded),
         text: configText(loaded),
       }

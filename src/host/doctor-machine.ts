@@ -52,6 +52,17 @@ export function checkFolder(what: string, folder: string): readonly Finding[] {
   return findings.length > 0 ? findings : [ok(what, `${folder} is the bridge's own (mode ${octal(mode)})`)]
 }
 
+/** Whether there is a file; `out of reach`: this user may not enter its folder, or its disk does not answer. */
+export function lookAt(file: string): 'nothing' | 'out of reach' | 'empty' | 'full' {
+  try {
+    const stat = statSync(file, { throwIfNoEntry: false })
+    if (stat === undefined) return 'nothing'
+    return stat.size === 0 ? 'empty' : 'full'
+  } catch {
+    return 'out of reach'
+  }
+}
+
 /** A file that nobody but its owner may read. */
 export function checkFile(what: string, file: string): readonly Finding[] {
   const { mode, uid } = statSync(file)

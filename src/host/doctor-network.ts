@@ -1,20 +1,24 @@
-import { lstatSync } from 'node:fs'
+import { lstatSync, type Stats } from 'node:fs'
 import { connect, createServer } from 'node:net'
+import { messageOf } from '../kernel/errors.ts'
 import { type Finding, ok, problem, warning } from './finding.ts'
 
 /** Ports and the control socket, from outside. */
 
 const CONNECT_MS = 2000
 
+/** Whether a bridge does, as far as this user can tell. */
+export type Running = 'yes' | 'no' | 'unknown'
+
 export async function checkPort(
   what: string,
   host: string,
   port: number,
-  running: boolean,
+  running: Running,
 ): Promise<Finding> {
   if (port === 0) return ok(what, `${host}, any free port`)
   const where = `${host} port ${port}`
-  if (running) {
+  if (running === 'yes') {
     const answer = await reach({
       host: host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '::1' : host,
       port,
@@ -27,6 +31,9 @@ export async function checkPort(
   }
   const trouble = await bind(host, port)
   if (trouble === null) return ok(what, `${where} is free`)
+  if (running === 'unknown' && trouble === 'EADDRINUSE') {
+    return warning(what, `${where} is taken; whether by the bridge cannot be told`)
+  }
   const advice: Readonly<Record<string, string>> = {
     EADDRINUSE: 'another program listens there (`ss -ltnp` names it; a socket unit is as it should be)',
     EACCES: 'this user may not listen there; choose a port above 1023',
@@ -35,12 +42,17 @@ export async function checkPort(
   return problem(what, `${where}: ${advice[trouble] ?? trouble}`)
 }
 
-export async function checkControlSocket(path: string, running: boolean): Promise<Finding> {
+export async function checkControlSocket(path: string, running: Running): Promise<Finding> {
   const what = 'control socket'
-  const stat = lstatSync(path, { throwIfNoEntry: false })
+  let stat: Stats | undefined
+  try {
+    stat = lstatSync(path, { throwIfNoEntry: false })
+  } catch (error) {
+    return warning(what, `${path} is out of reach for this user (${messageOf(error)})`)
+  }
   if (stat && !stat.isSocket()) return problem(what, `${path} is no socket; remove it, or set control.socket`)
   if (!stat) {
-    return running
+    return running === 'yes'
       ? problem(what, `a bridge runs, and ${path} is not there; is that its configuration? else restart it`)
       : ok(what, `${path} is made at the start`)
   }
@@ -49,7 +61,7 @@ export async function checkControlSocket(path: string, running: boolean): Promis
   if (answer === 'EACCES') {
     return warning(what, `${path} is not for this user; join its group, or use sudo`)
   }
-  return running
+  return running === 'yes'
     ? problem(what, `a bridge runs, and ${path} does not answer (${answer}); restart it`)
     : ok(what, `${path} was left behind; the next start replaces it`)
 }

@@ -5,22 +5,23 @@ import { type Config, ConfigError, loadConfig } from './config.ts'
 import type { Environment } from './config-env.ts'
 import { problemText } from './config-problems.ts'
 import { checkCertificates } from './doctor-certificates.ts'
-import { checkClock, checkDisk, checkFile, checkFolder, checkOpenFiles } from './doctor-machine.ts'
-import { checkControlSocket, checkPort } from './doctor-network.ts'
+import { checkClock, checkDisk, checkFile, checkFolder, checkOpenFiles, lookAt } from './doctor-machine.ts'
+import { checkControlSocket, checkPort, type Running } from './doctor-network.ts'
 import { type Finding, ok, problem, warning } from './finding.ts'
 
 /** Looks at everything that a bridge needs, with or without one running, and says what to do. Changes nothing. */
 
 /** What the doctor needs of the store, which is an adapter of the same row. */
 export interface DatabaseTools {
-  exists(file: string): boolean
   /** Reads every page, beside a running bridge too. */
   inspect(file: string): {
     readonly version: number
     readonly nodes: number
     readonly problems: readonly string[]
+    /** It could not even be opened. */
+    readonly unopened?: boolean
   }
-  /** Who runs a bridge on it; null: nobody. */
+  /** Who runs a bridge on it, such as `process 7`; null: nobody. Throws when that cannot be told. */
   holder(file: string): string | null
   /** The newest backup and when it was made. */
   newestBackup(file: string, folder: string | null): Promise<{ folder: string; at: number | null }>
@@ -34,6 +35,7 @@ export interface DoctorOptions {
   readonly database: DatabaseTools
 }
 
+const AS_BRIDGE = "run the doctor as the bridge's user"
 const HOUR_MS = 3_600_000
 
 export async function doctor(options: DoctorOptions): Promise<readonly Finding[]> {
@@ -75,23 +77,36 @@ async function checkStore({ store }: Config, { database }: DoctorOptions): Promi
   if (store.path === ':memory:') return [warning('database', 'it is in memory: nothing outlives a restart')]
   const file = resolve(store.path)
   const findings = [...checkFolder('folder', dirname(file)), ...checkDisk(file)]
-  if (!database.exists(file)) {
+  const there = lookAt(file)
+  if (there === 'nothing') {
     return [...findings, ok('database', `${file} is not there yet; the first start makes it`)]
   }
-  const { version, nodes, problems } = database.inspect(file)
+  if (there === 'out of reach') {
+    return [...findings, problem('database', `this user may not even look at ${file}; ${AS_BRIDGE}`)]
+  }
   findings.push(...checkFile('database', file))
+  if (there === 'empty') {
+    return [...findings, ok('database', `${file} is empty; the next start makes it a database`)]
+  }
+  const { version, nodes, problems, unopened } = database.inspect(file)
   if (problems.length === 0) {
     findings.push(ok('database', `${file} is sound: schema ${version}, ${nodes} limbs`))
     return findings
   }
-  const advice = 'stop the bridge and restore a backup with `limb-bridge restore FILE`'
+  const advice = unopened
+    ? `it must be readable, and its folder writable, for the user that runs the bridge; ${AS_BRIDGE}`
+    : 'stop the bridge and restore a backup with `limb-bridge restore FILE`'
   return [...findings, ...problems.map((text) => problem('database', `${file}: ${text}; ${advice}`))]
 }
 
 async function checkBackups(config: Config, { database, clock }: DoctorOptions): Promise<readonly Finding[]> {
   const { everyHours, folder } = config.backup
   if (config.store.path === ':memory:') return []
-  const { folder: where, at } = await database.newestBackup(config.store.path, folder)
+  const newest = await database.newestBackup(config.store.path, folder).catch(messageOf)
+  if (typeof newest === 'string') {
+    return [problem('backup', `this user cannot see which there are: ${newest}; ${AS_BRIDGE}`)]
+  }
+  const { folder: where, at } = newest
   if (at === null) {
     const advice =
       everyHours === 0 ? 'run `limb-bridge backup create`' : 'the first one is made soon after a start'
@@ -110,14 +125,28 @@ async function checkBackups(config: Config, { database, clock }: DoctorOptions):
 
 async function checkListeners(config: Config, { database }: DoctorOptions): Promise<readonly Finding[]> {
   const file = config.store.path
-  const holder = file === ':memory:' ? null : database.holder(resolve(file))
-  const running = holder !== null
+  const { running, finding } = file === ':memory:' ? NONE_RUNS : findBridge(resolve(file), database)
   const { mqtt, tls, http, control } = config
   return [
-    ok('bridge', holder ?? 'no bridge runs on this database'),
+    finding,
     await checkPort('MQTT', mqtt.host, mqtt.port, running),
     ...(tls.enabled ? [await checkPort('MQTT over TLS', tls.host, tls.port, running)] : []),
     ...(http.enabled ? [await checkPort('HTTP', http.host, http.port, running)] : []),
     await checkControlSocket(control.socket, running),
   ]
+}
+
+const NONE_RUNS = { running: 'no', finding: ok('bridge', 'no bridge runs on this database') } as const
+
+function findBridge(file: string, database: DatabaseTools): { running: Running; finding: Finding } {
+  try {
+    const holder = database.holder(file)
+    return holder === null
+      ? NONE_RUNS
+      : { running: 'yes', finding: ok('bridge', `a bridge runs (${holder})`) }
+  } catch (error) {
+    const why = messageOf(error).replace(/\.$/, '')
+    const message = `this user cannot tell whether one runs (${why}); ${AS_BRIDGE}`
+    return { running: 'unknown', finding: problem('bridge', message) }
+  }
 }

@@ -69,8 +69,20 @@ function boundedRecord(value: object, depth: number): Record<string, unknown> {
   return fields
 }
 
+/** Keys that the log writes itself; a line with two of one is read as something else by every reader of JSON. */
+const RESERVED_KEYS = ['level', 'time', 'msg'] as const
+
+function unreserved(fields: Record<string, unknown>): Record<string, unknown> {
+  for (const key of RESERVED_KEYS) {
+    if (!Object.hasOwn(fields, key)) continue
+    fields[`field_${key}`] = fields[key]
+    delete fields[key]
+  }
+  return fields
+}
+
 export function logFields(fields: object): Record<string, unknown> {
-  return fields instanceof Error ? { err: errorFields(fields, 1) } : boundedRecord(fields, 0)
+  return fields instanceof Error ? { err: errorFields(fields, 1) } : unreserved(boundedRecord(fields, 0))
 }
 
 export function logMessage(message: string): string {

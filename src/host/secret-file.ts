@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { closeSync, fsyncSync, openSync, readFileSync, renameSync, writeSync } from 'node:fs'
 import { dirname } from 'node:path'
+import { messageOf, StartError } from '../kernel/errors.ts'
 import { makeFolder } from '../kernel/folders.ts'
 
 /** Writes a file that only its owner can read, whole or not at all, and on disk when this returns. */
@@ -34,13 +35,18 @@ export function masterSecret(file: string): Uint8Array {
   try {
     text = readFileSync(file, 'utf8').trim()
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') {
+      throw new StartError(
+        `${file} cannot be read: ${messageOf(error)}. It must belong to the user that runs the bridge.`,
+        { cause: error },
+      )
+    }
     const made = randomBytes(MASTER_BYTES)
     writeSecret(file, `${made.toString('hex')}\n`)
     return made
   }
   if (!/^[0-9a-f]{64}$/.test(text)) {
-    throw new Error(
+    throw new StartError(
       `${file} does not hold the 64 hexadecimal digits that belong there; restore it, or remove it to have a new one made`,
     )
   }

@@ -11,6 +11,14 @@ const BYTES_PER_SECOND = 20 * 1024 * 1024
 const PASSES = 4
 
 export function startLimitSeconds(databaseFile: string): number {
-  const size = statSync(databaseFile, { throwIfNoEntry: false })?.size ?? 0
-  return LEAST_SECONDS + Math.ceil((PASSES * size) / BYTES_PER_SECOND)
+  return LEAST_SECONDS + Math.ceil((PASSES * sizeOf(databaseFile)) / BYTES_PER_SECOND)
+}
+
+/** The start that follows says what stands in the way, and what to do. */
+function sizeOf(file: string): number {
+  try {
+    return statSync(file, { throwIfNoEntry: false })?.size ?? 0
+  } catch {
+    return 0
+  }
 }

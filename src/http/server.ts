@@ -3,6 +3,7 @@ import type { SecureContextOptions, Server as SecureServer } from 'node:tls'
 import { type FastifyInstance, fastify } from 'fastify'
 import type { Log } from '../bridge/ports.ts'
 import type { Clock } from '../kernel/clock.ts'
+import { StartError } from '../kernel/errors.ts'
 import { INHERITED_BACKLOG } from '../kernel/inherited.ts'
 import { Quiet } from '../kernel/quiet.ts'
 import { hashKey, keyMatches } from '../kernel/secrets.ts'
@@ -218,7 +219,7 @@ async function listen(app: FastifyInstance, options: HttpOptions): Promise<void>
     await app.close()
     const hint = LISTEN_HINTS[(error as NodeJS.ErrnoException).code ?? '']
     if (hint === undefined) throw error
-    throw new Error(
+    throw new StartError(
       `HTTP cannot listen: ${options.host} port ${options.port} ${hint}; set http.host and http.port, or http.enabled: false`,
       { cause: error },
     )

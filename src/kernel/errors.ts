@@ -60,6 +60,25 @@ export class Refusal extends Error {
   }
 }
 
+/**
+ * Why a start cannot go on: the message is written for who starts the bridge, and says all. Where in the code it was
+ * found helps nobody, so no stack is logged.
+ */
+export class StartError extends Error {
+  constructor(message: string, options?: ErrorOptions) {
+    super(message, options)
+    this.name = 'StartError'
+  }
+}
+
+/** A configuration that is sound by itself names what cannot be used: starting again will not help. */
+export class MisconfiguredError extends StartError {
+  constructor(message: string, options?: ErrorOptions) {
+    super(message, options)
+    this.name = 'MisconfiguredError'
+  }
+}
+
 /** The text of anything that was thrown. */
 export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error)

@@ -13,7 +13,12 @@ interface Said {
   until: MonotonicMs
   lines: number
   suppressed: number
+  /** The newest one that was held back, to be told at the end; given to `say` alone. */
+  held?: { tell: Tell; readonly cancel: () => void }
 }
+
+/** Says it; `suppressed` others were held back before it. */
+export type Tell = (suppressed: number) => void
 
 /** Full look at the forgotten ones: no more often than this, or a flood of new keys would cost a walk each. */
 const TIDY_MS = 1000
@@ -27,6 +32,7 @@ export class Quiet {
   readonly #options: QuietOptions
   readonly #said = new Map<string, Said>()
   #tidyAt: MonotonicMs
+  #stopped = false
 
   constructor(clock: Clock, options: QuietOptions) {
     this.#clock = clock
@@ -53,12 +59,44 @@ export class Quiet {
       said.lines++
       return 0
     }
+    said?.held?.cancel()
     this.#said.set(own, { until: plusMs(now, quietMs), lines: 1, suppressed: 0 })
     return said?.suppressed ?? 0
   }
 
+  /** Calls `tell` now, or when the quiet time is over with the newest that was held back: a burst has an end too. */
+  say(key: string, tell: Tell): void {
+    const suppressed = this.due(key)
+    if (suppressed !== null) tell(suppressed)
+    else this.#hold(this.#said.get(key) ?? this.#said.get(''), tell)
+  }
+
+  #hold(said: Said | undefined, tell: Tell): void {
+    if (said === undefined || this.#stopped) return
+    if (said.held) said.held.tell = tell
+    else {
+      const cancel = this.#clock.after(said.until - this.#clock.monotonicMs(), () => this.#tellHeld(said))
+      said.held = { tell, cancel }
+    }
+  }
+
+  #tellHeld(said: Said): void {
+    const { held, suppressed } = said
+    delete said.held
+    said.until = plusMs(this.#clock.monotonicMs(), this.#options.quietMs)
+    said.lines = 1
+    said.suppressed = 0
+    held?.tell(suppressed - 1)
+  }
+
+  /** What is held back is not told any more. */
+  stop(): void {
+    this.#stopped = true
+    for (const said of this.#said.values()) said.held?.cancel()
+  }
+
   #tidy(now: MonotonicMs): void {
     this.#tidyAt = plusMs(now, TIDY_MS)
-    for (const [key, said] of this.#said) if (now >= said.until) this.#said.delete(key)
+    for (const [key, said] of this.#said) if (now >= said.until && !said.held) this.#said.delete(key)
   }
 }

@@ -1,10 +1,26 @@
 import Sqlite from 'better-sqlite3'
+import { StartError } from '../kernel/errors.ts'
 
 /** The database cannot be opened or trusted. Stops the start; the message says what to do. */
-export class StoreError extends Error {
+export class StoreError extends StartError {
   constructor(message: string, options?: ErrorOptions) {
     super(message, options)
     this.name = 'StoreError'
+  }
+}
+
+/** Another bridge has the database. */
+export class InUseError extends StoreError {
+  /** `process 7 on host, since …` */
+  readonly holder: string
+
+  constructor(file: string, holder: string) {
+    super(
+      `The database ${file} is in use by another bridge (${holder}). ` +
+        'Stop that one first, or give this one a database of its own with store.path (LIMB_DB).',
+    )
+    this.name = 'InUseError'
+    this.holder = holder
   }
 }
 

@@ -18,7 +18,7 @@ export function prepareFolder(file: string): string {
   } catch (error) {
     throw new StoreError(
       `The folder of the database, ${folder}, cannot be made or entered: ${messageOf(error)}. ` +
-        'Make it, owned by the user that runs the bridge, or set another LIMB_DB.',
+        'Make it, owned by the user that runs the bridge, or set another store.path (LIMB_DB).',
       { cause: error },
     )
   }
@@ -36,7 +36,7 @@ export function createPrivate(path: string): void {
     if ((error as NodeJS.ErrnoException).code === 'EEXIST') return
     throw new StoreError(
       `${path} cannot be created: ${messageOf(error)}. ` +
-        'The folder must be writable for the user that runs the bridge.',
+        'The folder must be writable for the user that runs the bridge; or set another store.path (LIMB_DB).',
       { cause: error },
     )
   }

@@ -1,5 +1,6 @@
 import Sqlite from 'better-sqlite3'
 import { messageOf } from '../kernel/errors.ts'
+import { sqliteCode } from './errors.ts'
 import { APPLICATION_ID, MIGRATIONS, newestVersion } from './migrations.ts'
 
 /** What a database file is, and whether it can be trusted. */
@@ -9,6 +10,8 @@ export interface Inspection {
   readonly nodes: number
   /** What is wrong with it, each a sentence; empty: sound. */
   readonly problems: readonly string[]
+  /** It could not even be opened, which says nothing about what is in it. */
+  readonly unopened?: boolean
 }
 
 /** Findings of `integrity_check` that are told; one is reason enough. */
@@ -27,7 +30,13 @@ export function inspectDatabase(file: string, { readonly }: { readonly readonly:
     if (!readonly) sql.pragma('journal_mode = DELETE')
     return look(sql)
   } catch (error) {
-    return { version: 0, nodes: 0, problems: [`it cannot be read: ${messageOf(error)}`] }
+    const problems = [`it cannot be read: ${messageOf(error)}`]
+    return {
+      version: 0,
+      nodes: 0,
+      problems,
+      unopened: sqliteCode(error)?.startsWith('SQLITE_CANTOPEN') === true,
+    }
   } finally {
     sql?.close()
   }

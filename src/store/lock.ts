@@ -1,6 +1,6 @@
 import { hostname } from 'node:os'
 import Sqlite from 'better-sqlite3'
-import { StoreError, sqliteCode } from './errors.ts'
+import { InUseError, StoreError, sqliteCode } from './errors.ts'
 import { createPrivate } from './files.ts'
 
 /** Holds a database for one bridge. */
@@ -20,7 +20,7 @@ const held = new Set<Sqlite.Database>()
 export function lockDatabase(file: string, atIso: string): Lock {
   const path = `${file}.lock`
   createPrivate(path)
-  const sql = new Sqlite(path, { timeout: 0 })
+  const sql = connect(path)
   try {
     sql.pragma('synchronous = OFF')
     begin(sql, file)
@@ -39,23 +39,32 @@ export function lockDatabase(file: string, atIso: string): Lock {
   }
 }
 
+function connect(path: string): Sqlite.Database {
+  try {
+    return new Sqlite(path, { timeout: 0 })
+  } catch (error) {
+    throw untakable(path, error)
+  }
+}
+
 function begin(sql: Sqlite.Database, file: string): void {
   try {
     sql.exec('BEGIN IMMEDIATE')
   } catch (error) {
     const code = sqliteCode(error)
     if (code?.startsWith('SQLITE_BUSY')) {
-      throw new StoreError(
-        `The database ${file} is in use by another bridge (${holder(sql)}). ` +
-          'Stop that one first, or give this one a database of its own with LIMB_DB.',
-      )
+      throw new InUseError(file, holder(sql))
     }
-    throw new StoreError(
-      `The lock ${file}.lock cannot be taken (${code ?? String(error)}). It must be a file that the user that ` +
-        'runs the bridge can write; when no bridge runs on this database, it may be deleted.',
-      { cause: error },
-    )
+    throw untakable(`${file}.lock`, error)
   }
+}
+
+function untakable(path: string, error: unknown): StoreError {
+  return new StoreError(
+    `The lock ${path} cannot be taken (${sqliteCode(error) ?? String(error)}). It must be a file that the user that ` +
+      'runs the bridge can write, in a folder that it can write; when no bridge runs on this database, it may be deleted.',
+    { cause: error },
+  )
 }
 
 /** Ends the transaction that `begin` opened. On a full disk the lock works without the introduction. */

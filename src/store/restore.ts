@@ -11,7 +11,7 @@ import {
 import { dirname, resolve } from 'node:path'
 import { iso, type WallMs } from '../kernel/clock.ts'
 import { messageOf } from '../kernel/errors.ts'
-import { StoreError } from './errors.ts'
+import { InUseError, StoreError } from './errors.ts'
 import { fenceOf, raiseFence } from './fences.ts'
 import { compactTime, createPrivate, makePrivate, prepareFolder, syncFile, syncFolder } from './files.ts'
 import { inspectDatabase } from './inspect.ts'
@@ -119,13 +119,14 @@ function sameFile(one: string, other: string): boolean {
   return a.dev === b.dev && a.ino === b.ino
 }
 
-/** Who runs a bridge on the database, as a sentence; null: nobody. Does not disturb it. */
+/** Who runs a bridge on the database; null: nobody. Does not disturb it. Throws when that cannot be told. */
 export function holderOf(file: string, now: WallMs): string | null {
-  if (!existsSync(`${file}.lock`)) return null
+  if (!statSync(`${file}.lock`, { throwIfNoEntry: false })) return null
   try {
     lockDatabase(file, iso(now)).release()
     return null
   } catch (error) {
-    return messageOf(error)
+    if (error instanceof InUseError) return error.holder
+    throw error
   }
 }

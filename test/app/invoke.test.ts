@@ -169,6 +169,20 @@ describe('a free call', () => {
     expect((await answer()).error.code).toBe('timeout')
   })
 
+  it('logs dropped results once in ten seconds for each session, and then how many it left out', async () => {
+    await using app = await startApp({}, { memory: true, fakeClock: true })
+    const robot = await worker(app, 'r1')
+    const drop = async (times: number) => {
+      for (let i = 0; i < times; i++)
+        await robot.client.publish('limb/node/r1/result', { invocationId: `iv_${i}`, success: true })
+    }
+    await drop(4)
+    app.clock.advance(10_000)
+    await drop(2)
+    const lines = app.logLines.filter(({ msg }) => String(msg).startsWith('result of r1 dropped'))
+    expect(lines.map(({ suppressed }) => suppressed)).toEqual([0, 3])
+  })
+
   it('takes no answer from another limb', async () => {
     await using app = await startApp({}, { memory: true })
     const robot = await worker(app, 'r1')

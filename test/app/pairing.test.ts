@@ -165,6 +165,55 @@ describe('two claims to one name', () => {
   })
 })
 
+describe('the log', () => {
+  it('says of a claim whether the limb is paired already and whether others claim it, and which code to compare', async () => {
+    await using app = await startApp()
+    await app.limb('cam1')
+    const asked: { requestId: string; code: string }[] = []
+    for (const key of ['new', 'rival']) {
+      const claimant = await app.device('cam1', keyOf(key))
+      await claimant.subscribe(pairing('cam1'))
+      await claimant.publish(register('cam1'), REGISTRATION)
+      asked.push((await claimant.next(pairing('cam1'))).json)
+    }
+    const [one, two] = asked
+    const approve = (of: { requestId: string } | undefined) =>
+      `limb-bridge pairing approve ${of?.requestId} --revision 1`
+    const paired = 'cam1 is paired already, and asks to be paired with another key'
+    const compare = (code = '') => `compare the code ${code} with the device before you approve`
+    expect(app.logLines.filter(({ msg }) => /asks to be paired/.test(String(msg)))).toMatchObject([
+      { kind: 'new', conflict: false, msg: expect.stringMatching(/^cam1 asks to be paired: limb-bridge/) },
+      { kind: 'replace', conflict: false, msg: `${paired}; ${compare(one?.code)}: ${approve(one)}` },
+      {
+        kind: 'replace',
+        conflict: true,
+        msg: `${paired}; another request for this name waits too; ${compare(two?.code)}: ${approve(two)}`,
+      },
+    ])
+  })
+
+  it('warns of a wrong key of an approved limb, once a minute for each limb and address', async () => {
+    await using app = await startApp({}, { fakeClock: true })
+    await app.limb('cam1')
+    await app.limb('cam2')
+    const wrong = async (nodeId: string, times: number) => {
+      for (let i = 0; i < times; i++) await (await app.device(nodeId, keyOf('other'))).end()
+    }
+    await wrong('cam1', 4)
+    await wrong('cam2', 1)
+    app.clock.advance(60_000)
+    const msg = expect.stringMatching(
+      /^cam\d connected from 127.0.0.1 with another key than the approved one; if the device lost its key, /,
+    )
+    const told = app.logLines.filter((line) => /another key than/.test(String(line.msg)))
+    expect(told).toMatchObject([
+      { level: 'warn', nodeId: 'cam1', address: '127.0.0.1', suppressed: 0, msg },
+      { level: 'warn', nodeId: 'cam2', suppressed: 0 },
+      { level: 'warn', nodeId: 'cam1', suppressed: 2 },
+    ])
+  })
+})
+
 describe('an operator', () => {
   it('cannot approve what changed since it was looked at', async () => {
     await using app = await startApp()

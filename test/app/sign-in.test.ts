@@ -65,6 +65,21 @@ describe('wrong passwords', () => {
     expect(wait('dash', '10.0.2.1')).toBe(0)
   })
 
+  it('say once whom they shut out, and again when it begins anew', () => {
+    const { all, fail, clock } = limits()
+    const last = (name: string, address: string) => all.failed(name, address).map(({ whom }) => whom)
+    fail(9, 'ops', '10.0.0.1')
+    expect(all.failed('ops', '10.0.0.1')).toEqual([{ whom: 'name at address', failures: 10, seconds: 300 }])
+    // Two hashes may have been under way.
+    expect(last('ops', '10.0.0.1')).toEqual([])
+    clock.advance(300_000)
+    fail(9, 'ops', '10.0.0.1')
+    expect(last('ops', '10.0.0.1')).toEqual(['name at address'])
+    fail(89, 'dash', (i) => `10.0.1.${i}`)
+    for (let i = 0; i < 10; i++) fail(1, 'dash', `10.0.2.${i}`)
+    expect(last('dash', '10.0.3.1')).toEqual(['name'])
+  })
+
   it('from one IPv6 network are those of one address', () => {
     const { fail, wait } = limits()
     fail(10, 'ops', (i) => `2001:db8:0:7:${i}::1`)
@@ -130,6 +145,27 @@ describe('a bridge under guessing', () => {
     const codes = await Promise.all(Array.from({ length: 30 }, () => codeOf(app, 'ops', 'wrong')))
     expect(codes.filter((code) => code === 4).length).toBeLessThanOrEqual(5)
     expect(codes.filter((code) => code === 3).length).toBeGreaterThanOrEqual(25)
+  })
+
+  it('says who is shut out when it begins, and the number of refusals that it did not log when a minute is over', async () => {
+    await using app = await startApp({ mqtt: { maxFailedSignIns: 2 } }, { fakeClock: true })
+    await withOps(app)
+    for (let i = 0; i < 5; i++) await codeOf(app, 'ops', 'wrong')
+    app.clock.advance(60_000)
+    const about = app.logLines.filter(({ name, address }) => name === 'ops' && address)
+    const shutOut =
+      'ops from 127.0.0.1 is shut out for 300 s after 2 wrong passwords (mqtt.maxFailedSignIns, mqtt.failedSignInSeconds)'
+    expect(about).toMatchObject([
+      { level: 'warn', msg: 'sign-in refused: wrong password', suppressed: 0 },
+      { level: 'warn', msg: shutOut, address: '127.0.0.1' },
+      {
+        level: 'warn',
+        msg: expect.stringMatching(/^sign-in refused: too many wrong passwords/),
+        suppressed: 3,
+      },
+    ])
+    const { items } = await (await app.admin()).do('admin', 'audit/list')
+    expect(items.map(({ detail }: { detail: { reason: string } }) => detail.reason)).toContain(shutOut)
   })
 
   it('counts the refusals by reason, and logs them once', async () => {

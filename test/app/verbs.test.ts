@@ -169,6 +169,9 @@ describe('policies', () => {
     await admin.do('admin', 'policy/delete', { principal: '*', nodeId: 'cam1', capability: '*' })
     expect(await admin.do('admin', 'policy/explain', triple)).toMatchObject({ level: 'denied' })
     expect((await admin.do('admin', 'policy/list', { principal: 'bot' })).items).toHaveLength(1)
+    expect(app.logLines).toContainEqual(
+      expect.objectContaining({ msg: 'a policy is set', level: 'info', policyLevel: 'denied', by: 'admin' }),
+    )
   })
 })
 

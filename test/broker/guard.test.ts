@@ -74,7 +74,7 @@ describe('before CONNACK', () => {
       expect(Buffer.concat(bytes).toString('hex')).toBe(connack)
       expect(broker.counters.refused.protocol_version).toBe(1)
       expect(log.of('warn')).toMatchObject([
-        { fields: { level }, message: expect.stringContaining('MQTT 3.1.1') },
+        { fields: { protocolVersion: level }, message: expect.stringContaining('MQTT 3.1.1') },
       ])
     },
   )

@@ -239,10 +239,10 @@ describe('connections', () => {
   })
 })
 
-test('an address that does wrong again and again gets five lines of a kind in ten seconds, then a count', async () => {
+test('an address that does wrong again and again gets five lines of a kind in ten seconds, then the newest and a count', async () => {
   const clock = new FakeClock()
   const { connect, broker, log } = await start({ clock })
-  const denied = () => log.lines.filter(({ message }) => message === 'denied')
+  const denied = () => log.lines.filter(({ message }) => message.includes('denied'))
   const flood = async (times: number) => {
     for (let i = 0; i < times; i++) {
       const viewer = await connect({ username: 'viewer', password: 'x' })
@@ -257,6 +257,34 @@ test('an address that does wrong again and again gets five lines of a kind in te
   clock.advance(10_000)
   await flood(8)
   expect(denied().length).toBe(10)
-  expect(denied()[5]?.fields.suppressed).toBe(3)
+  // Three were held back: the newest was told when the ten seconds were over.
+  expect(denied()[5]?.fields.suppressed).toBe(2)
   expect(broker.counters.denied.publish).toBe(32)
+})
+
+test('a denial says what was denied to whom, and from where', async () => {
+  const { connect, log } = await start()
+  const viewer = await connect({ username: 'viewer', password: 'x' })
+  viewer.send(publishPacket('limb/node/cam1/heartbeat'))
+  await viewer.settle()
+  const limb = await connect(LIMB)
+  await limb.subscribe({ 'limb/#': 0 })
+  const stranger = await connect({ username: 'nobody' })
+  stranger.send(publishPacket('x'))
+  await stranger.settle()
+  await connect({
+    username: 'viewer',
+    password: 'x',
+    clientId: 'v',
+    will: { topic: 'limb/node/cam1/status', payload: '' },
+  })
+  expect(log.lines.filter(({ message }) => message.includes('denied'))).toMatchObject([
+    {
+      message: 'publish to limb/node/cam1/heartbeat denied: viewer (viewer) from 127.0.0.1',
+      fields: { principal: 'viewer', who: 'principal', what: 'publish' },
+    },
+    { message: 'subscribe to limb/# denied: cam1 (limb) from 127.0.0.1', fields: { nodeId: 'cam1' } },
+    { message: 'publish to x denied: nobody (candidate) from 127.0.0.1', fields: { nodeId: 'nobody' } },
+    { message: 'will to limb/node/cam1/status denied: viewer (viewer) from 127.0.0.1' },
+  ])
 })

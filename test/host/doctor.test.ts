@@ -1,4 +1,4 @@
-import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -8,6 +8,8 @@ import { checkCertificate } from '../../src/host/doctor-certificates.ts'
 import type { Finding } from '../../src/host/finding.ts'
 import type { WallMs } from '../../src/kernel/clock.ts'
 import { systemClock } from '../../src/kernel/clock.ts'
+import { inspectDatabase } from '../../src/store/inspect.ts'
+import { holderOf } from '../../src/store/restore.ts'
 import { startBridge } from '../support/bridge-process.ts'
 
 let folder: string
@@ -17,7 +19,6 @@ beforeEach(() => {
 })
 
 const healthy: DatabaseTools = {
-  exists: () => true,
   inspect: () => ({ version: 1, nodes: 3, problems: [] }),
   holder: () => null,
   newestBackup: async () => ({ folder: 'backups', at: systemClock.wallMs() }),
@@ -25,7 +26,7 @@ const healthy: DatabaseTools = {
 
 function examine(tools: Partial<DatabaseTools> = {}, env: Record<string, string> = {}, clock = systemClock) {
   const file = join(folder, 'limb.sqlite')
-  writeFileSync(file, '', { flag: 'a', mode: 0o600 })
+  writeFileSync(file, 'x', { flag: 'a', mode: 0o600 })
   return doctor({
     file: undefined,
     env: { LIMB_DB: file, LIMB_MQTT_PORT: '0', LIMB_HTTP_PORT: '0', ...env },
@@ -92,6 +93,47 @@ test('a damaged database, a port in use and a clock in 1970 are problems; an old
   expect(told(findings, 'warning').join('\n')).toMatch(/backup: the newest one in backups is of 1970/)
 })
 
+test('a database that this user cannot open is no damaged one, and an empty file is none yet', async () => {
+  const problems = ['it cannot be read: unable to open database file']
+  const closed = told(
+    await examine({ inspect: () => ({ version: 0, nodes: 0, problems, unopened: true }) }),
+    'problem',
+  )
+  expect(closed).toEqual([
+    expect.stringMatching(
+      /unable to open database file; it must be readable.*run the doctor as the bridge's user/,
+    ),
+  ])
+  expect(closed.join()).not.toContain('restore')
+  writeFileSync(join(folder, 'limb.sqlite'), '')
+  const empty = await doctor({
+    file: undefined,
+    env: { LIMB_DB: join(folder, 'limb.sqlite'), LIMB_MQTT_PORT: '0', LIMB_HTTP_PORT: '0' },
+    clock: systemClock,
+    database: { ...healthy, inspect: () => ({ version: 0, nodes: 0, problems: ['no database of ours'] }) },
+  })
+  expect(told(empty, 'problem')).toEqual([])
+  expect(told(empty, 'ok').join()).toMatch(/limb.sqlite is empty; the next start makes it a database/)
+})
+
+test('when it cannot be told whether a bridge runs, that is the problem, and nothing follows from it', async () => {
+  const other = createServer()
+  await new Promise<void>((resolve) => other.listen(0, '127.0.0.1', resolve))
+  onTestFinished(() => void other.close())
+  const { port } = other.address() as { port: number }
+  mkdirSync(join(folder, 'limb.sqlite.lock'))
+  const findings = await examine(
+    { holder: (file) => holderOf(file, systemClock.wallMs()) },
+    { LIMB_MQTT_PORT: String(port) },
+  )
+  expect(told(findings, 'problem')).toEqual([
+    expect.stringMatching(
+      /^bridge: this user cannot tell whether one runs \(The lock .*limb.sqlite.lock cannot be taken.*\); run the doctor as/,
+    ),
+  ])
+  expect(told(findings, 'warning')[0]).toMatch(/^MQTT: .* whether by the bridge cannot be told/)
+})
+
 test('a certificate that ends soon, ended or cannot be read is told', () => {
   expect(checkCertificate('tls.cert', join(folder, 'none.pem'), 0)).toMatchObject({ level: 'problem' })
 })
@@ -99,8 +141,6 @@ test('a certificate that ends soon, ended or cannot be read is told', () => {
 test('beside a running bridge, its ports and socket are asked, and it is not disturbed', {
   timeout: 60_000,
 }, async () => {
-  const { inspectDatabase } = await import('../../src/store/inspect.ts')
-  const { holderOf } = await import('../../src/store/restore.ts')
   const bridge = await startBridge({ folder })
   onTestFinished(() => bridge.kill())
   const findings = await doctor({
@@ -120,7 +160,7 @@ test('beside a running bridge, its ports and socket are asked, and it is not dis
   })
   expect(told(findings, 'problem')).toEqual([])
   const all = told(findings, 'ok').join('\n')
-  expect(all).toContain(`process ${bridge.pid}`)
+  expect(all).toMatch(new RegExp(`^bridge: a bridge runs \\(process ${bridge.pid} on .*, since .*Z\\)$`, 'm'))
   expect(all).toMatch(/MQTT: .* answers/)
   expect(all).toMatch(/control socket: .* answers/)
   expect(await bridge.stop()).toBe(0)

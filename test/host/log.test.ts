@@ -71,6 +71,24 @@ test('JSON lines hold level, time, message and fields, and parse back to what wa
   })
 })
 
+test('a field named like what the log writes itself gets another name, and each line has one level', () => {
+  const { log, lines } = capture()
+  log.child({ msg: 'child' }).info({ level: 'always', time: 5, deep: { level: 1 } }, 'a policy is set')
+  expect(lines[0]?.match(/"(level|time|msg)":/g)).toEqual(['"level":', '"time":', '"level":', '"msg":'])
+  expect(JSON.parse(lines[0] ?? '')).toEqual({
+    level: 'info',
+    time: expect.stringMatching(/Z$/),
+    field_level: 'always',
+    field_time: 5,
+    field_msg: 'child',
+    deep: { level: 1 },
+    msg: 'a policy is set',
+  })
+  const pretty = capture({ format: 'pretty' })
+  pretty.log.info({ level: 'always' }, 'a policy is set')
+  expect(pretty.lines[0]).toMatch(/ INFO: a policy is set .*"field_level":"always"/)
+})
+
 test('a change of level reaches every child that was made before', () => {
   const { log, lines } = capture()
   const child = log.child({ part: 'broker' }).child({ session: 1 })

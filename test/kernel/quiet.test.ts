@@ -11,6 +11,32 @@ test('each key has its lines, then a count of what was held back', () => {
   expect(quiet.due('a')).toBe(2)
 })
 
+test('what was held back last is told when the quiet time is over, with the number of the others', () => {
+  const clock = new FakeClock()
+  const quiet = new Quiet(clock, { quietMs: 1000, lines: 1, maxKeys: 10 })
+  const told: [string, number][] = []
+  const say = (what: string) => quiet.say('a', (suppressed) => told.push([what, suppressed]))
+  for (const what of ['one', 'two', 'three', 'four']) say(what)
+  expect(told).toEqual([['one', 0]])
+  clock.advance(1000)
+  expect(told).toEqual([
+    ['one', 0],
+    ['four', 2],
+  ])
+  // That was a line too: the next one waits for its turn.
+  say('five')
+  clock.advance(999)
+  expect(told).toHaveLength(2)
+  clock.advance(1)
+  expect(told[2]).toEqual(['five', 0])
+  clock.advance(2000)
+  say('six')
+  say('seven')
+  quiet.stop()
+  expect(clock.timers).toBe(0)
+  expect(told.at(-1)).toEqual(['six', 0])
+})
+
 test('a flood of keys shares one, and costs a bounded memory', () => {
   const clock = new FakeClock()
   const quiet = new Quiet(clock, { quietMs: 1000, lines: 1, maxKeys: 10 })

@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import {
+  copyFileSync,
   mkdirSync,
   readdirSync,
   readFileSync,
@@ -16,7 +17,7 @@ import { describe, expect, onTestFinished, test } from 'vitest'
 import { APPLICATION_ID, MIGRATIONS, type Migration, newestVersion } from '../../src/store/migrations.ts'
 import { createStore } from '../../src/store/store.ts'
 import { nodeOf } from '../contract/store.contract.ts'
-import { open, opened, temporaryFile } from './fixture.ts'
+import { open, opened, silent, temporaryFile } from './fixture.ts'
 
 const mode = (path: string) => statSync(path).mode & 0o777
 
@@ -108,6 +109,27 @@ describe('opening', () => {
     expect(() => open(file)).toThrow(/damaged.*To restore/s)
   })
 
+  test('after an unclean end it is told that every page was checked, after a clean one nothing is', async () => {
+    const [running, file] = [temporaryFile(), temporaryFile()]
+    const lines: { fields: object; message: string }[] = []
+    const log = { ...silent, info: (fields: object, message: string) => lines.push({ fields, message }) }
+    opened(running, { log })
+    expect(lines).toEqual([])
+    // What a kill at this moment would leave.
+    for (const end of ['', '-wal']) copyFileSync(`${running}${end}`, `${file}${end}`)
+    await open(file, { log }).close()
+    expect(lines).toMatchObject([
+      {
+        fields: { file, pages: expect.any(Number), tookMs: expect.any(Number) },
+        message: expect.stringMatching(
+          /^the database was not closed the last time .* \d+ pages were checked in \d+ ms/,
+        ),
+      },
+    ])
+    await open(file, { log }).close()
+    expect(lines).toHaveLength(1)
+  })
+
   test('a folder that cannot be made is named', () => {
     const file = temporaryFile()
     writeFileSync(file, '')
@@ -136,6 +158,16 @@ describe('the lock', () => {
     child.kill('SIGKILL')
     await once(child, 'exit')
     await open(file).close()
+  })
+})
+
+describe('a lock that cannot be opened', () => {
+  test('is named, with what to do about it', () => {
+    const file = temporaryFile()
+    mkdirSync(`${file}.lock`)
+    expect(() => open(file)).toThrow(
+      `The lock ${file}.lock cannot be taken (SQLITE_CANTOPEN). It must be a file that the user that runs the bridge can write`,
+    )
   })
 })
 
