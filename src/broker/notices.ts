@@ -2,9 +2,21 @@ import type { Log } from '../bridge/ports.ts'
 import { addressGroup } from '../kernel/address.ts'
 import type { Clock } from '../kernel/clock.ts'
 import { Quiet } from '../kernel/quiet.ts'
+import type { LimitName } from './counters.ts'
 
 /** Enough to see what is going on, whoever tries to fill the disk. */
 const PACE = { quietMs: 10_000, lines: 5, maxKeys: 1000 } as const
+
+const LIMIT_SETTINGS: Readonly<Record<LimitName, string>> = {
+  messages: 'mqtt.maxMessagesPerSecond, for a candidate a fixed one',
+  bytes: 'mqtt.maxBytesPerSecond',
+  topic: 'mqtt.maxTopicBytes or mqtt.maxTopicLevels',
+  subscriptions: 'mqtt.maxSubscriptionsPerSession',
+  packet: 'mqtt.maxPacketBytes, for a candidate and on the control socket a fixed one',
+  sign_in_bytes: 'mqtt.maxConnectBytes',
+  connect_time: 'mqtt.connectSeconds',
+  inflight: 'mqtt.maxInflightPerSession',
+}
 
 /** Log lines about what peers do wrong: five of a kind for each address in ten seconds, then the newest and a count. */
 export class Notices {
@@ -26,6 +38,11 @@ export class Notices {
 
   stop(): void {
     this.#quiet.stop()
+  }
+
+  /** With the setting that moves it. */
+  limit(limit: LimitName, address: string, fields: object, message: string): void {
+    this.info(`limit ${limit}`, address, fields, `${message}; the limit is ${LIMIT_SETTINGS[limit]}`)
   }
 
   #say(level: 'info' | 'warn', kind: string, address: string, fields: object, message: string): void {

@@ -206,7 +206,7 @@ export class MqttSession implements Session, GuardOwner {
   /** Counts a limit that this session met, and says so at a bearable pace. */
   limited(limit: LimitName, fields: object, message: string): void {
     this.#world.counters.limits[limit]++
-    this.#world.notices.info(`limit ${limit}`, this.address, { ...this.#who(), limit, ...fields }, message)
+    this.#world.notices.limit(limit, this.address, { ...this.#who(), limit, ...fields }, message)
   }
 
   isShort(first: number, bytes: Buffer, body: number): boolean {
