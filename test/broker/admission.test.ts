@@ -275,7 +275,7 @@ describe('last words', () => {
       username: 'viewer1',
       will: { ...will, topic: 'other' },
     })
-    const denied = log.lines.filter(({ message }) => message === 'denied')
+    const denied = log.lines.filter(({ message }) => message.startsWith('will to other denied: '))
     expect(denied.map(({ fields }) => fields)).toMatchObject([
       { who: 'principal', clientId: 'dash', what: 'will', topic: 'other' },
     ])

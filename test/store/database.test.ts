@@ -53,7 +53,7 @@ describe('opening', () => {
 
   test('a folder that cannot be made ends at once with what to do', () => {
     expect(() => open('/proc/limb-bridge/limb.sqlite')).toThrow(
-      /folder of the database, \/proc\/limb-bridge, cannot be made.*set another LIMB_DB/,
+      /folder of the database, \/proc\/limb-bridge, cannot be made.*set another store\.path \(LIMB_DB\)/,
     )
   })
 
