@@ -3,7 +3,7 @@ import { check, parseJson } from '../protocol/decode.ts'
 import { encodeJson } from '../protocol/encode.ts'
 import { LIMITS } from '../protocol/limits.ts'
 import { type Role, roleReaches } from '../protocol/names.ts'
-import { isVerb, VERBS, type VerbName } from '../protocol/verbs.ts'
+import { isVerb, VERBS, type VerbDefinition, type VerbName } from '../protocol/verbs.ts'
 import type { Session } from './ports.ts'
 import type { World } from './settings.ts'
 import type { Caller, Handler, Handlers } from './verb-context.ts'
@@ -81,7 +81,7 @@ export class Requests {
         `there is no verb ${JSON.stringify(verb.slice(0, 64))}; see docs/protocol.md, section 8`,
       )
     }
-    const definition = VERBS[verb]
+    const definition: VerbDefinition = VERBS[verb]
     if (!roleReaches(caller.role, definition.role)) {
       this.#world.log.warn(
         { principal: caller.name, role: caller.role, verb },
@@ -93,7 +93,7 @@ export class Requests {
         `${verb} needs the role ${definition.role}; ${caller.name} is ${caller.role}`,
       )
     }
-    const args = check(definition.args, body)
+    const args = definition.plain?.(body) ?? check(definition.args, body)
     // The table pairs each verb's schema with its handler; TypeScript cannot follow a key chosen at run time.
     const handler = this.#handlers[verb] as Handler<typeof verb>
     return (await handler(args as never, caller)) ?? {}

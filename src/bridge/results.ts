@@ -2,6 +2,7 @@ import { type MonotonicMs, plusMs } from '../kernel/clock.ts'
 import { messageOf } from '../kernel/errors.ts'
 import { check, parseJson } from '../protocol/decode.ts'
 import { LIMITS } from '../protocol/limits.ts'
+import { plainResult } from '../protocol/plain-calls.ts'
 import { invocationResultSchema } from '../protocol/schemas.ts'
 import type { Invocations } from './invocations.ts'
 import type { Session } from './ports.ts'
@@ -36,7 +37,8 @@ export class Results {
         this.#wrong(session, nodeId, id, 'too_large', `it has ${payload.length} bytes; ${ADVICE}`)
         return
       }
-      if (this.#invocations.settle(nodeId, check(invocationResultSchema, value))) return
+      const result = plainResult(value) ?? check(invocationResultSchema, value)
+      if (this.#invocations.settle(nodeId, result)) return
       this.#drop(session, nodeId, 'unknown', id, 'no call of this limb waits for it: late, twice, or foreign')
     } catch (error) {
       this.#wrong(session, nodeId, id, 'invalid', messageOf(error))

@@ -57,7 +57,7 @@ export function anyJson() {
 const BEYOND_RANGE = 'is a number beyond 1.8e308, which no reader could take; send it as a string'
 
 /** What is nested deeper than JSON may be here is refused elsewhere. */
-function holdsInfinity(value: unknown, depth: number): boolean {
+export function holdsInfinity(value: unknown, depth: number): boolean {
   if (typeof value === 'number') return !Number.isFinite(value)
   if (typeof value !== 'object' || value === null || depth > LIMITS.jsonDepth) return false
   if (Array.isArray(value)) return value.some((each) => holdsInfinity(each, depth + 1))
@@ -272,8 +272,10 @@ function isArtifactUri(text: string): boolean {
   return DATA_IMAGE.test(text) || (scheme !== undefined && !RUNNING_SCHEMES.includes(scheme))
 }
 
+export const MAX_INVOCATION_ID_CHARS = 64
+
 export const invocationResultSchema = z.object({
-  invocationId: z.string().max(64),
+  invocationId: z.string().max(MAX_INVOCATION_ID_CHARS),
   success: z.boolean(),
   data: anyJson().optional(),
   artifactUri: artifactUriSchema.optional(),

@@ -9,6 +9,7 @@ import {
   type Role,
   STATUSES,
 } from './names.ts'
+import { plainInvoke } from './plain-calls.ts'
 import {
   anyJson,
   capabilitiesSchema,
@@ -91,13 +92,15 @@ export interface VerbDefinition {
    * what was decided is in the response.
    */
   readonly long?: boolean
+  /** The common form of the arguments, checked without the schema; undefined for any other form. */
+  readonly plain?: (body: unknown) => object | undefined
 }
 
 function verb<T extends z.ZodRawShape>(
   role: Role,
   summary: string,
   shape: T,
-  more: Pick<VerbDefinition, 'positional' | 'tellsSecret' | 'long'> = {},
+  more: Pick<VerbDefinition, 'positional' | 'tellsSecret' | 'long' | 'plain'> = {},
 ) {
   return { role, summary, args: z.object(shape), ...more }
 }
@@ -238,7 +241,7 @@ export const VERBS = {
         .optional()
         .describe('the same key within 24 hours gives the first answer and runs nothing again'),
     },
-    { positional: ['command'], long: true },
+    { positional: ['command'], long: true, plain: plainInvoke },
   ),
   'invocation/list': verb('viewer', 'List the calls, under way and ended.', {
     ...listArgs,

@@ -1,0 +1,70 @@
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { plainInvoke, plainResult } from '../../src/protocol/plain-calls.ts'
+import { invocationResultSchema } from '../../src/protocol/schemas.ts'
+import { VERBS } from '../../src/protocol/verbs.ts'
+
+const odd = fc.constantFrom(
+  '',
+  'a',
+  'r1',
+  'cam.snap',
+  '-a',
+  'a b',
+  'a'.repeat(64),
+  'a'.repeat(65),
+  'http://x/1.jpg',
+)
+const json = fc.oneof(
+  fc.jsonValue(),
+  fc.constant(Number.POSITIVE_INFINITY),
+  fc.constant([{ a: [-Infinity] }]),
+)
+const any = fc.oneof(odd, json)
+const some = (keys: Record<string, fc.Arbitrary<unknown>>) => fc.record(keys, { requiredKeys: [] })
+
+const result = some({
+  invocationId: any,
+  success: fc.oneof(fc.boolean(), json),
+  data: json,
+  artifactUri: odd,
+  error: json,
+  other: json,
+})
+const invoke = some({
+  transaction: json,
+  nodeId: any,
+  capability: any,
+  command: any,
+  params: json,
+  timeoutSeconds: any,
+  waitSeconds: fc.constantFrom(0, 7, '7'),
+  idempotencyKey: any,
+  other: json,
+})
+
+describe('the common form of a call', () => {
+  it.each([
+    ['result', result, plainResult, invocationResultSchema],
+    ['invoke', invoke, plainInvoke, VERBS.invoke.args],
+  ] as const)('is read by hand as its schema reads it: %s', (_name, values, plain, schema) => {
+    fc.assert(
+      fc.property(fc.oneof({ weight: 9, arbitrary: values }, fc.jsonValue()), (value) => {
+        const quick = plain(value)
+        if (quick === undefined) return
+        const slow = schema.safeParse(value)
+        expect(slow.success && slow.data).toEqual(quick)
+      }),
+      { numRuns: 3000 },
+    )
+  })
+
+  it('is the one that most calls have', () => {
+    const asked = { transaction: 1, nodeId: 'r1', command: 'camera.snap', params: { zoom: 2 } }
+    expect(plainInvoke(asked)).toEqual({ nodeId: 'r1', command: 'camera.snap', params: { zoom: 2 } })
+    const answered = { invocationId: 'iv_1', success: true, data: { seen: 'cat' } }
+    expect(plainResult(answered)).toEqual(answered)
+    expect(plainResult({ ...answered, success: false })).toBeUndefined()
+    expect(plainResult({ ...answered, data: [1e400] })).toBeUndefined()
+  })
+})
