@@ -65,6 +65,6 @@ describe('the common form of a call', () => {
     const answered = { invocationId: 'iv_1', success: true, data: { seen: 'cat' } }
     expect(plainResult(answered)).toEqual(answered)
     expect(plainResult({ ...answered, success: false })).toBeUndefined()
-    expect(plainResult({ ...answered, data: [1e400] })).toBeUndefined()
+    expect(plainResult({ ...answered, data: [Number.POSITIVE_INFINITY] })).toBeUndefined()
   })
 })
