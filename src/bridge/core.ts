@@ -1,4 +1,4 @@
-import { messageOf, Refusal } from '../kernel/errors.ts'
+import { Refusal } from '../kernel/errors.ts'
 import { hashPassword, newPassword } from '../kernel/secrets.ts'
 import { decodeRegistration } from '../protocol/decode.ts'
 import type { Address } from '../protocol/topics.ts'
@@ -14,6 +14,7 @@ import { History } from './history.ts'
 import { Housekeeping } from './housekeeping.ts'
 import { Leftovers } from './leftovers.ts'
 import { nodeHandlers } from './nodes.ts'
+import { pairingHandlers } from './pairing-verbs.ts'
 import { Pairings } from './pairings.ts'
 import { PendingRequests } from './pending.ts'
 import type { Inbound, RetainedView, Session, SessionEnd } from './ports.ts'
@@ -21,14 +22,13 @@ import { PresenceKeeper } from './presence-keeper.ts'
 import { principalHandlers } from './principals.ts'
 import { RefusedSignIns } from './refused-sign-ins.ts'
 import { Registry } from './registry.ts'
+import { RequestExpiry } from './request-expiry.ts'
 import { Requests } from './requests.ts'
 import { type SessionRole, SessionTable } from './session-table.ts'
 import type { World } from './settings.ts'
-import type { Handlers, HandlersOf } from './verb-context.ts'
+import type { Handlers } from './verb-context.ts'
 import { createView } from './view.ts'
-
-/** Pending requests are looked at this often: an expiry need not be sharper, and a wall clock may jump. */
-const EXPIRY_LOOK_MS = 1000
+import { WindowKeeper } from './window-keeper.ts'
 
 /**
  * The bridge without its adapters. Data goes one way: bytes, message, decision, commit, publish. This file is
@@ -48,11 +48,11 @@ export class Core implements Inbound {
   readonly #history: History
   readonly #housekeeping: Housekeeping
   readonly #pairings: Pairings
+  readonly #window: WindowKeeper
+  readonly #requestExpiry: RequestExpiry
   readonly #requests: Requests
   readonly #refusedSignIns: RefusedSignIns
   readonly #gate: Gate
-  #cancelExpiry: (() => void) | null = null
-  #expiring = false
   #stopped = false
 
   constructor(world: World) {
@@ -71,7 +71,9 @@ export class Core implements Inbound {
       answers: this.#answers,
       leftovers,
     }
-    this.#pairings = new Pairings(world, parts)
+    this.#window = new WindowKeeper(world, this.#announcer)
+    this.#pairings = new Pairings(world, { ...parts, window: this.#window })
+    this.#requestExpiry = new RequestExpiry(world, parts, (request) => this.#pairings.forget(request))
     this.control = new Control(world, { ...parts, approvals: this.approvals })
     const kept = chores(world, {
       registry: this.registry,
@@ -86,7 +88,12 @@ export class Core implements Inbound {
         control: this.control,
         history: this.#history,
       }),
-      ...this.#pairingHandlers(),
+      ...pairingHandlers(world, {
+        pending: this.pending,
+        pairings: this.#pairings,
+        window: this.#window,
+        announcer: this.#announcer,
+      }),
       ...this.control.handlers,
       ...principalHandlers(world, this.#table, this.control, this.#announcer, leftovers),
       ...backupHandlers(world),
@@ -150,13 +157,14 @@ export class Core implements Inbound {
     this.#announcer.infoChanged()
     this.control.ready()
     this.#housekeeping.start()
-    this.#lookForExpired()
+    this.#requestExpiry.start()
   }
 
   /** The listeners are closed and the sessions still there: they are told. */
   async stop(): Promise<void> {
     this.#stopped = true
-    this.#cancelExpiry?.()
+    this.#requestExpiry.stop()
+    this.#window.stop()
     const kept = this.#housekeeping.stop()
     this.#pairings.stop()
     this.#refusedSignIns.stop()
@@ -228,53 +236,5 @@ export class Core implements Inbound {
       if (!(error instanceof Refusal)) throw error
       this.#pairings.refuse(session, error)
     }
-  }
-
-  #pairingHandlers(): HandlersOf<'pairing'> {
-    const { counters } = this.#world
-    return {
-      'pairing/list': async ({ limit = 100, after = '' }) => {
-        const rest = [...this.pending.values()]
-          .filter((request) => request.requestId > after)
-          .sort((a, b) => (a.requestId < b.requestId ? -1 : 1))
-        const items = rest.slice(0, limit).map((request) => this.pending.show(request))
-        return rest.length > limit ? { items, next: items.at(-1)?.requestId } : { items }
-      },
-      'pairing/approve': async ({ requestId, revision }, caller) => {
-        const node = await this.#pairings.approve(requestId, revision, caller.name)
-        counters.count('pairing_decisions', 'approved')
-        return { nodeId: node.nodeId, requestId }
-      },
-      'pairing/reject': async ({ requestId }, caller) => {
-        const request = await this.#pairings.reject(requestId, caller.name)
-        counters.count('pairing_decisions', 'rejected')
-        return { nodeId: request.nodeId, requestId }
-      },
-      'pairing/permit': async ({ seconds, max, nodeId }, caller) => {
-        this.#pairings.permit(seconds, max ?? null, nodeId ?? null, caller.name)
-        return { pairingWindow: this.#announcer.info().pairingWindow ?? null }
-      },
-    }
-  }
-
-  #lookForExpired(): void {
-    if (this.#stopped) return
-    this.#cancelExpiry = this.#world.clock.after(EXPIRY_LOOK_MS, () => {
-      this.#lookForExpired()
-      this.#expire()
-    })
-  }
-
-  #expire(): void {
-    if (this.#expiring || this.#pairings.due().length === 0) return
-    this.#expiring = true
-    this.#pairings
-      .expire()
-      .catch((error: unknown) =>
-        this.#world.log.error({ error: messageOf(error) }, 'expiry of requests failed'),
-      )
-      .finally(() => {
-        this.#expiring = false
-      })
   }
 }
