@@ -100,7 +100,7 @@ export class Pairings {
       case 'promoted':
         this.#world.counters.count('pairing_decisions', 'window')
         await this.#applyApproval(decided.approval, session, madeKey)
-        this.#window.show()
+        this.#window.used()
         return
       case 'claimed': {
         const { request } = decided

@@ -19,25 +19,30 @@ export class WindowKeeper {
 
   /** Opens the window, or closes it with `seconds` 0. */
   permit(seconds: number, max: number | null, nodeId: string | null, by: string): void {
+    if (seconds === 0) {
+      this.#close(by)
+      return
+    }
     const { clock, log } = this.#world
+    const bounded = Math.min(seconds, LIMITS.permitSecondsMax)
+    this.#cancel?.()
+    this.#cancel = clock.after(bounded * 1000, () => this.#close('bridge'))
+    this.#window = { closesAt: plusMs(clock.monotonicMs(), bounded * 1000), left: max, nodeId, openedBy: by }
+    log.warn(
+      { seconds: bounded, max, nodeId, by },
+      'the pairing window is open: new limbs are approved by themselves',
+    )
+    this.#announcer.setWindow(this.#window)
+    this.#announcer.event('pairing_window_opened', { by })
+  }
+
+  #close(by: string): void {
     this.#cancel?.()
     this.#cancel = null
-    const bounded = Math.min(seconds, LIMITS.permitSecondsMax)
-    this.#window =
-      bounded === 0
-        ? null
-        : { closesAt: plusMs(clock.monotonicMs(), bounded * 1000), left: max, nodeId, openedBy: by }
-    if (this.#window) {
-      this.#cancel = clock.after(bounded * 1000, () => this.permit(0, null, null, 'bridge'))
-      log.warn(
-        { seconds: bounded, max, nodeId, by },
-        'the pairing window is open: new limbs are approved by themselves',
-      )
-    } else {
-      log.info({ by }, 'the pairing window is closed')
-    }
-    this.show()
-    this.#announcer.event(this.#window ? 'pairing_window_opened' : 'pairing_window_closed', { by })
+    this.#window = null
+    this.#world.log.info({ by }, 'the pairing window is closed')
+    this.#announcer.setWindow(null)
+    this.#announcer.event('pairing_window_closed', { by })
   }
 
   /** Who opened the window, when it approves this request; else null. */
@@ -49,9 +54,10 @@ export class WindowKeeper {
     return openedBy
   }
 
-  /** Shows everybody what is left of it. */
-  show(): void {
-    this.#announcer.setWindow(this.#window)
+  /** An approval that was taken is on disk: everybody is shown what is left. The last one closes the window. */
+  used(): void {
+    if (this.#window) this.#announcer.setWindow(this.#window)
+    else if (this.#cancel) this.#close('bridge')
   }
 
   stop(): void {

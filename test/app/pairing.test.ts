@@ -283,6 +283,20 @@ describe('an operator', () => {
     expect((await third.next(pairing('cam3'))).json.status).toBe('pending')
   })
 
+  it('is told that the window is closed when its last approval is used, once', async () => {
+    await using app = await startApp({}, { fakeClock: true })
+    const admin = await app.admin()
+    await admin.subscribe('limb/bridge/event/pairing_window_closed')
+    await admin.do('admin', 'pairing/permit', { seconds: 60, max: 1 })
+    const device = await app.device('cam1', keyOf('cam1'))
+    await device.subscribe(pairing('cam1'))
+    await device.publish(register('cam1'), REGISTRATION)
+    expect((await device.next(pairing('cam1'))).json.status).toBe('approved')
+    expect((await admin.next('limb/bridge/event/pairing_window_closed')).json.by).toBe('bridge')
+    app.clock.advance(61_000)
+    expect(app.logLines.filter(({ msg }) => msg === 'the pairing window is closed')).toHaveLength(1)
+  })
+
   it('can close the window again, and never open it for more than an hour', async () => {
     await using app = await startApp()
     const admin = await app.admin()

@@ -157,3 +157,28 @@ test('a limb with its rotated key is let in although the disk is full, and its o
   }
   broken.commits = false
 })
+
+test('a request that is approved in the moment of its expiry stays approved', async () => {
+  const { core, clock, ask } = await start()
+  const candidate: Session = {
+    identity: { kind: 'candidate', nodeId: 'cam', key: keyOf('cam') },
+    clientId: 'cam',
+    address: '127.0.0.1',
+    alive: true,
+    subscribedTo: () => true,
+    tell: () => true,
+    end: () => {},
+  }
+  core.opened(candidate)
+  const registration = { displayName: 'Camera', platform: 'esp32', capabilities: [] }
+  const register = { kind: 'node', nodeId: 'cam', leaf: 'register' } as const
+  await core.message(candidate, register, Buffer.from(JSON.stringify(registration)))
+  const [request] = [...core.pending.values()]
+  clock.advance(59_500)
+  const approved = ask('pairing/approve', { requestId: request?.requestId })
+  clock.advance(1000)
+  expect(await approved).toMatchObject({ ok: true })
+  await settled()
+  expect(await ask('pairing/list', {})).toMatchObject({ data: { items: [] } })
+  expect([...core.pending.values()]).toEqual([])
+})
