@@ -9,7 +9,7 @@ import { churn, newTally, type Tally } from './churn.ts'
 
 /** Many lives of limbs against a bridge of its own, with a look at the bridge at rest between them. */
 
-/** A bridge at rest, after a collection of garbage. */
+/** A bridge at rest, after a collection of garbage that gave back what it freed. */
 export interface Sample {
   readonly minutes: number
   readonly heapBytes: number
@@ -106,7 +106,7 @@ async function run(
 /** When the last connection is gone and what it left has ended: grace, timers, batches. */
 async function atRest(bridge: BridgeProcess, minutes: number): Promise<Sample> {
   await new Promise((resolve) => setTimeout(resolve, 2500))
-  bridge.child.send('collect')
+  bridge.child.send('collect-all')
   await once(bridge.child, 'message')
   const response = await fetch(`http://127.0.0.1:${bridge.http?.port}/metrics`, {
     headers: { connection: 'close' },
