@@ -10,7 +10,7 @@ import { Alarm } from './alarm.ts'
 import type { Announcer } from './announcer.ts'
 import type { Approvals } from './approvals.ts'
 import { type Call, type CallWish, type InvokeAnswer, newCall, readWish, type Target } from './call.ts'
-import { answerOf, decidedAlready } from './call-answers.ts'
+import { answerOf, decidedAlready, otherCall } from './call-answers.ts'
 import { CallLog, type Entry } from './call-log.ts'
 import { KeyedCalls } from './keyed-calls.ts'
 import type { Held, LeaseKeeper } from './lease-keeper.ts'
@@ -64,7 +64,13 @@ export class Invocations {
     const wish = readWish(args, this.#world.settings)
     if (this.#stopping) throw this.#stopping
     const run = () => this.#run(wish, caller)
-    const answer = wish.key === null ? run() : this.#keyed.once(wish, wish.key, caller.name, run)
+    const answer =
+      wish.key === null
+        ? run()
+        : this.#keyed.once(wish, wish.key, caller.name, {
+            run,
+            otherCall: () => this.#refused(wish, caller, undefined, otherCall()),
+          })
     this.#underWay.add(answer)
     try {
       return await answer
@@ -199,8 +205,7 @@ export class Invocations {
     try {
       this.open.enter(caller.name, wish)
     } catch (error) {
-      this.#refused(wish, caller, undefined, error)
-      throw error
+      throw this.#refused(wish, caller, undefined, error)
     }
     try {
       call = await this.#aim(wish, caller)
@@ -456,7 +461,8 @@ export class Invocations {
     return Math.round(this.#world.clock.monotonicMs() - call.askedAt)
   }
 
-  #refused(wish: CallWish, caller: Caller, call: Call | undefined, error: unknown): void {
+  /** Puts a call that never began on record. */
+  #refused<E>(wish: CallWish, caller: Caller, call: Call | undefined, error: E): E {
     const nodeId = wish.nodeId ?? call?.record.nodeId ?? null
     const code = error instanceof Refusal ? error.code : 'internal'
     const { command, paramsHash, capability } = wish
@@ -473,6 +479,7 @@ export class Invocations {
       command,
       error: code,
     })
+    return error
   }
 
   /** What the caller is told: always with the invocationId once there is a row. */

@@ -1,11 +1,17 @@
 import { Refusal } from '../kernel/errors.ts'
 import type { CallWish, InvokeAnswer } from './call.ts'
-import { otherCall, refusalOf } from './call-answers.ts'
+import { refusalOf } from './call-answers.ts'
 import type { CallLog } from './call-log.ts'
 
 interface Keyed {
   readonly fingerprint: string | null
   readonly answer: Promise<InvokeAnswer>
+}
+
+interface FirstUse {
+  readonly run: () => Promise<InvokeAnswer>
+  /** Puts on record that the key was used for another call. */
+  readonly otherCall: () => Refusal
 }
 
 /** The same idempotency key of a principal gives the same answer: of the call under way, or of the stored one. */
@@ -18,20 +24,15 @@ export class KeyedCalls {
     this.#log = log
   }
 
-  /** @throws Refusal `conflict` when the key was used for another call. */
-  async once(
-    wish: CallWish,
-    key: string,
-    principal: string,
-    run: () => Promise<InvokeAnswer>,
-  ): Promise<InvokeAnswer> {
+  /** @throws what `otherCall` makes when the key was used for another call. */
+  async once(wish: CallWish, key: string, principal: string, first: FirstUse): Promise<InvokeAnswer> {
     const own = this.#underWay.get(principal) ?? new Map<string, Keyed>()
     const known = own.get(key)
     if (known) {
-      if (known.fingerprint !== wish.fingerprint) throw otherCall()
+      if (known.fingerprint !== wish.fingerprint) throw first.otherCall()
       return known.answer
     }
-    const answer = this.#storedOr(wish, key, principal, run)
+    const answer = this.#storedOr(wish, key, principal, first)
     own.set(key, { fingerprint: wish.fingerprint, answer })
     this.#underWay.set(principal, own)
     try {
@@ -46,7 +47,7 @@ export class KeyedCalls {
     wish: CallWish,
     key: string,
     principal: string,
-    run: () => Promise<InvokeAnswer>,
+    { run, otherCall }: FirstUse,
   ): Promise<InvokeAnswer> {
     const found = await this.#log.byKey(principal, key)
     if (!found) return run()

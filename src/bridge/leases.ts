@@ -1,4 +1,4 @@
-import { Refusal } from '../kernel/errors.ts'
+import { messageOf, Refusal } from '../kernel/errors.ts'
 import { newId } from '../kernel/secrets.ts'
 import { LIMITS } from '../protocol/limits.ts'
 import { roleReaches } from '../protocol/names.ts'
@@ -26,17 +26,6 @@ export function leaseHandlers(
     }
     const { level } = await rights.decide(caller.name, nodeId, capability)
     if (mayLease(level)) return
-    const { clock, store } = world
-    await store.transact((tx) =>
-      tx.audit({
-        at: clock.wallMs(),
-        actor: caller.name,
-        kind: 'lease.refused',
-        nodeId,
-        outcome: 'denied',
-        detail: { capability, level },
-      }),
-    )
     throw new Refusal(
       'denied',
       level === 'gated'
@@ -45,34 +34,67 @@ export function leaseHandlers(
     )
   }
 
-  return {
-    async 'lease/acquire'({ nodeId, capability, ttlSeconds, waitSeconds = 0 }, caller) {
-      await checkAllowed(caller, nodeId, capability)
-      const wish = {
-        leaseId: newId('ls_'),
-        nodeId,
-        capability,
-        principal: caller.name,
-        single: false,
-        ttlMs: ttlMs(ttlSeconds),
-      }
-      const { held, queued } = leases.take(wish, waitSeconds * 1000, caller.alive)
-      const { lease } = await held
-      if (queued) {
-        try {
-          await checkAllowed(caller, nodeId, capability)
-        } catch (error) {
-          await leases.release(lease, 'bridge')
-          throw error
+  /** A lease that somebody does not get is on record as one that somebody gets. */
+  async function orRefused<T>(
+    caller: Caller,
+    { nodeId, capability }: { nodeId: string; capability: string },
+    take: () => Promise<T>,
+  ): Promise<T> {
+    try {
+      return await take()
+    } catch (error) {
+      if (error instanceof Refusal && !NO_DECISION.has(error.code)) {
+        const { clock, store, log } = world
+        const message = error.message.slice(0, LIMITS.reasonChars)
+        const refused = {
+          at: clock.wallMs(),
+          actor: caller.name,
+          kind: 'lease.refused',
+          nodeId,
+          outcome: error.code,
+          detail: { capability, message },
         }
+        store
+          .recordCall(null, refused)
+          .catch((cause: unknown) =>
+            log.warn({ ...refused, error: messageOf(cause) }, 'a refused lease is not in the audit log'),
+          )
       }
-      return leases.show(lease)
-    },
+      throw error
+    }
+  }
+
+  return {
+    'lease/acquire': ({ nodeId, capability, ttlSeconds, waitSeconds = 0 }, caller) =>
+      orRefused(caller, { nodeId, capability }, async () => {
+        await checkAllowed(caller, nodeId, capability)
+        const wish = {
+          leaseId: newId('ls_'),
+          nodeId,
+          capability,
+          principal: caller.name,
+          single: false,
+          ttlMs: ttlMs(ttlSeconds),
+        }
+        const { held, queued } = leases.take(wish, waitSeconds * 1000, caller.alive)
+        const { lease } = await held
+        if (queued) {
+          try {
+            await checkAllowed(caller, nodeId, capability)
+          } catch (error) {
+            await leases.release(lease, 'bridge')
+            throw error
+          }
+        }
+        return leases.show(lease)
+      }),
 
     async 'lease/renew'({ leaseId, ttlSeconds }, caller) {
       const lease = leases.get(leaseId)
       if (!lease || lease.wish.principal !== caller.name || lease.wish.single) throw noLease()
-      await checkAllowed(caller, lease.wish.nodeId, lease.wish.capability)
+      await orRefused(caller, lease.wish, () =>
+        checkAllowed(caller, lease.wish.nodeId, lease.wish.capability),
+      )
       if (!(await leases.renew(lease, ttlMs(ttlSeconds), caller.name))) throw noLease()
       return leases.show(lease)
     },
@@ -97,6 +119,9 @@ export function leaseHandlers(
     },
   }
 }
+
+/** The bridge could not decide: it stops, or its disk is full. */
+const NO_DECISION: ReadonlySet<string> = new Set(['internal', 'storage_unavailable'])
 
 function noLease(): Refusal {
   return new Refusal(

@@ -30,7 +30,7 @@ export function pairingHandlers(
       return { nodeId: request.nodeId, requestId }
     },
     'pairing/permit': async ({ seconds, max, nodeId }, caller) => {
-      window.permit(seconds, max ?? null, nodeId ?? null, caller.name)
+      await window.permit(seconds, max ?? null, nodeId ?? null, caller.name)
       return { pairingWindow: announcer.info().pairingWindow ?? null }
     },
   }

@@ -1,6 +1,7 @@
 import type { RequestRecord } from '../domain/records.ts'
 import { type PairingWindow, windowAdmits, windowAfterApproval } from '../domain/window.ts'
 import { plusMs } from '../kernel/clock.ts'
+import { messageOf, Refusal } from '../kernel/errors.ts'
 import { LIMITS } from '../protocol/limits.ts'
 import type { Announcer } from './announcer.ts'
 import type { World } from './settings.ts'
@@ -11,22 +12,36 @@ export class WindowKeeper {
   readonly #announcer: Announcer
   #window: PairingWindow | null = null
   #cancel: (() => void) | null = null
+  /** Rises whenever somebody opens or closes it. */
+  #turn = 0
 
   constructor(world: World, announcer: Announcer) {
     this.#world = world
     this.#announcer = announcer
   }
 
-  /** Opens the window, or closes it with `seconds` 0. */
-  permit(seconds: number, max: number | null, nodeId: string | null, by: string): void {
+  /**
+   * Opens the window once that is on record, or closes it at once with `seconds` 0.
+   * @throws Refusal `storage_unavailable`, or `conflict` when it was opened or closed anew meanwhile
+   */
+  async permit(seconds: number, max: number | null, nodeId: string | null, by: string): Promise<void> {
+    const turn = ++this.#turn
     if (seconds === 0) {
-      this.#close(by)
+      await this.#close(by)
       return
     }
-    const { clock, log } = this.#world
     const bounded = Math.min(seconds, LIMITS.permitSecondsMax)
+    await this.#record('pairing.window_opened', by, nodeId, 'open', { seconds: bounded, max })
+    // Above all it stays closed when it was closed in that moment.
+    if (turn !== this.#turn) {
+      throw new Refusal(
+        'conflict',
+        'the pairing window was opened or closed anew in the same moment; look at it',
+      )
+    }
+    const { clock, log } = this.#world
     this.#cancel?.()
-    this.#cancel = clock.after(bounded * 1000, () => this.#close('bridge'))
+    this.#cancel = clock.after(bounded * 1000, () => void this.#close('bridge'))
     this.#window = { closesAt: plusMs(clock.monotonicMs(), bounded * 1000), left: max, nodeId, openedBy: by }
     log.warn(
       { seconds: bounded, max, nodeId, by },
@@ -36,13 +51,31 @@ export class WindowKeeper {
     this.#announcer.event('pairing_window_opened', { by })
   }
 
-  #close(by: string): void {
+  /** At once, whether it can be put on record or not. Resolves when it is, or when that failed. */
+  async #close(by: string): Promise<void> {
+    const { log } = this.#world
     this.#cancel?.()
     this.#cancel = null
     this.#window = null
-    this.#world.log.info({ by }, 'the pairing window is closed')
+    log.info({ by }, 'the pairing window is closed')
     this.#announcer.setWindow(null)
     this.#announcer.event('pairing_window_closed', { by })
+    try {
+      await this.#record('pairing.window_closed', by, null, 'closed', {})
+    } catch (error) {
+      log.warn({ by, error: messageOf(error) }, 'that the pairing window was closed is not in the audit log')
+    }
+  }
+
+  #record(
+    kind: string,
+    actor: string,
+    nodeId: string | null,
+    outcome: string,
+    detail: Record<string, unknown>,
+  ): Promise<void> {
+    const { clock, store } = this.#world
+    return store.transact((tx) => tx.audit({ at: clock.wallMs(), actor, kind, nodeId, outcome, detail }))
   }
 
   /** Who opened the window, when it approves this request; else null. */
@@ -57,7 +90,7 @@ export class WindowKeeper {
   /** An approval that was taken is on disk: everybody is shown what is left. The last one closes the window. */
   used(): void {
     if (this.#window) this.#announcer.setWindow(this.#window)
-    else if (this.#cancel) this.#close('bridge')
+    else if (this.#cancel) void this.#close('bridge')
   }
 
   stop(): void {

@@ -25,6 +25,8 @@ export const AUDIT_KINDS = [
   'pairing.expired',
   'pairing.rejected',
   'pairing.requested',
+  'pairing.window_closed',
+  'pairing.window_opened',
   'policy.deleted',
   'policy.set',
   'principal.added',

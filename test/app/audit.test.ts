@@ -91,6 +91,48 @@ describe('the audit log', () => {
     expect((await admin.ask('admin', 'audit/list', { after: 'x' })).error.path).toBe('after')
   })
 
+  it('has a row for a lease that somebody did not get, for a key used for another call, and for the pairing window', async () => {
+    await using app = await startApp({}, { memory: true, fakeClock: true })
+    const robot = await worker(app, 'r1')
+    const ann = await agent(app, 'ann')
+    const bob = await agent(app, 'bob')
+    const admin = await app.admin()
+    const arm = { nodeId: 'r1', capability: 'arm' }
+    await ann.do('ann', 'lease/acquire', arm)
+    expect((await bob.ask('bob', 'lease/acquire', arm)).error.code).toBe('leased')
+    expect((await bob.ask('bob', 'lease/acquire', { ...arm, capability: 'saw' })).error.code).toBe('denied')
+
+    const keyed = { nodeId: 'r1', command: 'arm.move', params: { to: 1 }, idempotencyKey: 'k1' }
+    const answer = await send(ann, 'ann', 'invoke', keyed)
+    await robot.answer(await robot.next())
+    await answer()
+    expect((await ann.ask('ann', 'invoke', { ...keyed, params: { to: 2 } })).error.code).toBe('conflict')
+
+    await admin.do('admin', 'pairing/permit', { seconds: 60, max: 3 })
+    await admin.do('admin', 'pairing/permit', { seconds: 0 })
+    await admin.do('admin', 'pairing/permit', { seconds: 60 })
+    app.clock.advance(60_000)
+
+    const list = async (args: Loose) =>
+      (await admin.do('admin', 'audit/list', { order: 'oldest', ...args })).items as Loose[]
+    expect(await list({ actor: 'bob' })).toMatchObject([
+      { kind: 'lease.refused', nodeId: 'r1', outcome: 'leased', detail: { capability: 'arm' } },
+      { kind: 'lease.refused', nodeId: 'r1', outcome: 'denied', detail: { capability: 'saw' } },
+    ])
+    expect(await list({ kind: 'invocation.refused' })).toMatchObject([
+      { actor: 'ann', nodeId: 'r1', outcome: 'conflict', detail: { command: 'arm.move' } },
+    ])
+    const windows = (await list({ kind: 'pairing.' })).filter(({ kind }) =>
+      kind.startsWith('pairing.window_'),
+    )
+    expect(windows).toMatchObject([
+      { kind: 'pairing.window_opened', actor: 'admin', detail: { seconds: 60, max: 3 } },
+      { kind: 'pairing.window_closed', actor: 'admin' },
+      { kind: 'pairing.window_opened', actor: 'admin', detail: { seconds: 60 } },
+      { kind: 'pairing.window_closed', actor: 'bridge', outcome: 'closed' },
+    ])
+  })
+
   it('tells its end once a day too', async () => {
     await using app = await startApp({}, { memory: true, fakeClock: true })
     const marks = () => app.logLines.filter(({ msg }) => String(msg).startsWith('audit log: '))

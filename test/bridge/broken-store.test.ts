@@ -182,3 +182,27 @@ test('a request that is approved in the moment of its expiry stays approved', as
   expect(await ask('pairing/list', {})).toMatchObject({ data: { items: [] } })
   expect([...core.pending.values()]).toEqual([])
 })
+
+test('a pairing window that is closed while its opening is being written stays closed', async () => {
+  const { ask, log } = await start()
+  await Promise.all([ask('pairing/permit', { seconds: 60 }), ask('pairing/permit', { seconds: 0 })])
+  expect(log.info).toHaveBeenCalledWith({ by: 'admin' }, 'the pairing window is closed')
+  expect(log.warn).not.toHaveBeenCalled()
+})
+
+test('a pairing window that cannot be put on record is not opened, and an open one is closed all the same', async () => {
+  const { ask, broken, log } = await start()
+  broken.commits = true
+  expect(await ask('pairing/permit', { seconds: 60 })).toMatchObject({
+    ok: false,
+    error: { code: 'storage_unavailable' },
+  })
+  expect(log.warn).not.toHaveBeenCalled()
+  broken.commits = false
+  expect(await ask('pairing/permit', { seconds: 60 })).toMatchObject({ ok: true })
+  broken.commits = true
+  expect(await ask('pairing/permit', { seconds: 0 })).toMatchObject({
+    ok: true,
+    data: { pairingWindow: null },
+  })
+})
