@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs'
-import type { RunningBridge } from './app.ts'
+import type { RunningBridge } from './assembly/options.ts'
 import { runCommandLine } from './cli/command-line.ts'
 import type { Maintenance } from './cli/parts.ts'
 import { takeInherited } from './host/activation.ts'

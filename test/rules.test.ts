@@ -20,8 +20,9 @@ const ROWS: Record<string, number> = {
   homeassistant: 4,
   host: 4,
   cli: 4,
-  'app.ts': 5,
-  'main.ts': 6,
+  assembly: 5,
+  'app.ts': 6,
+  'main.ts': 7,
 }
 
 const files = readdirSync(SRC, { recursive: true, encoding: 'utf8' }).filter((name) => name.endsWith('.ts'))

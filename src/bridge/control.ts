@@ -76,8 +76,6 @@ export class Control {
     return this.#open.byState
   }
 
-  ready(): void {}
-
   result(session: Session, payload: Uint8Array): void {
     this.#results.receive(session, payload)
   }

@@ -155,7 +155,6 @@ export class Core implements Inbound {
   ready(): void {
     this.#announcer.setBridgeStatus('online')
     this.#announcer.infoChanged()
-    this.control.ready()
     this.#housekeeping.start()
     this.#requestExpiry.start()
   }

@@ -234,8 +234,6 @@ export const bridgeInfoSchema = z.object({
 })
 export type BridgeInfo = z.infer<typeof bridgeInfoSchema>
 
-export const bridgeEventSchema = z.looseObject({ kind: z.string(), at: timeSchema })
-
 /** Echoed in the response, so that a client knows which request it answers. */
 export const transactionSchema = z.union([z.string().max(LIMITS.transactionChars), z.number()])
 export const responseSchema = z.union([

@@ -1,0 +1,104 @@
+import type { Broker } from '../broker/broker.ts'
+import { fdsOf, type Inherited, NO_SOCKETS } from '../host/activation.ts'
+import { Certificates } from '../host/certificates.ts'
+import type { Config } from '../host/config.ts'
+import { isLoopback } from '../host/config-checks.ts'
+import type { Metrics } from '../http/metrics.ts'
+import { type HttpServer, type Readiness, startHttp } from '../http/server.ts'
+import { invariant } from '../kernel/assert.ts'
+import { StartError } from '../kernel/errors.ts'
+import type { AppOptions, RunningBridge } from './options.ts'
+import { httpLimits } from './settings.ts'
+
+/** Listeners: on the service manager's sockets where there are any, else where the configuration says. */
+
+/** Null when nothing listens with TLS. */
+export async function loadCertificates({ config, log, clock }: AppOptions): Promise<Certificates | null> {
+  const { tls, http } = config
+  if (!tls.enabled && !(http.enabled && http.tls)) return null
+  // The configuration was checked for them.
+  const { certFile, keyFile, caFile, crlFile } = tls
+  invariant(certFile !== null && keyFile !== null, 'TLS without a certificate')
+  return await Certificates.load({ files: { certFile, keyFile, caFile, crlFile }, log, clock })
+}
+
+/** The path of the first one. */
+export async function openControl(broker: Broker, config: Config, inherited: Inherited): Promise<string> {
+  const { socket, mode } = config.control
+  const fds = fdsOf(inherited, 'control')
+  // Node does not tell the path of an inherited Unix socket; the configuration names it for the command line.
+  if (fds.length === 0) await broker.listenUnix(socket, Number.parseInt(mode, 8))
+  for (const fd of fds) await broker.listenInherited(fd, true)
+  return socket
+}
+
+/** On the service manager's sockets if there are any; else where the configuration says. The first one is told. */
+export async function openMqtt(
+  broker: Broker,
+  config: Config,
+  inherited: Inherited,
+): Promise<RunningBridge['mqtt']> {
+  const fds = fdsOf(inherited, 'mqtt')
+  const [first, ...more] = fds
+  if (first === undefined) {
+    const { port } = await broker.listenTcp(config.mqtt.host, config.mqtt.port)
+    return { host: config.mqtt.host, port }
+  }
+  const listener = await broker.listenInherited(first, false)
+  const others = await Promise.all(more.map((fd) => broker.listenInherited(fd, false)))
+  for (const { host } of [listener, ...others]) refuseOpenPlaintext(host, config, 'limb-bridge.socket')
+  return { host: listener.host, port: listener.port }
+}
+
+export async function openTls(
+  { config: { tls, mqtt }, inherited = NO_SOCKETS }: AppOptions,
+  broker: Broker,
+  certificates: Certificates,
+): Promise<RunningBridge['tls']> {
+  const fd = fdsOf(inherited, 'mqtts')[0]
+  const settings = {
+    material: certificates.material,
+    minVersion: tls.minVersion,
+    asksForCertificate: tls.caFile !== null,
+    requiresCertificate: tls.requireClientCertificate,
+    handshakeTimeoutMs: mqtt.connectSeconds * 1000,
+  }
+  const listener = await broker.listenTls(tls.host, tls.port, settings, fd)
+  certificates.onChange((material) => listener.setMaterial(material))
+  return { host: fd === undefined ? tls.host : listener.host, port: listener.port }
+}
+
+export async function openHttp(
+  { config, log, clock, inherited = NO_SOCKETS }: AppOptions,
+  metrics: Metrics,
+  broker: Broker,
+  readiness: () => Readiness,
+  certificates: Certificates | null,
+): Promise<HttpServer> {
+  const { minVersion, requireClientCertificate } = config.tls
+  const secure = config.http.tls ? certificates : null
+  const http = await startHttp({
+    ...config.http,
+    tls: secure
+      ? { material: secure.material, minVersion, requiresCertificate: requireClientCertificate }
+      : undefined,
+    ...httpLimits(config),
+    inheritedFd: fdsOf(inherited, 'http')[0],
+    readiness,
+    metrics,
+    attach: (stream, peer) => broker.attach(stream, { ...peer, local: false, transport: 'websocket' }),
+    log,
+    clock,
+  })
+  secure?.onChange((material) => http.setMaterial(material))
+  return http
+}
+
+/** The configuration's own addresses are checked when it is read; these come from a socket unit. */
+export function refuseOpenPlaintext(host: string, config: Config, unit: string): void {
+  if (config.mqtt.allowPlaintext || isLoopback(host)) return
+  throw new StartError(
+    `${unit} listens on ${host}, which others can reach without TLS; set mqtt.allowPlaintext: true if that is meant, ` +
+      'or listen on 127.0.0.1',
+  )
+}

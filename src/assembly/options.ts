@@ -1,0 +1,41 @@
+import type { Inherited } from '../host/activation.ts'
+import type { Config } from '../host/config.ts'
+import type { HostLog } from '../host/log.ts'
+import type { Clock } from '../kernel/clock.ts'
+
+export interface AppOptions {
+  readonly config: Config
+  readonly log: HostLog
+  readonly clock: Clock
+  readonly version?: string
+  /** Listening sockets of the service manager's; what is absent the bridge opens itself. */
+  readonly inherited?: Inherited | undefined
+  /** Of `admin`, at the first start; a new one is made otherwise. */
+  readonly adminPassword?: string | undefined
+}
+
+export interface RunningBridge {
+  readonly mqtt: { readonly host: string; readonly port: number }
+  readonly tls: { readonly host: string; readonly port: number } | null
+  readonly http: { readonly scheme: 'http' | 'https'; readonly host: string; readonly port: number } | null
+  /** Path of the control socket. */
+  readonly control: string
+  /**
+   * Where the first password of `admin` is, if `inFile`; it was made, or given, just now at the `firstStart`. A start
+   * that failed after that was the first one all the same.
+   */
+  readonly adminPassword: { readonly file: string; readonly firstStart: boolean; readonly inFile: boolean }
+  /** Reads the certificate files again. Never rejects: a bad new certificate is told, the old one stays. */
+  reloadCertificates(): Promise<void>
+  /** One line for people: what there is and how it is. */
+  status(): string
+  /** Resolves when database and broker have answered; rejects when the database says that it cannot be read. */
+  probe(): Promise<void>
+  /**
+   * Takes over the live settings (host/live-settings.ts); the others are looked at when the bridge starts. Called at
+   * every reload, whether a setting changed or not: what files they name is to be read again here.
+   */
+  apply(config: Config): void
+  /** Listeners closed, statuses offline, queues drained, database closed. */
+  stop(): Promise<void>
+}

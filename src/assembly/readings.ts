@@ -1,0 +1,41 @@
+import type { Core } from '../bridge/core.ts'
+import type { Broker } from '../broker/broker.ts'
+import type { Readings } from '../http/metrics.ts'
+import type { Database } from '../store/database.ts'
+
+/** What metrics, readiness and the service manager are told of how the bridge is. */
+
+export function readings(core: Core, broker: Broker): Readings {
+  const { counters } = broker
+  return {
+    nodes: core.registry.byStatus,
+    pendingRequests: core.pending.size,
+    sessions: core.sessionRoles,
+    leases: core.control.leases.size,
+    openInvocations: core.control.openCalls,
+    broker: counters,
+  }
+}
+
+export function diskReadings(database: Database): Readings {
+  return { ...database.sizes(), diskFreeBytes: freeBytes(database) }
+}
+
+/** A disk that cannot even be asked has no room. */
+export function freeBytes(database: Database): number | null {
+  try {
+    return database.freeBytes()
+  } catch {
+    return 0
+  }
+}
+
+export function total(counts: Readonly<Record<string, number>>): number {
+  return Object.values(counts).reduce((sum, count) => sum + count, 0)
+}
+
+export function statusLine(core: Core, broker: Broker): string {
+  const sessions = Object.values(broker.counters.sessions).reduce((sum, count) => sum + count, 0)
+  const { registry, pending } = core
+  return `${registry.online} of ${registry.size} limbs online, ${pending.size} pending, ${sessions} sessions`
+}

@@ -1,0 +1,81 @@
+import type { BridgeSettings } from '../bridge/settings.ts'
+import type { BrokerLimits } from '../broker/limits.ts'
+import type { DropKind, PersistenceLimits } from '../broker/persistence.ts'
+import type { Config } from '../host/config.ts'
+import type { HttpLimits } from '../http/server.ts'
+import type { Topics } from '../protocol/topics.ts'
+
+/** What each part is told of the configuration. */
+
+/** Copies, because a reload changes them. */
+export function settingsOf(config: Config, version: string): BridgeSettings {
+  const { pairing, presence, policy, lease, invocation, backup, retention } = config
+  const signIn = signInSettings(config)
+  return structuredClone({ version, pairing, presence, policy, lease, invocation, backup, retention, signIn })
+}
+
+function signInSettings({ mqtt }: Config): BridgeSettings['signIn'] {
+  return { maxFailures: mqtt.maxFailedSignIns, refuseSeconds: mqtt.failedSignInSeconds }
+}
+
+export function brokerLimits({ mqtt }: Config): Partial<BrokerLimits> {
+  return {
+    maxConnections: mqtt.maxConnections,
+    maxConnectionsPerAddress: mqtt.maxConnectionsPerAddress,
+    connectTimeoutMs: mqtt.connectSeconds * 1000,
+    maxConnectBytes: mqtt.maxConnectBytes,
+    maxPacketBytes: mqtt.maxPacketBytes,
+    maxMessagesPerSecond: mqtt.maxMessagesPerSecond,
+    maxBytesPerSecond: mqtt.maxBytesPerSecond,
+    maxTopicBytes: mqtt.maxTopicBytes,
+    maxTopicLevels: mqtt.maxTopicLevels,
+    maxInflightInbound: mqtt.maxInflightPerSession,
+    maxSubscriptions: mqtt.maxSubscriptionsPerSession,
+    maxKeepaliveSeconds: mqtt.maxKeepaliveSeconds,
+    allowKeepaliveZero: mqtt.allowKeepaliveZero,
+    maxInflightOutbound: mqtt.maxInflightPerSession,
+    maxSessionBufferBytes: mqtt.maxSessionBufferBytes,
+  }
+}
+
+export function httpLimits({ http, mqtt }: Config): HttpLimits {
+  return {
+    token: http.token,
+    allowedOrigins: http.allowedOrigins,
+    maxConnections: mqtt.maxConnections,
+    maxConnectionsPerAddress: mqtt.maxConnectionsPerAddress,
+    maxFrameBytes: mqtt.maxPacketBytes,
+    maxConnectBytes: mqtt.maxConnectBytes,
+  }
+}
+
+/** A session's queue may fill some megabytes of disk, whatever the number of its messages. */
+const MAX_QUEUED_BYTES = 64 * 1024 * 1024
+
+export function persistenceLimits({ mqtt }: Config, topics: Topics): PersistenceLimits {
+  return {
+    maxQueuedPerSession: mqtt.maxQueuedPerSession,
+    maxQueuedBytesPerSession: MAX_QUEUED_BYTES,
+    maxIncomingPerSession: mqtt.maxInflightPerSession,
+    maxRetainedMessages: mqtt.maxRetained,
+    retainedBelow(topic) {
+      const address = topics.parse(topic)
+      if (address?.kind !== 'data') return null
+      return { prefix: topics.dataPrefix(address.nodeId), max: mqtt.maxRetainedPerNode }
+    },
+  }
+}
+
+/** Home Assistant's principal reads and writes below its own prefix, without a line in `mqtt.grants`. */
+export function grantsOf({ mqtt, homeAssistant }: Config): Config['mqtt']['grants'] {
+  const { enabled, principal, prefix } = homeAssistant
+  const own = { to: principal, publish: [`${prefix}/#`], subscribe: [`${prefix}/#`] }
+  return enabled ? [...mqtt.grants, own] : mqtt.grants
+}
+
+/** What the log says of a message that was not kept, with the setting that bounds it. */
+export const DROPPED: Readonly<Record<DropKind, string>> = {
+  queue: 'a message was not kept for a session that is away: its queue is full (mqtt.maxQueuedPerSession)',
+  retained: 'a retained message was not kept: there are too many (mqtt.maxRetained)',
+  retained_below: 'a retained message of a limb was not kept: it has too many (mqtt.maxRetainedPerNode)',
+}

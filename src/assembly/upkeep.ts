@@ -1,0 +1,34 @@
+import type { Upkeep } from '../bridge/chores.ts'
+import type { MqttStore } from '../bridge/mqtt-store.ts'
+import type { MqttPersistence } from '../broker/persistence.ts'
+import type { Topics } from '../protocol/topics.ts'
+import type { Database } from '../store/database.ts'
+
+/** What the bridge's chores do to files and to sessions. */
+
+/** What housekeeping does to the files. */
+export function diskUpkeep(
+  database: Database,
+  mqttStore: MqttStore,
+  topics: Topics,
+): Pick<Upkeep, 'walBytes' | 'checkpoint' | 'nextWithData'> {
+  return {
+    walBytes: () => database.sizes().walBytes,
+    checkpoint: () => database.checkpoint(),
+    async nextWithData(after) {
+      // Behind every topic of that limb: 0 is the character after the slash.
+      const last = after === '' ? '' : `${topics.nodePrefix}${after}0`
+      const [topic] = await mqttStore.retainedTopics(topics.nodePrefix, last, 1)
+      return topic?.slice(topics.nodePrefix.length).split('/')[0] ?? null
+    },
+  }
+}
+
+export async function sweepSessions(
+  { sessions }: MqttPersistence,
+  expirySeconds: number | null,
+): Promise<number> {
+  if (expirySeconds !== null) return (await sessions.sweep(expirySeconds * 1000)).length
+  await sessions.saveUnsaved()
+  return 0
+}

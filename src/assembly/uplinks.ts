@@ -1,0 +1,46 @@
+import type { Core } from '../bridge/core.ts'
+import { remotePeer } from '../bridge/remote-requests.ts'
+import type { World } from '../bridge/settings.ts'
+import type { Broker } from '../broker/broker.ts'
+import type { HomeAssistant, OpenOutlet } from '../homeassistant/home-assistant.ts'
+import type { Config } from '../host/config.ts'
+import { topicsOf } from '../protocol/topics.ts'
+import type { Uplink } from '../uplink/uplink.ts'
+
+/** Who is told beside the embedded broker's own clients: other brokers, and Home Assistant here and there. */
+
+export function announceHere(homeAssistant: HomeAssistant, { topics, publisher }: World): OpenOutlet {
+  return homeAssistant.open({
+    topics,
+    commands: true,
+    publish: (topic, payload, retain) => publisher.publish(topic, payload, { qos: 1, retain }),
+  })
+}
+
+/** The MQTT client is loaded by who has an uplink, and by nobody else. */
+export async function createUplink(
+  settings: Config['uplinks'][number],
+  { topics, store, clock, log }: World,
+  core: Core,
+  { feed }: Broker,
+  homeAssistant: HomeAssistant,
+): Promise<Uplink> {
+  const { Uplink: Client } = await import('../uplink/uplink.ts')
+  const outlet = settings.homeAssistant
+    ? homeAssistant.open({
+        topics: topicsOf(settings.prefix),
+        commands: settings.requests.principals.includes(homeAssistant.principal),
+        publish: (topic, payload, retain) => uplink.offer({ topic, payload, qos: 1, retain }),
+      })
+    : undefined
+  const companion = outlet && {
+    view: outlet.view,
+    filter: outlet.filter,
+    wrote: outlet.wrote,
+    topic: outlet.birthTopic,
+    heard: outlet.birth,
+  }
+  const peer = () => remotePeer(core, store, `uplink:${settings.name}`)
+  const uplink: Uplink = new Client({ settings, topics, view: core.view, feed, companion, peer, clock, log })
+  return uplink
+}
