@@ -106,6 +106,16 @@ describe('config', () => {
     )
   })
 
+  test('check does not call a file sound without a word when it has warned of something', async () => {
+    const absent = join(folder, 'absent.pem')
+    writeFileSync(file, `tls: {enabled: true, certFile: ${absent}, keyFile: ${absent}}\n`)
+    const { code, out, err } = await run(['config', 'check', file])
+    const warnings = err.split('\n').filter((line) => line.startsWith('warning: ')).length
+    expect(warnings).toBeGreaterThan(0)
+    const but = warnings === 1 ? 'the warning above' : `the ${warnings} warnings above`
+    expect([code, out]).toEqual([0, `${file} is sound, apart from ${but}\n`])
+  })
+
   test('show prints what holds, from where, without secrets', async () => {
     writeFileSync(file, 'http: {token: 0123456789abcdef}\n')
     const env = { LIMB_CONFIG: file, LIMB_LOG_LEVEL: 'debug', LIMB_LOGLEVEL: 'x' }
