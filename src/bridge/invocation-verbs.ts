@@ -78,7 +78,7 @@ export function invocationHandlers(
   }
 }
 
-export function showInvocation(record: InvocationRecord): ShownInvocation {
+function showInvocation(record: InvocationRecord): ShownInvocation {
   const { endedAt, fence, idempotencyKey, decidedBy, reason, error } = record
   return {
     invocationId: record.invocationId,

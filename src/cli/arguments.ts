@@ -36,7 +36,7 @@ interface ObjectSchema {
 
 const SECRETS = new Set(['password', 'apiKey'])
 
-export function kebab(key: string): string {
+function kebab(key: string): string {
   return key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)
 }
 

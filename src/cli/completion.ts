@@ -197,7 +197,7 @@ ${places.flatMap(fishPlace).join('\n')}
 
 const WRITERS: Readonly<Record<Shell, (places: readonly Place[]) => string>> = { bash, zsh, fish }
 
-export function completionScript(program: Command, shell: Shell): string {
+function completionScript(program: Command, shell: Shell): string {
   return WRITERS[shell](placesOf(program))
 }
 

@@ -58,7 +58,7 @@ function readLine(text: string, number: number): Line | string {
 }
 
 /** Throws CliError that names every bad line (the first twenty). */
-export function readLines(text: string): Line[] {
+function readLines(text: string): Line[] {
   const lines: Line[] = []
   const problems: string[] = []
   const seen = new Map<unknown, number>()

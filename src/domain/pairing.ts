@@ -67,7 +67,7 @@ export function renewClaim(
   }
 }
 
-export function sameRegistration(a: Registration, b: Registration): boolean {
+function sameRegistration(a: Registration, b: Registration): boolean {
   return canonicalRegistration(a) === canonicalRegistration(b)
 }
 

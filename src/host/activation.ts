@@ -5,7 +5,7 @@ import type { Environment } from './config-env.ts'
  * starts and while it restarts, so that a restart refuses nobody and a low port needs no capability.
  */
 
-export const SOCKET_NAMES = ['mqtt', 'mqtts', 'http', 'control'] as const
+const SOCKET_NAMES = ['mqtt', 'mqtts', 'http', 'control'] as const
 export type SocketName = (typeof SOCKET_NAMES)[number]
 
 export interface InheritedSocket {

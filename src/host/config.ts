@@ -34,7 +34,7 @@ export function loadConfig(options: LoadOptions): LoadedConfig {
 }
 
 /** Relative to the working directory, as the database is. */
-export function defaultSocket(databasePath: string): string {
+function defaultSocket(databasePath: string): string {
   return databasePath === ':memory:'
     ? join('data', 'control.sock')
     : join(dirname(databasePath), 'control.sock')

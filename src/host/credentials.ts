@@ -4,7 +4,7 @@ import type { Environment } from './config-env.ts'
 
 /** Secrets that the service manager hands over as files (systemd's LoadCredential=), readable by this service alone. */
 
-export const CREDENTIALS = ['admin-password'] as const
+const CREDENTIALS = ['admin-password'] as const
 export type CredentialName = (typeof CREDENTIALS)[number]
 
 /** The text without its last line feed; undefined when there is none. Throws when it cannot be read. */

@@ -5,9 +5,9 @@ import type { HostLog } from './log.ts'
 /** How the process ends: once, cleanly, within a limit, and never silently. */
 
 /** Exit code of a broken invariant (EX_SOFTWARE); the service manager starts the bridge again. */
-export const EXIT_SOFTWARE = 70
+const EXIT_SOFTWARE = 70
 /** A clean stop is over within this, whatever hangs. */
-export const STOP_LIMIT_SECONDS = 5
+const STOP_LIMIT_SECONDS = 5
 
 export interface StopOptions {
   /** Stops the bridge; called at most once. */

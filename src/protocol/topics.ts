@@ -2,7 +2,7 @@ import { isName } from './names.ts'
 
 /** The sole home of topic strings. Everything below the root is spelled here and nowhere else. */
 
-export const NODE_UPLINKS = ['register', 'heartbeat', 'deregister', 'result'] as const
+const NODE_UPLINKS = ['register', 'heartbeat', 'deregister', 'result'] as const
 /** What a limb says to the bridge. */
 export type NodeUplink = (typeof NODE_UPLINKS)[number]
 
