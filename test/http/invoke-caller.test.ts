@@ -1,10 +1,11 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { createServer, type Server } from 'node:http'
 import { createServer as createTlsServer } from 'node:https'
-import type { AddressInfo } from 'node:net'
+import { type AddressInfo, createServer as createRawServer, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, onTestFinished, test } from 'vitest'
+import { brokenAnswer } from '../../src/http/invoke/broken-answer.ts'
 import { createHttpCaller } from '../../src/http/invoke/caller.ts'
 import { networksOf } from '../../src/http/invoke/networks.ts'
 import { systemClock } from '../../src/kernel/clock.ts'
@@ -100,6 +101,100 @@ describe('a TLS connection that fails', () => {
     expect(await refusalAt(`https://${await serveTls(ca)}`)).toMatch(
       /its certificate is not one for servers \(INVALID_PURPOSE\)$/,
     )
+  })
+})
+
+describe('a limb that was reached and does not answer in HTTP', () => {
+  /** What the bridge says of a server that does this with the connection, once a request has come on it. */
+  async function refusalOf(answer: (socket: Socket) => void): Promise<string> {
+    let closed = () => {}
+    const gone = new Promise<void>((done) => {
+      closed = done
+    })
+    const raw = createRawServer((socket) => {
+      socket.on('error', () => {})
+      socket.once('close', closed)
+      socket.once('data', () => answer(socket))
+    })
+    onTestFinished(() => void raw.close())
+    await new Promise<void>((done) => raw.listen(0, '127.0.0.1', done))
+    const { outcome, message } = await post(`http://127.0.0.1:${(raw.address() as AddressInfo).port}`, [])
+    // What comes late on the connection comes before its end: no error of it may be left to nobody.
+    await gone
+    expect([outcome, message]).toEqual(['node_error', expect.stringMatching(/^r1 [^\n]+$/)])
+    return message
+  }
+
+  const OK = 'HTTP/1.1 200 OK\r\n'
+  const RESULT = '{"success":true}'
+
+  test.each<[string, string | Buffer, RegExp]>([
+    ['bytes of something else', Buffer.from([0, 1, 2, 255, 254, 10, 13]), /not HTTP.*serve HTTP\/1\.1 there/],
+    ['the greeting of another protocol', 'SSH-2.0-OpenSSH_9.6\r\n', /not HTTP.*register the endpointUrl/],
+    ['another version of HTTP', 'HTTP/9.9 200 OK\r\n\r\n', /not HTTP/],
+    ['a status that is no number', 'HTTP/1.1 fine\r\n\r\n', /not HTTP/],
+    ['a TLS alert', Buffer.from([0x15, 3, 1, 0, 2, 2, 0x46]), /in TLS.*https:\/\/ endpointUrl/],
+    ['headers without an end', `${OK}x: ${'x'.repeat(40_000)}`, /more than 16384 bytes of headers.*fewer/],
+    ['a header that is none', `${OK}a header\r\n\r\n`, /not HTTP/],
+    ['a Content-Length that is no number', `${OK}content-length: all\r\n\r\n`, /wrong Content-Length/],
+    [
+      'two different Content-Lengths',
+      `${OK}content-length: 16\r\ncontent-length: 17\r\n\r\n${RESULT}`,
+      /wrong Content-Length/,
+    ],
+    [
+      'a Content-Length beside chunks',
+      `${OK}transfer-encoding: chunked\r\ncontent-length: 16\r\n\r\n`,
+      /Content-Length/,
+    ],
+    ['more than its Content-Length', `${OK}content-length: 9\r\n\r\n${RESULT}`, /more than.*9 bytes/],
+    [
+      'more than its last',
+      `${OK}connection: close\r\ncontent-length: 9\r\n\r\n${RESULT}`,
+      /more than.*9 bytes/,
+    ],
+    ['chunks that are none', `${OK}transfer-encoding: chunked\r\n\r\nzz\r\n`, /not HTTP/],
+  ])('but sends %s is told what it did', async (_what, bytes, text) => {
+    const message = await refusalOf((socket) => socket.write(bytes))
+    expect(message).toMatch(text)
+    expect(message).toContain('; whether the command ran is not known')
+  })
+
+  test.each([
+    ['that wants another protocol', 'HTTP/1.1 101 Go\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n', '101'],
+    ['of another status', 'HTTP/1.1 404 No\r\ncontent-length: 0\r\n\r\n', '404'],
+  ])('but with an answer %s is told so at once', async (_what, bytes, status) => {
+    expect(await refusalOf((socket) => socket.write(bytes))).toMatch(
+      new RegExp(`^r1 answered ${status} .*must answer 200`),
+    )
+  })
+
+  test.each<[string, string, RegExp]>([
+    ['before its answer', '', /without a whole answer.*its program may have failed/],
+    ['within its headers', `${OK}content-`, /without a whole answer/],
+    ['before the end of its body', `${OK}content-length: 99\r\n\r\n{"succ`, /after 6 of the 99 bytes/],
+    [
+      'before its last chunk',
+      `${OK}transfer-encoding: chunked\r\n\r\n4\r\n{"su\r\n`,
+      /after 4 bytes of an answer without an end/,
+    ],
+  ])('but closes the connection %s is told so', async (_when, bytes, text) => {
+    expect(await refusalOf((socket) => socket.end(bytes))).toMatch(text)
+    const reset = (socket: Socket) => {
+      if (bytes === '') socket.resetAndDestroy()
+      else socket.write(bytes, () => socket.resetAndDestroy())
+    }
+    expect(await refusalOf(reset)).toContain('closed the connection')
+  })
+
+  test.each([
+    ['ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED', 'wants a client certificate'],
+    ['ERR_SSL_DECRYPTION_FAILED_OR_BAD_RECORD_MAC', 'broke the TLS connection'],
+    ['ETIMEDOUT', 'was cut off'],
+  ])('but ends the connection with %s is told what that means', (code, text) => {
+    const message = brokenAnswer('limb.test', Object.assign(new Error('deps/openssl'), { code }), null)
+    expect(message).toContain(text)
+    expect(message).not.toContain('openssl')
   })
 })
 

@@ -6,6 +6,7 @@ import { Refusal } from '../../kernel/errors.ts'
 import { invokeSignature } from '../../kernel/invoke-signature.ts'
 import { newId } from '../../kernel/secrets.ts'
 import { LIMITS } from '../../protocol/limits.ts'
+import { type Begun, brokenAnswer, MAX_HEADER_BYTES } from './broken-answer.ts'
 import { connectionFailure } from './failure.ts'
 import {
   type Lookup,
@@ -31,7 +32,7 @@ type Done = (outcome: Uint8Array | Refusal) => void
 
 /** Of a name and a connection; the answer itself may take as long as the call says. */
 const CONNECT_MS = 10_000
-const MAX_HEADER_BYTES = 16_384
+const CLOSED = new Error('the connection was closed')
 
 export function createHttpCaller({ clock, networks, lookup = lookupBySystem }: CallerOptions): HttpCaller {
   return {
@@ -53,6 +54,7 @@ class Exchange {
   #cancelTimer = () => {}
   /** From then on the limb may have got it. */
   #sent = false
+  #begun: Begun | null = null
   #over = false
 
   constructor(call: HttpCall, clock: Clock, lookup: Lookup, done: Done) {
@@ -120,7 +122,15 @@ class Exchange {
       }),
     )
     request.once('response', (response) => this.#answered(url, response))
+    request.once('upgrade', (response, socket) => {
+      socket.destroy()
+      this.#answered(url, response)
+    })
     request.on('error', (error) => this.#failed(url, error))
+    // The last that comes in any case; an answer that has begun says itself how it ends.
+    request.once('close', () => {
+      if (!this.#begun) this.#failed(url, CLOSED)
+    })
     request.end(body)
   }
 
@@ -131,14 +141,15 @@ class Exchange {
       return
     }
     const chunks: Buffer[] = []
-    let bytes = 0
+    const begun = { response, bytes: 0 }
+    this.#begun = begun
     response.on('data', (chunk: Buffer) => {
-      bytes += chunk.length
-      if (bytes > LIMITS.resultBytes) this.#end(this.#tooLarge())
+      begun.bytes += chunk.length
+      if (begun.bytes > LIMITS.resultBytes) this.#end(this.#tooLarge())
       else chunks.push(chunk)
     })
     response.once('end', () => this.#end(Buffer.concat(chunks)))
-    response.once('aborted', () => this.#failed(url, new Error('the connection was closed')))
+    response.once('aborted', () => this.#failed(url, CLOSED))
     response.on('error', (error) => this.#failed(url, error))
   }
 
@@ -156,8 +167,10 @@ class Exchange {
         `${nodeId} does not accept the signature (401); its clock may be wrong, or it must register again to be told its secret`,
       )
     }
-    if (statusCode !== 200)
-      return new Refusal('node_error', `${nodeId} answered ${statusCode} at ${url.host}`)
+    if (statusCode !== 200) {
+      const text = `${nodeId} answered ${statusCode} at ${url.host}; it must answer 200 with the JSON of a result`
+      return new Refusal('node_error', text)
+    }
     if ((headers['content-encoding'] ?? 'identity') !== 'identity') {
       return new Refusal('node_error', `${nodeId} compressed its answer, which it was asked not to`)
     }
@@ -180,12 +193,13 @@ class Exchange {
   }
 
   #failed(url: URL, error: unknown): void {
+    if (this.#over) return
     const { nodeId } = this.#call
     this.#end(
       this.#sent
         ? new Refusal(
             'node_error',
-            `${nodeId} closed the connection without an answer; whether the command ran is not known`,
+            `${nodeId} ${brokenAnswer(url.host, error, this.#begun)}; whether the command ran is not known`,
           )
         : new Refusal(
             'node_offline',

@@ -34,7 +34,7 @@ export function connectionFailure(error: unknown): string {
   return visible(line).slice(0, MAX_CHARS)
 }
 
-function codeOf(error: unknown): string {
+export function codeOf(error: unknown): string {
   const { code, message } = error as { code?: unknown; message?: unknown }
   // Of older versions of Node, which tell it in the text alone.
   if (code === 'EPROTO' && String(message).includes('wrong version number'))
