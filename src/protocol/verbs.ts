@@ -113,7 +113,7 @@ export const VERBS = {
     available: z
       .boolean()
       .optional()
-      .describe('only limbs that are not offline and have the capability at hand'),
+      .describe('only limbs that are not offline and have the capability at hand; `false`: only the others'),
   }),
   'node/get': verb('viewer', 'Show one limb.', { nodeId: nodeIdArg }, { positional: ['nodeId'] }),
   'node/history': verb(

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { keyOf, REGISTRATION, startApp } from '../support/app.ts'
-import { connect } from '../support/client.ts'
+import { connect, type Loose } from '../support/client.ts'
+import { worker } from '../support/worker.ts'
 
 describe('requests', () => {
   it('are answered with their transaction, and state comes before the response that reports it', async () => {
@@ -55,6 +56,24 @@ describe('requests', () => {
       after = page.next
     } while (after)
     expect(seen).toEqual(nodes.map((node) => node.nodeId))
+  })
+
+  it('list the limbs that can be used now, with available: false the others, and all without it', async () => {
+    await using app = await startApp({}, { memory: true })
+    const admin = await app.admin()
+    await admin.do('admin', 'node/provision', { nodeId: 'asleep' })
+    const { client } = await worker(app, 'blind')
+    await worker(app, 'seeing')
+    await client.publish('limb/node/blind/heartbeat', { unavailable: ['camera'] })
+    await client.settle()
+    const listed = async (args: Loose): Promise<string[]> =>
+      (await admin.do('admin', 'node/list', args)).items.map((item: { nodeId: string }) => item.nodeId)
+    expect(await listed({ available: true })).toEqual(['blind', 'seeing'])
+    expect(await listed({ available: false })).toEqual(['asleep'])
+    expect(await listed({})).toEqual(['asleep', 'blind', 'seeing'])
+    const camera = { capability: 'camera' }
+    expect(await listed({ ...camera, available: true })).toEqual(['seeing'])
+    expect(await listed({ ...camera, available: false })).toEqual(['blind'])
   })
 
   it('import all limbs or none', async () => {

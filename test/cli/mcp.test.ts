@@ -101,6 +101,22 @@ test('an agent lists a limb, runs a command, and the limb hears its name', async
   expect(result.text).toEqual(result.structured)
 })
 
+test('an agent is shown what it can use now, and what is not at hand when it asks for all', async () => {
+  const admin = await app.admin()
+  await admin.do('admin', 'node/provision', { nodeId: 'asleep' })
+  const client = await mcp()
+  const listed = async (args: Loose = {}) =>
+    (await call(client, 'limb_list_available', args)).structured.items.map(
+      ({ nodeId, status }: Loose) => `${nodeId} ${status}`,
+    )
+  expect(await listed()).toEqual(['robot1 online'])
+  expect(await listed({ available: false })).toEqual(['asleep offline', 'robot1 online'])
+  expect(await listed({ status: 'offline' })).toEqual(['asleep offline'])
+  expect(await listed({ status: 'offline', available: true })).toEqual([])
+  const tool = (await client.listTools()).tools.find(({ name }) => name === 'limb_list_available')
+  expect(tool?.description).toContain('`available: false` shows all')
+})
+
 test('a picture of a limb is an image, and its letters are not in the text', async () => {
   const client = await mcp()
   const [result] = await Promise.all([

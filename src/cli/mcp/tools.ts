@@ -52,7 +52,13 @@ function open(value: unknown): unknown {
 
 type Texts = Pick<Tool, 'name' | 'title' | 'description'>
 
-function toolOf(verb: VerbName, texts: Texts, readOnly: boolean, preset: Values = {}): Tool {
+/** `adapt` makes the verb's arguments of the tool's. */
+function toolOf(
+  verb: VerbName,
+  texts: Texts,
+  readOnly: boolean,
+  adapt: (args: Values) => Values = (args) => args,
+): Tool {
   const definition: VerbDefinition = VERBS[verb]
   return {
     ...texts,
@@ -61,7 +67,7 @@ function toolOf(verb: VerbName, texts: Texts, readOnly: boolean, preset: Values 
     outputSchema: resultSchema(RESULTS[verb]),
     annotations: readOnly ? { readOnlyHint: true } : { readOnlyHint: false, destructiveHint: true },
     role: definition.role,
-    request: (args) => ({ verb, args: check(definition.args, { ...preset, ...args }) as Values }),
+    request: (args) => ({ verb, args: check(definition.args, adapt(args)) as Values }),
     result: (_args, data) => data,
   }
 }
@@ -113,11 +119,15 @@ export const TOOLS: readonly Tool[] = [
     {
       name: 'limb_list_available',
       title: 'List the limbs at hand',
-      description:
-        'Only those that can be used now, unless `available` is false. Each has its capabilities and their commands; use these words in limb_invoke.',
+      description: [
+        'Only those that can be used now; `available: false` shows all, also those that are offline or do not have the',
+        'capability at hand. Each has its status, its capabilities and their commands; use these words in limb_invoke.',
+      ].join(' '),
     },
     true,
-    { available: true },
+    // Who asks for those that are offline must not be shown nothing.
+    ({ available, ...args }) =>
+      (available ?? args.status !== 'offline') ? { ...args, available: true } : args,
   ),
   toolOf(
     'invoke',
