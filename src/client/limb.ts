@@ -5,6 +5,7 @@ import { check } from '../protocol/decode.ts'
 import type { NodeStatus } from '../protocol/names.ts'
 import {
   type Heartbeat,
+  type Invocation,
   type PairingAnswer,
   pairingAnswerSchema,
   type Registration,
@@ -13,6 +14,7 @@ import {
 import { type Topics, topicsOf } from '../protocol/topics.ts'
 import { Calls, type Handlers } from './calls.ts'
 import { KeyFile } from './key-file.ts'
+import { type Unsent, UnsentResults, unsentOf, type WhyDropped } from './unsent.ts'
 
 /** A limb in a Node program: it stays connected, paired and heard, and does what it is invoked for. */
 
@@ -52,6 +54,13 @@ export type LimbEvent =
       readonly principal: string
       readonly success: boolean
     }
+  /** A result that no connection took in time, or that too many others waited behind: its caller is told `timeout`. */
+  | {
+      readonly kind: 'result_dropped'
+      readonly invocationId: string
+      readonly command: string
+      readonly why: WhyDropped
+    }
 
 const RETRY_MS = 1000
 const RETRY_MAX_MS = 30_000
@@ -73,6 +82,7 @@ export class Limb {
   readonly #topics: Topics
   readonly #keyFile: KeyFile
   readonly #calls: Calls
+  readonly #unsent: UnsentResults
   #key = ''
   #client: MqttClient | undefined
   #hold: NodeJS.Timeout | undefined
@@ -95,6 +105,9 @@ export class Limb {
     this.#topics = topicsOf(options.topicRoot ?? 'limb')
     this.#keyFile = new KeyFile(options.keyFile)
     this.#calls = new Calls(options.handlers, registration.capabilities, () => this.#clock.wallMs())
+    this.#unsent = new UnsentResults(this.#clock, ({ invocationId, command }, why) =>
+      this.#tell({ kind: 'result_dropped', invocationId, command, why }),
+    )
   }
 
   /** Connects, and comes back after every loss until `stop`. Throws when there is no key to be had. */
@@ -171,7 +184,7 @@ export class Limb {
     client.on('connect', () => void this.#register(client, true))
     client.on('message', (topic, payload) => {
       if (topic === this.#topic('pairing')) this.#answered(client, payload)
-      else if (topic === this.#topic('invoke')) void this.#invoked(client, payload)
+      else if (topic === this.#topic('invoke')) void this.#invoked(payload)
     })
     client.once('close', () => this.#closed(client, this.#clock.monotonicMs() - openedAt))
   }
@@ -242,6 +255,7 @@ export class Limb {
     this.#approved = true
     this.#beat()
     this.#tell({ kind: 'approved', answer })
+    this.#sendUnsent()
     // Whoever was provisioned while it waited is what the operator said, until it says itself what it is.
     if (this.#wasPending) void this.#register(client, false)
     this.#wasPending = false
@@ -256,18 +270,36 @@ export class Limb {
     this.#cancelBeat = this.#clock.after(this.#heartbeatSeconds * 1000, () => this.#beat())
   }
 
-  async #invoked(client: MqttClient, payload: Buffer): Promise<void> {
+  async #invoked(payload: Buffer): Promise<void> {
+    const received = { wallMs: this.#clock.wallMs(), monotonicMs: this.#clock.monotonicMs() }
     const running = this.#calls.take(payload)
     if (!running) return
     const result = await running
-    const { command, principal } = JSON.parse(payload.toString('utf8')) as {
-      command: string
-      principal: string
-    }
+    const invocation = JSON.parse(payload.toString('utf8')) as Invocation
+    const { command, principal } = invocation
     this.#tell({ kind: 'invoked', command, principal, success: result.success })
-    // On the connection of now: the bridge waits for the result over a loss of the one it asked on.
-    const now = this.#client ?? client
-    now.publish(this.#topic('result'), JSON.stringify(result), { qos: 1 })
+    this.#send(unsentOf(invocation, result, received))
+  }
+
+  /** On the connection of now, else on the next: the bridge waits for the result over a loss of the one it asked on. */
+  #send(result: Unsent): void {
+    const client = this.#client
+    if (!client?.connected || !this.#approved) {
+      this.#unsent.add(result)
+      return
+    }
+    client.publish(this.#topic('result'), result.payload, { qos: 1 }, (error) => {
+      if (!error) return
+      this.#unsent.add(result)
+      // An old connection may end after the next one has begun.
+      if (client !== this.#client) this.#sendUnsent()
+    })
+  }
+
+  /** Only once approved: what another client publishes is acknowledged, and dropped. */
+  #sendUnsent(): void {
+    if (!this.#client?.connected || !this.#approved) return
+    for (const result of this.#unsent.takeAll()) this.#send(result)
   }
 
   #rejectedNow(): void {

@@ -1,9 +1,11 @@
 import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { type AddressInfo, connect as connectSocket, createServer, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { Calls, Limb, type LimbEvent, type LimbOptions, SignedCalls } from '../../src/client/client.ts'
 import { KeyFile } from '../../src/client/key-file.ts'
+import { UnsentResults, unsentOf } from '../../src/client/unsent.ts'
 import { invokeSignature } from '../../src/kernel/invoke-signature.ts'
 import { startApp, type TestApp } from '../support/app.ts'
 import type { Loose, TestClient } from '../support/client.ts'
@@ -118,6 +120,155 @@ describe('a limb of the client library', () => {
     await admin.do('admin', 'pairing/reject', { requestId })
     await r1.next('rejected')
     expect((await r1.next('disconnected')).retryMs).toBeGreaterThan(100_000)
+  })
+})
+
+/** The way from a limb to the bridge, which can swallow what the limb sends and then break. */
+async function way(port: number) {
+  const sockets = new Set<Socket>()
+  let open = true
+  let swallowed = () => {}
+  const server = createServer((near) => {
+    const far = connectSocket(port, '127.0.0.1')
+    for (const socket of [near, far]) {
+      sockets.add(socket)
+      socket.on('error', () => {})
+      socket.once('close', () => near.destroy() && far.destroy())
+    }
+    near.on('data', (bytes) => (open ? far.write(bytes) : swallowed()))
+    far.pipe(near)
+  })
+  await new Promise<void>((done) => server.listen(0, '127.0.0.1', done))
+  return {
+    url: `mqtt://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    /** From now on nothing of the limb gets through; resolves when something of it did not. */
+    swallow(): Promise<void> {
+      open = false
+      return new Promise((done) => {
+        swallowed = done
+      })
+    },
+    /** Ends all connections; those that come later get through. */
+    break() {
+      for (const socket of sockets) socket.destroy()
+      open = true
+    },
+    async [Symbol.asyncDispose]() {
+      for (const socket of sockets) socket.destroy()
+      server.close()
+    },
+  }
+}
+
+describe('a result that a broken connection did not take', () => {
+  /** A robot on a way that breaks, whose calls end when they are told to. */
+  async function atWork(app: TestApp, url: string) {
+    const admin = await app.admin()
+    await admin.do('admin', 'pairing/permit', { seconds: 60 })
+    let end = (_: unknown) => {}
+    let begun = () => {}
+    const work = () =>
+      new Promise((done) => {
+        end = done
+        begun()
+      })
+    const r1 = robot(app, { url, handlers: { 'camera.snap': work } })
+    r1.limb.start()
+    await r1.next('approved')
+    await online(admin)
+    const ann = await agent(app, 'ann')
+    /** A call that has begun. */
+    async function call() {
+      const running = new Promise<void>((done) => {
+        begun = done
+      })
+      const answer = ann.ask('ann', 'invoke', { nodeId: 'r1', command: 'camera.snap' })
+      await running
+      return { answer, end: (data: unknown) => end(data) }
+    }
+    return { ...r1, call }
+  }
+  const resultsDropped = (app: TestApp) =>
+    app.logLines.filter(({ msg }) => /result of r1 dropped/.test(String(msg)))
+
+  it('is sent on the next one, in time for its caller', async () => {
+    await using app = await startApp({}, { memory: true })
+    await using lan = await way(app.bridge.mqtt.port)
+    await using r1 = await atWork(app, lan.url)
+    const call = await r1.call()
+    lan.break()
+    await r1.next('disconnected')
+    call.end('late but whole')
+    expect(await call.answer).toMatchObject({ ok: true, data: { data: 'late but whole' } })
+  })
+
+  it('because it broke between its PUBLISH and the PUBACK is sent on the next one, once', async () => {
+    await using app = await startApp({}, { memory: true })
+    await using lan = await way(app.bridge.mqtt.port)
+    await using r1 = await atWork(app, lan.url)
+    const first = await r1.call()
+    const swallowed = lan.swallow()
+    first.end('sent twice')
+    await swallowed
+    lan.break()
+    expect(await first.answer).toMatchObject({ ok: true, data: { data: 'sent twice' } })
+    // This call came after the PUBACK of that result, which is not sent again on a later connection.
+    const second = await r1.call()
+    lan.break()
+    await r1.next('disconnected')
+    second.end('sent once')
+    expect(await second.answer).toMatchObject({ ok: true, data: { data: 'sent once' } })
+    expect(resultsDropped(app)).toEqual([])
+  })
+})
+
+describe('results that wait for a connection', () => {
+  const clock = new FakeClock()
+  const ofCall = (id: number, data: unknown = id, deadlineMs = clock.wallMs() + 30_000) => {
+    const invocationId = `iv_${id}`
+    const deadline = new Date(deadlineMs).toISOString()
+    const invocation = { invocationId, command: 'camera.snap', params: {}, principal: 'ann', deadline }
+    const received = { wallMs: clock.wallMs(), monotonicMs: clock.monotonicMs() }
+    return unsentOf(invocation, { invocationId, success: true, data }, received)
+  }
+  function waiting() {
+    const dropped: string[] = []
+    const results = new UnsentResults(clock, ({ invocationId }, why) =>
+      dropped.push(`${invocationId} ${why}`),
+    )
+    const take = () => results.takeAll().map(({ invocationId }) => invocationId)
+    return { results, dropped, take }
+  }
+
+  it('are handed over once, oldest first, and the same one is kept once', () => {
+    const { results, dropped, take } = waiting()
+    for (const id of [1, 2, 1, 3]) results.add(ofCall(id))
+    expect(take()).toEqual(['iv_2', 'iv_1', 'iv_3'])
+    expect(take()).toEqual([])
+    expect(dropped).toEqual([])
+  })
+
+  it('are bounded in number and in bytes; the oldest is dropped, and told', () => {
+    const many = waiting()
+    for (let id = 0; id < 258; id++) many.results.add(ofCall(id))
+    expect(many.dropped).toEqual(['iv_0 too_many', 'iv_1 too_many'])
+    expect(many.take()).toHaveLength(256)
+    const large = waiting()
+    for (let id = 0; id < 9; id++) large.results.add(ofCall(id, 'x'.repeat(1_000_000)))
+    expect(large.dropped).toEqual(['iv_0 too_many'])
+    expect(large.take()).toHaveLength(8)
+  })
+
+  it('are dropped after the deadline, by a clock that may be set meanwhile or be wrong', () => {
+    const { results, dropped, take } = waiting()
+    results.add(ofCall(1))
+    results.add(ofCall(2, 2, clock.wallMs() + 90_000))
+    // Told at a time that has passed: this clock is ahead of the bridge's.
+    results.add(ofCall(3, 3, clock.wallMs() - 1000))
+    clock.jumpWall(3_600_000)
+    clock.advance(60_000)
+    expect(take()).toEqual(['iv_2', 'iv_3'])
+    expect(dropped).toEqual(['iv_1 late'])
   })
 })
 
