@@ -7,6 +7,7 @@ import { LIMITS } from '../protocol/limits.ts'
 import { responseSchema } from '../protocol/schemas.ts'
 import { filterMatches, type Topics, topicsOf } from '../protocol/topics.ts'
 import { isVerb, VERBS, type VerbDefinition } from '../protocol/verbs.ts'
+import { Comeback } from './comeback.ts'
 import { CliError, EXIT, RefusedByBridge, unreachable, withCommands } from './exit.ts'
 import { connectionError } from './mqtt-errors.ts'
 import { type Target, targetName } from './target.ts'
@@ -52,7 +53,6 @@ const LARGE_ANSWER_SECONDS = 60
 const LONG_ANSWER_SECONDS = 86_400 + 2 * LIMITS.invokeSecondsMax
 const LARGE_BYTES = 100_000
 const CONNECT_SECONDS = 10
-const RECONNECT_MS = 2000
 const CLOSE_MS = 1000
 const KEEPALIVE_SECONDS = 30
 
@@ -69,8 +69,9 @@ async function clientOf(
     clean: true,
     keepalive: KEEPALIVE_SECONDS,
     connectTimeout: (options.connectSeconds ?? CONNECT_SECONDS) * 1000,
-    reconnectPeriod: options.reconnect === true ? RECONNECT_MS : 0,
-    reconnectOnConnackError: options.reconnect === true,
+    // The pace depends on why it was lost: see Comeback. Subscriptions come with it, to see whether they are granted.
+    reconnectPeriod: 0,
+    resubscribe: false,
     queueQoSZero: false,
   }
   const { endpoint } = target
@@ -132,6 +133,7 @@ class BridgeSession implements Bridge {
   readonly #waiting = new Map<string, Waiting>()
   readonly #watchers: Array<{ filters: readonly string[]; onMessage: OnMessage }> = []
   readonly #listeners: Array<(connected: boolean) => void> = []
+  readonly #comeback: Comeback | undefined
   #closed = false
 
   constructor(client: MqttClient, target: Target, options: OpenOptions) {
@@ -142,12 +144,26 @@ class BridgeSession implements Bridge {
     this.topics = topicsOf(target.root)
     this.local = target.endpoint.kind === 'socket'
     client.on('message', (topic, payload, packet) => this.#received(topic, payload, packet.retain))
-    client.on('connect', () => this.#tell(true))
+    this.#comeback = options.reconnect ? new Comeback(client, target, options.clock) : undefined
+    client.on('connect', () => void this.#back())
     client.on('close', () => this.#lost())
   }
 
   async subscribeResponses(): Promise<void> {
     await this.#subscribe([this.topics.response(this.#target.principal, '#')])
+  }
+
+  async #back(): Promise<void> {
+    this.#tell(true)
+    const responses = this.subscribeResponses()
+    // A watcher is told what there is to be told; that it once could watch is no reason to end.
+    for (const { filters } of this.#watchers) this.#subscribe(filters).catch(() => undefined)
+    try {
+      await responses
+      this.#comeback?.letIn()
+    } catch {
+      if (this.#client.connected && !this.#closed) this.#comeback?.notLetIn()
+    }
   }
 
   async #subscribe(filters: readonly string[]): Promise<void> {
@@ -205,6 +221,7 @@ class BridgeSession implements Bridge {
   async close(): Promise<void> {
     if (this.#closed) return
     this.#closed = true
+    this.#comeback?.stop()
     // end(false) never finishes while a publish is unacknowledged.
     await new Promise<void>((resolve) => {
       const cancel = this.#clock.after(CLOSE_MS, () => {
@@ -250,6 +267,8 @@ class BridgeSession implements Bridge {
   }
 
   #lostError(): CliError {
+    const refusal = this.#comeback?.refusal
+    if (refusal) return refusal
     return unreachable(
       `the bridge at ${targetName(this.#target)} closed the connection; whether the request was carried out is not known`,
     )

@@ -50,6 +50,14 @@ export function unreachable(message: string): CliError {
   return new CliError(EXIT.unreachable, message)
 }
 
+/** The bridge does not let this principal in: another try will not help before a person has done something. */
+export class SignInRefused extends CliError {
+  constructor(message: string) {
+    super(EXIT.unreachable, message)
+    this.name = 'SignInRefused'
+  }
+}
+
 /** `see node/list` as somebody at a command line reads it: see `limb-bridge node list`. Other paths stay what they are. */
 export function withCommands(text: string): string {
   return text.replaceAll(/(?<![\w/.-])`?([a-z]+\/[a-z-]+)`?(?![\w/.-]*[\w/])/g, (all, word: string) =>

@@ -1,5 +1,5 @@
 import { messageOf } from '../kernel/errors.ts'
-import { type CliError, unreachable } from './exit.ts'
+import { type CliError, SignInRefused, unreachable } from './exit.ts'
 import { type Target, targetName } from './target.ts'
 
 /** What went wrong with a connection, and what to do about it. */
@@ -30,21 +30,37 @@ const CONNACK_HINTS: Readonly<Record<number, string>> = {
   1: 'it does not speak MQTT 3.1.1',
   2: 'it refused the client id',
   3: 'it is not available, or there were too many wrong passwords; wait up to mqtt.failedSignInSeconds, or use the control socket on its machine',
-  4: 'wrong name or password',
-  5: 'wrong name or password',
 }
 
 function codeOf(error: unknown): unknown {
   return typeof error === 'object' && error !== null && 'code' in error ? error.code : undefined
 }
 
+/** Bad user name or password, and not authorized [MQTT-3.2.2.3]. */
+const NOT_LET_IN: readonly unknown[] = [4, 5]
+
+export function isSignInRefusal(error: unknown): boolean {
+  return NOT_LET_IN.includes(codeOf(error))
+}
+
+export function signInRefused(target: Target): SignInRefused {
+  return new SignInRefused(refusedText(target, 'wrong name or password'))
+}
+
+/** Who signs in under a name that nobody has is a device that wants to be paired. */
+export function notThatPrincipal(target: Target): SignInRefused {
+  return new SignInRefused(refusedText(target, 'there is no principal of this name'))
+}
+
+function refusedText(target: Target, why: string): string {
+  return `the bridge at ${targetName(target)} refused to sign ${target.principal} in: ${why}`
+}
+
 export function connectionError(target: Target, error: unknown): CliError {
   const where = targetName(target)
   const code = codeOf(error)
-  if (typeof code === 'number') {
-    const hint = CONNACK_HINTS[code] ?? `code ${code}`
-    return unreachable(`the bridge at ${where} refused to sign ${target.principal} in: ${hint}`)
-  }
+  if (isSignInRefusal(error)) return signInRefused(target)
+  if (typeof code === 'number') return unreachable(refusedText(target, CONNACK_HINTS[code] ?? `code ${code}`))
   const hints = target.endpoint.kind === 'socket' ? SOCKET_HINTS : URL_HINTS
   const hint = hints[String(code)] ?? (error === undefined ? 'the connection was closed' : messageOf(error))
   return unreachable(`cannot reach the bridge at ${where}: ${hint}`)

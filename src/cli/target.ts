@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync, readFileSync, statSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { messageOf } from '../kernel/errors.ts'
 import { isName, type Role } from '../protocol/names.ts'
@@ -26,6 +26,8 @@ export interface Target {
   /** The principal whose topics are used. */
   readonly principal: string
   readonly password: string | undefined
+  /** What its file holds by now, for a program that comes back; undefined when that cannot be read. */
+  readonly passwordNow?: () => string | undefined
   readonly root: string
   /** On the control socket: less than admin. */
   readonly role?: Role
@@ -67,12 +69,23 @@ function readFile(option: string, path: string): Buffer {
   }
 }
 
-async function passwordOf(world: World, options: ConnectionOptions, user: string): Promise<string> {
-  if (options.passwordFile !== undefined) {
-    return readFile('--password-file', options.passwordFile)
-      .toString('utf8')
-      .replace(/\r?\n$/, '')
+function passwordIn(file: string): string {
+  return readFile('--password-file', file)
+    .toString('utf8')
+    .replace(/\r?\n$/, '')
+}
+
+/** A pipe has been read, and gives nothing a second time. */
+function passwordNow(file: string): string | undefined {
+  try {
+    return (statSync(file).isFile() && passwordIn(file)) || undefined
+  } catch {
+    return undefined
   }
+}
+
+async function passwordOf(world: World, options: ConnectionOptions, user: string): Promise<string> {
+  if (options.passwordFile !== undefined) return passwordIn(options.passwordFile)
   if (world.io.env.LIMB_PASSWORD) return world.io.env.LIMB_PASSWORD
   if (isInteractive(world.io)) return askSecret(world.io, `Password of ${user}: `)
   throw usageError('no password: set LIMB_PASSWORD, or name a file with --password-file')
@@ -91,6 +104,7 @@ async function remoteTarget(world: World, options: ConnectionOptions, text: stri
   const user = options.user ?? decodeURIComponent(url.username)
   if (!isName(user)) throw usageError('--user NAME says as which principal to sign in')
   url.username = ''
+  const { passwordFile } = options
   return {
     endpoint: {
       kind: 'url',
@@ -99,6 +113,7 @@ async function remoteTarget(world: World, options: ConnectionOptions, text: stri
     },
     principal: user,
     password: await passwordOf(world, options, user),
+    ...(passwordFile === undefined ? {} : { passwordNow: () => passwordNow(passwordFile) }),
     root: checkedRoot(options.root ?? settingsOf(world, options.config).mqtt.topicRoot),
   }
 }

@@ -21,6 +21,10 @@ export interface FakeBridge {
   publish(topic: string, payload: object | string, retain?: boolean): Promise<void>
   /** Ends every live connection. */
   dropAll(): void
+  /** Set: what clients publish is given to it, and neither acknowledged nor answered. */
+  onUnheard: (() => void) | undefined
+  /** Of sign-ins, whether each was let in. */
+  onSignIn: (accepted: boolean) => void
   /** What clients publish outside requests. */
   onPublish: (topic: string, payload: Buffer, client: Client) => void
   stop(): Promise<void>
@@ -57,8 +61,15 @@ export async function startFakeBridge(
   broker.on('clientError', () => {})
   broker.authenticate = (client, _name, password, done) => {
     const needs = options.password !== undefined && remotes.has(client.conn)
-    if (!needs || password?.toString() === options.password) done(null, true)
+    const accepted = !needs || password?.toString() === options.password
+    bridge.onSignIn(accepted)
+    if (accepted) done(null, true)
     else done(Object.assign(new Error('no'), { returnCode: 5 }) as never, false)
+  }
+
+  broker.authorizePublish = (_client, _packet, done) => {
+    if (bridge.onUnheard) bridge.onUnheard()
+    else done(null)
   }
 
   const publish = (topic: string, payload: object | string, retain = false) =>
@@ -79,6 +90,8 @@ export async function startFakeBridge(
     dropAll() {
       for (const client of clients) client.conn.destroy()
     },
+    onUnheard: undefined,
+    onSignIn: () => {},
     onPublish: () => {},
     async stop() {
       await new Promise<void>((resolve) => broker.close(() => resolve()))

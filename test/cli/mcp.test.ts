@@ -1,4 +1,5 @@
-import { resolve } from 'node:path'
+import { writeFileSync } from 'node:fs'
+import { join, resolve } from 'node:path'
 import { Client } from '@modelcontextprotocol/sdk/client/index.js'
 import { StdioClientTransport } from '@modelcontextprotocol/sdk/client/stdio.js'
 import type { CallToolResult, Progress } from '@modelcontextprotocol/sdk/types.js'
@@ -228,6 +229,34 @@ test('a principal signs in from afar, and its role decides what is offered', asy
   const client = await mcp(['--url', url, '--user', 'ann'], { LIMB_PASSWORD: password })
   const { tools } = await client.listTools()
   expect(tools.map((tool) => tool.name)).toContain('limb_pair_approve')
+})
+
+test('a server whose password was changed tells the model what happened and what the person should do', async () => {
+  const admin = await app.admin()
+  const { password } = await admin.do('admin', 'principal/add', { name: 'ann', role: 'agent' })
+  const url = `mqtt://127.0.0.1:${app.bridge.mqtt.port}`
+  const client = await mcp(['--url', url, '--user', 'ann'], { LIMB_PASSWORD: password })
+  await admin.do('admin', 'principal/set-password', { name: 'ann' })
+  const answer = async () => (await call(client, 'limb_list_available')).text
+  await expect.poll(async () => (await answer()).code, { timeout: 15_000 }).toBe('sign_in_refused')
+  expect(await answer()).toMatchObject({
+    message: expect.stringMatching(/refused to sign ann in/),
+    next: expect.stringMatching(/Tell the person.*principal list.*password.*once a minute.*by itself/),
+  })
+})
+
+test('a new password in its file is enough for a server to go on', async () => {
+  const admin = await app.admin()
+  const { password } = await admin.do('admin', 'principal/add', { name: 'ann', role: 'agent' })
+  const file = join(app.folder, 'ann.txt')
+  writeFileSync(file, `${password}\n`)
+  const url = `mqtt://127.0.0.1:${app.bridge.mqtt.port}`
+  const client = await mcp(['--url', url, '--user', 'ann', '--password-file', file])
+  writeFileSync(file, 'another-password\n')
+  await admin.do('admin', 'principal/set-password', { name: 'ann', password: 'another-password' })
+  await expect
+    .poll(async () => (await call(client, 'limb_list_available')).isError, { timeout: 15_000 })
+    .toBeFalsy()
 })
 
 test('while the bridge is away a call says so, and the server comes back with it', async () => {

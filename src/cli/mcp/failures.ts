@@ -1,5 +1,5 @@
 import { type ErrorBody, type ErrorCode, messageOf, Refusal } from '../../kernel/errors.ts'
-import { CliError, RefusedByBridge } from '../exit.ts'
+import { CliError, RefusedByBridge, SignInRefused } from '../exit.ts'
 
 /** Errors as a model can use them: what went wrong, and what to do next. */
 
@@ -31,8 +31,11 @@ const AFTER_RESTART =
 const NO_BRIDGE =
   'The bridge cannot be reached now; this server connects again by itself. Call again in some seconds, with the same idempotencyKey if you gave one; without one, look first whether the command has run.'
 
+const NOT_LET_IN =
+  'The bridge does not let this server in any more, so no tool works. Tell the person: the principal was removed or has another password. On the machine of the bridge `limb-bridge principal list` shows the principals, `limb-bridge principal set-password NAME` makes a new password; it belongs into the file of --password-file, which is read at each try, or into LIMB_PASSWORD, which takes a new start of this server. It tries once a minute and comes back by itself: do not call again before the person says that it is done.'
+
 export interface Failure extends Omit<ErrorBody, 'code'> {
-  readonly code: ErrorCode | 'unreachable'
+  readonly code: ErrorCode | 'unreachable' | 'sign_in_refused'
   readonly next: string
 }
 
@@ -45,6 +48,8 @@ function advised(body: ErrorBody): Failure {
 export function failureOf(error: unknown): Failure | undefined {
   if (error instanceof RefusedByBridge) return advised(error.body)
   if (error instanceof Refusal) return advised(error.body())
+  if (error instanceof SignInRefused)
+    return { code: 'sign_in_refused', message: messageOf(error), next: NOT_LET_IN }
   if (error instanceof CliError) return { code: 'unreachable', message: messageOf(error), next: NO_BRIDGE }
   return undefined
 }
