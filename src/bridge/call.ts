@@ -47,10 +47,10 @@ export interface Call extends Deadlined {
   /** One lease for each capability that the command is leased in. */
   held: readonly Held[]
   consent: Consent | null
-  /** What it waits for now, if it waits for an operator or the limb. */
+  /** What it waits for now, if it waits for its turn, an operator or the limb. */
   wait: { resolve(result: InvocationResult | null): void; reject(error: Refusal): void } | null
   /** Why it must end, told to whatever step comes next. */
-  cancelled: { readonly error: Refusal; readonly state: InvocationState } | null
+  cancelled: { readonly error: Refusal; readonly state: InvocationState | null } | null
   /** It counts against its limb's bound. */
   counted: boolean
   giveUp: (() => void) | null

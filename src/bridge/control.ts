@@ -14,6 +14,7 @@ import { OpenCalls } from './open-calls.ts'
 import { policyHandlers } from './policies.ts'
 import { PolicyBook } from './policy-book.ts'
 import type { Session } from './ports.ts'
+import { QueuedCalls } from './queued-calls.ts'
 import { Reach } from './reach.ts'
 import type { Registry } from './registry.ts'
 import { Results } from './results.ts'
@@ -42,7 +43,6 @@ export class Control {
     this.policies = new PolicyBook(world.store, world.settings.policy.floor)
     this.leases = new LeaseKeeper(world, announcer)
     const rights = new LeaseRights(world, { registry, policies: this.policies, leases: this.leases })
-    registry.onCapabilities = ({ record: { nodeId } }) => void rights.look({ principal: '*', nodeId })
     const open = new OpenCalls(world.settings.invocation)
     this.#open = open
     const reach = new Reach({
@@ -55,8 +55,16 @@ export class Control {
     })
     this.invocations = new Invocations(world, { open, reach, leases: this.leases, approvals, announcer })
     this.#results = new Results(world, this.invocations)
+    const queued = new QueuedCalls(this.invocations, reach)
+    // Those in the queues first, so that no lease passes to one that may not use it.
+    const look = async (at: { principal: string; nodeId: string }) => {
+      await queued.look(at)
+      await rights.look(at)
+    }
+    registry.onCapabilities = ({ record: { nodeId } }) => void look({ principal: '*', nodeId })
+    registry.onOffline = (limb) => queued.limbGone(limb)
     this.handlers = {
-      ...policyHandlers(world, registry, this.policies, rights, announcer),
+      ...policyHandlers(world, registry, this.policies, look, announcer),
       ...leaseHandlers(world, registry, rights, this.leases),
       ...invocationHandlers(world, approvals, this.invocations),
       ...auditHandlers(world),
@@ -92,14 +100,15 @@ export class Control {
   principalGone(name: string): void {
     this.policies.gone(name)
     const gone = new Refusal('denied', `${name} has been removed`)
-    this.invocations.cancel((call) => call.record.principal === name, gone, 'denied')
+    this.invocations.cancel((call) => call.record.principal === name, gone)
     this.leases.principalGone(name)
   }
 
   /** While the sessions are still there: every caller is answered. */
   async stop(): Promise<void> {
+    const ended = this.invocations.stop()
     this.leases.stop()
-    await this.invocations.stop()
+    await ended
   }
 
   /** Without `byAge` only what is beyond a number goes: a wall clock that was just set makes nothing old. */

@@ -13,7 +13,7 @@ import { type Call, type CallWish, type InvokeAnswer, newCall, readWish, type Ta
 import { answerOf, decidedAlready, otherCall } from './call-answers.ts'
 import { CallLog, type Entry } from './call-log.ts'
 import { KeyedCalls } from './keyed-calls.ts'
-import type { Held, LeaseKeeper } from './lease-keeper.ts'
+import type { Held, LeaseKeeper, Queued } from './lease-keeper.ts'
 import type { OpenCalls } from './open-calls.ts'
 import type { Allowed, Reach } from './reach.ts'
 import type { World } from './settings.ts'
@@ -79,8 +79,8 @@ export class Invocations {
     }
   }
 
-  /** Ends the calls that `which` accepts. */
-  cancel(which: (call: Call) => boolean, error: Refusal, state: InvocationState = 'failed'): void {
+  /** Ends the calls that `which` accepts, in the state that `error` leads to unless told. */
+  cancel(which: (call: Call) => boolean, error: Refusal, state: InvocationState | null = null): void {
     for (const call of this.open.values()) {
       if (call.cancelled || !which(call)) continue
       call.cancelled = { error, state }
@@ -91,11 +91,16 @@ export class Invocations {
   /** Answers every caller and stores how each call ended. */
   async stop(): Promise<void> {
     this.#stopping = new Refusal('internal', 'bridge restarted: it is stopping; ask again when it is back')
-    const interrupted = new Refusal(
+    const sent = new Refusal(
       'internal',
       'bridge restarted: it is stopping; whether the command ran is not known, look with invocation/get when it is back',
     )
-    this.cancel(() => true, interrupted, 'interrupted')
+    const unsent = new Refusal(
+      'internal',
+      'bridge restarted: it is stopping; the command did not run, invoke it again when it is back, with a new key if it had one',
+    )
+    this.cancel(({ record }) => record.state === 'running', sent, 'interrupted')
+    this.cancel(() => true, unsent, 'interrupted')
     await Promise.allSettled([...this.#underWay])
     this.#alarm.stop()
   }
@@ -213,7 +218,7 @@ export class Invocations {
       await this.#ended(call, 'done', answer, null)
       return answer
     } catch (error) {
-      const refusal = this.#refusalOf(error, call)
+      const refusal = this.#refusalOf(causeOf(error, call), call)
       if (call?.begun) {
         await this.#ended(call, endedAs(call, refusal), null, refusal)
       } else this.#refused(wish, caller, call, refusal)
@@ -292,11 +297,23 @@ export class Invocations {
     // Without a key nobody can ask for the answer later: a call that nobody waits for any more need not run.
     const alive = () => call.cancelled === null && (call.wish.key !== null || call.caller.alive())
     const taking = this.#leases.take(wish, Math.max(0, call.wish.waitMs - waited), alive)
-    if (taking.queued) await this.#begin(call, 'queued', false)
-    const held = await taking.held
+    const held = await (taking.queued ? this.#queue(call, taking) : taking.held)
     call.held = [...call.held, held]
     call.record = { ...call.record, fence: fenceOf(call.held) }
     if (call.cancelled) throw call.cancelled.error
+  }
+
+  /** Waits for its turn, unless it is cancelled. */
+  async #queue(call: Call, { held, leave }: Queued): Promise<Held> {
+    call.wait = { resolve: () => {}, reject: leave }
+    // What comes while the row is stored is heard below.
+    held.catch(() => {})
+    try {
+      await this.#begin(call, 'queued', false)
+      return await held
+    } finally {
+      call.wait = null
+    }
   }
 
   /** Waits for an operator. What it asks is on disk before anybody is asked. */
@@ -531,6 +548,12 @@ const LEASE_SLACK_MS = 5000
 function told({ record }: Call) {
   const { invocationId, principal, nodeId, command } = record
   return { invocationId, principal, nodeId, command }
+}
+
+/** What ended a call from outside is why it ended, whatever the step that it was in makes of that. */
+function causeOf(error: unknown, call: Call | undefined): unknown {
+  const outside = call?.record.endedAt === null ? call.cancelled : null
+  return outside && error instanceof Refusal ? outside.error : error
 }
 
 /** What an operator denied has ended already. */

@@ -14,16 +14,19 @@ export interface Held {
   readonly own: boolean
 }
 
-/** A lease that was asked for: at hand soon, or after a wait. */
-export interface Taking {
-  /** Whether others are before. */
-  readonly queued: boolean
+/** A lease that was asked for: at hand soon, or after a wait, because others are before. */
+export type Taking = { readonly queued: false; readonly held: Promise<Held> } | Queued
+
+export interface Queued {
+  readonly queued: true
   readonly held: Promise<Held>
+  /** Waits no longer: `held` rejects with `why`. Nothing happens when its turn has come. */
+  leave(why: unknown): void
 }
 
 interface Pending {
   readonly resolve: (held: Promise<Held>) => void
-  readonly reject: (error: Refusal) => void
+  readonly reject: (why: unknown) => void
   readonly alive: () => boolean
 }
 
@@ -75,9 +78,17 @@ export class LeaseKeeper {
         const held = new Promise<Held>((resolve, reject) => {
           this.#pending.set(waiter, { resolve, reject, alive })
         })
-        return { queued: true, held }
+        return { queued: true, held, leave: (why) => this.#leave(waiter, why) }
       }
     }
+  }
+
+  #leave(waiter: Waiter, why: unknown): void {
+    const pending = this.#pending.get(waiter)
+    if (!pending) return
+    this.#pending.delete(waiter)
+    this.#book.leave(waiter)
+    pending.reject(why)
   }
 
   /** Leases that are held; those whose time is up until the next look at them too. */

@@ -46,6 +46,6 @@ export function mayLease(level: PolicyDecision['level']): boolean {
   return level === 'free' || level === 'leased'
 }
 
-function matches(pattern: string, name: string): boolean {
+export function matches(pattern: string, name: string): boolean {
   return pattern === '*' || pattern === name
 }

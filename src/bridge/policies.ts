@@ -3,7 +3,6 @@ import { iso } from '../kernel/clock.ts'
 import { Refusal } from '../kernel/errors.ts'
 import { LIMITS } from '../protocol/limits.ts'
 import type { Announcer } from './announcer.ts'
-import type { LeaseRights } from './lease-rights.ts'
 import type { PolicyBook } from './policy-book.ts'
 import type { Registry } from './registry.ts'
 import type { World } from './settings.ts'
@@ -14,7 +13,8 @@ export function policyHandlers(
   world: World,
   registry: Registry,
   policies: PolicyBook,
-  rights: LeaseRights,
+  /** What follows from a change, for leases and calls. */
+  look: (at: { principal: string; nodeId: string }) => Promise<void>,
   announcer: Announcer,
 ): HandlersOf<'policy'> {
   const { clock, store, log } = world
@@ -42,7 +42,7 @@ export function policyHandlers(
         })
       })
       policies.changed(args)
-      await rights.look(args)
+      await look(args)
       const { level: policyLevel, ...about } = args
       log.info({ ...about, policyLevel, by: caller.name }, 'a policy is set')
       announcer.event('policy_set', { ...args, by: caller.name })
@@ -63,7 +63,7 @@ export function policyHandlers(
         })
       })
       policies.changed(args)
-      await rights.look(args)
+      await look(args)
       log.info({ ...args, by: caller.name }, 'a policy is deleted')
       announcer.event('policy_deleted', { ...args, by: caller.name })
       return args

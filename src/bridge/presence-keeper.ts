@@ -190,7 +190,7 @@ export class PresenceKeeper {
       this.#announcer.state(limb)
       return
     }
-    this.#registry.statusChanged(before, limb.status)
+    this.#registry.statusChanged(limb, before)
     if (before === 'offline' || limb.status === 'offline') this.#history.record(limb)
     this.#world.log.info(
       { nodeId: limb.record.nodeId, status: limb.status, reason: limb.reason },

@@ -49,6 +49,10 @@ interface Option {
   readonly level: AuthLevel
 }
 
+export function offline({ record, reason }: Limb): Refusal {
+  return new Refusal('node_offline', `${record.nodeId} is offline (${reason}); try again when it is back`)
+}
+
 /** Whether a principal may and can reach a command of a limb; and which limb, if it asks for any that can. */
 export class Reach {
   readonly #parts: Parts
@@ -124,9 +128,7 @@ export class Reach {
 
   #unreachable(limb: Limb, capability: string): Refusal | null {
     const { nodeId } = limb.record
-    if (limb.status === 'offline') {
-      return new Refusal('node_offline', `${nodeId} is offline (${limb.reason}); try again when it is back`)
-    }
+    if (limb.status === 'offline') return offline(limb)
     if (limb.unavailable.includes(capability)) {
       return new Refusal('capability_unavailable', `${nodeId} reports ${capability} as unavailable for now`)
     }

@@ -24,6 +24,8 @@ export class Registry {
   #sorted: string[] | null = null
   /** Called when the approved capabilities of a limb are other ones. Total. */
   onCapabilities: (limb: Limb) => void = () => {}
+  /** Called when a limb that was there is offline. Total. */
+  onOffline: (limb: Limb) => void = () => {}
 
   get size(): number {
     return this.#limbs.size
@@ -97,9 +99,10 @@ export class Registry {
   }
 
   /** To be told of each change of a limb's status. */
-  statusChanged(before: NodeStatus, after: NodeStatus): void {
+  statusChanged(limb: Limb, before: NodeStatus): void {
     this.#byStatus[before]--
-    this.#byStatus[after]++
+    this.#byStatus[limb.status]++
+    if (limb.status === 'offline') this.onOffline(limb)
   }
 
   /** nodeIds in order, those after `after`. Sorted once per change of membership, not per listing. */

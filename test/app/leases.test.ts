@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { startApp } from '../support/app.ts'
-import { agent, ROBOT, send, worker } from '../support/worker.ts'
+import { keyOf, startApp } from '../support/app.ts'
+import { agent, attend, ROBOT, send, worker } from '../support/worker.ts'
 
 const ARM = { nodeId: 'r1', capability: 'arm' }
 const MOVE = { nodeId: 'r1', command: 'arm.move' }
@@ -294,6 +294,96 @@ describe('a leased call without a lease', () => {
     expect((await answer()).error).toMatchObject({ code: 'leased', details: { holder: 'cat' } })
     expect(robot.told).toEqual([])
     expect((await admin.do('admin', 'lease/list')).items).toMatchObject([{ principal: 'cat' }])
+  })
+})
+
+describe('a call in the queue for a lease', () => {
+  it.each([
+    ['its limb is revoked', 'not_found', 'r1 has been revoked', 'failed'],
+    ['the policy comes to deny it', 'denied', 'the policy denies arm of r1 to bob', 'denied'],
+    ['its limb goes offline', 'node_offline', 'r1 is offline (deregistered)', 'failed'],
+    ['its command is withdrawn', 'unknown_command', 'arm.move is not an approved command', 'failed'],
+  ])('is told at once that %s', async (how, code, message, state) => {
+    await using app = await startApp({}, { memory: true })
+    const robot = await worker(app, 'r1')
+    const [ann, bob, cid] = [await agent(app, 'ann'), await agent(app, 'bob'), await agent(app, 'cid')]
+    const admin = await app.admin()
+    await ann.do('ann', 'lease/acquire', { ...ARM, ttlSeconds: 3600 })
+    const answer = await send(bob, 'bob', 'invoke', { ...MOVE, waitSeconds: 3600, idempotencyKey: 'k' })
+    const other = await send(cid, 'cid', 'lease/acquire', { ...ARM, waitSeconds: 3600 })
+    expect((await bob.do('bob', 'invocation/list', { state: 'queued' })).items).toHaveLength(1)
+    const policy = { principal: 'bob', nodeId: '*', capability: 'arm', level: 'denied' }
+    if (how.includes('revoked')) await admin.do('admin', 'node/revoke', { nodeId: 'r1' })
+    else if (how.includes('policy')) await admin.do('admin', 'policy/set', policy)
+    else if (how.includes('offline')) await robot.client.publish('limb/node/r1/deregister')
+    else {
+      const capabilities = ROBOT.capabilities.filter(({ cap }) => cap !== 'arm')
+      await robot.client.publish('limb/node/r1/register', { ...ROBOT, capabilities })
+    }
+    const { error } = await answer()
+    expect(error).toMatchObject({ code, message: expect.stringContaining(message) })
+    expect(error.details).toEqual({ invocationId: expect.any(String), nodeId: 'r1' })
+    const ended = await admin.do('admin', 'audit/list', { kind: 'invocation.ended' })
+    expect(ended.items).toMatchObject([{ outcome: state, detail: { code, principal: 'bob' } }])
+    // Those who may still wait keep their places: the queue has one of them, and none of the call.
+    if (code === 'denied' || code === 'node_offline') {
+      const { items } = await admin.do('admin', 'lease/list')
+      expect(items).toMatchObject([{ principal: 'ann', queued: 1 }])
+      await ann.do('ann', 'lease/release', { leaseId: items[0].leaseId })
+      expect((await other()).data).toMatchObject({ principal: 'cid', queued: 0 })
+    }
+    expect(robot.told).toEqual([])
+  })
+
+  it('goes on waiting when the policy changes for others, and while its limb is only losing its connection', async () => {
+    await using app = await startApp({}, { memory: true })
+    const robot = await worker(app, 'r1')
+    const [ann, bob] = [await agent(app, 'ann'), await agent(app, 'bob')]
+    const admin = await app.admin()
+    const { leaseId } = await ann.do('ann', 'lease/acquire', ARM)
+    const answer = await send(bob, 'bob', 'invoke', { ...MOVE, waitSeconds: 60 })
+    robot.client.cut()
+    await robot.client.ended()
+    const about = { nodeId: '*', capability: 'arm', level: 'denied' }
+    await admin.do('admin', 'policy/set', { principal: 'cid', ...about })
+    await admin.do('admin', 'policy/set', { principal: '*', ...about, level: 'leased' })
+    const again = await attend(app, 'r1', await app.device('r1', keyOf('r1')))
+    await ann.do('ann', 'lease/release', { leaseId })
+    await again.answer(await again.next())
+    expect((await answer()).ok).toBe(true)
+  })
+
+  it('ends as denied on record when its principal is removed', async () => {
+    await using app = await startApp({}, { memory: true })
+    await worker(app, 'r1')
+    const [ann, bob] = [await agent(app, 'ann'), await agent(app, 'bob')]
+    const admin = await app.admin()
+    await ann.do('ann', 'lease/acquire', ARM)
+    await send(bob, 'bob', 'invoke', { ...MOVE, waitSeconds: 60, idempotencyKey: 'k' })
+    await admin.do('admin', 'principal/remove', { name: 'bob' })
+    const error = { code: 'denied', message: 'bob has been removed' }
+    await expect
+      .poll(async () => (await admin.do('admin', 'invocation/list')).items)
+      .toMatchObject([{ state: 'denied', error }])
+    const { items } = await admin.do('admin', 'audit/list', { kind: 'invocation.ended' })
+    expect(items).toMatchObject([{ outcome: 'denied', detail: { code: 'denied', principal: 'bob' } }])
+  })
+
+  it('is told that the bridge stops, and that it did not run', async () => {
+    await using app = await startApp()
+    await worker(app, 'r1')
+    const [ann, bob] = [await agent(app, 'ann'), await agent(app, 'bob')]
+    await ann.do('ann', 'lease/acquire', ARM)
+    const keyed = { ...MOVE, waitSeconds: 60, idempotencyKey: 'k' }
+    const answer = await send(bob, 'bob', 'invoke', keyed)
+    await bob.settle()
+    await app.restart()
+    const message = expect.stringMatching(/^bridge restarted: .* did not run/)
+    expect((await answer()).error).toMatchObject({ code: 'internal', message })
+    const again = await app.principal('bob', 'bob-password')
+    expect((await again.ask('bob', 'invoke', keyed)).error).toMatchObject({ code: 'internal', message })
+    const { items } = await again.do('bob', 'invocation/list')
+    expect(items).toMatchObject([{ state: 'interrupted', error: { code: 'internal', message } }])
   })
 })
 

@@ -9,7 +9,7 @@ import { createStore } from '../../src/store/store.ts'
 import { keyOf } from '../support/app.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 
-/** The core on a real store that fails when it is told, to the point. */
+/** The core on a real store that fails, or waits, when it is told, to the point. */
 
 const full = () => Promise.reject(new Refusal('storage_unavailable', 'the disk is full'))
 const settled = () => new Promise((resolve) => setImmediate(resolve))
@@ -21,7 +21,16 @@ async function start() {
   onTestFinished(() => database.close())
   const real = createStore(database)
   const broken = { commits: false, after: false }
-  const store: Store = { ...real, transact: (work) => (broken.commits ? full() : real.transact(work)) }
+  /** What the next reads and commits wait for, one each. */
+  const held: { reads: Promise<void>[]; commits: Promise<void>[] } = { reads: [], commits: [] }
+  const store: Store = {
+    ...real,
+    read: (work) => held.reads.shift()?.then(() => real.read(work)) ?? real.read(work),
+    transact: (work) =>
+      broken.commits
+        ? full()
+        : (held.commits.shift()?.then(() => real.transact(work)) ?? real.transact(work)),
+  }
   const answers: { topic: string; body: Record<string, unknown> }[] = []
   const cleared = vi.fn()
   const forgotten = vi.fn()
@@ -98,8 +107,68 @@ async function start() {
     await core.message(session, address, Buffer.from(JSON.stringify(args)))
     return answers.at(-1)?.body
   }
-  return { core, clock, log, broken, ask, cleared, forgotten }
+  return { core, clock, log, broken, held, ask, cleared, forgotten }
 }
+
+/** The core with an approved limb that is online, and somebody whose calls are answered one by one. */
+async function startWithArm() {
+  const started = await start()
+  const { core, ask } = started
+  const capabilities = [{ cap: 'arm', commands: ['arm.move'], authLevel: 'leased' }]
+  await ask('node/provision', { nodeId: 'r1', apiKey: keyOf('r1'), capabilities })
+  const session = { address: '127.0.0.1', alive: true, subscribedTo: () => true, end: () => {} }
+  const limb: Session = {
+    ...session,
+    identity: { kind: 'limb', nodeId: 'r1' },
+    clientId: 'r1',
+    tell: () => true,
+  }
+  core.opened(limb)
+  core.heartbeat(limb, Buffer.from(''))
+  const invoke = (args: object): Promise<Record<string, unknown>> =>
+    new Promise((respond) => {
+      const ann: Session = {
+        ...session,
+        identity: { kind: 'principal', name: 'ann', role: 'agent', local: true },
+        clientId: 'ann',
+        tell: () => true,
+        respond: (_verb, payload) => respond(JSON.parse(Buffer.from(payload).toString())),
+      }
+      const body = Buffer.from(JSON.stringify({ nodeId: 'r1', command: 'arm.move', ...args }))
+      void core.message(ann, { kind: 'request', principal: 'ann', verb: 'invoke' }, body)
+    })
+  return { ...started, invoke }
+}
+
+const REVOKED = { ok: false, error: { code: 'not_found', message: 'r1 has been revoked' } }
+
+test('a call whose limb is revoked while its lease is being stored is told that it was revoked', async () => {
+  const { held, ask, invoke } = await startWithArm()
+  const stored = Promise.withResolvers<void>()
+  held.commits.push(stored.promise)
+  const answer = invoke({})
+  await settled()
+  expect(held.commits).toEqual([])
+  expect(await ask('node/revoke', { nodeId: 'r1' })).toMatchObject({ ok: true })
+  stored.resolve()
+  expect(await answer).toMatchObject(REVOKED)
+})
+
+test('a call whose limb is revoked while its place in the queue is being stored is told that it was revoked', async () => {
+  const { held, ask, invoke } = await startWithArm()
+  void invoke({})
+  await settled()
+  const read = Promise.withResolvers<void>()
+  // The first looks for the key, the second counts the keys.
+  held.reads.push(Promise.resolve(), read.promise)
+  const answer = invoke({ waitSeconds: 60, idempotencyKey: 'k' })
+  await settled()
+  expect(held.reads).toEqual([])
+  expect(await ask('node/revoke', { nodeId: 'r1' })).toMatchObject({ ok: true })
+  await settled()
+  read.resolve()
+  expect(await answer).toMatchObject(REVOKED)
+})
 
 test('a revocation that is on disk is told as done, and what a full disk kept from following is tried again', async () => {
   const { clock, broken, ask, cleared, forgotten, log } = await start()
