@@ -295,7 +295,7 @@ export class Invocations {
       ttlMs: call.wish.timeoutMs + LEASE_SLACK_MS,
     }
     // Without a key nobody can ask for the answer later: a call that nobody waits for any more need not run.
-    const alive = () => call.cancelled === null && (call.wish.key !== null || call.caller.alive())
+    const alive = () => call.wish.key !== null || call.caller.alive()
     const taking = this.#leases.take(wish, Math.max(0, call.wish.waitMs - waited), alive)
     const held = await (taking.queued ? this.#queue(call, taking) : taking.held)
     call.held = [...call.held, held]
@@ -303,7 +303,7 @@ export class Invocations {
     if (call.cancelled) throw call.cancelled.error
   }
 
-  /** Waits for its turn, unless it is cancelled. */
+  /** Waits for its turn, unless it is cancelled. A call that ends here leaves nothing in the queue. */
   async #queue(call: Call, { held, leave }: Queued): Promise<Held> {
     call.wait = { resolve: () => {}, reject: leave }
     // What comes while the row is stored is heard below.
@@ -311,6 +311,13 @@ export class Invocations {
     try {
       await this.#begin(call, 'queued', false)
       return await held
+    } catch (error) {
+      leave(error)
+      held.then(
+        (got) => this.#leases.giveBack(got),
+        () => {},
+      )
+      throw error
     } finally {
       call.wait = null
     }

@@ -27,7 +27,6 @@ export interface Queued {
 interface Pending {
   readonly resolve: (held: Promise<Held>) => void
   readonly reject: (why: unknown) => void
-  readonly alive: () => boolean
 }
 
 /** The book of leases, its timer, and its rows in the audit log. A restart ends every lease; fences go on rising. */
@@ -48,17 +47,19 @@ export class LeaseKeeper {
     this.#book = new LeaseBook(world.settings.lease)
   }
 
-  /** @throws Refusal `leased` when another one holds it and `waitMs` is 0, `too_many_requests` at a limit. */
+  /**
+   * `alive` is asked when a wait comes to its turn.
+   * @throws Refusal `leased` when another one holds it and `waitMs` is 0, `too_many_requests` at a limit.
+   */
   take(wish: LeaseWish, waitMs: number, alive: () => boolean): Taking {
     const now = this.#now()
-    const taken = this.#book.take(wish, now, waitMs > 0 ? plusMs(now, waitMs) : null)
+    const taken = this.#book.take(wish, now, waitMs > 0 ? plusMs(now, waitMs) : null, alive)
     this.#arm()
     switch (taken.kind) {
       case 'granted':
         return { queued: false, held: this.#granted(taken.lease) }
       case 'renewed':
-        void this.#audit('lease.renewed', taken.lease, taken.lease.wish.principal, 'stored')
-        return { queued: false, held: this.#confirmed(taken.lease) }
+        return { queued: false, held: this.#renewed(taken.lease) }
       case 'shared':
         return { queued: false, held: this.#confirmed(taken.lease) }
       case 'held':
@@ -76,7 +77,7 @@ export class LeaseKeeper {
       case 'queued': {
         const { waiter } = taken
         const held = new Promise<Held>((resolve, reject) => {
-          this.#pending.set(waiter, { resolve, reject, alive })
+          this.#pending.set(waiter, { resolve, reject })
         })
         return { queued: true, held, leave: (why) => this.#leave(waiter, why) }
       }
@@ -131,8 +132,10 @@ export class LeaseKeeper {
     return true
   }
 
+  /** Nothing happens when it has ended already. */
   async release(lease: Lease, by: string): Promise<void> {
     const changes = this.#book.end(lease, 'released', this.#now())
+    if (changes.length === 0) return
     const stored = this.#audit('lease.released', lease, by, 'released')
     this.#apply(changes)
     await stored
@@ -155,8 +158,7 @@ export class LeaseKeeper {
     this.#stopped = true
     this.#cancelAlarm?.()
     const stopping = new Refusal('internal', 'the bridge is stopping; take the lease again when it is back')
-    for (const pending of this.#pending.values()) pending.reject(stopping)
-    this.#pending.clear()
+    for (const waiter of [...this.#pending.keys()]) this.#leave(waiter, stopping)
   }
 
   show(lease: Lease): ShownLease {
@@ -206,14 +208,16 @@ export class LeaseKeeper {
     this.#pending.delete(change.waiter)
     switch (change.kind) {
       case 'granted':
-        // Nobody there to use it: it goes on to the next at once instead of after its whole time.
-        if (!pending?.alive()) {
-          pending?.reject(new Refusal('expired', 'nobody waits for this lease any more'))
-          this.#apply(this.#book.end(change.lease, 'released', this.#world.clock.monotonicMs()))
-        } else pending.resolve(this.#granted(change.lease))
+        pending?.resolve(this.#granted(change.lease))
         return
       case 'shared':
         pending?.resolve(this.#confirmed(change.lease))
+        return
+      case 'renewed':
+        pending?.resolve(this.#renewed(change.lease))
+        return
+      case 'gone':
+        pending?.reject(new Refusal('expired', 'nobody waits for this lease any more'))
         return
       case 'gave_up':
         pending?.reject(this.#leased(change.lease))
@@ -260,6 +264,12 @@ export class LeaseKeeper {
       throw new Refusal('expired', `the lease of ${what(lease)} ended at once; take it again`)
     }
     return { lease, fence, own: lease.wish.single }
+  }
+
+  async #renewed(lease: Lease): Promise<Held> {
+    const held = await this.#confirmed(lease)
+    void this.#audit('lease.renewed', lease, lease.wish.principal, 'stored')
+    return held
   }
 
   #audit(kind: string, lease: Lease, actor: string, outcome: string): Promise<void> {

@@ -31,6 +31,8 @@ export interface Lease extends Deadlined {
 /** One who waits. Its deadline is when it gives up. */
 export interface Waiter extends Deadlined {
   readonly wish: LeaseWish
+  /** Whether anybody still wants it. Asked at its turn. */
+  readonly alive: () => boolean
 }
 
 export type Taken =
@@ -47,8 +49,10 @@ export type Taken =
 export type LeaseChange =
   | { readonly kind: 'ended'; readonly lease: Lease; readonly why: LeaseEnd }
   | { readonly kind: 'granted'; readonly lease: Lease; readonly waiter: Waiter }
-  /** The waiter's principal got a lease of its own meanwhile, and its call runs under it. */
-  | { readonly kind: 'shared'; readonly lease: Lease; readonly waiter: Waiter }
+  /** The waiter's principal got a lease meanwhile: its call runs under it (`shared`), or it takes it again. */
+  | { readonly kind: 'shared' | 'renewed'; readonly lease: Lease; readonly waiter: Waiter }
+  /** Nobody wanted it any more when its turn came. */
+  | { readonly kind: 'gone'; readonly waiter: Waiter }
   | { readonly kind: 'gave_up'; readonly waiter: Waiter; readonly lease: Lease }
   /** The node or the principal is no more. */
   | { readonly kind: 'dismissed'; readonly waiter: Waiter; readonly why: LeaseEnd }
@@ -117,7 +121,12 @@ export class LeaseBook {
    * a lease that takes it again keeps it, with a later end: an answer that was lost is asked for once more. Call
    * `expire(now)` before.
    */
-  take(wish: LeaseWish, now: MonotonicMs, waitUntil: MonotonicMs | null): Taken {
+  take(
+    wish: LeaseWish,
+    now: MonotonicMs,
+    waitUntil: MonotonicMs | null,
+    alive: () => boolean = () => true,
+  ): Taken {
     const slot = this.#slot(wish.nodeId, wish.capability)
     if (slot && !slot.lease.wish.single && slot.lease.wish.principal === wish.principal) {
       if (wish.single) return { kind: 'shared', lease: slot.lease }
@@ -130,7 +139,7 @@ export class LeaseBook {
     }
     if (!slot) return { kind: 'granted', lease: this.#grant(wish, now, []) }
     if (slot.queue.length >= this.#limits.maxQueued) return { kind: 'queue_full', lease: slot.lease }
-    const waiter: Waiter = { wish, deadline: waitUntil as number, scheduledAt: NEVER }
+    const waiter: Waiter = { wish, alive, deadline: waitUntil as number, scheduledAt: NEVER }
     slot.queue.push(waiter)
     this.#remember(waiter)
     return { kind: 'queued', waiter }
@@ -152,7 +161,7 @@ export class LeaseBook {
     this.#byId.delete(leaseId)
     const changes: LeaseChange[] = [{ kind: 'ended', lease, why }]
     this.#dropSlot(nodeId, capability)
-    if (slot) this.#passOn(slot.queue, now, lease, changes)
+    if (slot) this.#passOn(slot.queue, now, changes)
     return changes
   }
 
@@ -206,32 +215,32 @@ export class LeaseBook {
     return changes
   }
 
-  /** First come, first served; those whose time is up are passed over. */
-  #passOn(queue: Waiter[], now: MonotonicMs, last: Lease, changes: LeaseChange[]): void {
-    for (;;) {
-      const waiter = queue.shift()
-      if (!waiter) return
+  /** First come, first served; those who have gone are passed over. */
+  #passOn(queue: Waiter[], now: MonotonicMs, changes: LeaseChange[]): void {
+    for (let waiter = queue.shift(); waiter; waiter = queue.shift()) {
       this.#forget(waiter)
-      if (waiter.deadline <= now) {
-        changes.push({ kind: 'gave_up', waiter, lease: last })
+      if (!waiter.alive()) {
+        changes.push({ kind: 'gone', waiter })
         continue
       }
       const { wish } = waiter
-      const own = (other: Waiter) =>
-        !wish.single && other.wish.single && other.wish.principal === wish.principal
-      const sharing = queue.filter(own)
-      const lease = this.#grant(
-        wish,
-        now,
-        queue.filter((other) => !own(other)),
-      )
+      const own = (other: Waiter) => !wish.single && other.wish.principal === wish.principal
+      const joining = queue.filter(own)
+      const others = queue.filter((other) => !own(other))
+      const lease = this.#grant(wish, now, others)
       changes.push({ kind: 'granted', lease, waiter })
-      for (const other of sharing) {
-        this.#forget(other)
-        changes.push({ kind: 'shared', lease, waiter: other })
-      }
+      for (const other of joining) changes.push(this.#join(other, lease, now))
       return
     }
+  }
+
+  /** Its principal holds it now: as if it asked at this moment, for nobody waits for itself. */
+  #join(waiter: Waiter, lease: Lease, now: MonotonicMs): LeaseChange {
+    this.#forget(waiter)
+    if (!waiter.alive()) return { kind: 'gone', waiter }
+    if (waiter.wish.single) return { kind: 'shared', lease, waiter }
+    this.#extend(lease, now + waiter.wish.ttlMs)
+    return { kind: 'renewed', lease, waiter }
   }
 
   #grant(wish: LeaseWish, now: MonotonicMs, queue: Waiter[]): Lease {

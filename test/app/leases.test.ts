@@ -369,6 +369,21 @@ describe('a call in the queue for a lease', () => {
     expect(items).toMatchObject([{ outcome: 'denied', detail: { code: 'denied', principal: 'bob' } }])
   })
 
+  it('that was refused for its key keeps no place there, so that nothing is locked for it', async () => {
+    await using app = await startApp({ invocation: { maxKeysPerPrincipal: 1 } }, { memory: true })
+    const robot = await worker(app, 'r1')
+    const [ann, bob] = [await agent(app, 'ann'), await agent(app, 'bob')]
+    const first = await send(bob, 'bob', 'invoke', { ...MOVE, idempotencyKey: 'one' })
+    await robot.answer(await robot.next())
+    expect((await first()).ok).toBe(true)
+    const { leaseId } = await ann.do('ann', 'lease/acquire', ARM)
+    const second = { ...MOVE, waitSeconds: 60, idempotencyKey: 'two' }
+    expect((await bob.ask('bob', 'invoke', second)).error.code).toBe('too_many_requests')
+    expect((await ann.do('ann', 'lease/list')).items).toMatchObject([{ queued: 0 }])
+    await ann.do('ann', 'lease/release', { leaseId })
+    expect(await ann.do('ann', 'lease/acquire', ARM)).toMatchObject({ principal: 'ann' })
+  })
+
   it('is told that the bridge stops, and that it did not run', async () => {
     await using app = await startApp()
     await worker(app, 'r1')
@@ -384,6 +399,100 @@ describe('a call in the queue for a lease', () => {
     expect((await again.ask('bob', 'invoke', keyed)).error).toMatchObject({ code: 'internal', message })
     const { items } = await again.do('bob', 'invocation/list')
     expect(items).toMatchObject([{ state: 'interrupted', error: { code: 'internal', message } }])
+  })
+})
+
+describe('a principal that waits for the same lease more than once', () => {
+  it('is served in the order of asking: its call first, and then its lease, which others wait for', async () => {
+    await using app = await startApp({}, { memory: true })
+    const robot = await worker(app, 'r1')
+    const [ann, bob, cid] = [await agent(app, 'ann'), await agent(app, 'bob'), await agent(app, 'cid')]
+    const { leaseId } = await ann.do('ann', 'lease/acquire', ARM)
+    const calls = [
+      await send(bob, 'bob', 'invoke', { ...MOVE, waitSeconds: 60 }),
+      await send(bob, 'bob', 'invoke', { ...MOVE, waitSeconds: 60 }),
+    ]
+    const acquired = await send(bob, 'bob', 'lease/acquire', { ...ARM, waitSeconds: 60 })
+    const other = await send(cid, 'cid', 'lease/acquire', { ...ARM, waitSeconds: 60 })
+    await cid.settle()
+    await ann.do('ann', 'lease/release', { leaseId })
+    for (const [at, call] of calls.entries()) {
+      const invocation = await robot.next()
+      expect(invocation.fence).toBe(at + 2)
+      await robot.answer(invocation)
+      expect((await call()).ok).toBe(true)
+    }
+    const { data } = await acquired()
+    expect(data).toMatchObject({ principal: 'bob', fence: 4, queued: 1 })
+    await bob.do('bob', 'lease/release', { leaseId: data.leaseId })
+    expect((await other()).data).toMatchObject({ principal: 'cid', fence: 5 })
+  })
+
+  it('gets one lease for all of its sessions, with its calls under it, as if it took it again', async () => {
+    await using app = await startApp({}, { memory: true })
+    const robot = await worker(app, 'r1')
+    const [ann, bob, cid] = [await agent(app, 'ann'), await agent(app, 'bob'), await agent(app, 'cid')]
+    const { leaseId } = await ann.do('ann', 'lease/acquire', ARM)
+    const first = await send(bob, 'bob', 'lease/acquire', { ...ARM, ttlSeconds: 60, waitSeconds: 60 })
+    const other = await send(cid, 'cid', 'lease/acquire', { ...ARM, waitSeconds: 60 })
+    const call = await send(bob, 'bob', 'invoke', { ...MOVE, waitSeconds: 60 })
+    const second = await send(bob, 'bob', 'lease/acquire', { ...ARM, ttlSeconds: 600, waitSeconds: 60 })
+    await bob.settle()
+    await ann.do('ann', 'lease/release', { leaseId })
+    const [one, two] = [(await first()).data, (await second()).data]
+    expect(two).toMatchObject({ leaseId: one.leaseId, fence: one.fence, principal: 'bob' })
+    expect(Date.parse(two.expiresAt) - Date.now()).toBeGreaterThan(500_000)
+    const invocation = await robot.next()
+    expect(invocation).toMatchObject({ principal: 'bob', fence: one.fence })
+    await robot.answer(invocation)
+    expect((await call()).ok).toBe(true)
+    // The end of the call has not ended what its principal holds.
+    expect((await bob.do('bob', 'lease/list')).items).toMatchObject([{ leaseId: one.leaseId, queued: 1 }])
+    await bob.do('bob', 'lease/release', { leaseId: one.leaseId })
+    expect((await other()).data.principal).toBe('cid')
+  })
+
+  it('is served although the session that asked first has gone', async () => {
+    await using app = await startApp({}, { memory: true })
+    const robot = await worker(app, 'r1')
+    const [ann, bob] = [await agent(app, 'ann'), await agent(app, 'bob')]
+    const gone = await app.principal('bob', 'bob-password')
+    const { leaseId } = await ann.do('ann', 'lease/acquire', ARM)
+    await send(gone, 'bob', 'lease/acquire', { ...ARM, waitSeconds: 60 })
+    await send(gone, 'bob', 'invoke', { ...MOVE, params: 'of nobody', waitSeconds: 60 })
+    await gone.settle()
+    await gone.end()
+    const call = await send(bob, 'bob', 'invoke', { ...MOVE, waitSeconds: 60 })
+    await bob.settle()
+    await ann.do('ann', 'lease/release', { leaseId })
+    await robot.answer(await robot.next())
+    expect((await call()).ok).toBe(true)
+    expect(robot.told).toHaveLength(1)
+    expect((await ann.do('ann', 'lease/list')).items).toEqual([])
+  })
+
+  it('runs no call of a session that has gone under a lease that another one gets', async () => {
+    await using app = await startApp({}, { memory: true })
+    const robot = await worker(app, 'r1')
+    const [ann, bob] = [await agent(app, 'ann'), await agent(app, 'bob')]
+    const gone = await app.principal('bob', 'bob-password')
+    const { leaseId } = await ann.do('ann', 'lease/acquire', ARM)
+    const acquired = await send(bob, 'bob', 'lease/acquire', { ...ARM, waitSeconds: 60 })
+    await bob.settle()
+    await send(gone, 'bob', 'invoke', { ...MOVE, waitSeconds: 60 })
+    await send(gone, 'bob', 'invoke', { ...MOVE, params: 'kept', waitSeconds: 60, idempotencyKey: 'k' })
+    await gone.settle()
+    await gone.end()
+    await ann.do('ann', 'lease/release', { leaseId })
+    expect((await acquired()).data.principal).toBe('bob')
+    // The one with a key can be asked for later.
+    const invocation = await robot.next()
+    expect(invocation.params).toBe('kept')
+    await robot.answer(invocation)
+    const states = async () =>
+      (await bob.do('bob', 'invocation/list')).items.map(({ state }: { state: string }) => state)
+    await expect.poll(states).toEqual(['done', 'expired'])
+    expect(robot.told).toHaveLength(1)
   })
 })
 

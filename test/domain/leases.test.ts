@@ -23,7 +23,15 @@ const wishOf = (principal: string, more: Partial<LeaseWish> = {}): LeaseWish => 
 })
 
 type Step =
-  | { do: 'take'; principal: string; thing: string; single: boolean; ttlMs: number; waitMs: number }
+  | {
+      do: 'take'
+      principal: string
+      thing: string
+      single: boolean
+      ttlMs: number
+      waitMs: number
+      stays: boolean
+    }
   | { do: 'release' | 'renew'; which: number }
   | { do: 'pass'; ms: number }
   | { do: 'endPrincipal'; principal: string }
@@ -40,6 +48,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
       single: fc.boolean(),
       ttlMs: fc.integer({ min: 1, max: 50 }),
       waitMs: fc.integer({ min: 0, max: 80 }),
+      stays: fc.boolean(),
     }),
   },
   {
@@ -82,12 +91,15 @@ class Onlooker {
       }
       const { nodeId, capability } = change.waiter.wish
       const queue = this.waiting.get(`${nodeId}/${capability}`) ?? []
+      if ('lease' in change && change.kind !== 'gave_up') {
+        expect(change.waiter.alive(), 'one who had gone got it').toBe(true)
+      }
       if (change.kind === 'granted') {
         expect(queue[0], 'somebody was overtaken').toBe(change.waiter)
         this.granted(change.lease)
       }
-      if (change.kind === 'shared') {
-        expect(change.waiter.wish.single).toBe(true)
+      if (change.kind === 'shared' || change.kind === 'renewed') {
+        expect(change.waiter.wish.single).toBe(change.kind === 'shared')
         expect(change.lease.wish).toMatchObject({ principal: change.waiter.wish.principal, single: false })
       }
       queue.splice(queue.indexOf(change.waiter), 1)
@@ -145,7 +157,8 @@ describe('the book of leases', () => {
                 single: each.single,
                 ttlMs: each.ttlMs,
               })
-              const taken = book.take(wish, at(now), each.waitMs === 0 ? null : at(now + each.waitMs))
+              const waitUntil = each.waitMs === 0 ? null : at(now + each.waitMs)
+              const taken = book.take(wish, at(now), waitUntil, () => each.stays)
               if (taken.kind === 'granted') onlooker.granted(taken.lease)
               if (taken.kind === 'granted') all.push(taken.lease)
               if (taken.kind === 'queued') {
@@ -178,6 +191,21 @@ describe('the book of leases', () => {
     book.take(wishOf('cid', { single: true }), at(0), at(50))
     const changes = first.kind === 'granted' ? book.end(first.lease, 'released', at(1)) : []
     expect(changes.map((change) => change.kind)).toEqual(['ended', 'granted', 'shared'])
+    expect(book.queued('n', 'c')).toBe(1)
+  })
+
+  it('gives to a principal that asked twice one lease, with the later end, and passes over those who have gone', () => {
+    const book = new LeaseBook(limits)
+    const gone = () => false
+    const first = book.take(wishOf('bob'), at(0), null)
+    book.take(wishOf('ann'), at(0), at(50), gone)
+    book.take(wishOf('ann', { ttlMs: 10 }), at(0), at(50))
+    book.take(wishOf('ann', { single: true }), at(0), at(50), gone)
+    book.take(wishOf('cid'), at(0), at(50))
+    book.take(wishOf('ann', { ttlMs: 500 }), at(0), at(50))
+    const changes = first.kind === 'granted' ? book.end(first.lease, 'released', at(1)) : []
+    expect(changes.map((change) => change.kind)).toEqual(['ended', 'gone', 'granted', 'gone', 'renewed'])
+    expect(book.of('n', 'c')).toMatchObject({ wish: { principal: 'ann' }, deadline: 501 })
     expect(book.queued('n', 'c')).toBe(1)
   })
 
