@@ -9,6 +9,7 @@ import type { InvocationState } from '../protocol/names.ts'
 import type { VerbResult } from '../protocol/results.ts'
 import type { InvocationResult } from '../protocol/schemas.ts'
 import type { VerbArgs } from '../protocol/verbs.ts'
+import type { Delivery } from './invoke-transport.ts'
 import type { Held } from './lease-keeper.ts'
 import type { BridgeSettings } from './settings.ts'
 import type { Caller } from './verb-context.ts'
@@ -53,7 +54,8 @@ export interface Call extends Deadlined {
   cancelled: { readonly error: Refusal; readonly state: InvocationState | null } | null
   /** It counts against its limb's bound. */
   counted: boolean
-  giveUp: (() => void) | null
+  /** On its way to the limb, or with it. */
+  delivery: Delivery | null
   /** Told of each step, once. */
   onStep: (() => void) | null
   readonly askedAt: MonotonicMs
@@ -137,7 +139,7 @@ export function newCall(
     wait: null,
     cancelled: null,
     counted: false,
-    giveUp: null,
+    delivery: null,
     onStep: null,
     askedAt,
     deadline: Number.POSITIVE_INFINITY,

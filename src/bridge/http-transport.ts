@@ -4,7 +4,7 @@ import { check, parseJson } from '../protocol/decode.ts'
 import { encodeJson } from '../protocol/encode.ts'
 import { LIMITS } from '../protocol/limits.ts'
 import { type Invocation, type InvocationResult, invocationResultSchema } from '../protocol/schemas.ts'
-import type { InvokeTransport, Settle } from './invoke-transport.ts'
+import type { Delivery, InvokeTransport, Settle } from './invoke-transport.ts'
 import type { Store } from './ports.ts'
 import type { Limb } from './registry.ts'
 import type { SessionTable } from './session-table.ts'
@@ -22,10 +22,10 @@ export interface HttpCall {
 /** The adapter that speaks HTTP. */
 export interface HttpCaller {
   /**
-   * Total. Gives the body of the answer, of LIMITS.resultBytes at most, or why there is none. Returns what to call
-   * when nobody waits any more.
+   * Total. Gives the body of the answer, of LIMITS.resultBytes at most, or why there is none. It counts as sent from
+   * the connection on, the TLS handshake included.
    */
-  post(call: HttpCall, done: (outcome: Uint8Array | Refusal) => void): () => void
+  post(call: HttpCall, done: (outcome: Uint8Array | Refusal) => void): Delivery
 }
 
 /** What invoking over HTTP needs; absent from the world, it is not done. */
@@ -53,8 +53,8 @@ export class HttpTransport implements InvokeTransport {
     return this.#table.limb(nodeId) ? null : notConnected(nodeId)
   }
 
-  deliver(limb: Limb, invocation: Invocation, settle: Settle): () => void {
-    let giveUp = () => {}
+  deliver(limb: Limb, invocation: Invocation, settle: Settle): Delivery {
+    let posted: Delivery | null = null
     let over = false
     const end: Settle = (outcome) => {
       if (!over) settle(outcome)
@@ -63,16 +63,21 @@ export class HttpTransport implements InvokeTransport {
     this.#call(limb, invocation)
       .then((call) => {
         if (over) return
-        giveUp = this.#http.caller.post(call, (outcome) =>
+        posted = this.#http.caller.post(call, (outcome) =>
           end(outcome instanceof Refusal ? outcome : resultOf(call.nodeId, invocation.invocationId, outcome)),
         )
       })
       .catch((error: unknown) => {
         end(error instanceof Refusal ? error : new Refusal('internal', messageOf(error)))
       })
-    return () => {
-      over = true
-      giveUp()
+    return {
+      get sent() {
+        return posted?.sent ?? false
+      },
+      giveUp() {
+        over = true
+        posted?.giveUp()
+      },
     }
   }
 

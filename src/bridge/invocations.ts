@@ -359,7 +359,7 @@ export class Invocations {
     const { invocationId, nodeId, command, principal, fence } = call.record
     const answered = this.#wait(call, timeoutMs)
     const { wait } = call
-    call.giveUp = this.#reach.transportOf(limb).deliver(
+    call.delivery = this.#reach.transportOf(limb).deliver(
       limb,
       {
         invocationId,
@@ -392,17 +392,11 @@ export class Invocations {
   }
 
   #timeIsUp(call: Call): void {
-    const { nodeId, state } = call.record
+    const { approvalSeconds } = this.#world.settings.invocation
     call.wait?.reject(
-      state === 'waiting'
-        ? new Refusal(
-            'expired',
-            `no operator decided within ${this.#world.settings.invocation.approvalSeconds} s; ask again`,
-          )
-        : new Refusal(
-            'timeout',
-            `${nodeId} did not answer within ${call.wish.timeoutMs / 1000} s; whether it ran the command is not known`,
-          ),
+      call.record.state === 'waiting'
+        ? new Refusal('expired', `no operator decided within ${approvalSeconds} s; ask again`)
+        : notInTime(call),
     )
   }
 
@@ -465,8 +459,8 @@ export class Invocations {
     error: Refusal | null,
     durationMs: number,
   ): Promise<void> | undefined {
-    // What never ran may be tried again with the same key; what the bridge's end interrupted must not be.
-    const keepKey = call.record.state === 'running' || state === 'interrupted'
+    // What was never sent may be tried again with the same key; what the bridge's end interrupted must not be.
+    const keepKey = call.delivery?.sent || state === 'interrupted'
     call.record = {
       ...moved(call.record, state, { endedAt: this.#world.clock.wallMs(), error: error?.body() ?? null }),
       ...(keepKey ? {} : { idempotencyKey: null }),
@@ -528,8 +522,8 @@ export class Invocations {
   #leaveNothing(call: Call): void {
     for (const held of call.held) this.#leases.giveBack(held)
     call.held = []
-    call.giveUp?.()
-    call.giveUp = null
+    call.delivery?.giveUp()
+    call.delivery = null
     this.open.ran(call)
     this.open.delete(call)
     this.#alarm.clear(call)
@@ -555,6 +549,16 @@ const LEASE_SLACK_MS = 5000
 function told({ record }: Call) {
   const { invocationId, principal, nodeId, command } = record
   return { invocationId, principal, nodeId, command }
+}
+
+function notInTime({ record: { nodeId }, wish, delivery }: Call): Refusal {
+  const seconds = wish.timeoutMs / 1000
+  return new Refusal(
+    'timeout',
+    delivery?.sent
+      ? `${nodeId} did not answer within ${seconds} s; whether it ran the command is not known`
+      : `${nodeId} could not be connected to within ${seconds} s; the command was not sent`,
+  )
 }
 
 /** What ended a call from outside is why it ended, whatever the step that it was in makes of that. */

@@ -8,6 +8,14 @@ import type { SessionTable } from './session-table.ts'
 /** How an answer comes: the limb's result, or why there is none. Called at most once; later calls do nothing. */
 export type Settle = (outcome: InvocationResult | Refusal) => void
 
+/** An invocation on its way. */
+export interface Delivery {
+  /** Whether the limb may have got it. What was false may become true, and never false again. */
+  readonly sent: boolean
+  /** Nobody waits for the answer any more. */
+  giveUp(): void
+}
+
 /**
  * One way of bringing an invocation to a limb. The deadline is kept by the caller; a transport that has its own
  * connection gives it up when it is told to.
@@ -15,12 +23,12 @@ export type Settle = (outcome: InvocationResult | Refusal) => void
 export interface InvokeTransport {
   /** Why the limb cannot be reached now, or null. Asked before anything is promised, and again at delivery. */
   unreachable(limb: Limb): Refusal | null
-  /**
-   * Sends it. Total. Returns what to call when nobody waits for the answer any more. The answer comes through
-   * `settle`, or, over MQTT, on the limb's `result` topic.
-   */
-  deliver(limb: Limb, invocation: Invocation, settle: Settle): () => void
+  /** Sends it. Total. The answer comes through `settle`, or, over MQTT, on the limb's `result` topic. */
+  deliver(limb: Limb, invocation: Invocation, settle: Settle): Delivery
 }
+
+const SENT: Delivery = { sent: true, giveUp: () => {} }
+const NOT_SENT: Delivery = { sent: false, giveUp: () => {} }
 
 /** Over the limb's own live session, so that an invocation can reach nobody else. */
 export class MqttTransport implements InvokeTransport {
@@ -40,12 +48,12 @@ export class MqttTransport implements InvokeTransport {
     return session.subscribedTo(this.#topics.node(nodeId, 'invoke')) ? null : this.#deaf(nodeId)
   }
 
-  deliver(limb: Limb, invocation: Invocation, settle: Settle): () => void {
+  deliver(limb: Limb, invocation: Invocation, settle: Settle): Delivery {
     const { nodeId } = limb.record
     const topic = this.#topics.node(nodeId, 'invoke')
     const told = this.#table.limb(nodeId)?.tell(topic, encodeJson(invocation)) ?? false
     if (!told) settle(this.unreachable(limb) ?? this.#deaf(nodeId))
-    return () => {}
+    return told ? SENT : NOT_SENT
   }
 
   #deaf(nodeId: string): Refusal {
@@ -65,6 +73,6 @@ export const noHttp: InvokeTransport = {
     ),
   deliver(limb, _invocation, settle) {
     settle(new Refusal('node_offline', `${limb.record.nodeId} wants to be invoked over HTTP`))
-    return () => {}
+    return NOT_SENT
   },
 }

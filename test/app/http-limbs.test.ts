@@ -1,6 +1,7 @@
+import { once } from 'node:events'
 import { readFileSync, statSync } from 'node:fs'
 import { createServer, type IncomingHttpHeaders, type RequestListener, type Server } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import { type AddressInfo, createServer as createTcpServer } from 'node:net'
 import { join } from 'node:path'
 import { afterEach, describe, expect, it } from 'vitest'
 import { invokeSignature } from '../../src/kernel/invoke-signature.ts'
@@ -234,6 +235,77 @@ describe('a limb that is invoked over HTTP', () => {
     expect((await ann.ask('ann', 'invoke', SNAP)).error).toMatchObject({ code: 'node_offline' })
     await limb.client.end()
     expect((await ann.ask('ann', 'invoke', SNAP)).error).toMatchObject({ code: 'node_offline' })
+  })
+
+  it.each<[string, (server: Endpoint & { url: string }) => string | Promise<string>]>([
+    [
+      'nothing listens at its endpoint',
+      async (server) => {
+        server.close()
+        await once(server.server, 'close')
+        return server.url
+      },
+    ],
+    // Too long a label: no name server has to be asked.
+    ['its name is not known', ({ url }) => url.replace('127.0.0.1', `${'x'.repeat(64)}.invalid`)],
+    ['its endpoint is not allowed', ({ url }) => url.replace('127.0.0.1', '127.0.0.2')],
+    ['it does not speak TLS', ({ url }) => url.replace('http:', 'https:')],
+  ])('leaves an idempotency key free when %s: nothing was sent', async (_why, broken) => {
+    await using app = await startApp({}, { memory: true })
+    const [bad, good] = [await endpoint(), await endpoint()]
+    const limb = await httpLimb(app, await broken(bad))
+    const ann = await agent(app, 'ann')
+    const keyed = { ...SNAP, idempotencyKey: 'k' }
+    const { error } = await ann.ask('ann', 'invoke', keyed)
+    expect(error.code).toBe('node_offline')
+    const { invocationId } = error.details
+    const shown = await ann.do('ann', 'invocation/get', { invocationId })
+    expect(shown).toMatchObject({ state: 'failed', error: { code: 'node_offline' } })
+    expect(shown.idempotencyKey).toBeUndefined()
+    // The same key runs anew, and is then used up by the call that ran.
+    await limb.register(good.url)
+    const { data } = await ann.ask('ann', 'invoke', keyed)
+    expect(data).toMatchObject({ nodeId: 'r1' })
+    expect((await ann.ask('ann', 'invoke', keyed)).data).toEqual(data)
+    expect([bad.seen.length, good.seen.length]).toEqual([0, 1])
+  })
+
+  it('leaves an idempotency key free when the time is up before it is connected to', async () => {
+    await using app = await startApp({}, { memory: true })
+    // Takes connections and never says a word of TLS.
+    const silent = createTcpServer()
+    await new Promise<void>((done) => silent.listen(0, '127.0.0.1', done))
+    try {
+      const server = await endpoint()
+      const limb = await httpLimb(app, `https://127.0.0.1:${(silent.address() as AddressInfo).port}`)
+      const ann = await agent(app, 'ann')
+      const keyed = { ...SNAP, idempotencyKey: 'k' }
+      const { error } = await ann.ask('ann', 'invoke', { ...keyed, timeoutSeconds: 1 })
+      expect(error).toMatchObject({ code: 'timeout', message: expect.stringContaining('was not sent') })
+      await limb.register(server.url)
+      expect((await ann.ask('ann', 'invoke', keyed)).ok).toBe(true)
+    } finally {
+      silent.close()
+    }
+  })
+
+  it.each<[string, RequestListener, string]>([
+    ['it does not answer in time', () => {}, 'timeout'],
+    ['it closes the connection', (request) => request.socket.destroy(), 'node_error'],
+    ['it answers no JSON', (_request, response) => response.end('hello'), 'node_error'],
+    ['it answers status 500', (_request, response) => response.writeHead(500).end(), 'node_error'],
+  ])('keeps an idempotency key taken when %s: it may have run the command', async (_how, reply, code) => {
+    await using app = await startApp({}, { memory: true })
+    const server = await endpoint()
+    server.reply = reply
+    await httpLimb(app, server.url)
+    const ann = await agent(app, 'ann')
+    const keyed = { ...SNAP, timeoutSeconds: 1, idempotencyKey: 'k' }
+    const first = (await ann.ask('ann', 'invoke', keyed)).error
+    expect(first.code).toBe(code)
+    server.reply = null
+    expect((await ann.ask('ann', 'invoke', keyed)).error).toEqual(first)
+    expect(server.seen).toHaveLength(1)
   })
 
   it('that does not answer is a timeout, and its connection is closed', async () => {

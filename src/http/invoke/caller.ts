@@ -1,6 +1,7 @@
 import { type ClientRequest, type IncomingMessage, request as plainRequest } from 'node:http'
 import { request as tlsRequest } from 'node:https'
 import type { HttpCall, HttpCaller } from '../../bridge/http-transport.ts'
+import type { Delivery } from '../../bridge/invoke-transport.ts'
 import type { Clock } from '../../kernel/clock.ts'
 import { Refusal } from '../../kernel/errors.ts'
 import { invokeSignature } from '../../kernel/invoke-signature.ts'
@@ -40,20 +41,19 @@ export function createHttpCaller({ clock, networks, lookup = lookupBySystem }: C
       const configured = networks().length === 0 ? null : networksOf(networks())
       const exchange = new Exchange(call, clock, lookup, done)
       exchange.start(configured ?? networksOf([plain(call.address)]), configured !== null)
-      return () => exchange.abort()
+      return exchange
     },
   }
 }
 
-class Exchange {
+class Exchange implements Delivery {
   readonly #call: HttpCall
   readonly #clock: Clock
   readonly #lookup: Lookup
   readonly #done: Done
   #request: ClientRequest | null = null
   #cancelTimer = () => {}
-  /** From then on the limb may have got it. */
-  #sent = false
+  sent = false
   #begun: Begun | null = null
   #over = false
 
@@ -84,7 +84,7 @@ class Exchange {
       .catch((error: unknown) => this.#failed(url, error))
   }
 
-  abort(): void {
+  giveUp(): void {
     this.#over = true
     this.#cancelTimer()
     this.#request?.destroy()
@@ -117,7 +117,7 @@ class Exchange {
     this.#request = request
     request.once('socket', (socket) =>
       socket.once(url.protocol === 'https:' ? 'secureConnect' : 'connect', () => {
-        this.#sent = true
+        this.sent = true
         this.#cancelTimer()
       }),
     )
@@ -196,7 +196,7 @@ class Exchange {
     if (this.#over) return
     const { nodeId } = this.#call
     this.#end(
-      this.#sent
+      this.sent
         ? new Refusal(
             'node_error',
             `${nodeId} ${brokenAnswer(url.host, error, this.#begun)}; whether the command ran is not known`,
@@ -210,7 +210,7 @@ class Exchange {
 
   #end(outcome: Uint8Array | Refusal): void {
     if (this.#over) return
-    this.abort()
+    this.giveUp()
     this.#done(outcome)
   }
 }
