@@ -146,3 +146,13 @@ export function newCall(
     scheduledAt: Number.POSITIVE_INFINITY,
   }
 }
+
+/** How events and the log name it. */
+export function told({ record }: Call) {
+  const { invocationId, principal, nodeId, command } = record
+  return { invocationId, principal, nodeId, command }
+}
+
+export function durationOf({ askedAt }: Call, now: MonotonicMs): number {
+  return Math.round(now - askedAt)
+}

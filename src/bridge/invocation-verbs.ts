@@ -68,12 +68,12 @@ export function invocationHandlers(
       if (paramsHash !== undefined && paramsHash !== call.record.paramsHash) {
         throw new Refusal('conflict', 'these are not the params of this call; look at it again', 'paramsHash')
       }
-      return showInvocation(await invocations.approve(call, caller.name, reason ?? null))
+      return showInvocation(await invocations.decisions.approve(call, caller.name, reason ?? null))
     },
 
     async 'invocation/deny'({ invocationId, reason }, caller) {
       const call = await waiting(invocationId)
-      return showInvocation(await invocations.deny(call, caller.name, reason ?? null))
+      return showInvocation(await invocations.decisions.deny(call, caller.name, reason ?? null))
     },
   }
 }

@@ -1,4 +1,4 @@
-import { Consent, endStateOf, type InvocationRecord, moved } from '../domain/invocations.ts'
+import { endStateOf, moved } from '../domain/invocations.ts'
 import { iso } from '../kernel/clock.ts'
 import { messageOf, Refusal } from '../kernel/errors.ts'
 import { newId } from '../kernel/secrets.ts'
@@ -9,9 +9,19 @@ import type { VerbArgs } from '../protocol/verbs.ts'
 import { Alarm } from './alarm.ts'
 import type { Announcer } from './announcer.ts'
 import type { Approvals } from './approvals.ts'
-import { type Call, type CallWish, type InvokeAnswer, newCall, readWish, type Target } from './call.ts'
-import { answerOf, decidedAlready, otherCall } from './call-answers.ts'
-import { CallLog, type Entry } from './call-log.ts'
+import {
+  type Call,
+  type CallWish,
+  durationOf,
+  type InvokeAnswer,
+  newCall,
+  readWish,
+  type Target,
+  told,
+} from './call.ts'
+import { answerOf, otherCall } from './call-answers.ts'
+import { CallDecisions } from './call-decisions.ts'
+import { CallLog } from './call-log.ts'
 import { KeyedCalls } from './keyed-calls.ts'
 import type { Held, LeaseKeeper, Queued } from './lease-keeper.ts'
 import type { OpenCalls } from './open-calls.ts'
@@ -29,6 +39,7 @@ import type { Caller } from './verb-context.ts'
 export class Invocations {
   readonly open: OpenCalls
   readonly log: CallLog
+  readonly decisions: CallDecisions
   readonly #world: World
   readonly #reach: Reach
   readonly #leases: LeaseKeeper
@@ -58,6 +69,8 @@ export class Invocations {
     this.#approvals = parts.approvals
     this.#announcer = parts.announcer
     this.#alarm = new Alarm(world.clock, (call) => this.#timeIsUp(call))
+    const { approvals, announcer } = parts
+    this.decisions = new CallDecisions(world, { log: this.log, alarm: this.#alarm, approvals, announcer })
   }
 
   async invoke(args: VerbArgs<'invoke'>, caller: Caller): Promise<InvokeAnswer> {
@@ -119,90 +132,6 @@ export class Invocations {
     if (!call?.wait || call.record.nodeId !== nodeId || call.record.state !== 'running') return false
     call.wait.reject(new Refusal('node_error', `${nodeId} sent a wrong result: ${why}`))
     return true
-  }
-
-  /** An operator's yes. Resolves when the call was sent, or could not be. */
-  async approve(call: Call, by: string, reason: string | null): Promise<InvocationRecord> {
-    const decided: InvocationRecord = { ...call.record, decidedBy: by, reason }
-    const wait = await this.#decide(call, decided, {
-      actor: by,
-      kind: 'invocation.approved',
-      outcome: 'approved',
-      detail: { reason },
-    })
-    call.consent = new Consent(decided, by)
-    const stepped = this.#nextStep(call)
-    this.#announcer.event('invocation_approved', { ...told(call), by, ...because(reason) })
-    wait.resolve(null)
-    await stepped
-    return call.record
-  }
-
-  /** An operator's no. Resolves when the call has ended. */
-  async deny(call: Call, by: string, reason: string | null): Promise<InvocationRecord> {
-    const { invocationId, nodeId } = call.record
-    const message = `${by} denied it${reason === null ? '' : `: ${reason}`}`
-    const denied = new Refusal('denied', message, undefined, { invocationId, nodeId })
-    if (call.record.state !== 'waiting') throw decidedAlready()
-    const decided = moved(call.record, 'denied', {
-      endedAt: this.#world.clock.wallMs(),
-      error: denied.body(),
-      decidedBy: by,
-      reason,
-    })
-    const wait = await this.#decide(call, decided, {
-      actor: by,
-      kind: 'invocation.denied',
-      outcome: 'denied',
-      detail: { reason, durationMs: this.#durationMs(call) },
-    })
-    const stepped = this.#nextStep(call)
-    this.#announcer.event('invocation_denied', { ...told(call), by, ...because(reason) })
-    wait.reject(denied)
-    await stepped
-    return call.record
-  }
-
-  /**
-   * Stores what an operator decided about a call that waits. From then on the call is shown to nobody as waiting.
-   * @throws Refusal `conflict`, or `storage_unavailable`, and then the question stays open.
-   */
-  async #decide(call: Call, decided: InvocationRecord, entry: Entry): Promise<NonNullable<Call['wait']>> {
-    const { wait } = call
-    if (call.record.state !== 'waiting' || !wait) throw decidedAlready()
-    // From here on nobody else decides: neither another operator nor the clock.
-    call.wait = null
-    this.#alarm.clear(call)
-    try {
-      await this.log.step(decided, entry, true)
-    } catch (error) {
-      if (call.cancelled) wait.reject(call.cancelled.error)
-      else this.#awaitAgain(call, wait)
-      throw error
-    }
-    call.record = decided
-    this.#hide(call)
-    return wait
-  }
-
-  /** Nothing was stored: the question stays open for what is left of its time. */
-  #awaitAgain(call: Call, wait: NonNullable<Call['wait']>): void {
-    call.wait = wait
-    const shown = this.#approvals.get(call.record.invocationId)?.shown
-    const left = shown ? Date.parse(shown.expiresAt) - this.#world.clock.wallMs() : 0
-    this.#alarm.set(call, Math.max(0, left))
-  }
-
-  /** It waits for no operator any more. */
-  #hide({ record: { invocationId } }: Call): void {
-    if (this.#approvals.delete(invocationId)) this.#announcer.approvalGone(invocationId)
-  }
-
-  /** Resolves when the call has been sent, or has begun to wait, or has ended. */
-  #nextStep(call: Call): Promise<void> {
-    return new Promise((resolve) => {
-      call.onStep = resolve
-    })
   }
 
   async #run(wish: CallWish, caller: Caller): Promise<InvokeAnswer> {
@@ -343,7 +272,7 @@ export class Invocations {
       await answered
     } finally {
       this.open.awaited()
-      this.#hide(call)
+      this.decisions.hide(call)
     }
   }
 
@@ -435,7 +364,7 @@ export class Invocations {
     error: Refusal | null,
   ): Promise<void> {
     const { counters } = this.#world
-    const durationMs = this.#durationMs(call)
+    const durationMs = durationOf(call, this.#world.clock.monotonicMs())
     // What an operator denied has ended in the transaction of that decision.
     const stored =
       call.record.endedAt === null ? this.#storeEnd(call, state, answer, error, durationMs) : undefined
@@ -473,10 +402,6 @@ export class Invocations {
       detail: { durationMs, ...(error === null ? {} : { code: error.code }) },
     }
     return this.log.end(call.record, answer, entry, call.wish.key !== null)
-  }
-
-  #durationMs(call: Call): number {
-    return Math.round(this.#world.clock.monotonicMs() - call.askedAt)
   }
 
   /** Puts a call that never began on record. */
@@ -546,11 +471,6 @@ const BEGUN = {
 /** A lease for one call outlives the call's own deadline by this, so that the call always ends first. */
 const LEASE_SLACK_MS = 5000
 
-function told({ record }: Call) {
-  const { invocationId, principal, nodeId, command } = record
-  return { invocationId, principal, nodeId, command }
-}
-
 function notInTime({ record: { nodeId }, wish, delivery }: Call): Refusal {
   const seconds = wish.timeoutMs / 1000
   return new Refusal(
@@ -576,8 +496,4 @@ function endedAs({ record, cancelled }: Call, refusal: Refusal): InvocationState
 /** Of the first capability that has the command, in the limb's order: a limb counts it there too. */
 function fenceOf(held: readonly Held[]): number | null {
   return held[0]?.fence ?? null
-}
-
-function because(reason: string | null): { reason?: string } {
-  return reason === null ? {} : { reason }
 }
