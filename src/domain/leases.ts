@@ -22,7 +22,7 @@ export interface LeaseWish {
 
 export interface Lease extends Deadlined {
   readonly wish: LeaseWish
-  /** When it ends unless it is renewed, monotonic. Infinity once it has ended. */
+  /** When it ends unless it is renewed, monotonic. It stays as it was when the lease ends, at whatever time. */
   deadline: number
   /** Rises with every lease; the store gives it, in the transaction that records the lease. */
   fence: number | null
@@ -271,7 +271,6 @@ export class LeaseBook {
     const own = this.#byPrincipal.get(principal)
     own?.delete(entry)
     if (own?.size === 0) this.#byPrincipal.delete(principal)
-    entry.deadline = NEVER
     this.#deadlines.forget(entry)
   }
 

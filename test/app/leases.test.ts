@@ -92,6 +92,27 @@ describe('a lease', () => {
     expect((await fourth()).data.principal).toBe('dot')
   })
 
+  it('that ends in the moment in which a waiter gives up passes to the next one', async () => {
+    await using app = await startApp({}, { memory: true, fakeClock: true })
+    await worker(app, 'r1')
+    const [ann, bob, cid] = [await agent(app, 'ann'), await agent(app, 'bob'), await agent(app, 'cid')]
+    const { leaseId } = await ann.do('ann', 'lease/acquire', { ...ARM, ttlSeconds: 30 })
+    app.clock.advance(10_000)
+    const second = await send(bob, 'bob', 'lease/acquire', { ...ARM, waitSeconds: 50 })
+    await bob.settle()
+    const third = await send(cid, 'cid', 'lease/acquire', { ...ARM, waitSeconds: 60 })
+    await cid.settle()
+    app.clock.advance(10_000)
+    // From now on the lease ends with the wait, and is looked at after it.
+    const { expiresAt } = await ann.do('ann', 'lease/renew', { leaseId, ttlSeconds: 40 })
+    app.clock.advance(40_000)
+    expect((await second()).error).toMatchObject({
+      code: 'leased',
+      details: { holder: 'ann', until: expiresAt },
+    })
+    expect((await third()).data).toMatchObject({ principal: 'cid', fence: 2 })
+  })
+
   it('is not for what is gated or denied, nor for what the limb does not have', async () => {
     await using app = await startApp({}, { memory: true })
     await worker(app, 'r1')
