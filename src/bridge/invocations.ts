@@ -282,8 +282,10 @@ export class Invocations {
       throw new Refusal('denied', 'the approval was for another call')
     }
     this.open.run(call)
+    this.#keepLeases(call)
     await this.#begin(call, 'running', call.wish.key !== null)
     if (call.cancelled) throw call.cancelled.error
+    this.#keepLeases(call)
     const { timeoutMs } = call.wish
     const { invocationId, nodeId, command, principal, fence } = call.record
     const answered = this.#wait(call, timeoutMs)
@@ -434,6 +436,11 @@ export class Invocations {
     if (!call?.begun) return error
     const { invocationId, nodeId } = call.record
     return new Refusal(error.code, error.message, error.path, { invocationId, nodeId, ...error.details })
+  }
+
+  /** What it waited for since it took the first one, another lease or the disk, is no part of its time. */
+  #keepLeases({ held, wish }: Call): void {
+    for (const each of held) this.#leases.keep(each, wish.timeoutMs + LEASE_SLACK_MS)
   }
 
   /** All leases but the `kept` ones. */

@@ -103,6 +103,11 @@ export class LeaseKeeper {
     return this.#book.get(lease.wish.leaseId) === lease
   }
 
+  /** A call is about to run: the lease that was taken for it lasts for so long from now on, as the call may. */
+  keep({ lease, own }: Held, ttlMs: number): void {
+    if (own) this.#book.renew(lease, ttlMs, this.#now())
+  }
+
   /** A call is over: the lease that was taken for it goes to the next. */
   giveBack({ lease, own }: Held): void {
     if (own) this.#apply(this.#book.end(lease, 'released', this.#now()))

@@ -300,6 +300,30 @@ describe('a leased call without a lease', () => {
     expect((await bob.do('bob', 'lease/list')).items).toEqual([])
   })
 
+  it('of a command in two leased capabilities keeps the first one as long as it runs, however long it waited for the second', async () => {
+    await using app = await startApp({}, { memory: true, fakeClock: true })
+    const robot = await worker(app, 'r1', TWO_NAMES)
+    const [ann, bob] = [await agent(app, 'ann'), await agent(app, 'bob')]
+    const [first, second] = [
+      { nodeId: 'r1', capability: 'a' },
+      { nodeId: 'r1', capability: 'b' },
+    ]
+    await bob.do('bob', 'lease/acquire', { ...second, ttlSeconds: 34 })
+    const go = { nodeId: 'r1', command: 'go', timeoutSeconds: 30, waitSeconds: 60 }
+    const answer = await send(ann, 'ann', 'invoke', go)
+    await ann.settle()
+    app.clock.advance(34_000)
+    const invocation = await robot.next()
+    app.clock.advance(5_000)
+    expect((await bob.ask('bob', 'lease/acquire', first)).error).toMatchObject({
+      code: 'leased',
+      details: { holder: 'ann' },
+    })
+    await robot.answer(invocation)
+    expect((await answer()).ok).toBe(true)
+    expect((await bob.do('bob', 'lease/acquire', first)).principal).toBe('bob')
+  })
+
   it('does not run under the lease of a capability that decides no more', async () => {
     await using app = await startApp({}, { memory: true })
     const [a, b] = TWO_NAMES.capabilities
