@@ -100,7 +100,7 @@ export class LeaseKeeper {
   /** Whether the lease is still held. */
   holds({ lease }: Held): boolean {
     this.#now()
-    return this.#book.get(lease.wish.leaseId) === lease
+    return this.#isHeld(lease)
   }
 
   /** A call is about to run: the lease that was taken for it lasts for so long from now on, as the call may. */
@@ -181,6 +181,10 @@ export class LeaseKeeper {
     }
   }
 
+  #isHeld(lease: Lease): boolean {
+    return this.#book.get(lease.wish.leaseId) === lease
+  }
+
   /** Ends what is due first, so that no timer's lateness keeps a lease alive. */
   #now(): MonotonicMs {
     const now = this.#world.clock.monotonicMs()
@@ -254,7 +258,9 @@ export class LeaseKeeper {
       })
       .then((fence) => {
         lease.fence = fence
-        if (!single) this.#announcer.event('lease_granted', { lease: this.show(lease) })
+        // One that ended meanwhile has been told of as such.
+        if (!single && this.#isHeld(lease))
+          this.#announcer.event('lease_granted', { lease: this.show(lease) })
         return fence
       })
     stored.catch(() => this.#apply(this.#book.end(lease, 'not_stored', this.#world.clock.monotonicMs())))
@@ -265,7 +271,7 @@ export class LeaseKeeper {
   /** The lease once it is on disk, unless it has ended meanwhile. */
   async #confirmed(lease: Lease): Promise<Held> {
     const fence = (await this.#stored.get(lease)) ?? 0
-    if (this.#book.get(lease.wish.leaseId) !== lease) {
+    if (!this.#isHeld(lease)) {
       throw new Refusal('expired', `the lease of ${what(lease)} ended at once; take it again`)
     }
     return { lease, fence, own: lease.wish.single }

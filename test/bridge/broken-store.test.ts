@@ -32,6 +32,7 @@ async function start() {
         : (held.commits.shift()?.then(() => real.transact(work)) ?? real.transact(work)),
   }
   const answers: { topic: string; body: Record<string, unknown> }[] = []
+  const events: string[] = []
   const cleared = vi.fn()
   const forgotten = vi.fn()
   const world: World = {
@@ -74,6 +75,7 @@ async function start() {
     publisher: {
       publish(topic, payload) {
         const text = Buffer.from(payload).toString()
+        if (topic.includes('/event/')) events.push(JSON.parse(text).kind)
         if (topic.includes('/response/')) answers.push({ topic, body: JSON.parse(text) })
       },
       clearRetained: async (prefix) => (broken.after ? full() : cleared(prefix)),
@@ -107,7 +109,7 @@ async function start() {
     await core.message(session, address, Buffer.from(JSON.stringify(args)))
     return answers.at(-1)?.body
   }
-  return { core, clock, log, broken, held, ask, cleared, forgotten }
+  return { core, clock, log, broken, held, ask, events, cleared, forgotten }
 }
 
 /** The core with an approved limb that is online, and somebody whose calls are answered one by one. */
@@ -117,27 +119,29 @@ async function startWithArm() {
   const capabilities = [{ cap: 'arm', commands: ['arm.move'], authLevel: 'leased' }]
   await ask('node/provision', { nodeId: 'r1', apiKey: keyOf('r1'), capabilities })
   const session = { address: '127.0.0.1', alive: true, subscribedTo: () => true, end: () => {} }
+  const told = vi.fn(() => true)
   const limb: Session = {
     ...session,
     identity: { kind: 'limb', nodeId: 'r1' },
     clientId: 'r1',
-    tell: () => true,
+    tell: told,
   }
   core.opened(limb)
   core.heartbeat(limb, Buffer.from(''))
-  const invoke = (args: object): Promise<Record<string, unknown>> =>
+  const askAs = (name: string, verb: string, args: object): Promise<Record<string, unknown>> =>
     new Promise((respond) => {
-      const ann: Session = {
+      const principal: Session = {
         ...session,
-        identity: { kind: 'principal', name: 'ann', role: 'agent', local: true },
-        clientId: 'ann',
+        identity: { kind: 'principal', name, role: 'agent', local: true },
+        clientId: name,
         tell: () => true,
         respond: (_verb, payload) => respond(JSON.parse(Buffer.from(payload).toString())),
       }
-      const body = Buffer.from(JSON.stringify({ nodeId: 'r1', command: 'arm.move', ...args }))
-      void core.message(ann, { kind: 'request', principal: 'ann', verb: 'invoke' }, body)
+      const body = Buffer.from(JSON.stringify({ nodeId: 'r1', ...args }))
+      void core.message(principal, { kind: 'request', principal: name, verb }, body)
     })
-  return { ...started, invoke }
+  const invoke = (args: object) => askAs('ann', 'invoke', { command: 'arm.move', ...args })
+  return { ...started, askAs, invoke, told }
 }
 
 const REVOKED = { ok: false, error: { code: 'not_found', message: 'r1 has been revoked' } }
@@ -168,6 +172,20 @@ test('a call whose limb is revoked while its place in the queue is being stored 
   await settled()
   read.resolve()
   expect(await answer).toMatchObject(REVOKED)
+})
+
+test('a lease that ended before it was stored was granted to nobody', async () => {
+  const { held, ask, askAs, events } = await startWithArm()
+  const stored = Promise.withResolvers<void>()
+  held.commits.push(stored.promise)
+  const answer = askAs('ann', 'lease/acquire', { capability: 'arm' })
+  await settled()
+  expect(held.commits).toEqual([])
+  expect(await ask('node/revoke', { nodeId: 'r1' })).toMatchObject({ ok: true })
+  stored.resolve()
+  expect(await answer).toMatchObject({ ok: false, error: { code: 'expired' } })
+  expect(events).toContain('lease_ended')
+  expect(events).not.toContain('lease_granted')
 })
 
 test('a revocation that is on disk is told as done, and what a full disk kept from following is tried again', async () => {
