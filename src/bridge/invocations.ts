@@ -163,6 +163,8 @@ export class Invocations {
     const { clock } = this.#world
     const { nodeId, capability = '' } = wish
     const open = (target: Target) => {
+      // Its key or its limb was looked for meanwhile.
+      if (this.#stopping) throw this.#stopping
       const call = newCall(wish, caller, target, clock.wallMs(), clock.monotonicMs())
       this.open.add(call)
       return call

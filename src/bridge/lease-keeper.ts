@@ -39,7 +39,7 @@ export class LeaseKeeper {
   readonly #stored = new WeakMap<Lease, Promise<number>>()
   #cancelAlarm: (() => void) | null = null
   #alarmAt = Number.POSITIVE_INFINITY
-  #stopped = false
+  #stopped: Refusal | null = null
 
   constructor(world: World, announcer: Announcer) {
     this.#world = world
@@ -49,9 +49,12 @@ export class LeaseKeeper {
 
   /**
    * `alive` is asked when a wait comes to its turn.
-   * @throws Refusal `leased` when another one holds it and `waitMs` is 0, `too_many_requests` at a limit.
+   * @throws Refusal `leased` when another one holds it and `waitMs` is 0, `too_many_requests` at a limit,
+   * `internal` when the bridge stops.
    */
   take(wish: LeaseWish, waitMs: number, alive: () => boolean): Taking {
+    // From then on no time is up, so that a wait would never end.
+    if (this.#stopped) throw this.#stopped
     const now = this.#now()
     const taken = this.#book.take(wish, now, waitMs > 0 ? plusMs(now, waitMs) : null, alive)
     this.#arm()
@@ -160,10 +163,9 @@ export class LeaseKeeper {
   }
 
   stop(): void {
-    this.#stopped = true
+    this.#stopped = new Refusal('internal', 'the bridge is stopping; take the lease again when it is back')
     this.#cancelAlarm?.()
-    const stopping = new Refusal('internal', 'the bridge is stopping; take the lease again when it is back')
-    for (const waiter of [...this.#pending.keys()]) this.#leave(waiter, stopping)
+    for (const waiter of [...this.#pending.keys()]) this.#leave(waiter, this.#stopped)
   }
 
   show(lease: Lease): ShownLease {

@@ -188,6 +188,34 @@ test('a lease that ended before it was stored was granted to nobody', async () =
   expect(events).not.toContain('lease_granted')
 })
 
+test('whoever asks for a lease that another one has while the bridge stops is told that it stops', async () => {
+  const { core, askAs } = await startWithArm()
+  const arm = { capability: 'arm' }
+  expect(await askAs('bob', 'lease/acquire', arm)).toMatchObject({ ok: true })
+  await core.stop()
+  expect(await askAs('ann', 'lease/acquire', { ...arm, waitSeconds: 60 })).toMatchObject({
+    ok: false,
+    error: { code: 'internal', message: expect.stringContaining('the bridge is stopping') },
+  })
+})
+
+test('a call whose key is looked for while the bridge stops is not sent', async () => {
+  const { core, held, invoke, told } = await startWithArm()
+  const read = Promise.withResolvers<void>()
+  held.reads.push(read.promise)
+  const answer = invoke({ idempotencyKey: 'k' })
+  await settled()
+  expect(held.reads).toEqual([])
+  const stopped = core.stop()
+  read.resolve()
+  expect(await answer).toMatchObject({
+    ok: false,
+    error: { code: 'internal', message: expect.stringMatching(/^bridge restarted/) },
+  })
+  await stopped
+  expect(told).not.toHaveBeenCalled()
+})
+
 test('a revocation that is on disk is told as done, and what a full disk kept from following is tried again', async () => {
   const { clock, broken, ask, cleared, forgotten, log } = await start()
   await ask('node/provision', { nodeId: 'cam', apiKey: keyOf('cam') })
