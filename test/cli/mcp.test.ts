@@ -116,6 +116,11 @@ test('an agent is shown what it can use now, and what is not at hand when it ask
   expect(await listed({ status: 'offline', available: true })).toEqual([])
   const tool = (await client.listTools()).tools.find(({ name }) => name === 'limb_list_available')
   expect(tool?.description).toContain('`available: false` shows all')
+  // Of the verb, `false` is only the others.
+  expect(tool?.inputSchema.properties?.available).toMatchObject({
+    type: 'boolean',
+    description: expect.stringContaining('`false`: all limbs'),
+  })
 })
 
 test('a picture of a limb is an image, and its letters are not in the text', async () => {

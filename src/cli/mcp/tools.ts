@@ -50,20 +50,30 @@ function open(value: unknown): unknown {
   )
 }
 
+function withMeanings(schema: ObjectSchema, meanings: Readonly<Record<string, string>>): ObjectSchema {
+  const { properties = {} } = schema
+  const told = Object.entries(meanings).map(([name, description]) => [
+    name,
+    { ...properties[name], description },
+  ])
+  return { ...schema, properties: { ...properties, ...Object.fromEntries(told) } }
+}
+
 type Texts = Pick<Tool, 'name' | 'title' | 'description'>
 
-/** `adapt` makes the verb's arguments of the tool's. */
+/** `adapt` makes the verb's arguments of the tool's; `meanings` are of those that mean something else there. */
 function toolOf(
   verb: VerbName,
   texts: Texts,
   readOnly: boolean,
   adapt: (args: Values) => Values = (args) => args,
+  meanings: Readonly<Record<string, string>> = {},
 ): Tool {
   const definition: VerbDefinition = VERBS[verb]
   return {
     ...texts,
     description: `${definition.summary} ${texts.description}`,
-    inputSchema: jsonSchema(definition.args, 'input'),
+    inputSchema: withMeanings(jsonSchema(definition.args, 'input'), meanings),
     outputSchema: resultSchema(RESULTS[verb]),
     annotations: readOnly ? { readOnlyHint: true } : { readOnlyHint: false, destructiveHint: true },
     role: definition.role,
@@ -128,6 +138,10 @@ export const TOOLS: readonly Tool[] = [
     // Who asks for those that are offline must not be shown nothing.
     ({ available, ...args }) =>
       (available ?? args.status !== 'offline') ? { ...args, available: true } : args,
+    {
+      available:
+        'only limbs that are not offline and have the capability at hand, so too when absent unless `status` is offline; `false`: all limbs',
+    },
   ),
   toolOf(
     'invoke',
