@@ -222,6 +222,11 @@ class BridgeSession implements Bridge {
     if (this.#closed) return
     this.#closed = true
     this.#comeback?.stop()
+    if (!this.#client.connected) {
+      // There is nobody to say goodbye to, and nothing that keeps the process alive until that is found out.
+      this.#client.end(true)
+      return
+    }
     // end(false) never finishes while a publish is unacknowledged.
     await new Promise<void>((resolve) => {
       const cancel = this.#clock.after(CLOSE_MS, () => {

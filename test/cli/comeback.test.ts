@@ -79,6 +79,22 @@ describe('a session that stays', () => {
     expect(bridge.requests.map(({ verb }) => verb)).toEqual(['node/list'])
   })
 
+  it('is closed at once while its connection is lost, also when a request went with it', async () => {
+    const bridge = await startFakeBridge()
+    onTestFinished(() => bridge.stop())
+    const { session, clock, next } = await open(targetOf(bridge.url))
+    const unheard = new Promise<void>((done) => {
+      bridge.onUnheard = done
+    })
+    const lost = codeOf(session)
+    await unheard
+    bridge.dropAll()
+    expect(await lost).toBe('CliError')
+    expect(await next()).toBe(false)
+    await session.close()
+    expect(clock.timers).toBe(0)
+  })
+
   it('that is refused tries once a minute, says so, and is back when its password works again', async () => {
     const options = { password: 'right-password' }
     const bridge = await startFakeBridge(options)
