@@ -227,10 +227,10 @@ class BridgeSession implements Bridge {
       this.#client.end(true)
       return
     }
-    // end(false) never finishes while a publish is unacknowledged.
     await new Promise<void>((resolve) => {
       const cancel = this.#clock.after(CLOSE_MS, () => {
-        this.#client.end(true)
+        // An end(false) waits for acknowledgements that do not come, and end(true) does nothing meanwhile.
+        this.#client.stream.destroy()
         resolve()
       })
       this.#client.end(false, {}, () => {

@@ -93,7 +93,8 @@ export class SimulatedLimb {
     if (!client) return
     await new Promise<void>((resolve) => {
       const cancel = this.#options.clock.after(END_MS, () => {
-        client.end(true)
+        // An end(false) waits for acknowledgements that do not come, and end(true) does nothing meanwhile.
+        client.stream.destroy()
         resolve()
       })
       client.end(false, {}, () => {

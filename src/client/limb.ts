@@ -128,7 +128,8 @@ export class Limb {
     if (!client) return
     await new Promise<void>((resolve) => {
       const cancel = this.#clock.after(END_MS, () => {
-        client.end(true)
+        // An end(false) waits for acknowledgements that do not come, and end(true) does nothing meanwhile.
+        client.stream.destroy()
         resolve()
       })
       client.end(false, {}, () => {

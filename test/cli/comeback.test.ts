@@ -95,6 +95,22 @@ describe('a session that stays', () => {
     expect(clock.timers).toBe(0)
   })
 
+  it('is closed within a second although its bridge acknowledges nothing', async () => {
+    const bridge = await startFakeBridge()
+    onTestFinished(() => bridge.stop())
+    const { session, clock, next } = await open(targetOf(bridge.url))
+    const unheard = new Promise<void>((done) => {
+      bridge.onUnheard = done
+    })
+    const lost = codeOf(session)
+    await unheard
+    const closing = session.close()
+    clock.advance(1000)
+    await closing
+    expect(await next()).toBe(false)
+    expect(await lost).toBe('CliError')
+  })
+
   it('that is refused tries once a minute, says so, and is back when its password works again', async () => {
     const options = { password: 'right-password' }
     const bridge = await startFakeBridge(options)

@@ -148,6 +148,10 @@ async function way(port: number) {
         swallowed = done
       })
     },
+    /** Ends of connections that are open. */
+    get open(): number {
+      return [...sockets].filter((socket) => !socket.destroyed).length
+    },
     /** Ends all connections; those that come later get through. */
     break() {
       for (const socket of sockets) socket.destroy()
@@ -219,6 +223,19 @@ describe('a result that a broken connection did not take', () => {
     second.end('sent once')
     expect(await second.answer).toMatchObject({ ok: true, data: { data: 'sent once' } })
     expect(resultsDropped(app)).toEqual([])
+  })
+
+  it('keeps no connection open after a stop', async () => {
+    await using app = await startApp({}, { memory: true })
+    await using lan = await way(app.bridge.mqtt.port)
+    await using r1 = await atWork(app, lan.url)
+    const call = await r1.call()
+    const swallowed = lan.swallow()
+    call.end('never acknowledged')
+    await swallowed
+    expect(lan.open).toBe(2)
+    await r1.limb.stop()
+    await expect.poll(() => lan.open).toBe(0)
   })
 })
 
