@@ -3,6 +3,7 @@ import type { AuditEntry } from '../domain/records.ts'
 import { messageOf, Refusal } from '../kernel/errors.ts'
 import type { InvokeAnswer } from './call.ts'
 import type { World } from './settings.ts'
+import { SteadyClock } from './steady-clock.ts'
 
 /** Ended calls of the last so many hours keep their idempotency key. */
 export const KEY_MS = 86_400_000
@@ -14,12 +15,14 @@ export const KEY_MS = 86_400_000
  */
 export class CallLog {
   readonly #world: World
+  readonly #steady: SteadyClock
   #trusted = true
   /** Rows of many calls come with one promise. */
   #watching: Promise<void> | null = null
 
   constructor(world: World) {
     this.#world = world
+    this.#steady = new SteadyClock(world.clock)
   }
 
   /**
@@ -79,7 +82,10 @@ export class CallLog {
     }
   }
 
-  /** The call that a principal made with this key in the last day, and its answer. */
+  /**
+   * The call that a principal made with this key in the last day, and its answer. One that is older only by a clock
+   * that was just set is none of yesterday: its command would be run twice.
+   */
   async byKey(
     principal: string,
     key: string,
@@ -89,7 +95,8 @@ export class CallLog {
       const record = await tx.invocationByKey(principal, key)
       return record && { record, answer: await tx.answer(record.invocationId) }
     })
-    if (!found || found.record.createdAt + KEY_MS > clock.wallMs()) return found
+    const steady = this.#steady.isSteady()
+    if (!found || !steady || found.record.createdAt + KEY_MS > clock.wallMs()) return found
     await store.transact((tx) => tx.putInvocation({ ...found.record, idempotencyKey: null }))
     return null
   }

@@ -360,6 +360,18 @@ describe('an idempotency key', () => {
     }
   })
 
+  it('does not end when the clock is set, as on a board that booted in 1970', async () => {
+    await using app = await startApp({}, { memory: true, fakeClock: true })
+    const robot = await worker(app, 'r1')
+    const ann = await agent(app, 'ann')
+    const first = await send(ann, 'ann', 'invoke', KEYED)
+    await robot.answer(await robot.next())
+    const { data } = await first()
+    app.clock.jumpWall(56 * 365 * 86_400_000)
+    expect((await ann.ask('ann', 'invoke', KEYED)).data).toEqual(data)
+    expect(robot.told).toHaveLength(1)
+  })
+
   it('ends after a day', async () => {
     await using app = await startApp({}, { memory: true, fakeClock: true })
     const robot = await worker(app, 'r1')
@@ -367,7 +379,9 @@ describe('an idempotency key', () => {
     const first = await send(ann, 'ann', 'invoke', KEYED)
     await robot.answer(await robot.next())
     await first()
-    app.clock.jumpWall(86_400_001)
+    app.clock.advance(86_400_001)
+    await robot.client.publish('limb/node/r1/heartbeat')
+    await robot.client.settle()
     const second = await send(ann, 'ann', 'invoke', KEYED)
     await robot.answer(await robot.next())
     expect((await second()).ok).toBe(true)
