@@ -74,7 +74,7 @@ export class CallDecisions {
    * @throws Refusal `conflict`, or `storage_unavailable`, and then the question stays open.
    */
   async #decide(call: Call, decided: InvocationRecord, entry: Entry): Promise<NonNullable<Call['wait']>> {
-    const { wait } = call
+    const { wait, deadline } = call
     if (call.record.state !== 'waiting' || !wait) throw decidedAlready()
     // From here on nobody else decides: neither another operator nor the clock.
     call.wait = null
@@ -83,7 +83,7 @@ export class CallDecisions {
       await this.#log.step(decided, entry, true)
     } catch (error) {
       if (call.cancelled) wait.reject(call.cancelled.error)
-      else this.#awaitAgain(call, wait)
+      else this.#awaitAgain(call, wait, deadline)
       throw error
     }
     call.record = decided
@@ -92,11 +92,9 @@ export class CallDecisions {
   }
 
   /** Nothing was stored: the question stays open for what is left of its time. */
-  #awaitAgain(call: Call, wait: NonNullable<Call['wait']>): void {
+  #awaitAgain(call: Call, wait: NonNullable<Call['wait']>, deadline: number): void {
     call.wait = wait
-    const shown = this.#approvals.get(call.record.invocationId)?.shown
-    const left = shown ? Date.parse(shown.expiresAt) - this.#clock.wallMs() : 0
-    this.#alarm.set(call, Math.max(0, left))
+    this.#alarm.set(call, Math.max(0, deadline - this.#clock.monotonicMs()))
   }
 
   /** It waits for no operator any more. */

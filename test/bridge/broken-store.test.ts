@@ -216,6 +216,27 @@ test('a call whose key is looked for while the bridge stops is not sent', async 
   expect(told).not.toHaveBeenCalled()
 })
 
+test('a call that waits for an operator ends in time, whatever a full disk and a clock that is set do meanwhile', async () => {
+  const { clock, broken, ask, invoke } = await startWithArm()
+  await ask('policy/set', { principal: '*', nodeId: 'r1', capability: 'arm', level: 'gated' })
+  const answer = invoke({})
+  await settled()
+  const asked = (await ask('invocation/list', { state: 'waiting' })) as {
+    data: { items: [{ invocationId: string }] }
+  }
+  const [{ invocationId }] = asked.data.items
+  broken.commits = true
+  clock.jumpWall(-86_400_000)
+  expect(await ask('invocation/approve', { invocationId })).toMatchObject({
+    error: { code: 'storage_unavailable' },
+  })
+  broken.commits = false
+  clock.advance(299_999)
+  expect(await ask('invocation/get', { invocationId })).toMatchObject({ data: { state: 'waiting' } })
+  clock.advance(1)
+  expect(await answer).toMatchObject({ error: { code: 'expired' } })
+})
+
 test('a revocation that is on disk is told as done, and what a full disk kept from following is tried again', async () => {
   const { clock, broken, ask, cleared, forgotten, log } = await start()
   await ask('node/provision', { nodeId: 'cam', apiKey: keyOf('cam') })
