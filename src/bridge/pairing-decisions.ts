@@ -8,7 +8,7 @@ import { invokeSecretOf } from './answers.ts'
 import { ChangePace } from './change-pace.ts'
 import type { Session, Tx } from './ports.ts'
 import type { World } from './settings.ts'
-import type { WindowKeeper } from './window-keeper.ts'
+import type { Seat } from './window-keeper.ts'
 
 /** How a registration was decided in its transaction; memory and the network follow after the commit. */
 export type ClaimDecision =
@@ -46,18 +46,17 @@ export interface Reregistered {
  */
 export class PairingDecisions {
   readonly #world: World
-  readonly #window: WindowKeeper
   readonly #changes: ChangePace
 
-  constructor(world: World, window: WindowKeeper) {
+  constructor(world: World) {
     this.#world = world
-    this.#window = window
     this.#changes = new ChangePace(world.clock)
   }
 
   /** What becomes of a candidate's registration. @throws Refusal `too_many_requests` */
   async claim(
     tx: Tx,
+    seat: Seat,
     session: Session,
     nodeId: string,
     key: string,
@@ -94,7 +93,7 @@ export class PairingDecisions {
       )
     }
     const conflict = inConflict(request, [...ofNode.filter((other) => other !== mine), request])
-    const openedBy = this.#window.take(request, conflict)
+    const openedBy = seat.take(request, conflict)
     if (openedBy !== null) {
       if (mine) await tx.deleteRequest(mine.requestId)
       return { kind: 'promoted', approval: await this.approve(tx, request, `window:${openedBy}`) }

@@ -57,7 +57,7 @@ export class Pairings {
     this.#answers = parts.answers
     this.#refusals = new Quiet(world.clock, REFUSALS)
     this.#window = parts.window
-    this.#decisions = new PairingDecisions(world, parts.window)
+    this.#decisions = new PairingDecisions(world)
     this.#leftovers = parts.leftovers
   }
 
@@ -73,12 +73,14 @@ export class Pairings {
     // At once: a second `register` in the same chunk is the same claim, not a rival with a key of its own.
     const claimant: Session['identity'] = { kind: 'candidate', nodeId, key }
     if (ownKey === null) session.identity = claimant
+    const seat = this.#window.seat()
     let decided: ClaimDecision
     try {
       decided = await this.#world.store.transact((tx) =>
-        this.#decisions.claim(tx, session, nodeId, key, registration),
+        this.#decisions.claim(tx, seat, session, nodeId, key, registration),
       )
     } catch (error) {
+      seat.giveBack()
       // Nobody was told this key: the next registration gets another one.
       if (session.identity === claimant) session.identity = { kind: 'candidate', nodeId, key: null }
       throw error

@@ -6,6 +6,13 @@ import { LIMITS } from '../protocol/limits.ts'
 import type { Announcer } from './announcer.ts'
 import type { World } from './settings.ts'
 
+export interface Seat {
+  /** Who opened the window, when it approves this request; else null. */
+  take(request: RequestRecord, conflict: boolean): string | null
+  /** Nothing was stored: what was taken is there for the next registration. */
+  giveBack(): void
+}
+
 /** The pairing window, in memory only: a restart closes it. */
 export class WindowKeeper {
   readonly #world: World
@@ -78,13 +85,24 @@ export class WindowKeeper {
     return store.transact((tx) => tx.audit({ at: clock.wallMs(), actor, kind, nodeId, outcome, detail }))
   }
 
-  /** Who opened the window, when it approves this request; else null. */
-  take(request: RequestRecord, conflict: boolean): string | null {
-    if (!windowAdmits(this.#window, request, conflict, this.#world.clock.monotonicMs())) return null
-    const { openedBy } = this.#window
-    // Taken at once: the next registration of this batch must see what is left.
-    this.#window = windowAfterApproval(this.#window)
-    return openedBy
+  /** What one registration may take of the window. */
+  seat(): Seat {
+    let taken: { readonly window: PairingWindow; readonly opening: unknown } | null = null
+    return {
+      take: (request, conflict) => {
+        const window = this.#window
+        if (!windowAdmits(window, request, conflict, this.#world.clock.monotonicMs())) return null
+        taken = { window, opening: this.#cancel }
+        // Taken at once: the next registration of this batch must see what is left.
+        this.#window = windowAfterApproval(window)
+        return window.openedBy
+      },
+      giveBack: () => {
+        if (taken === null || taken.opening !== this.#cancel || taken.window.left === null) return
+        this.#window = { ...taken.window, left: (this.#window?.left ?? 0) + 1 }
+        taken = null
+      },
+    }
   }
 
   /** An approval that was taken is on disk: everybody is shown what is left. The last one closes the window. */

@@ -20,7 +20,7 @@ async function start() {
   const database = openDatabase({ file: ':memory:', clock, log })
   onTestFinished(() => database.close())
   const real = createStore(database)
-  const broken = { commits: false, after: false }
+  const broken = { commits: false, after: false, ends: false }
   /** What the next reads and commits wait for, one each. */
   const held: { reads: Promise<void>[]; commits: Promise<void>[] } = { reads: [], commits: [] }
   const store: Store = {
@@ -29,7 +29,9 @@ async function start() {
     transact: (work) =>
       broken.commits
         ? full()
-        : (held.commits.shift()?.then(() => real.transact(work)) ?? real.transact(work)),
+        : broken.ends
+          ? real.transact((tx) => work(tx).then(full))
+          : (held.commits.shift()?.then(() => real.transact(work)) ?? real.transact(work)),
   }
   const answers: { topic: string; body: Record<string, unknown> }[] = []
   const events: string[] = []
@@ -341,4 +343,31 @@ test('a pairing window that cannot be put on record is not opened, and an open o
     ok: true,
     data: { pairingWindow: null },
   })
+})
+
+test('a pairing window keeps what was taken of it by an approval that could not be stored', async () => {
+  const { core, ask, broken } = await start()
+  const register = async (nodeId: string) => {
+    const told: { status?: string }[] = []
+    const candidate: Session = {
+      identity: { kind: 'candidate', nodeId, key: keyOf(nodeId) },
+      clientId: nodeId,
+      address: '127.0.0.1',
+      alive: true,
+      subscribedTo: () => true,
+      tell: (_topic, payload) => told.push(JSON.parse(Buffer.from(payload).toString())) > 0,
+      end: () => {},
+    }
+    core.opened(candidate)
+    const registration = { displayName: 'Camera', platform: 'esp32', capabilities: [] }
+    const address = { kind: 'node', nodeId, leaf: 'register' } as const
+    await core.message(candidate, address, Buffer.from(JSON.stringify(registration)))
+    return told.map(({ status }) => status)
+  }
+  await ask('pairing/permit', { seconds: 60, max: 1 })
+  broken.ends = true
+  expect(await register('one')).toEqual(['error'])
+  broken.ends = false
+  expect(await register('two')).toEqual(['approved'])
+  expect(await register('three')).toEqual(['pending'])
 })
