@@ -1,3 +1,4 @@
+import { currentKeyHolds } from '../domain/pairing.ts'
 import { messageOf } from '../kernel/errors.ts'
 import { Quiet } from '../kernel/quiet.ts'
 import { type KeyHash, keyMatches, passwordMatches } from '../kernel/secrets.ts'
@@ -57,8 +58,7 @@ export class Gate {
     if (keys && certified !== undefined) return { admitted: true, identity: { kind: 'limb', nodeId: name } }
     const password = credentials.password || (certified === undefined ? null : CERTIFIED + certified)
     if (password !== null && keys) {
-      const expired = keys.currentUntil !== null && keys.currentUntil <= this.#world.clock.wallMs()
-      if (keyMatches(keys.current, password) && !expired) {
+      if (keyMatches(keys.current, password) && currentKeyHolds(keys, this.#world.clock.wallMs())) {
         return { admitted: true, identity: { kind: 'limb', nodeId: name } }
       }
       if (keys.next && keyMatches(keys.next, password)) return await this.#firstUse(name, keys.next)

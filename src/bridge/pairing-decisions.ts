@@ -1,5 +1,12 @@
 import { canonicalCapabilities } from '../domain/capabilities.ts'
-import { approvedNode, inConflict, newClaim, renewClaim, reregister } from '../domain/pairing.ts'
+import {
+  approvedNode,
+  currentKeyHolds,
+  inConflict,
+  newClaim,
+  renewClaim,
+  reregister,
+} from '../domain/pairing.ts'
 import type { NodeRecord, RequestRecord } from '../domain/records.ts'
 import { Refusal } from '../kernel/errors.ts'
 import { hashKey, keyMatches, newId, pairingCode, sha256Hex } from '../kernel/secrets.ts'
@@ -65,7 +72,7 @@ export class PairingDecisions {
     const { clock, settings } = this.#world
     const now = clock.wallMs()
     const keys = await tx.nodeKeys(nodeId)
-    if (keys && keyMatches(keys.current, key)) {
+    if (keys && keyMatches(keys.current, key) && currentKeyHolds(keys, now)) {
       const node = await tx.node(nodeId)
       if (node) return { kind: 'known', node, invokeSecret: invokeSecretOf(this.#world, node, keys.current) }
     }

@@ -1,7 +1,7 @@
 import type { KeyHash } from '../kernel/secrets.ts'
 import type { Capability, Registration, RequestKind } from '../protocol/schemas.ts'
 import { canonicalCapabilities, compareCapabilities, sameCapabilities } from './capabilities.ts'
-import type { NodeRecord, RequestRecord } from './records.ts'
+import type { NodeKeys, NodeRecord, RequestRecord } from './records.ts'
 
 /**
  * The decisions of pairing: pure functions from what is stored and what a limb says to what shall be stored.
@@ -14,6 +14,11 @@ export function inConflict(request: RequestRecord, ofNode: readonly RequestRecor
     request.kind !== 'widen' &&
     ofNode.some((other) => other.requestId !== request.requestId && other.kind !== 'widen')
   )
+}
+
+/** Whether the current key still opens: after `node/rotate-key` it does for a while, and not for ever. */
+export function currentKeyHolds({ currentUntil }: NodeKeys, now: number): boolean {
+  return currentUntil === null || now < currentUntil
 }
 
 export interface ClaimContext {

@@ -1,6 +1,6 @@
 import { expect, onTestFinished, test, vi } from 'vitest'
 import { Core } from '../../src/bridge/core.ts'
-import type { Identity, Session, Store } from '../../src/bridge/ports.ts'
+import type { Admission, Identity, Session, Store } from '../../src/bridge/ports.ts'
 import type { World } from '../../src/bridge/settings.ts'
 import { Refusal } from '../../src/kernel/errors.ts'
 import { topicsOf } from '../../src/protocol/topics.ts'
@@ -370,4 +370,43 @@ test('a pairing window keeps what was taken of it by an approval that could not 
   broken.ends = false
   expect(await register('two')).toEqual(['approved'])
   expect(await register('three')).toEqual(['pending'])
+})
+
+const credentialsOf = (nodeId: string, password: string) => ({
+  clientId: nodeId,
+  username: nodeId,
+  password,
+  address: '192.0.2.1',
+  local: false,
+  certificateName: undefined,
+})
+
+/** A session as the broker opens it for whoever was let in. */
+function sessionOf(admission: Admission, nodeId: string) {
+  if (!admission.admitted) throw new Error(admission.reason)
+  return {
+    identity: admission.identity,
+    clientId: nodeId,
+    address: '192.0.2.1',
+    alive: true,
+    subscribedTo: () => true,
+    tell: () => true,
+    end: vi.fn(),
+  }
+}
+
+const registering = (nodeId: string) => ({ kind: 'node', nodeId, leaf: 'register' }) as const
+const registrationOf = (more: object = {}) =>
+  Buffer.from(JSON.stringify({ displayName: 'Camera', platform: 'esp32', capabilities: [], ...more }))
+
+test('a rotated key whose time is over makes nobody a limb by registering with it', async () => {
+  const { core, clock, ask } = await start()
+  await ask('node/provision', { nodeId: 'cam', apiKey: keyOf('cam') })
+  await ask('node/rotate-key', { nodeId: 'cam' })
+  clock.jumpWall(86_400_000)
+  const candidate = sessionOf(await core.admit(credentialsOf('cam', keyOf('cam'))), 'cam')
+  core.opened(candidate)
+  await core.message(candidate, registering('cam'), registrationOf())
+  expect(candidate.identity).toMatchObject({ kind: 'candidate' })
+  expect([...core.pending.values()]).toMatchObject([{ nodeId: 'cam', kind: 'replace' }])
 })
