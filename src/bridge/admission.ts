@@ -1,7 +1,7 @@
 import { currentKeyHolds } from '../domain/pairing.ts'
 import { messageOf } from '../kernel/errors.ts'
 import { Quiet } from '../kernel/quiet.ts'
-import { type KeyHash, keyMatches, passwordMatches } from '../kernel/secrets.ts'
+import { keyMatches, passwordMatches } from '../kernel/secrets.ts'
 import { isName, NAME_HINT, ROLES } from '../protocol/names.ts'
 import type { Admission, Credentials, ReadTx } from './ports.ts'
 import type { RefusedSignIns, Why } from './refused-sign-ins.ts'
@@ -61,7 +61,10 @@ export class Gate {
       if (keyMatches(keys.current, password) && currentKeyHolds(keys, this.#world.clock.wallMs())) {
         return { admitted: true, identity: { kind: 'limb', nodeId: name } }
       }
-      if (keys.next && keyMatches(keys.next, password)) return await this.#firstUse(name, keys.next)
+      if (keys.next && keyMatches(keys.next, password)) {
+        // What became of its keys in that moment decides about it anew.
+        return (await this.#firstUse(name, password)) ?? (await this.admit(credentials))
+      }
     }
     if (password !== null && refused.some((entry) => keyMatches(entry.key, password))) {
       const reason = 'this key was rejected or revoked; wait, or connect with another key'
@@ -103,10 +106,13 @@ export class Gate {
     }
   }
 
-  /** The device has got its new key: the old one ends. */
-  async #firstUse(nodeId: string, key: KeyHash): Promise<Admission> {
+  /** The device has got its new key: the old one ends. Null when it is not its new key any more. */
+  async #firstUse(nodeId: string, password: string): Promise<Admission | null> {
     const taken = this.#world.store.transact(async (tx) => {
-      await tx.putNodeKeys(nodeId, { current: key, next: null, currentUntil: null })
+      // As it is now: the limb may have been revoked, or its key replaced or rotated again.
+      const next = (await tx.nodeKeys(nodeId))?.next
+      if (!next || !keyMatches(next, password)) return false
+      await tx.putNodeKeys(nodeId, { current: next, next: null, currentUntil: null })
       await tx.audit({
         at: this.#world.clock.wallMs(),
         actor: nodeId,
@@ -115,9 +121,10 @@ export class Gate {
         outcome: 'stored',
         detail: {},
       })
+      return true
     })
     try {
-      await taken
+      if (!(await taken)) return null
     } catch (error) {
       // On a full disk the limb comes in all the same; the old key ends at the next sign-in, or by its time.
       this.#world.log.warn({ nodeId, error: messageOf(error) }, `${nodeId} uses its new key; not stored yet`)

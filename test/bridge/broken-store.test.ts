@@ -410,3 +410,28 @@ test('a rotated key whose time is over makes nobody a limb by registering with i
   expect(candidate.identity).toMatchObject({ kind: 'candidate' })
   expect([...core.pending.values()]).toMatchObject([{ nodeId: 'cam', kind: 'replace' }])
 })
+
+test('a new key that is first used while its limb is revoked opens nothing', async () => {
+  const { core, held, ask } = await start()
+  await ask('node/provision', { nodeId: 'cam', apiKey: keyOf('cam') })
+  const rotated = (await ask('node/rotate-key', { nodeId: 'cam' })) as { data: { apiKey: string } }
+  const credentials = credentialsOf('cam', rotated.data.apiKey)
+  const stored = Promise.withResolvers<void>()
+  held.commits.push(stored.promise)
+  const admission = core.admit(credentials)
+  await settled()
+  expect(held.commits).toEqual([])
+  expect(await ask('node/revoke', { nodeId: 'cam' })).toMatchObject({ ok: true })
+  stored.resolve()
+  expect(await admission).toMatchObject({ admitted: false, code: 5 })
+  expect(await core.admit(credentials)).toMatchObject({ admitted: false, code: 5 })
+})
+
+test('two connections that use a new key first at once both come in', async () => {
+  const { core, ask } = await start()
+  await ask('node/provision', { nodeId: 'cam', apiKey: keyOf('cam') })
+  const rotated = (await ask('node/rotate-key', { nodeId: 'cam' })) as { data: { apiKey: string } }
+  const credentials = credentialsOf('cam', rotated.data.apiKey)
+  const limb = { admitted: true, identity: { kind: 'limb', nodeId: 'cam' } }
+  expect(await Promise.all([core.admit(credentials), core.admit(credentials)])).toEqual([limb, limb])
+})
