@@ -76,7 +76,8 @@ export class PresenceKeeper {
     const timeoutMs = intervalsOf(settings, record.heartbeatSeconds).timeoutSeconds * 1000
     if (timeoutMs === limb.timeoutMs) return
     limb.timeoutMs = timeoutMs
-    if (limb.status !== 'offline') {
+    // Whoever is lost has the grace and no more, whatever it asked for last.
+    if (limb.status !== 'offline' && !limb.lost) {
       limb.deadline = clock.monotonicMs() + timeoutMs
       this.#schedule(limb)
     }

@@ -435,3 +435,22 @@ test('two connections that use a new key first at once both come in', async () =
   const limb = { admitted: true, identity: { kind: 'limb', nodeId: 'cam' } }
   expect(await Promise.all([core.admit(credentials), core.admit(credentials)])).toEqual([limb, limb])
 })
+
+const LIMB: Admission = { admitted: true, identity: { kind: 'limb', nodeId: 'cam' } }
+
+test('a limb that is lost while its longer timeout is being stored is offline after the grace', async () => {
+  const { core, clock, held, ask } = await start()
+  await ask('node/provision', { nodeId: 'cam', apiKey: keyOf('cam') })
+  const limb = sessionOf(LIMB, 'cam')
+  core.opened(limb)
+  core.heartbeat(limb, Buffer.from(''))
+  const stored = Promise.withResolvers<void>()
+  held.commits.push(stored.promise)
+  const registered = core.message(limb, registering('cam'), registrationOf({ heartbeatSeconds: 3600 }))
+  await settled()
+  core.closed(limb, 'lost')
+  stored.resolve()
+  await registered
+  clock.advance(5100)
+  expect(core.registry.get('cam')).toMatchObject({ status: 'offline', reason: 'connection_lost' })
+})
