@@ -13,7 +13,7 @@ import { type Approval, type ClaimDecision, PairingDecisions } from './pairing-d
 import type { PendingRequests } from './pending.ts'
 import type { Session, Tx } from './ports.ts'
 import type { PresenceKeeper } from './presence-keeper.ts'
-import type { Registry } from './registry.ts'
+import type { Limb, Registry } from './registry.ts'
 import { nameOf, type SessionTable } from './session-table.ts'
 import type { World } from './settings.ts'
 import type { WindowKeeper } from './window-keeper.ts'
@@ -193,7 +193,7 @@ export class Pairings {
     } else {
       const holders = request.key ? this.#table.candidatesWith(nodeId, request.key) : []
       const winner = session ?? holders.at(-1)
-      if (known) this.#endOldSession(nodeId)
+      if (known) this.#endOldSession(limb)
       for (const holder of holders) {
         if (holder !== winner) {
           this.#answers.tell(holder, this.#approved(node, null))
@@ -212,11 +212,10 @@ export class Pairings {
   }
 
   /** The device that held the key until now is another one from today on. */
-  #endOldSession(nodeId: string): void {
-    const old = this.#table.limb(nodeId)
-    if (!old) return
-    this.#presence.closed(old, nodeId, true)
-    old.end('replaced', true)
+  #endOldSession(limb: Limb): void {
+    // Also when it has lost its connection already, and its grace goes on.
+    this.#presence.replaced(limb)
+    this.#table.limb(limb.record.nodeId)?.end('replaced', true)
   }
 
   #promote(session: Session, nodeId: string): void {

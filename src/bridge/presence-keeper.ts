@@ -143,6 +143,11 @@ export class PresenceKeeper {
     this.#schedule(limb)
   }
 
+  /** Another device is this limb from now on: it is offline until that one is heard. */
+  replaced(limb: Limb): void {
+    this.#goodbye(limb, limb.session, 'disconnected')
+  }
+
   /** Every limb that is not offline becomes so: the bridge itself ends. */
   stop(): void {
     this.#stopped = true
@@ -180,7 +185,7 @@ export class PresenceKeeper {
     }
   }
 
-  #goodbye(limb: Limb, session: Session, reason: 'disconnected' | 'deregistered'): void {
+  #goodbye(limb: Limb, session: object | null, reason: 'disconnected' | 'deregistered'): void {
     const before = limb.status
     const change = saidGoodbye(limb, session, reason, this.#world.clock.wallMs())
     if (change !== 'none') this.#changed(limb, before, change)

@@ -106,10 +106,10 @@ function setUnavailable(presence: Presence, list: readonly string[] | undefined)
   return true
 }
 
-/** The limb said goodbye, by DISCONNECT or by `deregister`. */
+/** The limb said goodbye, by DISCONNECT or by `deregister`. `session` is null when none is left to say so. */
 export function saidGoodbye(
   presence: Presence,
-  session: object,
+  session: object | null,
   reason: 'disconnected' | 'deregistered',
   now: WallMs,
 ): PresenceChange {

@@ -454,3 +454,20 @@ test('a limb that is lost while its longer timeout is being stored is offline af
   clock.advance(5100)
   expect(core.registry.get('cam')).toMatchObject({ status: 'offline', reason: 'connection_lost' })
 })
+
+test('a limb whose key is replaced within the grace of its lost connection is offline at once', async () => {
+  const { core, ask } = await start()
+  await ask('node/provision', { nodeId: 'cam', apiKey: keyOf('cam') })
+  const limb = sessionOf(LIMB, 'cam')
+  core.opened(limb)
+  core.heartbeat(limb, Buffer.from(''))
+  core.closed(limb, 'lost')
+  const device = sessionOf(await core.admit(credentialsOf('cam', keyOf('other'))), 'cam')
+  core.opened(device)
+  await core.message(device, registering('cam'), registrationOf())
+  const [request] = [...core.pending.values()]
+  expect(await ask('pairing/approve', { requestId: request?.requestId })).toMatchObject({ ok: true })
+  expect(core.registry.get('cam')?.status).toBe('offline')
+  core.heartbeat(device, Buffer.from(''))
+  expect(core.registry.get('cam')?.status).toBe('online')
+})
