@@ -175,7 +175,12 @@ export class Core implements Inbound {
     await Promise.all([this.#presence.save(), this.#history.stop(), kept])
   }
 
-  admit: Inbound['admit'] = (credentials) => this.#gate.admit(credentials)
+  admit: Inbound['admit'] = async (credentials) => {
+    const { turn } = this.#table
+    const admission = await this.#gate.admit(credentials)
+    if (admission.admitted) this.#table.letIn(admission.identity, turn)
+    return admission
+  }
 
   opened(session: Session): void {
     const { identity } = session
@@ -183,6 +188,11 @@ export class Core implements Inbound {
       { who: identity.kind, clientId: session.clientId, address: session.address },
       'session opened',
     )
+    if (this.#table.isBarred(session)) {
+      // Revoked, replaced, rotated or removed since its CONNECT was looked at: the next one is looked at anew.
+      session.end('refused', false)
+      return
+    }
     if (identity.kind === 'limb') {
       const older = this.#table.limb(identity.nodeId)
       this.#presence.opened(session, identity.nodeId)

@@ -204,6 +204,7 @@ export function nodeHandlers(world: World, parts: Parts): HandlersOf<'node'> {
       }
       for (const request of requests.rest) pending.put(request)
       if (requests.rest.length > 0) announcer.requestsOfNode(nodeId)
+      table.bar(nodeId)
       const live = table.limb(nodeId)
       if (live) answers.rejected(live)
       announcer.nodeGone(nodeId)
@@ -244,6 +245,7 @@ export function nodeHandlers(world: World, parts: Parts): HandlersOf<'node'> {
       })
       const live = table.limb(nodeId)
       // A key that was stolen may be in the hands of the live session: it is not told the next one.
+      if (immediate) table.bar(nodeId)
       if (live && immediate) live.end('replaced', false)
       const toldTo =
         live && !immediate && live.subscribedTo(topics.node(nodeId, 'pairing')) ? live : undefined

@@ -215,6 +215,7 @@ export class Pairings {
   #endOldSession(limb: Limb): void {
     // Also when it has lost its connection already, and its grace goes on.
     this.#presence.replaced(limb)
+    this.#table.bar(limb.record.nodeId)
     this.#table.limb(limb.record.nodeId)?.end('replaced', true)
   }
 

@@ -117,6 +117,7 @@ export function principalHandlers(
 
 /** Ends the sessions that signed in with the password; those of the control socket have none. */
 function endRemote(table: SessionTable, name: string): void {
+  table.bar(name)
   for (const session of table.named(name)) {
     if (session.identity.kind === 'principal' && !session.identity.local) session.end('refused', true)
   }

@@ -1,7 +1,10 @@
 import type { KeyHash } from '../kernel/secrets.ts'
 import { keyMatches } from '../kernel/secrets.ts'
 import type { Role } from '../protocol/names.ts'
-import type { Session, SessionEnd } from './ports.ts'
+import type { Identity, Session, SessionEnd } from './ports.ts'
+
+/** Names that are remembered as barred: between CONNECT and CONNACK lie seconds. */
+const MAX_BARRED = 1000
 
 type CandidateIdentity = Extract<Session['identity'], { kind: 'candidate' }>
 
@@ -33,6 +36,12 @@ export class SessionTable {
     admin: 0,
   }
 
+  /** The turn in which each identity was let in. */
+  readonly #letIn = new WeakMap<Identity, number>()
+  /** The newest turns in which sessions of a name were ended, oldest first. */
+  readonly #barred = new Map<string, number>()
+  #turn = 0
+
   /** How many live sessions have each role. */
   get roles(): Readonly<Record<SessionRole, number>> {
     return this.#roles
@@ -52,6 +61,31 @@ export class SessionTable {
     if (!set?.delete(session)) return
     if (set.size === 0) this.#byName.delete(name)
     this.#roles[roleOf(session)]--
+  }
+
+  /** Now, in the order of what is barred. */
+  get turn(): number {
+    return this.#turn
+  }
+
+  /** It may come in by what was known in `turn`; its session opens later. */
+  letIn(identity: Identity, turn: number): void {
+    this.#letIn.set(identity, turn)
+  }
+
+  /** Who was let in under this name before now and has no open session yet is too late: key or password ended. */
+  bar(name: string): void {
+    this.#barred.delete(name)
+    this.#barred.set(name, ++this.#turn)
+    const [oldest] = this.#barred.keys()
+    if (this.#barred.size > MAX_BARRED && oldest !== undefined) this.#barred.delete(oldest)
+  }
+
+  /** Whether its name was barred since it was let in. */
+  isBarred({ identity }: Session): boolean {
+    if (identity.kind === 'candidate' || (identity.kind === 'principal' && identity.local)) return false
+    const name = identity.kind === 'principal' ? identity.name : identity.nodeId
+    return (this.#barred.get(name) ?? 0) > (this.#letIn.get(identity) ?? this.#turn)
   }
 
   /** A candidate becomes the limb it asked to be; its session goes on under the same name. */

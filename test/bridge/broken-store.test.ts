@@ -1,4 +1,4 @@
-import { expect, onTestFinished, test, vi } from 'vitest'
+import { describe, expect, onTestFinished, test, vi } from 'vitest'
 import { Core } from '../../src/bridge/core.ts'
 import type { Admission, Identity, Session, Store } from '../../src/bridge/ports.ts'
 import type { World } from '../../src/bridge/settings.ts'
@@ -470,4 +470,52 @@ test('a limb whose key is replaced within the grace of its lost connection is of
   expect(core.registry.get('cam')?.status).toBe('offline')
   core.heartbeat(device, Buffer.from(''))
   expect(core.registry.get('cam')?.status).toBe('online')
+})
+
+describe('whoever was let in, and whose session opens later', () => {
+  test.each([
+    ['node/revoke', {}],
+    ['node/rotate-key', { immediate: true }],
+  ])('stays out when %s came in between', async (verb, args) => {
+    const { core, ask } = await start()
+    await ask('node/provision', { nodeId: 'cam', apiKey: keyOf('cam') })
+    const limb = sessionOf(await core.admit(credentialsOf('cam', keyOf('cam'))), 'cam')
+    expect(await ask(verb, { nodeId: 'cam', ...args })).toMatchObject({ ok: true })
+    core.opened(limb)
+    expect(limb.end).toHaveBeenCalledWith('refused', false)
+    expect(core.sessionRoles.limb).toBe(0)
+  })
+
+  test('stays out when its key was replaced in between, and leaves the new device in', async () => {
+    const { core, ask } = await start()
+    await ask('node/provision', { nodeId: 'cam', apiKey: keyOf('cam') })
+    const device = sessionOf(await core.admit(credentialsOf('cam', keyOf('other'))), 'cam')
+    core.opened(device)
+    await core.message(device, registering('cam'), registrationOf())
+    const limb = sessionOf(await core.admit(credentialsOf('cam', keyOf('cam'))), 'cam')
+    const [request] = [...core.pending.values()]
+    expect(await ask('pairing/approve', { requestId: request?.requestId })).toMatchObject({ ok: true })
+    core.opened(limb)
+    expect(limb.end).toHaveBeenCalledWith('refused', false)
+    expect(device.end).not.toHaveBeenCalled()
+    const again = sessionOf(await core.admit(credentialsOf('cam', keyOf('other'))), 'cam')
+    core.opened(again)
+    expect(again.end).not.toHaveBeenCalled()
+    expect(device.end).toHaveBeenCalledWith('replaced', false)
+  })
+
+  test.each([['principal/set-password'], ['principal/remove']])(
+    'stays out when %s came in between',
+    async (verb) => {
+      const { core, ask } = await start()
+      const added = (await ask('principal/add', { name: 'ann', role: 'agent' })) as {
+        data: { password: string }
+      }
+      const ann = sessionOf(await core.admit(credentialsOf('ann', added.data.password)), 'ann')
+      expect(await ask(verb, { name: 'ann' })).toMatchObject({ ok: true })
+      core.opened(ann)
+      expect(ann.end).toHaveBeenCalledWith('refused', false)
+      expect(core.sessionRoles.agent).toBe(0)
+    },
+  )
 })
