@@ -66,7 +66,7 @@ interface Known {
 interface Opened {
   readonly outlet: Outlet
   readonly place: Place
-  /** The components of each limb that come and go, as they were last told, to take back those that are no more. */
+  /** The components of each limb that come and go and were told, to take back those that are no more. */
   readonly told: Map<string, readonly string[]>
   /** Telling all again, after Home Assistant has started. */
   resending: boolean
@@ -155,9 +155,10 @@ export class HomeAssistant {
   #tell(limb: Limb): void {
     this.#learn(limb)
     for (const opened of this.#outlets) {
-      const before = opened.told.get(limb.record.nodeId) ?? []
-      const { topic, discovery } = this.#discovery(opened, limb)
-      const { outlet } = opened
+      const { outlet, told } = opened
+      const before = told.get(limb.record.nodeId) ?? []
+      const { topic, discovery, changing } = this.#discovery(opened, limb)
+      told.set(limb.record.nodeId, changing)
       const without = takenBack(discovery, before)
       // Home Assistant removes a component that comes with nothing but its platform, and keeps one that is left out.
       if (without !== undefined) outlet.publish(topic, encodeJson(without), false)
@@ -231,17 +232,24 @@ export class HomeAssistant {
     for (const limb of this.#options.registry.values()) yield this.#message(opened, limb)
   }
 
+  /** For one who asks: the others have not been told yet what is no more. */
   #message(opened: Opened, limb: Limb): RetainedMessage {
-    const { topic, discovery } = this.#discovery(opened, limb)
+    const { topic, discovery, changing } = this.#discovery(opened, limb)
+    const { told } = opened
+    const { nodeId } = limb.record
+    told.set(nodeId, [...new Set([...(told.get(nodeId) ?? []), ...changing])])
     return { topic, payload: encodeJson(discovery) }
   }
 
-  #discovery({ place, told }: Opened, { record, metrics }: Limb): { topic: string; discovery: Discovery } {
+  #discovery(
+    { place }: Opened,
+    { record, metrics }: Limb,
+  ): { topic: string; discovery: Discovery; changing: readonly string[] } {
     const { nodeId } = record
     const names = this.#known.get(nodeId)?.metrics ?? Object.keys(metrics ?? {})
     const discovery = limbDiscovery(place, record, names)
-    told.set(nodeId, Object.keys(discovery.components).filter(comesAndGoes))
-    return { topic: place.ids.topic(place.ids.limb(nodeId)), discovery }
+    const changing = Object.keys(discovery.components).filter(comesAndGoes)
+    return { topic: place.ids.topic(place.ids.limb(nodeId)), discovery, changing }
   }
 }
 

@@ -145,6 +145,18 @@ describe('Home Assistant on the embedded broker', () => {
     expect(final.components['command_lamp.on'].platform).toBe('button')
   })
 
+  it('loses a command that is no more, also when somebody asks for the limb before that is told', async () => {
+    await using app = await startApp(on)
+    const limb = await app.limb('cam1', ROBOT)
+    const client = await startHomeAssistant(app)
+    await discovery(client, CAM1, (json) => json.components['command_lamp.off'])
+    await limb.publish('limb/node/cam1/register', { ...ROBOT, capabilities: [] })
+    await limb.settle()
+    await client.subscribe(CAM1)
+    const stub = await discovery(client, CAM1, (json) => json.components['command_lamp.off']?.platform)
+    expect(stub.components['command_lamp.off']).toEqual({ platform: 'button' })
+  })
+
   it('loses a limb that is revoked, at once and for who comes later', async () => {
     await using app = await startApp(on)
     await app.limb('cam1', ROBOT)
