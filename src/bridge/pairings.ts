@@ -34,6 +34,8 @@ export class Pairings {
   readonly #decisions: PairingDecisions
   readonly #window: WindowKeeper
   readonly #leftovers: Leftovers
+  /** Candidates whose key the bridge made, and who were not told it yet. */
+  readonly #untold = new WeakSet<Session['identity']>()
 
   constructor(
     world: World,
@@ -71,8 +73,11 @@ export class Pairings {
     checkOwnKey(ownKey)
     const key = ownKey ?? newKey()
     // At once: a second `register` in the same chunk is the same claim, not a rival with a key of its own.
-    const claimant: Session['identity'] = { kind: 'candidate', nodeId, key }
-    if (ownKey === null) session.identity = claimant
+    if (ownKey === null) {
+      session.identity = { kind: 'candidate', nodeId, key }
+      this.#untold.add(session.identity)
+    }
+    const claimant = session.identity
     const seat = this.#window.seat()
     let decided: ClaimDecision
     try {
@@ -81,11 +86,10 @@ export class Pairings {
       )
     } catch (error) {
       seat.giveBack()
-      // Nobody was told this key: the next registration gets another one.
-      if (session.identity === claimant) session.identity = { kind: 'candidate', nodeId, key: null }
       throw error
     }
-    await this.#applyClaim(session, decided, ownKey === null ? key : null)
+    // With the first answer that says what became of it, be it that of a later registration.
+    await this.#applyClaim(session, decided, this.#untold.delete(claimant) ? key : null)
   }
 
   async #applyClaim(session: Session, decided: ClaimDecision, madeKey: string | null): Promise<void> {

@@ -519,3 +519,27 @@ describe('whoever was let in, and whose session opens later', () => {
     },
   )
 })
+
+test('a candidate is told the key that was made for it by the first registration that is stored', async () => {
+  const { core, broken, held } = await start()
+  const told: { status: string; apiKey?: string }[] = []
+  const identity: Identity = { kind: 'candidate', nodeId: 'cam', key: null }
+  const tell = (_topic: string, payload: Uint8Array) =>
+    told.push(JSON.parse(Buffer.from(payload).toString())) > 0
+  const candidate = { ...sessionOf({ admitted: true, identity }, 'cam'), tell }
+  core.opened(candidate)
+  broken.commits = true
+  const first = core.message(candidate, registering('cam'), registrationOf())
+  broken.commits = false
+  const stored = Promise.withResolvers<void>()
+  held.commits.push(stored.promise)
+  const second = core.message(candidate, registering('cam'), registrationOf())
+  await first
+  stored.resolve()
+  await second
+  await core.message(candidate, registering('cam'), registrationOf())
+  expect(told).toMatchObject([{ status: 'error' }, { status: 'pending' }, { status: 'pending' }])
+  expect(told[1]?.apiKey).toHaveLength(43)
+  expect(told[2]?.apiKey).toBeUndefined()
+  expect(core.pending.size).toBe(1)
+})
