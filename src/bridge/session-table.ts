@@ -105,8 +105,9 @@ export class SessionTable {
     return [...(this.#byName.get(name) ?? [])]
   }
 
+  /** The one that counts. Those that it has replaced are here too until their connections have closed. */
   limb(nodeId: string): Session | undefined {
-    return this.named(nodeId).find((session) => session.identity.kind === 'limb')
+    return this.named(nodeId).findLast((session) => session.identity.kind === 'limb' && session.alive)
   }
 
   /** Candidates for `nodeId` that hold the key, the newest last. */

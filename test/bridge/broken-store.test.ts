@@ -543,3 +543,16 @@ test('a candidate is told the key that was made for it by the first registration
   expect(told[2]?.apiKey).toBeUndefined()
   expect(core.pending.size).toBe(1)
 })
+
+test('a newer session of a limb ends the one before, while the one before that still closes', async () => {
+  const { core, ask } = await start()
+  await ask('node/provision', { nodeId: 'cam', apiKey: keyOf('cam') })
+  const sessions = [1, 2, 3].map(() => {
+    const session = { ...sessionOf(LIMB, 'cam'), end: vi.fn(() => Object.assign(session, { alive: false })) }
+    core.opened(session)
+    return session
+  })
+  expect(sessions.map(({ alive }) => alive)).toEqual([false, false, true])
+  expect(await ask('node/revoke', { nodeId: 'cam' })).toMatchObject({ ok: true })
+  expect(sessions[2]?.alive).toBe(false)
+})
