@@ -99,6 +99,8 @@ export class Pairings {
         this.#answers.rejected(session)
         return
       case 'known':
+        // A connection that has gone meanwhile must not take the place of the one that came after it.
+        if (!session.alive) return
         // Provisioned while it was connected as a candidate.
         this.#promote(session, decided.node.nodeId)
         this.#answers.tell(session, this.#approved(decided.node, madeKey, decided.invokeSecret))
@@ -196,7 +198,8 @@ export class Pairings {
       if (live) this.#answers.tell(live, this.#approved(node, null, invokeSecret))
     } else {
       const holders = request.key ? this.#table.candidatesWith(nodeId, request.key) : []
-      const winner = session ?? holders.at(-1)
+      // The one that registered may have gone, and come back, before this was on disk.
+      const winner = session?.alive ? session : holders.at(-1)
       if (known) this.#endOldSession(limb)
       for (const holder of holders) {
         if (holder !== winner) {

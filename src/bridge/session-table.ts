@@ -110,9 +110,9 @@ export class SessionTable {
     return this.named(nodeId).findLast((session) => session.identity.kind === 'limb' && session.alive)
   }
 
-  /** Candidates for `nodeId` that hold the key, the newest last. */
+  /** Candidates for `nodeId` that hold the key and are not ended, the newest last. */
   candidatesWith(nodeId: string, key: KeyHash): readonly Session[] {
-    return this.named(nodeId).filter((session) => candidateHolds(session, key))
+    return this.named(nodeId).filter((session) => session.alive && candidateHolds(session, key))
   }
 
   endAll(name: string, why: SessionEnd): void {

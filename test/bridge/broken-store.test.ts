@@ -556,3 +556,49 @@ test('a newer session of a limb ends the one before, while the one before that s
   expect(await ask('node/revoke', { nodeId: 'cam' })).toMatchObject({ ok: true })
   expect(sessions[2]?.alive).toBe(false)
 })
+
+describe('a candidate that has gone while its registration was being stored', () => {
+  async function goneWhileRegistering(meanwhile: (ask: Asked) => Promise<unknown>) {
+    const { core, held, ask } = await start()
+    const come = async () => {
+      const admission = await core.admit(credentialsOf('cam', keyOf('cam')))
+      const session = Object.assign(sessionOf(admission, 'cam'), { tell: vi.fn(() => true) })
+      core.opened(session)
+      return session
+    }
+    const gone = await come()
+    await meanwhile(ask)
+    const stored = Promise.withResolvers<void>()
+    held.commits.push(stored.promise)
+    const registered = core.message(gone, registering('cam'), registrationOf())
+    await settled()
+    gone.alive = false
+    core.closed(gone, 'lost')
+    const finish = () => {
+      stored.resolve()
+      return registered
+    }
+    return { core, ask, come, finish }
+  }
+  type Asked = Awaited<ReturnType<typeof start>>['ask']
+
+  test('does not take the place of the limb that it has come back as', async () => {
+    const { core, ask, come, finish } = await goneWhileRegistering(async () => undefined)
+    await ask('node/provision', { nodeId: 'cam', apiKey: keyOf('cam') })
+    const back = await come()
+    await finish()
+    expect(back.end).not.toHaveBeenCalled()
+    core.heartbeat(back, Buffer.from(''))
+    expect(core.registry.get('cam')?.status).toBe('online')
+  })
+
+  test('is approved by the window as the connection with which it has come back', async () => {
+    const { core, come, finish } = await goneWhileRegistering((ask) => ask('pairing/permit', { seconds: 60 }))
+    const back = await come()
+    await finish()
+    expect(back.end).not.toHaveBeenCalled()
+    expect(back.identity).toEqual({ kind: 'limb', nodeId: 'cam' })
+    core.heartbeat(back, Buffer.from(''))
+    expect(core.registry.get('cam')?.status).toBe('online')
+  })
+})
