@@ -201,12 +201,7 @@ export class Pairings {
       // The one that registered may have gone, and come back, before this was on disk.
       const winner = session?.alive ? session : holders.at(-1)
       if (known) this.#endOldSession(limb)
-      for (const holder of holders) {
-        if (holder !== winner) {
-          this.#answers.tell(holder, this.#approved(node, null))
-          holder.end('replaced', true)
-        }
-      }
+      this.#endOthers(holders, winner, node)
       if (winner) this.#promote(winner, nodeId)
       this.#announcer.status(limb)
       if (winner) this.#answers.tell(winner, this.#approved(node, madeKey, invokeSecret))
@@ -233,10 +228,21 @@ export class Pairings {
     if (older && older !== session) older.end('replaced', false)
   }
 
+  /** Other connections with the key that is approved: one is the limb, and they may come again. */
+  #endOthers(holders: readonly Session[], winner: Session | undefined, node: NodeRecord): void {
+    for (const holder of holders) {
+      if (holder === winner) continue
+      this.#answers.tell(holder, this.#approved(node, null))
+      holder.end('replaced', true)
+    }
+  }
+
   /** Candidates that are connected with this key become the limb they now are (after `node/provision`). */
   promoteHolders(node: NodeRecord, key: RequestRecord['key']): void {
-    const holder = key && this.#table.candidatesWith(node.nodeId, key).at(-1)
+    const holders = key ? this.#table.candidatesWith(node.nodeId, key) : []
+    const holder = holders.at(-1)
     if (!holder) return
+    this.#endOthers(holders, holder, node)
     this.#promote(holder, node.nodeId)
     this.#answers.tell(holder, this.#approved(node, null))
   }

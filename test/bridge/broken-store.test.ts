@@ -602,3 +602,21 @@ describe('a candidate that has gone while its registration was being stored', ()
     expect(core.registry.get('cam')?.status).toBe('online')
   })
 })
+
+test('of several candidates with the key of a provisioned limb the newest is the limb, and the others are told', async () => {
+  const { core, ask } = await start()
+  const sessions = []
+  for (let i = 0; i < 2; i++) {
+    const admission = await core.admit(credentialsOf('cam', keyOf('cam')))
+    const session = Object.assign(sessionOf(admission, 'cam'), { tell: vi.fn(() => true) })
+    core.opened(session)
+    await core.message(session, registering('cam'), registrationOf())
+    sessions.push(session)
+  }
+  await ask('node/provision', { nodeId: 'cam', apiKey: keyOf('cam') })
+  for (const { tell } of sessions) {
+    const [, payload] = tell.mock.lastCall as unknown as [string, Uint8Array]
+    expect(JSON.parse(Buffer.from(payload).toString())).toMatchObject({ status: 'approved' })
+  }
+  expect(sessions.map(({ end }) => end.mock.calls)).toEqual([[['replaced', true]], []])
+})
