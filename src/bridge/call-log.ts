@@ -2,6 +2,7 @@ import type { InvocationRecord } from '../domain/invocations.ts'
 import type { AuditEntry } from '../domain/records.ts'
 import { messageOf, Refusal } from '../kernel/errors.ts'
 import type { InvokeAnswer } from './call.ts'
+import type { Tx } from './ports.ts'
 import type { World } from './settings.ts'
 import { SteadyClock } from './steady-clock.ts'
 
@@ -54,32 +55,41 @@ export class CallLog {
     void this.#watched(store.recordCall(null, entry))
   }
 
-  /** What was under way when the bridge stopped. Before any listener opens. */
-  async interruptAll(): Promise<number> {
-    const { clock, store } = this.#world
-    let count = 0
-    for (;;) {
-      const ended = await store.transact(async (tx) => {
-        const open = await tx.openInvocations(INTERRUPT_BATCH)
-        for (const record of open) {
-          const error = new Refusal('internal', 'bridge restarted').body()
-          const now = clock.wallMs()
-          const next: InvocationRecord = { ...record, state: 'interrupted', endedAt: now, error }
-          await tx.putInvocation(next)
-          await tx.audit(
-            this.#entry(next, {
-              kind: 'invocation.ended',
-              actor: 'bridge',
-              outcome: 'interrupted',
-              detail: { error: error.message, was: record.state },
-            }),
-          )
-        }
-        return open.length
+  /** Calls that have not ended on record. Before any listener opens: those that were cut off when the bridge stopped. */
+  underWay(): Promise<readonly InvocationRecord[]> {
+    return this.#world.store.read((tx) => tx.openInvocations(MAX_UNDER_WAY))
+  }
+
+  /** Ends them on record. After a failure it may be called again. @throws Refusal `storage_unavailable` */
+  async interrupt(calls: readonly InvocationRecord[]): Promise<void> {
+    for (let i = 0; i < calls.length; i += INTERRUPT_BATCH) {
+      const batch = calls.slice(i, i + INTERRUPT_BATCH)
+      await this.#world.store.transact(async (tx) => {
+        for (const { invocationId } of batch) await this.#interrupt(tx, invocationId)
       })
-      count += ended
-      if (ended < INTERRUPT_BATCH) return count
     }
+  }
+
+  async #interrupt(tx: Tx, invocationId: string): Promise<void> {
+    // As it is now: it has ended if this is tried once more.
+    const record = await tx.invocation(invocationId)
+    if (record === null || record.endedAt !== null) return
+    const error = new Refusal('internal', 'bridge restarted').body()
+    const next: InvocationRecord = {
+      ...record,
+      state: 'interrupted',
+      endedAt: this.#world.clock.wallMs(),
+      error,
+    }
+    await tx.putInvocation(next)
+    await tx.audit(
+      this.#entry(next, {
+        kind: 'invocation.ended',
+        actor: 'bridge',
+        outcome: 'interrupted',
+        detail: { error: error.message, was: record.state },
+      }),
+    )
   }
 
   /**
@@ -146,6 +156,8 @@ export class CallLog {
 }
 
 const INTERRUPT_BATCH = 1000
+/** More than the settings let be under way at once. */
+const MAX_UNDER_WAY = 1_000_000
 
 export interface Entry {
   readonly actor: string

@@ -10,6 +10,7 @@ import { MqttTransport, noHttp } from './invoke-transport.ts'
 import { LeaseKeeper } from './lease-keeper.ts'
 import { LeaseRights } from './lease-rights.ts'
 import { leaseHandlers } from './leases.ts'
+import type { Leftovers } from './leftovers.ts'
 import { OpenCalls } from './open-calls.ts'
 import { policyHandlers } from './policies.ts'
 import { PolicyBook } from './policy-book.ts'
@@ -33,13 +34,21 @@ export class Control {
   readonly #open: OpenCalls
   readonly #world: World
   readonly #results: Results
+  readonly #leftovers: Leftovers
 
   constructor(
     world: World,
-    parts: { registry: Registry; table: SessionTable; approvals: Approvals; announcer: Announcer },
+    parts: {
+      registry: Registry
+      table: SessionTable
+      approvals: Approvals
+      announcer: Announcer
+      leftovers: Leftovers
+    },
   ) {
     const { registry, table, approvals, announcer } = parts
     this.#world = world
+    this.#leftovers = parts.leftovers
     this.policies = new PolicyBook(world.store, world.settings.policy.floor)
     this.leases = new LeaseKeeper(world, announcer)
     const rights = new LeaseRights(world, { registry, policies: this.policies, leases: this.leases })
@@ -71,12 +80,18 @@ export class Control {
     }
   }
 
-  /** Ends on record what was under way when the bridge stopped. Before any listener opens. */
+  /** Ends on record what was under way when the bridge stopped; on a full disk later. Before any listener opens. */
   async load(): Promise<void> {
-    const interrupted = await this.invocations.log.interruptAll()
-    if (interrupted > 0) {
-      this.#world.log.warn({ interrupted }, 'calls were under way when the bridge stopped; they have ended')
-    }
+    const { log } = this.invocations
+    const calls = await log.underWay()
+    if (calls.length === 0) return
+    await this.#leftovers.run('end the calls that were under way when the bridge stopped', async () => {
+      await log.interrupt(calls)
+      this.#world.log.warn(
+        { interrupted: calls.length },
+        'calls were under way when the bridge stopped; they have ended',
+      )
+    })
   }
 
   /** How many calls have not ended, by state. */

@@ -176,6 +176,7 @@ export type ReadTx = Pick<
   | 'invocationByKey'
   | 'answer'
   | 'countKeys'
+  | 'openInvocations'
   | 'invocations'
 >
 

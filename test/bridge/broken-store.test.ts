@@ -111,7 +111,7 @@ async function start() {
     await core.message(session, address, Buffer.from(JSON.stringify(args)))
     return answers.at(-1)?.body
   }
-  return { core, clock, log, broken, held, ask, events, cleared, forgotten }
+  return { world, core, clock, log, broken, held, ask, events, cleared, forgotten }
 }
 
 /** The core with an approved limb that is online, and somebody whose calls are answered one by one. */
@@ -619,4 +619,24 @@ test('of several candidates with the key of a provisioned limb the newest is the
     expect(JSON.parse(Buffer.from(payload).toString())).toMatchObject({ status: 'approved' })
   }
   expect(sessions.map(({ end }) => end.mock.calls)).toEqual([[['replaced', true]], []])
+})
+
+test('a full disk keeps no bridge from starting that was killed while a call was under way', async () => {
+  const { world, clock, broken, ask, invoke } = await startWithArm()
+  void invoke({})
+  await settled()
+  clock.advance(10)
+  await settled()
+  expect(await ask('invocation/list', { state: 'running' })).toMatchObject({ data: { items: [{}] } })
+  broken.commits = true
+  const next = new Core(world)
+  onTestFinished(() => next.stop())
+  await next.load()
+  next.ready()
+  broken.commits = false
+  for (let i = 0; i < 3; i++) {
+    clock.advance(5000)
+    await settled()
+  }
+  expect(await ask('invocation/list', {})).toMatchObject({ data: { items: [{ state: 'interrupted' }] } })
 })
