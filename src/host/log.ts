@@ -27,9 +27,14 @@ export interface LogOptions {
 
 type Level = 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal'
 
-/** Synchronous, so that the last words of a process that ends are not lost; survives a closed pipe. */
+/** Lines that are kept for a disk that is full, and written when there is room again; later ones are lost. */
+const MAX_UNWRITTEN_BYTES = 1024 * 1024
+
+/** Synchronous, so that the last words of a process that ends are not lost. */
 function standardOutput(): (line: string) => void {
-  const destination = pino.destination({ dest: 1, sync: true })
+  const destination = pino.destination({ dest: 1, sync: true, maxLength: MAX_UNWRITTEN_BYTES })
+  // A full disk, a terminal or a reader that is gone: without a listener, a line that nobody gets would end the bridge.
+  destination.on('error', () => undefined)
   return (line) => {
     destination.write(line)
   }

@@ -1,3 +1,5 @@
+import { spawnSync } from 'node:child_process'
+import { closeSync, openSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
 import { createLog, type LogOptions } from '../../src/host/log.ts'
 import { limitedLog } from '../../src/host/log-limiter.ts'
@@ -138,4 +140,23 @@ describe('limited log', () => {
     for (const key of ['a', 'b', 'c', 'b', 'c', 'a']) limited.info(key, { key }, 'x')
     expect(lines().map((line) => line.key)).toHaveLength(4)
   })
+})
+
+test('a disk too full for a line of the log does not end the process', () => {
+  const full = openSync('/dev/full', 'w')
+  const source = `
+    import { createLog } from ${JSON.stringify(new URL('../../src/host/log.ts', import.meta.url).href)}
+    const log = createLog({ level: 'info', format: 'json' })
+    for (let i = 0; i < 3; i++) log.info({ i }, 'x'.repeat(1000))
+    process.stderr.write('goes on')`
+  try {
+    const stdio = ['ignore', full, 'pipe'] as const
+    const { stderr, status } = spawnSync(process.execPath, ['--input-type=module', '-e', source], {
+      stdio: [...stdio],
+      encoding: 'utf8',
+    })
+    expect({ stderr, status }).toEqual({ stderr: 'goes on', status: 0 })
+  } finally {
+    closeSync(full)
+  }
 })
