@@ -292,7 +292,7 @@ export interface Backups {
    * `conflict` while another one is made, `storage_unavailable` when it cannot be written.
    */
   create(): Promise<BackupFile>
-  /** Removes all but the newest `keep`. How many. */
+  /** Removes all but the newest `keep`, and never the one just made. How many. */
   prune(keep: number): Promise<number>
   /** When the newest one there was made, wall time; null: there is none. */
   newestAt(): Promise<number | null>

@@ -47,7 +47,7 @@ export function createBackups({ database, folder, clock }: BackupsOptions): File
     makeFolder(target, 0o700)
     await removeAll(target, PART)
     await checkRoom(database, target)
-    const file = join(target, `limb-${compactTime(iso(takenAt))}.sqlite`)
+    const file = join(target, nameOf(takenAt))
     const worker = new Worker(WORKER, {
       workerData: { source: database.file, part: `${file}.part`, file } satisfies BackupJob,
     })
@@ -77,8 +77,11 @@ export function createBackups({ database, folder, clock }: BackupsOptions): File
       }
     },
     async prune(keep) {
-      const names = (await namesIn(target, NAME)).sort()
-      const old = names.slice(0, Math.max(0, names.length - keep))
+      // By their names; but a clock that was set since must not make the one just made the oldest.
+      const newest = lastMadeAt === null ? null : nameOf(lastMadeAt)
+      const names = (await namesIn(target, NAME)).filter((name) => name !== newest).sort()
+      const others = newest === null ? keep : keep - 1
+      const old = names.slice(0, Math.max(0, names.length - others))
       for (const name of old) await rm(join(target, name), { force: true })
       return old.length
     },
@@ -89,6 +92,10 @@ export function createBackups({ database, folder, clock }: BackupsOptions): File
       await removeAll(target, PART).catch(() => undefined)
     },
   }
+}
+
+function nameOf(takenAt: number): string {
+  return `limb-${compactTime(iso(takenAt))}.sqlite`
 }
 
 /** Absolute; `backups` beside the database unless it is chosen. */

@@ -94,6 +94,21 @@ test('only the newest are kept, and no file of anybody else is touched', async (
   expect(await backups.newestAt()).toBe(newest)
 })
 
+test('the one just made stays, also beside those that a clock ahead of the time has made', async () => {
+  const clock = new FakeClock()
+  const backups = createBackups({ database: opened(temporaryFile()), folder: null, clock })
+  const { file: first } = await backups.create()
+  for (let year = 2090; year < 2092; year++) {
+    writeFileSync(join(backups.folder, `limb-${year}0101T000000000Z.sqlite`), '')
+  }
+  clock.advance(86_400_000)
+  const { file } = await backups.create()
+  await backups.prune(2)
+  expect(existsSync(file)).toBe(true)
+  expect(existsSync(first)).toBe(false)
+  expect(readdirSync(backups.folder)).toHaveLength(2)
+})
+
 test('a restore brings the backup back, keeps what was there with its log, and takes no lock with it', async () => {
   const file = temporaryFile()
   await withNodes(file, 'old')
