@@ -96,7 +96,6 @@ async function start(options: AppOptions, teardown: Teardown): Promise<RunningBr
   teardown.add(() => tellAuditEnd({ store, log }))
   const mqttStore = createMqttStore(database)
   const backups = createBackups({ database, folder: config.backup.folder, clock })
-  teardown.add(() => backups.stop())
 
   let broker: Broker | undefined
   const connected = (): Broker => {
@@ -188,7 +187,10 @@ async function start(options: AppOptions, teardown: Teardown): Promise<RunningBr
     await Promise.all(uplinks.map((uplink) => uplink.stop()))
   })
   // Limbs and the bridge itself go offline while those who watch are still connected.
-  teardown.add(() => core.stop())
+  teardown.add(async () => {
+    // At once: housekeeping would wait for the end of a backup.
+    await Promise.all([core.stop(), backups.stop()])
+  })
 
   const control = await openControl(broker, config, inherited)
   const mqtt = await openMqtt(broker, config, inherited)

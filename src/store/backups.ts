@@ -23,7 +23,7 @@ export interface FileBackups extends Backups {
   readonly folder: string
   /** When this process made its last one; null: not yet. */
   readonly lastMadeAt: number | null
-  /** Ends one that is under way; nothing is left of it. */
+  /** Ends one that is under way, and lets no other one begin; nothing is left of it. */
   stop(): Promise<void>
 }
 
@@ -41,12 +41,14 @@ export function createBackups({ database, folder, clock }: BackupsOptions): File
   const target = backupFolder(inMemory ? 'data/limb.sqlite' : database.file, folder)
   let lastMadeAt: number | null = null
   let underWay: Worker | 'starting' | null = null
+  let stopped = false
 
   async function make(): Promise<BackupFile> {
     const takenAt = clock.wallMs()
     makeFolder(target, 0o700)
     await removeAll(target, PART)
     await checkRoom(database, target)
+    if (stopped) throw unavailable('the bridge stops')
     const file = join(target, nameOf(takenAt))
     const worker = new Worker(WORKER, {
       workerData: { source: database.file, part: `${file}.part`, file } satisfies BackupJob,
@@ -87,6 +89,7 @@ export function createBackups({ database, folder, clock }: BackupsOptions): File
     },
     newestAt: () => newestBackupIn(target),
     async stop() {
+      stopped = true
       if (!(underWay instanceof Worker)) return
       await underWay.terminate()
       await removeAll(target, PART).catch(() => undefined)

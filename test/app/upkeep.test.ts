@@ -1,4 +1,4 @@
-import { readdirSync } from 'node:fs'
+import { existsSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { keyOf, startApp, type TestApp } from '../support/app.ts'
@@ -81,4 +81,18 @@ test('a wall clock that jumps fires no deadline, ends no session and deletes not
     void back.subscribe('limb/node/cam/status').then(() => resolve(true))
   })
   expect(present).toBe(true)
+})
+
+test('a backup that is under way keeps no bridge from stopping, and leaves nothing behind', async () => {
+  const app = await startApp({ backup: { everyHours: 24 } }, { fakeClock: true })
+  const folder = join(app.folder, 'backups')
+  await pass(app, 60_000, 10_000)
+  // The file is made by the thread before it is filled.
+  for (let i = 0; i < 500 && !existsSync(folder); i++) {
+    app.clock.advance(200)
+    await new Promise((resolve) => setTimeout(resolve, 5))
+  }
+  await app.bridge.stop()
+  expect(readdirSync(folder)).toEqual([])
+  await app[Symbol.asyncDispose]()
 })
