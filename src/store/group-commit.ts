@@ -212,8 +212,7 @@ export class GroupCommit {
     const lazy = works.every((work) => work.lazy)
     // Not possible inside a transaction.
     this.#waitForDisk(!lazy)
-    // A commit of nothing works on a read-only disk too, and heals nothing.
-    const before = this.#broken === null ? null : this.#changes.get()
+    const before = this.#changes.get()
     begin.run()
     const outcomes: Outcome[] = []
     for (const work of works) {
@@ -222,10 +221,13 @@ export class GroupCommit {
     }
     const started = this.#options.clock.monotonicMs()
     commit.run()
-    this.#wrote = before !== null && this.#changes.get() !== before
+    // A commit of nothing works on a read-only disk too: it heals nothing, and takes nothing to the disk.
+    const changed = this.#changes.get() !== before
+    this.#wrote = this.#broken !== null && changed
     this.#options.onCommit?.(this.#options.clock.monotonicMs() - started, works.length)
     if (lazy) this.#flush ??= this.#options.clock.after(FLUSH_MS, () => this.#flushNow())
-    else this.#flushed()
+    // What was undone counts as a change.
+    else if (changed && outcomes.every((outcome) => !('error' in outcome))) this.#flushed()
     return outcomes
   }
 

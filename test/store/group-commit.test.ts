@@ -164,6 +164,25 @@ test('a lazy write does not wait for the disk, and a commit of its own takes it 
   expect(commits).toHaveLength(3)
 })
 
+test('a commit that puts nothing on the disk takes no lazy write there, and leaves that to do', async () => {
+  const commits: number[] = []
+  const { sql, writer } = opened(temporaryFile(), { onCommit: (_, works) => commits.push(works) })
+  const put = (key: string) => sql.prepare("INSERT INTO meta (key, value) VALUES (?, '')").run(key)
+  await writer.writeLazily(() => put('lazy'))
+  await writer.write(() => undefined)
+  await expect(
+    writer.transact(
+      async () => {
+        put('undone')
+        throw new Error('refused')
+      },
+      () => undefined,
+    ),
+  ).rejects.toThrow('refused')
+  expect(commits).toHaveLength(3)
+  await vi.waitFor(() => expect(commits).toHaveLength(4))
+})
+
 test('a store that nobody asks finds out by itself that there is room again, with one timer and few lines', async () => {
   const clock = new FakeClock()
   const log = { debug: vi.fn(), info: vi.fn(), warn: vi.fn(), error: vi.fn() }
