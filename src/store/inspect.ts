@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs'
 import Sqlite from 'better-sqlite3'
 import { messageOf } from '../kernel/errors.ts'
 import { sqliteCode } from './errors.ts'
@@ -24,7 +25,10 @@ const MAX_FINDINGS = 5
 export function inspectDatabase(file: string, { readonly }: { readonly readonly: boolean }): Inspection {
   let sql: Sqlite.Database | undefined
   try {
-    sql = new Sqlite(file, { readonly, fileMustExist: true })
+    // Who may only read leaves an empty log behind, and the next start would take it for that of a killed bridge. A log
+    // that is there already stays what it is: who may write would fold it in at the end.
+    sql = new Sqlite(file, { readonly: readonly && existsSync(`${file}-wal`), fileMustExist: true })
+    if (readonly) sql.pragma('query_only = ON')
     sql.pragma('trusted_schema = OFF')
     // A copy that needs no second file beside it can be moved by anybody.
     if (!readonly) sql.pragma('journal_mode = DELETE')

@@ -1,4 +1,13 @@
-import { chownSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import {
+  chownSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
 import { dirname, join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
 import { systemClock } from '../../src/kernel/clock.ts'
@@ -107,6 +116,24 @@ test('the one just made stays, also beside those that a clock ahead of the time 
   expect(existsSync(file)).toBe(true)
   expect(existsSync(first)).toBe(false)
   expect(readdirSync(backups.folder)).toHaveLength(2)
+})
+
+test('looking at a database that was closed leaves nothing beside it, and takes no log from one that was not', async () => {
+  const file = temporaryFile()
+  await withNodes(file, 'a')
+  const beside = () => readdirSync(dirname(file)).sort()
+  const before = beside()
+  expect(inspectDatabase(file, { readonly: true })).toMatchObject({ nodes: 1, problems: [] })
+  expect(beside()).toEqual(before)
+
+  const store = createStore(opened(file))
+  await store.transact((tx) => tx.putNode(nodeOf('b')))
+  expect(inspectDatabase(file, { readonly: true })).toMatchObject({ nodes: 2, problems: [] })
+  expect(statSync(`${file}-wal`).size).toBeGreaterThan(0)
+  const copy = join(dirname(temporaryFile()), 'copy.sqlite')
+  for (const end of ['', '-wal']) copyFileSync(`${file}${end}`, `${copy}${end}`)
+  expect(inspectDatabase(copy, { readonly: true })).toMatchObject({ nodes: 2, problems: [] })
+  expect(statSync(`${copy}-wal`).size).toBeGreaterThan(0)
 })
 
 test('a restore brings the backup back, keeps what was there with its log, and takes no lock with it', async () => {
