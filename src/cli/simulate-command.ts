@@ -10,7 +10,7 @@ import { type FleetCounts, registrationOf, SimulatedLimb } from './simulated-lim
 import { chanceOf } from './simulated-random.ts'
 import { keptSecret } from './simulated-secret.ts'
 import { type ConnectionOptions, settingsOf, socketPath, targetOf } from './target.ts'
-import { clip, print } from './text.ts'
+import { clip, print, shown } from './text.ts'
 
 /** `simulate`: pretended limbs, for demonstrations and tests. */
 
@@ -254,7 +254,7 @@ function showProgress(world: World, nodes: number, counts: FleetCounts): () => v
       `${drops} drops`,
       ...(calls > 0 ? [`${calls} calls`] : []),
     ].join(', ')
-    const line = `${standing}, ${heartbeats} heartbeats${trouble === '' ? '' : `; last trouble: ${trouble}`}`
+    const line = `${standing}, ${heartbeats} heartbeats${trouble === '' ? '' : `; last trouble: ${shown(trouble)}`}`
     if (stdout.isTTY) stdout.write(CLEAR_LINE + clip(line, (stdout.columns || 80) - 1))
     else if (standing !== last) print(stdout, line)
     last = standing

@@ -203,7 +203,7 @@ describe('watch', () => {
 
 describe('simulate', () => {
   /** Plays the pairing part of the bridge: approves who may, tells the others that there are too many. */
-  function pair(mayPair: (nodeId: string) => boolean) {
+  function pair(mayPair: (nodeId: string) => boolean, message = 'ten are pending already') {
     const heard = { registered: [] as string[], heartbeats: [] as string[], usernames: new Set<string>() }
     bridge.onPublish = (topic, payload) => {
       const [, , nodeId = '', leaf] = topic.split('/')
@@ -213,7 +213,7 @@ describe('simulate', () => {
       expect(JSON.parse(payload.toString())).toMatchObject({ heartbeatSeconds: 5 })
       const answer = mayPair(nodeId)
         ? { status: 'approved', heartbeatSeconds: 5, timeoutSeconds: 15, capabilities: [] }
-        : { status: 'error', error: { code: 'too_many_requests', message: 'ten are pending already' } }
+        : { status: 'error', error: { code: 'too_many_requests', message } }
       void bridge.publish(`limb/node/${nodeId}/pairing`, answer)
     }
     return heard
@@ -251,6 +251,15 @@ describe('simulate', () => {
     started.interrupt()
     await started.exit
     expect(heard.registered.length).toBeGreaterThan(3)
+  })
+
+  test('what a bridge says of its refusal reaches no terminal as it is', async () => {
+    pair(() => false, 'ten\x1b]0;mine\x07 are\npending')
+    const started = start(['simulate', '--nodes', '1', '--url', bridge.url], { clock: fast, terminal: true })
+    await started.seen('last trouble: ten')
+    started.interrupt()
+    const { out } = await started.exit
+    for (const obeyed of ['\x1b]', '\x07', '\npending']) expect(out).not.toContain(obeyed)
   })
 
   test('--approve opens the pairing window and closes it at the end', async () => {
