@@ -31,10 +31,12 @@ export function problemText(problem: Problem): string {
 export type Locate = (path: readonly PropertyKey[]) => string
 
 const SHOWN_CHARS = 60
+/** Where no user name belongs, people write one into a URL, with its password. */
+const ACCOUNT = /("(?:[a-z][a-z0-9+.-]*:\/\/)?)[^"\s]+@/gi
 
 function shown(value: unknown): string {
   if (value === undefined) return 'nothing'
-  const text = JSON.stringify(value) ?? String(value)
+  const text = (JSON.stringify(value) ?? String(value)).replace(ACCOUNT, '$1(hidden)@')
   return text.length > SHOWN_CHARS ? `${text.slice(0, SHOWN_CHARS)}…` : text
 }
 

@@ -99,6 +99,15 @@ describe('uplinks', () => {
     expect(configText(loaded)).not.toContain('hunter2secret')
     expect(problems('uplinks: {home: {password: hunter2secret}}')).not.toContain('hunter2secret')
     expect(problems('uplinks: [{password: [hunter2secret]}]')).not.toContain('hunter2secret')
+    for (const url of [
+      'mqtts://me:hunter2secret@host',
+      'mqtt://me:hunter2secret/@x@host/p',
+      'me:hunter2secret@host',
+    ]) {
+      const text = problems(`uplinks: [{name: x, prefix: y, url: "${url}"}]`)
+      expect(text).not.toContain('hunter2secret')
+      expect(text).toContain('host')
+    }
   })
 
   test('leave Home Assistant a prefix of its own', () => {
