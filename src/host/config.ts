@@ -56,7 +56,8 @@ export function resolveConfig(file: ConfigFile | undefined, env: Environment): L
   const result = configSchema.safeParse(values)
   const problems = result.success ? [] : problemsOf(result.error, values, locate)
   // What a variable hides is told now, not on the day that somebody takes the variable away.
-  if (!result.success || fileProblems.length > 0) throw new ConfigError(joined(fileProblems, problems))
+  if (!result.success || fileProblems.length > 0)
+    throw new ConfigError(eachOnce([...fileProblems, ...problems]))
   const settings = result.data
   const socket = settings.control.socket ?? defaultSocket(settings.store.path)
   const cross = crossProblems(settings, socket)
@@ -78,10 +79,8 @@ function problemsIn(values: unknown, locate: Locate): Problem[] {
   return error === undefined ? [] : problemsOf(error, values, locate)
 }
 
-/** Each once. */
-function joined(some: readonly Problem[], more: readonly Problem[]): Problem[] {
-  const told = new Set(some.map(problemText))
-  return [...some, ...more.filter((problem) => !told.has(problemText(problem)))]
+function eachOnce(problems: readonly Problem[]): Problem[] {
+  return [...new Map(problems.map((problem) => [problemText(problem), problem])).values()]
 }
 
 /** A copy; a section of which every key is commented out is `null` in YAML, and means its defaults. */

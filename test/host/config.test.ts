@@ -162,6 +162,10 @@ describe('mistakes', () => {
     )
   })
 
+  test('what several rules find wrong with one value is told once', () => {
+    expect(problems('http: {token: [1, 2]}').split('\n')).toHaveLength(1)
+  })
+
   test('a secret that is too short is not shown', () => {
     const text = problems('http: {token: hunter2}')
     expect(text).toContain('http.token')
