@@ -71,12 +71,15 @@ function plain(value: unknown): string {
   return visibleJson(JSON.stringify(value) ?? '')
 }
 
-/** With a limit one page, as the list itself; else all, never more than one in memory. */
+/** So many as the limit says, else all; never more than one page in memory. */
 async function exportPages(bridge: Bridge, output: LineOutput, args: Row): Promise<void> {
+  let left = Number(args.limit ?? Infinity)
   const pages = pagesOf(bridge, 'audit/list', { limit: LIMITS.listMax, ...args })
   for await (const page of pages) {
-    await output.write(page.items)
-    if (output.ended || args.limit !== undefined) return
+    const items = page.items.slice(0, left)
+    await output.write(items)
+    left -= items.length
+    if (output.ended || left === 0) return
   }
 }
 

@@ -79,7 +79,7 @@ test('audit verify exits 1 when the log is not whole, and compares a row that wa
   expect(await verify('--seq', '2')).toMatchObject({ code: 1, err: expect.stringContaining('together') })
 })
 
-test('--jsonl prints every page, a JSON document a line, or one page of --limit', async () => {
+test('--jsonl prints every page, a JSON document a line, or as many as --limit says', async () => {
   for (let i = 0; i < 5; i++) await setPolicy(`p${i}`)
   const oldest = await local('--jsonl', '--order', 'oldest')
   expect(oldest).toMatchObject({ code: 0, err: '' })

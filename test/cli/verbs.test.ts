@@ -43,6 +43,17 @@ const request = (more: object = {}) => ({
   ...more,
 })
 
+test('audit list --jsonl --limit goes on behind a page on which the filter found too few', async () => {
+  const pages: Record<string, object> = {
+    start: { items: [], next: '90' },
+    90: { items: [{ seq: 80 }], next: '60' },
+    60: { items: [{ seq: 50 }, { seq: 40 }], next: '40' },
+  }
+  bridge.answers['audit/list'] = ({ after = 'start' }) => pages[String(after)]
+  const { code, out } = await local(['audit', 'list', '--jsonl', '--limit', '2', '--actor', 'ann'])
+  expect({ code, out }).toEqual({ code: 0, out: '{"seq":80}\n{"seq":50}\n' })
+})
+
 describe('every verb', () => {
   test.each(Object.keys(VERBS))('%s is a subcommand whose help says what it does', async (verb) => {
     const { code, out } = await run([...verb.split('/'), '--help'])
