@@ -1,10 +1,15 @@
+import { visible } from '../kernel/visible.ts'
+import { EXIT } from './exit.ts'
 import type { Io } from './parts.ts'
+import { print } from './text.ts'
 
 /** The process's own streams, environment and signals. */
 export function processIo(): Io {
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
     // Whoever read has seen enough (`| head`): no failure. Any other error is that of whoever listens too, or ours.
-    if (error.code !== 'EPIPE' && process.stdout.listenerCount('error') === 1) throw error
+    if (error.code === 'EPIPE' || process.stdout.listenerCount('error') > 1) return
+    print(process.stderr, `limb-bridge: cannot write: ${visible(error.message)}`)
+    process.exit(EXIT.refused)
   })
   return {
     stdin: process.stdin,

@@ -1,14 +1,25 @@
 import { execFileSync, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { cpSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import {
+  closeSync,
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { afterAll, describe, expect, test } from 'vitest'
 import { displayWidth, spokenCode, table } from '../../src/cli/text.ts'
 import { parseTime } from '../../src/cli/times.ts'
 import { VERBS } from '../../src/protocol/verbs.ts'
 import { run } from './run.ts'
 
+const MAIN = fileURLToPath(new URL('../../src/main.ts', import.meta.url))
 const folder = mkdtempSync(join(tmpdir(), 'limb-line-'))
 afterAll(() => rmSync(folder, { recursive: true }))
 
@@ -18,6 +29,22 @@ describe('the command line', () => {
     expect(code).toBe(0)
     for (const text of ['serve', 'simulate', 'pairing approve', 'watch', 'Exit codes'])
       expect(out).toContain(text)
+  })
+
+  test('what cannot be written is told in a sentence, and is 1', () => {
+    const full = openSync('/dev/full', 'w')
+    try {
+      const { status, stderr } = spawnSync(process.execPath, [MAIN, 'completion', 'bash'], {
+        stdio: ['ignore', full, 'pipe'],
+        encoding: 'utf8',
+      })
+      expect({ status, stderr }).toEqual({
+        status: 1,
+        stderr: 'limb-bridge: cannot write: ENOSPC: no space left on device, write\n',
+      })
+    } finally {
+      closeSync(full)
+    }
   })
 
   test('--version is the version alone', async () => {
