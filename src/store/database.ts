@@ -18,6 +18,8 @@ export interface DatabaseOptions {
   readonly file: string
   readonly clock: Clock
   readonly log: Log
+  /** Where backups are made, if not beside it: a damaged database is told with the newest. */
+  readonly backupFolder?: string | null
   /** Told of each commit: milliseconds that COMMIT took, and how many works shared it. */
   readonly onCommit?: (durationMs: number, works: number) => void
   /** For tests of upgrades. */
@@ -28,6 +30,7 @@ export interface DatabaseOptions {
 export interface Database {
   /** Absolute path, or `:memory:`. */
   readonly file: string
+  readonly backupFolder: string | null
   readonly sql: Sqlite.Database
   /** The only way to write. */
   readonly writer: GroupCommit
@@ -75,10 +78,10 @@ function connect(options: DatabaseOptions, file: string, lock: Lock | null): Dat
     prepare(sql, file, unclean, options)
   } catch (error) {
     sql?.close()
-    throw explained(error, file)
+    throw explained(error, file, options.backupFolder ?? null)
   }
   return opened(
-    file,
+    { file, backupFolder: options.backupFolder ?? null },
     sql,
     new GroupCommit(sql, { clock, log, ...(options.onCommit && { onCommit: options.onCommit }) }),
     lock,
@@ -217,11 +220,11 @@ function upgrade(
   if (version > 0) log.info({ file, from: version, to: target, backup }, 'upgraded the database')
 }
 
-function explained(error: unknown, file: string): unknown {
+function explained(error: unknown, file: string, backupFolder: string | null): unknown {
   if (error instanceof StoreError) return error
   const code = sqliteCode(error)
   if (code === undefined) return error
-  if (isDamage(error)) return damaged(error, file)
+  if (isDamage(error)) return damaged(error, { file, backupFolder })
   const hint = code.startsWith('SQLITE_FULL')
     ? 'The disk is full: make room and start again.'
     : 'The file and its folder must be writable for the user that runs the bridge, on a local disk; or set another store.path (LIMB_DB).'
@@ -231,8 +234,11 @@ function explained(error: unknown, file: string): unknown {
 }
 
 /** What to do with a truncated or overwritten file. */
-export function damaged(error: unknown, file: string): StoreError {
-  const newest = backupsOf(file).at(-1)
+export function damaged(
+  error: unknown,
+  { file, backupFolder }: Pick<Database, 'file' | 'backupFolder'>,
+): StoreError {
+  const newest = backupsOf(file, backupFolder).at(-1)
   const restore =
     newest === undefined
       ? '`limb-bridge restore FILE`, FILE being a backup'
@@ -244,7 +250,13 @@ export function damaged(error: unknown, file: string): StoreError {
   )
 }
 
-function opened(file: string, sql: Sqlite.Database, writer: GroupCommit, lock: Lock | null): Database {
+function opened(
+  place: Pick<Database, 'file' | 'backupFolder'>,
+  sql: Sqlite.Database,
+  writer: GroupCommit,
+  lock: Lock | null,
+): Database {
+  const { file } = place
   let closing: Promise<void> | undefined
   const close = async () => {
     await writer.close()
@@ -252,7 +264,7 @@ function opened(file: string, sql: Sqlite.Database, writer: GroupCommit, lock: L
     lock?.release()
   }
   return {
-    file,
+    ...place,
     sql,
     writer,
     sizes: () => ({ databaseBytes: sizeOf(file), walBytes: sizeOf(`${file}-wal`) }),

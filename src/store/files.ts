@@ -75,13 +75,14 @@ export function compactTime(isoTime: string): string {
   return isoTime.replaceAll(/[-:.]/g, '')
 }
 
-/** Backups of a database file, beside it and in the folder `backups`, the newest last. */
-export function backupsOf(path: string): string[] {
+/** Backups of a database file, beside it, in the folder `backups` and in the chosen one, the newest last. */
+export function backupsOf(path: string, chosen: string | null): string[] {
   const beside = backupsIn(
     dirname(path),
     (name) => name.startsWith(`${basename(path)}.`) && name.endsWith('.bak'),
   )
-  const made = backupsIn(join(dirname(path), 'backups'), (name) => /^limb-.*\.sqlite$/.test(name))
+  const folders = [join(dirname(path), 'backups'), ...(chosen === null ? [] : [resolve(chosen)])]
+  const made = folders.flatMap((folder) => backupsIn(folder, (name) => /^limb-.*\.sqlite$/.test(name)))
   return [...beside, ...made].sort((a, b) => (timeIn(a) < timeIn(b) ? -1 : 1))
 }
 

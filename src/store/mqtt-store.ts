@@ -32,7 +32,7 @@ export function createMqttStore(database: Database): SqliteMqttStore {
     try {
       return await read(run)
     } catch (error) {
-      throw isDamage(error) ? damaged(error, database.file) : error
+      throw isDamage(error) ? damaged(error, database) : error
     }
   }
 

@@ -48,7 +48,7 @@ export function createStore(database: Database, options: StoreOptions = {}): Sql
     try {
       return read()
     } catch (error) {
-      throw isDamage(error) ? damaged(error, database.file) : error
+      throw isDamage(error) ? damaged(error, database) : error
     }
   }
   loading(() => checkRows(tables))

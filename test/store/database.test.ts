@@ -90,6 +90,10 @@ describe('opening', () => {
     expect(() => createStore(open(file))).toThrow(
       /damaged.*limb-bridge restore .*v1-20260101T000000000Z\.bak.*kept aside/s,
     )
+    const backupFolder = join(dirname(file), 'elsewhere')
+    mkdirSync(backupFolder)
+    writeFileSync(join(backupFolder, 'limb-20260301T000000000Z.sqlite'), '')
+    expect(() => open(file, { backupFolder })).toThrow(/restore .*elsewhere.limb-20260301T000000000Z\.sqlite/)
   })
 
   test('damage in the middle of a file is found after an unclean end, before it is used', async () => {
