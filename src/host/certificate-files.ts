@@ -49,13 +49,18 @@ async function read(key: string, path: string): Promise<Buffer> {
   }
 }
 
+/** Whether something listens with the certificate. */
+export function usesTls({ tls, http }: Config): boolean {
+  return tls.enabled || (http.enabled && http.tls)
+}
+
 /**
  * What a start would stumble over, for who checks a configuration. Only what is surely wrong: that this user may not
  * read a private key is as it should be.
  */
-export function missingFiles({ tls, http, uplinks }: Config): string[] {
-  const inUse = tls.enabled || (http.enabled && http.tls)
-  const own = inUse ? (['certFile', 'keyFile', 'caFile', 'crlFile'] as const) : []
+export function missingFiles(config: Config): string[] {
+  const { tls, uplinks } = config
+  const own = usesTls(config) ? (['certFile', 'keyFile', 'caFile', 'crlFile'] as const) : []
   const named: (readonly [string, string | null | undefined])[] = own.map((key) => [`tls.${key}`, tls[key]])
   for (const [i, uplink] of uplinks.entries()) {
     for (const key of ['caFile', 'passwordFile'] as const) named.push([`uplinks[${i}].${key}`, uplink[key]])

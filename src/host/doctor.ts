@@ -1,6 +1,7 @@
 import { dirname, resolve } from 'node:path'
 import { type Clock, iso } from '../kernel/clock.ts'
 import { messageOf } from '../kernel/errors.ts'
+import { missingFiles, usesTls } from './certificate-files.ts'
 import { type Config, ConfigError, loadConfig } from './config.ts'
 import type { Environment } from './config-env.ts'
 import { problemText } from './config-problems.ts'
@@ -54,7 +55,7 @@ export async function doctor(options: DoctorOptions): Promise<readonly Finding[]
     () => checkStore(config, options),
     () => checkBackups(config, options),
     () => checkListeners(config, options),
-    async () => checkCertificates(config, options.clock.wallMs()),
+    async () => checkFiles(config, options.clock.wallMs()),
     async () => [
       ...checkClock(options.clock.wallMs(), config.store.path),
       ...checkOpenFiles(config.mqtt.maxConnections),
@@ -62,6 +63,12 @@ export async function doctor(options: DoctorOptions): Promise<readonly Finding[]
   ]
   for (const check of checks) findings.push(...(await safely(check)))
   return findings
+}
+
+/** Files that the configuration names. What nothing uses may be missing, or old. */
+function checkFiles(config: Config, now: number): readonly Finding[] {
+  const missing = missingFiles(config).map((text) => problem('configuration', text))
+  return usesTls(config) ? [...missing, ...checkCertificates({ tls: config.tls }, now)] : missing
 }
 
 /** A check that cannot be made is a finding too. */

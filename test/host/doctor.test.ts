@@ -134,6 +134,20 @@ test('when it cannot be told whether a bridge runs, that is the problem, and not
   expect(told(findings, 'warning')[0]).toMatch(/^MQTT: .* whether by the bridge cannot be told/)
 })
 
+test('files of TLS that are missing are told when something uses them', async () => {
+  const file = join(folder, 'bridge.yaml')
+  const about = async (enabled: boolean) => {
+    writeFileSync(
+      file,
+      `tls: {enabled: ${enabled}, port: 0, certFile: ${folder}/gone, keyFile: ${folder}/gone}\n`,
+    )
+    return told(await examine({}, { LIMB_CONFIG: file }), 'problem')
+  }
+  const problems = await about(true)
+  for (const key of ['tls.certFile', 'tls.keyFile']) expect(problems.join()).toContain(`${key}: cannot read`)
+  expect(await about(false)).toEqual([])
+})
+
 test('a certificate that ends soon, ended or cannot be read is told', () => {
   expect(checkCertificate('tls.cert', join(folder, 'none.pem'), 0)).toMatchObject({ level: 'problem' })
 })
