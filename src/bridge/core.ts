@@ -1,6 +1,7 @@
-import { Refusal } from '../kernel/errors.ts'
+import { MisconfiguredError, Refusal } from '../kernel/errors.ts'
 import { hashPassword, newPassword } from '../kernel/secrets.ts'
 import { decodeRegistration } from '../protocol/decode.ts'
+import { LIMITS } from '../protocol/limits.ts'
 import type { Address } from '../protocol/topics.ts'
 import { Gate } from './admission.ts'
 import { Announcer } from './announcer.ts'
@@ -126,6 +127,7 @@ export class Core implements Inbound {
     const { store, clock } = this.#world
     const known = await store.read((tx) => tx.principals(null, 1))
     if (known.items.length > 0) return false
+    if (given !== undefined) checkGiven(given)
     const password = given ?? newPassword()
     const passwordHash = await hashPassword(password)
     // The file first: a principal whose password nobody knows would be worse than a file without a principal.
@@ -246,4 +248,13 @@ export class Core implements Inbound {
       this.#pairings.refuse(session, error)
     }
   }
+}
+
+/** As `principal/add` would: an empty file would make an admin that anybody can be. */
+function checkGiven({ length }: string): void {
+  const { passwordCharsMin, passwordCharsMax } = LIMITS
+  if (length >= passwordCharsMin && length <= passwordCharsMax) return
+  throw new MisconfiguredError(
+    `the password of admin that was given (the credential admin-password) must have ${passwordCharsMin} to ${passwordCharsMax} characters`,
+  )
 }

@@ -22,8 +22,8 @@ async function takenPort(): Promise<number> {
 }
 
 /** The exit code and the log of a start that fails. */
-async function failedStart(settings: StartOptions['settings'], of = folder) {
-  const { ready, ended } = launchBridge({ folder: of, ...(settings && { settings }) })
+async function failedStart(settings: StartOptions['settings'], of = folder, env: StartOptions['env'] = {}) {
+  const { ready, ended } = launchBridge({ folder: of, env, ...(settings && { settings }) })
   const { code } = await ended
   const words = await ready.then(
     () => '',
@@ -125,6 +125,17 @@ describe('the password of admin', { timeout: 60_000 }, () => {
       `first start: the password of the principal admin is in ${join(folder, 'admin-password')}`,
     ])
     expect(bridge.lines.join()).not.toContain('next: ')
+  })
+
+  it('that was given and is none, or one that everybody guesses, stops the first start', async () => {
+    for (const password of ['', '\n', 'short']) {
+      writeFileSync(join(folder, 'admin-password'), password)
+      const { code, lines } = await failedStart({}, folder, { CREDENTIALS_DIRECTORY: folder })
+      expect(code).toBe(78)
+      expect(lines.map(({ msg }) => msg)).toEqual([
+        'cannot start: the password of admin that was given (the credential admin-password) must have 8 to 256 characters',
+      ])
+    }
   })
 
   it('that was given is in no file, and the first start says so', async () => {
