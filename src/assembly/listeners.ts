@@ -1,5 +1,6 @@
 import type { Broker } from '../broker/broker.ts'
 import { fdsOf, type Inherited, NO_SOCKETS } from '../host/activation.ts'
+import { usesTls } from '../host/certificate-files.ts'
 import { Certificates } from '../host/certificates.ts'
 import type { Config } from '../host/config.ts'
 import { isLoopback } from '../host/config-checks.ts'
@@ -14,10 +15,9 @@ import { httpLimits } from './settings.ts'
 
 /** Null when nothing listens with TLS. */
 export async function loadCertificates({ config, log, clock }: AppOptions): Promise<Certificates | null> {
-  const { tls, http } = config
-  if (!tls.enabled && !(http.enabled && http.tls)) return null
+  if (!usesTls(config)) return null
   // The configuration was checked for them.
-  const { certFile, keyFile, caFile, crlFile } = tls
+  const { certFile, keyFile, caFile, crlFile } = config.tls
   invariant(certFile !== null && keyFile !== null, 'TLS without a certificate')
   return await Certificates.load({ files: { certFile, keyFile, caFile, crlFile }, log, clock })
 }

@@ -35,7 +35,7 @@ export function total(counts: Readonly<Record<string, number>>): number {
 }
 
 export function statusLine(core: Core, broker: Broker): string {
-  const sessions = Object.values(broker.counters.sessions).reduce((sum, count) => sum + count, 0)
   const { registry, pending } = core
+  const sessions = total(broker.counters.sessions)
   return `${registry.online} of ${registry.size} limbs online, ${pending.size} pending, ${sessions} sessions`
 }

@@ -6,7 +6,6 @@ import type { Database } from '../store/database.ts'
 
 /** What the bridge's chores do to files and to sessions. */
 
-/** What housekeeping does to the files. */
 export function diskUpkeep(
   database: Database,
   mqttStore: MqttStore,

@@ -1,5 +1,6 @@
 import { connect as connectSocket } from 'node:net'
 import type { IClientOptions, MqttClient } from 'mqtt'
+import { goodbye } from '../client/goodbye.ts'
 import type { Clock } from '../kernel/clock.ts'
 import type { ErrorBody } from '../kernel/errors.ts'
 import { newId } from '../kernel/secrets.ts'
@@ -53,7 +54,6 @@ const LARGE_ANSWER_SECONDS = 60
 const LONG_ANSWER_SECONDS = 86_400 + 2 * LIMITS.invokeSecondsMax
 const LARGE_BYTES = 100_000
 const CONNECT_SECONDS = 10
-const CLOSE_MS = 1000
 const KEEPALIVE_SECONDS = 30
 
 async function clientOf(
@@ -227,17 +227,7 @@ class BridgeSession implements Bridge {
       this.#client.end(true)
       return
     }
-    await new Promise<void>((resolve) => {
-      const cancel = this.#clock.after(CLOSE_MS, () => {
-        // An end(false) waits for acknowledgements that do not come, and end(true) does nothing meanwhile.
-        this.#client.stream.destroy()
-        resolve()
-      })
-      this.#client.end(false, {}, () => {
-        cancel()
-        resolve()
-      })
-    })
+    await goodbye(this.#client, this.#clock)
   }
 
   #received(topic: string, payload: Buffer, retained: boolean): void {

@@ -1,5 +1,6 @@
 import type { MqttClient } from 'mqtt'
 import { Calls, type Handlers } from '../client/calls.ts'
+import { goodbye } from '../client/goodbye.ts'
 import type { Clock } from '../kernel/clock.ts'
 import { messageOf } from '../kernel/errors.ts'
 import { LIMITS } from '../protocol/limits.ts'
@@ -41,7 +42,6 @@ const RECONNECT_MS = 1000
 const RECONNECT_MAX_MS = 30_000
 const REGISTER_AGAIN_MS = 3000
 const CONNECT_MS = 15_000
-const END_MS = 1000
 const KEEPALIVE_SECONDS = 60
 /** What a pretended command takes, from half of it to one and a half. */
 const WORK_MS = 300
@@ -91,17 +91,7 @@ export class SimulatedLimb {
     this.#cancelTimer()
     const client = this.#client
     if (!client) return
-    await new Promise<void>((resolve) => {
-      const cancel = this.#options.clock.after(END_MS, () => {
-        // An end(false) waits for acknowledgements that do not come, and end(true) does nothing meanwhile.
-        client.stream.destroy()
-        resolve()
-      })
-      client.end(false, {}, () => {
-        cancel()
-        resolve()
-      })
-    })
+    await goodbye(client, this.#options.clock)
   }
 
   #later(ms: number, task: () => void): void {

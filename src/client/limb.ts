@@ -13,6 +13,7 @@ import {
 } from '../protocol/schemas.ts'
 import { type Topics, topicsOf } from '../protocol/topics.ts'
 import { Calls, type Handlers } from './calls.ts'
+import { goodbye } from './goodbye.ts'
 import { KeyFile } from './key-file.ts'
 import { type Unsent, UnsentResults, unsentOf, type WhyDropped } from './unsent.ts'
 
@@ -69,7 +70,6 @@ const REGISTER_AGAIN_MS = 30_000
 /** A connection that ends sooner counts as a failed one: two programs with one key must not throw each other out at full speed. */
 const SETTLED_MS = 10_000
 const CONNECT_MS = 15_000
-const END_MS = 1000
 const KEEPALIVE_SECONDS = 30
 /** What a dead connection may keep for later. */
 const MAX_DATA_BYTES = 262_144
@@ -126,17 +126,7 @@ export class Limb {
     for (const cancel of [this.#cancelRetry, this.#cancelBeat, this.#cancelRegister]) cancel()
     const client = this.#client
     if (!client) return
-    await new Promise<void>((resolve) => {
-      const cancel = this.#clock.after(END_MS, () => {
-        // An end(false) waits for acknowledgements that do not come, and end(true) does nothing meanwhile.
-        client.stream.destroy()
-        resolve()
-      })
-      client.end(false, {}, () => {
-        cancel()
-        resolve()
-      })
-    })
+    await goodbye(client, this.#clock)
   }
 
   /** Told at once, and with every heartbeat from now on. */

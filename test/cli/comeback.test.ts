@@ -3,7 +3,7 @@ import { type Bridge, openBridge } from '../../src/cli/connection.ts'
 import type { Target } from '../../src/cli/target.ts'
 import { startApp } from '../support/app.ts'
 import { FakeClock } from '../support/fake-clock.ts'
-import { startFakeBridge } from './fake-bridge.ts'
+import { type FakeBridge, startFakeBridge } from './fake-bridge.ts'
 
 /** How a session that stays comes back to its bridge. */
 
@@ -41,6 +41,12 @@ async function open(target: Target) {
   return { session, clock, next }
 }
 
+/** From now on the bridge hears nothing. Resolves when it has been told something. */
+const deafen = (bridge: FakeBridge) =>
+  new Promise<void>((done) => {
+    bridge.onUnheard = done
+  })
+
 const codeOf = async (session: Bridge) => await session.request('node/list', {}).catch((error) => error.name)
 
 describe('a session that stays', () => {
@@ -64,9 +70,7 @@ describe('a session that stays', () => {
     onTestFinished(() => bridge.stop())
     bridge.answers['node/list'] = () => ({ items: [] })
     const { session, clock, next } = await open(targetOf(bridge.url))
-    const unheard = new Promise<void>((done) => {
-      bridge.onUnheard = done
-    })
+    const unheard = deafen(bridge)
     const lost = session.request('invoke', { command: 'camera.snap' }).catch((error) => error.message)
     await unheard
     bridge.dropAll()
@@ -83,9 +87,7 @@ describe('a session that stays', () => {
     const bridge = await startFakeBridge()
     onTestFinished(() => bridge.stop())
     const { session, clock, next } = await open(targetOf(bridge.url))
-    const unheard = new Promise<void>((done) => {
-      bridge.onUnheard = done
-    })
+    const unheard = deafen(bridge)
     const lost = codeOf(session)
     await unheard
     bridge.dropAll()
@@ -99,9 +101,7 @@ describe('a session that stays', () => {
     const bridge = await startFakeBridge()
     onTestFinished(() => bridge.stop())
     const { session, clock, next } = await open(targetOf(bridge.url))
-    const unheard = new Promise<void>((done) => {
-      bridge.onUnheard = done
-    })
+    const unheard = deafen(bridge)
     const lost = codeOf(session)
     await unheard
     const closing = session.close()
