@@ -1,6 +1,6 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
-import { configMarkdown, configYaml } from '../src/host/config-documents.ts'
+import { configMarkdown, configYaml } from '../src/host/config/documents.ts'
 import { asyncapiYaml } from './asyncapi.ts'
 import { dependenciesMarkdown } from './dependencies.ts'
 import { grafanaJson } from './grafana.ts'

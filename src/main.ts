@@ -1,19 +1,19 @@
 import { readFileSync } from 'node:fs'
 import type { RunningBridge } from './assembly/options.ts'
 import { runCommandLine } from './cli/command-line.ts'
-import type { Maintenance } from './cli/parts.ts'
-import { takeInherited } from './host/activation.ts'
-import { configuration } from './host/command-line-config.ts'
-import { type Config, ConfigError, loadConfig } from './host/config.ts'
-import { problemText } from './host/config-problems.ts'
-import { credential } from './host/credentials.ts'
-import { type DatabaseTools, doctor } from './host/doctor.ts'
-import type { HostLog } from './host/log.ts'
-import { type ServiceManager, serviceManager } from './host/notify.ts'
-import { startPulse } from './host/pulse.ts'
-import { reloader } from './host/reload.ts'
-import { handleSignals } from './host/signals.ts'
-import { startLimitSeconds } from './host/start-limit.ts'
+import type { Maintenance } from './cli/context.ts'
+import { type Config, ConfigError, loadConfig } from './host/config/config.ts'
+import { problemText } from './host/config/problems.ts'
+import { type DatabaseTools, doctor } from './host/doctor/doctor.ts'
+import type { HostLog } from './host/log/log.ts'
+import { configuration } from './host/process/command-line-config.ts'
+import { reloader } from './host/process/reload.ts'
+import { handleSignals } from './host/process/signals.ts'
+import { takeInherited } from './host/systemd/activation.ts'
+import { credential } from './host/systemd/credentials.ts'
+import { type ServiceManager, serviceManager } from './host/systemd/notify.ts'
+import { startLimitSeconds } from './host/systemd/start-limit.ts'
+import { startPulse } from './host/systemd/watchdog.ts'
 import { systemClock } from './kernel/clock.ts'
 import { MisconfiguredError, messageOf, StartError } from './kernel/errors.ts'
 
@@ -40,7 +40,7 @@ async function serve({ configFile }: { configFile?: string }): Promise<number> {
     return EXIT_CONFIG
   }
   const { config, warnings } = loaded
-  const { createLog } = await import('./host/log.ts')
+  const { createLog } = await import('./host/log/log.ts')
   const log = createLog(config.log)
   for (const warning of warnings) log.warn({}, warning)
 
@@ -142,9 +142,9 @@ function firstSteps(log: HostLog): void {
 }
 
 async function databaseTools(): Promise<DatabaseTools> {
-  const { backupFolder, newestBackupIn } = await import('./store/backups.ts')
-  const { inspectDatabase } = await import('./store/inspect.ts')
-  const { holderOf } = await import('./store/restore.ts')
+  const { backupFolder, newestBackupIn } = await import('./store/sqlite/backup/backups.ts')
+  const { inspectDatabase } = await import('./store/sqlite/backup/inspect.ts')
+  const { holderOf } = await import('./store/sqlite/backup/restore.ts')
   return {
     inspect: (file) => inspectDatabase(file, { readonly: true }),
     holder: (file) => holderOf(file, systemClock.wallMs()),
@@ -157,8 +157,8 @@ async function databaseTools(): Promise<DatabaseTools> {
 
 const maintenance: Maintenance = {
   async restore(from, to) {
-    const { StoreError } = await import('./store/errors.ts')
-    const { restoreDatabase } = await import('./store/restore.ts')
+    const { StoreError } = await import('./store/sqlite/errors.ts')
+    const { restoreDatabase } = await import('./store/sqlite/backup/restore.ts')
     try {
       return { ok: true, ...restoreDatabase({ from, to, now: systemClock.wallMs() }) }
     } catch (error) {

@@ -12,7 +12,7 @@ import {
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
-import { MIGRATIONS, newestVersion } from '../../src/store/migrations.ts'
+import { MIGRATIONS, newestVersion } from '../../src/store/sqlite/schema/migrations.ts'
 import { gzip, tar, writeAr, zstd } from './archive.ts'
 import { installDependencies } from './dependencies.ts'
 import { configManPage, manPage } from './man.ts'

@@ -1,9 +1,9 @@
 import type { Command } from 'commander'
 import { buildProgram } from '../../src/cli/command-line.ts'
-import { configuration } from '../../src/host/command-line-config.ts'
-import { LEAVES, SECTIONS } from '../../src/host/config-leaves.ts'
-import { yamlValue } from '../../src/host/config-show.ts'
-import { LIVE_KEYS } from '../../src/host/live-settings.ts'
+import { LEAVES, SECTIONS } from '../../src/host/config/leaves.ts'
+import { LIVE_KEYS } from '../../src/host/config/live-settings.ts'
+import { yamlValue } from '../../src/host/config/show.ts'
+import { configuration } from '../../src/host/process/command-line-config.ts'
 import { systemClock } from '../../src/kernel/clock.ts'
 import { example, heading, item, paragraph, subheading, title } from './roff.ts'
 

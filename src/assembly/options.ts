@@ -1,6 +1,6 @@
-import type { Inherited } from '../host/activation.ts'
-import type { Config } from '../host/config.ts'
-import type { HostLog } from '../host/log.ts'
+import type { Config } from '../host/config/config.ts'
+import type { HostLog } from '../host/log/log.ts'
+import type { Inherited } from '../host/systemd/activation.ts'
 import type { Clock } from '../kernel/clock.ts'
 
 export interface AppOptions {

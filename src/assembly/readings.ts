@@ -1,7 +1,7 @@
 import type { Core } from '../bridge/core.ts'
 import type { Broker } from '../broker/broker.ts'
 import type { Readings } from '../http/metrics.ts'
-import type { Database } from '../store/database.ts'
+import type { Database } from '../store/sqlite/database.ts'
 
 /** What metrics, readiness and the service manager are told of how the bridge is. */
 

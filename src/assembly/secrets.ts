@@ -2,8 +2,8 @@ import { randomBytes } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import type { Core } from '../bridge/core.ts'
-import type { Config } from '../host/config.ts'
-import { masterSecret, writeSecret } from '../host/secret-file.ts'
+import type { Config } from '../host/config/config.ts'
+import { masterSecret, writeSecret } from '../host/process/secret-file.ts'
 import type { AppOptions, RunningBridge } from './options.ts'
 
 /** Secrets that lie in files beside the database. */

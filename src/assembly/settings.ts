@@ -1,7 +1,7 @@
 import type { BridgeSettings } from '../bridge/settings.ts'
 import type { BrokerLimits } from '../broker/limits.ts'
-import type { DropKind, PersistenceLimits } from '../broker/persistence.ts'
-import type { Config } from '../host/config.ts'
+import type { DropKind, PersistenceLimits } from '../broker/persistence/persistence.ts'
+import type { Config } from '../host/config/config.ts'
 import type { HttpLimits } from '../http/server.ts'
 import type { Topics } from '../protocol/topics.ts'
 

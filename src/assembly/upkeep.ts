@@ -1,8 +1,8 @@
-import type { Upkeep } from '../bridge/chores.ts'
 import type { MqttStore } from '../bridge/mqtt-store.ts'
-import type { MqttPersistence } from '../broker/persistence.ts'
+import type { Upkeep } from '../bridge/upkeep/chores.ts'
+import type { MqttPersistence } from '../broker/persistence/persistence.ts'
 import type { Topics } from '../protocol/topics.ts'
-import type { Database } from '../store/database.ts'
+import type { Database } from '../store/sqlite/database.ts'
 
 /** What the bridge's chores do to files and to sessions. */
 

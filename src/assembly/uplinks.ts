@@ -1,9 +1,9 @@
 import type { Core } from '../bridge/core.ts'
-import { remotePeer } from '../bridge/remote-requests.ts'
 import type { World } from '../bridge/settings.ts'
+import { remotePeer } from '../bridge/verbs/remote-peer.ts'
 import type { Broker } from '../broker/broker.ts'
 import type { HomeAssistant, OpenOutlet } from '../homeassistant/home-assistant.ts'
-import type { Config } from '../host/config.ts'
+import type { Config } from '../host/config/config.ts'
 import { topicsOf } from '../protocol/topics.ts'
 import type { Uplink } from '../uplink/uplink.ts'
 

@@ -1,12 +1,12 @@
 import type { Clock } from '../kernel/clock.ts'
 import type { AuthLevel } from '../protocol/names.ts'
 import type { Topics } from '../protocol/topics.ts'
-import type { BackupSettings } from './backups.ts'
-import type { Upkeep } from './chores.ts'
-import type { Health } from './health.ts'
-import type { InvokeOverHttp } from './http-transport.ts'
+import type { InvokeOverHttp } from './invocation/http-transport.ts'
 import type { Backups, Counters, Log, Publisher, Sessions, Store } from './ports.ts'
-import type { SignInSettings } from './sign-in-limits.ts'
+import type { SignInSettings } from './sign-in/limits.ts'
+import type { BackupSettings } from './upkeep/backups.ts'
+import type { Upkeep } from './upkeep/chores.ts'
+import type { Health } from './verbs/bridge.ts'
 
 /**
  * The settings of the use cases; the configuration file carries the same names. A reload changes them in place, so

@@ -1,5 +1,5 @@
+import type { Limb, Registry } from '../bridge/live/registry.ts'
 import type { RetainedMessage, RetainedView, Said } from '../bridge/ports.ts'
-import type { Limb, Registry } from '../bridge/registry.ts'
 import type { NodeRecord } from '../domain/records.ts'
 import type { Clock } from '../kernel/clock.ts'
 import { encodeJson, NOTHING } from '../protocol/encode.ts'

@@ -1,5 +1,5 @@
 import type { Feed, Log, RetainedView } from '../bridge/ports.ts'
-import type { RemotePeer } from '../bridge/remote-requests.ts'
+import type { RemotePeer } from '../bridge/verbs/remote-peer.ts'
 import type { Clock } from '../kernel/clock.ts'
 import type { Topics } from '../protocol/topics.ts'
 

@@ -1,5 +1,5 @@
 import type { Said } from '../bridge/ports.ts'
-import type { RemotePeer } from '../bridge/remote-requests.ts'
+import type { RemotePeer } from '../bridge/verbs/remote-peer.ts'
 import { messageOf } from '../kernel/errors.ts'
 import { NOTHING } from '../protocol/encode.ts'
 import type { Courier } from './courier.ts'

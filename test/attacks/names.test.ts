@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { createLog } from '../../src/host/log.ts'
+import { createLog } from '../../src/host/log/log.ts'
 import { connectPacket, dial, publishPacket } from '../broker/wire.ts'
 import { start } from '../cli/run.ts'
 import { keyOf, REGISTRATION, startApp } from '../support/app.ts'

@@ -1,7 +1,7 @@
-import { PolicyBook } from '../../src/bridge/policy-book.ts'
+import { PolicyBook } from '../../src/bridge/access/policies.ts'
 import { systemClock } from '../../src/kernel/clock.ts'
-import { openDatabase } from '../../src/store/database.ts'
-import { createStore } from '../../src/store/store.ts'
+import { openDatabase } from '../../src/store/sqlite/database.ts'
+import { createStore } from '../../src/store/sqlite/store.ts'
 import { type Line, median } from './line.ts'
 import type { Bench } from './run.ts'
 

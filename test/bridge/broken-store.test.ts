@@ -4,8 +4,8 @@ import type { Admission, Identity, Session, Store } from '../../src/bridge/ports
 import type { World } from '../../src/bridge/settings.ts'
 import { Refusal } from '../../src/kernel/errors.ts'
 import { topicsOf } from '../../src/protocol/topics.ts'
-import { openDatabase } from '../../src/store/database.ts'
-import { createStore } from '../../src/store/store.ts'
+import { openDatabase } from '../../src/store/sqlite/database.ts'
+import { createStore } from '../../src/store/sqlite/store.ts'
 import { keyOf } from '../support/app.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 

@@ -13,12 +13,12 @@ import type {
   SessionEnd,
 } from '../../src/bridge/ports.ts'
 import { type Broker, type BrokerOptions, createBroker } from '../../src/broker/broker.ts'
-import { createPersistence } from '../../src/broker/persistence.ts'
+import { createPersistence } from '../../src/broker/persistence/persistence.ts'
 import { systemClock } from '../../src/kernel/clock.ts'
 import { ROLES, type Role } from '../../src/protocol/names.ts'
 import { type Address, topicsOf } from '../../src/protocol/topics.ts'
-import { openDatabase } from '../../src/store/database.ts'
-import { createMqttStore } from '../../src/store/mqtt-store.ts'
+import { openDatabase } from '../../src/store/sqlite/database.ts'
+import { createMqttStore } from '../../src/store/sqlite/mqtt/store.ts'
 import { LIMITS, viewOf } from './persistence-fixture.ts'
 import { type Connect, connectPacket, dial, type WireClient } from './wire.ts'
 

@@ -1,9 +1,9 @@
 import type { Log, RetainedMessage, RetainedView } from '../../src/bridge/ports.ts'
-import { createPersistence, type PersistenceOptions } from '../../src/broker/persistence.ts'
+import { createPersistence, type PersistenceOptions } from '../../src/broker/persistence/persistence.ts'
 import { systemClock } from '../../src/kernel/clock.ts'
 import { filterMatches } from '../../src/protocol/topics.ts'
-import { type Database, openDatabase } from '../../src/store/database.ts'
-import { createMqttStore } from '../../src/store/mqtt-store.ts'
+import { type Database, openDatabase } from '../../src/store/sqlite/database.ts'
+import { createMqttStore } from '../../src/store/sqlite/mqtt/store.ts'
 
 export const silent: Log = { debug() {}, info() {}, warn() {}, error() {} }
 

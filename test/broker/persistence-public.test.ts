@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, afterEach, describe, expect, test } from 'vitest'
-import type { Database } from '../../src/store/database.ts'
+import type { Database } from '../../src/store/sqlite/database.ts'
 import { open, persistenceOn } from './persistence-fixture.ts'
 import { runPublicSuite } from './persistence-suite.ts'
 

@@ -2,9 +2,13 @@ import { Writable } from 'node:stream'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { describe, expect, onTestFinished, test, vi } from 'vitest'
 import type { PublishPacket } from '../../src/broker/persistence/packets.ts'
-import type { DropKind, MqttPersistence, PersistenceOptions } from '../../src/broker/persistence.ts'
+import type {
+  DropKind,
+  MqttPersistence,
+  PersistenceOptions,
+} from '../../src/broker/persistence/persistence.ts'
 import { systemClock } from '../../src/kernel/clock.ts'
-import { createMqttStore } from '../../src/store/mqtt-store.ts'
+import { createMqttStore } from '../../src/store/sqlite/mqtt/store.ts'
 import { LIMITS, open, persistenceOn, viewOf } from './persistence-fixture.ts'
 
 const broker = { id: 'limb-bridge' }

@@ -14,8 +14,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, describe, expect, test } from 'vitest'
-import { displayWidth, spokenCode, table } from '../../src/cli/text.ts'
-import { parseTime } from '../../src/cli/times.ts'
+import { displayWidth, spokenCode, table } from '../../src/cli/terminal/text.ts'
+import { parseTime } from '../../src/cli/terminal/times.ts'
 import { VERBS } from '../../src/protocol/verbs.ts'
 import { run } from './run.ts'
 
@@ -257,7 +257,7 @@ registerHooks({ load(url, context, next) { console.error('loads', url); return n
 
   test('a client loads neither the bridge nor its database, server and log, so that it answers at once', () => {
     const loaded = loadedBy('status', '--socket', join(folder, 'nobody.sock'))
-    expect(loaded).toContain('src/cli/status-command.ts')
+    expect(loaded).toContain('src/cli/commands/status.ts')
     expect(loaded).toContain('there is no such socket')
     for (const part of ['src/app.ts', 'better-sqlite3', 'fastify', 'aedes', 'pino', 'prom-client'])
       expect(loaded).not.toContain(part)

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, expect, test } from 'vitest'
-import { Approvals } from '../../src/cli/call-progress.ts'
-import type { Bridge, OnMessage } from '../../src/cli/connection.ts'
+import type { Bridge, OnMessage } from '../../src/cli/session/session.ts'
+import { Approvals } from '../../src/cli/verbs/call-progress.ts'
 import { canonicalJson } from '../../src/domain/canonical.ts'
 import { systemClock } from '../../src/kernel/clock.ts'
 import { sha256Hex } from '../../src/kernel/secrets.ts'

@@ -295,7 +295,7 @@ describe('simulate', () => {
   })
 
   test('one seed gives the same keys, and no seed gives new ones', async () => {
-    const { chanceOf } = await import('../../src/cli/simulated-random.ts')
+    const { chanceOf } = await import('../../src/cli/simulate/simulated-random.ts')
     const [a, b] = [chanceOf('seed', 'sim-1'), chanceOf('seed', 'sim-1')]
     expect([a.key, a.next(), a.next()]).toEqual([b.key, b.next(), b.next()])
     expect(chanceOf('seed', 'sim-2').key).not.toBe(a.key)

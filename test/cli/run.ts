@@ -1,7 +1,7 @@
 import { PassThrough } from 'node:stream'
 import { runCommandLine } from '../../src/cli/command-line.ts'
-import type { Io, Maintenance } from '../../src/cli/parts.ts'
-import { configuration } from '../../src/host/command-line-config.ts'
+import type { Io, Maintenance } from '../../src/cli/context.ts'
+import { configuration } from '../../src/host/process/command-line-config.ts'
 import type { Clock } from '../../src/kernel/clock.ts'
 
 /** Runs a command line in this process, with streams that a test can read and write. */

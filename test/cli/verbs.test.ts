@@ -1,7 +1,7 @@
 import { writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { connectionError } from '../../src/cli/mqtt-errors.ts'
+import { connectionError } from '../../src/cli/session/mqtt-errors.ts'
 import { Refusal } from '../../src/kernel/errors.ts'
 import { VERBS } from '../../src/protocol/verbs.ts'
 import { type FakeBridge, SILENCE, startFakeBridge } from './fake-bridge.ts'

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll } from 'vitest'
-import { createStore } from '../../src/store/store.ts'
+import { createStore } from '../../src/store/sqlite/store.ts'
 import { open } from '../store/fixture.ts'
 import { storeContract } from './store.contract.ts'
 

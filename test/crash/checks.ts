@@ -1,7 +1,7 @@
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import Sqlite from 'better-sqlite3'
-import { AuditTable } from '../../src/store/audit.ts'
+import { AuditTable } from '../../src/store/sqlite/tables/audit.ts'
 import type { BridgeProcess } from '../support/bridge-process.ts'
 import { connectControl } from '../support/control-client.ts'
 import { connectRaw } from '../support/raw-client.ts'

@@ -78,11 +78,13 @@ describe('the documents', () => {
     // Rows of the audit log are named alike: `lease.granted`.
     const bridge = join(ROOT, 'src/bridge')
     const auditKinds = new Set(
-      readdirSync(bridge).flatMap((name) =>
-        [...readFileSync(join(bridge, name), 'utf8').matchAll(/'([a-z]+\.[a-z_]+)'/g)].map(
-          (match) => match[1],
+      readdirSync(bridge, { recursive: true, encoding: 'utf8' })
+        .filter((name) => name.endsWith('.ts'))
+        .flatMap((name) =>
+          [...readFileSync(join(bridge, name), 'utf8').matchAll(/'([a-z]+\.[a-z_]+)'/g)].map(
+            (match) => match[1],
+          ),
         ),
-      ),
     )
     const pattern = new RegExp(`\`((?:${Object.keys(sections).join('|')})\\.[a-z][A-Za-z]*)\\b`, 'g')
     const unknown = pages.flatMap((page) =>

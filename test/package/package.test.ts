@@ -16,7 +16,7 @@ import { tar, writeAr, zstd } from '../../scripts/package/archive.ts'
 import { configManPage, manPage } from '../../scripts/package/man.ts'
 import { NODE_VERSION } from '../../scripts/package/node-binary.ts'
 import { item, text } from '../../scripts/package/roff.ts'
-import { LEAVES } from '../../src/host/config-leaves.ts'
+import { LEAVES } from '../../src/host/config/leaves.ts'
 import { VERBS } from '../../src/protocol/verbs.ts'
 
 const ROOT = join(import.meta.dirname, '../..')

@@ -1,10 +1,10 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import type { AuditEntry } from '../../src/domain/records.ts'
-import { AuditTable } from '../../src/store/audit.ts'
 import { canonicalJson, chainHash } from '../../src/store/audit-chain.ts'
-import type { Database } from '../../src/store/database.ts'
-import { createStore, type SqliteStore } from '../../src/store/store.ts'
+import type { Database } from '../../src/store/sqlite/database.ts'
+import { createStore, type SqliteStore } from '../../src/store/sqlite/store.ts'
+import { AuditTable } from '../../src/store/sqlite/tables/audit.ts'
 import { open, opened, silent, temporaryFile } from './fixture.ts'
 
 const entry = (kind: string, detail: Record<string, unknown> = {}): AuditEntry => ({

@@ -14,8 +14,13 @@ import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import Sqlite from 'better-sqlite3'
 import { describe, expect, onTestFinished, test } from 'vitest'
-import { APPLICATION_ID, MIGRATIONS, type Migration, newestVersion } from '../../src/store/migrations.ts'
-import { createStore } from '../../src/store/store.ts'
+import {
+  APPLICATION_ID,
+  MIGRATIONS,
+  type Migration,
+  newestVersion,
+} from '../../src/store/sqlite/schema/migrations.ts'
+import { createStore } from '../../src/store/sqlite/store.ts'
 import { nodeOf } from '../contract/store.contract.ts'
 import { open, opened, silent, temporaryFile } from './fixture.ts'
 

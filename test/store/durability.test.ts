@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { expect, onTestFinished, test } from 'vitest'
-import { createStore } from '../../src/store/store.ts'
+import { createStore } from '../../src/store/sqlite/store.ts'
 import { opened, temporaryFile } from './fixture.ts'
 
 /** Kills a process that writes as fast as it can, after it has acknowledged `acknowledgements` writes. */

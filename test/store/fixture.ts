@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { onTestFinished } from 'vitest'
 import type { Log } from '../../src/bridge/ports.ts'
 import { systemClock } from '../../src/kernel/clock.ts'
-import { type Database, type DatabaseOptions, openDatabase } from '../../src/store/database.ts'
+import { type Database, type DatabaseOptions, openDatabase } from '../../src/store/sqlite/database.ts'
 
 export const silent: Log = { debug() {}, info() {}, warn() {}, error() {} }
 

@@ -1,6 +1,6 @@
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises'
 import { expect, test, vi } from 'vitest'
-import { createStore } from '../../src/store/store.ts'
+import { createStore } from '../../src/store/sqlite/store.ts'
 import { nodeOf } from '../contract/store.contract.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 import { opened, temporaryFile } from './fixture.ts'

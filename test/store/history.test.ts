@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import { LIMITS } from '../../src/protocol/limits.ts'
-import { createStore } from '../../src/store/store.ts'
+import { createStore } from '../../src/store/sqlite/store.ts'
 import { nodeOf } from '../contract/store.contract.ts'
 import { open, opened, temporaryFile } from './fixture.ts'
 

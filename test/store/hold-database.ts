@@ -1,5 +1,5 @@
 import { systemClock } from '../../src/kernel/clock.ts'
-import { openDatabase } from '../../src/store/database.ts'
+import { openDatabase } from '../../src/store/sqlite/database.ts'
 
 /** Opens the database that is named, says so, and holds it until it is killed. */
 const log = { debug() {}, info() {}, warn() {}, error() {} }

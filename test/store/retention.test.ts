@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import type { InvocationRecord } from '../../src/domain/invocations.ts'
-import { createStore } from '../../src/store/store.ts'
+import { createStore } from '../../src/store/sqlite/store.ts'
 import { callOf } from '../contract/store.contract.ts'
 import { opened } from './fixture.ts'
 

@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'vitest'
 import type { Store } from '../../src/bridge/ports.ts'
 import { hashKey } from '../../src/kernel/secrets.ts'
-import { createMqttStore } from '../../src/store/mqtt-store.ts'
-import { createStore } from '../../src/store/store.ts'
+import { createMqttStore } from '../../src/store/sqlite/mqtt/store.ts'
+import { createStore } from '../../src/store/sqlite/store.ts'
 import { nodeOf, PHC, policyOf, requestOf } from '../contract/store.contract.ts'
 import { open, opened, temporaryFile } from './fixture.ts'
 

@@ -1,7 +1,7 @@
 import { writeSync } from 'node:fs'
 import { systemClock } from '../../src/kernel/clock.ts'
-import { openDatabase } from '../../src/store/database.ts'
-import { MIGRATIONS, newestVersion } from '../../src/store/migrations.ts'
+import { openDatabase } from '../../src/store/sqlite/database.ts'
+import { MIGRATIONS, newestVersion } from '../../src/store/sqlite/schema/migrations.ts'
 
 /** Upgrades the database of argv[2] by one schema too many, says so in the middle of it, and never ends it. */
 const log = { debug() {}, info() {}, warn() {}, error() {} }

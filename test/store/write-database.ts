@@ -1,8 +1,8 @@
 import { writeSync } from 'node:fs'
 import { systemClock } from '../../src/kernel/clock.ts'
 import { hashKey, newId } from '../../src/kernel/secrets.ts'
-import { openDatabase } from '../../src/store/database.ts'
-import { createStore } from '../../src/store/store.ts'
+import { openDatabase } from '../../src/store/sqlite/database.ts'
+import { createStore } from '../../src/store/sqlite/store.ts'
 
 /** Writes nodes into the database that is named until it is killed, and prints each one that was acknowledged. */
 const log = { debug() {}, info() {}, warn() {}, error() {} }

@@ -2,10 +2,10 @@ import { type Command, Option } from 'commander'
 import { ROLES, type Role } from '../../protocol/names.ts'
 import type { VerbName } from '../../protocol/verbs.ts'
 import { type Run, targetOptions, withExamples } from '../command-parts.ts'
-import { type Bridge, openBridge } from '../connection.ts'
+import type { World } from '../context.ts'
 import { RefusedByBridge } from '../exit.ts'
-import type { World } from '../parts.ts'
-import { type ConnectionOptions, targetOfProgram } from '../target.ts'
+import { type Bridge, openBridge } from '../session/session.ts'
+import { type ConnectionOptions, targetOfProgram } from '../session/target.ts'
 import { serveMcp } from './server.ts'
 
 /** `mcp`: limbs as tools for an AI agent, over standard input and output. */

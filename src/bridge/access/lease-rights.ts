@@ -1,0 +1,51 @@
+import type { PolicyDecision } from '../../domain/policy.ts'
+import { messageOf } from '../../kernel/errors.ts'
+import type { Registry } from '../live/registry.ts'
+import type { World } from '../settings.ts'
+import type { LeaseKeeper } from './leases.ts'
+import type { PolicyBook } from './policies.ts'
+
+/** Who may lease what: a lease is for those who use a thing freely or one at a time, and lasts no longer than that. */
+export class LeaseRights {
+  readonly #world: World
+  readonly #registry: Registry
+  readonly #policies: PolicyBook
+  readonly #leases: LeaseKeeper
+
+  constructor(world: World, parts: { registry: Registry; policies: PolicyBook; leases: LeaseKeeper }) {
+    this.#world = world
+    this.#registry = parts.registry
+    this.#policies = parts.policies
+    this.#leases = parts.leases
+  }
+
+  decide(principal: string, nodeId: string, capability: string): Promise<PolicyDecision> {
+    const held = this.#registry.get(nodeId)?.record.capabilities.find((entry) => entry.cap === capability)
+    return this.#policies.decide(principal, nodeId, capability, held)
+  }
+
+  /**
+   * Ends the leases of those who may not lease any more: nobody waits for one who can do nothing with what it holds.
+   * `*` is any. Calls under way go on, and so does the lease that was taken for one. Never rejects.
+   */
+  async look(at: { principal: string; nodeId: string }): Promise<void> {
+    for (const lease of [...this.#leases.values()]) {
+      const { principal, nodeId, capability, single } = lease.wish
+      if (single || !(matches(at.principal, principal) && matches(at.nodeId, nodeId))) continue
+      try {
+        const { level } = await this.decide(principal, nodeId, capability)
+        if (!mayLease(level)) this.#leases.end(lease, 'not_allowed')
+      } catch (error) {
+        this.#world.log.error({ nodeId, error: messageOf(error) }, 'a lease was not looked at')
+      }
+    }
+  }
+}
+
+export function mayLease(level: PolicyDecision['level']): boolean {
+  return level === 'free' || level === 'leased'
+}
+
+export function matches(pattern: string, name: string): boolean {
+  return pattern === '*' || pattern === name
+}

@@ -1,0 +1,334 @@
+import { type Lease, LeaseBook, type LeaseChange, type LeaseWish, type Waiter } from '../../domain/leases.ts'
+import { iso, type MonotonicMs, plusMs } from '../../kernel/clock.ts'
+import { messageOf, Refusal } from '../../kernel/errors.ts'
+import type { LeaseEnd } from '../../protocol/events.ts'
+import type { ShownLease } from '../../protocol/schemas.ts'
+import type { Announcer } from '../live/announcer.ts'
+import type { World } from '../settings.ts'
+
+/** What somebody holds who has got a lease. */
+export interface Held {
+  readonly lease: Lease
+  readonly fence: number
+  /** Taken for this call alone, and to be given back by it. */
+  readonly own: boolean
+}
+
+/** A lease that was asked for: at hand soon, or after a wait, because others are before. */
+export type Taking = { readonly queued: false; readonly held: Promise<Held> } | Queued
+
+export interface Queued {
+  readonly queued: true
+  readonly held: Promise<Held>
+  /** Waits no longer: `held` rejects with `why`. Nothing happens when its turn has come. */
+  leave(why: unknown): void
+}
+
+interface Pending {
+  readonly resolve: (held: Promise<Held>) => void
+  readonly reject: (why: unknown) => void
+}
+
+/** The book of leases, its timer, and its rows in the audit log. A restart ends every lease; fences go on rising. */
+export class LeaseKeeper {
+  readonly #world: World
+  readonly #announcer: Announcer
+  readonly #book: LeaseBook
+  readonly #pending = new Map<Waiter, Pending>()
+  /** The commit that recorded a lease and gave it its fence. */
+  readonly #stored = new WeakMap<Lease, Promise<number>>()
+  #cancelAlarm: (() => void) | null = null
+  #alarmAt = Number.POSITIVE_INFINITY
+  #stopped: Refusal | null = null
+
+  constructor(world: World, announcer: Announcer) {
+    this.#world = world
+    this.#announcer = announcer
+    this.#book = new LeaseBook(world.settings.lease)
+  }
+
+  /**
+   * `alive` is asked when a wait comes to its turn.
+   * @throws Refusal `leased` when another one holds it and `waitMs` is 0, `too_many_requests` at a limit,
+   * `internal` when the bridge stops.
+   */
+  take(wish: LeaseWish, waitMs: number, alive: () => boolean): Taking {
+    // From then on no time is up, so that a wait would never end.
+    if (this.#stopped) throw this.#stopped
+    const now = this.#now()
+    const taken = this.#book.take(wish, now, waitMs > 0 ? plusMs(now, waitMs) : null, alive)
+    this.#arm()
+    switch (taken.kind) {
+      case 'granted':
+        return { queued: false, held: this.#granted(taken.lease) }
+      case 'renewed':
+        return { queued: false, held: this.#renewed(taken.lease) }
+      case 'shared':
+        return { queued: false, held: this.#confirmed(taken.lease) }
+      case 'held':
+        throw this.#leased(taken.lease)
+      case 'queue_full':
+        throw new Refusal(
+          'too_many_requests',
+          `${this.#world.settings.lease.maxQueued} wait for ${what(taken.lease)} already; try again later`,
+        )
+      case 'too_many':
+        throw new Refusal(
+          'too_many_requests',
+          `${wish.principal} has ${this.#world.settings.lease.maxPerPrincipal} leases and places in queues; release some`,
+        )
+      case 'queued': {
+        const { waiter } = taken
+        const held = new Promise<Held>((resolve, reject) => {
+          this.#pending.set(waiter, { resolve, reject })
+        })
+        return { queued: true, held, leave: (why) => this.#leave(waiter, why) }
+      }
+    }
+  }
+
+  #leave(waiter: Waiter, why: unknown): void {
+    const pending = this.#pending.get(waiter)
+    if (!pending) return
+    this.#pending.delete(waiter)
+    this.#book.leave(waiter)
+    pending.reject(why)
+  }
+
+  /** Leases that are held; those whose time is up until the next look at them too. */
+  get size(): number {
+    return this.#book.size
+  }
+
+  /** Whether the lease is still held. */
+  holds({ lease }: Held): boolean {
+    this.#now()
+    return this.#isHeld(lease)
+  }
+
+  /** A call is about to run: the lease that was taken for it lasts for so long from now on, as the call may. */
+  keep({ lease, own }: Held, ttlMs: number): void {
+    if (own) this.#book.renew(lease, ttlMs, this.#now())
+  }
+
+  /** A call is over: the lease that was taken for it goes to the next. */
+  giveBack({ lease, own }: Held): void {
+    if (own) this.#apply(this.#book.end(lease, 'released', this.#now()))
+  }
+
+  get(leaseId: string): Lease | undefined {
+    this.#now()
+    return this.#book.get(leaseId)
+  }
+
+  /** Who holds it now. */
+  of(nodeId: string, capability: string): Lease | undefined {
+    this.#now()
+    return this.#book.of(nodeId, capability)
+  }
+
+  values(): Iterable<Lease> {
+    this.#now()
+    return this.#book.values()
+  }
+
+  /** Resolves when the new end is in the audit log. False: it has ended already. */
+  async renew(lease: Lease, ttlMs: number, by: string): Promise<boolean> {
+    const now = this.#now()
+    if (!this.#book.renew(lease, ttlMs, now)) return false
+    await this.#audit('lease.renewed', lease, by, 'stored')
+    return true
+  }
+
+  /** Nothing happens when it has ended already. */
+  async release(lease: Lease, by: string): Promise<void> {
+    const changes = this.#book.end(lease, 'released', this.#now())
+    if (changes.length === 0) return
+    const stored = this.#audit('lease.released', lease, by, 'released')
+    this.#apply(changes)
+    await stored
+  }
+
+  /** Nothing happens when it has ended already. */
+  end(lease: Lease, why: LeaseEnd): void {
+    this.#apply(this.#book.end(lease, why, this.#now()))
+  }
+
+  principalGone(name: string): void {
+    this.#apply(this.#book.endPrincipal(name, this.#now()))
+  }
+
+  nodeGone(nodeId: string): void {
+    this.#apply(this.#book.endNode(nodeId, this.#now()))
+  }
+
+  stop(): void {
+    this.#stopped = new Refusal('internal', 'the bridge is stopping; take the lease again when it is back')
+    this.#cancelAlarm?.()
+    for (const waiter of [...this.#pending.keys()]) this.#leave(waiter, this.#stopped)
+  }
+
+  show(lease: Lease): ShownLease {
+    const { wish } = lease
+    const { clock } = this.#world
+    return {
+      leaseId: wish.leaseId,
+      nodeId: wish.nodeId,
+      capability: wish.capability,
+      principal: wish.principal,
+      fence: lease.fence ?? 0,
+      expiresAt: iso(this.#endsAt(lease, clock.wallMs())),
+      singleCall: wish.single,
+      queued: this.#book.queued(wish.nodeId, wish.capability),
+    }
+  }
+
+  #isHeld(lease: Lease): boolean {
+    return this.#book.get(lease.wish.leaseId) === lease
+  }
+
+  /** Ends what is due first, so that no timer's lateness keeps a lease alive. */
+  #now(): MonotonicMs {
+    const now = this.#world.clock.monotonicMs()
+    if (this.#book.next <= now) this.#apply(this.#book.expire(now))
+    return now
+  }
+
+  #endsAt(lease: Lease, wall: number): number {
+    return Math.round(wall + lease.deadline - this.#world.clock.monotonicMs())
+  }
+
+  #apply(changes: readonly LeaseChange[]): void {
+    for (const change of changes) {
+      if (change.kind === 'ended') this.#ended(change.lease, change.why)
+      else this.#answer(change)
+    }
+    this.#arm()
+  }
+
+  #ended(lease: Lease, why: LeaseEnd): void {
+    this.#world.counters.count('leases', why)
+    if (lease.wish.single) return
+    const { leaseId, nodeId, capability, principal } = lease.wish
+    if (why !== 'released' && why !== 'not_stored') void this.#audit('lease.ended', lease, 'bridge', why)
+    this.#announcer.event('lease_ended', { leaseId, nodeId, capability, principal, why })
+  }
+
+  #answer(change: Exclude<LeaseChange, { kind: 'ended' }>): void {
+    const pending = this.#pending.get(change.waiter)
+    this.#pending.delete(change.waiter)
+    switch (change.kind) {
+      case 'granted':
+        pending?.resolve(this.#granted(change.lease))
+        return
+      case 'shared':
+        pending?.resolve(this.#confirmed(change.lease))
+        return
+      case 'renewed':
+        pending?.resolve(this.#renewed(change.lease))
+        return
+      case 'gone':
+        pending?.reject(new Refusal('expired', 'nobody waits for this lease any more'))
+        return
+      case 'gave_up':
+        pending?.reject(this.#leased(change.lease))
+        return
+      case 'dismissed':
+        pending?.reject(
+          new Refusal('not_found', `${change.waiter.wish.nodeId} or its user is no more: ${change.why}`),
+        )
+    }
+  }
+
+  /** Records a new lease and gives it its fence, in one transaction. A lease that cannot be recorded is none. */
+  #granted(lease: Lease): Promise<Held> {
+    const { clock, store, counters } = this.#world
+    const { leaseId, nodeId, capability, principal, single } = lease.wish
+    counters.count('leases', 'granted')
+    const stored = store
+      .transact(async (tx) => {
+        const fence = await tx.nextFence()
+        await tx.audit({
+          at: clock.wallMs(),
+          actor: principal,
+          kind: 'lease.granted',
+          nodeId,
+          outcome: 'granted',
+          detail: { leaseId, capability, fence, singleCall: single },
+        })
+        return fence
+      })
+      .then((fence) => {
+        lease.fence = fence
+        // One that ended meanwhile has been told of as such.
+        if (!single && this.#isHeld(lease))
+          this.#announcer.event('lease_granted', { lease: this.show(lease) })
+        return fence
+      })
+    stored.catch(() => this.#apply(this.#book.end(lease, 'not_stored', this.#world.clock.monotonicMs())))
+    this.#stored.set(lease, stored)
+    return this.#confirmed(lease)
+  }
+
+  /** The lease once it is on disk, unless it has ended meanwhile. */
+  async #confirmed(lease: Lease): Promise<Held> {
+    const fence = (await this.#stored.get(lease)) ?? 0
+    if (!this.#isHeld(lease)) {
+      throw new Refusal('expired', `the lease of ${what(lease)} ended at once; take it again`)
+    }
+    return { lease, fence, own: lease.wish.single }
+  }
+
+  async #renewed(lease: Lease): Promise<Held> {
+    const held = await this.#confirmed(lease)
+    void this.#audit('lease.renewed', lease, lease.wish.principal, 'stored')
+    return held
+  }
+
+  #audit(kind: string, lease: Lease, actor: string, outcome: string): Promise<void> {
+    const { clock, store, log } = this.#world
+    const { leaseId, nodeId, capability, principal } = lease.wish
+    const stored = store.transact((tx) =>
+      tx.audit({
+        at: clock.wallMs(),
+        actor,
+        kind,
+        nodeId,
+        outcome,
+        detail: { leaseId, capability, principal, fence: lease.fence },
+      }),
+    )
+    stored.catch((error: unknown) =>
+      log.warn({ kind, leaseId, error: messageOf(error) }, 'a lease is not in the audit log'),
+    )
+    return stored
+  }
+
+  #leased(lease: Lease): Refusal {
+    const { nodeId, capability, principal, single } = lease.wish
+    const until = iso(this.#endsAt(lease, this.#world.clock.wallMs()))
+    return new Refusal(
+      'leased',
+      `${principal} holds ${capability} of ${nodeId}${single ? ' for a call' : ''} until ${until} at the latest; wait for it with waitSeconds`,
+      undefined,
+      { holder: principal, until },
+    )
+  }
+
+  #arm(): void {
+    const { next } = this.#book
+    if (this.#stopped || next >= this.#alarmAt) return
+    this.#cancelAlarm?.()
+    this.#alarmAt = next
+    const { clock } = this.#world
+    this.#cancelAlarm = clock.after(next - clock.monotonicMs(), () => {
+      this.#alarmAt = Number.POSITIVE_INFINITY
+      this.#now()
+      this.#arm()
+    })
+  }
+}
+
+function what(lease: Lease): string {
+  return `${lease.wish.capability} of ${lease.wish.nodeId}`
+}

@@ -1,0 +1,56 @@
+import { shallow } from '../../domain/canonical.ts'
+import { nodeErrorText } from '../../domain/invocations.ts'
+import { type ErrorBody, Refusal } from '../../kernel/errors.ts'
+import { visible } from '../../kernel/escape-text.ts'
+import { LIMITS } from '../../protocol/limits.ts'
+import type { InvocationResult } from '../../protocol/schemas.ts'
+import type { InvokeAnswer } from './call.ts'
+
+/** What a caller is told of what a limb said. @throws Refusal `node_error` */
+export function answerOf(
+  nodeId: string,
+  invocationId: string,
+  result: InvocationResult | null,
+): InvokeAnswer {
+  if (result === null) throw new Refusal('internal', 'the bridge failed; its log says why')
+  if (!shallow(result.data) || !shallow(result.error)) {
+    throw new Refusal(
+      'node_error',
+      `${nodeId} answered with JSON nested deeper than ${LIMITS.jsonDepth} levels`,
+    )
+  }
+  if (!result.success) {
+    const text = visible(nodeErrorText(result.error, LIMITS.nodeErrorChars))
+    throw new Refusal('node_error', `${nodeId} says: ${text}`, undefined, {
+      nodeError: bounded(result.error),
+    })
+  }
+  return {
+    invocationId,
+    nodeId,
+    ...(result.data === undefined ? {} : { data: result.data }),
+    ...(result.artifactUri === undefined ? {} : { artifactUri: result.artifactUri }),
+  }
+}
+
+/** The limb's own error for programs, unless it is a novel. */
+function bounded(error: unknown): unknown {
+  const text = JSON.stringify(error) ?? 'null'
+  return text.length <= LIMITS.nodeErrorChars ? (error ?? null) : nodeErrorText(text, LIMITS.nodeErrorChars)
+}
+
+export function refusalOf({ code, message, path, details }: ErrorBody): Refusal {
+  return new Refusal(code, message, path, details)
+}
+
+export function otherCall(): Refusal {
+  return new Refusal(
+    'conflict',
+    'this idempotencyKey was used for another call; take a new key for a new call',
+    'idempotencyKey',
+  )
+}
+
+export function decidedAlready(): Refusal {
+  return new Refusal('conflict', 'it was decided already; see invocation/get', 'invocationId')
+}

@@ -1,0 +1,158 @@
+import { canonicalJson } from '../../domain/canonical.ts'
+import type { Deadlined } from '../../domain/deadlines.ts'
+import type { Consent, InvocationRecord } from '../../domain/invocations.ts'
+import type { MonotonicMs } from '../../kernel/clock.ts'
+import { Refusal } from '../../kernel/errors.ts'
+import { newRisingId, sha256Hex } from '../../kernel/secrets.ts'
+import { LIMITS } from '../../protocol/limits.ts'
+import type { InvocationState } from '../../protocol/names.ts'
+import type { VerbResult } from '../../protocol/results.ts'
+import type { InvocationResult } from '../../protocol/schemas.ts'
+import type { VerbArgs } from '../../protocol/verbs.ts'
+import type { Held } from '../access/leases.ts'
+import type { BridgeSettings } from '../settings.ts'
+import type { Caller } from '../verb-context.ts'
+import type { Delivery } from './mqtt-transport.ts'
+
+export type InvokeAnswer = VerbResult<'invoke'>
+
+/** What somebody asks for, checked and with defaults. */
+export interface CallWish {
+  readonly nodeId: string | undefined
+  readonly capability: string | undefined
+  readonly command: string
+  readonly params: unknown
+  readonly paramsBytes: number
+  readonly paramsHash: string
+  readonly timeoutMs: number
+  readonly waitMs: number
+  readonly key: string | null
+  /** What makes two requests with one key the same call: everything but how long to wait. Null without a key. */
+  readonly fingerprint: string | null
+}
+
+/** Where a call goes. */
+export interface Target {
+  readonly nodeId: string
+  readonly capability: string
+}
+
+/** One call under way, in memory. Its deadline is the approval's while it waits, then the limb's. */
+export interface Call extends Deadlined {
+  readonly wish: CallWish
+  readonly caller: Caller
+  /** Its state is the call's; replaced with every step. */
+  record: InvocationRecord
+  /** There is a row of it, or one is being written: from now on it ends with a row. */
+  begun: boolean
+  /** One lease for each capability that the command is leased in. */
+  held: readonly Held[]
+  consent: Consent | null
+  /** What it waits for now, if it waits for its turn, an operator or the limb. */
+  wait: { resolve(result: InvocationResult | null): void; reject(error: Refusal): void } | null
+  /** Why it must end, told to whatever step comes next. */
+  cancelled: { readonly error: Refusal; readonly state: InvocationState | null } | null
+  /** It counts against its limb's bound. */
+  counted: boolean
+  /** On its way to the limb, or with it. */
+  delivery: Delivery | null
+  /** Told of each step, once. */
+  onStep: (() => void) | null
+  readonly askedAt: MonotonicMs
+}
+
+/** @throws Refusal `invalid_request` with the path of the key. */
+export function readWish(args: VerbArgs<'invoke'>, settings: BridgeSettings): CallWish {
+  const { nodeId, capability, command, params = {}, idempotencyKey } = args
+  if (nodeId === undefined && capability === undefined) {
+    throw new Refusal('invalid_request', 'nodeId: name a limb, or a capability to select one by', 'nodeId')
+  }
+  const text = canonicalParams(params)
+  const paramsBytes = Buffer.byteLength(text)
+  if (paramsBytes > LIMITS.paramsBytes) {
+    throw new Refusal(
+      'invalid_request',
+      `params: has ${paramsBytes} bytes; the limit is ${LIMITS.paramsBytes}`,
+      'params',
+    )
+  }
+  const paramsHash = sha256Hex(text)
+  return {
+    nodeId,
+    capability,
+    command,
+    params,
+    paramsBytes,
+    paramsHash,
+    timeoutMs: (args.timeoutSeconds ?? settings.invocation.timeoutSeconds) * 1000,
+    waitMs: (args.waitSeconds ?? 0) * 1000,
+    key: idempotencyKey ?? null,
+    fingerprint:
+      idempotencyKey === undefined
+        ? null
+        : sha256Hex(JSON.stringify([nodeId ?? null, capability ?? null, command, paramsHash])),
+  }
+}
+
+function canonicalParams(params: unknown): string {
+  try {
+    return canonicalJson(params)
+  } catch (error) {
+    if (error instanceof Refusal) throw new Refusal(error.code, `params: ${error.message}`, 'params')
+    throw error
+  }
+}
+
+const NO_LEASES: readonly Held[] = []
+
+export function newCall(
+  wish: CallWish,
+  caller: Caller,
+  target: Target,
+  wallMs: number,
+  askedAt: MonotonicMs,
+): Call {
+  return {
+    wish,
+    caller,
+    record: {
+      invocationId: newRisingId('iv_', wallMs),
+      principal: caller.name,
+      nodeId: target.nodeId,
+      capability: target.capability,
+      command: wish.command,
+      paramsHash: wish.paramsHash,
+      level: 'free',
+      state: 'queued',
+      createdAt: wallMs,
+      endedAt: null,
+      fence: null,
+      idempotencyKey: wish.key,
+      fingerprint: wish.fingerprint,
+      decidedBy: null,
+      reason: null,
+      error: null,
+    },
+    begun: false,
+    held: NO_LEASES,
+    consent: null,
+    wait: null,
+    cancelled: null,
+    counted: false,
+    delivery: null,
+    onStep: null,
+    askedAt,
+    deadline: Number.POSITIVE_INFINITY,
+    scheduledAt: Number.POSITIVE_INFINITY,
+  }
+}
+
+/** How events and the log name it. */
+export function told({ record }: Call) {
+  const { invocationId, principal, nodeId, command } = record
+  return { invocationId, principal, nodeId, command }
+}
+
+export function durationOf({ askedAt }: Call, now: MonotonicMs): number {
+  return Math.round(now - askedAt)
+}

@@ -1,0 +1,144 @@
+import { Refusal } from '../../kernel/errors.ts'
+import { LeaseRights } from '../access/lease-rights.ts'
+import { LeaseKeeper } from '../access/leases.ts'
+import { PolicyBook } from '../access/policies.ts'
+import type { Announcer } from '../live/announcer.ts'
+import type { Registry } from '../live/registry.ts'
+import type { SessionTable } from '../live/sessions.ts'
+import type { Session } from '../ports.ts'
+import type { World } from '../settings.ts'
+import type { Leftovers } from '../upkeep/retries.ts'
+import type { Handlers, HandlersOf } from '../verb-context.ts'
+import { auditHandlers } from '../verbs/audit.ts'
+import { invocationHandlers } from '../verbs/invocation.ts'
+import { leaseHandlers } from '../verbs/lease.ts'
+import { policyHandlers } from '../verbs/policy.ts'
+import type { Approvals } from './approvals.ts'
+import { HttpTransport } from './http-transport.ts'
+import { Invocations } from './invocations.ts'
+import { KEY_MS } from './log.ts'
+import { MqttTransport, noHttp } from './mqtt-transport.ts'
+import { OpenCalls } from './open-calls.ts'
+import { QueuedCalls } from './queued-calls.ts'
+import { Results } from './results.ts'
+import { Reach } from './target.ts'
+
+const DAY_MS = 86_400_000
+
+/** Policy, leases, calls and the audit log: how limbs are used, and the record of it. */
+export class Control {
+  readonly policies: PolicyBook
+  readonly leases: LeaseKeeper
+  readonly invocations: Invocations
+  readonly handlers: HandlersOf<'invocation' | 'lease' | 'policy' | 'audit'> & Pick<Handlers, 'invoke'>
+  readonly #open: OpenCalls
+  readonly #world: World
+  readonly #results: Results
+  readonly #leftovers: Leftovers
+
+  constructor(
+    world: World,
+    parts: {
+      registry: Registry
+      table: SessionTable
+      approvals: Approvals
+      announcer: Announcer
+      leftovers: Leftovers
+    },
+  ) {
+    const { registry, table, approvals, announcer } = parts
+    this.#world = world
+    this.#leftovers = parts.leftovers
+    this.policies = new PolicyBook(world.store, world.settings.policy.floor)
+    this.leases = new LeaseKeeper(world, announcer)
+    const rights = new LeaseRights(world, { registry, policies: this.policies, leases: this.leases })
+    const open = new OpenCalls(world.settings.invocation)
+    this.#open = open
+    const reach = new Reach({
+      registry,
+      policies: this.policies,
+      leases: this.leases,
+      mqtt: new MqttTransport(world.topics, table),
+      http: world.invokeOverHttp ? new HttpTransport(world.invokeOverHttp, world.store, table) : noHttp,
+      open,
+    })
+    this.invocations = new Invocations(world, { open, reach, leases: this.leases, approvals, announcer })
+    this.#results = new Results(world, this.invocations)
+    const queued = new QueuedCalls(this.invocations, reach)
+    // Those in the queues first, so that no lease passes to one that may not use it.
+    const look = async (at: { principal: string; nodeId: string }) => {
+      await queued.look(at)
+      await rights.look(at)
+    }
+    registry.onCapabilities = ({ record: { nodeId } }) => void look({ principal: '*', nodeId })
+    registry.onOffline = (limb) => queued.limbGone(limb)
+    this.handlers = {
+      ...policyHandlers(world, registry, this.policies, look, announcer),
+      ...leaseHandlers(world, registry, rights, this.leases),
+      ...invocationHandlers(world, approvals, this.invocations),
+      ...auditHandlers(world),
+    }
+  }
+
+  /** Ends on record what was under way when the bridge stopped; on a full disk later. Before any listener opens. */
+  async load(): Promise<void> {
+    const { log } = this.invocations
+    const calls = await log.underWay()
+    if (calls.length === 0) return
+    await this.#leftovers.run('end the calls that were under way when the bridge stopped', async () => {
+      await log.interrupt(calls)
+      this.#world.log.warn(
+        { interrupted: calls.length },
+        'calls were under way when the bridge stopped; they have ended',
+      )
+    })
+  }
+
+  /** How many calls have not ended, by state. */
+  get openCalls(): OpenCalls['byState'] {
+    return this.#open.byState
+  }
+
+  result(session: Session, payload: Uint8Array): void {
+    this.#results.receive(session, payload)
+  }
+
+  /** After the commit that revoked the node and removed its policies. */
+  nodeGone(nodeId: string): void {
+    this.policies.gone(nodeId)
+    const gone = new Refusal('not_found', `${nodeId} has been revoked`, 'nodeId')
+    this.invocations.cancel((call) => call.record.nodeId === nodeId, gone)
+    this.leases.nodeGone(nodeId)
+  }
+
+  /** After the commit that removed the principal and its policies. */
+  principalGone(name: string): void {
+    this.policies.gone(name)
+    const gone = new Refusal('denied', `${name} has been removed`)
+    this.invocations.cancel((call) => call.record.principal === name, gone)
+    this.leases.principalGone(name)
+  }
+
+  /** While the sessions are still there: every caller is answered. */
+  async stop(): Promise<void> {
+    const ended = this.invocations.stop()
+    this.leases.stop()
+    await ended
+  }
+
+  /** Without `byAge` only what is beyond a number goes: a wall clock that was just set makes nothing old. */
+  async prune(byAge: boolean): Promise<number> {
+    const { clock, store, settings } = this.#world
+    const { invocationDays, maxInvocations, auditDays, maxAuditRows } = settings.retention
+    const now = byAge ? clock.wallMs() : 0
+    return await store.prune({
+      at: clock.wallMs(),
+      now,
+      invocationsBefore: now - invocationDays * DAY_MS,
+      maxInvocations,
+      keysBefore: now - KEY_MS,
+      auditBefore: now - auditDays * DAY_MS,
+      maxAuditRows,
+    })
+  }
+}

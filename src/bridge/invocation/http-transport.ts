@@ -1,0 +1,120 @@
+import { messageOf, Refusal } from '../../kernel/errors.ts'
+import { deriveInvokeSecret } from '../../kernel/invoke-signature.ts'
+import { check, parseJson } from '../../protocol/decode.ts'
+import { encodeJson } from '../../protocol/encode.ts'
+import { LIMITS } from '../../protocol/limits.ts'
+import { type Invocation, type InvocationResult, invocationResultSchema } from '../../protocol/schemas.ts'
+import type { Limb } from '../live/registry.ts'
+import type { SessionTable } from '../live/sessions.ts'
+import type { Store } from '../ports.ts'
+import type { Delivery, InvokeTransport, Settle } from './mqtt-transport.ts'
+
+/** One signed request to a limb. */
+export interface HttpCall {
+  readonly nodeId: string
+  readonly endpointUrl: string
+  /** Where the limb's own session comes from. */
+  readonly address: string
+  readonly secret: string
+  readonly body: Uint8Array
+}
+
+/** The adapter that speaks HTTP. */
+export interface HttpCaller {
+  /**
+   * Total. Gives the body of the answer, of LIMITS.resultBytes at most, or why there is none. It counts as sent from
+   * the connection on, the TLS handshake included.
+   */
+  post(call: HttpCall, done: (outcome: Uint8Array | Refusal) => void): Delivery
+}
+
+/** What invoking over HTTP needs; absent from the world, it is not done. */
+export interface InvokeOverHttp {
+  /** The bridge's own secret, of which those of the limbs are made. */
+  readonly master: Uint8Array
+  readonly caller: HttpCaller
+}
+
+/** To the endpoint that the limb registered last, signed with the limb's secret. */
+export class HttpTransport implements InvokeTransport {
+  readonly #http: InvokeOverHttp
+  readonly #store: Store
+  readonly #table: SessionTable
+
+  constructor(http: InvokeOverHttp, store: Store, table: SessionTable) {
+    this.#http = http
+    this.#store = store
+    this.#table = table
+  }
+
+  unreachable(limb: Limb): Refusal | null {
+    const { nodeId, endpointUrl } = limb.record
+    if (endpointUrl === null) return new Refusal('node_offline', `${nodeId} has no endpoint any more`)
+    return this.#table.limb(nodeId) ? null : notConnected(nodeId)
+  }
+
+  deliver(limb: Limb, invocation: Invocation, settle: Settle): Delivery {
+    let posted: Delivery | null = null
+    let over = false
+    const end: Settle = (outcome) => {
+      if (!over) settle(outcome)
+      over = true
+    }
+    this.#call(limb, invocation)
+      .then((call) => {
+        if (over) return
+        posted = this.#http.caller.post(call, (outcome) =>
+          end(outcome instanceof Refusal ? outcome : resultOf(call.nodeId, invocation.invocationId, outcome)),
+        )
+      })
+      .catch((error: unknown) => {
+        end(error instanceof Refusal ? error : new Refusal('internal', messageOf(error)))
+      })
+    return {
+      get sent() {
+        return posted?.sent ?? false
+      },
+      giveUp() {
+        over = true
+        posted?.giveUp()
+      },
+    }
+  }
+
+  async #call(limb: Limb, invocation: Invocation): Promise<HttpCall> {
+    const { nodeId } = limb.record
+    const keys = await this.#store.read((tx) => tx.nodeKeys(nodeId))
+    const session = this.#table.limb(nodeId)
+    if (!keys || !session) throw notConnected(nodeId)
+    // After the wait: the endpoint in use is always the one stored last.
+    const { endpointUrl } = limb.record
+    if (endpointUrl === null) throw new Refusal('node_offline', `${nodeId} has no endpoint any more`)
+    return {
+      nodeId,
+      endpointUrl,
+      address: session.address,
+      secret: deriveInvokeSecret(this.#http.master, nodeId, keys.current),
+      body: encodeJson(invocation),
+    }
+  }
+}
+
+function notConnected(nodeId: string): Refusal {
+  return new Refusal(
+    'node_offline',
+    `${nodeId} is invoked over HTTP, but only while it is connected over MQTT, which it is not; try again when it is online`,
+  )
+}
+
+/** As on `result`; a limb need not repeat the id, since the answer is on the request's own connection. */
+function resultOf(nodeId: string, invocationId: string, body: Uint8Array): InvocationResult | Refusal {
+  try {
+    const value = parseJson(body, LIMITS.resultBytes)
+    const whole = typeof value === 'object' && value !== null ? { invocationId, ...value } : value
+    const result = check(invocationResultSchema, whole)
+    if (result.invocationId === invocationId) return result
+    return new Refusal('node_error', `${nodeId} answered another call than it was asked for`)
+  } catch (error) {
+    return new Refusal('node_error', `${nodeId} sent a wrong result: ${messageOf(error)}`)
+  }
+}

@@ -1,0 +1,60 @@
+import { Refusal } from '../../kernel/errors.ts'
+import { refusalOf } from './answers.ts'
+import type { CallWish, InvokeAnswer } from './call.ts'
+import type { CallLog } from './log.ts'
+
+interface Keyed {
+  readonly fingerprint: string | null
+  readonly answer: Promise<InvokeAnswer>
+}
+
+interface FirstUse {
+  readonly run: () => Promise<InvokeAnswer>
+  /** Puts on record that the key was used for another call. */
+  readonly otherCall: () => Refusal
+}
+
+/** The same idempotency key of a principal gives the same answer: of the call under way, or of the stored one. */
+export class KeyedCalls {
+  readonly #log: CallLog
+  /** By principal and key, until their answer is stored. */
+  readonly #underWay = new Map<string, Map<string, Keyed>>()
+
+  constructor(log: CallLog) {
+    this.#log = log
+  }
+
+  /** @throws what `otherCall` makes when the key was used for another call. */
+  async once(wish: CallWish, key: string, principal: string, first: FirstUse): Promise<InvokeAnswer> {
+    const own = this.#underWay.get(principal) ?? new Map<string, Keyed>()
+    const known = own.get(key)
+    if (known) {
+      if (known.fingerprint !== wish.fingerprint) throw first.otherCall()
+      return known.answer
+    }
+    const answer = this.#storedOr(wish, key, principal, first)
+    own.set(key, { fingerprint: wish.fingerprint, answer })
+    this.#underWay.set(principal, own)
+    try {
+      return await answer
+    } finally {
+      own.delete(key)
+      if (own.size === 0) this.#underWay.delete(principal)
+    }
+  }
+
+  async #storedOr(
+    wish: CallWish,
+    key: string,
+    principal: string,
+    { run, otherCall }: FirstUse,
+  ): Promise<InvokeAnswer> {
+    const found = await this.#log.byKey(principal, key)
+    if (!found) return run()
+    const { record, answer } = found
+    if (record.fingerprint !== wish.fingerprint) throw otherCall()
+    if (record.error) throw refusalOf(record.error)
+    if (answer !== null) return JSON.parse(answer) as InvokeAnswer
+    throw new Refusal('internal', 'the first call with this key ran, but its answer could not be stored')
+  }
+}

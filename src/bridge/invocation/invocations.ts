@@ -1,0 +1,508 @@
+import { endStateOf, moved } from '../../domain/invocations.ts'
+import { iso } from '../../kernel/clock.ts'
+import { messageOf, Refusal } from '../../kernel/errors.ts'
+import { newId } from '../../kernel/secrets.ts'
+import { LIMITS } from '../../protocol/limits.ts'
+import type { InvocationState } from '../../protocol/names.ts'
+import type { InvocationResult } from '../../protocol/schemas.ts'
+import type { VerbArgs } from '../../protocol/verbs.ts'
+import type { Held, LeaseKeeper, Queued } from '../access/leases.ts'
+import { Alarm } from '../deadline-timer.ts'
+import type { Announcer } from '../live/announcer.ts'
+import type { World } from '../settings.ts'
+import type { Caller } from '../verb-context.ts'
+import { answerOf, otherCall } from './answers.ts'
+import type { Approvals } from './approvals.ts'
+import {
+  type Call,
+  type CallWish,
+  durationOf,
+  type InvokeAnswer,
+  newCall,
+  readWish,
+  type Target,
+  told,
+} from './call.ts'
+import { CallDecisions } from './decisions.ts'
+import { KeyedCalls } from './idempotency.ts'
+import { CallLog } from './log.ts'
+import type { OpenCalls } from './open-calls.ts'
+import type { Allowed, Reach } from './target.ts'
+
+/**
+ * Calls, from the request to the answer: may it, can it, lease, consent, dispatch, result. A call is one run of
+ * `#steps`; every wait in it ends by itself, or by `cancel`.
+ *
+ * A limb whose connection ends while it works is waited for until the deadline: what it did may be done, and a
+ * result that it sends after it has come back still answers the call.
+ */
+export class Invocations {
+  readonly open: OpenCalls
+  readonly log: CallLog
+  readonly decisions: CallDecisions
+  readonly #world: World
+  readonly #reach: Reach
+  readonly #leases: LeaseKeeper
+  readonly #approvals: Approvals
+  readonly #announcer: Announcer
+  readonly #alarm: Alarm<Call>
+  readonly #keyed: KeyedCalls
+  readonly #underWay = new Set<Promise<unknown>>()
+  #stopping: Refusal | null = null
+
+  constructor(
+    world: World,
+    parts: {
+      open: OpenCalls
+      reach: Reach
+      leases: LeaseKeeper
+      approvals: Approvals
+      announcer: Announcer
+    },
+  ) {
+    this.#world = world
+    this.open = parts.open
+    this.log = new CallLog(world)
+    this.#keyed = new KeyedCalls(this.log)
+    this.#reach = parts.reach
+    this.#leases = parts.leases
+    this.#approvals = parts.approvals
+    this.#announcer = parts.announcer
+    this.#alarm = new Alarm(world.clock, (call) => this.#timeIsUp(call))
+    const { approvals, announcer } = parts
+    this.decisions = new CallDecisions(world, { log: this.log, alarm: this.#alarm, approvals, announcer })
+  }
+
+  async invoke(args: VerbArgs<'invoke'>, caller: Caller): Promise<InvokeAnswer> {
+    const wish = readWish(args, this.#world.settings)
+    if (this.#stopping) throw this.#stopping
+    const run = () => this.#run(wish, caller)
+    const answer =
+      wish.key === null
+        ? run()
+        : this.#keyed.once(wish, wish.key, caller.name, {
+            run,
+            otherCall: () => this.#refused(wish, caller, undefined, otherCall()),
+          })
+    this.#underWay.add(answer)
+    try {
+      return await answer
+    } finally {
+      this.#underWay.delete(answer)
+    }
+  }
+
+  /** Ends the calls that `which` accepts, in the state that `error` leads to unless told. */
+  cancel(which: (call: Call) => boolean, error: Refusal, state: InvocationState | null = null): void {
+    for (const call of this.open.values()) {
+      if (call.cancelled || !which(call)) continue
+      call.cancelled = { error, state }
+      call.wait?.reject(error)
+    }
+  }
+
+  /** Answers every caller and stores how each call ended. */
+  async stop(): Promise<void> {
+    this.#stopping = new Refusal('internal', 'bridge restarted: it is stopping; ask again when it is back')
+    const sent = new Refusal(
+      'internal',
+      'bridge restarted: it is stopping; whether the command ran is not known, look with invocation/get when it is back',
+    )
+    const unsent = new Refusal(
+      'internal',
+      'bridge restarted: it is stopping; the command did not run, invoke it again when it is back, with a new key if it had one',
+    )
+    this.cancel(({ record }) => record.state === 'running', sent, 'interrupted')
+    this.cancel(() => true, unsent, 'interrupted')
+    await Promise.allSettled([...this.#underWay])
+    this.#alarm.stop()
+  }
+
+  /** The answer of a limb, whichever way it came. False when no call of this limb waits for it. */
+  settle(nodeId: string, result: InvocationResult): boolean {
+    const call = this.open.get(result.invocationId)
+    if (!call?.wait || call.record.nodeId !== nodeId || call.record.state !== 'running') return false
+    call.wait.resolve(result)
+    return true
+  }
+
+  /** The limb answered, but not as the protocol says. */
+  settleWrong(nodeId: string, invocationId: string, why: string): boolean {
+    const call = this.open.get(invocationId)
+    if (!call?.wait || call.record.nodeId !== nodeId || call.record.state !== 'running') return false
+    call.wait.reject(new Refusal('node_error', `${nodeId} sent a wrong result: ${why}`))
+    return true
+  }
+
+  async #run(wish: CallWish, caller: Caller): Promise<InvokeAnswer> {
+    let call: Call | undefined
+    try {
+      this.open.enter(caller.name, wish)
+    } catch (error) {
+      throw this.#refused(wish, caller, undefined, error)
+    }
+    try {
+      call = await this.#aim(wish, caller)
+      const answer = await this.#steps(call)
+      await this.#ended(call, 'done', answer, null)
+      return answer
+    } catch (error) {
+      const refusal = this.#refusalOf(causeOf(error, call), call)
+      if (call?.begun) {
+        await this.#ended(call, endedAs(call, refusal), null, refusal)
+      } else this.#refused(wish, caller, call, refusal)
+      throw refusal
+    } finally {
+      if (call) this.#leaveNothing(call)
+      this.open.leave(caller.name, wish)
+    }
+  }
+
+  /** The call, counted as one that is meant for its limb from the turn on in which the limb was picked. */
+  #aim(wish: CallWish, caller: Caller): Call | Promise<Call> {
+    const { clock } = this.#world
+    const { nodeId, capability = '' } = wish
+    const open = (target: Target) => {
+      // Its key or its limb was looked for meanwhile.
+      if (this.#stopping) throw this.#stopping
+      const call = newCall(wish, caller, target, clock.wallMs(), clock.monotonicMs())
+      this.open.add(call)
+      return call
+    }
+    if (nodeId !== undefined) return open({ nodeId, capability })
+    return this.#reach.select(caller.name, capability, wish, open)
+  }
+
+  /** Everything is checked anew after each wait: what held before it need not hold after. */
+  async #steps(call: Call): Promise<InvokeAnswer> {
+    for (;;) {
+      const checked = this.#reach.check(call.record.principal, call.record.nodeId, call.wish)
+      const allowed = checked instanceof Promise ? await checked : checked
+      this.#goesOn(call, allowed)
+      const lacking = this.#lacking(call, allowed)
+      if (lacking !== undefined) await this.#lease(call, lacking)
+      else if (allowed.level === 'gated' && !call.consent) await this.#ask(call)
+      else return await this.#dispatch(call, allowed)
+    }
+  }
+
+  /** @throws Refusal when it was cancelled, or an operator approved something else. */
+  #goesOn(call: Call, { capability, level }: Allowed): void {
+    if (call.cancelled) throw call.cancelled.error
+    if (call.consent && capability !== call.record.capability) {
+      throw new Refusal('conflict', 'the limb moved the command to another capability; ask for approval anew')
+    }
+    call.record = { ...call.record, capability, level }
+  }
+
+  /**
+   * The first capability whose lease the call still needs. What it holds of others behind it goes back, so that
+   * all take several leases in the same order.
+   */
+  #lacking(call: Call, { leases }: Allowed): string | undefined {
+    const kept = []
+    let lacking: string | undefined
+    for (const capability of leases) {
+      const held = call.held.find(({ lease }) => lease.wish.capability === capability)
+      if (held && this.#leases.holds(held)) kept.push(held)
+      else {
+        lacking = capability
+        break
+      }
+    }
+    if (call.held.length !== kept.length) this.#giveBack(call, kept)
+    return lacking
+  }
+
+  async #lease(call: Call, capability: string): Promise<void> {
+    const { nodeId, principal } = call.record
+    const waited = this.#world.clock.monotonicMs() - call.askedAt
+    const wish = {
+      leaseId: newId('ls_'),
+      nodeId,
+      capability,
+      principal,
+      single: true,
+      ttlMs: call.wish.timeoutMs + LEASE_SLACK_MS,
+    }
+    // Without a key nobody can ask for the answer later: a call that nobody waits for any more need not run.
+    const alive = () => call.wish.key !== null || call.caller.alive()
+    const taking = this.#leases.take(wish, Math.max(0, call.wish.waitMs - waited), alive)
+    const held = await (taking.queued ? this.#queue(call, taking) : taking.held)
+    call.held = [...call.held, held]
+    call.record = { ...call.record, fence: fenceOf(call.held) }
+    if (call.cancelled) throw call.cancelled.error
+  }
+
+  /** Waits for its turn, unless it is cancelled. A call that ends here leaves nothing in the queue. */
+  async #queue(call: Call, { held, leave }: Queued): Promise<Held> {
+    call.wait = { resolve: () => {}, reject: leave }
+    // What comes while the row is stored is heard below.
+    held.catch(() => {})
+    try {
+      await this.#begin(call, 'queued', false)
+      return await held
+    } catch (error) {
+      leave(error)
+      held.then(
+        (got) => this.#leases.giveBack(got),
+        () => {},
+      )
+      throw error
+    } finally {
+      call.wait = null
+    }
+  }
+
+  /** Waits for an operator. What it asks is on disk before anybody is asked. */
+  async #ask(call: Call): Promise<void> {
+    const { clock, settings, log } = this.#world
+    this.open.await()
+    try {
+      await this.#begin(call, 'waiting', true)
+      if (call.cancelled) throw call.cancelled.error
+      const waitMs = settings.invocation.approvalSeconds * 1000
+      const now = clock.wallMs()
+      const shown = this.#approvals.add(call, now, now + waitMs)
+      const answered = this.#wait(call, waitMs)
+      log.info(
+        { ...told(call) },
+        `${call.record.principal} asks to run ${call.record.command} on ${call.record.nodeId}: limb-bridge invocation approve ${call.record.invocationId}`,
+      )
+      this.#announcer.approval(shown)
+      this.#announcer.event('invocation_waiting', { approval: shown })
+      await answered
+    } finally {
+      this.open.awaited()
+      this.decisions.hide(call)
+    }
+  }
+
+  async #dispatch(call: Call, { limb, level }: Allowed): Promise<InvokeAnswer> {
+    const { clock } = this.#world
+    if (level === 'gated' && !call.consent?.use(call.record)) {
+      throw new Refusal('denied', 'the approval was for another call')
+    }
+    this.open.run(call)
+    this.#keepLeases(call)
+    await this.#begin(call, 'running', call.wish.key !== null)
+    if (call.cancelled) throw call.cancelled.error
+    this.#keepLeases(call)
+    const { timeoutMs } = call.wish
+    const { invocationId, nodeId, command, principal, fence } = call.record
+    const answered = this.#wait(call, timeoutMs)
+    const { wait } = call
+    call.delivery = this.#reach.transportOf(limb).deliver(
+      limb,
+      {
+        invocationId,
+        command,
+        params: call.wish.params,
+        principal,
+        deadline: iso(clock.wallMs() + timeoutMs),
+        ...(fence === null ? {} : { fence }),
+      },
+      (outcome) => {
+        if (call.wait !== wait) return
+        if (outcome instanceof Refusal) wait?.reject(outcome)
+        else wait?.resolve(outcome)
+      },
+    )
+    if (call.wait === wait) this.#announcer.eventSoon('invocation_started', told(call))
+    return answerOf(nodeId, invocationId, await answered)
+  }
+
+  /** Waits for an operator (null) or the limb (its result), for so long at most. */
+  #wait(call: Call, waitMs: number): Promise<InvocationResult | null> {
+    const answered = new Promise<InvocationResult | null>((resolve, reject) => {
+      call.wait = { resolve, reject }
+    })
+    this.#alarm.set(call, waitMs)
+    return answered.finally(() => {
+      call.wait = null
+      this.#alarm.clear(call)
+    })
+  }
+
+  #timeIsUp(call: Call): void {
+    const { approvalSeconds } = this.#world.settings.invocation
+    call.wait?.reject(
+      call.record.state === 'waiting'
+        ? new Refusal('expired', `no operator decided within ${approvalSeconds} s; ask again`)
+        : notInTime(call),
+    )
+  }
+
+  async #begin(call: Call, state: 'queued' | 'waiting' | 'running', wait: boolean): Promise<void> {
+    if (!call.begun && call.wish.key !== null) await this.#checkKeys(call.record.principal)
+    // A call that waits twice, first for one lease and then for another, is queued all the while.
+    if (call.begun && call.record.state === state) return
+    call.record = call.begun ? moved(call.record, state) : { ...call.record, state }
+    call.begun = true
+    const entry = {
+      actor: call.record.principal,
+      kind: BEGUN[state],
+      outcome: call.record.level,
+      detail: call.record.decidedBy === null ? {} : { approvedBy: call.record.decidedBy },
+    }
+    const stored = this.log.step(call.record, entry, wait)
+    if (stored) await stored
+    this.#stepped(call)
+  }
+
+  /** Keys are kept for a day, with their answers: one principal must not fill the disk with them. */
+  async #checkKeys(principal: string): Promise<void> {
+    const { maxKeysPerPrincipal } = this.#world.settings.invocation
+    const kept = await this.#world.store.read((tx) => tx.countKeys(principal))
+    if (kept < maxKeysPerPrincipal) return
+    throw new Refusal(
+      'too_many_requests',
+      `${principal} used ${kept} idempotency keys in the last day; invoke without one, or raise invocation.maxKeysPerPrincipal`,
+    )
+  }
+
+  async #ended(
+    call: Call,
+    state: InvocationState,
+    answer: InvokeAnswer | null,
+    error: Refusal | null,
+  ): Promise<void> {
+    const { counters } = this.#world
+    const durationMs = durationOf(call, this.#world.clock.monotonicMs())
+    // What an operator denied has ended in the transaction of that decision.
+    const stored =
+      call.record.endedAt === null ? this.#storeEnd(call, state, answer, error, durationMs) : undefined
+    this.#leaveNothing(call)
+    counters.count('invocations', state)
+    counters.took('invocation', state, durationMs)
+    if (stored) await stored
+    this.#announcer.eventSoon('invocation_ended', {
+      ...told(call),
+      state,
+      ...(error === null ? {} : { error: error.code }),
+      durationMs,
+    })
+    this.#stepped(call)
+  }
+
+  #storeEnd(
+    call: Call,
+    state: InvocationState,
+    answer: InvokeAnswer | null,
+    error: Refusal | null,
+    durationMs: number,
+  ): Promise<void> | undefined {
+    // What was never sent may be tried again with the same key; what the bridge's end interrupted must not be.
+    const keepKey = call.delivery?.sent || state === 'interrupted'
+    call.record = {
+      ...moved(call.record, state, { endedAt: this.#world.clock.wallMs(), error: error?.body() ?? null }),
+      ...(keepKey ? {} : { idempotencyKey: null }),
+    }
+    const byNode = state === 'done' || error?.code === 'node_error'
+    const entry = {
+      actor: byNode ? call.record.nodeId : 'bridge',
+      kind: 'invocation.ended',
+      outcome: state,
+      detail: { durationMs, ...(error === null ? {} : { code: error.code }) },
+    }
+    return this.log.end(call.record, answer, entry, call.wish.key !== null)
+  }
+
+  /** Puts a call that never began on record. */
+  #refused<E>(wish: CallWish, caller: Caller, call: Call | undefined, error: E): E {
+    const nodeId = wish.nodeId ?? call?.record.nodeId ?? null
+    const code = error instanceof Refusal ? error.code : 'internal'
+    const { command, paramsHash, capability } = wish
+    this.#world.counters.count('invocations', 'refused')
+    this.log.refused(caller.name, nodeId, code, {
+      command,
+      paramsHash,
+      ...(capability === undefined ? {} : { capability }),
+      message: messageOf(error).slice(0, LIMITS.reasonChars),
+    })
+    this.#announcer.event('invocation_refused', {
+      principal: caller.name,
+      ...(nodeId === null ? {} : { nodeId }),
+      command,
+      error: code,
+    })
+    return error
+  }
+
+  /** What the caller is told: always with the invocationId once there is a row. */
+  #refusalOf(error: unknown, call: Call | undefined): Refusal {
+    if (!(error instanceof Refusal)) {
+      this.#world.log.error({ error: messageOf(error), stack: (error as Error).stack }, 'a call failed')
+      return this.#refusalOf(new Refusal('internal', 'the bridge failed; its log says why'), call)
+    }
+    if (!call?.begun) return error
+    const { invocationId, nodeId } = call.record
+    return new Refusal(error.code, error.message, error.path, { invocationId, nodeId, ...error.details })
+  }
+
+  /** What it waited for since it took the first one, another lease or the disk, is no part of its time. */
+  #keepLeases({ held, wish }: Call): void {
+    for (const each of held) this.#leases.keep(each, wish.timeoutMs + LEASE_SLACK_MS)
+  }
+
+  /** All leases but the `kept` ones. */
+  #giveBack(call: Call, kept: readonly Held[]): void {
+    for (const held of call.held) if (!kept.includes(held)) this.#leases.giveBack(held)
+    call.held = kept
+    call.record = { ...call.record, fence: fenceOf(kept) }
+  }
+
+  /** Whatever way a call ended: no lease, no place among the running, no timer. */
+  #leaveNothing(call: Call): void {
+    for (const held of call.held) this.#leases.giveBack(held)
+    call.held = []
+    call.delivery?.giveUp()
+    call.delivery = null
+    this.open.ran(call)
+    this.open.delete(call)
+    this.#alarm.clear(call)
+  }
+
+  #stepped(call: Call): void {
+    const { onStep } = call
+    call.onStep = null
+    onStep?.()
+  }
+}
+
+/** The row of the audit log that each step writes. */
+const BEGUN = {
+  queued: 'invocation.queued',
+  waiting: 'invocation.waiting',
+  running: 'invocation.started',
+} as const
+
+/** A lease for one call outlives the call's own deadline by this, so that the call always ends first. */
+const LEASE_SLACK_MS = 5000
+
+function notInTime({ record: { nodeId }, wish, delivery }: Call): Refusal {
+  const seconds = wish.timeoutMs / 1000
+  return new Refusal(
+    'timeout',
+    delivery?.sent
+      ? `${nodeId} did not answer within ${seconds} s; whether it ran the command is not known`
+      : `${nodeId} could not be connected to within ${seconds} s; the command was not sent`,
+  )
+}
+
+/** What ended a call from outside is why it ended, whatever the step that it was in makes of that. */
+function causeOf(error: unknown, call: Call | undefined): unknown {
+  const outside = call?.record.endedAt === null ? call.cancelled : null
+  return outside && error instanceof Refusal ? outside.error : error
+}
+
+/** What an operator denied has ended already. */
+function endedAs({ record, cancelled }: Call, refusal: Refusal): InvocationState {
+  if (record.endedAt !== null) return record.state
+  return cancelled?.state ?? endStateOf(record.state, refusal.body())
+}
+
+/** Of the first capability that has the command, in the limb's order: a limb counts it there too. */
+function fenceOf(held: readonly Held[]): number | null {
+  return held[0]?.fence ?? null
+}

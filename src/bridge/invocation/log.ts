@@ -1,0 +1,167 @@
+import type { InvocationRecord } from '../../domain/invocations.ts'
+import type { AuditEntry } from '../../domain/records.ts'
+import { messageOf, Refusal } from '../../kernel/errors.ts'
+import { SteadyClock } from '../../kernel/steady-clock.ts'
+import type { Tx } from '../ports.ts'
+import type { World } from '../settings.ts'
+import type { InvokeAnswer } from './call.ts'
+
+/** Ended calls of the last so many hours keep their idempotency key. */
+export const KEY_MS = 86_400_000
+
+/**
+ * The rows of calls. A call without an idempotency key does not wait for its rows: they are committed some
+ * milliseconds after it was sent, with those of other calls, because a commit takes longer than a call. When such a commit fails, the
+ * next calls wait for theirs until one succeeds, so that a full disk lets through one turn's calls at most.
+ */
+export class CallLog {
+  readonly #world: World
+  readonly #steady: SteadyClock
+  #trusted = true
+  /** Rows of many calls come with one promise. */
+  #watching: Promise<void> | null = null
+
+  constructor(world: World) {
+    this.#world = world
+    this.#steady = new SteadyClock(world.clock)
+  }
+
+  /**
+   * Stores the call's row and an audit row about it. Resolves when both are on disk; undefined when nobody needs to
+   * wait for that. @throws Refusal `storage_unavailable`
+   */
+  step(record: InvocationRecord, entry: Entry, wait: boolean): Promise<void> | undefined {
+    if (wait) return this.#watched(this.#onDisk(record, null, entry))
+    const recorded = this.#watched(this.#world.store.recordCall(record, this.#entry(record, entry)))
+    return this.#trusted ? undefined : recorded
+  }
+
+  /** The last row. Never rejects: what the limb did is done, and the caller is told of it in any case. */
+  end(
+    record: InvocationRecord,
+    answer: InvokeAnswer | null,
+    entry: Entry,
+    wait: boolean,
+  ): Promise<void> | undefined {
+    if (wait) return this.#watched(this.#onDisk(record, answer, entry)).catch(() => {})
+    void this.#watched(this.#world.store.recordCall(record, this.#entry(record, entry)))
+    return undefined
+  }
+
+  /** A call that never began. */
+  refused(actor: string, nodeId: string | null, outcome: string, detail: Record<string, unknown>): void {
+    const { clock, store } = this.#world
+    const entry = { at: clock.wallMs(), actor, kind: 'invocation.refused', nodeId, outcome, detail }
+    void this.#watched(store.recordCall(null, entry))
+  }
+
+  /** Calls that have not ended on record. Before any listener opens: those that were cut off when the bridge stopped. */
+  underWay(): Promise<readonly InvocationRecord[]> {
+    return this.#world.store.read((tx) => tx.openInvocations(MAX_UNDER_WAY))
+  }
+
+  /** Ends them on record. After a failure it may be called again. @throws Refusal `storage_unavailable` */
+  async interrupt(calls: readonly InvocationRecord[]): Promise<void> {
+    for (let i = 0; i < calls.length; i += INTERRUPT_BATCH) {
+      const batch = calls.slice(i, i + INTERRUPT_BATCH)
+      await this.#world.store.transact(async (tx) => {
+        for (const { invocationId } of batch) await this.#interrupt(tx, invocationId)
+      })
+    }
+  }
+
+  async #interrupt(tx: Tx, invocationId: string): Promise<void> {
+    // As it is now: it has ended if this is tried once more.
+    const record = await tx.invocation(invocationId)
+    if (record === null || record.endedAt !== null) return
+    const error = new Refusal('internal', 'bridge restarted').body()
+    const next: InvocationRecord = {
+      ...record,
+      state: 'interrupted',
+      endedAt: this.#world.clock.wallMs(),
+      error,
+    }
+    await tx.putInvocation(next)
+    await tx.audit(
+      this.#entry(next, {
+        kind: 'invocation.ended',
+        actor: 'bridge',
+        outcome: 'interrupted',
+        detail: { error: error.message, was: record.state },
+      }),
+    )
+  }
+
+  /**
+   * The call that a principal made with this key in the last day, and its answer. One that is older only by a clock
+   * that was just set is none of yesterday: its command would be run twice.
+   */
+  async byKey(
+    principal: string,
+    key: string,
+  ): Promise<{ record: InvocationRecord; answer: string | null } | null> {
+    const { clock, store } = this.#world
+    const found = await store.read(async (tx) => {
+      const record = await tx.invocationByKey(principal, key)
+      return record && { record, answer: await tx.answer(record.invocationId) }
+    })
+    const steady = this.#steady.isSteady()
+    if (!found || !steady || found.record.createdAt + KEY_MS > clock.wallMs()) return found
+    await store.transact((tx) => tx.putInvocation({ ...found.record, idempotencyKey: null }))
+    return null
+  }
+
+  #entry(record: InvocationRecord, entry: Entry): AuditEntry {
+    const { invocationId, principal, capability, command, paramsHash, level } = record
+    return {
+      at: this.#world.clock.wallMs(),
+      actor: entry.actor,
+      kind: entry.kind,
+      nodeId: record.nodeId,
+      outcome: entry.outcome,
+      detail: { invocationId, principal, capability, command, paramsHash, level, ...entry.detail },
+    }
+  }
+
+  #onDisk(record: InvocationRecord, answer: InvokeAnswer | null, entry: Entry): Promise<void> {
+    return this.#world.store.transact(async (tx) => {
+      await tx.putInvocation(record)
+      if (answer !== null && record.idempotencyKey !== null) {
+        await tx.putAnswer(record.invocationId, JSON.stringify(answer))
+      }
+      await tx.audit(this.#entry(record, entry))
+    })
+  }
+
+  /** Remembers whether the store records; says so once when it does not. */
+  #watched(stored: Promise<void>): Promise<void> {
+    if (stored === this.#watching) return stored
+    this.#watching = stored
+    stored.then(
+      () => {
+        this.#trusted = true
+      },
+      (error: unknown) => {
+        if (this.#trusted) {
+          this.#world.log.error(
+            { error: messageOf(error) },
+            'calls cannot be recorded; further ones wait until they can',
+          )
+        }
+        this.#trusted = false
+      },
+    )
+    return stored
+  }
+}
+
+const INTERRUPT_BATCH = 1000
+/** More than the settings let be under way at once. */
+const MAX_UNDER_WAY = 1_000_000
+
+export interface Entry {
+  readonly actor: string
+  readonly kind: string
+  readonly outcome: string
+  readonly detail?: Record<string, unknown>
+}

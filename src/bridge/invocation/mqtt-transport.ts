@@ -1,0 +1,78 @@
+import { Refusal } from '../../kernel/errors.ts'
+import { encodeJson } from '../../protocol/encode.ts'
+import type { Invocation, InvocationResult } from '../../protocol/schemas.ts'
+import type { Topics } from '../../protocol/topics.ts'
+import type { Limb } from '../live/registry.ts'
+import type { SessionTable } from '../live/sessions.ts'
+
+/** How an answer comes: the limb's result, or why there is none. Called at most once; later calls do nothing. */
+export type Settle = (outcome: InvocationResult | Refusal) => void
+
+/** An invocation on its way. */
+export interface Delivery {
+  /** Whether the limb may have got it. What was false may become true, and never false again. */
+  readonly sent: boolean
+  /** Nobody waits for the answer any more. */
+  giveUp(): void
+}
+
+/**
+ * One way of bringing an invocation to a limb. The deadline is kept by the caller; a transport that has its own
+ * connection gives it up when it is told to.
+ */
+export interface InvokeTransport {
+  /** Why the limb cannot be reached now, or null. Asked before anything is promised, and again at delivery. */
+  unreachable(limb: Limb): Refusal | null
+  /** Sends it. Total. The answer comes through `settle`, or, over MQTT, on the limb's `result` topic. */
+  deliver(limb: Limb, invocation: Invocation, settle: Settle): Delivery
+}
+
+const SENT: Delivery = { sent: true, giveUp: () => {} }
+const NOT_SENT: Delivery = { sent: false, giveUp: () => {} }
+
+/** Over the limb's own live session, so that an invocation can reach nobody else. */
+export class MqttTransport implements InvokeTransport {
+  readonly #topics: Topics
+  readonly #table: SessionTable
+
+  constructor(topics: Topics, table: SessionTable) {
+    this.#topics = topics
+    this.#table = table
+  }
+
+  unreachable(limb: Limb): Refusal | null {
+    const { nodeId } = limb.record
+    const session = this.#table.limb(nodeId)
+    if (!session)
+      return new Refusal('node_offline', `${nodeId} is not connected; try again when it is online`)
+    return session.subscribedTo(this.#topics.node(nodeId, 'invoke')) ? null : this.#deaf(nodeId)
+  }
+
+  deliver(limb: Limb, invocation: Invocation, settle: Settle): Delivery {
+    const { nodeId } = limb.record
+    const topic = this.#topics.node(nodeId, 'invoke')
+    const told = this.#table.limb(nodeId)?.tell(topic, encodeJson(invocation)) ?? false
+    if (!told) settle(this.unreachable(limb) ?? this.#deaf(nodeId))
+    return told ? SENT : NOT_SENT
+  }
+
+  #deaf(nodeId: string): Refusal {
+    return new Refusal(
+      'node_offline',
+      `${nodeId} is connected but has not subscribed to ${this.#topics.node(nodeId, 'invoke')}; its program must do that to be invoked`,
+    )
+  }
+}
+
+/** For limbs that asked for HTTP while the bridge does not speak it. */
+export const noHttp: InvokeTransport = {
+  unreachable: (limb) =>
+    new Refusal(
+      'node_offline',
+      `${limb.record.nodeId} wants to be invoked over HTTP, which this bridge does not do; register it with "invoke": "mqtt"`,
+    ),
+  deliver(limb, _invocation, settle) {
+    settle(new Refusal('node_offline', `${limb.record.nodeId} wants to be invoked over HTTP`))
+    return NOT_SENT
+  },
+}

@@ -1,0 +1,120 @@
+import { Refusal } from '../../kernel/errors.ts'
+import type { BridgeSettings } from '../settings.ts'
+import type { Call, CallWish } from './call.ts'
+
+/** Params of all calls under way, together: what a thousand waiting calls may hold of memory. */
+const MAX_PARAMS_BYTES = 67_108_864
+
+/** The calls under way and their bounds. What is counted in is counted out by the same caller. */
+export class OpenCalls {
+  readonly #limits: BridgeSettings['invocation']
+  readonly #byId = new Map<string, Call>()
+  readonly #ofPrincipal = new Map<string, number>()
+  readonly #ofNode = new Map<string, number>()
+  readonly #running = new Map<string, number>()
+  #runningInAll = 0
+  #paramsBytes = 0
+  #waiting = 0
+
+  constructor(limits: BridgeSettings['invocation']) {
+    this.#limits = limits
+  }
+
+  get(invocationId: string): Call | undefined {
+    return this.#byId.get(invocationId)
+  }
+
+  /** How many wait for a lease, for an operator, and for their limb. */
+  get byState(): { readonly queued: number; readonly waiting: number; readonly running: number } {
+    const [waiting, running] = [this.#waiting, this.#runningInAll]
+    return { queued: Math.max(0, this.#byId.size - waiting - running), waiting, running }
+  }
+
+  values(): readonly Call[] {
+    return [...this.#byId.values()]
+  }
+
+  add(call: Call): void {
+    const { invocationId, nodeId } = call.record
+    this.#byId.set(invocationId, call)
+    countUp(this.#ofNode, nodeId)
+  }
+
+  delete(call: Call): void {
+    const { invocationId, nodeId } = call.record
+    if (this.#byId.delete(invocationId)) countDown(this.#ofNode, nodeId)
+  }
+
+  /** Calls meant for the limb, on their way to it or with it. */
+  meantFor(nodeId: string): number {
+    return this.#ofNode.get(nodeId) ?? 0
+  }
+
+  /** Why the limb takes no further call now, or null. */
+  full(nodeId: string): Refusal | null {
+    const running = this.#running.get(nodeId) ?? 0
+    if (running < this.#limits.maxPerNode) return null
+    return tooMany(`${nodeId} works on ${running} calls; try again when it has answered some`)
+  }
+
+  /** @throws Refusal `too_many_requests` */
+  enter(principal: string, wish: CallWish): void {
+    const own = this.#ofPrincipal.get(principal) ?? 0
+    if (own >= this.#limits.maxPerPrincipal) {
+      throw tooMany(`${principal} has ${own} calls under way; wait for their answers`)
+    }
+    if (this.#paramsBytes + wish.paramsBytes > MAX_PARAMS_BYTES) {
+      throw tooMany('the params of all calls under way fill the memory set aside for them; try again later')
+    }
+    countUp(this.#ofPrincipal, principal)
+    this.#paramsBytes += wish.paramsBytes
+  }
+
+  leave(principal: string, wish: CallWish): void {
+    countDown(this.#ofPrincipal, principal)
+    this.#paramsBytes -= wish.paramsBytes
+  }
+
+  /** @throws Refusal `too_many_requests` */
+  run(call: Call): void {
+    const { nodeId } = call.record
+    const full = this.full(nodeId)
+    if (full) throw full
+    countUp(this.#running, nodeId)
+    this.#runningInAll++
+    call.counted = true
+  }
+
+  ran(call: Call): void {
+    if (!call.counted) return
+    countDown(this.#running, call.record.nodeId)
+    this.#runningInAll--
+    call.counted = false
+  }
+
+  /** @throws Refusal `too_many_requests` */
+  await(): void {
+    if (this.#waiting >= this.#limits.maxWaiting) {
+      throw tooMany(`${this.#waiting} calls wait for an operator already; try again later`)
+    }
+    this.#waiting++
+  }
+
+  awaited(): void {
+    this.#waiting--
+  }
+}
+
+function countUp(counts: Map<string, number>, name: string): void {
+  counts.set(name, (counts.get(name) ?? 0) + 1)
+}
+
+function countDown(counts: Map<string, number>, name: string): void {
+  const left = (counts.get(name) ?? 1) - 1
+  if (left > 0) counts.set(name, left)
+  else counts.delete(name)
+}
+
+function tooMany(message: string): Refusal {
+  return new Refusal('too_many_requests', message)
+}

@@ -1,0 +1,45 @@
+import { type ErrorCode, Refusal } from '../../kernel/errors.ts'
+import { matches } from '../access/lease-rights.ts'
+import type { Limb } from '../live/registry.ts'
+import type { Call } from './call.ts'
+import type { Invocations } from './invocations.ts'
+import { offline, type Reach } from './target.ts'
+
+/** What does not pass by itself, as a connection that is lost for a moment does. */
+const LASTING: readonly ErrorCode[] = ['denied', 'not_found', 'unknown_command']
+
+/** A call in the queue for a lease that could not run when its turn comes is told so at once, not then. */
+export class QueuedCalls {
+  readonly #invocations: Invocations
+  readonly #reach: Reach
+
+  constructor(invocations: Invocations, reach: Reach) {
+    this.#invocations = invocations
+    this.#reach = reach
+  }
+
+  /** The policy or the capabilities of a limb are other ones. `*` is any. Never rejects. */
+  async look(at: { principal: string; nodeId: string }): Promise<void> {
+    for (const call of this.#invocations.open.values()) {
+      const { principal, nodeId } = call.record
+      if (!queued(call) || !(matches(at.principal, principal) && matches(at.nodeId, nodeId))) continue
+      try {
+        await this.#reach.check(principal, nodeId, call.wish)
+      } catch (error) {
+        if (!(error instanceof Refusal) || !LASTING.includes(error.code)) continue
+        this.#invocations.cancel((each) => each === call && queued(call), error)
+      }
+    }
+  }
+
+  limbGone(limb: Limb): void {
+    const { nodeId } = limb.record
+    const { open } = this.#invocations
+    if (open.meantFor(nodeId) === 0) return
+    this.#invocations.cancel((call) => call.record.nodeId === nodeId && queued(call), offline(limb))
+  }
+}
+
+function queued({ record, wait }: Call): boolean {
+  return record.state === 'queued' && wait !== null
+}

@@ -1,0 +1,74 @@
+import { type MonotonicMs, plusMs } from '../../kernel/clock.ts'
+import { messageOf } from '../../kernel/errors.ts'
+import { check, parseJson } from '../../protocol/decode.ts'
+import { LIMITS } from '../../protocol/limits.ts'
+import { plainResult } from '../../protocol/plain-calls.ts'
+import { invocationResultSchema } from '../../protocol/schemas.ts'
+import type { Session } from '../ports.ts'
+import type { World } from '../settings.ts'
+import type { Invocations } from './invocations.ts'
+
+/** A result that answers no call is logged this often for each session, with how many were not, and counted always. */
+const QUIET_MS = 10_000
+
+type Dropped = 'unknown' | 'invalid' | 'too_large'
+
+/** What limbs answer on `result`: matched by invocation and node, or dropped, counted and logged. */
+export class Results {
+  readonly #world: World
+  readonly #invocations: Invocations
+  readonly #told = new WeakMap<Session, { quietUntil: MonotonicMs; suppressed: number }>()
+
+  constructor(world: World, invocations: Invocations) {
+    this.#world = world
+    this.#invocations = invocations
+  }
+
+  /** Total. A wrong answer to a call that waits ends the call at once: the limb will send no better one. */
+  receive(session: Session, payload: Uint8Array): void {
+    const { identity } = session
+    if (identity.kind !== 'limb') return
+    const { nodeId } = identity
+    let id: string | undefined
+    try {
+      const value = parseJson(payload, 2 * LIMITS.resultBytes)
+      id = idOf(value)
+      if (payload.length > LIMITS.resultBytes) {
+        this.#wrong(session, nodeId, id, 'too_large', `it has ${payload.length} bytes; ${ADVICE}`)
+        return
+      }
+      const result = plainResult(value) ?? check(invocationResultSchema, value)
+      if (this.#invocations.settle(nodeId, result)) return
+      this.#drop(session, nodeId, 'unknown', id, 'no call of this limb waits for it: late, twice, or foreign')
+    } catch (error) {
+      this.#wrong(session, nodeId, id, 'invalid', messageOf(error))
+    }
+  }
+
+  #wrong(session: Session, nodeId: string, id: string | undefined, why: Dropped, message: string): void {
+    if (id !== undefined) this.#invocations.settleWrong(nodeId, id, message)
+    this.#drop(session, nodeId, why, id, message)
+  }
+
+  #drop(session: Session, nodeId: string, why: Dropped, id: string | undefined, message: string): void {
+    const { clock, counters, log } = this.#world
+    counters.count('results_dropped', why)
+    const now = clock.monotonicMs()
+    const told = this.#told.get(session)
+    if (told && now < told.quietUntil) {
+      told.suppressed++
+      return
+    }
+    this.#told.set(session, { quietUntil: plusMs(now, QUIET_MS), suppressed: 0 })
+    const suppressed = told?.suppressed ?? 0
+    log.warn({ nodeId, invocationId: id, why, suppressed }, `result of ${nodeId} dropped: ${message}`)
+  }
+}
+
+const ADVICE = `the limit is ${LIMITS.resultBytes}; send large things elsewhere and tell where in artifactUri`
+
+function idOf(value: unknown): string | undefined {
+  if (typeof value !== 'object' || value === null || !('invocationId' in value)) return undefined
+  const { invocationId } = value
+  return typeof invocationId === 'string' && invocationId.length <= 64 ? invocationId : undefined
+}

@@ -1,0 +1,231 @@
+import { holdersOf, strictest, unknownCommand } from '../../domain/invocations.ts'
+import { stricter } from '../../domain/policy.ts'
+import { Refusal } from '../../kernel/errors.ts'
+import type { AuthLevel } from '../../protocol/names.ts'
+import type { Capability } from '../../protocol/schemas.ts'
+import type { LeaseKeeper } from '../access/leases.ts'
+import type { PolicyBook } from '../access/policies.ts'
+import type { Limb, Registry } from '../live/registry.ts'
+import type { CallWish, Target } from './call.ts'
+import type { InvokeTransport } from './mqtt-transport.ts'
+import type { OpenCalls } from './open-calls.ts'
+
+/** Limbs that a selection looks at closely; with more of one kind, the first idle one is as good as any. */
+const MAX_LOOKED_AT = 1000
+/** The policy is read anew so often when it changes while it is read. */
+const MAX_READS = 3
+
+interface Parts {
+  readonly registry: Registry
+  readonly policies: PolicyBook
+  readonly leases: LeaseKeeper
+  readonly mqtt: InvokeTransport
+  readonly http: InvokeTransport
+  readonly open: Pick<OpenCalls, 'meantFor' | 'full'>
+}
+
+type Asked = Pick<CallWish, 'command' | 'capability'>
+
+/** A call that may go on, for now. */
+export interface Allowed {
+  readonly limb: Limb
+  readonly capability: string
+  readonly level: AuthLevel
+  /**
+   * At level `leased`: every capability that has the command and is leased, in the limb's order. The call needs
+   * the lease of each, or a second name for a command would be a way around who holds the first.
+   */
+  readonly leases: readonly string[]
+}
+
+interface Found {
+  readonly best?: Target | undefined
+  readonly nearest?: Refusal | undefined
+  readonly unread: readonly string[]
+}
+
+interface Option {
+  readonly capability: string
+  readonly level: AuthLevel
+}
+
+export function offline({ record, reason }: Limb): Refusal {
+  return new Refusal('node_offline', `${record.nodeId} is offline (${reason}); try again when it is back`)
+}
+
+/** Whether a principal may and can reach a command of a limb; and which limb, if it asks for any that can. */
+export class Reach {
+  readonly #parts: Parts
+
+  constructor(parts: Parts) {
+    this.#parts = parts
+  }
+
+  transportOf(limb: Limb): InvokeTransport {
+    return limb.record.invoke === 'http' ? this.#parts.http : this.#parts.mqtt
+  }
+
+  /**
+   * Known, approved, allowed, reachable, in this order. A promise only when the policy has to be read first.
+   * @throws Refusal
+   */
+  check(principal: string, nodeId: string, asked: Asked): Allowed | Promise<Allowed> {
+    return this.#checkNow(principal, nodeId, asked) ?? this.#checkLater(principal, nodeId, asked)
+  }
+
+  async #checkLater(principal: string, nodeId: string, asked: Asked): Promise<Allowed> {
+    for (let tries = 0; tries < MAX_READS; tries++) {
+      await this.#read(principal, nodeId, asked)
+      // Limb and policy may have changed meanwhile: what holds now is looked at as a whole.
+      const allowed = this.#checkNow(principal, nodeId, asked)
+      if (allowed) return allowed
+    }
+    throw new Refusal('too_many_requests', 'the policy changes too fast to decide; try again')
+  }
+
+  async #read(principal: string, nodeId: string, asked: Asked): Promise<void> {
+    for (const held of this.#holders(nodeId, asked)) {
+      await this.#parts.policies.decide(principal, nodeId, held.cap, held)
+    }
+  }
+
+  /** Undefined when a decision of the policy is not in memory. */
+  #checkNow(principal: string, nodeId: string, asked: Asked): Allowed | undefined {
+    const options: Option[] = []
+    for (const held of this.#holders(nodeId, asked)) {
+      const decision = this.#parts.policies.decideNow(principal, nodeId, held)
+      if (!decision) return undefined
+      options.push({ capability: held.cap, level: decision.level })
+    }
+    return this.#allowed(principal, nodeId, asked, options)
+  }
+
+  #limb(nodeId: string): Limb {
+    const limb = this.#parts.registry.get(nodeId)
+    if (!limb) throw new Refusal('not_found', `there is no approved limb ${nodeId}; see node/list`, 'nodeId')
+    return limb
+  }
+
+  #holders(nodeId: string, { command, capability }: Asked): Capability[] {
+    return holdersOf(this.#limb(nodeId).record.capabilities, command, capability)
+  }
+
+  #allowed(principal: string, nodeId: string, asked: Asked, options: readonly Option[]): Allowed {
+    const limb = this.#limb(nodeId)
+    const decisive = strictest(options)
+    if (!decisive) throw unknownCommand(nodeId, asked.command, asked.capability)
+    const { capability, level } = decisive
+    if (level === 'denied') {
+      throw new Refusal(
+        'denied',
+        `the policy denies ${capability} of ${nodeId} to ${principal}; policy/explain says which entry does`,
+      )
+    }
+    const unreachable = this.#unreachable(limb, capability)
+    if (unreachable) throw unreachable
+    return { limb, capability, level, leases: level === 'leased' ? leasedOf(limb, options) : NONE }
+  }
+
+  #unreachable(limb: Limb, capability: string): Refusal | null {
+    const { nodeId } = limb.record
+    if (limb.status === 'offline') return offline(limb)
+    if (limb.unavailable.includes(capability)) {
+      return new Refusal('capability_unavailable', `${nodeId} reports ${capability} as unavailable for now`)
+    }
+    return this.transportOf(limb).unreachable(limb)
+  }
+
+  /**
+   * A limb that has the capability, is reachable and may be used: `free` before `leased` before `gated`, a free
+   * lease before a held one, the least busy first. `claim` is called with it in the turn in which it was picked,
+   * so that the next selection sees it as busier. @throws Refusal that says why there is none.
+   */
+  async select<T>(
+    principal: string,
+    capability: string,
+    wish: CallWish,
+    claim: (target: Target) => T,
+  ): Promise<T> {
+    for (let tries = 0; ; tries++) {
+      const { best, nearest, unread } = this.#look(principal, capability, wish)
+      if (unread.length === 0 || tries === MAX_READS) {
+        if (best) return claim(best)
+        throw nearest ?? this.#noneOf(capability)
+      }
+      // A limb that is revoked meanwhile has nothing to read.
+      for (const nodeId of unread) await this.#read(principal, nodeId, wish).catch(() => undefined)
+    }
+  }
+
+  /** `unread`: those about which the policy has to be read first; none when the best of all was found. */
+  #look(principal: string, capability: string, wish: CallWish): Found {
+    let best: { target: Target; rank: readonly number[] } | undefined
+    let nearest: Refusal | undefined
+    const unread: string[] = []
+    let looked = 0
+    for (const limb of this.#parts.registry.offering(capability)) {
+      if (limb.status === 'offline') continue
+      if (++looked > MAX_LOOKED_AT) break
+      const { nodeId } = limb.record
+      try {
+        const allowed = this.#checkNow(principal, nodeId, wish)
+        const full = this.#parts.open.full(nodeId)
+        if (full) throw full
+        if (!allowed) {
+          unread.push(nodeId)
+          continue
+        }
+        const rank = this.#rank(principal, limb, allowed)
+        const target = { nodeId, capability: allowed.capability }
+        if (rank.every((part) => part === 0)) return { best: target, unread: [] }
+        if (!best || lower(rank, best.rank)) best = { target, rank }
+      } catch (error) {
+        if (!(error instanceof Refusal)) throw error
+        if (!nearest || nearness(error) > nearness(nearest)) nearest = error
+      }
+    }
+    return { best: best?.target, nearest, unread }
+  }
+
+  #noneOf(capability: string): Refusal {
+    for (const _limb of this.#parts.registry.offering(capability)) {
+      return new Refusal('node_offline', `no limb that has ${capability} is online; try again later`)
+    }
+    return new Refusal('not_found', `no approved limb has ${capability}; see node/list`, 'capability')
+  }
+
+  /** The lower the better, part by part. */
+  #rank(principal: string, limb: Limb, { level, leases }: Allowed): readonly number[] {
+    const { nodeId } = limb.record
+    const taken = leases.some((capability) => {
+      const holder = this.#parts.leases.of(nodeId, capability)
+      return holder !== undefined && (holder.wish.single || holder.wish.principal !== principal)
+    })
+    const order = stricter(level, 'leased') ? 3 : taken ? 2 : level === 'leased' ? 1 : 0
+    return [order, this.#parts.open.meantFor(nodeId), limb.status === 'online' ? 0 : 1]
+  }
+}
+
+const NONE: readonly string[] = []
+
+/** In the limb's order, which is everybody's: two calls that need the same leases never wait for each other. */
+function leasedOf(limb: Limb, options: readonly Option[]): readonly string[] {
+  const leased = options.filter(({ level }) => level === 'leased').map(({ capability }) => capability)
+  if (leased.length < 2) return leased
+  return limb.record.capabilities.map(({ cap }) => cap).filter((cap) => leased.includes(cap))
+}
+
+function lower(a: readonly number[], b: readonly number[]): boolean {
+  for (const [i, part] of a.entries()) {
+    const other = b[i] ?? 0
+    if (part !== other) return part < other
+  }
+  return false
+}
+
+/** Of several reasons why there is no limb, the one that is the easiest to wait out is told. */
+function nearness(error: Refusal): number {
+  return ['unknown_command', 'denied', 'node_offline', 'capability_unavailable', 'too_many_requests'].indexOf(
+    error.code,
+  )
+}

@@ -1,0 +1,166 @@
+import type { PairingWindow } from '../../domain/window.ts'
+import { iso, type WallMs } from '../../kernel/clock.ts'
+import { encodeJson, encodeWord, NOTHING } from '../../protocol/encode.ts'
+import type { EventFields, EventKind } from '../../protocol/events.ts'
+import type { Approval, BridgeInfo } from '../../protocol/schemas.ts'
+import type { World } from '../settings.ts'
+import type { PendingRequests } from './pending.ts'
+import { type Limb, type Registry, stateOf } from './registry.ts'
+
+/** Many changes in one instant (ten thousand limbs come back) make one new `info`. */
+const INFO_DELAY_MS = 200
+
+/**
+ * Everything the bridge says to all: retained status, state and bridge topics, and events. Called after the
+ * commit, never before; `state` goes before `status`, so that who acts on a status finds its state there.
+ */
+export class Announcer {
+  readonly #world: World
+  readonly #registry: Registry
+  readonly #pending: PendingRequests
+  readonly startedAt: WallMs
+  #bridgeStatus: 'online' | 'offline' = 'offline'
+  #window: { window: PairingWindow; until: WallMs } | null = null
+  #infoDue: (() => void) | null = null
+  readonly #soon: (() => void)[] = []
+
+  constructor(world: World, registry: Registry, pending: PendingRequests) {
+    this.#world = world
+    this.#registry = registry
+    this.#pending = pending
+    this.startedAt = world.clock.wallMs()
+  }
+
+  get bridgeStatus(): 'online' | 'offline' {
+    return this.#bridgeStatus
+  }
+
+  setBridgeStatus(status: 'online' | 'offline'): void {
+    this.#bridgeStatus = status
+    this.#retain(this.#world.topics.bridgeStatus, encodeWord(status))
+  }
+
+  /** Status and state of a limb whose status changed. */
+  status(limb: Limb): void {
+    const { topics } = this.#world
+    this.state(limb)
+    this.#retain(topics.node(limb.record.nodeId, 'status'), encodeWord(limb.status))
+    this.#world.counters.count('status_changes', limb.status)
+    this.event('node_status', {
+      nodeId: limb.record.nodeId,
+      status: limb.status,
+      reason: limb.reason,
+    })
+    this.infoChanged()
+  }
+
+  state(limb: Limb): void {
+    limb.statePublishedAt = this.#world.clock.monotonicMs()
+    this.#retain(this.#world.topics.node(limb.record.nodeId, 'state'), encodeJson(stateOf(limb)))
+  }
+
+  /** A revoked node leaves nothing behind; its retained data is the caller's to clear. */
+  nodeGone(nodeId: string): void {
+    const { topics } = this.#world
+    this.#retain(topics.node(nodeId, 'state'), NOTHING)
+    this.#retain(topics.node(nodeId, 'status'), NOTHING)
+    this.infoChanged()
+  }
+
+  /** A request that is new or has changed; also those that now stand beside it. */
+  requestsOfNode(nodeId: string): void {
+    for (const request of this.#pending.ofNode(nodeId)) {
+      this.#retain(
+        this.#world.topics.pairingRequest(request.requestId),
+        encodeJson(this.#pending.show(request)),
+      )
+    }
+    this.infoChanged()
+  }
+
+  requestGone(requestId: string): void {
+    this.#retain(this.#world.topics.pairingRequest(requestId), NOTHING)
+    this.infoChanged()
+  }
+
+  /** A gated call waits for an operator. */
+  approval(shown: Approval): void {
+    this.#retain(this.#world.topics.approval(shown.invocationId), encodeJson(shown))
+  }
+
+  approvalGone(invocationId: string): void {
+    this.#retain(this.#world.topics.approval(invocationId), NOTHING)
+  }
+
+  event<K extends EventKind>(kind: K, fields: EventFields<K>): void {
+    this.#say(kind, this.#world.clock.wallMs(), fields)
+  }
+
+  /**
+   * An event for which nobody has to wait: it is told after the answers of this turn, with the time of now. Such
+   * events keep their order among themselves.
+   */
+  eventSoon<K extends EventKind>(kind: K, fields: EventFields<K>): void {
+    const at = this.#world.clock.wallMs()
+    if (this.#soon.push(() => this.#say(kind, at, fields)) === 1) setImmediate(() => this.#sayAll())
+  }
+
+  #sayAll(): void {
+    for (const say of this.#soon.splice(0)) say()
+  }
+
+  #say<K extends EventKind>(kind: K, at: WallMs, fields: EventFields<K>): void {
+    const { topics, publisher } = this.#world
+    const payload = encodeJson({ kind, at: iso(at), ...fields })
+    publisher.publish(topics.event(kind), payload, { qos: 0, retain: false })
+  }
+
+  setWindow(window: PairingWindow | null): void {
+    const { clock } = this.#world
+    this.#window = window && {
+      window,
+      until: (clock.wallMs() + window.closesAt - clock.monotonicMs()) as WallMs,
+    }
+    this.infoChanged()
+  }
+
+  info(): BridgeInfo {
+    const shown = this.#window
+    return {
+      version: this.#world.settings.version,
+      protocol: 1,
+      startedAt: iso(this.startedAt),
+      nodes: {
+        approved: this.#registry.size,
+        online: this.#registry.online,
+        pending: this.#pending.size,
+      },
+      ...(shown === null
+        ? {}
+        : {
+            pairingWindow: {
+              until: iso(shown.until),
+              ...(shown.window.left === null ? {} : { max: shown.window.left }),
+              ...(shown.window.nodeId === null ? {} : { nodeId: shown.window.nodeId }),
+            },
+          }),
+    }
+  }
+
+  infoChanged(): void {
+    this.#infoDue ??= this.#world.clock.after(INFO_DELAY_MS, () => {
+      this.#infoDue = null
+      this.#retain(this.#world.topics.bridgeInfo, encodeJson(this.info()))
+    })
+  }
+
+  stop(): void {
+    this.#sayAll()
+    this.#infoDue?.()
+    this.#infoDue = null
+  }
+
+  #retain(topic: string, payload: Uint8Array): void {
+    this.#world.publisher.publish(topic, payload, { qos: 1, retain: true })
+  }
+}

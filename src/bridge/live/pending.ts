@@ -1,0 +1,68 @@
+import { inConflict } from '../../domain/pairing.ts'
+import type { RequestRecord } from '../../domain/records.ts'
+import { iso } from '../../kernel/clock.ts'
+import type { PendingRequest } from '../../protocol/schemas.ts'
+
+/** The requests that wait for an operator, in memory as they are in the store. */
+export class PendingRequests {
+  readonly #byId = new Map<string, RequestRecord>()
+  readonly #byNode = new Map<string, Map<string, RequestRecord>>()
+
+  get size(): number {
+    return this.#byId.size
+  }
+
+  get(requestId: string): RequestRecord | undefined {
+    return this.#byId.get(requestId)
+  }
+
+  ofNode(nodeId: string): readonly RequestRecord[] {
+    return [...(this.#byNode.get(nodeId)?.values() ?? [])]
+  }
+
+  /** The limb's own request for more capabilities. */
+  wideningOf(nodeId: string): RequestRecord | undefined {
+    return this.ofNode(nodeId).find((request) => request.kind === 'widen')
+  }
+
+  values(): IterableIterator<RequestRecord> {
+    return this.#byId.values()
+  }
+
+  put(request: RequestRecord): void {
+    this.#byId.set(request.requestId, request)
+    const ofNode = this.#byNode.get(request.nodeId)
+    if (ofNode) ofNode.set(request.requestId, request)
+    else this.#byNode.set(request.nodeId, new Map([[request.requestId, request]]))
+  }
+
+  delete(requestId: string): void {
+    const request = this.#byId.get(requestId)
+    if (!request) return
+    this.#byId.delete(requestId)
+    const ofNode = this.#byNode.get(request.nodeId)
+    ofNode?.delete(requestId)
+    if (ofNode?.size === 0) this.#byNode.delete(request.nodeId)
+  }
+
+  /** As operators see it: nothing secret in it. */
+  show(request: RequestRecord): PendingRequest {
+    const { registration } = request
+    return {
+      requestId: request.requestId,
+      revision: request.revision,
+      kind: request.kind,
+      nodeId: request.nodeId,
+      displayName: registration.displayName,
+      platform: registration.platform,
+      ...(registration.firmware === undefined ? {} : { firmware: registration.firmware }),
+      ...(registration.endpointUrl === undefined ? {} : { endpointUrl: registration.endpointUrl }),
+      capabilities: registration.capabilities,
+      ...(request.code === null ? {} : { code: request.code }),
+      conflict: inConflict(request, this.ofNode(request.nodeId)),
+      address: request.address,
+      requestedAt: iso(request.requestedAt),
+      expiresAt: iso(request.expiresAt),
+    }
+  }
+}

@@ -1,0 +1,152 @@
+import { shownName } from '../../domain/pairing.ts'
+import type { Presence } from '../../domain/presence.ts'
+import type { NodeRecord } from '../../domain/records.ts'
+import { iso, type MonotonicMs } from '../../kernel/clock.ts'
+import type { NodeStatus } from '../../protocol/names.ts'
+import type { State } from '../../protocol/schemas.ts'
+
+/** An approved limb in memory: a cache of its row, and its presence, which lives nowhere else. */
+export interface Limb extends Presence {
+  record: NodeRecord
+  /** When its `state` was last published. */
+  statePublishedAt: MonotonicMs
+  /** `lastHeartbeatAt` is newer than what is stored. */
+  unsaved: boolean
+  /** Until then, wrong heartbeats are counted but not told. */
+  complainAfter: MonotonicMs
+}
+
+/** The approved limbs. Changed only after the commit that made the change last. */
+export class Registry {
+  readonly #limbs = new Map<string, Limb>()
+  readonly #byCapability = new Map<string, Set<Limb>>()
+  readonly #byStatus: Record<NodeStatus, number> = { online: 0, busy: 0, degraded: 0, offline: 0 }
+  #sorted: string[] | null = null
+  /** Called when the approved capabilities of a limb are other ones. Total. */
+  onCapabilities: (limb: Limb) => void = () => {}
+  /** Called when a limb that was there is offline. Total. */
+  onOffline: (limb: Limb) => void = () => {}
+
+  get size(): number {
+    return this.#limbs.size
+  }
+
+  /** Limbs that are not offline. */
+  get online(): number {
+    return this.#limbs.size - this.#byStatus.offline
+  }
+
+  /** How many limbs have each status; counted as they change, because a scrape must not walk a large fleet. */
+  get byStatus(): Readonly<Record<NodeStatus, number>> {
+    return this.#byStatus
+  }
+
+  get(nodeId: string): Limb | undefined {
+    return this.#limbs.get(nodeId)
+  }
+
+  values(): IterableIterator<Limb> {
+    return this.#limbs.values()
+  }
+
+  add(limb: Limb): void {
+    this.#limbs.set(limb.record.nodeId, limb)
+    this.#byStatus[limb.status]++
+    this.#offer(limb)
+    this.#sorted = null
+  }
+
+  /** The row of a limb has changed. */
+  replace(limb: Limb, record: NodeRecord): void {
+    if (record.capabilities === limb.record.capabilities) {
+      limb.record = record
+      return
+    }
+    this.#withdraw(limb)
+    limb.record = record
+    this.#offer(limb)
+    this.onCapabilities(limb)
+  }
+
+  /** The limbs that have an approved capability, whatever their status. */
+  offering(capability: string): Iterable<Limb> {
+    return this.#byCapability.get(capability) ?? []
+  }
+
+  #offer(limb: Limb): void {
+    for (const { cap } of limb.record.capabilities) {
+      const offering = this.#byCapability.get(cap)
+      if (offering) offering.add(limb)
+      else this.#byCapability.set(cap, new Set([limb]))
+    }
+  }
+
+  #withdraw(limb: Limb): void {
+    for (const { cap } of limb.record.capabilities) {
+      const offering = this.#byCapability.get(cap)
+      offering?.delete(limb)
+      if (offering?.size === 0) this.#byCapability.delete(cap)
+    }
+  }
+
+  delete(nodeId: string): void {
+    const limb = this.#limbs.get(nodeId)
+    if (!limb) return
+    this.#byStatus[limb.status]--
+    this.#limbs.delete(nodeId)
+    this.#withdraw(limb)
+    this.#sorted = null
+  }
+
+  /** To be told of each change of a limb's status. */
+  statusChanged(limb: Limb, before: NodeStatus): void {
+    this.#byStatus[before]--
+    this.#byStatus[limb.status]++
+    if (limb.status === 'offline') this.onOffline(limb)
+  }
+
+  /** nodeIds in order, those after `after`. Sorted once per change of membership, not per listing. */
+  *idsAfter(after: string | null): Iterable<string> {
+    this.#sorted ??= [...this.#limbs.keys()].sort()
+    const ids = this.#sorted
+    for (let i = after === null ? 0 : firstAfter(ids, after); i < ids.length; i++) {
+      const id = ids[i]
+      if (id !== undefined) yield id
+    }
+  }
+}
+
+/** Index of the first entry greater than `key` in a sorted list. */
+function firstAfter(sorted: readonly string[], key: string): number {
+  let low = 0
+  let high = sorted.length
+  while (low < high) {
+    const middle = (low + high) >> 1
+    if ((sorted[middle] as string) > key) high = middle
+    else low = middle + 1
+  }
+  return low
+}
+
+/** The limb as `state` shows it. */
+export function stateOf(limb: Limb): State {
+  const { record } = limb
+  return {
+    nodeId: record.nodeId,
+    displayName: shownName(record),
+    platform: record.platform,
+    ...(record.firmware === null ? {} : { firmware: record.firmware }),
+    ...(record.endpointUrl === null ? {} : { endpointUrl: record.endpointUrl }),
+    capabilities: record.capabilities.map((entry) => ({
+      ...entry,
+      available: limb.status !== 'offline' && !limb.unavailable.includes(entry.cap),
+    })),
+    status: limb.status,
+    reason: limb.reason,
+    since: iso(limb.since),
+    lastHeartbeatAt: limb.lastHeartbeatAt === null ? null : iso(limb.lastHeartbeatAt),
+    ...(limb.metrics === null ? {} : { metrics: { ...limb.metrics } }),
+    approvedAt: iso(record.approvedAt),
+    approvedBy: record.approvedBy,
+  }
+}

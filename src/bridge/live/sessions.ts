@@ -1,0 +1,126 @@
+import type { KeyHash } from '../../kernel/secrets.ts'
+import { keyMatches } from '../../kernel/secrets.ts'
+import type { Role } from '../../protocol/names.ts'
+import type { Identity, Session, SessionEnd } from '../ports.ts'
+
+/** Names that are remembered as barred: between CONNECT and CONNACK lie seconds. */
+const MAX_BARRED = 1000
+
+type CandidateIdentity = Extract<Session['identity'], { kind: 'candidate' }>
+
+/** What a session is counted as: `candidate`, `limb`, or the role of its principal. */
+export type SessionRole = 'candidate' | 'limb' | Role
+
+function roleOf({ identity }: Session): SessionRole {
+  return identity.kind === 'principal' ? identity.role : identity.kind
+}
+
+/** The name a session acts under. */
+export function nameOf(session: Session): string {
+  const { identity } = session
+  return identity.kind === 'principal' ? identity.name : identity.nodeId
+}
+
+/**
+ * The live sessions by name, each known by object identity. A node has at most one limb session and any number
+ * of candidates (bounded by the broker's limits on connections).
+ */
+export class SessionTable {
+  readonly #byName = new Map<string, Set<Session>>()
+  readonly #roles: Record<SessionRole, number> = {
+    candidate: 0,
+    limb: 0,
+    viewer: 0,
+    agent: 0,
+    operator: 0,
+    admin: 0,
+  }
+
+  /** The turn in which each identity was let in. */
+  readonly #letIn = new WeakMap<Identity, number>()
+  /** The newest turns in which sessions of a name were ended, oldest first. */
+  readonly #barred = new Map<string, number>()
+  #turn = 0
+
+  /** How many live sessions have each role. */
+  get roles(): Readonly<Record<SessionRole, number>> {
+    return this.#roles
+  }
+
+  add(session: Session): void {
+    const name = nameOf(session)
+    const set = this.#byName.get(name)
+    if (set) set.add(session)
+    else this.#byName.set(name, new Set([session]))
+    this.#roles[roleOf(session)]++
+  }
+
+  delete(session: Session): void {
+    const name = nameOf(session)
+    const set = this.#byName.get(name)
+    if (!set?.delete(session)) return
+    if (set.size === 0) this.#byName.delete(name)
+    this.#roles[roleOf(session)]--
+  }
+
+  /** Now, in the order of what is barred. */
+  get turn(): number {
+    return this.#turn
+  }
+
+  /** It may come in by what was known in `turn`; its session opens later. */
+  letIn(identity: Identity, turn: number): void {
+    this.#letIn.set(identity, turn)
+  }
+
+  /** Who was let in under this name before now and has no open session yet is too late: key or password ended. */
+  bar(name: string): void {
+    this.#barred.delete(name)
+    this.#barred.set(name, ++this.#turn)
+    const [oldest] = this.#barred.keys()
+    if (this.#barred.size > MAX_BARRED && oldest !== undefined) this.#barred.delete(oldest)
+  }
+
+  /** Whether its name was barred since it was let in. */
+  isBarred({ identity }: Session): boolean {
+    if (identity.kind === 'candidate' || (identity.kind === 'principal' && identity.local)) return false
+    const name = identity.kind === 'principal' ? identity.name : identity.nodeId
+    return (this.#barred.get(name) ?? 0) > (this.#letIn.get(identity) ?? this.#turn)
+  }
+
+  /** A candidate becomes the limb it asked to be; its session goes on under the same name. */
+  promote(session: Session, nodeId: string): void {
+    const known = this.has(session)
+    if (known) this.#roles[roleOf(session)]--
+    session.identity = { kind: 'limb', nodeId }
+    if (known) this.#roles[roleOf(session)]++
+  }
+
+  has(session: Session): boolean {
+    return this.#byName.get(nameOf(session))?.has(session) ?? false
+  }
+
+  /** A copy: callers end sessions while they walk it. */
+  named(name: string): readonly Session[] {
+    return [...(this.#byName.get(name) ?? [])]
+  }
+
+  /** The one that counts. Those that it has replaced are here too until their connections have closed. */
+  limb(nodeId: string): Session | undefined {
+    return this.named(nodeId).findLast((session) => session.identity.kind === 'limb' && session.alive)
+  }
+
+  /** Candidates for `nodeId` that hold the key and are not ended, the newest last. */
+  candidatesWith(nodeId: string, key: KeyHash): readonly Session[] {
+    return this.named(nodeId).filter((session) => session.alive && candidateHolds(session, key))
+  }
+
+  endAll(name: string, why: SessionEnd): void {
+    for (const session of this.named(name)) session.end(why, false)
+  }
+}
+
+function candidateHolds(session: Session, key: KeyHash): boolean {
+  const identity: Session['identity'] | CandidateIdentity = session.identity
+  return identity.kind === 'candidate' && identity.key !== null && keyMatches(key, identity.key)
+}

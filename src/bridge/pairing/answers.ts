@@ -1,0 +1,88 @@
+import type { NodeRecord, RequestRecord } from '../../domain/records.ts'
+import { iso } from '../../kernel/clock.ts'
+import { deriveInvokeSecret } from '../../kernel/invoke-signature.ts'
+import type { KeyHash } from '../../kernel/secrets.ts'
+import { encodeJson } from '../../protocol/encode.ts'
+import type { Capability, PairingAnswer } from '../../protocol/schemas.ts'
+import type { Topics } from '../../protocol/topics.ts'
+import { nameOf } from '../live/sessions.ts'
+import type { Session } from '../ports.ts'
+import { type BridgeSettings, intervalsOf, type World } from '../settings.ts'
+
+/**
+ * What is said on `pairing`, to one session alone. A client that publishes `register` before it subscribes is
+ * still told: its last answer is owed to it until it subscribes or goes.
+ */
+export class Answers {
+  readonly #topics: Topics
+  readonly #owed = new WeakMap<Session, PairingAnswer>()
+
+  constructor(topics: Topics) {
+    this.#topics = topics
+  }
+
+  tell(session: Session, answer: PairingAnswer): void {
+    const whole = withOwedKey(answer, this.#owed.get(session))
+    if (this.#send(session, whole)) this.#owed.delete(session)
+    else this.#owed.set(session, whole)
+  }
+
+  /** Told once, and the session ends. */
+  rejected(session: Session): void {
+    this.tell(session, { status: 'rejected' })
+    session.end('refused', true)
+  }
+
+  /** The session has a new subscription: tell it what it is owed. */
+  settle(session: Session): void {
+    const answer = this.#owed.get(session)
+    if (answer && this.#send(session, answer)) this.#owed.delete(session)
+  }
+
+  #send(session: Session, answer: PairingAnswer): boolean {
+    return session.tell(this.#topics.node(nameOf(session), 'pairing'), encodeJson(answer))
+  }
+}
+
+/** A key that the bridge made is not lost because the next answer came before the limb subscribed. */
+function withOwedKey(answer: PairingAnswer, owed: PairingAnswer | undefined): PairingAnswer {
+  const key = owed && 'apiKey' in owed ? owed.apiKey : undefined
+  const takesKey = answer.status === 'pending' || answer.status === 'approved'
+  return key === undefined || !takesKey || answer.apiKey !== undefined ? answer : { ...answer, apiKey: key }
+}
+
+export function pendingAnswer(request: RequestRecord, madeKey: string | null): PairingAnswer {
+  return {
+    status: 'pending',
+    requestId: request.requestId,
+    code: request.code ?? '',
+    expiresAt: iso(request.expiresAt),
+    ...(madeKey === null ? {} : { apiKey: madeKey }),
+  }
+}
+
+export function approvedAnswer(
+  settings: BridgeSettings,
+  node: NodeRecord,
+  awaiting: string | undefined,
+  invokeSecret: string | null = null,
+): Extract<PairingAnswer, { status: 'approved' }> {
+  return {
+    status: 'approved',
+    ...intervalsOf(settings, node.heartbeatSeconds),
+    capabilities: node.capabilities as Capability[],
+    ...(awaiting === undefined ? {} : { awaiting }),
+    ...(invokeSecret === null ? {} : { invokeSecret }),
+  }
+}
+
+/** What a limb checks invocations over HTTP with; null for one that does not ask for them. */
+export function invokeSecretOf(
+  world: World,
+  node: NodeRecord,
+  key: KeyHash | null | undefined,
+): string | null {
+  const { invokeOverHttp } = world
+  if (!invokeOverHttp || node.invoke !== 'http' || !key) return null
+  return deriveInvokeSecret(invokeOverHttp.master, node.nodeId, key)
+}

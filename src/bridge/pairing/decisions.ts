@@ -1,0 +1,282 @@
+import { canonicalCapabilities } from '../../domain/capabilities.ts'
+import {
+  approvedNode,
+  currentKeyHolds,
+  inConflict,
+  newClaim,
+  renewClaim,
+  reregister,
+} from '../../domain/pairing.ts'
+import type { NodeRecord, RequestRecord } from '../../domain/records.ts'
+import { Refusal } from '../../kernel/errors.ts'
+import { hashKey, keyMatches, newId, pairingCode, sha256Hex } from '../../kernel/secrets.ts'
+import type { Registration } from '../../protocol/schemas.ts'
+import type { Session, Tx } from '../ports.ts'
+import type { World } from '../settings.ts'
+import { invokeSecretOf } from './answers.ts'
+import { ChangePace } from './change-rate.ts'
+import type { Seat } from './window.ts'
+
+/** How a registration was decided in its transaction; memory and the network follow after the commit. */
+export type ClaimDecision =
+  | { readonly kind: 'claimed'; readonly request: RequestRecord; readonly fresh: boolean }
+  | { readonly kind: 'promoted'; readonly approval: Approval }
+  | { readonly kind: 'known'; readonly node: NodeRecord; readonly invokeSecret: string | null }
+  | { readonly kind: 'refused' }
+
+/** What an approval changed in the store. */
+export interface Approval {
+  readonly request: RequestRecord
+  readonly node: NodeRecord
+  /** For the limb that it is about; null unless it is invoked over HTTP. */
+  readonly invokeSecret: string | null
+  /** Claims that stood against it and are rejected with it. */
+  readonly losers: readonly RequestRecord[]
+  /** The limb's own wish for more, which a replaced device has to repeat. */
+  readonly withdrawn: readonly RequestRecord[]
+}
+
+/** What a limb's registration changed, and what of it waits. */
+export interface Reregistered {
+  readonly node: NodeRecord
+  readonly changed: boolean
+  /** The wish for more ability that waits now. */
+  readonly widening: RequestRecord | null
+  /** One that the limb no longer has. */
+  readonly withdrawn: RequestRecord | null
+  readonly invokeSecret: string | null
+}
+
+/**
+ * What is decided about pairings within a transaction: read, decide, write. Nothing here touches memory that others
+ * see, or the network: `Pairings` does that when the transaction is on disk.
+ */
+export class PairingDecisions {
+  readonly #world: World
+  readonly #changes: ChangePace
+
+  constructor(world: World) {
+    this.#world = world
+    this.#changes = new ChangePace(world.clock)
+  }
+
+  /** What becomes of a candidate's registration. @throws Refusal `too_many_requests` */
+  async claim(
+    tx: Tx,
+    seat: Seat,
+    session: Session,
+    nodeId: string,
+    key: string,
+    registration: Registration,
+  ): Promise<ClaimDecision> {
+    const { clock, settings } = this.#world
+    const now = clock.wallMs()
+    const keys = await tx.nodeKeys(nodeId)
+    if (keys && keyMatches(keys.current, key) && currentKeyHolds(keys, now)) {
+      const node = await tx.node(nodeId)
+      if (node) return { kind: 'known', node, invokeSecret: invokeSecretOf(this.#world, node, keys.current) }
+    }
+    const refused = await tx.refusedKeys(nodeId, now)
+    if (refused.some((entry) => keyMatches(entry.key, key))) return { kind: 'refused' }
+
+    const ofNode = await tx.requestsOfNode(nodeId)
+    const mine = ofNode.find((request) => request.key !== null && keyMatches(request.key, key))
+    const context = { now, pendingMs: settings.pairing.pendingSeconds * 1000, address: session.address }
+    let request: RequestRecord
+    if (mine) {
+      request = renewClaim(mine, registration, keys ? 'replace' : 'new', context)
+      if (request.revision !== mine.revision) this.#changes.change(request.requestId)
+    } else {
+      await this.#checkLimits(tx, session.address)
+      const hash = hashKey(key)
+      request = newClaim(
+        newId('pr_'),
+        nodeId,
+        registration,
+        hash,
+        pairingCode(nodeId, hash),
+        keys !== null,
+        context,
+      )
+    }
+    const conflict = inConflict(request, [...ofNode.filter((other) => other !== mine), request])
+    const openedBy = seat.take(request, conflict)
+    if (openedBy !== null) {
+      if (mine) await tx.deleteRequest(mine.requestId)
+      return { kind: 'promoted', approval: await this.approve(tx, request, `window:${openedBy}`) }
+    }
+    await tx.putRequest(request)
+    if (!mine || request.revision !== mine.revision) {
+      await tx.audit({
+        at: now,
+        actor: session.address,
+        kind: 'pairing.requested',
+        nodeId,
+        outcome: 'pending',
+        detail: {
+          requestId: request.requestId,
+          revision: request.revision,
+          kind: request.kind,
+          code: request.code,
+        },
+      })
+    }
+    return { kind: 'claimed', request, fresh: !mine || request.revision !== mine.revision }
+  }
+
+  /** Most of what an approved limb registers again holds at once; more ability waits for an operator. */
+  async reregister(
+    tx: Tx,
+    session: Session,
+    nodeId: string,
+    registration: Registration,
+  ): Promise<Reregistered> {
+    const { clock } = this.#world
+    const now = clock.wallMs()
+    const node = await tx.node(nodeId)
+    if (!node) throw new Refusal('not_found', 'this pairing has been revoked')
+    const next = reregister(node, registration, now)
+    if (next.changed) {
+      this.#changes.change(nodeId)
+      await tx.putNode(next.node)
+      await tx.audit({
+        at: now,
+        actor: nodeId,
+        kind: 'node.updated',
+        nodeId,
+        outcome: 'stored',
+        detail: {
+          endpointUrl: next.node.endpointUrl,
+          firmware: next.node.firmware,
+          displayName: next.node.displayName,
+        },
+      })
+    }
+    const waiting = (await tx.requestsOfNode(nodeId)).find((request) => request.kind === 'widen')
+    const widening = next.widens
+      ? await this.#widening(tx, session, nodeId, registration, waiting, now)
+      : null
+    if (!widening && waiting) await tx.deleteRequest(waiting.requestId)
+    const invokeSecret = invokeSecretOf(this.#world, next.node, (await tx.nodeKeys(nodeId))?.current)
+    return { ...next, widening, withdrawn: widening ? null : (waiting ?? null), invokeSecret }
+  }
+
+  async approve(tx: Tx, request: RequestRecord, by: string): Promise<Approval> {
+    const { clock } = this.#world
+    const now = clock.wallMs()
+    const { nodeId } = request
+    const existing = await tx.node(nodeId)
+    if (request.kind === 'widen' && !existing)
+      throw new Refusal('not_found', 'the limb has been revoked meanwhile')
+    if (await tx.principal(nodeId)) {
+      throw new Refusal(
+        'conflict',
+        `a principal is named ${nodeId}; reject the request, or remove the principal first`,
+      )
+    }
+    const node = approvedNode(request, existing, by, now)
+    await tx.putNode(node)
+    if (request.key) await tx.putNodeKeys(nodeId, { current: request.key, next: null, currentUntil: null })
+
+    const others = (await tx.requestsOfNode(nodeId)).filter((other) => other.requestId !== request.requestId)
+    const losers = request.kind === 'widen' ? [] : others.filter((other) => other.kind !== 'widen')
+    const withdrawn = request.kind === 'widen' ? [] : others.filter((other) => other.kind === 'widen')
+    for (const loser of losers) await this.reject(tx, loser, by)
+    for (const other of withdrawn) await tx.deleteRequest(other.requestId)
+    await tx.audit({
+      at: now,
+      actor: by,
+      kind: 'pairing.approved',
+      nodeId,
+      outcome: 'approved',
+      detail: { requestId: request.requestId, revision: request.revision, kind: request.kind },
+    })
+    const key = request.key ?? (await tx.nodeKeys(nodeId))?.current
+    return { request, node, losers, withdrawn, invokeSecret: invokeSecretOf(this.#world, node, key) }
+  }
+
+  async reject(tx: Tx, request: RequestRecord, by: string): Promise<void> {
+    const { clock, settings } = this.#world
+    const now = clock.wallMs()
+    const until = now + settings.pairing.rejectedSeconds * 1000
+    await tx.deleteRequest(request.requestId)
+    if (request.key) await tx.putRefusedKey({ nodeId: request.nodeId, key: request.key, until })
+    else {
+      const fingerprint = wideningFingerprint(request.registration)
+      await tx.putRefusedWidening({ nodeId: request.nodeId, fingerprint, until })
+    }
+    await tx.audit({
+      at: now,
+      actor: by,
+      kind: 'pairing.rejected',
+      nodeId: request.nodeId,
+      outcome: 'rejected',
+      detail: { requestId: request.requestId, kind: request.kind },
+    })
+  }
+
+  async #widening(
+    tx: Tx,
+    session: Session,
+    nodeId: string,
+    registration: Registration,
+    waiting: RequestRecord | undefined,
+    now: number,
+  ): Promise<RequestRecord | null> {
+    const { settings } = this.#world
+    const refused = await tx.refusedWidening(nodeId, now)
+    if (refused?.fingerprint === wideningFingerprint(registration)) return null
+    const context = { now, pendingMs: settings.pairing.pendingSeconds * 1000, address: session.address }
+    let request: RequestRecord
+    if (waiting) {
+      request = renewClaim(waiting, registration, 'widen', context)
+      if (request.revision !== waiting.revision) this.#changes.change(request.requestId)
+    } else {
+      await this.#checkLimits(tx, session.address)
+      request = {
+        requestId: newId('pr_'),
+        nodeId,
+        kind: 'widen',
+        revision: 1,
+        registration,
+        key: null,
+        code: null,
+        address: session.address,
+        requestedAt: now,
+        expiresAt: now + context.pendingMs,
+      }
+    }
+    await tx.putRequest(request)
+    if (request.revision !== waiting?.revision) {
+      await tx.audit({
+        at: now,
+        actor: nodeId,
+        kind: 'pairing.requested',
+        nodeId,
+        outcome: 'pending',
+        detail: { requestId: request.requestId, revision: request.revision, kind: request.kind },
+      })
+    }
+    return request
+  }
+
+  async #checkLimits(tx: Tx, address: string): Promise<void> {
+    const { maxPending, maxPendingPerAddress } = this.#world.settings.pairing
+    if ((await tx.countRequestsFrom(address)) >= maxPendingPerAddress) {
+      throw new Refusal(
+        'too_many_requests',
+        `${maxPendingPerAddress} requests from this address are pending already; wait until an operator decides`,
+      )
+    }
+    if ((await tx.countRequests()) >= maxPending) {
+      throw new Refusal(
+        'too_many_requests',
+        `${maxPending} requests are pending already; wait until an operator decides`,
+      )
+    }
+  }
+}
+
+function wideningFingerprint(registration: Registration): string {
+  return sha256Hex(canonicalCapabilities(registration.capabilities))
+}

@@ -1,0 +1,111 @@
+import type { RequestRecord } from '../../domain/records.ts'
+import { messageOf } from '../../kernel/errors.ts'
+import type { Announcer } from '../live/announcer.ts'
+import type { PendingRequests } from '../live/pending.ts'
+import type { SessionTable } from '../live/sessions.ts'
+import type { World } from '../settings.ts'
+
+/** Pending requests are looked at this often: an expiry need not be sharper, and a wall clock may jump. */
+const LOOK_MS = 1000
+
+/** Ends the requests whose candidates gave no sign for too long; those of live candidates go on. */
+export class RequestExpiry {
+  readonly #world: World
+  readonly #pending: PendingRequests
+  readonly #table: SessionTable
+  readonly #announcer: Announcer
+  readonly #forget: (request: RequestRecord) => void
+  #cancel: (() => void) | null = null
+  #looking = false
+  #stopped = false
+
+  constructor(
+    world: World,
+    parts: { pending: PendingRequests; table: SessionTable; announcer: Announcer },
+    forget: (request: RequestRecord) => void,
+  ) {
+    this.#world = world
+    this.#pending = parts.pending
+    this.#table = parts.table
+    this.#announcer = parts.announcer
+    this.#forget = forget
+  }
+
+  start(): void {
+    if (this.#stopped) return
+    this.#cancel = this.#world.clock.after(LOOK_MS, () => {
+      this.start()
+      void this.#look()
+    })
+  }
+
+  stop(): void {
+    this.#stopped = true
+    this.#cancel?.()
+  }
+
+  async #look(): Promise<void> {
+    if (this.#looking) return
+    this.#looking = true
+    try {
+      const now = this.#world.clock.wallMs()
+      const due = [...this.#pending.values()].filter(({ expiresAt }) => expiresAt <= now)
+      if (due.length > 0) await this.#end(due, now)
+    } catch (error) {
+      this.#world.log.error({ error: messageOf(error) }, 'expiry of requests failed')
+    } finally {
+      this.#looking = false
+    }
+  }
+
+  async #end(due: readonly RequestRecord[], now: number): Promise<void> {
+    const { store, settings, log, counters } = this.#world
+    const expiresAt = now + settings.pairing.pendingSeconds * 1000
+    let alive: RequestRecord[] = []
+    let over: RequestRecord[] = []
+    try {
+      await store.transact(async (tx) => {
+        alive = []
+        over = []
+        for (const { requestId } of due) {
+          // As it is now: an operator or its candidate may have been faster, and not be seen in memory yet.
+          const request = await tx.request(requestId)
+          if (!request || request.expiresAt > now) continue
+          if (this.#showsSign(request)) {
+            const renewed = { ...request, expiresAt }
+            alive.push(renewed)
+            await tx.putRequest(renewed)
+            continue
+          }
+          over.push(request)
+          await tx.deleteRequest(requestId)
+          await tx.audit({
+            at: now,
+            actor: 'bridge',
+            kind: 'pairing.expired',
+            nodeId: request.nodeId,
+            outcome: 'expired',
+            detail: { requestId },
+          })
+        }
+      })
+    } catch (error) {
+      log.debug({ error: messageOf(error) }, 'expired requests not removed, trying again later')
+      return
+    }
+    for (const request of alive) this.#pending.put(request)
+    for (const request of over) {
+      const { nodeId, requestId } = request
+      counters.count('pairing_decisions', 'expired')
+      log.info({ nodeId, requestId }, `request ${requestId} has expired`)
+      this.#forget(request)
+      this.#announcer.event('pairing_expired', { nodeId, requestId })
+    }
+  }
+
+  #showsSign(request: RequestRecord): boolean {
+    return request.key
+      ? this.#table.candidatesWith(request.nodeId, request.key).length > 0
+      : this.#table.limb(request.nodeId) !== undefined
+  }
+}

@@ -1,0 +1,348 @@
+import { inConflict } from '../../domain/pairing.ts'
+import type { NodeRecord, RequestRecord } from '../../domain/records.ts'
+import { addressGroup } from '../../kernel/address.ts'
+import { Refusal } from '../../kernel/errors.ts'
+import { Quiet } from '../../kernel/quiet.ts'
+import { newKey } from '../../kernel/secrets.ts'
+import { LIMITS } from '../../protocol/limits.ts'
+import type { PairingAnswer, Registration } from '../../protocol/schemas.ts'
+import type { Announcer } from '../live/announcer.ts'
+import type { PendingRequests } from '../live/pending.ts'
+import type { Limb, Registry } from '../live/registry.ts'
+import { nameOf, type SessionTable } from '../live/sessions.ts'
+import type { Session, Tx } from '../ports.ts'
+import type { PresenceKeeper } from '../presence/presence-keeper.ts'
+import type { World } from '../settings.ts'
+import type { Leftovers } from '../upkeep/retries.ts'
+import { type Answers, approvedAnswer, pendingAnswer } from './answers.ts'
+import { type Approval, type ClaimDecision, PairingDecisions } from './decisions.ts'
+import type { WindowKeeper } from './window.ts'
+
+/** Refused registrations are told so often for each address. */
+const REFUSALS = { quietMs: 60_000, lines: 5, maxKeys: 500 } as const
+
+/** Registration, approval and rejection: the way of a device into the fleet. */
+export class Pairings {
+  readonly #world: World
+  readonly #registry: Registry
+  readonly #pending: PendingRequests
+  readonly #table: SessionTable
+  readonly #presence: PresenceKeeper
+  readonly #announcer: Announcer
+  readonly #answers: Answers
+  readonly #refusals: Quiet
+  readonly #decisions: PairingDecisions
+  readonly #window: WindowKeeper
+  readonly #leftovers: Leftovers
+  /** Candidates whose key the bridge made, and who were not told it yet. */
+  readonly #untold = new WeakSet<Session['identity']>()
+
+  constructor(
+    world: World,
+    parts: {
+      registry: Registry
+      pending: PendingRequests
+      table: SessionTable
+      presence: PresenceKeeper
+      announcer: Announcer
+      answers: Answers
+      leftovers: Leftovers
+      window: WindowKeeper
+    },
+  ) {
+    this.#world = world
+    this.#registry = parts.registry
+    this.#pending = parts.pending
+    this.#table = parts.table
+    this.#presence = parts.presence
+    this.#announcer = parts.announcer
+    this.#answers = parts.answers
+    this.#refusals = new Quiet(world.clock, REFUSALS)
+    this.#window = parts.window
+    this.#decisions = new PairingDecisions(world)
+    this.#leftovers = parts.leftovers
+  }
+
+  /** A candidate registers: its claim is pending, or decided by an open window. */
+  async claim(
+    session: Session,
+    nodeId: string,
+    ownKey: string | null,
+    registration: Registration,
+  ): Promise<void> {
+    checkOwnKey(ownKey)
+    const key = ownKey ?? newKey()
+    // At once: a second `register` in the same chunk is the same claim, not a rival with a key of its own.
+    if (ownKey === null) {
+      session.identity = { kind: 'candidate', nodeId, key }
+      this.#untold.add(session.identity)
+    }
+    const claimant = session.identity
+    const seat = this.#window.seat()
+    let decided: ClaimDecision
+    try {
+      decided = await this.#world.store.transact((tx) =>
+        this.#decisions.claim(tx, seat, session, nodeId, key, registration),
+      )
+    } catch (error) {
+      seat.giveBack()
+      throw error
+    }
+    // With the first answer that says what became of it, be it that of a later registration.
+    await this.#applyClaim(session, decided, this.#untold.delete(claimant) ? key : null)
+  }
+
+  async #applyClaim(session: Session, decided: ClaimDecision, madeKey: string | null): Promise<void> {
+    const { log } = this.#world
+    switch (decided.kind) {
+      case 'refused':
+        this.#answers.rejected(session)
+        return
+      case 'known':
+        // A connection that has gone meanwhile must not take the place of the one that came after it.
+        if (!session.alive) return
+        // Provisioned while it was connected as a candidate.
+        this.#promote(session, decided.node.nodeId)
+        this.#answers.tell(session, this.#approved(decided.node, madeKey, decided.invokeSecret))
+        return
+      case 'promoted':
+        this.#world.counters.count('pairing_decisions', 'window')
+        await this.#applyApproval(decided.approval, session, madeKey)
+        this.#window.used()
+        return
+      case 'claimed': {
+        const { request } = decided
+        this.#pending.put(request)
+        if (decided.fresh) {
+          const { nodeId, requestId, address, code, kind } = request
+          const conflict = inConflict(request, this.#pending.ofNode(nodeId))
+          log.info({ nodeId, requestId, address, code, kind, conflict }, askedText(request, conflict))
+          this.#announcer.requestsOfNode(request.nodeId)
+          this.#announcer.event('pairing_requested', { request: this.#pending.show(request) })
+        }
+        this.#answers.tell(session, pendingAnswer(request, madeKey))
+        const others = request.key ? this.#table.candidatesWith(request.nodeId, request.key) : []
+        for (const other of others)
+          if (other !== session) this.#answers.tell(other, pendingAnswer(request, null))
+      }
+    }
+  }
+
+  /** An approved limb registers again: most of it holds at once and is stored; more ability waits. */
+  async reregister(session: Session, nodeId: string, registration: Registration): Promise<void> {
+    const { settings, log } = this.#world
+    const outcome = await this.#world.store.transact((tx) =>
+      this.#decisions.reregister(tx, session, nodeId, registration),
+    )
+
+    const limb = this.#registry.get(nodeId)
+    if (limb && outcome.changed) {
+      this.#presence.update(limb, outcome.node)
+      log.info({ nodeId, endpointUrl: outcome.node.endpointUrl }, `${nodeId} changed its registration`)
+      this.#announcer.state(limb)
+      this.#announcer.event('node_updated', { nodeId })
+    }
+    if (outcome.withdrawn) this.forget(outcome.withdrawn)
+    if (outcome.widening) {
+      const before = this.#pending.get(outcome.widening.requestId)
+      this.#pending.put(outcome.widening)
+      if (before?.revision !== outcome.widening.revision) {
+        log.info({ nodeId, requestId: outcome.widening.requestId }, `${nodeId} asks for more capabilities`)
+        this.#announcer.requestsOfNode(nodeId)
+        this.#announcer.event('pairing_requested', { request: this.#pending.show(outcome.widening) })
+      }
+    }
+    this.#answers.tell(
+      session,
+      approvedAnswer(settings, outcome.node, outcome.widening?.requestId, outcome.invokeSecret),
+    )
+  }
+
+  /** An operator approves what was looked at. */
+  async approve(requestId: string, revision: number | undefined, by: string): Promise<NodeRecord> {
+    const approval = await this.#world.store.transact(async (tx) => {
+      const request = await pendingRequest(tx, requestId)
+      if (revision !== undefined && revision !== request.revision) {
+        throw new Refusal(
+          'conflict',
+          `the request changed meanwhile (revision ${request.revision}); look at it again, then approve that revision`,
+          'revision',
+        )
+      }
+      await tx.deleteRequest(requestId)
+      return await this.#decisions.approve(tx, request, by)
+    })
+    await this.#applyApproval(approval, null, null)
+    return approval.node
+  }
+
+  /** `session`: the candidate whose own registration was approved by the window, else null. */
+  async #applyApproval(approval: Approval, session: Session | null, madeKey: string | null): Promise<void> {
+    const { request, node, losers, invokeSecret } = approval
+    const { nodeId } = node
+    const { log } = this.#world
+    for (const gone of [request, ...losers, ...approval.withdrawn]) this.forget(gone)
+
+    let limb = this.#registry.get(nodeId)
+    const known = limb !== undefined
+    if (limb) this.#presence.update(limb, node)
+    else limb = this.#presence.add(node, 'approved')
+
+    log.info(
+      { nodeId, by: node.approvedBy, requestId: request.requestId, kind: request.kind },
+      `${nodeId} is approved`,
+    )
+    if (request.kind === 'widen') {
+      this.#announcer.state(limb)
+      const live = this.#table.limb(nodeId)
+      if (live) this.#answers.tell(live, this.#approved(node, null, invokeSecret))
+    } else {
+      const holders = request.key ? this.#table.candidatesWith(nodeId, request.key) : []
+      // The one that registered may have gone, and come back, before this was on disk.
+      const winner = session?.alive ? session : holders.at(-1)
+      if (known) this.#endOldSession(limb)
+      this.#endOthers(holders, winner, node)
+      if (winner) this.#promote(winner, nodeId)
+      this.#announcer.status(limb)
+      if (winner) this.#answers.tell(winner, this.#approved(node, madeKey, invokeSecret))
+    }
+    for (const loser of losers) this.#tellRejected(loser)
+    this.#announcer.event('pairing_approved', { nodeId, requestId: request.requestId, by: node.approvedBy })
+    if (known && request.kind === 'replace') {
+      await this.#leftovers.run(`forget the sessions of ${nodeId}`, () => this.#world.sessions.forget(nodeId))
+    }
+  }
+
+  /** The device that held the key until now is another one from today on. */
+  #endOldSession(limb: Limb): void {
+    // Also when it has lost its connection already, and its grace goes on.
+    this.#presence.replaced(limb)
+    this.#table.bar(limb.record.nodeId)
+    this.#table.limb(limb.record.nodeId)?.end('replaced', true)
+  }
+
+  #promote(session: Session, nodeId: string): void {
+    const older = this.#table.limb(nodeId)
+    this.#table.promote(session, nodeId)
+    this.#presence.opened(session, nodeId)
+    if (older && older !== session) older.end('replaced', false)
+  }
+
+  /** Other connections with the key that is approved: one is the limb, and they may come again. */
+  #endOthers(holders: readonly Session[], winner: Session | undefined, node: NodeRecord): void {
+    for (const holder of holders) {
+      if (holder === winner) continue
+      this.#answers.tell(holder, this.#approved(node, null))
+      holder.end('replaced', true)
+    }
+  }
+
+  /** Candidates that are connected with this key become the limb they now are (after `node/provision`). */
+  promoteHolders(node: NodeRecord, key: RequestRecord['key']): void {
+    const holders = key ? this.#table.candidatesWith(node.nodeId, key) : []
+    const holder = holders.at(-1)
+    if (!holder) return
+    this.#endOthers(holders, holder, node)
+    this.#promote(holder, node.nodeId)
+    this.#answers.tell(holder, this.#approved(node, null))
+  }
+
+  async reject(requestId: string, by: string): Promise<RequestRecord> {
+    const request = await this.#world.store.transact(async (tx) => {
+      const found = await pendingRequest(tx, requestId)
+      await this.#decisions.reject(tx, found, by)
+      return found
+    })
+    this.forget(request)
+    this.#tellRejected(request)
+    return request
+  }
+
+  #tellRejected(request: RequestRecord): void {
+    const { nodeId, requestId, kind } = request
+    this.#world.log.info({ nodeId, requestId, kind }, `request ${requestId} of ${nodeId} is rejected`)
+    this.#announcer.event('pairing_rejected', { nodeId, requestId })
+    if (request.key) {
+      for (const session of this.#table.candidatesWith(nodeId, request.key)) this.#answers.rejected(session)
+      return
+    }
+    // A rejected wish for more leaves the limb what it has.
+    const limb = this.#registry.get(nodeId)
+    const live = this.#table.limb(nodeId)
+    if (limb && live) this.#answers.tell(live, this.#approved(limb.record, null))
+  }
+
+  /** It is decided, withdrawn or expired: nobody is shown it any more. */
+  forget(request: RequestRecord): void {
+    if (!this.#pending.get(request.requestId)) return
+    this.#pending.delete(request.requestId)
+    this.#announcer.requestGone(request.requestId)
+    // Those that stood beside it may not be in conflict any more.
+    this.#announcer.requestsOfNode(request.nodeId)
+  }
+
+  #approved(node: NodeRecord, madeKey: string | null, invokeSecret: string | null = null): PairingAnswer {
+    const awaiting = this.#pending.wideningOf(node.nodeId)?.requestId
+    const answer = approvedAnswer(this.#world.settings, node, awaiting, invokeSecret)
+    return madeKey === null ? answer : { ...answer, apiKey: madeKey }
+  }
+
+  stop(): void {
+    this.#refusals.stop()
+  }
+
+  /** Says to `session` why its message was not taken; nothing was stored. */
+  refuse(session: Session, error: Refusal): void {
+    const name = nameOf(session)
+    this.#world.counters.count('registrations_refused', error.code)
+    this.#refusals.say(addressGroup(session.address), (suppressed) => {
+      this.#world.log.warn(
+        { nodeId: name, address: session.address, error: error.body(), suppressed },
+        `registration of ${name} refused: ${error.message}`,
+      )
+    })
+    this.#answers.tell(session, { status: 'error', error: error.body() })
+  }
+}
+
+async function pendingRequest(tx: Tx, requestId: string): Promise<RequestRecord> {
+  const request = await tx.request(requestId)
+  if (!request) {
+    throw new Refusal(
+      'not_found',
+      'there is no such pending request; it may be decided or expired, see pairing/list',
+      'requestId',
+    )
+  }
+  return request
+}
+
+/** Somebody else may be asking in the place of the device: then the line says what to look at first. */
+function askedText({ nodeId, kind, code, requestId, revision }: RequestRecord, conflict: boolean): string {
+  const asks =
+    kind === 'replace'
+      ? `${nodeId} is paired already, and asks to be paired with another key`
+      : `${nodeId} asks to be paired`
+  const others = conflict ? '; another request for this name waits too' : ''
+  const compare =
+    kind === 'replace' || conflict ? `; compare the code ${code} with the device before you approve` : ''
+  return `${asks}${others}${compare}: limb-bridge pairing approve ${requestId} --revision ${revision}`
+}
+
+function checkOwnKey(key: string | null): void {
+  if (key === null) return
+  if (key.length < LIMITS.keyCharsMin) {
+    throw new Refusal(
+      'invalid_request',
+      `the key (the MQTT password) has ${key.length} characters; use ${LIMITS.keyCharsMin} or more, or none and the bridge makes one`,
+      'password',
+    )
+  }
+  if (key.length > LIMITS.keyCharsMax) {
+    throw new Refusal(
+      'invalid_request',
+      `the key (the MQTT password) is longer than ${LIMITS.keyCharsMax} characters`,
+      'password',
+    )
+  }
+}

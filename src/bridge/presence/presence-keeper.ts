@@ -1,0 +1,272 @@
+import { DeadlineHeap } from '../../domain/deadlines.ts'
+import {
+  bridgeStopped,
+  connectionLost,
+  deadlinePassed,
+  heartbeatReceived,
+  newPresence,
+  type PresenceChange,
+  saidGoodbye,
+  sessionOpened,
+} from '../../domain/presence.ts'
+import type { NodeRecord } from '../../domain/records.ts'
+import { type MonotonicMs, plusMs, type WallMs } from '../../kernel/clock.ts'
+import { messageOf, Refusal } from '../../kernel/errors.ts'
+import { decodeHeartbeat } from '../../protocol/decode.ts'
+import { encodeJson } from '../../protocol/encode.ts'
+import type { NodeStatus, StatusReason } from '../../protocol/names.ts'
+import type { Announcer } from '../live/announcer.ts'
+import type { Limb, Registry } from '../live/registry.ts'
+import type { Session } from '../ports.ts'
+import { intervalsOf, type World } from '../settings.ts'
+import type { History } from './history.ts'
+
+/** A timer that fires this much late says that the process stood still, not that the limbs did. */
+const STALL_MS = 1000
+/** After a standstill: time to read the heartbeats that waited in the sockets. */
+const STALL_GRACE_MS = 2000
+/** Deadlines this close together are handled in one sweep. */
+const SWEEP_MIN_DELAY_MS = 50
+/** A wrong heartbeat is told once a minute: enough to find the bug in a firmware, too little to fill a disk. */
+const COMPLAIN_MS = 60_000
+/** Limbs in one write of `lastHeartbeatAt`, so that no write stalls the event loop. */
+const SAVE_BATCH = 5000
+
+/** Keeps every limb's presence: heartbeats in, one timer for all deadlines, changes out to the announcer. */
+export class PresenceKeeper {
+  readonly #world: World
+  readonly #registry: Registry
+  readonly #announcer: Announcer
+  readonly #history: History
+  readonly #deadlines = new DeadlineHeap<Limb>()
+  #unsaved: Limb[] = []
+  #sweepAt: number = Number.POSITIVE_INFINITY
+  /** Until then nobody is declared gone: the process stood still. */
+  #graceUntil = Number.NEGATIVE_INFINITY
+  #cancelSweep: (() => void) | null = null
+  #cancelSave: (() => void) | null = null
+  #stopped = false
+
+  constructor(world: World, registry: Registry, announcer: Announcer, history: History) {
+    this.#world = world
+    this.#registry = registry
+    this.#announcer = announcer
+    this.#history = history
+  }
+
+  /** Brings an approved node into memory as offline: at the start, and when it is approved. */
+  add(record: NodeRecord, reason: StatusReason): Limb {
+    const { clock, settings } = this.#world
+    const timeoutMs = intervalsOf(settings, record.heartbeatSeconds).timeoutSeconds * 1000
+    const limb: Limb = {
+      ...newPresence(reason, clock.wallMs(), timeoutMs, record.lastHeartbeatAt as WallMs | null),
+      record,
+      statePublishedAt: Number.NEGATIVE_INFINITY as MonotonicMs,
+      unsaved: false,
+      complainAfter: Number.NEGATIVE_INFINITY as MonotonicMs,
+    }
+    this.#registry.add(limb)
+    return limb
+  }
+
+  /** The row of a limb has changed; its presence goes on. */
+  update(limb: Limb, record: NodeRecord): void {
+    this.#registry.replace(limb, record)
+    const { clock, settings } = this.#world
+    const timeoutMs = intervalsOf(settings, record.heartbeatSeconds).timeoutSeconds * 1000
+    if (timeoutMs === limb.timeoutMs) return
+    limb.timeoutMs = timeoutMs
+    // Whoever is lost has the grace and no more, whatever it asked for last.
+    if (limb.status !== 'offline' && !limb.lost) {
+      limb.deadline = clock.monotonicMs() + timeoutMs
+      this.#schedule(limb)
+    }
+  }
+
+  remove(nodeId: string): void {
+    const limb = this.#registry.get(nodeId)
+    if (!limb) return
+    limb.deadline = Number.POSITIVE_INFINITY
+    limb.session = null
+    this.#registry.delete(nodeId)
+  }
+
+  opened(session: Session, nodeId: string): void {
+    const limb = this.#registry.get(nodeId)
+    if (limb) sessionOpened(limb, session)
+  }
+
+  /** The main path: decide, and only when something changed, publish. */
+  heartbeat(session: Session, payload: Uint8Array): void {
+    const { identity } = session
+    if (identity.kind !== 'limb') return
+    const limb = this.#registry.get(identity.nodeId)
+    if (!limb || limb.session !== session) return
+
+    let heartbeat: ReturnType<typeof decodeHeartbeat>
+    try {
+      heartbeat = decodeHeartbeat(payload)
+    } catch (error) {
+      this.#invalidHeartbeat(session, limb, error)
+      return
+    }
+    const { clock } = this.#world
+    const now = clock.monotonicMs()
+    const before = limb.status
+    const change = heartbeatReceived(limb, session, heartbeat, clock.wallMs(), now)
+    if (limb.deadline < limb.scheduledAt) this.#schedule(limb)
+    if (!limb.unsaved) this.#markUnsaved(limb)
+    if (change !== 'none') this.#changed(limb, before, change)
+    else if (now - limb.statePublishedAt >= this.#stateRefreshMs()) this.#announcer.state(limb)
+  }
+
+  #stateRefreshMs(): number {
+    const { stateRefreshSeconds } = this.#world.settings.presence
+    return stateRefreshSeconds === 0 ? Number.POSITIVE_INFINITY : stateRefreshSeconds * 1000
+  }
+
+  /** The limb said `deregister`: it stays paired and connected, and is offline until its next heartbeat. */
+  deregistered(session: Session, nodeId: string): void {
+    const limb = this.#registry.get(nodeId)
+    if (limb) this.#goodbye(limb, session, 'deregistered')
+  }
+
+  closed(session: Session, nodeId: string, clean: boolean): void {
+    const limb = this.#registry.get(nodeId)
+    if (!limb) return
+    if (clean) {
+      this.#goodbye(limb, session, 'disconnected')
+      return
+    }
+    const { clock, settings } = this.#world
+    connectionLost(limb, session, clock.monotonicMs(), settings.presence.graceSeconds * 1000)
+    this.#schedule(limb)
+  }
+
+  /** Another device is this limb from now on: it is offline until that one is heard. */
+  replaced(limb: Limb): void {
+    this.#goodbye(limb, limb.session, 'disconnected')
+  }
+
+  /** Every limb that is not offline becomes so: the bridge itself ends. */
+  stop(): void {
+    this.#stopped = true
+    this.#cancelSweep?.()
+    this.#cancelSave?.()
+    const now = this.#world.clock.wallMs()
+    for (const limb of this.#registry.values()) {
+      const before = limb.status
+      const change = bridgeStopped(limb, now)
+      if (change !== 'none') this.#changed(limb, before, change)
+    }
+  }
+
+  /** Stores `lastHeartbeatAt` of all limbs heard since the last time. A failure keeps them for the next. */
+  async save(): Promise<void> {
+    this.#cancelSave?.()
+    this.#cancelSave = null
+    const limbs = this.#unsaved
+    this.#unsaved = []
+    for (const limb of limbs) limb.unsaved = false
+    for (let i = 0; i < limbs.length; i += SAVE_BATCH) {
+      const chunk = limbs.slice(i, i + SAVE_BATCH)
+      const batch = chunk.flatMap(({ record, lastHeartbeatAt }) =>
+        lastHeartbeatAt === null ? [] : [{ nodeId: record.nodeId, at: lastHeartbeatAt as number }],
+      )
+      try {
+        await this.#world.store.saveHeartbeats(batch)
+      } catch (error) {
+        // The store has said so itself; what is lost is only how fresh the times are after a crash.
+        this.#world.log.debug({ error: messageOf(error) }, 'heartbeat times not stored, trying again later')
+        for (const limb of limbs.slice(i))
+          if (!limb.unsaved && this.#registry.get(limb.record.nodeId) === limb) this.#markUnsaved(limb)
+        return
+      }
+    }
+  }
+
+  #goodbye(limb: Limb, session: object | null, reason: 'disconnected' | 'deregistered'): void {
+    const before = limb.status
+    const change = saidGoodbye(limb, session, reason, this.#world.clock.wallMs())
+    if (change !== 'none') this.#changed(limb, before, change)
+  }
+
+  #changed(limb: Limb, before: NodeStatus, change: PresenceChange): void {
+    if (change === 'state') {
+      this.#announcer.state(limb)
+      return
+    }
+    this.#registry.statusChanged(limb, before)
+    if (before === 'offline' || limb.status === 'offline') this.#history.record(limb)
+    this.#world.log.info(
+      { nodeId: limb.record.nodeId, status: limb.status, reason: limb.reason },
+      `${limb.record.nodeId} is ${limb.status}`,
+    )
+    this.#announcer.status(limb)
+  }
+
+  #invalidHeartbeat(session: Session, limb: Limb, error: unknown): void {
+    const { clock, counters, log } = this.#world
+    const { nodeId } = limb.record
+    counters.count('heartbeats_invalid')
+    const now = clock.monotonicMs()
+    if (now < limb.complainAfter) return
+    limb.complainAfter = plusMs(now, COMPLAIN_MS)
+    const body = (error instanceof Refusal ? error : new Refusal('internal', messageOf(error))).body()
+    log.warn({ nodeId, error: body }, `heartbeat of ${nodeId} ignored: ${body.message}`)
+    this.#announcer.event('heartbeat_invalid', { nodeId, error: body })
+    session.tell(this.#world.topics.node(nodeId, 'pairing'), encodeJson({ status: 'error', error: body }))
+  }
+
+  #markUnsaved(limb: Limb): void {
+    limb.unsaved = true
+    this.#unsaved.push(limb)
+    if (this.#stopped) return
+    this.#cancelSave ??= this.#world.clock.after(this.#world.settings.presence.saveSeconds * 1000, () => {
+      void this.save()
+    })
+  }
+
+  #schedule(limb: Limb): void {
+    this.#deadlines.schedule(limb)
+    this.#arm()
+  }
+
+  #arm(): void {
+    // Within the grace after a standstill a connection that is found lost must not bring the sweep forward.
+    const next = Math.max(this.#deadlines.next, this.#graceUntil)
+    if (this.#stopped || next >= this.#sweepAt) return
+    this.#cancelSweep?.()
+    if (next === Number.POSITIVE_INFINITY) return
+    this.#sweepAt = next
+    const delay = Math.max(SWEEP_MIN_DELAY_MS, next - this.#world.clock.monotonicMs())
+    this.#cancelSweep = this.#world.clock.after(delay, () => this.#sweep())
+  }
+
+  #sweep(): void {
+    const { clock } = this.#world
+    const now = clock.monotonicMs()
+    const late = now - this.#sweepAt
+    this.#sweepAt = Number.POSITIVE_INFINITY
+    this.#cancelSweep = null
+    if (late > STALL_MS) {
+      // Timers run before sockets are read: after a standstill (SIGSTOP, a suspended laptop) everybody would
+      // be declared gone although their heartbeats are waiting in the kernel.
+      this.#world.log.warn(
+        { lateMs: Math.round(late) },
+        'the process stood still; giving limbs time to be heard',
+      )
+      this.#graceUntil = now + STALL_GRACE_MS
+      this.#arm()
+      return
+    }
+    const wall = clock.wallMs()
+    for (let limb = this.#deadlines.takeDue(now); limb; limb = this.#deadlines.takeDue(now)) {
+      if (this.#registry.get(limb.record.nodeId) !== limb) continue
+      const before = limb.status
+      const change = deadlinePassed(limb, wall)
+      if (change !== 'none') this.#changed(limb, before, change)
+    }
+    this.#arm()
+  }
+}

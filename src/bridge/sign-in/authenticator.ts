@@ -1,0 +1,231 @@
+import { currentKeyHolds } from '../../domain/pairing.ts'
+import { messageOf } from '../../kernel/errors.ts'
+import { Quiet } from '../../kernel/quiet.ts'
+import { keyMatches, passwordMatches } from '../../kernel/secrets.ts'
+import { isName, NAME_HINT, ROLES } from '../../protocol/names.ts'
+import type { Admission, Credentials, ReadTx } from '../ports.ts'
+import type { World } from '../settings.ts'
+import { type ShutOut, SignInLimits } from './limits.ts'
+import type { RefusedSignIns, Why } from './refusals.ts'
+
+/** Wrong keys are told so often for each limb and address: a device that lost its key comes back every few seconds. */
+const WRONG_KEYS = { quietMs: 60_000, lines: 1, maxKeys: 500 } as const
+/** Password hashes computed at once; each takes some 32 MiB for some 60 ms of a core. */
+const MAX_HASHING = 2
+/** Sign-ins that may wait for a hash; beyond, the client is told to come back (code 3). */
+const MAX_WAITING = 64
+
+/**
+ * The key of a claim whose device has shown a certificate instead: a verified name is as good as a key. No password
+ * that begins like this is taken for one.
+ */
+const CERTIFIED = 'client certificate of '
+
+/** Who may come in, and as whom (protocol section 3). */
+export class Gate {
+  readonly #world: World
+  readonly #refusedSignIns: RefusedSignIns
+  readonly #limits: SignInLimits
+  readonly #wrongKeys: Quiet
+  #hashing = 0
+  readonly #waiting: (() => void)[] = []
+
+  constructor(world: World, refusedSignIns: RefusedSignIns) {
+    this.#world = world
+    this.#refusedSignIns = refusedSignIns
+    this.#wrongKeys = new Quiet(world.clock, WRONG_KEYS)
+    this.#limits = new SignInLimits(world.clock, world.settings.signIn)
+  }
+
+  async admit(credentials: Credentials): Promise<Admission> {
+    if (credentials.password === null) return this.#notText(credentials)
+    if (credentials.local) return admitLocal(credentials)
+    const certified = certifiedName(credentials)
+    const name = certified ?? credentials.username ?? credentials.clientId
+    if (!isName(name)) {
+      const code = credentials.username === undefined ? 2 : 4
+      const reason = `the user name (else the client id) must be ${NAME_HINT}`
+      return this.#refused(name, credentials, code, reason, 'name')
+    }
+    const { principal, keys, refused } = await this.#world.store.read(
+      async (tx) => await this.#known(tx, name),
+    )
+    if (principal) return await this.#admitPrincipal(principal, credentials)
+
+    if (credentials.password?.startsWith(CERTIFIED)) {
+      return this.#refused(name, credentials, 4, 'this is no key; sign in with the certificate', 'key')
+    }
+    if (keys && certified !== undefined) return { admitted: true, identity: { kind: 'limb', nodeId: name } }
+    const password = credentials.password || (certified === undefined ? null : CERTIFIED + certified)
+    if (password !== null && keys) {
+      if (keyMatches(keys.current, password) && currentKeyHolds(keys, this.#world.clock.wallMs())) {
+        return { admitted: true, identity: { kind: 'limb', nodeId: name } }
+      }
+      if (keys.next && keyMatches(keys.next, password)) {
+        // What became of its keys in that moment decides about it anew.
+        return (await this.#firstUse(name, password)) ?? (await this.admit(credentials))
+      }
+    }
+    if (password !== null && refused.some((entry) => keyMatches(entry.key, password))) {
+      const reason = 'this key was rejected or revoked; wait, or connect with another key'
+      return this.#refused(name, credentials, 5, reason, 'key')
+    }
+    // A device that lost its key, or somebody who guesses.
+    if (password !== null && keys) this.#wrongKey(name, credentials)
+    return { admitted: true, identity: { kind: 'candidate', nodeId: name, key: password } }
+  }
+
+  /** Keys and passwords are text: as bytes, none could be typed, stored or compared. */
+  #notText(credentials: Credentials): Admission {
+    const name = credentials.username ?? credentials.clientId
+    const reason =
+      'the password is not UTF-8; send a key or password as text, such as raw bytes in hexadecimal'
+    return this.#refused(name, credentials, 4, reason, 'password')
+  }
+
+  #wrongKey(nodeId: string, { address }: Credentials): void {
+    this.#world.counters.count('wrong_keys')
+    this.#wrongKeys.say(JSON.stringify([nodeId, address]), (suppressed) =>
+      this.#world.log.warn(
+        { nodeId, address, suppressed },
+        `${nodeId} connected from ${address} with another key than the approved one; if the device lost its key, ` +
+          'approve its request (limb-bridge pairing list), else somebody uses its name',
+      ),
+    )
+  }
+
+  stop(): void {
+    this.#wrongKeys.stop()
+  }
+
+  async #known(tx: ReadTx, name: string) {
+    return {
+      principal: await tx.principal(name),
+      keys: await tx.nodeKeys(name),
+      refused: await tx.refusedKeys(name, this.#world.clock.wallMs()),
+    }
+  }
+
+  /** The device has got its new key: the old one ends. Null when it is not its new key any more. */
+  async #firstUse(nodeId: string, password: string): Promise<Admission | null> {
+    const taken = this.#world.store.transact(async (tx) => {
+      // As it is now: the limb may have been revoked, or its key replaced or rotated again.
+      const next = (await tx.nodeKeys(nodeId))?.next
+      if (!next || !keyMatches(next, password)) return false
+      await tx.putNodeKeys(nodeId, { current: next, next: null, currentUntil: null })
+      await tx.audit({
+        at: this.#world.clock.wallMs(),
+        actor: nodeId,
+        kind: 'node.key_taken',
+        nodeId,
+        outcome: 'stored',
+        detail: {},
+      })
+      return true
+    })
+    try {
+      if (!(await taken)) return null
+    } catch (error) {
+      // On a full disk the limb comes in all the same; the old key ends at the next sign-in, or by its time.
+      this.#world.log.warn({ nodeId, error: messageOf(error) }, `${nodeId} uses its new key; not stored yet`)
+    }
+    return { admitted: true, identity: { kind: 'limb', nodeId } }
+  }
+
+  async #admitPrincipal(
+    principal: { name: string; role: 'viewer' | 'agent' | 'operator' | 'admin'; passwordHash: string },
+    credentials: Credentials,
+  ): Promise<Admission> {
+    const { name, role } = principal
+    const early = this.#tooEarly(name, credentials)
+    if (early) return early
+    if (!(await this.#enterHashing())) {
+      return { admitted: false, code: 3, reason: 'too many sign-ins at once; try again in a few seconds' }
+    }
+    try {
+      // Many at once: those before may have used up the guesses.
+      const late = this.#tooEarly(name, credentials)
+      if (late) return late
+      const right = await passwordMatches(principal.passwordHash, credentials.password ?? '')
+      if (right) {
+        this.#limits.succeeded(name, credentials.address)
+        return { admitted: true, identity: { kind: 'principal', name, role, local: false } }
+      }
+      for (const begun of this.#limits.failed(name, credentials.address)) {
+        this.#refusedSignIns.shutOut(name, credentials, shutOutText(begun, name, credentials.address))
+      }
+    } finally {
+      this.#leaveHashing()
+    }
+    return this.#refused(name, credentials, 4, 'wrong password', 'password')
+  }
+
+  /** Code 3, come back later: whether the password is right was not looked at. */
+  #tooEarly(name: string, credentials: Credentials): Admission | null {
+    const wait = this.#limits.waitMs(name, credentials.address)
+    if (wait === 0) return null
+    const reason = `too many wrong passwords; wait ${Math.ceil(wait / 1000)} s`
+    return this.#refused(name, credentials, 3, reason, 'too_many')
+  }
+
+  async #enterHashing(): Promise<boolean> {
+    if (this.#hashing < MAX_HASHING) {
+      this.#hashing++
+      return true
+    }
+    if (this.#waiting.length >= MAX_WAITING) return false
+    await new Promise<void>((resolve) => this.#waiting.push(resolve))
+    return true
+  }
+
+  #leaveHashing(): void {
+    const next = this.#waiting.shift()
+    if (next) next()
+    else this.#hashing--
+  }
+
+  #refused(name: string, credentials: Credentials, code: 2 | 3 | 4 | 5, reason: string, why: Why): Admission {
+    this.#refusedSignIns.record(name, credentials, reason, why)
+    return { admitted: false, code, reason }
+  }
+}
+
+function shutOutText({ whom, failures, seconds }: ShutOut, name: string, address: string): string {
+  const who = {
+    'name at address': `${name} from ${address}`,
+    address: `every principal that signs in from ${address}`,
+    name: `${name}, except where it has signed in before,`,
+  }[whom]
+  const settings = 'mqtt.maxFailedSignIns, mqtt.failedSignInSeconds'
+  return `${who} is shut out for ${seconds} s after ${failures} wrong passwords (${settings})`
+}
+
+/**
+ * A certificate stands for its name alone. Under another user name it only opened the door of a listener that
+ * wants one, and so it does when its name cannot be a limb's.
+ */
+function certifiedName({ certificateName, username }: Credentials): string | undefined {
+  const own = username === undefined || username === certificateName
+  return own && isName(certificateName) ? certificateName : undefined
+}
+
+/** The key that is refused with a revoked limb, so that its certificate is too. */
+export function certifiedKey(nodeId: string): string {
+  return CERTIFIED + nodeId
+}
+
+const LOCAL_ROLE = /^role:(.*)$/s
+
+/**
+ * The mode of the socket's file is the protection; without a name one acts as `admin`. A program that should do
+ * less says so with the password `role:agent`, and the bridge holds it to that.
+ */
+function admitLocal(credentials: Credentials): Admission {
+  const name = credentials.username || 'admin'
+  if (!isName(name)) return { admitted: false, code: 4, reason: `the user name must be ${NAME_HINT}` }
+  const wished = LOCAL_ROLE.exec(credentials.password ?? '')?.[1]
+  const role = wished === undefined ? 'admin' : ROLES.find((known) => known === wished)
+  // A slip must not make an admin of what wanted to be less.
+  if (role === undefined) return { admitted: false, code: 4, reason: `a role is one of ${ROLES.join(', ')}` }
+  return { admitted: true, identity: { kind: 'principal', name, role, local: true } }
+}

@@ -1,0 +1,71 @@
+import { messageOf } from '../../kernel/errors.ts'
+import { Quiet } from '../../kernel/quiet.ts'
+import type { Announcer } from '../live/announcer.ts'
+import type { Credentials } from '../ports.ts'
+import type { World } from '../settings.ts'
+
+/** The same name from the same address is told once a minute; a flood of others is summed up under one. */
+const PACE = { quietMs: 60_000, lines: 1, maxKeys: 500 } as const
+
+/** What a refusal is counted as. */
+export type Why = 'name' | 'password' | 'too_many' | 'key'
+
+type From = Pick<Credentials, 'address' | 'clientId'>
+
+interface Told {
+  readonly reason: string
+  readonly message: string
+  readonly suppressed: number
+}
+
+/** Log, event and audit row for refused sign-ins, at a pace that a flood cannot turn into a full disk. */
+export class RefusedSignIns {
+  readonly #world: World
+  readonly #announce: Announcer['event']
+  readonly #quiet: Quiet
+
+  constructor(world: World, announce: Announcer['event']) {
+    this.#world = world
+    this.#announce = announce
+    this.#quiet = new Quiet(world.clock, PACE)
+  }
+
+  record(name: string, from: From, reason: string, why: Why): void {
+    this.#world.counters.count('sign_ins_refused', why)
+    this.#quiet.say(JSON.stringify([name, from.address]), (suppressed) =>
+      this.#tell(name, from, { reason, message: `sign-in refused: ${reason}`, suppressed }),
+    )
+  }
+
+  /** A refusal for a while begins; `message` says for whom, how long and why. */
+  shutOut(name: string, from: From, message: string): void {
+    this.#quiet.say(JSON.stringify(['shut out', name, from.address]), (suppressed) =>
+      this.#tell(name, from, { reason: message, message, suppressed }),
+    )
+  }
+
+  stop(): void {
+    this.#quiet.stop()
+  }
+
+  #tell(name: string, { address, clientId }: From, { reason, message, suppressed }: Told): void {
+    const { clock, log, store } = this.#world
+    const who = name.slice(0, 64)
+    log.warn({ name: who, address, clientId: clientId.slice(0, 64), reason, suppressed }, message)
+    this.#announce('sign_in_refused', { name: who, address, reason, suppressed })
+    store
+      .transact((tx) =>
+        tx.audit({
+          at: clock.wallMs(),
+          actor: address,
+          kind: 'signin.refused',
+          nodeId: null,
+          outcome: 'refused',
+          detail: { name: who, reason, suppressed },
+        }),
+      )
+      .catch((error: unknown) =>
+        log.debug({ error: messageOf(error) }, 'refused sign-in not stored in the audit log'),
+      )
+  }
+}

@@ -1,0 +1,98 @@
+import { type Clock, iso, type MonotonicMs } from '../../kernel/clock.ts'
+import { messageOf } from '../../kernel/errors.ts'
+import type { BackupFile, Backups } from '../ports.ts'
+import type { World } from '../settings.ts'
+import type { HandlersOf } from '../verb-context.ts'
+import type { Chore } from './housekeeping.ts'
+
+const HOUR_MS = 3_600_000
+/** How often it is asked whether a backup is due; one that failed is tried again after an hour. */
+const LOOK_MS = 60_000
+const RETRY_MS = HOUR_MS
+
+export interface BackupSettings {
+  /** 0: only when somebody asks. */
+  readonly everyHours: number
+  readonly keep: number
+}
+
+/** Makes a backup, removes the oldest ones, and records it. */
+async function backUp(world: World, backups: Backups, keep: number, by: string): Promise<BackupFile> {
+  const { clock, log, counters, store } = world
+  let made: BackupFile
+  try {
+    made = await backups.create()
+  } catch (error) {
+    counters.count('backups', 'failed')
+    log.warn({ error: messageOf(error), by }, `no backup: ${messageOf(error)}`)
+    throw error
+  }
+  counters.count('backups', 'made')
+  log.info({ file: made.file, bytes: made.bytes, by }, 'a backup is made and checked')
+  // The new one first: a backup that fails takes no older one with it.
+  await backups.prune(keep).catch((error: unknown) => {
+    log.warn({ error: messageOf(error) }, 'old backups were not removed')
+  })
+  await store
+    .transact((tx) =>
+      tx.audit({
+        at: clock.wallMs(),
+        actor: by,
+        kind: 'backup.created',
+        nodeId: null,
+        outcome: 'stored',
+        detail: { file: made.file, bytes: made.bytes },
+      }),
+    )
+    // The backup is there all the same.
+    .catch((error: unknown) => log.debug({ error: messageOf(error) }, 'backup not recorded in the audit log'))
+  return made
+}
+
+export function backupHandlers(world: World): HandlersOf<'backup'> {
+  return {
+    async 'backup/create'(_args, caller) {
+      const { file, bytes, takenAt } = await backUp(
+        world,
+        world.backups,
+        world.settings.backup.keep,
+        caller.name,
+      )
+      return { file, bytes, takenAt: iso(takenAt) }
+    },
+  }
+}
+
+/** The schedule. Each look is cheap; a restart, or a clock that was set, makes no backup come early twice. */
+export function backupChore(world: World): Chore {
+  const { clock, backups, settings } = world
+  let triedAt: MonotonicMs | null = null
+  let succeeded = false
+  return {
+    name: 'make a backup',
+    everyMs: LOOK_MS,
+    async run() {
+      const { everyHours, keep } = settings.backup
+      if (everyHours === 0) return 'done'
+      const everyMs = everyHours * HOUR_MS
+      const due =
+        triedAt === null
+          ? await dueAtStart(clock, backups, everyMs)
+          : clock.monotonicMs() - triedAt >= (succeeded ? everyMs : Math.min(everyMs, RETRY_MS))
+      if (!due) return 'done'
+      triedAt = clock.monotonicMs()
+      succeeded = false
+      await backUp(world, backups, keep, 'bridge')
+      succeeded = true
+      return 'done'
+    },
+  }
+}
+
+/** Nothing there, an old one, or one from a future that a wrong clock made. */
+async function dueAtStart(clock: Clock, backups: Backups, everyMs: number): Promise<boolean> {
+  const newest = await backups.newestAt()
+  if (newest === null) return true
+  const age = clock.wallMs() - newest
+  return age >= everyMs || age < 0
+}

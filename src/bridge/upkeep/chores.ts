@@ -1,0 +1,132 @@
+import { SteadyClock } from '../../kernel/steady-clock.ts'
+import type { Registry } from '../live/registry.ts'
+import type { World } from '../settings.ts'
+import { tellAuditEnd } from './audit-mark.ts'
+import { backupChore } from './backups.ts'
+import type { Chore } from './housekeeping.ts'
+import type { Leftovers } from './retries.ts'
+
+const DAY_MS = 86_400_000
+const SECOND_MS = 1000
+const MINUTE_MS = 60_000
+/** A write-ahead log that grew beyond this is cut although writes go on. */
+const WAL_LARGE_BYTES = 16 * 1024 * 1024
+
+/** Limbs looked at in one turn. */
+const ORPHANS_PER_TURN = 200
+
+/** What housekeeping needs of the adapters beyond the ports. */
+export interface Upkeep {
+  walBytes(): number
+  /** False when somebody still reads from it. */
+  checkpoint(): boolean
+  /**
+   * Writes of the persistent sessions what could not be written before, and with `byAge` forgets some that nobody
+   * used for too long. How many.
+   */
+  sweepSessions(byAge: boolean): Promise<number>
+  /** The next limb, in the order of the names, that retained data is kept of; null: no more. */
+  nextWithData(after: string): Promise<string | null>
+}
+
+interface Kept {
+  readonly registry: Registry
+  readonly leftovers: Leftovers
+  /** Calls, audit rows and refused keys: those beyond a number, and with `byAge` the old ones. How many. */
+  readonly prune: (byAge: boolean) => Promise<number>
+}
+
+/** Everything that keeps a bridge from growing for years, and what is tried again. */
+export function chores(world: World, { registry, leftovers, prune }: Kept): readonly Chore[] {
+  const { clock, store, settings, upkeep, log } = world
+  const steady = new SteadyClock(clock)
+  const more = (rows: number) => (rows > 0 ? 'more' : 'done')
+  return [
+    {
+      name: 'finish what a full disk interrupted',
+      everyMs: 5 * SECOND_MS,
+      async run() {
+        // Asked here because this is the most frequent one.
+        steady.isSteady()
+        await leftovers.retry()
+        return 'done'
+      },
+    },
+    {
+      name: 'forget old presence history',
+      everyMs: MINUTE_MS,
+      async run() {
+        const { historyDays, maxHistoryRows } = settings.retention
+        const before = steady.isSteady() ? clock.wallMs() - historyDays * DAY_MS : null
+        return more(await store.pruneHistory(before, maxHistoryRows))
+      },
+    },
+    {
+      name: 'forget old calls, audit rows and refused keys',
+      everyMs: 10 * MINUTE_MS,
+      async run() {
+        const rows = await prune(steady.isSteady())
+        if (rows > 0) log.info({ rows }, 'old rows are gone')
+        return 'done'
+      },
+    },
+    {
+      name: 'forget idle sessions',
+      everyMs: 5 * MINUTE_MS,
+      async run() {
+        return more(await upkeep.sweepSessions(steady.isSteady()))
+      },
+    },
+    {
+      name: 'tell where the audit log ends',
+      everyMs: DAY_MS,
+      // The start has just told it.
+      firstMs: DAY_MS,
+      async run() {
+        await tellAuditEnd(world)
+        return 'done'
+      },
+    },
+    orphanChore(world, registry, upkeep),
+    checkpointChore(upkeep),
+    backupChore(world),
+  ]
+}
+
+/** SQLite moves the log's content by itself, but never makes the file smaller. */
+function checkpointChore(upkeep: Upkeep): Chore {
+  let before = 0
+  return {
+    name: 'shorten the write-ahead log',
+    everyMs: 30 * SECOND_MS,
+    async run() {
+      const bytes = upkeep.walBytes()
+      const idle = bytes === before
+      if (bytes > 0 && (idle || bytes > WAL_LARGE_BYTES)) upkeep.checkpoint()
+      before = upkeep.walBytes()
+      return 'done'
+    },
+  }
+}
+
+/**
+ * Retained data of limbs that are no more: a bridge that was killed between the revocation and what follows it has
+ * forgotten that something was left. Once after the start, and then every day.
+ */
+function orphanChore({ topics, publisher }: World, registry: Registry, upkeep: Upkeep): Chore {
+  let after = ''
+  return {
+    name: 'remove data of limbs that are no more',
+    everyMs: DAY_MS,
+    firstMs: 10 * SECOND_MS,
+    async run() {
+      for (let i = 0; i < ORPHANS_PER_TURN; i++) {
+        const nodeId = await upkeep.nextWithData(after)
+        after = nodeId ?? ''
+        if (nodeId === null) return 'done'
+        if (!registry.get(nodeId)) await publisher.clearRetained(topics.dataPrefix(nodeId))
+      }
+      return 'more'
+    },
+  }
+}

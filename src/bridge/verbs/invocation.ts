@@ -1,0 +1,102 @@
+import type { InvocationRecord } from '../../domain/invocations.ts'
+import { iso } from '../../kernel/clock.ts'
+import { Refusal } from '../../kernel/errors.ts'
+import { LIMITS } from '../../protocol/limits.ts'
+import type { ShownInvocation } from '../../protocol/schemas.ts'
+import type { Approvals } from '../invocation/approvals.ts'
+import type { Call } from '../invocation/call.ts'
+import type { Invocations } from '../invocation/invocations.ts'
+import type { World } from '../settings.ts'
+import type { Handlers, HandlersOf } from '../verb-context.ts'
+
+/** The verbs about calls. */
+export function invocationHandlers(
+  world: World,
+  approvals: Approvals,
+  invocations: Invocations,
+): HandlersOf<'invocation'> & Pick<Handlers, 'invoke'> {
+  const { store } = world
+
+  async function known(invocationId: string): Promise<InvocationRecord> {
+    await store.settled()
+    const record =
+      invocations.open.get(invocationId)?.record ?? (await store.read((tx) => tx.invocation(invocationId)))
+    if (!record) {
+      throw new Refusal(
+        'not_found',
+        `there is no invocation ${invocationId}; see invocation/list`,
+        'invocationId',
+      )
+    }
+    return record
+  }
+
+  /** The call that waits for a decision. */
+  async function waiting(invocationId: string): Promise<Call> {
+    const found = approvals.get(invocationId)
+    if (found) return found.call
+    const { state } = await known(invocationId)
+    throw new Refusal('conflict', `this call waits for nobody: it is ${state}`, 'invocationId')
+  }
+
+  return {
+    invoke: (args, caller) => invocations.invoke(args, caller),
+
+    async 'invocation/list'({ limit, after, order, state, principal, nodeId }) {
+      await store.settled()
+      const page = await store.read((tx) =>
+        tx.invocations(
+          { state, principal, nodeId },
+          order ?? 'newest',
+          after ?? null,
+          limit ?? LIMITS.listDefault,
+        ),
+      )
+      return { items: page.items.map(showInvocation), ...(page.next === null ? {} : { next: page.next }) }
+    },
+
+    async 'invocation/get'({ invocationId }) {
+      const found = approvals.get(invocationId)
+      return {
+        ...showInvocation(await known(invocationId)),
+        ...(found ? { params: found.call.wish.params, expiresAt: found.shown.expiresAt } : {}),
+      }
+    },
+
+    async 'invocation/approve'({ invocationId, paramsHash, reason }, caller) {
+      const call = await waiting(invocationId)
+      if (paramsHash !== undefined && paramsHash !== call.record.paramsHash) {
+        throw new Refusal('conflict', 'these are not the params of this call; look at it again', 'paramsHash')
+      }
+      return showInvocation(await invocations.decisions.approve(call, caller.name, reason ?? null))
+    },
+
+    async 'invocation/deny'({ invocationId, reason }, caller) {
+      const call = await waiting(invocationId)
+      return showInvocation(await invocations.decisions.deny(call, caller.name, reason ?? null))
+    },
+  }
+}
+
+function showInvocation(record: InvocationRecord): ShownInvocation {
+  const { endedAt, fence, idempotencyKey, decidedBy, reason, error } = record
+  return {
+    invocationId: record.invocationId,
+    principal: record.principal,
+    nodeId: record.nodeId,
+    capability: record.capability,
+    command: record.command,
+    paramsHash: record.paramsHash,
+    level: record.level,
+    state: record.state,
+    createdAt: iso(record.createdAt),
+    ...(endedAt === null ? {} : { endedAt: iso(endedAt) }),
+    ...(fence === null ? {} : { fence }),
+    ...(idempotencyKey === null ? {} : { idempotencyKey }),
+    ...(decidedBy === null ? {} : { decidedBy }),
+    ...(reason === null ? {} : { reason }),
+    ...(error === null
+      ? {}
+      : { error: { ...error, ...(error.details ? { details: { ...error.details } } : {}) } }),
+  }
+}

@@ -1,0 +1,308 @@
+import { provisionedNode, shownName } from '../../domain/pairing.ts'
+import type { NodeRecord, RequestRecord } from '../../domain/records.ts'
+import { Refusal } from '../../kernel/errors.ts'
+import { hashKey, type KeyHash, keyMatches, newKey } from '../../kernel/secrets.ts'
+import { LIMITS } from '../../protocol/limits.ts'
+import type { State } from '../../protocol/schemas.ts'
+import type { VerbArgs } from '../../protocol/verbs.ts'
+import type { Control } from '../invocation/control.ts'
+import type { Announcer } from '../live/announcer.ts'
+import type { PendingRequests } from '../live/pending.ts'
+import { type Limb, type Registry, stateOf } from '../live/registry.ts'
+import type { SessionTable } from '../live/sessions.ts'
+import { type Answers, approvedAnswer } from '../pairing/answers.ts'
+import type { Pairings } from '../pairing/pairings.ts'
+import type { Tx } from '../ports.ts'
+import type { History } from '../presence/history.ts'
+import type { PresenceKeeper } from '../presence/presence-keeper.ts'
+import type { World } from '../settings.ts'
+import { certifiedKey } from '../sign-in/authenticator.ts'
+import type { Leftovers } from '../upkeep/retries.ts'
+import type { HandlersOf } from '../verb-context.ts'
+
+/** How long an old key still works after `node/rotate-key` when the limb never uses the new one. */
+const OLD_KEY_MS = 86_400_000
+
+interface Parts {
+  readonly registry: Registry
+  readonly pending: PendingRequests
+  readonly table: SessionTable
+  readonly presence: PresenceKeeper
+  readonly announcer: Announcer
+  readonly answers: Answers
+  readonly pairings: Pairings
+  readonly control: Control
+  readonly history: History
+  readonly leftovers: Leftovers
+}
+
+interface Provisioned {
+  readonly node: NodeRecord
+  readonly key: KeyHash
+  /** Told once, when the bridge made it. */
+  readonly apiKey: string | undefined
+  /** Claims to the same node, which would now replace its key. */
+  readonly claims: readonly RequestRecord[]
+  /** The claim of the device itself, which this settles. */
+  readonly granted: RequestRecord | null
+}
+
+/** The verbs about approved limbs. */
+export function nodeHandlers(world: World, parts: Parts): HandlersOf<'node'> {
+  const { registry, pending, table, presence, announcer, answers, pairings, control, leftovers } = parts
+  const { clock, store, topics, log } = world
+
+  function known(nodeId: string): Limb {
+    const limb = registry.get(nodeId)
+    if (!limb) throw new Refusal('not_found', `there is no approved limb ${nodeId}; see node/list`, 'nodeId')
+    return limb
+  }
+
+  async function stored(tx: Tx, nodeId: string): Promise<NodeRecord> {
+    const node = await tx.node(nodeId)
+    if (!node) throw new Refusal('not_found', `there is no approved limb ${nodeId}; see node/list`, 'nodeId')
+    return node
+  }
+
+  async function provisionIn(
+    tx: Tx,
+    wish: VerbArgs<'node/provision'>,
+    by: string,
+    path: string,
+  ): Promise<Provisioned> {
+    const { nodeId } = wish
+    if (await tx.node(nodeId)) {
+      throw new Refusal(
+        'conflict',
+        `${nodeId} is paired already; revoke it first, or rotate its key`,
+        `${path}nodeId`,
+      )
+    }
+    if (await tx.principal(nodeId)) {
+      throw new Refusal('conflict', `a principal is named ${nodeId}; choose another name`, `${path}nodeId`)
+    }
+    const now = clock.wallMs()
+    const apiKey = wish.apiKey === undefined ? newKey() : undefined
+    const key = hashKey(wish.apiKey ?? apiKey ?? '')
+    const node = provisionedNode(wish, by, now)
+    await tx.putNode(node)
+    await tx.putNodeKeys(nodeId, { current: key, next: null, currentUntil: null })
+    await tx.audit({ at: now, actor: by, kind: 'node.provisioned', nodeId, outcome: 'approved', detail: {} })
+    const claims: RequestRecord[] = []
+    let granted: RequestRecord | null = null
+    for (const request of await tx.requestsOfNode(nodeId)) {
+      if (request.key !== null && wish.apiKey !== undefined && keyMatches(request.key, wish.apiKey)) {
+        // The very device that waits: it has what it asked for.
+        await tx.deleteRequest(request.requestId)
+        granted = request
+        continue
+      }
+      // What the operator looked at was a new node; now it would replace a key.
+      const claim: RequestRecord = { ...request, kind: 'replace', revision: request.revision + 1 }
+      await tx.putRequest(claim)
+      claims.push(claim)
+    }
+    return { node, key, apiKey, claims, granted }
+  }
+
+  function applyProvisioned({ node, key, claims, granted }: Provisioned): void {
+    world.counters.count('pairing_decisions', 'provisioned')
+    announcer.status(presence.add(node, 'approved'))
+    if (granted) {
+      pending.delete(granted.requestId)
+      announcer.requestGone(granted.requestId)
+    }
+    for (const claim of claims) pending.put(claim)
+    if (claims.length > 0) announcer.requestsOfNode(node.nodeId)
+    pairings.promoteHolders(node, key)
+    announcer.event('node_provisioned', { nodeId: node.nodeId, by: node.approvedBy })
+  }
+
+  const shown = ({ node, apiKey }: Provisioned) => ({
+    nodeId: node.nodeId,
+    ...(apiKey === undefined ? {} : { apiKey }),
+  })
+
+  return {
+    async 'node/list'(args) {
+      const limit = args.limit ?? LIMITS.listDefault
+      const items: State[] = []
+      let last = ''
+      for (const nodeId of registry.idsAfter(args.after ?? null)) {
+        const limb = registry.get(nodeId)
+        if (!limb || !listed(limb, args)) continue
+        if (items.length === limit) return { items, next: last }
+        items.push(stateOf(limb))
+        last = nodeId
+      }
+      return { items }
+    },
+
+    async 'node/get'({ nodeId }) {
+      return stateOf(known(nodeId))
+    },
+
+    'node/history': (args) => parts.history.of(args),
+
+    async 'node/rename'({ nodeId, displayName }, caller) {
+      const node = await store.transact(async (tx) => {
+        const before = await stored(tx, nodeId)
+        const next: NodeRecord = { ...before, operatorName: displayName, updatedAt: clock.wallMs() }
+        await tx.putNode(next)
+        await tx.audit({
+          at: clock.wallMs(),
+          actor: caller.name,
+          kind: 'node.renamed',
+          nodeId,
+          outcome: 'stored',
+          detail: { displayName },
+        })
+        return next
+      })
+      const limb = known(nodeId)
+      presence.update(limb, node)
+      announcer.state(limb)
+      announcer.event('node_renamed', { nodeId, displayName, by: caller.name })
+      return { nodeId, displayName: shownName(node) }
+    },
+
+    async 'node/revoke'({ nodeId }, caller) {
+      const requests = await store.transact(async (tx) => {
+        await stored(tx, nodeId)
+        const now = clock.wallMs()
+        const until = now + world.settings.pairing.rejectedSeconds * 1000
+        const keys = await tx.nodeKeys(nodeId)
+        const certificate = hashKey(certifiedKey(nodeId))
+        for (const key of keys ? [keys.current, keys.next, certificate] : [])
+          if (key) await tx.putRefusedKey({ nodeId, key, until })
+        const claims = await tx.requestsOfNode(nodeId)
+        await tx.deleteNode(nodeId)
+        // Somebody else's claim to the name outlives the node: it is a new one now.
+        const rest: RequestRecord[] = []
+        for (const claim of claims) {
+          if (claim.kind === 'widen') continue
+          const fresh: RequestRecord = { ...claim, kind: 'new', revision: claim.revision + 1 }
+          await tx.putRequest(fresh)
+          rest.push(fresh)
+        }
+        await tx.audit({
+          at: now,
+          actor: caller.name,
+          kind: 'node.revoked',
+          nodeId,
+          outcome: 'revoked',
+          detail: {},
+        })
+        return { gone: claims.filter((claim) => claim.kind === 'widen'), rest }
+      })
+      world.counters.count('pairing_decisions', 'revoked')
+      control.nodeGone(nodeId)
+      presence.remove(nodeId)
+      for (const request of requests.gone) {
+        pending.delete(request.requestId)
+        announcer.requestGone(request.requestId)
+      }
+      for (const request of requests.rest) pending.put(request)
+      if (requests.rest.length > 0) announcer.requestsOfNode(nodeId)
+      table.bar(nodeId)
+      const live = table.limb(nodeId)
+      if (live) answers.rejected(live)
+      announcer.nodeGone(nodeId)
+      // A limb of this name may be approved before the disk has room again: its data is not to be taken away.
+      await leftovers.run(`remove the data of ${nodeId}`, async () => {
+        if (!registry.get(nodeId)) await world.publisher.clearRetained(topics.dataPrefix(nodeId))
+      })
+      await leftovers.run(`forget the sessions of ${nodeId}`, async () => {
+        if (!registry.get(nodeId)) await world.sessions.forget(nodeId)
+      })
+      log.info({ nodeId, by: caller.name }, `${nodeId} is revoked`)
+      announcer.event('node_revoked', { nodeId, by: caller.name })
+      return { nodeId }
+    },
+
+    async 'node/rotate-key'({ nodeId, immediate }, caller) {
+      const apiKey = newKey()
+      const key = hashKey(apiKey)
+      const now = clock.wallMs()
+      const node = await store.transact(async (tx) => {
+        const found = await stored(tx, nodeId)
+        const keys = await tx.nodeKeys(nodeId)
+        await tx.putNodeKeys(
+          nodeId,
+          immediate || !keys
+            ? { current: key, next: null, currentUntil: null }
+            : { current: keys.current, next: key, currentUntil: now + OLD_KEY_MS },
+        )
+        await tx.audit({
+          at: now,
+          actor: caller.name,
+          kind: 'node.key_rotated',
+          nodeId,
+          outcome: 'stored',
+          detail: { immediate: immediate === true },
+        })
+        return found
+      })
+      const live = table.limb(nodeId)
+      // A key that was stolen may be in the hands of the live session: it is not told the next one.
+      if (immediate) table.bar(nodeId)
+      if (live && immediate) live.end('replaced', false)
+      const toldTo =
+        live && !immediate && live.subscribedTo(topics.node(nodeId, 'pairing')) ? live : undefined
+      if (toldTo)
+        answers.tell(toldTo, {
+          ...approvedAnswer(world.settings, node, pending.wideningOf(nodeId)?.requestId),
+          apiKey,
+        })
+      const told = toldTo !== undefined
+      log.info({ nodeId, by: caller.name, told }, `${nodeId} has a new key`)
+      announcer.event('node_key_rotated', { nodeId, by: caller.name })
+      return { nodeId, apiKey, toldToLimb: told }
+    },
+
+    async 'node/provision'(args, caller) {
+      const made = await store.transact((tx) => provisionIn(tx, args, caller.name, ''))
+      applyProvisioned(made)
+      log.info({ nodeId: args.nodeId, by: caller.name }, `${args.nodeId} is provisioned`)
+      return shown(made)
+    },
+
+    async 'node/import'({ nodes }, caller) {
+      refuseTwice(nodes)
+      const all = await store.transact(async (tx) => {
+        const made: Provisioned[] = []
+        for (const [index, wish] of nodes.entries()) {
+          made.push(await provisionIn(tx, wish, caller.name, `nodes[${index}].`))
+        }
+        return made
+      })
+      for (const made of all) applyProvisioned(made)
+      log.info({ count: all.length, by: caller.name }, `${all.length} limbs are imported`)
+      return { items: all.map(shown) }
+    },
+  }
+}
+
+/** The second would only be told that the first is paired already, which nobody could find. */
+function refuseTwice(nodes: VerbArgs<'node/import'>['nodes']): void {
+  const seen = new Map<string, number>()
+  for (const [index, { nodeId }] of nodes.entries()) {
+    const first = seen.get(nodeId)
+    if (first !== undefined) {
+      const message = `${nodeId} is twice in this import, in nodes[${first}] and nodes[${index}]; keep one of them`
+      throw new Refusal('invalid_request', message, `nodes[${index}].nodeId`)
+    }
+    seen.set(nodeId, index)
+  }
+}
+
+function listed(limb: Limb, filter: VerbArgs<'node/list'>): boolean {
+  if (filter.status !== undefined && limb.status !== filter.status) return false
+  const { capability, available } = filter
+  const has = capability === undefined || limb.record.capabilities.some((entry) => entry.cap === capability)
+  if (!has) return false
+  if (available === undefined) return true
+  const ready =
+    limb.status !== 'offline' && (capability === undefined || !limb.unavailable.includes(capability))
+  return ready === available
+}

@@ -1,0 +1,37 @@
+import type { Announcer } from '../live/announcer.ts'
+import type { PendingRequests } from '../live/pending.ts'
+import type { Pairings } from '../pairing/pairings.ts'
+import type { WindowKeeper } from '../pairing/window.ts'
+import type { World } from '../settings.ts'
+import type { HandlersOf } from '../verb-context.ts'
+
+/** The verbs about requests to be paired. */
+export function pairingHandlers(
+  { counters }: World,
+  parts: { pending: PendingRequests; pairings: Pairings; window: WindowKeeper; announcer: Announcer },
+): HandlersOf<'pairing'> {
+  const { pending, pairings, window, announcer } = parts
+  return {
+    'pairing/list': async ({ limit = 100, after = '' }) => {
+      const rest = [...pending.values()]
+        .filter((request) => request.requestId > after)
+        .sort((a, b) => (a.requestId < b.requestId ? -1 : 1))
+      const items = rest.slice(0, limit).map((request) => pending.show(request))
+      return rest.length > limit ? { items, next: items.at(-1)?.requestId } : { items }
+    },
+    'pairing/approve': async ({ requestId, revision }, caller) => {
+      const node = await pairings.approve(requestId, revision, caller.name)
+      counters.count('pairing_decisions', 'approved')
+      return { nodeId: node.nodeId, requestId }
+    },
+    'pairing/reject': async ({ requestId }, caller) => {
+      const request = await pairings.reject(requestId, caller.name)
+      counters.count('pairing_decisions', 'rejected')
+      return { nodeId: request.nodeId, requestId }
+    },
+    'pairing/permit': async ({ seconds, max, nodeId }, caller) => {
+      await window.permit(seconds, max ?? null, nodeId ?? null, caller.name)
+      return { pairingWindow: announcer.info().pairingWindow ?? null }
+    },
+  }
+}

@@ -1,0 +1,331 @@
+import { Readable } from 'node:stream'
+import type { MqttStore, QueueTarget, RetainedLimits, Urgency } from '../../bridge/mqtt-store.ts'
+import type { Log, RetainedView } from '../../bridge/ports.ts'
+import type { Clock } from '../../kernel/clock.ts'
+import { messageOf } from '../../kernel/errors.ts'
+import { columnsOf, incomingPacket, type PublishPacket, type PubrelPacket } from './packets.ts'
+import { type QueueLimits, Queues } from './queues.ts'
+import { matchRetained, RetainedStream } from './retained.ts'
+import { StoredSessions } from './sessions.ts'
+import {
+  rowOf,
+  type Subscriber,
+  type Subscription,
+  SubscriptionIndex,
+  subscriptionOf,
+} from './subscriptions.ts'
+import { type Brokers, type WillPacket, Wills } from './wills.ts'
+
+export interface PersistenceLimits extends QueueLimits {
+  /** QoS 2 messages of one persistent session that wait for PUBREL. */
+  readonly maxIncomingPerSession: number
+  readonly maxRetainedMessages: number
+  /** The share of one limb, for instance 100 messages below its `data/`; null: only the total counts. */
+  readonly retainedBelow: (topic: string) => RetainedLimits['below']
+}
+
+/** `queue`: a session's queue is full. `retained`, `retained_below`: no room for a new retained topic. */
+export type DropKind = 'queue' | 'retained' | 'retained_below'
+
+export interface PersistenceOptions {
+  readonly store: MqttStore
+  readonly view: RetainedView
+  readonly clock: Clock
+  readonly log: Log
+  readonly limits: PersistenceLimits
+  readonly onDropped: (kind: DropKind) => void
+}
+
+/** The slice of Aedes that its persistence sees. */
+export interface BrokerSlice {
+  readonly id: string
+  readonly clients?: Readonly<Record<string, unknown>>
+}
+
+interface Client {
+  readonly id: string | null
+  readonly clean?: boolean
+}
+
+type ClientOf = { readonly clientId: string; readonly qos?: 0 | 1 | 2; readonly rap?: boolean | undefined }
+
+const DONE = Promise.resolve()
+const NOBODY: Promise<Subscriber[]> = Promise.resolve(Object.freeze([]) as never)
+
+/**
+ * What Aedes keeps beyond a connection (the interface of aedes-persistence 11), on the MqttStore port. A message
+ * that was queued, and a QoS 2 message that was received, is on disk when its promise resolves. Retained
+ * messages of the bridge's own come from the view and are never stored.
+ */
+export class MqttPersistence {
+  readonly sessions: StoredSessions
+  readonly #options: PersistenceOptions
+  readonly #index = new SubscriptionIndex()
+  readonly #queues: Queues
+  readonly #wills = new Wills()
+  /** QoS 2 state of clean sessions ends with the connection [MQTT-3.1.2-6]: it needs no disk. */
+  readonly #incoming = new Map<string, Map<number, PublishPacket>>()
+  #broker: BrokerSlice = { id: '' }
+  #loading: Promise<void> | undefined
+
+  constructor(options: PersistenceOptions) {
+    this.#options = options
+    const { store, clock, log, limits, onDropped } = options
+    const isLive = (clientId: string) =>
+      this.#broker.clients === undefined || this.#broker.clients[clientId] !== undefined
+    this.#queues = new Queues({
+      store,
+      limits,
+      log,
+      isLive,
+      onFull: (clientId) => {
+        this.sessions.missed(clientId)
+        onDropped('queue')
+      },
+    })
+    this.sessions = new StoredSessions({
+      store,
+      clock,
+      log,
+      index: this.#index,
+      queues: this.#queues,
+      isLive,
+    })
+  }
+
+  /** For Aedes' own use and for tests. */
+  get broker(): BrokerSlice {
+    return this.#broker
+  }
+
+  /** Above every `brokerCounter` in the store, after `load`: a broker with a fixed id counts on from here. */
+  get lastCounter(): number {
+    return this.#queues.newestCounter
+  }
+
+  /** Messages and bytes in the queues of all sessions. */
+  get queued(): { readonly messages: number; readonly bytes: number } {
+    return this.#queues.total
+  }
+
+  /** Reads sessions, subscriptions and the sizes of queues. `setup` does it when nobody has. */
+  load(): Promise<void> {
+    this.#loading ??= this.#load()
+    return this.#loading
+  }
+
+  async #load(): Promise<void> {
+    for (const row of await this.#options.store.loadSubscriptions()) {
+      this.#index.add(row.clientId, subscriptionOf(row))
+    }
+    await this.#queues.load()
+    await this.sessions.load()
+  }
+
+  // Aedes looks at the constructor of this one: it must be an async function.
+  async setup(broker: BrokerSlice): Promise<void> {
+    this.#broker = broker
+    this.#wills.broker = broker
+    await this.load()
+  }
+
+  async destroy(): Promise<void> {
+    // The store belongs to whoever opened it.
+  }
+
+  // Retained messages.
+
+  /** For QoS 0 nobody waits for the disk. A new topic beyond the limits is dropped and counted. */
+  storeRetained(packet: PublishPacket): Promise<void> {
+    const { store, view } = this.#options
+    if (view.owns(packet.topic)) return DONE
+    const urgency: Urgency = packet.qos === 0 ? 'soon' : 'now'
+    const stored =
+      packet.payload.length === 0
+        ? store.deleteRetained(packet.topic, urgency)
+        : this.#putRetained(packet, urgency)
+    if (urgency === 'now') return stored
+    stored.catch((error: unknown) => {
+      this.#options.log.debug({ error: messageOf(error) }, 'a retained message of QoS 0 was not stored')
+    })
+    return DONE
+  }
+
+  async #putRetained(packet: PublishPacket, urgency: Urgency): Promise<void> {
+    const { store, limits, onDropped } = this.#options
+    const below = limits.retainedBelow(packet.topic)
+    const outcome = await store.putRetained(
+      columnsOf(packet),
+      { total: limits.maxRetainedMessages, below },
+      urgency,
+    )
+    if (outcome !== 'stored') onDropped(outcome === 'too_many' ? 'retained' : 'retained_below')
+  }
+
+  createRetainedStream(filter: string): Readable {
+    return this.createRetainedStreamCombi([filter])
+  }
+
+  createRetainedStreamCombi(filters: readonly string[]): Readable {
+    return new RetainedStream(matchRetained(this.#options.store, this.#options.view, filters))
+  }
+
+  /** Deletes what is stored below a prefix that ends with a slash, and names it. Resolves when it is on disk. */
+  clearRetainedBelow(prefix: string): Promise<readonly string[]> {
+    return this.#options.store.deleteRetainedBelow(prefix)
+  }
+
+  // Subscriptions of persistent sessions.
+
+  /** Subscribing anew to what is stored writes nothing: a full disk keeps no limb from coming back. */
+  async addSubscriptions(client: Client, subscriptions: readonly Subscription[]): Promise<void> {
+    const clientId = idOf(client)
+    const changed = subscriptions.filter((each) => this.#index.add(clientId, each))
+    if (changed.length === 0) return
+    try {
+      await this.#options.store.putSubscriptions(changed.map((each) => rowOf(clientId, each)))
+    } catch (error) {
+      this.sessions.unsaved(clientId)
+      throw error
+    }
+  }
+
+  async removeSubscriptions(client: Client, filters: readonly string[]): Promise<void> {
+    const clientId = idOf(client)
+    const gone = filters.filter((filter) => this.#index.remove(clientId, filter))
+    if (gone.length > 0) await this.#options.store.deleteSubscriptions(clientId, gone)
+  }
+
+  async subscriptionsByClient(client: Client): Promise<Subscription[]> {
+    return this.#index.of(idOf(client))
+  }
+
+  /** The hot path: when no stored session is subscribed to anything, nothing is made. */
+  subscriptionsByTopic(topic: string): Promise<Subscriber[]> {
+    return this.#index.matchable === 0 ? NOBODY : Promise.resolve(this.#index.match(topic))
+  }
+
+  async countOffline(): Promise<{ subsCount: number; clientsCount: number }> {
+    return { subsCount: this.#index.matchable, clientsCount: this.#index.clients }
+  }
+
+  /** A clean CONNECT: the stored session of this id, with all that it holds, is no more [MQTT-3.1.2-6]. */
+  cleanSubscriptions(client: Client): Promise<void> {
+    const clientId = idOf(client)
+    return this.sessions.isStored(clientId) ? this.sessions.delete(clientId) : DONE
+  }
+
+  getClientList(filter: string): Readable {
+    return Readable.from(this.#index.subscribedTo(filter))
+  }
+
+  // Queued messages.
+
+  outgoingEnqueue(subscriber: ClientOf, packet: PublishPacket): Promise<void> {
+    return this.#queues.enqueue([targetOf(subscriber, packet)], packet)
+  }
+
+  outgoingEnqueueCombi(subscribers: readonly ClientOf[], packet: PublishPacket): Promise<void> {
+    if (subscribers.length === 0) return DONE
+    // A session gets one copy, at the highest QoS of its matching subscriptions [MQTT-3.3.5-1].
+    const targets = new Map<string, QueueTarget>()
+    for (const subscriber of subscribers) {
+      const target = targetOf(subscriber, packet)
+      const before = targets.get(target.clientId)
+      if (!before || before.qos < target.qos) targets.set(target.clientId, target)
+    }
+    return this.#queues.enqueue(targets.values(), packet)
+  }
+
+  outgoingUpdate(client: Client, packet: PublishPacket | PubrelPacket): Promise<void> {
+    return this.#queues.update(idOf(client), packet)
+  }
+
+  outgoingClearMessageId(
+    client: Client,
+    packet: { readonly messageId?: number | undefined },
+  ): Promise<object | undefined> {
+    return this.#queues.clear(idOf(client), packet.messageId)
+  }
+
+  outgoingStream(client: Client): Readable {
+    return this.#queues.stream(idOf(client))
+  }
+
+  // QoS 2 messages that were received.
+
+  async incomingStorePacket(client: Client, packet: PublishPacket): Promise<void> {
+    const clientId = idOf(client)
+    const messageId = packet.messageId ?? 0
+    if (client.clean === true) {
+      const packets = this.#incoming.get(clientId) ?? new Map<number, PublishPacket>()
+      this.#incoming.set(clientId, packets.set(messageId, packet))
+      return
+    }
+    const { store, limits } = this.#options
+    if ((await store.countIncoming(clientId)) >= limits.maxIncomingPerSession) {
+      throw new Error(`${limits.maxIncomingPerSession} QoS 2 messages already wait for PUBREL`)
+    }
+    this.sessions.hasIncoming(clientId)
+    await store.putIncoming(clientId, messageId, { ...columnsOf(packet), retain: packet.retain })
+  }
+
+  /** Rejects when there is none, which is how Aedes tells a new message from a repeated one. */
+  async incomingGetPacket(client: Client, { messageId = 0 }: { messageId?: number }): Promise<PublishPacket> {
+    const clientId = idOf(client)
+    if (client.clean === true) return this.#incoming.get(clientId)?.get(messageId) ?? noSuchPacket()
+    const message = await this.#options.store.incoming(clientId, messageId)
+    return message === null ? noSuchPacket() : incomingPacket(message, messageId)
+  }
+
+  async incomingDelPacket(client: Client, { messageId = 0 }: { messageId?: number }): Promise<void> {
+    const clientId = idOf(client)
+    const deleted =
+      client.clean === true
+        ? this.#incoming.get(clientId)?.delete(messageId)
+        : await this.#options.store.deleteIncoming(clientId, messageId)
+    if (!deleted) noSuchPacket()
+  }
+
+  cleanIncoming(client: Client): Promise<void> {
+    const clientId = idOf(client)
+    this.#incoming.delete(clientId)
+    return this.sessions.isStored(clientId) ? this.#options.store.deleteAllIncoming(clientId) : DONE
+  }
+
+  // Wills.
+
+  async putWill(client: Client, packet: WillPacket): Promise<void> {
+    this.#wills.put(idOf(client), packet)
+  }
+
+  async getWill(client: Client): Promise<WillPacket | undefined> {
+    return this.#wills.get(idOf(client))
+  }
+
+  async delWill(client: Client): Promise<WillPacket | undefined> {
+    return this.#wills.delete(idOf(client))
+  }
+
+  streamWill(brokers: Brokers = {}): Readable {
+    return Readable.from(this.#wills.of(brokers))
+  }
+}
+
+export function createPersistence(options: PersistenceOptions): MqttPersistence {
+  return new MqttPersistence(options)
+}
+
+function idOf(client: Client): string {
+  return client.id ?? ''
+}
+
+/** RETAIN is 0 for whom the subscription is not new [MQTT-3.3.1-9], unless MQTT 5's `rap` asks for it. */
+function targetOf({ clientId, qos = 2, rap }: ClientOf, packet: PublishPacket): QueueTarget {
+  const granted = Math.min(qos, packet.qos) as 0 | 1 | 2
+  return { clientId, qos: granted, retain: packet.retain && rap === true }
+}
+
+function noSuchPacket(): never {
+  throw new Error('no such packet')
+}

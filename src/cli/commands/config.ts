@@ -1,0 +1,70 @@
+import type { Command } from 'commander'
+import type { Run } from '../command-parts.ts'
+import type { LoadedSettings, World } from '../context.ts'
+import { CliError, EXIT, usageError } from '../exit.ts'
+import { print, printJson } from '../terminal/text.ts'
+
+/** `config check FILE` and `config show`. */
+
+interface ShowOptions {
+  readonly config?: string
+  readonly json?: boolean
+}
+
+interface CheckOptions {
+  readonly config?: string
+}
+
+type Sound = Extract<LoadedSettings, { ok: true }>
+
+function loaded(world: World, file: string | undefined, env = world.io.env): Sound {
+  const result = world.configuration.load(file, env)
+  if (!result.ok) throw new CliError(EXIT.config, result.problems.join('\n'))
+  for (const warning of result.warnings) print(world.io.stderr, `warning: ${warning}`)
+  return result
+}
+
+function fileToCheck(argument: unknown, option: string | undefined): string {
+  const files = [argument, option].filter((file) => typeof file === 'string')
+  const [file, another] = files
+  if (file === undefined) throw usageError('name the file: limb-bridge config check FILE')
+  if (another !== undefined && another !== file) {
+    throw usageError(`name one file, not two: ${file} and ${another}`)
+  }
+  return file
+}
+
+export function addConfigCommands(program: Command, world: World, run: Run): void {
+  const config = program.command('config').description('Check and show the configuration.')
+
+  const check = config
+    .command('check')
+    .summary('Check a configuration file without starting anything.')
+    .description('Check a configuration file without starting anything. The environment is left out.')
+    .argument('[file]', 'the YAML file')
+    .option('--config <file>', 'the same, as `serve` and `config show` take it')
+  check.action(
+    run(async () => {
+      const file = fileToCheck(check.processedArgs[0], check.opts<CheckOptions>().config)
+      const { length } = loaded(world, file, {}).warnings
+      const but =
+        length === 0 ? '' : `, apart from ${length === 1 ? 'the warning' : `the ${length} warnings`} above`
+      print(world.io.stdout, `${file} is sound${but}`)
+    }),
+  )
+
+  const show = config
+    .command('show')
+    .summary('Show the settings that hold, and where each comes from.')
+    .description('Show the settings that hold, and where each comes from. Secrets are hidden.')
+    .option('--config <file>', 'the file, unless LIMB_CONFIG names it')
+    .option('--json', 'one JSON document, for programs')
+  show.action(
+    run(async () => {
+      const options = show.opts<ShowOptions>()
+      const { text, settings } = loaded(world, options.config)
+      if (options.json) printJson(world.io.stdout, settings)
+      else print(world.io.stdout, text)
+    }),
+  )
+}

@@ -1,0 +1,79 @@
+import type { Command } from 'commander'
+import { type Run, withExamples } from '../command-parts.ts'
+import type { Finding, World } from '../context.ts'
+import { CliError, EXIT } from '../exit.ts'
+import { settingsOf } from '../session/target.ts'
+import { print, printJson, shown } from '../terminal/text.ts'
+
+/** `restore` and `doctor`: for the machine of the bridge itself, and for when it does not run. */
+
+export function addMaintenanceCommands(program: Command, world: World, run: Run): void {
+  addRestore(program, world, run)
+  addDoctor(program, world, run)
+}
+
+function addRestore(program: Command, world: World, run: Run): void {
+  const command = program
+    .command('restore')
+    .summary('Put a backup in the place of the database.')
+    .description(
+      'Put a backup in the place of the database of the configuration. Stop the bridge first. The backup is checked, ' +
+        'and the database that was there is kept aside.',
+    )
+    .argument('<file>', 'the backup, made by `backup create` or by the schedule')
+    .option('--config <file>', 'the configuration that names the database')
+  withExamples(command, ['limb-bridge restore data/backups/limb-20260101T030000000Z.sqlite'])
+  command.action(
+    run(async () => {
+      const { config } = command.opts<{ config?: string }>()
+      const to = settingsOf(world, config).store.path
+      if (to === ':memory:')
+        throw new CliError(EXIT.config, 'the database is in memory; set store.path or LIMB_DB')
+      const restored = await world.maintenance.restore(String(command.processedArgs[0]), to)
+      if (!restored.ok) throw new CliError(EXIT.refused, restored.reason)
+      print(
+        world.io.stdout,
+        `${restored.file} is restored: schema ${restored.version}, ${restored.nodes} limbs.`,
+      )
+      if (restored.replaced !== null) print(world.io.stdout, `What was there is now ${restored.replaced}.`)
+      print(
+        world.io.stdout,
+        'What was decided after the backup is undone: look through pairings, keys and policies. Start the bridge now.',
+      )
+    }),
+  )
+}
+
+const SIGNS: Readonly<Record<Finding['level'], string>> = { ok: 'ok', warning: 'WARNING', problem: 'PROBLEM' }
+
+function addDoctor(program: Command, world: World, run: Run): void {
+  const command = program
+    .command('doctor')
+    .summary('Look for what is wrong, and say what to do.')
+    .description(
+      'Look at configuration, database, folders, disk, backups, ports, control socket, certificates and clock, with or ' +
+        'without a running bridge. Changes nothing. Exit code 1 when there is a problem.',
+    )
+    .option('--config <file>', 'the configuration, unless LIMB_CONFIG names it')
+    .option('--json', 'one JSON document, for programs')
+  withExamples(command, ['limb-bridge doctor', 'sudo -u limb-bridge limb-bridge doctor --json'])
+  command.action(
+    run(async () => {
+      const { config, json } = command.opts<{ config?: string; json?: boolean }>()
+      const findings = await world.maintenance.doctor(config)
+      const problems = findings.filter((finding) => finding.level === 'problem').length
+      if (json) printJson(world.io.stdout, { healthy: problems === 0, findings })
+      else print(world.io.stdout, text(findings, problems))
+      return problems === 0 ? EXIT.ok : EXIT.refused
+    }),
+  )
+}
+
+function text(findings: readonly Finding[], problems: number): string {
+  const width = findings.reduce((max, { what }) => Math.max(max, what.length), 0)
+  const lines = findings.map(
+    ({ what, level, message }) => `${SIGNS[level].padEnd(7)}  ${what.padEnd(width)}  ${shown(message)}`,
+  )
+  const warnings = findings.filter((finding) => finding.level === 'warning').length
+  return [...lines, `${problems} problems, ${warnings} warnings`].join('\n')
+}

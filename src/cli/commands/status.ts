@@ -1,0 +1,117 @@
+import type { Command } from 'commander'
+import { connectionOptions, type Run, withExamples } from '../command-parts.ts'
+import type { World } from '../context.ts'
+import { CliError, EXIT } from '../exit.ts'
+import { allPages } from '../session/paging.ts'
+import { type Bridge, openBridge } from '../session/session.ts'
+import { type ConnectionOptions, targetName, targetOf } from '../session/target.ts'
+import { asRow, type Row, requestColumns } from '../terminal/presentation.ts'
+import { age, pairs, print, printJson, shown, table } from '../terminal/text.ts'
+
+/** `status`: the bridge in a few lines, whether it is ready or why not, and who waits for approval. */
+
+interface StatusOptions extends ConnectionOptions {
+  readonly json?: boolean
+}
+
+/** Retained messages come right after SUBACK. */
+const INFO_SECONDS = 5
+
+export function addStatusCommand(program: Command, world: World, run: Run): void {
+  const command = program
+    .command('status')
+    .summary('Show the bridge, whether it is ready, its counts, and what is pending.')
+    .description(
+      'Show the bridge, whether it is ready or why not, its counts, and what is pending. Exit code 1 when it is not ready.',
+    )
+  connectionOptions(command)
+  withExamples(command, ['limb-bridge status', 'limb-bridge status --json'])
+  command.action(run(() => status(world, command.opts<StatusOptions>())))
+}
+
+async function status(world: World, options: StatusOptions): Promise<number> {
+  const target = await targetOf(world, options)
+  const bridge = await openBridge(target, { clock: world.clock })
+  try {
+    const [info, health, pending] = await Promise.all([
+      bridgeInfo(world, bridge),
+      bridge.request('bridge/health', {}).then(asRow),
+      allPages(bridge, 'pairing/list'),
+    ])
+    if (options.json) printJson(world.io.stdout, { ...info, health, pending: pending.items })
+    else printStatus(world, targetName(target), { ...info, health }, pending.items)
+    return health.ready === true ? EXIT.ok : EXIT.refused
+  } finally {
+    await bridge.close()
+  }
+}
+
+function bridgeInfo(world: World, bridge: Bridge): Promise<Row> {
+  return new Promise((resolve, reject) => {
+    const cancel = world.clock.after(INFO_SECONDS * 1000, () =>
+      reject(new CliError(EXIT.unreachable, `the bridge said nothing on ${bridge.topics.bridgeInfo}`)),
+    )
+    const onMessage = (_topic: string, payload: Buffer) => {
+      cancel()
+      try {
+        resolve(asRow(JSON.parse(payload.toString('utf8'))))
+      } catch (error) {
+        reject(error)
+      }
+    }
+    bridge.watch([bridge.topics.bridgeInfo], onMessage).catch((error: unknown) => {
+      cancel()
+      reject(error)
+    })
+  })
+}
+
+function windowText(value: unknown, nowMs: number): string {
+  if (value === undefined) return 'closed'
+  const { until, max, nodeId } = asRow(value)
+  const limits = [
+    max === undefined ? '' : `${shown(max)} more limbs`,
+    nodeId === undefined ? '' : `for ${shown(nodeId)} only`,
+  ].filter((text) => text !== '')
+  return ['OPEN', `closes ${age(until, nowMs)}`, ...limits].join(', ')
+}
+
+function readyText({ ready, reasons }: Row): string {
+  if (ready === true) return 'yes'
+  return ['NO', ...(Array.isArray(reasons) ? reasons.map(shown) : [])].join('; ')
+}
+
+function uplinksText(uplinks: unknown): string {
+  if (!Array.isArray(uplinks) || uplinks.length === 0) return 'none'
+  return uplinks
+    .map(asRow)
+    .map(({ name, connected }) => `${shown(name)} ${connected === true ? 'up' : 'DOWN'}`)
+    .join(', ')
+}
+
+function printStatus(world: World, where: string, info: Row, pending: readonly Row[]): void {
+  const { stdout } = world.io
+  const nowMs = world.clock.wallMs()
+  const nodes = asRow(info.nodes)
+  const health = asRow(info.health)
+  print(
+    stdout,
+    pairs([
+      ['bridge', where],
+      ['ready', readyText(health)],
+      ['version', `${shown(info.version)}, protocol ${shown(info.protocol)}`],
+      ['started', age(info.startedAt, nowMs)],
+      ['limbs', `${shown(nodes.approved)} approved, ${shown(nodes.online)} online`],
+      ['pending', shown(health.pendingRequests)],
+      ['waiting calls', shown(health.waitingCalls)],
+      ['pairing window', windowText(info.pairingWindow, nowMs)],
+      ['uplinks', uplinksText(health.uplinks)],
+      ['last backup', age(health.lastBackupAt, nowMs) || 'none'],
+    ]),
+  )
+  if (Number(health.waitingCalls) > 0)
+    print(stdout, '\nCalls wait for a decision: limb-bridge invocation approve')
+  if (pending.length === 0) return
+  print(stdout, `\n${table(requestColumns(nowMs), pending)}`)
+  print(stdout, 'Compare the code with the device, then: limb-bridge pairing approve')
+}

@@ -1,0 +1,67 @@
+import { messageOf } from '../../kernel/errors.ts'
+import { type CliError, SignInRefused, unreachable } from '../exit.ts'
+import { type Target, targetName } from './target.ts'
+
+/** What went wrong with a connection, and what to do about it. */
+
+const SOCKET_HINTS: Readonly<Record<string, string>> = {
+  ENOENT:
+    "there is no such socket; run this in the bridge's folder, or name its socket with --socket or its configuration with --config. `limb-bridge serve` starts a bridge here",
+  ECONNREFUSED: 'no bridge listens there: start it with `limb-bridge serve`',
+  EACCES: "this user may not use it: join the socket's group (`ls -l` shows it), or use sudo",
+  ENOTSOCK: 'this is not a socket',
+  ENAMETOOLONG: 'the path is too long for a socket',
+  EINVAL: 'the path is too long for a socket',
+}
+
+const URL_HINTS: Readonly<Record<string, string>> = {
+  ECONNREFUSED: 'nothing listens there',
+  ENOTFOUND: 'the name does not resolve',
+  ETIMEDOUT: 'no answer',
+  EHOSTUNREACH: 'no route to it',
+  ENETUNREACH: 'no route to it',
+  DEPTH_ZERO_SELF_SIGNED_CERT: 'its certificate is self-signed; name it with --ca FILE',
+  SELF_SIGNED_CERT_IN_CHAIN: 'its certificate authority is not known here; name it with --ca FILE',
+  UNABLE_TO_VERIFY_LEAF_SIGNATURE: 'its certificate authority is not known here; name it with --ca FILE',
+}
+
+/** CONNACK return codes of MQTT 3.1.1 [MQTT-3.2.2.3]. */
+const CONNACK_HINTS: Readonly<Record<number, string>> = {
+  1: 'it does not speak MQTT 3.1.1',
+  2: 'it refused the client id',
+  3: 'it is not available, or there were too many wrong passwords; wait up to mqtt.failedSignInSeconds, or use the control socket on its machine',
+}
+
+function codeOf(error: unknown): unknown {
+  return typeof error === 'object' && error !== null && 'code' in error ? error.code : undefined
+}
+
+/** Bad user name or password, and not authorized [MQTT-3.2.2.3]. */
+const NOT_LET_IN: readonly unknown[] = [4, 5]
+
+export function isSignInRefusal(error: unknown): boolean {
+  return NOT_LET_IN.includes(codeOf(error))
+}
+
+export function signInRefused(target: Target): SignInRefused {
+  return new SignInRefused(refusedText(target, 'wrong name or password'))
+}
+
+/** Who signs in under a name that nobody has is a device that wants to be paired. */
+export function notThatPrincipal(target: Target): SignInRefused {
+  return new SignInRefused(refusedText(target, 'there is no principal of this name'))
+}
+
+function refusedText(target: Target, why: string): string {
+  return `the bridge at ${targetName(target)} refused to sign ${target.principal} in: ${why}`
+}
+
+export function connectionError(target: Target, error: unknown): CliError {
+  const where = targetName(target)
+  const code = codeOf(error)
+  if (isSignInRefusal(error)) return signInRefused(target)
+  if (typeof code === 'number') return unreachable(refusedText(target, CONNACK_HINTS[code] ?? `code ${code}`))
+  const hints = target.endpoint.kind === 'socket' ? SOCKET_HINTS : URL_HINTS
+  const hint = hints[String(code)] ?? (error === undefined ? 'the connection was closed' : messageOf(error))
+  return unreachable(`cannot reach the bridge at ${where}: ${hint}`)
+}

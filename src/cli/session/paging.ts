@@ -1,0 +1,42 @@
+import { LIMITS } from '../../protocol/limits.ts'
+import { asRow, itemsOf, type Row } from '../terminal/presentation.ts'
+import type { Bridge } from './session.ts'
+
+/** Rows that are collected before a listing is cut off: what a terminal or a pipe's reader can still use. */
+const MAX_ITEMS = 1_000_000
+/** Empty pages in a row: a filter that finds little makes the bridge answer with what a window of rows held. */
+const MAX_EMPTY_PAGES = 1000
+
+export interface List {
+  readonly items: readonly Row[]
+  /** Where to go on, when the listing is not whole. */
+  readonly next?: string
+}
+
+/** One page after the other, until there are no more. An empty page is no end: the next one may have something. */
+export async function* pagesOf(bridge: Bridge, verb: string, args: Row): AsyncGenerator<List> {
+  let after = args.after
+  let empty = 0
+  for (;;) {
+    const data = await bridge.request(verb, { ...args, ...(after === undefined ? {} : { after }) })
+    const items = itemsOf(data)
+    const { next } = asRow(data)
+    yield typeof next === 'string' ? { items, next } : { items }
+    empty = items.length === 0 ? empty + 1 : 0
+    // A bridge that says "more" and goes nowhere would keep us here for ever.
+    if (typeof next !== 'string' || next === after || empty >= MAX_EMPTY_PAGES) return
+    after = next
+  }
+}
+
+/** Every page of a list verb. */
+export async function allPages(bridge: Bridge, verb: string, args: Row = {}): Promise<List> {
+  const items: Row[] = []
+  let next: string | undefined
+  for await (const page of pagesOf(bridge, verb, { ...args, limit: LIMITS.listMax })) {
+    items.push(...page.items)
+    next = page.next
+    if (items.length >= MAX_ITEMS) break
+  }
+  return next === undefined ? { items } : { items, next }
+}

@@ -1,0 +1,298 @@
+import { connect as connectSocket } from 'node:net'
+import type { IClientOptions, MqttClient } from 'mqtt'
+import { goodbye } from '../../client/goodbye.ts'
+import type { Clock } from '../../kernel/clock.ts'
+import type { ErrorBody } from '../../kernel/errors.ts'
+import { newId } from '../../kernel/secrets.ts'
+import { LIMITS } from '../../protocol/limits.ts'
+import { responseSchema } from '../../protocol/schemas.ts'
+import { filterMatches, type Topics, topicsOf } from '../../protocol/topics.ts'
+import { isVerb, VERBS, type VerbDefinition } from '../../protocol/verbs.ts'
+import { CliError, EXIT, RefusedByBridge, unreachable, withCommands } from '../exit.ts'
+import { connectionError } from './mqtt-errors.ts'
+import { Comeback } from './reconnect.ts'
+import { type Target, targetName } from './target.ts'
+
+/** A session with the bridge: requests with their responses, and topics to watch. MQTT 3.1.1. */
+
+export type OnMessage = (topic: string, payload: Buffer, retained: boolean) => void
+
+export interface Bridge {
+  readonly topics: Topics
+  /** Through the control socket, which takes larger requests. */
+  readonly local: boolean
+  /**
+   * The verb's data. Throws RefusedByBridge, or CliError when no answer comes. One that takes as long as a limb or
+   * an operator takes is waited for that long; `signal` ends the waiting, not what the bridge does.
+   */
+  request(verb: string, args: object, signal?: AbortSignal): Promise<unknown>
+  /** Resolves when the bridge has granted every filter; they are asked for again after a reconnect. */
+  watch(filters: readonly string[], onMessage: OnMessage): Promise<void>
+  /** Told at every loss and return of the connection. */
+  onConnection(listener: (connected: boolean) => void): void
+  close(): Promise<void>
+}
+
+export interface OpenOptions {
+  readonly clock: Clock
+  /** Comes back by itself when the connection is lost; else the loss ends every request. */
+  readonly reconnect?: boolean
+  readonly answerSeconds?: number
+  readonly connectSeconds?: number
+}
+
+interface Waiting {
+  readonly resolve: (data: unknown) => void
+  readonly reject: (error: Error) => void
+  readonly cancelTimer: () => void
+}
+
+const ANSWER_SECONDS = 10
+/** A request of thousands of limbs takes the bridge some seconds. */
+const LARGE_ANSWER_SECONDS = 60
+/** An operator may be given a day for an approval (`invocation.approvalSeconds`); the bridge ends it before that. */
+const LONG_ANSWER_SECONDS = 86_400 + 2 * LIMITS.invokeSecondsMax
+const LARGE_BYTES = 100_000
+const CONNECT_SECONDS = 10
+const KEEPALIVE_SECONDS = 30
+
+async function clientOf(
+  target: Target,
+  options: OpenOptions,
+  failed: (error: unknown) => void,
+): Promise<MqttClient> {
+  // Loaded when needed: `--help` and completion answer without it.
+  const { connect, MqttClient: Client } = await import('mqtt')
+  const common: IClientOptions = {
+    protocolVersion: 4,
+    clientId: newId('cli-'),
+    clean: true,
+    keepalive: KEEPALIVE_SECONDS,
+    connectTimeout: (options.connectSeconds ?? CONNECT_SECONDS) * 1000,
+    // The pace depends on why it was lost: see Comeback. Subscriptions come with it, to see whether they are granted.
+    reconnectPeriod: 0,
+    resubscribe: false,
+    queueQoSZero: false,
+  }
+  const { endpoint } = target
+  if (endpoint.kind === 'url') {
+    const credentials = { username: target.principal, password: target.password ?? '' }
+    return connect(endpoint.url, { ...common, ...credentials, ...(endpoint.ca ? { ca: [endpoint.ca] } : {}) })
+  }
+  // The control socket asks for no password; the bridge reads the role that a session wants to have there.
+  const lowered =
+    target.role === undefined ? {} : { username: target.principal, password: `role:${target.role}` }
+  const client = new Client(
+    () => {
+      const socket = connectSocket(endpoint.path)
+      // mqtt.js does not pass every error of a socket on (ENOENT, EACCES).
+      socket.on('error', failed)
+      return socket
+    },
+    { ...common, ...lowered },
+  )
+  return client
+}
+
+/** Throws CliError when there is no bridge, or it lets this principal not in. */
+export async function openBridge(target: Target, options: OpenOptions): Promise<Bridge> {
+  let lastError: unknown
+  const client = await clientOf(target, options, (error) => {
+    lastError = error
+  })
+  client.on('error', (error) => {
+    lastError = error
+  })
+  try {
+    await new Promise<void>((resolve, reject) => {
+      client.once('connect', () => resolve())
+      client.once('error', reject)
+      client.once('close', () => reject(lastError))
+    })
+  } catch (error) {
+    client.end(true)
+    throw connectionError(target, error ?? lastError)
+  }
+  const session = new BridgeSession(client, target, options)
+  try {
+    await session.subscribeResponses()
+  } catch (error) {
+    await session.close()
+    throw error
+  }
+  return session
+}
+
+class BridgeSession implements Bridge {
+  readonly topics: Topics
+  readonly local: boolean
+  readonly #client: MqttClient
+  readonly #target: Target
+  readonly #clock: Clock
+  readonly #answerSeconds: number
+  readonly #waiting = new Map<string, Waiting>()
+  readonly #watchers: Array<{ filters: readonly string[]; onMessage: OnMessage }> = []
+  readonly #listeners: Array<(connected: boolean) => void> = []
+  readonly #comeback: Comeback | undefined
+  #closed = false
+
+  constructor(client: MqttClient, target: Target, options: OpenOptions) {
+    this.#client = client
+    this.#target = target
+    this.#clock = options.clock
+    this.#answerSeconds = options.answerSeconds ?? ANSWER_SECONDS
+    this.topics = topicsOf(target.root)
+    this.local = target.endpoint.kind === 'socket'
+    client.on('message', (topic, payload, packet) => this.#received(topic, payload, packet.retain))
+    this.#comeback = options.reconnect ? new Comeback(client, target, options.clock) : undefined
+    client.on('connect', () => void this.#back())
+    client.on('close', () => this.#lost())
+  }
+
+  async subscribeResponses(): Promise<void> {
+    await this.#subscribe([this.topics.response(this.#target.principal, '#')])
+  }
+
+  async #back(): Promise<void> {
+    this.#tell(true)
+    const responses = this.subscribeResponses()
+    // A watcher is told what there is to be told; that it once could watch is no reason to end.
+    for (const { filters } of this.#watchers) this.#subscribe(filters).catch(() => undefined)
+    try {
+      await responses
+      this.#comeback?.letIn()
+    } catch {
+      if (this.#client.connected && !this.#closed) this.#comeback?.notLetIn()
+    }
+  }
+
+  async #subscribe(filters: readonly string[]): Promise<void> {
+    try {
+      await this.#client.subscribeAsync([...filters], { qos: 1 })
+    } catch (error) {
+      if (this.#closed || !this.#client.connected) throw this.#lostError()
+      throw new CliError(
+        1,
+        `the bridge does not let ${this.#target.principal} subscribe to ${filters.join(', ')}: ${String(error)}`,
+      )
+    }
+  }
+
+  request(verb: string, args: object, signal?: AbortSignal): Promise<unknown> {
+    const transaction = newId('')
+    return new Promise((resolve, reject) => {
+      if (!this.#client.connected) {
+        reject(this.#lostError())
+        return
+      }
+      const payload = JSON.stringify({ ...args, transaction })
+      const seconds = this.#secondsFor(verb, payload.length)
+      const stopTimer = this.#clock.after(seconds * 1000, () => {
+        this.#settle(transaction)?.reject(unreachable(this.#noAnswer(verb, seconds)))
+      })
+      const aborted = () =>
+        this.#settle(transaction)?.reject(new CliError(EXIT.interrupted, `nobody waits for ${verb} any more`))
+      signal?.addEventListener('abort', aborted, { once: true })
+      const cancelTimer = () => {
+        stopTimer()
+        signal?.removeEventListener('abort', aborted)
+      }
+      this.#waiting.set(transaction, { resolve, reject, cancelTimer })
+      this.#client.publish(
+        this.topics.request(this.#target.principal, verb),
+        payload,
+        { qos: 1 },
+        (error) => {
+          if (error) this.#settle(transaction)?.reject(this.#lostError())
+        },
+      )
+    })
+  }
+
+  async watch(filters: readonly string[], onMessage: OnMessage): Promise<void> {
+    this.#watchers.push({ filters, onMessage })
+    await this.#subscribe(filters)
+  }
+
+  onConnection(listener: (connected: boolean) => void): void {
+    this.#listeners.push(listener)
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return
+    this.#closed = true
+    this.#comeback?.stop()
+    if (!this.#client.connected) {
+      // There is nobody to say goodbye to, and nothing that keeps the process alive until that is found out.
+      this.#client.end(true)
+      return
+    }
+    await goodbye(this.#client, this.#clock)
+  }
+
+  #received(topic: string, payload: Buffer, retained: boolean): void {
+    if (topic.startsWith(this.topics.response(this.#target.principal, ''))) this.#answered(payload)
+    for (const { filters, onMessage } of this.#watchers) {
+      if (filters.some((filter) => filterMatches(filter, topic))) onMessage(topic, payload, retained)
+    }
+  }
+
+  #answered(payload: Buffer): void {
+    const response = parseResponse(payload)
+    const waiting = response && this.#settle(String(response.transaction))
+    if (!waiting) return
+    if (response.ok) waiting.resolve(response.data)
+    else waiting.reject(new RefusedByBridge(response.error as ErrorBody))
+  }
+
+  #settle(transaction: string): Waiting | undefined {
+    const waiting = this.#waiting.get(transaction)
+    this.#waiting.delete(transaction)
+    waiting?.cancelTimer()
+    return waiting
+  }
+
+  #lost(): void {
+    this.#tell(false)
+    for (const transaction of [...this.#waiting.keys()]) this.#settle(transaction)?.reject(this.#lostError())
+  }
+
+  #tell(connected: boolean): void {
+    for (const listener of this.#listeners) listener(connected)
+  }
+
+  #lostError(): CliError {
+    const refusal = this.#comeback?.refusal
+    if (refusal) return refusal
+    return unreachable(
+      `the bridge at ${targetName(this.#target)} closed the connection; whether the request was carried out is not known`,
+    )
+  }
+
+  #secondsFor(verb: string, bytes: number): number {
+    const definition: VerbDefinition | undefined = isVerb(verb) ? VERBS[verb] : undefined
+    if (definition?.long) return LONG_ANSWER_SECONDS
+    return bytes > LARGE_BYTES ? LARGE_ANSWER_SECONDS : this.#answerSeconds
+  }
+
+  #noAnswer(verb: string, seconds: number): string {
+    const role = isVerb(verb) ? VERBS[verb].role : undefined
+    const hint =
+      role === undefined
+        ? ''
+        : `: is the bridge busy, and does ${this.#target.principal} have the role ${role}?`
+    return `no answer to ${withCommands(verb)} within ${seconds} s${hint}`
+  }
+}
+
+function parseResponse(payload: Buffer) {
+  try {
+    const value: unknown = JSON.parse(payload.toString('utf8'))
+    if (typeof value !== 'object' || value === null) return undefined
+    // JSON leaves out what is undefined: a verb without data is answered without the key.
+    const result = responseSchema.safeParse({ data: null, ...value })
+    return result.success ? result.data : undefined
+  } catch {
+    return undefined
+  }
+}

@@ -1,0 +1,154 @@
+import { existsSync, readFileSync, statSync } from 'node:fs'
+import { resolve } from 'node:path'
+import { messageOf } from '../../kernel/errors.ts'
+import { isName, type Role } from '../../protocol/names.ts'
+import { topicsOf } from '../../protocol/topics.ts'
+import type { CliSettings, World } from '../context.ts'
+import { CliError, EXIT, usageError } from '../exit.ts'
+import { askSecret, isInteractive } from '../terminal/questions.ts'
+
+/** Which bridge, and as whom. */
+
+export interface ConnectionOptions {
+  readonly socket?: string
+  readonly url?: string
+  readonly user?: string
+  readonly passwordFile?: string
+  readonly ca?: string
+  readonly root?: string
+  readonly config?: string
+}
+
+export interface Target {
+  readonly endpoint:
+    | { readonly kind: 'socket'; readonly path: string }
+    | { readonly kind: 'url'; readonly url: string; readonly ca: Buffer | undefined }
+  /** The principal whose topics are used. */
+  readonly principal: string
+  readonly password: string | undefined
+  /** What its file holds by now, for a program that comes back; undefined when that cannot be read. */
+  readonly passwordNow?: () => string | undefined
+  readonly root: string
+  /** On the control socket: less than admin. */
+  readonly role?: Role
+}
+
+/** Without a user name the control socket makes a session this principal's. */
+const LOCAL_PRINCIPAL = 'admin'
+/** Where the packaged service puts its control socket. */
+const SERVICE_SOCKET = '/run/limb-bridge/control.sock'
+
+export function settingsOf(world: World, file: string | undefined): CliSettings {
+  const loaded = world.configuration.load(file, world.io.env)
+  if (!loaded.ok) throw new CliError(EXIT.config, loaded.problems.join('\n'))
+  return loaded.config
+}
+
+export function socketPath(world: World, options: ConnectionOptions, settings: CliSettings): string {
+  if (options.socket === '')
+    throw usageError('--socket: there is no path; is the variable that should hold it set?')
+  if (options.socket !== undefined) return options.socket
+  const path = settings.control.socket
+  const named =
+    options.config ?? world.io.env.LIMB_CONFIG ?? world.io.env.LIMB_CONTROL_SOCKET ?? world.io.env.LIMB_DB
+  // Only a guess is second-guessed, never what somebody asked for.
+  return !named && !existsSync(path) && existsSync(SERVICE_SOCKET) ? SERVICE_SOCKET : path
+}
+
+function checkedRoot(root: string): string {
+  if (/[+#\0]/.test(root) || root === '')
+    throw usageError(`--root: ${JSON.stringify(root)} is not a topic root`)
+  return topicsOf(root).root
+}
+
+function readFile(option: string, path: string): Buffer {
+  try {
+    return readFileSync(path)
+  } catch (error) {
+    throw usageError(`${option}: cannot read ${path}: ${messageOf(error)}`)
+  }
+}
+
+function passwordIn(file: string): string {
+  return readFile('--password-file', file)
+    .toString('utf8')
+    .replace(/\r?\n$/, '')
+}
+
+/** A pipe has been read, and gives nothing a second time. */
+function passwordNow(file: string): string | undefined {
+  try {
+    return (statSync(file).isFile() && passwordIn(file)) || undefined
+  } catch {
+    return undefined
+  }
+}
+
+async function passwordOf(world: World, options: ConnectionOptions, user: string): Promise<string> {
+  if (options.passwordFile !== undefined) return passwordIn(options.passwordFile)
+  if (world.io.env.LIMB_PASSWORD) return world.io.env.LIMB_PASSWORD
+  if (isInteractive(world.io)) return askSecret(world.io, `Password of ${user}: `)
+  throw usageError('no password: set LIMB_PASSWORD, or name a file with --password-file')
+}
+
+const SCHEMES = ['mqtt:', 'mqtts:', 'ws:', 'wss:']
+
+async function remoteTarget(world: World, options: ConnectionOptions, text: string): Promise<Target> {
+  const url = URL.parse(text)
+  if (!url || !SCHEMES.includes(url.protocol)) {
+    throw usageError(`--url: ${JSON.stringify(text)} is not an mqtt://, mqtts://, ws:// or wss:// URL`)
+  }
+  // It would stand in the shell's history and in the list of processes.
+  if (url.password !== '')
+    throw usageError('--url: leave the password out; set LIMB_PASSWORD or use --password-file')
+  const user = options.user ?? decodeURIComponent(url.username)
+  if (!isName(user)) throw usageError('--user NAME says as which principal to sign in')
+  url.username = ''
+  const { passwordFile } = options
+  return {
+    endpoint: {
+      kind: 'url',
+      url: url.href,
+      ca: options.ca === undefined ? undefined : readFile('--ca', options.ca),
+    },
+    principal: user,
+    password: await passwordOf(world, options, user),
+    ...(passwordFile === undefined ? {} : { passwordNow: () => passwordNow(passwordFile) }),
+    root: checkedRoot(options.root ?? settingsOf(world, options.config).mqtt.topicRoot),
+  }
+}
+
+export async function targetOf(world: World, options: ConnectionOptions): Promise<Target> {
+  if (options.url !== undefined) return remoteTarget(world, options, options.url)
+  if (options.user !== undefined) throw usageError('--user goes with --url; the control socket needs no name')
+  const settings = settingsOf(world, options.config)
+  return {
+    endpoint: { kind: 'socket', path: socketPath(world, options, settings) },
+    principal: LOCAL_PRINCIPAL,
+    password: undefined,
+    root: checkedRoot(options.root ?? settings.mqtt.topicRoot),
+  }
+}
+
+/** As `targetOf`, with a name and a role of its own on the control socket too: for a program that is no admin. */
+export async function targetOfProgram(
+  world: World,
+  options: ConnectionOptions & { readonly role?: Role },
+  preset: { readonly name: string; readonly role: Role },
+): Promise<Target> {
+  const { role, user, ...rest } = options
+  if (options.url !== undefined) {
+    if (role !== undefined)
+      throw usageError(
+        '--role goes with the control socket; with --url the bridge knows the role of the principal',
+      )
+    return targetOf(world, options)
+  }
+  if (user !== undefined && !isName(user)) throw usageError('--user: not the name of a principal')
+  return { ...(await targetOf(world, rest)), principal: user ?? preset.name, role: role ?? preset.role }
+}
+
+/** How a message calls the bridge: a relative path would say nothing to whoever is in another folder. */
+export function targetName(target: Target): string {
+  return target.endpoint.kind === 'socket' ? resolve(target.endpoint.path) : target.endpoint.url
+}

@@ -1,0 +1,268 @@
+import { type Command, InvalidArgumentError, Option } from 'commander'
+import { LIMITS } from '../../protocol/limits.ts'
+import { isName } from '../../protocol/names.ts'
+import { topicsOf } from '../../protocol/topics.ts'
+import { type Run, withExamples } from '../command-parts.ts'
+import type { World } from '../context.ts'
+import { EXIT, unreachable, usageError } from '../exit.ts'
+import { openBridge } from '../session/session.ts'
+import { type ConnectionOptions, settingsOf, socketPath, targetOf } from '../session/target.ts'
+import { clip, print, shown } from '../terminal/text.ts'
+import { type FleetCounts, registrationOf, SimulatedLimb } from './simulated-limb.ts'
+import { chanceOf } from './simulated-random.ts'
+import { keptSecret } from './simulated-secret.ts'
+
+/** `simulate`: pretended limbs, for demonstrations and tests. */
+
+interface SimulateOptions {
+  readonly nodes: number
+  readonly url?: string
+  readonly heartbeatSeconds: number
+  readonly dropPercent: number
+  readonly prefix: string
+  readonly approve?: boolean
+  readonly seconds?: number
+  readonly deterministic?: string
+  readonly socket?: string
+  readonly root?: string
+  readonly config?: string
+}
+
+/** One process and its sockets; more limbs are several simulators. */
+const MAX_NODES = 20_000
+/** Between two new connections: a start is no storm, unless several simulators make one. */
+const STAGGER_MS = 5
+const PROGRESS_MS = 1000
+/** Whoever the open window lets in is approved sooner than that. */
+const PENDING_HINT_MS = 5000
+
+function bounded(min: number, max: number) {
+  return (text: string): number => {
+    const value = /^\d{1,9}(\.\d{1,3})?$/.test(text) ? Number(text) : Number.NaN
+    if (value >= min && value <= max) return value
+    throw new InvalidArgumentError(`It must be a number from ${min} to ${max}.`)
+  }
+}
+
+function whole(min: number, max: number) {
+  const parse = bounded(min, max)
+  return (text: string): number => {
+    const value = parse(text)
+    if (Number.isInteger(value)) return value
+    throw new InvalidArgumentError('It must be a whole number.')
+  }
+}
+
+export function addSimulateCommand(program: Command, world: World, run: Run): void {
+  const command = program
+    .command('simulate')
+    .summary('Pretend to be limbs that register, send heartbeats, answer calls, drop and reconnect.')
+    .description(
+      'Pretend to be limbs that register with their own keys, send heartbeats, drop and reconnect, and answer every ' +
+        'call with what it asked for. What their keys are made from is kept beside the control socket, so that the ' +
+        'limbs of the next run are the same ones. Ctrl-C ends it.',
+    )
+    .addOption(new Option('--nodes <count>', 'how many').argParser(whole(1, MAX_NODES)).default(20))
+    .option('--url <url>', 'where: mqtt://, mqtts://, ws:// or wss://; the configured listener unless told')
+    .addOption(
+      new Option('--heartbeat-seconds <seconds>', 'between heartbeats')
+        .argParser(bounded(0.1, LIMITS.heartbeatSecondsMax))
+        .default(5),
+    )
+    .addOption(
+      new Option('--drop-percent <percent>', 'chance of a lost connection at each heartbeat')
+        .argParser(bounded(0, 100))
+        .default(1),
+    )
+    .addOption(new Option('--prefix <name>', 'limbs are named <prefix>-1, <prefix>-2, …').default('sim'))
+    .option('--approve', 'open the pairing window through the control socket, and close it at the end')
+    .addOption(new Option('--seconds <seconds>', 'end after so long').argParser(bounded(0.1, 31_536_000)))
+    .option(
+      '--deterministic <seed>',
+      'the same keys and drops at every run; whoever knows the seed knows the keys',
+    )
+    .option('--socket <path>', 'the control socket: for --approve, and to keep the keys beside it')
+    .option('--root <topic>', 'the topic root, if it is not the one of the configuration')
+    .option('--config <file>', 'the configuration that names listener and control socket')
+  withExamples(command, [
+    'limb-bridge simulate --nodes 20 --approve',
+    'limb-bridge simulate --nodes 500 --approve --drop-percent 10 --seconds 60',
+  ])
+  command.action(run(() => simulate(world, command.opts<SimulateOptions>())))
+}
+
+async function simulate(world: World, options: SimulateOptions): Promise<number> {
+  if (!isName(`${options.prefix}-${options.nodes}`)) {
+    throw usageError(
+      `--prefix: ${JSON.stringify(options.prefix)} makes no nodeId; use letters, digits, "_" and "-"`,
+    )
+  }
+  const settings = settingsOf(world, options.config)
+  const socket = socketPath(world, connectionOf(options), settings)
+  const counts: FleetCounts = {
+    connected: 0,
+    approved: 0,
+    pending: 0,
+    rejected: 0,
+    heartbeats: 0,
+    drops: 0,
+    calls: 0,
+    everConnected: false,
+    trouble: '',
+  }
+  const where = {
+    url: options.url ?? `mqtt://${clientHost(settings.mqtt.host)}:${settings.mqtt.port}`,
+    root: options.root ?? settings.mqtt.topicRoot,
+    secret: keptSecret(socket),
+    counts,
+  }
+  const limbs = fleetOf(world, options, where)
+  if (options.approve)
+    await permit(world, options, Math.ceil(Math.min(LIMITS.permitSecondsMax, options.seconds ?? Infinity)))
+  const ended = untilEnd(world, options.seconds)
+  const stopProgress = showProgress(world, options.nodes, counts)
+  const stopHint = hintLater(world, options, counts)
+  const stopStarting = startOneByOne(world, limbs)
+  await ended
+  stopStarting()
+  stopProgress()
+  stopHint()
+  await Promise.all(limbs.map((limb) => limb.stop()))
+  if (options.approve) await permit(world, options, 0)
+  print(
+    world.io.stdout,
+    `done: ${counts.heartbeats} heartbeats, ${counts.drops} drops, ${counts.calls} calls`,
+  )
+  if (counts.everConnected || counts.trouble === '') return EXIT.ok
+  throw unreachable(`no limb reached the bridge at ${where.url}: ${counts.trouble}`)
+}
+
+/** A wildcard address is where a server listens, not where a client goes. */
+function clientHost(host: string): string {
+  if (host === '0.0.0.0') return '127.0.0.1'
+  if (host === '::') return '[::1]'
+  return host.includes(':') ? `[${host}]` : host
+}
+
+function fleetOf(
+  world: World,
+  options: SimulateOptions,
+  where: { url: string; root: string; secret: string | undefined; counts: FleetCounts },
+): SimulatedLimb[] {
+  const topics = topicsOf(where.root)
+  // A bridge learns the keys of its limbs; they must not be those at another bridge.
+  const secret = where.secret && `${where.secret}\0${where.url}`
+  return Array.from({ length: options.nodes }, (_, i) => {
+    const nodeId = `${options.prefix}-${i + 1}`
+    return new SimulatedLimb({
+      url: where.url,
+      topics,
+      nodeId,
+      registration: registrationOf(i + 1, Math.round(options.heartbeatSeconds)),
+      chance: chanceOf(options.deterministic, nodeId, secret),
+      heartbeatSeconds: options.heartbeatSeconds,
+      dropPercent: options.dropPercent,
+      clock: world.clock,
+      counts: where.counts,
+    })
+  })
+}
+
+/** Where the control socket is; `--url` is where the limbs go. */
+function connectionOf({ socket, root, config }: SimulateOptions): ConnectionOptions {
+  return {
+    ...(socket === undefined ? {} : { socket }),
+    ...(root === undefined ? {} : { root }),
+    ...(config === undefined ? {} : { config }),
+  }
+}
+
+async function permit(world: World, options: SimulateOptions, seconds: number): Promise<void> {
+  const target = await targetOf(world, connectionOf(options))
+  const bridge = await openBridge(target, { clock: world.clock })
+  try {
+    await bridge.request('pairing/permit', { seconds })
+  } finally {
+    await bridge.close()
+  }
+}
+
+function startOneByOne(world: World, limbs: readonly SimulatedLimb[]): () => void {
+  let cancel = () => {}
+  const start = (i: number) => {
+    const limb = limbs[i]
+    if (!limb) return
+    limb.start()
+    cancel = world.clock.after(STAGGER_MS, () => start(i + 1))
+  }
+  start(0)
+  return () => cancel()
+}
+
+/** Ctrl-C, the time is up, or nobody reads what is said. */
+function untilEnd(world: World, seconds: number | undefined): Promise<void> {
+  return new Promise((resolve) => {
+    const cancel = seconds === undefined ? () => {} : world.clock.after(seconds * 1000, () => end())
+    const off = world.io.onInterrupt(() => end())
+    const end = () => {
+      cancel()
+      off()
+      resolve()
+    }
+    // Whoever read has gone (`| head`).
+    world.io.stdout.once('error', end)
+  })
+}
+
+/** Says once why limbs go on waiting, or why they are kept out, and what to do about it. */
+function hintLater(world: World, options: SimulateOptions, counts: FleetCounts): () => void {
+  return world.clock.after(PENDING_HINT_MS + options.nodes * STAGGER_MS, () => {
+    const { pending, rejected } = counts
+    if (pending > 0 && options.approve === true)
+      hint(
+        world,
+        `${pending} limbs wait: the window lets in no name that is paired with another key. \`limb-bridge pairing list\` shows them; another --prefix makes new limbs.`,
+      )
+    else if (pending > 0)
+      hint(world, `${pending} limbs wait: \`limb-bridge pairing approve\` lets one in, --approve all.`)
+    if (rejected > 0)
+      hint(
+        world,
+        `${rejected} limbs are kept out: their keys were rejected or revoked. Another --prefix makes new limbs.`,
+      )
+  })
+}
+
+function hint({ io }: World, text: string): void {
+  print(io.stderr, io.stdout.isTTY ? `${CLEAR_LINE}${text}` : text)
+}
+
+const CLEAR_LINE = '\r\x1b[K'
+
+/** One line that is redrawn on a terminal; elsewhere a line whenever something other than heartbeats changed. */
+function showProgress(world: World, nodes: number, counts: FleetCounts): () => void {
+  const { stdout } = world.io
+  let cancel = () => {}
+  let last = ''
+  const draw = () => {
+    const { connected, approved, pending, rejected, heartbeats, drops, calls, trouble } = counts
+    const standing = [
+      `${connected}/${nodes} connected`,
+      `${approved} approved`,
+      `${pending} pending`,
+      ...(rejected > 0 ? [`${rejected} rejected`] : []),
+      `${drops} drops`,
+      ...(calls > 0 ? [`${calls} calls`] : []),
+    ].join(', ')
+    const line = `${standing}, ${heartbeats} heartbeats${trouble === '' ? '' : `; last trouble: ${shown(trouble)}`}`
+    if (stdout.isTTY) stdout.write(CLEAR_LINE + clip(line, (stdout.columns || 80) - 1))
+    else if (standing !== last) print(stdout, line)
+    last = standing
+    cancel = world.clock.after(PROGRESS_MS, draw)
+  }
+  draw()
+  return () => {
+    cancel()
+    if (stdout.isTTY) stdout.write(CLEAR_LINE)
+  }
+}

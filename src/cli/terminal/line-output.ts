@@ -1,0 +1,53 @@
+import { once } from 'node:events'
+import type { Output } from '../context.ts'
+import type { Row } from './presentation.ts'
+
+/** A line for each row, no faster than the reader reads; ends when told, or when the reader has gone (`| head`). */
+export class LineOutput {
+  readonly #output: Output
+  readonly #lineOf: (row: Row) => string
+  readonly #ended = new AbortController()
+  /** Why nothing more can be written; a reader that has gone is no failure. */
+  failure: Error | undefined
+
+  constructor(output: Output, lineOf: (row: Row) => string) {
+    this.#output = output
+    this.#lineOf = lineOf
+    // Stays for good: without a listener a late EPIPE would end the process as an uncaught error.
+    output.on('error', (error: NodeJS.ErrnoException) => {
+      if (error.code !== 'EPIPE') this.failure ??= error
+      this.end()
+    })
+  }
+
+  get ended(): boolean {
+    return this.#ended.signal.aborted
+  }
+
+  get signal(): AbortSignal {
+    return this.#ended.signal
+  }
+
+  end(): void {
+    this.#ended.abort()
+  }
+
+  /** For lines that come by themselves. */
+  untilEnded(): Promise<void> {
+    return new Promise((resolve) => {
+      if (this.ended) resolve()
+      else this.signal.addEventListener('abort', () => resolve(), { once: true })
+    })
+  }
+
+  async write(rows: readonly Row[]): Promise<void> {
+    if (rows.length === 0 || this.ended) return
+    const text = rows.map((row) => `${this.#lineOf(row)}\n`).join('')
+    if (this.#output.write(text)) return
+    try {
+      await once(this.#output, 'drain', { signal: this.signal })
+    } catch (error) {
+      if (!this.ended) throw error
+    }
+  }
+}

@@ -1,0 +1,23 @@
+import type { VerbName } from '../../protocol/verbs.ts'
+import { asRow } from './presentation.ts'
+import { shown } from './text.ts'
+
+/**
+ * Answers that are no error of the bridge's, and still not what whoever asked hopes for: a script that looks at the
+ * exit code alone must not take them for a success. A sentence; undefined when all is well.
+ */
+export function shortfallOf(verb: VerbName, data: unknown): string | undefined {
+  const row = asRow(data)
+  if (verb === 'audit/verify' && row.whole === false) {
+    return `the audit log is not whole: ${shown(row.problem ?? `broken at row ${shown(row.brokenAt)}`)}`
+  }
+  if (verb === 'invocation/approve' && UNSENT.includes(String(row.state))) {
+    const { message, code } = asRow(row.error ?? {})
+    const why = message === undefined ? `it is ${shown(row.state)}` : `${shown(message)} (${shown(code)})`
+    return `the call was approved and could not be sent: ${why}`
+  }
+  return undefined
+}
+
+/** How an approved call ends that never reached its limb. */
+const UNSENT = ['failed', 'denied', 'expired', 'interrupted']

@@ -1,0 +1,110 @@
+import { z } from 'zod'
+import { pathText } from '../../protocol/decode.ts'
+import { plainParse } from '../../protocol/plain-words.ts'
+import type { VerbDefinition } from '../../protocol/verbs.ts'
+import { WrongArgument } from '../exit.ts'
+import { parseTime, TIME_HINT } from '../terminal/times.ts'
+
+/** A verb's schema as arguments and options of a command line. */
+
+export interface ArgumentSpec {
+  /** As the protocol spells it: `displayName`. */
+  readonly key: string
+  /** As the command line spells it: `display-name`. */
+  readonly name: string
+  readonly kind: 'text' | 'integer' | 'boolean' | 'time' | 'json'
+  readonly choices: readonly string[] | undefined
+  readonly required: boolean
+  readonly positional: boolean
+  /** `-` reads it from standard input, so that it need not stand in the list of processes. */
+  readonly secret: boolean
+  readonly description: string
+}
+
+interface Property {
+  readonly type?: string
+  readonly format?: string
+  readonly enum?: readonly string[]
+  readonly anyOf?: readonly Property[]
+  readonly description?: string
+}
+
+interface ObjectSchema {
+  readonly properties?: Readonly<Record<string, Property>>
+  readonly required?: readonly string[]
+}
+
+const SECRETS = new Set(['password', 'apiKey'])
+
+function kebab(key: string): string {
+  return key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)
+}
+
+function kindOf(property: Property): ArgumentSpec['kind'] {
+  if (property.type === 'integer' || property.type === 'number') return 'integer'
+  if (property.type === 'boolean') return 'boolean'
+  if (property.type === 'array' || property.type === 'object') return 'json'
+  // Anything that JSON can say: `params`.
+  if (property.type === undefined && !property.anyOf && !property.enum) return 'json'
+  if (property.format === 'date-time') return 'time'
+  // `*` or a name: a text either way.
+  return 'text'
+}
+
+export function argumentsOf(verb: VerbDefinition): ArgumentSpec[] {
+  const schema = z.toJSONSchema(verb.args, { io: 'input', unrepresentable: 'any' }) as ObjectSchema
+  const positional = verb.positional ?? []
+  const specs = Object.entries(schema.properties ?? {}).map(([key, property]) => ({
+    key,
+    name: kebab(key),
+    kind: kindOf(property),
+    choices: property.enum,
+    required: schema.required?.includes(key) === true,
+    positional: positional.includes(key),
+    secret: SECRETS.has(key),
+    description: property.description ?? '',
+  }))
+  // Positional ones in the order that the table gives them.
+  const place = (spec: ArgumentSpec) => (spec.positional ? positional.indexOf(spec.key) : positional.length)
+  return specs.sort((a, b) => place(a) - place(b))
+}
+
+/** The value of one argument. Throws WrongArgument with the argument's name. */
+export function parseArgument(spec: ArgumentSpec, text: string, nowMs: number): unknown {
+  const label = spec.positional ? `<${spec.name}>` : `--${spec.name}`
+  if (spec.kind === 'integer') {
+    if (!/^-?\d{1,15}$/.test(text))
+      throw new WrongArgument(`${label}: ${JSON.stringify(text)} is not a whole number`)
+    return Number(text)
+  }
+  if (spec.kind === 'time') {
+    const time = parseTime(text, nowMs)
+    if (time === undefined)
+      throw new WrongArgument(`${label}: ${JSON.stringify(text)} is no time; give ${TIME_HINT}`)
+    return time
+  }
+  if (spec.kind === 'json') {
+    try {
+      return JSON.parse(text)
+    } catch (error) {
+      throw new WrongArgument(`${label}: not JSON: ${(error as Error).message}`)
+    }
+  }
+  return text
+}
+
+/** Checks what the bridge would check, so that a slip is answered at once and in the words of this command line. */
+export function checkArguments(
+  verb: VerbDefinition,
+  specs: readonly ArgumentSpec[],
+  args: Readonly<Record<string, unknown>>,
+): void {
+  const result = plainParse(verb.args, args)
+  if (result.success) return
+  const issue = result.error.issues[0]
+  const [key, ...rest] = issue?.path ?? []
+  const spec = specs.find((entry) => entry.key === key)
+  const label = spec?.positional ? `<${spec.name}>` : `--${spec?.name ?? String(key)}`
+  const inside = rest.length === 0 ? '' : ` ${pathText(rest)}`
+  throw new WrongArgument(`${label}${inside}: ${issue?.message ?? 'does not follow the schema'}`)
+}

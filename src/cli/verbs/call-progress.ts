@@ -1,0 +1,125 @@
+import { canonicalJson } from '../../domain/canonical.ts'
+import type { Clock } from '../../kernel/clock.ts'
+import { messageOf } from '../../kernel/errors.ts'
+import { sha256Hex } from '../../kernel/secrets.ts'
+import { type Approval, approvalSchema } from '../../protocol/schemas.ts'
+import type { Bridge } from '../session/session.ts'
+import type { Row } from '../terminal/presentation.ts'
+
+/** What a caller is told while its call takes time: that it waits for a person, that it runs. */
+
+export type Tell = (progress: number, message: string) => void
+
+/** Clients give a silent call up after a minute. */
+const TICK_MS = 5000
+
+interface Watched {
+  readonly matches: (approval: Approval) => boolean
+  approval: Approval | undefined
+  decided: boolean
+  changed(): void
+}
+
+/** Follows the calls of one principal that wait for an operator. */
+export class Approvals {
+  readonly #clock: Clock
+  readonly #principal: string
+  readonly #calls = new Set<Watched>()
+
+  constructor(clock: Clock, principal: string) {
+    this.#clock = clock
+    this.#principal = principal
+  }
+
+  async follow(bridge: Bridge): Promise<void> {
+    const prefix = bridge.topics.approval('')
+    await bridge.watch([bridge.topics.approval('+')], (topic, payload) =>
+      this.#received(topic.slice(prefix.length), payload),
+    )
+  }
+
+  /** Only those that come from now on: an equal call that waits already is not one to be tracked later. */
+  async followNew(bridge: Bridge): Promise<void> {
+    const prefix = bridge.topics.approval('')
+    await bridge.watch([bridge.topics.approval('+')], (topic, payload, retained) => {
+      if (!retained) this.#received(topic.slice(prefix.length), payload)
+    })
+  }
+
+  #received(id: string, payload: Buffer): void {
+    if (payload.length === 0) {
+      for (const call of this.#calls) {
+        if (call.approval?.invocationId !== id) continue
+        call.decided = true
+        call.changed()
+      }
+      return
+    }
+    const approval = parsed(payload)
+    if (approval?.principal === this.#principal) this.#assign(approval)
+  }
+
+  /** Of two equal calls, the one that has none yet. */
+  #assign(approval: Approval): void {
+    const calls = [...this.#calls]
+    if (calls.some((call) => call.approval?.invocationId === approval.invocationId)) return
+    const call = calls.find((each) => each.approval === undefined && each.matches(approval))
+    if (!call) return
+    call.approval = approval
+    call.changed()
+  }
+
+  /** Tells at once when something changes, and every few seconds that it still goes on. Returns what ends it. */
+  track(args: Row, tell: Tell): () => void {
+    const start = this.#clock.monotonicMs()
+    let last = -1
+    let cancel = () => {}
+    const say = () => {
+      cancel()
+      // It must rise with every message, by the rules of MCP.
+      last = Math.max(last + 0.001, Math.round(this.#clock.monotonicMs() - start) / 1000)
+      tell(last, textOf(call))
+      cancel = this.#clock.after(TICK_MS, say)
+    }
+    const call: Watched = { matches: matcher(args), approval: undefined, decided: false, changed: say }
+    this.#calls.add(call)
+    cancel = this.#clock.after(TICK_MS, say)
+    return () => {
+      cancel()
+      this.#calls.delete(call)
+    }
+  }
+}
+
+function textOf({ approval, decided }: Watched): string {
+  if (!approval) return 'the bridge has the call; it waits for the limb'
+  const { invocationId, command, nodeId, expiresAt } = approval
+  return decided
+    ? `${invocationId} is decided; waiting for its result`
+    : `${command} of ${nodeId} waits for a person to approve it until ${expiresAt}: limb-bridge invocation approve ${invocationId}`
+}
+
+function parsed(payload: Buffer): Approval | undefined {
+  try {
+    return approvalSchema.safeParse(JSON.parse(payload.toString('utf8'))).data
+  } catch {
+    return undefined
+  }
+}
+
+function matcher({ nodeId, command, params = {} }: Row): Watched['matches'] {
+  const hash = hashOf(params)
+  return (approval) =>
+    approval.command === command &&
+    approval.paramsHash === hash &&
+    (nodeId === undefined || approval.nodeId === nodeId)
+}
+
+/** The bridge refuses what cannot be hashed, so no approval has this one. */
+function hashOf(params: unknown): string {
+  try {
+    return sha256Hex(canonicalJson(params))
+  } catch (error) {
+    return messageOf(error)
+  }
+}

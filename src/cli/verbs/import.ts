@@ -1,0 +1,108 @@
+import { readFileSync, statSync } from 'node:fs'
+import { messageOf } from '../../kernel/errors.ts'
+import { pathText } from '../../protocol/decode.ts'
+import { LIMITS } from '../../protocol/limits.ts'
+import { plainParse } from '../../protocol/plain-words.ts'
+import { VERBS } from '../../protocol/verbs.ts'
+import type { World } from '../context.ts'
+import { usageError } from '../exit.ts'
+import type { Bridge } from '../session/session.ts'
+import { itemsOf, type Row } from '../terminal/presentation.ts'
+import { readAll } from '../terminal/questions.ts'
+import { print } from '../terminal/text.ts'
+
+/** `node import FILE.jsonl`: one JSON object a line, as for `node provision`. */
+
+interface Line {
+  readonly number: number
+  readonly node: unknown
+  readonly bytes: number
+}
+
+const MAX_FILE_BYTES = 67_108_864
+/** Mistakes that are told one by one. */
+const MAX_TOLD = 20
+/**
+ * All limbs are one request, so that all are imported or none, and no key that the bridge made is lost half-way.
+ * Over the network it must stay below the default `mqtt.maxPacketBytes`; the control socket takes 16 MiB.
+ */
+const REMOTE_BYTES = 1_000_000
+const LOCAL_BYTES = 15_000_000
+
+async function textOf(world: World, file: string): Promise<string> {
+  if (file === '-') return readAll(world.io, MAX_FILE_BYTES)
+  try {
+    if (statSync(file).size > MAX_FILE_BYTES) throw new Error(`more than ${MAX_FILE_BYTES} bytes`)
+    return readFileSync(file, 'utf8')
+  } catch (error) {
+    throw usageError(`cannot read ${file}: ${messageOf(error)}`)
+  }
+}
+
+const nodeSchema = VERBS['node/import'].args.shape.nodes.element
+
+/** What is wrong with a line, or the checked node. */
+function readLine(text: string, number: number): Line | string {
+  let value: unknown
+  try {
+    value = JSON.parse(text)
+  } catch (error) {
+    return `line ${number}: not JSON: ${messageOf(error)}`
+  }
+  const result = plainParse(nodeSchema, value)
+  if (result.success)
+    return { number, node: result.data, bytes: Buffer.byteLength(JSON.stringify(result.data)) }
+  const issue = result.error.issues[0]
+  const path = pathText(issue?.path ?? [])
+  return `line ${number}: ${path === '' ? '' : `${path}: `}${issue?.message ?? 'does not follow the schema'}`
+}
+
+/** Throws CliError that names every bad line (the first twenty). */
+function readLines(text: string): Line[] {
+  const lines: Line[] = []
+  const problems: string[] = []
+  const seen = new Map<unknown, number>()
+  for (const [i, raw] of text.split('\n').entries()) {
+    if (raw.trim() === '') continue
+    const line = readLine(raw, i + 1)
+    if (typeof line === 'string') {
+      problems.push(line)
+      continue
+    }
+    const nodeId = (line.node as Row).nodeId
+    const first = seen.get(nodeId)
+    if (first !== undefined)
+      problems.push(`line ${line.number}: ${String(nodeId)} stands in line ${first} already`)
+    seen.set(nodeId, first ?? line.number)
+    lines.push(line)
+  }
+  if (problems.length > 0) {
+    const more = problems.length > MAX_TOLD ? `\n… and ${problems.length - MAX_TOLD} more` : ''
+    throw usageError(`nothing was imported:\n${problems.slice(0, MAX_TOLD).join('\n')}${more}`)
+  }
+  if (lines.length === 0)
+    throw usageError('there is no limb in it: one JSON object a line, {"nodeId": "cam1"}')
+  return lines
+}
+
+function checkSize(lines: readonly Line[], local: boolean): void {
+  const bytes = lines.reduce((sum, line) => sum + line.bytes + 1, 0)
+  const limit = local ? LOCAL_BYTES : REMOTE_BYTES
+  const where = local
+    ? 'the control socket'
+    : '--url (on its own machine the bridge takes fifteen times as much)'
+  if (lines.length > LIMITS.importNodes || bytes > limit) {
+    throw usageError(
+      `nothing was imported: ${lines.length} limbs of ${bytes} bytes are more than one request takes over ${where}: at most ${LIMITS.importNodes} limbs and ${limit} bytes; split the file`,
+    )
+  }
+}
+
+/** The bridge's answer. */
+export async function importNodes(world: World, bridge: Bridge, file: string): Promise<unknown> {
+  const lines = readLines(await textOf(world, file))
+  checkSize(lines, bridge.local)
+  const data = await bridge.request('node/import', { nodes: lines.map((line) => line.node) })
+  print(world.io.stderr, `${lines.length} limbs imported`)
+  return { items: itemsOf(data) }
+}

@@ -1,0 +1,255 @@
+import { Argument, type Command, Option } from 'commander'
+import { VERBS, type VerbDefinition, type VerbName } from '../../protocol/verbs.ts'
+import { connectionOptions, group, type Run, withExamples } from '../command-parts.ts'
+import type { World } from '../context.ts'
+import { CliError, EXIT } from '../exit.ts'
+import { allPages } from '../session/paging.ts'
+import { type Bridge, openBridge } from '../session/session.ts'
+import { type ConnectionOptions, targetOf } from '../session/target.ts'
+import { asRow, humanText } from '../terminal/presentation.ts'
+import { readSecret } from '../terminal/questions.ts'
+import { shortfallOf } from '../terminal/soft-failure.ts'
+import { print, printJson } from '../terminal/text.ts'
+import { TIME_HINT } from '../terminal/times.ts'
+import { chooseRequest } from './approve.ts'
+import { type ArgumentSpec, argumentsOf, checkArguments, parseArgument } from './arguments.ts'
+import { type AuditOptions, auditLines, isLineByLine } from './audit-lines.ts'
+import { type Decision, decideWaiting } from './decide.ts'
+import { importNodes } from './import.ts'
+import { invokeTelling } from './invoke.ts'
+import { whichRequest } from './which-request.ts'
+
+/** Every verb of the protocol's table as a subcommand: `node/list` is `limb-bridge node list`. */
+
+type VerbOptions = ConnectionOptions & AuditOptions
+
+type Values = Record<string, unknown>
+
+/** Verbs that show what waits, and ask, when they are not told what they are about: by that argument. */
+const ASKING: Partial<Record<VerbName, string>> = {
+  'pairing/approve': 'requestId',
+  'invocation/approve': 'invocationId',
+  'invocation/deny': 'invocationId',
+}
+
+/** Verbs whose request may be told by its id, its code or its limb. */
+const BY_REQUEST: readonly VerbName[] = ['pairing/approve', 'pairing/reject']
+const REQUEST_TEXT =
+  'the code that the device shows, the id of the request, or the limb if only one request of it is pending'
+
+/** Verbs whose command line is not what the schema alone would give. */
+const EXAMPLES: Partial<Record<VerbName, readonly string[]>> = {
+  'node/list': [
+    'limb-bridge node list --status online',
+    'limb-bridge node list --json | jq ".items[].nodeId"',
+  ],
+  'node/get': ['limb-bridge node get cam1'],
+  'node/rename': ['limb-bridge node rename cam1 "Front door"'],
+  'node/provision': [
+    'limb-bridge node provision cam1 --display-name "Front camera"',
+    'limb-bridge node provision cam1 --api-key - < key.txt',
+    `limb-bridge node provision cam1 --capabilities '[{"cap":"camera","commands":["camera.snap"],"authLevel":"leased"}]'`,
+  ],
+  'node/import': ['limb-bridge node import fleet.jsonl', 'generate-fleet | limb-bridge node import - --json'],
+  'pairing/approve': [
+    'limb-bridge pairing approve             shows what is pending, and asks',
+    'limb-bridge pairing approve BCDFGHJK    approves the request with that code: to type it is to compare it',
+    'limb-bridge pairing approve cam1        approves the only request of that limb, without a comparison',
+  ],
+  invoke: [
+    'free: runs at once',
+    `  limb-bridge invoke camera.snap --node-id robot1 --params '{"zoom":2}'`,
+    '  limb-bridge invoke camera.snap --capability camera        on any online limb that has it',
+    'leased: runs when nobody else holds it, and waits at most so long for that',
+    `  limb-bridge invoke arm.move --node-id robot1 --params '{"x":4}' --wait-seconds 20`,
+    'gated: waits for an operator; says on standard error which `invocation approve` lets it run',
+    `  limb-bridge invoke saw.cut --node-id robot1 --params '{"depth":3}'`,
+    'denied: does not run; this says which entry of the policy decides',
+    '  limb-bridge policy explain ann robot1 firmware',
+  ],
+  'audit/list': [
+    'limb-bridge audit list --actor ann --kind invocation. --since 2026-01-31',
+    'limb-bridge audit list --since 2h',
+    'limb-bridge audit list --follow --node-id robot1',
+    'limb-bridge audit list --jsonl --order oldest > audit.jsonl',
+    'limb-bridge audit list --jsonl --follow --after 1200    goes on after the entry with seq 1200',
+  ],
+  'audit/verify': [
+    'limb-bridge audit verify',
+    'limb-bridge audit verify --seq 1204 --hash 5f0c...    is the row that you kept still there?',
+  ],
+  'invocation/approve': [
+    'limb-bridge invocation approve         shows the calls that wait with their params, and asks',
+    'limb-bridge invocation approve CALL    lets that one run, once',
+  ],
+  'invocation/deny': [
+    'limb-bridge invocation deny            shows the calls that wait, and asks which and why',
+    'limb-bridge invocation deny CALL --reason "somebody is in the room"',
+  ],
+  'pairing/permit': [
+    'limb-bridge pairing permit 300 --max 10    lets ten devices in within five minutes',
+    'limb-bridge pairing permit 0               closes the window',
+  ],
+  'policy/set': [
+    'limb-bridge policy set agent1 cam1 camera gated',
+    "limb-bridge policy set '*' '*' lock denied",
+  ],
+  'principal/add': [
+    'limb-bridge principal add dashboard viewer               makes a password and shows it once',
+    'limb-bridge principal add dashboard viewer --password -  asks for it, or reads it from a pipe',
+  ],
+}
+
+export function addVerbCommands(program: Command, world: World, run: Run): void {
+  for (const name of Object.keys(VERBS) as VerbName[]) {
+    const parts = name.split('/')
+    const leaf = parts.pop() ?? name
+    addVerb(group(program, parts), leaf, name, world, run)
+  }
+}
+
+function addVerb(parent: Command, leaf: string, name: VerbName, world: World, run: Run): void {
+  const verb: VerbDefinition = VERBS[name]
+  const specs = name === 'node/import' ? [] : argumentsOf(verb)
+  const command = parent
+    .command(leaf)
+    .summary(verb.summary)
+    .description(`${verb.summary}\nNeeds the role ${verb.role}.`)
+  if (name === 'node/import')
+    command.argument('<file>', 'JSON Lines, one limb a line; `-` for standard input')
+  for (const spec of specs) addArgument(command, spec, name)
+  if (isList(verb)) command.option('--all', 'every page (what happens without --limit too)')
+  if (name === 'audit/list') {
+    command
+      .option('--follow', 'show what is there, then what comes, until Ctrl-C')
+      .option('--jsonl', 'one JSON document a line: every entry, unless --limit says how many')
+  }
+  connectionOptions(command)
+  withExamples(command, EXAMPLES[name] ?? [])
+  const positional = specs.filter((spec) => spec.positional)
+  command.action(
+    run(async () => {
+      const options = command.opts<VerbOptions>()
+      const given = command.processedArgs
+      const values: Values = { ...command.opts<Values>() }
+      for (const [i, spec] of positional.entries()) values[spec.key] = given[i]
+      const args = await argsOf(world, specs, values)
+      return perform(world, name, options, args, given)
+    }),
+  )
+}
+
+function isList(verb: VerbDefinition): boolean {
+  return 'after' in verb.args.shape
+}
+
+function addArgument(command: Command, spec: ArgumentSpec, verb: VerbName): void {
+  const required = spec.required && ASKING[verb] !== spec.key
+  const text = argumentText(spec, verb)
+  if (spec.positional) {
+    const argument = new Argument(required ? `<${spec.name}>` : `[${spec.name}]`, text)
+    command.addArgument(spec.choices ? argument.choices(spec.choices) : argument)
+    return
+  }
+  const value = spec.kind === 'boolean' ? '' : ` <${spec.kind === 'text' ? 'text' : spec.kind}>`
+  const option = new Option(`--${spec.name}${value}`, text)
+  if (spec.choices) option.choices(spec.choices)
+  command.addOption(option.makeOptionMandatory(required))
+}
+
+function argumentText(spec: ArgumentSpec, verb: VerbName): string {
+  if (spec.key === 'requestId' && BY_REQUEST.includes(verb)) return REQUEST_TEXT
+  if (spec.kind === 'time') return `${spec.description}: ${TIME_HINT}`
+  return spec.secret ? `${spec.description}; \`-\` reads it without echo` : spec.description
+}
+
+async function argsOf(world: World, specs: readonly ArgumentSpec[], values: Values): Promise<Values> {
+  const args: Values = {}
+  for (const spec of specs) {
+    const value = values[spec.key]
+    if (value === undefined) continue
+    if (spec.secret && value === '-') args[spec.key] = await readSecret(world.io, spec.name)
+    else args[spec.key] = typeof value === 'string' ? parseArgument(spec, value, world.clock.wallMs()) : value
+  }
+  return args
+}
+
+async function perform(
+  world: World,
+  name: VerbName,
+  options: VerbOptions,
+  args: Values,
+  given: readonly unknown[],
+): Promise<void> {
+  const asking = ASKING[name]
+  const asks = asking !== undefined && args[asking] === undefined
+  const verb: VerbDefinition = VERBS[name]
+  if (!asks && name !== 'node/import') checkArguments(verb, argumentsOf(verb), args)
+  if (name === 'audit/list' && isLineByLine(options)) return auditLines(world, options, args)
+  const target = await targetOf(world, options)
+  const bridge = await openBridge(target, { clock: world.clock })
+  try {
+    const data = asks
+      ? await decideAsked(world, bridge, name, args)
+      : await dataOf(world, bridge, target.principal, name, args, String(given[0] ?? ''))
+    if (data === NOTHING_DONE) return
+    if (options.json) printJson(world.io.stdout, data ?? {})
+    else show(world, name, data)
+    const shortfall = shortfallOf(name, data)
+    if (shortfall !== undefined) throw new CliError(EXIT.refused, shortfall)
+  } finally {
+    await bridge.close()
+  }
+}
+
+const NOTHING_DONE = Symbol('nothing done')
+
+async function decideAsked(world: World, bridge: Bridge, name: VerbName, args: Values): Promise<unknown> {
+  const decided = await askedArgs(world, bridge, name, args)
+  if (decided === undefined) return NOTHING_DONE
+  const whole = { ...decided, ...args }
+  checkArguments(VERBS[name], argumentsOf(VERBS[name]), whole)
+  return bridge.request(name, whole)
+}
+
+async function askedArgs(
+  world: World,
+  bridge: Bridge,
+  name: VerbName,
+  args: Values,
+): Promise<object | undefined> {
+  if (name === 'pairing/approve') return chooseRequest(world, bridge)
+  const decision: Decision = name === 'invocation/deny' ? 'deny' : 'approve'
+  return decideWaiting(world, bridge, decision, args.reason === undefined ? undefined : String(args.reason))
+}
+
+async function dataOf(
+  world: World,
+  bridge: Bridge,
+  principal: string,
+  name: VerbName,
+  args: Values,
+  file: string,
+): Promise<unknown> {
+  if (name === 'node/import') return importNodes(world, bridge, file)
+  if (name === 'invoke') return invokeTelling(world, bridge, principal, args)
+  if (isList(VERBS[name]) && args.limit === undefined) return allPages(bridge, name, args)
+  if (BY_REQUEST.includes(name)) return bridge.request(name, await requestArgs(bridge, name, args))
+  return bridge.request(name, args)
+}
+
+/** What was given stands: a revision that somebody looked at is not replaced by what is there now. */
+async function requestArgs(bridge: Bridge, name: VerbName, args: Values): Promise<Values> {
+  const { requestId, revision } = await whichRequest(bridge, String(args.requestId))
+  // Only approving knows revisions: to reject something else than what was looked at harms nobody.
+  return name === 'pairing/approve' && revision !== undefined
+    ? { revision, ...args, requestId }
+    : { ...args, requestId }
+}
+
+function show(world: World, name: VerbName, data: unknown): void {
+  print(world.io.stdout, humanText(name, data, world.clock.wallMs()))
+  const next = asRow(data).next
+  if (typeof next === 'string')
+    print(world.io.stderr, `There is more: --after ${JSON.stringify(next)}, or --all.`)
+}

@@ -1,0 +1,573 @@
+import { isIP } from 'node:net'
+import { z } from 'zod'
+import { isFilter } from '../../protocol/filters.ts'
+import { LIMITS } from '../../protocol/limits.ts'
+import { LEVELS, nameSchema } from '../../protocol/names.ts'
+import { DATA_BELOW_ROOT, filterCovers } from '../../protocol/topics.ts'
+
+/**
+ * Every setting: its default, its bounds and what it means. The types, the checks, `config/limb-bridge.yaml`
+ * and `docs/configuration.md` are made from this; a key is added here and nowhere else.
+ */
+
+/** What a leaf says of itself beside its description. */
+export interface LeafMeta {
+  /** The environment variable that overrides it. */
+  readonly env?: string
+  /** Never shown. */
+  readonly secret?: boolean
+  /** What may stand there, in words, where bounds and choices do not say it. */
+  readonly allowed?: string
+  /** The default in words, when it is made from another key. */
+  readonly defaultText?: string
+}
+
+const YEAR_SECONDS = 31_536_000
+
+function whole(min: number, max: number, preset: number, description: string, more: LeafMeta = {}) {
+  return z
+    .int()
+    .min(min)
+    .max(max)
+    .default(preset)
+    .meta({ description, ...more })
+}
+
+function flag(preset: boolean, description: string) {
+  return z.boolean().default(preset).meta({ description })
+}
+
+const HOST = /^[A-Za-z0-9:.%_-]{1,253}$/
+
+function host(description: string, env: string, preset = '127.0.0.1') {
+  return z
+    .string()
+    .regex(HOST, { error: 'is not a host name or address' })
+    .default(preset)
+    .meta({ description, env, allowed: 'an address or host name; `0.0.0.0` or `::` for every interface' })
+}
+
+function port(preset: number, description: string, env: string) {
+  return whole(0, 65_535, preset, `${description} 0 takes any free one.`, { env })
+}
+
+function filePath() {
+  return z
+    .string()
+    .min(1)
+    .max(4096)
+    .refine((text) => !text.includes('\0'), { error: 'contains a NUL' })
+}
+
+/** `$share` and `$SYS` are nobody's to grant. */
+function isGrantFilter(filter: string): boolean {
+  return !filter.startsWith('$') && isFilter(filter)
+}
+
+const grantFilter = z
+  .string()
+  .min(1)
+  .max(1024)
+  .refine(isGrantFilter, { error: 'is not an MQTT topic filter that can be granted' })
+  .meta({ allowed: 'a topic filter such as `homeassistant/#`, not starting with `$`' })
+
+const grant = z.strictObject({
+  to: nameSchema.meta({ allowed: 'a principal, a role, `limb` or `candidate`' }),
+  publish: z.array(grantFilter).max(100).default([]),
+  subscribe: z.array(grantFilter).max(100).default([]),
+})
+
+const TOPIC_ROOT = /^[A-Za-z0-9][A-Za-z0-9_-]*(\/[A-Za-z0-9][A-Za-z0-9_-]*){0,3}$/
+
+const mqtt = z.strictObject({
+  host: host('Where plain MQTT listens.', 'LIMB_MQTT_HOST'),
+  port: port(1883, 'The TCP port of plain MQTT.', 'LIMB_MQTT_PORT'),
+  allowPlaintext: flag(
+    false,
+    'Must be true before the bridge listens on anything but loopback without TLS: whoever is on that network can then read keys and passwords.',
+  ),
+  topicRoot: z.string().max(63).regex(TOPIC_ROOT, { error: 'is not a topic root' }).default('limb').meta({
+    description: 'The first level of every topic of the protocol.',
+    allowed: 'one to four levels of letters, digits, `_` and `-`, such as `limb` or `site1/limb`',
+  }),
+  grants: z.array(grant).max(1000).default([]).meta({
+    description:
+      'Further rights, for topics outside the root. Each entry: `to`, and the topic filters it may `publish` and `subscribe`.',
+    allowed:
+      'a list such as `[{to: homeassistant, publish: ["homeassistant/#"], subscribe: ["homeassistant/#"]}]`; `to` is a principal, a role, `limb` or `candidate`',
+  }),
+  maxConnections: whole(1, 1_000_000, 20_000, 'Connections in all.'),
+  maxConnectionsPerAddress: whole(
+    1,
+    1_000_000,
+    2000,
+    'Connections from one address. A whole building may stand behind one router.',
+  ),
+  connectSeconds: whole(1, 120, 10, 'How long a new connection may take to sign in.'),
+  maxConnectBytes: whole(512, 65_536, 4096, 'Bytes that are read from a connection before it has signed in.'),
+  maxPacketBytes: whole(
+    LIMITS.registrationBytes + 4096,
+    16_777_216,
+    1_310_720,
+    'The largest packet of a session that has signed in; a larger one ends it.',
+  ),
+  maxMessagesPerSecond: whole(
+    10,
+    1_000_000,
+    2000,
+    'Messages that one session may send in a second, after a burst of two seconds; a faster one is read more slowly, and nothing of it is lost. Not on the control socket.',
+  ),
+  maxBytesPerSecond: whole(16_384, 1_073_741_824, 4_194_304, 'The same in bytes.'),
+  maxFailedSignIns: whole(
+    1,
+    10_000,
+    10,
+    'Wrong passwords of one principal from one address until both are refused for a while; from the third on one waits in between, longer each time. Ten times as many from one address, or for one name, shut that out.',
+  ),
+  failedSignInSeconds: whole(1, 86_400, 300, 'How long that while is. Limbs are never shut out by it.'),
+  maxKeepaliveSeconds: whole(10, 65_535, 3600, 'The longest keepalive that is accepted.'),
+  allowKeepaliveZero: flag(
+    false,
+    'Whether a client may have no keepalive at all (0). MQTT then never finds out that it is gone: only probes of TCP do, after minutes.',
+  ),
+  maxSubscriptionsPerSession: whole(4, 10_000, 100, 'Subscriptions of one session.'),
+  maxTopicBytes: whole(256, 65_535, 1024, 'The longest topic or filter.'),
+  maxTopicLevels: whole(8, 100, 16, 'The most levels of a topic or filter.'),
+  maxInflightPerSession: whole(
+    1,
+    65_535,
+    100,
+    'Messages on their way to one session that it has not acknowledged; also QoS 2 messages of a session that it has not released.',
+  ),
+  maxQueuedPerSession: whole(
+    0,
+    1_000_000,
+    1000,
+    'Messages kept for a persistent session while it is away; later ones are dropped and counted.',
+  ),
+  maxRetainedPerNode: whole(
+    0,
+    100_000,
+    256,
+    'Retained `data/…` messages of one limb; further topics are refused.',
+  ),
+  maxRetained: whole(0, 10_000_000, 100_000, 'Retained messages in all, without those of the bridge itself.'),
+  maxSessionBufferBytes: whole(
+    65_536,
+    268_435_456,
+    1_048_576,
+    'Bytes that wait for one slow reader. Beyond it QoS 0 is dropped, then the session ends.',
+  ),
+  sessionExpirySeconds: whole(
+    60,
+    YEAR_SECONDS,
+    604_800,
+    'A persistent session that nobody used for so long is forgotten.',
+  ),
+})
+
+const http = z.strictObject({
+  enabled: flag(
+    true,
+    'Serves `/healthz`, `/readyz`, `/metrics`, and MQTT over WebSocket at `/mqtt`, as plain HTTP.',
+  ),
+  host: host('Where HTTP listens.', 'LIMB_HTTP_HOST'),
+  port: port(8083, 'The TCP port of HTTP.', 'LIMB_HTTP_PORT'),
+  token: z
+    .string()
+    .min(16)
+    .max(256)
+    .regex(/^[\x21-\x7e]+$/, { error: 'has a character that an HTTP header cannot carry' })
+    .nullable()
+    .default(null)
+    .meta({
+      description: 'With a token, `/metrics` wants `Authorization: Bearer <token>`.',
+      allowed: '16 to 256 visible ASCII characters, or `null` for none',
+      secret: true,
+    }),
+  allowedOrigins: z
+    .array(
+      z
+        .string()
+        .regex(/^(\*|https?:\/\/[^/\s]{1,255})$/, { error: 'is not an origin' })
+        .meta({ allowed: 'an origin such as `https://dash.example`, or `*`' }),
+    )
+    .max(100)
+    .default([])
+    .meta({
+      description:
+        'Web pages that may open `/mqtt` in a browser. Who sends no `Origin`, as most programs do, may anyway, and so may who names the very address (or `localhost`) and port that it connects to, as paho does. Who connects to a DNS name and sends an `Origin` needs it here.',
+      allowed: 'a list of origins such as `https://dash.example`; `*` for any',
+    }),
+  tls: flag(
+    false,
+    'Serves HTTPS, and MQTT over WebSocket as `wss`, with the certificate of the section `tls`; plain HTTP is off then.',
+  ),
+})
+
+function pemFile(description: string) {
+  return filePath()
+    .nullable()
+    .default(null)
+    .meta({ description, allowed: 'a path (a relative one starts at the working directory), or `null`' })
+}
+
+const tls = z.strictObject({
+  enabled: flag(false, 'Listens for MQTT over TLS. `certFile` and `keyFile` are needed then.'),
+  host: host('Where MQTT over TLS listens.', 'LIMB_TLS_HOST', '0.0.0.0'),
+  port: port(8883, 'The TCP port of MQTT over TLS.', 'LIMB_TLS_PORT'),
+  certFile: pemFile(
+    'The certificate, PEM, with its chain. A change of any of these files is noticed within ten seconds, and at SIGHUP; sessions stay.',
+  ),
+  keyFile: pemFile('Its private key, PEM, without a passphrase.'),
+  caFile: pemFile(
+    'Authorities, PEM, whose client certificates are believed: the common name of a certificate is then the name of a limb, which needs no key.',
+  ),
+  crlFile: pemFile('Client certificates that were revoked, PEM. One that is out of date refuses all.'),
+  requireClientCertificate: flag(
+    false,
+    'Nobody gets in over TLS, or over `wss` if `http.tls` is true, without a certificate of `caFile`.',
+  ),
+  minVersion: z
+    .enum(['TLSv1.2', 'TLSv1.3'])
+    .default('TLSv1.2')
+    .meta({ description: 'The oldest version of TLS that is spoken.' }),
+})
+
+const control = z.strictObject({
+  socket: filePath().nullable().default(null).meta({
+    description:
+      'The Unix socket of the local administrator. It speaks MQTT without a password: its file mode is the protection.',
+    env: 'LIMB_CONTROL_SOCKET',
+    allowed: 'a path of at most 107 bytes, or `null`',
+    defaultText: '`control.sock` beside the database',
+  }),
+  mode: z
+    .string({ error: 'must be quoted, so that YAML leaves it a text' })
+    .regex(/^0[0-7]{3}$/, { error: 'is not a file mode' })
+    .default('0660')
+    .meta({
+      description: 'The file mode of the control socket: who may write to it is admin.',
+      allowed: 'four octal digits in quotes, such as `"0600"` or `"0660"`',
+    }),
+})
+
+const store = z.strictObject({
+  path: filePath().default('data/limb.sqlite').meta({
+    description: 'The SQLite database. Its folder is made when it is missing; `:memory:` keeps nothing.',
+    env: 'LIMB_DB',
+    allowed: 'a path (a relative one starts at the working directory), or `:memory:`',
+  }),
+})
+
+const pairing = z.strictObject({
+  pendingSeconds: whole(
+    1,
+    YEAR_SECONDS,
+    86_400,
+    'A request ends after so long without a sign of the candidate.',
+  ),
+  rejectedSeconds: whole(0, YEAR_SECONDS, 86_400, 'How long a rejected or revoked key may not even connect.'),
+  maxPending: whole(1, 100_000, 1000, 'Requests that wait, in all.'),
+  maxPendingPerAddress: whole(1, 100_000, 10, 'Requests that wait, from one address.'),
+})
+
+const presence = z.strictObject({
+  heartbeatSeconds: whole(
+    1,
+    LIMITS.heartbeatSecondsMax,
+    15,
+    'How often a limb is asked to send a heartbeat, unless it registers an interval of its own.',
+  ),
+  timeoutSeconds: whole(
+    2,
+    4 * LIMITS.heartbeatSecondsMax,
+    45,
+    'Without a heartbeat for so long a limb is offline. More than `heartbeatSeconds`. A limb with an interval of its own has three times that.',
+  ),
+  graceSeconds: whole(
+    0,
+    300,
+    5,
+    'After a lost connection a limb may come back with a heartbeat for so long before it is offline.',
+  ),
+  stateRefreshSeconds: whole(
+    0,
+    86_400,
+    60,
+    'A retained `state` is published anew at most so often to refresh metrics and the last heartbeat; 0 never.',
+  ),
+  saveSeconds: whole(
+    1,
+    3600,
+    30,
+    'The times of the last heartbeats are stored in one batch every so many seconds, and at a clean stop.',
+  ),
+})
+
+const policy = z.strictObject({
+  floor: z.enum(LEVELS).default('free').meta({
+    description:
+      'No decision is looser than this, whatever policies and limbs say: `gated` lets an operator approve every call.',
+  }),
+})
+
+const lease = z.strictObject({
+  ttlSeconds: whole(1, LIMITS.leaseSecondsMax, 60, 'How long a lease lasts unless it says so or is renewed.'),
+  maxPerPrincipal: whole(1, 10_000, 256, 'Leases and places in queues of one principal.'),
+  maxQueued: whole(0, 10_000, 100, 'Those who may wait for one capability of one limb.'),
+})
+
+/** An address, or a network in CIDR form. */
+function isNetwork(text: string): boolean {
+  const [address = '', bits, ...rest] = text.split('/')
+  const family = isIP(address)
+  if (family === 0 || rest.length > 0) return false
+  return bits === undefined || (/^\d{1,3}$/.test(bits) && Number(bits) <= (family === 4 ? 32 : 128))
+}
+
+const network = z
+  .string()
+  .max(64)
+  .refine(isNetwork, { error: 'is not an address or a network' })
+  .meta({ allowed: 'an address, or a network such as `192.168.0.0/16`' })
+
+const invocation = z.strictObject({
+  timeoutSeconds: whole(
+    1,
+    LIMITS.invokeSecondsMax,
+    30,
+    'How long a limb may take to answer a call unless it says so.',
+  ),
+  approvalSeconds: whole(
+    1,
+    86_400,
+    300,
+    'A gated call ends after so long without a decision of an operator.',
+  ),
+  maxPerNode: whole(1, 10_000, 16, 'Calls that one limb works on at once.'),
+  maxPerPrincipal: whole(
+    1,
+    10_000,
+    64,
+    'Calls of one principal under way at once, those that wait included.',
+  ),
+  maxWaiting: whole(1, 10_000, 1000, 'Gated calls that wait for an operator, in all.'),
+  maxKeysPerPrincipal: whole(
+    1,
+    1_000_000,
+    10_000,
+    'Idempotency keys that one principal may use in a day; the answers are kept as long.',
+  ),
+  httpNetworks: z.array(network).max(100).default([]).meta({
+    description:
+      'Where limbs with `"invoke": "http"` may have their endpoints. Empty: only at the address that the limb itself connects from.',
+    allowed: 'a list of addresses and networks such as `[192.168.0.0/16, "fd00::/8"]`',
+  }),
+})
+
+const backup = z.strictObject({
+  everyHours: whole(
+    0,
+    8760,
+    24,
+    'A backup of the database is made and checked every so many hours; 0: only with `limb-bridge backup create`.',
+  ),
+  keep: whole(
+    1,
+    1000,
+    7,
+    'The newest so many backups are kept; older ones are removed after the next one is made.',
+  ),
+  folder: filePath().nullable().default(null).meta({
+    description:
+      'Where backups are written. On another disk they survive this one; each needs about as much room as the database.',
+    allowed: 'a path, or `null`',
+    defaultText: '`backups` beside the database',
+  }),
+})
+
+const retention = z.strictObject({
+  historyDays: whole(1, 36_500, 90, 'When each limb came and went is kept for so long.'),
+  maxHistoryRows: whole(
+    1000,
+    100_000_000,
+    1_000_000,
+    'So many changes of status are kept, in all; some 60 bytes each. The oldest go first.',
+  ),
+  invocationDays: whole(1, 36_500, 7, 'Ended calls are listed for so long.'),
+  maxInvocations: whole(
+    1000,
+    100_000_000,
+    100_000,
+    'Calls that are kept, in all; the oldest ended ones go first.',
+  ),
+  auditDays: whole(1, 36_500, 365, 'Rows of the audit log are kept for so long. The rest still verifies.'),
+  maxAuditRows: whole(
+    1000,
+    1_000_000_000,
+    10_000_000,
+    'Rows of the audit log that are kept; some 300 bytes each.',
+  ),
+})
+
+const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const
+export type LogLevel = (typeof LOG_LEVELS)[number]
+
+const log = z.strictObject({
+  level: z
+    .enum(LOG_LEVELS)
+    .default('info')
+    .meta({ description: 'What is logged: this level and the graver ones.', env: 'LIMB_LOG_LEVEL' }),
+  format: z
+    .enum(['auto', 'json', 'pretty'])
+    .default('auto')
+    .meta({ description: '`auto`: for people on a terminal, JSON lines elsewhere.' }),
+})
+
+const homeAssistant = z.strictObject({
+  enabled: flag(
+    false,
+    'Announces every limb to Home Assistant by MQTT discovery, on the embedded broker. An uplink does the same with its own `homeAssistant: true`.',
+  ),
+  prefix: z
+    .string()
+    .max(63)
+    .regex(TOPIC_ROOT, { error: 'is not a topic prefix' })
+    .default('homeassistant')
+    .meta({
+      description: "Home Assistant's discovery prefix, as it is set there.",
+      allowed: 'one to four levels of letters, digits, `_` and `-`, not below the topic root',
+    }),
+  principal: nameSchema.default('homeassistant').meta({
+    description:
+      'The principal that Home Assistant signs in as. With `enabled` it may publish and subscribe everything below the prefix.',
+    allowed: 'the name of a principal; role agent for buttons, operator for the switch of the pairing window',
+  }),
+  pairingSeconds: whole(
+    10,
+    LIMITS.permitSecondsMax,
+    300,
+    "How long the pairing window stays open when Home Assistant's switch opens it.",
+  ),
+})
+
+const UPLINK_URL = /^mqtts?:\/\/(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]{1,253})(:[0-9]{1,5})?\/?$/
+
+function optionalText(description: string, allowed: string, more: LeafMeta = {}) {
+  return z
+    .string()
+    .min(1)
+    .max(4096)
+    .refine((text) => !text.includes('\0'), { error: 'contains a NUL' })
+    .optional()
+    .meta({ description, allowed, ...more })
+}
+
+const dataFilter = z
+  .string()
+  .max(1024)
+  .refine((filter) => isGrantFilter(filter) && filterCovers(DATA_BELOW_ROOT, filter), {
+    error: 'is not a filter of data topics',
+  })
+  .meta({ allowed: `a topic filter below the root, such as \`${DATA_BELOW_ROOT}\`` })
+
+const uplink = z.strictObject({
+  name: nameSchema.meta({ description: 'Names the uplink in the log and in metrics; no two are the same.' }),
+  url: z
+    .string()
+    .max(300)
+    .regex(UPLINK_URL, { error: 'is not such a URL' })
+    .refine((text) => URL.canParse(text), { error: 'is not such a URL' })
+    .meta({
+      description: 'The other broker.',
+      allowed: '`mqtt://host:port`, or `mqtts://host:port` for TLS; no user name in it',
+    }),
+  allowPlaintext: flag(
+    false,
+    'Must be true for an `mqtt://` URL that is not on loopback: whoever is on that network can then read the password and all that is mirrored.',
+  ),
+  caFile: optionalText(
+    "PEM file with the certificates that sign the other broker's; the system's own when absent.",
+    'a path',
+  ),
+  username: optionalText('The account there.', 'a text'),
+  password: optionalText('Its password.', 'a text; not together with `passwordFile`', { secret: true }),
+  passwordFile: optionalText(
+    'A file whose first line is the password. Read at each connect, so that a new password needs no restart.',
+    'a path; not together with `password`',
+  ),
+  prefix: z.string().max(63).regex(TOPIC_ROOT, { error: 'is not a topic prefix' }).meta({
+    description:
+      'Stands in the place of the topic root there. It belongs to this bridge alone: retained leftovers below it are cleared.',
+    allowed: 'one to four levels of letters, digits, `_` and `-`, such as `site1`',
+  }),
+  protocolVersion: z
+    .literal([4, 5])
+    .default(4)
+    .meta({ description: 'The MQTT version to speak.', allowed: '`4` for MQTT 3.1.1, or `5`' }),
+  qos: z
+    .literal([0, 1])
+    .default(1)
+    .meta({ description: 'The highest QoS of what is published there.', allowed: '`0` or `1`' }),
+  data: z
+    .array(dataFilter)
+    .max(100)
+    .default([])
+    .meta({
+      description: 'Which `data/…` of limbs is mirrored too.',
+      allowed: `a list of topic filters below the root, such as \`["${DATA_BELOW_ROOT}"]\``,
+    }),
+  requests: z
+    .strictObject({
+      principals: z
+        .array(nameSchema.meta({ allowed: 'the name of a principal' }))
+        .max(100)
+        .default([]),
+    })
+    .prefault({})
+    .meta({
+      description:
+        'Principals whose requests are taken from there, with the role each has here. The other broker says who they are: whoever it lets publish below the `request/` of a principal is believed to be that principal.',
+      allowed: '`{principals: [name, …]}`',
+    }),
+  homeAssistant: flag(
+    false,
+    'Announces every limb to a Home Assistant that is connected to the other broker. Buttons and the switch work when its principal is among those of `requests`.',
+  ),
+  maxQueued: whole(
+    100,
+    1_000_000,
+    10_000,
+    'Messages that wait for the other broker. At the bound the oldest is dropped and counted; retained topics are made good later.',
+  ),
+})
+
+export const configSchema = z.strictObject({
+  mqtt: mqtt
+    .prefault({})
+    .meta({ description: 'The MQTT broker: listeners, rights and limits of each session.' }),
+  tls: tls.prefault({}).meta({ description: 'MQTT over TLS, and the certificate of HTTPS.' }),
+  http: http.prefault({}).meta({ description: 'Health, metrics, and MQTT over WebSocket.' }),
+  control: control.prefault({}).meta({ description: 'Local administration over a Unix socket.' }),
+  store: store.prefault({}).meta({ description: 'Where everything that lasts is kept.' }),
+  pairing: pairing.prefault({}).meta({ description: 'Requests of new limbs.' }),
+  presence: presence.prefault({}).meta({ description: 'When a limb counts as online.' }),
+  policy: policy.prefault({}).meta({ description: 'How freely limbs may be used.' }),
+  lease: lease.prefault({}).meta({ description: 'Leases of exclusive capabilities.' }),
+  invocation: invocation.prefault({}).meta({ description: 'Calls to limbs.' }),
+  backup: backup.prefault({}).meta({ description: 'Copies of the database.' }),
+  retention: retention.prefault({}).meta({ description: 'How long the record of what happened is kept.' }),
+  homeAssistant: homeAssistant.prefault({}).meta({
+    description: 'Home Assistant finds the limbs by itself; home-assistant.md among the documents says how.',
+  }),
+  uplinks: z.array(uplink).max(16).default([]).meta({
+    description:
+      'Other brokers on which the bridge mirrors `status`, `state`, `bridge/…` and chosen data; uplinks.md among the documents says how.',
+    allowed: 'a list; each entry has `name`, `url`, `prefix` and what docs/configuration.md lists',
+  }),
+  log: log.prefault({}).meta({ description: 'The log, on standard output.' }),
+})
+
+/** The settings as they stand in a file, with defaults filled in. */
+export type Settings = z.output<typeof configSchema>

@@ -1,0 +1,159 @@
+import { dirname, resolve } from 'node:path'
+import { type Clock, iso } from '../../kernel/clock.ts'
+import { messageOf } from '../../kernel/errors.ts'
+import { type Config, ConfigError, loadConfig } from '../config/config.ts'
+import type { Environment } from '../config/env.ts'
+import { problemText } from '../config/problems.ts'
+import { missingFiles, usesTls } from '../tls/certificate-files.ts'
+import { checkCertificates } from './certificates.ts'
+import { type Finding, ok, problem, warning } from './check-result.ts'
+import { checkClock, checkDisk, checkFile, checkFolder, checkOpenFiles, lookAt } from './machine.ts'
+import { checkControlSocket, checkPort, type Running } from './network.ts'
+
+/** Looks at everything that a bridge needs, with or without one running, and says what to do. Changes nothing. */
+
+/** What the doctor needs of the store, which is an adapter of the same row. */
+export interface DatabaseTools {
+  /** Reads every page, beside a running bridge too. */
+  inspect(file: string): {
+    readonly version: number
+    readonly nodes: number
+    readonly problems: readonly string[]
+    /** It could not even be opened. */
+    readonly unopened?: boolean
+  }
+  /** Who runs a bridge on it, such as `process 7`; null: nobody. Throws when that cannot be told. */
+  holder(file: string): string | null
+  /** The newest backup and when it was made. */
+  newestBackup(file: string, folder: string | null): Promise<{ folder: string; at: number | null }>
+}
+
+export interface DoctorOptions {
+  /** The configuration's file, unless LIMB_CONFIG names it. */
+  readonly file: string | undefined
+  readonly env: Environment
+  readonly clock: Clock
+  readonly database: DatabaseTools
+}
+
+const AS_BRIDGE = "run the doctor as the bridge's user"
+const HOUR_MS = 3_600_000
+
+export async function doctor(options: DoctorOptions): Promise<readonly Finding[]> {
+  let config: Config
+  const findings: Finding[] = []
+  try {
+    const loaded = loadConfig({ file: options.file, env: options.env })
+    config = loaded.config
+    findings.push(ok('configuration', loaded.file === undefined ? 'the defaults' : `${loaded.file} is sound`))
+    findings.push(...loaded.warnings.map((text) => warning('configuration', text)))
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error
+    return error.problems.map((each) => problem('configuration', problemText(each)))
+  }
+  const checks = [
+    () => checkStore(config, options),
+    () => checkBackups(config, options),
+    () => checkListeners(config, options),
+    async () => checkFiles(config, options.clock.wallMs()),
+    async () => [
+      ...checkClock(options.clock.wallMs(), config.store.path),
+      ...checkOpenFiles(config.mqtt.maxConnections),
+    ],
+  ]
+  for (const check of checks) findings.push(...(await safely(check)))
+  return findings
+}
+
+/** Files that the configuration names. What nothing uses may be missing, or old. */
+function checkFiles(config: Config, now: number): readonly Finding[] {
+  const missing = missingFiles(config).map((text) => problem('configuration', text))
+  return usesTls(config) ? [...missing, ...checkCertificates({ tls: config.tls }, now)] : missing
+}
+
+/** A check that cannot be made is a finding too. */
+async function safely(check: () => Promise<readonly Finding[]>): Promise<readonly Finding[]> {
+  try {
+    return await check()
+  } catch (error) {
+    return [problem('doctor', `a check failed: ${messageOf(error)}`)]
+  }
+}
+
+async function checkStore({ store }: Config, { database }: DoctorOptions): Promise<readonly Finding[]> {
+  if (store.path === ':memory:') return [warning('database', 'it is in memory: nothing outlives a restart')]
+  const file = resolve(store.path)
+  const findings = [...checkFolder('folder', dirname(file)), ...checkDisk(file)]
+  const there = lookAt(file)
+  if (there === 'nothing') {
+    return [...findings, ok('database', `${file} is not there yet; the first start makes it`)]
+  }
+  if (there === 'out of reach') {
+    return [...findings, problem('database', `this user may not even look at ${file}; ${AS_BRIDGE}`)]
+  }
+  findings.push(...checkFile('database', file))
+  if (there === 'empty') {
+    return [...findings, ok('database', `${file} is empty; the next start makes it a database`)]
+  }
+  const { version, nodes, problems, unopened } = database.inspect(file)
+  if (problems.length === 0) {
+    findings.push(ok('database', `${file} is sound: schema ${version}, ${nodes} limbs`))
+    return findings
+  }
+  const advice = unopened
+    ? `it must be readable, and its folder writable, for the user that runs the bridge; ${AS_BRIDGE}`
+    : 'stop the bridge and restore a backup with `limb-bridge restore FILE`'
+  return [...findings, ...problems.map((text) => problem('database', `${file}: ${text}; ${advice}`))]
+}
+
+async function checkBackups(config: Config, { database, clock }: DoctorOptions): Promise<readonly Finding[]> {
+  const { everyHours, folder } = config.backup
+  if (config.store.path === ':memory:') return []
+  const newest = await database.newestBackup(config.store.path, folder).catch(messageOf)
+  if (typeof newest === 'string') {
+    return [problem('backup', `this user cannot see which there are: ${newest}; ${AS_BRIDGE}`)]
+  }
+  const { folder: where, at } = newest
+  if (at === null) {
+    const advice =
+      everyHours === 0 ? 'run `limb-bridge backup create`' : 'the first one is made soon after a start'
+    return [warning('backup', `there is none in ${where}; ${advice}`)]
+  }
+  const late = everyHours > 0 && clock.wallMs() - at > 2 * everyHours * HOUR_MS
+  return late
+    ? [
+        warning(
+          'backup',
+          `the newest one in ${where} is of ${iso(at)}; the log says why there is no newer one`,
+        ),
+      ]
+    : [ok('backup', `the newest one in ${where} is of ${iso(at)}`)]
+}
+
+async function checkListeners(config: Config, { database }: DoctorOptions): Promise<readonly Finding[]> {
+  const file = config.store.path
+  const { running, finding } = file === ':memory:' ? NONE_RUNS : findBridge(resolve(file), database)
+  const { mqtt, tls, http, control } = config
+  return [
+    finding,
+    await checkPort('MQTT', mqtt.host, mqtt.port, running),
+    ...(tls.enabled ? [await checkPort('MQTT over TLS', tls.host, tls.port, running)] : []),
+    ...(http.enabled ? [await checkPort('HTTP', http.host, http.port, running)] : []),
+    await checkControlSocket(control.socket, running),
+  ]
+}
+
+const NONE_RUNS = { running: 'no', finding: ok('bridge', 'no bridge runs on this database') } as const
+
+function findBridge(file: string, database: DatabaseTools): { running: Running; finding: Finding } {
+  try {
+    const holder = database.holder(file)
+    return holder === null
+      ? NONE_RUNS
+      : { running: 'yes', finding: ok('bridge', `a bridge runs (${holder})`) }
+  } catch (error) {
+    const why = messageOf(error).replace(/\.$/, '')
+    const message = `this user cannot tell whether one runs (${why}); ${AS_BRIDGE}`
+    return { running: 'unknown', finding: problem('bridge', message) }
+  }
+}

@@ -1,0 +1,117 @@
+import { pino } from 'pino'
+import { prettyFactory } from 'pino-pretty'
+import type { Log } from '../../bridge/ports.ts'
+import { visible, visibleJson } from '../../kernel/escape-text.ts'
+import type { LogLevel } from '../config/schema.ts'
+import { logFields, logMessage } from './fields.ts'
+
+/** The log of the process, on standard output. */
+
+export interface HostLog extends Log {
+  fatal(fields: object, message: string): void
+  trace(fields: object, message: string): void
+  /** A log of one part: its fields are in each line. It obeys every later change of the level. */
+  child(fields: object): HostLog
+  /** Holds for this log, its parent and all children, from now on. */
+  setLevel(level: LogLevel): void
+}
+
+export interface LogOptions {
+  readonly level: LogLevel
+  readonly format: 'auto' | 'json' | 'pretty'
+  /** Where lines go; the process's standard output when absent. */
+  readonly write?: (line: string) => void
+  /** Whether that is a terminal. */
+  readonly terminal?: boolean
+}
+
+type Level = 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal'
+
+/** Lines that are kept for a disk that is full, and written when there is room again; later ones are lost. */
+const MAX_UNWRITTEN_BYTES = 1024 * 1024
+
+/** Synchronous, so that the last words of a process that ends are not lost. */
+function standardOutput(): (line: string) => void {
+  const destination = pino.destination({ dest: 1, sync: true, maxLength: MAX_UNWRITTEN_BYTES })
+  // A full disk, a terminal or a reader that is gone: without a listener, a line that nobody gets would end the bridge.
+  destination.on('error', () => undefined)
+  return (line) => {
+    destination.write(line)
+  }
+}
+
+function deepVisible(value: unknown): unknown {
+  if (typeof value === 'string') return visible(value)
+  if (Array.isArray(value)) return value.map(deepVisible)
+  if (typeof value !== 'object' || value === null) return value
+  return Object.fromEntries(Object.entries(value).map(([key, item]) => [visible(key), deepVisible(item)]))
+}
+
+/** The frames of an error, below the line, as people are used to read them. */
+function takeFrames(line: Record<string, unknown>): string {
+  const error = line.err
+  if (typeof error !== 'object' || error === null || !('stack' in error)) return ''
+  const { stack, ...rest } = error
+  line.err = rest
+  return Array.isArray(stack) ? stack.map((frame) => `    ${String(frame)}\n`).join('') : ''
+}
+
+function prettyWriter(write: (line: string) => void, colorize: boolean): (line: string) => void {
+  const prettify = prettyFactory({
+    colorize,
+    singleLine: true,
+    translateTime: 'SYS:HH:MM:ss.l',
+    // Each value is one word of one line; the default would print errors over several, unescaped.
+    errorLikeObjectKeys: [],
+  })
+  return (line) => {
+    const fields = deepVisible(JSON.parse(line)) as Record<string, unknown>
+    const below = takeFrames(fields)
+    write(prettify(fields) + below)
+  }
+}
+
+export function createLog(options: LogOptions): HostLog {
+  const write = options.write ?? standardOutput()
+  const terminal = options.terminal ?? process.stdout.isTTY === true
+  const pretty = options.format === 'pretty' || (options.format === 'auto' && terminal)
+  const out = pretty ? prettyWriter(write, terminal && !process.env.NO_COLOR) : write
+  const root = pino(
+    {
+      level: options.level,
+      base: null,
+      // The fields are plain already (log-fields.ts).
+      serializers: { err: (error: unknown) => error },
+      timestamp: pino.stdTimeFunctions.isoTime,
+      formatters: { level: (label) => ({ level: label }) },
+    },
+    { write: (line: string) => out(pretty ? line : `${visibleJson(line.trimEnd())}\n`) },
+  )
+  return logOf(root, {})
+}
+
+// Not pino's own children: each of those keeps the level it was born with.
+function logOf(root: pino.Logger, bindings: object): HostLog {
+  const at = (level: Level) => (fields: object, message: string) => {
+    if (root.isLevelEnabled(level)) {
+      root[level](logFields({ ...bindings, ...named(fields) }), logMessage(message))
+    }
+  }
+  return {
+    trace: at('trace'),
+    debug: at('debug'),
+    info: at('info'),
+    warn: at('warn'),
+    error: at('error'),
+    fatal: at('fatal'),
+    child: (fields) => logOf(root, { ...bindings, ...named(fields) }),
+    setLevel(level) {
+      root.level = level
+    },
+  }
+}
+
+/** An error handed in as the fields themselves, as pino allows it. */
+function named(fields: object): object {
+  return fields instanceof Error ? { err: fields } : fields
+}

@@ -1,0 +1,73 @@
+import type { Environment } from '../config/env.ts'
+
+/**
+ * Listening sockets handed over by the service manager (sd_listen_fds(3)). They are open before the bridge
+ * starts and while it restarts, so that a restart refuses nobody and a low port needs no capability.
+ */
+
+const SOCKET_NAMES = ['mqtt', 'mqtts', 'http', 'control'] as const
+export type SocketName = (typeof SOCKET_NAMES)[number]
+
+export interface InheritedSocket {
+  readonly name: SocketName
+  /** For `server.listen({ fd })`. */
+  readonly fd: number
+}
+
+export interface Inherited {
+  readonly sockets: readonly InheritedSocket[]
+  /** What was handed over and is of no use, each a sentence for the log. */
+  readonly problems: readonly string[]
+}
+
+/** SD_LISTEN_FDS_START: after standard input, output and error. */
+const FIRST_FD = 3
+/** Each name may come several times (IPv4 and IPv6). More is a mistake in a unit, not a fleet of listeners. */
+const MAX_FDS = 64
+const VARIABLES = ['LISTEN_PID', 'LISTEN_FDS', 'LISTEN_FDNAMES'] as const
+
+export const NO_SOCKETS: Inherited = { sockets: [], problems: [] }
+
+/**
+ * Reads and removes the variables from `env`: a child must not take the sockets for its own. Empty without a
+ * service manager, or when they are meant for another process (LISTEN_PID).
+ */
+export function takeInherited(env: Record<string, string | undefined>, pid: number): Inherited {
+  const given = listenVariables(env)
+  for (const name of VARIABLES) delete env[name]
+  if (given.LISTEN_PID !== String(pid)) return NO_SOCKETS
+  const count = Number(given.LISTEN_FDS)
+  if (!/^\d{1,6}$/.test(given.LISTEN_FDS ?? '') || count > MAX_FDS) {
+    return { sockets: [], problems: [`LISTEN_FDS=${given.LISTEN_FDS}: expected 0 to ${MAX_FDS} sockets`] }
+  }
+  const names = (given.LISTEN_FDNAMES ?? '').split(':')
+  return sorted(Array.from({ length: count }, (_, i) => ({ fd: FIRST_FD + i, name: names[i] ?? '' })))
+}
+
+function listenVariables(env: Environment): Partial<Record<(typeof VARIABLES)[number], string | undefined>> {
+  return { LISTEN_PID: env.LISTEN_PID, LISTEN_FDS: env.LISTEN_FDS, LISTEN_FDNAMES: env.LISTEN_FDNAMES }
+}
+
+function sorted(given: readonly { fd: number; name: string }[]): Inherited {
+  const sockets: InheritedSocket[] = []
+  const problems: string[] = []
+  for (const { fd, name } of given) {
+    if (isSocketName(name)) sockets.push({ name, fd })
+    else {
+      problems.push(
+        `the service manager handed over a socket named "${name}", which is none of ${SOCKET_NAMES.join(', ')}: ` +
+          'set FileDescriptorName= in its .socket unit',
+      )
+    }
+  }
+  return { sockets, problems }
+}
+
+function isSocketName(name: string): name is SocketName {
+  return SOCKET_NAMES.some((known) => known === name)
+}
+
+/** The descriptors of one name, in the order of the unit. */
+export function fdsOf(inherited: Inherited, name: SocketName): readonly number[] {
+  return inherited.sockets.filter((socket) => socket.name === name).map((socket) => socket.fd)
+}

@@ -1,0 +1,163 @@
+import { readdir, rm, statfs } from 'node:fs/promises'
+import { basename, dirname, join, resolve } from 'node:path'
+import { Worker } from 'node:worker_threads'
+import type { BackupFile, Backups } from '../../../bridge/ports.ts'
+import { invariant } from '../../../kernel/assert.ts'
+import { type Clock, iso } from '../../../kernel/clock.ts'
+import { messageOf, Refusal } from '../../../kernel/errors.ts'
+import { makeFolder } from '../../../kernel/folders.ts'
+import type { Database } from '../database.ts'
+import { compactTime } from '../files.ts'
+import type { BackupJob, BackupOutcome } from './worker.ts'
+
+export interface BackupsOptions {
+  readonly database: Database
+  /** null: `backups` beside the database. */
+  readonly folder: string | null
+  readonly clock: Clock
+}
+
+/** The Backups port on SQLite files. */
+export interface FileBackups extends Backups {
+  /** Absolute path. */
+  readonly folder: string
+  /** When this process made its last one; null: not yet. */
+  readonly lastMadeAt: number | null
+  /** Ends one that is under way, and lets no other one begin; nothing is left of it. */
+  stop(): Promise<void>
+}
+
+/** A backup leaves so much of the disk: it must not be what makes the bridge refuse pairings. */
+const RESERVE_BYTES = 16 * 1024 * 1024
+const NAME = /^limb-(\d{8}T\d{9}Z)\.sqlite$/
+/** Halves of a process that was killed. */
+const PART = /^limb-\d{8}T\d{9}Z\.sqlite\.part(-journal)?$/
+
+// Beside this file, `.ts` or built.
+const WORKER = new URL(import.meta.url.replace(/backups(\.\w+)(\?.*)?$/, 'worker$1'))
+
+export function createBackups({ database, folder, clock }: BackupsOptions): FileBackups {
+  const inMemory = database.file === ':memory:'
+  const target = backupFolder(inMemory ? 'data/limb.sqlite' : database.file, folder)
+  let lastMadeAt: number | null = null
+  let underWay: Worker | 'starting' | null = null
+  let stopped = false
+
+  async function make(): Promise<BackupFile> {
+    const takenAt = clock.wallMs()
+    makeFolder(target, 0o700)
+    await removeAll(target, PART)
+    await checkRoom(database, target)
+    if (stopped) throw unavailable('the bridge stops')
+    const file = join(target, nameOf(takenAt))
+    const worker = new Worker(WORKER, {
+      workerData: { source: database.file, part: `${file}.part`, file } satisfies BackupJob,
+    })
+    underWay = worker
+    const outcome = await outcomeOf(worker)
+    if (!outcome.ok) throw unavailable(outcome.reason)
+    lastMadeAt = takenAt
+    return { file, bytes: outcome.bytes, takenAt }
+  }
+
+  return {
+    folder: target,
+    get lastMadeAt() {
+      return lastMadeAt
+    },
+    async create() {
+      if (inMemory)
+        throw new Refusal('conflict', 'the database is kept in memory only; set store.path to keep it')
+      if (underWay !== null) throw new Refusal('conflict', 'a backup is under way; wait until it is done')
+      underWay = 'starting'
+      try {
+        return await make()
+      } catch (error) {
+        throw error instanceof Refusal ? error : unavailable(messageOf(error))
+      } finally {
+        underWay = null
+      }
+    },
+    async prune(keep) {
+      // By their names; but a clock that was set since must not make the one just made the oldest.
+      const newest = lastMadeAt === null ? null : nameOf(lastMadeAt)
+      const names = (await namesIn(target, NAME)).filter((name) => name !== newest).sort()
+      const others = newest === null ? keep : keep - 1
+      const old = names.slice(0, Math.max(0, names.length - others))
+      for (const name of old) await rm(join(target, name), { force: true })
+      return old.length
+    },
+    newestAt: () => newestBackupIn(target),
+    async stop() {
+      stopped = true
+      if (!(underWay instanceof Worker)) return
+      await underWay.terminate()
+      await removeAll(target, PART).catch(() => undefined)
+    },
+  }
+}
+
+function nameOf(takenAt: number): string {
+  return `limb-${compactTime(iso(takenAt))}.sqlite`
+}
+
+/** Absolute; `backups` beside the database unless it is chosen. */
+export function backupFolder(file: string, chosen: string | null): string {
+  return resolve(chosen ?? join(dirname(file), 'backups'))
+}
+
+/** When the newest one there was made, wall time; null: there is none. */
+export async function newestBackupIn(folder: string): Promise<number | null> {
+  const newest = (await namesIn(folder, NAME)).sort().at(-1)
+  const time = newest === undefined ? undefined : NAME.exec(newest)?.[1]
+  return time === undefined ? null : parseCompact(time)
+}
+
+/** Rejects for nothing: a thread that ends without a word has failed. */
+function outcomeOf(worker: Worker): Promise<BackupOutcome> {
+  return new Promise((done) => {
+    worker.once('message', (outcome: BackupOutcome) => done(outcome))
+    worker.once('error', (error) => done({ ok: false, reason: messageOf(error) }))
+    worker.once('exit', () => done({ ok: false, reason: 'it was interrupted' }))
+  })
+}
+
+async function checkRoom(database: Database, folder: string): Promise<void> {
+  const { databaseBytes, walBytes } = database.sizes()
+  const { bavail, bsize } = await statfs(folder)
+  const needed = databaseBytes + walBytes + RESERVE_BYTES
+  if (bavail * bsize >= needed) return
+  throw unavailable(
+    `there are ${mebibytes(bavail * bsize)} MiB free in ${folder}, and it wants ${mebibytes(needed)}; make room, or set backup.folder`,
+  )
+}
+
+function mebibytes(bytes: number): string {
+  return (bytes / 1024 / 1024).toFixed(1)
+}
+
+async function namesIn(folder: string, pattern: RegExp): Promise<string[]> {
+  try {
+    return (await readdir(folder)).filter((name) => pattern.test(name))
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return []
+    throw error
+  }
+}
+
+async function removeAll(folder: string, pattern: RegExp): Promise<void> {
+  for (const name of await namesIn(folder, pattern)) await rm(join(folder, name), { force: true })
+}
+
+/** `20260101T120000000Z` back to milliseconds. */
+function parseCompact(text: string): number {
+  const at = Date.parse(
+    text.replace(/^(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)(\d{3})Z$/, '$1-$2-$3T$4:$5:$6.$7Z'),
+  )
+  invariant(Number.isFinite(at), `${basename(text)} is no time`)
+  return at
+}
+
+function unavailable(reason: string): Refusal {
+  return new Refusal('storage_unavailable', `the backup could not be made: ${reason}`)
+}

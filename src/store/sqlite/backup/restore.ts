@@ -1,0 +1,132 @@
+import {
+  chownSync,
+  constants,
+  copyFileSync,
+  existsSync,
+  linkSync,
+  renameSync,
+  rmSync,
+  statSync,
+} from 'node:fs'
+import { dirname, resolve } from 'node:path'
+import { iso, type WallMs } from '../../../kernel/clock.ts'
+import { messageOf } from '../../../kernel/errors.ts'
+import { InUseError, StoreError } from '../errors.ts'
+import { compactTime, createPrivate, makePrivate, prepareFolder, syncFile, syncFolder } from '../files.ts'
+import { lockDatabase } from '../lock.ts'
+import { fenceOf, raiseFence } from '../tables/fences.ts'
+import { inspectDatabase } from './inspect.ts'
+
+export interface Restored {
+  readonly file: string
+  /** Where the database is that was there before, with its log if it had one; null: there was none. */
+  readonly replaced: string | null
+  readonly version: number
+  readonly nodes: number
+}
+
+/**
+ * Puts a backup in the place of the database, and keeps what was there. Only the counter of fences is not the
+ * backup's: it never goes back. Whatever ends the process meanwhile, the file is the old database or the restored
+ * one, whole: never neither, and never one with the other's log, which SQLite would write into it.
+ * @throws StoreError when a bridge runs on the database, or the backup cannot be trusted; then nothing was changed.
+ */
+export function restoreDatabase(options: {
+  readonly from: string
+  readonly to: string
+  readonly now: WallMs
+}): Restored {
+  const from = resolve(options.from)
+  if (!existsSync(from)) throw new StoreError(`There is no file ${from}.`)
+  const file = prepareFolder(options.to)
+  if (existsSync(file) && sameFile(from, file)) {
+    throw new StoreError(`${from} is the database itself. Name a backup of it.`)
+  }
+  const lock = lockDatabase(file, iso(options.now))
+  try {
+    giveToOwner(`${file}.lock`, file)
+    return exchange(from, file, options.now)
+  } finally {
+    lock.release()
+  }
+}
+
+function exchange(from: string, file: string, now: WallMs): Restored {
+  const part = `${file}.restoring`
+  try {
+    removeWithLog(part)
+    copyPrivate(from, part)
+    // A copy that somebody made of a database with its log.
+    if (existsSync(`${from}-wal`)) copyPrivate(`${from}-wal`, `${part}-wal`)
+    const { version, nodes, problems } = inspectDatabase(part, { readonly: false })
+    if (problems.length > 0) {
+      throw new StoreError(`${from} cannot be restored: ${problems.join('; ')}. Nothing was changed.`)
+    }
+    raiseFence(part, existsSync(file) ? fenceOf(file) : null, now)
+    syncFile(part)
+    giveToOwner(part, file)
+    const aside = `${file}.replaced-${compactTime(iso(now))}`
+    const replaced = existsSync(file) ? setAside(file, aside) : null
+    renameSync(part, file)
+    syncFolder(file)
+    return { file, replaced, version, nodes }
+  } catch (error) {
+    removeWithLog(part)
+    if (error instanceof StoreError) throw error
+    throw new StoreError(
+      `${from} could not be restored: ${messageOf(error)}. The database ${file} is as it was.`,
+      {
+        cause: error,
+      },
+    )
+  }
+}
+
+/** Gives the old database a second name. Its log goes before the new file comes. */
+function setAside(file: string, aside: string): string {
+  try {
+    linkSync(file, aside)
+  } catch {
+    // A file system without hard links.
+    copyPrivate(file, aside)
+    syncFile(aside)
+  }
+  if (existsSync(`${file}-wal`)) renameSync(`${file}-wal`, `${aside}-wal`)
+  rmSync(`${file}-shm`, { force: true })
+  syncFolder(file)
+  return aside
+}
+
+/** root restores for the user that runs the bridge, who could not even open root's files. */
+function giveToOwner(path: string, file: string): void {
+  if (process.geteuid?.() !== 0) return
+  const { uid, gid } = statSync(dirname(file))
+  chownSync(path, uid, gid)
+}
+
+function copyPrivate(from: string, to: string): void {
+  createPrivate(to)
+  copyFileSync(from, to, constants.COPYFILE_FICLONE)
+  makePrivate(to)
+}
+
+function removeWithLog(path: string): void {
+  for (const each of [path, `${path}-wal`, `${path}-shm`, `${path}-journal`]) rmSync(each, { force: true })
+}
+
+function sameFile(one: string, other: string): boolean {
+  const [a, b] = [statSync(one), statSync(other)]
+  return a.dev === b.dev && a.ino === b.ino
+}
+
+/** Who runs a bridge on the database; null: nobody. Does not disturb it. Throws when that cannot be told. */
+export function holderOf(file: string, now: WallMs): string | null {
+  if (!statSync(`${file}.lock`, { throwIfNoEntry: false })) return null
+  try {
+    lockDatabase(file, iso(now)).release()
+    return null
+  } catch (error) {
+    if (error instanceof InUseError) return error.holder
+    throw error
+  }
+}

@@ -1,0 +1,285 @@
+import { existsSync, statfsSync, statSync } from 'node:fs'
+import { dirname } from 'node:path'
+import Sqlite from 'better-sqlite3'
+import type { Log } from '../../bridge/ports.ts'
+import { type Clock, iso } from '../../kernel/clock.ts'
+import { messageOf } from '../../kernel/errors.ts'
+import { backupBeforeUpgrade } from './backup/backup.ts'
+import { isDamage, StoreError, sqliteCode } from './errors.ts'
+import { backupsOf, createPrivate, makePrivate, prepareFolder } from './files.ts'
+import { GroupCommit } from './group-commit.ts'
+import { type Lock, lockDatabase } from './lock.ts'
+import { APPLICATION_ID, MIGRATIONS, type Migration, migrate, newestVersion } from './schema/migrations.ts'
+import { repairTriggers } from './schema/triggers.ts'
+import { AuditTable } from './tables/audit.ts'
+
+export interface DatabaseOptions {
+  /** A path, or `:memory:`, which keeps nothing and needs no lock, no WAL and no backup. */
+  readonly file: string
+  readonly clock: Clock
+  readonly log: Log
+  /** Where backups are made, if not beside it: a damaged database is told with the newest. */
+  readonly backupFolder?: string | null
+  /** Told of each commit: milliseconds that COMMIT took, and how many works shared it. */
+  readonly onCommit?: (durationMs: number, works: number) => void
+  /** For tests of upgrades. */
+  readonly migrations?: readonly Migration[]
+}
+
+/** One SQLite file, opened for this bridge alone. */
+export interface Database {
+  /** Absolute path, or `:memory:`. */
+  readonly file: string
+  readonly backupFolder: string | null
+  readonly sql: Sqlite.Database
+  /** The only way to write. */
+  readonly writer: GroupCommit
+  /** On disk; 0 in memory. */
+  sizes(): { readonly databaseBytes: number; readonly walBytes: number }
+  /** Of the file system, for who is not root; null in memory. */
+  freeBytes(): number | null
+  /**
+   * Moves the write-ahead log into the database and cuts it to nothing. False when somebody still reads from it: a
+   * backup, or another program.
+   */
+  checkpoint(): boolean
+  /** Ends the pending writes, checkpoints and closes. Further calls wait for the same end. */
+  close(): Promise<void>
+}
+
+/** Another program that holds the write lock blocks our event loop for as long as this, at most. */
+const BUSY_TIMEOUT_MS = 100
+/** The WAL is cut back to this after a burst. */
+const WAL_LIMIT_BYTES = 64 * 1024 * 1024
+/** SQLite's own default, some 4 MiB: a checkpoint of that takes milliseconds. */
+const CHECKPOINT_PAGES = 1000
+
+/** @throws StoreError whose message says what to do. */
+export function openDatabase(options: DatabaseOptions): Database {
+  if (options.file === ':memory:') return connect(options, ':memory:', null)
+  const file = prepareFolder(options.file)
+  const lock = lockDatabase(file, iso(options.clock.wallMs()))
+  try {
+    createPrivate(file)
+    makePrivate(file)
+    return connect(options, file, lock)
+  } catch (error) {
+    lock.release()
+    throw error
+  }
+}
+
+function connect(options: DatabaseOptions, file: string, lock: Lock | null): Database {
+  const { clock, log } = options
+  let sql: Sqlite.Database | undefined
+  try {
+    const unclean = hasLog(file)
+    sql = new Sqlite(file, { timeout: BUSY_TIMEOUT_MS })
+    prepare(sql, file, unclean, options)
+  } catch (error) {
+    sql?.close()
+    throw explained(error, file, options.backupFolder ?? null)
+  }
+  return opened(
+    { file, backupFolder: options.backupFolder ?? null },
+    sql,
+    new GroupCommit(sql, { clock, log, ...(options.onCommit && { onCommit: options.onCommit }) }),
+    lock,
+  )
+}
+
+function prepare(sql: Sqlite.Database, file: string, unclean: boolean, options: DatabaseOptions): void {
+  const migrations = options.migrations ?? MIGRATIONS
+  const version = versionOf(sql, file, newestVersion(migrations))
+  if (unclean) checkPages(sql, options)
+  setPragmas(sql, file)
+  if (version !== newestVersion(migrations)) upgrade(sql, file, version, migrations, options)
+  guardAudit(sql, migrations, options)
+}
+
+/** A bridge that does not start helps nobody, and one without these triggers would not notice its own mistakes. */
+function guardAudit(
+  sql: Sqlite.Database,
+  migrations: readonly Migration[],
+  { clock, log }: DatabaseOptions,
+): void {
+  const repair = sql.transaction(() => {
+    const found = repairTriggers(sql, migrations)
+    const detail = { ...found }
+    if (found) {
+      new AuditTable(sql).append({
+        at: clock.wallMs(),
+        actor: 'bridge',
+        kind: 'audit.triggers_restored',
+        nodeId: null,
+        outcome: 'restored',
+        detail,
+      })
+    }
+    return found
+  })
+  const found = repair()
+  if (!found) return
+  log.error(
+    found,
+    'triggers that guard the audit log were not those of the schema and are made again: somebody changed the database ' +
+      'by hand. Run `limb-bridge audit verify`, with a seq and hash that you kept if you have one',
+  )
+}
+
+/** A write-ahead log is left behind, if only an empty one, by who did not close: a killed bridge, a machine without power. */
+function hasLog(file: string): boolean {
+  return file !== ':memory:' && existsSync(`${file}-wal`)
+}
+
+function sizeOf(path: string): number {
+  return path.startsWith(':memory:') ? 0 : (statSync(path, { throwIfNoEntry: false })?.size ?? 0)
+}
+
+/** After an unclean end every page is looked at once: some 3 ms a megabyte, and damage shows before it is used. */
+function checkPages(sql: Sqlite.Database, { clock, log, file }: DatabaseOptions): void {
+  const startedAt = clock.monotonicMs()
+  const verdict = sql.pragma('quick_check(1)', { simple: true })
+  if (verdict !== 'ok') throw new Sqlite.SqliteError(String(verdict), 'SQLITE_CORRUPT')
+  const tookMs = Math.round(clock.monotonicMs() - startedAt)
+  const pages = number(sql, 'page_count')
+  log.info(
+    { file, pages, tookMs },
+    `the database was not closed the last time (a kill, or a loss of power): its ${pages} pages were checked in ${tookMs} ms and are sound`,
+  )
+}
+
+/** Nothing is written before this says that the file is ours and not from the future. */
+function versionOf(sql: Sqlite.Database, file: string, newest: number): number {
+  const application = number(sql, 'application_id')
+  const version = number(sql, 'user_version')
+  const tables = sql.prepare('SELECT count(*) FROM sqlite_schema').pluck().get()
+  if (application !== APPLICATION_ID && (application !== 0 || version !== 0 || tables !== 0)) {
+    throw new StoreError(
+      `${file} is an SQLite database of another program. Nothing was changed. Set store.path (LIMB_DB) to a path of the bridge's own.`,
+    )
+  }
+  if (version > newest) {
+    throw new StoreError(
+      `The database ${file} has schema ${version}, and this bridge knows schemas up to ${newest}: it was written by a ` +
+        'newer version. Nothing was changed. Install that version again, or restore a backup from before the upgrade ' +
+        '(the .bak files beside it).',
+    )
+  }
+  return version
+}
+
+function setPragmas(sql: Sqlite.Database, file: string): void {
+  if (file !== ':memory:') {
+    expect(sql, 'journal_mode', 'WAL', 'wal')
+    sql.pragma(`journal_size_limit = ${WAL_LIMIT_BYTES}`)
+    sql.pragma(`wal_autocheckpoint = ${CHECKPOINT_PAGES}`)
+  }
+  // After journal_mode: switching to WAL lowers it to NORMAL, and then a power cut loses acknowledged commits.
+  expect(sql, 'synchronous', 'FULL', 2)
+  expect(sql, 'trusted_schema', 'OFF', 0)
+  expect(sql, 'foreign_keys', 'ON', 1)
+}
+
+function expect(sql: Sqlite.Database, name: string, value: string, readBack: string | number): void {
+  sql.pragma(`${name} = ${value}`)
+  const actual = sql.pragma(name, { simple: true })
+  if (actual === readBack) return
+  throw new StoreError(
+    `SQLite did not accept ${name} = ${value} (it says ${String(actual)}). ` +
+      'The database must lie on a local file system with locks and shared memory, not on a network share.',
+  )
+}
+
+function number(sql: Sqlite.Database, pragma: string): number {
+  return Number(sql.pragma(pragma, { simple: true }))
+}
+
+function upgrade(
+  sql: Sqlite.Database,
+  file: string,
+  version: number,
+  migrations: readonly Migration[],
+  { clock, log }: DatabaseOptions,
+): void {
+  const target = newestVersion(migrations)
+  const backup =
+    version > 0 && file !== ':memory:'
+      ? backupBeforeUpgrade(sql, file, version, iso(clock.wallMs()))
+      : undefined
+  try {
+    migrate(sql, version, migrations)
+  } catch (error) {
+    if (isDamage(error)) throw error
+    throw new StoreError(
+      `The upgrade of the database ${file} from schema ${version} to ${target} failed: ${messageOf(error)}. ` +
+        'The database is as it was; the version of the bridge that wrote it still opens it.',
+      { cause: error },
+    )
+  }
+  if (version > 0) log.info({ file, from: version, to: target, backup }, 'upgraded the database')
+}
+
+function explained(error: unknown, file: string, backupFolder: string | null): unknown {
+  if (error instanceof StoreError) return error
+  const code = sqliteCode(error)
+  if (code === undefined) return error
+  if (isDamage(error)) return damaged(error, { file, backupFolder })
+  const hint = code.startsWith('SQLITE_FULL')
+    ? 'The disk is full: make room and start again.'
+    : 'The file and its folder must be writable for the user that runs the bridge, on a local disk; or set another store.path (LIMB_DB).'
+  return new StoreError(`The database ${file} cannot be opened: ${messageOf(error)} (${code}). ${hint}`, {
+    cause: error,
+  })
+}
+
+/** What to do with a truncated or overwritten file. */
+export function damaged(
+  error: unknown,
+  { file, backupFolder }: Pick<Database, 'file' | 'backupFolder'>,
+): StoreError {
+  const newest = backupsOf(file, backupFolder).at(-1)
+  const restore =
+    newest === undefined
+      ? '`limb-bridge restore FILE`, FILE being a backup'
+      : `\`limb-bridge restore ${newest}\` (the newest backup there is)`
+  return new StoreError(
+    `The database ${file} is damaged: ${messageOf(error)}. Nothing was changed. To restore: keep the bridge stopped, ` +
+      `run ${restore}, and start again. The damaged database is kept aside.`,
+    { cause: error },
+  )
+}
+
+function opened(
+  place: Pick<Database, 'file' | 'backupFolder'>,
+  sql: Sqlite.Database,
+  writer: GroupCommit,
+  lock: Lock | null,
+): Database {
+  const { file } = place
+  let closing: Promise<void> | undefined
+  const close = async () => {
+    await writer.close()
+    sql.close()
+    lock?.release()
+  }
+  return {
+    ...place,
+    sql,
+    writer,
+    sizes: () => ({ databaseBytes: sizeOf(file), walBytes: sizeOf(`${file}-wal`) }),
+    freeBytes() {
+      if (file === ':memory:') return null
+      const { bavail, bsize } = statfsSync(dirname(file))
+      return bavail * bsize
+    },
+    checkpoint() {
+      const [row] = sql.pragma('wal_checkpoint(TRUNCATE)') as { busy: number }[]
+      return row?.busy === 0
+    },
+    close() {
+      closing ??= close()
+      return closing
+    },
+  }
+}

@@ -1,0 +1,101 @@
+import type Sqlite from 'better-sqlite3'
+import type { QueuedMessage, QueueMessage, QueueSize, QueueTarget } from '../../../bridge/mqtt-store.ts'
+import { type Row, RowReader } from '../tables/rows.ts'
+import { qosOf } from './sessions.ts'
+
+const STAGES = ['publish', 'pubrel'] as const
+
+/** Messages of QoS 1 and 2 on their way to persistent sessions. */
+export class MqttQueueTable {
+  readonly #reader = new RowReader('mqtt_queue', ['sequence'])
+  readonly #insert: Sqlite.Statement
+  readonly #page: Sqlite.Statement<[string, number, number]>
+  readonly #one: Sqlite.Statement<[number, string]>
+  readonly #count: Sqlite.Statement<[string]>
+  readonly #sizes: Sqlite.Statement<[]>
+  readonly #setMessageId: Sqlite.Statement<[number, number, string]>
+  readonly #setPubrel: Sqlite.Statement<[number, string]>
+  readonly #delete: Sqlite.Statement<[number, string]>
+
+  constructor(sql: Sqlite.Database) {
+    this.#insert =
+      sql.prepare(`INSERT INTO mqtt_queue (client_id, broker_id, broker_counter, message_id, stage,
+      topic, payload, qos, retain, extra) VALUES (?, ?, ?, NULL, 'publish', ?, ?, ?, ?, ?)`)
+    this.#page = sql.prepare(
+      'SELECT * FROM mqtt_queue WHERE client_id = ? AND sequence > ? ORDER BY sequence LIMIT ?',
+    )
+    this.#one = sql.prepare('SELECT * FROM mqtt_queue WHERE sequence = ? AND client_id = ?')
+    this.#count = sql.prepare<[string]>('SELECT count(*) FROM mqtt_queue WHERE client_id = ?').pluck()
+    this.#sizes = sql.prepare(`SELECT client_id, count(*) AS messages, max(sequence) AS newest,
+      max(broker_counter) AS newest_counter,
+      sum(length(CAST(topic AS BLOB)) + length(payload)) AS bytes FROM mqtt_queue GROUP BY client_id`)
+    this.#setMessageId = sql.prepare(
+      'UPDATE mqtt_queue SET message_id = ? WHERE sequence = ? AND client_id = ?',
+    )
+    // The receiver has the message; what is left to do is the PUBREL, which has no payload.
+    this.#setPubrel = sql.prepare(`UPDATE mqtt_queue SET stage = 'pubrel', payload = zeroblob(0), extra = NULL
+      WHERE sequence = ? AND client_id = ?`)
+    this.#delete = sql.prepare('DELETE FROM mqtt_queue WHERE sequence = ? AND client_id = ?')
+  }
+
+  insert(targets: readonly QueueTarget[], message: QueueMessage): number[] {
+    const { brokerId, brokerCounter, topic, payload, extra } = message
+    return targets.map(({ clientId, qos, retain }) =>
+      Number(
+        this.#insert.run(clientId, brokerId, brokerCounter, topic, payload, qos, retain ? 1 : 0, extra)
+          .lastInsertRowid,
+      ),
+    )
+  }
+
+  page(clientId: string, after: number, limit: number): QueuedMessage[] {
+    return this.#page.all(clientId, after, limit).map((row) => this.#message(row))
+  }
+
+  one(clientId: string, sequence: number): QueuedMessage | null {
+    const row = this.#one.get(sequence, clientId)
+    return row === undefined ? null : this.#message(row)
+  }
+
+  count(clientId: string): number {
+    return Number(this.#count.get(clientId))
+  }
+
+  sizes(): QueueSize[] {
+    return this.#sizes.all().map((row) => {
+      const size = row as Row & Record<'messages' | 'bytes' | 'newest' | 'newest_counter', number>
+      return {
+        clientId: String(size.client_id),
+        messages: size.messages,
+        bytes: size.bytes,
+        newest: size.newest,
+        newestCounter: size.newest_counter,
+      }
+    })
+  }
+
+  update(clientId: string, sequence: number, change: { messageId?: number; stage?: 'pubrel' }): void {
+    if (change.messageId !== undefined) this.#setMessageId.run(change.messageId, sequence, clientId)
+    if (change.stage === 'pubrel') this.#setPubrel.run(sequence, clientId)
+  }
+
+  delete(clientId: string, sequence: number): void {
+    this.#delete.run(sequence, clientId)
+  }
+
+  #message(row: unknown): QueuedMessage {
+    const reader = this.#reader.of(row)
+    return {
+      sequence: reader.integer('sequence'),
+      brokerId: reader.text('broker_id'),
+      brokerCounter: reader.integer('broker_counter'),
+      messageId: reader.integerOrNull('message_id'),
+      stage: reader.oneOf('stage', STAGES),
+      topic: reader.text('topic'),
+      payload: reader.blob('payload'),
+      qos: qosOf(row as Row, reader),
+      retain: reader.integer('retain') === 1,
+      extra: reader.textOrNull('extra'),
+    }
+  }
+}

@@ -1,0 +1,43 @@
+import type Sqlite from 'better-sqlite3'
+import { SCHEMA_1 } from './schema-1.ts'
+import { SCHEMA_2 } from './schema-2.ts'
+import { SCHEMA_HISTORY } from './schema-3.ts'
+import { toSchema4 } from './schema-4.ts'
+
+/** "Limb" in ASCII: marks the file as ours for `file(1)` and for a bridge that is pointed at a foreign one. */
+export const APPLICATION_ID = 0x4c696d62
+
+export interface Migration {
+  /** The schema version it leads to; they rise by one. */
+  readonly version: number
+  /** Runs inside a transaction. A landed migration is never edited: databases out there have run it. */
+  up(sql: Sqlite.Database): void
+}
+
+export const MIGRATIONS: readonly Migration[] = [
+  { version: 1, up: (sql) => sql.exec(SCHEMA_1) },
+  { version: 2, up: (sql) => sql.exec(SCHEMA_2) },
+  { version: 3, up: (sql) => sql.exec(SCHEMA_HISTORY) },
+  { version: 4, up: toSchema4 },
+]
+
+export function newestVersion(migrations: readonly Migration[]): number {
+  return migrations.at(-1)?.version ?? 0
+}
+
+/**
+ * Brings the schema from `from` to the newest. All steps are one transaction (user_version included), so that
+ * one that fails half-way up leaves the old file as it was.
+ */
+export function migrate(sql: Sqlite.Database, from: number, migrations: readonly Migration[]): void {
+  sql
+    .transaction(() => {
+      for (const migration of migrations) {
+        if (migration.version <= from) continue
+        migration.up(sql)
+        sql.pragma(`user_version = ${migration.version}`)
+      }
+      sql.pragma(`application_id = ${APPLICATION_ID}`)
+    })
+    .exclusive()
+}

@@ -1,0 +1,130 @@
+import type { ReadTx, Retention, Store, Tx } from '../../bridge/ports.ts'
+import type { NodeRecord } from '../../domain/records.ts'
+import { type Database, damaged } from './database.ts'
+import { isDamage } from './errors.ts'
+import type { StoreHealth } from './group-commit.ts'
+import { AuditTable } from './tables/audit.ts'
+import { CallRecords } from './tables/call-records.ts'
+import { HistoryTable } from './tables/history.ts'
+import { InvocationsTable } from './tables/invocations.ts'
+import { NodesTable } from './tables/nodes.ts'
+import { PoliciesTable } from './tables/policies.ts'
+import { PrincipalsTable } from './tables/principals.ts'
+import { RefusedTable } from './tables/refused.ts'
+import { RequestsTable } from './tables/requests.ts'
+import { SqliteTx, type Tables } from './tx.ts'
+
+/** The Store port on SQLite, and what an operator's tools need of it. */
+export interface SqliteStore extends Store {
+  /** Whether the last commit reached the disk, and since when not. */
+  health(): StoreHealth
+}
+
+export interface StoreOptions {
+  /** The newest refused keys of a node that are kept. */
+  readonly maxRefusedKeysPerNode?: number
+}
+
+const MAX_REFUSED_KEYS_PER_NODE = 16
+/** Nodes read at once: some 20 ms, then other work may run. */
+const LOAD_PAGE = 2000
+
+/** @throws StoreError (BadRowError) when a key, principal or policy does not parse. */
+export function createStore(database: Database, options: StoreOptions = {}): SqliteStore {
+  const { sql, writer } = database
+  const tables: Tables = {
+    nodes: new NodesTable(sql),
+    requests: new RequestsTable(sql),
+    refused: new RefusedTable(sql, options.maxRefusedKeysPerNode ?? MAX_REFUSED_KEYS_PER_NODE),
+    principals: new PrincipalsTable(sql),
+    policies: new PoliciesTable(sql),
+    audit: new AuditTable(sql),
+    invocations: new InvocationsTable(sql),
+  }
+  const history = new HistoryTable(sql)
+  const calls = new CallRecords(writer, tables)
+  /** Damage that a load meets is told with the way to restore. */
+  const loading = <T>(read: () => T): T => {
+    try {
+      return read()
+    } catch (error) {
+      throw isDamage(error) ? damaged(error, database) : error
+    }
+  }
+  loading(() => checkRows(tables))
+
+  return {
+    async read<T>(work: (tx: ReadTx) => Promise<T>): Promise<T> {
+      return work(new SqliteTx(tables))
+    },
+    transact<T>(work: (tx: Tx) => Promise<T>): Promise<T> {
+      const tx = new SqliteTx(tables)
+      calls.close()
+      return writer.transact(
+        () => work(tx),
+        () => tx.end(),
+      )
+    },
+    recordCall: (record, entry) => calls.add(record, entry),
+    async settled() {
+      await writer.settled()
+    },
+    async *loadNodes(): AsyncGenerator<NodeRecord> {
+      let after = ''
+      for (;;) {
+        const page = loading(() => tables.nodes.page(after, LOAD_PAGE))
+        yield* page
+        const last = page.at(-1)
+        if (last === undefined) return
+        after = last.nodeId
+      }
+    },
+    async loadRequests() {
+      return loading(() => tables.requests.all())
+    },
+    saveHeartbeats(batch) {
+      return writer.write(() => {
+        for (const { nodeId, at } of batch) tables.nodes.heard(nodeId, at)
+      })
+    },
+    resumeHistory: (now) => writer.write(() => history.resume(now)),
+    saveHistory(batch) {
+      return writer.write(() => {
+        for (const change of batch) history.put(change)
+      })
+    },
+    async history(nodeId) {
+      return history.ofNode(nodeId)
+    },
+    pruneHistory: (before, maxRows) => writer.write(() => history.prune(before, maxRows, PRUNE_ROWS)),
+    health: () => writer.health(),
+    verifyAudit: (known) => tables.audit.verifyInTurns(known),
+    async prune(retention) {
+      let rows = await writer.write(() => tables.refused.expire(retention.now))
+      for (;;) {
+        const gone = await writer.write(() => pruneSome(tables, retention))
+        rows += gone
+        if (gone === 0) return rows
+      }
+    },
+    close: () => database.close(),
+  }
+}
+
+/** Rows of one kind deleted in one commit: some 20 ms of event loop. */
+const PRUNE_ROWS = 1000
+
+function pruneSome({ invocations, audit }: Tables, retention: Retention): number {
+  const { invocationsBefore, maxInvocations, keysBefore, auditBefore, maxAuditRows } = retention
+  return (
+    invocations.prune(invocationsBefore, maxInvocations, keysBefore, PRUNE_ROWS) +
+    audit.prune(auditBefore, maxAuditRows, PRUNE_ROWS, retention.at)
+  )
+}
+
+/** What is read one by one later is looked at once now: a bad row stops the start, not a sign-in at night. */
+function checkRows(tables: Tables): void {
+  tables.nodes.checkKeys()
+  tables.principals.check()
+  tables.policies.check()
+}

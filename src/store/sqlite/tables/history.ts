@@ -1,0 +1,107 @@
+import type Sqlite from 'better-sqlite3'
+import type { HistoryRow, StatusChange } from '../../../domain/history.ts'
+import { LIMITS } from '../../../protocol/limits.ts'
+import { REASONS } from '../../../protocol/names.ts'
+import { RowReader } from './rows.ts'
+
+/** New rows of a limb after which its oldest are looked at. */
+const TRIM_EVERY = 256
+
+const STATUSES = ['online', 'offline'] as const
+const BEGAN = 'history_since'
+
+/** When each limb came and went. */
+export class HistoryTable {
+  readonly #reader = new RowReader('presence_history', ['node_id', 'seq'])
+  readonly #insert: Sqlite.Statement<[number, string, string, string]>
+  readonly #trim: Sqlite.Statement<[string, string, number]>
+  readonly #ofNode: Sqlite.Statement<[string, number]>
+  readonly #closeOpen: Sqlite.Statement<[]>
+  readonly #dropBefore: Sqlite.Statement<[number, number]>
+  readonly #dropOldest: Sqlite.Statement<[number]>
+  readonly #count: Sqlite.Statement<[]>
+  readonly #began: Sqlite.Statement<[string]>
+  readonly #set: Sqlite.Statement<[string, string]>
+  /** Rows written since a limb was last trimmed; at most one entry a limb. */
+  readonly #sinceTrim = new Map<string, number>()
+  /** Rows, or some more than there are: what a limb is trimmed by is not taken off. null: not counted yet. */
+  #rows: number | null = null
+
+  constructor(sql: Sqlite.Database) {
+    // A limb that was revoked meanwhile leaves nothing behind.
+    this.#insert = sql.prepare(`INSERT INTO presence_history (node_id, at, status, reason)
+      SELECT node_id, ?, ?, ? FROM nodes WHERE node_id = ?`)
+    this.#trim = sql.prepare(`DELETE FROM presence_history WHERE node_id = ? AND seq <=
+      (SELECT seq FROM presence_history WHERE node_id = ? ORDER BY seq DESC LIMIT 1 OFFSET ?)`)
+    this.#ofNode = sql.prepare(`SELECT * FROM
+      (SELECT * FROM presence_history WHERE node_id = ? ORDER BY seq DESC LIMIT ?) ORDER BY seq`)
+    // The last heartbeat that was stored is the last that is known of a limb whose bridge was killed.
+    this.#closeOpen = sql.prepare(`INSERT INTO presence_history (node_id, at, status, reason)
+      SELECT n.node_id, max(p.at, coalesce(h.at, p.at)), 'offline', 'bridge_restart'
+      FROM nodes n
+      JOIN presence_history p ON p.seq = (SELECT max(seq) FROM presence_history WHERE node_id = n.node_id)
+      LEFT JOIN heartbeats h ON h.node_id = n.node_id
+      WHERE p.status = 'online'`)
+    this.#dropBefore = sql.prepare(`DELETE FROM presence_history WHERE seq IN
+      (SELECT seq FROM (SELECT seq, at FROM presence_history ORDER BY seq LIMIT ?) WHERE at < ?)`)
+    this.#dropOldest = sql.prepare(
+      'DELETE FROM presence_history WHERE seq IN (SELECT seq FROM presence_history ORDER BY seq LIMIT ?)',
+    )
+    this.#count = sql.prepare<[]>('SELECT count(*) FROM presence_history').pluck()
+    this.#began = sql.prepare<[string]>('SELECT value FROM meta WHERE key = ?').pluck()
+    this.#set = sql.prepare('INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)')
+  }
+
+  put({ nodeId, at, status, reason }: StatusChange): void {
+    if (this.#insert.run(at, status, reason, nodeId).changes === 0) return
+    if (this.#rows !== null) this.#rows++
+    const written = (this.#sinceTrim.get(nodeId) ?? 0) + 1
+    if (written < TRIM_EVERY) {
+      this.#sinceTrim.set(nodeId, written)
+      return
+    }
+    this.#sinceTrim.delete(nodeId)
+    this.#trim.run(nodeId, nodeId, LIMITS.historyRowsPerNode)
+  }
+
+  /** The newest rows of a limb, the oldest of them first. */
+  ofNode(nodeId: string): HistoryRow[] {
+    return this.#ofNode.all(nodeId, LIMITS.historyRowsPerNode).map((row) => {
+      const reader = this.#reader.of(row)
+      return {
+        seq: reader.integer('seq'),
+        nodeId: reader.text('node_id'),
+        at: reader.integer('at'),
+        status: reader.oneOf('status', STATUSES),
+        reason: reader.oneOf('reason', REASONS),
+      }
+    })
+  }
+
+  /** Ends what a killed bridge left open. Returns since when history is kept: `now` at the first time. */
+  resume(now: number): number {
+    this.#closeOpen.run()
+    // At every start something is written: a disk that cannot is known before anybody asks.
+    this.#set.run('started_at', String(now))
+    const began = Number(this.#began.get(BEGAN))
+    if (Number.isSafeInteger(began)) return began
+    this.#set.run(BEGAN, String(now))
+    return now
+  }
+
+  /**
+   * Deletes at most `limit` of the oldest rows: those from before a time (null: of any age), and those beyond a
+   * number.
+   */
+  prune(before: number | null, maxRows: number, limit: number): number {
+    const old = before === null ? 0 : this.#dropBefore.run(limit, before).changes
+    if (this.#rows !== null) this.#rows -= old
+    // Counted again at the limit only: a count of a million rows takes longer than all the rest.
+    this.#rows ??= Number(this.#count.get())
+    if (this.#rows > maxRows) this.#rows = Number(this.#count.get())
+    const excess = this.#rows - maxRows
+    const beyond = excess > 0 ? this.#dropOldest.run(Math.min(excess, limit)).changes : 0
+    this.#rows -= beyond
+    return old + beyond
+  }
+}

@@ -1,0 +1,178 @@
+import type Sqlite from 'better-sqlite3'
+import type { InvocationFilter, Order, Page } from '../../../bridge/ports.ts'
+import type { InvocationRecord } from '../../../domain/invocations.ts'
+import { INVOCATION_STATES, LEVELS } from '../../../protocol/names.ts'
+import { errorBodySchema } from '../../../protocol/schemas.ts'
+import { windowPage } from './paging.ts'
+import { type Row, RowReader } from './rows.ts'
+
+const COLUMNS =
+  'invocation_id, principal, node_id, capability, command, params_hash, level, state, created_at, ended_at, fence, idempotency_key, fingerprint, decided_by, reason, error'
+/** What a call changes while it goes on. */
+const MOVING = [
+  'capability',
+  'level',
+  'state',
+  'ended_at',
+  'fence',
+  'idempotency_key',
+  'decided_by',
+  'reason',
+  'error',
+]
+
+/** Calls, under way and ended, and the answers kept for a while. */
+export class InvocationsTable {
+  readonly #sql: Sqlite.Database
+  readonly #reader = new RowReader('invocations', ['invocation_id'])
+  readonly #get: Sqlite.Statement
+  readonly #byKey: Sqlite.Statement
+  readonly #put: Sqlite.Statement
+  readonly #putAnswer: Sqlite.Statement
+  readonly #answer: Sqlite.Statement
+  readonly #countKeys: Sqlite.Statement
+  readonly #open: Sqlite.Statement
+  readonly #nextFence: Sqlite.Statement<[]>
+  readonly #forgetKeys: Sqlite.Statement
+  readonly #forgetPrincipal: readonly Sqlite.Statement<[string]>[]
+  readonly #dropAnswers: Sqlite.Statement
+  readonly #dropOld: Sqlite.Statement
+  readonly #dropMany: Sqlite.Statement
+
+  constructor(sql: Sqlite.Database) {
+    this.#sql = sql
+    this.#get = sql.prepare('SELECT * FROM invocations WHERE invocation_id = ?')
+    this.#byKey = sql.prepare('SELECT * FROM invocations WHERE principal = ? AND idempotency_key = ?')
+    this.#put = sql.prepare(`INSERT INTO invocations (${COLUMNS}) VALUES (${COLUMNS.replaceAll(/\w+/g, '?')})
+      ON CONFLICT (invocation_id) DO UPDATE SET ${MOVING.map((name) => `${name} = excluded.${name}`).join(', ')}`)
+    this.#putAnswer = sql.prepare(`INSERT OR REPLACE INTO invocation_answers (seq, answer)
+      SELECT seq, ? FROM invocations WHERE invocation_id = ?`)
+    this.#answer = sql.prepare(`SELECT answer FROM invocation_answers
+      WHERE seq = (SELECT seq FROM invocations WHERE invocation_id = ?)`)
+    this.#countKeys = sql
+      .prepare('SELECT count(*) FROM invocations WHERE principal = ? AND idempotency_key IS NOT NULL')
+      .pluck()
+    this.#open = sql.prepare('SELECT * FROM invocations WHERE ended_at IS NULL ORDER BY seq LIMIT ?')
+    this.#nextFence = sql
+      .prepare(`INSERT INTO meta (key, value) VALUES ('fence', '1')
+        ON CONFLICT (key) DO UPDATE SET value = CAST(value AS INTEGER) + 1 RETURNING CAST(value AS INTEGER)`)
+      .pluck()
+    this.#dropAnswers = sql.prepare(`DELETE FROM invocation_answers WHERE seq IN
+      (SELECT seq FROM invocations WHERE idempotency_key IS NOT NULL AND created_at < ? LIMIT ?)`)
+    this.#forgetKeys = sql.prepare(`UPDATE invocations SET idempotency_key = NULL WHERE seq IN
+      (SELECT seq FROM invocations WHERE idempotency_key IS NOT NULL AND created_at < ? LIMIT ?)`)
+    const keyed = 'principal = ? AND idempotency_key IS NOT NULL'
+    this.#forgetPrincipal = [
+      sql.prepare(`DELETE FROM invocation_answers WHERE seq IN (SELECT seq FROM invocations WHERE ${keyed})`),
+      sql.prepare(`UPDATE invocations SET idempotency_key = NULL WHERE ${keyed}`),
+    ]
+    this.#dropOld = sql.prepare(`DELETE FROM invocations WHERE seq IN
+      (SELECT seq FROM invocations WHERE ended_at < ? ORDER BY seq LIMIT ?)`)
+    this.#dropMany = sql.prepare(`DELETE FROM invocations WHERE ended_at IS NOT NULL AND seq IN
+      (SELECT seq FROM invocations WHERE seq <= (SELECT max(seq) FROM invocations) - ? ORDER BY seq LIMIT ?)`)
+  }
+
+  get(invocationId: string): InvocationRecord | null {
+    return this.#recordOrNull(this.#get.get(invocationId))
+  }
+
+  byKey(principal: string, key: string): InvocationRecord | null {
+    return this.#recordOrNull(this.#byKey.get(principal, key))
+  }
+
+  put(record: InvocationRecord): void {
+    this.#put.run(
+      record.invocationId,
+      record.principal,
+      record.nodeId,
+      record.capability,
+      record.command,
+      record.paramsHash,
+      record.level,
+      record.state,
+      record.createdAt,
+      record.endedAt,
+      record.fence,
+      record.idempotencyKey,
+      record.fingerprint,
+      record.decidedBy,
+      record.reason,
+      record.error === null ? null : JSON.stringify(record.error),
+    )
+  }
+
+  putAnswer(invocationId: string, answer: string): void {
+    this.#putAnswer.run(answer, invocationId)
+  }
+
+  answer(invocationId: string): string | null {
+    const row = this.#answer.get(invocationId) as { answer: string } | undefined
+    return row?.answer ?? null
+  }
+
+  countKeys(principal: string): number {
+    return Number(this.#countKeys.get(principal))
+  }
+
+  /** Frees the principal's keys, and drops the answers that were kept for them. */
+  forgetKeysOf(principal: string): void {
+    for (const statement of this.#forgetPrincipal) statement.run(principal)
+  }
+
+  open(limit: number): InvocationRecord[] {
+    return this.#open.all(limit).map((row) => this.#record(row))
+  }
+
+  nextFence(): number {
+    return Number(this.#nextFence.get())
+  }
+
+  page(filter: InvocationFilter, order: Order, after: string | null, limit: number): Page<InvocationRecord> {
+    const page = windowPage(this.#sql, {
+      table: 'invocations',
+      index: null,
+      where: [
+        ['principal = ?', filter.principal],
+        ['node_id = ?', filter.nodeId],
+        ['state = ?', filter.state],
+      ],
+      order,
+      after,
+      limit,
+    })
+    return { items: page.rows.map((row) => this.#record(row)), next: page.next }
+  }
+
+  /** Deletes at most `limit` rows of each sort that may go. Returns how many. */
+  prune(before: number, keep: number, keysBefore: number, limit: number): number {
+    const answers = this.#dropAnswers.run(keysBefore, limit).changes
+    this.#forgetKeys.run(keysBefore, limit)
+    return answers + this.#dropOld.run(before, limit).changes + this.#dropMany.run(keep, limit).changes
+  }
+
+  #recordOrNull(row: unknown): InvocationRecord | null {
+    return row === undefined ? null : this.#record(row as Row)
+  }
+
+  #record(row: unknown): InvocationRecord {
+    const reader = this.#reader.of(row)
+    return {
+      invocationId: reader.text('invocation_id'),
+      principal: reader.text('principal'),
+      nodeId: reader.text('node_id'),
+      capability: reader.text('capability'),
+      command: reader.text('command'),
+      paramsHash: reader.text('params_hash'),
+      level: reader.oneOf('level', LEVELS),
+      state: reader.oneOf('state', INVOCATION_STATES),
+      createdAt: reader.integer('created_at'),
+      endedAt: reader.integerOrNull('ended_at'),
+      fence: reader.integerOrNull('fence'),
+      idempotencyKey: reader.textOrNull('idempotency_key'),
+      fingerprint: reader.textOrNull('fingerprint'),
+      decidedBy: reader.textOrNull('decided_by'),
+      reason: reader.textOrNull('reason'),
+      error: reader.textOrNull('error') === null ? null : reader.json('error', errorBodySchema),
+    } as InvocationRecord
+  }
+}

@@ -1,0 +1,138 @@
+import type Sqlite from 'better-sqlite3'
+import type { NodeKeys, NodeRecord } from '../../../domain/records.ts'
+import { NAME_PATTERN } from '../../../protocol/names.ts'
+import { Capabilities, RowReader } from './rows.ts'
+
+const COLUMNS = `n.node_id, n.display_name, n.operator_name, n.platform, n.firmware, n.endpoint_url, n.invoke,
+  n.capabilities, n.heartbeat_seconds, n.approved_at, n.approved_by, n.updated_at, h.at AS last_heartbeat_at`
+const FROM = 'FROM nodes n LEFT JOIN heartbeats h ON h.node_id = n.node_id'
+
+const INVOKES = ['mqtt', 'http'] as const
+
+/** Approved limbs, their keys, and when they were last heard. */
+export class NodesTable {
+  readonly #reader = new RowReader('nodes', ['node_id'])
+  readonly #keyReader = new RowReader('node_keys', ['node_id'])
+  readonly #capabilities = new Capabilities()
+  readonly #one: Sqlite.Statement<[string]>
+  readonly #page: Sqlite.Statement<[string, number]>
+  readonly #put: Sqlite.Statement
+  readonly #heard: Sqlite.Statement<[number, string]>
+  readonly #keys: Sqlite.Statement<[string]>
+  readonly #putKeys: Sqlite.Statement
+  readonly #badKey: Sqlite.Statement<[]>
+  readonly #deletes: readonly Sqlite.Statement<[string]>[]
+
+  constructor(sql: Sqlite.Database) {
+    this.#one = sql.prepare(`SELECT ${COLUMNS} ${FROM} WHERE n.node_id = ?`)
+    this.#page = sql.prepare(`SELECT ${COLUMNS} ${FROM} WHERE n.node_id > ? ORDER BY n.node_id LIMIT ?`)
+    this.#put =
+      sql.prepare(`INSERT OR REPLACE INTO nodes (node_id, display_name, operator_name, platform, firmware,
+      endpoint_url, invoke, capabilities, heartbeat_seconds, approved_at, approved_by, updated_at)
+      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`)
+    // A cached record may be older than what a batch of heartbeats has stored: the later time stays.
+    this.#heard =
+      sql.prepare(`INSERT INTO heartbeats (at, node_id) SELECT ?, node_id FROM nodes WHERE node_id = ?
+      ON CONFLICT (node_id) DO UPDATE SET at = excluded.at WHERE excluded.at > at`)
+    this.#keys = sql.prepare('SELECT * FROM node_keys WHERE node_id = ?')
+    this.#putKeys = sql.prepare(`INSERT OR REPLACE INTO node_keys
+      (node_id, salt, hash, next_salt, next_hash, current_until) VALUES (?, ?, ?, ?, ?, ?)`)
+    this.#badKey = sql.prepare(`SELECT * FROM node_keys
+      WHERE length(hash) <> 32 OR length(salt) = 0 OR (next_hash IS NOT NULL AND length(next_hash) <> 32) LIMIT 1`)
+    this.#deletes = [
+      'nodes',
+      'heartbeats',
+      'node_keys',
+      'requests',
+      'refused_widenings',
+      'policies',
+      'presence_history',
+    ].map((table) => sql.prepare(`DELETE FROM ${table} WHERE node_id = ?`))
+  }
+
+  get(nodeId: string): NodeRecord | null {
+    const row = this.#one.get(nodeId)
+    return row === undefined ? null : this.#record(row)
+  }
+
+  /** In order of nodeId, those after `after`. The rows are read at once: no iterator stays open. */
+  page(after: string, limit: number): NodeRecord[] {
+    return this.#page.all(after, limit).map((row) => this.#record(row))
+  }
+
+  put(node: NodeRecord): void {
+    this.#put.run(
+      node.nodeId,
+      node.displayName,
+      node.operatorName,
+      node.platform,
+      node.firmware,
+      node.endpointUrl,
+      node.invoke,
+      Capabilities.text(node.capabilities),
+      node.heartbeatSeconds,
+      node.approvedAt,
+      node.approvedBy,
+      node.updatedAt,
+    )
+    if (node.lastHeartbeatAt !== null) this.heard(node.nodeId, node.lastHeartbeatAt)
+  }
+
+  heard(nodeId: string, at: number): void {
+    this.#heard.run(at, nodeId)
+  }
+
+  keys(nodeId: string): NodeKeys | null {
+    const row = this.#keys.get(nodeId)
+    return row === undefined ? null : this.#readKeys(row)
+  }
+
+  putKeys(nodeId: string, { current, next, currentUntil }: NodeKeys): void {
+    this.#putKeys.run(
+      nodeId,
+      current.salt,
+      current.hash,
+      next?.salt ?? null,
+      next?.hash ?? null,
+      currentUntil,
+    )
+  }
+
+  delete(nodeId: string): void {
+    for (const statement of this.#deletes) statement.run(nodeId)
+  }
+
+  /** Throws for the first key that does not parse. */
+  checkKeys(): void {
+    const row = this.#badKey.get()
+    if (row !== undefined) this.#readKeys(row)
+  }
+
+  #readKeys(row: unknown): NodeKeys {
+    const reader = this.#keyReader.of(row)
+    return {
+      current: reader.key('salt', 'hash'),
+      next: reader.keyOrNull('next_salt', 'next_hash'),
+      currentUntil: reader.integerOrNull('current_until'),
+    }
+  }
+
+  #record(row: unknown): NodeRecord {
+    const reader = this.#reader.of(row)
+    return {
+      nodeId: reader.matching('node_id', NAME_PATTERN),
+      displayName: reader.text('display_name'),
+      operatorName: reader.textOrNull('operator_name'),
+      platform: reader.text('platform'),
+      firmware: reader.textOrNull('firmware'),
+      endpointUrl: reader.textOrNull('endpoint_url'),
+      invoke: reader.oneOf('invoke', INVOKES),
+      capabilities: this.#capabilities.read(reader, 'capabilities'),
+      heartbeatSeconds: reader.integerOrNull('heartbeat_seconds'),
+      approvedAt: reader.integer('approved_at'),
+      approvedBy: reader.text('approved_by'),
+      updatedAt: reader.integer('updated_at'),
+      lastHeartbeatAt: reader.integerOrNull('last_heartbeat_at'),
+    }
+  }
+}

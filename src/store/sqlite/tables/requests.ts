@@ -1,0 +1,94 @@
+import type Sqlite from 'better-sqlite3'
+import type { RequestRecord } from '../../../domain/records.ts'
+import { NAME_PATTERN } from '../../../protocol/names.ts'
+import { REQUEST_KINDS, registrationSchema } from '../../../protocol/schemas.ts'
+import { RowReader } from './rows.ts'
+
+/** Requests that wait for an operator; bounded by the limits of pairing, not here. */
+export class RequestsTable {
+  readonly #reader = new RowReader('requests', ['request_id'])
+  readonly #one: Sqlite.Statement<[string]>
+  readonly #ofNode: Sqlite.Statement<[string]>
+  readonly #all: Sqlite.Statement<[]>
+  readonly #expired: Sqlite.Statement<[number]>
+  readonly #put: Sqlite.Statement
+  readonly #delete: Sqlite.Statement<[string]>
+  readonly #count: Sqlite.Statement<[]>
+  readonly #countFrom: Sqlite.Statement<[string]>
+
+  constructor(sql: Sqlite.Database) {
+    this.#one = sql.prepare('SELECT * FROM requests WHERE request_id = ?')
+    this.#ofNode = sql.prepare('SELECT * FROM requests WHERE node_id = ? ORDER BY requested_at, request_id')
+    this.#all = sql.prepare('SELECT * FROM requests ORDER BY requested_at, request_id')
+    this.#expired = sql.prepare(
+      'SELECT * FROM requests WHERE expires_at <= ? ORDER BY expires_at, request_id',
+    )
+    this.#put =
+      sql.prepare(`INSERT OR REPLACE INTO requests (request_id, node_id, kind, revision, registration, salt,
+      hash, code, address, requested_at, expires_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`)
+    this.#delete = sql.prepare('DELETE FROM requests WHERE request_id = ?')
+    this.#count = sql.prepare<[]>('SELECT count(*) FROM requests').pluck()
+    this.#countFrom = sql.prepare<[string]>('SELECT count(*) FROM requests WHERE address = ?').pluck()
+  }
+
+  get(requestId: string): RequestRecord | null {
+    const row = this.#one.get(requestId)
+    return row === undefined ? null : this.#record(row)
+  }
+
+  ofNode(nodeId: string): RequestRecord[] {
+    return this.#ofNode.all(nodeId).map((row) => this.#record(row))
+  }
+
+  all(): RequestRecord[] {
+    return this.#all.all().map((row) => this.#record(row))
+  }
+
+  expiredAt(now: number): RequestRecord[] {
+    return this.#expired.all(now).map((row) => this.#record(row))
+  }
+
+  put(request: RequestRecord): void {
+    this.#put.run(
+      request.requestId,
+      request.nodeId,
+      request.kind,
+      request.revision,
+      JSON.stringify(request.registration),
+      request.key?.salt ?? null,
+      request.key?.hash ?? null,
+      request.code,
+      request.address,
+      request.requestedAt,
+      request.expiresAt,
+    )
+  }
+
+  delete(requestId: string): void {
+    this.#delete.run(requestId)
+  }
+
+  count(): number {
+    return Number(this.#count.get())
+  }
+
+  countFrom(address: string): number {
+    return Number(this.#countFrom.get(address))
+  }
+
+  #record(row: unknown): RequestRecord {
+    const reader = this.#reader.of(row)
+    return {
+      requestId: reader.text('request_id'),
+      nodeId: reader.matching('node_id', NAME_PATTERN),
+      kind: reader.oneOf('kind', REQUEST_KINDS),
+      revision: reader.integer('revision'),
+      registration: reader.json('registration', registrationSchema),
+      key: reader.keyOrNull('salt', 'hash'),
+      code: reader.textOrNull('code'),
+      address: reader.text('address'),
+      requestedAt: reader.integer('requested_at'),
+      expiresAt: reader.integer('expires_at'),
+    }
+  }
+}

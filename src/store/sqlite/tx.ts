@@ -1,0 +1,217 @@
+import type {
+  AuditFilter,
+  AuditRow,
+  InvocationFilter,
+  Order,
+  Page,
+  PolicyFilter,
+  Tx,
+} from '../../bridge/ports.ts'
+import type { InvocationRecord } from '../../domain/invocations.ts'
+import type {
+  AuditEntry,
+  NodeKeys,
+  NodeRecord,
+  PolicyRecord,
+  PrincipalRecord,
+  RefusedKey,
+  RefusedWidening,
+  RequestRecord,
+} from '../../domain/records.ts'
+import { invariant } from '../../kernel/assert.ts'
+import type { AuditTable } from './tables/audit.ts'
+import type { InvocationsTable } from './tables/invocations.ts'
+import type { NodesTable } from './tables/nodes.ts'
+import type { PoliciesTable } from './tables/policies.ts'
+import type { PrincipalsTable } from './tables/principals.ts'
+import type { RefusedTable } from './tables/refused.ts'
+import type { RequestsTable } from './tables/requests.ts'
+
+export interface Tables {
+  readonly nodes: NodesTable
+  readonly requests: RequestsTable
+  readonly refused: RefusedTable
+  readonly principals: PrincipalsTable
+  readonly policies: PoliciesTable
+  readonly audit: AuditTable
+  readonly invocations: InvocationsTable
+}
+
+/** Asynchronous in form, for the port's sake; each call has answered before it returns. */
+export class SqliteTx implements Tx {
+  readonly #open: Tables
+  #ended = false
+
+  constructor(tables: Tables) {
+    this.#open = tables
+  }
+
+  /** A work that kept its transaction and uses it later would write into somebody else's. */
+  end(): void {
+    this.#ended = true
+  }
+
+  get #tables(): Tables {
+    invariant(!this.#ended, 'a transaction was used after it had ended')
+    return this.#open
+  }
+
+  async node(nodeId: string): Promise<NodeRecord | null> {
+    return this.#tables.nodes.get(nodeId)
+  }
+
+  async putNode(node: NodeRecord): Promise<void> {
+    this.#tables.nodes.put(node)
+  }
+
+  async nodeKeys(nodeId: string): Promise<NodeKeys | null> {
+    return this.#tables.nodes.keys(nodeId)
+  }
+
+  async putNodeKeys(nodeId: string, keys: NodeKeys): Promise<void> {
+    this.#tables.nodes.putKeys(nodeId, keys)
+  }
+
+  async deleteNode(nodeId: string): Promise<void> {
+    this.#tables.nodes.delete(nodeId)
+  }
+
+  async request(requestId: string): Promise<RequestRecord | null> {
+    return this.#tables.requests.get(requestId)
+  }
+
+  async requestsOfNode(nodeId: string): Promise<readonly RequestRecord[]> {
+    return this.#tables.requests.ofNode(nodeId)
+  }
+
+  async putRequest(request: RequestRecord): Promise<void> {
+    this.#tables.requests.put(request)
+  }
+
+  async deleteRequest(requestId: string): Promise<void> {
+    this.#tables.requests.delete(requestId)
+  }
+
+  async countRequests(): Promise<number> {
+    return this.#tables.requests.count()
+  }
+
+  async countRequestsFrom(address: string): Promise<number> {
+    return this.#tables.requests.countFrom(address)
+  }
+
+  async requestsExpiredAt(now: number): Promise<readonly RequestRecord[]> {
+    return this.#tables.requests.expiredAt(now)
+  }
+
+  async refusedKeys(nodeId: string, now: number): Promise<readonly RefusedKey[]> {
+    return this.#tables.refused.keys(nodeId, now)
+  }
+
+  async putRefusedKey(refused: RefusedKey): Promise<void> {
+    this.#tables.refused.putKey(refused)
+  }
+
+  async refusedWidening(nodeId: string, now: number): Promise<RefusedWidening | null> {
+    return this.#tables.refused.widening(nodeId, now)
+  }
+
+  async putRefusedWidening(refused: RefusedWidening): Promise<void> {
+    this.#tables.refused.putWidening(refused)
+  }
+
+  async principal(name: string): Promise<PrincipalRecord | null> {
+    return this.#tables.principals.get(name)
+  }
+
+  async putPrincipal(principal: PrincipalRecord): Promise<void> {
+    this.#tables.principals.put(principal)
+  }
+
+  async deletePrincipal(name: string): Promise<void> {
+    this.#tables.principals.delete(name)
+    this.#tables.invocations.forgetKeysOf(name)
+  }
+
+  async principals(after: string | null, limit: number): Promise<Page<PrincipalRecord>> {
+    return this.#tables.principals.page(after, limit)
+  }
+
+  async countAdmins(): Promise<number> {
+    return this.#tables.principals.countAdmins()
+  }
+
+  async putPolicy(policy: PolicyRecord): Promise<void> {
+    this.#tables.policies.put(policy)
+  }
+
+  async deletePolicy(principal: string, nodeId: string, capability: string): Promise<boolean> {
+    return this.#tables.policies.delete(principal, nodeId, capability)
+  }
+
+  async policiesAt(principal: string, nodeId: string, capability: string): Promise<readonly PolicyRecord[]> {
+    return this.#tables.policies.at(principal, nodeId, capability)
+  }
+
+  async policies(filter: PolicyFilter, after: string | null, limit: number): Promise<Page<PolicyRecord>> {
+    return this.#tables.policies.page(filter, after, limit)
+  }
+
+  async audit(entry: AuditEntry): Promise<void> {
+    this.#tables.audit.append(entry)
+  }
+
+  async auditRows(
+    filter: AuditFilter,
+    order: Order,
+    after: string | null,
+    limit: number,
+  ): Promise<Page<AuditRow>> {
+    return this.#tables.audit.page(filter, order, after, limit)
+  }
+
+  async nextFence(): Promise<number> {
+    return this.#tables.invocations.nextFence()
+  }
+
+  async invocation(invocationId: string): Promise<InvocationRecord | null> {
+    return this.#tables.invocations.get(invocationId)
+  }
+
+  async invocationByKey(principal: string, idempotencyKey: string): Promise<InvocationRecord | null> {
+    return this.#tables.invocations.byKey(principal, idempotencyKey)
+  }
+
+  async putInvocation(record: InvocationRecord): Promise<void> {
+    this.#tables.invocations.put(record)
+  }
+
+  async putAnswer(invocationId: string, answer: string): Promise<void> {
+    this.#tables.invocations.putAnswer(invocationId, answer)
+  }
+
+  async answer(invocationId: string): Promise<string | null> {
+    return this.#tables.invocations.answer(invocationId)
+  }
+
+  async countKeys(principal: string): Promise<number> {
+    return this.#tables.invocations.countKeys(principal)
+  }
+
+  async forgetKeys(principal: string): Promise<void> {
+    this.#tables.invocations.forgetKeysOf(principal)
+  }
+
+  async openInvocations(limit: number): Promise<readonly InvocationRecord[]> {
+    return this.#tables.invocations.open(limit)
+  }
+
+  async invocations(
+    filter: InvocationFilter,
+    order: Order,
+    after: string | null,
+    limit: number,
+  ): Promise<Page<InvocationRecord>> {
+    return this.#tables.invocations.page(filter, order, after, limit)
+  }
+}

@@ -1,0 +1,185 @@
+import { spawn, spawnSync } from 'node:child_process'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { type AddressInfo, createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { beforeEach, describe, expect, it, onTestFinished } from 'vitest'
+import { configuration } from '../../../src/host/process/command-line-config.ts'
+import { launchBridge, type StartOptions, startBridge } from '../../support/bridge-process.ts'
+
+let folder: string
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'limb-start-'))
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true }))
+})
+
+/** A port of this machine on which somebody else listens. */
+async function takenPort(): Promise<number> {
+  const server = createServer()
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  onTestFinished(() => void server.close())
+  return (server.address() as AddressInfo).port
+}
+
+/** The exit code and the log of a start that fails. */
+async function failedStart(settings: StartOptions['settings'], of = folder, env: StartOptions['env'] = {}) {
+  const { ready, ended } = launchBridge({ folder: of, env, ...(settings && { settings }) })
+  const { code } = await ended
+  const words = await ready.then(
+    () => '',
+    (error: Error) => error.message,
+  )
+  const lines = words.split('\n').filter((line) => line.startsWith('{'))
+  return { code, lines: lines.map((line) => JSON.parse(line)) }
+}
+
+describe('a start that fails for an everyday reason', { timeout: 60_000 }, () => {
+  it('says a port or a socket in use once, without a stack, with the key to change', async () => {
+    const port = await takenPort()
+    const mqtt = await failedStart({ mqtt: { port } })
+    expect(mqtt.code).toBe(1)
+    expect(mqtt.lines.filter(({ level }) => level !== 'info')).toEqual([
+      {
+        level: 'fatal',
+        time: expect.any(String),
+        msg:
+          `cannot start: cannot listen on 127.0.0.1:${port}: another program listens there; ` +
+          'stop it, or choose another port or path (mqtt.host, mqtt.port)',
+      },
+    ])
+    const http = await failedStart({ http: { port } })
+    expect(http.lines.at(-1)).not.toHaveProperty('err')
+    expect(http.lines.at(-1).msg).toMatch(/set http.host and http.port/)
+  })
+
+  it('says a database in use and a socket that cannot be made the same way', async () => {
+    const running = await startBridge({ folder })
+    onTestFinished(() => running.kill())
+    const { lines } = await failedStart({})
+    expect(lines).toHaveLength(1)
+    expect(lines[0]).not.toHaveProperty('err')
+    expect(lines[0].msg).toMatch(/in use by another bridge \(process \d+ .*store\.path \(LIMB_DB\)/)
+    const store = { path: join(folder, 'other/limb.sqlite') }
+    const socket = await failedStart({ store, control: { socket: running.control } })
+    expect(socket.lines.at(-1).msg).toMatch(
+      /control\.sock: another program listens there; .* \(control\.socket\)$/,
+    )
+  })
+})
+
+describe('a configuration that names a certificate file that is not there', { timeout: 60_000 }, () => {
+  const tls = { enabled: true, port: 0, certFile: '/nowhere/cert.pem', keyFile: '/nowhere' }
+
+  it('ends the start as a mistake in it does, with the key and the file', async () => {
+    const { code, lines } = await failedStart({ tls })
+    expect(code).toBe(78)
+    expect(lines).toHaveLength(1)
+    expect(lines[0]).not.toHaveProperty('err')
+    expect(lines[0].msg).toMatch(
+      /^cannot start: tls\.(cert|key)File: cannot read \/nowhere.*: there is no such file$/,
+    )
+  })
+
+  it('is warned of when it is checked, a file that only others may read is not', () => {
+    writeFileSync(join(folder, 'key.pem'), '', { mode: 0 })
+    const file = join(folder, 'checked.json')
+    const uplink = { name: 'u', url: 'mqtts://broker.example', prefix: 'x', passwordFile: folder }
+    const settings = { tls: { ...tls, keyFile: join(folder, 'key.pem') }, uplinks: [uplink] }
+    writeFileSync(file, JSON.stringify(settings))
+    const loaded = configuration.load(file, {})
+    expect(loaded.ok && loaded.warnings).toEqual([
+      'tls.certFile: cannot read /nowhere/cert.pem: there is no such file',
+      `uplinks[0].passwordFile: cannot read ${folder}: it is a folder`,
+    ])
+    writeFileSync(file, JSON.stringify({ tls: { ...settings.tls, enabled: false } }))
+    const unused = configuration.load(file, {})
+    expect(unused.ok && unused.warnings).toEqual([])
+  })
+})
+
+describe('the password of admin', { timeout: 60_000 }, () => {
+  const told = (lines: readonly string[]) =>
+    lines.filter((line) => line.includes('password of the principal')).map((line) => JSON.parse(line).msg)
+
+  it('is pointed at by every start while its file is there, also when the first start failed', async () => {
+    await failedStart({ mqtt: { port: await takenPort() } })
+    const file = join(folder, 'admin-password')
+    const again =
+      `the password of the principal admin is in ${file} unless it was changed; ` +
+      'delete that file when you need it no more'
+    for (const _ of [1, 2]) {
+      const bridge = await startBridge({ folder })
+      expect(await bridge.stop()).toBe(0)
+      expect(told(bridge.lines)).toEqual([again])
+    }
+    rmSync(file)
+    const bridge = await startBridge({ folder })
+    expect(await bridge.stop()).toBe(0)
+    expect(told(bridge.lines)).toEqual([])
+  })
+
+  it('is called that of the first start there, and a log that is no terminal has no lesson for newcomers', async () => {
+    const bridge = await startBridge({ folder })
+    expect(await bridge.stop()).toBe(0)
+    expect(told(bridge.lines)).toEqual([
+      `first start: the password of the principal admin is in ${join(folder, 'admin-password')}`,
+    ])
+    expect(bridge.lines.join()).not.toContain('next: ')
+  })
+
+  it('that was given and is none, or one that everybody guesses, stops the first start', async () => {
+    for (const password of ['', '\n', 'short']) {
+      writeFileSync(join(folder, 'admin-password'), password)
+      const { code, lines } = await failedStart({}, folder, { CREDENTIALS_DIRECTORY: folder })
+      expect(code).toBe(78)
+      expect(lines.map(({ msg }) => msg)).toEqual([
+        'cannot start: the password of admin that was given (the credential admin-password) must have 8 to 256 characters',
+      ])
+    }
+  })
+
+  it('that was given is in no file, and the first start says so', async () => {
+    writeFileSync(join(folder, 'admin-password'), 'given-password')
+    const given = mkdtempSync(join(tmpdir(), 'limb-given-'))
+    onTestFinished(() => rmSync(given, { recursive: true, force: true }))
+    const bridge = await startBridge({ folder: given, env: { CREDENTIALS_DIRECTORY: folder } })
+    expect(await bridge.stop()).toBe(0)
+    expect(told(bridge.lines)).toEqual([
+      'first start: the password of the principal admin is the one that was given',
+    ])
+  })
+})
+
+const scriptable = spawnSync('script', ['--version']).status === 0
+
+it.skipIf(!scriptable)(
+  'a first start on a terminal says what to try next, a later one does not',
+  { timeout: 60_000 },
+  async () => {
+    const config = join(folder, 'terminal.json')
+    const settings = {
+      mqtt: { port: 0 },
+      http: { enabled: false },
+      store: { path: join(folder, 'limb.sqlite') },
+    }
+    writeFileSync(config, JSON.stringify(settings))
+    const main = join(import.meta.dirname, '../../../src/main.ts')
+    // script gives the bridge a terminal of its own.
+    const start = () =>
+      new Promise<string>((done) => {
+        const command = `exec ${process.execPath} ${main} serve --config ${config}`
+        const child = spawn('script', ['-qec', command, '/dev/null'], { stdio: ['pipe', 'pipe', 'ignore'] })
+        let text = ''
+        child.stdout.on('data', (chunk) => {
+          text += chunk
+          // The interrupt character.
+          if (/ready/.test(text)) setTimeout(() => child.stdin.write('\x03'), 500)
+        })
+        child.on('close', () => done(text))
+      })
+    expect(await start()).toContain(
+      'next: npx limb-bridge simulate --nodes 5, then npx limb-bridge pairing approve',
+    )
+    expect(await start()).not.toContain('next: ')
+  },
+)

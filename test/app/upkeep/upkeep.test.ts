@@ -1,0 +1,98 @@
+import { existsSync, readdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { expect, test } from 'vitest'
+import { keyOf, startApp, type TestApp } from '../../support/app.ts'
+
+const HOUR_MS = 3_600_000
+const DAY_MS = 24 * HOUR_MS
+
+const settled = () => new Promise((resolve) => setImmediate(resolve))
+
+/** In steps, so that what a timer started can go on between two of them. */
+async function pass({ clock }: TestApp, ms: number, stepMs: number): Promise<void> {
+  for (let passed = 0; passed < ms; passed += stepMs) {
+    clock.advance(stepMs)
+    for (let i = 0; i < 3; i++) await settled()
+  }
+}
+
+async function backupsIn({ folder, clock }: TestApp, wanted: number): Promise<string[]> {
+  const list = () => {
+    try {
+      return readdirSync(join(folder, 'backups')).filter((name) => name.endsWith('.sqlite'))
+    } catch {
+      return []
+    }
+  }
+  for (let i = 0; i < 500 && list().length !== wanted; i++) {
+    // Chores take turns, and each turn waits for a file system that no fake clock moves.
+    clock.advance(200)
+    await new Promise((resolve) => setTimeout(resolve, 10))
+  }
+  return list()
+}
+
+test('a backup is made soon after the first start and then on schedule, not at every restart', async () => {
+  await using app = await startApp({ backup: { everyHours: 24, keep: 2 } }, { fakeClock: true })
+  await pass(app, 70_000, 10_000)
+  expect(await backupsIn(app, 1)).toHaveLength(1)
+  await app.restart()
+  await pass(app, 2 * HOUR_MS, 600_000)
+  expect(await backupsIn(app, 1)).toHaveLength(1)
+  await pass(app, DAY_MS, HOUR_MS)
+  expect(await backupsIn(app, 2)).toHaveLength(2)
+  const admin = await app.admin()
+  const { file } = await admin.do('admin', 'backup/create')
+  // The oldest one had to go.
+  const kept = await backupsIn(app, 2)
+  expect(kept).toHaveLength(2)
+  expect(file).toContain(kept.toSorted().at(-1))
+})
+
+test('a wall clock that jumps fires no deadline, ends no session and deletes nothing', async () => {
+  await using app = await startApp(
+    { mqtt: { sessionExpirySeconds: 3600, maxKeepaliveSeconds: 65_535 }, backup: { everyHours: 0 } },
+    { fakeClock: true },
+  )
+  const admin = await app.admin()
+  await admin.do('admin', 'node/provision', { nodeId: 'cam', apiKey: keyOf('cam') })
+  await admin.do('admin', 'principal/add', { name: 'ada', role: 'viewer', password: 'long enough' })
+  const stored = { clientId: 'ada-1', clean: false }
+  const watcher = await app.principal('ada', 'long enough', stored)
+  await watcher.subscribe('limb/node/+/status')
+  await watcher.end()
+  const limb = await app.device('cam', keyOf('cam'))
+  await limb.publish('limb/node/cam/heartbeat')
+
+  // A board without a battery for its clock is told the time, and then a wrong one.
+  for (const jump of [30 * 365 * DAY_MS, -60 * 365 * DAY_MS]) {
+    app.clock.jumpWall(jump)
+    await pass(app, 30_000, 5000)
+    expect(await admin.do('admin', 'node/get', { nodeId: 'cam' })).toMatchObject({ status: 'online' })
+    await limb.publish('limb/node/cam/heartbeat')
+    const { uptimePercent = 0 } = await admin.do('admin', 'node/history', { nodeId: 'cam' })
+    expect(uptimePercent).toBeGreaterThanOrEqual(0)
+    expect(uptimePercent).toBeLessThanOrEqual(100)
+  }
+  await pass(app, 20 * 60_000, 10_000)
+  const back = await app.principal('ada', 'long enough', { ...stored, clean: false })
+  const present = await new Promise((resolve) => {
+    back.mqtt.once('close', () => resolve(false))
+    void back.subscribe('limb/node/cam/status').then(() => resolve(true))
+  })
+  expect(present).toBe(true)
+})
+
+test('a backup that is under way keeps no bridge from stopping, and leaves nothing behind', async () => {
+  const app = await startApp({ backup: { everyHours: 24 } }, { fakeClock: true })
+  const folder = join(app.folder, 'backups')
+  await pass(app, 60_000, 10_000)
+  // The file is made by the thread before it is filled.
+  for (let i = 0; i < 500 && !existsSync(folder); i++) {
+    app.clock.advance(200)
+    await new Promise((resolve) => setTimeout(resolve, 5))
+  }
+  await app.bridge.stop()
+  expect(readdirSync(folder)).toEqual([])
+  await app[Symbol.asyncDispose]()
+})

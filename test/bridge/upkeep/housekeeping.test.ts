@@ -1,0 +1,119 @@
+import { expect, test, vi } from 'vitest'
+import { Housekeeping } from '../../../src/bridge/upkeep/housekeeping.ts'
+import { Leftovers } from '../../../src/bridge/upkeep/retries.ts'
+import { Refusal } from '../../../src/kernel/errors.ts'
+import { SteadyClock } from '../../../src/kernel/steady-clock.ts'
+import { FakeClock } from '../../support/fake-clock.ts'
+
+const log = () => ({ debug: vi.fn(), info: vi.fn(), warn: vi.fn(), error: vi.fn() })
+const settled = () => new Promise((resolve) => setImmediate(resolve))
+
+async function pass(clock: FakeClock, ms: number): Promise<void> {
+  for (let passed = 0; passed < ms; passed += 50) {
+    clock.advance(50)
+    await settled()
+  }
+}
+
+test('one timer serves all chores, one at a time, and what has more to do comes back soon', async () => {
+  const clock = new FakeClock()
+  const ran: string[] = []
+  let left = 3
+  const keeping = new Housekeeping(clock, log(), [
+    {
+      name: 'much',
+      everyMs: 10_000,
+      firstMs: 1000,
+      async run() {
+        ran.push('much')
+        return --left > 0 ? 'more' : 'done'
+      },
+    },
+    {
+      name: 'little',
+      everyMs: 10_000,
+      firstMs: 1020,
+      async run() {
+        ran.push('little')
+        return 'done'
+      },
+    },
+  ])
+  keeping.start()
+  expect(clock.timers).toBe(1)
+  await pass(clock, 2000)
+  expect(ran.toSorted()).toEqual(['little', 'much', 'much', 'much'])
+  expect(clock.timers).toBe(1)
+  await keeping.stop()
+  expect(clock.timers).toBe(0)
+})
+
+test('a chore that fails is told once, goes on being tried, and keeps no other one from its turn', async () => {
+  const clock = new FakeClock()
+  const lines = log()
+  let broken = true
+  let others = 0
+  const keeping = new Housekeeping(clock, lines, [
+    {
+      name: 'broken',
+      everyMs: 100,
+      async run() {
+        if (broken) throw new Error('no disk')
+        return 'done'
+      },
+    },
+    {
+      name: 'other',
+      everyMs: 100,
+      async run() {
+        others++
+        return 'done'
+      },
+    },
+  ])
+  keeping.start()
+  await pass(clock, 3000)
+  expect(lines.warn).toHaveBeenCalledTimes(1)
+  expect(others).toBeGreaterThan(5)
+  broken = false
+  await pass(clock, 1000)
+  expect(lines.info).toHaveBeenCalledTimes(1)
+  await keeping.stop()
+})
+
+test('what a full disk interrupted is done when there is room, and a bug is not swallowed', async () => {
+  const lines = log()
+  const leftovers = new Leftovers(lines)
+  let full = true
+  let done = 0
+  const work = async () => {
+    if (full) throw new Refusal('storage_unavailable', 'full')
+    done++
+  }
+  await leftovers.run('remove the data of cam', work)
+  await leftovers.run('remove the data of cam', work)
+  await leftovers.retry()
+  expect(leftovers.size).toBe(1)
+  expect(lines.warn).toHaveBeenCalledTimes(1)
+  full = false
+  await leftovers.retry()
+  expect([leftovers.size, done]).toEqual([0, 1])
+  await expect(leftovers.run('x', () => Promise.reject(new Error('a bug')))).rejects.toThrow('a bug')
+})
+
+test('a wall clock is trusted with deleting after an hour without a jump', () => {
+  const clock = new FakeClock()
+  const steady = new SteadyClock(clock)
+  expect(steady.isSteady()).toBe(false)
+  clock.advance(3_600_000)
+  expect(steady.isSteady()).toBe(true)
+  clock.jumpWall(56 * 365 * 86_400_000)
+  expect(steady.isSteady()).toBe(false)
+  clock.advance(1_800_000)
+  clock.jumpWall(-120_000)
+  expect(steady.isSteady()).toBe(false)
+  clock.advance(1_800_000)
+  expect(steady.isSteady()).toBe(false)
+  clock.advance(1_800_000)
+  expect(steady.isSteady()).toBe(true)
+})

@@ -1,0 +1,181 @@
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { beforeEach, expect, onTestFinished, test } from 'vitest'
+import { checkCertificate } from '../../../src/host/doctor/certificates.ts'
+import type { Finding } from '../../../src/host/doctor/check-result.ts'
+import { type DatabaseTools, doctor } from '../../../src/host/doctor/doctor.ts'
+import type { WallMs } from '../../../src/kernel/clock.ts'
+import { systemClock } from '../../../src/kernel/clock.ts'
+import { inspectDatabase } from '../../../src/store/sqlite/backup/inspect.ts'
+import { holderOf } from '../../../src/store/sqlite/backup/restore.ts'
+import { startBridge } from '../../support/bridge-process.ts'
+
+let folder: string
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'limb-doctor-'))
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true }))
+})
+
+const healthy: DatabaseTools = {
+  inspect: () => ({ version: 1, nodes: 3, problems: [] }),
+  holder: () => null,
+  newestBackup: async () => ({ folder: 'backups', at: systemClock.wallMs() }),
+}
+
+function examine(tools: Partial<DatabaseTools> = {}, env: Record<string, string> = {}, clock = systemClock) {
+  const file = join(folder, 'limb.sqlite')
+  writeFileSync(file, 'x', { flag: 'a', mode: 0o600 })
+  return doctor({
+    file: undefined,
+    env: { LIMB_DB: file, LIMB_MQTT_PORT: '0', LIMB_HTTP_PORT: '0', ...env },
+    clock,
+    database: { ...healthy, ...tools },
+  })
+}
+
+const told = (findings: readonly Finding[], level: Finding['level']) =>
+  findings.filter((finding) => finding.level === level).map(({ what, message }) => `${what}: ${message}`)
+
+test('finds nothing wrong with what is right', async () => {
+  const findings = await examine()
+  expect(told(findings, 'problem')).toEqual([])
+  expect(findings.map(({ what }) => what)).toEqual(
+    expect.arrayContaining([
+      'configuration',
+      'folder',
+      'disk',
+      'database',
+      'backup',
+      'MQTT',
+      'control socket',
+      'clock',
+    ]),
+  )
+})
+
+test('a mistake in the configuration is told with its place, and nothing is guessed from it', async () => {
+  const findings = await examine({}, { LIMB_MQTT_PORT: 'many' })
+  expect(told(findings, 'problem')).toEqual([
+    expect.stringMatching(/^configuration: LIMB_MQTT_PORT: mqtt.port/),
+  ])
+  expect(findings).toHaveLength(1)
+})
+
+test('files and folders that others can read or write are told with the command that helps', async () => {
+  chmodSync(folder, 0o777)
+  writeFileSync(join(folder, 'limb.sqlite'), '')
+  chmodSync(join(folder, 'limb.sqlite'), 0o644)
+  expect(told(await examine(), 'problem')).toEqual([
+    expect.stringContaining(`chmod go-w ${folder}`),
+    expect.stringContaining(`chmod 600 ${join(folder, 'limb.sqlite')}`),
+  ])
+})
+
+test('a damaged database, a port in use and a clock in 1970 are problems; an old backup is a warning', async () => {
+  const other = createServer()
+  await new Promise<void>((resolve) => other.listen(0, '127.0.0.1', resolve))
+  onTestFinished(() => void other.close())
+  const { port } = other.address() as { port: number }
+  const findings = await examine(
+    {
+      inspect: () => ({ version: 1, nodes: 0, problems: ['page 3 is torn'] }),
+      newestBackup: async () => ({ folder: 'backups', at: 0 }),
+    },
+    { LIMB_MQTT_PORT: String(port) },
+    { ...systemClock, wallMs: () => (90 * 86_400_000) as WallMs },
+  )
+  const problems = told(findings, 'problem').join('\n')
+  expect(problems).toMatch(/database: .*page 3 is torn.*limb-bridge restore/)
+  expect(problems).toMatch(/MQTT: .*another program/)
+  expect(problems).toMatch(/clock: .*1970/)
+  expect(told(findings, 'warning').join('\n')).toMatch(/backup: the newest one in backups is of 1970/)
+})
+
+test('a database that this user cannot open is no damaged one, and an empty file is none yet', async () => {
+  const problems = ['it cannot be read: unable to open database file']
+  const closed = told(
+    await examine({ inspect: () => ({ version: 0, nodes: 0, problems, unopened: true }) }),
+    'problem',
+  )
+  expect(closed).toEqual([
+    expect.stringMatching(
+      /unable to open database file; it must be readable.*run the doctor as the bridge's user/,
+    ),
+  ])
+  expect(closed.join()).not.toContain('restore')
+  writeFileSync(join(folder, 'limb.sqlite'), '')
+  const empty = await doctor({
+    file: undefined,
+    env: { LIMB_DB: join(folder, 'limb.sqlite'), LIMB_MQTT_PORT: '0', LIMB_HTTP_PORT: '0' },
+    clock: systemClock,
+    database: { ...healthy, inspect: () => ({ version: 0, nodes: 0, problems: ['no database of ours'] }) },
+  })
+  expect(told(empty, 'problem')).toEqual([])
+  expect(told(empty, 'ok').join()).toMatch(/limb.sqlite is empty; the next start makes it a database/)
+})
+
+test('when it cannot be told whether a bridge runs, that is the problem, and nothing follows from it', async () => {
+  const other = createServer()
+  await new Promise<void>((resolve) => other.listen(0, '127.0.0.1', resolve))
+  onTestFinished(() => void other.close())
+  const { port } = other.address() as { port: number }
+  mkdirSync(join(folder, 'limb.sqlite.lock'))
+  const findings = await examine(
+    { holder: (file) => holderOf(file, systemClock.wallMs()) },
+    { LIMB_MQTT_PORT: String(port) },
+  )
+  expect(told(findings, 'problem')).toEqual([
+    expect.stringMatching(
+      /^bridge: this user cannot tell whether one runs \(The lock .*limb.sqlite.lock cannot be taken.*\); run the doctor as/,
+    ),
+  ])
+  expect(told(findings, 'warning')[0]).toMatch(/^MQTT: .* whether by the bridge cannot be told/)
+})
+
+test('files of TLS that are missing are told when something uses them', async () => {
+  const file = join(folder, 'bridge.yaml')
+  const about = async (enabled: boolean) => {
+    writeFileSync(
+      file,
+      `tls: {enabled: ${enabled}, port: 0, certFile: ${folder}/gone, keyFile: ${folder}/gone}\n`,
+    )
+    return told(await examine({}, { LIMB_CONFIG: file }), 'problem')
+  }
+  const problems = await about(true)
+  for (const key of ['tls.certFile', 'tls.keyFile']) expect(problems.join()).toContain(`${key}: cannot read`)
+  expect(await about(false)).toEqual([])
+})
+
+test('a certificate that ends soon, ended or cannot be read is told', () => {
+  expect(checkCertificate('tls.cert', join(folder, 'none.pem'), 0)).toMatchObject({ level: 'problem' })
+})
+
+test('beside a running bridge, its ports and socket are asked, and it is not disturbed', {
+  timeout: 60_000,
+}, async () => {
+  const bridge = await startBridge({ folder })
+  onTestFinished(() => bridge.kill())
+  const findings = await doctor({
+    file: undefined,
+    env: {
+      LIMB_DB: join(folder, 'limb.sqlite'),
+      LIMB_MQTT_PORT: String(bridge.mqtt.port),
+      LIMB_HTTP_PORT: String(bridge.http?.port),
+      LIMB_CONTROL_SOCKET: bridge.control,
+    },
+    clock: systemClock,
+    database: {
+      ...healthy,
+      inspect: (file) => inspectDatabase(file, { readonly: true }),
+      holder: (file) => holderOf(file, systemClock.wallMs()),
+    },
+  })
+  expect(told(findings, 'problem')).toEqual([])
+  const all = told(findings, 'ok').join('\n')
+  expect(all).toMatch(new RegExp(`^bridge: a bridge runs \\(process ${bridge.pid} on .*, since .*Z\\)$`, 'm'))
+  expect(all).toMatch(/MQTT: .* answers/)
+  expect(all).toMatch(/control socket: .* answers/)
+  expect(await bridge.stop()).toBe(0)
+})
