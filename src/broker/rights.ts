@@ -81,8 +81,9 @@ export class Rights {
   #ownFilters(identity: Identity): string[] {
     const { bridgePrefix, dataPrefix, node, response } = this.#topics
     switch (identity.kind) {
+      // Most programs subscribe once, when they connect: what a candidate will hear as a limb is granted before its
+      // approval. Nothing is sent there until then, and to its own session only.
       case 'candidate':
-        return [node(identity.nodeId, 'pairing')]
       case 'limb':
         return [node(identity.nodeId, 'pairing'), node(identity.nodeId, 'invoke')]
       case 'principal':

@@ -74,7 +74,10 @@ describe('publishing', () => {
 
 const subscribe: [Identity, string, boolean][] = [
   [candidate, 'limb/node/cam/pairing', true],
-  [candidate, 'limb/node/cam/invoke', false],
+  [candidate, 'limb/node/cam/invoke', true],
+  [candidate, 'limb/node/cam2/invoke', false],
+  [candidate, 'limb/node/+/invoke', false],
+  [candidate, 'limb/node/cam/status', false],
   [candidate, 'limb/node/+/pairing', false],
   [candidate, 'limb/node/cam/#', false],
   [candidate, 'limb/node/cam/+', false],

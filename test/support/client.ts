@@ -129,7 +129,7 @@ let counter = 0
 
 /** Connects or rejects with the CONNACK's error; never reconnects by itself unless told. */
 export async function connect(
-  where: { port: number } | { socket: string },
+  where: { port: number } | { socket: string } | { url: string },
   options: IClientOptions = {},
 ): Promise<TestClient> {
   const common: IClientOptions = {
@@ -142,7 +142,7 @@ export async function connect(
   const client =
     'socket' in where
       ? new mqtt.MqttClient(() => connectUnix(where.socket), common)
-      : mqtt.connect(`mqtt://127.0.0.1:${where.port}`, common)
+      : mqtt.connect('url' in where ? where.url : `mqtt://127.0.0.1:${where.port}`, common)
   const test = new TestClient(client)
   await new Promise<void>((resolve, reject) => {
     const failed = (error: Error) => {
