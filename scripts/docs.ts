@@ -5,7 +5,7 @@ import { asyncapiYaml } from './asyncapi.ts'
 import { dependenciesMarkdown } from './dependencies.ts'
 import { grafanaJson } from './grafana.ts'
 import { metricsMarkdown } from './metrics.ts'
-import { protocolMarkdown } from './protocol-tables.ts'
+import { protocolReferenceMarkdown } from './protocol-tables.ts'
 
 /**
  * Writes the documents that are made from the code. `--check` writes nothing and exits 1 when one is out of
@@ -15,7 +15,7 @@ export const GENERATORS: Readonly<Record<string, () => string>> = {
   'config/limb-bridge.yaml': configYaml,
   'docs/configuration.md': configMarkdown,
   'docs/asyncapi.yaml': asyncapiYaml,
-  'docs/protocol.md': protocolMarkdown,
+  'docs/protocol/reference.md': protocolReferenceMarkdown,
   'docs/dependencies.md': dependenciesMarkdown,
   'docs/metrics.md': metricsMarkdown,
   'config/grafana-dashboard.json': grafanaJson,

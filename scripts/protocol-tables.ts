@@ -7,9 +7,9 @@ import { CAPABILITY_PATTERN, NAME_PATTERN } from '../src/protocol/names.ts'
 import { VERBS } from '../src/protocol/verbs.ts'
 import { type JsonSchema, jsonSchemas, pascal, verbNames } from './asyncapi-schemas.ts'
 
-/** The tables of docs/protocol.md that are made from the code; each stands between two markers. */
+/** The tables of docs/protocol/reference.md that are made from the code; each stands between two markers. */
 
-const FILE = join(import.meta.dirname, '../docs/protocol.md')
+const FILE = join(import.meta.dirname, '../docs/protocol/reference.md')
 
 const schemas = jsonSchemas()
 
@@ -183,14 +183,14 @@ const BLOCKS: Readonly<Record<string, () => string>> = {
 }
 
 /** The page as it stands, with its tables made anew. Throws when a marker is missing. */
-export function protocolMarkdown(): string {
+export function protocolReferenceMarkdown(): string {
   let page = readFileSync(FILE, 'utf8')
   for (const [name, make] of Object.entries(BLOCKS)) {
     const start = `<!-- ${name}: made by \`npm run docs\` -->\n`
     const end = `<!-- /${name} -->`
     const from = page.indexOf(start)
     const to = page.indexOf(end)
-    if (from < 0 || to < from) throw new Error(`docs/protocol.md has lost its markers for ${name}`)
+    if (from < 0 || to < from) throw new Error(`docs/protocol/reference.md has lost its markers for ${name}`)
     page = `${page.slice(0, from + start.length)}\n${make()}\n\n${page.slice(to)}`
   }
   return page

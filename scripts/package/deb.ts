@@ -91,7 +91,7 @@ function fillTree(tree: string, { arch, version, epochSeconds }: DebOptions): vo
   copy(join(ROOT, 'LICENSE'), `${doc}/LICENSE`)
   put(`${doc}/changelog.gz`, gzip(readFileSync(join(ROOT, 'CHANGELOG.md'))))
   copy(join(ROOT, 'config/limb-bridge.yaml'), `${doc}/examples/limb-bridge.yaml`)
-  for (const name of readdirSync(join(ROOT, 'docs'))) {
+  for (const name of readdirSync(join(ROOT, 'docs'), { recursive: true, encoding: 'utf8' })) {
     if (lstatSync(join(ROOT, 'docs', name)).isFile()) copy(join(ROOT, 'docs', name), `${doc}/${name}`)
   }
   setModes(tree, [node, join(tree, 'usr/bin/limb-bridge')])

@@ -14,7 +14,7 @@ function markdownIn(folder: string): string[] {
     .filter((name) => name.endsWith('.md'))
     .map((name) => join(folder, name))
 }
-const pages = [...markdownIn('.'), ...markdownIn('docs')]
+const pages = [...markdownIn('.'), ...markdownIn('docs'), ...markdownIn('docs/protocol')]
 const textOf = (page: string) => readFileSync(join(ROOT, page), 'utf8')
 /** Without code, whose brackets are no links. */
 const proseOf = (page: string) =>
@@ -132,17 +132,21 @@ describe('docs/architecture.md', () => {
   })
 })
 
-describe('docs/protocol.md', () => {
-  const page = textOf('docs/protocol.md')
-  const section = (number: number) => {
-    const start = page.indexOf(`\n## ${number}. `)
-    const end = page.indexOf(`\n## ${number + 1}. `)
-    return page.slice(start, end < 0 ? undefined : end)
+describe('the protocol', () => {
+  const index = textOf('docs/protocol.md')
+  const limbs = textOf('docs/protocol/limbs.md')
+  const dashboards = textOf('docs/protocol/dashboards.md')
+  const reference = textOf('docs/protocol/reference.md')
+  /** The text under a heading of the second level. */
+  const section = (page: string, heading: string) => {
+    const start = page.indexOf(`\n## ${heading}\n`)
+    const end = page.indexOf('\n## ', start + 1)
+    return start < 0 ? '' : page.slice(start, end < 0 ? undefined : end)
   }
 
-  it('keeps the numbers of its sections, because others refer to them', () => {
-    const headings = [...page.matchAll(/^## (\d+)\. (.+)$/gm)].map((match) => `${match[1]} ${match[2]}`)
-    expect(headings.slice(0, 9)).toEqual([
+  it('keeps the numbers of its sections on docs/protocol.md, because others refer to them', () => {
+    const headings = [...index.matchAll(/^## (\d+)\. (.+)$/gm)].map((match) => `${match[1]} ${match[2]}`)
+    expect(headings).toEqual([
       '1 Names',
       '2 Topics',
       '3 Sessions and rights',
@@ -152,31 +156,45 @@ describe('docs/protocol.md', () => {
       '7 Access policy, leases, invocations',
       '8 Verbs',
       '9 Configuration',
+      '10 Events',
+      '11 Limits',
     ])
   })
 
+  it('leads from each section of docs/protocol.md to where it stands', () => {
+    const sections = index.split(/^## /m).slice(1)
+    expect(sections.filter((text) => !/\]\(protocol\/\w+\.md#/.test(text))).toEqual([])
+  })
+
+  it('tells a maker of limbs the whole way on the first forty lines of a page', () => {
+    const short = section(limbs, 'The short version')
+    expect(short.split('\n').length).toBeLessThan(40)
+    for (const topic of ['register', 'pairing', 'heartbeat', 'invoke', 'result'])
+      expect(short).toContain(topic)
+  })
+
   it('lists exactly the error codes of the code', () => {
-    const table = section(8).split('<!-- errors')[1] ?? ''
-    const listed = [...table.matchAll(/^\| `(\w+)` \|/gm)].map((match) => match[1])
+    const listed = [...section(reference, 'Errors').matchAll(/^\| `(\w+)` \|/gm)].map((match) => match[1])
     expect(listed).toEqual(Object.keys(ERROR_CODES))
   })
 
-  it('lists exactly the verbs of the code, and promises none of them for later', () => {
-    const listed = [...section(8).matchAll(/^\| `([\w/-]+)` \| (?:viewer|agent|operator|admin) \|/gm)]
-    expect(listed.map((match) => match[1])).toEqual(Object.keys(VERBS))
-    const later = section(8).match(/Not in this version yet:[\s\S]*?\n\n/)?.[0] ?? ''
-    const promised = [...later.matchAll(/`([\w/-]+)`/g)].map((match) => match[1] ?? '')
-    expect(promised.filter((verb) => Object.hasOwn(VERBS, verb))).toEqual([])
+  it('lists exactly the verbs of the code', () => {
+    const rows = section(reference, 'Verbs').matchAll(
+      /^\| `([\w/-]+)` \| (?:viewer|agent|operator|admin) \|/gm,
+    )
+    expect([...rows].map((match) => match[1])).toEqual(Object.keys(VERBS))
   })
 
   it('says beside LIMB_MQTT_HOST what listening beyond loopback needs', () => {
-    expect(section(9)).toMatch(/`mqtt\.allowPlaintext: true` in the file: `LIMB_MQTT_HOST=0\.0\.0\.0` alone/)
+    expect(section(reference, 'Configuration').replace(/\s+/g, ' ')).toMatch(
+      /`mqtt\.allowPlaintext: true` in the file: `LIMB_MQTT_HOST=0\.0\.0\.0` alone/,
+    )
   })
 
   it('names every reason, status, role and level', () => {
-    for (const reason of REASONS) expect(section(5), reason).toContain(`\`${reason}\``)
-    for (const status of STATUSES) expect(section(2), status).toContain(`\`${status}\``)
-    for (const role of ROLES) expect(section(3), role).toContain(`| ${role} |`)
-    for (const level of LEVELS) expect(section(7), level).toContain(`\`${level}\``)
+    for (const reason of REASONS) expect(section(limbs, 'Presence'), reason).toContain(`\`${reason}\``)
+    for (const status of STATUSES) expect(section(reference, 'Topics'), status).toContain(`\`${status}\``)
+    for (const role of ROLES) expect(section(reference, 'Sessions and rights'), role).toContain(`| ${role} |`)
+    for (const level of LEVELS) expect(section(dashboards, 'Policies'), level).toContain(`\`${level}\``)
   })
 })

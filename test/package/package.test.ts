@@ -98,6 +98,7 @@ describe('the npm package', () => {
       'bin/limb-bridge.js',
       'config/limb-bridge.yaml',
       'docs/protocol.md',
+      'docs/protocol/limbs.md',
     ]) {
       expect(existsSync(join(unpacked, path))).toBe(true)
     }
