@@ -20,7 +20,7 @@ interface Manifest {
 
 /** Why each one is there. A dependency without a reason makes no page. */
 const REASONS: Readonly<Record<string, string>> = {
-  '@modelcontextprotocol/sdk': 'speaks the Model Context Protocol with AI agents',
+  '@modelcontextprotocol/server': 'speaks the Model Context Protocol with AI agents',
   aedes: 'the MQTT broker, embedded; pinned, because private parts of it are guarded by tests',
   'aedes-persistence': "the interface of the broker's persistence, and its public test suite; pinned with it",
   'better-sqlite3': 'the database: synchronous, prebuilt, one writer',
@@ -110,6 +110,19 @@ export function dependenciesMarkdown(): string {
     '| package | version | licence | brings | why |',
     '| --- | --- | --- | --- | --- |',
     ...rows,
+    '',
+    '## What is left, and why',
+    '',
+    '- `@modelcontextprotocol/server` is loaded by `limb-bridge mcp` alone, never by the service; a test looks at what a',
+    '  running service has loaded. Its predecessor, `@modelcontextprotocol/sdk`, brought two web frameworks for transports',
+    '  that the bridge does not use, 97 packages in all.',
+    '- `mqtt` is loaded by the command line, by the client for limbs and by an uplink, never by a service without uplinks.',
+    '  It brings a command line of its own (`commist`, `concat-stream`, `help-me`, `minimist`, `split2`) that nothing loads,',
+    '  and timers for browsers (`worker-timers` and what it brings), which its main module loads in Node too and which make',
+    '  no worker there. They cannot be left out of an installation by npm without changing the package; the Debian package',
+    '  leaves out the command line, the browser bundle and the packages that only these use.',
+    '- `socks`, `ip-address` and `smart-buffer` are loaded by `mqtt` only for a `socks:` proxy, which the bridge never names.',
+    '- `readable-stream`, `bl` and `mqtt-packet` are shared by `mqtt` and `aedes`.',
     '',
     '## Licences',
     '',

@@ -68,7 +68,7 @@ describe('the house', () => {
     ['better-sqlite3', 'store'],
     ['fastify', 'http'],
     ['commander', 'cli'],
-    ['@modelcontextprotocol/sdk', 'cli'],
+    ['@modelcontextprotocol/server', 'cli'],
   ])('keeps %s in %s', (library, place) => {
     const users = files.filter((file) =>
       importsOf(file).some(

@@ -8,8 +8,19 @@ import { ROOT, run } from './run.ts'
 const PREBUILDS: Readonly<Record<Arch, string>> = { amd64: 'linux-x64.node', arm64: 'linux-arm64.node' }
 const RUNS = new Set(['.js', '.cjs', '.mjs', '.json', '.node', '.wasm'])
 const LICENSE = /^(licen[cs]e|copying|notice|copyright)/i
-/** Sources of native code whose binary is beside them, and tests. */
-const UNUSED = /\/better-sqlite3\/(deps|src)\/|\/node_modules\/\.bin\/|\/(test|tests|__tests__|benchmarks?)\//
+/**
+ * Sources of native code whose binary is beside them, tests, and the parts of mqtt.js for browsers and for a command
+ * line of its own, with the packages that only these parts use.
+ */
+const UNUSED = new RegExp(
+  [
+    '/better-sqlite3/(deps|src)/',
+    '/node_modules/\\.bin/',
+    '/(test|tests|__tests__|benchmarks?)/',
+    '/node_modules/mqtt/(dist|help|build/bin)/',
+    '/node_modules/(commist|concat-stream|typedarray|buffer-from)/',
+  ].join('|'),
+)
 
 /** `folder` gets a `node_modules` for that architecture. Nothing is compiled and no install script runs. */
 export function installDependencies(folder: string, arch: Arch): void {

@@ -1,8 +1,7 @@
 import { writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
-import { Client } from '@modelcontextprotocol/sdk/client/index.js'
-import { StdioClientTransport } from '@modelcontextprotocol/sdk/client/stdio.js'
-import type { CallToolResult, Progress } from '@modelcontextprotocol/sdk/types.js'
+import { type CallToolResult, Client, type Progress } from '@modelcontextprotocol/client'
+import { StdioClientTransport } from '@modelcontextprotocol/client/stdio'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { startApp, type TestApp } from '../support/app.ts'
 import type { Loose, TestClient } from '../support/client.ts'
@@ -49,7 +48,7 @@ async function mcp(args: string[] = ['--socket', app.bridge.control], env: Recor
 }
 
 async function call(client: Client, name: string, args: Loose = {}, options: Loose = {}) {
-  const result = (await client.callTool({ name, arguments: args }, undefined, options)) as CallToolResult
+  const result = (await client.callTool({ name, arguments: args }, options)) as CallToolResult
   const [first] = result.content
   const text: Loose = first?.type === 'text' ? JSON.parse(first.text) : {}
   return { ...result, text, structured: result.structuredContent as Loose }

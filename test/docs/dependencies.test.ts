@@ -40,8 +40,7 @@ describe('what runs with the bridge', () => {
     })
     const named = new Set(stdout.split('\n').map((text) => text.slice(1, -1)))
     const unused = Object.keys(manifest().dependencies).filter((name) => !named.has(name))
-    // Its place is the MCP server, which comes later.
-    expect(unused.filter((name) => name !== '@modelcontextprotocol/sdk')).toEqual([])
+    expect(unused).toEqual([])
   })
 
   test('pins the broker exactly, because private parts of it are relied on', () => {

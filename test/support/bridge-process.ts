@@ -28,6 +28,8 @@ export interface StartOptions {
   /** Opens an IPC channel to what `nodeArgs` imported. */
   readonly ipc?: boolean
   readonly timeoutMs?: number
+  /** Called with each line of its output. */
+  hear?(line: string): void
 }
 
 export interface Ended {
@@ -132,6 +134,7 @@ export function launchBridge(options: StartOptions): Starting {
     for (const stream of [child.stdout, child.stderr]) {
       createInterface({ input: stream as Readable }).on('line', (line) => {
         if (lines.push(line) > KEPT_LINES) lines.shift()
+        options.hear?.(line)
         const addresses = readyLine(line)
         if (!addresses) return
         clearTimeout(gaveUp)

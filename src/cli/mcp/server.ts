@@ -1,4 +1,4 @@
-import type { CallToolResult } from '@modelcontextprotocol/sdk/types.js'
+import type { CallToolResult, McpServerFactory } from '@modelcontextprotocol/server'
 import { type Role, roleReaches } from '../../protocol/names.ts'
 import type { World } from '../context.ts'
 import type { Bridge } from '../session/session.ts'
@@ -31,41 +31,41 @@ export interface Served {
 
 /** Serves until the client has gone, or Ctrl-C. */
 export async function serveMcp(world: World, served: Served): Promise<void> {
-  // Loaded when needed: no other command has a use for it.
-  const { Server } = await import('@modelcontextprotocol/sdk/server/index.js')
-  const { StdioServerTransport } = await import('@modelcontextprotocol/sdk/server/stdio.js')
-  const types = await import('@modelcontextprotocol/sdk/types.js')
-  const tools = TOOLS.filter((tool) => roleReaches(served.role, tool.role))
+  // Loaded when needed: no other command, and not the service, has a use for it.
+  const { serveStdio, StdioServerTransport } = await import('@modelcontextprotocol/server/stdio')
   const approvals = new Approvals(world.clock, served.principal)
   await approvals.follow(served.bridge)
-
-  const server = new Server(
-    { name: 'limb-bridge', version: world.version },
-    {
-      capabilities: { tools: {} },
-      instructions: served.role === 'viewer' ? INSTRUCTIONS_OF_VIEWER : INSTRUCTIONS,
-    },
-  )
-  server.setRequestHandler(types.ListToolsRequestSchema, () => ({ tools: tools.map(shownTool) }))
-  server.setRequestHandler(types.CallToolRequestSchema, async ({ params }, extra) => {
-    const tool = tools.find((each) => each.name === params.name)
-    if (!tool) throw new types.McpError(types.ErrorCode.InvalidParams, `there is no tool ${params.name}`)
-    const token = params._meta?.progressToken
-    const tell: Tell = (progress, message) => {
-      if (token === undefined) return
-      const notification = { progressToken: token, progress, message }
-      // A client that has gone needs no progress.
-      extra
-        .sendNotification({ method: 'notifications/progress', params: notification })
-        .catch(() => undefined)
-    }
-    return await callTool(served.bridge, approvals, tool, params.arguments ?? {}, tell, extra.signal)
-  })
-
+  const serverFactory = await serversFor(world, served, approvals)
   const ended = untilEnded(world)
-  await server.connect(new StdioServerTransport(world.io.stdin as never, world.io.stdout as never))
+  const transport = new StdioServerTransport(world.io.stdin as never, world.io.stdout as never)
+  const server = serveStdio(serverFactory, { transport })
   await ended
   await server.close()
+}
+
+/** Makes the factory of servers; the SDK makes one for the revision of the protocol that the client opens with. */
+async function serversFor(world: World, served: Served, approvals: Approvals): Promise<McpServerFactory> {
+  const { Server, ProtocolError, ProtocolErrorCode } = await import('@modelcontextprotocol/server')
+  const tools = TOOLS.filter((tool) => roleReaches(served.role, tool.role))
+  const instructions = served.role === 'viewer' ? INSTRUCTIONS_OF_VIEWER : INSTRUCTIONS
+  return () => {
+    const about = { name: 'limb-bridge', version: world.version }
+    const server = new Server(about, { capabilities: { tools: {} }, instructions })
+    server.setRequestHandler('tools/list', () => ({ tools: tools.map(shownTool) }))
+    server.setRequestHandler('tools/call', async ({ params }, { mcpReq }) => {
+      const tool = tools.find((each) => each.name === params.name)
+      if (!tool) throw new ProtocolError(ProtocolErrorCode.InvalidParams, `there is no tool ${params.name}`)
+      const token = params._meta?.progressToken
+      const tell: Tell = (progress, message) => {
+        if (token === undefined) return
+        const notification = { progressToken: token, progress, message }
+        // A client that has gone needs no progress.
+        mcpReq.notify({ method: 'notifications/progress', params: notification }).catch(() => undefined)
+      }
+      return await callTool(served.bridge, approvals, tool, params.arguments ?? {}, tell, mcpReq.signal)
+    })
+    return server
+  }
 }
 
 function shownTool({ name, title, description, inputSchema, outputSchema, annotations }: Tool) {

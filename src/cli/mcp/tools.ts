@@ -1,3 +1,4 @@
+import type { JSONObject } from '@modelcontextprotocol/server'
 import { z } from 'zod'
 import { check } from '../../protocol/decode.ts'
 import type { Role } from '../../protocol/names.ts'
@@ -6,9 +7,9 @@ import { VERBS, type VerbDefinition, type VerbName } from '../../protocol/verbs.
 
 /** The tools of the MCP server, made from the table of verbs: arguments, results and their descriptions. */
 
-export interface ObjectSchema {
+export type ObjectSchema = {
   readonly type: 'object'
-  readonly properties?: Record<string, object>
+  readonly properties?: Record<string, JSONObject>
   readonly required?: string[]
 }
 
