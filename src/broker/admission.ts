@@ -4,8 +4,9 @@ import { hasUnwanted } from '../protocol/filters.ts'
 import type { AedesClient, BrokerPersistence, Callback, ConnectPacket } from './aedes-internals.ts'
 import type { RefusedReason } from './counters.ts'
 import { Gate, KeyedGate, within } from './gate.ts'
-import type { MqttSession, SessionWorld } from './session.ts'
+import type { MqttSession } from './session.ts'
 import { isTopic } from './strings.ts'
+import type { SessionWorld } from './world.ts'
 
 /** Connections of one client id that wait for each other. */
 const MAX_WAITING_PER_ID = 8

@@ -8,6 +8,7 @@ import type { Topics } from '../protocol/topics.ts'
 import { Admissions } from './admission.ts'
 import { followEvents, sessionOf, setHooks } from './aedes-events.ts'
 import type { AedesClient, BrokerPersistence, Persistence } from './aedes-internals.ts'
+import type { Peer } from './connection.ts'
 import { Connections } from './connections.ts'
 import { type BrokerCounters, newCounters } from './counters.ts'
 import { within } from './gate.ts'
@@ -20,8 +21,8 @@ import { OrderedBroker } from './ordered-broker.ts'
 import { createFeed, createPublisher, createSessions } from './outlets.ts'
 import { RareLine } from './rare-line.ts'
 import { type Grant, Rights } from './rights.ts'
-import type { Peer, SessionWorld } from './session.ts'
 import { type TlsSettings, tlsHandshakes } from './tls-listener.ts'
+import type { SessionWorld } from './world.ts'
 
 export interface BrokerOptions {
   readonly topics: Topics

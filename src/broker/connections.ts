@@ -1,8 +1,10 @@
 import type { Duplex } from 'node:stream'
 import { addressGroup, isLoopbackAddress } from '../kernel/address.ts'
 import type { AedesClient } from './aedes-internals.ts'
+import type { Peer } from './connection.ts'
 import { within } from './gate.ts'
-import { MqttSession, type Peer, type SessionWorld } from './session.ts'
+import { MqttSession } from './session.ts'
+import type { SessionWorld } from './world.ts'
 
 /** Every open connection, signed in or not, known by object identity. */
 export class Connections {

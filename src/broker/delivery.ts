@@ -1,8 +1,9 @@
 import type { Identity } from '../bridge/ports.ts'
 import type { AedesClient, Qos, RoutedPacket } from './aedes-internals.ts'
+import type { Connection } from './connection.ts'
 import { LiveFilters } from './live-filters.ts'
 import { Outbox } from './outbox.ts'
-import type { MqttSession, SessionWorld } from './session.ts'
+import type { SessionWorld } from './world.ts'
 
 /**
  * Delivery to one session, in place of Aedes' own, which loses messages of one turn, sends overlapping
@@ -12,13 +13,13 @@ export class Delivery {
   readonly filters: LiveFilters
   readonly outbox: Outbox
   readonly #world: SessionWorld
-  readonly #session: MqttSession
-  readonly #client: AedesClient<MqttSession>
+  readonly #session: Connection
+  readonly #client: AedesClient<unknown>
   #lastEmission = -1
   /** Whom all live subscriptions were granted to; undefined before the first. */
   #grantedTo: Identity | undefined
 
-  constructor(world: SessionWorld, session: MqttSession, client: AedesClient<MqttSession>) {
+  constructor(world: SessionWorld, session: Connection, client: AedesClient<unknown>) {
     this.#world = world
     this.#session = session
     this.#client = client

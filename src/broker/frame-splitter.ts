@@ -1,30 +1,30 @@
+/** A whole packet at [start, end) of `bytes`, its variable header at `body`. Used again for the next packet. */
+export interface Frame {
+  readonly bytes: Buffer
+  readonly start: number
+  readonly body: number
+  readonly end: number
+}
+
+/**
+ * `parse` hands a packet on with its neighbours, `taken` does not, `hold` hands it on and keeps the rest of the
+ * stream back until `resume`, `stop` ends the stream.
+ */
+export type Verdict = 'parse' | 'taken' | 'hold' | 'stop'
+
+const MAX_HEADER_BYTES = 5
+const FIRST_CAPACITY = 256
+const NOTHING: Buffer = Buffer.alloc(0)
+
+type Writable<T> = { -readonly [K in keyof T]: T[K] }
+
 /**
  * Finds the bounds of MQTT packets in a stream of chunks (MQTT 3.1.1, section 2.2) and hands on whole packets
  * only. What is kept of a packet that has not arrived in full grows with what was received, never with what a
  * header promises, and in one piece: a peer that sends single bytes cannot make it cost more.
  */
-export interface FrameSink {
-  /** A header is known; a text when the packet must not even be received. */
-  announced(first: number, bytes: number): string | undefined
-  /**
-   * A whole packet at [start, end) with its variable header at `body`.
-   * `pass` hands it on with its neighbours, `offer` asks `take` once all before it was handed on, `hold` hands
-   * it on and keeps the rest of the stream back until `resume`, `stop` ends the stream.
-   */
-  frame(chunk: Buffer, start: number, body: number, end: number): 'pass' | 'offer' | 'hold' | 'stop'
-  /** True: dealt with, it is not handed on. */
-  take(chunk: Buffer, end: number): boolean
-  /** Whole packets that passed, one after the other. */
-  pass(packets: Buffer): void
-  malformed(fault: string): void
-}
-
-const MAX_HEADER_BYTES = 5
-const FIRST_CAPACITY = 256
-
-export class FrameSplitter {
-  readonly #sink: FrameSink
-  #partial = Buffer.alloc(0)
+export abstract class FrameSplitter {
+  #partial: Buffer = NOTHING
   #have = 0
   /** Bytes of the packet that is being collected; 0 while its header is incomplete. */
   #need = 0
@@ -35,10 +35,22 @@ export class FrameSplitter {
   // The header read last.
   #body = 0
   #end = 0
-
-  constructor(sink: FrameSink) {
-    this.#sink = sink
+  readonly #frame: Writable<Frame> = { bytes: NOTHING, start: 0, body: 0, end: 0 }
+  /** Where the packets begin that are not handed on yet. */
+  #run = 0
+  readonly #flush = () => {
+    const { bytes, start } = this.#frame
+    if (!this.#stopped) this.#pass(bytes, this.#run, start)
+    this.#run = start
   }
+
+  /** A header is known: a text when the packet must not even be received. */
+  protected abstract announced(first: number, bytes: number): string | undefined
+  /** A whole packet. `flush` hands on those before it: who takes a packet calls it first. */
+  protected abstract take(frame: Frame, flush: () => void): Verdict
+  /** Whole packets that passed, one after the other. */
+  protected abstract parse(packets: Buffer): void
+  abstract malformed(fault: string): void
 
   get heldBytes(): number {
     return this.#have + this.#held.reduce((sum, chunk) => sum + chunk.length, 0)
@@ -69,7 +81,7 @@ export class FrameSplitter {
   stop(): void {
     this.#stopped = true
     this.#held = []
-    this.#partial = Buffer.alloc(0)
+    this.#partial = NOTHING
   }
 
   #workHeld(): void {
@@ -86,6 +98,8 @@ export class FrameSplitter {
       this.#walk(chunk, this.#have > 0 ? this.#complete(chunk) : 0)
     } finally {
       this.#busy = false
+      // No chunk stays in memory for its last packet.
+      this.#frame.bytes = NOTHING
     }
   }
 
@@ -103,7 +117,7 @@ export class FrameSplitter {
     this.#append(chunk, at, to)
     if (this.#have === this.#need) {
       const packet = this.#partial.subarray(0, this.#need)
-      this.#partial = Buffer.alloc(0)
+      this.#partial = NOTHING
       this.#have = 0
       this.#need = 0
       this.#walk(packet, 0)
@@ -128,7 +142,9 @@ export class FrameSplitter {
   }
 
   #walk(chunk: Buffer, from: number): void {
-    let run = from
+    const frame = this.#frame
+    frame.bytes = chunk
+    this.#run = from
     let at = from
     while (at < chunk.length && !this.#stopped) {
       const header = this.#readHeader(chunk, at, chunk.length)
@@ -139,14 +155,13 @@ export class FrameSplitter {
         this.#append(chunk, at, chunk.length)
         break
       }
-      const end = this.#end
-      const verdict = this.#sink.frame(chunk, at, this.#body, end)
+      frame.start = at
+      frame.body = this.#body
+      frame.end = this.#end
+      const verdict = this.take(frame, this.#flush)
       if (verdict === 'stop') break
-      if (verdict === 'offer') {
-        this.#pass(chunk, run, at)
-        run = this.#stopped || this.#sink.take(chunk, end) ? end : at
-      }
-      at = end
+      at = frame.end
+      if (verdict === 'taken') this.#run = at
       if (verdict === 'hold') this.#holding = true
       if (this.#holding) {
         if (at < chunk.length) this.#held.unshift(chunk.subarray(at))
@@ -154,16 +169,16 @@ export class FrameSplitter {
       }
     }
     // What came before a violation in the same chunk is dropped with the connection.
-    if (!this.#stopped) this.#pass(chunk, run, at)
+    if (!this.#stopped) this.#pass(chunk, this.#run, at)
   }
 
   #pass(chunk: Buffer, from: number, to: number): void {
-    if (from < to) this.#sink.pass(from === 0 && to === chunk.length ? chunk : chunk.subarray(from, to))
+    if (from < to) this.parse(from === 0 && to === chunk.length ? chunk : chunk.subarray(from, to))
   }
 
   #announce(bytes: Buffer, at: number): boolean {
-    const fault = this.#sink.announced(bytes[at] as number, this.#end - at)
-    if (fault !== undefined) this.#sink.malformed(fault)
+    const fault = this.announced(bytes[at] as number, this.#end - at)
+    if (fault !== undefined) this.malformed(fault)
     return fault === undefined
   }
 
@@ -179,7 +194,7 @@ export class FrameSplitter {
         return 'known'
       }
     }
-    this.#sink.malformed('a length of more than four bytes')
+    this.malformed('a length of more than four bytes')
     return 'bad'
   }
 }

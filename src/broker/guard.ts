@@ -1,26 +1,26 @@
-import { CONNECT, checkFrame, DISCONNECT, levelOf, PUBLISH, UNKNOWN_LEVEL } from './frame-checks.ts'
-import { type FrameSink, FrameSplitter } from './frame-splitter.ts'
-import { PUBACK, PUBCOMP, PUBREC } from './handshakes.ts'
+import type { AedesClient } from './aedes-internals.ts'
+import { CONNECT, checkFrame, levelOf, UNKNOWN_LEVEL } from './frame-checks.ts'
+import { type Frame, FrameSplitter, type Verdict } from './frame-splitter.ts'
 
-/** What the guard tells its session. */
-export interface GuardOwner {
-  /** Largest packet, header included, that the session may send now. */
+/** What the packets of one session may cost, as it is now. */
+export interface PacketLimits {
+  /** The largest packet, header included. */
   readonly maxPacketBytes: number
   readonly maxTopicBytes: number
+}
+
+/** Where the packets of one connection go. A translator of another version of MQTT stands in `take` and `parse`. */
+export interface GuardOptions {
+  readonly limits: PacketLimits
+  /** Takes a whole packet that passed its checks, or lets it go on to `parse`; see FrameSplitter. */
+  readonly take: (frame: Frame, flush: () => void) => Verdict
   /** Hands whole, checked packets to Aedes' parser. */
-  parse(packets: Buffer): void
-  /** Whether a PUBLISH that passed its checks goes the short way. */
-  isShort(first: number, bytes: Buffer, body: number): boolean
-  /** True: it is dealt with, Aedes never sees it. */
-  takeShort(bytes: Buffer, end: number): boolean
-  /** Called for each whole packet after sign-in, before any work; may pause the guard. */
-  received(first: number, bytes: number): void
-  disconnecting(): void
-  /** PUBACK, PUBREC or PUBCOMP; false when the message with this identifier cannot have it. */
-  answered(type: number, id: number): boolean
-  violated(fault: string): void
+  readonly parse: (packets: Buffer) => void
+  /** The stream ends here: the connection must be closed. */
+  readonly violated: (fault: string) => void
   /** CONNACK in a form that the client understands, then the end. */
-  refuseLevel(level: number): void
+  readonly refuseLevel: (level: number) => void
+  readonly failed: (error: unknown) => void
 }
 
 /** The fault that is a limit of ours rather than a rule of MQTT. */
@@ -36,20 +36,23 @@ const MAX_HELD_BYTES = 160 * 1024
  * Stands between the socket and Aedes' parser, which takes packets of any size before and after sign-in, and
  * strings of any content. Keeps back what follows CONNECT until CONNACK was written.
  */
-export class Guard implements FrameSink {
-  readonly #owner: GuardOwner
-  readonly #splitter: FrameSplitter
+export class Guard extends FrameSplitter {
+  readonly #options: GuardOptions
   #stage: 'first' | 'connecting' | 'open' | 'closed' = 'first'
 
-  constructor(owner: GuardOwner) {
-    this.#owner = owner
-    this.#splitter = new FrameSplitter(this)
+  constructor(options: GuardOptions) {
+    super()
+    this.#options = options
   }
 
-  feed(chunk: Buffer): void {
+  override feed(chunk: Buffer): void {
     if (this.#stage === 'closed') return
-    this.#splitter.feed(chunk)
-    if (this.#stage === 'connecting' && this.#splitter.heldBytes > MAX_HELD_BYTES) {
+    try {
+      super.feed(chunk)
+    } catch (error) {
+      this.#options.failed(error)
+    }
+    if (this.#stage === 'connecting' && this.heldBytes > MAX_HELD_BYTES) {
       this.malformed('too much before CONNACK')
     }
   }
@@ -59,82 +62,76 @@ export class Guard implements FrameSink {
     if (this.#stage !== 'connecting') return
     this.#stage = 'open'
     // Aedes sets `connackSent` right after it told us.
-    queueMicrotask(() => this.#splitter.resume())
+    queueMicrotask(() => this.resume())
   }
 
-  /** Nothing is handed on until `resume`; what comes meanwhile waits. */
-  pause(): void {
-    this.#splitter.pause()
-  }
-
-  resume(): void {
-    if (this.#stage === 'open') this.#splitter.resume()
+  /** Goes on after `pause`; before CONNACK nothing does. */
+  override resume(): void {
+    if (this.#stage !== 'open') return
+    try {
+      super.resume()
+    } catch (error) {
+      this.#options.failed(error)
+    }
   }
 
   close(): void {
     this.#stage = 'closed'
-    this.#splitter.stop()
+    this.stop()
   }
 
-  announced(first: number, bytes: number): string | undefined {
+  protected announced(first: number, bytes: number): string | undefined {
     if (this.#stage === 'first' && first >> 4 !== CONNECT) return 'the first packet is not CONNECT'
-    return bytes > this.#owner.maxPacketBytes ? TOO_LARGE : undefined
+    return bytes > this.#options.limits.maxPacketBytes ? TOO_LARGE : undefined
   }
 
-  frame(chunk: Buffer, start: number, body: number, end: number): 'pass' | 'offer' | 'hold' | 'stop' {
-    const first = chunk[start] as number
-    const fault = checkFrame(chunk, start, body, end, this.#owner.maxTopicBytes)
-    if (fault !== undefined) {
-      if (fault === UNKNOWN_LEVEL) this.#refuseLevel(levelOf(chunk, body))
-      else this.malformed(fault)
-      return 'stop'
-    }
-    if (this.#stage === 'open') this.#owner.received(first, end - start)
-    switch (first >> 4) {
-      case PUBLISH:
-        return this.#owner.isShort(first, chunk, body) ? 'offer' : 'pass'
-      case CONNECT:
-        return this.#connect()
-      case PUBACK:
-      case PUBREC:
-      case PUBCOMP:
-        return this.#answered(first >> 4, chunk.readUInt16BE(body))
-      case DISCONNECT:
-        this.#owner.disconnecting()
-    }
-    return 'pass'
+  protected take(frame: Frame, flush: () => void): Verdict {
+    const { bytes, start, body, end } = frame
+    const { limits, take } = this.#options
+    const fault = checkFrame(bytes, start, body, end, limits.maxTopicBytes)
+    if (fault === UNKNOWN_LEVEL) return this.#refuseLevel(levelOf(bytes, body))
+    if (fault !== undefined) return this.#stop(fault)
+    return (bytes[start] as number) >> 4 === CONNECT ? this.#connect() : take(frame, flush)
   }
 
-  take(chunk: Buffer, end: number): boolean {
-    return this.#owner.takeShort(chunk, end)
-  }
-
-  pass(packets: Buffer): void {
-    this.#owner.parse(packets)
+  protected parse(packets: Buffer): void {
+    this.#options.parse(packets)
   }
 
   malformed(fault: string): void {
     this.close()
-    this.#owner.violated(fault)
+    this.#options.violated(fault)
   }
 
-  #refuseLevel(level: number): void {
-    this.close()
-    this.#owner.refuseLevel(level)
-  }
-
-  #answered(type: number, id: number): 'pass' | 'stop' {
-    if (this.#owner.answered(type, id)) return 'pass'
-    this.malformed('an acknowledgement of another handshake')
+  #stop(fault: string): Verdict {
+    this.malformed(fault)
     return 'stop'
   }
 
-  #connect(): 'hold' | 'stop' {
-    if (this.#stage !== 'first') {
-      this.malformed('a second CONNECT')
-      return 'stop'
-    }
+  #refuseLevel(level: number): Verdict {
+    this.close()
+    this.#options.refuseLevel(level)
+    return 'stop'
+  }
+
+  #connect(): Verdict {
+    if (this.#stage !== 'first') return this.#stop('a second CONNECT')
     this.#stage = 'connecting'
     return 'hold'
+  }
+}
+
+/** Puts a guard in front of the parser of an Aedes client that has not read a byte; returns the parser behind. */
+export function standBefore(
+  parser: AedesClient['_parser'],
+  feed: (chunk: Buffer) => void,
+): (packets: Buffer) => void {
+  const parse = parser.parse
+  parser.parse = (chunk) => {
+    feed(chunk)
+    return 0
+  }
+  return (packets) => {
+    parse.call(parser, packets)
   }
 }

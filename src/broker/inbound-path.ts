@@ -9,7 +9,8 @@ import type {
   Subscription,
 } from './aedes-internals.ts'
 import type { PublishRight } from './rights.ts'
-import type { MqttSession, SessionWorld } from './session.ts'
+import type { MqttSession } from './session.ts'
+import type { SessionWorld } from './world.ts'
 
 const NOTHING = Buffer.alloc(0)
 /** Of one QoS 2 message, before the first is dealt with. */

@@ -1,6 +1,6 @@
 import type { Feed, Publisher, Said, Sessions } from '../bridge/ports.ts'
 import type { BrokerPersistence, RoutedPacket } from './aedes-internals.ts'
-import type { SessionWorld } from './session.ts'
+import type { SessionWorld } from './world.ts'
 
 /** The ports that this adapter offers to the core. */
 

@@ -1,9 +1,15 @@
-import type { Identity } from '../bridge/ports.ts'
+import type { Identity, Session } from '../bridge/ports.ts'
 import type { Address, Topics } from '../protocol/topics.ts'
 import { LONG_VERBS } from '../protocol/verbs.ts'
+import type { AedesClient } from './aedes-internals.ts'
+import type { Connection } from './connection.ts'
+import type { Frame } from './frame-splitter.ts'
+import type { OrderedQueue } from './ordered-queue.ts'
+import { puback } from './publish-frame.ts'
+import type { SessionWorld } from './world.ts'
 
 /** Where a PUBLISH of the short path goes: to the core as a heartbeat, or as a message of this address. */
-export type Destination = 'heartbeat' | Address
+type Destination = 'heartbeat' | Address
 
 interface Shortcut {
   readonly topic: string
@@ -13,13 +19,8 @@ interface Shortcut {
   readonly kind: Identity['kind']
 }
 
-/** A PUBLISH that was recognised, in the chunk that holds it. */
-export interface ShortPublish {
-  readonly destination: Destination
-  /** Where its packet identifier stands, 0 at QoS 0. */
-  readonly idAt: number
-  readonly payloadAt: number
-}
+/** Acknowledgements owed on the short path; those of one chunk of the socket are fewer. */
+const MAX_OWED = 10_000
 
 /**
  * The main paths: at QoS 0 or 1 a heartbeat, a result, and a request that is answered later are recognised by
@@ -28,26 +29,80 @@ export interface ShortPublish {
  * the right of the session that they name: who has them here needs no other.
  */
 export class ShortPath {
+  readonly #world: SessionWorld
+  readonly #session: Connection & Session
+  readonly #client: AedesClient<unknown>
+  readonly #acks: OrderedQueue
   readonly #shortcuts: readonly Shortcut[]
 
-  constructor(topics: Topics, identity: Identity) {
-    this.#shortcuts = shortcutsOf(topics, identity)
+  constructor(
+    world: SessionWorld,
+    session: Connection & Session,
+    client: AedesClient<unknown>,
+    acks: OrderedQueue,
+  ) {
+    this.#world = world
+    this.#session = session
+    this.#client = client
+    this.#acks = acks
+    this.#shortcuts = shortcutsOf(world.topics, session.identity)
   }
 
-  /** Undefined for a PUBLISH (which passed its checks) that takes the long way. */
-  find(identity: Identity, first: number, bytes: Buffer, body: number): ShortPublish | undefined {
-    if ((first & 0x04) !== 0) return undefined
+  /** False for a PUBLISH (which passed its checks) that takes the long way. */
+  take(frame: Frame, flush: () => void): boolean {
+    const { bytes, start, body, end } = frame
+    const first = bytes[start] as number
+    const shortcut = (first & 0x04) === 0 ? this.#find(bytes, body) : undefined
+    if (shortcut === undefined) return false
+    flush()
+    // Not while so many acknowledgements are owed that Aedes should stop reading.
+    if (this.#acks.length > MAX_OWED) return false
+    if (this.#session.isGone) return true
+    const client = this.#client
+    if (client._keepaliveInterval > 0) client._keepaliveTimer?.refresh()
+    const idAt = body + 2 + shortcut.bytes.length
+    const acknowledged = (first & 0x02) !== 0
+    const payload = bytes.subarray(acknowledged ? idAt + 2 : idAt, end)
+    this.#hand(shortcut.destination, payload, acknowledged ? bytes.readUInt16BE(idAt) : 0)
+    return true
+  }
+
+  #find(bytes: Buffer, body: number): Shortcut | undefined {
     const length = bytes.readUInt16BE(body)
+    const { kind } = this.#session.identity
     for (const shortcut of this.#shortcuts) {
-      if (shortcut.bytes.length !== length || shortcut.kind !== identity.kind) continue
+      if (shortcut.bytes.length !== length || shortcut.kind !== kind) continue
       const at = body + 2
-      const end = at + length
-      if (bytes.compare(shortcut.bytes, 0, length, at, end) !== 0) continue
-      const acknowledged = (first & 0x02) !== 0
-      const { destination } = shortcut
-      return { destination, idAt: acknowledged ? end : 0, payloadAt: acknowledged ? end + 2 : end }
+      if (bytes.compare(shortcut.bytes, 0, length, at, at + length) === 0) return shortcut
     }
     return undefined
+  }
+
+  /** `id`: of the PUBLISH, 0 at QoS 0. */
+  #hand(destination: Destination, payload: Buffer, id: number): void {
+    if (destination !== 'heartbeat') {
+      this.#handMessage(destination, payload, id)
+      return
+    }
+    this.#world.inbound.heartbeat(this.#session, payload)
+    if (id === 0) return
+    if (this.#acks.length === 0) this.#puback(id)
+    else this.#acks.run(() => this.#puback(id))
+  }
+
+  #handMessage(address: Address, payload: Buffer, id: number): void {
+    const ticket = id > 0 ? this.#acks.hold(() => this.#puback(id)) : undefined
+    this.#world.inbound.message(this.#session, address, payload).then(
+      // What it has brought about goes first: somebody waits for that, and nobody for the acknowledgement.
+      () => ticket && process.nextTick(() => this.#acks.release(ticket)),
+      (error: unknown) => this.#session.fail(error, 'a message could not be handled'),
+    )
+  }
+
+  #puback(id: number): void {
+    const { conn } = this.#client
+    if (conn.writableLength > this.#world.limits.maxSessionBufferBytes) this.#session.overrun()
+    else if (!conn.destroyed) conn.write(puback(id))
   }
 }
 

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { checkFrame } from '../../src/broker/frame-checks.ts'
-import { FrameSplitter } from '../../src/broker/frame-splitter.ts'
+import { type Frame, FrameSplitter, type Verdict } from '../../src/broker/frame-splitter.ts'
 import { PublishFrame } from '../../src/broker/publish-frame.ts'
 import { isText, isTopicName } from '../../src/broker/strings.ts'
 import { isFilter } from '../../src/protocol/filters.ts'
@@ -141,29 +141,42 @@ test('a filter is well formed when wildcards stand alone', () => {
     expect(isFilter(filter)).toBe(false)
 })
 
+/** Keeps a copy of each packet, and holds the stream back after it when `hold` says so. */
+class Collector extends FrameSplitter {
+  readonly packets: Buffer[] = []
+  readonly #hold: boolean
+
+  constructor(hold = false) {
+    super()
+    this.#hold = hold
+  }
+
+  protected announced(): undefined {}
+
+  protected take({ bytes, start, end }: Frame): Verdict {
+    this.packets.push(Buffer.from(bytes.subarray(start, end)))
+    return this.#hold ? 'hold' : 'parse'
+  }
+
+  protected parse(): void {
+    if (this.#hold) queueMicrotask(() => this.resume())
+  }
+
+  malformed(): void {
+    this.stop()
+  }
+}
+
 /** Feeds `bytes` in pieces and gives what came out. */
 function split(bytes: Buffer, cuts: number[], hold = false): Buffer[] {
-  const packets: Buffer[] = []
-  let splitter: FrameSplitter | undefined
-  splitter = new FrameSplitter({
-    announced: () => undefined,
-    take: () => false,
-    frame(chunk, start, _body, end) {
-      packets.push(Buffer.from(chunk.subarray(start, end)))
-      return hold ? 'hold' : 'pass'
-    },
-    pass: () => {
-      if (hold) queueMicrotask(() => splitter?.resume())
-    },
-    malformed: () => splitter?.stop(),
-  })
+  const splitter = new Collector(hold)
   let at = 0
   for (const cut of [...new Set(cuts.map((each) => each % (bytes.length + 1)))].sort((a, b) => a - b)) {
     splitter.feed(bytes.subarray(at, cut))
     at = cut
   }
   splitter.feed(bytes.subarray(at))
-  return packets
+  return splitter.packets
 }
 
 const somePackets = fc.array(
@@ -196,19 +209,9 @@ test('packets are the same when each is held back for a moment', async () => {
 
 test('a large packet that arrives byte by byte costs no more than its size', () => {
   const bytes = publishPacket('a', Buffer.alloc(200_000, 3))
-  const found: number[] = []
-  const splitter = new FrameSplitter({
-    announced: () => undefined,
-    take: () => false,
-    frame: (_chunk, start, _body, end) => {
-      found.push(end - start)
-      return 'pass'
-    },
-    pass: () => undefined,
-    malformed: () => undefined,
-  })
+  const splitter = new Collector()
   for (const byte of bytes) splitter.feed(Buffer.from([byte]))
-  expect(found).toEqual([bytes.length])
+  expect(splitter.packets.map((packet) => packet.length)).toEqual([bytes.length])
 })
 
 test('a published frame says what it was made of, at every size and QoS', () => {

@@ -1,0 +1,118 @@
+import type { Duplex } from 'node:stream'
+import type { Identity, SessionEnd } from '../bridge/ports.ts'
+import type { LimitName, Transport } from './counters.ts'
+import { RareLine } from './rare-line.ts'
+import type { SessionWorld } from './world.ts'
+
+/** Where a connection comes from, as its listener knows it. */
+export interface Peer {
+  /** IP address without port; `local` for the control socket. */
+  readonly address: string
+  readonly local: boolean
+  readonly transport: Transport
+  /** Common name of a client certificate that the listener verified. */
+  readonly certificateName?: string | undefined
+}
+
+/** Before CONNECT was judged: nobody, with no rights. */
+const NOBODY: Identity = { kind: 'candidate', nodeId: '', key: null }
+
+/** One connection: whose it is, whether it is still there, and what the log says of it. */
+export abstract class Connection {
+  /** The core changes it when a pairing is approved. */
+  identity: Identity = NOBODY
+  clientId = ''
+  readonly peer: Peer
+  readonly conn: Duplex
+  /** CONNACK is out, and the connection has not closed. */
+  opened = false
+  /** It was ended, or has closed. */
+  isGone = false
+  readonly #world: SessionWorld
+  readonly #denials: RareLine
+  readonly #shed: RareLine
+
+  constructor(world: SessionWorld, conn: Duplex, peer: Peer) {
+    this.#world = world
+    this.conn = conn
+    this.peer = peer
+    this.#denials = new RareLine(world.clock)
+    this.#shed = new RareLine(world.clock)
+  }
+
+  get address(): string {
+    return this.peer.address
+  }
+
+  get alive(): boolean {
+    return this.opened && !this.isGone
+  }
+
+  abstract end(why: SessionEnd, afterFlush: boolean): void
+
+  /** Counts a limit that this session met, and says so at a bearable pace. */
+  limited(limit: LimitName, fields: object, message: string): void {
+    this.#world.counters.limits[limit]++
+    this.#world.notices.limit(limit, this.address, { ...this.#who(), limit, ...fields }, message)
+  }
+
+  /** The peer broke a rule of MQTT. */
+  broke(fault: string): void {
+    const { counters, notices } = this.#world
+    counters.violations++
+    const message = 'protocol violation: connection closed'
+    notices.info('violation', this.address, { ...this.#who(), fault }, message)
+  }
+
+  denied(what: 'publish' | 'subscribe' | 'will', topic: string): void {
+    this.#world.counters.denied[what]++
+    this.#denials.say((count) => {
+      const shown = topic.slice(0, 200)
+      const fields = { ...this.#who(), what, topic: shown, count }
+      const message = `${what} to ${shown} denied: ${describe(this.identity)} from ${this.address}`
+      this.#world.notices.info(`denied ${what}`, this.address, fields, message)
+    })
+  }
+
+  /** The peer does not take what it asked for. */
+  overrun(): void {
+    if (this.isGone) return
+    const message = 'a session does not read what it is sent; it is closed'
+    this.#world.notices.warn('overrun', this.address, this.#who(), message)
+    this.end('lost', false)
+  }
+
+  shed(): void {
+    const message = 'a session reads too slowly: QoS 0 messages are left out'
+    this.#shed.say((count) => {
+      this.#world.notices.info('shed', this.address, { ...this.#who(), count }, message)
+    })
+  }
+
+  /** Nothing that goes wrong for one session reaches another. */
+  guarded(work: () => void): void {
+    try {
+      work()
+    } catch (error) {
+      this.fail(error, 'a session failed')
+    }
+  }
+
+  fail(error: unknown, message: string): void {
+    this.#world.log.error({ err: error, ...this.#who() }, message)
+    this.conn.destroy()
+  }
+
+  #who(): object {
+    const { identity, clientId, address } = this
+    const name = identity.kind === 'principal' ? { principal: identity.name } : { nodeId: identity.nodeId }
+    return { who: identity.kind, ...name, clientId, address }
+  }
+}
+
+/** `ops (operator)`, `cam1 (limb)`: for the line that a person reads. */
+function describe(identity: Identity): string {
+  return identity.kind === 'principal'
+    ? `${identity.name} (${identity.role})`
+    : `${identity.nodeId} (${identity.kind})`
+}

@@ -1,0 +1,41 @@
+import type { Rates } from './budget.ts'
+import type { Connection } from './connection.ts'
+import type { PacketLimits } from './guard.ts'
+import type { BrokerLimits } from './limits.ts'
+
+/**
+ * What one session may send now: little before it has signed in, less for a candidate than for others. Follows
+ * the identity and the configuration.
+ */
+export class SessionLimits implements PacketLimits {
+  readonly #connection: Connection
+  readonly #limits: BrokerLimits
+
+  constructor(connection: Connection, limits: BrokerLimits) {
+    this.#connection = connection
+    this.#limits = limits
+  }
+
+  get maxTopicBytes(): number {
+    return this.#limits.maxTopicBytes
+  }
+
+  get maxPacketBytes(): number {
+    const { opened, peer, identity } = this.#connection
+    const { maxConnectBytes, maxLocalPacketBytes, maxPacketBytes, maxCandidatePacketBytes } = this.#limits
+    if (!opened) return maxConnectBytes
+    if (peer.local) return maxLocalPacketBytes
+    return identity.kind === 'candidate' ? Math.min(maxCandidatePacketBytes, maxPacketBytes) : maxPacketBytes
+  }
+
+  get rates(): Rates {
+    const { maxMessagesPerSecond, maxBytesPerSecond, maxCandidateMessagesPerSecond } = this.#limits
+    const isCandidate = this.#connection.identity.kind === 'candidate'
+    return {
+      messages: isCandidate
+        ? Math.min(maxMessagesPerSecond, maxCandidateMessagesPerSecond)
+        : maxMessagesPerSecond,
+      bytes: maxBytesPerSecond,
+    }
+  }
+}

@@ -1,0 +1,23 @@
+import type { Inbound, Log } from '../bridge/ports.ts'
+import type { Clock } from '../kernel/clock.ts'
+import type { Topics } from '../protocol/topics.ts'
+import type { Persistence } from './aedes-internals.ts'
+import type { BrokerCounters } from './counters.ts'
+import type { BrokerLimits } from './limits.ts'
+import type { Notices } from './notices.ts'
+import type { OrderedBroker } from './ordered-broker.ts'
+import type { Rights } from './rights.ts'
+
+/** What every session of a broker shares. */
+export interface SessionWorld {
+  readonly broker: OrderedBroker
+  readonly inbound: Inbound
+  readonly persistence: Persistence
+  readonly rights: Rights
+  readonly topics: Topics
+  readonly limits: BrokerLimits
+  readonly counters: BrokerCounters
+  readonly clock: Clock
+  readonly log: Log
+  readonly notices: Notices
+}
