@@ -122,13 +122,10 @@ export class Guard extends FrameSplitter {
 }
 
 /** Puts a guard in front of the parser of an Aedes client that has not read a byte; returns the parser behind. */
-export function standBefore(
-  parser: AedesClient['_parser'],
-  feed: (chunk: Buffer) => void,
-): (packets: Buffer) => void {
+export function standBefore(parser: AedesClient['_parser'], guard: Guard): (packets: Buffer) => void {
   const parse = parser.parse
   parser.parse = (chunk) => {
-    feed(chunk)
+    guard.feed(chunk)
     return 0
   }
   return (packets) => {

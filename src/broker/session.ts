@@ -82,7 +82,7 @@ export class MqttSession extends Connection implements Session {
   bind(client: AedesClient<MqttSession>): void {
     this.#client = client
     client.session = this
-    this.#parse = standBefore(client._parser, (chunk) => this.guard.feed(chunk))
+    this.#parse = standBefore(client._parser, this.guard)
     this.#delivery = new Delivery(this.#world, this, client)
   }
 

@@ -1,9 +1,10 @@
 import type { Log, RetainedMessage, RetainedView } from '../../src/bridge/ports.ts'
-import { createPersistence, type PersistenceOptions } from '../../src/broker/persistence/persistence.ts'
+import type { PersistenceOptions } from '../../src/broker/persistence/persistence.ts'
 import { systemClock } from '../../src/kernel/clock.ts'
 import { filterMatches } from '../../src/protocol/topics.ts'
 import { type Database, openDatabase } from '../../src/store/sqlite/database.ts'
 import { createMqttStore } from '../../src/store/sqlite/mqtt/store.ts'
+import { WholePersistence } from './persistence-shim.ts'
 
 export const silent: Log = { debug() {}, info() {}, warn() {}, error() {} }
 
@@ -36,7 +37,7 @@ export function open(file = ':memory:'): Database {
 }
 
 export function persistenceOn(database: Database, changes: Partial<PersistenceOptions> = {}) {
-  return createPersistence({
+  return new WholePersistence({
     store: createMqttStore(database),
     view: viewOf(new Map()),
     clock: systemClock,

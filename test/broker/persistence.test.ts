@@ -190,7 +190,7 @@ describe('queues', () => {
     await persistence.sessions.put('c', 'ada', 1)
     expect(persistence.sessions.takeStale('c')).toBe(false)
     for (const [i, payload] of ['1', 'x'.repeat(101), '2', '3'].entries()) {
-      await persistence.outgoingEnqueue(sub, packet('t', payload, { brokerCounter: i + 1 }))
+      await persistence.outgoingEnqueueCombi([sub], packet('t', payload, { brokerCounter: i + 1 }))
     }
     expect(dropped).toEqual(['queue', 'queue'])
     expect((await queue(persistence, 'c')).map(({ payload }) => String(payload))).toEqual(['1', '2'])
@@ -202,7 +202,7 @@ describe('queues', () => {
     const { persistence } = await make({ limits: { ...LIMITS, maxQueuedPerSession: 1 } })
     for (let i = 1; i <= 3; i++) {
       const next = packet('t', `${i}`, { brokerCounter: i })
-      await persistence.outgoingEnqueue(sub, next)
+      await persistence.outgoingEnqueueCombi([sub], next)
       await persistence.outgoingUpdate({ id: 'c' }, { ...next, messageId: i })
       expect(await persistence.outgoingClearMessageId({ id: 'c' }, { messageId: i })).toMatchObject({
         messageId: i,
@@ -238,9 +238,9 @@ describe('queues', () => {
   test('what comes after the stream was opened is not in it: it is sent live', async () => {
     const { persistence } = await make()
     for (let i = 1; i <= 40; i++)
-      await persistence.outgoingEnqueue(sub, packet('t', `${i}`, { brokerCounter: i }))
+      await persistence.outgoingEnqueueCombi([sub], packet('t', `${i}`, { brokerCounter: i }))
     const stream = persistence.outgoingStream({ id: 'c' })
-    await persistence.outgoingEnqueue(sub, packet('t', 'late', { brokerCounter: 41 }))
+    await persistence.outgoingEnqueueCombi([sub], packet('t', 'late', { brokerCounter: 41 }))
     const found: string[] = []
     for await (const { payload } of stream) found.push(String(payload))
     expect(found).toEqual(Array.from({ length: 40 }, (_, i) => `${i + 1}`))
@@ -255,16 +255,16 @@ describe('queues', () => {
       properties,
       messageExpiry: 99,
     }
-    await persistence.outgoingEnqueue(sub, message)
+    await persistence.outgoingEnqueueCombi([sub], message)
     expect(await queue(persistence, 'c')).toMatchObject([{ payload: 'text', properties, messageExpiry: 99 }])
   })
 
   test('a disk that fails rejects what was to be kept, and neither ends a session nor loses count', async () => {
     const { persistence, database } = await make({ limits: { ...LIMITS, maxQueuedPerSession: 2 } })
-    await persistence.outgoingEnqueue(sub, packet('t', '1', { brokerCounter: 1 }))
+    await persistence.outgoingEnqueueCombi([sub], packet('t', '1', { brokerCounter: 1 }))
     database.sql.pragma('query_only = ON')
     await expect(
-      persistence.outgoingEnqueue(sub, packet('t', '2', { brokerCounter: 2 })),
+      persistence.outgoingEnqueueCombi([sub], packet('t', '2', { brokerCounter: 2 })),
     ).rejects.toMatchObject({
       code: 'storage_unavailable',
     })
@@ -275,11 +275,13 @@ describe('queues', () => {
     await persistence.storeRetained(packet('r', 'x', { retain: true, qos: 0 }))
     await persistence.outgoingClearMessageId({ id: 'c' }, { messageId: 1 })
     // With this one fails what nobody waited for.
-    await expect(persistence.outgoingEnqueue(sub, packet('t', '2', { brokerCounter: 2 }))).rejects.toThrow()
+    await expect(
+      persistence.outgoingEnqueueCombi([sub], packet('t', '2', { brokerCounter: 2 })),
+    ).rejects.toThrow()
     await nextTurn()
     database.sql.pragma('query_only = OFF')
     expect((await queue(persistence, 'c')).map(({ payload }) => String(payload))).toEqual(['1'])
-    await persistence.outgoingEnqueue(sub, packet('t', '3', { brokerCounter: 3 }))
+    await persistence.outgoingEnqueueCombi([sub], packet('t', '3', { brokerCounter: 3 }))
     expect((await queue(persistence, 'c')).map(({ payload }) => String(payload))).toEqual(['1', '3'])
   })
 })

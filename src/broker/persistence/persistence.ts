@@ -1,4 +1,4 @@
-import { Readable } from 'node:stream'
+import type { Readable } from 'node:stream'
 import type { MqttStore, QueueTarget, RetainedLimits, Urgency } from '../../bridge/mqtt-store.ts'
 import type { Log, RetainedView } from '../../bridge/ports.ts'
 import type { Clock } from '../../kernel/clock.ts'
@@ -14,7 +14,6 @@ import {
   SubscriptionIndex,
   subscriptionOf,
 } from './subscriptions.ts'
-import { type Brokers, type WillPacket, Wills } from './wills.ts'
 
 export interface PersistenceLimits extends QueueLimits {
   /** QoS 2 messages of one persistent session that wait for PUBREL. */
@@ -53,7 +52,8 @@ const DONE = Promise.resolve()
 const NOBODY: Promise<Subscriber[]> = Promise.resolve(Object.freeze([]) as never)
 
 /**
- * What Aedes keeps beyond a connection (the interface of aedes-persistence 11), on the MqttStore port. A message
+ * What Aedes keeps beyond a connection (the part of aedes-persistence 11 that this broker calls), on the MqttStore
+ * port. A message
  * that was queued, and a QoS 2 message that was received, is on disk when its promise resolves. Retained
  * messages of the bridge's own come from the view and are never stored.
  */
@@ -62,7 +62,6 @@ export class MqttPersistence {
   readonly #options: PersistenceOptions
   readonly #index = new SubscriptionIndex()
   readonly #queues: Queues
-  readonly #wills = new Wills()
   /** QoS 2 state of clean sessions ends with the connection [MQTT-3.1.2-6]: it needs no disk. */
   readonly #incoming = new Map<string, Map<number, PublishPacket>>()
   #broker: BrokerSlice = { id: '' }
@@ -125,7 +124,6 @@ export class MqttPersistence {
   // Aedes looks at the constructor of this one: it must be an async function.
   async setup(broker: BrokerSlice): Promise<void> {
     this.#broker = broker
-    this.#wills.broker = broker
     await this.load()
   }
 
@@ -205,25 +203,13 @@ export class MqttPersistence {
     return this.#index.matchable === 0 ? NOBODY : Promise.resolve(this.#index.match(topic))
   }
 
-  async countOffline(): Promise<{ subsCount: number; clientsCount: number }> {
-    return { subsCount: this.#index.matchable, clientsCount: this.#index.clients }
-  }
-
   /** A clean CONNECT: the stored session of this id, with all that it holds, is no more [MQTT-3.1.2-6]. */
   cleanSubscriptions(client: Client): Promise<void> {
     const clientId = idOf(client)
     return this.sessions.isStored(clientId) ? this.sessions.delete(clientId) : DONE
   }
 
-  getClientList(filter: string): Readable {
-    return Readable.from(this.#index.subscribedTo(filter))
-  }
-
   // Queued messages.
-
-  outgoingEnqueue(subscriber: ClientOf, packet: PublishPacket): Promise<void> {
-    return this.#queues.enqueue([targetOf(subscriber, packet)], packet)
-  }
 
   outgoingEnqueueCombi(subscribers: readonly ClientOf[], packet: PublishPacket): Promise<void> {
     if (subscribers.length === 0) return DONE
@@ -291,24 +277,6 @@ export class MqttPersistence {
     const clientId = idOf(client)
     this.#incoming.delete(clientId)
     return this.sessions.isStored(clientId) ? this.#options.store.deleteAllIncoming(clientId) : DONE
-  }
-
-  // Wills.
-
-  async putWill(client: Client, packet: WillPacket): Promise<void> {
-    this.#wills.put(idOf(client), packet)
-  }
-
-  async getWill(client: Client): Promise<WillPacket | undefined> {
-    return this.#wills.get(idOf(client))
-  }
-
-  async delWill(client: Client): Promise<WillPacket | undefined> {
-    return this.#wills.delete(idOf(client))
-  }
-
-  streamWill(brokers: Brokers = {}): Readable {
-    return Readable.from(this.#wills.of(brokers))
   }
 }
 

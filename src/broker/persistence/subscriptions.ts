@@ -33,10 +33,6 @@ export class SubscriptionIndex {
   })
   readonly #clients = new Map<string, Map<string, Options>>()
 
-  get clients(): number {
-    return this.#clients.size
-  }
-
   /** Subscriptions of QoS 1 and 2. */
   get matchable(): number {
     return this.#trie.subscriptionsCount
@@ -53,12 +49,6 @@ export class SubscriptionIndex {
 
   match(topic: string): Subscriber[] {
     return this.#trie.match(topic)
-  }
-
-  *subscribedTo(filter: string): Iterable<string> {
-    for (const [clientId, filters] of this.#clients) {
-      if (filters.has(filter)) yield clientId
-    }
   }
 
   /** Whether that changed anything. */
