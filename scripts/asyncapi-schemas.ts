@@ -58,7 +58,7 @@ function payloads(): Record<string, z.ZodType> {
   }
   for (const verb of verbNames) {
     const name = pascal(verb)
-    all[`${name}Request`] = z.object({ transaction, ...VERBS[verb].args.shape })
+    all[`${name}Request`] = z.strictObject({ transaction, ...VERBS[verb].args.shape })
     all[`${name}Response`] = z.object({ transaction, ok: z.literal(true), data: RESULTS[verb] })
   }
   return all

@@ -83,7 +83,7 @@ export function asyncapiDocument() {
       version: version(),
       description: [
         'Pairing, presence and access of devices over MQTT. docs/protocol.md tells the rules behind these',
-        'messages. The topic root `limb` is a setting (`mqtt.topicRoot`). Unknown keys are ignored.',
+        'messages. The topic root `limb` is a setting (`mqtt.topicRoot`). Unknown keys of limbs are ignored.',
       ].join('\n'),
       license: { name: 'MIT' },
     },

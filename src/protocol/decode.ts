@@ -10,6 +10,7 @@ import {
   type Registration,
   registrationSchema,
 } from './schemas.ts'
+import { shownKey } from './strict.ts'
 
 /** Bytes from the network to checked values. Every failure is a Refusal with the path of the offending key. */
 
@@ -24,13 +25,25 @@ export function pathText(path: readonly PropertyKey[]): string {
   return text
 }
 
+export interface Problem {
+  readonly path: string
+  readonly keys: readonly PropertyKey[]
+  readonly message: string
+}
+
+/** What is told of all that is wrong: a key that nobody knows first, because what is missing is often what it was meant as. */
+export function problemOf({ issues }: z.ZodError): Problem {
+  const issue = issues.find(({ code }) => code === 'unrecognized_keys') ?? issues[0]
+  const unknown = issue?.code === 'unrecognized_keys' ? issue.keys.slice(0, 1).map(shownKey) : []
+  const keys = [...(issue?.path ?? []), ...unknown]
+  return { path: pathText(keys), keys, message: issue?.message ?? 'does not follow the schema' }
+}
+
 /** Checks `value`; the first issue becomes the Refusal. */
 export function check<T extends z.ZodType>(schema: T, value: unknown): z.output<T> {
   const result = plainParse(schema, value)
   if (result.success) return result.data
-  const issue = result.error.issues[0]
-  const path = pathText(issue?.path ?? [])
-  const message = issue?.message ?? 'does not follow the schema'
+  const { path, message } = problemOf(result.error)
   throw new Refusal('invalid_request', path === '' ? message : `${path}: ${message}`, path || undefined)
 }
 

@@ -22,13 +22,14 @@ export function plainInvoke(
 ): { nodeId: string; command: string; params?: unknown } | undefined {
   if (!isObject(value)) return undefined
   const { nodeId, command, params } = value
-  for (const rare of RARE) if (value[rare] !== undefined) return undefined
+  // The schema judges the rare ones, and says what was meant by those that it does not know.
+  for (const key in value) if (!PLAIN.has(key)) return undefined
   if (!isName(nodeId) || typeof command !== 'string' || !CAPABILITY_PATTERN.test(command)) return undefined
   if (params === undefined) return { nodeId, command }
   return holdsInfinity(params, 0) ? undefined : { nodeId, command, params }
 }
 
-const RARE = ['capability', 'timeoutSeconds', 'waitSeconds', 'idempotencyKey'] as const
+const PLAIN: ReadonlySet<string> = new Set(['nodeId', 'command', 'params'])
 
 function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value)

@@ -89,12 +89,17 @@ export const capabilityEntrySchema = z.object({
 /** One ability of a limb, its commands, and how freely it may be invoked when no policy says otherwise. */
 export type Capability = z.infer<typeof capabilityEntrySchema>
 
-export const capabilitiesSchema = z
-  .array(capabilityEntrySchema)
-  .max(LIMITS.capabilities)
-  .refine((list) => new Set(list.map((entry) => entry.cap)).size === list.length, {
-    error: 'names a capability twice',
-  })
+/** The abilities of one limb. */
+export function capabilityListOf<T extends typeof capabilityEntrySchema>(entry: T) {
+  return z
+    .array(entry)
+    .max(LIMITS.capabilities)
+    .refine((list) => new Set(list.map(({ cap }) => cap)).size === list.length, {
+      error: 'names a capability twice',
+    })
+}
+
+export const capabilitiesSchema = capabilityListOf(capabilityEntrySchema)
 
 const endpointUrlSchema = z
   .string()

@@ -12,12 +12,14 @@ import {
 import { plainInvoke } from './plain-calls.ts'
 import {
   anyJson,
-  capabilitiesSchema,
+  capabilityEntrySchema,
+  capabilityListOf,
   displayNameSchema,
   levelSchema,
   printable,
   timeSchema,
 } from './schemas.ts'
+import { strictArgs } from './strict.ts'
 
 /**
  * The table of verbs: what a principal can ask of the bridge. The bridge checks arguments and roles with it,
@@ -75,7 +77,9 @@ const provisionArgs = {
   nodeId: nodeIdArg,
   displayName: displayNameSchema.optional().describe('the nodeId when absent'),
   platform: printable(LIMITS.platformChars).optional().describe('`unknown` when absent'),
-  capabilities: capabilitiesSchema.optional().describe('what it may offer; none when absent'),
+  capabilities: capabilityListOf(strictArgs(capabilityEntrySchema.shape))
+    .optional()
+    .describe('what it may offer; none when absent'),
   apiKey: keyArg.optional(),
 }
 
@@ -102,7 +106,7 @@ function verb<T extends z.ZodRawShape>(
   shape: T,
   more: Pick<VerbDefinition, 'positional' | 'tellsSecret' | 'long' | 'plain'> = {},
 ) {
-  return { role, summary, args: z.object(shape), ...more }
+  return { role, summary, args: strictArgs(shape), ...more }
 }
 
 export const VERBS = {
@@ -159,7 +163,7 @@ export const VERBS = {
     'Provision many limbs in one transaction.',
     {
       nodes: z
-        .array(z.object(provisionArgs))
+        .array(strictArgs(provisionArgs))
         .min(1)
         .max(LIMITS.importNodes)
         .describe('one object a limb, as for node/provision'),

@@ -75,6 +75,33 @@ test('an agent gets the tools of its role, made from the table of verbs', async 
   expect(invoke?.outputSchema?.required).toEqual(['nodeId', 'invocationId'])
 })
 
+test('an argument that a tool does not have is an error that says which was meant, and nothing is run', async () => {
+  const client = await mcp(['--socket', app.bridge.control, '--role', 'operator'])
+  const wrong: [string, object, string, string][] = [
+    ['limb_invoke', { node_id: 'cam2', capability: 'camera', command: 'camera.snap' }, 'node_id', 'nodeId'],
+    [
+      'limb_invoke',
+      { nodeId: 'robot1', command: 'camera.snap', parameters: { zoom: 2 } },
+      'parameters',
+      'params',
+    ],
+    ['limb_list_available', { capabilty: 'camera' }, 'capabilty', 'capability'],
+    ['limb_lease', { action: 'acquire', nodeId: 'robot1', capability: 'arm', ttl: 3 }, 'ttl', 'ttlSeconds'],
+    ['limb_lease', { action: 'list', node: 'robot1' }, 'node', 'nodeId'],
+    ['limb_pair_list', { limits: 3 }, 'limits', 'limit'],
+    ['limb_pair_approve', { requestID: 'pr_1' }, 'requestID', 'requestId'],
+  ]
+  for (const [tool, args, path, meant] of wrong) {
+    const { isError, text } = await call(client, tool, args)
+    expect([isError, text.code, text.path]).toEqual([true, 'invalid_request', path])
+    expect(text.message).toContain(`did you mean ${meant}?`)
+  }
+  const { tools } = await client.listTools()
+  for (const tool of tools) expect(tool.inputSchema.additionalProperties, tool.name).toBe(false)
+  const admin = await app.admin()
+  expect((await admin.do('admin', 'invocation/list')).items).toEqual([])
+})
+
 test('a viewer is offered what it may do, and nothing that every call of would be forbidden', async () => {
   const client = await mcp(['--socket', app.bridge.control, '--role', 'viewer'])
   const { tools } = await client.listTools()

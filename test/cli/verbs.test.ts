@@ -592,6 +592,19 @@ describe('node import', () => {
     expect(bridge.requests).toEqual([])
   })
 
+  test('refuses a line with a key that no limb has, and says which one was meant', async () => {
+    const { code, err } = await local([
+      'node',
+      'import',
+      file(['{"nodeId":"a"}', '{"nodeId":"b","plattform":"x"}']),
+    ])
+    expect([code, err]).toEqual([
+      2,
+      expect.stringContaining('line 2: plattform: is no argument here; did you mean platform?'),
+    ])
+    expect(bridge.requests).toEqual([])
+  })
+
   test('reads standard input, and sends all limbs in one request, so that all are imported or none', async () => {
     const lines = Array.from({ length: 12_000 }, (_, i) =>
       JSON.stringify({ nodeId: `n${i}`, displayName: 'x'.repeat(80) }),

@@ -32,7 +32,6 @@ const result = some({
   other: json,
 })
 const invoke = some({
-  transaction: json,
   nodeId: any,
   capability: any,
   command: any,
@@ -60,8 +59,9 @@ describe('the common form of a call', () => {
   })
 
   it('is the one that most calls have', () => {
-    const asked = { transaction: 1, nodeId: 'r1', command: 'camera.snap', params: { zoom: 2 } }
-    expect(plainInvoke(asked)).toEqual({ nodeId: 'r1', command: 'camera.snap', params: { zoom: 2 } })
+    const asked = { nodeId: 'r1', command: 'camera.snap', params: { zoom: 2 } }
+    expect(plainInvoke(asked)).toEqual(asked)
+    expect(plainInvoke({ ...asked, parameters: {} })).toBeUndefined()
     const answered = { invocationId: 'iv_1', success: true, data: { seen: 'cat' } }
     expect(plainResult(answered)).toEqual(answered)
     expect(plainResult({ ...answered, success: false })).toBeUndefined()

@@ -3,6 +3,7 @@ import { Refusal } from '../../src/kernel/errors.ts'
 import { check } from '../../src/protocol/decode.ts'
 import { EVENTS } from '../../src/protocol/events.ts'
 import { RESULTS } from '../../src/protocol/results.ts'
+import { heartbeatSchema, invocationResultSchema, registrationSchema } from '../../src/protocol/schemas.ts'
 import { isVerb, VERBS, type VerbDefinition, type VerbName } from '../../src/protocol/verbs.ts'
 
 const names = Object.keys(VERBS) as VerbName[]
@@ -43,10 +44,57 @@ describe('the table of verbs', () => {
     for (const { summary } of Object.values(EVENTS)) expect(summary).toMatch(/^[A-Z].*\.$/)
   })
 
-  it('ignores arguments it does not know', () => {
-    expect(check(VERBS['node/get'].args, { nodeId: 'cam', transaction: 7, verbose: true })).toEqual({
-      nodeId: 'cam',
-    })
+  it.each(names)('%s refuses an argument that it does not know, by its name', (name) => {
+    expect(refusedPath(name, { imaginary: true })).toBe('imaginary')
+  })
+
+  it.each<[VerbName, object, string, string]>([
+    ['invoke', { node_id: 'cam2', capability: 'camera', command: 'snap' }, 'node_id', 'nodeId'],
+    ['invoke', { nodeId: 'cam2', command: 'snap', parameters: { zoom: 2 } }, 'parameters', 'params'],
+    ['invoke', { nodeId: 'cam2', command: 'snap', idempotencykey: 'k' }, 'idempotencykey', 'idempotencyKey'],
+    ['invoke', { nodeId: 'cam2', command: 'snap', timeout: 3 }, 'timeout', 'timeoutSeconds'],
+    ['node/rotate-key', { nodeId: 'cam', imediate: true }, 'imediate', 'immediate'],
+    ['node/provision', { nodeId: 'cam', key: 'k'.repeat(24) }, 'key', 'apiKey'],
+    ['audit/list', { nodeID: 'cam' }, 'nodeID', 'nodeId'],
+    ['audit/list', { form: '2026-01-01T00:00:00Z', actors: 'ann' }, 'form', ''],
+    [
+      'node/import',
+      { nodes: [{ nodeId: 'a' }, { nodeId: 'b', plattform: 'x' }] },
+      'nodes[1].plattform',
+      'platform',
+    ],
+    [
+      'node/provision',
+      { nodeId: 'a', capabilities: [{ cap: 'c', commands: [], authLevel: 'free', comands: ['c.x'] }] },
+      'capabilities[0].comands',
+      'commands',
+    ],
+  ])('%s refuses %j, and says what was meant', (verb, args, path, meant) => {
+    try {
+      check(VERBS[verb].args, args)
+    } catch (error) {
+      const told = error as Refusal
+      expect(told.code).toBe('invalid_request')
+      expect(told.path).toBe(path)
+      expect(told.message).toContain(meant === '' ? '; there are ' : `did you mean ${meant}?`)
+      return
+    }
+    throw new Error('was accepted')
+  })
+
+  it('tells an unknown key before what is missing, and no more of it than a line', () => {
+    expect(refusedPath('node/get', { nodeid: 'cam' })).toBe('nodeid')
+    expect(refusedPath('node/get', { nodeId: 'cam', ['x'.repeat(9000)]: 1 })?.length).toBeLessThan(70)
+    expect(refusedPath('node/get', JSON.parse('{"nodeId": "cam", "constructor": 1}'))).toBe('constructor')
+  })
+
+  it('leaves what limbs send lenient: keys of newer firmware are no errors', () => {
+    const entry = { cap: 'camera', commands: ['camera.snap'], authLevel: 'free', colour: 'red' }
+    const registration = { displayName: 'Cam', platform: 'esp32', capabilities: [entry], mood: 'good' }
+    expect(check(registrationSchema, registration)).not.toHaveProperty('mood')
+    expect(check(heartbeatSchema, { status: 'online', mood: 'good' })).toEqual({ status: 'online' })
+    const result = { invocationId: 'iv_1', success: true, mood: 'good' }
+    expect(check(invocationResultSchema, result)).toEqual({ invocationId: 'iv_1', success: true })
   })
 
   it.each<[VerbName, unknown, string | undefined]>([

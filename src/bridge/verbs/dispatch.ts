@@ -1,3 +1,4 @@
+import { nearest } from '../../kernel/did-you-mean.ts'
 import { messageOf, Refusal } from '../../kernel/errors.ts'
 import { check, parseJson } from '../../protocol/decode.ts'
 import { encodeJson } from '../../protocol/encode.ts'
@@ -57,7 +58,8 @@ export class Requests {
           `${MAX_UNDER_WAY} requests are under way; wait for their responses`,
         )
       }
-      response = { ok: true, data: await this.#run(verb, body, caller) }
+      const { transaction: _, ...args } = body
+      response = { ok: true, data: await this.#run(verb, args, caller) }
       this.#world.counters.count('verbs', 'ok')
     } catch (error) {
       response = { ok: false, error: this.#refusal(verb, caller, error).body() }
@@ -74,12 +76,11 @@ export class Requests {
     this.#world.publisher.publish(topic, encodeJson(answer), { qos: 1, retain: false })
   }
 
-  async #run(verb: string, body: Record<string, unknown>, caller: Caller): Promise<unknown> {
+  async #run(verb: string, given: Record<string, unknown>, caller: Caller): Promise<unknown> {
     if (!isVerb(verb)) {
-      throw new Refusal(
-        'invalid_request',
-        `there is no verb ${JSON.stringify(verb.slice(0, 64))}; see docs/protocol.md, section 8`,
-      )
+      const meant = nearest(verb, Object.keys(VERBS))
+      const hint = meant === undefined ? 'see docs/protocol.md, section 8' : `did you mean ${meant}?`
+      throw new Refusal('invalid_request', `there is no verb ${JSON.stringify(verb.slice(0, 64))}; ${hint}`)
     }
     const definition: VerbDefinition = VERBS[verb]
     if (!roleReaches(caller.role, definition.role)) {
@@ -93,7 +94,7 @@ export class Requests {
         `${verb} needs the role ${definition.role}; ${caller.name} is ${caller.role}`,
       )
     }
-    const args = definition.plain?.(body) ?? check(definition.args, body)
+    const args = definition.plain?.(given) ?? check(definition.args, given)
     // The table pairs each verb's schema with its handler; TypeScript cannot follow a key chosen at run time.
     const handler = this.#handlers[verb] as Handler<typeof verb>
     return (await handler(args as never, caller)) ?? {}

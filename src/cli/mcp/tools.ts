@@ -11,6 +11,7 @@ export type ObjectSchema = {
   readonly type: 'object'
   readonly properties?: Record<string, JSONObject>
   readonly required?: string[]
+  readonly additionalProperties?: boolean
 }
 
 export interface Tool {
@@ -101,6 +102,9 @@ function leaseTool(): Tool {
       ...Object.assign({}, ...schemas.map((schema) => schema.properties ?? {})),
     },
     required: ['action'],
+    ...(schemas.every((schema) => schema.additionalProperties === false)
+      ? { additionalProperties: false }
+      : {}),
   })
   return {
     name: 'limb_lease',

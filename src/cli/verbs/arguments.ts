@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { pathText } from '../../protocol/decode.ts'
+import { pathText, problemOf } from '../../protocol/decode.ts'
 import { plainParse } from '../../protocol/plain-words.ts'
 import type { VerbDefinition } from '../../protocol/verbs.ts'
 import { WrongArgument } from '../exit.ts'
@@ -101,10 +101,10 @@ export function checkArguments(
 ): void {
   const result = plainParse(verb.args, args)
   if (result.success) return
-  const issue = result.error.issues[0]
-  const [key, ...rest] = issue?.path ?? []
+  const { keys, message } = problemOf(result.error)
+  const [key, ...rest] = keys
   const spec = specs.find((entry) => entry.key === key)
   const label = spec?.positional ? `<${spec.name}>` : `--${spec?.name ?? String(key)}`
   const inside = rest.length === 0 ? '' : ` ${pathText(rest)}`
-  throw new WrongArgument(`${label}${inside}: ${issue?.message ?? 'does not follow the schema'}`)
+  throw new WrongArgument(`${label}${inside}: ${message}`)
 }

@@ -1,6 +1,6 @@
 import { readFileSync, statSync } from 'node:fs'
 import { messageOf } from '../../kernel/errors.ts'
-import { pathText } from '../../protocol/decode.ts'
+import { problemOf } from '../../protocol/decode.ts'
 import { LIMITS } from '../../protocol/limits.ts'
 import { plainParse } from '../../protocol/plain-words.ts'
 import { VERBS } from '../../protocol/verbs.ts'
@@ -52,9 +52,8 @@ function readLine(text: string, number: number): Line | string {
   const result = plainParse(nodeSchema, value)
   if (result.success)
     return { number, node: result.data, bytes: Buffer.byteLength(JSON.stringify(result.data)) }
-  const issue = result.error.issues[0]
-  const path = pathText(issue?.path ?? [])
-  return `line ${number}: ${path === '' ? '' : `${path}: `}${issue?.message ?? 'does not follow the schema'}`
+  const { path, message } = problemOf(result.error)
+  return `line ${number}: ${path === '' ? '' : `${path}: `}${message}`
 }
 
 /** Throws CliError that names every bad line (the first twenty). */

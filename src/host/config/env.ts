@@ -1,4 +1,4 @@
-import { nearest } from './did-you-mean.ts'
+import { nearest } from '../../kernel/did-you-mean.ts'
 import { LEAVES } from './leaves.ts'
 
 /** Environment variables that override the file. An empty one counts as not set. */

@@ -1,7 +1,7 @@
 import type { z } from 'zod'
+import { nearest } from '../../kernel/did-you-mean.ts'
 import { visible } from '../../kernel/escape-text.ts'
 import { pathText } from '../../protocol/decode.ts'
-import { nearest } from './did-you-mean.ts'
 import { allowedAt, isSecret, keysAt, LEAVES, SECTIONS } from './leaves.ts'
 
 /** What is wrong with a configuration, said so that the next edit is the right one. */

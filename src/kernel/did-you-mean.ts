@@ -39,3 +39,34 @@ export function nearest(text: string, candidates: readonly string[]): string | u
   }
   return best
 }
+
+/** Shorter words are a part of too many others. */
+const SHORTEST_PART = 3
+
+/**
+ * Like `nearest`, and takes a word for the one that it is a part of, or the other way round: `parameters` is meant as
+ * `params`, `timeout` as `timeoutSeconds`, `key` as `idempotencyKey`. Of several the one of the nearest length.
+ */
+export function meantBy(text: string, candidates: readonly string[]): string | undefined {
+  const near = nearest(text, candidates)
+  if (near !== undefined || text.length > 64) return near
+  const wanted = plain(text)
+  const related = candidates.filter((candidate) => isRelated(wanted, plain(candidate)))
+  const apart = (candidate: string) => Math.abs(plain(candidate).length - wanted.length)
+  return related.sort((a, b) => apart(a) - apart(b))[0]
+}
+
+function isRelated(a: string, b: string): boolean {
+  const [short, long] = a.length < b.length ? [a, b] : [b, a]
+  if (short.length < SHORTEST_PART) return false
+  return (
+    long.includes(short) || (short.length > SHORTEST_PART && short[0] === long[0] && isWithin(short, long))
+  )
+}
+
+/** Whether the letters of `short` stand in `long` in this order. */
+function isWithin(short: string, long: string): boolean {
+  let found = 0
+  for (const letter of long) if (letter === short[found]) found++
+  return found === short.length
+}
