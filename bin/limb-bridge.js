@@ -26,9 +26,15 @@ function fail(message) {
   process.exit(70)
 }
 
-/** As if that Node had been started in the first place: same streams, signals and end. */
+/** Set for the Node that is handed over to. It asks for its end when the channel to this process closes. */
+const HANDED_OVER = 'LIMB_HANDED_OVER'
+
+/** Runs as if that Node had been started in the first place: same streams, signals and end. */
 function handOver(node) {
-  const child = spawn(node, [main, ...process.argv.slice(2)], { stdio: 'inherit' })
+  const child = spawn(node, [fileURLToPath(import.meta.url), ...process.argv.slice(2)], {
+    stdio: ['inherit', 'inherit', 'inherit', 'ipc'],
+    env: { ...process.env, [HANDED_OVER]: '1' },
+  })
   const signals = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGUSR1', 'SIGUSR2']
   for (const signal of signals) {
     // Ctrl-C goes to both from the terminal; the bridge takes the same signal twice for impatience.
@@ -43,14 +49,29 @@ function handOver(node) {
   })
 }
 
+/** Ends with the process that handed over, which `kill -9` gives no time to pass anything on. */
+function endWithParent() {
+  delete process.env[HANDED_OVER]
+  // Undefined: the variable came from somebody else, and there is no channel.
+  if (process.connected === undefined) return
+  const end = () => process.kill(process.pid, 'SIGTERM')
+  if (!process.connected) return end()
+  process.on('disconnect', end)
+  // To listen must not keep a command alive that has done its work.
+  process.channel.unref()
+}
+
 if (main === undefined) {
   fail('neither dist/main.js nor src/main.ts is there; install the package anew')
 } else if (isNewEnough(process.versions.node)) {
+  if (process.env[HANDED_OVER] !== undefined) endWithParent()
   // Parsed once, kept for the next start: a third of the time until the listeners are open.
   if (enableCompileCache) enableCompileCache(join(root, 'node_modules/.cache/limb-bridge'))
   // What comes is an `argv` of [node, main, …], as if main had been named.
   process.argv[1] = main
   await import(pathToFileURL(main).href)
+} else if (process.env[HANDED_OVER] !== undefined) {
+  fail(`the Node in node_modules is ${process.versions.node}; run \`npm ci\` for one that is 22.18 or newer`)
 } else {
   const node = [join(root, 'node_modules/node/bin/node'), join(root, 'node_modules/.bin/node')].find((path) =>
     existsSync(path),

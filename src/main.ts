@@ -137,7 +137,7 @@ function welcome(log: HostLog, { mqtt, tls, http, control, adminPassword }: Runn
 /** For the person who tries it out; a service has nobody who reads this. */
 function firstSteps(log: HostLog): void {
   const installed = process.env.npm_execpath === undefined && !import.meta.url.endsWith('.ts')
-  const command = installed ? 'limb-bridge' : 'npx limb-bridge'
+  const command = installed ? 'limb-bridge' : './limb-bridge'
   log.info({}, `next: ${command} simulate --nodes 5, then ${command} pairing approve, then ${command} watch`)
 }
 

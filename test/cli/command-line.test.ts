@@ -1,15 +1,5 @@
-import { execFileSync, spawn, spawnSync } from 'node:child_process'
-import { once } from 'node:events'
-import {
-  closeSync,
-  cpSync,
-  mkdirSync,
-  mkdtempSync,
-  openSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync,
-} from 'node:fs'
+import { execFileSync, spawnSync } from 'node:child_process'
+import { closeSync, mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -261,43 +251,5 @@ registerHooks({ load(url, context, next) { console.error('loads', url); return n
     expect(loaded).toContain('there is no such socket')
     for (const part of ['src/app.ts', 'better-sqlite3', 'fastify', 'aedes', 'pino', 'prom-client'])
       expect(loaded).not.toContain(part)
-  })
-})
-
-/** The launcher in a copy of the project’s layout, with a main.ts of its own. */
-describe('bin/limb-bridge.js', () => {
-  const project = join(import.meta.dirname, '../..')
-  const copy = join(folder, 'project')
-  const launcher = join(copy, 'bin/limb-bridge.js')
-  mkdirSync(join(copy, 'src'), { recursive: true })
-  cpSync(join(project, 'bin'), join(copy, 'bin'), { recursive: true })
-  writeFileSync(join(copy, 'package.json'), '{"type": "module"}')
-  symlinkSync(join(project, 'node_modules'), join(copy, 'node_modules'))
-  writeFileSync(
-    join(copy, 'src/main.ts'),
-    `const words: string[] = process.argv.slice(2)
-process.on('SIGTERM', () => { console.log('SIGTERM'); process.exit(9) })
-if (words[0] === 'wait') { console.log('waiting'); setInterval(() => {}, 1000) }
-else if (words[0] === 'die') process.kill(process.pid, 'SIGKILL')
-else { console.log(process.version, words.join(',')); process.exit(5) }
-`,
-  )
-  // The system's own Node, which may be too old to strip types: then this is the real hand-over.
-  const nodes = [process.execPath, '/usr/local/bin/node', '/usr/bin/node'].filter(
-    (node) => spawnSync(node, ['--version']).status === 0,
-  )
-
-  test.each(nodes)('run by %s, it passes arguments, output and exit code through', (node) => {
-    const { status, stdout } = spawnSync(node, [launcher, 'a', 'b c'], { encoding: 'utf8' })
-    expect(status).toBe(5)
-    expect(stdout).toMatch(/^v2[2-9]\.\d+\.\d+ a,b c\n$/)
-  })
-
-  test.each(nodes)('run by %s, it passes a signal on, and ends as the bridge ended', async (node) => {
-    const child = spawn(node, [launcher, 'wait'], { stdio: ['ignore', 'pipe', 'inherit'] })
-    await once(child.stdout, 'data')
-    child.kill('SIGTERM')
-    expect(await once(child, 'exit')).toEqual([9, null])
-    expect(spawnSync(node, [launcher, 'die']).signal).toBe('SIGKILL')
   })
 })

@@ -24,8 +24,8 @@ function shimFolder(folder: string, bridge: BridgeProcess): string {
     })
   }
   const launcher = join(ROOT, 'bin/limb-bridge.js')
-  const npx = `#!/bin/sh\nshift\nLIMB_CONTROL_SOCKET='${bridge.control}' exec '${process.execPath}' '${launcher}' "$@"\n`
-  writeFileSync(join(bin, 'npx'), npx, { mode: 0o755 })
+  const program = `#!/bin/sh\nLIMB_CONTROL_SOCKET='${bridge.control}' exec '${process.execPath}' '${launcher}' "$@"\n`
+  writeFileSync(join(folder, 'limb-bridge'), program, { mode: 0o755 })
   return bin
 }
 

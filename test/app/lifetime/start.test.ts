@@ -178,7 +178,7 @@ it.skipIf(!scriptable)(
         child.on('close', () => done(text))
       })
     expect(await start()).toContain(
-      'next: npx limb-bridge simulate --nodes 5, then npx limb-bridge pairing approve',
+      'next: ./limb-bridge simulate --nodes 5, then ./limb-bridge pairing approve',
     )
     expect(await start()).not.toContain('next: ')
   },
