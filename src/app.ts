@@ -21,14 +21,14 @@ import { diskUpkeep, sweepSessions } from './assembly/upkeep.ts'
 import { announceHere, createUplink } from './assembly/uplinks.ts'
 import { Core } from './bridge/core.ts'
 import { joinViews } from './bridge/live/retained-view.ts'
-import type { BridgeSettings, World } from './bridge/settings.ts'
-import { tellAuditEnd } from './bridge/upkeep/audit-mark.ts'
+import type { BridgeContext, BridgeSettings } from './bridge/settings.ts'
+import { logAuditEnd } from './bridge/upkeep/audit-mark.ts'
 import { type Broker, createBroker } from './broker/broker.ts'
 import { createPersistence } from './broker/persistence/persistence.ts'
 import { HomeAssistant } from './homeassistant/home-assistant.ts'
 import { limitedLog } from './host/log/limiter.ts'
 import { NO_SOCKETS } from './host/systemd/activation.ts'
-import { createHttpCaller } from './http/limb-client/caller.ts'
+import { createHttpLimbClient } from './http/limb-client/client.ts'
 import { createMetrics, type Metrics } from './http/metrics.ts'
 import { type Phase, readinessOf } from './http/readiness.ts'
 import { invariant } from './kernel/assert.ts'
@@ -94,7 +94,7 @@ async function start(options: AppOptions, teardown: Teardown): Promise<RunningBr
   })
   teardown.add(() => database.close())
   const store = createStore(database)
-  teardown.add(() => tellAuditEnd({ store, log }))
+  teardown.add(() => logAuditEnd({ store, log }))
   const mqttStore = createMqttStore(database)
   const backups = createBackups({ database, folder: config.backup.folder, clock })
 
@@ -114,7 +114,7 @@ async function start(options: AppOptions, teardown: Teardown): Promise<RunningBr
       connections: total(connected().counters.connections),
       maxConnections: held.mqtt.maxConnections,
     })
-  const world: World = {
+  const world: BridgeContext = {
     clock,
     log,
     counters: metrics,
@@ -134,13 +134,13 @@ async function start(options: AppOptions, teardown: Teardown): Promise<RunningBr
     health: () => ({ ...readiness(), uplinks: uplinks.map((uplink) => uplink.readings()) }),
     invokeOverHttp: {
       master: masterOf(config),
-      caller: createHttpCaller({ clock, networks: () => held.invocation.httpNetworks }),
+      caller: createHttpLimbClient({ clock, networks: () => held.invocation.httpNetworks }),
     },
   }
   const core = new Core(world)
   await core.load()
   const adminPassword = await firstStart(core, options)
-  await tellAuditEnd(world)
+  await logAuditEnd(world)
   const storedLimits = persistenceLimits(config, topics)
   const homeAssistant = new HomeAssistant({
     settings: config.homeAssistant,

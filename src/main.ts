@@ -13,7 +13,7 @@ import { takeInherited } from './host/systemd/activation.ts'
 import { credential } from './host/systemd/credentials.ts'
 import { type ServiceManager, serviceManager } from './host/systemd/notify.ts'
 import { startLimitSeconds } from './host/systemd/start-limit.ts'
-import { startPulse } from './host/systemd/watchdog.ts'
+import { startWatchdog } from './host/systemd/watchdog.ts'
 import { systemClock } from './kernel/clock.ts'
 import { MisconfiguredError, messageOf, StartError } from './kernel/errors.ts'
 
@@ -82,7 +82,7 @@ async function live({ configFile, config, log, manager, bridge }: Living): Promi
   const { env, pid } = process
   const status = () => bridge.status()
   const probe = () => bridge.probe()
-  const stopPulse = startPulse({ manager, env, pid, probe, status, clock: systemClock, log })
+  const stopPulse = startWatchdog({ manager, env, pid, probe, status, clock: systemClock, log })
   const { reload } = reloader({
     config,
     load: () => loadConfig({ file: configFile, env }),

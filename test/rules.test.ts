@@ -19,7 +19,8 @@ const ROWS: Record<string, number> = {
   uplink: 4,
   homeassistant: 4,
   host: 4,
-  cli: 4,
+  // It serves main.ts, not the core, and shows what the host found.
+  cli: 5,
   assembly: 5,
   'app.ts': 6,
   'main.ts': 7,

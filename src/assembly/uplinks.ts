@@ -1,5 +1,5 @@
 import type { Core } from '../bridge/core.ts'
-import type { World } from '../bridge/settings.ts'
+import type { BridgeContext } from '../bridge/settings.ts'
 import { remotePeer } from '../bridge/verbs/remote-peer.ts'
 import type { Broker } from '../broker/broker.ts'
 import type { HomeAssistant, OpenOutlet } from '../homeassistant/home-assistant.ts'
@@ -9,7 +9,7 @@ import type { Uplink } from '../uplink/uplink.ts'
 
 /** Who is told beside the embedded broker's own clients: other brokers, and Home Assistant here and there. */
 
-export function announceHere(homeAssistant: HomeAssistant, { topics, publisher }: World): OpenOutlet {
+export function announceHere(homeAssistant: HomeAssistant, { topics, publisher }: BridgeContext): OpenOutlet {
   return homeAssistant.open({
     topics,
     commands: true,
@@ -20,7 +20,7 @@ export function announceHere(homeAssistant: HomeAssistant, { topics, publisher }
 /** The MQTT client is loaded by who has an uplink, and by nobody else. */
 export async function createUplink(
   settings: Config['uplinks'][number],
-  { topics, store, clock, log }: World,
+  { topics, store, clock, log }: BridgeContext,
   core: Core,
   { feed }: Broker,
   homeAssistant: HomeAssistant,
@@ -33,7 +33,7 @@ export async function createUplink(
         publish: (topic, payload, retain) => uplink.offer({ topic, payload, qos: 1, retain }),
       })
     : undefined
-  const companion = outlet && {
+  const extraView = outlet && {
     view: outlet.view,
     filter: outlet.filter,
     wrote: outlet.wrote,
@@ -41,6 +41,15 @@ export async function createUplink(
     heard: outlet.birth,
   }
   const peer = () => remotePeer(core, store, `uplink:${settings.name}`)
-  const uplink: Uplink = new Client({ settings, topics, view: core.view, feed, companion, peer, clock, log })
+  const uplink: Uplink = new Client({
+    settings,
+    topics,
+    view: core.view,
+    feed,
+    extraView: extraView,
+    peer,
+    clock,
+    log,
+  })
   return uplink
 }

@@ -3,30 +3,30 @@ import { hashPassword, newPassword } from '../kernel/secrets.ts'
 import { decodeRegistration } from '../protocol/decode.ts'
 import { LIMITS } from '../protocol/limits.ts'
 import type { Address } from '../protocol/topics.ts'
-import { Approvals } from './invocation/approvals.ts'
+import { PendingApprovals } from './invocation/approvals.ts'
 import { Control } from './invocation/control.ts'
 import { Announcer } from './live/announcer.ts'
-import { PendingRequests } from './live/pending.ts'
+import { PendingPairingRequests } from './live/pending.ts'
 import { Registry } from './live/registry.ts'
 import { createView } from './live/retained-view.ts'
 import { type SessionRole, SessionTable } from './live/sessions.ts'
-import { Answers } from './pairing/answers.ts'
-import { RequestExpiry } from './pairing/expiry.ts'
+import { PairingAnswers } from './pairing/answers.ts'
+import { PairingRequestExpiry } from './pairing/expiry.ts'
 import { Pairings } from './pairing/pairings.ts'
 import { WindowKeeper } from './pairing/window.ts'
 import type { Inbound, RetainedView, Session, SessionEnd } from './ports.ts'
 import { History } from './presence/history.ts'
 import { PresenceKeeper } from './presence/presence-keeper.ts'
-import type { World } from './settings.ts'
-import { Gate } from './sign-in/authenticator.ts'
+import type { BridgeContext } from './settings.ts'
+import { Authenticator } from './sign-in/authenticator.ts'
 import { RefusedSignIns } from './sign-in/refusals.ts'
 import { backupHandlers } from './upkeep/backups.ts'
 import { chores } from './upkeep/chores.ts'
 import { Housekeeping } from './upkeep/housekeeping.ts'
-import { Leftovers } from './upkeep/retries.ts'
-import type { Handlers } from './verb-context.ts'
+import { Retries } from './upkeep/retries.ts'
+import type { VerbHandlers } from './verb-context.ts'
 import { healthHandlers } from './verbs/bridge.ts'
-import { Requests } from './verbs/dispatch.ts'
+import { VerbDispatcher } from './verbs/dispatch.ts'
 import { nodeHandlers } from './verbs/node.ts'
 import { pairingHandlers } from './verbs/pairing.ts'
 import { principalHandlers } from './verbs/principal.ts'
@@ -38,31 +38,31 @@ import { principalHandlers } from './verbs/principal.ts'
 export class Core implements Inbound {
   readonly view: RetainedView
   readonly registry = new Registry()
-  readonly pending = new PendingRequests()
-  readonly approvals = new Approvals()
+  readonly pending = new PendingPairingRequests()
+  readonly approvals = new PendingApprovals()
   readonly control: Control
-  readonly #world: World
+  readonly #world: BridgeContext
   readonly #table = new SessionTable()
   readonly #announcer: Announcer
-  readonly #answers: Answers
+  readonly #answers: PairingAnswers
   readonly #presence: PresenceKeeper
   readonly #history: History
   readonly #housekeeping: Housekeeping
   readonly #pairings: Pairings
   readonly #window: WindowKeeper
-  readonly #requestExpiry: RequestExpiry
-  readonly #requests: Requests
+  readonly #requestExpiry: PairingRequestExpiry
+  readonly #requests: VerbDispatcher
   readonly #refusedSignIns: RefusedSignIns
-  readonly #gate: Gate
+  readonly #authenticator: Authenticator
   #stopped = false
 
-  constructor(world: World) {
+  constructor(world: BridgeContext) {
     this.#world = world
     this.#announcer = new Announcer(world, this.registry, this.pending)
-    this.#answers = new Answers(world.topics)
+    this.#answers = new PairingAnswers(world.topics)
     this.#history = new History(world, this.registry)
     this.#presence = new PresenceKeeper(world, this.registry, this.#announcer, this.#history)
-    const leftovers = new Leftovers(world.log)
+    const retries = new Retries(world.log)
     const parts = {
       registry: this.registry,
       pending: this.pending,
@@ -70,19 +70,19 @@ export class Core implements Inbound {
       presence: this.#presence,
       announcer: this.#announcer,
       answers: this.#answers,
-      leftovers,
+      retries,
     }
     this.#window = new WindowKeeper(world, this.#announcer)
     this.#pairings = new Pairings(world, { ...parts, window: this.#window })
-    this.#requestExpiry = new RequestExpiry(world, parts, (request) => this.#pairings.forget(request))
+    this.#requestExpiry = new PairingRequestExpiry(world, parts, (request) => this.#pairings.forget(request))
     this.control = new Control(world, { ...parts, approvals: this.approvals })
     const kept = chores(world, {
       registry: this.registry,
-      leftovers,
+      retries,
       prune: (byAge) => this.control.prune(byAge),
     })
     this.#housekeeping = new Housekeeping(world.clock, world.log, kept)
-    const handlers: Handlers = {
+    const handlers: VerbHandlers = {
       ...nodeHandlers(world, {
         ...parts,
         pairings: this.#pairings,
@@ -96,13 +96,13 @@ export class Core implements Inbound {
         announcer: this.#announcer,
       }),
       ...this.control.handlers,
-      ...principalHandlers(world, this.#table, this.control, this.#announcer, leftovers),
+      ...principalHandlers(world, this.#table, this.control, this.#announcer, retries),
       ...backupHandlers(world),
       ...healthHandlers(world, { pending: this.pending, approvals: this.approvals }),
     }
-    this.#requests = new Requests(world, handlers)
+    this.#requests = new VerbDispatcher(world, handlers)
     this.#refusedSignIns = new RefusedSignIns(world, (kind, fields) => this.#announcer.event(kind, fields))
-    this.#gate = new Gate(world, this.#refusedSignIns)
+    this.#authenticator = new Authenticator(world, this.#refusedSignIns)
     this.view = createView(world.topics, this.registry, this.pending, this.approvals, this.#announcer)
   }
 
@@ -169,7 +169,7 @@ export class Core implements Inbound {
     const kept = this.#housekeeping.stop()
     this.#pairings.stop()
     this.#refusedSignIns.stop()
-    this.#gate.stop()
+    this.#authenticator.stop()
     await this.control.stop()
     this.#presence.stop()
     this.#announcer.setBridgeStatus('offline')
@@ -178,9 +178,9 @@ export class Core implements Inbound {
   }
 
   admit: Inbound['admit'] = async (credentials) => {
-    const { turn } = this.#table
-    const admission = await this.#gate.admit(credentials)
-    if (admission.admitted) this.#table.letIn(admission.identity, turn)
+    const { epoch: turn } = this.#table
+    const admission = await this.#authenticator.admit(credentials)
+    if (admission.admitted) this.#table.recordAdmission(admission.identity, turn)
     return admission
   }
 
@@ -190,7 +190,7 @@ export class Core implements Inbound {
       { who: identity.kind, clientId: session.clientId, address: session.address },
       'session opened',
     )
-    if (this.#table.isBarred(session)) {
+    if (this.#table.isInvalidated(session)) {
       // Revoked, replaced, rotated or removed since its CONNECT was looked at: the next one is looked at anew.
       session.end('refused', false)
       return

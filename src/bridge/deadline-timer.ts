@@ -7,7 +7,7 @@ const STALL_MS = 1000
 const STALL_GRACE_MS = 1000
 
 /** Deadlines of many things with one timer. */
-export class Alarm<T extends Deadlined> {
+export class DeadlineTimer<T extends Deadlined> {
   readonly #clock: Clock
   readonly #due: (item: T) => void
   readonly #heap = new DeadlineHeap<T>()

@@ -4,11 +4,11 @@ import type {
   AuditEntry,
   NodeKeys,
   NodeRecord,
+  PairingRequestRecord,
   PolicyRecord,
   PrincipalRecord,
   RefusedKey,
   RefusedWidening,
-  RequestRecord,
 } from '../domain/records.ts'
 import type { InvocationState, Role } from '../protocol/names.ts'
 import type { Address } from '../protocol/topics.ts'
@@ -34,13 +34,13 @@ export interface Tx {
   /** Removes the node, its keys, requests, refused widenings and policies (not the refused keys). */
   deleteNode(nodeId: string): Promise<void>
 
-  request(requestId: string): Promise<RequestRecord | null>
-  requestsOfNode(nodeId: string): Promise<readonly RequestRecord[]>
-  putRequest(request: RequestRecord): Promise<void>
+  request(requestId: string): Promise<PairingRequestRecord | null>
+  requestsOfNode(nodeId: string): Promise<readonly PairingRequestRecord[]>
+  putRequest(request: PairingRequestRecord): Promise<void>
   deleteRequest(requestId: string): Promise<void>
   countRequests(): Promise<number>
   countRequestsFrom(address: string): Promise<number>
-  requestsExpiredAt(now: number): Promise<readonly RequestRecord[]>
+  requestsExpiredAt(now: number): Promise<readonly PairingRequestRecord[]>
 
   refusedKeys(nodeId: string, now: number): Promise<readonly RefusedKey[]>
   /** Bounded: the store keeps the newest `maxRefusedKeysPerNode` of a node. */
@@ -199,7 +199,7 @@ export interface Store {
   settled(): Promise<void>
   /** Every node, in order of nodeId. Read once, at the start. */
   loadNodes(): AsyncIterable<NodeRecord>
-  loadRequests(): Promise<readonly RequestRecord[]>
+  loadRequests(): Promise<readonly PairingRequestRecord[]>
   /** One write for many heartbeats; a lost batch loses only the freshness of `lastHeartbeatAt`. */
   saveHeartbeats(batch: readonly { nodeId: string; at: number }[]): Promise<void>
   /**
@@ -242,7 +242,7 @@ export interface Session {
   /** Whether this session has a subscription that matches `topic`. */
   subscribedTo(topic: string): boolean
   /** Sends to this session alone, at QoS 1 if its subscription allows. False when it is not subscribed. */
-  tell(topic: string, payload: Uint8Array): boolean
+  send(topic: string, payload: Uint8Array): boolean
   /** Where responses go, when it is not a session of the broker. */
   readonly respond?: ((verb: string, payload: Uint8Array) => void) | undefined
   /** Closes the connection; `afterFlush` lets what was told go out first (bounded by a second). */
@@ -257,7 +257,7 @@ export interface Publisher {
 }
 
 /** A message that subscribers get. */
-export interface Said {
+export interface PublishedMessage {
   readonly topic: string
   readonly payload: Uint8Array
   readonly qos: 0 | 1 | 2
@@ -267,9 +267,9 @@ export interface Said {
 /** All that is said on the broker, for those who carry it elsewhere. */
 export interface Feed {
   /** Called with each message in its order, before any subscriber has it. A listener is total and quick. */
-  listen(listener: (message: Said) => void): void
+  listen(listener: (message: PublishedMessage) => void): void
   /** Retained messages that `filter` matches, as they are read; a newer one may be said meanwhile. */
-  retained(filter: string): AsyncIterable<Said>
+  retained(filter: string): AsyncIterable<PublishedMessage>
 }
 
 /** What the use cases need of the live sessions as a whole. */
@@ -346,14 +346,14 @@ export interface Credentials {
 /** CONNACK return codes of MQTT 3.1.1 [MQTT-3.2.2.3]. */
 export type RefusedCode = 2 | 3 | 4 | 5
 
-export type Admission =
+export type Authentication =
   | { readonly admitted: true; readonly identity: Identity }
   | { readonly admitted: false; readonly code: RefusedCode; readonly reason: string }
 
 /** The core as the broker adapter sees it. Functions without a promise are total: they never throw. */
 export interface Inbound {
   /** Who may come in, and as whom. Rejects only for a broken invariant. */
-  admit(credentials: Credentials): Promise<Admission>
+  admit(credentials: Credentials): Promise<Authentication>
   /** After CONNACK. */
   opened(session: Session): void
   /** Once for each opened session, whatever ended it. */

@@ -58,7 +58,7 @@ export interface BridgeSettings {
 }
 
 /** What every use case is handed. */
-export interface World {
+export interface BridgeContext {
   readonly clock: Clock
   readonly log: Log
   readonly counters: Counters

@@ -3,7 +3,7 @@ import type { VerbResult } from '../protocol/results.ts'
 import type { VerbArgs, VerbName } from '../protocol/verbs.ts'
 
 /** Who asks. */
-export interface Caller {
+export interface VerbCaller {
   readonly name: string
   readonly role: Role
   readonly address: string
@@ -12,9 +12,15 @@ export interface Caller {
 }
 
 /** Resolves to the response's `data`, after what it reports is stored and published. */
-export type Handler<V extends VerbName> = (args: VerbArgs<V>, caller: Caller) => Promise<VerbResult<V>>
+export type VerbHandler<V extends VerbName> = (
+  args: VerbArgs<V>,
+  caller: VerbCaller,
+) => Promise<VerbResult<V>>
 
 /** One handler for every verb of the table: the compiler says when one is missing. */
-export type Handlers = { readonly [V in VerbName]: Handler<V> }
+export type VerbHandlers = { readonly [V in VerbName]: VerbHandler<V> }
 
-export type HandlersOf<Prefix extends string> = Pick<Handlers, Extract<VerbName, `${Prefix}/${string}`>>
+export type VerbHandlersOf<Prefix extends string> = Pick<
+  VerbHandlers,
+  Extract<VerbName, `${Prefix}/${string}`>
+>

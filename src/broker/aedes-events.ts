@@ -1,9 +1,9 @@
 import type { AedesOptions } from 'aedes'
 import type { Log, RetainedView } from '../bridge/ports.ts'
-import type { Admissions } from './admission.ts'
 import type { AedesClient, BrokerPersistence } from './aedes-internals.ts'
+import type { ConnectHandler } from './connect-handler.ts'
 import type { BrokerCounters, LimitName } from './counters.ts'
-import { tellView } from './first-resume.ts'
+import { sendRetainedView } from './first-resume.ts'
 import type { InboundPath } from './inbound-path.ts'
 import type { OrderedBroker } from './ordered-broker.ts'
 import type { MqttSession } from './session.ts'
@@ -15,7 +15,7 @@ export function sessionOf(client: unknown): MqttSession | undefined {
 }
 
 /** Aedes takes its hooks from these properties at each call. */
-export function setHooks(broker: OrderedBroker, admissions: Admissions, path: InboundPath): void {
+export function setHooks(broker: OrderedBroker, admissions: ConnectHandler, path: InboundPath): void {
   type Hook<K extends keyof AedesOptions> = NonNullable<AedesOptions[K]>
   broker.preConnect = admissions.preConnect as unknown as Hook<'preConnect'>
   broker.authorizePublish = path.authorizePublish as unknown as Hook<'authorizePublish'>
@@ -62,7 +62,7 @@ export function followEvents(broker: OrderedBroker, options: EventsOptions): voi
 function resume(session: MqttSession, { persistence, view }: EventsOptions): void {
   session.resumed()
   if (!persistence.sessions.takeStale(session.clientId)) return
-  tellView(session, view).then(
+  sendRetainedView(session, view).then(
     (all) => all || persistence.sessions.missed(session.clientId),
     (error: unknown) => session.fail(error, 'a session could not be resumed'),
   )

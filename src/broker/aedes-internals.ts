@@ -39,7 +39,7 @@ export interface ConnectPacket {
   will?: Will | undefined
 }
 
-export interface Subscription {
+export interface RequestedSubscription {
   readonly topic: string
   readonly qos: Qos
   readonly nl?: boolean | undefined
@@ -98,9 +98,12 @@ export interface Persistence {
   storeRetained(packet: RoutedPacket): Promise<void>
   createRetainedStream(filter: string): Readable
   createRetainedStreamCombi(filters: readonly string[]): Readable
-  addSubscriptions(client: { id: string | null }, subscriptions: readonly Subscription[]): Promise<unknown>
+  addSubscriptions(
+    client: { id: string | null },
+    subscriptions: readonly RequestedSubscription[],
+  ): Promise<unknown>
   removeSubscriptions(client: { id: string | null }, filters: readonly string[]): Promise<unknown>
-  subscriptionsByClient(client: { id: string | null }): Promise<readonly Subscription[]>
+  subscriptionsByClient(client: { id: string | null }): Promise<readonly RequestedSubscription[]>
   subscriptionsByTopic(topic: string): Promise<readonly StoredSubscriber[]>
   cleanSubscriptions(client: { id: string | null }): Promise<unknown>
   outgoingEnqueueCombi(

@@ -1,28 +1,36 @@
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { SecureContextOptions } from 'node:tls'
-import type { Feed, Inbound, Log, Publisher, RetainedView, Said, Sessions } from '../bridge/ports.ts'
-import { plainAddress } from '../kernel/address.ts'
+import type {
+  Feed,
+  Inbound,
+  Log,
+  PublishedMessage,
+  Publisher,
+  RetainedView,
+  Sessions,
+} from '../bridge/ports.ts'
+import { unmappedAddress } from '../kernel/address.ts'
 import type { Clock } from '../kernel/clock.ts'
+import { within } from '../kernel/semaphore.ts'
 import type { Topics } from '../protocol/topics.ts'
-import { Admissions } from './admission.ts'
 import { followEvents, sessionOf, setHooks } from './aedes-events.ts'
 import type { AedesClient, BrokerPersistence, Persistence } from './aedes-internals.ts'
-import type { Peer } from './connection.ts'
+import { ConnectHandler } from './connect-handler.ts'
+import type { ConnectionPeer } from './connection.ts'
 import { Connections } from './connections.ts'
 import { type BrokerCounters, newCounters } from './counters.ts'
-import { within } from './gate.ts'
 import { GuardedPersistence } from './guarded-persistence.ts'
 import { InboundPath } from './inbound-path.ts'
 import { type BrokerLimits, DEFAULT_LIMITS } from './limits.ts'
 import { type Listener, listenInherited, listenTcp, listenUnix } from './listeners.ts'
 import { Notices } from './notices.ts'
 import { OrderedBroker } from './ordered-broker.ts'
-import { createFeed, createPublisher, createSessions } from './outlets.ts'
+import { createFeed, createPublisher, createSessions } from './port-adapters.ts'
 import { RareLine } from './rare-line.ts'
 import { type Grant, Rights } from './rights.ts'
+import type { SessionContext } from './session-context.ts'
 import { type TlsSettings, tlsHandshakes } from './tls-listener.ts'
-import type { SessionWorld } from './world.ts'
 
 export interface BrokerOptions {
   readonly topics: Topics
@@ -53,7 +61,7 @@ export interface Broker {
   /** On a socket that the service manager opened; `local`: a control socket. */
   listenInherited(fd: number, local: boolean): Promise<Listener>
   /** Takes over a connection of another listener. Never throws. */
-  attach(stream: Duplex, peer: Peer): void
+  attach(stream: Duplex, peer: ConnectionPeer): void
   /** Lets nobody in any more; who is connected stays. */
   closeListeners(): Promise<void>
   /** Listeners first, then what is under way, then the sessions. Bounded by some three seconds. */
@@ -106,7 +114,7 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
   const broker = createOrdered(persistence, limits, clock, log, tap, (client, packet) => {
     path.finished(sessionOf(client), packet.messageId)
   })
-  const world: SessionWorld = {
+  const world: SessionContext = {
     broker,
     inbound,
     persistence: persistence as unknown as Persistence,
@@ -118,7 +126,7 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
     log,
     notices: new Notices(clock, log),
   }
-  const admissions = new Admissions(world, options.persistence.sessions)
+  const admissions = new ConnectHandler(world, options.persistence.sessions)
   const path = new InboundPath(world)
   setHooks(broker, admissions, path)
   await broker.listen()
@@ -208,14 +216,14 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
   }
 }
 
-const LOCAL_PEER: Peer = { address: 'local', local: true, transport: 'unix' }
+const LOCAL_PEER: ConnectionPeer = { address: 'local', local: true, transport: 'unix' }
 
-function tlsPeer(remoteAddress: string | undefined): Peer {
-  return { address: plainAddress(remoteAddress ?? 'unknown'), local: false, transport: 'tls' }
+function tlsPeer(remoteAddress: string | undefined): ConnectionPeer {
+  return { address: unmappedAddress(remoteAddress ?? 'unknown'), local: false, transport: 'tls' }
 }
 
-function tcpPeer(remoteAddress: string | undefined): Peer {
-  return { address: plainAddress(remoteAddress ?? 'unknown'), local: false, transport: 'tcp' }
+function tcpPeer(remoteAddress: string | undefined): ConnectionPeer {
+  return { address: unmappedAddress(remoteAddress ?? 'unknown'), local: false, transport: 'tcp' }
 }
 
 function createOrdered(
@@ -223,7 +231,7 @@ function createOrdered(
   limits: BrokerLimits,
   clock: Clock,
   log: Log,
-  tap: (message: Said) => void,
+  tap: (message: PublishedMessage) => void,
   published: (client: AedesClient, packet: { readonly messageId?: number }) => void,
 ): OrderedBroker {
   const broker: OrderedBroker = new OrderedBroker({

@@ -2,10 +2,10 @@ import type { Duplex } from 'node:stream'
 import type { Identity, SessionEnd } from '../bridge/ports.ts'
 import type { LimitName, Transport } from './counters.ts'
 import { RareLine } from './rare-line.ts'
-import type { SessionWorld } from './world.ts'
+import type { SessionContext } from './session-context.ts'
 
 /** Where a connection comes from, as its listener knows it. */
-export interface Peer {
+export interface ConnectionPeer {
   /** IP address without port; `local` for the control socket. */
   readonly address: string
   readonly local: boolean
@@ -22,17 +22,17 @@ export abstract class Connection {
   /** The core changes it when a pairing is approved. */
   identity: Identity = NOBODY
   clientId = ''
-  readonly peer: Peer
+  readonly peer: ConnectionPeer
   readonly conn: Duplex
   /** CONNACK is out, and the connection has not closed. */
   opened = false
   /** It was ended, or has closed. */
   isGone = false
-  readonly #world: SessionWorld
+  readonly #world: SessionContext
   readonly #denials: RareLine
   readonly #shed: RareLine
 
-  constructor(world: SessionWorld, conn: Duplex, peer: Peer) {
+  constructor(world: SessionContext, conn: Duplex, peer: ConnectionPeer) {
     this.#world = world
     this.conn = conn
     this.peer = peer

@@ -1,30 +1,30 @@
 import type { Duplex } from 'node:stream'
 import { addressGroup, isLoopbackAddress } from '../kernel/address.ts'
+import { within } from '../kernel/semaphore.ts'
 import type { AedesClient } from './aedes-internals.ts'
-import type { Peer } from './connection.ts'
-import { within } from './gate.ts'
+import type { ConnectionPeer } from './connection.ts'
 import { MqttSession } from './session.ts'
-import type { SessionWorld } from './world.ts'
+import type { SessionContext } from './session-context.ts'
 
 /** Every open connection, signed in or not, known by object identity. */
 export class Connections {
-  readonly #world: SessionWorld
+  readonly #world: SessionContext
   readonly #sessions = new Set<MqttSession>()
   readonly #perAddress = new Map<string, number>()
   /** Connections, those in their handshake included. */
   #entered = 0
   #refusing = false
 
-  constructor(world: SessionWorld) {
+  constructor(world: SessionContext) {
     this.#world = world
   }
 
-  attach(conn: Duplex, peer: Peer): void {
+  attach(conn: Duplex, peer: ConnectionPeer): void {
     if (this.enter(conn, peer)) this.open(conn, peer)
   }
 
   /** Counts a connection until it closes; false when there is no room, and it is closed. */
-  enter(conn: Duplex, peer: Peer): boolean {
+  enter(conn: Duplex, peer: ConnectionPeer): boolean {
     const { counters } = this.#world
     const reason = this.#objection(peer)
     if (reason !== undefined) {
@@ -41,7 +41,7 @@ export class Connections {
   }
 
   /** Makes the session of a connection that has entered; over TLS `conn` is the secured one. */
-  open(conn: Duplex, peer: Peer): void {
+  open(conn: Duplex, peer: ConnectionPeer): void {
     const { broker } = this.#world
     if (this.#refusing) {
       conn.destroy()
@@ -76,7 +76,7 @@ export class Connections {
     await within(clock, limits.flushTimeoutMs * 1.5, Promise.all(all.map((session) => session.gone)))
   }
 
-  #objection(peer: Peer): 'stopping' | 'connections' | 'connections_per_address' | undefined {
+  #objection(peer: ConnectionPeer): 'stopping' | 'connections' | 'connections_per_address' | undefined {
     const { limits } = this.#world
     if (this.#refusing) return 'stopping'
     // The operator gets in when nobody else does.
@@ -87,7 +87,7 @@ export class Connections {
     return same >= limits.maxConnectionsPerAddress ? 'connections_per_address' : undefined
   }
 
-  #count(conn: Duplex, peer: Peer): void {
+  #count(conn: Duplex, peer: ConnectionPeer): void {
     const { counters } = this.#world
     const { transport } = peer
     const address = addressGroup(peer.address)

@@ -2,29 +2,29 @@ import type { Identity } from '../bridge/ports.ts'
 import type { AedesClient, Qos, RoutedPacket } from './aedes-internals.ts'
 import type { Connection } from './connection.ts'
 import { LiveFilters } from './live-filters.ts'
-import { Outbox } from './outbox.ts'
-import type { SessionWorld } from './world.ts'
+import { SessionOutbox } from './outbox.ts'
+import type { SessionContext } from './session-context.ts'
 
 /**
- * Delivery to one session, in place of Aedes' own, which loses messages of one turn, sends overlapping
+ * SessionDelivery to one session, in place of Aedes' own, which loses messages of one turn, sends overlapping
  * subscriptions several copies, and forwards QoS and DUP as they came from the publisher.
  */
-export class Delivery {
+export class SessionDelivery {
   readonly filters: LiveFilters
-  readonly outbox: Outbox
-  readonly #world: SessionWorld
+  readonly outbox: SessionOutbox
+  readonly #world: SessionContext
   readonly #session: Connection
   readonly #client: AedesClient<unknown>
   #lastEmission = -1
   /** Whom all live subscriptions were granted to; undefined before the first. */
   #grantedTo: Identity | undefined
 
-  constructor(world: SessionWorld, session: Connection, client: AedesClient<unknown>) {
+  constructor(world: SessionContext, session: Connection, client: AedesClient<unknown>) {
     this.#world = world
     this.#session = session
     this.#client = client
     this.filters = new LiveFilters(client)
-    this.outbox = new Outbox({
+    this.outbox = new SessionOutbox({
       client,
       persistence: world.persistence,
       limits: world.limits,
@@ -42,11 +42,11 @@ export class Delivery {
   }
 
   /** To this session alone; false when it is not subscribed. */
-  tell(topic: string, payload: Uint8Array): boolean {
+  send(topic: string, payload: Uint8Array): boolean {
     const granted = this.filters.qosFor(topic)
     if (granted < 0 || !this.#mayReceive(topic)) return false
     const qos: Qos = granted > 0 ? 1 : 0
-    const packet = plainPacket(topic, payload, qos)
+    const packet = routedPacket(topic, payload, qos)
     this.#world.broker.inOrder(() => this.outbox.put({ packet, qos, frame: undefined, stored: false }))
     return true
   }
@@ -96,6 +96,6 @@ export class Delivery {
   }
 }
 
-export function plainPacket(topic: string, payload: Uint8Array, qos: Qos): RoutedPacket {
+export function routedPacket(topic: string, payload: Uint8Array, qos: Qos): RoutedPacket {
   return { cmd: 'publish', brokerId: null, brokerCounter: 0, topic, payload, qos, retain: false, dup: false }
 }

@@ -1,7 +1,7 @@
 import type { RetainedView } from '../bridge/ports.ts'
 import { filterMatches } from '../protocol/topics.ts'
 import type { Qos } from './aedes-internals.ts'
-import { plainPacket } from './delivery.ts'
+import { routedPacket } from './delivery.ts'
 import type { MqttSession } from './session.ts'
 
 /**
@@ -9,7 +9,7 @@ import type { MqttSession } from './session.ts'
  * what the view holds for its subscriptions: MQTT sends retained messages at SUBSCRIBE only. As ordinary
  * messages, as fast as the reader takes them; false when the session ended before all was told.
  */
-export async function tellView(session: MqttSession, view: RetainedView): Promise<boolean> {
+export async function sendRetainedView(session: MqttSession, view: RetainedView): Promise<boolean> {
   const { delivery } = session
   const filters = [...delivery.filters.all()]
   for (const [index, [filter]] of filters.entries()) {
@@ -19,7 +19,7 @@ export async function tellView(session: MqttSession, view: RetainedView): Promis
       const granted = delivery.filters.qosFor(topic)
       if (granted < 0) continue
       const qos: Qos = granted > 0 ? 1 : 0
-      const packet = plainPacket(topic, payload, qos)
+      const packet = routedPacket(topic, payload, qos)
       delivery.outbox.put({ packet, qos, frame: undefined, stored: false })
       await new Promise<void>((resolve) => delivery.outbox.whenRoom(resolve))
     }

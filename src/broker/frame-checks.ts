@@ -1,5 +1,5 @@
 import { isFilter } from '../protocol/filters.ts'
-import { PUBACK, PUBCOMP, PUBREC } from './handshakes.ts'
+import { PUBACK, PUBCOMP, PUBREC } from './packet-ids.ts'
 import { isText, isTopicName } from './strings.ts'
 
 /**

@@ -5,10 +5,10 @@ import type {
   AedesClient,
   InboundPublish,
   Persistence,
+  RequestedSubscription,
   RoutedPacket,
-  Subscription,
 } from './aedes-internals.ts'
-import type { Handshakes } from './handshakes.ts'
+import type { PacketIds } from './packet-ids.ts'
 import type { Rights } from './rights.ts'
 import type { MqttSession } from './session.ts'
 
@@ -34,7 +34,7 @@ export interface GuardedOptions {
 export class GuardedPersistence {
   readonly #store: Persistence
   readonly #options: GuardedOptions
-  readonly #added = new WeakMap<readonly Subscription[], Promise<unknown>>()
+  readonly #added = new WeakMap<readonly RequestedSubscription[], Promise<unknown>>()
 
   constructor(options: GuardedOptions) {
     this.#store = options.store
@@ -85,7 +85,10 @@ export class GuardedPersistence {
   }
 
   /** Only what is granted is stored. Aedes hands in all filters of a SUBSCRIBE, once for each of them. */
-  addSubscriptions(client: AedesClient<MqttSession>, all: readonly Subscription[]): Promise<unknown> {
+  addSubscriptions(
+    client: AedesClient<MqttSession>,
+    all: readonly RequestedSubscription[],
+  ): Promise<unknown> {
     let adding = this.#added.get(all)
     if (adding === undefined) {
       const { identity } = client.session ?? {}
@@ -103,7 +106,7 @@ export class GuardedPersistence {
   }
 
   /** Leaves out, and forgets, what is no longer granted. */
-  async subscriptionsByClient(client: Client): Promise<readonly Subscription[]> {
+  async subscriptionsByClient(client: Client): Promise<readonly RequestedSubscription[]> {
     const session = this.#options.connecting(client.id ?? '')
     if (session === undefined) return []
     const all = await this.#store.subscriptionsByClient(client)
@@ -135,7 +138,7 @@ export class GuardedPersistence {
     return Readable.from(this.#queue(client, handshakes))
   }
 
-  async *#queue(client: Client, handshakes: Handshakes): AsyncGenerator<Queued> {
+  async *#queue(client: Client, handshakes: PacketIds): AsyncGenerator<Queued> {
     try {
       for await (const packet of this.#store.outgoingStream(client) as AsyncIterable<Queued>) {
         try {
@@ -189,7 +192,7 @@ export class GuardedPersistence {
 type Queued = RoutedPacket | { readonly cmd: 'pubrel'; readonly messageId: number }
 
 /** Aedes would number with a counter of its own, and meet identifiers that are in use. */
-function numbered(packet: Queued, handshakes: Handshakes): Queued {
+function numbered(packet: Queued, handshakes: PacketIds): Queued {
   if (packet.cmd === 'pubrel') {
     handshakes.expectPubcomp(packet.messageId)
     return packet

@@ -5,12 +5,12 @@ import type {
   Callback,
   InboundPublish,
   Qos,
+  RequestedSubscription,
   RoutedPacket,
-  Subscription,
 } from './aedes-internals.ts'
 import type { PublishRight } from './rights.ts'
 import type { MqttSession } from './session.ts'
-import type { SessionWorld } from './world.ts'
+import type { SessionContext } from './session-context.ts'
 
 const NOTHING = Buffer.alloc(0)
 /** Of one QoS 2 message, before the first is dealt with. */
@@ -23,9 +23,9 @@ type Client = AedesClient<MqttSession>
  * PUBACK leaves when a hook calls back, so everything that an acknowledgement promises happens before.
  */
 export class InboundPath {
-  readonly #world: SessionWorld
+  readonly #world: SessionContext
 
-  constructor(world: SessionWorld) {
+  constructor(world: SessionContext) {
     this.#world = world
   }
 
@@ -149,14 +149,14 @@ export class InboundPath {
 
   authorizeSubscribe = (
     client: Client,
-    subscription: Subscription,
-    callback: (error: Error | null, granted: Subscription | null) => void,
+    subscription: RequestedSubscription,
+    callback: (error: Error | null, granted: RequestedSubscription | null) => void,
   ): void => {
     const { session } = client
     callback(null, session !== undefined && this.#maySubscribe(session, subscription) ? subscription : null)
   }
 
-  #maySubscribe(session: MqttSession, subscription: Subscription): boolean {
+  #maySubscribe(session: MqttSession, subscription: RequestedSubscription): boolean {
     const { rights, limits } = this.#world
     const { topic } = subscription
     const { subscriptions } = session.client

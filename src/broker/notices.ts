@@ -29,11 +29,11 @@ export class Notices {
   }
 
   info(kind: string, address: string, fields: object, message: string): void {
-    this.#say('info', kind, address, fields, message)
+    this.#write('info', kind, address, fields, message)
   }
 
   warn(kind: string, address: string, fields: object, message: string): void {
-    this.#say('warn', kind, address, fields, message)
+    this.#write('warn', kind, address, fields, message)
   }
 
   stop(): void {
@@ -45,7 +45,7 @@ export class Notices {
     this.info(`limit ${limit}`, address, fields, `${message}; the limit is ${LIMIT_SETTINGS[limit]}`)
   }
 
-  #say(level: 'info' | 'warn', kind: string, address: string, fields: object, message: string): void {
+  #write(level: 'info' | 'warn', kind: string, address: string, fields: object, message: string): void {
     this.#quiet.say(`${kind} ${addressGroup(address)}`, (suppressed) => {
       this.#log[level]({ address, ...fields, ...(suppressed === 0 ? undefined : { suppressed }) }, message)
     })

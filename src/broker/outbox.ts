@@ -1,11 +1,11 @@
 import type { AedesClient, Persistence, Qos, RoutedPacket } from './aedes-internals.ts'
 import type { BrokerCounters } from './counters.ts'
-import { Handshakes } from './handshakes.ts'
 import type { BrokerLimits } from './limits.ts'
 import { OrderedQueue } from './ordered-queue.ts'
+import { PacketIds } from './packet-ids.ts'
 import { PublishFrame } from './publish-frame.ts'
 
-export interface OutboxOptions {
+export interface SessionOutboxOptions {
   readonly client: AedesClient<unknown>
   readonly persistence: Persistence
   readonly limits: BrokerLimits
@@ -32,9 +32,9 @@ export interface Outgoing {
  * stored queue is emptied, QoS 1 and 2 wait for acknowledgements beyond a window, QoS 0 is shed when the
  * socket is full. Nobody else ever waits for this session.
  */
-export class Outbox {
-  readonly #options: OutboxOptions
-  readonly handshakes = new Handshakes()
+export class SessionOutbox {
+  readonly #options: SessionOutboxOptions
+  readonly handshakes = new PacketIds()
   readonly #order: OrderedQueue
   #waiting: Outgoing[] = []
   #waitingBytes = 0
@@ -45,7 +45,7 @@ export class Outbox {
   #resentUpTo = 0
   #forRoom: (() => void)[] = []
 
-  constructor(options: OutboxOptions) {
+  constructor(options: SessionOutboxOptions) {
     this.#options = options
     this.#order = new OrderedQueue(options.failed)
   }
@@ -66,7 +66,7 @@ export class Outbox {
     this.#waiting = []
     this.#waitingBytes = 0
     this.#resent.clear()
-    this.#tellRoom()
+    this.#notifyRoom()
   }
 
   /** Calls back when the reader has taken, and acknowledged, enough for the next message, or is gone. */
@@ -78,7 +78,7 @@ export class Outbox {
     else done()
   }
 
-  #tellRoom(): void {
+  #notifyRoom(): void {
     const told = this.#forRoom
     if (told.length === 0) return
     this.#forRoom = []
@@ -138,7 +138,7 @@ export class Outbox {
       this.#send(message)
     }
     if (sent > 0) this.#waiting.splice(0, sent)
-    if (this.#waiting.length === 0) this.#tellRoom()
+    if (this.#waiting.length === 0) this.#notifyRoom()
   }
 
   #send(message: Outgoing): void {

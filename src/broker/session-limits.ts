@@ -1,7 +1,7 @@
-import type { Rates } from './budget.ts'
 import type { Connection } from './connection.ts'
 import type { PacketLimits } from './guard.ts'
 import type { BrokerLimits } from './limits.ts'
+import type { Rates } from './token-buckets.ts'
 
 /**
  * What one session may send now: little before it has signed in, less for a candidate than for others. Follows

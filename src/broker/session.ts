@@ -1,19 +1,19 @@
 import type { Duplex } from 'node:stream'
 import type { Identity, Session, SessionEnd } from '../bridge/ports.ts'
 import type { AedesClient } from './aedes-internals.ts'
-import { Connection, type Peer } from './connection.ts'
+import { Connection, type ConnectionPeer } from './connection.ts'
 import type { LimitName, SessionKind } from './counters.ts'
-import { Delivery } from './delivery.ts'
+import { SessionDelivery } from './delivery.ts'
 import { DISCONNECT, PUBLISH, TOO_LONG_FILTER, TOO_LONG_TOPIC } from './frame-checks.ts'
 import type { Frame, Verdict } from './frame-splitter.ts'
 import { Guard, standBefore, TOO_LARGE } from './guard.ts'
-import { PUBACK, PUBCOMP, PUBREC } from './handshakes.ts'
 import { OrderedQueue } from './ordered-queue.ts'
+import { PUBACK, PUBCOMP, PUBREC } from './packet-ids.ts'
 import { refusal, refusalV5 } from './publish-frame.ts'
+import type { SessionContext } from './session-context.ts'
 import { SessionLimits } from './session-limits.ts'
 import { ShortPath } from './short-path.ts'
 import { Throttle } from './throttle.ts'
-import type { SessionWorld } from './world.ts'
 
 /** Return code of MQTT 3.1.1. */
 const UNACCEPTABLE_LEVEL = 1
@@ -38,10 +38,10 @@ export class MqttSession extends Connection implements Session {
   readonly gone: Promise<void>
   /** Gone, and out of Aedes' tables. */
   readonly forgotten: Promise<void>
-  readonly #world: SessionWorld
+  readonly #world: SessionContext
   readonly #limits: SessionLimits
   #client: AedesClient<MqttSession> | undefined
-  #delivery: Delivery | undefined
+  #delivery: SessionDelivery | undefined
   #parse: (packets: Buffer) => void = () => undefined
   #settle: () => void = () => undefined
   #forget: () => void = () => undefined
@@ -51,7 +51,7 @@ export class MqttSession extends Connection implements Session {
   #end: SessionEnd | undefined
   #throttle: Throttle | undefined
 
-  constructor(world: SessionWorld, conn: Duplex, peer: Peer) {
+  constructor(world: SessionContext, conn: Duplex, peer: ConnectionPeer) {
     super(world, conn, peer)
     this.#world = world
     this.#limits = new SessionLimits(this, world.limits)
@@ -83,7 +83,7 @@ export class MqttSession extends Connection implements Session {
     this.#client = client
     client.session = this
     this.#parse = standBefore(client._parser, this.guard)
-    this.#delivery = new Delivery(this.#world, this, client)
+    this.#delivery = new SessionDelivery(this.#world, this, client)
   }
 
   get client(): AedesClient<MqttSession> {
@@ -91,7 +91,7 @@ export class MqttSession extends Connection implements Session {
     return this.#client
   }
 
-  get delivery(): Delivery {
+  get delivery(): SessionDelivery {
     if (this.#delivery === undefined) throw new Error('the session is not bound to a client')
     return this.#delivery
   }
@@ -269,7 +269,7 @@ export class MqttSession extends Connection implements Session {
     return this.alive && this.delivery.filters.qosFor(topic) >= 0
   }
 
-  tell(topic: string, payload: Uint8Array): boolean {
-    return this.alive && this.delivery.tell(topic, payload)
+  send(topic: string, payload: Uint8Array): boolean {
+    return this.alive && this.delivery.send(topic, payload)
   }
 }

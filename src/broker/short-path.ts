@@ -6,7 +6,7 @@ import type { Connection } from './connection.ts'
 import type { Frame } from './frame-splitter.ts'
 import type { OrderedQueue } from './ordered-queue.ts'
 import { puback } from './publish-frame.ts'
-import type { SessionWorld } from './world.ts'
+import type { SessionContext } from './session-context.ts'
 
 /** Where a PUBLISH of the short path goes: to the core as a heartbeat, or as a message of this address. */
 type Destination = 'heartbeat' | Address
@@ -29,14 +29,14 @@ const MAX_OWED = 10_000
  * the right of the session that they name: who has them here needs no other.
  */
 export class ShortPath {
-  readonly #world: SessionWorld
+  readonly #world: SessionContext
   readonly #session: Connection & Session
   readonly #client: AedesClient<unknown>
   readonly #acks: OrderedQueue
   readonly #shortcuts: readonly Shortcut[]
 
   constructor(
-    world: SessionWorld,
+    world: SessionContext,
     session: Connection & Session,
     client: AedesClient<unknown>,
     acks: OrderedQueue,

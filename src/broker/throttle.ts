@@ -1,6 +1,6 @@
 import type { Duplex } from 'node:stream'
 import type { Clock } from '../kernel/clock.ts'
-import { Budget, type Rates } from './budget.ts'
+import { type Rates, TokenBuckets } from './token-buckets.ts'
 
 export interface ThrottleOptions {
   readonly conn: Duplex
@@ -26,13 +26,13 @@ const LAST_ACK = 7
  */
 export class Throttle {
   readonly #options: ThrottleOptions
-  readonly #budget: Budget
+  readonly #buckets: TokenBuckets
   #goOn: (() => void) | undefined
 
   constructor(options: ThrottleOptions) {
     this.#options = options
     const { conn, clock, rates } = options
-    this.#budget = new Budget(clock, rates)
+    this.#buckets = new TokenBuckets(clock, rates)
     const read = conn.read
     // Streams look at themselves with a size of 0.
     conn.read = (size?: number) => (this.#goOn !== undefined && size !== 0 ? null : read.call(conn, size))
@@ -42,7 +42,7 @@ export class Throttle {
   received(first: number, bytes: number): void {
     const type = first >> 4
     const share = type >= FIRST_ACK && type <= LAST_ACK ? ACK_SHARE : 1
-    const wait = this.#budget.spend(share, bytes)
+    const wait = this.#buckets.take(share, bytes)
     if (wait > 0) this.#holdBack(wait)
   }
 
@@ -55,7 +55,7 @@ export class Throttle {
     const { clock, conn, pause, resume, isIdle, held } = this.#options
     pause()
     if (this.#goOn !== undefined) return
-    held(this.#budget.lacking)
+    held(this.#buckets.exhausted)
     this.#goOn = clock.after(ms, () => {
       this.#goOn = undefined
       resume()

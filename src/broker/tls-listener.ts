@@ -12,7 +12,7 @@ export interface TlsSettings {
   readonly handshakeTimeoutMs: number
 }
 
-export interface Handshakes {
+export interface TlsHandshakes {
   /** Begins TLS on a connection that was accepted. */
   begin(raw: Socket): void
   /** For the handshakes from now on. */
@@ -38,7 +38,7 @@ const CIPHERS = [
   'ECDHE-RSA-CHACHA20-POLY1305',
 ].join(':')
 
-export function tlsHandshakes(settings: TlsSettings, results: HandshakeResults): Handshakes {
+export function tlsHandshakes(settings: TlsSettings, results: HandshakeResults): TlsHandshakes {
   const { material, minVersion, asksForCertificate, requiresCertificate } = settings
   const base: TlsOptions = { minVersion, ciphers: CIPHERS }
   const server: ReturnType<typeof createServer> = createServer({

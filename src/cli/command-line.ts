@@ -1,15 +1,15 @@
 import { Command, CommanderError } from 'commander'
 import { systemClock } from '../kernel/clock.ts'
 import { messageOf } from '../kernel/errors.ts'
-import { visible } from '../kernel/escape-text.ts'
-import type { Run } from './command-parts.ts'
-import { withExamples } from './command-parts.ts'
+import { escapeText } from '../kernel/escape-text.ts'
+import type { Run } from './command-options.ts'
+import { withExamples } from './command-options.ts'
 import { addCompletionCommand } from './commands/completion.ts'
 import { addConfigCommands } from './commands/config.ts'
 import { addMaintenanceCommands } from './commands/maintenance.ts'
 import { addStatusCommand } from './commands/status.ts'
 import { addWatchCommand } from './commands/watch.ts'
-import type { CommandLineParts, World } from './context.ts'
+import type { CliContext, CommandLineOptions } from './context.ts'
 import { CliError, EXIT, EXIT_HELP, WrongArgument } from './exit.ts'
 import { addMcpCommand } from './mcp/mcp-command.ts'
 import { addSimulateCommand } from './simulate/simulate-command.ts'
@@ -17,7 +17,7 @@ import { processIo } from './terminal/process-io.ts'
 import { print } from './terminal/text.ts'
 import { addVerbCommands } from './verbs/verb-commands.ts'
 
-export type { CommandLineParts } from './context.ts'
+export type { CommandLineOptions as CommandLineParts } from './context.ts'
 
 /** The command line of the bridge: an MQTT client like any other, and `serve`. */
 
@@ -40,8 +40,8 @@ ${EXIT_HELP}
  * Runs one command line (without the names of node and script) and resolves with the exit code. Never throws
  * for what a user can do wrong.
  */
-export async function runCommandLine(argv: readonly string[], parts: CommandLineParts): Promise<number> {
-  const world: World = { ...parts, io: parts.io ?? processIo(), clock: parts.clock ?? systemClock }
+export async function runCommandLine(argv: readonly string[], parts: CommandLineOptions): Promise<number> {
+  const world: CliContext = { ...parts, io: parts.io ?? processIo(), clock: parts.clock ?? systemClock }
   let exitCode: number = EXIT.ok
   const run: Run = (action) => async () => {
     const result = await action()
@@ -61,7 +61,7 @@ export async function runCommandLine(argv: readonly string[], parts: CommandLine
 }
 
 /** The whole tree of commands; completion is made from it too. */
-export function buildProgram(world: World, run: Run): Command {
+export function buildProgram(world: CliContext, run: Run): Command {
   const program = new Command('limb-bridge')
     .description(INTRODUCTION)
     .version(world.version, '-V, --version', 'the version')
@@ -99,7 +99,7 @@ function formOf(command: Command): string {
   return `usage: ${command.createHelp().commandUsage(command)}`
 }
 
-function addServeCommand(program: Command, world: World, run: Run): void {
+function addServeCommand(program: Command, world: CliContext, run: Run): void {
   const command = program
     .command('serve')
     .summary('Run the bridge.')
@@ -114,12 +114,12 @@ function addServeCommand(program: Command, world: World, run: Run): void {
   )
 }
 
-function failure(world: World, error: unknown, running: Command): number {
+function failure(world: CliContext, error: unknown, running: Command): number {
   // Commander has said it already, or was asked for help or the version.
   if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage
   const lines = messageOf(error)
     .split('\n')
-    .map((line) => visible(line))
+    .map((line) => escapeText(line))
   print(world.io.stderr, `limb-bridge: ${lines.join('\n')}`)
   if (error instanceof WrongArgument) print(world.io.stderr, formOf(running))
   if (error instanceof CliError) return error.exitCode

@@ -1,8 +1,9 @@
+import type { Environment } from '../host/config/env.ts'
+import type { ShownSetting } from '../host/config/show.ts'
+import type { CheckResult } from '../host/doctor/check-result.ts'
 import type { Clock } from '../kernel/clock.ts'
 
 /** What the command line is handed; it reaches for nothing of the process itself. */
-
-export type Environment = Readonly<Record<string, string | undefined>>
 
 export interface Input extends NodeJS.ReadableStream {
   readonly isTTY?: boolean | undefined
@@ -31,12 +32,6 @@ export interface CliSettings {
   readonly store: { readonly path: string }
 }
 
-export interface ShownSetting {
-  readonly key: string
-  readonly value: unknown
-  readonly source: string
-}
-
 export type LoadedSettings =
   | {
       readonly ok: true
@@ -53,7 +48,7 @@ export interface ConfigurationTools {
   load(file: string | undefined, env: Environment): LoadedSettings
 }
 
-export type Restored =
+export type RestoreOutcome =
   | {
       readonly ok: true
       readonly file: string
@@ -64,19 +59,13 @@ export type Restored =
     }
   | { readonly ok: false; readonly reason: string }
 
-export interface Finding {
-  readonly what: string
-  readonly level: 'ok' | 'warning' | 'problem'
-  readonly message: string
-}
-
 /** What works on the files of this machine, not through a bridge. */
 export interface Maintenance {
-  restore(from: string, to: string): Promise<Restored>
-  doctor(configFile: string | undefined): Promise<readonly Finding[]>
+  restore(from: string, to: string): Promise<RestoreOutcome>
+  doctor(configFile: string | undefined): Promise<readonly CheckResult[]>
 }
 
-export interface CommandLineParts {
+export interface CommandLineOptions {
   /** Runs the bridge until it is stopped; resolves with the exit code. */
   serve(options: { configFile?: string }): Promise<number>
   readonly configuration: ConfigurationTools
@@ -88,11 +77,11 @@ export interface CommandLineParts {
 }
 
 /** What every command works with. */
-export interface World {
+export interface CliContext {
   readonly io: Io
   readonly clock: Clock
   readonly configuration: ConfigurationTools
   readonly maintenance: Maintenance
   readonly version: string
-  readonly serve: CommandLineParts['serve']
+  readonly serve: CommandLineOptions['serve']
 }

@@ -12,8 +12,8 @@ import {
   registrationSchema,
 } from '../protocol/schemas.ts'
 import { type Topics, topicsOf } from '../protocol/topics.ts'
-import { Calls, type Handlers } from './calls.ts'
 import { goodbye } from './goodbye.ts'
+import { type Handlers, LimbInvocations } from './invocations.ts'
 import { KeyFile } from './key-file.ts'
 import { type Unsent, UnsentResults, unsentOf, type WhyDropped } from './unsent.ts'
 
@@ -81,7 +81,7 @@ export class Limb {
   readonly #clock: Clock
   readonly #topics: Topics
   readonly #keyFile: KeyFile
-  readonly #calls: Calls
+  readonly #calls: LimbInvocations
   readonly #unsent: UnsentResults
   #key = ''
   #client: MqttClient | undefined
@@ -104,9 +104,9 @@ export class Limb {
     this.#clock = options.clock ?? systemClock
     this.#topics = topicsOf(options.topicRoot ?? 'limb')
     this.#keyFile = new KeyFile(options.keyFile)
-    this.#calls = new Calls(options.handlers, registration.capabilities, () => this.#clock.wallMs())
+    this.#calls = new LimbInvocations(options.handlers, registration.capabilities, () => this.#clock.wallMs())
     this.#unsent = new UnsentResults(this.#clock, ({ invocationId, command }, why) =>
-      this.#tell({ kind: 'result_dropped', invocationId, command, why }),
+      this.#emit({ kind: 'result_dropped', invocationId, command, why }),
     )
   }
 
@@ -184,12 +184,12 @@ export class Limb {
     return this.#topics.node(this.#options.nodeId, leaf)
   }
 
-  #tell(event: LimbEvent): void {
+  #emit(event: LimbEvent): void {
     this.#options.onEvent?.(event)
   }
 
   async #register(client: MqttClient, first: boolean): Promise<void> {
-    if (first) this.#tell({ kind: 'connected' })
+    if (first) this.#emit({ kind: 'connected' })
     try {
       // Before `register`, so that the answer finds a subscriber.
       if (first) await client.subscribeAsync(this.#topic('pairing'), { qos: 1 })
@@ -208,13 +208,13 @@ export class Limb {
     switch (answer.status) {
       case 'pending':
         this.#wasPending = true
-        this.#tell({ kind: 'pending', code: answer.code, requestId: answer.requestId })
+        this.#emit({ kind: 'pending', code: answer.code, requestId: answer.requestId })
         return
       case 'rejected':
         this.#rejectedNow()
         return
       case 'error':
-        this.#tell({ kind: 'refused', code: answer.error.code, message: answer.error.message })
+        this.#emit({ kind: 'refused', code: answer.error.code, message: answer.error.message })
         this.#cancelRegister()
         this.#cancelRegister = this.#clock.after(this.#jitter(REGISTER_AGAIN_MS), () => {
           if (client.connected) void this.#register(client, false)
@@ -245,7 +245,7 @@ export class Limb {
     if (client !== this.#client) return
     this.#approved = true
     this.#beat()
-    this.#tell({ kind: 'approved', answer })
+    this.#emit({ kind: 'approved', answer })
     this.#sendUnsent()
     // Whoever was provisioned while it waited is what the operator said, until it says itself what it is.
     if (this.#wasPending) void this.#register(client, false)
@@ -268,7 +268,7 @@ export class Limb {
     const result = await running
     const invocation = JSON.parse(payload.toString('utf8')) as Invocation
     const { command, principal } = invocation
-    this.#tell({ kind: 'invoked', command, principal, success: result.success })
+    this.#emit({ kind: 'invoked', command, principal, success: result.success })
     this.#send(unsentOf(invocation, result, received))
   }
 
@@ -294,7 +294,7 @@ export class Limb {
   }
 
   #rejectedNow(): void {
-    if (!this.#rejected) this.#tell({ kind: 'rejected' })
+    if (!this.#rejected) this.#emit({ kind: 'rejected' })
     this.#rejected = true
   }
 
@@ -313,7 +313,7 @@ export class Limb {
     const wait = Math.min(RETRY_MAX_MS, RETRY_MS * 2 ** Math.max(0, this.#attempts - 1))
     const retryMs = this.#jitter(this.#rejected ? REJECTED_RETRY_MS : wait)
     this.#cancelRetry = this.#clock.after(retryMs, () => this.#connect())
-    this.#tell({ kind: 'disconnected', reason: this.#reason, retryMs })
+    this.#emit({ kind: 'disconnected', reason: this.#reason, retryMs })
   }
 }
 

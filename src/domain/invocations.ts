@@ -66,24 +66,24 @@ export function endStateOf(from: InvocationState, error: ErrorBody): InvocationS
 }
 
 /** What a call is, as far as an operator's consent goes. */
-export type CallIdentity = Pick<
+export type InvocationIdentity = Pick<
   InvocationRecord,
   'invocationId' | 'principal' | 'nodeId' | 'capability' | 'command' | 'paramsHash'
 >
 
 /** An operator's consent to exactly one call, once. */
 export class Consent {
-  readonly #call: CallIdentity
+  readonly #call: InvocationIdentity
   readonly by: string
   #used = false
 
-  constructor(call: CallIdentity, by: string) {
+  constructor(call: InvocationIdentity, by: string) {
     this.#call = call
     this.by = by
   }
 
   /** True for the call it was given for, and only the first time. */
-  use(call: CallIdentity): boolean {
+  use(call: InvocationIdentity): boolean {
     const given = this.#call
     const same =
       given.invocationId === call.invocationId &&

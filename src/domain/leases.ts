@@ -1,5 +1,5 @@
 import type { MonotonicMs } from '../kernel/clock.ts'
-import type { LeaseEnd } from '../protocol/events.ts'
+import type { LeaseEndReason } from '../protocol/events.ts'
 import { type Deadlined, DeadlineHeap } from './deadlines.ts'
 
 /**
@@ -47,7 +47,7 @@ export type Taken =
 
 /** What an event changed beside what it was about. In the order in which it happened. */
 export type LeaseChange =
-  | { readonly kind: 'ended'; readonly lease: Lease; readonly why: LeaseEnd }
+  | { readonly kind: 'ended'; readonly lease: Lease; readonly why: LeaseEndReason }
   | { readonly kind: 'granted'; readonly lease: Lease; readonly waiter: Waiter }
   /** The waiter's principal got a lease meanwhile: its call runs under it (`shared`), or it takes it again. */
   | { readonly kind: 'shared' | 'renewed'; readonly lease: Lease; readonly waiter: Waiter }
@@ -55,7 +55,7 @@ export type LeaseChange =
   | { readonly kind: 'gone'; readonly waiter: Waiter }
   | { readonly kind: 'gave_up'; readonly waiter: Waiter; readonly lease: Lease }
   /** The node or the principal is no more. */
-  | { readonly kind: 'dismissed'; readonly waiter: Waiter; readonly why: LeaseEnd }
+  | { readonly kind: 'dismissed'; readonly waiter: Waiter; readonly why: LeaseEndReason }
 
 export interface LeaseLimits {
   /** Leases and places in queues of one principal. */
@@ -153,7 +153,7 @@ export class LeaseBook {
   }
 
   /** Ends a lease; the next in the queue gets it. Nothing happens when it has ended. */
-  end(lease: Lease, why: LeaseEnd, now: MonotonicMs): LeaseChange[] {
+  end(lease: Lease, why: LeaseEndReason, now: MonotonicMs): LeaseChange[] {
     const { nodeId, capability, leaseId } = lease.wish
     if (this.#byId.get(leaseId) !== lease) return []
     const slot = this.#slot(nodeId, capability)
@@ -204,7 +204,7 @@ export class LeaseBook {
   }
 
   /** Waiters first, so that no lease passes to one that is going too. */
-  #endAll(entries: readonly Entry[], why: LeaseEnd, now: MonotonicMs): LeaseChange[] {
+  #endAll(entries: readonly Entry[], why: LeaseEndReason, now: MonotonicMs): LeaseChange[] {
     const changes: LeaseChange[] = []
     for (const entry of entries) {
       if (isLease(entry)) continue

@@ -1,7 +1,7 @@
 import type { KeyHash } from '../kernel/secrets.ts'
-import type { Capability, Registration, RequestKind } from '../protocol/schemas.ts'
+import type { Capability, PairingRequestKind, Registration } from '../protocol/schemas.ts'
 import { canonicalCapabilities, compareCapabilities, sameCapabilities } from './capabilities.ts'
-import type { NodeKeys, NodeRecord, RequestRecord } from './records.ts'
+import type { NodeKeys, NodeRecord, PairingRequestRecord } from './records.ts'
 
 /**
  * The decisions of pairing: pure functions from what is stored and what a limb says to what shall be stored.
@@ -9,7 +9,7 @@ import type { NodeKeys, NodeRecord, RequestRecord } from './records.ts'
  */
 
 /** Two claims to one nodeId stand against each other; a widening by the limb itself is not a claim. */
-export function inConflict(request: RequestRecord, ofNode: readonly RequestRecord[]): boolean {
+export function inConflict(request: PairingRequestRecord, ofNode: readonly PairingRequestRecord[]): boolean {
   return (
     request.kind !== 'widen' &&
     ofNode.some((other) => other.requestId !== request.requestId && other.kind !== 'widen')
@@ -36,7 +36,7 @@ export function newClaim(
   code: string,
   paired: boolean,
   context: ClaimContext,
-): RequestRecord {
+): PairingRequestRecord {
   return {
     requestId,
     nodeId,
@@ -56,11 +56,11 @@ export function newClaim(
  * it says something else, so that nobody approves what was not looked at.
  */
 export function renewClaim(
-  request: RequestRecord,
+  request: PairingRequestRecord,
   registration: Registration,
-  kind: RequestKind,
+  kind: PairingRequestKind,
   context: ClaimContext,
-): RequestRecord {
+): PairingRequestRecord {
   const changed = kind !== request.kind || !sameRegistration(request.registration, registration)
   return {
     ...request,
@@ -137,7 +137,7 @@ function sameNode(a: NodeRecord, b: NodeRecord): boolean {
  * operator's): a device that lost its key comes back as what it was. A widening adopts what was asked.
  */
 export function approvedNode(
-  request: RequestRecord,
+  request: PairingRequestRecord,
   existing: NodeRecord | null,
   by: string,
   now: number,

@@ -1,6 +1,6 @@
 import type { KeyHash } from '../kernel/secrets.ts'
 import type { AuthLevel, Role } from '../protocol/names.ts'
-import type { Capability, Registration, RequestKind } from '../protocol/schemas.ts'
+import type { Capability, PairingRequestKind, Registration } from '../protocol/schemas.ts'
 
 /** What lasts: the rows that every store keeps. Times are integer milliseconds of wall time. */
 
@@ -35,10 +35,10 @@ export interface NodeKeys {
 }
 
 /** A request that waits for an operator. */
-export interface RequestRecord {
+export interface PairingRequestRecord {
   readonly requestId: string
   readonly nodeId: string
-  readonly kind: RequestKind
+  readonly kind: PairingRequestKind
   /** Rises with every change, so that an operator approves what was looked at and nothing else. */
   readonly revision: number
   readonly registration: Registration

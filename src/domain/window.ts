@@ -1,5 +1,5 @@
 import type { MonotonicMs } from '../kernel/clock.ts'
-import type { RequestRecord } from './records.ts'
+import type { PairingRequestRecord } from './records.ts'
 
 /** The pairing window: while it is open, new and conflict-free requests are approved by themselves. */
 export interface PairingWindow {
@@ -14,7 +14,7 @@ export interface PairingWindow {
 /** Whether the window approves this request. It never replaces a key and never settles a conflict. */
 export function windowAdmits(
   window: PairingWindow | null,
-  request: RequestRecord,
+  request: PairingRequestRecord,
   conflict: boolean,
   now: MonotonicMs,
 ): window is PairingWindow {

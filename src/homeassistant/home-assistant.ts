@@ -1,5 +1,5 @@
-import type { Limb, Registry } from '../bridge/live/registry.ts'
-import type { RetainedMessage, RetainedView, Said } from '../bridge/ports.ts'
+import type { LiveLimb, Registry } from '../bridge/live/registry.ts'
+import type { PublishedMessage, RetainedMessage, RetainedView } from '../bridge/ports.ts'
 import type { NodeRecord } from '../domain/records.ts'
 import type { Clock } from '../kernel/clock.ts'
 import { encodeJson, NOTHING } from '../protocol/encode.ts'
@@ -109,7 +109,7 @@ export class HomeAssistant {
   }
 
   /** Every message of the embedded broker: `state` says what has changed. Quick for all others. */
-  heard({ topic, payload }: Said): void {
+  heard({ topic, payload }: PublishedMessage): void {
     const { topics, registry } = this.#options
     if (this.#stopped || this.#outlets.length === 0) return
     if (!topic.startsWith(topics.prefix) || !topic.endsWith('/state')) return
@@ -125,7 +125,7 @@ export class HomeAssistant {
     this.#cancelDue?.()
   }
 
-  #changed({ record, metrics }: Limb): boolean {
+  #changed({ record, metrics }: LiveLimb): boolean {
     const known = this.#known.get(record.nodeId)
     if (known === undefined || known.record !== record) return true
     if (known.metrics.size >= LIMITS.metrics) return false
@@ -135,24 +135,24 @@ export class HomeAssistant {
 
   #soon(nodeId: string): void {
     this.#due.add(nodeId)
-    this.#cancelDue ??= this.#options.clock.after(DEBOUNCE_MS, () => this.#tellDue())
+    this.#cancelDue ??= this.#options.clock.after(DEBOUNCE_MS, () => this.#publishDue())
   }
 
-  #tellDue(): void {
+  #publishDue(): void {
     this.#cancelDue = null
     let told = 0
     for (const nodeId of this.#due) {
       if (++told > BATCH) {
-        this.#cancelDue = this.#options.clock.after(PAUSE_MS, () => this.#tellDue())
+        this.#cancelDue = this.#options.clock.after(PAUSE_MS, () => this.#publishDue())
         return
       }
       this.#due.delete(nodeId)
       const limb = this.#options.registry.get(nodeId)
-      if (limb !== undefined) this.#tell(limb)
+      if (limb !== undefined) this.#publish(limb)
     }
   }
 
-  #tell(limb: Limb): void {
+  #publish(limb: LiveLimb): void {
     this.#learn(limb)
     for (const opened of this.#outlets) {
       const { outlet, told } = opened
@@ -166,7 +166,7 @@ export class HomeAssistant {
     }
   }
 
-  #learn({ record, metrics }: Limb): void {
+  #learn({ record, metrics }: LiveLimb): void {
     const known = this.#known.get(record.nodeId) ?? { record, metrics: new Set<string>() }
     known.record = record
     for (const name in metrics) if (known.metrics.size < LIMITS.metrics) known.metrics.add(name)
@@ -233,7 +233,7 @@ export class HomeAssistant {
   }
 
   /** For one who asks: the others have not been told yet what is no more. */
-  #message(opened: Opened, limb: Limb): RetainedMessage {
+  #message(opened: Opened, limb: LiveLimb): RetainedMessage {
     const { topic, discovery, changing } = this.#discovery(opened, limb)
     const { told } = opened
     const { nodeId } = limb.record
@@ -243,7 +243,7 @@ export class HomeAssistant {
 
   #discovery(
     { place }: Opened,
-    { record, metrics }: Limb,
+    { record, metrics }: LiveLimb,
   ): { topic: string; discovery: Discovery; changing: readonly string[] } {
     const { nodeId } = record
     const names = this.#known.get(nodeId)?.metrics ?? Object.keys(metrics ?? {})

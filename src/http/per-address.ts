@@ -1,5 +1,5 @@
 import type { Server, Socket } from 'node:net'
-import { addressGroup, isLoopbackAddress, plainAddress } from '../kernel/address.ts'
+import { addressGroup, isLoopbackAddress, unmappedAddress } from '../kernel/address.ts'
 
 /**
  * Ends connections of one address beyond `max()`, before a byte is read or a handshake begun. What becomes a
@@ -8,7 +8,7 @@ import { addressGroup, isLoopbackAddress, plainAddress } from '../kernel/address
 export function limitPerAddress(server: Server, max: () => number, refused: (address: string) => void): void {
   const open = new Map<string, number>()
   server.prependListener('connection', (socket: Socket) => {
-    const address = plainAddress(socket.remoteAddress ?? 'unknown')
+    const address = unmappedAddress(socket.remoteAddress ?? 'unknown')
     if (isLoopbackAddress(address)) return
     const group = addressGroup(address)
     const count = open.get(group) ?? 0

@@ -3,7 +3,7 @@ import type { Duplex } from 'node:stream'
 import { TLSSocket } from 'node:tls'
 import { type WebSocket, WebSocketServer } from 'ws'
 import type { Log } from '../bridge/ports.ts'
-import { addressGroup, plainAddress } from '../kernel/address.ts'
+import { addressGroup, unmappedAddress } from '../kernel/address.ts'
 import type { Clock } from '../kernel/clock.ts'
 import { Quiet } from '../kernel/quiet.ts'
 import { originAllowed } from './origins.ts'
@@ -12,7 +12,7 @@ import { WebSocketStream } from './websocket-stream.ts'
 
 /** MQTT over WebSocket: the upgrade at `/mqtt`, and nothing else. */
 
-export interface Peer {
+export interface WebSocketPeer {
   /** The IP address without port. */
   readonly address: string
   /** Common name of a client certificate that was verified. */
@@ -20,7 +20,7 @@ export interface Peer {
 }
 
 /** Takes over a connection, as a broker does with a TCP socket. Never throws. */
-export type Attach = (stream: Duplex, peer: Peer) => void
+export type Attach = (stream: Duplex, peer: WebSocketPeer) => void
 
 export interface WebSocketOptions {
   readonly attach: Attach
@@ -104,7 +104,7 @@ function refuser({ log, clock }: WebSocketOptions) {
   const quiet = new Quiet(clock, PACE)
   return (request: IncomingMessage, socket: Duplex, [status, text]: Objection) => {
     refuse(socket, status, text)
-    const address = plainAddress(request.socket.remoteAddress ?? 'unknown')
+    const address = unmappedAddress(request.socket.remoteAddress ?? 'unknown')
     const suppressed = quiet.due(`${status} ${addressGroup(address)}`)
     if (suppressed === null) return
     const origin = request.headers.origin?.slice(0, SHOWN_CHARS)
@@ -134,7 +134,7 @@ export function webSocketGate(options: WebSocketOptions): WebSocketGate {
   )
 
   const open = (socket: WebSocket, request: IncomingMessage) => {
-    const address = plainAddress(request.socket.remoteAddress ?? 'unknown')
+    const address = unmappedAddress(request.socket.remoteAddress ?? 'unknown')
     const stream = new WebSocketStream(socket)
     // The budget is counted on the raw socket: a frame that is not whole yet is memory too.
     const admitted = guardSignIn(request.socket, options.maxConnectBytes + FRAME_OVERHEAD_BYTES, () => {

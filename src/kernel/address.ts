@@ -19,7 +19,7 @@ export function addressGroup(address: string): string {
 }
 
 /** An IPv4 address that came through an IPv6 listener is the IPv4 address. */
-export function plainAddress(address: string): string {
+export function unmappedAddress(address: string): string {
   return address.startsWith('::ffff:') && address.includes('.') ? address.slice('::ffff:'.length) : address
 }
 

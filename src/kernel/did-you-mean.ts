@@ -24,7 +24,7 @@ function plain(text: string): string {
 }
 
 /** The candidate that was most likely meant, or undefined when none is close. Long input is not compared. */
-export function nearest(text: string, candidates: readonly string[]): string | undefined {
+export function didYouMean(text: string, candidates: readonly string[]): string | undefined {
   if (text.length > 64) return undefined
   const wanted = plain(text)
   let best: string | undefined
@@ -48,7 +48,7 @@ const SHORTEST_PART = 3
  * `params`, `timeout` as `timeoutSeconds`, `key` as `idempotencyKey`. Of several the one of the nearest length.
  */
 export function meantBy(text: string, candidates: readonly string[]): string | undefined {
-  const near = nearest(text, candidates)
+  const near = didYouMean(text, candidates)
   if (near !== undefined || text.length > 64) return near
   const wanted = plain(text)
   const related = candidates.filter((candidate) => isRelated(wanted, plain(candidate)))

@@ -17,12 +17,12 @@ function escaped(char: string): string {
 }
 
 /** `text` with nothing in it that a terminal obeys; one line. */
-export function visible(text: string): string {
+export function escapeText(text: string): string {
   return text.replace(UNSAFE, escaped)
 }
 
 /** A line of JSON in which the same characters are `\uXXXX`: still the same JSON. */
-export function visibleJson(json: string): string {
+export function escapeJson(json: string): string {
   return json.replace(UNSAFE, (char) => {
     let units = ''
     for (let i = 0; i < char.length; i++) {

@@ -14,11 +14,11 @@ interface Said {
   lines: number
   suppressed: number
   /** The newest one that was held back, to be told at the end; given to `say` alone. */
-  held?: { tell: Tell; readonly cancel: () => void }
+  held?: { tell: WriteLine; readonly cancel: () => void }
 }
 
 /** Says it; `suppressed` others were held back before it. */
-export type Tell = (suppressed: number) => void
+export type WriteLine = (suppressed: number) => void
 
 /** Full look at the forgotten ones: no more often than this, or a flood of new keys would cost a walk each. */
 const TIDY_MS = 1000
@@ -65,13 +65,13 @@ export class Quiet {
   }
 
   /** Calls `tell` now, or when the quiet time is over with the newest that was held back: a burst has an end too. */
-  say(key: string, tell: Tell): void {
+  say(key: string, tell: WriteLine): void {
     const suppressed = this.due(key)
     if (suppressed !== null) tell(suppressed)
     else this.#hold(this.#said.get(key) ?? this.#said.get(''), tell)
   }
 
-  #hold(said: Said | undefined, tell: Tell): void {
+  #hold(said: Said | undefined, tell: WriteLine): void {
     if (said === undefined || this.#stopped) return
     if (said.held) said.held.tell = tell
     else {

@@ -46,7 +46,7 @@ const TIME_LETTERS = 9
  * An id that nobody can guess and that rises with time, for rows of which there are many: in an index they stand where
  * the ones before them were put, so that a write touches one page and not one for each.
  */
-export function newRisingId(prefix: string, wallMs: number): string {
+export function newSortableId(prefix: string, wallMs: number): string {
   let time = ''
   for (let left = Math.max(0, wallMs); time.length < TIME_LETTERS; left = Math.floor(left / 32)) {
     time = RISING.charAt(left % 32) + time

@@ -1,8 +1,8 @@
 import type { z } from 'zod'
 import { Refusal } from '../kernel/errors.ts'
+import { fastParse } from './fast-parse.ts'
 import { LIMITS } from './limits.ts'
 import { isStatus } from './names.ts'
-import { plainParse } from './plain-words.ts'
 import {
   type Heartbeat,
   heartbeatSchema,
@@ -41,7 +41,7 @@ export function problemOf({ issues }: z.ZodError): Problem {
 
 /** Checks `value`; the first issue becomes the Refusal. */
 export function check<T extends z.ZodType>(schema: T, value: unknown): z.output<T> {
-  const result = plainParse(schema, value)
+  const result = fastParse(schema, value)
   if (result.success) return result.data
   const { path, message } = problemOf(result.error)
   throw new Refusal('invalid_request', path === '' ? message : `${path}: ${message}`, path || undefined)
@@ -75,14 +75,14 @@ const EMPTY_HEARTBEAT: Heartbeat = Object.freeze({})
 export function decodeHeartbeat(payload: Uint8Array): Heartbeat {
   if (payload.length === 0) return EMPTY_HEARTBEAT
   const value = parseJson(payload, LIMITS.heartbeatBytes)
-  return plainHeartbeat(value) ?? check(heartbeatSchema, value)
+  return fastHeartbeat(value) ?? check(heartbeatSchema, value)
 }
 
 /**
  * The main path: the common form of a heartbeat, checked by hand at a third of the schema's cost. Undefined for
  * everything else, wrong or only rare, which the schema then judges. A property test holds the two together.
  */
-export function plainHeartbeat(value: unknown): Heartbeat | undefined {
+export function fastHeartbeat(value: unknown): Heartbeat | undefined {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) return undefined
   const { status, unavailable, metrics } = value as Record<string, unknown>
   if (unavailable !== undefined || (status !== undefined && !isStatus(status))) return undefined

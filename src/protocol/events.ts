@@ -36,7 +36,7 @@ export const LEASE_ENDS = [
   'principal_removed',
   'not_stored',
 ] as const
-export type LeaseEnd = (typeof LEASE_ENDS)[number]
+export type LeaseEndReason = (typeof LEASE_ENDS)[number]
 
 export const EVENTS = {
   node_status: event('The status of a limb changed.', {

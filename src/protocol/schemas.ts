@@ -205,14 +205,14 @@ export const stateSchema = z.object({
 })
 export type State = z.infer<typeof stateSchema>
 
-export const REQUEST_KINDS = ['new', 'replace', 'widen'] as const
+export const PAIRING_REQUEST_KINDS = ['new', 'replace', 'widen'] as const
 /** `new`: an unknown node; `replace`: another key for a paired node; `widen`: more capabilities for a paired node. */
-export type RequestKind = (typeof REQUEST_KINDS)[number]
+export type PairingRequestKind = (typeof PAIRING_REQUEST_KINDS)[number]
 
 export const pendingRequestSchema = z.object({
   requestId: z.string(),
   revision: z.int(),
-  kind: z.enum(REQUEST_KINDS),
+  kind: z.enum(PAIRING_REQUEST_KINDS),
   nodeId: nameSchema,
   displayName: z.string(),
   platform: z.string(),
@@ -226,7 +226,7 @@ export const pendingRequestSchema = z.object({
   expiresAt: timeSchema,
 })
 /** A request that waits for an operator, as `limb/bridge/pairing/<requestId>` and `pairing/list` show it. */
-export type PendingRequest = z.infer<typeof pendingRequestSchema>
+export type PendingPairingRequest = z.infer<typeof pendingRequestSchema>
 
 export const bridgeInfoSchema = z.object({
   version: z.string(),
@@ -321,7 +321,7 @@ export const approvalSchema = z.object({
   requestedAt: timeSchema,
   expiresAt: timeSchema,
 })
-export type Approval = z.infer<typeof approvalSchema>
+export type PendingApproval = z.infer<typeof approvalSchema>
 
 export const leaseSchema = z.object({
   leaseId: z.string(),

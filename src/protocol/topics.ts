@@ -4,11 +4,11 @@ import { isName } from './names.ts'
 
 const NODE_UPLINKS = ['register', 'heartbeat', 'deregister', 'result'] as const
 /** What a limb says to the bridge. */
-export type NodeUplink = (typeof NODE_UPLINKS)[number]
+export type NodeInbound = (typeof NODE_UPLINKS)[number]
 
 /** What a topic below the root is. */
 export type Address =
-  | { kind: 'node'; nodeId: string; leaf: NodeUplink | 'pairing' | 'invoke' | 'status' | 'state' }
+  | { kind: 'node'; nodeId: string; leaf: NodeInbound | 'pairing' | 'invoke' | 'status' | 'state' }
   | { kind: 'data'; nodeId: string; path: string }
   | { kind: 'bridge'; path: string }
   | { kind: 'request'; principal: string; verb: string }
@@ -29,7 +29,7 @@ export interface Topics {
   readonly nodePrefix: string
   readonly bridgeStatus: string
   readonly bridgeInfo: string
-  node(nodeId: string, leaf: NodeUplink | 'pairing' | 'invoke' | 'status' | 'state'): string
+  node(nodeId: string, leaf: NodeInbound | 'pairing' | 'invoke' | 'status' | 'state'): string
   /** `<root>/node/<nodeId>/data/` */
   dataPrefix(nodeId: string): string
   pairingRequest(requestId: string): string
@@ -79,7 +79,7 @@ function parseNode(rest: string): Address | undefined {
   const parts = splitOnce(rest)
   if (!parts || !isName(parts[0])) return undefined
   const [nodeId, leaf] = parts
-  if (NODE_LEAVES.has(leaf)) return { kind: 'node', nodeId, leaf: leaf as NodeUplink }
+  if (NODE_LEAVES.has(leaf)) return { kind: 'node', nodeId, leaf: leaf as NodeInbound }
   if (leaf.startsWith('data/') && leaf.length > 'data/'.length) {
     return { kind: 'data', nodeId, path: leaf.slice('data/'.length) }
   }

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { fastInvoke } from './fast-invocations.ts'
 import { LIMITS } from './limits.ts'
 import {
   capabilitySchema,
@@ -9,7 +10,6 @@ import {
   type Role,
   STATUSES,
 } from './names.ts'
-import { plainInvoke } from './plain-calls.ts'
 import {
   anyJson,
   capabilityEntrySchema,
@@ -90,7 +90,7 @@ export interface VerbDefinition {
   /** The arguments that may stand alone on a command line, in this order: `limb-bridge node get cam1`. */
   readonly positional?: readonly string[]
   /** Whether the response may hold a secret that is told once. */
-  readonly tellsSecret?: boolean
+  readonly returnsSecret?: boolean
   /**
    * May take as long as a limb or an operator takes. The PUBACK of its request says only that it was received;
    * what was decided is in the response.
@@ -104,7 +104,7 @@ function verb<T extends z.ZodRawShape>(
   role: Role,
   summary: string,
   shape: T,
-  more: Pick<VerbDefinition, 'positional' | 'tellsSecret' | 'long' | 'plain'> = {},
+  more: Pick<VerbDefinition, 'positional' | 'returnsSecret' | 'long' | 'plain'> = {},
 ) {
   return { role, summary, args: strictArgs(shape), ...more }
 }
@@ -152,11 +152,11 @@ export const VERBS = {
         .optional()
         .describe('end the old key and the live session at once (a stolen key)'),
     },
-    { positional: ['nodeId'], tellsSecret: true },
+    { positional: ['nodeId'], returnsSecret: true },
   ),
   'node/provision': verb('operator', 'Approve a limb before it ever connects.', provisionArgs, {
     positional: ['nodeId'],
-    tellsSecret: true,
+    returnsSecret: true,
   }),
   'node/import': verb(
     'operator',
@@ -168,7 +168,7 @@ export const VERBS = {
         .max(LIMITS.importNodes)
         .describe('one object a limb, as for node/provision'),
     },
-    { tellsSecret: true },
+    { returnsSecret: true },
   ),
 
   'pairing/list': verb('viewer', 'List the requests that wait for an operator.', listArgs),
@@ -245,7 +245,7 @@ export const VERBS = {
         .optional()
         .describe('the same key within 24 hours gives the first answer and runs nothing again'),
     },
-    { positional: ['command'], long: true, plain: plainInvoke },
+    { positional: ['command'], long: true, plain: fastInvoke },
   ),
   'invocation/list': verb('viewer', 'List the calls, under way and ended.', {
     ...listArgs,
@@ -341,13 +341,13 @@ export const VERBS = {
       role: z.enum(ROLES).describe('what it may do; each role includes those before it'),
       password: passwordArg.optional(),
     },
-    { positional: ['name', 'role'], tellsSecret: true },
+    { positional: ['name', 'role'], returnsSecret: true },
   ),
   'principal/set-password': verb(
     'admin',
     'Give a principal a new password; its sessions end.',
     { name: principalArg, password: passwordArg.optional() },
-    { positional: ['name'], tellsSecret: true },
+    { positional: ['name'], returnsSecret: true },
   ),
   'principal/remove': verb(
     'admin',

@@ -14,12 +14,12 @@ export interface ChainRow {
 }
 
 /** A row's number and hash: what the next row is chained to. */
-export type Link = Pick<ChainRow, 'seq' | 'hash'>
+export type ChainLink = Pick<ChainRow, 'seq' | 'hash'>
 
 const HASH_BYTES = 32
 
 /** What the first row of all is chained to. */
-export const ORIGIN: Link = { seq: 0, hash: new Uint8Array(HASH_BYTES) }
+export const ORIGIN: ChainLink = { seq: 0, hash: new Uint8Array(HASH_BYTES) }
 
 /** SHA-256 of the hash before it and the row in canonical JSON. */
 export function chainHash(previous: Uint8Array, row: Omit<ChainRow, 'hash'>): Buffer {

@@ -1,6 +1,6 @@
-import type { RetainedView, Said } from '../bridge/ports.ts'
+import type { PublishedMessage, RetainedView } from '../bridge/ports.ts'
 import { filterMatches, type Topics, topicsOf } from '../protocol/topics.ts'
-import type { Letter, UplinkSettings } from './ports.ts'
+import type { UplinkMessage, UplinkSettings } from './ports.ts'
 
 /** Which topics are mirrored, and what they are called there. */
 export class Mirror {
@@ -29,7 +29,7 @@ export class Mirror {
   }
 
   /** As it goes there, or undefined for what stays here. */
-  letter({ topic, payload, qos, retain }: Said): Letter | undefined {
+  translate({ topic, payload, qos, retain }: PublishedMessage): UplinkMessage | undefined {
     if (!this.mirrors(topic)) return undefined
     // The data of a revoked limb is cleared here without the retain flag, for those who are subscribed.
     const clears = payload.length === 0 && this.#here.parse(topic)?.kind === 'data'
@@ -57,7 +57,7 @@ export class Mirror {
   }
 
   /** What is retained of the bridge's own, the status of the bridge last: then all the rest is true there. */
-  *retained(view: RetainedView): Iterable<Letter> {
+  *retained(view: RetainedView): Iterable<UplinkMessage> {
     const { node, bridgePrefix, bridgeStatus } = this.#here
     for (const filter of [node('+', 'state'), node('+', 'status'), `${bridgePrefix}#`]) {
       for (const { topic, payload } of view.match(filter)) {

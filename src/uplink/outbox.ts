@@ -1,4 +1,4 @@
-import type { Letter } from './ports.ts'
+import type { UplinkMessage } from './ports.ts'
 
 /** A queue may fill some memory, whatever the number of its messages. */
 const MAX_BYTES = 32 * 1024 * 1024
@@ -10,9 +10,9 @@ const OVERHEAD_BYTES = 200
  * waits, in the place of the newest, so that `status` still follows the `state` it was said with. Bounded: the
  * oldest goes first. A retained message that had to go is not lost but owed (`owesRetained`).
  */
-export class Outbox {
+export class UplinkOutbox {
   /** Keys are topics of retained messages, and numbers of all others. */
-  readonly #letters = new Map<string | number, Letter>()
+  readonly #messages = new Map<string | number, UplinkMessage>()
   readonly maxMessages: number
   #bytes = 0
   #next = 0
@@ -26,33 +26,33 @@ export class Outbox {
   }
 
   get length(): number {
-    return this.#letters.size
+    return this.#messages.size
   }
 
-  put(letter: Letter): void {
-    const key = letter.retain ? letter.topic : this.#next++
+  put(message: UplinkMessage): void {
+    const key = message.retain ? message.topic : this.#next++
     this.#remove(key)
-    this.#letters.set(key, letter)
-    this.#bytes += sizeOf(letter)
-    while (this.#letters.size > this.maxMessages || (this.#bytes > MAX_BYTES && this.#letters.size > 1)) {
+    this.#messages.set(key, message)
+    this.#bytes += sizeOf(message)
+    while (this.#messages.size > this.maxMessages || (this.#bytes > MAX_BYTES && this.#messages.size > 1)) {
       this.#dropOldest()
     }
   }
 
-  take(): Letter | undefined {
-    for (const [key, letter] of this.#letters) {
+  take(): UplinkMessage | undefined {
+    for (const [key, message] of this.#messages) {
       this.#remove(key)
-      return letter
+      return message
     }
     return undefined
   }
 
   /** What was sent and never acknowledged goes before all else, unless something newer replaces it. */
-  putBack(letters: readonly Letter[]): void {
-    const later = [...this.#letters.values()]
-    this.#letters.clear()
+  putBack(messages: readonly UplinkMessage[]): void {
+    const later = [...this.#messages.values()]
+    this.#messages.clear()
     this.#bytes = 0
-    for (const letter of [...letters, ...later]) this.put(letter)
+    for (const message of [...messages, ...later]) this.put(message)
   }
 
   /**
@@ -60,40 +60,40 @@ export class Outbox {
    * What clears a topic stays, and so does what must arrive.
    */
   disconnected(): void {
-    for (const [key, letter] of [...this.#letters]) {
-      if (outlivesConnection(letter)) continue
+    for (const [key, message] of [...this.#messages]) {
+      if (outlivesConnection(message)) continue
       this.#remove(key)
-      if (!letter.retain) this.dropped++
+      if (!message.retain) this.dropped++
     }
   }
 
   /** While there is no connection. */
-  putAside(letter: Letter): void {
-    if (outlivesConnection(letter)) this.put(letter)
-    else if (!letter.retain) this.dropped++
+  putAside(message: UplinkMessage): void {
+    if (outlivesConnection(message)) this.put(message)
+    else if (!message.retain) this.dropped++
   }
 
   #dropOldest(): void {
-    for (const [key, letter] of this.#letters) {
+    for (const [key, message] of this.#messages) {
       this.#remove(key)
       this.dropped++
-      if (letter.retain) this.owesRetained = true
+      if (message.retain) this.owesRetained = true
       return
     }
   }
 
   #remove(key: string | number): void {
-    const letter = this.#letters.get(key)
-    if (letter === undefined) return
-    this.#bytes -= sizeOf(letter)
-    this.#letters.delete(key)
+    const message = this.#messages.get(key)
+    if (message === undefined) return
+    this.#bytes -= sizeOf(message)
+    this.#messages.delete(key)
   }
 }
 
-function outlivesConnection({ qos, retain, payload }: Letter): boolean {
+function outlivesConnection({ qos, retain, payload }: UplinkMessage): boolean {
   return retain ? payload.length === 0 : qos > 0
 }
 
-function sizeOf(letter: Letter): number {
-  return OVERHEAD_BYTES + letter.topic.length + letter.payload.length
+function sizeOf(message: UplinkMessage): number {
+  return OVERHEAD_BYTES + message.topic.length + message.payload.length
 }

@@ -23,7 +23,7 @@ export interface UplinkSettings {
 }
 
 /** What else is kept on the broker there, apart from the mirror, such as discovery messages. */
-export interface Companion {
+export interface ExtraView {
   /** What is to be retained there. */
   readonly view: RetainedView
   /** What it keeps there; read back at each connect, so that leftovers are cleared. */
@@ -41,7 +41,7 @@ export interface UplinkOptions {
   readonly topics: Topics
   readonly view: RetainedView
   readonly feed: Feed
-  readonly companion?: Companion | undefined
+  readonly extraView?: ExtraView | undefined
   /** Who takes requests from there, for one connection. */
   readonly peer: () => RemotePeer
   readonly clock: Clock
@@ -51,7 +51,7 @@ export interface UplinkOptions {
 }
 
 /** A message on its way there. */
-export interface Letter {
+export interface UplinkMessage {
   readonly topic: string
   readonly payload: Uint8Array
   readonly qos: 0 | 1

@@ -1,13 +1,13 @@
-import type { Said } from '../bridge/ports.ts'
+import type { PublishedMessage } from '../bridge/ports.ts'
 import { messageOf } from '../kernel/errors.ts'
 import { encodeWord } from '../protocol/encode.ts'
 import { Backoff } from './backoff.ts'
-import { Courier } from './courier.ts'
-import { type Link, openLink } from './link.ts'
+import { connectUplink, type UplinkConnection } from './connection.ts'
 import { Mirror } from './mirror.ts'
-import { Outbox } from './outbox.ts'
-import type { Letter, UplinkOptions, UplinkReadings } from './ports.ts'
-import { Visit } from './visit.ts'
+import { UplinkOutbox } from './outbox.ts'
+import type { UplinkMessage, UplinkOptions, UplinkReadings } from './ports.ts'
+import { Resync } from './resync.ts'
+import { UplinkSender } from './sender.ts'
 
 /** A stop waits so long for what is on its way; then the will says `offline`. */
 const DRAIN_MS = 2000
@@ -21,11 +21,11 @@ const LEAVE_MS = 1000
 export class Uplink {
   readonly #options: UplinkOptions
   readonly #mirror: Mirror
-  readonly #outbox: Outbox
-  readonly #courier: Courier
+  readonly #outbox: UplinkOutbox
+  readonly #sender: UplinkSender
   readonly #backoff: Backoff
-  #visit: Visit | undefined
-  #connecting: Link | undefined
+  #resync: Resync | undefined
+  #connecting: UplinkConnection | undefined
   #cancelRetry: () => void = () => undefined
   #connections = 0
   #lastReason = ''
@@ -34,10 +34,10 @@ export class Uplink {
   constructor(options: UplinkOptions) {
     this.#options = options
     this.#mirror = new Mirror(options.topics, options.settings)
-    this.#outbox = new Outbox(options.settings.maxQueued)
-    this.#courier = new Courier(this.#outbox, {
-      drained: () => this.#visit?.drained(),
-      refused: (topic, error) => this.#visit?.refused(topic, error),
+    this.#outbox = new UplinkOutbox(options.settings.maxQueued)
+    this.#sender = new UplinkSender(this.#outbox, {
+      drained: () => this.#resync?.drained(),
+      refused: (topic, error) => this.#resync?.refused(topic, error),
     })
     this.#backoff = new Backoff(options.random ?? Math.random)
   }
@@ -50,8 +50,8 @@ export class Uplink {
   readings(): UplinkReadings {
     return {
       name: this.#options.settings.name,
-      connected: this.#visit !== undefined,
-      published: this.#courier.published,
+      connected: this.#resync !== undefined,
+      published: this.#sender.published,
       dropped: this.#outbox.dropped,
       reconnects: Math.max(0, this.#connections - 1),
       queued: this.#outbox.length,
@@ -59,10 +59,10 @@ export class Uplink {
   }
 
   /** For what is there beside the mirror. Without a connection only what clears is kept. */
-  offer(letter: Letter): void {
+  offer(message: UplinkMessage): void {
     if (this.#stopped) return
     const { qos } = this.#options.settings
-    this.#put({ ...letter, qos: Math.min(letter.qos, qos) as 0 | 1 })
+    this.#put({ ...message, qos: Math.min(message.qos, qos) as 0 | 1 })
   }
 
   /** Bounded by some three seconds. What was said before is there, or the will says `offline`. */
@@ -70,55 +70,55 @@ export class Uplink {
     if (this.#stopped) return
     this.#stopped = true
     this.#cancelRetry()
-    const visit = this.#visit
-    if (visit === undefined) {
+    const resync = this.#resync
+    if (resync === undefined) {
       this.#connecting?.cut()
       return
     }
-    const delivered = this.#courier.delivered().then(() => this.#courier.idle)
+    const delivered = this.#sender.delivered().then(() => this.#sender.idle)
     const whole = await Promise.race([delivered, this.#after(DRAIN_MS)])
-    if (whole && visit.told) visit.link.leave()
-    else visit.link.cut()
-    await Promise.race([visit.ended.promise, this.#after(LEAVE_MS)])
-    visit.link.cut()
+    if (whole && resync.isComplete) resync.link.leave()
+    else resync.link.cut()
+    await Promise.race([resync.ended.promise, this.#after(LEAVE_MS)])
+    resync.link.cut()
   }
 
   #after(ms: number): Promise<false> {
     return new Promise((resolve) => this.#options.clock.after(ms, () => resolve(false)))
   }
 
-  #heard(message: Said): void {
+  #heard(message: PublishedMessage): void {
     if (this.#stopped) return
-    const letter = this.#mirror.letter(message)
-    if (letter === undefined) return
-    if (letter.retain) this.#visit?.saw(message.topic)
-    this.#put(letter)
+    const translated = this.#mirror.translate(message)
+    if (translated === undefined) return
+    if (translated.retain) this.#resync?.saw(translated.topic)
+    this.#put(translated)
   }
 
-  #put(letter: Letter): void {
-    if (this.#visit === undefined) {
-      this.#outbox.putAside(letter)
+  #put(message: UplinkMessage): void {
+    if (this.#resync === undefined) {
+      this.#outbox.putAside(message)
       return
     }
-    this.#outbox.put(letter)
-    this.#courier.pump()
+    this.#outbox.put(message)
+    this.#sender.pump()
   }
 
   #connect(): void {
     if (this.#stopped) return
     const { settings } = this.#options
-    const will: Letter = {
+    const will: UplinkMessage = {
       topic: this.#mirror.there.bridgeStatus,
       payload: encodeWord('offline'),
       qos: settings.qos,
       retain: true,
     }
-    const link = openLink(
+    const link = connectUplink(
       { settings, will },
       {
         opened: () => this.#opened(link),
         message: (topic, payload, retained) => {
-          if (!this.#stopped) this.#visit?.received(topic, payload, retained)
+          if (!this.#stopped) this.#resync?.received(topic, payload, retained)
         },
         closed: (why) => this.#closed(why),
       },
@@ -126,25 +126,25 @@ export class Uplink {
     this.#connecting = link
   }
 
-  #opened(link: Link): void {
+  #opened(link: UplinkConnection): void {
     const { settings, log } = this.#options
     this.#connecting = undefined
     this.#connections++
     this.#lastReason = ''
     log.info({ uplink: settings.name, url: settings.url, connections: this.#connections }, 'uplink connected')
-    const visit = new Visit({
+    const resync = new Resync({
       options: this.#options,
       mirror: this.#mirror,
       outbox: this.#outbox,
-      courier: this.#courier,
+      sender: this.#sender,
       link,
     })
-    this.#visit = visit
-    this.#courier.start(link)
-    visit.enter().then(
+    this.#resync = resync
+    this.#sender.start(link)
+    resync.enter().then(
       () => this.#backoff.reset(),
       (error: unknown) => {
-        if (this.#visit !== visit) return
+        if (this.#resync !== resync) return
         log.warn({ uplink: settings.name, error: messageOf(error) }, 'uplink could not be brought up to date')
         link.cut()
       },
@@ -153,19 +153,19 @@ export class Uplink {
 
   #closed(why: string): void {
     const { settings, log, clock } = this.#options
-    const visit = this.#visit
-    this.#visit = undefined
+    const resync = this.#resync
+    this.#resync = undefined
     this.#connecting = undefined
-    this.#courier.stop()
-    visit?.end()
+    this.#sender.stop()
+    resync?.end()
     if (this.#stopped) return
     const delayMs = Math.round(this.#backoff.next())
     // One line for each outage and each new reason, not for each attempt.
-    const level = visit !== undefined || why !== this.#lastReason ? 'warn' : 'debug'
+    const level = resync !== undefined || why !== this.#lastReason ? 'warn' : 'debug'
     this.#lastReason = why
     log[level](
       { uplink: settings.name, url: settings.url, why, retryMs: delayMs },
-      visit ? 'uplink lost; connecting again' : 'uplink could not connect; trying again',
+      resync ? 'uplink lost; connecting again' : 'uplink could not connect; trying again',
     )
     this.#cancelRetry = clock.after(delayMs, () => this.#connect())
   }

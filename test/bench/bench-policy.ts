@@ -1,4 +1,4 @@
-import { PolicyBook } from '../../src/bridge/access/policies.ts'
+import { Policies } from '../../src/bridge/access/policies.ts'
 import { systemClock } from '../../src/kernel/clock.ts'
 import { openDatabase } from '../../src/store/sqlite/database.ts'
 import { createStore } from '../../src/store/sqlite/store.ts'
@@ -51,13 +51,13 @@ export async function benchPolicy(bench: Bench): Promise<Line[]> {
   const none: number[] = []
   for (let round = 0; round < ROUNDS; round++) {
     const from = round * decisions
-    const first = new PolicyBook(store, 'free')
+    const first = new Policies(store, 'free')
     plain.push(await timed(decisions, (i) => lookUp.get(...far(from + i), 'camera')))
     entry.push(await timed(decisions, (i) => first.decide(...far(from + i), 'camera', HELD)))
     none.push(await timed(decisions, (i) => first.decide(...nobody(from + i), 'camera', HELD)))
   }
 
-  const book = new PolicyBook(store, 'free')
+  const book = new Policies(store, 'free')
   for (let i = 0; i < policiesInUse; i++) await book.decide(...far(i), 'camera', HELD)
   const used: number[] = []
   for (let round = 0; round < ROUNDS; round++) {

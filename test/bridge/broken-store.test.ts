@@ -1,7 +1,7 @@
 import { describe, expect, onTestFinished, test, vi } from 'vitest'
 import { Core } from '../../src/bridge/core.ts'
-import type { Admission, Identity, Session, Store } from '../../src/bridge/ports.ts'
-import type { World } from '../../src/bridge/settings.ts'
+import type { Authentication, Identity, Session, Store } from '../../src/bridge/ports.ts'
+import type { BridgeContext } from '../../src/bridge/settings.ts'
 import { Refusal } from '../../src/kernel/errors.ts'
 import { topicsOf } from '../../src/protocol/topics.ts'
 import { openDatabase } from '../../src/store/sqlite/database.ts'
@@ -37,7 +37,7 @@ async function start() {
   const events: string[] = []
   const cleared = vi.fn()
   const forgotten = vi.fn()
-  const world: World = {
+  const world: BridgeContext = {
     clock,
     log,
     store,
@@ -103,7 +103,7 @@ async function start() {
     address: 'local',
     alive: true,
     subscribedTo: () => true,
-    tell: () => true,
+    send: () => true,
     end: () => {},
   }
   const ask = async (verb: string, args: object) => {
@@ -126,7 +126,7 @@ async function startWithArm() {
     ...session,
     identity: { kind: 'limb', nodeId: 'r1' },
     clientId: 'r1',
-    tell: told,
+    send: told,
   }
   core.opened(limb)
   core.heartbeat(limb, Buffer.from(''))
@@ -136,7 +136,7 @@ async function startWithArm() {
         ...session,
         identity: { kind: 'principal', name, role: 'agent', local: true },
         clientId: name,
-        tell: () => true,
+        send: () => true,
         respond: (_verb, payload) => respond(JSON.parse(Buffer.from(payload).toString())),
       }
       const body = Buffer.from(JSON.stringify({ nodeId: 'r1', ...args }))
@@ -304,7 +304,7 @@ test('a request that is approved in the moment of its expiry stays approved', as
     address: '127.0.0.1',
     alive: true,
     subscribedTo: () => true,
-    tell: () => true,
+    send: () => true,
     end: () => {},
   }
   core.opened(candidate)
@@ -355,7 +355,7 @@ test('a pairing window keeps what was taken of it by an approval that could not 
       address: '127.0.0.1',
       alive: true,
       subscribedTo: () => true,
-      tell: (_topic, payload) => told.push(JSON.parse(Buffer.from(payload).toString())) > 0,
+      send: (_topic, payload) => told.push(JSON.parse(Buffer.from(payload).toString())) > 0,
       end: () => {},
     }
     core.opened(candidate)
@@ -382,7 +382,7 @@ const credentialsOf = (nodeId: string, password: string) => ({
 })
 
 /** A session as the broker opens it for whoever was let in. */
-function sessionOf(admission: Admission, nodeId: string) {
+function sessionOf(admission: Authentication, nodeId: string) {
   if (!admission.admitted) throw new Error(admission.reason)
   return {
     identity: admission.identity,
@@ -390,7 +390,7 @@ function sessionOf(admission: Admission, nodeId: string) {
     address: '192.0.2.1',
     alive: true,
     subscribedTo: () => true,
-    tell: () => true,
+    send: () => true,
     end: vi.fn(),
   }
 }
@@ -436,7 +436,7 @@ test('two connections that use a new key first at once both come in', async () =
   expect(await Promise.all([core.admit(credentials), core.admit(credentials)])).toEqual([limb, limb])
 })
 
-const LIMB: Admission = { admitted: true, identity: { kind: 'limb', nodeId: 'cam' } }
+const LIMB: Authentication = { admitted: true, identity: { kind: 'limb', nodeId: 'cam' } }
 
 test('a limb that is lost while its longer timeout is being stored is offline after the grace', async () => {
   const { core, clock, held, ask } = await start()
@@ -524,9 +524,9 @@ test('a candidate is told the key that was made for it by the first registration
   const { core, broken, held } = await start()
   const told: { status: string; apiKey?: string }[] = []
   const identity: Identity = { kind: 'candidate', nodeId: 'cam', key: null }
-  const tell = (_topic: string, payload: Uint8Array) =>
+  const send = (_topic: string, payload: Uint8Array) =>
     told.push(JSON.parse(Buffer.from(payload).toString())) > 0
-  const candidate = { ...sessionOf({ admitted: true, identity }, 'cam'), tell }
+  const candidate = { ...sessionOf({ admitted: true, identity }, 'cam'), send }
   core.opened(candidate)
   broken.commits = true
   const first = core.message(candidate, registering('cam'), registrationOf())
@@ -562,7 +562,7 @@ describe('a candidate that has gone while its registration was being stored', ()
     const { core, held, ask } = await start()
     const come = async () => {
       const admission = await core.admit(credentialsOf('cam', keyOf('cam')))
-      const session = Object.assign(sessionOf(admission, 'cam'), { tell: vi.fn(() => true) })
+      const session = Object.assign(sessionOf(admission, 'cam'), { send: vi.fn(() => true) })
       core.opened(session)
       return session
     }
@@ -608,14 +608,14 @@ test('of several candidates with the key of a provisioned limb the newest is the
   const sessions = []
   for (let i = 0; i < 2; i++) {
     const admission = await core.admit(credentialsOf('cam', keyOf('cam')))
-    const session = Object.assign(sessionOf(admission, 'cam'), { tell: vi.fn(() => true) })
+    const session = Object.assign(sessionOf(admission, 'cam'), { send: vi.fn(() => true) })
     core.opened(session)
     await core.message(session, registering('cam'), registrationOf())
     sessions.push(session)
   }
   await ask('node/provision', { nodeId: 'cam', apiKey: keyOf('cam') })
-  for (const { tell } of sessions) {
-    const [, payload] = tell.mock.lastCall as unknown as [string, Uint8Array]
+  for (const { send } of sessions) {
+    const [, payload] = send.mock.lastCall as unknown as [string, Uint8Array]
     expect(JSON.parse(Buffer.from(payload).toString())).toMatchObject({ status: 'approved' })
   }
   expect(sessions.map(({ end }) => end.mock.calls)).toEqual([[['replaced', true]], []])

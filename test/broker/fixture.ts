@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach } from 'vitest'
 import type {
-  Admission,
+  Authentication,
   Credentials,
   Identity,
   Inbound,
@@ -41,14 +41,14 @@ export class ScriptedCore implements Inbound {
   readonly admitted: Credentials[] = []
   /** Runs before a message is taken. */
   onMessage: (session: Session, address: Address, payload: Uint8Array) => Promise<void> = async () => {}
-  onAdmit: (credentials: Credentials) => Promise<Admission | undefined> = async () => undefined
+  onAdmit: (credentials: Credentials) => Promise<Authentication | undefined> = async () => undefined
   onHeartbeat: (session: Session) => void = () => {}
   onSubscribed: (session: Session) => void = () => {}
   onClosed: (session: Session) => void = () => {}
   heartbeats = 0
   #waiting: (() => void)[] = []
 
-  async admit(credentials: Credentials): Promise<Admission> {
+  async admit(credentials: Credentials): Promise<Authentication> {
     this.admitted.push(credentials)
     const scripted = await this.onAdmit(credentials)
     if (scripted) return scripted
@@ -110,7 +110,7 @@ export class ScriptedCore implements Inbound {
   }
 }
 
-function yes(identity: Identity): Admission {
+function yes(identity: Identity): Authentication {
   return { admitted: true, identity }
 }
 

@@ -1,6 +1,6 @@
 import { Duplex } from 'node:stream'
 import { describe, expect, test } from 'vitest'
-import { Budget } from '../../src/broker/budget.ts'
+import { TokenBuckets } from '../../src/broker/token-buckets.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 import { type Start, start, turn } from './fixture.ts'
 import {
@@ -25,11 +25,11 @@ describe('a budget', () => {
 
   test('allows two seconds of its rate at once, then the rate', () => {
     const clock = new FakeClock()
-    const budget = new Budget(clock, () => rates)
+    const budget = new TokenBuckets(clock, () => rates)
     /** Messages until one must wait; that one is spent too. */
     const spend = () => {
       let spent = 1
-      while (budget.spend(1, 1) === 0) spent++
+      while (budget.take(1, 1) === 0) spent++
       return spent
     }
     expect(spend()).toBe(201)
@@ -41,19 +41,19 @@ describe('a budget', () => {
   })
 
   test('says how long to wait for a large message', () => {
-    const budget = new Budget(new FakeClock(), () => rates)
-    expect(budget.spend(1, 50_000)).toBe(3000)
-    expect(budget.lacking).toBe('bytes')
+    const budget = new TokenBuckets(new FakeClock(), () => rates)
+    expect(budget.take(1, 50_000)).toBe(3000)
+    expect(budget.exhausted).toBe('bytes')
   })
 
   test('obeys a rate that changes', () => {
     const clock = new FakeClock()
     let own = { messages: 1, bytes: 1000 }
-    const budget = new Budget(clock, () => own)
-    for (let i = 0; i < 3; i++) budget.spend(1, 1)
+    const budget = new TokenBuckets(clock, () => own)
+    for (let i = 0; i < 3; i++) budget.take(1, 1)
     own = rates
     clock.advance(1000)
-    expect(budget.spend(1, 1)).toBe(0)
+    expect(budget.take(1, 1)).toBe(0)
   })
 })
 

@@ -3,7 +3,7 @@ import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { PassThrough } from 'node:stream'
 import { describe, expect, test } from 'vitest'
-import { plainAddress } from '../../src/kernel/address.ts'
+import { unmappedAddress } from '../../src/kernel/address.ts'
 import { start, tempFolder, turn } from './fixture.ts'
 import { connectPacket, dial, PUBACK, publishPacket, type WireClient } from './wire.ts'
 
@@ -21,8 +21,8 @@ describe('TCP', () => {
   })
 
   test('an IPv4 address that came by IPv6 is the IPv4 address', () => {
-    expect(plainAddress('::ffff:10.1.2.3')).toBe('10.1.2.3')
-    expect(plainAddress('fe80::1')).toBe('fe80::1')
+    expect(unmappedAddress('::ffff:10.1.2.3')).toBe('10.1.2.3')
+    expect(unmappedAddress('fe80::1')).toBe('fe80::1')
   })
 })
 

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import type { Bridge, OnMessage } from '../../src/cli/session/session.ts'
-import { Approvals } from '../../src/cli/verbs/call-progress.ts'
+import { ApprovalWatch } from '../../src/cli/verbs/invocation-progress.ts'
 import { canonicalJson } from '../../src/domain/canonical.ts'
 import { systemClock } from '../../src/kernel/clock.ts'
 import { sha256Hex } from '../../src/kernel/secrets.ts'
@@ -89,7 +89,7 @@ test('an approval that was retained before the call is never told as that of the
       receive = onMessage
     },
   } as unknown as Bridge
-  const approvals = new Approvals(systemClock, 'ann')
+  const approvals = new ApprovalWatch(systemClock, 'ann')
   await approvals.followNew(bridge)
   const told: string[] = []
   const params = { depth: 3 }

@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import { afterEach, describe, expect, test } from 'vitest'
 import type { Store, Tx } from '../../src/bridge/ports.ts'
 import type { InvocationRecord } from '../../src/domain/invocations.ts'
-import type { NodeRecord, PolicyRecord, RequestRecord } from '../../src/domain/records.ts'
+import type { NodeRecord, PairingRequestRecord, PolicyRecord } from '../../src/domain/records.ts'
 import { Refusal } from '../../src/kernel/errors.ts'
 import { hashKey } from '../../src/kernel/secrets.ts'
 
@@ -313,8 +313,8 @@ export function nodeOf(nodeId: string, changes: Partial<NodeRecord> = {}): NodeR
 export function requestOf(
   requestId: string,
   nodeId: string,
-  changes: Partial<RequestRecord> = {},
-): RequestRecord {
+  changes: Partial<PairingRequestRecord> = {},
+): PairingRequestRecord {
   return {
     requestId,
     nodeId,

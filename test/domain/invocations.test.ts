@@ -2,10 +2,10 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { canonicalJson, shallow } from '../../src/domain/canonical.ts'
 import {
-  type CallIdentity,
   Consent,
   endStateOf,
   holdersOf,
+  type InvocationIdentity,
   type InvocationRecord,
   isOpen,
   moved,
@@ -17,7 +17,7 @@ import { sha256Hex } from '../../src/kernel/secrets.ts'
 import { INVOCATION_STATES, LEVELS } from '../../src/protocol/names.ts'
 
 const short = fc.constantFrom('a', 'b', 'a.b', '*', '__proto__')
-const call: fc.Arbitrary<CallIdentity> = fc.record({
+const call: fc.Arbitrary<InvocationIdentity> = fc.record({
   invocationId: short,
   principal: short,
   nodeId: short,

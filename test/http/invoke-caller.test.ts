@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, onTestFinished, test } from 'vitest'
 import { brokenAnswer } from '../../src/http/limb-client/broken-answer.ts'
-import { createHttpCaller } from '../../src/http/limb-client/caller.ts'
+import { createHttpLimbClient } from '../../src/http/limb-client/client.ts'
 import { networksOf } from '../../src/http/limb-client/networks.ts'
 import { systemClock } from '../../src/kernel/clock.ts'
 import { Refusal } from '../../src/kernel/errors.ts'
@@ -32,7 +32,7 @@ afterEach(() => {
 
 async function post(endpointUrl: string, names: string[][], address = '127.0.0.1') {
   let asked = 0
-  const caller = createHttpCaller({
+  const caller = createHttpLimbClient({
     clock: systemClock,
     networks: () => [],
     lookup: async () => (names[Math.min(asked++, names.length - 1)] ?? []).map((each) => ({ address: each })),

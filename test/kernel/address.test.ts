@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { addressGroup, isLoopbackAddress, plainAddress } from '../../src/kernel/address.ts'
+import { addressGroup, isLoopbackAddress, unmappedAddress } from '../../src/kernel/address.ts'
 
 describe('the group of an address', () => {
   test.each([
@@ -20,8 +20,8 @@ describe('the group of an address', () => {
 })
 
 test('an IPv4 address that came through IPv6 is plain, and loopback is known', () => {
-  expect(plainAddress('::ffff:192.0.2.7')).toBe('192.0.2.7')
-  expect(plainAddress('2001:db8::1')).toBe('2001:db8::1')
+  expect(unmappedAddress('::ffff:192.0.2.7')).toBe('192.0.2.7')
+  expect(unmappedAddress('2001:db8::1')).toBe('2001:db8::1')
   expect(['127.0.0.1', '127.9.9.9', '::1', '10.0.0.1', '::2'].map(isLoopbackAddress)).toEqual([
     true,
     true,

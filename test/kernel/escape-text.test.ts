@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { visible, visibleJson } from '../../src/kernel/escape-text.ts'
+import { escapeJson, escapeText } from '../../src/kernel/escape-text.ts'
 
 /** What a terminal, or a reader's eye, obeys. */
 const OBEYED = /[\p{Cc}\p{Cs}\p{Zl}\p{Zp}\u061c\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufeff]/u
@@ -36,13 +36,13 @@ describe('visible', () => {
     ['\u{e0041}', '\\u{e0041}'],
     ['', ''],
   ])('shows %j as %j', (text, shown) => {
-    expect(visible(text)).toBe(shown)
+    expect(escapeText(text)).toBe(shown)
   })
 
   it('leaves nothing that a terminal obeys, on one line', () => {
     fc.assert(
       fc.property(nasty, (text) => {
-        expect(visible(text)).not.toMatch(OBEYED)
+        expect(escapeText(text)).not.toMatch(OBEYED)
       }),
     )
   })
@@ -52,7 +52,7 @@ describe('visibleJson', () => {
   it('is the same JSON without anything that a terminal obeys', () => {
     fc.assert(
       fc.property(fc.dictionary(nasty, nasty), (value) => {
-        const json = visibleJson(JSON.stringify(value))
+        const json = escapeJson(JSON.stringify(value))
         expect(json).not.toMatch(OBEYED)
         expect(JSON.parse(json)).toEqual(JSON.parse(JSON.stringify(value)))
       }),

@@ -8,7 +8,7 @@ import {
   newId,
   newKey,
   newPassword,
-  newRisingId,
+  newSortableId,
   pairingCode,
   passwordMatches,
   sha256Hex,
@@ -78,14 +78,14 @@ describe('an id', () => {
     const times = fc.integer({ min: 0, max: 32 ** 9 - 1 })
     fc.assert(
       fc.property(times, times, (a, b) => {
-        const [one, two] = [newRisingId('iv_', a), newRisingId('iv_', b)]
+        const [one, two] = [newSortableId('iv_', a), newSortableId('iv_', b)]
         expect(one).toMatch(/^iv_[a-z2-7]{25}$/)
         if (a !== b) expect(one < two).toBe(a < b)
       }),
     )
-    expect(new Set(samples(500, () => newRisingId('iv_', 1))).size).toBe(500)
+    expect(new Set(samples(500, () => newSortableId('iv_', 1))).size).toBe(500)
     // A wall clock that nobody has set.
-    expect(newRisingId('iv_', -1)).toMatch(/^iv_2{9}/)
+    expect(newSortableId('iv_', -1)).toMatch(/^iv_2{9}/)
   })
 })
 

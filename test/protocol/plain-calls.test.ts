@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { plainInvoke, plainResult } from '../../src/protocol/plain-calls.ts'
+import { fastInvoke, fastResult } from '../../src/protocol/fast-invocations.ts'
 import { invocationResultSchema } from '../../src/protocol/schemas.ts'
 import { VERBS } from '../../src/protocol/verbs.ts'
 
@@ -44,8 +44,8 @@ const invoke = some({
 
 describe('the common form of a call', () => {
   it.each([
-    ['result', result, plainResult, invocationResultSchema],
-    ['invoke', invoke, plainInvoke, VERBS.invoke.args],
+    ['result', result, fastResult, invocationResultSchema],
+    ['invoke', invoke, fastInvoke, VERBS.invoke.args],
   ] as const)('is read by hand as its schema reads it: %s', (_name, values, plain, schema) => {
     fc.assert(
       fc.property(fc.oneof({ weight: 9, arbitrary: values }, fc.jsonValue()), (value) => {
@@ -60,11 +60,11 @@ describe('the common form of a call', () => {
 
   it('is the one that most calls have', () => {
     const asked = { nodeId: 'r1', command: 'camera.snap', params: { zoom: 2 } }
-    expect(plainInvoke(asked)).toEqual(asked)
-    expect(plainInvoke({ ...asked, parameters: {} })).toBeUndefined()
+    expect(fastInvoke(asked)).toEqual(asked)
+    expect(fastInvoke({ ...asked, parameters: {} })).toBeUndefined()
     const answered = { invocationId: 'iv_1', success: true, data: { seen: 'cat' } }
-    expect(plainResult(answered)).toEqual(answered)
-    expect(plainResult({ ...answered, success: false })).toBeUndefined()
-    expect(plainResult({ ...answered, data: [Number.POSITIVE_INFINITY] })).toBeUndefined()
+    expect(fastResult(answered)).toEqual(answered)
+    expect(fastResult({ ...answered, success: false })).toBeUndefined()
+    expect(fastResult({ ...answered, data: [Number.POSITIVE_INFINITY] })).toBeUndefined()
   })
 })

@@ -1,6 +1,6 @@
 import type { MqttStore } from '../../src/bridge/mqtt-store.ts'
 import type { Store } from '../../src/bridge/ports.ts'
-import type { NodeRecord, RequestRecord } from '../../src/domain/records.ts'
+import type { NodeRecord, PairingRequestRecord } from '../../src/domain/records.ts'
 import { hashKey, hashPassword } from '../../src/kernel/secrets.ts'
 import type { Role } from '../../src/protocol/names.ts'
 
@@ -42,7 +42,11 @@ function node(nodeId: string, changes: Partial<NodeRecord> = {}): NodeRecord {
   }
 }
 
-function request(requestId: string, nodeId: string, changes: Partial<RequestRecord>): RequestRecord {
+function request(
+  requestId: string,
+  nodeId: string,
+  changes: Partial<PairingRequestRecord>,
+): PairingRequestRecord {
   return {
     requestId,
     nodeId,

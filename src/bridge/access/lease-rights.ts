@@ -1,18 +1,18 @@
 import type { PolicyDecision } from '../../domain/policy.ts'
 import { messageOf } from '../../kernel/errors.ts'
 import type { Registry } from '../live/registry.ts'
-import type { World } from '../settings.ts'
-import type { LeaseKeeper } from './leases.ts'
-import type { PolicyBook } from './policies.ts'
+import type { BridgeContext } from '../settings.ts'
+import type { Leases } from './leases.ts'
+import type { Policies } from './policies.ts'
 
 /** Who may lease what: a lease is for those who use a thing freely or one at a time, and lasts no longer than that. */
 export class LeaseRights {
-  readonly #world: World
+  readonly #world: BridgeContext
   readonly #registry: Registry
-  readonly #policies: PolicyBook
-  readonly #leases: LeaseKeeper
+  readonly #policies: Policies
+  readonly #leases: Leases
 
-  constructor(world: World, parts: { registry: Registry; policies: PolicyBook; leases: LeaseKeeper }) {
+  constructor(world: BridgeContext, parts: { registry: Registry; policies: Policies; leases: Leases }) {
     this.#world = world
     this.#registry = parts.registry
     this.#policies = parts.policies

@@ -1,13 +1,13 @@
 import { type Lease, LeaseBook, type LeaseChange, type LeaseWish, type Waiter } from '../../domain/leases.ts'
 import { iso, type MonotonicMs, plusMs } from '../../kernel/clock.ts'
 import { messageOf, Refusal } from '../../kernel/errors.ts'
-import type { LeaseEnd } from '../../protocol/events.ts'
+import type { LeaseEndReason } from '../../protocol/events.ts'
 import type { ShownLease } from '../../protocol/schemas.ts'
 import type { Announcer } from '../live/announcer.ts'
-import type { World } from '../settings.ts'
+import type { BridgeContext } from '../settings.ts'
 
 /** What somebody holds who has got a lease. */
-export interface Held {
+export interface HeldLease {
   readonly lease: Lease
   readonly fence: number
   /** Taken for this call alone, and to be given back by it. */
@@ -15,23 +15,23 @@ export interface Held {
 }
 
 /** A lease that was asked for: at hand soon, or after a wait, because others are before. */
-export type Taking = { readonly queued: false; readonly held: Promise<Held> } | Queued
+export type Taking = { readonly queued: false; readonly held: Promise<HeldLease> } | QueuedLease
 
-export interface Queued {
+export interface QueuedLease {
   readonly queued: true
-  readonly held: Promise<Held>
+  readonly held: Promise<HeldLease>
   /** Waits no longer: `held` rejects with `why`. Nothing happens when its turn has come. */
   leave(why: unknown): void
 }
 
 interface Pending {
-  readonly resolve: (held: Promise<Held>) => void
+  readonly resolve: (held: Promise<HeldLease>) => void
   readonly reject: (why: unknown) => void
 }
 
 /** The book of leases, its timer, and its rows in the audit log. A restart ends every lease; fences go on rising. */
-export class LeaseKeeper {
-  readonly #world: World
+export class Leases {
+  readonly #world: BridgeContext
   readonly #announcer: Announcer
   readonly #book: LeaseBook
   readonly #pending = new Map<Waiter, Pending>()
@@ -41,7 +41,7 @@ export class LeaseKeeper {
   #alarmAt = Number.POSITIVE_INFINITY
   #stopped: Refusal | null = null
 
-  constructor(world: World, announcer: Announcer) {
+  constructor(world: BridgeContext, announcer: Announcer) {
     this.#world = world
     this.#announcer = announcer
     this.#book = new LeaseBook(world.settings.lease)
@@ -79,7 +79,7 @@ export class LeaseKeeper {
         )
       case 'queued': {
         const { waiter } = taken
-        const held = new Promise<Held>((resolve, reject) => {
+        const held = new Promise<HeldLease>((resolve, reject) => {
           this.#pending.set(waiter, { resolve, reject })
         })
         return { queued: true, held, leave: (why) => this.#leave(waiter, why) }
@@ -101,18 +101,18 @@ export class LeaseKeeper {
   }
 
   /** Whether the lease is still held. */
-  holds({ lease }: Held): boolean {
+  holds({ lease }: HeldLease): boolean {
     this.#now()
     return this.#isHeld(lease)
   }
 
   /** A call is about to run: the lease that was taken for it lasts for so long from now on, as the call may. */
-  keep({ lease, own }: Held, ttlMs: number): void {
+  keep({ lease, own }: HeldLease, ttlMs: number): void {
     if (own) this.#book.renew(lease, ttlMs, this.#now())
   }
 
   /** A call is over: the lease that was taken for it goes to the next. */
-  giveBack({ lease, own }: Held): void {
+  giveBack({ lease, own }: HeldLease): void {
     if (own) this.#apply(this.#book.end(lease, 'released', this.#now()))
   }
 
@@ -150,7 +150,7 @@ export class LeaseKeeper {
   }
 
   /** Nothing happens when it has ended already. */
-  end(lease: Lease, why: LeaseEnd): void {
+  end(lease: Lease, why: LeaseEndReason): void {
     this.#apply(this.#book.end(lease, why, this.#now()))
   }
 
@@ -206,7 +206,7 @@ export class LeaseKeeper {
     this.#arm()
   }
 
-  #ended(lease: Lease, why: LeaseEnd): void {
+  #ended(lease: Lease, why: LeaseEndReason): void {
     this.#world.counters.count('leases', why)
     if (lease.wish.single) return
     const { leaseId, nodeId, capability, principal } = lease.wish
@@ -241,7 +241,7 @@ export class LeaseKeeper {
   }
 
   /** Records a new lease and gives it its fence, in one transaction. A lease that cannot be recorded is none. */
-  #granted(lease: Lease): Promise<Held> {
+  #granted(lease: Lease): Promise<HeldLease> {
     const { clock, store, counters } = this.#world
     const { leaseId, nodeId, capability, principal, single } = lease.wish
     counters.count('leases', 'granted')
@@ -271,7 +271,7 @@ export class LeaseKeeper {
   }
 
   /** The lease once it is on disk, unless it has ended meanwhile. */
-  async #confirmed(lease: Lease): Promise<Held> {
+  async #confirmed(lease: Lease): Promise<HeldLease> {
     const fence = (await this.#stored.get(lease)) ?? 0
     if (!this.#isHeld(lease)) {
       throw new Refusal('expired', `the lease of ${what(lease)} ended at once; take it again`)
@@ -279,7 +279,7 @@ export class LeaseKeeper {
     return { lease, fence, own: lease.wish.single }
   }
 
-  async #renewed(lease: Lease): Promise<Held> {
+  async #renewed(lease: Lease): Promise<HeldLease> {
     const held = await this.#confirmed(lease)
     void this.#audit('lease.renewed', lease, lease.wish.principal, 'stored')
     return held

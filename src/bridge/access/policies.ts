@@ -17,7 +17,7 @@ type Generation = Map<string, Map<string, OfNode>>
  * two generations: when the young one is full the old one is dropped, so that what is in use stays. Every change
  * of the policy goes through `changed`, after its commit.
  */
-export class PolicyBook {
+export class Policies {
   readonly #store: Store
   readonly #floor: AuthLevel
   #young: Generation = new Map()

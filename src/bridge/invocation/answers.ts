@@ -1,10 +1,10 @@
 import { shallow } from '../../domain/canonical.ts'
 import { nodeErrorText } from '../../domain/invocations.ts'
 import { type ErrorBody, Refusal } from '../../kernel/errors.ts'
-import { visible } from '../../kernel/escape-text.ts'
+import { escapeText } from '../../kernel/escape-text.ts'
 import { LIMITS } from '../../protocol/limits.ts'
 import type { InvocationResult } from '../../protocol/schemas.ts'
-import type { InvokeAnswer } from './call.ts'
+import type { InvokeAnswer } from './open-invocation.ts'
 
 /** What a caller is told of what a limb said. @throws Refusal `node_error` */
 export function answerOf(
@@ -20,7 +20,7 @@ export function answerOf(
     )
   }
   if (!result.success) {
-    const text = visible(nodeErrorText(result.error, LIMITS.nodeErrorChars))
+    const text = escapeText(nodeErrorText(result.error, LIMITS.nodeErrorChars))
     throw new Refusal('node_error', `${nodeId} says: ${text}`, undefined, {
       nodeError: bounded(result.error),
     })
@@ -43,7 +43,7 @@ export function refusalOf({ code, message, path, details }: ErrorBody): Refusal 
   return new Refusal(code, message, path, details)
 }
 
-export function otherCall(): Refusal {
+export function otherInvocation(): Refusal {
   return new Refusal(
     'conflict',
     'this idempotencyKey was used for another call; take a new key for a new call',

@@ -1,30 +1,30 @@
 import { iso } from '../../kernel/clock.ts'
 import { LIMITS } from '../../protocol/limits.ts'
-import type { Approval } from '../../protocol/schemas.ts'
-import type { Call } from './call.ts'
+import type { PendingApproval } from '../../protocol/schemas.ts'
+import type { OpenInvocation } from './open-invocation.ts'
 
 /** The gated calls that wait for an operator, as `limb/bridge/approval/<invocationId>` shows them. */
-export class Approvals {
-  readonly #byId = new Map<string, { readonly call: Call; readonly shown: Approval }>()
+export class PendingApprovals {
+  readonly #byId = new Map<string, { readonly call: OpenInvocation; readonly shown: PendingApproval }>()
 
   get size(): number {
     return this.#byId.size
   }
 
-  get(invocationId: string): { readonly call: Call; readonly shown: Approval } | undefined {
+  get(invocationId: string): { readonly call: OpenInvocation; readonly shown: PendingApproval } | undefined {
     return this.#byId.get(invocationId)
   }
 
-  *values(): Iterable<Approval> {
+  *values(): Iterable<PendingApproval> {
     for (const { shown } of this.#byId.values()) yield shown
   }
 
   /** `expiresAt` is wall time. */
-  add(call: Call, now: number, expiresAt: number): Approval {
+  add(call: OpenInvocation, now: number, expiresAt: number): PendingApproval {
     const { invocationId, principal, nodeId, capability, command, paramsHash } = call.record
     const { params, paramsBytes } = call.wish
     const whole = paramsBytes <= LIMITS.shownParamsBytes
-    const shown: Approval = {
+    const shown: PendingApproval = {
       invocationId,
       principal,
       nodeId,

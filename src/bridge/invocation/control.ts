@@ -1,60 +1,61 @@
 import { Refusal } from '../../kernel/errors.ts'
 import { LeaseRights } from '../access/lease-rights.ts'
-import { LeaseKeeper } from '../access/leases.ts'
-import { PolicyBook } from '../access/policies.ts'
+import { Leases } from '../access/leases.ts'
+import { Policies } from '../access/policies.ts'
 import type { Announcer } from '../live/announcer.ts'
 import type { Registry } from '../live/registry.ts'
 import type { SessionTable } from '../live/sessions.ts'
 import type { Session } from '../ports.ts'
-import type { World } from '../settings.ts'
-import type { Leftovers } from '../upkeep/retries.ts'
-import type { Handlers, HandlersOf } from '../verb-context.ts'
+import type { BridgeContext } from '../settings.ts'
+import type { Retries } from '../upkeep/retries.ts'
+import type { VerbHandlers, VerbHandlersOf } from '../verb-context.ts'
 import { auditHandlers } from '../verbs/audit.ts'
 import { invocationHandlers } from '../verbs/invocation.ts'
 import { leaseHandlers } from '../verbs/lease.ts'
 import { policyHandlers } from '../verbs/policy.ts'
-import type { Approvals } from './approvals.ts'
+import type { PendingApprovals } from './approvals.ts'
 import { HttpTransport } from './http-transport.ts'
 import { Invocations } from './invocations.ts'
 import { KEY_MS } from './log.ts'
 import { MqttTransport, noHttp } from './mqtt-transport.ts'
-import { OpenCalls } from './open-calls.ts'
-import { QueuedCalls } from './queued-calls.ts'
+import { OpenInvocations } from './open-invocations.ts'
+import { QueuedInvocations } from './queued-invocations.ts'
 import { Results } from './results.ts'
-import { Reach } from './target.ts'
+import { TargetSelector } from './target.ts'
 
 const DAY_MS = 86_400_000
 
 /** Policy, leases, calls and the audit log: how limbs are used, and the record of it. */
 export class Control {
-  readonly policies: PolicyBook
-  readonly leases: LeaseKeeper
+  readonly policies: Policies
+  readonly leases: Leases
   readonly invocations: Invocations
-  readonly handlers: HandlersOf<'invocation' | 'lease' | 'policy' | 'audit'> & Pick<Handlers, 'invoke'>
-  readonly #open: OpenCalls
-  readonly #world: World
+  readonly handlers: VerbHandlersOf<'invocation' | 'lease' | 'policy' | 'audit'> &
+    Pick<VerbHandlers, 'invoke'>
+  readonly #open: OpenInvocations
+  readonly #world: BridgeContext
   readonly #results: Results
-  readonly #leftovers: Leftovers
+  readonly #retries: Retries
 
   constructor(
-    world: World,
+    world: BridgeContext,
     parts: {
       registry: Registry
       table: SessionTable
-      approvals: Approvals
+      approvals: PendingApprovals
       announcer: Announcer
-      leftovers: Leftovers
+      retries: Retries
     },
   ) {
     const { registry, table, approvals, announcer } = parts
     this.#world = world
-    this.#leftovers = parts.leftovers
-    this.policies = new PolicyBook(world.store, world.settings.policy.floor)
-    this.leases = new LeaseKeeper(world, announcer)
+    this.#retries = parts.retries
+    this.policies = new Policies(world.store, world.settings.policy.floor)
+    this.leases = new Leases(world, announcer)
     const rights = new LeaseRights(world, { registry, policies: this.policies, leases: this.leases })
-    const open = new OpenCalls(world.settings.invocation)
+    const open = new OpenInvocations(world.settings.invocation)
     this.#open = open
-    const reach = new Reach({
+    const reach = new TargetSelector({
       registry,
       policies: this.policies,
       leases: this.leases,
@@ -64,7 +65,7 @@ export class Control {
     })
     this.invocations = new Invocations(world, { open, reach, leases: this.leases, approvals, announcer })
     this.#results = new Results(world, this.invocations)
-    const queued = new QueuedCalls(this.invocations, reach)
+    const queued = new QueuedInvocations(this.invocations, reach)
     // Those in the queues first, so that no lease passes to one that may not use it.
     const look = async (at: { principal: string; nodeId: string }) => {
       await queued.look(at)
@@ -85,7 +86,7 @@ export class Control {
     const { log } = this.invocations
     const calls = await log.underWay()
     if (calls.length === 0) return
-    await this.#leftovers.run('end the calls that were under way when the bridge stopped', async () => {
+    await this.#retries.run('end the calls that were under way when the bridge stopped', async () => {
       await log.interrupt(calls)
       this.#world.log.warn(
         { interrupted: calls.length },
@@ -95,7 +96,7 @@ export class Control {
   }
 
   /** How many calls have not ended, by state. */
-  get openCalls(): OpenCalls['byState'] {
+  get openCalls(): OpenInvocations['byState'] {
     return this.#open.byState
   }
 

@@ -1,24 +1,29 @@
 import { Consent, type InvocationRecord, moved } from '../../domain/invocations.ts'
 import type { Clock } from '../../kernel/clock.ts'
 import { Refusal } from '../../kernel/errors.ts'
-import type { Alarm } from '../deadline-timer.ts'
+import type { DeadlineTimer } from '../deadline-timer.ts'
 import type { Announcer } from '../live/announcer.ts'
 import { decidedAlready } from './answers.ts'
-import type { Approvals } from './approvals.ts'
-import { type Call, durationOf, told } from './call.ts'
-import type { CallLog, Entry } from './log.ts'
+import type { PendingApprovals } from './approvals.ts'
+import type { InvocationLog, InvocationLogEntry } from './log.ts'
+import { durationOf, type OpenInvocation, summaryOf } from './open-invocation.ts'
 
 /** What operators decide about the calls that wait for them. */
-export class CallDecisions {
+export class InvocationDecisions {
   readonly #clock: Clock
-  readonly #log: CallLog
-  readonly #alarm: Alarm<Call>
-  readonly #approvals: Approvals
+  readonly #log: InvocationLog
+  readonly #alarm: DeadlineTimer<OpenInvocation>
+  readonly #approvals: PendingApprovals
   readonly #announcer: Announcer
 
   constructor(
     { clock }: { readonly clock: Clock },
-    parts: { log: CallLog; alarm: Alarm<Call>; approvals: Approvals; announcer: Announcer },
+    parts: {
+      log: InvocationLog
+      alarm: DeadlineTimer<OpenInvocation>
+      approvals: PendingApprovals
+      announcer: Announcer
+    },
   ) {
     this.#clock = clock
     this.#log = parts.log
@@ -28,7 +33,7 @@ export class CallDecisions {
   }
 
   /** An operator's yes. Resolves when the call was sent, or could not be. */
-  async approve(call: Call, by: string, reason: string | null): Promise<InvocationRecord> {
+  async approve(call: OpenInvocation, by: string, reason: string | null): Promise<InvocationRecord> {
     const decided: InvocationRecord = { ...call.record, decidedBy: by, reason }
     const wait = await this.#decide(call, decided, {
       actor: by,
@@ -38,14 +43,14 @@ export class CallDecisions {
     })
     call.consent = new Consent(decided, by)
     const stepped = nextStep(call)
-    this.#announcer.event('invocation_approved', { ...told(call), by, ...because(reason) })
+    this.#announcer.event('invocation_approved', { ...summaryOf(call), by, ...because(reason) })
     wait.resolve(null)
     await stepped
     return call.record
   }
 
   /** An operator's no. Resolves when the call has ended. */
-  async deny(call: Call, by: string, reason: string | null): Promise<InvocationRecord> {
+  async deny(call: OpenInvocation, by: string, reason: string | null): Promise<InvocationRecord> {
     const { invocationId, nodeId } = call.record
     const message = `${by} denied it${reason === null ? '' : `: ${reason}`}`
     const denied = new Refusal('denied', message, undefined, { invocationId, nodeId })
@@ -63,7 +68,7 @@ export class CallDecisions {
       detail: { reason, durationMs: durationOf(call, this.#clock.monotonicMs()) },
     })
     const stepped = nextStep(call)
-    this.#announcer.event('invocation_denied', { ...told(call), by, ...because(reason) })
+    this.#announcer.event('invocation_denied', { ...summaryOf(call), by, ...because(reason) })
     wait.reject(denied)
     await stepped
     return call.record
@@ -73,7 +78,11 @@ export class CallDecisions {
    * Stores what an operator decided about a call that waits. From then on the call is shown to nobody as waiting.
    * @throws Refusal `conflict`, or `storage_unavailable`, and then the question stays open.
    */
-  async #decide(call: Call, decided: InvocationRecord, entry: Entry): Promise<NonNullable<Call['wait']>> {
+  async #decide(
+    call: OpenInvocation,
+    decided: InvocationRecord,
+    entry: InvocationLogEntry,
+  ): Promise<NonNullable<OpenInvocation['wait']>> {
     const { wait, deadline } = call
     if (call.record.state !== 'waiting' || !wait) throw decidedAlready()
     // From here on nobody else decides: neither another operator nor the clock.
@@ -92,19 +101,19 @@ export class CallDecisions {
   }
 
   /** Nothing was stored: the question stays open for what is left of its time. */
-  #awaitAgain(call: Call, wait: NonNullable<Call['wait']>, deadline: number): void {
+  #awaitAgain(call: OpenInvocation, wait: NonNullable<OpenInvocation['wait']>, deadline: number): void {
     call.wait = wait
     this.#alarm.set(call, Math.max(0, deadline - this.#clock.monotonicMs()))
   }
 
   /** It waits for no operator any more. */
-  hide({ record: { invocationId } }: Call): void {
+  hide({ record: { invocationId } }: OpenInvocation): void {
     if (this.#approvals.delete(invocationId)) this.#announcer.approvalGone(invocationId)
   }
 }
 
 /** Resolves when the call has been sent, or has begun to wait, or has ended. */
-function nextStep(call: Call): Promise<void> {
+function nextStep(call: OpenInvocation): Promise<void> {
   return new Promise((resolve) => {
     call.onStep = resolve
   })

@@ -4,13 +4,13 @@ import { check, parseJson } from '../../protocol/decode.ts'
 import { encodeJson } from '../../protocol/encode.ts'
 import { LIMITS } from '../../protocol/limits.ts'
 import { type Invocation, type InvocationResult, invocationResultSchema } from '../../protocol/schemas.ts'
-import type { Limb } from '../live/registry.ts'
+import type { LiveLimb } from '../live/registry.ts'
 import type { SessionTable } from '../live/sessions.ts'
 import type { Store } from '../ports.ts'
-import type { Delivery, InvokeTransport, Settle } from './mqtt-transport.ts'
+import type { InvocationDelivery, InvokeTransport, Settle } from './mqtt-transport.ts'
 
 /** One signed request to a limb. */
-export interface HttpCall {
+export interface HttpInvocation {
   readonly nodeId: string
   readonly endpointUrl: string
   /** Where the limb's own session comes from. */
@@ -20,19 +20,19 @@ export interface HttpCall {
 }
 
 /** The adapter that speaks HTTP. */
-export interface HttpCaller {
+export interface HttpLimbClient {
   /**
    * Total. Gives the body of the answer, of LIMITS.resultBytes at most, or why there is none. It counts as sent from
    * the connection on, the TLS handshake included.
    */
-  post(call: HttpCall, done: (outcome: Uint8Array | Refusal) => void): Delivery
+  post(call: HttpInvocation, done: (outcome: Uint8Array | Refusal) => void): InvocationDelivery
 }
 
 /** What invoking over HTTP needs; absent from the world, it is not done. */
 export interface InvokeOverHttp {
   /** The bridge's own secret, of which those of the limbs are made. */
   readonly master: Uint8Array
-  readonly caller: HttpCaller
+  readonly caller: HttpLimbClient
 }
 
 /** To the endpoint that the limb registered last, signed with the limb's secret. */
@@ -47,14 +47,14 @@ export class HttpTransport implements InvokeTransport {
     this.#table = table
   }
 
-  unreachable(limb: Limb): Refusal | null {
+  unreachable(limb: LiveLimb): Refusal | null {
     const { nodeId, endpointUrl } = limb.record
     if (endpointUrl === null) return new Refusal('node_offline', `${nodeId} has no endpoint any more`)
     return this.#table.limb(nodeId) ? null : notConnected(nodeId)
   }
 
-  deliver(limb: Limb, invocation: Invocation, settle: Settle): Delivery {
-    let posted: Delivery | null = null
+  deliver(limb: LiveLimb, invocation: Invocation, settle: Settle): InvocationDelivery {
+    let posted: InvocationDelivery | null = null
     let over = false
     const end: Settle = (outcome) => {
       if (!over) settle(outcome)
@@ -81,7 +81,7 @@ export class HttpTransport implements InvokeTransport {
     }
   }
 
-  async #call(limb: Limb, invocation: Invocation): Promise<HttpCall> {
+  async #call(limb: LiveLimb, invocation: Invocation): Promise<HttpInvocation> {
     const { nodeId } = limb.record
     const keys = await this.#store.read((tx) => tx.nodeKeys(nodeId))
     const session = this.#table.limb(nodeId)

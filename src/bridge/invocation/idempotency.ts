@@ -1,7 +1,7 @@
 import { Refusal } from '../../kernel/errors.ts'
 import { refusalOf } from './answers.ts'
-import type { CallWish, InvokeAnswer } from './call.ts'
-import type { CallLog } from './log.ts'
+import type { InvocationLog } from './log.ts'
+import type { InvocationWish, InvokeAnswer } from './open-invocation.ts'
 
 interface Keyed {
   readonly fingerprint: string | null
@@ -15,17 +15,17 @@ interface FirstUse {
 }
 
 /** The same idempotency key of a principal gives the same answer: of the call under way, or of the stored one. */
-export class KeyedCalls {
-  readonly #log: CallLog
+export class KeyedInvocations {
+  readonly #log: InvocationLog
   /** By principal and key, until their answer is stored. */
   readonly #underWay = new Map<string, Map<string, Keyed>>()
 
-  constructor(log: CallLog) {
+  constructor(log: InvocationLog) {
     this.#log = log
   }
 
   /** @throws what `otherCall` makes when the key was used for another call. */
-  async once(wish: CallWish, key: string, principal: string, first: FirstUse): Promise<InvokeAnswer> {
+  async once(wish: InvocationWish, key: string, principal: string, first: FirstUse): Promise<InvokeAnswer> {
     const own = this.#underWay.get(principal) ?? new Map<string, Keyed>()
     const known = own.get(key)
     if (known) {
@@ -44,7 +44,7 @@ export class KeyedCalls {
   }
 
   async #storedOr(
-    wish: CallWish,
+    wish: InvocationWish,
     key: string,
     principal: string,
     { run, otherCall }: FirstUse,

@@ -6,28 +6,28 @@ import { LIMITS } from '../../protocol/limits.ts'
 import type { InvocationState } from '../../protocol/names.ts'
 import type { InvocationResult } from '../../protocol/schemas.ts'
 import type { VerbArgs } from '../../protocol/verbs.ts'
-import type { Held, LeaseKeeper, Queued } from '../access/leases.ts'
-import { Alarm } from '../deadline-timer.ts'
+import type { HeldLease, Leases, QueuedLease } from '../access/leases.ts'
+import { DeadlineTimer } from '../deadline-timer.ts'
 import type { Announcer } from '../live/announcer.ts'
-import type { World } from '../settings.ts'
-import type { Caller } from '../verb-context.ts'
-import { answerOf, otherCall } from './answers.ts'
-import type { Approvals } from './approvals.ts'
+import type { BridgeContext } from '../settings.ts'
+import type { VerbCaller } from '../verb-context.ts'
+import { answerOf, otherInvocation } from './answers.ts'
+import type { PendingApprovals } from './approvals.ts'
+import { InvocationDecisions } from './decisions.ts'
+import { KeyedInvocations } from './idempotency.ts'
+import { InvocationLog } from './log.ts'
 import {
-  type Call,
-  type CallWish,
   durationOf,
+  type InvocationTarget,
+  type InvocationWish,
   type InvokeAnswer,
-  newCall,
+  newInvocation,
+  type OpenInvocation,
   readWish,
-  type Target,
-  told,
-} from './call.ts'
-import { CallDecisions } from './decisions.ts'
-import { KeyedCalls } from './idempotency.ts'
-import { CallLog } from './log.ts'
-import type { OpenCalls } from './open-calls.ts'
-import type { Allowed, Reach } from './target.ts'
+  summaryOf,
+} from './open-invocation.ts'
+import type { OpenInvocations } from './open-invocations.ts'
+import type { AllowedTarget, TargetSelector } from './target.ts'
 
 /**
  * Calls, from the request to the answer: may it, can it, lease, consent, dispatch, result. A call is one run of
@@ -37,43 +37,48 @@ import type { Allowed, Reach } from './target.ts'
  * result that it sends after it has come back still answers the call.
  */
 export class Invocations {
-  readonly open: OpenCalls
-  readonly log: CallLog
-  readonly decisions: CallDecisions
-  readonly #world: World
-  readonly #reach: Reach
-  readonly #leases: LeaseKeeper
-  readonly #approvals: Approvals
+  readonly open: OpenInvocations
+  readonly log: InvocationLog
+  readonly decisions: InvocationDecisions
+  readonly #world: BridgeContext
+  readonly #reach: TargetSelector
+  readonly #leases: Leases
+  readonly #approvals: PendingApprovals
   readonly #announcer: Announcer
-  readonly #alarm: Alarm<Call>
-  readonly #keyed: KeyedCalls
+  readonly #alarm: DeadlineTimer<OpenInvocation>
+  readonly #keyed: KeyedInvocations
   readonly #underWay = new Set<Promise<unknown>>()
   #stopping: Refusal | null = null
 
   constructor(
-    world: World,
+    world: BridgeContext,
     parts: {
-      open: OpenCalls
-      reach: Reach
-      leases: LeaseKeeper
-      approvals: Approvals
+      open: OpenInvocations
+      reach: TargetSelector
+      leases: Leases
+      approvals: PendingApprovals
       announcer: Announcer
     },
   ) {
     this.#world = world
     this.open = parts.open
-    this.log = new CallLog(world)
-    this.#keyed = new KeyedCalls(this.log)
+    this.log = new InvocationLog(world)
+    this.#keyed = new KeyedInvocations(this.log)
     this.#reach = parts.reach
     this.#leases = parts.leases
     this.#approvals = parts.approvals
     this.#announcer = parts.announcer
-    this.#alarm = new Alarm(world.clock, (call) => this.#timeIsUp(call))
+    this.#alarm = new DeadlineTimer(world.clock, (call) => this.#timeIsUp(call))
     const { approvals, announcer } = parts
-    this.decisions = new CallDecisions(world, { log: this.log, alarm: this.#alarm, approvals, announcer })
+    this.decisions = new InvocationDecisions(world, {
+      log: this.log,
+      alarm: this.#alarm,
+      approvals,
+      announcer,
+    })
   }
 
-  async invoke(args: VerbArgs<'invoke'>, caller: Caller): Promise<InvokeAnswer> {
+  async invoke(args: VerbArgs<'invoke'>, caller: VerbCaller): Promise<InvokeAnswer> {
     const wish = readWish(args, this.#world.settings)
     if (this.#stopping) throw this.#stopping
     const run = () => this.#run(wish, caller)
@@ -82,7 +87,7 @@ export class Invocations {
         ? run()
         : this.#keyed.once(wish, wish.key, caller.name, {
             run,
-            otherCall: () => this.#refused(wish, caller, undefined, otherCall()),
+            otherCall: () => this.#refused(wish, caller, undefined, otherInvocation()),
           })
     this.#underWay.add(answer)
     try {
@@ -93,7 +98,11 @@ export class Invocations {
   }
 
   /** Ends the calls that `which` accepts, in the state that `error` leads to unless told. */
-  cancel(which: (call: Call) => boolean, error: Refusal, state: InvocationState | null = null): void {
+  cancel(
+    which: (call: OpenInvocation) => boolean,
+    error: Refusal,
+    state: InvocationState | null = null,
+  ): void {
     for (const call of this.open.values()) {
       if (call.cancelled || !which(call)) continue
       call.cancelled = { error, state }
@@ -134,8 +143,8 @@ export class Invocations {
     return true
   }
 
-  async #run(wish: CallWish, caller: Caller): Promise<InvokeAnswer> {
-    let call: Call | undefined
+  async #run(wish: InvocationWish, caller: VerbCaller): Promise<InvokeAnswer> {
+    let call: OpenInvocation | undefined
     try {
       this.open.enter(caller.name, wish)
     } catch (error) {
@@ -159,13 +168,13 @@ export class Invocations {
   }
 
   /** The call, counted as one that is meant for its limb from the turn on in which the limb was picked. */
-  #aim(wish: CallWish, caller: Caller): Call | Promise<Call> {
+  #aim(wish: InvocationWish, caller: VerbCaller): OpenInvocation | Promise<OpenInvocation> {
     const { clock } = this.#world
     const { nodeId, capability = '' } = wish
-    const open = (target: Target) => {
+    const open = (target: InvocationTarget) => {
       // Its key or its limb was looked for meanwhile.
       if (this.#stopping) throw this.#stopping
-      const call = newCall(wish, caller, target, clock.wallMs(), clock.monotonicMs())
+      const call = newInvocation(wish, caller, target, clock.wallMs(), clock.monotonicMs())
       this.open.add(call)
       return call
     }
@@ -174,7 +183,7 @@ export class Invocations {
   }
 
   /** Everything is checked anew after each wait: what held before it need not hold after. */
-  async #steps(call: Call): Promise<InvokeAnswer> {
+  async #steps(call: OpenInvocation): Promise<InvokeAnswer> {
     for (;;) {
       const checked = this.#reach.check(call.record.principal, call.record.nodeId, call.wish)
       const allowed = checked instanceof Promise ? await checked : checked
@@ -187,7 +196,7 @@ export class Invocations {
   }
 
   /** @throws Refusal when it was cancelled, or an operator approved something else. */
-  #goesOn(call: Call, { capability, level }: Allowed): void {
+  #goesOn(call: OpenInvocation, { capability, level }: AllowedTarget): void {
     if (call.cancelled) throw call.cancelled.error
     if (call.consent && capability !== call.record.capability) {
       throw new Refusal('conflict', 'the limb moved the command to another capability; ask for approval anew')
@@ -199,7 +208,7 @@ export class Invocations {
    * The first capability whose lease the call still needs. What it holds of others behind it goes back, so that
    * all take several leases in the same order.
    */
-  #lacking(call: Call, { leases }: Allowed): string | undefined {
+  #lacking(call: OpenInvocation, { leases }: AllowedTarget): string | undefined {
     const kept = []
     let lacking: string | undefined
     for (const capability of leases) {
@@ -214,7 +223,7 @@ export class Invocations {
     return lacking
   }
 
-  async #lease(call: Call, capability: string): Promise<void> {
+  async #lease(call: OpenInvocation, capability: string): Promise<void> {
     const { nodeId, principal } = call.record
     const waited = this.#world.clock.monotonicMs() - call.askedAt
     const wish = {
@@ -235,7 +244,7 @@ export class Invocations {
   }
 
   /** Waits for its turn, unless it is cancelled. A call that ends here leaves nothing in the queue. */
-  async #queue(call: Call, { held, leave }: Queued): Promise<Held> {
+  async #queue(call: OpenInvocation, { held, leave }: QueuedLease): Promise<HeldLease> {
     call.wait = { resolve: () => {}, reject: leave }
     // What comes while the row is stored is heard below.
     held.catch(() => {})
@@ -255,7 +264,7 @@ export class Invocations {
   }
 
   /** Waits for an operator. What it asks is on disk before anybody is asked. */
-  async #ask(call: Call): Promise<void> {
+  async #ask(call: OpenInvocation): Promise<void> {
     const { clock, settings, log } = this.#world
     this.open.await()
     try {
@@ -266,7 +275,7 @@ export class Invocations {
       const shown = this.#approvals.add(call, now, now + waitMs)
       const answered = this.#wait(call, waitMs)
       log.info(
-        { ...told(call) },
+        { ...summaryOf(call) },
         `${call.record.principal} asks to run ${call.record.command} on ${call.record.nodeId}: limb-bridge invocation approve ${call.record.invocationId}`,
       )
       this.#announcer.approval(shown)
@@ -278,7 +287,7 @@ export class Invocations {
     }
   }
 
-  async #dispatch(call: Call, { limb, level }: Allowed): Promise<InvokeAnswer> {
+  async #dispatch(call: OpenInvocation, { limb, level }: AllowedTarget): Promise<InvokeAnswer> {
     const { clock } = this.#world
     if (level === 'gated' && !call.consent?.use(call.record)) {
       throw new Refusal('denied', 'the approval was for another call')
@@ -308,12 +317,12 @@ export class Invocations {
         else wait?.resolve(outcome)
       },
     )
-    if (call.wait === wait) this.#announcer.eventSoon('invocation_started', told(call))
+    if (call.wait === wait) this.#announcer.eventSoon('invocation_started', summaryOf(call))
     return answerOf(nodeId, invocationId, await answered)
   }
 
   /** Waits for an operator (null) or the limb (its result), for so long at most. */
-  #wait(call: Call, waitMs: number): Promise<InvocationResult | null> {
+  #wait(call: OpenInvocation, waitMs: number): Promise<InvocationResult | null> {
     const answered = new Promise<InvocationResult | null>((resolve, reject) => {
       call.wait = { resolve, reject }
     })
@@ -324,7 +333,7 @@ export class Invocations {
     })
   }
 
-  #timeIsUp(call: Call): void {
+  #timeIsUp(call: OpenInvocation): void {
     const { approvalSeconds } = this.#world.settings.invocation
     call.wait?.reject(
       call.record.state === 'waiting'
@@ -333,7 +342,7 @@ export class Invocations {
     )
   }
 
-  async #begin(call: Call, state: 'queued' | 'waiting' | 'running', wait: boolean): Promise<void> {
+  async #begin(call: OpenInvocation, state: 'queued' | 'waiting' | 'running', wait: boolean): Promise<void> {
     if (!call.begun && call.wish.key !== null) await this.#checkKeys(call.record.principal)
     // A call that waits twice, first for one lease and then for another, is queued all the while.
     if (call.begun && call.record.state === state) return
@@ -362,7 +371,7 @@ export class Invocations {
   }
 
   async #ended(
-    call: Call,
+    call: OpenInvocation,
     state: InvocationState,
     answer: InvokeAnswer | null,
     error: Refusal | null,
@@ -377,7 +386,7 @@ export class Invocations {
     counters.took('invocation', state, durationMs)
     if (stored) await stored
     this.#announcer.eventSoon('invocation_ended', {
-      ...told(call),
+      ...summaryOf(call),
       state,
       ...(error === null ? {} : { error: error.code }),
       durationMs,
@@ -386,7 +395,7 @@ export class Invocations {
   }
 
   #storeEnd(
-    call: Call,
+    call: OpenInvocation,
     state: InvocationState,
     answer: InvokeAnswer | null,
     error: Refusal | null,
@@ -409,7 +418,7 @@ export class Invocations {
   }
 
   /** Puts a call that never began on record. */
-  #refused<E>(wish: CallWish, caller: Caller, call: Call | undefined, error: E): E {
+  #refused<E>(wish: InvocationWish, caller: VerbCaller, call: OpenInvocation | undefined, error: E): E {
     const nodeId = wish.nodeId ?? call?.record.nodeId ?? null
     const code = error instanceof Refusal ? error.code : 'internal'
     const { command, paramsHash, capability } = wish
@@ -430,7 +439,7 @@ export class Invocations {
   }
 
   /** What the caller is told: always with the invocationId once there is a row. */
-  #refusalOf(error: unknown, call: Call | undefined): Refusal {
+  #refusalOf(error: unknown, call: OpenInvocation | undefined): Refusal {
     if (!(error instanceof Refusal)) {
       this.#world.log.error({ error: messageOf(error), stack: (error as Error).stack }, 'a call failed')
       return this.#refusalOf(new Refusal('internal', 'the bridge failed; its log says why'), call)
@@ -441,19 +450,19 @@ export class Invocations {
   }
 
   /** What it waited for since it took the first one, another lease or the disk, is no part of its time. */
-  #keepLeases({ held, wish }: Call): void {
+  #keepLeases({ held, wish }: OpenInvocation): void {
     for (const each of held) this.#leases.keep(each, wish.timeoutMs + LEASE_SLACK_MS)
   }
 
   /** All leases but the `kept` ones. */
-  #giveBack(call: Call, kept: readonly Held[]): void {
+  #giveBack(call: OpenInvocation, kept: readonly HeldLease[]): void {
     for (const held of call.held) if (!kept.includes(held)) this.#leases.giveBack(held)
     call.held = kept
     call.record = { ...call.record, fence: fenceOf(kept) }
   }
 
   /** Whatever way a call ended: no lease, no place among the running, no timer. */
-  #leaveNothing(call: Call): void {
+  #leaveNothing(call: OpenInvocation): void {
     for (const held of call.held) this.#leases.giveBack(held)
     call.held = []
     call.delivery?.giveUp()
@@ -463,7 +472,7 @@ export class Invocations {
     this.#alarm.clear(call)
   }
 
-  #stepped(call: Call): void {
+  #stepped(call: OpenInvocation): void {
     const { onStep } = call
     call.onStep = null
     onStep?.()
@@ -480,7 +489,7 @@ const BEGUN = {
 /** A lease for one call outlives the call's own deadline by this, so that the call always ends first. */
 const LEASE_SLACK_MS = 5000
 
-function notInTime({ record: { nodeId }, wish, delivery }: Call): Refusal {
+function notInTime({ record: { nodeId }, wish, delivery }: OpenInvocation): Refusal {
   const seconds = wish.timeoutMs / 1000
   return new Refusal(
     'timeout',
@@ -491,18 +500,18 @@ function notInTime({ record: { nodeId }, wish, delivery }: Call): Refusal {
 }
 
 /** What ended a call from outside is why it ended, whatever the step that it was in makes of that. */
-function causeOf(error: unknown, call: Call | undefined): unknown {
+function causeOf(error: unknown, call: OpenInvocation | undefined): unknown {
   const outside = call?.record.endedAt === null ? call.cancelled : null
   return outside && error instanceof Refusal ? outside.error : error
 }
 
 /** What an operator denied has ended already. */
-function endedAs({ record, cancelled }: Call, refusal: Refusal): InvocationState {
+function endedAs({ record, cancelled }: OpenInvocation, refusal: Refusal): InvocationState {
   if (record.endedAt !== null) return record.state
   return cancelled?.state ?? endStateOf(record.state, refusal.body())
 }
 
 /** Of the first capability that has the command, in the limb's order: a limb counts it there too. */
-function fenceOf(held: readonly Held[]): number | null {
+function fenceOf(held: readonly HeldLease[]): number | null {
   return held[0]?.fence ?? null
 }

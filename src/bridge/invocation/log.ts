@@ -3,8 +3,8 @@ import type { AuditEntry } from '../../domain/records.ts'
 import { messageOf, Refusal } from '../../kernel/errors.ts'
 import { SteadyClock } from '../../kernel/steady-clock.ts'
 import type { Tx } from '../ports.ts'
-import type { World } from '../settings.ts'
-import type { InvokeAnswer } from './call.ts'
+import type { BridgeContext } from '../settings.ts'
+import type { InvokeAnswer } from './open-invocation.ts'
 
 /** Ended calls of the last so many hours keep their idempotency key. */
 export const KEY_MS = 86_400_000
@@ -14,14 +14,14 @@ export const KEY_MS = 86_400_000
  * milliseconds after it was sent, with those of other calls, because a commit takes longer than a call. When such a commit fails, the
  * next calls wait for theirs until one succeeds, so that a full disk lets through one turn's calls at most.
  */
-export class CallLog {
-  readonly #world: World
+export class InvocationLog {
+  readonly #world: BridgeContext
   readonly #steady: SteadyClock
   #trusted = true
   /** Rows of many calls come with one promise. */
   #watching: Promise<void> | null = null
 
-  constructor(world: World) {
+  constructor(world: BridgeContext) {
     this.#world = world
     this.#steady = new SteadyClock(world.clock)
   }
@@ -30,7 +30,7 @@ export class CallLog {
    * Stores the call's row and an audit row about it. Resolves when both are on disk; undefined when nobody needs to
    * wait for that. @throws Refusal `storage_unavailable`
    */
-  step(record: InvocationRecord, entry: Entry, wait: boolean): Promise<void> | undefined {
+  step(record: InvocationRecord, entry: InvocationLogEntry, wait: boolean): Promise<void> | undefined {
     if (wait) return this.#watched(this.#onDisk(record, null, entry))
     const recorded = this.#watched(this.#world.store.recordCall(record, this.#entry(record, entry)))
     return this.#trusted ? undefined : recorded
@@ -40,7 +40,7 @@ export class CallLog {
   end(
     record: InvocationRecord,
     answer: InvokeAnswer | null,
-    entry: Entry,
+    entry: InvocationLogEntry,
     wait: boolean,
   ): Promise<void> | undefined {
     if (wait) return this.#watched(this.#onDisk(record, answer, entry)).catch(() => {})
@@ -111,7 +111,7 @@ export class CallLog {
     return null
   }
 
-  #entry(record: InvocationRecord, entry: Entry): AuditEntry {
+  #entry(record: InvocationRecord, entry: InvocationLogEntry): AuditEntry {
     const { invocationId, principal, capability, command, paramsHash, level } = record
     return {
       at: this.#world.clock.wallMs(),
@@ -123,7 +123,7 @@ export class CallLog {
     }
   }
 
-  #onDisk(record: InvocationRecord, answer: InvokeAnswer | null, entry: Entry): Promise<void> {
+  #onDisk(record: InvocationRecord, answer: InvokeAnswer | null, entry: InvocationLogEntry): Promise<void> {
     return this.#world.store.transact(async (tx) => {
       await tx.putInvocation(record)
       if (answer !== null && record.idempotencyKey !== null) {
@@ -159,7 +159,7 @@ const INTERRUPT_BATCH = 1000
 /** More than the settings let be under way at once. */
 const MAX_UNDER_WAY = 1_000_000
 
-export interface Entry {
+export interface InvocationLogEntry {
   readonly actor: string
   readonly kind: string
   readonly outcome: string

@@ -2,14 +2,14 @@ import { Refusal } from '../../kernel/errors.ts'
 import { encodeJson } from '../../protocol/encode.ts'
 import type { Invocation, InvocationResult } from '../../protocol/schemas.ts'
 import type { Topics } from '../../protocol/topics.ts'
-import type { Limb } from '../live/registry.ts'
+import type { LiveLimb } from '../live/registry.ts'
 import type { SessionTable } from '../live/sessions.ts'
 
 /** How an answer comes: the limb's result, or why there is none. Called at most once; later calls do nothing. */
 export type Settle = (outcome: InvocationResult | Refusal) => void
 
 /** An invocation on its way. */
-export interface Delivery {
+export interface InvocationDelivery {
   /** Whether the limb may have got it. What was false may become true, and never false again. */
   readonly sent: boolean
   /** Nobody waits for the answer any more. */
@@ -22,13 +22,13 @@ export interface Delivery {
  */
 export interface InvokeTransport {
   /** Why the limb cannot be reached now, or null. Asked before anything is promised, and again at delivery. */
-  unreachable(limb: Limb): Refusal | null
+  unreachable(limb: LiveLimb): Refusal | null
   /** Sends it. Total. The answer comes through `settle`, or, over MQTT, on the limb's `result` topic. */
-  deliver(limb: Limb, invocation: Invocation, settle: Settle): Delivery
+  deliver(limb: LiveLimb, invocation: Invocation, settle: Settle): InvocationDelivery
 }
 
-const SENT: Delivery = { sent: true, giveUp: () => {} }
-const NOT_SENT: Delivery = { sent: false, giveUp: () => {} }
+const SENT: InvocationDelivery = { sent: true, giveUp: () => {} }
+const NOT_SENT: InvocationDelivery = { sent: false, giveUp: () => {} }
 
 /** Over the limb's own live session, so that an invocation can reach nobody else. */
 export class MqttTransport implements InvokeTransport {
@@ -40,7 +40,7 @@ export class MqttTransport implements InvokeTransport {
     this.#table = table
   }
 
-  unreachable(limb: Limb): Refusal | null {
+  unreachable(limb: LiveLimb): Refusal | null {
     const { nodeId } = limb.record
     const session = this.#table.limb(nodeId)
     if (!session)
@@ -48,10 +48,10 @@ export class MqttTransport implements InvokeTransport {
     return session.subscribedTo(this.#topics.node(nodeId, 'invoke')) ? null : this.#deaf(nodeId)
   }
 
-  deliver(limb: Limb, invocation: Invocation, settle: Settle): Delivery {
+  deliver(limb: LiveLimb, invocation: Invocation, settle: Settle): InvocationDelivery {
     const { nodeId } = limb.record
     const topic = this.#topics.node(nodeId, 'invoke')
-    const told = this.#table.limb(nodeId)?.tell(topic, encodeJson(invocation)) ?? false
+    const told = this.#table.limb(nodeId)?.send(topic, encodeJson(invocation)) ?? false
     if (!told) settle(this.unreachable(limb) ?? this.#deaf(nodeId))
     return told ? SENT : NOT_SENT
   }

@@ -1,11 +1,11 @@
 import { type MonotonicMs, plusMs } from '../../kernel/clock.ts'
 import { messageOf } from '../../kernel/errors.ts'
 import { check, parseJson } from '../../protocol/decode.ts'
+import { fastResult } from '../../protocol/fast-invocations.ts'
 import { LIMITS } from '../../protocol/limits.ts'
-import { plainResult } from '../../protocol/plain-calls.ts'
 import { invocationResultSchema } from '../../protocol/schemas.ts'
 import type { Session } from '../ports.ts'
-import type { World } from '../settings.ts'
+import type { BridgeContext } from '../settings.ts'
 import type { Invocations } from './invocations.ts'
 
 /** A result that answers no call is logged this often for each session, with how many were not, and counted always. */
@@ -15,11 +15,11 @@ type Dropped = 'unknown' | 'invalid' | 'too_large'
 
 /** What limbs answer on `result`: matched by invocation and node, or dropped, counted and logged. */
 export class Results {
-  readonly #world: World
+  readonly #world: BridgeContext
   readonly #invocations: Invocations
   readonly #told = new WeakMap<Session, { quietUntil: MonotonicMs; suppressed: number }>()
 
-  constructor(world: World, invocations: Invocations) {
+  constructor(world: BridgeContext, invocations: Invocations) {
     this.#world = world
     this.#invocations = invocations
   }
@@ -37,7 +37,7 @@ export class Results {
         this.#wrong(session, nodeId, id, 'too_large', `it has ${payload.length} bytes; ${ADVICE}`)
         return
       }
-      const result = plainResult(value) ?? check(invocationResultSchema, value)
+      const result = fastResult(value) ?? check(invocationResultSchema, value)
       if (this.#invocations.settle(nodeId, result)) return
       this.#drop(session, nodeId, 'unknown', id, 'no call of this limb waits for it: late, twice, or foreign')
     } catch (error) {

@@ -3,12 +3,12 @@ import { stricter } from '../../domain/policy.ts'
 import { Refusal } from '../../kernel/errors.ts'
 import type { AuthLevel } from '../../protocol/names.ts'
 import type { Capability } from '../../protocol/schemas.ts'
-import type { LeaseKeeper } from '../access/leases.ts'
-import type { PolicyBook } from '../access/policies.ts'
-import type { Limb, Registry } from '../live/registry.ts'
-import type { CallWish, Target } from './call.ts'
+import type { Leases } from '../access/leases.ts'
+import type { Policies } from '../access/policies.ts'
+import type { LiveLimb, Registry } from '../live/registry.ts'
 import type { InvokeTransport } from './mqtt-transport.ts'
-import type { OpenCalls } from './open-calls.ts'
+import type { InvocationTarget, InvocationWish } from './open-invocation.ts'
+import type { OpenInvocations } from './open-invocations.ts'
 
 /** Limbs that a selection looks at closely; with more of one kind, the first idle one is as good as any. */
 const MAX_LOOKED_AT = 1000
@@ -17,18 +17,18 @@ const MAX_READS = 3
 
 interface Parts {
   readonly registry: Registry
-  readonly policies: PolicyBook
-  readonly leases: LeaseKeeper
+  readonly policies: Policies
+  readonly leases: Leases
   readonly mqtt: InvokeTransport
   readonly http: InvokeTransport
-  readonly open: Pick<OpenCalls, 'meantFor' | 'full'>
+  readonly open: Pick<OpenInvocations, 'meantFor' | 'full'>
 }
 
-type Asked = Pick<CallWish, 'command' | 'capability'>
+type Asked = Pick<InvocationWish, 'command' | 'capability'>
 
 /** A call that may go on, for now. */
-export interface Allowed {
-  readonly limb: Limb
+export interface AllowedTarget {
+  readonly limb: LiveLimb
   readonly capability: string
   readonly level: AuthLevel
   /**
@@ -39,7 +39,7 @@ export interface Allowed {
 }
 
 interface Found {
-  readonly best?: Target | undefined
+  readonly best?: InvocationTarget | undefined
   readonly nearest?: Refusal | undefined
   readonly unread: readonly string[]
 }
@@ -49,19 +49,19 @@ interface Option {
   readonly level: AuthLevel
 }
 
-export function offline({ record, reason }: Limb): Refusal {
+export function offline({ record, reason }: LiveLimb): Refusal {
   return new Refusal('node_offline', `${record.nodeId} is offline (${reason}); try again when it is back`)
 }
 
 /** Whether a principal may and can reach a command of a limb; and which limb, if it asks for any that can. */
-export class Reach {
+export class TargetSelector {
   readonly #parts: Parts
 
   constructor(parts: Parts) {
     this.#parts = parts
   }
 
-  transportOf(limb: Limb): InvokeTransport {
+  transportOf(limb: LiveLimb): InvokeTransport {
     return limb.record.invoke === 'http' ? this.#parts.http : this.#parts.mqtt
   }
 
@@ -69,11 +69,11 @@ export class Reach {
    * Known, approved, allowed, reachable, in this order. A promise only when the policy has to be read first.
    * @throws Refusal
    */
-  check(principal: string, nodeId: string, asked: Asked): Allowed | Promise<Allowed> {
+  check(principal: string, nodeId: string, asked: Asked): AllowedTarget | Promise<AllowedTarget> {
     return this.#checkNow(principal, nodeId, asked) ?? this.#checkLater(principal, nodeId, asked)
   }
 
-  async #checkLater(principal: string, nodeId: string, asked: Asked): Promise<Allowed> {
+  async #checkLater(principal: string, nodeId: string, asked: Asked): Promise<AllowedTarget> {
     for (let tries = 0; tries < MAX_READS; tries++) {
       await this.#read(principal, nodeId, asked)
       // Limb and policy may have changed meanwhile: what holds now is looked at as a whole.
@@ -90,7 +90,7 @@ export class Reach {
   }
 
   /** Undefined when a decision of the policy is not in memory. */
-  #checkNow(principal: string, nodeId: string, asked: Asked): Allowed | undefined {
+  #checkNow(principal: string, nodeId: string, asked: Asked): AllowedTarget | undefined {
     const options: Option[] = []
     for (const held of this.#holders(nodeId, asked)) {
       const decision = this.#parts.policies.decideNow(principal, nodeId, held)
@@ -100,7 +100,7 @@ export class Reach {
     return this.#allowed(principal, nodeId, asked, options)
   }
 
-  #limb(nodeId: string): Limb {
+  #limb(nodeId: string): LiveLimb {
     const limb = this.#parts.registry.get(nodeId)
     if (!limb) throw new Refusal('not_found', `there is no approved limb ${nodeId}; see node/list`, 'nodeId')
     return limb
@@ -110,7 +110,7 @@ export class Reach {
     return holdersOf(this.#limb(nodeId).record.capabilities, command, capability)
   }
 
-  #allowed(principal: string, nodeId: string, asked: Asked, options: readonly Option[]): Allowed {
+  #allowed(principal: string, nodeId: string, asked: Asked, options: readonly Option[]): AllowedTarget {
     const limb = this.#limb(nodeId)
     const decisive = strictest(options)
     if (!decisive) throw unknownCommand(nodeId, asked.command, asked.capability)
@@ -126,7 +126,7 @@ export class Reach {
     return { limb, capability, level, leases: level === 'leased' ? leasedOf(limb, options) : NONE }
   }
 
-  #unreachable(limb: Limb, capability: string): Refusal | null {
+  #unreachable(limb: LiveLimb, capability: string): Refusal | null {
     const { nodeId } = limb.record
     if (limb.status === 'offline') return offline(limb)
     if (limb.unavailable.includes(capability)) {
@@ -143,8 +143,8 @@ export class Reach {
   async select<T>(
     principal: string,
     capability: string,
-    wish: CallWish,
-    claim: (target: Target) => T,
+    wish: InvocationWish,
+    claim: (target: InvocationTarget) => T,
   ): Promise<T> {
     for (let tries = 0; ; tries++) {
       const { best, nearest, unread } = this.#look(principal, capability, wish)
@@ -158,8 +158,8 @@ export class Reach {
   }
 
   /** `unread`: those about which the policy has to be read first; none when the best of all was found. */
-  #look(principal: string, capability: string, wish: CallWish): Found {
-    let best: { target: Target; rank: readonly number[] } | undefined
+  #look(principal: string, capability: string, wish: InvocationWish): Found {
+    let best: { target: InvocationTarget; rank: readonly number[] } | undefined
     let nearest: Refusal | undefined
     const unread: string[] = []
     let looked = 0
@@ -195,7 +195,7 @@ export class Reach {
   }
 
   /** The lower the better, part by part. */
-  #rank(principal: string, limb: Limb, { level, leases }: Allowed): readonly number[] {
+  #rank(principal: string, limb: LiveLimb, { level, leases }: AllowedTarget): readonly number[] {
     const { nodeId } = limb.record
     const taken = leases.some((capability) => {
       const holder = this.#parts.leases.of(nodeId, capability)
@@ -209,7 +209,7 @@ export class Reach {
 const NONE: readonly string[] = []
 
 /** In the limb's order, which is everybody's: two calls that need the same leases never wait for each other. */
-function leasedOf(limb: Limb, options: readonly Option[]): readonly string[] {
+function leasedOf(limb: LiveLimb, options: readonly Option[]): readonly string[] {
   const leased = options.filter(({ level }) => level === 'leased').map(({ capability }) => capability)
   if (leased.length < 2) return leased
   return limb.record.capabilities.map(({ cap }) => cap).filter((cap) => leased.includes(cap))

@@ -2,10 +2,10 @@ import type { PairingWindow } from '../../domain/window.ts'
 import { iso, type WallMs } from '../../kernel/clock.ts'
 import { encodeJson, encodeWord, NOTHING } from '../../protocol/encode.ts'
 import type { EventFields, EventKind } from '../../protocol/events.ts'
-import type { Approval, BridgeInfo } from '../../protocol/schemas.ts'
-import type { World } from '../settings.ts'
-import type { PendingRequests } from './pending.ts'
-import { type Limb, type Registry, stateOf } from './registry.ts'
+import type { BridgeInfo, PendingApproval } from '../../protocol/schemas.ts'
+import type { BridgeContext } from '../settings.ts'
+import type { PendingPairingRequests } from './pending.ts'
+import { type LiveLimb, type Registry, stateOf } from './registry.ts'
 
 /** Many changes in one instant (ten thousand limbs come back) make one new `info`. */
 const INFO_DELAY_MS = 200
@@ -15,16 +15,16 @@ const INFO_DELAY_MS = 200
  * commit, never before; `state` goes before `status`, so that who acts on a status finds its state there.
  */
 export class Announcer {
-  readonly #world: World
+  readonly #world: BridgeContext
   readonly #registry: Registry
-  readonly #pending: PendingRequests
+  readonly #pending: PendingPairingRequests
   readonly startedAt: WallMs
   #bridgeStatus: 'online' | 'offline' = 'offline'
   #window: { window: PairingWindow; until: WallMs } | null = null
   #infoDue: (() => void) | null = null
   readonly #soon: (() => void)[] = []
 
-  constructor(world: World, registry: Registry, pending: PendingRequests) {
+  constructor(world: BridgeContext, registry: Registry, pending: PendingPairingRequests) {
     this.#world = world
     this.#registry = registry
     this.#pending = pending
@@ -41,7 +41,7 @@ export class Announcer {
   }
 
   /** Status and state of a limb whose status changed. */
-  status(limb: Limb): void {
+  status(limb: LiveLimb): void {
     const { topics } = this.#world
     this.state(limb)
     this.#retain(topics.node(limb.record.nodeId, 'status'), encodeWord(limb.status))
@@ -54,7 +54,7 @@ export class Announcer {
     this.infoChanged()
   }
 
-  state(limb: Limb): void {
+  state(limb: LiveLimb): void {
     limb.statePublishedAt = this.#world.clock.monotonicMs()
     this.#retain(this.#world.topics.node(limb.record.nodeId, 'state'), encodeJson(stateOf(limb)))
   }
@@ -84,7 +84,7 @@ export class Announcer {
   }
 
   /** A gated call waits for an operator. */
-  approval(shown: Approval): void {
+  approval(shown: PendingApproval): void {
     this.#retain(this.#world.topics.approval(shown.invocationId), encodeJson(shown))
   }
 
@@ -93,7 +93,7 @@ export class Announcer {
   }
 
   event<K extends EventKind>(kind: K, fields: EventFields<K>): void {
-    this.#say(kind, this.#world.clock.wallMs(), fields)
+    this.#publishEvent(kind, this.#world.clock.wallMs(), fields)
   }
 
   /**
@@ -102,14 +102,15 @@ export class Announcer {
    */
   eventSoon<K extends EventKind>(kind: K, fields: EventFields<K>): void {
     const at = this.#world.clock.wallMs()
-    if (this.#soon.push(() => this.#say(kind, at, fields)) === 1) setImmediate(() => this.#sayAll())
+    if (this.#soon.push(() => this.#publishEvent(kind, at, fields)) === 1)
+      setImmediate(() => this.#publishSoon())
   }
 
-  #sayAll(): void {
-    for (const say of this.#soon.splice(0)) say()
+  #publishSoon(): void {
+    for (const publish of this.#soon.splice(0)) publish()
   }
 
-  #say<K extends EventKind>(kind: K, at: WallMs, fields: EventFields<K>): void {
+  #publishEvent<K extends EventKind>(kind: K, at: WallMs, fields: EventFields<K>): void {
     const { topics, publisher } = this.#world
     const payload = encodeJson({ kind, at: iso(at), ...fields })
     publisher.publish(topics.event(kind), payload, { qos: 0, retain: false })
@@ -155,7 +156,7 @@ export class Announcer {
   }
 
   stop(): void {
-    this.#sayAll()
+    this.#publishSoon()
     this.#infoDue?.()
     this.#infoDue = null
   }

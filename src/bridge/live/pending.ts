@@ -1,35 +1,35 @@
 import { inConflict } from '../../domain/pairing.ts'
-import type { RequestRecord } from '../../domain/records.ts'
+import type { PairingRequestRecord } from '../../domain/records.ts'
 import { iso } from '../../kernel/clock.ts'
-import type { PendingRequest } from '../../protocol/schemas.ts'
+import type { PendingPairingRequest } from '../../protocol/schemas.ts'
 
 /** The requests that wait for an operator, in memory as they are in the store. */
-export class PendingRequests {
-  readonly #byId = new Map<string, RequestRecord>()
-  readonly #byNode = new Map<string, Map<string, RequestRecord>>()
+export class PendingPairingRequests {
+  readonly #byId = new Map<string, PairingRequestRecord>()
+  readonly #byNode = new Map<string, Map<string, PairingRequestRecord>>()
 
   get size(): number {
     return this.#byId.size
   }
 
-  get(requestId: string): RequestRecord | undefined {
+  get(requestId: string): PairingRequestRecord | undefined {
     return this.#byId.get(requestId)
   }
 
-  ofNode(nodeId: string): readonly RequestRecord[] {
+  ofNode(nodeId: string): readonly PairingRequestRecord[] {
     return [...(this.#byNode.get(nodeId)?.values() ?? [])]
   }
 
   /** The limb's own request for more capabilities. */
-  wideningOf(nodeId: string): RequestRecord | undefined {
+  wideningOf(nodeId: string): PairingRequestRecord | undefined {
     return this.ofNode(nodeId).find((request) => request.kind === 'widen')
   }
 
-  values(): IterableIterator<RequestRecord> {
+  values(): IterableIterator<PairingRequestRecord> {
     return this.#byId.values()
   }
 
-  put(request: RequestRecord): void {
+  put(request: PairingRequestRecord): void {
     this.#byId.set(request.requestId, request)
     const ofNode = this.#byNode.get(request.nodeId)
     if (ofNode) ofNode.set(request.requestId, request)
@@ -46,7 +46,7 @@ export class PendingRequests {
   }
 
   /** As operators see it: nothing secret in it. */
-  show(request: RequestRecord): PendingRequest {
+  show(request: PairingRequestRecord): PendingPairingRequest {
     const { registration } = request
     return {
       requestId: request.requestId,

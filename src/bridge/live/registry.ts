@@ -6,7 +6,7 @@ import type { NodeStatus } from '../../protocol/names.ts'
 import type { State } from '../../protocol/schemas.ts'
 
 /** An approved limb in memory: a cache of its row, and its presence, which lives nowhere else. */
-export interface Limb extends Presence {
+export interface LiveLimb extends Presence {
   record: NodeRecord
   /** When its `state` was last published. */
   statePublishedAt: MonotonicMs
@@ -18,14 +18,14 @@ export interface Limb extends Presence {
 
 /** The approved limbs. Changed only after the commit that made the change last. */
 export class Registry {
-  readonly #limbs = new Map<string, Limb>()
-  readonly #byCapability = new Map<string, Set<Limb>>()
+  readonly #limbs = new Map<string, LiveLimb>()
+  readonly #byCapability = new Map<string, Set<LiveLimb>>()
   readonly #byStatus: Record<NodeStatus, number> = { online: 0, busy: 0, degraded: 0, offline: 0 }
   #sorted: string[] | null = null
   /** Called when the approved capabilities of a limb are other ones. Total. */
-  onCapabilities: (limb: Limb) => void = () => {}
+  onCapabilities: (limb: LiveLimb) => void = () => {}
   /** Called when a limb that was there is offline. Total. */
-  onOffline: (limb: Limb) => void = () => {}
+  onOffline: (limb: LiveLimb) => void = () => {}
 
   get size(): number {
     return this.#limbs.size
@@ -41,15 +41,15 @@ export class Registry {
     return this.#byStatus
   }
 
-  get(nodeId: string): Limb | undefined {
+  get(nodeId: string): LiveLimb | undefined {
     return this.#limbs.get(nodeId)
   }
 
-  values(): IterableIterator<Limb> {
+  values(): IterableIterator<LiveLimb> {
     return this.#limbs.values()
   }
 
-  add(limb: Limb): void {
+  add(limb: LiveLimb): void {
     this.#limbs.set(limb.record.nodeId, limb)
     this.#byStatus[limb.status]++
     this.#offer(limb)
@@ -57,7 +57,7 @@ export class Registry {
   }
 
   /** The row of a limb has changed. */
-  replace(limb: Limb, record: NodeRecord): void {
+  replace(limb: LiveLimb, record: NodeRecord): void {
     if (record.capabilities === limb.record.capabilities) {
       limb.record = record
       return
@@ -69,11 +69,11 @@ export class Registry {
   }
 
   /** The limbs that have an approved capability, whatever their status. */
-  offering(capability: string): Iterable<Limb> {
+  offering(capability: string): Iterable<LiveLimb> {
     return this.#byCapability.get(capability) ?? []
   }
 
-  #offer(limb: Limb): void {
+  #offer(limb: LiveLimb): void {
     for (const { cap } of limb.record.capabilities) {
       const offering = this.#byCapability.get(cap)
       if (offering) offering.add(limb)
@@ -81,7 +81,7 @@ export class Registry {
     }
   }
 
-  #withdraw(limb: Limb): void {
+  #withdraw(limb: LiveLimb): void {
     for (const { cap } of limb.record.capabilities) {
       const offering = this.#byCapability.get(cap)
       offering?.delete(limb)
@@ -99,7 +99,7 @@ export class Registry {
   }
 
   /** To be told of each change of a limb's status. */
-  statusChanged(limb: Limb, before: NodeStatus): void {
+  statusChanged(limb: LiveLimb, before: NodeStatus): void {
     this.#byStatus[before]--
     this.#byStatus[limb.status]++
     if (limb.status === 'offline') this.onOffline(limb)
@@ -129,7 +129,7 @@ function firstAfter(sorted: readonly string[], key: string): number {
 }
 
 /** The limb as `state` shows it. */
-export function stateOf(limb: Limb): State {
+export function stateOf(limb: LiveLimb): State {
   const { record } = limb
   return {
     nodeId: record.nodeId,

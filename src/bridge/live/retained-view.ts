@@ -1,10 +1,10 @@
 import { encodeJson, encodeWord } from '../../protocol/encode.ts'
 import { filterMatches, type Topics } from '../../protocol/topics.ts'
-import type { Approvals } from '../invocation/approvals.ts'
+import type { PendingApprovals } from '../invocation/approvals.ts'
 import type { RetainedMessage, RetainedView } from '../ports.ts'
 import type { Announcer } from './announcer.ts'
-import type { PendingRequests } from './pending.ts'
-import { type Limb, type Registry, stateOf } from './registry.ts'
+import type { PendingPairingRequests } from './pending.ts'
+import { type LiveLimb, type Registry, stateOf } from './registry.ts'
 
 /**
  * Retained `status`, `state` and `limb/bridge/…`, made from memory when somebody subscribes. Nothing is
@@ -14,13 +14,13 @@ import { type Limb, type Registry, stateOf } from './registry.ts'
 export function createView(
   topics: Topics,
   registry: Registry,
-  pending: PendingRequests,
-  approvals: Approvals,
+  pending: PendingPairingRequests,
+  approvals: PendingApprovals,
   announcer: Announcer,
 ): RetainedView {
   const leaves = ['status', 'state'] as const
 
-  function nodeMessage(limb: Limb, leaf: 'status' | 'state'): RetainedMessage {
+  function nodeMessage(limb: LiveLimb, leaf: 'status' | 'state'): RetainedMessage {
     const topic = topics.node(limb.record.nodeId, leaf)
     return { topic, payload: leaf === 'status' ? encodeWord(limb.status) : encodeJson(stateOf(limb)) }
   }

@@ -37,10 +37,10 @@ export class SessionTable {
   }
 
   /** The turn in which each identity was let in. */
-  readonly #letIn = new WeakMap<Identity, number>()
+  readonly #admittedIn = new WeakMap<Identity, number>()
   /** The newest turns in which sessions of a name were ended, oldest first. */
   readonly #barred = new Map<string, number>()
-  #turn = 0
+  #epoch = 0
 
   /** How many live sessions have each role. */
   get roles(): Readonly<Record<SessionRole, number>> {
@@ -64,28 +64,28 @@ export class SessionTable {
   }
 
   /** Now, in the order of what is barred. */
-  get turn(): number {
-    return this.#turn
+  get epoch(): number {
+    return this.#epoch
   }
 
   /** It may come in by what was known in `turn`; its session opens later. */
-  letIn(identity: Identity, turn: number): void {
-    this.#letIn.set(identity, turn)
+  recordAdmission(identity: Identity, turn: number): void {
+    this.#admittedIn.set(identity, turn)
   }
 
   /** Who was let in under this name before now and has no open session yet is too late: key or password ended. */
-  bar(name: string): void {
+  invalidate(name: string): void {
     this.#barred.delete(name)
-    this.#barred.set(name, ++this.#turn)
+    this.#barred.set(name, ++this.#epoch)
     const [oldest] = this.#barred.keys()
     if (this.#barred.size > MAX_BARRED && oldest !== undefined) this.#barred.delete(oldest)
   }
 
   /** Whether its name was barred since it was let in. */
-  isBarred({ identity }: Session): boolean {
+  isInvalidated({ identity }: Session): boolean {
     if (identity.kind === 'candidate' || (identity.kind === 'principal' && identity.local)) return false
     const name = identity.kind === 'principal' ? identity.name : identity.nodeId
-    return (this.#barred.get(name) ?? 0) > (this.#letIn.get(identity) ?? this.#turn)
+    return (this.#barred.get(name) ?? 0) > (this.#admittedIn.get(identity) ?? this.#epoch)
   }
 
   /** A candidate becomes the limb it asked to be; its session goes on under the same name. */

@@ -1,4 +1,4 @@
-import type { NodeRecord, RequestRecord } from '../../domain/records.ts'
+import type { NodeRecord, PairingRequestRecord } from '../../domain/records.ts'
 import { iso } from '../../kernel/clock.ts'
 import { deriveInvokeSecret } from '../../kernel/invoke-signature.ts'
 import type { KeyHash } from '../../kernel/secrets.ts'
@@ -7,13 +7,13 @@ import type { Capability, PairingAnswer } from '../../protocol/schemas.ts'
 import type { Topics } from '../../protocol/topics.ts'
 import { nameOf } from '../live/sessions.ts'
 import type { Session } from '../ports.ts'
-import { type BridgeSettings, intervalsOf, type World } from '../settings.ts'
+import { type BridgeContext, type BridgeSettings, intervalsOf } from '../settings.ts'
 
 /**
  * What is said on `pairing`, to one session alone. A client that publishes `register` before it subscribes is
  * still told: its last answer is owed to it until it subscribes or goes.
  */
-export class Answers {
+export class PairingAnswers {
   readonly #topics: Topics
   readonly #owed = new WeakMap<Session, PairingAnswer>()
 
@@ -21,7 +21,7 @@ export class Answers {
     this.#topics = topics
   }
 
-  tell(session: Session, answer: PairingAnswer): void {
+  send(session: Session, answer: PairingAnswer): void {
     const whole = withOwedKey(answer, this.#owed.get(session))
     if (this.#send(session, whole)) this.#owed.delete(session)
     else this.#owed.set(session, whole)
@@ -29,7 +29,7 @@ export class Answers {
 
   /** Told once, and the session ends. */
   rejected(session: Session): void {
-    this.tell(session, { status: 'rejected' })
+    this.send(session, { status: 'rejected' })
     session.end('refused', true)
   }
 
@@ -40,7 +40,7 @@ export class Answers {
   }
 
   #send(session: Session, answer: PairingAnswer): boolean {
-    return session.tell(this.#topics.node(nameOf(session), 'pairing'), encodeJson(answer))
+    return session.send(this.#topics.node(nameOf(session), 'pairing'), encodeJson(answer))
   }
 }
 
@@ -51,7 +51,7 @@ function withOwedKey(answer: PairingAnswer, owed: PairingAnswer | undefined): Pa
   return key === undefined || !takesKey || answer.apiKey !== undefined ? answer : { ...answer, apiKey: key }
 }
 
-export function pendingAnswer(request: RequestRecord, madeKey: string | null): PairingAnswer {
+export function pendingAnswer(request: PairingRequestRecord, madeKey: string | null): PairingAnswer {
   return {
     status: 'pending',
     requestId: request.requestId,
@@ -78,7 +78,7 @@ export function approvedAnswer(
 
 /** What a limb checks invocations over HTTP with; null for one that does not ask for them. */
 export function invokeSecretOf(
-  world: World,
+  world: BridgeContext,
   node: NodeRecord,
   key: KeyHash | null | undefined,
 ): string | null {

@@ -7,33 +7,33 @@ import {
   renewClaim,
   reregister,
 } from '../../domain/pairing.ts'
-import type { NodeRecord, RequestRecord } from '../../domain/records.ts'
+import type { NodeRecord, PairingRequestRecord } from '../../domain/records.ts'
 import { Refusal } from '../../kernel/errors.ts'
 import { hashKey, keyMatches, newId, pairingCode, sha256Hex } from '../../kernel/secrets.ts'
 import type { Registration } from '../../protocol/schemas.ts'
 import type { Session, Tx } from '../ports.ts'
-import type { World } from '../settings.ts'
+import type { BridgeContext } from '../settings.ts'
 import { invokeSecretOf } from './answers.ts'
-import { ChangePace } from './change-rate.ts'
-import type { Seat } from './window.ts'
+import { RegistrationRateLimit } from './registration-rate-limit.ts'
+import type { WindowReservation } from './window.ts'
 
 /** How a registration was decided in its transaction; memory and the network follow after the commit. */
 export type ClaimDecision =
-  | { readonly kind: 'claimed'; readonly request: RequestRecord; readonly fresh: boolean }
-  | { readonly kind: 'promoted'; readonly approval: Approval }
+  | { readonly kind: 'claimed'; readonly request: PairingRequestRecord; readonly fresh: boolean }
+  | { readonly kind: 'promoted'; readonly approval: PairingApproved }
   | { readonly kind: 'known'; readonly node: NodeRecord; readonly invokeSecret: string | null }
   | { readonly kind: 'refused' }
 
 /** What an approval changed in the store. */
-export interface Approval {
-  readonly request: RequestRecord
+export interface PairingApproved {
+  readonly request: PairingRequestRecord
   readonly node: NodeRecord
   /** For the limb that it is about; null unless it is invoked over HTTP. */
   readonly invokeSecret: string | null
   /** Claims that stood against it and are rejected with it. */
-  readonly losers: readonly RequestRecord[]
+  readonly losers: readonly PairingRequestRecord[]
   /** The limb's own wish for more, which a replaced device has to repeat. */
-  readonly withdrawn: readonly RequestRecord[]
+  readonly withdrawn: readonly PairingRequestRecord[]
 }
 
 /** What a limb's registration changed, and what of it waits. */
@@ -41,9 +41,9 @@ export interface Reregistered {
   readonly node: NodeRecord
   readonly changed: boolean
   /** The wish for more ability that waits now. */
-  readonly widening: RequestRecord | null
+  readonly widening: PairingRequestRecord | null
   /** One that the limb no longer has. */
-  readonly withdrawn: RequestRecord | null
+  readonly withdrawn: PairingRequestRecord | null
   readonly invokeSecret: string | null
 }
 
@@ -52,18 +52,18 @@ export interface Reregistered {
  * see, or the network: `Pairings` does that when the transaction is on disk.
  */
 export class PairingDecisions {
-  readonly #world: World
-  readonly #changes: ChangePace
+  readonly #world: BridgeContext
+  readonly #changes: RegistrationRateLimit
 
-  constructor(world: World) {
+  constructor(world: BridgeContext) {
     this.#world = world
-    this.#changes = new ChangePace(world.clock)
+    this.#changes = new RegistrationRateLimit(world.clock)
   }
 
   /** What becomes of a candidate's registration. @throws Refusal `too_many_requests` */
   async claim(
     tx: Tx,
-    seat: Seat,
+    seat: WindowReservation,
     session: Session,
     nodeId: string,
     key: string,
@@ -82,7 +82,7 @@ export class PairingDecisions {
     const ofNode = await tx.requestsOfNode(nodeId)
     const mine = ofNode.find((request) => request.key !== null && keyMatches(request.key, key))
     const context = { now, pendingMs: settings.pairing.pendingSeconds * 1000, address: session.address }
-    let request: RequestRecord
+    let request: PairingRequestRecord
     if (mine) {
       request = renewClaim(mine, registration, keys ? 'replace' : 'new', context)
       if (request.revision !== mine.revision) this.#changes.change(request.requestId)
@@ -161,7 +161,7 @@ export class PairingDecisions {
     return { ...next, widening, withdrawn: widening ? null : (waiting ?? null), invokeSecret }
   }
 
-  async approve(tx: Tx, request: RequestRecord, by: string): Promise<Approval> {
+  async approve(tx: Tx, request: PairingRequestRecord, by: string): Promise<PairingApproved> {
     const { clock } = this.#world
     const now = clock.wallMs()
     const { nodeId } = request
@@ -195,7 +195,7 @@ export class PairingDecisions {
     return { request, node, losers, withdrawn, invokeSecret: invokeSecretOf(this.#world, node, key) }
   }
 
-  async reject(tx: Tx, request: RequestRecord, by: string): Promise<void> {
+  async reject(tx: Tx, request: PairingRequestRecord, by: string): Promise<void> {
     const { clock, settings } = this.#world
     const now = clock.wallMs()
     const until = now + settings.pairing.rejectedSeconds * 1000
@@ -220,14 +220,14 @@ export class PairingDecisions {
     session: Session,
     nodeId: string,
     registration: Registration,
-    waiting: RequestRecord | undefined,
+    waiting: PairingRequestRecord | undefined,
     now: number,
-  ): Promise<RequestRecord | null> {
+  ): Promise<PairingRequestRecord | null> {
     const { settings } = this.#world
     const refused = await tx.refusedWidening(nodeId, now)
     if (refused?.fingerprint === wideningFingerprint(registration)) return null
     const context = { now, pendingMs: settings.pairing.pendingSeconds * 1000, address: session.address }
-    let request: RequestRecord
+    let request: PairingRequestRecord
     if (waiting) {
       request = renewClaim(waiting, registration, 'widen', context)
       if (request.revision !== waiting.revision) this.#changes.change(request.requestId)

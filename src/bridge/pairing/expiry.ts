@@ -1,28 +1,28 @@
-import type { RequestRecord } from '../../domain/records.ts'
+import type { PairingRequestRecord } from '../../domain/records.ts'
 import { messageOf } from '../../kernel/errors.ts'
 import type { Announcer } from '../live/announcer.ts'
-import type { PendingRequests } from '../live/pending.ts'
+import type { PendingPairingRequests } from '../live/pending.ts'
 import type { SessionTable } from '../live/sessions.ts'
-import type { World } from '../settings.ts'
+import type { BridgeContext } from '../settings.ts'
 
 /** Pending requests are looked at this often: an expiry need not be sharper, and a wall clock may jump. */
 const LOOK_MS = 1000
 
 /** Ends the requests whose candidates gave no sign for too long; those of live candidates go on. */
-export class RequestExpiry {
-  readonly #world: World
-  readonly #pending: PendingRequests
+export class PairingRequestExpiry {
+  readonly #world: BridgeContext
+  readonly #pending: PendingPairingRequests
   readonly #table: SessionTable
   readonly #announcer: Announcer
-  readonly #forget: (request: RequestRecord) => void
+  readonly #forget: (request: PairingRequestRecord) => void
   #cancel: (() => void) | null = null
   #looking = false
   #stopped = false
 
   constructor(
-    world: World,
-    parts: { pending: PendingRequests; table: SessionTable; announcer: Announcer },
-    forget: (request: RequestRecord) => void,
+    world: BridgeContext,
+    parts: { pending: PendingPairingRequests; table: SessionTable; announcer: Announcer },
+    forget: (request: PairingRequestRecord) => void,
   ) {
     this.#world = world
     this.#pending = parts.pending
@@ -58,11 +58,11 @@ export class RequestExpiry {
     }
   }
 
-  async #end(due: readonly RequestRecord[], now: number): Promise<void> {
+  async #end(due: readonly PairingRequestRecord[], now: number): Promise<void> {
     const { store, settings, log, counters } = this.#world
     const expiresAt = now + settings.pairing.pendingSeconds * 1000
-    let alive: RequestRecord[] = []
-    let over: RequestRecord[] = []
+    let alive: PairingRequestRecord[] = []
+    let over: PairingRequestRecord[] = []
     try {
       await store.transact(async (tx) => {
         alive = []
@@ -103,7 +103,7 @@ export class RequestExpiry {
     }
   }
 
-  #showsSign(request: RequestRecord): boolean {
+  #showsSign(request: PairingRequestRecord): boolean {
     return request.key
       ? this.#table.candidatesWith(request.nodeId, request.key).length > 0
       : this.#table.limb(request.nodeId) !== undefined

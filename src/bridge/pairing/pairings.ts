@@ -1,5 +1,5 @@
 import { inConflict } from '../../domain/pairing.ts'
-import type { NodeRecord, RequestRecord } from '../../domain/records.ts'
+import type { NodeRecord, PairingRequestRecord } from '../../domain/records.ts'
 import { addressGroup } from '../../kernel/address.ts'
 import { Refusal } from '../../kernel/errors.ts'
 import { Quiet } from '../../kernel/quiet.ts'
@@ -7,15 +7,15 @@ import { newKey } from '../../kernel/secrets.ts'
 import { LIMITS } from '../../protocol/limits.ts'
 import type { PairingAnswer, Registration } from '../../protocol/schemas.ts'
 import type { Announcer } from '../live/announcer.ts'
-import type { PendingRequests } from '../live/pending.ts'
-import type { Limb, Registry } from '../live/registry.ts'
+import type { PendingPairingRequests } from '../live/pending.ts'
+import type { LiveLimb, Registry } from '../live/registry.ts'
 import { nameOf, type SessionTable } from '../live/sessions.ts'
 import type { Session, Tx } from '../ports.ts'
 import type { PresenceKeeper } from '../presence/presence-keeper.ts'
-import type { World } from '../settings.ts'
-import type { Leftovers } from '../upkeep/retries.ts'
-import { type Answers, approvedAnswer, pendingAnswer } from './answers.ts'
-import { type Approval, type ClaimDecision, PairingDecisions } from './decisions.ts'
+import type { BridgeContext } from '../settings.ts'
+import type { Retries } from '../upkeep/retries.ts'
+import { approvedAnswer, type PairingAnswers, pendingAnswer } from './answers.ts'
+import { type ClaimDecision, type PairingApproved, PairingDecisions } from './decisions.ts'
 import type { WindowKeeper } from './window.ts'
 
 /** Refused registrations are told so often for each address. */
@@ -23,30 +23,30 @@ const REFUSALS = { quietMs: 60_000, lines: 5, maxKeys: 500 } as const
 
 /** Registration, approval and rejection: the way of a device into the fleet. */
 export class Pairings {
-  readonly #world: World
+  readonly #world: BridgeContext
   readonly #registry: Registry
-  readonly #pending: PendingRequests
+  readonly #pending: PendingPairingRequests
   readonly #table: SessionTable
   readonly #presence: PresenceKeeper
   readonly #announcer: Announcer
-  readonly #answers: Answers
+  readonly #answers: PairingAnswers
   readonly #refusals: Quiet
   readonly #decisions: PairingDecisions
   readonly #window: WindowKeeper
-  readonly #leftovers: Leftovers
+  readonly #retries: Retries
   /** Candidates whose key the bridge made, and who were not told it yet. */
   readonly #untold = new WeakSet<Session['identity']>()
 
   constructor(
-    world: World,
+    world: BridgeContext,
     parts: {
       registry: Registry
-      pending: PendingRequests
+      pending: PendingPairingRequests
       table: SessionTable
       presence: PresenceKeeper
       announcer: Announcer
-      answers: Answers
-      leftovers: Leftovers
+      answers: PairingAnswers
+      retries: Retries
       window: WindowKeeper
     },
   ) {
@@ -60,7 +60,7 @@ export class Pairings {
     this.#refusals = new Quiet(world.clock, REFUSALS)
     this.#window = parts.window
     this.#decisions = new PairingDecisions(world)
-    this.#leftovers = parts.leftovers
+    this.#retries = parts.retries
   }
 
   /** A candidate registers: its claim is pending, or decided by an open window. */
@@ -78,7 +78,7 @@ export class Pairings {
       this.#untold.add(session.identity)
     }
     const claimant = session.identity
-    const seat = this.#window.seat()
+    const seat = this.#window.reserve()
     let decided: ClaimDecision
     try {
       decided = await this.#world.store.transact((tx) =>
@@ -103,7 +103,7 @@ export class Pairings {
         if (!session.alive) return
         // Provisioned while it was connected as a candidate.
         this.#promote(session, decided.node.nodeId)
-        this.#answers.tell(session, this.#approved(decided.node, madeKey, decided.invokeSecret))
+        this.#answers.send(session, this.#approved(decided.node, madeKey, decided.invokeSecret))
         return
       case 'promoted':
         this.#world.counters.count('pairing_decisions', 'window')
@@ -120,10 +120,10 @@ export class Pairings {
           this.#announcer.requestsOfNode(request.nodeId)
           this.#announcer.event('pairing_requested', { request: this.#pending.show(request) })
         }
-        this.#answers.tell(session, pendingAnswer(request, madeKey))
+        this.#answers.send(session, pendingAnswer(request, madeKey))
         const others = request.key ? this.#table.candidatesWith(request.nodeId, request.key) : []
         for (const other of others)
-          if (other !== session) this.#answers.tell(other, pendingAnswer(request, null))
+          if (other !== session) this.#answers.send(other, pendingAnswer(request, null))
       }
     }
   }
@@ -152,7 +152,7 @@ export class Pairings {
         this.#announcer.event('pairing_requested', { request: this.#pending.show(outcome.widening) })
       }
     }
-    this.#answers.tell(
+    this.#answers.send(
       session,
       approvedAnswer(settings, outcome.node, outcome.widening?.requestId, outcome.invokeSecret),
     )
@@ -177,7 +177,11 @@ export class Pairings {
   }
 
   /** `session`: the candidate whose own registration was approved by the window, else null. */
-  async #applyApproval(approval: Approval, session: Session | null, madeKey: string | null): Promise<void> {
+  async #applyApproval(
+    approval: PairingApproved,
+    session: Session | null,
+    madeKey: string | null,
+  ): Promise<void> {
     const { request, node, losers, invokeSecret } = approval
     const { nodeId } = node
     const { log } = this.#world
@@ -195,7 +199,7 @@ export class Pairings {
     if (request.kind === 'widen') {
       this.#announcer.state(limb)
       const live = this.#table.limb(nodeId)
-      if (live) this.#answers.tell(live, this.#approved(node, null, invokeSecret))
+      if (live) this.#answers.send(live, this.#approved(node, null, invokeSecret))
     } else {
       const holders = request.key ? this.#table.candidatesWith(nodeId, request.key) : []
       // The one that registered may have gone, and come back, before this was on disk.
@@ -204,20 +208,20 @@ export class Pairings {
       this.#endOthers(holders, winner, node)
       if (winner) this.#promote(winner, nodeId)
       this.#announcer.status(limb)
-      if (winner) this.#answers.tell(winner, this.#approved(node, madeKey, invokeSecret))
+      if (winner) this.#answers.send(winner, this.#approved(node, madeKey, invokeSecret))
     }
-    for (const loser of losers) this.#tellRejected(loser)
+    for (const loser of losers) this.#sendRejected(loser)
     this.#announcer.event('pairing_approved', { nodeId, requestId: request.requestId, by: node.approvedBy })
     if (known && request.kind === 'replace') {
-      await this.#leftovers.run(`forget the sessions of ${nodeId}`, () => this.#world.sessions.forget(nodeId))
+      await this.#retries.run(`forget the sessions of ${nodeId}`, () => this.#world.sessions.forget(nodeId))
     }
   }
 
   /** The device that held the key until now is another one from today on. */
-  #endOldSession(limb: Limb): void {
+  #endOldSession(limb: LiveLimb): void {
     // Also when it has lost its connection already, and its grace goes on.
     this.#presence.replaced(limb)
-    this.#table.bar(limb.record.nodeId)
+    this.#table.invalidate(limb.record.nodeId)
     this.#table.limb(limb.record.nodeId)?.end('replaced', true)
   }
 
@@ -232,33 +236,33 @@ export class Pairings {
   #endOthers(holders: readonly Session[], winner: Session | undefined, node: NodeRecord): void {
     for (const holder of holders) {
       if (holder === winner) continue
-      this.#answers.tell(holder, this.#approved(node, null))
+      this.#answers.send(holder, this.#approved(node, null))
       holder.end('replaced', true)
     }
   }
 
   /** Candidates that are connected with this key become the limb they now are (after `node/provision`). */
-  promoteHolders(node: NodeRecord, key: RequestRecord['key']): void {
+  promoteHolders(node: NodeRecord, key: PairingRequestRecord['key']): void {
     const holders = key ? this.#table.candidatesWith(node.nodeId, key) : []
     const holder = holders.at(-1)
     if (!holder) return
     this.#endOthers(holders, holder, node)
     this.#promote(holder, node.nodeId)
-    this.#answers.tell(holder, this.#approved(node, null))
+    this.#answers.send(holder, this.#approved(node, null))
   }
 
-  async reject(requestId: string, by: string): Promise<RequestRecord> {
+  async reject(requestId: string, by: string): Promise<PairingRequestRecord> {
     const request = await this.#world.store.transact(async (tx) => {
       const found = await pendingRequest(tx, requestId)
       await this.#decisions.reject(tx, found, by)
       return found
     })
     this.forget(request)
-    this.#tellRejected(request)
+    this.#sendRejected(request)
     return request
   }
 
-  #tellRejected(request: RequestRecord): void {
+  #sendRejected(request: PairingRequestRecord): void {
     const { nodeId, requestId, kind } = request
     this.#world.log.info({ nodeId, requestId, kind }, `request ${requestId} of ${nodeId} is rejected`)
     this.#announcer.event('pairing_rejected', { nodeId, requestId })
@@ -269,11 +273,11 @@ export class Pairings {
     // A rejected wish for more leaves the limb what it has.
     const limb = this.#registry.get(nodeId)
     const live = this.#table.limb(nodeId)
-    if (limb && live) this.#answers.tell(live, this.#approved(limb.record, null))
+    if (limb && live) this.#answers.send(live, this.#approved(limb.record, null))
   }
 
   /** It is decided, withdrawn or expired: nobody is shown it any more. */
-  forget(request: RequestRecord): void {
+  forget(request: PairingRequestRecord): void {
     if (!this.#pending.get(request.requestId)) return
     this.#pending.delete(request.requestId)
     this.#announcer.requestGone(request.requestId)
@@ -301,11 +305,11 @@ export class Pairings {
         `registration of ${name} refused: ${error.message}`,
       )
     })
-    this.#answers.tell(session, { status: 'error', error: error.body() })
+    this.#answers.send(session, { status: 'error', error: error.body() })
   }
 }
 
-async function pendingRequest(tx: Tx, requestId: string): Promise<RequestRecord> {
+async function pendingRequest(tx: Tx, requestId: string): Promise<PairingRequestRecord> {
   const request = await tx.request(requestId)
   if (!request) {
     throw new Refusal(
@@ -318,7 +322,10 @@ async function pendingRequest(tx: Tx, requestId: string): Promise<RequestRecord>
 }
 
 /** Somebody else may be asking in the place of the device: then the line says what to look at first. */
-function askedText({ nodeId, kind, code, requestId, revision }: RequestRecord, conflict: boolean): string {
+function askedText(
+  { nodeId, kind, code, requestId, revision }: PairingRequestRecord,
+  conflict: boolean,
+): string {
   const asks =
     kind === 'replace'
       ? `${nodeId} is paired already, and asks to be paired with another key`

@@ -1,28 +1,28 @@
-import type { RequestRecord } from '../../domain/records.ts'
+import type { PairingRequestRecord } from '../../domain/records.ts'
 import { type PairingWindow, windowAdmits, windowAfterApproval } from '../../domain/window.ts'
 import { plusMs } from '../../kernel/clock.ts'
 import { messageOf, Refusal } from '../../kernel/errors.ts'
 import { LIMITS } from '../../protocol/limits.ts'
 import type { Announcer } from '../live/announcer.ts'
-import type { World } from '../settings.ts'
+import type { BridgeContext } from '../settings.ts'
 
-export interface Seat {
+export interface WindowReservation {
   /** Who opened the window, when it approves this request; else null. */
-  take(request: RequestRecord, conflict: boolean): string | null
+  take(request: PairingRequestRecord, conflict: boolean): string | null
   /** Nothing was stored: what was taken is there for the next registration. */
   giveBack(): void
 }
 
 /** The pairing window, in memory only: a restart closes it. */
 export class WindowKeeper {
-  readonly #world: World
+  readonly #world: BridgeContext
   readonly #announcer: Announcer
   #window: PairingWindow | null = null
   #cancel: (() => void) | null = null
   /** Rises whenever somebody opens or closes it. */
   #turn = 0
 
-  constructor(world: World, announcer: Announcer) {
+  constructor(world: BridgeContext, announcer: Announcer) {
     this.#world = world
     this.#announcer = announcer
   }
@@ -86,7 +86,7 @@ export class WindowKeeper {
   }
 
   /** What one registration may take of the window. */
-  seat(): Seat {
+  reserve(): WindowReservation {
     let taken: { readonly window: PairingWindow; readonly opening: unknown } | null = null
     return {
       take: (request, conflict) => {

@@ -4,8 +4,8 @@ import { messageOf, Refusal } from '../../kernel/errors.ts'
 import { LIMITS } from '../../protocol/limits.ts'
 import type { VerbResult } from '../../protocol/results.ts'
 import type { VerbArgs } from '../../protocol/verbs.ts'
-import type { Limb, Registry } from '../live/registry.ts'
-import type { World } from '../settings.ts'
+import type { LiveLimb, Registry } from '../live/registry.ts'
+import type { BridgeContext } from '../settings.ts'
 
 /** Changes in one write, so that no write stalls the event loop. */
 const SAVE_BATCH = 2000
@@ -20,7 +20,7 @@ const DAY_MS = 86_400_000
  * batch, and a crash loses at most `presence.saveSeconds` of it.
  */
 export class History {
-  readonly #world: World
+  readonly #world: BridgeContext
   readonly #registry: Registry
   #waiting: StatusChange[] = []
   #saving: Promise<void> | null = null
@@ -29,7 +29,7 @@ export class History {
   /** Since when history is kept. */
   #since: number
 
-  constructor(world: World, registry: Registry) {
+  constructor(world: BridgeContext, registry: Registry) {
     this.#world = world
     this.#registry = registry
     this.#since = world.clock.wallMs()
@@ -46,7 +46,7 @@ export class History {
   }
 
   /** A limb that was offline is not any more, or the other way round. */
-  record(limb: Limb): void {
+  record(limb: LiveLimb): void {
     this.#waiting.push({
       nodeId: limb.record.nodeId,
       at: limb.since,
@@ -142,7 +142,7 @@ export class History {
 
   /** From what was asked for, but not from before anything was kept of this limb. */
   #window(
-    limb: Limb,
+    limb: LiveLimb,
     asked: string | undefined,
     stored: readonly HistoryRow[],
   ): { from: number; until: number } {

@@ -16,9 +16,9 @@ import { decodeHeartbeat } from '../../protocol/decode.ts'
 import { encodeJson } from '../../protocol/encode.ts'
 import type { NodeStatus, StatusReason } from '../../protocol/names.ts'
 import type { Announcer } from '../live/announcer.ts'
-import type { Limb, Registry } from '../live/registry.ts'
+import type { LiveLimb, Registry } from '../live/registry.ts'
 import type { Session } from '../ports.ts'
-import { intervalsOf, type World } from '../settings.ts'
+import { type BridgeContext, intervalsOf } from '../settings.ts'
 import type { History } from './history.ts'
 
 /** A timer that fires this much late says that the process stood still, not that the limbs did. */
@@ -34,12 +34,12 @@ const SAVE_BATCH = 5000
 
 /** Keeps every limb's presence: heartbeats in, one timer for all deadlines, changes out to the announcer. */
 export class PresenceKeeper {
-  readonly #world: World
+  readonly #world: BridgeContext
   readonly #registry: Registry
   readonly #announcer: Announcer
   readonly #history: History
-  readonly #deadlines = new DeadlineHeap<Limb>()
-  #unsaved: Limb[] = []
+  readonly #deadlines = new DeadlineHeap<LiveLimb>()
+  #unsaved: LiveLimb[] = []
   #sweepAt: number = Number.POSITIVE_INFINITY
   /** Until then nobody is declared gone: the process stood still. */
   #graceUntil = Number.NEGATIVE_INFINITY
@@ -47,7 +47,7 @@ export class PresenceKeeper {
   #cancelSave: (() => void) | null = null
   #stopped = false
 
-  constructor(world: World, registry: Registry, announcer: Announcer, history: History) {
+  constructor(world: BridgeContext, registry: Registry, announcer: Announcer, history: History) {
     this.#world = world
     this.#registry = registry
     this.#announcer = announcer
@@ -55,10 +55,10 @@ export class PresenceKeeper {
   }
 
   /** Brings an approved node into memory as offline: at the start, and when it is approved. */
-  add(record: NodeRecord, reason: StatusReason): Limb {
+  add(record: NodeRecord, reason: StatusReason): LiveLimb {
     const { clock, settings } = this.#world
     const timeoutMs = intervalsOf(settings, record.heartbeatSeconds).timeoutSeconds * 1000
-    const limb: Limb = {
+    const limb: LiveLimb = {
       ...newPresence(reason, clock.wallMs(), timeoutMs, record.lastHeartbeatAt as WallMs | null),
       record,
       statePublishedAt: Number.NEGATIVE_INFINITY as MonotonicMs,
@@ -70,7 +70,7 @@ export class PresenceKeeper {
   }
 
   /** The row of a limb has changed; its presence goes on. */
-  update(limb: Limb, record: NodeRecord): void {
+  update(limb: LiveLimb, record: NodeRecord): void {
     this.#registry.replace(limb, record)
     const { clock, settings } = this.#world
     const timeoutMs = intervalsOf(settings, record.heartbeatSeconds).timeoutSeconds * 1000
@@ -144,7 +144,7 @@ export class PresenceKeeper {
   }
 
   /** Another device is this limb from now on: it is offline until that one is heard. */
-  replaced(limb: Limb): void {
+  replaced(limb: LiveLimb): void {
     this.#goodbye(limb, limb.session, 'disconnected')
   }
 
@@ -185,13 +185,13 @@ export class PresenceKeeper {
     }
   }
 
-  #goodbye(limb: Limb, session: object | null, reason: 'disconnected' | 'deregistered'): void {
+  #goodbye(limb: LiveLimb, session: object | null, reason: 'disconnected' | 'deregistered'): void {
     const before = limb.status
     const change = saidGoodbye(limb, session, reason, this.#world.clock.wallMs())
     if (change !== 'none') this.#changed(limb, before, change)
   }
 
-  #changed(limb: Limb, before: NodeStatus, change: PresenceChange): void {
+  #changed(limb: LiveLimb, before: NodeStatus, change: PresenceChange): void {
     if (change === 'state') {
       this.#announcer.state(limb)
       return
@@ -205,7 +205,7 @@ export class PresenceKeeper {
     this.#announcer.status(limb)
   }
 
-  #invalidHeartbeat(session: Session, limb: Limb, error: unknown): void {
+  #invalidHeartbeat(session: Session, limb: LiveLimb, error: unknown): void {
     const { clock, counters, log } = this.#world
     const { nodeId } = limb.record
     counters.count('heartbeats_invalid')
@@ -215,10 +215,10 @@ export class PresenceKeeper {
     const body = (error instanceof Refusal ? error : new Refusal('internal', messageOf(error))).body()
     log.warn({ nodeId, error: body }, `heartbeat of ${nodeId} ignored: ${body.message}`)
     this.#announcer.event('heartbeat_invalid', { nodeId, error: body })
-    session.tell(this.#world.topics.node(nodeId, 'pairing'), encodeJson({ status: 'error', error: body }))
+    session.send(this.#world.topics.node(nodeId, 'pairing'), encodeJson({ status: 'error', error: body }))
   }
 
-  #markUnsaved(limb: Limb): void {
+  #markUnsaved(limb: LiveLimb): void {
     limb.unsaved = true
     this.#unsaved.push(limb)
     if (this.#stopped) return
@@ -227,7 +227,7 @@ export class PresenceKeeper {
     })
   }
 
-  #schedule(limb: Limb): void {
+  #schedule(limb: LiveLimb): void {
     this.#deadlines.schedule(limb)
     this.#arm()
   }

@@ -3,10 +3,10 @@ import { messageOf } from '../../kernel/errors.ts'
 import { Quiet } from '../../kernel/quiet.ts'
 import { keyMatches, passwordMatches } from '../../kernel/secrets.ts'
 import { isName, NAME_HINT, ROLES } from '../../protocol/names.ts'
-import type { Admission, Credentials, ReadTx } from '../ports.ts'
-import type { World } from '../settings.ts'
+import type { Authentication, Credentials, ReadTx } from '../ports.ts'
+import type { BridgeContext } from '../settings.ts'
 import { type ShutOut, SignInLimits } from './limits.ts'
-import type { RefusedSignIns, Why } from './refusals.ts'
+import type { RefusalReason, RefusedSignIns } from './refusals.ts'
 
 /** Wrong keys are told so often for each limb and address: a device that lost its key comes back every few seconds. */
 const WRONG_KEYS = { quietMs: 60_000, lines: 1, maxKeys: 500 } as const
@@ -22,22 +22,22 @@ const MAX_WAITING = 64
 const CERTIFIED = 'client certificate of '
 
 /** Who may come in, and as whom (protocol section 3). */
-export class Gate {
-  readonly #world: World
+export class Authenticator {
+  readonly #world: BridgeContext
   readonly #refusedSignIns: RefusedSignIns
   readonly #limits: SignInLimits
   readonly #wrongKeys: Quiet
   #hashing = 0
   readonly #waiting: (() => void)[] = []
 
-  constructor(world: World, refusedSignIns: RefusedSignIns) {
+  constructor(world: BridgeContext, refusedSignIns: RefusedSignIns) {
     this.#world = world
     this.#refusedSignIns = refusedSignIns
     this.#wrongKeys = new Quiet(world.clock, WRONG_KEYS)
     this.#limits = new SignInLimits(world.clock, world.settings.signIn)
   }
 
-  async admit(credentials: Credentials): Promise<Admission> {
+  async admit(credentials: Credentials): Promise<Authentication> {
     if (credentials.password === null) return this.#notText(credentials)
     if (credentials.local) return admitLocal(credentials)
     const certified = certifiedName(credentials)
@@ -76,7 +76,7 @@ export class Gate {
   }
 
   /** Keys and passwords are text: as bytes, none could be typed, stored or compared. */
-  #notText(credentials: Credentials): Admission {
+  #notText(credentials: Credentials): Authentication {
     const name = credentials.username ?? credentials.clientId
     const reason =
       'the password is not UTF-8; send a key or password as text, such as raw bytes in hexadecimal'
@@ -107,7 +107,7 @@ export class Gate {
   }
 
   /** The device has got its new key: the old one ends. Null when it is not its new key any more. */
-  async #firstUse(nodeId: string, password: string): Promise<Admission | null> {
+  async #firstUse(nodeId: string, password: string): Promise<Authentication | null> {
     const taken = this.#world.store.transact(async (tx) => {
       // As it is now: the limb may have been revoked, or its key replaced or rotated again.
       const next = (await tx.nodeKeys(nodeId))?.next
@@ -135,7 +135,7 @@ export class Gate {
   async #admitPrincipal(
     principal: { name: string; role: 'viewer' | 'agent' | 'operator' | 'admin'; passwordHash: string },
     credentials: Credentials,
-  ): Promise<Admission> {
+  ): Promise<Authentication> {
     const { name, role } = principal
     const early = this.#tooEarly(name, credentials)
     if (early) return early
@@ -161,7 +161,7 @@ export class Gate {
   }
 
   /** Code 3, come back later: whether the password is right was not looked at. */
-  #tooEarly(name: string, credentials: Credentials): Admission | null {
+  #tooEarly(name: string, credentials: Credentials): Authentication | null {
     const wait = this.#limits.waitMs(name, credentials.address)
     if (wait === 0) return null
     const reason = `too many wrong passwords; wait ${Math.ceil(wait / 1000)} s`
@@ -184,7 +184,13 @@ export class Gate {
     else this.#hashing--
   }
 
-  #refused(name: string, credentials: Credentials, code: 2 | 3 | 4 | 5, reason: string, why: Why): Admission {
+  #refused(
+    name: string,
+    credentials: Credentials,
+    code: 2 | 3 | 4 | 5,
+    reason: string,
+    why: RefusalReason,
+  ): Authentication {
     this.#refusedSignIns.record(name, credentials, reason, why)
     return { admitted: false, code, reason }
   }
@@ -220,7 +226,7 @@ const LOCAL_ROLE = /^role:(.*)$/s
  * The mode of the socket's file is the protection; without a name one acts as `admin`. A program that should do
  * less says so with the password `role:agent`, and the bridge holds it to that.
  */
-function admitLocal(credentials: Credentials): Admission {
+function admitLocal(credentials: Credentials): Authentication {
   const name = credentials.username || 'admin'
   if (!isName(name)) return { admitted: false, code: 4, reason: `the user name must be ${NAME_HINT}` }
   const wished = LOCAL_ROLE.exec(credentials.password ?? '')?.[1]

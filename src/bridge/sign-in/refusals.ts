@@ -2,13 +2,13 @@ import { messageOf } from '../../kernel/errors.ts'
 import { Quiet } from '../../kernel/quiet.ts'
 import type { Announcer } from '../live/announcer.ts'
 import type { Credentials } from '../ports.ts'
-import type { World } from '../settings.ts'
+import type { BridgeContext } from '../settings.ts'
 
 /** The same name from the same address is told once a minute; a flood of others is summed up under one. */
 const PACE = { quietMs: 60_000, lines: 1, maxKeys: 500 } as const
 
 /** What a refusal is counted as. */
-export type Why = 'name' | 'password' | 'too_many' | 'key'
+export type RefusalReason = 'name' | 'password' | 'too_many' | 'key'
 
 type From = Pick<Credentials, 'address' | 'clientId'>
 
@@ -20,17 +20,17 @@ interface Told {
 
 /** Log, event and audit row for refused sign-ins, at a pace that a flood cannot turn into a full disk. */
 export class RefusedSignIns {
-  readonly #world: World
+  readonly #world: BridgeContext
   readonly #announce: Announcer['event']
   readonly #quiet: Quiet
 
-  constructor(world: World, announce: Announcer['event']) {
+  constructor(world: BridgeContext, announce: Announcer['event']) {
     this.#world = world
     this.#announce = announce
     this.#quiet = new Quiet(world.clock, PACE)
   }
 
-  record(name: string, from: From, reason: string, why: Why): void {
+  record(name: string, from: From, reason: string, why: RefusalReason): void {
     this.#world.counters.count('sign_ins_refused', why)
     this.#quiet.say(JSON.stringify([name, from.address]), (suppressed) =>
       this.#tell(name, from, { reason, message: `sign-in refused: ${reason}`, suppressed }),

@@ -1,11 +1,11 @@
 import { messageOf } from '../../kernel/errors.ts'
-import type { World } from '../settings.ts'
+import type { BridgeContext } from '../settings.ts'
 
 /**
  * Tells in the bridge's log where the audit log ends: a hash outside the database, which whoever cuts the audit log's
  * end, or writes a new one, would have to change too. Total: a log line is no reason to fail.
  */
-export async function tellAuditEnd({ store, log }: Pick<World, 'store' | 'log'>): Promise<void> {
+export async function logAuditEnd({ store, log }: Pick<BridgeContext, 'store' | 'log'>): Promise<void> {
   try {
     await store.settled()
     const [first, last] = await store.read(async (tx) => [

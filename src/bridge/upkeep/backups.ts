@@ -1,8 +1,8 @@
 import { type Clock, iso, type MonotonicMs } from '../../kernel/clock.ts'
 import { messageOf } from '../../kernel/errors.ts'
 import type { BackupFile, Backups } from '../ports.ts'
-import type { World } from '../settings.ts'
-import type { HandlersOf } from '../verb-context.ts'
+import type { BridgeContext } from '../settings.ts'
+import type { VerbHandlersOf } from '../verb-context.ts'
 import type { Chore } from './housekeeping.ts'
 
 const HOUR_MS = 3_600_000
@@ -17,7 +17,7 @@ export interface BackupSettings {
 }
 
 /** Makes a backup, removes the oldest ones, and records it. */
-async function backUp(world: World, backups: Backups, keep: number, by: string): Promise<BackupFile> {
+async function backUp(world: BridgeContext, backups: Backups, keep: number, by: string): Promise<BackupFile> {
   const { clock, log, counters, store } = world
   let made: BackupFile
   try {
@@ -49,7 +49,7 @@ async function backUp(world: World, backups: Backups, keep: number, by: string):
   return made
 }
 
-export function backupHandlers(world: World): HandlersOf<'backup'> {
+export function backupHandlers(world: BridgeContext): VerbHandlersOf<'backup'> {
   return {
     async 'backup/create'(_args, caller) {
       const { file, bytes, takenAt } = await backUp(
@@ -64,7 +64,7 @@ export function backupHandlers(world: World): HandlersOf<'backup'> {
 }
 
 /** The schedule. Each look is cheap; a restart, or a clock that was set, makes no backup come early twice. */
-export function backupChore(world: World): Chore {
+export function backupChore(world: BridgeContext): Chore {
   const { clock, backups, settings } = world
   let triedAt: MonotonicMs | null = null
   let succeeded = false

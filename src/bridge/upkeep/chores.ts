@@ -1,10 +1,10 @@
 import { SteadyClock } from '../../kernel/steady-clock.ts'
 import type { Registry } from '../live/registry.ts'
-import type { World } from '../settings.ts'
-import { tellAuditEnd } from './audit-mark.ts'
+import type { BridgeContext } from '../settings.ts'
+import { logAuditEnd } from './audit-mark.ts'
 import { backupChore } from './backups.ts'
 import type { Chore } from './housekeeping.ts'
-import type { Leftovers } from './retries.ts'
+import type { Retries } from './retries.ts'
 
 const DAY_MS = 86_400_000
 const SECOND_MS = 1000
@@ -31,13 +31,13 @@ export interface Upkeep {
 
 interface Kept {
   readonly registry: Registry
-  readonly leftovers: Leftovers
+  readonly retries: Retries
   /** Calls, audit rows and refused keys: those beyond a number, and with `byAge` the old ones. How many. */
   readonly prune: (byAge: boolean) => Promise<number>
 }
 
 /** Everything that keeps a bridge from growing for years, and what is tried again. */
-export function chores(world: World, { registry, leftovers, prune }: Kept): readonly Chore[] {
+export function chores(world: BridgeContext, { registry, retries, prune }: Kept): readonly Chore[] {
   const { clock, store, settings, upkeep, log } = world
   const steady = new SteadyClock(clock)
   const more = (rows: number) => (rows > 0 ? 'more' : 'done')
@@ -48,7 +48,7 @@ export function chores(world: World, { registry, leftovers, prune }: Kept): read
       async run() {
         // Asked here because this is the most frequent one.
         steady.isSteady()
-        await leftovers.retry()
+        await retries.retry()
         return 'done'
       },
     },
@@ -83,7 +83,7 @@ export function chores(world: World, { registry, leftovers, prune }: Kept): read
       // The start has just told it.
       firstMs: DAY_MS,
       async run() {
-        await tellAuditEnd(world)
+        await logAuditEnd(world)
         return 'done'
       },
     },
@@ -113,7 +113,7 @@ function checkpointChore(upkeep: Upkeep): Chore {
  * Retained data of limbs that are no more: a bridge that was killed between the revocation and what follows it has
  * forgotten that something was left. Once after the start, and then every day.
  */
-function orphanChore({ topics, publisher }: World, registry: Registry, upkeep: Upkeep): Chore {
+function orphanChore({ topics, publisher }: BridgeContext, registry: Registry, upkeep: Upkeep): Chore {
   let after = ''
   return {
     name: 'remove data of limbs that are no more',

@@ -8,7 +8,7 @@ const MAX_LEFTOVERS = 10_000
  * What follows a decision that is on disk already: stored sessions and retained data of who is no more. When the
  * disk fails in between, the decision stands and its answer says so; what is left is tried again until it works.
  */
-export class Leftovers {
+export class Retries {
   readonly #log: Log
   readonly #waiting = new Map<string, () => Promise<void>>()
 

@@ -4,11 +4,11 @@ import { auditKindHint, matchesAuditKind } from '../../protocol/audit-kinds.ts'
 import { LIMITS } from '../../protocol/limits.ts'
 import type { VerbArgs } from '../../protocol/verbs.ts'
 import type { AuditPair } from '../ports.ts'
-import type { World } from '../settings.ts'
-import type { HandlersOf } from '../verb-context.ts'
+import type { BridgeContext } from '../settings.ts'
+import type { VerbHandlersOf } from '../verb-context.ts'
 
 /** The verbs about what was decided. */
-export function auditHandlers({ store }: World): HandlersOf<'audit'> {
+export function auditHandlers({ store }: BridgeContext): VerbHandlersOf<'audit'> {
   return {
     async 'audit/list'({ limit, after, order, actor, nodeId, kind, since, until }) {
       checkKind(kind)

@@ -1,9 +1,9 @@
 import { iso } from '../../kernel/clock.ts'
 import { messageOf } from '../../kernel/errors.ts'
-import type { Approvals } from '../invocation/approvals.ts'
-import type { PendingRequests } from '../live/pending.ts'
-import type { World } from '../settings.ts'
-import type { HandlersOf } from '../verb-context.ts'
+import type { PendingApprovals } from '../invocation/approvals.ts'
+import type { PendingPairingRequests } from '../live/pending.ts'
+import type { BridgeContext } from '../settings.ts'
+import type { VerbHandlersOf } from '../verb-context.ts'
 
 /** What the adapters say of themselves; the same readiness that `/readyz` tells. */
 export interface Health {
@@ -14,9 +14,9 @@ export interface Health {
 }
 
 export function healthHandlers(
-  world: World,
-  { pending, approvals }: { pending: PendingRequests; approvals: Approvals },
-): HandlersOf<'bridge'> {
+  world: BridgeContext,
+  { pending, approvals }: { pending: PendingPairingRequests; approvals: PendingApprovals },
+): VerbHandlersOf<'bridge'> {
   return {
     async 'bridge/health'() {
       const { ready, reasons, uplinks } = world.health()
@@ -33,7 +33,7 @@ export function healthHandlers(
 }
 
 /** Asked most when the disk is in trouble: a folder that cannot be read must not take the rest of the answer along. */
-async function lastBackupAt({ backups, log }: World): Promise<string | null> {
+async function lastBackupAt({ backups, log }: BridgeContext): Promise<string | null> {
   try {
     const at = await backups.newestAt()
     return at === null ? null : iso(at)

@@ -1,4 +1,4 @@
-import { nearest } from '../../kernel/did-you-mean.ts'
+import { didYouMean } from '../../kernel/did-you-mean.ts'
 import { messageOf, Refusal } from '../../kernel/errors.ts'
 import { check, parseJson } from '../../protocol/decode.ts'
 import { encodeJson } from '../../protocol/encode.ts'
@@ -6,8 +6,8 @@ import { LIMITS } from '../../protocol/limits.ts'
 import { type Role, roleReaches } from '../../protocol/names.ts'
 import { isVerb, VERBS, type VerbDefinition, type VerbName } from '../../protocol/verbs.ts'
 import type { Session } from '../ports.ts'
-import type { World } from '../settings.ts'
-import type { Caller, Handler, Handlers } from '../verb-context.ts'
+import type { BridgeContext } from '../settings.ts'
+import type { VerbCaller, VerbHandler, VerbHandlers } from '../verb-context.ts'
 
 /** Requests of one session that may be under way at once. */
 const MAX_UNDER_WAY = 64
@@ -15,12 +15,12 @@ const MAX_UNDER_WAY = 64
 const MAX_REQUEST_BYTES = 16_777_216
 
 /** Requests of principals: check, run, answer. The only place that turns an error into a response. */
-export class Requests {
-  readonly #world: World
-  readonly #handlers: Handlers
+export class VerbDispatcher {
+  readonly #world: BridgeContext
+  readonly #handlers: VerbHandlers
   readonly #underWay = new WeakMap<Session, number>()
 
-  constructor(world: World, handlers: Handlers) {
+  constructor(world: BridgeContext, handlers: VerbHandlers) {
     this.#world = world
     this.#handlers = handlers
   }
@@ -33,7 +33,7 @@ export class Requests {
     const { identity } = session
     if (identity.kind !== 'principal') return
     const { name, role } = identity
-    const caller: Caller = { name, role, address: session.address, alive: () => session.alive }
+    const caller: VerbCaller = { name, role, address: session.address, alive: () => session.alive }
     const answered = this.#answer(session, caller, verb, payload)
     if (!isVerb(verb) || !VERBS[verb].long) return answered
     answered.catch((error: unknown) =>
@@ -44,7 +44,7 @@ export class Requests {
     )
   }
 
-  async #answer(session: Session, caller: Caller, verb: string, payload: Uint8Array): Promise<void> {
+  async #answer(session: Session, caller: VerbCaller, verb: string, payload: Uint8Array): Promise<void> {
     const underWay = this.#underWay.get(session) ?? 0
     this.#underWay.set(session, underWay + 1)
     let transaction: string | number | undefined
@@ -76,9 +76,9 @@ export class Requests {
     this.#world.publisher.publish(topic, encodeJson(answer), { qos: 1, retain: false })
   }
 
-  async #run(verb: string, given: Record<string, unknown>, caller: Caller): Promise<unknown> {
+  async #run(verb: string, given: Record<string, unknown>, caller: VerbCaller): Promise<unknown> {
     if (!isVerb(verb)) {
-      const meant = nearest(verb, Object.keys(VERBS))
+      const meant = didYouMean(verb, Object.keys(VERBS))
       const hint = meant === undefined ? 'see docs/protocol.md, section 8' : `did you mean ${meant}?`
       throw new Refusal('invalid_request', `there is no verb ${JSON.stringify(verb.slice(0, 64))}; ${hint}`)
     }
@@ -96,12 +96,12 @@ export class Requests {
     }
     const args = definition.plain?.(given) ?? check(definition.args, given)
     // The table pairs each verb's schema with its handler; TypeScript cannot follow a key chosen at run time.
-    const handler = this.#handlers[verb] as Handler<typeof verb>
+    const handler = this.#handlers[verb] as VerbHandler<typeof verb>
     return (await handler(args as never, caller)) ?? {}
   }
 
   /** Who tries what its role does not allow is on record. Nobody waits for it; a store that fails says so itself. */
-  #record(verb: VerbName, needs: Role, { name, role }: Caller): void {
+  #record(verb: VerbName, needs: Role, { name, role }: VerbCaller): void {
     const { clock, store } = this.#world
     const detail = { verb, role, needs }
     const entry = {
@@ -115,7 +115,7 @@ export class Requests {
     store.recordCall(null, entry).catch(() => undefined)
   }
 
-  #refusal(verb: string, caller: Caller, error: unknown): Refusal {
+  #refusal(verb: string, caller: VerbCaller, error: unknown): Refusal {
     if (error instanceof Refusal) {
       this.#world.log.debug({ verb, principal: caller.name, error: error.body() }, `${verb} refused`)
       return error

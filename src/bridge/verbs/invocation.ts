@@ -3,18 +3,18 @@ import { iso } from '../../kernel/clock.ts'
 import { Refusal } from '../../kernel/errors.ts'
 import { LIMITS } from '../../protocol/limits.ts'
 import type { ShownInvocation } from '../../protocol/schemas.ts'
-import type { Approvals } from '../invocation/approvals.ts'
-import type { Call } from '../invocation/call.ts'
+import type { PendingApprovals } from '../invocation/approvals.ts'
 import type { Invocations } from '../invocation/invocations.ts'
-import type { World } from '../settings.ts'
-import type { Handlers, HandlersOf } from '../verb-context.ts'
+import type { OpenInvocation } from '../invocation/open-invocation.ts'
+import type { BridgeContext } from '../settings.ts'
+import type { VerbHandlers, VerbHandlersOf } from '../verb-context.ts'
 
 /** The verbs about calls. */
 export function invocationHandlers(
-  world: World,
-  approvals: Approvals,
+  world: BridgeContext,
+  approvals: PendingApprovals,
   invocations: Invocations,
-): HandlersOf<'invocation'> & Pick<Handlers, 'invoke'> {
+): VerbHandlersOf<'invocation'> & Pick<VerbHandlers, 'invoke'> {
   const { store } = world
 
   async function known(invocationId: string): Promise<InvocationRecord> {
@@ -32,7 +32,7 @@ export function invocationHandlers(
   }
 
   /** The call that waits for a decision. */
-  async function waiting(invocationId: string): Promise<Call> {
+  async function waiting(invocationId: string): Promise<OpenInvocation> {
     const found = approvals.get(invocationId)
     if (found) return found.call
     const { state } = await known(invocationId)

@@ -3,22 +3,22 @@ import { newId } from '../../kernel/secrets.ts'
 import { LIMITS } from '../../protocol/limits.ts'
 import { roleReaches } from '../../protocol/names.ts'
 import { type LeaseRights, mayLease } from '../access/lease-rights.ts'
-import type { LeaseKeeper } from '../access/leases.ts'
+import type { Leases } from '../access/leases.ts'
 import type { Registry } from '../live/registry.ts'
-import type { World } from '../settings.ts'
-import type { Caller, HandlersOf } from '../verb-context.ts'
+import type { BridgeContext } from '../settings.ts'
+import type { VerbCaller, VerbHandlersOf } from '../verb-context.ts'
 
 /** The verbs about leases. */
 export function leaseHandlers(
-  world: World,
+  world: BridgeContext,
   registry: Registry,
   rights: LeaseRights,
-  leases: LeaseKeeper,
-): HandlersOf<'lease'> {
+  leases: Leases,
+): VerbHandlersOf<'lease'> {
   const ttlMs = (seconds: number | undefined) => (seconds ?? world.settings.lease.ttlSeconds) * 1000
 
   /** A gated call is somebody else's decision. */
-  async function checkAllowed(caller: Caller, nodeId: string, capability: string): Promise<void> {
+  async function checkAllowed(caller: VerbCaller, nodeId: string, capability: string): Promise<void> {
     const limb = registry.get(nodeId)
     if (!limb) throw new Refusal('not_found', `there is no approved limb ${nodeId}; see node/list`, 'nodeId')
     if (!limb.record.capabilities.some((entry) => entry.cap === capability)) {
@@ -36,7 +36,7 @@ export function leaseHandlers(
 
   /** A lease that somebody does not get is on record as one that somebody gets. */
   async function orRefused<T>(
-    caller: Caller,
+    caller: VerbCaller,
     { nodeId, capability }: { nodeId: string; capability: string },
     take: () => Promise<T>,
   ): Promise<T> {

@@ -1,5 +1,5 @@
 import { provisionedNode, shownName } from '../../domain/pairing.ts'
-import type { NodeRecord, RequestRecord } from '../../domain/records.ts'
+import type { NodeRecord, PairingRequestRecord } from '../../domain/records.ts'
 import { Refusal } from '../../kernel/errors.ts'
 import { hashKey, type KeyHash, keyMatches, newKey } from '../../kernel/secrets.ts'
 import { LIMITS } from '../../protocol/limits.ts'
@@ -7,33 +7,33 @@ import type { State } from '../../protocol/schemas.ts'
 import type { VerbArgs } from '../../protocol/verbs.ts'
 import type { Control } from '../invocation/control.ts'
 import type { Announcer } from '../live/announcer.ts'
-import type { PendingRequests } from '../live/pending.ts'
-import { type Limb, type Registry, stateOf } from '../live/registry.ts'
+import type { PendingPairingRequests } from '../live/pending.ts'
+import { type LiveLimb, type Registry, stateOf } from '../live/registry.ts'
 import type { SessionTable } from '../live/sessions.ts'
-import { type Answers, approvedAnswer } from '../pairing/answers.ts'
+import { approvedAnswer, type PairingAnswers } from '../pairing/answers.ts'
 import type { Pairings } from '../pairing/pairings.ts'
 import type { Tx } from '../ports.ts'
 import type { History } from '../presence/history.ts'
 import type { PresenceKeeper } from '../presence/presence-keeper.ts'
-import type { World } from '../settings.ts'
+import type { BridgeContext } from '../settings.ts'
 import { certifiedKey } from '../sign-in/authenticator.ts'
-import type { Leftovers } from '../upkeep/retries.ts'
-import type { HandlersOf } from '../verb-context.ts'
+import type { Retries } from '../upkeep/retries.ts'
+import type { VerbHandlersOf } from '../verb-context.ts'
 
 /** How long an old key still works after `node/rotate-key` when the limb never uses the new one. */
 const OLD_KEY_MS = 86_400_000
 
 interface Parts {
   readonly registry: Registry
-  readonly pending: PendingRequests
+  readonly pending: PendingPairingRequests
   readonly table: SessionTable
   readonly presence: PresenceKeeper
   readonly announcer: Announcer
-  readonly answers: Answers
+  readonly answers: PairingAnswers
   readonly pairings: Pairings
   readonly control: Control
   readonly history: History
-  readonly leftovers: Leftovers
+  readonly retries: Retries
 }
 
 interface Provisioned {
@@ -42,17 +42,17 @@ interface Provisioned {
   /** Told once, when the bridge made it. */
   readonly apiKey: string | undefined
   /** Claims to the same node, which would now replace its key. */
-  readonly claims: readonly RequestRecord[]
+  readonly claims: readonly PairingRequestRecord[]
   /** The claim of the device itself, which this settles. */
-  readonly granted: RequestRecord | null
+  readonly granted: PairingRequestRecord | null
 }
 
 /** The verbs about approved limbs. */
-export function nodeHandlers(world: World, parts: Parts): HandlersOf<'node'> {
-  const { registry, pending, table, presence, announcer, answers, pairings, control, leftovers } = parts
+export function nodeHandlers(world: BridgeContext, parts: Parts): VerbHandlersOf<'node'> {
+  const { registry, pending, table, presence, announcer, answers, pairings, control, retries } = parts
   const { clock, store, topics, log } = world
 
-  function known(nodeId: string): Limb {
+  function known(nodeId: string): LiveLimb {
     const limb = registry.get(nodeId)
     if (!limb) throw new Refusal('not_found', `there is no approved limb ${nodeId}; see node/list`, 'nodeId')
     return limb
@@ -88,8 +88,8 @@ export function nodeHandlers(world: World, parts: Parts): HandlersOf<'node'> {
     await tx.putNode(node)
     await tx.putNodeKeys(nodeId, { current: key, next: null, currentUntil: null })
     await tx.audit({ at: now, actor: by, kind: 'node.provisioned', nodeId, outcome: 'approved', detail: {} })
-    const claims: RequestRecord[] = []
-    let granted: RequestRecord | null = null
+    const claims: PairingRequestRecord[] = []
+    let granted: PairingRequestRecord | null = null
     for (const request of await tx.requestsOfNode(nodeId)) {
       if (request.key !== null && wish.apiKey !== undefined && keyMatches(request.key, wish.apiKey)) {
         // The very device that waits: it has what it asked for.
@@ -98,7 +98,7 @@ export function nodeHandlers(world: World, parts: Parts): HandlersOf<'node'> {
         continue
       }
       // What the operator looked at was a new node; now it would replace a key.
-      const claim: RequestRecord = { ...request, kind: 'replace', revision: request.revision + 1 }
+      const claim: PairingRequestRecord = { ...request, kind: 'replace', revision: request.revision + 1 }
       await tx.putRequest(claim)
       claims.push(claim)
     }
@@ -178,10 +178,10 @@ export function nodeHandlers(world: World, parts: Parts): HandlersOf<'node'> {
         const claims = await tx.requestsOfNode(nodeId)
         await tx.deleteNode(nodeId)
         // Somebody else's claim to the name outlives the node: it is a new one now.
-        const rest: RequestRecord[] = []
+        const rest: PairingRequestRecord[] = []
         for (const claim of claims) {
           if (claim.kind === 'widen') continue
-          const fresh: RequestRecord = { ...claim, kind: 'new', revision: claim.revision + 1 }
+          const fresh: PairingRequestRecord = { ...claim, kind: 'new', revision: claim.revision + 1 }
           await tx.putRequest(fresh)
           rest.push(fresh)
         }
@@ -204,15 +204,15 @@ export function nodeHandlers(world: World, parts: Parts): HandlersOf<'node'> {
       }
       for (const request of requests.rest) pending.put(request)
       if (requests.rest.length > 0) announcer.requestsOfNode(nodeId)
-      table.bar(nodeId)
+      table.invalidate(nodeId)
       const live = table.limb(nodeId)
       if (live) answers.rejected(live)
       announcer.nodeGone(nodeId)
       // A limb of this name may be approved before the disk has room again: its data is not to be taken away.
-      await leftovers.run(`remove the data of ${nodeId}`, async () => {
+      await retries.run(`remove the data of ${nodeId}`, async () => {
         if (!registry.get(nodeId)) await world.publisher.clearRetained(topics.dataPrefix(nodeId))
       })
-      await leftovers.run(`forget the sessions of ${nodeId}`, async () => {
+      await retries.run(`forget the sessions of ${nodeId}`, async () => {
         if (!registry.get(nodeId)) await world.sessions.forget(nodeId)
       })
       log.info({ nodeId, by: caller.name }, `${nodeId} is revoked`)
@@ -245,12 +245,12 @@ export function nodeHandlers(world: World, parts: Parts): HandlersOf<'node'> {
       })
       const live = table.limb(nodeId)
       // A key that was stolen may be in the hands of the live session: it is not told the next one.
-      if (immediate) table.bar(nodeId)
+      if (immediate) table.invalidate(nodeId)
       if (live && immediate) live.end('replaced', false)
       const toldTo =
         live && !immediate && live.subscribedTo(topics.node(nodeId, 'pairing')) ? live : undefined
       if (toldTo)
-        answers.tell(toldTo, {
+        answers.send(toldTo, {
           ...approvedAnswer(world.settings, node, pending.wideningOf(nodeId)?.requestId),
           apiKey,
         })
@@ -296,7 +296,7 @@ function refuseTwice(nodes: VerbArgs<'node/import'>['nodes']): void {
   }
 }
 
-function listed(limb: Limb, filter: VerbArgs<'node/list'>): boolean {
+function listed(limb: LiveLimb, filter: VerbArgs<'node/list'>): boolean {
   if (filter.status !== undefined && limb.status !== filter.status) return false
   const { capability, available } = filter
   const has = capability === undefined || limb.record.capabilities.some((entry) => entry.cap === capability)

@@ -1,15 +1,15 @@
 import type { Announcer } from '../live/announcer.ts'
-import type { PendingRequests } from '../live/pending.ts'
+import type { PendingPairingRequests } from '../live/pending.ts'
 import type { Pairings } from '../pairing/pairings.ts'
 import type { WindowKeeper } from '../pairing/window.ts'
-import type { World } from '../settings.ts'
-import type { HandlersOf } from '../verb-context.ts'
+import type { BridgeContext } from '../settings.ts'
+import type { VerbHandlersOf } from '../verb-context.ts'
 
 /** The verbs about requests to be paired. */
 export function pairingHandlers(
-  { counters }: World,
-  parts: { pending: PendingRequests; pairings: Pairings; window: WindowKeeper; announcer: Announcer },
-): HandlersOf<'pairing'> {
+  { counters }: BridgeContext,
+  parts: { pending: PendingPairingRequests; pairings: Pairings; window: WindowKeeper; announcer: Announcer },
+): VerbHandlersOf<'pairing'> {
   const { pending, pairings, window, announcer } = parts
   return {
     'pairing/list': async ({ limit = 100, after = '' }) => {

@@ -2,21 +2,21 @@ import type { PolicyRecord } from '../../domain/records.ts'
 import { iso } from '../../kernel/clock.ts'
 import { Refusal } from '../../kernel/errors.ts'
 import { LIMITS } from '../../protocol/limits.ts'
-import type { PolicyBook } from '../access/policies.ts'
+import type { Policies } from '../access/policies.ts'
 import type { Announcer } from '../live/announcer.ts'
 import type { Registry } from '../live/registry.ts'
-import type { World } from '../settings.ts'
-import type { HandlersOf } from '../verb-context.ts'
+import type { BridgeContext } from '../settings.ts'
+import type { VerbHandlersOf } from '../verb-context.ts'
 
 /** The verbs about who may use what how freely. */
 export function policyHandlers(
-  world: World,
+  world: BridgeContext,
   registry: Registry,
-  policies: PolicyBook,
+  policies: Policies,
   /** What follows from a change, for leases and calls. */
   look: (at: { principal: string; nodeId: string }) => Promise<void>,
   announcer: Announcer,
-): HandlersOf<'policy'> {
+): VerbHandlersOf<'policy'> {
   const { clock, store, log } = world
 
   return {

@@ -7,18 +7,18 @@ import type { Control } from '../invocation/control.ts'
 import type { Announcer } from '../live/announcer.ts'
 import type { SessionTable } from '../live/sessions.ts'
 import type { Tx } from '../ports.ts'
-import type { World } from '../settings.ts'
-import type { Leftovers } from '../upkeep/retries.ts'
-import type { Caller, HandlersOf } from '../verb-context.ts'
+import type { BridgeContext } from '../settings.ts'
+import type { Retries } from '../upkeep/retries.ts'
+import type { VerbCaller, VerbHandlersOf } from '../verb-context.ts'
 
 /** The verbs about people and programs. */
 export function principalHandlers(
-  world: World,
+  world: BridgeContext,
   table: SessionTable,
   control: Control,
   announcer: Announcer,
-  leftovers: Leftovers,
-): HandlersOf<'principal'> {
+  retries: Retries,
+): VerbHandlersOf<'principal'> {
   const { clock, store, log } = world
 
   async function known(tx: Tx, name: string): Promise<PrincipalRecord> {
@@ -31,7 +31,7 @@ export function principalHandlers(
   async function record(
     tx: Tx,
     kind: string,
-    caller: Caller,
+    caller: VerbCaller,
     name: string,
     detail: Record<string, unknown> = {},
   ) {
@@ -107,7 +107,7 @@ export function principalHandlers(
       })
       control.principalGone(name)
       endRemote(table, name)
-      await leftovers.run(`forget the sessions of ${name}`, () => world.sessions.forget(name))
+      await retries.run(`forget the sessions of ${name}`, () => world.sessions.forget(name))
       log.info({ name, by: caller.name }, `principal ${name} is removed`)
       announcer.event('principal_removed', { name, by: caller.name })
       return { name }
@@ -117,7 +117,7 @@ export function principalHandlers(
 
 /** Ends the sessions that signed in with the password; those of the control socket have none. */
 function endRemote(table: SessionTable, name: string): void {
-  table.bar(name)
+  table.invalidate(name)
   for (const session of table.named(name)) {
     if (session.identity.kind === 'principal' && !session.identity.local) session.end('refused', true)
   }

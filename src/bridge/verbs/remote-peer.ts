@@ -13,7 +13,7 @@ import type { Inbound, Session, Store } from '../ports.ts'
 /** Of a request that is refused anyway, no more than this is read. */
 const MAX_REFUSED_BYTES = 4096
 
-export interface RemoteRequest {
+export interface RemoteVerbRequest {
   readonly principal: string
   readonly verb: string
   readonly payload: Uint8Array
@@ -23,7 +23,7 @@ export interface RemoteRequest {
 /** One connection to another broker. */
 export interface RemotePeer {
   /** Rejects only for a broken invariant. */
-  handle(request: RemoteRequest): Promise<void>
+  handle(request: RemoteVerbRequest): Promise<void>
   /** The connection is gone: what waits on its behalf may end. */
   close(): void
 }
@@ -34,7 +34,10 @@ export function remotePeer(core: Pick<Inbound, 'message'>, store: Store, from: s
   let open = true
 
   /** One for each principal, so that the bound on requests under way is the same as for any session. */
-  function sessionOf({ principal, respond }: RemoteRequest, role: 'viewer' | 'agent' | 'operator' | 'admin') {
+  function sessionOf(
+    { principal, respond }: RemoteVerbRequest,
+    role: 'viewer' | 'agent' | 'operator' | 'admin',
+  ) {
     let session = sessions.get(principal)
     if (session === undefined) {
       session = remoteSession(from, respond, () => open)
@@ -94,7 +97,7 @@ function remoteSession(
     },
     respond,
     subscribedTo: () => false,
-    tell: () => false,
+    send: () => false,
     end: () => undefined,
   }
 }

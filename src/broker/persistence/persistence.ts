@@ -8,10 +8,10 @@ import { type QueueLimits, Queues } from './queues.ts'
 import { matchRetained, RetainedStream } from './retained.ts'
 import { StoredSessions } from './sessions.ts'
 import {
+  type MatchedSubscription,
   rowOf,
-  type Subscriber,
-  type Subscription,
   SubscriptionIndex,
+  type SubscriptionPacket,
   subscriptionOf,
 } from './subscriptions.ts'
 
@@ -49,7 +49,7 @@ interface Client {
 type ClientOf = { readonly clientId: string; readonly qos?: 0 | 1 | 2; readonly rap?: boolean | undefined }
 
 const DONE = Promise.resolve()
-const NOBODY: Promise<Subscriber[]> = Promise.resolve(Object.freeze([]) as never)
+const NOBODY: Promise<MatchedSubscription[]> = Promise.resolve(Object.freeze([]) as never)
 
 /**
  * What Aedes keeps beyond a connection (the part of aedes-persistence 11 that this broker calls), on the MqttStore
@@ -176,7 +176,7 @@ export class MqttPersistence {
   // Subscriptions of persistent sessions.
 
   /** Subscribing anew to what is stored writes nothing: a full disk keeps no limb from coming back. */
-  async addSubscriptions(client: Client, subscriptions: readonly Subscription[]): Promise<void> {
+  async addSubscriptions(client: Client, subscriptions: readonly SubscriptionPacket[]): Promise<void> {
     const clientId = idOf(client)
     const changed = subscriptions.filter((each) => this.#index.add(clientId, each))
     if (changed.length === 0) return
@@ -194,12 +194,12 @@ export class MqttPersistence {
     if (gone.length > 0) await this.#options.store.deleteSubscriptions(clientId, gone)
   }
 
-  async subscriptionsByClient(client: Client): Promise<Subscription[]> {
+  async subscriptionsByClient(client: Client): Promise<SubscriptionPacket[]> {
     return this.#index.of(idOf(client))
   }
 
   /** The hot path: when no stored session is subscribed to anything, nothing is made. */
-  subscriptionsByTopic(topic: string): Promise<Subscriber[]> {
+  subscriptionsByTopic(topic: string): Promise<MatchedSubscription[]> {
     return this.#index.matchable === 0 ? NOBODY : Promise.resolve(this.#index.match(topic))
   }
 

@@ -1,7 +1,7 @@
 import QlobberSub from 'qlobber/aedes/qlobber-sub.js'
 import type { StoredSubscription } from '../../bridge/mqtt-store.ts'
 
-export interface Subscription {
+export interface SubscriptionPacket {
   readonly topic: string
   readonly qos: 0 | 1 | 2
   /** MQTT 5: retain handling, retain as published, no local, subscription identifier. */
@@ -12,11 +12,11 @@ export interface Subscription {
 }
 
 /** A stored subscription that matches a topic. */
-export interface Subscriber extends Subscription {
+export interface MatchedSubscription extends SubscriptionPacket {
   readonly clientId: string
 }
 
-type Options = Omit<Subscription, 'topic'>
+type Options = Omit<SubscriptionPacket, 'topic'>
 
 /**
  * The subscriptions of persistent sessions, in memory: who is subscribed is asked for each message of QoS 1
@@ -42,17 +42,17 @@ export class SubscriptionIndex {
     return this.#clients.has(clientId)
   }
 
-  of(clientId: string): Subscription[] {
+  of(clientId: string): SubscriptionPacket[] {
     const filters = this.#clients.get(clientId)
     return filters ? [...filters].map(([topic, options]) => ({ topic, ...options })) : []
   }
 
-  match(topic: string): Subscriber[] {
+  match(topic: string): MatchedSubscription[] {
     return this.#trie.match(topic)
   }
 
   /** Whether that changed anything. */
-  add(clientId: string, subscription: Subscription): boolean {
+  add(clientId: string, subscription: SubscriptionPacket): boolean {
     const { topic, ...options } = subscription
     let filters = this.#clients.get(clientId)
     if (!filters) {
@@ -93,12 +93,16 @@ function isSame(a: Options, b: Options): boolean {
   )
 }
 
-export function rowOf(clientId: string, subscription: Subscription): StoredSubscription {
+export function rowOf(clientId: string, subscription: SubscriptionPacket): StoredSubscription {
   const { topic, qos, ...options } = subscription
   const extra = JSON.stringify(options, ['rh', 'rap', 'nl', 'subscriptionIdentifier'])
   return { clientId, filter: topic, qos, extra: extra === '{}' ? null : extra }
 }
 
-export function subscriptionOf({ filter, qos, extra }: StoredSubscription): Subscription {
-  return { topic: filter, qos, ...(extra === null ? null : (JSON.parse(extra) as Options)) } as Subscription
+export function subscriptionOf({ filter, qos, extra }: StoredSubscription): SubscriptionPacket {
+  return {
+    topic: filter,
+    qos,
+    ...(extra === null ? null : (JSON.parse(extra) as Options)),
+  } as SubscriptionPacket
 }

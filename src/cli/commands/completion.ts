@@ -1,6 +1,6 @@
 import { Argument, type Command } from 'commander'
-import type { Run } from '../command-parts.ts'
-import type { World } from '../context.ts'
+import type { Run } from '../command-options.ts'
+import type { CliContext } from '../context.ts'
 import { print } from '../terminal/text.ts'
 
 /** Completion for shells, made from the tree of commands itself. */
@@ -201,7 +201,7 @@ function completionScript(program: Command, shell: Shell): string {
   return WRITERS[shell](placesOf(program))
 }
 
-export function addCompletionCommand(program: Command, world: World, run: Run): void {
+export function addCompletionCommand(program: Command, world: CliContext, run: Run): void {
   const command = program
     .command('completion')
     .summary('Print the completion script of a shell.')

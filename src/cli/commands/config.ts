@@ -1,6 +1,6 @@
 import type { Command } from 'commander'
-import type { Run } from '../command-parts.ts'
-import type { LoadedSettings, World } from '../context.ts'
+import type { Run } from '../command-options.ts'
+import type { CliContext, LoadedSettings } from '../context.ts'
 import { CliError, EXIT, usageError } from '../exit.ts'
 import { print, printJson } from '../terminal/text.ts'
 
@@ -17,7 +17,7 @@ interface CheckOptions {
 
 type Sound = Extract<LoadedSettings, { ok: true }>
 
-function loaded(world: World, file: string | undefined, env = world.io.env): Sound {
+function loaded(world: CliContext, file: string | undefined, env = world.io.env): Sound {
   const result = world.configuration.load(file, env)
   if (!result.ok) throw new CliError(EXIT.config, result.problems.join('\n'))
   for (const warning of result.warnings) print(world.io.stderr, `warning: ${warning}`)
@@ -34,7 +34,7 @@ function fileToCheck(argument: unknown, option: string | undefined): string {
   return file
 }
 
-export function addConfigCommands(program: Command, world: World, run: Run): void {
+export function addConfigCommands(program: Command, world: CliContext, run: Run): void {
   const config = program.command('config').description('Check and show the configuration.')
 
   const check = config

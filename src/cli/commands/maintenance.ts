@@ -1,18 +1,19 @@
 import type { Command } from 'commander'
-import { type Run, withExamples } from '../command-parts.ts'
-import type { Finding, World } from '../context.ts'
+import type { CheckResult } from '../../host/doctor/check-result.ts'
+import { type Run, withExamples } from '../command-options.ts'
+import type { CliContext } from '../context.ts'
 import { CliError, EXIT } from '../exit.ts'
 import { settingsOf } from '../session/target.ts'
 import { print, printJson, shown } from '../terminal/text.ts'
 
 /** `restore` and `doctor`: for the machine of the bridge itself, and for when it does not run. */
 
-export function addMaintenanceCommands(program: Command, world: World, run: Run): void {
+export function addMaintenanceCommands(program: Command, world: CliContext, run: Run): void {
   addRestore(program, world, run)
   addDoctor(program, world, run)
 }
 
-function addRestore(program: Command, world: World, run: Run): void {
+function addRestore(program: Command, world: CliContext, run: Run): void {
   const command = program
     .command('restore')
     .summary('Put a backup in the place of the database.')
@@ -44,9 +45,13 @@ function addRestore(program: Command, world: World, run: Run): void {
   )
 }
 
-const SIGNS: Readonly<Record<Finding['level'], string>> = { ok: 'ok', warning: 'WARNING', problem: 'PROBLEM' }
+const SIGNS: Readonly<Record<CheckResult['level'], string>> = {
+  ok: 'ok',
+  warning: 'WARNING',
+  problem: 'PROBLEM',
+}
 
-function addDoctor(program: Command, world: World, run: Run): void {
+function addDoctor(program: Command, world: CliContext, run: Run): void {
   const command = program
     .command('doctor')
     .summary('Look for what is wrong, and say what to do.')
@@ -60,20 +65,20 @@ function addDoctor(program: Command, world: World, run: Run): void {
   command.action(
     run(async () => {
       const { config, json } = command.opts<{ config?: string; json?: boolean }>()
-      const findings = await world.maintenance.doctor(config)
-      const problems = findings.filter((finding) => finding.level === 'problem').length
-      if (json) printJson(world.io.stdout, { healthy: problems === 0, findings })
-      else print(world.io.stdout, text(findings, problems))
+      const results = await world.maintenance.doctor(config)
+      const problems = results.filter((result) => result.level === 'problem').length
+      if (json) printJson(world.io.stdout, { healthy: problems === 0, results })
+      else print(world.io.stdout, text(results, problems))
       return problems === 0 ? EXIT.ok : EXIT.refused
     }),
   )
 }
 
-function text(findings: readonly Finding[], problems: number): string {
-  const width = findings.reduce((max, { what }) => Math.max(max, what.length), 0)
-  const lines = findings.map(
+function text(results: readonly CheckResult[], problems: number): string {
+  const width = results.reduce((max, { what }) => Math.max(max, what.length), 0)
+  const lines = results.map(
     ({ what, level, message }) => `${SIGNS[level].padEnd(7)}  ${what.padEnd(width)}  ${shown(message)}`,
   )
-  const warnings = findings.filter((finding) => finding.level === 'warning').length
+  const warnings = results.filter((result) => result.level === 'warning').length
   return [...lines, `${problems} problems, ${warnings} warnings`].join('\n')
 }

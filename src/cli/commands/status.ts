@@ -1,11 +1,11 @@
 import type { Command } from 'commander'
-import { connectionOptions, type Run, withExamples } from '../command-parts.ts'
-import type { World } from '../context.ts'
+import { connectionOptions, type Run, withExamples } from '../command-options.ts'
+import type { CliContext } from '../context.ts'
 import { CliError, EXIT } from '../exit.ts'
 import { allPages } from '../session/paging.ts'
 import { type Bridge, openBridge } from '../session/session.ts'
 import { type ConnectionOptions, targetName, targetOf } from '../session/target.ts'
-import { asRow, type Row, requestColumns } from '../terminal/presentation.ts'
+import { asRow, type DisplayRow, requestColumns } from '../terminal/presentation.ts'
 import { age, pairs, print, printJson, shown, table } from '../terminal/text.ts'
 
 /** `status`: the bridge in a few lines, whether it is ready or why not, and who waits for approval. */
@@ -17,7 +17,7 @@ interface StatusOptions extends ConnectionOptions {
 /** Retained messages come right after SUBACK. */
 const INFO_SECONDS = 5
 
-export function addStatusCommand(program: Command, world: World, run: Run): void {
+export function addStatusCommand(program: Command, world: CliContext, run: Run): void {
   const command = program
     .command('status')
     .summary('Show the bridge, whether it is ready, its counts, and what is pending.')
@@ -29,7 +29,7 @@ export function addStatusCommand(program: Command, world: World, run: Run): void
   command.action(run(() => status(world, command.opts<StatusOptions>())))
 }
 
-async function status(world: World, options: StatusOptions): Promise<number> {
+async function status(world: CliContext, options: StatusOptions): Promise<number> {
   const target = await targetOf(world, options)
   const bridge = await openBridge(target, { clock: world.clock })
   try {
@@ -46,7 +46,7 @@ async function status(world: World, options: StatusOptions): Promise<number> {
   }
 }
 
-function bridgeInfo(world: World, bridge: Bridge): Promise<Row> {
+function bridgeInfo(world: CliContext, bridge: Bridge): Promise<DisplayRow> {
   return new Promise((resolve, reject) => {
     const cancel = world.clock.after(INFO_SECONDS * 1000, () =>
       reject(new CliError(EXIT.unreachable, `the bridge said nothing on ${bridge.topics.bridgeInfo}`)),
@@ -76,7 +76,7 @@ function windowText(value: unknown, nowMs: number): string {
   return ['OPEN', `closes ${age(until, nowMs)}`, ...limits].join(', ')
 }
 
-function readyText({ ready, reasons }: Row): string {
+function readyText({ ready, reasons }: DisplayRow): string {
   if (ready === true) return 'yes'
   return ['NO', ...(Array.isArray(reasons) ? reasons.map(shown) : [])].join('; ')
 }
@@ -89,7 +89,12 @@ function uplinksText(uplinks: unknown): string {
     .join(', ')
 }
 
-function printStatus(world: World, where: string, info: Row, pending: readonly Row[]): void {
+function printStatus(
+  world: CliContext,
+  where: string,
+  info: DisplayRow,
+  pending: readonly DisplayRow[],
+): void {
   const { stdout } = world.io
   const nowMs = world.clock.wallMs()
   const nodes = asRow(info.nodes)

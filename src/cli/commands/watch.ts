@@ -1,14 +1,14 @@
 import type { Command } from 'commander'
 import { iso } from '../../kernel/clock.ts'
-import { visibleJson } from '../../kernel/escape-text.ts'
-import { connectionOptions, type Run, withExamples } from '../command-parts.ts'
-import type { World } from '../context.ts'
+import { escapeJson } from '../../kernel/escape-text.ts'
+import { connectionOptions, type Run, withExamples } from '../command-options.ts'
+import type { CliContext } from '../context.ts'
 import { CliError, EXIT } from '../exit.ts'
 import { allPages } from '../session/paging.ts'
 import { type Bridge, openBridge } from '../session/session.ts'
 import { type ConnectionOptions, targetName, targetOf } from '../session/target.ts'
 import { LineOutput } from '../terminal/line-output.ts'
-import { asRow, nodeColumns, type Row } from '../terminal/presentation.ts'
+import { asRow, type DisplayRow, nodeColumns } from '../terminal/presentation.ts'
 import { clip, print, printJson, shown, table } from '../terminal/text.ts'
 
 /** `watch`: the limbs, live. A table on a terminal; a line for each change elsewhere. */
@@ -24,7 +24,7 @@ const MAX_NODES = 20_000
 const REDRAW_MS = 250
 const TICK_MS = 1000
 
-export function addWatchCommand(program: Command, world: World, run: Run): void {
+export function addWatchCommand(program: Command, world: CliContext, run: Run): void {
   const command = program
     .command('watch')
     .summary('Watch the limbs, live.')
@@ -41,7 +41,7 @@ export function addWatchCommand(program: Command, world: World, run: Run): void 
   command.action(run(() => watch(world, command.opts<WatchOptions>())))
 }
 
-async function watch(world: World, options: WatchOptions): Promise<void> {
+async function watch(world: CliContext, options: WatchOptions): Promise<void> {
   const target = await targetOf(world, options)
   const live = options.once !== true
   const bridge = await openBridge(target, { clock: world.clock, reconnect: live })
@@ -54,7 +54,7 @@ async function watch(world: World, options: WatchOptions): Promise<void> {
   }
 }
 
-async function printOnce(world: World, bridge: Bridge, json: boolean): Promise<void> {
+async function printOnce(world: CliContext, bridge: Bridge, json: boolean): Promise<void> {
   const list = await allPages(bridge, 'node/list')
   if (json) printJson(world.io.stdout, list)
   else print(world.io.stdout, table(nodeColumns(world.clock.wallMs()), list.items))
@@ -65,7 +65,7 @@ function nodeFilters(bridge: Bridge): string[] {
   return [bridge.topics.node('+', 'state'), bridge.topics.node('+', 'status')]
 }
 
-function parsed(payload: Buffer): Row {
+function parsed(payload: Buffer): DisplayRow {
   try {
     return asRow(JSON.parse(payload.toString('utf8')))
   } catch {
@@ -74,7 +74,7 @@ function parsed(payload: Buffer): Row {
 }
 
 /** Ends at Ctrl-C. */
-function untilInterrupted(world: World): Promise<void> {
+function untilInterrupted(world: CliContext): Promise<void> {
   return new Promise((resolve) => {
     const off = world.io.onInterrupt(() => {
       off()
@@ -92,7 +92,7 @@ interface Change {
 
 /** The limbs as they were last heard of. */
 class Fleet {
-  readonly rows = new Map<string, Row>()
+  readonly rows = new Map<string, DisplayRow>()
   /** Limbs beyond the bound. */
   missed = false
 
@@ -110,16 +110,16 @@ class Fleet {
       this.missed = true
       return undefined
     }
-    const news: Row =
+    const news: DisplayRow =
       address.leaf === 'status' ? { status: payload.toString('utf8') } : { ...parsed(payload), nodeId }
-    const row: Row = { ...before, nodeId, ...news }
+    const row: DisplayRow = { ...before, nodeId, ...news }
     this.rows.set(nodeId, row)
     if (row.status === before?.status) return undefined
     return { nodeId, status: row.status, since: news.since }
   }
 }
 
-async function changeLines(world: World, bridge: Bridge, json: boolean): Promise<void> {
+async function changeLines(world: CliContext, bridge: Bridge, json: boolean): Promise<void> {
   const fleet = new Fleet()
   const output = new LineOutput(world.io.stdout, json ? jsonLine : humanLine)
   const off = world.io.onInterrupt(() => output.end())
@@ -136,11 +136,11 @@ async function changeLines(world: World, bridge: Bridge, json: boolean): Promise
   if (output.failure) throw new CliError(EXIT.refused, `cannot write: ${output.failure.message}`)
 }
 
-function jsonLine(row: Row): string {
-  return visibleJson(JSON.stringify(row))
+function jsonLine(row: DisplayRow): string {
+  return escapeJson(JSON.stringify(row))
 }
 
-function humanLine(row: Row): string {
+function humanLine(row: DisplayRow): string {
   return Object.values(row).map(shown).join('  ')
 }
 
@@ -156,7 +156,7 @@ const HOME = '\x1b[H'
 const CLEAR_LINE = '\x1b[K'
 const CLEAR_BELOW = '\x1b[J'
 
-async function liveTable(world: World, bridge: Bridge, where: string): Promise<void> {
+async function liveTable(world: CliContext, bridge: Bridge, where: string): Promise<void> {
   const { stdout } = world.io
   const fleet = new Fleet()
   let connected = true
@@ -205,7 +205,7 @@ async function liveTable(world: World, bridge: Bridge, where: string): Promise<v
   }
 }
 
-function screen(world: World, fleet: Fleet, connected: boolean, where: string): string[] {
+function screen(world: CliContext, fleet: Fleet, connected: boolean, where: string): string[] {
   const columns = world.io.stdout.columns || DEFAULT_COLUMNS
   const rows = world.io.stdout.rows || DEFAULT_ROWS
   const nodes = [...fleet.rows.values()].sort((a, b) => (shown(a.nodeId) < shown(b.nodeId) ? -1 : 1))

@@ -1,8 +1,8 @@
 import { type Command, Option } from 'commander'
 import { ROLES, type Role } from '../../protocol/names.ts'
 import type { VerbName } from '../../protocol/verbs.ts'
-import { type Run, targetOptions, withExamples } from '../command-parts.ts'
-import type { World } from '../context.ts'
+import { type Run, targetOptions, withExamples } from '../command-options.ts'
+import type { CliContext } from '../context.ts'
 import { RefusedByBridge } from '../exit.ts'
 import { type Bridge, openBridge } from '../session/session.ts'
 import { type ConnectionOptions, targetOfProgram } from '../session/target.ts'
@@ -14,7 +14,7 @@ interface McpOptions extends ConnectionOptions {
   readonly role?: Role
 }
 
-export function addMcpCommand(program: Command, world: World, run: Run): void {
+export function addMcpCommand(program: Command, world: CliContext, run: Run): void {
   const command = program
     .command('mcp')
     .summary('Serve limbs as tools to an AI agent (MCP over standard input and output).')
@@ -38,7 +38,7 @@ export function addMcpCommand(program: Command, world: World, run: Run): void {
   command.action(run(() => mcp(world, command.opts<McpOptions>())))
 }
 
-async function mcp(world: World, options: McpOptions): Promise<void> {
+async function mcp(world: CliContext, options: McpOptions): Promise<void> {
   const target = await targetOfProgram(world, options, { name: 'mcp', role: 'agent' })
   const bridge = await openBridge(target, { clock: world.clock, reconnect: true })
   try {

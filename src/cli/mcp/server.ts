@@ -1,11 +1,11 @@
 import type { CallToolResult, McpServerFactory } from '@modelcontextprotocol/server'
 import { type Role, roleReaches } from '../../protocol/names.ts'
-import type { World } from '../context.ts'
+import type { CliContext } from '../context.ts'
 import type { Bridge } from '../session/session.ts'
-import { Approvals, type Tell } from '../verbs/call-progress.ts'
+import { ApprovalWatch, type ReportProgress } from '../verbs/invocation-progress.ts'
 import { failureOf } from './failures.ts'
 import { withoutImages } from './images.ts'
-import { TOOLS, type Tool, type Values } from './tools.ts'
+import { type McpTool, TOOLS, type Values } from './tools.ts'
 
 /** The MCP server: tools in, requests to the bridge out. */
 
@@ -30,10 +30,10 @@ export interface Served {
 }
 
 /** Serves until the client has gone, or Ctrl-C. */
-export async function serveMcp(world: World, served: Served): Promise<void> {
+export async function serveMcp(world: CliContext, served: Served): Promise<void> {
   // Loaded when needed: no other command, and not the service, has a use for it.
   const { serveStdio, StdioServerTransport } = await import('@modelcontextprotocol/server/stdio')
-  const approvals = new Approvals(world.clock, served.principal)
+  const approvals = new ApprovalWatch(world.clock, served.principal)
   await approvals.follow(served.bridge)
   const serverFactory = await serversFor(world, served, approvals)
   const ended = untilEnded(world)
@@ -44,7 +44,11 @@ export async function serveMcp(world: World, served: Served): Promise<void> {
 }
 
 /** Makes the factory of servers; the SDK makes one for the revision of the protocol that the client opens with. */
-async function serversFor(world: World, served: Served, approvals: Approvals): Promise<McpServerFactory> {
+async function serversFor(
+  world: CliContext,
+  served: Served,
+  approvals: ApprovalWatch,
+): Promise<McpServerFactory> {
   const { Server, ProtocolError, ProtocolErrorCode } = await import('@modelcontextprotocol/server')
   const tools = TOOLS.filter((tool) => roleReaches(served.role, tool.role))
   const instructions = served.role === 'viewer' ? INSTRUCTIONS_OF_VIEWER : INSTRUCTIONS
@@ -56,7 +60,7 @@ async function serversFor(world: World, served: Served, approvals: Approvals): P
       const tool = tools.find((each) => each.name === params.name)
       if (!tool) throw new ProtocolError(ProtocolErrorCode.InvalidParams, `there is no tool ${params.name}`)
       const token = params._meta?.progressToken
-      const tell: Tell = (progress, message) => {
+      const tell: ReportProgress = (progress, message) => {
         if (token === undefined) return
         const notification = { progressToken: token, progress, message }
         // A client that has gone needs no progress.
@@ -68,16 +72,16 @@ async function serversFor(world: World, served: Served, approvals: Approvals): P
   }
 }
 
-function shownTool({ name, title, description, inputSchema, outputSchema, annotations }: Tool) {
+function shownTool({ name, title, description, inputSchema, outputSchema, annotations }: McpTool) {
   return { name, title, description, inputSchema, outputSchema, annotations }
 }
 
 async function callTool(
   bridge: Bridge,
-  approvals: Approvals,
-  tool: Tool,
+  approvals: ApprovalWatch,
+  tool: McpTool,
   args: Values,
-  tell: Tell,
+  tell: ReportProgress,
   signal: AbortSignal,
 ): Promise<CallToolResult> {
   let done = () => {}
@@ -100,7 +104,7 @@ async function callTool(
 }
 
 /** A client ends a server by closing its standard input; the SDK's transport does not look at that. */
-function untilEnded(world: World): Promise<void> {
+function untilEnded(world: CliContext): Promise<void> {
   return new Promise((resolve) => {
     const off = world.io.onInterrupt(finish)
     function finish() {

@@ -14,7 +14,7 @@ export type ObjectSchema = {
   readonly additionalProperties?: boolean
 }
 
-export interface Tool {
+export interface McpTool {
   readonly name: string
   readonly title: string
   readonly description: string
@@ -61,7 +61,7 @@ function withMeanings(schema: ObjectSchema, meanings: Readonly<Record<string, st
   return { ...schema, properties: { ...properties, ...Object.fromEntries(told) } }
 }
 
-type Texts = Pick<Tool, 'name' | 'title' | 'description'>
+type Texts = Pick<McpTool, 'name' | 'title' | 'description'>
 
 /** `adapt` makes the verb's arguments of the tool's; `meanings` are of those that mean something else there. */
 function toolOf(
@@ -70,7 +70,7 @@ function toolOf(
   readOnly: boolean,
   adapt: (args: Values) => Values = (args) => args,
   meanings: Readonly<Record<string, string>> = {},
-): Tool {
+): McpTool {
   const definition: VerbDefinition = VERBS[verb]
   return {
     ...texts,
@@ -93,7 +93,7 @@ const LEASE_VERBS = {
 const actionSchema = z.object({ action: z.enum(['acquire', 'renew', 'release', 'list']) })
 
 /** Four verbs in one tool: an agent chooses better among few. */
-function leaseTool(): Tool {
+function leaseTool(): McpTool {
   const verbs = Object.values(LEASE_VERBS)
   const merged = (schemas: readonly ObjectSchema[]): ObjectSchema => ({
     type: 'object',
@@ -128,7 +128,7 @@ function leaseTool(): Tool {
   }
 }
 
-export const TOOLS: readonly Tool[] = [
+export const TOOLS: readonly McpTool[] = [
   toolOf(
     'node/list',
     {

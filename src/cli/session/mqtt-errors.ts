@@ -1,6 +1,6 @@
 import { messageOf } from '../../kernel/errors.ts'
 import { type CliError, SignInRefused, unreachable } from '../exit.ts'
-import { type Target, targetName } from './target.ts'
+import { type ConnectionTarget, targetName } from './target.ts'
 
 /** What went wrong with a connection, and what to do about it. */
 
@@ -43,20 +43,20 @@ export function isSignInRefusal(error: unknown): boolean {
   return NOT_LET_IN.includes(codeOf(error))
 }
 
-export function signInRefused(target: Target): SignInRefused {
+export function signInRefused(target: ConnectionTarget): SignInRefused {
   return new SignInRefused(refusedText(target, 'wrong name or password'))
 }
 
 /** Who signs in under a name that nobody has is a device that wants to be paired. */
-export function notThatPrincipal(target: Target): SignInRefused {
+export function notThatPrincipal(target: ConnectionTarget): SignInRefused {
   return new SignInRefused(refusedText(target, 'there is no principal of this name'))
 }
 
-function refusedText(target: Target, why: string): string {
+function refusedText(target: ConnectionTarget, why: string): string {
   return `the bridge at ${targetName(target)} refused to sign ${target.principal} in: ${why}`
 }
 
-export function connectionError(target: Target, error: unknown): CliError {
+export function connectionError(target: ConnectionTarget, error: unknown): CliError {
   const where = targetName(target)
   const code = codeOf(error)
   if (isSignInRefusal(error)) return signInRefused(target)

@@ -1,5 +1,5 @@
 import { LIMITS } from '../../protocol/limits.ts'
-import { asRow, itemsOf, type Row } from '../terminal/presentation.ts'
+import { asRow, type DisplayRow, itemsOf } from '../terminal/presentation.ts'
 import type { Bridge } from './session.ts'
 
 /** Rows that are collected before a listing is cut off: what a terminal or a pipe's reader can still use. */
@@ -8,13 +8,13 @@ const MAX_ITEMS = 1_000_000
 const MAX_EMPTY_PAGES = 1000
 
 export interface List {
-  readonly items: readonly Row[]
+  readonly items: readonly DisplayRow[]
   /** Where to go on, when the listing is not whole. */
   readonly next?: string
 }
 
 /** One page after the other, until there are no more. An empty page is no end: the next one may have something. */
-export async function* pagesOf(bridge: Bridge, verb: string, args: Row): AsyncGenerator<List> {
+export async function* pagesOf(bridge: Bridge, verb: string, args: DisplayRow): AsyncGenerator<List> {
   let after = args.after
   let empty = 0
   for (;;) {
@@ -30,8 +30,8 @@ export async function* pagesOf(bridge: Bridge, verb: string, args: Row): AsyncGe
 }
 
 /** Every page of a list verb. */
-export async function allPages(bridge: Bridge, verb: string, args: Row = {}): Promise<List> {
-  const items: Row[] = []
+export async function allPages(bridge: Bridge, verb: string, args: DisplayRow = {}): Promise<List> {
+  const items: DisplayRow[] = []
   let next: string | undefined
   for await (const page of pagesOf(bridge, verb, { ...args, limit: LIMITS.listMax })) {
     items.push(...page.items)

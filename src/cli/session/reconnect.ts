@@ -2,7 +2,7 @@ import type { MqttClient } from 'mqtt'
 import type { Clock } from '../../kernel/clock.ts'
 import type { SignInRefused } from '../exit.ts'
 import { isSignInRefusal, notThatPrincipal, signInRefused } from './mqtt-errors.ts'
-import type { Target } from './target.ts'
+import type { ConnectionTarget } from './target.ts'
 
 /**
  * A session that stays comes back by itself: soon after a loss, and once a minute while it is not let in, so that the
@@ -14,16 +14,16 @@ const REFUSED_MS = 60_000
 /** Only keeps the process alive between two connections, which timers of the clock do not. */
 const HOLD_MS = 60_000
 
-export class Comeback {
+export class Reconnect {
   readonly #client: MqttClient
-  readonly #target: Target
+  readonly #target: ConnectionTarget
   readonly #clock: Clock
   #refusal: SignInRefused | undefined
   #stopped = false
   #cancel = () => {}
 
   /** Of a client that is connected, and does not reconnect by itself. */
-  constructor(client: MqttClient, target: Target, clock: Clock) {
+  constructor(client: MqttClient, target: ConnectionTarget, clock: Clock) {
     this.#client = client
     this.#target = target
     this.#clock = clock

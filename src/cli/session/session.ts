@@ -10,8 +10,8 @@ import { filterMatches, type Topics, topicsOf } from '../../protocol/topics.ts'
 import { isVerb, VERBS, type VerbDefinition } from '../../protocol/verbs.ts'
 import { CliError, EXIT, RefusedByBridge, unreachable, withCommands } from '../exit.ts'
 import { connectionError } from './mqtt-errors.ts'
-import { Comeback } from './reconnect.ts'
-import { type Target, targetName } from './target.ts'
+import { Reconnect } from './reconnect.ts'
+import { type ConnectionTarget, targetName } from './target.ts'
 
 /** A session with the bridge: requests with their responses, and topics to watch. MQTT 3.1.1. */
 
@@ -57,7 +57,7 @@ const CONNECT_SECONDS = 10
 const KEEPALIVE_SECONDS = 30
 
 async function clientOf(
-  target: Target,
+  target: ConnectionTarget,
   options: OpenOptions,
   failed: (error: unknown) => void,
 ): Promise<MqttClient> {
@@ -95,7 +95,7 @@ async function clientOf(
 }
 
 /** Throws CliError when there is no bridge, or it lets this principal not in. */
-export async function openBridge(target: Target, options: OpenOptions): Promise<Bridge> {
+export async function openBridge(target: ConnectionTarget, options: OpenOptions): Promise<Bridge> {
   let lastError: unknown
   const client = await clientOf(target, options, (error) => {
     lastError = error
@@ -127,16 +127,16 @@ class BridgeSession implements Bridge {
   readonly topics: Topics
   readonly local: boolean
   readonly #client: MqttClient
-  readonly #target: Target
+  readonly #target: ConnectionTarget
   readonly #clock: Clock
   readonly #answerSeconds: number
   readonly #waiting = new Map<string, Waiting>()
   readonly #watchers: Array<{ filters: readonly string[]; onMessage: OnMessage }> = []
   readonly #listeners: Array<(connected: boolean) => void> = []
-  readonly #comeback: Comeback | undefined
+  readonly #reconnect: Reconnect | undefined
   #closed = false
 
-  constructor(client: MqttClient, target: Target, options: OpenOptions) {
+  constructor(client: MqttClient, target: ConnectionTarget, options: OpenOptions) {
     this.#client = client
     this.#target = target
     this.#clock = options.clock
@@ -144,7 +144,7 @@ class BridgeSession implements Bridge {
     this.topics = topicsOf(target.root)
     this.local = target.endpoint.kind === 'socket'
     client.on('message', (topic, payload, packet) => this.#received(topic, payload, packet.retain))
-    this.#comeback = options.reconnect ? new Comeback(client, target, options.clock) : undefined
+    this.#reconnect = options.reconnect ? new Reconnect(client, target, options.clock) : undefined
     client.on('connect', () => void this.#back())
     client.on('close', () => this.#lost())
   }
@@ -154,15 +154,15 @@ class BridgeSession implements Bridge {
   }
 
   async #back(): Promise<void> {
-    this.#tell(true)
+    this.#logState(true)
     const responses = this.subscribeResponses()
     // A watcher is told what there is to be told; that it once could watch is no reason to end.
     for (const { filters } of this.#watchers) this.#subscribe(filters).catch(() => undefined)
     try {
       await responses
-      this.#comeback?.letIn()
+      this.#reconnect?.letIn()
     } catch {
-      if (this.#client.connected && !this.#closed) this.#comeback?.notLetIn()
+      if (this.#client.connected && !this.#closed) this.#reconnect?.notLetIn()
     }
   }
 
@@ -221,7 +221,7 @@ class BridgeSession implements Bridge {
   async close(): Promise<void> {
     if (this.#closed) return
     this.#closed = true
-    this.#comeback?.stop()
+    this.#reconnect?.stop()
     if (!this.#client.connected) {
       // There is nobody to say goodbye to, and nothing that keeps the process alive until that is found out.
       this.#client.end(true)
@@ -253,16 +253,16 @@ class BridgeSession implements Bridge {
   }
 
   #lost(): void {
-    this.#tell(false)
+    this.#logState(false)
     for (const transaction of [...this.#waiting.keys()]) this.#settle(transaction)?.reject(this.#lostError())
   }
 
-  #tell(connected: boolean): void {
+  #logState(connected: boolean): void {
     for (const listener of this.#listeners) listener(connected)
   }
 
   #lostError(): CliError {
-    const refusal = this.#comeback?.refusal
+    const refusal = this.#reconnect?.refusal
     if (refusal) return refusal
     return unreachable(
       `the bridge at ${targetName(this.#target)} closed the connection; whether the request was carried out is not known`,

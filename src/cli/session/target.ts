@@ -3,7 +3,7 @@ import { resolve } from 'node:path'
 import { messageOf } from '../../kernel/errors.ts'
 import { isName, type Role } from '../../protocol/names.ts'
 import { topicsOf } from '../../protocol/topics.ts'
-import type { CliSettings, World } from '../context.ts'
+import type { CliContext, CliSettings } from '../context.ts'
 import { CliError, EXIT, usageError } from '../exit.ts'
 import { askSecret, isInteractive } from '../terminal/questions.ts'
 
@@ -19,7 +19,7 @@ export interface ConnectionOptions {
   readonly config?: string
 }
 
-export interface Target {
+export interface ConnectionTarget {
   readonly endpoint:
     | { readonly kind: 'socket'; readonly path: string }
     | { readonly kind: 'url'; readonly url: string; readonly ca: Buffer | undefined }
@@ -38,13 +38,13 @@ const LOCAL_PRINCIPAL = 'admin'
 /** Where the packaged service puts its control socket. */
 const SERVICE_SOCKET = '/run/limb-bridge/control.sock'
 
-export function settingsOf(world: World, file: string | undefined): CliSettings {
+export function settingsOf(world: CliContext, file: string | undefined): CliSettings {
   const loaded = world.configuration.load(file, world.io.env)
   if (!loaded.ok) throw new CliError(EXIT.config, loaded.problems.join('\n'))
   return loaded.config
 }
 
-export function socketPath(world: World, options: ConnectionOptions, settings: CliSettings): string {
+export function socketPath(world: CliContext, options: ConnectionOptions, settings: CliSettings): string {
   if (options.socket === '')
     throw usageError('--socket: there is no path; is the variable that should hold it set?')
   if (options.socket !== undefined) return options.socket
@@ -84,7 +84,7 @@ function passwordNow(file: string): string | undefined {
   }
 }
 
-async function passwordOf(world: World, options: ConnectionOptions, user: string): Promise<string> {
+async function passwordOf(world: CliContext, options: ConnectionOptions, user: string): Promise<string> {
   if (options.passwordFile !== undefined) return passwordIn(options.passwordFile)
   if (world.io.env.LIMB_PASSWORD) return world.io.env.LIMB_PASSWORD
   if (isInteractive(world.io)) return askSecret(world.io, `Password of ${user}: `)
@@ -93,7 +93,11 @@ async function passwordOf(world: World, options: ConnectionOptions, user: string
 
 const SCHEMES = ['mqtt:', 'mqtts:', 'ws:', 'wss:']
 
-async function remoteTarget(world: World, options: ConnectionOptions, text: string): Promise<Target> {
+async function remoteTarget(
+  world: CliContext,
+  options: ConnectionOptions,
+  text: string,
+): Promise<ConnectionTarget> {
   const url = URL.parse(text)
   if (!url || !SCHEMES.includes(url.protocol)) {
     throw usageError(`--url: ${JSON.stringify(text)} is not an mqtt://, mqtts://, ws:// or wss:// URL`)
@@ -118,7 +122,7 @@ async function remoteTarget(world: World, options: ConnectionOptions, text: stri
   }
 }
 
-export async function targetOf(world: World, options: ConnectionOptions): Promise<Target> {
+export async function targetOf(world: CliContext, options: ConnectionOptions): Promise<ConnectionTarget> {
   if (options.url !== undefined) return remoteTarget(world, options, options.url)
   if (options.user !== undefined) throw usageError('--user goes with --url; the control socket needs no name')
   const settings = settingsOf(world, options.config)
@@ -132,10 +136,10 @@ export async function targetOf(world: World, options: ConnectionOptions): Promis
 
 /** As `targetOf`, with a name and a role of its own on the control socket too: for a program that is no admin. */
 export async function targetOfProgram(
-  world: World,
+  world: CliContext,
   options: ConnectionOptions & { readonly role?: Role },
   preset: { readonly name: string; readonly role: Role },
-): Promise<Target> {
+): Promise<ConnectionTarget> {
   const { role, user, ...rest } = options
   if (options.url !== undefined) {
     if (role !== undefined)
@@ -149,6 +153,6 @@ export async function targetOfProgram(
 }
 
 /** How a message calls the bridge: a relative path would say nothing to whoever is in another folder. */
-export function targetName(target: Target): string {
+export function targetName(target: ConnectionTarget): string {
   return target.endpoint.kind === 'socket' ? resolve(target.endpoint.path) : target.endpoint.url
 }

@@ -2,8 +2,8 @@ import { type Command, InvalidArgumentError, Option } from 'commander'
 import { LIMITS } from '../../protocol/limits.ts'
 import { isName } from '../../protocol/names.ts'
 import { topicsOf } from '../../protocol/topics.ts'
-import { type Run, withExamples } from '../command-parts.ts'
-import type { World } from '../context.ts'
+import { type Run, withExamples } from '../command-options.ts'
+import type { CliContext } from '../context.ts'
 import { EXIT, unreachable, usageError } from '../exit.ts'
 import { openBridge } from '../session/session.ts'
 import { type ConnectionOptions, settingsOf, socketPath, targetOf } from '../session/target.ts'
@@ -53,7 +53,7 @@ function whole(min: number, max: number) {
   }
 }
 
-export function addSimulateCommand(program: Command, world: World, run: Run): void {
+export function addSimulateCommand(program: Command, world: CliContext, run: Run): void {
   const command = program
     .command('simulate')
     .summary('Pretend to be limbs that register, send heartbeats, answer calls, drop and reconnect.')
@@ -91,7 +91,7 @@ export function addSimulateCommand(program: Command, world: World, run: Run): vo
   command.action(run(() => simulate(world, command.opts<SimulateOptions>())))
 }
 
-async function simulate(world: World, options: SimulateOptions): Promise<number> {
+async function simulate(world: CliContext, options: SimulateOptions): Promise<number> {
   if (!isName(`${options.prefix}-${options.nodes}`)) {
     throw usageError(
       `--prefix: ${JSON.stringify(options.prefix)} makes no nodeId; use letters, digits, "_" and "-"`,
@@ -145,7 +145,7 @@ function clientHost(host: string): string {
 }
 
 function fleetOf(
-  world: World,
+  world: CliContext,
   options: SimulateOptions,
   where: { url: string; root: string; secret: string | undefined; counts: FleetCounts },
 ): SimulatedLimb[] {
@@ -177,7 +177,7 @@ function connectionOf({ socket, root, config }: SimulateOptions): ConnectionOpti
   }
 }
 
-async function permit(world: World, options: SimulateOptions, seconds: number): Promise<void> {
+async function permit(world: CliContext, options: SimulateOptions, seconds: number): Promise<void> {
   const target = await targetOf(world, connectionOf(options))
   const bridge = await openBridge(target, { clock: world.clock })
   try {
@@ -187,7 +187,7 @@ async function permit(world: World, options: SimulateOptions, seconds: number): 
   }
 }
 
-function startOneByOne(world: World, limbs: readonly SimulatedLimb[]): () => void {
+function startOneByOne(world: CliContext, limbs: readonly SimulatedLimb[]): () => void {
   let cancel = () => {}
   const start = (i: number) => {
     const limb = limbs[i]
@@ -200,7 +200,7 @@ function startOneByOne(world: World, limbs: readonly SimulatedLimb[]): () => voi
 }
 
 /** Ctrl-C, the time is up, or nobody reads what is said. */
-function untilEnd(world: World, seconds: number | undefined): Promise<void> {
+function untilEnd(world: CliContext, seconds: number | undefined): Promise<void> {
   return new Promise((resolve) => {
     const cancel = seconds === undefined ? () => {} : world.clock.after(seconds * 1000, () => end())
     const off = world.io.onInterrupt(() => end())
@@ -215,7 +215,7 @@ function untilEnd(world: World, seconds: number | undefined): Promise<void> {
 }
 
 /** Says once why limbs go on waiting, or why they are kept out, and what to do about it. */
-function hintLater(world: World, options: SimulateOptions, counts: FleetCounts): () => void {
+function hintLater(world: CliContext, options: SimulateOptions, counts: FleetCounts): () => void {
   return world.clock.after(PENDING_HINT_MS + options.nodes * STAGGER_MS, () => {
     const { pending, rejected } = counts
     if (pending > 0 && options.approve === true)
@@ -233,14 +233,14 @@ function hintLater(world: World, options: SimulateOptions, counts: FleetCounts):
   })
 }
 
-function hint({ io }: World, text: string): void {
+function hint({ io }: CliContext, text: string): void {
   print(io.stderr, io.stdout.isTTY ? `${CLEAR_LINE}${text}` : text)
 }
 
 const CLEAR_LINE = '\r\x1b[K'
 
 /** One line that is redrawn on a terminal; elsewhere a line whenever something other than heartbeats changed. */
-function showProgress(world: World, nodes: number, counts: FleetCounts): () => void {
+function showProgress(world: CliContext, nodes: number, counts: FleetCounts): () => void {
   const { stdout } = world.io
   let cancel = () => {}
   let last = ''

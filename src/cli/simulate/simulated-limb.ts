@@ -1,6 +1,6 @@
 import type { MqttClient } from 'mqtt'
-import { Calls, type Handlers } from '../../client/calls.ts'
 import { goodbye } from '../../client/goodbye.ts'
+import { type Handlers, LimbInvocations } from '../../client/invocations.ts'
 import type { Clock } from '../../kernel/clock.ts'
 import { messageOf } from '../../kernel/errors.ts'
 import { LIMITS } from '../../protocol/limits.ts'
@@ -23,7 +23,7 @@ export interface FleetCounts {
   trouble: string
 }
 
-export interface LimbOptions {
+export interface SimulatedLimbOptions {
   readonly url: string
   readonly topics: Topics
   readonly nodeId: string
@@ -49,8 +49,8 @@ const WORK_MS = 300
 const REFUSED_CODES = [4, 5]
 
 export class SimulatedLimb {
-  readonly #options: LimbOptions
-  readonly #calls: Calls
+  readonly #options: SimulatedLimbOptions
+  readonly #calls: LimbInvocations
   #client: MqttClient | undefined
   #standing: Standing = 'unknown'
   #online = false
@@ -60,10 +60,10 @@ export class SimulatedLimb {
   #beats = 0
   #cancelTimer = () => {}
 
-  constructor(options: LimbOptions) {
+  constructor(options: SimulatedLimbOptions) {
     this.#options = options
     const { capabilities } = options.registration
-    this.#calls = new Calls(this.#handlers(), capabilities, () => options.clock.wallMs())
+    this.#calls = new LimbInvocations(this.#handlers(), capabilities, () => options.clock.wallMs())
   }
 
   /** Does nothing for each command, and takes its time for it. */

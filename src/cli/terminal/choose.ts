@@ -1,5 +1,5 @@
 import { CliError, EXIT } from '../exit.ts'
-import type { Row } from './presentation.ts'
+import type { DisplayRow } from './presentation.ts'
 import type { Conversation } from './questions.ts'
 import { shown } from './text.ts'
 
@@ -19,9 +19,9 @@ export interface Choice {
 /** Asks for one of `items`, which are numbered from 1 on. Throws CliError when the answer names none, or several. */
 export async function chooseOne(
   questions: Conversation,
-  items: readonly Row[],
+  items: readonly DisplayRow[],
   choice: Choice,
-): Promise<Row> {
+): Promise<DisplayRow> {
   const preset = items.length === 1 ? '1' : ''
   const answer =
     (await questions.ask(`Which one? (${choice.names}${preset === '' ? '' : `; Enter for ${preset}`}) `)) ||

@@ -1,16 +1,16 @@
 import { once } from 'node:events'
 import type { Output } from '../context.ts'
-import type { Row } from './presentation.ts'
+import type { DisplayRow } from './presentation.ts'
 
 /** A line for each row, no faster than the reader reads; ends when told, or when the reader has gone (`| head`). */
 export class LineOutput {
   readonly #output: Output
-  readonly #lineOf: (row: Row) => string
+  readonly #lineOf: (row: DisplayRow) => string
   readonly #ended = new AbortController()
   /** Why nothing more can be written; a reader that has gone is no failure. */
   failure: Error | undefined
 
-  constructor(output: Output, lineOf: (row: Row) => string) {
+  constructor(output: Output, lineOf: (row: DisplayRow) => string) {
     this.#output = output
     this.#lineOf = lineOf
     // Stays for good: without a listener a late EPIPE would end the process as an uncaught error.
@@ -40,7 +40,7 @@ export class LineOutput {
     })
   }
 
-  async write(rows: readonly Row[]): Promise<void> {
+  async write(rows: readonly DisplayRow[]): Promise<void> {
     if (rows.length === 0 || this.ended) return
     const text = rows.map((row) => `${this.#lineOf(row)}\n`).join('')
     if (this.#output.write(text)) return

@@ -7,13 +7,15 @@ import { age, type Column, pairs, shown, span, spokenCode, table } from './text.
  * nothing here relies on a key being there.
  */
 
-export type Row = Readonly<Record<string, unknown>>
+export type DisplayRow = Readonly<Record<string, unknown>>
 
-export function asRow(value: unknown): Row {
-  return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Row) : { value }
+export function asRow(value: unknown): DisplayRow {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+    ? (value as DisplayRow)
+    : { value }
 }
 
-export function itemsOf(data: unknown): readonly Row[] {
+export function itemsOf(data: unknown): readonly DisplayRow[] {
   const items = asRow(data).items
   return Array.isArray(items) ? items.map(asRow) : []
 }
@@ -33,20 +35,20 @@ export function capabilitiesText(value: unknown, status?: unknown): string {
     .join(', ')
 }
 
-function column(title: string, key: string): Column<Row> {
+function column(title: string, key: string): Column<DisplayRow> {
   return { title, value: (row) => row[key] }
 }
 
-function ageColumn(title: string, key: string, nowMs: number): Column<Row> {
+function ageColumn(title: string, key: string, nowMs: number): Column<DisplayRow> {
   return { title, value: (row) => age(row[key], nowMs) }
 }
 
-const capabilities: Column<Row> = {
+const capabilities: Column<DisplayRow> = {
   title: 'CAPABILITIES',
   value: (row) => capabilitiesText(row.capabilities, row.status),
 }
 
-export function nodeColumns(nowMs: number): Column<Row>[] {
+export function nodeColumns(nowMs: number): Column<DisplayRow>[] {
   return [
     column('NODE', 'nodeId'),
     column('NAME', 'displayName'),
@@ -65,7 +67,7 @@ function nameText(value: unknown): string {
   return mixedAlphabets(name).length > 0 ? `${name} (MIXED ALPHABETS)` : name
 }
 
-export function requestColumns(nowMs: number): Column<Row>[] {
+export function requestColumns(nowMs: number): Column<DisplayRow>[] {
   return [
     column('REQUEST', 'requestId'),
     column('NODE', 'nodeId'),
@@ -81,7 +83,7 @@ export function requestColumns(nowMs: number): Column<Row>[] {
 }
 
 /** Hash, fence and idempotency key are for programs. */
-function callColumns(nowMs: number): Column<Row>[] {
+function callColumns(nowMs: number): Column<DisplayRow>[] {
   return [
     column('CALL', 'invocationId'),
     column('PRINCIPAL', 'principal'),
@@ -102,7 +104,7 @@ function took(from: unknown, to: unknown): string {
   return ms < 1000 ? `${Math.max(0, ms)}ms` : span(ms / 1000)
 }
 
-function columnsOf(verb: VerbName, nowMs: number): Column<Row>[] | undefined {
+function columnsOf(verb: VerbName, nowMs: number): Column<DisplayRow>[] | undefined {
   if (verb === 'node/list') return nodeColumns(nowMs)
   if (verb === 'pairing/list') return requestColumns(nowMs)
   if (verb === 'policy/list') {
@@ -147,7 +149,7 @@ const EMPTY: Partial<Record<VerbName, string>> = {
 }
 
 /** Columns of a list that nobody drew by hand: the keys of its rows. */
-function plainColumns(rows: readonly Row[]): Column<Row>[] {
+function plainColumns(rows: readonly DisplayRow[]): Column<DisplayRow>[] {
   const keys = [...new Set(rows.flatMap((row) => Object.keys(row)))]
   return keys.map((key) => column(key.toUpperCase(), key))
 }

@@ -1,4 +1,4 @@
-import { visible } from '../../kernel/escape-text.ts'
+import { escapeText } from '../../kernel/escape-text.ts'
 import type { Io } from '../context.ts'
 import { EXIT } from '../exit.ts'
 import { print } from './text.ts'
@@ -8,7 +8,7 @@ export function processIo(): Io {
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
     // Whoever read has seen enough (`| head`): no failure. Any other error is that of whoever listens too, or ours.
     if (error.code === 'EPIPE' || process.stdout.listenerCount('error') > 1) return
-    print(process.stderr, `limb-bridge: cannot write: ${visible(error.message)}`)
+    print(process.stderr, `limb-bridge: cannot write: ${escapeText(error.message)}`)
     process.exit(EXIT.refused)
   })
   return {

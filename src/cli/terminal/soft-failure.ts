@@ -6,7 +6,7 @@ import { shown } from './text.ts'
  * Answers that are no error of the bridge's, and still not what whoever asked hopes for: a script that looks at the
  * exit code alone must not take them for a success. A sentence; undefined when all is well.
  */
-export function shortfallOf(verb: VerbName, data: unknown): string | undefined {
+export function softFailureOf(verb: VerbName, data: unknown): string | undefined {
   const row = asRow(data)
   if (verb === 'audit/verify' && row.whole === false) {
     return `the audit log is not whole: ${shown(row.problem ?? `broken at row ${shown(row.brokenAt)}`)}`

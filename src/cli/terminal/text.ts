@@ -1,4 +1,4 @@
-import { visible, visibleJson } from '../../kernel/escape-text.ts'
+import { escapeJson, escapeText } from '../../kernel/escape-text.ts'
 import type { Output } from '../context.ts'
 
 /** Text for a terminal. Every value that came from the network goes through `shown` on its way out. */
@@ -6,9 +6,9 @@ import type { Output } from '../context.ts'
 /** One line, nothing in it that a terminal obeys. */
 export function shown(value: unknown): string {
   if (value === undefined || value === null) return ''
-  if (typeof value === 'string') return visible(value)
+  if (typeof value === 'string') return escapeText(value)
   if (typeof value === 'number' || typeof value === 'boolean') return String(value)
-  return visible(JSON.stringify(value))
+  return escapeText(JSON.stringify(value))
 }
 
 export function print(output: Output, text: string): void {
@@ -22,7 +22,7 @@ export function printJson(output: Output, value: unknown): void {
     output,
     text
       .split('\n')
-      .map((line) => visibleJson(line))
+      .map((line) => escapeJson(line))
       .join('\n'),
   )
 }
@@ -69,8 +69,8 @@ function pad(text: string, width: number): string {
 
 /** `key: value` lines, aligned. */
 export function pairs(entries: readonly (readonly [string, unknown])[]): string {
-  const width = entries.reduce((max, [key]) => Math.max(max, displayWidth(visible(key))), 0)
-  return entries.map(([key, value]) => `${`${visible(key)}:`.padEnd(width + 2)}${shown(value)}\n`).join('')
+  const width = entries.reduce((max, [key]) => Math.max(max, displayWidth(escapeText(key))), 0)
+  return entries.map(([key, value]) => `${`${escapeText(key)}:`.padEnd(width + 2)}${shown(value)}\n`).join('')
 }
 
 /** Cut to a terminal's width, so that a long row does not break a live table. */

@@ -1,10 +1,10 @@
 import { mixedAlphabets } from '../../kernel/confusables.ts'
-import type { World } from '../context.ts'
+import type { CliContext } from '../context.ts'
 import { usageError } from '../exit.ts'
 import { allPages } from '../session/paging.ts'
 import type { Bridge } from '../session/session.ts'
 import { type Choice, chooseOne, insistOnYes } from '../terminal/choose.ts'
-import { capabilitiesText, type Row, requestColumns } from '../terminal/presentation.ts'
+import { capabilitiesText, type DisplayRow, requestColumns } from '../terminal/presentation.ts'
 import { type Conversation, conversation, isInteractive } from '../terminal/questions.ts'
 import { age, pairs, print, shown, spokenCode, table } from '../terminal/text.ts'
 
@@ -23,7 +23,7 @@ export interface Chosen {
   readonly revision: number
 }
 
-export async function chooseRequest(world: World, bridge: Bridge): Promise<Chosen | undefined> {
+export async function chooseRequest(world: CliContext, bridge: Bridge): Promise<Chosen | undefined> {
   const { io, clock } = world
   const list = await allPages(bridge, 'pairing/list')
   const items = [...list.items].sort(oldestFirst)
@@ -32,7 +32,7 @@ export async function chooseRequest(world: World, bridge: Bridge): Promise<Chose
     return undefined
   }
   const numbered = [
-    { title: '#', value: (row: Row) => items.indexOf(row) + 1 },
+    { title: '#', value: (row: DisplayRow) => items.indexOf(row) + 1 },
     ...requestColumns(clock.wallMs()),
   ]
   print(io.stdout, table(numbered, items))
@@ -49,15 +49,15 @@ export async function chooseRequest(world: World, bridge: Bridge): Promise<Chose
   }
 }
 
-function chosen(request: Row): Chosen {
+function chosen(request: DisplayRow): Chosen {
   return { requestId: shown(request.requestId), revision: Number(request.revision) }
 }
 
-function oldestFirst(a: Row, b: Row): number {
+function oldestFirst(a: DisplayRow, b: DisplayRow): number {
   return shown(a.requestedAt) < shown(b.requestedAt) ? -1 : 1
 }
 
-async function confirm(world: World, questions: Conversation, request: Row): Promise<void> {
+async function confirm(world: CliContext, questions: Conversation, request: DisplayRow): Promise<void> {
   const { io, clock } = world
   print(
     io.stdout,
@@ -84,7 +84,7 @@ async function confirm(world: World, questions: Conversation, request: Row): Pro
   )
 }
 
-function warnings(request: Row): string[] {
+function warnings(request: DisplayRow): string[] {
   const node = shown(request.nodeId)
   const alphabets = mixedAlphabets(shown(request.displayName))
   return [

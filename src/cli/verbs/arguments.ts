@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { pathText, problemOf } from '../../protocol/decode.ts'
-import { plainParse } from '../../protocol/plain-words.ts'
+import { fastParse } from '../../protocol/fast-parse.ts'
 import type { VerbDefinition } from '../../protocol/verbs.ts'
 import { WrongArgument } from '../exit.ts'
 import { parseTime, TIME_HINT } from '../terminal/times.ts'
@@ -99,7 +99,7 @@ export function checkArguments(
   specs: readonly ArgumentSpec[],
   args: Readonly<Record<string, unknown>>,
 ): void {
-  const result = plainParse(verb.args, args)
+  const result = fastParse(verb.args, args)
   if (result.success) return
   const { keys, message } = problemOf(result.error)
   const [key, ...rest] = keys

@@ -1,12 +1,12 @@
-import { visibleJson } from '../../kernel/escape-text.ts'
+import { escapeJson } from '../../kernel/escape-text.ts'
 import { LIMITS } from '../../protocol/limits.ts'
-import type { World } from '../context.ts'
+import type { CliContext } from '../context.ts'
 import { CliError, EXIT, RefusedByBridge, usageError } from '../exit.ts'
 import { pagesOf } from '../session/paging.ts'
 import { type Bridge, openBridge } from '../session/session.ts'
 import { type ConnectionOptions, targetOf } from '../session/target.ts'
 import { LineOutput } from '../terminal/line-output.ts'
-import { asRow, itemsOf, type Row } from '../terminal/presentation.ts'
+import { asRow, type DisplayRow, itemsOf } from '../terminal/presentation.ts'
 import { print, shown } from '../terminal/text.ts'
 
 /** `audit list --follow` and `--jsonl`: the audit log line by line, as it comes. */
@@ -24,7 +24,7 @@ export function isLineByLine(options: AuditOptions): boolean {
   return options.follow === true || options.jsonl === true
 }
 
-export async function auditLines(world: World, options: AuditOptions, args: Row): Promise<void> {
+export async function auditLines(world: CliContext, options: AuditOptions, args: DisplayRow): Promise<void> {
   checkOptions(options, args)
   const target = await targetOf(world, options)
   const follow = options.follow === true
@@ -42,19 +42,19 @@ export async function auditLines(world: World, options: AuditOptions, args: Row)
   if (output.failure) throw new CliError(EXIT.refused, `cannot write: ${output.failure.message}`)
 }
 
-function checkOptions(options: AuditOptions, args: Row): void {
+function checkOptions(options: AuditOptions, args: DisplayRow): void {
   if (options.json) throw usageError('--json is one document; with --follow too, --jsonl prints one a line')
   if (!options.follow) return
   if (args.order !== undefined) throw usageError('--order: with --follow the oldest comes first')
   if (args.until !== undefined) throw usageError('--until: what is still to come has no end')
 }
 
-function jsonLine(row: Row): string {
-  return visibleJson(JSON.stringify(row))
+function jsonLine(row: DisplayRow): string {
+  return escapeJson(JSON.stringify(row))
 }
 
 /** `17  2026-01-01T12:00:00.000Z  invocation.ended  done  ann  robot1  command=arm.move ms=12` */
-function humanLine(row: Row): string {
+function humanLine(row: DisplayRow): string {
   const detail = Object.entries(asRow(row.detail ?? {})).map(
     ([key, value]) => `${shown(key)}=${plain(value)}`,
   )
@@ -68,11 +68,11 @@ function humanLine(row: Row): string {
 /** As JSON where it could be taken for two things. */
 function plain(value: unknown): string {
   if (typeof value === 'string' && /^[^\s"=]+$/.test(value)) return shown(value)
-  return visibleJson(JSON.stringify(value) ?? '')
+  return escapeJson(JSON.stringify(value) ?? '')
 }
 
 /** So many as the limit says, else all; never more than one page in memory. */
-async function exportPages(bridge: Bridge, output: LineOutput, args: Row): Promise<void> {
+async function exportPages(bridge: Bridge, output: LineOutput, args: DisplayRow): Promise<void> {
   let left = Number(args.limit ?? Infinity)
   const pages = pagesOf(bridge, 'audit/list', { limit: LIMITS.listMax, ...args })
   for await (const page of pages) {
@@ -83,7 +83,11 @@ async function exportPages(bridge: Bridge, output: LineOutput, args: Row): Promi
   }
 }
 
-async function untilInterrupted(world: World, output: LineOutput, work: () => Promise<void>): Promise<void> {
+async function untilInterrupted(
+  world: CliContext,
+  output: LineOutput,
+  work: () => Promise<void>,
+): Promise<void> {
   const off = world.io.onInterrupt(() => output.end())
   try {
     await work()
@@ -93,11 +97,11 @@ async function untilInterrupted(world: World, output: LineOutput, work: () => Pr
 }
 
 async function followLog(
-  world: World,
+  world: CliContext,
   bridge: Bridge,
   output: LineOutput,
   options: AuditOptions,
-  args: Row,
+  args: DisplayRow,
 ): Promise<void> {
   const { limit, after, ...filter } = args
   const whole = options.all === true || (options.jsonl === true && limit === undefined)
@@ -127,12 +131,12 @@ async function followLog(
 async function newestFirst(
   bridge: Bridge,
   output: LineOutput,
-  filter: Row,
+  filter: DisplayRow,
   limit: number,
 ): Promise<string | undefined> {
   // Asked before: an entry that comes between the two requests is shown by one of them, and by one alone.
   const head = itemsOf(await bridge.request('audit/list', { limit: 1 }, output.signal))[0]
-  const rows: Row[] = []
+  const rows: DisplayRow[] = []
   for await (const page of pagesOf(bridge, 'audit/list', { ...filter, limit })) {
     rows.push(...page.items)
     if (rows.length >= limit || output.ended) break
@@ -147,9 +151,9 @@ async function newestFirst(
 async function pageAfter(
   bridge: Bridge,
   output: LineOutput,
-  filter: Row,
+  filter: DisplayRow,
   cursor: string | undefined,
-): Promise<Row> {
+): Promise<DisplayRow> {
   const args = { ...filter, order: 'oldest', limit: LIMITS.listMax }
   return asRow(
     await bridge.request(
@@ -160,7 +164,7 @@ async function pageAfter(
   )
 }
 
-function cursorAfter(page: Row): string | undefined {
+function cursorAfter(page: DisplayRow): string | undefined {
   if (typeof page.next === 'string') return page.next
   const seq = itemsOf(page).at(-1)?.seq
   return typeof seq === 'number' ? String(seq) : undefined
@@ -175,7 +179,7 @@ function passes(error: unknown): boolean {
 }
 
 /** Says once that it is gone, and once that it is back. */
-function connectionNews({ io }: World) {
+function connectionNews({ io }: CliContext) {
   let gone = false
   return {
     lost(error: unknown) {
@@ -191,7 +195,7 @@ function connectionNews({ io }: World) {
   }
 }
 
-function pause({ clock }: World, signal: AbortSignal): Promise<void> {
+function pause({ clock }: CliContext, signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     const done = () => {
       cancel()

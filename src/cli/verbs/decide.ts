@@ -1,16 +1,16 @@
-import { visibleJson } from '../../kernel/escape-text.ts'
-import type { Output, World } from '../context.ts'
+import { escapeJson } from '../../kernel/escape-text.ts'
+import type { CliContext, Output } from '../context.ts'
 import { RefusedByBridge, usageError } from '../exit.ts'
 import { allPages } from '../session/paging.ts'
 import type { Bridge } from '../session/session.ts'
 import { type Choice, chooseOne, insistOnYes } from '../terminal/choose.ts'
-import { asRow, type Row } from '../terminal/presentation.ts'
+import { asRow, type DisplayRow } from '../terminal/presentation.ts'
 import { type Conversation, conversation, isInteractive } from '../terminal/questions.ts'
 import { age, displayWidth, pairs, print, shown } from '../terminal/text.ts'
 
 /** `invocation approve` and `invocation deny` without a call: show the gated calls that wait, and ask. */
 
-export type Decision = 'approve' | 'deny'
+export type ApprovalDecision = 'approve' | 'deny'
 
 /** What was looked at; the hash makes sure that nothing else is decided. */
 export interface Decided {
@@ -29,9 +29,9 @@ const MIN_COLUMNS = 20
 const MARGIN = '  | '
 
 export async function decideWaiting(
-  world: World,
+  world: CliContext,
   bridge: Bridge,
-  decision: Decision,
+  decision: ApprovalDecision,
   reason: string | undefined,
 ): Promise<Decided | undefined> {
   const { io } = world
@@ -64,10 +64,10 @@ function choice(nothing: string): Choice {
 }
 
 async function decide(
-  world: World,
+  world: CliContext,
   questions: Conversation,
-  decision: Decision,
-  call: Row,
+  decision: ApprovalDecision,
+  call: DisplayRow,
   nothing: string,
   given: string | undefined,
 ): Promise<Decided> {
@@ -93,9 +93,9 @@ async function decide(
 }
 
 /** Oldest first, each with its params. */
-async function waitingCalls(stderr: Output, bridge: Bridge): Promise<Row[]> {
+async function waitingCalls(stderr: Output, bridge: Bridge): Promise<DisplayRow[]> {
   const list = await allPages(bridge, 'invocation/list', { state: 'waiting', order: 'oldest' })
-  const calls: Row[] = []
+  const calls: DisplayRow[] = []
   for (const { invocationId } of list.items.slice(0, MAX_CALLS)) {
     const call = await waitingCall(bridge, invocationId)
     if (call) calls.push(call)
@@ -106,7 +106,7 @@ async function waitingCalls(stderr: Output, bridge: Bridge): Promise<Row[]> {
 }
 
 /** Nothing when somebody has decided it meanwhile. */
-async function waitingCall(bridge: Bridge, invocationId: unknown): Promise<Row | undefined> {
+async function waitingCall(bridge: Bridge, invocationId: unknown): Promise<DisplayRow | undefined> {
   try {
     const call = asRow(await bridge.request('invocation/get', { invocationId }))
     return call.state === 'waiting' ? call : undefined
@@ -116,7 +116,7 @@ async function waitingCall(bridge: Bridge, invocationId: unknown): Promise<Row |
   }
 }
 
-function callText({ io, clock }: World, call: Row, maxLines: number): string {
+function callText({ io, clock }: CliContext, call: DisplayRow, maxLines: number): string {
   const now = clock.wallMs()
   const head = pairs([
     ['call', call.invocationId],
@@ -135,11 +135,11 @@ function callText({ io, clock }: World, call: Row, maxLines: number): string {
  * Every line on the terminal begins with a margin: without breaking lines here, the terminal would, and params full
  * of spaces could pretend to be a line of the dialogue.
  */
-function paramsText(call: Row, columns: number, maxLines: number): string {
+function paramsText(call: DisplayRow, columns: number, maxLines: number): string {
   const lines: string[] = []
   let whole = true
   for (const line of JSON.stringify(call.params ?? {}, null, 2).split('\n')) {
-    whole = addBroken(lines, visibleJson(line), columns - MARGIN.length - 1, maxLines)
+    whole = addBroken(lines, escapeJson(line), columns - MARGIN.length - 1, maxLines)
     if (!whole) break
   }
   const text = lines.map((line) => `${MARGIN}${line}\n`).join('')

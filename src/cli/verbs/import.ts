@@ -1,13 +1,13 @@
 import { readFileSync, statSync } from 'node:fs'
 import { messageOf } from '../../kernel/errors.ts'
 import { problemOf } from '../../protocol/decode.ts'
+import { fastParse } from '../../protocol/fast-parse.ts'
 import { LIMITS } from '../../protocol/limits.ts'
-import { plainParse } from '../../protocol/plain-words.ts'
 import { VERBS } from '../../protocol/verbs.ts'
-import type { World } from '../context.ts'
+import type { CliContext } from '../context.ts'
 import { usageError } from '../exit.ts'
 import type { Bridge } from '../session/session.ts'
-import { itemsOf, type Row } from '../terminal/presentation.ts'
+import { type DisplayRow, itemsOf } from '../terminal/presentation.ts'
 import { readAll } from '../terminal/questions.ts'
 import { print } from '../terminal/text.ts'
 
@@ -29,7 +29,7 @@ const MAX_TOLD = 20
 const REMOTE_BYTES = 1_000_000
 const LOCAL_BYTES = 15_000_000
 
-async function textOf(world: World, file: string): Promise<string> {
+async function textOf(world: CliContext, file: string): Promise<string> {
   if (file === '-') return readAll(world.io, MAX_FILE_BYTES)
   try {
     if (statSync(file).size > MAX_FILE_BYTES) throw new Error(`more than ${MAX_FILE_BYTES} bytes`)
@@ -49,7 +49,7 @@ function readLine(text: string, number: number): Line | string {
   } catch (error) {
     return `line ${number}: not JSON: ${messageOf(error)}`
   }
-  const result = plainParse(nodeSchema, value)
+  const result = fastParse(nodeSchema, value)
   if (result.success)
     return { number, node: result.data, bytes: Buffer.byteLength(JSON.stringify(result.data)) }
   const { path, message } = problemOf(result.error)
@@ -68,7 +68,7 @@ function readLines(text: string): Line[] {
       problems.push(line)
       continue
     }
-    const nodeId = (line.node as Row).nodeId
+    const nodeId = (line.node as DisplayRow).nodeId
     const first = seen.get(nodeId)
     if (first !== undefined)
       problems.push(`line ${line.number}: ${String(nodeId)} stands in line ${first} already`)
@@ -98,7 +98,7 @@ function checkSize(lines: readonly Line[], local: boolean): void {
 }
 
 /** The bridge's answer. */
-export async function importNodes(world: World, bridge: Bridge, file: string): Promise<unknown> {
+export async function importNodes(world: CliContext, bridge: Bridge, file: string): Promise<unknown> {
   const lines = readLines(await textOf(world, file))
   checkSize(lines, bridge.local)
   const data = await bridge.request('node/import', { nodes: lines.map((line) => line.node) })

@@ -1,24 +1,24 @@
-import { visible } from '../../kernel/escape-text.ts'
-import type { World } from '../context.ts'
+import { escapeText } from '../../kernel/escape-text.ts'
+import type { CliContext } from '../context.ts'
 import type { Bridge } from '../session/session.ts'
-import type { Row } from '../terminal/presentation.ts'
+import type { DisplayRow } from '../terminal/presentation.ts'
 import { print } from '../terminal/text.ts'
-import { Approvals } from './call-progress.ts'
+import { ApprovalWatch } from './invocation-progress.ts'
 
 /** `invoke`: standard error says what the call waits for, and how to approve one that waits for a person. */
-export async function invokeTelling(
-  world: World,
+export async function invokeWithProgress(
+  world: CliContext,
   bridge: Bridge,
   principal: string,
-  args: Row,
+  args: DisplayRow,
 ): Promise<unknown> {
-  const approvals = new Approvals(world.clock, principal)
+  const approvals = new ApprovalWatch(world.clock, principal)
   await approvals.followNew(bridge)
   let last = ''
   const stop = approvals.track(args, (_seconds, message) => {
     if (message === last) return
     last = message
-    print(world.io.stderr, visible(message))
+    print(world.io.stderr, escapeText(message))
   })
   try {
     return await bridge.request('invoke', args)

@@ -1,22 +1,22 @@
 import { Argument, type Command, Option } from 'commander'
 import { VERBS, type VerbDefinition, type VerbName } from '../../protocol/verbs.ts'
-import { connectionOptions, group, type Run, withExamples } from '../command-parts.ts'
-import type { World } from '../context.ts'
+import { connectionOptions, group, type Run, withExamples } from '../command-options.ts'
+import type { CliContext } from '../context.ts'
 import { CliError, EXIT } from '../exit.ts'
 import { allPages } from '../session/paging.ts'
 import { type Bridge, openBridge } from '../session/session.ts'
 import { type ConnectionOptions, targetOf } from '../session/target.ts'
 import { asRow, humanText } from '../terminal/presentation.ts'
 import { readSecret } from '../terminal/questions.ts'
-import { shortfallOf } from '../terminal/soft-failure.ts'
+import { softFailureOf } from '../terminal/soft-failure.ts'
 import { print, printJson } from '../terminal/text.ts'
 import { TIME_HINT } from '../terminal/times.ts'
 import { chooseRequest } from './approve.ts'
 import { type ArgumentSpec, argumentsOf, checkArguments, parseArgument } from './arguments.ts'
 import { type AuditOptions, auditLines, isLineByLine } from './audit-lines.ts'
-import { type Decision, decideWaiting } from './decide.ts'
+import { type ApprovalDecision, decideWaiting } from './decide.ts'
 import { importNodes } from './import.ts'
-import { invokeTelling } from './invoke.ts'
+import { invokeWithProgress } from './invoke.ts'
 import { whichRequest } from './which-request.ts'
 
 /** Every verb of the protocol's table as a subcommand: `node/list` is `limb-bridge node list`. */
@@ -100,7 +100,7 @@ const EXAMPLES: Partial<Record<VerbName, readonly string[]>> = {
   ],
 }
 
-export function addVerbCommands(program: Command, world: World, run: Run): void {
+export function addVerbCommands(program: Command, world: CliContext, run: Run): void {
   for (const name of Object.keys(VERBS) as VerbName[]) {
     const parts = name.split('/')
     const leaf = parts.pop() ?? name
@@ -108,7 +108,7 @@ export function addVerbCommands(program: Command, world: World, run: Run): void 
   }
 }
 
-function addVerb(parent: Command, leaf: string, name: VerbName, world: World, run: Run): void {
+function addVerb(parent: Command, leaf: string, name: VerbName, world: CliContext, run: Run): void {
   const verb: VerbDefinition = VERBS[name]
   const specs = name === 'node/import' ? [] : argumentsOf(verb)
   const command = parent
@@ -163,7 +163,7 @@ function argumentText(spec: ArgumentSpec, verb: VerbName): string {
   return spec.secret ? `${spec.description}; \`-\` reads it without echo` : spec.description
 }
 
-async function argsOf(world: World, specs: readonly ArgumentSpec[], values: Values): Promise<Values> {
+async function argsOf(world: CliContext, specs: readonly ArgumentSpec[], values: Values): Promise<Values> {
   const args: Values = {}
   for (const spec of specs) {
     const value = values[spec.key]
@@ -175,7 +175,7 @@ async function argsOf(world: World, specs: readonly ArgumentSpec[], values: Valu
 }
 
 async function perform(
-  world: World,
+  world: CliContext,
   name: VerbName,
   options: VerbOptions,
   args: Values,
@@ -195,7 +195,7 @@ async function perform(
     if (data === NOTHING_DONE) return
     if (options.json) printJson(world.io.stdout, data ?? {})
     else show(world, name, data)
-    const shortfall = shortfallOf(name, data)
+    const shortfall = softFailureOf(name, data)
     if (shortfall !== undefined) throw new CliError(EXIT.refused, shortfall)
   } finally {
     await bridge.close()
@@ -204,7 +204,12 @@ async function perform(
 
 const NOTHING_DONE = Symbol('nothing done')
 
-async function decideAsked(world: World, bridge: Bridge, name: VerbName, args: Values): Promise<unknown> {
+async function decideAsked(
+  world: CliContext,
+  bridge: Bridge,
+  name: VerbName,
+  args: Values,
+): Promise<unknown> {
   const decided = await askedArgs(world, bridge, name, args)
   if (decided === undefined) return NOTHING_DONE
   const whole = { ...decided, ...args }
@@ -213,18 +218,18 @@ async function decideAsked(world: World, bridge: Bridge, name: VerbName, args: V
 }
 
 async function askedArgs(
-  world: World,
+  world: CliContext,
   bridge: Bridge,
   name: VerbName,
   args: Values,
 ): Promise<object | undefined> {
   if (name === 'pairing/approve') return chooseRequest(world, bridge)
-  const decision: Decision = name === 'invocation/deny' ? 'deny' : 'approve'
+  const decision: ApprovalDecision = name === 'invocation/deny' ? 'deny' : 'approve'
   return decideWaiting(world, bridge, decision, args.reason === undefined ? undefined : String(args.reason))
 }
 
 async function dataOf(
-  world: World,
+  world: CliContext,
   bridge: Bridge,
   principal: string,
   name: VerbName,
@@ -232,7 +237,7 @@ async function dataOf(
   file: string,
 ): Promise<unknown> {
   if (name === 'node/import') return importNodes(world, bridge, file)
-  if (name === 'invoke') return invokeTelling(world, bridge, principal, args)
+  if (name === 'invoke') return invokeWithProgress(world, bridge, principal, args)
   if (isList(VERBS[name]) && args.limit === undefined) return allPages(bridge, name, args)
   if (BY_REQUEST.includes(name)) return bridge.request(name, await requestArgs(bridge, name, args))
   return bridge.request(name, args)
@@ -247,7 +252,7 @@ async function requestArgs(bridge: Bridge, name: VerbName, args: Values): Promis
     : { ...args, requestId }
 }
 
-function show(world: World, name: VerbName, data: unknown): void {
+function show(world: CliContext, name: VerbName, data: unknown): void {
   print(world.io.stdout, humanText(name, data, world.clock.wallMs()))
   const next = asRow(data).next
   if (typeof next === 'string')

@@ -1,7 +1,7 @@
 import { CliError, EXIT } from '../exit.ts'
 import { allPages } from '../session/paging.ts'
 import type { Bridge } from '../session/session.ts'
-import type { Row } from '../terminal/presentation.ts'
+import type { DisplayRow } from '../terminal/presentation.ts'
 import { shown, spokenCode } from '../terminal/text.ts'
 
 /** Which pending request somebody means: by its id, by the code that the device shows, or by its limb. */
@@ -9,7 +9,7 @@ import { shown, spokenCode } from '../terminal/text.ts'
 const REQUEST_ID = /^pr_/
 
 /** With the revision that was found, so that nothing else is decided. Throws CliError when none or several are meant. */
-export async function whichRequest(bridge: Bridge, text: string): Promise<Row> {
+export async function whichRequest(bridge: Bridge, text: string): Promise<DisplayRow> {
   // As the list shows it: no search, and nothing that a device could have named itself after.
   if (REQUEST_ID.test(text)) return { requestId: text }
   const { items } = await allPages(bridge, 'pairing/list')
@@ -34,7 +34,7 @@ function codeIn(text: string): string {
   return text.replaceAll(/[\s-]/g, '').toUpperCase()
 }
 
-function severalMeant(text: string, found: readonly Row[]): CliError {
+function severalMeant(text: string, found: readonly DisplayRow[]): CliError {
   const each = found.map(
     (row) => `${shown(row.requestId)} of ${shown(row.nodeId)}, code ${spokenCode(row.code) || 'none'}`,
   )

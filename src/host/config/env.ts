@@ -1,4 +1,4 @@
-import { nearest } from '../../kernel/did-you-mean.ts'
+import { didYouMean } from '../../kernel/did-you-mean.ts'
 import { LEAVES } from './leaves.ts'
 
 /** Environment variables that override the file. An empty one counts as not set. */
@@ -35,7 +35,7 @@ export function environmentWarnings(env: Environment): string[] {
   return Object.keys(env)
     .filter((name) => name.startsWith('LIMB_') && !ENVIRONMENT_VARIABLES.includes(name))
     .map((name) => {
-      const near = nearest(name, ENVIRONMENT_VARIABLES)
+      const near = didYouMean(name, ENVIRONMENT_VARIABLES)
       const hint = near === undefined ? `known: ${ENVIRONMENT_VARIABLES.join(', ')}` : `did you mean ${near}?`
       return `the environment variable ${name} is not one of the bridge's and is ignored; ${hint}`
     })

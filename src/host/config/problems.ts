@@ -1,6 +1,6 @@
 import type { z } from 'zod'
-import { nearest } from '../../kernel/did-you-mean.ts'
-import { visible } from '../../kernel/escape-text.ts'
+import { didYouMean } from '../../kernel/did-you-mean.ts'
+import { escapeText } from '../../kernel/escape-text.ts'
 import { pathText } from '../../protocol/decode.ts'
 import { allowedAt, isSecret, keysAt, LEAVES, SECTIONS } from './leaves.ts'
 
@@ -24,7 +24,7 @@ export class ConfigError extends Error {
 }
 
 export function problemText(problem: Problem): string {
-  return visible(problem.where === '' ? problem.message : `${problem.where}: ${problem.message}`)
+  return escapeText(problem.where === '' ? problem.message : `${problem.where}: ${problem.message}`)
 }
 
 /** Where a path's value came from, for the reader of the message. */
@@ -50,7 +50,7 @@ function valueAt(values: unknown, path: readonly PropertyKey[]): unknown {
 
 function unknownKey(path: readonly PropertyKey[], key: string): string {
   const here = keysAt(path)
-  const near = nearest(key, here)
+  const near = didYouMean(key, here)
   const full = pathText([...path, key])
   if (near !== undefined) return `${full}: unknown key; did you mean ${pathText([...path, near])}?`
   const elsewhere = LEAVES.find((leaf) => leaf.key === key) ?? nearestLeaf(key)
@@ -59,7 +59,7 @@ function unknownKey(path: readonly PropertyKey[], key: string): string {
 }
 
 function nearestLeaf(key: string) {
-  const near = nearest(
+  const near = didYouMean(
     key,
     LEAVES.map((leaf) => leaf.key),
   )

@@ -1,7 +1,7 @@
 import { X509Certificate } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { messageOf } from '../../kernel/errors.ts'
-import { type Finding, ok, problem, warning } from './check-result.ts'
+import { type CheckResult, ok, problem, warning } from './check-result.ts'
 
 /** Certificates that the configuration names. */
 
@@ -10,7 +10,7 @@ const DAY_MS = 86_400_000
 /** Settings that name one: `cert`, `certFile`, `certificate`, `certificateFile`. */
 const SETTING = /^cert(?:ificate)?(?:File|Path)?$/
 
-export function checkCertificates(config: object, now: number): readonly Finding[] {
+export function checkCertificates(config: object, now: number): readonly CheckResult[] {
   return namedIn(config, '').map(({ setting, file }) => checkCertificate(setting, file, now))
 }
 
@@ -22,7 +22,7 @@ function namedIn(settings: object, path: string): { setting: string; file: strin
   })
 }
 
-export function checkCertificate(setting: string, file: string, now: number): Finding {
+export function checkCertificate(setting: string, file: string, now: number): CheckResult {
   let certificate: X509Certificate
   try {
     certificate = new X509Certificate(readFileSync(file))

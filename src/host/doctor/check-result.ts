@@ -1,6 +1,6 @@
 /** What the doctor found. */
 
-export interface Finding {
+export interface CheckResult {
   /** What was looked at, such as `database`. */
   readonly what: string
   readonly level: 'ok' | 'warning' | 'problem'
@@ -8,12 +8,12 @@ export interface Finding {
   readonly message: string
 }
 
-export function ok(what: string, message: string): Finding {
+export function ok(what: string, message: string): CheckResult {
   return { what, level: 'ok', message }
 }
-export function warning(what: string, message: string): Finding {
+export function warning(what: string, message: string): CheckResult {
   return { what, level: 'warning', message }
 }
-export function problem(what: string, message: string): Finding {
+export function problem(what: string, message: string): CheckResult {
   return { what, level: 'problem', message }
 }

@@ -6,7 +6,7 @@ import type { Environment } from '../config/env.ts'
 import { problemText } from '../config/problems.ts'
 import { missingFiles, usesTls } from '../tls/certificate-files.ts'
 import { checkCertificates } from './certificates.ts'
-import { type Finding, ok, problem, warning } from './check-result.ts'
+import { type CheckResult, ok, problem, warning } from './check-result.ts'
 import { checkClock, checkDisk, checkFile, checkFolder, checkOpenFiles, lookAt } from './machine.ts'
 import { checkControlSocket, checkPort, type Running } from './network.ts'
 
@@ -39,9 +39,9 @@ export interface DoctorOptions {
 const AS_BRIDGE = "run the doctor as the bridge's user"
 const HOUR_MS = 3_600_000
 
-export async function doctor(options: DoctorOptions): Promise<readonly Finding[]> {
+export async function doctor(options: DoctorOptions): Promise<readonly CheckResult[]> {
   let config: Config
-  const findings: Finding[] = []
+  const findings: CheckResult[] = []
   try {
     const loaded = loadConfig({ file: options.file, env: options.env })
     config = loaded.config
@@ -66,13 +66,13 @@ export async function doctor(options: DoctorOptions): Promise<readonly Finding[]
 }
 
 /** Files that the configuration names. What nothing uses may be missing, or old. */
-function checkFiles(config: Config, now: number): readonly Finding[] {
+function checkFiles(config: Config, now: number): readonly CheckResult[] {
   const missing = missingFiles(config).map((text) => problem('configuration', text))
   return usesTls(config) ? [...missing, ...checkCertificates({ tls: config.tls }, now)] : missing
 }
 
 /** A check that cannot be made is a finding too. */
-async function safely(check: () => Promise<readonly Finding[]>): Promise<readonly Finding[]> {
+async function safely(check: () => Promise<readonly CheckResult[]>): Promise<readonly CheckResult[]> {
   try {
     return await check()
   } catch (error) {
@@ -80,7 +80,7 @@ async function safely(check: () => Promise<readonly Finding[]>): Promise<readonl
   }
 }
 
-async function checkStore({ store }: Config, { database }: DoctorOptions): Promise<readonly Finding[]> {
+async function checkStore({ store }: Config, { database }: DoctorOptions): Promise<readonly CheckResult[]> {
   if (store.path === ':memory:') return [warning('database', 'it is in memory: nothing outlives a restart')]
   const file = resolve(store.path)
   const findings = [...checkFolder('folder', dirname(file)), ...checkDisk(file)]
@@ -106,7 +106,10 @@ async function checkStore({ store }: Config, { database }: DoctorOptions): Promi
   return [...findings, ...problems.map((text) => problem('database', `${file}: ${text}; ${advice}`))]
 }
 
-async function checkBackups(config: Config, { database, clock }: DoctorOptions): Promise<readonly Finding[]> {
+async function checkBackups(
+  config: Config,
+  { database, clock }: DoctorOptions,
+): Promise<readonly CheckResult[]> {
   const { everyHours, folder } = config.backup
   if (config.store.path === ':memory:') return []
   const newest = await database.newestBackup(config.store.path, folder).catch(messageOf)
@@ -130,7 +133,7 @@ async function checkBackups(config: Config, { database, clock }: DoctorOptions):
     : [ok('backup', `the newest one in ${where} is of ${iso(at)}`)]
 }
 
-async function checkListeners(config: Config, { database }: DoctorOptions): Promise<readonly Finding[]> {
+async function checkListeners(config: Config, { database }: DoctorOptions): Promise<readonly CheckResult[]> {
   const file = config.store.path
   const { running, finding } = file === ':memory:' ? NONE_RUNS : findBridge(resolve(file), database)
   const { mqtt, tls, http, control } = config
@@ -145,7 +148,7 @@ async function checkListeners(config: Config, { database }: DoctorOptions): Prom
 
 const NONE_RUNS = { running: 'no', finding: ok('bridge', 'no bridge runs on this database') } as const
 
-function findBridge(file: string, database: DatabaseTools): { running: Running; finding: Finding } {
+function findBridge(file: string, database: DatabaseTools): { running: Running; finding: CheckResult } {
   try {
     const holder = database.holder(file)
     return holder === null

@@ -1,7 +1,7 @@
 import { accessSync, constants, existsSync, readFileSync, statfsSync, statSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { iso } from '../../kernel/clock.ts'
-import { type Finding, ok, problem, warning } from './check-result.ts'
+import { type CheckResult, ok, problem, warning } from './check-result.ts'
 
 /** Folders, disk, clock and limits of the machine. */
 
@@ -18,7 +18,7 @@ const LATEST = Date.UTC(2100, 0, 1)
 const OTHER_FILES = 100
 
 /** A folder that the bridge writes to; a missing one is made at the start. */
-export function checkFolder(what: string, folder: string): readonly Finding[] {
+export function checkFolder(what: string, folder: string): readonly CheckResult[] {
   if (!existsSync(folder)) {
     let above = dirname(folder)
     while (!existsSync(above)) above = dirname(above)
@@ -32,7 +32,7 @@ export function checkFolder(what: string, folder: string): readonly Finding[] {
         ]
   }
   if (!statSync(folder).isDirectory()) return [problem(what, `${folder} is no folder`)]
-  const findings: Finding[] = []
+  const findings: CheckResult[] = []
   if (!mayWrite(folder)) {
     findings.push(
       problem(
@@ -64,9 +64,9 @@ export function lookAt(file: string): 'nothing' | 'out of reach' | 'empty' | 'fu
 }
 
 /** A file that nobody but its owner may read. */
-export function checkFile(what: string, file: string): readonly Finding[] {
+export function checkFile(what: string, file: string): readonly CheckResult[] {
   const { mode, uid } = statSync(file)
-  const findings: Finding[] = []
+  const findings: CheckResult[] = []
   if ((mode & 0o077) !== 0) {
     findings.push(problem(what, `others may read ${file} (mode ${octal(mode & 0o777)}): chmod 600 ${file}`))
   }
@@ -82,7 +82,7 @@ export function checkFile(what: string, file: string): readonly Finding[] {
   return findings
 }
 
-export function checkDisk(file: string): readonly Finding[] {
+export function checkDisk(file: string): readonly CheckResult[] {
   let folder = dirname(file)
   while (!existsSync(folder)) folder = dirname(folder)
   const { bavail, bsize } = statfsSync(folder)
@@ -102,7 +102,7 @@ export function checkDisk(file: string): readonly Finding[] {
   return [ok('disk', text)]
 }
 
-export function checkClock(now: number, file: string): readonly Finding[] {
+export function checkClock(now: number, file: string): readonly CheckResult[] {
   if (now < EARLIEST || now > LATEST) {
     return [
       problem('clock', `it says ${iso(now)}; set it, and let NTP keep it (\`timedatectl set-ntp true\`)`),
@@ -127,7 +127,7 @@ export function checkClock(now: number, file: string): readonly Finding[] {
 }
 
 /** Node raises the soft limit to the hard one by itself. */
-export function checkOpenFiles(maxConnections: number): readonly Finding[] {
+export function checkOpenFiles(maxConnections: number): readonly CheckResult[] {
   const limit = /^Max open files\s+\S+\s+(\S+)/m.exec(limits())?.[1]
   if (limit === undefined || limit === 'unlimited') return []
   const needed = maxConnections + OTHER_FILES

@@ -1,7 +1,7 @@
 import { lstatSync, type Stats } from 'node:fs'
 import { connect, createServer } from 'node:net'
 import { messageOf } from '../../kernel/errors.ts'
-import { type Finding, ok, problem, warning } from './check-result.ts'
+import { type CheckResult, ok, problem, warning } from './check-result.ts'
 
 /** Ports and the control socket, from outside. */
 
@@ -15,7 +15,7 @@ export async function checkPort(
   host: string,
   port: number,
   running: Running,
-): Promise<Finding> {
+): Promise<CheckResult> {
   if (port === 0) return ok(what, `${host}, any free port`)
   const where = `${host} port ${port}`
   if (running === 'yes') {
@@ -42,7 +42,7 @@ export async function checkPort(
   return problem(what, `${where}: ${advice[trouble] ?? trouble}`)
 }
 
-export async function checkControlSocket(path: string, running: Running): Promise<Finding> {
+export async function checkControlSocket(path: string, running: Running): Promise<CheckResult> {
   const what = 'control socket'
   let stat: Stats | undefined
   try {

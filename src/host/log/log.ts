@@ -1,7 +1,7 @@
 import { pino } from 'pino'
 import { prettyFactory } from 'pino-pretty'
 import type { Log } from '../../bridge/ports.ts'
-import { visible, visibleJson } from '../../kernel/escape-text.ts'
+import { escapeJson, escapeText } from '../../kernel/escape-text.ts'
 import type { LogLevel } from '../config/schema.ts'
 import { logFields, logMessage } from './fields.ts'
 
@@ -41,10 +41,10 @@ function standardOutput(): (line: string) => void {
 }
 
 function deepVisible(value: unknown): unknown {
-  if (typeof value === 'string') return visible(value)
+  if (typeof value === 'string') return escapeText(value)
   if (Array.isArray(value)) return value.map(deepVisible)
   if (typeof value !== 'object' || value === null) return value
-  return Object.fromEntries(Object.entries(value).map(([key, item]) => [visible(key), deepVisible(item)]))
+  return Object.fromEntries(Object.entries(value).map(([key, item]) => [escapeText(key), deepVisible(item)]))
 }
 
 /** The frames of an error, below the line, as people are used to read them. */
@@ -85,7 +85,7 @@ export function createLog(options: LogOptions): HostLog {
       timestamp: pino.stdTimeFunctions.isoTime,
       formatters: { level: (label) => ({ level: label }) },
     },
-    { write: (line: string) => out(pretty ? line : `${visibleJson(line.trimEnd())}\n`) },
+    { write: (line: string) => out(pretty ? line : `${escapeJson(line.trimEnd())}\n`) },
   )
   return logOf(root, {})
 }

@@ -44,14 +44,14 @@ export function serviceManager(options: NotifyOptions): ServiceManager {
   const notifier = new Notifier(helper, options.log)
   return {
     present: true,
-    ready: (status) => notifier.tell({ READY: '1', STATUS: line(status) }),
-    status: (text) => notifier.tell({ STATUS: line(text) }),
-    alive: (status) => notifier.tell({ WATCHDOG: '1', STATUS: line(status) }),
+    ready: (status) => notifier.notify({ READY: '1', STATUS: line(status) }),
+    status: (text) => notifier.notify({ STATUS: line(text) }),
+    alive: (status) => notifier.notify({ WATCHDOG: '1', STATUS: line(status) }),
     // Type=notify-reload (systemd 253) compares the time with that of its SIGHUP.
-    reloading: () => notifier.tell({ RELOADING: '1', MONOTONIC_USEC: String(bootMicroseconds()) }),
-    stopping: () => notifier.tell({ STOPPING: '1', STATUS: 'stopping' }),
+    reloading: () => notifier.notify({ RELOADING: '1', MONOTONIC_USEC: String(bootMicroseconds()) }),
+    stopping: () => notifier.notify({ STOPPING: '1', STATUS: 'stopping' }),
     close: () => helper.close(),
-    extend: (seconds) => notifier.tell({ EXTEND_TIMEOUT_USEC: String(Math.ceil(seconds) * 1_000_000) }),
+    extend: (seconds) => notifier.notify({ EXTEND_TIMEOUT_USEC: String(Math.ceil(seconds) * 1_000_000) }),
   }
 }
 
@@ -88,7 +88,7 @@ class Notifier {
   }
 
   /** Resolves when it, and what waited before it, was delivered or given up. Never rejects. */
-  async tell(message: Message): Promise<void> {
+  async notify(message: Message): Promise<void> {
     const last = this.#waiting.at(-1)
     if (last && Object.keys(message).every((key) => MERGEABLE.has(key))) Object.assign(last, message)
     else if (this.#waiting.length < MAX_WAITING) this.#waiting.push(message)

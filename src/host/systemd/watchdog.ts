@@ -9,7 +9,7 @@ import type { ServiceManager } from './notify.ts'
  * after the probe has answered. A stuck event loop never gets as far as asking; a database or broker that does
  * not answer leaves the watchdog hungry, and systemd starts the bridge anew.
  */
-export interface PulseOptions {
+export interface WatchdogOptions {
   readonly manager: ServiceManager
   readonly env: Environment
   readonly pid: number
@@ -34,7 +34,7 @@ export function watchdogMs(env: Environment, pid: number): number | undefined {
 }
 
 /** Starts at once; returns a function that ends it. */
-export function startPulse(options: PulseOptions): () => void {
+export function startWatchdog(options: WatchdogOptions): () => void {
   if (!options.manager.present) return () => {}
   const watchdog = watchdogMs(options.env, options.pid)
   const intervalMs = Math.min(
@@ -47,7 +47,7 @@ export function startPulse(options: PulseOptions): () => void {
 }
 
 class Pulse {
-  readonly #options: PulseOptions
+  readonly #options: WatchdogOptions
   readonly #intervalMs: number
   #stopped = false
   #cancel: (() => void) | undefined
@@ -55,7 +55,7 @@ class Pulse {
   #asking = false
   #ill = false
 
-  constructor(options: PulseOptions, intervalMs: number) {
+  constructor(options: WatchdogOptions, intervalMs: number) {
     this.#options = options
     this.#intervalMs = intervalMs
   }

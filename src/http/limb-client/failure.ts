@@ -1,5 +1,5 @@
 import { messageOf } from '../../kernel/errors.ts'
-import { visible } from '../../kernel/escape-text.ts'
+import { escapeText } from '../../kernel/escape-text.ts'
 
 /** Why a connection to a limb did not come about, as a part of a sentence: Node's own texts hold OpenSSL's sources. */
 
@@ -31,7 +31,7 @@ export function connectionFailure(error: unknown): string {
     return `the TLS handshake failed (${code})`
   }
   const [line = ''] = messageOf(error).split('\n')
-  return visible(line).slice(0, MAX_CHARS)
+  return escapeText(line).slice(0, MAX_CHARS)
 }
 
 export function codeOf(error: unknown): string {

@@ -6,26 +6,26 @@ import { BlockList, isIP } from 'node:net'
 /** `192.168.0.0/16`, `fd00::/8`, or one address. */
 export type Network = string
 
-export interface Allowed {
+export interface AllowedNetworks {
   has(address: string): boolean
 }
 
 /** An IPv4 address in the clothes of IPv6 is that IPv4 address. */
-export function plain(address: string): string {
+export function unmapped(address: string): string {
   const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address)
   return mapped?.[1] ?? address
 }
 
 const family = (address: string) => (isIP(address) === 6 ? 'ipv6' : 'ipv4')
 
-export function networksOf(networks: readonly Network[]): Allowed {
+export function networksOf(networks: readonly Network[]): AllowedNetworks {
   const list = new BlockList()
   for (const network of networks) {
     const [address = '', bits] = network.split('/')
     if (bits === undefined) list.addAddress(address, family(address))
     else list.addSubnet(address, Number(bits), family(address))
   }
-  return { has: (address) => isIP(address) !== 0 && list.check(plain(address), family(plain(address))) }
+  return { has: (address) => isIP(address) !== 0 && list.check(unmapped(address), family(unmapped(address))) }
 }
 
 export interface Resolved {
@@ -44,7 +44,7 @@ const MAX_ANSWERS = 16
 /** The first allowed address of a host, or null. The connection then goes to this one and asks no name again. */
 export async function resolveAllowed(
   host: string,
-  allowed: Allowed,
+  allowed: AllowedNetworks,
   lookup: Lookup,
 ): Promise<Resolved | null> {
   const literal = host.replace(/^\[|\]$/g, '')

@@ -4,14 +4,14 @@ import { type Database, damaged } from './database.ts'
 import { isDamage } from './errors.ts'
 import type { StoreHealth } from './group-commit.ts'
 import { AuditTable } from './tables/audit.ts'
-import { CallRecords } from './tables/call-records.ts'
 import { HistoryTable } from './tables/history.ts'
+import { InvocationRecords } from './tables/invocation-records.ts'
 import { InvocationsTable } from './tables/invocations.ts'
 import { NodesTable } from './tables/nodes.ts'
+import { PairingRequestsTable } from './tables/pairing-requests.ts'
 import { PoliciesTable } from './tables/policies.ts'
 import { PrincipalsTable } from './tables/principals.ts'
 import { RefusedTable } from './tables/refused.ts'
-import { RequestsTable } from './tables/requests.ts'
 import { SqliteTx, type Tables } from './tx.ts'
 
 /** The Store port on SQLite, and what an operator's tools need of it. */
@@ -34,7 +34,7 @@ export function createStore(database: Database, options: StoreOptions = {}): Sql
   const { sql, writer } = database
   const tables: Tables = {
     nodes: new NodesTable(sql),
-    requests: new RequestsTable(sql),
+    requests: new PairingRequestsTable(sql),
     refused: new RefusedTable(sql, options.maxRefusedKeysPerNode ?? MAX_REFUSED_KEYS_PER_NODE),
     principals: new PrincipalsTable(sql),
     policies: new PoliciesTable(sql),
@@ -42,7 +42,7 @@ export function createStore(database: Database, options: StoreOptions = {}): Sql
     invocations: new InvocationsTable(sql),
   }
   const history = new HistoryTable(sql)
-  const calls = new CallRecords(writer, tables)
+  const calls = new InvocationRecords(writer, tables)
   /** Damage that a load meets is told with the way to restore. */
   const loading = <T>(read: () => T): T => {
     try {

@@ -12,24 +12,24 @@ import type {
   AuditEntry,
   NodeKeys,
   NodeRecord,
+  PairingRequestRecord,
   PolicyRecord,
   PrincipalRecord,
   RefusedKey,
   RefusedWidening,
-  RequestRecord,
 } from '../../domain/records.ts'
 import { invariant } from '../../kernel/assert.ts'
 import type { AuditTable } from './tables/audit.ts'
 import type { InvocationsTable } from './tables/invocations.ts'
 import type { NodesTable } from './tables/nodes.ts'
+import type { PairingRequestsTable } from './tables/pairing-requests.ts'
 import type { PoliciesTable } from './tables/policies.ts'
 import type { PrincipalsTable } from './tables/principals.ts'
 import type { RefusedTable } from './tables/refused.ts'
-import type { RequestsTable } from './tables/requests.ts'
 
 export interface Tables {
   readonly nodes: NodesTable
-  readonly requests: RequestsTable
+  readonly requests: PairingRequestsTable
   readonly refused: RefusedTable
   readonly principals: PrincipalsTable
   readonly policies: PoliciesTable
@@ -76,15 +76,15 @@ export class SqliteTx implements Tx {
     this.#tables.nodes.delete(nodeId)
   }
 
-  async request(requestId: string): Promise<RequestRecord | null> {
+  async request(requestId: string): Promise<PairingRequestRecord | null> {
     return this.#tables.requests.get(requestId)
   }
 
-  async requestsOfNode(nodeId: string): Promise<readonly RequestRecord[]> {
+  async requestsOfNode(nodeId: string): Promise<readonly PairingRequestRecord[]> {
     return this.#tables.requests.ofNode(nodeId)
   }
 
-  async putRequest(request: RequestRecord): Promise<void> {
+  async putRequest(request: PairingRequestRecord): Promise<void> {
     this.#tables.requests.put(request)
   }
 
@@ -100,7 +100,7 @@ export class SqliteTx implements Tx {
     return this.#tables.requests.countFrom(address)
   }
 
-  async requestsExpiredAt(now: number): Promise<readonly RequestRecord[]> {
+  async requestsExpiredAt(now: number): Promise<readonly PairingRequestRecord[]> {
     return this.#tables.requests.expiredAt(now)
   }
 

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { PolicyBook } from '../../../src/bridge/access/policies.ts'
+import { Policies } from '../../../src/bridge/access/policies.ts'
 import type { PolicyRecord } from '../../../src/domain/records.ts'
 import { systemClock } from '../../../src/kernel/clock.ts'
 import { type AuthLevel, LEVELS } from '../../../src/protocol/names.ts'
@@ -42,7 +42,7 @@ describe('the policy', () => {
         level,
         level,
         async (rounds, floor, authLevel) => {
-          const book = new PolicyBook(store, floor)
+          const book = new Policies(store, floor)
           let entries: PolicyRecord[] = []
           for (const [each, asked] of rounds) {
             if ('gone' in each) {
@@ -88,7 +88,7 @@ describe('the policy', () => {
 
   it('does not remember what it read before a change', async () => {
     const store = open()
-    const book = new PolicyBook(store, 'free')
+    const book = new Policies(store, 'free')
     const held = { cap: 'arm', commands: [], authLevel: 'free' as const }
     const reading = book.decide('ann', 'n', 'arm', held)
     // The change comes while the answer is on its way.
@@ -102,7 +102,7 @@ describe('the policy', () => {
     const store = open()
     const any = { principal: '*', nodeId: 'n', capability: '*', level: 'free' as const, setAt: 1, setBy: 'x' }
     await store.transact((tx) => tx.putPolicy(any))
-    const decision = await new PolicyBook(store, 'free').decide('ann', 'n', 'wings', undefined)
+    const decision = await new Policies(store, 'free').decide('ann', 'n', 'wings', undefined)
     expect(decision).toEqual({ level: 'denied', decidedBy: 'default' })
     await store.close()
   })

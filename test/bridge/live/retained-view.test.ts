@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest'
-import { Approvals } from '../../../src/bridge/invocation/approvals.ts'
+import { PendingApprovals } from '../../../src/bridge/invocation/approvals.ts'
 import type { Announcer } from '../../../src/bridge/live/announcer.ts'
-import { PendingRequests } from '../../../src/bridge/live/pending.ts'
-import { type Limb, Registry } from '../../../src/bridge/live/registry.ts'
+import { PendingPairingRequests } from '../../../src/bridge/live/pending.ts'
+import { type LiveLimb, Registry } from '../../../src/bridge/live/registry.ts'
 import { createView } from '../../../src/bridge/live/retained-view.ts'
 import { provisionedNode } from '../../../src/domain/pairing.ts'
 import { newPresence } from '../../../src/domain/presence.ts'
@@ -22,10 +22,10 @@ function viewOf(root: string) {
     const limb = {
       ...newPresence('approved', systemClock.wallMs(), 1000, null),
       record: provisionedNode({ nodeId }, 'admin', 0),
-    } as Limb
+    } as LiveLimb
     registry.add(limb)
   }
-  const pending = new PendingRequests()
+  const pending = new PendingPairingRequests()
   pending.put({
     requestId: 'pr_1',
     nodeId: 'cam3',
@@ -38,7 +38,7 @@ function viewOf(root: string) {
     requestedAt: 0,
     expiresAt: 1,
   })
-  return createView(topics, registry, pending, new Approvals(), announcer)
+  return createView(topics, registry, pending, new PendingApprovals(), announcer)
 }
 
 describe('the retained view', () => {

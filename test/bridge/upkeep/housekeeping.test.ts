@@ -1,6 +1,6 @@
 import { expect, test, vi } from 'vitest'
 import { Housekeeping } from '../../../src/bridge/upkeep/housekeeping.ts'
-import { Leftovers } from '../../../src/bridge/upkeep/retries.ts'
+import { Retries } from '../../../src/bridge/upkeep/retries.ts'
 import { Refusal } from '../../../src/kernel/errors.ts'
 import { SteadyClock } from '../../../src/kernel/steady-clock.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
@@ -83,7 +83,7 @@ test('a chore that fails is told once, goes on being tried, and keeps no other o
 
 test('what a full disk interrupted is done when there is room, and a bug is not swallowed', async () => {
   const lines = log()
-  const leftovers = new Leftovers(lines)
+  const leftovers = new Retries(lines)
   let full = true
   let done = 0
   const work = async () => {

@@ -1,13 +1,13 @@
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { type Bridge, openBridge } from '../../../src/cli/session/session.ts'
-import type { Target } from '../../../src/cli/session/target.ts'
+import type { ConnectionTarget } from '../../../src/cli/session/target.ts'
 import { startApp } from '../../support/app.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
 import { type FakeBridge, startFakeBridge } from '../fake-bridge.ts'
 
 /** How a session that stays comes back to its bridge. */
 
-const targetOf = (url: string, more: Partial<Target> = {}): Target => ({
+const targetOf = (url: string, more: Partial<ConnectionTarget> = {}): ConnectionTarget => ({
   endpoint: { kind: 'url', url, ca: undefined },
   principal: 'ann',
   password: 'right-password',
@@ -15,7 +15,7 @@ const targetOf = (url: string, more: Partial<Target> = {}): Target => ({
   ...more,
 })
 
-async function open(target: Target) {
+async function open(target: ConnectionTarget) {
   const clock = new FakeClock()
   const session = await openBridge(target, { clock, reconnect: true })
   onTestFinished(async () => {

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { visible } from '../../../src/kernel/escape-text.ts'
+import { escapeText } from '../../../src/kernel/escape-text.ts'
 import { startApp, type TestApp } from '../../support/app.ts'
 import type { TestClient } from '../../support/client.ts'
 import { agent, send, type Worker, worker } from '../../support/worker.ts'
@@ -82,7 +82,7 @@ describe('invocation approve without a call', () => {
     const out = started.out()
     // The questions after it move the cursor themselves.
     const shownFirst = out.slice(0, out.indexOf('CAREFUL') + 7)
-    expect(visible(shownFirst.replaceAll('\n', ''))).toBe(shownFirst.replaceAll('\n', ''))
+    expect(escapeText(shownFirst.replaceAll('\n', ''))).toBe(shownFirst.replaceAll('\n', ''))
     expect(shownFirst).toContain('\\u001b[2J\\u202e')
     const params = shownFirst.slice(shownFirst.indexOf('params:\n') + 8, shownFirst.indexOf('CAREFUL'))
     for (const line of params.trimEnd().split('\n')) expect(line).toMatch(/^ {2}\| .{0,55}$/)

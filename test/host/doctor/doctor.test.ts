@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { beforeEach, expect, onTestFinished, test } from 'vitest'
 import { checkCertificate } from '../../../src/host/doctor/certificates.ts'
-import type { Finding } from '../../../src/host/doctor/check-result.ts'
+import type { CheckResult } from '../../../src/host/doctor/check-result.ts'
 import { type DatabaseTools, doctor } from '../../../src/host/doctor/doctor.ts'
 import type { WallMs } from '../../../src/kernel/clock.ts'
 import { systemClock } from '../../../src/kernel/clock.ts'
@@ -35,7 +35,7 @@ function examine(tools: Partial<DatabaseTools> = {}, env: Record<string, string>
   })
 }
 
-const told = (findings: readonly Finding[], level: Finding['level']) =>
+const told = (findings: readonly CheckResult[], level: CheckResult['level']) =>
   findings.filter((finding) => finding.level === level).map(({ what, message }) => `${what}: ${message}`)
 
 test('finds nothing wrong with what is right', async () => {

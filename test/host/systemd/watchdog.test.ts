@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import type { Log } from '../../../src/bridge/ports.ts'
 import type { ServiceManager } from '../../../src/host/systemd/notify.ts'
-import { startPulse, watchdogMs } from '../../../src/host/systemd/watchdog.ts'
+import { startWatchdog, watchdogMs } from '../../../src/host/systemd/watchdog.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
 
 const nothing = async () => {}
@@ -33,7 +33,7 @@ async function pulse(
   }
   let beats = 0
   const status = () => `beat ${++beats}`
-  const stop = startPulse({ manager, env, pid: 7, probe, status, clock, log })
+  const stop = startWatchdog({ manager, env, pid: 7, probe, status, clock, log })
   // The first question is asked at once.
   await new Promise(setImmediate)
   const pass = async (ms: number) => {

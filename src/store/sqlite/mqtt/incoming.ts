@@ -1,6 +1,6 @@
 import type Sqlite from 'better-sqlite3'
 import type { StoredMessage } from '../../../bridge/mqtt-store.ts'
-import { type Row, RowReader } from '../tables/rows.ts'
+import { RowReader, type SqlRow } from '../tables/rows.ts'
 import { qosOf } from './sessions.ts'
 
 /** QoS 2 messages that were received and not yet released by PUBREL. */
@@ -33,7 +33,7 @@ export class MqttIncomingTable {
     return {
       topic: reader.text('topic'),
       payload: reader.blob('payload'),
-      qos: qosOf(row as Row, reader),
+      qos: qosOf(row as SqlRow, reader),
       retain: reader.integer('retain') === 1,
       extra: reader.textOrNull('extra'),
     }

@@ -1,6 +1,6 @@
 import type Sqlite from 'better-sqlite3'
 import type { QueuedMessage, QueueMessage, QueueSize, QueueTarget } from '../../../bridge/mqtt-store.ts'
-import { type Row, RowReader } from '../tables/rows.ts'
+import { RowReader, type SqlRow } from '../tables/rows.ts'
 import { qosOf } from './sessions.ts'
 
 const STAGES = ['publish', 'pubrel'] as const
@@ -63,7 +63,7 @@ export class MqttQueueTable {
 
   sizes(): QueueSize[] {
     return this.#sizes.all().map((row) => {
-      const size = row as Row & Record<'messages' | 'bytes' | 'newest' | 'newest_counter', number>
+      const size = row as SqlRow & Record<'messages' | 'bytes' | 'newest' | 'newest_counter', number>
       return {
         clientId: String(size.client_id),
         messages: size.messages,
@@ -93,7 +93,7 @@ export class MqttQueueTable {
       stage: reader.oneOf('stage', STAGES),
       topic: reader.text('topic'),
       payload: reader.blob('payload'),
-      qos: qosOf(row as Row, reader),
+      qos: qosOf(row as SqlRow, reader),
       retain: reader.integer('retain') === 1,
       extra: reader.textOrNull('extra'),
     }

@@ -1,7 +1,7 @@
 import type Sqlite from 'better-sqlite3'
 import type { RetainedLimits, StoredMessage } from '../../../bridge/mqtt-store.ts'
 import { invariant } from '../../../kernel/assert.ts'
-import { type Row, RowReader } from '../tables/rows.ts'
+import { RowReader, type SqlRow } from '../tables/rows.ts'
 import { qosOf } from './sessions.ts'
 
 /** Retained messages, found by topic or by range of topics. */
@@ -50,7 +50,7 @@ export class MqttRetainedTable {
     return {
       topic: reader.text('topic'),
       payload: reader.blob('payload'),
-      qos: qosOf(row as Row, reader),
+      qos: qosOf(row as SqlRow, reader),
       retain: true,
       extra: reader.textOrNull('extra'),
     }

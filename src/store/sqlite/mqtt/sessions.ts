@@ -1,6 +1,6 @@
 import type Sqlite from 'better-sqlite3'
 import type { StoredSession, StoredSubscription } from '../../../bridge/mqtt-store.ts'
-import { type Row, RowReader } from '../tables/rows.ts'
+import { RowReader, type SqlRow } from '../tables/rows.ts'
 
 const SESSION_TABLES = ['mqtt_sessions', 'mqtt_subscriptions', 'mqtt_queue', 'mqtt_incoming']
 
@@ -49,7 +49,7 @@ export class MqttSessionsTable {
       return {
         clientId: reader.text('client_id'),
         filter: reader.text('filter'),
-        qos: qosOf(row as Row, reader),
+        qos: qosOf(row as SqlRow, reader),
         extra: reader.textOrNull('extra'),
       }
     })
@@ -87,7 +87,7 @@ export class MqttSessionsTable {
   }
 }
 
-export function qosOf(row: Row, reader: RowReader): 0 | 1 | 2 {
+export function qosOf(row: SqlRow, reader: RowReader): 0 | 1 | 2 {
   const { qos } = row
   return qos === 0 || qos === 1 || qos === 2 ? qos : reader.bad('qos', 'is not 0, 1 or 2')
 }

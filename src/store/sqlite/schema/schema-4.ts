@@ -1,5 +1,5 @@
 import type Sqlite from 'better-sqlite3'
-import type { Link } from '../../audit-chain.ts'
+import type { ChainLink } from '../../audit-chain.ts'
 import { AuditTable } from '../tables/audit.ts'
 
 /**
@@ -31,7 +31,9 @@ export function toSchema4(sql: Sqlite.Database): void {
 
 /** From now on each pruning leaves a row; those of before have left none. */
 function vouchForAnchor(sql: Sqlite.Database): void {
-  const anchor = sql.prepare('SELECT seq, hash FROM audit_anchor WHERE seq > 0').get() as Link | undefined
+  const anchor = sql.prepare('SELECT seq, hash FROM audit_anchor WHERE seq > 0').get() as
+    | ChainLink
+    | undefined
   if (!anchor) return
   const now = sql.prepare("SELECT CAST(unixepoch('subsec') * 1000 AS INTEGER)").pluck().get()
   new AuditTable(sql).vouchFor(anchor, anchor.seq, Number(now))

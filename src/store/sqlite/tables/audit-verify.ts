@@ -1,5 +1,5 @@
 import type { AuditPair, AuditVerdict } from '../../../bridge/ports.ts'
-import { type ChainRow, chainHash, type Link, ORIGIN } from '../../audit-chain.ts'
+import { type ChainLink, type ChainRow, chainHash, ORIGIN } from '../../audit-chain.ts'
 
 /** The kind of the row that each pruning leaves. Without one for it, an anchor that moved was moved by somebody else. */
 export const PRUNED = 'audit.pruned'
@@ -9,9 +9,9 @@ const PAGE = 1000
 /** What a verification reads. */
 export interface ChainReader {
   /** Undefined when somebody has deleted it. */
-  anchor(): Link | undefined
-  first(): Link | undefined
-  last(): Link | undefined
+  anchor(): ChainLink | undefined
+  first(): ChainLink | undefined
+  last(): ChainLink | undefined
   /** The rows after a number, in order; fewer than `limit` when the newest is among them. */
   rowsAfter(seq: number, limit: number): readonly ChainRow[]
 }
@@ -29,10 +29,10 @@ export function* verification(log: ChainReader, known: AuditPair | undefined): G
 class Check {
   readonly #log: ChainReader
   readonly #known: AuditPair | undefined
-  #at: Link
+  #at: ChainLink
   #rows = 0
   /** Up to where the log says of itself that it was pruned. */
-  #pruned: Link = ORIGIN
+  #pruned: ChainLink = ORIGIN
   #foundKnown = false
   #broken: Pick<AuditVerdict, 'brokenAt' | 'problem'> | null = null
 
@@ -85,7 +85,7 @@ class Check {
     }
   }
 
-  #ends(anchor: Link | undefined): void {
+  #ends(anchor: ChainLink | undefined): void {
     if (anchor === undefined) {
       this.#break(1, 'audit_anchor, where the log begins, was deleted')
     } else if (anchor.seq !== this.#pruned.seq || !same(anchor.hash, this.#pruned.hash)) {
@@ -98,7 +98,7 @@ class Check {
     }
   }
 
-  #endsBefore(known: AuditPair, anchor: Link): void {
+  #endsBefore(known: AuditPair, anchor: ChainLink): void {
     if (known.seq > this.#at.seq) {
       const from = this.#at.seq + 1
       this.#break(from, `rows from ${from} on are gone: row ${known.seq}, which you kept, is behind the end`)
@@ -116,12 +116,12 @@ function same(a: Uint8Array, b: Uint8Array): boolean {
   return Buffer.compare(a, b) === 0
 }
 
-export function prunedDetail(rows: number, edge: Link): Record<string, unknown> {
+export function prunedDetail(rows: number, edge: ChainLink): Record<string, unknown> {
   return { rows, upTo: edge.seq, hash: Buffer.from(edge.hash).toString('hex') }
 }
 
 /** A row that was not made by `prunedDetail` vouches for nothing. */
-function prunedUpTo({ detail }: ChainRow): Link {
+function prunedUpTo({ detail }: ChainRow): ChainLink {
   try {
     const { upTo, hash } = JSON.parse(detail) as Record<string, unknown>
     return { seq: Number(upTo), hash: Buffer.from(String(hash), 'hex') }

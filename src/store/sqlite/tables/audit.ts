@@ -2,10 +2,10 @@ import type Sqlite from 'better-sqlite3'
 import { z } from 'zod'
 import type { AuditFilter, AuditPair, AuditRow, AuditVerdict, Order, Page } from '../../../bridge/ports.ts'
 import type { AuditEntry } from '../../../domain/records.ts'
-import { type ChainRow, canonicalJson, chainHash, type Link, ORIGIN } from '../../audit-chain.ts'
+import { type ChainLink, type ChainRow, canonicalJson, chainHash, ORIGIN } from '../../audit-chain.ts'
 import { type ChainReader, PRUNED, prunedDetail, verification } from './audit-verify.ts'
 import { windowPage } from './paging.ts'
-import { type Row, RowReader } from './rows.ts'
+import { RowReader, type SqlRow } from './rows.ts'
 
 /** Rows stay for this much longer than they must, so that a quiet log is not full of prunings. */
 const PRUNE_SLACK_MS = 86_400_000
@@ -39,7 +39,7 @@ export class AuditTable {
 
   append(entry: AuditEntry): void {
     // Read, not remembered: a work that was undone has taken its rows with it.
-    const last = (this.#last.get() ?? this.#anchor.get() ?? ORIGIN) as Link
+    const last = (this.#last.get() ?? this.#anchor.get() ?? ORIGIN) as ChainLink
     const { at, actor, kind, nodeId, outcome } = entry
     const detail = canonicalJson(entry.detail)
     const row = { seq: last.seq + 1, at, actor, kind, node_id: nodeId, outcome, detail }
@@ -90,9 +90,9 @@ export class AuditTable {
 
   get #chain(): ChainReader {
     return {
-      anchor: () => this.#anchor.get() as Link | undefined,
-      first: () => this.#first.get() as Link | undefined,
-      last: () => this.#last.get() as Link | undefined,
+      anchor: () => this.#anchor.get() as ChainLink | undefined,
+      first: () => this.#first.get() as ChainLink | undefined,
+      last: () => this.#last.get() as ChainLink | undefined,
       rowsAfter: (seq, limit) => this.#page.all(seq, limit) as ChainRow[],
     }
   }
@@ -102,8 +102,8 @@ export class AuditTable {
    * that says so. To be called within one transaction.
    */
   prune(before: number, keep: number, limit: number, at: number): number {
-    const anchor = this.#anchor.get() as Link | undefined
-    const last = this.#last.get() as Link | undefined
+    const anchor = this.#anchor.get() as ChainLink | undefined
+    const last = this.#last.get() as ChainLink | undefined
     if (!anchor || !last) return 0
     const page = this.#page.all(anchor.seq, limit) as ChainRow[]
     const [oldest] = page
@@ -122,12 +122,12 @@ export class AuditTable {
   }
 
   /** The row that says up to where the log was pruned. */
-  vouchFor(edge: Link, rows: number, at: number): void {
+  vouchFor(edge: ChainLink, rows: number, at: number): void {
     const detail = prunedDetail(rows, edge)
     this.append({ at, actor: 'bridge', kind: PRUNED, nodeId: null, outcome: 'pruned', detail })
   }
 
-  #record(row: Row): AuditRow {
+  #record(row: SqlRow): AuditRow {
     const reader = this.#reader.of(row)
     return {
       seq: reader.integer('seq'),

@@ -4,7 +4,7 @@ import type { InvocationRecord } from '../../../domain/invocations.ts'
 import { INVOCATION_STATES, LEVELS } from '../../../protocol/names.ts'
 import { errorBodySchema } from '../../../protocol/schemas.ts'
 import { windowPage } from './paging.ts'
-import { type Row, RowReader } from './rows.ts'
+import { RowReader, type SqlRow } from './rows.ts'
 
 const COLUMNS =
   'invocation_id, principal, node_id, capability, command, params_hash, level, state, created_at, ended_at, fence, idempotency_key, fingerprint, decided_by, reason, error'
@@ -151,7 +151,7 @@ export class InvocationsTable {
   }
 
   #recordOrNull(row: unknown): InvocationRecord | null {
-    return row === undefined ? null : this.#record(row as Row)
+    return row === undefined ? null : this.#record(row as SqlRow)
   }
 
   #record(row: unknown): InvocationRecord {

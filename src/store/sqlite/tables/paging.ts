@@ -1,7 +1,7 @@
 import type Sqlite from 'better-sqlite3'
 import type { Order, Page } from '../../../bridge/ports.ts'
 import { Refusal } from '../../../kernel/errors.ts'
-import type { Row } from './rows.ts'
+import type { SqlRow } from './rows.ts'
 
 /** A page from up to `limit + 1` rows: the one too many only says that there is more. */
 export function pageOf<T>(rows: readonly T[], limit: number, key: (item: T) => string): Page<T> {
@@ -31,7 +31,10 @@ export interface WindowQuery {
  *
  * @throws Refusal `invalid_request` for an `after` that no page gave.
  */
-export function windowPage(sql: Sqlite.Database, query: WindowQuery): { rows: Row[]; next: string | null } {
+export function windowPage(
+  sql: Sqlite.Database,
+  query: WindowQuery,
+): { rows: SqlRow[]; next: string | null } {
   const [compare, direction] = query.order === 'newest' ? ['<', 'DESC'] : ['>', 'ASC']
   const start = query.after === null ? (query.order === 'newest' ? MAX_SEQ : 0) : cursorOf(query.after)
   const conditions = query.where.filter(([, value]) => value !== undefined)
@@ -41,7 +44,7 @@ export function windowPage(sql: Sqlite.Database, query: WindowQuery): { rows: Ro
   const where = conditions.length === 0 ? '' : ` WHERE ${conditions.map(([text]) => text).join(' AND ')}`
   const rows = sql
     .prepare(`SELECT * FROM (${window})${where} ORDER BY seq ${direction} LIMIT ?`)
-    .all(...windowValues, ...conditions.map(([, value]) => value), query.limit + 1) as Row[]
+    .all(...windowValues, ...conditions.map(([, value]) => value), query.limit + 1) as SqlRow[]
   if (rows.length > query.limit) {
     rows.pop()
     return { rows, next: String(rows.at(-1)?.['seq']) }

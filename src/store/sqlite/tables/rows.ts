@@ -3,7 +3,7 @@ import { pathText } from '../../../protocol/decode.ts'
 import { type Capability, capabilitiesSchema } from '../../../protocol/schemas.ts'
 import { BadRowError } from '../errors.ts'
 
-export type Row = Record<string, unknown>
+export type SqlRow = Record<string, unknown>
 
 interface Parser<T> {
   safeParse(
@@ -20,7 +20,7 @@ interface Parser<T> {
 export class RowReader {
   readonly #table: string
   readonly #keys: readonly string[]
-  #row: Row = {}
+  #row: SqlRow = {}
 
   constructor(table: string, keys: readonly string[]) {
     this.#table = table
@@ -28,7 +28,7 @@ export class RowReader {
   }
 
   of(row: unknown): this {
-    this.#row = row as Row
+    this.#row = row as SqlRow
     return this
   }
 

@@ -1,12 +1,12 @@
-import type { Feed, Publisher, Said, Sessions } from '../bridge/ports.ts'
+import type { Feed, PublishedMessage, Publisher, Sessions } from '../bridge/ports.ts'
 import type { BrokerPersistence, RoutedPacket } from './aedes-internals.ts'
-import type { SessionWorld } from './world.ts'
+import type { SessionContext } from './session-context.ts'
 
 /** The ports that this adapter offers to the core. */
 
 const NOTHING = Buffer.alloc(0)
 
-export function createPublisher({ broker }: SessionWorld, persistence: BrokerPersistence): Publisher {
+export function createPublisher({ broker }: SessionContext, persistence: BrokerPersistence): Publisher {
   return {
     publish: (topic, payload, { qos, retain }) => broker.route({ topic, payload, qos, retain }),
     async clearRetained(prefix) {
@@ -22,8 +22,11 @@ export function createSessions(persistence: BrokerPersistence): Sessions {
 }
 
 /** `tap` is to be called with each message as it is routed. */
-export function createFeed(persistence: BrokerPersistence): { feed: Feed; tap: (message: Said) => void } {
-  const listeners: ((message: Said) => void)[] = []
+export function createFeed(persistence: BrokerPersistence): {
+  feed: Feed
+  tap: (message: PublishedMessage) => void
+} {
+  const listeners: ((message: PublishedMessage) => void)[] = []
   return {
     feed: {
       listen: (listener) => {

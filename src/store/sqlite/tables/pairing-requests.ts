@@ -1,11 +1,11 @@
 import type Sqlite from 'better-sqlite3'
-import type { RequestRecord } from '../../../domain/records.ts'
+import type { PairingRequestRecord } from '../../../domain/records.ts'
 import { NAME_PATTERN } from '../../../protocol/names.ts'
-import { REQUEST_KINDS, registrationSchema } from '../../../protocol/schemas.ts'
+import { PAIRING_REQUEST_KINDS, registrationSchema } from '../../../protocol/schemas.ts'
 import { RowReader } from './rows.ts'
 
 /** Requests that wait for an operator; bounded by the limits of pairing, not here. */
-export class RequestsTable {
+export class PairingRequestsTable {
   readonly #reader = new RowReader('requests', ['request_id'])
   readonly #one: Sqlite.Statement<[string]>
   readonly #ofNode: Sqlite.Statement<[string]>
@@ -31,24 +31,24 @@ export class RequestsTable {
     this.#countFrom = sql.prepare<[string]>('SELECT count(*) FROM requests WHERE address = ?').pluck()
   }
 
-  get(requestId: string): RequestRecord | null {
+  get(requestId: string): PairingRequestRecord | null {
     const row = this.#one.get(requestId)
     return row === undefined ? null : this.#record(row)
   }
 
-  ofNode(nodeId: string): RequestRecord[] {
+  ofNode(nodeId: string): PairingRequestRecord[] {
     return this.#ofNode.all(nodeId).map((row) => this.#record(row))
   }
 
-  all(): RequestRecord[] {
+  all(): PairingRequestRecord[] {
     return this.#all.all().map((row) => this.#record(row))
   }
 
-  expiredAt(now: number): RequestRecord[] {
+  expiredAt(now: number): PairingRequestRecord[] {
     return this.#expired.all(now).map((row) => this.#record(row))
   }
 
-  put(request: RequestRecord): void {
+  put(request: PairingRequestRecord): void {
     this.#put.run(
       request.requestId,
       request.nodeId,
@@ -76,12 +76,12 @@ export class RequestsTable {
     return Number(this.#countFrom.get(address))
   }
 
-  #record(row: unknown): RequestRecord {
+  #record(row: unknown): PairingRequestRecord {
     const reader = this.#reader.of(row)
     return {
       requestId: reader.text('request_id'),
       nodeId: reader.matching('node_id', NAME_PATTERN),
-      kind: reader.oneOf('kind', REQUEST_KINDS),
+      kind: reader.oneOf('kind', PAIRING_REQUEST_KINDS),
       revision: reader.integer('revision'),
       registration: reader.json('registration', registrationSchema),
       key: reader.keyOrNull('salt', 'hash'),

@@ -15,7 +15,7 @@ const MIN_WAIT_MS = 50
  * Two token buckets, messages and bytes. As long as there are tokens a message costs two subtractions and two
  * comparisons; the clock is read when one of them is empty.
  */
-export class Budget {
+export class TokenBuckets {
   readonly #clock: Clock
   readonly #rates: () => Rates
   #messages: number
@@ -32,14 +32,14 @@ export class Budget {
   }
 
   /** How long, in milliseconds, nothing more may be read; 0 when there is enough. */
-  spend(messages: number, bytes: number): number {
+  take(messages: number, bytes: number): number {
     this.#messages -= messages
     this.#bytes -= bytes
     return this.#messages >= 0 && this.#bytes >= 0 ? 0 : this.#refill()
   }
 
   /** Which of the two is empty. */
-  get lacking(): 'messages' | 'bytes' {
+  get exhausted(): 'messages' | 'bytes' {
     return this.#messages < 0 ? 'messages' : 'bytes'
   }
 

@@ -1,36 +1,36 @@
-import type { Link } from './link.ts'
-import type { Outbox } from './outbox.ts'
-import type { Letter } from './ports.ts'
+import type { UplinkConnection } from './connection.ts'
+import type { UplinkOutbox } from './outbox.ts'
+import type { UplinkMessage } from './ports.ts'
 
 /** Messages under way that the other broker has not acknowledged. */
 const WINDOW = 64
 /** Who fills the outbox at leisure waits while this many are in it. */
 const ROOM = 256
 
-export interface CourierEvents {
+export interface UplinkSenderEvents {
   /** Nothing waits any more. */
   drained(): void
   refused(topic: string, error: Error): void
 }
 
 /** Takes what is in the outbox to the other broker, some at a time, while there is a link. */
-export class Courier {
-  readonly #outbox: Outbox
-  readonly #events: CourierEvents
+export class UplinkSender {
+  readonly #outbox: UplinkOutbox
+  readonly #events: UplinkSenderEvents
   readonly #room: number
-  readonly #underWay = new Set<Letter>()
-  #link: Link | undefined
+  readonly #underWay = new Set<UplinkMessage>()
+  #link: UplinkConnection | undefined
   #waiting: (() => void)[] = []
   #pumping = false
   published = 0
 
-  constructor(outbox: Outbox, events: CourierEvents) {
+  constructor(outbox: UplinkOutbox, events: UplinkSenderEvents) {
     this.#outbox = outbox
     this.#events = events
     this.#room = Math.min(ROOM, outbox.maxMessages / 2)
   }
 
-  start(link: Link): void {
+  start(link: UplinkConnection): void {
     this.#link = link
     this.pump()
   }
@@ -51,10 +51,10 @@ export class Courier {
     this.#pumping = true
     const link = this.#link
     while (link !== undefined && this.#underWay.size < WINDOW) {
-      const letter = this.#outbox.take()
-      if (letter === undefined) break
-      this.#underWay.add(letter)
-      link.send(letter, (error) => this.#sent(link, letter, error))
+      const message = this.#outbox.take()
+      if (message === undefined) break
+      this.#underWay.add(message)
+      link.send(message, (error) => this.#sent(link, message, error))
     }
     this.#pumping = false
     this.#wake()
@@ -62,13 +62,13 @@ export class Courier {
   }
 
   /** An error is a refusal (MQTT 5 has words for it): once more would be refused once more. */
-  #sent(link: Link, letter: Letter, error: Error | undefined): void {
+  #sent(link: UplinkConnection, message: UplinkMessage, error: Error | undefined): void {
     if (this.#link !== link) return
-    this.#underWay.delete(letter)
+    this.#underWay.delete(message)
     if (error === undefined) this.published++
     else {
       this.#outbox.dropped++
-      this.#events.refused(letter.topic, error)
+      this.#events.refused(message.topic, error)
     }
     this.pump()
   }

@@ -1,7 +1,7 @@
-import type { Clock } from '../kernel/clock.ts'
+import type { Clock } from './clock.ts'
 
 /** At most so many works at once, at most so many that wait, and each has an end. */
-export class Gate {
+export class Semaphore {
   #running = 0
   readonly #waiting: (() => void)[] = []
   readonly #maxRunning: number
@@ -31,8 +31,8 @@ export class Gate {
 }
 
 /** Works with the same key run one after the other; others do not wait for them. */
-export class KeyedGate {
-  readonly #gates = new Map<string, { gate: Gate; users: number }>()
+export class KeyedMutex {
+  readonly #locks = new Map<string, { gate: Semaphore; users: number }>()
   readonly #maxWaiting: number
 
   constructor(maxWaiting: number) {
@@ -40,13 +40,13 @@ export class KeyedGate {
   }
 
   async run<T>(key: string, work: () => Promise<T>): Promise<T | undefined> {
-    const entry = this.#gates.get(key) ?? { gate: new Gate(1, this.#maxWaiting), users: 0 }
-    this.#gates.set(key, entry)
+    const entry = this.#locks.get(key) ?? { gate: new Semaphore(1, this.#maxWaiting), users: 0 }
+    this.#locks.set(key, entry)
     entry.users++
     try {
       return await entry.gate.run(work)
     } finally {
-      if (--entry.users === 0) this.#gates.delete(key)
+      if (--entry.users === 0) this.#locks.delete(key)
     }
   }
 }

@@ -1,12 +1,12 @@
-import type { Admission, Credentials, Identity } from '../bridge/ports.ts'
+import type { Authentication, Credentials, Identity } from '../bridge/ports.ts'
 import { newId } from '../kernel/secrets.ts'
+import { KeyedMutex, Semaphore, within } from '../kernel/semaphore.ts'
 import { hasUnwanted } from '../protocol/filters.ts'
 import type { AedesClient, BrokerPersistence, Callback, ConnectPacket } from './aedes-internals.ts'
 import type { RefusedReason } from './counters.ts'
-import { Gate, KeyedGate, within } from './gate.ts'
 import type { MqttSession } from './session.ts'
+import type { SessionContext } from './session-context.ts'
 import { isTopic } from './strings.ts'
-import type { SessionWorld } from './world.ts'
 
 /** Connections of one client id that wait for each other. */
 const MAX_WAITING_PER_ID = 8
@@ -17,18 +17,18 @@ const TAKEOVER_MS = 2000
 type Refused = { readonly code: number; readonly counted: RefusedReason; readonly reason: string }
 
 /** Decides about CONNECT: who it is, and whether the client id is free for them. */
-export class Admissions {
-  readonly #world: SessionWorld
+export class ConnectHandler {
+  readonly #world: SessionContext
   readonly #stored: BrokerPersistence['sessions']
-  readonly #gate: Gate
-  readonly #perId = new KeyedGate(MAX_WAITING_PER_ID)
+  readonly #gate: Semaphore
+  readonly #perId = new KeyedMutex(MAX_WAITING_PER_ID)
   /** The session of each client id, from its admission to its end. Candidates are never in it. */
   readonly #holders = new Map<string, MqttSession>()
 
-  constructor(world: SessionWorld, stored: BrokerPersistence['sessions']) {
+  constructor(world: SessionContext, stored: BrokerPersistence['sessions']) {
     this.#world = world
     this.#stored = stored
-    this.#gate = new Gate(world.limits.maxAdmissions, world.limits.maxWaitingAdmissions)
+    this.#gate = new Semaphore(world.limits.maxAdmissions, world.limits.maxWaitingAdmissions)
   }
 
   /** The session that holds a client id. */
@@ -95,7 +95,7 @@ export class Admissions {
       certificateName: peer.certificateName,
     }
     const { clock, limits, inbound } = this.#world
-    const deciding = this.#gate.run<Admission>(() => inbound.admit(credentials))
+    const deciding = this.#gate.run<Authentication>(() => inbound.admit(credentials))
     // A decision that comes too late is nobody's; that it may fail must not end the process.
     deciding.catch(() => undefined)
     const admission = await within(clock, limits.admissionTimeoutMs, deciding)

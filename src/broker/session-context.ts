@@ -9,7 +9,7 @@ import type { OrderedBroker } from './ordered-broker.ts'
 import type { Rights } from './rights.ts'
 
 /** What every session of a broker shares. */
-export interface SessionWorld {
+export interface SessionContext {
   readonly broker: OrderedBroker
   readonly inbound: Inbound
   readonly persistence: Persistence

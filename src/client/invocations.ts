@@ -27,7 +27,7 @@ const MAX_BYTES = 2 * LIMITS.paramsBytes
 /** A clock that is wrong must not end a call that has just come. */
 const MIN_DEADLINE_MS = 1000
 
-export class Calls {
+export class LimbInvocations {
   readonly #handlers: Handlers
   readonly #capabilities: readonly Capability[]
   readonly #wallMs: () => number

@@ -3,21 +3,21 @@ import type { Deadlined } from '../../domain/deadlines.ts'
 import type { Consent, InvocationRecord } from '../../domain/invocations.ts'
 import type { MonotonicMs } from '../../kernel/clock.ts'
 import { Refusal } from '../../kernel/errors.ts'
-import { newRisingId, sha256Hex } from '../../kernel/secrets.ts'
+import { newSortableId, sha256Hex } from '../../kernel/secrets.ts'
 import { LIMITS } from '../../protocol/limits.ts'
 import type { InvocationState } from '../../protocol/names.ts'
 import type { VerbResult } from '../../protocol/results.ts'
 import type { InvocationResult } from '../../protocol/schemas.ts'
 import type { VerbArgs } from '../../protocol/verbs.ts'
-import type { Held } from '../access/leases.ts'
+import type { HeldLease } from '../access/leases.ts'
 import type { BridgeSettings } from '../settings.ts'
-import type { Caller } from '../verb-context.ts'
-import type { Delivery } from './mqtt-transport.ts'
+import type { VerbCaller } from '../verb-context.ts'
+import type { InvocationDelivery } from './mqtt-transport.ts'
 
 export type InvokeAnswer = VerbResult<'invoke'>
 
 /** What somebody asks for, checked and with defaults. */
-export interface CallWish {
+export interface InvocationWish {
   readonly nodeId: string | undefined
   readonly capability: string | undefined
   readonly command: string
@@ -32,21 +32,21 @@ export interface CallWish {
 }
 
 /** Where a call goes. */
-export interface Target {
+export interface InvocationTarget {
   readonly nodeId: string
   readonly capability: string
 }
 
 /** One call under way, in memory. Its deadline is the approval's while it waits, then the limb's. */
-export interface Call extends Deadlined {
-  readonly wish: CallWish
-  readonly caller: Caller
+export interface OpenInvocation extends Deadlined {
+  readonly wish: InvocationWish
+  readonly caller: VerbCaller
   /** Its state is the call's; replaced with every step. */
   record: InvocationRecord
   /** There is a row of it, or one is being written: from now on it ends with a row. */
   begun: boolean
   /** One lease for each capability that the command is leased in. */
-  held: readonly Held[]
+  held: readonly HeldLease[]
   consent: Consent | null
   /** What it waits for now, if it waits for its turn, an operator or the limb. */
   wait: { resolve(result: InvocationResult | null): void; reject(error: Refusal): void } | null
@@ -55,14 +55,14 @@ export interface Call extends Deadlined {
   /** It counts against its limb's bound. */
   counted: boolean
   /** On its way to the limb, or with it. */
-  delivery: Delivery | null
+  delivery: InvocationDelivery | null
   /** Told of each step, once. */
   onStep: (() => void) | null
   readonly askedAt: MonotonicMs
 }
 
 /** @throws Refusal `invalid_request` with the path of the key. */
-export function readWish(args: VerbArgs<'invoke'>, settings: BridgeSettings): CallWish {
+export function readWish(args: VerbArgs<'invoke'>, settings: BridgeSettings): InvocationWish {
   const { nodeId, capability, command, params = {}, idempotencyKey } = args
   if (nodeId === undefined && capability === undefined) {
     throw new Refusal('invalid_request', 'nodeId: name a limb, or a capability to select one by', 'nodeId')
@@ -103,20 +103,20 @@ function canonicalParams(params: unknown): string {
   }
 }
 
-const NO_LEASES: readonly Held[] = []
+const NO_LEASES: readonly HeldLease[] = []
 
-export function newCall(
-  wish: CallWish,
-  caller: Caller,
-  target: Target,
+export function newInvocation(
+  wish: InvocationWish,
+  caller: VerbCaller,
+  target: InvocationTarget,
   wallMs: number,
   askedAt: MonotonicMs,
-): Call {
+): OpenInvocation {
   return {
     wish,
     caller,
     record: {
-      invocationId: newRisingId('iv_', wallMs),
+      invocationId: newSortableId('iv_', wallMs),
       principal: caller.name,
       nodeId: target.nodeId,
       capability: target.capability,
@@ -148,11 +148,11 @@ export function newCall(
 }
 
 /** How events and the log name it. */
-export function told({ record }: Call) {
+export function summaryOf({ record }: OpenInvocation) {
   const { invocationId, principal, nodeId, command } = record
   return { invocationId, principal, nodeId, command }
 }
 
-export function durationOf({ askedAt }: Call, now: MonotonicMs): number {
+export function durationOf({ askedAt }: OpenInvocation, now: MonotonicMs): number {
   return Math.round(now - askedAt)
 }

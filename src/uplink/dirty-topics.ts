@@ -5,7 +5,7 @@ const MAX_TOPICS = 100_000
  * Topics of which something was said while the store is read, which takes its time: what was read of them may be
  * older, or wrongly missing.
  */
-export class Touched {
+export class DirtyTopics {
   readonly #topics = new Set<string>()
   #watching = false
   #overflowed = false

@@ -1,57 +1,57 @@
-import type { Said } from '../bridge/ports.ts'
+import type { PublishedMessage } from '../bridge/ports.ts'
 import type { RemotePeer } from '../bridge/verbs/remote-peer.ts'
 import { messageOf } from '../kernel/errors.ts'
 import { NOTHING } from '../protocol/encode.ts'
-import type { Courier } from './courier.ts'
-import { Leftovers } from './leftovers.ts'
-import type { Link } from './link.ts'
+import type { UplinkConnection } from './connection.ts'
+import { DirtyTopics } from './dirty-topics.ts'
 import type { Mirror } from './mirror.ts'
-import type { Outbox } from './outbox.ts'
-import type { Letter, UplinkOptions } from './ports.ts'
-import { Touched } from './touched.ts'
+import type { UplinkOutbox } from './outbox.ts'
+import type { UplinkMessage, UplinkOptions } from './ports.ts'
+import { RetainedCleanup } from './retained-cleanup.ts'
+import type { UplinkSender } from './sender.ts'
 
 /** `offline` of our own status, said by somebody else, is answered at most so often. */
 const CORRECT_MS = 1000
 
-export interface VisitParts {
+export interface ResyncOptions {
   readonly options: UplinkOptions
   readonly mirror: Mirror
-  readonly outbox: Outbox
-  readonly courier: Courier
-  readonly link: Link
+  readonly outbox: UplinkOutbox
+  readonly sender: UplinkSender
+  readonly link: UplinkConnection
 }
 
 /**
  * One connection to the other broker and all that belongs to it: everything retained is told, what is left over
  * there is cleared, requests are taken.
  */
-export class Visit {
-  readonly link: Link
+export class Resync {
+  readonly link: UplinkConnection
   readonly ended = Promise.withResolvers<void>()
-  readonly #parts: VisitParts
+  readonly #resyncOptions: ResyncOptions
   readonly #options: UplinkOptions
   readonly #mirror: Mirror
   readonly #peer: RemotePeer
-  readonly #leftovers: Leftovers
-  readonly #saidWhileTelling = new Touched()
-  readonly #saidWhileLooking = new Touched()
+  readonly #cleanup: RetainedCleanup
+  readonly #changedWhilePublishing = new DirtyTopics()
+  readonly #changedWhileReading = new DirtyTopics()
   readonly #principals: ReadonlySet<string>
   #cancelCorrection: (() => void) | null = null
   #present = true
-  #telling = false
-  #told = false
+  #publishing = false
+  #complete = false
   #refused = false
 
-  constructor(parts: VisitParts) {
+  constructor(parts: ResyncOptions) {
     const { options, mirror, link } = parts
-    this.#parts = parts
+    this.#resyncOptions = parts
     this.#options = options
     this.#mirror = mirror
     this.link = link
     this.#peer = options.peer()
     this.#principals = new Set(options.settings.requests.principals)
     const filters = this.#filtersToRead()
-    this.#leftovers = new Leftovers({
+    this.#cleanup = new RetainedCleanup({
       filters,
       isLeftover: (topic, payload) => this.#isLeftover(topic, payload),
       clear: (topic) => this.#put({ topic, payload: NOTHING, qos: options.settings.qos, retain: true }),
@@ -65,18 +65,18 @@ export class Visit {
   }
 
   /** The status of the bridge has been told: everything else was before it. */
-  get told(): boolean {
-    return this.#told
+  get isComplete(): boolean {
+    return this.#complete
   }
 
   /** Resolves when everything is on its way. Rejects when the connection is of no use. */
   async enter(): Promise<void> {
-    const { companion } = this.#options
+    const { extraView } = this.#options
     const { there } = this.#mirror
     const lasting = [
       there.bridgeStatus,
       ...[...this.#principals].map((name) => there.request(name, '#')),
-      ...(companion ? [companion.topic] : []),
+      ...(extraView ? [extraView.topic] : []),
     ]
     const refused = await this.link.subscribe([...lasting, ...this.#filtersToRead()])
     if (refused.length > 0) {
@@ -86,14 +86,14 @@ export class Visit {
         'the other broker does not let the bridge read; leftovers are not cleared, requests do not arrive',
       )
     }
-    this.#leftovers.start()
-    await this.#tellAll()
+    this.#cleanup.start()
+    await this.#publishAll()
   }
 
   /** The connection is gone. */
   end(): void {
     this.#present = false
-    this.#leftovers.stop()
+    this.#cleanup.stop()
     this.#cancelCorrection?.()
     this.#peer.close()
     this.ended.resolve()
@@ -101,14 +101,14 @@ export class Visit {
 
   /** A retained message that is said now: what was read of its topic before is older. */
   saw(topic: string): void {
-    this.#saidWhileTelling.add(topic)
-    this.#saidWhileLooking.add(topic)
+    this.#changedWhilePublishing.add(topic)
+    this.#changedWhileReading.add(topic)
   }
 
   /** Nothing waits any more: what the other broker was too slow for before, it gets now. */
   drained(): void {
-    if (!this.#parts.outbox.owesRetained || this.#telling || !this.#told) return
-    this.#tellAll().catch((error: unknown) => {
+    if (!this.#resyncOptions.outbox.owesRetained || this.#publishing || !this.#complete) return
+    this.#publishAll().catch((error: unknown) => {
       this.#log('warn', { error: messageOf(error) }, 'uplink could not be brought up to date')
       this.link.cut()
     })
@@ -126,83 +126,83 @@ export class Visit {
   }
 
   received(topic: string, payload: Uint8Array, retained: boolean): void {
-    const { companion } = this.#options
+    const { extraView } = this.#options
     if (topic === this.#mirror.there.bridgeStatus) this.#correct(payload)
-    else if (companion !== undefined && topic === companion.topic) companion.heard(payload)
+    else if (extraView !== undefined && topic === extraView.topic) extraView.heard(payload)
     // A retained request would be run at each connect.
-    else if (retained) this.#leftovers.found(topic, payload)
+    else if (retained) this.#cleanup.found(topic, payload)
     else this.#request(topic, payload)
   }
 
   /** Everything that is retained here, as fast as the other broker takes it. */
-  async #tellAll(): Promise<void> {
-    const { outbox } = this.#parts
-    this.#telling = true
+  async #publishAll(): Promise<void> {
+    const { outbox } = this.#resyncOptions
+    this.#publishing = true
     do {
       outbox.owesRetained = false
-      this.#saidWhileTelling.start()
-      for (const filter of this.#mirror.dataFilters) await this.#tellData(filter)
-      await this.#tellEach(this.#companionLetters())
-      await this.#tellEach(this.#mirror.retained(this.#options.view))
-    } while (this.#present && (this.#saidWhileTelling.overflowed || outbox.owesRetained))
-    this.#telling = false
-    this.#saidWhileTelling.stop()
+      this.#changedWhilePublishing.start()
+      for (const filter of this.#mirror.dataFilters) await this.#publishData(filter)
+      await this.#publishEach(this.#extraMessages())
+      await this.#publishEach(this.#mirror.retained(this.#options.view))
+    } while (this.#present && (this.#changedWhilePublishing.overflowed || outbox.owesRetained))
+    this.#publishing = false
+    this.#changedWhilePublishing.stop()
   }
 
-  async #tellEach(letters: Iterable<Letter>): Promise<void> {
-    for (const letter of letters) {
+  async #publishEach(messages: Iterable<UplinkMessage>): Promise<void> {
+    for (const message of messages) {
       // Set before it goes: what is said of it from now on is newer.
-      if (letter.topic === this.#mirror.there.bridgeStatus) this.#told = true
-      this.#put(letter)
-      await this.#parts.courier.room()
+      if (message.topic === this.#mirror.there.bridgeStatus) this.#complete = true
+      this.#put(message)
+      await this.#resyncOptions.sender.room()
       if (!this.#present) return
     }
   }
 
-  async #tellData(filter: string): Promise<void> {
+  async #publishData(filter: string): Promise<void> {
     for await (const message of this.#options.feed.retained(filter)) {
-      await this.#parts.courier.room()
+      await this.#resyncOptions.sender.room()
       if (!this.#present) return
       // Read before something newer was said, which is on its way already.
-      if (this.#saidWhileTelling.has(message.topic)) continue
-      const letter = this.#mirror.letter(message)
-      if (letter) this.#put(letter)
+      if (this.#changedWhilePublishing.has(message.topic)) continue
+      const translated = this.#mirror.translate(message)
+      if (translated) this.#put(translated)
     }
   }
 
-  *#companionLetters(): Iterable<Letter> {
-    const { companion, settings } = this.#options
-    for (const { topic, payload } of companion?.view.match(companion.filter) ?? []) {
+  *#extraMessages(): Iterable<UplinkMessage> {
+    const { extraView, settings } = this.#options
+    for (const { topic, payload } of extraView?.view.match(extraView.filter) ?? []) {
       yield { topic, payload, qos: settings.qos, retain: true }
     }
   }
 
   #filtersToRead(): readonly string[] {
-    const { companion } = this.#options
-    return [...this.#mirror.filtersThere, ...(companion ? [companion.filter] : [])]
+    const { extraView } = this.#options
+    return [...this.#mirror.filtersThere, ...(extraView ? [extraView.filter] : [])]
   }
 
   async #isLeftover(topic: string, payload: Uint8Array): Promise<boolean> {
-    const { view, companion, feed } = this.#options
+    const { view, extraView, feed } = this.#options
     if (!topic.startsWith(this.#mirror.there.prefix)) {
-      return companion?.wrote(topic, payload) === true && isEmpty(companion.view.match(topic))
+      return extraView?.wrote(topic, payload) === true && isEmpty(extraView.view.match(topic))
     }
     const here = this.#mirror.toHere(topic)
     if (!this.#mirror.mirrors(here)) return true
     if (view.owns(here)) return isEmpty(view.match(here))
-    this.#saidWhileLooking.start()
+    this.#changedWhileReading.start()
     for await (const _ of feed.retained(here)) return false
-    return !this.#saidWhileLooking.has(here) && !this.#saidWhileLooking.overflowed
+    return !this.#changedWhileReading.has(here) && !this.#changedWhileReading.overflowed
   }
 
   /** The will of a connection that died before, said late. */
   #correct(payload: Uint8Array): void {
-    if (!this.#told || new TextDecoder().decode(payload) !== 'offline') return
+    if (!this.#complete || new TextDecoder().decode(payload) !== 'offline') return
     const { clock, view, topics } = this.#options
     this.#cancelCorrection ??= clock.after(CORRECT_MS, () => {
       this.#cancelCorrection = null
       for (const message of view.match(topics.bridgeStatus))
-        this.#putSaid({ ...message, qos: 1, retain: true })
+        this.#putPublished({ ...message, qos: 1, retain: true })
     })
   }
 
@@ -219,15 +219,15 @@ export class Visit {
       .catch((error: unknown) => this.#log('error', { err: error, verb }, 'a request from an uplink failed'))
   }
 
-  #putSaid(message: Said): void {
-    const letter = this.#mirror.letter(message)
-    if (letter) this.#put(letter)
+  #putPublished(message: PublishedMessage): void {
+    const translated = this.#mirror.translate(message)
+    if (translated) this.#put(translated)
   }
 
-  #put(letter: Letter): void {
+  #put(message: UplinkMessage): void {
     if (!this.#present) return
-    this.#parts.outbox.put(letter)
-    this.#parts.courier.pump()
+    this.#resyncOptions.outbox.put(message)
+    this.#resyncOptions.sender.pump()
   }
 
   #log(level: 'debug' | 'warn' | 'error', fields: object, message: string): void {

@@ -6,7 +6,7 @@ const QUIET_MS = 3000
 /** Topics that are looked at one after another; more wait for the next connection. */
 const MAX_PENDING = 50_000
 
-export interface LeftoverOptions {
+export interface RetainedCleanupOptions {
   /** What may hold leftovers there. */
   readonly filters: readonly string[]
   /** Whether this retained message has no reason to be there any more. */
@@ -23,8 +23,8 @@ export interface LeftoverOptions {
  * the bridge was down, and what another configuration mirrored. A list of what was published would not outlive
  * a crash.
  */
-export class Leftovers {
-  readonly #options: LeftoverOptions
+export class RetainedCleanup {
+  readonly #options: RetainedCleanupOptions
   readonly #pending: { topic: string; payload: Uint8Array }[] = []
   #working = false
   #over = false
@@ -33,7 +33,7 @@ export class Leftovers {
   #seenBefore = -1
   #cancel: () => void = () => undefined
 
-  constructor(options: LeftoverOptions) {
+  constructor(options: RetainedCleanupOptions) {
     this.#options = options
   }
 

@@ -1,7 +1,7 @@
 import { type ClientRequest, type IncomingMessage, request as plainRequest } from 'node:http'
 import { request as tlsRequest } from 'node:https'
-import type { HttpCall, HttpCaller } from '../../bridge/invocation/http-transport.ts'
-import type { Delivery } from '../../bridge/invocation/mqtt-transport.ts'
+import type { HttpInvocation, HttpLimbClient } from '../../bridge/invocation/http-transport.ts'
+import type { InvocationDelivery } from '../../bridge/invocation/mqtt-transport.ts'
 import type { Clock } from '../../kernel/clock.ts'
 import { Refusal } from '../../kernel/errors.ts'
 import { invokeSignature } from '../../kernel/invoke-signature.ts'
@@ -14,14 +14,14 @@ import {
   lookupBySystem,
   type Network,
   networksOf,
-  plain,
   type Resolved,
   resolveAllowed,
+  unmapped,
 } from './networks.ts'
 
 /** Invocations to limbs that are HTTP servers: one connection each, to an address that was checked. */
 
-export interface CallerOptions {
+export interface HttpLimbClientOptions {
   readonly clock: Clock
   /** Asked at each call. Empty: only the address that the limb's own session comes from. */
   readonly networks: () => readonly Network[]
@@ -35,19 +35,23 @@ type Done = (outcome: Uint8Array | Refusal) => void
 const CONNECT_MS = 10_000
 const CLOSED = new Error('the connection was closed')
 
-export function createHttpCaller({ clock, networks, lookup = lookupBySystem }: CallerOptions): HttpCaller {
+export function createHttpLimbClient({
+  clock,
+  networks,
+  lookup = lookupBySystem,
+}: HttpLimbClientOptions): HttpLimbClient {
   return {
     post(call, done) {
       const configured = networks().length === 0 ? null : networksOf(networks())
       const exchange = new Exchange(call, clock, lookup, done)
-      exchange.start(configured ?? networksOf([plain(call.address)]), configured !== null)
+      exchange.start(configured ?? networksOf([unmapped(call.address)]), configured !== null)
       return exchange
     },
   }
 }
 
-class Exchange implements Delivery {
-  readonly #call: HttpCall
+class Exchange implements InvocationDelivery {
+  readonly #call: HttpInvocation
   readonly #clock: Clock
   readonly #lookup: Lookup
   readonly #done: Done
@@ -57,7 +61,7 @@ class Exchange implements Delivery {
   #begun: Begun | null = null
   #over = false
 
-  constructor(call: HttpCall, clock: Clock, lookup: Lookup, done: Done) {
+  constructor(call: HttpInvocation, clock: Clock, lookup: Lookup, done: Done) {
     this.#call = call
     this.#clock = clock
     this.#lookup = lookup

@@ -14,7 +14,7 @@ const WINDOW_MS = 60_000
 /** A limb that is called more often than this in two minutes refuses the rest. */
 const MAX_NONCES = 10_000
 
-export class SignedCalls {
+export class SignedInvocations {
   readonly #secret: () => string | undefined
   readonly #clock: Clock
   /** Each with the time until which it is remembered. */

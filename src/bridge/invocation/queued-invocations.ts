@@ -1,19 +1,19 @@
 import { type ErrorCode, Refusal } from '../../kernel/errors.ts'
 import { matches } from '../access/lease-rights.ts'
-import type { Limb } from '../live/registry.ts'
-import type { Call } from './call.ts'
+import type { LiveLimb } from '../live/registry.ts'
 import type { Invocations } from './invocations.ts'
-import { offline, type Reach } from './target.ts'
+import type { OpenInvocation } from './open-invocation.ts'
+import { offline, type TargetSelector } from './target.ts'
 
 /** What does not pass by itself, as a connection that is lost for a moment does. */
 const LASTING: readonly ErrorCode[] = ['denied', 'not_found', 'unknown_command']
 
 /** A call in the queue for a lease that could not run when its turn comes is told so at once, not then. */
-export class QueuedCalls {
+export class QueuedInvocations {
   readonly #invocations: Invocations
-  readonly #reach: Reach
+  readonly #reach: TargetSelector
 
-  constructor(invocations: Invocations, reach: Reach) {
+  constructor(invocations: Invocations, reach: TargetSelector) {
     this.#invocations = invocations
     this.#reach = reach
   }
@@ -32,7 +32,7 @@ export class QueuedCalls {
     }
   }
 
-  limbGone(limb: Limb): void {
+  limbGone(limb: LiveLimb): void {
     const { nodeId } = limb.record
     const { open } = this.#invocations
     if (open.meantFor(nodeId) === 0) return
@@ -40,6 +40,6 @@ export class QueuedCalls {
   }
 }
 
-function queued({ record, wait }: Call): boolean {
+function queued({ record, wait }: OpenInvocation): boolean {
   return record.state === 'queued' && wait !== null
 }

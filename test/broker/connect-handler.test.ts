@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import type { Admission } from '../../src/bridge/ports.ts'
+import type { Authentication } from '../../src/bridge/ports.ts'
 import { start, turn } from './fixture.ts'
 import {
   type Connect,
@@ -88,7 +88,7 @@ test('of a password that is not UTF-8 the core is told that there is no text', a
 
 test('a core that does not decide in time, or fails, keeps nobody waiting', async () => {
   const { port, core, log } = await start({ limits: { admissionTimeoutMs: 50 } })
-  core.onAdmit = () => new Promise<Admission>(() => {})
+  core.onAdmit = () => new Promise<Authentication>(() => {})
   expect(await code(port, {})).toBe(3)
   core.onAdmit = async () => {
     throw new Error('broken')

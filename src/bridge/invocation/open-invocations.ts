@@ -1,14 +1,14 @@
 import { Refusal } from '../../kernel/errors.ts'
 import type { BridgeSettings } from '../settings.ts'
-import type { Call, CallWish } from './call.ts'
+import type { InvocationWish, OpenInvocation } from './open-invocation.ts'
 
 /** Params of all calls under way, together: what a thousand waiting calls may hold of memory. */
 const MAX_PARAMS_BYTES = 67_108_864
 
 /** The calls under way and their bounds. What is counted in is counted out by the same caller. */
-export class OpenCalls {
+export class OpenInvocations {
   readonly #limits: BridgeSettings['invocation']
-  readonly #byId = new Map<string, Call>()
+  readonly #byId = new Map<string, OpenInvocation>()
   readonly #ofPrincipal = new Map<string, number>()
   readonly #ofNode = new Map<string, number>()
   readonly #running = new Map<string, number>()
@@ -20,7 +20,7 @@ export class OpenCalls {
     this.#limits = limits
   }
 
-  get(invocationId: string): Call | undefined {
+  get(invocationId: string): OpenInvocation | undefined {
     return this.#byId.get(invocationId)
   }
 
@@ -30,17 +30,17 @@ export class OpenCalls {
     return { queued: Math.max(0, this.#byId.size - waiting - running), waiting, running }
   }
 
-  values(): readonly Call[] {
+  values(): readonly OpenInvocation[] {
     return [...this.#byId.values()]
   }
 
-  add(call: Call): void {
+  add(call: OpenInvocation): void {
     const { invocationId, nodeId } = call.record
     this.#byId.set(invocationId, call)
     countUp(this.#ofNode, nodeId)
   }
 
-  delete(call: Call): void {
+  delete(call: OpenInvocation): void {
     const { invocationId, nodeId } = call.record
     if (this.#byId.delete(invocationId)) countDown(this.#ofNode, nodeId)
   }
@@ -58,7 +58,7 @@ export class OpenCalls {
   }
 
   /** @throws Refusal `too_many_requests` */
-  enter(principal: string, wish: CallWish): void {
+  enter(principal: string, wish: InvocationWish): void {
     const own = this.#ofPrincipal.get(principal) ?? 0
     if (own >= this.#limits.maxPerPrincipal) {
       throw tooMany(`${principal} has ${own} calls under way; wait for their answers`)
@@ -70,13 +70,13 @@ export class OpenCalls {
     this.#paramsBytes += wish.paramsBytes
   }
 
-  leave(principal: string, wish: CallWish): void {
+  leave(principal: string, wish: InvocationWish): void {
     countDown(this.#ofPrincipal, principal)
     this.#paramsBytes -= wish.paramsBytes
   }
 
   /** @throws Refusal `too_many_requests` */
-  run(call: Call): void {
+  run(call: OpenInvocation): void {
     const { nodeId } = call.record
     const full = this.full(nodeId)
     if (full) throw full
@@ -85,7 +85,7 @@ export class OpenCalls {
     call.counted = true
   }
 
-  ran(call: Call): void {
+  ran(call: OpenInvocation): void {
     if (!call.counted) return
     countDown(this.#running, call.record.nodeId)
     this.#runningInAll--

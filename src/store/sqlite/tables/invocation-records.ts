@@ -16,7 +16,7 @@ interface Batch {
  * The rows of calls that nobody waits for, collected until they are written together. Whatever else is written
  * closes the batch first, so that the order of all writes is the order in which they were asked for.
  */
-export class CallRecords {
+export class InvocationRecords {
   readonly #writer: GroupCommit
   readonly #invocations: InvocationsTable
   readonly #audit: AuditTable

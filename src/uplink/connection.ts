@@ -1,23 +1,23 @@
 import { readFileSync } from 'node:fs'
 import mqtt, { type IClientOptions, type IClientSubscribeOptions, type MqttClient } from 'mqtt'
 import { messageOf } from '../kernel/errors.ts'
-import type { Letter, UplinkSettings } from './ports.ts'
+import type { UplinkMessage, UplinkSettings } from './ports.ts'
 
 /**
  * One connection to the other broker, from CONNECT to its end. A new one is made for each attempt: mqtt.js' own
  * reconnecting has a fixed period, stops at a refused CONNACK, and keeps an unbounded queue.
  */
 
-export interface LinkEvents {
+export interface UplinkConnectionEvents {
   opened(): void
   message(topic: string, payload: Uint8Array, retained: boolean): void
   /** Once, whatever ended it; also when it never opened. */
   closed(why: string): void
 }
 
-export interface Link {
+export interface UplinkConnection {
   /** Calls back when it was acknowledged or refused; not at all when the connection ends before. */
-  send(letter: Letter, done: (error: Error | undefined) => void): void
+  send(message: UplinkMessage, done: (error: Error | undefined) => void): void
   /** Resolves to the filters that were refused. Rejects when the connection ends. */
   subscribe(filters: readonly string[]): Promise<readonly string[]>
   unsubscribe(filters: readonly string[]): void
@@ -33,14 +33,17 @@ const KEEPALIVE_SECONDS = 30
 const MAX_PACKET_BYTES = 1_310_720
 const REFUSED = 128
 
-export interface LinkOptions {
+export interface UplinkConnectionOptions {
   readonly settings: UplinkSettings
   /** Said by the other broker when this connection is lost. */
-  readonly will: Letter
+  readonly will: UplinkMessage
 }
 
 /** Never throws: what cannot even be tried is closed. */
-export function openLink(options: LinkOptions, events: LinkEvents): Link {
+export function connectUplink(
+  options: UplinkConnectionOptions,
+  events: UplinkConnectionEvents,
+): UplinkConnection {
   let client: MqttClient | undefined
   let why = 'the connection was closed'
   let over = false
@@ -72,7 +75,7 @@ export function openLink(options: LinkOptions, events: LinkEvents): Link {
   return linkOf(client, () => over, closed)
 }
 
-function linkOf(client: MqttClient, isOver: () => boolean, closed: () => void): Link {
+function linkOf(client: MqttClient, isOver: () => boolean, closed: () => void): UplinkConnection {
   return {
     send({ topic, payload, qos, retain }, done) {
       const bytes = Buffer.from(payload.buffer, payload.byteOffset, payload.byteLength)
@@ -94,7 +97,7 @@ function linkOf(client: MqttClient, isOver: () => boolean, closed: () => void): 
   }
 }
 
-const CLOSED: Link = {
+const CLOSED: UplinkConnection = {
   send: () => undefined,
   subscribe: () => Promise.reject(new Error('closed')),
   unsubscribe: () => undefined,
@@ -114,7 +117,7 @@ function subscribe(client: MqttClient, filters: readonly string[]): Promise<read
   })
 }
 
-function clientOptions({ settings, will }: LinkOptions): IClientOptions {
+function clientOptions({ settings, will }: UplinkConnectionOptions): IClientOptions {
   const { url, caFile, username, protocolVersion, prefix } = settings
   const password = passwordOf(settings)
   return {

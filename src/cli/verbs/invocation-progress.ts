@@ -2,26 +2,26 @@ import { canonicalJson } from '../../domain/canonical.ts'
 import type { Clock } from '../../kernel/clock.ts'
 import { messageOf } from '../../kernel/errors.ts'
 import { sha256Hex } from '../../kernel/secrets.ts'
-import { type Approval, approvalSchema } from '../../protocol/schemas.ts'
+import { approvalSchema, type PendingApproval } from '../../protocol/schemas.ts'
 import type { Bridge } from '../session/session.ts'
-import type { Row } from '../terminal/presentation.ts'
+import type { DisplayRow } from '../terminal/presentation.ts'
 
 /** What a caller is told while its call takes time: that it waits for a person, that it runs. */
 
-export type Tell = (progress: number, message: string) => void
+export type ReportProgress = (progress: number, message: string) => void
 
 /** Clients give a silent call up after a minute. */
 const TICK_MS = 5000
 
 interface Watched {
-  readonly matches: (approval: Approval) => boolean
-  approval: Approval | undefined
+  readonly matches: (approval: PendingApproval) => boolean
+  approval: PendingApproval | undefined
   decided: boolean
   changed(): void
 }
 
 /** Follows the calls of one principal that wait for an operator. */
-export class Approvals {
+export class ApprovalWatch {
   readonly #clock: Clock
   readonly #principal: string
   readonly #calls = new Set<Watched>()
@@ -60,7 +60,7 @@ export class Approvals {
   }
 
   /** Of two equal calls, the one that has none yet. */
-  #assign(approval: Approval): void {
+  #assign(approval: PendingApproval): void {
     const calls = [...this.#calls]
     if (calls.some((call) => call.approval?.invocationId === approval.invocationId)) return
     const call = calls.find((each) => each.approval === undefined && each.matches(approval))
@@ -70,7 +70,7 @@ export class Approvals {
   }
 
   /** Tells at once when something changes, and every few seconds that it still goes on. Returns what ends it. */
-  track(args: Row, tell: Tell): () => void {
+  track(args: DisplayRow, tell: ReportProgress): () => void {
     const start = this.#clock.monotonicMs()
     let last = -1
     let cancel = () => {}
@@ -99,7 +99,7 @@ function textOf({ approval, decided }: Watched): string {
     : `${command} of ${nodeId} waits for a person to approve it until ${expiresAt}: limb-bridge invocation approve ${invocationId}`
 }
 
-function parsed(payload: Buffer): Approval | undefined {
+function parsed(payload: Buffer): PendingApproval | undefined {
   try {
     return approvalSchema.safeParse(JSON.parse(payload.toString('utf8'))).data
   } catch {
@@ -107,7 +107,7 @@ function parsed(payload: Buffer): Approval | undefined {
   }
 }
 
-function matcher({ nodeId, command, params = {} }: Row): Watched['matches'] {
+function matcher({ nodeId, command, params = {} }: DisplayRow): Watched['matches'] {
   const hash = hashOf(params)
   return (approval) =>
     approval.command === command &&

@@ -7,7 +7,7 @@ import { holdsInfinity, type InvocationResult, MAX_INVOCATION_ID_CHARS } from '.
  */
 
 /** What a limb answers when all went well. */
-export function plainResult(value: unknown): InvocationResult | undefined {
+export function fastResult(value: unknown): InvocationResult | undefined {
   if (!isObject(value)) return undefined
   const { invocationId, success, data, artifactUri, error } = value
   if (typeof invocationId !== 'string' || invocationId.length > MAX_INVOCATION_ID_CHARS) return undefined
@@ -17,7 +17,7 @@ export function plainResult(value: unknown): InvocationResult | undefined {
 }
 
 /** Arguments of `invoke` that name a limb, a command and params, and nothing more. */
-export function plainInvoke(
+export function fastInvoke(
   value: unknown,
 ): { nodeId: string; command: string; params?: unknown } | undefined {
   if (!isObject(value)) return undefined

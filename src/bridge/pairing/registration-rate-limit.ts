@@ -9,7 +9,7 @@ const MINUTE_MS = 60_000
  * every operator; without a bound one device could fill both. The same registration again is no change.
  * As many entries as there are limbs and claims that changed within the last minutes.
  */
-export class ChangePace {
+export class RegistrationRateLimit {
   readonly #clock: Clock
   readonly #minutes = new Map<string, { until: MonotonicMs; changes: number }>()
   #tidyAt: MonotonicMs

@@ -11,7 +11,7 @@ type Answer = typeof PUBACK | typeof PUBREC | typeof PUBCOMP
 
 const MAX_ID = 65_535
 
-export class Handshakes {
+export class PacketIds {
   /** The answer that would go on with each. */
   readonly #open = new Map<number, Answer>()
   #next = 1

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { Handshakes, PUBACK, PUBCOMP, PUBREC } from '../../src/broker/handshakes.ts'
+import { PacketIds, PUBACK, PUBCOMP, PUBREC } from '../../src/broker/packet-ids.ts'
 import { start } from './fixture.ts'
 import { id, PUBREL, packet, publishPacket, type WireClient } from './wire.ts'
 
@@ -22,7 +22,7 @@ async function withMessage(qos: 1 | 2): Promise<{ reader: WireClient; messageId:
 
 describe('packet identifiers', () => {
   test('are never used twice at once, and come round again', () => {
-    const handshakes = new Handshakes()
+    const handshakes = new PacketIds()
     const kept = handshakes.begin(1)
     for (let i = 0; i < 70_000; i++) {
       const next = handshakes.begin(2)
@@ -34,7 +34,7 @@ describe('packet identifiers', () => {
   })
 
   test('of an earlier connection are left out', () => {
-    const handshakes = new Handshakes()
+    const handshakes = new PacketIds()
     handshakes.expect(1, 1)
     handshakes.expectPubcomp(2)
     expect(handshakes.begin(1)).toBe(3)
@@ -46,7 +46,7 @@ describe('answers', () => {
     const types = fc.constantFrom(PUBACK, PUBREC, PUBCOMP)
     fc.assert(
       fc.property(fc.array(fc.tuple(types, fc.integer({ min: 1, max: 6 }))), (answers) => {
-        const handshakes = new Handshakes()
+        const handshakes = new PacketIds()
         for (const qos of [1, 2, 1, 2] as const) handshakes.begin(qos)
         for (const [type, messageId] of answers) handshakes.answered(type, messageId)
         return handshakes.size <= 4
