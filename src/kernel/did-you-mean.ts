@@ -44,7 +44,7 @@ export function didYouMean(text: string, candidates: readonly string[]): string 
 const SHORTEST_PART = 3
 
 /**
- * Like `nearest`, and takes a word for the one that it is a part of, or the other way round: `parameters` is meant as
+ * Like `didYouMean`, and takes a word for the one that it is a part of, or the other way round: `parameters` is meant as
  * `params`, `timeout` as `timeoutSeconds`, `key` as `idempotencyKey`. Of several the one of the nearest length.
  */
 export function meantBy(text: string, candidates: readonly string[]): string | undefined {
