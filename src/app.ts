@@ -71,6 +71,7 @@ async function start(options: AppOptions, teardown: Teardown): Promise<RunningBr
       ...(certificates && { tls: certificates }),
       ...(backups.lastMadeAt !== null && { lastBackupAt: backups.lastMadeAt }),
       uplinks: uplinks.map((uplink) => uplink.readings()),
+      bounds: { logLinesDropped: log.droppedLines },
       queues: {
         queuedMessages: persistence.queued.messages,
         queuedBytes: persistence.queued.bytes,

@@ -8,7 +8,7 @@ import { type DatabaseTools, doctor } from './host/doctor/doctor.ts'
 import type { HostLog } from './host/log/log.ts'
 import { configuration } from './host/process/command-line-config.ts'
 import { reloader } from './host/process/reload.ts'
-import { handleSignals } from './host/process/signals.ts'
+import { handleSignals, ignoreUserSignals } from './host/process/signals.ts'
 import { takeInherited } from './host/systemd/activation.ts'
 import { credential } from './host/systemd/credentials.ts'
 import { type ServiceManager, serviceManager } from './host/systemd/notify.ts'
@@ -31,6 +31,7 @@ const { version } = JSON.parse(readFileSync(new URL('../package.json', import.me
 }
 
 async function serve({ configFile }: { configFile?: string }): Promise<number> {
+  ignoreUserSignals()
   let loaded: ReturnType<typeof loadConfig>
   try {
     loaded = loadConfig({ file: configFile, env: process.env })

@@ -4,6 +4,7 @@ import { isOpen } from '../domain/invocations.ts'
 import { ERROR_CODES } from '../kernel/errors.ts'
 import { LEASE_ENDS } from '../protocol/events.ts'
 import { INVOCATION_STATES, type NodeStatus, STATUSES } from '../protocol/names.ts'
+import { type BoundReadings, boundMetrics } from './bound-metrics.ts'
 import { type BrokerReadings, brokerMetrics, type TlsReadings, tlsMetrics } from './broker-metrics.ts'
 import { type ControlReadings, controlGauges, durations } from './control-metrics.ts'
 import { type Description, describe } from './describe-metrics.ts'
@@ -21,6 +22,7 @@ export interface Readings extends ControlReadings {
   /** Live sessions by role: `candidate`, `limb`, or a principal's. */
   readonly sessions?: Readonly<Record<string, number>>
   readonly queues?: QueueReadings
+  readonly bounds?: BoundReadings
   readonly broker?: BrokerReadings
   readonly tls?: TlsReadings
   readonly uplinks?: readonly UplinkReading[]
@@ -208,6 +210,7 @@ export function createMetrics(options: MetricsOptions): Metrics {
   brokerMetrics(registry, () => readings.broker)
   tlsMetrics(registry, () => readings.tls)
   queueMetrics(registry, () => readings.queues)
+  boundMetrics(registry, () => readings.bounds)
   const committed = commitMetrics(registry)
   const text = () => {
     readings = options.collect()

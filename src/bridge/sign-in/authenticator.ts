@@ -2,7 +2,7 @@ import { currentKeyHolds } from '../../domain/pairing.ts'
 import { messageOf } from '../../kernel/errors.ts'
 import { Quiet } from '../../kernel/quiet.ts'
 import { keyMatches, passwordMatches } from '../../kernel/secrets.ts'
-import { isName, NAME_HINT, ROLES } from '../../protocol/names.ts'
+import { isName, NAME_HINT, ROLES, type Role } from '../../protocol/names.ts'
 import type { Authentication, Credentials, ReadTx } from '../ports.ts'
 import type { BridgeContext } from '../settings.ts'
 import { type ShutOut, SignInLimits } from './limits.ts'
@@ -38,14 +38,14 @@ export class Authenticator {
   }
 
   async admit(credentials: Credentials): Promise<Authentication> {
+    if (credentials.local) return await this.#admitLocal(credentials)
     if (credentials.password === null) return this.#notText(credentials)
-    if (credentials.local) return admitLocal(credentials)
     const certified = certifiedName(credentials)
     const name = certified ?? credentials.username ?? credentials.clientId
     if (!isName(name)) {
       const code = credentials.username === undefined ? 2 : 4
       const reason = `the user name (else the client id) must be ${NAME_HINT}`
-      return this.#refused(name, credentials, code, reason, 'name')
+      return this.#refused(hidden(name), withoutName(credentials), code, reason, 'name')
     }
     const { principal, keys, refused } = await this.#world.store.read(
       async (tx) => await this.#known(tx, name),
@@ -80,7 +80,30 @@ export class Authenticator {
     const name = credentials.username ?? credentials.clientId
     const reason =
       'the password is not UTF-8; send a key or password as text, such as raw bytes in hexadecimal'
-    return this.#refused(name, credentials, 4, reason, 'password')
+    return isName(name)
+      ? this.#refused(name, credentials, 4, reason, 'password')
+      : this.#refused(hidden(name), withoutName(credentials), 4, reason, 'password')
+  }
+
+  /**
+   * Admits to the control socket, whose file mode is the protection; without a name one acts as `admin`. A program
+   * that should do less says so with the password `role:agent`, and the bridge holds it to that. Nobody acts under
+   * the name of a limb: the audit log could not tell the two apart.
+   */
+  async #admitLocal({ username, password }: Credentials): Promise<Authentication> {
+    const name = username || 'admin'
+    const refused = (reason: string): Authentication => ({ admitted: false, code: 4, reason })
+    if (!isName(name)) return refused(`the user name must be ${NAME_HINT}`)
+    const role = password ? localRole(password) : 'admin'
+    // A slip must not make an admin of what wanted to be less.
+    if (role === undefined)
+      return refused(
+        `the control socket takes no password but role: and a role (${ROLES.join(', ')}), such as role:agent`,
+      )
+    if (password === null) return refused('the control socket takes no password that is not text')
+    const node = await this.#world.store.read(async (tx) => await tx.node(name))
+    if (node) return refused(`${name} is a limb; choose another user name`)
+    return { admitted: true, identity: { kind: 'principal', name, role, local: true } }
   }
 
   #wrongKey(nodeId: string, { address }: Credentials): void {
@@ -220,18 +243,19 @@ export function certifiedKey(nodeId: string): string {
   return CERTIFIED + nodeId
 }
 
-const LOCAL_ROLE = /^role:(.*)$/s
+function localRole(password: string): Role | undefined {
+  return ROLES.find((known) => password === `role:${known}`)
+}
 
-/**
- * The mode of the socket's file is the protection; without a name one acts as `admin`. A program that should do
- * less says so with the password `role:agent`, and the bridge holds it to that.
- */
-function admitLocal(credentials: Credentials): Authentication {
-  const name = credentials.username || 'admin'
-  if (!isName(name)) return { admitted: false, code: 4, reason: `the user name must be ${NAME_HINT}` }
-  const wished = LOCAL_ROLE.exec(credentials.password ?? '')?.[1]
-  const role = wished === undefined ? 'admin' : ROLES.find((known) => known === wished)
-  // A slip must not make an admin of what wanted to be less.
-  if (role === undefined) return { admitted: false, code: 4, reason: `a role is one of ${ROLES.join(', ')}` }
-  return { admitted: true, identity: { kind: 'principal', name, role, local: true } }
+/** What is told of a user name that nobody has: it may be a password that was typed into the wrong field. */
+function hidden(name: string): string {
+  return `(no name, ${name.length} characters)`
+}
+
+/** A client that gives no user name gives its client id in its place. */
+function withoutName(credentials: Credentials): Credentials {
+  const { username, clientId } = credentials
+  return username === undefined || username === clientId
+    ? { ...credentials, clientId: hidden(clientId) }
+    : credentials
 }

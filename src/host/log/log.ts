@@ -4,6 +4,7 @@ import type { Log } from '../../bridge/ports.ts'
 import { escapeJson, escapeText } from '../../kernel/escape-text.ts'
 import type { LogLevel } from '../config/schema.ts'
 import { logFields, logMessage } from './fields.ts'
+import { lineOutput } from './output.ts'
 
 /** The log of the process, on standard output. */
 
@@ -14,6 +15,8 @@ export interface HostLog extends Log {
   child(fields: object): HostLog
   /** Holds for this log, its parent and all children, from now on. */
   setLevel(level: LogLevel): void
+  /** Lines that were dropped because nobody read them. */
+  readonly droppedLines: number
 }
 
 export interface LogOptions {
@@ -26,19 +29,6 @@ export interface LogOptions {
 }
 
 type Level = 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal'
-
-/** Lines that are kept for a disk that is full, and written when there is room again; later ones are lost. */
-const MAX_UNWRITTEN_BYTES = 1024 * 1024
-
-/** Synchronous, so that the last words of a process that ends are not lost. */
-function standardOutput(): (line: string) => void {
-  const destination = pino.destination({ dest: 1, sync: true, maxLength: MAX_UNWRITTEN_BYTES })
-  // A full disk, a terminal or a reader that is gone: without a listener, a line that nobody gets would end the bridge.
-  destination.on('error', () => undefined)
-  return (line) => {
-    destination.write(line)
-  }
-}
 
 function deepVisible(value: unknown): unknown {
   if (typeof value === 'string') return escapeText(value)
@@ -72,7 +62,13 @@ function prettyWriter(write: (line: string) => void, colorize: boolean): (line: 
 }
 
 export function createLog(options: LogOptions): HostLog {
-  const write = options.write ?? standardOutput()
+  const output = options.write
+    ? { write: options.write, dropped: 0 }
+    : lineOutput({
+        onDropped: (lines) =>
+          log.warn({ lines }, `${lines} lines of the log were dropped: nobody read standard output`),
+      })
+  const write = (line: string) => output.write(line)
   const terminal = options.terminal ?? process.stdout.isTTY === true
   const pretty = options.format === 'pretty' || (options.format === 'auto' && terminal)
   const out = pretty ? prettyWriter(write, terminal && !process.env.NO_COLOR) : write
@@ -87,11 +83,12 @@ export function createLog(options: LogOptions): HostLog {
     },
     { write: (line: string) => out(pretty ? line : `${escapeJson(line.trimEnd())}\n`) },
   )
-  return logOf(root, {})
+  const log = logOf(root, {}, () => output.dropped)
+  return log
 }
 
 // Not pino's own children: each of those keeps the level it was born with.
-function logOf(root: pino.Logger, bindings: object): HostLog {
+function logOf(root: pino.Logger, bindings: object, dropped: () => number): HostLog {
   const at = (level: Level) => (fields: object, message: string) => {
     if (root.isLevelEnabled(level)) {
       root[level](logFields({ ...bindings, ...named(fields) }), logMessage(message))
@@ -104,9 +101,12 @@ function logOf(root: pino.Logger, bindings: object): HostLog {
     warn: at('warn'),
     error: at('error'),
     fatal: at('fatal'),
-    child: (fields) => logOf(root, { ...bindings, ...named(fields) }),
+    child: (fields) => logOf(root, { ...bindings, ...named(fields) }, dropped),
     setLevel(level) {
       root.level = level
+    },
+    get droppedLines() {
+      return dropped()
     },
   }
 }

@@ -9,6 +9,14 @@ const EXIT_SOFTWARE = 70
 /** A clean stop is over within this, whatever hangs. */
 const STOP_LIMIT_SECONDS = 5
 
+/**
+ * Takes SIGUSR1 from Node, which would open its debugger on a port for everybody on the machine, and SIGUSR2, which
+ * would end the process. Called before anything else: a signal may come while the bridge starts.
+ */
+export function ignoreUserSignals(target: Pick<NodeJS.Process, 'on'> = process): void {
+  for (const signal of ['SIGUSR1', 'SIGUSR2'] as const) target.on(signal, () => undefined)
+}
+
 export interface StopOptions {
   /** Stops the bridge; called at most once. */
   readonly stop: (why: string) => Promise<void>

@@ -181,7 +181,7 @@ describe('a bridge under guessing', () => {
     expect(text).toContain('limb_sign_ins_refused_total{reason="name"} 1')
     expect(text).toContain('limb_wrong_keys_total 1')
     const lines = app.logLines.filter(({ msg }) => String(msg).startsWith('sign-in refused'))
-    expect(lines.map(({ name }) => name)).toEqual(['ops', 'no such+name'])
+    expect(lines.map(({ name }) => name)).toEqual(['ops', '(no name, 12 characters)'])
   })
 
   it('refuses a password that is no text to everybody, and says what to send instead', async () => {
@@ -195,5 +195,47 @@ describe('a bridge under guessing', () => {
     ])
     const { items } = await (await app.admin()).do('admin', 'audit/list', { kind: 'signin.refused' })
     expect(items).toHaveLength(2)
+  })
+
+  it('keeps no user name that can be nobody’s: it may be a password in the wrong field', async () => {
+    await using app = await startApp({}, { fakeClock: true })
+    const admin = await app.admin()
+    await admin.subscribe('limb/bridge/event/sign_in_refused')
+    const typed = 'correct horse, battery!'
+    expect(await codeOf(app, typed, '')).toBe(4)
+    expect(await codeOf(app, typed, Buffer.from([0xff]))).toBe(4)
+    const { json } = await admin.next('limb/bridge/event/sign_in_refused')
+    expect(json.name).toBe('(no name, 23 characters)')
+    const { items } = await admin.do('admin', 'audit/list', { kind: 'signin.refused' })
+    expect(items).toHaveLength(1)
+    expect(JSON.stringify([items, app.logLines])).not.toContain('battery')
+  })
+})
+
+describe('the control socket', () => {
+  it.each([
+    'role:agnt',
+    'Role:agent',
+    'role: agent',
+    ' role:agent',
+    'role:agent ',
+    'role=agent',
+    'agent',
+    'ro1e:agent',
+    'role:',
+    'role:viewer,agent',
+    Buffer.from([0xff, 0xfe]),
+  ])('refuses %j, which is no role', async (password) => {
+    await using app = await startApp()
+    await expect(app.admin({ username: 'ops', password })).rejects.toMatchObject({ code: 4 })
+  })
+
+  it('refuses the name of a limb in every role, and takes it when the limb is gone', async () => {
+    await using app = await startApp()
+    await app.limb('cam1')
+    await expect(app.admin({ username: 'cam1' })).rejects.toMatchObject({ code: 4 })
+    await expect(app.admin({ username: 'cam1', password: 'role:viewer' })).rejects.toMatchObject({ code: 4 })
+    await (await app.admin()).do('admin', 'node/revoke', { nodeId: 'cam1' })
+    expect((await (await app.admin({ username: 'cam1' })).ask('cam1', 'node/list')).ok).toBe(true)
   })
 })

@@ -12,7 +12,7 @@ afterEach(() => {
 })
 
 const PRELUDE = `
-import { handleSignals } from '${SOURCE}/host/process/signals.ts'
+import { handleSignals, ignoreUserSignals } from '${SOURCE}/host/process/signals.ts'
 import { createLog } from '${SOURCE}/host/log/log.ts'
 import { systemClock } from '${SOURCE}/kernel/clock.ts'
 const log = createLog({ level: 'info', format: 'json' })
@@ -92,4 +92,23 @@ test.each([
     level: 'fatal',
     err: { type: 'Error' },
   })
+})
+
+test('SIGUSR1 opens no debugger and SIGUSR2 ends nothing', async () => {
+  const { child, seen, exited } = await start(`
+    import { url } from 'node:inspector'
+    ignoreUserSignals()
+    process.on('SIGUSR2', () => log.info({ url: url() ?? null }, 'asked'))
+    run(async () => {})
+    log.info({}, 'up')`)
+  await seen('"up"')
+  child.kill('SIGUSR1')
+  child.kill('SIGUSR2')
+  await seen('"asked"')
+  child.kill('SIGUSR1')
+  child.kill('SIGUSR2')
+  child.kill('SIGTERM')
+  const { code, output } = await exited
+  expect(code).toBe(0)
+  expect(output).toContain('"url":null')
 })

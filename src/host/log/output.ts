@@ -1,0 +1,126 @@
+import { closeSync, constants, fstatSync, openSync, writeSync } from 'node:fs'
+import { Socket } from 'node:net'
+
+/**
+ * Standard output without waiting for who reads it. A pipe that nobody empties (a stuck journal, Ctrl-S on a
+ * terminal) would hold the whole event loop in one write. So the descriptor does not block, lines wait up to a bound,
+ * and those beyond it are dropped and counted.
+ */
+
+export interface LineOutput {
+  /** Never throws and never waits. */
+  write(line: string): void
+  /** Lines that nobody will read. */
+  readonly dropped: number
+}
+
+export interface LineOutputOptions {
+  /** Where lines go; standard output when absent. */
+  readonly descriptor?: number
+  /** Called when lines go out again, with the number of those that did not. */
+  readonly onDropped: (lines: number) => void
+}
+
+/** Lines that wait for a slow reader, or for room on a full disk; later ones are dropped. */
+const MAX_WAITING_BYTES = 1024 * 1024
+/** How often a reader is looked for that has stopped reading, and how often one that failed or has gone. */
+const RETRY_MS = { full: 20, failed: 1000 } as const
+const STANDARD_OUTPUT = 1
+
+export function lineOutput({ descriptor = STANDARD_OUTPUT, onDropped }: LineOutputOptions): LineOutput {
+  const target = withoutBlocking(descriptor)
+  const waiting: Buffer[] = []
+  let waitingBytes = 0
+  let dropped = 0
+  let droppedSince = 0
+  let waitsForReader = false
+
+  function drop(): void {
+    dropped++
+    droppedSince++
+  }
+  function drain(): void {
+    for (let line = waiting[0]; line !== undefined; line = waiting[0]) {
+      const { written, problem } = tryWrite(target, line)
+      waitingBytes -= written
+      if (written < line.length) {
+        waiting[0] = line.subarray(written)
+        later(problem)
+        return
+      }
+      waiting.shift()
+    }
+    tellDropped()
+  }
+  function later(problem: Problem): void {
+    if (waitsForReader) return
+    waitsForReader = true
+    setTimeout(() => {
+      waitsForReader = false
+      drain()
+    }, RETRY_MS[problem]).unref()
+  }
+  function tellDropped(): void {
+    if (droppedSince === 0) return
+    const lines = droppedSince
+    droppedSince = 0
+    onDropped(lines)
+  }
+
+  // The last words of a process that ends, as far as they go without waiting.
+  process.on('exit', drain)
+  return {
+    write(text) {
+      const line = Buffer.from(text)
+      const { written, problem } = waiting.length === 0 ? tryWrite(target, line) : NOTHING
+      if (written === line.length) return
+      // The rest of a line that has begun is always kept: half of one would spoil the next.
+      if (written === 0 && waitingBytes + line.length > MAX_WAITING_BYTES) return drop()
+      waiting.push(line.subarray(written))
+      waitingBytes += line.length - written
+      later(problem)
+    },
+    get dropped() {
+      return dropped
+    },
+  }
+}
+
+type Problem = keyof typeof RETRY_MS
+
+interface Written {
+  readonly written: number
+  /** Why not all of it. */
+  readonly problem: Problem
+}
+
+const NOTHING: Written = { written: 0, problem: 'full' }
+
+function tryWrite(descriptor: number, bytes: Buffer): Written {
+  try {
+    return { written: writeSync(descriptor, bytes), problem: 'full' }
+  } catch (error) {
+    return { written: 0, problem: (error as NodeJS.ErrnoException).code === 'EAGAIN' ? 'full' : 'failed' }
+  }
+}
+
+/**
+ * A descriptor of the same place whose writes do not wait. Opened anew, a pipe or a terminal gets a flag of its own
+ * that no other program shares; a socket (the journal) cannot be opened, and gets it where it is.
+ */
+function withoutBlocking(descriptor: number): number {
+  const place = fstatSync(descriptor)
+  if (!place.isFIFO() && !place.isSocket() && !place.isCharacterDevice()) return descriptor
+  try {
+    const flags = constants.O_WRONLY | constants.O_NONBLOCK | constants.O_NOCTTY
+    const anew = openSync(`/proc/self/fd/${descriptor}`, flags)
+    // Guards against a system whose /proc shows something else.
+    if (fstatSync(anew).ino === place.ino) return anew
+    closeSync(anew)
+  } catch {
+    // No /proc, a socket, or a pipe of another user's.
+  }
+  // Made for its side effect: libuv takes the descriptor over as one that does not block.
+  if (!place.isCharacterDevice()) new Socket({ fd: descriptor, readable: false, writable: true }).unref()
+  return descriptor
+}
