@@ -15,6 +15,8 @@ export interface Presence extends Deadlined {
   since: WallMs
   /** Receipt time of the last heartbeat, wall time; null: never. */
   lastHeartbeatAt: WallMs | null
+  /** A heartbeat came since its `state` was published. */
+  heardSinceState: boolean
   /** The one live session of the limb, or null. */
   session: object | null
   /** How long after a heartbeat it goes offline, milliseconds. */
@@ -42,6 +44,7 @@ export function newPresence(
     reason,
     since: now,
     lastHeartbeatAt,
+    heardSinceState: false,
     session: null,
     timeoutMs,
     lost: false,
@@ -83,6 +86,7 @@ export function heartbeatReceived(
 ): PresenceChange {
   if (presence.session !== session) return 'none'
   presence.lastHeartbeatAt = now
+  presence.heardSinceState = true
   presence.lost = false
   if (heartbeat.metrics) presence.metrics = heartbeat.metrics
 

@@ -1,3 +1,4 @@
+import { sha256Hex } from '../kernel/secrets.ts'
 import type { Topics } from '../protocol/topics.ts'
 
 /**
@@ -36,6 +37,13 @@ export class DeviceIds {
   nodeIdOf(device: string): string {
     return device.slice(this.#own.length)
   }
+}
+
+/** A metric may have any name; an id of Home Assistant's is letters, digits, `_`, `.` and `-`. */
+export function idOfMetric(name: string): string {
+  if (/^[A-Za-z0-9_.-]+$/.test(name)) return name
+  const ascii = name.normalize('NFKD').replaceAll(/[^A-Za-z0-9_.-]+/g, '_')
+  return `${ascii}_${sha256Hex(name).slice(0, 8)}`
 }
 
 /** What Home Assistant shows for `camera.snap` or `battery_percent`. */

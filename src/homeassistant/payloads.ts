@@ -2,9 +2,9 @@ import { shownName } from '../domain/pairing.ts'
 import type { NodeRecord } from '../domain/records.ts'
 import { LIMITS } from '../protocol/limits.ts'
 import { STATUSES } from '../protocol/names.ts'
-import { METRIC_NAME } from '../protocol/schemas.ts'
+import { isMetricName } from '../protocol/schemas.ts'
 import type { Topics } from '../protocol/topics.ts'
-import { type DeviceIds, readable } from './ids.ts'
+import { type DeviceIds, idOfMetric, readable } from './ids.ts'
 import { measureOf } from './units.ts'
 
 /** Discovery messages in the form of Home Assistant's MQTT device discovery (2024.11 and later). */
@@ -119,21 +119,25 @@ function presenceComponents(place: Place, nodeId: string, id: string): Record<st
 
 /** A metric that the limb does not send any more is unknown, not an error: `None` is Home Assistant's word for it. */
 function metricSensors(stateTopic: string, id: string, metrics: Iterable<string>): Record<string, Component> {
-  const names = [...metrics].filter((name) => METRIC_NAME.test(name)).sort()
+  const names = [...metrics].filter((name) => isMetricName(name)).sort()
   return Object.fromEntries(
     names.slice(0, LIMITS.metrics).map((name): [string, Component] => [
-      METRIC + name,
+      METRIC + idOfMetric(name),
       {
         platform: 'sensor',
         name: readable(name),
-        unique_id: `${id}_metric_${name}`,
+        unique_id: `${id}_metric_${idOfMetric(name)}`,
         state_topic: stateTopic,
-        // The pattern of names leaves no room for a quote.
-        value_template: `{{ (value_json.metrics | default({}))['${name}'] | default('None') }}`,
+        value_template: `{{ (value_json.metrics | default({}))[${jinjaText(name)}] | default('None') }}`,
         ...measureOf(name),
       },
     ]),
   )
+}
+
+/** As a text of Jinja. */
+function jinjaText(text: string): string {
+  return `'${text.replaceAll(/[\\'{}%#]/g, (char) => `\\x${char.charCodeAt(0).toString(16)}`)}'`
 }
 
 function buttons(place: Place, record: NodeRecord, id: string): Record<string, Component> {

@@ -60,7 +60,7 @@ interface Described {
 /** Each counter of the core. */
 const COUNTERS: Readonly<Record<CounterName, Described>> = {
   heartbeats: { help: 'Heartbeats of approved limbs.' },
-  heartbeats_invalid: { help: 'Heartbeats whose payload did not follow the schema.' },
+  heartbeats_invalid: { help: 'Heartbeats of which a part could not be used.' },
   registrations: { help: 'Registrations of limbs and candidates.' },
   pairing_decisions: {
     help: 'Pairing decisions by kind; `window`: approved by an open pairing window.',

@@ -2,14 +2,7 @@ import type { z } from 'zod'
 import { Refusal } from '../kernel/errors.ts'
 import { fastParse } from './fast-parse.ts'
 import { LIMITS } from './limits.ts'
-import { isStatus } from './names.ts'
-import {
-  type Heartbeat,
-  heartbeatSchema,
-  METRIC_NAME,
-  type Registration,
-  registrationSchema,
-} from './schemas.ts'
+import { type Registration, registrationSchema } from './schemas.ts'
 import { shownKey } from './strict.ts'
 
 /** Bytes from the network to checked values. Every failure is a Refusal with the path of the offending key. */
@@ -67,35 +60,4 @@ export function parseJson(payload: Uint8Array, maxBytes: number): unknown {
 
 export function decodeRegistration(payload: Uint8Array): Registration {
   return check(registrationSchema, parseJson(payload, LIMITS.registrationBytes))
-}
-
-const EMPTY_HEARTBEAT: Heartbeat = Object.freeze({})
-
-/** An empty payload, and `{}`, say no more than "I am alive". */
-export function decodeHeartbeat(payload: Uint8Array): Heartbeat {
-  if (payload.length === 0) return EMPTY_HEARTBEAT
-  const value = parseJson(payload, LIMITS.heartbeatBytes)
-  return fastHeartbeat(value) ?? check(heartbeatSchema, value)
-}
-
-/**
- * The main path: the common form of a heartbeat, checked by hand at a third of the schema's cost. Undefined for
- * everything else, wrong or only rare, which the schema then judges. A property test holds the two together.
- */
-export function fastHeartbeat(value: unknown): Heartbeat | undefined {
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) return undefined
-  const { status, unavailable, metrics } = value as Record<string, unknown>
-  if (unavailable !== undefined || (status !== undefined && !isStatus(status))) return undefined
-  if (metrics === undefined) return status === undefined ? EMPTY_HEARTBEAT : { status }
-  if (!areMetrics(metrics)) return undefined
-  return status === undefined ? { metrics } : { status, metrics }
-}
-
-function areMetrics(value: unknown): value is Record<string, number> {
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) return false
-  let count = 0
-  for (const [name, metric] of Object.entries(value)) {
-    if (++count > LIMITS.metrics || !Number.isFinite(metric) || !METRIC_NAME.test(name)) return false
-  }
-  return true
 }

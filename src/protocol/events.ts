@@ -63,10 +63,13 @@ export const EVENTS = {
   pairing_window_closed: event('The pairing window was closed.', {
     by: z.string().describe('a principal, or `bridge` when its time was up'),
   }),
-  heartbeat_invalid: event('A heartbeat was ignored; told at most once a minute for each limb.', {
-    nodeId,
-    error: errorBodySchema,
-  }),
+  heartbeat_invalid: event(
+    'A part of a heartbeat could not be used; told at most once a minute for each limb.',
+    {
+      nodeId,
+      error: errorBodySchema,
+    },
+  ),
   sign_in_refused: event('A CONNECT was refused; told at most once a minute for each name and address.', {
     name: z.string(),
     address: z.string(),

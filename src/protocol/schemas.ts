@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { ERROR_CODES, type ErrorCode } from '../kernel/errors.ts'
+import { hiddenIn, isBlank, unreadable } from '../kernel/readable-text.ts'
 import { LIMITS } from './limits.ts'
 import {
   capabilitySchema,
@@ -13,33 +14,13 @@ import {
 
 /** The payloads of the protocol. Code, documents and the AsyncAPI page are made from these. */
 
-// Control characters and the marks that turn the direction of writing have no business in a name that an
-// operator compares on a terminal.
-const UNPRINTABLE =
-  /[\p{Cc}\p{Cs}\p{Co}\p{Zl}\p{Zp}\u061c\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufeff]/u
-
-const KINDS: readonly (readonly [RegExp, string])[] = [
-  [/\p{Cc}/u, 'a control character'],
-  [/\p{Cs}/u, 'half of a surrogate pair'],
-  [/\p{Co}/u, 'a private-use character'],
-]
-
-/** "contains a control character, U+0007"; undefined when all of it can be shown. */
-function unprintable(text: string): string | undefined {
-  const [found] = UNPRINTABLE.exec(text) ?? []
-  if (found === undefined) return undefined
-  const kind = KINDS.find(([pattern]) => pattern.test(found))?.[1]
-  const code = (found.codePointAt(0) ?? 0).toString(16).toUpperCase().padStart(4, '0')
-  return `contains ${kind ?? 'an invisible character, or one that turns the direction of writing'}, U+${code}`
-}
-
-/** A short text for people: no control characters, none that change the direction of writing. */
+/** A short text for people: nothing in it is invisible or turns the direction of writing (`kernel/readable-text.ts`). */
 export function printable(max: number) {
   return z
     .string()
     .min(1)
     .max(max)
-    .refine((text) => unprintable(text) === undefined, { error: ({ input }) => unprintable(String(input)) })
+    .refine((text) => unreadable(text) === undefined, { error: ({ input }) => unreadable(String(input)) })
 }
 
 /**
@@ -72,7 +53,7 @@ function pathToInfinity(value: unknown): (string | number)[] {
   return [Array.isArray(value) ? Number(key) : key, ...pathToInfinity(each)]
 }
 
-export const displayNameSchema = printable(LIMITS.displayNameChars).refine((text) => text.trim() !== '', {
+export const displayNameSchema = printable(LIMITS.displayNameChars).refine((text) => !isBlank(text), {
   error: 'is blank',
 })
 
@@ -107,7 +88,7 @@ const endpointUrlSchema = z
   .refine(isHttpUrl, { error: 'must be an http:// or https:// URL without user name and password' })
 
 function isHttpUrl(text: string): boolean {
-  if (UNPRINTABLE.test(text) || /\s/.test(text)) return false
+  if (hiddenIn(text) !== undefined || /\s/.test(text)) return false
   const url = URL.parse(text)
   return url !== null && /^https?:$/.test(url.protocol) && url.username === '' && url.password === ''
 }
@@ -129,11 +110,23 @@ export const registrationSchema = z
 /** What a limb says of itself in `register`. */
 export type Registration = z.infer<typeof registrationSchema>
 
-export const METRIC_NAME = /^[A-Za-z][A-Za-z0-9_.-]{0,62}$/
+/** What most metrics are called; no other rule has to be looked at. */
+const USUAL_METRIC_NAME = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$/
 
-const metricNameSchema = z.string().regex(METRIC_NAME, {
-  error: 'a metric name is 1 to 63 letters, digits, "_", "." or "-", the first a letter',
-})
+/** Any readable text, such as `28-0316a4` or `Außen links`. `__proto__` is no key of an object that programs would keep. */
+export function isMetricName(name: string): boolean {
+  if (USUAL_METRIC_NAME.test(name)) return true
+  const fits = name.length <= LIMITS.metricNameChars && name !== '__proto__'
+  return fits && hiddenIn(name) === undefined && !isBlank(name)
+}
+
+const metricNameSchema = z
+  .string()
+  .min(1)
+  .max(LIMITS.metricNameChars)
+  .refine(isMetricName, {
+    error: `the name of a metric is 1 to ${LIMITS.metricNameChars} readable characters`,
+  })
 
 export const heartbeatSchema = z.object({
   status: z.enum(STATUSES).optional(),
@@ -270,7 +263,7 @@ const artifactUriSchema = z.string().max(LIMITS.urlChars).refine(isArtifactUri, 
 
 function isArtifactUri(text: string): boolean {
   // A parser of URLs drops line breaks and tabs, also in the middle of a scheme.
-  if (UNPRINTABLE.test(text) || /\s/.test(text)) return false
+  if (hiddenIn(text) !== undefined || /\s/.test(text)) return false
   const scheme = URL.parse(text)?.protocol.slice(0, -1)
   return DATA_IMAGE.test(text) || (scheme !== undefined && !RUNNING_SCHEMES.includes(scheme))
 }

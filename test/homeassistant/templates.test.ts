@@ -101,6 +101,19 @@ describe.skipIf(!hasJinja())('the templates, rendered by Jinja itself', () => {
   })
 })
 
+describe.skipIf(!hasJinja())('a metric whose name is a piece of a template', () => {
+  it.each(["x'] }}{{ 7*7", '{% raw %}', '"', '\\', "\\'", '{# #}', 'Außen links', '}}'])(
+    '%s is a name and no more',
+    (name) => {
+      const { components } = limbDiscovery(place, record(), [name]) as Loose
+      const [sensor] = Object.entries(components).filter(([id]) => id.startsWith('metric_'))
+      const template = (sensor as Loose)[1].value_template
+      expect(render(template, JSON.stringify({ metrics: { [name]: 21 } }))).toBe('21')
+      expect(render(template, '{}')).toBe('None')
+    },
+  )
+})
+
 describe('discovery messages', () => {
   it('follow the documentation with every list full', () => {
     const capabilities = Array.from({ length: LIMITS.capabilities }, (_, i) => ({
@@ -125,9 +138,22 @@ describe('discovery messages', () => {
     expect(Object.keys(components).filter((id) => id.startsWith('command_'))).toEqual(['command_stop'])
   })
 
-  it('take no metric whose name could leave its quotes', () => {
-    const { components } = limbDiscovery(place, record(), ["x'] }}{{ states('lock", 'ok'])
-    expect(Object.keys(components).filter((id) => id.startsWith('metric_'))).toEqual(['metric_ok'])
+  it('have an id of letters and digits for a metric of any name, one for each', () => {
+    const { components } = limbDiscovery(place, record(), [
+      'ok',
+      '28-0316a4',
+      'Außen',
+      'Aussen',
+      'a b',
+      'a_b',
+      'a\0',
+    ])
+    const ids = Object.keys(components).filter((id) => id.startsWith('metric_'))
+    expect(ids).toHaveLength(6)
+    for (const id of ids) expect(id).toMatch(/^[A-Za-z0-9_.-]+$/)
+    expect(ids).toEqual(
+      expect.arrayContaining(['metric_ok', 'metric_28-0316a4', 'metric_Aussen', 'metric_a_b']),
+    )
   })
 
   it('are under topics that Home Assistant reads, and no limb can take the place of the bridge', () => {

@@ -2,18 +2,9 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
 import { Refusal } from '../../src/kernel/errors.ts'
-import {
-  check,
-  decodeHeartbeat,
-  decodeRegistration,
-  fastHeartbeat,
-  parseJson,
-  pathText,
-} from '../../src/protocol/decode.ts'
+import { check, decodeRegistration, parseJson, pathText } from '../../src/protocol/decode.ts'
 import { encodeJson, encodeWord, NOTHING } from '../../src/protocol/encode.ts'
 import { LIMITS } from '../../src/protocol/limits.ts'
-import { STATUSES } from '../../src/protocol/names.ts'
-import { heartbeatSchema } from '../../src/protocol/schemas.ts'
 
 const utf8 = (text: string) => new TextEncoder().encode(text)
 
@@ -47,13 +38,7 @@ describe('bytes that are not what they should be', () => {
   it('are refused by their length before anything looks into them', () => {
     expect(parseJson(utf8('"12345678"'), 10)).toBe('12345678')
     expect(() => parseJson(utf8('"123456789"'), 10)).toThrow('11 bytes; the limit is 10')
-    expect(() => decodeHeartbeat(new Uint8Array(LIMITS.heartbeatBytes + 1))).toThrow(/the limit is 4096/)
     expect(() => decodeRegistration(new Uint8Array(LIMITS.registrationBytes + 1))).toThrow(/the limit is/)
-  })
-
-  it('may be a heartbeat of exactly the greatest length', () => {
-    const padded = '{}'.padEnd(LIMITS.heartbeatBytes)
-    expect(decodeHeartbeat(utf8(padded))).toEqual({})
   })
 
   it('may be nested as deep as a packet can hold without harm', () => {
@@ -65,13 +50,11 @@ describe('bytes that are not what they should be', () => {
   it('never end in anything but a value or a refusal', () => {
     fc.assert(
       fc.property(fc.oneof(fc.uint8Array({ maxLength: 200 }), fc.json().map(utf8)), (payload) => {
-        for (const decode of [decodeHeartbeat, decodeRegistration]) {
-          try {
-            decode(payload)
-          } catch (error) {
-            expect(error).toBeInstanceOf(Refusal)
-            expect((error as Refusal).code).toBe('invalid_request')
-          }
+        try {
+          decodeRegistration(payload)
+        } catch (error) {
+          expect(error).toBeInstanceOf(Refusal)
+          expect((error as Refusal).code).toBe('invalid_request')
         }
       }),
       { numRuns: 500 },
@@ -120,37 +103,5 @@ describe('a payload of the bridge', () => {
     expect(() => encodeWord('')).toThrow(TypeError)
     expect(() => encodeJson(undefined as unknown as object)).toThrow(TypeError)
     expect(encodeJson({}).length).toBeGreaterThan(0)
-  })
-})
-
-describe('the short way of a heartbeat', () => {
-  it('accepts nothing that the schema does not, and means the same', () => {
-    const status = fc.oneof(fc.constantFrom(...STATUSES), fc.string(), fc.constant(null), fc.integer())
-    const name = fc.oneof(
-      fc.constantFrom('t', 'a.b', '__proto__', '9', 'x'.repeat(63), 'x'.repeat(64)),
-      fc.string(),
-    )
-    const metrics = fc.oneof(
-      fc.dictionary(name, fc.oneof(fc.double(), fc.string(), fc.constant(null)), { maxKeys: 70 }),
-      fc.dictionary(name, fc.double(), { maxKeys: 5 }),
-      fc.jsonValue(),
-    )
-    const heartbeat = fc.record(
-      { status, metrics, unavailable: fc.array(fc.string()), other: fc.anything() },
-      { requiredKeys: [] },
-    )
-    fc.assert(
-      fc.property(fc.oneof(heartbeat, fc.jsonValue()), (value) => {
-        const quick = fastHeartbeat(value)
-        if (quick === undefined) return
-        const slow = heartbeatSchema.safeParse(value)
-        expect(slow.success && slow.data).toEqual(quick)
-      }),
-      { numRuns: 2000 },
-    )
-    expect(fastHeartbeat({ status: 'online', metrics: { t: 21.5 } })).toEqual({
-      status: 'online',
-      metrics: { t: 21.5 },
-    })
   })
 })

@@ -39,8 +39,8 @@ const WRONG = [
   [[registrationSchema, [1]], 'must be an object, not a list'],
   [[heartbeatSchema, { metrics: { t: true } }], 'metrics.t: must be a number, not true'],
   [
-    [heartbeatSchema, { metrics: { '9': 1 } }],
-    'metrics.9: a metric name is 1 to 63 letters, digits, "_", "." or "-", the first a letter',
+    [heartbeatSchema, { metrics: { '\u2800': 1 } }],
+    'metrics.\u2800: the name of a metric is 1 to 63 readable characters',
   ],
   [policy({ principal: undefined }), 'principal: is missing; must be "*" or text'],
   [policy({ principal: 7 }), 'principal: must be "*" or text, not a number'],
@@ -66,7 +66,11 @@ describe('a maker of devices reads', () => {
     expect(of('a\u0007')).toBe('displayName: contains a control character, U+0007')
     expect(of('a\ud800')).toBe('displayName: contains half of a surrogate pair, U+D800')
     expect(of('a\ue000')).toBe('displayName: contains a private-use character, U+E000')
-    expect(of('a\u202eb')).toContain('one that turns the direction of writing, U+202E')
+    expect(of('a\u202eb')).toContain('a character that turns the direction of writing, U+202E')
+    expect(of('a\u200bb')).toBe('displayName: contains an invisible character, U+200B')
+    expect(of('a\u200db')).toContain('a joiner where no script and no emoji is written with one, U+200D')
+    expect(of('\u3164')).toBe('displayName: contains an invisible character, U+3164')
+    expect(of('\u2800')).toBe('displayName: is blank')
   })
 
   it('in every verb nothing of zod’s own words for what is missing or of a wrong type', () => {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { Refusal } from '../../src/kernel/errors.ts'
-import { check, decodeHeartbeat, decodeRegistration } from '../../src/protocol/decode.ts'
+import { check, decodeRegistration } from '../../src/protocol/decode.ts'
 import { LIMITS } from '../../src/protocol/limits.ts'
 import {
   errorBodySchema,
@@ -169,59 +169,6 @@ describe('a registration', () => {
   it('says in one short message what is wrong, whatever was sent', () => {
     const refusal = refusalOf(() => decodeRegistration(bytes({ ...plain, invoke: 'x'.repeat(10_000) })))
     expect(refusal.message.length).toBeLessThan(300)
-  })
-})
-
-describe('a heartbeat', () => {
-  it.each([
-    ['that says nothing', {}],
-    ['with a status', { status: 'busy' }],
-    ['with a goodbye', { status: 'offline' }],
-    ['with an ability that is out of order', { unavailable: ['camera', 'arm.left'] }],
-    ['with numbers', { metrics: { temperature: 21.5, 'cpu.load_1-m': 0, rssi: -67 } }],
-    ['with as many numbers as it may have', { metrics: Object.fromEntries(many(64, (i) => [`m${i}`, i])) }],
-  ])('is accepted %s', (_what, value) => {
-    expect(decodeHeartbeat(bytes(value))).toEqual(value)
-  })
-
-  it('may be empty', () => {
-    expect(decodeHeartbeat(new Uint8Array(0))).toEqual({})
-  })
-
-  it('may carry keys of a newer firmware', () => {
-    expect(decodeHeartbeat(bytes({ status: 'online', mood: 'good' }))).toEqual({ status: 'online' })
-  })
-
-  it.each([
-    ['an unknown status', { status: 'sleeping' }, 'status'],
-    ['a status that is null', { status: null }, 'status'],
-    ['an inherited name as status', { status: 'constructor' }, 'status'],
-    ['unavailable that is a text', { unavailable: 'camera' }, 'unavailable'],
-    ['unavailable with a bad name', { unavailable: ['camera', 'a b'] }, 'unavailable[1]'],
-    ['a long list of unavailable', { unavailable: many(65, (i) => `c${i}`) }, 'unavailable'],
-    ['metrics that are a list', { metrics: [1] }, 'metrics'],
-    ['a metric that is a text', { metrics: { t: '21' } }, 'metrics.t'],
-    ['a metric that is null', { metrics: { t: null } }, 'metrics.t'],
-    ['a metric beyond every number', '{"metrics":{"t":1e999}}', 'metrics.t'],
-    ['a metric with a bad name', { metrics: { 'a b': 1 } }, 'metrics.a b'],
-    ['too many metrics', { metrics: Object.fromEntries(many(65, (i) => [`m${i}`, i])) }, 'metrics'],
-  ])('is refused for %s, with the path of the key', (_what, value, path) => {
-    const refusal = refusalOf(() => decodeHeartbeat(bytes(value)))
-    expect(refusal.code).toBe('invalid_request')
-    expect(refusal.path).toBe(path)
-  })
-
-  it('never carries __proto__ as a metric', () => {
-    const payload = bytes('{"metrics":{"__proto__":1,"t":2}}')
-    let metrics: Readonly<Record<string, number>> | undefined
-    try {
-      metrics = decodeHeartbeat(payload).metrics
-    } catch (error) {
-      expect(error).toBeInstanceOf(Refusal)
-      return
-    }
-    expect(Object.keys(metrics ?? {})).toEqual(['t'])
-    expect(Object.getPrototypeOf(metrics)).toBe(Object.prototype)
   })
 })
 

@@ -23,6 +23,8 @@ export class Announcer {
   #window: { window: PairingWindow; until: WallMs } | null = null
   #infoDue: (() => void) | null = null
   readonly #soon: (() => void)[] = []
+  /** Called when the `state` of a limb was published. Total. */
+  onState: (limb: LiveLimb) => void = () => {}
 
   constructor(world: BridgeContext, registry: Registry, pending: PendingPairingRequests) {
     this.#world = world
@@ -56,7 +58,9 @@ export class Announcer {
 
   state(limb: LiveLimb): void {
     limb.statePublishedAt = this.#world.clock.monotonicMs()
+    limb.heardSinceState = false
     this.#retain(this.#world.topics.node(limb.record.nodeId, 'state'), encodeJson(stateOf(limb)))
+    this.onState(limb)
   }
 
   /** A revoked node leaves nothing behind; its retained data is the caller's to clear. */

@@ -12,8 +12,10 @@ export interface LiveLimb extends Presence {
   statePublishedAt: MonotonicMs
   /** `lastHeartbeatAt` is newer than what is stored. */
   unsaved: boolean
-  /** Until then, wrong heartbeats are counted but not told. */
+  /** Until then, what is wrong with heartbeats is counted but not told. */
   complainAfter: MonotonicMs
+  /** What was told last. */
+  complaint: string | null
 }
 
 /** The approved limbs. Changed only after the commit that made the change last. */

@@ -11,15 +11,17 @@ import {
 } from '../../domain/presence.ts'
 import type { NodeRecord } from '../../domain/records.ts'
 import { type MonotonicMs, plusMs, type WallMs } from '../../kernel/clock.ts'
-import { messageOf, Refusal } from '../../kernel/errors.ts'
-import { decodeHeartbeat } from '../../protocol/decode.ts'
+import { messageOf, type Refusal } from '../../kernel/errors.ts'
 import { encodeJson } from '../../protocol/encode.ts'
+import { decodeHeartbeat, type PartlyUsable } from '../../protocol/heartbeat.ts'
 import type { NodeStatus, StatusReason } from '../../protocol/names.ts'
+import type { Heartbeat } from '../../protocol/schemas.ts'
 import type { Announcer } from '../live/announcer.ts'
 import type { LiveLimb, Registry } from '../live/registry.ts'
 import type { Session } from '../ports.ts'
 import { type BridgeContext, intervalsOf } from '../settings.ts'
 import type { History } from './history.ts'
+import { StateRefresh, stateRefreshMs } from './state-refresh.ts'
 
 /** A timer that fires this much late says that the process stood still, not that the limbs did. */
 const STALL_MS = 1000
@@ -27,8 +29,10 @@ const STALL_MS = 1000
 const STALL_GRACE_MS = 2000
 /** Deadlines this close together are handled in one sweep. */
 const SWEEP_MIN_DELAY_MS = 50
-/** A wrong heartbeat is told once a minute: enough to find the bug in a firmware, too little to fill a disk. */
+/** What is wrong with a heartbeat is told once a minute: enough to find the bug in a firmware, too little to fill a disk. */
 const COMPLAIN_MS = 60_000
+/** The same again (a sensor without a value, all day) is told so much later. */
+const COMPLAIN_AGAIN_MS = 3_600_000
 /** Limbs in one write of `lastHeartbeatAt`, so that no write stalls the event loop. */
 const SAVE_BATCH = 5000
 
@@ -38,6 +42,7 @@ export class PresenceKeeper {
   readonly #registry: Registry
   readonly #announcer: Announcer
   readonly #history: History
+  readonly #refresh: StateRefresh
   readonly #deadlines = new DeadlineHeap<LiveLimb>()
   #unsaved: LiveLimb[] = []
   #sweepAt: number = Number.POSITIVE_INFINITY
@@ -52,6 +57,7 @@ export class PresenceKeeper {
     this.#registry = registry
     this.#announcer = announcer
     this.#history = history
+    this.#refresh = new StateRefresh(world, registry, announcer)
   }
 
   /** Brings an approved node into memory as offline: at the start, and when it is approved. */
@@ -64,6 +70,7 @@ export class PresenceKeeper {
       statePublishedAt: Number.NEGATIVE_INFINITY as MonotonicMs,
       unsaved: false,
       complainAfter: Number.NEGATIVE_INFINITY as MonotonicMs,
+      complaint: null,
     }
     this.#registry.add(limb)
     return limb
@@ -103,12 +110,10 @@ export class PresenceKeeper {
     const limb = this.#registry.get(identity.nodeId)
     if (!limb || limb.session !== session) return
 
-    let heartbeat: ReturnType<typeof decodeHeartbeat>
-    try {
-      heartbeat = decodeHeartbeat(payload)
-    } catch (error) {
-      this.#invalidHeartbeat(session, limb, error)
-      return
+    let heartbeat = decodeHeartbeat(payload)
+    if ('unusable' in heartbeat) {
+      this.#tellUnusable(session, limb, heartbeat.unusable.refusal)
+      heartbeat = withWhatHeld(limb, heartbeat)
     }
     const { clock } = this.#world
     const now = clock.monotonicMs()
@@ -117,12 +122,7 @@ export class PresenceKeeper {
     if (limb.deadline < limb.scheduledAt) this.#schedule(limb)
     if (!limb.unsaved) this.#markUnsaved(limb)
     if (change !== 'none') this.#changed(limb, before, change)
-    else if (now - limb.statePublishedAt >= this.#stateRefreshMs()) this.#announcer.state(limb)
-  }
-
-  #stateRefreshMs(): number {
-    const { stateRefreshSeconds } = this.#world.settings.presence
-    return stateRefreshSeconds === 0 ? Number.POSITIVE_INFINITY : stateRefreshSeconds * 1000
+    else if (now - limb.statePublishedAt >= stateRefreshMs(this.#world)) this.#announcer.state(limb)
   }
 
   /** The limb said `deregister`: it stays paired and connected, and is offline until its next heartbeat. */
@@ -153,6 +153,7 @@ export class PresenceKeeper {
     this.#stopped = true
     this.#cancelSweep?.()
     this.#cancelSave?.()
+    this.#refresh.stop()
     const now = this.#world.clock.wallMs()
     for (const limb of this.#registry.values()) {
       const before = limb.status
@@ -205,15 +206,17 @@ export class PresenceKeeper {
     this.#announcer.status(limb)
   }
 
-  #invalidHeartbeat(session: Session, limb: LiveLimb, error: unknown): void {
+  #tellUnusable(session: Session, limb: LiveLimb, refusal: Refusal): void {
     const { clock, counters, log } = this.#world
     const { nodeId } = limb.record
     counters.count('heartbeats_invalid')
     const now = clock.monotonicMs()
     if (now < limb.complainAfter) return
+    const body = refusal.body()
+    if (body.message === limb.complaint && now < limb.complainAfter + COMPLAIN_AGAIN_MS) return
     limb.complainAfter = plusMs(now, COMPLAIN_MS)
-    const body = (error instanceof Refusal ? error : new Refusal('internal', messageOf(error))).body()
-    log.warn({ nodeId, error: body }, `heartbeat of ${nodeId} ignored: ${body.message}`)
+    limb.complaint = body.message
+    log.warn({ nodeId, error: body }, `a part of a heartbeat of ${nodeId} cannot be used: ${body.message}`)
     this.#announcer.event('heartbeat_invalid', { nodeId, error: body })
     session.send(this.#world.topics.node(nodeId, 'pairing'), encodeJson({ status: 'error', error: body }))
   }
@@ -268,5 +271,14 @@ export class PresenceKeeper {
       if (change !== 'none') this.#changed(limb, before, change)
     }
     this.#arm()
+  }
+}
+
+/** What could not be understood does not undo what the limb said before; whoever was offline is online by being heard. */
+function withWhatHeld({ status, unavailable }: LiveLimb, { unusable, ...usable }: PartlyUsable): Heartbeat {
+  return {
+    ...(unusable.keeps.includes('status') && status !== 'offline' ? { status } : {}),
+    ...(unusable.keeps.includes('unavailable') ? { unavailable: [...unavailable] } : {}),
+    ...usable,
   }
 }

@@ -1,4 +1,5 @@
 import { messageOf } from '../../kernel/errors.ts'
+import { escapeText } from '../../kernel/escape-text.ts'
 import { Quiet } from '../../kernel/quiet.ts'
 import type { Announcer } from '../live/announcer.ts'
 import type { Credentials } from '../ports.ts'
@@ -50,8 +51,8 @@ export class RefusedSignIns {
 
   #tell(name: string, { address, clientId }: From, { reason, message, suppressed }: Told): void {
     const { clock, log, store } = this.#world
-    const who = name.slice(0, 64)
-    log.warn({ name: who, address, clientId: clientId.slice(0, 64), reason, suppressed }, message)
+    const who = escapeText(name.slice(0, 64))
+    log.warn({ name: who, address, clientId: escapeText(clientId.slice(0, 64)), reason, suppressed }, message)
     this.#announce('sign_in_refused', { name: who, address, reason, suppressed })
     store
       .transact((tx) =>

@@ -1,4 +1,5 @@
 import type { CallToolResult, McpServerFactory } from '@modelcontextprotocol/server'
+import { escapeJson } from '../../kernel/escape-text.ts'
 import { type Role, roleReaches } from '../../protocol/names.ts'
 import type { CliContext } from '../context.ts'
 import type { Bridge } from '../session/session.ts'
@@ -91,13 +92,13 @@ async function callTool(
     const data = (await bridge.request(request.verb, request.args, signal)) as Values
     const { value, images } = withoutImages(tool.result(args, data))
     return {
-      content: [{ type: 'text', text: JSON.stringify(value) }, ...images],
+      content: [{ type: 'text', text: escapeJson(JSON.stringify(value)) }, ...images],
       structuredContent: value,
     }
   } catch (error) {
     const failure = failureOf(error)
     if (!failure) throw error
-    return { isError: true, content: [{ type: 'text', text: JSON.stringify(failure) }] }
+    return { isError: true, content: [{ type: 'text', text: escapeJson(JSON.stringify(failure)) }] }
   } finally {
     done()
   }

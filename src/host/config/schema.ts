@@ -295,7 +295,7 @@ const presence = z.strictObject({
     0,
     86_400,
     60,
-    'A retained `state` is published anew at most so often to refresh metrics and the last heartbeat; 0 never.',
+    'A retained `state` is published anew so often, while the limb is heard, to refresh metrics and the last heartbeat; 0 never.',
   ),
   saveSeconds: whole(
     1,

@@ -136,19 +136,52 @@ describe('a limb', () => {
     expect((await admin.do('admin', 'node/get', { nodeId: 'cam1' })).status).toBe('online')
   })
 
-  it('is told, once a minute, what is wrong with its heartbeats, and they do not count', async () => {
+  it('is online by whatever it sends, and told what of it cannot be used', async () => {
     const { app, device, admin } = await watched()
     await using _ = app
-    await device.publish(heartbeat, { status: 'dancing' })
+    await device.publish(heartbeat, { status: 'dancing', metrics: { t: null, h: 5 } })
     expect((await device.next('limb/node/cam1/pairing')).json).toMatchObject({
       status: 'error',
       error: { code: 'invalid_request', path: 'status' },
     })
-    await device.publish(heartbeat, { metrics: { t: 'warm' } })
+    const state = await admin.do('admin', 'node/get', { nodeId: 'cam1' })
+    expect(state).toMatchObject({ status: 'online', reason: 'heartbeat', metrics: { h: 5 } })
+  })
+
+  it('stays what it said last when a heartbeat makes no sense, and is offline by timeout all the same', async () => {
+    const { app, device, admin } = await watched()
+    await using _ = app
+    await device.publish(heartbeat, { status: 'busy', unavailable: ['camera'] })
+    for (let i = 0; i < 6; i++) {
+      app.clock.advance(15_000)
+      await device.publish(heartbeat, 'x'.repeat(5000))
+    }
+    const state = await admin.do('admin', 'node/get', { nodeId: 'cam1' })
+    expect(state).toMatchObject({ status: 'busy', capabilities: [{ cap: 'camera', available: false }] })
+    app.clock.advance(45_000)
+    await expect
+      .poll(async () => (await admin.do('admin', 'node/get', { nodeId: 'cam1' })).reason)
+      .toBe('timeout')
+  })
+
+  it('is told of another mistake after a minute, and of the same one after an hour', async () => {
+    const { app, device } = await watched()
+    await using _ = app
+    const told = () => device.waiting.filter((message) => message.topic === 'limb/node/cam1/pairing').length
+    await device.publish(heartbeat, { metrics: { t: null } })
     await device.publish(heartbeat, 'x'.repeat(5000))
     await device.settle()
-    expect(device.waiting).toEqual([])
-    expect((await admin.do('admin', 'node/get', { nodeId: 'cam1' })).status).toBe('offline')
+    expect(told()).toBe(1)
+    for (let i = 0; i < 30; i++) {
+      app.clock.advance(15_000)
+      await device.publish(heartbeat, { metrics: { t: null } })
+    }
+    await device.settle()
+    expect(told()).toBe(1)
+    await device.publish(heartbeat, 'x'.repeat(5000))
+    await device.settle()
+    expect(told()).toBe(2)
+    expect(app.logLines.filter((line) => /cannot be used/.test(String(line.msg)))).toHaveLength(2)
   })
 
   it('has its state refreshed once a minute, no more', async () => {
@@ -162,7 +195,25 @@ describe('a limb', () => {
     }
     await admin.settle()
     const refreshed = admin.waiting.filter((message) => message.topic === 'limb/node/cam1/state')
-    expect(refreshed.map((message) => message.json.metrics.i)).toEqual([5, 11])
+    // At the very minute, with the last heartbeat before it.
+    expect(refreshed.map((message) => message.json.metrics.i)).toEqual([4, 10])
+  })
+
+  it('has its last metrics published when a minute is over, also when no further heartbeat comes', async () => {
+    const { app, device, admin } = await watched({
+      presence: { heartbeatSeconds: 3600, timeoutSeconds: 10_800 },
+    })
+    await using _ = app
+    await device.publish(heartbeat, { metrics: { t: 10 } })
+    expect((await admin.next('limb/node/cam1/state')).json.metrics).toEqual({ t: 10 })
+    app.clock.advance(300)
+    await device.publish(heartbeat, { metrics: { t: 11 } })
+    await device.settle()
+    app.clock.advance(60_000)
+    expect((await admin.next('limb/node/cam1/state')).json.metrics).toEqual({ t: 11 })
+    app.clock.advance(600_000)
+    await admin.settle()
+    expect(admin.waiting.filter((message) => message.topic === 'limb/node/cam1/state')).toEqual([])
   })
 })
 

@@ -1,5 +1,6 @@
 import type Sqlite from 'better-sqlite3'
 import type { NodeKeys, NodeRecord } from '../../../domain/records.ts'
+import { legible } from '../../../kernel/readable-text.ts'
 import { NAME_PATTERN } from '../../../protocol/names.ts'
 import { Capabilities, RowReader } from './rows.ts'
 
@@ -121,10 +122,10 @@ export class NodesTable {
     const reader = this.#reader.of(row)
     return {
       nodeId: reader.matching('node_id', NAME_PATTERN),
-      displayName: reader.text('display_name'),
-      operatorName: reader.textOrNull('operator_name'),
-      platform: reader.text('platform'),
-      firmware: reader.textOrNull('firmware'),
+      displayName: legible(reader.text('display_name')),
+      operatorName: legibleOrNull(reader.textOrNull('operator_name')),
+      platform: legible(reader.text('platform')),
+      firmware: legibleOrNull(reader.textOrNull('firmware')),
       endpointUrl: reader.textOrNull('endpoint_url'),
       invoke: reader.oneOf('invoke', INVOKES),
       capabilities: this.#capabilities.read(reader, 'capabilities'),
@@ -135,4 +136,8 @@ export class NodesTable {
       lastHeartbeatAt: reader.integerOrNull('last_heartbeat_at'),
     }
   }
+}
+
+function legibleOrNull(text: string | null): string | null {
+  return text === null ? null : legible(text)
 }

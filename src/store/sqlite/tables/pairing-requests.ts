@@ -1,8 +1,25 @@
 import type Sqlite from 'better-sqlite3'
+import { z } from 'zod'
 import type { PairingRequestRecord } from '../../../domain/records.ts'
+import { legible } from '../../../kernel/readable-text.ts'
 import { NAME_PATTERN } from '../../../protocol/names.ts'
 import { PAIRING_REQUEST_KINDS, registrationSchema } from '../../../protocol/schemas.ts'
 import { RowReader } from './rows.ts'
+
+/** What was accepted by an older rule for texts must not keep the bridge from starting. */
+const storedRegistration = z.preprocess(withLegibleTexts, registrationSchema)
+
+function withLegibleTexts(value: unknown): unknown {
+  if (typeof value !== 'object' || value === null) return value
+  return Object.fromEntries(
+    Object.entries(value).map(([key, each]) => [
+      key,
+      TEXTS.includes(key) && typeof each === 'string' ? legible(each) : each,
+    ]),
+  )
+}
+
+const TEXTS = ['displayName', 'platform', 'firmware']
 
 /** Requests that wait for an operator; bounded by the limits of pairing, not here. */
 export class PairingRequestsTable {
@@ -83,7 +100,7 @@ export class PairingRequestsTable {
       nodeId: reader.matching('node_id', NAME_PATTERN),
       kind: reader.oneOf('kind', PAIRING_REQUEST_KINDS),
       revision: reader.integer('revision'),
-      registration: reader.json('registration', registrationSchema),
+      registration: reader.json('registration', storedRegistration),
       key: reader.keyOrNull('salt', 'hash'),
       code: reader.textOrNull('code'),
       address: reader.text('address'),

@@ -1,0 +1,72 @@
+import { type MonotonicMs, plusMs } from '../../kernel/clock.ts'
+import type { Announcer } from '../live/announcer.ts'
+import type { LiveLimb, Registry } from '../live/registry.ts'
+import type { BridgeContext } from '../settings.ts'
+
+/** States that are published in one turn of the event loop; the rest follow right after. */
+const BATCH = 500
+const PAUSE_MS = 20
+
+/**
+ * Publishes the `state` of a limb again when `presence.stateRefreshSeconds` are over and it was heard meanwhile: what
+ * subscribers have of its metrics is never older than that, however rarely it sends. A heartbeat does not come here;
+ * only a publication does.
+ */
+export class StateRefresh {
+  readonly #world: BridgeContext
+  readonly #registry: Registry
+  readonly #announcer: Announcer
+  /** When the state of each limb was published, the oldest first. As many as limbs. */
+  readonly #published = new Map<LiveLimb, MonotonicMs>()
+  #cancel: (() => void) | null = null
+  #stopped = false
+
+  constructor(world: BridgeContext, registry: Registry, announcer: Announcer) {
+    this.#world = world
+    this.#registry = registry
+    this.#announcer = announcer
+    announcer.onState = (limb) => this.#add(limb)
+  }
+
+  stop(): void {
+    this.#stopped = true
+    this.#cancel?.()
+    this.#published.clear()
+  }
+
+  #add(limb: LiveLimb): void {
+    if (this.#stopped) return
+    this.#published.delete(limb)
+    this.#published.set(limb, limb.statePublishedAt)
+    if (this.#cancel === null) this.#arm()
+  }
+
+  #arm(): void {
+    const { clock } = this.#world
+    const [oldest] = this.#published.values()
+    const everyMs = stateRefreshMs(this.#world)
+    if (oldest === undefined || everyMs === Number.POSITIVE_INFINITY) return
+    const delay = Math.max(PAUSE_MS, plusMs(oldest, everyMs) - clock.monotonicMs())
+    this.#cancel = clock.after(delay, () => this.#refresh())
+  }
+
+  #refresh(): void {
+    this.#cancel = null
+    const due = this.#world.clock.monotonicMs() - stateRefreshMs(this.#world)
+    let published = 0
+    for (const [limb, at] of this.#published) {
+      if (at > due || published === BATCH) break
+      this.#published.delete(limb)
+      if (!limb.heardSinceState || this.#registry.get(limb.record.nodeId) !== limb) continue
+      this.#announcer.state(limb)
+      published++
+    }
+    if (this.#cancel === null) this.#arm()
+  }
+}
+
+/** How old a published `state` may become while its limb is heard; Infinity: any age. */
+export function stateRefreshMs({ settings }: BridgeContext): number {
+  const { stateRefreshSeconds } = settings.presence
+  return stateRefreshSeconds === 0 ? Number.POSITIVE_INFINITY : stateRefreshSeconds * 1000
+}
