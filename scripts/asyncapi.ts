@@ -67,7 +67,8 @@ function operation(entry: ChannelEntry, key: string) {
   }
 }
 
-function version(): string {
+/** Returns the version of the package. */
+export function version(): string {
   const file = join(import.meta.dirname, '../package.json')
   return (JSON.parse(readFileSync(file, 'utf8')) as { version: string }).version
 }

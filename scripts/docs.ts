@@ -1,7 +1,8 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { configMarkdown, configYaml } from '../src/host/config/documents.ts'
-import { asyncapiYaml } from './asyncapi.ts'
+import { openApiDocument } from '../src/http/api/openapi.ts'
+import { asyncapiYaml, version } from './asyncapi.ts'
 import { dependenciesMarkdown } from './dependencies.ts'
 import { grafanaJson } from './grafana.ts'
 import { metricsMarkdown } from './metrics.ts'
@@ -16,6 +17,7 @@ export const GENERATORS: Readonly<Record<string, () => string>> = {
   'docs/configuration.md': configMarkdown,
   'docs/asyncapi.yaml': asyncapiYaml,
   'docs/protocol/reference.md': protocolReferenceMarkdown,
+  'docs/openapi.json': () => `${JSON.stringify(openApiDocument(version()), null, 2)}\n`,
   'docs/dependencies.md': dependenciesMarkdown,
   'docs/metrics.md': metricsMarkdown,
   'config/grafana-dashboard.json': grafanaJson,

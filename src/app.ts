@@ -1,3 +1,4 @@
+import { apiPorts } from './assembly/api.ts'
 import {
   loadCertificates,
   openControl,
@@ -197,7 +198,16 @@ async function start(options: AppOptions, teardown: Teardown): Promise<RunningBr
   const control = await openControl(broker, config, inherited)
   const mqtt = await openMqtt(broker, config, inherited)
   const tls = certificates && config.tls.enabled ? await openTls(options, broker, certificates) : null
-  const http = config.http.enabled ? await openHttp(options, metrics, broker, readiness, certificates) : null
+  const http = config.http.enabled
+    ? await openHttp(
+        options,
+        metrics,
+        broker,
+        readiness,
+        certificates,
+        apiPorts(core, view, running, options),
+      )
+    : null
   if (http) teardown.add(() => http.close())
   // First of all nobody new comes in: nobody is told `online` by a bridge that is about to end.
   teardown.add(() => running.closeListeners())

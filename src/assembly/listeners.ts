@@ -4,6 +4,7 @@ import type { Config } from '../host/config/config.ts'
 import { fdsOf, type Inherited, NO_SOCKETS } from '../host/systemd/activation.ts'
 import { usesTls } from '../host/tls/certificate-files.ts'
 import { Certificates } from '../host/tls/certificates.ts'
+import type { ApiPorts } from '../http/api/ports.ts'
 import type { Metrics } from '../http/metrics.ts'
 import { type HttpServer, type Readiness, startHttp } from '../http/server.ts'
 import { invariant } from '../kernel/assert.ts'
@@ -74,6 +75,7 @@ export async function openHttp(
   broker: Broker,
   readiness: () => Readiness,
   certificates: Certificates | null,
+  api: ApiPorts | undefined,
 ): Promise<HttpServer> {
   const { minVersion, requireClientCertificate } = config.tls
   const secure = config.http.tls ? certificates : null
@@ -86,6 +88,7 @@ export async function openHttp(
     inheritedFd: fdsOf(inherited, 'http')[0],
     readiness,
     metrics,
+    api,
     attach: (stream, peer) => broker.attach(stream, { ...peer, local: false, transport: 'websocket' }),
     log,
     clock,

@@ -20,6 +20,7 @@ import { PresenceKeeper } from './presence/presence-keeper.ts'
 import type { BridgeContext } from './settings.ts'
 import { Authenticator } from './sign-in/authenticator.ts'
 import { RefusedSignIns } from './sign-in/refusals.ts'
+import { Tokens } from './sign-in/tokens.ts'
 import { backupHandlers } from './upkeep/backups.ts'
 import { chores } from './upkeep/chores.ts'
 import { Housekeeping } from './upkeep/housekeeping.ts'
@@ -30,6 +31,7 @@ import { VerbDispatcher } from './verbs/dispatch.ts'
 import { nodeHandlers } from './verbs/node.ts'
 import { pairingHandlers } from './verbs/pairing.ts'
 import { principalHandlers } from './verbs/principal.ts'
+import { tokenHandlers } from './verbs/token.ts'
 
 /**
  * The bridge without its adapters. Data goes one way: bytes, message, decision, commit, publish. This file is
@@ -52,6 +54,7 @@ export class Core implements Inbound {
   readonly #window: WindowKeeper
   readonly #requestExpiry: PairingRequestExpiry
   readonly #requests: VerbDispatcher
+  readonly #tokens: Tokens
   readonly #refusedSignIns: RefusedSignIns
   readonly #authenticator: Authenticator
   #stopped = false
@@ -76,9 +79,11 @@ export class Core implements Inbound {
     this.#pairings = new Pairings(world, { ...parts, window: this.#window })
     this.#requestExpiry = new PairingRequestExpiry(world, parts, (request) => this.#pairings.forget(request))
     this.control = new Control(world, { ...parts, approvals: this.approvals })
+    this.#tokens = new Tokens(world)
     const kept = chores(world, {
       registry: this.registry,
       retries,
+      tokens: this.#tokens,
       prune: (byAge) => this.control.prune(byAge),
     })
     this.#housekeeping = new Housekeeping(world.clock, world.log, kept)
@@ -97,12 +102,13 @@ export class Core implements Inbound {
       }),
       ...this.control.handlers,
       ...principalHandlers(world, this.#table, this.control, this.#announcer, retries),
+      ...tokenHandlers(world, { table: this.#table, tokens: this.#tokens, announcer: this.#announcer }),
       ...backupHandlers(world),
       ...healthHandlers(world, { pending: this.pending, approvals: this.approvals }),
     }
     this.#requests = new VerbDispatcher(world, handlers)
     this.#refusedSignIns = new RefusedSignIns(world, (kind, fields) => this.#announcer.event(kind, fields))
-    this.#authenticator = new Authenticator(world, this.#refusedSignIns)
+    this.#authenticator = new Authenticator(world, this.#refusedSignIns, this.#tokens)
     this.view = createView(world.topics, this.registry, this.pending, this.approvals, this.#announcer)
   }
 
@@ -174,7 +180,7 @@ export class Core implements Inbound {
     this.#presence.stop()
     this.#announcer.setBridgeStatus('offline')
     this.#announcer.stop()
-    await Promise.all([this.#presence.save(), this.#history.stop(), kept])
+    await Promise.all([this.#presence.save(), this.#tokens.save(), this.#history.stop(), kept])
   }
 
   admit: Inbound['admit'] = async (credentials) => {

@@ -9,6 +9,8 @@ import type {
   PrincipalRecord,
   RefusedKey,
   RefusedWidening,
+  TokenRecord,
+  TokenUse,
 } from '../domain/records.ts'
 import type { InvocationState, Role } from '../protocol/names.ts'
 import type { Address } from '../protocol/topics.ts'
@@ -50,10 +52,18 @@ export interface Tx {
 
   principal(name: string): Promise<PrincipalRecord | null>
   putPrincipal(principal: PrincipalRecord): Promise<void>
-  /** Removes the principal, its policies, its idempotency keys and the answers kept for them. */
+  /** Removes the principal, its policies, its tokens, its idempotency keys and the answers kept for them. */
   deletePrincipal(name: string): Promise<void>
   principals(after: string | null, limit: number): Promise<Page<PrincipalRecord>>
   countAdmins(): Promise<number>
+
+  token(tokenId: string): Promise<TokenRecord | null>
+  tokenByHash(hash: Uint8Array): Promise<TokenRecord | null>
+  /** Those of one principal, or of all (null), in the order in which they were made. */
+  tokens(principal: string | null, after: string | null, limit: number): Promise<Page<TokenRecord>>
+  countTokens(principal: string): Promise<number>
+  putToken(token: TokenRecord): Promise<void>
+  deleteToken(tokenId: string): Promise<void>
 
   putPolicy(policy: PolicyRecord): Promise<void>
   /** Whether there was one. */
@@ -169,6 +179,10 @@ export type ReadTx = Pick<
   | 'principal'
   | 'principals'
   | 'countAdmins'
+  | 'token'
+  | 'tokenByHash'
+  | 'tokens'
+  | 'countTokens'
   | 'policiesAt'
   | 'policies'
   | 'auditRows'
@@ -202,6 +216,8 @@ export interface Store {
   loadRequests(): Promise<readonly PairingRequestRecord[]>
   /** One write for many heartbeats; a lost batch loses only the freshness of `lastHeartbeatAt`. */
   saveHeartbeats(batch: readonly { nodeId: string; at: number }[]): Promise<void>
+  /** One write for many uses of tokens; tokens that are no more are passed over. */
+  saveTokenUses(batch: readonly TokenUse[]): Promise<void>
   /**
    * Recomputes the hash chain of the audit log, a page at a time, so that nothing else waits for it, and looks for a
    * row that somebody kept.
@@ -224,7 +240,14 @@ export interface Store {
 export type Identity =
   | { readonly kind: 'candidate'; readonly nodeId: string; readonly key: string | null }
   | { readonly kind: 'limb'; readonly nodeId: string }
-  | { readonly kind: 'principal'; readonly name: string; readonly role: Role; readonly local: boolean }
+  | {
+      readonly kind: 'principal'
+      readonly name: string
+      readonly role: Role
+      readonly local: boolean
+      /** The token it signed in with; undefined: a password, or the control socket. */
+      readonly tokenId?: string | undefined
+    }
 
 /** How a session came to its end. */
 export type SessionEnd = 'disconnect' | 'lost' | 'replaced' | 'refused' | 'stopped'

@@ -34,6 +34,30 @@ export interface NodeKeys {
   readonly currentUntil: number | null
 }
 
+/** Is a token of a principal, as it is stored: never the token itself. */
+export interface TokenRecord {
+  readonly tokenId: string
+  readonly hash: Uint8Array
+  /** What its maker calls it. */
+  readonly name: string
+  readonly principal: string
+  /** What it may do at most; never more than its principal may at that moment. */
+  readonly role: Role
+  readonly createdAt: number
+  readonly createdBy: string
+  /** null: it does not end by itself. */
+  readonly expiresAt: number | null
+  readonly lastUsedAt: number | null
+  readonly lastAddress: string | null
+}
+
+/** Says when and from where a token was last used. */
+export interface TokenUse {
+  readonly tokenId: string
+  readonly at: number
+  readonly address: string
+}
+
 /** A request that waits for an operator. */
 export interface PairingRequestRecord {
   readonly requestId: string

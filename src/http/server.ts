@@ -7,6 +7,8 @@ import { StartError } from '../kernel/errors.ts'
 import { INHERITED_BACKLOG } from '../kernel/inherited.ts'
 import { Quiet } from '../kernel/quiet.ts'
 import { hashKey, keyMatches } from '../kernel/secrets.ts'
+import { registerApi } from './api/api.ts'
+import type { ApiPorts } from './api/ports.ts'
 import type { Metrics } from './metrics.ts'
 import { limitPerAddress } from './per-address.ts'
 import { type Attach, PATH, webSocketGate } from './websocket.ts'
@@ -30,6 +32,8 @@ export interface HttpOptions extends HttpLimits {
   readonly readiness: () => Readiness
   readonly metrics: Metrics
   readonly attach: Attach
+  /** The HTTP API; undefined: there is none. */
+  readonly api?: ApiPorts | undefined
   readonly log: Log
   readonly clock: Clock
 }
@@ -90,6 +94,7 @@ export async function startHttp(given: HttpOptions): Promise<HttpServer> {
   headers(app)
   const access: Access = { metrics: bearer(options.token) }
   routes(app, options, access)
+  if (options.api !== undefined) await addApi(app, options, options.api)
   failures(app, options.log)
   await listen(app, options)
   const address = addressOf(app)
@@ -177,6 +182,12 @@ function routes(app: FastifyInstance, options: HttpOptions, access: Access): voi
   })
 }
 
+async function addApi(app: FastifyInstance, options: HttpOptions, ports: ApiPorts): Promise<void> {
+  const { clock, maxFrameBytes } = options
+  const allowedOrigins = () => options.allowedOrigins
+  await registerApi(app, { ports, clock, maxBodyBytes: maxFrameBytes, allowedOrigins })
+}
+
 interface Access {
   metrics: (header: string | undefined) => boolean
 }
@@ -194,7 +205,10 @@ function bearer(token: string | null): (header: string | undefined) => boolean {
 function failures(app: FastifyInstance, log: Log): void {
   app.setNotFoundHandler(async (_request, reply) => {
     reply.code(404)
-    return { error: 'not found; there are /healthz, /readyz, /metrics, and MQTT over WebSocket at /mqtt' }
+    return {
+      error:
+        'not found; there are /healthz, /readyz, /metrics, the API below /api/v1/, and MQTT over WebSocket at /mqtt',
+    }
   })
   app.setErrorHandler(async (error: Error & { statusCode?: number }, _request, reply) => {
     const status = error.statusCode ?? 500

@@ -4,6 +4,7 @@
  */
 export const ERROR_CODES = {
   invalid_request: 'the payload does not follow the schema; `path` names the key',
+  unauthorized: 'over HTTP: nobody, or not who it says it is; sign in',
   not_found: 'there is no such thing',
   forbidden: 'the role of this principal does not reach that far',
   conflict: 'the thing changed meanwhile, or its name is taken',

@@ -34,6 +34,8 @@ export const AUDIT_KINDS = [
   'principal.removed',
   'request.refused',
   'signin.refused',
+  'token.added',
+  'token.removed',
 ] as const
 
 /** Whether a filter can match: one kind, or the beginning of some, up to a dot. */

@@ -125,6 +125,12 @@ export const EVENTS = {
   }),
   principal_added: event('A principal was added.', { name: nameSchema, role: z.enum(ROLES), by }),
   principal_removed: event('A principal was removed.', { name: nameSchema, by }),
+  token_added: event('A principal has a new token.', { tokenId: z.string(), principal: nameSchema, by }),
+  token_removed: event('A token was removed; its sessions have ended.', {
+    tokenId: z.string(),
+    principal: nameSchema,
+    by,
+  }),
 } as const
 
 export type EventKind = keyof typeof EVENTS

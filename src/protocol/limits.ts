@@ -25,6 +25,10 @@ export const LIMITS = {
   keyCharsMax: 256,
   passwordCharsMin: 8,
   passwordCharsMax: 256,
+  /** Tokens of one principal; whoever needs more wants principals of their own. */
+  tokensPerPrincipal: 64,
+  tokenNameChars: 63,
+  tokenDaysMax: 3650,
   transactionChars: 128,
   listDefault: 100,
   listMax: 1000,

@@ -40,6 +40,16 @@ const principal = z.object({
   createdAt: timeSchema,
   createdBy: z.string(),
 })
+const token = z.object({
+  tokenId: z.string(),
+  name: z.string(),
+  principal: nameSchema,
+  role: z.enum(ROLES).describe('what it may do at most; never more than its principal'),
+  createdAt: timeSchema,
+  expiresAt: timeSchema.optional().describe('absent: it does not end by itself'),
+  lastUsedAt: timeSchema.optional(),
+  lastAddress: z.string().optional(),
+})
 const madePassword = z.string().optional().describe('the password, when the bridge made it; told once')
 
 export const RESULTS = {
@@ -117,6 +127,10 @@ export const RESULTS = {
   'principal/add': principal.extend({ password: madePassword }),
   'principal/set-password': z.object({ name: nameSchema, password: madePassword }),
   'principal/remove': z.object({ name: nameSchema }),
+
+  'token/add': token.extend({ token: z.string().describe('the token; told once') }),
+  'token/list': page(token),
+  'token/remove': z.object({ tokenId: z.string() }),
 
   'bridge/health': z.object({
     ready: z.boolean().describe('whether it can do its work now, as `/readyz` says'),

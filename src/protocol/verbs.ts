@@ -356,6 +356,36 @@ export const VERBS = {
     { positional: ['name'] },
   ),
 
+  'token/add': verb(
+    'viewer',
+    'Make a token, with which a program signs in as you, or (an admin) as another principal.',
+    {
+      name: printable(LIMITS.tokenNameChars).describe('what it is for'),
+      principal: nameSchema.optional().describe('whose it is; yours when absent'),
+      role: z
+        .enum(ROLES)
+        .optional()
+        .describe('what it may do at most; the role of the principal when absent'),
+      expiresInDays: z
+        .int()
+        .min(1)
+        .max(LIMITS.tokenDaysMax)
+        .optional()
+        .describe('how long it holds; until it is removed when absent'),
+    },
+    { positional: ['name'], returnsSecret: true },
+  ),
+  'token/list': verb('viewer', 'List your tokens; an admin sees those of all.', {
+    ...listArgs,
+    principal: nameSchema.optional().describe('only those of this principal'),
+  }),
+  'token/remove': verb(
+    'viewer',
+    'Remove a token of yours; its sessions end. An admin removes any.',
+    { tokenId: z.string().max(64).describe('the token') },
+    { positional: ['tokenId'] },
+  ),
+
   'bridge/health': verb(
     'viewer',
     'Say whether the bridge is ready, or why not, and what waits for a person.',

@@ -115,6 +115,15 @@ export class SessionTable {
     return this.named(nodeId).filter((session) => session.alive && candidateHolds(session, key))
   }
 
+  /** Ends the sessions that signed in with this token, and lets in none that is about to open with it. */
+  endToken(principal: string, tokenId: string): void {
+    this.invalidate(principal)
+    for (const session of this.named(principal)) {
+      if (session.identity.kind === 'principal' && session.identity.tokenId === tokenId)
+        session.end('refused', true)
+    }
+  }
+
   endAll(name: string, why: SessionEnd): void {
     for (const session of this.named(name)) session.end(why, false)
   }

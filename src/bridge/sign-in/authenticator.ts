@@ -2,11 +2,13 @@ import { currentKeyHolds } from '../../domain/pairing.ts'
 import { messageOf } from '../../kernel/errors.ts'
 import { Quiet } from '../../kernel/quiet.ts'
 import { keyMatches, passwordMatches } from '../../kernel/secrets.ts'
+import { isToken } from '../../kernel/token.ts'
 import { isName, NAME_HINT, ROLES, type Role } from '../../protocol/names.ts'
 import type { Authentication, Credentials, ReadTx } from '../ports.ts'
 import type { BridgeContext } from '../settings.ts'
 import { type ShutOut, SignInLimits } from './limits.ts'
 import type { RefusalReason, RefusedSignIns } from './refusals.ts'
+import type { Tokens } from './tokens.ts'
 
 /** Wrong keys are told so often for each limb and address: a device that lost its key comes back every few seconds. */
 const WRONG_KEYS = { quietMs: 60_000, lines: 1, maxKeys: 500 } as const
@@ -21,16 +23,21 @@ const MAX_WAITING = 64
  */
 const CERTIFIED = 'client certificate of '
 
+/** Stands for the name of whoever sends a token that is none; no principal can be named so. */
+const NOBODY = '-'
+
 /** Who may come in, and as whom (protocol section 3). */
 export class Authenticator {
   readonly #world: BridgeContext
   readonly #refusedSignIns: RefusedSignIns
+  readonly #tokens: Tokens
   readonly #limits: SignInLimits
   readonly #wrongKeys: Quiet
   #hashing = 0
   readonly #waiting: (() => void)[] = []
 
-  constructor(world: BridgeContext, refusedSignIns: RefusedSignIns) {
+  constructor(world: BridgeContext, refusedSignIns: RefusedSignIns, tokens: Tokens) {
+    this.#tokens = tokens
     this.#world = world
     this.#refusedSignIns = refusedSignIns
     this.#wrongKeys = new Quiet(world.clock, WRONG_KEYS)
@@ -40,6 +47,9 @@ export class Authenticator {
   async admit(credentials: Credentials): Promise<Authentication> {
     if (credentials.local) return await this.#admitLocal(credentials)
     if (credentials.password === null) return this.#notText(credentials)
+    if (credentials.password !== undefined && isToken(credentials.password)) {
+      return await this.#admitToken(credentials, credentials.password)
+    }
     const certified = certifiedName(credentials)
     const name = certified ?? credentials.username ?? credentials.clientId
     if (!isName(name)) {
@@ -73,6 +83,29 @@ export class Authenticator {
     // A device that lost its key, or somebody who guesses.
     if (password !== null && keys) this.#wrongKey(name, credentials)
     return { admitted: true, identity: { kind: 'candidate', nodeId: name, key: password } }
+  }
+
+  /** A right one is let in whatever others have guessed: nobody can guess it. A wrong one counts as a wrong password. */
+  async #admitToken(credentials: Credentials, text: string): Promise<Authentication> {
+    const { username, address } = credentials
+    const identity = await this.#world.store.read((tx) => this.#tokens.identify(tx, text, username))
+    if (identity !== null) {
+      this.#tokens.used(identity.tokenId, address)
+      return { admitted: true, identity }
+    }
+    const name = username !== undefined && isName(username) ? username : NOBODY
+    const early = this.#tooEarly(name, credentials)
+    if (early) return early
+    for (const begun of this.#limits.failed(name, address)) {
+      this.#refusedSignIns.shutOut(name, credentials, shutOutText(begun, name, address))
+    }
+    return this.#refused(
+      name,
+      credentials,
+      4,
+      'no such token; it was removed, has ended, or is of another principal',
+      'password',
+    )
   }
 
   /** Keys and passwords are text: as bytes, none could be typed, stored or compared. */

@@ -1,6 +1,7 @@
 import { SteadyClock } from '../../kernel/steady-clock.ts'
 import type { Registry } from '../live/registry.ts'
 import type { BridgeContext } from '../settings.ts'
+import type { Tokens } from '../sign-in/tokens.ts'
 import { logAuditEnd } from './audit-mark.ts'
 import { backupChore } from './backups.ts'
 import type { Chore } from './housekeeping.ts'
@@ -32,12 +33,13 @@ export interface Upkeep {
 interface Kept {
   readonly registry: Registry
   readonly retries: Retries
+  readonly tokens: Pick<Tokens, 'save'>
   /** Calls, audit rows and refused keys: those beyond a number, and with `byAge` the old ones. How many. */
   readonly prune: (byAge: boolean) => Promise<number>
 }
 
 /** Everything that keeps a bridge from growing for years, and what is tried again. */
-export function chores(world: BridgeContext, { registry, retries, prune }: Kept): readonly Chore[] {
+export function chores(world: BridgeContext, { registry, retries, tokens, prune }: Kept): readonly Chore[] {
   const { clock, store, settings, upkeep, log } = world
   const steady = new SteadyClock(clock)
   const more = (rows: number) => (rows > 0 ? 'more' : 'done')
@@ -49,6 +51,14 @@ export function chores(world: BridgeContext, { registry, retries, prune }: Kept)
         // Asked here because this is the most frequent one.
         steady.isSteady()
         await retries.retry()
+        return 'done'
+      },
+    },
+    {
+      name: 'store when tokens were used',
+      everyMs: MINUTE_MS,
+      async run() {
+        await tokens.save()
         return 'done'
       },
     },

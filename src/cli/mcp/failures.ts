@@ -5,6 +5,7 @@ import { CliError, RefusedByBridge, SignInRefused } from '../exit.ts'
 
 const NEXT: Readonly<Record<ErrorCode, string>> = {
   invalid_request: 'Correct the argument that `path` names and call again.',
+  unauthorized: 'Tell the person: the bridge does not know this principal or password.',
   not_found: 'Look up the right name with limb_list_available, limb_lease (list) or limb_pair_list.',
   forbidden: 'This principal may not do that. Ask the person; do not try again.',
   conflict: 'Look at the current state (list it again), then decide anew.',

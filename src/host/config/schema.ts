@@ -185,6 +185,10 @@ const http = z.strictObject({
       allowed: '16 to 256 visible ASCII characters, or `null` for none',
       secret: true,
     }),
+  api: flag(
+    true,
+    'Serve the HTTP API below `/api/`: verbs at `POST /api/v1/<verb>`, events at `GET /api/v1/events`, and limbs that speak HTTP at `/api/limb/`. Everybody signs in; whoever can reach the port without TLS can read what is sent.',
+  ),
   allowedOrigins: z
     .array(
       z

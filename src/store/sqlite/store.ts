@@ -12,6 +12,7 @@ import { PairingRequestsTable } from './tables/pairing-requests.ts'
 import { PoliciesTable } from './tables/policies.ts'
 import { PrincipalsTable } from './tables/principals.ts'
 import { RefusedTable } from './tables/refused.ts'
+import { TokensTable } from './tables/tokens.ts'
 import { SqliteTx, type Tables } from './tx.ts'
 
 /** The Store port on SQLite, and what an operator's tools need of it. */
@@ -37,6 +38,7 @@ export function createStore(database: Database, options: StoreOptions = {}): Sql
     requests: new PairingRequestsTable(sql),
     refused: new RefusedTable(sql, options.maxRefusedKeysPerNode ?? MAX_REFUSED_KEYS_PER_NODE),
     principals: new PrincipalsTable(sql),
+    tokens: new TokensTable(sql),
     policies: new PoliciesTable(sql),
     audit: new AuditTable(sql),
     invocations: new InvocationsTable(sql),
@@ -85,6 +87,11 @@ export function createStore(database: Database, options: StoreOptions = {}): Sql
     saveHeartbeats(batch) {
       return writer.write(() => {
         for (const { nodeId, at } of batch) tables.nodes.heard(nodeId, at)
+      })
+    },
+    saveTokenUses(batch) {
+      return writer.write(() => {
+        for (const use of batch) tables.tokens.used(use)
       })
     },
     resumeHistory: (now) => writer.write(() => history.resume(now)),

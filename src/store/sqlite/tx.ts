@@ -17,6 +17,7 @@ import type {
   PrincipalRecord,
   RefusedKey,
   RefusedWidening,
+  TokenRecord,
 } from '../../domain/records.ts'
 import { invariant } from '../../kernel/assert.ts'
 import type { AuditTable } from './tables/audit.ts'
@@ -26,12 +27,14 @@ import type { PairingRequestsTable } from './tables/pairing-requests.ts'
 import type { PoliciesTable } from './tables/policies.ts'
 import type { PrincipalsTable } from './tables/principals.ts'
 import type { RefusedTable } from './tables/refused.ts'
+import type { TokensTable } from './tables/tokens.ts'
 
 export interface Tables {
   readonly nodes: NodesTable
   readonly requests: PairingRequestsTable
   readonly refused: RefusedTable
   readonly principals: PrincipalsTable
+  readonly tokens: TokensTable
   readonly policies: PoliciesTable
   readonly audit: AuditTable
   readonly invocations: InvocationsTable
@@ -130,11 +133,36 @@ export class SqliteTx implements Tx {
 
   async deletePrincipal(name: string): Promise<void> {
     this.#tables.principals.delete(name)
+    this.#tables.tokens.deleteOf(name)
     this.#tables.invocations.forgetKeysOf(name)
   }
 
   async principals(after: string | null, limit: number): Promise<Page<PrincipalRecord>> {
     return this.#tables.principals.page(after, limit)
+  }
+
+  async token(tokenId: string): Promise<TokenRecord | null> {
+    return this.#tables.tokens.get(tokenId)
+  }
+
+  async tokenByHash(hash: Uint8Array): Promise<TokenRecord | null> {
+    return this.#tables.tokens.byHash(hash)
+  }
+
+  async tokens(principal: string | null, after: string | null, limit: number): Promise<Page<TokenRecord>> {
+    return this.#tables.tokens.page(principal, after, limit)
+  }
+
+  async countTokens(principal: string): Promise<number> {
+    return this.#tables.tokens.countOf(principal)
+  }
+
+  async putToken(token: TokenRecord): Promise<void> {
+    this.#tables.tokens.put(token)
+  }
+
+  async deleteToken(tokenId: string): Promise<void> {
+    this.#tables.tokens.delete(tokenId)
   }
 
   async countAdmins(): Promise<number> {

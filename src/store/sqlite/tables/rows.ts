@@ -74,6 +74,11 @@ export class RowReader {
     return this.#row[hash] === null ? null : this.key(salt, hash)
   }
 
+  /** Exactly 32 bytes, a SHA-256. */
+  hash(column: string): Uint8Array {
+    return this.#bytes(column, 32)
+  }
+
   blob(column: string): Uint8Array {
     return this.#bytes(column, 0)
   }

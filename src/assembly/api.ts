@@ -1,0 +1,26 @@
+import type { Core } from '../bridge/core.ts'
+import type { RetainedView } from '../bridge/ports.ts'
+import { singleRequest } from '../bridge/verbs/single-request.ts'
+import type { Broker } from '../broker/broker.ts'
+import type { ApiPorts } from '../http/api/ports.ts'
+import { topicsOf } from '../protocol/topics.ts'
+import type { AppOptions } from './options.ts'
+
+/** Returns what the HTTP API needs of the bridge; undefined when it is switched off (`http.api`). */
+export function apiPorts(
+  core: Core,
+  view: RetainedView,
+  broker: Broker,
+  { config, version = '0.0.0' }: AppOptions,
+): ApiPorts | undefined {
+  if (!config.http.api) return undefined
+  return {
+    admit: core.admit,
+    ask: (request) => singleRequest(core, request),
+    inbound: core,
+    topics: topicsOf(config.mqtt.topicRoot),
+    view,
+    feed: broker.feed,
+    version,
+  }
+}

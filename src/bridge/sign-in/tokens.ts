@@ -1,0 +1,68 @@
+import type { TokenRecord, TokenUse } from '../../domain/records.ts'
+import { messageOf } from '../../kernel/errors.ts'
+import { hashToken } from '../../kernel/token.ts'
+import { ROLES, type Role } from '../../protocol/names.ts'
+import type { Identity, ReadTx } from '../ports.ts'
+import type { BridgeContext } from '../settings.ts'
+
+/** Uses that wait for the next write; the newest of each token counts. */
+const MAX_UNSAVED = 10_000
+
+/** Returns the lesser of two roles: what a token may do when its principal may do less by now. */
+export function lesserRole(one: Role, other: Role): Role {
+  return ROLES.indexOf(one) < ROLES.indexOf(other) ? one : other
+}
+
+/** Whether the token's time is up. */
+export function tokenExpired({ expiresAt }: TokenRecord, wallMs: number): boolean {
+  return expiresAt !== null && wallMs >= expiresAt
+}
+
+/** Signs principals in by their tokens, and keeps when each was last used. */
+export class Tokens {
+  readonly #world: BridgeContext
+  readonly #unsaved = new Map<string, TokenUse>()
+
+  constructor(world: BridgeContext) {
+    this.#world = world
+  }
+
+  /** Who signs in with this token under this name (undefined: whoever it belongs to); null: nobody. */
+  async identify(tx: ReadTx, text: string, name: string | undefined): Promise<TokenIdentity | null> {
+    const token = await tx.tokenByHash(hashToken(text))
+    if (token === null || tokenExpired(token, this.#world.clock.wallMs())) return null
+    if (name !== undefined && name !== token.principal) return null
+    const principal = await tx.principal(token.principal)
+    if (principal === null) return null
+    const role = lesserRole(token.role, principal.role)
+    return { kind: 'principal', name: principal.name, role, local: false, tokenId: token.tokenId }
+  }
+
+  used(tokenId: string, address: string): void {
+    if (this.#unsaved.size >= MAX_UNSAVED && !this.#unsaved.has(tokenId)) return
+    this.#unsaved.set(tokenId, { tokenId, at: this.#world.clock.wallMs(), address })
+  }
+
+  /** The newest use that is known, stored or not. */
+  lastUse(token: TokenRecord): TokenUse | null {
+    const { tokenId, lastUsedAt, lastAddress } = token
+    const unsaved = this.#unsaved.get(tokenId)
+    if (unsaved) return unsaved
+    return lastUsedAt === null ? null : { tokenId, at: lastUsedAt, address: lastAddress ?? '' }
+  }
+
+  /** Stores what was used since the last time; a failure keeps it for the next. */
+  async save(): Promise<void> {
+    const batch = [...this.#unsaved.values()]
+    if (batch.length === 0) return
+    try {
+      await this.#world.store.saveTokenUses(batch)
+    } catch (error) {
+      this.#world.log.debug({ error: messageOf(error) }, 'uses of tokens not stored, trying again later')
+      return
+    }
+    for (const use of batch) if (this.#unsaved.get(use.tokenId) === use) this.#unsaved.delete(use.tokenId)
+  }
+}
+
+export type TokenIdentity = Extract<Identity, { kind: 'principal' }> & { readonly tokenId: string }

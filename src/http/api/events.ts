@@ -1,0 +1,144 @@
+import { once } from 'node:events'
+import type { ServerResponse } from 'node:http'
+import type { FastifyInstance } from 'fastify'
+import type { Identity, RetainedMessage } from '../../bridge/ports.ts'
+import type { Clock } from '../../kernel/clock.ts'
+import { Refusal } from '../../kernel/errors.ts'
+import { EventLog, type ServerEvent } from './event-log.ts'
+import type { ApiPorts } from './ports.ts'
+import { sendProblem } from './problem.ts'
+
+/** A comment this often keeps proxies from ending a quiet connection. */
+const HEARTBEAT_MS = 15_000
+/** What a reader may leave unread; beyond, its connection ends, and it comes back with `Last-Event-ID`. */
+const MAX_UNREAD_BYTES = 4_194_304
+const MAX_READERS = 100
+const MAX_READERS_PER_PRINCIPAL = 16
+
+/** Serves `GET /api/v1/events`: the retained state as of now, then everything that is published, as it happens. */
+export function eventRoutes(app: FastifyInstance, ports: ApiPorts, clock: Clock): void {
+  const log = new EventLog(ports.topics, ports.feed)
+  const perPrincipal = new Map<string, number>()
+  const open = new Set<ServerResponse>()
+
+  app.get('/api/v1/events', async (request, reply) => {
+    const identity = request.getDecorator<Identity>('identity')
+    const name = identity.kind === 'principal' ? identity.name : ''
+    const mine = perPrincipal.get(name) ?? 0
+    if (log.readers >= MAX_READERS || mine >= MAX_READERS_PER_PRINCIPAL) {
+      const text = `there are ${mine} event streams of ${name} and ${log.readers} in all (at most ${MAX_READERS_PER_PRINCIPAL} and ${MAX_READERS}); close one`
+      return sendProblem(reply, new Refusal('too_many_requests', text))
+    }
+    perPrincipal.set(name, mine + 1)
+    reply.hijack()
+    const response = reply.raw
+    open.add(response)
+    const lastId = request.headers['last-event-id']
+    const data = (request.query as { data?: string }).data === 'true'
+    const stream = new Stream(response, clock)
+    const stop = log.read((event) => stream.take(event), { data })
+    response.once('close', () => {
+      stop()
+      stream.stop()
+      open.delete(response)
+      const left = (perPrincipal.get(name) ?? 1) - 1
+      if (left === 0) perPrincipal.delete(name)
+      else perPrincipal.set(name, left)
+    })
+    await begin(stream, log, ports, typeof lastId === 'string' ? lastId : '', data).catch(() =>
+      response.destroy(),
+    )
+  })
+
+  app.addHook('preClose', async () => {
+    for (const response of open) response.destroy()
+  })
+}
+
+/** Tells a reader that comes back what it has missed, any other what is retained. */
+async function begin(
+  stream: Stream,
+  log: EventLog,
+  { view, feed, topics }: ApiPorts,
+  lastId: string,
+  data: boolean,
+): Promise<void> {
+  const missed = lastId === '' ? undefined : log.since(lastId)
+  if (missed === undefined) {
+    await stream.write(`id: ${log.lastId}\nevent: retained\ndata: {}\n\n`)
+    for (const message of view.match(`${topics.prefix}#`)) await tell(stream, log, message)
+    if (data)
+      for await (const message of feed.retained(`${topics.dataPrefix('+')}#`))
+        await tell(stream, log, message)
+  }
+  stream.live(missed ?? [])
+}
+
+async function tell(stream: Stream, log: EventLog, { topic, payload }: RetainedMessage): Promise<void> {
+  const text = log.show({ topic, payload, retain: true })
+  if (text !== null) await stream.write(text)
+}
+
+/** Is one reader. What is published while the retained state goes out waits, within the bound. */
+class Stream {
+  readonly #response: ServerResponse
+  readonly #stopHeartbeat: () => void
+  #waiting: ServerEvent[] | null = []
+  #waitingBytes = 0
+  #stopped = false
+
+  constructor(response: ServerResponse, clock: Clock) {
+    this.#response = response
+    response.writeHead(200, {
+      'content-type': 'text/event-stream',
+      'cache-control': 'no-store',
+      'x-content-type-options': 'nosniff',
+      'x-accel-buffering': 'no',
+    })
+    response.write('retry: 2000\n\n')
+    let cancel = () => {}
+    const beat = () => {
+      if (this.#waiting === null) this.#response.write(': alive\n\n')
+      cancel = clock.after(HEARTBEAT_MS, beat)
+    }
+    cancel = clock.after(HEARTBEAT_MS, beat)
+    this.#stopHeartbeat = () => cancel()
+  }
+
+  take(event: ServerEvent): void {
+    if (this.#waiting === null) {
+      this.#send(event)
+      return
+    }
+    this.#waiting.push(event)
+    this.#waitingBytes += event.text.length
+    if (this.#waitingBytes > MAX_UNREAD_BYTES) this.#response.destroy()
+  }
+
+  /** Resolves when the socket takes more. */
+  async write(text: string): Promise<void> {
+    if (this.#stopped) throw new Error('the reader has gone')
+    if (!this.#response.write(text))
+      await Promise.race([once(this.#response, 'drain'), once(this.#response, 'close')])
+  }
+
+  /** From now on events go out as they come; first those that `missed` holds, then those that have waited. */
+  live(missed: readonly ServerEvent[]): void {
+    const waiting = this.#waiting ?? []
+    this.#waiting = null
+    const newest = missed.at(-1)?.seq ?? 0
+    for (const event of missed) this.#send(event)
+    for (const event of waiting) if (event.seq === undefined || event.seq > newest) this.#send(event)
+  }
+
+  stop(): void {
+    this.#stopped = true
+    this.#stopHeartbeat()
+  }
+
+  #send({ text }: ServerEvent): void {
+    if (this.#stopped) return
+    this.#response.write(text)
+    if (this.#response.writableLength > MAX_UNREAD_BYTES) this.#response.destroy()
+  }
+}

@@ -1,0 +1,103 @@
+import type { Identity, Session, SessionEnd } from '../../bridge/ports.ts'
+import type { Clock } from '../../kernel/clock.ts'
+import type { Topics } from '../../protocol/topics.ts'
+
+/** Invocations that may wait for the next poll; the policy's own limits are tighter. */
+const MAX_WAITING = 64
+
+/**
+ * Is a limb that speaks HTTP, to the use cases a session like any other. What it is sent on `pairing` becomes the
+ * answer of the request under way; what it is sent on `invoke` waits for its next poll.
+ */
+export class HttpLimbSession implements Session {
+  identity: Identity
+  readonly clientId = 'http'
+  readonly address: string
+  readonly #topics: Topics
+  readonly #onEnd: (why: SessionEnd) => void
+  readonly #invocations: Uint8Array[] = []
+  #answers: Uint8Array[] = []
+  #wake: (() => void) | null = null
+  #polledUntilMs = Number.NEGATIVE_INFINITY
+  readonly #clock: Clock
+  /** Monotonic milliseconds of its last request. */
+  usedAtMs: number
+  alive = true
+
+  constructor(
+    identity: Identity,
+    address: string,
+    options: { topics: Topics; clock: Clock; onEnd: (why: SessionEnd) => void },
+  ) {
+    this.identity = identity
+    this.address = address
+    this.#topics = options.topics
+    this.#clock = options.clock
+    this.#onEnd = options.onEnd
+    this.usedAtMs = options.clock.monotonicMs()
+  }
+
+  get #nodeId(): string {
+    return this.identity.kind === 'principal' ? '' : this.identity.nodeId
+  }
+
+  /** A limb that polls takes invocations between two polls too, for as long as the next one may take to come. */
+  subscribedTo(topic: string): boolean {
+    if (topic === this.#topics.node(this.#nodeId, 'pairing')) return true
+    return (
+      topic === this.#topics.node(this.#nodeId, 'invoke') && this.#clock.monotonicMs() < this.#polledUntilMs
+    )
+  }
+
+  send(topic: string, payload: Uint8Array): boolean {
+    if (!this.alive || !this.subscribedTo(topic)) return false
+    if (topic === this.#topics.node(this.#nodeId, 'pairing')) {
+      this.#answers.push(payload)
+      // Nobody waits for more than the newest: a limb asks for what it wants to know.
+      if (this.#answers.length > 4) this.#answers.shift()
+      return true
+    }
+    if (this.#invocations.length >= MAX_WAITING) return false
+    this.#invocations.push(payload)
+    this.#wake?.()
+    return true
+  }
+
+  /** What was said on `pairing` since the last time, oldest first. */
+  takeAnswers(): readonly Uint8Array[] {
+    return this.#answers.splice(0)
+  }
+
+  /** Whether somebody waits for an invocation now. One poll at a time: a second one ends the first. */
+  get polling(): boolean {
+    return this.#wake !== null
+  }
+
+  /** The next invocation; undefined when there is none in time, or the session ends. */
+  async next(waitMs: number, slackMs: number, signal: AbortSignal): Promise<Uint8Array | undefined> {
+    this.#wake?.()
+    this.#polledUntilMs = this.#clock.monotonicMs() + waitMs + slackMs
+    if (this.#invocations.length === 0 && waitMs > 0 && this.alive) {
+      await new Promise<void>((resolve) => {
+        const cancel = this.#clock.after(waitMs, resolve)
+        const wake = () => {
+          cancel()
+          resolve()
+        }
+        this.#wake = wake
+        signal.addEventListener('abort', wake, { once: true })
+      })
+      this.#wake = null
+    }
+    this.#polledUntilMs = this.#clock.monotonicMs() + slackMs
+    // Whoever has gone gets nothing: it waits for the next poll.
+    return signal.aborted ? undefined : this.#invocations.shift()
+  }
+
+  end(why: SessionEnd): void {
+    if (!this.alive) return
+    this.alive = false
+    this.#wake?.()
+    this.#onEnd(why)
+  }
+}

@@ -1,0 +1,57 @@
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { Identity } from '../../bridge/ports.ts'
+import { type ErrorBody, Refusal } from '../../kernel/errors.ts'
+import { isVerb } from '../../protocol/verbs.ts'
+import { peerAddress } from '../address.ts'
+import type { ApiPorts } from './ports.ts'
+import { sendProblem } from './problem.ts'
+
+export const API_PREFIX = '/api/v1/'
+
+interface VerbResponse {
+  readonly ok: boolean
+  readonly data?: unknown
+  readonly error?: ErrorBody
+}
+
+/** Serves `POST /api/v1/<verb>`: the verb's arguments as JSON in, its `data` or a problem out. */
+export function verbRoutes(app: FastifyInstance, ports: ApiPorts): void {
+  app.post(`${API_PREFIX}*`, async (request, reply) => {
+    const verb = (request.params as { '*': string })['*']
+    if (!isVerb(verb)) {
+      const text = `there is no verb ${JSON.stringify(verb.slice(0, 64))}; ${API_PREFIX}openapi.json lists them`
+      return sendProblem(reply, new Refusal('not_found', text))
+    }
+    const payload = await ports.ask({
+      identity: request.getDecorator<Identity>('identity'),
+      address: peerAddress(request),
+      verb,
+      payload: (request.body as Buffer | undefined) ?? new Uint8Array(),
+      signal: goneSignal(request, reply),
+    })
+    return answer(reply, JSON.parse(Buffer.from(payload).toString()) as VerbResponse)
+  })
+
+  app.route({
+    method: ['GET', 'PUT', 'PATCH', 'DELETE'],
+    url: `${API_PREFIX}*`,
+    handler: async (_request, reply) => {
+      const text = `ask with POST ${API_PREFIX}<verb>, with the verb's arguments as JSON`
+      return sendProblem(reply.header('allow', 'POST'), new Refusal('invalid_request', text), 405)
+    },
+  })
+}
+
+function answer(reply: FastifyReply, { ok, data, error }: VerbResponse): FastifyReply {
+  if (!ok && error !== undefined) return sendProblem(reply, error)
+  return reply.type('application/json; charset=utf-8').send(JSON.stringify(data ?? {}))
+}
+
+/** Is aborted when the client has gone before it was answered. */
+function goneSignal(_request: FastifyRequest, reply: FastifyReply): AbortSignal {
+  const gone = new AbortController()
+  reply.raw.once('close', () => {
+    if (!reply.raw.writableFinished) gone.abort()
+  })
+  return gone.signal
+}

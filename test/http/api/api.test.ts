@@ -1,0 +1,411 @@
+import { describe, expect, it } from 'vitest'
+import { keyOf, REGISTRATION, startApp, type TestApp } from '../../support/app.ts'
+
+/** The HTTP API against a whole bridge: the same verbs, rights and errors as over MQTT. */
+
+const HTTP = { http: { enabled: true, port: 0 } }
+
+interface Answer {
+  readonly status: number
+  readonly headers: Headers
+  // biome-ignore lint/suspicious/noExplicitAny: whatever the bridge answered
+  readonly json: any
+}
+
+function urlOf(app: TestApp, path: string): string {
+  return `http://127.0.0.1:${app.bridge.http?.port}${path}`
+}
+
+async function post(
+  app: TestApp,
+  path: string,
+  body: unknown,
+  headers: Record<string, string> = {},
+): Promise<Answer> {
+  const response = await fetch(urlOf(app, path), {
+    method: 'POST',
+    headers: { 'content-type': 'application/json', ...headers },
+    body: typeof body === 'string' ? body : JSON.stringify(body),
+  })
+  const text = await response.text()
+  return {
+    status: response.status,
+    headers: response.headers,
+    json: text === '' ? undefined : JSON.parse(text),
+  }
+}
+
+const basic = (name: string, password: string) => ({
+  authorization: `Basic ${Buffer.from(`${name}:${password}`).toString('base64')}`,
+})
+const bearer = (token: string) => ({ authorization: `Bearer ${token}` })
+
+async function addPrincipal(app: TestApp, name: string, role: string): Promise<string> {
+  const admin = await app.admin()
+  const { password } = await admin.do('admin', 'principal/add', { name, role })
+  await admin.end()
+  return password
+}
+
+describe('POST /api/v1/<verb>', () => {
+  it('answers the data of the verb to a principal that signs in with its password', async () => {
+    await using app = await startApp(HTTP)
+    await app.limb('cam1')
+    const password = await addPrincipal(app, 'ann', 'viewer')
+    const { status, json } = await post(app, '/api/v1/node/list', {}, basic('ann', password))
+    expect(status).toBe(200)
+    expect(json.items).toMatchObject([{ nodeId: 'cam1', status: 'offline' }])
+  })
+
+  it('answers a problem with code, path and a fitting status', async () => {
+    await using app = await startApp(HTTP)
+    const password = await addPrincipal(app, 'ann', 'viewer')
+    const signIn = basic('ann', password)
+    const missing = await post(app, '/api/v1/node/get', { nodeId: 'nobody' }, signIn)
+    expect(missing.headers.get('content-type')).toBe('application/problem+json')
+    expect(missing).toMatchObject({ status: 404, json: { status: 404, code: 'not_found' } })
+    expect(await post(app, '/api/v1/node/get', { nodeId: '' }, signIn)).toMatchObject({
+      status: 400,
+      json: { code: 'invalid_request', path: 'nodeId' },
+    })
+    expect(await post(app, '/api/v1/node/revoke', { nodeId: 'x' }, signIn)).toMatchObject({
+      status: 403,
+      json: { code: 'forbidden' },
+    })
+    expect(await post(app, '/api/v1/node/fly', {}, signIn)).toMatchObject({
+      status: 404,
+      json: { code: 'not_found', detail: expect.stringContaining('node/fly') },
+    })
+    expect(await post(app, '/api/v1/node/list', '[1]', signIn)).toMatchObject({ status: 400 })
+    expect(await post(app, '/api/v1/node/list', '{', signIn)).toMatchObject({ status: 400 })
+  })
+
+  it('lets nobody in without a sign-in, and says how', async () => {
+    await using app = await startApp(HTTP)
+    const password = await addPrincipal(app, 'ann', 'viewer')
+    for (const headers of [
+      {},
+      basic('ann', 'wrong-password'),
+      basic('nobody', password),
+      bearer('x'),
+      bearer(password),
+    ]) {
+      const { status, json, headers: sent } = await post(app, '/api/v1/node/list', {}, headers)
+      expect(status).toBe(401)
+      expect(json.code).toBe('unauthorized')
+      expect(sent.get('www-authenticate')).toContain('Bearer')
+    }
+  })
+
+  it('refuses other methods and other bodies in the same form', async () => {
+    await using app = await startApp(HTTP)
+    const password = await addPrincipal(app, 'ann', 'viewer')
+    const get = await fetch(urlOf(app, '/api/v1/node/list'), { headers: basic('ann', password) })
+    expect(get.status).toBe(405)
+    expect(get.headers.get('allow')).toBe('POST')
+    const form = await post(app, '/api/v1/node/list', 'a=b', {
+      ...basic('ann', password),
+      'content-type': 'application/x-www-form-urlencoded',
+    })
+    expect(form).toMatchObject({ status: 415, json: { code: 'invalid_request' } })
+  })
+
+  it('runs an invocation on a limb and answers with its result', async () => {
+    await using app = await startApp(HTTP)
+    const limb = await app.limb('cam1', {
+      ...REGISTRATION,
+      capabilities: [{ cap: 'camera', commands: ['camera.snap'], authLevel: 'free' }],
+    })
+    await limb.subscribe('limb/node/cam1/invoke')
+    await limb.publish('limb/node/cam1/heartbeat', {})
+    const password = await addPrincipal(app, 'bot', 'agent')
+    const asked = post(
+      app,
+      '/api/v1/invoke',
+      { nodeId: 'cam1', command: 'camera.snap' },
+      basic('bot', password),
+    )
+    const { json: invocation } = await limb.next('limb/node/cam1/invoke')
+    await limb.publish('limb/node/cam1/result', {
+      invocationId: invocation.invocationId,
+      success: true,
+      data: { ok: 1 },
+    })
+    expect(await asked).toMatchObject({ status: 200, json: { nodeId: 'cam1', data: { ok: 1 } } })
+  })
+
+  it('refuses a page of another origin, and lets one in that is allowed', async () => {
+    await using app = await startApp({ http: { ...HTTP.http, allowedOrigins: ['https://dash.example'] } })
+    const signIn = basic('ann', await addPrincipal(app, 'ann', 'viewer'))
+    expect(
+      await post(app, '/api/v1/node/list', {}, { ...signIn, origin: 'https://evil.example' }),
+    ).toMatchObject({
+      status: 403,
+    })
+    const allowed = await post(app, '/api/v1/node/list', {}, { ...signIn, origin: 'https://dash.example' })
+    expect(allowed.status).toBe(200)
+    expect(allowed.headers.get('access-control-allow-origin')).toBe('https://dash.example')
+    const asked = await fetch(urlOf(app, '/api/v1/node/list'), {
+      method: 'OPTIONS',
+      headers: { origin: 'https://dash.example', 'access-control-request-method': 'POST' },
+    })
+    expect(asked.status).toBe(204)
+    expect(asked.headers.get('access-control-allow-headers')).toContain('authorization')
+  })
+
+  it('is not there when it is switched off', async () => {
+    await using app = await startApp({ http: { ...HTTP.http, api: false } })
+    expect((await fetch(urlOf(app, '/api/v1/openapi.json'))).status).toBe(404)
+  })
+})
+
+describe('tokens', () => {
+  it('sign a principal in over HTTP and MQTT, are told once and stored as a hash', async () => {
+    await using app = await startApp(HTTP)
+    const password = await addPrincipal(app, 'ann', 'operator')
+    const made = await post(
+      app,
+      '/api/v1/token/add',
+      { name: 'phone', role: 'viewer' },
+      basic('ann', password),
+    )
+    expect(made.json).toMatchObject({
+      name: 'phone',
+      principal: 'ann',
+      role: 'viewer',
+      token: expect.stringMatching(/^lbt_\w{36}$/),
+    })
+    const { token, tokenId } = made.json
+    expect((await post(app, '/api/v1/node/list', {}, bearer(token))).status).toBe(200)
+    expect((await post(app, '/api/v1/pairing/permit', { seconds: 5 }, bearer(token))).json.code).toBe(
+      'forbidden',
+    )
+    const session = await app.principal('ann', token)
+    expect((await session.do('ann', 'node/list')).items).toEqual([])
+    const { json } = await post(app, '/api/v1/token/list', {}, bearer(token))
+    expect(json.items).toMatchObject([{ tokenId, lastAddress: '127.0.0.1', lastUsedAt: expect.any(String) }])
+    expect(JSON.stringify(json)).not.toContain(token)
+    expect(JSON.stringify(app.logLines)).not.toContain(token)
+  })
+
+  it('end at once when they are removed, with the sessions that they opened', async () => {
+    await using app = await startApp(HTTP)
+    const signIn = basic('ann', await addPrincipal(app, 'ann', 'operator'))
+    const { json: made } = await post(app, '/api/v1/token/add', { name: 'phone' }, signIn)
+    const session = await app.principal('ann', made.token)
+    const closed = new Promise<void>((resolve) => session.mqtt.once('close', () => resolve()))
+    session.mqtt.options.reconnectPeriod = 0
+    expect((await post(app, '/api/v1/token/remove', { tokenId: made.tokenId }, signIn)).status).toBe(200)
+    await closed
+    expect((await post(app, '/api/v1/node/list', {}, bearer(made.token))).status).toBe(401)
+  })
+
+  it('end with their time, and never do more than their principal', async () => {
+    await using app = await startApp(HTTP, { fakeClock: true })
+    const signIn = basic('ann', await addPrincipal(app, 'ann', 'viewer'))
+    expect((await post(app, '/api/v1/token/add', { name: 'x', role: 'admin' }, signIn)).json).toMatchObject({
+      code: 'forbidden',
+      path: 'role',
+    })
+    const { json: made } = await post(app, '/api/v1/token/add', { name: 'x', expiresInDays: 1 }, signIn)
+    expect((await post(app, '/api/v1/node/list', {}, bearer(made.token))).status).toBe(200)
+    app.clock.advance(86_400_001)
+    expect((await post(app, '/api/v1/node/list', {}, bearer(made.token))).status).toBe(401)
+  })
+
+  it('of others are nobody’s business but an admin’s', async () => {
+    await using app = await startApp(HTTP)
+    const ann = basic('ann', await addPrincipal(app, 'ann', 'operator'))
+    const eve = basic('eve', await addPrincipal(app, 'eve', 'operator'))
+    const { json: made } = await post(app, '/api/v1/token/add', { name: 'phone' }, ann)
+    expect((await post(app, '/api/v1/token/remove', { tokenId: made.tokenId }, eve)).json.code).toBe(
+      'not_found',
+    )
+    expect((await post(app, '/api/v1/token/list', { principal: 'ann' }, eve)).json.code).toBe('forbidden')
+    expect((await post(app, '/api/v1/token/add', { name: 'x', principal: 'ann' }, eve)).json.code).toBe(
+      'forbidden',
+    )
+    expect((await post(app, '/api/v1/token/list', {}, eve)).json.items).toEqual([])
+    const admin = await app.admin()
+    expect((await admin.do('admin', 'token/list')).items).toHaveLength(1)
+    expect(await admin.do('admin', 'token/remove', { tokenId: made.tokenId })).toEqual({
+      tokenId: made.tokenId,
+    })
+  })
+
+  it('go with their principal', async () => {
+    await using app = await startApp(HTTP)
+    const ann = basic('ann', await addPrincipal(app, 'ann', 'operator'))
+    const { json: made } = await post(app, '/api/v1/token/add', { name: 'phone' }, ann)
+    const admin = await app.admin()
+    await admin.do('admin', 'principal/remove', { name: 'ann' })
+    await addPrincipal(app, 'ann', 'admin')
+    expect((await post(app, '/api/v1/node/list', {}, bearer(made.token))).status).toBe(401)
+  })
+})
+
+describe('GET /api/v1/events', () => {
+  it('tells first what is retained, then what happens, and after a pause what was missed', async () => {
+    await using app = await startApp(HTTP)
+    const limb = await app.limb('cam1')
+    const signIn = basic('ann', await addPrincipal(app, 'ann', 'viewer'))
+    const events = await follow(app, signIn)
+    const retained = await events.until(({ topic }) => topic === 'limb/node/cam1/status')
+    expect(retained).toMatchObject({ retain: true, payload: 'offline' })
+    await limb.publish('limb/node/cam1/heartbeat', {})
+    await events.until(({ topic, payload }) => topic === 'limb/node/cam1/status' && payload === 'online')
+    const lastId = events.lastId
+    await events.end()
+    await limb.publish('limb/node/cam1/deregister', {})
+    const again = await follow(app, { ...signIn, 'last-event-id': lastId })
+    const missed = await again.until(
+      ({ topic, payload }) => topic === 'limb/node/cam1/status' && payload === 'offline',
+    )
+    expect(missed.retain).toBe(true)
+    expect(again.seen.some(({ topic }) => topic === 'limb/bridge/info' && again.seen.length === 1)).toBe(
+      false,
+    )
+    await again.end()
+  })
+
+  it('shows no response to anybody, and wants a sign-in', async () => {
+    await using app = await startApp(HTTP)
+    const signIn = basic('ann', await addPrincipal(app, 'ann', 'viewer'))
+    expect((await fetch(urlOf(app, '/api/v1/events'))).status).toBe(401)
+    const events = await follow(app, signIn)
+    const admin = await app.admin()
+    await admin.do('admin', 'principal/add', { name: 'bob', role: 'viewer' })
+    await events.until(({ topic }) => topic === 'limb/bridge/event/principal_added')
+    expect(events.seen.filter(({ topic }) => String(topic).includes('/principal/'))).toEqual([])
+    await events.end()
+  })
+})
+
+describe('limbs over HTTP', () => {
+  it('are paired, heard, invoked and gone like any other', async () => {
+    await using app = await startApp(HTTP)
+    const admin = await app.admin()
+    const key = keyOf('cam9')
+    const registration = {
+      nodeId: 'cam9',
+      ...REGISTRATION,
+      capabilities: [{ cap: 'camera', commands: ['camera.snap'], authLevel: 'free' }],
+    }
+    const asked = await post(app, '/api/limb/register', registration, bearer(key))
+    expect(asked).toMatchObject({
+      status: 200,
+      json: { status: 'pending', requestId: expect.any(String), code: expect.any(String) },
+    })
+    expect((await post(app, '/api/limb/heartbeat', { nodeId: 'cam9' }, bearer(key))).status).toBe(403)
+    await admin.do('admin', 'pairing/approve', { requestId: asked.json.requestId })
+    expect((await post(app, '/api/limb/register', registration, bearer(key))).json).toMatchObject({
+      status: 'approved',
+    })
+    expect(
+      (await post(app, '/api/limb/heartbeat', { nodeId: 'cam9', metrics: { temperature: 21 } }, bearer(key)))
+        .json,
+    ).toEqual({ status: 'ok' })
+    expect(await admin.do('admin', 'node/get', { nodeId: 'cam9' })).toMatchObject({ status: 'online' })
+
+    const polled = fetch(urlOf(app, '/api/limb/invoke?nodeId=cam9&wait=20'), { headers: bearer(key) })
+    const invoked = askUntilReachable(admin)
+    const invocation = (await (await polled).json()) as { invocationId: string; command: string }
+    expect(invocation.command).toBe('camera.snap')
+    await post(
+      app,
+      '/api/limb/result',
+      { nodeId: 'cam9', invocationId: invocation.invocationId, success: true, data: 7 },
+      bearer(key),
+    )
+    expect(await invoked).toMatchObject({ data: 7 })
+
+    await post(app, '/api/limb/deregister', { nodeId: 'cam9' }, bearer(key))
+    expect(await admin.do('admin', 'node/get', { nodeId: 'cam9' })).toMatchObject({ status: 'offline' })
+    expect((await post(app, '/api/limb/heartbeat', { nodeId: 'cam9' }, bearer('x'.repeat(24)))).status).toBe(
+      403,
+    )
+  })
+
+  it('may send nodeId and key in the body, and are told the key that the bridge made', async () => {
+    await using app = await startApp(HTTP)
+    const admin = await app.admin()
+    const asked = await post(app, '/api/limb/register', { nodeId: 'old1', ...REGISTRATION })
+    expect(asked.json).toMatchObject({ status: 'pending', apiKey: expect.any(String) })
+    const { apiKey, requestId } = asked.json
+    await admin.do('admin', 'pairing/approve', { requestId })
+    const beat = await post(app, '/api/limb/heartbeat', { nodeId: 'old1', apiKey })
+    expect(beat).toMatchObject({ status: 200, json: { status: 'ok' } })
+    expect(await admin.do('admin', 'node/get', { nodeId: 'old1' })).toMatchObject({ status: 'online' })
+  })
+
+  it('are told what is wrong with what they send', async () => {
+    await using app = await startApp(HTTP)
+    expect((await post(app, '/api/limb/register', { nodeId: 'a b' })).json).toMatchObject({
+      code: 'invalid_request',
+      path: 'nodeId',
+    })
+    expect(
+      (await post(app, '/api/limb/register', { nodeId: 'cam1', displayName: 4 }, bearer(keyOf('cam1')))).json,
+    ).toMatchObject({
+      code: 'invalid_request',
+      path: 'displayName',
+    })
+    expect(
+      (await fetch(urlOf(app, '/api/limb/invoke?nodeId=cam1&wait=900'), { headers: bearer(keyOf('cam1')) }))
+        .status,
+    ).toBe(400)
+  })
+})
+
+// biome-ignore lint/suspicious/noExplicitAny: a test client's answers
+async function askUntilReachable(admin: any): Promise<unknown> {
+  for (;;) {
+    const answer = await admin.ask('admin', 'invoke', { nodeId: 'cam9', command: 'camera.snap' })
+    if (answer.error?.code !== 'node_offline') return answer.data
+  }
+}
+
+interface Followed {
+  readonly topic: string
+  readonly retain: boolean
+  readonly payload: unknown
+}
+
+async function follow(app: TestApp, headers: Record<string, string>) {
+  const stop = new AbortController()
+  const response = await fetch(urlOf(app, '/api/v1/events'), { headers, signal: stop.signal })
+  expect(response.headers.get('content-type')).toBe('text/event-stream')
+  const reader = (response.body as ReadableStream<Uint8Array>).getReader()
+  const seen: Followed[] = []
+  let text = ''
+  let lastId = ''
+  return {
+    seen,
+    get lastId() {
+      return lastId
+    },
+    async until(test: (event: Followed) => boolean): Promise<Followed> {
+      for (;;) {
+        const end = text.indexOf('\n\n')
+        if (end < 0) {
+          const { value, done } = await reader.read()
+          if (done) throw new Error('the stream ended')
+          text += Buffer.from(value).toString()
+          continue
+        }
+        const lines = text.slice(0, end).split('\n')
+        text = text.slice(end + 2)
+        lastId = lines.find((line) => line.startsWith('id: '))?.slice(4) ?? lastId
+        const data = lines.find((line) => line.startsWith('data: '))
+        if (data === undefined || !lines.includes('event: message')) continue
+        const event = JSON.parse(data.slice(6)) as Followed
+        seen.push(event)
+        if (test(event)) return event
+      }
+    },
+    async end() {
+      stop.abort()
+      await reader.cancel().catch(() => undefined)
+    },
+  }
+}
