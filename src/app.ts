@@ -125,7 +125,7 @@ async function start(options: AppOptions, teardown: Teardown): Promise<RunningBr
     store,
     publisher: {
       publish: (topic, payload, how) => connected().publisher.publish(topic, payload, how),
-      clearRetained: (prefix) => connected().publisher.clearRetained(prefix),
+      clearRetainedOf: (nodeId) => connected().publisher.clearRetainedOf(nodeId),
     },
     sessions: { forget: (name) => connected().sessions.forget(name) },
     backups,
@@ -237,6 +237,7 @@ async function start(options: AppOptions, teardown: Teardown): Promise<RunningBr
       }
       Object.assign(storedLimits, persistenceLimits(next, topics))
       running.setLimits(brokerLimits(next))
+      running.setGrants(grantsOf(next))
       http?.setLimits(httpLimits(next))
     },
     stop() {

@@ -1,9 +1,11 @@
+import type { RetainedLimits } from '../bridge/mqtt-store.ts'
 import type { BridgeSettings } from '../bridge/settings.ts'
 import type { BrokerLimits } from '../broker/limits.ts'
 import type { DropKind, PersistenceLimits } from '../broker/persistence/persistence.ts'
+import { placeOf } from '../broker/rights.ts'
 import type { Config } from '../host/config/config.ts'
 import type { HttpLimits } from '../http/server.ts'
-import type { Topics } from '../protocol/topics.ts'
+import { filterMatches, type Topics } from '../protocol/topics.ts'
 
 /** What each part is told of the configuration. */
 
@@ -60,10 +62,40 @@ export function persistenceLimits({ mqtt }: Config, topics: Topics): Persistence
     maxRetainedMessages: mqtt.maxRetained,
     retainedBelow(topic) {
       const address = topics.parse(topic)
-      if (address?.kind !== 'data') return null
-      return { prefix: topics.dataPrefix(address.nodeId), max: mqtt.maxRetainedPerNode }
+      if (address?.kind === 'data') {
+        return { prefix: topics.dataPrefix(address.nodeId), max: mqtt.maxRetainedPerNode }
+      }
+      return address === undefined ? grantedShare(topic, mqtt) : null
     },
   }
+}
+
+/**
+ * Limbs may keep messages below their grants: one of them as many as of its data where the grant names it (`%u`), and
+ * all who share a filter half of what there is room for, so that they leave some to others.
+ */
+function grantedShare(topic: string, { grants, ...mqtt }: Config['mqtt']): RetainedLimits['below'] {
+  for (const filter of grants.flatMap(({ to, publish }) => (to === 'limb' ? publish : []))) {
+    const pattern = filter.replaceAll(/[^/]*%[uc][^/]*/g, '+')
+    if (!filterMatches(pattern, topic)) continue
+    const place = placeOf(filter)
+    const levels = topic.split('/')
+    if (place !== undefined) {
+      const prefix = `${levels.slice(0, place.split('/').length - 1).join('/')}/`
+      return { prefix, max: mqtt.maxRetainedPerNode }
+    }
+    const prefix = literalStart(pattern)
+    return prefix === '' ? null : { prefix, max: Math.ceil(mqtt.maxRetained / 2) }
+  }
+  return null
+}
+
+/** `a/b/` of `a/b/+/c`, and of `a/b/c`: what all topics of the filter begin with. */
+function literalStart(filter: string): string {
+  const levels = filter.split('/')
+  const wildcard = levels.findIndex((level) => level === '+' || level === '#')
+  const literal = levels.slice(0, wildcard < 0 ? -1 : wildcard)
+  return literal.length === 0 ? '' : `${literal.join('/')}/`
 }
 
 /** Home Assistant's principal reads and writes below its own prefix, without a line in `mqtt.grants`. */

@@ -275,8 +275,8 @@ export interface Session {
 /** To all who are subscribed. Order of calls is order of delivery; nothing is awaited. */
 export interface Publisher {
   publish(topic: string, payload: Uint8Array, options: { qos: 0 | 1; retain: boolean }): void
-  /** Deletes every retained message below `prefix` (a topic and a slash). Resolves when it is on disk. */
-  clearRetained(prefix: string): Promise<void>
+  /** Deletes every retained message of a limb: its data, and what a grant lets it keep. Resolves when it is on disk. */
+  clearRetainedOf(nodeId: string): Promise<void>
 }
 
 /** A message that subscribers get. */

@@ -47,10 +47,9 @@ export function followEvents(broker: OrderedBroker, options: EventsOptions): voi
   })
   broker.on('subscribe', (subscriptions, client) => {
     const session = sessionOf(client)
-    session?.delivery.filtersChanged()
     if (subscriptions.some(({ qos }) => (qos as number) < 128)) session?.subscribed()
   })
-  broker.on('unsubscribe', (_filters, client) => sessionOf(client)?.delivery.filtersChanged())
+  broker.on('unsubscribe', (filters, client) => sessionOf(client)?.delivery.filters.remove(filters))
   broker.on('ack', (_packet, client) => sessionOf(client)?.delivery.outbox.acknowledged())
   broker.on('clientDisconnect', (client) => {
     if (!client.clean) persistence.sessions.ended(client.id)

@@ -68,6 +68,8 @@ export interface Broker {
   stop(): Promise<void>
   /** Holds from now on, for the sessions that are there too; a connection keeps what it was counted with. */
   setLimits(limits: Partial<BrokerLimits>): void
+  /** Holds from now on, for what is delivered to the sessions that are there too. */
+  setGrants(grants: readonly Grant[]): void
   /** Resolves when what was published before this has been handed to its subscribers. */
   settled(): Promise<void>
 }
@@ -95,7 +97,7 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
   const limits = { ...DEFAULT_LIMITS, ...options.limits }
   const counters = newCounters()
   const { topics, inbound, view, clock, log } = options
-  const rights = new Rights(topics, options.grants ?? [])
+  const rights = new Rights(topics, options.grants ?? [], (topic) => view.owns(topic))
   const storeTrouble = new RareLine(clock)
 
   const persistence = new GuardedPersistence({
@@ -210,6 +212,7 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
         maxInflightInbound: limits.maxInflightInbound,
       })
     },
+    setGrants: (grants) => rights.setGrants(grants),
     settled: () => new Promise((resolve) => broker.inOrder(resolve)),
     closeListeners,
     stop,

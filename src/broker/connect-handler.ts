@@ -190,7 +190,7 @@ export class ConnectHandler {
       isTopic(will.topic) &&
       will.topic.split('/').length <= limits.maxTopicLevels &&
       will.payload.length <= limits.maxWillBytes
-    if (fine && rights.will(identity, will.topic)) return
+    if (fine && rights.will(identity, will.topic, packet.clientId)) return
     packet.will = undefined
     // A limb's last words are common and harmless: the bridge itself sees the session end.
     if (identity.kind === 'principal') session.denied('will', will.topic)

@@ -3,10 +3,11 @@ import type { AedesClient, Qos, RoutedPacket } from './aedes-internals.ts'
 import type { Connection } from './connection.ts'
 import { LiveFilters } from './live-filters.ts'
 import { SessionOutbox } from './outbox.ts'
+import type { Reach } from './rights.ts'
 import type { SessionContext } from './session-context.ts'
 
 /**
- * SessionDelivery to one session, in place of Aedes' own, which loses messages of one turn, sends overlapping
+ * Delivery to one session, in place of Aedes' own, which loses messages of one turn, sends overlapping
  * subscriptions several copies, and forwards QoS and DUP as they came from the publisher.
  */
 export class SessionDelivery {
@@ -16,8 +17,9 @@ export class SessionDelivery {
   readonly #session: Connection
   readonly #client: AedesClient<unknown>
   #lastEmission = -1
-  /** Whom all live subscriptions were granted to; undefined before the first. */
+  /** Whom all live subscriptions were granted to, and under which grants; undefined before the first. */
   #grantedTo: Identity | undefined
+  #grantedIn = 0
 
   constructor(world: SessionContext, session: Connection, client: AedesClient<unknown>) {
     this.#world = world
@@ -36,15 +38,18 @@ export class SessionDelivery {
     client.deliver0 = client.deliverQoS = (packet, done) => this.#deliver(packet, done)
   }
 
-  filtersChanged(): void {
-    this.filters.changed()
-    this.#grantedTo ??= this.#session.identity
+  /** A subscription is granted and about to be made. */
+  subscribing(filter: string, reach: Reach): void {
+    this.filters.add(filter, reach === 'some')
+    if (this.#grantedTo !== undefined) return
+    this.#grantedTo = this.#session.identity
+    this.#grantedIn = this.#world.rights.version
   }
 
   /** To this session alone; false when it is not subscribed. */
   send(topic: string, payload: Uint8Array): boolean {
     const granted = this.filters.qosFor(topic)
-    if (granted < 0 || !this.#mayReceive(topic)) return false
+    if (granted < 0 || !this.mayReceive(topic)) return false
     const qos: Qos = granted > 0 ? 1 : 0
     const packet = routedPacket(topic, payload, qos)
     this.#world.broker.inOrder(() => this.outbox.put({ packet, qos, frame: undefined, stored: false }))
@@ -69,7 +74,7 @@ export class SessionDelivery {
     this.#lastEmission = broker.emission
     if (packet.nl && packet.clientId === this.#client.id) return
     const granted = this.filters.qosFor(packet.topic)
-    if (granted < 0 || !this.#mayReceive(packet.topic)) return
+    if (granted < 0 || !this.mayReceive(packet.topic)) return
     const qos = Math.min(granted, packet.qos) as Qos
     const frame = packet.retain ? undefined : broker.frame(qos)
     this.outbox.put({ packet, qos, frame, stored: packet.qos > 0 && !this.#client.clean })
@@ -78,7 +83,7 @@ export class SessionDelivery {
   /** The stream of retained messages goes as fast as the reader. */
   #deliverRetained(packet: RoutedPacket, done: () => void): void {
     const granted = this.#session.isGone ? -1 : this.filters.qosFor(packet.topic)
-    if (granted < 0) {
+    if (granted < 0 || !this.mayReceive(packet.topic)) {
       setImmediate(done)
       return
     }
@@ -87,11 +92,18 @@ export class SessionDelivery {
     this.outbox.whenRoom(done)
   }
 
-  /** A grant may end after SUBSCRIBE: once the identity is another one, each message is looked at. */
-  #mayReceive(topic: string): boolean {
-    const { identity } = this.#session
-    if (identity === this.#grantedTo || this.#world.rights.receive(identity, topic)) return true
-    this.#world.counters.denied.forward++
+  /**
+   * A grant may end after SUBSCRIBE: once the identity or the grants are others, each message is looked at, and so it
+   * is while a filter is wider than what may be read.
+   */
+  mayReceive(topic: string): boolean {
+    const { identity, clientId } = this.#session
+    const { rights, counters } = this.#world
+    const isUnchanged = identity === this.#grantedTo && rights.version === this.#grantedIn
+    if (isUnchanged && !this.filters.isWide) return true
+    if (rights.receive(identity, topic, clientId)) return true
+    // A wide filter leaves out what is not to be read: nobody was denied anything.
+    if (!this.filters.isWide) counters.denied.forward++
     return false
   }
 }

@@ -1,8 +1,12 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { RetainedView } from '../bridge/ports.ts'
 import { filterMatches } from '../protocol/topics.ts'
 import type { Qos } from './aedes-internals.ts'
 import { routedPacket } from './delivery.ts'
 import type { MqttSession } from './session.ts'
+
+/** Topics in one turn of the event loop. */
+const SLICE = 64
 
 /**
  * A stored session that may have missed something, because the bridge was down or its queue was full, is told
@@ -11,13 +15,16 @@ import type { MqttSession } from './session.ts'
  */
 export async function sendRetainedView(session: MqttSession, view: RetainedView): Promise<boolean> {
   const { delivery } = session
-  const filters = [...delivery.filters.all()]
-  for (const [index, [filter]] of filters.entries()) {
+  const filters = delivery.filters.all().map(([filter]) => filter)
+  const wasTold = earlierFilters(filters)
+  let looked = 0
+  for (const [index, filter] of filters.entries()) {
     for (const { topic, payload } of view.match(filter)) {
+      if (++looked % SLICE === 0) await nextTurn()
       if (!session.alive) return false
-      if (filters.slice(0, index).some(([earlier]) => filterMatches(earlier, topic))) continue
+      if (wasTold(topic, index)) continue
       const granted = delivery.filters.qosFor(topic)
-      if (granted < 0) continue
+      if (granted < 0 || !delivery.mayReceive(topic)) continue
       const qos: Qos = granted > 0 ? 1 : 0
       const packet = routedPacket(topic, payload, qos)
       delivery.outbox.put({ packet, qos, frame: undefined, stored: false })
@@ -25,4 +32,13 @@ export async function sendRetainedView(session: MqttSession, view: RetainedView)
     }
   }
   return session.alive
+}
+
+/** Whether a topic was told for a filter before this one: a dashboard may have one for each topic of a fleet. */
+function earlierFilters(filters: readonly string[]): (topic: string, index: number) => boolean {
+  const places = new Map(filters.map((filter, i) => [filter, i]))
+  const wildcards = [...places].filter(([filter]) => /[+#]/.test(filter))
+  return (topic, index) =>
+    (places.get(topic) ?? index) < index ||
+    wildcards.some(([filter, i]) => i < index && filterMatches(filter, topic))
 }

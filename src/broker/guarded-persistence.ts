@@ -3,10 +3,11 @@ import type { RetainedView } from '../bridge/ports.ts'
 import type {
   Acknowledged,
   AedesClient,
+  BrokerPersistence,
   InboundPublish,
-  Persistence,
   RequestedSubscription,
   RoutedPacket,
+  StoredSubscriber,
 } from './aedes-internals.ts'
 import type { PacketIds } from './packet-ids.ts'
 import type { Rights } from './rights.ts'
@@ -18,7 +19,7 @@ type Client = { id: string | null }
 const MARK = '$session'
 
 export interface GuardedOptions {
-  readonly store: Persistence
+  readonly store: BrokerPersistence
   readonly view: RetainedView
   readonly rights: Rights
   /** The session that is connecting under this id. */
@@ -32,7 +33,7 @@ export interface GuardedOptions {
  * from live traffic: Aedes would close the connection, or let the process end, for what is logged here.
  */
 export class GuardedPersistence {
-  readonly #store: Persistence
+  readonly #store: BrokerPersistence
   readonly #options: GuardedOptions
   readonly #added = new WeakMap<readonly RequestedSubscription[], Promise<unknown>>()
 
@@ -68,9 +69,20 @@ export class GuardedPersistence {
 
   async #enqueue(packet: RoutedPacket): Promise<void> {
     const found = await this.#store.subscriptionsByTopic(packet.topic)
-    // A bridge's session never gets back what it sent.
-    const others = found.filter((each) => each.nl !== true || each.clientId !== packet.clientId)
+    const others = found.filter((each) => this.#mayWait(each, packet))
     if (others.length > 0) await this.#store.outgoingEnqueueCombi(others, packet)
+  }
+
+  /** A wide filter keeps only what its owner may read, or its queue would fill with what is never delivered. */
+  #mayWait({ nl, clientId }: StoredSubscriber, packet: RoutedPacket): boolean {
+    // A bridge's session never gets back what it sent.
+    if (nl === true && clientId === packet.clientId) return false
+    const owner = this.#store.sessions.ownerOf(clientId)
+    return owner === null || this.#options.rights.mayWait(owner, packet.topic)
+  }
+
+  #isGranted({ identity, clientId }: MqttSession, filter: string): boolean {
+    return this.#options.rights.subscribe(identity, filter, clientId)
   }
 
   storeRetained(packet: RoutedPacket): Promise<void> {
@@ -91,8 +103,7 @@ export class GuardedPersistence {
   ): Promise<unknown> {
     let adding = this.#added.get(all)
     if (adding === undefined) {
-      const { identity } = client.session ?? {}
-      const granted = all.filter((sub) => identity && this.#options.rights.subscribe(identity, sub.topic))
+      const granted = all.filter((sub) => client.session && this.#isGranted(client.session, sub.topic))
       adding = this.#store.addSubscriptions(client, granted).catch((error: unknown) => {
         this.#options.failed('store subscriptions', error)
       })
@@ -110,7 +121,7 @@ export class GuardedPersistence {
     const session = this.#options.connecting(client.id ?? '')
     if (session === undefined) return []
     const all = await this.#store.subscriptionsByClient(client)
-    const granted = all.filter((sub) => this.#options.rights.subscribe(session.identity, sub.topic))
+    const granted = all.filter((sub) => this.#isGranted(session, sub.topic))
     if (granted.length < all.length) {
       const gone = all.filter((sub) => !granted.includes(sub)).map((sub) => sub.topic)
       await this.removeSubscriptions(client, gone)

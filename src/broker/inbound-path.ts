@@ -55,7 +55,7 @@ export class InboundPath {
       session.acks.run(acknowledge)
     } else if (right === 'route') {
       const { topic, payload, qos, retain } = packet
-      const kept = retain && this.#world.rights.retain(session.identity, topic)
+      const kept = retain && this.#world.rights.retain(session.identity)
       consume(packet)
       const from = session.client.id ?? undefined
       this.#acknowledgeAfter(session, acknowledge, (done) =>
@@ -75,7 +75,8 @@ export class InboundPath {
   }
 
   #publishRight(session: MqttSession, topic: string): PublishRight {
-    return this.#fits(session, topic) ? this.#world.rights.publish(session.identity, topic) : 'denied'
+    const { identity, clientId } = session
+    return this.#fits(session, topic) ? this.#world.rights.publish(identity, topic, clientId) : 'denied'
   }
 
   /** Whether a topic or filter is flat enough; how long it may be was looked at before. */
@@ -160,11 +161,16 @@ export class InboundPath {
     const { rights, limits } = this.#world
     const { topic } = subscription
     const { subscriptions } = session.client
-    session.delivery.filtersChanged()
     const { maxSubscriptions } = limits
     const room = topic in subscriptions || Object.keys(subscriptions).length < maxSubscriptions
     if (!room) session.limited('subscriptions', { maxSubscriptions }, 'too many subscriptions')
-    if (room && this.#fits(session, topic) && rights.subscribe(session.identity, topic)) return true
+    if (room && this.#fits(session, topic)) {
+      const reach = rights.reach(session.identity, topic, session.clientId)
+      if (reach !== 'none') {
+        session.delivery.subscribing(topic, reach)
+        return true
+      }
+    }
     if (session.opened) session.denied('subscribe', topic)
     return false
   }
@@ -180,7 +186,7 @@ export class InboundPath {
     const { outbox, filters } = session.delivery
     const id = packet.messageId ?? 0
     outbox.resent(packet.brokerCounter)
-    if (!rights.receive(session.identity, packet.topic)) {
+    if (!rights.receive(session.identity, packet.topic, session.clientId)) {
       outbox.handshakes.forget(id)
       counters.denied.forward++
       return null

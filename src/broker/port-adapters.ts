@@ -6,13 +6,18 @@ import type { SessionContext } from './session-context.ts'
 
 const NOTHING = Buffer.alloc(0)
 
-export function createPublisher({ broker }: SessionContext, persistence: BrokerPersistence): Publisher {
+export function createPublisher(
+  { broker, rights, topics }: SessionContext,
+  persistence: BrokerPersistence,
+): Publisher {
   return {
     publish: (topic, payload, { qos, retain }) => broker.route({ topic, payload, qos, retain }),
-    async clearRetained(prefix) {
-      const gone = await persistence.clearRetainedBelow(prefix)
-      // Those who are subscribed learn it the way they would from any publisher.
-      for (const topic of gone) broker.route({ topic, payload: NOTHING, qos: 1, retain: false })
+    async clearRetainedOf(nodeId) {
+      for (const prefix of [topics.dataPrefix(nodeId), ...rights.placesOf(nodeId)]) {
+        const gone = await persistence.clearRetainedBelow(prefix)
+        // Those who are subscribed learn it the way they would from any publisher.
+        for (const topic of gone) broker.route({ topic, payload: NOTHING, qos: 1, retain: false })
+      }
     },
   }
 }

@@ -15,47 +15,133 @@ export interface Grant {
 /** `core`: the bridge itself takes it. `route`: subscribers get it. */
 export type PublishRight = { readonly to: 'core'; readonly address: Address } | 'route' | 'denied'
 
+/** How much of what a filter can match may be read: `some` only of what a principal's filter matches. */
+export type Reach = 'all' | 'some' | 'none'
+
+/** Who does it, and under which client id; without one, no grant with `%c` reaches it. */
+type ClientId = string | undefined
+
 export class Rights {
   readonly #topics: Topics
-  readonly #grants: readonly Grant[]
   readonly #below: string
+  readonly #owns: (topic: string) => boolean
+  #grants: readonly CompiledGrant[] = []
+  #version = 0
 
-  /** Throws for a grant that the protocol rules out; the check of the configuration has told it before. */
-  constructor(topics: Topics, grants: readonly Grant[]) {
+  /**
+   * `owns`: the topics outside the root that the bridge itself publishes; nobody else does. Throws for a grant that
+   * the protocol rules out; the check of the configuration has told it before.
+   */
+  constructor(topics: Topics, grants: readonly Grant[], owns: (topic: string) => boolean = () => false) {
     this.#topics = topics
-    this.#grants = grants
     this.#below = `${topics.root}/#`
+    this.#owns = owns
+    this.setGrants(grants)
+  }
+
+  /** They hold from now on, for sessions that are subscribed already too. Throws like the constructor. */
+  setGrants(grants: readonly Grant[]): void {
     for (const grant of grants) {
       for (const filter of [...(grant.publish ?? []), ...(grant.subscribe ?? [])]) this.#checkGrant(filter)
     }
+    this.#grants = grants.map(compile)
+    this.#version++
   }
 
-  publish(identity: Identity, topic: string): PublishRight {
+  /** Another number after each change: what was granted before may be granted no more. */
+  get version(): number {
+    return this.#version
+  }
+
+  publish(identity: Identity, topic: string, clientId?: ClientId): PublishRight {
     if (!this.#isOutside(topic)) return this.#publishInside(identity, topic)
-    return this.#granted(identity, 'publish', (filter) => filterMatches(filter, topic)) ? 'route' : 'denied'
+    if (topic.startsWith('$') || this.#owns(topic)) return 'denied'
+    const granted = this.#granted(identity, clientId, 'publish', (filter) => filterMatches(filter, topic))
+    return granted ? 'route' : 'denied'
   }
 
-  /** The retain flag of a limb counts on its own `data/…` only; what the core takes is never retained. */
-  retain(identity: Identity, topic: string): boolean {
-    return identity.kind === 'principal' || !this.#isOutside(topic)
+  /** The retain flag counts on what is routed; nothing of a candidate is kept. */
+  retain(identity: Identity): boolean {
+    return identity.kind !== 'candidate'
   }
 
-  /** Last words of principals, outside the root: limbs and candidates have none, and no verb runs posthumously. */
-  will(identity: Identity, topic: string): boolean {
-    return identity.kind === 'principal' && this.publish(identity, topic) === 'route'
+  /** Last words outside the root: a limb's presence is the bridge's to tell, and no verb runs posthumously. */
+  will(identity: Identity, topic: string, clientId?: ClientId): boolean {
+    return (
+      identity.kind !== 'candidate' &&
+      this.#isOutside(topic) &&
+      this.publish(identity, topic, clientId) === 'route'
+    )
   }
 
-  /** Granted when every topic that the filter can match is. `$share/…` and `$SYS/…` never are. */
-  subscribe(identity: Identity, filter: string): boolean {
-    if (filter.startsWith('$') || !isFilter(filter)) return false
-    if (this.#ownFilters(identity).some((granted) => filterCovers(granted, filter))) return true
-    if (filtersOverlap(filter, this.#below)) return false
-    return this.#granted(identity, 'subscribe', (granted) => filterCovers(granted, filter))
+  subscribe(identity: Identity, filter: string, clientId?: ClientId): boolean {
+    return this.reach(identity, filter, clientId) !== 'none'
+  }
+
+  /**
+   * A candidate's and a limb's filter is granted when every topic that it can match is; a principal's when some topic
+   * is, and then only those are delivered. `$SYS/…` is empty, and `$share/…` is never granted here.
+   */
+  reach(identity: Identity, filter: string, clientId?: ClientId): Reach {
+    if (!isFilter(filter)) return 'none'
+    const isPrincipal = identity.kind === 'principal'
+    if (filter.startsWith('$')) return isPrincipal && filter.startsWith(SYS) ? 'some' : 'none'
+    const own = this.#ownFilters(identity)
+    const covers = (granted: string) => filterCovers(granted, filter)
+    if (own.some(covers)) return 'all'
+    if (!filtersOverlap(filter, this.#below) && this.#granted(identity, clientId, 'subscribe', covers)) {
+      return 'all'
+    }
+    if (!isPrincipal) return 'none'
+    const overlaps = (granted: string) => filtersOverlap(granted, filter)
+    return own.some(overlaps) || this.#granted(identity, clientId, 'subscribe', overlaps) ? 'some' : 'none'
   }
 
   /** Whether a message of this topic may be delivered, whatever the session is subscribed to. */
-  receive(identity: Identity, topic: string): boolean {
-    return this.subscribe(identity, topic)
+  receive(identity: Identity, topic: string, clientId?: ClientId): boolean {
+    if (topic.startsWith('$')) return false
+    if (this.#isOutside(topic)) {
+      return this.#granted(identity, clientId, 'subscribe', (filter) => filterMatches(filter, topic))
+    }
+    const address = this.#topics.parse(topic)
+    if (address === undefined) return false
+    if (identity.kind !== 'principal') {
+      return address.kind === 'node' && address.nodeId === identity.nodeId && OWN_LEAVES.has(address.leaf)
+    }
+    return this.#readable(address, identity.name)
+  }
+
+  /**
+   * Whether a message may wait for a stored session, of which only the owner's name is known while it is away: what a
+   * grant gives to some, it may. What is delivered in the end is looked at with `receive`.
+   */
+  mayWait(owner: string, topic: string): boolean {
+    if (this.#isOutside(topic)) return true
+    const address = this.#topics.parse(topic)
+    return address !== undefined && (address.kind === 'node' || this.#readable(address, owner))
+  }
+
+  /** Below what a limb alone may publish, outside the root: `tele/cam1/` of a grant `tele/%u/#`. */
+  placesOf(nodeId: string): readonly string[] {
+    const limb: Identity = { kind: 'limb', nodeId }
+    return this.#grants
+      .filter(({ to }) => to === 'limb')
+      .flatMap(({ publish }) => publish.flatMap(({ place }) => place?.fill(limb, '') ?? []))
+  }
+
+  /** What every principal may read of the root, and its own responses. */
+  #readable(address: Address, principal: string): boolean {
+    switch (address.kind) {
+      case 'bridge':
+      case 'data':
+        return true
+      case 'node':
+        return PUBLIC_LEAVES.has(address.leaf)
+      case 'response':
+        return address.principal === principal
+      case 'request':
+        return false
+    }
   }
 
   #isOutside(topic: string): boolean {
@@ -85,24 +171,31 @@ export class Rights {
       // approval. Nothing is sent there until then, and to its own session only.
       case 'candidate':
       case 'limb':
-        return [node(identity.nodeId, 'pairing'), node(identity.nodeId, 'invoke')]
+        return OWN.map((leaf) => node(identity.nodeId, leaf))
       case 'principal':
         return [
           `${bridgePrefix}#`,
-          node('+', 'status'),
-          node('+', 'state'),
+          ...PUBLIC.map((leaf) => node('+', leaf)),
           `${dataPrefix('+')}#`,
           response(identity.name, '#'),
         ]
     }
   }
 
-  #granted(identity: Identity, kind: 'publish' | 'subscribe', test: (filter: string) => boolean): boolean {
-    for (const grant of this.#grants) {
-      const filters = grant[kind]
-      if (filters?.length && reaches(grant.to, identity) && filters.some(test)) return true
-    }
-    return false
+  #granted(
+    identity: Identity,
+    clientId: ClientId,
+    kind: 'publish' | 'subscribe',
+    test: (filter: string) => boolean,
+  ): boolean {
+    return this.#grants.some(
+      (grant) =>
+        reaches(grant.to, identity) &&
+        grant[kind].some((pattern) => {
+          const filter = pattern.fill(identity, clientId)
+          return filter !== undefined && test(filter)
+        }),
+    )
   }
 
   #checkGrant(filter: string): void {
@@ -116,6 +209,14 @@ export class Rights {
   }
 }
 
+const SYS = '$SYS/'
+/** What a limb, and a candidate that becomes one, is told. */
+const OWN = ['pairing', 'invoke'] as const
+const OWN_LEAVES = new Set<string>(OWN)
+/** What every principal may read of every limb. */
+const PUBLIC = ['status', 'state'] as const
+const PUBLIC_LEAVES = new Set<string>(PUBLIC)
+
 const LIMB_LEAVES = new Set<string>(['register', 'heartbeat', 'deregister', 'result'])
 const CANDIDATE_LEAVES = new Set<string>(['register'])
 
@@ -125,4 +226,58 @@ function reaches(to: string, identity: Identity): boolean {
   if (identity.kind !== 'principal') return false
   const role = ROLES.indexOf(to as Role)
   return role < 0 ? identity.name === to : ROLES.indexOf(identity.role) >= role
+}
+
+interface Pattern {
+  /** The filter for this session; undefined when it has nothing to put in the place of `%c`. */
+  fill(identity: Identity, clientId: ClientId): string | undefined
+  /** What the filter begins with, if that is for one name alone. */
+  readonly place?: Pattern | undefined
+}
+
+interface CompiledGrant {
+  readonly to: string
+  readonly publish: readonly Pattern[]
+  readonly subscribe: readonly Pattern[]
+}
+
+function compile({ to, publish = [], subscribe = [] }: Grant): CompiledGrant {
+  return { to, publish: publish.map(publishPattern), subscribe: subscribe.map(patternOf) }
+}
+
+/** What would not stay within one level: Mosquitto too gives such a client id nothing. */
+const NOT_A_LEVEL = /[+#/]|^\$/
+
+function publishPattern(filter: string): Pattern {
+  const place = placeOf(filter)
+  return { ...patternOf(filter), place: place === undefined ? undefined : patternOf(place) }
+}
+
+/** `tele/%u/` of `tele/%u/+/x`: everything below it is one limb's. Undefined when it is not. */
+export function placeOf(filter: string): string | undefined {
+  const levels = filter.split('/')
+  const own = levels.findIndex((level) => level.includes('%u'))
+  const wildcard = levels.findIndex((level) => level === '+' || level === '#')
+  const isPlace =
+    own >= 0 &&
+    (wildcard < 0 || own < wildcard) &&
+    !levels
+      .slice(0, own + 1)
+      .join()
+      .includes('%c')
+  return isPlace ? `${levels.slice(0, own + 1).join('/')}/` : undefined
+}
+
+/** `%u` stands for the name of the session's identity, `%c` for its client id, as in Mosquitto. */
+function patternOf(filter: string): Pattern {
+  if (!filter.includes('%u') && !filter.includes('%c')) return { fill: () => filter }
+  const needsClientId = filter.includes('%c')
+  return {
+    fill(identity, clientId = '') {
+      if (needsClientId && (clientId === '' || NOT_A_LEVEL.test(clientId))) return undefined
+      const name = identity.kind === 'principal' ? identity.name : identity.nodeId
+      // The client id comes last: what it says is no pattern.
+      return filter.replaceAll('%u', name).replaceAll('%c', () => clientId)
+    },
+  }
 }

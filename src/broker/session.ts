@@ -227,7 +227,7 @@ export class MqttSession extends Connection implements Session {
     this.#end ??= why
     this.isGone = true
     this.guard.close()
-    if (why === 'stopped') this.client.will = null
+    if (why === 'stopped' || (why !== 'lost' && this.identity.kind === 'limb')) this.client.will = null
     if (!afterFlush) {
       this.conn.destroy()
       return

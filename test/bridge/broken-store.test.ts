@@ -80,7 +80,7 @@ async function start() {
         if (topic.includes('/event/')) events.push(JSON.parse(text).kind)
         if (topic.includes('/response/')) answers.push({ topic, body: JSON.parse(text) })
       },
-      clearRetained: async (prefix) => (broken.after ? full() : cleared(prefix)),
+      clearRetainedOf: async (nodeId) => (broken.after ? full() : cleared(nodeId)),
     },
     sessions: { forget: async (name) => (broken.after ? full() : forgotten(name)) },
     backups: { create: full, prune: async () => 0, newestAt: async () => null },
@@ -259,7 +259,7 @@ test('a revocation that is on disk is told as done, and what a full disk kept fr
     clock.advance(5000)
     await settled()
   }
-  expect(cleared).toHaveBeenCalledWith('limb/node/cam/data/')
+  expect(cleared).toHaveBeenCalledWith('cam')
   expect(forgotten).toHaveBeenCalledWith('cam')
 })
 

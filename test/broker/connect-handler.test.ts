@@ -247,12 +247,33 @@ describe('last words', () => {
     expect(messages).toMatchObject([{ topic: 'out/gone', text: 'bye', qos: 1 }])
   })
 
+  test('of a limb are published below a granted topic, and retained when it says so', async () => {
+    const { messages } = await lastWords({ ...LIMB, will: { ...will, retain: true } })
+    expect(messages).toMatchObject([{ topic: 'out/gone', text: 'bye', qos: 1 }])
+  })
+
+  test('of a limb whose newer connection has come are not published: it is not gone', async () => {
+    const { connect, core } = await start({ grants: [...grants, { to: 'limb', publish: ['out/#'] }] })
+    const watcher = await connect({ username: 'viewer9' })
+    await watcher.subscribe({ 'out/#': 1 })
+    for (const why of ['replaced', 'refused', 'stopped'] as const) {
+      const limb = await connect({ ...LIMB, clientId: why, will })
+      const { session } = await core.until('opened', (event) => event.session.clientId === why)
+      session.end(why, false)
+      await limb.closed
+    }
+    await turn()
+    await watcher.settle()
+    expect(watcher.messages).toEqual([])
+  })
+
   test('are not published after DISCONNECT', async () => {
     expect((await lastWords({ username: 'viewer1', will }, true)).messages).toEqual([])
   })
 
   test.each([
-    ['a limb', { ...LIMB, will }],
+    ['a limb without the right', { ...LIMB, will: { ...will, topic: 'limb/node/cam1/data/x' } }],
+    ['a limb to the status of another', { ...LIMB, will: { ...will, topic: 'limb/node/cam2/status' } }],
     ['a candidate', { username: 'cam3', will }],
     ['a principal without the right', { username: 'viewer1', will: { ...will, topic: 'other' } }],
     ['a principal to a wildcard', { username: 'viewer1', will: { ...will, topic: 'out/#' } }],

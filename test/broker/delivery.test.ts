@@ -355,7 +355,7 @@ describe('telling one session', () => {
   test('is not told of a SUBSCRIBE that was denied', async () => {
     const { connect, core } = await start()
     const limb = await connect({ username: 'cam1' })
-    await limb.subscribe({ 'limb/node/cam1/invoke': 1 })
+    await limb.subscribe({ 'limb/node/cam1/state': 1 })
     await limb.settle()
     expect(core.all('subscribed')).toEqual([])
   })
@@ -404,7 +404,7 @@ describe('telling one session', () => {
 test('a promoted candidate has the rights of a limb at once, and keeps its subscription', async () => {
   const { connect, core } = await start()
   const limb = await connect({ username: 'cam1' })
-  expect(await limb.subscribe({ 'limb/node/cam1/pairing': 1, 'limb/node/cam1/invoke': 1 })).toEqual([1, 128])
+  expect(await limb.subscribe({ 'limb/node/cam1/pairing': 1, 'limb/node/cam1/invoke': 1 })).toEqual([1, 1])
   limb.send(publishPacket('limb/node/cam1/heartbeat', '', { qos: 1, id: 1 }))
   await limb.ack(PUBACK, 1)
   expect(core.heartbeats).toBe(0)
@@ -415,7 +415,9 @@ test('a promoted candidate has the rights of a limb at once, and keeps its subsc
   limb.send(publishPacket('limb/node/cam1/heartbeat', '', { qos: 1, id: 2 }))
   await limb.ack(PUBACK, 2)
   expect(core.heartbeats).toBe(1)
-  expect(await limb.subscribe({ 'limb/node/cam1/invoke': 1 })).toEqual([1])
+  expect(session.subscribedTo('limb/node/cam1/invoke')).toBe(true)
+  expect(session.send('limb/node/cam1/invoke', Buffer.from('{}'))).toBe(true)
+  expect((await limb.message()).topic).toBe('limb/node/cam1/invoke')
 })
 
 test('a session that is no longer granted a topic gets no more of it', async () => {
@@ -440,7 +442,7 @@ test('clearing retained messages deletes them and tells those who are subscribed
   await viewer.subscribe({ 'limb/node/+/data/#': 1 })
   expect((await viewer.message('limb/node/cam1/data/a')).retain).toBe(true)
   await viewer.message('limb/node/cam1/data/b/c')
-  await broker.publisher.clearRetained('limb/node/cam1/data/')
+  await broker.publisher.clearRetainedOf('cam1')
   expect((await viewer.message('limb/node/cam1/data/a')).text).toBe('')
   expect((await viewer.message('limb/node/cam1/data/b/c')).text).toBe('')
   const later = await connect({ username: 'viewer1' })

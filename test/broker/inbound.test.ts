@@ -205,7 +205,7 @@ describe('a denied message', () => {
   })
 })
 
-test('the retain flag of a limb counts on its data, an empty payload deletes, grants keep none', async () => {
+test('the retain flag of a limb counts on its data and below its grants, and an empty payload deletes', async () => {
   const { connect } = await start({
     grants: [
       { to: 'limb', publish: ['out/#'] },
@@ -223,6 +223,7 @@ test('the retain flag of a limb counts on its data, an empty payload deletes, gr
   const viewer = await connect({ username: 'viewer' })
   await viewer.subscribe({ 'limb/node/+/data/#': 1, 'out/#': 1 })
   expect(await viewer.message()).toMatchObject({ topic: 'limb/node/cam1/data/a', retain: true })
+  expect(await viewer.message()).toMatchObject({ topic: 'out/x', retain: true })
   await viewer.settle()
   expect(viewer.messages).toEqual([])
 })

@@ -64,7 +64,7 @@ describe.skipIf(!hasMosquitto)('Mosquitto’s clients', () => {
     const { out, code } = await sub
     expect(out).toBe('1 limb/node/cam1/status offline\n0 limb/node/cam1/status online\n')
     expect(code).toBe(0)
-    const refused = await run('mosquitto_sub', port, ['-u', 'viewer', '-t', '#', '-W', '5'])
+    const refused = await run('mosquitto_sub', port, ['-u', 'viewer', '-t', 'limb/node/+/invoke', '-W', '5'])
     expect(refused.out).toMatch(/All subscription requests were denied/)
   })
 

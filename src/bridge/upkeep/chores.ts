@@ -123,7 +123,7 @@ function checkpointChore(upkeep: Upkeep): Chore {
  * Retained data of limbs that are no more: a bridge that was killed between the revocation and what follows it has
  * forgotten that something was left. Once after the start, and then every day.
  */
-function orphanChore({ topics, publisher }: BridgeContext, registry: Registry, upkeep: Upkeep): Chore {
+function orphanChore({ publisher }: BridgeContext, registry: Registry, upkeep: Upkeep): Chore {
   let after = ''
   return {
     name: 'remove data of limbs that are no more',
@@ -134,7 +134,7 @@ function orphanChore({ topics, publisher }: BridgeContext, registry: Registry, u
         const nodeId = await upkeep.nextWithData(after)
         after = nodeId ?? ''
         if (nodeId === null) return 'done'
-        if (!registry.get(nodeId)) await publisher.clearRetained(topics.dataPrefix(nodeId))
+        if (!registry.get(nodeId)) await publisher.clearRetainedOf(nodeId)
       }
       return 'more'
     },

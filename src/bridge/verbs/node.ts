@@ -210,7 +210,7 @@ export function nodeHandlers(world: BridgeContext, parts: Parts): VerbHandlersOf
       announcer.nodeGone(nodeId)
       // A limb of this name may be approved before the disk has room again: its data is not to be taken away.
       await retries.run(`remove the data of ${nodeId}`, async () => {
-        if (!registry.get(nodeId)) await world.publisher.clearRetained(topics.dataPrefix(nodeId))
+        if (!registry.get(nodeId)) await world.publisher.clearRetainedOf(nodeId)
       })
       await retries.run(`forget the sessions of ${nodeId}`, async () => {
         if (!registry.get(nodeId)) await world.sessions.forget(nodeId)

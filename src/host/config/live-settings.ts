@@ -5,6 +5,8 @@ import { SECTIONS } from './leaves.ts'
 /** Which settings a reload takes over in the running bridge, and which need a restart. Each key is in one list. */
 
 export const LIVE_KEYS: readonly string[] = [
+  // For what is published, subscribed and delivered from now on, by the sessions of now too.
+  'mqtt.grants',
   'mqtt.maxConnections',
   'mqtt.maxConnectionsPerAddress',
   'mqtt.connectSeconds',
@@ -63,9 +65,8 @@ export const RESTART_KEYS: readonly string[] = [
   'mqtt.host',
   'mqtt.port',
   'mqtt.allowPlaintext',
-  // Sessions are subscribed to topics below the old root, under the old grants.
+  // Sessions are subscribed to topics below the old root.
   'mqtt.topicRoot',
-  'mqtt.grants',
   // The files are read again at every reload; where they are is not.
   'tls.enabled',
   'tls.host',

@@ -92,9 +92,9 @@ const mqtt = z.strictObject({
   }),
   grants: z.array(grant).max(1000).default([]).meta({
     description:
-      'Further rights, for topics outside the root. Each entry: `to`, and the topic filters it may `publish` and `subscribe`.',
+      "Further rights, for topics outside the root. Each entry: `to`, and the topic filters it may `publish` and `subscribe`. In a filter `%u` stands for the name of the session (the nodeId of a limb) and `%c` for its client id, as in Mosquitto: `tele/%u/#` gives each limb its own topics and nobody else's.",
     allowed:
-      'a list such as `[{to: homeassistant, publish: ["homeassistant/#"], subscribe: ["homeassistant/#"]}]`; `to` is a principal, a role, `limb` or `candidate`',
+      'a list such as `[{to: limb, publish: ["tele/%u/#"], subscribe: ["cmnd/%u/#"]}]`; `to` is a principal, a role, `limb` or `candidate`',
   }),
   maxConnections: whole(1, 1_000_000, 20_000, 'Connections in all.'),
   maxConnectionsPerAddress: whole(

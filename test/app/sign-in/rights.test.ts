@@ -2,14 +2,14 @@ import { describe, expect, it } from 'vitest'
 import { keyOf, REGISTRATION, startApp } from '../../support/app.ts'
 
 describe('rights', () => {
-  it('refuse a candidate everything but its own register and pairing', async () => {
+  it('refuse a candidate everything but its own register, pairing and invoke', async () => {
     await using app = await startApp()
     const admin = await app.admin()
     await admin.subscribe(['limb/node/+/data/#', 'limb/node/+/status'])
     const candidate = await app.device('cam1', keyOf('cam1'))
     const granted = await Promise.all(
       [
-        'limb/node/cam1/invoke',
+        'limb/node/cam2/invoke',
         'limb/node/cam2/pairing',
         'limb/node/+/status',
         'limb/#',

@@ -23,9 +23,14 @@ test('a change holds where it is live, and is named where it is not', () => {
     uplinks: [{ name: 'cloud', url: 'mqtt://127.0.0.1', prefix: 'site1' }],
   })
   const change = changeOf(config, next)
-  expect([...change.live].sort()).toEqual(['http.allowedOrigins', 'log.level', 'mqtt.maxConnections'])
-  expect([...change.restart].sort()).toEqual(['mqtt.grants', 'mqtt.port', 'uplinks'])
-  expect(change.config.mqtt).toMatchObject({ port: 1883, maxConnections: 7, grants: [] })
+  expect([...change.live].sort()).toEqual([
+    'http.allowedOrigins',
+    'log.level',
+    'mqtt.grants',
+    'mqtt.maxConnections',
+  ])
+  expect([...change.restart].sort()).toEqual(['mqtt.port', 'uplinks'])
+  expect(change.config.mqtt).toMatchObject({ port: 1883, maxConnections: 7, grants: [{ to: 'x' }] })
   expect(config.mqtt.maxConnections).toBe(20_000)
 })
 
