@@ -32,7 +32,7 @@ if (!/^\d[A-Za-z0-9.+~]*$/.test(version)) throw new Error(`--version: ${version}
 run('npm', ['run', '--silent', 'build'])
 for (const arch of archs.filter(isArch)) {
   const outFolder = values.out ?? join(ROOT, 'release')
-  const file = buildDeb({ arch, version, epochSeconds: sourceDate(), outFolder })
+  const file = await buildDeb({ arch, version, epochSeconds: sourceDate(), outFolder })
   const bytes = readFileSync(file)
   const hash = createHash('sha256').update(bytes).digest('hex')
   console.log(`${hash}  ${relative(process.cwd(), file)}  ${(bytes.length / 1e6).toFixed(1)} MB`)

@@ -1,174 +1,36 @@
 import { readFileSync } from 'node:fs'
-import type { RunningBridge } from './assembly/options.ts'
 import { runCommandLine } from './cli/command-line.ts'
-import type { Maintenance } from './cli/context.ts'
-import { type Config, ConfigError, loadConfig } from './host/config/config.ts'
-import { problemText } from './host/config/problems.ts'
-import { type DatabaseTools, doctor } from './host/doctor/doctor.ts'
-import type { HostLog } from './host/log/log.ts'
-import { configuration } from './host/process/command-line-config.ts'
-import { reloader } from './host/process/reload.ts'
-import { handleSignals, ignoreUserSignals } from './host/process/signals.ts'
-import { takeInherited } from './host/systemd/activation.ts'
-import { credential } from './host/systemd/credentials.ts'
-import { type ServiceManager, serviceManager } from './host/systemd/notify.ts'
-import { startLimitSeconds } from './host/systemd/start-limit.ts'
-import { startWatchdog } from './host/systemd/watchdog.ts'
-import { systemClock } from './kernel/clock.ts'
-import { MisconfiguredError, messageOf, StartError } from './kernel/errors.ts'
+import type { ConfigurationTools, Maintenance } from './cli/context.ts'
 
 /**
  * Arguments in, exit code out. `serve` runs until a signal; every other command is a client. What only one of them
- * needs (the bridge itself, the log, the database) is loaded when it is needed: a client should answer at once.
+ * needs (the bridge itself, the configuration, the doctor) is loaded when it is needed: a client should answer at once.
  */
-
-/** EX_CONFIG of sysexits.h: starting again will not help. */
-const EXIT_CONFIG = 78
-const EXIT_FAILED = 1
 
 const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as {
   version: string
 }
 
-async function serve({ configFile }: { configFile?: string }): Promise<number> {
-  ignoreUserSignals()
-  let loaded: ReturnType<typeof loadConfig>
-  try {
-    loaded = loadConfig({ file: configFile, env: process.env })
-  } catch (error) {
-    if (!(error instanceof ConfigError)) throw error
-    for (const problem of error.problems) process.stderr.write(`limb-bridge: ${problemText(problem)}\n`)
-    return EXIT_CONFIG
-  }
-  const { config, warnings } = loaded
-  const { createLog } = await import('./host/log/log.ts')
-  const log = createLog(config.log)
-  for (const warning of warnings) log.warn({}, warning)
-
-  const { env, pid } = process
-  const inherited = takeInherited(env, pid)
-  const manager = serviceManager({ env, log, clock: systemClock })
-  let bridge: RunningBridge
-  try {
-    const { startBridge } = await import('./app.ts')
-    await manager.extend(startLimitSeconds(config.store.path))
-    const adminPassword = credential(env, 'admin-password')
-    bridge = await startBridge({ config, log, clock: systemClock, version, inherited, adminPassword })
-  } catch (error) {
-    return cannotStart(log, error)
-  }
-  await live({ configFile, config, log, manager, bridge })
-  // The listeners keep the process alive; a signal ends it.
-  return await new Promise<number>(() => undefined)
+async function serve(options: { configFile?: string }): Promise<number> {
+  const bridge = await import('./serve.ts')
+  return bridge.serve({ ...options, version })
 }
 
-/** What was foreseen is said once, in words; anything else with all there is to find its cause. */
-function cannotStart(log: HostLog, error: unknown): number {
-  const foreseen = error instanceof StartError
-  log.fatal(foreseen ? {} : { err: error }, `cannot start: ${messageOf(error)}`)
-  if (foreseen) log.debug({ err: error }, 'where that was found')
-  return error instanceof MisconfiguredError ? EXIT_CONFIG : EXIT_FAILED
-}
-
-interface Living {
-  readonly configFile: string | undefined
-  readonly config: Config
-  readonly log: HostLog
-  readonly manager: ServiceManager
-  readonly bridge: RunningBridge
-}
-
-/** From the open listeners to the signal that ends it all. */
-async function live({ configFile, config, log, manager, bridge }: Living): Promise<void> {
-  const { env, pid } = process
-  const status = () => bridge.status()
-  const probe = () => bridge.probe()
-  const stopPulse = startWatchdog({ manager, env, pid, probe, status, clock: systemClock, log })
-  const { reload } = reloader({
-    config,
-    load: () => loadConfig({ file: configFile, env }),
-    apply: async (changed) => {
-      bridge.apply(changed)
-      await bridge.reloadCertificates()
-    },
-    manager,
-    status,
-    log,
-  })
-  handleSignals({
-    log,
-    clock: systemClock,
-    // A terminal that closes says SIGHUP too, and means the end.
-    ...(process.stdin.isTTY !== true && { reload }),
-    stop: async () => {
-      stopPulse()
-      // Told while it happens: the service manager's answer is nothing to wait for.
-      const told = manager.stopping()
-      await bridge.stop()
-      await told
-      manager.close()
-      log.info({}, 'stopped')
-    },
-  })
-  welcome(log, bridge)
-  if (bridge.adminPassword.firstStart && process.stdout.isTTY === true) firstSteps(log)
-  await manager.ready(status())
-}
-
-/** What a newcomer needs, and one line for programs. */
-function welcome(log: HostLog, { mqtt, tls, http, control, adminPassword }: RunningBridge): void {
-  log.info({ mqtt, ...(tls && { tls }), http, control, version }, 'ready')
-  log.info({}, `MQTT on ${mqtt.host}:${mqtt.port}, local administration on ${control}`)
-  if (tls) log.info({}, `MQTT over TLS on ${tls.host}:${tls.port}`)
-  if (http)
-    log.info(
-      {},
-      `HTTP on ${http.scheme}://${http.host}:${http.port}: /healthz, /readyz, /metrics, and MQTT over WebSocket at /mqtt`,
-    )
-  const whose = `${adminPassword.firstStart ? 'first start: ' : ''}the password of the principal admin is`
-  if (adminPassword.inFile) {
-    // Whether it was changed since, nobody knows who has not got the password.
-    const doubt = adminPassword.firstStart
-      ? ''
-      : ' unless it was changed; delete that file when you need it no more'
-    log.info({}, `${whose} in ${adminPassword.file}${doubt}`)
-  } else if (adminPassword.firstStart) log.info({}, `${whose} the one that was given`)
-}
-
-/** For the person who tries it out; a service has nobody who reads this. */
-function firstSteps(log: HostLog): void {
-  const installed = process.env.npm_execpath === undefined && !import.meta.url.endsWith('.ts')
-  const command = installed ? 'limb-bridge' : './limb-bridge'
-  log.info({}, `next: ${command} simulate --nodes 5, then ${command} pairing approve, then ${command} watch`)
-}
-
-async function databaseTools(): Promise<DatabaseTools> {
-  const { backupFolder, newestBackupIn } = await import('./store/sqlite/backup/backups.ts')
-  const { inspectDatabase } = await import('./store/sqlite/backup/inspect.ts')
-  const { holderOf } = await import('./store/sqlite/backup/restore.ts')
-  return {
-    inspect: (file) => inspectDatabase(file, { readonly: true }),
-    holder: (file) => holderOf(file, systemClock.wallMs()),
-    async newestBackup(file, chosen) {
-      const folder = backupFolder(file, chosen)
-      return { folder, at: await newestBackupIn(folder) }
-    },
-  }
+const configuration: ConfigurationTools = {
+  async load(file, env) {
+    const tools = await import('./host/process/command-line-config.ts')
+    return tools.configuration.load(file, env)
+  },
 }
 
 const maintenance: Maintenance = {
   async restore(from, to) {
-    const { StoreError } = await import('./store/sqlite/errors.ts')
-    const { restoreDatabase } = await import('./store/sqlite/backup/restore.ts')
-    try {
-      return { ok: true, ...restoreDatabase({ from, to, now: systemClock.wallMs() }) }
-    } catch (error) {
-      if (!(error instanceof StoreError)) throw error
-      return { ok: false, reason: error.message }
-    }
+    const tools = await import('./assembly/maintenance.ts')
+    return tools.maintenance.restore(from, to)
   },
   async doctor(file) {
-    return await doctor({ file, env: process.env, clock: systemClock, database: await databaseTools() })
+    const tools = await import('./assembly/maintenance.ts')
+    return tools.maintenance.doctor(file)
   },
 }
 

@@ -23,7 +23,8 @@ const ROWS: Record<string, number> = {
   cli: 5,
   assembly: 5,
   'app.ts': 6,
-  'main.ts': 7,
+  'serve.ts': 7,
+  'main.ts': 8,
 }
 
 const files = readdirSync(SRC, { recursive: true, encoding: 'utf8' }).filter((name) => name.endsWith('.ts'))

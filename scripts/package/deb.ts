@@ -37,12 +37,12 @@ const CONFFILES = ['/etc/limb-bridge/limb-bridge.yaml']
 const COMPRESSION_LEVEL = 9
 
 /** The file that was written. `dist/` must be built. */
-export function buildDeb(options: DebOptions): string {
+export async function buildDeb(options: DebOptions): Promise<string> {
   const { arch, version, epochSeconds, outFolder } = options
   const work = mkdtempSync(join(tmpdir(), 'limb-deb-'))
   try {
     const tree = join(work, 'data')
-    fillTree(tree, options)
+    await fillTree(tree, options)
     const control = join(work, 'control')
     fillControl(control, tree, options)
     mkdirSync(outFolder, { recursive: true })
@@ -59,7 +59,7 @@ export function buildDeb(options: DebOptions): string {
   }
 }
 
-function fillTree(tree: string, { arch, version, epochSeconds }: DebOptions): void {
+async function fillTree(tree: string, { arch, version, epochSeconds }: DebOptions): Promise<void> {
   const put = (path: string, content: string | Buffer) => {
     mkdirSync(dirname(join(tree, path)), { recursive: true })
     writeFileSync(join(tree, path), content)
@@ -81,7 +81,7 @@ function fillTree(tree: string, { arch, version, epochSeconds }: DebOptions): vo
     copy(join(ROOT, 'systemd', unit), `lib/systemd/system/${unit}`)
   }
 
-  put('usr/share/man/man1/limb-bridge.1.gz', gzip(manPage(version, epochSeconds)))
+  put('usr/share/man/man1/limb-bridge.1.gz', gzip(await manPage(version, epochSeconds)))
   put('usr/share/man/man5/limb-bridge.yaml.5.gz', gzip(configManPage(version, epochSeconds)))
   put('usr/share/bash-completion/completions/limb-bridge', completion('bash'))
   put('usr/share/zsh/vendor-completions/_limb-bridge', completion('zsh'))

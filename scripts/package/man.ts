@@ -9,7 +9,7 @@ import { example, heading, item, paragraph, subheading, title } from './roff.ts'
 
 /** limb-bridge(1) from the tree of commands, limb-bridge.yaml(5) from the schema of the configuration. */
 
-function program(version: string): Command {
+async function program(version: string): Promise<Command> {
   const quiet = { write: () => true } as unknown as NodeJS.WriteStream
   const io = { stdin: process.stdin, stdout: quiet, stderr: quiet, env: {}, onInterrupt: () => () => {} }
   // Nothing is ever run: the tree of commands is only read.
@@ -95,8 +95,8 @@ and are not refused. SIGHUP (\`systemctl reload\`) takes over what changed in th
 session and logs which keys need a restart. SIGTERM stops it within 5 seconds. To stop it for good, stop the sockets
 too:`
 
-export function manPage(version: string, epochSeconds: number): string {
-  const root = program(version)
+export async function manPage(version: string, epochSeconds: number): Promise<string> {
+  const root = await program(version)
   const all = leaves(root)
   const common = commonOptions(all)
   return `${[

@@ -4,18 +4,10 @@ import { messageOf } from '../kernel/errors.ts'
 import { escapeText } from '../kernel/escape-text.ts'
 import type { Run } from './command-options.ts'
 import { withExamples } from './command-options.ts'
-import { addCompletionCommand } from './commands/completion.ts'
-import { addConfigCommands } from './commands/config.ts'
-import { addMaintenanceCommands } from './commands/maintenance.ts'
-import { addStatusCommand } from './commands/status.ts'
-import { addWatchCommand } from './commands/watch.ts'
 import type { CliContext, CommandLineOptions } from './context.ts'
 import { CliError, EXIT, EXIT_HELP, WrongArgument } from './exit.ts'
-import { addMcpCommand } from './mcp/mcp-command.ts'
-import { addSimulateCommand } from './simulate/simulate-command.ts'
 import { processIo } from './terminal/process-io.ts'
 import { print } from './terminal/text.ts'
-import { addVerbCommands } from './verbs/verb-commands.ts'
 
 export type { CommandLineOptions as CommandLineParts } from './context.ts'
 
@@ -47,7 +39,7 @@ export async function runCommandLine(argv: readonly string[], parts: CommandLine
     const result = await action()
     if (typeof result === 'number') exitCode = result
   }
-  const program = buildProgram(world, run)
+  const program = await buildProgram(world, run, askedOf(argv))
   let running = program
   program.hook('preAction', (_program, command) => {
     running = command
@@ -60,8 +52,65 @@ export async function runCommandLine(argv: readonly string[], parts: CommandLine
   }
 }
 
-/** The whole tree of commands; completion is made from it too. */
-export function buildProgram(world: CliContext, run: Run): Command {
+/** Adds its commands to the program; of the verbs only those that were asked for. */
+type Add = (program: Command, world: CliContext, run: Run, asked: readonly string[]) => void
+
+interface Part {
+  /** The first words that it knows; without them it knows those that no other part does. */
+  readonly words?: readonly string[]
+  load(): Promise<Add>
+}
+
+/** The parts of the command line, in the order of its help. Each is loaded when a word of its is asked for. */
+const PARTS: readonly Part[] = [
+  { words: ['serve'], load: async () => addServeCommand },
+  { words: ['status'], load: async () => (await import('./commands/status.ts')).addStatusCommand },
+  { words: ['watch'], load: async () => (await import('./commands/watch.ts')).addWatchCommand },
+  { load: async () => (await import('./verbs/verb-commands.ts')).addVerbCommands },
+  { words: ['config'], load: async () => (await import('./commands/config.ts')).addConfigCommands },
+  {
+    words: ['restore', 'doctor'],
+    load: async () => (await import('./commands/maintenance.ts')).addMaintenanceCommands,
+  },
+  {
+    words: ['simulate'],
+    load: async () => (await import('./simulate/simulate-command.ts')).addSimulateCommand,
+  },
+  { words: ['mcp'], load: async () => (await import('./mcp/mcp-command.ts')).addMcpCommand },
+  {
+    words: ['completion'],
+    load: async () => (await import('./commands/completion.ts')).addCompletionCommand,
+  },
+]
+
+/** Everything: what help lists, what completion is made from, and what a word that nobody knows is compared with. */
+const EVERYTHING: readonly string[] = []
+
+/** The words of a command line up to its first option. */
+function askedOf(argv: readonly string[]): readonly string[] {
+  // Help takes one word, and completion is made from the whole tree.
+  const words = argv[0] === 'help' ? argv.slice(1, 2) : argv
+  const end = words.findIndex((word) => word.startsWith('-'))
+  const asked = end < 0 ? words : words.slice(0, end)
+  return asked[0] === 'completion' ? EVERYTHING : asked
+}
+
+function partsOf([word]: readonly string[]): readonly Part[] {
+  if (word === undefined) return PARTS
+  const part =
+    PARTS.find(({ words }) => words?.includes(word)) ?? PARTS.find(({ words }) => words === undefined)
+  return part === undefined ? PARTS : [part]
+}
+
+/**
+ * Builds the tree of commands: what the words ask for, or all of it. A start of the command line should load and build
+ * nothing that it does not run.
+ */
+export async function buildProgram(
+  world: CliContext,
+  run: Run,
+  asked: readonly string[] = EVERYTHING,
+): Promise<Command> {
   const program = new Command('limb-bridge')
     .description(INTRODUCTION)
     .version(world.version, '-V, --version', 'the version')
@@ -76,17 +125,23 @@ export function buildProgram(world: CliContext, run: Run): Command {
       getOutHasColors: () => false,
       getErrHasColors: () => false,
     })
-  addServeCommand(program, world, run)
-  addStatusCommand(program, world, run)
-  addWatchCommand(program, world, run)
-  addVerbCommands(program, world, run)
-  addConfigCommands(program, world, run)
-  addMaintenanceCommands(program, world, run)
-  addSimulateCommand(program, world, run)
-  addMcpCommand(program, world, run)
-  addCompletionCommand(program, world, run)
+  await addParts(program, partsOf(asked), world, run, asked)
+  const known = asked[0] === undefined || program.commands.some((command) => command.name() === asked[0])
+  // A word that nobody knows: the message names the one that is nearest of all.
+  if (!known) await addParts(program, PARTS, world, run, EVERYTHING)
   showForms(program)
   return program
+}
+
+async function addParts(
+  program: Command,
+  parts: readonly Part[],
+  world: CliContext,
+  run: Run,
+  asked: readonly string[],
+): Promise<void> {
+  const added = await Promise.all(parts.map((part) => part.load()))
+  for (const add of added) add(program, world, run, asked)
 }
 
 /** Each command shows its form after what it is told wrong: `usage: limb-bridge pairing permit [options] <seconds>`. */

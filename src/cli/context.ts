@@ -32,20 +32,25 @@ export interface CliSettings {
   readonly store: { readonly path: string }
 }
 
+export interface ShownSettings {
+  readonly warnings: readonly string[]
+  readonly settings: readonly ShownSetting[]
+  /** YAML with each value's source. */
+  readonly text: string
+}
+
 export type LoadedSettings =
   | {
       readonly ok: true
       readonly config: CliSettings
-      readonly warnings: readonly string[]
-      readonly settings: readonly ShownSetting[]
-      /** YAML with each value's source. */
-      readonly text: string
+      /** Renders the settings, which only the commands of `config` need. */
+      show(): Promise<ShownSettings>
     }
   | { readonly ok: false; readonly problems: readonly string[] }
 
 export interface ConfigurationTools {
   /** `file` wins over LIMB_CONFIG; without both the defaults hold. */
-  load(file: string | undefined, env: Environment): LoadedSettings
+  load(file: string | undefined, env: Environment): Promise<LoadedSettings>
 }
 
 export type RestoreOutcome =

@@ -4,8 +4,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, describe, expect, test } from 'vitest'
+import { buildProgram } from '../../src/cli/command-line.ts'
 import { displayWidth, spokenCode, table } from '../../src/cli/terminal/text.ts'
 import { parseTime } from '../../src/cli/terminal/times.ts'
+import { systemClock } from '../../src/kernel/clock.ts'
 import { VERBS } from '../../src/protocol/verbs.ts'
 import { run } from './run.ts'
 
@@ -249,7 +251,71 @@ registerHooks({ load(url, context, next) { console.error('loads', url); return n
     const loaded = loadedBy('status', '--socket', join(folder, 'nobody.sock'))
     expect(loaded).toContain('src/cli/commands/status.ts')
     expect(loaded).toContain('there is no such socket')
-    for (const part of ['src/app.ts', 'better-sqlite3', 'fastify', 'aedes', 'pino', 'prom-client'])
+    for (const part of [
+      'src/app.ts',
+      'src/serve.ts',
+      'src/host/doctor',
+      'src/host/config/show.ts',
+      'src/cli/mcp',
+      'src/cli/verbs',
+      'better-sqlite3',
+      'fastify',
+      'aedes',
+      'pino',
+      'prom-client',
+      'node_modules/yaml',
+    ])
       expect(loaded).not.toContain(part)
+  })
+
+  test('one command is built when one is asked for', async () => {
+    const never = async () => {
+      throw new Error('nothing is run here')
+    }
+    const { stdin, stdout, stderr } = process
+    const world = {
+      io: { stdin, stdout, stderr, env: {}, onInterrupt: () => () => {} },
+      clock: systemClock,
+      configuration: { load: never },
+      maintenance: { restore: never, doctor: never },
+      version: '1.2.3',
+      serve: never,
+    }
+    const built = async (...asked: string[]) => {
+      const { commands } = await buildProgram(world, () => never, asked)
+      return commands.flatMap((command) => [command, ...command.commands]).map((command) => command.name())
+    }
+    expect(await built('node', 'get')).toEqual(['node', 'get'])
+    expect(await built('invoke', 'camera.snap')).toEqual(['invoke'])
+    expect(await built('status')).toEqual(['status'])
+  })
+
+  test('what is built for one command is what the whole tree has of it', async () => {
+    const { code, out } = await run(['completion', 'bash'])
+    expect(code).toBe(0)
+    const paths = Object.keys(VERBS).map((verb) => verb.split('/'))
+    const own = ['serve', 'status', 'watch', 'restore', 'doctor', 'simulate', 'mcp'].map((word) => [word])
+    for (const path of [...paths, ...own, ['config', 'check'], ['config', 'show'], ['completion']]) {
+      const place = path.join(' ')
+      const [, words = ''] = new RegExp(`^    '${place}'\\) words='(.*)' ;;$`, 'm').exec(out) ?? []
+      const help = await run([...path, '--help'])
+      expect(help.code, place).toBe(0)
+      expect(words, place).toContain('--help')
+      for (const flag of words.split(' ').filter((word) => word.startsWith('--')))
+        expect(help.out, place).toContain(flag)
+    }
+  })
+
+  test.each([
+    [['nod', 'list'], 'Did you mean node?'],
+    [['node', 'lst'], 'Did you mean list?'],
+    [['statsu'], 'Did you mean status?'],
+    [['help', 'node'], 'history'],
+    [['node'], 'rename'],
+    [['help'], 'completion'],
+    [['--help'], 'simulate'],
+  ])('%j is answered from the whole tree', async (argv, text) => {
+    const { out, err } = await run(argv)
+    expect(out + err).toContain(text)
   })
 })

@@ -62,8 +62,8 @@ describe('the Debian package', () => {
 })
 
 describe('the manual', () => {
-  it('has every verb and every setting', () => {
-    const page = manPage('1.2.3', 0)
+  it('has every verb and every setting', async () => {
+    const page = await manPage('1.2.3', 0)
     for (const verb of Object.keys(VERBS)) expect(page).toContain(`"${text(verb.replace('/', ' '))}`)
     const config = configManPage('1.2.3', 0)
     for (const { path } of LEAVES) expect(config).toContain(`.B "${path}"`)

@@ -1,6 +1,6 @@
 import type { Command } from 'commander'
 import type { Run } from '../command-options.ts'
-import type { CliContext, LoadedSettings } from '../context.ts'
+import type { CliContext, ShownSettings } from '../context.ts'
 import { CliError, EXIT, usageError } from '../exit.ts'
 import { print, printJson } from '../terminal/text.ts'
 
@@ -15,13 +15,16 @@ interface CheckOptions {
   readonly config?: string
 }
 
-type Sound = Extract<LoadedSettings, { ok: true }>
-
-function loaded(world: CliContext, file: string | undefined, env = world.io.env): Sound {
-  const result = world.configuration.load(file, env)
+async function loaded(
+  world: CliContext,
+  file: string | undefined,
+  env = world.io.env,
+): Promise<ShownSettings> {
+  const result = await world.configuration.load(file, env)
   if (!result.ok) throw new CliError(EXIT.config, result.problems.join('\n'))
-  for (const warning of result.warnings) print(world.io.stderr, `warning: ${warning}`)
-  return result
+  const shown = await result.show()
+  for (const warning of shown.warnings) print(world.io.stderr, `warning: ${warning}`)
+  return shown
 }
 
 function fileToCheck(argument: unknown, option: string | undefined): string {
@@ -46,7 +49,7 @@ export function addConfigCommands(program: Command, world: CliContext, run: Run)
   check.action(
     run(async () => {
       const file = fileToCheck(check.processedArgs[0], check.opts<CheckOptions>().config)
-      const { length } = loaded(world, file, {}).warnings
+      const { length } = (await loaded(world, file, {})).warnings
       const but =
         length === 0 ? '' : `, apart from ${length === 1 ? 'the warning' : `the ${length} warnings`} above`
       print(world.io.stdout, `${file} is sound${but}`)
@@ -62,7 +65,7 @@ export function addConfigCommands(program: Command, world: CliContext, run: Run)
   show.action(
     run(async () => {
       const options = show.opts<ShowOptions>()
-      const { text, settings } = loaded(world, options.config)
+      const { text, settings } = await loaded(world, options.config)
       if (options.json) printJson(world.io.stdout, settings)
       else print(world.io.stdout, text)
     }),

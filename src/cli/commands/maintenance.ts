@@ -27,7 +27,7 @@ function addRestore(program: Command, world: CliContext, run: Run): void {
   command.action(
     run(async () => {
       const { config } = command.opts<{ config?: string }>()
-      const to = settingsOf(world, config).store.path
+      const to = (await settingsOf(world, config)).store.path
       if (to === ':memory:')
         throw new CliError(EXIT.config, 'the database is in memory; set store.path or LIMB_DB')
       const restored = await world.maintenance.restore(String(command.processedArgs[0]), to)

@@ -38,8 +38,8 @@ const LOCAL_PRINCIPAL = 'admin'
 /** Where the packaged service puts its control socket. */
 const SERVICE_SOCKET = '/run/limb-bridge/control.sock'
 
-export function settingsOf(world: CliContext, file: string | undefined): CliSettings {
-  const loaded = world.configuration.load(file, world.io.env)
+export async function settingsOf(world: CliContext, file: string | undefined): Promise<CliSettings> {
+  const loaded = await world.configuration.load(file, world.io.env)
   if (!loaded.ok) throw new CliError(EXIT.config, loaded.problems.join('\n'))
   return loaded.config
 }
@@ -118,14 +118,14 @@ async function remoteTarget(
     principal: user,
     password: await passwordOf(world, options, user),
     ...(passwordFile === undefined ? {} : { passwordNow: () => passwordNow(passwordFile) }),
-    root: checkedRoot(options.root ?? settingsOf(world, options.config).mqtt.topicRoot),
+    root: checkedRoot(options.root ?? (await settingsOf(world, options.config)).mqtt.topicRoot),
   }
 }
 
 export async function targetOf(world: CliContext, options: ConnectionOptions): Promise<ConnectionTarget> {
   if (options.url !== undefined) return remoteTarget(world, options, options.url)
   if (options.user !== undefined) throw usageError('--user goes with --url; the control socket needs no name')
-  const settings = settingsOf(world, options.config)
+  const settings = await settingsOf(world, options.config)
   return {
     endpoint: { kind: 'socket', path: socketPath(world, options, settings) },
     principal: LOCAL_PRINCIPAL,

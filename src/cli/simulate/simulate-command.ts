@@ -97,7 +97,7 @@ async function simulate(world: CliContext, options: SimulateOptions): Promise<nu
       `--prefix: ${JSON.stringify(options.prefix)} makes no nodeId; use letters, digits, "_" and "-"`,
     )
   }
-  const settings = settingsOf(world, options.config)
+  const settings = await settingsOf(world, options.config)
   const socket = socketPath(world, connectionOf(options), settings)
   const counts: FleetCounts = {
     connected: 0,

@@ -100,12 +100,26 @@ const EXAMPLES: Partial<Record<VerbName, readonly string[]>> = {
   ],
 }
 
-export function addVerbCommands(program: Command, world: CliContext, run: Run): void {
-  for (const name of Object.keys(VERBS) as VerbName[]) {
+/** Adds the verbs that the words ask for: one, those of a group, or all. */
+export function addVerbCommands(
+  program: Command,
+  world: CliContext,
+  run: Run,
+  asked: readonly string[],
+): void {
+  for (const name of askedVerbs(asked)) {
     const parts = name.split('/')
     const leaf = parts.pop() ?? name
     addVerb(group(program, parts), leaf, name, world, run)
   }
+}
+
+function askedVerbs(asked: readonly string[]): readonly VerbName[] {
+  const all = Object.keys(VERBS) as VerbName[]
+  const [first] = asked
+  if (first === undefined) return all
+  const exact = all.filter((name) => name.split('/').every((part, i) => part === asked[i]))
+  return exact.length > 0 ? exact : all.filter((name) => name.split('/')[0] === first)
 }
 
 function addVerb(parent: Command, leaf: string, name: VerbName, world: CliContext, run: Run): void {

@@ -2,9 +2,10 @@ import { dirname, join } from 'node:path'
 import { pathText } from '../../protocol/decode.ts'
 import { crossProblems } from './checks.ts'
 import { type Environment, environmentWarnings, overridesOf } from './env.ts'
-import { type ConfigFile, isRecord, readConfigFile } from './file.ts'
+import type { ConfigFile } from './file.ts'
 import { LEAVES, SECTIONS } from './leaves.ts'
 import { ConfigError, type Locate, type Problem, problemsOf, problemText } from './problems.ts'
+import { isRecord } from './record.ts'
 import { configSchema, type Settings } from './schema.ts'
 
 export { ConfigError } from './problems.ts'
@@ -20,19 +21,6 @@ export interface LoadedConfig {
   readonly file: string | undefined
 }
 
-export interface LoadOptions {
-  /** Wins over LIMB_CONFIG. Without either, the defaults hold. */
-  readonly file?: string | undefined
-  readonly env: Environment
-}
-
-/** Throws ConfigError with every problem that was found. */
-export function loadConfig(options: LoadOptions): LoadedConfig {
-  const fileName = options.file ?? (options.env.LIMB_CONFIG || undefined)
-  const file = fileName === undefined ? undefined : readConfigFile(fileName)
-  return resolveConfig(file, options.env)
-}
-
 /** Relative to the working directory, as the database is. */
 function defaultSocket(databasePath: string): string {
   return databasePath === ':memory:'
@@ -40,6 +28,10 @@ function defaultSocket(databasePath: string): string {
     : join(dirname(databasePath), 'control.sock')
 }
 
+/**
+ * Fills in defaults and lets the environment override. Without a file it needs no YAML, so that a client that only looks
+ * for a socket does not load the parser. Throws ConfigError with every problem that was found.
+ */
 export function resolveConfig(file: ConfigFile | undefined, env: Environment): LoadedConfig {
   const values = fileValues(file)
   const sources = sourcesOf(values)

@@ -2,6 +2,7 @@ import { readFileSync, statSync } from 'node:fs'
 import { type Document, isMap, isScalar, LineCounter, parseDocument } from 'yaml'
 import { messageOf } from '../../kernel/errors.ts'
 import { ConfigError } from './problems.ts'
+import { isRecord } from './record.ts'
 
 /** The YAML file: its values, and on which line each key stands. */
 
@@ -93,8 +94,4 @@ function plainValues(name: string, document: Document): unknown {
   } catch (error) {
     throw new ConfigError([{ where: name, message: `cannot be read: ${messageOf(error)}` }])
   }
-}
-
-export function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }

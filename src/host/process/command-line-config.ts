@@ -1,24 +1,35 @@
-import { ConfigError, loadConfig } from '../config/config.ts'
+import { ConfigError, type LoadedConfig, resolveConfig } from '../config/config.ts'
 import type { Environment } from '../config/env.ts'
 import { problemText } from '../config/problems.ts'
-import { configText, shownSettings } from '../config/show.ts'
-import { missingFiles } from '../tls/certificate-files.ts'
 
-/** The configuration as the command line wants it: a mistake is a value, and what is shown is ready. */
+/**
+ * Gives the command line the configuration: a mistake is a value. Most commands look for a socket only, so that what reads
+ * a file and what shows the settings is loaded when it is needed.
+ */
 export const configuration = {
-  load(file: string | undefined, env: Environment) {
+  async load(file: string | undefined, env: Environment) {
     try {
-      const loaded = loadConfig({ file, env })
-      return {
-        ok: true as const,
-        config: loaded.config,
-        warnings: [...loaded.warnings, ...missingFiles(loaded.config)],
-        settings: shownSettings(loaded),
-        text: configText(loaded),
-      }
+      const loaded = await resolved(file, env)
+      return { ok: true as const, config: loaded.config, show: () => shown(loaded) }
     } catch (error) {
       if (!(error instanceof ConfigError)) throw error
       return { ok: false as const, problems: error.problems.map(problemText) }
     }
   },
+}
+
+async function resolved(file: string | undefined, env: Environment): Promise<LoadedConfig> {
+  if (file === undefined && !env.LIMB_CONFIG) return resolveConfig(undefined, env)
+  const { loadConfig } = await import('../config/load.ts')
+  return loadConfig({ file, env })
+}
+
+async function shown(loaded: LoadedConfig) {
+  const { configText, shownSettings } = await import('../config/show.ts')
+  const { missingFiles } = await import('../tls/certificate-files.ts')
+  return {
+    warnings: [...loaded.warnings, ...missingFiles(loaded.config)],
+    settings: shownSettings(loaded),
+    text: configText(loaded),
+  }
 }

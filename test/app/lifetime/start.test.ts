@@ -80,20 +80,20 @@ describe('a configuration that names a certificate file that is not there', { ti
     )
   })
 
-  it('is warned of when it is checked, a file that only others may read is not', () => {
+  it('is warned of when it is checked, a file that only others may read is not', async () => {
     writeFileSync(join(folder, 'key.pem'), '', { mode: 0 })
     const file = join(folder, 'checked.json')
     const uplink = { name: 'u', url: 'mqtts://broker.example', prefix: 'x', passwordFile: folder }
     const settings = { tls: { ...tls, keyFile: join(folder, 'key.pem') }, uplinks: [uplink] }
     writeFileSync(file, JSON.stringify(settings))
-    const loaded = configuration.load(file, {})
-    expect(loaded.ok && loaded.warnings).toEqual([
+    const loaded = await configuration.load(file, {})
+    expect(loaded.ok && (await loaded.show()).warnings).toEqual([
       'tls.certFile: cannot read /nowhere/cert.pem: there is no such file',
       `uplinks[0].passwordFile: cannot read ${folder}: it is a folder`,
     ])
     writeFileSync(file, JSON.stringify({ tls: { ...settings.tls, enabled: false } }))
-    const unused = configuration.load(file, {})
-    expect(unused.ok && unused.warnings).toEqual([])
+    const unused = await configuration.load(file, {})
+    expect(unused.ok && (await unused.show()).warnings).toEqual([])
   })
 })
 

@@ -3,11 +3,12 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
 import { GENERATORS, outdated } from '../../../scripts/docs.ts'
-import { type Config, ConfigError, loadConfig, resolveConfig } from '../../../src/host/config/config.ts'
+import { type Config, ConfigError, resolveConfig } from '../../../src/host/config/config.ts'
 import { configYaml } from '../../../src/host/config/documents.ts'
 import { ENVIRONMENT_VARIABLES } from '../../../src/host/config/env.ts'
 import { parseConfigFile } from '../../../src/host/config/file.ts'
 import { LEAVES } from '../../../src/host/config/leaves.ts'
+import { loadConfig } from '../../../src/host/config/load.ts'
 import { configText, shownSettings } from '../../../src/host/config/show.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'limb-config-'))

@@ -1,0 +1,34 @@
+import { type DatabaseTools, doctor } from '../host/doctor/doctor.ts'
+import { systemClock } from '../kernel/clock.ts'
+
+/** `restore` and `doctor` over the files of this machine. The database's library is loaded when one of them asks for it. */
+
+async function databaseTools(): Promise<DatabaseTools> {
+  const { backupFolder, newestBackupIn } = await import('../store/sqlite/backup/backups.ts')
+  const { inspectDatabase } = await import('../store/sqlite/backup/inspect.ts')
+  const { holderOf } = await import('../store/sqlite/backup/restore.ts')
+  return {
+    inspect: (file) => inspectDatabase(file, { readonly: true }),
+    holder: (file) => holderOf(file, systemClock.wallMs()),
+    async newestBackup(file, chosen) {
+      const folder = backupFolder(file, chosen)
+      return { folder, at: await newestBackupIn(folder) }
+    },
+  }
+}
+
+export const maintenance = {
+  async restore(from: string, to: string) {
+    const { StoreError } = await import('../store/sqlite/errors.ts')
+    const { restoreDatabase } = await import('../store/sqlite/backup/restore.ts')
+    try {
+      return { ok: true as const, ...restoreDatabase({ from, to, now: systemClock.wallMs() }) }
+    } catch (error) {
+      if (!(error instanceof StoreError)) throw error
+      return { ok: false as const, reason: error.message }
+    }
+  },
+  async doctor(file: string | undefined) {
+    return await doctor({ file, env: process.env, clock: systemClock, database: await databaseTools() })
+  },
+}

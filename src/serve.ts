@@ -1,0 +1,144 @@
+import type { RunningBridge } from './assembly/options.ts'
+import { type Config, ConfigError } from './host/config/config.ts'
+import { loadConfig } from './host/config/load.ts'
+import { problemText } from './host/config/problems.ts'
+import type { HostLog } from './host/log/log.ts'
+import { reloader } from './host/process/reload.ts'
+import { handleSignals, ignoreUserSignals } from './host/process/signals.ts'
+import { takeInherited } from './host/systemd/activation.ts'
+import { credential } from './host/systemd/credentials.ts'
+import { type ServiceManager, serviceManager } from './host/systemd/notify.ts'
+import { startLimitSeconds } from './host/systemd/start-limit.ts'
+import { startWatchdog } from './host/systemd/watchdog.ts'
+import { systemClock } from './kernel/clock.ts'
+import { MisconfiguredError, messageOf, StartError } from './kernel/errors.ts'
+
+/** The bridge as a process: configuration, log, service manager, signals, from the start to the signal that ends it. */
+
+/** EX_CONFIG of sysexits.h: starting again will not help. */
+const EXIT_CONFIG = 78
+const EXIT_FAILED = 1
+
+export interface ServeOptions {
+  readonly configFile?: string
+  readonly version: string
+}
+
+/** Runs the bridge until a signal; resolves with an exit code only when it cannot start. */
+export async function serve({ configFile, version }: ServeOptions): Promise<number> {
+  ignoreUserSignals()
+  let loaded: ReturnType<typeof loadConfig>
+  try {
+    loaded = loadConfig({ file: configFile, env: process.env })
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error
+    for (const problem of error.problems) process.stderr.write(`limb-bridge: ${problemText(problem)}\n`)
+    return EXIT_CONFIG
+  }
+  const { config, warnings } = loaded
+  // After the configuration: a mistake in it is told before anything else is loaded.
+  const { createLog } = await import('./host/log/log.ts')
+  const log = createLog(config.log)
+  for (const warning of warnings) log.warn({}, warning)
+
+  const { env, pid } = process
+  const inherited = takeInherited(env, pid)
+  const manager = serviceManager({ env, log, clock: systemClock })
+  let bridge: RunningBridge
+  try {
+    const { startBridge } = await import('./app.ts')
+    await manager.extend(startLimitSeconds(config.store.path))
+    const adminPassword = credential(env, 'admin-password')
+    bridge = await startBridge({ config, log, clock: systemClock, version, inherited, adminPassword })
+  } catch (error) {
+    return cannotStart(log, error)
+  }
+  await live({ configFile, config, log, manager, bridge, version })
+  // The listeners keep the process alive; a signal ends it.
+  return await new Promise<number>(() => undefined)
+}
+
+/** What was foreseen is said once, in words; anything else with all there is to find its cause. */
+function cannotStart(log: HostLog, error: unknown): number {
+  const foreseen = error instanceof StartError
+  log.fatal(foreseen ? {} : { err: error }, `cannot start: ${messageOf(error)}`)
+  if (foreseen) log.debug({ err: error }, 'where that was found')
+  return error instanceof MisconfiguredError ? EXIT_CONFIG : EXIT_FAILED
+}
+
+interface Living {
+  readonly configFile: string | undefined
+  readonly config: Config
+  readonly log: HostLog
+  readonly manager: ServiceManager
+  readonly bridge: RunningBridge
+  readonly version: string
+}
+
+/** From the open listeners to the signal that ends it all. */
+async function live({ configFile, config, log, manager, bridge, version }: Living): Promise<void> {
+  const { env, pid } = process
+  const status = () => bridge.status()
+  const probe = () => bridge.probe()
+  const stopPulse = startWatchdog({ manager, env, pid, probe, status, clock: systemClock, log })
+  const { reload } = reloader({
+    config,
+    load: () => loadConfig({ file: configFile, env }),
+    apply: async (changed) => {
+      bridge.apply(changed)
+      await bridge.reloadCertificates()
+    },
+    manager,
+    status,
+    log,
+  })
+  handleSignals({
+    log,
+    clock: systemClock,
+    // A terminal that closes says SIGHUP too, and means the end.
+    ...(process.stdin.isTTY !== true && { reload }),
+    stop: async () => {
+      stopPulse()
+      // Told while it happens: the service manager's answer is nothing to wait for.
+      const told = manager.stopping()
+      await bridge.stop()
+      await told
+      manager.close()
+      log.info({}, 'stopped')
+    },
+  })
+  welcome(log, bridge, version)
+  if (bridge.adminPassword.firstStart && process.stdout.isTTY === true) firstSteps(log)
+  await manager.ready(status())
+}
+
+/** What a newcomer needs, and one line for programs. */
+function welcome(
+  log: HostLog,
+  { mqtt, tls, http, control, adminPassword }: RunningBridge,
+  version: string,
+): void {
+  log.info({ mqtt, ...(tls && { tls }), http, control, version }, 'ready')
+  log.info({}, `MQTT on ${mqtt.host}:${mqtt.port}, local administration on ${control}`)
+  if (tls) log.info({}, `MQTT over TLS on ${tls.host}:${tls.port}`)
+  if (http)
+    log.info(
+      {},
+      `HTTP on ${http.scheme}://${http.host}:${http.port}: /healthz, /readyz, /metrics, and MQTT over WebSocket at /mqtt`,
+    )
+  const whose = `${adminPassword.firstStart ? 'first start: ' : ''}the password of the principal admin is`
+  if (adminPassword.inFile) {
+    // Whether it was changed since, nobody knows who has not got the password.
+    const doubt = adminPassword.firstStart
+      ? ''
+      : ' unless it was changed; delete that file when you need it no more'
+    log.info({}, `${whose} in ${adminPassword.file}${doubt}`)
+  } else if (adminPassword.firstStart) log.info({}, `${whose} the one that was given`)
+}
+
+/** For the person who tries it out; a service has nobody who reads this. */
+function firstSteps(log: HostLog): void {
+  const installed = process.env.npm_execpath === undefined && !import.meta.url.endsWith('.ts')
+  const command = installed ? 'limb-bridge' : './limb-bridge'
+  log.info({}, `next: ${command} simulate --nodes 5, then ${command} pairing approve, then ${command} watch`)
+}
