@@ -10,14 +10,7 @@ import {
 import type { AppOptions, RunningBridge } from './assembly/options.ts'
 import { diskReadings, freeBytes, readings, statusLine, total } from './assembly/readings.ts'
 import { firstStart, masterOf } from './assembly/secrets.ts'
-import {
-  brokerLimits,
-  DROPPED,
-  grantsOf,
-  httpLimits,
-  persistenceLimits,
-  settingsOf,
-} from './assembly/settings.ts'
+import { DROPPED, grantsOf, httpLimits, persistenceLimits, settingsOf } from './assembly/settings.ts'
 import { diskUpkeep, sweepSessions } from './assembly/upkeep.ts'
 import { announceHere, createUplink } from './assembly/uplinks.ts'
 import { Core } from './bridge/core.ts'
@@ -173,7 +166,7 @@ async function start(options: AppOptions, teardown: Teardown): Promise<RunningBr
     view,
     clock,
     log,
-    limits: brokerLimits(config),
+    limits: config.mqtt,
     grants: grantsOf(config),
   })
   const running = broker
@@ -236,7 +229,7 @@ async function start(options: AppOptions, teardown: Teardown): Promise<RunningBr
         if (typeof values === 'object') Object.assign(world.settings[section as keyof BridgeSettings], values)
       }
       Object.assign(storedLimits, persistenceLimits(next, topics))
-      running.setLimits(brokerLimits(next))
+      running.setLimits(next.mqtt)
       running.setGrants(grantsOf(next))
       http?.setLimits(httpLimits(next))
     },

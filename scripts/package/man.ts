@@ -1,7 +1,6 @@
 import type { Command } from 'commander'
 import { buildProgram } from '../../src/cli/command-line.ts'
 import { LEAVES, SECTIONS } from '../../src/host/config/leaves.ts'
-import { LIVE_KEYS } from '../../src/host/config/live-settings.ts'
 import { yamlValue } from '../../src/host/config/show.ts'
 import { configuration } from '../../src/host/process/command-line-config.ts'
 import { systemClock } from '../../src/kernel/clock.ts'
@@ -128,14 +127,13 @@ start, with its place and what is allowed. \`limb-bridge config check FILE\` che
 says what holds and where each value comes from. An environment variable wins over the file.`
 
 export function configManPage(version: string, epochSeconds: number): string {
-  const live = new Set(LIVE_KEYS)
   const sections = SECTIONS.flatMap(({ key, description, leaves: keys }) => [
     subheading(key),
     paragraph(description),
     ...keys.map((leaf) => {
       const preset = leaf.defaultText ?? `\`${yamlValue(leaf.default)}\``
       const env = leaf.env === undefined ? '' : ` Environment: \`${leaf.env}\`.`
-      const reload = live.has(leaf.path) ? '' : ' Needs a restart.'
+      const reload = leaf.live ? '' : ' Needs a restart.'
       const words = `${leaf.description} Allowed: ${leaf.allowed}. Default: ${preset}.${env}${reload}`
       return item(leaf.path, words.replaceAll(/\s+/g, ' '))
     }),

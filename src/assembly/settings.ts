@@ -1,6 +1,5 @@
 import type { RetainedLimits } from '../bridge/mqtt-store.ts'
 import type { BridgeSettings } from '../bridge/settings.ts'
-import type { BrokerLimits } from '../broker/limits.ts'
 import type { DropKind, PersistenceLimits } from '../broker/persistence/persistence.ts'
 import { placeOf } from '../broker/rights.ts'
 import type { Config } from '../host/config/config.ts'
@@ -9,46 +8,16 @@ import { filterMatches, type Topics } from '../protocol/topics.ts'
 
 /** What each part is told of the configuration. */
 
-/** Copies, because a reload changes them. */
+/** The sections that the use cases read, under the names of the configuration. Copies, because a reload changes them. */
 export function settingsOf(config: Config, version: string): BridgeSettings {
-  const { pairing, presence, policy, lease, invocation, backup, retention } = config
-  const signIn = signInSettings(config)
+  const { pairing, presence, policy, lease, invocation, backup, retention, mqtt: signIn } = config
   return structuredClone({ version, pairing, presence, policy, lease, invocation, backup, retention, signIn })
 }
 
-function signInSettings({ mqtt }: Config): BridgeSettings['signIn'] {
-  return { maxFailures: mqtt.maxFailedSignIns, refuseSeconds: mqtt.failedSignInSeconds }
-}
-
-export function brokerLimits({ mqtt }: Config): Partial<BrokerLimits> {
-  return {
-    maxConnections: mqtt.maxConnections,
-    maxConnectionsPerAddress: mqtt.maxConnectionsPerAddress,
-    connectTimeoutMs: mqtt.connectSeconds * 1000,
-    maxConnectBytes: mqtt.maxConnectBytes,
-    maxPacketBytes: mqtt.maxPacketBytes,
-    maxMessagesPerSecond: mqtt.maxMessagesPerSecond,
-    maxBytesPerSecond: mqtt.maxBytesPerSecond,
-    maxTopicBytes: mqtt.maxTopicBytes,
-    maxTopicLevels: mqtt.maxTopicLevels,
-    maxInflightInbound: mqtt.maxInflightPerSession,
-    maxSubscriptions: mqtt.maxSubscriptionsPerSession,
-    maxKeepaliveSeconds: mqtt.maxKeepaliveSeconds,
-    allowKeepaliveZero: mqtt.allowKeepaliveZero,
-    maxInflightOutbound: mqtt.maxInflightPerSession,
-    maxSessionBufferBytes: mqtt.maxSessionBufferBytes,
-  }
-}
-
 export function httpLimits({ http, mqtt }: Config): HttpLimits {
-  return {
-    token: http.token,
-    allowedOrigins: http.allowedOrigins,
-    maxConnections: mqtt.maxConnections,
-    maxConnectionsPerAddress: mqtt.maxConnectionsPerAddress,
-    maxFrameBytes: mqtt.maxPacketBytes,
-    maxConnectBytes: mqtt.maxConnectBytes,
-  }
+  const { token, allowedOrigins } = http
+  const { maxConnections, maxConnectionsPerAddress, maxPacketBytes, maxConnectBytes } = mqtt
+  return { token, allowedOrigins, maxConnections, maxConnectionsPerAddress, maxPacketBytes, maxConnectBytes }
 }
 
 /** A session's queue may fill some megabytes of disk, whatever the number of its messages. */
@@ -56,10 +25,8 @@ const MAX_QUEUED_BYTES = 64 * 1024 * 1024
 
 export function persistenceLimits({ mqtt }: Config, topics: Topics): PersistenceLimits {
   return {
-    maxQueuedPerSession: mqtt.maxQueuedPerSession,
+    ...mqtt,
     maxQueuedBytesPerSession: MAX_QUEUED_BYTES,
-    maxIncomingPerSession: mqtt.maxInflightPerSession,
-    maxRetainedMessages: mqtt.maxRetained,
     retainedBelow(topic) {
       const address = topics.parse(topic)
       if (address?.kind === 'data') {

@@ -22,7 +22,7 @@ import { Connections } from './connections.ts'
 import { type BrokerCounters, newCounters } from './counters.ts'
 import { GuardedPersistence } from './guarded-persistence.ts'
 import { InboundPath } from './inbound-path.ts'
-import { type BrokerLimits, DEFAULT_LIMITS } from './limits.ts'
+import { type BrokerLimits, type ConfiguredLimits, FIXED_LIMITS, type FixedLimits } from './limits.ts'
 import { type Listener, listenInherited, listenTcp, listenUnix } from './listeners.ts'
 import { Notices } from './notices.ts'
 import { OrderedBroker } from './ordered-broker.ts'
@@ -41,7 +41,7 @@ export interface BrokerOptions {
   readonly view: RetainedView
   readonly clock: Clock
   readonly log: Log
-  readonly limits?: Partial<BrokerLimits> | undefined
+  readonly limits: ConfiguredLimits & Partial<FixedLimits>
   readonly grants?: readonly Grant[] | undefined
 }
 
@@ -67,7 +67,7 @@ export interface Broker {
   /** Listeners first, then what is under way, then the sessions. Bounded by some three seconds. */
   stop(): Promise<void>
   /** Holds from now on, for the sessions that are there too; a connection keeps what it was counted with. */
-  setLimits(limits: Partial<BrokerLimits>): void
+  setLimits(limits: Partial<ConfiguredLimits>): void
   /** Holds from now on, for what is delivered to the sessions that are there too. */
   setGrants(grants: readonly Grant[]): void
   /** Resolves when what was published before this has been handed to its subscribers. */
@@ -94,7 +94,7 @@ const AEDES_TOPIC_LEVELS = 100
 
 /** The embedded broker: all of Aedes is behind this function. */
 export async function createBroker(options: BrokerOptions): Promise<Broker> {
-  const limits = { ...DEFAULT_LIMITS, ...options.limits }
+  const limits = { ...FIXED_LIMITS, ...options.limits }
   const counters = newCounters()
   const { topics, inbound, view, clock, log } = options
   const rights = new Rights(topics, options.grants ?? [], (topic) => view.owns(topic))
@@ -208,8 +208,8 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
       Object.assign(limits, changed)
       // These two Aedes reads from itself.
       Object.assign(broker, {
-        connectTimeout: limits.connectTimeoutMs,
-        maxInflightInbound: limits.maxInflightInbound,
+        connectTimeout: limits.connectSeconds * 1000,
+        maxInflightInbound: limits.maxInflightPerSession,
       })
     },
     setGrants: (grants) => rights.setGrants(grants),
@@ -243,9 +243,9 @@ function createOrdered(
     // With a queue inside mqemitter one stuck reader stalls all, and its drain overflows the stack.
     concurrency: 0,
     heartbeatInterval: HEARTBEAT_INTERVAL_MS,
-    connectTimeout: limits.connectTimeoutMs,
+    connectTimeout: limits.connectSeconds * 1000,
     drainTimeout: limits.drainTimeoutMs,
-    maxInflightInbound: limits.maxInflightInbound,
+    maxInflightInbound: limits.maxInflightPerSession,
     maxClientsIdLength: limits.maxClientIdChars,
     // Ours are denied softly; Aedes would close the connection, and ordinary clients would send it again for ever.
     maxTopicLevels: AEDES_TOPIC_LEVELS,

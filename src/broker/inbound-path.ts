@@ -161,7 +161,7 @@ export class InboundPath {
     const { rights, limits } = this.#world
     const { topic } = subscription
     const { subscriptions } = session.client
-    const { maxSubscriptions } = limits
+    const { maxSubscriptionsPerSession: maxSubscriptions } = limits
     const room = topic in subscriptions || Object.keys(subscriptions).length < maxSubscriptions
     if (!room) session.limited('subscriptions', { maxSubscriptions }, 'too many subscriptions')
     if (room && this.#fits(session, topic)) {

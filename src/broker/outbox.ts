@@ -125,7 +125,7 @@ export class SessionOutbox {
 
   #mayGo(message: Outgoing): boolean {
     return (
-      !this.#held && (message.qos === 0 || this.handshakes.size < this.#options.limits.maxInflightOutbound)
+      !this.#held && (message.qos === 0 || this.handshakes.size < this.#options.limits.maxInflightPerSession)
     )
   }
 

@@ -53,7 +53,7 @@ export interface HttpLimits {
   /** WebSocket sessions in all; the broker counts them once more together with the others. */
   readonly maxConnections: number
   readonly maxConnectionsPerAddress: number
-  readonly maxFrameBytes: number
+  readonly maxPacketBytes: number
   readonly maxConnectBytes: number
 }
 
@@ -110,7 +110,7 @@ export async function startHttp(given: HttpOptions): Promise<HttpServer> {
       Object.assign(options, limits)
       access.metrics = bearer(limits.token)
       app.server.maxConnections = limits.maxConnections + PLAIN_CONNECTIONS
-      gate.setMaxFrameBytes(limits.maxFrameBytes)
+      gate.setMaxFrameBytes(limits.maxPacketBytes)
     },
     async close() {
       gate.close()

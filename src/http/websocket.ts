@@ -27,7 +27,7 @@ export interface WebSocketOptions {
   /** Origins that may connect; `*` for any. No `Origin`, or that of an address we are reached at, always may. */
   readonly allowedOrigins: readonly string[]
   /** The largest frame. */
-  readonly maxFrameBytes: number
+  readonly maxPacketBytes: number
   /** Bytes before the broker has let the peer in. */
   readonly maxConnectBytes: number
   readonly tls?: { readonly requiresCertificate: boolean } | undefined
@@ -117,7 +117,7 @@ export function webSocketGate(options: WebSocketOptions): WebSocketGate {
   const { log, clock } = options
   const serverOptions = {
     noServer: true,
-    maxPayload: options.maxFrameBytes,
+    maxPayload: options.maxPacketBytes,
     perMessageDeflate: false,
     closeTimeout: CLOSE_TIMEOUT_MS,
     // A subprotocol that we do not speak must not be the one that is picked because it was offered first.

@@ -53,7 +53,7 @@ async function start() {
         stateRefreshSeconds: 60,
         saveSeconds: 30,
       },
-      signIn: { maxFailures: 10, refuseSeconds: 60 },
+      signIn: { maxFailedSignIns: 10, failedSignInSeconds: 60 },
       backup: { everyHours: 0, keep: 1 },
       policy: { floor: 'free' },
       lease: { ttlSeconds: 60, maxPerPrincipal: 10, maxQueued: 10 },

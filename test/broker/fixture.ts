@@ -14,6 +14,7 @@ import type {
 } from '../../src/bridge/ports.ts'
 import { type Broker, type BrokerOptions, createBroker } from '../../src/broker/broker.ts'
 import { createPersistence } from '../../src/broker/persistence/persistence.ts'
+import { configSchema } from '../../src/host/config/schema.ts'
 import { systemClock } from '../../src/kernel/clock.ts'
 import { ROLES, type Role } from '../../src/protocol/names.ts'
 import { type Address, topicsOf } from '../../src/protocol/topics.ts'
@@ -165,7 +166,12 @@ export function tempFolder(): string {
   return folder
 }
 
-export interface Start extends Partial<BrokerOptions> {
+/** The defaults of the configuration. */
+const DEFAULTS = configSchema.parse({}).mqtt
+
+export interface Start extends Partial<Omit<BrokerOptions, 'limits'>> {
+  /** What differs from the defaults. */
+  readonly limits?: Partial<BrokerOptions['limits']>
   /** Database file; memory unless told. */
   readonly file?: string
   readonly wrapPersistence?: (persistence: BrokerOptions['persistence']) => BrokerOptions['persistence']
@@ -173,7 +179,7 @@ export interface Start extends Partial<BrokerOptions> {
 
 /** A broker on an ephemeral port, with a real store and a scripted core; it stops when the test ends. */
 export async function start(options: Start = {}): Promise<Running> {
-  const { file = ':memory:', wrapPersistence = (each) => each, ...rest } = options
+  const { file = ':memory:', wrapPersistence = (each) => each, limits, ...rest } = options
   const core = new ScriptedCore()
   const log = new MemoryLog()
   const owned = new Map<string, string>()
@@ -194,6 +200,7 @@ export async function start(options: Start = {}): Promise<Running> {
     view,
     clock: systemClock,
     log,
+    limits: { ...DEFAULTS, ...limits },
     ...rest,
   })
   const { port } = await broker.listenTcp('127.0.0.1', 0)

@@ -90,7 +90,7 @@ describe('before CONNACK', () => {
   })
 
   test('a client that says nothing is closed after the connect timeout', async () => {
-    const { port } = await start({ limits: { connectTimeoutMs: 50 } })
+    const { port } = await start({ limits: { connectSeconds: 0.05 } })
     const silent = await dial({ port })
     const slow = await dial({ port })
     slow.send(connectPacket().subarray(0, 9))

@@ -168,7 +168,7 @@ describe('QoS 2', () => {
   })
 
   test('a flood of half-open handshakes ends that session', async () => {
-    const { connect } = await start({ limits: { maxInflightInbound: 5 } })
+    const { connect } = await start({ limits: { maxInflightPerSession: 5 } })
     const limb = await connect(LIMB)
     for (let i = 1; i <= 6; i++) limb.send(publishPacket('limb/node/cam1/data/x', 'x', { qos: 2, id: i }))
     await limb.closed

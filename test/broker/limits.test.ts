@@ -147,7 +147,7 @@ describe('topics and subscriptions', () => {
   })
 
   test('beyond their number are denied, and there is room again after UNSUBSCRIBE', async () => {
-    const { connect, broker, log } = await startWith({ maxSubscriptions: 2 })
+    const { connect, broker, log } = await startWith({ maxSubscriptionsPerSession: 2 })
     const viewer = await connect({ username: 'viewer', password: 'x' })
     expect(await viewer.subscribe({ 'limb/bridge/a': 0, 'limb/bridge/b': 0, 'limb/bridge/c': 0 })).toEqual([
       0, 0, 128,
@@ -166,7 +166,7 @@ describe('topics and subscriptions', () => {
 
 describe('connections', () => {
   test('that say nothing are ended after the time to sign in, counted and logged', async () => {
-    const { port, broker, log } = await startWith({ connectTimeoutMs: 50 })
+    const { port, broker, log } = await startWith({ connectSeconds: 0.05 })
     const silent = await dial({ port })
     await silent.closed
     expect(broker.counters.limits.connect_time).toBe(1)
@@ -174,7 +174,7 @@ describe('connections', () => {
   })
 
   test('that send one byte of CONNECT after the other are ended no later', async () => {
-    const { port, broker } = await startWith({ connectTimeoutMs: 200 })
+    const { port, broker } = await startWith({ connectSeconds: 0.2 })
     const drip = await dial({ port })
     const bytes = connectPacket({ clientId: 'x'.repeat(100) })
     let at = 0
@@ -199,7 +199,7 @@ describe('connections', () => {
   })
 
   test('with more open QoS 2 messages than allowed are ended and counted', async () => {
-    const { connect, broker } = await startWith({ maxInflightInbound: 3 })
+    const { connect, broker } = await startWith({ maxInflightPerSession: 3 })
     const limb = await connect(LIMB)
     limb.send(...[1, 2, 3, 4].map((id) => publishPacket('limb/node/cam1/data/x', 'x', { qos: 2, id })))
     await limb.closed

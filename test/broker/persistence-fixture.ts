@@ -27,8 +27,8 @@ export function viewOf(
 export const LIMITS: PersistenceOptions['limits'] = {
   maxQueuedPerSession: 1000,
   maxQueuedBytesPerSession: 1024 * 1024,
-  maxIncomingPerSession: 100,
-  maxRetainedMessages: 10_000,
+  maxInflightPerSession: 100,
+  maxRetained: 10_000,
   retainedBelow: () => null,
 }
 

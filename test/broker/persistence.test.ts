@@ -97,7 +97,7 @@ describe('retained messages', () => {
     const { persistence } = await make({
       limits: {
         ...LIMITS,
-        maxRetainedMessages: 3,
+        maxRetained: 3,
         retainedBelow: (topic) => (topic.startsWith('n/a/') ? { prefix: 'n/a/', max: 1 } : null),
       },
       onDropped: (kind) => dropped.push(kind),
@@ -288,7 +288,7 @@ describe('queues', () => {
 
 describe('QoS 2 that is received', () => {
   test('is in memory for a clean session and bounded on disk for others', async () => {
-    const { persistence, store } = await make({ limits: { ...LIMITS, maxIncomingPerSession: 2 } })
+    const { persistence, store } = await make({ limits: { ...LIMITS, maxInflightPerSession: 2 } })
     const message = (messageId: number) => packet('t', 'x', { qos: 2, messageId })
     await persistence.incomingStorePacket({ id: 'clean', clean: true }, message(1))
     expect(await persistence.incomingGetPacket({ id: 'clean', clean: true }, { messageId: 1 })).toBeDefined()

@@ -81,7 +81,7 @@ describe('a reader that does not read', () => {
 })
 
 test('messages of QoS 1 wait for acknowledgements beyond the window, and none is lost', async () => {
-  const { connect, broker } = await start({ limits: { maxInflightOutbound: 10 } })
+  const { connect, broker } = await start({ limits: { maxInflightPerSession: 10 } })
   const reader = await connect({ username: 'viewer' })
   await reader.subscribe({ 'limb/bridge/#': 1 })
   for (let i = 0; i < 100; i++) {

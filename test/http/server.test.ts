@@ -34,7 +34,7 @@ function start(more: Partial<HttpOptions> = {}): Promise<HttpServer> {
     allowedOrigins: [],
     maxConnections: 100,
     maxConnectionsPerAddress: 100,
-    maxFrameBytes: 100_000,
+    maxPacketBytes: 100_000,
     maxConnectBytes: 4096,
     readiness: () => readiness,
     metrics: metrics(),

@@ -3,9 +3,9 @@ import { type Clock, type MonotonicMs, plusMs } from '../../kernel/clock.ts'
 
 export interface SignInSettings {
   /** Wrong passwords of one name from one address until both are refused for a while. */
-  readonly maxFailures: number
+  readonly maxFailedSignIns: number
   /** That while; also how long a wrong password is remembered. */
-  readonly refuseSeconds: number
+  readonly failedSignInSeconds: number
 }
 
 /** A refusal for a while that begins with the last wrong password. */
@@ -70,7 +70,7 @@ export class SignInLimits {
   /** Whom this wrong password shuts out that was not before. */
   failed(name: string, address: string): readonly ShutOut[] {
     const group = addressGroup(address)
-    const { maxFailures } = this.#settings
+    const { maxFailedSignIns: maxFailures } = this.#settings
     const begun = [this.#count('name at address', pairKey(name, group), maxFailures, true)]
     // Behind a proxy on this machine everybody has this address.
     if (!isLoopbackAddress(address)) {
@@ -92,7 +92,7 @@ export class SignInLimits {
 
   #count(whom: ShutOut['whom'], key: string, max: number, grows: boolean): ShutOut | null {
     const now = this.#clock.monotonicMs()
-    const seconds = this.#settings.refuseSeconds
+    const seconds = this.#settings.failedSignInSeconds
     const before = this.#tallies.get(key)
     const failures = (before && now - before.lastAt < seconds * 1000 ? before.failures : 0) + 1
     const shutOut = failures >= max

@@ -17,8 +17,8 @@ import {
 
 export interface PersistenceLimits extends QueueLimits {
   /** QoS 2 messages of one persistent session that wait for PUBREL. */
-  readonly maxIncomingPerSession: number
-  readonly maxRetainedMessages: number
+  readonly maxInflightPerSession: number
+  readonly maxRetained: number
   /** The share of one limb, for instance 100 messages below its `data/`; null: only the total counts. */
   readonly retainedBelow: (topic: string) => RetainedLimits['below']
 }
@@ -152,11 +152,7 @@ export class MqttPersistence {
   async #putRetained(packet: PublishPacket, urgency: Urgency): Promise<void> {
     const { store, limits, onDropped } = this.#options
     const below = limits.retainedBelow(packet.topic)
-    const outcome = await store.putRetained(
-      columnsOf(packet),
-      { total: limits.maxRetainedMessages, below },
-      urgency,
-    )
+    const outcome = await store.putRetained(columnsOf(packet), { total: limits.maxRetained, below }, urgency)
     if (outcome !== 'stored') onDropped(outcome === 'too_many' ? 'retained' : 'retained_below')
   }
 
@@ -249,8 +245,8 @@ export class MqttPersistence {
       return
     }
     const { store, limits } = this.#options
-    if ((await store.countIncoming(clientId)) >= limits.maxIncomingPerSession) {
-      throw new Error(`${limits.maxIncomingPerSession} QoS 2 messages already wait for PUBREL`)
+    if ((await store.countIncoming(clientId)) >= limits.maxInflightPerSession) {
+      throw new Error(`${limits.maxInflightPerSession} QoS 2 messages already wait for PUBREL`)
     }
     this.sessions.hasIncoming(clientId)
     await store.putIncoming(clientId, messageId, { ...columnsOf(packet), retain: packet.retain })

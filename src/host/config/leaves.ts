@@ -29,6 +29,8 @@ export interface Leaf {
   readonly type: string | undefined
   readonly env: string | undefined
   readonly secret: boolean
+  /** A reload takes it over in the running bridge; any other waits for a restart. */
+  readonly live: boolean
 }
 
 export interface Section {
@@ -63,6 +65,7 @@ function leafOf(section: string, key: string, schema: JsonSchema): Leaf {
     type: schema.type,
     env: schema.env,
     secret: schema.secret === true,
+    live: schema.reload === 'live',
   }
 }
 

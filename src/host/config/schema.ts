@@ -7,7 +7,8 @@ import { DATA_BELOW_ROOT, filterCovers } from '../../protocol/topics.ts'
 
 /**
  * Every setting: its default, its bounds and what it means. The types, the checks, `config/limb-bridge.yaml`
- * and `docs/configuration.md` are made from this; a key is added here and nowhere else.
+ * and `docs/configuration.md` are made from this, and so is what a reload takes over. A key of an existing section is
+ * added here, and in the type of the part that reads it.
  */
 
 /** What a leaf says of itself beside its description. */
@@ -20,6 +21,8 @@ export interface LeafMeta {
   readonly allowed?: string
   /** The default in words, when it is made from another key. */
   readonly defaultText?: string
+  /** `live`: a reload takes it over in the running bridge. Absent: it needs a restart. */
+  readonly reload?: 'live'
 }
 
 const YEAR_SECONDS = 31_536_000
@@ -33,8 +36,11 @@ function whole(min: number, max: number, preset: number, description: string, mo
     .meta({ description, ...more })
 }
 
-function flag(preset: boolean, description: string) {
-  return z.boolean().default(preset).meta({ description })
+function flag(preset: boolean, description: string, more: LeafMeta = {}) {
+  return z
+    .boolean()
+    .default(preset)
+    .meta({ description, ...more })
 }
 
 const HOST = /^[A-Za-z0-9:.%_-]{1,253}$/
@@ -90,79 +96,110 @@ const mqtt = z.strictObject({
     description: 'The first level of every topic of the protocol.',
     allowed: 'one to four levels of letters, digits, `_` and `-`, such as `limb` or `site1/limb`',
   }),
-  grants: z.array(grant).max(1000).default([]).meta({
-    description:
-      "Further rights, for topics outside the root. Each entry: `to`, and the topic filters it may `publish` and `subscribe`. In a filter `%u` stands for the name of the session (the nodeId of a limb) and `%c` for its client id, as in Mosquitto: `tele/%u/#` gives each limb its own topics and nobody else's.",
-    allowed:
-      'a list such as `[{to: limb, publish: ["tele/%u/#"], subscribe: ["cmnd/%u/#"]}]`; `to` is a principal, a role, `limb` or `candidate`',
-  }),
-  maxConnections: whole(1, 1_000_000, 20_000, 'Connections in all.'),
+  // For what is published, subscribed and delivered from then on, by the sessions that are there too.
+  grants: z
+    .array(grant)
+    .max(1000)
+    .default([])
+    .meta({
+      reload: 'live',
+      description:
+        "Further rights, for topics outside the root. Each entry: `to`, and the topic filters it may `publish` and `subscribe`. In a filter `%u` stands for the name of the session (the nodeId of a limb) and `%c` for its client id, as in Mosquitto: `tele/%u/#` gives each limb its own topics and nobody else's.",
+      allowed:
+        'a list such as `[{to: limb, publish: ["tele/%u/#"], subscribe: ["cmnd/%u/#"]}]`; `to` is a principal, a role, `limb` or `candidate`',
+    }),
+  maxConnections: whole(1, 1_000_000, 20_000, 'Connections in all.', { reload: 'live' }),
   maxConnectionsPerAddress: whole(
     1,
     1_000_000,
     2000,
     'Connections from one address. A whole building may stand behind one router.',
+    { reload: 'live' },
   ),
-  connectSeconds: whole(1, 120, 10, 'How long a new connection may take to sign in.'),
-  maxConnectBytes: whole(512, 65_536, 4096, 'Bytes that are read from a connection before it has signed in.'),
+  connectSeconds: whole(1, 120, 10, 'How long a new connection may take to sign in.', { reload: 'live' }),
+  maxConnectBytes: whole(
+    512,
+    65_536,
+    4096,
+    'Bytes that are read from a connection before it has signed in.',
+    { reload: 'live' },
+  ),
   maxPacketBytes: whole(
     LIMITS.registrationBytes + 4096,
     16_777_216,
     1_310_720,
     'The largest packet of a session that has signed in; a larger one ends it.',
+    { reload: 'live' },
   ),
+  // Both hold for sessions that begin from then on.
   maxMessagesPerSecond: whole(
     10,
     1_000_000,
     2000,
     'Messages that one session may send in a second, after a burst of two seconds; a faster one is read more slowly, and nothing of it is lost. Not on the control socket.',
+    { reload: 'live' },
   ),
-  maxBytesPerSecond: whole(16_384, 1_073_741_824, 4_194_304, 'The same in bytes.'),
+  maxBytesPerSecond: whole(16_384, 1_073_741_824, 4_194_304, 'The same in bytes.', { reload: 'live' }),
   maxFailedSignIns: whole(
     1,
     10_000,
     10,
     'Wrong passwords of one principal from one address until both are refused for a while; from the third on one waits in between, longer each time. Ten times as many from one address, or for one name, shut that out.',
+    { reload: 'live' },
   ),
-  failedSignInSeconds: whole(1, 86_400, 300, 'How long that while is. Limbs are never shut out by it.'),
-  maxKeepaliveSeconds: whole(10, 65_535, 3600, 'The longest keepalive that is accepted.'),
+  failedSignInSeconds: whole(1, 86_400, 300, 'How long that while is. Limbs are never shut out by it.', {
+    reload: 'live',
+  }),
+  maxKeepaliveSeconds: whole(10, 65_535, 3600, 'The longest keepalive that is accepted.', { reload: 'live' }),
   allowKeepaliveZero: flag(
     false,
     'Whether a client may have no keepalive at all (0). MQTT then never finds out that it is gone: only probes of TCP do, after minutes.',
+    { reload: 'live' },
   ),
-  maxSubscriptionsPerSession: whole(4, 10_000, 100, 'Subscriptions of one session.'),
-  maxTopicBytes: whole(256, 65_535, 1024, 'The longest topic or filter.'),
-  maxTopicLevels: whole(8, 100, 16, 'The most levels of a topic or filter.'),
+  maxSubscriptionsPerSession: whole(4, 10_000, 100, 'Subscriptions of one session.', { reload: 'live' }),
+  maxTopicBytes: whole(256, 65_535, 1024, 'The longest topic or filter.', { reload: 'live' }),
+  maxTopicLevels: whole(8, 100, 16, 'The most levels of a topic or filter.', { reload: 'live' }),
   maxInflightPerSession: whole(
     1,
     65_535,
     100,
     'Messages on their way to one session that it has not acknowledged; also QoS 2 messages of a session that it has not released.',
+    { reload: 'live' },
   ),
   maxQueuedPerSession: whole(
     0,
     1_000_000,
     1000,
     'Messages kept for a persistent session while it is away; later ones are dropped and counted.',
+    { reload: 'live' },
   ),
   maxRetainedPerNode: whole(
     0,
     100_000,
     256,
     'Retained `data/…` messages of one limb; further topics are refused.',
+    { reload: 'live' },
   ),
-  maxRetained: whole(0, 10_000_000, 100_000, 'Retained messages in all, without those of the bridge itself.'),
+  maxRetained: whole(
+    0,
+    10_000_000,
+    100_000,
+    'Retained messages in all, without those of the bridge itself.',
+    { reload: 'live' },
+  ),
   maxSessionBufferBytes: whole(
     65_536,
     268_435_456,
     1_048_576,
     'Bytes that wait for one slow reader. Beyond it QoS 0 is dropped, then the session ends.',
+    { reload: 'live' },
   ),
   sessionExpirySeconds: whole(
     60,
     YEAR_SECONDS,
     604_800,
     'A persistent session that nobody used for so long is forgotten.',
+    { reload: 'live' },
   ),
 })
 
@@ -181,6 +218,7 @@ const http = z.strictObject({
     .nullable()
     .default(null)
     .meta({
+      reload: 'live',
       description: 'With a token, `/metrics` wants `Authorization: Bearer <token>`.',
       allowed: '16 to 256 visible ASCII characters, or `null` for none',
       secret: true,
@@ -199,6 +237,7 @@ const http = z.strictObject({
     .max(100)
     .default([])
     .meta({
+      reload: 'live',
       description:
         'Web pages that may open `/mqtt` in a browser. Who sends no `Origin`, as most programs do, may anyway, and so may who names the very address (or `localhost`) and port that it connects to, as paho does. Who connects to a DNS name and sends an `Origin` needs it here.',
       allowed: 'a list of origins such as `https://dash.example`; `*` for any',
@@ -270,42 +309,55 @@ const pairing = z.strictObject({
     YEAR_SECONDS,
     86_400,
     'A request ends after so long without a sign of the candidate.',
+    { reload: 'live' },
   ),
-  rejectedSeconds: whole(0, YEAR_SECONDS, 86_400, 'How long a rejected or revoked key may not even connect.'),
-  maxPending: whole(1, 100_000, 1000, 'Requests that wait, in all.'),
-  maxPendingPerAddress: whole(1, 100_000, 10, 'Requests that wait, from one address.'),
+  rejectedSeconds: whole(
+    0,
+    YEAR_SECONDS,
+    86_400,
+    'How long a rejected or revoked key may not even connect.',
+    { reload: 'live' },
+  ),
+  maxPending: whole(1, 100_000, 1000, 'Requests that wait, in all.', { reload: 'live' }),
+  maxPendingPerAddress: whole(1, 100_000, 10, 'Requests that wait, from one address.', { reload: 'live' }),
 })
 
 const presence = z.strictObject({
+  // A limb without an interval of its own is told of it at its next registration.
   heartbeatSeconds: whole(
     1,
     LIMITS.heartbeatSecondsMax,
     15,
     'How often a limb is asked to send a heartbeat, unless it registers an interval of its own.',
+    { reload: 'live' },
   ),
   timeoutSeconds: whole(
     2,
     4 * LIMITS.heartbeatSecondsMax,
     45,
     'Without a heartbeat for so long a limb is offline. More than `heartbeatSeconds`. A limb with an interval of its own has three times that.',
+    { reload: 'live' },
   ),
   graceSeconds: whole(
     0,
     300,
     5,
     'After a lost connection a limb may come back with a heartbeat for so long before it is offline.',
+    { reload: 'live' },
   ),
   stateRefreshSeconds: whole(
     0,
     86_400,
     60,
     'A retained `state` is published anew so often, while the limb is heard, to refresh metrics and the last heartbeat; 0 never.',
+    { reload: 'live' },
   ),
   saveSeconds: whole(
     1,
     3600,
     30,
     'The times of the last heartbeats are stored in one batch every so many seconds, and at a clean stop.',
+    { reload: 'live' },
   ),
 })
 
@@ -317,9 +369,15 @@ const policy = z.strictObject({
 })
 
 const lease = z.strictObject({
-  ttlSeconds: whole(1, LIMITS.leaseSecondsMax, 60, 'How long a lease lasts unless it says so or is renewed.'),
-  maxPerPrincipal: whole(1, 10_000, 256, 'Leases and places in queues of one principal.'),
-  maxQueued: whole(0, 10_000, 100, 'Those who may wait for one capability of one limb.'),
+  ttlSeconds: whole(
+    1,
+    LIMITS.leaseSecondsMax,
+    60,
+    'How long a lease lasts unless it says so or is renewed.',
+    { reload: 'live' },
+  ),
+  maxPerPrincipal: whole(1, 10_000, 256, 'Leases and places in queues of one principal.', { reload: 'live' }),
+  maxQueued: whole(0, 10_000, 100, 'Those who may wait for one capability of one limb.', { reload: 'live' }),
 })
 
 /** An address, or a network in CIDR form. */
@@ -342,28 +400,33 @@ const invocation = z.strictObject({
     LIMITS.invokeSecondsMax,
     30,
     'How long a limb may take to answer a call unless it says so.',
+    { reload: 'live' },
   ),
   approvalSeconds: whole(
     1,
     86_400,
     300,
     'A gated call ends after so long without a decision of an operator.',
+    { reload: 'live' },
   ),
-  maxPerNode: whole(1, 10_000, 16, 'Calls that one limb works on at once.'),
+  maxPerNode: whole(1, 10_000, 16, 'Calls that one limb works on at once.', { reload: 'live' }),
   maxPerPrincipal: whole(
     1,
     10_000,
     64,
     'Calls of one principal under way at once, those that wait included.',
+    { reload: 'live' },
   ),
-  maxWaiting: whole(1, 10_000, 1000, 'Gated calls that wait for an operator, in all.'),
+  maxWaiting: whole(1, 10_000, 1000, 'Gated calls that wait for an operator, in all.', { reload: 'live' }),
   maxKeysPerPrincipal: whole(
     1,
     1_000_000,
     10_000,
     'Idempotency keys that one principal may use in a day; the answers are kept as long.',
+    { reload: 'live' },
   ),
   httpNetworks: z.array(network).max(100).default([]).meta({
+    reload: 'live',
     description:
       'Where limbs with `"invoke": "http"` may have their endpoints. Empty: only at the address that the limb itself connects from.',
     allowed: 'a list of addresses and networks such as `[192.168.0.0/16, "fd00::/8"]`',
@@ -376,12 +439,14 @@ const backup = z.strictObject({
     8760,
     24,
     'A backup of the database is made and checked every so many hours; 0: only with `limb-bridge backup create`.',
+    { reload: 'live' },
   ),
   keep: whole(
     1,
     1000,
     7,
     'The newest so many backups are kept; older ones are removed after the next one is made.',
+    { reload: 'live' },
   ),
   folder: filePath().nullable().default(null).meta({
     description:
@@ -392,26 +457,31 @@ const backup = z.strictObject({
 })
 
 const retention = z.strictObject({
-  historyDays: whole(1, 36_500, 90, 'When each limb came and went is kept for so long.'),
+  historyDays: whole(1, 36_500, 90, 'When each limb came and went is kept for so long.', { reload: 'live' }),
   maxHistoryRows: whole(
     1000,
     100_000_000,
     1_000_000,
     'So many changes of status are kept, in all; some 60 bytes each. The oldest go first.',
+    { reload: 'live' },
   ),
-  invocationDays: whole(1, 36_500, 7, 'Ended calls are listed for so long.'),
+  invocationDays: whole(1, 36_500, 7, 'Ended calls are listed for so long.', { reload: 'live' }),
   maxInvocations: whole(
     1000,
     100_000_000,
     100_000,
     'Calls that are kept, in all; the oldest ended ones go first.',
+    { reload: 'live' },
   ),
-  auditDays: whole(1, 36_500, 365, 'Rows of the audit log are kept for so long. The rest still verifies.'),
+  auditDays: whole(1, 36_500, 365, 'Rows of the audit log are kept for so long. The rest still verifies.', {
+    reload: 'live',
+  }),
   maxAuditRows: whole(
     1000,
     1_000_000_000,
     10_000_000,
     'Rows of the audit log that are kept; some 300 bytes each.',
+    { reload: 'live' },
   ),
 })
 
@@ -419,10 +489,11 @@ const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'
 export type LogLevel = (typeof LOG_LEVELS)[number]
 
 const log = z.strictObject({
-  level: z
-    .enum(LOG_LEVELS)
-    .default('info')
-    .meta({ description: 'What is logged: this level and the graver ones.', env: 'LIMB_LOG_LEVEL' }),
+  level: z.enum(LOG_LEVELS).default('info').meta({
+    reload: 'live',
+    description: 'What is logged: this level and the graver ones.',
+    env: 'LIMB_LOG_LEVEL',
+  }),
   format: z
     .enum(['auto', 'json', 'pretty'])
     .default('auto')

@@ -3,7 +3,7 @@ import { SignInLimits } from '../../../src/bridge/sign-in/limits.ts'
 import { keyOf, startApp, type TestApp } from '../../support/app.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
 
-const SETTINGS = { maxFailures: 10, refuseSeconds: 300 }
+const SETTINGS = { maxFailedSignIns: 10, failedSignInSeconds: 300 }
 
 function limits() {
   const clock = new FakeClock()

@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest'
 import { type Config, resolveConfig } from '../../../src/host/config/config.ts'
-import { ALL_KEYS, changeOf, LIVE_KEYS, RESTART_KEYS } from '../../../src/host/config/live-settings.ts'
+import { LEAVES } from '../../../src/host/config/leaves.ts'
+import { changeOf } from '../../../src/host/config/live-settings.ts'
 import { createLog } from '../../../src/host/log/log.ts'
 import { reloader } from '../../../src/host/process/reload.ts'
 import { serviceManager } from '../../../src/host/systemd/notify.ts'
@@ -10,8 +11,18 @@ function loaded(values: Record<string, unknown>) {
   return resolveConfig({ name: 'test', values, lineOf: () => undefined }, {})
 }
 
-test('each setting is either live or needs a restart', () => {
-  expect([...LIVE_KEYS, ...RESTART_KEYS].sort()).toEqual([...ALL_KEYS].sort())
+test('what listeners and files are made from waits for a restart', () => {
+  const made =
+    /^(tls|control|store|homeAssistant|policy)\.|^(mqtt|http)\.(host|port|tls|enabled)$|^mqtt\.(topicRoot|allowPlaintext)$/
+  expect(LEAVES.filter(({ live, path }) => live && made.test(path)).map(({ path }) => path)).toEqual([])
+  expect(LEAVES.filter(({ path }) => made.test(path)).length).toBeGreaterThan(20)
+})
+
+test('every number of mqtt that is no port is live', () => {
+  const numbers = LEAVES.filter(
+    ({ section, type, key }) => section === 'mqtt' && type === 'integer' && key !== 'port',
+  )
+  expect(numbers.filter(({ live }) => !live).map(({ path }) => path)).toEqual([])
 })
 
 test('a change holds where it is live, and is named where it is not', () => {
