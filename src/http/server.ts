@@ -183,9 +183,9 @@ function routes(app: FastifyInstance, options: HttpOptions, access: Access): voi
 }
 
 async function addApi(app: FastifyInstance, options: HttpOptions, ports: ApiPorts): Promise<void> {
-  const { clock, maxFrameBytes } = options
+  const { clock, maxPacketBytes } = options
   const allowedOrigins = () => options.allowedOrigins
-  await registerApi(app, { ports, clock, maxBodyBytes: maxFrameBytes, allowedOrigins })
+  await registerApi(app, { ports, clock, maxBodyBytes: maxPacketBytes, allowedOrigins })
 }
 
 interface Access {
