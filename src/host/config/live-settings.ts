@@ -4,6 +4,7 @@ import { LEAVES, SECTIONS } from './leaves.ts'
 
 /** What a reload takes over in the running bridge, as the leaves of the schema say; the rest needs a restart. */
 
+/** Keys that hold at once. */
 const LIVE: ReadonlySet<string> = new Set(LEAVES.flatMap(({ live, path }) => (live ? [path] : [])))
 
 export interface Change {
