@@ -63,7 +63,8 @@ async function start(options: AppOptions, teardown: Teardown): Promise<RunningBr
       ...readings(core, connected()),
       ...diskReadings(database),
       ...(certificates && { tls: certificates }),
-      ...(backups.lastMadeAt !== null && { lastBackupAt: backups.lastMadeAt }),
+      ...(backups.lastKnownAt !== null && { lastBackupAt: backups.lastKnownAt }),
+      backupEverySeconds: held.backup.everyHours * 3600,
       uplinks: uplinks.map((uplink) => uplink.readings()),
       bounds: { logLinesDropped: log.droppedLines },
       queues: {

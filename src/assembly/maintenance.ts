@@ -4,7 +4,7 @@ import { systemClock } from '../kernel/clock.ts'
 /** `restore` and `doctor` over the files of this machine. The database's library is loaded when one of them asks for it. */
 
 async function databaseTools(): Promise<DatabaseTools> {
-  const { backupFolder, newestBackupIn } = await import('../store/sqlite/backup/backups.ts')
+  const { backupFolder, newestBackupIn, whyNoBackupsIn } = await import('../store/sqlite/backup/backups.ts')
   const { inspectDatabase } = await import('../store/sqlite/backup/inspect.ts')
   const { holderOf } = await import('../store/sqlite/backup/restore.ts')
   return {
@@ -14,6 +14,7 @@ async function databaseTools(): Promise<DatabaseTools> {
       const folder = backupFolder(file, chosen)
       return { folder, at: await newestBackupIn(folder) }
     },
+    whyNoBackupsIn,
   }
 }
 

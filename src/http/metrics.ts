@@ -30,8 +30,10 @@ export interface Readings extends ControlReadings {
   readonly walBytes?: number
   /** null: the database is in memory. */
   readonly diskFreeBytes?: number | null
-  /** Wall time in milliseconds; absent: none since the start. */
+  /** Wall time in milliseconds; absent: there is none. */
   readonly lastBackupAt?: number
+  /** How often one is made; 0: only when somebody asks. */
+  readonly backupEverySeconds?: number
 }
 
 export interface Metrics extends Counters {
@@ -173,13 +175,18 @@ function diskGauges(registry: Registry): (readings: Readings) => void {
   const free = gauge('limb_disk_free_bytes', 'Free on the file system of the database; -1: it is in memory.')
   const backup = gauge(
     'limb_last_backup_timestamp_seconds',
-    'When this process last made a backup, in seconds since 1970; 0: not yet.',
+    'When the newest backup was made, in seconds since 1970; 0: there is none.',
   )
-  return ({ databaseBytes = 0, walBytes = 0, diskFreeBytes, lastBackupAt = 0 }) => {
+  const every = gauge(
+    'limb_backup_interval_seconds',
+    'How often a backup is made; 0: only when somebody asks for one.',
+  )
+  return ({ databaseBytes = 0, walBytes = 0, diskFreeBytes, lastBackupAt = 0, backupEverySeconds = 0 }) => {
     database.set(databaseBytes)
     wal.set(walBytes)
     free.set(diskFreeBytes ?? -1)
     backup.set(lastBackupAt / 1000)
+    every.set(backupEverySeconds)
   }
 }
 

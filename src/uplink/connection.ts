@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import mqtt, { type IClientOptions, type IClientSubscribeOptions, type MqttClient } from 'mqtt'
 import { messageOf } from '../kernel/errors.ts'
+import { firstLineOfSecret } from '../kernel/secret-text.ts'
 import type { UplinkMessage, UplinkSettings } from './ports.ts'
 
 /**
@@ -141,5 +142,5 @@ function clientOptions({ settings, will }: UplinkConnectionOptions): IClientOpti
 
 function passwordOf({ password, passwordFile }: UplinkSettings): string | undefined {
   if (passwordFile === undefined) return password
-  return readFileSync(passwordFile, 'utf8').split(/\r?\n/, 1)[0]
+  return firstLineOfSecret(readFileSync(passwordFile))
 }

@@ -167,6 +167,18 @@ const CASES: Readonly<Record<string, Case>> = {
     },
     labels: { ...WHOLE, outcome: 'failed' },
   },
+  LimbBackupsStopped: {
+    fires: {
+      [gauge('limb_backup_interval_seconds')]: '3600x180',
+      [gauge('limb_last_backup_timestamp_seconds')]: '-7200x180',
+    },
+    summary: 'No backup of b:8083 was made for twice as long as it should take.',
+    silent: {
+      [gauge('limb_backup_interval_seconds')]: '3600x180',
+      [gauge('limb_last_backup_timestamp_seconds')]: '0+60x180',
+    },
+    labels: WHOLE,
+  },
 }
 
 /** The series are as long. */

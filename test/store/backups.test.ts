@@ -287,3 +287,19 @@ test('the log is cut to nothing when it is asked for, and not while somebody rea
   expect(database.checkpoint()).toBe(true)
   expect(database.sizes().walBytes).toBe(0)
 })
+
+test('a folder that was chosen is not made: its disk may not be mounted', async () => {
+  const database = opened(temporaryFile())
+  const chosen = join(dirname(database.file), 'usb/backups')
+  const backups = createBackups({ database, folder: chosen, clock: systemClock })
+  await expect(backups.create()).rejects.toMatchObject({
+    code: 'storage_unavailable',
+    message: expect.stringContaining(`there is no folder ${chosen} (backup.folder); mount its disk`),
+  })
+  expect(existsSync(dirname(chosen))).toBe(false)
+  mkdirSync(chosen, { recursive: true })
+  const { takenAt } = await backups.create()
+  expect(backups.lastKnownAt).toBe(takenAt)
+  const afterRestart = createBackups({ database, folder: chosen, clock: systemClock })
+  expect(afterRestart.lastKnownAt).toBe(takenAt)
+})

@@ -1,6 +1,7 @@
 import { existsSync, readFileSync, statSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { messageOf } from '../../kernel/errors.ts'
+import { secretText } from '../../kernel/secret-text.ts'
 import { isName, type Role } from '../../protocol/names.ts'
 import { topicsOf } from '../../protocol/topics.ts'
 import type { CliContext, CliSettings } from '../context.ts'
@@ -70,9 +71,7 @@ function readFile(option: string, path: string): Buffer {
 }
 
 function passwordIn(file: string): string {
-  return readFile('--password-file', file)
-    .toString('utf8')
-    .replace(/\r?\n$/, '')
+  return secretText(readFile('--password-file', file))
 }
 
 /** A pipe has been read, and gives nothing a second time. */
@@ -86,7 +85,8 @@ function passwordNow(file: string): string | undefined {
 
 async function passwordOf(world: CliContext, options: ConnectionOptions, user: string): Promise<string> {
   if (options.passwordFile !== undefined) return passwordIn(options.passwordFile)
-  if (world.io.env.LIMB_PASSWORD) return world.io.env.LIMB_PASSWORD
+  const given = secretText(world.io.env.LIMB_PASSWORD ?? '')
+  if (given !== '') return given
   if (isInteractive(world.io)) return askSecret(world.io, `Password of ${user}: `)
   throw usageError('no password: set LIMB_PASSWORD, or name a file with --password-file')
 }

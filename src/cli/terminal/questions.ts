@@ -1,4 +1,5 @@
 import { createInterface } from 'node:readline'
+import { firstLineOfSecret } from '../../kernel/secret-text.ts'
 import type { Io } from '../context.ts'
 import { CliError, EXIT, usageError } from '../exit.ts'
 
@@ -103,6 +104,5 @@ export async function readAll(io: Io, maxBytes: number): Promise<string> {
 /** A secret given as `-`: a line typed without echo on a terminal, else the first line of standard input. */
 export async function readSecret(io: Io, name: string): Promise<string> {
   if (io.stdin.isTTY) return askSecret(io, `${name}: `)
-  const text = await readAll(io, 65_536)
-  return text.split(/\r?\n/, 1)[0] ?? ''
+  return firstLineOfSecret(await readAll(io, 65_536))
 }

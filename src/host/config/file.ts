@@ -71,6 +71,15 @@ export function parseConfigFile(name: string, text: string): ConfigFile {
       })),
     )
   }
+  // An unknown tag: `token: !secret x` would become the token "x".
+  if (document.warnings.length > 0) {
+    throw new ConfigError(
+      document.warnings.map(({ pos, message }) => ({
+        where: `${name}:${lines.linePos(pos[0]).line}`,
+        message: `${message}: no such tag is known here, and what stands behind it would be taken as plain text. Write the value itself, in quotes if it begins with "!"`,
+      })),
+    )
+  }
   const values = plainValues(name, document)
   if (values !== null && values !== undefined && !isRecord(values)) {
     throw new ConfigError([{ where: `${name}:1`, message: 'must hold keys and values, such as `mqtt:`' }])

@@ -27,6 +27,8 @@ export interface DatabaseTools {
   holder(file: string): string | null
   /** The newest backup and when it was made. */
   newestBackup(file: string, folder: string | null): Promise<{ folder: string; at: number | null }>
+  /** What keeps backups from a folder that was chosen; undefined: nothing. */
+  whyNoBackupsIn(chosen: string): string | undefined
 }
 
 export interface DoctorOptions {
@@ -113,6 +115,8 @@ async function checkBackups(
 ): Promise<readonly CheckResult[]> {
   const { everyHours, folder } = config.backup
   if (config.store.path === ':memory:') return []
+  const why = folder === null ? undefined : database.whyNoBackupsIn(resolve(folder))
+  if (why !== undefined) return [problem('backup', `none can be made: ${why}`)]
   const newest = await database.newestBackup(config.store.path, folder).catch(messageOf)
   if (typeof newest === 'string') {
     return [problem('backup', `this user cannot see which there are: ${newest}; ${AS_BRIDGE}`)]

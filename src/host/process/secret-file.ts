@@ -3,6 +3,7 @@ import { closeSync, fsyncSync, openSync, readFileSync, renameSync, writeSync } f
 import { dirname } from 'node:path'
 import { messageOf, StartError } from '../../kernel/errors.ts'
 import { makeFolder } from '../../kernel/folders.ts'
+import { secretText } from '../../kernel/secret-text.ts'
 
 /** Writes a file that only its owner can read, whole or not at all, and on disk when this returns. */
 export function writeSecret(file: string, text: string): void {
@@ -33,7 +34,7 @@ const MASTER_BYTES = 32
 export function masterSecret(file: string): Uint8Array {
   let text: string
   try {
-    text = readFileSync(file, 'utf8').trim()
+    text = secretText(readFileSync(file)).trim()
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT') {
       throw new StartError(

@@ -208,6 +208,19 @@ describe('mistakes', () => {
     expect(problems(`control: {socket: ${`/${'x'.repeat(120)}`}}`)).toContain('control.socket')
   })
 
+  test.each([
+    ['http:\n  token: !secret x\n', 2, '!secret'],
+    ['http:\n  token: !vault |\n    6162\n', 2, '!vault'],
+    ['mqtt:\n  port: 1884\nhttp:\n  token: !env_var TOKEN\n', 4, '!env_var'],
+    ['uplinks: !include uplinks.yaml\n', 1, '!include'],
+    ['http: !token {token: a}\n', 1, '!token'],
+    ['mqtt:\n  port: !!float x\n', 2, 'float'],
+  ])('a tag that is not known stops the start with its line, and is no plain text: %j', (yaml, line, tag) => {
+    const text = problems(yaml)
+    expect(text).toContain(`bridge.yaml:${line}: Unresolved tag: `)
+    expect(text).toContain(tag)
+  })
+
   test('what is not YAML, or twice the same key, is told with its line', () => {
     expect(problems('mqtt:\n  port: [1\n')).toMatch(/^bridge\.yaml:\d: is not YAML/)
     expect(problems('mqtt: {}\nmqtt: {}\n')).toContain('bridge.yaml:2')

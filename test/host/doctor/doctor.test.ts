@@ -21,6 +21,7 @@ beforeEach(() => {
 const healthy: DatabaseTools = {
   inspect: () => ({ version: 1, nodes: 3, problems: [] }),
   holder: () => null,
+  whyNoBackupsIn: () => undefined,
   newestBackup: async () => ({ folder: 'backups', at: systemClock.wallMs() }),
 }
 

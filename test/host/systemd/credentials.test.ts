@@ -12,6 +12,11 @@ test('a credential is a file of the service manager’s folder, without its last
   expect(credential({ CREDENTIALS_DIRECTORY: folder }, 'admin-password')).toBe('two words ')
 })
 
+test('a credential that an editor of another system wrote is the same one', () => {
+  writeFileSync(join(folder, 'admin-password'), '\ufefftwo words \r\n\n')
+  expect(credential({ CREDENTIALS_DIRECTORY: folder }, 'admin-password')).toBe('two words ')
+})
+
 test('one that is missing is none', () => {
   expect(credential({}, 'admin-password')).toBeUndefined()
   expect(credential({ CREDENTIALS_DIRECTORY: join(folder, 'gone') }, 'admin-password')).toBeUndefined()

@@ -1,3 +1,4 @@
+import { readdirSync, statSync } from 'node:fs'
 import { readdir, rm, statfs } from 'node:fs/promises'
 import { basename, dirname, join, resolve } from 'node:path'
 import { Worker } from 'node:worker_threads'
@@ -6,6 +7,7 @@ import { invariant } from '../../../kernel/assert.ts'
 import { type Clock, iso } from '../../../kernel/clock.ts'
 import { messageOf, Refusal } from '../../../kernel/errors.ts'
 import { makeFolder } from '../../../kernel/folders.ts'
+import { emptyMountPoint } from '../../../kernel/mounts.ts'
 import type { Database } from '../database.ts'
 import { compactTime } from '../files.ts'
 import type { BackupJob, BackupOutcome } from './worker.ts'
@@ -21,8 +23,8 @@ export interface BackupsOptions {
 export interface FileBackups extends Backups {
   /** Absolute path. */
   readonly folder: string
-  /** When this process made its last one; null: not yet. */
-  readonly lastMadeAt: number | null
+  /** When the newest one was made that was there at the start, or was made since; null: none. */
+  readonly lastKnownAt: number | null
   /** Ends one that is under way, and lets no other one begin; nothing is left of it. */
   stop(): Promise<void>
 }
@@ -39,13 +41,15 @@ const WORKER = new URL(import.meta.url.replace(/backups(\.\w+)(\?.*)?$/, 'worker
 export function createBackups({ database, folder, clock }: BackupsOptions): FileBackups {
   const inMemory = database.file === ':memory:'
   const target = backupFolder(inMemory ? 'data/limb.sqlite' : database.file, folder)
+  const foundAtStart = inMemory ? null : newestAtStart(target)
   let lastMadeAt: number | null = null
   let underWay: Worker | 'starting' | null = null
   let stopped = false
 
   async function make(): Promise<BackupFile> {
     const takenAt = clock.wallMs()
-    makeFolder(target, 0o700)
+    if (folder === null) makeFolder(target, 0o700)
+    else checkChosenFolder(target)
     await removeAll(target, PART)
     await checkRoom(database, target)
     if (stopped) throw unavailable('the bridge stops')
@@ -62,8 +66,8 @@ export function createBackups({ database, folder, clock }: BackupsOptions): File
 
   return {
     folder: target,
-    get lastMadeAt() {
-      return lastMadeAt
+    get lastKnownAt() {
+      return lastMadeAt ?? foundAtStart
     },
     async create() {
       if (inMemory)
@@ -106,11 +110,45 @@ export function backupFolder(file: string, chosen: string | null): string {
   return resolve(chosen ?? join(dirname(file), 'backups'))
 }
 
-/** When the newest one there was made, wall time; null: there is none. */
-export async function newestBackupIn(folder: string): Promise<number | null> {
-  const newest = (await namesIn(folder, NAME)).sort().at(-1)
+/**
+ * What keeps backups from a folder that was chosen; undefined: nothing. The bridge does not make it: below the mount
+ * point of a disk that is not there it would lie on the disk of the system, and fill that.
+ */
+export function whyNoBackupsIn(chosen: string): string | undefined {
+  const point = emptyMountPoint(chosen)
+  if (point !== undefined) return `nothing is mounted on ${point}; mount the disk of backup.folder, ${chosen}`
+  const stat = statSync(chosen, { throwIfNoEntry: false })
+  if (stat === undefined) {
+    return `there is no folder ${chosen} (backup.folder); mount its disk, or make it, owned by the user that runs the bridge`
+  }
+  return stat.isDirectory() ? undefined : `${chosen} (backup.folder) is no folder`
+}
+
+function checkChosenFolder(chosen: string): void {
+  const why = whyNoBackupsIn(chosen)
+  if (why !== undefined) throw unavailable(why)
+}
+
+function newestAtStart(folder: string): number | null {
+  try {
+    return newestOf(readdirSync(folder))
+  } catch {
+    return null
+  }
+}
+
+function newestOf(names: readonly string[]): number | null {
+  const newest = names
+    .filter((name) => NAME.test(name))
+    .sort()
+    .at(-1)
   const time = newest === undefined ? undefined : NAME.exec(newest)?.[1]
   return time === undefined ? null : parseCompact(time)
+}
+
+/** When the newest one there was made, wall time; null: there is none. */
+export async function newestBackupIn(folder: string): Promise<number | null> {
+  return newestOf(await namesIn(folder, NAME))
 }
 
 /** Rejects for nothing: a thread that ends without a word has failed. */
