@@ -1,0 +1,48 @@
+/** Reason codes of MQTT 5 (section 2.4) that the bridge sends or understands. */
+export const REASON = {
+  success: 0x00,
+  disconnectWithWill: 0x04,
+  noMatchingSubscribers: 0x10,
+  noSubscriptionExisted: 0x11,
+  malformedPacket: 0x81,
+  protocolError: 0x82,
+  implementationError: 0x83,
+  unsupportedVersion: 0x84,
+  invalidClientId: 0x85,
+  badUserNameOrPassword: 0x86,
+  notAuthorized: 0x87,
+  serverUnavailable: 0x88,
+  serverBusy: 0x89,
+  shuttingDown: 0x8b,
+  badAuthenticationMethod: 0x8c,
+  keepAliveTimeout: 0x8d,
+  takenOver: 0x8e,
+  invalidFilter: 0x8f,
+  invalidTopicName: 0x90,
+  packetIdInUse: 0x91,
+  packetIdNotFound: 0x92,
+  receiveMaximumExceeded: 0x93,
+  invalidTopicAlias: 0x94,
+  packetTooLarge: 0x95,
+  messageRateTooHigh: 0x96,
+  quotaExceeded: 0x97,
+  sharedSubscriptionsUnsupported: 0x9e,
+  wildcardsUnsupported: 0xa2,
+} as const
+
+/** From here on a code means that something failed. */
+export const FIRST_FAILURE = 0x80
+
+/** What is wrong with a packet: the code for the peer, and a fixed text for the log and the reason string. */
+export interface Fault5 {
+  readonly code: number
+  readonly text: string
+}
+
+export function malformed(text: string): Fault5 {
+  return { code: REASON.malformedPacket, text }
+}
+
+export function protocolError(text: string): Fault5 {
+  return { code: REASON.protocolError, text }
+}
