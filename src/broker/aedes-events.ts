@@ -5,6 +5,7 @@ import type { ConnectHandler } from './connect-handler.ts'
 import type { BrokerCounters, LimitName } from './counters.ts'
 import { sendRetainedView } from './first-resume.ts'
 import type { InboundPath } from './inbound-path.ts'
+import { REASON } from './mqtt5/reasons.ts'
 import type { OrderedBroker } from './ordered-broker.ts'
 import type { MqttSession } from './session.ts'
 
@@ -20,7 +21,6 @@ export function setHooks(broker: OrderedBroker, admissions: ConnectHandler, path
   broker.preConnect = admissions.preConnect as unknown as Hook<'preConnect'>
   broker.authorizePublish = path.authorizePublish as unknown as Hook<'authorizePublish'>
   broker.authorizeSubscribe = path.authorizeSubscribe as unknown as Hook<'authorizeSubscribe'>
-  broker.authorizeForward = path.authorizeForward as unknown as Hook<'authorizeForward'>
 }
 
 export interface EventsOptions {
@@ -28,6 +28,10 @@ export interface EventsOptions {
   readonly view: RetainedView
   readonly log: Log
   readonly counters: BrokerCounters
+  /** Sends what was queued for a session that returns. */
+  readonly resend: (session: MqttSession) => Promise<void>
+  /** Sends what is retained for filters that were granted just now. */
+  readonly sendRetained: (session: MqttSession, filters: readonly string[]) => void
 }
 
 export function followEvents(broker: OrderedBroker, options: EventsOptions): void {
@@ -43,28 +47,34 @@ export function followEvents(broker: OrderedBroker, options: EventsOptions): voi
   })
   broker.on('clientReady', (client) => {
     const session = sessionOf(client)
-    if (session !== undefined && !client.clean) resume(session, options)
+    if (session === undefined || client.clean) return
+    resume(session, options).catch((error: unknown) => session.fail(error, 'a session could not be resumed'))
   })
   broker.on('subscribe', (subscriptions, client) => {
     const session = sessionOf(client)
-    if (subscriptions.some(({ qos }) => (qos as number) < 128)) session?.subscribed()
+    const granted = subscriptions.filter(({ qos }) => (qos as number) < 128).map(({ topic }) => topic)
+    if (session === undefined || granted.length === 0) return
+    session.subscribed()
+    options.sendRetained(session, granted)
   })
   broker.on('unsubscribe', (filters, client) => sessionOf(client)?.delivery.filters.remove(filters))
   broker.on('ack', (_packet, client) => sessionOf(client)?.delivery.outbox.acknowledged())
   broker.on('clientDisconnect', (client) => {
-    if (!client.clean) persistence.sessions.ended(client.id)
-    sessionOf(client)?.unregistered()
+    const session = sessionOf(client)
+    if (!client.clean)
+      persistence.sessions.ended(client.id, session?.translator?.sessionExpirySeconds ?? null)
+    session?.unregistered()
   })
   followErrors(broker, options)
 }
 
-function resume(session: MqttSession, { persistence, view }: EventsOptions): void {
+async function resume(session: MqttSession, options: EventsOptions): Promise<void> {
+  const { persistence, view } = options
+  await options.resend(session)
+  if (session.isGone) return
   session.resumed()
   if (!persistence.sessions.takeStale(session.clientId)) return
-  sendRetainedView(session, view).then(
-    (all) => all || persistence.sessions.missed(session.clientId),
-    (error: unknown) => session.fail(error, 'a session could not be resumed'),
-  )
+  if (!(await sendRetainedView(session, view))) persistence.sessions.missed(session.clientId)
 }
 
 /** Limits that Aedes keeps, by the beginning of what it says. */
@@ -77,6 +87,10 @@ const LIMIT_ERRORS: readonly (readonly [string, LimitName])[] = [
 function followErrors(broker: OrderedBroker, { log, counters }: EventsOptions): void {
   broker.on('keepaliveTimeout', (client) => {
     counters.keepaliveTimeouts++
+    sessionOf(client)?.translator?.farewell(
+      REASON.keepAliveTimeout,
+      'nothing came within one and a half keepalives',
+    )
     log.debug({ clientId: client.id }, 'keepalive timed out')
   })
   for (const event of ['clientError', 'connectionError'] as const) {

@@ -22,6 +22,14 @@ export interface InboundPublish {
   consumed?: boolean
 }
 
+/** What a message of MQTT 5 has beyond one of MQTT 3.1.1. */
+export interface MessageExtras {
+  /** Its properties as they came, without those that belong to one hop: see `forwarded` in mqtt5/properties.ts. */
+  readonly properties?: Uint8Array | undefined
+  /** Wall time from which on nobody gets it any more. */
+  readonly expiresAt?: number | undefined
+}
+
 export interface Will {
   readonly topic: string
   readonly payload: Buffer
@@ -32,7 +40,7 @@ export interface Will {
 export interface ConnectPacket {
   clientId: string
   clean: boolean
-  readonly keepalive: number
+  keepalive: number
   readonly protocolVersion: number
   readonly username?: string
   readonly password?: Buffer
@@ -45,13 +53,14 @@ export interface RequestedSubscription {
   readonly nl?: boolean | undefined
   readonly rap?: boolean | undefined
   readonly rh?: number | undefined
+  readonly subscriptionIdentifier?: number | undefined
 }
 
 /**
  * A message on its way to subscribers. `brokerCounter` rises with every message and over restarts; `brokerId`
  * is null on what Aedes reads back as a retained message for a new subscription.
  */
-export interface RoutedPacket {
+export interface RoutedPacket extends MessageExtras {
   readonly cmd: 'publish'
   readonly brokerId: string | null
   readonly brokerCounter: number
@@ -70,7 +79,8 @@ export type Deliver = (packet: RoutedPacket, done: () => void) => void
 export interface AedesClient<S = Session> {
   id: string | null
   clean: boolean
-  readonly conn: Duplex
+  /** A stand-in takes its place for a client that speaks MQTT 5. */
+  conn: Duplex
   readonly closed: boolean
   readonly subscriptions: Readonly<Record<string, { readonly qos: Qos }>>
   will: Will | null
@@ -124,9 +134,13 @@ export interface BrokerPersistence extends Persistence {
   readonly sessions: {
     /** The identity that a stored session belongs to. */
     ownerOf(clientId: string): string | null
-    put(clientId: string, owner: string, at: number): Promise<void>
-    /** The connection of a persistent session has ended. */
-    ended(clientId: string): void
+    /** `expirySeconds`: how long it outlives its connection; null: as long as the configuration says. */
+    put(clientId: string, owner: string, at: number, expirySeconds?: number | null): Promise<void>
+    /** The connection of a persistent session has ended, which may have changed how long it lasts. */
+    ended(clientId: string, expirySeconds?: number | null): void
+    /** Whether its time is up. */
+    isOver(clientId: string): boolean
+    delete(clientId: string): Promise<void>
     forget(owner: string): Promise<void>
     /** Whether it may have missed what the view shows; true once. */
     takeStale(clientId: string): boolean

@@ -28,6 +28,8 @@ import { Notices } from './notices.ts'
 import { OrderedBroker } from './ordered-broker.ts'
 import { createFeed, createPublisher, createSessions } from './port-adapters.ts'
 import { RareLine } from './rare-line.ts'
+import { resend } from './resend.ts'
+import { sendRetained } from './retained-for.ts'
 import { type Grant, Rights } from './rights.ts'
 import type { SessionContext } from './session-context.ts'
 import { type TlsSettings, tlsHandshakes } from './tls-listener.ts'
@@ -127,6 +129,7 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
     clock,
     log,
     notices: new Notices(clock, log),
+    publish: (session, message, acknowledge) => path.receive(session, message, acknowledge),
   }
   const admissions = new ConnectHandler(world, options.persistence.sessions)
   const path = new InboundPath(world)
@@ -134,7 +137,12 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
   await broker.listen()
   // A message must not be numbered like one that waits in a stored queue.
   broker.counter = options.persistence.lastCounter
-  followEvents(broker, { ...options, counters })
+  followEvents(broker, {
+    ...options,
+    counters,
+    resend: (session) => resend(session, persistence.queueOf(session.client), world),
+    sendRetained: (session, filters) => sendRetained(session, filters, persistence),
+  })
 
   const connections = new Connections(world)
   const listeners: Listener[] = []

@@ -1,10 +1,12 @@
-import type { Authentication, Credentials, Identity } from '../bridge/ports.ts'
+import type { Authentication, Credentials, Identity, RefusedCode } from '../bridge/ports.ts'
 import { newId } from '../kernel/secrets.ts'
 import { KeyedMutex, Semaphore, within } from '../kernel/semaphore.ts'
 import { hasUnwanted } from '../protocol/filters.ts'
 import type { AedesClient, BrokerPersistence, Callback, ConnectPacket } from './aedes-internals.ts'
 import type { RefusedReason } from './counters.ts'
-import type { MqttSession } from './session.ts'
+import { REASON } from './mqtt5/reasons.ts'
+import type { Translator } from './mqtt5/translator.ts'
+import type { ConnectRefusal, MqttSession } from './session.ts'
 import type { SessionContext } from './session-context.ts'
 import { isTopic } from './strings.ts'
 
@@ -13,8 +15,8 @@ const MAX_WAITING_PER_ID = 8
 /** How long an older connection may take to be gone. */
 const TAKEOVER_MS = 2000
 
-/** A CONNACK code, and what the counters call it. */
-type Refused = { readonly code: number; readonly counted: RefusedReason; readonly reason: string }
+/** What CONNACK says, and what the counters call it. */
+type Refused = ConnectRefusal & { readonly counted: RefusedReason }
 
 /** Decides about CONNECT: who it is, and whether the client id is free for them. */
 export class ConnectHandler {
@@ -56,7 +58,7 @@ export class ConnectHandler {
   }
 
   async #admit(session: MqttSession, packet: ConnectPacket, proceed: Callback): Promise<void> {
-    const problem = this.#checkForm(packet) ?? (await this.#identify(session, packet))
+    const problem = this.#checkForm(session, packet) ?? (await this.#identify(session, packet))
     if ('code' in problem) {
       this.#refuse(session, problem, proceed)
     } else if (problem.kind === 'candidate') {
@@ -69,15 +71,25 @@ export class ConnectHandler {
     }
   }
 
-  #checkForm(packet: ConnectPacket): Refused | undefined {
+  #checkForm(session: MqttSession, packet: ConnectPacket): Refused | undefined {
     const { limits } = this.#world
+    const { translator } = session
     const { clientId, clean, keepalive, protocolVersion } = packet
-    if (clientId === '' && (!clean || protocolVersion < 4))
+    if (!limits.versions.includes(translator === undefined ? protocolVersion : 5)) {
+      const reason = `the bridge does not speak this version of MQTT; it speaks ${limits.versions.join(', ')}`
+      return { code: 1, code5: REASON.unsupportedVersion, counted: 'protocol_version', reason }
+    }
+    if (translator === undefined && clientId === '' && (!clean || protocolVersion < 4))
       return refused(2, 'client_id', 'the client id is empty')
     if (clientId.length > limits.maxClientIdChars || hasUnwanted(clientId)) {
       return refused(2, 'client_id', 'the client id is too long, or has control characters')
     }
     if (keepalive === 0 ? !limits.allowKeepaliveZero : keepalive > limits.maxKeepaliveSeconds) {
+      if (translator !== undefined) {
+        translator.granted = { ...translator.granted, serverKeepAlive: limits.maxKeepaliveSeconds }
+        packet.keepalive = limits.maxKeepaliveSeconds
+        return undefined
+      }
       // MQTT 3.1.1 has no code for it; Mosquitto answers 2 too.
       return refused(2, 'keepalive', `the keepalive must be 1 to ${limits.maxKeepaliveSeconds} s`)
     }
@@ -123,6 +135,7 @@ export class ConnectHandler {
     packet.clientId = newId('candidate-')
     packet.clean = true
     packet.will = undefined
+    session.translator?.assign(clientId === '' ? packet.clientId : undefined, 0)
     session.admit(identity, clientId)
     proceed(session.isGone ? new Error('connection closed') : null)
   }
@@ -133,7 +146,8 @@ export class ConnectHandler {
     identity: Identity,
     proceed: Callback,
   ): Promise<boolean> {
-    if (packet.clientId === '') packet.clientId = newId('auto-')
+    const assigned = packet.clientId === '' ? newId('auto-') : undefined
+    if (assigned !== undefined) packet.clientId = assigned
     const { clientId } = packet
     const owner = this.#stored.ownerOf(clientId)
     const holder = this.#holders.get(clientId)
@@ -150,6 +164,7 @@ export class ConnectHandler {
       return true
     }
     await this.#prepareStored(session, packet, identity, owner !== null)
+    session.translator?.assign(assigned, session.translator.sessionExpirySeconds)
     session.admit(identity, clientId)
     this.#checkWill(session, packet, identity)
     this.#hold(clientId, session)
@@ -171,9 +186,14 @@ export class ConnectHandler {
     identity: Identity,
     stored: boolean,
   ): Promise<void> {
-    const { clientId, clean } = packet
+    const { clientId } = packet
+    const { translator } = session
     session.storedBefore = stored
-    if (clean) return
+    if (translator !== undefined) {
+      await this.#prepareStored5(session, translator, packet, identity)
+      return
+    }
+    if (packet.clean) return
     try {
       await this.#stored.put(clientId, nameOf(identity), this.#world.clock.wallMs())
     } catch (error) {
@@ -182,15 +202,48 @@ export class ConnectHandler {
     }
   }
 
+  /**
+   * A session of MQTT 5 lasts as long as it asks, up to the limit. What is promised is stored: a session that the
+   * store cannot keep now ends with its connection, and CONNACK says so.
+   */
+  async #prepareStored5(
+    session: MqttSession,
+    translator: Translator,
+    packet: ConnectPacket,
+    identity: Identity,
+  ): Promise<void> {
+    const { clientId } = packet
+    const { connect } = translator
+    const { limits, clock, log } = this.#world
+    if (session.storedBefore && (connect.cleanStart || this.#stored.isOver(clientId))) {
+      await this.#stored.delete(clientId)
+      session.storedBefore = false
+    }
+    translator.sessionExpirySeconds = Math.min(connect.sessionExpirySeconds, limits.sessionExpirySeconds)
+    packet.clean = translator.sessionExpirySeconds === 0 && !session.storedBefore
+    if (packet.clean) return
+    const { sessionExpirySeconds } = translator
+    try {
+      await this.#stored.put(clientId, nameOf(identity), clock.wallMs(), sessionExpirySeconds)
+    } catch (error) {
+      log.warn({ err: error, clientId }, 'the store cannot keep a session now; it ends with its connection')
+      translator.sessionExpirySeconds = 0
+      packet.clean = !session.storedBefore
+    }
+  }
+
   #checkWill(session: MqttSession, packet: ConnectPacket, identity: Identity): void {
-    const { will } = packet
+    const will = session.translator?.connect.will ?? packet.will
     if (will === undefined) return
     const { rights, limits } = this.#world
     const fine =
       isTopic(will.topic) &&
       will.topic.split('/').length <= limits.maxTopicLevels &&
       will.payload.length <= limits.maxWillBytes
-    if (fine && rights.will(identity, will.topic, packet.clientId)) return
+    if (fine && rights.will(identity, will.topic, packet.clientId)) {
+      session.will5 = session.translator?.connect.will
+      return
+    }
     packet.will = undefined
     // A limb's last words are common and harmless: the bridge itself sees the session end.
     if (identity.kind === 'principal') session.denied('will', will.topic)
@@ -211,14 +264,21 @@ export class ConnectHandler {
       const { reason, code } = refusal
       notices.info(`refused ${refusal.counted}`, session.address, { reason, code }, 'CONNECT refused')
     }
-    session.refuse(refusal.code)
+    session.refuse(refusal)
     // Aedes closes the socket when it is told, so CONNACK goes out first.
     void session.gone.then(() => proceed(new Error(refusal.reason)))
   }
 }
 
-function refused(code: number, counted: RefusedReason, reason: string): Refused {
-  return { code, counted, reason }
+function refused(code: RefusedCode, counted: RefusedReason, reason: string): Refused {
+  return { code, code5: CODES_5[code], counted, reason }
+}
+
+const CODES_5: Readonly<Record<RefusedCode, number>> = {
+  2: REASON.invalidClientId,
+  3: REASON.serverBusy,
+  4: REASON.badUserNameOrPassword,
+  5: REASON.notAuthorized,
 }
 
 const BUSY = refused(3, 'busy', 'too many sign-ins at once')

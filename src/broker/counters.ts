@@ -11,6 +11,8 @@ export interface BrokerCounters {
   readonly denied: Record<'publish' | 'subscribe' | 'forward' | 'will', number>
   /** QoS 0 messages that were not sent to a reader that is too slow. */
   shed: number
+  /** Messages that were left out because their time was up, or the client takes no packet as large. */
+  undelivered: number
   /** Sessions ended because they neither read nor acknowledge. */
   overrun: number
   /** Messages delivered although the store could not keep them for offline sessions. */
@@ -61,6 +63,7 @@ export function newCounters(): BrokerCounters {
     messagesOut: 0,
     denied: { publish: 0, subscribe: 0, forward: 0, will: 0 },
     shed: 0,
+    undelivered: 0,
     overrun: 0,
     unstored: 0,
     violations: 0,

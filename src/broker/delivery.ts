@@ -1,8 +1,10 @@
+import { type Readable, Writable } from 'node:stream'
 import type { Identity } from '../bridge/ports.ts'
 import type { AedesClient, Qos, RoutedPacket } from './aedes-internals.ts'
 import type { Connection } from './connection.ts'
 import { LiveFilters } from './live-filters.ts'
-import { SessionOutbox } from './outbox.ts'
+import { type Encoder, isExpired, type Outgoing, SessionOutbox } from './outbox.ts'
+import type { PublishFrame } from './publish-frame.ts'
 import type { Reach } from './rights.ts'
 import type { SessionContext } from './session-context.ts'
 
@@ -20,6 +22,7 @@ export class SessionDelivery {
   /** Whom all live subscriptions were granted to, and under which grants; undefined before the first. */
   #grantedTo: Identity | undefined
   #grantedIn = 0
+  #speaks5 = false
 
   constructor(world: SessionContext, session: Connection, client: AedesClient<unknown>) {
     this.#world = world
@@ -28,6 +31,8 @@ export class SessionDelivery {
     this.filters = new LiveFilters(client)
     this.outbox = new SessionOutbox({
       client,
+      conn: session.conn,
+      clock: world.clock,
       persistence: world.persistence,
       limits: world.limits,
       counters: world.counters,
@@ -46,22 +51,24 @@ export class SessionDelivery {
     this.#grantedIn = this.#world.rights.version
   }
 
+  /** The client speaks MQTT 5. Before anything is sent. */
+  speak5(encoder: Encoder, receiveMaximum: number): void {
+    this.#speaks5 = true
+    this.outbox.encoder = encoder
+    this.outbox.receiveMaximum = receiveMaximum
+  }
+
   /** To this session alone; false when it is not subscribed. */
   send(topic: string, payload: Uint8Array): boolean {
     const granted = this.filters.qosFor(topic)
     if (granted < 0 || !this.mayReceive(topic)) return false
     const qos: Qos = granted > 0 ? 1 : 0
     const packet = routedPacket(topic, payload, qos)
-    this.#world.broker.inOrder(() => this.outbox.put({ packet, qos, frame: undefined, stored: false }))
+    this.#world.broker.inOrder(() => this.outbox.put(ownCopy(packet, qos)))
     return true
   }
 
   #deliver(packet: RoutedPacket, done: () => void): void {
-    // Aedes reads these back from the store for a new subscription.
-    if (packet.brokerId === null) {
-      this.#session.guarded(() => this.#deliverRetained(packet, done))
-      return
-    }
     this.#session.guarded(() => this.#deliverLive(packet))
     // Nobody else waits for this reader.
     done()
@@ -72,23 +79,72 @@ export class SessionDelivery {
     // One copy for overlapping subscriptions, which are called one after the other.
     if (this.#lastEmission === broker.emission || this.#session.isGone) return
     this.#lastEmission = broker.emission
+    if (this.filters.hasOptions) {
+      this.#deliverAsAsked(broker.current ?? packet)
+      return
+    }
     if (packet.nl && packet.clientId === this.#client.id) return
     const granted = this.filters.qosFor(packet.topic)
     if (granted < 0 || !this.mayReceive(packet.topic)) return
+    broker.taken = broker.emission
     const qos = Math.min(granted, packet.qos) as Qos
-    const frame = packet.retain ? undefined : broker.frame(qos)
-    this.outbox.put({ packet, qos, frame, stored: packet.qos > 0 && !this.#client.clean })
+    const { retain } = packet
+    const stored = packet.qos > 0 && !this.#client.clean
+    this.outbox.put({
+      packet: broker.current ?? packet,
+      qos,
+      frame: this.#frame(qos, retain),
+      retain,
+      stored,
+    })
   }
 
-  /** The stream of retained messages goes as fast as the reader. */
-  #deliverRetained(packet: RoutedPacket, done: () => void): void {
-    const granted = this.#session.isGone ? -1 : this.filters.qosFor(packet.topic)
-    if (granted < 0 || !this.mayReceive(packet.topic)) {
+  /** For subscriptions with options of MQTT 5. */
+  #deliverAsAsked(packet: RoutedPacket): void {
+    const { broker } = this.#world
+    const match = this.filters.match(packet.topic, packet.clientId === this.#client.id)
+    if (match === undefined || !this.mayReceive(packet.topic)) return
+    broker.taken = broker.emission
+    const qos = Math.min(match.qos, packet.qos) as Qos
+    const retain = packet.retain && match.retainAsPublished
+    const { identifiers } = match
+    const frame = identifiers === undefined ? this.#frame(qos, retain) : undefined
+    const stored = packet.qos > 0 && !this.#client.clean
+    this.outbox.put({ packet, qos, frame, retain, identifiers, stored })
+  }
+
+  #frame(qos: Qos, retain: boolean): PublishFrame | undefined {
+    const { broker } = this.#world
+    if (this.#speaks5) return broker.frame5(qos, retain)
+    return retain ? undefined : broker.frame(qos)
+  }
+
+  /** Sends what is retained, as fast as the reader takes it. `identifier`: of the subscription that asks. */
+  sendRetained(messages: Readable, identifier: number | undefined): Promise<void> {
+    const identifiers = identifier === undefined ? undefined : [identifier]
+    return new Promise((resolve) => {
+      const reader = new Writable({
+        objectMode: true,
+        highWaterMark: 1,
+        write: (packet: RoutedPacket, _encoding, done) => {
+          if (this.#session.isGone) reader.destroy()
+          else this.#session.guarded(() => this.#deliverRetained(packet, identifiers, done))
+        },
+      })
+      reader.on('close', resolve)
+      messages.on('error', () => reader.destroy())
+      messages.pipe(reader)
+    })
+  }
+
+  #deliverRetained(packet: RoutedPacket, identifiers: readonly number[] | undefined, done: () => void): void {
+    const granted = this.filters.qosFor(packet.topic)
+    if (granted < 0 || isExpired(packet, this.#world.clock) || !this.mayReceive(packet.topic)) {
       setImmediate(done)
       return
     }
     const qos = Math.min(granted, packet.qos) as Qos
-    this.outbox.put({ packet, qos, frame: undefined, stored: false })
+    this.outbox.put({ packet, qos, frame: undefined, retain: true, identifiers, stored: false })
     this.outbox.whenRoom(done)
   }
 
@@ -110,4 +166,9 @@ export class SessionDelivery {
 
 export function routedPacket(topic: string, payload: Uint8Array, qos: Qos): RoutedPacket {
   return { cmd: 'publish', brokerId: null, brokerCounter: 0, topic, payload, qos, retain: false, dup: false }
+}
+
+/** A message for one session alone, which no store keeps. */
+export function ownCopy(packet: RoutedPacket, qos: Qos): Outgoing {
+  return { packet, qos, frame: undefined, retain: false, stored: false }
 }

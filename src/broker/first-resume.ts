@@ -2,7 +2,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { RetainedView } from '../bridge/ports.ts'
 import { filterMatches } from '../protocol/topics.ts'
 import type { Qos } from './aedes-internals.ts'
-import { routedPacket } from './delivery.ts'
+import { ownCopy, routedPacket } from './delivery.ts'
 import type { MqttSession } from './session.ts'
 
 /** Topics in one turn of the event loop. */
@@ -27,7 +27,7 @@ export async function sendRetainedView(session: MqttSession, view: RetainedView)
       if (granted < 0 || !delivery.mayReceive(topic)) continue
       const qos: Qos = granted > 0 ? 1 : 0
       const packet = routedPacket(topic, payload, qos)
-      delivery.outbox.put({ packet, qos, frame: undefined, stored: false })
+      delivery.outbox.put(ownCopy(packet, qos))
       await new Promise<void>((resolve) => delivery.outbox.whenRoom(resolve))
     }
   }

@@ -20,6 +20,10 @@ export interface GuardOptions {
   readonly violated: (fault: string) => void
   /** CONNACK in a form that the client understands, then the end. */
   readonly refuseLevel: (level: number) => void
+  /** A CONNECT of MQTT 5: as one of MQTT 3.1.1, or undefined when the connection ends. */
+  readonly connect5: (frame: Frame) => Buffer | undefined
+  /** Takes every packet that follows such a CONNECT; it checks them itself. */
+  readonly take5: (frame: Frame, flush: () => void) => Verdict
   readonly failed: (error: unknown) => void
 }
 
@@ -39,6 +43,7 @@ const MAX_HELD_BYTES = 160 * 1024
 export class Guard extends FrameSplitter {
   readonly #options: GuardOptions
   #stage: 'first' | 'connecting' | 'open' | 'closed' = 'first'
+  #isVersion5 = false
 
   constructor(options: GuardOptions) {
     super()
@@ -87,9 +92,10 @@ export class Guard extends FrameSplitter {
 
   protected take(frame: Frame, flush: () => void): Verdict {
     const { bytes, start, body, end } = frame
-    const { limits, take } = this.#options
+    const { limits, take, take5 } = this.#options
+    if (this.#isVersion5) return take5(frame, flush)
     const fault = checkFrame(bytes, start, body, end, limits.maxTopicBytes)
-    if (fault === UNKNOWN_LEVEL) return this.#refuseLevel(levelOf(bytes, body))
+    if (fault === UNKNOWN_LEVEL) return this.#otherLevel(frame, levelOf(bytes, body))
     if (fault !== undefined) return this.#stop(fault)
     return (bytes[start] as number) >> 4 === CONNECT ? this.#connect() : take(frame, flush)
   }
@@ -108,10 +114,22 @@ export class Guard extends FrameSplitter {
     return 'stop'
   }
 
-  #refuseLevel(level: number): Verdict {
+  #otherLevel(frame: Frame, level: number): Verdict {
+    if (level === 5 && this.#stage === 'first') return this.#connect5(frame)
     this.close()
     this.#options.refuseLevel(level)
     return 'stop'
+  }
+
+  #connect5(frame: Frame): Verdict {
+    this.#isVersion5 = true
+    const packet = this.#options.connect5(frame)
+    if (packet === undefined) return 'stop'
+    this.#stage = 'connecting'
+    // What follows waits until CONNACK is out.
+    this.pause()
+    this.#options.parse(packet)
+    return 'taken'
   }
 
   #connect(): Verdict {

@@ -9,7 +9,7 @@ import type {
   RoutedPacket,
   StoredSubscriber,
 } from './aedes-internals.ts'
-import type { PacketIds } from './packet-ids.ts'
+import type { Queued } from './resend.ts'
 import type { Rights } from './rights.ts'
 import type { MqttSession } from './session.ts'
 
@@ -48,29 +48,32 @@ export class GuardedPersistence {
 
   /**
    * Keeps a message for later subscribers and for sessions that are away; undefined when there is nothing to
-   * keep. Never rejects.
+   * keep. Resolves to whether a stored session is subscribed to it. Never rejects.
    */
-  keep(packet: RoutedPacket): Promise<void> | undefined {
+  keep(packet: RoutedPacket): Promise<boolean> | undefined {
     const retained = packet.retain && !this.#options.view.owns(packet.topic)
     if (!retained && packet.qos === 0) return undefined
     return this.#keep(packet, retained)
   }
 
-  async #keep(packet: RoutedPacket, retained: boolean): Promise<void> {
+  async #keep(packet: RoutedPacket, retained: boolean): Promise<boolean> {
     try {
       // Both are started in this turn, so that the store sees messages in the order of their calls.
       const storing = retained ? this.#store.storeRetained(packet) : undefined
       const queueing = packet.qos > 0 ? this.#enqueue(packet) : undefined
-      await Promise.all([storing, queueing])
+      const [, queued] = await Promise.all([storing, queueing])
+      return queued === true
     } catch (error) {
       this.#options.failed('keep a message', error)
+      return false
     }
   }
 
-  async #enqueue(packet: RoutedPacket): Promise<void> {
+  async #enqueue(packet: RoutedPacket): Promise<boolean> {
     const found = await this.#store.subscriptionsByTopic(packet.topic)
     const others = found.filter((each) => this.#mayWait(each, packet))
     if (others.length > 0) await this.#store.outgoingEnqueueCombi(others, packet)
+    return others.length > 0
   }
 
   /** A wide filter keeps only what its owner may read, or its queue would fill with what is never delivered. */
@@ -89,9 +92,14 @@ export class GuardedPersistence {
     return this.#store.storeRetained(packet)
   }
 
-  createRetainedStreamCombi(filters: readonly string[]): Readable {
+  /** Nothing: Aedes keeps neither properties nor the filter that asks. See `retainedFor`. */
+  createRetainedStreamCombi(): Readable {
+    return Readable.from([])
+  }
+
+  retainedFor(filters: readonly string[]): Readable {
     const stream = this.#store.createRetainedStreamCombi(filters)
-    // Aedes does not listen, and an error without a listener ends the process.
+    // An error without a listener ends the process.
     stream.on('error', (error) => this.#options.failed('read retained messages', error))
     return stream
   }
@@ -126,6 +134,7 @@ export class GuardedPersistence {
       const gone = all.filter((sub) => !granted.includes(sub)).map((sub) => sub.topic)
       await this.removeSubscriptions(client, gone)
     }
+    session.restored(granted)
     return granted.length === 0 && session.storedBefore ? [{ topic: MARK, qos: 0 }] : granted
   }
 
@@ -142,23 +151,15 @@ export class GuardedPersistence {
     await this.#orLog('forget an acknowledged message', this.#store.outgoingClearMessageId(client, packet))
   }
 
-  /** The queue of a session that returns; what was sent before is marked DUP [MQTT-3.3.1-1]. */
-  outgoingStream(client: AedesClient<MqttSession>): Readable {
-    const handshakes = client.session?.delivery.outbox.handshakes
-    if (client.clean || handshakes === undefined) return Readable.from([])
-    return Readable.from(this.#queue(client, handshakes))
+  /** Nothing: Aedes sends queues without an end to what is under way. See `queueOf`. */
+  outgoingStream(): Readable {
+    return Readable.from([])
   }
 
-  async *#queue(client: Client, handshakes: PacketIds): AsyncGenerator<Queued> {
+  /** What was queued for a session that returns, in order. */
+  async *queueOf(client: Client): AsyncGenerator<Queued> {
     try {
-      for await (const packet of this.#store.outgoingStream(client) as AsyncIterable<Queued>) {
-        try {
-          yield numbered(packet, handshakes)
-        } catch {
-          // Who reads it has gone meanwhile: no failure of the store.
-          return
-        }
-      }
+      yield* this.#store.outgoingStream(client) as AsyncIterable<Queued>
     } catch (error) {
       this.#options.failed('read a queue', error)
     }
@@ -197,20 +198,4 @@ export class GuardedPersistence {
       return undefined
     }
   }
-}
-
-/** What comes out of the store for a session that returns: a message, or the rest of a QoS 2 handshake. */
-type Queued = RoutedPacket | { readonly cmd: 'pubrel'; readonly messageId: number }
-
-/** Aedes would number with a counter of its own, and meet identifiers that are in use. */
-function numbered(packet: Queued, handshakes: PacketIds): Queued {
-  if (packet.cmd === 'pubrel') {
-    handshakes.expectPubcomp(packet.messageId)
-    return packet
-  }
-  const { messageId, qos } = packet
-  if (qos === 0) return packet
-  if (messageId == null) return { ...packet, messageId: handshakes.begin(qos) }
-  handshakes.expect(messageId, qos)
-  return { ...packet, dup: true }
 }

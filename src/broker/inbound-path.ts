@@ -1,13 +1,9 @@
 import { messageOf } from '../kernel/errors.ts'
 import type { Address } from '../protocol/topics.ts'
-import type {
-  AedesClient,
-  Callback,
-  InboundPublish,
-  Qos,
-  RequestedSubscription,
-  RoutedPacket,
-} from './aedes-internals.ts'
+import type { AedesClient, Callback, InboundPublish, RequestedSubscription } from './aedes-internals.ts'
+import type { Connection } from './connection.ts'
+import { REASON } from './mqtt5/reasons.ts'
+import type { Outcome, Received } from './received.ts'
 import type { PublishRight } from './rights.ts'
 import type { MqttSession } from './session.ts'
 import type { SessionContext } from './session-context.ts'
@@ -15,6 +11,8 @@ import type { SessionContext } from './session-context.ts'
 const NOTHING = Buffer.alloc(0)
 /** Of one QoS 2 message, before the first is dealt with. */
 const MAX_COPIES = 8
+
+const UNMATCHED: Outcome = { code: REASON.noMatchingSubscribers }
 
 type Client = AedesClient<MqttSession>
 
@@ -46,32 +44,53 @@ export class InboundPath {
   }
 
   #publish(session: MqttSession, packet: InboundPublish, callback: Callback): void {
-    const acknowledge = () => callback(null)
-    const right = this.#publishRight(session, packet.topic)
+    const { topic, payload, qos, retain } = packet
+    consume(packet)
+    this.publish(session, { topic, payload, qos, retain }, () => callback(null), callback)
+  }
+
+  /** As `publish`, for who has no Aedes to tell of a failure: the session is closed then. */
+  receive(session: Connection, message: Received, acknowledge: (outcome: Outcome) => void): void {
+    this.publish(session as MqttSession, message, acknowledge, () => undefined)
+  }
+
+  /**
+   * Brings a message to its end. `acknowledge` is called in the order of messages, when all that it promises is done;
+   * `failed` in its place when nothing may be acknowledged.
+   */
+  publish(
+    session: MqttSession,
+    message: Received,
+    acknowledge: (outcome: Outcome) => void,
+    failed: Callback,
+  ): void {
+    const right = this.#publishRight(session, message.topic)
     if (right === 'denied') {
       // A closed connection would make ordinary clients send it again for ever.
-      session.denied('publish', packet.topic)
-      consume(packet)
-      session.acks.run(acknowledge)
+      session.denied('publish', message.topic)
+      session.acks.run(() => acknowledge(this.#denial(session, message.topic)))
     } else if (right === 'route') {
-      const { topic, payload, qos, retain } = packet
-      const kept = retain && this.#world.rights.retain(session.identity)
-      consume(packet)
+      const retain = message.retain && this.#world.rights.retain(session.identity)
       const from = session.client.id ?? undefined
       this.#acknowledgeAfter(session, acknowledge, (done) =>
-        this.#world.broker.route({ topic, payload, qos, retain: kept, from }, done),
+        this.#world.broker.route({ ...message, retain, from }, (matched) =>
+          done(matched ? undefined : UNMATCHED),
+        ),
       )
     } else if (isHeartbeat(right.address)) {
-      this.#world.inbound.heartbeat(session, packet.payload)
-      consume(packet)
-      session.acks.run(acknowledge)
+      this.#world.inbound.heartbeat(session, message.payload)
+      session.acks.run(() => acknowledge(undefined))
     } else {
-      const { payload } = packet
-      consume(packet)
       this.#acknowledgeAfter(session, acknowledge, (done) =>
-        this.#toCore(session, right.address, payload, done, callback),
+        this.#toCore(session, right.address, message.payload, () => done(undefined), failed),
       )
     }
+  }
+
+  #denial({ identity }: MqttSession, topic: string): Outcome {
+    const tooDeep = levelsOf(topic) > this.#world.limits.maxTopicLevels
+    if (tooDeep) return { code: REASON.invalidTopicName, reason: 'the topic has too many levels' }
+    return { code: REASON.notAuthorized, reason: this.#world.rights.whyNotPublish(identity) }
   }
 
   #publishRight(session: MqttSession, topic: string): PublishRight {
@@ -88,28 +107,28 @@ export class InboundPath {
   }
 
   /** QoS 0 has nothing to be acknowledged in order, and one turn later costs nothing. */
-  #acknowledgeAfter(session: MqttSession, acknowledge: () => void, work: (done: () => void) => void): void {
+  #acknowledgeAfter(
+    session: MqttSession,
+    acknowledge: (outcome: Outcome) => void,
+    work: (done: (outcome: Outcome) => void) => void,
+  ): void {
     let ticket: ReturnType<typeof session.acks.hold> | undefined
     let early = false
-    work(() => {
+    let outcome: Outcome
+    work((what) => {
+      outcome = what
       if (ticket === undefined) early = true
       else session.acks.release(ticket)
     })
-    if (early) session.acks.run(acknowledge)
-    else ticket = session.acks.hold(acknowledge)
+    if (early) session.acks.run(() => acknowledge(outcome))
+    else ticket = session.acks.hold(() => acknowledge(outcome))
   }
 
-  #toCore(
-    session: MqttSession,
-    address: Address,
-    payload: Buffer,
-    done: () => void,
-    callback: Callback,
-  ): void {
+  #toCore(session: MqttSession, address: Address, payload: Buffer, done: () => void, failed: Callback): void {
     this.#world.inbound.message(session, address, payload).then(done, (error: unknown) => {
       // The core answers what it refuses; a rejection is a defect, and nothing may be acknowledged.
       session.fail(error, 'a message could not be handled')
-      callback(new Error(messageOf(error)))
+      failed(new Error(messageOf(error)))
     })
   }
 
@@ -154,7 +173,8 @@ export class InboundPath {
     callback: (error: Error | null, granted: RequestedSubscription | null) => void,
   ): void => {
     const { session } = client
-    callback(null, session !== undefined && this.#maySubscribe(session, subscription) ? subscription : null)
+    if (session === undefined || !this.#maySubscribe(session, subscription)) callback(null, null)
+    else callback(null, session.translator?.subscribing.granted(subscription) ?? subscription)
   }
 
   #maySubscribe(session: MqttSession, subscription: RequestedSubscription): boolean {
@@ -171,39 +191,9 @@ export class InboundPath {
         return true
       }
     }
+    session.translator?.subscribing.denied(topic, session.identity, !room)
     if (session.opened) session.denied('subscribe', topic)
     return false
-  }
-
-  /**
-   * Only what leaves the stored queue comes here, because live messages are delivered by the session: rights
-   * and QoS may have changed since it was queued.
-   */
-  authorizeForward = (client: Client, packet: RoutedPacket): RoutedPacket | null => {
-    const { session } = client
-    if (session === undefined) return null
-    const { rights, counters } = this.#world
-    const { outbox, filters } = session.delivery
-    const id = packet.messageId ?? 0
-    outbox.resent(packet.brokerCounter)
-    if (!rights.receive(session.identity, packet.topic, session.clientId)) {
-      outbox.handshakes.forget(id)
-      counters.denied.forward++
-      return null
-    }
-    const granted = filters.qosFor(packet.topic)
-    // Without a subscription any more, QoS stays: it was promised when it was queued. What was sent before is
-    // sent as it was [MQTT-4.4.0-1].
-    if (granted >= 0 && granted < packet.qos && !packet.dup) packet.qos = granted as Qos
-    if (packet.qos === 0) {
-      // Nobody will acknowledge it.
-      outbox.handshakes.forget(id)
-      void this.#world.persistence.outgoingClearMessageId(client, packet)
-    } else {
-      outbox.handshakes.expect(id, packet.qos)
-    }
-    counters.messagesOut++
-    return packet
   }
 }
 

@@ -3,6 +3,10 @@
  * and the meaning of each; a reload changes them.
  */
 export interface ConfiguredLimits {
+  /** Of MQTT, that clients may speak: 3 is 3.1, 4 is 3.1.1. */
+  readonly versions: readonly number[]
+  /** The longest that a session of MQTT 5 may outlive its connection. */
+  readonly sessionExpirySeconds: number
   readonly maxConnections: number
   /** Not for loopback and the control socket: proxies and simulators come from there. */
   readonly maxConnectionsPerAddress: number

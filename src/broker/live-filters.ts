@@ -1,6 +1,21 @@
 import { filterMatches } from '../protocol/topics.ts'
 import type { AedesClient, Qos } from './aedes-internals.ts'
 
+/** What MQTT 5 lets a client ask for with a subscription. */
+export interface FilterOptions {
+  readonly noLocal: boolean
+  readonly retainAsPublished: boolean
+  readonly identifier: number | undefined
+}
+
+/** What the subscriptions that match a topic ask for together. */
+export interface Match {
+  readonly qos: Qos
+  readonly retainAsPublished: boolean
+  /** Undefined: none of them has one. */
+  readonly identifiers: readonly number[] | undefined
+}
+
 /**
  * The live subscriptions of one session, as Aedes keeps them, in a form that is quick to match: a dashboard may have
  * a filter for each topic of a whole fleet, and few with wildcards.
@@ -10,6 +25,7 @@ export class LiveFilters {
   readonly #wildcards = new Set<string>()
   /** Filters that match more than the session may read. */
   readonly #wide = new Set<string>()
+  readonly #options = new Map<string, FilterOptions>()
 
   constructor(client: AedesClient<unknown>) {
     this.#client = client
@@ -34,6 +50,7 @@ export class LiveFilters {
       if (filter in subscriptions) continue
       this.#wildcards.delete(filter)
       this.#wide.delete(filter)
+      this.#options.delete(filter)
     }
   }
 
@@ -50,6 +67,47 @@ export class LiveFilters {
       if (qos !== undefined && qos > best && filterMatches(filter, topic)) best = qos
     }
     return best
+  }
+
+  /** Whether some subscription asks for more than a QoS. */
+  get hasOptions(): boolean {
+    return this.#options.size > 0
+  }
+
+  /** Keeps the options of a filter; the usual ones need no place. */
+  setOptions(filter: string, options: FilterOptions): void {
+    const usual = !options.noLocal && !options.retainAsPublished && options.identifier === undefined
+    if (usual) this.#options.delete(filter)
+    else this.#options.set(filter, options)
+  }
+
+  identifierOf(filter: string): number | undefined {
+    return this.#options.get(filter)?.identifier
+  }
+
+  /** `own`: the message comes from this very client. Undefined: no subscription takes it. */
+  match(topic: string, own: boolean): Match | undefined {
+    let qos: Qos | -1 = -1
+    let retainAsPublished = false
+    const identifiers: number[] = []
+    for (const filter of this.#matching(topic)) {
+      const options = this.#options.get(filter)
+      if (own && options?.noLocal === true) continue
+      qos = Math.max(qos, this.#client.subscriptions[filter]?.qos ?? -1) as Qos | -1
+      retainAsPublished ||= options?.retainAsPublished === true
+      if (options?.identifier !== undefined) identifiers.push(options.identifier)
+    }
+    if (qos < 0) return undefined
+    const some = identifiers.length > 0 ? identifiers : undefined
+    return { qos: qos as Qos, retainAsPublished, identifiers: some }
+  }
+
+  *#matching(topic: string): Iterable<string> {
+    const { subscriptions } = this.#client
+    if (topic in subscriptions) yield topic
+    for (const filter of this.#wildcards) {
+      if (filter in subscriptions && filterMatches(filter, topic)) yield filter
+    }
   }
 }
 

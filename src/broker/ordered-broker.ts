@@ -1,11 +1,22 @@
 import { Aedes, type AedesOptions } from 'aedes'
-import type { AedesClient, Callback, InboundPublish, Qos, RoutedPacket } from './aedes-internals.ts'
+import type {
+  AedesClient,
+  Callback,
+  InboundPublish,
+  MessageExtras,
+  Qos,
+  RoutedPacket,
+} from './aedes-internals.ts'
+import { frame5 } from './mqtt5/publish.ts'
 import { OrderedQueue } from './ordered-queue.ts'
 import { PublishFrame } from './publish-frame.ts'
 
 export interface OrderedBrokerOptions extends Omit<AedesOptions, 'published'> {
-  /** Keeps what must outlive the connection, or undefined when there is nothing to keep. Never rejects. */
-  readonly store: (packet: RoutedPacket) => Promise<void> | undefined
+  /**
+   * Keeps what must outlive the connection, or undefined when there is nothing to keep. Resolves to whether a
+   * session that is stored takes it. Never rejects.
+   */
+  readonly store: (packet: RoutedPacket) => Promise<boolean> | undefined
   readonly maxRouteQueue: number
   /** Sees each message as it is routed. Total. */
   readonly tap: (message: Route) => void
@@ -16,7 +27,7 @@ export interface OrderedBrokerOptions extends Omit<AedesOptions, 'published'> {
   readonly published: (client: AedesClient, packet: InboundPublish) => void
 }
 
-export interface Route {
+export interface Route extends MessageExtras {
   readonly topic: string
   readonly payload: Uint8Array
   readonly qos: Qos
@@ -39,10 +50,13 @@ export class OrderedBroker extends Aedes {
   declare deleteClient: (clientId: string) => void
   /** Rises with every message that is handed to subscribers. */
   emission = 0
+  /** The last message that a live session was subscribed to, by its emission. */
+  taken = 0
   readonly #order: OrderedQueue
   readonly #options: OrderedBrokerOptions
   #current: RoutedPacket | undefined
   #frames: (PublishFrame | undefined)[] = []
+  #frames5: (PublishFrame | undefined)[] = []
 
   constructor(options: OrderedBrokerOptions) {
     super({ ...options, published: (_packet, _client, done) => done(null) })
@@ -56,11 +70,12 @@ export class OrderedBroker extends Aedes {
   }
 
   /**
-   * Delivers in the order of calls; `done` when it was stored and handed to every live session. At the bound
-   * messages no longer wait for the store: nothing is lost for who is connected, and memory stays.
+   * Delivers in the order of calls; `done` when it was stored and handed to every live session, with whether
+   * anybody was subscribed. At the bound messages no longer wait for the store: nothing is lost for who is
+   * connected, and memory stays.
    */
-  route(message: Route, done?: () => void): void {
-    const { topic, payload, qos, retain, from } = message
+  route(message: Route, done?: (matched: boolean) => void): void {
+    const { topic, payload, qos, retain, from, properties, expiresAt } = message
     this.#options.tap(message)
     const packet: RoutedPacket = {
       cmd: 'publish',
@@ -73,18 +88,24 @@ export class OrderedBroker extends Aedes {
       // DUP belongs to one hop [MQTT-3.3.1-3].
       dup: false,
       ...(from === undefined ? undefined : { clientId: from }),
+      ...(properties === undefined ? undefined : { properties }),
+      ...(expiresAt === undefined ? undefined : { expiresAt }),
     }
+    let stays = false
     const stored = this.#options.store(packet)
     const task = () => {
       this.#emit(packet)
-      done?.()
+      done?.(stays || this.taken === this.emission)
     }
     if (stored === undefined) {
       this.#order.run(task)
       return
     }
     const ticket = this.#order.hold(task)
-    void stored.then(() => this.#order.release(ticket))
+    void stored.then((kept) => {
+      stays = kept
+      this.#order.release(ticket)
+    })
     if (this.#order.length > this.#options.maxRouteQueue) this.releaseWaiting()
   }
 
@@ -117,6 +138,20 @@ export class OrderedBroker extends Aedes {
     return this.#frames[qos]
   }
 
+  /** The same for those who speak MQTT 5 and get it without anything of their own. */
+  frame5(qos: Qos, retain: boolean): PublishFrame | undefined {
+    const packet = this.#current
+    if (packet === undefined || packet.expiresAt !== undefined) return undefined
+    const index = retain ? qos + 3 : qos
+    this.#frames5[index] ??= frame5(packet, qos, retain)
+    return this.#frames5[index]
+  }
+
+  /** The message that is being delivered, as it was routed. */
+  get current(): RoutedPacket | undefined {
+    return this.#current
+  }
+
   /** What Aedes' own handlers call. What `authorizePublish` has dealt with ends here. */
   override publish(
     published: Parameters<Aedes['publish']>[0],
@@ -140,7 +175,7 @@ export class OrderedBroker extends Aedes {
       done()
     } else {
       const { topic, payload, qos, retain } = packet
-      this.route({ topic, payload, qos, retain, from: client?.id ?? undefined }, done)
+      this.route({ topic, payload, qos, retain, from: client?.id ?? undefined }, () => done())
     }
   }
 
@@ -152,6 +187,7 @@ export class OrderedBroker extends Aedes {
     } finally {
       this.#current = undefined
       this.#frames = []
+      this.#frames5 = []
     }
   }
 }

@@ -1,12 +1,22 @@
+import type { Duplex } from 'node:stream'
+import type { Clock } from '../kernel/clock.ts'
 import type { AedesClient, Persistence, Qos, RoutedPacket } from './aedes-internals.ts'
 import type { BrokerCounters } from './counters.ts'
 import type { BrokerLimits } from './limits.ts'
 import { OrderedQueue } from './ordered-queue.ts'
 import { PacketIds } from './packet-ids.ts'
-import { PublishFrame } from './publish-frame.ts'
+import { PublishFrame, pubrel } from './publish-frame.ts'
+
+/** How messages look on one connection. */
+export interface Encoder {
+  /** Writes a message; false when this client must not get it. */
+  write(conn: Duplex, message: Outgoing, messageId: number): boolean
+}
 
 export interface SessionOutboxOptions {
   readonly client: AedesClient<unknown>
+  readonly conn: Duplex
+  readonly clock: Clock
   readonly persistence: Persistence
   readonly limits: BrokerLimits
   readonly counters: BrokerCounters
@@ -23,8 +33,20 @@ export interface Outgoing {
   readonly qos: Qos
   /** Its bytes, when they were made for other sessions already. */
   readonly frame: PublishFrame | undefined
+  readonly retain: boolean
+  /** Of the subscriptions that it matches, for who speaks MQTT 5. */
+  readonly identifiers?: readonly number[] | undefined
   /** The store keeps it for this session until it is acknowledged. */
   readonly stored: boolean
+}
+
+/** Messages of MQTT 3.1 and 3.1.1. */
+const ENCODER: Encoder = {
+  write(conn, { packet, qos, frame, retain }, messageId) {
+    const bytes = frame ?? new PublishFrame(packet.topic, packet.payload, qos, retain, packet.dup)
+    bytes.writeTo(conn, messageId)
+    return true
+  },
 }
 
 /**
@@ -35,6 +57,9 @@ export interface Outgoing {
 export class SessionOutbox {
   readonly #options: SessionOutboxOptions
   readonly handshakes = new PacketIds()
+  encoder: Encoder = ENCODER
+  /** Of QoS 1 and 2 messages under way, where the client takes fewer than the limit allows. */
+  receiveMaximum = Number.POSITIVE_INFINITY
   readonly #order: OrderedQueue
   #waiting: Outgoing[] = []
   #waitingBytes = 0
@@ -44,6 +69,7 @@ export class SessionOutbox {
   readonly #resent = new Set<number>()
   #resentUpTo = 0
   #forRoom: (() => void)[] = []
+  readonly #forWindow: (() => void)[] = []
 
   constructor(options: SessionOutboxOptions) {
     this.#options = options
@@ -52,7 +78,7 @@ export class SessionOutbox {
 
   /** Unsent bytes. */
   get bytes(): number {
-    return this.#options.client.conn.writableLength + this.#waitingBytes
+    return this.#options.conn.writableLength + this.#waitingBytes
   }
 
   /** From now on messages go out; before they wait. */
@@ -67,13 +93,14 @@ export class SessionOutbox {
     this.#waitingBytes = 0
     this.#resent.clear()
     this.#notifyRoom()
+    this.#notifyWindow()
   }
 
   /** Calls back when the reader has taken, and acknowledged, enough for the next message, or is gone. */
   whenRoom(done: () => void): void {
-    const { client } = this.#options
-    if (this.#closed || client.conn.destroyed) setImmediate(done)
-    else if (client.conn.writableNeedDrain) client.waitForDrain(() => this.whenRoom(done))
+    const { client, conn } = this.#options
+    if (this.#closed || conn.destroyed) setImmediate(done)
+    else if (conn.writableNeedDrain) client.waitForDrain(() => this.whenRoom(done))
     else if (this.#waiting.length > 0) this.#forRoom.push(done)
     else done()
   }
@@ -94,6 +121,7 @@ export class SessionOutbox {
   /** A handshake may have ended. */
   acknowledged(): void {
     if (this.#waiting.length > 0) this.#sendWaiting()
+    this.#notifyWindow()
   }
 
   put(message: Outgoing): void {
@@ -124,9 +152,12 @@ export class SessionOutbox {
   }
 
   #mayGo(message: Outgoing): boolean {
-    return (
-      !this.#held && (message.qos === 0 || this.handshakes.size < this.#options.limits.maxInflightPerSession)
-    )
+    return !this.#held && (message.qos === 0 || this.#hasWindow)
+  }
+
+  get #hasWindow(): boolean {
+    const { maxInflightPerSession } = this.#options.limits
+    return this.handshakes.size < Math.min(maxInflightPerSession, this.receiveMaximum)
   }
 
   #sendWaiting(): void {
@@ -158,13 +189,73 @@ export class SessionOutbox {
   }
 
   #write(message: Outgoing, messageId: number): void {
-    const { client, counters } = this.#options
-    const { conn } = client
+    const { conn, counters, clock } = this.#options
     if (this.#closed || conn.destroyed || conn.writableEnded) return
+    if (!isExpired(message.packet, clock) && this.encoder.write(conn, message, messageId)) {
+      counters.messagesOut++
+      return
+    }
+    counters.undelivered++
+    if (message.qos > 0) this.drop(messageId)
+  }
+
+  /** Ends the handshake of a message that was not sent, or that its receiver has refused. */
+  drop(messageId: number): void {
+    const { client, persistence } = this.#options
+    this.handshakes.forget(messageId)
+    if (!client.clean) void persistence.outgoingClearMessageId(client, { messageId })
+    // The next ones may go, in a turn of their own: this one may be on its way through here.
+    setImmediate(() => this.acknowledged())
+  }
+
+  /**
+   * Sends a message of the stored queue, before all that came meanwhile: resolves when the next one may follow, or
+   * the reader is gone. One that has its identifier was sent on an earlier connection.
+   */
+  async resend(message: Outgoing): Promise<void> {
+    await this.#mayResend()
+    const { client, persistence } = this.#options
+    if (this.#closed) return
     const { packet, qos } = message
-    const frame = message.frame ?? new PublishFrame(packet.topic, packet.payload, qos, packet.retain)
-    counters.messagesOut++
-    frame.writeTo(conn, messageId)
+    let { messageId } = packet
+    if (qos > 0 && messageId === undefined) {
+      messageId = this.handshakes.begin(qos as 1 | 2)
+      await persistence.outgoingUpdate(client, { ...packet, qos, messageId })
+    } else if (qos > 0) {
+      this.handshakes.expect(messageId as number, qos as 1 | 2)
+    }
+    this.#order.run(() => this.#write(message, messageId ?? 0))
+  }
+
+  /** Forgets, in the store too, a message of the stored queue that is not sent any more. */
+  async forgetStored(packet: RoutedPacket): Promise<void> {
+    const { client, persistence } = this.#options
+    const messageId = packet.messageId ?? this.handshakes.begin(1)
+    if (packet.messageId === undefined) await persistence.outgoingUpdate(client, { ...packet, messageId })
+    this.handshakes.forget(messageId)
+    await persistence.outgoingClearMessageId(client, { messageId })
+  }
+
+  /** PUBREC came on an earlier connection; what is left of the message is this. */
+  resendRelease(messageId: number): void {
+    this.handshakes.expectPubcomp(messageId)
+    const { conn } = this.#options
+    this.#order.run(() => {
+      if (!this.#closed && !conn.destroyed) conn.write(pubrel(messageId))
+    })
+  }
+
+  async #mayResend(): Promise<void> {
+    const { client, conn } = this.#options
+    while (!this.#closed && !conn.destroyed) {
+      if (conn.writableNeedDrain) await new Promise<void>((resolve) => client.waitForDrain(() => resolve()))
+      else if (this.handshakes.size < this.receiveMaximum) return
+      else await new Promise<void>((resolve) => this.#forWindow.push(resolve))
+    }
+  }
+
+  #notifyWindow(): void {
+    for (const resolve of this.#forWindow.splice(0)) resolve()
   }
 
   #wasResent(counter: number): boolean {
@@ -175,6 +266,11 @@ export class SessionOutbox {
   }
 }
 
+export function isExpired({ expiresAt }: RoutedPacket, clock: Clock): boolean {
+  return expiresAt !== undefined && clock.wallMs() >= expiresAt
+}
+
 function size(message: Outgoing): number {
-  return message.packet.payload.length + message.packet.topic.length + 64
+  const { payload, topic, properties } = message.packet
+  return payload.length + topic.length + (properties?.length ?? 0) + 64
 }

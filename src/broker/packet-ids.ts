@@ -20,6 +20,10 @@ export class PacketIds {
     return this.#open.size
   }
 
+  has(id: number): boolean {
+    return this.#open.has(id)
+  }
+
   /** A free identifier, for a message at this QoS. The window and the queues are far below their number. */
   begin(qos: 1 | 2): number {
     while (this.#open.has(this.#next)) this.#advance()

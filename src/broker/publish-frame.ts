@@ -2,7 +2,7 @@ import type { Writable } from 'node:stream'
 import type { Qos } from './aedes-internals.ts'
 
 /**
- * PUBLISH as bytes (MQTT 3.1.1, section 3.3). The bytes of one message are made once for all its subscribers;
+ * PUBLISH as bytes (MQTT 3.1.1 and 5, section 3.3). The bytes of one message are made once for all its subscribers;
  * Aedes would make them, in seven writes, for each.
  */
 
@@ -19,9 +19,9 @@ function writeHead(
   topicBytes: number,
   remaining: number,
   qos: Qos,
-  retain: boolean,
+  flags: number,
 ): number {
-  to[0] = PUBLISH | (qos << 1) | (retain ? 1 : 0)
+  to[0] = PUBLISH | (qos << 1) | flags
   let at = 1
   for (let left = remaining; ; ) {
     const rest = left >>> 7
@@ -45,13 +45,23 @@ export class PublishFrame {
   /** Written after the head; undefined when the head holds it already. */
   readonly #tail: Uint8Array | undefined
 
-  constructor(topic: string, payload: Uint8Array, qos: Qos, retain: boolean) {
+  /** `properties`: of MQTT 5, their length in front. `dup`: it was sent before. */
+  constructor(
+    topic: string,
+    payload: Uint8Array,
+    qos: Qos,
+    retain: boolean,
+    dup = false,
+    properties?: Uint8Array,
+  ) {
     const topicBytes = Buffer.byteLength(topic)
-    const remaining = 2 + topicBytes + (qos > 0 ? 2 : 0) + payload.length
+    const propertyBytes = properties?.length ?? 0
+    const remaining = 2 + topicBytes + (qos > 0 ? 2 : 0) + propertyBytes + payload.length
     const headBytes = 1 + lengthBytes(remaining) + remaining - payload.length
     const whole = payload.length <= COPY_BYTES
     this.#head = Buffer.allocUnsafe(whole ? headBytes + payload.length : headBytes)
-    this.#idAt = writeHead(this.#head, topic, topicBytes, remaining, qos, retain)
+    this.#idAt = writeHead(this.#head, topic, topicBytes, remaining, qos, (retain ? 1 : 0) | (dup ? 8 : 0))
+    if (properties !== undefined) this.#head.set(properties, headBytes - propertyBytes)
     if (whole) this.#head.set(payload, headBytes)
     this.#tail = whole ? undefined : payload
     this.bytes = headBytes + payload.length
@@ -77,8 +87,16 @@ export class PublishFrame {
 }
 
 export function puback(id: number): Buffer {
+  return answer(0x40, id)
+}
+
+export function pubrel(id: number): Buffer {
+  return answer(0x62, id)
+}
+
+function answer(first: number, id: number): Buffer {
   const bytes = Buffer.allocUnsafe(4)
-  bytes[0] = 0x40
+  bytes[0] = first
   bytes[1] = 2
   bytes[2] = id >> 8
   bytes[3] = id & 0xff

@@ -60,6 +60,26 @@ export class Rights {
     return granted ? 'route' : 'denied'
   }
 
+  /** A sentence for who may not publish a topic: what may be, and who can change it. */
+  whyNotPublish(identity: Identity): string {
+    const { dataPrefix, node, request } = this.#topics
+    switch (identity.kind) {
+      case 'candidate':
+        return `not approved yet: until an operator approves ${identity.nodeId} it may publish ${node(identity.nodeId, 'register')} only`
+      case 'limb':
+        return `a limb may publish its own register, heartbeat, deregister, result and those below ${dataPrefix(identity.nodeId)}#; mqtt.grants can add others`
+      case 'principal':
+        return `${identity.name} (${identity.role}) may publish ${request(identity.name, '#')}; mqtt.grants can add topics of others`
+    }
+  }
+
+  /** A sentence for who may not subscribe a filter. */
+  whyNotSubscribe(identity: Identity): string {
+    const own = this.#ownFilters(identity).join(', ')
+    const who = identity.kind === 'candidate' ? 'not approved yet: it' : 'it'
+    return `${who} may subscribe ${own}; mqtt.grants can add filters outside of ${this.#topics.root}`
+  }
+
   /** The retain flag counts on what is routed; nothing of a candidate is kept. */
   retain(identity: Identity): boolean {
     return identity.kind !== 'candidate'

@@ -2,10 +2,12 @@ import type { Inbound, Log } from '../bridge/ports.ts'
 import type { Clock } from '../kernel/clock.ts'
 import type { Topics } from '../protocol/topics.ts'
 import type { Persistence } from './aedes-internals.ts'
+import type { Connection } from './connection.ts'
 import type { BrokerCounters } from './counters.ts'
 import type { BrokerLimits } from './limits.ts'
 import type { Notices } from './notices.ts'
 import type { OrderedBroker } from './ordered-broker.ts'
+import type { Outcome, Received } from './received.ts'
 import type { Rights } from './rights.ts'
 
 /** What every session of a broker shares. */
@@ -20,4 +22,6 @@ export interface SessionContext {
   readonly clock: Clock
   readonly log: Log
   readonly notices: Notices
+  /** Brings a message to its end; `acknowledge` is called in the order of the session's messages. */
+  readonly publish: (session: Connection, message: Received, acknowledge: (outcome: Outcome) => void) => void
 }

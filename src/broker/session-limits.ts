@@ -1,3 +1,4 @@
+import type { Identity } from '../bridge/ports.ts'
 import type { Connection } from './connection.ts'
 import type { PacketLimits } from './guard.ts'
 import type { BrokerLimits } from './limits.ts'
@@ -21,10 +22,14 @@ export class SessionLimits implements PacketLimits {
   }
 
   get maxPacketBytes(): number {
-    const { opened, peer, identity } = this.#connection
-    const { maxConnectBytes, maxLocalPacketBytes, maxPacketBytes, maxCandidatePacketBytes } = this.#limits
-    if (!opened) return maxConnectBytes
-    if (peer.local) return maxLocalPacketBytes
+    const { opened, identity } = this.#connection
+    return opened ? this.maxPacketBytesOf(identity) : this.#limits.maxConnectBytes
+  }
+
+  /** Once it is signed in. */
+  maxPacketBytesOf(identity: Identity): number {
+    const { maxLocalPacketBytes, maxPacketBytes, maxCandidatePacketBytes } = this.#limits
+    if (this.#connection.peer.local) return maxLocalPacketBytes
     return identity.kind === 'candidate' ? Math.min(maxCandidatePacketBytes, maxPacketBytes) : maxPacketBytes
   }
 

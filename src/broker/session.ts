@@ -1,12 +1,17 @@
 import type { Duplex } from 'node:stream'
 import type { Identity, Session, SessionEnd } from '../bridge/ports.ts'
-import type { AedesClient } from './aedes-internals.ts'
+import type { AedesClient, RequestedSubscription } from './aedes-internals.ts'
 import { Connection, type ConnectionPeer } from './connection.ts'
 import type { LimitName, SessionKind } from './counters.ts'
 import { SessionDelivery } from './delivery.ts'
 import { DISCONNECT, PUBLISH, TOO_LONG_FILTER, TOO_LONG_TOPIC } from './frame-checks.ts'
 import type { Frame, Verdict } from './frame-splitter.ts'
 import { Guard, standBefore, TOO_LARGE } from './guard.ts'
+import { connack5 } from './mqtt5/answers.ts'
+import { type Connect5, readConnect, type Will5 } from './mqtt5/connect.ts'
+import { isFault } from './mqtt5/frame.ts'
+import { codeOf, FAREWELLS, REASON } from './mqtt5/reasons.ts'
+import { Translator } from './mqtt5/translator.ts'
 import { OrderedQueue } from './ordered-queue.ts'
 import { PUBACK, PUBCOMP, PUBREC } from './packet-ids.ts'
 import { refusal, refusalV5 } from './publish-frame.ts'
@@ -19,6 +24,13 @@ import { Throttle } from './throttle.ts'
 const UNACCEPTABLE_LEVEL = 1
 /** Reason code of MQTT 5. */
 const UNSUPPORTED_VERSION = 0x84
+
+/** Why a CONNECT is refused: the code of MQTT 3.1.1, the one of MQTT 5, and what to do, in a sentence. */
+export interface ConnectRefusal {
+  readonly code: number
+  readonly code5: number
+  readonly reason: string
+}
 
 /**
  * One connection, from its first byte to its end. `opened` and `closed` frame what the core sees of it; what
@@ -50,6 +62,9 @@ export class MqttSession extends Connection implements Session {
   #openedAs: SessionKind | undefined
   #end: SessionEnd | undefined
   #throttle: Throttle | undefined
+  #translator: Translator | undefined
+  /** The last words of a client that speaks MQTT 5; those of others are kept by Aedes. */
+  will5: Will5 | undefined
 
   constructor(world: SessionContext, conn: Duplex, peer: ConnectionPeer) {
     super(world, conn, peer)
@@ -61,6 +76,8 @@ export class MqttSession extends Connection implements Session {
       parse: (packets) => this.#parse(packets),
       violated: (fault) => this.#violated(fault),
       refuseLevel: (level) => this.#refuseLevel(level),
+      connect5: (frame) => this.#connect5(frame),
+      take5: (frame, flush) => this.#take5(frame, flush),
       failed: (error) => this.fail(error, 'a session failed'),
     })
     this.acks = new OrderedQueue((error) => this.fail(error, 'an acknowledgement failed'))
@@ -139,7 +156,7 @@ export class MqttSession extends Connection implements Session {
     return 'stop'
   }
 
-  #violated(fault: string): void {
+  #violated(fault: string, code = codeOf(fault)): void {
     const limit = this.#limitOf(fault)
     if (limit === undefined) {
       this.broke(fault)
@@ -147,7 +164,83 @@ export class MqttSession extends Connection implements Session {
       const { maxPacketBytes, maxTopicBytes } = this.#limits
       this.limited(limit, { maxPacketBytes, maxTopicBytes }, `${fault}: connection closed`)
     }
+    if (this.#translator === undefined) this.conn.destroy()
+    else this.#endWith(this.#translator, code, fault)
+  }
+
+  // MQTT 5.
+
+  get translator(): Translator | undefined {
+    return this.#translator
+  }
+
+  #connect5(frame: Frame): Buffer | undefined {
+    const { bytes, start, body, end } = frame
+    const { limits } = this.#world
+    const connect = limits.versions.includes(5) ? readConnect(bytes, start, body, end) : undefined
+    if (connect === undefined) {
+      this.#refuseLevel(5)
+      return undefined
+    }
+    if (isFault(connect)) {
+      this.guard.close()
+      this.broke(connect.text)
+      this.#refuse(connack5(false, connect.code, { reason: connect.text }))
+      return undefined
+    }
+    this.#translator = this.#newTranslator(connect)
+    if (connect.authenticationMethod === undefined) return connect.packet
+    const reason = 'the bridge has no enhanced authentication; send a user name and a password'
+    this.#world.counters.refused.credentials++
+    this.refuse({ code: 5, code5: REASON.badAuthenticationMethod, reason })
+    return undefined
+  }
+
+  #newTranslator(connect: Connect5): Translator {
+    const { client, delivery, acks } = this
+    return new Translator({
+      world: this.#world,
+      session: this,
+      client,
+      delivery,
+      acks,
+      connect,
+      parse: (packets) => this.#parse(packets),
+      limits: this.#limits,
+      takeShort: (frame, flush) => this.#shortPath?.take5(frame, flush) === true,
+      publish: (message, acknowledge) => this.#world.publish(this, message, acknowledge),
+      violated: ({ text, code }) => {
+        this.guard.close()
+        this.#violated(text, code)
+      },
+      left: ({ code, sessionExpirySeconds }) => this.#left(code, sessionExpirySeconds),
+    })
+  }
+
+  #take5(frame: Frame, flush: () => void): Verdict {
+    const { bytes, start, end } = frame
+    this.#throttle?.received(bytes[start] as number, end - start)
+    return this.#translator?.take(frame, flush) ?? 'stop'
+  }
+
+  /** DISCONNECT: any code but 0 leaves the will. */
+  #left(code: number, sessionExpirySeconds: number | undefined): void {
+    this.#end ??= code === 0 ? 'disconnect' : 'lost'
+    if (code === 0) this.will5 = undefined
+    const { translator } = this
+    if (translator !== undefined && sessionExpirySeconds !== undefined) {
+      translator.changeExpiry(sessionExpirySeconds)
+    }
+    this.guard.close()
     this.conn.destroy()
+  }
+
+  /** Says why, where the protocol has words for it, and closes the connection. */
+  #endWith(translator: Translator, code: number, reason: string): void {
+    this.isGone = true
+    this.guard.close()
+    translator.farewell(code, reason)
+    this.#flushAndClose()
   }
 
   /** Faults that are limits of ours rather than rules of MQTT. */
@@ -211,8 +304,17 @@ export class MqttSession extends Connection implements Session {
   }
 
   /** Answers CONNECT with a code and closes the connection. */
-  refuse(code: number): void {
-    this.#refuse(refusal(code))
+  refuse({ code, code5, reason }: ConnectRefusal): void {
+    if (this.#translator === undefined) {
+      this.#refuse(refusal(code))
+      return
+    }
+    this.#endWith(this.#translator, code5, reason)
+  }
+
+  /** Subscriptions that were stored with the session, as it returns. */
+  restored(subscriptions: readonly RequestedSubscription[]): void {
+    this.#translator?.subscribing.restored(subscriptions)
   }
 
   #refuse(connack: Buffer): void {
@@ -229,7 +331,8 @@ export class MqttSession extends Connection implements Session {
     this.guard.close()
     if (why === 'stopped' || (why !== 'lost' && this.identity.kind === 'limb')) this.client.will = null
     if (!afterFlush) {
-      this.conn.destroy()
+      if (this.#translator === undefined) this.conn.destroy()
+      else this.#endWith(this.#translator, ...FAREWELLS[why])
       return
     }
     this.client.pause()
@@ -237,7 +340,12 @@ export class MqttSession extends Connection implements Session {
     const cancel = this.#world.clock.after(this.#world.limits.flushTimeoutMs, () => this.conn.destroy())
     this.conn.once('close', cancel)
     const { outbox } = this.delivery
-    this.#world.broker.inOrder(() => outbox.after(() => this.#flushAndClose()))
+    this.#world.broker.inOrder(() =>
+      outbox.after(() => {
+        this.#translator?.farewell(...FAREWELLS[why])
+        this.#flushAndClose()
+      }),
+    )
   }
 
   #flushAndClose(): void {
@@ -253,6 +361,7 @@ export class MqttSession extends Connection implements Session {
     this.#throttle?.stop()
     this.guard.close()
     this.#delivery?.outbox.close()
+    this.#translator?.close()
     this.inProgress.clear()
     this.#settle()
     if (!this.#registered) this.#forget()
@@ -260,7 +369,25 @@ export class MqttSession extends Connection implements Session {
     this.opened = false
     this.#openedAs = undefined
     this.#world.counters.sessions[wasOpen]--
+    if (this.#end !== 'stopped') this.#sendWill()
     this.guarded(() => this.#world.inbound.closed(this, this.#end ?? 'lost'))
+  }
+
+  #sendWill(): void {
+    const will = this.will5
+    if (will === undefined) return
+    this.will5 = undefined
+    const { topic, payload, qos, retain, properties } = will
+    const { forwarded, messageExpiry } = properties
+    this.#world.broker.route({
+      topic,
+      payload,
+      qos,
+      retain,
+      from: this.client.id ?? undefined,
+      properties: forwarded.length === 0 ? undefined : forwarded,
+      expiresAt: messageExpiry === undefined ? undefined : this.#world.clock.wallMs() + messageExpiry * 1000,
+    })
   }
 
   // What goes out.

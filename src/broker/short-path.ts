@@ -49,7 +49,7 @@ export class ShortPath {
   }
 
   /** False for a PUBLISH (which passed its checks) that takes the long way. */
-  take(frame: Frame, flush: () => void): boolean {
+  take(frame: Frame, flush: () => void, propertyBytes = 0): boolean {
     const { bytes, start, body, end } = frame
     const first = bytes[start] as number
     const shortcut = (first & 0x04) === 0 ? this.#find(bytes, body) : undefined
@@ -62,9 +62,23 @@ export class ShortPath {
     if (client._keepaliveInterval > 0) client._keepaliveTimer?.refresh()
     const idAt = body + 2 + shortcut.bytes.length
     const acknowledged = (first & 0x02) !== 0
-    const payload = bytes.subarray(acknowledged ? idAt + 2 : idAt, end)
+    const payload = bytes.subarray((acknowledged ? idAt + 2 : idAt) + propertyBytes, end)
     this.#hand(shortcut.destination, payload, acknowledged ? bytes.readUInt16BE(idAt) : 0)
     return true
+  }
+
+  /**
+   * The same for a PUBLISH of MQTT 5 that has not been checked: what has properties, or is not well-formed, takes the
+   * long way.
+   */
+  take5(frame: Frame, flush: () => void): boolean {
+    const { bytes, start, body, end } = frame
+    const first = bytes[start] as number
+    if (end - body < 3 || (first & 0x04) !== 0 || (first & 0x0a) === 0x08) return false
+    const propertiesAt = body + 2 + bytes.readUInt16BE(body) + ((first & 0x02) !== 0 ? 2 : 0)
+    if (propertiesAt >= end || bytes[propertiesAt] !== 0) return false
+    if ((first & 0x02) !== 0 && bytes.readUInt16BE(propertiesAt - 2) === 0) return false
+    return this.take(frame, flush, 1)
   }
 
   #find(bytes: Buffer, body: number): Shortcut | undefined {
@@ -100,7 +114,7 @@ export class ShortPath {
   }
 
   #puback(id: number): void {
-    const { conn } = this.#client
+    const { conn } = this.#session
     if (conn.writableLength > this.#world.limits.maxSessionBufferBytes) this.#session.overrun()
     else if (!conn.destroyed) conn.write(puback(id))
   }

@@ -1,3 +1,5 @@
+import type { SessionEnd } from '../../bridge/ports.ts'
+
 /** Reason codes of MQTT 5 (section 2.4) that the bridge sends or understands. */
 export const REASON = {
   success: 0x00,
@@ -26,9 +28,29 @@ export const REASON = {
   packetTooLarge: 0x95,
   messageRateTooHigh: 0x96,
   quotaExceeded: 0x97,
+  administrativeAction: 0x98,
   sharedSubscriptionsUnsupported: 0x9e,
   wildcardsUnsupported: 0xa2,
 } as const
+
+const CODES: Readonly<Record<string, number>> = {
+  'packet too large': REASON.packetTooLarge,
+  'too much before CONNACK': REASON.quotaExceeded,
+}
+
+/** The code of a fault that is found before the packet is read. */
+export function codeOf(fault: string): number {
+  return CODES[fault] ?? REASON.malformedPacket
+}
+
+/** What DISCONNECT says when the bridge ends a session. */
+export const FAREWELLS: Readonly<Record<SessionEnd, readonly [code: number, reason: string]>> = {
+  disconnect: [REASON.administrativeAction, 'the bridge has ended this session'],
+  lost: [REASON.quotaExceeded, 'this session does not read what it is sent'],
+  replaced: [REASON.takenOver, 'a newer session has taken the place of this one'],
+  refused: [REASON.notAuthorized, 'what this session signed in with was rejected or has ended'],
+  stopped: [REASON.shuttingDown, 'the bridge stops; connect again in a few seconds'],
+}
 
 /** From here on a code means that something failed. */
 export const FIRST_FAILURE = 0x80

@@ -30,6 +30,8 @@ export class StoredSessions {
   readonly #unsaved = new Set<string>()
   /** When a session that is away was last used, of those that were since the start: no wall clock moves that. */
   readonly #leftAt = new Map<string, MonotonicMs>()
+  /** How long sessions outlive their connections, of those that said so. */
+  readonly #expirySeconds = new Map<string, number>()
   /** Ids with QoS 2 handshakes on disk since the start; those of before belong to stored sessions. */
   readonly #incoming = new Set<string>()
 
@@ -71,12 +73,14 @@ export class StoredSessions {
    * The session is used, and whose it is: call it at a CONNECT that is not clean, after `ownerOf` was looked
    * at. A new session, or a new owner, is on disk when this resolves; a known one is noted `soon`.
    */
-  async put(clientId: string, owner: string, at: number): Promise<void> {
+  async put(clientId: string, owner: string, at: number, expirySeconds: number | null = null): Promise<void> {
     const { store } = this.#options
     // A message may have been queued in the very moment a session was forgotten: not for its successor.
     if (!this.#owners.has(clientId) && this.isStored(clientId)) await this.delete(clientId)
-    const known = this.#owners.get(clientId) === owner
+    const known =
+      this.#owners.get(clientId) === owner && (this.#expirySeconds.get(clientId) ?? null) === expirySeconds
     this.#owners.set(clientId, owner)
+    this.#setExpiry(clientId, expirySeconds)
     const stored = store.putSession(clientId, owner, at, known ? 'soon' : 'now')
     if (known) {
       this.#ignore(stored)
@@ -91,13 +95,30 @@ export class StoredSessions {
   }
 
   /** The connection of a persistent session has ended, and no newer one has taken over. */
-  ended(clientId: string): void {
+  ended(clientId: string, expirySeconds: number | null = null): void {
     const owner = this.#owners.get(clientId)
     if (this.#options.isLive(clientId)) return
     this.#options.queues.rest(clientId)
     if (owner === undefined) return
+    if (expirySeconds === 0) {
+      this.#ignore(this.delete(clientId))
+      return
+    }
+    this.#setExpiry(clientId, expirySeconds)
     this.#leftAt.set(clientId, this.#options.clock.monotonicMs())
     this.#ignore(this.#options.store.putSession(clientId, owner, this.#options.clock.wallMs(), 'soon'))
+  }
+
+  isOver(clientId: string): boolean {
+    const seconds = this.#expirySeconds.get(clientId)
+    const leftAt = this.#leftAt.get(clientId)
+    if (seconds === undefined || leftAt === undefined || this.#options.isLive(clientId)) return false
+    return this.#options.clock.monotonicMs() - leftAt >= seconds * 1000
+  }
+
+  #setExpiry(clientId: string, expirySeconds: number | null): void {
+    if (expirySeconds === null) this.#expirySeconds.delete(clientId)
+    else this.#expirySeconds.set(clientId, expirySeconds)
   }
 
   /** Forgets one session with its subscriptions, queue and handshakes. Resolves when it is on disk. */
@@ -151,7 +172,9 @@ export class StoredSessions {
       used.map((clientId) => store.putSession(clientId, this.#owners.get(clientId) ?? '', now, 'soon')),
     )
     const idle = await store.sessionsIdleSince(now - idleMs)
-    const over = idle.filter((clientId) => !this.#isUsed(clientId, idleMs)).slice(0, SWEEP_SESSIONS)
+    const ended = [...this.#expirySeconds.keys()].filter((clientId) => this.isOver(clientId))
+    const unused = idle.filter((clientId) => !this.#isUsed(clientId, idleMs))
+    const over = [...new Set([...ended, ...unused])].slice(0, SWEEP_SESSIONS)
     await this.#deleteAll(over)
     return over
   }
@@ -182,7 +205,14 @@ export class StoredSessions {
     for (const clientId of clientIds) {
       index.removeAll(clientId)
       queues.forget(clientId)
-      for (const known of [this.#owners, this.#stale, this.#unsaved, this.#incoming, this.#leftAt]) {
+      for (const known of [
+        this.#owners,
+        this.#stale,
+        this.#unsaved,
+        this.#incoming,
+        this.#leftAt,
+        this.#expirySeconds,
+      ]) {
         known.delete(clientId)
       }
     }

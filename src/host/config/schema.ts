@@ -108,6 +108,16 @@ const mqtt = z.strictObject({
       allowed:
         'a list such as `[{to: limb, publish: ["tele/%u/#"], subscribe: ["cmnd/%u/#"]}]`; `to` is a principal, a role, `limb` or `candidate`',
     }),
+  versions: z
+    .array(z.literal([3, 4, 5]))
+    .min(1)
+    .default([3, 4, 5])
+    .meta({
+      reload: 'live',
+      description:
+        'The versions of MQTT that clients may speak: 3 is MQTT 3.1, 4 is 3.1.1, 5 is 5. A client of another one is told so when it connects.',
+      allowed: 'a list of 3, 4 and 5, such as `[4, 5]`',
+    }),
   maxConnections: whole(1, 1_000_000, 20_000, 'Connections in all.', { reload: 'live' }),
   maxConnectionsPerAddress: whole(
     1,

@@ -1,0 +1,58 @@
+import type { Qos, RoutedPacket } from './aedes-internals.ts'
+import { isExpired } from './outbox.ts'
+import type { MqttSession } from './session.ts'
+import type { SessionContext } from './session-context.ts'
+
+/** What comes out of the store for a session that returns: a message, or the rest of a QoS 2 handshake. */
+export type Queued = RoutedPacket | { readonly cmd: 'pubrel'; readonly messageId: number }
+
+/**
+ * Sends what was queued for a session that returns, in its order and no faster than its reader takes it. Rights and
+ * QoS may have changed since, and the time of a message may be up.
+ */
+export async function resend(
+  session: MqttSession,
+  queue: AsyncIterable<Queued>,
+  world: SessionContext,
+): Promise<void> {
+  const { outbox } = session.delivery
+  for await (const packet of queue) {
+    if (session.isGone) return
+    if (packet.cmd === 'pubrel') outbox.resendRelease(packet.messageId)
+    else await resendMessage(session, packet, world)
+  }
+}
+
+async function resendMessage(
+  session: MqttSession,
+  packet: RoutedPacket,
+  world: SessionContext,
+): Promise<void> {
+  const { outbox, filters } = session.delivery
+  const { rights, counters, clock } = world
+  outbox.resent(packet.brokerCounter)
+  if (!rights.receive(session.identity, packet.topic, session.clientId)) {
+    counters.denied.forward++
+    await outbox.forgetStored(packet)
+    return
+  }
+  if (isExpired(packet, clock)) {
+    counters.undelivered++
+    await outbox.forgetStored(packet)
+    return
+  }
+  const wasSent = packet.messageId !== undefined && packet.messageId !== null
+  const match = filters.match(packet.topic, false)
+  // Without a subscription any more, QoS stays: it was promised when it was queued. What was sent before is sent as
+  // it was [MQTT-4.4.0-1].
+  const qos = (wasSent ? packet.qos : Math.min(packet.qos, match?.qos ?? packet.qos)) as Qos
+  if (qos === 0) await outbox.forgetStored(packet)
+  await outbox.resend({
+    packet: wasSent ? { ...packet, dup: true } : packet,
+    qos,
+    frame: undefined,
+    retain: packet.retain,
+    identifiers: match?.identifiers,
+    stored: true,
+  })
+}
