@@ -60,7 +60,6 @@ describe('before CONNACK', () => {
   test.each([
     [2, 'MQTT', '20020001'],
     [4, 'MQIsdp', '20020001'],
-    [5, 'MQTT', '2003008400'],
     [6, 'MQTT', '2003008400'],
   ])(
     'level %i of %s is refused in the form that its client understands',

@@ -121,8 +121,8 @@ describe('mqtt.js', () => {
     }
   })
 
-  test('of MQTT 5 is told that the version is not spoken here', async () => {
-    const { port } = await start()
+  test('of MQTT 5 is told when the version is not spoken here', async () => {
+    const { port } = await start({ limits: { versions: [3, 4] } })
     const client = mqtt.connect(`mqtt://127.0.0.1:${port}`, { reconnectPeriod: 0, protocolVersion: 5 })
     clients.push(client)
     const error = await new Promise((resolve) => client.once('error', resolve))

@@ -19,9 +19,7 @@ MQTT 3.1 with bits that it leaves unused: 1f * "MQIsdp" 03 03 000a "p" → 20 * 
 name of 3.1, level of 3.1.1: 10 * "MQIsdp" 04 02 000a "p" → 20 * 00 01 !
 name of 3.1.1, level of 3.1: 10 * "MQTT" 03 02 000a "p" → 20 * 00 01 !
 level 0 [MQTT-3.1.2-2]: 10 * "MQTT" 00 02 000a "p" → 20 * 00 01 !
-level 5 [MQTT-3.1.2-2]: 10 * "MQTT" 05 02 000a 00 "p" → 20 * 00 84 00 !
 level 7: 10 * "MQTT" 07 02 000a "p" → 20 * 00 84 00 !
-level 5, without anything behind: 10 * "MQTT" 05 02 000a → 20 * 00 84 00 !
 empty id, clean [MQTT-3.1.3-7]: 10 * "MQTT" 04 00 000a 0000 → 20 * 00 02 !
 empty id of 3.1: 10 * "MQIsdp" 03 02 000a 0000 → 20 * 00 02 !
 empty user name: 10 * "MQTT" 04 82 000a "p" 0000 → 20 * 00 04 !
