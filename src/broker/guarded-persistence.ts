@@ -111,7 +111,9 @@ export class GuardedPersistence {
   ): Promise<unknown> {
     let adding = this.#added.get(all)
     if (adding === undefined) {
-      const granted = all.filter((sub) => client.session && this.#isGranted(client.session, sub.topic))
+      const { session } = client
+      const granted = all.filter((sub) => session && this.#isGranted(session, sub.topic))
+      for (const sub of granted) session?.translator?.subscribing.addOptions(sub)
       adding = this.#store.addSubscriptions(client, granted).catch((error: unknown) => {
         this.#options.failed('store subscriptions', error)
       })

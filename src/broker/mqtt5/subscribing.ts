@@ -83,7 +83,16 @@ export class Subscribing {
     const isNew = !(topic in this.#client.subscriptions)
     this.#retained.set(topic, retainHandling === 0 || (retainHandling === 1 && isNew))
     this.#filters.setOptions(topic, { noLocal, retainAsPublished, identifier })
-    return Object.assign(subscription, {
+    return subscription
+  }
+
+  /** For the store: Aedes hands in all filters of a SUBSCRIBE with the first of them. */
+  addOptions(subscription: RequestedSubscription): void {
+    const asked = this.#current?.options.get(subscription.topic)
+    if (asked === undefined) return
+    const { noLocal, retainAsPublished } = asked
+    const identifier = this.#current?.identifier
+    Object.assign(subscription, {
       ...(noLocal ? { nl: true } : undefined),
       ...(retainAsPublished ? { rap: true } : undefined),
       ...(identifier === undefined ? undefined : { subscriptionIdentifier: identifier }),
