@@ -97,17 +97,13 @@ const mqtt = z.strictObject({
     allowed: 'one to four levels of letters, digits, `_` and `-`, such as `limb` or `site1/limb`',
   }),
   // For what is published, subscribed and delivered from then on, by the sessions that are there too.
-  grants: z
-    .array(grant)
-    .max(1000)
-    .default([])
-    .meta({
-      reload: 'live',
-      description:
-        "Further rights, for topics outside the root. Each entry: `to`, and the topic filters it may `publish` and `subscribe`. In a filter `%u` stands for the name of the session (the nodeId of a limb) and `%c` for its client id, as in Mosquitto: `tele/%u/#` gives each limb its own topics and nobody else's.",
-      allowed:
-        'a list such as `[{to: limb, publish: ["tele/%u/#"], subscribe: ["cmnd/%u/#"]}]`; `to` is a principal, a role, `limb` or `candidate`',
-    }),
+  grants: z.array(grant).max(1000).default([]).meta({
+    reload: 'live',
+    description:
+      "Further rights, for topics outside the root. Each entry: `to`, and the topic filters it may `publish` and `subscribe`. In a filter `%u` stands for the name of the session (the nodeId of a limb) and `%c` for its client id, as in Mosquitto: `tele/%u/#` gives each limb its own topics and nobody else's.",
+    allowed:
+      'a list such as `[{to: limb, publish: ["tele/%u/#"], subscribe: ["cmnd/%u/#"]}]`; `to` is a principal, a role, `limb` or `candidate`',
+  }),
   versions: z
     .array(z.literal([3, 4, 5]))
     .min(1)
