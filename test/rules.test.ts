@@ -27,6 +27,30 @@ const ROWS: Record<string, number> = {
   'main.ts': 8,
 }
 
+/**
+ * The rooms inside a folder, lowest first: a file imports from lower rooms, and from its own. A room is a folder below
+ * it; `.` names single files.
+ */
+const ROOMS: Record<string, readonly (readonly string[])[]> = {
+  bridge: [
+    ['ports.ts', 'mqtt-store.ts', 'settings.ts', 'verb-context.ts', 'deadline-timer.ts', 'audit.ts'],
+    ['live'],
+    ['access', 'presence', 'sign-in', 'upkeep'],
+    ['invocation', 'pairing'],
+    ['verbs'],
+    ['core.ts'],
+  ],
+  cli: [
+    ['exit.ts', 'context.ts', 'command-options.ts'],
+    ['terminal'],
+    ['session'],
+    ['verbs', 'simulate', 'commands'],
+    ['mcp'],
+    ['command-line.ts'],
+  ],
+  host: [['config'], ['log', 'tls', 'systemd'], ['process', 'doctor']],
+}
+
 const files = readdirSync(SRC, { recursive: true, encoding: 'utf8' }).filter((name) => name.endsWith('.ts'))
 const source = (file: string) => readFileSync(join(SRC, file), 'utf8')
 const placeOf = (file: string) => file.split('/')[0] as string
@@ -36,6 +60,39 @@ function importsOf(file: string): string[] {
     /^\s*(?:import|export)\b[^'"]*?from\s+['"]([^'"]+)['"]|import\(['"]([^'"]+)['"]\)|^import\s+['"]([^'"]+)['"]/gm,
   )
   return [...found].map((match) => match[1] ?? match[2] ?? match[3] ?? '')
+}
+
+/** The files of src that a file imports. */
+function localImports(file: string): string[] {
+  return importsOf(file)
+    .filter((name) => name.startsWith('.'))
+    .map((name) => relative(SRC, resolve(SRC, dirname(file), name)))
+    .filter((target) => files.includes(target))
+}
+
+/** The groups of files that import each other, found by Tarjan's walk. */
+function circles(): string[][] {
+  const arrows = new Map(files.map((file) => [file, localImports(file)]))
+  const order = new Map<string, number>()
+  const path: string[] = []
+  const found: string[][] = []
+  const visit = (file: string): number => {
+    const number = order.size
+    order.set(file, number)
+    let low = number
+    path.push(file)
+    for (const target of arrows.get(file) ?? []) {
+      if (!order.has(target)) low = Math.min(low, visit(target))
+      else if (path.includes(target)) low = Math.min(low, order.get(target) ?? low)
+    }
+    if (low === number) {
+      const group = path.splice(path.indexOf(file))
+      if (group.length > 1 || arrows.get(file)?.includes(file)) found.push(group.sort())
+    }
+    return low
+  }
+  for (const file of files) if (!order.has(file)) visit(file)
+  return found
 }
 
 describe('the house', () => {
@@ -54,6 +111,26 @@ describe('the house', () => {
       }
     }
     expect(wrong).toEqual([])
+  })
+
+  it.each(Object.entries(ROOMS))('lets the rooms of %s import lower rooms alone', (place, rows) => {
+    const rowOf = (file: string) => rows.findIndex((rooms) => rooms.includes(file.split('/')[1] as string))
+    const roomOf = (file: string) => file.split('/')[1]
+    const own = files.filter((file) => placeOf(file) === place)
+    expect(own.filter((file) => rowOf(file) === -1)).toEqual([])
+    const wrong = own.flatMap((file) =>
+      localImports(file)
+        .filter((target) => placeOf(target) === place && roomOf(target) !== roomOf(file))
+        // Files of the lowest row are one room.
+        .filter((target) => rowOf(target) > 0 || rowOf(file) > 0)
+        .filter((target) => !(rowOf(target) < rowOf(file)))
+        .map((target) => `${file} imports ${target}`),
+    )
+    expect(wrong).toEqual([])
+  })
+
+  it('has no circle of imports, types included', () => {
+    expect(circles()).toEqual([])
   })
 
   it('keeps Node out of the protocol, so that browsers and devices share it', () => {

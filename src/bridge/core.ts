@@ -21,17 +21,11 @@ import type { BridgeContext } from './settings.ts'
 import { Authenticator } from './sign-in/authenticator.ts'
 import { RefusedSignIns } from './sign-in/refusals.ts'
 import { Tokens } from './sign-in/tokens.ts'
-import { backupHandlers } from './upkeep/backups.ts'
 import { chores } from './upkeep/chores.ts'
 import { Housekeeping } from './upkeep/housekeeping.ts'
 import { Retries } from './upkeep/retries.ts'
-import type { VerbHandlers } from './verb-context.ts'
-import { healthHandlers } from './verbs/bridge.ts'
 import { VerbDispatcher } from './verbs/dispatch.ts'
-import { nodeHandlers } from './verbs/node.ts'
-import { pairingHandlers } from './verbs/pairing.ts'
-import { principalHandlers } from './verbs/principal.ts'
-import { tokenHandlers } from './verbs/token.ts'
+import { verbHandlers } from './verbs/table.ts'
 
 /**
  * The bridge without its adapters. Data goes one way: bytes, message, decision, commit, publish. This file is
@@ -87,25 +81,15 @@ export class Core implements Inbound {
       prune: (byAge) => this.control.prune(byAge),
     })
     this.#housekeeping = new Housekeeping(world.clock, world.log, kept)
-    const handlers: VerbHandlers = {
-      ...nodeHandlers(world, {
-        ...parts,
-        pairings: this.#pairings,
-        control: this.control,
-        history: this.#history,
-      }),
-      ...pairingHandlers(world, {
-        pending: this.pending,
-        pairings: this.#pairings,
-        window: this.#window,
-        announcer: this.#announcer,
-      }),
-      ...this.control.handlers,
-      ...principalHandlers(world, this.#table, this.control, this.#announcer, retries),
-      ...tokenHandlers(world, { table: this.#table, tokens: this.#tokens, announcer: this.#announcer }),
-      ...backupHandlers(world),
-      ...healthHandlers(world, { pending: this.pending, approvals: this.approvals }),
-    }
+    const handlers = verbHandlers(world, {
+      ...parts,
+      history: this.#history,
+      pairings: this.#pairings,
+      window: this.#window,
+      control: this.control,
+      approvals: this.approvals,
+      tokens: this.#tokens,
+    })
     this.#requests = new VerbDispatcher(world, handlers)
     this.#refusedSignIns = new RefusedSignIns(world, (kind, fields) => this.#announcer.event(kind, fields))
     this.#authenticator = new Authenticator(world, this.#refusedSignIns, this.#tokens)

@@ -12,6 +12,7 @@ import type {
   TokenRecord,
   TokenUse,
 } from '../domain/records.ts'
+import type { Refusal } from '../kernel/errors.ts'
 import type { InvocationState, Role } from '../protocol/names.ts'
 import type { Address } from '../protocol/topics.ts'
 
@@ -404,4 +405,60 @@ export interface RetainedView {
   owns(topic: string): boolean
   /** Those that `filter` matches. An exact filter costs one look-up; a wildcard walks the registry lazily. */
   match(filter: string): Iterable<RetainedMessage>
+}
+
+/** An invocation on its way. */
+export interface InvocationDelivery {
+  /** Whether the limb may have got it. What was false may become true, and never false again. */
+  readonly sent: boolean
+  /** Nobody waits for the answer any more. */
+  giveUp(): void
+}
+
+/** One signed request to a limb. */
+export interface HttpInvocation {
+  readonly nodeId: string
+  readonly endpointUrl: string
+  /** Where the limb's own session comes from. */
+  readonly address: string
+  readonly secret: string
+  readonly body: Uint8Array
+}
+
+/** The adapter that speaks HTTP. */
+export interface HttpLimbClient {
+  /**
+   * Total. Gives the body of the answer, of LIMITS.resultBytes at most, or why there is none. It counts as sent from
+   * the connection on, the TLS handshake included.
+   */
+  post(call: HttpInvocation, done: (outcome: Uint8Array | Refusal) => void): InvocationDelivery
+}
+
+/** What invoking over HTTP needs; absent from the world, it is not done. */
+export interface InvokeOverHttp {
+  /** The bridge's own secret, of which those of the limbs are made. */
+  readonly master: Uint8Array
+  readonly caller: HttpLimbClient
+}
+
+/** What housekeeping needs of the adapters beyond the ports. */
+export interface Upkeep {
+  walBytes(): number
+  /** False when somebody still reads from it. */
+  checkpoint(): boolean
+  /**
+   * Writes of the persistent sessions what could not be written before, and with `byAge` forgets some that nobody
+   * used for too long. How many.
+   */
+  sweepSessions(byAge: boolean): Promise<number>
+  /** The next limb, in the order of the names, that retained data is kept of; null: no more. */
+  nextWithData(after: string): Promise<string | null>
+}
+
+/** What the adapters say of themselves; the same readiness that `/readyz` tells. */
+export interface Health {
+  readonly ready: boolean
+  /** Why not, each a sentence; empty when ready. */
+  readonly reasons: readonly string[]
+  readonly uplinks: readonly { readonly name: string; readonly connected: boolean }[]
 }

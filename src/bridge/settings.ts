@@ -1,12 +1,17 @@
 import type { Clock } from '../kernel/clock.ts'
 import type { AuthLevel } from '../protocol/names.ts'
 import type { Topics } from '../protocol/topics.ts'
-import type { InvokeOverHttp } from './invocation/http-transport.ts'
-import type { Backups, Counters, Log, Publisher, Sessions, Store } from './ports.ts'
-import type { SignInSettings } from './sign-in/limits.ts'
-import type { BackupSettings } from './upkeep/backups.ts'
-import type { Upkeep } from './upkeep/chores.ts'
-import type { Health } from './verbs/bridge.ts'
+import type {
+  Backups,
+  Counters,
+  Health,
+  InvokeOverHttp,
+  Log,
+  Publisher,
+  Sessions,
+  Store,
+  Upkeep,
+} from './ports.ts'
 
 /**
  * The settings of the use cases; the configuration file carries the same names. A reload changes them in place, so
@@ -84,4 +89,17 @@ export function intervalsOf(
   return own === null
     ? { heartbeatSeconds, timeoutSeconds }
     : { heartbeatSeconds: own, timeoutSeconds: own * 3 }
+}
+
+export interface BackupSettings {
+  /** 0: only when somebody asks. */
+  readonly everyHours: number
+  readonly keep: number
+}
+
+export interface SignInSettings {
+  /** Wrong passwords of one name from one address until both are refused for a while. */
+  readonly maxFailedSignIns: number
+  /** That while; also how long a wrong password is remembered. */
+  readonly failedSignInSeconds: number
 }

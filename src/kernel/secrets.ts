@@ -165,3 +165,16 @@ export async function passwordMatches(stored: string, password: string): Promise
 export function sha256Hex(text: string): string {
   return hashOnce('sha256', text, 'hex')
 }
+
+/** A verified name is as good as a key, so it has one. No password that begins like this is taken for a key. */
+const CERTIFIED = 'client certificate of '
+
+/** Makes the key of a device that has shown a certificate instead; it is refused with a revoked limb as any key is. */
+export function certifiedKey(name: string): string {
+  return CERTIFIED + name
+}
+
+/** Tells whether a password passes itself off as the key of a certificate. */
+export function isCertifiedKey(password: string | undefined): boolean {
+  return password?.startsWith(CERTIFIED) === true
+}

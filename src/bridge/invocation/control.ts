@@ -8,11 +8,6 @@ import type { SessionTable } from '../live/sessions.ts'
 import type { Session } from '../ports.ts'
 import type { BridgeContext } from '../settings.ts'
 import type { Retries } from '../upkeep/retries.ts'
-import type { VerbHandlers, VerbHandlersOf } from '../verb-context.ts'
-import { auditHandlers } from '../verbs/audit.ts'
-import { invocationHandlers } from '../verbs/invocation.ts'
-import { leaseHandlers } from '../verbs/lease.ts'
-import { policyHandlers } from '../verbs/policy.ts'
 import type { PendingApprovals } from './approvals.ts'
 import { HttpTransport } from './http-transport.ts'
 import { Invocations } from './invocations.ts'
@@ -30,8 +25,8 @@ export class Control {
   readonly policies: Policies
   readonly leases: Leases
   readonly invocations: Invocations
-  readonly handlers: VerbHandlersOf<'invocation' | 'lease' | 'policy' | 'audit'> &
-    Pick<VerbHandlers, 'invoke'>
+  readonly rights: LeaseRights
+  readonly #queued: QueuedInvocations
   readonly #open: OpenInvocations
   readonly #world: BridgeContext
   readonly #results: Results
@@ -52,7 +47,7 @@ export class Control {
     this.#retries = parts.retries
     this.policies = new Policies(world.store, world.settings.policy.floor)
     this.leases = new Leases(world, announcer)
-    const rights = new LeaseRights(world, { registry, policies: this.policies, leases: this.leases })
+    this.rights = new LeaseRights(world, { registry, policies: this.policies, leases: this.leases })
     const open = new OpenInvocations(world.settings.invocation)
     this.#open = open
     const reach = new TargetSelector({
@@ -65,20 +60,16 @@ export class Control {
     })
     this.invocations = new Invocations(world, { open, reach, leases: this.leases, approvals, announcer })
     this.#results = new Results(world, this.invocations)
-    const queued = new QueuedInvocations(this.invocations, reach)
+    this.#queued = new QueuedInvocations(this.invocations, reach)
+    registry.onCapabilities = ({ record: { nodeId } }) => void this.look({ principal: '*', nodeId })
+    registry.onOffline = (limb) => this.#queued.limbGone(limb)
+  }
+
+  /** Does what follows from a change of policies or capabilities. */
+  async look(at: { principal: string; nodeId: string }): Promise<void> {
     // Those in the queues first, so that no lease passes to one that may not use it.
-    const look = async (at: { principal: string; nodeId: string }) => {
-      await queued.look(at)
-      await rights.look(at)
-    }
-    registry.onCapabilities = ({ record: { nodeId } }) => void look({ principal: '*', nodeId })
-    registry.onOffline = (limb) => queued.limbGone(limb)
-    this.handlers = {
-      ...policyHandlers(world, registry, this.policies, look, announcer),
-      ...leaseHandlers(world, registry, rights, this.leases),
-      ...invocationHandlers(world, approvals, this.invocations),
-      ...auditHandlers(world),
-    }
+    await this.#queued.look(at)
+    await this.rights.look(at)
   }
 
   /** Ends on record what was under way when the bridge stopped; on a full disk later. Before any listener opens. */

@@ -6,34 +6,8 @@ import { LIMITS } from '../../protocol/limits.ts'
 import { type Invocation, type InvocationResult, invocationResultSchema } from '../../protocol/schemas.ts'
 import type { LiveLimb } from '../live/registry.ts'
 import type { SessionTable } from '../live/sessions.ts'
-import type { Store } from '../ports.ts'
-import type { InvocationDelivery, InvokeTransport, Settle } from './mqtt-transport.ts'
-
-/** One signed request to a limb. */
-export interface HttpInvocation {
-  readonly nodeId: string
-  readonly endpointUrl: string
-  /** Where the limb's own session comes from. */
-  readonly address: string
-  readonly secret: string
-  readonly body: Uint8Array
-}
-
-/** The adapter that speaks HTTP. */
-export interface HttpLimbClient {
-  /**
-   * Total. Gives the body of the answer, of LIMITS.resultBytes at most, or why there is none. It counts as sent from
-   * the connection on, the TLS handshake included.
-   */
-  post(call: HttpInvocation, done: (outcome: Uint8Array | Refusal) => void): InvocationDelivery
-}
-
-/** What invoking over HTTP needs; absent from the world, it is not done. */
-export interface InvokeOverHttp {
-  /** The bridge's own secret, of which those of the limbs are made. */
-  readonly master: Uint8Array
-  readonly caller: HttpLimbClient
-}
+import type { HttpInvocation, InvocationDelivery, InvokeOverHttp, Store } from '../ports.ts'
+import type { InvokeTransport, Settle } from './mqtt-transport.ts'
 
 /** To the endpoint that the limb registered last, signed with the limb's secret. */
 export class HttpTransport implements InvokeTransport {

@@ -4,17 +4,10 @@ import type { Invocation, InvocationResult } from '../../protocol/schemas.ts'
 import type { Topics } from '../../protocol/topics.ts'
 import type { LiveLimb } from '../live/registry.ts'
 import type { SessionTable } from '../live/sessions.ts'
+import type { InvocationDelivery } from '../ports.ts'
 
 /** How an answer comes: the limb's result, or why there is none. Called at most once; later calls do nothing. */
 export type Settle = (outcome: InvocationResult | Refusal) => void
-
-/** An invocation on its way. */
-export interface InvocationDelivery {
-  /** Whether the limb may have got it. What was false may become true, and never false again. */
-  readonly sent: boolean
-  /** Nobody waits for the answer any more. */
-  giveUp(): void
-}
 
 /**
  * One way of bringing an invocation to a limb. The deadline is kept by the caller; a transport that has its own

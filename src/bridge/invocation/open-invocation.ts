@@ -10,9 +10,9 @@ import type { VerbResult } from '../../protocol/results.ts'
 import type { InvocationResult } from '../../protocol/schemas.ts'
 import type { VerbArgs } from '../../protocol/verbs.ts'
 import type { HeldLease } from '../access/leases.ts'
+import type { InvocationDelivery } from '../ports.ts'
 import type { BridgeSettings } from '../settings.ts'
 import type { VerbCaller } from '../verb-context.ts'
-import type { InvocationDelivery } from './mqtt-transport.ts'
 
 export type InvokeAnswer = VerbResult<'invoke'>
 

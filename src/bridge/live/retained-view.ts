@@ -1,6 +1,6 @@
 import { encodeJson, encodeWord } from '../../protocol/encode.ts'
+import type { PendingApproval } from '../../protocol/schemas.ts'
 import { filterMatches, type Topics } from '../../protocol/topics.ts'
-import type { PendingApprovals } from '../invocation/approvals.ts'
 import type { RetainedMessage, RetainedView } from '../ports.ts'
 import type { Announcer } from './announcer.ts'
 import type { PendingPairingRequests } from './pending.ts'
@@ -15,7 +15,7 @@ export function createView(
   topics: Topics,
   registry: Registry,
   pending: PendingPairingRequests,
-  approvals: PendingApprovals,
+  approvals: { values(): Iterable<PendingApproval> },
   announcer: Announcer,
 ): RetainedView {
   const leaves = ['status', 'state'] as const

@@ -1,7 +1,7 @@
 import { currentKeyHolds } from '../../domain/pairing.ts'
 import { messageOf } from '../../kernel/errors.ts'
 import { Quiet } from '../../kernel/quiet.ts'
-import { keyMatches, passwordMatches } from '../../kernel/secrets.ts'
+import { certifiedKey, isCertifiedKey, keyMatches, passwordMatches } from '../../kernel/secrets.ts'
 import { isToken } from '../../kernel/token.ts'
 import { isName, NAME_HINT, ROLES, type Role } from '../../protocol/names.ts'
 import type { Authentication, Credentials, ReadTx } from '../ports.ts'
@@ -16,12 +16,6 @@ const WRONG_KEYS = { quietMs: 60_000, lines: 1, maxKeys: 500 } as const
 const MAX_HASHING = 2
 /** Sign-ins that may wait for a hash; beyond, the client is told to come back (code 3). */
 const MAX_WAITING = 64
-
-/**
- * The key of a claim whose device has shown a certificate instead: a verified name is as good as a key. No password
- * that begins like this is taken for one.
- */
-const CERTIFIED = 'client certificate of '
 
 /** Stands for the name of whoever sends a token that is none; no principal can be named so. */
 const NOBODY = '-'
@@ -62,11 +56,11 @@ export class Authenticator {
     )
     if (principal) return await this.#admitPrincipal(principal, credentials)
 
-    if (credentials.password?.startsWith(CERTIFIED)) {
+    if (isCertifiedKey(credentials.password)) {
       return this.#refused(name, credentials, 4, 'this is no key; sign in with the certificate', 'key')
     }
     if (keys && certified !== undefined) return { admitted: true, identity: { kind: 'limb', nodeId: name } }
-    const password = credentials.password || (certified === undefined ? null : CERTIFIED + certified)
+    const password = credentials.password || (certified === undefined ? null : certifiedKey(certified))
     if (password !== null && keys) {
       if (keyMatches(keys.current, password) && currentKeyHolds(keys, this.#world.clock.wallMs())) {
         return { admitted: true, identity: { kind: 'limb', nodeId: name } }
@@ -269,11 +263,6 @@ function shutOutText({ whom, failures, seconds }: ShutOut, name: string, address
 function certifiedName({ certificateName, username }: Credentials): string | undefined {
   const own = username === undefined || username === certificateName
   return own && isName(certificateName) ? certificateName : undefined
-}
-
-/** The key that is refused with a revoked limb, so that its certificate is too. */
-export function certifiedKey(nodeId: string): string {
-  return CERTIFIED + nodeId
 }
 
 function localRole(password: string): Role | undefined {

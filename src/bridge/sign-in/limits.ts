@@ -1,12 +1,6 @@
 import { addressGroup, isLoopbackAddress } from '../../kernel/address.ts'
 import { type Clock, type MonotonicMs, plusMs } from '../../kernel/clock.ts'
-
-export interface SignInSettings {
-  /** Wrong passwords of one name from one address until both are refused for a while. */
-  readonly maxFailedSignIns: number
-  /** That while; also how long a wrong password is remembered. */
-  readonly failedSignInSeconds: number
-}
+import type { SignInSettings } from '../settings.ts'
 
 /** A refusal for a while that begins with the last wrong password. */
 export interface ShutOut {

@@ -1,8 +1,7 @@
-import { type Clock, iso, type MonotonicMs } from '../../kernel/clock.ts'
+import type { Clock, MonotonicMs } from '../../kernel/clock.ts'
 import { messageOf } from '../../kernel/errors.ts'
 import type { BackupFile, Backups } from '../ports.ts'
 import type { BridgeContext } from '../settings.ts'
-import type { VerbHandlersOf } from '../verb-context.ts'
 import type { Chore } from './housekeeping.ts'
 
 const HOUR_MS = 3_600_000
@@ -10,15 +9,9 @@ const HOUR_MS = 3_600_000
 const LOOK_MS = 60_000
 const RETRY_MS = HOUR_MS
 
-export interface BackupSettings {
-  /** 0: only when somebody asks. */
-  readonly everyHours: number
-  readonly keep: number
-}
-
 /** Makes a backup, removes the oldest ones, and records it. */
-async function backUp(world: BridgeContext, backups: Backups, keep: number, by: string): Promise<BackupFile> {
-  const { clock, log, counters, store } = world
+export async function backUp(world: BridgeContext, by: string): Promise<BackupFile> {
+  const { clock, log, counters, store, backups, settings } = world
   let made: BackupFile
   try {
     made = await backups.create()
@@ -30,7 +23,7 @@ async function backUp(world: BridgeContext, backups: Backups, keep: number, by: 
   counters.count('backups', 'made')
   log.info({ file: made.file, bytes: made.bytes, by }, 'a backup is made and checked')
   // The new one first: a backup that fails takes no older one with it.
-  await backups.prune(keep).catch((error: unknown) => {
+  await backups.prune(settings.backup.keep).catch((error: unknown) => {
     log.warn({ error: messageOf(error) }, 'old backups were not removed')
   })
   await store
@@ -49,20 +42,6 @@ async function backUp(world: BridgeContext, backups: Backups, keep: number, by: 
   return made
 }
 
-export function backupHandlers(world: BridgeContext): VerbHandlersOf<'backup'> {
-  return {
-    async 'backup/create'(_args, caller) {
-      const { file, bytes, takenAt } = await backUp(
-        world,
-        world.backups,
-        world.settings.backup.keep,
-        caller.name,
-      )
-      return { file, bytes, takenAt: iso(takenAt) }
-    },
-  }
-}
-
 /** The schedule. Each look is cheap; a restart, or a clock that was set, makes no backup come early twice. */
 export function backupChore(world: BridgeContext): Chore {
   const { clock, backups, settings } = world
@@ -72,7 +51,7 @@ export function backupChore(world: BridgeContext): Chore {
     name: 'make a backup',
     everyMs: LOOK_MS,
     async run() {
-      const { everyHours, keep } = settings.backup
+      const { everyHours } = settings.backup
       if (everyHours === 0) return 'done'
       const everyMs = everyHours * HOUR_MS
       const due =
@@ -82,7 +61,7 @@ export function backupChore(world: BridgeContext): Chore {
       if (!due) return 'done'
       triedAt = clock.monotonicMs()
       succeeded = false
-      await backUp(world, backups, keep, 'bridge')
+      await backUp(world, 'bridge')
       succeeded = true
       return 'done'
     },

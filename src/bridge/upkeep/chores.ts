@@ -1,7 +1,7 @@
 import { SteadyClock } from '../../kernel/steady-clock.ts'
 import type { Registry } from '../live/registry.ts'
+import type { Upkeep } from '../ports.ts'
 import type { BridgeContext } from '../settings.ts'
-import type { Tokens } from '../sign-in/tokens.ts'
 import { logAuditEnd } from './audit-mark.ts'
 import { backupChore } from './backups.ts'
 import type { Chore } from './housekeeping.ts'
@@ -16,24 +16,10 @@ const WAL_LARGE_BYTES = 16 * 1024 * 1024
 /** Limbs looked at in one turn. */
 const ORPHANS_PER_TURN = 200
 
-/** What housekeeping needs of the adapters beyond the ports. */
-export interface Upkeep {
-  walBytes(): number
-  /** False when somebody still reads from it. */
-  checkpoint(): boolean
-  /**
-   * Writes of the persistent sessions what could not be written before, and with `byAge` forgets some that nobody
-   * used for too long. How many.
-   */
-  sweepSessions(byAge: boolean): Promise<number>
-  /** The next limb, in the order of the names, that retained data is kept of; null: no more. */
-  nextWithData(after: string): Promise<string | null>
-}
-
 interface Kept {
   readonly registry: Registry
   readonly retries: Retries
-  readonly tokens: Pick<Tokens, 'save'>
+  readonly tokens: { save(): Promise<void> }
   /** Calls, audit rows and refused keys: those beyond a number, and with `byAge` the old ones. How many. */
   readonly prune: (byAge: boolean) => Promise<number>
 }

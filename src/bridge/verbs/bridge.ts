@@ -5,14 +5,6 @@ import type { PendingPairingRequests } from '../live/pending.ts'
 import type { BridgeContext } from '../settings.ts'
 import type { VerbHandlersOf } from '../verb-context.ts'
 
-/** What the adapters say of themselves; the same readiness that `/readyz` tells. */
-export interface Health {
-  readonly ready: boolean
-  /** Why not, each a sentence; empty when ready. */
-  readonly reasons: readonly string[]
-  readonly uplinks: readonly { readonly name: string; readonly connected: boolean }[]
-}
-
 export function healthHandlers(
   world: BridgeContext,
   { pending, approvals }: { pending: PendingPairingRequests; approvals: PendingApprovals },

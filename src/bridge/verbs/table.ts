@@ -1,0 +1,60 @@
+import type { PendingApprovals } from '../invocation/approvals.ts'
+import type { Control } from '../invocation/control.ts'
+import type { Announcer } from '../live/announcer.ts'
+import type { PendingPairingRequests } from '../live/pending.ts'
+import type { Registry } from '../live/registry.ts'
+import type { SessionTable } from '../live/sessions.ts'
+import type { PairingAnswers } from '../pairing/answers.ts'
+import type { Pairings } from '../pairing/pairings.ts'
+import type { WindowKeeper } from '../pairing/window.ts'
+import type { History } from '../presence/history.ts'
+import type { PresenceKeeper } from '../presence/presence-keeper.ts'
+import type { BridgeContext } from '../settings.ts'
+import type { Tokens } from '../sign-in/tokens.ts'
+import type { Retries } from '../upkeep/retries.ts'
+import type { VerbHandlers } from '../verb-context.ts'
+import { auditHandlers } from './audit.ts'
+import { backupHandlers } from './backup.ts'
+import { healthHandlers } from './bridge.ts'
+import { invocationHandlers } from './invocation.ts'
+import { leaseHandlers } from './lease.ts'
+import { nodeHandlers } from './node.ts'
+import { pairingHandlers } from './pairing.ts'
+import { policyHandlers } from './policy.ts'
+import { principalHandlers } from './principal.ts'
+import { tokenHandlers } from './token.ts'
+
+/** The use cases that the verbs are views of. */
+export interface UseCases {
+  readonly registry: Registry
+  readonly pending: PendingPairingRequests
+  readonly table: SessionTable
+  readonly presence: PresenceKeeper
+  readonly history: History
+  readonly announcer: Announcer
+  readonly answers: PairingAnswers
+  readonly pairings: Pairings
+  readonly window: WindowKeeper
+  readonly control: Control
+  readonly approvals: PendingApprovals
+  readonly tokens: Tokens
+  readonly retries: Retries
+}
+
+/** Makes the handlers of all verbs. A new verb is added to its family's file; a new family is added here. */
+export function verbHandlers(world: BridgeContext, use: UseCases): VerbHandlers {
+  const { registry, table, announcer, control, approvals, retries } = use
+  const { policies, leases, rights, invocations } = control
+  return {
+    ...nodeHandlers(world, use),
+    ...pairingHandlers(world, use),
+    ...policyHandlers(world, registry, policies, (at) => control.look(at), announcer),
+    ...leaseHandlers(world, registry, rights, leases),
+    ...invocationHandlers(world, approvals, invocations),
+    ...auditHandlers(world),
+    ...principalHandlers(world, table, control, announcer, retries),
+    ...tokenHandlers(world, use),
+    ...backupHandlers(world),
+    ...healthHandlers(world, use),
+  }
+}
