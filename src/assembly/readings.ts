@@ -13,7 +13,7 @@ export function readings(core: Core, broker: Broker): Readings {
     sessions: core.sessionRoles,
     leases: core.control.leases.size,
     openInvocations: core.control.openCalls,
-    broker: counters,
+    broker: { ...counters, strangerBytes: broker.strangerBytes },
   }
 }
 

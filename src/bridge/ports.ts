@@ -353,6 +353,7 @@ export type CounterName =
   | 'wrong_keys'
   | 'registrations_refused'
   | 'backups'
+  | 'http_connections_ended'
 
 /** What a CONNECT says, checked for form by the broker adapter before it comes here. */
 export interface Credentials {

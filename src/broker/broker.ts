@@ -32,6 +32,8 @@ import { resend } from './resend.ts'
 import { sendRetained } from './retained-for.ts'
 import { type Grant, Rights } from './rights.ts'
 import type { SessionContext } from './session-context.ts'
+import { HandshakeStranger } from './stranger-watch.ts'
+import { Strangers } from './strangers.ts'
 import { type TlsSettings, tlsHandshakes } from './tls-listener.ts'
 
 export interface BrokerOptions {
@@ -52,6 +54,8 @@ export interface Broker {
   readonly sessions: Sessions
   readonly feed: Feed
   readonly counters: BrokerCounters
+  /** Memory of all connections that have shown no secret. */
+  readonly strangerBytes: number
   /** Messages whose delivery waits for the store. */
   readonly waiting: number
   /** Rejects with a text that says what to do. */
@@ -130,6 +134,15 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
     log,
     notices: new Notices(clock, log),
     publish: (session, message, acknowledge) => path.receive(session, message, acknowledge),
+    strangers: new Strangers({
+      clock,
+      maxBytes: () => limits.maxStrangerBytes,
+      spent: (bytes) =>
+        log.warn(
+          { bytes, maxBytes: limits.maxStrangerBytes },
+          'connections that have shown no key or password hold too much memory together: the oldest of them are ended; the limit is mqtt.maxStrangerBytes',
+        ),
+    }),
   }
   const admissions = new ConnectHandler(world, options.persistence.sessions)
   const path = new InboundPath(world)
@@ -173,6 +186,9 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
     sessions: createSessions(options.persistence),
     feed,
     counters,
+    get strangerBytes() {
+      return world.strangers.bytes
+    },
     get waiting() {
       return broker.waiting
     },
@@ -191,7 +207,9 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
         },
       })
       const accept = (socket: Socket) => {
-        if (connections.enter(socket, tlsPeer(socket.remoteAddress))) handshakes.begin(socket)
+        if (!connections.enter(socket, tlsPeer(socket.remoteAddress))) return
+        const stranger = new HandshakeStranger(world, socket)
+        handshakes.begin(socket, () => stranger.end())
       }
       const listener = await (inheritedFd === undefined
         ? listenTcp(host, port, 'tls', accept)

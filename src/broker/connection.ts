@@ -14,13 +14,19 @@ export interface ConnectionPeer {
   readonly certificateName?: string | undefined
 }
 
+/** A stream whose listener keeps bytes in front of it, such as a WebSocket message that is not whole. */
+export interface HoldingStream {
+  /** As memory: objects and buffers, not payloads. */
+  readonly heldBytes: number
+  /** Called when that may have changed. */
+  onHeld: (() => void) | undefined
+}
+
 /** Before CONNECT was judged: nobody, with no rights. */
 const NOBODY: Identity = { kind: 'candidate', nodeId: '', key: null }
 
 /** One connection: whose it is, whether it is still there, and what the log says of it. */
 export abstract class Connection {
-  /** The core changes it when a pairing is approved. */
-  identity: Identity = NOBODY
   clientId = ''
   readonly peer: ConnectionPeer
   readonly conn: Duplex
@@ -28,6 +34,7 @@ export abstract class Connection {
   opened = false
   /** It was ended, or has closed. */
   isGone = false
+  #identity: Identity = NOBODY
   readonly #world: SessionContext
   readonly #denials: RareLine
   readonly #shed: RareLine
@@ -39,6 +46,19 @@ export abstract class Connection {
     this.#denials = new RareLine(world.clock)
     this.#shed = new RareLine(world.clock)
   }
+
+  get identity(): Identity {
+    return this.#identity
+  }
+
+  /** The core changes it when a pairing is approved. */
+  set identity(identity: Identity) {
+    this.#identity = identity
+    this.identified()
+  }
+
+  /** The identity has changed. */
+  protected abstract identified(): void
 
   get address(): string {
     return this.peer.address

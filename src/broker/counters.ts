@@ -28,7 +28,8 @@ export interface BrokerCounters {
 
 /**
  * `messages`, `bytes`: reading was paused. `topic`, `subscriptions`: the message or subscription was denied.
- * `packet`, `sign_in_bytes`, `connect_time`, `inflight`: the connection was ended.
+ * `packet`, `packet_time`, `sign_in_bytes`, `connect_time`, `inflight`: the connection was ended. `strangers`: it
+ * was ended, because those who have shown no secret held too much together.
  */
 export type LimitName =
   | 'messages'
@@ -36,6 +37,8 @@ export type LimitName =
   | 'topic'
   | 'subscriptions'
   | 'packet'
+  | 'packet_time'
+  | 'strangers'
   | 'sign_in_bytes'
   | 'connect_time'
   | 'inflight'
@@ -86,6 +89,8 @@ export function newCounters(): BrokerCounters {
       topic: 0,
       subscriptions: 0,
       packet: 0,
+      packet_time: 0,
+      strangers: 0,
       sign_in_bytes: 0,
       connect_time: 0,
       inflight: 0,

@@ -39,6 +39,7 @@ export class SessionDelivery {
       overrun: () => session.overrun(),
       shed: () => session.shed(),
       failed: (error) => session.fail(error, 'sending failed'),
+      owesOne: () => session.identity.kind === 'candidate',
     })
     client.deliver0 = client.deliverQoS = (packet, done) => this.#deliver(packet, done)
   }

@@ -11,7 +11,7 @@ import { isText, isTopicName } from './strings.ts'
 export const CONNECT = 1
 export const PUBLISH = 3
 export const DISCONNECT = 14
-const PUBREL = 6
+export const PUBREL = 6
 const SUBSCRIBE = 8
 const UNSUBSCRIBE = 10
 const PINGREQ = 12

@@ -36,6 +36,7 @@ export abstract class FrameSplitter {
   #body = 0
   #end = 0
   readonly #frame: Writable<Frame> = { bytes: NOTHING, start: 0, body: 0, end: 0 }
+  #wholePackets = 0
   /** Where the packets begin that are not handed on yet. */
   #run = 0
   readonly #flush = () => {
@@ -52,8 +53,19 @@ export abstract class FrameSplitter {
   protected abstract parse(packets: Buffer): void
   abstract malformed(fault: string): void
 
+  /** What is held, as memory: a part of a packet has room of its own, a chunk that waits is kept whole. */
   get heldBytes(): number {
-    return this.#have + this.#held.reduce((sum, chunk) => sum + chunk.length, 0)
+    return this.#partial.length + this.#held.reduce((sum, chunk) => sum + chunk.length, 0)
+  }
+
+  /** Whether a packet has begun and is not whole. */
+  get isPartial(): boolean {
+    return this.#have > 0
+  }
+
+  /** Whole packets so far. */
+  get wholePackets(): number {
+    return this.#wholePackets
   }
 
   /** Takes the next chunk. Safe to be called from within `pass`. */
@@ -133,7 +145,8 @@ export abstract class FrameSplitter {
     const size = this.#have + to - from
     if (size > this.#partial.length) {
       const room = Math.max(size, Math.min(this.#partial.length * 2, this.#need || size), FIRST_CAPACITY)
-      const larger = Buffer.allocUnsafe(room)
+      // Not of Node's pool, where a few bytes would keep a whole slab of it.
+      const larger = Buffer.allocUnsafeSlow(room)
       this.#partial.copy(larger, 0, 0, this.#have)
       this.#partial = larger
     }
@@ -155,6 +168,7 @@ export abstract class FrameSplitter {
         this.#append(chunk, at, chunk.length)
         break
       }
+      this.#wholePackets++
       frame.start = at
       frame.body = this.#body
       frame.end = this.#end

@@ -41,6 +41,8 @@ const MAX_HELD_BYTES = 160 * 1024
  * strings of any content. Keeps back what follows CONNECT until CONNACK was written.
  */
 export class Guard extends FrameSplitter {
+  /** Called after each chunk, while somebody wants to know. */
+  onFed: (() => void) | undefined
   readonly #options: GuardOptions
   #stage: 'first' | 'connecting' | 'open' | 'closed' = 'first'
   #isVersion5 = false
@@ -60,6 +62,12 @@ export class Guard extends FrameSplitter {
     if (this.#stage === 'connecting' && this.heldBytes > MAX_HELD_BYTES) {
       this.malformed('too much before CONNACK')
     }
+    this.onFed?.()
+  }
+
+  /** Whether CONNECT is still to come, in whole or in part. */
+  get isFirst(): boolean {
+    return this.#stage === 'first'
   }
 
   /** CONNACK was written: what waits may go on to Aedes from the next microtask on. */

@@ -13,6 +13,8 @@ export interface ConfiguredLimits {
   readonly connectSeconds: number
   /** A CONNECT: ids, password and a will are well below it. Nothing larger is read before sign-in. */
   readonly maxConnectBytes: number
+  /** Memory of all connections that have shown no secret: not signed in, and candidates. */
+  readonly maxStrangerBytes: number
   /** A result of 1 MiB and a quarter. */
   readonly maxPacketBytes: number
   /** A session that sends more than this is read more slowly: nothing is lost, TCP holds its sender back. */
@@ -36,8 +38,14 @@ export interface ConfiguredLimits {
 
 /** The bounds that are the broker's own, each with its reason. */
 export interface FixedLimits {
-  /** A registration of 256 KiB and its topic. */
+  /** A registration that any real device fits in, twice. */
   readonly maxCandidatePacketBytes: number
+  /** How long a packet of a candidate may take to be whole. */
+  readonly partialPacketMs: number
+  /** Unsent bytes of a candidate: it is owed one answer, and acknowledgements. */
+  readonly maxCandidateUnsentBytes: number
+  /** QoS 2 packet identifiers of a candidate that wait for PUBREL. */
+  readonly maxCandidateInflight: number
   /** The control socket takes imports of tens of thousands of nodes. */
   readonly maxLocalPacketBytes: number
   /** A candidate registers and waits; each change that it registers reaches every operator. */
@@ -66,7 +74,10 @@ export type BrokerLimits = ConfiguredLimits & FixedLimits
 const MIB = 1024 * 1024
 
 export const FIXED_LIMITS: Readonly<FixedLimits> = {
-  maxCandidatePacketBytes: 272 * 1024,
+  maxCandidatePacketBytes: 32 * 1024,
+  partialPacketMs: 10_000,
+  maxCandidateUnsentBytes: 16 * 1024,
+  maxCandidateInflight: 16,
   maxLocalPacketBytes: 16 * MIB,
   maxCandidateMessagesPerSecond: 10,
   maxClientIdChars: 128,

@@ -13,6 +13,8 @@ const LIMIT_SETTINGS: Readonly<Record<LimitName, string>> = {
   topic: 'mqtt.maxTopicBytes or mqtt.maxTopicLevels',
   subscriptions: 'mqtt.maxSubscriptionsPerSession',
   packet: 'mqtt.maxPacketBytes, for a candidate and on the control socket a fixed one',
+  packet_time: 'a fixed one',
+  strangers: 'mqtt.maxStrangerBytes',
   sign_in_bytes: 'mqtt.maxConnectBytes',
   connect_time: 'mqtt.connectSeconds',
   inflight: 'mqtt.maxInflightPerSession',

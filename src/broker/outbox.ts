@@ -25,6 +25,8 @@ export interface SessionOutboxOptions {
   /** A QoS 0 message was not sent. */
   readonly shed: () => void
   readonly failed: (error: unknown) => void
+  /** Whether this session is owed one message only, the newest: a candidate. */
+  readonly owesOne: () => boolean
 }
 
 /** A message for this session at the QoS it will have there. */
@@ -81,6 +83,11 @@ export class SessionOutbox {
     return this.#options.conn.writableLength + this.#waitingBytes
   }
 
+  /** Of what waits here. */
+  get waitingBytes(): number {
+    return this.#waitingBytes
+  }
+
   /** From now on messages go out; before they wait. */
   open(): void {
     this.#held = false
@@ -89,8 +96,7 @@ export class SessionOutbox {
 
   close(): void {
     this.#closed = true
-    this.#waiting = []
-    this.#waitingBytes = 0
+    this.#forgetWaiting()
     this.#resent.clear()
     this.#notifyRoom()
     this.#notifyWindow()
@@ -128,7 +134,9 @@ export class SessionOutbox {
     if (this.#closed) return
     const { limits, counters } = this.#options
     const bytes = this.bytes
-    if (message.qos === 0 && bytes > limits.maxSessionBufferBytes) {
+    const owesOne = this.#options.owesOne()
+    const maxUnsent = owesOne ? limits.maxCandidateUnsentBytes : limits.maxSessionBufferBytes
+    if (message.qos === 0 && bytes > maxUnsent) {
       counters.shed++
       this.#options.shed()
       return
@@ -141,9 +149,25 @@ export class SessionOutbox {
     if (this.#waiting.length === 0 && this.#mayGo(message)) {
       this.#send(message)
     } else {
+      if (owesOne) this.#forgetWaiting()
       this.#waiting.push(message)
       this.#waitingBytes += size(message)
+      // Who was owed one message may be owed more by now.
+      this.#sendWaiting()
     }
+  }
+
+  /** The session ends: its last message goes out, whether those before it were acknowledged or not. */
+  sendLast(): void {
+    const last = this.#waiting.at(-1)
+    if (!this.#options.owesOne() || last === undefined || this.#held) return
+    this.#forgetWaiting()
+    this.#send(last)
+  }
+
+  #forgetWaiting(): void {
+    this.#waiting = []
+    this.#waitingBytes = 0
   }
 
   /** Runs `task` after everything that was put so far has been written. */
@@ -156,8 +180,10 @@ export class SessionOutbox {
   }
 
   get #hasWindow(): boolean {
-    const { maxInflightPerSession } = this.#options.limits
-    return this.handshakes.size < Math.min(maxInflightPerSession, this.receiveMaximum)
+    const { limits, owesOne } = this.#options
+    const { maxInflightPerSession } = limits
+    const window = owesOne() ? 1 : Math.min(maxInflightPerSession, this.receiveMaximum)
+    return this.handshakes.size < window
   }
 
   #sendWaiting(): void {

@@ -9,6 +9,7 @@ import type { Notices } from './notices.ts'
 import type { OrderedBroker } from './ordered-broker.ts'
 import type { Outcome, Received } from './received.ts'
 import type { Rights } from './rights.ts'
+import type { Strangers } from './strangers.ts'
 
 /** What every session of a broker shares. */
 export interface SessionContext {
@@ -24,4 +25,5 @@ export interface SessionContext {
   readonly notices: Notices
   /** Brings a message to its end; `acknowledge` is called in the order of the session's messages. */
   readonly publish: (session: Connection, message: Received, acknowledge: (outcome: Outcome) => void) => void
+  readonly strangers: Strangers
 }

@@ -4,7 +4,7 @@ import type { AedesClient, RequestedSubscription } from './aedes-internals.ts'
 import { Connection, type ConnectionPeer } from './connection.ts'
 import type { LimitName, SessionKind } from './counters.ts'
 import { SessionDelivery } from './delivery.ts'
-import { DISCONNECT, PUBLISH, TOO_LONG_FILTER, TOO_LONG_TOPIC } from './frame-checks.ts'
+import { DISCONNECT, PUBLISH, PUBREL, TOO_LONG_FILTER, TOO_LONG_TOPIC } from './frame-checks.ts'
 import type { Frame, Verdict } from './frame-splitter.ts'
 import { Guard, standBefore, TOO_LARGE } from './guard.ts'
 import { connack5 } from './mqtt5/answers.ts'
@@ -18,8 +18,11 @@ import { refusal, refusalV5 } from './publish-frame.ts'
 import type { SessionContext } from './session-context.ts'
 import { SessionLimits } from './session-limits.ts'
 import { ShortPath } from './short-path.ts'
+import { StrangerWatch } from './stranger-watch.ts'
 import { Throttle } from './throttle.ts'
 
+/** The bit of QoS 2 in the first byte of PUBLISH. */
+const QOS_2 = 0x04
 /** Return code of MQTT 3.1.1. */
 const UNACCEPTABLE_LEVEL = 1
 /** Reason code of MQTT 5. */
@@ -52,6 +55,7 @@ export class MqttSession extends Connection implements Session {
   readonly forgotten: Promise<void>
   readonly #world: SessionContext
   readonly #limits: SessionLimits
+  readonly #stranger: StrangerWatch | undefined
   #client: AedesClient<MqttSession> | undefined
   #delivery: SessionDelivery | undefined
   #parse: (packets: Buffer) => void = () => undefined
@@ -80,6 +84,8 @@ export class MqttSession extends Connection implements Session {
       take5: (frame, flush) => this.#take5(frame, flush),
       failed: (error) => this.fail(error, 'a session failed'),
     })
+    // Who may write to the control socket is no stranger.
+    this.#stranger = peer.local ? undefined : this.#newStranger()
     this.acks = new OrderedQueue((error) => this.fail(error, 'an acknowledgement failed'))
     this.settled = new Promise((resolve) => {
       this.#settle = resolve
@@ -93,6 +99,19 @@ export class MqttSession extends Connection implements Session {
         resolve()
       })
     })
+  }
+
+  #newStranger(): StrangerWatch {
+    const { guard } = this
+    const outbox = () => this.#delivery?.outbox
+    const watch = new StrangerWatch(this.#world, { connection: this, guard, limits: this.#limits, outbox })
+    watch.begin()
+    return watch
+  }
+
+  protected identified(): void {
+    if (this.identity.kind !== 'candidate') this.#stranger?.end()
+    else if (!this.isGone) this.#stranger?.begin()
   }
 
   /** Takes over the private hooks of Aedes' client, before it has read a byte. */
@@ -139,7 +158,11 @@ export class MqttSession extends Connection implements Session {
     switch (first >> 4) {
       case PUBLISH:
         this.#world.counters.messagesIn++
+        if ((first & QOS_2) !== 0) return this.#beginHandshake()
         return this.#shortPath?.take(frame, flush) === true ? 'taken' : 'parse'
+      case PUBREL:
+        this.#stranger?.handshake(-1)
+        break
       case PUBACK:
       case PUBREC:
       case PUBCOMP:
@@ -148,6 +171,14 @@ export class MqttSession extends Connection implements Session {
         this.#end ??= 'disconnect'
     }
     return 'parse'
+  }
+
+  #beginHandshake(): Verdict {
+    if (this.#stranger?.handshake(1) !== false) return 'parse'
+    this.limited('inflight', {}, 'too many QoS 2 messages that wait for PUBREL: connection closed')
+    this.guard.close()
+    this.conn.destroy()
+    return 'stop'
   }
 
   #answered(type: number, id: number): Verdict {
@@ -219,7 +250,10 @@ export class MqttSession extends Connection implements Session {
 
   #take5(frame: Frame, flush: () => void): Verdict {
     const { bytes, start, end } = frame
-    this.#throttle?.received(bytes[start] as number, end - start)
+    const first = bytes[start] as number
+    this.#throttle?.received(first, end - start)
+    if (first >> 4 === PUBREL) this.#stranger?.handshake(-1)
+    if (first >> 4 === PUBLISH && (first & QOS_2) !== 0 && this.#beginHandshake() === 'stop') return 'stop'
     return this.#translator?.take(frame, flush) ?? 'stop'
   }
 
@@ -340,6 +374,7 @@ export class MqttSession extends Connection implements Session {
     const cancel = this.#world.clock.after(this.#world.limits.flushTimeoutMs, () => this.conn.destroy())
     this.conn.once('close', cancel)
     const { outbox } = this.delivery
+    outbox.sendLast()
     this.#world.broker.inOrder(() =>
       outbox.after(() => {
         this.#translator?.farewell(...FAREWELLS[why])
@@ -358,6 +393,7 @@ export class MqttSession extends Connection implements Session {
   #closed(): void {
     const wasOpen = this.#openedAs
     this.isGone = true
+    this.#stranger?.end()
     this.#throttle?.stop()
     this.guard.close()
     this.#delivery?.outbox.close()

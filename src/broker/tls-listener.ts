@@ -13,8 +13,8 @@ export interface TlsSettings {
 }
 
 export interface TlsHandshakes {
-  /** Begins TLS on a connection that was accepted. */
-  begin(raw: Socket): void
+  /** Begins TLS on a connection that was accepted; `over` is called once, when its handshake is, or it is gone. */
+  begin(raw: Socket, over: () => void): void
   /** For the handshakes from now on. */
   setMaterial(material: SecureContextOptions): void
   close(): void
@@ -49,10 +49,14 @@ export function tlsHandshakes(settings: TlsSettings, results: HandshakeResults):
     rejectUnauthorized: false,
     handshakeTimeout: settings.handshakeTimeoutMs,
   })
-  const pending = new Map<string, Socket>()
+  const pending = new Map<string, { readonly raw: Socket; readonly over: () => void }>()
+  const over = (peer: string) => {
+    pending.get(peer)?.over()
+    pending.delete(peer)
+  }
 
   server.on('secureConnection', (socket) => {
-    pending.delete(peerOf(socket))
+    over(peerOf(socket))
     const fault = faultOf(socket, requiresCertificate)
     if (fault === undefined) {
       results.secured(socket, nameShownBy(socket))
@@ -71,11 +75,11 @@ export function tlsHandshakes(settings: TlsSettings, results: HandshakeResults):
   server.on('error', () => undefined)
 
   return {
-    begin(raw) {
+    begin(raw, isOver) {
       const peer = peerOf(raw)
-      pending.set(peer, raw)
+      pending.set(peer, { raw, over: isOver })
       raw.once('close', () => {
-        if (pending.get(peer) === raw) pending.delete(peer)
+        if (pending.get(peer)?.raw === raw) over(peer)
       })
       raw.on('error', () => undefined)
       // The documented way to hand a connection in.
@@ -83,7 +87,7 @@ export function tlsHandshakes(settings: TlsSettings, results: HandshakeResults):
     },
     setMaterial: (next) => server.setSecureContext({ ...base, ...next }),
     close() {
-      for (const raw of pending.values()) raw.destroy()
+      for (const { raw } of pending.values()) raw.destroy()
     },
   }
 }

@@ -19,6 +19,8 @@ export interface BrokerReadings {
   readonly unstored: number
   readonly violations: number
   readonly keepaliveTimeouts: number
+  /** Memory of those who have shown no secret. */
+  readonly strangerBytes: number
 }
 
 export interface TlsReadings {
@@ -34,7 +36,7 @@ interface Shown {
   readonly label?: string
 }
 
-const COUNTERS: Readonly<Record<Exclude<keyof BrokerReadings, 'connections'>, Shown>> = {
+const COUNTERS: Readonly<Record<Exclude<keyof BrokerReadings, 'connections' | 'strangerBytes'>, Shown>> = {
   connectionsTotal: { name: 'limb_connections_opened_total', help: 'Connections that were accepted.' },
   messagesIn: { name: 'limb_messages_received_total', help: 'PUBLISH packets of sessions.' },
   messagesOut: { name: 'limb_messages_sent_total', help: 'PUBLISH packets to sessions.' },
@@ -64,6 +66,7 @@ export function brokerMetrics(registry: Registry, read: () => BrokerReadings | u
   for (const [key, shown] of Object.entries(COUNTERS) as [keyof typeof COUNTERS, Shown][]) {
     totals(registry, shown, () => read()?.[key])
   }
+  strangerGauge(registry, read)
   new Gauge({
     name: 'limb_connections',
     help: 'Open connections by transport, those that have not signed in included.',
@@ -73,6 +76,17 @@ export function brokerMetrics(registry: Registry, read: () => BrokerReadings | u
       for (const [transport, count] of Object.entries(read()?.connections ?? {})) {
         this.set({ transport }, count)
       }
+    },
+  })
+}
+
+function strangerGauge(registry: Registry, read: () => BrokerReadings | undefined): void {
+  new Gauge({
+    name: 'limb_stranger_bytes',
+    help: 'Memory of connections that have shown no key or password, candidates included.',
+    registers: [registry],
+    collect() {
+      this.set(read()?.strangerBytes ?? 0)
     },
   })
 }

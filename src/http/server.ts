@@ -11,6 +11,7 @@ import { registerApi } from './api/api.ts'
 import type { ApiPorts } from './api/ports.ts'
 import type { Metrics } from './metrics.ts'
 import { limitPerAddress } from './per-address.ts'
+import { boundPlainConnections } from './plain-connections.ts'
 import { type Attach, PATH, webSocketGate } from './websocket.ts'
 
 /** Health, metrics, and MQTT over WebSocket, as plain HTTP. */
@@ -70,7 +71,7 @@ export interface HttpServer {
 }
 
 /** Room for health checks and scrapes beside the WebSocket sessions. */
-const PLAIN_CONNECTIONS = 100
+const PLAIN_CONNECTIONS = 512
 /** No request has a body. */
 const BODY_LIMIT_BYTES = 1024
 const REQUEST_TIMEOUT_MS = 10_000
@@ -90,6 +91,15 @@ export async function startHttp(given: HttpOptions): Promise<HttpServer> {
         options.log.warn({ address, suppressed }, 'http: too many connections of one address')
     },
   )
+  boundPlainConnections(app.server, PLAIN_CONNECTIONS, () => {
+    options.metrics.count('http_connections_ended')
+    const suppressed = refusals.due('plain')
+    if (suppressed !== null)
+      options.log.warn(
+        { max: PLAIN_CONNECTIONS, suppressed },
+        'http: too many connections beside those of WebSocket; the oldest that waits for nothing is ended',
+      )
+  })
   app.server.on('upgrade', (request, socket, head) => gate.upgrade(request, socket, head))
   headers(app)
   const access: Access = { metrics: bearer(options.token) }
@@ -119,7 +129,7 @@ export async function startHttp(given: HttpOptions): Promise<HttpServer> {
   }
 }
 
-const REFUSALS = { quietMs: 10_000, lines: 5, maxKeys: 1 } as const
+const REFUSALS = { quietMs: 10_000, lines: 5, maxKeys: 2 } as const
 
 const COMMON = {
   logger: false,
@@ -127,7 +137,12 @@ const COMMON = {
   bodyLimit: BODY_LIMIT_BYTES,
   requestTimeout: REQUEST_TIMEOUT_MS,
 } as const
-const HEADERS = { headersTimeout: REQUEST_TIMEOUT_MS, maxHeaderSize: 16_384 } as const
+const HEADERS = {
+  headersTimeout: REQUEST_TIMEOUT_MS,
+  maxHeaderSize: 16_384,
+  // How often those are looked for who take too long.
+  connectionsCheckingInterval: 5000,
+} as const
 
 function plainHttp(): FastifyInstance {
   return fastify({ ...COMMON, http: HEADERS })

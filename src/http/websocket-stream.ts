@@ -1,18 +1,51 @@
 import { Duplex } from 'node:stream'
 import type { WebSocket } from 'ws'
 
+/** What ws keeps of a message that is not whole: private parts, pinned by a test. */
+interface Receiver {
+  readonly _bufferedBytes: number
+  readonly _buffers: readonly Buffer[]
+  readonly _fragments: readonly Buffer[]
+}
+
+/** A Buffer's own objects, whatever its length. */
+const OBJECT_BYTES = 160
+/** Unsent bytes above which a ping gets no pong: who pings and does not read must not fill the memory. */
+const MAX_PONG_BUFFER_BYTES = 16 * 1024
+
+/** Bytes of buffers as memory: several that are views of one chunk keep that chunk, whole. */
+function memoryOf(buffers: readonly Buffer[]): number {
+  let bytes = 0
+  let last: ArrayBufferLike | undefined
+  for (const { buffer } of buffers) {
+    if (buffer !== last) bytes += buffer.byteLength
+    last = buffer
+  }
+  return bytes + buffers.length * OBJECT_BYTES
+}
+
 /**
  * A WebSocket as the plain stream of bytes that a broker reads. MQTT packets may begin and end anywhere in a
  * frame [MQTT-6.0.0-2]; a TEXT frame ends the connection [MQTT-6.0.0-1]. Backpressure goes both ways.
  */
 export class WebSocketStream extends Duplex {
   readonly #socket: WebSocket
+  readonly #raw: Duplex
   /** Told of every chunk that goes out. */
   onSent: ((chunk: Uint8Array) => void) | undefined
+  /** Told when `heldBytes` may have changed. */
+  onHeld: (() => void) | undefined
 
-  constructor(socket: WebSocket) {
+  /** `raw`: the socket below. */
+  constructor(socket: WebSocket, raw: Duplex) {
     super({ allowHalfOpen: false })
     this.#socket = socket
+    this.#raw = raw
+    // After the listener of ws, so that what this chunk has made whole is delivered already.
+    raw.on('data', () => this.onHeld?.())
+    socket.on('ping', (data) => {
+      if (this.rawUnsent <= MAX_PONG_BUFFER_BYTES) socket.pong(data, false, () => undefined)
+    })
     socket.binaryType = 'nodebuffer'
     socket.on('message', (data, binary) => {
       if (!binary) {
@@ -28,6 +61,18 @@ export class WebSocketStream extends Duplex {
     })
     // What the peer did wrong is told by `close`; without a listener it would end the process.
     socket.on('error', () => this.destroy())
+  }
+
+  /** Bytes that wait in the socket below. */
+  get rawUnsent(): number {
+    return this.#raw.writableLength
+  }
+
+  /** What a message that is not whole keeps in memory. */
+  get heldBytes(): number {
+    const { _bufferedBytes, _buffers, _fragments } = (this.#socket as unknown as { _receiver: Receiver })
+      ._receiver
+    return _bufferedBytes === 0 && _fragments.length === 0 ? 0 : memoryOf(_buffers) + memoryOf(_fragments)
   }
 
   override _read(): void {

@@ -50,6 +50,9 @@ const SUBPROTOCOLS = ['mqtt', 'mqttv3.1']
 const GOODBYE_MS = 500
 /** A peer that does not answer the close frame is cut off. */
 const CLOSE_TIMEOUT_MS = 2000
+/** Frames of one message, and pieces of one frame: each is an object, however few bytes it has. */
+const MAX_FRAGMENTS = 4096
+const MAX_CHUNKS = 16_384
 /** A frame's own header, and the close frame. */
 const FRAME_OVERHEAD_BYTES = 256
 /** Lines about refused handshakes: any web page can cause them. */
@@ -118,7 +121,11 @@ export function webSocketGate(options: WebSocketOptions): WebSocketGate {
   const serverOptions = {
     noServer: true,
     maxPayload: options.maxPacketBytes,
+    maxFragments: MAX_FRAGMENTS,
+    maxBufferedChunks: MAX_CHUNKS,
     perMessageDeflate: false,
+    // WebSocketStream answers pings, as far as they are read.
+    autoPong: false,
     closeTimeout: CLOSE_TIMEOUT_MS,
     // A subprotocol that we do not speak must not be the one that is picked because it was offered first.
     handleProtocols: (names: Set<string>) => SUBPROTOCOLS.find((name) => names.has(name)) ?? false,
@@ -135,7 +142,7 @@ export function webSocketGate(options: WebSocketOptions): WebSocketGate {
 
   const open = (socket: WebSocket, request: IncomingMessage) => {
     const address = unmappedAddress(request.socket.remoteAddress ?? 'unknown')
-    const stream = new WebSocketStream(socket)
+    const stream = new WebSocketStream(socket, request.socket)
     // The budget is counted on the raw socket: a frame that is not whole yet is memory too.
     const admitted = guardSignIn(request.socket, options.maxConnectBytes + FRAME_OVERHEAD_BYTES, () => {
       log.info({ address }, 'websocket: too much sent before signing in; connection ended')

@@ -124,6 +124,19 @@ const CASES: Readonly<Record<string, Case>> = {
     silent: { [gauge('limb_connections_refused_total', 'reason="credentials"')]: '0+3x180' },
     labels: SUMMED,
   },
+  LimbStrangersFlood: {
+    fires: {
+      [gauge('limb_limits_reached_total', 'limit="strangers"')]: '0+1x180',
+      [gauge('limb_http_connections_ended_total')]: '0x180',
+    },
+    summary: 'b:8083 ended 10 connections that had shown no key or password.',
+    silent: {
+      [gauge('limb_limits_reached_total', 'limit="strangers"')]: '9x180',
+      [gauge('limb_limits_reached_total', 'limit="packet"')]: '0+1x180',
+      [gauge('limb_http_connections_ended_total')]: '4x180',
+    },
+    labels: SUMMED,
+  },
   LimbMessagesLost: {
     fires: {
       [gauge('limb_messages_dropped_total', 'why="queue"')]: '0+1x180',

@@ -130,6 +130,13 @@ const mqtt = z.strictObject({
     'Bytes that are read from a connection before it has signed in.',
     { reload: 'live' },
   ),
+  maxStrangerBytes: whole(
+    1_048_576,
+    17_179_869_184,
+    50_331_648,
+    'Memory of all connections together that have shown no key or password: those that have not signed in, and candidates. When it is used up, the oldest of them are ended; limbs and principals are not concerned.',
+    { reload: 'live' },
+  ),
   maxPacketBytes: whole(
     LIMITS.registrationBytes + 4096,
     16_777_216,

@@ -1,0 +1,172 @@
+import type { Duplex } from 'node:stream'
+import type { Connection, HoldingStream } from './connection.ts'
+import type { Transport } from './counters.ts'
+import type { Guard } from './guard.ts'
+import type { SessionOutbox } from './outbox.ts'
+import type { SessionContext } from './session-context.ts'
+import type { SessionLimits } from './session-limits.ts'
+import type { Stranger } from './strangers.ts'
+
+/**
+ * What a connection costs that does nothing: socket, session, Aedes' client, and over TLS the buffers of a record
+ * that is not whole. Measured as resident memory of some thousand of them.
+ */
+export const BASE_BYTES: Readonly<Record<Transport, number>> = {
+  tcp: 16 * 1024,
+  tls: 64 * 1024,
+  websocket: 32 * 1024,
+  unix: 16 * 1024,
+}
+/** Acknowledgements have two to four bytes, and each that waits is an object. */
+const UNSENT_FACTOR = 16
+/** A QoS 2 packet that waits for its PUBREL, in Aedes' table and in the persistence. */
+const HANDSHAKE_BYTES = 1024
+/** Beside a packet of a WebSocket: the headers of its frames, and objects. */
+const FRONT_ROOM_BYTES = 4096
+
+export interface WatchedParts {
+  readonly connection: Connection
+  readonly guard: Guard
+  readonly limits: SessionLimits
+  readonly outbox: () => SessionOutbox | undefined
+}
+
+/** Holds one connection to what somebody without a secret may cost, until it has shown one. */
+export class StrangerWatch implements Stranger {
+  readonly baseBytes: number
+  readonly #world: SessionContext
+  readonly #parts: WatchedParts
+  readonly #front: HoldingStream | undefined
+  #cancelPartial: (() => void) | undefined
+  #watching = false
+  /** QoS 2 packets that wait for PUBREL. */
+  #handshakes = 0
+
+  constructor(world: SessionContext, parts: WatchedParts) {
+    this.#world = world
+    this.#parts = parts
+    const { conn, peer } = parts.connection
+    this.baseBytes = BASE_BYTES[peer.transport]
+    this.#front = 'heldBytes' in conn ? (conn as typeof conn & HoldingStream) : undefined
+  }
+
+  begin(): void {
+    if (this.#watching) return
+    this.#watching = true
+    const look = () => this.#look()
+    this.#parts.guard.onFed = look
+    if (this.#front !== undefined) this.#front.onHeld = look
+    this.#world.strangers.enter(this)
+  }
+
+  end(): void {
+    if (!this.#watching) return
+    this.#watching = false
+    this.#parts.guard.onFed = undefined
+    if (this.#front !== undefined) this.#front.onHeld = undefined
+    this.#rest()
+    this.#world.strangers.leave(this)
+  }
+
+  get mayGo(): boolean {
+    return this.#parts.connection.opened || this.#parts.guard.isFirst
+  }
+
+  cost(): number {
+    const { connection, guard, outbox } = this.#parts
+    const { conn } = connection
+    const unsent = conn.writableLength * UNSENT_FACTOR + (outbox()?.waitingBytes ?? 0)
+    const read = guard.heldBytes + conn.readableLength + (this.#front?.heldBytes ?? 0)
+    return this.baseBytes + read + unsent + this.#handshakes * HANDSHAKE_BYTES
+  }
+
+  evict(): void {
+    this.#world.counters.limits.strangers++
+    this.#parts.connection.conn.destroy()
+  }
+
+  /** A QoS 2 handshake begins or ends. False when there are too many. */
+  handshake(change: 1 | -1): boolean {
+    if (!this.#watching) return true
+    this.#handshakes = Math.max(0, this.#handshakes + change)
+    return this.#handshakes <= this.#world.limits.maxCandidateInflight
+  }
+
+  #look(): void {
+    const { connection, limits } = this.#parts
+    if (connection.isGone) return
+    // Who has read CONNACK may be faster than the news that it was written.
+    const maxPacketBytes = Math.max(limits.maxPacketBytes, this.#world.limits.maxCandidatePacketBytes)
+    if ((this.#front?.heldBytes ?? 0) > maxPacketBytes + FRONT_ROOM_BYTES) {
+      connection.limited('packet', { maxPacketBytes }, 'packet too large: connection closed')
+      connection.conn.destroy()
+      return
+    }
+    if (connection.conn.writableLength > this.#world.limits.maxCandidateUnsentBytes) {
+      connection.overrun()
+      return
+    }
+    this.#watchPartial()
+    this.#world.strangers.changed(this)
+  }
+
+  /** Before CONNACK another clock runs, for the whole of it. */
+  #watchPartial(): void {
+    const { connection, guard } = this.#parts
+    const isPartial = guard.isPartial || (this.#front?.heldBytes ?? 0) > 0
+    if (!isPartial || !connection.opened) {
+      this.#rest()
+      return
+    }
+    if (this.#cancelPartial !== undefined) return
+    const before = guard.wholePackets
+    this.#cancelPartial = this.#world.clock.after(this.#world.limits.partialPacketMs, () => {
+      this.#cancelPartial = undefined
+      if (guard.wholePackets === before) this.#tooSlow()
+      else this.#watchPartial()
+    })
+  }
+
+  #tooSlow(): void {
+    const { connection } = this.#parts
+    const { partialPacketMs } = this.#world.limits
+    connection.limited(
+      'packet_time',
+      { partialPacketMs },
+      'a packet was not whole in time: connection closed',
+    )
+    connection.conn.destroy()
+  }
+
+  #rest(): void {
+    this.#cancelPartial?.()
+    this.#cancelPartial = undefined
+  }
+}
+
+/** A connection in its TLS handshake. */
+export class HandshakeStranger implements Stranger {
+  readonly baseBytes = BASE_BYTES.tls
+  readonly mayGo = true
+  readonly #world: Pick<SessionContext, 'strangers' | 'counters'>
+  readonly #raw: Duplex
+
+  constructor(world: Pick<SessionContext, 'strangers' | 'counters'>, raw: Duplex) {
+    this.#world = world
+    this.#raw = raw
+    world.strangers.enter(this)
+  }
+
+  cost(): number {
+    return this.baseBytes
+  }
+
+  evict(): void {
+    this.#world.counters.limits.strangers++
+    this.#raw.destroy()
+  }
+
+  end(): void {
+    this.#world.strangers.leave(this)
+  }
+}

@@ -1,0 +1,111 @@
+import type { Clock, MonotonicMs } from '../kernel/clock.ts'
+
+/** A connection of somebody who has shown no secret: not signed in yet, or a candidate. */
+export interface Stranger {
+  /** What any connection of its kind costs, in bytes. */
+  readonly baseBytes: number
+  /** What it makes the bridge hold now, in bytes: objects and buffers as they are, not payloads. */
+  cost(): number
+  /** Whether it may be ended for the others' sake. One whose CONNECT waits for an answer of ours may not. */
+  readonly mayGo: boolean
+  /** Its share is wanted: the connection must end. */
+  evict(): void
+}
+
+export interface StrangersOptions {
+  readonly clock: Clock
+  /** Bytes of all strangers together. */
+  readonly maxBytes: () => number
+  /** The budget is spent, and so many had to go; called once for each time that lasts. */
+  readonly spent: (bytes: number) => void
+}
+
+interface Entry {
+  readonly since: MonotonicMs
+  bytes: number
+}
+
+/** Who has connected this lately, and holds nothing yet, is about to sign in: a whole fleet may be. */
+const ARRIVING_MS = 5000
+/** When nobody could be ended, the next look at all of them comes no earlier. */
+const LOOK_MS = 100
+/** Ended until this share of the budget is left, so that the next packet does not mean another look at all. */
+const DOWN_TO = 7 / 8
+/** The budget is spent anew when it was not for so long. */
+const QUIET_MS = 60_000
+
+/**
+ * One total for the memory of all who have no secret. Beyond it the oldest of them go, candidates and those who
+ * never finish their CONNECT; limbs and principals are not in it.
+ */
+export class Strangers {
+  readonly #options: StrangersOptions
+  /** Oldest first. */
+  readonly #all = new Map<Stranger, Entry>()
+  #bytes = 0
+  #lookAt: number = Number.NEGATIVE_INFINITY
+  #spentAt: number = Number.NEGATIVE_INFINITY
+
+  constructor(options: StrangersOptions) {
+    this.#options = options
+  }
+
+  get bytes(): number {
+    return this.#bytes
+  }
+
+  get size(): number {
+    return this.#all.size
+  }
+
+  enter(stranger: Stranger): void {
+    this.#all.set(stranger, { since: this.#options.clock.monotonicMs(), bytes: 0 })
+    this.changed(stranger)
+  }
+
+  /** It has signed in with a secret, or is gone. */
+  leave(stranger: Stranger): void {
+    const entry = this.#all.get(stranger)
+    if (entry === undefined) return
+    this.#bytes -= entry.bytes
+    this.#all.delete(stranger)
+  }
+
+  /** What it costs may have changed. May evict it. */
+  changed(stranger: Stranger): void {
+    const entry = this.#all.get(stranger)
+    if (entry === undefined) return
+    this.#measure(stranger, entry)
+    if (this.#bytes > this.#options.maxBytes()) this.#shrink()
+  }
+
+  #measure(stranger: Stranger, entry: Entry): void {
+    const bytes = stranger.cost()
+    this.#bytes += bytes - entry.bytes
+    entry.bytes = bytes
+  }
+
+  #shrink(): void {
+    const { clock, maxBytes, spent } = this.#options
+    const now = clock.monotonicMs()
+    if (now < this.#lookAt) return
+    // What was read, or sent, since the last look costs nothing any more.
+    for (const [stranger, entry] of this.#all) this.#measure(stranger, entry)
+    if (this.#bytes <= maxBytes()) return
+    const before = this.#bytes
+    const aim = maxBytes() * DOWN_TO
+    this.#evict(aim, (stranger, { since, bytes }) => now - since >= ARRIVING_MS || bytes > stranger.baseBytes)
+    if (this.#bytes > maxBytes()) this.#lookAt = now + LOOK_MS
+    if (now - this.#spentAt >= QUIET_MS) spent(before)
+    this.#spentAt = now
+  }
+
+  #evict(aim: number, fits: (stranger: Stranger, entry: Entry) => boolean): void {
+    for (const [stranger, entry] of this.#all) {
+      if (this.#bytes <= aim) return
+      if (!stranger.mayGo || !fits(stranger, entry)) continue
+      this.leave(stranger)
+      stranger.evict()
+    }
+  }
+}
