@@ -1,8 +1,9 @@
 import type { Duplex } from 'node:stream'
-import type { Identity, SessionEnd } from '../bridge/ports.ts'
-import type { LimitName, Transport } from './counters.ts'
+import type { Identity, Log, SessionEnd } from '../bridge/ports.ts'
+import type { Clock } from '../kernel/clock.ts'
+import type { BrokerCounters, LimitName, Transport } from './counters.ts'
+import type { Notices } from './notices.ts'
 import { RareLine } from './rare-line.ts'
-import type { SessionContext } from './session-context.ts'
 
 /** Where a connection comes from, as its listener knows it. */
 export interface ConnectionPeer {
@@ -22,6 +23,14 @@ export interface HoldingStream {
   onHeld: (() => void) | undefined
 }
 
+/** The part of what sessions share that is needed to speak of one of them. */
+export interface ConnectionContext {
+  readonly counters: BrokerCounters
+  readonly notices: Notices
+  readonly clock: Clock
+  readonly log: Log
+}
+
 /** Before CONNECT was judged: nobody, with no rights. */
 const NOBODY: Identity = { kind: 'candidate', nodeId: '', key: null }
 
@@ -35,11 +44,11 @@ export abstract class Connection {
   /** It was ended, or has closed. */
   isGone = false
   #identity: Identity = NOBODY
-  readonly #world: SessionContext
+  readonly #world: ConnectionContext
   readonly #denials: RareLine
   readonly #shed: RareLine
 
-  constructor(world: SessionContext, conn: Duplex, peer: ConnectionPeer) {
+  constructor(world: ConnectionContext, conn: Duplex, peer: ConnectionPeer) {
     this.#world = world
     this.conn = conn
     this.peer = peer
