@@ -199,9 +199,9 @@ export class Core implements Inbound {
     this.#table.delete(session)
     const { identity } = session
     this.#world.log.debug({ who: identity.kind, clientId: session.clientId, why }, 'session closed')
-    if (identity.kind === 'limb' && !this.#stopped) {
-      this.#presence.closed(session, identity.nodeId, why === 'disconnect')
-    }
+    if (this.#stopped) return
+    if (identity.kind === 'limb') this.#presence.closed(session, identity.nodeId, why === 'disconnect')
+    if (identity.kind === 'principal') this.control.callerGone(session)
   }
 
   subscribed(session: Session): void {

@@ -1,12 +1,17 @@
 import type { Role } from '../protocol/names.ts'
 import type { VerbResult } from '../protocol/results.ts'
 import type { VerbArgs, VerbName } from '../protocol/verbs.ts'
+import type { Session } from './ports.ts'
 
 /** Who asks. */
 export interface VerbCaller {
   readonly name: string
   readonly role: Role
   readonly address: string
+  /** Where the answer goes; an identity, compared as such. */
+  readonly session: Session
+  /** As the request gave it. */
+  readonly transaction?: string | number | undefined
   /** Whether anybody is still there to be answered. */
   alive(): boolean
 }

@@ -25,15 +25,31 @@ export interface InvocationRecord {
   readonly decidedBy: string | null
   readonly reason: string | null
   readonly error: ErrorBody | null
+  /** A result that came after its time was up; absent when none did. */
+  readonly late?: LateResult | undefined
+}
+
+/** When a late result came, wall time, and whether the limb had done it. */
+export interface LateResult {
+  readonly at: number
+  readonly success: boolean
 }
 
 const OPEN: readonly InvocationState[] = ['queued', 'waiting', 'running']
-const ENDS: readonly InvocationState[] = ['done', 'failed', 'timeout', 'denied', 'expired', 'interrupted']
+const ENDS: readonly InvocationState[] = [
+  'done',
+  'failed',
+  'timeout',
+  'denied',
+  'expired',
+  'interrupted',
+  'cancelled',
+]
 
 /** What may follow what. A call that nobody sent cannot be done, and one that was sent cannot be taken back. */
 const NEXT: Readonly<Record<InvocationState, readonly InvocationState[]>> = {
-  queued: ['waiting', 'running', 'failed', 'denied', 'expired', 'interrupted'],
-  waiting: ['queued', 'running', 'failed', 'denied', 'expired', 'interrupted'],
+  queued: ['waiting', 'running', 'failed', 'denied', 'expired', 'interrupted', 'cancelled'],
+  waiting: ['queued', 'running', 'failed', 'denied', 'expired', 'interrupted', 'cancelled'],
   running: ['done', 'failed', 'timeout', 'denied', 'interrupted'],
   done: [],
   failed: [],
@@ -41,6 +57,7 @@ const NEXT: Readonly<Record<InvocationState, readonly InvocationState[]>> = {
   denied: [],
   expired: [],
   interrupted: [],
+  cancelled: [],
 }
 
 export function isOpen(state: InvocationState): boolean {

@@ -14,6 +14,7 @@ export const ERROR_CODES = {
   leased: 'another principal holds the lease',
   denied: 'the policy, or an operator, says no',
   expired: 'the time for it has passed',
+  cancelled: 'it was cancelled, or nobody waits for it any more; it did not run',
   timeout: 'the limb did not answer in time',
   node_error: 'the limb answered that it failed',
   too_many_requests: 'a limit is reached; try again later',

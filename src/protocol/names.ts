@@ -59,6 +59,7 @@ export const INVOCATION_STATES = [
   'denied',
   'expired',
   'interrupted',
+  'cancelled',
 ] as const
 /** `queued` for a lease, `waiting` for an operator, `running` on the limb; the others are how it ended. */
 export type InvocationState = (typeof INVOCATION_STATES)[number]

@@ -102,6 +102,7 @@ export const RESULTS = {
   }),
   'invocation/approve': shownInvocationSchema,
   'invocation/deny': shownInvocationSchema,
+  'invocation/cancel': z.object({ invocationId: z.string(), state: z.literal('cancelled') }),
 
   'lease/acquire': leaseSchema,
   'lease/renew': leaseSchema,

@@ -280,6 +280,16 @@ export const invocationResultSchema = z.object({
 /** What a limb answers on `result`. */
 export type InvocationResult = z.infer<typeof invocationResultSchema>
 
+const askedBy = {
+  transaction: transactionSchema
+    .optional()
+    .describe('of the request, while it is under way: by it the caller knows which of its own it is'),
+  callerAway: z
+    .literal(true)
+    .optional()
+    .describe('nobody waits for its answer now; it has an idempotencyKey to ask for it with'),
+}
+
 /** One call as `invocation/list` shows it. Its params are shown while it waits for an operator, never after. */
 export const shownInvocationSchema = z.object({
   invocationId: z.string(),
@@ -297,6 +307,7 @@ export const shownInvocationSchema = z.object({
   decidedBy: z.string().optional().describe('the operator who approved or denied it'),
   reason: z.string().optional(),
   error: errorBodySchema.optional(),
+  ...askedBy,
 })
 export type ShownInvocation = z.infer<typeof shownInvocationSchema>
 
@@ -313,6 +324,7 @@ export const approvalSchema = z.object({
   paramsHash: z.string(),
   requestedAt: timeSchema,
   expiresAt: timeSchema,
+  ...askedBy,
 })
 export type PendingApproval = z.infer<typeof approvalSchema>
 

@@ -277,6 +277,13 @@ export const VERBS = {
     { positional: ['invocationId'] },
   ),
 
+  'invocation/cancel': verb(
+    'agent',
+    'Take back an invocation of yours that has not been sent: one that waits for a lease or an operator.',
+    { invocationId: invocationIdArg, reason: reasonArg },
+    { positional: ['invocationId'] },
+  ),
+
   'lease/acquire': verb(
     'agent',
     'Take a capability of a limb for yourself.',

@@ -93,7 +93,9 @@ test('an approval that was retained before the call is never told as that of the
   await approvals.followNew(bridge)
   const told: string[] = []
   const params = { depth: 3 }
-  const stop = approvals.track({ nodeId: 'r1', command: 'saw.cut', params }, (_, text) => told.push(text))
+  const stop = approvals.track({ nodeId: 'r1', command: 'saw.cut', params }, 't1', (_, text) =>
+    told.push(text),
+  )
   const approval = (invocationId: string) =>
     Buffer.from(
       JSON.stringify({
@@ -113,4 +115,54 @@ test('an approval that was retained before the call is never told as that of the
   receive(bridge.topics.approval('iv_new'), approval('iv_new'), false)
   stop()
   expect(told).toEqual([expect.stringContaining('invocation approve iv_new')])
+})
+
+test.each([
+  ['without a key', []],
+  ['with a key, which would else keep it waiting', ['--idempotency-key', 'k1']],
+])('Ctrl-C takes back an invocation that waits for an operator (%s), and says so', async (_how, more) => {
+  const started = invoke('saw.cut', '--node-id', 'r1', ...more)
+  await started.seen('waits for a person')
+  started.interrupt()
+  const { code, err } = await started.exit
+  expect([code, err]).toEqual([130, expect.stringContaining('the invocation is cancelled, it did not run')])
+  const admin = await app.admin()
+  const { items } = await admin.do('admin', 'invocation/list')
+  expect(items).toMatchObject([{ state: 'cancelled' }])
+  expect(robot.told).toEqual([])
+})
+
+test('Ctrl-C of two equal invocations takes back its own', async () => {
+  const [first, second] = [invoke('saw.cut', '--node-id', 'r1'), invoke('saw.cut', '--node-id', 'r1')]
+  await first.seen('waits for a person')
+  await second.seen('waits for a person')
+  const idOf = (text: string) => /invocation approve (\S+)/.exec(text)?.[1] ?? ''
+  const [kept, gone] = [idOf(first.err()), idOf(second.err())]
+  second.interrupt()
+  await second.exit
+  const admin = await app.admin()
+  expect((await admin.do('admin', 'invocation/get', { invocationId: gone })).state).toBe('cancelled')
+  expect((await admin.do('admin', 'invocation/get', { invocationId: kept })).state).toBe('waiting')
+  first.interrupt()
+  await first.exit
+})
+
+test('Ctrl-C says of an invocation that the limb has that nothing can stop it', async () => {
+  const started = invoke('camera.snap', '--node-id', 'r1')
+  const told = await robot.next()
+  started.interrupt()
+  const { code, err } = await started.exit
+  expect([code, err]).toEqual([130, expect.stringContaining('invocation list')])
+  await robot.answer(told)
+})
+
+test('`invocation cancel` ends the invocation of another session, which is told who did it', async () => {
+  const admin = await app.admin()
+  const started = invoke('saw.cut', '--node-id', 'r1')
+  await started.seen('waits for a person')
+  const id = /invocation approve (\S+)/.exec(started.err())?.[1] ?? ''
+  const cancelled = await run(['invocation', 'cancel', id, '--json', '--socket', app.bridge.control])
+  expect(JSON.parse(cancelled.out)).toEqual({ invocationId: id, state: 'cancelled' })
+  expect((await started.exit).err).toContain('admin cancelled it')
+  expect((await admin.do('admin', 'invocation/get', { invocationId: id })).state).toBe('cancelled')
 })

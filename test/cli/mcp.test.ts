@@ -317,3 +317,36 @@ test('a call with a key that a restart ended says to look and to take a new key,
     next: expect.stringMatching(/not known.*same answer.*Look.*new idempotencyKey/),
   })
 })
+
+/** Asks for a gated command; resolves with its invocation once it waits for a person. */
+async function gated(client: Client, args: Loose = {}, options: Loose = {}) {
+  const admin = await app.admin()
+  await admin.subscribe(['limb/bridge/approval/+', 'limb/bridge/event/invocation_ended'])
+  const cut = { nodeId: 'robot1', command: 'saw.cut', ...args }
+  const answered = call(client, 'limb_invoke', cut, options).catch((error: unknown) => error)
+  const { json } = await admin.next(({ topic, text }) => topic.includes('/approval/') && text !== '')
+  const ended = async () => (await admin.next(({ topic }) => topic.endsWith('_ended'))).json
+  return { admin, answered, ended, invocationId: json.invocationId as string }
+}
+
+test.each([{}, { idempotencyKey: 'k' }])(
+  'a call that the client cancels, or gives up after its time limit, is taken back: no approval runs it (%j)',
+  async (args) => {
+    const client = await mcp()
+    const giveUp = new AbortController()
+    const { answered, ended, invocationId } = await gated(client, args, { signal: giveUp.signal })
+    giveUp.abort()
+    await answered
+    expect(await ended()).toMatchObject({ invocationId, state: 'cancelled' })
+    // The server goes on.
+    expect((await call(client, 'limb_list_available')).isError).toBeFalsy()
+  },
+)
+
+test.each([{}, { idempotencyKey: 'k' }])('at its end the server takes back what waits (%j)', async (args) => {
+  const client = await mcp()
+  const { ended, invocationId } = await gated(client, args)
+  const { pid } = client.transport as StdioClientTransport
+  process.kill(pid ?? 0, 'SIGTERM')
+  expect(await ended()).toMatchObject({ invocationId, state: 'cancelled' })
+})

@@ -185,6 +185,7 @@ describe('a running bridge', () => {
     await admin.do('admin', 'invocation/approve', { ...waiting, reason: 'now' })
     await robot.answer(await robot.next())
     await admin.next(({ topic, text }) => topic.endsWith(waiting.invocationId) && text === '')
+    await admin.do('admin', 'invocation/cancel', await ask())
     await admin.do('admin', 'invocation/list')
     await admin.do('admin', 'audit/list', { limit: 1000 })
     await admin.do('admin', 'audit/verify')

@@ -51,6 +51,16 @@ export function otherInvocation(): Refusal {
   )
 }
 
+/** Of a call that was taken back before it was sent. */
+export function takenBack(by: string, reason: string | null): Refusal {
+  return new Refusal('cancelled', `${by} cancelled it${reason === null ? '' : `: ${reason}`}; it did not run`)
+}
+
+/** Of a call whose session has ended while it waited, and that has no key to ask for its answer with. */
+export function askerGone(): Refusal {
+  return new Refusal('cancelled', 'the session that asked has ended; it did not run')
+}
+
 export function decidedAlready(): Refusal {
   return new Refusal('conflict', 'it was decided already; see invocation/get', 'invocationId')
 }

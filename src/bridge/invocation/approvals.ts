@@ -24,7 +24,7 @@ export class PendingApprovals {
     const { invocationId, principal, nodeId, capability, command, paramsHash } = call.record
     const { params, paramsBytes } = call.wish
     const whole = paramsBytes <= LIMITS.shownParamsBytes
-    const shown: PendingApproval = {
+    const shown: PendingApproval = withCaller(call, {
       invocationId,
       principal,
       nodeId,
@@ -37,7 +37,18 @@ export class PendingApprovals {
       paramsHash,
       requestedAt: iso(now),
       expiresAt: iso(expiresAt),
-    }
+      ...(call.caller.transaction === undefined ? {} : { transaction: call.caller.transaction }),
+    })
+    this.#byId.set(invocationId, { call, shown })
+    return shown
+  }
+
+  /** Its caller has gone, or is back. As it is shown from now on; undefined when it does not wait. */
+  callerChanged(call: OpenInvocation): PendingApproval | undefined {
+    const { invocationId } = call.record
+    const before = this.#byId.get(invocationId)
+    if (before?.call !== call) return undefined
+    const shown = withCaller(call, before.shown)
     this.#byId.set(invocationId, { call, shown })
     return shown
   }
@@ -46,4 +57,11 @@ export class PendingApprovals {
   delete(invocationId: string): boolean {
     return this.#byId.delete(invocationId)
   }
+}
+
+function withCaller(
+  { askers }: OpenInvocation,
+  { callerAway: _, ...shown }: PendingApproval,
+): PendingApproval {
+  return askers.size === 0 ? { ...shown, callerAway: true } : shown
 }

@@ -91,6 +91,11 @@ export class Control {
     return this.#open.byState
   }
 
+  /** What its session asked for and what waits has nobody to answer. */
+  callerGone(session: Session): void {
+    this.invocations.callerGone(session)
+  }
+
   result(session: Session, payload: Uint8Array): void {
     this.#results.receive(session, payload)
   }

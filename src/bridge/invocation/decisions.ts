@@ -106,6 +106,12 @@ export class InvocationDecisions {
     this.#alarm.set(call, Math.max(0, deadline - this.#clock.monotonicMs()))
   }
 
+  /** Whoever asked for it has gone, or is back: the operators see that. */
+  callerChanged(call: OpenInvocation): void {
+    const shown = this.#approvals.callerChanged(call)
+    if (shown) this.#announcer.approval(shown)
+  }
+
   /** It waits for no operator any more. */
   hide({ record: { invocationId } }: OpenInvocation): void {
     if (this.#approvals.delete(invocationId)) this.#announcer.approvalGone(invocationId)

@@ -12,6 +12,8 @@ interface FirstUse {
   readonly run: () => Promise<InvokeAnswer>
   /** Puts on record that the key was used for another call. */
   readonly otherCall: () => Refusal
+  /** The call is under way, and is asked for again. */
+  readonly again: () => void
 }
 
 /** The same idempotency key of a principal gives the same answer: of the call under way, or of the stored one. */
@@ -30,6 +32,7 @@ export class KeyedInvocations {
     const known = own.get(key)
     if (known) {
       if (known.fingerprint !== wish.fingerprint) throw first.otherCall()
+      first.again()
       return known.answer
     }
     const answer = this.#storedOr(wish, key, principal, first)

@@ -1,4 +1,4 @@
-import { endStateOf, moved } from '../../domain/invocations.ts'
+import { endStateOf, type InvocationRecord, moved } from '../../domain/invocations.ts'
 import { iso } from '../../kernel/clock.ts'
 import { messageOf, Refusal } from '../../kernel/errors.ts'
 import { newId } from '../../kernel/secrets.ts'
@@ -9,18 +9,22 @@ import type { VerbArgs } from '../../protocol/verbs.ts'
 import type { HeldLease, Leases, QueuedLease } from '../access/leases.ts'
 import { DeadlineTimer } from '../deadline-timer.ts'
 import type { Announcer } from '../live/announcer.ts'
+import type { Session } from '../ports.ts'
 import type { BridgeContext } from '../settings.ts'
 import type { VerbCaller } from '../verb-context.ts'
-import { answerOf, otherInvocation } from './answers.ts'
+import { answerOf, askerGone, otherInvocation, takenBack } from './answers.ts'
 import type { PendingApprovals } from './approvals.ts'
 import { InvocationDecisions } from './decisions.ts'
 import { KeyedInvocations } from './idempotency.ts'
 import { InvocationLog } from './log.ts'
 import {
+  type Cancelled,
   durationOf,
   type InvocationTarget,
   type InvocationWish,
   type InvokeAnswer,
+  isTakenBackEasily,
+  isUnwanted,
   newInvocation,
   type OpenInvocation,
   readWish,
@@ -88,6 +92,7 @@ export class Invocations {
         : this.#keyed.once(wish, wish.key, caller.name, {
             run,
             otherCall: () => this.#refused(wish, caller, undefined, otherInvocation()),
+            again: () => this.#askedAgain(wish, caller),
           })
     this.#underWay.add(answer)
     try {
@@ -104,10 +109,49 @@ export class Invocations {
     state: InvocationState | null = null,
   ): void {
     for (const call of this.open.values()) {
-      if (call.cancelled || !which(call)) continue
-      call.cancelled = { error, state }
-      call.wait?.reject(error)
+      if (which(call)) this.#end(call, { error, state })
     }
+  }
+
+  /**
+   * Takes a call back that waits for its turn or for an operator. Resolves when it has ended.
+   * @throws Refusal `conflict` when it runs, or has ended in another way meanwhile.
+   */
+  async takeBack(call: OpenInvocation, by: string, reason: string | null): Promise<void> {
+    if (call.record.state === 'running') throw runsAlready(call.record)
+    const ended = new Promise<void>((resolve) => call.onEnd.push(resolve))
+    this.#end(call, { error: takenBack(by, reason), state: 'cancelled', by, reason })
+    await ended
+    if (call.begun && call.record.state !== 'cancelled') throw endedAlready(call.record)
+  }
+
+  /** What nobody can be given the answer of ends before it is sent; what has a key is shown as its caller being away. */
+  callerGone(session: Session): void {
+    for (const call of this.open.values()) {
+      if (!call.askers.delete(session) || call.askers.size > 0) continue
+      if (call.wish.key !== null) this.decisions.callerChanged(call)
+      else if (isTakenBackEasily(call)) this.#end(call, ASKER_GONE())
+    }
+  }
+
+  #askedAgain({ key }: InvocationWish, { name, session }: VerbCaller): void {
+    const call = this.open.values().find(({ record, wish }) => record.principal === name && wish.key === key)
+    if (!call || !session.alive) return
+    const away = call.askers.size === 0
+    call.askers.add(session)
+    if (away) this.decisions.callerChanged(call)
+  }
+
+  #end(call: OpenInvocation, why: Cancelled): void {
+    if (call.cancelled) return
+    call.cancelled = why
+    call.wait?.reject(why.error)
+  }
+
+  /** @throws Refusal when it was cancelled, or has come to wait with nobody to wait for it. */
+  #checkWanted(call: OpenInvocation): void {
+    if (isUnwanted(call)) this.#end(call, ASKER_GONE())
+    if (call.cancelled) throw call.cancelled.error
   }
 
   /** Answers every caller and stores how each call ended. */
@@ -164,6 +208,7 @@ export class Invocations {
     } finally {
       if (call) this.#leaveNothing(call)
       this.open.leave(caller.name, wish)
+      for (const tell of call?.onEnd ?? []) tell()
     }
   }
 
@@ -250,6 +295,7 @@ export class Invocations {
     held.catch(() => {})
     try {
       await this.#begin(call, 'queued', false)
+      this.#checkWanted(call)
       return await held
     } catch (error) {
       leave(error)
@@ -269,7 +315,7 @@ export class Invocations {
     this.open.await()
     try {
       await this.#begin(call, 'waiting', true)
-      if (call.cancelled) throw call.cancelled.error
+      this.#checkWanted(call)
       const waitMs = settings.invocation.approvalSeconds * 1000
       const now = clock.wallMs()
       const shown = this.#approvals.add(call, now, now + waitMs)
@@ -343,7 +389,10 @@ export class Invocations {
   }
 
   async #begin(call: OpenInvocation, state: 'queued' | 'waiting' | 'running', wait: boolean): Promise<void> {
-    if (!call.begun && call.wish.key !== null) await this.#checkKeys(call.record.principal)
+    if (!call.begun && call.wish.key !== null) {
+      await this.#checkKeys(call.record.principal)
+      if (call.cancelled) throw call.cancelled.error
+    }
     // A call that waits twice, first for one lease and then for another, is queued all the while.
     if (call.begun && call.record.state === state) return
     call.record = call.begun ? moved(call.record, state) : { ...call.record, state }
@@ -403,16 +452,22 @@ export class Invocations {
   ): Promise<void> | undefined {
     // What was never sent may be tried again with the same key; what the bridge's end interrupted must not be.
     const keepKey = call.delivery?.sent || state === 'interrupted'
+    const cancelled = state === 'cancelled' ? call.cancelled : null
     call.record = {
       ...moved(call.record, state, { endedAt: this.#world.clock.wallMs(), error: error?.body() ?? null }),
+      ...(cancelled?.reason === undefined ? {} : { reason: cancelled.reason }),
       ...(keepKey ? {} : { idempotencyKey: null }),
     }
     const byNode = state === 'done' || error?.code === 'node_error'
     const entry = {
-      actor: byNode ? call.record.nodeId : 'bridge',
+      actor: byNode ? call.record.nodeId : (cancelled?.by ?? 'bridge'),
       kind: 'invocation.ended',
       outcome: state,
-      detail: { durationMs, ...(error === null ? {} : { code: error.code }) },
+      detail: {
+        durationMs,
+        ...(error === null ? {} : { code: error.code }),
+        ...(cancelled?.reason == null ? {} : { reason: cancelled.reason }),
+      },
     }
     return this.log.end(call.record, answer, entry, call.wish.key !== null)
   }
@@ -477,6 +532,19 @@ export class Invocations {
     call.onStep = null
     onStep?.()
   }
+}
+
+const ASKER_GONE = (): Cancelled => ({ error: askerGone(), state: 'cancelled' })
+
+function runsAlready({ invocationId, nodeId }: InvocationRecord): Refusal {
+  const message = `${invocationId} runs on ${nodeId} already; the bridge has no way of stopping a limb`
+  return new Refusal('conflict', message, 'invocationId', { state: 'running' })
+}
+
+export function endedAlready({ invocationId, state }: InvocationRecord): Refusal {
+  return new Refusal('conflict', `${invocationId} has ended already: it is ${state}`, 'invocationId', {
+    state,
+  })
 }
 
 /** The row of the audit log that each step writes. */

@@ -10,7 +10,7 @@ import type { VerbResult } from '../../protocol/results.ts'
 import type { InvocationResult } from '../../protocol/schemas.ts'
 import type { VerbArgs } from '../../protocol/verbs.ts'
 import type { HeldLease } from '../access/leases.ts'
-import type { InvocationDelivery } from '../ports.ts'
+import type { InvocationDelivery, Session } from '../ports.ts'
 import type { BridgeSettings } from '../settings.ts'
 import type { VerbCaller } from '../verb-context.ts'
 
@@ -41,6 +41,8 @@ export interface InvocationTarget {
 export interface OpenInvocation extends Deadlined {
   readonly wish: InvocationWish
   readonly caller: VerbCaller
+  /** The live sessions that want the answer: the one that asked, and those that asked again with its key. */
+  readonly askers: Set<Session>
   /** Its state is the call's; replaced with every step. */
   record: InvocationRecord
   /** There is a row of it, or one is being written: from now on it ends with a row. */
@@ -51,14 +53,36 @@ export interface OpenInvocation extends Deadlined {
   /** What it waits for now, if it waits for its turn, an operator or the limb. */
   wait: { resolve(result: InvocationResult | null): void; reject(error: Refusal): void } | null
   /** Why it must end, told to whatever step comes next. */
-  cancelled: { readonly error: Refusal; readonly state: InvocationState | null } | null
+  cancelled: Cancelled | null
   /** It counts against its limb's bound. */
   counted: boolean
   /** On its way to the limb, or with it. */
   delivery: InvocationDelivery | null
   /** Told of each step, once. */
   onStep: (() => void) | null
+  /** Told when it has ended. */
+  readonly onEnd: (() => void)[]
   readonly askedAt: MonotonicMs
+}
+
+/** Why a call ends from outside. */
+export interface Cancelled {
+  readonly error: Refusal
+  /** In which state; null: in the one that the error leads to. */
+  readonly state: InvocationState | null
+  /** The principal who did it; the bridge itself when absent. */
+  readonly by?: string | undefined
+  readonly reason?: string | null | undefined
+}
+
+/** Whether it waits for its turn or for an operator, on record: it was not sent, and can still be taken back. */
+export function isTakenBackEasily({ begun, record }: OpenInvocation): boolean {
+  return begun && (record.state === 'queued' || record.state === 'waiting')
+}
+
+/** Nobody can be given the answer, now or later. */
+export function isUnwanted({ wish, askers }: OpenInvocation): boolean {
+  return wish.key === null && askers.size === 0
 }
 
 /** @throws Refusal `invalid_request` with the path of the key. */
@@ -115,6 +139,7 @@ export function newInvocation(
   return {
     wish,
     caller,
+    askers: new Set(caller.alive() ? [caller.session] : []),
     record: {
       invocationId: newSortableId('iv_', wallMs),
       principal: caller.name,
@@ -141,6 +166,7 @@ export function newInvocation(
     counted: false,
     delivery: null,
     onStep: null,
+    onEnd: [],
     askedAt,
     deadline: Number.POSITIVE_INFINITY,
     scheduledAt: Number.POSITIVE_INFINITY,

@@ -33,7 +33,7 @@ export class VerbDispatcher {
     const { identity } = session
     if (identity.kind !== 'principal') return
     const { name, role } = identity
-    const caller: VerbCaller = { name, role, address: session.address, alive: () => session.alive }
+    const caller: VerbCaller = { name, role, address: session.address, session, alive: () => session.alive }
     const answered = this.#answer(session, caller, verb, payload)
     if (!isVerb(verb) || !VERBS[verb].long) return answered
     answered.catch((error: unknown) =>
@@ -59,7 +59,7 @@ export class VerbDispatcher {
         )
       }
       const { transaction: _, ...args } = body
-      response = { ok: true, data: await this.#run(verb, args, caller) }
+      response = { ok: true, data: await this.#run(verb, args, { ...caller, transaction }) }
       this.#world.counters.count('verbs', 'ok')
     } catch (error) {
       response = { ok: false, error: this.#refusal(verb, caller, error).body() }

@@ -2,9 +2,10 @@ import type { InvocationRecord } from '../../domain/invocations.ts'
 import { iso } from '../../kernel/clock.ts'
 import { Refusal } from '../../kernel/errors.ts'
 import { LIMITS } from '../../protocol/limits.ts'
+import { roleReaches } from '../../protocol/names.ts'
 import type { ShownInvocation } from '../../protocol/schemas.ts'
 import type { PendingApprovals } from '../invocation/approvals.ts'
-import type { Invocations } from '../invocation/invocations.ts'
+import { endedAlready, type Invocations } from '../invocation/invocations.ts'
 import type { OpenInvocation } from '../invocation/open-invocation.ts'
 import type { BridgeContext } from '../settings.ts'
 import type { VerbHandlers, VerbHandlersOf } from '../verb-context.ts'
@@ -39,6 +40,19 @@ export function invocationHandlers(
     throw new Refusal('conflict', `this call waits for nobody: it is ${state}`, 'invocationId')
   }
 
+  /** With what is known of one that is under way alone. */
+  function showOpen(record: InvocationRecord): ShownInvocation {
+    const call = invocations.open.get(record.invocationId)
+    const shown = showInvocation(record)
+    if (call === undefined) return shown
+    const { transaction } = call.caller
+    return {
+      ...shown,
+      ...(transaction === undefined ? {} : { transaction }),
+      ...(call.askers.size === 0 ? { callerAway: true } : {}),
+    }
+  }
+
   return {
     invoke: (args, caller) => invocations.invoke(args, caller),
 
@@ -52,13 +66,13 @@ export function invocationHandlers(
           limit ?? LIMITS.listDefault,
         ),
       )
-      return { items: page.items.map(showInvocation), ...(page.next === null ? {} : { next: page.next }) }
+      return { items: page.items.map(showOpen), ...(page.next === null ? {} : { next: page.next }) }
     },
 
     async 'invocation/get'({ invocationId }) {
       const found = approvals.get(invocationId)
       return {
-        ...showInvocation(await known(invocationId)),
+        ...showOpen(await known(invocationId)),
         ...(found ? { params: found.call.wish.params, expiresAt: found.shown.expiresAt } : {}),
       }
     },
@@ -74,6 +88,22 @@ export function invocationHandlers(
     async 'invocation/deny'({ invocationId, reason }, caller) {
       const call = await waiting(invocationId)
       return showInvocation(await invocations.decisions.deny(call, caller.name, reason ?? null))
+    },
+
+    async 'invocation/cancel'({ invocationId, reason }, caller) {
+      const record = await known(invocationId)
+      const own = record.principal === caller.name
+      if (!own && !roleReaches(caller.role, 'operator')) {
+        throw new Refusal(
+          'forbidden',
+          `${invocationId} is an invocation of ${record.principal}; an operator may cancel it`,
+          'invocationId',
+        )
+      }
+      const call = invocations.open.get(invocationId)
+      if (call) await invocations.takeBack(call, caller.name, reason ?? null)
+      else if (record.state !== 'cancelled') throw endedAlready(record)
+      return { invocationId, state: 'cancelled' }
     },
   }
 }

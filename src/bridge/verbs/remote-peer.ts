@@ -29,7 +29,11 @@ export interface RemotePeer {
 }
 
 /** `from` is shown as the address: `uplink:home`. */
-export function remotePeer(core: Pick<Inbound, 'message'>, store: Store, from: string): RemotePeer {
+export function remotePeer(
+  core: Pick<Inbound, 'message' | 'closed'>,
+  store: Store,
+  from: string,
+): RemotePeer {
   const sessions = new Map<string, Session>()
   let open = true
 
@@ -68,6 +72,7 @@ export function remotePeer(core: Pick<Inbound, 'message'>, store: Store, from: s
     },
     close() {
       open = false
+      for (const session of sessions.values()) core.closed(session, 'lost')
       sessions.clear()
     },
   }

@@ -15,6 +15,7 @@ const NEXT: Readonly<Record<ErrorCode, string>> = {
   leased: 'Call again with waitSeconds to queue for it, or after the time in details.until.',
   denied: 'Do not try again. Tell the person what was denied and why.',
   expired: 'Nobody approved it in time. Ask the person whether to call again.',
+  cancelled: 'It did not run. Call again only if it is still wanted.',
   timeout:
     'Whether the command ran is not known. Look at the limb before you repeat it; call again with a longer timeoutSeconds only if repeating does no harm.',
   node_error: 'The limb itself failed; its words are in the message. Change params, or tell the person.',

@@ -1,12 +1,10 @@
-import type { CallToolResult, McpServerFactory } from '@modelcontextprotocol/server'
-import { escapeJson } from '../../kernel/escape-text.ts'
+import type { McpServerFactory } from '@modelcontextprotocol/server'
 import { type Role, roleReaches } from '../../protocol/names.ts'
 import type { CliContext } from '../context.ts'
 import type { Bridge } from '../session/session.ts'
 import { ApprovalWatch, type ReportProgress } from '../verbs/invocation-progress.ts'
-import { failureOf } from './failures.ts'
-import { withoutImages } from './images.ts'
-import { type McpTool, TOOLS, type Values } from './tools.ts'
+import { ToolCalls } from './tool-calls.ts'
+import { type McpTool, TOOLS } from './tools.ts'
 
 /** The MCP server: tools in, requests to the bridge out. */
 
@@ -36,20 +34,18 @@ export async function serveMcp(world: CliContext, served: Served): Promise<void>
   const { serveStdio, StdioServerTransport } = await import('@modelcontextprotocol/server/stdio')
   const approvals = new ApprovalWatch(world.clock, served.principal)
   await approvals.follow(served.bridge)
-  const serverFactory = await serversFor(world, served, approvals)
+  const calls = new ToolCalls({ ...served, approvals, clock: world.clock })
+  const serverFactory = await serversFor(world, served, calls)
   const ended = untilEnded(world)
   const transport = new StdioServerTransport(world.io.stdin as never, world.io.stdout as never)
   const server = serveStdio(serverFactory, { transport })
   await ended
+  await calls.stop()
   await server.close()
 }
 
 /** Makes the factory of servers; the SDK makes one for the revision of the protocol that the client opens with. */
-async function serversFor(
-  world: CliContext,
-  served: Served,
-  approvals: ApprovalWatch,
-): Promise<McpServerFactory> {
+async function serversFor(world: CliContext, served: Served, calls: ToolCalls): Promise<McpServerFactory> {
   const { Server, ProtocolError, ProtocolErrorCode } = await import('@modelcontextprotocol/server')
   const tools = TOOLS.filter((tool) => roleReaches(served.role, tool.role))
   const instructions = served.role === 'viewer' ? INSTRUCTIONS_OF_VIEWER : INSTRUCTIONS
@@ -67,7 +63,7 @@ async function serversFor(
         // A client that has gone needs no progress.
         mcpReq.notify({ method: 'notifications/progress', params: notification }).catch(() => undefined)
       }
-      return await callTool(served.bridge, approvals, tool, params.arguments ?? {}, tell, mcpReq.signal)
+      return await calls.run(tool, params.arguments ?? {}, tell, mcpReq.signal)
     })
     return server
   }
@@ -75,33 +71,6 @@ async function serversFor(
 
 function shownTool({ name, title, description, inputSchema, outputSchema, annotations }: McpTool) {
   return { name, title, description, inputSchema, outputSchema, annotations }
-}
-
-async function callTool(
-  bridge: Bridge,
-  approvals: ApprovalWatch,
-  tool: McpTool,
-  args: Values,
-  tell: ReportProgress,
-  signal: AbortSignal,
-): Promise<CallToolResult> {
-  let done = () => {}
-  try {
-    const request = tool.request(args)
-    if (request.verb === 'invoke') done = approvals.track(request.args, tell)
-    const data = (await bridge.request(request.verb, request.args, signal)) as Values
-    const { value, images } = withoutImages(tool.result(args, data))
-    return {
-      content: [{ type: 'text', text: escapeJson(JSON.stringify(value)) }, ...images],
-      structuredContent: value,
-    }
-  } catch (error) {
-    const failure = failureOf(error)
-    if (!failure) throw error
-    return { isError: true, content: [{ type: 'text', text: escapeJson(JSON.stringify(failure)) }] }
-  } finally {
-    done()
-  }
 }
 
 /** A client ends a server by closing its standard input; the SDK's transport does not look at that. */

@@ -23,9 +23,9 @@ export interface Bridge {
   readonly local: boolean
   /**
    * The verb's data. Throws RefusedByBridge, or CliError when no answer comes. One that takes as long as a limb or
-   * an operator takes is waited for that long; `signal` ends the waiting, not what the bridge does.
+   * an operator takes is waited for that long; `signal` ends the waiting, not what the bridge does (see `takeBack`).
    */
-  request(verb: string, args: object, signal?: AbortSignal): Promise<unknown>
+  request(verb: string, args: object, signal?: AbortSignal, transaction?: string): Promise<unknown>
   /** Resolves when the bridge has granted every filter; they are asked for again after a reconnect. */
   watch(filters: readonly string[], onMessage: OnMessage): Promise<void>
   /** Told at every loss and return of the connection. */
@@ -178,8 +178,7 @@ class BridgeSession implements Bridge {
     }
   }
 
-  request(verb: string, args: object, signal?: AbortSignal): Promise<unknown> {
-    const transaction = newId('')
+  request(verb: string, args: object, signal?: AbortSignal, transaction = newId('')): Promise<unknown> {
     return new Promise((resolve, reject) => {
       if (!this.#client.connected) {
         reject(this.#lostError())

@@ -20,4 +20,4 @@ export function softFailureOf(verb: VerbName, data: unknown): string | undefined
 }
 
 /** How an approved call ends that never reached its limb. */
-const UNSENT = ['failed', 'denied', 'expired', 'interrupted']
+const UNSENT = ['failed', 'denied', 'expired', 'interrupted', 'cancelled']

@@ -124,7 +124,7 @@ function callText({ io, clock }: CliContext, call: DisplayRow, maxLines: number)
     ['limb', call.nodeId],
     ['command', call.command],
     ['capability', call.capability],
-    ['asked', age(call.createdAt, now)],
+    ['asked', `${age(call.createdAt, now)}${call.callerAway === true ? '; the caller is away now' : ''}`],
     ['expires', age(call.expiresAt, now)],
   ])
   const columns = Math.max(MIN_COLUMNS, io.stdout.columns || DEFAULT_COLUMNS)

@@ -70,7 +70,7 @@ export class ApprovalWatch {
   }
 
   /** Tells at once when something changes, and every few seconds that it still goes on. Returns what ends it. */
-  track(args: DisplayRow, tell: ReportProgress): () => void {
+  track(args: DisplayRow, transaction: string, tell: ReportProgress): () => void {
     const start = this.#clock.monotonicMs()
     let last = -1
     let cancel = () => {}
@@ -81,7 +81,12 @@ export class ApprovalWatch {
       tell(last, textOf(call))
       cancel = this.#clock.after(TICK_MS, say)
     }
-    const call: Watched = { matches: matcher(args), approval: undefined, decided: false, changed: say }
+    const call: Watched = {
+      matches: matcher(args, transaction),
+      approval: undefined,
+      decided: false,
+      changed: say,
+    }
     this.#calls.add(call)
     cancel = this.#clock.after(TICK_MS, say)
     return () => {
@@ -107,12 +112,17 @@ function parsed(payload: Buffer): PendingApproval | undefined {
   }
 }
 
-function matcher({ nodeId, command, params = {} }: DisplayRow): Watched['matches'] {
+/** By the transaction of its request; by what it asks for when the bridge is too old to tell it. */
+function matcher({ nodeId, command, params = {} }: DisplayRow, transaction: string): Watched['matches'] {
   const hash = hashOf(params)
-  return (approval) =>
-    approval.command === command &&
-    approval.paramsHash === hash &&
-    (nodeId === undefined || approval.nodeId === nodeId)
+  return (approval) => {
+    if (approval.transaction !== undefined) return approval.transaction === transaction
+    return (
+      approval.command === command &&
+      approval.paramsHash === hash &&
+      (nodeId === undefined || approval.nodeId === nodeId)
+    )
+  }
 }
 
 /** The bridge refuses what cannot be hashed, so no approval has this one. */

@@ -86,6 +86,7 @@ const EXAMPLES: Partial<Record<VerbName, readonly string[]>> = {
     'limb-bridge invocation deny            shows the calls that wait, and asks which and why',
     'limb-bridge invocation deny CALL --reason "somebody is in the room"',
   ],
+  'invocation/cancel': ['limb-bridge invocation cancel iv_... --reason "not needed any more"'],
   'pairing/permit': [
     'limb-bridge pairing permit 300 --max 10    lets ten devices in within five minutes',
     'limb-bridge pairing permit 0               closes the window',

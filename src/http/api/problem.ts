@@ -14,6 +14,7 @@ export const STATUS_OF: Readonly<Record<ErrorCode, number>> = {
   leased: 423,
   denied: 403,
   expired: 410,
+  cancelled: 409,
   timeout: 504,
   node_error: 502,
   too_many_requests: 429,

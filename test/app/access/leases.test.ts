@@ -536,7 +536,7 @@ describe('a principal that waits for the same lease more than once', () => {
     await robot.answer(invocation)
     const states = async () =>
       (await bob.do('bob', 'invocation/list')).items.map(({ state }: { state: string }) => state)
-    await expect.poll(states).toEqual(['done', 'expired'])
+    await expect.poll(states).toEqual(['done', 'cancelled'])
     expect(robot.told).toHaveLength(1)
   })
 })

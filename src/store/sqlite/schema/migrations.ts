@@ -3,6 +3,7 @@ import { SCHEMA_1 } from './schema-1.ts'
 import { SCHEMA_2 } from './schema-2.ts'
 import { SCHEMA_HISTORY } from './schema-3.ts'
 import { toSchema4 } from './schema-4.ts'
+import { toSchema6 } from './schema-6.ts'
 import { SCHEMA_TOKENS } from './schema-tokens.ts'
 
 /** "Limb" in ASCII: marks the file as ours for `file(1)` and for a bridge that is pointed at a foreign one. */
@@ -21,6 +22,7 @@ export const MIGRATIONS: readonly Migration[] = [
   { version: 3, up: (sql) => sql.exec(SCHEMA_HISTORY) },
   { version: 4, up: toSchema4 },
   { version: 5, up: (sql) => sql.exec(SCHEMA_TOKENS) },
+  { version: 6, up: toSchema6 },
 ]
 
 export function newestVersion(migrations: readonly Migration[]): number {

@@ -7,7 +7,7 @@ import { windowPage } from './paging.ts'
 import { RowReader, type SqlRow } from './rows.ts'
 
 const COLUMNS =
-  'invocation_id, principal, node_id, capability, command, params_hash, level, state, created_at, ended_at, fence, idempotency_key, fingerprint, decided_by, reason, error'
+  'invocation_id, principal, node_id, capability, command, params_hash, level, state, created_at, ended_at, fence, idempotency_key, fingerprint, decided_by, reason, error, late_at, late_success'
 /** What a call changes while it goes on. */
 const MOVING = [
   'capability',
@@ -19,6 +19,8 @@ const MOVING = [
   'decided_by',
   'reason',
   'error',
+  'late_at',
+  'late_success',
 ]
 
 /** Calls, under way and ended, and the answers kept for a while. */
@@ -98,6 +100,8 @@ export class InvocationsTable {
       record.decidedBy,
       record.reason,
       record.error === null ? null : JSON.stringify(record.error),
+      record.late?.at ?? null,
+      record.late === undefined ? null : Number(record.late.success),
     )
   }
 
@@ -156,6 +160,7 @@ export class InvocationsTable {
 
   #record(row: unknown): InvocationRecord {
     const reader = this.#reader.of(row)
+    const lateAt = reader.integerOrNull('late_at')
     return {
       invocationId: reader.text('invocation_id'),
       principal: reader.text('principal'),
@@ -173,6 +178,7 @@ export class InvocationsTable {
       decidedBy: reader.textOrNull('decided_by'),
       reason: reader.textOrNull('reason'),
       error: reader.textOrNull('error') === null ? null : reader.json('error', errorBodySchema),
+      ...(lateAt === null ? {} : { late: { at: lateAt, success: reader.integer('late_success') === 1 } }),
     } as InvocationRecord
   }
 }
