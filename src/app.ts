@@ -20,12 +20,12 @@ import { logAuditEnd } from './bridge/upkeep/audit-mark.ts'
 import { type Broker, createBroker } from './broker/broker.ts'
 import { createPersistence } from './broker/persistence/persistence.ts'
 import { HomeAssistant } from './homeassistant/home-assistant.ts'
-import { limitedLog } from './host/log/limiter.ts'
 import { NO_SOCKETS } from './host/systemd/activation.ts'
 import { createHttpLimbClient } from './http/limb-client/client.ts'
 import { createMetrics, type Metrics } from './http/metrics.ts'
 import { type Phase, readinessOf } from './http/readiness.ts'
 import { invariant } from './kernel/assert.ts'
+import { LogThrottle } from './kernel/log-throttle.ts'
 import { Teardown } from './kernel/teardown.ts'
 import { topicsOf } from './protocol/topics.ts'
 import { createBackups } from './store/sqlite/backup/backups.ts'
@@ -148,7 +148,8 @@ async function start(options: AppOptions, teardown: Teardown): Promise<RunningBr
   const announced = config.homeAssistant.enabled ? announceHere(homeAssistant, world) : undefined
   const view = announced ? joinViews(core.view, announced.view) : core.view
 
-  const dropped = limitedLog(log, clock, { seconds: 10 })
+  const dropped = new LogThrottle(clock, { quietMs: 10_000, lines: 1, maxKeys: 10 })
+  teardown.add(() => dropped.stop())
   const persistence = createPersistence({
     store: mqttStore,
     view,
@@ -157,7 +158,7 @@ async function start(options: AppOptions, teardown: Teardown): Promise<RunningBr
     limits: storedLimits,
     onDropped(kind) {
       metrics.count('messages_dropped', kind)
-      dropped.warn(kind, { why: kind }, DROPPED[kind])
+      dropped.write(kind, (suppressed) => log.warn({ why: kind, suppressed }, DROPPED[kind]))
     },
   })
   broker = await createBroker({

@@ -1,5 +1,5 @@
 import type { MqttStore } from '../bridge/mqtt-store.ts'
-import { type Upkeep } from '../bridge/ports.ts'
+import type { Upkeep } from '../bridge/ports.ts'
 import type { MqttPersistence } from '../broker/persistence/persistence.ts'
 import type { Topics } from '../protocol/topics.ts'
 import type { Database } from '../store/sqlite/database.ts'

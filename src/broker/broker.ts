@@ -12,6 +12,7 @@ import type {
 } from '../bridge/ports.ts'
 import { unmappedAddress } from '../kernel/address.ts'
 import type { Clock } from '../kernel/clock.ts'
+import { LogThrottle } from '../kernel/log-throttle.ts'
 import { within } from '../kernel/semaphore.ts'
 import type { Topics } from '../protocol/topics.ts'
 import { followEvents, sessionOf, setHooks } from './aedes-events.ts'
@@ -24,10 +25,9 @@ import { GuardedPersistence } from './guarded-persistence.ts'
 import { InboundPath } from './inbound-path.ts'
 import { type BrokerLimits, type ConfiguredLimits, FIXED_LIMITS, type FixedLimits } from './limits.ts'
 import { type Listener, listenInherited, listenTcp, listenUnix } from './listeners.ts'
-import { Notices } from './notices.ts'
 import { OrderedBroker } from './ordered-broker.ts'
+import { PeerLog } from './peer-log.ts'
 import { createFeed, createPublisher, createSessions } from './port-adapters.ts'
-import { RareLine } from './rare-line.ts'
 import { resend } from './resend.ts'
 import { sendRetained } from './retained-for.ts'
 import { type Grant, Rights } from './rights.ts'
@@ -98,13 +98,16 @@ const CLOSE_MS = 250
 /** Its own ceiling: its tries are walked recursively. */
 const AEDES_TOPIC_LEVELS = 100
 
+/** A store that fails, fails for each message. */
+const STORE_TROUBLE = { quietMs: 10_000, lines: 1, maxKeys: 1 } as const
+
 /** The embedded broker: all of Aedes is behind this function. */
 export async function createBroker(options: BrokerOptions): Promise<Broker> {
   const limits = { ...FIXED_LIMITS, ...options.limits }
   const counters = newCounters()
   const { topics, inbound, view, clock, log } = options
   const rights = new Rights(topics, options.grants ?? [], (topic) => view.owns(topic))
-  const storeTrouble = new RareLine(clock)
+  const storeTrouble = new LogThrottle(clock, STORE_TROUBLE)
 
   const persistence = new GuardedPersistence({
     store: options.persistence,
@@ -113,8 +116,8 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
     connecting: (clientId) => admissions.holder(clientId),
     failed: (doing, error) => {
       counters.unstored++
-      storeTrouble.say((count) =>
-        log.warn({ err: error, count }, `the store failed to ${doing}; live messages go on`),
+      storeTrouble.write('', (suppressed) =>
+        log.warn({ err: error, count: suppressed + 1 }, `the store failed to ${doing}; live messages go on`),
       )
     },
   })
@@ -132,7 +135,7 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
     counters,
     clock,
     log,
-    notices: new Notices(clock, log),
+    peerLog: new PeerLog(clock, log),
     publish: (session, message, acknowledge) => path.receive(session, message, acknowledge),
     strangers: new Strangers({
       clock,
@@ -171,7 +174,7 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
   }
 
   async function stop(): Promise<void> {
-    world.notices.stop()
+    world.peerLog.stop()
     await closeListeners()
     // What is published already reaches those who are connected.
     await within(clock, ROUTE_MS, new Promise<void>((resolve) => broker.inOrder(resolve)))
@@ -203,7 +206,7 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
         failed: (remoteAddress, reason) => {
           counters.refused.tls++
           const { address } = tlsPeer(remoteAddress)
-          world.notices.info('tls', address, { reason }, 'TLS handshake failed: connection closed')
+          world.peerLog.info('tls', address, { reason }, 'TLS handshake failed: connection closed')
         },
       })
       const accept = (socket: Socket) => {

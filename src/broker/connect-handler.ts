@@ -257,12 +257,12 @@ export class ConnectHandler {
   }
 
   #refuse(session: MqttSession, refusal: Refused, proceed: Callback): void {
-    const { counters, notices } = this.#world
+    const { counters, peerLog } = this.#world
     counters.refused[refusal.counted]++
     // The core tells, and keeps, who was refused for their credentials.
     if (refusal.counted !== 'credentials') {
       const { reason, code } = refusal
-      notices.info(`refused ${refusal.counted}`, session.address, { reason, code }, 'CONNECT refused')
+      peerLog.info(`refused ${refusal.counted}`, session.address, { reason, code }, 'CONNECT refused')
     }
     session.refuse(refusal)
     // Aedes closes the socket when it is told, so CONNACK goes out first.

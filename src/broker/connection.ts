@@ -1,9 +1,9 @@
 import type { Duplex } from 'node:stream'
 import type { Identity, Log, SessionEnd } from '../bridge/ports.ts'
 import type { Clock } from '../kernel/clock.ts'
+import { LogThrottle } from '../kernel/log-throttle.ts'
 import type { BrokerCounters, LimitName, Transport } from './counters.ts'
-import type { Notices } from './notices.ts'
-import { RareLine } from './rare-line.ts'
+import type { PeerLog } from './peer-log.ts'
 
 /** Where a connection comes from, as its listener knows it. */
 export interface ConnectionPeer {
@@ -26,13 +26,16 @@ export interface HoldingStream {
 /** The part of what sessions share that is needed to speak of one of them. */
 export interface ConnectionContext {
   readonly counters: BrokerCounters
-  readonly notices: Notices
+  readonly peerLog: PeerLog
   readonly clock: Clock
   readonly log: Log
 }
 
 /** Before CONNECT was judged: nobody, with no rights. */
 const NOBODY: Identity = { kind: 'candidate', nodeId: '', key: null }
+
+/** A session that repeats itself is written of once in ten seconds, with a count. */
+const RARELY = { quietMs: 10_000, lines: 1, maxKeys: 2 } as const
 
 /** One connection: whose it is, whether it is still there, and what the log says of it. */
 export abstract class Connection {
@@ -44,16 +47,14 @@ export abstract class Connection {
   /** It was ended, or has closed. */
   isGone = false
   #identity: Identity = NOBODY
-  readonly #world: ConnectionContext
-  readonly #denials: RareLine
-  readonly #shed: RareLine
+  readonly #context: ConnectionContext
+  /** Made when the first line is due: most sessions need none. */
+  #throttle: LogThrottle | undefined
 
-  constructor(world: ConnectionContext, conn: Duplex, peer: ConnectionPeer) {
-    this.#world = world
+  constructor(context: ConnectionContext, conn: Duplex, peer: ConnectionPeer) {
+    this.#context = context
     this.conn = conn
     this.peer = peer
-    this.#denials = new RareLine(world.clock)
-    this.#shed = new RareLine(world.clock)
   }
 
   get identity(): Identity {
@@ -81,25 +82,25 @@ export abstract class Connection {
 
   /** Counts a limit that this session met, and says so at a bearable pace. */
   limited(limit: LimitName, fields: object, message: string): void {
-    this.#world.counters.limits[limit]++
-    this.#world.notices.limit(limit, this.address, { ...this.#who(), limit, ...fields }, message)
+    this.#context.counters.limits[limit]++
+    this.#context.peerLog.limit(limit, this.address, { ...this.#who(), limit, ...fields }, message)
   }
 
   /** The peer broke a rule of MQTT. */
   broke(fault: string): void {
-    const { counters, notices } = this.#world
+    const { counters, peerLog } = this.#context
     counters.violations++
     const message = 'protocol violation: connection closed'
-    notices.info('violation', this.address, { ...this.#who(), fault }, message)
+    peerLog.info('violation', this.address, { ...this.#who(), fault }, message)
   }
 
   denied(what: 'publish' | 'subscribe' | 'will', topic: string): void {
-    this.#world.counters.denied[what]++
-    this.#denials.say((count) => {
+    this.#context.counters.denied[what]++
+    this.#rarely('denied', (count) => {
       const shown = topic.slice(0, 200)
       const fields = { ...this.#who(), what, topic: shown, count }
       const message = `${what} to ${shown} denied: ${describe(this.identity)} from ${this.address}`
-      this.#world.notices.info(`denied ${what}`, this.address, fields, message)
+      this.#context.peerLog.info(`denied ${what}`, this.address, fields, message)
     })
   }
 
@@ -107,14 +108,14 @@ export abstract class Connection {
   overrun(): void {
     if (this.isGone) return
     const message = 'a session does not read what it is sent; it is closed'
-    this.#world.notices.warn('overrun', this.address, this.#who(), message)
+    this.#context.peerLog.warn('overrun', this.address, this.#who(), message)
     this.end('lost', false)
   }
 
   shed(): void {
     const message = 'a session reads too slowly: QoS 0 messages are left out'
-    this.#shed.say((count) => {
-      this.#world.notices.info('shed', this.address, { ...this.#who(), count }, message)
+    this.#rarely('shed', (count) => {
+      this.#context.peerLog.info('shed', this.address, { ...this.#who(), count }, message)
     })
   }
 
@@ -128,8 +129,15 @@ export abstract class Connection {
   }
 
   fail(error: unknown, message: string): void {
-    this.#world.log.error({ err: error, ...this.#who() }, message)
+    this.#context.log.error({ err: error, ...this.#who() }, message)
     this.conn.destroy()
+  }
+
+  /** The log of the peers follows with the last one, so nothing is held back here. */
+  #rarely(what: string, line: (count: number) => void): void {
+    this.#throttle ??= new LogThrottle(this.#context.clock, RARELY)
+    const suppressed = this.#throttle.due(what)
+    if (suppressed !== null) line(suppressed + 1)
   }
 
   #who(): object {

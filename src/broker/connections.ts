@@ -30,7 +30,7 @@ export class Connections {
     if (reason !== undefined) {
       if (reason !== 'stopping') {
         counters.refused[reason]++
-        this.#world.notices.warn(reason, peer.address, { reason }, 'too many connections')
+        this.#world.peerLog.warn(reason, peer.address, { reason }, 'too many connections')
       }
       conn.on('error', () => undefined)
       conn.destroy()

@@ -1,28 +1,21 @@
-import type { Inbound, Log } from '../bridge/ports.ts'
-import type { Clock } from '../kernel/clock.ts'
+import type { Inbound } from '../bridge/ports.ts'
 import type { Topics } from '../protocol/topics.ts'
 import type { Persistence } from './aedes-internals.ts'
-import type { Connection } from './connection.ts'
-import type { BrokerCounters } from './counters.ts'
+import type { Connection, ConnectionContext } from './connection.ts'
 import type { BrokerLimits } from './limits.ts'
-import type { Notices } from './notices.ts'
 import type { OrderedBroker } from './ordered-broker.ts'
 import type { Outcome, Received } from './received.ts'
 import type { Rights } from './rights.ts'
 import type { Strangers } from './strangers.ts'
 
 /** What every session of a broker shares. */
-export interface SessionContext {
+export interface SessionContext extends ConnectionContext {
   readonly broker: OrderedBroker
   readonly inbound: Inbound
   readonly persistence: Persistence
   readonly rights: Rights
   readonly topics: Topics
   readonly limits: BrokerLimits
-  readonly counters: BrokerCounters
-  readonly clock: Clock
-  readonly log: Log
-  readonly notices: Notices
   /** Brings a message to its end; `acknowledge` is called in the order of the session's messages. */
   readonly publish: (session: Connection, message: Received, acknowledge: (outcome: Outcome) => void) => void
   readonly strangers: Strangers

@@ -286,7 +286,7 @@ export class MqttSession extends Connection implements Session {
 
   #refuseLevel(level: number): void {
     this.#world.counters.refused.protocol_version++
-    this.#world.notices.warn(
+    this.#world.peerLog.warn(
       'protocol_version',
       this.address,
       { protocolVersion: level },

@@ -5,7 +5,7 @@ import type { Log } from '../bridge/ports.ts'
 import type { Clock } from '../kernel/clock.ts'
 import { StartError } from '../kernel/errors.ts'
 import { INHERITED_BACKLOG } from '../kernel/inherited.ts'
-import { Quiet } from '../kernel/quiet.ts'
+import { LogThrottle } from '../kernel/log-throttle.ts'
 import { hashKey, keyMatches } from '../kernel/secrets.ts'
 import { registerApi } from './api/api.ts'
 import type { ApiPorts } from './api/ports.ts'
@@ -79,16 +79,16 @@ const REQUEST_TIMEOUT_MS = 10_000
 export async function startHttp(given: HttpOptions): Promise<HttpServer> {
   const options = { ...given }
   const gate = webSocketGate(options)
-  const refusals = new Quiet(options.clock, REFUSALS)
+  const refusals = new LogThrottle(options.clock, REFUSALS)
   const app = options.tls === undefined ? plainHttp() : https(options.tls)
   app.server.maxConnections = options.maxConnections + PLAIN_CONNECTIONS
   limitPerAddress(
     app.server,
     () => options.maxConnectionsPerAddress,
     (address) => {
-      const suppressed = refusals.due('')
-      if (suppressed !== null)
-        options.log.warn({ address, suppressed }, 'http: too many connections of one address')
+      refusals.write('', (suppressed) =>
+        options.log.warn({ address, suppressed }, 'http: too many connections of one address'),
+      )
     },
   )
   boundPlainConnections(app.server, PLAIN_CONNECTIONS, () => {
@@ -123,6 +123,7 @@ export async function startHttp(given: HttpOptions): Promise<HttpServer> {
       gate.setMaxFrameBytes(limits.maxPacketBytes)
     },
     async close() {
+      refusals.stop()
       gate.close()
       await app.close()
     },

@@ -5,7 +5,7 @@ import { type WebSocket, WebSocketServer } from 'ws'
 import type { Log } from '../bridge/ports.ts'
 import { addressGroup, unmappedAddress } from '../kernel/address.ts'
 import type { Clock } from '../kernel/clock.ts'
-import { Quiet } from '../kernel/quiet.ts'
+import { LogThrottle } from '../kernel/log-throttle.ts'
 import { originAllowed } from './origins.ts'
 import { ConnackWatch, guardSignIn } from './sign-in-budget.ts'
 import { WebSocketStream } from './websocket-stream.ts'
@@ -103,16 +103,19 @@ function objection(request: IncomingMessage, options: WebSocketOptions): Objecti
 }
 
 /** Answers a handshake with an objection, and says so in the log at a bearable pace. */
-function refuser({ log, clock }: WebSocketOptions) {
-  const quiet = new Quiet(clock, PACE)
+function refuser({ log }: WebSocketOptions, throttle: LogThrottle) {
   return (request: IncomingMessage, socket: Duplex, [status, text]: Objection) => {
     refuse(socket, status, text)
     const address = unmappedAddress(request.socket.remoteAddress ?? 'unknown')
-    const suppressed = quiet.due(`${status} ${addressGroup(address)}`)
-    if (suppressed === null) return
     const origin = request.headers.origin?.slice(0, SHOWN_CHARS)
-    const fields = { address, ...(origin !== undefined && { origin }), ...(suppressed > 0 && { suppressed }) }
-    log.info(fields, `websocket: refused with ${status}: ${text}`)
+    throttle.write(`${status} ${addressGroup(address)}`, (suppressed) => {
+      const fields = {
+        address,
+        ...(origin !== undefined && { origin }),
+        ...(suppressed > 0 && { suppressed }),
+      }
+      log.info(fields, `websocket: refused with ${status}: ${text}`)
+    })
   }
 }
 
@@ -134,7 +137,8 @@ export function webSocketGate(options: WebSocketOptions): WebSocketGate {
   }
   // A constant of its own: the types do not know closeTimeout yet.
   const server = new WebSocketServer(serverOptions)
-  const refuseHandshake = refuser(options)
+  const throttle = new LogThrottle(clock, PACE)
+  const refuseHandshake = refuser(options, throttle)
   // Headers that are no handshake's. With a listener, the answer is ours.
   server.on('wsClientError', ({ message }, socket, request) =>
     refuseHandshake(request, socket, ['400 Bad Request', `${message}; use a WebSocket client of version 13`]),
@@ -166,6 +170,7 @@ export function webSocketGate(options: WebSocketOptions): WebSocketGate {
       server.options.maxPayload = bytes
     },
     close() {
+      throttle.stop()
       for (const client of server.clients) client.close(1001, 'the bridge stops')
       clock.after(GOODBYE_MS, () => {
         for (const client of server.clients) client.terminate()

@@ -118,6 +118,7 @@ export class Control {
 
   /** While the sessions are still there: every caller is answered. */
   async stop(): Promise<void> {
+    this.#results.stop()
     const ended = this.invocations.stop()
     this.leases.stop()
     await ended

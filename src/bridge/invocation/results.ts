@@ -1,5 +1,5 @@
-import { type MonotonicMs, plusMs } from '../../kernel/clock.ts'
 import { messageOf } from '../../kernel/errors.ts'
+import { LogThrottle } from '../../kernel/log-throttle.ts'
 import { check, parseJson } from '../../protocol/decode.ts'
 import { fastResult } from '../../protocol/fast-invocations.ts'
 import { LIMITS } from '../../protocol/limits.ts'
@@ -8,8 +8,8 @@ import type { Session } from '../ports.ts'
 import type { BridgeContext } from '../settings.ts'
 import type { Invocations } from './invocations.ts'
 
-/** A result that answers no call is logged this often for each session, with how many were not, and counted always. */
-const QUIET_MS = 10_000
+/** A result that answers no call is logged this often for each limb, with how many were not, and counted always. */
+const PACE = { quietMs: 10_000, lines: 1, maxKeys: 1000 } as const
 
 type Dropped = 'unknown' | 'invalid' | 'too_large'
 
@@ -17,11 +17,16 @@ type Dropped = 'unknown' | 'invalid' | 'too_large'
 export class Results {
   readonly #world: BridgeContext
   readonly #invocations: Invocations
-  readonly #told = new WeakMap<Session, { quietUntil: MonotonicMs; suppressed: number }>()
+  readonly #throttle: LogThrottle
 
   constructor(world: BridgeContext, invocations: Invocations) {
     this.#world = world
     this.#invocations = invocations
+    this.#throttle = new LogThrottle(world.clock, PACE)
+  }
+
+  stop(): void {
+    this.#throttle.stop()
   }
 
   /** Total. A wrong answer to a call that waits ends the call at once: the limb will send no better one. */
@@ -34,34 +39,28 @@ export class Results {
       const value = parseJson(payload, 2 * LIMITS.resultBytes)
       id = idOf(value)
       if (payload.length > LIMITS.resultBytes) {
-        this.#wrong(session, nodeId, id, 'too_large', `it has ${payload.length} bytes; ${ADVICE}`)
+        this.#wrong(nodeId, id, 'too_large', `it has ${payload.length} bytes; ${ADVICE}`)
         return
       }
       const result = fastResult(value) ?? check(invocationResultSchema, value)
       if (this.#invocations.settle(nodeId, result)) return
-      this.#drop(session, nodeId, 'unknown', id, 'no call of this limb waits for it: late, twice, or foreign')
+      this.#drop(nodeId, 'unknown', id, 'no call of this limb waits for it: late, twice, or foreign')
     } catch (error) {
-      this.#wrong(session, nodeId, id, 'invalid', messageOf(error))
+      this.#wrong(nodeId, id, 'invalid', messageOf(error))
     }
   }
 
-  #wrong(session: Session, nodeId: string, id: string | undefined, why: Dropped, message: string): void {
+  #wrong(nodeId: string, id: string | undefined, why: Dropped, message: string): void {
     if (id !== undefined) this.#invocations.settleWrong(nodeId, id, message)
-    this.#drop(session, nodeId, why, id, message)
+    this.#drop(nodeId, why, id, message)
   }
 
-  #drop(session: Session, nodeId: string, why: Dropped, id: string | undefined, message: string): void {
-    const { clock, counters, log } = this.#world
+  #drop(nodeId: string, why: Dropped, id: string | undefined, message: string): void {
+    const { counters, log } = this.#world
     counters.count('results_dropped', why)
-    const now = clock.monotonicMs()
-    const told = this.#told.get(session)
-    if (told && now < told.quietUntil) {
-      told.suppressed++
-      return
-    }
-    this.#told.set(session, { quietUntil: plusMs(now, QUIET_MS), suppressed: 0 })
-    const suppressed = told?.suppressed ?? 0
-    log.warn({ nodeId, invocationId: id, why, suppressed }, `result of ${nodeId} dropped: ${message}`)
+    this.#throttle.write(nodeId, (suppressed) =>
+      log.warn({ nodeId, invocationId: id, why, suppressed }, `result of ${nodeId} dropped: ${message}`),
+    )
   }
 }
 

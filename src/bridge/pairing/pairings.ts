@@ -2,7 +2,7 @@ import { inConflict } from '../../domain/pairing.ts'
 import type { NodeRecord, PairingRequestRecord } from '../../domain/records.ts'
 import { addressGroup } from '../../kernel/address.ts'
 import { Refusal } from '../../kernel/errors.ts'
-import { Quiet } from '../../kernel/quiet.ts'
+import { LogThrottle } from '../../kernel/log-throttle.ts'
 import { newKey } from '../../kernel/secrets.ts'
 import { LIMITS } from '../../protocol/limits.ts'
 import type { PairingAnswer, Registration } from '../../protocol/schemas.ts'
@@ -30,7 +30,7 @@ export class Pairings {
   readonly #presence: PresenceKeeper
   readonly #announcer: Announcer
   readonly #answers: PairingAnswers
-  readonly #refusals: Quiet
+  readonly #refusals: LogThrottle
   readonly #decisions: PairingDecisions
   readonly #window: WindowKeeper
   readonly #retries: Retries
@@ -57,7 +57,7 @@ export class Pairings {
     this.#presence = parts.presence
     this.#announcer = parts.announcer
     this.#answers = parts.answers
-    this.#refusals = new Quiet(world.clock, REFUSALS)
+    this.#refusals = new LogThrottle(world.clock, REFUSALS)
     this.#window = parts.window
     this.#decisions = new PairingDecisions(world)
     this.#retries = parts.retries
@@ -299,7 +299,7 @@ export class Pairings {
   refuse(session: Session, error: Refusal): void {
     const name = nameOf(session)
     this.#world.counters.count('registrations_refused', error.code)
-    this.#refusals.say(addressGroup(session.address), (suppressed) => {
+    this.#refusals.write(addressGroup(session.address), (suppressed) => {
       this.#world.log.warn(
         { nodeId: name, address: session.address, error: error.body(), suppressed },
         `registration of ${name} refused: ${error.message}`,

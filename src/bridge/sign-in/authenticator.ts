@@ -1,6 +1,6 @@
 import { currentKeyHolds } from '../../domain/pairing.ts'
 import { messageOf } from '../../kernel/errors.ts'
-import { Quiet } from '../../kernel/quiet.ts'
+import { LogThrottle } from '../../kernel/log-throttle.ts'
 import { certifiedKey, isCertifiedKey, keyMatches, passwordMatches } from '../../kernel/secrets.ts'
 import { isToken } from '../../kernel/token.ts'
 import { isName, NAME_HINT, ROLES, type Role } from '../../protocol/names.ts'
@@ -26,7 +26,7 @@ export class Authenticator {
   readonly #refusedSignIns: RefusedSignIns
   readonly #tokens: Tokens
   readonly #limits: SignInLimits
-  readonly #wrongKeys: Quiet
+  readonly #wrongKeys: LogThrottle
   #hashing = 0
   readonly #waiting: (() => void)[] = []
 
@@ -34,7 +34,7 @@ export class Authenticator {
     this.#tokens = tokens
     this.#world = world
     this.#refusedSignIns = refusedSignIns
-    this.#wrongKeys = new Quiet(world.clock, WRONG_KEYS)
+    this.#wrongKeys = new LogThrottle(world.clock, WRONG_KEYS)
     this.#limits = new SignInLimits(world.clock, world.settings.signIn)
   }
 
@@ -135,7 +135,7 @@ export class Authenticator {
 
   #wrongKey(nodeId: string, { address }: Credentials): void {
     this.#world.counters.count('wrong_keys')
-    this.#wrongKeys.say(JSON.stringify([nodeId, address]), (suppressed) =>
+    this.#wrongKeys.write(JSON.stringify([nodeId, address]), (suppressed) =>
       this.#world.log.warn(
         { nodeId, address, suppressed },
         `${nodeId} connected from ${address} with another key than the approved one; if the device lost its key, ` +

@@ -1,6 +1,6 @@
 import { messageOf } from '../../kernel/errors.ts'
 import { escapeText } from '../../kernel/escape-text.ts'
-import { Quiet } from '../../kernel/quiet.ts'
+import { LogThrottle } from '../../kernel/log-throttle.ts'
 import type { Announcer } from '../live/announcer.ts'
 import type { Credentials } from '../ports.ts'
 import type { BridgeContext } from '../settings.ts'
@@ -23,30 +23,30 @@ interface Told {
 export class RefusedSignIns {
   readonly #world: BridgeContext
   readonly #announce: Announcer['event']
-  readonly #quiet: Quiet
+  readonly #throttle: LogThrottle
 
   constructor(world: BridgeContext, announce: Announcer['event']) {
     this.#world = world
     this.#announce = announce
-    this.#quiet = new Quiet(world.clock, PACE)
+    this.#throttle = new LogThrottle(world.clock, PACE)
   }
 
   record(name: string, from: From, reason: string, why: RefusalReason): void {
     this.#world.counters.count('sign_ins_refused', why)
-    this.#quiet.say(JSON.stringify([name, from.address]), (suppressed) =>
+    this.#throttle.write(JSON.stringify([name, from.address]), (suppressed) =>
       this.#tell(name, from, { reason, message: `sign-in refused: ${reason}`, suppressed }),
     )
   }
 
   /** A refusal for a while begins; `message` says for whom, how long and why. */
   shutOut(name: string, from: From, message: string): void {
-    this.#quiet.say(JSON.stringify(['shut out', name, from.address]), (suppressed) =>
+    this.#throttle.write(JSON.stringify(['shut out', name, from.address]), (suppressed) =>
       this.#tell(name, from, { reason: message, message, suppressed }),
     )
   }
 
   stop(): void {
-    this.#quiet.stop()
+    this.#throttle.stop()
   }
 
   #tell(name: string, { address, clientId }: From, { reason, message, suppressed }: Told): void {

@@ -1,7 +1,6 @@
 import { type ClientRequest, type IncomingMessage, request as plainRequest } from 'node:http'
 import { request as tlsRequest } from 'node:https'
-import { type HttpInvocation, type HttpLimbClient } from '../../bridge/ports.ts'
-import { type InvocationDelivery } from '../../bridge/ports.ts'
+import type { HttpInvocation, HttpLimbClient, InvocationDelivery } from '../../bridge/ports.ts'
 import type { Clock } from '../../kernel/clock.ts'
 import { Refusal } from '../../kernel/errors.ts'
 import { invokeSignature } from '../../kernel/invoke-signature.ts'

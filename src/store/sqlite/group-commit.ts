@@ -1,8 +1,9 @@
 import type Sqlite from 'better-sqlite3'
 import type { Log } from '../../bridge/ports.ts'
 import { InvariantError } from '../../kernel/assert.ts'
-import { type Clock, type MonotonicMs, plusMs, type WallMs } from '../../kernel/clock.ts'
+import type { Clock, WallMs } from '../../kernel/clock.ts'
 import { messageOf, Refusal } from '../../kernel/errors.ts'
+import { LogThrottle } from '../../kernel/log-throttle.ts'
 import { isStorageFailure, sqliteCode } from './errors.ts'
 
 /**
@@ -36,7 +37,7 @@ const FLUSH_MS = 200
 /** While the store is broken it is tried so often, so that it heals without anybody having to ask. */
 const PROBE_MS = 2000
 /** A disk that is full now and then would otherwise be told twice for every commit. */
-const QUIET_MS = 10_000
+const OUTAGES = { quietMs: 10_000, lines: 1, maxKeys: 1 } as const
 /** So many of them do not wait: each may hold a payload. */
 const MAX_SOON = 1000
 
@@ -69,9 +70,7 @@ export class GroupCommit {
   #soonAt = Number.POSITIVE_INFINITY
   #waiters: (() => void)[] = []
   #broken: { reason: string; since: WallMs } | null = null
-  #quietUntil = Number.NEGATIVE_INFINITY as MonotonicMs
-  /** Whether the trouble was said, so that its end is said too. */
-  #said = false
+  readonly #throttle: LogThrottle
   #probe: (() => void) | null = null
   readonly #changes: Sqlite.Statement<[]>
   /** Whether the last commit, of a store that was broken, put something on the disk. */
@@ -83,6 +82,7 @@ export class GroupCommit {
   #flush: (() => void) | null = null
 
   constructor(sql: Sqlite.Database, options: GroupCommitOptions) {
+    this.#throttle = new LogThrottle(options.clock, OUTAGES)
     this.#sql = sql
     this.#options = options
     this.#touch = sql.prepare(
@@ -330,10 +330,7 @@ export class GroupCommit {
       this.#broken = { ...this.#broken, reason }
     } else {
       this.#broken = { reason, since: clock.wallMs() }
-      const now = clock.monotonicMs()
-      this.#said = now >= this.#quietUntil
-      if (this.#said) {
-        this.#quietUntil = plusMs(now, QUIET_MS)
+      if (this.#throttle.once('store')) {
         log.error({ reason }, 'the database cannot store; new pairings and changes are refused')
       }
     }
@@ -345,7 +342,7 @@ export class GroupCommit {
     this.#wrote = false
     this.#probe?.()
     this.#probe = null
-    if (this.#said) this.#options.log.info({}, 'the database stores again')
+    if (this.#throttle.over('store')) this.#options.log.info({}, 'the database stores again')
   }
 
   /** A small write of its own: on an idle bridge nobody else would find out that there is room again. */

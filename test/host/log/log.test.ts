@@ -1,9 +1,7 @@
 import { spawnSync } from 'node:child_process'
 import { closeSync, openSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
-import { limitedLog } from '../../../src/host/log/limiter.ts'
 import { createLog, type LogOptions } from '../../../src/host/log/log.ts'
-import type { Clock, MonotonicMs, WallMs } from '../../../src/kernel/clock.ts'
 
 const HOSTILE = 'cam\nINFO: all is well\r\x1b[2J\u009b31m\u2028\u202eevil\x07\x7f'
 // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what must not come through
@@ -102,44 +100,6 @@ test('a change of level reaches every child that was made before', () => {
   expect(lines.map((line) => JSON.parse(line))).toMatchObject([
     { part: 'broker', session: 1, x: 2, msg: 'seen' },
   ])
-})
-
-describe('limited log', () => {
-  function fixture(maxKeys: number) {
-    let now = 0
-    const clock: Clock = {
-      wallMs: () => 0 as WallMs,
-      monotonicMs: () => now as MonotonicMs,
-      after: () => () => {},
-    }
-    const { log, lines } = capture()
-    return {
-      limited: limitedLog(log, clock, { seconds: 10, maxKeys }),
-      lines: () => lines.map((line) => JSON.parse(line)),
-      advance(ms: number) {
-        now += ms
-      },
-    }
-  }
-
-  test('one line per key and interval, and the next one says how many were left out', () => {
-    const { limited, lines, advance } = fixture(10)
-    for (let i = 0; i < 5; i++) limited.warn('a', { i }, 'denied')
-    limited.warn('b', {}, 'denied too')
-    expect(lines()).toHaveLength(2)
-    advance(10_000)
-    limited.warn('a', { i: 9 }, 'denied')
-    expect(lines()[2]).toMatchObject({ i: 9, suppressed: 4 })
-    advance(10_000)
-    limited.warn('a', {}, 'denied')
-    expect(lines()[3]).not.toHaveProperty('suppressed')
-  })
-
-  test('keys are bounded: the oldest is forgotten first', () => {
-    const { limited, lines } = fixture(2)
-    for (const key of ['a', 'b', 'c', 'b', 'c', 'a']) limited.info(key, { key }, 'x')
-    expect(lines().map((line) => line.key)).toHaveLength(4)
-  })
 })
 
 test('a disk too full for a line of the log does not end the process', () => {

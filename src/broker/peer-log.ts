@@ -1,7 +1,7 @@
 import type { Log } from '../bridge/ports.ts'
 import { addressGroup } from '../kernel/address.ts'
 import type { Clock } from '../kernel/clock.ts'
-import { Quiet } from '../kernel/quiet.ts'
+import { LogThrottle } from '../kernel/log-throttle.ts'
 import type { LimitName } from './counters.ts'
 
 /** Enough to see what is going on, whoever tries to fill the disk. */
@@ -21,12 +21,12 @@ const LIMIT_SETTINGS: Readonly<Record<LimitName, string>> = {
 }
 
 /** Log lines about what peers do wrong: five of a kind for each address in ten seconds, then the newest and a count. */
-export class Notices {
-  readonly #quiet: Quiet
+export class PeerLog {
+  readonly #throttle: LogThrottle
   readonly #log: Log
 
   constructor(clock: Clock, log: Log) {
-    this.#quiet = new Quiet(clock, PACE)
+    this.#throttle = new LogThrottle(clock, PACE)
     this.#log = log
   }
 
@@ -39,7 +39,7 @@ export class Notices {
   }
 
   stop(): void {
-    this.#quiet.stop()
+    this.#throttle.stop()
   }
 
   /** With the setting that moves it. */
@@ -48,7 +48,7 @@ export class Notices {
   }
 
   #write(level: 'info' | 'warn', kind: string, address: string, fields: object, message: string): void {
-    this.#quiet.say(`${kind} ${addressGroup(address)}`, (suppressed) => {
+    this.#throttle.write(`${kind} ${addressGroup(address)}`, (suppressed) => {
       this.#log[level]({ address, ...fields, ...(suppressed === 0 ? undefined : { suppressed }) }, message)
     })
   }
