@@ -10,8 +10,9 @@ import { filterMatches, type Topics } from '../protocol/topics.ts'
 
 /** The sections that the use cases read, under the names of the configuration. Copies, because a reload changes them. */
 export function settingsOf(config: Config, version: string): BridgeSettings {
-  const { pairing, presence, policy, lease, invocation, backup, retention, mqtt: signIn } = config
-  return structuredClone({ version, pairing, presence, policy, lease, invocation, backup, retention, signIn })
+  const { pairing, presence, policy, lease, invocation, backup, retention, mqtt } = config
+  const sections = { pairing, presence, policy, lease, invocation, backup, retention }
+  return structuredClone({ version, ...sections, signIn: mqtt, turns: mqtt })
 }
 
 export function httpLimits({ http, mqtt }: Config): HttpLimits {

@@ -160,6 +160,7 @@ export class Core implements Inbound {
     this.#pairings.stop()
     this.#refusedSignIns.stop()
     this.#authenticator.stop()
+    this.#requests.stop()
     await this.control.stop()
     this.#presence.stop()
     this.#announcer.setBridgeStatus('offline')

@@ -344,6 +344,7 @@ export type CounterName =
   | 'registrations'
   | 'pairing_decisions'
   | 'verbs'
+  | 'requests_refused'
   | 'status_changes'
   | 'messages_dropped'
   | 'invocations'

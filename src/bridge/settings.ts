@@ -26,6 +26,10 @@ export interface BridgeSettings {
     readonly maxPendingPerAddress: number
   }
   readonly signIn: SignInSettings
+  readonly turns: {
+    /** Of the event loop, for one principal in a second. */
+    readonly maxWorkMsPerSecond: number
+  }
   readonly presence: {
     readonly heartbeatSeconds: number
     readonly timeoutSeconds: number

@@ -69,7 +69,14 @@ const COUNTERS: Readonly<Record<CounterName, Described>> = {
     label: 'decision',
     values: ['approved', 'window', 'rejected', 'expired', 'provisioned', 'revoked'],
   },
-  verbs: { help: 'Requests of principals by outcome.', label: 'outcome', values: ['ok', 'refused'] },
+  verbs: {
+    help: 'Requests of principals by outcome; `held_back`: the principal had spent its time.',
+    label: 'outcome',
+    values: ['ok', 'refused', 'held_back'],
+  },
+  requests_refused: {
+    help: 'Requests that a role or a policy forbids; the log and the audit log sum them up.',
+  },
   status_changes: {
     help: "Changes of a limb's status, by the new status.",
     label: 'status',

@@ -46,6 +46,7 @@ async function start() {
     settings: {
       version: '0',
       pairing: { pendingSeconds: 60, rejectedSeconds: 60, maxPending: 10, maxPendingPerAddress: 10 },
+      turns: { maxWorkMsPerSecond: 500 },
       presence: {
         heartbeatSeconds: 15,
         timeoutSeconds: 45,

@@ -169,6 +169,7 @@ export class Invocations {
     this.cancel(() => true, unsent, 'interrupted')
     await Promise.allSettled([...this.#underWay])
     this.#alarm.stop()
+    this.log.stop()
   }
 
   /** The answer of a limb, whichever way it came. False when no call of this limb waits for it. */

@@ -2,6 +2,7 @@ import type { InvocationRecord } from '../../domain/invocations.ts'
 import type { AuditEntry } from '../../domain/records.ts'
 import { messageOf, Refusal } from '../../kernel/errors.ts'
 import { SteadyClock } from '../../kernel/steady-clock.ts'
+import { RefusedRequests } from '../live/refused-requests.ts'
 import type { Tx } from '../ports.ts'
 import type { BridgeContext } from '../settings.ts'
 import type { InvokeAnswer } from './open-invocation.ts'
@@ -17,6 +18,7 @@ export const KEY_MS = 86_400_000
 export class InvocationLog {
   readonly #world: BridgeContext
   readonly #steady: SteadyClock
+  readonly #refused: RefusedRequests
   #trusted = true
   /** Rows of many calls come with one promise. */
   #watching: Promise<void> | null = null
@@ -24,6 +26,7 @@ export class InvocationLog {
   constructor(world: BridgeContext) {
     this.#world = world
     this.#steady = new SteadyClock(world.clock)
+    this.#refused = new RefusedRequests(world)
   }
 
   /**
@@ -50,9 +53,16 @@ export class InvocationLog {
 
   /** A call that never began. */
   refused(actor: string, nodeId: string | null, outcome: string, detail: Record<string, unknown>): void {
-    const { clock, store } = this.#world
-    const entry = { at: clock.wallMs(), actor, kind: 'invocation.refused', nodeId, outcome, detail }
-    void this.#watched(store.recordCall(null, entry))
+    const { command, capability } = detail
+    this.#refused.record({
+      principal: actor,
+      what: JSON.stringify([nodeId, capability, command, outcome]),
+      row: { kind: 'invocation.refused', nodeId, outcome, detail },
+    })
+  }
+
+  stop(): void {
+    this.#refused.stop()
   }
 
   /** Calls that have not ended on record. Before any listener opens: those that were cut off when the bridge stopped. */

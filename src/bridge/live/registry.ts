@@ -107,6 +107,14 @@ export class Registry {
     if (limb.status === 'offline') this.onOffline(limb)
   }
 
+  /** The limbs in the order of their nodeIds, those after `after`. */
+  *limbsAfter(after: string | null): Iterable<LiveLimb> {
+    for (const nodeId of this.idsAfter(after)) {
+      const limb = this.#limbs.get(nodeId)
+      if (limb) yield limb
+    }
+  }
+
   /** nodeIds in order, those after `after`. Sorted once per change of membership, not per listing. */
   *idsAfter(after: string | null): Iterable<string> {
     this.#sorted ??= [...this.#limbs.keys()].sort()

@@ -1,16 +1,23 @@
 import { didYouMean } from '../../kernel/did-you-mean.ts'
 import { messageOf, Refusal } from '../../kernel/errors.ts'
+import { LogThrottle } from '../../kernel/log-throttle.ts'
 import { check, parseJson } from '../../protocol/decode.ts'
 import { encodeJson } from '../../protocol/encode.ts'
 import { LIMITS } from '../../protocol/limits.ts'
 import { type Role, roleReaches } from '../../protocol/names.ts'
 import { isVerb, VERBS, type VerbDefinition, type VerbName } from '../../protocol/verbs.ts'
+import { RefusedRequests } from '../live/refused-requests.ts'
 import type { Session } from '../ports.ts'
 import type { BridgeContext } from '../settings.ts'
 import type { VerbCaller, VerbHandler, VerbHandlers } from '../verb-context.ts'
+import { PrincipalTurns, type TurnOwner } from './turns.ts'
 
 /** Requests of one session that may be under way at once. */
 const MAX_UNDER_WAY = 64
+/** What a byte of an answer costs beyond its making: it is encoded, copied, and written for each who hears it. */
+const MS_PER_BYTE = 0.00002
+/** A principal that is held back is named in the log once in this time. */
+const HELD_BACK = { quietMs: 60_000, lines: 1, maxKeys: 200 } as const
 /** A request carries at most an import of LIMITS.importNodes; the broker's packet limit is the tighter one. */
 const MAX_REQUEST_BYTES = 16_777_216
 
@@ -19,10 +26,22 @@ export class VerbDispatcher {
   readonly #world: BridgeContext
   readonly #handlers: VerbHandlers
   readonly #underWay = new WeakMap<Session, number>()
+  readonly #refused: RefusedRequests
+  readonly #turns: PrincipalTurns
+  readonly #heldBack: LogThrottle
 
   constructor(world: BridgeContext, handlers: VerbHandlers) {
     this.#world = world
     this.#handlers = handlers
+    this.#refused = new RefusedRequests(world)
+    this.#turns = new PrincipalTurns(world.clock, world.settings.turns)
+    this.#heldBack = new LogThrottle(world.clock, HELD_BACK)
+  }
+
+  stop(): void {
+    this.#turns.stop()
+    this.#heldBack.stop()
+    this.#refused.stop()
   }
 
   /**
@@ -34,7 +53,7 @@ export class VerbDispatcher {
     if (identity.kind !== 'principal') return
     const { name, role } = identity
     const caller: VerbCaller = { name, role, address: session.address, session, alive: () => session.alive }
-    const answered = this.#answer(session, caller, verb, payload)
+    const answered = this.#inTurn(session, caller, verb, payload)
     if (!isVerb(verb) || !VERBS[verb].long) return answered
     answered.catch((error: unknown) =>
       this.#world.log.error(
@@ -42,6 +61,46 @@ export class VerbDispatcher {
         'a response was not published',
       ),
     )
+  }
+
+  /** Answers when it is the principal's turn, or says that too many of its requests wait for one. */
+  async #inTurn(session: Session, caller: VerbCaller, verb: string, payload: Uint8Array): Promise<void> {
+    const { identity } = session
+    if (identity.kind !== 'principal') return
+    await new Promise<void>((resolve) => {
+      const taken = this.#turns.take(identity, () => resolve(this.#answer(session, caller, verb, payload)))
+      if (!taken) resolve(this.#holdBack(session, identity, verb, payload))
+    })
+  }
+
+  /** The session is not read further for a while: refusals are work too. */
+  async #holdBack(session: Session, owner: TurnOwner, verb: string, payload: Uint8Array): Promise<void> {
+    const { clock, counters, log, settings } = this.#world
+    const { name } = owner
+    counters.count('verbs', 'held_back')
+    const setting = `mqtt.maxWorkMsPerSecond is ${settings.turns.maxWorkMsPerSecond}`
+    this.#heldBack.write(name, (suppressed) =>
+      log.warn(
+        { principal: name, address: session.address, suppressed },
+        `${name} is held back: its requests take more time than one principal may have (${setting})`,
+      ),
+    )
+    const message = `the requests of ${name} take more time than one principal may have (${setting}); wait for the answers, then ask less often`
+    const error = new Refusal('too_many_requests', message).body()
+    this.#respond(session, name, verb, withTransaction(payload, { ok: false, error }))
+    const holdMs = this.#turns.holdMs(owner)
+    if (holdMs > 0) await new Promise<void>((resolve) => clock.after(holdMs, resolve))
+  }
+
+  #respond(session: Session, name: string, verb: string, answer: object): void {
+    const encoded = encodeJson(answer)
+    const { identity } = session
+    if (identity.kind === 'principal') this.#turns.charge(identity, encoded.length * MS_PER_BYTE)
+    if (session.respond !== undefined) session.respond(verb, encoded)
+    else {
+      const topic = this.#world.topics.response(name, verb)
+      this.#world.publisher.publish(topic, encoded, { qos: 1, retain: false })
+    }
   }
 
   async #answer(session: Session, caller: VerbCaller, verb: string, payload: Uint8Array): Promise<void> {
@@ -68,12 +127,7 @@ export class VerbDispatcher {
       this.#underWay.set(session, (this.#underWay.get(session) ?? 1) - 1)
     }
     const answer = transaction === undefined ? response : { transaction, ...response }
-    if (session.respond !== undefined) {
-      session.respond(verb, encodeJson(answer))
-      return
-    }
-    const topic = this.#world.topics.response(caller.name, verb)
-    this.#world.publisher.publish(topic, encodeJson(answer), { qos: 1, retain: false })
+    this.#respond(session, caller.name, verb, answer)
   }
 
   async #run(verb: string, given: Record<string, unknown>, caller: VerbCaller): Promise<unknown> {
@@ -84,10 +138,6 @@ export class VerbDispatcher {
     }
     const definition: VerbDefinition = VERBS[verb]
     if (!roleReaches(caller.role, definition.role)) {
-      this.#world.log.warn(
-        { principal: caller.name, role: caller.role, verb },
-        `${verb} refused: needs role ${definition.role}`,
-      )
       this.#record(verb, definition.role, caller)
       throw new Refusal(
         'forbidden',
@@ -100,19 +150,14 @@ export class VerbDispatcher {
     return (await handler(args as never, caller)) ?? {}
   }
 
-  /** Who tries what its role does not allow is on record. Nobody waits for it; a store that fails says so itself. */
+  /** Who tries what its role does not allow is on record. */
   #record(verb: VerbName, needs: Role, { name, role }: VerbCaller): void {
-    const { clock, store } = this.#world
-    const detail = { verb, role, needs }
-    const entry = {
-      at: clock.wallMs(),
-      actor: name,
-      kind: 'request.refused',
-      nodeId: null,
-      outcome: 'forbidden',
-      detail,
-    }
-    store.recordCall(null, entry).catch(() => undefined)
+    this.#refused.record({
+      principal: name,
+      what: verb,
+      line: { message: `${verb} refused: needs role ${needs}`, fields: { role, verb } },
+      row: { kind: 'request.refused', nodeId: null, outcome: 'forbidden', detail: { verb, role, needs } },
+    })
   }
 
   #refusal(verb: string, caller: VerbCaller, error: unknown): Refusal {
@@ -125,6 +170,16 @@ export class VerbDispatcher {
       `${verb} failed`,
     )
     return new Refusal('internal', 'the bridge failed; its log says why')
+  }
+}
+
+/** A request that is not looked at is answered under its own number, if it has a sound one. */
+function withTransaction(payload: Uint8Array, response: object): object {
+  try {
+    const transaction = transactionOf(parseBody(payload))
+    return transaction === undefined ? response : { transaction, ...response }
+  } catch {
+    return response
   }
 }
 

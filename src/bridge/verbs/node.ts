@@ -7,6 +7,7 @@ import type { State } from '../../protocol/schemas.ts'
 import type { VerbArgs } from '../../protocol/verbs.ts'
 import type { Control } from '../invocation/control.ts'
 import type { Announcer } from '../live/announcer.ts'
+import { pageInMemory } from '../live/pages.ts'
 import type { PendingPairingRequests } from '../live/pending.ts'
 import { type LiveLimb, type Registry, stateOf } from '../live/registry.ts'
 import type { SessionTable } from '../live/sessions.ts'
@@ -124,17 +125,13 @@ export function nodeHandlers(world: BridgeContext, parts: Parts): VerbHandlersOf
 
   return {
     async 'node/list'(args) {
-      const limit = args.limit ?? LIMITS.listDefault
-      const items: State[] = []
-      let last = ''
-      for (const nodeId of registry.idsAfter(args.after ?? null)) {
-        const limb = registry.get(nodeId)
-        if (!limb || !listed(limb, args)) continue
-        if (items.length === limit) return { items, next: last }
-        items.push(stateOf(limb))
-        last = nodeId
-      }
-      return { items }
+      const { items, next } = pageInMemory({
+        source: registry.limbsAfter(args.after ?? null),
+        limit: args.limit ?? LIMITS.listDefault,
+        keyOf: (limb) => limb.record.nodeId,
+        show: (limb): State | undefined => (listed(limb, args) ? stateOf(limb) : undefined),
+      })
+      return { items: [...items], ...(next === undefined ? {} : { next }) }
     },
 
     async 'node/get'({ nodeId }) {

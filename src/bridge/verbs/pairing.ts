@@ -1,4 +1,6 @@
+import { LIMITS } from '../../protocol/limits.ts'
 import type { Announcer } from '../live/announcer.ts'
+import { pageInMemory } from '../live/pages.ts'
 import type { PendingPairingRequests } from '../live/pending.ts'
 import type { Pairings } from '../pairing/pairings.ts'
 import type { WindowKeeper } from '../pairing/window.ts'
@@ -12,12 +14,16 @@ export function pairingHandlers(
 ): VerbHandlersOf<'pairing'> {
   const { pending, pairings, window, announcer } = parts
   return {
-    'pairing/list': async ({ limit = 100, after = '' }) => {
-      const rest = [...pending.values()]
-        .filter((request) => request.requestId > after)
-        .sort((a, b) => (a.requestId < b.requestId ? -1 : 1))
-      const items = rest.slice(0, limit).map((request) => pending.show(request))
-      return rest.length > limit ? { items, next: items.at(-1)?.requestId } : { items }
+    'pairing/list': async ({ limit = LIMITS.listDefault, after = '' }) => {
+      const { items, next } = pageInMemory({
+        source: [...pending.values()]
+          .filter((request) => request.requestId > after)
+          .sort((a, b) => (a.requestId < b.requestId ? -1 : 1)),
+        limit,
+        keyOf: (request) => request.requestId,
+        show: (request) => pending.show(request),
+      })
+      return { items: [...items], ...(next === undefined ? {} : { next }) }
     },
     'pairing/approve': async ({ requestId, revision }, caller) => {
       const node = await pairings.approve(requestId, revision, caller.name)

@@ -153,6 +153,13 @@ const mqtt = z.strictObject({
     { reload: 'live' },
   ),
   maxBytesPerSecond: whole(16_384, 1_073_741_824, 4_194_304, 'The same in bytes.', { reload: 'live' }),
+  maxWorkMsPerSecond: whole(
+    10,
+    1000,
+    500,
+    'Milliseconds of the event loop that the requests of one principal may take in a second, all its sessions together, after a burst of two seconds. More of them wait, and beyond 64 they are refused with `too_many_requests`. Not on the control socket.',
+    { reload: 'live' },
+  ),
   maxFailedSignIns: whole(
     1,
     10_000,

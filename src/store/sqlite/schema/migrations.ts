@@ -4,6 +4,7 @@ import { SCHEMA_2 } from './schema-2.ts'
 import { SCHEMA_HISTORY } from './schema-3.ts'
 import { toSchema4 } from './schema-4.ts'
 import { toSchema6 } from './schema-6.ts'
+import { SCHEMA_QUERY_INDEXES } from './schema-query-indexes.ts'
 import { SCHEMA_TOKENS } from './schema-tokens.ts'
 
 /** "Limb" in ASCII: marks the file as ours for `file(1)` and for a bridge that is pointed at a foreign one. */
@@ -23,6 +24,7 @@ export const MIGRATIONS: readonly Migration[] = [
   { version: 4, up: toSchema4 },
   { version: 5, up: (sql) => sql.exec(SCHEMA_TOKENS) },
   { version: 6, up: toSchema6 },
+  { version: 7, up: (sql) => sql.exec(SCHEMA_QUERY_INDEXES) },
 ]
 
 export function newestVersion(migrations: readonly Migration[]): number {

@@ -51,10 +51,12 @@ export class AuditTable {
     const family = kind?.endsWith('.') === true
     const page = windowPage(this.#sql, {
       table: 'audit',
-      index: nodeId === undefined ? null : ['node_id = ?', nodeId],
+      indexed: [
+        ['node_id', nodeId],
+        ['actor', actor],
+        ['kind', family ? undefined : kind],
+      ],
       where: [
-        ['actor = ?', actor],
-        ['kind = ?', family ? undefined : kind],
         ['instr(kind, ?) = 1', family ? kind : undefined],
         ['at >= ?', since],
         ['at < ?', until],

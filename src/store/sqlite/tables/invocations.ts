@@ -134,12 +134,12 @@ export class InvocationsTable {
   page(filter: InvocationFilter, order: Order, after: string | null, limit: number): Page<InvocationRecord> {
     const page = windowPage(this.#sql, {
       table: 'invocations',
-      index: null,
-      where: [
-        ['principal = ?', filter.principal],
-        ['node_id = ?', filter.nodeId],
-        ['state = ?', filter.state],
+      indexed: [
+        ['node_id', filter.nodeId],
+        ['principal', filter.principal],
+        ['state', filter.state],
       ],
+      where: [],
       order,
       after,
       limit,

@@ -11,13 +11,15 @@ export function pageOf<T>(rows: readonly T[], limit: number, key: (item: T) => s
   return { items, next: last === undefined ? null : key(last) }
 }
 
-/** Rows that one page looks at: some 20 ms of event loop, however rare what is looked for is. */
-const WINDOW_ROWS = 20_000
+/** Rows that one page looks at: some 5 ms of event loop, however rare what is looked for is. */
+const WINDOW_ROWS = 5000
+/** Texts of a page; the row that reaches it is the last. A page is encoded, sent and kept until it is read. */
+const PAGE_BYTES = 524_288
 
 export interface WindowQuery {
   readonly table: 'audit' | 'invocations'
-  /** A condition that an index on (column, seq) serves. */
-  readonly index: readonly [condition: string, value: unknown] | null
+  /** Columns with an index on (column, seq); those whose value is undefined do not apply. The rarest first. */
+  readonly indexed: readonly (readonly [column: string, value: unknown])[]
   /** Those whose value is undefined do not apply. */
   readonly where: readonly (readonly [condition: string, value: unknown])[]
   readonly order: Order
@@ -26,8 +28,8 @@ export interface WindowQuery {
 }
 
 /**
- * A page of a table that is ordered by its number. It looks at a bounded window of rows, so a page may hold
- * fewer than asked for, none even, and still name the next one.
+ * A page of a table that is ordered by its number. It looks at a bounded window of rows, those with the value of an
+ * indexed column if one is asked for, so a page may hold fewer than asked for, none even, and still name the next one.
  *
  * @throws Refusal `invalid_request` for an `after` that no page gave.
  */
@@ -37,23 +39,39 @@ export function windowPage(
 ): { rows: SqlRow[]; next: string | null } {
   const [compare, direction] = query.order === 'newest' ? ['<', 'DESC'] : ['>', 'ASC']
   const start = query.after === null ? (query.order === 'newest' ? MAX_SEQ : 0) : cursorOf(query.after)
-  const conditions = query.where.filter(([, value]) => value !== undefined)
-  const index = query.index === null ? '' : ` AND ${query.index[0]}`
-  const window = `SELECT * FROM ${query.table} WHERE seq ${compare} ?${index} ORDER BY seq ${direction} LIMIT ${WINDOW_ROWS}`
-  const windowValues = query.index === null ? [start] : [start, query.index[1]]
+  const [index, ...others] = query.indexed.filter(([, value]) => value !== undefined)
+  const conditions = [
+    ...others.map(([column, value]) => [`${column} = ?`, value] as const),
+    ...query.where.filter(([, value]) => value !== undefined),
+  ]
+  const from = index === undefined ? query.table : `${query.table} INDEXED BY ${query.table}_by_${index[0]}`
+  const equal = index === undefined ? '' : ` AND ${index[0]} = ?`
+  const window = `SELECT * FROM ${from} WHERE seq ${compare} ?${equal} ORDER BY seq ${direction} LIMIT ${WINDOW_ROWS}`
+  const windowValues = index === undefined ? [start] : [start, index[1]]
   const where = conditions.length === 0 ? '' : ` WHERE ${conditions.map(([text]) => text).join(' AND ')}`
   const rows = sql
     .prepare(`SELECT * FROM (${window})${where} ORDER BY seq ${direction} LIMIT ?`)
     .all(...windowValues, ...conditions.map(([, value]) => value), query.limit + 1) as SqlRow[]
-  if (rows.length > query.limit) {
-    rows.pop()
-    return { rows, next: String(rows.at(-1)?.['seq']) }
+  const kept = Math.min(query.limit, rowsWithin(rows, PAGE_BYTES))
+  if (rows.length > kept) {
+    const page = rows.slice(0, kept)
+    return { rows: page, next: String(page.at(-1)?.seq) }
   }
   const edge = sql
     .prepare(`SELECT seq FROM (${window}) ORDER BY seq ${direction} LIMIT 1 OFFSET ${WINDOW_ROWS - 1}`)
     .pluck()
     .get(...windowValues)
   return { rows, next: edge === undefined ? null : String(edge) }
+}
+
+/** How many of the first rows have so many bytes of text; at least one. */
+function rowsWithin(rows: readonly SqlRow[], maxBytes: number): number {
+  let bytes = 0
+  const end = rows.findIndex((row) => {
+    for (const value of Object.values(row)) if (typeof value === 'string') bytes += value.length
+    return bytes > maxBytes
+  })
+  return end < 0 ? rows.length : Math.max(1, end)
 }
 
 const MAX_SEQ = Number.MAX_SAFE_INTEGER

@@ -1,0 +1,75 @@
+import { type MonotonicMs, plusMs } from '../../kernel/clock.ts'
+import { messageOf } from '../../kernel/errors.ts'
+import { LogThrottle } from '../../kernel/log-throttle.ts'
+import type { BridgeContext } from '../settings.ts'
+
+/** What of one principal was refused is told once a minute, with the number of the others. */
+const PACE = { quietMs: 60_000, lines: 1, maxKeys: 200 } as const
+/**
+ * Rows of refusals in an hour, after which all refusals share one row a minute: the audit log is kept by number too,
+ * and nobody shall push decisions out of it by being refused.
+ */
+const MAX_ROWS_PER_HOUR = 120
+const HOUR_MS = 3_600_000
+/** The key that all share then. */
+const SHARED = 'others'
+
+export interface RefusedRequest {
+  /** Who asked. */
+  readonly principal: string
+  /** What was refused, such as a verb, or a capability of a limb. */
+  readonly what: string
+  /** The line of the log; absent: there is none. */
+  readonly line?: { readonly message: string; readonly fields: object }
+  readonly row: {
+    readonly kind: string
+    readonly nodeId: string | null
+    readonly outcome: string
+    readonly detail: Readonly<Record<string, unknown>>
+  }
+}
+
+/** Lines of the log and rows of the audit log for requests that were refused, at a pace that fills neither. */
+export class RefusedRequests {
+  readonly #world: BridgeContext
+  readonly #throttle: LogThrottle
+  #hourEnds: MonotonicMs
+  #rows = 0
+
+  constructor(world: BridgeContext) {
+    this.#world = world
+    this.#throttle = new LogThrottle(world.clock, PACE)
+    this.#hourEnds = plusMs(world.clock.monotonicMs(), HOUR_MS)
+  }
+
+  record(refused: RefusedRequest): void {
+    this.#world.counters.count('requests_refused')
+    const key = this.#hasRoom() ? JSON.stringify([refused.principal, refused.what]) : SHARED
+    this.#throttle.write(key, (suppressed) => this.#tell(refused, suppressed))
+  }
+
+  stop(): void {
+    this.#throttle.stop()
+  }
+
+  #hasRoom(): boolean {
+    const now = this.#world.clock.monotonicMs()
+    if (now >= this.#hourEnds) {
+      this.#hourEnds = plusMs(now, HOUR_MS)
+      this.#rows = 0
+    }
+    return this.#rows < MAX_ROWS_PER_HOUR
+  }
+
+  /** Nobody waits for the row; a store that fails says so itself. */
+  #tell({ principal, line, row }: RefusedRequest, suppressed: number): void {
+    const { clock, log, store } = this.#world
+    this.#rows++
+    const count = suppressed + 1
+    if (line) log.warn({ principal, ...line.fields, ...(suppressed > 0 && { suppressed }) }, line.message)
+    const detail = { ...row.detail, ...(count > 1 && { count }) }
+    store
+      .recordCall(null, { ...row, detail, at: clock.wallMs(), actor: principal })
+      .catch((error: unknown) => log.debug({ error: messageOf(error) }, 'a refusal is not in the audit log'))
+  }
+}

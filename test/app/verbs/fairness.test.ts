@@ -1,0 +1,84 @@
+import { describe, expect, test } from 'vitest'
+import { startApp, type TestApp } from '../../support/app.ts'
+
+/** Work is what is limited, and it is fair. */
+
+async function principals(app: TestApp, roles: Readonly<Record<string, string>>) {
+  const admin = await app.admin()
+  for (const [name, role] of Object.entries(roles))
+    await admin.do('admin', 'principal/add', { name, role, password: `${name}-password` })
+  return { admin, signIn: (name: string) => app.principal(name, `${name}-password`) }
+}
+
+describe('a principal that asks for more than its time', () => {
+  test('is held back and named, and others are answered meanwhile', { timeout: 60_000 }, async () => {
+    await using app = await startApp({ mqtt: { port: 0, maxWorkMsPerSecond: 10 } })
+    const { admin, signIn } = await principals(app, { greedy: 'viewer', dash: 'viewer' })
+    const dash = await signIn('dash')
+    const sessions = await Promise.all(Array.from({ length: 6 }, () => signIn('greedy')))
+    const [greedy] = sessions
+    await greedy?.subscribe('limb/principal/greedy/response/#')
+    const flood = sessions.flatMap((session) =>
+      Array.from({ length: 300 }, () =>
+        session.publish('limb/principal/greedy/request/node/list', { limit: 1000 }).catch(() => {}),
+      ),
+    )
+    const started = performance.now()
+    expect((await dash.ask('dash', 'node/list')).ok).toBe(true)
+    expect((await admin.ask('admin', 'node/list')).ok).toBe(true)
+    expect(performance.now() - started).toBeLessThan(5000)
+    await expect
+      .poll(async () => (await greedy?.next('limb/principal/greedy/response/node/list'))?.json.error?.code, {
+        timeout: 30_000,
+        interval: 0,
+      })
+      .toBe('too_many_requests')
+    const lines = app.logLines.filter(({ msg }) => String(msg).includes('is held back'))
+    expect(lines).toMatchObject([{ principal: 'greedy', level: 'warn' }])
+    for (const session of sessions) session.mqtt.end(true)
+    await Promise.all(flood)
+  })
+})
+
+describe('what is refused again and again', () => {
+  test('is one row and one line a minute for who and what, with a count', async () => {
+    await using app = await startApp({}, { fakeClock: true })
+    const { admin, signIn } = await principals(app, { dash: 'viewer', other: 'viewer' })
+    const [dash, other] = [await signIn('dash'), await signIn('other')]
+    const wish = { principal: '*', nodeId: '*', capability: '*', level: 'free' }
+    for (let i = 0; i < 20; i++) await dash.ask('dash', 'policy/set', wish)
+    await dash.ask('dash', 'principal/list')
+    await other.ask('other', 'policy/set', wish)
+    app.clock.advance(60_000)
+    const { items } = await admin.do('admin', 'audit/list', { kind: 'request.refused', order: 'oldest' })
+    expect(
+      items.map(({ actor, detail }: { actor: string; detail: { verb: string; count?: number } }) => [
+        actor,
+        detail.verb,
+        detail.count ?? 1,
+      ]),
+    ).toEqual([
+      ['dash', 'policy/set', 1],
+      ['dash', 'principal/list', 1],
+      ['other', 'policy/set', 1],
+      ['dash', 'policy/set', 19],
+    ])
+    expect(
+      app.logLines.filter(
+        ({ level, msg }) => level === 'warn' && String(msg).startsWith('policy/set refused'),
+      ),
+    ).toHaveLength(3)
+  })
+
+  test('cannot push decisions out of the audit log: after a hundred and twenty rows in an hour all share one', async () => {
+    await using app = await startApp({}, { fakeClock: true })
+    const { admin, signIn } = await principals(app, { bot: 'agent' })
+    const bot = await signIn('bot')
+    for (let i = 0; i < 200; i++) await bot.ask('bot', 'invoke', { nodeId: `limb${i}`, command: 'x' })
+    app.clock.advance(60_000)
+    const { items } = await admin.do('admin', 'audit/list', { kind: 'invocation.refused', limit: 1000 })
+    expect(items).toHaveLength(122)
+    expect(items[0].detail.count).toBe(79)
+    expect((await admin.do('admin', 'audit/list', { kind: 'principal.added' })).items).not.toHaveLength(0)
+  })
+})

@@ -1,0 +1,83 @@
+import { describe, expect, test } from 'vitest'
+import { PrincipalTurns, type TurnOwner } from '../../../src/bridge/verbs/turns.ts'
+import { FakeClock } from '../../support/fake-clock.ts'
+
+const owner = (name: string, role: TurnOwner['role'] = 'viewer', local = false): TurnOwner => ({
+  name,
+  role,
+  local,
+})
+
+/** Work costs what the test says: the clock moves while it runs. */
+function fixture(msPerSecond = 100) {
+  const clock = new FakeClock()
+  const turns = new PrincipalTurns(clock, { maxWorkMsPerSecond: msPerSecond })
+  const ran: string[] = []
+  const ask = (who: TurnOwner, costMs = 1, label = who.name) =>
+    turns.take(who, () => {
+      ran.push(label)
+      clock.advance(costMs)
+    })
+  /** Everything that may run has run. */
+  const settle = async () => {
+    for (let i = 0; i < 600; i++) await new Promise((resolve) => setImmediate(resolve))
+  }
+  return { clock, turns, ran, ask, settle }
+}
+
+describe('turns of principals', () => {
+  test('a request runs at once when nobody waits', () => {
+    const { ran, ask } = fixture()
+    expect(ask(owner('ann'))).toBe(true)
+    expect(ran).toEqual(['ann'])
+  })
+
+  test('who asks often keeps nobody from asking once, and the control socket and operators come first', async () => {
+    const { ran, ask, settle } = fixture(1000)
+    for (let i = 0; i < 5; i++) ask(owner('greedy'), 1, `greedy ${i}`)
+    ask(owner('dash'))
+    ask(owner('olga', 'operator'))
+    ask(owner('admin', 'admin', true))
+    await settle()
+    expect(ran).toEqual(['greedy 0', 'admin', 'olga', 'greedy 1', 'dash', 'greedy 2', 'greedy 3', 'greedy 4'])
+  })
+
+  test('a name on the control socket is another one than the same name elsewhere', async () => {
+    const { ran, ask, settle } = fixture(10)
+    for (let i = 0; i < 4; i++) ask(owner('ann', 'admin'), 30, 'afar')
+    ask(owner('ann', 'admin', true), 1, 'here')
+    await settle()
+    expect(ran).toEqual(['afar', 'here'])
+  })
+
+  test('who has spent its time waits, others do not, and it goes on when there is time again', async () => {
+    const { clock, ran, ask, settle } = fixture(100)
+    for (let i = 0; i < 4; i++) ask(owner('greedy'), 150)
+    ask(owner('dash'))
+    await settle()
+    // A burst of two seconds is 200 ms: the second one was begun with 50 ms left.
+    expect(ran).toEqual(['greedy', 'greedy', 'dash'])
+    clock.advance(1100)
+    await settle()
+    expect(ran).toEqual(['greedy', 'greedy', 'dash', 'greedy'])
+  })
+
+  test('too many that wait are refused, and its sessions are not read for a while', async () => {
+    const { ask, turns, settle } = fixture(100)
+    ask(owner('greedy'), 400)
+    await settle()
+    let taken = 0
+    while (taken < 1000 && ask(owner('greedy'))) taken++
+    expect(taken).toBe(64)
+    expect(turns.holdMs(owner('greedy'))).toBeGreaterThan(1000)
+    expect(turns.holdMs(owner('greedy'))).toBeLessThanOrEqual(2000)
+    expect(turns.holdMs(owner('dash'))).toBe(0)
+  })
+
+  test('after ten milliseconds other callbacks of the event loop run first', async () => {
+    const { ran, ask } = fixture(1000)
+    for (let i = 0; i < 10; i++) ask(owner('ann'), 4, `ann ${i}`)
+    const before = await new Promise<number>((resolve) => setImmediate(() => resolve(ran.length)))
+    expect(before).toBeLessThanOrEqual(4)
+  })
+})
