@@ -137,6 +137,14 @@ const NODE_CHANNELS: Record<string, ChannelEntry> = {
     retain: true,
     messages: { state: json('State', 'The limb as it is.'), stateCleared: CLEARED },
   },
+  description: {
+    address: topics.node(NODE, 'description'),
+    action: 'send',
+    summary: 'What an approved limb can do: its commands, and its properties.',
+    qos: 1,
+    retain: true,
+    messages: { description: json('Description', 'What the limb can do.'), descriptionCleared: CLEARED },
+  },
 }
 
 const BRIDGE_CHANNELS: Record<string, ChannelEntry> = {

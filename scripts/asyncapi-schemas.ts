@@ -19,6 +19,7 @@ import {
   timeSchema,
   transactionSchema,
 } from '../src/protocol/schemas.ts'
+import { shownDescriptionSchema } from '../src/protocol/shown-description.ts'
 import { VERBS, type VerbName } from '../src/protocol/verbs.ts'
 
 /** Every payload as JSON Schema (draft 7, which AsyncAPI 3 builds upon), from the schemas that the code checks with. */
@@ -43,6 +44,7 @@ function payloads(): Record<string, z.ZodType> {
     Heartbeat: heartbeatSchema,
     PairingAnswer: pairingAnswerSchema,
     State: stateSchema,
+    Description: shownDescriptionSchema,
     PendingRequest: pendingRequestSchema,
     BridgeInfo: bridgeInfoSchema,
     Invocation: invocationSchema,

@@ -31,7 +31,7 @@ function metrics() {
     version: '',
     collect: () => ({
       broker: { ...newCounters(), strangerBytes: 0 },
-      nodes: { online: 0, busy: 0, degraded: 0, offline: 0 },
+      nodes: { online: 0, busy: 0, degraded: 0, asleep: 0, offline: 0 },
       sessions: zeros(['candidate', 'limb', ...ROLES]),
       openInvocations: zeros(INVOCATION_STATES.filter(isOpen)),
     }),

@@ -174,6 +174,7 @@ async function start(options: AppOptions, teardown: Teardown): Promise<RunningBr
   const running = broker
   teardown.add(() => running.stop())
   running.feed.listen((message) => {
+    core.published(message)
     homeAssistant.heard(message)
     if (announced !== undefined && message.topic === announced.birthTopic) announced.birth(message.payload)
   })

@@ -14,7 +14,7 @@ import { PairingAnswers } from './pairing/answers.ts'
 import { PairingRequestExpiry } from './pairing/expiry.ts'
 import { Pairings } from './pairing/pairings.ts'
 import { WindowKeeper } from './pairing/window.ts'
-import type { Inbound, RetainedView, Session, SessionEnd } from './ports.ts'
+import type { Inbound, PublishedMessage, RetainedView, Session, SessionEnd } from './ports.ts'
 import { History } from './presence/history.ts'
 import { PresenceKeeper } from './presence/presence-keeper.ts'
 import type { BridgeContext } from './settings.ts'
@@ -214,7 +214,17 @@ export class Core implements Inbound {
     this.#presence.heartbeat(session, payload)
   }
 
+  active(session: Session): void {
+    this.#presence.active(session)
+  }
+
+  /** What is published on the broker, of which some limbs' availability is read. Total and quick. */
+  published({ topic, payload }: PublishedMessage): void {
+    this.#presence.published(topic, payload)
+  }
+
   async message(session: Session, address: Address, payload: Uint8Array): Promise<void> {
+    if (address.kind === 'node' && address.leaf !== 'deregister') this.#presence.active(session)
     if (address.kind === 'request') {
       await this.#requests.handle(session, address.verb, payload)
     } else if (address.kind === 'node' && address.leaf === 'register') {

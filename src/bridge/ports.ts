@@ -386,6 +386,8 @@ export interface Inbound {
   closed(session: Session, why: SessionEnd): void
   /** After SUBACK: answers that were owed to this session can be told now. */
   subscribed(session: Session): void
+  /** A limb has published something that is routed: to some limbs that is the sign of life. */
+  active(session: Session): void
   /** The main path. Writes nothing, waits for nothing. */
   heartbeat(session: Session, payload: Uint8Array): void
   /**

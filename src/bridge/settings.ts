@@ -1,3 +1,4 @@
+import type { NodeRecord } from '../domain/records.ts'
 import type { Clock } from '../kernel/clock.ts'
 import type { AuthLevel } from '../protocol/names.ts'
 import type { Topics } from '../protocol/topics.ts'
@@ -84,15 +85,23 @@ export interface BridgeContext {
   readonly health: () => Health
 }
 
-/** Heartbeat interval and timeout of a limb, in seconds: its own wish, or the configured defaults. */
+/**
+ * Heartbeat interval and timeout of a limb, in seconds: what an operator set, the limb's own wish, or the configured
+ * defaults. A limb with an interval of its own may miss two heartbeats.
+ */
 export function intervalsOf(
   settings: BridgeSettings,
-  own: number | null,
+  node: Pick<NodeRecord, 'heartbeatSeconds' | 'timeoutSeconds' | 'operatorSettings'>,
 ): { heartbeatSeconds: number; timeoutSeconds: number } {
-  const { heartbeatSeconds, timeoutSeconds } = settings.presence
-  return own === null
-    ? { heartbeatSeconds, timeoutSeconds }
-    : { heartbeatSeconds: own, timeoutSeconds: own * 3 }
+  const operator = node.operatorSettings
+  const own = operator?.heartbeatSeconds ?? node.heartbeatSeconds
+  const given = operator?.timeoutSeconds ?? node.timeoutSeconds
+  const heartbeatSeconds = own ?? settings.presence.heartbeatSeconds
+  const preset = own === null ? settings.presence.timeoutSeconds : own * 3
+  // What one said must not be undone by what the other said.
+  const timeoutSeconds =
+    given !== null && given > heartbeatSeconds ? given : Math.max(preset, heartbeatSeconds + 1)
+  return { heartbeatSeconds, timeoutSeconds }
 }
 
 export interface BackupSettings {

@@ -70,6 +70,7 @@ export class InboundPath {
       session.denied('publish', message.topic)
       session.acks.run(() => acknowledge(this.#denial(session, message.topic)))
     } else if (right === 'route') {
+      if (session.identity.kind === 'limb') this.#world.inbound.active(session)
       const retain = message.retain && this.#world.rights.retain(session.identity)
       const from = session.client.id ?? undefined
       this.#acknowledgeAfter(session, acknowledge, (done) =>

@@ -85,13 +85,9 @@ export class Rights {
     return identity.kind !== 'candidate'
   }
 
-  /** Last words outside the root: a limb's presence is the bridge's to tell, and no verb runs posthumously. */
+  /** Last words: what is routed, a limb's own data too. The bridge tells its presence, and no verb runs posthumously. */
   will(identity: Identity, topic: string, clientId?: ClientId): boolean {
-    return (
-      identity.kind !== 'candidate' &&
-      this.#isOutside(topic) &&
-      this.publish(identity, topic, clientId) === 'route'
-    )
+    return identity.kind !== 'candidate' && this.publish(identity, topic, clientId) === 'route'
   }
 
   subscribe(identity: Identity, filter: string, clientId?: ClientId): boolean {
@@ -234,7 +230,7 @@ const SYS = '$SYS/'
 const OWN = ['pairing', 'invoke'] as const
 const OWN_LEAVES = new Set<string>(OWN)
 /** What every principal may read of every limb. */
-const PUBLIC = ['status', 'state'] as const
+const PUBLIC = ['status', 'state', 'description'] as const
 const PUBLIC_LEAVES = new Set<string>(PUBLIC)
 
 const LIMB_LEAVES = new Set<string>(['register', 'heartbeat', 'deregister', 'result'])

@@ -2,14 +2,14 @@ import { connect, type MqttClient } from 'mqtt'
 import { type Clock, systemClock } from '../kernel/clock.ts'
 import { messageOf } from '../kernel/errors.ts'
 import { check } from '../protocol/decode.ts'
-import type { NodeStatus } from '../protocol/names.ts'
+import type { ReportedStatus } from '../protocol/names.ts'
 import {
   type Heartbeat,
   type Invocation,
   type PairingAnswer,
   pairingAnswerSchema,
-  type Registration,
   registrationSchema,
+  type WireRegistration,
 } from '../protocol/schemas.ts'
 import { type Topics, topicsOf } from '../protocol/topics.ts'
 import { goodbye } from './goodbye.ts'
@@ -23,7 +23,7 @@ export interface LimbOptions {
   /** `mqtt://`, `mqtts://`, `ws://` or `wss://`. */
   readonly url: string
   readonly nodeId: string
-  readonly registration: Registration
+  readonly registration: WireRegistration
   /** Made at the first start, mode 0600. */
   readonly keyFile: string
   /** What to do for each command. */
@@ -86,7 +86,7 @@ export class Limb {
   #key = ''
   #client: MqttClient | undefined
   #hold: NodeJS.Timeout | undefined
-  #status: NodeStatus = 'online'
+  #status: ReportedStatus = 'online'
   #heartbeatSeconds = 15
   #approved = false
   #wasPending = false
@@ -130,7 +130,7 @@ export class Limb {
   }
 
   /** Told at once, and with every heartbeat from now on. */
-  setStatus(status: NodeStatus): void {
+  setStatus(status: ReportedStatus): void {
     this.#status = status
     if (this.#approved) this.#beat()
   }

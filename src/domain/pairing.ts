@@ -1,7 +1,7 @@
 import type { KeyHash } from '../kernel/secrets.ts'
 import type { Capability, PairingRequestKind, Registration } from '../protocol/schemas.ts'
 import { canonicalCapabilities, compareCapabilities, sameCapabilities } from './capabilities.ts'
-import type { NodeKeys, NodeRecord, PairingRequestRecord } from './records.ts'
+import type { NodeKeys, NodeRecord, OperatorSettings, PairingRequestRecord } from './records.ts'
 
 /**
  * The decisions of pairing: pure functions from what is stored and what a limb says to what shall be stored.
@@ -85,6 +85,9 @@ function canonicalRegistration(value: Registration): string {
     value.invoke ?? 'mqtt',
     value.firmware ?? null,
     value.heartbeatSeconds ?? null,
+    value.timeoutSeconds ?? null,
+    value.presence ?? null,
+    value.described ?? null,
   ])
 }
 
@@ -117,7 +120,14 @@ function descriptionOf(registration: Registration) {
     endpointUrl: registration.endpointUrl ?? null,
     invoke: registration.invoke ?? ('mqtt' as const),
     heartbeatSeconds: registration.heartbeatSeconds ?? null,
+    timeoutSeconds: registration.timeoutSeconds ?? null,
+    presence: registration.presence ?? null,
+    ownDescription: registration.described ?? null,
   }
+}
+
+function sameJson(a: unknown, b: unknown): boolean {
+  return a === b || JSON.stringify(a) === JSON.stringify(b)
 }
 
 function sameNode(a: NodeRecord, b: NodeRecord): boolean {
@@ -128,6 +138,9 @@ function sameNode(a: NodeRecord, b: NodeRecord): boolean {
     a.endpointUrl === b.endpointUrl &&
     a.invoke === b.invoke &&
     a.heartbeatSeconds === b.heartbeatSeconds &&
+    a.timeoutSeconds === b.timeoutSeconds &&
+    sameJson(a.presence, b.presence) &&
+    sameJson(a.ownDescription, b.ownDescription) &&
     a.capabilities === b.capabilities
   )
 }
@@ -148,6 +161,8 @@ export function approvedNode(
       nodeId: request.nodeId,
       operatorName: null,
       ...descriptionOf(registration),
+      operatorDescription: null,
+      operatorSettings: null,
       capabilities: registration.capabilities,
       approvedAt: now,
       approvedBy: by,
@@ -187,6 +202,7 @@ export function provisionedNode(
     displayName?: string | undefined
     platform?: string | undefined
     capabilities?: readonly Capability[] | undefined
+    settings?: OperatorSettings | null | undefined
   },
   by: string,
   now: number,
@@ -201,6 +217,11 @@ export function provisionedNode(
     invoke: 'mqtt',
     capabilities: wish.capabilities ?? [],
     heartbeatSeconds: null,
+    timeoutSeconds: null,
+    presence: null,
+    ownDescription: null,
+    operatorDescription: null,
+    operatorSettings: wish.settings ?? null,
     approvedAt: now,
     approvedBy: by,
     updatedAt: now,

@@ -1,5 +1,6 @@
 import type { MonotonicMs, WallMs } from '../kernel/clock.ts'
 import type { NodeStatus, StatusReason } from '../protocol/names.ts'
+import type { PresenceRule } from '../protocol/presence.ts'
 import type { Heartbeat } from '../protocol/schemas.ts'
 import type { Deadlined } from './deadlines.ts'
 
@@ -19,8 +20,10 @@ export interface Presence extends Deadlined {
   heardSinceState: boolean
   /** The one live session of the limb, or null. */
   session: object | null
-  /** How long after a heartbeat it goes offline, milliseconds. */
+  /** How long after a sign of life it goes offline, milliseconds. */
   timeoutMs: number
+  /** What a sign of life is. */
+  rule: PresenceRule
   /** Its connection was lost and no heartbeat came since. */
   lost: boolean
   unavailable: readonly string[]
@@ -37,6 +40,7 @@ export function newPresence(
   reason: StatusReason,
   now: WallMs,
   timeoutMs: number,
+  rule: PresenceRule,
   lastHeartbeatAt: WallMs | null,
 ): Presence {
   return {
@@ -47,6 +51,7 @@ export function newPresence(
     heardSinceState: false,
     session: null,
     timeoutMs,
+    rule,
     lost: false,
     unavailable: NOTHING_UNAVAILABLE,
     metrics: null,
@@ -72,9 +77,51 @@ function setStatus(
   return 'status'
 }
 
-/** A newer session of the limb: from now on, only this one counts. */
-export function sessionOpened(presence: Presence, session: object): void {
+/** A newer session of the limb: from now on, only this one counts. To some limbs it is the sign of life itself. */
+export function sessionOpened(presence: Presence, session: object, now: WallMs): PresenceChange {
   presence.session = session
+  const { mode, topic } = presence.rule
+  return mode === 'connection' && topic === null ? isThere(presence, now, NEVER) : 'none'
+}
+
+/** The limb has published something: a sign of life for those that show themselves by activity. */
+export function activitySeen(
+  presence: Presence,
+  session: object,
+  now: WallMs,
+  monotonicNow: MonotonicMs,
+): PresenceChange {
+  const { mode } = presence.rule
+  if (presence.session !== session || (mode !== 'activity' && mode !== 'sleepy')) return 'none'
+  return isThere(presence, now, monotonicNow + presence.timeoutMs)
+}
+
+/** The limb's own availability topic says that it is there, or is not. */
+export function availabilityTold(presence: Presence, online: boolean, now: WallMs): PresenceChange {
+  if (online) return isThere(presence, now, NEVER)
+  presence.deadline = NEVER
+  return presence.status === 'offline' ? 'none' : setStatus(presence, 'offline', 'reported', now)
+}
+
+/** `busy` and `degraded`, which it said itself, stay. */
+function isThere(presence: Presence, now: WallMs, deadline: number): PresenceChange {
+  presence.lastHeartbeatAt = now
+  presence.heardSinceState = true
+  presence.lost = false
+  presence.deadline = deadline
+  const away = presence.status === 'offline' || presence.status === 'asleep'
+  return away ? setStatus(presence, 'online', 'heartbeat', now) : 'none'
+}
+
+/** After a restart: a sleepy limb whose time is not up sleeps on. */
+export function sleepsOn(presence: Presence, now: WallMs, monotonicNow: MonotonicMs): void {
+  const { lastHeartbeatAt, timeoutMs, rule } = presence
+  if (rule.mode !== 'sleepy' || lastHeartbeatAt === null) return
+  const left = lastHeartbeatAt + timeoutMs - now
+  // More than the whole time: the clock was set back, and nothing is known.
+  if (left <= 0 || left > timeoutMs) return
+  presence.status = 'asleep'
+  presence.deadline = monotonicNow + left
 }
 
 export function heartbeatReceived(
@@ -95,7 +142,7 @@ export function heartbeatReceived(
     presence.deadline = NEVER
     return setStatus(presence, 'offline', 'reported', now)
   }
-  presence.deadline = monotonicNow + presence.timeoutMs
+  presence.deadline = presence.rule.mode === 'connection' ? NEVER : monotonicNow + presence.timeoutMs
   const change = setStatus(presence, status, 'heartbeat', now)
   const listChanged = setUnavailable(presence, heartbeat.unavailable)
   return change === 'none' && listChanged ? 'state' : change
@@ -120,22 +167,34 @@ export function saidGoodbye(
   if (presence.session !== session) return 'none'
   if (reason === 'disconnected') presence.session = null
   if (presence.status === 'offline') return 'none'
+  // What a sleepy limb does between two visits.
+  if (reason === 'disconnected' && presence.rule.mode === 'sleepy') {
+    return setStatus(presence, 'asleep', reason, now)
+  }
+  return wentOffline(presence, reason, now)
+}
+
+/** It is offline, whatever its mode. */
+export function wentOffline(presence: Presence, reason: StatusReason, now: WallMs): PresenceChange {
   presence.deadline = NEVER
-  return setStatus(presence, 'offline', reason, now)
+  return presence.status === 'offline' ? 'none' : setStatus(presence, 'offline', reason, now)
 }
 
 /** The connection broke without a DISCONNECT: the limb has `graceMs` to be heard of again. */
 export function connectionLost(
   presence: Presence,
   session: object,
+  now: WallMs,
   monotonicNow: MonotonicMs,
   graceMs: number,
-): void {
-  if (presence.session !== session) return
+): PresenceChange {
+  if (presence.session !== session) return 'none'
   presence.session = null
-  if (presence.status === 'offline') return
+  if (presence.status === 'offline') return 'none'
+  if (presence.rule.mode === 'sleepy') return setStatus(presence, 'asleep', 'connection_lost', now)
   presence.lost = true
   presence.deadline = Math.min(presence.deadline, monotonicNow + graceMs)
+  return 'none'
 }
 
 /** Its deadline has passed. */

@@ -1,8 +1,18 @@
 import type { KeyHash } from '../kernel/secrets.ts'
+import type { Description } from '../protocol/descriptions.ts'
 import type { AuthLevel, Role } from '../protocol/names.ts'
+import type { PresenceWish } from '../protocol/presence.ts'
 import type { Capability, PairingRequestKind, Registration } from '../protocol/schemas.ts'
 
 /** What lasts: the rows that every store keeps. Times are integer milliseconds of wall time. */
+
+/** Is what an operator set for a limb; a key that is absent leaves the limb's own wish. */
+export interface OperatorSettings {
+  readonly presence?: PresenceWish | undefined
+  readonly heartbeatSeconds?: number | undefined
+  readonly timeoutSeconds?: number | undefined
+  readonly area?: string | undefined
+}
 
 /** An approved limb. */
 export interface NodeRecord {
@@ -19,6 +29,15 @@ export interface NodeRecord {
   readonly capabilities: readonly Capability[]
   /** What the limb asked for; null: the configured default. */
   readonly heartbeatSeconds: number | null
+  readonly timeoutSeconds: number | null
+  /** What a sign of life is, as the limb asked; null: a heartbeat. */
+  readonly presence: PresenceWish | null
+  /** What the limb says that it can do. */
+  readonly ownDescription: Description | null
+  /** What an operator says of it; wins over the limb's own. */
+  readonly operatorDescription: Description | null
+  /** What an operator set; wins over the limb's wishes. */
+  readonly operatorSettings: OperatorSettings | null
   readonly approvedAt: number
   readonly approvedBy: string
   readonly updatedAt: number

@@ -1,7 +1,7 @@
 import { Refusal } from '../kernel/errors.ts'
 import { escapeText } from '../kernel/escape-text.ts'
 import { LIMITS } from './limits.ts'
-import { CAPABILITY_PATTERN, isStatus, STATUSES } from './names.ts'
+import { CAPABILITY_PATTERN, isReportedStatus, REPORTED_STATUSES } from './names.ts'
 import { type Heartbeat, isMetricName } from './schemas.ts'
 
 /**
@@ -46,7 +46,7 @@ export function decodeHeartbeat(payload: Uint8Array): Heartbeat | PartlyUsable {
 export function fastHeartbeat(value: unknown): Heartbeat | undefined {
   if (!isObject(value)) return undefined
   const { status, unavailable, metrics } = value
-  if (unavailable !== undefined || (status !== undefined && !isStatus(status))) return undefined
+  if (unavailable !== undefined || (status !== undefined && !isReportedStatus(status))) return undefined
   if (metrics === undefined) return status === undefined ? EMPTY : { status }
   if (!areMetrics(metrics)) return undefined
   return status === undefined ? { metrics } : { status, metrics }
@@ -145,8 +145,8 @@ function collect(value: Record<string, unknown>, problems: Problems): Heartbeat 
 }
 
 function usableStatus(value: unknown, problems: Problems): Heartbeat['status'] {
-  if (value === undefined || isStatus(value)) return value
-  problems.add('status', `must be one of ${STATUSES.join(', ')}, not ${kindOf(value)}`)
+  if (value === undefined || isReportedStatus(value)) return value
+  problems.add('status', `must be one of ${REPORTED_STATUSES.join(', ')}, not ${kindOf(value)}`)
   return undefined
 }
 

@@ -19,7 +19,9 @@ export const LIMITS = {
   /** A registration with every list full, and a third more. */
   registrationBytes: 262_144,
   heartbeatSecondsMin: 5,
-  heartbeatSecondsMax: 3600,
+  /** A week: a sleepy device need not wake more often. */
+  heartbeatSecondsMax: 604_800,
+  timeoutSecondsMax: 3 * 604_800,
   /** A device's own key: shorter ones can be guessed. */
   keyCharsMin: 20,
   keyCharsMax: 256,
@@ -35,6 +37,16 @@ export const LIMITS = {
   /** Protocol section 4: a pairing window is never longer than an hour. */
   permitSecondsMax: 3600,
   permitNodesMax: 10_000,
+  /** What a limb says of itself: all commands and properties together. */
+  descriptionBytes: 16_384,
+  helpChars: 500,
+  unitChars: 31,
+  properties: 64,
+  describedCommands: 256,
+  propertyTopicChars: 255,
+  schemaEntries: 64,
+  schemaDepth: 6,
+  availabilityWordChars: 64,
   /** Changes of status that are kept of one limb: one that flaps all day must not push out all others. */
   historyRowsPerNode: 4000,
   /** Nodes in one `node/import`; some 10 MiB of JSON. */

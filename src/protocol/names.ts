@@ -28,10 +28,19 @@ export const LEVELS = ['free', 'leased', 'gated', 'denied'] as const
 /** How freely a capability may be invoked, the loosest first. */
 export type AuthLevel = (typeof LEVELS)[number]
 
-export const STATUSES = ['online', 'busy', 'degraded', 'offline'] as const
+export const STATUSES = ['online', 'busy', 'degraded', 'asleep', 'offline'] as const
 export type NodeStatus = (typeof STATUSES)[number]
 
-export function isStatus(value: unknown): value is NodeStatus {
+/** What a limb may say of itself; `asleep` is what the bridge makes of a sleepy limb that is not connected. */
+export const REPORTED_STATUSES = ['online', 'busy', 'degraded', 'offline'] as const
+export type ReportedStatus = (typeof REPORTED_STATUSES)[number]
+
+/** Whether a limb with this status can be invoked now. */
+export function isAwake(status: NodeStatus): boolean {
+  return status !== 'offline' && status !== 'asleep'
+}
+
+export function isReportedStatus(value: unknown): value is ReportedStatus {
   return value === 'online' || value === 'busy' || value === 'degraded' || value === 'offline'
 }
 

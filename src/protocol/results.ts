@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { capabilitySchema, nameSchema, REASONS, ROLES } from './names.ts'
+import { PRESENCE_MODES } from './presence.ts'
 import {
   auditRowSchema,
   bridgeInfoSchema,
@@ -10,6 +11,8 @@ import {
   stateSchema,
   timeSchema,
 } from './schemas.ts'
+import { shownDescriptionSchema } from './shown-description.ts'
+import { thingSchema } from './things.ts'
 import type { VerbName } from './verbs.ts'
 
 /** `data` of the response to each verb. Handlers return these types; the documents are made from the same. */
@@ -54,7 +57,7 @@ const madePassword = z.string().optional().describe('the password, when the brid
 
 export const RESULTS = {
   'node/list': page(stateSchema),
-  'node/get': stateSchema,
+  'node/get': stateSchema.extend({ description: shownDescriptionSchema }),
   'node/history': page(
     z.object({ at: timeSchema, status: z.enum(['online', 'offline']), reason: z.enum(REASONS) }),
   ).extend({
@@ -70,6 +73,14 @@ export const RESULTS = {
     apiKey: z.string().describe('the new key; told once'),
     toldToLimb: z.boolean().describe('whether the live session of the limb was told the key'),
   }),
+  'node/set': nodeRef.extend({
+    presence: z.enum(PRESENCE_MODES),
+    heartbeatSeconds: z.int(),
+    timeoutSeconds: z.int(),
+    area: z.string().optional(),
+  }),
+  'node/describe': shownDescriptionSchema,
+  'node/thing': thingSchema,
   'node/provision': provisioned,
   'node/import': z.object({ items: z.array(provisioned) }),
 

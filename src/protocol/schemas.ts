@@ -1,6 +1,13 @@
 import { z } from 'zod'
 import { ERROR_CODES, type ErrorCode } from '../kernel/errors.ts'
-import { hiddenIn, isBlank, unreadable } from '../kernel/readable-text.ts'
+import { hiddenIn, isBlank } from '../kernel/readable-text.ts'
+import {
+  type CommandDescription,
+  commandDescriptionSchema,
+  type Description,
+  descriptionSchema,
+  descriptionShape,
+} from './descriptions.ts'
 import { LIMITS } from './limits.ts'
 import {
   capabilitySchema,
@@ -9,19 +16,15 @@ import {
   LEVELS,
   nameSchema,
   REASONS,
+  REPORTED_STATUSES,
   STATUSES,
 } from './names.ts'
+import { presenceSchema } from './presence.ts'
+import { displayNameSchema, isHttpUrl, printable } from './texts.ts'
 
 /** The payloads of the protocol. Code, documents and the AsyncAPI page are made from these. */
 
-/** A short text for people: nothing in it is invisible or turns the direction of writing (`kernel/readable-text.ts`). */
-export function printable(max: number) {
-  return z
-    .string()
-    .min(1)
-    .max(max)
-    .refine((text) => unreadable(text) === undefined, { error: ({ input }) => unreadable(String(input)) })
-}
+export { displayNameSchema, printable } from './texts.ts'
 
 /**
  * Any JSON, as `JSON.parse` gives it. Of a number beyond its range that makes Infinity, which is written as `null`: it
@@ -53,10 +56,6 @@ function pathToInfinity(value: unknown): (string | number)[] {
   return [Array.isArray(value) ? Number(key) : key, ...pathToInfinity(each)]
 }
 
-export const displayNameSchema = printable(LIMITS.displayNameChars).refine((text) => !isBlank(text), {
-  error: 'is blank',
-})
-
 export const levelSchema = z.enum(LEVELS)
 
 export const capabilityEntrySchema = z.object({
@@ -87,28 +86,92 @@ const endpointUrlSchema = z
   .max(LIMITS.urlChars)
   .refine(isHttpUrl, { error: 'must be an http:// or https:// URL without user name and password' })
 
-function isHttpUrl(text: string): boolean {
-  if (hiddenIn(text) !== undefined || /\s/.test(text)) return false
-  const url = URL.parse(text)
-  return url !== null && /^https?:$/.test(url.protocol) && url.username === '' && url.password === ''
+const registered = {
+  displayName: displayNameSchema,
+  platform: printable(LIMITS.platformChars),
+  endpointUrl: endpointUrlSchema.optional(),
+  invoke: z.enum(['mqtt', 'http']).optional(),
+  firmware: printable(LIMITS.firmwareChars).optional(),
+  heartbeatSeconds: z.int().min(LIMITS.heartbeatSecondsMin).max(LIMITS.heartbeatSecondsMax).optional(),
+  timeoutSeconds: z.int().min(LIMITS.heartbeatSecondsMin).max(LIMITS.timeoutSecondsMax).optional(),
+  presence: presenceSchema.optional(),
 }
 
-export const registrationSchema = z
+/** Whoever waits for less than a heartbeat takes is never there. */
+const intervalsFit = {
+  check: ({
+    heartbeatSeconds,
+    timeoutSeconds,
+  }: {
+    heartbeatSeconds?: number | undefined
+    timeoutSeconds?: number | undefined
+  }) => timeoutSeconds === undefined || heartbeatSeconds === undefined || timeoutSeconds > heartbeatSeconds,
+  problem: { error: 'must be more than heartbeatSeconds', path: ['timeoutSeconds'] },
+}
+
+/** A capability as a limb registers it: each command a name, or an object that describes it. */
+const registeredCapabilitySchema = z.object({
+  cap: capabilitySchema,
+  commands: z
+    .array(z.union([commandSchema, commandDescriptionSchema]))
+    .max(LIMITS.commandsPerCapability)
+    .refine((list) => new Set(list.map(commandName)).size === list.length, {
+      error: 'names a command twice',
+    }),
+  authLevel: levelSchema,
+})
+
+function commandName(command: string | CommandDescription): string {
+  return typeof command === 'string' ? command : command.name
+}
+
+const wireRegistrationSchema = z
   .object({
-    displayName: displayNameSchema,
-    platform: printable(LIMITS.platformChars),
-    capabilities: capabilitiesSchema,
-    endpointUrl: endpointUrlSchema.optional(),
-    invoke: z.enum(['mqtt', 'http']).optional(),
-    firmware: printable(LIMITS.firmwareChars).optional(),
-    heartbeatSeconds: z.int().min(LIMITS.heartbeatSecondsMin).max(LIMITS.heartbeatSecondsMax).optional(),
+    ...registered,
+    ...descriptionShape,
+    capabilities: z
+      .array(registeredCapabilitySchema)
+      .max(LIMITS.capabilities)
+      .refine((list) => new Set(list.map(({ cap }) => cap)).size === list.length, {
+        error: 'names a capability twice',
+      }),
   })
   .refine((value) => value.invoke !== 'http' || value.endpointUrl !== undefined, {
     error: 'is needed with "invoke": "http"',
     path: ['endpointUrl'],
   })
-/** What a limb says of itself in `register`. */
-export type Registration = z.infer<typeof registrationSchema>
+  .refine(intervalsFit.check, intervalsFit.problem)
+
+/** What a limb sends in `register`. */
+export type WireRegistration = z.input<typeof wireRegistrationSchema>
+
+/** As it is kept: the names of the commands with the capabilities, the words about them apart. */
+export const storedRegistrationSchema = z.object({
+  ...registered,
+  capabilities: capabilitiesSchema,
+  described: descriptionSchema.optional(),
+})
+export type Registration = z.infer<typeof storedRegistrationSchema>
+
+export const registrationSchema = wireRegistrationSchema.transform((value, context): Registration => {
+  const { description, model, manufacturer, area, configurationUrl, properties, capabilities, ...rest } =
+    value
+  const commands = capabilities.flatMap((entry) =>
+    entry.commands.filter((command) => typeof command !== 'string'),
+  )
+  const words = { description, model, manufacturer, area, configurationUrl, properties }
+  const said = Object.entries({ ...words, commands: commands.length === 0 ? undefined : commands })
+  const known = said.filter(([, each]) => each !== undefined)
+  const names = capabilities.map((entry) => ({ ...entry, commands: entry.commands.map(commandName) }))
+  if (known.length === 0) return { ...rest, capabilities: names }
+  const described = descriptionSchema.safeParse(Object.fromEntries(known))
+  if (!described.success) {
+    for (const { path, message } of described.error.issues)
+      context.addIssue({ code: 'custom', path: [...path], message })
+    return z.NEVER
+  }
+  return { ...rest, capabilities: names, described: described.data as Description }
+})
 
 /** What most metrics are called; no other rule has to be looked at. */
 const USUAL_METRIC_NAME = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$/
@@ -129,7 +192,7 @@ const metricNameSchema = z
   })
 
 export const heartbeatSchema = z.object({
-  status: z.enum(STATUSES).optional(),
+  status: z.enum(REPORTED_STATUSES).optional(),
   unavailable: z.array(capabilitySchema).max(LIMITS.capabilities).optional(),
   metrics: z
     .record(metricNameSchema, z.number())

@@ -8,7 +8,11 @@ export type NodeInbound = (typeof NODE_UPLINKS)[number]
 
 /** What a topic below the root is. */
 export type Address =
-  | { kind: 'node'; nodeId: string; leaf: NodeInbound | 'pairing' | 'invoke' | 'status' | 'state' }
+  | {
+      kind: 'node'
+      nodeId: string
+      leaf: NodeInbound | 'pairing' | 'invoke' | 'status' | 'state' | 'description'
+    }
   | { kind: 'data'; nodeId: string; path: string }
   | { kind: 'bridge'; path: string }
   | { kind: 'request'; principal: string; verb: string }
@@ -17,7 +21,7 @@ export type Address =
 /** All data of all limbs, as a filter below the root. */
 export const DATA_BELOW_ROOT = 'node/+/data/#'
 
-const NODE_LEAVES = new Set<string>([...NODE_UPLINKS, 'pairing', 'invoke', 'status', 'state'])
+const NODE_LEAVES = new Set<string>([...NODE_UPLINKS, 'pairing', 'invoke', 'status', 'state', 'description'])
 
 export interface Topics {
   readonly root: string
@@ -29,7 +33,7 @@ export interface Topics {
   readonly nodePrefix: string
   readonly bridgeStatus: string
   readonly bridgeInfo: string
-  node(nodeId: string, leaf: NodeInbound | 'pairing' | 'invoke' | 'status' | 'state'): string
+  node(nodeId: string, leaf: NodeInbound | 'pairing' | 'invoke' | 'status' | 'state' | 'description'): string
   /** `<root>/node/<nodeId>/data/` */
   dataPrefix(nodeId: string): string
   pairingRequest(requestId: string): string

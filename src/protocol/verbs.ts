@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { descriptionSchema } from './descriptions.ts'
 import { fastInvoke } from './fast-invocations.ts'
 import { LIMITS } from './limits.ts'
 import {
@@ -10,6 +11,7 @@ import {
   type Role,
   STATUSES,
 } from './names.ts'
+import { operatorSettingsShape } from './node-settings.ts'
 import {
   anyJson,
   capabilityEntrySchema,
@@ -81,6 +83,7 @@ const provisionArgs = {
     .optional()
     .describe('what it may offer; none when absent'),
   apiKey: keyArg.optional(),
+  ...operatorSettingsShape,
 }
 
 export interface VerbDefinition {
@@ -153,6 +156,41 @@ export const VERBS = {
         .describe('end the old key and the live session at once (a stolen key)'),
     },
     { positional: ['nodeId'], returnsSecret: true },
+  ),
+  'node/set': verb(
+    'operator',
+    'Set how the presence of a limb is kept, and where it is; it wins over what the limb asks for.',
+    {
+      nodeId: nodeIdArg,
+      presence: operatorSettingsShape.presence
+        .nullable()
+        .describe('what a sign of life is; null: as the limb asks'),
+      heartbeatSeconds: operatorSettingsShape.heartbeatSeconds
+        .nullable()
+        .describe('how often it is to be heard; null: as the limb asks'),
+      timeoutSeconds: operatorSettingsShape.timeoutSeconds
+        .nullable()
+        .describe(
+          'how long after a sign of life it goes offline; null: as the limb asks, or three heartbeats',
+        ),
+      area: operatorSettingsShape.area.nullable().describe('the room it is in; null: as the limb says'),
+    },
+    { positional: ['nodeId'] },
+  ),
+  'node/describe': verb(
+    'operator',
+    'Say what a limb can do where its firmware does not; it wins over what the limb says, by the names of commands and properties.',
+    {
+      nodeId: nodeIdArg,
+      description: descriptionSchema.nullable().describe('the words; null: only those of the limb'),
+    },
+    { positional: ['nodeId'] },
+  ),
+  'node/thing': verb(
+    'viewer',
+    'Show a limb as a W3C Thing Description 1.1.',
+    { nodeId: nodeIdArg },
+    { positional: ['nodeId'] },
   ),
   'node/provision': verb('operator', 'Approve a limb before it ever connects.', provisionArgs, {
     positional: ['nodeId'],
@@ -238,6 +276,10 @@ export const VERBS = {
       waitSeconds: waitArg
         .optional()
         .describe('how long to queue for a lease that another one holds; 0 when absent'),
+      noCheck: z
+        .boolean()
+        .optional()
+        .describe('for operators: send params that do not follow the description of the command'),
       idempotencyKey: z
         .string()
         .min(1)

@@ -2,6 +2,8 @@ import type { PublishedMessage, RetainedView } from '../bridge/ports.ts'
 import { filterMatches, type Topics, topicsOf } from '../protocol/topics.ts'
 import type { UplinkMessage, UplinkSettings } from './ports.ts'
 
+const READABLE_LEAVES = new Set<string>(['status', 'state', 'description'])
+
 /** Which topics are mirrored, and what they are called there. */
 export class Mirror {
   /** Topics as they are there. */
@@ -25,7 +27,13 @@ export class Mirror {
   /** All that may lie there, in the place of what is mirrored or ever was. */
   get filtersThere(): readonly string[] {
     const { bridgePrefix, dataPrefix, node } = this.there
-    return [`${bridgePrefix}#`, node('+', 'status'), node('+', 'state'), `${dataPrefix('+')}#`]
+    return [
+      `${bridgePrefix}#`,
+      node('+', 'status'),
+      node('+', 'state'),
+      node('+', 'description'),
+      `${dataPrefix('+')}#`,
+    ]
   }
 
   /** As it goes there, or undefined for what stays here. */
@@ -48,7 +56,7 @@ export class Mirror {
       case 'bridge':
         return true
       case 'node':
-        return address.leaf === 'status' || address.leaf === 'state'
+        return READABLE_LEAVES.has(address.leaf)
       case 'data':
         return this.#data.some((filter) => filterMatches(filter, topic))
       default:
@@ -59,7 +67,12 @@ export class Mirror {
   /** What is retained of the bridge's own, the status of the bridge last: then all the rest is true there. */
   *retained(view: RetainedView): Iterable<UplinkMessage> {
     const { node, bridgePrefix, bridgeStatus } = this.#here
-    for (const filter of [node('+', 'state'), node('+', 'status'), `${bridgePrefix}#`]) {
+    for (const filter of [
+      node('+', 'description'),
+      node('+', 'state'),
+      node('+', 'status'),
+      `${bridgePrefix}#`,
+    ]) {
       for (const { topic, payload } of view.match(filter)) {
         if (topic !== bridgeStatus)
           yield { topic: this.toThere(topic), payload, qos: this.#qos, retain: true }

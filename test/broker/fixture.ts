@@ -76,6 +76,8 @@ export class ScriptedCore implements Inbound {
     this.#add({ kind: 'subscribed', session })
   }
 
+  active(): void {}
+
   heartbeat(session: Session, payload: Uint8Array): void {
     this.heartbeats++
     this.onHeartbeat(session)

@@ -262,12 +262,14 @@ test('the retain flag counts for all but candidates', () => {
   expect(rights.retain(candidate)).toBe(false)
 })
 
-test('last words are for principals and limbs, outside the root', () => {
+test('last words are for principals outside the root, and for limbs on their own data too', () => {
   expect(rights.will(hass, 'homeassistant/status')).toBe(true)
   expect(rights.will(viewer, 'homeassistant/status')).toBe(false)
   expect(rights.will(viewer, 'limb/principal/ann/request/lease/release')).toBe(false)
   expect(rights.will(limb, 'zigbee/lamp')).toBe(true)
-  expect(rights.will(limb, 'limb/node/cam/data/t')).toBe(false)
+  expect(rights.will(limb, 'limb/node/cam/data/t')).toBe(true)
+  expect(rights.will(limb, 'limb/node/other/data/t')).toBe(false)
+  expect(rights.will(limb, 'limb/node/cam/heartbeat')).toBe(false)
   expect(rights.will(candidate, 'zigbee/lamp')).toBe(false)
 })
 

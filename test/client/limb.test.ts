@@ -7,6 +7,7 @@ import { Calls, Limb, type LimbEvent, type LimbOptions, SignedCalls } from '../.
 import { KeyFile } from '../../src/client/key-file.ts'
 import { UnsentResults, unsentOf } from '../../src/client/unsent.ts'
 import { invokeSignature } from '../../src/kernel/invoke-signature.ts'
+import type { Capability } from '../../src/protocol/schemas.ts'
 import { startApp, type TestApp } from '../support/app.ts'
 import type { Loose, TestClient } from '../support/client.ts'
 import { FakeClock } from '../support/fake-clock.ts'
@@ -17,6 +18,8 @@ beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), 'limb-client-'))
 })
 afterEach(() => rmSync(folder, { recursive: true, force: true }))
+
+const CAMERA: Capability = { cap: 'camera', commands: ['camera.snap'], authLevel: 'free' }
 
 const REGISTRATION: LimbOptions['registration'] = {
   displayName: 'Robot',
@@ -298,8 +301,7 @@ describe('its calls', () => {
     deadline: '2099-01-01T00:00:00.000Z',
     ...more,
   })
-  const calls = (handler: () => unknown) =>
-    new Calls({ 'camera.snap': handler }, REGISTRATION.capabilities, () => 0)
+  const calls = (handler: () => unknown) => new Calls({ 'camera.snap': handler }, [CAMERA], () => 0)
 
   it('run once when an invocation comes twice', async () => {
     let count = 0

@@ -10,21 +10,23 @@ import {
   sessionOpened,
 } from '../../src/domain/presence.ts'
 import type { MonotonicMs, WallMs } from '../../src/kernel/clock.ts'
+import { presenceRule } from '../../src/protocol/presence.ts'
 
 const wall = (ms: number) => ms as WallMs
 const mono = (ms: number) => ms as MonotonicMs
 const GRACE = 5000
 const TIMEOUT = 45_000
+const RULE = presenceRule(null)
 
 function limbWith(session: object): Presence {
-  const presence = newPresence('bridge_restart', wall(0), TIMEOUT, null)
-  sessionOpened(presence, session)
+  const presence = newPresence('bridge_restart', wall(0), TIMEOUT, RULE, null)
+  sessionOpened(presence, session, wall(0))
   return presence
 }
 
 describe('presence', () => {
   it('comes back as offline after a restart, whatever it was', () => {
-    const presence = newPresence('bridge_restart', wall(7), TIMEOUT, wall(3))
+    const presence = newPresence('bridge_restart', wall(7), TIMEOUT, RULE, wall(3))
     expect(presence).toMatchObject({
       status: 'offline',
       reason: 'bridge_restart',
@@ -88,7 +90,7 @@ describe('presence', () => {
     const session = {}
     const presence = limbWith(session)
     heartbeatReceived(presence, session, {}, wall(0), mono(0))
-    connectionLost(presence, session, mono(100), GRACE)
+    connectionLost(presence, session, wall(0), mono(100), GRACE)
     expect(presence.deadline).toBe(100 + GRACE)
     deadlinePassed(presence, wall(9))
     expect(presence.reason).toBe('connection_lost')
@@ -99,8 +101,8 @@ describe('presence', () => {
     const second = {}
     const presence = limbWith(first)
     heartbeatReceived(presence, first, {}, wall(0), mono(0))
-    connectionLost(presence, first, mono(100), GRACE)
-    sessionOpened(presence, second)
+    connectionLost(presence, first, wall(0), mono(100), GRACE)
+    sessionOpened(presence, second, wall(0))
     heartbeatReceived(presence, second, {}, wall(200), mono(200))
     expect(presence).toMatchObject({ status: 'online', lost: false, deadline: 200 + TIMEOUT })
   })
@@ -109,7 +111,7 @@ describe('presence', () => {
     const session = {}
     const presence = limbWith(session)
     heartbeatReceived(presence, session, {}, wall(0), mono(0))
-    connectionLost(presence, session, mono(TIMEOUT - 1), GRACE)
+    connectionLost(presence, session, wall(0), mono(TIMEOUT - 1), GRACE)
     expect(presence.deadline).toBe(TIMEOUT)
   })
 
@@ -121,7 +123,7 @@ describe('presence', () => {
         const newer = {}
         const presence = limbWith(older)
         heartbeatReceived(presence, older, {}, wall(0), mono(0))
-        sessionOpened(presence, newer)
+        sessionOpened(presence, newer, wall(0))
         heartbeatReceived(presence, newer, { status: 'busy' }, wall(1), mono(1))
         const before = { ...presence }
         for (const kind of events) {
@@ -130,7 +132,7 @@ describe('presence', () => {
             heartbeatReceived(presence, older, { status: 'offline' }, wall(5), mono(5))
           else if (kind === 'disconnect') saidGoodbye(presence, older, 'disconnected', wall(5))
           else if (kind === 'deregister') saidGoodbye(presence, older, 'deregistered', wall(5))
-          else connectionLost(presence, older, mono(5), GRACE)
+          else connectionLost(presence, older, wall(0), mono(5), GRACE)
         }
         expect(presence).toEqual(before)
       }),

@@ -20,7 +20,7 @@ const metrics = () =>
   createMetrics({
     version: '1.2.3',
     collect: () => ({
-      nodes: { online: 2, busy: 0, degraded: 0, offline: 5 },
+      nodes: { online: 2, busy: 0, degraded: 0, asleep: 0, offline: 5 },
       pendingRequests: 3,
       sessions: { limb: 2 },
     }),

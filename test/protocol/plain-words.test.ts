@@ -35,7 +35,7 @@ const WRONG = [
   [registration({ heartbeatSeconds: 1.5 }), 'heartbeatSeconds: must be a whole number, not 1.5'],
   [registration({ heartbeatSeconds: '15' }), 'heartbeatSeconds: must be a number, not "15"'],
   [registration({ heartbeatSeconds: 1 }), 'heartbeatSeconds: must be at least 5'],
-  [registration({ heartbeatSeconds: 9999 }), 'heartbeatSeconds: must be at most 3600'],
+  [registration({ heartbeatSeconds: 999_999 }), 'heartbeatSeconds: must be at most 604800'],
   [[registrationSchema, [1]], 'must be an object, not a list'],
   [[heartbeatSchema, { metrics: { t: true } }], 'metrics.t: must be a number, not true'],
   [

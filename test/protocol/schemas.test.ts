@@ -138,7 +138,7 @@ describe('a registration', () => {
     ['an unknown way of invoking', { ...plain, invoke: 'coap' }, 'invoke'],
     ['invocation over HTTP without an endpoint', { ...plain, invoke: 'http' }, 'endpointUrl'],
     ['an interval below the shortest', { ...plain, heartbeatSeconds: 4 }, 'heartbeatSeconds'],
-    ['an interval beyond the longest', { ...plain, heartbeatSeconds: 3601 }, 'heartbeatSeconds'],
+    ['an interval beyond the longest', { ...plain, heartbeatSeconds: 604_801 }, 'heartbeatSeconds'],
     ['half a second', { ...plain, heartbeatSeconds: 5.5 }, 'heartbeatSeconds'],
     ['an interval as text', { ...plain, heartbeatSeconds: '15' }, 'heartbeatSeconds'],
     ['an interval that is null', { ...plain, heartbeatSeconds: null }, 'heartbeatSeconds'],

@@ -31,6 +31,7 @@ import {
   summaryOf,
 } from './open-invocation.ts'
 import type { OpenInvocations } from './open-invocations.ts'
+import { checkParams } from './params-check.ts'
 import type { AllowedTarget, TargetSelector } from './target.ts'
 
 /**
@@ -233,6 +234,7 @@ export class Invocations {
     for (;;) {
       const checked = this.#reach.check(call.record.principal, call.record.nodeId, call.wish)
       const allowed = checked instanceof Promise ? await checked : checked
+      checkParams(call.wish, allowed.limb.record)
       this.#goesOn(call, allowed)
       const lacking = this.#lacking(call, allowed)
       if (lacking !== undefined) await this.#lease(call, lacking)

@@ -24,6 +24,8 @@ export interface InvocationWish {
   readonly params: unknown
   readonly paramsBytes: number
   readonly paramsHash: string
+  /** An operator wants it sent whatever the description of the command says. */
+  readonly unchecked: boolean
   readonly timeoutMs: number
   readonly waitMs: number
   readonly key: string | null
@@ -107,6 +109,7 @@ export function readWish(args: VerbArgs<'invoke'>, settings: BridgeSettings): In
     command,
     params,
     paramsBytes,
+    unchecked: args.noCheck === true,
     paramsHash,
     timeoutMs: (args.timeoutSeconds ?? settings.invocation.timeoutSeconds) * 1000,
     waitMs: (args.waitSeconds ?? 0) * 1000,

@@ -1,7 +1,7 @@
 import { holdersOf, strictest, unknownCommand } from '../../domain/invocations.ts'
 import { stricter } from '../../domain/policy.ts'
 import { Refusal } from '../../kernel/errors.ts'
-import type { AuthLevel } from '../../protocol/names.ts'
+import { type AuthLevel, isAwake } from '../../protocol/names.ts'
 import type { Capability } from '../../protocol/schemas.ts'
 import type { Leases } from '../access/leases.ts'
 import type { Policies } from '../access/policies.ts'
@@ -49,7 +49,10 @@ interface Option {
   readonly level: AuthLevel
 }
 
-export function offline({ record, reason }: LiveLimb): Refusal {
+export function offline({ record, reason, status }: LiveLimb): Refusal {
+  if (status === 'asleep') {
+    return new Refusal('node_offline', `${record.nodeId} is asleep; try again when it is awake`)
+  }
   return new Refusal('node_offline', `${record.nodeId} is offline (${reason}); try again when it is back`)
 }
 
@@ -128,7 +131,7 @@ export class TargetSelector {
 
   #unreachable(limb: LiveLimb, capability: string): Refusal | null {
     const { nodeId } = limb.record
-    if (limb.status === 'offline') return offline(limb)
+    if (!isAwake(limb.status)) return offline(limb)
     if (limb.unavailable.includes(capability)) {
       return new Refusal('capability_unavailable', `${nodeId} reports ${capability} as unavailable for now`)
     }
@@ -164,7 +167,7 @@ export class TargetSelector {
     const unread: string[] = []
     let looked = 0
     for (const limb of this.#parts.registry.offering(capability)) {
-      if (limb.status === 'offline') continue
+      if (!isAwake(limb.status)) continue
       if (++looked > MAX_LOOKED_AT) break
       const { nodeId } = limb.record
       try {

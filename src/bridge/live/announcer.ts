@@ -4,6 +4,7 @@ import { encodeJson, encodeWord, NOTHING } from '../../protocol/encode.ts'
 import type { EventFields, EventKind } from '../../protocol/events.ts'
 import type { BridgeInfo, PendingApproval } from '../../protocol/schemas.ts'
 import type { BridgeContext } from '../settings.ts'
+import { shownDescription } from './description.ts'
 import type { PendingPairingRequests } from './pending.ts'
 import { type LiveLimb, type Registry, stateOf } from './registry.ts'
 
@@ -63,9 +64,16 @@ export class Announcer {
     this.onState(limb)
   }
 
+  /** What the limb can do has changed. */
+  description({ record }: LiveLimb): void {
+    const { topics } = this.#world
+    this.#retain(topics.node(record.nodeId, 'description'), encodeJson(shownDescription(record)))
+  }
+
   /** A revoked node leaves nothing behind; its retained data is the caller's to clear. */
   nodeGone(nodeId: string): void {
     const { topics } = this.#world
+    this.#retain(topics.node(nodeId, 'description'), NOTHING)
     this.#retain(topics.node(nodeId, 'state'), NOTHING)
     this.#retain(topics.node(nodeId, 'status'), NOTHING)
     this.infoChanged()

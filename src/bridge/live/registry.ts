@@ -2,7 +2,7 @@ import { shownName } from '../../domain/pairing.ts'
 import type { Presence } from '../../domain/presence.ts'
 import type { NodeRecord } from '../../domain/records.ts'
 import { iso, type MonotonicMs } from '../../kernel/clock.ts'
-import type { NodeStatus } from '../../protocol/names.ts'
+import { isAwake, type NodeStatus } from '../../protocol/names.ts'
 import type { State } from '../../protocol/schemas.ts'
 
 /** An approved limb in memory: a cache of its row, and its presence, which lives nowhere else. */
@@ -22,11 +22,11 @@ export interface LiveLimb extends Presence {
 export class Registry {
   readonly #limbs = new Map<string, LiveLimb>()
   readonly #byCapability = new Map<string, Set<LiveLimb>>()
-  readonly #byStatus: Record<NodeStatus, number> = { online: 0, busy: 0, degraded: 0, offline: 0 }
+  readonly #byStatus: Record<NodeStatus, number> = { online: 0, busy: 0, degraded: 0, asleep: 0, offline: 0 }
   #sorted: string[] | null = null
   /** Called when the approved capabilities of a limb are other ones. Total. */
   onCapabilities: (limb: LiveLimb) => void = () => {}
-  /** Called when a limb that was there is offline. Total. */
+  /** Called when a limb that was there cannot be reached any more. Total. */
   onOffline: (limb: LiveLimb) => void = () => {}
 
   get size(): number {
@@ -104,7 +104,7 @@ export class Registry {
   statusChanged(limb: LiveLimb, before: NodeStatus): void {
     this.#byStatus[before]--
     this.#byStatus[limb.status]++
-    if (limb.status === 'offline') this.onOffline(limb)
+    if (!isAwake(limb.status) && isAwake(before)) this.onOffline(limb)
   }
 
   /** The limbs in the order of their nodeIds, those after `after`. */
@@ -149,7 +149,7 @@ export function stateOf(limb: LiveLimb): State {
     ...(record.endpointUrl === null ? {} : { endpointUrl: record.endpointUrl }),
     capabilities: record.capabilities.map((entry) => ({
       ...entry,
-      available: limb.status !== 'offline' && !limb.unavailable.includes(entry.cap),
+      available: isAwake(limb.status) && !limb.unavailable.includes(entry.cap),
     })),
     status: limb.status,
     reason: limb.reason,

@@ -3,6 +3,7 @@ import type { PendingApproval } from '../../protocol/schemas.ts'
 import { filterMatches, type Topics } from '../../protocol/topics.ts'
 import type { RetainedMessage, RetainedView } from '../ports.ts'
 import type { Announcer } from './announcer.ts'
+import { shownDescription } from './description.ts'
 import type { PendingPairingRequests } from './pending.ts'
 import { type LiveLimb, type Registry, stateOf } from './registry.ts'
 
@@ -18,11 +19,12 @@ export function createView(
   approvals: { values(): Iterable<PendingApproval> },
   announcer: Announcer,
 ): RetainedView {
-  const leaves = ['status', 'state'] as const
+  const leaves = ['status', 'state', 'description'] as const
 
-  function nodeMessage(limb: LiveLimb, leaf: 'status' | 'state'): RetainedMessage {
+  function nodeMessage(limb: LiveLimb, leaf: (typeof leaves)[number]): RetainedMessage {
     const topic = topics.node(limb.record.nodeId, leaf)
-    return { topic, payload: leaf === 'status' ? encodeWord(limb.status) : encodeJson(stateOf(limb)) }
+    if (leaf === 'status') return { topic, payload: encodeWord(limb.status) }
+    return { topic, payload: encodeJson(leaf === 'state' ? stateOf(limb) : shownDescription(limb.record)) }
   }
 
   function* nodes(filter: string, level: string, leaf: string): Iterable<RetainedMessage> {
@@ -59,7 +61,7 @@ export function createView(
     owns(topic) {
       const address = topics.parse(topic)
       if (address?.kind === 'bridge') return true
-      return address?.kind === 'node' && (address.leaf === 'status' || address.leaf === 'state')
+      return address?.kind === 'node' && leaves.some((leaf) => leaf === address.leaf)
     },
     *match(filter) {
       const [kind, ...rest] = belowRoot(filter, topics.root) ?? []

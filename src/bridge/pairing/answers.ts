@@ -69,7 +69,7 @@ export function approvedAnswer(
 ): Extract<PairingAnswer, { status: 'approved' }> {
   return {
     status: 'approved',
-    ...intervalsOf(settings, node.heartbeatSeconds),
+    ...intervalsOf(settings, node),
     capabilities: node.capabilities as Capability[],
     ...(awaiting === undefined ? {} : { awaiting }),
     ...(invokeSecret === null ? {} : { invokeSecret }),

@@ -1,5 +1,7 @@
 import { DeadlineHeap } from '../../domain/deadlines.ts'
 import {
+  activitySeen,
+  availabilityTold,
   bridgeStopped,
   connectionLost,
   deadlinePassed,
@@ -8,18 +10,21 @@ import {
   type PresenceChange,
   saidGoodbye,
   sessionOpened,
+  sleepsOn,
+  wentOffline,
 } from '../../domain/presence.ts'
 import type { NodeRecord } from '../../domain/records.ts'
 import { type MonotonicMs, plusMs, type WallMs } from '../../kernel/clock.ts'
 import { messageOf, type Refusal } from '../../kernel/errors.ts'
 import { encodeJson } from '../../protocol/encode.ts'
 import { decodeHeartbeat, type PartlyUsable } from '../../protocol/heartbeat.ts'
-import type { NodeStatus, StatusReason } from '../../protocol/names.ts'
+import { isReportedStatus, type NodeStatus, type StatusReason } from '../../protocol/names.ts'
 import type { Heartbeat } from '../../protocol/schemas.ts'
 import type { Announcer } from '../live/announcer.ts'
 import type { LiveLimb, Registry } from '../live/registry.ts'
 import type { Session } from '../ports.ts'
 import { type BridgeContext, intervalsOf } from '../settings.ts'
+import { AvailabilityTopics, presenceRuleOf } from './availability.ts'
 import type { History } from './history.ts'
 import { StateRefresh, stateRefreshMs } from './state-refresh.ts'
 
@@ -33,6 +38,8 @@ const SWEEP_MIN_DELAY_MS = 50
 const COMPLAIN_MS = 60_000
 /** The same again (a sensor without a value, all day) is told so much later. */
 const COMPLAIN_AGAIN_MS = 3_600_000
+/** Longer payloads are no word of availability. */
+const MAX_AVAILABILITY_BYTES = 256
 /** Limbs in one write of `lastHeartbeatAt`, so that no write stalls the event loop. */
 const SAVE_BATCH = 5000
 
@@ -43,6 +50,7 @@ export class PresenceKeeper {
   readonly #announcer: Announcer
   readonly #history: History
   readonly #refresh: StateRefresh
+  readonly #availability: AvailabilityTopics
   readonly #deadlines = new DeadlineHeap<LiveLimb>()
   #unsaved: LiveLimb[] = []
   #sweepAt: number = Number.POSITIVE_INFINITY
@@ -57,37 +65,51 @@ export class PresenceKeeper {
     this.#registry = registry
     this.#announcer = announcer
     this.#history = history
+    this.#availability = new AvailabilityTopics(world.topics)
     this.#refresh = new StateRefresh(world, registry, announcer)
   }
 
   /** Brings an approved node into memory as offline: at the start, and when it is approved. */
   add(record: NodeRecord, reason: StatusReason): LiveLimb {
     const { clock, settings } = this.#world
-    const timeoutMs = intervalsOf(settings, record.heartbeatSeconds).timeoutSeconds * 1000
+    const timeoutMs = intervalsOf(settings, record).timeoutSeconds * 1000
+    const rule = presenceRuleOf(record)
     const limb: LiveLimb = {
-      ...newPresence(reason, clock.wallMs(), timeoutMs, record.lastHeartbeatAt as WallMs | null),
+      ...newPresence(reason, clock.wallMs(), timeoutMs, rule, record.lastHeartbeatAt as WallMs | null),
       record,
       statePublishedAt: Number.NEGATIVE_INFINITY as MonotonicMs,
       unsaved: false,
       complainAfter: Number.NEGATIVE_INFINITY as MonotonicMs,
       complaint: null,
     }
+    if (reason !== 'bridge_restart') this.#announcer.description(limb)
+    if (reason === 'bridge_restart') sleepsOn(limb, clock.wallMs(), clock.monotonicMs())
     this.#registry.add(limb)
+    this.#availability.watch(record.nodeId, rule.topic)
+    if (limb.status === 'asleep') this.#schedule(limb)
     return limb
   }
 
   /** The row of a limb has changed; its presence goes on. */
   update(limb: LiveLimb, record: NodeRecord): void {
+    const before = limb.record
     this.#registry.replace(limb, record)
+    if (describesAnew(before, record)) this.#announcer.description(limb)
     const { clock, settings } = this.#world
-    const timeoutMs = intervalsOf(settings, record.heartbeatSeconds).timeoutSeconds * 1000
-    if (timeoutMs === limb.timeoutMs) return
+    const timeoutMs = intervalsOf(settings, record).timeoutSeconds * 1000
+    const rule = presenceRuleOf(record)
+    const sameRule = JSON.stringify(rule) === JSON.stringify(limb.rule)
+    if (timeoutMs === limb.timeoutMs && sameRule) return
     limb.timeoutMs = timeoutMs
+    limb.rule = rule
+    this.#availability.watch(record.nodeId, rule.topic)
     // Whoever is lost has the grace and no more, whatever it asked for last.
     if (limb.status !== 'offline' && !limb.lost) {
-      limb.deadline = clock.monotonicMs() + timeoutMs
+      limb.deadline = rule.mode === 'connection' ? Number.POSITIVE_INFINITY : clock.monotonicMs() + timeoutMs
       this.#schedule(limb)
     }
+    // A limb that is connected by now has shown all that this mode asks for.
+    if (!sameRule && limb.session !== null) this.#afterOpening(limb, limb.session)
   }
 
   remove(nodeId: string): void {
@@ -95,12 +117,53 @@ export class PresenceKeeper {
     if (!limb) return
     limb.deadline = Number.POSITIVE_INFINITY
     limb.session = null
+    this.#availability.watch(nodeId, null)
     this.#registry.delete(nodeId)
   }
 
   opened(session: Session, nodeId: string): void {
     const limb = this.#registry.get(nodeId)
-    if (limb) sessionOpened(limb, session)
+    if (limb) this.#afterOpening(limb, session)
+  }
+
+  #afterOpening(limb: LiveLimb, session: object): void {
+    const before = limb.status
+    const change = sessionOpened(limb, session, this.#world.clock.wallMs())
+    if (change === 'none') return
+    if (!limb.unsaved) this.#markUnsaved(limb)
+    this.#changed(limb, before, change)
+  }
+
+  /** Whether what this limb publishes has to be told: `active`. */
+  watchesActivity(nodeId: string): boolean {
+    const mode = this.#registry.get(nodeId)?.rule.mode
+    return mode === 'activity' || mode === 'sleepy'
+  }
+
+  /** A limb has published something else than a heartbeat. */
+  active(session: Session): void {
+    const { identity } = session
+    const limb = identity.kind === 'limb' ? this.#registry.get(identity.nodeId) : undefined
+    if (!limb) return
+    const { clock } = this.#world
+    const before = limb.status
+    const change = activitySeen(limb, session, clock.wallMs(), clock.monotonicMs())
+    if (limb.deadline < limb.scheduledAt) this.#schedule(limb)
+    if (!limb.unsaved && limb.heardSinceState) this.#markUnsaved(limb)
+    if (change !== 'none') this.#changed(limb, before, change)
+  }
+
+  /** Something was published; some limbs say with a topic of their own whether they are there. Total and quick. */
+  published(topic: string, payload: Uint8Array): void {
+    const nodeId = this.#availability.ownerOf(topic)
+    const limb = nodeId === undefined ? undefined : this.#registry.get(nodeId)
+    if (!limb || payload.length > MAX_AVAILABILITY_BYTES) return
+    const word = Buffer.from(payload).toString()
+    const { online, offline } = limb.rule
+    if (word !== online && word !== offline) return
+    const before = limb.status
+    const change = availabilityTold(limb, word === online, this.#world.clock.wallMs())
+    if (change !== 'none') this.#changed(limb, before, change)
   }
 
   /** The main path: decide, and only when something changed, publish. */
@@ -139,13 +202,19 @@ export class PresenceKeeper {
       return
     }
     const { clock, settings } = this.#world
-    connectionLost(limb, session, clock.monotonicMs(), settings.presence.graceSeconds * 1000)
+    const before = limb.status
+    const graceMs = settings.presence.graceSeconds * 1000
+    const change = connectionLost(limb, session, clock.wallMs(), clock.monotonicMs(), graceMs)
     this.#schedule(limb)
+    if (change !== 'none') this.#changed(limb, before, change)
   }
 
   /** Another device is this limb from now on: it is offline until that one is heard. */
   replaced(limb: LiveLimb): void {
-    this.#goodbye(limb, limb.session, 'disconnected')
+    limb.session = null
+    const before = limb.status
+    const change = wentOffline(limb, 'disconnected', this.#world.clock.wallMs())
+    if (change !== 'none') this.#changed(limb, before, change)
   }
 
   /** Every limb that is not offline becomes so: the bridge itself ends. */
@@ -274,10 +343,24 @@ export class PresenceKeeper {
   }
 }
 
+/** Whether its description is another one. */
+function describesAnew(before: NodeRecord, after: NodeRecord): boolean {
+  return (
+    before.ownDescription !== after.ownDescription ||
+    before.operatorDescription !== after.operatorDescription ||
+    before.capabilities !== after.capabilities ||
+    before.displayName !== after.displayName ||
+    before.operatorName !== after.operatorName ||
+    before.operatorSettings?.area !== after.operatorSettings?.area
+  )
+}
+
 /** What could not be understood does not undo what the limb said before; whoever was offline is online by being heard. */
 function withWhatHeld({ status, unavailable }: LiveLimb, { unusable, ...usable }: PartlyUsable): Heartbeat {
   return {
-    ...(unusable.keeps.includes('status') && status !== 'offline' ? { status } : {}),
+    ...(unusable.keeps.includes('status') && isReportedStatus(status) && status !== 'offline'
+      ? { status }
+      : {}),
     ...(unusable.keeps.includes('unavailable') ? { unavailable: [...unavailable] } : {}),
     ...usable,
   }

@@ -54,7 +54,16 @@ export function invocationHandlers(
   }
 
   return {
-    invoke: (args, caller) => invocations.invoke(args, caller),
+    async invoke(args, caller) {
+      if (args.noCheck && !roleReaches(caller.role, 'operator')) {
+        throw new Refusal(
+          'forbidden',
+          `noCheck is for operators; ${caller.name} is ${caller.role}`,
+          'noCheck',
+        )
+      }
+      return await invocations.invoke(args, caller)
+    },
 
     async 'invocation/list'({ limit, after, order, state, principal, nodeId }) {
       await store.settled()

@@ -3,10 +3,12 @@ import type { NodeRecord, PairingRequestRecord } from '../../domain/records.ts'
 import { Refusal } from '../../kernel/errors.ts'
 import { certifiedKey, hashKey, type KeyHash, keyMatches, newKey } from '../../kernel/secrets.ts'
 import { LIMITS } from '../../protocol/limits.ts'
+import { isAwake } from '../../protocol/names.ts'
 import type { State } from '../../protocol/schemas.ts'
 import type { VerbArgs } from '../../protocol/verbs.ts'
 import type { Control } from '../invocation/control.ts'
 import type { Announcer } from '../live/announcer.ts'
+import { shownDescription } from '../live/description.ts'
 import { pageInMemory } from '../live/pages.ts'
 import type { PendingPairingRequests } from '../live/pending.ts'
 import { type LiveLimb, type Registry, stateOf } from '../live/registry.ts'
@@ -47,8 +49,11 @@ interface Provisioned {
   readonly granted: PairingRequestRecord | null
 }
 
+/** Those about descriptions are in `node-description.ts`. */
+type NodeHandlers = Omit<VerbHandlersOf<'node'>, 'node/set' | 'node/describe' | 'node/thing'>
+
 /** The verbs about approved limbs. */
-export function nodeHandlers(world: BridgeContext, parts: Parts): VerbHandlersOf<'node'> {
+export function nodeHandlers(world: BridgeContext, parts: Parts): NodeHandlers {
   const { registry, pending, table, presence, announcer, answers, pairings, control, retries } = parts
   const { clock, store, topics, log } = world
 
@@ -84,7 +89,10 @@ export function nodeHandlers(world: BridgeContext, parts: Parts): VerbHandlersOf
     const now = clock.wallMs()
     const apiKey = wish.apiKey === undefined ? newKey() : undefined
     const key = hashKey(wish.apiKey ?? apiKey ?? '')
-    const node = provisionedNode(wish, by, now)
+    const { presence: mode, heartbeatSeconds, timeoutSeconds, area } = wish
+    const wanted = { presence: mode, heartbeatSeconds, timeoutSeconds, area }
+    const settings = Object.values(wanted).every((each) => each === undefined) ? null : wanted
+    const node = provisionedNode({ ...wish, settings }, by, now)
     await tx.putNode(node)
     await tx.putNodeKeys(nodeId, { current: key, next: null, currentUntil: null })
     await tx.audit({ at: now, actor: by, kind: 'node.provisioned', nodeId, outcome: 'approved', detail: {} })
@@ -135,7 +143,8 @@ export function nodeHandlers(world: BridgeContext, parts: Parts): VerbHandlersOf
     },
 
     async 'node/get'({ nodeId }) {
-      return stateOf(known(nodeId))
+      const limb = known(nodeId)
+      return { ...stateOf(limb), description: shownDescription(limb.record) }
     },
 
     'node/history': (args) => parts.history.of(args),
@@ -298,7 +307,6 @@ function listed(limb: LiveLimb, filter: VerbArgs<'node/list'>): boolean {
   const has = capability === undefined || limb.record.capabilities.some((entry) => entry.cap === capability)
   if (!has) return false
   if (available === undefined) return true
-  const ready =
-    limb.status !== 'offline' && (capability === undefined || !limb.unavailable.includes(capability))
+  const ready = isAwake(limb.status) && (capability === undefined || !limb.unavailable.includes(capability))
   return ready === available
 }

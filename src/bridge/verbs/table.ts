@@ -19,6 +19,7 @@ import { healthHandlers } from './bridge.ts'
 import { invocationHandlers } from './invocation.ts'
 import { leaseHandlers } from './lease.ts'
 import { nodeHandlers } from './node.ts'
+import { nodeDescriptionHandlers } from './node-description.ts'
 import { pairingHandlers } from './pairing.ts'
 import { policyHandlers } from './policy.ts'
 import { principalHandlers } from './principal.ts'
@@ -47,6 +48,7 @@ export function verbHandlers(world: BridgeContext, use: UseCases): VerbHandlers 
   const { policies, leases, rights, invocations } = control
   return {
     ...nodeHandlers(world, use),
+    ...nodeDescriptionHandlers(world, use),
     ...pairingHandlers(world, use),
     ...policyHandlers(world, registry, policies, (at) => control.look(at), announcer),
     ...leaseHandlers(world, registry, rights, leases),

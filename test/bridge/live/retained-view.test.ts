@@ -7,6 +7,7 @@ import { createView } from '../../../src/bridge/live/retained-view.ts'
 import { provisionedNode } from '../../../src/domain/pairing.ts'
 import { newPresence } from '../../../src/domain/presence.ts'
 import { systemClock } from '../../../src/kernel/clock.ts'
+import { presenceRule } from '../../../src/protocol/presence.ts'
 import { filterMatches, topicsOf } from '../../../src/protocol/topics.ts'
 
 /** The part of the announcer that the view reads. */
@@ -20,7 +21,7 @@ function viewOf(root: string) {
   const registry = new Registry()
   for (const nodeId of ['cam1', 'cam2']) {
     const limb = {
-      ...newPresence('approved', systemClock.wallMs(), 1000, null),
+      ...newPresence('approved', systemClock.wallMs(), 1000, presenceRule(null), null),
       record: provisionedNode({ nodeId }, 'admin', 0),
     } as LiveLimb
     registry.add(limb)

@@ -3,9 +3,10 @@ import { SCHEMA_1 } from './schema-1.ts'
 import { SCHEMA_2 } from './schema-2.ts'
 import { SCHEMA_HISTORY } from './schema-3.ts'
 import { toSchema4 } from './schema-4.ts'
+import { SCHEMA_TOKENS } from './schema-5.ts'
 import { toSchema6 } from './schema-6.ts'
-import { SCHEMA_QUERY_INDEXES } from './schema-query-indexes.ts'
-import { SCHEMA_TOKENS } from './schema-tokens.ts'
+import { SCHEMA_QUERY_INDEXES } from './schema-7.ts'
+import { SCHEMA_DESCRIPTIONS } from './schema-8.ts'
 
 /** "Limb" in ASCII: marks the file as ours for `file(1)` and for a bridge that is pointed at a foreign one. */
 export const APPLICATION_ID = 0x4c696d62
@@ -25,6 +26,7 @@ export const MIGRATIONS: readonly Migration[] = [
   { version: 5, up: (sql) => sql.exec(SCHEMA_TOKENS) },
   { version: 6, up: toSchema6 },
   { version: 7, up: (sql) => sql.exec(SCHEMA_QUERY_INDEXES) },
+  { version: 8, up: (sql) => sql.exec(SCHEMA_DESCRIPTIONS) },
 ]
 
 export function newestVersion(migrations: readonly Migration[]): number {

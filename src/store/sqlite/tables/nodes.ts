@@ -2,10 +2,13 @@ import type Sqlite from 'better-sqlite3'
 import type { NodeKeys, NodeRecord } from '../../../domain/records.ts'
 import { legible } from '../../../kernel/readable-text.ts'
 import { NAME_PATTERN } from '../../../protocol/names.ts'
-import { Capabilities, RowReader } from './rows.ts'
+import { operatorSettingsSchema } from '../../../protocol/node-settings.ts'
+import { presenceSchema } from '../../../protocol/presence.ts'
+import { Capabilities, Descriptions, RowReader } from './rows.ts'
 
 const COLUMNS = `n.node_id, n.display_name, n.operator_name, n.platform, n.firmware, n.endpoint_url, n.invoke,
-  n.capabilities, n.heartbeat_seconds, n.approved_at, n.approved_by, n.updated_at, h.at AS last_heartbeat_at`
+  n.capabilities, n.heartbeat_seconds, n.timeout_seconds, n.presence, n.description, n.operator_description,
+  n.operator_settings, n.approved_at, n.approved_by, n.updated_at, h.at AS last_heartbeat_at`
 const FROM = 'FROM nodes n LEFT JOIN heartbeats h ON h.node_id = n.node_id'
 
 const INVOKES = ['mqtt', 'http'] as const
@@ -15,6 +18,7 @@ export class NodesTable {
   readonly #reader = new RowReader('nodes', ['node_id'])
   readonly #keyReader = new RowReader('node_keys', ['node_id'])
   readonly #capabilities = new Capabilities()
+  readonly #descriptions = new Descriptions()
   readonly #one: Sqlite.Statement<[string]>
   readonly #page: Sqlite.Statement<[string, number]>
   readonly #put: Sqlite.Statement
@@ -29,8 +33,9 @@ export class NodesTable {
     this.#page = sql.prepare(`SELECT ${COLUMNS} ${FROM} WHERE n.node_id > ? ORDER BY n.node_id LIMIT ?`)
     this.#put =
       sql.prepare(`INSERT OR REPLACE INTO nodes (node_id, display_name, operator_name, platform, firmware,
-      endpoint_url, invoke, capabilities, heartbeat_seconds, approved_at, approved_by, updated_at)
-      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`)
+      endpoint_url, invoke, capabilities, heartbeat_seconds, timeout_seconds, presence, description, operator_description,
+      operator_settings, approved_at, approved_by, updated_at)
+      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`)
     // A cached record may be older than what a batch of heartbeats has stored: the later time stays.
     this.#heard =
       sql.prepare(`INSERT INTO heartbeats (at, node_id) SELECT ?, node_id FROM nodes WHERE node_id = ?
@@ -72,6 +77,11 @@ export class NodesTable {
       node.invoke,
       Capabilities.text(node.capabilities),
       node.heartbeatSeconds,
+      node.timeoutSeconds,
+      jsonOrNull(node.presence),
+      jsonOrNull(node.ownDescription),
+      jsonOrNull(node.operatorDescription),
+      jsonOrNull(node.operatorSettings),
       node.approvedAt,
       node.approvedBy,
       node.updatedAt,
@@ -130,12 +140,21 @@ export class NodesTable {
       invoke: reader.oneOf('invoke', INVOKES),
       capabilities: this.#capabilities.read(reader, 'capabilities'),
       heartbeatSeconds: reader.integerOrNull('heartbeat_seconds'),
+      timeoutSeconds: reader.integerOrNull('timeout_seconds'),
+      presence: reader.jsonOrNull('presence', presenceSchema),
+      ownDescription: this.#descriptions.read(reader, 'description'),
+      operatorDescription: this.#descriptions.read(reader, 'operator_description'),
+      operatorSettings: reader.jsonOrNull('operator_settings', operatorSettingsSchema),
       approvedAt: reader.integer('approved_at'),
       approvedBy: reader.text('approved_by'),
       updatedAt: reader.integer('updated_at'),
       lastHeartbeatAt: reader.integerOrNull('last_heartbeat_at'),
     }
   }
+}
+
+function jsonOrNull(value: object | string | null): string | null {
+  return value === null ? null : JSON.stringify(value)
 }
 
 function legibleOrNull(text: string | null): string | null {

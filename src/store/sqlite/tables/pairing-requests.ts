@@ -3,11 +3,11 @@ import { z } from 'zod'
 import type { PairingRequestRecord } from '../../../domain/records.ts'
 import { legible } from '../../../kernel/readable-text.ts'
 import { NAME_PATTERN } from '../../../protocol/names.ts'
-import { PAIRING_REQUEST_KINDS, registrationSchema } from '../../../protocol/schemas.ts'
+import { PAIRING_REQUEST_KINDS, storedRegistrationSchema } from '../../../protocol/schemas.ts'
 import { RowReader } from './rows.ts'
 
 /** What was accepted by an older rule for texts must not keep the bridge from starting. */
-const storedRegistration = z.preprocess(withLegibleTexts, registrationSchema)
+const storedRegistration = z.preprocess(withLegibleTexts, storedRegistrationSchema)
 
 function withLegibleTexts(value: unknown): unknown {
   if (typeof value !== 'object' || value === null) return value

@@ -1,5 +1,6 @@
 import type { KeyHash } from '../../../kernel/secrets.ts'
 import { pathText } from '../../../protocol/decode.ts'
+import { type Description, descriptionSchema } from '../../../protocol/descriptions.ts'
 import { type Capability, capabilitiesSchema } from '../../../protocol/schemas.ts'
 import { BadRowError } from '../errors.ts'
 
@@ -100,10 +101,30 @@ export class RowReader {
     )
   }
 
+  jsonOrNull<T>(column: string, schema: Parser<T>): T | null {
+    return this.#row[column] === null ? null : this.json(column, schema)
+  }
+
   #bytes(column: string, atLeast: number): Uint8Array {
     const value = this.#row[column]
     const whole = value instanceof Uint8Array && value.length >= atLeast
     return whole ? value : this.bad(column, `is not a blob of ${atLeast} bytes or more`)
+  }
+}
+
+/** Devices of one kind describe themselves alike: equal texts are parsed once and share one object. */
+export class Descriptions {
+  readonly #known = new Map<string, Description>()
+
+  read(row: RowReader, column: string): Description | null {
+    const text = row.textOrNull(column)
+    if (text === null) return null
+    const known = this.#known.get(text)
+    if (known) return known
+    const parsed = Object.freeze(row.json(column, descriptionSchema))
+    if (this.#known.size >= MAX_INTERNED) this.#known.clear()
+    this.#known.set(text, parsed)
+    return parsed
   }
 }
 

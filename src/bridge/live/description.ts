@@ -1,0 +1,28 @@
+import { approvedCommands, mergedDescription } from '../../domain/descriptions.ts'
+import { shownName } from '../../domain/pairing.ts'
+import type { NodeRecord } from '../../domain/records.ts'
+import type { ShownDescription } from '../../protocol/shown-description.ts'
+
+/** Returns what the limb can do, as `limb/node/<id>/description` and `node/get` show it. */
+export function shownDescription(node: NodeRecord): ShownDescription {
+  const {
+    commands: _commands,
+    properties,
+    area: ownArea,
+    ...words
+  } = mergedDescription(node.ownDescription, node.operatorDescription)
+  const area = node.operatorSettings?.area ?? ownArea
+  return {
+    nodeId: node.nodeId,
+    displayName: shownName(node),
+    ...words,
+    ...(area === undefined ? {} : { area }),
+    commands: [
+      ...approvedCommands(
+        node.capabilities,
+        mergedDescription(node.ownDescription, node.operatorDescription),
+      ),
+    ],
+    properties: properties ?? [],
+  }
+}

@@ -1,0 +1,24 @@
+import { z } from 'zod'
+import { LIMITS } from './limits.ts'
+import { presenceSchema } from './presence.ts'
+import { displayNameSchema } from './texts.ts'
+
+/** What an operator may set for a limb; it wins over the limb's own wishes. */
+export const operatorSettingsShape = {
+  presence: presenceSchema.optional(),
+  heartbeatSeconds: z
+    .int()
+    .min(LIMITS.heartbeatSecondsMin)
+    .max(LIMITS.heartbeatSecondsMax)
+    .optional()
+    .describe('how often it is to be heard; its own wish when absent'),
+  timeoutSeconds: z
+    .int()
+    .min(LIMITS.heartbeatSecondsMin)
+    .max(LIMITS.timeoutSecondsMax)
+    .optional()
+    .describe('how long after a sign of life it goes offline; three heartbeats when absent'),
+  area: displayNameSchema.optional().describe('the room it is in'),
+}
+
+export const operatorSettingsSchema = z.object(operatorSettingsShape)

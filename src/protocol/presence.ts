@@ -1,0 +1,56 @@
+import { z } from 'zod'
+import { LIMITS } from './limits.ts'
+
+/** How a limb shows that it is there (docs/protocol/limbs.md, "Presence"). */
+
+export const PRESENCE_MODES = ['heartbeat', 'activity', 'connection', 'sleepy'] as const
+export type PresenceMode = (typeof PRESENCE_MODES)[number]
+
+/** Is a limb's own topic below `limb/node/<id>/`, such as `data/tele/LWT`. */
+const availabilityTopicSchema = z
+  .string()
+  .max(LIMITS.propertyTopicChars)
+  .regex(/^data\/[^+#\0]+$/, { error: 'must be a topic of its own that begins with data/, without + and #' })
+
+const word = z.string().min(1).max(LIMITS.availabilityWordChars)
+
+const presenceObjectSchema = z
+  .object({
+    mode: z.enum(PRESENCE_MODES),
+    topic: availabilityTopicSchema
+      .optional()
+      .describe('a retained topic of the limb that says whether it is there'),
+    online: word.optional().describe('what the topic says when it is; `online` when absent'),
+    offline: word.optional().describe('what the topic says when it is not; `offline` when absent'),
+  })
+  .refine(({ mode, topic }) => topic === undefined || mode === 'connection', {
+    error: 'goes with "mode": "connection" only',
+    path: ['topic'],
+  })
+
+/** A mode's name, or an object with more. */
+export const presenceSchema = z
+  .union([z.enum(PRESENCE_MODES), presenceObjectSchema])
+  .describe('what a sign of life is: `heartbeat`, `activity`, `connection` or `sleepy`')
+export type PresenceWish = z.infer<typeof presenceSchema>
+
+/** Is how presence is kept, with every default filled in. */
+export interface PresenceRule {
+  readonly mode: PresenceMode
+  /** Below `limb/node/<id>/`; null: the connection itself says it. */
+  readonly topic: string | null
+  readonly online: string
+  readonly offline: string
+}
+
+/** Fills in the defaults; null is a limb that asked for nothing. */
+export function presenceRule(wish: PresenceWish | null): PresenceRule {
+  const { mode, topic, online, offline } =
+    wish === null || typeof wish === 'string' ? { mode: wish ?? 'heartbeat' } : wish
+  return {
+    mode,
+    topic: topic ?? null,
+    online: online ?? 'online',
+    offline: offline ?? 'offline',
+  } as PresenceRule
+}
