@@ -52,7 +52,23 @@ export interface QueueSize {
   readonly newestCounter: number
 }
 
-export interface StoredSession {
+/** How long a session outlives its connection. */
+export interface SessionTerms {
+  /** Null: as long as the configuration says. */
+  readonly expirySeconds: number | null
+  /** When its connection ended, wall time; null while it is connected. */
+  readonly leftAt: number | null
+}
+
+/** A will that is sent `delaySeconds` after its connection has ended. */
+export interface StoredWill extends StoredMessage {
+  readonly clientId: string
+  readonly delaySeconds: number
+  /** When it is to be sent, wall time; null while its client is connected. */
+  readonly dueAt: number | null
+}
+
+export interface StoredSession extends SessionTerms {
   readonly clientId: string
   /** Which identity it belongs to: a node's or principal's name, or the broker's word for others. */
   readonly owner: string
@@ -87,14 +103,25 @@ export interface MqttStore {
   /** Which identity a stored session belongs to; null: none stored. */
   sessionOwner(clientId: string): Promise<string | null>
   sessionsOf(owner: string): Promise<readonly string[]>
-  /** `now` when it is left out. */
-  putSession(clientId: string, owner: string, at: number, urgency?: Urgency): Promise<void>
+  /** `now` when the urgency is left out; as long as the configuration says without terms. */
+  putSession(
+    clientId: string,
+    owner: string,
+    at: number,
+    urgency?: Urgency,
+    terms?: SessionTerms,
+  ): Promise<void>
   /** Session, subscriptions, queue and handshakes. */
   deleteSession(clientId: string): Promise<void>
   /** The session, its subscriptions, queue and handshakes of each of these. */
   deleteSessions(clientIds: readonly string[]): Promise<void>
   /** Sessions that nobody used since `before`. */
   sessionsIdleSince(before: number): Promise<readonly string[]>
+
+  /** Read once at the start. A session that is deleted takes its will along. */
+  loadWills(): Promise<readonly StoredWill[]>
+  putWill(will: StoredWill): Promise<void>
+  deleteWill(clientId: string): Promise<void>
 
   /** The sequences, in the order of `targets`. */
   enqueue(targets: readonly QueueTarget[], message: QueueMessage): Promise<readonly number[]>
@@ -135,3 +162,6 @@ export interface MqttStore {
   retainedTopics(prefix: string, afterTopic: string, limit: number): Promise<readonly string[]>
   countRetained(): Promise<number>
 }
+
+/** Where wills wait that outlive the bridge. */
+export type WillStore = Pick<MqttStore, 'loadWills' | 'putWill' | 'deleteWill'>

@@ -1,4 +1,5 @@
 import type { Duplex, Readable } from 'node:stream'
+import type { WillStore } from '../bridge/mqtt-store.ts'
 import type { Session } from '../bridge/ports.ts'
 
 /**
@@ -146,6 +147,7 @@ export interface BrokerPersistence extends Persistence {
     takeStale(clientId: string): boolean
     missed(clientId: string): void
   }
+  readonly wills: WillStore
   /** Above every `brokerCounter` in the store. */
   readonly lastCounter: number
   clearRetainedBelow(prefix: string): Promise<readonly string[]>

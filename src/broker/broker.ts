@@ -25,6 +25,7 @@ import { GuardedPersistence } from './guarded-persistence.ts'
 import { InboundPath } from './inbound-path.ts'
 import { type BrokerLimits, type ConfiguredLimits, FIXED_LIMITS, type FixedLimits } from './limits.ts'
 import { type Listener, listenInherited, listenTcp, listenUnix } from './listeners.ts'
+import { DelayedWills } from './mqtt5/delayed-wills.ts'
 import { OrderedBroker } from './ordered-broker.ts'
 import { PeerLog } from './peer-log.ts'
 import { createFeed, createPublisher, createSessions } from './port-adapters.ts'
@@ -125,6 +126,12 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
   const broker = createOrdered(persistence, limits, clock, log, tap, (client, packet) => {
     path.finished(sessionOf(client), packet.messageId)
   })
+  const wills = new DelayedWills({
+    store: options.persistence.wills,
+    clock,
+    log,
+    send: (message) => broker.route(message),
+  })
   const world: SessionContext = {
     broker,
     inbound,
@@ -136,6 +143,7 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
     clock,
     log,
     peerLog: new PeerLog(clock, log),
+    wills,
     publish: (session, message, acknowledge) => path.receive(session, message, acknowledge),
     strangers: new Strangers({
       clock,
@@ -153,6 +161,7 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
   await broker.listen()
   // A message must not be numbered like one that waits in a stored queue.
   broker.counter = options.persistence.lastCounter
+  await wills.load()
   followEvents(broker, {
     ...options,
     counters,
@@ -175,6 +184,7 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
 
   async function stop(): Promise<void> {
     world.peerLog.stop()
+    wills.stop()
     await closeListeners()
     // What is published already reaches those who are connected.
     await within(clock, ROUTE_MS, new Promise<void>((resolve) => broker.inOrder(resolve)))

@@ -163,10 +163,16 @@ export class ConnectHandler {
       proceed(new Error('connection closed'))
       return true
     }
+    // The client is back: its will is not sent, unless its session ends here.
+    const { clean } = packet
+    const goesOn = owner !== null && !(session.translator?.connect.cleanStart ?? clean)
+    if (!goesOn || this.#stored.isOver(clientId)) this.#world.wills.sessionEnds(clientId)
+    this.#world.wills.cancel(clientId)
     await this.#prepareStored(session, packet, identity, owner !== null)
     session.translator?.assign(assigned, session.translator.sessionExpirySeconds)
     session.admit(identity, clientId)
     this.#checkWill(session, packet, identity)
+    await this.#keepWill(session)
     this.#hold(clientId, session)
     proceed(session.isGone ? new Error('connection closed') : null)
     // The next CONNECT of this id is looked at when this one has its CONNACK, or is gone.
@@ -229,6 +235,21 @@ export class ConnectHandler {
       log.warn({ err: error, clientId }, 'the store cannot keep a session now; it ends with its connection')
       translator.sessionExpirySeconds = 0
       packet.clean = !session.storedBefore
+    }
+  }
+
+  /** A will with a delay is on disk before CONNACK; where it cannot be, it is sent without one. */
+  async #keepWill(session: MqttSession): Promise<void> {
+    const { will5, translator, clientId } = session
+    if (will5 === undefined || translator === undefined) return
+    const seconds = Math.min(will5.delaySeconds, translator.sessionExpirySeconds)
+    if (seconds === 0) return
+    try {
+      await this.#world.wills.keep(clientId, will5, seconds)
+      session.delayedWill = true
+    } catch (error) {
+      this.#world.log.warn({ err: error, clientId }, 'the store cannot keep a will now; it has no delay')
+      this.#world.wills.cancel(clientId)
     }
   }
 

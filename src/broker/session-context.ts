@@ -3,6 +3,7 @@ import type { Topics } from '../protocol/topics.ts'
 import type { Persistence } from './aedes-internals.ts'
 import type { Connection, ConnectionContext } from './connection.ts'
 import type { BrokerLimits } from './limits.ts'
+import type { DelayedWills } from './mqtt5/delayed-wills.ts'
 import type { OrderedBroker } from './ordered-broker.ts'
 import type { Outcome, Received } from './received.ts'
 import type { Rights } from './rights.ts'
@@ -16,6 +17,7 @@ export interface SessionContext extends ConnectionContext {
   readonly rights: Rights
   readonly topics: Topics
   readonly limits: BrokerLimits
+  readonly wills: DelayedWills
   /** Brings a message to its end; `acknowledge` is called in the order of the session's messages. */
   readonly publish: (session: Connection, message: Received, acknowledge: (outcome: Outcome) => void) => void
   readonly strangers: Strangers

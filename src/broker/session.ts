@@ -69,6 +69,8 @@ export class MqttSession extends Connection implements Session {
   #translator: Translator | undefined
   /** The last words of a client that speaks MQTT 5; those of others are kept by Aedes. */
   will5: Will5 | undefined
+  /** It is kept by the store and waits for its delay. */
+  delayedWill = false
 
   constructor(world: SessionContext, conn: Duplex, peer: ConnectionPeer) {
     super(world, conn, peer)
@@ -260,7 +262,7 @@ export class MqttSession extends Connection implements Session {
   /** DISCONNECT: any code but 0 leaves the will. */
   #left(code: number, sessionExpirySeconds: number | undefined): void {
     this.#end ??= code === 0 ? 'disconnect' : 'lost'
-    if (code === 0) this.will5 = undefined
+    if (code === 0) this.#dropWill()
     const { translator } = this
     if (translator !== undefined && sessionExpirySeconds !== undefined) {
       translator.changeExpiry(sessionExpirySeconds)
@@ -405,14 +407,25 @@ export class MqttSession extends Connection implements Session {
     this.opened = false
     this.#openedAs = undefined
     this.#world.counters.sessions[wasOpen]--
-    if (this.#end !== 'stopped') this.#sendWill()
+    this.#sendWill()
     this.guarded(() => this.#world.inbound.closed(this, this.#end ?? 'lost'))
   }
 
+  #dropWill(): void {
+    if (this.delayedWill) this.#world.wills.cancel(this.clientId)
+    this.will5 = undefined
+  }
+
   #sendWill(): void {
-    const will = this.will5
+    const { will5: will, clientId } = this
     if (will === undefined) return
     this.will5 = undefined
+    // One with a delay waits, over a restart too; the others are not sent when it is the bridge that goes.
+    if (this.delayedWill) this.#world.wills.left(clientId)
+    else if (this.#end !== 'stopped') this.#routeWill(will)
+  }
+
+  #routeWill(will: Will5): void {
     const { topic, payload, qos, retain, properties } = will
     const { forwarded, messageExpiry } = properties
     this.#world.broker.route({

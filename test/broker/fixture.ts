@@ -190,7 +190,7 @@ export async function start(options: Start = {}): Promise<Running> {
   const persistence = createPersistence({
     store: createMqttStore(database),
     view,
-    clock: systemClock,
+    clock: rest.clock ?? systemClock,
     log,
     limits: LIMITS,
     onDropped: () => {},

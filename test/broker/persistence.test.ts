@@ -316,7 +316,9 @@ describe('stored sessions', () => {
     await sessions.forget('ada')
     expect([sessions.ownerOf('c'), sessions.ownerOf('d')]).toEqual([null, 'bob'])
     expect(await persistence.subscriptionsByTopic('t')).toMatchObject([{ clientId: 'd' }])
-    expect(await store.loadSessions()).toEqual([{ clientId: 'd', owner: 'bob' }])
+    expect(await store.loadSessions()).toEqual([
+      { clientId: 'd', owner: 'bob', expirySeconds: null, leftAt: null },
+    ])
   })
 
   test('what was queued while a session was being forgotten is not for the next owner of its id', async () => {
@@ -342,7 +344,9 @@ describe('stored sessions', () => {
     expect(await sessions.sweep(1000)).toEqual([])
     now += 500
     expect(await sessions.sweep(1000)).toEqual(['idle'])
-    expect(await store.loadSessions()).toEqual([{ clientId: 'live', owner: 'ada' }])
+    expect(await store.loadSessions()).toEqual([
+      { clientId: 'live', owner: 'ada', expirySeconds: null, leftAt: null },
+    ])
     // The live one was noted, so that a crash now does not end it.
     expect(await store.sessionsIdleSince(now - 500)).toEqual([])
   })
@@ -357,7 +361,9 @@ describe('stored sessions', () => {
     await expect(adding).rejects.toMatchObject({ code: 'storage_unavailable' })
     database.sql.pragma('query_only = OFF')
     await persistence.sessions.sweep(1e12)
-    expect(await store.loadSessions()).toEqual([{ clientId: 'c', owner: 'ada' }])
+    expect(await store.loadSessions()).toEqual([
+      { clientId: 'c', owner: 'ada', expirySeconds: null, leftAt: null },
+    ])
     expect(await store.loadSubscriptions()).toMatchObject([{ clientId: 'c', filter: 't' }])
   })
 

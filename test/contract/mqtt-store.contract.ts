@@ -14,13 +14,35 @@ export function mqttStoreContract(name: string, make: () => MqttStore): void {
         await store.putIncoming(clientId, 7, stored('t'))
       }
       await store.deleteSession('c')
-      expect(await store.loadSessions()).toEqual([{ clientId: 'cc', owner: 'owner of cc' }])
+      expect(await store.loadSessions()).toEqual([
+        { clientId: 'cc', owner: 'owner of cc', expirySeconds: null, leftAt: null },
+      ])
       expect(await store.sessionOwner('c')).toBeNull()
       expect(await store.loadSubscriptions()).toEqual([
         { clientId: 'cc', filter: 'a/#', qos: 1, extra: '{"nl":true}' },
       ])
       expect([await store.countQueued('c'), await store.countQueued('cc')]).toEqual([0, 1])
       expect([await store.incoming('c', 7), await store.countIncoming('cc')]).toEqual([null, 1])
+    })
+
+    test('a session keeps how long it outlives its connection, and takes its will along', async () => {
+      const store = make()
+      await store.putSession('a', 'ada', 10, 'now', { expirySeconds: 60, leftAt: null })
+      await store.putSession('a', 'ada', 20, 'soon', { expirySeconds: 60, leftAt: 20 })
+      const will = { ...stored('w'), clientId: 'a', delaySeconds: 5, dueAt: 25 }
+      await store.putWill({ ...will, dueAt: null })
+      await store.putWill(will)
+      await store.putWill({ ...will, clientId: 'b' })
+      expect(await store.loadSessions()).toEqual([
+        { clientId: 'a', owner: 'ada', expirySeconds: 60, leftAt: 20 },
+      ])
+      expect(await store.loadWills()).toMatchObject([
+        { clientId: 'a', topic: 'w', delaySeconds: 5, dueAt: 25 },
+        { clientId: 'b' },
+      ])
+      await store.deleteWill('b')
+      await store.deleteSession('a')
+      expect(await store.loadWills()).toEqual([])
     })
 
     test('sessions are found by owner and by when they were last used', async () => {

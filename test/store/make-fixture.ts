@@ -26,6 +26,7 @@ const ROWS: Readonly<Record<string, string>> = {
     (3, 'in_3', 'claude', 'plug-1', 'power', 'power.on', 'a3', 'gated', 'denied', 3000, 3500, NULL, NULL, NULL, 'ada', 'not now', '{"code":"denied","message":"no"}')`,
   invocation_answers: `INSERT INTO invocation_answers VALUES (1, '{"ok":true,"data":{"n":1}}')`,
   tokens: `INSERT INTO tokens VALUES ('tk_1', zeroblob(32), 'phone', 'ada', 'viewer', 1000, 'ada', NULL, 2000, '10.0.0.9')`,
+  mqtt_wills: `INSERT INTO mqtt_wills VALUES ('wall', 'home/wall', x'676f6e65', 1, 0, NULL, 30, 5000)`,
   presence_history: `INSERT INTO presence_history VALUES
     (1, 'cam-1', 1000, 'online', 'heartbeat'), (2, 'cam-1', 2000, 'offline', 'timeout')`,
 }

@@ -1,5 +1,5 @@
 import type { Readable } from 'node:stream'
-import type { MqttStore, QueueTarget, RetainedLimits, Urgency } from '../../bridge/mqtt-store.ts'
+import type { MqttStore, QueueTarget, RetainedLimits, Urgency, WillStore } from '../../bridge/mqtt-store.ts'
 import type { Log, RetainedView } from '../../bridge/ports.ts'
 import type { Clock } from '../../kernel/clock.ts'
 import { messageOf } from '../../kernel/errors.ts'
@@ -59,6 +59,8 @@ const NOBODY: Promise<MatchedSubscription[]> = Promise.resolve(Object.freeze([])
  */
 export class MqttPersistence {
   readonly sessions: StoredSessions
+  /** Wills that wait for their delay. */
+  readonly wills: WillStore
   readonly #options: PersistenceOptions
   readonly #index = new SubscriptionIndex()
   readonly #queues: Queues
@@ -70,6 +72,7 @@ export class MqttPersistence {
   constructor(options: PersistenceOptions) {
     this.#options = options
     const { store, clock, log, limits, onDropped } = options
+    this.wills = store
     const isLive = (clientId: string) =>
       this.#broker.clients === undefined || this.#broker.clients[clientId] !== undefined
     this.#queues = new Queues({

@@ -1,4 +1,4 @@
-import type { MqttStore } from '../../bridge/mqtt-store.ts'
+import type { MqttStore, SessionTerms } from '../../bridge/mqtt-store.ts'
 import type { Log } from '../../bridge/ports.ts'
 import type { Clock, MonotonicMs } from '../../kernel/clock.ts'
 import { messageOf } from '../../kernel/errors.ts'
@@ -32,6 +32,8 @@ export class StoredSessions {
   readonly #leftAt = new Map<string, MonotonicMs>()
   /** How long sessions outlive their connections, of those that said so. */
   readonly #expirySeconds = new Map<string, number>()
+  /** When those end, wall time, that were stored before the start and have not been back. */
+  readonly #overAt = new Map<string, number>()
   /** Ids with QoS 2 handshakes on disk since the start; those of before belong to stored sessions. */
   readonly #incoming = new Set<string>()
 
@@ -40,9 +42,14 @@ export class StoredSessions {
   }
 
   async load(): Promise<void> {
-    for (const { clientId, owner } of await this.#options.store.loadSessions()) {
+    const now = this.#options.clock.wallMs()
+    for (const { clientId, owner, expirySeconds, leftAt } of await this.#options.store.loadSessions()) {
       this.#owners.set(clientId, owner)
       this.#stale.add(clientId)
+      if (expirySeconds === null) continue
+      this.#expirySeconds.set(clientId, expirySeconds)
+      // Who was connected when the bridge ended was cut off by that, now.
+      this.#overAt.set(clientId, (leftAt ?? now) + expirySeconds * 1000)
     }
   }
 
@@ -81,8 +88,12 @@ export class StoredSessions {
       this.#owners.get(clientId) === owner && (this.#expirySeconds.get(clientId) ?? null) === expirySeconds
     this.#owners.set(clientId, owner)
     this.#setExpiry(clientId, expirySeconds)
-    const stored = store.putSession(clientId, owner, at, known ? 'soon' : 'now')
-    if (known) {
+    this.#overAt.delete(clientId)
+    const terms = { expirySeconds, leftAt: null }
+    // One with an expiry is noted at once: while it is connected its time does not run.
+    const urgency = known && expirySeconds === null ? 'soon' : 'now'
+    const stored = store.putSession(clientId, owner, at, urgency, terms)
+    if (urgency === 'soon') {
       this.#ignore(stored)
       return
     }
@@ -106,10 +117,14 @@ export class StoredSessions {
     }
     this.#setExpiry(clientId, expirySeconds)
     this.#leftAt.set(clientId, this.#options.clock.monotonicMs())
-    this.#ignore(this.#options.store.putSession(clientId, owner, this.#options.clock.wallMs(), 'soon'))
+    const now = this.#options.clock.wallMs()
+    const terms = { expirySeconds, leftAt: expirySeconds === null ? null : now }
+    this.#ignore(this.#options.store.putSession(clientId, owner, now, 'soon', terms))
   }
 
   isOver(clientId: string): boolean {
+    const overAt = this.#overAt.get(clientId)
+    if (overAt !== undefined) return this.#options.clock.wallMs() >= overAt
     const seconds = this.#expirySeconds.get(clientId)
     const leftAt = this.#leftAt.get(clientId)
     if (seconds === undefined || leftAt === undefined || this.#options.isLive(clientId)) return false
@@ -169,7 +184,9 @@ export class StoredSessions {
     const old = await store.sessionsIdleSince(now - idleMs / 2)
     const used = old.filter((clientId) => this.#isUsed(clientId, idleMs)).slice(0, SWEEP_SESSIONS)
     await Promise.all(
-      used.map((clientId) => store.putSession(clientId, this.#owners.get(clientId) ?? '', now, 'soon')),
+      used.map((clientId) =>
+        store.putSession(clientId, this.#owners.get(clientId) ?? '', now, 'soon', this.#termsOf(clientId)),
+      ),
     )
     const idle = await store.sessionsIdleSince(now - idleMs)
     const ended = [...this.#expirySeconds.keys()].filter((clientId) => this.isOver(clientId))
@@ -177,6 +194,16 @@ export class StoredSessions {
     const over = [...new Set([...ended, ...unused])].slice(0, SWEEP_SESSIONS)
     await this.#deleteAll(over)
     return over
+  }
+
+  #termsOf(clientId: string): SessionTerms {
+    const expirySeconds = this.#expirySeconds.get(clientId) ?? null
+    const leftAt = this.#leftAt.get(clientId)
+    if (expirySeconds === null || leftAt === undefined || this.#options.isLive(clientId)) {
+      return { expirySeconds, leftAt: null }
+    }
+    const { clock } = this.#options
+    return { expirySeconds, leftAt: clock.wallMs() - (clock.monotonicMs() - leftAt) }
   }
 
   /** Connected, or away for less than that by the clock that nobody sets. */
@@ -191,7 +218,7 @@ export class StoredSessions {
     const { store, index } = this.#options
     const owner = this.#owners.get(clientId)
     if (owner !== undefined) {
-      await store.putSession(clientId, owner, now, 'now')
+      await store.putSession(clientId, owner, now, 'now', this.#termsOf(clientId))
       await store.putSubscriptions(index.of(clientId).map((each) => rowOf(clientId, each)))
     }
     this.#unsaved.delete(clientId)
@@ -212,6 +239,7 @@ export class StoredSessions {
         this.#incoming,
         this.#leftAt,
         this.#expirySeconds,
+        this.#overAt,
       ]) {
         known.delete(clientId)
       }

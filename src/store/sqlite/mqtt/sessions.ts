@@ -1,8 +1,8 @@
 import type Sqlite from 'better-sqlite3'
-import type { StoredSession, StoredSubscription } from '../../../bridge/mqtt-store.ts'
+import type { SessionTerms, StoredSession, StoredSubscription } from '../../../bridge/mqtt-store.ts'
 import { RowReader, type SqlRow } from '../tables/rows.ts'
 
-const SESSION_TABLES = ['mqtt_sessions', 'mqtt_subscriptions', 'mqtt_queue', 'mqtt_incoming']
+const SESSION_TABLES = ['mqtt_sessions', 'mqtt_subscriptions', 'mqtt_queue', 'mqtt_incoming', 'mqtt_wills']
 
 /** Persistent sessions and what they subscribed to. */
 export class MqttSessionsTable {
@@ -12,14 +12,14 @@ export class MqttSessionsTable {
   readonly #subscriptions: Sqlite.Statement<[]>
   readonly #putSubscription: Sqlite.Statement
   readonly #deleteSubscription: Sqlite.Statement<[string, string]>
-  readonly #put: Sqlite.Statement<[string, string, number]>
+  readonly #put: Sqlite.Statement
   readonly #deletes: readonly Sqlite.Statement<[string]>[]
   readonly #owner: Sqlite.Statement<[string]>
   readonly #of: Sqlite.Statement<[string]>
   readonly #idle: Sqlite.Statement<[number]>
 
   constructor(sql: Sqlite.Database) {
-    this.#sessions = sql.prepare('SELECT client_id, owner FROM mqtt_sessions')
+    this.#sessions = sql.prepare('SELECT * FROM mqtt_sessions')
     this.#subscriptions = sql.prepare('SELECT * FROM mqtt_subscriptions')
     this.#putSubscription =
       sql.prepare(`INSERT OR REPLACE INTO mqtt_subscriptions (client_id, filter, qos, extra)
@@ -28,7 +28,8 @@ export class MqttSessionsTable {
       'DELETE FROM mqtt_subscriptions WHERE client_id = ? AND filter = ?',
     )
     this.#put = sql.prepare(
-      'INSERT OR REPLACE INTO mqtt_sessions (client_id, owner, used_at) VALUES (?, ?, ?)',
+      `INSERT OR REPLACE INTO mqtt_sessions (client_id, owner, used_at, expiry_seconds, left_at)
+      VALUES (?, ?, ?, ?, ?)`,
     )
     this.#deletes = SESSION_TABLES.map((table) => sql.prepare(`DELETE FROM ${table} WHERE client_id = ?`))
     this.#owner = sql.prepare<[string]>('SELECT owner FROM mqtt_sessions WHERE client_id = ?').pluck()
@@ -39,7 +40,12 @@ export class MqttSessionsTable {
   sessions(): StoredSession[] {
     return this.#sessions.all().map((row) => {
       const reader = this.#sessionReader.of(row)
-      return { clientId: reader.text('client_id'), owner: reader.text('owner') }
+      return {
+        clientId: reader.text('client_id'),
+        owner: reader.text('owner'),
+        expirySeconds: reader.integerOrNull('expiry_seconds'),
+        leftAt: reader.integerOrNull('left_at'),
+      }
     })
   }
 
@@ -74,8 +80,8 @@ export class MqttSessionsTable {
     return this.#of.all(owner).map(String)
   }
 
-  put(clientId: string, owner: string, at: number): void {
-    this.#put.run(clientId, owner, at)
+  put(clientId: string, owner: string, at: number, { expirySeconds, leftAt }: SessionTerms): void {
+    this.#put.run(clientId, owner, at, expirySeconds, leftAt)
   }
 
   delete(clientId: string): void {

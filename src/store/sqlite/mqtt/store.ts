@@ -1,10 +1,14 @@
-import type { MqttStore, Urgency } from '../../../bridge/mqtt-store.ts'
+import type { MqttStore, SessionTerms, Urgency } from '../../../bridge/mqtt-store.ts'
 import { type Database, damaged } from '../database.ts'
 import { isDamage } from '../errors.ts'
 import { MqttIncomingTable } from './incoming.ts'
 import { MqttQueueTable } from './queue.ts'
 import { MqttRetainedTable } from './retained.ts'
 import { MqttSessionsTable } from './sessions.ts'
+import { MqttWillsTable } from './wills.ts'
+
+/** As long as the configuration says. */
+const LASTING: SessionTerms = { expirySeconds: null, leftAt: null }
 
 export interface SqliteMqttStore extends MqttStore {
   /** Retained messages, give or take what a failed commit took back. Counts the rows once, the first time. */
@@ -18,6 +22,7 @@ export function createMqttStore(database: Database): SqliteMqttStore {
   const queue = new MqttQueueTable(sql)
   const incoming = new MqttIncomingTable(sql)
   const retained = new MqttRetainedTable(sql)
+  const wills = new MqttWillsTable(sql)
 
   const write = <T>(run: () => T) => writer.write(run)
   const writeAt = <T>(urgency: Urgency, run: () => T) =>
@@ -46,14 +51,18 @@ export function createMqttStore(database: Database): SqliteMqttStore {
 
     sessionOwner: (clientId) => read(() => sessions.owner(clientId)),
     sessionsOf: (owner) => read(() => sessions.of(owner)),
-    putSession: (clientId, owner, at, urgency = 'now') =>
-      writeAt(urgency, () => sessions.put(clientId, owner, at)),
+    putSession: (clientId, owner, at, urgency = 'now', terms = LASTING) =>
+      writeAt(urgency, () => sessions.put(clientId, owner, at, terms)),
     deleteSession: (clientId) => write(() => sessions.delete(clientId)),
     deleteSessions: (clientIds) =>
       write(() => {
         for (const clientId of clientIds) sessions.delete(clientId)
       }),
     sessionsIdleSince: (before) => read(() => sessions.idleSince(before)),
+
+    loadWills: () => load(() => wills.all()),
+    putWill: (will) => write(() => wills.put(will)),
+    deleteWill: (clientId) => writer.writeSoon(() => wills.delete(clientId)),
 
     enqueue: (targets, message) => write(() => queue.insert(targets, message)),
     queued: (clientId, after, limit) => read(() => queue.page(clientId, after, limit)),

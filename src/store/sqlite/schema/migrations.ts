@@ -7,6 +7,7 @@ import { SCHEMA_TOKENS } from './schema-5.ts'
 import { toSchema6 } from './schema-6.ts'
 import { SCHEMA_QUERY_INDEXES } from './schema-7.ts'
 import { SCHEMA_DESCRIPTIONS } from './schema-8.ts'
+import { SCHEMA_MQTT5 } from './schema-9.ts'
 
 /** "Limb" in ASCII: marks the file as ours for `file(1)` and for a bridge that is pointed at a foreign one. */
 export const APPLICATION_ID = 0x4c696d62
@@ -27,6 +28,7 @@ export const MIGRATIONS: readonly Migration[] = [
   { version: 6, up: toSchema6 },
   { version: 7, up: (sql) => sql.exec(SCHEMA_QUERY_INDEXES) },
   { version: 8, up: (sql) => sql.exec(SCHEMA_DESCRIPTIONS) },
+  { version: 9, up: (sql) => sql.exec(SCHEMA_MQTT5) },
 ]
 
 export function newestVersion(migrations: readonly Migration[]): number {

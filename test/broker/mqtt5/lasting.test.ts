@@ -1,0 +1,259 @@
+import { copyFileSync, existsSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, expect, test } from 'vitest'
+import { FakeClock } from '../../support/fake-clock.ts'
+import { type Running, type Start, start, tempFolder, turn } from '../fixture.ts'
+import { PUBACK, PUBLISH, type WireClient } from '../wire.ts'
+import {
+  ack5,
+  answer5,
+  disconnect5,
+  joined5,
+  message5,
+  nextMessage,
+  open5,
+  props,
+  publish5,
+  subscribe5,
+  subscribed,
+} from './wire5.ts'
+
+/** What MQTT 5 promises beyond a connection, and beyond the life of the bridge. */
+
+const GRANTS = [{ to: 'viewer', publish: ['t/#', 'w'], subscribe: ['t/#', 'w'] }]
+const five = (options: Start = {}): Promise<Running> => start({ grants: GRANTS, ...options })
+const expiry = (seconds: number) => props().uint32(0x11, seconds).bytes()
+
+/** The database as it is on disk now, which is what is left after a kill. */
+function crashImage(file: string): string {
+  const copy = join(tempFolder(), 'copy.sqlite')
+  for (const end of ['', '-wal']) {
+    if (existsSync(file + end)) copyFileSync(file + end, copy + end)
+  }
+  return copy
+}
+
+/** Ends a connection, with a goodbye or without, and waits until the bridge has seen it. */
+async function gone(bridge: Running, client: WireClient, goodbye?: Buffer): Promise<void> {
+  const before = bridge.core.all('closed').length
+  if (goodbye === undefined) client.cut()
+  else client.send(goodbye)
+  while (bridge.core.all('closed').length === before) await turn()
+  await turn()
+}
+
+const databaseFile = () => join(tempFolder(), 'bridge.sqlite')
+
+describe('a message with an expiry', () => {
+  test('counts down while it is retained and while it waits, and is gone when its time is up', async () => {
+    const clock = new FakeClock()
+    const bridge = await five({ clock })
+    const away = await joined5(bridge, { username: 'viewer1', clientId: 'away', properties: expiry(1000) })
+    await subscribed(away, [['t/#', 1]])
+    await gone(bridge, away, disconnect5(0))
+    const sender = await joined5(bridge, { username: 'viewer2' })
+    const lives = (seconds: number) => props().uint32(0x02, seconds).bytes()
+    sender.send(publish5('t/long', 'long', { qos: 1, id: 1, retain: true, properties: lives(100) }))
+    sender.send(publish5('t/short', 'short', { qos: 1, id: 2, retain: true, properties: lives(10) }))
+    await sender.of(PUBACK)
+    await sender.of(PUBACK)
+    clock.advance(40_000)
+    const back = await joined5(bridge, {
+      username: 'viewer1',
+      clientId: 'away',
+      cleanStart: false,
+      properties: expiry(1000),
+    })
+    expect(await nextMessage(back)).toMatchObject({ text: 'long', properties: { '2': [60] } })
+    const fresh = await joined5(bridge, { username: 'viewer3' })
+    await subscribed(fresh, [['t/#', 0]])
+    expect(await nextMessage(fresh)).toMatchObject({ text: 'long', retain: true, properties: { '2': [60] } })
+    sender.send(publish5('t/end', 'end'))
+    expect((await nextMessage(fresh)).text).toBe('end')
+    expect((await nextMessage(back)).text).toBe('end')
+  })
+
+  test('keeps properties, order and what is left of its life over a kill', async () => {
+    const file = databaseFile()
+    const clock = new FakeClock()
+    const bridge = await five({ file, clock })
+    const away = await joined5(bridge, { username: 'viewer1', clientId: 'away', properties: expiry(1000) })
+    await subscribed(away, [['t/#', 1]], props().varint(0x0b, 4).bytes())
+    await gone(bridge, away)
+    const sender = await joined5(bridge, { username: 'viewer2' })
+    for (const [i, seconds] of [100, 10, 50].entries()) {
+      const properties = props().text(3, `type ${i}`).uint32(0x02, seconds).bytes()
+      sender.send(publish5('t/x', `${i}`, { qos: 1, id: i + 1, retain: true, properties }))
+    }
+    for (let i = 0; i < 3; i++) await sender.of(PUBACK)
+    const copy = crashImage(file)
+    await bridge.stop()
+    clock.advance(20_000)
+    const next = await five({ file: copy, clock })
+    const { client, connack } = await open5(next, {
+      username: 'viewer1',
+      clientId: 'away',
+      cleanStart: false,
+      properties: expiry(1000),
+    })
+    expect(connack.present).toBe(true)
+    expect(await nextMessage(client)).toMatchObject({
+      text: '0',
+      properties: { '3': ['type 0'], '2': [80], b: [4] },
+    })
+    expect(await nextMessage(client)).toMatchObject({ text: '2', properties: { '3': ['type 2'], '2': [30] } })
+    const fresh = await joined5(next, { username: 'viewer3' })
+    await subscribed(fresh, [['t/x', 0]])
+    expect(await nextMessage(fresh)).toMatchObject({ text: '2', retain: true, properties: { '2': [30] } })
+  })
+})
+
+describe('a stored session', () => {
+  test('ends by its own time, by its own clock, also over a kill', async () => {
+    const file = databaseFile()
+    const clock = new FakeClock()
+    const bridge = await five({ file, clock })
+    const lasting = { username: 'viewer1', cleanStart: false }
+    const short = await joined5(bridge, { ...lasting, clientId: 'short', properties: expiry(60) })
+    await subscribed(short, [['t/#', 1]])
+    // Connected for longer than it may be away: its time has not begun.
+    clock.advance(50_000)
+    const copy = crashImage(file)
+    await bridge.stop()
+    clock.advance(50_000)
+    const next = await five({ file: copy, clock })
+    clock.advance(30_000)
+    const back = await open5(next, { ...lasting, clientId: 'short', properties: expiry(60) })
+    expect(back.connack.present).toBe(true)
+    await gone(next, back.client, disconnect5(0))
+    clock.advance(61_000)
+    const late = await open5(next, { ...lasting, clientId: 'short', properties: expiry(60) })
+    expect(late.connack.present).toBe(false)
+  })
+
+  test('is swept when its time is up', async () => {
+    const clock = new FakeClock()
+    const bridge = await five({ clock })
+    const client = await joined5(bridge, { username: 'viewer1', clientId: 'p', properties: expiry(60) })
+    await gone(bridge, client, disconnect5(0))
+    const { sessions } = bridge.persistence as unknown as {
+      sessions: { sweep(ms: number): Promise<string[]> }
+    }
+    expect(await sessions.sweep(1_000_000)).toEqual([])
+    clock.advance(60_000)
+    expect(await sessions.sweep(1_000_000)).toEqual(['p'])
+  })
+
+  test('stores the options of all filters of one SUBSCRIBE', async () => {
+    const bridge = await five()
+    const one = { username: 'viewer1', clientId: 'p', cleanStart: false, properties: expiry(60) }
+    const first = await joined5(bridge, one)
+    first.send(
+      subscribe5(
+        [
+          ['t/a', 1],
+          ['t/b', 1 | 4],
+        ],
+        1,
+        props().varint(0x0b, 9).bytes(),
+      ),
+    )
+    await first.of(9)
+    await gone(bridge, first)
+    const second = await joined5(bridge, one)
+    second.send(publish5('t/b', 'own'), publish5('t/a', 'mine'))
+    expect(await nextMessage(second)).toMatchObject({ text: 'mine', properties: { b: [9] } })
+  })
+
+  test('sends again what was not acknowledged, as a repetition, and no more at once than the client takes', async () => {
+    const bridge = await five()
+    const one = { username: 'viewer1', clientId: 'p', cleanStart: false }
+    const two = Buffer.concat([props().uint32(0x11, 60).uint16(0x21, 2).bytes()])
+    const first = await joined5(bridge, { ...one, properties: two })
+    await subscribed(first, [['t/#', 1]])
+    const sender = await joined5(bridge, { username: 'viewer2' })
+    for (let i = 1; i <= 4; i++) sender.send(publish5('t/x', `${i}`, { qos: 1, id: i }))
+    for (let i = 1; i <= 4; i++) await sender.of(PUBACK)
+    await nextMessage(first)
+    await nextMessage(first)
+    await gone(bridge, first)
+    const second = await joined5(bridge, { ...one, properties: two })
+    const again = await nextMessage(second)
+    expect(again).toMatchObject({ text: '1', dup: true })
+    expect(await nextMessage(second)).toMatchObject({ text: '2', dup: true })
+    second.send(publish5('t/none', '', { qos: 1, id: 50 }))
+    expect(answer5(await second.of(PUBACK)).id).toBe(50)
+    expect(second.packets.filter(({ type }) => type === PUBLISH).map((each) => message5(each).text)).toEqual(
+      [],
+    )
+    second.send(ack5(0x40, again.id))
+    expect(await nextMessage(second)).toMatchObject({ text: '3', dup: false })
+  })
+})
+
+describe('a will with a delay', () => {
+  const will = (seconds: number) => ({
+    topic: 'w',
+    payload: 'gone',
+    qos: 1,
+    properties: props().uint32(0x18, seconds).text(3, 'text/plain').bytes(),
+  })
+  const options = { username: 'viewer1', clientId: 'p', cleanStart: false, properties: expiry(100) }
+
+  test('is sent when its delay is over, and not when the client is back before', async () => {
+    const clock = new FakeClock()
+    const bridge = await five({ clock })
+    const watcher = await joined5(bridge, { username: 'viewer2' })
+    await subscribed(watcher, [['w', 1]])
+    const first = await joined5(bridge, { ...options, will: will(30) })
+    await gone(bridge, first)
+    clock.advance(29_000)
+    const second = await joined5(bridge, { ...options, will: { ...will(30), payload: 'second' } })
+    clock.advance(60_000)
+    await gone(bridge, second)
+    clock.advance(30_000)
+    expect(await nextMessage(watcher)).toMatchObject({ text: 'second', properties: { '3': ['text/plain'] } })
+  })
+
+  test('is sent when the session ends before its delay does', async () => {
+    const clock = new FakeClock()
+    const bridge = await five({ clock })
+    const watcher = await joined5(bridge, { username: 'viewer2' })
+    await subscribed(watcher, [['w', 1]])
+    const first = await joined5(bridge, { ...options, will: will(3000) })
+    await gone(bridge, first)
+    // The session lasts 100 s.
+    clock.advance(100_000)
+    expect((await nextMessage(watcher)).text).toBe('gone')
+    const second = await joined5(bridge, { ...options, will: will(3000) })
+    await gone(bridge, second)
+    await joined5(bridge, { ...options, cleanStart: true })
+    expect((await nextMessage(watcher)).text).toBe('gone')
+  })
+
+  test('is sent after a kill of the bridge, when its client does not come back', async () => {
+    const file = databaseFile()
+    const clock = new FakeClock()
+    const bridge = await five({ file, clock })
+    const away = await joined5(bridge, { ...options, will: will(30) })
+    const connected = await joined5(bridge, {
+      ...options,
+      clientId: 'q',
+      will: { ...will(50), payload: 'q' },
+    })
+    await gone(bridge, away)
+    // What nobody waits for shares a commit with this, or comes before it.
+    await bridge.persistence.sessions.put('other', 'viewer9', clock.wallMs())
+    expect(connected.isClosed).toBe(false)
+    const copy = crashImage(file)
+    await bridge.stop()
+    clock.advance(10_000)
+    const next = await five({ file: copy, clock })
+    const watcher = await joined5(next, { username: 'viewer2' })
+    await subscribed(watcher, [['w', 1]])
+    clock.advance(20_000)
+    expect((await nextMessage(watcher)).text).toBe('gone')
+    clock.advance(30_000)
+    expect((await nextMessage(watcher)).text).toBe('q')
+  })
+})
