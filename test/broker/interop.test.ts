@@ -1,8 +1,11 @@
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
+import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import mqtt, { type MqttClient } from 'mqtt'
 import { afterEach, describe, expect, test } from 'vitest'
+import { needs } from '../support/needs.ts'
 import { start } from './fixture.ts'
+
+needs('mosquitto-clients')
 
 const children: ChildProcess[] = []
 const clients: MqttClient[] = []
@@ -11,8 +14,6 @@ afterEach(async () => {
   for (const client of clients.splice(0)) client.end(true)
   for (const child of children.splice(0)) child.kill()
 })
-
-const hasMosquitto = spawnSync('mosquitto_pub', ['--version']).error === undefined
 
 /** Runs a Mosquitto client to its end; gives its exit code and what it printed. */
 async function run(command: string, port: number, args: string[]): Promise<{ code: number; out: string }> {
@@ -29,7 +30,7 @@ async function run(command: string, port: number, args: string[]): Promise<{ cod
   return { code: code as number, out }
 }
 
-describe.skipIf(!hasMosquitto)('Mosquitto’s clients', () => {
+describe('Mosquitto’s clients', () => {
   test('publish heartbeats and data at every QoS, retained too', async () => {
     const { port, core, connect } = await start()
     for (const qos of ['0', '1', '2']) {

@@ -1,6 +1,6 @@
 import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { cpSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
@@ -63,12 +63,11 @@ describe('bin/limb-bridge.js', () => {
     async (_name, node, args) => {
       await using launched = new Command(node, [...args, launcher, 'wait'])
       await launched.line('waiting')
-      const handedOver = spawnSync('ps', ['-o', 'pid=', '--ppid', String(launched.child.pid)], {
-        encoding: 'utf8',
-      })
+      const { pid } = launched.child
+      const handedOver = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8')
       launched.child.kill('SIGKILL')
       // Its end is that of the streams, which whoever was handed over to has as well.
-      if (handedOver.stdout.trim() !== '') await launched.line('SIGTERM')
+      if (handedOver.trim() !== '') await launched.line('SIGTERM')
       await launched.ended
     },
   )

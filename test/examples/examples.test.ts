@@ -5,6 +5,7 @@ import { afterEach, beforeEach, expect, test } from 'vitest'
 import { startApp, type TestApp } from '../support/app.ts'
 import type { Loose, TestClient } from '../support/client.ts'
 import { Command } from '../support/command.ts'
+import { skipWithout } from '../support/needs.ts'
 import { agent } from '../support/worker.ts'
 
 /** The examples as a reader runs them: each pairs, comes online, and does what it is invoked for. */
@@ -64,7 +65,8 @@ test('TypeScript', async () => {
   expect(statSync(join(folder, 'cam1.key')).mode & 0o777).toBe(0o600)
 })
 
-test('Python with paho', async () => {
+test('Python with paho', async (context) => {
+  skipWithout(context, 'paho')
   const { port } = app.bridge.mqtt
   const sensor = join(EXAMPLES, 'python/sensor.py')
   await using example = run('/usr/bin/python3', sensor, '127.0.0.1', String(port), 'sensor1')
@@ -84,7 +86,8 @@ test('Python with paho', async () => {
   await again.next((message) => message.text === 'online')
 })
 
-test('shell with mosquitto', async () => {
+test('shell with mosquitto', async (context) => {
+  skipWithout(context, 'mosquitto-clients', 'jq')
   const { port } = app.bridge.mqtt
   await using example = run(join(EXAMPLES, 'shell/lamp.sh'), '127.0.0.1', String(port), 'lamp1')
   await pair(example, 'lamp1')

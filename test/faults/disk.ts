@@ -3,6 +3,7 @@ import { closeSync, fsyncSync, mkdtempSync, openSync, rmSync, writeSync } from '
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { onTestFinished } from 'vitest'
+import { lacking, skipAll } from '../support/needs.ts'
 
 /** File systems of a test's own, which can be filled and made read-only. */
 
@@ -24,8 +25,12 @@ function probe(): string | null {
 }
 
 /** Why file systems cannot be mounted here; null: they can. */
-export const noMounts = probe()
-if (noMounts !== null) console.warn(`skipped, because nothing can be mounted here: ${noMounts}`)
+const noMounts = probe()
+
+/** Skips every test of a file where nothing can be mounted. */
+export function fileMounts(): void {
+  skipAll(noMounts === null ? lacking('ext4') : `nothing can be mounted here: ${noMounts}`)
+}
 
 export interface SmallDisk {
   readonly folder: string

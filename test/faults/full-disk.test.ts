@@ -1,7 +1,7 @@
 import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { noMounts, type SmallDisk, smallDisk } from './disk.ts'
+import { fileMounts, type SmallDisk, smallDisk } from './disk.ts'
 import {
   adminOf,
   limbOf,
@@ -13,6 +13,8 @@ import {
   temporaryFolder,
   until,
 } from './world.ts'
+
+fileMounts()
 
 const settings = (disk: SmallDisk) => ({
   store: { path: join(disk.folder, 'limb.sqlite') },
@@ -33,7 +35,7 @@ async function registerUntilRefused(bridge: Parameters<typeof register>[0], pref
   throw new Error('nothing was refused')
 }
 
-describe.skipIf(noMounts !== null)('on a full disk', () => {
+describe('on a full disk', () => {
   test('pairings are refused, limbs come and go, readiness says so, and all heals by itself', {
     timeout: 120_000,
   }, async () => {

@@ -1,7 +1,7 @@
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { launchBridge } from '../support/bridge-process.ts'
-import { failingDisk, noMounts, smallDisk } from './disk.ts'
+import { failingDisk, fileMounts, smallDisk } from './disk.ts'
 import {
   adminOf,
   limbOf,
@@ -13,7 +13,9 @@ import {
   temporaryFolder,
 } from './world.ts'
 
-describe.skipIf(noMounts !== null)('on a disk that the kernel makes read-only', () => {
+fileMounts()
+
+describe('on a disk that the kernel makes read-only', () => {
   test('limbs come and go, changes are refused, and after a repair all that was told is there', {
     timeout: 120_000,
   }, async (context) => {

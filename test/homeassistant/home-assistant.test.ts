@@ -2,7 +2,10 @@ import { describe, expect, it } from 'vitest'
 import { REGISTRATION, startApp } from '../support/app.ts'
 import type { Loose, TestClient } from '../support/client.ts'
 import { startMosquitto } from '../support/mosquitto.ts'
+import { needs } from '../support/needs.ts'
 import { DISCOVERY_TOPIC, discoverySchema } from './discovery-schema.ts'
+
+needs('mosquitto')
 
 type App = Awaited<ReturnType<typeof startApp>>
 

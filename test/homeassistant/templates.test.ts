@@ -7,6 +7,7 @@ import { measureOf } from '../../src/homeassistant/units.ts'
 import { LIMITS } from '../../src/protocol/limits.ts'
 import { topicsOf } from '../../src/protocol/topics.ts'
 import type { Loose } from '../support/client.ts'
+import { needs } from '../support/needs.ts'
 import { DISCOVERY_TOPIC, discoverySchema } from './discovery-schema.ts'
 
 const topics = topicsOf('limb')
@@ -50,19 +51,14 @@ template, payload = json.load(sys.stdin)
 try: value_json = json.loads(payload)
 except ValueError: value_json = None
 print(jinja2.Environment().from_string(template).render(value=payload, value_json=value_json), end='')`
-  return execFileSync('python3', ['-c', script], { input: JSON.stringify([template, payload]) }).toString()
+  return execFileSync('/usr/bin/python3', ['-c', script], {
+    input: JSON.stringify([template, payload]),
+  }).toString()
 }
 
-function hasJinja(): boolean {
-  try {
-    execFileSync('python3', ['-c', 'import jinja2'], { stdio: 'ignore' })
-    return true
-  } catch {
-    return false
-  }
-}
+describe('the templates, rendered by Jinja itself', () => {
+  needs('jinja')
 
-describe.skipIf(!hasJinja())('the templates, rendered by Jinja itself', () => {
   const { availability, components } = limbDiscovery(place, record(), ['load.1m']) as Loose
   const bridge = bridgeDiscovery(place).components as Loose
 
@@ -106,7 +102,9 @@ describe.skipIf(!hasJinja())('the templates, rendered by Jinja itself', () => {
   })
 })
 
-describe.skipIf(!hasJinja())('a metric whose name is a piece of a template', () => {
+describe('a metric whose name is a piece of a template', () => {
+  needs('jinja')
+
   it.each(["x'] }}{{ 7*7", '{% raw %}', '"', '\\', "\\'", '{# #}', 'Außen links', '}}'])(
     '%s is a name and no more',
     (name) => {

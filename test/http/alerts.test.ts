@@ -1,7 +1,10 @@
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { alerts } from '../../scripts/metrics.ts'
+import { needs } from '../support/needs.ts'
 import { promtool, promtoolOn } from './promtool.ts'
+
+needs('promtool')
 
 /** Every alert fires when it should and is silent when it should be, as Prometheus itself evaluates it. */
 

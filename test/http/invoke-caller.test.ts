@@ -11,6 +11,7 @@ import { networksOf } from '../../src/http/limb-client/networks.ts'
 import { systemClock } from '../../src/kernel/clock.ts'
 import { Refusal } from '../../src/kernel/errors.ts'
 import { authority } from '../support/certificates.ts'
+import { skipWithout } from '../support/needs.ts'
 
 let server: Server
 let port: number
@@ -91,7 +92,8 @@ describe('a TLS connection that fails', () => {
     )
   })
 
-  test('because of the certificate says what is wrong with it', async () => {
+  test('because of the certificate says what is wrong with it', async (context) => {
+    skipWithout(context, 'openssl')
     const folder = mkdtempSync(join(tmpdir(), 'limb-caller-'))
     onTestFinished(() => rmSync(folder, { recursive: true, force: true }))
     const ca = authority(folder)

@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { alerts } from '../../scripts/metrics.ts'
 import { keyOf, REGISTRATION, startApp } from '../support/app.ts'
+import { skipWithout } from '../support/needs.ts'
 import { metricsIn, promtool, promtoolOn, type Scraped, scraped } from './promtool.ts'
 
 const ROOT = join(import.meta.dirname, '../..')
@@ -37,7 +38,8 @@ const own = (all: Scraped) => all.series.filter((line) => line.startsWith('limb_
 const steady = (all: Scraped) => all.series.filter((line) => !line.startsWith('nodejs_gc_'))
 
 describe('a scrape', () => {
-  test('follows the conventions of Prometheus, as promtool knows them', async () => {
+  test('follows the conventions of Prometheus, as promtool knows them', async (context) => {
+    skipWithout(context, 'promtool')
     const limb = await app.limb('convention')
     await limb.publish('limb/node/convention/heartbeat')
     await limb.settle()
@@ -265,7 +267,8 @@ describe('alerts and dashboard', () => {
     expect(unused, 'add a panel to scripts/grafana.ts, or an alert; then `npm run docs`').toEqual([])
   })
 
-  test('the dashboard has only expressions that Prometheus understands, and no panel upon another', () => {
+  test('the dashboard has only expressions that Prometheus understands, and no panel upon another', (context) => {
+    skipWithout(context, 'promtool')
     const rules = queries.map((expr, i) => ({ record: `q:${i}`, expr }))
     const { ok, said } = promtoolOn(['check', 'rules'], { groups: [{ name: 'dashboard', rules }] })
     expect(said).toContain(`${rules.length} rules found`)

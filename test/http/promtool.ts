@@ -3,8 +3,6 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
-/** Debian's `prometheus` package has it; .ci/run installs it. */
-
 /** What promtool says, and whether it is content. */
 export function promtool(args: readonly string[], input = ''): { ok: boolean; said: string } {
   const { status, stdout, stderr, error } = spawnSync('promtool', args, {

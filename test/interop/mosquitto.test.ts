@@ -3,6 +3,9 @@ import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { keyOf, REGISTRATION, startApp } from '../support/app.ts'
 import { Command, run } from '../support/command.ts'
+import { needs } from '../support/needs.ts'
+
+needs('mosquitto-clients')
 
 type App = Awaited<ReturnType<typeof startApp>>
 

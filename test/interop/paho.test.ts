@@ -2,6 +2,9 @@ import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { keyOf, startApp } from '../support/app.ts'
 import { Command } from '../support/command.ts'
+import { needs } from '../support/needs.ts'
+
+needs('paho')
 
 const SCRIPT = join(import.meta.dirname, 'device.py')
 type App = Awaited<ReturnType<typeof startApp>>

@@ -4,6 +4,9 @@ import { join, resolve } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { type BridgeProcess, startBridge } from '../support/bridge-process.ts'
 import { Command } from '../support/command.ts'
+import { needs } from '../support/needs.ts'
+
+needs('mosquitto-clients')
 
 const ROOT = resolve(import.meta.dirname, '../..')
 

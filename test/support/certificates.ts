@@ -1,6 +1,7 @@
 import { execFileSync } from 'node:child_process'
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { lacking } from './needs.ts'
 
 /** Certificates that live as long as a test, made by openssl. */
 
@@ -33,7 +34,12 @@ function newKey(path: string): void {
 
 let serial = 1000
 
+/** Stands in a file whose tests are all skipped, because there is no openssl. */
+const NOTHING: Pair = { certFile: '', keyFile: '', cert: Buffer.alloc(0), key: Buffer.alloc(0) }
+const NO_AUTHORITY: Authority = { ...NOTHING, issue: () => NOTHING, revoke: () => '' }
+
 export function authority(folder: string, name = 'Test authority'): Authority {
+  if (lacking('openssl') !== undefined) return NO_AUTHORITY
   const home = join(folder, name.replaceAll(' ', '-'))
   mkdirSync(home, { recursive: true })
   newKey(join(home, 'ca.key'))

@@ -6,6 +6,9 @@ import type { Config } from '../../src/host/config/config.ts'
 import { keyOf, REGISTRATION, startApp } from '../support/app.ts'
 import type { TestClient } from '../support/client.ts'
 import { type Mosquitto, startMosquitto } from '../support/mosquitto.ts'
+import { needs } from '../support/needs.ts'
+
+needs('mosquitto')
 
 type Settings = Config['uplinks'][number]
 type App = Awaited<ReturnType<typeof startApp>>

@@ -10,6 +10,9 @@ import { WebSocket } from 'ws'
 import { keyOf, REGISTRATION, startApp, type TestApp } from '../../support/app.ts'
 import { authority, type Pair } from '../../support/certificates.ts'
 import { TestClient } from '../../support/client.ts'
+import { needs } from '../../support/needs.ts'
+
+needs('openssl')
 
 const folder = mkdtempSync(join(tmpdir(), 'limb-tls-'))
 afterAll(() => rmSync(folder, { recursive: true, force: true }))

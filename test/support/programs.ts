@@ -1,0 +1,103 @@
+import { spawnSync } from 'node:child_process'
+import { accessSync, constants } from 'node:fs'
+import { delimiter, join } from 'node:path'
+
+/** The foreign programs that tests talk to: which Debian package has each, and why it is wanted. */
+
+interface Program {
+  readonly package: string
+  readonly why: string
+  /** Which suite: `npm test`, or `npm run test:systemd`. */
+  readonly suite: 'test' | 'systemd'
+  present(): boolean
+}
+
+/** Debian keeps programs of administrators where the PATH of other users does not look. */
+const FOLDERS = [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/sbin']
+
+function onPath(...names: readonly string[]): boolean {
+  return names.every((name) => FOLDERS.some((folder) => isProgram(join(folder, name))))
+}
+
+function isProgram(path: string): boolean {
+  try {
+    accessSync(path, constants.X_OK)
+    return true
+  } catch {
+    return false
+  }
+}
+
+function python(module: string): boolean {
+  return spawnSync('/usr/bin/python3', ['-c', `import ${module}`]).status === 0
+}
+
+export const PROGRAMS = {
+  mosquitto: {
+    package: 'mosquitto',
+    why: 'the other broker of uplinks and of Home Assistant, and one to compare with',
+    suite: 'test',
+    present: () => onPath('mosquitto', 'mosquitto_passwd'),
+  },
+  'mosquitto-clients': {
+    package: 'mosquitto-clients',
+    why: 'MQTT clients that nobody here wrote, and the tour of the README',
+    suite: 'test',
+    present: () => onPath('mosquitto_pub', 'mosquitto_sub', 'mosquitto_rr'),
+  },
+  paho: {
+    package: 'python3-paho-mqtt',
+    why: 'a second foreign MQTT client, and the example in Python',
+    suite: 'test',
+    present: () => python('paho.mqtt.client'),
+  },
+  jinja: {
+    package: 'python3-jinja2',
+    why: "what renders Home Assistant's templates",
+    suite: 'test',
+    present: () => python('jinja2'),
+  },
+  promtool: {
+    package: 'prometheus',
+    why: 'promtool, which checks metrics and alert rules',
+    suite: 'test',
+    present: () => onPath('promtool'),
+  },
+  openssl: {
+    package: 'openssl',
+    why: 'certificates that live as long as a test',
+    suite: 'test',
+    present: () => onPath('openssl'),
+  },
+  jq: { package: 'jq', why: 'the example in shell', suite: 'test', present: () => onPath('jq') },
+  ext4: {
+    package: 'e2fsprogs',
+    why: 'file systems that are filled and made read-only',
+    suite: 'test',
+    present: () => onPath('mkfs.ext4', 'fsck.ext4'),
+  },
+  systemd: {
+    package: 'systemd-sysv',
+    why: 'the service on a real systemd',
+    suite: 'systemd',
+    present: () => isProgram('/lib/systemd/systemd'),
+  },
+  dbus: {
+    package: 'dbus',
+    why: 'what systemctl speaks over',
+    suite: 'systemd',
+    present: () => onPath('dbus-daemon'),
+  },
+  ip: {
+    package: 'iproute2',
+    why: 'the network of the machine that runs systemd',
+    suite: 'systemd',
+    present: () => onPath('ip'),
+  },
+} satisfies Readonly<Record<string, Program>>
+
+export type ProgramName = keyof typeof PROGRAMS
+
+export function missingPrograms(suites: readonly Program['suite'][]): readonly Program[] {
+  return Object.values<Program>(PROGRAMS).filter(({ suite, present }) => suites.includes(suite) && !present())
+}
