@@ -33,6 +33,12 @@ describe('what runs with the bridge', () => {
     expect(loose).toEqual([])
   })
 
+  test('needs no compiler: npm takes the prebuilt library of the database, because the lockfile says so too', () => {
+    // npm ci looks for `gypfile` in the lockfile alone, which `npm install` writes without it: add it again then.
+    const entry = (lockfile() as Record<string, { gypfile?: boolean }>)['node_modules/better-sqlite3']
+    expect(entry?.gypfile).toBe(false)
+  })
+
   test('is used: no package is asked for that nothing imports', () => {
     const { stdout } = spawnSync('grep', ['-rhoE', `['"](@[a-z-]+/)?[a-z0-9-]+[/'"]`, 'src', 'bin', 'test'], {
       cwd: ROOT,

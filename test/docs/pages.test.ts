@@ -14,7 +14,12 @@ function markdownIn(folder: string): string[] {
     .filter((name) => name.endsWith('.md'))
     .map((name) => join(folder, name))
 }
-const pages = [...markdownIn('.'), ...markdownIn('docs'), ...markdownIn('docs/protocol')]
+const pages = [
+  ...markdownIn('.'),
+  ...markdownIn('docs'),
+  ...markdownIn('docs/protocol'),
+  ...markdownIn('docs/decisions'),
+]
 const textOf = (page: string) => readFileSync(join(ROOT, page), 'utf8')
 /** Without code, whose brackets are no links. */
 const proseOf = (page: string) =>
