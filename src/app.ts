@@ -26,6 +26,7 @@ import { createMetrics, type Metrics } from './http/metrics.ts'
 import { type Phase, readinessOf } from './http/readiness.ts'
 import { invariant } from './kernel/assert.ts'
 import { LogThrottle } from './kernel/log-throttle.ts'
+import { RunningClock } from './kernel/running-clock.ts'
 import { Teardown } from './kernel/teardown.ts'
 import { topicsOf } from './protocol/topics.ts'
 import { createBackups } from './store/sqlite/backup/backups.ts'
@@ -115,6 +116,7 @@ async function start(options: AppOptions, teardown: Teardown): Promise<RunningBr
     log,
     counters: metrics,
     topics,
+    running: new RunningClock(clock),
     settings: settingsOf(config, version),
     store,
     publisher: {

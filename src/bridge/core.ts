@@ -21,7 +21,7 @@ import type { BridgeContext } from './settings.ts'
 import { Authenticator } from './sign-in/authenticator.ts'
 import { RefusedSignIns } from './sign-in/refusals.ts'
 import { Tokens } from './sign-in/tokens.ts'
-import { chores } from './upkeep/chores.ts'
+import { chores, saveRunning } from './upkeep/chores.ts'
 import { Housekeeping } from './upkeep/housekeeping.ts'
 import { Retries } from './upkeep/retries.ts'
 import { VerbDispatcher } from './verbs/dispatch.ts'
@@ -34,7 +34,7 @@ import { verbHandlers } from './verbs/table.ts'
 export class Core implements Inbound {
   readonly view: RetainedView
   readonly registry = new Registry()
-  readonly pending = new PendingPairingRequests()
+  readonly pending: PendingPairingRequests
   readonly approvals = new PendingApprovals()
   readonly control: Control
   readonly #world: BridgeContext
@@ -55,6 +55,7 @@ export class Core implements Inbound {
 
   constructor(world: BridgeContext) {
     this.#world = world
+    this.pending = new PendingPairingRequests(world.running)
     this.#announcer = new Announcer(world, this.registry, this.pending)
     this.#answers = new PairingAnswers(world.topics)
     this.#history = new History(world, this.registry)
@@ -103,6 +104,7 @@ export class Core implements Inbound {
 
   /** Everything that lasts comes back, every limb as offline. Before any listener opens. */
   async load(): Promise<void> {
+    this.#world.running.continueFrom(await this.#world.store.runningMs())
     await this.#history.resume()
     for await (const node of this.#world.store.loadNodes()) this.#presence.add(node, 'bridge_restart')
     for (const request of await this.#world.store.loadRequests()) this.pending.put(request)
@@ -165,7 +167,13 @@ export class Core implements Inbound {
     this.#presence.stop()
     this.#announcer.setBridgeStatus('offline')
     this.#announcer.stop()
-    await Promise.all([this.#presence.save(), this.#tokens.save(), this.#history.stop(), kept])
+    await Promise.all([
+      this.#presence.save(),
+      this.#tokens.save(),
+      this.#history.stop(),
+      kept,
+      saveRunning(this.#world),
+    ])
   }
 
   admit: Inbound['admit'] = async (credentials) => {

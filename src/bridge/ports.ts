@@ -7,6 +7,7 @@ import type {
   PairingRequestRecord,
   PolicyRecord,
   PrincipalRecord,
+  RefusedEntry,
   RefusedKey,
   RefusedWidening,
   TokenRecord,
@@ -50,6 +51,10 @@ export interface Tx {
   putRefusedKey(refused: RefusedKey): Promise<void>
   refusedWidening(nodeId: string, now: number): Promise<RefusedWidening | null>
   putRefusedWidening(refused: RefusedWidening): Promise<void>
+  /** What is refused now of all limbs, in order of nodeId; pages like those of `principals`. */
+  refused(now: number, after: string | null, limit: number): Promise<Page<RefusedEntry>>
+  /** Lifts every refusal of a limb. How many. */
+  forgive(nodeId: string): Promise<number>
 
   principal(name: string): Promise<PrincipalRecord | null>
   putPrincipal(principal: PrincipalRecord): Promise<void>
@@ -152,8 +157,8 @@ export interface AuditVerdict {
 export interface Retention {
   /** When it is, for the row that the audit log has of it. */
   readonly at: number
-  /** Refused keys and widenings whose time is up may go. */
-  readonly now: number
+  /** Refused keys and widenings whose time is up may go: running time. */
+  readonly running: number
   /** Ended calls from before this. */
   readonly invocationsBefore: number
   readonly maxInvocations: number
@@ -177,6 +182,7 @@ export type ReadTx = Pick<
   | 'requestsOfNode'
   | 'refusedKeys'
   | 'refusedWidening'
+  | 'refused'
   | 'principal'
   | 'principals'
   | 'countAdmins'
@@ -215,6 +221,10 @@ export interface Store {
   /** Every node, in order of nodeId. Read once, at the start. */
   loadNodes(): AsyncIterable<NodeRecord>
   loadRequests(): Promise<readonly PairingRequestRecord[]>
+  /** How long bridges have run on this store, as it was saved last; 0 at first. */
+  runningMs(): Promise<number>
+  /** Never lowers it. */
+  saveRunningMs(ms: number): Promise<void>
   /** One write for many heartbeats; a lost batch loses only the freshness of `lastHeartbeatAt`. */
   saveHeartbeats(batch: readonly { nodeId: string; at: number }[]): Promise<void>
   /** One write for many uses of tokens; tokens that are no more are passed over. */

@@ -1,5 +1,6 @@
 import type { NodeRecord } from '../domain/records.ts'
 import type { Clock } from '../kernel/clock.ts'
+import type { RunningClock } from '../kernel/running-clock.ts'
 import type { AuthLevel } from '../protocol/names.ts'
 import type { Topics } from '../protocol/topics.ts'
 import type {
@@ -70,6 +71,8 @@ export interface BridgeSettings {
 /** What every use case is handed. */
 export interface BridgeContext {
   readonly clock: Clock
+  /** For every end that is stored. */
+  readonly running: RunningClock
   readonly log: Log
   readonly counters: Counters
   readonly topics: Topics

@@ -16,14 +16,15 @@ export function inConflict(request: PairingRequestRecord, ofNode: readonly Pairi
   )
 }
 
-/** Whether the current key still opens: after `node/rotate-key` it does for a while, and not for ever. */
+/** Whether the current key still opens: after `node/rotate-key` it does for a while, and not for ever. `now` is running time. */
 export function currentKeyHolds({ currentUntil }: NodeKeys, now: number): boolean {
   return currentUntil === null || now < currentUntil
 }
 
 export interface ClaimContext {
   readonly now: number
-  readonly pendingMs: number
+  /** On the running clock. */
+  readonly expiresAt: number
   readonly address: string
 }
 
@@ -47,7 +48,7 @@ export function newClaim(
     code,
     address: context.address,
     requestedAt: context.now,
-    expiresAt: context.now + context.pendingMs,
+    expiresAt: context.expiresAt,
   }
 }
 
@@ -68,7 +69,7 @@ export function renewClaim(
     registration,
     revision: changed ? request.revision + 1 : request.revision,
     address: context.address,
-    expiresAt: context.now + context.pendingMs,
+    expiresAt: context.expiresAt,
   }
 }
 

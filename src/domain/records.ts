@@ -2,9 +2,12 @@ import type { KeyHash } from '../kernel/secrets.ts'
 import type { Description } from '../protocol/descriptions.ts'
 import type { AuthLevel, Role } from '../protocol/names.ts'
 import type { PresenceWish } from '../protocol/presence.ts'
-import type { Capability, PairingRequestKind, Registration } from '../protocol/schemas.ts'
+import type { Capability, PairingRequestKind, RefusalCause, Registration } from '../protocol/schemas.ts'
 
-/** What lasts: the rows that every store keeps. Times are integer milliseconds of wall time. */
+/**
+ * What lasts: the rows that every store keeps. Times are integer milliseconds of wall time, but for ends
+ * (`expiresAt`, `until`, `currentUntil`): those are on the running clock (`kernel/running-clock.ts`).
+ */
 
 /** Is what an operator set for a limb; a key that is absent leaves the limb's own wish. */
 export interface OperatorSettings {
@@ -49,7 +52,7 @@ export interface NodeKeys {
   readonly current: KeyHash
   /** Made by `node/rotate-key`; becomes the current one when it is first used. */
   readonly next: KeyHash | null
-  /** When `current` ends even if `next` was never used; null: it does not. */
+  /** When `current` ends even if `next` was never used; null: it does not, or the limb could not be told `next` yet. */
   readonly currentUntil: number | null
 }
 
@@ -97,6 +100,16 @@ export interface PairingRequestRecord {
 export interface RefusedKey {
   readonly nodeId: string
   readonly key: KeyHash
+  readonly why: RefusalCause
+  readonly at: number
+  readonly until: number
+}
+
+/** A refused key or widening, as it is listed. */
+export interface RefusedEntry {
+  readonly nodeId: string
+  readonly why: RefusalCause
+  readonly at: number
   readonly until: number
 }
 
@@ -105,6 +118,7 @@ export interface RefusedWidening {
   readonly nodeId: string
   /** SHA-256 of the canonical form of the capabilities. */
   readonly fingerprint: string
+  readonly at: number
   readonly until: number
 }
 

@@ -13,7 +13,10 @@ function digest(salt: Uint8Array, key: string): Uint8Array {
 }
 
 export function hashKey(key: string): KeyHash {
-  const salt = randomBytes(SALT_BYTES)
+  return hashKeyWith(randomBytes(SALT_BYTES), key)
+}
+
+export function hashKeyWith(salt: Uint8Array, key: string): KeyHash {
   return { salt, hash: digest(salt, key) }
 }
 

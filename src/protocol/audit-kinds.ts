@@ -25,6 +25,7 @@ export const AUDIT_KINDS = [
   'node.updated',
   'pairing.approved',
   'pairing.expired',
+  'pairing.forgiven',
   'pairing.rejected',
   'pairing.requested',
   'pairing.window_closed',

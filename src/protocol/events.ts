@@ -58,6 +58,7 @@ export const EVENTS = {
     by: z.string().describe('a principal, or `window:<principal>` for the pairing window'),
   }),
   pairing_rejected: event('A request was rejected.', { nodeId, requestId }),
+  pairing_forgiven: event('Refusals of a limb were lifted.', { nodeId, by }),
   pairing_expired: event('A request ended without a decision.', { nodeId, requestId }),
   pairing_window_opened: event('The pairing window was opened.', { by }),
   pairing_window_closed: event('The pairing window was closed.', {

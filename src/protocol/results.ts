@@ -7,6 +7,7 @@ import {
   leaseSchema,
   levelSchema,
   pendingRequestSchema,
+  refusedItemSchema,
   shownInvocationSchema,
   stateSchema,
   timeSchema,
@@ -84,9 +85,10 @@ export const RESULTS = {
   'node/provision': provisioned,
   'node/import': z.object({ items: z.array(provisioned) }),
 
-  'pairing/list': page(pendingRequestSchema),
+  'pairing/list': page(z.union([pendingRequestSchema, refusedItemSchema])),
   'pairing/approve': decided,
   'pairing/reject': decided,
+  'pairing/forgive': nodeRef.extend({ forgiven: z.int().describe('how many keys and widenings') }),
   'pairing/permit': z.object({ pairingWindow: bridgeInfoSchema.shape.pairingWindow.unwrap().nullable() }),
 
   'policy/list': page(policy),

@@ -284,6 +284,21 @@ export const pendingRequestSchema = z.object({
 /** A request that waits for an operator, as `limb/bridge/pairing/<requestId>` and `pairing/list` show it. */
 export type PendingPairingRequest = z.infer<typeof pendingRequestSchema>
 
+export const REFUSAL_CAUSES = ['rejected', 'revoked', 'other_approved', 'widening_rejected'] as const
+/** Why something of a limb is refused for a while. */
+export type RefusalCause = (typeof REFUSAL_CAUSES)[number]
+
+export const refusedItemSchema = z.object({
+  nodeId: nameSchema,
+  why: z
+    .enum(REFUSAL_CAUSES)
+    .describe('`other_approved`: another claim to the name was approved, and this one waits a few minutes'),
+  at: timeSchema,
+  until: timeSchema,
+})
+/** A key, or a widening, that is refused for a while. */
+export type RefusedItem = z.infer<typeof refusedItemSchema>
+
 export const bridgeInfoSchema = z.object({
   version: z.string(),
   protocol: z.literal(1),

@@ -209,7 +209,15 @@ export const VERBS = {
     { returnsSecret: true },
   ),
 
-  'pairing/list': verb('viewer', 'List the requests that wait for an operator.', listArgs),
+  'pairing/list': verb('viewer', 'List the requests that wait for an operator, or what is refused.', {
+    ...listArgs,
+    state: z
+      .enum(['pending', 'refused'])
+      .optional()
+      .describe(
+        '`refused`: keys and widenings that were rejected or revoked, for operators; `pending` when absent',
+      ),
+  }),
   'pairing/approve': verb(
     'operator',
     'Approve a request; compare its code with the one the device shows.',
@@ -221,9 +229,15 @@ export const VERBS = {
   ),
   'pairing/reject': verb(
     'operator',
-    'Reject a request; its key may not connect for a day.',
+    'Reject a request; its key may not connect for a day, unless it is forgiven.',
     { requestId: z.string().max(64).describe('the request') },
     { positional: ['requestId'] },
+  ),
+  'pairing/forgive': verb(
+    'operator',
+    'Lift every refusal of a limb: keys that were rejected or revoked may connect and ask again.',
+    { nodeId: nodeIdArg },
+    { positional: ['nodeId'] },
   ),
   'pairing/permit': verb(
     'operator',

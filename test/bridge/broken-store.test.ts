@@ -3,6 +3,7 @@ import { Core } from '../../src/bridge/core.ts'
 import type { Authentication, Identity, Session, Store } from '../../src/bridge/ports.ts'
 import type { BridgeContext } from '../../src/bridge/settings.ts'
 import { Refusal } from '../../src/kernel/errors.ts'
+import { RunningClock } from '../../src/kernel/running-clock.ts'
 import { topicsOf } from '../../src/protocol/topics.ts'
 import { openDatabase } from '../../src/store/sqlite/database.ts'
 import { createStore } from '../../src/store/sqlite/store.ts'
@@ -39,6 +40,7 @@ async function start() {
   const forgotten = vi.fn()
   const world: BridgeContext = {
     clock,
+    running: new RunningClock(clock),
     log,
     store,
     counters: { count() {}, took() {} },
@@ -404,7 +406,7 @@ test('a rotated key whose time is over makes nobody a limb by registering with i
   const { core, clock, ask } = await start()
   await ask('node/provision', { nodeId: 'cam', apiKey: keyOf('cam') })
   await ask('node/rotate-key', { nodeId: 'cam' })
-  clock.jumpWall(86_400_000)
+  clock.advance(86_400_001)
   const candidate = sessionOf(await core.admit(credentialsOf('cam', keyOf('cam'))), 'cam')
   core.opened(candidate)
   await core.message(candidate, registering('cam'), registrationOf())

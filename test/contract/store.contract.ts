@@ -51,8 +51,8 @@ export function storeContract(name: string, make: () => Store): void {
         await tx.putNode(nodeOf('cam-1', { lastHeartbeatAt: 5 }))
         await tx.putNodeKeys('cam-1', { current: key, next: null, currentUntil: null })
         await tx.putRequest(requestOf('r-1', 'cam-1'))
-        await tx.putRefusedWidening({ nodeId: 'cam-1', fingerprint: 'f', until: 100 })
-        await tx.putRefusedKey({ nodeId: 'cam-1', key, until: 100 })
+        await tx.putRefusedWidening({ nodeId: 'cam-1', fingerprint: 'f', at: 1, until: 100 })
+        await tx.putRefusedKey({ nodeId: 'cam-1', key, why: 'rejected', at: 1, until: 100 })
         await tx.putPolicy(policyOf('ada', 'cam-1', '*'))
         await tx.putPolicy(policyOf('ada', '*', '*'))
       })
@@ -107,10 +107,16 @@ export function storeContract(name: string, make: () => Store): void {
       const store = open()
       await store.transact(async (tx) => {
         for (let i = 1; i <= 40; i++) {
-          await tx.putRefusedKey({ nodeId: 'cam-1', key: hashKey(`key-${i}`), until: i })
+          await tx.putRefusedKey({
+            nodeId: 'cam-1',
+            key: hashKey(`key-${i}`),
+            why: 'rejected',
+            at: 1,
+            until: i,
+          })
         }
-        await tx.putRefusedWidening({ nodeId: 'cam-1', fingerprint: 'old', until: 5 })
-        await tx.putRefusedWidening({ nodeId: 'cam-1', fingerprint: 'new', until: 9 })
+        await tx.putRefusedWidening({ nodeId: 'cam-1', fingerprint: 'old', at: 1, until: 5 })
+        await tx.putRefusedWidening({ nodeId: 'cam-1', fingerprint: 'new', at: 1, until: 9 })
       })
       await store.read(async (tx) => {
         const kept = await tx.refusedKeys('cam-1', 0)

@@ -154,6 +154,8 @@ describe('a running bridge', () => {
     await admin.do('admin', 'node/describe', { nodeId: 'cam1', description: { model: 'C1' } })
     await admin.do('admin', 'node/thing', { nodeId: 'cam1' })
     await admin.do('admin', 'node/revoke', { nodeId: 'cam1' })
+    await admin.do('admin', 'pairing/list', { state: 'refused' })
+    await admin.do('admin', 'pairing/forgive', { nodeId: 'cam1' })
     await admin.ask('admin', 'node/get', { nodeId: 'nobody' })
     await admin.ask('admin', 'node/get', { nodeId: '' })
     await admin.publish('limb/principal/admin/request/node/get', { nodeId: 'cam2', transaction: 7 })

@@ -85,8 +85,14 @@ export async function fillStore(store: Store): Promise<void> {
     await tx.putRequest(request('pr_new', 'new-1', {}))
     await tx.putRequest(request('pr_replace', LIMB.nodeId, { kind: 'replace', revision: 3 }))
     await tx.putRequest(request('pr_widen', ROTATED.nodeId, { kind: 'widen', key: null, code: null }))
-    await tx.putRefusedKey({ nodeId: REVOKED.nodeId, key: hashKey(REVOKED.key), until: UNTIL })
-    await tx.putRefusedWidening({ nodeId: LIMB.nodeId, fingerprint: 'f'.repeat(64), until: UNTIL })
+    await tx.putRefusedKey({
+      nodeId: REVOKED.nodeId,
+      key: hashKey(REVOKED.key),
+      why: 'rejected',
+      at: 1,
+      until: UNTIL,
+    })
+    await tx.putRefusedWidening({ nodeId: LIMB.nodeId, fingerprint: 'f'.repeat(64), at: 1, until: UNTIL })
     const roles: [string, Role][] = [
       ['admin', 'admin'],
       [ADA.name, 'operator'],

@@ -17,7 +17,7 @@ const row = (n: number) => ({
 })
 const KEEP_ALL = {
   at: 50 * DAY,
-  now: 0,
+  running: 0,
   invocationsBefore: 0,
   maxInvocations: 1e9,
   keysBefore: 0,

@@ -126,12 +126,12 @@ export class Control {
 
   /** Without `byAge` only what is beyond a number goes: a wall clock that was just set makes nothing old. */
   async prune(byAge: boolean): Promise<number> {
-    const { clock, store, settings } = this.#world
+    const { clock, running, store, settings } = this.#world
     const { invocationDays, maxInvocations, auditDays, maxAuditRows } = settings.retention
     const now = byAge ? clock.wallMs() : 0
     return await store.prune({
       at: clock.wallMs(),
-      now,
+      running: running.now(),
       invocationsBefore: now - invocationDays * DAY_MS,
       maxInvocations,
       keysBefore: now - KEY_MS,

@@ -1,12 +1,18 @@
 import { inConflict } from '../../domain/pairing.ts'
 import type { PairingRequestRecord } from '../../domain/records.ts'
 import { iso } from '../../kernel/clock.ts'
+import type { RunningClock, RunningMs } from '../../kernel/running-clock.ts'
 import type { PendingPairingRequest } from '../../protocol/schemas.ts'
 
 /** The requests that wait for an operator, in memory as they are in the store. */
 export class PendingPairingRequests {
   readonly #byId = new Map<string, PairingRequestRecord>()
   readonly #byNode = new Map<string, Map<string, PairingRequestRecord>>()
+  readonly #running: Pick<RunningClock, 'wallMs'>
+
+  constructor(running: Pick<RunningClock, 'wallMs'>) {
+    this.#running = running
+  }
 
   get size(): number {
     return this.#byId.size
@@ -62,7 +68,7 @@ export class PendingPairingRequests {
       conflict: inConflict(request, this.ofNode(request.nodeId)),
       address: request.address,
       requestedAt: iso(request.requestedAt),
-      expiresAt: iso(request.expiresAt),
+      expiresAt: iso(this.#running.wallMs(request.expiresAt as RunningMs)),
     }
   }
 }

@@ -1,6 +1,7 @@
 import type { NodeRecord, PairingRequestRecord } from '../../domain/records.ts'
 import { iso } from '../../kernel/clock.ts'
 import { deriveInvokeSecret } from '../../kernel/invoke-signature.ts'
+import type { RunningClock, RunningMs } from '../../kernel/running-clock.ts'
 import type { KeyHash } from '../../kernel/secrets.ts'
 import { encodeJson } from '../../protocol/encode.ts'
 import type { Capability, PairingAnswer } from '../../protocol/schemas.ts'
@@ -51,12 +52,16 @@ function withOwedKey(answer: PairingAnswer, owed: PairingAnswer | undefined): Pa
   return key === undefined || !takesKey || answer.apiKey !== undefined ? answer : { ...answer, apiKey: key }
 }
 
-export function pendingAnswer(request: PairingRequestRecord, madeKey: string | null): PairingAnswer {
+export function pendingAnswer(
+  running: RunningClock,
+  request: PairingRequestRecord,
+  madeKey: string | null,
+): PairingAnswer {
   return {
     status: 'pending',
     requestId: request.requestId,
     code: request.code ?? '',
-    expiresAt: iso(request.expiresAt),
+    expiresAt: iso(running.wallMs(request.expiresAt as RunningMs)),
     ...(madeKey === null ? {} : { apiKey: madeKey }),
   }
 }

@@ -7,8 +7,9 @@ import {
   renewClaim,
   reregister,
 } from '../../domain/pairing.ts'
-import type { NodeRecord, PairingRequestRecord } from '../../domain/records.ts'
+import type { NodeKeys, NodeRecord, PairingRequestRecord } from '../../domain/records.ts'
 import { Refusal } from '../../kernel/errors.ts'
+import { rotatedKeyOf } from '../../kernel/rotated-key.ts'
 import { hashKey, keyMatches, newId, pairingCode, sha256Hex } from '../../kernel/secrets.ts'
 import type { Registration } from '../../protocol/schemas.ts'
 import type { Session, Tx } from '../ports.ts'
@@ -16,6 +17,12 @@ import type { BridgeContext } from '../settings.ts'
 import { invokeSecretOf } from './answers.ts'
 import { RegistrationRateLimit } from './registration-rate-limit.ts'
 import type { WindowReservation } from './window.ts'
+
+/** How long an old key still works after `node/rotate-key`, once the limb could be told the new one. */
+export const OLD_KEY_MS = 86_400_000
+
+/** The one that was not approved may be the right device after all: it is kept out until people have looked again. */
+const LOSER_SECONDS = 300
 
 /** How a registration was decided in its transaction; memory and the network follow after the commit. */
 export type ClaimDecision =
@@ -44,6 +51,8 @@ export interface Reregistered {
   readonly widening: PairingRequestRecord | null
   /** One that the limb no longer has. */
   readonly withdrawn: PairingRequestRecord | null
+  /** One that it has not used yet, made by `node/rotate-key`. */
+  readonly newKey: string | undefined
   readonly invokeSecret: string | null
 }
 
@@ -69,19 +78,20 @@ export class PairingDecisions {
     key: string,
     registration: Registration,
   ): Promise<ClaimDecision> {
-    const { clock, settings } = this.#world
+    const { clock, running, settings } = this.#world
     const now = clock.wallMs()
     const keys = await tx.nodeKeys(nodeId)
-    if (keys && keyMatches(keys.current, key) && currentKeyHolds(keys, now)) {
+    if (keys && keyMatches(keys.current, key) && currentKeyHolds(keys, running.now())) {
       const node = await tx.node(nodeId)
       if (node) return { kind: 'known', node, invokeSecret: invokeSecretOf(this.#world, node, keys.current) }
     }
-    const refused = await tx.refusedKeys(nodeId, now)
+    const refused = await tx.refusedKeys(nodeId, running.now())
     if (refused.some((entry) => keyMatches(entry.key, key))) return { kind: 'refused' }
 
     const ofNode = await tx.requestsOfNode(nodeId)
     const mine = ofNode.find((request) => request.key !== null && keyMatches(request.key, key))
-    const context = { now, pendingMs: settings.pairing.pendingSeconds * 1000, address: session.address }
+    const expiresAt = running.in(settings.pairing.pendingSeconds * 1000)
+    const context = { now, expiresAt, address: session.address }
     let request: PairingRequestRecord
     if (mine) {
       request = renewClaim(mine, registration, keys ? 'replace' : 'new', context)
@@ -157,8 +167,22 @@ export class PairingDecisions {
       ? await this.#widening(tx, session, nodeId, registration, waiting, now)
       : null
     if (!widening && waiting) await tx.deleteRequest(waiting.requestId)
-    const invokeSecret = invokeSecretOf(this.#world, next.node, (await tx.nodeKeys(nodeId))?.current)
-    return { ...next, widening, withdrawn: widening ? null : (waiting ?? null), invokeSecret }
+    const keys = await tx.nodeKeys(nodeId)
+    const newKey = keys ? await this.#untoldKey(tx, session, nodeId, keys) : undefined
+    const invokeSecret = invokeSecretOf(this.#world, next.node, keys?.current)
+    return { ...next, widening, withdrawn: widening ? null : (waiting ?? null), newKey, invokeSecret }
+  }
+
+  /** The key of a rotation that the limb knows nothing of yet. From now on the old one has its day. */
+  async #untoldKey(tx: Tx, session: Session, nodeId: string, keys: NodeKeys): Promise<string | undefined> {
+    const { invokeOverHttp, running, topics } = this.#world
+    if (!keys.next || !invokeOverHttp) return undefined
+    const key = rotatedKeyOf(invokeOverHttp.master, nodeId, keys.next)
+    const canBeTold = session.subscribedTo(topics.node(nodeId, 'pairing'))
+    if (key !== undefined && canBeTold && keys.currentUntil === null) {
+      await tx.putNodeKeys(nodeId, { ...keys, currentUntil: running.in(OLD_KEY_MS) })
+    }
+    return key
   }
 
   async approve(tx: Tx, request: PairingRequestRecord, by: string): Promise<PairingApproved> {
@@ -181,7 +205,7 @@ export class PairingDecisions {
     const others = (await tx.requestsOfNode(nodeId)).filter((other) => other.requestId !== request.requestId)
     const losers = request.kind === 'widen' ? [] : others.filter((other) => other.kind !== 'widen')
     const withdrawn = request.kind === 'widen' ? [] : others.filter((other) => other.kind === 'widen')
-    for (const loser of losers) await this.reject(tx, loser, by)
+    for (const loser of losers) await this.reject(tx, loser, by, 'other_approved')
     for (const other of withdrawn) await tx.deleteRequest(other.requestId)
     await tx.audit({
       at: now,
@@ -195,15 +219,23 @@ export class PairingDecisions {
     return { request, node, losers, withdrawn, invokeSecret: invokeSecretOf(this.#world, node, key) }
   }
 
-  async reject(tx: Tx, request: PairingRequestRecord, by: string): Promise<void> {
-    const { clock, settings } = this.#world
+  async reject(
+    tx: Tx,
+    request: PairingRequestRecord,
+    by: string,
+    why: 'rejected' | 'other_approved' = 'rejected',
+  ): Promise<void> {
+    const { clock, running, settings } = this.#world
     const now = clock.wallMs()
-    const until = now + settings.pairing.rejectedSeconds * 1000
+    const { rejectedSeconds } = settings.pairing
+    const seconds = why === 'rejected' ? rejectedSeconds : Math.min(rejectedSeconds, LOSER_SECONDS)
+    const until = running.in(seconds * 1000)
+    const { nodeId, key } = request
     await tx.deleteRequest(request.requestId)
-    if (request.key) await tx.putRefusedKey({ nodeId: request.nodeId, key: request.key, until })
+    if (key) await tx.putRefusedKey({ nodeId, key, why, at: now, until })
     else {
       const fingerprint = wideningFingerprint(request.registration)
-      await tx.putRefusedWidening({ nodeId: request.nodeId, fingerprint, until })
+      await tx.putRefusedWidening({ nodeId, fingerprint, at: now, until })
     }
     await tx.audit({
       at: now,
@@ -223,10 +255,11 @@ export class PairingDecisions {
     waiting: PairingRequestRecord | undefined,
     now: number,
   ): Promise<PairingRequestRecord | null> {
-    const { settings } = this.#world
-    const refused = await tx.refusedWidening(nodeId, now)
+    const { running, settings } = this.#world
+    const refused = await tx.refusedWidening(nodeId, running.now())
     if (refused?.fingerprint === wideningFingerprint(registration)) return null
-    const context = { now, pendingMs: settings.pairing.pendingSeconds * 1000, address: session.address }
+    const expiresAt = running.in(settings.pairing.pendingSeconds * 1000)
+    const context = { now, expiresAt, address: session.address }
     let request: PairingRequestRecord
     if (waiting) {
       request = renewClaim(waiting, registration, 'widen', context)
@@ -243,7 +276,7 @@ export class PairingDecisions {
         code: null,
         address: session.address,
         requestedAt: now,
-        expiresAt: now + context.pendingMs,
+        expiresAt,
       }
     }
     await tx.putRequest(request)

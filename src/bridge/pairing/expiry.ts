@@ -1,11 +1,12 @@
 import type { PairingRequestRecord } from '../../domain/records.ts'
 import { messageOf } from '../../kernel/errors.ts'
+import type { RunningMs } from '../../kernel/running-clock.ts'
 import type { Announcer } from '../live/announcer.ts'
 import type { PendingPairingRequests } from '../live/pending.ts'
 import type { SessionTable } from '../live/sessions.ts'
 import type { BridgeContext } from '../settings.ts'
 
-/** Pending requests are looked at this often: an expiry need not be sharper, and a wall clock may jump. */
+/** Pending requests are looked at this often: an expiry need not be sharper. */
 const LOOK_MS = 1000
 
 /** Ends the requests whose candidates gave no sign for too long; those of live candidates go on. */
@@ -48,7 +49,7 @@ export class PairingRequestExpiry {
     if (this.#looking) return
     this.#looking = true
     try {
-      const now = this.#world.clock.wallMs()
+      const now = this.#world.running.now()
       const due = [...this.#pending.values()].filter(({ expiresAt }) => expiresAt <= now)
       if (due.length > 0) await this.#end(due, now)
     } catch (error) {
@@ -58,8 +59,8 @@ export class PairingRequestExpiry {
     }
   }
 
-  async #end(due: readonly PairingRequestRecord[], now: number): Promise<void> {
-    const { store, settings, log, counters } = this.#world
+  async #end(due: readonly PairingRequestRecord[], now: RunningMs): Promise<void> {
+    const { clock, store, settings, log, counters } = this.#world
     const expiresAt = now + settings.pairing.pendingSeconds * 1000
     let alive: PairingRequestRecord[] = []
     let over: PairingRequestRecord[] = []
@@ -80,7 +81,7 @@ export class PairingRequestExpiry {
           over.push(request)
           await tx.deleteRequest(requestId)
           await tx.audit({
-            at: now,
+            at: clock.wallMs(),
             actor: 'bridge',
             kind: 'pairing.expired',
             nodeId: request.nodeId,

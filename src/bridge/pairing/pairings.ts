@@ -120,10 +120,10 @@ export class Pairings {
           this.#announcer.requestsOfNode(request.nodeId)
           this.#announcer.event('pairing_requested', { request: this.#pending.show(request) })
         }
-        this.#answers.send(session, pendingAnswer(request, madeKey))
+        this.#answers.send(session, pendingAnswer(this.#world.running, request, madeKey))
         const others = request.key ? this.#table.candidatesWith(request.nodeId, request.key) : []
         for (const other of others)
-          if (other !== session) this.#answers.send(other, pendingAnswer(request, null))
+          if (other !== session) this.#answers.send(other, pendingAnswer(this.#world.running, request, null))
       }
     }
   }
@@ -152,10 +152,10 @@ export class Pairings {
         this.#announcer.event('pairing_requested', { request: this.#pending.show(outcome.widening) })
       }
     }
-    this.#answers.send(
-      session,
-      approvedAnswer(settings, outcome.node, outcome.widening?.requestId, outcome.invokeSecret),
-    )
+    this.#answers.send(session, {
+      ...approvedAnswer(settings, outcome.node, outcome.widening?.requestId, outcome.invokeSecret),
+      ...(outcome.newKey === undefined ? {} : { apiKey: outcome.newKey }),
+    })
   }
 
   /** An operator approves what was looked at. */
@@ -260,6 +260,30 @@ export class Pairings {
     this.forget(request)
     this.#sendRejected(request)
     return request
+  }
+
+  /** Lifts what was refused of a limb: its devices may connect, and ask again. How much it was. */
+  async forgive(nodeId: string, by: string): Promise<number> {
+    const { clock, store, log } = this.#world
+    const forgiven = await store.transact(async (tx) => {
+      const count = await tx.forgive(nodeId)
+      if (count > 0) {
+        await tx.audit({
+          at: clock.wallMs(),
+          actor: by,
+          kind: 'pairing.forgiven',
+          nodeId,
+          outcome: 'stored',
+          detail: { forgiven: count },
+        })
+      }
+      return count
+    })
+    if (forgiven > 0) {
+      log.info({ nodeId, by, forgiven }, `what was refused of ${nodeId} is forgiven; it may ask again`)
+      this.#announcer.event('pairing_forgiven', { nodeId, by })
+    }
+    return forgiven
   }
 
   #sendRejected(request: PairingRequestRecord): void {

@@ -62,7 +62,7 @@ export class Authenticator {
     if (keys && certified !== undefined) return { admitted: true, identity: { kind: 'limb', nodeId: name } }
     const password = credentials.password || (certified === undefined ? null : certifiedKey(certified))
     if (password !== null && keys) {
-      if (keyMatches(keys.current, password) && currentKeyHolds(keys, this.#world.clock.wallMs())) {
+      if (keyMatches(keys.current, password) && currentKeyHolds(keys, this.#world.running.now())) {
         return { admitted: true, identity: { kind: 'limb', nodeId: name } }
       }
       if (keys.next && keyMatches(keys.next, password)) {
@@ -152,7 +152,7 @@ export class Authenticator {
     return {
       principal: await tx.principal(name),
       keys: await tx.nodeKeys(name),
-      refused: await tx.refusedKeys(name, this.#world.clock.wallMs()),
+      refused: await tx.refusedKeys(name, this.#world.running.now()),
     }
   }
 

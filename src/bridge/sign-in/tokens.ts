@@ -14,8 +14,8 @@ export function lesserRole(one: Role, other: Role): Role {
 }
 
 /** Whether the token's time is up. */
-export function tokenExpired({ expiresAt }: TokenRecord, wallMs: number): boolean {
-  return expiresAt !== null && wallMs >= expiresAt
+export function tokenExpired({ expiresAt }: TokenRecord, runningMs: number): boolean {
+  return expiresAt !== null && runningMs >= expiresAt
 }
 
 /** Signs principals in by their tokens, and keeps when each was last used. */
@@ -30,7 +30,7 @@ export class Tokens {
   /** Who signs in with this token under this name (undefined: whoever it belongs to); null: nobody. */
   async identify(tx: ReadTx, text: string, name: string | undefined): Promise<TokenIdentity | null> {
     const token = await tx.tokenByHash(hashToken(text))
-    if (token === null || tokenExpired(token, this.#world.clock.wallMs())) return null
+    if (token === null || tokenExpired(token, this.#world.running.now())) return null
     if (name !== undefined && name !== token.principal) return null
     const principal = await tx.principal(token.principal)
     if (principal === null) return null

@@ -1,3 +1,4 @@
+import { messageOf } from '../../kernel/errors.ts'
 import { SteadyClock } from '../../kernel/steady-clock.ts'
 import type { Registry } from '../live/registry.ts'
 import type { Upkeep } from '../ports.ts'
@@ -49,6 +50,14 @@ export function chores(world: BridgeContext, { registry, retries, tokens, prune 
       },
     },
     {
+      name: 'keep how long the bridge has run',
+      everyMs: MINUTE_MS,
+      async run() {
+        await saveRunning(world)
+        return 'done'
+      },
+    },
+    {
       name: 'forget old presence history',
       everyMs: MINUTE_MS,
       async run() {
@@ -87,6 +96,15 @@ export function chores(world: BridgeContext, { registry, retries, tokens, prune 
     checkpointChore(upkeep),
     backupChore(world),
   ]
+}
+
+/** A bridge that is killed loses a minute of it: ends come that much later, never earlier. */
+export async function saveRunning({ store, running, log }: BridgeContext): Promise<void> {
+  try {
+    await store.saveRunningMs(running.now())
+  } catch (error) {
+    log.debug({ error: messageOf(error) }, 'how long the bridge has run is not stored; trying again later')
+  }
 }
 
 /** SQLite moves the log's content by itself, but never makes the file smaller. */

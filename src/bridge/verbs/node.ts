@@ -1,6 +1,7 @@
 import { provisionedNode, shownName } from '../../domain/pairing.ts'
 import type { NodeRecord, PairingRequestRecord } from '../../domain/records.ts'
 import { Refusal } from '../../kernel/errors.ts'
+import { makeRotatedKey } from '../../kernel/rotated-key.ts'
 import { certifiedKey, hashKey, type KeyHash, keyMatches, newKey } from '../../kernel/secrets.ts'
 import { LIMITS } from '../../protocol/limits.ts'
 import { isAwake } from '../../protocol/names.ts'
@@ -14,6 +15,7 @@ import type { PendingPairingRequests } from '../live/pending.ts'
 import { type LiveLimb, type Registry, stateOf } from '../live/registry.ts'
 import type { SessionTable } from '../live/sessions.ts'
 import { approvedAnswer, type PairingAnswers } from '../pairing/answers.ts'
+import { OLD_KEY_MS } from '../pairing/decisions.ts'
 import type { Pairings } from '../pairing/pairings.ts'
 import type { Tx } from '../ports.ts'
 import type { History } from '../presence/history.ts'
@@ -21,9 +23,6 @@ import type { PresenceKeeper } from '../presence/presence-keeper.ts'
 import type { BridgeContext } from '../settings.ts'
 import type { Retries } from '../upkeep/retries.ts'
 import type { VerbHandlersOf } from '../verb-context.ts'
-
-/** How long an old key still works after `node/rotate-key` when the limb never uses the new one. */
-const OLD_KEY_MS = 86_400_000
 
 interface Parts {
   readonly registry: Registry
@@ -175,11 +174,11 @@ export function nodeHandlers(world: BridgeContext, parts: Parts): NodeHandlers {
       const requests = await store.transact(async (tx) => {
         await stored(tx, nodeId)
         const now = clock.wallMs()
-        const until = now + world.settings.pairing.rejectedSeconds * 1000
+        const until = world.running.in(world.settings.pairing.rejectedSeconds * 1000)
         const keys = await tx.nodeKeys(nodeId)
         const certificate = hashKey(certifiedKey(nodeId))
         for (const key of keys ? [keys.current, keys.next, certificate] : [])
-          if (key) await tx.putRefusedKey({ nodeId, key, until })
+          if (key) await tx.putRefusedKey({ nodeId, key, why: 'revoked', at: now, until })
         const claims = await tx.requestsOfNode(nodeId)
         await tx.deleteNode(nodeId)
         // Somebody else's claim to the name outlives the node: it is a new one now.
@@ -226,17 +225,22 @@ export function nodeHandlers(world: BridgeContext, parts: Parts): NodeHandlers {
     },
 
     async 'node/rotate-key'({ nodeId, immediate }, caller) {
-      const apiKey = newKey()
-      const key = hashKey(apiKey)
+      const master = world.invokeOverHttp?.master
+      const made = master && !immediate ? makeRotatedKey(master, nodeId) : undefined
+      const apiKey = made?.key ?? newKey()
+      const key = made?.hash ?? hashKey(apiKey)
       const now = clock.wallMs()
+      const listens = () => table.limb(nodeId)?.subscribedTo(topics.node(nodeId, 'pairing')) === true
       const node = await store.transact(async (tx) => {
         const found = await stored(tx, nodeId)
         const keys = await tx.nodeKeys(nodeId)
+        // The old key of a limb that is away lives until it was there to be told, if it can be told later.
+        const currentUntil = listens() || !made ? world.running.in(OLD_KEY_MS) : null
         await tx.putNodeKeys(
           nodeId,
           immediate || !keys
             ? { current: key, next: null, currentUntil: null }
-            : { current: keys.current, next: key, currentUntil: now + OLD_KEY_MS },
+            : { current: keys.current, next: key, currentUntil },
         )
         await tx.audit({
           at: now,

@@ -1,6 +1,7 @@
 import type { TokenRecord } from '../../domain/records.ts'
 import { iso } from '../../kernel/clock.ts'
 import { Refusal } from '../../kernel/errors.ts'
+import type { RunningMs } from '../../kernel/running-clock.ts'
 import { newSortableId } from '../../kernel/secrets.ts'
 import { hashToken, newToken } from '../../kernel/token.ts'
 import { LIMITS } from '../../protocol/limits.ts'
@@ -26,7 +27,7 @@ export function tokenHandlers(
   world: BridgeContext,
   { table, tokens, announcer }: Parts,
 ): VerbHandlersOf<'token'> {
-  const { clock, store, log } = world
+  const { clock, running, store, log } = world
 
   async function record(
     tx: Tx,
@@ -48,7 +49,7 @@ export function tokenHandlers(
       principal,
       role,
       createdAt: iso(token.createdAt),
-      ...(expiresAt === null ? {} : { expiresAt: iso(expiresAt) }),
+      ...(expiresAt === null ? {} : { expiresAt: iso(running.wallMs(expiresAt as RunningMs)) }),
       ...(use === null ? {} : { lastUsedAt: iso(use.at), lastAddress: use.address }),
     }
   }
@@ -57,7 +58,7 @@ export function tokenHandlers(
     async 'token/add'(args, caller) {
       const text = newToken()
       const token = await store.transact(async (tx) => {
-        const made = await newRecord(tx, args, caller, { text, at: clock.wallMs() })
+        const made = await newRecord(tx, args, caller, { text, at: clock.wallMs(), running: running.now() })
         await tx.putToken(made)
         await record(tx, 'token.added', made, caller)
         return made
@@ -101,7 +102,7 @@ async function newRecord(
   tx: ReadTx,
   { name, principal: whose, role, expiresInDays }: VerbArgs<'token/add'>,
   caller: VerbCaller,
-  { text, at }: { text: string; at: number },
+  { text, at, running }: { text: string; at: number; running: number },
 ): Promise<TokenRecord> {
   const owner = whose ?? caller.name
   refuseForeign(caller, owner)
@@ -126,7 +127,7 @@ async function newRecord(
     role: role ?? most,
     createdAt: at,
     createdBy: caller.name,
-    expiresAt: expiresInDays === undefined ? null : at + expiresInDays * DAY_MS,
+    expiresAt: expiresInDays === undefined ? null : running + expiresInDays * DAY_MS,
     lastUsedAt: null,
     lastAddress: null,
   }

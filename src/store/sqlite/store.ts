@@ -12,6 +12,7 @@ import { PairingRequestsTable } from './tables/pairing-requests.ts'
 import { PoliciesTable } from './tables/policies.ts'
 import { PrincipalsTable } from './tables/principals.ts'
 import { RefusedTable } from './tables/refused.ts'
+import { RunningTime } from './tables/running.ts'
 import { TokensTable } from './tables/tokens.ts'
 import { SqliteTx, type Tables } from './tx.ts'
 
@@ -44,6 +45,7 @@ export function createStore(database: Database, options: StoreOptions = {}): Sql
     invocations: new InvocationsTable(sql),
   }
   const history = new HistoryTable(sql)
+  const running = new RunningTime(sql)
   const calls = new InvocationRecords(writer, tables)
   /** Damage that a load meets is told with the way to restore. */
   const loading = <T>(read: () => T): T => {
@@ -84,6 +86,8 @@ export function createStore(database: Database, options: StoreOptions = {}): Sql
     async loadRequests() {
       return loading(() => tables.requests.all())
     },
+    runningMs: async () => running.get(),
+    saveRunningMs: (ms) => writer.write(() => running.put(ms)),
     saveHeartbeats(batch) {
       return writer.write(() => {
         for (const { nodeId, at } of batch) tables.nodes.heard(nodeId, at)
@@ -107,7 +111,7 @@ export function createStore(database: Database, options: StoreOptions = {}): Sql
     health: () => writer.health(),
     verifyAudit: (known) => tables.audit.verifyInTurns(known),
     async prune(retention) {
-      let rows = await writer.write(() => tables.refused.expire(retention.now))
+      let rows = await writer.write(() => tables.refused.expire(retention.running))
       for (;;) {
         const gone = await writer.write(() => pruneSome(tables, retention))
         rows += gone

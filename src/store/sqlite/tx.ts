@@ -15,6 +15,7 @@ import type {
   PairingRequestRecord,
   PolicyRecord,
   PrincipalRecord,
+  RefusedEntry,
   RefusedKey,
   RefusedWidening,
   TokenRecord,
@@ -121,6 +122,14 @@ export class SqliteTx implements Tx {
 
   async putRefusedWidening(refused: RefusedWidening): Promise<void> {
     this.#tables.refused.putWidening(refused)
+  }
+
+  async refused(now: number, after: string | null, limit: number): Promise<Page<RefusedEntry>> {
+    return this.#tables.refused.page(now, after, limit)
+  }
+
+  async forgive(nodeId: string): Promise<number> {
+    return this.#tables.refused.forgive(nodeId)
   }
 
   async principal(name: string): Promise<PrincipalRecord | null> {

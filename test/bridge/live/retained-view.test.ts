@@ -7,6 +7,7 @@ import { createView } from '../../../src/bridge/live/retained-view.ts'
 import { provisionedNode } from '../../../src/domain/pairing.ts'
 import { newPresence } from '../../../src/domain/presence.ts'
 import { systemClock } from '../../../src/kernel/clock.ts'
+import { RunningClock } from '../../../src/kernel/running-clock.ts'
 import { presenceRule } from '../../../src/protocol/presence.ts'
 import { filterMatches, topicsOf } from '../../../src/protocol/topics.ts'
 
@@ -26,7 +27,7 @@ function viewOf(root: string) {
     } as LiveLimb
     registry.add(limb)
   }
-  const pending = new PendingPairingRequests()
+  const pending = new PendingPairingRequests(new RunningClock(systemClock))
   pending.put({
     requestId: 'pr_1',
     nodeId: 'cam3',

@@ -1,5 +1,6 @@
 import type Sqlite from 'better-sqlite3'
 import { SCHEMA_1 } from './schema-1.ts'
+import { SCHEMA_RUNNING } from './schema-10.ts'
 import { SCHEMA_2 } from './schema-2.ts'
 import { SCHEMA_HISTORY } from './schema-3.ts'
 import { toSchema4 } from './schema-4.ts'
@@ -29,6 +30,7 @@ export const MIGRATIONS: readonly Migration[] = [
   { version: 7, up: (sql) => sql.exec(SCHEMA_QUERY_INDEXES) },
   { version: 8, up: (sql) => sql.exec(SCHEMA_DESCRIPTIONS) },
   { version: 9, up: (sql) => sql.exec(SCHEMA_MQTT5) },
+  { version: 10, up: (sql) => sql.exec(SCHEMA_RUNNING) },
 ]
 
 export function newestVersion(migrations: readonly Migration[]): number {

@@ -1,5 +1,7 @@
 import type Sqlite from 'better-sqlite3'
-import type { RefusedKey, RefusedWidening } from '../../../domain/records.ts'
+import type { Page } from '../../../bridge/ports.ts'
+import type { RefusedEntry, RefusedKey, RefusedWidening } from '../../../domain/records.ts'
+import { REFUSAL_CAUSES } from '../../../protocol/schemas.ts'
 import { RowReader } from './rows.ts'
 
 const MAX_EXPIRED_AT_ONCE = 1000
@@ -14,6 +16,8 @@ export class RefusedTable {
   readonly #trimKeys: Sqlite.Statement<[string, string, number]>
   readonly #widening: Sqlite.Statement<[string, number]>
   readonly #putWidening: Sqlite.Statement
+  readonly #page: Sqlite.Statement<[{ now: number; after: string; limit: number }]>
+  readonly #forgive: readonly Sqlite.Statement<[string]>[]
   readonly #expire: readonly Sqlite.Statement<[number, number]>[]
 
   /** Each connection of a candidate is compared with each refused key of its node: `maxPerNode` bounds that. */
@@ -21,14 +25,23 @@ export class RefusedTable {
     this.#maxPerNode = maxPerNode
     this.#keys = sql.prepare('SELECT * FROM refused_keys WHERE node_id = ? AND until > ?')
     this.#putKey = sql.prepare(
-      'INSERT OR REPLACE INTO refused_keys (node_id, hash, salt, until) VALUES (?, ?, ?, ?)',
+      'INSERT OR REPLACE INTO refused_keys (node_id, hash, salt, why, at, until) VALUES (?, ?, ?, ?, ?, ?)',
     )
     this.#trimKeys = sql.prepare(`DELETE FROM refused_keys WHERE node_id = ? AND hash NOT IN
       (SELECT hash FROM refused_keys WHERE node_id = ? ORDER BY until DESC, hash LIMIT ?)`)
     this.#widening = sql.prepare('SELECT * FROM refused_widenings WHERE node_id = ? AND until > ?')
     this.#putWidening = sql.prepare(
-      'INSERT OR REPLACE INTO refused_widenings (node_id, fingerprint, until) VALUES (?, ?, ?)',
+      'INSERT OR REPLACE INTO refused_widenings (node_id, fingerprint, at, until) VALUES (?, ?, ?, ?)',
     )
+    this.#page = sql.prepare(`SELECT * FROM (
+        SELECT node_id, why, at, until, node_id || ' ' || lower(hex(hash)) AS place FROM refused_keys WHERE until > $now
+        UNION ALL
+        SELECT node_id, 'widening_rejected', at, until, node_id || ' ' FROM refused_widenings WHERE until > $now
+      ) WHERE place > $after ORDER BY place LIMIT $limit`)
+    this.#forgive = [
+      sql.prepare('DELETE FROM refused_keys WHERE node_id = ?'),
+      sql.prepare('DELETE FROM refused_widenings WHERE node_id = ?'),
+    ]
     this.#expire = (['refused_keys', 'refused_widenings'] as const).map((table) => {
       const key = table === 'refused_keys' ? '(node_id, hash)' : 'node_id'
       const columns = table === 'refused_keys' ? 'node_id, hash' : 'node_id'
@@ -44,13 +57,15 @@ export class RefusedTable {
       return {
         nodeId: reader.text('node_id'),
         key: reader.key('salt', 'hash'),
+        why: reader.oneOf('why', REFUSAL_CAUSES),
+        at: reader.integer('at'),
         until: reader.integer('until'),
       }
     })
   }
 
-  putKey({ nodeId, key, until }: RefusedKey): void {
-    this.#putKey.run(nodeId, key.hash, key.salt, until)
+  putKey({ nodeId, key, why, at, until }: RefusedKey): void {
+    this.#putKey.run(nodeId, key.hash, key.salt, why, at, until)
     this.#trimKeys.run(nodeId, nodeId, this.#maxPerNode)
   }
 
@@ -61,12 +76,33 @@ export class RefusedTable {
     return {
       nodeId: reader.text('node_id'),
       fingerprint: reader.text('fingerprint'),
+      at: reader.integer('at'),
       until: reader.integer('until'),
     }
   }
 
-  putWidening({ nodeId, fingerprint, until }: RefusedWidening): void {
-    this.#putWidening.run(nodeId, fingerprint, until)
+  putWidening({ nodeId, fingerprint, at, until }: RefusedWidening): void {
+    this.#putWidening.run(nodeId, fingerprint, at, until)
+  }
+
+  /** What is refused at `now`, in order of nodeId. A cursor is the node and, for a key, the key's hash. */
+  page(now: number, after: string | null, limit: number): Page<RefusedEntry> {
+    const rows = this.#page.all({ now, after: after ?? '', limit: limit + 1 })
+    const items = rows.slice(0, limit).map((row) => {
+      const reader = this.#keyReader.of(row)
+      return {
+        nodeId: reader.text('node_id'),
+        why: reader.oneOf('why', REFUSAL_CAUSES),
+        at: reader.integer('at'),
+        until: reader.integer('until'),
+      }
+    })
+    if (rows.length <= limit) return { items, next: null }
+    return { items, next: this.#keyReader.of(rows[limit - 1]).text('place') }
+  }
+
+  forgive(nodeId: string): number {
+    return this.#forgive.reduce((sum, statement) => sum + statement.run(nodeId).changes, 0)
   }
 
   /** Forgets what is over, at most `limit` of each kind in one call. Returns the number of rows. */
