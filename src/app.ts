@@ -11,7 +11,7 @@ import type { AppOptions, RunningBridge } from './assembly/options.ts'
 import { diskReadings, freeBytes, readings, statusLine, total } from './assembly/readings.ts'
 import { firstStart, masterOf } from './assembly/secrets.ts'
 import { DROPPED, grantsOf, httpLimits, persistenceLimits, settingsOf } from './assembly/settings.ts'
-import { diskUpkeep, sweepSessions } from './assembly/upkeep.ts'
+import { diskUpkeep, rescue, sweepSessions } from './assembly/upkeep.ts'
 import { announceHere, createUplink } from './assembly/uplinks.ts'
 import { Core } from './bridge/core.ts'
 import { joinViews } from './bridge/live/retained-view.ts'
@@ -88,6 +88,8 @@ async function start(options: AppOptions, teardown: Teardown): Promise<RunningBr
     clock,
     log,
     onCommit: (durationMs, works) => metrics.committed(durationMs, works),
+    // While this process lives, it holds what is nowhere else.
+    onLost: () => void rescue(backups, log),
   })
   teardown.add(() => database.close())
   const store = createStore(database)
@@ -103,14 +105,16 @@ async function start(options: AppOptions, teardown: Teardown): Promise<RunningBr
   const certificates = await loadCertificates(options)
   if (certificates) teardown.add(() => certificates.stop())
   const uplinks: Uplink[] = []
-  const readiness = () =>
-    readinessOf({
+  const readiness = () => {
+    const lost = database.lost()
+    return readinessOf({
       phase,
-      database: store.health(),
-      diskFreeBytes: freeBytes(database),
+      database: lost === undefined ? store.health() : { ok: false, reason: lost },
+      diskFreeBytes: lost === undefined ? freeBytes(database) : null,
       connections: total(connected().counters.connections),
       maxConnections: held.mqtt.maxConnections,
     })
+  }
   const world: BridgeContext = {
     clock,
     log,
@@ -137,7 +141,7 @@ async function start(options: AppOptions, teardown: Teardown): Promise<RunningBr
   }
   const core = new Core(world)
   await core.load()
-  const adminPassword = await firstStart(core, options)
+  const adminPassword = await firstStart(core, options, database.replacesLost)
   await logAuditEnd(world)
   const storedLimits = persistenceLimits(config, topics)
   const homeAssistant = new HomeAssistant({

@@ -108,7 +108,8 @@ async function live({ configFile, config, log, manager, bridge, version }: Livin
     },
   })
   welcome(log, bridge, version)
-  if (bridge.adminPassword.firstStart && process.stdout.isTTY === true) firstSteps(log)
+  const { firstStart, replacesLost } = bridge.adminPassword
+  if (firstStart && !replacesLost && process.stdout.isTTY === true) firstSteps(log)
   await manager.ready(status())
 }
 
@@ -126,7 +127,12 @@ function welcome(
       {},
       `HTTP on ${http.scheme}://${http.host}:${http.port}: /healthz, /readyz, /metrics, and MQTT over WebSocket at /mqtt`,
     )
-  const whose = `${adminPassword.firstStart ? 'first start: ' : ''}the password of the principal admin is`
+  const first = !adminPassword.firstStart
+    ? ''
+    : adminPassword.replacesLost
+      ? 'in place of the database that is gone: '
+      : 'first start: '
+  const whose = `${first}the password of the principal admin is`
   if (adminPassword.inFile) {
     // Whether it was changed since, nobody knows who has not got the password.
     const doubt = adminPassword.firstStart

@@ -22,9 +22,14 @@ export interface RunningBridge {
   readonly control: string
   /**
    * Where the first password of `admin` is, if `inFile`; it was made, or given, just now at the `firstStart`. A start
-   * that failed after that was the first one all the same.
+   * that failed after that was the first one all the same. `replacesLost`: there was a database before, and it is gone.
    */
-  readonly adminPassword: { readonly file: string; readonly firstStart: boolean; readonly inFile: boolean }
+  readonly adminPassword: {
+    readonly file: string
+    readonly firstStart: boolean
+    readonly inFile: boolean
+    readonly replacesLost: boolean
+  }
   /** Reads the certificate files again. Never rejects: a bad new certificate is told, the old one stays. */
   reloadCertificates(): Promise<void>
   /** One line for people: what there is and how it is. */

@@ -8,13 +8,17 @@ import type { AppOptions, RunningBridge } from './options.ts'
 
 /** Secrets that lie in files beside the database. */
 
-export async function firstStart(core: Core, options: AppOptions): Promise<RunningBridge['adminPassword']> {
+export async function firstStart(
+  core: Core,
+  options: AppOptions,
+  replacesLost: boolean,
+): Promise<RunningBridge['adminPassword']> {
   const { config, adminPassword } = options
   const beside = config.store.path === ':memory:' ? config.control.socket : config.store.path
   const file = join(dirname(beside), 'admin-password')
   const first = await core.firstStart((password) => writeSecret(file, `${password}\n`), adminPassword)
   const given = first && adminPassword !== undefined
-  return { file, firstStart: first, inFile: !given && existsSync(file) }
+  return { file, firstStart: first, inFile: !given && existsSync(file), replacesLost }
 }
 
 /** Limbs that are kept in memory only have secrets that last as long. */

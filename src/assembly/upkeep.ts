@@ -1,6 +1,7 @@
 import type { MqttStore } from '../bridge/mqtt-store.ts'
-import type { Upkeep } from '../bridge/ports.ts'
+import type { Backups, Log, Upkeep } from '../bridge/ports.ts'
 import type { MqttPersistence } from '../broker/persistence/persistence.ts'
+import { messageOf } from '../kernel/errors.ts'
 import type { Topics } from '../protocol/topics.ts'
 import type { Database } from '../store/sqlite/database.ts'
 
@@ -20,6 +21,19 @@ export function diskUpkeep(
       const [topic] = await mqttStore.retainedTopics(topics.nodePrefix, last, 1)
       return topic?.slice(topics.nodePrefix.length).split('/')[0] ?? null
     },
+  }
+}
+
+/** A backup of what only this process still holds: its files were removed under it. */
+export async function rescue(backups: Backups, log: Log): Promise<void> {
+  try {
+    const { file } = await backups.create()
+    log.error(
+      { file },
+      `what the database held is saved as ${file}: stop the bridge, run \`limb-bridge restore ${file}\`, and start it`,
+    )
+  } catch (error) {
+    log.error({ error: messageOf(error) }, `what the database held could not be saved: ${messageOf(error)}`)
   }
 }
 

@@ -8,7 +8,15 @@ import { problemText } from '../config/problems.ts'
 import { missingFiles, usesTls } from '../tls/certificate-files.ts'
 import { checkCertificates } from './certificates.ts'
 import { type CheckResult, ok, problem, warning } from './check-result.ts'
-import { checkClock, checkDisk, checkFile, checkFolder, checkOpenFiles, lookAt } from './machine.ts'
+import {
+  checkClock,
+  checkDisk,
+  checkFile,
+  checkFolder,
+  checkOpenFiles,
+  heldDeleted,
+  lookAt,
+} from './machine.ts'
 import { checkControlSocket, checkPort, type Running } from './network.ts'
 
 /** Looks at everything that a bridge needs, with or without one running, and says what to do. Changes nothing. */
@@ -88,6 +96,11 @@ async function checkStore({ store }: Config, { database }: DoctorOptions): Promi
   const file = resolve(store.path)
   const findings = [...checkFolder('folder', dirname(file)), ...checkDisk(file)]
   const there = lookAt(file)
+  const held = heldDeleted(file)
+  if (held !== undefined) {
+    const message = `${file} was removed under a running bridge (process ${held}), which still holds it: do not stop that before \`limb-bridge backup create\`; then stop it, restore that backup, and start it`
+    return [...findings, problem('database', message)]
+  }
   if (there === 'nothing') {
     return [...findings, ok('database', `${file} is not there yet; the first start makes it`)]
   }

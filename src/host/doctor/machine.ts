@@ -1,4 +1,13 @@
-import { accessSync, constants, existsSync, readFileSync, statfsSync, statSync } from 'node:fs'
+import {
+  accessSync,
+  constants,
+  existsSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  statfsSync,
+  statSync,
+} from 'node:fs'
 import { dirname } from 'node:path'
 import { iso } from '../../kernel/clock.ts'
 import { type CheckResult, ok, problem, warning } from './check-result.ts'
@@ -159,4 +168,29 @@ function mayWrite(path: string): boolean {
 
 function octal(mode: number): string {
   return `0${mode.toString(8)}`
+}
+
+/** The process that has a file open that was removed since, as far as this user may look; undefined: none. */
+export function heldDeleted(file: string): number | undefined {
+  const wanted = `${file} (deleted)`
+  return namesIn('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .map(Number)
+    .find((pid) => namesIn(`/proc/${pid}/fd`).some((fd) => linkOf(`/proc/${pid}/fd/${fd}`) === wanted))
+}
+
+function namesIn(folder: string): string[] {
+  try {
+    return readdirSync(folder)
+  } catch {
+    return []
+  }
+}
+
+function linkOf(path: string): string | undefined {
+  try {
+    return readlinkSync(path)
+  } catch {
+    return undefined
+  }
 }

@@ -9,6 +9,7 @@ import { isDamage, StoreError, sqliteCode } from './errors.ts'
 import { backupsOf, createPrivate, makePrivate, prepareFolder } from './files.ts'
 import { GroupCommit } from './group-commit.ts'
 import { type Lock, lockDatabase } from './lock.ts'
+import { leftoversOf, OpenFiles } from './open-files.ts'
 import { APPLICATION_ID, MIGRATIONS, type Migration, migrate, newestVersion } from './schema/migrations.ts'
 import { repairTriggers } from './schema/triggers.ts'
 import { AuditTable } from './tables/audit.ts'
@@ -20,6 +21,8 @@ export interface DatabaseOptions {
   readonly log: Log
   /** Where backups are made, if not beside it: a damaged database is told with the newest. */
   readonly backupFolder?: string | null
+  /** Called once each time the names of the files do not lead to what is open any more. */
+  readonly onLost?: () => void
   /** Told of each commit: milliseconds that COMMIT took, and how many works shared it. */
   readonly onCommit?: (durationMs: number, works: number) => void
   /** For tests of upgrades. */
@@ -34,6 +37,10 @@ export interface Database {
   readonly sql: Sqlite.Database
   /** The only way to write. */
   readonly writer: GroupCommit
+  /** Why its files cannot be found by their names any more; undefined: they can. Looked at every few seconds. */
+  lost(): string | undefined
+  /** It was made just now, beside what an earlier one left. */
+  readonly replacesLost: boolean
   /** On disk; 0 in memory. */
   sizes(): { readonly databaseBytes: number; readonly walBytes: number }
   /** Of the file system, for who is not root; null in memory. */
@@ -49,6 +56,8 @@ export interface Database {
 
 /** Another program that holds the write lock blocks our event loop for as long as this, at most. */
 const BUSY_TIMEOUT_MS = 100
+/** How often the names of the files are compared with what is open. */
+const NAMES_MS = 2000
 /** The WAL is cut back to this after a burst. */
 const WAL_LIMIT_BYTES = 64 * 1024 * 1024
 /** SQLite's own default, some 4 MiB: a checkpoint of that takes milliseconds. */
@@ -56,20 +65,21 @@ const CHECKPOINT_PAGES = 1000
 
 /** @throws StoreError whose message says what to do. */
 export function openDatabase(options: DatabaseOptions): Database {
-  if (options.file === ':memory:') return connect(options, ':memory:', null)
+  if (options.file === ':memory:') return connect(options, ':memory:', null, false)
   const file = prepareFolder(options.file)
+  const replacesLost = checkLeftovers(file, options)
   const lock = lockDatabase(file, iso(options.clock.wallMs()))
   try {
     createPrivate(file)
     makePrivate(file)
-    return connect(options, file, lock)
+    return connect(options, file, lock, replacesLost)
   } catch (error) {
     lock.release()
     throw error
   }
 }
 
-function connect(options: DatabaseOptions, file: string, lock: Lock | null): Database {
+function connect(options: DatabaseOptions, file: string, lock: Lock | null, replacesLost: boolean): Database {
   const { clock, log } = options
   let sql: Sqlite.Database | undefined
   try {
@@ -81,10 +91,11 @@ function connect(options: DatabaseOptions, file: string, lock: Lock | null): Dat
     throw explained(error, file, options.backupFolder ?? null)
   }
   return opened(
-    { file, backupFolder: options.backupFolder ?? null },
+    { file, backupFolder: options.backupFolder ?? null, replacesLost },
     sql,
     new GroupCommit(sql, { clock, log, ...(options.onCommit && { onCommit: options.onCommit }) }),
     lock,
+    options,
   )
 }
 
@@ -251,14 +262,17 @@ export function damaged(
 }
 
 function opened(
-  place: Pick<Database, 'file' | 'backupFolder'>,
+  place: Pick<Database, 'file' | 'backupFolder' | 'replacesLost'>,
   sql: Sqlite.Database,
   writer: GroupCommit,
   lock: Lock | null,
+  options: DatabaseOptions,
 ): Database {
   const { file } = place
+  const names = lock ? watchNames(file, writer, options) : NO_NAMES
   let closing: Promise<void> | undefined
   const close = async () => {
+    names.stop()
     await writer.close()
     sql.close()
     lock?.release()
@@ -267,6 +281,7 @@ function opened(
     ...place,
     sql,
     writer,
+    lost: () => names.lost(),
     sizes: () => ({ databaseBytes: sizeOf(file), walBytes: sizeOf(`${file}-wal`) }),
     freeBytes() {
       if (file === ':memory:') return null
@@ -282,4 +297,73 @@ function opened(
       return closing
     },
   }
+}
+
+interface NamesWatch {
+  lost(): string | undefined
+  stop(): void
+}
+
+/** Of a database in memory. */
+const NO_NAMES: NamesWatch = { lost: () => undefined, stop: () => {} }
+
+/** Compares the names of the files with what is open, again and again, and refuses changes while they differ. */
+function watchNames(file: string, writer: GroupCommit, options: DatabaseOptions): NamesWatch {
+  const { clock, log, onLost } = options
+  const files = new OpenFiles(file)
+  let trouble: string | undefined
+  const look = () => {
+    const before = trouble
+    trouble = files.trouble()
+    writer.bar(trouble === undefined ? null : trouble)
+    if (before === undefined && trouble !== undefined) {
+      log.error(
+        { file },
+        `${trouble}. All changes are refused, because they would be lost with this process. Do not restart the bridge ` +
+          'before you have a backup of what it still holds (`limb-bridge backup create`); then stop it, `limb-bridge restore` ' +
+          'that backup, and start it. If the file was only moved, move it back',
+      )
+      onLost?.()
+    } else if (before !== undefined && trouble === undefined) {
+      log.info({ file }, 'the files of the database are in their places again; changes are taken')
+    }
+    return trouble
+  }
+  let cancel = () => {}
+  const again = () => {
+    cancel = clock.after(NAMES_MS, () => {
+      again()
+      look()
+    })
+  }
+  again()
+  return {
+    // As it is now: who asks must not wait for the next look.
+    lost: look,
+    stop: () => cancel(),
+  }
+}
+
+/**
+ * Tells of a new database beside what an earlier one has left; whether it is so. A write-ahead log without its database would be deleted by
+ * SQLite, with all that stands in nothing but the log.
+ */
+function checkLeftovers(file: string, { log, backupFolder }: DatabaseOptions): boolean {
+  const left = leftoversOf(file)
+  if (left.length === 0) return false
+  const newest = backupsOf(file, backupFolder ?? null).at(-1)
+  const restore = `\`limb-bridge restore ${newest ?? 'FILE'}\`${newest === undefined ? ', FILE being a backup' : ' (the newest backup there is)'}`
+  if (sizeOf(`${file}-wal`) > 0) {
+    throw new StoreError(
+      `There is no database ${file}, but its write-ahead log ${file}-wal, which may hold what is nowhere else. Nothing was ` +
+        `changed. Put the database back beside it; or move the log away and run ${restore}.`,
+    )
+  }
+  log.warn(
+    { file, leftovers: left.slice(0, 20) },
+    `there is no database ${file}, but what an earlier one left beside it (${left.slice(0, 5).join(', ')}${left.length > 5 ? ', …' : ''}): ` +
+      'an empty one is made, and every limb is a stranger to it. If the old one was lost, stop the bridge and run ' +
+      `${restore}; if its disk is not mounted, stop the bridge and mount it`,
+  )
+  return true
 }

@@ -77,6 +77,8 @@ export class GroupCommit {
   #wrote = false
   #stall: ((error: InvariantError) => void) | null = null
   #closed = false
+  /** Why nothing may be written, although SQLite would. */
+  #barred: { reason: string; since: WallMs } | null = null
   /** How SQLite's `synchronous` stands. */
   #waitsForDisk = true
   #flush: (() => void) | null = null
@@ -102,7 +104,14 @@ export class GroupCommit {
   }
 
   health(): StoreHealth {
-    return this.#broken === null ? { ok: true } : { ok: false, ...this.#broken }
+    const trouble = this.#barred ?? this.#broken
+    return trouble === null ? { ok: true } : { ok: false, ...trouble }
+  }
+
+  /** Refuses every write from now on: what SQLite would store would not be found again. Null lifts it. */
+  bar(reason: string | null): void {
+    if (reason === null) this.#barred = null
+    else this.#barred = { reason, since: this.#barred?.since ?? this.#options.clock.wallMs() }
   }
 
   /** Works that wait for the next commit. */
@@ -150,6 +159,7 @@ export class GroupCommit {
 
   #add(work: Omit<Work, 'resolve' | 'reject'>, delayMs: number): Promise<unknown> {
     if (this.#closed) return Promise.reject(unavailable('the database is closed'))
+    if (this.#barred) return Promise.reject(unavailable(this.#barred.reason))
     if (this.#pending.length >= MAX_PENDING) return Promise.reject(unavailable('too many writes are waiting'))
     return new Promise((resolve, reject) => {
       this.#pending.push({ ...work, resolve, reject })

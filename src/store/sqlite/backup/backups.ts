@@ -9,7 +9,7 @@ import { messageOf, Refusal } from '../../../kernel/errors.ts'
 import { makeFolder } from '../../../kernel/folders.ts'
 import { emptyMountPoint } from '../../../kernel/mounts.ts'
 import type { Database } from '../database.ts'
-import { compactTime } from '../files.ts'
+import { compactTime, createPrivate } from '../files.ts'
 import type { BackupJob, BackupOutcome } from './worker.ts'
 
 export interface BackupsOptions {
@@ -54,8 +54,11 @@ export function createBackups({ database, folder, clock }: BackupsOptions): File
     await checkRoom(database, target)
     if (stopped) throw unavailable('the bridge stops')
     const file = join(target, nameOf(takenAt))
+    const lost = database.lost() !== undefined
+    if (lost) await copyFromHandle(database, `${file}.part`)
+    const source = lost ? null : database.file
     const worker = new Worker(WORKER, {
-      workerData: { source: database.file, part: `${file}.part`, file } satisfies BackupJob,
+      workerData: { source, part: `${file}.part`, file } satisfies BackupJob,
     })
     underWay = worker
     const outcome = await outcomeOf(worker)
@@ -99,6 +102,15 @@ export function createBackups({ database, folder, clock }: BackupsOptions): File
       await removeAll(target, PART).catch(() => undefined)
     },
   }
+}
+
+/** Pages that are copied in one turn of the event loop: some milliseconds. */
+const PAGES_PER_TURN = 500
+
+/** The files cannot be opened by their names any more, but the connection still holds them. */
+async function copyFromHandle({ sql }: Database, part: string): Promise<void> {
+  createPrivate(part)
+  await sql.backup(part, { progress: () => PAGES_PER_TURN })
 }
 
 function nameOf(takenAt: number): string {

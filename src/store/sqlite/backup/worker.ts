@@ -12,7 +12,8 @@ import { inspectDatabase } from './inspect.ts'
  */
 
 export interface BackupJob {
-  readonly source: string
+  /** null: `part` is written already, and only checked here. */
+  readonly source: string | null
   /** Where it is written, to be renamed when it is whole. */
   readonly part: string
   readonly file: string
@@ -24,8 +25,10 @@ export type BackupOutcome =
 
 function makeBackup({ source, part, file }: BackupJob): BackupOutcome {
   try {
-    createPrivate(part)
-    copy(source, part)
+    if (source !== null) {
+      createPrivate(part)
+      copy(source, part)
+    }
     const { problems } = inspectDatabase(part, { readonly: false })
     if (problems.length > 0) throw new Error(`the copy is not sound: ${problems.join('; ')}`)
     syncFile(part)

@@ -1,6 +1,5 @@
 import type Sqlite from 'better-sqlite3'
 import { SCHEMA_1 } from './schema-1.ts'
-import { SCHEMA_RUNNING } from './schema-10.ts'
 import { SCHEMA_2 } from './schema-2.ts'
 import { SCHEMA_HISTORY } from './schema-3.ts'
 import { toSchema4 } from './schema-4.ts'
@@ -9,6 +8,7 @@ import { toSchema6 } from './schema-6.ts'
 import { SCHEMA_QUERY_INDEXES } from './schema-7.ts'
 import { SCHEMA_DESCRIPTIONS } from './schema-8.ts'
 import { SCHEMA_MQTT5 } from './schema-9.ts'
+import { SCHEMA_RUNNING } from './schema-10.ts'
 
 /** "Limb" in ASCII: marks the file as ours for `file(1)` and for a bridge that is pointed at a foreign one. */
 export const APPLICATION_ID = 0x4c696d62
