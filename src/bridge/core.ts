@@ -14,7 +14,7 @@ import { PairingAnswers } from './pairing/answers.ts'
 import { PairingRequestExpiry } from './pairing/expiry.ts'
 import { Pairings } from './pairing/pairings.ts'
 import { WindowKeeper } from './pairing/window.ts'
-import type { Inbound, PublishedMessage, RetainedView, Session, SessionEnd } from './ports.ts'
+import type { Inbound, MessageContext, PublishedMessage, RetainedView, Session, SessionEnd } from './ports.ts'
 import { History } from './presence/history.ts'
 import { PresenceKeeper } from './presence/presence-keeper.ts'
 import type { BridgeContext } from './settings.ts'
@@ -231,16 +231,21 @@ export class Core implements Inbound {
     this.#presence.published(topic, payload)
   }
 
-  async message(session: Session, address: Address, payload: Uint8Array): Promise<void> {
+  async message(
+    session: Session,
+    address: Address,
+    payload: Uint8Array,
+    context?: MessageContext,
+  ): Promise<void> {
     if (address.kind === 'node' && address.leaf !== 'deregister') this.#presence.active(session)
     if (address.kind === 'request') {
-      await this.#requests.handle(session, address.verb, payload)
+      await this.#requests.handle(session, address.verb, payload, context)
     } else if (address.kind === 'node' && address.leaf === 'register') {
       await this.#register(session, payload)
     } else if (address.kind === 'node' && address.leaf === 'deregister') {
       this.#presence.deregistered(session, address.nodeId)
     } else if (address.kind === 'node' && address.leaf === 'result') {
-      this.control.result(session, payload)
+      this.control.result(session, payload, context?.correlation)
     }
   }
 

@@ -275,17 +275,32 @@ export interface Session {
   readonly alive: boolean
   /** Whether this session has a subscription that matches `topic`. */
   subscribedTo(topic: string): boolean
-  /** Sends to this session alone, at QoS 1 if its subscription allows. False when it is not subscribed. */
-  send(topic: string, payload: Uint8Array): boolean
+  /**
+   * Sends to this session alone, at QoS 1 if its subscription allows. False when it is not subscribed. `context` and
+   * `expiresAt`, the wall time from which on it is not to be delivered, are for clients that can be told so.
+   */
+  send(topic: string, payload: Uint8Array, context?: MessageContext & { expiresAt?: number }): boolean
   /** Where responses go, when it is not a session of the broker. */
   readonly respond?: ((verb: string, payload: Uint8Array) => void) | undefined
   /** Closes the connection; `afterFlush` lets what was told go out first (bounded by a second). */
   end(why: SessionEnd, afterFlush: boolean): void
 }
 
+/** What belongs to a message beside its payload, where both sides have a place for it. */
+export interface MessageContext {
+  /** Where the sender wants its answer. */
+  readonly responseTopic?: string | undefined
+  /** What ties an answer to its question. */
+  readonly correlation?: Uint8Array | undefined
+}
+
 /** To all who are subscribed. Order of calls is order of delivery; nothing is awaited. */
 export interface Publisher {
-  publish(topic: string, payload: Uint8Array, options: { qos: 0 | 1; retain: boolean }): void
+  publish(
+    topic: string,
+    payload: Uint8Array,
+    options: { qos: 0 | 1; retain: boolean; correlation?: Uint8Array | undefined },
+  ): void
   /** Deletes every retained message of a limb: its data, and what a grant lets it keep. Resolves when it is on disk. */
   clearRetainedOf(nodeId: string): Promise<void>
 }
@@ -404,7 +419,7 @@ export interface Inbound {
    * `register`, `deregister`, `result` and `request/…`, after rights were checked. What it promises is on
    * disk when it resolves, and the broker acknowledges only then.
    */
-  message(session: Session, address: Address, payload: Uint8Array): Promise<void>
+  message(session: Session, address: Address, payload: Uint8Array, context?: MessageContext): Promise<void>
 }
 
 /** A retained message of the bridge's own, made from the registry when somebody asks. */

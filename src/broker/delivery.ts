@@ -1,8 +1,9 @@
 import { type Readable, Writable } from 'node:stream'
-import type { Identity } from '../bridge/ports.ts'
+import type { Identity, MessageContext } from '../bridge/ports.ts'
 import type { AedesClient, Qos, RoutedPacket } from './aedes-internals.ts'
 import type { Connection } from './connection.ts'
 import { LiveFilters } from './live-filters.ts'
+import { contextProperties } from './mqtt5/publish.ts'
 import { type Encoder, isExpired, type Outgoing, SessionOutbox } from './outbox.ts'
 import type { PublishFrame } from './publish-frame.ts'
 import type { Reach } from './rights.ts'
@@ -60,11 +61,15 @@ export class SessionDelivery {
   }
 
   /** To this session alone; false when it is not subscribed. */
-  send(topic: string, payload: Uint8Array): boolean {
+  send(topic: string, payload: Uint8Array, context?: MessageContext & { expiresAt?: number }): boolean {
     const granted = this.filters.qosFor(topic)
     if (granted < 0 || !this.mayReceive(topic)) return false
     const qos: Qos = granted > 0 ? 1 : 0
-    const packet = routedPacket(topic, payload, qos)
+    const plain = routedPacket(topic, payload, qos)
+    const packet =
+      context === undefined || !this.#speaks5
+        ? plain
+        : { ...plain, properties: contextProperties(context), expiresAt: context.expiresAt }
     this.#world.broker.inOrder(() => this.outbox.put(ownCopy(packet, qos)))
     return true
   }

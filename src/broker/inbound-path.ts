@@ -1,3 +1,4 @@
+import type { MessageContext } from '../bridge/ports.ts'
 import { messageOf } from '../kernel/errors.ts'
 import type { Address } from '../protocol/topics.ts'
 import type { AedesClient, Callback, InboundPublish, RequestedSubscription } from './aedes-internals.ts'
@@ -81,11 +82,26 @@ export class InboundPath {
     } else if (isHeartbeat(right.address)) {
       this.#world.inbound.heartbeat(session, message.payload)
       session.acks.run(() => acknowledge(undefined))
+    } else if (!this.#mayAnswerAt(right.address, message.context)) {
+      session.denied('publish', message.context?.responseTopic ?? '')
+      session.acks.run(() => acknowledge(this.#elsewhere(right.address)))
     } else {
       this.#acknowledgeAfter(session, acknowledge, (done) =>
-        this.#toCore(session, right.address, message.payload, () => done(undefined), failed),
+        this.#toCore(session, right.address, message, () => done(undefined), failed),
       )
     }
+  }
+
+  /** The bridge answers a principal below its own response topics only: it writes nowhere for somebody else. */
+  #mayAnswerAt(address: Address, context: MessageContext | undefined): boolean {
+    if (address.kind !== 'request' || context?.responseTopic === undefined) return true
+    const to = this.#world.topics.parse(context.responseTopic)
+    return to?.kind === 'response' && to.principal === address.principal
+  }
+
+  #elsewhere(address: Address): Outcome {
+    const own = address.kind === 'request' ? this.#world.topics.response(address.principal, '#') : ''
+    return { code: REASON.notAuthorized, reason: `a response topic must be below ${own}` }
   }
 
   #denial({ identity }: MqttSession, topic: string): Outcome {
@@ -125,8 +141,14 @@ export class InboundPath {
     else ticket = session.acks.hold(() => acknowledge(outcome))
   }
 
-  #toCore(session: MqttSession, address: Address, payload: Buffer, done: () => void, failed: Callback): void {
-    this.#world.inbound.message(session, address, payload).then(done, (error: unknown) => {
+  #toCore(
+    session: MqttSession,
+    address: Address,
+    { payload, context }: Received,
+    done: () => void,
+    failed: Callback,
+  ): void {
+    this.#world.inbound.message(session, address, payload, context).then(done, (error: unknown) => {
       // The core answers what it refuses; a rejection is a defect, and nothing may be acknowledged.
       session.fail(error, 'a message could not be handled')
       failed(new Error(messageOf(error)))

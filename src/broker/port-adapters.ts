@@ -1,5 +1,6 @@
 import type { Feed, PublishedMessage, Publisher, Sessions } from '../bridge/ports.ts'
 import type { BrokerPersistence, RoutedPacket } from './aedes-internals.ts'
+import { contextProperties } from './mqtt5/publish.ts'
 import type { SessionContext } from './session-context.ts'
 
 /** The ports that this adapter offers to the core. */
@@ -11,7 +12,14 @@ export function createPublisher(
   persistence: BrokerPersistence,
 ): Publisher {
   return {
-    publish: (topic, payload, { qos, retain }) => broker.route({ topic, payload, qos, retain }),
+    publish: (topic, payload, { qos, retain, correlation }) =>
+      broker.route({
+        topic,
+        payload,
+        qos,
+        retain,
+        properties: correlation === undefined ? undefined : contextProperties({ correlation }),
+      }),
     async clearRetainedOf(nodeId) {
       for (const prefix of [topics.dataPrefix(nodeId), ...rights.placesOf(nodeId)]) {
         const gone = await persistence.clearRetainedBelow(prefix)

@@ -1,3 +1,4 @@
+import type { MessageContext } from '../bridge/ports.ts'
 import type { MessageExtras, Qos } from './aedes-internals.ts'
 
 /** A PUBLISH of a client, in whatever version of MQTT it came. */
@@ -6,8 +7,7 @@ export interface Received extends MessageExtras {
   readonly payload: Buffer
   readonly qos: Qos
   readonly retain: boolean
-  /** Where the client wants its answer. */
-  readonly replyTo?: { readonly topic: string; readonly correlation: Uint8Array | undefined } | undefined
+  readonly context?: MessageContext | undefined
 }
 
 /**

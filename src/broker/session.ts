@@ -1,5 +1,5 @@
 import type { Duplex } from 'node:stream'
-import type { Identity, Session, SessionEnd } from '../bridge/ports.ts'
+import type { Identity, MessageContext, Session, SessionEnd } from '../bridge/ports.ts'
 import type { AedesClient, RequestedSubscription } from './aedes-internals.ts'
 import { Connection, type ConnectionPeer } from './connection.ts'
 import type { LimitName, SessionKind } from './counters.ts'
@@ -445,7 +445,7 @@ export class MqttSession extends Connection implements Session {
     return this.alive && this.delivery.filters.qosFor(topic) >= 0
   }
 
-  send(topic: string, payload: Uint8Array): boolean {
-    return this.alive && this.delivery.send(topic, payload)
+  send(topic: string, payload: Uint8Array, context?: MessageContext & { expiresAt?: number }): boolean {
+    return this.alive && this.delivery.send(topic, payload, context)
   }
 }

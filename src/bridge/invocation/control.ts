@@ -96,8 +96,8 @@ export class Control {
     this.invocations.callerGone(session)
   }
 
-  result(session: Session, payload: Uint8Array): void {
-    this.#results.receive(session, payload)
+  result(session: Session, payload: Uint8Array, correlation?: Uint8Array): void {
+    this.#results.receive(session, payload, correlation)
   }
 
   /** After the commit that revoked the node and removed its policies. */

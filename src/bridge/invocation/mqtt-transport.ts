@@ -44,7 +44,14 @@ export class MqttTransport implements InvokeTransport {
   deliver(limb: LiveLimb, invocation: Invocation, settle: Settle): InvocationDelivery {
     const { nodeId } = limb.record
     const topic = this.#topics.node(nodeId, 'invoke')
-    const told = this.#table.limb(nodeId)?.send(topic, encodeJson(invocation)) ?? false
+    const { invocationId, deadline } = invocation
+    // Whoever can be told so learns where its answer goes, and never gets what nobody waits for any more.
+    const context = {
+      responseTopic: this.#topics.node(nodeId, 'result'),
+      correlation: Buffer.from(invocationId),
+      expiresAt: Date.parse(deadline),
+    }
+    const told = this.#table.limb(nodeId)?.send(topic, encodeJson(invocation), context) ?? false
     if (!told) settle(this.unreachable(limb) ?? this.#deaf(nodeId))
     return told ? SENT : NOT_SENT
   }

@@ -30,13 +30,13 @@ export class Results {
   }
 
   /** Total. A wrong answer to a call that waits ends the call at once: the limb will send no better one. */
-  receive(session: Session, payload: Uint8Array): void {
+  receive(session: Session, payload: Uint8Array, correlation?: Uint8Array): void {
     const { identity } = session
     if (identity.kind !== 'limb') return
     const { nodeId } = identity
     let id: string | undefined
     try {
-      const value = parseJson(payload, 2 * LIMITS.resultBytes)
+      const value = withId(parseJson(payload, 2 * LIMITS.resultBytes), correlation)
       id = idOf(value)
       if (payload.length > LIMITS.resultBytes) {
         this.#wrong(nodeId, id, 'too_large', `it has ${payload.length} bytes; ${ADVICE}`)
@@ -65,6 +65,13 @@ export class Results {
 }
 
 const ADVICE = `the limit is ${LIMITS.resultBytes}; send large things elsewhere and tell where in artifactUri`
+
+/** A limb may name the invocation in its correlation data alone. */
+function withId(value: unknown, correlation: Uint8Array | undefined): unknown {
+  if (correlation === undefined || typeof value !== 'object' || value === null || Array.isArray(value))
+    return value
+  return 'invocationId' in value ? value : { ...value, invocationId: Buffer.from(correlation).toString() }
+}
 
 function idOf(value: unknown): string | undefined {
   if (typeof value !== 'object' || value === null || !('invocationId' in value)) return undefined

@@ -7,7 +7,7 @@ import { LIMITS } from '../../protocol/limits.ts'
 import { type Role, roleReaches } from '../../protocol/names.ts'
 import { isVerb, VERBS, type VerbDefinition, type VerbName } from '../../protocol/verbs.ts'
 import { RefusedRequests } from '../live/refused-requests.ts'
-import type { Session } from '../ports.ts'
+import type { MessageContext, Session } from '../ports.ts'
 import type { BridgeContext } from '../settings.ts'
 import type { VerbCaller, VerbHandler, VerbHandlers } from '../verb-context.ts'
 import { PrincipalTurns, type TurnOwner } from './turns.ts'
@@ -48,12 +48,12 @@ export class VerbDispatcher {
    * Resolves when the request is decided and its response published; for a long verb at once, because a PUBACK
    * that waits for a limb or an operator would stop the session's other messages.
    */
-  async handle(session: Session, verb: string, payload: Uint8Array): Promise<void> {
+  async handle(session: Session, verb: string, payload: Uint8Array, context?: MessageContext): Promise<void> {
     const { identity } = session
     if (identity.kind !== 'principal') return
     const { name, role } = identity
     const caller: VerbCaller = { name, role, address: session.address, session, alive: () => session.alive }
-    const answered = this.#inTurn(session, caller, verb, payload)
+    const answered = this.#inTurn(session, caller, verb, payload, context)
     if (!isVerb(verb) || !VERBS[verb].long) return answered
     answered.catch((error: unknown) =>
       this.#world.log.error(
@@ -64,17 +64,31 @@ export class VerbDispatcher {
   }
 
   /** Answers when it is the principal's turn, or says that too many of its requests wait for one. */
-  async #inTurn(session: Session, caller: VerbCaller, verb: string, payload: Uint8Array): Promise<void> {
+  async #inTurn(
+    session: Session,
+    caller: VerbCaller,
+    verb: string,
+    payload: Uint8Array,
+    context?: MessageContext,
+  ): Promise<void> {
     const { identity } = session
     if (identity.kind !== 'principal') return
     await new Promise<void>((resolve) => {
-      const taken = this.#turns.take(identity, () => resolve(this.#answer(session, caller, verb, payload)))
-      if (!taken) resolve(this.#holdBack(session, identity, verb, payload))
+      const taken = this.#turns.take(identity, () =>
+        resolve(this.#answer(session, caller, verb, payload, context)),
+      )
+      if (!taken) resolve(this.#holdBack(session, identity, verb, payload, context))
     })
   }
 
   /** The session is not read further for a while: refusals are work too. */
-  async #holdBack(session: Session, owner: TurnOwner, verb: string, payload: Uint8Array): Promise<void> {
+  async #holdBack(
+    session: Session,
+    owner: TurnOwner,
+    verb: string,
+    payload: Uint8Array,
+    context?: MessageContext,
+  ): Promise<void> {
     const { clock, counters, log, settings } = this.#world
     const { name } = owner
     counters.count('verbs', 'held_back')
@@ -87,23 +101,31 @@ export class VerbDispatcher {
     )
     const message = `the requests of ${name} take more time than one principal may have (${setting}); wait for the answers, then ask less often`
     const error = new Refusal('too_many_requests', message).body()
-    this.#respond(session, name, verb, withTransaction(payload, { ok: false, error }))
+    this.#respond(session, name, verb, withTransaction(payload, { ok: false, error }), context)
     const holdMs = this.#turns.holdMs(owner)
     if (holdMs > 0) await new Promise<void>((resolve) => clock.after(holdMs, resolve))
   }
 
-  #respond(session: Session, name: string, verb: string, answer: object): void {
+  /** Where the client wants it, and with what it gave along; the broker has looked at the topic. */
+  #respond(session: Session, name: string, verb: string, answer: object, context?: MessageContext): void {
     const encoded = encodeJson(answer)
     const { identity } = session
     if (identity.kind === 'principal') this.#turns.charge(identity, encoded.length * MS_PER_BYTE)
     if (session.respond !== undefined) session.respond(verb, encoded)
     else {
-      const topic = this.#world.topics.response(name, verb)
-      this.#world.publisher.publish(topic, encoded, { qos: 1, retain: false })
+      const topic = context?.responseTopic ?? this.#world.topics.response(name, verb)
+      const { correlation } = context ?? {}
+      this.#world.publisher.publish(topic, encoded, { qos: 1, retain: false, correlation })
     }
   }
 
-  async #answer(session: Session, caller: VerbCaller, verb: string, payload: Uint8Array): Promise<void> {
+  async #answer(
+    session: Session,
+    caller: VerbCaller,
+    verb: string,
+    payload: Uint8Array,
+    context?: MessageContext,
+  ): Promise<void> {
     const underWay = this.#underWay.get(session) ?? 0
     this.#underWay.set(session, underWay + 1)
     let transaction: string | number | undefined
@@ -127,7 +149,7 @@ export class VerbDispatcher {
       this.#underWay.set(session, (this.#underWay.get(session) ?? 1) - 1)
     }
     const answer = transaction === undefined ? response : { transaction, ...response }
-    this.#respond(session, caller.name, verb, answer)
+    this.#respond(session, caller.name, verb, answer, context)
   }
 
   async #run(verb: string, given: Record<string, unknown>, caller: VerbCaller): Promise<unknown> {

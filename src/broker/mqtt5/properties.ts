@@ -223,8 +223,9 @@ export class PropertyWriter {
     return Buffer.concat([Buffer.from(varintBytes(this.#length)), ...this.#parts])
   }
 
-  get length(): number {
-    return this.#length
+  /** Without their length. */
+  content(): Buffer {
+    return Buffer.concat(this.#parts)
   }
 }
 

@@ -1,3 +1,4 @@
+import type { MessageContext } from '../../bridge/ports.ts'
 import type { Qos, RoutedPacket } from '../aedes-internals.ts'
 import { PublishFrame } from '../publish-frame.ts'
 import { PropertyWriter, varintBytes } from './properties.ts'
@@ -36,4 +37,12 @@ export function ownFrame5(
   for (const identifier of identifiers ?? []) writer.varint(0x0b, identifier)
   if (packet.properties !== undefined) writer.raw(packet.properties)
   return new PublishFrame(topic, packet.payload, qos, retain, packet.dup, writer.bytes())
+}
+
+/** As properties of a message, without their length. */
+export function contextProperties({ responseTopic, correlation }: MessageContext): Uint8Array {
+  const writer = new PropertyWriter()
+  if (responseTopic !== undefined) writer.text(0x08, responseTopic)
+  if (correlation !== undefined) writer.binary(0x09, correlation)
+  return writer.content()
 }

@@ -204,8 +204,7 @@ export class Translator {
       retain,
       properties: forwarded.length === 0 ? undefined : forwarded,
       expiresAt: messageExpiry === undefined ? undefined : world.clock.wallMs() + messageExpiry * 1000,
-      replyTo:
-        responseTopic === undefined ? undefined : { topic: responseTopic, correlation: correlationData },
+      context: forwarded.length === 0 ? undefined : { responseTopic, correlation: correlationData },
     }
     if (qos === 2) return this.#once.receive(id, message) ? undefined : TOO_MANY_COPIES
     this.#options.publish(message, (outcome) => this.#answer(qos, id, outcome))
