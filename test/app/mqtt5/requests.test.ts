@@ -69,10 +69,10 @@ describe('an invocation of a limb that speaks MQTT 5', () => {
     expect(properties?.messageExpiryInterval).toBeGreaterThan(left - 1)
     expect(properties?.messageExpiryInterval).toBeLessThan(left + 3)
     // The result names its invocation in the correlation data alone.
-    await limb.mqtt.publishAsync('limb/node/r1/result', JSON.stringify({ success: true, result: { n: 1 } }), {
+    await limb.mqtt.publishAsync('limb/node/r1/result', JSON.stringify({ success: true, data: { n: 1 } }), {
       qos: 1,
       properties: { correlationData: properties?.correlationData as Buffer },
     })
-    expect(await answer()).toMatchObject({ ok: true, data: { result: { n: 1 } } })
+    expect(await answer()).toMatchObject({ ok: true, data: { data: { n: 1 } } })
   })
 })
