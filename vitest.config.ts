@@ -1,4 +1,5 @@
 import { defineConfig } from 'vitest/config'
+import { patience } from './test/support/patience.ts'
 
 export default defineConfig({
   test: {
@@ -6,8 +7,9 @@ export default defineConfig({
     // Real sockets, real files and child processes: a file is a world of its own.
     pool: 'forks',
     maxWorkers: 2,
-    testTimeout: 30_000,
-    hookTimeout: 30_000,
+    testTimeout: patience(30_000),
+    hookTimeout: patience(30_000),
+    expect: { poll: { timeout: patience(5000) } },
     // .ci/run counts from the file.
     reporters: ['default', 'json', './test/support/skipped-reporter.ts'],
     // Debian keeps brokers where the PATH of other users than root does not look.

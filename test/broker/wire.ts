@@ -1,5 +1,6 @@
 import { once } from 'node:events'
 import { connect as connectSocket, type Socket } from 'node:net'
+import { patience } from '../support/patience.ts'
 
 /** MQTT 3.1.1 by hand: any bytes in any order, and what comes back packet by packet. */
 
@@ -160,7 +161,7 @@ export class WireClient {
   }
 
   /** Takes the next packet that fits, or fails when the connection is closed or the time is up. */
-  async next(fits: (packet: Packet) => boolean, timeoutMs = 10_000): Promise<Packet> {
+  async next(fits: (packet: Packet) => boolean, timeoutMs = patience(10_000)): Promise<Packet> {
     const deadline = setTimeout(() => this.#wake(), timeoutMs)
     const started = performance.now()
     try {

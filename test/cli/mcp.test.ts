@@ -5,6 +5,7 @@ import { StdioClientTransport } from '@modelcontextprotocol/client/stdio'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { startApp, type TestApp } from '../support/app.ts'
 import type { Loose, TestClient } from '../support/client.ts'
+import { patience } from '../support/patience.ts'
 
 /** The MCP server as an agent's host runs it: a process, spoken to by the SDK's own client. */
 
@@ -269,7 +270,7 @@ test('a server whose password was changed tells the model what happened and what
   const client = await mcp(['--url', url, '--user', 'ann'], { LIMB_PASSWORD: password })
   await admin.do('admin', 'principal/set-password', { name: 'ann' })
   const answer = async () => (await call(client, 'limb_list_available')).text
-  await expect.poll(async () => (await answer()).code, { timeout: 15_000 }).toBe('sign_in_refused')
+  await expect.poll(async () => (await answer()).code, { timeout: patience(15_000) }).toBe('sign_in_refused')
   expect(await answer()).toMatchObject({
     message: expect.stringMatching(/refused to sign ann in/),
     next: expect.stringMatching(/Tell the person.*principal list.*password.*once a minute.*by itself/),
@@ -286,7 +287,7 @@ test('a new password in its file is enough for a server to go on', async () => {
   writeFileSync(file, 'another-password\n')
   await admin.do('admin', 'principal/set-password', { name: 'ann', password: 'another-password' })
   await expect
-    .poll(async () => (await call(client, 'limb_list_available')).isError, { timeout: 15_000 })
+    .poll(async () => (await call(client, 'limb_list_available')).isError, { timeout: patience(15_000) })
     .toBeFalsy()
 })
 
@@ -298,7 +299,7 @@ test('while the bridge is away a call says so, and the server comes back with it
   await app.restart()
   await expect
     .poll(async () => (await call(client, 'limb_list_available', { available: false })).isError, {
-      timeout: 15_000,
+      timeout: patience(15_000),
     })
     .toBeFalsy()
 })
@@ -311,7 +312,7 @@ test('a call with a key that a restart ended says to look and to take a new key,
   await app.restart()
   await running
   const again = async () => (await call(client, 'limb_invoke', args)).text
-  await expect.poll(async () => (await again()).code, { timeout: 15_000 }).toBe('internal')
+  await expect.poll(async () => (await again()).code, { timeout: patience(15_000) }).toBe('internal')
   expect(await again()).toMatchObject({
     message: expect.stringMatching(/^bridge restarted/),
     next: expect.stringMatching(/not known.*same answer.*Look.*new idempotencyKey/),

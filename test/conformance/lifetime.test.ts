@@ -22,11 +22,12 @@ describe('keepalive', () => {
     ['PINGREQ', PINGREQ],
     ['PUBLISH', publishPacket('t/alive', '')],
   ])('%s keeps a client', async (_, alive) => {
-    const client = await connect({ keepalive: 1 })
-    for (let i = 0; i < 4; i++) {
-      await new Promise((resolve) => setTimeout(resolve, 600))
-      client.send(alive)
-    }
+    const client = await connect({ keepalive: 2 })
+    const silent = await connect({ keepalive: 2 })
+    const beat = setInterval(() => client.send(alive), 100)
+    // Who connected later and said nothing has ended, so the other one's time would be over too.
+    await silent.closed
+    clearInterval(beat)
     await client.settle()
   })
 

@@ -5,6 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, expect, it } from 'vitest'
 import { type BridgeProcess, launchBridge, startBridge } from '../support/bridge-process.ts'
 import { connectControl } from '../support/control-client.ts'
+import { patience } from '../support/patience.ts'
 import { RefusedConnect } from '../support/raw-client.ts'
 import { Disk, settleAll, wireFaults } from './checks.ts'
 import { ModelLimb } from './model.ts'
@@ -105,25 +106,29 @@ async function dieOnTheWay(random: SeededRandom): Promise<void> {
   await starting.ended
 }
 
-it(`loses nothing acknowledged and keeps nothing by halves over ${CRASHES} kill -9 (seed ${SEED})`, async () => {
-  const run: Run = { random: new SeededRandom(SEED), limbs: [], tally: new Map(), underWay: 0 }
-  for (let crash = 1; crash <= CRASHES; crash++) {
+it(
+  `loses nothing acknowledged and keeps nothing by halves over ${CRASHES} kill -9 (seed ${SEED})`,
+  async () => {
+    const run: Run = { random: new SeededRandom(SEED), limbs: [], tally: new Map(), underWay: 0 }
+    for (let crash = 1; crash <= CRASHES; crash++) {
+      const bridge = await start()
+      await holdToItsWord(bridge, run, `seed ${SEED}, after crash ${crash - 1}`)
+      await devicesFindTheirPlace(bridge, run.limbs, run.random)
+      await liveAndDie(bridge, run)
+      if (crash % START_KILLED_IN === 0) await dieOnTheWay(run.random)
+    }
     const bridge = await start()
-    await holdToItsWord(bridge, run, `seed ${SEED}, after crash ${crash - 1}`)
-    await devicesFindTheirPlace(bridge, run.limbs, run.random)
-    await liveAndDie(bridge, run)
-    if (crash % START_KILLED_IN === 0) await dieOnTheWay(run.random)
-  }
-  const bridge = await start()
-  await holdToItsWord(bridge, run, `seed ${SEED}, after the last crash`)
-  expect(await bridge.stop()).toBe(0)
+    await holdToItsWord(bridge, run, `seed ${SEED}, after the last crash`)
+    expect(await bridge.stop()).toBe(0)
 
-  const done = [...run.tally].map(([name, count]) => `${count} ${name}`).join(', ')
-  console.log(
-    `crash test: seed ${SEED}, ${CRASHES} crashes, ${run.limbs.length} limbs, ${run.underWay} changes under way at a crash, acknowledged: ${done}`,
-  )
-  // What was never under way when the process died would have shown nothing.
-  expect(run.underWay).toBeGreaterThan(CRASHES / 2)
-  for (const change of ['registered', 'approved', 'rejected', 'renamed', 'policy set', 'heartbeat'])
-    expect(run.tally.get(change), change).toBeGreaterThan(0)
-}, 600_000)
+    const done = [...run.tally].map(([name, count]) => `${count} ${name}`).join(', ')
+    console.log(
+      `crash test: seed ${SEED}, ${CRASHES} crashes, ${run.limbs.length} limbs, ${run.underWay} changes under way at a crash, acknowledged: ${done}`,
+    )
+    // What was never under way when the process died would have shown nothing.
+    expect(run.underWay).toBeGreaterThan(CRASHES / 2)
+    for (const change of ['registered', 'approved', 'rejected', 'renamed', 'policy set', 'heartbeat'])
+      expect(run.tally.get(change), change).toBeGreaterThan(0)
+  },
+  patience(600_000),
+)

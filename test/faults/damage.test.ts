@@ -17,6 +17,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import { launchBridge, startBridge } from '../support/bridge-process.ts'
 import { connect } from '../support/client.ts'
 import { run } from '../support/command.ts'
+import { patience } from '../support/patience.ts'
 import { adminOf, limbOf, provision, readiness, running, temporaryFolder } from './world.ts'
 
 const MAIN = resolve(import.meta.dirname, '../../src/main.ts')
@@ -59,13 +60,13 @@ beforeAll(async () => {
   await again.do('admin', 'node/rename', { nodeId: 'cam-0', displayName: 'later' })
   again.mqtt.end(true)
   await second.kill()
-}, 120_000)
+}, patience(120_000))
 
 afterAll(() => rmSync(prepared, { recursive: true, force: true }))
 
 test.each(damages)(
   'a database %s stops the start with the way to restore, and that way works',
-  { timeout: 120_000 },
+  { timeout: patience(120_000) },
   async (_name, spoil) => {
     const folder = temporaryFolder()
     for (const name of ['limb.sqlite', 'limb.sqlite-wal', 'backups']) {
@@ -95,7 +96,9 @@ test.each(damages)(
   },
 )
 
-test('a backup that is damaged, or no backup at all, is not restored', { timeout: 120_000 }, async () => {
+test('a backup that is damaged, or no backup at all, is not restored', {
+  timeout: patience(120_000),
+}, async () => {
   const folder = temporaryFolder()
   const config = join(folder, 'limb-bridge.yaml')
   const bridge = await running({ folder })

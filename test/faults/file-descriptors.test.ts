@@ -1,5 +1,6 @@
 import { connect, type Socket } from 'node:net'
 import { expect, test } from 'vitest'
+import { patience } from '../support/patience.ts'
 import {
   adminOf,
   limbOf,
@@ -16,7 +17,7 @@ import {
 const LIMIT = 64
 
 test('out of file descriptors, those who are in stay, and the listeners take new ones when there are some again', {
-  timeout: 120_000,
+  timeout: patience(120_000),
 }, async () => {
   const bridge = await running({
     folder: temporaryFolder(),

@@ -1,6 +1,7 @@
 import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
+import { patience } from '../support/patience.ts'
 import { fileMounts, type SmallDisk, smallDisk } from './disk.ts'
 import {
   adminOf,
@@ -37,7 +38,7 @@ async function registerUntilRefused(bridge: Parameters<typeof register>[0], pref
 
 describe('on a full disk', () => {
   test('pairings are refused, limbs come and go, readiness says so, and all heals by itself', {
-    timeout: 120_000,
+    timeout: patience(120_000),
   }, async () => {
     const disk = smallDisk(24)
     const folder = temporaryFolder()
@@ -102,7 +103,7 @@ describe('on a full disk', () => {
   })
 
   test('the bridge stops cleanly and starts again, and approved limbs are let in', {
-    timeout: 120_000,
+    timeout: patience(120_000),
   }, async () => {
     const disk = smallDisk(24)
     const folder = temporaryFolder()

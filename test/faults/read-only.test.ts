@@ -1,6 +1,7 @@
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { launchBridge } from '../support/bridge-process.ts'
+import { patience } from '../support/patience.ts'
 import { failingDisk, fileMounts, smallDisk } from './disk.ts'
 import {
   adminOf,
@@ -17,7 +18,7 @@ fileMounts()
 
 describe('on a disk that the kernel makes read-only', () => {
   test('limbs come and go, changes are refused, and after a repair all that was told is there', {
-    timeout: 120_000,
+    timeout: patience(120_000),
   }, async (context) => {
     const disk = failingDisk()
     if (disk === null) return context.skip('no ext4 can be mounted here')
@@ -55,7 +56,7 @@ describe('on a disk that the kernel makes read-only', () => {
     expect(await readiness(again)).toEqual({ ready: true, reasons: [] })
   })
 
-  test('a start on a disk that is mounted read-only says so', { timeout: 120_000 }, async () => {
+  test('a start on a disk that is mounted read-only says so', { timeout: patience(120_000) }, async () => {
     const disk = smallDisk(24)
     const folder = temporaryFolder()
     const settings = { store: { path: join(disk.folder, 'limb.sqlite') } }

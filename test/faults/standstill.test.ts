@@ -1,10 +1,11 @@
 import { expect, test } from 'vitest'
+import { patience } from '../support/patience.ts'
 import { adminOf, limbOf, linesOf, provision, running, temporaryFolder } from './world.ts'
 
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms))
 
 test('a process that stood still longer than every timeout takes no limb for gone that was heard meanwhile', {
-  timeout: 120_000,
+  timeout: patience(120_000),
 }, async () => {
   const bridge = await running({
     folder: temporaryFolder(),

@@ -6,6 +6,7 @@ import { onTestFinished } from 'vitest'
 import { keyOf, REGISTRATION } from '../support/app.ts'
 import { type BridgeProcess, type StartOptions, startBridge } from '../support/bridge-process.ts'
 import { connect, type TestClient } from '../support/client.ts'
+import { patience } from '../support/patience.ts'
 
 /** A bridge as a child process, and those who use it. */
 
@@ -66,7 +67,7 @@ export async function readiness({ http }: BridgeProcess): Promise<{ ready: boole
 export async function until<T>(
   look: () => Promise<T> | T,
   holds: (seen: T) => boolean,
-  timeoutMs = 15_000,
+  timeoutMs = patience(15_000),
 ): Promise<T> {
   const end = performance.now() + timeoutMs
   for (;;) {

@@ -1,5 +1,6 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
+import { patience } from '../support/patience.ts'
 import { fuzz } from './fuzz.ts'
 import { mutated, segments } from './mutate.ts'
 import { Random } from './random.ts'
@@ -7,7 +8,7 @@ import { bytesOf, script } from './script.ts'
 
 /** The short form of `npm run test:fuzz`. */
 test('the bridge survives twenty seconds of broken MQTT, and holds nothing of it', {
-  timeout: 120_000,
+  timeout: patience(120_000),
 }, async () => {
   const result = await fuzz({ seed: 311, milliseconds: 20_000 })
   expect(result.rounds).toBeGreaterThan(5)

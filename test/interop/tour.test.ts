@@ -5,6 +5,7 @@ import { describe, expect, it } from 'vitest'
 import { type BridgeProcess, startBridge } from '../support/bridge-process.ts'
 import { Command } from '../support/command.ts'
 import { needs } from '../support/needs.ts'
+import { patience } from '../support/patience.ts'
 
 needs('mosquitto-clients')
 
@@ -33,50 +34,54 @@ function shimFolder(folder: string, bridge: BridgeProcess): string {
 }
 
 describe("the README's tour", () => {
-  it('works line by line, over a power cut', async () => {
-    const folder = mkdtempSync(join(tmpdir(), 'limb-tour-'))
-    let bridge = await startBridge({ folder })
-    try {
-      const bin = shimFolder(folder, bridge)
-      mkdirSync(join(folder, 'data'))
-      symlinkSync(join(folder, 'admin-password'), join(folder, 'data/admin-password'))
-      expect(existsSync(join(folder, 'admin-password'))).toBe(true)
-      const blocks = tourBlocks()
-      expect(blocks).toHaveLength(3)
-      const shell = (block: string) => {
-        const script = `cd '${folder}'\n${block}`
-        // Its background jobs (mosquitto_sub, the heartbeats) are its group, and end with it.
-        return new Command(
-          'stdbuf',
-          ['-oL', 'bash', '-c', script],
-          { PATH: `${bin}:${process.env.PATH}` },
-          true,
-        )
+  it(
+    'works line by line, over a power cut',
+    async () => {
+      const folder = mkdtempSync(join(tmpdir(), 'limb-tour-'))
+      let bridge = await startBridge({ folder })
+      try {
+        const bin = shimFolder(folder, bridge)
+        mkdirSync(join(folder, 'data'))
+        symlinkSync(join(folder, 'admin-password'), join(folder, 'data/admin-password'))
+        expect(existsSync(join(folder, 'admin-password'))).toBe(true)
+        const blocks = tourBlocks()
+        expect(blocks).toHaveLength(3)
+        const shell = (block: string) => {
+          const script = `cd '${folder}'\n${block}`
+          // Its background jobs (mosquitto_sub, the heartbeats) are its group, and end with it.
+          return new Command(
+            'stdbuf',
+            ['-oL', 'bash', '-c', script],
+            { PATH: `${bin}:${process.env.PATH}` },
+            true,
+          )
+        }
+
+        await using first = shell(blocks[0] as string)
+        await first.line('limb/bridge/status online')
+        expect(JSON.parse(await first.line(/^\{"status":"pending"/))).toMatchObject({
+          code: expect.any(String),
+        })
+        await first.line(/cam1\s+Front camera/)
+        await first.line('limb/node/cam1/status offline')
+        await first.line('limb/node/cam1/status online')
+        await first.line(/cam1\s+Front camera\s+online\s+heartbeat/)
+
+        expect(blocks[1]).toContain('kill -9')
+        const settings = { mqtt: { port: bridge.mqtt.port } }
+        await bridge.kill()
+        bridge = await startBridge({ folder, settings })
+
+        await using second = shell(blocks[2] as string)
+        await second.line(/^nodeId:\s+cam1/)
+        await second.line(/^displayName:\s+Front camera/)
+        await second.line(/^status:\s+online/)
+      } finally {
+        await bridge.kill()
+        rmSync(folder, { recursive: true, force: true })
       }
-
-      await using first = shell(blocks[0] as string)
-      await first.line('limb/bridge/status online')
-      expect(JSON.parse(await first.line(/^\{"status":"pending"/))).toMatchObject({
-        code: expect.any(String),
-      })
-      await first.line(/cam1\s+Front camera/)
-      await first.line('limb/node/cam1/status offline')
-      await first.line('limb/node/cam1/status online')
-      await first.line(/cam1\s+Front camera\s+online\s+heartbeat/)
-
-      expect(blocks[1]).toContain('kill -9')
-      const settings = { mqtt: { port: bridge.mqtt.port } }
-      await bridge.kill()
-      bridge = await startBridge({ folder, settings })
-
-      await using second = shell(blocks[2] as string)
-      await second.line(/^nodeId:\s+cam1/)
-      await second.line(/^displayName:\s+Front camera/)
-      await second.line(/^status:\s+online/)
-    } finally {
-      await bridge.kill()
-      rmSync(folder, { recursive: true, force: true })
-    }
-    // A dozen programs start one after the other, on a machine that may be busy with others.
-  }, 120_000)
+      // A dozen programs start one after the other, on a machine that may be busy with others.
+    },
+    patience(120_000),
+  )
 })

@@ -1,8 +1,10 @@
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises'
 import { expect, test, vi } from 'vitest'
+import { systemClock } from '../../src/kernel/clock.ts'
 import { createStore } from '../../src/store/sqlite/store.ts'
 import { nodeOf } from '../contract/store.contract.ts'
 import { FakeClock } from '../support/fake-clock.ts'
+import { patience } from '../support/patience.ts'
 import { opened, temporaryFile } from './fixture.ts'
 
 test('writes of one turn share one commit, and resolve after it', async () => {
@@ -152,17 +154,39 @@ test('closing waits for what was asked for, also for what nobody waits for', asy
 
 test('a lazy write does not wait for the disk, and a commit of its own takes it there soon after', async () => {
   const commits: number[] = []
-  const { sql, writer } = opened(temporaryFile(), { onCommit: (_, works) => commits.push(works) })
+  const clock = countingClock()
+  const { sql, writer } = opened(temporaryFile(), { clock, onCommit: (_, works) => commits.push(works) })
   const synchronous = () => sql.pragma('synchronous', { simple: true })
   await writer.writeLazily(() => undefined)
   expect([commits.length, synchronous()]).toEqual([1, 1])
-  await vi.waitFor(() => expect([commits.length, synchronous()]).toEqual([2, 2]))
+  await vi.waitFor(() => expect([commits.length, synchronous()]).toEqual([2, 2]), { timeout: patience(5000) })
   // In company with a write that waits, it waits too, and nothing is left to do.
   await Promise.all([writer.writeLazily(() => undefined), writer.write(() => undefined)])
   expect([commits, synchronous()]).toEqual([[1, 1, 2], 2])
-  await sleep(300)
+  expect(clock.waiting()).toBe(0)
   expect(commits).toHaveLength(3)
 })
+
+/** The system's clock, which knows how many timers are still to come. */
+function countingClock() {
+  const timers = new Set<object>()
+  return {
+    ...systemClock,
+    waiting: () => timers.size,
+    after(delayMs: number, run: () => void) {
+      const timer = {}
+      timers.add(timer)
+      const cancel = systemClock.after(delayMs, () => {
+        timers.delete(timer)
+        run()
+      })
+      return () => {
+        timers.delete(timer)
+        cancel()
+      }
+    },
+  }
+}
 
 test('a commit that puts nothing on the disk takes no lazy write there, and leaves that to do', async () => {
   const commits: number[] = []
@@ -180,7 +204,7 @@ test('a commit that puts nothing on the disk takes no lazy write there, and leav
     ),
   ).rejects.toThrow('refused')
   expect(commits).toHaveLength(3)
-  await vi.waitFor(() => expect(commits).toHaveLength(4))
+  await vi.waitFor(() => expect(commits).toHaveLength(4), { timeout: patience(5000) })
 })
 
 test('a store that nobody asks finds out by itself that there is room again, with one timer and few lines', async () => {

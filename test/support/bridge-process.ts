@@ -3,6 +3,7 @@ import { writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { createInterface } from 'node:readline'
 import type { Readable } from 'node:stream'
+import { patience } from './patience.ts'
 
 /** The bridge as users run it: a process of its own, on ephemeral ports, in a folder of its own. */
 
@@ -92,7 +93,7 @@ process.on('exit', () => {
 })
 
 export function launchBridge(options: StartOptions): Starting {
-  const { folder, nodeArgs = [], timeoutMs = 60_000 } = options
+  const { folder, nodeArgs = [], timeoutMs = patience(60_000) } = options
   const started = performance.now()
   const command = [
     process.execPath,

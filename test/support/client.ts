@@ -1,6 +1,7 @@
 import { EventEmitter, once } from 'node:events'
 import { connect as connectUnix } from 'node:net'
 import mqtt, { type IClientOptions, type IClientPublishOptions, type MqttClient } from 'mqtt'
+import { patience } from './patience.ts'
 
 /** What came over the wire and is looked into without ceremony. */
 export type Loose = ReturnType<typeof JSON.parse>
@@ -60,7 +61,10 @@ export class TestClient {
   }
 
   /** The first message, of those not taken yet, that `wanted` accepts (a topic, or a function); it is taken. */
-  async next(wanted: string | ((message: Received) => boolean), timeoutMs = 10_000): Promise<Received> {
+  async next(
+    wanted: string | ((message: Received) => boolean),
+    timeoutMs = patience(10_000),
+  ): Promise<Received> {
     const accepts = typeof wanted === 'string' ? (message: Received) => message.topic === wanted : wanted
     const signal = AbortSignal.timeout(timeoutMs)
     for (;;) {
@@ -136,7 +140,7 @@ export async function connect(
     reconnectPeriod: 0,
     protocolVersion: 4,
     clientId: `test-${process.pid}-${++counter}`,
-    connectTimeout: 10_000,
+    connectTimeout: patience(10_000),
     ...options,
   }
   const client =

@@ -1,5 +1,6 @@
 import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process'
 import { createInterface } from 'node:readline'
+import { patience } from './patience.ts'
 
 /** A foreign client as a child process, whose lines of output can be awaited. */
 export class Command implements AsyncDisposable {
@@ -37,7 +38,7 @@ export class Command implements AsyncDisposable {
   }
 
   /** The first line, of those not taken yet, that matches; it is taken. */
-  async line(pattern: RegExp | string, timeoutMs = 30_000): Promise<string> {
+  async line(pattern: RegExp | string, timeoutMs = patience(30_000)): Promise<string> {
     const matches = (line: string) => (typeof pattern === 'string' ? line === pattern : pattern.test(line))
     const deadline = AbortSignal.timeout(timeoutMs)
     for (;;) {

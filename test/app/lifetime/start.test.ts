@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { beforeEach, describe, expect, it, onTestFinished } from 'vitest'
 import { configuration } from '../../../src/host/process/command-line-config.ts'
 import { launchBridge, type StartOptions, startBridge } from '../../support/bridge-process.ts'
+import { patience } from '../../support/patience.ts'
 
 let folder: string
 beforeEach(() => {
@@ -33,7 +34,7 @@ async function failedStart(settings: StartOptions['settings'], of = folder, env:
   return { code, lines: lines.map((line) => JSON.parse(line)) }
 }
 
-describe('a start that fails for an everyday reason', { timeout: 60_000 }, () => {
+describe('a start that fails for an everyday reason', { timeout: patience(60_000) }, () => {
   it('says a port or a socket in use once, without a stack, with the key to change', async () => {
     const port = await takenPort()
     const mqtt = await failedStart({ mqtt: { port } })
@@ -67,7 +68,9 @@ describe('a start that fails for an everyday reason', { timeout: 60_000 }, () =>
   })
 })
 
-describe('a configuration that names a certificate file that is not there', { timeout: 60_000 }, () => {
+describe('a configuration that names a certificate file that is not there', {
+  timeout: patience(60_000),
+}, () => {
   const tls = { enabled: true, port: 0, certFile: '/nowhere/cert.pem', keyFile: '/nowhere' }
 
   it('ends the start as a mistake in it does, with the key and the file', async () => {
@@ -97,7 +100,7 @@ describe('a configuration that names a certificate file that is not there', { ti
   })
 })
 
-describe('the password of admin', { timeout: 60_000 }, () => {
+describe('the password of admin', { timeout: patience(60_000) }, () => {
   const told = (lines: readonly string[]) =>
     lines.filter((line) => line.includes('password of the principal')).map((line) => JSON.parse(line).msg)
 
@@ -154,7 +157,7 @@ const scriptable = spawnSync('script', ['--version']).status === 0
 
 it.skipIf(!scriptable)(
   'a first start on a terminal says what to try next, a later one does not',
-  { timeout: 60_000 },
+  { timeout: patience(60_000) },
   async () => {
     const config = join(folder, 'terminal.json')
     const settings = {
@@ -170,10 +173,13 @@ it.skipIf(!scriptable)(
         const command = `exec ${process.execPath} ${main} serve --config ${config}`
         const child = spawn('script', ['-qec', command, '/dev/null'], { stdio: ['pipe', 'pipe', 'ignore'] })
         let text = ''
+        let interrupted = false
         child.stdout.on('data', (chunk) => {
           text += chunk
-          // The interrupt character.
-          if (/ready/.test(text)) setTimeout(() => child.stdin.write('\x03'), 500)
+          // The last line of a start, but for what to try next. Then the interrupt character.
+          if (interrupted || !/password of the principal admin is/.test(text)) return
+          interrupted = true
+          child.stdin.write('\x03')
         })
         child.on('close', () => done(text))
       })

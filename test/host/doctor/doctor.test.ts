@@ -11,6 +11,7 @@ import { systemClock } from '../../../src/kernel/clock.ts'
 import { inspectDatabase } from '../../../src/store/sqlite/backup/inspect.ts'
 import { holderOf } from '../../../src/store/sqlite/backup/restore.ts'
 import { startBridge } from '../../support/bridge-process.ts'
+import { patience } from '../../support/patience.ts'
 
 let folder: string
 beforeEach(() => {
@@ -154,7 +155,7 @@ test('a certificate that ends soon, ended or cannot be read is told', () => {
 })
 
 test('beside a running bridge, its ports and socket are asked, and it is not disturbed', {
-  timeout: 60_000,
+  timeout: patience(60_000),
 }, async () => {
   const bridge = await startBridge({ folder })
   onTestFinished(() => bridge.kill())
