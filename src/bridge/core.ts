@@ -3,6 +3,7 @@ import { hashPassword, newPassword } from '../kernel/secrets.ts'
 import { decodeRegistration } from '../protocol/decode.ts'
 import { LIMITS } from '../protocol/limits.ts'
 import type { Address } from '../protocol/topics.ts'
+import { audit } from './audit.ts'
 import { PendingApprovals } from './invocation/approvals.ts'
 import { Control } from './invocation/control.ts'
 import { Announcer } from './live/announcer.ts'
@@ -133,14 +134,9 @@ export class Core implements Inbound {
         createdAt: at,
         createdBy: 'bridge',
       })
-      await tx.audit({
-        at,
-        actor: 'bridge',
-        kind: 'principal.added',
-        nodeId: null,
-        outcome: 'stored',
-        detail: { name: 'admin', role: 'admin' },
-      })
+      await tx.audit(
+        audit(this.#world, 'principal.added', { actor: 'bridge', detail: { name: 'admin', role: 'admin' } }),
+      )
     })
     return true
   }

@@ -41,6 +41,8 @@ export const AUDIT_KINDS = [
   'token.removed',
 ] as const
 
+export type AuditKind = (typeof AUDIT_KINDS)[number]
+
 /** Whether a filter can match: one kind, or the beginning of some, up to a dot. */
 export function matchesAuditKind(filter: string): boolean {
   return AUDIT_KINDS.some((kind) => (filter.endsWith('.') ? kind.startsWith(filter) : kind === filter))

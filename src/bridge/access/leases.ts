@@ -1,8 +1,10 @@
 import { type Lease, LeaseBook, type LeaseChange, type LeaseWish, type Waiter } from '../../domain/leases.ts'
 import { iso, type MonotonicMs, plusMs } from '../../kernel/clock.ts'
 import { messageOf, Refusal } from '../../kernel/errors.ts'
+import type { AuditKind } from '../../protocol/audit-kinds.ts'
 import type { LeaseEndReason } from '../../protocol/events.ts'
 import type { ShownLease } from '../../protocol/schemas.ts'
+import { audit } from '../audit.ts'
 import type { Announcer } from '../live/announcer.ts'
 import type { BridgeContext } from '../settings.ts'
 
@@ -242,20 +244,20 @@ export class Leases {
 
   /** Records a new lease and gives it its fence, in one transaction. A lease that cannot be recorded is none. */
   #granted(lease: Lease): Promise<HeldLease> {
-    const { clock, store, counters } = this.#world
+    const { store, counters } = this.#world
     const { leaseId, nodeId, capability, principal, single } = lease.wish
     counters.count('leases', 'granted')
     const stored = store
       .transact(async (tx) => {
         const fence = await tx.nextFence()
-        await tx.audit({
-          at: clock.wallMs(),
-          actor: principal,
-          kind: 'lease.granted',
-          nodeId,
-          outcome: 'granted',
-          detail: { leaseId, capability, fence, singleCall: single },
-        })
+        await tx.audit(
+          audit(this.#world, 'lease.granted', {
+            actor: principal,
+            nodeId,
+            outcome: 'granted',
+            detail: { leaseId, capability, fence, singleCall: single },
+          }),
+        )
         return fence
       })
       .then((fence) => {
@@ -285,18 +287,18 @@ export class Leases {
     return held
   }
 
-  #audit(kind: string, lease: Lease, actor: string, outcome: string): Promise<void> {
-    const { clock, store, log } = this.#world
+  #audit(kind: AuditKind, lease: Lease, actor: string, outcome: string): Promise<void> {
+    const { store, log } = this.#world
     const { leaseId, nodeId, capability, principal } = lease.wish
     const stored = store.transact((tx) =>
-      tx.audit({
-        at: clock.wallMs(),
-        actor,
-        kind,
-        nodeId,
-        outcome,
-        detail: { leaseId, capability, principal, fence: lease.fence },
-      }),
+      tx.audit(
+        audit(this.#world, kind, {
+          actor,
+          nodeId,
+          outcome,
+          detail: { leaseId, capability, principal, fence: lease.fence },
+        }),
+      ),
     )
     stored.catch((error: unknown) =>
       log.warn({ kind, leaseId, error: messageOf(error) }, 'a lease is not in the audit log'),

@@ -464,7 +464,7 @@ export class Invocations {
     const byNode = state === 'done' || error?.code === 'node_error'
     const entry = {
       actor: byNode ? call.record.nodeId : (cancelled?.by ?? 'bridge'),
-      kind: 'invocation.ended',
+      kind: 'invocation.ended' as const,
       outcome: state,
       detail: {
         durationMs,

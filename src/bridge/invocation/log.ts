@@ -2,6 +2,8 @@ import type { InvocationRecord } from '../../domain/invocations.ts'
 import type { AuditEntry } from '../../domain/records.ts'
 import { messageOf, Refusal } from '../../kernel/errors.ts'
 import { SteadyClock } from '../../kernel/steady-clock.ts'
+import type { AuditKind } from '../../protocol/audit-kinds.ts'
+import { audit } from '../audit.ts'
 import { RefusedRequests } from '../live/refused-requests.ts'
 import type { Tx } from '../ports.ts'
 import type { BridgeContext } from '../settings.ts'
@@ -123,14 +125,9 @@ export class InvocationLog {
 
   #entry(record: InvocationRecord, entry: InvocationLogEntry): AuditEntry {
     const { invocationId, principal, capability, command, paramsHash, level } = record
-    return {
-      at: this.#world.clock.wallMs(),
-      actor: entry.actor,
-      kind: entry.kind,
-      nodeId: record.nodeId,
-      outcome: entry.outcome,
-      detail: { invocationId, principal, capability, command, paramsHash, level, ...entry.detail },
-    }
+    const { actor, kind, outcome } = entry
+    const detail = { invocationId, principal, capability, command, paramsHash, level, ...entry.detail }
+    return audit(this.#world, kind, { actor, nodeId: record.nodeId, outcome, detail })
   }
 
   #onDisk(record: InvocationRecord, answer: InvokeAnswer | null, entry: InvocationLogEntry): Promise<void> {
@@ -171,7 +168,7 @@ const MAX_UNDER_WAY = 1_000_000
 
 export interface InvocationLogEntry {
   readonly actor: string
-  readonly kind: string
+  readonly kind: AuditKind
   readonly outcome: string
   readonly detail?: Record<string, unknown>
 }

@@ -103,18 +103,12 @@ export class TargetSelector {
     return this.#allowed(principal, nodeId, asked, options)
   }
 
-  #limb(nodeId: string): LiveLimb {
-    const limb = this.#parts.registry.get(nodeId)
-    if (!limb) throw new Refusal('not_found', `there is no approved limb ${nodeId}; see node/list`, 'nodeId')
-    return limb
-  }
-
   #holders(nodeId: string, { command, capability }: Asked): Capability[] {
-    return holdersOf(this.#limb(nodeId).record.capabilities, command, capability)
+    return holdersOf(this.#parts.registry.require(nodeId).record.capabilities, command, capability)
   }
 
   #allowed(principal: string, nodeId: string, asked: Asked, options: readonly Option[]): AllowedTarget {
-    const limb = this.#limb(nodeId)
+    const limb = this.#parts.registry.require(nodeId)
     const decisive = strictest(options)
     if (!decisive) throw unknownCommand(nodeId, asked.command, asked.capability)
     const { capability, level } = decisive

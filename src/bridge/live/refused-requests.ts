@@ -1,6 +1,8 @@
 import { type MonotonicMs, plusMs } from '../../kernel/clock.ts'
 import { messageOf } from '../../kernel/errors.ts'
 import { LogThrottle } from '../../kernel/log-throttle.ts'
+import type { AuditKind } from '../../protocol/audit-kinds.ts'
+import { audit } from '../audit.ts'
 import type { BridgeContext } from '../settings.ts'
 
 /** What of one principal was refused is told once a minute, with the number of the others. */
@@ -22,7 +24,7 @@ export interface RefusedRequest {
   /** The line of the log; absent: there is none. */
   readonly line?: { readonly message: string; readonly fields: object }
   readonly row: {
-    readonly kind: string
+    readonly kind: AuditKind
     readonly nodeId: string | null
     readonly outcome: string
     readonly detail: Readonly<Record<string, unknown>>
@@ -63,13 +65,13 @@ export class RefusedRequests {
 
   /** Nobody waits for the row; a store that fails says so itself. */
   #tell({ principal, line, row }: RefusedRequest, suppressed: number): void {
-    const { clock, log, store } = this.#world
+    const { log, store } = this.#world
     this.#rows++
     const count = suppressed + 1
     if (line) log.warn({ principal, ...line.fields, ...(suppressed > 0 && { suppressed }) }, line.message)
     const detail = { ...row.detail, ...(count > 1 && { count }) }
     store
-      .recordCall(null, { ...row, detail, at: clock.wallMs(), actor: principal })
+      .recordCall(null, audit(this.#world, row.kind, { ...row, detail, actor: principal }))
       .catch((error: unknown) => log.debug({ error: messageOf(error) }, 'a refusal is not in the audit log'))
   }
 }

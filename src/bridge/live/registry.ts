@@ -2,6 +2,7 @@ import { shownName } from '../../domain/pairing.ts'
 import type { Presence } from '../../domain/presence.ts'
 import type { NodeRecord } from '../../domain/records.ts'
 import { iso, type MonotonicMs } from '../../kernel/clock.ts'
+import { Refusal } from '../../kernel/errors.ts'
 import { isAwake, type NodeStatus } from '../../protocol/names.ts'
 import type { State } from '../../protocol/schemas.ts'
 
@@ -45,6 +46,13 @@ export class Registry {
 
   get(nodeId: string): LiveLimb | undefined {
     return this.#limbs.get(nodeId)
+  }
+
+  /** @throws Refusal `not_found` when there is none. */
+  require(nodeId: string): LiveLimb {
+    const limb = this.#limbs.get(nodeId)
+    if (limb === undefined) throw noSuchLimb(nodeId)
+    return limb
   }
 
   values(): IterableIterator<LiveLimb> {
@@ -159,4 +167,9 @@ export function stateOf(limb: LiveLimb): State {
     approvedAt: iso(record.approvedAt),
     approvedBy: record.approvedBy,
   }
+}
+
+/** Makes the refusal for a limb that is not approved, or not any more. */
+export function noSuchLimb(nodeId: string): Refusal {
+  return new Refusal('not_found', `there is no approved limb ${nodeId}; see node/list`, 'nodeId')
 }

@@ -12,6 +12,7 @@ import { Refusal } from '../../kernel/errors.ts'
 import { rotatedKeyOf } from '../../kernel/rotated-key.ts'
 import { hashKey, keyMatches, newId, pairingCode, sha256Hex } from '../../kernel/secrets.ts'
 import type { Registration } from '../../protocol/schemas.ts'
+import { audit } from '../audit.ts'
 import type { Session, Tx } from '../ports.ts'
 import type { BridgeContext } from '../settings.ts'
 import { invokeSecretOf } from './answers.ts'
@@ -117,19 +118,19 @@ export class PairingDecisions {
     }
     await tx.putRequest(request)
     if (!mine || request.revision !== mine.revision) {
-      await tx.audit({
-        at: now,
-        actor: session.address,
-        kind: 'pairing.requested',
-        nodeId,
-        outcome: 'pending',
-        detail: {
-          requestId: request.requestId,
-          revision: request.revision,
-          kind: request.kind,
-          code: request.code,
-        },
-      })
+      await tx.audit(
+        audit(this.#world, 'pairing.requested', {
+          actor: session.address,
+          nodeId,
+          outcome: 'pending',
+          detail: {
+            requestId: request.requestId,
+            revision: request.revision,
+            kind: request.kind,
+            code: request.code,
+          },
+        }),
+      )
     }
     return { kind: 'claimed', request, fresh: !mine || request.revision !== mine.revision }
   }
@@ -149,18 +150,17 @@ export class PairingDecisions {
     if (next.changed) {
       this.#changes.change(nodeId)
       await tx.putNode(next.node)
-      await tx.audit({
-        at: now,
-        actor: nodeId,
-        kind: 'node.updated',
-        nodeId,
-        outcome: 'stored',
-        detail: {
-          endpointUrl: next.node.endpointUrl,
-          firmware: next.node.firmware,
-          displayName: next.node.displayName,
-        },
-      })
+      await tx.audit(
+        audit(this.#world, 'node.updated', {
+          actor: nodeId,
+          nodeId,
+          detail: {
+            endpointUrl: next.node.endpointUrl,
+            firmware: next.node.firmware,
+            displayName: next.node.displayName,
+          },
+        }),
+      )
     }
     const waiting = (await tx.requestsOfNode(nodeId)).find((request) => request.kind === 'widen')
     const widening = next.widens
@@ -207,14 +207,14 @@ export class PairingDecisions {
     const withdrawn = request.kind === 'widen' ? [] : others.filter((other) => other.kind === 'widen')
     for (const loser of losers) await this.reject(tx, loser, by, 'other_approved')
     for (const other of withdrawn) await tx.deleteRequest(other.requestId)
-    await tx.audit({
-      at: now,
-      actor: by,
-      kind: 'pairing.approved',
-      nodeId,
-      outcome: 'approved',
-      detail: { requestId: request.requestId, revision: request.revision, kind: request.kind },
-    })
+    await tx.audit(
+      audit(this.#world, 'pairing.approved', {
+        actor: by,
+        nodeId,
+        outcome: 'approved',
+        detail: { requestId: request.requestId, revision: request.revision, kind: request.kind },
+      }),
+    )
     const key = request.key ?? (await tx.nodeKeys(nodeId))?.current
     return { request, node, losers, withdrawn, invokeSecret: invokeSecretOf(this.#world, node, key) }
   }
@@ -237,14 +237,14 @@ export class PairingDecisions {
       const fingerprint = wideningFingerprint(request.registration)
       await tx.putRefusedWidening({ nodeId, fingerprint, at: now, until })
     }
-    await tx.audit({
-      at: now,
-      actor: by,
-      kind: 'pairing.rejected',
-      nodeId: request.nodeId,
-      outcome: 'rejected',
-      detail: { requestId: request.requestId, kind: request.kind },
-    })
+    await tx.audit(
+      audit(this.#world, 'pairing.rejected', {
+        actor: by,
+        nodeId: request.nodeId,
+        outcome: 'rejected',
+        detail: { requestId: request.requestId, kind: request.kind },
+      }),
+    )
   }
 
   async #widening(
@@ -281,14 +281,14 @@ export class PairingDecisions {
     }
     await tx.putRequest(request)
     if (request.revision !== waiting?.revision) {
-      await tx.audit({
-        at: now,
-        actor: nodeId,
-        kind: 'pairing.requested',
-        nodeId,
-        outcome: 'pending',
-        detail: { requestId: request.requestId, revision: request.revision, kind: request.kind },
-      })
+      await tx.audit(
+        audit(this.#world, 'pairing.requested', {
+          actor: nodeId,
+          nodeId,
+          outcome: 'pending',
+          detail: { requestId: request.requestId, revision: request.revision, kind: request.kind },
+        }),
+      )
     }
     return request
   }

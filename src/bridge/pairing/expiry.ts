@@ -1,6 +1,7 @@
 import type { PairingRequestRecord } from '../../domain/records.ts'
 import { messageOf } from '../../kernel/errors.ts'
 import type { RunningMs } from '../../kernel/running-clock.ts'
+import { audit } from '../audit.ts'
 import type { Announcer } from '../live/announcer.ts'
 import type { PendingPairingRequests } from '../live/pending.ts'
 import type { SessionTable } from '../live/sessions.ts'
@@ -60,7 +61,7 @@ export class PairingRequestExpiry {
   }
 
   async #end(due: readonly PairingRequestRecord[], now: RunningMs): Promise<void> {
-    const { clock, store, settings, log, counters } = this.#world
+    const { store, settings, log, counters } = this.#world
     const expiresAt = now + settings.pairing.pendingSeconds * 1000
     let alive: PairingRequestRecord[] = []
     let over: PairingRequestRecord[] = []
@@ -80,14 +81,14 @@ export class PairingRequestExpiry {
           }
           over.push(request)
           await tx.deleteRequest(requestId)
-          await tx.audit({
-            at: clock.wallMs(),
-            actor: 'bridge',
-            kind: 'pairing.expired',
-            nodeId: request.nodeId,
-            outcome: 'expired',
-            detail: { requestId },
-          })
+          await tx.audit(
+            audit(this.#world, 'pairing.expired', {
+              actor: 'bridge',
+              nodeId: request.nodeId,
+              outcome: 'expired',
+              detail: { requestId },
+            }),
+          )
         }
       })
     } catch (error) {

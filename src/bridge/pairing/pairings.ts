@@ -6,6 +6,7 @@ import { LogThrottle } from '../../kernel/log-throttle.ts'
 import { newKey } from '../../kernel/secrets.ts'
 import { LIMITS } from '../../protocol/limits.ts'
 import type { PairingAnswer, Registration } from '../../protocol/schemas.ts'
+import { audit } from '../audit.ts'
 import type { Announcer } from '../live/announcer.ts'
 import type { PendingPairingRequests } from '../live/pending.ts'
 import type { LiveLimb, Registry } from '../live/registry.ts'
@@ -264,18 +265,13 @@ export class Pairings {
 
   /** Lifts what was refused of a limb: its devices may connect, and ask again. How much it was. */
   async forgive(nodeId: string, by: string): Promise<number> {
-    const { clock, store, log } = this.#world
+    const { store, log } = this.#world
     const forgiven = await store.transact(async (tx) => {
       const count = await tx.forgive(nodeId)
       if (count > 0) {
-        await tx.audit({
-          at: clock.wallMs(),
-          actor: by,
-          kind: 'pairing.forgiven',
-          nodeId,
-          outcome: 'stored',
-          detail: { forgiven: count },
-        })
+        await tx.audit(
+          audit(this.#world, 'pairing.forgiven', { actor: by, nodeId, detail: { forgiven: count } }),
+        )
       }
       return count
     })

@@ -2,7 +2,9 @@ import type { PairingRequestRecord } from '../../domain/records.ts'
 import { type PairingWindow, windowAdmits, windowAfterApproval } from '../../domain/window.ts'
 import { plusMs } from '../../kernel/clock.ts'
 import { messageOf, Refusal } from '../../kernel/errors.ts'
+import type { AuditKind } from '../../protocol/audit-kinds.ts'
 import { LIMITS } from '../../protocol/limits.ts'
+import { audit } from '../audit.ts'
 import type { Announcer } from '../live/announcer.ts'
 import type { BridgeContext } from '../settings.ts'
 
@@ -75,14 +77,15 @@ export class WindowKeeper {
   }
 
   #record(
-    kind: string,
+    kind: AuditKind,
     actor: string,
     nodeId: string | null,
     outcome: string,
     detail: Record<string, unknown>,
   ): Promise<void> {
-    const { clock, store } = this.#world
-    return store.transact((tx) => tx.audit({ at: clock.wallMs(), actor, kind, nodeId, outcome, detail }))
+    return this.#world.store.transact((tx) =>
+      tx.audit(audit(this.#world, kind, { actor, nodeId, outcome, detail })),
+    )
   }
 
   /** What one registration may take of the window. */

@@ -108,10 +108,7 @@ export class History {
 
   /** `node/history`: the newest changes first, and how much of the time since then the limb was online. */
   async of(args: VerbArgs<'node/history'>): Promise<VerbResult<'node/history'>> {
-    const limb = this.#registry.get(args.nodeId)
-    if (!limb) {
-      throw new Refusal('not_found', `there is no approved limb ${args.nodeId}; see node/list`, 'nodeId')
-    }
+    const limb = this.#registry.require(args.nodeId)
     const after = cursorOf(args.after)
     await this.save()
     const stored = await this.#world.store.history(args.nodeId)

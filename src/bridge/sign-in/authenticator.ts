@@ -4,6 +4,7 @@ import { LogThrottle } from '../../kernel/log-throttle.ts'
 import { certifiedKey, isCertifiedKey, keyMatches, passwordMatches } from '../../kernel/secrets.ts'
 import { isToken } from '../../kernel/token.ts'
 import { isName, NAME_HINT, ROLES, type Role } from '../../protocol/names.ts'
+import { audit } from '../audit.ts'
 import type { Authentication, Credentials, ReadTx } from '../ports.ts'
 import type { BridgeContext } from '../settings.ts'
 import { type ShutOut, SignInLimits } from './limits.ts'
@@ -163,14 +164,7 @@ export class Authenticator {
       const next = (await tx.nodeKeys(nodeId))?.next
       if (!next || !keyMatches(next, password)) return false
       await tx.putNodeKeys(nodeId, { current: next, next: null, currentUntil: null })
-      await tx.audit({
-        at: this.#world.clock.wallMs(),
-        actor: nodeId,
-        kind: 'node.key_taken',
-        nodeId,
-        outcome: 'stored',
-        detail: {},
-      })
+      await tx.audit(audit(this.#world, 'node.key_taken', { actor: nodeId, nodeId }))
       return true
     })
     try {

@@ -1,6 +1,7 @@
 import { messageOf } from '../../kernel/errors.ts'
 import { escapeText } from '../../kernel/escape-text.ts'
 import { LogThrottle } from '../../kernel/log-throttle.ts'
+import { audit } from '../audit.ts'
 import type { Announcer } from '../live/announcer.ts'
 import type { Credentials } from '../ports.ts'
 import type { BridgeContext } from '../settings.ts'
@@ -50,20 +51,19 @@ export class RefusedSignIns {
   }
 
   #tell(name: string, { address, clientId }: From, { reason, message, suppressed }: Told): void {
-    const { clock, log, store } = this.#world
+    const { log, store } = this.#world
     const who = escapeText(name.slice(0, 64))
     log.warn({ name: who, address, clientId: escapeText(clientId.slice(0, 64)), reason, suppressed }, message)
     this.#announce('sign_in_refused', { name: who, address, reason, suppressed })
     store
       .transact((tx) =>
-        tx.audit({
-          at: clock.wallMs(),
-          actor: address,
-          kind: 'signin.refused',
-          nodeId: null,
-          outcome: 'refused',
-          detail: { name: who, reason, suppressed },
-        }),
+        tx.audit(
+          audit(this.#world, 'signin.refused', {
+            actor: address,
+            outcome: 'refused',
+            detail: { name: who, reason, suppressed },
+          }),
+        ),
       )
       .catch((error: unknown) =>
         log.debug({ error: messageOf(error) }, 'refused sign-in not stored in the audit log'),

@@ -1,5 +1,6 @@
 import type { Clock, MonotonicMs } from '../../kernel/clock.ts'
 import { messageOf } from '../../kernel/errors.ts'
+import { audit } from '../audit.ts'
 import type { BackupFile, Backups } from '../ports.ts'
 import type { BridgeContext } from '../settings.ts'
 import type { Chore } from './housekeeping.ts'
@@ -11,7 +12,7 @@ const RETRY_MS = HOUR_MS
 
 /** Makes a backup, removes the oldest ones, and records it. */
 export async function backUp(world: BridgeContext, by: string): Promise<BackupFile> {
-  const { clock, log, counters, store, backups, settings } = world
+  const { log, counters, store, backups, settings } = world
   let made: BackupFile
   try {
     made = await backups.create()
@@ -28,14 +29,7 @@ export async function backUp(world: BridgeContext, by: string): Promise<BackupFi
   })
   await store
     .transact((tx) =>
-      tx.audit({
-        at: clock.wallMs(),
-        actor: by,
-        kind: 'backup.created',
-        nodeId: null,
-        outcome: 'stored',
-        detail: { file: made.file, bytes: made.bytes },
-      }),
+      tx.audit(audit(world, 'backup.created', { actor: by, detail: { file: made.file, bytes: made.bytes } })),
     )
     // The backup is there all the same.
     .catch((error: unknown) => log.debug({ error: messageOf(error) }, 'backup not recorded in the audit log'))

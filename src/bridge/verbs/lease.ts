@@ -4,6 +4,7 @@ import { LIMITS } from '../../protocol/limits.ts'
 import { roleReaches } from '../../protocol/names.ts'
 import { type LeaseRights, mayLease } from '../access/lease-rights.ts'
 import type { Leases } from '../access/leases.ts'
+import { audit } from '../audit.ts'
 import type { Registry } from '../live/registry.ts'
 import type { BridgeContext } from '../settings.ts'
 import type { VerbCaller, VerbHandlersOf } from '../verb-context.ts'
@@ -19,8 +20,7 @@ export function leaseHandlers(
 
   /** A gated call is somebody else's decision. */
   async function checkAllowed(caller: VerbCaller, nodeId: string, capability: string): Promise<void> {
-    const limb = registry.get(nodeId)
-    if (!limb) throw new Refusal('not_found', `there is no approved limb ${nodeId}; see node/list`, 'nodeId')
+    const limb = registry.require(nodeId)
     if (!limb.record.capabilities.some((entry) => entry.cap === capability)) {
       throw new Refusal('not_found', `${nodeId} has no approved capability ${capability}`, 'capability')
     }
@@ -44,16 +44,14 @@ export function leaseHandlers(
       return await take()
     } catch (error) {
       if (error instanceof Refusal && !NO_DECISION.has(error.code)) {
-        const { clock, store, log } = world
+        const { store, log } = world
         const message = error.message.slice(0, LIMITS.reasonChars)
-        const refused = {
-          at: clock.wallMs(),
+        const refused = audit(world, 'lease.refused', {
           actor: caller.name,
-          kind: 'lease.refused',
           nodeId,
           outcome: error.code,
           detail: { capability, message },
-        }
+        })
         store
           .recordCall(null, refused)
           .catch((cause: unknown) =>

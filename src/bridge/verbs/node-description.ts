@@ -2,9 +2,10 @@ import type { NodeRecord, OperatorSettings } from '../../domain/records.ts'
 import { thingOf } from '../../domain/thing.ts'
 import { Refusal } from '../../kernel/errors.ts'
 import type { VerbArgs } from '../../protocol/verbs.ts'
+import { audit } from '../audit.ts'
 import type { Announcer } from '../live/announcer.ts'
 import { shownDescription } from '../live/description.ts'
-import type { LiveLimb, Registry } from '../live/registry.ts'
+import { type LiveLimb, noSuchLimb, type Registry } from '../live/registry.ts'
 import type { Tx } from '../ports.ts'
 import { presenceRuleOf } from '../presence/availability.ts'
 import type { PresenceKeeper } from '../presence/presence-keeper.ts'
@@ -26,12 +27,6 @@ export function nodeDescriptionHandlers(
 ): Pick<VerbHandlers, DescriptionVerb> {
   const { clock, store, settings, topics, log } = world
 
-  function known(nodeId: string): LiveLimb {
-    const limb = registry.get(nodeId)
-    if (limb) return limb
-    throw new Refusal('not_found', `there is no approved limb ${nodeId}; see node/list`, 'nodeId')
-  }
-
   async function change(
     nodeId: string,
     caller: VerbCaller,
@@ -41,14 +36,13 @@ export function nodeDescriptionHandlers(
   ): Promise<LiveLimb> {
     const node = await store.transact(async (tx: Tx) => {
       const before = await tx.node(nodeId)
-      if (!before)
-        throw new Refusal('not_found', `there is no approved limb ${nodeId}; see node/list`, 'nodeId')
+      if (!before) throw noSuchLimb(nodeId)
       const after = { ...next(before), updatedAt: clock.wallMs() }
       await tx.putNode(after)
-      await tx.audit({ at: clock.wallMs(), actor: caller.name, kind, nodeId, outcome: 'stored', detail })
+      await tx.audit(audit(world, kind, { actor: caller.name, nodeId, detail }))
       return after
     })
-    const limb = known(nodeId)
+    const limb = registry.require(nodeId)
     presence.update(limb, node)
     announcer.state(limb)
     announcer.event('node_updated', { nodeId })
@@ -89,7 +83,7 @@ export function nodeDescriptionHandlers(
     },
 
     async 'node/thing'({ nodeId }) {
-      return thingOf(known(nodeId).record, topics)
+      return thingOf(registry.require(nodeId).record, topics)
     },
   }
 }

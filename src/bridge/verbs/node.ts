@@ -7,12 +7,13 @@ import { LIMITS } from '../../protocol/limits.ts'
 import { isAwake } from '../../protocol/names.ts'
 import type { State } from '../../protocol/schemas.ts'
 import type { VerbArgs } from '../../protocol/verbs.ts'
+import { audit } from '../audit.ts'
 import type { Control } from '../invocation/control.ts'
 import type { Announcer } from '../live/announcer.ts'
 import { shownDescription } from '../live/description.ts'
 import { pageInMemory } from '../live/pages.ts'
 import type { PendingPairingRequests } from '../live/pending.ts'
-import { type LiveLimb, type Registry, stateOf } from '../live/registry.ts'
+import { type LiveLimb, noSuchLimb, type Registry, stateOf } from '../live/registry.ts'
 import type { SessionTable } from '../live/sessions.ts'
 import { approvedAnswer, type PairingAnswers } from '../pairing/answers.ts'
 import { OLD_KEY_MS } from '../pairing/decisions.ts'
@@ -56,15 +57,9 @@ export function nodeHandlers(world: BridgeContext, parts: Parts): NodeHandlers {
   const { registry, pending, table, presence, announcer, answers, pairings, control, retries } = parts
   const { clock, store, topics, log } = world
 
-  function known(nodeId: string): LiveLimb {
-    const limb = registry.get(nodeId)
-    if (!limb) throw new Refusal('not_found', `there is no approved limb ${nodeId}; see node/list`, 'nodeId')
-    return limb
-  }
-
   async function stored(tx: Tx, nodeId: string): Promise<NodeRecord> {
     const node = await tx.node(nodeId)
-    if (!node) throw new Refusal('not_found', `there is no approved limb ${nodeId}; see node/list`, 'nodeId')
+    if (!node) throw noSuchLimb(nodeId)
     return node
   }
 
@@ -94,7 +89,7 @@ export function nodeHandlers(world: BridgeContext, parts: Parts): NodeHandlers {
     const node = provisionedNode({ ...wish, settings }, by, now)
     await tx.putNode(node)
     await tx.putNodeKeys(nodeId, { current: key, next: null, currentUntil: null })
-    await tx.audit({ at: now, actor: by, kind: 'node.provisioned', nodeId, outcome: 'approved', detail: {} })
+    await tx.audit(audit(world, 'node.provisioned', { actor: by, nodeId, outcome: 'approved' }))
     const claims: PairingRequestRecord[] = []
     let granted: PairingRequestRecord | null = null
     for (const request of await tx.requestsOfNode(nodeId)) {
@@ -142,7 +137,7 @@ export function nodeHandlers(world: BridgeContext, parts: Parts): NodeHandlers {
     },
 
     async 'node/get'({ nodeId }) {
-      const limb = known(nodeId)
+      const limb = registry.require(nodeId)
       return { ...stateOf(limb), description: shownDescription(limb.record) }
     },
 
@@ -153,17 +148,10 @@ export function nodeHandlers(world: BridgeContext, parts: Parts): NodeHandlers {
         const before = await stored(tx, nodeId)
         const next: NodeRecord = { ...before, operatorName: displayName, updatedAt: clock.wallMs() }
         await tx.putNode(next)
-        await tx.audit({
-          at: clock.wallMs(),
-          actor: caller.name,
-          kind: 'node.renamed',
-          nodeId,
-          outcome: 'stored',
-          detail: { displayName },
-        })
+        await tx.audit(audit(world, 'node.renamed', { actor: caller.name, nodeId, detail: { displayName } }))
         return next
       })
-      const limb = known(nodeId)
+      const limb = registry.require(nodeId)
       presence.update(limb, node)
       announcer.state(limb)
       announcer.event('node_renamed', { nodeId, displayName, by: caller.name })
@@ -189,14 +177,7 @@ export function nodeHandlers(world: BridgeContext, parts: Parts): NodeHandlers {
           await tx.putRequest(fresh)
           rest.push(fresh)
         }
-        await tx.audit({
-          at: now,
-          actor: caller.name,
-          kind: 'node.revoked',
-          nodeId,
-          outcome: 'revoked',
-          detail: {},
-        })
+        await tx.audit(audit(world, 'node.revoked', { actor: caller.name, nodeId, outcome: 'revoked' }))
         return { gone: claims.filter((claim) => claim.kind === 'widen'), rest }
       })
       world.counters.count('pairing_decisions', 'revoked')
@@ -229,7 +210,6 @@ export function nodeHandlers(world: BridgeContext, parts: Parts): NodeHandlers {
       const made = master && !immediate ? makeRotatedKey(master, nodeId) : undefined
       const apiKey = made?.key ?? newKey()
       const key = made?.hash ?? hashKey(apiKey)
-      const now = clock.wallMs()
       const listens = () => table.limb(nodeId)?.subscribedTo(topics.node(nodeId, 'pairing')) === true
       const node = await store.transact(async (tx) => {
         const found = await stored(tx, nodeId)
@@ -242,14 +222,13 @@ export function nodeHandlers(world: BridgeContext, parts: Parts): NodeHandlers {
             ? { current: key, next: null, currentUntil: null }
             : { current: keys.current, next: key, currentUntil },
         )
-        await tx.audit({
-          at: now,
-          actor: caller.name,
-          kind: 'node.key_rotated',
-          nodeId,
-          outcome: 'stored',
-          detail: { immediate: immediate === true },
-        })
+        await tx.audit(
+          audit(world, 'node.key_rotated', {
+            actor: caller.name,
+            nodeId,
+            detail: { immediate: immediate === true },
+          }),
+        )
         return found
       })
       const live = table.limb(nodeId)

@@ -3,6 +3,7 @@ import { iso } from '../../kernel/clock.ts'
 import { Refusal } from '../../kernel/errors.ts'
 import { LIMITS } from '../../protocol/limits.ts'
 import type { Policies } from '../access/policies.ts'
+import { audit } from '../audit.ts'
 import type { Announcer } from '../live/announcer.ts'
 import type { Registry } from '../live/registry.ts'
 import type { BridgeContext } from '../settings.ts'
@@ -32,14 +33,14 @@ export function policyHandlers(
       const policy: PolicyRecord = { ...args, setAt: now, setBy: caller.name }
       await store.transact(async (tx) => {
         await tx.putPolicy(policy)
-        await tx.audit({
-          at: now,
-          actor: caller.name,
-          kind: 'policy.set',
-          nodeId: args.nodeId === '*' ? null : args.nodeId,
-          outcome: args.level,
-          detail: { ...args },
-        })
+        await tx.audit(
+          audit(world, 'policy.set', {
+            actor: caller.name,
+            nodeId: args.nodeId === '*' ? null : args.nodeId,
+            outcome: args.level,
+            detail: { ...args },
+          }),
+        )
       })
       policies.changed(args)
       await look(args)
@@ -53,14 +54,14 @@ export function policyHandlers(
       await store.transact(async (tx) => {
         const existed = await tx.deletePolicy(args.principal, args.nodeId, args.capability)
         if (!existed) throw new Refusal('not_found', 'there is no such policy; see policy/list')
-        await tx.audit({
-          at: clock.wallMs(),
-          actor: caller.name,
-          kind: 'policy.deleted',
-          nodeId: args.nodeId === '*' ? null : args.nodeId,
-          outcome: 'deleted',
-          detail: { ...args },
-        })
+        await tx.audit(
+          audit(world, 'policy.deleted', {
+            actor: caller.name,
+            nodeId: args.nodeId === '*' ? null : args.nodeId,
+            outcome: 'deleted',
+            detail: { ...args },
+          }),
+        )
       })
       policies.changed(args)
       await look(args)
@@ -70,9 +71,7 @@ export function policyHandlers(
     },
 
     async 'policy/explain'({ principal, nodeId, capability }) {
-      const limb = registry.get(nodeId)
-      if (!limb)
-        throw new Refusal('not_found', `there is no approved limb ${nodeId}; see node/list`, 'nodeId')
+      const limb = registry.require(nodeId)
       const held = limb.record.capabilities.find((entry) => entry.cap === capability)
       const decision = await policies.decide(principal, nodeId, capability, held)
       return {

@@ -2,7 +2,9 @@ import type { PrincipalRecord } from '../../domain/records.ts'
 import { iso } from '../../kernel/clock.ts'
 import { Refusal } from '../../kernel/errors.ts'
 import { hashPassword, newPassword } from '../../kernel/secrets.ts'
+import type { AuditKind } from '../../protocol/audit-kinds.ts'
 import { LIMITS } from '../../protocol/limits.ts'
+import { audit } from '../audit.ts'
 import type { Control } from '../invocation/control.ts'
 import type { Announcer } from '../live/announcer.ts'
 import type { SessionTable } from '../live/sessions.ts'
@@ -30,19 +32,12 @@ export function principalHandlers(
 
   async function record(
     tx: Tx,
-    kind: string,
+    kind: AuditKind,
     caller: VerbCaller,
     name: string,
     detail: Record<string, unknown> = {},
   ) {
-    await tx.audit({
-      at: clock.wallMs(),
-      actor: caller.name,
-      kind,
-      nodeId: null,
-      outcome: 'stored',
-      detail: { name, ...detail },
-    })
+    await tx.audit(audit(world, kind, { actor: caller.name, detail: { name, ...detail } }))
   }
 
   return {

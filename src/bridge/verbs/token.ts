@@ -7,6 +7,7 @@ import { hashToken, newToken } from '../../kernel/token.ts'
 import { LIMITS } from '../../protocol/limits.ts'
 import { roleReaches } from '../../protocol/names.ts'
 import type { VerbArgs } from '../../protocol/verbs.ts'
+import { audit } from '../audit.ts'
 import type { Announcer } from '../live/announcer.ts'
 import type { SessionTable } from '../live/sessions.ts'
 import type { ReadTx, Tx } from '../ports.ts'
@@ -37,7 +38,7 @@ export function tokenHandlers(
   ) {
     const { tokenId, name, principal, role } = token
     const detail = { tokenId, name, principal, role }
-    await tx.audit({ at: clock.wallMs(), actor: caller.name, kind, nodeId: null, outcome: 'stored', detail })
+    await tx.audit(audit(world, kind, { actor: caller.name, detail }))
   }
 
   function show(token: TokenRecord) {
