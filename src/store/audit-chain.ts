@@ -21,7 +21,7 @@ const HASH_BYTES = 32
 /** What the first row of all is chained to. */
 export const ORIGIN: ChainLink = { seq: 0, hash: new Uint8Array(HASH_BYTES) }
 
-/** SHA-256 of the hash before it and the row in canonical JSON. */
+/** Makes SHA-256 of the hash before it and the row as JSON; its `detail` is `chainedJson`. */
 export function chainHash(previous: Uint8Array, row: Omit<ChainRow, 'hash'>): Buffer {
   const { seq, at, actor, kind, node_id, outcome, detail } = row
   const text = JSON.stringify([seq, at, actor, kind, node_id, outcome, detail])
@@ -31,8 +31,11 @@ export function chainHash(previous: Uint8Array, row: Omit<ChainRow, 'hash'>): Bu
   return hash('sha256', bytes.subarray(0, HASH_BYTES + bytes.write(text, HASH_BYTES)), 'buffer')
 }
 
-/** JSON with the keys of every object in order, so that equal values are equal texts. */
-export function canonicalJson(value: unknown): string {
+/**
+ * Writes equal values as equal texts. Keys are in JavaScript's own order: whole numbers by their value first, then the others
+ * by UTF-16 code units. That is not the canonical JSON of `domain/canonical.ts`, and stays, because stored hashes have it.
+ */
+export function chainedJson(value: unknown): string {
   return JSON.stringify(sorted(value))
 }
 

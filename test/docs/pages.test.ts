@@ -137,6 +137,66 @@ describe('docs/architecture.md', () => {
   })
 })
 
+describe('the ways of docs/architecture.md', () => {
+  const page = textOf('docs/architecture.md')
+  const rows = new Map(
+    [...page.matchAll(/^\| (\d) \| `([\w.]+)\/?` \|/gm)].map((match) => [match[2] ?? '', Number(match[1])]),
+  )
+  const ways = page.split(/^## /m).filter((text) => /way\b/.test(text.split('\n')[0] ?? ''))
+  const steps = ways.flatMap((way) =>
+    [...way.matchAll(/^\d\. [\s\S]*?(?=\n\d\. |\n\n|$)/gm)].map(([step]) => step),
+  )
+  const filesOf = (step: string) =>
+    [...step.matchAll(/`((?:[\w-]+\/)+[\w-]+\.ts)`/g)].map((match) => match[1] ?? '')
+
+  it('name files that are there', () => {
+    const named = steps.flatMap(filesOf)
+    expect(named.length).toBeGreaterThan(12)
+    expect(named.filter((file) => !existsSync(join(ROOT, 'src', file)))).toEqual([])
+  })
+
+  it('go within a step from the outer row to the inner', () => {
+    const rowOf = (file: string) => rows.get(file.split('/')[0] ?? '') ?? Number.NaN
+    const wrong = steps.filter((step) => {
+      const numbers = filesOf(step).map(rowOf)
+      return numbers.some((row, i) => i > 0 && !(row <= (numbers[i - 1] ?? 0)))
+    })
+    expect(wrong).toEqual([])
+  })
+
+  it('are in a table of rooms that are there', () => {
+    const rooms = [...page.matchAll(/^\| ((?:`[\w-]+\/[\w/-]+\/`(?:, )?)+) \|/gm)]
+      .flatMap(([, cell = '']) => [...cell.matchAll(/`([^`]+)`/g)])
+      .map((match) => match[1] ?? '')
+    expect(rooms.length).toBeGreaterThan(20)
+    expect(rooms.filter((room) => !existsSync(join(ROOT, 'src', room)))).toEqual([])
+  })
+})
+
+describe('docs/glossary.md', () => {
+  const entries = [
+    ...textOf('docs/glossary.md').matchAll(/^\| ([^|]+) \| [^|]+ \| `(\w+)` in `([\w./-]+)` \|$/gm),
+  ]
+
+  it('names for each word the type that stands for it', () => {
+    expect(entries.length).toBeGreaterThanOrEqual(40)
+    const missing = entries.filter(([, , type = '', file = '']) => {
+      const path = join(ROOT, 'src', file)
+      const exported = new RegExp(
+        `^export (?:abstract )?(?:interface|class|type|const|function) ${type}\\b`,
+        'm',
+      )
+      return !existsSync(path) || !exported.test(readFileSync(path, 'utf8'))
+    })
+    expect(missing.map(([line]) => line)).toEqual([])
+  })
+
+  it('has each word once', () => {
+    const words = entries.flatMap(([, cell = '']) => cell.split(', '))
+    expect(words.filter((word, i) => words.indexOf(word) !== i)).toEqual([])
+  })
+})
+
 describe('the protocol', () => {
   const index = textOf('docs/protocol.md')
   const limbs = textOf('docs/protocol/limbs.md')

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import type { AuditEntry } from '../../src/domain/records.ts'
-import { canonicalJson, chainHash } from '../../src/store/audit-chain.ts'
+import { chainedJson, chainHash } from '../../src/store/audit-chain.ts'
 import type { Database } from '../../src/store/sqlite/database.ts'
 import { createStore, type SqliteStore } from '../../src/store/sqlite/store.ts'
 import { AuditTable } from '../../src/store/sqlite/tables/audit.ts'
@@ -259,5 +259,6 @@ test('the hash of a row is what it was in the first version', () => {
 })
 
 test('canonical JSON does not depend on the order of keys, at any depth', () => {
-  expect(canonicalJson({ b: [{ d: 1, c: 2 }], a: null })).toBe('{"a":null,"b":[{"c":2,"d":1}]}')
+  expect(chainedJson({ b: [{ d: 1, c: 2 }], a: null })).toBe('{"a":null,"b":[{"c":2,"d":1}]}')
+  expect(chainedJson({ b: 1, '10': 2, '9': 3 })).toBe('{"9":3,"10":2,"b":1}')
 })

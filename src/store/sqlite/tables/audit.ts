@@ -2,7 +2,7 @@ import type Sqlite from 'better-sqlite3'
 import { z } from 'zod'
 import type { AuditFilter, AuditPair, AuditRow, AuditVerdict, Order, Page } from '../../../bridge/ports.ts'
 import type { AuditEntry } from '../../../domain/records.ts'
-import { type ChainLink, type ChainRow, canonicalJson, chainHash, ORIGIN } from '../../audit-chain.ts'
+import { type ChainLink, type ChainRow, chainedJson, chainHash, ORIGIN } from '../../audit-chain.ts'
 import { type ChainReader, PRUNED, prunedDetail, verification } from './audit-verify.ts'
 import { windowPage } from './paging.ts'
 import { RowReader, type SqlRow } from './rows.ts'
@@ -11,7 +11,7 @@ import { RowReader, type SqlRow } from './rows.ts'
 const PRUNE_SLACK_MS = 86_400_000
 
 /**
- * The audit log: each row's hash is SHA-256 of the hash before it and the row in canonical JSON. Who can write
+ * The audit log: each row's hash is SHA-256 of the hash before it and the row as JSON. Who can write
  * the file can still write a whole new chain, or cut its end; who keeps one hash elsewhere can then prove it.
  */
 export class AuditTable {
@@ -41,7 +41,7 @@ export class AuditTable {
     // Read, not remembered: a work that was undone has taken its rows with it.
     const last = (this.#last.get() ?? this.#anchor.get() ?? ORIGIN) as ChainLink
     const { at, actor, kind, nodeId, outcome } = entry
-    const detail = canonicalJson(entry.detail)
+    const detail = chainedJson(entry.detail)
     const row = { seq: last.seq + 1, at, actor, kind, node_id: nodeId, outcome, detail }
     this.#insert.run(row.seq, at, actor, kind, nodeId, outcome, detail, chainHash(last.hash, row))
   }
