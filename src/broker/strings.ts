@@ -36,3 +36,8 @@ export function isTopicName(bytes: Buffer, start: number, end: number): boolean 
 export function isTopic(topic: string): boolean {
   return topic !== '' && !/[+#]/.test(topic) && !hasUnwanted(topic) && topic.isWellFormed()
 }
+
+/** Whether a text, which was checked as such, can be the topic of an answer: no wildcard, not empty. */
+export function isResponseTopic(topic: string): boolean {
+  return topic !== '' && !topic.includes('+') && !topic.includes('#')
+}

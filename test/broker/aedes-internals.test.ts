@@ -123,3 +123,44 @@ describe('subscriptions', () => {
     expect(Object.keys(client.subscriptions).sort()).toEqual(['+', 'x'])
   })
 })
+
+describe('what MQTT 5 relies on', () => {
+  const hex = (text: string) => Buffer.from(text.replaceAll(' ', ''), 'hex')
+
+  test('answers are written to `client.conn` as it is then, and SUBACK has the different filters in order', async () => {
+    const written: Buffer[] = []
+    const real = client.conn
+    client.conn = new Proxy(real, {
+      get(target, name) {
+        if (name === 'write') return (chunk: Buffer) => written.push(Buffer.from(chunk)) > 0
+        const value: unknown = Reflect.get(target, name, target)
+        return typeof value === 'function' ? value.bind(target) : value
+      },
+    })
+    const asked: string[] = []
+    Object.assign(broker, {
+      authorizeSubscribe: (
+        _client: unknown,
+        sub: { topic: string },
+        done: (error: null, granted: object | null) => void,
+      ) => {
+        asked.push(sub.topic)
+        done(null, sub.topic === 'b' ? null : sub)
+      },
+    })
+    const answered = (first: number) =>
+      new Promise<void>((resolve) => {
+        const look = () => (Buffer.concat(written)[0] === first ? resolve() : setImmediate(look))
+        look()
+      })
+    stream.push(hex('100d00044d5154540402003c000161'))
+    await answered(0x20)
+    await new Promise((resolve) => setImmediate(resolve))
+    written.length = 0
+    // Filters b, a, b, c: the second b is the same filter once more.
+    client._parser.parse(hex('8212 0007 0001 62 00 0001 61 01 0001 62 01 0001 63 02'))
+    expect(asked).toEqual(['b', 'a', 'c'])
+    await answered(0x90)
+    expect(Buffer.concat(written).toString('hex')).toBe('90050007' + '800102')
+  })
+})

@@ -1,4 +1,4 @@
-import { isTopicName } from '../strings.ts'
+import { isResponseTopic, isTopicName } from '../strings.ts'
 import { IN, type Properties, readProperties, varintBytes } from './properties.ts'
 import { Reader } from './reader.ts'
 import { type Fault5, malformed, protocolError, REASON } from './reasons.ts'
@@ -101,6 +101,10 @@ function readWill(reader: Reader, flags: number): Will5 {
   const topic = reader.text()
   if (reader.fault === undefined && !isTopicName(reader.bytes, from, reader.at)) {
     reader.fail(malformed('the topic of the will is none'))
+  }
+  const { responseTopic } = properties
+  if (responseTopic !== undefined && !isResponseTopic(responseTopic)) {
+    reader.fail(protocolError('the response topic is none'))
   }
   return {
     topic,

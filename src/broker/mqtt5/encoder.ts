@@ -7,7 +7,7 @@ import type { Connect5 } from './connect.ts'
 import { ownFrame5 } from './publish.ts'
 
 /** Aliases that the bridge gives on one connection, at most; those of the topics that come first. */
-const MAX_ALIASES = 32
+const MAX_ALIASES = 10
 
 /** Messages of MQTT 5: with properties, aliases and what is left of their life, and none larger than the client takes. */
 export class Encoder5 implements Encoder {

@@ -1,6 +1,6 @@
 import { isFilter } from '../../protocol/filters.ts'
 import { TOO_LONG_FILTER, TOO_LONG_TOPIC } from '../frame-checks.ts'
-import { isTopicName } from '../strings.ts'
+import { isResponseTopic, isTopicName } from '../strings.ts'
 import { IN, type Properties, readProperties } from './properties.ts'
 import { Reader } from './reader.ts'
 import { type Fault5, malformed, protocolError, REASON } from './reasons.ts'
@@ -60,11 +60,6 @@ function topicOf(reader: Reader, maxTopicBytes: number): string {
     reader.fail(malformed('invalid topic name'))
   }
   return reader.fault === undefined ? topic.toString('utf8') : ''
-}
-
-/** Text was checked with its property. */
-function isResponseTopic(topic: string): boolean {
-  return topic !== '' && !topic.includes('+') && !topic.includes('#')
 }
 
 function packetIdOf(reader: Reader): number {

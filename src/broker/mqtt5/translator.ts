@@ -29,7 +29,7 @@ import { PacketCollector, standInFor } from './stand-in.ts'
 import { Subscribing } from './subscribing.ts'
 
 /** Aliases that a client may give on one connection. Each may be as long as a topic. */
-const MAX_ALIASES = 32
+const MAX_ALIASES = 10
 /** Of one message: what is more is not kept, and the message is refused. */
 const MAX_PROPERTIES = 100
 const MAX_PROPERTY_BYTES = 16 * 1024

@@ -28,7 +28,7 @@ describe('CONNACK', () => {
   test('tells the limits of the bridge, and the id that it chose', async () => {
     const { connack } = await open5(await five(), { ...admin, clientId: '' })
     expect(connack).toMatchObject({ code: 0, present: false })
-    expect(connack.properties).toMatchObject({ '21': [100], '27': [1310720], '22': [32] })
+    expect(connack.properties).toMatchObject({ '21': [100], '27': [1310720], '22': [10] })
     expect(connack.properties['12']).toEqual([expect.stringMatching(/^auto-/)])
   })
 
@@ -297,7 +297,7 @@ describe('the end of a connection', () => {
     ['a packet that only a server sends', Buffer.from([0xd0, 0]), 0x81],
     [
       'an alias above the maximum',
-      publish5('t/x', '', { properties: props().uint16(0x23, 33).bytes() }),
+      publish5('t/x', '', { properties: props().uint16(0x23, 11).bytes() }),
       0x94,
     ],
     ['an alias that nobody gave', publish5('', '', { properties: props().uint16(0x23, 3).bytes() }), 0x82],
