@@ -193,7 +193,9 @@ describe('a client certificate', () => {
     const granted = ['cam1/invoke', 'cam2/invoke', 'cam2/pairing'].map((topic) =>
       other.subscribe(`limb/node/${topic}`),
     )
-    expect((await Promise.all(granted)).flat()).toEqual([128, 128, 1])
+    expect((await Promise.all(granted)).flat()).toEqual([128, 1, 1])
+    await other.publish('limb/node/cam2/heartbeat', {}, { qos: 1 })
+    expect(await admin.do('admin', 'node/get', { nodeId: 'cam2' })).toMatchObject({ status: 'offline' })
     const wrong = secure(app, { ...shows(ca.issue('ops')), username: 'ops', password: 'wrong' })
     await expect(wrong).rejects.toMatchObject({ code: 4 })
     await expect(secure(app, shows(ca.issue('ops')))).rejects.toMatchObject({ code: 4 })
