@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { valueSchema } from '../src/protocol/descriptions.ts'
 import { EVENTS } from '../src/protocol/events.ts'
 import { RESULTS } from '../src/protocol/results.ts'
 import {
@@ -45,6 +46,7 @@ function payloads(): Record<string, z.ZodType> {
     PairingAnswer: pairingAnswerSchema,
     State: stateSchema,
     Description: shownDescriptionSchema,
+    ValueSchema: valueSchema,
     PendingRequest: pendingRequestSchema,
     BridgeInfo: bridgeInfoSchema,
     Invocation: invocationSchema,

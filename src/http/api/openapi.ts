@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { ERROR_CODES } from '../../kernel/errors.ts'
+import { valueSchema } from '../../protocol/descriptions.ts'
 import { RESULTS } from '../../protocol/results.ts'
 import { VERBS, type VerbDefinition, type VerbName } from '../../protocol/verbs.ts'
 import { STATUS_OF } from './problem.ts'
@@ -36,14 +37,20 @@ export function openApiDocument(version: string): Json {
     paths: { ...verbPaths(), ...eventPath(), ...limbPaths() },
     components: {
       securitySchemes: securitySchemes(),
-      schemas: { Problem: problemSchema() },
+      schemas: { Problem: problemSchema(), ...shared },
       responses: responses(),
     },
   }
 }
 
+/** Schemas that others refer to, by name. */
+const shared: Record<string, unknown> = {}
+
 function schemaOf(type: z.ZodType): Json {
-  const { $schema: _schema, ...rest } = z.toJSONSchema(type, {
+  const named = z.registry<{ id?: string }>()
+  named.add(valueSchema, { id: 'ValueSchema' })
+  const { $schema: _schema, $defs, ...rest } = z.toJSONSchema(type, {
+    metadata: named,
     target: 'draft-2020-12',
     io: 'input',
     unrepresentable: 'any',
@@ -53,7 +60,13 @@ function schemaOf(type: z.ZodType): Json {
       if (jsonSchema.maximum === Number.MAX_SAFE_INTEGER) delete jsonSchema.maximum
     },
   }) as Json
-  return rest
+  Object.assign(shared, referringHere($defs ?? {}))
+  return referringHere(rest) as Json
+}
+
+/** Definitions stand in the components of the document. */
+function referringHere(value: unknown): unknown {
+  return JSON.parse(JSON.stringify(value).replaceAll('"#/$defs/', '"#/components/schemas/'))
 }
 
 const json = (schema: Json) => ({ 'application/json': { schema } })
