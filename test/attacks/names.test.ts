@@ -72,7 +72,8 @@ describe('names that every object has', () => {
     await limb.settle()
     const admin = await app.admin()
     const args = JSON.parse('{"__proto__":{"limit":1},"constructor":1}')
-    expect((await admin.ask('admin', 'node/list', args)).ok).toBe(true)
+    expect((await admin.ask('admin', 'node/list', args)).error.code).toBe('invalid_request')
+    expect((await admin.ask('admin', 'node/list', {})).ok).toBe(true)
     expect(({} as Loose).polluted).toBeUndefined()
   })
 })
@@ -203,7 +204,8 @@ describe('log injection', () => {
     await device.settle()
     expect(app.logLines.filter(({ level, msg }) => level === 'fatal' || msg === 'forged')).toEqual([])
     const refused = app.logLines.find(({ msg }) => String(msg).startsWith('sign-in refused'))
-    expect(String(refused?.name)).toContain('forged')
+    // What is no name may be a password typed in the wrong place: it is not kept.
+    expect(String(refused?.name)).toMatch(/^\(no name, \d+ characters\)$/)
   })
 
   it('puts nothing on the screen that turns, hides or starts a line', async () => {

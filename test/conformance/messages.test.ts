@@ -155,7 +155,13 @@ describe('retained messages', () => {
 describe('subscriptions', () => {
   test('[MQTT-3.8.4-5, MQTT-3.9.3-1] are answered in their order, one code for each filter', async () => {
     const client = await connect()
-    const codes = await client.subscribe({ 't/a': 2, '#': 1, 't/b': 0, [`${ROOT}/#`]: 1, 't/c': 1 })
+    const codes = await client.subscribe({
+      't/a': 2,
+      [`${ROOT}/node/+/invoke`]: 1,
+      't/b': 0,
+      [`${ROOT}/node/x/pairing`]: 1,
+      't/c': 1,
+    })
     expect(codes).toEqual([2, 128, 0, 128, 1])
   })
 
@@ -222,13 +228,17 @@ describe('[MQTT-4.7.1, MQTT-4.7.2, MQTT-4.7.3] topics and filters', () => {
     expect(live.map((message) => message.topic)).toEqual(matches ? [topic] : [])
   })
 
-  test.each(['$SYS/#', '$SYS/broker/uptime', '$share/g/t', '$t/#'])(
-    'nobody may subscribe to %s',
-    async (filter) => {
-      const client = await connect()
-      expect(await client.subscribe({ [filter]: 0 })).toEqual([128])
-    },
-  )
+  test('$SYS/# is granted to principals, and empty', async () => {
+    const client = await connect()
+    expect(await client.subscribe({ '$SYS/#': 0, '$SYS/broker/uptime': 1 })).toEqual([0, 1])
+    await client.settle()
+    expect(client.messages).toEqual([])
+  })
+
+  test.each(['$share/g/t', '$t/#'])('nobody may subscribe to %s', async (filter) => {
+    const client = await connect()
+    expect(await client.subscribe({ [filter]: 0 })).toEqual([128])
+  })
 
   test('a SUBSCRIBE may be as long as its packet', async () => {
     const client = await connect()

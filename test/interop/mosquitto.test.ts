@@ -112,7 +112,15 @@ describe('with mosquitto_pub and mosquitto_sub', () => {
 
   it('a filter that is not granted is refused, and the session lives', async () => {
     await using app = await startApp()
-    await using everything = sub(app, adminOf(app), '-d', '-t', '#', '-t', 'limb/bridge/status')
+    await using everything = sub(
+      app,
+      adminOf(app),
+      '-d',
+      '-t',
+      'limb/node/+/invoke',
+      '-t',
+      'limb/bridge/status',
+    )
     await everything.line(/Subscribed .*: 128, 1/)
     await everything.line('limb/bridge/status online')
   })
@@ -131,7 +139,7 @@ describe('with mosquitto_pub and mosquitto_sub', () => {
     await second.line('limb/node/cam1/data/a 2')
   })
 
-  it('last words of a limb stay unsaid, and its lost connection is seen by the bridge itself', async () => {
+  it('last words of a limb are said on its own data, and its lost connection is seen by the bridge itself', async () => {
     await using app = await startApp({ presence: { graceSeconds: 0 } })
     await app.limb('cam1')
     await using watcher = sub(app, adminOf(app), '-t', 'limb/node/+/status', '-t', 'limb/node/+/data/#')
@@ -143,6 +151,7 @@ describe('with mosquitto_pub and mosquitto_sub', () => {
     limb.say('{}')
     await watcher.line('limb/node/cam1/status online')
     limb.child.kill('SIGKILL')
+    await watcher.line('limb/node/cam1/data/will gone')
     await watcher.line('limb/node/cam1/status offline')
     expect(watcher.lines).toEqual([])
   })
