@@ -19,6 +19,7 @@ import type { Inbound, MessageContext, PublishedMessage, RetainedView, Session, 
 import { History } from './presence/history.ts'
 import { PresenceKeeper } from './presence/presence-keeper.ts'
 import type { BridgeContext } from './settings.ts'
+import { Attempts } from './sign-in/attempts.ts'
 import { Authenticator } from './sign-in/authenticator.ts'
 import { RefusedSignIns } from './sign-in/refusals.ts'
 import { Tokens } from './sign-in/tokens.ts'
@@ -51,11 +52,13 @@ export class Core implements Inbound {
   readonly #requests: VerbDispatcher
   readonly #tokens: Tokens
   readonly #refusedSignIns: RefusedSignIns
+  readonly #attempts: Attempts
   readonly #authenticator: Authenticator
   #stopped = false
 
   constructor(world: BridgeContext) {
     this.#world = world
+    this.#attempts = new Attempts(world.clock)
     this.pending = new PendingPairingRequests(world.running)
     this.#announcer = new Announcer(world, this.registry, this.pending)
     this.#answers = new PairingAnswers(world.topics)
@@ -90,10 +93,15 @@ export class Core implements Inbound {
       window: this.#window,
       control: this.control,
       approvals: this.approvals,
+      attempts: this.#attempts,
       tokens: this.#tokens,
     })
     this.#requests = new VerbDispatcher(world, handlers)
-    this.#refusedSignIns = new RefusedSignIns(world, (kind, fields) => this.#announcer.event(kind, fields))
+    this.#refusedSignIns = new RefusedSignIns(
+      world,
+      (kind, fields) => this.#announcer.event(kind, fields),
+      this.#attempts,
+    )
     this.#authenticator = new Authenticator(world, this.#refusedSignIns, this.#tokens)
     this.view = createView(world.topics, this.registry, this.pending, this.approvals, this.#announcer)
   }
@@ -179,8 +187,17 @@ export class Core implements Inbound {
     return admission
   }
 
+  connectRefused(name: string, address: string, reason: string): void {
+    this.#attempts.refused(name, address, reason)
+  }
+
+  denied(name: string, what: string, topic: string): void {
+    this.#attempts.denied(name, what, topic)
+  }
+
   opened(session: Session): void {
     const { identity } = session
+    this.#attempts.opened(session)
     this.#world.log.debug(
       { who: identity.kind, clientId: session.clientId, address: session.address },
       'session opened',

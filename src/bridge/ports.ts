@@ -273,6 +273,8 @@ export interface Session {
   /** The peer's IP address without port, or `local`. */
   readonly address: string
   readonly alive: boolean
+  /** Of MQTT, such as `3.1.1`. */
+  readonly version?: string | undefined
   /** Whether this session has a subscription that matches `topic`. */
   subscribedTo(topic: string): boolean
   /**
@@ -405,6 +407,10 @@ export type Authentication =
 export interface Inbound {
   /** Who may come in, and as whom. Rejects only for a broken invariant. */
   admit(credentials: Credentials): Promise<Authentication>
+  /** A CONNECT under this name was refused by the broker itself. */
+  connectRefused?(name: string, address: string, reason: string): void
+  /** A publish, a subscription or a will of this name was denied. */
+  denied?(name: string, what: string, topic: string): void
   /** After CONNACK. */
   opened(session: Session): void
   /** Once for each opened session, whatever ended it. */

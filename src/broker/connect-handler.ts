@@ -58,6 +58,8 @@ export class ConnectHandler {
   }
 
   async #admit(session: MqttSession, packet: ConnectPacket, proceed: Callback): Promise<void> {
+    session.claimedName = packet.username || packet.clientId
+    session.claimedVersion = packet.protocolVersion
     const problem = this.#checkForm(session, packet) ?? (await this.#identify(session, packet))
     if ('code' in problem) {
       this.#refuse(session, problem, proceed)
@@ -278,11 +280,12 @@ export class ConnectHandler {
   }
 
   #refuse(session: MqttSession, refusal: Refused, proceed: Callback): void {
-    const { counters, peerLog } = this.#world
+    const { counters, inbound, peerLog } = this.#world
     counters.refused[refusal.counted]++
     // The core tells, and keeps, who was refused for their credentials.
     if (refusal.counted !== 'credentials') {
       const { reason, code } = refusal
+      inbound.connectRefused?.(session.claimedName, session.address, reason)
       peerLog.info(`refused ${refusal.counted}`, session.address, { reason, code }, 'CONNECT refused')
     }
     session.refuse(refusal)

@@ -45,6 +45,9 @@ export class MqttSession extends Connection implements Session {
   readonly acks: OrderedQueue
   /** QoS 2 packet identifiers in progress, each with the copies that wait for the first. */
   readonly inProgress = new Map<number, (() => void)[]>()
+  /** What its CONNECT called itself, whether or not it was let in. */
+  claimedName = ''
+  claimedVersion = 4
   /** A session was stored under this client id when it connected. */
   storedBefore = false
   /** CONNACK is out, or the connection is gone. */
@@ -202,6 +205,19 @@ export class MqttSession extends Connection implements Session {
   }
 
   // MQTT 5.
+
+  /** Of MQTT. */
+  get version(): string {
+    if (this.#translator !== undefined) return '5'
+    return this.claimedVersion === 3 ? '3.1' : '3.1.1'
+  }
+
+  override denied(what: 'publish' | 'subscribe' | 'will', topic: string): void {
+    super.denied(what, topic)
+    const { identity } = this
+    const name = identity.kind === 'principal' ? identity.name : identity.nodeId
+    this.guarded(() => this.#world.inbound.denied?.(name, what, topic))
+  }
 
   get translator(): Translator | undefined {
     return this.#translator

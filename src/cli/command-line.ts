@@ -24,6 +24,7 @@ First steps:
   limb-bridge simulate --nodes 5        let five pretended limbs register
   limb-bridge pairing approve           compare a code and approve one
   limb-bridge watch                     see them come and go
+  limb-bridge why cam1                  see why one does not
 
 ${EXIT_HELP}
 `
@@ -32,7 +33,9 @@ ${EXIT_HELP}
  * Runs one command line (without the names of node and script) and resolves with the exit code. Never throws
  * for what a user can do wrong.
  */
-export async function runCommandLine(argv: readonly string[], parts: CommandLineOptions): Promise<number> {
+export async function runCommandLine(given: readonly string[], parts: CommandLineOptions): Promise<number> {
+  // What people ask first when a device does not come in, in one word.
+  const argv = given[0] === 'why' ? ['node', ...given] : given
   const world: CliContext = { ...parts, io: parts.io ?? processIo(), clock: parts.clock ?? systemClock }
   let exitCode: number = EXIT.ok
   const run: Run = (action) => async () => {

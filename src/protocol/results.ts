@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { capabilitySchema, nameSchema, REASONS, ROLES } from './names.ts'
+import { capabilitySchema, nameSchema, REASONS, ROLES, STATUSES } from './names.ts'
 import { PRESENCE_MODES } from './presence.ts'
 import {
   auditRowSchema,
@@ -59,6 +59,30 @@ const madePassword = z.string().optional().describe('the password, when the brid
 export const RESULTS = {
   'node/list': page(stateSchema),
   'node/get': stateSchema.extend({ description: shownDescriptionSchema }),
+  'node/why': nodeRef.extend({
+    known: z.boolean().describe('whether there is an approved limb of this name'),
+    status: z.enum(STATUSES).optional(),
+    reason: z.enum(REASONS).optional(),
+    session: z
+      .object({
+        address: z.string(),
+        clientId: z.string(),
+        as: z.enum(['limb', 'candidate', 'principal']),
+        since: timeSchema.optional(),
+        version: z.string().optional().describe('of MQTT'),
+      })
+      .optional()
+      .describe('the live connection under this name'),
+    lastRefusedSignIn: z
+      .object({ at: timeSchema, address: z.string(), reason: z.string() })
+      .optional()
+      .describe('since the bridge started'),
+    lastDenied: z.object({ at: timeSchema, what: z.string(), topic: z.string() }).optional(),
+    pending: z.array(pendingRequestSchema).optional(),
+    refused: z.array(refusedItemSchema).optional(),
+    heartbeatDueAt: timeSchema.optional().describe('without a heartbeat until then it is offline'),
+    advice: z.array(z.string()).describe('what to do next, each a sentence'),
+  }),
   'node/history': page(
     z.object({ at: timeSchema, status: z.enum(['online', 'offline']), reason: z.enum(REASONS) }),
   ).extend({

@@ -123,6 +123,12 @@ export const VERBS = {
       .describe('only limbs that are not offline and have the capability at hand; `false`: only the others'),
   }),
   'node/get': verb('viewer', 'Show one limb.', { nodeId: nodeIdArg }, { positional: ['nodeId'] }),
+  'node/why': verb(
+    'operator',
+    'Say why a device does not connect, or what it lacks, and what to do next; also for a name that nobody has.',
+    { nodeId: nodeIdArg },
+    { positional: ['nodeId'] },
+  ),
   'node/history': verb(
     'viewer',
     'Tell when a limb came and went, the newest change first, and its uptime.',

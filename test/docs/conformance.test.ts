@@ -118,6 +118,7 @@ describe('a running bridge', () => {
     await admin.do('admin', 'node/list', { limit: 1 })
     await admin.do('admin', 'node/get', { nodeId: 'cam1' })
     await admin.do('admin', 'node/history', { nodeId: 'cam1' })
+    await admin.do('admin', 'node/why', { nodeId: 'cam1' })
     await admin.do('admin', 'backup/create')
     await admin.do('admin', 'bridge/health')
     await admin.do('admin', 'node/rotate-key', { nodeId: 'cam1' })

@@ -5,6 +5,7 @@ import { audit } from '../audit.ts'
 import type { Announcer } from '../live/announcer.ts'
 import type { Credentials } from '../ports.ts'
 import type { BridgeContext } from '../settings.ts'
+import type { Attempts } from './attempts.ts'
 
 /** The same name from the same address is told once a minute; a flood of others is summed up under one. */
 const PACE = { quietMs: 60_000, lines: 1, maxKeys: 500 } as const
@@ -25,8 +26,10 @@ export class RefusedSignIns {
   readonly #world: BridgeContext
   readonly #announce: Announcer['event']
   readonly #throttle: LogThrottle
+  readonly #attempts: Attempts
 
-  constructor(world: BridgeContext, announce: Announcer['event']) {
+  constructor(world: BridgeContext, announce: Announcer['event'], attempts: Attempts) {
+    this.#attempts = attempts
     this.#world = world
     this.#announce = announce
     this.#throttle = new LogThrottle(world.clock, PACE)
@@ -34,6 +37,7 @@ export class RefusedSignIns {
 
   record(name: string, from: From, reason: string, why: RefusalReason): void {
     this.#world.counters.count('sign_ins_refused', why)
+    this.#attempts.refused(name, from.address, reason)
     this.#throttle.write(JSON.stringify([name, from.address]), (suppressed) =>
       this.#tell(name, from, { reason, message: `sign-in refused: ${reason}`, suppressed }),
     )

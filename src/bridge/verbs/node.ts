@@ -22,8 +22,10 @@ import type { Tx } from '../ports.ts'
 import type { History } from '../presence/history.ts'
 import type { PresenceKeeper } from '../presence/presence-keeper.ts'
 import type { BridgeContext } from '../settings.ts'
+import type { Attempts } from '../sign-in/attempts.ts'
 import type { Retries } from '../upkeep/retries.ts'
 import type { VerbHandlersOf } from '../verb-context.ts'
+import { whyOf } from './why.ts'
 
 interface Parts {
   readonly registry: Registry
@@ -35,6 +37,7 @@ interface Parts {
   readonly pairings: Pairings
   readonly control: Control
   readonly history: History
+  readonly attempts: Attempts
   readonly retries: Retries
 }
 
@@ -140,6 +143,8 @@ export function nodeHandlers(world: BridgeContext, parts: Parts): NodeHandlers {
       const limb = registry.require(nodeId)
       return { ...stateOf(limb), description: shownDescription(limb.record) }
     },
+
+    'node/why': ({ nodeId }) => whyOf(world, parts, nodeId),
 
     'node/history': (args) => parts.history.of(args),
 

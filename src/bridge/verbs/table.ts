@@ -10,6 +10,7 @@ import type { WindowKeeper } from '../pairing/window.ts'
 import type { History } from '../presence/history.ts'
 import type { PresenceKeeper } from '../presence/presence-keeper.ts'
 import type { BridgeContext } from '../settings.ts'
+import type { Attempts } from '../sign-in/attempts.ts'
 import type { Tokens } from '../sign-in/tokens.ts'
 import type { Retries } from '../upkeep/retries.ts'
 import type { VerbHandlers } from '../verb-context.ts'
@@ -39,6 +40,7 @@ export interface UseCases {
   readonly control: Control
   readonly approvals: PendingApprovals
   readonly tokens: Tokens
+  readonly attempts: Attempts
   readonly retries: Retries
 }
 

@@ -1,0 +1,71 @@
+import type { Clock, WallMs } from '../../kernel/clock.ts'
+import { escapeText } from '../../kernel/escape-text.ts'
+import type { Session } from '../ports.ts'
+
+/** A CONNECT that was refused. */
+export interface RefusedAttempt {
+  readonly at: WallMs
+  readonly address: string
+  readonly reason: string
+}
+
+/** A publish or a subscription that was denied. */
+export interface DeniedAttempt {
+  readonly at: WallMs
+  readonly what: string
+  readonly topic: string
+}
+
+export interface Attempt {
+  refused?: RefusedAttempt
+  denied?: DeniedAttempt
+}
+
+/** Names that are remembered; whoever tries a million of them pushes out the oldest. */
+const MAX_NAMES = 2000
+const MAX_TEXT = 200
+
+/** What was tried last under each name and not allowed, since the start: for whoever asks why a device does not come in. */
+export class Attempts {
+  readonly #clock: Clock
+  /** The one that was tried longest ago first. */
+  readonly #byName = new Map<string, Attempt>()
+  readonly #openedAt = new WeakMap<Session, WallMs>()
+
+  constructor(clock: Clock) {
+    this.#clock = clock
+  }
+
+  of(name: string): Readonly<Attempt> {
+    return this.#byName.get(name) ?? {}
+  }
+
+  refused(name: string, address: string, reason: string): void {
+    this.#keep(name).refused = { at: this.#clock.wallMs(), address, reason: clipped(reason) }
+  }
+
+  denied(name: string, what: string, topic: string): void {
+    this.#keep(name).denied = { at: this.#clock.wallMs(), what, topic: clipped(topic) }
+  }
+
+  opened(session: Session): void {
+    this.#openedAt.set(session, this.#clock.wallMs())
+  }
+
+  openedAt(session: Session): WallMs | undefined {
+    return this.#openedAt.get(session)
+  }
+
+  #keep(name: string): Attempt {
+    const attempt = this.#byName.get(name) ?? {}
+    this.#byName.delete(name)
+    this.#byName.set(name, attempt)
+    const [oldest] = this.#byName.keys()
+    if (this.#byName.size > MAX_NAMES && oldest !== undefined) this.#byName.delete(oldest)
+    return attempt
+  }
+}
+
+function clipped(text: string): string {
+  return escapeText(text.length > MAX_TEXT ? `${text.slice(0, MAX_TEXT)}…` : text)
+}

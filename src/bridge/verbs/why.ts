@@ -1,0 +1,176 @@
+import { iso } from '../../kernel/clock.ts'
+import type { RunningMs } from '../../kernel/running-clock.ts'
+import { isAwake } from '../../protocol/names.ts'
+import type { VerbResult } from '../../protocol/results.ts'
+import type { RefusedItem } from '../../protocol/schemas.ts'
+import type { PendingPairingRequests } from '../live/pending.ts'
+import type { LiveLimb, Registry } from '../live/registry.ts'
+import type { SessionTable } from '../live/sessions.ts'
+import type { Session } from '../ports.ts'
+import { type BridgeContext, intervalsOf } from '../settings.ts'
+import type { Attempt, Attempts } from '../sign-in/attempts.ts'
+
+interface WhyParts {
+  readonly registry: Registry
+  readonly pending: PendingPairingRequests
+  readonly table: SessionTable
+  readonly attempts: Attempts
+}
+
+type Why = VerbResult<'node/why'>
+
+/** Refused keys of one name that are shown. */
+const MAX_REFUSED = 16
+
+/** Why a device does not connect, or what it lacks: all that is known of a name, and what to do next. */
+export async function whyOf(world: BridgeContext, parts: WhyParts, nodeId: string): Promise<Why> {
+  const { registry, pending, table, attempts } = parts
+  const limb = registry.get(nodeId)
+  const session = table.limb(nodeId) ?? table.named(nodeId).findLast((each) => each.alive)
+  const { refused: lastRefused, denied: lastDenied } = attempts.of(nodeId)
+  const requests = pending.ofNode(nodeId).map((request) => pending.show(request))
+  const refused = await refusedOf(world, nodeId)
+  const dueAt = limb ? heartbeatDueAt(world, limb) : undefined
+  const found = { limb, session, attempt: attempts.of(nodeId), requests, refused }
+  return {
+    nodeId,
+    known: limb !== undefined,
+    ...(limb && { status: limb.status, reason: limb.reason }),
+    ...(session && { session: shownSession(session, attempts) }),
+    ...(lastRefused && { lastRefusedSignIn: { ...lastRefused, at: iso(lastRefused.at) } }),
+    ...(lastDenied && { lastDenied: { ...lastDenied, at: iso(lastDenied.at) } }),
+    ...(requests.length > 0 && { pending: requests }),
+    ...(refused.length > 0 && { refused }),
+    ...(dueAt !== undefined && { heartbeatDueAt: dueAt }),
+    advice: adviceOf(world, nodeId, found),
+  }
+}
+
+function shownSession(session: Session, attempts: Attempts): NonNullable<Why['session']> {
+  const { address, clientId, identity, version } = session
+  const since = attempts.openedAt(session)
+  return {
+    address,
+    clientId,
+    as: identity.kind,
+    ...(since === undefined ? {} : { since: iso(since) }),
+    ...(version === undefined ? {} : { version }),
+  }
+}
+
+async function refusedOf({ store, running }: BridgeContext, nodeId: string): Promise<RefusedItem[]> {
+  // A cursor just before the first one of this name.
+  const page = await store.read((tx) => tx.refused(running.now(), nodeId, MAX_REFUSED))
+  return page.items
+    .filter((item) => item.nodeId === nodeId)
+    .map(({ why, at, until }) => ({
+      nodeId,
+      why,
+      at: iso(at),
+      until: iso(running.wallMs(until as RunningMs)),
+    }))
+}
+
+function heartbeatDueAt({ clock }: BridgeContext, { status, deadline }: LiveLimb): string | undefined {
+  if (status === 'offline' || !Number.isFinite(deadline)) return undefined
+  return iso(clock.wallMs() + deadline - clock.monotonicMs())
+}
+
+interface Found {
+  readonly limb: LiveLimb | undefined
+  readonly session: Session | undefined
+  readonly attempt: Attempt
+  readonly requests: readonly { code?: string | undefined; requestId: string; kind: string }[]
+  readonly refused: readonly RefusedItem[]
+}
+
+function adviceOf(world: BridgeContext, nodeId: string, found: Found): string[] {
+  const { limb, session, requests, refused } = found
+  const lines = [
+    ...(limb ? ofLimb(world, limb, session) : []),
+    ...requests.map((request) => ofRequest(nodeId, request, limb !== undefined)),
+    ...refused.slice(0, 1).map(({ why, until }) => ofRefused(nodeId, why, until)),
+    ...ofAttempts(world, nodeId, found),
+  ]
+  if (lines.length > 0) return lines
+  const uptime = Math.round(world.clock.monotonicMs() / 1000)
+  return session
+    ? [
+        `a device is connected as ${nodeId} from ${session.address} and has not registered: it must publish ${world.topics.node(nodeId, 'register')}`,
+      ]
+    : [
+        `nobody has tried the name ${nodeId} since the bridge started (${uptime} s at most): look at the address, the port and the ` +
+          'user name (else the client id) that the device uses, and at the spelling (`limb-bridge node list`)',
+      ]
+}
+
+function ofLimb(world: BridgeContext, limb: LiveLimb, session: Session | undefined): string[] {
+  const { nodeId } = limb.record
+  const every = intervalsOf(world.settings, limb.record).heartbeatSeconds
+  if (isAwake(limb.status)) {
+    const listens = session?.subscribedTo(world.topics.node(nodeId, 'invoke')) === true
+    return listens || limb.record.invoke === 'http'
+      ? [`${nodeId} is ${limb.status}: nothing is wrong with its connection`]
+      : [
+          `${nodeId} is ${limb.status}, but has not subscribed ${world.topics.node(nodeId, 'invoke')}: it cannot be invoked`,
+        ]
+  }
+  if (session?.identity.kind === 'limb') {
+    return [
+      `${nodeId} is connected from ${session.address} and silent: it must publish ${world.topics.node(nodeId, 'heartbeat')} every ${every} s`,
+    ]
+  }
+  return [`${nodeId} is not connected: ${OFFLINE[limb.reason] ?? `it is ${limb.status} (${limb.reason})`}`]
+}
+
+const OFFLINE: Readonly<Record<string, string>> = {
+  timeout: 'its heartbeats stopped; look at its power and network',
+  connection_lost: 'its connection broke; look at its power and network',
+  disconnected: 'it said goodbye; start it, or let it stay connected',
+  deregistered: 'it said goodbye; its next heartbeat brings it back',
+  reported: 'it said that it is offline; its next heartbeat brings it back',
+  bridge_restart: 'it has not come back since the bridge started; look whether it tries',
+  approved: 'it is approved and was never heard; let it connect with its key',
+  bridge_stopped: 'the bridge stops',
+}
+
+function ofRequest(
+  nodeId: string,
+  { code, requestId, kind }: Found['requests'][number],
+  known: boolean,
+): string {
+  if (kind === 'widen')
+    return `${nodeId} asks for more: look at it with \`limb-bridge pairing approve ${requestId}\``
+  const what = known ? 'a device with another key asks for this name' : `${nodeId} asks to be paired`
+  return `${what}: compare the code ${code} with the device, then \`limb-bridge pairing approve ${requestId}\``
+}
+
+function ofRefused(nodeId: string, why: string, until: string): string {
+  const what: Readonly<Record<string, string>> = {
+    rejected: 'its key was rejected',
+    revoked: 'it was revoked',
+    other_approved: 'another claim to the name was approved',
+    widening_rejected: 'more ability was refused to it',
+  }
+  return `${what[why] ?? why}, and is refused until ${until}: \`limb-bridge pairing forgive ${nodeId}\` lets it ask again`
+}
+
+function ofAttempts({ topics }: BridgeContext, nodeId: string, { limb, session, attempt }: Found): string[] {
+  const lines: string[] = []
+  const { refused, denied } = attempt
+  if (refused && session?.identity.kind !== 'limb') {
+    lines.push(
+      `its last sign-in, from ${refused.address} at ${iso(refused.at)}, was refused: ${refused.reason}`,
+    )
+  }
+  if (denied && !limb && denied.topic === topics.node(nodeId, 'heartbeat')) {
+    lines.push(
+      `it sends heartbeats before it is approved: it must publish ${topics.node(nodeId, 'register')} first, after each connect`,
+    )
+  } else if (denied) {
+    lines.push(
+      `its last ${denied.what} that was denied: ${denied.topic} at ${iso(denied.at)}; docs/protocol/reference.md has what it may`,
+    )
+  }
+  return lines
+}

@@ -1,0 +1,78 @@
+import { describe, expect, it } from 'vitest'
+import { keyOf, REGISTRATION, startApp } from '../../support/app.ts'
+
+const why = (admin: { do(who: string, verb: string, args: object): Promise<unknown> }, nodeId: string) =>
+  admin.do('admin', 'node/why', { nodeId }) as Promise<Record<string, never>>
+
+describe('node/why', () => {
+  it('says of a name that nobody has what was tried under it', async () => {
+    await using app = await startApp()
+    const admin = await app.admin()
+    expect(await why(admin, 'cam1')).toMatchObject({
+      nodeId: 'cam1',
+      known: false,
+      advice: [expect.stringMatching(/nobody has tried the name cam1/)],
+    })
+    await expect(app.device('cam1', keyOf('cam1'), { keepalive: 0 })).rejects.toThrow()
+    expect(await why(admin, 'cam1')).toMatchObject({
+      known: false,
+      lastRefusedSignIn: { address: '127.0.0.1', reason: expect.stringMatching(/keepalive/) },
+    })
+    const device = await app.device('cam1', keyOf('cam1'))
+    await device.publish('limb/node/cam1/heartbeat')
+    const early = await why(admin, 'cam1')
+    expect(early).toMatchObject({
+      session: { address: '127.0.0.1', as: 'candidate', version: '3.1.1' },
+      lastDenied: { what: 'publish', topic: 'limb/node/cam1/heartbeat' },
+    })
+    expect(String(early.advice)).toMatch(/must publish limb\/node\/cam1\/register first/)
+    await device.subscribe('limb/node/cam1/pairing')
+    await device.publish('limb/node/cam1/register', REGISTRATION)
+    const { code } = (await device.next('limb/node/cam1/pairing')).json
+    const asked = await why(admin, 'cam1')
+    expect(asked).toMatchObject({ pending: [{ nodeId: 'cam1', code }] })
+    expect(String(asked.advice)).toContain(`compare the code ${code}`)
+  })
+
+  it('says of a limb whether it is there, silent or away, and when its heartbeat is due', async () => {
+    await using app = await startApp()
+    const admin = await app.admin()
+    const device = await app.limb('cam1')
+    const silent = await why(admin, 'cam1')
+    expect(silent).toMatchObject({
+      known: true,
+      status: 'offline',
+      reason: 'approved',
+      session: { as: 'limb' },
+    })
+    expect(String(silent.advice)).toMatch(/is connected from 127.0.0.1 and silent.*every 15 s/)
+    await device.subscribe('limb/node/cam1/invoke')
+    await device.publish('limb/node/cam1/heartbeat')
+    const there = await why(admin, 'cam1')
+    expect(there).toMatchObject({ status: 'online', advice: [expect.stringMatching(/nothing is wrong/)] })
+    expect(Date.parse(String(there.heartbeatDueAt)) - Date.now()).toBeGreaterThan(30_000)
+    await device.end()
+    const away = await why(admin, 'cam1')
+    expect(away).not.toHaveProperty('session')
+    expect(String(away.advice)).toMatch(/is not connected: it said goodbye/)
+  })
+
+  it('says of a revoked limb that its key is refused, and how to lift that', async () => {
+    await using app = await startApp()
+    const admin = await app.admin()
+    await app.limb('cam1')
+    await admin.do('admin', 'node/revoke', { nodeId: 'cam1' })
+    await expect(app.device('cam1', keyOf('cam1'))).rejects.toThrow()
+    const found = await why(admin, 'cam1')
+    expect(found).toMatchObject({
+      known: false,
+      refused: [{ why: 'revoked' }, { why: 'revoked' }],
+      lastRefusedSignIn: { reason: expect.stringMatching(/rejected or revoked/) },
+    })
+    expect(String(found.advice)).toMatch(/pairing forgive cam1/)
+    const viewer = await app.admin({ username: 'admin', password: 'role:viewer' })
+    expect(await viewer.ask('admin', 'node/why', { nodeId: 'cam1' })).toMatchObject({
+      error: { code: 'forbidden' },
+    })
+  })
+})
