@@ -59,7 +59,10 @@ export class Core implements Inbound {
   constructor(world: BridgeContext) {
     this.#world = world
     this.#attempts = new Attempts(world.clock)
-    this.pending = new PendingPairingRequests(world.running)
+    this.pending = new PendingPairingRequests(
+      world.running,
+      (nodeId) => this.registry.get(nodeId)?.record.capabilities ?? [],
+    )
     this.#announcer = new Announcer(world, this.registry, this.pending)
     this.#answers = new PairingAnswers(world.topics)
     this.#history = new History(world, this.registry)

@@ -265,6 +265,15 @@ export const PAIRING_REQUEST_KINDS = ['new', 'replace', 'widen'] as const
 /** `new`: an unknown node; `replace`: another key for a paired node; `widen`: more capabilities for a paired node. */
 export type PairingRequestKind = (typeof PAIRING_REQUEST_KINDS)[number]
 
+export const addedCommandSchema = z.union([
+  commandSchema,
+  z.object({ name: commandSchema, title: z.string().optional(), description: z.string().optional() }),
+])
+export type AddedCommand = z.infer<typeof addedCommandSchema>
+
+export const loosenedSchema = z.object({ capability: capabilitySchema, from: levelSchema, to: levelSchema })
+export type LoosenedCapability = z.infer<typeof loosenedSchema>
+
 export const pendingRequestSchema = z.object({
   requestId: z.string(),
   revision: z.int(),
@@ -275,6 +284,10 @@ export const pendingRequestSchema = z.object({
   firmware: z.string().optional(),
   endpointUrl: z.string().optional(),
   capabilities: capabilitiesSchema,
+  adds: z
+    .array(addedCommandSchema)
+    .describe('the commands that are not approved yet; an object where the limb describes them'),
+  loosens: z.array(loosenedSchema).describe('approved capabilities that would be freer'),
   code: z.string().optional(),
   conflict: z.boolean(),
   address: z.string(),

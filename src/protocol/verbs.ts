@@ -230,6 +230,14 @@ export const VERBS = {
     {
       requestId: z.string().max(64).describe('the request'),
       revision: z.int().optional().describe('what you looked at; a request that changed since is a conflict'),
+      displayName: displayNameSchema
+        .optional()
+        .describe('a name that outlives its own, as `node/rename` gives'),
+      area: displayNameSchema.optional().describe('the room it is in, as `node/set` says'),
+      levels: z
+        .record(capabilitySchema, levelSchema)
+        .optional()
+        .describe('levels of capabilities that are stricter than what it asks for'),
     },
     { positional: ['requestId'] },
   ),

@@ -1,17 +1,23 @@
 import { inConflict } from '../../domain/pairing.ts'
 import type { PairingRequestRecord } from '../../domain/records.ts'
+import { differenceOf } from '../../domain/widening.ts'
 import { iso } from '../../kernel/clock.ts'
 import type { RunningClock, RunningMs } from '../../kernel/running-clock.ts'
-import type { PendingPairingRequest } from '../../protocol/schemas.ts'
+import type { Capability, PendingPairingRequest } from '../../protocol/schemas.ts'
 
 /** The requests that wait for an operator, in memory as they are in the store. */
 export class PendingPairingRequests {
   readonly #byId = new Map<string, PairingRequestRecord>()
   readonly #byNode = new Map<string, Map<string, PairingRequestRecord>>()
   readonly #running: Pick<RunningClock, 'wallMs'>
+  readonly #approved: (nodeId: string) => readonly Capability[]
 
-  constructor(running: Pick<RunningClock, 'wallMs'>) {
+  constructor(
+    running: Pick<RunningClock, 'wallMs'>,
+    approved: (nodeId: string) => readonly Capability[] = () => [],
+  ) {
     this.#running = running
+    this.#approved = approved
   }
 
   get size(): number {
@@ -64,6 +70,7 @@ export class PendingPairingRequests {
       ...(registration.firmware === undefined ? {} : { firmware: registration.firmware }),
       ...(registration.endpointUrl === undefined ? {} : { endpointUrl: registration.endpointUrl }),
       capabilities: registration.capabilities,
+      ...differenceOf(this.#approved(request.nodeId), registration),
       ...(request.code === null ? {} : { code: request.code }),
       conflict: inConflict(request, this.ofNode(request.nodeId)),
       address: request.address,

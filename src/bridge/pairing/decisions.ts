@@ -11,6 +11,7 @@ import type { NodeKeys, NodeRecord, PairingRequestRecord } from '../../domain/re
 import { Refusal } from '../../kernel/errors.ts'
 import { rotatedKeyOf } from '../../kernel/rotated-key.ts'
 import { hashKey, keyMatches, newId, pairingCode, sha256Hex } from '../../kernel/secrets.ts'
+import { type AuthLevel, LEVELS } from '../../protocol/names.ts'
 import type { Registration } from '../../protocol/schemas.ts'
 import { audit } from '../audit.ts'
 import type { Session, Tx } from '../ports.ts'
@@ -21,6 +22,16 @@ import type { WindowReservation } from './window.ts'
 
 /** How long an old key still works after `node/rotate-key`, once the limb could be told the new one. */
 export const OLD_KEY_MS = 86_400_000
+
+/** What an operator changes of a request while approving it. */
+export interface ApprovalChanges {
+  readonly displayName?: string | undefined
+  readonly area?: string | undefined
+  readonly levels?: Readonly<Record<string, AuthLevel>> | undefined
+}
+
+/** A level that was lowered at the approval is not asked about again for so long: ten years. */
+const LOWERED_MS = 3650 * 86_400_000
 
 /** The one that was not approved may be the right device after all: it is kept out until people have looked again. */
 const LOSER_SECONDS = 300
@@ -185,7 +196,12 @@ export class PairingDecisions {
     return key
   }
 
-  async approve(tx: Tx, request: PairingRequestRecord, by: string): Promise<PairingApproved> {
+  async approve(
+    tx: Tx,
+    request: PairingRequestRecord,
+    by: string,
+    changes: ApprovalChanges = {},
+  ): Promise<PairingApproved> {
     const { clock } = this.#world
     const now = clock.wallMs()
     const { nodeId } = request
@@ -198,8 +214,13 @@ export class PairingDecisions {
         `a principal is named ${nodeId}; reject the request, or remove the principal first`,
       )
     }
-    const node = approvedNode(request, existing, by, now)
+    const node = changedApproval(approvedNode(request, existing, by, now), changes)
     await tx.putNode(node)
+    if (changes.levels && Object.keys(changes.levels).length > 0) {
+      // The limb goes on to ask for what it was not given; it is not asked again each time it registers.
+      const fingerprint = wideningFingerprint(request.registration)
+      await tx.putRefusedWidening({ nodeId, fingerprint, at: now, until: this.#world.running.in(LOWERED_MS) })
+    }
     if (request.key) await tx.putNodeKeys(nodeId, { current: request.key, next: null, currentUntil: null })
 
     const others = (await tx.requestsOfNode(nodeId)).filter((other) => other.requestId !== request.requestId)
@@ -312,4 +333,30 @@ export class PairingDecisions {
 
 function wideningFingerprint(registration: Registration): string {
   return sha256Hex(canonicalCapabilities(registration.capabilities))
+}
+
+/** @throws Refusal when a level is looser than what the request asks for, or names no capability of it. */
+function changedApproval(node: NodeRecord, { displayName, area, levels = {} }: ApprovalChanges): NodeRecord {
+  for (const [cap, level] of Object.entries(levels)) {
+    const asked = node.capabilities.find((entry) => entry.cap === cap)?.authLevel
+    const path = `levels.${cap}`
+    if (asked === undefined)
+      throw new Refusal('invalid_request', `${path}: it asks for no such capability`, path)
+    if (LEVELS.indexOf(level) < LEVELS.indexOf(asked)) {
+      const message = `${path}: it asks for ${asked}, and ${level} is looser; approve it, then use policy/set`
+      throw new Refusal('invalid_request', message, path)
+    }
+  }
+  const changed = Object.keys(levels).length > 0
+  return {
+    ...node,
+    ...(displayName === undefined ? {} : { operatorName: displayName }),
+    ...(area === undefined ? {} : { operatorSettings: { ...node.operatorSettings, area } }),
+    ...(changed && {
+      capabilities: node.capabilities.map((entry) => ({
+        ...entry,
+        authLevel: levels[entry.cap] ?? entry.authLevel,
+      })),
+    }),
+  }
 }

@@ -16,7 +16,12 @@ import type { PresenceKeeper } from '../presence/presence-keeper.ts'
 import type { BridgeContext } from '../settings.ts'
 import type { Retries } from '../upkeep/retries.ts'
 import { approvedAnswer, type PairingAnswers, pendingAnswer } from './answers.ts'
-import { type ClaimDecision, type PairingApproved, PairingDecisions } from './decisions.ts'
+import {
+  type ApprovalChanges,
+  type ClaimDecision,
+  type PairingApproved,
+  PairingDecisions,
+} from './decisions.ts'
 import type { WindowKeeper } from './window.ts'
 
 /** Refused registrations are told so often for each address. */
@@ -160,7 +165,12 @@ export class Pairings {
   }
 
   /** An operator approves what was looked at. */
-  async approve(requestId: string, revision: number | undefined, by: string): Promise<NodeRecord> {
+  async approve(
+    requestId: string,
+    revision: number | undefined,
+    by: string,
+    changes: ApprovalChanges = {},
+  ): Promise<NodeRecord> {
     const approval = await this.#world.store.transact(async (tx) => {
       const request = await pendingRequest(tx, requestId)
       if (revision !== undefined && revision !== request.revision) {
@@ -171,7 +181,7 @@ export class Pairings {
         )
       }
       await tx.deleteRequest(requestId)
-      return await this.#decisions.approve(tx, request, by)
+      return await this.#decisions.approve(tx, request, by, changes)
     })
     await this.#applyApproval(approval, null, null)
     return approval.node

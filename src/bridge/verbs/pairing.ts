@@ -32,8 +32,8 @@ export function pairingHandlers(
       })
       return { items: [...items], ...(next === undefined ? {} : { next }) }
     },
-    'pairing/approve': async ({ requestId, revision }, caller) => {
-      const node = await pairings.approve(requestId, revision, caller.name)
+    'pairing/approve': async ({ requestId, revision, ...changes }, caller) => {
+      const node = await pairings.approve(requestId, revision, caller.name, changes)
       counters.count('pairing_decisions', 'approved')
       return { nodeId: node.nodeId, requestId }
     },

@@ -35,6 +35,42 @@ export function capabilitiesText(value: unknown, status?: unknown): string {
     .join(', ')
 }
 
+/** `camera (leased): camera.snap, camera.clip; sensor (free)`, for one limb. */
+function commandsText(value: unknown, status?: unknown): string {
+  if (!Array.isArray(value)) return ''
+  return value
+    .map(asRow)
+    .map((entry) => {
+      const { commands } = entry
+      const names = Array.isArray(commands) ? commands.map(shown).join(', ') : ''
+      const text = capabilitiesText([entry], status)
+      return names === '' ? text : `${text}: ${names}`
+    })
+    .join('; ')
+}
+
+/** `camera.snap, camera.delete-all (removes every picture)`. */
+export function addsText(value: unknown): string {
+  if (!Array.isArray(value)) return ''
+  return value
+    .map((each) => {
+      if (typeof each === 'string') return shown(each)
+      const { name, title, description } = asRow(each)
+      const words = description ?? title
+      return words === undefined ? shown(name) : `${shown(name)} (${shown(words)})`
+    })
+    .join(', ')
+}
+
+/** `camera from gated to free`. */
+export function loosensText(value: unknown): string {
+  if (!Array.isArray(value)) return ''
+  return value
+    .map(asRow)
+    .map(({ capability, from, to }) => `${shown(capability)} from ${shown(from)} to ${shown(to)}`)
+    .join(', ')
+}
+
 function column(title: string, key: string): Column<DisplayRow> {
   return { title, value: (row) => row[key] }
 }
@@ -79,6 +115,8 @@ export function requestColumns(nowMs: number): Column<DisplayRow>[] {
     ageColumn('ASKED', 'requestedAt', nowMs),
     column('FROM', 'address'),
     capabilities,
+    { title: 'ADDS', value: (row) => addsText(row.adds) },
+    { title: 'LOOSENS', value: (row) => loosensText(row.loosens) },
   ]
 }
 
@@ -165,7 +203,7 @@ const SECRET_KEYS = ['apiKey', 'password']
 function objectText(data: unknown): string {
   const row = asRow(data)
   const entries = Object.entries(row).map(
-    ([key, value]) => [key, key === 'capabilities' ? capabilitiesText(value, row.status) : value] as const,
+    ([key, value]) => [key, key === 'capabilities' ? commandsText(value, row.status) : value] as const,
   )
   const secret = SECRET_KEYS.some((key) => row[key] !== undefined)
   return pairs(entries) + (secret ? 'It is shown this once; keep it now.\n' : '')

@@ -4,7 +4,13 @@ import { usageError } from '../exit.ts'
 import { allPages } from '../session/paging.ts'
 import type { Bridge } from '../session/session.ts'
 import { type Choice, chooseOne, insistOnYes } from '../terminal/choose.ts'
-import { capabilitiesText, type DisplayRow, requestColumns } from '../terminal/presentation.ts'
+import {
+  addsText,
+  capabilitiesText,
+  type DisplayRow,
+  loosensText,
+  requestColumns,
+} from '../terminal/presentation.ts'
 import { type Conversation, conversation, isInteractive } from '../terminal/questions.ts'
 import { age, pairs, print, shown, spokenCode, table } from '../terminal/text.ts'
 
@@ -67,6 +73,8 @@ async function confirm(world: CliContext, questions: Conversation, request: Disp
       ['platform', request.platform],
       ['firmware', request.firmware],
       ['capabilities', capabilitiesText(request.capabilities)],
+      ['adds', addsText(request.adds)],
+      ['loosens', loosensText(request.loosens)],
       ['from', request.address],
       ['asked', age(request.requestedAt, clock.wallMs())],
     ])}`,
