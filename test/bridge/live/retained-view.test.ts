@@ -50,8 +50,10 @@ describe('the retained view', () => {
     'bridge/pairing/pr_1',
     'node/cam1/status',
     'node/cam1/state',
+    'node/cam1/description',
     'node/cam2/status',
     'node/cam2/state',
+    'node/cam2/description',
   ]
 
   it.each(['limb', 'site1/limb'])('gives exactly what a scan of all messages would, below %s', (root) => {
