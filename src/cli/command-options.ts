@@ -26,7 +26,7 @@ const GROUPS: Readonly<Record<string, string>> = {
   audit: 'What was decided: list (with --follow or --jsonl too), verify.',
   backup: 'Copies of the database.',
   bridge: 'The bridge itself: health.',
-  invocation: 'Calls of limbs: list, approve, deny.',
+  invocation: 'Invocations of limbs: list, approve, deny.',
   lease: 'Who has what for itself: list, acquire, renew, release.',
   node: 'Limbs: list, provision, rename, revoke.',
   pairing: 'Requests of new limbs: list, approve, reject, open the window.',

@@ -90,34 +90,34 @@ export const EVENTS = {
     capability: anyCapability,
     by,
   }),
-  invocation_waiting: event('A gated call waits for an operator.', { approval: approvalSchema }),
-  invocation_approved: event('An operator approved a gated call.', {
+  invocation_waiting: event('A gated invocation waits for an operator.', { approval: approvalSchema }),
+  invocation_approved: event('An operator approved a gated invocation.', {
     ...call,
     by,
     reason: z.string().optional(),
   }),
-  invocation_denied: event('An operator denied a gated call.', {
+  invocation_denied: event('An operator denied a gated invocation.', {
     ...call,
     by,
     reason: z.string().optional(),
   }),
-  invocation_started: event('A call was sent to its limb.', call),
-  invocation_ended: event('A call that was accepted has ended.', {
+  invocation_started: event('An invocation was sent to its limb.', call),
+  invocation_ended: event('An invocation that was accepted has ended.', {
     ...call,
     state: z.enum(INVOCATION_STATES),
     error: z.string().optional().describe('the code of the error'),
     durationMs: z.int(),
   }),
-  invocation_refused: event('A call was refused before it began.', {
+  invocation_refused: event('An invocation was refused before it began.', {
     principal: nameSchema,
     nodeId: nameSchema.optional(),
     command: commandSchema,
     error: z.string().describe('the code of the error'),
   }),
-  lease_granted: event('A principal has a lease. Those for a single call are not told.', {
+  lease_granted: event('A principal has a lease. Those for a single invocation are not told.', {
     lease: leaseSchema,
   }),
-  lease_ended: event('A lease has ended. Those for a single call are not told.', {
+  lease_ended: event('A lease has ended. Those for a single invocation are not told.', {
     leaseId: z.string(),
     nodeId,
     capability: capabilitySchema,

@@ -174,7 +174,7 @@ export const RESULTS = {
     ready: z.boolean().describe('whether it can do its work now, as `/readyz` says'),
     reasons: z.array(z.string()).describe('why not, each a sentence; empty when it is ready'),
     pendingRequests: z.int().describe('requests of limbs that wait for an operator'),
-    waitingCalls: z.int().describe('gated calls that wait for an operator'),
+    waitingCalls: z.int().describe('gated invocations that wait for an operator'),
     uplinks: z.array(z.object({ name: z.string(), connected: z.boolean() })),
     lastBackupAt: timeSchema.nullable().describe('when the newest backup that is there was made'),
   }),

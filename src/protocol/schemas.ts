@@ -426,7 +426,7 @@ export const leaseSchema = z.object({
   principal: nameSchema,
   fence: z.int(),
   expiresAt: timeSchema,
-  singleCall: z.boolean().describe('taken for one call, and ends with it'),
+  singleCall: z.boolean().describe('taken for one invocation, and ends with it'),
   queued: z.int().describe('how many wait for it'),
 })
 export type ShownLease = z.infer<typeof leaseSchema>

@@ -317,22 +317,22 @@ export const VERBS = {
     },
     { positional: ['command'], long: true, plain: fastInvoke },
   ),
-  'invocation/list': verb('viewer', 'List the calls, under way and ended.', {
+  'invocation/list': verb('viewer', 'List the invocations, under way and ended.', {
     ...listArgs,
     order: orderArg,
-    state: z.enum(INVOCATION_STATES).optional().describe('only calls in this state'),
-    principal: nameSchema.optional().describe('only calls of this principal'),
-    nodeId: nodeIdArg.optional().describe('only calls to this limb'),
+    state: z.enum(INVOCATION_STATES).optional().describe('only invocations in this state'),
+    principal: nameSchema.optional().describe('only invocations of this principal'),
+    nodeId: nodeIdArg.optional().describe('only invocations to this limb'),
   }),
   'invocation/get': verb(
     'viewer',
-    'Show one call, with its whole params while it waits for an operator.',
+    'Show one invocation, with its whole params while it waits for an operator.',
     { invocationId: invocationIdArg },
     { positional: ['invocationId'] },
   ),
   'invocation/approve': verb(
     'operator',
-    'Let a gated call run, once.',
+    'Let a gated invocation run, once.',
     {
       invocationId: invocationIdArg,
       paramsHash: z.string().max(64).optional().describe('what you looked at; other params are a conflict'),
@@ -342,7 +342,7 @@ export const VERBS = {
   ),
   'invocation/deny': verb(
     'operator',
-    'Refuse a gated call.',
+    'Refuse a gated invocation.',
     { invocationId: invocationIdArg, reason: reasonArg },
     { positional: ['invocationId'] },
   ),

@@ -164,7 +164,7 @@ const mqtt = z.strictObject({
     1,
     10_000,
     10,
-    'Wrong passwords of one principal from one address until both are refused for a while; from the third on one waits in between, longer each time. Ten times as many from one address, or for one name, shut that out.',
+    'How many wrong passwords of one principal may come from one address. After that, the bridge refuses this principal from this address for `failedSignInSeconds`. From the third wrong password on, you have to wait before the next try, longer each time. Ten times as many from one address, or for one principal, shut out the whole address, or the principal.',
     { reload: 'live' },
   ),
   failedSignInSeconds: whole(1, 86_400, 300, 'How long that while is. Limbs are never shut out by it.', {
@@ -259,7 +259,7 @@ const http = z.strictObject({
     .meta({
       reload: 'live',
       description:
-        'Web pages that may open `/mqtt` in a browser. Who sends no `Origin`, as most programs do, may anyway, and so may who names the very address (or `localhost`) and port that it connects to, as paho does. Who connects to a DNS name and sends an `Origin` needs it here.',
+        'The web pages that may open `/mqtt` in a browser. A browser names the page in the header `Origin`. You need no entry for a program that sends no `Origin`, as most do. You need none either when the `Origin` is the IP address (or `localhost`) and the port that the client connects to, as paho sends it. You need one for a page that connects to a DNS name.',
       allowed: 'a list of origins such as `https://dash.example`; `*` for any',
     }),
   tls: flag(
