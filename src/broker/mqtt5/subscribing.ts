@@ -9,6 +9,11 @@ import { type Fault5, protocolError, REASON } from './reasons.ts'
 /** Of SUBSCRIBE and UNSUBSCRIBE, without their answer. */
 const MAX_UNDER_WAY = 100
 
+const UNSHARED = {
+  code: REASON.sharedSubscriptionsUnsupported,
+  reason: 'the bridge has no shared subscriptions; subscribe the filter without $share/…/',
+}
+
 type Denial = { readonly code: number; readonly reason: string }
 
 /** A SUBSCRIBE or UNSUBSCRIBE that Aedes has not answered yet. */
@@ -100,9 +105,11 @@ export class Subscribing {
   }
 
   denied(topic: string, identity: Identity, quota: boolean): void {
-    const denial = quota
-      ? { code: REASON.quotaExceeded, reason: 'the session has as many subscriptions as it may have' }
-      : { code: REASON.notAuthorized, reason: this.#rights.whyNotSubscribe(identity) }
+    const denial = topic.startsWith('$share/')
+      ? UNSHARED
+      : quota
+        ? { code: REASON.quotaExceeded, reason: 'the session has as many subscriptions as it may have' }
+        : { code: REASON.notAuthorized, reason: this.#rights.whyNotSubscribe(identity) }
     this.#current?.underWay.denials.set(topic, denial)
   }
 

@@ -305,7 +305,7 @@ export class Translator {
       receiveMaximum: Math.min(world.limits.maxInflightPerSession, 65_535),
       maximumPacketSize: this.#options.limits.maxPacketBytesOf(identity),
       topicAliasMaximum: MAX_ALIASES,
-      sharedSubscriptions: isPrincipal,
+      sharedSubscriptions: false,
       responseInformation: information,
     }
   }
