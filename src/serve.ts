@@ -37,8 +37,9 @@ export async function serve({ configFile, version }: ServeOptions): Promise<numb
   }
   const { config, warnings } = loaded
   // After the configuration: a mistake in it is told before anything else is loaded.
+  const { writesToJournal } = await import('./host/log/journal.ts')
   const { createLog } = await import('./host/log/log.ts')
-  const log = createLog(config.log)
+  const log = createLog({ ...config.log, journal: writesToJournal(process.env) })
   for (const warning of warnings) log.warn({}, warning)
 
   const { env, pid } = process

@@ -361,8 +361,7 @@ function askedText(
       ? `${nodeId} is paired already, and asks to be paired with another key`
       : `${nodeId} asks to be paired`
   const others = conflict ? '; another request for this name waits too' : ''
-  const compare =
-    kind === 'replace' || conflict ? `; compare the code ${code} with the device before you approve` : ''
+  const compare = `; compare the code ${code} with the device before you approve`
   return `${asks}${others}${compare}: limb-bridge pairing approve ${requestId} --revision ${revision}`
 }
 

@@ -4,6 +4,7 @@ import type { Log } from '../../bridge/ports.ts'
 import { escapeJson, escapeText } from '../../kernel/escape-text.ts'
 import type { LogLevel } from '../config/schema.ts'
 import { logFields, logMessage } from './fields.ts'
+import { withPriority } from './journal.ts'
 import { lineOutput } from './output.ts'
 
 /** The log of the process, on standard output. */
@@ -26,6 +27,8 @@ export interface LogOptions {
   readonly write?: (line: string) => void
   /** Whether that is a terminal. */
   readonly terminal?: boolean
+  /** Whether each line says its priority to the journal. */
+  readonly journal?: boolean
 }
 
 type Level = 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal'
@@ -81,7 +84,12 @@ export function createLog(options: LogOptions): HostLog {
       timestamp: pino.stdTimeFunctions.isoTime,
       formatters: { level: (label) => ({ level: label }) },
     },
-    { write: (line: string) => out(pretty ? line : `${escapeJson(line.trimEnd())}\n`) },
+    {
+      write: (line: string) => {
+        const text = pretty ? line : `${escapeJson(line.trimEnd())}\n`
+        out(options.journal && !pretty ? withPriority(text) : text)
+      },
+    },
   )
   const log = logOf(root, {}, () => output.dropped)
   return log

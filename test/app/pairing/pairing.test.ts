@@ -184,7 +184,13 @@ describe('the log', () => {
     const paired = 'cam1 is paired already, and asks to be paired with another key'
     const compare = (code = '') => `compare the code ${code} with the device before you approve`
     expect(app.logLines.filter(({ msg }) => /asks to be paired/.test(String(msg)))).toMatchObject([
-      { kind: 'new', conflict: false, msg: expect.stringMatching(/^cam1 asks to be paired: limb-bridge/) },
+      {
+        kind: 'new',
+        conflict: false,
+        msg: expect.stringMatching(
+          /^cam1 asks to be paired; compare the code [BCDFGHJKLMNPQRSTVWXZ]{8} with the device before you approve: limb-bridge/,
+        ),
+      },
       { kind: 'replace', conflict: false, msg: `${paired}; ${compare(one?.code)}: ${approve(one)}` },
       {
         kind: 'replace',

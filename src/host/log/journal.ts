@@ -1,0 +1,29 @@
+import { fstatSync } from 'node:fs'
+
+/** What the journal of systemd makes of the beginning of a line: sd-daemon(3). `journalctl -p warning` goes by it. */
+const PRIORITIES: Readonly<Record<string, number>> = {
+  fatal: 2,
+  error: 3,
+  warn: 4,
+  info: 6,
+  debug: 7,
+  trace: 7,
+}
+
+/** Whether standard output goes to the journal, and not to a pipe or a file that a parent made of it. */
+export function writesToJournal(env: Readonly<Record<string, string | undefined>>): boolean {
+  const stream = env.JOURNAL_STREAM
+  if (stream === undefined) return false
+  try {
+    const { dev, ino } = fstatSync(1)
+    return stream === `${dev}:${ino}`
+  } catch {
+    return false
+  }
+}
+
+/** A line of JSON with the priority of its level before it, which the journal takes off. */
+export function withPriority(line: string): string {
+  const level = /"level":"(\w+)"/.exec(line)?.[1] ?? 'info'
+  return `<${PRIORITIES[level] ?? 6}>${line}`
+}
