@@ -143,6 +143,7 @@ const LIMIT_TEXTS: Readonly<Record<keyof typeof LIMITS, string>> = {
   metrics: 'metrics of a heartbeat',
   metricNameChars: 'characters of the name of a metric',
   registrationBytes: 'bytes of a registration',
+  candidateRegistrationBytes: 'the `register` payload of a device that nobody has approved yet, bytes',
   heartbeatSecondsMin: 'shortest `heartbeatSeconds`',
   heartbeatSecondsMax: 'longest `heartbeatSeconds`',
   timeoutSecondsMax: 'longest `timeoutSeconds`',

@@ -67,7 +67,7 @@ async function start(options: AppOptions, teardown: Teardown): Promise<RunningBr
       ...(backups.lastKnownAt !== null && { lastBackupAt: backups.lastKnownAt }),
       backupEverySeconds: held.backup.everyHours * 3600,
       uplinks: uplinks.map((uplink) => uplink.readings()),
-      bounds: { logLinesDropped: log.droppedLines },
+      bounds: { logLinesDropped: log.droppedLines, pendingBytes: core.pending.bytes },
       queues: {
         queuedMessages: persistence.queued.messages,
         queuedBytes: persistence.queued.bytes,

@@ -119,8 +119,25 @@ export class Core implements Inbound {
     this.#world.running.continueFrom(await this.#world.store.runningMs())
     await this.#history.resume()
     for await (const node of this.#world.store.loadNodes()) this.#presence.add(node, 'bridge_restart')
-    for (const request of await this.#world.store.loadRequests()) this.pending.put(request)
+    await this.#loadRequests()
     await this.control.load()
+  }
+
+  /** What strangers left behind takes no more memory than they may have: the rest ends before it is loaded. */
+  async #loadRequests(): Promise<void> {
+    const { running, store, settings, log } = this.#world
+    const { maxPending, maxPendingBytes } = settings.pairing
+    const { requests, ended } = await store.loadRequests({
+      now: running.now(),
+      maxRequests: maxPending,
+      maxBytes: maxPendingBytes,
+    })
+    for (const request of requests) this.pending.put(request)
+    if (ended > 0)
+      log.warn(
+        { ended, kept: requests.length },
+        `${ended} requests to be paired ended with this start: their time was over, or they were more than pairing.maxPending and pairing.maxPendingBytes allow`,
+      )
   }
 
   /**
@@ -270,6 +287,7 @@ export class Core implements Inbound {
     if (identity.kind === 'principal') return
     this.#world.counters.count('registrations')
     try {
+      if (identity.kind === 'candidate') checkSize(payload)
       const registration = decodeRegistration(payload)
       if (identity.kind === 'limb') await this.#pairings.reregister(session, identity.nodeId, registration)
       else await this.#pairings.claim(session, identity.nodeId, identity.key, registration)
@@ -278,6 +296,16 @@ export class Core implements Inbound {
       this.#pairings.refuse(session, error)
     }
   }
+}
+
+/** Before it is parsed: a stranger's registration costs little. */
+function checkSize({ length }: Uint8Array): void {
+  const { candidateRegistrationBytes: most } = LIMITS
+  if (length <= most) return
+  throw new Refusal(
+    'invalid_request',
+    `a registration that nobody has approved may have ${most} bytes, this one has ${length}; register fewer or shorter capabilities and commands first, and the others after the approval`,
+  )
 }
 
 /** As `principal/add` would: an empty file would make an admin that anybody can be. */

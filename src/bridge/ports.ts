@@ -201,6 +201,21 @@ export type ReadTx = Pick<
   | 'invocations'
 >
 
+/** What may be loaded of the requests that wait. */
+export interface RequestBounds {
+  /** Those that expired before are not; on the running clock. */
+  readonly now: number
+  readonly maxRequests: number
+  /** Of registrations, as JSON. */
+  readonly maxBytes: number
+}
+
+export interface LoadedRequests {
+  readonly requests: readonly PairingRequestRecord[]
+  /** Those that were beyond the bounds; they are removed. */
+  readonly ended: number
+}
+
 export interface Store {
   /** Reads what is committed. Works on a full or read-only disk too: nobody is kept out by a write that fails. */
   read<T>(work: (tx: ReadTx) => Promise<T>): Promise<T>
@@ -220,7 +235,7 @@ export interface Store {
   settled(): Promise<void>
   /** Every node, in order of nodeId. Read once, at the start. */
   loadNodes(): AsyncIterable<NodeRecord>
-  loadRequests(): Promise<readonly PairingRequestRecord[]>
+  loadRequests(bounds: RequestBounds): Promise<LoadedRequests>
   /** How long bridges have run on this store, as it was saved last; 0 at first. */
   runningMs(): Promise<number>
   /** Never lowers it. */

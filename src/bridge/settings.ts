@@ -26,6 +26,8 @@ export interface BridgeSettings {
     readonly rejectedSeconds: number
     readonly maxPending: number
     readonly maxPendingPerAddress: number
+    /** Of registrations, as JSON. */
+    readonly maxPendingBytes: number
   }
   readonly signIn: SignInSettings
   readonly turns: {

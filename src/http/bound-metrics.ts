@@ -5,6 +5,8 @@ import { Counter, Gauge, type Registry } from 'prom-client'
 export interface BoundReadings {
   /** Lines of the log that nobody read. */
   readonly logLinesDropped?: number
+  /** Registrations of requests that wait. */
+  readonly pendingBytes?: number
 }
 
 interface Shown {
@@ -19,6 +21,10 @@ const SHOWN: Readonly<Record<keyof BoundReadings, Shown>> = {
     name: 'limb_log_lines_dropped_total',
     help: 'Lines of the log that were dropped because nobody read standard output.',
     counts: true,
+  },
+  pendingBytes: {
+    name: 'limb_pending_request_bytes',
+    help: 'Bytes of the registrations of requests that wait for an operator.',
   },
 }
 

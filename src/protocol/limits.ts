@@ -18,6 +18,8 @@ export const LIMITS = {
   metricNameChars: 63,
   /** A registration with every list full, and a third more. */
   registrationBytes: 262_144,
+  /** What nobody has approved is small: eight capabilities with sixteen commands each, and names for all. */
+  candidateRegistrationBytes: 16_384,
   heartbeatSecondsMin: 5,
   /** A week: a sleepy device need not wake more often. */
   heartbeatSecondsMax: 604_800,

@@ -47,7 +47,13 @@ async function start() {
     topics: topicsOf('limb'),
     settings: {
       version: '0',
-      pairing: { pendingSeconds: 60, rejectedSeconds: 60, maxPending: 10, maxPendingPerAddress: 10 },
+      pairing: {
+        pendingSeconds: 60,
+        rejectedSeconds: 60,
+        maxPending: 10,
+        maxPendingPerAddress: 10,
+        maxPendingBytes: 4_194_304,
+      },
       turns: { maxWorkMsPerSecond: 500 },
       presence: {
         heartbeatSeconds: 15,

@@ -100,7 +100,8 @@ export function storeContract(name: string, make: () => Store): void {
         expect(await tx.countRequestsFrom('10.0.0.2')).toBe(1)
         expect((await tx.requestsExpiredAt(10)).map((each) => each.requestId)).toEqual(['r-1'])
       })
-      expect(await store.loadRequests()).toHaveLength(3)
+      const bounds = { now: 0, maxRequests: 100, maxBytes: 1_000_000 }
+      expect((await store.loadRequests(bounds)).requests).toHaveLength(3)
     })
 
     test('refused keys and widenings end by themselves, and keys are bounded to the newest of a node', async () => {

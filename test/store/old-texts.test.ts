@@ -20,7 +20,7 @@ test('names that an older rule accepted do not keep the bridge from starting, an
   const nodes = []
   for await (const node of store.loadNodes()) nodes.push(node)
   expect(nodes).toMatchObject([{ displayName: 'Cam\ufffd', operatorName: '\ufffd', firmware: '1\ufffd' }])
-  const [stored] = await store.loadRequests()
+  const [stored] = (await store.loadRequests({ now: 0, maxRequests: 100, maxBytes: 1_000_000 })).requests
   expect(stored?.registration).toMatchObject({ displayName: '\ufffd', platform: 'esp\ufffd32' })
   await database.close()
 })

@@ -10,7 +10,7 @@ async function loadAll(store: Store): Promise<void> {
   for await (const _ of store.loadNodes()) {
     // Reading is the test.
   }
-  await store.loadRequests()
+  await store.loadRequests({ now: 0, maxRequests: 100, maxBytes: 1_000_000 })
 }
 
 describe('a row that does not parse stops the start and is named', () => {

@@ -147,7 +147,11 @@ describe.each(versions)('a database of schema %i', (version) => {
       expect(await passwordMatches(ada?.passwordHash ?? '', ADA.password)).toBe(true)
       expect(await tx.policiesAt('claude', LIMB.nodeId, 'camera')).toHaveLength(1)
     })
-    expect((await store.loadRequests()).map((each) => each.kind).sort()).toEqual(['new', 'replace', 'widen'])
+    expect(
+      (await store.loadRequests({ now: 0, maxRequests: 100, maxBytes: 1_000_000 })).requests
+        .map((each) => each.kind)
+        .sort(),
+    ).toEqual(['new', 'replace', 'widen'])
     // Two were pruned, and a row says so.
     expect(await store.verifyAudit()).toMatchObject({ whole: true, rows: AUDIT_ROWS - 1 })
     expect(await mqttStore.queued('wall-display', 0, 10)).toMatchObject([

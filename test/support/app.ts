@@ -25,7 +25,8 @@ export interface TestApp {
   admin(options?: IClientOptions): Promise<TestClient>
   /** A device that is approved and subscribed to `pairing`. */
   limb(nodeId: string, registration?: Loose, key?: string): Promise<TestClient>
-  restart(): Promise<void>
+  /** With other values of some settings, if there are any. */
+  restart(changed?: Overrides): Promise<void>
 }
 
 /** The whole bridge in this process, on ephemeral ports; everything real but the clock, if asked. */
@@ -94,7 +95,9 @@ export async function startApp(
       await admin.end()
       return device
     },
-    async restart() {
+    async restart(changed = {}) {
+      for (const [section, values] of Object.entries(changed))
+        Object.assign(config[section as keyof Config], values)
       // The same port again, so that clients that reconnect by themselves find it.
       config.mqtt.port = bridge.mqtt.port
       await bridge.stop()

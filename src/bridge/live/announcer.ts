@@ -1,3 +1,4 @@
+import type { PairingRequestRecord } from '../../domain/records.ts'
 import type { PairingWindow } from '../../domain/window.ts'
 import { iso, type WallMs } from '../../kernel/clock.ts'
 import { encodeJson, encodeWord, NOTHING } from '../../protocol/encode.ts'
@@ -7,6 +8,7 @@ import type { BridgeContext } from '../settings.ts'
 import { shownDescription } from './description.ts'
 import type { PendingPairingRequests } from './pending.ts'
 import { type LiveLimb, type Registry, stateOf } from './registry.ts'
+import { RequestPace } from './request-pace.ts'
 
 /** Many changes in one instant (ten thousand limbs come back) make one new `info`. */
 const INFO_DELAY_MS = 200
@@ -24,6 +26,7 @@ export class Announcer {
   #window: { window: PairingWindow; until: WallMs } | null = null
   #infoDue: (() => void) | null = null
   readonly #soon: (() => void)[] = []
+  readonly #requestPace: RequestPace
   /** Called when the `state` of a limb was published. Total. */
   onState: (limb: LiveLimb) => void = () => {}
 
@@ -32,6 +35,7 @@ export class Announcer {
     this.#registry = registry
     this.#pending = pending
     this.startedAt = world.clock.wallMs()
+    this.#requestPace = new RequestPace(world.clock, (id, withEvent) => this.#publishRequest(id, withEvent))
   }
 
   get bridgeStatus(): 'online' | 'offline' {
@@ -79,20 +83,33 @@ export class Announcer {
     this.infoChanged()
   }
 
-  /** A request that is new or has changed; also those that now stand beside it. */
-  requestsOfNode(nodeId: string): void {
-    for (const request of this.#pending.ofNode(nodeId)) {
-      this.#retain(
-        this.#world.topics.pairingRequest(request.requestId),
-        encodeJson(this.#pending.show(request)),
-      )
-    }
+  /** A request that is new or has changed, and an event about it; also those that now stand beside it. At a pace. */
+  requestChanged({ requestId, nodeId }: PairingRequestRecord): void {
+    this.#requestPace.changed(requestId, true)
+    this.requestsOfNode(nodeId, requestId)
+  }
+
+  /** The requests of a node may be in conflict, or not any more. At a pace. */
+  requestsOfNode(nodeId: string, but?: string): void {
+    for (const { requestId } of this.#pending.ofNode(nodeId))
+      if (requestId !== but) this.#requestPace.changed(requestId, false)
     this.infoChanged()
   }
 
   requestGone(requestId: string): void {
+    this.#requestPace.gone(requestId)
     this.#retain(this.#world.topics.pairingRequest(requestId), NOTHING)
     this.infoChanged()
+  }
+
+  #publishRequest(requestId: string, withEvent: boolean): number {
+    const record = this.#pending.get(requestId)
+    if (!record) return 0
+    const request = this.#pending.show(record)
+    const payload = encodeJson(request)
+    this.#retain(this.#world.topics.pairingRequest(requestId), payload)
+    if (withEvent) this.event('pairing_requested', { request })
+    return payload.length * (withEvent ? 2 : 1)
   }
 
   /** A gated call waits for an operator. */

@@ -3,7 +3,7 @@ import type { PairingRequestRecord } from '../../domain/records.ts'
 import { differenceOf } from '../../domain/widening.ts'
 import { iso } from '../../kernel/clock.ts'
 import type { RunningClock, RunningMs } from '../../kernel/running-clock.ts'
-import type { Capability, PendingPairingRequest } from '../../protocol/schemas.ts'
+import type { Capability, PendingPairingRequest, Registration } from '../../protocol/schemas.ts'
 
 /** The requests that wait for an operator, in memory as they are in the store. */
 export class PendingPairingRequests {
@@ -18,6 +18,25 @@ export class PendingPairingRequests {
   ) {
     this.#running = running
     this.#approved = approved
+  }
+
+  readonly #sizes = new Map<string, number>()
+  #bytes = 0
+  /** Of registrations whose transaction is under way. */
+  #reserved = 0
+
+  /** What all registrations take, as JSON; those that are being decided are among them. */
+  get bytes(): number {
+    return this.#bytes + this.#reserved
+  }
+
+  /** Counts a registration until it is decided. Returns what gives the place back. */
+  reserve(registration: Registration): () => void {
+    const size = registrationSize(registration)
+    this.#reserved += size
+    return () => {
+      this.#reserved -= size
+    }
   }
 
   get size(): number {
@@ -42,6 +61,7 @@ export class PendingPairingRequests {
   }
 
   put(request: PairingRequestRecord): void {
+    this.#resize(request.requestId, registrationSize(request.registration))
     this.#byId.set(request.requestId, request)
     const ofNode = this.#byNode.get(request.nodeId)
     if (ofNode) ofNode.set(request.requestId, request)
@@ -52,9 +72,16 @@ export class PendingPairingRequests {
     const request = this.#byId.get(requestId)
     if (!request) return
     this.#byId.delete(requestId)
+    this.#resize(requestId, 0)
     const ofNode = this.#byNode.get(request.nodeId)
     ofNode?.delete(requestId)
     if (ofNode?.size === 0) this.#byNode.delete(request.nodeId)
+  }
+
+  #resize(requestId: string, size: number): void {
+    this.#bytes += size - (this.#sizes.get(requestId) ?? 0)
+    if (size === 0) this.#sizes.delete(requestId)
+    else this.#sizes.set(requestId, size)
   }
 
   /** As operators see it: nothing secret in it. */
@@ -78,4 +105,8 @@ export class PendingPairingRequests {
       expiresAt: iso(this.#running.wallMs(request.expiresAt as RunningMs)),
     }
   }
+}
+
+export function registrationSize(registration: Registration): number {
+  return Buffer.byteLength(JSON.stringify(registration))
 }

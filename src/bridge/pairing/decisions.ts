@@ -14,6 +14,7 @@ import { hashKey, keyMatches, newId, pairingCode, sha256Hex } from '../../kernel
 import { type AuthLevel, LEVELS } from '../../protocol/names.ts'
 import type { Registration } from '../../protocol/schemas.ts'
 import { audit } from '../audit.ts'
+import { type PendingPairingRequests, registrationSize } from '../live/pending.ts'
 import type { Session, Tx } from '../ports.ts'
 import type { BridgeContext } from '../settings.ts'
 import { invokeSecretOf } from './answers.ts'
@@ -76,8 +77,11 @@ export class PairingDecisions {
   readonly #world: BridgeContext
   readonly #changes: RegistrationRateLimit
 
-  constructor(world: BridgeContext) {
+  readonly #pending: PendingPairingRequests
+
+  constructor(world: BridgeContext, pending: PendingPairingRequests) {
     this.#world = world
+    this.#pending = pending
     this.#changes = new RegistrationRateLimit(world.clock)
   }
 
@@ -107,9 +111,13 @@ export class PairingDecisions {
     let request: PairingRequestRecord
     if (mine) {
       request = renewClaim(mine, registration, keys ? 'replace' : 'new', context)
-      if (request.revision !== mine.revision) this.#changes.change(request.requestId)
+      if (request.revision !== mine.revision) {
+        this.#changes.change(request.requestId)
+        this.#checkBytes(registration, mine)
+      }
     } else {
       await this.#checkLimits(tx, session.address)
+      this.#checkBytes(registration)
       const hash = hashKey(key)
       request = newClaim(
         newId('pr_'),
@@ -284,9 +292,13 @@ export class PairingDecisions {
     let request: PairingRequestRecord
     if (waiting) {
       request = renewClaim(waiting, registration, 'widen', context)
-      if (request.revision !== waiting.revision) this.#changes.change(request.requestId)
+      if (request.revision !== waiting.revision) {
+        this.#changes.change(request.requestId)
+        this.#checkBytes(registration, waiting)
+      }
     } else {
       await this.#checkLimits(tx, session.address)
+      this.#checkBytes(registration)
       request = {
         requestId: newId('pr_'),
         nodeId,
@@ -312,6 +324,17 @@ export class PairingDecisions {
       )
     }
     return request
+  }
+
+  /** Only what grows is looked at. */
+  #checkBytes(registration: Registration, before?: PairingRequestRecord): void {
+    const { maxPendingBytes } = this.#world.settings.pairing
+    const now = before === undefined ? 0 : registrationSize(before.registration)
+    if (registrationSize(registration) <= now || this.#pending.bytes - now <= maxPendingBytes) return
+    throw new Refusal(
+      'too_many_requests',
+      'the requests that are pending take too many bytes already (pairing.maxPendingBytes); wait until an operator decides',
+    )
   }
 
   async #checkLimits(tx: Tx, address: string): Promise<void> {

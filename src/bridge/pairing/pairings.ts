@@ -65,7 +65,7 @@ export class Pairings {
     this.#answers = parts.answers
     this.#refusals = new LogThrottle(world.clock, REFUSALS)
     this.#window = parts.window
-    this.#decisions = new PairingDecisions(world)
+    this.#decisions = new PairingDecisions(world, this.#pending)
     this.#retries = parts.retries
   }
 
@@ -85,6 +85,7 @@ export class Pairings {
     }
     const claimant = session.identity
     const seat = this.#window.reserve()
+    const release = this.#pending.reserve(registration)
     let decided: ClaimDecision
     try {
       decided = await this.#world.store.transact((tx) =>
@@ -93,6 +94,8 @@ export class Pairings {
     } catch (error) {
       seat.giveBack()
       throw error
+    } finally {
+      release()
     }
     // With the first answer that says what became of it, be it that of a later registration.
     await this.#applyClaim(session, decided, this.#untold.delete(claimant) ? key : null)
@@ -123,8 +126,7 @@ export class Pairings {
           const { nodeId, requestId, address, code, kind } = request
           const conflict = inConflict(request, this.#pending.ofNode(nodeId))
           log.info({ nodeId, requestId, address, code, kind, conflict }, askedText(request, conflict))
-          this.#announcer.requestsOfNode(request.nodeId)
-          this.#announcer.event('pairing_requested', { request: this.#pending.show(request) })
+          this.#announcer.requestChanged(request)
         }
         this.#answers.send(session, pendingAnswer(this.#world.running, request, madeKey))
         const others = request.key ? this.#table.candidatesWith(request.nodeId, request.key) : []
@@ -137,9 +139,10 @@ export class Pairings {
   /** An approved limb registers again: most of it holds at once and is stored; more ability waits. */
   async reregister(session: Session, nodeId: string, registration: Registration): Promise<void> {
     const { settings, log } = this.#world
-    const outcome = await this.#world.store.transact((tx) =>
-      this.#decisions.reregister(tx, session, nodeId, registration),
-    )
+    const release = this.#pending.reserve(registration)
+    const outcome = await this.#world.store
+      .transact((tx) => this.#decisions.reregister(tx, session, nodeId, registration))
+      .finally(release)
 
     const limb = this.#registry.get(nodeId)
     if (limb && outcome.changed) {
@@ -154,8 +157,7 @@ export class Pairings {
       this.#pending.put(outcome.widening)
       if (before?.revision !== outcome.widening.revision) {
         log.info({ nodeId, requestId: outcome.widening.requestId }, `${nodeId} asks for more capabilities`)
-        this.#announcer.requestsOfNode(nodeId)
-        this.#announcer.event('pairing_requested', { request: this.#pending.show(outcome.widening) })
+        this.#announcer.requestChanged(outcome.widening)
       }
     }
     this.#answers.send(session, {

@@ -340,6 +340,13 @@ const pairing = z.strictObject({
   ),
   maxPending: whole(1, 100_000, 1000, 'Requests that wait, in all.', { reload: 'live' }),
   maxPendingPerAddress: whole(1, 100_000, 10, 'Requests that wait, from one address.', { reload: 'live' }),
+  maxPendingBytes: whole(
+    262_144,
+    1_073_741_824,
+    4_194_304,
+    'Bytes of the registrations of requests that wait, in all. At a start, the requests that were heard of last are kept within it and within `maxPending`.',
+    { reload: 'live' },
+  ),
 })
 
 const presence = z.strictObject({

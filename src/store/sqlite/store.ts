@@ -83,8 +83,13 @@ export function createStore(database: Database, options: StoreOptions = {}): Sql
         after = last.nodeId
       }
     },
-    async loadRequests() {
-      return loading(() => tables.requests.all())
+    async loadRequests(bounds) {
+      const { kept, beyond } = loading(() => tables.requests.within(bounds))
+      // On a full disk they stay there until the next start, and are not loaded then either.
+      if (beyond.length > 0)
+        await writer.write(() => tables.requests.deleteAll(beyond)).catch(() => undefined)
+      const requests = loading(() => kept.flatMap((requestId) => tables.requests.get(requestId) ?? []))
+      return { requests, ended: beyond.length }
     },
     runningMs: async () => running.get(),
     saveRunningMs: (ms) => writer.write(() => running.put(ms)),

@@ -1,5 +1,6 @@
 import type Sqlite from 'better-sqlite3'
 import { z } from 'zod'
+import type { RequestBounds } from '../../../bridge/ports.ts'
 import type { PairingRequestRecord } from '../../../domain/records.ts'
 import { legible } from '../../../kernel/readable-text.ts'
 import { NAME_PATTERN } from '../../../protocol/names.ts'
@@ -26,7 +27,7 @@ export class PairingRequestsTable {
   readonly #reader = new RowReader('requests', ['request_id'])
   readonly #one: Sqlite.Statement<[string]>
   readonly #ofNode: Sqlite.Statement<[string]>
-  readonly #all: Sqlite.Statement<[]>
+  readonly #sizes: Sqlite.Statement<[]>
   readonly #expired: Sqlite.Statement<[number]>
   readonly #put: Sqlite.Statement
   readonly #delete: Sqlite.Statement<[string]>
@@ -36,7 +37,10 @@ export class PairingRequestsTable {
   constructor(sql: Sqlite.Database) {
     this.#one = sql.prepare('SELECT * FROM requests WHERE request_id = ?')
     this.#ofNode = sql.prepare('SELECT * FROM requests WHERE node_id = ? ORDER BY requested_at, request_id')
-    this.#all = sql.prepare('SELECT * FROM requests ORDER BY requested_at, request_id')
+    // The size is in the head of a row: what is too large is not even read.
+    this.#sizes = sql.prepare(
+      'SELECT request_id, expires_at, octet_length(registration) AS bytes FROM requests ORDER BY expires_at DESC, request_id',
+    )
     this.#expired = sql.prepare(
       'SELECT * FROM requests WHERE expires_at <= ? ORDER BY expires_at, request_id',
     )
@@ -57,8 +61,21 @@ export class PairingRequestsTable {
     return this.#ofNode.all(nodeId).map((row) => this.#record(row))
   }
 
-  all(): PairingRequestRecord[] {
-    return this.#all.all().map((row) => this.#record(row))
+  /** Which requests may be loaded: those that were heard of last, within the bounds. */
+  within({ now, maxRequests, maxBytes }: RequestBounds): { kept: string[]; beyond: string[] } {
+    const kept: string[] = []
+    const beyond: string[] = []
+    let bytes = 0
+    for (const row of this.#sizes.all() as { request_id: string; expires_at: number; bytes: number }[]) {
+      const fits = row.expires_at > now && kept.length < maxRequests && bytes + row.bytes <= maxBytes
+      if (fits) bytes += row.bytes
+      ;(fits ? kept : beyond).push(row.request_id)
+    }
+    return { kept, beyond }
+  }
+
+  deleteAll(requestIds: readonly string[]): void {
+    for (const requestId of requestIds) this.#delete.run(requestId)
   }
 
   expiredAt(now: number): PairingRequestRecord[] {
