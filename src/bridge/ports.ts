@@ -388,6 +388,7 @@ export type CounterName =
   | 'verbs'
   | 'requests_refused'
   | 'status_changes'
+  | 'limbs_flapping'
   | 'messages_dropped'
   | 'invocations'
   | 'results_dropped'

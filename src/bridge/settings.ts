@@ -38,6 +38,8 @@ export interface BridgeSettings {
     readonly heartbeatSeconds: number
     readonly timeoutSeconds: number
     readonly graceSeconds: number
+    /** That are told, for one limb. */
+    readonly maxChangesPerSecond: number
     /** 0: never. */
     readonly stateRefreshSeconds: number
     readonly saveSeconds: number

@@ -82,6 +82,7 @@ const COUNTERS: Readonly<Record<CounterName, Described>> = {
     label: 'status',
     values: STATUSES,
   },
+  limbs_flapping: { help: 'Limbs that were named as flapping: only the newest of their changes is told.' },
   sign_ins_refused: {
     help: 'CONNECTs refused for who they say they are, by reason.',
     label: 'reason',

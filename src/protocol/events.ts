@@ -64,6 +64,10 @@ export const EVENTS = {
   pairing_window_closed: event('The pairing window was closed.', {
     by: z.string().describe('a principal, or `bridge` when its time was up'),
   }),
+  node_flapping: event('A limb changes more often than it is told; at most once a minute for each limb.', {
+    nodeId,
+    changes: z.int().describe('changes since the last such event that were not told'),
+  }),
   heartbeat_invalid: event(
     'A part of a heartbeat could not be used; told at most once a minute for each limb.',
     {

@@ -58,6 +58,7 @@ async function start() {
       presence: {
         heartbeatSeconds: 15,
         timeoutSeconds: 45,
+        maxChangesPerSecond: 3,
         graceSeconds: 5,
         stateRefreshSeconds: 60,
         saveSeconds: 30,

@@ -27,6 +27,7 @@ import { type BridgeContext, intervalsOf } from '../settings.ts'
 import { AvailabilityTopics, presenceRuleOf } from './availability.ts'
 import type { History } from './history.ts'
 import { StateRefresh, stateRefreshMs } from './state-refresh.ts'
+import { StatusPace } from './status-pace.ts'
 
 /** A timer that fires this much late says that the process stood still, not that the limbs did. */
 const STALL_MS = 1000
@@ -50,6 +51,7 @@ export class PresenceKeeper {
   readonly #announcer: Announcer
   readonly #history: History
   readonly #refresh: StateRefresh
+  readonly #pace: StatusPace
   readonly #availability: AvailabilityTopics
   readonly #deadlines = new DeadlineHeap<LiveLimb>()
   #unsaved: LiveLimb[] = []
@@ -67,6 +69,12 @@ export class PresenceKeeper {
     this.#history = history
     this.#availability = new AvailabilityTopics(world.topics)
     this.#refresh = new StateRefresh(world, registry, announcer)
+    this.#pace = new StatusPace({
+      clock: world.clock,
+      changesPerSecond: () => world.settings.presence.maxChangesPerSecond,
+      tell: (limb, told) => this.#tell(limb, told),
+      flaps: (limb, heldBack) => this.#tellFlapping(limb, heldBack),
+    })
   }
 
   /** Brings an approved node into memory as offline: at the start, and when it is approved. */
@@ -223,6 +231,7 @@ export class PresenceKeeper {
     this.#cancelSweep?.()
     this.#cancelSave?.()
     this.#refresh.stop()
+    this.#pace.stop()
     const now = this.#world.clock.wallMs()
     for (const limb of this.#registry.values()) {
       const before = limb.status
@@ -261,18 +270,36 @@ export class PresenceKeeper {
     if (change !== 'none') this.#changed(limb, before, change)
   }
 
+  /** Memory follows at once; who watches is told at a pace, or at once when the bridge stops. */
   #changed(limb: LiveLimb, before: NodeStatus, change: PresenceChange): void {
-    if (change === 'state') {
+    if (change === 'status') this.#registry.statusChanged(limb, before)
+    if (this.#stopped) this.#tell(limb, this.#pace.toldOf(limb) ?? before)
+    else this.#pace.changed(limb, before)
+  }
+
+  /** What the limb is now; `told` is the status that was told last. */
+  #tell(limb: LiveLimb, told: NodeStatus): void {
+    if (told === limb.status) {
       this.#announcer.state(limb)
       return
     }
-    this.#registry.statusChanged(limb, before)
-    if (before === 'offline' || limb.status === 'offline') this.#history.record(limb)
+    if (told === 'offline' || limb.status === 'offline') this.#history.record(limb)
     this.#world.log.info(
       { nodeId: limb.record.nodeId, status: limb.status, reason: limb.reason },
       `${limb.record.nodeId} is ${limb.status}`,
     )
     this.#announcer.status(limb)
+  }
+
+  #tellFlapping(limb: LiveLimb, changes: number): void {
+    const { nodeId } = limb.record
+    const { maxChangesPerSecond } = this.#world.settings.presence
+    this.#world.counters.count('limbs_flapping')
+    this.#world.log.warn(
+      { nodeId, changes },
+      `${nodeId} is flapping: its status or state changes more often than ${maxChangesPerSecond} times a second (presence.maxChangesPerSecond); only the newest is told`,
+    )
+    this.#announcer.event('node_flapping', { nodeId, changes })
   }
 
   #tellUnusable(session: Session, limb: LiveLimb, refusal: Refusal): void {

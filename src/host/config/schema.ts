@@ -372,6 +372,13 @@ const presence = z.strictObject({
     'After a lost connection a limb may come back with a heartbeat for so long before it is offline.',
     { reload: 'live' },
   ),
+  maxChangesPerSecond: whole(
+    1,
+    1000,
+    3,
+    'Changes of one limb that reach log, history, events and retained topics in a second, after twice as many at once; of more, the newest is told and the limb is named as flapping.',
+    { reload: 'live' },
+  ),
   stateRefreshSeconds: whole(
     0,
     86_400,

@@ -1,0 +1,125 @@
+import { type Clock, type MonotonicMs, plusMs } from '../../kernel/clock.ts'
+import type { NodeStatus } from '../../protocol/names.ts'
+import type { LiveLimb } from '../live/registry.ts'
+
+/**
+ * The pace at which a limb's changes are told. A limb that comes and goes a thousand times a second would fill the
+ * log, the history and the sockets of everybody who watches: a few changes a second are told, the newest wins.
+ */
+
+export interface StatusPaceOptions {
+  readonly clock: Clock
+  readonly changesPerSecond: () => number
+  /** Tells what the limb is now; `before` is what was told last. */
+  tell(limb: LiveLimb, before: NodeStatus): void
+  /** A limb has more changes than are told; called once a minute for each, with how many there were. */
+  flaps(limb: LiveLimb, heldBack: number): void
+}
+
+interface Pace {
+  /** What was told last. */
+  told: NodeStatus
+  left: number
+  at: MonotonicMs
+  /** Changes since then that were not told. */
+  heldBack: number
+  /** Until then the limb is known as flapping. */
+  namedUntil: MonotonicMs
+  waits: boolean
+}
+
+/** Seconds of changes that may come at once: a limb that reboots has some. */
+const BURST_SECONDS = 2
+const TICK_MS = 250
+const NAMED_MS = 60_000
+
+export class StatusPace {
+  readonly #options: StatusPaceOptions
+  /** Limbs that changed within the last minute or so. */
+  readonly #paces = new Map<LiveLimb, Pace>()
+  #timer: (() => void) | null = null
+
+  constructor(options: StatusPaceOptions) {
+    this.#options = options
+  }
+
+  /** Limbs that had more changes than are told within the last minute. */
+  get flapping(): number {
+    const now = this.#options.clock.monotonicMs()
+    let count = 0
+    for (const { namedUntil } of this.#paces.values()) if (now < namedUntil) count++
+    return count
+  }
+
+  /** Its status, or what `state` says of it, has changed: told now, or when there is room. */
+  changed(limb: LiveLimb, before: NodeStatus): void {
+    const now = this.#options.clock.monotonicMs()
+    const pace = this.#paceOf(limb, before, now)
+    this.#refill(pace, now)
+    if (pace.left >= 1 && !pace.waits) {
+      this.#tell(limb, pace)
+    } else {
+      pace.waits = true
+      pace.heldBack++
+      this.#name(limb, pace, now)
+    }
+    this.#timer ??= this.#options.clock.after(TICK_MS, () => this.#tick())
+  }
+
+  /** The status that was told last, if it changed lately. */
+  toldOf(limb: LiveLimb): NodeStatus | undefined {
+    return this.#paces.get(limb)?.told
+  }
+
+  forget(limb: LiveLimb): void {
+    this.#paces.delete(limb)
+  }
+
+  stop(): void {
+    this.#timer?.()
+    this.#timer = null
+  }
+
+  #paceOf(limb: LiveLimb, before: NodeStatus, now: MonotonicMs): Pace {
+    const known = this.#paces.get(limb)
+    if (known) return known
+    const left = this.#options.changesPerSecond() * BURST_SECONDS
+    const pace = { told: before, left, at: now, heldBack: 0, namedUntil: now, waits: false }
+    this.#paces.set(limb, pace)
+    return pace
+  }
+
+  #refill(pace: Pace, now: MonotonicMs): void {
+    const rate = this.#options.changesPerSecond()
+    pace.left = Math.min(rate * BURST_SECONDS, pace.left + ((now - pace.at) * rate) / 1000)
+    pace.at = now
+  }
+
+  #tell(limb: LiveLimb, pace: Pace): void {
+    pace.left--
+    pace.waits = false
+    const { told } = pace
+    pace.told = limb.status
+    this.#options.tell(limb, told)
+  }
+
+  #name(limb: LiveLimb, pace: Pace, now: MonotonicMs): void {
+    if (now < pace.namedUntil) return
+    pace.namedUntil = plusMs(now, NAMED_MS)
+    this.#options.flaps(limb, pace.heldBack)
+    pace.heldBack = 0
+  }
+
+  #tick(): void {
+    this.#timer = null
+    const now = this.#options.clock.monotonicMs()
+    const rate = this.#options.changesPerSecond()
+    for (const [limb, pace] of this.#paces) {
+      this.#refill(pace, now)
+      if (pace.waits && pace.left >= 1) this.#tell(limb, pace)
+      // Nothing waits, and it may have its whole burst again: there is nothing to remember.
+      if (!pace.waits && pace.left >= rate * BURST_SECONDS && now >= pace.namedUntil) this.#paces.delete(limb)
+    }
+    if (this.#paces.size > 0) this.#timer = this.#options.clock.after(TICK_MS, () => this.#tick())
+  }
+}
