@@ -85,6 +85,7 @@ async function start(options: AppOptions, teardown: Teardown): Promise<RunningBr
   const database = openDatabase({
     file: config.store.path,
     backupFolder: config.backup.folder,
+    acceptOlder: options.acceptOlder ?? false,
     clock,
     log,
     onCommit: (durationMs, works) => metrics.committed(durationMs, works),

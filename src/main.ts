@@ -11,7 +11,7 @@ const { version } = JSON.parse(readFileSync(new URL('../package.json', import.me
   version: string
 }
 
-async function serve(options: { configFile?: string }): Promise<number> {
+async function serve(options: { configFile?: string; acceptOlder?: boolean }): Promise<number> {
   const bridge = await import('./serve.ts')
   return bridge.serve({ ...options, version })
 }

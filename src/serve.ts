@@ -21,11 +21,12 @@ const EXIT_FAILED = 1
 
 export interface ServeOptions {
   readonly configFile?: string
+  readonly acceptOlder?: boolean
   readonly version: string
 }
 
 /** Runs the bridge until a signal; resolves with an exit code only when it cannot start. */
-export async function serve({ configFile, version }: ServeOptions): Promise<number> {
+export async function serve({ configFile, acceptOlder = false, version }: ServeOptions): Promise<number> {
   ignoreUserSignals()
   let loaded: ReturnType<typeof loadConfig>
   try {
@@ -50,7 +51,15 @@ export async function serve({ configFile, version }: ServeOptions): Promise<numb
     const { startBridge } = await import('./app.ts')
     await manager.extend(startLimitSeconds(config.store.path))
     const adminPassword = credential(env, 'admin-password')
-    bridge = await startBridge({ config, log, clock: systemClock, version, inherited, adminPassword })
+    bridge = await startBridge({
+      config,
+      acceptOlder,
+      log,
+      clock: systemClock,
+      version,
+      inherited,
+      adminPassword,
+    })
   } catch (error) {
     return cannotStart(log, error)
   }

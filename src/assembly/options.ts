@@ -8,6 +8,8 @@ export interface AppOptions {
   readonly log: HostLog
   readonly clock: Clock
   readonly version?: string
+  /** A database that lacks what was acknowledged is used all the same. */
+  readonly acceptOlder?: boolean
   /** Listening sockets of the service manager's; what is absent the bridge opens itself. */
   readonly inherited?: Inherited | undefined
   /** Of `admin`, at the first start; a new one is made otherwise. */

@@ -163,11 +163,15 @@ function addServeCommand(program: Command, world: CliContext, run: Run): void {
     .summary('Run the bridge.')
     .description('Run the bridge until SIGTERM or Ctrl-C. Every setting has a default; see `config show`.')
     .option('--config <file>', 'the configuration file, unless LIMB_CONFIG names it')
+    .option('--accept-older', 'start once with a database that lacks what was acknowledged')
   withExamples(command, ['limb-bridge serve', 'limb-bridge serve --config /etc/limb-bridge/limb-bridge.yaml'])
   command.action(
     run(() => {
-      const { config } = command.opts<{ config?: string }>()
-      return world.serve(config === undefined ? {} : { configFile: config })
+      const { config, acceptOlder } = command.opts<{ config?: string; acceptOlder?: true }>()
+      return world.serve({
+        ...(config === undefined ? {} : { configFile: config }),
+        ...(acceptOlder && { acceptOlder }),
+      })
     }),
   )
 }

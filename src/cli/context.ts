@@ -72,7 +72,7 @@ export interface Maintenance {
 
 export interface CommandLineOptions {
   /** Runs the bridge until it is stopped; resolves with the exit code. */
-  serve(options: { configFile?: string }): Promise<number>
+  serve(options: { configFile?: string; acceptOlder?: boolean }): Promise<number>
   readonly configuration: ConfigurationTools
   readonly maintenance: Maintenance
   readonly version: string

@@ -4,10 +4,12 @@ import Sqlite from 'better-sqlite3'
 import type { Log } from '../../bridge/ports.ts'
 import { type Clock, iso } from '../../kernel/clock.ts'
 import { messageOf } from '../../kernel/errors.ts'
+import { holdsMark, type MarkWriter, markWriter, readMark } from './acknowledged.ts'
 import { backupBeforeUpgrade } from './backup/backup.ts'
-import { isDamage, StoreError, sqliteCode } from './errors.ts'
+import { InUseError, isDamage, StoreError, sqliteCode } from './errors.ts'
 import { backupsOf, createPrivate, makePrivate, prepareFolder } from './files.ts'
 import { GroupCommit } from './group-commit.ts'
+import { type InodeLock, lockInode } from './inode-lock.ts'
 import { type Lock, lockDatabase } from './lock.ts'
 import { leftoversOf, OpenFiles } from './open-files.ts'
 import { APPLICATION_ID, MIGRATIONS, type Migration, migrate, newestVersion } from './schema/migrations.ts'
@@ -25,6 +27,8 @@ export interface DatabaseOptions {
   readonly onLost?: () => void
   /** Told of each commit: milliseconds that COMMIT took, and how many works shared it. */
   readonly onCommit?: (durationMs: number, works: number) => void
+  /** A database that lacks what was acknowledged is opened all the same: an operator said so. */
+  readonly acceptOlder?: boolean
   /** For tests of upgrades. */
   readonly migrations?: readonly Migration[]
 }
@@ -69,13 +73,27 @@ export function openDatabase(options: DatabaseOptions): Database {
   const file = prepareFolder(options.file)
   const replacesLost = checkLeftovers(file, options)
   const lock = lockDatabase(file, iso(options.clock.wallMs()))
+  let inode: InodeLock | null = null
   try {
     createPrivate(file)
     makePrivate(file)
-    return connect(options, file, lock, replacesLost)
+    inode = lockInode(file)
+    if (inode === null)
+      throw new InUseError(file, 'another process of this machine, under this or another path')
+    return connect(options, file, bothOf(lock, inode), replacesLost)
   } catch (error) {
+    inode?.release()
     lock.release()
     throw error
+  }
+}
+
+function bothOf(lock: Lock, inode: InodeLock): Lock {
+  return {
+    release() {
+      inode.release()
+      lock.release()
+    },
   }
 }
 
@@ -85,16 +103,24 @@ function connect(options: DatabaseOptions, file: string, lock: Lock | null, repl
   try {
     const unclean = hasLog(file)
     sql = new Sqlite(file, { timeout: BUSY_TIMEOUT_MS })
-    prepare(sql, file, unclean, options)
+    prepare(sql, file, unclean, replacesLost ? { ...options, acceptOlder: true } : options)
   } catch (error) {
     sql?.close()
     throw explained(error, file, options.backupFolder ?? null)
   }
+  const mark = file === ':memory:' ? null : markWriter(sql, file)
+  mark?.committed()
   return opened(
     { file, backupFolder: options.backupFolder ?? null, replacesLost },
     sql,
-    new GroupCommit(sql, { clock, log, ...(options.onCommit && { onCommit: options.onCommit }) }),
+    new GroupCommit(sql, {
+      clock,
+      log,
+      ...(options.onCommit && { onCommit: options.onCommit }),
+      ...(mark && { onDurable: () => mark.committed() }),
+    }),
     lock,
+    mark,
     options,
   )
 }
@@ -104,8 +130,34 @@ function prepare(sql: Sqlite.Database, file: string, unclean: boolean, options: 
   const version = versionOf(sql, file, newestVersion(migrations))
   if (unclean) checkPages(sql, options)
   setPragmas(sql, file)
+  if (file !== ':memory:') checkMark(sql, file, options)
   if (version !== newestVersion(migrations)) upgrade(sql, file, version, migrations, options)
   guardAudit(sql, migrations, options)
+}
+
+/** @throws StoreError when the database is older than what was acknowledged, unless an operator accepts that. */
+function checkMark(
+  sql: Sqlite.Database,
+  file: string,
+  { acceptOlder, log, backupFolder }: DatabaseOptions,
+): void {
+  const mark = readMark(file)
+  if (mark === null || holdsMark(sql, mark)) return
+  const newest = backupsOf(file, backupFolder ?? null).at(-1)
+  const restore =
+    newest === undefined
+      ? 'there is no backup beside it'
+      : `\`limb-bridge restore ${newest}\` (the newest backup there is)`
+  const found = `The database ${file} is older than what the bridge acknowledged: row ${mark.seq} of its audit log is missing`
+  if (acceptOlder) {
+    log.error({ file, seq: mark.seq, hash: mark.hash }, `${found}; it is used all the same (--accept-older)`)
+    return
+  }
+  throw new StoreError(
+    `${found}, so pairings, policies and revocations may be missing too. Its log was damaged, or somebody put another file ` +
+      `in its place. Nothing was changed and no listener is open. To restore: ${restore}. To go on with what is there, start ` +
+      'once with `limb-bridge serve --accept-older`, and look at policies and limbs.',
+  )
 }
 
 /** A bridge that does not start helps nobody, and one without these triggers would not notice its own mistakes. */
@@ -266,6 +318,7 @@ function opened(
   sql: Sqlite.Database,
   writer: GroupCommit,
   lock: Lock | null,
+  mark: MarkWriter | null,
   options: DatabaseOptions,
 ): Database {
   const { file } = place
@@ -274,6 +327,7 @@ function opened(
   const close = async () => {
     names.stop()
     await writer.close()
+    mark?.close()
     sql.close()
     lock?.release()
   }

@@ -22,6 +22,8 @@ export interface GroupCommitOptions {
   readonly clock: Clock
   readonly log: Log
   readonly onCommit?: (durationMs: number, works: number) => void
+  /** Called when what was committed is on the disk. Never throws. */
+  readonly onDurable?: () => void
 }
 
 /** Works in one commit: some 100 ms of event loop for registrations. */
@@ -235,6 +237,7 @@ export class GroupCommit {
     const changed = this.#changes.get() !== before
     this.#wrote = this.#broken !== null && changed
     this.#options.onCommit?.(this.#options.clock.monotonicMs() - started, works.length)
+    if (changed && !lazy) this.#options.onDurable?.()
     if (lazy) this.#flush ??= this.#options.clock.after(FLUSH_MS, () => this.#flushNow())
     // What was undone counts as a change.
     else if (changed && outcomes.every((outcome) => !('error' in outcome))) this.#flushed()

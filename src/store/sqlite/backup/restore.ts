@@ -11,6 +11,7 @@ import {
 import { dirname, resolve } from 'node:path'
 import { iso, type WallMs } from '../../../kernel/clock.ts'
 import { messageOf } from '../../../kernel/errors.ts'
+import { markFileOf } from '../acknowledged.ts'
 import { InUseError, StoreError } from '../errors.ts'
 import { compactTime, createPrivate, makePrivate, prepareFolder, syncFile, syncFolder } from '../files.ts'
 import { lockDatabase } from '../lock.ts'
@@ -67,6 +68,8 @@ function exchange(from: string, file: string, now: WallMs): Restored {
     giveToOwner(part, file)
     const aside = `${file}.replaced-${compactTime(iso(now))}`
     const replaced = existsSync(file) ? setAside(file, aside) : null
+    // What the old database acknowledged is not what is restored.
+    rmSync(markFileOf(file), { force: true })
     renameSync(part, file)
     syncFolder(file)
     return { file, replaced, version, nodes }

@@ -1,0 +1,83 @@
+import { closeSync, constants, openSync, readFileSync, writeSync } from 'node:fs'
+import type Sqlite from 'better-sqlite3'
+
+/**
+ * What was acknowledged last, kept beside the database: number and hash of the newest row of the audit log. A
+ * write-ahead log that is damaged after a kill ends at the damage, without a word: the database comes up sound, and
+ * older. The file is written after each commit that is on the disk, and not flushed by itself: it survives a kill,
+ * and after a loss of power it may be behind the database, never ahead.
+ */
+
+export interface AuditMark {
+  readonly seq: number
+  /** Hexadecimal. */
+  readonly hash: string
+}
+
+/** More than a mark has; the rest is spaces, so that a shorter one leaves nothing of a longer. */
+const LENGTH = 128
+
+export function markFileOf(file: string): string {
+  return `${file}.acknowledged`
+}
+
+/** Null: there is none, or it cannot be read as one. */
+export function readMark(file: string): AuditMark | null {
+  try {
+    const { seq, hash } = JSON.parse(readFileSync(markFileOf(file), 'utf8')) as Partial<AuditMark>
+    return Number.isSafeInteger(seq) && typeof hash === 'string' ? { seq: Number(seq), hash } : null
+  } catch {
+    return null
+  }
+}
+
+/** The newest row of the log; null: it has none, or there is no log yet. */
+export function newestOf(sql: Sqlite.Database): AuditMark | null {
+  const row = sql.prepare('SELECT seq, hash FROM audit ORDER BY seq DESC LIMIT 1').get() as
+    | { seq: number; hash: Uint8Array }
+    | undefined
+  return row ? { seq: row.seq, hash: Buffer.from(row.hash).toString('hex') } : null
+}
+
+/** Whether the database has the row of the mark, or has pruned it. */
+export function holdsMark(sql: Sqlite.Database, mark: AuditMark): boolean {
+  const hasLog = sql.prepare("SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'audit'").get()
+  if (!hasLog) return false
+  const row = sql.prepare('SELECT hash FROM audit WHERE seq = ?').get(mark.seq) as
+    | { hash: Uint8Array }
+    | undefined
+  if (row) return Buffer.from(row.hash).toString('hex') === mark.hash
+  const anchor = sql.prepare('SELECT seq FROM audit_anchor').pluck().get()
+  return Number(anchor ?? 0) >= mark.seq
+}
+
+export interface MarkWriter {
+  /** After a commit that is on the disk. Never throws: a mark that is behind is no harm. */
+  committed(): void
+  close(): void
+}
+
+export function markWriter(sql: Sqlite.Database, file: string): MarkWriter {
+  const newest = sql.prepare('SELECT seq, hash FROM audit ORDER BY seq DESC LIMIT 1')
+  let handle: number | null = null
+  let written = -1
+  const open = () => openSync(markFileOf(file), constants.O_WRONLY | constants.O_CREAT, 0o600)
+  return {
+    committed() {
+      try {
+        const row = newest.get() as { seq: number; hash: Uint8Array } | undefined
+        if (!row || row.seq === written) return
+        handle ??= open()
+        const mark = { seq: row.seq, hash: Buffer.from(row.hash).toString('hex') }
+        writeSync(handle, JSON.stringify(mark).padEnd(LENGTH), 0)
+        written = row.seq
+      } catch {
+        // A full disk: the next commit tries again.
+      }
+    },
+    close() {
+      if (handle !== null) closeSync(handle)
+      handle = null
+    },
+  }
+}
