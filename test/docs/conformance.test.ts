@@ -105,6 +105,9 @@ describe('a running bridge', () => {
       unavailable: ['camera'],
       metrics: { temperature: 21.5 },
     })
+    // More often than it is told.
+    for (let i = 0; i < 20; i++)
+      await camera.publish('limb/node/cam1/heartbeat', { status: i % 2 === 0 ? 'busy' : 'online' })
     await camera.publish('limb/node/cam1/heartbeat', { status: 'asleep' })
     await answerTo(camera, 'cam1')
     await camera.publish('limb/node/cam1/data/temperature', '21.5', { qos: 1, retain: true })
