@@ -26,6 +26,10 @@ export interface Lease extends Deadlined {
   deadline: number
   /** Rises with every lease; the store gives it, in the transaction that records the lease. */
   fence: number | null
+  /** Invocations that run under it; the thing is free when it has ended and they have. */
+  uses: number
+  /** When the last of those ends at the latest, monotonic. */
+  usedUntil: number
 }
 
 /** One who waits. Its deadline is when it gives up. */
@@ -128,7 +132,12 @@ export class LeaseBook {
     alive: () => boolean = () => true,
   ): Taken {
     const slot = this.#slot(wish.nodeId, wish.capability)
-    if (slot && !slot.lease.wish.single && slot.lease.wish.principal === wish.principal) {
+    if (
+      slot &&
+      this.isHeld(slot.lease) &&
+      !slot.lease.wish.single &&
+      slot.lease.wish.principal === wish.principal
+    ) {
       if (wish.single) return { kind: 'shared', lease: slot.lease }
       this.#extend(slot.lease, now + wish.ttlMs)
       return { kind: 'renewed', lease: slot.lease }
@@ -160,8 +169,34 @@ export class LeaseBook {
     this.#forget(lease)
     this.#byId.delete(leaseId)
     const changes: LeaseChange[] = [{ kind: 'ended', lease, why }]
+    // An invocation under it still moves the thing: nobody else may before that has ended.
+    if (lease.uses > 0) return changes
     this.#dropSlot(nodeId, capability)
     if (slot) this.#passOn(slot.queue, now, changes)
+    return changes
+  }
+
+  /** Whether the lease has not ended. */
+  isHeld(lease: Lease): boolean {
+    return this.#byId.get(lease.wish.leaseId) === lease
+  }
+
+  /** An invocation begins to run under the lease, until `until` at the latest. */
+  use(lease: Lease, until: number): void {
+    lease.uses++
+    lease.usedUntil = Math.max(lease.usedUntil, until)
+  }
+
+  /** An invocation under the lease is over. When it was the last and the lease has ended, the next in the queue is served. */
+  unuse(lease: Lease, now: MonotonicMs): LeaseChange[] {
+    lease.uses--
+    if (lease.uses > 0 || this.isHeld(lease)) return []
+    const { nodeId, capability } = lease.wish
+    const slot = this.#slot(nodeId, capability)
+    if (slot?.lease !== lease) return []
+    this.#dropSlot(nodeId, capability)
+    const changes: LeaseChange[] = []
+    this.#passOn(slot.queue, now, changes)
     return changes
   }
 
@@ -244,7 +279,14 @@ export class LeaseBook {
   }
 
   #grant(wish: LeaseWish, now: MonotonicMs, queue: Waiter[]): Lease {
-    const lease: Lease = { wish, deadline: now + wish.ttlMs, scheduledAt: NEVER, fence: null }
+    const lease: Lease = {
+      wish,
+      deadline: now + wish.ttlMs,
+      scheduledAt: NEVER,
+      fence: null,
+      uses: 0,
+      usedUntil: 0,
+    }
     const ofNode = this.#slots.get(wish.nodeId)
     if (ofNode) ofNode.set(wish.capability, { lease, queue })
     else this.#slots.set(wish.nodeId, new Map([[wish.capability, { lease, queue }]]))

@@ -48,3 +48,22 @@ export function decide(
   if (!stricter(floor, decision.level)) return decision
   return { ...decision, level: floor, raisedFrom: decision.level } as PolicyDecision
 }
+
+/** Whether both can be about one thing: `*` is any. */
+function overlap(a: string, b: string): boolean {
+  return a === b || a === '*' || b === '*'
+}
+
+/** The higher wins: a named limb weighs more than a named principal, and that more than a named capability. */
+function weight({ nodeId, principal, capability }: PolicyRecord): number {
+  return (nodeId === '*' ? 0 : 4) + (principal === '*' ? 0 : 2) + (capability === '*' ? 0 : 1)
+}
+
+/** Whether `entry` decides in the place of `other` for some thing that both are about, and is looser there. */
+export function beats(entry: PolicyRecord, other: PolicyRecord): boolean {
+  const same =
+    overlap(entry.principal, other.principal) &&
+    overlap(entry.nodeId, other.nodeId) &&
+    overlap(entry.capability, other.capability)
+  return same && weight(entry) > weight(other) && stricter(other.level, entry.level)
+}

@@ -112,6 +112,13 @@ export const EVENTS = {
     error: z.string().optional().describe('the code of the error'),
     durationMs: z.int(),
   }),
+  invocation_late: event(
+    'A limb answered an invocation after its time was up; the caller was told `timeout`.',
+    {
+      ...call,
+      success: z.boolean().describe('whether the limb says that it did it'),
+    },
+  ),
   invocation_refused: event('An invocation was refused before it began.', {
     principal: nameSchema,
     nodeId: nameSchema.optional(),
@@ -129,6 +136,11 @@ export const EVENTS = {
     why: z.enum(LEASE_ENDS),
   }),
   principal_added: event('A principal was added.', { name: nameSchema, role: z.enum(ROLES), by }),
+  principal_role_set: event('A principal has another role; its sessions have ended.', {
+    name: nameSchema,
+    role: z.enum(ROLES),
+    by,
+  }),
   principal_removed: event('A principal was removed.', { name: nameSchema, by }),
   token_added: event('A principal has a new token.', { tokenId: z.string(), principal: nameSchema, by }),
   token_removed: event('A token was removed; its sessions have ended.', {

@@ -38,6 +38,11 @@ const policyTriple = z.object({
 })
 const policy = policyTriple.extend({ level: levelSchema, setAt: timeSchema, setBy: z.string() })
 
+const decidedBy = z
+  .enum(['policy', 'capability', 'default'])
+  .describe('an entry of the policy, the approved level of the capability, or neither (denied)')
+const raisedFrom = levelSchema.describe('what it would be without `policy.floor`')
+
 const principal = z.object({
   name: nameSchema,
   role: z.enum(ROLES),
@@ -116,15 +121,33 @@ export const RESULTS = {
   'pairing/permit': z.object({ pairingWindow: bridgeInfoSchema.shape.pairingWindow.unwrap().nullable() }),
 
   'policy/list': page(policy),
-  'policy/set': policy,
+  'policy/set': policy.extend({
+    beatenBy: z
+      .array(policy)
+      .optional()
+      .describe('narrower entries that are looser, so that this one does not hold where they do; at most 20'),
+    warnings: z.array(z.string()).optional().describe('what may not be meant: sentences'),
+  }),
   'policy/delete': policyTriple,
   'policy/explain': z.object({
-    level: levelSchema,
-    decidedBy: z
-      .enum(['policy', 'capability', 'default'])
-      .describe('an entry of the policy, the approved level of the capability, or neither (denied)'),
+    level: levelSchema.optional().describe('of what was asked about; absent in a list'),
+    decidedBy: decidedBy.optional(),
     entry: policy.optional(),
-    raisedFrom: levelSchema.optional().describe('what it would be without `policy.floor`'),
+    raisedFrom: raisedFrom.optional(),
+    items: z
+      .array(
+        z.object({
+          nodeId: nameSchema,
+          capability: capabilitySchema,
+          level: levelSchema,
+          decidedBy,
+          entry: policy.optional(),
+          raisedFrom: raisedFrom.optional(),
+        }),
+      )
+      .optional()
+      .describe('without a limb or a capability: what the principal can still use'),
+    next: z.string().optional().describe('give it as `after` for the next page; absent on the last one'),
   }),
 
   invoke: nodeRef.extend({
@@ -141,7 +164,12 @@ export const RESULTS = {
   'invocation/deny': shownInvocationSchema,
   'invocation/cancel': z.object({ invocationId: z.string(), state: z.literal('cancelled') }),
 
-  'lease/acquire': leaseSchema,
+  'lease/acquire': leaseSchema.extend({
+    warning: z
+      .string()
+      .optional()
+      .describe('what the lease does not do: keep others out of a free capability'),
+  }),
   'lease/renew': leaseSchema,
   'lease/release': z.object({ leaseId: z.string() }),
   'lease/list': page(leaseSchema),
@@ -164,6 +192,7 @@ export const RESULTS = {
   'principal/list': page(principal),
   'principal/add': principal.extend({ password: madePassword }),
   'principal/set-password': z.object({ name: nameSchema, password: madePassword }),
+  'principal/set-role': principal,
   'principal/remove': z.object({ name: nameSchema }),
 
   'token/add': token.extend({ token: z.string().describe('the token; told once') }),

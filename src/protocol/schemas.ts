@@ -398,6 +398,10 @@ export const shownInvocationSchema = z.object({
   decidedBy: z.string().optional().describe('the operator who approved or denied it'),
   reason: z.string().optional(),
   error: errorBodySchema.optional(),
+  late: z
+    .object({ at: timeSchema, success: z.boolean() })
+    .optional()
+    .describe('a result that came after its time was up: when, and whether the limb had done it'),
   ...askedBy,
 })
 export type ShownInvocation = z.infer<typeof shownInvocationSchema>

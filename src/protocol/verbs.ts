@@ -280,8 +280,17 @@ export const VERBS = {
   }),
   'policy/explain': verb(
     'viewer',
-    'Say which level holds for a principal, a limb and a capability, and which entry decides.',
-    { principal: principalArg, nodeId: nodeIdArg, capability: capabilitySchema.describe('the capability') },
+    'Say which level holds for a principal, a limb and a capability, and which entry decides; or list what is not denied.',
+    {
+      principal: principalArg,
+      nodeId: nodeIdArg
+        .optional()
+        .describe('the limb; without it every limb that the principal can still use'),
+      capability: capabilitySchema
+        .optional()
+        .describe('the capability; without it every one that the principal can still use'),
+      ...listArgs,
+    },
     { positional: ['principal', 'nodeId', 'capability'] },
   ),
 
@@ -425,6 +434,15 @@ export const VERBS = {
     'Give a principal a new password; its sessions end.',
     { name: principalArg, password: passwordArg.optional() },
     { positional: ['name'], returnsSecret: true },
+  ),
+  'principal/set-role': verb(
+    'admin',
+    'Give a principal another role; its policies stay, its sessions end.',
+    {
+      name: principalArg,
+      role: z.enum(ROLES).describe('what it may do from now on; each role includes those before it'),
+    },
+    { positional: ['name', 'role'] },
   ),
   'principal/remove': verb(
     'admin',

@@ -235,7 +235,7 @@ describe('a replay', () => {
     const args = { requestId: answer.requestId, revision: 1 }
     await admin.do('admin', 'pairing/approve', args)
     await admin.do('admin', 'node/revoke', { nodeId: 'cam1' })
-    expect((await admin.ask('admin', 'pairing/approve', args)).error.code).toBe('not_found')
+    expect((await admin.ask('admin', 'pairing/approve', args)).error.code).toBe('conflict')
     expect((await admin.do('admin', 'node/list')).items).toEqual([])
   })
 

@@ -183,6 +183,14 @@ describe('a running bridge', () => {
     const failed = await send(eve, 'eve', 'invoke', { capability: 'camera', command: 'camera.snap' })
     await robot.answer(await robot.next(), { success: false, error: { message: 'dark' } })
     await failed()
+    const slow = await send(eve, 'eve', 'invoke', { nodeId: 'r1', command: 'camera.snap', timeoutSeconds: 1 })
+    const late = await robot.next()
+    await slow()
+    await robot.answer(late)
+    const { invocationId } = late
+    await expect
+      .poll(async () => (await admin.do('admin', 'invocation/get', { invocationId })).late)
+      .toBeDefined()
     const ask = async () => {
       await send(eve, 'eve', 'invoke', { nodeId: 'r1', command: 'saw.cut', params: { depth: 3 } })
       const shown = await admin.next(({ topic, text }) => topic.includes('/approval/') && text !== '')
@@ -196,6 +204,7 @@ describe('a running bridge', () => {
     await admin.next(({ topic, text }) => topic.endsWith(waiting.invocationId) && text === '')
     await admin.do('admin', 'invocation/cancel', await ask())
     await admin.do('admin', 'invocation/list')
+    await admin.do('admin', 'principal/set-role', { name: 'eve', role: 'operator' })
     await admin.do('admin', 'audit/list', { limit: 1000 })
     await admin.do('admin', 'audit/verify')
     await admin.do('admin', 'node/revoke', { nodeId: 'r1' })

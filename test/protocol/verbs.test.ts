@@ -30,12 +30,14 @@ describe('the table of verbs', () => {
     expect(Object.keys(RESULTS).sort()).toEqual([...names].sort())
   })
 
-  it('names as positional only arguments that the verb has and that are required', () => {
+  it('names as positional only arguments that the verb has, those that are required first', () => {
     for (const name of names) {
       const definition: VerbDefinition = VERBS[name]
-      for (const key of definition.positional ?? []) {
-        expect(definition.args.shape[key]?.safeParse(undefined).success, `${name} ${key}`).toBe(false)
-      }
+      const optional = (definition.positional ?? []).map((key) => {
+        expect(definition.args.shape, `${name} ${key}`).toHaveProperty(key)
+        return definition.args.shape[key]?.safeParse(undefined).success === true
+      })
+      expect([...optional].sort(), name).toEqual(optional)
     }
   })
 

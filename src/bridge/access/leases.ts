@@ -14,6 +14,8 @@ export interface HeldLease {
   readonly fence: number
   /** Taken for this call alone, and to be given back by it. */
   readonly own: boolean
+  /** An invocation runs under it now. */
+  used: boolean
 }
 
 /** A lease that was asked for: at hand soon, or after a wait, because others are before. */
@@ -105,7 +107,7 @@ export class Leases {
   /** Whether the lease is still held. */
   holds({ lease }: HeldLease): boolean {
     this.#now()
-    return this.#isHeld(lease)
+    return this.isHeld(lease)
   }
 
   /** A call is about to run: the lease that was taken for it lasts for so long from now on, as the call may. */
@@ -113,9 +115,20 @@ export class Leases {
     if (own) this.#book.renew(lease, ttlMs, this.#now())
   }
 
+  /** A call begins to run under a lease that its principal has: the thing is not free before the call has ended. */
+  use(held: HeldLease, maxMs: number): void {
+    if (held.own || held.used) return
+    held.used = true
+    this.#book.use(held.lease, plusMs(this.#now(), maxMs))
+  }
+
   /** A call is over: the lease that was taken for it goes to the next. */
-  giveBack({ lease, own }: HeldLease): void {
+  giveBack(held: HeldLease): void {
+    const { lease, own } = held
     if (own) this.#apply(this.#book.end(lease, 'released', this.#now()))
+    if (!held.used) return
+    held.used = false
+    this.#apply(this.#book.unuse(lease, this.#now()))
   }
 
   get(leaseId: string): Lease | undefined {
@@ -123,7 +136,7 @@ export class Leases {
     return this.#book.get(leaseId)
   }
 
-  /** Who holds it now. */
+  /** Who holds it now, or whose invocations still keep it from others. */
   of(nodeId: string, capability: string): Lease | undefined {
     this.#now()
     return this.#book.of(nodeId, capability)
@@ -185,8 +198,9 @@ export class Leases {
     }
   }
 
-  #isHeld(lease: Lease): boolean {
-    return this.#book.get(lease.wish.leaseId) === lease
+  /** Whether it has not ended. */
+  isHeld(lease: Lease): boolean {
+    return this.#book.isHeld(lease)
   }
 
   /** Ends what is due first, so that no timer's lateness keeps a lease alive. */
@@ -263,8 +277,7 @@ export class Leases {
       .then((fence) => {
         lease.fence = fence
         // One that ended meanwhile has been told of as such.
-        if (!single && this.#isHeld(lease))
-          this.#announcer.event('lease_granted', { lease: this.show(lease) })
+        if (!single && this.isHeld(lease)) this.#announcer.event('lease_granted', { lease: this.show(lease) })
         return fence
       })
     stored.catch(() => this.#apply(this.#book.end(lease, 'not_stored', this.#world.clock.monotonicMs())))
@@ -275,10 +288,10 @@ export class Leases {
   /** The lease once it is on disk, unless it has ended meanwhile. */
   async #confirmed(lease: Lease): Promise<HeldLease> {
     const fence = (await this.#stored.get(lease)) ?? 0
-    if (!this.#isHeld(lease)) {
+    if (!this.isHeld(lease)) {
       throw new Refusal('expired', `the lease of ${what(lease)} ended at once; take it again`)
     }
-    return { lease, fence, own: lease.wish.single }
+    return { lease, fence, own: lease.wish.single, used: false }
   }
 
   async #renewed(lease: Lease): Promise<HeldLease> {
@@ -308,13 +321,25 @@ export class Leases {
 
   #leased(lease: Lease): Refusal {
     const { nodeId, capability, principal, single } = lease.wish
-    const until = iso(this.#endsAt(lease, this.#world.clock.wallMs()))
+    const until = iso(this.#busyUntil(lease, this.#world.clock.wallMs()))
+    const what = this.isHeld(lease)
+      ? `${principal} holds ${capability} of ${nodeId}${single ? ' for a call' : ''}`
+      : `an invocation of ${principal} still runs on ${capability} of ${nodeId}, though its lease has ended,`
     return new Refusal(
       'leased',
-      `${principal} holds ${capability} of ${nodeId}${single ? ' for a call' : ''} until ${until} at the latest; wait for it with waitSeconds`,
+      `${what} until ${until} at the latest; wait for it with waitSeconds`,
       undefined,
-      { holder: principal, until },
+      {
+        holder: principal,
+        until,
+      },
     )
+  }
+
+  /** Wall time. A lease that has ended keeps the thing as long as its invocations run. */
+  #busyUntil(lease: Lease, wall: number): number {
+    if (this.isHeld(lease)) return this.#endsAt(lease, wall)
+    return Math.round(wall + lease.usedUntil - this.#world.clock.monotonicMs())
   }
 
   #arm(): void {

@@ -1,4 +1,6 @@
 import { Refusal } from '../../kernel/errors.ts'
+import { type Role, roleReaches } from '../../protocol/names.ts'
+import { VERBS } from '../../protocol/verbs.ts'
 import { LeaseRights } from '../access/lease-rights.ts'
 import { Leases } from '../access/leases.ts'
 import { Policies } from '../access/policies.ts'
@@ -114,6 +116,16 @@ export class Control {
     const gone = new Refusal('denied', `${name} has been removed`)
     this.invocations.cancel((call) => call.record.principal === name, gone)
     this.leases.principalGone(name)
+  }
+
+  /** After the commit: who may invoke no more holds nothing, and what it asked for and waits is not sent. */
+  roleChanged(name: string, role: Role): void {
+    if (roleReaches(role, VERBS.invoke.role)) return
+    const refused = new Refusal('denied', `${name} is ${role} now, and may not invoke any more`)
+    this.invocations.cancel(({ record }) => record.principal === name && record.state !== 'running', refused)
+    for (const lease of [...this.leases.values()]) {
+      if (lease.wish.principal === name && !lease.wish.single) this.leases.end(lease, 'not_allowed')
+    }
   }
 
   /** While the sessions are still there: every caller is answered. */

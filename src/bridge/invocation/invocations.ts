@@ -181,6 +181,19 @@ export class Invocations {
     return true
   }
 
+  /** A limb answered what waits no more. On record, and told, when its time was up. */
+  async late(nodeId: string, invocationId: string, success: boolean): Promise<void> {
+    const record = await this.log.late(nodeId, invocationId, success)
+    if (record === null) return
+    const { principal, command } = record
+    const how = success ? 'it did it' : 'it failed'
+    this.#world.log.info(
+      { invocationId, principal, nodeId, command, success },
+      `${nodeId} answered ${invocationId} after its time was up: ${how}`,
+    )
+    this.#announcer.event('invocation_late', { invocationId, principal, nodeId, command, success })
+  }
+
   /** The limb answered, but not as the protocol says. */
   settleWrong(nodeId: string, invocationId: string, why: string): boolean {
     const call = this.open.get(invocationId)
@@ -509,6 +522,7 @@ export class Invocations {
 
   /** What it waited for since it took the first one, another lease or the disk, is no part of its time. */
   #keepLeases({ held, wish }: OpenInvocation): void {
+    for (const each of held) this.#leases.use(each, wish.timeoutMs)
     for (const each of held) this.#leases.keep(each, wish.timeoutMs + LEASE_SLACK_MS)
   }
 

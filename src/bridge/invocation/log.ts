@@ -123,6 +123,24 @@ export class InvocationLog {
     return null
   }
 
+  /**
+   * Puts on record that a limb answered an invocation whose time was up. The record as it is then; null when it is none
+   * of that limb that ended so, or has its late result already.
+   */
+  async late(nodeId: string, invocationId: string, success: boolean): Promise<InvocationRecord | null> {
+    const { clock, store } = this.#world
+    await store.settled()
+    return store.transact(async (tx) => {
+      const record = await tx.invocation(invocationId)
+      if (record?.nodeId !== nodeId || record.state !== 'timeout' || record.late) return null
+      const late: InvocationRecord = { ...record, late: { at: clock.wallMs(), success } }
+      await tx.putInvocation(late)
+      const outcome = success ? 'done' : 'failed'
+      await tx.audit(this.#entry(late, { actor: nodeId, kind: 'invocation.late', outcome }))
+      return late
+    })
+  }
+
   #entry(record: InvocationRecord, entry: InvocationLogEntry): AuditEntry {
     const { invocationId, principal, capability, command, paramsHash, level } = record
     const { actor, kind, outcome } = entry

@@ -11,6 +11,9 @@ import type { Invocations } from './invocations.ts'
 /** A result that answers no call is logged this often for each limb, with how many were not, and counted always. */
 const PACE = { quietMs: 10_000, lines: 1, maxKeys: 1000 } as const
 
+/** A limb that makes ids up must not keep the database busy. */
+const MAX_LOOKING = 16
+
 type Dropped = 'unknown' | 'invalid' | 'too_large'
 
 /** What limbs answer on `result`: matched by invocation and node, or dropped, counted and logged. */
@@ -18,6 +21,9 @@ export class Results {
   readonly #world: BridgeContext
   readonly #invocations: Invocations
   readonly #throttle: LogThrottle
+
+  /** Results of each limb that are looked for on record now. */
+  readonly #looking = new Map<string, number>()
 
   constructor(world: BridgeContext, invocations: Invocations) {
     this.#world = world
@@ -44,10 +50,31 @@ export class Results {
       }
       const result = fastResult(value) ?? check(invocationResultSchema, value)
       if (this.#invocations.settle(nodeId, result)) return
+      this.#late(nodeId, result.invocationId, result.success)
       this.#drop(nodeId, 'unknown', id, 'no call of this limb waits for it: late, twice, or foreign')
     } catch (error) {
       this.#wrong(nodeId, id, 'invalid', messageOf(error))
     }
+  }
+
+  /** What a limb did after its time was up is done: it is told to whoever looks. */
+  #late(nodeId: string, invocationId: string, success: boolean): void {
+    const looking = this.#looking.get(nodeId) ?? 0
+    if (looking >= MAX_LOOKING) return
+    this.#looking.set(nodeId, looking + 1)
+    this.#invocations
+      .late(nodeId, invocationId, success)
+      .catch((error: unknown) => {
+        this.#world.log.warn(
+          { nodeId, invocationId, error: messageOf(error) },
+          'a late result is not on record',
+        )
+      })
+      .finally(() => {
+        const left = (this.#looking.get(nodeId) ?? 1) - 1
+        if (left > 0) this.#looking.set(nodeId, left)
+        else this.#looking.delete(nodeId)
+      })
   }
 
   #wrong(nodeId: string, id: string | undefined, why: Dropped, message: string): void {

@@ -196,7 +196,9 @@ export class TargetSelector {
     const { nodeId } = limb.record
     const taken = leases.some((capability) => {
       const holder = this.#parts.leases.of(nodeId, capability)
-      return holder !== undefined && (holder.wish.single || holder.wish.principal !== principal)
+      if (holder === undefined) return false
+      const shared = !holder.wish.single && holder.wish.principal === principal
+      return !shared || !this.#parts.leases.isHeld(holder)
     })
     const order = stricter(level, 'leased') ? 3 : taken ? 2 : level === 'leased' ? 1 : 0
     return [order, this.#parts.open.meantFor(nodeId), limb.status === 'online' ? 0 : 1]

@@ -118,7 +118,7 @@ export function invocationHandlers(
 }
 
 function showInvocation(record: InvocationRecord): ShownInvocation {
-  const { endedAt, fence, idempotencyKey, decidedBy, reason, error } = record
+  const { endedAt, fence, idempotencyKey, decidedBy, reason, error, late } = record
   return {
     invocationId: record.invocationId,
     principal: record.principal,
@@ -134,6 +134,7 @@ function showInvocation(record: InvocationRecord): ShownInvocation {
     ...(idempotencyKey === null ? {} : { idempotencyKey }),
     ...(decidedBy === null ? {} : { decidedBy }),
     ...(reason === null ? {} : { reason }),
+    ...(late === undefined ? {} : { late: { at: iso(late.at), success: late.success } }),
     ...(error === null
       ? {}
       : { error: { ...error, ...(error.details ? { details: { ...error.details } } : {}) } }),

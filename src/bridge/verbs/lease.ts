@@ -34,6 +34,18 @@ export function leaseHandlers(
     )
   }
 
+  /** A lease of what others may use freely looks like a lock, and is none. */
+  async function freeWarning(
+    caller: VerbCaller,
+    nodeId: string,
+    capability: string,
+  ): Promise<string | undefined> {
+    const entry = registry.get(nodeId)?.record.capabilities.find(({ cap }) => cap === capability)
+    const { level } = await rights.decide(caller.name, nodeId, capability)
+    if (level !== 'free' && entry?.authLevel !== 'free') return undefined
+    return `${capability} of ${nodeId} is free: this lease keeps nobody out whose level is free; policy/set makes it leased`
+  }
+
   /** A lease that somebody does not get is on record as one that somebody gets. */
   async function orRefused<T>(
     caller: VerbCaller,
@@ -84,7 +96,8 @@ export function leaseHandlers(
             throw error
           }
         }
-        return leases.show(lease)
+        const warning = await freeWarning(caller, nodeId, capability)
+        return { ...leases.show(lease), ...(warning === undefined ? {} : { warning }) }
       }),
 
     async 'lease/renew'({ leaseId, ttlSeconds }, caller) {

@@ -9,6 +9,7 @@ import { pageInMemory } from '../live/pages.ts'
 import type { PendingPairingRequests } from '../live/pending.ts'
 import type { Pairings } from '../pairing/pairings.ts'
 import type { WindowKeeper } from '../pairing/window.ts'
+import type { AuditRow, Page, ReadTx } from '../ports.ts'
 import type { BridgeContext } from '../settings.ts'
 import type { VerbCaller, VerbHandlersOf } from '../verb-context.ts'
 
@@ -17,8 +18,29 @@ export function pairingHandlers(
   world: BridgeContext,
   parts: { pending: PendingPairingRequests; pairings: Pairings; window: WindowKeeper; announcer: Announcer },
 ): VerbHandlersOf<'pairing'> {
-  const { counters } = world
+  const { clock, counters, store } = world
   const { pending, pairings, window, announcer } = parts
+
+  /** Of a request that is pending no more, what became of it is told: who decides twice is not lied to. */
+  async function known(requestId: string, error: unknown): Promise<never> {
+    if (!(error instanceof Refusal) || error.code !== 'not_found') throw error
+    const row = await store.read((tx) => decisionOf(tx, requestId))
+    if (row === undefined) throw error
+    const how = `${row.outcome}${row.nodeId === null ? '' : ` as ${row.nodeId}`}`
+    const ago = agoText(clock.wallMs() - row.at)
+    throw new Refusal(
+      'conflict',
+      `this request was decided already: ${how} by ${row.actor} ${ago}`,
+      'requestId',
+      {
+        outcome: row.outcome,
+        by: row.actor,
+        at: iso(row.at),
+        ...(row.nodeId === null ? {} : { nodeId: row.nodeId }),
+      },
+    )
+  }
+
   return {
     'pairing/list': async ({ limit = LIMITS.listDefault, after = '', state }, caller) => {
       if (state === 'refused') return await refusedOf(world, caller, after, limit)
@@ -33,12 +55,14 @@ export function pairingHandlers(
       return { items: [...items], ...(next === undefined ? {} : { next }) }
     },
     'pairing/approve': async ({ requestId, revision, ...changes }, caller) => {
-      const node = await pairings.approve(requestId, revision, caller.name, changes)
+      const node = await pairings
+        .approve(requestId, revision, caller.name, changes)
+        .catch((error) => known(requestId, error))
       counters.count('pairing_decisions', 'approved')
       return { nodeId: node.nodeId, requestId }
     },
     'pairing/reject': async ({ requestId }, caller) => {
-      const request = await pairings.reject(requestId, caller.name)
+      const request = await pairings.reject(requestId, caller.name).catch((error) => known(requestId, error))
       counters.count('pairing_decisions', 'rejected')
       return { nodeId: request.nodeId, requestId }
     },
@@ -71,4 +95,29 @@ async function refusedOf(
     until: iso(running.wallMs(until as RunningMs)),
   }))
   return page.next === null ? { items } : { items, next: page.next }
+}
+
+/** So much of the audit log is looked at for what became of a request. */
+const MAX_PAGES = 10
+const DECIDED = ['pairing.approved', 'pairing.rejected', 'pairing.expired']
+
+/** The newest row about the end of the request; a log that was pruned, or is long, may know no more. */
+async function decisionOf(tx: ReadTx, requestId: string): Promise<AuditRow | undefined> {
+  let after: string | null = null
+  for (let pages = 0; pages < MAX_PAGES; pages++) {
+    const page: Page<AuditRow> = await tx.auditRows({ kind: 'pairing.' }, 'newest', after, LIMITS.listMax)
+    const found = page.items.find(
+      ({ kind, detail }) => DECIDED.includes(kind) && detail.requestId === requestId,
+    )
+    if (found || page.next === null) return found
+    after = page.next
+  }
+  return undefined
+}
+
+function agoText(ms: number): string {
+  const seconds = Math.max(0, Math.round(ms / 1000))
+  if (seconds < 120) return `${seconds} s ago`
+  const minutes = Math.round(seconds / 60)
+  return minutes < 120 ? `${minutes} min ago` : `${Math.round(minutes / 60)} h ago`
 }

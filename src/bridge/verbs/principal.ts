@@ -91,6 +91,26 @@ export function principalHandlers(
       return { name, ...(made === undefined ? {} : { password: made }) }
     },
 
+    async 'principal/set-role'({ name, role }, caller) {
+      const { before, now } = await store.transact(async (tx) => {
+        const before = await known(tx, name)
+        if (before.role === 'admin' && role !== 'admin' && (await tx.countAdmins()) === 1) {
+          throw new Refusal('conflict', `${name} is the last admin; add another one first`, 'name')
+        }
+        const now = { ...before, role }
+        if (before.role === role) return { before, now }
+        await tx.putPrincipal(now)
+        await record(tx, 'principal.role_set', caller, name, { role, before: before.role })
+        return { before, now }
+      })
+      if (before.role === role) return show(now)
+      control.roleChanged(name, role)
+      endRemote(table, name)
+      log.info({ name, role, before: before.role, by: caller.name }, `principal ${name} is now ${role}`)
+      announcer.event('principal_role_set', { name, role, by: caller.name })
+      return show(now)
+    },
+
     async 'principal/remove'({ name }, caller) {
       await store.transact(async (tx) => {
         const principal = await known(tx, name)

@@ -155,6 +155,14 @@ function columnsOf(verb: VerbName, nowMs: number): Column<DisplayRow>[] | undefi
       column('BY', 'setBy'),
     ]
   }
+  if (verb === 'policy/explain') {
+    return [
+      column('NODE', 'nodeId'),
+      column('CAPABILITY', 'capability'),
+      column('LEVEL', 'level'),
+      column('DECIDED BY', 'decidedBy'),
+    ]
+  }
   if (verb === 'principal/list') {
     return [
       column('NAME', 'name'),

@@ -95,6 +95,11 @@ const EXAMPLES: Partial<Record<VerbName, readonly string[]>> = {
     'limb-bridge policy set agent1 cam1 camera gated',
     "limb-bridge policy set '*' '*' lock denied",
   ],
+  'policy/explain': [
+    'limb-bridge policy explain ann cam1 camera    which level holds, and why',
+    'limb-bridge policy explain ann                what ann can still use',
+  ],
+  'principal/set-role': ['limb-bridge principal set-role ann viewer'],
   'principal/add': [
     'limb-bridge principal add dashboard viewer               makes a password and shows it once',
     'limb-bridge principal add dashboard viewer --password -  asks for it, or reads it from a pipe',
@@ -152,6 +157,12 @@ function addVerb(parent: Command, leaf: string, name: VerbName, world: CliContex
       return perform(world, name, options, args, given)
     }),
   )
+}
+
+/** `policy/explain` of one thing is no list. */
+function isListed(name: VerbName, args: Values): boolean {
+  const one = name === 'policy/explain' && args.nodeId !== undefined && args.capability !== undefined
+  return isList(VERBS[name]) && !one
 }
 
 function isList(verb: VerbDefinition): boolean {
@@ -253,7 +264,7 @@ async function dataOf(
 ): Promise<unknown> {
   if (name === 'node/import') return importNodes(world, bridge, file)
   if (name === 'invoke') return invokeWithProgress(world, bridge, principal, args)
-  if (isList(VERBS[name]) && args.limit === undefined) return allPages(bridge, name, args)
+  if (isListed(name, args) && args.limit === undefined) return allPages(bridge, name, args)
   if (BY_REQUEST.includes(name)) return bridge.request(name, await requestArgs(bridge, name, args))
   return bridge.request(name, args)
 }

@@ -157,6 +157,42 @@ describe('a free call', () => {
     expect((await (await app.admin()).do('admin', 'invocation/list')).items[0].state).toBe('timeout')
   })
 
+  it.each([true, false])(
+    'shows a late result (success %s): when it came, in invocation/get, audit and an event',
+    async (success) => {
+      await using app = await startApp({}, { fakeClock: true })
+      const [robot, other] = [await worker(app, 'r1'), await worker(app, 'r2')]
+      const ann = await agent(app, 'ann')
+      const admin = await app.admin()
+      await admin.subscribe('limb/bridge/event/invocation_late')
+      const answer = await send(ann, 'ann', 'invoke', { ...SNAP, timeoutSeconds: 20 })
+      const invocation = await robot.next()
+      app.clock.advance(20_000)
+      expect((await answer()).error.code).toBe('timeout')
+      const { invocationId } = invocation
+      // Of another limb it is none.
+      await other.answer(invocation, { success: !success })
+      app.clock.advance(7000)
+      await robot.answer(invocation, { success, error: success ? undefined : 'lens broken' })
+      const event = await admin.next('limb/bridge/event/invocation_late')
+      expect(event.json).toMatchObject({ invocationId, principal: 'ann', nodeId: 'r1', success })
+      // A second one changes nothing.
+      await robot.answer(invocation, { success: !success })
+      const shown = await admin.do('admin', 'invocation/get', { invocationId })
+      expect(shown).toMatchObject({ state: 'timeout', late: { success }, error: { code: 'timeout' } })
+      expect(Date.parse(shown.late.at) - Date.parse(shown.endedAt)).toBe(7000)
+      const { items } = await admin.do('admin', 'audit/list', { kind: 'invocation.late' })
+      expect(items).toMatchObject([
+        {
+          actor: 'r1',
+          nodeId: 'r1',
+          outcome: success ? 'done' : 'failed',
+          detail: { invocationId, principal: 'ann' },
+        },
+      ])
+    },
+  )
+
   it('goes on until its timeout when a result does not say which call it is of', async () => {
     await using app = await startApp({}, { memory: true })
     const robot = await worker(app, 'r1')

@@ -238,7 +238,7 @@ describe('an operator', () => {
       ok: true,
     })
     expect(await admin.ask('admin', 'pairing/approve', { requestId, revision: 2 })).toMatchObject({
-      error: { code: 'not_found' },
+      error: { code: 'conflict' },
     })
   })
 
