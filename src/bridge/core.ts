@@ -15,13 +15,22 @@ import { PairingAnswers } from './pairing/answers.ts'
 import { PairingRequestExpiry } from './pairing/expiry.ts'
 import { Pairings } from './pairing/pairings.ts'
 import { WindowKeeper } from './pairing/window.ts'
-import type { Inbound, MessageContext, PublishedMessage, RetainedView, Session, SessionEnd } from './ports.ts'
+import type {
+  Inbound,
+  MessageContext,
+  PublishedMessage,
+  RefusedConnect,
+  RetainedView,
+  Session,
+  SessionEnd,
+} from './ports.ts'
 import { History } from './presence/history.ts'
 import { PresenceKeeper } from './presence/presence-keeper.ts'
 import type { BridgeContext } from './settings.ts'
 import { Attempts } from './sign-in/attempts.ts'
 import { Authenticator } from './sign-in/authenticator.ts'
 import { RefusedSignIns } from './sign-in/refusals.ts'
+import { Takeovers } from './sign-in/takeovers.ts'
 import { Tokens } from './sign-in/tokens.ts'
 import { chores, saveRunning } from './upkeep/chores.ts'
 import { Housekeeping } from './upkeep/housekeeping.ts'
@@ -53,6 +62,7 @@ export class Core implements Inbound {
   readonly #tokens: Tokens
   readonly #refusedSignIns: RefusedSignIns
   readonly #attempts: Attempts
+  readonly #takeovers: Takeovers
   readonly #authenticator: Authenticator
   #stopped = false
 
@@ -105,6 +115,7 @@ export class Core implements Inbound {
       (kind, fields) => this.#announcer.event(kind, fields),
       this.#attempts,
     )
+    this.#takeovers = new Takeovers(world, (kind, fields) => this.#announcer.event(kind, fields))
     this.#authenticator = new Authenticator(world, this.#refusedSignIns, this.#tokens)
     this.view = createView(world.topics, this.registry, this.pending, this.approvals, this.#announcer)
   }
@@ -185,6 +196,7 @@ export class Core implements Inbound {
     const kept = this.#housekeeping.stop()
     this.#pairings.stop()
     this.#refusedSignIns.stop()
+    this.#takeovers.stop()
     this.#authenticator.stop()
     this.#requests.stop()
     await this.control.stop()
@@ -229,6 +241,7 @@ export class Core implements Inbound {
     }
     if (identity.kind === 'limb') {
       const older = this.#table.limb(identity.nodeId)
+      this.#takeovers.opened(identity.nodeId, session.address, older?.address)
       this.#presence.opened(session, identity.nodeId)
       this.#table.add(session)
       older?.end('replaced', false)
@@ -237,9 +250,17 @@ export class Core implements Inbound {
     this.#table.add(session)
   }
 
+  refused(refusal: RefusedConnect): void {
+    this.#refusedSignIns.connect(refusal)
+  }
+
   closed(session: Session, why: SessionEnd): void {
-    this.#table.delete(session)
     const { identity } = session
+    // Of one that has a successor already, that was counted.
+    if (why === 'replaced' && identity.kind === 'limb' && this.#table.limb(identity.nodeId) === undefined) {
+      this.#takeovers.ended(identity.nodeId, session.address)
+    }
+    this.#table.delete(session)
     this.#world.log.debug({ who: identity.kind, clientId: session.clientId, why }, 'session closed')
     if (this.#stopped) return
     if (identity.kind === 'limb') this.#presence.closed(session, identity.nodeId, why === 'disconnect')

@@ -395,6 +395,7 @@ export type CounterName =
   | 'leases'
   | 'sign_ins_refused'
   | 'wrong_keys'
+  | 'sessions_replaced'
   | 'registrations_refused'
   | 'backups'
   | 'http_connections_ended'
@@ -419,6 +420,20 @@ export type Authentication =
   | { readonly admitted: true; readonly identity: Identity }
   | { readonly admitted: false; readonly code: RefusedCode; readonly reason: string }
 
+/** A CONNECT that the broker adapter refused. */
+export interface RefusedConnect {
+  readonly username: string | undefined
+  readonly clientId: string
+  readonly address: string
+  /** Who it is from, when that was looked at. */
+  readonly identity?: Identity | undefined
+  /** What the adapter counts it as. */
+  readonly why: string
+  readonly reason: string
+  /** Whose the client id is. */
+  readonly holder?: { readonly name: string; readonly address: string } | undefined
+}
+
 /** The core as the broker adapter sees it. Functions without a promise are total: they never throw. */
 export interface Inbound {
   /** Who may come in, and as whom. Rejects only for a broken invariant. */
@@ -427,6 +442,8 @@ export interface Inbound {
   connectRefused?(name: string, address: string, reason: string): void
   /** A publish, a subscription or a will of this name was denied. */
   denied?(name: string, what: string, topic: string): void
+  /** A CONNECT was refused for another reason than who it is from. */
+  refused(refusal: RefusedConnect): void
   /** After CONNACK. */
   opened(session: Session): void
   /** Once for each opened session, whatever ended it. */

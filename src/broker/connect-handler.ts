@@ -1,4 +1,4 @@
-import type { Authentication, Credentials, Identity, RefusedCode } from '../bridge/ports.ts'
+import type { Authentication, Credentials, Identity, RefusedCode, RefusedConnect } from '../bridge/ports.ts'
 import { newId } from '../kernel/secrets.ts'
 import { KeyedMutex, Semaphore, within } from '../kernel/semaphore.ts'
 import { hasUnwanted } from '../protocol/filters.ts'
@@ -62,14 +62,14 @@ export class ConnectHandler {
     session.claimedVersion = packet.protocolVersion
     const problem = this.#checkForm(session, packet) ?? (await this.#identify(session, packet))
     if ('code' in problem) {
-      this.#refuse(session, problem, proceed)
+      this.#refuse(session, packet, problem, proceed)
     } else if (problem.kind === 'candidate') {
       await this.#admitCandidate(session, packet, problem, proceed)
     } else {
       const done = await this.#perId.run(packet.clientId, () =>
         this.#admitKnown(session, packet, problem, proceed),
       )
-      if (done === undefined) this.#refuse(session, BUSY, proceed)
+      if (done === undefined) this.#refuse(session, packet, BUSY, proceed, problem)
     }
   }
 
@@ -131,7 +131,7 @@ export class ConnectHandler {
     const { clientId } = packet
     const owner = this.#stored.ownerOf(clientId)
     if (this.#holders.has(clientId) || (owner !== null && owner !== identity.nodeId)) {
-      this.#refuse(session, IN_USE, proceed)
+      this.#refuse(session, packet, IN_USE, proceed, identity)
       return
     }
     packet.clientId = newId('candidate-')
@@ -157,7 +157,7 @@ export class ConnectHandler {
       (owner !== null && owner !== nameOf(identity)) ||
       (holder !== undefined && !sameIdentity(holder.identity, identity))
     if (stranger) {
-      this.#refuse(session, IN_USE, proceed)
+      this.#refuse(session, packet, IN_USE, proceed, identity)
       return true
     }
     if (holder !== undefined) await this.#takeOver(holder)
@@ -272,6 +272,14 @@ export class ConnectHandler {
     if (identity.kind === 'principal') session.denied('will', will.topic)
   }
 
+  /** Who is there under a client id, or has a stored session of it. */
+  #holderOf(clientId: string): RefusedConnect['holder'] {
+    const live = this.#holders.get(clientId)
+    if (live !== undefined) return { name: nameOf(live.identity), address: live.address }
+    const owner = this.#stored.ownerOf(clientId)
+    return owner === null ? undefined : { name: owner, address: 'a stored session' }
+  }
+
   #hold(clientId: string, session: MqttSession): void {
     this.#holders.set(clientId, session)
     void session.gone.then(() => {
@@ -279,14 +287,33 @@ export class ConnectHandler {
     })
   }
 
-  #refuse(session: MqttSession, refusal: Refused, proceed: Callback): void {
-    const { counters, inbound, peerLog } = this.#world
-    counters.refused[refusal.counted]++
-    // The core tells, and keeps, who was refused for their credentials.
-    if (refusal.counted !== 'credentials') {
-      const { reason, code } = refusal
+  #refuse(
+    session: MqttSession,
+    packet: ConnectPacket,
+    refusal: Refused,
+    proceed: Callback,
+    identity?: Identity,
+  ): void {
+    const { counters, inbound } = this.#world
+    const { counted } = refusal
+    counters.refused[counted]++
+    // Who was refused for their credentials the core has told already.
+    if (counted !== 'credentials') {
+      const { username, clientId } = packet
+      const holder = counted === 'client_id_in_use' ? this.#holderOf(clientId) : undefined
+      const reason = holder ? `the client id is used by ${holder.name} at ${holder.address}` : refusal.reason
       inbound.connectRefused?.(session.claimedName, session.address, reason)
-      peerLog.info(`refused ${refusal.counted}`, session.address, { reason, code }, 'CONNECT refused')
+      session.guarded(() =>
+        inbound.refused({
+          username,
+          clientId,
+          address: session.address,
+          identity,
+          why: counted,
+          reason,
+          holder,
+        }),
+      )
     }
     session.refuse(refusal)
     // Aedes closes the socket when it is told, so CONNACK goes out first.

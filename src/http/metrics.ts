@@ -88,6 +88,9 @@ const COUNTERS: Readonly<Record<CounterName, Described>> = {
     label: 'reason',
     values: ['name', 'password', 'too_many', 'key'],
   },
+  sessions_replaced: {
+    help: 'Sessions of limbs that a newer one with the same key has ended; two devices with one key end each other for ever.',
+  },
   wrong_keys: { help: 'CONNECTs with the name of an approved limb and another key: lost keys, or guesses.' },
   registrations_refused: {
     help: 'Registrations that were not taken, by error code.',

@@ -75,10 +75,23 @@ export const EVENTS = {
       error: errorBodySchema,
     },
   ),
+  limb_replaced: event(
+    'Newer connections of a limb ended older ones, again and again: two devices with one key; told at most once a minute for each limb.',
+    {
+      nodeId,
+      addresses: z.array(z.string()).describe('of the older and the newer ones'),
+      count: z.int().describe('how often since it was told last'),
+    },
+  ),
   sign_in_refused: event('A CONNECT was refused; told at most once a minute for each name and address.', {
     name: z.string(),
+    clientId: z.string(),
     address: z.string(),
     reason: z.string(),
+    holder: z
+      .object({ name: z.string(), address: z.string() })
+      .optional()
+      .describe('whose the client id is, of one that is in use'),
     suppressed: z.int().describe('refusals since the last such event'),
   }),
   policy_set: event('A policy was set.', {

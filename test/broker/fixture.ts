@@ -9,6 +9,7 @@ import type {
   Identity,
   Inbound,
   Log,
+  RefusedConnect,
   Session,
   SessionEnd,
 } from '../../src/bridge/ports.ts'
@@ -47,6 +48,7 @@ export class ScriptedCore implements Inbound {
   onSubscribed: (session: Session) => void = () => {}
   onClosed: (session: Session) => void = () => {}
   heartbeats = 0
+  readonly refusals: RefusedConnect[] = []
   #waiting: (() => void)[] = []
 
   async admit(credentials: Credentials): Promise<Authentication> {
@@ -60,6 +62,10 @@ export class ScriptedCore implements Inbound {
     if (ROLES.includes(role)) return yes({ kind: 'principal', name, role, local: false })
     if (name.startsWith('cam') && credentials.password === 'key') return yes({ kind: 'limb', nodeId: name })
     return yes({ kind: 'candidate', nodeId: name, key: credentials.password ?? null })
+  }
+
+  refused(refusal: RefusedConnect): void {
+    this.refusals.push(refusal)
   }
 
   opened(session: Session): void {

@@ -228,7 +228,10 @@ describe('a running bridge', () => {
     )
     expect(missing).toEqual([])
     // An expiry takes a day.
-    expect(Object.keys(EVENTS).filter((kind) => !named.has(kind))).toEqual(['pairing_expired'])
+    expect(Object.keys(EVENTS).filter((kind) => !named.has(kind))).toEqual([
+      'pairing_expired',
+      'limb_replaced',
+    ])
     for (const name of [
       'pairingAnswer',
       'stateCleared',

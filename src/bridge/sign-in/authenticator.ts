@@ -8,7 +8,7 @@ import { audit } from '../audit.ts'
 import type { Authentication, Credentials, ReadTx } from '../ports.ts'
 import type { BridgeContext } from '../settings.ts'
 import { type ShutOut, SignInLimits } from './limits.ts'
-import type { RefusalReason, RefusedSignIns } from './refusals.ts'
+import { hiddenName, type RefusalReason, type RefusedSignIns } from './refusals.ts'
 import type { Tokens } from './tokens.ts'
 
 /** Wrong keys are told so often for each limb and address: a device that lost its key comes back every few seconds. */
@@ -50,7 +50,7 @@ export class Authenticator {
     if (!isName(name)) {
       const code = credentials.username === undefined ? 2 : 4
       const reason = `the user name (else the client id) must be ${NAME_HINT}`
-      return this.#refused(hidden(name), withoutName(credentials), code, reason, 'name')
+      return this.#refused(hiddenName(name), withoutName(credentials), code, reason, 'name')
     }
     const { principal, keys, refused } = await this.#world.store.read(
       async (tx) => await this.#known(tx, name),
@@ -110,7 +110,7 @@ export class Authenticator {
       'the password is not UTF-8; send a key or password as text, such as raw bytes in hexadecimal'
     return isName(name)
       ? this.#refused(name, credentials, 4, reason, 'password')
-      : this.#refused(hidden(name), withoutName(credentials), 4, reason, 'password')
+      : this.#refused(hiddenName(name), withoutName(credentials), 4, reason, 'password')
   }
 
   /**
@@ -263,15 +263,10 @@ function localRole(password: string): Role | undefined {
   return ROLES.find((known) => password === `role:${known}`)
 }
 
-/** What is told of a user name that nobody has: it may be a password that was typed into the wrong field. */
-function hidden(name: string): string {
-  return `(no name, ${name.length} characters)`
-}
-
 /** A client that gives no user name gives its client id in its place. */
 function withoutName(credentials: Credentials): Credentials {
   const { username, clientId } = credentials
   return username === undefined || username === clientId
-    ? { ...credentials, clientId: hidden(clientId) }
+    ? { ...credentials, clientId: hiddenName(clientId) }
     : credentials
 }

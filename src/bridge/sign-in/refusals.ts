@@ -1,9 +1,10 @@
 import { messageOf } from '../../kernel/errors.ts'
 import { escapeText } from '../../kernel/escape-text.ts'
 import { LogThrottle } from '../../kernel/log-throttle.ts'
+import { isName } from '../../protocol/names.ts'
 import { audit } from '../audit.ts'
 import type { Announcer } from '../live/announcer.ts'
-import type { Credentials } from '../ports.ts'
+import type { Credentials, RefusedConnect } from '../ports.ts'
 import type { BridgeContext } from '../settings.ts'
 import type { Attempts } from './attempts.ts'
 
@@ -19,6 +20,14 @@ interface Told {
   readonly reason: string
   readonly message: string
   readonly suppressed: number
+  /** Of the limb that it concerns. */
+  readonly nodeId?: string | null | undefined
+  readonly holder?: RefusedConnect['holder']
+}
+
+/** What is told of a user name that nobody has: it may be a password that was typed into the wrong field. */
+export function hiddenName(name: string): string {
+  return `(no name, ${name.length} characters)`
 }
 
 /** Log, event and audit row for refused sign-ins, at a pace that a flood cannot turn into a full disk. */
@@ -38,8 +47,25 @@ export class RefusedSignIns {
   record(name: string, from: From, reason: string, why: RefusalReason): void {
     this.#world.counters.count('sign_ins_refused', why)
     this.#attempts.refused(name, from.address, reason)
+    const message = `sign-in refused: ${reason}`
+    // A key is a limb's; a wrong password is a principal's.
+    const nodeId = why === 'key' ? name : null
     this.#throttle.write(JSON.stringify([name, from.address]), (suppressed) =>
-      this.#tell(name, from, { reason, message: `sign-in refused: ${reason}`, suppressed }),
+      this.#tell(name, from, { reason, message, suppressed, nodeId }),
+    )
+  }
+
+  /** What was refused for its form, or because its client id is another's. */
+  connect({ username, clientId, address, identity, why, reason, holder }: RefusedConnect): void {
+    const given = username ?? clientId
+    const isKnown = isName(given)
+    const name = isKnown ? given : hiddenName(given)
+    // Until it is known who it is, a name may be a limb's.
+    const nodeId = identity?.kind === 'principal' || !isKnown ? null : given
+    const from = { address, clientId: isKnown || clientId !== given ? clientId : name }
+    const message = `CONNECT refused: ${reason}`
+    this.#throttle.write(JSON.stringify([name, address, why]), (suppressed) =>
+      this.#tell(name, from, { reason, message, suppressed, nodeId, holder }),
     )
   }
 
@@ -54,18 +80,22 @@ export class RefusedSignIns {
     this.#throttle.stop()
   }
 
-  #tell(name: string, { address, clientId }: From, { reason, message, suppressed }: Told): void {
+  #tell(name: string, from: From, { reason, message, suppressed, nodeId = null, holder }: Told): void {
     const { log, store } = this.#world
     const who = escapeText(name.slice(0, 64))
-    log.warn({ name: who, address, clientId: escapeText(clientId.slice(0, 64)), reason, suppressed }, message)
-    this.#announce('sign_in_refused', { name: who, address, reason, suppressed })
+    const { address } = from
+    const clientId = escapeText(from.clientId.slice(0, 64))
+    const told = { name: who, clientId, address, reason, ...(holder && { holder }), suppressed }
+    log.warn(told, message)
+    this.#announce('sign_in_refused', told)
     store
       .transact((tx) =>
         tx.audit(
           audit(this.#world, 'signin.refused', {
             actor: address,
+            nodeId,
             outcome: 'refused',
-            detail: { name: who, reason, suppressed },
+            detail: { name: who, clientId, reason, ...(holder && { holder }), suppressed },
           }),
         ),
       )

@@ -1,0 +1,119 @@
+import { describe, expect, it } from 'vitest'
+import { keyOf, startApp } from '../../support/app.ts'
+
+describe('a refused CONNECT', () => {
+  it('whose client id is in use names user, client id and holder in log, event and audit log', async () => {
+    await using app = await startApp()
+    const admin = await app.admin()
+    await admin.subscribe('limb/bridge/event/#')
+    await app.limb('dev1')
+    const dev2 = await app.limb('dev2')
+    await dev2.end()
+    await app.device('dev1', keyOf('dev1'), { clientId: 'rtl_433' })
+    await expect(app.device('dev2', keyOf('dev2'), { clientId: 'rtl_433' })).rejects.toMatchObject({
+      code: 2,
+    })
+    const holder = { name: 'dev1', address: '127.0.0.1' }
+    const told = { name: 'dev2', clientId: 'rtl_433', address: '127.0.0.1', holder }
+    const { json } = await admin.next('limb/bridge/event/sign_in_refused')
+    expect(json).toMatchObject({ ...told, reason: 'the client id is used by dev1 at 127.0.0.1' })
+    expect(app.logLines.find(({ msg }) => String(msg).startsWith('CONNECT refused'))).toMatchObject({
+      ...told,
+      level: 'warn',
+    })
+    const { items } = await admin.do('admin', 'audit/list', { nodeId: 'dev2', kind: 'signin.refused' })
+    expect(items[0]).toMatchObject({
+      nodeId: 'dev2',
+      actor: '127.0.0.1',
+      detail: { name: 'dev2', clientId: 'rtl_433', holder },
+    })
+  })
+
+  it.each([
+    ['for its keepalive', { keepalive: 60_000 }, /keepalive must be/],
+    ['for its client id', { clientId: 'x'.repeat(200) }, /client id is too long/],
+  ])('%s names who it was', async (_, options, reason) => {
+    await using app = await startApp()
+    const admin = await app.admin()
+    await expect(app.device('dev2', keyOf('dev2'), options)).rejects.toMatchObject({ code: 2 })
+    await expect
+      .poll(async () => (await admin.do('admin', 'audit/list', { nodeId: 'dev2' })).items[0]?.detail)
+      .toMatchObject({ name: 'dev2', reason: expect.stringMatching(reason) })
+  })
+
+  it('with a revoked key is found under its limb, and one of a name that is none is not kept', async () => {
+    await using app = await startApp()
+    const admin = await app.admin()
+    await app.limb('dev3')
+    await admin.do('admin', 'node/revoke', { nodeId: 'dev3' })
+    await expect(app.device('dev3', keyOf('dev3'))).rejects.toMatchObject({ code: 5 })
+    await expect
+      .poll(
+        async () => (await admin.do('admin', 'audit/list', { nodeId: 'dev3', kind: 'signin.' })).items.length,
+      )
+      .toBe(1)
+    await expect(app.device('correct horse!', undefined, { keepalive: 60_000 })).rejects.toMatchObject({
+      code: 2,
+    })
+    await admin.settle()
+    expect(JSON.stringify(app.logLines)).not.toContain('correct horse')
+  })
+
+  it('is told once a minute for each name and address, and counted', async () => {
+    await using app = await startApp({}, { fakeClock: true })
+    const admin = await app.admin()
+    await admin.subscribe('limb/bridge/event/sign_in_refused')
+    for (let i = 0; i < 5; i++)
+      await expect(app.device('dev2', keyOf('dev2'), { keepalive: 60_000 })).rejects.toMatchObject({
+        code: 2,
+      })
+    expect((await admin.next(() => true)).json.suppressed).toBe(0)
+    app.clock.advance(60_000)
+    expect((await admin.next(() => true)).json.suppressed).toBe(3)
+    expect(admin.waiting).toEqual([])
+  })
+})
+
+describe('two devices with one key', () => {
+  it.each(['the same client id', 'client ids of their own'])(
+    'that end each other, with %s, are told by event, log and metric',
+    async (ids) => {
+      await using app = await startApp({ http: { enabled: true, port: 0 } }, { fakeClock: true })
+      const admin = await app.admin()
+      await admin.subscribe('limb/bridge/event/limb_replaced')
+      const first = await app.limb('dev1')
+      for (let i = 0; i < 6; i++) {
+        const clientId = ids === 'the same client id' ? 'board' : `board-${i % 2}`
+        const board = await app.device('dev1', keyOf('dev1'), { clientId })
+        if (i === 0) await first.ended()
+        await board.settle()
+      }
+      expect((await admin.next(() => true)).json).toMatchObject({
+        nodeId: 'dev1',
+        addresses: ['127.0.0.1'],
+        count: 2,
+      })
+      app.clock.advance(60_000)
+      expect((await admin.next(() => true)).json).toMatchObject({ nodeId: 'dev1', count: 4 })
+      expect(
+        app.logLines.filter(({ msg }) => String(msg).includes('two devices with one key')),
+      ).toMatchObject([
+        { level: 'warn', nodeId: 'dev1', addresses: ['127.0.0.1'], count: 2 },
+        { level: 'warn', count: 4 },
+      ])
+      const metrics = await (await fetch(`http://127.0.0.1:${app.bridge.http?.port}/metrics`)).text()
+      expect(metrics).toContain('limb_sessions_replaced_total 6')
+    },
+  )
+
+  it('are not thought of when a limb comes back once, or is replaced by an approval', async () => {
+    await using app = await startApp()
+    const admin = await app.admin()
+    await admin.subscribe('limb/bridge/event/limb_replaced')
+    await app.limb('dev1')
+    await (await app.device('dev1', keyOf('dev1'))).settle()
+    await app.limb('dev1', undefined, keyOf('another'))
+    await admin.settle()
+    expect(admin.waiting).toEqual([])
+  })
+})
