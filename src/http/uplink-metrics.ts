@@ -8,6 +8,7 @@ export interface UplinkReading {
   readonly published: number
   readonly dropped: number
   readonly reconnects: number
+  readonly setAside: number
 }
 
 /** Returns what fills them at a scrape. */
@@ -23,10 +24,18 @@ export function uplinkMetrics(registry: Registry): (uplinks: readonly UplinkRead
     help: 'Messages that wait for the other broker.',
     ...common,
   })
+  const setAside = new Gauge({
+    name: 'limb_uplink_set_aside_topics',
+    help: 'Topics of which messages are not sent, because the other broker does not take them.',
+    ...common,
+  })
   const counter = (what: string, help: string) =>
     new Counter({ name: `limb_uplink_${what}_total`, help, ...common })
   const published = counter('published', 'Messages that were published on the other broker.')
-  const dropped = counter('dropped', 'Messages that were given up: no connection, or no room.')
+  const dropped = counter(
+    'dropped',
+    'Messages that were given up: no connection, no room, or not taken by the other broker.',
+  )
   const reconnects = counter('reconnects', 'Connections after the first.')
   return (uplinks) => {
     // The uplinks count themselves; a scrape shows what they have.
@@ -35,6 +44,7 @@ export function uplinkMetrics(registry: Registry): (uplinks: readonly UplinkRead
       const labels = { uplink: reading.name }
       connected.set(labels, reading.connected ? 1 : 0)
       queued.set(labels, reading.queued)
+      setAside.set(labels, reading.setAside)
       published.inc(labels, reading.published)
       dropped.inc(labels, reading.dropped)
       reconnects.inc(labels, reading.reconnects)

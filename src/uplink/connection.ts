@@ -9,8 +9,18 @@ import type { UplinkMessage, UplinkSettings } from './ports.ts'
  * reconnecting has a fixed period, stops at a refused CONNACK, and keeps an unbounded queue.
  */
 
+/** What the other broker said of itself at CONNECT; MQTT 3.1.1 has no words for it. */
+export interface Announced {
+  /** The largest packet that it takes. */
+  readonly maxPacketBytes?: number | undefined
+  /** Messages of QoS 1 that may be under way. */
+  readonly receiveMaximum?: number | undefined
+  readonly maximumQos?: number | undefined
+  readonly retain?: boolean | undefined
+}
+
 export interface UplinkConnectionEvents {
-  opened(): void
+  opened(announced: Announced): void
   message(topic: string, payload: Uint8Array, retained: boolean): void
   /** Once, whatever ended it; also when it never opened. */
   closed(why: string): void
@@ -19,6 +29,8 @@ export interface UplinkConnectionEvents {
 export interface UplinkConnection {
   /** Calls back when it was acknowledged or refused; not at all when the connection ends before. */
   send(message: UplinkMessage, done: (error: Error | undefined) => void): void
+  /** Calls back when the other broker has read everything before this; not at all when the connection ends first. */
+  settle(done: () => void): void
   /** Resolves to the filters that were refused. Rejects when the connection ends. */
   subscribe(filters: readonly string[]): Promise<readonly string[]>
   unsubscribe(filters: readonly string[]): void
@@ -66,8 +78,17 @@ export function connectUplink(
     // Whatever fails before CONNACK is the end of this attempt, whether or not `close` follows.
     if (client?.connected !== true) closed()
   })
-  client.on('connect', () => {
-    if (!over) events.opened()
+  client.on('connect', ({ properties }) => {
+    if (over) return
+    events.opened({
+      maxPacketBytes: properties?.maximumPacketSize,
+      receiveMaximum: properties?.receiveMaximum,
+      maximumQos: properties?.maximumQoS,
+      retain: properties?.retainAvailable,
+    })
+  })
+  client.on('disconnect', ({ reasonCode, properties }) => {
+    why = `the other broker ended it: ${properties?.reasonString ?? `reason ${reasonCode}`}`
   })
   client.on('message', (topic, payload, packet) => {
     if (!over) events.message(topic, payload, packet.retain)
@@ -77,11 +98,15 @@ export function connectUplink(
 }
 
 function linkOf(client: MqttClient, isOver: () => boolean, closed: () => void): UplinkConnection {
+  const settle = settler(client)
   return {
+    settle: (done) => settle(() => isOver() || done()),
     send({ topic, payload, qos, retain }, done) {
       const bytes = Buffer.from(payload.buffer, payload.byteOffset, payload.byteLength)
       client.publish(topic, bytes, { qos, retain }, (error) => {
-        if (!isOver()) done(error ?? undefined)
+        // Without a reason code it is no refusal but the end of the connection, which is told by itself.
+        const isEnd = error && typeof (error as { code?: unknown }).code !== 'number'
+        if (!isOver() && !isEnd) done(error ?? undefined)
       })
     },
     subscribe: (filters) => subscribe(client, filters),
@@ -98,8 +123,30 @@ function linkOf(client: MqttClient, isOver: () => boolean, closed: () => void): 
   }
 }
 
+/** PINGRESP comes after everything before its PINGREQ was read; the keepalive sends some too. */
+function settler(client: MqttClient): (done: () => void) => void {
+  const waiting: { readonly ping: number; readonly done: () => void }[] = []
+  let sent = 0
+  let answered = 0
+  client.on('packetsend', ({ cmd }) => {
+    if (cmd === 'pingreq') sent++
+  })
+  client.on('packetreceive', ({ cmd }) => {
+    if (cmd !== 'pingresp') return
+    answered++
+    while (waiting[0] !== undefined && waiting[0].ping <= answered) waiting.shift()?.done()
+  })
+  return (done) => {
+    if (!client.connected) return
+    const before = sent
+    client.sendPing()
+    waiting.push({ ping: Math.max(sent, before + 1), done })
+  }
+}
+
 const CLOSED: UplinkConnection = {
   send: () => undefined,
+  settle: () => undefined,
   subscribe: () => Promise.reject(new Error('closed')),
   unsubscribe: () => undefined,
   leave: () => undefined,

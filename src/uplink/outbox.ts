@@ -39,6 +39,12 @@ export class UplinkOutbox {
     }
   }
 
+  /** What `take` would give. */
+  peek(): UplinkMessage | undefined {
+    for (const message of this.#messages.values()) return message
+    return undefined
+  }
+
   take(): UplinkMessage | undefined {
     for (const [key, message] of this.#messages) {
       this.#remove(key)

@@ -66,4 +66,6 @@ export interface UplinkReadings {
   /** Connections that were made after the first. */
   readonly reconnects: number
   readonly queued: number
+  /** Topics of which messages are not sent, because the other broker does not take them. */
+  readonly setAside: number
 }

@@ -2,12 +2,13 @@ import type { PublishedMessage } from '../bridge/ports.ts'
 import { messageOf } from '../kernel/errors.ts'
 import { encodeWord } from '../protocol/encode.ts'
 import { Backoff } from './backoff.ts'
-import { connectUplink, type UplinkConnection } from './connection.ts'
+import { type Announced, connectUplink, type UplinkConnection } from './connection.ts'
 import { Mirror } from './mirror.ts'
 import { UplinkOutbox } from './outbox.ts'
 import type { UplinkMessage, UplinkOptions, UplinkReadings } from './ports.ts'
 import { Resync } from './resync.ts'
 import { UplinkSender } from './sender.ts'
+import { type AsideNotice, SetAside } from './set-aside.ts'
 
 /** A stop waits so long for what is on its way; then the will says `offline`. */
 const DRAIN_MS = 2000
@@ -22,6 +23,7 @@ export class Uplink {
   readonly #options: UplinkOptions
   readonly #mirror: Mirror
   readonly #outbox: UplinkOutbox
+  readonly #setAside: SetAside
   readonly #sender: UplinkSender
   readonly #backoff: Backoff
   #resync: Resync | undefined
@@ -35,7 +37,11 @@ export class Uplink {
     this.#options = options
     this.#mirror = new Mirror(options.topics, options.settings)
     this.#outbox = new UplinkOutbox(options.settings.maxQueued)
-    this.#sender = new UplinkSender(this.#outbox, {
+    this.#setAside = new SetAside({
+      clock: options.clock,
+      told: (notice) => this.#tellAside(notice),
+    })
+    this.#sender = new UplinkSender(this.#outbox, this.#setAside, {
       drained: () => this.#resync?.drained(),
       refused: (topic, error) => this.#resync?.refused(topic, error),
     })
@@ -55,6 +61,7 @@ export class Uplink {
       dropped: this.#outbox.dropped,
       reconnects: Math.max(0, this.#connections - 1),
       queued: this.#outbox.length,
+      setAside: this.#setAside.size,
     }
   }
 
@@ -116,7 +123,7 @@ export class Uplink {
     const link = connectUplink(
       { settings, will },
       {
-        opened: () => this.#opened(link),
+        opened: (announced) => this.#opened(link, announced),
         message: (topic, payload, retained) => {
           if (!this.#stopped) this.#resync?.received(topic, payload, retained)
         },
@@ -126,7 +133,7 @@ export class Uplink {
     this.#connecting = link
   }
 
-  #opened(link: UplinkConnection): void {
+  #opened(link: UplinkConnection, announced: Announced): void {
     const { settings, log } = this.#options
     this.#connecting = undefined
     this.#connections++
@@ -140,14 +147,28 @@ export class Uplink {
       link,
     })
     this.#resync = resync
-    this.#sender.start(link)
-    resync.enter().then(
-      () => this.#backoff.reset(),
+    this.#sender.start(link, announced)
+    const whole = resync.enter().then(() => this.#sender.delivered())
+    whole.then(
+      // What was written last may still be what ends the connection: only a whole visit was a good one.
+      () => link.settle(() => this.#resync === resync && this.#backoff.reset()),
       (error: unknown) => {
         if (this.#resync !== resync) return
         log.warn({ uplink: settings.name, error: messageOf(error) }, 'uplink could not be brought up to date')
         link.cut()
       },
+    )
+  }
+
+  #tellAside({ topic, bytes, announced }: AsideNotice): void {
+    const { settings, log } = this.#options
+    const why =
+      announced === undefined
+        ? 'the other broker ends the connection when it is sent'
+        : `the other broker takes packets of at most ${announced} bytes`
+    log.warn(
+      { uplink: settings.name, topic, bytes, ...(announced === undefined ? undefined : { announced }) },
+      `a message is set aside, and all others go on: ${why}; its topic is tried again with a smaller one, or in an hour`,
     )
   }
 
