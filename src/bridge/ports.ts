@@ -293,8 +293,9 @@ export interface Session {
   /** Whether this session has a subscription that matches `topic`. */
   subscribedTo(topic: string): boolean
   /**
-   * Sends to this session alone, at QoS 1 if its subscription allows. False when it is not subscribed. `context` and
-   * `expiresAt`, the wall time from which on it is not to be delivered, are for clients that can be told so.
+   * Sends to this session alone, at QoS 1 if its subscription allows; when it is not acknowledged, again to the same
+   * session when that returns. False when it is not subscribed. `expiresAt` is the wall time from which on it is not
+   * to be delivered; `context` is for clients that can be told so.
    */
   send(topic: string, payload: Uint8Array, context?: MessageContext & { expiresAt?: number }): boolean
   /** Where responses go, when it is not a session of the broker. */

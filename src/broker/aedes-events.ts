@@ -8,6 +8,7 @@ import type { InboundPath } from './inbound-path.ts'
 import { REASON } from './mqtt5/reasons.ts'
 import type { OrderedBroker } from './ordered-broker.ts'
 import type { MqttSession } from './session.ts'
+import type { Unacknowledged } from './unacknowledged.ts'
 
 /** Where Aedes calls this adapter: its hooks, and its events in the order of a session's life. */
 
@@ -26,6 +27,7 @@ export function setHooks(broker: OrderedBroker, admissions: ConnectHandler, path
 export interface EventsOptions {
   readonly persistence: BrokerPersistence
   readonly view: RetainedView
+  readonly left: Unacknowledged
   readonly log: Log
   readonly counters: BrokerCounters
   /** Sends what was queued for a session that returns. */
@@ -61,6 +63,7 @@ export function followEvents(broker: OrderedBroker, options: EventsOptions): voi
   broker.on('ack', (_packet, client) => sessionOf(client)?.delivery.outbox.acknowledged())
   broker.on('clientDisconnect', (client) => {
     const session = sessionOf(client)
+    if (session !== undefined) options.left.keep(session, persistence.sessions.ownerOf(client.id))
     if (!client.clean)
       persistence.sessions.ended(client.id, session?.translator?.sessionExpirySeconds ?? null)
     session?.unregistered()
@@ -70,7 +73,14 @@ export function followEvents(broker: OrderedBroker, options: EventsOptions): voi
 
 async function resume(session: MqttSession, options: EventsOptions): Promise<void> {
   const { persistence, view } = options
+  const { delivery } = session
+  const left = options.left.take(session)
+  delivery.outbox.reserve(left)
   await options.resend(session)
+  for (const each of left) {
+    if (delivery.mayReceive(each.message.packet.topic)) await delivery.outbox.resendLeft(each)
+    else if (each.messageId !== undefined) delivery.outbox.drop(each.messageId)
+  }
   if (session.isGone) return
   session.resumed()
   if (!persistence.sessions.takeStale(session.clientId)) return

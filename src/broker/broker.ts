@@ -36,6 +36,7 @@ import type { SessionContext } from './session-context.ts'
 import { HandshakeStranger } from './stranger-watch.ts'
 import { Strangers } from './strangers.ts'
 import { type TlsSettings, tlsHandshakes } from './tls-listener.ts'
+import { Unacknowledged } from './unacknowledged.ts'
 
 export interface BrokerOptions {
   readonly topics: Topics
@@ -165,6 +166,7 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
   followEvents(broker, {
     ...options,
     counters,
+    left: new Unacknowledged((clientId) => options.persistence.sessions.missed(clientId)),
     resend: (session) => resend(session, persistence.queueOf(session.client), world),
     sendRetained: (session, filters) => sendRetained(session, filters, persistence),
   })

@@ -65,11 +65,11 @@ export class SessionDelivery {
     const granted = this.filters.qosFor(topic)
     if (granted < 0 || !this.mayReceive(topic)) return false
     const qos: Qos = granted > 0 ? 1 : 0
-    const plain = routedPacket(topic, payload, qos)
-    const packet =
-      context === undefined || !this.#speaks5
-        ? plain
-        : { ...plain, properties: contextProperties(context), expiresAt: context.expiresAt }
+    const packet = {
+      ...routedPacket(topic, payload, qos),
+      ...(context?.expiresAt !== undefined && { expiresAt: context.expiresAt }),
+      ...(context !== undefined && this.#speaks5 && { properties: contextProperties(context) }),
+    }
     this.#world.broker.inOrder(() => this.outbox.put(ownCopy(packet, qos)))
     return true
   }

@@ -58,7 +58,11 @@ const ENCODER: Encoder = {
  */
 export class SessionOutbox {
   readonly #options: SessionOutboxOptions
-  readonly handshakes = new PacketIds()
+  /** What no store keeps and is not acknowledged, of a session that is to be resumed. */
+  readonly #unkept = new Map<number, Outgoing>()
+  readonly handshakes = new PacketIds((id) => this.#unkept.delete(id))
+  /** Once closed: what must be sent again when the session is resumed [MQTT-4.4.0-1], in its order. */
+  leftBehind: readonly LeftBehind[] = []
   encoder: Encoder = ENCODER
   /** Of QoS 1 and 2 messages under way, where the client takes fewer than the limit allows. */
   receiveMaximum = Number.POSITIVE_INFINITY
@@ -95,11 +99,54 @@ export class SessionOutbox {
   }
 
   close(): void {
+    if (!this.#closed) this.leftBehind = this.#left()
     this.#closed = true
+    this.#unkept.clear()
     this.#forgetWaiting()
     this.#resent.clear()
     this.#notifyRoom()
     this.#notifyWindow()
+  }
+
+  #left(): LeftBehind[] {
+    if (this.#options.client.clean) return []
+    const sent = [...this.#unkept].map(([messageId, message]) => ({
+      messageId,
+      message: { ...message, frame: undefined },
+      released: this.handshakes.isReleased(messageId),
+    }))
+    const unsent = this.#waiting
+      .filter(({ qos, stored }) => qos > 0 && !stored)
+      .map((message) => ({
+        messageId: undefined,
+        message: { ...message, frame: undefined },
+        released: false,
+      }))
+    return [...sent, ...unsent]
+  }
+
+  /** The identifiers of what an earlier connection left behind are taken, before anything is sent. */
+  reserve(left: readonly LeftBehind[]): void {
+    for (const { messageId, message, released } of left) {
+      if (messageId === undefined || message.qos === 0) continue
+      if (released) this.handshakes.expectPubcomp(messageId)
+      else this.handshakes.expect(messageId, message.qos)
+      this.#unkept.set(messageId, message)
+    }
+  }
+
+  /** Sends one of them again, as fast as the reader takes it; its identifier was reserved. */
+  async resendLeft({ messageId, message, released }: LeftBehind): Promise<void> {
+    await this.#mayResend()
+    if (this.#closed || message.qos === 0) return
+    if (released && messageId !== undefined) {
+      this.resendRelease(messageId)
+      return
+    }
+    const id = messageId ?? this.handshakes.begin(message.qos)
+    this.#unkept.set(id, message)
+    const packet = messageId === undefined ? message.packet : { ...message.packet, dup: true }
+    this.#order.run(() => this.#write({ ...message, packet }, id))
   }
 
   /** Calls back when the reader has taken, and acknowledged, enough for the next message, or is gone. */
@@ -203,6 +250,7 @@ export class SessionOutbox {
     if (stored && this.#wasResent(packet.brokerCounter)) return
     const { client, persistence } = this.#options
     const messageId = qos === 0 ? 0 : this.handshakes.begin(qos)
+    if (qos > 0 && !stored && !client.clean) this.#unkept.set(messageId, message)
     const write = () => this.#write(message, messageId)
     if (!stored || qos === 0 || client.clean) {
       this.#order.run(write)
@@ -290,6 +338,19 @@ export class SessionOutbox {
     if (counter >= this.#resentUpTo) this.#resent.clear()
     return was
   }
+}
+
+/** A message that was for a session whose connection ended before it was acknowledged. */
+export interface LeftBehind {
+  /** Undefined: it was never sent. */
+  readonly messageId: number | undefined
+  readonly message: Outgoing
+  /** PUBREC came; what is left is PUBREL. */
+  readonly released: boolean
+}
+
+export function sizeOfLeft(left: readonly LeftBehind[]): number {
+  return left.reduce((sum, { message }) => sum + size(message), 0)
 }
 
 export function isExpired({ expiresAt }: RoutedPacket, clock: Clock): boolean {

@@ -15,6 +15,12 @@ export class PacketIds {
   /** The answer that would go on with each. */
   readonly #open = new Map<number, Answer>()
   #next = 1
+  readonly #ended: (id: number) => void
+
+  /** `ended`: is called with each identifier whose handshake is over. */
+  constructor(ended: (id: number) => void = () => undefined) {
+    this.#ended = ended
+  }
 
   get size(): number {
     return this.#open.size
@@ -44,7 +50,12 @@ export class PacketIds {
   }
 
   forget(id: number): void {
-    this.#open.delete(id)
+    if (this.#open.delete(id)) this.#ended(id)
+  }
+
+  /** PUBREC came: what is left is PUBREL. */
+  isReleased(id: number): boolean {
+    return this.#open.get(id) === PUBCOMP
   }
 
   /**
@@ -60,7 +71,7 @@ export class PacketIds {
       return expected !== PUBACK
     }
     if (type !== expected) return false
-    this.#open.delete(id)
+    this.forget(id)
     return true
   }
 

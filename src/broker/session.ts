@@ -381,7 +381,10 @@ export class MqttSession extends Connection implements Session {
     this.#end ??= why
     this.isGone = true
     this.guard.close()
-    if (why === 'stopped' || (why !== 'lost' && this.identity.kind === 'limb')) this.client.will = null
+    if (why === 'stopped' || (why !== 'lost' && this.identity.kind === 'limb')) {
+      this.client.will = null
+      this.will5 = undefined
+    }
     if (!afterFlush) {
       if (this.#translator === undefined) this.conn.destroy()
       else this.#endWith(this.#translator, ...FAREWELLS[why])

@@ -386,19 +386,6 @@ describe('telling one session', () => {
     expect((await core.until('closed')).why).toBe('refused')
     limb.socket.resume()
   })
-
-  test('nothing told is stored: a key must not lie in a queue', async () => {
-    const { connect, core } = await start()
-    const limb = await connect({ username: 'cam1', password: 'key', clientId: 'c', clean: false })
-    await limb.subscribe({ 'limb/node/cam1/pairing': 1 })
-    const { session } = await core.until('opened')
-    session.send('limb/node/cam1/pairing', Buffer.from('the new key'))
-    await limb.message()
-    limb.cut()
-    await limb.closed
-    const again = await connect({ username: 'cam1', password: 'key', clientId: 'c', clean: false })
-    expect(await texts(again)).toEqual([])
-  })
 })
 
 test('a promoted candidate has the rights of a limb at once, and keeps its subscription', async () => {

@@ -1,0 +1,62 @@
+import { type LeftBehind, sizeOfLeft } from './outbox.ts'
+import type { MqttSession } from './session.ts'
+
+/** Over all sessions: what none of them acknowledged is small, unless somebody means it. */
+const MAX_BYTES = 32 * 1024 * 1024
+
+interface Left {
+  readonly owner: string
+  readonly messages: readonly LeftBehind[]
+  readonly bytes: number
+}
+
+/**
+ * Messages of stored sessions that no store keeps (what the bridge sends to one session alone, and retained messages)
+ * and that were not acknowledged when the connection ended. They are sent again when the session is resumed, on this
+ * run of the bridge: in memory only, because a key may be among them.
+ */
+export class Unacknowledged {
+  readonly #dropped: (clientId: string) => void
+  /** By Aedes' id of the client, the oldest first. */
+  readonly #left = new Map<string, Left>()
+  #bytes = 0
+
+  /** `dropped`: what a session was owed is given up, and it may have missed something. */
+  constructor(dropped: (clientId: string) => void) {
+    this.#dropped = dropped
+  }
+
+  /** The connection of a session has ended. `owner`: of the session that is stored, if one is. */
+  keep({ client, delivery }: MqttSession, owner: string | null): void {
+    // Aedes may have let go of the client before its socket has closed.
+    delivery.outbox.close()
+    const messages = delivery.outbox.leftBehind
+    if (client.id === null) return
+    this.#forget(client.id)
+    if (messages.length === 0 || owner === null) return
+    const bytes = sizeOfLeft(messages)
+    this.#left.set(client.id, { owner, messages, bytes })
+    this.#bytes += bytes
+    for (const clientId of this.#left.keys()) {
+      if (this.#bytes <= MAX_BYTES) break
+      this.#forget(clientId)
+      this.#dropped(clientId)
+    }
+  }
+
+  /** What is owed to a session that is resumed: the stored one of the same identity, and no other. */
+  take({ client, identity, storedBefore }: MqttSession): readonly LeftBehind[] {
+    const left = client.id === null ? undefined : this.#left.get(client.id)
+    if (client.id === null || left === undefined) return []
+    this.#forget(client.id)
+    const name = identity.kind === 'principal' ? identity.name : identity.nodeId
+    return storedBefore && left.owner === name ? left.messages : []
+  }
+
+  #forget(clientId: string): void {
+    const left = this.#left.get(clientId)
+    if (left === undefined) return
+    this.#bytes -= left.bytes
+    this.#left.delete(clientId)
+  }
+}

@@ -1,0 +1,190 @@
+import { join } from 'node:path'
+import { describe, expect, test } from 'vitest'
+import { type Running, start, tempFolder } from './fixture.ts'
+import {
+  connectPacket,
+  DISCONNECT,
+  dial,
+  id,
+  PUBACK,
+  packet,
+  publishPacket,
+  type WireClient,
+} from './wire.ts'
+
+const LIMB = { username: 'cam1', password: 'key', clientId: 'c', clean: false }
+const READER = { username: 'viewer', clientId: 'r', clean: false }
+const puback = (messageId: number) => packet(0x40, id(messageId))
+const PAIRING = 'limb/node/cam1/pairing'
+
+async function limbOf({ connect, core }: Running) {
+  const limb = await connect(LIMB)
+  await limb.subscribe({ [PAIRING]: 1, 'limb/node/cam1/invoke': 1 })
+  const { session } = await core.until('opened', (event) => event.session.clientId === 'c')
+  return { limb, session }
+}
+
+async function cut(client: WireClient): Promise<void> {
+  client.cut()
+  await client.closed
+}
+
+describe('what was sent at QoS 1 and not acknowledged is sent again when the session is resumed', () => {
+  test('to one session alone: marked DUP, under its packet identifier, and in its order', async () => {
+    const running = await start()
+    const { limb, session } = await limbOf(running)
+    for (const text of ['a', 'b', 'c']) session.send('limb/node/cam1/invoke', Buffer.from(text))
+    const [a, b] = [await limb.message(), await limb.message()]
+    await limb.message()
+    limb.send(puback(b.id))
+    await limb.settle()
+    await cut(limb)
+
+    const again = await running.connect(LIMB)
+    const [first, second] = [await again.message(), await again.message()]
+    expect(first).toMatchObject({ text: 'a', dup: true, id: a.id, qos: 1 })
+    expect(second).toMatchObject({ text: 'c', dup: true, qos: 1 })
+    await again.settle()
+    expect(again.messages).toEqual([])
+    // And once more, until it is acknowledged.
+    again.send(puback(second.id))
+    await again.settle()
+    await cut(again)
+    const third = await running.connect(LIMB)
+    expect(await third.message()).toMatchObject({ text: 'a', dup: true, id: a.id })
+    third.send(puback(a.id))
+    await third.settle()
+    await cut(third)
+    const fourth = await running.connect(LIMB)
+    await fourth.settle()
+    expect(fourth.messages).toEqual([])
+  })
+
+  test('that was retained: what the bridge shows, and what limbs have kept', async () => {
+    const running = await start()
+    running.owned.set('limb/node/cam1/status', 'online')
+    const limb = await running.connect({ ...LIMB, clean: true })
+    limb.send(publishPacket('limb/node/cam1/data/t', 'kept', { qos: 1, id: 1, retain: true }))
+    await limb.ack(PUBACK, 1)
+    const reader = await running.connect(READER)
+    await reader.subscribe({ 'limb/node/cam1/#': 1 })
+    await reader.message()
+    await reader.message()
+    await cut(reader)
+    const again = await running.connect(READER)
+    const messages = [await again.message(), await again.message()]
+    expect(messages.map(({ topic, dup, retain }) => [topic, dup, retain]).sort()).toEqual([
+      ['limb/node/cam1/data/t', true, true],
+      ['limb/node/cam1/status', true, true],
+    ])
+  })
+
+  test('beside what the store keeps: each comes once, and no two under one identifier', async () => {
+    const running = await start()
+    const reader = await running.connect(READER)
+    await reader.subscribe({ 'limb/node/+/state': 1, 'limb/principal/viewer/response/#': 1 })
+    const { session } = await running.core.until('opened')
+    const publish = (text: string) =>
+      running.broker.publisher.publish('limb/node/x/state', Buffer.from(text), { qos: 1, retain: false })
+    publish('live')
+    session.send('limb/principal/viewer/response/x', Buffer.from('told'))
+    await reader.message()
+    await reader.message()
+    await cut(reader)
+    await running.core.until('closed')
+    publish('queued')
+    await running.broker.settled()
+    const again = await running.connect(READER)
+    const messages = [await again.message(), await again.message(), await again.message()]
+    expect(messages.map(({ text, dup }) => [text, dup]).sort()).toEqual([
+      ['live', true],
+      ['queued', false],
+      ['told', true],
+    ])
+    expect(new Set(messages.map((message) => message.id)).size).toBe(3)
+    await again.settle()
+    expect(again.messages).toEqual([])
+  })
+
+  test('also what had no room in the window before the connection ended', async () => {
+    const running = await start({ limits: { maxInflightPerSession: 2 } as never })
+    const { limb, session } = await limbOf(running)
+    for (const text of ['a', 'b', 'c', 'd']) session.send(PAIRING, Buffer.from(text))
+    await limb.message()
+    await limb.message()
+    await cut(limb)
+    const again = await running.connect(LIMB)
+    const got: unknown[] = []
+    for (let i = 0; i < 4; i++) {
+      const message = await again.message()
+      got.push([message.text, message.dup])
+      again.send(puback(message.id))
+    }
+    expect(got).toEqual([
+      ['a', true],
+      ['b', true],
+      ['c', false],
+      ['d', false],
+    ])
+  })
+})
+
+describe('what was not acknowledged is not sent again', () => {
+  test('after its time', async () => {
+    const running = await start()
+    const { limb, session } = await limbOf(running)
+    const until = Date.now() + 50
+    session.send('limb/node/cam1/invoke', Buffer.from('late'), { expiresAt: until })
+    session.send('limb/node/cam1/invoke', Buffer.from('in time'), { expiresAt: Date.now() + 60_000 })
+    await limb.message()
+    await limb.message()
+    await cut(limb)
+    while (Date.now() <= until) await new Promise((resolve) => setTimeout(resolve, 5))
+    const again = await running.connect(LIMB)
+    expect((await again.message()).text).toBe('in time')
+    await again.settle()
+    expect(again.messages).toEqual([])
+  })
+
+  test('to a session that began anew, or was forgotten, or is of somebody else', async () => {
+    const running = await start()
+    const { limb, session } = await limbOf(running)
+    session.send(PAIRING, Buffer.from('a key'))
+    await limb.message()
+    await cut(limb)
+    const clean = await running.connect({ ...LIMB, clean: true })
+    await clean.settle()
+    expect(clean.messages).toEqual([])
+    clean.send(DISCONNECT)
+    await clean.closed
+    const kept = await running.connect(LIMB)
+    await kept.subscribe({ [PAIRING]: 1 })
+    await kept.settle()
+    expect(kept.messages).toEqual([])
+    const opened = running.core.all('opened').at(-1)
+    opened?.session.send(PAIRING, Buffer.from('another key'))
+    await kept.message()
+    await cut(kept)
+    await running.persistence.sessions.forget('cam1')
+    const other = await dial({ port: running.port })
+    other.send(connectPacket({ ...LIMB, username: 'cam2' }))
+    await other.connack()
+    await other.settle()
+    expect(other.messages).toEqual([])
+    other.cut()
+  })
+
+  test('after a restart: nothing told is stored, because a key must not lie in a queue', async () => {
+    const file = join(tempFolder(), 'limb.sqlite')
+    const first = await start({ file })
+    const { limb, session } = await limbOf(first)
+    session.send(PAIRING, Buffer.from('the new key'))
+    await limb.message()
+    await cut(limb)
+    await first.stop()
+    const second = await start({ file })
+    const again = await second.connect(LIMB)
+    await again.settle()
+    expect(again.messages).toEqual([])
+  })
+})
