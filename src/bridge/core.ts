@@ -309,7 +309,8 @@ export class Core implements Inbound {
     this.#world.counters.count('registrations')
     try {
       if (identity.kind === 'candidate') checkSize(payload)
-      const registration = decodeRegistration(payload)
+      const { brief, ...registration } = decodeRegistration(payload)
+      this.#answers.setBrief(session, brief === true)
       if (identity.kind === 'limb') await this.#pairings.reregister(session, identity.nodeId, registration)
       else await this.#pairings.claim(session, identity.nodeId, identity.key, registration)
     } catch (error) {

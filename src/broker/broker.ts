@@ -35,6 +35,7 @@ import { type Grant, Rights } from './rights.ts'
 import type { SessionContext } from './session-context.ts'
 import { HandshakeStranger } from './stranger-watch.ts'
 import { Strangers } from './strangers.ts'
+import { SubscriptionCounts } from './subscription-counts.ts'
 import { type TlsSettings, tlsHandshakes } from './tls-listener.ts'
 import { Unacknowledged } from './unacknowledged.ts'
 
@@ -141,6 +142,7 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
     topics,
     limits,
     counters,
+    subscriptionCounts: new SubscriptionCounts(),
     clock,
     log,
     peerLog: new PeerLog(clock, log),

@@ -102,7 +102,8 @@ export class ConnectHandler {
     const { peer } = session
     const credentials: Credentials = {
       clientId: packet.clientId,
-      username: packet.username,
+      // Clients that have a field for it send an empty user name where there is none.
+      username: packet.username === '' ? undefined : packet.username,
       password: textOf(packet.password),
       address: peer.address,
       local: peer.local,
@@ -299,7 +300,8 @@ export class ConnectHandler {
     counters.refused[counted]++
     // Who was refused for their credentials the core has told already.
     if (counted !== 'credentials') {
-      const { username, clientId } = packet
+      const { clientId } = packet
+      const username = packet.username === '' ? undefined : packet.username
       const holder = counted === 'client_id_in_use' ? this.#holderOf(clientId) : undefined
       const reason = holder ? `the client id is used by ${holder.name} at ${holder.address}` : refusal.reason
       inbound.connectRefused?.(session.claimedName, session.address, reason)
@@ -348,7 +350,7 @@ const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
 /** Undefined: none. Null: not a text. */
 function textOf(bytes: Buffer | undefined): string | undefined | null {
-  if (bytes === undefined) return undefined
+  if (bytes === undefined || bytes.length === 0) return undefined
   try {
     return utf8.decode(bytes)
   } catch {

@@ -36,6 +36,7 @@ export type LimitName =
   | 'bytes'
   | 'topic'
   | 'subscriptions'
+  | 'principal_subscriptions'
   | 'packet'
   | 'packet_time'
   | 'strangers'
@@ -88,6 +89,7 @@ export function newCounters(): BrokerCounters {
       bytes: 0,
       topic: 0,
       subscriptions: 0,
+      principal_subscriptions: 0,
       packet: 0,
       packet_time: 0,
       strangers: 0,

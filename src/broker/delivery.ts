@@ -47,10 +47,17 @@ export class SessionDelivery {
 
   /** A subscription is granted and about to be made. */
   subscribing(filter: string, reach: Reach): void {
+    if (this.#grantedTo === undefined) this.#countSubscriptions()
     this.filters.add(filter, reach === 'some')
     if (this.#grantedTo !== undefined) return
     this.#grantedTo = this.#session.identity
     this.#grantedIn = this.#world.rights.version
+  }
+
+  #countSubscriptions(): void {
+    const { identity } = this.#session
+    if (identity.kind !== 'principal') return
+    this.filters.countBy((change) => this.#world.subscriptionCounts.add(identity.name, change))
   }
 
   /** The client speaks MQTT 5. Before anything is sent. */

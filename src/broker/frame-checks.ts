@@ -13,7 +13,7 @@ export const PUBLISH = 3
 export const DISCONNECT = 14
 export const PUBREL = 6
 const SUBSCRIBE = 8
-const UNSUBSCRIBE = 10
+export const UNSUBSCRIBE = 10
 const PINGREQ = 12
 
 export type Fault = string | undefined
@@ -176,4 +176,13 @@ function checkConnectFields(flags: number, fields: Fields, end: number): Fault {
   if ((flags & PASSWORD) !== 0) fields.skip()
   if (fields.failed) return 'malformed CONNECT'
   return fields.at === end ? undefined : 'bytes after the end of CONNECT'
+}
+
+/** The filters of an UNSUBSCRIBE of MQTT 3.1 and 3.1.1 that passed its checks. */
+export function* filtersOf(bytes: Buffer, body: number, end: number): Iterable<string> {
+  for (let at = body + 2; at < end; ) {
+    const start = at + 2
+    at = start + bytes.readUInt16BE(at)
+    yield bytes.toString('utf8', start, at)
+  }
 }

@@ -8,6 +8,7 @@ import type { Outcome, Received } from './received.ts'
 import type { PublishRight } from './rights.ts'
 import type { MqttSession } from './session.ts'
 import type { SessionContext } from './session-context.ts'
+import { subscriptionsOfPrincipal } from './subscription-counts.ts'
 
 const NOTHING = Buffer.alloc(0)
 /** Of one QoS 2 message, before the first is dealt with. */
@@ -200,13 +201,25 @@ export class InboundPath {
     else callback(null, session.translator?.subscribing.granted(subscription) ?? subscription)
   }
 
+  #hasRoom(session: MqttSession, topic: string): boolean {
+    const { limits, subscriptionCounts } = this.#world
+    const { identity, delivery } = session
+    if (delivery.filters.has(topic)) return true
+    const isPrincipal = identity.kind === 'principal'
+    const maxSubscriptions = isPrincipal
+      ? subscriptionsOfPrincipal(limits)
+      : limits.maxSubscriptionsPerSession
+    const count = isPrincipal ? subscriptionCounts.of(identity.name) : delivery.filters.size
+    if (count < maxSubscriptions) return true
+    const limit = isPrincipal ? 'principal_subscriptions' : 'subscriptions'
+    session.limited(limit, { maxSubscriptions }, 'too many subscriptions')
+    return false
+  }
+
   #maySubscribe(session: MqttSession, subscription: RequestedSubscription): boolean {
-    const { rights, limits } = this.#world
+    const { rights } = this.#world
     const { topic } = subscription
-    const { subscriptions } = session.client
-    const { maxSubscriptionsPerSession: maxSubscriptions } = limits
-    const room = topic in subscriptions || Object.keys(subscriptions).length < maxSubscriptions
-    if (!room) session.limited('subscriptions', { maxSubscriptions }, 'too many subscriptions')
+    const room = this.#hasRoom(session, topic)
     if (room && this.#fits(session, topic)) {
       const reach = rights.reach(session.identity, topic, session.clientId)
       if (reach !== 'none') {

@@ -23,7 +23,10 @@ export interface ConfiguredLimits {
   /** Of a topic or filter. */
   readonly maxTopicBytes: number
   readonly maxTopicLevels: number
+  /** Of a limb or a candidate. */
   readonly maxSubscriptionsPerSession: number
+  /** Of all live sessions of one principal together; null: enough for a fleet of `maxConnections`. */
+  readonly maxSubscriptionsPerPrincipal: number | null
   readonly maxKeepaliveSeconds: number
   /** A client with keepalive 0 is never timed out by MQTT; only TCP's own probes find that it is gone. */
   readonly allowKeepaliveZero: boolean

@@ -26,9 +26,37 @@ export class LiveFilters {
   /** Filters that match more than the session may read. */
   readonly #wide = new Set<string>()
   readonly #options = new Map<string, FilterOptions>()
+  /** In the order of packets: Aedes has them within this turn or later. */
+  readonly #counted = new Set<string>()
+  #counter: (change: number) => void = () => undefined
 
   constructor(client: AedesClient<unknown>) {
     this.#client = client
+  }
+
+  /** Subscriptions, those that are about to be made included and those that are about to end left out. */
+  get size(): number {
+    return this.#counted.size
+  }
+
+  has(filter: string): boolean {
+    return this.#counted.has(filter)
+  }
+
+  /** `counter` is told of each change of the number. */
+  countBy(counter: (change: number) => void): void {
+    this.#counter = counter
+  }
+
+  /** UNSUBSCRIBE has come: what follows it finds room. */
+  ending(filter: string): void {
+    if (this.#counted.delete(filter)) this.#counter(-1)
+  }
+
+  /** The connection is gone. */
+  close(): void {
+    this.#counter(-this.#counted.size)
+    this.#counted.clear()
   }
 
   /** Whether what matches must be looked at once more. */
@@ -38,6 +66,10 @@ export class LiveFilters {
 
   /** A subscription is about to be made: Aedes has it within this turn or later. */
   add(filter: string, isWide: boolean): void {
+    if (!this.#counted.has(filter)) {
+      this.#counted.add(filter)
+      this.#counter(1)
+    }
     if (hasWildcard(filter)) this.#wildcards.add(filter)
     if (isWide) this.#wide.add(filter)
     else this.#wide.delete(filter)
@@ -48,6 +80,7 @@ export class LiveFilters {
     for (const filter of filters) {
       // It may have been subscribed anew meanwhile.
       if (filter in subscriptions) continue
+      this.ending(filter)
       this.#wildcards.delete(filter)
       this.#wide.delete(filter)
       this.#options.delete(filter)

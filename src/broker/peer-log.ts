@@ -12,6 +12,7 @@ const LIMIT_SETTINGS: Readonly<Record<LimitName, string>> = {
   bytes: 'mqtt.maxBytesPerSecond',
   topic: 'mqtt.maxTopicBytes or mqtt.maxTopicLevels',
   subscriptions: 'mqtt.maxSubscriptionsPerSession',
+  principal_subscriptions: 'mqtt.maxSubscriptionsPerPrincipal',
   packet: 'mqtt.maxPacketBytes, for a candidate and on the control socket a fixed one',
   packet_time: 'a fixed one',
   strangers: 'mqtt.maxStrangerBytes',
@@ -19,6 +20,8 @@ const LIMIT_SETTINGS: Readonly<Record<LimitName, string>> = {
   connect_time: 'mqtt.connectSeconds',
   inflight: 'mqtt.maxInflightPerSession',
 }
+
+const SUBSCRIPTIONS = new Set<LimitName>(['subscriptions', 'principal_subscriptions'])
 
 /** Log lines about what peers do wrong: five of a kind for each address in ten seconds, then the newest and a count. */
 export class PeerLog {
@@ -44,7 +47,9 @@ export class PeerLog {
 
   /** With the setting that moves it. */
   limit(limit: LimitName, address: string, fields: object, message: string): void {
-    this.info(`limit ${limit}`, address, fields, `${message}; the limit is ${LIMIT_SETTINGS[limit]}`)
+    // Few clients look at the code of SUBACK: what they do not see must be seen here.
+    const level = SUBSCRIPTIONS.has(limit) ? 'warn' : 'info'
+    this.#write(level, `limit ${limit}`, address, fields, `${message}; the limit is ${LIMIT_SETTINGS[limit]}`)
   }
 
   #write(level: 'info' | 'warn', kind: string, address: string, fields: object, message: string): void {

@@ -8,6 +8,7 @@ import type { OrderedBroker } from './ordered-broker.ts'
 import type { Outcome, Received } from './received.ts'
 import type { Rights } from './rights.ts'
 import type { Strangers } from './strangers.ts'
+import type { SubscriptionCounts } from './subscription-counts.ts'
 
 /** What every session of a broker shares. */
 export interface SessionContext extends ConnectionContext {
@@ -18,6 +19,7 @@ export interface SessionContext extends ConnectionContext {
   readonly topics: Topics
   readonly limits: BrokerLimits
   readonly wills: DelayedWills
+  readonly subscriptionCounts: SubscriptionCounts
   /** Brings a message to its end; `acknowledge` is called in the order of the session's messages. */
   readonly publish: (session: Connection, message: Received, acknowledge: (outcome: Outcome) => void) => void
   readonly strangers: Strangers

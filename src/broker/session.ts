@@ -4,7 +4,15 @@ import type { AedesClient, RequestedSubscription } from './aedes-internals.ts'
 import { Connection, type ConnectionPeer } from './connection.ts'
 import type { LimitName, SessionKind } from './counters.ts'
 import { SessionDelivery } from './delivery.ts'
-import { DISCONNECT, PUBLISH, PUBREL, TOO_LONG_FILTER, TOO_LONG_TOPIC } from './frame-checks.ts'
+import {
+  DISCONNECT,
+  filtersOf,
+  PUBLISH,
+  PUBREL,
+  TOO_LONG_FILTER,
+  TOO_LONG_TOPIC,
+  UNSUBSCRIBE,
+} from './frame-checks.ts'
 import type { Frame, Verdict } from './frame-splitter.ts'
 import { Guard, standBefore, TOO_LARGE } from './guard.ts'
 import { connack5 } from './mqtt5/answers.ts'
@@ -161,6 +169,9 @@ export class MqttSession extends Connection implements Session {
     const first = bytes[start] as number
     this.#throttle?.received(first, end - start)
     switch (first >> 4) {
+      case UNSUBSCRIBE:
+        for (const filter of filtersOf(bytes, body, end)) this.delivery.filters.ending(filter)
+        return 'parse'
       case PUBLISH:
         this.#world.counters.messagesIn++
         if ((first & QOS_2) !== 0) return this.#beginHandshake()
@@ -418,6 +429,7 @@ export class MqttSession extends Connection implements Session {
     this.#throttle?.stop()
     this.guard.close()
     this.#delivery?.outbox.close()
+    this.#delivery?.filters.close()
     this.#translator?.close()
     this.inProgress.clear()
     this.#settle()

@@ -2,7 +2,7 @@ import type { z } from 'zod'
 import { Refusal } from '../kernel/errors.ts'
 import { fastParse } from './fast-parse.ts'
 import { LIMITS } from './limits.ts'
-import { type Registration, registrationSchema } from './schemas.ts'
+import { type DecodedRegistration, registrationSchema } from './schemas.ts'
 import { shownKey } from './strict.ts'
 
 /** Bytes from the network to checked values. Every failure is a Refusal with the path of the offending key. */
@@ -58,6 +58,6 @@ export function parseJson(payload: Uint8Array, maxBytes: number): unknown {
   }
 }
 
-export function decodeRegistration(payload: Uint8Array): Registration {
+export function decodeRegistration(payload: Uint8Array): DecodedRegistration {
   return check(registrationSchema, parseJson(payload, LIMITS.registrationBytes))
 }

@@ -129,6 +129,10 @@ const wireRegistrationSchema = z
   .object({
     ...registered,
     ...descriptionShape,
+    brief: z
+      .boolean()
+      .optional()
+      .describe('asks for an `approved` answer without `capabilities`, for a device with a small buffer'),
     capabilities: z
       .array(registeredCapabilitySchema)
       .max(LIMITS.capabilities)
@@ -153,7 +157,10 @@ export const storedRegistrationSchema = z.object({
 })
 export type Registration = z.infer<typeof storedRegistrationSchema>
 
-export const registrationSchema = wireRegistrationSchema.transform((value, context): Registration => {
+/** What is kept, and what concerns the answer alone. */
+export type DecodedRegistration = Registration & { readonly brief?: boolean | undefined }
+
+export const registrationSchema = wireRegistrationSchema.transform((value, context): DecodedRegistration => {
   const { description, model, manufacturer, area, configurationUrl, properties, capabilities, ...rest } =
     value
   const commands = capabilities.flatMap((entry) =>
@@ -226,7 +233,9 @@ export const pairingAnswerSchema = z.discriminatedUnion('status', [
     status: z.literal('approved'),
     heartbeatSeconds: z.int(),
     timeoutSeconds: z.int(),
-    capabilities: capabilitiesSchema,
+    capabilities: capabilitiesSchema
+      .optional()
+      .describe('What is approved; absent when the registration said `"brief": true`.'),
     awaiting: z.string().optional().describe('The request for what is not approved yet.'),
     apiKey: z
       .string()

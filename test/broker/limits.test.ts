@@ -147,16 +147,16 @@ describe('topics and subscriptions', () => {
   })
 
   test('beyond their number are denied, and there is room again after UNSUBSCRIBE', async () => {
-    const { connect, broker, log } = await startWith({ maxSubscriptionsPerSession: 2 })
+    const { connect, broker, log } = await startWith({ maxSubscriptionsPerPrincipal: 2 })
     const viewer = await connect({ username: 'viewer', password: 'x' })
     expect(await viewer.subscribe({ 'limb/bridge/a': 0, 'limb/bridge/b': 0, 'limb/bridge/c': 0 })).toEqual([
       0, 0, 128,
     ])
     // The same filter again is none more.
     expect(await viewer.subscribe({ 'limb/bridge/a': 1 })).toEqual([1])
-    expect(broker.counters.limits.subscriptions).toBe(1)
-    expect(log.lines.find(({ fields }) => fields.limit === 'subscriptions')?.message).toBe(
-      'too many subscriptions; the limit is mqtt.maxSubscriptionsPerSession',
+    expect(broker.counters.limits.principal_subscriptions).toBe(1)
+    expect(log.lines.find(({ fields }) => fields.limit === 'principal_subscriptions')?.message).toBe(
+      'too many subscriptions; the limit is mqtt.maxSubscriptionsPerPrincipal',
     )
     viewer.send(unsubscribePacket(['limb/bridge/a'], 5))
     await viewer.ack(UNSUBACK, 5)

@@ -17,9 +17,17 @@ import { type BridgeContext, type BridgeSettings, intervalsOf } from '../setting
 export class PairingAnswers {
   readonly #topics: Topics
   readonly #owed = new WeakMap<Session, PairingAnswer>()
+  /** Sessions that asked for short answers with their last registration. */
+  readonly #brief = new WeakSet<Session>()
 
   constructor(topics: Topics) {
     this.#topics = topics
+  }
+
+  /** A device with a small buffer is told that it is approved without what it knows: its capabilities. */
+  setBrief(session: Session, brief: boolean): void {
+    if (brief) this.#brief.add(session)
+    else this.#brief.delete(session)
   }
 
   send(session: Session, answer: PairingAnswer): void {
@@ -41,8 +49,14 @@ export class PairingAnswers {
   }
 
   #send(session: Session, answer: PairingAnswer): boolean {
-    return session.send(this.#topics.node(nameOf(session), 'pairing'), encodeJson(answer))
+    const told = this.#brief.has(session) && answer.status === 'approved' ? shortened(answer) : answer
+    return session.send(this.#topics.node(nameOf(session), 'pairing'), encodeJson(told))
   }
+}
+
+function shortened(answer: Extract<PairingAnswer, { status: 'approved' }>): PairingAnswer {
+  const { capabilities: _, ...rest } = answer
+  return rest
 }
 
 /** A key that the bridge made is not lost because the next answer came before the limb subscribed. */

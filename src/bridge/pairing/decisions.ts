@@ -8,6 +8,7 @@ import {
   reregister,
 } from '../../domain/pairing.ts'
 import type { NodeKeys, NodeRecord, PairingRequestRecord } from '../../domain/records.ts'
+import { isLoopbackAddress } from '../../kernel/address.ts'
 import { Refusal } from '../../kernel/errors.ts'
 import { rotatedKeyOf } from '../../kernel/rotated-key.ts'
 import { hashKey, keyMatches, newId, pairingCode, sha256Hex } from '../../kernel/secrets.ts'
@@ -339,7 +340,9 @@ export class PairingDecisions {
 
   async #checkLimits(tx: Tx, address: string): Promise<void> {
     const { maxPending, maxPendingPerAddress } = this.#world.settings.pairing
-    if ((await tx.countRequestsFrom(address)) >= maxPendingPerAddress) {
+    // A proxy on the same machine is one address for all devices behind it; the total holds for them too.
+    const isShared = isLoopbackAddress(address)
+    if (!isShared && (await tx.countRequestsFrom(address)) >= maxPendingPerAddress) {
       throw new Refusal(
         'too_many_requests',
         `${maxPendingPerAddress} requests from this address are pending already; wait until an operator decides`,

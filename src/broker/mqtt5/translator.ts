@@ -156,9 +156,10 @@ export class Translator {
           this.#toAedes(this.#subscribing.subscribe(subscribe)),
         )
       case UNSUBSCRIBE:
-        return this.#read(readUnsubscribe(first, bytes, body, end, maxTopicBytes), (unsubscribe) =>
-          this.#toAedes(this.#subscribing.unsubscribe(unsubscribe)),
-        )
+        return this.#read(readUnsubscribe(first, bytes, body, end, maxTopicBytes), (unsubscribe) => {
+          for (const filter of unsubscribe.filters) this.#options.delivery.filters.ending(filter)
+          return this.#toAedes(this.#subscribing.unsubscribe(unsubscribe))
+        })
       case PINGREQ:
         if ((first & 0x0f) !== 0 || end !== body) return malformed('malformed PINGREQ')
         this.#options.parse(bytes.subarray(start, end))

@@ -176,7 +176,21 @@ const mqtt = z.strictObject({
     'Whether a client may have no keepalive at all (0). MQTT then never finds out that it is gone: only probes of TCP do, after minutes.',
     { reload: 'live' },
   ),
-  maxSubscriptionsPerSession: whole(4, 10_000, 100, 'Subscriptions of one session.', { reload: 'live' }),
+  maxSubscriptionsPerSession: whole(
+    4,
+    10_000,
+    100,
+    'Subscriptions of one session of a limb or a candidate.',
+    {
+      reload: 'live',
+    },
+  ),
+  maxSubscriptionsPerPrincipal: z.int().min(4).max(10_000_000).nullable().default(null).meta({
+    description:
+      'Subscriptions of all sessions of one principal together. Home Assistant has two for each limb; `null` is three for each of `maxConnections`, and 1000.',
+    allowed: 'a whole number from 4 to 10000000, or `null`',
+    reload: 'live',
+  }),
   maxTopicBytes: whole(256, 65_535, 1024, 'The longest topic or filter.', { reload: 'live' }),
   maxTopicLevels: whole(8, 100, 16, 'The most levels of a topic or filter.', { reload: 'live' }),
   maxInflightPerSession: whole(

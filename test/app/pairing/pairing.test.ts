@@ -396,8 +396,8 @@ describe('an approved limb that registers again', () => {
 })
 
 describe('limits of pairing', () => {
-  it('bound the requests of one address and of all, and the refused are told', async () => {
-    await using app = await startApp({ pairing: { maxPending: 3, maxPendingPerAddress: 2 } })
+  it('bound the requests of all, and the refused are told', async () => {
+    await using app = await startApp({ pairing: { maxPending: 2 } })
     for (const [i, status] of [
       ['1', 'pending'],
       ['2', 'pending'],
