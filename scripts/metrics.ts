@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { parse } from 'yaml'
 import { newCounters } from '../src/broker/counters.ts'
 import { isOpen } from '../src/domain/invocations.ts'
-import type { Description } from '../src/http/describe-metrics.ts'
+import type { MetricDescription } from '../src/http/describe-metrics.ts'
 import { createMetrics } from '../src/http/metrics.ts'
 import { INVOCATION_STATES, ROLES } from '../src/protocol/names.ts'
 
@@ -56,7 +56,7 @@ function cell(text: string): string {
   return text.replaceAll('|', '\\|').replaceAll('\n', ' ').trim()
 }
 
-function table(described: readonly Description[], values: ReadonlyMap<string, ReadonlySet<string>>): string {
+function table(described: readonly MetricDescription[], values: ReadonlyMap<string, ReadonlySet<string>>): string {
   const rows = described.map(({ name, type, help, labels }) => {
     const told = labels.map((label) => {
       const known = UNTOLD.has(label) ? [] : [...(values.get(`${name} ${label}`) ?? [])]
@@ -84,7 +84,7 @@ const made = metrics()
 const values = labelValues(await made.text())
 
 export function metricsMarkdown(): string {
-  const own = (description: Description) => description.name.startsWith('limb_')
+  const own = (description: MetricDescription) => description.name.startsWith('limb_')
   const described = [...made.describe()].sort((a, b) => (a.name < b.name ? -1 : 1))
   return `# Health, metrics and alerts
 

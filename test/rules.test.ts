@@ -133,6 +133,18 @@ describe('the house', () => {
     expect(circles()).toEqual([])
   })
 
+  it('has one name for each exported type and class', () => {
+    const found = new Map<string, string[]>()
+    for (const file of files) {
+      for (const [, name = ''] of source(file).matchAll(
+        /^export (?:abstract )?(?:type|interface|class) (\w+)/gm,
+      )) {
+        found.set(name, [...(found.get(name) ?? []), file])
+      }
+    }
+    expect([...found].filter(([, places]) => places.length > 1)).toEqual([])
+  })
+
   it('keeps Node out of the protocol, so that browsers and devices share it', () => {
     const wrong = files
       .filter((file) => placeOf(file) === 'protocol')

@@ -3,7 +3,7 @@ import { connect, createServer, type Server, type Socket } from 'node:net'
 import { dirname } from 'node:path'
 import { StartError } from '../kernel/errors.ts'
 import { makeFolder } from '../kernel/folders.ts'
-import { INHERITED_BACKLOG } from '../kernel/inherited.ts'
+import { INHERITED_BACKLOG, SOCKET_PATH_MAX_BYTES } from '../kernel/listening.ts'
 
 /** Where connections come from, and what stands in the way of listening there, said so that it helps. */
 
@@ -24,8 +24,6 @@ interface Place {
   readonly keys: string
 }
 
-/** A socket path longer than this is cut off by the kernel (`sun_path`, with its final NUL). */
-const MAX_PATH_BYTES = 107
 const PROBE_MS = 1000
 const KEEPALIVE_PROBE_MS = 60_000
 
@@ -58,9 +56,9 @@ export async function listenInherited(fd: number, accept: Accept): Promise<Liste
 
 /** `mode`: of the socket's file; whoever may write to it is let in. */
 export async function listenUnix(path: string, mode: number, accept: Accept): Promise<Listener> {
-  if (Buffer.byteLength(path) > MAX_PATH_BYTES) {
+  if (Buffer.byteLength(path) > SOCKET_PATH_MAX_BYTES) {
     throw new StartError(
-      `cannot listen on ${path}: a socket path has at most ${MAX_PATH_BYTES} bytes; choose a shorter one (control.socket)`,
+      `cannot listen on ${path}: a socket path has at most ${SOCKET_PATH_MAX_BYTES} bytes; choose a shorter one (control.socket)`,
     )
   }
   const place = { where: path, keys: 'control.socket' }

@@ -2,7 +2,7 @@ import { Counter, Gauge, Histogram, type Registry } from 'prom-client'
 
 /** What there is to scrape, for the documents. */
 
-export interface Description {
+export interface MetricDescription {
   readonly name: string
   readonly type: string
   readonly help: string
@@ -16,7 +16,7 @@ interface Inside {
   readonly labelNames: readonly string[]
 }
 
-export function describe(registry: Registry): readonly Description[] {
+export function describe(registry: Registry): readonly MetricDescription[] {
   const types: ReadonlyArray<[typeof Counter | typeof Gauge | typeof Histogram, string]> = [
     [Counter, 'counter'],
     [Gauge, 'gauge'],

@@ -7,7 +7,7 @@ import { INVOCATION_STATES, type NodeStatus, STATUSES } from '../protocol/names.
 import { type BoundReadings, boundMetrics } from './bound-metrics.ts'
 import { type BrokerReadings, brokerMetrics, type TlsReadings, tlsMetrics } from './broker-metrics.ts'
 import { type ControlReadings, controlGauges, durations } from './control-metrics.ts'
-import { type Description, describe } from './describe-metrics.ts'
+import { describe, type MetricDescription } from './describe-metrics.ts'
 import { commitMetrics, type QueueReadings, queueMetrics } from './store-metrics.ts'
 import { type UplinkReading, uplinkMetrics } from './uplink-metrics.ts'
 
@@ -41,7 +41,7 @@ export interface Metrics extends Counters {
   /** The text that Prometheus scrapes. */
   text(): Promise<string>
   /** What there is to scrape, for the documents. */
-  describe(): readonly Description[]
+  describe(): readonly MetricDescription[]
   /** One commit of the database: milliseconds of COMMIT, and how many works shared it. */
   committed(durationMs: number, works: number): void
 }

@@ -18,9 +18,11 @@ export function addressGroup(address: string): string {
   return `${network.join(':')}::/64`
 }
 
+const MAPPED = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i
+
 /** An IPv4 address that came through an IPv6 listener is the IPv4 address. */
 export function unmappedAddress(address: string): string {
-  return address.startsWith('::ffff:') && address.includes('.') ? address.slice('::ffff:'.length) : address
+  return MAPPED.exec(address)?.[1] ?? address
 }
 
 /** Proxies, tunnels and simulators come from there: one address for many peers. */

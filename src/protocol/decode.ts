@@ -18,14 +18,14 @@ export function pathText(path: readonly PropertyKey[]): string {
   return text
 }
 
-export interface Problem {
+export interface SchemaProblem {
   readonly path: string
   readonly keys: readonly PropertyKey[]
   readonly message: string
 }
 
 /** What is told of all that is wrong: a key that nobody knows first, because what is missing is often what it was meant as. */
-export function problemOf({ issues }: z.ZodError): Problem {
+export function problemOf({ issues }: z.ZodError): SchemaProblem {
   const issue = issues.find(({ code }) => code === 'unrecognized_keys') ?? issues[0]
   const unknown = issue?.code === 'unrecognized_keys' ? issue.keys.slice(0, 1).map(shownKey) : []
   const keys = [...(issue?.path ?? []), ...unknown]

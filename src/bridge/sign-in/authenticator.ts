@@ -1,7 +1,9 @@
 import { currentKeyHolds } from '../../domain/pairing.ts'
+import type { PrincipalRecord } from '../../domain/records.ts'
 import { messageOf } from '../../kernel/errors.ts'
 import { LogThrottle } from '../../kernel/log-throttle.ts'
 import { certifiedKey, isCertifiedKey, keyMatches, passwordMatches } from '../../kernel/secrets.ts'
+import { Semaphore } from '../../kernel/semaphore.ts'
 import { isToken } from '../../kernel/token.ts'
 import { isName, NAME_HINT, ROLES, type Role } from '../../protocol/names.ts'
 import { audit } from '../audit.ts'
@@ -21,6 +23,8 @@ const MAX_WAITING = 64
 /** Stands for the name of whoever sends a token that is none; no principal can be named so. */
 const NOBODY = '-'
 
+type PrincipalWithPassword = Pick<PrincipalRecord, 'name' | 'role' | 'passwordHash'>
+
 /** Who may come in, and as whom (protocol section 3). */
 export class Authenticator {
   readonly #world: BridgeContext
@@ -28,8 +32,7 @@ export class Authenticator {
   readonly #tokens: Tokens
   readonly #limits: SignInLimits
   readonly #wrongKeys: LogThrottle
-  #hashing = 0
-  readonly #waiting: (() => void)[] = []
+  readonly #hashing = new Semaphore(MAX_HASHING, MAX_WAITING)
 
   constructor(world: BridgeContext, refusedSignIns: RefusedSignIns, tokens: Tokens) {
     this.#tokens = tokens
@@ -176,30 +179,28 @@ export class Authenticator {
     return { admitted: true, identity: { kind: 'limb', nodeId } }
   }
 
-  async #admitPrincipal(
-    principal: { name: string; role: 'viewer' | 'agent' | 'operator' | 'admin'; passwordHash: string },
+  async #admitPrincipal(principal: PrincipalWithPassword, credentials: Credentials): Promise<Authentication> {
+    const early = this.#tooEarly(principal.name, credentials)
+    if (early) return early
+    const judged = await this.#hashing.run(() => this.#judgePassword(principal, credentials))
+    const reason = 'too many sign-ins at once; try again in a few seconds'
+    return judged ?? { admitted: false, code: 3, reason }
+  }
+
+  async #judgePassword(
+    { name, role, passwordHash }: PrincipalWithPassword,
     credentials: Credentials,
   ): Promise<Authentication> {
-    const { name, role } = principal
-    const early = this.#tooEarly(name, credentials)
-    if (early) return early
-    if (!(await this.#enterHashing())) {
-      return { admitted: false, code: 3, reason: 'too many sign-ins at once; try again in a few seconds' }
+    // Many at once: those before may have used up the guesses.
+    const late = this.#tooEarly(name, credentials)
+    if (late) return late
+    const right = await passwordMatches(passwordHash, credentials.password ?? '')
+    if (right) {
+      this.#limits.succeeded(name, credentials.address)
+      return { admitted: true, identity: { kind: 'principal', name, role, local: false } }
     }
-    try {
-      // Many at once: those before may have used up the guesses.
-      const late = this.#tooEarly(name, credentials)
-      if (late) return late
-      const right = await passwordMatches(principal.passwordHash, credentials.password ?? '')
-      if (right) {
-        this.#limits.succeeded(name, credentials.address)
-        return { admitted: true, identity: { kind: 'principal', name, role, local: false } }
-      }
-      for (const begun of this.#limits.failed(name, credentials.address)) {
-        this.#refusedSignIns.shutOut(name, credentials, shutOutText(begun, name, credentials.address))
-      }
-    } finally {
-      this.#leaveHashing()
+    for (const begun of this.#limits.failed(name, credentials.address)) {
+      this.#refusedSignIns.shutOut(name, credentials, shutOutText(begun, name, credentials.address))
     }
     return this.#refused(name, credentials, 4, 'wrong password', 'password')
   }
@@ -210,22 +211,6 @@ export class Authenticator {
     if (wait === 0) return null
     const reason = `too many wrong passwords; wait ${Math.ceil(wait / 1000)} s`
     return this.#refused(name, credentials, 3, reason, 'too_many')
-  }
-
-  async #enterHashing(): Promise<boolean> {
-    if (this.#hashing < MAX_HASHING) {
-      this.#hashing++
-      return true
-    }
-    if (this.#waiting.length >= MAX_WAITING) return false
-    await new Promise<void>((resolve) => this.#waiting.push(resolve))
-    return true
-  }
-
-  #leaveHashing(): void {
-    const next = this.#waiting.shift()
-    if (next) next()
-    else this.#hashing--
   }
 
   #refused(

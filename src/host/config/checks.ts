@@ -1,11 +1,9 @@
 import { isIPv4, isIPv6 } from 'node:net'
+import { SOCKET_PATH_MAX_BYTES } from '../../kernel/listening.ts'
 import { filtersOverlap } from '../../protocol/filters.ts'
 import type { Settings } from './schema.ts'
 
 /** What no key can check alone. */
-
-/** Linux keeps 108 bytes for a socket's path, its final NUL included; a longer one is cut off silently. */
-const SOCKET_PATH_MAX_BYTES = 107
 
 export interface CrossProblem {
   readonly path: readonly PropertyKey[]

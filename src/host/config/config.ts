@@ -4,7 +4,7 @@ import { crossProblems } from './checks.ts'
 import { type Environment, environmentWarnings, overridesOf } from './env.ts'
 import type { ConfigFile } from './file.ts'
 import { LEAVES, SECTIONS } from './leaves.ts'
-import { ConfigError, type Locate, type Problem, problemsOf, problemText } from './problems.ts'
+import { ConfigError, type ConfigProblem, type Locate, problemsOf, problemText } from './problems.ts'
 import { isRecord } from './record.ts'
 import { configSchema, type Settings } from './schema.ts'
 
@@ -66,12 +66,12 @@ export function resolveConfig(file: ConfigFile | undefined, env: Environment): L
   }
 }
 
-function problemsIn(values: unknown, locate: Locate): Problem[] {
+function problemsIn(values: unknown, locate: Locate): ConfigProblem[] {
   const { error } = configSchema.safeParse(values)
   return error === undefined ? [] : problemsOf(error, values, locate)
 }
 
-function eachOnce(problems: readonly Problem[]): Problem[] {
+function eachOnce(problems: readonly ConfigProblem[]): ConfigProblem[] {
   return [...new Map(problems.map((problem) => [problemText(problem), problem])).values()]
 }
 

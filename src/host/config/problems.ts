@@ -6,7 +6,7 @@ import { allowedAt, isSecret, keysAt, LEAVES, SECTIONS } from './leaves.ts'
 
 /** What is wrong with a configuration, said so that the next edit is the right one. */
 
-export interface Problem {
+export interface ConfigProblem {
   /** `limb-bridge.yaml:12`, `LIMB_MQTT_PORT`, or empty when it concerns the whole. */
   readonly where: string
   readonly message: string
@@ -14,16 +14,16 @@ export interface Problem {
 
 /** The start stops with this; every problem that was found is in it. */
 export class ConfigError extends Error {
-  readonly problems: readonly Problem[]
+  readonly problems: readonly ConfigProblem[]
 
-  constructor(problems: readonly Problem[]) {
+  constructor(problems: readonly ConfigProblem[]) {
     super(problems.map(problemText).join('\n'))
     this.name = 'ConfigError'
     this.problems = problems
   }
 }
 
-export function problemText(problem: Problem): string {
+export function problemText(problem: ConfigProblem): string {
   return escapeText(problem.where === '' ? problem.message : `${problem.where}: ${problem.message}`)
 }
 
@@ -78,7 +78,7 @@ function badValue(issue: z.core.$ZodIssue, values: unknown): string {
   return `${pathText(issue.path)}: found ${found}; allowed: ${allowed}${because(issue)}`
 }
 
-export function problemsOf(error: z.ZodError, values: unknown, locate: Locate): Problem[] {
+export function problemsOf(error: z.ZodError, values: unknown, locate: Locate): ConfigProblem[] {
   return error.issues.flatMap((issue) =>
     issue.code === 'unrecognized_keys'
       ? issue.keys.map((key) => ({

@@ -7,7 +7,7 @@ import { Socket } from 'node:net'
  * and those beyond it are dropped and counted.
  */
 
-export interface LineOutput {
+export interface LogOutput {
   /** Never throws and never waits. */
   write(line: string): void
   /** Lines that nobody will read. */
@@ -27,7 +27,7 @@ const MAX_WAITING_BYTES = 1024 * 1024
 const RETRY_MS = { full: 20, failed: 1000 } as const
 const STANDARD_OUTPUT = 1
 
-export function lineOutput({ descriptor = STANDARD_OUTPUT, onDropped }: LineOutputOptions): LineOutput {
+export function lineOutput({ descriptor = STANDARD_OUTPUT, onDropped }: LineOutputOptions): LogOutput {
   const target = withoutBlocking(descriptor)
   const waiting: Buffer[] = []
   let waitingBytes = 0

@@ -23,7 +23,7 @@ export const STATUS_OF: Readonly<Record<ErrorCode, number>> = {
 }
 
 /** Is the body of an error, as RFC 9457 wants it; `code`, `path` and `details` are those of the protocol. */
-export interface Problem {
+export interface ApiProblem {
   readonly type: 'about:blank'
   readonly title: string
   readonly status: number
@@ -52,7 +52,7 @@ const TITLES: Readonly<Record<number, string>> = {
 }
 
 /** Returns the problem document of an error; `status` is the code's own unless HTTP itself knows better (405, 413, 415). */
-export function problemOf(error: ErrorBody, status: number = STATUS_OF[error.code]): Problem {
+export function problemOf(error: ErrorBody, status: number = STATUS_OF[error.code]): ApiProblem {
   const { code, message, path, details } = error
   return {
     type: 'about:blank',

@@ -1,6 +1,7 @@
 import { type ClientRequest, type IncomingMessage, request as plainRequest } from 'node:http'
 import { request as tlsRequest } from 'node:https'
 import type { HttpInvocation, HttpLimbClient, InvocationDelivery } from '../../bridge/ports.ts'
+import { unmappedAddress } from '../../kernel/address.ts'
 import type { Clock } from '../../kernel/clock.ts'
 import { Refusal } from '../../kernel/errors.ts'
 import { invokeSignature } from '../../kernel/invoke-signature.ts'
@@ -15,7 +16,6 @@ import {
   networksOf,
   type Resolved,
   resolveAllowed,
-  unmapped,
 } from './networks.ts'
 
 /** Invocations to limbs that are HTTP servers: one connection each, to an address that was checked. */
@@ -43,7 +43,7 @@ export function createHttpLimbClient({
     post(call, done) {
       const configured = networks().length === 0 ? null : networksOf(networks())
       const exchange = new Exchange(call, clock, lookup, done)
-      exchange.start(configured ?? networksOf([unmapped(call.address)]), configured !== null)
+      exchange.start(configured ?? networksOf([unmappedAddress(call.address)]), configured !== null)
       return exchange
     },
   }

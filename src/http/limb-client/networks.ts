@@ -1,5 +1,6 @@
 import { lookup as systemLookup } from 'node:dns/promises'
 import { BlockList, isIP } from 'node:net'
+import { unmappedAddress } from '../../kernel/address.ts'
 
 /** Where a request may go. What a limb registers is a wish: it must not make the bridge talk to anybody else. */
 
@@ -8,12 +9,6 @@ export type Network = string
 
 export interface AllowedNetworks {
   has(address: string): boolean
-}
-
-/** An IPv4 address in the clothes of IPv6 is that IPv4 address. */
-export function unmapped(address: string): string {
-  const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address)
-  return mapped?.[1] ?? address
 }
 
 const family = (address: string) => (isIP(address) === 6 ? 'ipv6' : 'ipv4')
@@ -25,7 +20,10 @@ export function networksOf(networks: readonly Network[]): AllowedNetworks {
     if (bits === undefined) list.addAddress(address, family(address))
     else list.addSubnet(address, Number(bits), family(address))
   }
-  return { has: (address) => isIP(address) !== 0 && list.check(unmapped(address), family(unmapped(address))) }
+  return {
+    has: (address) =>
+      isIP(address) !== 0 && list.check(unmappedAddress(address), family(unmappedAddress(address))),
+  }
 }
 
 export interface Resolved {

@@ -1,8 +1,9 @@
 import type Sqlite from 'better-sqlite3'
 import { z } from 'zod'
 import type { AuditFilter, AuditPair, AuditRow, AuditVerdict, Order, Page } from '../../../bridge/ports.ts'
+import { canonicalJson } from '../../../domain/canonical.ts'
 import type { AuditEntry } from '../../../domain/records.ts'
-import { type ChainLink, type ChainRow, chainedJson, chainHash, ORIGIN } from '../../audit-chain.ts'
+import { type ChainLink, type ChainRow, chainHash, ORIGIN } from '../../audit-chain.ts'
 import { type ChainReader, PRUNED, prunedDetail, verification } from './audit-verify.ts'
 import { windowPage } from './paging.ts'
 import { RowReader, type SqlRow } from './rows.ts'
@@ -41,7 +42,7 @@ export class AuditTable {
     // Read, not remembered: a work that was undone has taken its rows with it.
     const last = (this.#last.get() ?? this.#anchor.get() ?? ORIGIN) as ChainLink
     const { at, actor, kind, nodeId, outcome } = entry
-    const detail = chainedJson(entry.detail)
+    const detail = canonicalJson(entry.detail)
     const row = { seq: last.seq + 1, at, actor, kind, node_id: nodeId, outcome, detail }
     this.#insert.run(row.seq, at, actor, kind, nodeId, outcome, detail, chainHash(last.hash, row))
   }

@@ -5,3 +5,6 @@
  * The kernel lowers it to net.core.somaxconn.
  */
 export const INHERITED_BACKLOG = 65_535
+
+/** Linux keeps 108 bytes for a socket's path, its final NUL included; a longer one is cut off silently. */
+export const SOCKET_PATH_MAX_BYTES = 107
