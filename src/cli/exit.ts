@@ -1,4 +1,4 @@
-import type { ErrorBody } from '../kernel/errors.ts'
+import { type ErrorBody, type ErrorCode, messageOf } from '../kernel/errors.ts'
 import { isVerb } from '../protocol/verbs.ts'
 
 /** How the command line ends. Programs branch on these; none is renumbered. */
@@ -12,6 +12,16 @@ export const EXIT = {
   unreachable: 3,
   /** The bridge answered `not_found`. */
   notFound: 4,
+  /** The policy, or an operator, said no. */
+  denied: 5,
+  /** The limb did not answer in time; the command may have run. */
+  timeout: 6,
+  /** The limb is not connected. */
+  offline: 7,
+  /** The limb answered that it failed. */
+  nodeError: 8,
+  /** The thing changed meanwhile, or was decided already. */
+  conflict: 9,
   /** A broken invariant (EX_SOFTWARE). */
   internal: 70,
   /** The configuration has mistakes (EX_CONFIG). */
@@ -21,7 +31,8 @@ export const EXIT = {
 } as const
 
 export const EXIT_HELP = `Exit codes: 0 done; 1 the bridge refused it; 2 wrong usage; 3 no bridge reached, or sign-in refused;
-4 there is no such thing; 78 the configuration has mistakes.`
+4 there is no such thing; 5 denied; 6 no answer of the limb in time (it may have run); 7 the limb is offline;
+8 the limb failed; 9 a conflict; 78 the configuration has mistakes.`
 
 /** An expected end: one clear sentence for standard error, and what to do. */
 export class CliError extends Error {
@@ -65,15 +76,44 @@ export function withCommands(text: string): string {
   )
 }
 
+const EXIT_OF: Partial<Readonly<Record<ErrorCode, number>>> = {
+  not_found: EXIT.notFound,
+  denied: EXIT.denied,
+  timeout: EXIT.timeout,
+  node_offline: EXIT.offline,
+  node_error: EXIT.nodeError,
+  conflict: EXIT.conflict,
+}
+
+/** The command did what it was told, and its answer, which is out already, is not what was hoped for. */
+export class SoftFailure extends CliError {
+  constructor(message: string) {
+    super(EXIT.refused, message)
+    this.name = 'SoftFailure'
+  }
+}
+
+const CODE_OF: Readonly<Record<number, string>> = {
+  [EXIT.usage]: 'invalid_request',
+  [EXIT.unreachable]: 'unreachable',
+  [EXIT.notFound]: 'not_found',
+  [EXIT.config]: 'misconfigured',
+  [EXIT.interrupted]: 'cancelled',
+}
+
+/** An error as `--json` prints it. */
+export function errorJson(error: unknown): { readonly error: object } {
+  if (error instanceof RefusedByBridge) return { error: error.body }
+  const code = error instanceof CliError ? (CODE_OF[error.exitCode] ?? 'refused') : 'internal'
+  return { error: { code, message: messageOf(error) } }
+}
+
 /** The bridge's answer, kept as it came. */
 export class RefusedByBridge extends CliError {
   readonly body: ErrorBody
 
   constructor(body: ErrorBody) {
-    super(
-      body.code === 'not_found' ? EXIT.notFound : EXIT.refused,
-      `${withCommands(body.message)} (${body.code})`,
-    )
+    super(EXIT_OF[body.code] ?? EXIT.refused, `${withCommands(body.message)} (${body.code})`)
     this.name = 'RefusedByBridge'
     this.body = body
   }

@@ -165,7 +165,7 @@ export async function passwordMatches(stored: string, password: string): Promise
 }
 
 /** SHA-256 as lower-case hexadecimal. */
-export function sha256Hex(text: string): string {
+export function sha256Hex(text: string | Uint8Array): string {
   return hashOnce('sha256', text, 'hex')
 }
 

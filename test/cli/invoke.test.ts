@@ -64,12 +64,12 @@ test('a gated call says on standard error that it waits, and the command it name
     app.bridge.control,
   ]
   expect((await run(denied)).code).toBe(0)
-  expect(await earlier.exit).toMatchObject({ code: 1, err: expect.stringContaining('admin denied it: no') })
+  expect(await earlier.exit).toMatchObject({ code: 5, err: expect.stringContaining('admin denied it: no') })
 })
 
 test('what is denied, and params that are no JSON, end at once with a reason', async () => {
   const denied = await invoke('self-destruct.go', '--node-id', 'r1').exit
-  expect([denied.code, denied.err]).toEqual([1, expect.stringContaining('(denied)')])
+  expect([denied.code, denied.err]).toEqual([5, expect.stringContaining('(denied)')])
   const wrong = await invoke('camera.snap', '--node-id', 'r1', '--params', '{zoom}').exit
   expect([wrong.code, wrong.err]).toEqual([2, expect.stringContaining('--params: not JSON')])
 })

@@ -234,12 +234,42 @@ describe('paging', () => {
 })
 
 describe('exit codes', () => {
-  test('a refusal is 1, not_found is 4, each with one sentence', async () => {
+  test.each([
+    ['denied', 5],
+    ['timeout', 6],
+    ['node_offline', 7],
+    ['node_error', 8],
+    ['conflict', 9],
+    ['forbidden', 1],
+  ] as const)('%s ends with %i, and with --json as an object with its code', async (refused, exit) => {
+    bridge.answers['node/get'] = () => {
+      throw new Refusal(refused, 'no', 'nodeId', { why: 'x' })
+    }
+    const { code, out } = await local(['node', 'get', 'x', '--json'])
+    expect(code).toBe(exit)
+    expect(JSON.parse(out)).toEqual({
+      error: { code: refused, message: 'no', path: 'nodeId', details: { why: 'x' } },
+    })
+  })
+
+  test('--params takes standard input and a file, so that they need not stand in the list of processes', async () => {
+    bridge.answers.invoke = ({ params }) => ({ nodeId: 'x', invocationId: 'iv', data: params })
+    const params = { text: 'x'.repeat(200_000) }
+    const path = join(bridge.folder, 'params.json')
+    writeFileSync(path, JSON.stringify(params))
+    const invoke = ['invoke', 'a.b', '--node-id', 'x', '--json', '--params']
+    const piped = await local([...invoke, '-'], { input: JSON.stringify(params) })
+    const named = await local([...invoke, `@${path}`])
+    expect([JSON.parse(piped.out).data, JSON.parse(named.out).data]).toEqual([params, params])
+    expect((await local([...invoke, '@/none.json'])).code).toBe(2)
+  })
+
+  test('a conflict is 9, not_found is 4, each with one sentence', async () => {
     bridge.answers['node/revoke'] = () => {
       throw new Refusal('conflict', 'it changed meanwhile; look again')
     }
     expect(await local(['node', 'revoke', 'x'])).toEqual({
-      code: 1,
+      code: 9,
       out: '',
       err: 'limb-bridge: it changed meanwhile; look again (conflict)\n',
     })

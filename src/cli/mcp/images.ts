@@ -1,3 +1,4 @@
+import { sha256Hex } from '../../kernel/secrets.ts'
 import type { Values } from './tools.ts'
 
 /**
@@ -21,23 +22,77 @@ const MAX_DEPTH = 3
 
 export function withoutImages(value: Values): { readonly value: Values; readonly images: readonly Image[] } {
   const images: Image[] = []
+  const placeOf = (image: Image) => {
+    images.push(image)
+    return { bytes: Buffer.byteLength(image.data, 'base64'), image: images.length }
+  }
+  const textOrPlace = (text: string): unknown => {
+    const image = images.length < MAX_IMAGES ? imageIn(text) : undefined
+    if (image) return { mimeType: image.mimeType, ...placeOf(image) }
+    return withoutLetters(text)
+  }
   const walk = (each: unknown, depth: number): unknown => {
+    if (typeof each === 'string') return textOrPlace(each)
     if (typeof each !== 'object' || each === null || depth > MAX_DEPTH) return each
     if (Array.isArray(each)) return each.map((item) => walk(item, depth + 1))
     const image = imageOf(each)
     if (image && images.length < MAX_IMAGES) {
-      images.push(image)
-      const { base64: _, ...rest } = each as Values
-      return { ...rest, bytes: Buffer.byteLength(image.data, 'base64'), image: images.length }
+      const { key, ...shown } = image
+      const { [key]: _, type: __, ...rest } = each as Values
+      return { ...rest, mimeType: shown.mimeType, ...placeOf(shown) }
     }
     return Object.fromEntries(Object.entries(each).map(([key, item]) => [key, walk(item, depth + 1)]))
   }
   return { value: { ...value, ...('data' in value ? { data: walk(value.data, 0) } : {}) }, images }
 }
 
-function imageOf(value: object): Image | undefined {
-  const { mimeType, base64 } = value as Values
-  if (typeof mimeType !== 'string' || typeof base64 !== 'string') return undefined
-  if (!MIME.test(mimeType) || base64.length % 4 !== 0 || !BASE64.test(base64)) return undefined
-  return { type: 'image', data: base64, mimeType }
+/** Longer base64 tells a model nothing, and longer text would fill its context. */
+const MAX_BASE64_CHARS = 4096
+const MAX_TEXT_CHARS = 65_536
+
+function withoutLetters(text: string): unknown {
+  const letters = text.length > MAX_BASE64_CHARS && straightBase64(text) !== undefined
+  if (!letters && text.length <= MAX_TEXT_CHARS) return text
+  const bytes = Buffer.from(text, letters ? 'base64' : 'utf8')
+  const note = letters ? 'base64 that is no picture; left out' : 'text too long to show; left out'
+  return { bytes: bytes.length, sha256: sha256Hex(bytes), note }
+}
+
+/** A key that limbs and MCP's own form of an image hold the letters in. */
+const LETTERS = ['base64', 'data'] as const
+const DATA_URI = /^data:(image\/[a-z+.-]+);base64,/i
+
+function imageOf(value: object): (Image & { readonly key: string }) | undefined {
+  const { mimeType } = value as Values
+  const mime = typeof mimeType === 'string' ? modelMime(mimeType) : undefined
+  if (mime === undefined) return undefined
+  for (const key of LETTERS) {
+    const data = straightBase64((value as Values)[key])
+    if (data !== undefined) return { type: 'image', data, mimeType: mime, key }
+  }
+  return undefined
+}
+
+/** `data:image/png;base64,…`, wherever it stands. */
+function imageIn(text: string): Image | undefined {
+  const [start, type] = DATA_URI.exec(text) ?? []
+  const mimeType = type === undefined ? undefined : modelMime(type)
+  const data = straightBase64(text.slice(start?.length))
+  return mimeType === undefined || data === undefined ? undefined : { type: 'image', data, mimeType }
+}
+
+function modelMime(text: string): string | undefined {
+  const mime = text
+    .trim()
+    .toLowerCase()
+    .replace(/^image\/jpg$/, 'image/jpeg')
+  return MIME.test(mime) ? mime : undefined
+}
+
+/** As RFC 4648 writes it: without line breaks, with the letters of the first alphabet and its padding. */
+function straightBase64(value: unknown): string | undefined {
+  if (typeof value !== 'string') return undefined
+  const bare = value.replaceAll(/\s/g, '').replaceAll('-', '+').replaceAll('_', '/').replace(/=+$/, '')
+  if (bare === '' || bare.length % 4 === 1 || !BASE64.test(bare)) return undefined
+  return bare.padEnd(Math.ceil(bare.length / 4) * 4, '=')
 }

@@ -61,6 +61,33 @@ function withMeanings(schema: ObjectSchema, meanings: Readonly<Record<string, st
   return { ...schema, properties: { ...properties, ...Object.fromEntries(told) } }
 }
 
+/**
+ * What clients send is made straight: `null` and `''` for an option that is not set, at the top level alone, and `params`
+ * as the text of a JSON object.
+ */
+function given(args: Values): Values {
+  const set = Object.entries(args).filter(([, value]) => value !== null && value !== '')
+  const values = Object.fromEntries(set)
+  const params = typeof values.params === 'string' ? objectIn(values.params) : undefined
+  return params === undefined ? values : { ...values, params }
+}
+
+function objectIn(text: string): object | undefined {
+  try {
+    const value: unknown = JSON.parse(text)
+    return typeof value === 'object' && value !== null && !Array.isArray(value) ? value : undefined
+  } catch {
+    return undefined
+  }
+}
+
+/** Clients convert arguments by their type. */
+function withObjectParams(schema: ObjectSchema): ObjectSchema {
+  const { params } = schema.properties ?? {}
+  if (params === undefined) return schema
+  return { ...schema, properties: { ...schema.properties, params: { type: 'object', ...params } } }
+}
+
 type Texts = Pick<McpTool, 'name' | 'title' | 'description'>
 
 /** `adapt` makes the verb's arguments of the tool's; `meanings` are of those that mean something else there. */
@@ -75,11 +102,11 @@ function toolOf(
   return {
     ...texts,
     description: `${definition.summary} ${texts.description}`,
-    inputSchema: withMeanings(jsonSchema(definition.args, 'input'), meanings),
+    inputSchema: withObjectParams(withMeanings(jsonSchema(definition.args, 'input'), meanings)),
     outputSchema: resultSchema(RESULTS[verb]),
     annotations: readOnly ? { readOnlyHint: true } : { readOnlyHint: false, destructiveHint: true },
     role: definition.role,
-    request: (args) => ({ verb, args: check(definition.args, adapt(args)) as Values }),
+    request: (args) => ({ verb, args: check(definition.args, adapt(given(args))) as Values }),
     result: (_args, data) => data,
   }
 }
@@ -115,14 +142,16 @@ function leaseTool(): McpTool {
       'release (leaseId) gives it back, as soon as you are done; list shows who holds what.',
       'A single limb_invoke needs no lease of its own.',
     ].join(' '),
-    inputSchema: merged(verbs.map((verb) => jsonSchema(VERBS[verb].args, 'input'))),
+    inputSchema: withMeanings(merged(verbs.map((verb) => jsonSchema(VERBS[verb].args, 'input'))), {
+      nodeId: 'acquire: the limb; list: only leases of this limb',
+    }),
     outputSchema: merged(verbs.map((verb) => resultSchema(RESULTS[verb]))),
     annotations: { readOnlyHint: false, destructiveHint: false },
     // Its list is for viewers too, who have limb_list_available.
     role: 'agent',
     request({ action, ...rest }) {
       const verb = LEASE_VERBS[check(actionSchema, { action }).action]
-      return { verb, args: check(VERBS[verb].args, rest) }
+      return { verb, args: check(VERBS[verb].args, given(rest)) }
     },
     result: ({ action }, data) => ({ action, ...data }),
   }

@@ -9,7 +9,7 @@ import { responseSchema } from '../../protocol/schemas.ts'
 import { filterMatches, type Topics, topicsOf } from '../../protocol/topics.ts'
 import { isVerb, VERBS, type VerbDefinition } from '../../protocol/verbs.ts'
 import { CliError, EXIT, RefusedByBridge, unreachable, withCommands } from '../exit.ts'
-import { connectionError } from './mqtt-errors.ts'
+import { connectionError, notThatPrincipal } from './mqtt-errors.ts'
 import { Reconnect } from './reconnect.ts'
 import { type ConnectionTarget, targetName } from './target.ts'
 
@@ -118,7 +118,8 @@ export async function openBridge(target: ConnectionTarget, options: OpenOptions)
     await session.subscribeResponses()
   } catch (error) {
     await session.close()
-    throw error
+    // Who signs in under a name that nobody has is a device, and may not subscribe to responses.
+    throw error instanceof CliError && error.exitCode === EXIT.refused ? notThatPrincipal(target) : error
   }
   return session
 }

@@ -108,6 +108,8 @@ async function remoteTarget(
   const user = options.user ?? decodeURIComponent(url.username)
   if (!isName(user)) throw usageError('--user NAME says as which principal to sign in')
   url.username = ''
+  // The bridge speaks MQTT there and nowhere else.
+  if (/^wss?:$/.test(url.protocol) && url.pathname === '/') url.pathname = '/mqtt'
   const { passwordFile } = options
   return {
     endpoint: {

@@ -1,13 +1,15 @@
+import { readFileSync } from 'node:fs'
 import { Argument, type Command, Option } from 'commander'
+import { messageOf } from '../../kernel/errors.ts'
 import { VERBS, type VerbDefinition, type VerbName } from '../../protocol/verbs.ts'
 import { connectionOptions, group, type Run, withExamples } from '../command-options.ts'
 import type { CliContext } from '../context.ts'
-import { CliError, EXIT } from '../exit.ts'
+import { SoftFailure, usageError } from '../exit.ts'
 import { allPages } from '../session/paging.ts'
 import { type Bridge, openBridge } from '../session/session.ts'
 import { type ConnectionOptions, targetOf } from '../session/target.ts'
 import { asRow, humanText } from '../terminal/presentation.ts'
-import { readSecret } from '../terminal/questions.ts'
+import { readAll, readSecret } from '../terminal/questions.ts'
 import { softFailureOf } from '../terminal/soft-failure.ts'
 import { print, printJson } from '../terminal/text.ts'
 import { TIME_HINT } from '../terminal/times.ts'
@@ -189,12 +191,27 @@ function argumentText(spec: ArgumentSpec, verb: VerbName): string {
   return spec.secret ? `${spec.description}; \`-\` reads it without echo` : spec.description
 }
 
+/** Params can be large, or secret, and arguments are neither: `-` reads standard input, `@file` a file. */
+async function jsonText({ io }: CliContext, name: string, value: string): Promise<string> {
+  if (value === '-') return readAll(io, MAX_JSON_BYTES)
+  if (!value.startsWith('@')) return value
+  try {
+    return readFileSync(value.slice(1), 'utf8')
+  } catch (error) {
+    throw usageError(`--${name}: cannot read ${value.slice(1)}: ${messageOf(error)}`)
+  }
+}
+
+const MAX_JSON_BYTES = 16_777_216
+
 async function argsOf(world: CliContext, specs: readonly ArgumentSpec[], values: Values): Promise<Values> {
   const args: Values = {}
   for (const spec of specs) {
     const value = values[spec.key]
     if (value === undefined) continue
-    if (spec.secret && value === '-') args[spec.key] = await readSecret(world.io, spec.name)
+    if (spec.kind === 'json' && typeof value === 'string') {
+      args[spec.key] = parseArgument(spec, await jsonText(world, spec.name, value), 0)
+    } else if (spec.secret && value === '-') args[spec.key] = await readSecret(world.io, spec.name)
     else args[spec.key] = typeof value === 'string' ? parseArgument(spec, value, world.clock.wallMs()) : value
   }
   return args
@@ -222,7 +239,7 @@ async function perform(
     if (options.json) printJson(world.io.stdout, data ?? {})
     else show(world, name, data)
     const shortfall = softFailureOf(name, data)
-    if (shortfall !== undefined) throw new CliError(EXIT.refused, shortfall)
+    if (shortfall !== undefined) throw new SoftFailure(shortfall)
   } finally {
     await bridge.close()
   }
