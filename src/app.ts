@@ -128,7 +128,11 @@ async function start(options: AppOptions, teardown: Teardown): Promise<RunningBr
       publish: (topic, payload, how) => connected().publisher.publish(topic, payload, how),
       clearRetainedOf: (nodeId) => connected().publisher.clearRetainedOf(nodeId),
     },
-    sessions: { forget: (name) => connected().sessions.forget(name) },
+    sessions: {
+      forget: (name) => connected().sessions.forget(name),
+      list: (name) => connected().sessions.list(name),
+      forgetOne: (name, clientId) => connected().sessions.forgetOne(name, clientId),
+    },
     backups,
     upkeep: {
       ...diskUpkeep(database, mqttStore, topics),

@@ -21,13 +21,13 @@ export function httpLimits({ http, mqtt }: Config): HttpLimits {
   return { token, allowedOrigins, maxConnections, maxConnectionsPerAddress, maxPacketBytes, maxConnectBytes }
 }
 
-/** A session's queue may fill some megabytes of disk, whatever the number of its messages. */
+/** The queues of one identity may fill some megabytes of disk, whatever the number of its sessions and messages. */
 const MAX_QUEUED_BYTES = 64 * 1024 * 1024
 
 export function persistenceLimits({ mqtt }: Config, topics: Topics): PersistenceLimits {
   return {
     ...mqtt,
-    maxQueuedBytesPerSession: MAX_QUEUED_BYTES,
+    maxQueuedBytesPerIdentity: MAX_QUEUED_BYTES,
     retainedBelow(topic) {
       const address = topics.parse(topic)
       if (address?.kind === 'data') {

@@ -69,9 +69,12 @@ export interface StoredWill extends StoredMessage {
 }
 
 export interface StoredSession extends SessionTerms {
+  /** Unique: the broker's name for identity and client id together. */
   readonly clientId: string
   /** Which identity it belongs to: a node's or principal's name, or the broker's word for others. */
   readonly owner: string
+  /** When it was used last, in milliseconds since 1970. */
+  readonly usedAt: number
 }
 
 export interface StoredSubscription {
@@ -92,7 +95,7 @@ export interface RetainedLimits {
 export interface MqttStore {
   /** Read once at the start into the adapter's trie. */
   loadSubscriptions(): Promise<readonly StoredSubscription[]>
-  /** Read once at the start. */
+  /** The oldest use first. Read once at the start. */
   loadSessions(): Promise<readonly StoredSession[]>
   /** The queues that are not empty. Read once at the start. */
   queueSizes(): Promise<readonly QueueSize[]>

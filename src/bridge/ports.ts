@@ -343,6 +343,23 @@ export interface Feed {
 export interface Sessions {
   /** Forgets stored MQTT sessions (subscriptions, queues) of an identity that is no more. */
   forget(name: string): Promise<void>
+  /** Live and stored sessions of this identity, or of all. Candidates have none. */
+  list(name: string | undefined): readonly KnownSession[]
+  /** Ends what is live and forgets what is stored under this identity and client id. False: there is neither. */
+  forgetOne(name: string, clientId: string): Promise<boolean>
+}
+
+/** A session that is live, stored, or both. */
+export interface KnownSession {
+  readonly name: string
+  readonly clientId: string
+  readonly live: boolean
+  /** Of a live one. */
+  readonly address?: string | undefined
+  /** When a live one has connected, and when one that is away was used last; milliseconds since 1970. */
+  readonly since: number
+  /** Messages that wait for it in the store. */
+  readonly queued: number
 }
 
 /** A copy of the database that was looked at after it was made. */

@@ -83,8 +83,8 @@ async function resume(session: MqttSession, options: EventsOptions): Promise<voi
   }
   if (session.isGone) return
   session.resumed()
-  if (!persistence.sessions.takeStale(session.clientId)) return
-  if (!(await sendRetainedView(session, view))) persistence.sessions.missed(session.clientId)
+  if (!persistence.sessions.takeStale(session.key)) return
+  if (!(await sendRetainedView(session, view))) persistence.sessions.missed(session.key)
 }
 
 /** Limits that Aedes keeps, by the beginning of what it says. */

@@ -146,6 +146,13 @@ export interface BrokerPersistence extends Persistence {
     /** Whether it may have missed what the view shows; true once. */
     takeStale(clientId: string): boolean
     missed(clientId: string): void
+    /** The stored sessions of an identity, or of all. */
+    list(owner?: string): readonly {
+      readonly key: string
+      readonly owner: string
+      readonly usedAt: number
+      readonly queued: number
+    }[]
   }
   readonly wills: WillStore
   /** Above every `brokerCounter` in the store. */

@@ -98,6 +98,8 @@ const HEARTBEAT_INTERVAL_MS = 86_400_000
 const ROUTE_MS = 500
 const DRAIN_MS = 1000
 const CLOSE_MS = 250
+/** `local:`, a name and a space. */
+const MAX_KEY_PREFIX_CHARS = 128
 /** Its own ceiling: its tries are walked recursively. */
 const AEDES_TOPIC_LEVELS = 100
 
@@ -200,7 +202,7 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
 
   return {
     publisher: createPublisher(world, options.persistence),
-    sessions: createSessions(options.persistence),
+    sessions: createSessions(options.persistence, admissions.holders),
     feed,
     counters,
     get strangerBytes() {
@@ -289,7 +291,8 @@ function createOrdered(
     connectTimeout: limits.connectSeconds * 1000,
     drainTimeout: limits.drainTimeoutMs,
     maxInflightInbound: limits.maxInflightPerSession,
-    maxClientsIdLength: limits.maxClientIdChars,
+    // Their keys: a name stands in front of the client id, whose own length the CONNECT handler looks at.
+    maxClientsIdLength: limits.maxClientIdChars + MAX_KEY_PREFIX_CHARS,
     // Ours are denied softly; Aedes would close the connection, and ordinary clients would send it again for ever.
     maxTopicLevels: AEDES_TOPIC_LEVELS,
     keepaliveLimit: 0,

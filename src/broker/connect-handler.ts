@@ -1,13 +1,15 @@
-import type { Authentication, Credentials, Identity, RefusedCode, RefusedConnect } from '../bridge/ports.ts'
+import type { Authentication, Credentials, Identity, RefusedCode } from '../bridge/ports.ts'
 import { newId } from '../kernel/secrets.ts'
 import { KeyedMutex, Semaphore, within } from '../kernel/semaphore.ts'
 import { hasUnwanted } from '../protocol/filters.ts'
 import type { AedesClient, BrokerPersistence, Callback, ConnectPacket } from './aedes-internals.ts'
 import type { RefusedReason } from './counters.ts'
+import { LiveSessions } from './live-sessions.ts'
 import { REASON } from './mqtt5/reasons.ts'
 import type { Translator } from './mqtt5/translator.ts'
 import type { ConnectRefusal, MqttSession } from './session.ts'
 import type { SessionContext } from './session-context.ts'
+import { nameOf, sessionKey } from './session-key.ts'
 import { isTopic } from './strings.ts'
 
 /** Connections of one client id that wait for each other. */
@@ -18,24 +20,31 @@ const TAKEOVER_MS = 2000
 /** What CONNACK says, and what the counters call it. */
 type Refused = ConnectRefusal & { readonly counted: RefusedReason }
 
-/** Decides about CONNECT: who it is, and whether the client id is free for them. */
+/** Decides about CONNECT: who it is, and which of their sessions it takes over or goes on with. */
 export class ConnectHandler {
   readonly #world: SessionContext
   readonly #stored: BrokerPersistence['sessions']
   readonly #gate: Semaphore
   readonly #perId = new KeyedMutex(MAX_WAITING_PER_ID)
-  /** The session of each client id, from its admission to its end. Candidates are never in it. */
+  /** The session of each key (identity and client id), from its admission to its end. Candidates are never in it. */
   readonly #holders = new Map<string, MqttSession>()
+  readonly #ofName: LiveSessions
 
   constructor(world: SessionContext, stored: BrokerPersistence['sessions']) {
     this.#world = world
     this.#stored = stored
+    this.#ofName = new LiveSessions(world)
     this.#gate = new Semaphore(world.limits.maxAdmissions, world.limits.maxWaitingAdmissions)
   }
 
-  /** The session that holds a client id. */
-  holder(clientId: string): MqttSession | undefined {
-    return this.#holders.get(clientId)
+  /** The live session of a key. */
+  holder(key: string): MqttSession | undefined {
+    return this.#holders.get(key)
+  }
+
+  /** Every live session that is somebody's. */
+  get holders(): ReadonlyMap<string, MqttSession> {
+    return this.#holders
   }
 
   /** Aedes' hook `preConnect`. It always calls back with an error or `true`: anything else leaves the socket open. */
@@ -66,7 +75,7 @@ export class ConnectHandler {
     } else if (problem.kind === 'candidate') {
       await this.#admitCandidate(session, packet, problem, proceed)
     } else {
-      const done = await this.#perId.run(packet.clientId, () =>
+      const done = await this.#perId.run(sessionKey(problem, packet.clientId), () =>
         this.#admitKnown(session, packet, problem, proceed),
       )
       if (done === undefined) this.#refuse(session, packet, BUSY, proceed, problem)
@@ -130,16 +139,11 @@ export class ConnectHandler {
     proceed: Callback,
   ): Promise<void> {
     const { clientId } = packet
-    const owner = this.#stored.ownerOf(clientId)
-    if (this.#holders.has(clientId) || (owner !== null && owner !== identity.nodeId)) {
-      this.#refuse(session, packet, IN_USE, proceed, identity)
-      return
-    }
     packet.clientId = newId('candidate-')
     packet.clean = true
     packet.will = undefined
     session.translator?.assign(clientId === '' ? packet.clientId : undefined, 0)
-    session.admit(identity, clientId)
+    session.admit(identity, clientId, packet.clientId)
     proceed(session.isGone ? new Error('connection closed') : null)
   }
 
@@ -150,17 +154,11 @@ export class ConnectHandler {
     proceed: Callback,
   ): Promise<boolean> {
     const assigned = packet.clientId === '' ? newId('auto-') : undefined
-    if (assigned !== undefined) packet.clientId = assigned
-    const { clientId } = packet
-    const owner = this.#stored.ownerOf(clientId)
-    const holder = this.#holders.get(clientId)
-    const stranger =
-      (owner !== null && owner !== nameOf(identity)) ||
-      (holder !== undefined && !sameIdentity(holder.identity, identity))
-    if (stranger) {
-      this.#refuse(session, packet, IN_USE, proceed, identity)
-      return true
-    }
+    const clientId = assigned ?? packet.clientId
+    const key = sessionKey(identity, clientId)
+    packet.clientId = key
+    const owner = this.#stored.ownerOf(key)
+    const holder = this.#holders.get(key)
     if (holder !== undefined) await this.#takeOver(holder)
     if (session.isGone) {
       proceed(new Error('connection closed'))
@@ -169,14 +167,14 @@ export class ConnectHandler {
     // The client is back: its will is not sent, unless its session ends here.
     const { clean } = packet
     const goesOn = owner !== null && !(session.translator?.connect.cleanStart ?? clean)
-    if (!goesOn || this.#stored.isOver(clientId)) this.#world.wills.sessionEnds(clientId)
-    this.#world.wills.cancel(clientId)
+    if (!goesOn || this.#stored.isOver(key)) this.#world.wills.sessionEnds(key)
+    this.#world.wills.cancel(key)
     await this.#prepareStored(session, packet, identity, owner !== null)
     session.translator?.assign(assigned, session.translator.sessionExpirySeconds)
-    session.admit(identity, clientId)
+    session.admit(identity, clientId, key)
     this.#checkWill(session, packet, identity)
     await this.#keepWill(session)
-    this.#hold(clientId, session)
+    this.#hold(key, session)
     proceed(session.isGone ? new Error('connection closed') : null)
     // The next CONNECT of this id is looked at when this one has its CONNACK, or is gone.
     await within(this.#world.clock, this.#world.limits.admissionTimeoutMs, session.settled)
@@ -243,16 +241,16 @@ export class ConnectHandler {
 
   /** A will with a delay is on disk before CONNACK; where it cannot be, it is sent without one. */
   async #keepWill(session: MqttSession): Promise<void> {
-    const { will5, translator, clientId } = session
+    const { will5, translator, clientId, key } = session
     if (will5 === undefined || translator === undefined) return
     const seconds = Math.min(will5.delaySeconds, translator.sessionExpirySeconds)
     if (seconds === 0) return
     try {
-      await this.#world.wills.keep(clientId, will5, seconds)
+      await this.#world.wills.keep(key, will5, seconds)
       session.delayedWill = true
     } catch (error) {
       this.#world.log.warn({ err: error, clientId }, 'the store cannot keep a will now; it has no delay')
-      this.#world.wills.cancel(clientId)
+      this.#world.wills.cancel(key)
     }
   }
 
@@ -264,7 +262,7 @@ export class ConnectHandler {
       isTopic(will.topic) &&
       will.topic.split('/').length <= limits.maxTopicLevels &&
       will.payload.length <= limits.maxWillBytes
-    if (fine && rights.will(identity, will.topic, packet.clientId)) {
+    if (fine && rights.will(identity, will.topic, session.clientId)) {
       session.will5 = session.translator?.connect.will
       return
     }
@@ -273,18 +271,12 @@ export class ConnectHandler {
     if (identity.kind === 'principal') session.denied('will', will.topic)
   }
 
-  /** Who is there under a client id, or has a stored session of it. */
-  #holderOf(clientId: string): RefusedConnect['holder'] {
-    const live = this.#holders.get(clientId)
-    if (live !== undefined) return { name: nameOf(live.identity), address: live.address }
-    const owner = this.#stored.ownerOf(clientId)
-    return owner === null ? undefined : { name: owner, address: 'a stored session' }
-  }
-
-  #hold(clientId: string, session: MqttSession): void {
-    this.#holders.set(clientId, session)
+  #hold(key: string, session: MqttSession): void {
+    this.#holders.set(key, session)
+    this.#ofName.enter(session)
     void session.gone.then(() => {
-      if (this.#holders.get(clientId) === session) this.#holders.delete(clientId)
+      if (this.#holders.get(key) === session) this.#holders.delete(key)
+      this.#ofName.leave(session)
     })
   }
 
@@ -302,8 +294,7 @@ export class ConnectHandler {
     if (counted !== 'credentials') {
       const { clientId } = packet
       const username = packet.username === '' ? undefined : packet.username
-      const holder = counted === 'client_id_in_use' ? this.#holderOf(clientId) : undefined
-      const reason = holder ? `the client id is used by ${holder.name} at ${holder.address}` : refusal.reason
+      const { reason } = refusal
       inbound.connectRefused?.(session.claimedName, session.address, reason)
       session.guarded(() =>
         inbound.refused({
@@ -313,7 +304,6 @@ export class ConnectHandler {
           identity,
           why: counted,
           reason,
-          holder,
         }),
       )
     }
@@ -335,16 +325,6 @@ const CODES_5: Readonly<Record<RefusedCode, number>> = {
 }
 
 const BUSY = refused(3, 'busy', 'too many sign-ins at once')
-const IN_USE = refused(2, 'client_id_in_use', 'the client id is used by another identity')
-
-export function nameOf(identity: Identity): string {
-  return identity.kind === 'principal' ? identity.name : identity.nodeId
-}
-
-function sameIdentity(one: Identity, other: Identity): boolean {
-  const local = (identity: Identity) => identity.kind === 'principal' && identity.local
-  return one.kind === other.kind && nameOf(one) === nameOf(other) && local(one) === local(other)
-}
 
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 

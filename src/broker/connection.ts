@@ -40,6 +40,8 @@ const RARELY = { quietMs: 10_000, lines: 1, maxKeys: 2 } as const
 /** One connection: whose it is, whether it is still there, and what the log says of it. */
 export abstract class Connection {
   clientId = ''
+  /** When it began, in milliseconds since 1970. */
+  readonly since: number
   readonly peer: ConnectionPeer
   readonly conn: Duplex
   /** CONNACK is out, and the connection has not closed. */
@@ -54,6 +56,7 @@ export abstract class Connection {
   constructor(context: ConnectionContext, conn: Duplex, peer: ConnectionPeer) {
     this.#context = context
     this.conn = conn
+    this.since = context.clock.wallMs()
     this.peer = peer
   }
 

@@ -29,7 +29,8 @@ export interface BrokerCounters {
 /**
  * `messages`, `bytes`: reading was paused. `topic`, `subscriptions`: the message or subscription was denied.
  * `packet`, `packet_time`, `sign_in_bytes`, `connect_time`, `inflight`: the connection was ended. `strangers`: it
- * was ended, because those who have shown no secret held too much together.
+ * was ended, because those who have shown no secret held too much together. `sessions`: it was the oldest of too many
+ * sessions of one identity.
  */
 export type LimitName =
   | 'messages'
@@ -40,6 +41,7 @@ export type LimitName =
   | 'packet'
   | 'packet_time'
   | 'strangers'
+  | 'sessions'
   | 'sign_in_bytes'
   | 'connect_time'
   | 'inflight'
@@ -51,7 +53,6 @@ export type RefusedReason =
   | 'connections_per_address'
   | 'protocol_version'
   | 'client_id'
-  | 'client_id_in_use'
   | 'keepalive'
   | 'busy'
   | 'credentials'
@@ -77,7 +78,6 @@ export function newCounters(): BrokerCounters {
       connections_per_address: 0,
       protocol_version: 0,
       client_id: 0,
-      client_id_in_use: 0,
       keepalive: 0,
       busy: 0,
       credentials: 0,
@@ -93,6 +93,7 @@ export function newCounters(): BrokerCounters {
       packet: 0,
       packet_time: 0,
       strangers: 0,
+      sessions: 0,
       sign_in_bytes: 0,
       connect_time: 0,
       inflight: 0,

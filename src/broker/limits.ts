@@ -20,6 +20,8 @@ export interface ConfiguredLimits {
   /** A session that sends more than this is read more slowly: nothing is lost, TCP holds its sender back. */
   readonly maxMessagesPerSecond: number
   readonly maxBytesPerSecond: number
+  /** Live ones; the next one ends the oldest. */
+  readonly maxSessionsPerPrincipal: number
   /** Of a topic or filter. */
   readonly maxTopicBytes: number
   readonly maxTopicLevels: number
@@ -54,6 +56,8 @@ export interface FixedLimits {
   /** A candidate registers and waits; each change that it registers reaches every operator. */
   readonly maxCandidateMessagesPerSecond: number
   readonly maxClientIdChars: number
+  /** Live sessions of one limb: half-open ones of a device whose client id is another after each start. */
+  readonly maxSessionsPerLimb: number
   /** How long the core may take to decide about a CONNECT. */
   readonly admissionTimeoutMs: number
   /** Decisions under way at once; each may cost a password hash of 60 ms and 32 MiB. */
@@ -84,6 +88,7 @@ export const FIXED_LIMITS: Readonly<FixedLimits> = {
   maxLocalPacketBytes: 16 * MIB,
   maxCandidateMessagesPerSecond: 10,
   maxClientIdChars: 128,
+  maxSessionsPerLimb: 16,
   admissionTimeoutMs: 10_000,
   maxAdmissions: 64,
   maxWaitingAdmissions: 20_000,

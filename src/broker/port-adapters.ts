@@ -1,7 +1,9 @@
-import type { Feed, PublishedMessage, Publisher, Sessions } from '../bridge/ports.ts'
+import type { Feed, KnownSession, PublishedMessage, Publisher, Sessions } from '../bridge/ports.ts'
 import type { BrokerPersistence, RoutedPacket } from './aedes-internals.ts'
 import { contextProperties } from './mqtt5/publish.ts'
+import type { MqttSession } from './session.ts'
 import type { SessionContext } from './session-context.ts'
+import { clientIdOf, keysOf, nameOf } from './session-key.ts'
 
 /** The ports that this adapter offers to the core. */
 
@@ -30,8 +32,45 @@ export function createPublisher(
   }
 }
 
-export function createSessions(persistence: BrokerPersistence): Sessions {
-  return { forget: (name) => persistence.sessions.forget(name) }
+/** `live`: every live session that is somebody's, by its key. */
+export function createSessions(
+  { sessions }: BrokerPersistence,
+  live: ReadonlyMap<string, MqttSession>,
+): Sessions {
+  return {
+    forget: (name) => sessions.forget(name),
+    list: (name) => knownSessions(sessions.list(name), live, name),
+    async forgetOne(name, clientId) {
+      let known = false
+      for (const key of keysOf(name, clientId)) {
+        const session = live.get(key)
+        session?.end('refused', false)
+        const isStored = sessions.ownerOf(key) !== null
+        if (isStored) await sessions.delete(key)
+        known ||= isStored || session !== undefined
+      }
+      return known
+    },
+  }
+}
+
+/** By key: the live ones, and those that are stored and away. */
+function knownSessions(
+  stored: ReturnType<BrokerPersistence['sessions']['list']>,
+  live: ReadonlyMap<string, MqttSession>,
+  name: string | undefined,
+): KnownSession[] {
+  const found = new Map<string, KnownSession>()
+  for (const { key, owner, usedAt, queued } of stored) {
+    found.set(key, { name: owner, clientId: clientIdOf(key), live: false, since: usedAt, queued })
+  }
+  for (const [key, { identity, clientId, address, since }] of live) {
+    const owner = nameOf(identity)
+    if (name !== undefined && owner !== name) continue
+    const queued = found.get(key)?.queued ?? 0
+    found.set(key, { name: owner, clientId, live: true, address, since, queued })
+  }
+  return [...found.values()]
 }
 
 /** `tap` is to be called with each message as it is routed. */

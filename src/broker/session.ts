@@ -56,6 +56,8 @@ export class MqttSession extends Connection implements Session {
   /** What its CONNECT called itself, whether or not it was let in. */
   claimedName = ''
   claimedVersion = 4
+  /** What Aedes and the store know it by. */
+  key = ''
   /** A session was stored under this client id when it connected. */
   storedBefore = false
   /** CONNACK is out, or the connection is gone. */
@@ -327,7 +329,8 @@ export class MqttSession extends Connection implements Session {
   // The life of a session.
 
   /** CONNECT was accepted; the session opens when CONNACK is out. */
-  admit(identity: Identity, clientId: string): void {
+  admit(identity: Identity, clientId: string, key: string): void {
+    this.key = key
     this.identity = identity
     this.clientId = clientId
     this.#shortPath = new ShortPath(this.#world, this, this.client, this.acks)
@@ -443,16 +446,16 @@ export class MqttSession extends Connection implements Session {
   }
 
   #dropWill(): void {
-    if (this.delayedWill) this.#world.wills.cancel(this.clientId)
+    if (this.delayedWill) this.#world.wills.cancel(this.key)
     this.will5 = undefined
   }
 
   #sendWill(): void {
-    const { will5: will, clientId } = this
+    const { will5: will, key } = this
     if (will === undefined) return
     this.will5 = undefined
     // One with a delay waits, over a restart too; the others are not sent when it is the bridge that goes.
-    if (this.delayedWill) this.#world.wills.left(clientId)
+    if (this.delayedWill) this.#world.wills.left(key)
     else if (this.#end !== 'stopped') this.#routeWill(will)
   }
 

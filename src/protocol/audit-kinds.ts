@@ -38,6 +38,7 @@ export const AUDIT_KINDS = [
   'principal.removed',
   'principal.role_set',
   'request.refused',
+  'session.forgotten',
   'signin.refused',
   'token.added',
   'token.removed',

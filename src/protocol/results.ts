@@ -49,6 +49,14 @@ const principal = z.object({
   createdAt: timeSchema,
   createdBy: z.string(),
 })
+const session = z.object({
+  name: nameSchema.describe('the limb or principal whose session it is'),
+  clientId: z.string(),
+  live: z.boolean().describe('whether it is connected now'),
+  address: z.string().optional().describe('where a live one comes from'),
+  since: timeSchema.describe('when a live one connected; when one that is away was used last'),
+  queued: z.int().describe('messages that wait for it'),
+})
 const token = z.object({
   tokenId: z.string(),
   name: z.string(),
@@ -198,6 +206,9 @@ export const RESULTS = {
   'token/add': token.extend({ token: z.string().describe('the token; told once') }),
   'token/list': page(token),
   'token/remove': z.object({ tokenId: z.string() }),
+
+  'session/list': page(session),
+  'session/forget': z.object({ name: nameSchema, clientId: z.string() }),
 
   'bridge/health': z.object({
     ready: z.boolean().describe('whether it can do its work now, as `/readyz` says'),

@@ -481,6 +481,21 @@ export const VERBS = {
     { positional: ['tokenId'] },
   ),
 
+  'session/list': verb(
+    'operator',
+    'List the MQTT sessions of limbs and principals: those that are live, and those that are kept for when they return.',
+    { ...listArgs, name: nameSchema.optional().describe('only those of this limb or principal') },
+  ),
+  'session/forget': verb(
+    'operator',
+    'End a session and forget what is kept of it: its subscriptions and the messages that wait for it.',
+    {
+      name: nameSchema.describe('the limb or principal whose session it is'),
+      clientId: z.string().max(256).describe('its client id'),
+    },
+    { positional: ['name', 'clientId'] },
+  ),
+
   'bridge/health': verb(
     'viewer',
     'Say whether the bridge is ready, or why not, and what waits for a person.',

@@ -92,7 +92,11 @@ async function start() {
       },
       clearRetainedOf: async (nodeId) => (broken.after ? full() : cleared(nodeId)),
     },
-    sessions: { forget: async (name) => (broken.after ? full() : forgotten(name)) },
+    sessions: {
+      forget: async (name) => (broken.after ? full() : forgotten(name)),
+      list: () => [],
+      forgetOne: async () => false,
+    },
     backups: { create: full, prune: async () => 0, newestAt: async () => null },
     upkeep: {
       walBytes: () => 0,

@@ -1,6 +1,7 @@
+import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import type { Authentication } from '../../src/bridge/ports.ts'
-import { start, turn } from './fixture.ts'
+import { start, tempFolder, turn } from './fixture.ts'
 import {
   type Connect,
   connectPacket,
@@ -131,6 +132,14 @@ test('no more than the limit is decided at once, and what waits is bounded', asy
   expect(most).toBe(2)
 })
 
+/** A connection with the client id `same` that is not clean, and whether a session was there. */
+async function returning(port: number, username: string) {
+  const client = await dial({ port })
+  client.send(connectPacket({ clientId: 'same', username, clean: false }))
+  const { present } = await client.connack()
+  return { client, present }
+}
+
 describe('a client id in use', () => {
   test('is taken over by the same identity; the old session is replaced', async () => {
     const { connect, core } = await start()
@@ -149,15 +158,24 @@ describe('a client id in use', () => {
     expect(core.all('heartbeat')[0]?.session).toBe(second?.session)
   })
 
-  test('is refused to another identity, and the session in use goes on', async () => {
-    const { connect, port, broker } = await start()
+  test('belongs to nobody: another identity has a session of its own under it, and both go on', async () => {
+    const { connect, broker } = await start()
     const limb = await connect({ clientId: 'x', ...LIMB })
-    expect(await code(port, { clientId: 'x', username: 'cam2', password: 'key' })).toBe(2)
-    expect(await code(port, { clientId: 'x', username: 'viewer' })).toBe(2)
+    const other = await connect({ clientId: 'x', username: 'cam2', password: 'key' })
+    const viewer = await connect({ clientId: 'x', username: 'viewer' })
     // The same name without the key is a stranger.
-    expect(await code(port, { clientId: 'x', username: 'cam1' })).toBe(2)
-    expect(broker.counters.refused.client_id_in_use).toBe(3)
-    await limb.settle()
+    const stranger = await connect({ clientId: 'x', username: 'cam1' })
+    for (const client of [limb, other, viewer, stranger]) await client.settle()
+    expect(broker.counters.sessions).toEqual({ limb: 2, principal: 1, candidate: 1 })
+  })
+
+  test('of too many live sessions of one limb the oldest is closed, and its other sessions and others go on', async () => {
+    const { connect, broker } = await start({ limits: { maxSessionsPerLimb: 2 } })
+    const other = await connect({ username: 'cam2', password: 'key' })
+    const [first, second, third] = [await connect(LIMB), await connect(LIMB), await connect(LIMB)]
+    await first?.closed
+    for (const client of [second, third, other]) await client?.settle()
+    expect(broker.counters.limits.sessions).toBe(1)
   })
 
   test('is not blocked by a candidate: neither a rival nor the paired limb', async () => {
@@ -168,18 +186,64 @@ describe('a client id in use', () => {
     for (const client of [squatter, rival, limb]) await client.settle()
   })
 
-  test('of a stored session is refused to another identity, also after a restart', async () => {
-    const { connect, port, stop } = await start()
-    const owner = await connect({ clientId: 'x', username: 'viewer1', clean: false })
+  test('of a stored session is free for another identity, whose session is another one, also after a restart', async () => {
+    const file = join(tempFolder(), 'limb.sqlite')
+    const first = await start({ file, grants: [{ to: 'viewer', publish: ['out/#'], subscribe: ['out/#'] }] })
+    const owner = await first.connect({ clientId: 'same', username: 'viewer1', clean: false })
+    await owner.subscribe({ 'out/1': 1 })
     owner.send(DISCONNECT)
     await owner.closed
-    expect(await code(port, { clientId: 'x', username: 'viewer2' })).toBe(2)
-    expect(await code(port, { clientId: 'x', username: 'viewer2', clean: false })).toBe(2)
-    // The node whose key was lost comes back as a candidate beside its own stored session.
-    expect(await code(port, { clientId: 'y', ...LIMB, clean: false })).toBe(0)
-    expect(await code(port, { clientId: 'y', username: 'cam1', password: 'new key' })).toBe(0)
-    expect(await code(port, { clientId: 'y', username: 'cam2', password: 'new key' })).toBe(2)
-    await stop()
+    const { client: other, present } = await returning(first.port, 'viewer2')
+    expect(present).toBe(false)
+    await other.subscribe({ 'out/2': 1 })
+    other.send(DISCONNECT)
+    await other.closed
+    // A clean session of a third deletes nothing of theirs.
+    await first.connect({ clientId: 'same', username: 'viewer3' })
+    await first.stop()
+    const second = await start({ file, grants: [{ to: 'viewer', publish: ['out/#'], subscribe: ['out/#'] }] })
+    for (const topic of ['out/1', 'out/2']) {
+      second.broker.publisher.publish(topic, Buffer.from('hello'), { qos: 1, retain: false })
+    }
+    for (const [name, topic] of [
+      ['viewer1', 'out/1'],
+      ['viewer2', 'out/2'],
+    ]) {
+      const { client, present } = await returning(second.port, name as string)
+      expect(present).toBe(true)
+      expect((await client.message()).topic).toBe(topic)
+      client.socket.destroy()
+    }
+  })
+
+  test('of stored sessions an identity keeps a few: the oldest that is away goes', async () => {
+    const { connect, broker, persistence } = await start()
+    const live = await connect({ clientId: 'live', username: 'viewer1', clean: false })
+    for (let i = 0; i < 15; i++) {
+      const client = await connect({ clientId: `away${i}`, username: 'viewer1', clean: false })
+      client.send(DISCONNECT)
+      await client.closed
+    }
+    const other = await connect({ clientId: 'away0', username: 'viewer2', clean: false })
+    const kept = persistence.sessions.list('viewer1').map(({ key }) => key)
+    expect(kept).toEqual(
+      ['live', ...Array.from({ length: 11 }, (_, i) => `away${i + 4}`)].map((id) => `viewer1 ${id}`),
+    )
+    expect(broker.sessions.list('viewer2')).toMatchObject([
+      { name: 'viewer2', clientId: 'away0', live: true },
+    ])
+    for (const client of [live, other]) await client.settle()
+  })
+
+  test('is forgotten when an operator says so: the live session ends, and nothing is kept', async () => {
+    const { connect, broker, persistence } = await start()
+    const client = await connect({ clientId: 'x', username: 'viewer1', clean: false })
+    const same = await connect({ clientId: 'x', username: 'viewer2', clean: false })
+    expect(await broker.sessions.forgetOne('viewer1', 'x')).toBe(true)
+    await client.closed
+    expect(persistence.sessions.list('viewer1')).toEqual([])
+    expect(await broker.sessions.forgetOne('viewer1', 'x')).toBe(false)
+    await same.settle()
   })
 })
 

@@ -26,7 +26,8 @@ export function viewOf(
 
 export const LIMITS: PersistenceOptions['limits'] = {
   maxQueuedPerSession: 1000,
-  maxQueuedBytesPerSession: 1024 * 1024,
+  maxQueuedBytesPerIdentity: 1024 * 1024,
+  maxStoredSessionsPerIdentity: 12,
   maxInflightPerSession: 100,
   maxRetained: 10_000,
   retainedBelow: () => null,

@@ -184,7 +184,7 @@ describe('queues', () => {
   test('a full queue drops the newest, counts it, and the session is told to look again', async () => {
     const dropped: DropKind[] = []
     const { persistence } = await make({
-      limits: { ...LIMITS, maxQueuedPerSession: 2, maxQueuedBytesPerSession: 100 },
+      limits: { ...LIMITS, maxQueuedPerSession: 2, maxQueuedBytesPerIdentity: 100 },
       onDropped: (kind) => dropped.push(kind),
     })
     await persistence.sessions.put('c', 'ada', 1)
@@ -316,9 +316,7 @@ describe('stored sessions', () => {
     await sessions.forget('ada')
     expect([sessions.ownerOf('c'), sessions.ownerOf('d')]).toEqual([null, 'bob'])
     expect(await persistence.subscriptionsByTopic('t')).toMatchObject([{ clientId: 'd' }])
-    expect(await store.loadSessions()).toEqual([
-      { clientId: 'd', owner: 'bob', expirySeconds: null, leftAt: null },
-    ])
+    expect(await store.loadSessions()).toMatchObject([{ clientId: 'd', owner: 'bob' }])
   })
 
   test('what was queued while a session was being forgotten is not for the next owner of its id', async () => {
@@ -344,9 +342,7 @@ describe('stored sessions', () => {
     expect(await sessions.sweep(1000)).toEqual([])
     now += 500
     expect(await sessions.sweep(1000)).toEqual(['idle'])
-    expect(await store.loadSessions()).toEqual([
-      { clientId: 'live', owner: 'ada', expirySeconds: null, leftAt: null },
-    ])
+    expect(await store.loadSessions()).toMatchObject([{ clientId: 'live', owner: 'ada' }])
     // The live one was noted, so that a crash now does not end it.
     expect(await store.sessionsIdleSince(now - 500)).toEqual([])
   })
@@ -361,9 +357,7 @@ describe('stored sessions', () => {
     await expect(adding).rejects.toMatchObject({ code: 'storage_unavailable' })
     database.sql.pragma('query_only = OFF')
     await persistence.sessions.sweep(1e12)
-    expect(await store.loadSessions()).toEqual([
-      { clientId: 'c', owner: 'ada', expirySeconds: null, leftAt: null },
-    ])
+    expect(await store.loadSessions()).toMatchObject([{ clientId: 'c', owner: 'ada' }])
     expect(await store.loadSubscriptions()).toMatchObject([{ clientId: 'c', filter: 't' }])
   })
 

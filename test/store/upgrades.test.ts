@@ -52,6 +52,24 @@ function comparable(rows: readonly Row[], columns: readonly string[]): string[] 
   return rows.map((row) => JSON.stringify(columns.map((column) => [column, row[column]]))).sort()
 }
 
+/** From this version on a session is named by its owner and its client id together. */
+const SESSION_KEYS = 11
+
+function withSessionKeys(contents: Contents): Contents {
+  const owners = new Map(
+    (contents.get('mqtt_sessions') ?? []).map(({ client_id, owner }) => [client_id, owner]),
+  )
+  const keyed = (rows: readonly Row[]) =>
+    rows
+      .filter(({ client_id }) => owners.has(client_id))
+      .map((row) => ({ ...row, client_id: `${owners.get(row.client_id)} ${row.client_id}` }))
+  const tables = [...contents].map(
+    ([table, rows]) =>
+      [table, table.startsWith('mqtt_') && table !== 'mqtt_retained' ? keyed(rows) : rows] as const,
+  )
+  return new Map(tables)
+}
+
 function expectSurvival(before: Contents, after: Contents): void {
   for (const [table, rows] of before) {
     const now = after.get(table)
@@ -109,7 +127,7 @@ describe.each(versions)('a database of schema %i', (version) => {
     const before = contentsOf(file)
     await open(file).close()
     expect(versionOf(file)).toBe(NEWEST)
-    expectSurvival(before, contentsOf(file))
+    expectSurvival(version < SESSION_KEYS ? withSessionKeys(before) : before, contentsOf(file))
 
     const backups = backupsOf(file)
     expect(backups).toHaveLength(version < NEWEST ? 1 : 0)
@@ -154,13 +172,16 @@ describe.each(versions)('a database of schema %i', (version) => {
     ).toEqual(['new', 'replace', 'widen'])
     // Two were pruned, and a row says so.
     expect(await store.verifyAudit()).toMatchObject({ whole: true, rows: AUDIT_ROWS - 1 })
-    expect(await mqttStore.queued('wall-display', 0, 10)).toMatchObject([
+    const owners = new Map((await mqttStore.loadSessions()).map(({ clientId, owner }) => [clientId, owner]))
+    const keyOf = (clientId: string) =>
+      [...owners.keys()].find((key) => key === `${owners.get(key)} ${clientId}`) ?? ''
+    expect(await mqttStore.queued(keyOf('wall-display'), 0, 10)).toMatchObject([
       { messageId: 11, stage: 'publish' },
       { messageId: 12, stage: 'pubrel' },
       { messageId: null, stage: 'publish' },
     ])
     expect(await mqttStore.countRetained()).toBe(3)
-    expect(await mqttStore.incoming('cam-1', 7)).toMatchObject({ qos: 2 })
+    expect(await mqttStore.incoming(keyOf('cam-1'), 7)).toMatchObject({ qos: 2 })
     // The number of a deleted message is never used again.
     const message = { topic: 't', payload: Buffer.from(''), extra: null, brokerId: '', brokerCounter: 9 }
     expect(await mqttStore.enqueue([{ clientId: 'new', qos: 1, retain: false }], message)).toEqual([5])
@@ -215,7 +236,7 @@ describe.each(versions)('a database of schema %i', (version) => {
     await once(child, 'exit')
     await open(file).close()
     expect(versionOf(file)).toBe(NEWEST)
-    expectSurvival(before, contentsOf(file))
+    expectSurvival(version < SESSION_KEYS ? withSessionKeys(before) : before, contentsOf(file))
   })
 
   test('is refused unchanged, with the way out, once a newer bridge has upgraded it', async () => {

@@ -24,6 +24,7 @@ import { nodeDescriptionHandlers } from './node-description.ts'
 import { pairingHandlers } from './pairing.ts'
 import { policyHandlers } from './policy.ts'
 import { principalHandlers } from './principal.ts'
+import { sessionHandlers } from './session.ts'
 import { tokenHandlers } from './token.ts'
 
 /** The use cases that the verbs are views of. */
@@ -57,6 +58,7 @@ export function verbHandlers(world: BridgeContext, use: UseCases): VerbHandlers 
     ...invocationHandlers(world, approvals, invocations),
     ...auditHandlers(world),
     ...principalHandlers(world, table, control, announcer, retries),
+    ...sessionHandlers(world),
     ...tokenHandlers(world, use),
     ...backupHandlers(world),
     ...healthHandlers(world, use),

@@ -18,6 +18,8 @@ import {
 export interface PersistenceLimits extends QueueLimits {
   /** QoS 2 messages of one persistent session that wait for PUBREL. */
   readonly maxInflightPerSession: number
+  /** Sessions that are kept for one identity; the oldest that is away goes. */
+  readonly maxStoredSessionsPerIdentity: number
   readonly maxRetained: number
   /** The share of one limb, for instance 100 messages below its `data/`; null: only the total counts. */
   readonly retainedBelow: (topic: string) => RetainedLimits['below']
@@ -92,6 +94,7 @@ export class MqttPersistence {
       index: this.#index,
       queues: this.#queues,
       isLive,
+      maxPerIdentity: () => limits.maxStoredSessionsPerIdentity,
     })
   }
 
@@ -117,11 +120,12 @@ export class MqttPersistence {
   }
 
   async #load(): Promise<void> {
+    // First: what goes beyond the limits is gone before it takes memory.
+    await this.sessions.load()
     for (const row of await this.#options.store.loadSubscriptions()) {
       this.#index.add(row.clientId, subscriptionOf(row))
     }
     await this.#queues.load()
-    await this.sessions.load()
   }
 
   // Aedes looks at the constructor of this one: it must be an async function.

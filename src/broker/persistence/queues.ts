@@ -6,8 +6,8 @@ import { columnsOf, type PublishPacket, type PubrelPacket, queuedPacket } from '
 
 export interface QueueLimits {
   readonly maxQueuedPerSession: number
-  /** Of topics and payloads. */
-  readonly maxQueuedBytesPerSession: number
+  /** Of topics and payloads, in all sessions of one identity. */
+  readonly maxQueuedBytesPerIdentity: number
 }
 
 export interface QueuesOptions {
@@ -35,6 +35,14 @@ interface SessionQueue {
   readonly unsent: Map<string, Entry>
   /** By packet identifier: sent, not acknowledged. */
   readonly inflight: Map<number, Entry>
+  readonly share: Share
+}
+
+/** What the queues of one identity hold together. */
+interface Share {
+  readonly name: string
+  bytes: number
+  sessions: number
 }
 
 const DONE = Promise.resolve()
@@ -50,6 +58,7 @@ const PAGE = 16
 export class Queues {
   readonly #options: QueuesOptions
   readonly #sessions = new Map<string, SessionQueue>()
+  readonly #shares = new Map<string, Share>()
   /** The newest row: what came later was also sent live. */
   #newest = 0
   #messages = 0
@@ -68,9 +77,7 @@ export class Queues {
       newest,
       newestCounter,
     } of await this.#options.store.queueSizes()) {
-      this.#sessions.set(clientId, { messages, bytes, unsent: new Map(), inflight: new Map() })
-      this.#messages += messages
-      this.#bytes += bytes
+      this.#count(this.#queueOf(clientId), messages, bytes)
       this.#newest = Math.max(this.#newest, newest)
       this.newestCounter = Math.max(this.newestCounter, newestCounter)
     }
@@ -94,7 +101,7 @@ export class Queues {
     const queue = this.#sessions.get(clientId)
     if (!queue) return
     this.#count(queue, -queue.messages, -queue.bytes)
-    this.#sessions.delete(clientId)
+    this.#drop(clientId, queue)
   }
 
   /** The connection is gone: what was sent is sent again when the session returns. */
@@ -205,17 +212,41 @@ export class Queues {
   #queueOf(clientId: string): SessionQueue {
     let queue = this.#sessions.get(clientId)
     if (!queue) {
-      queue = { messages: 0, bytes: 0, unsent: new Map(), inflight: new Map() }
+      queue = {
+        messages: 0,
+        bytes: 0,
+        unsent: new Map(),
+        inflight: new Map(),
+        share: this.#shareOf(clientId),
+      }
       this.#sessions.set(clientId, queue)
     }
     return queue
+  }
+
+  /** The share of the identity that a session belongs to. */
+  #shareOf(clientId: string): Share {
+    const name = clientId.slice(0, clientId.indexOf(' ') + 1)
+    let share = this.#shares.get(name)
+    if (!share) {
+      share = { name, bytes: 0, sessions: 0 }
+      this.#shares.set(name, share)
+    }
+    share.sessions++
+    return share
+  }
+
+  #drop(clientId: string, { share }: SessionQueue): void {
+    this.#sessions.delete(clientId)
+    if (--share.sessions === 0) this.#shares.delete(share.name)
   }
 
   #reserve(clientId: string, bytes: number): boolean {
     const { limits, onFull } = this.#options
     const queue = this.#queueOf(clientId)
     const full =
-      queue.messages >= limits.maxQueuedPerSession || queue.bytes + bytes > limits.maxQueuedBytesPerSession
+      queue.messages >= limits.maxQueuedPerSession ||
+      queue.share.bytes + bytes > limits.maxQueuedBytesPerIdentity
     if (full) {
       onFull(clientId)
       return false
@@ -229,12 +260,13 @@ export class Queues {
     if (!queue) return
     // The payload of a released message is gone from the row that was read back.
     this.#count(queue, -1, queue.messages > 1 ? -Math.min(bytes, queue.bytes) : -queue.bytes)
-    if (queue.messages <= 0) this.#sessions.delete(clientId)
+    if (queue.messages <= 0) this.#drop(clientId, queue)
   }
 
   #count(queue: SessionQueue, messages: number, bytes: number): void {
     queue.messages += messages
     queue.bytes += bytes
+    queue.share.bytes += bytes
     this.#messages += messages
     this.#bytes += bytes
   }

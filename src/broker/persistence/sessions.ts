@@ -12,6 +12,18 @@ export interface StoredSessionsOptions {
   readonly index: SubscriptionIndex
   readonly queues: Queues
   readonly isLive: (clientId: string) => boolean
+  /** Sessions that are kept for one identity. */
+  readonly maxPerIdentity: () => number
+}
+
+/** A stored session, as an operator sees it. */
+export interface KeptSession {
+  readonly key: string
+  readonly owner: string
+  /** When it was used last, in milliseconds since 1970. */
+  readonly usedAt: number
+  /** Messages that wait for it. */
+  readonly queued: number
 }
 
 /** Sessions in one turn of the sweep: some 50 ms. */
@@ -24,6 +36,8 @@ const SWEEP_SESSIONS = 200
 export class StoredSessions {
   readonly #options: StoredSessionsOptions
   readonly #owners = new Map<string, string>()
+  /** The sessions of each owner, the oldest use first, each with the time of that. */
+  readonly #used = new Map<string, Map<string, number>>()
   /** Sessions that may have missed messages: stored before this start, or with a queue that was full. */
   readonly #stale = new Set<string>()
   /** Sessions whose rows are behind memory, because the store failed. */
@@ -42,15 +56,67 @@ export class StoredSessions {
   }
 
   async load(): Promise<void> {
-    const now = this.#options.clock.wallMs()
-    for (const { clientId, owner, expirySeconds, leftAt } of await this.#options.store.loadSessions()) {
-      this.#owners.set(clientId, owner)
+    const { store, clock, maxPerIdentity } = this.#options
+    const now = clock.wallMs()
+    for (const { clientId, owner, usedAt, expirySeconds, leftAt } of await store.loadSessions()) {
+      this.#own(clientId, owner, usedAt)
       this.#stale.add(clientId)
       if (expirySeconds === null) continue
       this.#expirySeconds.set(clientId, expirySeconds)
       // Who was connected when the bridge ended was cut off by that, now.
       this.#overAt.set(clientId, (leftAt ?? now) + expirySeconds * 1000)
     }
+    const most = maxPerIdentity()
+    const over = [...this.#used.values()].flatMap((used) =>
+      [...used.keys()].slice(0, Math.max(0, used.size - most)),
+    )
+    for (let at = 0; at < over.length; at += SWEEP_SESSIONS) {
+      await this.#deleteAll(over.slice(at, at + SWEEP_SESSIONS))
+    }
+    if (over.length > 0) {
+      this.#options.log.warn(
+        { forgotten: over.length, maxStoredSessionsPerIdentity: most },
+        'there were more stored sessions than one identity may have; the oldest are forgotten (mqtt.maxStoredSessionsPerIdentity)',
+      )
+    }
+  }
+
+  /** The oldest use first, for each owner. */
+  list(owner?: string): KeptSession[] {
+    const { queues } = this.#options
+    const all = owner === undefined ? [...this.#used] : [[owner, this.#used.get(owner) ?? new Map()] as const]
+    return all.flatMap(([name, used]) =>
+      [...used].map(([key, usedAt]) => ({ key, owner: name, usedAt, queued: queues.length(key) })),
+    )
+  }
+
+  #own(key: string, owner: string, usedAt: number): void {
+    this.#disown(key)
+    this.#owners.set(key, owner)
+    const used = this.#used.get(owner) ?? new Map<string, number>()
+    this.#used.set(owner, used.set(key, usedAt))
+  }
+
+  #disown(key: string): void {
+    const owner = this.#owners.get(key)
+    if (owner === undefined) return
+    this.#owners.delete(key)
+    const used = this.#used.get(owner)
+    used?.delete(key)
+    if (used?.size === 0) this.#used.delete(owner)
+  }
+
+  /** Makes room for the newest session of an owner: the oldest that is away goes. */
+  #makeRoom(owner: string, newest: string): void {
+    const used = this.#used.get(owner)
+    if (used === undefined || used.size <= this.#options.maxPerIdentity()) return
+    const oldest = [...used.keys()].find((key) => key !== newest && !this.#options.isLive(key))
+    if (oldest === undefined) return
+    this.#options.log.info(
+      { owner, session: oldest },
+      `${owner} has too many stored sessions: the oldest is forgotten (mqtt.maxStoredSessionsPerIdentity)`,
+    )
+    this.#ignore(this.delete(oldest))
   }
 
   get size(): number {
@@ -62,7 +128,7 @@ export class StoredSessions {
   }
 
   of(owner: string): readonly string[] {
-    return [...this.#owners].filter(([, each]) => each === owner).map(([clientId]) => clientId)
+    return [...(this.#used.get(owner)?.keys() ?? [])]
   }
 
   /** Whether anything is kept under this id. */
@@ -86,8 +152,9 @@ export class StoredSessions {
     if (!this.#owners.has(clientId) && this.isStored(clientId)) await this.delete(clientId)
     const known =
       this.#owners.get(clientId) === owner && (this.#expirySeconds.get(clientId) ?? null) === expirySeconds
-    this.#owners.set(clientId, owner)
+    this.#own(clientId, owner, at)
     this.#setExpiry(clientId, expirySeconds)
+    this.#makeRoom(owner, clientId)
     this.#overAt.delete(clientId)
     const terms = { expirySeconds, leftAt: null }
     // One with an expiry is noted at once: while it is connected its time does not run.
@@ -116,10 +183,13 @@ export class StoredSessions {
       return
     }
     this.#setExpiry(clientId, expirySeconds)
-    this.#leftAt.set(clientId, this.#options.clock.monotonicMs())
-    const now = this.#options.clock.wallMs()
+    const { clock, store } = this.#options
+    const now = clock.wallMs()
+    this.#own(clientId, owner, now)
+    this.#leftAt.set(clientId, clock.monotonicMs())
     const terms = { expirySeconds, leftAt: expirySeconds === null ? null : now }
-    this.#ignore(this.#options.store.putSession(clientId, owner, now, 'soon', terms))
+    this.#ignore(store.putSession(clientId, owner, now, 'soon', terms))
+    this.#makeRoom(owner, clientId)
   }
 
   isOver(clientId: string): boolean {
@@ -227,13 +297,16 @@ export class StoredSessions {
   async #deleteAll(clientIds: readonly string[]): Promise<void> {
     if (clientIds.length === 0) return
     const { store, index, queues } = this.#options
-    const owners = clientIds.map((clientId) => [clientId, this.#owners.get(clientId)] as const)
+    const owners = clientIds.map((clientId) => {
+      const owner = this.#owners.get(clientId)
+      return { clientId, owner, usedAt: this.#used.get(owner ?? '')?.get(clientId) ?? 0 }
+    })
     // Memory first: from now on nothing is queued for them, and the deletion comes after what was.
     for (const clientId of clientIds) {
       index.removeAll(clientId)
       queues.forget(clientId)
+      this.#disown(clientId)
       for (const known of [
-        this.#owners,
         this.#stale,
         this.#unsaved,
         this.#incoming,
@@ -248,8 +321,8 @@ export class StoredSessions {
       await store.deleteSessions(clientIds)
     } catch (error) {
       // Their rows are still there: who tries again must find them.
-      for (const [clientId, owner] of owners) {
-        if (owner !== undefined && !this.#owners.has(clientId)) this.#owners.set(clientId, owner)
+      for (const { clientId, owner, usedAt } of owners) {
+        if (owner !== undefined && !this.#owners.has(clientId)) this.#own(clientId, owner, usedAt)
       }
       throw error
     }

@@ -207,6 +207,20 @@ const mqtt = z.strictObject({
     'Messages kept for a persistent session while it is away; later ones are dropped and counted.',
     { reload: 'live' },
   ),
+  maxStoredSessionsPerIdentity: whole(
+    1,
+    100_000,
+    12,
+    'Persistent sessions that are kept for one limb or principal while they are away. Another one lets the oldest of them go, with its subscriptions and its queue.',
+    { reload: 'live' },
+  ),
+  maxSessionsPerPrincipal: whole(
+    1,
+    1_000_000,
+    12_000,
+    'Live sessions of one principal, the control socket not counted; the next one ends the oldest. A limb has at most 16.',
+    { reload: 'live' },
+  ),
   maxRetainedPerNode: whole(
     0,
     100_000,

@@ -95,11 +95,26 @@ describe('rights', () => {
     expect(operator.waiting).toEqual([])
   })
 
-  it('refuse a stranger that uses a client id in use', async () => {
+  it('give nobody a client id: the same one of two names is two sessions, which an operator can list and forget', async () => {
     await using app = await startApp()
-    await app.limb('cam1')
-    await app.device('cam1', keyOf('cam1'), { clientId: 'shared' })
-    await expect(app.device('cam2', keyOf('cam2'), { clientId: 'shared' })).rejects.toMatchObject({ code: 2 })
+    await (await app.limb('cam1')).end()
+    await (await app.limb('cam2')).end()
+    const admin = await app.admin()
+    const first = await app.device('cam1', keyOf('cam1'), { clientId: 'same', clean: false })
+    const second = await app.device('cam2', keyOf('cam2'), { clientId: 'same', clean: false })
+    await first.settle()
+    const { items } = await admin.do('admin', 'session/list', { name: 'cam1' })
+    expect(items).toMatchObject([
+      { name: 'cam1', clientId: 'same', live: true, address: '127.0.0.1', queued: 0 },
+    ])
+    await admin.do('admin', 'session/forget', { name: 'cam1', clientId: 'same' })
+    await first.ended()
+    expect((await admin.do('admin', 'session/list', { name: 'cam1' })).items).toEqual([])
+    const again = await admin.ask('admin', 'session/forget', { name: 'cam1', clientId: 'same' })
+    expect(again.error).toMatchObject({ code: 'not_found', path: 'clientId' })
+    const rows = (await admin.do('admin', 'audit/list', { kind: 'session.forgotten' })).items
+    expect(rows).toMatchObject([{ actor: 'admin', detail: { name: 'cam1', clientId: 'same' } }])
+    await second.settle()
   })
 
   it('grant topics outside the root by configuration, and only those', async () => {

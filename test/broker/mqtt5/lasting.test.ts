@@ -141,7 +141,7 @@ describe('a stored session', () => {
     }
     expect(await sessions.sweep(1_000_000)).toEqual([])
     clock.advance(60_000)
-    expect(await sessions.sweep(1_000_000)).toEqual(['p'])
+    expect(await sessions.sweep(1_000_000)).toEqual(['viewer1 p'])
   })
 
   test('stores the options of all filters of one SUBSCRIBE', async () => {

@@ -19,7 +19,7 @@ export class MqttSessionsTable {
   readonly #idle: Sqlite.Statement<[number]>
 
   constructor(sql: Sqlite.Database) {
-    this.#sessions = sql.prepare('SELECT * FROM mqtt_sessions')
+    this.#sessions = sql.prepare('SELECT * FROM mqtt_sessions ORDER BY used_at')
     this.#subscriptions = sql.prepare('SELECT * FROM mqtt_subscriptions')
     this.#putSubscription =
       sql.prepare(`INSERT OR REPLACE INTO mqtt_subscriptions (client_id, filter, qos, extra)
@@ -43,6 +43,7 @@ export class MqttSessionsTable {
       return {
         clientId: reader.text('client_id'),
         owner: reader.text('owner'),
+        usedAt: reader.integer('used_at'),
         expirySeconds: reader.integerOrNull('expiry_seconds'),
         leftAt: reader.integerOrNull('left_at'),
       }

@@ -9,6 +9,7 @@ import { SCHEMA_QUERY_INDEXES } from './schema-7.ts'
 import { SCHEMA_DESCRIPTIONS } from './schema-8.ts'
 import { SCHEMA_MQTT5 } from './schema-9.ts'
 import { SCHEMA_RUNNING } from './schema-10.ts'
+import { SCHEMA_SESSION_KEYS } from './schema-11.ts'
 
 /** "Limb" in ASCII: marks the file as ours for `file(1)` and for a bridge that is pointed at a foreign one. */
 export const APPLICATION_ID = 0x4c696d62
@@ -31,6 +32,7 @@ export const MIGRATIONS: readonly Migration[] = [
   { version: 8, up: (sql) => sql.exec(SCHEMA_DESCRIPTIONS) },
   { version: 9, up: (sql) => sql.exec(SCHEMA_MQTT5) },
   { version: 10, up: (sql) => sql.exec(SCHEMA_RUNNING) },
+  { version: 11, up: (sql) => sql.exec(SCHEMA_SESSION_KEYS) },
 ]
 
 export function newestVersion(migrations: readonly Migration[]): number {

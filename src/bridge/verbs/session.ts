@@ -1,0 +1,51 @@
+import { iso } from '../../kernel/clock.ts'
+import { Refusal } from '../../kernel/errors.ts'
+import { LIMITS } from '../../protocol/limits.ts'
+import type { KnownSession } from '../ports.ts'
+import type { BridgeContext } from '../settings.ts'
+import type { VerbHandlersOf } from '../verb-context.ts'
+
+/** Makes the verbs about MQTT sessions, live and stored. */
+export function sessionHandlers({ clock, store, sessions, log }: BridgeContext): VerbHandlersOf<'session'> {
+  return {
+    async 'session/list'({ name, limit = LIMITS.listDefault, after }) {
+      const all = sessions
+        .list(name)
+        .map((session) => [placeOf(session), session] as const)
+        .filter(([place]) => after === undefined || place > after)
+        .sort(([one], [other]) => (one < other ? -1 : 1))
+      const items = all.slice(0, limit)
+      const next = all.length > limit ? items.at(-1)?.[0] : undefined
+      return { items: items.map(([, session]) => show(session)), ...(next === undefined ? {} : { next }) }
+    },
+
+    async 'session/forget'({ name, clientId }, caller) {
+      if (!(await sessions.forgetOne(name, clientId))) {
+        const text = `${name} has no session with the client id "${clientId}"; see session/list`
+        throw new Refusal('not_found', text, 'clientId')
+      }
+      const detail = { name, clientId }
+      await store.transact((tx) =>
+        tx.audit({
+          at: clock.wallMs(),
+          actor: caller.name,
+          kind: 'session.forgotten',
+          nodeId: null,
+          outcome: 'stored',
+          detail,
+        }),
+      )
+      log.info({ ...detail, by: caller.name }, `a session of ${name} is forgotten`)
+      return { name, clientId }
+    },
+  }
+}
+
+/** Where a session stands in the list. */
+function placeOf({ name, clientId }: KnownSession): string {
+  return `${name} ${clientId}`
+}
+
+function show({ since, address, ...session }: KnownSession) {
+  return { ...session, ...(address === undefined ? {} : { address }), since: iso(since) }
+}
