@@ -132,7 +132,7 @@ describe('subscriptions', () => {
   })
 
   test('are bounded per session', async () => {
-    const { connect } = await start({ grants, limits: { maxSubscriptionsPerSession: 3 } })
+    const { connect } = await start({ grants, limits: { maxSubscriptionsPerPrincipal: 3 } })
     const reader = await connect({ username: 'viewer' })
     expect(await reader.subscribe({ 't/1': 0, 't/2': 0, 't/3': 0 })).toEqual([0, 0, 0])
     expect(await reader.subscribe({ 't/3': 1, 't/4': 0 })).toEqual([1, 128])

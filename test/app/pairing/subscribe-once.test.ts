@@ -9,6 +9,8 @@ const FREE = {
   capabilities: [{ cap: 'camera', commands: ['camera.snap'], authLevel: 'free' }],
 }
 
+const { firmware: _, ...PROVISIONED } = FREE
+
 const app = await startApp({ http: { enabled: true, port: 0 } }, { memory: true })
 const admin = await app.admin()
 afterAll(() => app[Symbol.asyncDispose]())
@@ -77,7 +79,7 @@ describe('a candidate that subscribed `pairing` and `invoke` when it connected',
     await claim(ninth, 'cam9')
     const tenth = await app.device('cam10', keyOf('cam10'))
     await tenth.subscribe([topic('cam10', 'pairing'), topic('cam10', 'invoke')])
-    await admin.do('admin', 'node/provision', { nodeId: 'cam10', apiKey: keyOf('cam10'), ...FREE })
+    await admin.do('admin', 'node/provision', { nodeId: 'cam10', apiKey: keyOf('cam10'), ...PROVISIONED })
     for (const [device, nodeId] of [
       [ninth, 'cam9'],
       [tenth, 'cam10'],
