@@ -85,6 +85,9 @@ const endpointUrlSchema = z
   .string()
   .max(LIMITS.urlChars)
   .refine(isHttpUrl, { error: 'must be an http:// or https:// URL without user name and password' })
+  .refine((text) => URL.parse(text)?.port !== '0', {
+    error: 'has port 0, which nothing listens on; name the port that your server has, once it listens',
+  })
 
 const registered = {
   displayName: displayNameSchema,

@@ -1,14 +1,15 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { createServer, type Server } from 'node:http'
 import { createServer as createTlsServer } from 'node:https'
-import { type AddressInfo, createServer as createRawServer, type Socket } from 'node:net'
+import { type AddressInfo, connect, createServer as createRawServer, Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, onTestFinished, test } from 'vitest'
 import { brokenAnswer } from '../../src/http/limb-client/broken-answer.ts'
 import { createHttpLimbClient } from '../../src/http/limb-client/client.ts'
 import { networksOf } from '../../src/http/limb-client/networks.ts'
-import { systemClock } from '../../src/kernel/clock.ts'
+import { alternating, raceToConnect } from '../../src/http/limb-client/race.ts'
+import { type Clock, systemClock } from '../../src/kernel/clock.ts'
 import { Refusal } from '../../src/kernel/errors.ts'
 import { authority } from '../support/certificates.ts'
 import { skipWithout } from '../support/needs.ts'
@@ -31,11 +32,16 @@ afterEach(() => {
   server.close()
 })
 
-async function post(endpointUrl: string, names: string[][], address = '127.0.0.1') {
+async function post(
+  endpointUrl: string,
+  names: string[][],
+  address = '127.0.0.1',
+  networks: readonly string[] = [],
+) {
   let asked = 0
   const caller = createHttpLimbClient({
     clock: systemClock,
-    networks: () => [],
+    networks: () => networks,
     lookup: async () => (names[Math.min(asked++, names.length - 1)] ?? []).map((each) => ({ address: each })),
   })
   const body = Buffer.from('{}')
@@ -70,6 +76,90 @@ test('an address in another notation is the same address', async () => {
     outcome: '{"success":true}',
   })
   expect(await post(`http://0x7f000002:${port}`, [])).toMatchObject({ outcome: 'node_offline' })
+})
+
+describe('a name of several allowed addresses', () => {
+  const BOTH = ['127.0.0.0/8', '::1']
+
+  test.each([
+    ['the other family', ['::1', '127.0.0.1']],
+    ['the same family', ['127.0.0.2', '127.0.0.3', '127.0.0.1']],
+    ['the first', ['127.0.0.1', '::1']],
+  ])('is invoked at the one where its server listens: %s', async (_which, addresses) => {
+    const only = createServer((_, response) => response.end('{"success":true}'))
+    onTestFinished(() => void only.close())
+    await new Promise<void>((done) => only.listen(0, '127.0.0.1', done))
+    const url = `http://limb.test:${(only.address() as AddressInfo).port}`
+    expect(await post(url, [addresses], '127.0.0.1', BOTH)).toMatchObject({
+      asked: 1,
+      outcome: '{"success":true}',
+    })
+  })
+
+  test('is not invoked at those that are not allowed', async () => {
+    const { outcome } = await post(`http://limb.test:${port}`, [['::1', '127.0.0.1']], '127.0.0.1', ['::1'])
+    expect([outcome, requests]).toEqual(['node_offline', []])
+  })
+
+  test('is sent one request, also when the server that was connected to hangs up', async () => {
+    let connections = 0
+    const hangsUp = createRawServer((socket) => {
+      connections++
+      socket.on('error', () => {})
+      socket.once('data', () => socket.destroy())
+    })
+    onTestFinished(() => void hangsUp.close())
+    await new Promise<void>((done) => hangsUp.listen(0, '0.0.0.0', done))
+    const url = `http://limb.test:${(hangsUp.address() as AddressInfo).port}`
+    const { outcome } = await post(url, [['127.0.0.1', '127.0.0.2']], '127.0.0.1', BOTH)
+    expect([outcome, connections]).toEqual(['node_error', 1])
+  })
+
+  test('is unreachable when nothing listens at any of them, with the reason of the first', async () => {
+    server.close()
+    const { outcome, message } = await post(
+      `http://limb.test:${port}`,
+      [['127.0.0.2', '127.0.0.3']],
+      '127.0.0.1',
+      BOTH,
+    )
+    expect([outcome, message]).toEqual(['node_offline', expect.stringContaining('ECONNREFUSED 127.0.0.2')])
+  })
+
+  test('alternates between the families, beginning with that of the first address', () => {
+    const of = (address: string) => ({ address, family: address.includes(':') ? (6 as const) : (4 as const) })
+    const found = ['::1', '::2', '::3', '10.0.0.1'].map(of)
+    expect(alternating(found).map(({ address }) => address)).toEqual(['::1', '10.0.0.1', '::2', '::3'])
+    expect(alternating([])).toEqual([])
+  })
+
+  test('tries the next beside one that is silent, and closes the slower', async () => {
+    const silent = new Socket()
+    const ticks: (() => void)[] = []
+    const clock: Clock = {
+      ...systemClock,
+      after(_ms, task) {
+        ticks.push(task)
+        return () => {}
+      },
+    }
+    const winner = await new Promise<Socket>((connected, failed) => {
+      raceToConnect({
+        addresses: [
+          { address: '127.0.0.2', family: 4 },
+          { address: '127.0.0.1', family: 4 },
+        ],
+        port,
+        clock,
+        open: (to) => (to.address === '127.0.0.2' ? silent : connect(port, to.address)),
+        connected,
+        failed,
+      })
+      ticks[0]?.()
+    })
+    expect([winner.remoteAddress, winner.destroyed, silent.destroyed]).toEqual(['127.0.0.1', false, true])
+    winner.destroy()
+  })
 })
 
 describe('a TLS connection that fails', () => {
@@ -169,6 +259,36 @@ describe('a limb that was reached and does not answer in HTTP', () => {
     expect(await refusalOf((socket) => socket.write(bytes))).toMatch(
       new RegExp(`^r1 answered ${status} .*must answer 200`),
     )
+  })
+
+  const failed = (headers: string, body: string) =>
+    `HTTP/1.1 500 No\r\n${headers}content-length: ${body.length}\r\n\r\n${body}`
+
+  test.each<[string, string, RegExp]>([
+    ['a failed result', failed('', '{"success": false, "error": "lens broken"}'), /: "lens broken"; it must/],
+    ['an object with a message', failed('', '{"error":{"message":"too hot"}}'), /: "too hot";/],
+    ['a detail', failed('', '{"detail":"no film"}'), /: "no film";/],
+    ['plain text of two lines', failed('', 'no\n film'), /: "no film";/],
+    ['what a terminal obeys', failed('', '{"error":"\\u001b[2Jx"}'), /: "\\\\x1b\[2Jx";/],
+    ['more than is shown', failed('', 'x'.repeat(20_000)), /: "x{500}";/],
+    ['a page for browsers', failed('content-type: text/html\r\n', '<h1>no</h1>'), /:\d+; it must/],
+    ['a body that does not end', 'HTTP/1.1 500 No\r\ncontent-length: 99\r\n\r\nno film', /: "no film";/],
+    [
+      'the reason of a refused signature',
+      failed('', '{"error":"clock is off"}').replace('500', '401'),
+      /\(401\): "clock is off"; its clock/,
+    ],
+  ])('but answers an error status with %s is told its reason', async (_what, bytes, text) => {
+    const message = await refusalOf((socket) => socket.write(bytes))
+    expect(message).toMatch(text)
+    expect(message).toMatch(/500|401/)
+    expect(message.length).toBeLessThan(700)
+  })
+
+  test('but closes the connection within the body of an error status is told the status and what came', async () => {
+    expect(
+      await refusalOf((socket) => socket.end('HTTP/1.1 503 No\r\ncontent-length: 99\r\n\r\nbusy')),
+    ).toMatch(/^r1 answered 503 at [^;]+: "busy"; it must answer 200/)
   })
 
   test.each<[string, string, RegExp]>([

@@ -134,6 +134,8 @@ describe('a registration', () => {
     ['a script as endpoint', withUrl('javascript:alert(1)'), 'endpointUrl'],
     ['a password in the endpoint', withUrl('http://a:b@host/'), 'endpointUrl'],
     ['white space in the endpoint', withUrl('http://host/\tx'), 'endpointUrl'],
+    ['port 0 in the endpoint', withUrl('http://host:0/x'), 'endpointUrl'],
+    ['port 0 in an IPv6 endpoint, written at length', withUrl('https://[fd00::1]:00000'), 'endpointUrl'],
     ['an endpoint that is too long', withUrl(`http://host/${'x'.repeat(2048)}`), 'endpointUrl'],
     ['an unknown way of invoking', { ...plain, invoke: 'coap' }, 'invoke'],
     ['invocation over HTTP without an endpoint', { ...plain, invoke: 'http' }, 'endpointUrl'],

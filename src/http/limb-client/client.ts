@@ -1,5 +1,7 @@
 import { type ClientRequest, type IncomingMessage, request as plainRequest } from 'node:http'
 import { request as tlsRequest } from 'node:https'
+import { isIP, type Socket } from 'node:net'
+import { connect as tlsConnect } from 'node:tls'
 import type { HttpInvocation, HttpLimbClient, InvocationDelivery } from '../../bridge/ports.ts'
 import { unmappedAddress } from '../../kernel/address.ts'
 import type { Clock } from '../../kernel/clock.ts'
@@ -17,6 +19,8 @@ import {
   type Resolved,
   resolveAllowed,
 } from './networks.ts'
+import { type Race, raceToConnect } from './race.ts'
+import { readReason } from './refused-answer.ts'
 
 /** Invocations to limbs that are HTTP servers: one connection each, to an address that was checked. */
 
@@ -32,6 +36,7 @@ type Done = (outcome: Uint8Array | Refusal) => void
 
 /** Of a name and a connection; the answer itself may take as long as the call says. */
 const CONNECT_MS = 10_000
+const DEFAULT_PORTS = { http: 80, https: 443 }
 const CLOSED = new Error('the connection was closed')
 
 export function createHttpLimbClient({
@@ -54,10 +59,13 @@ class Exchange implements InvocationDelivery {
   readonly #clock: Clock
   readonly #lookup: Lookup
   readonly #done: Done
+  #race: Race | null = null
   #request: ClientRequest | null = null
   #cancelTimer = () => {}
   sent = false
   #begun: Begun | null = null
+  /** The status was an error. */
+  #refused = false
   #over = false
 
   constructor(call: HttpInvocation, clock: Clock, lookup: Lookup, done: Done) {
@@ -78,10 +86,10 @@ class Exchange implements InvocationDelivery {
         ),
       ),
     )
-    resolveAllowed(url.hostname, allowed, this.#lookup)
-      .then((to) => {
+    resolveAllowed(hostOf(url), allowed, this.#lookup)
+      .then((addresses) => {
         if (this.#over) return
-        if (to) this.#send(url, to)
+        if (addresses.length > 0) this.#connect(url, addresses)
         else this.#end(this.#forbidden(url, configured))
       })
       .catch((error: unknown) => this.#failed(url, error))
@@ -90,21 +98,36 @@ class Exchange implements InvocationDelivery {
   giveUp(): void {
     this.#over = true
     this.#cancelTimer()
+    this.#race?.giveUp()
     this.#request?.destroy()
   }
 
-  #send(url: URL, to: Resolved): void {
+  /**
+   * The name is in Host and in TLS; the connection goes where the name was looked up, so that a name server which
+   * answers differently a second time (DNS rebinding) is not asked.
+   */
+  #connect(url: URL, addresses: readonly Resolved[]): void {
+    this.#race = raceToConnect({
+      addresses,
+      port: url.port === '' ? DEFAULT_PORTS[url.protocol === 'https:' ? 'https' : 'http'] : Number(url.port),
+      clock: this.#clock,
+      connected: (socket) => this.#send(url, socket),
+      failed: (error) => this.#failed(url, error),
+    })
+  }
+
+  #send(url: URL, socket: Socket): void {
     const { body, secret, nodeId } = this.#call
     const time = String(Math.floor(this.#clock.wallMs() / 1000))
     const nonce = newId('')
-    const request = (url.protocol === 'https:' ? tlsRequest : plainRequest)(url, {
+    const secure = url.protocol === 'https:'
+    // A connection of its own: a kept one could be to an address that is not allowed any more.
+    const channel = secure ? encrypted(url, socket) : socket
+    if (secure) channel.once('secureConnect', () => this.#mayHaveSent())
+    else this.#mayHaveSent()
+    const request = (secure ? tlsRequest : plainRequest)(url, {
       method: 'POST',
-      // A connection of its own: a kept one could be to an address that is not allowed any more.
-      agent: false,
-      // The name is in Host and in TLS; the connection goes where it was looked up, so that a name server which
-      // answers differently a second time (DNS rebinding) is not asked.
-      lookup: (_host, options, callback) =>
-        options.all ? callback(null, [to]) : callback(null, to.address, to.family),
+      createConnection: () => channel,
       maxHeaderSize: MAX_HEADER_BYTES,
       headers: {
         'content-type': 'application/json',
@@ -118,12 +141,6 @@ class Exchange implements InvocationDelivery {
       },
     })
     this.#request = request
-    request.once('socket', (socket) =>
-      socket.once(url.protocol === 'https:' ? 'secureConnect' : 'connect', () => {
-        this.sent = true
-        this.#cancelTimer()
-      }),
-    )
     request.once('response', (response) => this.#answered(url, response))
     request.once('upgrade', (response, socket) => {
       socket.destroy()
@@ -137,7 +154,20 @@ class Exchange implements InvocationDelivery {
     request.end(body)
   }
 
+  #mayHaveSent(): void {
+    this.sent = true
+    this.#cancelTimer()
+  }
+
   #answered(url: URL, response: IncomingMessage): void {
+    const { statusCode = 0 } = response
+    if (statusCode >= 400) {
+      // From here on the status is the outcome, however the body ends.
+      this.#begun = { response, bytes: 0 }
+      this.#refused = true
+      readReason(response, this.#clock, (reason) => this.#end(this.#refusedStatus(url, statusCode, reason)))
+      return
+    }
     const refusal = this.#refusedAnswer(url, response)
     if (refusal) {
       this.#end(refusal)
@@ -164,12 +194,6 @@ class Exchange implements InvocationDelivery {
         `${nodeId} answered with a redirect (${statusCode}), which is not followed; it must register its own endpoint`,
       )
     }
-    if (statusCode === 401) {
-      return new Refusal(
-        'node_error',
-        `${nodeId} does not accept the signature (401); its clock may be wrong, or it must register again to be told its secret`,
-      )
-    }
     if (statusCode !== 200) {
       const text = `${nodeId} answered ${statusCode} at ${url.host}; it must answer 200 with the JSON of a result`
       return new Refusal('node_error', text)
@@ -178,6 +202,16 @@ class Exchange implements InvocationDelivery {
       return new Refusal('node_error', `${nodeId} compressed its answer, which it was asked not to`)
     }
     return Number(headers['content-length'] ?? 0) > LIMITS.resultBytes ? this.#tooLarge() : null
+  }
+
+  #refusedStatus(url: URL, status: number, reason: string): Refusal {
+    const { nodeId } = this.#call
+    const said = reason === '' ? '' : `: ${JSON.stringify(reason)}`
+    const text =
+      status === 401
+        ? `${nodeId} does not accept the signature (401)${said}; its clock may be wrong, or it must register again to be told its secret`
+        : `${nodeId} answered ${status} at ${url.host}${said}; it must answer 200 with the JSON of a result`
+    return new Refusal('node_error', text)
   }
 
   #tooLarge(): Refusal {
@@ -196,7 +230,7 @@ class Exchange implements InvocationDelivery {
   }
 
   #failed(url: URL, error: unknown): void {
-    if (this.#over) return
+    if (this.#over || this.#refused) return
     const { nodeId } = this.#call
     this.#end(
       this.sent
@@ -216,6 +250,21 @@ class Exchange implements InvocationDelivery {
     this.giveUp()
     this.#done(outcome)
   }
+}
+
+function hostOf(url: URL): string {
+  return url.hostname.replace(/^\[|\]$/g, '')
+}
+
+/** The certificate has to be that of the name, or of the address if the URL has one. */
+function encrypted(url: URL, socket: Socket): Socket {
+  const host = hostOf(url)
+  return tlsConnect({
+    socket,
+    host,
+    ...(isIP(host) ? {} : { servername: host }),
+    ALPNProtocols: ['http/1.1'],
+  })
 }
 
 function invokeUrl(endpointUrl: string): URL {

@@ -39,14 +39,15 @@ export const lookupBySystem: Lookup = (host) => systemLookup(host, { all: true }
 /** More answers than that are no limb's. */
 const MAX_ANSWERS = 16
 
-/** The first allowed address of a host, or null. The connection then goes to this one and asks no name again. */
+/** The allowed addresses of a host, in order. The connection then goes to one of these and asks no name again. */
 export async function resolveAllowed(
   host: string,
   allowed: AllowedNetworks,
   lookup: Lookup,
-): Promise<Resolved | null> {
-  const literal = host.replace(/^\[|\]$/g, '')
-  const found = isIP(literal) ? [{ address: literal }] : await lookup(literal)
-  const fit = found.slice(0, MAX_ANSWERS).find(({ address }) => allowed.has(address))
-  return fit ? { address: fit.address, family: isIP(fit.address) === 6 ? 6 : 4 } : null
+): Promise<readonly Resolved[]> {
+  const found = isIP(host) ? [{ address: host }] : await lookup(host)
+  return found
+    .slice(0, MAX_ANSWERS)
+    .filter(({ address }) => allowed.has(address))
+    .map(({ address }) => ({ address, family: isIP(address) === 6 ? 6 : 4 }))
 }
