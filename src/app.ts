@@ -141,7 +141,11 @@ async function start(options: AppOptions, teardown: Teardown): Promise<RunningBr
     health: () => ({ ...readiness(), uplinks: uplinks.map((uplink) => uplink.readings()) }),
     invokeOverHttp: {
       master: masterOf(config),
-      caller: createHttpLimbClient({ clock, networks: () => held.invocation.httpNetworks }),
+      caller: createHttpLimbClient({
+        clock,
+        networks: () => held.invocation.httpNetworks,
+        caFile: () => held.invocation.caFile,
+      }),
     },
   }
   const core = new Core(world)

@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs'
 import mqtt, { type IClientOptions, type IClientSubscribeOptions, type MqttClient } from 'mqtt'
+import { trustedAuthorities } from '../kernel/authorities.ts'
 import { messageOf } from '../kernel/errors.ts'
 import { firstLineOfSecret } from '../kernel/secret-text.ts'
 import type { UplinkMessage, UplinkSettings } from './ports.ts'
@@ -182,9 +183,14 @@ function clientOptions({ settings, will }: UplinkConnectionOptions): IClientOpti
     ...(protocolVersion === 5 ? { properties: { maximumPacketSize: MAX_PACKET_BYTES } } : {}),
     ...(username === undefined ? {} : { username }),
     ...(password === undefined ? {} : { password }),
-    ...(url.startsWith('mqtts:') && caFile !== undefined ? { ca: readFileSync(caFile) } : {}),
+    ...(url.startsWith('mqtts:') ? { ca: authoritiesOf(caFile) } : {}),
     will: { ...will, payload: Buffer.from(will.payload) },
   }
+}
+
+/** A named file stands alone: the other broker is one, and is known. */
+function authoritiesOf(caFile: string | undefined): Buffer | string[] {
+  return caFile === undefined ? [...trustedAuthorities()] : readFileSync(caFile)
 }
 
 function passwordOf({ password, passwordFile }: UplinkSettings): string | undefined {

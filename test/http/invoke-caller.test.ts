@@ -1,9 +1,11 @@
-import { mkdtempSync, rmSync } from 'node:fs'
+import { execFile } from 'node:child_process'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer, type Server } from 'node:http'
 import { createServer as createTlsServer } from 'node:https'
 import { type AddressInfo, connect, createServer as createRawServer, Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { promisify } from 'node:util'
 import { afterEach, beforeEach, describe, expect, onTestFinished, test } from 'vitest'
 import { brokenAnswer } from '../../src/http/limb-client/broken-answer.ts'
 import { createHttpLimbClient } from '../../src/http/limb-client/client.ts'
@@ -37,11 +39,13 @@ async function post(
   names: string[][],
   address = '127.0.0.1',
   networks: readonly string[] = [],
+  caFile: string | null = null,
 ) {
   let asked = 0
   const caller = createHttpLimbClient({
     clock: systemClock,
     networks: () => networks,
+    caFile: () => caFile,
     lookup: async () => (names[Math.min(asked++, names.length - 1)] ?? []).map((each) => ({ address: each })),
   })
   const body = Buffer.from('{}')
@@ -193,6 +197,63 @@ describe('a TLS connection that fails', () => {
     expect(await refusalAt(`https://${await serveTls(ca)}`)).toMatch(
       /its certificate is not one for servers \(INVALID_PURPOSE\)$/,
     )
+  })
+})
+
+describe("a limb whose certificate comes from one's own authority", () => {
+  async function secureLimb(folder: string) {
+    const ca = authority(folder)
+    const secure = createTlsServer(ca.issue('localhost'), (_, response) => response.end('{"success":true}'))
+    onTestFinished(() => {
+      secure.close()
+      rmSync(folder, { recursive: true, force: true })
+    })
+    await new Promise<void>((done) => secure.listen(0, '127.0.0.1', done))
+    return { ca, url: `https://localhost:${(secure.address() as AddressInfo).port}` }
+  }
+  const folderOf = () => mkdtempSync(join(tmpdir(), 'limb-trust-'))
+
+  test('is invoked when invocation.caFile names it, and only by the name in the certificate', async (context) => {
+    skipWithout(context, 'openssl')
+    const { ca, url } = await secureLimb(folderOf())
+    const at = (where: string, file: string | null) => post(where, [['127.0.0.1']], '127.0.0.1', [], file)
+    expect(await at(url, ca.certFile)).toMatchObject({ outcome: '{"success":true}' })
+    expect((await at(url, null)).message).toContain('does not trust')
+    expect((await at(url.replace('localhost', 'other'), ca.certFile)).message).toContain('for another name')
+  })
+
+  test('is not invoked with a caFile that cannot be used, and the setting is named', async () => {
+    const folder = folderOf()
+    onTestFinished(() => rmSync(folder, { recursive: true, force: true }))
+    const empty = join(folder, 'empty.pem')
+    writeFileSync(empty, 'nothing')
+    for (const file of [empty, join(folder, 'absent.pem')]) {
+      const { outcome, message } = await post(`https://127.0.0.1:${port}`, [], '127.0.0.1', [], file)
+      expect([outcome, message]).toEqual([
+        'node_offline',
+        expect.stringContaining('invocation.caFile: cannot'),
+      ])
+    }
+    expect(await post(`http://127.0.0.1:${port}`, [], '127.0.0.1', [], empty)).toMatchObject({
+      outcome: '{"success":true}',
+    })
+  })
+
+  test('is invoked when the store of the system has it, without NODE_EXTRA_CA_CERTS', async (context) => {
+    skipWithout(context, 'openssl')
+    const { ca, url } = await secureLimb(folderOf())
+    const program = `
+      import { createHttpLimbClient } from './src/http/limb-client/client.ts'
+      import { systemClock } from './src/kernel/clock.ts'
+      const client = createHttpLimbClient({ clock: systemClock, networks: () => [], lookup: async () => [{ address: '127.0.0.1' }] })
+      const call = { nodeId: 'r1', endpointUrl: '${url}', address: '127.0.0.1', secret: 's', body: Buffer.from('{}') }
+      client.post(call, (outcome) => console.log(outcome.message ?? Buffer.from(outcome).toString()))`
+    const run = async (env: Record<string, string>) => {
+      const args = ['--input-type=module', '--eval', program]
+      return (await promisify(execFile)(process.execPath, args, { env })).stdout.trim()
+    }
+    expect(await run({ SSL_CERT_FILE: ca.certFile })).toBe('{"success":true}')
+    expect(await run({})).toContain('does not trust')
   })
 })
 

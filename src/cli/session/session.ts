@@ -1,6 +1,7 @@
 import { connect as connectSocket } from 'node:net'
 import type { IClientOptions, MqttClient } from 'mqtt'
 import { goodbye } from '../../client/goodbye.ts'
+import { trustedAuthorities } from '../../kernel/authorities.ts'
 import type { Clock } from '../../kernel/clock.ts'
 import type { ErrorBody } from '../../kernel/errors.ts'
 import { newId } from '../../kernel/secrets.ts'
@@ -56,6 +57,12 @@ const LARGE_BYTES = 100_000
 const CONNECT_SECONDS = 10
 const KEEPALIVE_SECONDS = 30
 
+/** The file of `--ca` stands alone. */
+function trustOf({ url, ca }: { readonly url: string; readonly ca: Buffer | undefined }): IClientOptions {
+  if (ca !== undefined) return { ca: [ca] }
+  return /^(mqtts|wss):/.test(url) ? { ca: [...trustedAuthorities()] } : {}
+}
+
 async function clientOf(
   target: ConnectionTarget,
   options: OpenOptions,
@@ -77,7 +84,7 @@ async function clientOf(
   const { endpoint } = target
   if (endpoint.kind === 'url') {
     const credentials = { username: target.principal, password: target.password ?? '' }
-    return connect(endpoint.url, { ...common, ...credentials, ...(endpoint.ca ? { ca: [endpoint.ca] } : {}) })
+    return connect(endpoint.url, { ...common, ...credentials, ...trustOf(endpoint) })
   }
   // The control socket asks for no password; the bridge reads the role that a session wants to have there.
   const lowered =

@@ -493,6 +493,12 @@ const invocation = z.strictObject({
       'Where limbs with `"invoke": "http"` may have their endpoints. Empty: only at the address that the limb itself connects from.',
     allowed: 'a list of addresses and networks such as `[192.168.0.0/16, "fd00::/8"]`',
   }),
+  caFile: filePath().nullable().default(null).meta({
+    reload: 'live',
+    description:
+      'PEM file with authorities that sign the certificates of limbs with an `https://` endpoint, beside those of the machine. A change of the file counts at the next call.',
+    allowed: 'a path (a relative one starts at the working directory), or `null`',
+  }),
 })
 
 const backup = z.strictObject({

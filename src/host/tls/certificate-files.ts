@@ -65,6 +65,7 @@ export function missingFiles(config: Config): string[] {
   for (const [i, uplink] of uplinks.entries()) {
     for (const key of ['caFile', 'passwordFile'] as const) named.push([`uplinks[${i}].${key}`, uplink[key]])
   }
+  named.push(['invocation.caFile', config.invocation.caFile])
   return named.flatMap(([key, path]) => {
     const fault = path ? faultOf(path) : undefined
     return fault === undefined ? [] : [`${key}: cannot read ${path}: ${HINTS[fault]}`]

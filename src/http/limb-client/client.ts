@@ -1,7 +1,7 @@
 import { type ClientRequest, type IncomingMessage, request as plainRequest } from 'node:http'
 import { request as tlsRequest } from 'node:https'
 import { isIP, type Socket } from 'node:net'
-import { connect as tlsConnect } from 'node:tls'
+import { type SecureContext, connect as tlsConnect } from 'node:tls'
 import type { HttpInvocation, HttpLimbClient, InvocationDelivery } from '../../bridge/ports.ts'
 import { unmappedAddress } from '../../kernel/address.ts'
 import type { Clock } from '../../kernel/clock.ts'
@@ -21,6 +21,7 @@ import {
 } from './networks.ts'
 import { type Race, raceToConnect } from './race.ts'
 import { readReason } from './refused-answer.ts'
+import { LimbTrust } from './trust.ts'
 
 /** Invocations to limbs that are HTTP servers: one connection each, to an address that was checked. */
 
@@ -28,6 +29,8 @@ export interface HttpLimbClientOptions {
   readonly clock: Clock
   /** Asked at each call. Empty: only the address that the limb's own session comes from. */
   readonly networks: () => readonly Network[]
+  /** Asked at each call: a file with authorities of limbs, beside those of the machine. */
+  readonly caFile?: () => string | null
   /** The system's own when absent. */
   readonly lookup?: Lookup
 }
@@ -42,12 +45,15 @@ const CLOSED = new Error('the connection was closed')
 export function createHttpLimbClient({
   clock,
   networks,
+  caFile = () => null,
   lookup = lookupBySystem,
 }: HttpLimbClientOptions): HttpLimbClient {
+  const trust = new LimbTrust()
+  const secureContext = () => trust.contextFor(caFile())
   return {
     post(call, done) {
       const configured = networks().length === 0 ? null : networksOf(networks())
-      const exchange = new Exchange(call, clock, lookup, done)
+      const exchange = new Exchange(call, clock, lookup, secureContext, done)
       exchange.start(configured ?? networksOf([unmappedAddress(call.address)]), configured !== null)
       return exchange
     },
@@ -58,6 +64,7 @@ class Exchange implements InvocationDelivery {
   readonly #call: HttpInvocation
   readonly #clock: Clock
   readonly #lookup: Lookup
+  readonly #secureContext: () => SecureContext
   readonly #done: Done
   #race: Race | null = null
   #request: ClientRequest | null = null
@@ -68,10 +75,17 @@ class Exchange implements InvocationDelivery {
   #refused = false
   #over = false
 
-  constructor(call: HttpInvocation, clock: Clock, lookup: Lookup, done: Done) {
+  constructor(
+    call: HttpInvocation,
+    clock: Clock,
+    lookup: Lookup,
+    secureContext: () => SecureContext,
+    done: Done,
+  ) {
     this.#call = call
     this.#clock = clock
     this.#lookup = lookup
+    this.#secureContext = secureContext
     this.#done = done
   }
 
@@ -107,25 +121,26 @@ class Exchange implements InvocationDelivery {
    * answers differently a second time (DNS rebinding) is not asked.
    */
   #connect(url: URL, addresses: readonly Resolved[]): void {
+    // Before the connection: a file that cannot be used is no limb's fault.
+    const context = url.protocol === 'https:' ? this.#secureContext() : null
     this.#race = raceToConnect({
       addresses,
       port: url.port === '' ? DEFAULT_PORTS[url.protocol === 'https:' ? 'https' : 'http'] : Number(url.port),
       clock: this.#clock,
-      connected: (socket) => this.#send(url, socket),
+      connected: (socket) => this.#send(url, socket, context),
       failed: (error) => this.#failed(url, error),
     })
   }
 
-  #send(url: URL, socket: Socket): void {
+  #send(url: URL, socket: Socket, context: SecureContext | null): void {
     const { body, secret, nodeId } = this.#call
     const time = String(Math.floor(this.#clock.wallMs() / 1000))
     const nonce = newId('')
-    const secure = url.protocol === 'https:'
     // A connection of its own: a kept one could be to an address that is not allowed any more.
-    const channel = secure ? encrypted(url, socket) : socket
-    if (secure) channel.once('secureConnect', () => this.#mayHaveSent())
+    const channel = context ? encrypted(url, socket, context) : socket
+    if (context) channel.once('secureConnect', () => this.#mayHaveSent())
     else this.#mayHaveSent()
-    const request = (secure ? tlsRequest : plainRequest)(url, {
+    const request = (context ? tlsRequest : plainRequest)(url, {
       method: 'POST',
       createConnection: () => channel,
       maxHeaderSize: MAX_HEADER_BYTES,
@@ -257,11 +272,12 @@ function hostOf(url: URL): string {
 }
 
 /** The certificate has to be that of the name, or of the address if the URL has one. */
-function encrypted(url: URL, socket: Socket): Socket {
+function encrypted(url: URL, socket: Socket, secureContext: SecureContext): Socket {
   const host = hostOf(url)
   return tlsConnect({
     socket,
     host,
+    secureContext,
     ...(isIP(host) ? {} : { servername: host }),
     ALPNProtocols: ['http/1.1'],
   })

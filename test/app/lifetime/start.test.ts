@@ -87,12 +87,17 @@ describe('a configuration that names a certificate file that is not there', {
     writeFileSync(join(folder, 'key.pem'), '', { mode: 0 })
     const file = join(folder, 'checked.json')
     const uplink = { name: 'u', url: 'mqtts://broker.example', prefix: 'x', passwordFile: folder }
-    const settings = { tls: { ...tls, keyFile: join(folder, 'key.pem') }, uplinks: [uplink] }
+    const settings = {
+      tls: { ...tls, keyFile: join(folder, 'key.pem') },
+      uplinks: [uplink],
+      invocation: { caFile: '/nowhere/limbs.pem' },
+    }
     writeFileSync(file, JSON.stringify(settings))
     const loaded = await configuration.load(file, {})
     expect(loaded.ok && (await loaded.show()).warnings).toEqual([
       'tls.certFile: cannot read /nowhere/cert.pem: there is no such file',
       `uplinks[0].passwordFile: cannot read ${folder}: it is a folder`,
+      'invocation.caFile: cannot read /nowhere/limbs.pem: there is no such file',
     ])
     writeFileSync(file, JSON.stringify({ tls: { ...settings.tls, enabled: false } }))
     const unused = await configuration.load(file, {})
