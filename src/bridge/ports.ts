@@ -298,6 +298,10 @@ export interface Session {
    * to be delivered; `context` is for clients that can be told so.
    */
   send(topic: string, payload: Uint8Array, context?: MessageContext & { expiresAt?: number }): boolean
+  /**
+   * Resolves when its peer has taken what was sent to it so far, or is gone. Absent: nothing ever waits to be sent.
+   */
+  whenTaken?(): Promise<void>
   /** Where responses go, when it is not a session of the broker. */
   readonly respond?: ((verb: string, payload: Uint8Array) => void) | undefined
   /** Closes the connection; `afterFlush` lets what was told go out first (bounded by a second). */
@@ -317,7 +321,13 @@ export interface Publisher {
   publish(
     topic: string,
     payload: Uint8Array,
-    options: { qos: 0 | 1; retain: boolean; correlation?: Uint8Array | undefined },
+    options: {
+      qos: 0 | 1
+      retain: boolean
+      correlation?: Uint8Array | undefined
+      /** Whose request it answers: other sessions get it only while they keep up with what they are sent. */
+      asker?: Session | undefined
+    },
   ): void
   /** Deletes every retained message of a limb: its data, and what a grant lets it keep. Resolves when it is on disk. */
   clearRetainedOf(nodeId: string): Promise<void>

@@ -92,6 +92,7 @@ export class SessionDelivery {
     // One copy for overlapping subscriptions, which are called one after the other.
     if (this.#lastEmission === broker.emission || this.#session.isGone) return
     this.#lastEmission = broker.emission
+    if (this.#lagsBehind(broker.asker)) return
     if (this.filters.hasOptions) {
       this.#deliverAsAsked(broker.current ?? packet)
       return
@@ -110,6 +111,15 @@ export class SessionDelivery {
       retain,
       stored,
     })
+  }
+
+  /** Nobody is owed the answers that another session asked for, beyond what its peer takes. */
+  #lagsBehind(asker: object | undefined): boolean {
+    if (asker === undefined || asker === this.#session) return false
+    if (this.outbox.bytes <= this.#world.limits.maxUnaskedBytes) return false
+    this.#world.counters.shed++
+    this.#session.shed()
+    return true
   }
 
   /** For subscriptions with options of MQTT 5. */

@@ -65,6 +65,8 @@ export interface FixedLimits {
   readonly maxWaitingAdmissions: number
   /** Unsent bytes of one session above which it is ended: a persistent one finds its messages when it returns. */
   readonly maxSessionQueueBytes: number
+  /** Unsent bytes of one session above which it gets no answers that another session asked for. */
+  readonly maxUnaskedBytes: number
   /** A peer that takes nothing for so long is gone. */
   readonly drainTimeoutMs: number
   /** Messages that wait for the store. At the bound they are delivered without waiting. */
@@ -93,6 +95,7 @@ export const FIXED_LIMITS: Readonly<FixedLimits> = {
   maxAdmissions: 64,
   maxWaitingAdmissions: 20_000,
   maxSessionQueueBytes: 8 * MIB,
+  maxUnaskedBytes: 256 * 1024,
   drainTimeoutMs: 8_000,
   maxRouteQueue: 50_000,
   storeTimeoutMs: 2_000,

@@ -34,6 +34,8 @@ export interface Route extends MessageExtras {
   readonly retain: boolean
   /** Aedes' id of the client it comes from. */
   readonly from?: string | undefined
+  /** The session whose request it answers; compare only. */
+  readonly asker?: object | undefined
 }
 
 const HEARTBEAT = '/heartbeat'
@@ -55,6 +57,7 @@ export class OrderedBroker extends Aedes {
   readonly #order: OrderedQueue
   readonly #options: OrderedBrokerOptions
   #current: RoutedPacket | undefined
+  #asker: object | undefined
   #frames: (PublishFrame | undefined)[] = []
   #frames5: (PublishFrame | undefined)[] = []
 
@@ -75,7 +78,7 @@ export class OrderedBroker extends Aedes {
    * connected, and memory stays.
    */
   route(message: Route, done?: (matched: boolean) => void): void {
-    const { topic, payload, qos, retain, from, properties, expiresAt } = message
+    const { topic, payload, qos, retain, from, asker, properties, expiresAt } = message
     this.#options.tap(message)
     const packet: RoutedPacket = {
       cmd: 'publish',
@@ -94,7 +97,7 @@ export class OrderedBroker extends Aedes {
     let stays = false
     const stored = this.#options.store(packet)
     const task = () => {
-      this.#emit(packet)
+      this.#emit(packet, asker)
       done?.(stays || this.taken === this.emission)
     }
     if (stored === undefined) {
@@ -147,6 +150,11 @@ export class OrderedBroker extends Aedes {
     return this.#frames5[index]
   }
 
+  /** The session that asked for the answer that is being delivered; undefined for any other message. */
+  get asker(): object | undefined {
+    return this.#asker
+  }
+
   /** The message that is being delivered, as it was routed. */
   get current(): RoutedPacket | undefined {
     return this.#current
@@ -179,13 +187,15 @@ export class OrderedBroker extends Aedes {
     }
   }
 
-  #emit(packet: RoutedPacket): void {
+  #emit(packet: RoutedPacket, asker?: object): void {
     this.emission++
     this.#current = packet
+    this.#asker = asker
     try {
       this.mq.emit(packet)
     } finally {
       this.#current = undefined
+      this.#asker = undefined
       this.#frames = []
       this.#frames5 = []
     }

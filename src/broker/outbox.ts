@@ -7,6 +7,9 @@ import { OrderedQueue } from './ordered-queue.ts'
 import { PacketIds } from './packet-ids.ts'
 import { PublishFrame, pubrel } from './publish-frame.ts'
 
+/** What waits for acknowledgements before who asks is held back for it: they are not read meanwhile. */
+const MAX_UNACKNOWLEDGED_BYTES = 4 * 1024 * 1024
+
 /** How messages look on one connection. */
 export interface Encoder {
   /** Writes a message; false when this client must not get it. */
@@ -156,6 +159,29 @@ export class SessionOutbox {
     else if (conn.writableNeedDrain) client.waitForDrain(() => this.whenRoom(done))
     else if (this.#waiting.length > 0) this.#forRoom.push(done)
     else done()
+  }
+
+  /**
+   * Calls back when the socket has taken what was put so far, or is gone. Unlike `whenRoom` it ends no session that
+   * reads slowly, and does not wait for every acknowledgement. For one caller at a time.
+   */
+  whenTaken(done: () => void): void {
+    const { conn } = this.#options
+    if (this.#closed || conn.destroyed) done()
+    else if (conn.writableNeedDrain) this.#onDrain(() => this.whenTaken(done))
+    else if (this.#waitingBytes > MAX_UNACKNOWLEDGED_BYTES) this.#forRoom.push(() => this.whenTaken(done))
+    else done()
+  }
+
+  #onDrain(then: () => void): void {
+    const { conn } = this.#options
+    const once = () => {
+      conn.off('drain', once)
+      conn.off('close', once)
+      then()
+    }
+    conn.on('drain', once)
+    conn.on('close', once)
   }
 
   #notifyRoom(): void {

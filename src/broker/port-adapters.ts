@@ -14,12 +14,13 @@ export function createPublisher(
   persistence: BrokerPersistence,
 ): Publisher {
   return {
-    publish: (topic, payload, { qos, retain, correlation }) =>
+    publish: (topic, payload, { qos, retain, correlation, asker }) =>
       broker.route({
         topic,
         payload,
         qos,
         retain,
+        asker,
         properties: correlation === undefined ? undefined : contextProperties({ correlation }),
       }),
     async clearRetainedOf(nodeId) {

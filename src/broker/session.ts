@@ -479,6 +479,15 @@ export class MqttSession extends Connection implements Session {
     return this.alive && this.delivery.filters.qosFor(topic) >= 0
   }
 
+  /** After what was routed before, which may wait for the store. */
+  whenTaken(): Promise<void> {
+    return new Promise((resolve) =>
+      this.#world.broker.inOrder(() =>
+        this.delivery.outbox.after(() => this.delivery.outbox.whenTaken(resolve)),
+      ),
+    )
+  }
+
   send(topic: string, payload: Uint8Array, context?: MessageContext & { expiresAt?: number }): boolean {
     return this.alive && this.delivery.send(topic, payload, context)
   }

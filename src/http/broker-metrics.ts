@@ -51,7 +51,10 @@ const COUNTERS: Readonly<Record<Exclude<keyof BrokerReadings, 'connections' | 's
     help: 'How often a session met a limit: paused (messages, bytes), denied (topic, subscriptions) or ended.',
     label: 'limit',
   },
-  shed: { name: 'limb_messages_shed_total', help: 'QoS 0 messages that a slow reader was not sent.' },
+  shed: {
+    name: 'limb_messages_shed_total',
+    help: 'Messages that a slow reader was not sent: those of QoS 0, and answers that another session asked for.',
+  },
   overrun: { name: 'limb_sessions_overrun_total', help: 'Sessions ended because they read nothing.' },
   unstored: { name: 'limb_messages_unstored_total', help: 'Messages that the store could not keep.' },
   violations: { name: 'limb_violations_total', help: 'Connections ended for a violation of MQTT.' },

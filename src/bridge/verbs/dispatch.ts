@@ -10,6 +10,7 @@ import { RefusedRequests } from '../live/refused-requests.ts'
 import type { MessageContext, Session } from '../ports.ts'
 import type { BridgeContext } from '../settings.ts'
 import type { VerbCaller, VerbHandler, VerbHandlers } from '../verb-context.ts'
+import { AnswerRoom } from './answer-room.ts'
 import { PrincipalTurns, type TurnOwner } from './turns.ts'
 
 /** Requests of one session that may be under way at once. */
@@ -28,6 +29,7 @@ export class VerbDispatcher {
   readonly #underWay = new WeakMap<Session, number>()
   readonly #refused: RefusedRequests
   readonly #turns: PrincipalTurns
+  readonly #room: AnswerRoom
   readonly #heldBack: LogThrottle
 
   constructor(world: BridgeContext, handlers: VerbHandlers) {
@@ -35,6 +37,7 @@ export class VerbDispatcher {
     this.#handlers = handlers
     this.#refused = new RefusedRequests(world)
     this.#turns = new PrincipalTurns(world.clock, world.settings.turns)
+    this.#room = new AnswerRoom(world.clock)
     this.#heldBack = new LogThrottle(world.clock, HELD_BACK)
   }
 
@@ -75,10 +78,30 @@ export class VerbDispatcher {
     if (identity.kind !== 'principal') return
     await new Promise<void>((resolve) => {
       const taken = this.#turns.take(identity, () =>
-        resolve(this.#answer(session, caller, verb, payload, context)),
+        resolve(this.#whenRoom(session, caller, verb, payload, context)),
       )
       if (!taken) resolve(this.#holdBack(session, identity, verb, payload, context))
     })
+  }
+
+  /**
+   * Begins the request when the session's peer has taken the answers before it, in a turn of its own then. A long
+   * request begins at once: its answer waits instead.
+   */
+  async #whenRoom(
+    session: Session,
+    caller: VerbCaller,
+    verb: string,
+    payload: Uint8Array,
+    context?: MessageContext,
+  ): Promise<void> {
+    const isLong = isVerb(verb) && VERBS[verb].long
+    if (isLong || this.#room.has(session)) return this.#answer(session, caller, verb, payload, context)
+    if (await this.#room.wait(session)) return this.#inTurn(session, caller, verb, payload, context)
+    const message = 'the answers before this one were not read in time; read them, then ask again'
+    const error = new Refusal('too_many_requests', message).body()
+    this.#world.counters.count('verbs', 'refused')
+    this.#respond(session, caller.name, verb, withTransaction(payload, { ok: false, error }), context)
   }
 
   /** The session is not read further for a while: refusals are work too. */
@@ -115,7 +138,8 @@ export class VerbDispatcher {
     else {
       const topic = context?.responseTopic ?? this.#world.topics.response(name, verb)
       const { correlation } = context ?? {}
-      this.#world.publisher.publish(topic, encoded, { qos: 1, retain: false, correlation })
+      this.#world.publisher.publish(topic, encoded, { qos: 1, retain: false, correlation, asker: session })
+      this.#room.sent(session, encoded.length)
     }
   }
 
@@ -145,9 +169,10 @@ export class VerbDispatcher {
     } catch (error) {
       response = { ok: false, error: this.#refusal(verb, caller, error).body() }
       this.#world.counters.count('verbs', 'refused')
-    } finally {
-      this.#underWay.set(session, (this.#underWay.get(session) ?? 1) - 1)
     }
+    // What is refused is small, and waits for nothing.
+    if ('data' in response && !this.#room.has(session)) await this.#room.wait(session)
+    this.#underWay.set(session, (this.#underWay.get(session) ?? 1) - 1)
     const answer = transaction === undefined ? response : { transaction, ...response }
     this.#respond(session, caller.name, verb, answer, context)
   }

@@ -1,0 +1,77 @@
+import type { Clock } from '../../kernel/clock.ts'
+import type { Session } from '../ports.ts'
+
+/** Bytes of answers that a session's peer has not taken, above which the next ones wait. */
+const MAX_UNTAKEN_BYTES = 262_144
+/** Requests and answers of one session that wait for it; no more fit into what is read of a session at once. */
+const MAX_WAITING = 1024
+/** So long one waits at most: well below any sensible keepalive, because the session is not read meanwhile. */
+const MAX_WAIT_MS = 10_000
+
+interface Line {
+  /** Sent, and not known to be taken. */
+  bytes: number
+  watching: boolean
+  waiting: (() => void)[]
+}
+
+/**
+ * Room for answers in the sockets of those who ask. Who asks for much at once and reads what comes is served as fast
+ * as it reads, rather than ended as one that does not read.
+ */
+export class AnswerRoom {
+  readonly #clock: Clock
+  readonly #lines = new WeakMap<Session, Line>()
+
+  constructor(clock: Clock) {
+    this.#clock = clock
+  }
+
+  has(session: Session): boolean {
+    return (this.#lines.get(session)?.bytes ?? 0) < MAX_UNTAKEN_BYTES
+  }
+
+  /** An answer was sent. */
+  sent(session: Session, bytes: number): void {
+    if (session.whenTaken === undefined) return
+    const line = this.#lines.get(session) ?? { bytes: 0, watching: false, waiting: [] }
+    this.#lines.set(session, line)
+    line.bytes += bytes
+    if (!line.watching) void this.#watch(session, line)
+  }
+
+  /** Resolves to whether there is room; false when the wait took too long, or too many wait. */
+  async wait(session: Session): Promise<boolean> {
+    const line = this.#lines.get(session)
+    if (line === undefined || this.has(session)) return true
+    if (line.waiting.length >= MAX_WAITING) return false
+    return new Promise((resolve) => {
+      const cancel = this.#clock.after(MAX_WAIT_MS, () => {
+        line.waiting = line.waiting.filter((each) => each !== goOn)
+        resolve(false)
+      })
+      const goOn = () => {
+        cancel()
+        resolve(true)
+      }
+      line.waiting.push(goOn)
+    })
+  }
+
+  async #watch(session: Session, line: Line): Promise<void> {
+    line.watching = true
+    while (line.bytes > 0) {
+      const { bytes } = line
+      await session.whenTaken?.()
+      line.bytes -= bytes
+      // One after the other: each may use up the room that there is.
+      while (this.has(session)) {
+        const next = line.waiting.shift()
+        if (next === undefined) break
+        next()
+        await new Promise<void>((resolve) => setImmediate(resolve))
+      }
+    }
+    line.watching = false
+  }
+}
