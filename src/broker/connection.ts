@@ -116,7 +116,7 @@ export abstract class Connection {
   }
 
   shed(): void {
-    const message = 'a session reads too slowly: QoS 0 messages are left out'
+    const message = 'a session reads too slowly: QoS 0 messages, and answers to other sessions, are left out'
     this.#rarely('shed', (count) => {
       this.#context.peerLog.info('shed', this.address, { ...this.#who(), count }, message)
     })
