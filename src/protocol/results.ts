@@ -217,6 +217,7 @@ export const RESULTS = {
     waitingCalls: z.int().describe('gated invocations that wait for an operator'),
     uplinks: z.array(z.object({ name: z.string(), connected: z.boolean() })),
     lastBackupAt: timeSchema.nullable().describe('when the newest backup that is there was made'),
+    you: z.object({ name: nameSchema, role: z.enum(ROLES) }).describe('as whom the bridge takes who asks'),
   }),
 
   'backup/create': z.object({

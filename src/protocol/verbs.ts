@@ -230,6 +230,13 @@ export const VERBS = {
     {
       requestId: z.string().max(64).describe('the request'),
       revision: z.int().optional().describe('what you looked at; a request that changed since is a conflict'),
+      code: z
+        .string()
+        .max(32)
+        .optional()
+        .describe(
+          'the code that the device shows, `none` for a request without one; another than its code is a conflict',
+        ),
       displayName: displayNameSchema
         .optional()
         .describe('a name that outlives its own, as `node/rename` gives'),

@@ -239,10 +239,19 @@ test('only an operator approves a pairing', async () => {
 
   const operator = await mcp(['--socket', app.bridge.control, '--role', 'operator', '--user', 'olga'])
   const [request] = (await call(operator, 'limb_pair_list')).structured.items
-  const { requestId, revision } = request
-  expect((await call(operator, 'limb_pair_approve', { requestId, revision })).structured).toMatchObject({
-    nodeId: 'cam2',
+  const { requestId, revision, code } = request
+  const approve = (args: Loose) => call(operator, 'limb_pair_approve', { requestId, ...args })
+  // Neither what was looked at nor the device's code may be left out.
+  expect((await approve({ revision })).text).toMatchObject({ code: 'invalid_request', path: 'code' })
+  expect((await approve({ code })).text).toMatchObject({ code: 'invalid_request', path: 'revision' })
+  expect((await approve({ code: 'BBBBBBBB', revision })).text).toMatchObject({
+    code: 'conflict',
+    path: 'code',
   })
+  const stale = await approve({ code, revision: revision + 1 })
+  expect(stale.text).toMatchObject({ code: 'conflict', path: 'revision' })
+  const spoken = `${code.slice(0, 4)} ${code.slice(4).toLowerCase()}`
+  expect((await approve({ code: spoken, revision })).structured).toMatchObject({ nodeId: 'cam2' })
   expect((await device.next('limb/node/cam2/pairing')).json).toMatchObject({ status: 'approved' })
 })
 

@@ -10,7 +10,7 @@ export function healthHandlers(
   { pending, approvals }: { pending: PendingPairingRequests; approvals: PendingApprovals },
 ): VerbHandlersOf<'bridge'> {
   return {
-    async 'bridge/health'() {
+    async 'bridge/health'(_args, { name, role }) {
       const { ready, reasons, uplinks } = world.health()
       return {
         ready,
@@ -19,6 +19,7 @@ export function healthHandlers(
         waitingCalls: approvals.size,
         uplinks: uplinks.map(({ name, connected }) => ({ name, connected })),
         lastBackupAt: await lastBackupAt(world),
+        you: { name, role },
       }
     },
   }

@@ -1,3 +1,4 @@
+import type { PairingRequestRecord } from '../../domain/records.ts'
 import { iso } from '../../kernel/clock.ts'
 import { Refusal } from '../../kernel/errors.ts'
 import type { RunningMs } from '../../kernel/running-clock.ts'
@@ -54,7 +55,8 @@ export function pairingHandlers(
       })
       return { items: [...items], ...(next === undefined ? {} : { next }) }
     },
-    'pairing/approve': async ({ requestId, revision, ...changes }, caller) => {
+    'pairing/approve': async ({ requestId, revision, code, ...changes }, caller) => {
+      if (code !== undefined) requireCode(pending.get(requestId), code)
       const node = await pairings
         .approve(requestId, revision, caller.name, changes)
         .catch((error) => known(requestId, error))
@@ -75,6 +77,18 @@ export function pairingHandlers(
       return { pairingWindow: announcer.info().pairingWindow ?? null }
     },
   }
+}
+
+/** However it was read aloud. What the right one is, is not told: it has to come from the device. */
+function requireCode(request: PairingRequestRecord | undefined, given: string): void {
+  if (!request) return
+  const code = given.replaceAll(/[\s-]/g, '').toUpperCase()
+  if (code === (request.code ?? 'NONE')) return
+  throw new Refusal(
+    'conflict',
+    'this is not the code of the request: look at the device and at the list again; it may be another device',
+    'code',
+  )
 }
 
 /** What somebody tried and was refused is for those who decide. */

@@ -1,14 +1,17 @@
 import { type Command, Option } from 'commander'
+import { z } from 'zod'
+import { within } from '../../kernel/semaphore.ts'
 import { ROLES, type Role } from '../../protocol/names.ts'
-import type { VerbName } from '../../protocol/verbs.ts'
 import { type Run, targetOptions, withExamples } from '../command-options.ts'
 import type { CliContext } from '../context.ts'
-import { RefusedByBridge } from '../exit.ts'
-import { type Bridge, openBridge } from '../session/session.ts'
+import { LateBridge } from '../session/late-bridge.ts'
+import type { Bridge } from '../session/session.ts'
 import { type ConnectionOptions, targetOfProgram } from '../session/target.ts'
 import { serveMcp } from './server.ts'
 
 /** `mcp`: limbs as tools for an AI agent, over standard input and output. */
+
+const toldSchema = z.object({ you: z.object({ role: z.enum(ROLES) }) })
 
 interface McpOptions extends ConnectionOptions {
   readonly role?: Role
@@ -38,31 +41,45 @@ export function addMcpCommand(program: Command, world: CliContext, run: Run): vo
   command.action(run(() => mcp(world, command.opts<McpOptions>())))
 }
 
+/** So long the first answer of the bridge is waited for; then tools are served without it, and it is tried on. */
+const FIRST_TRY_MS = 3000
+
 async function mcp(world: CliContext, options: McpOptions): Promise<void> {
   const target = await targetOfProgram(world, options, { name: 'mcp', role: 'agent' })
-  const bridge = await openBridge(target, { clock: world.clock, reconnect: true })
+  const bridge = new LateBridge(target, world.clock)
   try {
-    await serveMcp(world, { bridge, principal: target.principal, role: await roleOf(bridge) })
+    await firstTry(world, bridge)
+    await serveMcp(world, { bridge, principal: target.principal, role: roleOf(bridge, target.role) })
   } finally {
     await bridge.close()
   }
 }
 
-/** The bridge knows the role; what it would refuse is not offered. It decides again at every call. */
-async function roleOf(bridge: Bridge): Promise<Role> {
-  if (await mayAsk(bridge, 'audit/list', { limit: 1 })) return 'operator'
-  // Without a command, which runs nothing: the role is looked at before the arguments.
-  return (await mayAsk(bridge, 'invoke', {})) ? 'agent' : 'viewer'
+async function firstTry(world: CliContext, bridge: LateBridge): Promise<void> {
+  await within(world.clock, FIRST_TRY_MS, bridge.firstTry)
+  const { missing } = bridge
+  if (missing) world.io.stderr.write(`${missing.message}; tools say \`unreachable\` until it answers\n`)
 }
 
-async function mayAsk(bridge: Bridge, verb: VerbName, args: object): Promise<boolean> {
+/** What the bridge would refuse is not offered; it decides again at every call. On the control socket it is `asked` for. */
+function roleOf(bridge: Bridge, asked: Role | undefined): () => Promise<Role | undefined> {
+  let known = asked
+  // It may be another one when the session is back: who gets another role is signed out.
+  bridge.onConnection((connected) => {
+    if (!connected) known = asked
+  })
+  return async () => {
+    known ??= await toldRole(bridge)
+    return known
+  }
+}
+
+/** Undefined from a bridge that is away, or too old to say it. */
+async function toldRole(bridge: Bridge): Promise<Role | undefined> {
   try {
-    await bridge.request(verb, args)
-    return true
-  } catch (error) {
-    if (!(error instanceof RefusedByBridge)) throw error
-    if (error.body.code === 'forbidden') return false
-    if (error.body.code === 'invalid_request') return true
-    throw error
+    const health = await bridge.request('bridge/health', {})
+    return toldSchema.safeParse(health).data?.you.role
+  } catch {
+    return undefined
   }
 }

@@ -1,7 +1,9 @@
 import type { CallToolResult } from '@modelcontextprotocol/server'
 import type { Clock } from '../../kernel/clock.ts'
+import { Refusal } from '../../kernel/errors.ts'
 import { escapeJson } from '../../kernel/escape-text.ts'
 import { newId } from '../../kernel/secrets.ts'
+import { within } from '../../kernel/semaphore.ts'
 import type { Bridge } from '../session/session.ts'
 import { takeBack } from '../session/take-back.ts'
 import type { ApprovalWatch, ReportProgress } from '../verbs/invocation-progress.ts'
@@ -11,6 +13,8 @@ import type { McpTool, Values } from './tools.ts'
 
 /** At the end of the server, so long the bridge is given to take invocations back. */
 const TAKE_BACK_MS = 3000
+
+const ENDED = 'this server ends, and the limb has not answered yet'
 
 export interface ToolCallParts {
   readonly bridge: Bridge
@@ -22,15 +26,24 @@ export interface ToolCallParts {
 /** Calls of tools: each is answered, or its invocation is taken back when nobody wants the answer any more. */
 export class ToolCalls {
   readonly #parts: ToolCallParts
-  /** Transactions of the invocations under way. */
-  readonly #invoked = new Set<string>()
+  /** By the transactions of the invocations under way: what ends the waiting for their answers. */
+  readonly #invoked = new Map<string, AbortController>()
+  readonly #running = new Set<Promise<unknown>>()
   readonly #takingBack = new Set<Promise<unknown>>()
 
   constructor(parts: ToolCallParts) {
     this.#parts = parts
   }
 
-  async run(
+  run(tool: McpTool, args: Values, report: ReportProgress, signal: AbortSignal): Promise<CallToolResult> {
+    const running = this.#run(tool, args, report, signal)
+    this.#running.add(running)
+    const ended = () => this.#running.delete(running)
+    running.then(ended, ended)
+    return running
+  }
+
+  async #run(
     tool: McpTool,
     args: Values,
     report: ReportProgress,
@@ -60,12 +73,16 @@ export class ToolCalls {
   ): Promise<Values> {
     const { bridge, approvals } = this.#parts
     const request = tool.request(args)
-    const answer = () => bridge.request(request.verb, request.args, signal, transaction) as Promise<Values>
+    const ending = new AbortController()
+    const either = AbortSignal.any([signal, ending.signal])
+    const answer = () => bridge.request(request.verb, request.args, either, transaction) as Promise<Values>
     if (request.verb !== 'invoke') return answer()
     const untrack = approvals.track(request.args, transaction, report)
-    this.#invoked.add(transaction)
+    this.#invoked.set(transaction, ending)
     try {
       return await answer()
+    } catch (error) {
+      throw ending.signal.aborted ? new Refusal('timeout', ENDED) : error
     } finally {
       untrack()
       this.#invoked.delete(transaction)
@@ -76,19 +93,24 @@ export class ToolCalls {
   /** A bridge that cannot be asked takes it back by itself, when the session of this server has ended. */
   #takeBack(transaction: string): void {
     const { bridge, clock, principal } = this.#parts
-    const taking = takeBack(bridge, clock, principal, transaction).catch(() => undefined)
+    const ending = this.#invoked.get(transaction)
+    const taking = takeBack(bridge, clock, principal, transaction)
+      .catch(() => undefined)
+      .then((taken) => {
+        // What is taken back is answered by the bridge.
+        if (taken !== 'cancelled') ending?.abort()
+      })
     this.#takingBack.add(taking)
     void taking.then(() => this.#takingBack.delete(taking))
   }
 
-  /** The server ends: what waits for a lease or a person is taken back. Resolves within `TAKE_BACK_MS`. */
+  /**
+   * The server ends: what waits for a lease or a person is taken back, and every call is answered. Resolves within
+   * `TAKE_BACK_MS`.
+   */
   async stop(): Promise<void> {
-    for (const transaction of this.#invoked) this.#takeBack(transaction)
-    let cancel = () => {}
-    const late = new Promise<void>((resolve) => {
-      cancel = this.#parts.clock.after(TAKE_BACK_MS, resolve)
-    })
-    await Promise.race([Promise.all(this.#takingBack), late])
-    cancel()
+    for (const transaction of this.#invoked.keys()) this.#takeBack(transaction)
+    const ended = Promise.allSettled([...this.#takingBack, ...this.#running])
+    await within(this.#parts.clock, TAKE_BACK_MS, ended)
   }
 }

@@ -88,6 +88,13 @@ function withObjectParams(schema: ObjectSchema): ObjectSchema {
   return { ...schema, properties: { ...schema.properties, params: { type: 'object', ...params } } }
 }
 
+/** What a person may leave out, because they looked, a model may not. */
+function withRequired(schema: z.ZodObject, names: readonly string[]): z.ZodObject {
+  return schema.extend(
+    Object.fromEntries(names.map((name) => [name, z.nonoptional(schema.shape[name] as z.ZodType)])),
+  )
+}
+
 type Texts = Pick<McpTool, 'name' | 'title' | 'description'>
 
 /** `adapt` makes the verb's arguments of the tool's; `meanings` are of those that mean something else there. */
@@ -97,16 +104,18 @@ function toolOf(
   readOnly: boolean,
   adapt: (args: Values) => Values = (args) => args,
   meanings: Readonly<Record<string, string>> = {},
+  required: readonly string[] = [],
 ): McpTool {
   const definition: VerbDefinition = VERBS[verb]
+  const args = withRequired(definition.args, required)
   return {
     ...texts,
     description: `${definition.summary} ${texts.description}`,
-    inputSchema: withObjectParams(withMeanings(jsonSchema(definition.args, 'input'), meanings)),
+    inputSchema: withObjectParams(withMeanings(jsonSchema(args, 'input'), meanings)),
     outputSchema: resultSchema(RESULTS[verb]),
     annotations: readOnly ? { readOnlyHint: true } : { readOnlyHint: false, destructiveHint: true },
     role: definition.role,
-    request: (args) => ({ verb, args: check(definition.args, adapt(given(args))) as Values }),
+    request: (values) => ({ verb, args: check(args, adapt(given(values))) as Values }),
     result: (_args, data) => data,
   }
 }
@@ -206,8 +215,11 @@ export const TOOLS: readonly McpTool[] = [
       name: 'limb_pair_approve',
       title: 'Approve a limb that asks to be paired',
       description:
-        'Ask the person first whether the device shows the same code, and give the revision that you showed. Never approve a request marked `conflict` by yourself.',
+        'Ask the person first which code the device shows: give that `code`, and the `revision` that you showed; both are required. Never approve a request marked `conflict` by yourself.',
     },
     false,
+    undefined,
+    {},
+    ['code', 'revision'],
   ),
 ]

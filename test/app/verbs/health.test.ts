@@ -16,6 +16,7 @@ test('bridge/health tells what waits for a person, which uplinks are down, and w
     waitingCalls: 0,
     uplinks: [{ name: 'home', connected: false }],
     lastBackupAt: null,
+    you: { name: 'admin', role: 'admin' },
   })
 
   const device = await app.device('new', keyOf('new'))
