@@ -66,6 +66,37 @@ test('a name is asked for once, and the connection goes to the address that was 
   expect(requests).toEqual([`limb.test:${port}/a/invoke?b=c`])
 })
 
+test('a name that resolves slowly is looked up once for all its calls, and holds up no other', async () => {
+  const asked: string[] = []
+  let resolveSlow = (_: { address: string }[]) => {}
+  const slow = new Promise<{ address: string }[]>((done) => {
+    resolveSlow = done
+  })
+  const caller = createHttpLimbClient({
+    clock: systemClock,
+    networks: () => [],
+    lookup: (host) => {
+      asked.push(host)
+      return host === 'slow.test' ? slow : Promise.resolve([{ address: '127.0.0.1' }])
+    },
+  })
+  const call = (host: string) =>
+    new Promise<string>((done) => {
+      const endpointUrl = `http://${host}:${port}`
+      const sent = { nodeId: 'r1', endpointUrl, address: '127.0.0.1', secret: 's', body: Buffer.from('{}') }
+      caller.post(sent, (outcome) => done(String(outcome)))
+    })
+  const waiting = [call('slow.test'), call('slow.test'), call('slow.test')]
+  await call('fast.test')
+  expect(asked).toEqual(['slow.test', 'fast.test'])
+  resolveSlow([{ address: '127.0.0.1' }])
+  await Promise.all(waiting)
+  expect(requests).toHaveLength(4)
+  // What was found is not kept: the next call asks anew.
+  await call('slow.test')
+  expect(asked).toHaveLength(3)
+})
+
 test('a name that leads elsewhere is not connected to', async () => {
   expect(await post(`http://limb.test:${port}`, [['127.0.0.2', '::1']])).toMatchObject({
     outcome: 'node_offline',

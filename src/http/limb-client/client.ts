@@ -18,6 +18,7 @@ import {
   networksOf,
   type Resolved,
   resolveAllowed,
+  sharedLookup,
 } from './networks.ts'
 import { type Race, raceToConnect } from './race.ts'
 import { readReason } from './refused-answer.ts'
@@ -49,11 +50,12 @@ export function createHttpLimbClient({
   lookup = lookupBySystem,
 }: HttpLimbClientOptions): HttpLimbClient {
   const trust = new LimbTrust()
+  const shared = sharedLookup(lookup)
   const secureContext = () => trust.contextFor(caFile())
   return {
     post(call, done) {
       const configured = networks().length === 0 ? null : networksOf(networks())
-      const exchange = new Exchange(call, clock, lookup, secureContext, done)
+      const exchange = new Exchange(call, clock, shared, secureContext, done)
       exchange.start(configured ?? networksOf([unmappedAddress(call.address)]), configured !== null)
       return exchange
     },
