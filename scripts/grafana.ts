@@ -103,7 +103,28 @@ const ROWS: Readonly<Record<string, readonly Panel[]>> = {
       title: 'Requests of principals',
       about: 'Verbs by outcome.',
       unit: 'ops',
-      queries: [[rate('limb_verbs_total', 'outcome'), '{{outcome}}']],
+      queries: [
+        [rate('limb_verbs_total', 'outcome'), '{{outcome}}'],
+        [rate('limb_requests_refused_total', 'reason'), 'refused: {{reason}}'],
+      ],
+    },
+    {
+      title: 'Flapping and replaced limbs',
+      about: 'Limbs whose status changes too often, and devices that end each other.',
+      unit: 'ops',
+      queries: [
+        [rate('limb_limbs_flapping_total'), 'flapping'],
+        [rate('limb_sessions_replaced_total'), 'replaced'],
+      ],
+    },
+    {
+      title: 'Held for strangers',
+      about: 'Memory of connections that have shown no secret, and of requests that wait for an operator.',
+      unit: 'bytes',
+      queries: [
+        [gauge('limb_stranger_bytes'), 'connections'],
+        [gauge('limb_pending_request_bytes'), 'pending requests'],
+      ],
     },
   ],
   Traffic: [
@@ -265,6 +286,11 @@ const ROWS: Readonly<Record<string, readonly Panel[]>> = {
         [rate('limb_uplink_reconnects_total', 'uplink'), '{{uplink}}: connected anew'],
       ],
     },
+    {
+      title: 'Set aside',
+      about: 'Topics whose messages the other broker does not take.',
+      queries: [[gauge('limb_uplink_set_aside_topics', 'uplink'), '{{uplink}}']],
+    },
   ],
   Upkeep: [
     {
@@ -314,6 +340,12 @@ const ROWS: Readonly<Record<string, readonly Panel[]>> = {
         [gauge('nodejs_heap_size_used_bytes'), 'heap'],
         [gauge('nodejs_external_memory_bytes'), 'buffers'],
       ],
+    },
+    {
+      title: 'Log lines dropped',
+      about: 'Nobody reads standard output.',
+      unit: 'ops',
+      queries: [[rate('limb_log_lines_dropped_total'), '{{instance}}']],
     },
   ],
 }

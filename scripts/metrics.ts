@@ -56,7 +56,10 @@ function cell(text: string): string {
   return text.replaceAll('|', '\\|').replaceAll('\n', ' ').trim()
 }
 
-function table(described: readonly MetricDescription[], values: ReadonlyMap<string, ReadonlySet<string>>): string {
+function table(
+  described: readonly MetricDescription[],
+  values: ReadonlyMap<string, ReadonlySet<string>>,
+): string {
   const rows = described.map(({ name, type, help, labels }) => {
     const told = labels.map((label) => {
       const known = UNTOLD.has(label) ? [] : [...(values.get(`${name} ${label}`) ?? [])]

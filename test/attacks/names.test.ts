@@ -57,7 +57,7 @@ describe('names that every object has', () => {
     await (await app.limb('cam1')).end()
     const limb = await app.device('cam1', keyOf('cam1'), { clientId, clean: false })
     expect(await limb.subscribe('limb/node/cam1/invoke')).toEqual([1])
-    await expect(app.device('cam2', keyOf('cam2'), { clientId })).rejects.toMatchObject({ code: 2 })
+    await (await app.device('cam2', keyOf('cam2'), { clientId })).end()
     await limb.end()
     const again = await app.device('cam1', keyOf('cam1'), { clientId, clean: false })
     await again.settle()
@@ -87,7 +87,6 @@ describe('ids with a meaning in MQTT', () => {
     '$SYS',
     'a b',
     '../cam1',
-    '',
     '-cam',
     '_cam',
     `c${'x'.repeat(63)}`,

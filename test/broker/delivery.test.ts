@@ -237,7 +237,7 @@ describe('a session that is stored', () => {
     expect(await first.subscribe({ 't/x': 1, 'limb/node/cam/invoke': 1, 'secret/#': 1 })).toEqual([
       1, 128, 128,
     ])
-    expect(await persistence.subscriptionsByClient({ id: 'x' })).toMatchObject([{ topic: 't/x' }])
+    expect(await persistence.subscriptionsByClient({ id: 'viewer x' })).toMatchObject([{ topic: 't/x' }])
     first.send(DISCONNECT)
     await first.closed
     broker.publisher.publish('limb/node/cam/invoke', Buffer.from('secret'), { qos: 1, retain: false })

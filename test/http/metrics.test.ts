@@ -7,6 +7,9 @@ import { skipWithout } from '../support/needs.ts'
 import { patience } from '../support/patience.ts'
 import { metricsIn, promtool, promtoolOn, type Scraped, scraped } from './promtool.ts'
 
+/** What an operator says of a limb beforehand; its firmware it says itself. */
+const { firmware: _firmware, ...PROVISIONED } = REGISTRATION
+
 const ROOT = join(import.meta.dirname, '../..')
 
 let app: Awaited<ReturnType<typeof startApp>>
@@ -73,7 +76,7 @@ describe('a scrape', () => {
       const fleet = async (from: number, count: number) => {
         const ids = Array.from({ length: count }, (_, i) => `n-${from + i}`)
         await admin.do('admin', 'node/import', {
-          nodes: ids.map((nodeId) => ({ nodeId, ...REGISTRATION, apiKey: keyOf(nodeId) })),
+          nodes: ids.map((nodeId) => ({ nodeId, ...PROVISIONED, apiKey: keyOf(nodeId) })),
         })
         for (let i = 0; i < ids.length; i += 50) {
           const limbs = await Promise.all(ids.slice(i, i + 50).map((id) => app.device(id, keyOf(id))))
@@ -176,7 +179,7 @@ describe('what is counted', () => {
     const works = await reading('limb_commit_works_sum')
     const admin = await app.admin()
     const names = Array.from({ length: 20 }, (_, i) => `shared-${i}`)
-    await Promise.all(names.map((nodeId) => admin.do('admin', 'node/provision', { nodeId, ...REGISTRATION })))
+    await Promise.all(names.map((nodeId) => admin.do('admin', 'node/provision', { nodeId, ...PROVISIONED })))
     expect(await reading('limb_commit_duration_seconds_count')).toBeGreaterThan(commits)
     expect(await reading('limb_commit_works_sum')).toBeGreaterThanOrEqual(works + 20)
     expect(await reading('limb_database_wal_bytes')).toBeGreaterThan(0)

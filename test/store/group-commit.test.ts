@@ -148,7 +148,7 @@ test('closing waits for what was asked for, also for what nobody waits for', asy
   await store.close()
   await Promise.all([now, soon])
   const again = opened(file)
-  expect(again.sql.prepare('SELECT value FROM meta').pluck().all()).toEqual(['b'])
+  expect(again.sql.prepare("SELECT value FROM meta WHERE key = 'a'").pluck().all()).toEqual(['b'])
   expect(await createStore(again).read((tx) => tx.node('now'))).not.toBeNull()
 })
 
@@ -157,13 +157,14 @@ test('a lazy write does not wait for the disk, and a commit of its own takes it 
   const clock = countingClock()
   const { sql, writer } = opened(temporaryFile(), { clock, onCommit: (_, works) => commits.push(works) })
   const synchronous = () => sql.pragma('synchronous', { simple: true })
+  const idle = clock.waiting()
   await writer.writeLazily(() => undefined)
   expect([commits.length, synchronous()]).toEqual([1, 1])
   await vi.waitFor(() => expect([commits.length, synchronous()]).toEqual([2, 2]), { timeout: patience(5000) })
   // In company with a write that waits, it waits too, and nothing is left to do.
   await Promise.all([writer.writeLazily(() => undefined), writer.write(() => undefined)])
   expect([commits, synchronous()]).toEqual([[1, 1, 2], 2])
-  expect(clock.waiting()).toBe(0)
+  expect(clock.waiting()).toBe(idle)
   expect(commits).toHaveLength(3)
 })
 
@@ -214,6 +215,7 @@ test('a store that nobody asks finds out by itself that there is room again, wit
   const store = createStore(database)
   const pages = Number(database.sql.pragma('page_count', { simple: true }))
   const big = nodeOf('big', { displayName: 'x'.repeat(50_000) })
+  const idle = clock.timers
   for (let round = 0; round < 3; round++) {
     database.sql.pragma(`max_page_count = ${pages}`)
     for (let i = 0; i < 3; i++) {
@@ -224,12 +226,12 @@ test('a store that nobody asks finds out by itself that there is room again, wit
     // A commit of nothing works on any disk.
     await store.transact(async (tx) => await tx.node('a'))
     expect(store.health().ok).toBe(false)
-    expect(clock.timers).toBe(1)
+    expect(clock.timers).toBe(idle + 1)
     database.sql.pragma(`max_page_count = ${pages + 1000}`)
     clock.advance(2000)
     await database.writer.settled()
     expect(store.health()).toEqual({ ok: true })
-    expect(clock.timers).toBe(0)
+    expect(clock.timers).toBe(idle)
   }
   // A disk that is full now and then is told once in ten seconds.
   expect(log.error).toHaveBeenCalledTimes(1)

@@ -48,6 +48,7 @@ describe.each([4, 5] as const)('an uplink that speaks MQTT version %i', (protoco
     expect([...retained.keys()].sort()).toEqual([
       'site1/bridge/info',
       'site1/bridge/status',
+      'site1/node/cam1/description',
       'site1/node/cam1/state',
       'site1/node/cam1/status',
     ])
@@ -82,6 +83,7 @@ describe.each([4, 5] as const)('an uplink that speaks MQTT version %i', (protoco
     const retained = await broker.retained('site1/node/#')
     expect([...retained.keys()].sort()).toEqual([
       'site1/node/kept/data/a',
+      'site1/node/kept/description',
       'site1/node/kept/state',
       'site1/node/kept/status',
     ])

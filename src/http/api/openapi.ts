@@ -49,7 +49,11 @@ const shared: Record<string, unknown> = {}
 function schemaOf(type: z.ZodType): Json {
   const named = z.registry<{ id?: string }>()
   named.add(valueSchema, { id: 'ValueSchema' })
-  const { $schema: _schema, $defs, ...rest } = z.toJSONSchema(type, {
+  const {
+    $schema: _schema,
+    $defs,
+    ...rest
+  } = z.toJSONSchema(type, {
     metadata: named,
     target: 'draft-2020-12',
     io: 'input',

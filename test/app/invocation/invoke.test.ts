@@ -205,7 +205,7 @@ describe('a free call', () => {
     expect((await answer()).error.code).toBe('timeout')
   })
 
-  it('logs dropped results once in ten seconds for each session, and then how many it left out', async () => {
+  it('logs dropped results once in ten seconds for each limb, and then the newest and how many it left out', async () => {
     await using app = await startApp({}, { memory: true, fakeClock: true })
     const robot = await worker(app, 'r1')
     const drop = async (times: number) => {
@@ -216,7 +216,7 @@ describe('a free call', () => {
     app.clock.advance(10_000)
     await drop(2)
     const lines = app.logLines.filter(({ msg }) => String(msg).startsWith('result of r1 dropped'))
-    expect(lines.map(({ suppressed }) => suppressed)).toEqual([0, 3])
+    expect(lines.map(({ suppressed }) => suppressed)).toEqual([0, 2])
   })
 
   it('takes no answer from another limb', async () => {

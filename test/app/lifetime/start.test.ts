@@ -136,9 +136,10 @@ describe('the password of admin', { timeout: patience(60_000) }, () => {
   })
 
   it('that was given and is none, or one that everybody guesses, stops the first start', async () => {
+    const credentials = mkdtempSync(join(tmpdir(), 'limb-credentials-'))
     for (const password of ['', '\n', 'short']) {
-      writeFileSync(join(folder, 'admin-password'), password)
-      const { code, lines } = await failedStart({}, folder, { CREDENTIALS_DIRECTORY: folder })
+      writeFileSync(join(credentials, 'admin-password'), password)
+      const { code, lines } = await failedStart({}, folder, { CREDENTIALS_DIRECTORY: credentials })
       expect(code).toBe(78)
       expect(lines.map(({ msg }) => msg)).toEqual([
         'cannot start: the password of admin that was given (the credential admin-password) must have 8 to 256 characters',

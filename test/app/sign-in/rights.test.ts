@@ -56,7 +56,7 @@ describe('rights', () => {
     expect((await admin.do('admin', 'node/get', { nodeId: 'cam1' })).status).toBe('offline')
   })
 
-  it('do not let the last words of a limb be published', async () => {
+  it('let the last words of a limb be published on its own data, and on nobody else’s', async () => {
     await using app = await startApp()
     await app.limb('cam1')
     const admin = await app.admin()
@@ -64,10 +64,15 @@ describe('rights', () => {
     const device = await app.device('cam1', keyOf('cam1'), {
       will: { topic: 'limb/node/cam1/data/will', payload: Buffer.from('gone'), qos: 1, retain: true },
     })
+    const forger = await app.device('cam2', keyOf('cam2'), {
+      will: { topic: 'limb/node/cam1/data/will', payload: Buffer.from('forged'), qos: 1, retain: true },
+    })
+    forger.cut()
     device.cut()
+    expect((await admin.next('limb/node/cam1/data/will')).text).toBe('gone')
     await expect
-      .poll(() => app.logLines.some((line) => line.msg === 'session closed' && line.why === 'lost'))
-      .toBe(true)
+      .poll(() => app.logLines.filter((line) => line.msg === 'session closed' && line.why === 'lost').length)
+      .toBe(2)
     await admin.settle()
     expect(admin.waiting).toEqual([])
   })
