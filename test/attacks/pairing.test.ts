@@ -33,8 +33,10 @@ const widened = (caps: number): Loose => ({
 })
 
 /** An approved limb is told so when it registers; a candidate's registration waits. */
-const isLimb = async (device: TestClient, nodeId: string) =>
-  (await register(device, nodeId)).status === 'approved'
+const isLimb = async (device: TestClient, nodeId: string) => {
+  await device.subscribe(`limb/node/${nodeId}/pairing`)
+  return (await register(device, nodeId)).status === 'approved'
+}
 
 describe('squatting on an id', () => {
   it('keeps nobody out: the real device makes its own request, both are marked, the operator decides', async () => {

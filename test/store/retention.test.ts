@@ -113,7 +113,8 @@ test('a listing finds the rare row behind very many others, page by page', async
   const first = await page(null)
   expect(first.items).toEqual([])
   expect(first.next).not.toBeNull()
-  const second = await page(first.next)
-  expect(second.items.map((each) => each.seq)).toEqual([1])
-  expect(second.next).toBeNull()
+  let last = first
+  for (let pages = 1; last.items.length === 0 && pages < 10; pages++) last = await page(last.next)
+  expect(last.items.map((each) => each.seq)).toEqual([1])
+  expect(last.next).toBeNull()
 })

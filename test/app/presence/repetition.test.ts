@@ -23,7 +23,7 @@ describe('a candidate without a key that registers twice in one breath', () => {
   })
 
   it('is told a key by the first registration that is taken, when earlier ones were refused', async () => {
-    await using app = await startApp({ pairing: { maxPendingPerAddress: 1 } }, { memory: true })
+    await using app = await startApp({ pairing: { maxPending: 1 } }, { memory: true })
     const admin = await app.admin()
     const other = await app.device('cam1')
     await other.subscribe('limb/node/cam1/pairing')
