@@ -22,7 +22,7 @@ level 0 [MQTT-3.1.2-2]: 10 * "MQTT" 00 02 000a "p" → 20 * 00 01 !
 level 7: 10 * "MQTT" 07 02 000a "p" → 20 * 00 84 00 !
 empty id, clean [MQTT-3.1.3-7]: 10 * "MQTT" 04 00 000a 0000 → 20 * 00 02 !
 empty id of 3.1: 10 * "MQIsdp" 03 02 000a 0000 → 20 * 00 02 !
-empty user name: 10 * "MQTT" 04 82 000a "p" 0000 → 20 * 00 04 !
+empty user name, as none: 10 * "MQTT" 04 82 000a "p" 0000 → 20 * 00 00
 empty packet: 10 00
 no level: 10 * "MQTT"
 no flags: 10 * "MQTT" 04

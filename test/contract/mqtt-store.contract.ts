@@ -15,7 +15,7 @@ export function mqttStoreContract(name: string, make: () => MqttStore): void {
       }
       await store.deleteSession('c')
       expect(await store.loadSessions()).toEqual([
-        { clientId: 'cc', owner: 'owner of cc', expirySeconds: null, leftAt: null },
+        { clientId: 'cc', owner: 'owner of cc', usedAt: 10, expirySeconds: null, leftAt: null },
       ])
       expect(await store.sessionOwner('c')).toBeNull()
       expect(await store.loadSubscriptions()).toEqual([
@@ -34,7 +34,7 @@ export function mqttStoreContract(name: string, make: () => MqttStore): void {
       await store.putWill(will)
       await store.putWill({ ...will, clientId: 'b' })
       expect(await store.loadSessions()).toEqual([
-        { clientId: 'a', owner: 'ada', expirySeconds: 60, leftAt: 20 },
+        { clientId: 'a', owner: 'ada', usedAt: 20, expirySeconds: 60, leftAt: 20 },
       ])
       expect(await store.loadWills()).toMatchObject([
         { clientId: 'a', topic: 'w', delaySeconds: 5, dueAt: 25 },

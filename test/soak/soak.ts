@@ -47,7 +47,8 @@ const WATCHER_PASSWORD = 'a password of the soak'
 const SETTINGS = {
   mqtt: { maxConnectionsPerAddress: 10_000, maxQueuedPerSession: MAX_QUEUED },
   pairing: { maxPendingPerAddress: 10_000 },
-  presence: { saveSeconds: 1, graceSeconds: 1 },
+  // These limbs come and go as fast as they can, which is no fault here.
+  presence: { saveSeconds: 1, graceSeconds: 1, maxChangesPerSecond: 1000 },
   retention: { maxHistoryRows: MAX_HISTORY_ROWS },
   log: { level: 'warn', format: 'json' },
 }

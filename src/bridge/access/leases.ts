@@ -322,7 +322,7 @@ export class Leases {
   #leased(lease: Lease): Refusal {
     const { nodeId, capability, principal, single } = lease.wish
     const until = iso(this.#busyUntil(lease, this.#world.clock.wallMs()))
-    const what = this.isHeld(lease)
+    const what = !this.#isOnlyUsed(lease)
       ? `${principal} holds ${capability} of ${nodeId}${single ? ' for a call' : ''}`
       : `an invocation of ${principal} still runs on ${capability} of ${nodeId}, though its lease has ended,`
     return new Refusal(
@@ -338,8 +338,13 @@ export class Leases {
 
   /** Wall time. A lease that has ended keeps the thing as long as its invocations run. */
   #busyUntil(lease: Lease, wall: number): number {
-    if (this.isHeld(lease)) return this.#endsAt(lease, wall)
+    if (!this.#isOnlyUsed(lease)) return this.#endsAt(lease, wall)
     return Math.round(wall + lease.usedUntil - this.#world.clock.monotonicMs())
+  }
+
+  /** Its time is up, and what runs under it still keeps the thing; in the moment of its end nothing may run. */
+  #isOnlyUsed(lease: Lease): boolean {
+    return !this.isHeld(lease) && lease.usedUntil > this.#world.clock.monotonicMs()
   }
 
   #arm(): void {
