@@ -16,6 +16,7 @@ export function apiPorts(
   if (!config.http.api) return undefined
   return {
     admit: core.admit,
+    isCurrent: (identity) => core.isCurrent(identity),
     ask: (request) => singleRequest(core, request),
     inbound: core,
     topics: topicsOf(config.mqtt.topicRoot),

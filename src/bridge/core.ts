@@ -227,6 +227,11 @@ export class Core implements Inbound {
     this.#attempts.denied(name, what, topic)
   }
 
+  /** Whether who was let in as this still may be: its password, token and role are what they were. */
+  isCurrent(identity: Identity): boolean {
+    return !this.#table.isInvalidated({ identity })
+  }
+
   opened(session: Session): void {
     const { identity } = session
     this.#attempts.opened(session)

@@ -82,7 +82,7 @@ export class SessionTable {
   }
 
   /** Whether its name was barred since it was let in. */
-  isInvalidated({ identity }: Session): boolean {
+  isInvalidated({ identity }: Pick<Session, 'identity'>): boolean {
     if (identity.kind === 'candidate' || (identity.kind === 'principal' && identity.local)) return false
     const name = identity.kind === 'principal' ? identity.name : identity.nodeId
     return (this.#barred.get(name) ?? 0) > (this.#admittedIn.get(identity) ?? this.#epoch)

@@ -35,7 +35,7 @@ export function eventRoutes(app: FastifyInstance, ports: ApiPorts, clock: Clock)
     open.add(response)
     const lastId = request.headers['last-event-id']
     const data = (request.query as { data?: string }).data === 'true'
-    const stream = new Stream(response, clock)
+    const stream = new Stream(response, clock, () => ports.isCurrent(identity))
     const stop = log.read((event) => stream.take(event), { data })
     response.once('close', () => {
       stop()
@@ -83,12 +83,14 @@ async function tell(stream: Stream, log: EventLog, { topic, payload }: RetainedM
 class Stream {
   readonly #response: ServerResponse
   readonly #stopHeartbeat: () => void
+  readonly #isAllowed: () => boolean
   #waiting: ServerEvent[] | null = []
   #waitingBytes = 0
   #stopped = false
 
-  constructor(response: ServerResponse, clock: Clock) {
+  constructor(response: ServerResponse, clock: Clock, isAllowed: () => boolean) {
     this.#response = response
+    this.#isAllowed = isAllowed
     response.writeHead(200, {
       'content-type': 'text/event-stream',
       'cache-control': 'no-store',
@@ -98,7 +100,8 @@ class Stream {
     response.write('retry: 2000\n\n')
     let cancel = () => {}
     const beat = () => {
-      if (this.#waiting === null) this.#response.write(': alive\n\n')
+      if (!this.#isAllowed()) this.#response.destroy()
+      else if (this.#waiting === null) this.#response.write(': alive\n\n')
       cancel = clock.after(HEARTBEAT_MS, beat)
     }
     cancel = clock.after(HEARTBEAT_MS, beat)
@@ -118,6 +121,7 @@ class Stream {
   /** Resolves when the socket takes more. */
   async write(text: string): Promise<void> {
     if (this.#stopped) throw new Error('the reader has gone')
+    if (!this.#isAllowed()) throw new Error('the reader may not read any more')
     if (!this.#response.write(text))
       await Promise.race([once(this.#response, 'drain'), once(this.#response, 'close')])
   }
@@ -138,6 +142,11 @@ class Stream {
 
   #send({ text }: ServerEvent): void {
     if (this.#stopped) return
+    // Its token, password or role has ended since.
+    if (!this.#isAllowed()) {
+      this.#response.destroy()
+      return
+    }
     this.#response.write(text)
     if (this.#response.writableLength > MAX_UNREAD_BYTES) this.#response.destroy()
   }

@@ -268,6 +268,20 @@ describe('GET /api/v1/events', () => {
     await again.end()
   })
 
+  it('ends with the token that opened it', async () => {
+    await using app = await startApp(HTTP)
+    const signIn = basic('ann', await addPrincipal(app, 'ann', 'viewer'))
+    const { json: made } = await post(app, '/api/v1/token/add', { name: 'wall' }, signIn)
+    const events = await follow(app, bearer(made.token))
+    await events.until(({ topic }) => topic === 'limb/bridge/status')
+    await post(app, '/api/v1/token/remove', { tokenId: made.tokenId }, signIn)
+    await expect(events.until(({ topic }) => topic === 'never')).rejects.toThrow()
+    expect(events.seen.some(({ topic }) => topic === 'limb/bridge/event/token_removed')).toBe(false)
+    const other = await follow(app, signIn)
+    await other.until(({ topic }) => topic === 'limb/bridge/status')
+    await other.end()
+  })
+
   it('shows no response to anybody, and wants a sign-in', async () => {
     await using app = await startApp(HTTP)
     const signIn = basic('ann', await addPrincipal(app, 'ann', 'viewer'))
