@@ -16,6 +16,7 @@ import { PairingRequestExpiry } from './pairing/expiry.ts'
 import { Pairings } from './pairing/pairings.ts'
 import { WindowKeeper } from './pairing/window.ts'
 import type {
+  Identity,
   Inbound,
   MessageContext,
   PublishedMessage,
