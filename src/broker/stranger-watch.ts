@@ -9,7 +9,7 @@ import type { Stranger } from './strangers.ts'
 
 /**
  * What a connection costs that does nothing: socket, session, Aedes' client, and over TLS the buffers of a record
- * that is not whole. Measured as resident memory of some thousand of them.
+ * that is not whole. Estimates, not measured.
  */
 export const BASE_BYTES: Readonly<Record<Transport, number>> = {
   tcp: 16 * 1024,

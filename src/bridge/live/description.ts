@@ -5,24 +5,15 @@ import type { ShownDescription } from '../../protocol/shown-description.ts'
 
 /** Returns what the limb can do, as `limb/node/<id>/description` and `node/get` show it. */
 export function shownDescription(node: NodeRecord): ShownDescription {
-  const {
-    commands: _commands,
-    properties,
-    area: ownArea,
-    ...words
-  } = mergedDescription(node.ownDescription, node.operatorDescription)
+  const merged = mergedDescription(node.ownDescription, node.operatorDescription)
+  const { commands: _commands, properties, area: ownArea, ...words } = merged
   const area = node.operatorSettings?.area ?? ownArea
   return {
     nodeId: node.nodeId,
     displayName: shownName(node),
     ...words,
     ...(area === undefined ? {} : { area }),
-    commands: [
-      ...approvedCommands(
-        node.capabilities,
-        mergedDescription(node.ownDescription, node.operatorDescription),
-      ),
-    ],
+    commands: [...approvedCommands(node.capabilities, merged)],
     properties: properties ?? [],
   }
 }

@@ -68,11 +68,6 @@ export class HttpLimbSession implements Session {
     return this.#answers.splice(0)
   }
 
-  /** Whether somebody waits for an invocation now. One poll at a time: a second one ends the first. */
-  get polling(): boolean {
-    return this.#wake !== null
-  }
-
   /** The next invocation; undefined when there is none in time, or the session ends. */
   async next(waitMs: number, slackMs: number, signal: AbortSignal): Promise<Uint8Array | undefined> {
     this.#wake?.()

@@ -1,4 +1,4 @@
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyReply } from 'fastify'
 import type { Identity } from '../../bridge/ports.ts'
 import { type ErrorBody, Refusal } from '../../kernel/errors.ts'
 import { isVerb } from '../../protocol/verbs.ts'
@@ -27,7 +27,7 @@ export function verbRoutes(app: FastifyInstance, ports: ApiPorts): void {
       address: peerAddress(request),
       verb,
       payload: (request.body as Buffer | undefined) ?? new Uint8Array(),
-      signal: goneSignal(request, reply),
+      signal: goneSignal(reply),
     })
     return answer(reply, JSON.parse(Buffer.from(payload).toString()) as VerbResponse)
   })
@@ -48,7 +48,7 @@ function answer(reply: FastifyReply, { ok, data, error }: VerbResponse): Fastify
 }
 
 /** Is aborted when the client has gone before it was answered. */
-function goneSignal(_request: FastifyRequest, reply: FastifyReply): AbortSignal {
+function goneSignal(reply: FastifyReply): AbortSignal {
   const gone = new AbortController()
   reply.raw.once('close', () => {
     if (!reply.raw.writableFinished) gone.abort()
