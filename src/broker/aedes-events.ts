@@ -10,7 +10,7 @@ import type { OrderedBroker } from './ordered-broker.ts'
 import type { MqttSession } from './session.ts'
 import type { Unacknowledged } from './unacknowledged.ts'
 
-/** Where Aedes calls this adapter: its hooks, and its events in the order of a session's life. */
+/** Lists where Aedes calls this adapter: its hooks, and its events in the order of a session's life. */
 
 export function sessionOf(client: unknown): MqttSession | undefined {
   return (client as AedesClient<MqttSession> | null)?.session

@@ -23,7 +23,7 @@ export interface InboundPublish {
   consumed?: boolean
 }
 
-/** What a message of MQTT 5 has beyond one of MQTT 3.1.1. */
+/** The fields that a message of MQTT 5 has beyond one of MQTT 3.1.1. */
 export interface MessageExtras {
   /** Its properties as they came, without those that belong to one hop: see `forwarded` in mqtt5/properties.ts. */
   readonly properties?: Uint8Array | undefined
@@ -98,12 +98,12 @@ export interface AedesClient<S = Session> {
   session?: S
 }
 
-/** What names a message that was acknowledged. */
+/** The name of a message that was acknowledged. */
 export interface Acknowledged {
   readonly messageId?: number | undefined
 }
 
-/** Where Aedes keeps what must outlive a connection (aedes-persistence 11), as promises and streams. */
+/** The place where Aedes keeps what must outlive a connection (aedes-persistence 11), as promises and streams. */
 export interface Persistence {
   setup(broker: unknown): Promise<void>
   storeRetained(packet: RoutedPacket): Promise<void>
@@ -130,7 +130,7 @@ export interface Persistence {
   cleanIncoming(client: { id: string | null }): Promise<unknown>
 }
 
-/** What the broker needs of a persistence beyond Aedes' own interface. */
+/** The parts that the broker needs of a persistence beyond Aedes' own interface. */
 export interface BrokerPersistence extends Persistence {
   readonly sessions: {
     /** The identity that a stored session belongs to. */
@@ -139,11 +139,11 @@ export interface BrokerPersistence extends Persistence {
     put(clientId: string, owner: string, at: number, expirySeconds?: number | null): Promise<void>
     /** The connection of a persistent session has ended, which may have changed how long it lasts. */
     ended(clientId: string, expirySeconds?: number | null): void
-    /** Whether its time is up. */
+    /** Returns whether its time is up. */
     isOver(clientId: string): boolean
     delete(clientId: string): Promise<void>
     forget(owner: string): Promise<void>
-    /** Whether it may have missed what the view shows; true once. */
+    /** Returns whether it may have missed what the view shows; true only once. */
     takeStale(clientId: string): boolean
     missed(clientId: string): void
     /** The stored sessions of an identity, or of all. */

@@ -67,7 +67,7 @@ export interface Broker {
   listenTls(host: string, port: number, tls: TlsSettings, inheritedFd?: number): Promise<TlsListener>
   /** The control socket: who may write to it is admin. */
   listenUnix(path: string, mode: number): Promise<Listener>
-  /** On a socket that the service manager opened; `local`: a control socket. */
+  /** Listens on a socket that the service manager opened; `local`: a control socket. */
   listenInherited(fd: number, local: boolean): Promise<Listener>
   /** Takes over a connection of another listener. Never throws. */
   attach(stream: Duplex, peer: ConnectionPeer): void

@@ -14,10 +14,10 @@ import { isTopic } from './strings.ts'
 
 /** Connections of one client id that wait for each other. */
 const MAX_WAITING_PER_ID = 8
-/** How long an older connection may take to be gone. */
+/** The time that an older connection may take to be gone. */
 const TAKEOVER_MS = 2000
 
-/** What CONNACK says, and what the counters call it. */
+/** The refusal as CONNACK says it, and its name in the counters. */
 type Refused = ConnectRefusal & { readonly counted: RefusedReason }
 
 /** Decides about CONNECT: who it is, and which of their sessions it takes over or goes on with. */
@@ -328,7 +328,7 @@ const BUSY = refused(3, 'busy', 'too many sign-ins at once')
 
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
-/** Undefined: none. Null: not a text. */
+/** Reads a text. Undefined: there is none. Null: it is not a text. */
 function textOf(bytes: Buffer | undefined): string | undefined | null {
   if (bytes === undefined || bytes.length === 0) return undefined
   try {

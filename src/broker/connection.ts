@@ -5,7 +5,7 @@ import { LogThrottle } from '../kernel/log-throttle.ts'
 import type { BrokerCounters, LimitName, Transport } from './counters.ts'
 import type { PeerLog } from './peer-log.ts'
 
-/** Where a connection comes from, as its listener knows it. */
+/** Says where a connection comes from, as its listener knows it. */
 export interface ConnectionPeer {
   /** IP address without port; `local` for the control socket. */
   readonly address: string
@@ -17,7 +17,7 @@ export interface ConnectionPeer {
 
 /** A stream whose listener keeps bytes in front of it, such as a WebSocket message that is not whole. */
 export interface HoldingStream {
-  /** As memory: objects and buffers, not payloads. */
+  /** The memory that it holds: objects and buffers, not payloads. */
   readonly heldBytes: number
   /** Called when that may have changed. */
   onHeld: (() => void) | undefined
@@ -31,7 +31,7 @@ export interface ConnectionContext {
   readonly log: Log
 }
 
-/** Before CONNECT was judged: nobody, with no rights. */
+/** The identity before CONNECT was judged: nobody, with no rights. */
 const NOBODY: Identity = { kind: 'candidate', nodeId: '', key: null }
 
 /** A session that repeats itself is written of once in ten seconds, with a count. */
@@ -40,7 +40,7 @@ const RARELY = { quietMs: 10_000, lines: 1, maxKeys: 2 } as const
 /** One connection: whose it is, whether it is still there, and what the log says of it. */
 export abstract class Connection {
   clientId = ''
-  /** When it began, in milliseconds since 1970. */
+  /** The time at which it began, in milliseconds since 1970. */
   readonly since: number
   readonly peer: ConnectionPeer
   readonly conn: Duplex

@@ -1,4 +1,4 @@
-/** What the broker counts, as plain numbers; labels come from fixed sets only. */
+/** The counters of the broker, as plain numbers; labels come from fixed sets only. */
 export interface BrokerCounters {
   /** Open connections, by transport. */
   readonly connections: Record<Transport, number>
@@ -22,7 +22,7 @@ export interface BrokerCounters {
   /** Sessions ended because nothing came within one and a half keepalives. */
   keepaliveTimeouts: number
   readonly refused: Record<RefusedReason, number>
-  /** How often a session met a limit. */
+  /** Counts how often a session met a limit. */
   readonly limits: Record<LimitName, number>
 }
 

@@ -20,7 +20,7 @@ export class SessionDelivery {
   readonly #session: Connection
   readonly #client: AedesClient<unknown>
   #lastEmission = -1
-  /** Whom all live subscriptions were granted to, and under which grants; undefined before the first. */
+  /** The identity to which all live subscriptions were granted, and the grants; undefined before the first. */
   #grantedTo: Identity | undefined
   #grantedIn = 0
   #speaks5 = false
@@ -67,7 +67,7 @@ export class SessionDelivery {
     this.outbox.receiveMaximum = receiveMaximum
   }
 
-  /** To this session alone; false when it is not subscribed. */
+  /** Sends to this session alone; returns false when it is not subscribed. */
   send(topic: string, payload: Uint8Array, context?: MessageContext & { expiresAt?: number }): boolean {
     const granted = this.filters.qosFor(topic)
     if (granted < 0 || !this.mayReceive(topic)) return false
@@ -122,7 +122,7 @@ export class SessionDelivery {
     return true
   }
 
-  /** For subscriptions with options of MQTT 5. */
+  /** Delivers to subscriptions with options of MQTT 5. */
   #deliverAsAsked(packet: RoutedPacket): void {
     const { broker } = this.#world
     const match = this.filters.match(packet.topic, packet.clientId === this.#client.id)

@@ -34,7 +34,9 @@ export async function sendRetainedView(session: MqttSession, view: RetainedView)
   return session.alive
 }
 
-/** Whether a topic was told for a filter before this one: a dashboard may have one for each topic of a fleet. */
+/**
+ * Returns whether a topic was sent for a filter before this one: a dashboard may have one for each topic of a fleet.
+ */
 function earlierFilters(filters: readonly string[]): (topic: string, index: number) => boolean {
   const places = new Map(filters.map((filter, i) => [filter, i]))
   const wildcards = [...places].filter(([filter]) => /[+#]/.test(filter))

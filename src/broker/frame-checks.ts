@@ -3,9 +3,9 @@ import { PUBACK, PUBCOMP, PUBREC } from './packet-ids.ts'
 import { isText, isTopicName } from './strings.ts'
 
 /**
- * What MQTT 3.1.1 demands of each packet that a client may send, checked on the bytes, because the parser
- * behind repairs what is broken (invalid UTF-8 becomes U+FFFD) or takes it as it is. Each check answers with
- * a fixed text for the log when the connection must be closed [MQTT-4.8.0-1].
+ * Checks on the bytes what MQTT 3.1.1 demands of each packet that a client may send, because the parser behind
+ * repairs what is broken (invalid UTF-8 becomes U+FFFD) or takes it as it is. Each check answers with a fixed text
+ * for the log when the connection must be closed [MQTT-4.8.0-1].
  */
 
 export const CONNECT = 1

@@ -37,7 +37,7 @@ export abstract class FrameSplitter {
   #end = 0
   readonly #frame: Writable<Frame> = { bytes: NOTHING, start: 0, body: 0, end: 0 }
   #wholePackets = 0
-  /** Where the packets begin that are not handed on yet. */
+  /** The offset at which the packets begin that are not handed on yet. */
   #run = 0
   readonly #flush = () => {
     const { bytes, start } = this.#frame
@@ -53,12 +53,12 @@ export abstract class FrameSplitter {
   protected abstract parse(packets: Buffer): void
   abstract malformed(fault: string): void
 
-  /** What is held, as memory: a part of a packet has room of its own, a chunk that waits is kept whole. */
+  /** The memory that is held: a part of a packet has room of its own, a chunk that waits is kept whole. */
   get heldBytes(): number {
     return this.#partial.length + this.#held.reduce((sum, chunk) => sum + chunk.length, 0)
   }
 
-  /** Whether a packet has begun and is not whole. */
+  /** Shows whether a packet has begun and is not whole. */
   get isPartial(): boolean {
     return this.#have > 0
   }

@@ -2,14 +2,16 @@ import type { AedesClient } from './aedes-internals.ts'
 import { CONNECT, checkFrame, levelOf, UNKNOWN_LEVEL } from './frame-checks.ts'
 import { type Frame, FrameSplitter, type Verdict } from './frame-splitter.ts'
 
-/** What the packets of one session may cost, as it is now. */
+/** Says what the packets of one session may cost now. */
 export interface PacketLimits {
   /** The largest packet, header included. */
   readonly maxPacketBytes: number
   readonly maxTopicBytes: number
 }
 
-/** Where the packets of one connection go. A translator of another version of MQTT stands in `take` and `parse`. */
+/**
+ * Says where the packets of one connection go. A translator of another version of MQTT stands in `take` and `parse`.
+ */
 export interface GuardOptions {
   readonly limits: PacketLimits
   /** Takes a whole packet that passed its checks, or lets it go on to `parse`; see FrameSplitter. */
@@ -31,8 +33,8 @@ export interface GuardOptions {
 export const TOO_LARGE = 'packet too large'
 
 /**
- * What a connecting client may have sent beyond its CONNECT before it has CONNACK [MQTT-3.1.4-5]: Aedes reads
- * one chunk, and the socket is paused then.
+ * The bytes that a connecting client may have sent beyond its CONNECT before it has CONNACK [MQTT-3.1.4-5]: Aedes
+ * reads one chunk, and the socket is paused then.
  */
 const MAX_HELD_BYTES = 160 * 1024
 
@@ -65,7 +67,7 @@ export class Guard extends FrameSplitter {
     this.onFed?.()
   }
 
-  /** Whether CONNECT is still to come, in whole or in part. */
+  /** Shows whether CONNECT is still to come, in whole or in part. */
   get isFirst(): boolean {
     return this.#stage === 'first'
   }

@@ -15,7 +15,7 @@ import type { MqttSession } from './session.ts'
 
 type Client = { id: string | null }
 
-/** What a restored session without subscriptions restores, so that CONNACK says `session present`. */
+/** The filter that a restored session without subscriptions restores, so that CONNACK says `session present`. */
 const MARK = '$session'
 
 export interface GuardedOptions {
@@ -29,7 +29,7 @@ export interface GuardedOptions {
 }
 
 /**
- * Between Aedes and its persistence. Keeps rights and QoS in what is stored, and keeps a failing store away
+ * Stands between Aedes and its persistence. It keeps rights and QoS in what is stored, and keeps a failing store away
  * from live traffic: Aedes would close the connection, or let the process end, for what is logged here.
  */
 export class GuardedPersistence {
@@ -104,7 +104,7 @@ export class GuardedPersistence {
     return stream
   }
 
-  /** Only what is granted is stored. Aedes hands in all filters of a SUBSCRIBE, once for each of them. */
+  /** Stores only what is granted. Aedes hands in all filters of a SUBSCRIBE, once for each of them. */
   addSubscriptions(
     client: AedesClient<MqttSession>,
     all: readonly RequestedSubscription[],
@@ -158,7 +158,7 @@ export class GuardedPersistence {
     return Readable.from([])
   }
 
-  /** What was queued for a session that returns, in order. */
+  /** Yields what was queued for a session that returns, in order. */
   async *queueOf(client: Client): AsyncGenerator<Queued> {
     try {
       yield* this.#store.outgoingStream(client) as AsyncIterable<Queued>

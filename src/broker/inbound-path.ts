@@ -11,7 +11,7 @@ import type { SessionContext } from './session-context.ts'
 import { subscriptionsOfPrincipal } from './subscription-counts.ts'
 
 const NOTHING = Buffer.alloc(0)
-/** Of one QoS 2 message, before the first is dealt with. */
+/** The copies of one QoS 2 message that may come before the first is dealt with. */
 const MAX_COPIES = 8
 
 const UNMATCHED: Outcome = { code: REASON.noMatchingSubscribers }
@@ -51,7 +51,7 @@ export class InboundPath {
     this.publish(session, { topic, payload, qos, retain }, () => callback(null), callback)
   }
 
-  /** As `publish`, for who has no Aedes to tell of a failure: the session is closed then. */
+  /** Works like `publish`, for sessions that have no Aedes to report a failure to: the session is closed then. */
   receive(session: Connection, message: Received, acknowledge: (outcome: Outcome) => void): void {
     this.publish(session as MqttSession, message, acknowledge, () => undefined)
   }
@@ -116,7 +116,7 @@ export class InboundPath {
     return this.#fits(session, topic) ? this.#world.rights.publish(identity, topic, clientId) : 'denied'
   }
 
-  /** Whether a topic or filter is flat enough; how long it may be was looked at before. */
+  /** Returns whether a topic or filter is flat enough; its length was checked before. */
   #fits(session: MqttSession, topic: string): boolean {
     const { maxTopicLevels } = this.#world.limits
     if (levelsOf(topic) <= maxTopicLevels) return true

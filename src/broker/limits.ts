@@ -3,12 +3,12 @@
  * and the meaning of each; a reload changes them.
  */
 export interface ConfiguredLimits {
-  /** Of MQTT, that clients may speak: 3 is 3.1, 4 is 3.1.1. */
+  /** The versions of MQTT that clients may speak: 3 is 3.1, 4 is 3.1.1. */
   readonly versions: readonly number[]
   /** The longest that a session of MQTT 5 may outlive its connection. */
   readonly sessionExpirySeconds: number
   readonly maxConnections: number
-  /** Not for loopback and the control socket: proxies and simulators come from there. */
+  /** This does not hold for loopback and the control socket: proxies and simulators come from there. */
   readonly maxConnectionsPerAddress: number
   readonly connectSeconds: number
   /** A CONNECT: ids, password and a will are well below it. Nothing larger is read before sign-in. */
@@ -22,12 +22,14 @@ export interface ConfiguredLimits {
   readonly maxBytesPerSecond: number
   /** Live ones; the next one ends the oldest. */
   readonly maxSessionsPerPrincipal: number
-  /** Of a topic or filter. */
+  /** The bytes of a topic or filter. */
   readonly maxTopicBytes: number
   readonly maxTopicLevels: number
-  /** Of a limb or a candidate. */
+  /** The subscriptions of a limb or a candidate. */
   readonly maxSubscriptionsPerSession: number
-  /** Of all live sessions of one principal together; null: enough for a fleet of `maxConnections`. */
+  /**
+   * The subscriptions of all live sessions of one principal together; null: enough for a fleet of `maxConnections`.
+   */
   readonly maxSubscriptionsPerPrincipal: number | null
   readonly maxKeepaliveSeconds: number
   /** A client with keepalive 0 is never timed out by MQTT; only TCP's own probes find that it is gone. */
@@ -45,7 +47,7 @@ export interface ConfiguredLimits {
 export interface FixedLimits {
   /** A registration that any real device fits in, twice. */
   readonly maxCandidatePacketBytes: number
-  /** How long a packet of a candidate may take to be whole. */
+  /** The time that a packet of a candidate may take to be whole. */
   readonly partialPacketMs: number
   /** Unsent bytes of a candidate: it is owed one answer, and acknowledgements. */
   readonly maxCandidateUnsentBytes: number
@@ -58,7 +60,7 @@ export interface FixedLimits {
   readonly maxClientIdChars: number
   /** Live sessions of one limb: half-open ones of a device whose client id is another after each start. */
   readonly maxSessionsPerLimb: number
-  /** How long the core may take to decide about a CONNECT. */
+  /** The time that the core may take to decide about a CONNECT. */
   readonly admissionTimeoutMs: number
   /** Decisions under way at once; each may cost a password hash of 60 ms and 32 MiB. */
   readonly maxAdmissions: number
@@ -71,9 +73,9 @@ export interface FixedLimits {
   readonly drainTimeoutMs: number
   /** Messages that wait for the store. At the bound they are delivered without waiting. */
   readonly maxRouteQueue: number
-  /** How long a message waits for the store before it is delivered all the same. */
+  /** The time that a message waits for the store before it is delivered all the same. */
   readonly storeTimeoutMs: number
-  /** How long a session may take to send what it was told before it is closed. */
+  /** The time that a session may take to send what is waiting before it is closed. */
   readonly flushTimeoutMs: number
   readonly maxWillBytes: number
 }

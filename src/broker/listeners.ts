@@ -5,14 +5,14 @@ import { StartError } from '../kernel/errors.ts'
 import { makeFolder } from '../kernel/folders.ts'
 import { INHERITED_BACKLOG, SOCKET_PATH_MAX_BYTES } from '../kernel/listening.ts'
 
-/** Where connections come from, and what stands in the way of listening there, said so that it helps. */
+/** Accepts connections; an error of listening says what stands in the way, and what to do. */
 
 export interface Listener {
   /** The address in use; a path for a Unix socket. */
   readonly host: string
   /** The port in use, which matters when 0 was asked for; 0 for a Unix socket. */
   readonly port: number
-  /** No new connections from now on. */
+  /** Takes no new connections from now on. */
   close(): Promise<void>
 }
 
@@ -20,7 +20,7 @@ export type Accept = (socket: Socket) => void
 
 interface Place {
   readonly where: string
-  /** Where it can be changed: keys of the configuration. */
+  /** The keys of the configuration where it can be changed. */
   readonly keys: string
 }
 

@@ -1,18 +1,18 @@
 import { filterMatches } from '../protocol/topics.ts'
 import type { AedesClient, Qos } from './aedes-internals.ts'
 
-/** What MQTT 5 lets a client ask for with a subscription. */
+/** The options that MQTT 5 lets a client ask for with a subscription. */
 export interface FilterOptions {
   readonly noLocal: boolean
   readonly retainAsPublished: boolean
   readonly identifier: number | undefined
 }
 
-/** What the subscriptions that match a topic ask for together. */
+/** The sum of what the subscriptions that match a topic ask for. */
 export interface Match {
   readonly qos: Qos
   readonly retainAsPublished: boolean
-  /** Undefined: none of them has one. */
+  /** The subscription identifiers; undefined: none of them has one. */
   readonly identifiers: readonly number[] | undefined
 }
 
@@ -26,7 +26,7 @@ export class LiveFilters {
   /** Filters that match more than the session may read. */
   readonly #wide = new Set<string>()
   readonly #options = new Map<string, FilterOptions>()
-  /** In the order of packets: Aedes has them within this turn or later. */
+  /** Filters in the order of packets: Aedes has them within this turn or later. */
   readonly #counted = new Set<string>()
   #counter: (change: number) => void = () => undefined
 
@@ -59,7 +59,7 @@ export class LiveFilters {
     this.#counted.clear()
   }
 
-  /** Whether what matches must be looked at once more. */
+  /** Shows whether what matches must be looked at once more. */
   get isWide(): boolean {
     return this.#wide.size > 0
   }
@@ -102,7 +102,7 @@ export class LiveFilters {
     return best
   }
 
-  /** Whether some subscription asks for more than a QoS. */
+  /** Shows whether some subscription asks for more than a QoS. */
   get hasOptions(): boolean {
     return this.#options.size > 0
   }

@@ -2,10 +2,10 @@ import type { Connection } from './connection.ts'
 import type { SessionContext } from './session-context.ts'
 import { nameOf } from './session-key.ts'
 
-/** How many live sessions each identity has: beyond its limit the oldest goes. */
+/** Counts the live sessions of each identity: beyond its limit the oldest goes. */
 export class LiveSessions {
   readonly #world: Pick<SessionContext, 'limits'>
-  /** By name, the oldest first. */
+  /** Sessions by name, the oldest first. */
   readonly #all = new Map<string, Set<Connection>>()
 
   constructor(world: Pick<SessionContext, 'limits'>) {

@@ -128,7 +128,7 @@ export class OrderedBroker extends Aedes {
     if (client.id !== null && this.clients[client.id] === client) this.deleteClient(client.id)
   }
 
-  /** What waits first; compare only. */
+  /** The packet that waits first; compare only. */
   get head(): unknown {
     return this.#order.head
   }
@@ -160,7 +160,7 @@ export class OrderedBroker extends Aedes {
     return this.#current
   }
 
-  /** What Aedes' own handlers call. What `authorizePublish` has dealt with ends here. */
+  /** Is called by Aedes' own handlers. A message that `authorizePublish` has dealt with ends here. */
   override publish(
     published: Parameters<Aedes['publish']>[0],
     clientOrDone?: unknown,

@@ -52,7 +52,7 @@ export class OrderedQueue {
     this.#drain()
   }
 
-  /** What waits need wait no longer; the order stays. */
+  /** Lets everything that waits go on; the order stays. */
   releaseAll(): void {
     for (let ticket = this.#head; ticket !== undefined; ticket = ticket.next) ticket.ready = true
     this.#drain()

@@ -7,10 +7,12 @@ import { OrderedQueue } from './ordered-queue.ts'
 import { PacketIds } from './packet-ids.ts'
 import { PublishFrame, pubrel } from './publish-frame.ts'
 
-/** What waits for acknowledgements before who asks is held back for it: they are not read meanwhile. */
+/**
+ * The bytes that may wait for a session's acknowledgements before it is held back for them: it is not read meanwhile.
+ */
 const MAX_UNACKNOWLEDGED_BYTES = 4 * 1024 * 1024
 
-/** How messages look on one connection. */
+/** Says how messages look on one connection. */
 export interface Encoder {
   /** Writes a message; false when this client must not get it. */
   write(conn: Duplex, message: Outgoing, messageId: number): boolean
@@ -28,7 +30,7 @@ export interface SessionOutboxOptions {
   /** A QoS 0 message was not sent. */
   readonly shed: () => void
   readonly failed: (error: unknown) => void
-  /** Whether this session is owed one message only, the newest: a candidate. */
+  /** Returns whether this session is owed one message only, the newest: a candidate's is. */
   readonly owesOne: () => boolean
 }
 
@@ -39,7 +41,7 @@ export interface Outgoing {
   /** Its bytes, when they were made for other sessions already. */
   readonly frame: PublishFrame | undefined
   readonly retain: boolean
-  /** Of the subscriptions that it matches, for who speaks MQTT 5. */
+  /** The identifiers of the subscriptions that it matches, for clients that speak MQTT 5. */
   readonly identifiers?: readonly number[] | undefined
   /** The store keeps it for this session until it is acknowledged. */
   readonly stored: boolean
@@ -55,19 +57,19 @@ const ENCODER: Encoder = {
 }
 
 /**
- * What goes out to one session, in order, and no more than the session can take: live messages wait while its
- * stored queue is emptied, QoS 1 and 2 wait for acknowledgements beyond a window, QoS 0 is shed when the
- * socket is full. Nobody else ever waits for this session.
+ * Sends to one session what is for it, in order, and no more than the session can take: live messages wait while its
+ * stored queue is emptied, QoS 1 and 2 wait for acknowledgements beyond a window, QoS 0 is shed when the socket is
+ * full. Nobody else ever waits for this session.
  */
 export class SessionOutbox {
   readonly #options: SessionOutboxOptions
-  /** What no store keeps and is not acknowledged, of a session that is to be resumed. */
+  /** The messages that no store keeps and that are not acknowledged, of a session that is to be resumed. */
   readonly #unkept = new Map<number, Outgoing>()
   readonly handshakes = new PacketIds((id) => this.#unkept.delete(id))
-  /** Once closed: what must be sent again when the session is resumed [MQTT-4.4.0-1], in its order. */
+  /** The messages of a closed session that must be sent again when it is resumed [MQTT-4.4.0-1], in their order. */
   leftBehind: readonly LeftBehind[] = []
   encoder: Encoder = ENCODER
-  /** Of QoS 1 and 2 messages under way, where the client takes fewer than the limit allows. */
+  /** The number of QoS 1 and 2 messages under way, where the client takes fewer than the limit allows. */
   receiveMaximum = Number.POSITIVE_INFINITY
   readonly #order: OrderedQueue
   #waiting: Outgoing[] = []
@@ -90,12 +92,12 @@ export class SessionOutbox {
     return this.#options.conn.writableLength + this.#waitingBytes
   }
 
-  /** Of what waits here. */
+  /** The bytes of what waits here. */
   get waitingBytes(): number {
     return this.#waitingBytes
   }
 
-  /** From now on messages go out; before they wait. */
+  /** Lets messages go out from now on; before, they wait. */
   open(): void {
     this.#held = false
     this.#sendWaiting()
@@ -368,7 +370,7 @@ export class SessionOutbox {
 
 /** A message that was for a session whose connection ended before it was acknowledged. */
 export interface LeftBehind {
-  /** Undefined: it was never sent. */
+  /** The packet identifier; undefined: it was never sent. */
   readonly messageId: number | undefined
   readonly message: Outgoing
   /** PUBREC came; what is left is PUBREL. */

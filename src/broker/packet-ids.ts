@@ -1,5 +1,5 @@
 /**
- * What one session was sent at QoS 1 and 2 and has not finished acknowledging, by packet identifier. Numbers
+ * Keeps what one session was sent at QoS 1 and 2 and has not finished acknowledging, by packet identifier. It numbers
  * outgoing messages without using one twice [MQTT-2.3.1-4], and knows which answer each of them waits for.
  */
 

@@ -46,7 +46,7 @@ export class PeerLog {
     this.#throttle.stop()
   }
 
-  /** With the setting that moves it. */
+  /** Logs that a limit was met, with the setting that moves it. */
   limit(limit: LimitName, address: string, fields: object, message: string): void {
     // Few clients look at the code of SUBACK: what they do not see must be seen here.
     const level = SUBSCRIPTIONS.has(limit) ? 'warn' : 'info'

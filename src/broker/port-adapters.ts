@@ -55,7 +55,7 @@ export function createSessions(
   }
 }
 
-/** By key: the live ones, and those that are stored and away. */
+/** Lists the sessions by key: the live ones, and those that are stored and away. */
 function knownSessions(
   stored: ReturnType<BrokerPersistence['sessions']['list']>,
   live: ReadonlyMap<string, MqttSession>,

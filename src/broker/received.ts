@@ -11,7 +11,7 @@ export interface Received extends MessageExtras {
 }
 
 /**
- * What an acknowledgement says beyond that the message has arrived: a reason code of MQTT 5, and a sentence for who
+ * The part of an acknowledgement beyond that the message has arrived: a reason code of MQTT 5, and a sentence for who
  * wrote the client. Undefined: all is well. MQTT 3.1.1 has no place for either.
  */
 export type Outcome = { readonly code: number; readonly reason?: string | undefined } | undefined

@@ -3,7 +3,7 @@ import { isExpired } from './outbox.ts'
 import type { MqttSession } from './session.ts'
 import type { SessionContext } from './session-context.ts'
 
-/** What comes out of the store for a session that returns: a message, or the rest of a QoS 2 handshake. */
+/** The things that come out of the store for a session that returns: a message, or the rest of a QoS 2 handshake. */
 export type Queued = RoutedPacket | { readonly cmd: 'pubrel'; readonly messageId: number }
 
 /**

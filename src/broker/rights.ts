@@ -3,7 +3,7 @@ import { filtersOverlap, isFilter } from '../protocol/filters.ts'
 import { ROLES, type Role } from '../protocol/names.ts'
 import { type Address, filterCovers, filterMatches, type Topics } from '../protocol/topics.ts'
 
-/** Who may publish and subscribe what: protocol section 3, and the grants of the configuration. */
+/** Decides who may publish and subscribe what: protocol section 3, and the grants of the configuration. */
 
 /** Further rights outside the topic root. `to`: a principal, a role (and those above it), `limb` or `candidate`. */
 export interface Grant {
@@ -15,10 +15,10 @@ export interface Grant {
 /** `core`: the bridge itself takes it. `route`: subscribers get it. */
 export type PublishRight = { readonly to: 'core'; readonly address: Address } | 'route' | 'denied'
 
-/** How much of what a filter can match may be read: `some` only of what a principal's filter matches. */
+/** Says how much of what a filter can match may be read: `some` is only for a principal's filter. */
 export type Reach = 'all' | 'some' | 'none'
 
-/** Who does it, and under which client id; without one, no grant with `%c` reaches it. */
+/** The client id under which somebody acts; without one, no grant with `%c` reaches it. */
 type ClientId = string | undefined
 
 export class Rights {
@@ -113,7 +113,7 @@ export class Rights {
     return own.some(overlaps) || this.#granted(identity, clientId, 'subscribe', overlaps) ? 'some' : 'none'
   }
 
-  /** Whether a message of this topic may be delivered, whatever the session is subscribed to. */
+  /** Returns whether a message of this topic may be delivered, whatever the session is subscribed to. */
   receive(identity: Identity, topic: string, clientId?: ClientId): boolean {
     if (topic.startsWith('$')) return false
     if (this.#isOutside(topic)) {
@@ -128,8 +128,8 @@ export class Rights {
   }
 
   /**
-   * Whether a message may wait for a stored session, of which only the owner's name is known while it is away: what a
-   * grant gives to some, it may. What is delivered in the end is looked at with `receive`.
+   * Returns whether a message may wait for a stored session, of which only the owner's name is known while it is
+   * away: it may if a grant gives it to some. Each message is looked at with `receive` before it is delivered.
    */
   mayWait(owner: string, topic: string): boolean {
     if (this.#isOutside(topic)) return true
@@ -137,7 +137,7 @@ export class Rights {
     return address !== undefined && (address.kind === 'node' || this.#readable(address, owner))
   }
 
-  /** Below what a limb alone may publish, outside the root: `tele/cam1/` of a grant `tele/%u/#`. */
+  /** Lists the topics outside the root below which a limb alone may publish: `tele/cam1/` of a grant `tele/%u/#`. */
   placesOf(nodeId: string): readonly string[] {
     const limb: Identity = { kind: 'limb', nodeId }
     return this.#grants
@@ -145,7 +145,7 @@ export class Rights {
       .flatMap(({ publish }) => publish.flatMap(({ place }) => place?.fill(limb, '') ?? []))
   }
 
-  /** What every principal may read of the root, and its own responses. */
+  /** Returns whether it is what every principal may read of the root, or its own responses. */
   #readable(address: Address, principal: string): boolean {
     switch (address.kind) {
       case 'bridge':
@@ -226,10 +226,10 @@ export class Rights {
 }
 
 const SYS = '$SYS/'
-/** What a limb, and a candidate that becomes one, is told. */
+/** The topics that a limb, and a candidate that becomes one, receives. */
 const OWN = ['pairing', 'invoke'] as const
 const OWN_LEAVES = new Set<string>(OWN)
-/** What every principal may read of every limb. */
+/** The topics that every principal may read of every limb. */
 const PUBLIC = ['status', 'state', 'description'] as const
 const PUBLIC_LEAVES = new Set<string>(PUBLIC)
 
@@ -247,7 +247,7 @@ function reaches(to: string, identity: Identity): boolean {
 interface Pattern {
   /** The filter for this session; undefined when it has nothing to put in the place of `%c`. */
   fill(identity: Identity, clientId: ClientId): string | undefined
-  /** What the filter begins with, if that is for one name alone. */
+  /** The beginning of the filter, if that is for one name alone. */
   readonly place?: Pattern | undefined
 }
 
@@ -261,7 +261,7 @@ function compile({ to, publish = [], subscribe = [] }: Grant): CompiledGrant {
   return { to, publish: publish.map(publishPattern), subscribe: subscribe.map(patternOf) }
 }
 
-/** What would not stay within one level: Mosquitto too gives such a client id nothing. */
+/** Matches what would not stay within one level: Mosquitto too gives such a client id nothing. */
 const NOT_A_LEVEL = /[+#/]|^\$/
 
 function publishPattern(filter: string): Pattern {

@@ -10,7 +10,7 @@ import type { Rights } from './rights.ts'
 import type { Strangers } from './strangers.ts'
 import type { SubscriptionCounts } from './subscription-counts.ts'
 
-/** What every session of a broker shares. */
+/** The parts that every session of a broker shares. */
 export interface SessionContext extends ConnectionContext {
   readonly broker: OrderedBroker
   readonly inbound: Inbound

@@ -1,15 +1,16 @@
 import type { Identity } from '../bridge/ports.ts'
 
 /**
- * What Aedes and the store know a session by, in place of its client id: whose it is and the client id together. So
- * nobody holds an id that somebody else uses, neither now nor in a stored session. No name has a space or a colon.
+ * Makes the key by which Aedes and the store know a session, in place of its client id: whose it is and the client id
+ * together. So nobody holds an id that somebody else uses, neither now nor in a stored session. No name has a space
+ * or a colon.
  */
 export function sessionKey(identity: Identity, clientId: string): string {
   const local = identity.kind === 'principal' && identity.local ? LOCAL : ''
   return `${local}${nameOf(identity)} ${clientId}`
 }
 
-/** Who came through the control socket is not who signed in under the same name. */
+/** The prefix of sessions through the control socket: they are not those that signed in under the same name. */
 const LOCAL = 'local:'
 
 /** The keys under which a name may have this client id: signed in, and through the control socket. */

@@ -5,8 +5,8 @@ import type { BrokerLimits } from './limits.ts'
 import type { Rates } from './token-buckets.ts'
 
 /**
- * What one session may send now: little before it has signed in, less for a candidate than for others. Follows
- * the identity and the configuration.
+ * Says what one session may send now: little before it has signed in, less for a candidate than for others. It
+ * follows the identity and the configuration.
  */
 export class SessionLimits implements PacketLimits {
   readonly #connection: Connection
@@ -26,7 +26,7 @@ export class SessionLimits implements PacketLimits {
     return opened ? this.maxPacketBytesOf(identity) : this.#limits.maxConnectBytes
   }
 
-  /** Once it is signed in. */
+  /** The bytes that a packet may have once the session is signed in. */
   maxPacketBytesOf(identity: Identity): number {
     const { maxLocalPacketBytes, maxPacketBytes, maxCandidatePacketBytes } = this.#limits
     if (this.#connection.peer.local) return maxLocalPacketBytes

@@ -36,7 +36,7 @@ const UNACCEPTABLE_LEVEL = 1
 /** Reason code of MQTT 5. */
 const UNSUPPORTED_VERSION = 0x84
 
-/** Why a CONNECT is refused: the code of MQTT 3.1.1, the one of MQTT 5, and what to do, in a sentence. */
+/** Says why a CONNECT is refused: the code of MQTT 3.1.1, the one of MQTT 5, and what to do, in a sentence. */
 export interface ConnectRefusal {
   readonly code: number
   readonly code5: number
@@ -53,10 +53,10 @@ export class MqttSession extends Connection implements Session {
   readonly acks: OrderedQueue
   /** QoS 2 packet identifiers in progress, each with the copies that wait for the first. */
   readonly inProgress = new Map<number, (() => void)[]>()
-  /** What its CONNECT called itself, whether or not it was let in. */
+  /** The name that its CONNECT gave, whether or not it was let in. */
   claimedName = ''
   claimedVersion = 4
-  /** What Aedes and the store know it by. */
+  /** The key by which Aedes and the store know it. */
   key = ''
   /** A session was stored under this client id when it connected. */
   storedBefore = false
@@ -219,7 +219,7 @@ export class MqttSession extends Connection implements Session {
 
   // MQTT 5.
 
-  /** Of MQTT. */
+  /** The version of MQTT. */
   get version(): string {
     if (this.#translator !== undefined) return '5'
     return this.claimedVersion === 3 ? '3.1' : '3.1.1'
@@ -479,7 +479,7 @@ export class MqttSession extends Connection implements Session {
     return this.alive && this.delivery.filters.qosFor(topic) >= 0
   }
 
-  /** After what was routed before, which may wait for the store. */
+  /** Resolves after what was routed before, which may wait for the store. */
   whenTaken(): Promise<void> {
     return new Promise((resolve) =>
       this.#world.broker.inOrder(() =>

@@ -8,7 +8,7 @@ import type { OrderedQueue } from './ordered-queue.ts'
 import { puback } from './publish-frame.ts'
 import type { SessionContext } from './session-context.ts'
 
-/** Where a PUBLISH of the short path goes: to the core as a heartbeat, or as a message of this address. */
+/** Says where a PUBLISH of the short path goes: to the core as a heartbeat, or as a message of this address. */
 type Destination = 'heartbeat' | Address
 
 interface Shortcut {

@@ -8,8 +8,8 @@ import type { SessionLimits } from './session-limits.ts'
 import type { Stranger } from './strangers.ts'
 
 /**
- * What a connection costs that does nothing: socket, session, Aedes' client, and over TLS the buffers of a record
- * that is not whole. Estimates, not measured.
+ * The bytes that a connection costs that does nothing: socket, session, Aedes' client, and over TLS the buffers of a
+ * record that is not whole. Estimates, not measured.
  */
 export const BASE_BYTES: Readonly<Record<Transport, number>> = {
   tcp: 16 * 1024,
@@ -21,7 +21,7 @@ export const BASE_BYTES: Readonly<Record<Transport, number>> = {
 const UNSENT_FACTOR = 16
 /** A QoS 2 packet that waits for its PUBREL, in Aedes' table and in the persistence. */
 const HANDSHAKE_BYTES = 1024
-/** Beside a packet of a WebSocket: the headers of its frames, and objects. */
+/** The bytes beside a packet of a WebSocket: the headers of its frames, and objects. */
 const FRONT_ROOM_BYTES = 4096
 
 export interface WatchedParts {
@@ -110,7 +110,7 @@ export class StrangerWatch implements Stranger {
     this.#world.strangers.changed(this)
   }
 
-  /** Before CONNACK another clock runs, for the whole of it. */
+  /** Watches a packet that is not whole. Before CONNACK another timer runs, for the whole of it. */
   #watchPartial(): void {
     const { connection, guard } = this.#parts
     const isPartial = guard.isPartial || (this.#front?.heldBytes ?? 0) > 0

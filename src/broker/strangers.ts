@@ -2,11 +2,11 @@ import type { Clock, MonotonicMs } from '../kernel/clock.ts'
 
 /** A connection of somebody who has shown no secret: not signed in yet, or a candidate. */
 export interface Stranger {
-  /** What any connection of its kind costs, in bytes. */
+  /** The bytes that any connection of its kind costs. */
   readonly baseBytes: number
-  /** What it makes the bridge hold now, in bytes: objects and buffers as they are, not payloads. */
+  /** Returns the bytes that it makes the bridge hold now: objects and buffers as they are, not payloads. */
   cost(): number
-  /** Whether it may be ended for the others' sake. One whose CONNECT waits for an answer of ours may not. */
+  /** Is true if it may be ended for the others' sake. One whose CONNECT waits for an answer of ours may not. */
   readonly mayGo: boolean
   /** Its share is wanted: the connection must end. */
   evict(): void
@@ -25,9 +25,12 @@ interface Entry {
   bytes: number
 }
 
-/** Who has connected this lately, and holds nothing yet, is about to sign in: a whole fleet may be. */
+/**
+ * The time in which a client that has just connected, and holds nothing yet, counts as about to sign in: a whole
+ * fleet may be.
+ */
 const ARRIVING_MS = 5000
-/** When nobody could be ended, the next look at all of them comes no earlier. */
+/** The time until the next look at all of them when nobody could be ended. */
 const LOOK_MS = 100
 /** Ended until this share of the budget is left, so that the next packet does not mean another look at all. */
 const DOWN_TO = 7 / 8
@@ -71,7 +74,7 @@ export class Strangers {
     this.#all.delete(stranger)
   }
 
-  /** What it costs may have changed. May evict it. */
+  /** Is called when what it costs may have changed. It may evict the stranger. */
   changed(stranger: Stranger): void {
     const entry = this.#all.get(stranger)
     if (entry === undefined) return

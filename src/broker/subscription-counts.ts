@@ -17,7 +17,7 @@ export class SubscriptionCounts {
 const PER_LIMB = 3
 const BESIDE = 1000
 
-/** What a principal may have by default: enough for a fleet of all the connections that there may be. */
+/** The number that a principal may have by default: enough for a fleet of all the connections that there may be. */
 export function subscriptionsOfPrincipal(limits: {
   readonly maxConnections: number
   readonly maxSubscriptionsPerPrincipal: number | null

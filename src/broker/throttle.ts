@@ -9,7 +9,7 @@ export interface ThrottleOptions {
   /** Stops, and lets go on, what was read already. */
   readonly pause: () => void
   readonly resume: () => void
-  /** Whether the reader of `conn` waits for more, and must be told that there is. */
+  /** Returns whether the reader of `conn` waits for more, and must be told that there is. */
   readonly isIdle: () => boolean
   readonly held: (lacking: 'messages' | 'bytes') => void
 }

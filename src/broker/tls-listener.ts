@@ -6,7 +6,7 @@ import { createServer, type SecureContextOptions, type TLSSocket, type TlsOption
 export interface TlsSettings {
   readonly material: SecureContextOptions
   readonly minVersion: 'TLSv1.2' | 'TLSv1.3'
-  /** Whether peers are asked for a certificate of `material.ca`. */
+  /** Is true if peers are asked for a certificate of `material.ca`. */
   readonly asksForCertificate: boolean
   readonly requiresCertificate: boolean
   readonly handshakeTimeoutMs: number
@@ -15,7 +15,7 @@ export interface TlsSettings {
 export interface TlsHandshakes {
   /** Begins TLS on a connection that was accepted; `over` is called once, when its handshake is, or it is gone. */
   begin(raw: Socket, over: () => void): void
-  /** For the handshakes from now on. */
+  /** Sets the material for the handshakes from now on. */
   setMaterial(material: SecureContextOptions): void
   close(): void
 }
@@ -25,7 +25,10 @@ export interface HandshakeResults {
   readonly failed: (address: string | undefined, reason: string) => void
 }
 
-/** With forward secrecy and authenticated encryption only; what Mozilla calls `intermediate`, without DHE. */
+/**
+ * The ciphers with forward secrecy and authenticated encryption only: those that Mozilla calls `intermediate`,
+ * without DHE.
+ */
 const CIPHERS = [
   'TLS_AES_128_GCM_SHA256',
   'TLS_AES_256_GCM_SHA384',
@@ -97,7 +100,10 @@ function peerOf({ remoteAddress, remotePort }: Socket): string {
   return `${remoteAddress} ${remotePort}`
 }
 
-/** Without a certificate Node gives an empty object, and null once the peer is gone. */
+/**
+ * Returns whether the peer shows a certificate. Without one Node gives an empty object, and null once the peer is
+ * gone.
+ */
 function shows(socket: TLSSocket): boolean {
   return Object.keys(socket.getPeerCertificate() ?? {}).length > 0
 }

@@ -1,12 +1,12 @@
 import type { Clock, MonotonicMs } from '../kernel/clock.ts'
 
-/** What a session may send in a second. */
+/** The messages and bytes that a session may send in a second. */
 export interface Rates {
   readonly messages: number
   readonly bytes: number
 }
 
-/** How much may come at once, in seconds of the rate; after a pause up to twice that. */
+/** The burst that may come at once, in seconds of the rate; after a pause up to twice that. */
 const BURST_SECONDS = 2
 /** A session that is held back is not woken for every single message. */
 const MIN_WAIT_MS = 50
@@ -31,14 +31,14 @@ export class TokenBuckets {
     this.#filledAt = clock.monotonicMs()
   }
 
-  /** How long, in milliseconds, nothing more may be read; 0 when there is enough. */
+  /** Returns for how many milliseconds nothing more may be read; 0 when there is enough. */
   take(messages: number, bytes: number): number {
     this.#messages -= messages
     this.#bytes -= bytes
     return this.#messages >= 0 && this.#bytes >= 0 ? 0 : this.#refill()
   }
 
-  /** Which of the two is empty. */
+  /** Names the one of the two that is empty. */
   get exhausted(): 'messages' | 'bytes' {
     return this.#messages < 0 ? 'messages' : 'bytes'
   }

@@ -1,7 +1,7 @@
 import { type LeftBehind, sizeOfLeft } from './outbox.ts'
 import type { MqttSession } from './session.ts'
 
-/** Over all sessions: what none of them acknowledged is small, unless somebody means it. */
+/** The bytes over all sessions: what they have not acknowledged is small, unless somebody means it. */
 const MAX_BYTES = 32 * 1024 * 1024
 
 interface Left {
@@ -17,7 +17,7 @@ interface Left {
  */
 export class Unacknowledged {
   readonly #dropped: (clientId: string) => void
-  /** By Aedes' id of the client, the oldest first. */
+  /** Messages by Aedes' id of the client, the oldest first. */
   readonly #left = new Map<string, Left>()
   #bytes = 0
 
@@ -44,7 +44,7 @@ export class Unacknowledged {
     }
   }
 
-  /** What is owed to a session that is resumed: the stored one of the same identity, and no other. */
+  /** Takes what is owed to a session that is resumed: the stored one of the same identity, and no other. */
   take({ client, identity, storedBefore }: MqttSession): readonly LeftBehind[] {
     const left = client.id === null ? undefined : this.#left.get(client.id)
     if (client.id === null || left === undefined) return []

@@ -15,7 +15,7 @@ function reasons(text: string | undefined): Buffer {
   return writer.bytes()
 }
 
-/** What CONNACK promises. What is undefined is as the standard has it. */
+/** The promises of CONNACK. An undefined one is as the standard has it. */
 export interface Promises5 {
   readonly sessionExpirySeconds?: number | undefined
   readonly receiveMaximum?: number | undefined

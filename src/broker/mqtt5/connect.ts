@@ -13,7 +13,7 @@ export interface Will5 {
   readonly properties: Readonly<Properties>
 }
 
-/** What a CONNECT of MQTT 5 asks for beyond one of MQTT 3.1.1. */
+/** The wishes of a CONNECT of MQTT 5 beyond one of MQTT 3.1.1. */
 export interface Connect5 {
   readonly cleanStart: boolean
   readonly sessionExpirySeconds: number
@@ -23,7 +23,7 @@ export interface Connect5 {
   readonly maximumPacketSize: number
   readonly topicAliasMaximum: number
   readonly wantsResponseInformation: boolean
-  /** Whether acknowledgements may have a reason string. */
+  /** Shows whether acknowledgements may have a reason string. */
   readonly wantsReasons: boolean
   readonly authenticationMethod: string | undefined
   readonly will: Will5 | undefined

@@ -76,7 +76,7 @@ export interface Acknowledgement5 {
 
 const PUBREL = 6
 const PUBREC = 5
-/** What a client may answer (section 2.4): to PUBLISH, and in the second half of QoS 2. */
+/** The codes that a client may answer with (section 2.4): to PUBLISH, and in the second half of QoS 2. */
 const PUBLISH_CODES = new Set([0x00, 0x10, 0x80, 0x83, 0x87, 0x90, 0x91, 0x97, 0x99])
 const RELEASE_CODES = new Set([0x00, 0x92])
 
@@ -103,7 +103,7 @@ export interface Filter5 {
   readonly qos: 0 | 1 | 2
   readonly noLocal: boolean
   readonly retainAsPublished: boolean
-  /** 0: what is retained is sent, 1: only to a new subscription, 2: it is not. */
+  /** Says what is sent: 0: what is retained is sent, 1: only to a new subscription, 2: it is not. */
   readonly retainHandling: 0 | 1 | 2
 }
 
@@ -191,7 +191,7 @@ export interface Disconnect5 {
   readonly sessionExpirySeconds: number | undefined
 }
 
-/** What a client may say at its end (section 3.14.2.1). */
+/** The codes that a client may end with (section 3.14.2.1). */
 const DISCONNECT_CODES = new Set([
   0x00, 0x04, 0x80, 0x81, 0x82, 0x83, 0x90, 0x93, 0x94, 0x95, 0x96, 0x97, 0x98, 0x99,
 ])

@@ -18,7 +18,7 @@ export const IN = {
   auth: 128,
 } as const
 
-/** What a packet says beyond its fixed fields. User properties are counted, and kept as bytes only. */
+/** The fields of a packet beyond the fixed ones. User properties are counted, and kept as bytes only. */
 export interface Properties {
   payloadFormat?: number
   messageExpiry?: number
@@ -39,11 +39,11 @@ export interface Properties {
   topicAlias?: number
   maximumPacketSize?: number
   userProperties: number
-  /** Of all of them, with their identifiers. */
+  /** The bytes of all of them, with their identifiers. */
   bytes: number
   /**
-   * Those that go on to subscribers as they came, in their order [MQTT-3.3.2-18]: all that may stand in a message
-   * but its expiry, which counts down, and its alias, which belongs to one connection.
+   * The properties that go on to subscribers as they came, in their order [MQTT-3.3.2-18]: all that may stand in a
+   * message but its expiry, which counts down, and its alias, which belongs to one connection.
    */
   forwarded: Buffer
 }
@@ -63,7 +63,7 @@ interface Property {
 
 const MESSAGE = IN.publish | IN.will
 const USER_PROPERTY = 0x26
-/** Without packets: only a server sends it. */
+/** The properties by identifier. One without packets is sent by a server only. */
 const BY_IDENTIFIER: ReadonlyMap<number, Property | { readonly form: Form }> = new Map<
   number,
   Property | { readonly form: Form }
@@ -127,7 +127,7 @@ function readAll(reader: Reader, packet: number): Properties {
   return properties
 }
 
-/** Whether it goes on to subscribers. */
+/** Reads one property, and returns whether it goes on to subscribers. */
 function readOne(reader: Reader, packet: number, properties: Properties): boolean {
   const identifier = reader.varint()
   if (identifier === USER_PROPERTY) {
@@ -218,12 +218,12 @@ export class PropertyWriter {
     return this
   }
 
-  /** With their length in front. */
+  /** The properties with their length in front. */
   bytes(): Buffer {
     return Buffer.concat([Buffer.from(varintBytes(this.#length)), ...this.#parts])
   }
 
-  /** Without their length. */
+  /** The properties without their length. */
   content(): Buffer {
     return Buffer.concat(this.#parts)
   }

@@ -16,7 +16,7 @@ function framed(properties: Uint8Array): Buffer {
   return Buffer.concat([Buffer.from(varintBytes(properties.length)), properties])
 }
 
-/** What one session's copy of a message has of its own. */
+/** The properties that one session's copy of a message has of its own. */
 export interface OwnProperties {
   /** Seconds that are left of its life. */
   readonly expirySeconds?: number | undefined
@@ -39,7 +39,7 @@ export function ownFrame5(
   return new PublishFrame(topic, packet.payload, qos, retain, packet.dup, writer.bytes())
 }
 
-/** As properties of a message, without their length. */
+/** Encodes a context as properties of a message, without their length. */
 export function contextProperties({ responseTopic, correlation }: MessageContext): Uint8Array {
   const writer = new PropertyWriter()
   if (responseTopic !== undefined) writer.text(0x08, responseTopic)

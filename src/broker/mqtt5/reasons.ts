@@ -43,7 +43,7 @@ export function codeOf(fault: string): number {
   return CODES[fault] ?? REASON.malformedPacket
 }
 
-/** What DISCONNECT says when the bridge ends a session. */
+/** The words of DISCONNECT when the bridge ends a session. */
 export const FAREWELLS: Readonly<Record<SessionEnd, readonly [code: number, reason: string]>> = {
   disconnect: [REASON.administrativeAction, 'the bridge has ended this session'],
   lost: [REASON.quotaExceeded, 'this session does not read what it is sent'],
@@ -52,10 +52,10 @@ export const FAREWELLS: Readonly<Record<SessionEnd, readonly [code: number, reas
   stopped: [REASON.shuttingDown, 'the bridge stops; connect again in a few seconds'],
 }
 
-/** From here on a code means that something failed. */
+/** The first code that means that something failed. */
 export const FIRST_FAILURE = 0x80
 
-/** What is wrong with a packet: the code for the peer, and a fixed text for the log and the reason string. */
+/** Says what is wrong with a packet: the code for the peer, and a fixed text for the log and the reason string. */
 export interface Fault5 {
   readonly code: number
   readonly text: string

@@ -3,7 +3,7 @@ import type { Outcome, Received } from '../received.ts'
 import type { SessionContext } from '../session-context.ts'
 import { FIRST_FAILURE, REASON } from './reasons.ts'
 
-/** Of one QoS 2 message, before the first is dealt with. */
+/** The copies of one QoS 2 message that may come before the first is dealt with. */
 const MAX_COPIES = 8
 const NOTHING = Buffer.alloc(0)
 

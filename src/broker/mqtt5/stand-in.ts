@@ -1,7 +1,7 @@
 import type { Duplex } from 'node:stream'
 
 /**
- * What Aedes takes for the connection of a client that speaks MQTT 5. Everything is the connection itself but
+ * Makes what Aedes takes for the connection of a client that speaks MQTT 5. Everything is the connection itself but
  * `write`, which is handed what Aedes writes as MQTT 3.1.1.
  */
 export function standInFor(conn: Duplex, write: (chunk: Buffer) => void): Duplex {

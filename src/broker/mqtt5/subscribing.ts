@@ -6,7 +6,7 @@ import type { Filter5, Subscribe5, Unsubscribe5 } from './frame.ts'
 import { varintBytes } from './properties.ts'
 import { type Fault5, protocolError, REASON } from './reasons.ts'
 
-/** Of SUBSCRIBE and UNSUBSCRIBE, without their answer. */
+/** The number of SUBSCRIBE and UNSUBSCRIBE packets that may wait for their answer. */
 const MAX_UNDER_WAY = 100
 
 const UNSHARED = {
@@ -25,8 +25,8 @@ interface UnderWay {
 }
 
 /**
- * What MQTT 5 adds to subscriptions. Aedes gets filters and QoS; the options go around it, and its answer, which
- * has a filter that stands twice once, becomes one with a code for each.
+ * Adds to subscriptions what MQTT 5 has beyond MQTT 3.1.1. Aedes gets filters and QoS; the options go around it, and
+ * its answer, which has a filter that stands twice once, becomes one with a code for each.
  */
 export class Subscribing {
   readonly #filters: LiveFilters
@@ -35,7 +35,7 @@ export class Subscribing {
   readonly #underWay = new Map<number, UnderWay>()
   /** The SUBSCRIBE that Aedes is being handed; it asks for each filter in the same turn. */
   #current: { options: Map<string, Filter5>; identifier: number | undefined; underWay: UnderWay } | undefined
-  /** Whether what is retained is to be sent, by filter, from SUBSCRIBE to SUBACK. */
+  /** Says by filter whether what is retained is to be sent, from SUBSCRIBE to SUBACK. */
   readonly #retained = new Map<string, boolean>()
 
   constructor(rights: Rights, filters: LiveFilters, client: AedesClient<unknown>) {
@@ -91,7 +91,7 @@ export class Subscribing {
     return subscription
   }
 
-  /** For the store: Aedes hands in all filters of a SUBSCRIBE with the first of them. */
+  /** Adds the options for the store: Aedes hands in all filters of a SUBSCRIBE with the first of them. */
   addOptions(subscription: RequestedSubscription): void {
     const asked = this.#current?.options.get(subscription.topic)
     if (asked === undefined) return
@@ -113,7 +113,7 @@ export class Subscribing {
     this.#current?.underWay.denials.set(topic, denial)
   }
 
-  /** What was stored with a session that returns. */
+  /** Takes over what was stored with a session that returns. */
   restored(subscriptions: readonly RequestedSubscription[]): void {
     for (const { topic, nl, rap, subscriptionIdentifier } of subscriptions) {
       this.#filters.setOptions(topic, {
@@ -124,14 +124,14 @@ export class Subscribing {
     }
   }
 
-  /** Whether what is retained is to be sent for a filter that was granted just now. */
+  /** Returns whether what is retained is to be sent for a filter that was granted just now. */
   wantsRetained(filter: string): boolean {
     const wanted = this.#retained.get(filter) ?? true
     this.#retained.delete(filter)
     return wanted
   }
 
-  /** Of SUBACK (0x90) or UNSUBACK: a code for each filter as the client wrote them. */
+  /** Makes the answer of a SUBACK (0x90) or UNSUBACK: a code for each filter as the client wrote them. */
   answer(first: number, id: number, granted: Buffer): { codes: number[]; reason: string | undefined } {
     const underWay = this.#underWay.get(id)
     this.#underWay.delete(id)

@@ -30,7 +30,7 @@ import { Subscribing } from './subscribing.ts'
 
 /** Aliases that a client may give on one connection. Each may be as long as a topic. */
 const MAX_ALIASES = 10
-/** Of one message: what is more is not kept, and the message is refused. */
+/** The properties of one message: those beyond are not kept, and the message is refused. */
 const MAX_PROPERTIES = 100
 const MAX_PROPERTY_BYTES = 16 * 1024
 
@@ -59,7 +59,7 @@ export interface TranslatorOptions {
   readonly left: (disconnect: Disconnect5) => void
 }
 
-/** What CONNACK is to say, beyond what holds for everybody. */
+/** The part of CONNACK that does not hold for everybody. */
 type Granted = Pick<Promises5, 'assignedClientId' | 'serverKeepAlive' | 'sessionExpirySeconds'>
 
 /**
@@ -69,7 +69,7 @@ type Granted = Pick<Promises5, 'assignedClientId' | 'serverKeepAlive' | 'session
 export class Translator {
   readonly connect: Connect5
   granted: Granted = {}
-  /** Of the session, once it was admitted; DISCONNECT may change it. */
+  /** The expiry of the session, once it was admitted; DISCONNECT may change it. */
   sessionExpirySeconds = 0
   readonly #options: TranslatorOptions
   readonly #once: ReceivedOnce
@@ -96,7 +96,7 @@ export class Translator {
     })
   }
 
-  /** What CONNACK will say of the session. */
+  /** Sets what CONNACK will say of the session. */
   assign(clientId: string | undefined, sessionExpirySeconds: number): void {
     this.sessionExpirySeconds = sessionExpirySeconds
     const asked = this.connect.sessionExpirySeconds
@@ -322,7 +322,7 @@ export class Translator {
     this.#write(make, reason, true)
   }
 
-  /** With its reason where the client wants it and takes a packet as large. */
+  /** Writes a packet, with its reason where the client wants it and takes a packet as large. */
   #write(make: (reason: string | undefined) => Buffer, reason: string | undefined, always = false): void {
     const wanted = always || this.connect.wantsReasons ? reason : undefined
     const packet = make(wanted)

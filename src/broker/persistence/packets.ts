@@ -13,13 +13,13 @@ export interface PublishPacket {
   readonly messageId?: number | undefined
 }
 
-/** What takes the place of a PUBLISH of QoS 2 after PUBREC. */
+/** The packet that takes the place of a PUBLISH of QoS 2 after PUBREC. */
 export interface PubrelPacket {
   readonly cmd: 'pubrel'
   readonly messageId?: number | undefined
 }
 
-/** What has a column of its own, or belongs to one connection only. */
+/** The fields that have a column of their own, or belong to one connection only. */
 const NOT_EXTRA = new Set([
   'cmd',
   'topic',

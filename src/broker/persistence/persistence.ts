@@ -54,10 +54,9 @@ const DONE = Promise.resolve()
 const NOBODY: Promise<MatchedSubscription[]> = Promise.resolve(Object.freeze([]) as never)
 
 /**
- * What Aedes keeps beyond a connection (the part of aedes-persistence 11 that this broker calls), on the MqttStore
- * port. A message
- * that was queued, and a QoS 2 message that was received, is on disk when its promise resolves. Retained
- * messages of the bridge's own come from the view and are never stored.
+ * Keeps for Aedes what outlives a connection (the part of aedes-persistence 11 that this broker calls), on the
+ * MqttStore port. A message that was queued, and a QoS 2 message that was received, is on disk when its promise
+ * resolves. Retained messages of the bridge's own come from the view and are never stored.
  */
 export class MqttPersistence {
   readonly sessions: StoredSessions
@@ -98,7 +97,7 @@ export class MqttPersistence {
     })
   }
 
-  /** For Aedes' own use and for tests. */
+  /** The broker, for Aedes' own use and for tests. */
   get broker(): BrokerSlice {
     return this.#broker
   }
@@ -140,7 +139,10 @@ export class MqttPersistence {
 
   // Retained messages.
 
-  /** For QoS 0 nobody waits for the disk. A new topic beyond the limits is dropped and counted. */
+  /**
+   * Stores a retained message. For QoS 0 nobody waits for the disk. A new topic beyond the limits is dropped and
+   * counted.
+   */
   storeRetained(packet: PublishPacket): Promise<void> {
     const { store, view } = this.#options
     if (view.owns(packet.topic)) return DONE

@@ -6,7 +6,7 @@ import { columnsOf, type PublishPacket, type PubrelPacket, queuedPacket } from '
 
 export interface QueueLimits {
   readonly maxQueuedPerSession: number
-  /** Of topics and payloads, in all sessions of one identity. */
+  /** The bytes of topics and payloads, in all sessions of one identity. */
   readonly maxQueuedBytesPerIdentity: number
 }
 
@@ -14,7 +14,7 @@ export interface QueuesOptions {
   readonly store: MqttStore
   readonly limits: QueueLimits
   readonly log: Log
-  /** Whether a connection with this client id is open: only then its messages are remembered by number. */
+  /** Returns whether a connection with this client id is open: only then its messages are remembered by number. */
   readonly isLive: (clientId: string) => boolean
   /** A message was not queued, because the queue is full. */
   readonly onFull: (clientId: string) => void
@@ -31,14 +31,14 @@ interface Entry {
 interface SessionQueue {
   messages: number
   bytes: number
-  /** By broker's number: not sent yet on this connection. */
+  /** Messages by the broker's number: not sent yet on this connection. */
   readonly unsent: Map<string, Entry>
-  /** By packet identifier: sent, not acknowledged. */
+  /** Messages by packet identifier: sent, not acknowledged. */
   readonly inflight: Map<number, Entry>
   readonly share: Share
 }
 
-/** What the queues of one identity hold together. */
+/** The sum of what the queues of one identity hold. */
 interface Share {
   readonly name: string
   bytes: number
@@ -92,7 +92,7 @@ export class Queues {
     return this.#sessions.get(clientId)?.messages ?? 0
   }
 
-  /** Over all sessions. */
+  /** The sum over all sessions. */
   get total(): { readonly messages: number; readonly bytes: number } {
     return { messages: this.#messages, bytes: this.#bytes }
   }
@@ -180,7 +180,7 @@ export class Queues {
     return row === null ? undefined : queuedPacket({ ...row, messageId })
   }
 
-  /** What waits now, in order. What comes later is sent live. */
+  /** Streams what waits now, in order. Messages that come later are sent live. */
   stream(clientId: string): Readable {
     return Readable.from(this.#sessions.has(clientId) ? this.#rows(clientId, this.#newest) : [])
   }

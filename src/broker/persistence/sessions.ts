@@ -20,7 +20,7 @@ export interface StoredSessionsOptions {
 export interface KeptSession {
   readonly key: string
   readonly owner: string
-  /** When it was used last, in milliseconds since 1970. */
+  /** The time at which it was used last, in milliseconds since 1970. */
   readonly usedAt: number
   /** Messages that wait for it. */
   readonly queued: number
@@ -30,8 +30,8 @@ export interface KeptSession {
 const SWEEP_SESSIONS = 200
 
 /**
- * Which persistent sessions there are and whose they are. Memory answers, so that a CONNECT neither waits for
- * the disk nor depends on it.
+ * Knows which persistent sessions there are and whose they are. It answers from memory, so that a CONNECT neither
+ * waits for the disk nor depends on it.
  */
 export class StoredSessions {
   readonly #options: StoredSessionsOptions
@@ -42,11 +42,14 @@ export class StoredSessions {
   readonly #stale = new Set<string>()
   /** Sessions whose rows are behind memory, because the store failed. */
   readonly #unsaved = new Set<string>()
-  /** When a session that is away was last used, of those that were since the start: no wall clock moves that. */
+  /**
+   * The time at which a session that is away was last used, of those that were used since the start: no wall clock
+   * moves that.
+   */
   readonly #leftAt = new Map<string, MonotonicMs>()
-  /** How long sessions outlive their connections, of those that said so. */
+  /** The time that sessions outlive their connections, of those that said so. */
   readonly #expirySeconds = new Map<string, number>()
-  /** When those end, wall time, that were stored before the start and have not been back. */
+  /** The end, wall time, of those that were stored before the start and have not been back. */
   readonly #overAt = new Map<string, number>()
   /** Ids with QoS 2 handshakes on disk since the start; those of before belong to stored sessions. */
   readonly #incoming = new Set<string>()
@@ -131,7 +134,7 @@ export class StoredSessions {
     return [...(this.#used.get(owner)?.keys() ?? [])]
   }
 
-  /** Whether anything is kept under this id. */
+  /** Returns whether anything is kept under this id. */
   isStored(clientId: string): boolean {
     const { index, queues } = this.#options
     return (
@@ -217,7 +220,7 @@ export class StoredSessions {
   }
 
   /**
-   * Whether this session must be told the retained view once more, because it may have missed changes: true
+   * Returns whether this session must be sent the retained view once more, because it may have missed changes: true
    * once for each session that was stored before the bridge started, and once after its queue was full.
    */
   takeStale(clientId: string): boolean {

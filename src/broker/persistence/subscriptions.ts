@@ -51,7 +51,7 @@ export class SubscriptionIndex {
     return this.#trie.match(topic)
   }
 
-  /** Whether that changed anything. */
+  /** Adds a subscription, and returns whether that changed anything. */
   add(clientId: string, subscription: SubscriptionPacket): boolean {
     const { topic, ...options } = subscription
     let filters = this.#clients.get(clientId)
@@ -67,7 +67,7 @@ export class SubscriptionIndex {
     return true
   }
 
-  /** Whether there was one. */
+  /** Removes a subscription, and returns whether there was one. */
   remove(clientId: string, filter: string): boolean {
     const filters = this.#clients.get(clientId)
     const before = filters?.get(filter)
