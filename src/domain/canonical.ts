@@ -21,7 +21,7 @@ export function canonicalJson(value: unknown, depth = 0): string {
   return `{${members.join(',')}}`
 }
 
-/** Whether a value nests no deeper than LIMITS.jsonDepth, so that it can be written out again. */
+/** Returns whether a value nests no deeper than LIMITS.jsonDepth, so that it can be written out again. */
 export function shallow(value: unknown, depth = 0): boolean {
   if (typeof value !== 'object' || value === null) return true
   if (depth >= LIMITS.jsonDepth) return false

@@ -2,14 +2,17 @@ import { LEVELS } from '../protocol/names.ts'
 import type { Capability } from '../protocol/schemas.ts'
 
 /**
- * What a limb may offer was approved by a person. A limb can give up abilities by itself, at once; it can
- * never gain one: more commands, a new capability or a looser level wait for an operator.
+ * A person approved what a limb may offer. A limb can give up abilities by itself, at once; it can never gain one:
+ * more commands, a new capability or a looser level wait for an operator.
  */
 
 export interface CapabilityChange {
-  /** What holds from now on: of the approved, what the limb still offers. Never more than before. */
+  /**
+   * The capabilities that hold from now on: of the approved ones, those that the limb still offers. Never more than
+   * before.
+   */
   readonly effective: readonly Capability[]
-  /** Whether the limb asks for more than is approved. */
+  /** Shows whether the limb asks for more than is approved. */
   readonly widens: boolean
 }
 

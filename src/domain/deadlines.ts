@@ -5,9 +5,9 @@
  * touches the heap.
  */
 export interface Deadlined {
-  /** When it is due; Infinity: never. The owner may move it later at any time without telling. */
+  /** The time at which it is due; Infinity: never. The owner may move it later at any time without a word. */
   deadline: number
-  /** Where the heap has seen it due at the earliest; Infinity: not in the heap. Owned by the heap. */
+  /** The earliest time at which the heap has seen it due; Infinity: not in the heap. Owned by the heap. */
   scheduledAt: number
 }
 
@@ -33,7 +33,7 @@ export class DeadlineHeap<T extends Deadlined> {
     return this.#entries[0]?.at ?? Number.POSITIVE_INFINITY
   }
 
-  /** To be called when an item is new or its deadline has moved earlier. */
+  /** Must be called when an item is new or its deadline has moved earlier. */
   schedule(item: T): void {
     if (item.deadline >= item.scheduledAt || item.deadline === Number.POSITIVE_INFINITY) return
     if (item.scheduledAt === Number.POSITIVE_INFINITY) this.#live++

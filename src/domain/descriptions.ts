@@ -2,7 +2,7 @@ import type { CommandDescription, Description, PropertyDescription } from '../pr
 import type { Capability } from '../protocol/schemas.ts'
 import type { NodeRecord } from './records.ts'
 
-/** What a limb can do: its own description, corrected by an operator's, for the commands that are approved. */
+/** Shows what a limb can do: its own description, corrected by an operator's, for the commands that are approved. */
 
 /** Puts the operator's words over the limb's own: key by key, and commands and properties by their names. */
 export function mergedDescription(own: Description | null, operator: Description | null): Description {

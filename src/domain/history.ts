@@ -1,6 +1,6 @@
 import type { StatusReason } from '../protocol/names.ts'
 
-/** When a limb came and went, for the uptime that operators ask for. Times are wall time in milliseconds. */
+/** Records when a limb came or went, for the uptime that operators ask for. Times are wall time in milliseconds. */
 
 export interface StatusChange {
   readonly nodeId: string
@@ -10,7 +10,7 @@ export interface StatusChange {
   readonly reason: StatusReason
 }
 
-/** As it is kept: `seq` rises. */
+/** A change as it is stored: `seq` rises. */
 export interface HistoryRow extends StatusChange {
   readonly seq: number
 }

@@ -19,7 +19,7 @@ export interface InvocationRecord {
   readonly endedAt: number | null
   readonly fence: number | null
   readonly idempotencyKey: string | null
-  /** What the caller asked for, hashed: the same key with another one is a conflict. */
+  /** A hash of what the caller asked for: the same key with another one is a conflict. */
   readonly fingerprint: string | null
   /** The operator who approved or denied it. */
   readonly decidedBy: string | null
@@ -29,7 +29,7 @@ export interface InvocationRecord {
   readonly late?: LateResult | undefined
 }
 
-/** When a late result came, wall time, and whether the limb had done it. */
+/** Records when a late result came, wall time, and whether the limb had done it. */
 export interface LateResult {
   readonly at: number
   readonly success: boolean
@@ -46,7 +46,10 @@ const ENDS: readonly InvocationState[] = [
   'cancelled',
 ]
 
-/** What may follow what. A call that nobody sent cannot be done, and one that was sent cannot be taken back. */
+/**
+ * Lists which state may follow which. An invocation that nobody sent cannot be done, and one that was sent cannot be
+ * taken back.
+ */
 const NEXT: Readonly<Record<InvocationState, readonly InvocationState[]>> = {
   queued: ['waiting', 'running', 'failed', 'denied', 'expired', 'interrupted', 'cancelled'],
   waiting: ['queued', 'running', 'failed', 'denied', 'expired', 'interrupted', 'cancelled'],
@@ -82,7 +85,7 @@ export function endStateOf(from: InvocationState, error: ErrorBody): InvocationS
   return named !== undefined && NEXT[from].includes(named) ? named : 'failed'
 }
 
-/** What a call is, as far as an operator's consent goes. */
+/** The parts of an invocation to which an operator consents. */
 export type InvocationIdentity = Pick<
   InvocationRecord,
   'invocationId' | 'principal' | 'nodeId' | 'capability' | 'command' | 'paramsHash'
@@ -131,8 +134,8 @@ export function holdersOf(
 }
 
 /**
- * Of capabilities that hold the same command, the one whose level is the strictest decides, so that a second
- * name for a command is never a way around the policy of the first. The first of equals.
+ * Returns the strictest of the capabilities that hold the same command: it decides, so that a second name for a
+ * command is never a way around the policy of the first. The first of equals.
  */
 export function strictest<T extends { readonly level: AuthLevel }>(options: readonly T[]): T | undefined {
   let best: T | undefined
@@ -140,7 +143,7 @@ export function strictest<T extends { readonly level: AuthLevel }>(options: read
   return best
 }
 
-/** What the limb says went wrong, as a message. */
+/** Makes a message of what the limb says went wrong. */
 export function nodeErrorText(error: unknown, maxChars: number): string {
   const text =
     typeof error === 'string'

@@ -3,39 +3,45 @@ import type { LeaseEndReason } from '../protocol/events.ts'
 import { type Deadlined, DeadlineHeap } from './deadlines.ts'
 
 /**
- * Who may use an exclusive thing now, and who is next. A thing is (node, capability); it has one holder at most,
- * each lease ends by itself, and those who wait are served in the order in which they came. Pure: ids and
+ * Decides who may use an exclusive thing now, and who is next. A thing is (node, capability); it has one holder at
+ * most, each lease ends by itself, and those who wait are served in the order in which they came. Pure: ids and
  * monotonic time are passed in, and what time did to others comes back as a list of changes.
  */
 
-/** What somebody wants to hold. */
+/** A wish of somebody to hold a thing. */
 export interface LeaseWish {
   /** The id that the lease will have. */
   readonly leaseId: string
   readonly nodeId: string
   readonly capability: string
   readonly principal: string
-  /** For one call: it belongs to that call alone, and other calls of the same principal wait too. */
+  /**
+   * Is true for a lease of one invocation: it belongs to that one alone, and other invocations of the same principal
+   * wait too.
+   */
   readonly single: boolean
   readonly ttlMs: number
 }
 
 export interface Lease extends Deadlined {
   readonly wish: LeaseWish
-  /** When it ends unless it is renewed, monotonic. It stays as it was when the lease ends, at whatever time. */
+  /**
+   * The time at which it ends unless it is renewed, monotonic. It stays as it was when the lease ends, at whatever
+   * time.
+   */
   deadline: number
   /** Rises with every lease; the store gives it, in the transaction that records the lease. */
   fence: number | null
   /** Invocations that run under it; the thing is free when it has ended and they have. */
   uses: number
-  /** When the last of those ends at the latest, monotonic. */
+  /** The time at which the last of those ends at the latest, monotonic. */
   usedUntil: number
 }
 
 /** One who waits. Its deadline is when it gives up. */
 export interface Waiter extends Deadlined {
   readonly wish: LeaseWish
-  /** Whether anybody still wants it. Asked at its turn. */
+  /** Returns whether anybody still wants it. Is asked at its turn. */
   readonly alive: () => boolean
 }
 
@@ -49,7 +55,7 @@ export type Taken =
   | { readonly kind: 'queue_full'; readonly lease: Lease }
   | { readonly kind: 'too_many' }
 
-/** What an event changed beside what it was about. In the order in which it happened. */
+/** A change that an event made beside what it was about. Changes stand in the order in which they happened. */
 export type LeaseChange =
   | { readonly kind: 'ended'; readonly lease: Lease; readonly why: LeaseEndReason }
   | { readonly kind: 'granted'; readonly lease: Lease; readonly waiter: Waiter }
@@ -64,7 +70,7 @@ export type LeaseChange =
 export interface LeaseLimits {
   /** Leases and places in queues of one principal. */
   readonly maxPerPrincipal: number
-  /** Those who wait for one thing. */
+  /** The number of those who may wait for one thing. */
   readonly maxQueued: number
 }
 
@@ -80,7 +86,10 @@ const isLease = (entry: Entry): entry is Lease => 'fence' in entry
 
 export class LeaseBook {
   readonly #limits: LeaseLimits
-  /** By node, then capability: never joined, so that no name can pose as two. A slot has a holder. */
+  /**
+   * Slots by node, then by capability: the two are never joined, so that no name can pose as two. A slot has a
+   * holder.
+   */
   readonly #slots = new Map<string, Map<string, Slot>>()
   readonly #byId = new Map<string, Lease>()
   readonly #byPrincipal = new Map<string, Set<Entry>>()
@@ -99,7 +108,7 @@ export class LeaseBook {
     return this.#deadlines.size
   }
 
-  /** When something may be due next, monotonic; Infinity: nothing is. */
+  /** The time at which something may be due next, monotonic; Infinity: nothing is. */
   get next(): number {
     return this.#deadlines.next
   }
@@ -176,7 +185,7 @@ export class LeaseBook {
     return changes
   }
 
-  /** Whether the lease has not ended. */
+  /** Returns whether the lease has not ended. */
   isHeld(lease: Lease): boolean {
     return this.#byId.get(lease.wish.leaseId) === lease
   }

@@ -16,14 +16,17 @@ export function inConflict(request: PairingRequestRecord, ofNode: readonly Pairi
   )
 }
 
-/** Whether the current key still opens: after `node/rotate-key` it does for a while, and not for ever. `now` is running time. */
+/**
+ * Returns whether the current key still opens: after `node/rotate-key` it does for a while, and not for ever. `now`
+ * is running time.
+ */
 export function currentKeyHolds({ currentUntil }: NodeKeys, now: number): boolean {
   return currentUntil === null || now < currentUntil
 }
 
 export interface ClaimContext {
   readonly now: number
-  /** On the running clock. */
+  /** The end, on the running clock. */
   readonly expiresAt: number
   readonly address: string
 }
@@ -92,12 +95,12 @@ function canonicalRegistration(value: Registration): string {
   ])
 }
 
-/** What an approved limb's registration changes by itself. */
+/** The changes that an approved limb's registration makes by itself. */
 export interface Reregistration {
   readonly node: NodeRecord
-  /** Whether `node` differs from what was stored. */
+  /** Shows whether `node` differs from what was stored. */
   readonly changed: boolean
-  /** Whether it also asks for more than is approved. */
+  /** Shows whether it also asks for more than is approved. */
   readonly widens: boolean
 }
 
@@ -112,7 +115,7 @@ export function reregister(node: NodeRecord, registration: Registration, now: nu
   return { node: changed ? { ...next, updatedAt: now } : node, changed, widens }
 }
 
-/** What a limb may say of itself without asking. */
+/** Takes out of a registration what a limb may say of itself without asking. */
 function descriptionOf(registration: Registration) {
   return {
     displayName: registration.displayName,
@@ -196,7 +199,7 @@ export function shownName(node: Pick<NodeRecord, 'displayName' | 'operatorName'>
   return node.operatorName ?? node.displayName
 }
 
-/** What a provisioned limb is before it ever spoke. */
+/** Makes the record of a provisioned limb that has not spoken yet. */
 export function provisionedNode(
   wish: {
     nodeId: string

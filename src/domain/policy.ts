@@ -2,17 +2,20 @@ import { type AuthLevel, LEVELS } from '../protocol/names.ts'
 import type { Capability } from '../protocol/schemas.ts'
 import type { PolicyRecord } from './records.ts'
 
-/** Who decides: an entry of the policy, the limb's approved level, or nothing at all (denied). */
+/** Names who decides: an entry of the policy, the limb's approved level, or nothing at all (denied). */
 export type PolicyDecision = (
   | { readonly level: AuthLevel; readonly decidedBy: 'policy'; readonly entry: PolicyRecord }
   | { readonly level: AuthLevel; readonly decidedBy: 'capability' }
   | { readonly level: 'denied'; readonly decidedBy: 'default' }
 ) & {
-  /** What it would be without the configured floor. */
+  /** The level that it would be without the configured floor. */
   readonly raisedFrom?: AuthLevel
 }
 
-/** Where an entry about a principal and a limb can stand, the most specific first: the limb weighs more. */
+/**
+ * Lists the places where an entry about a principal and a limb can stand, the most specific first: the limb weighs
+ * more.
+ */
 export function placesOf(principal: string, nodeId: string): readonly (readonly [string, string])[] {
   return [
     [principal, nodeId],
@@ -22,12 +25,12 @@ export function placesOf(principal: string, nodeId: string): readonly (readonly 
   ]
 }
 
-/** Of the entries of one place that match a capability, at most two, the one that names it. */
+/** Returns, of the entries of one place that match a capability (at most two), the one that names it. */
 export function moreSpecific(entries: readonly PolicyRecord[]): PolicyRecord | null {
   return entries.find((entry) => entry.capability !== '*') ?? entries[0] ?? null
 }
 
-/** Whether `a` is the stricter one. */
+/** Returns whether `a` is the stricter one. */
 export function stricter(a: AuthLevel, b: AuthLevel): boolean {
   return LEVELS.indexOf(a) > LEVELS.indexOf(b)
 }
@@ -49,7 +52,7 @@ export function decide(
   return { ...decision, level: floor, raisedFrom: decision.level } as PolicyDecision
 }
 
-/** Whether both can be about one thing: `*` is any. */
+/** Returns whether both can be about one thing: `*` is any. */
 function overlap(a: string, b: string): boolean {
   return a === b || a === '*' || b === '*'
 }
@@ -59,7 +62,9 @@ function weight({ nodeId, principal, capability }: PolicyRecord): number {
   return (nodeId === '*' ? 0 : 4) + (principal === '*' ? 0 : 2) + (capability === '*' ? 0 : 1)
 }
 
-/** Whether `entry` decides in the place of `other` for some thing that both are about, and is looser there. */
+/**
+ * Returns whether `entry` decides in the place of `other` for some thing that both are about, and is looser there.
+ */
 export function beats(entry: PolicyRecord, other: PolicyRecord): boolean {
   const same =
     overlap(entry.principal, other.principal) &&

@@ -5,14 +5,14 @@ import type { Heartbeat } from '../protocol/schemas.ts'
 import type { Deadlined } from './deadlines.ts'
 
 /**
- * Whether a limb is there. Small mutable state and the events that move it; `now` is always passed in.
- * A session is known by object identity alone, so that what an older session of a node still does can never
+ * Decides whether a limb is there. This is small mutable state and the events that move it; `now` is always passed
+ * in. A session is known by object identity alone, so that what an older session of a node still does can never
  * overwrite what the newer one said.
  */
 export interface Presence extends Deadlined {
   status: NodeStatus
   reason: StatusReason
-  /** When `status` began, wall time. */
+  /** The time at which `status` began, wall time. */
   since: WallMs
   /** Receipt time of the last heartbeat, wall time; null: never. */
   lastHeartbeatAt: WallMs | null
@@ -20,9 +20,9 @@ export interface Presence extends Deadlined {
   heardSinceState: boolean
   /** The one live session of the limb, or null. */
   session: object | null
-  /** How long after a sign of life it goes offline, milliseconds. */
+  /** The time after a sign of life until it goes offline, milliseconds. */
   timeoutMs: number
-  /** What a sign of life is. */
+  /** Names what counts as a sign of life. */
   rule: PresenceRule
   /** Its connection was lost and no heartbeat came since. */
   lost: boolean
@@ -30,7 +30,7 @@ export interface Presence extends Deadlined {
   metrics: Readonly<Record<string, number>> | null
 }
 
-/** What an event changed: nothing, only what `state` says, or the status itself. */
+/** Names what an event changed: nothing, only what `state` says, or the status itself. */
 export type PresenceChange = 'none' | 'state' | 'status'
 
 const NEVER = Number.POSITIVE_INFINITY
@@ -113,7 +113,7 @@ function isThere(presence: Presence, now: WallMs, deadline: number): PresenceCha
   return away ? setStatus(presence, 'online', 'heartbeat', now) : 'none'
 }
 
-/** After a restart: a sleepy limb whose time is not up sleeps on. */
+/** Lets a sleepy limb whose time is not up sleep on after a restart. */
 export function sleepsOn(presence: Presence, now: WallMs, monotonicNow: MonotonicMs): void {
   const { lastHeartbeatAt, timeoutMs, rule } = presence
   if (rule.mode !== 'sleepy' || lastHeartbeatAt === null) return

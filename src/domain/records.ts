@@ -5,8 +5,8 @@ import type { PresenceWish } from '../protocol/presence.ts'
 import type { Capability, PairingRequestKind, RefusalCause, Registration } from '../protocol/schemas.ts'
 
 /**
- * What lasts: the rows that every store keeps. Times are integer milliseconds of wall time, but for ends
- * (`expiresAt`, `until`, `currentUntil`): those are on the running clock (`kernel/running-clock.ts`).
+ * These are the rows that every store keeps. Times are integer milliseconds of wall time, but for ends (`expiresAt`,
+ * `until`, `currentUntil`): those are on the running clock (`kernel/running-clock.ts`).
  */
 
 /** Is what an operator set for a limb; a key that is absent leaves the limb's own wish. */
@@ -28,18 +28,18 @@ export interface NodeRecord {
   readonly firmware: string | null
   readonly endpointUrl: string | null
   readonly invoke: 'mqtt' | 'http'
-  /** What is approved, never more. */
+  /** The approved capabilities, never more. */
   readonly capabilities: readonly Capability[]
-  /** What the limb asked for; null: the configured default. */
+  /** The interval that the limb asked for; null: the configured default. */
   readonly heartbeatSeconds: number | null
   readonly timeoutSeconds: number | null
-  /** What a sign of life is, as the limb asked; null: a heartbeat. */
+  /** Names what counts as a sign of life, as the limb asked; null: a heartbeat. */
   readonly presence: PresenceWish | null
-  /** What the limb says that it can do. */
+  /** The limb's own words about what it can do. */
   readonly ownDescription: Description | null
-  /** What an operator says of it; wins over the limb's own. */
+  /** An operator's words about it; they win over the limb's own. */
   readonly operatorDescription: Description | null
-  /** What an operator set; wins over the limb's wishes. */
+  /** The settings of an operator; they win over the limb's wishes. */
   readonly operatorSettings: OperatorSettings | null
   readonly approvedAt: number
   readonly approvedBy: string
@@ -47,12 +47,15 @@ export interface NodeRecord {
   readonly lastHeartbeatAt: number | null
 }
 
-/** What a limb signs in with; kept apart from the node so that no listing ever touches it. */
+/** The keys that a limb signs in with; kept apart from the node so that no listing ever touches it. */
 export interface NodeKeys {
   readonly current: KeyHash
   /** Made by `node/rotate-key`; becomes the current one when it is first used. */
   readonly next: KeyHash | null
-  /** When `current` ends even if `next` was never used; null: it does not, or the limb could not be told `next` yet. */
+  /**
+   * The time at which `current` ends even if `next` was never used; null: it does not, or `next` could not be sent to
+   * the limb yet.
+   */
   readonly currentUntil: number | null
 }
 
@@ -60,14 +63,14 @@ export interface NodeKeys {
 export interface TokenRecord {
   readonly tokenId: string
   readonly hash: Uint8Array
-  /** What its maker calls it. */
+  /** The name that its maker gave it. */
   readonly name: string
   readonly principal: string
-  /** What it may do at most; never more than its principal may at that moment. */
+  /** The most that it may do; never more than its principal may at that moment. */
   readonly role: Role
   readonly createdAt: number
   readonly createdBy: string
-  /** null: it does not end by itself. */
+  /** The end; null: it does not end by itself. */
   readonly expiresAt: number | null
   readonly lastUsedAt: number | null
   readonly lastAddress: string | null
@@ -88,7 +91,7 @@ export interface PairingRequestRecord {
   /** Rises with every change, so that an operator approves what was looked at and nothing else. */
   readonly revision: number
   readonly registration: Registration
-  /** null for `widen`, which the limb's own key already signed. */
+  /** The hash of the key; null for `widen`, which the limb's own key already signed. */
   readonly key: KeyHash | null
   readonly code: string | null
   readonly address: string
@@ -144,9 +147,9 @@ export interface PrincipalRecord {
 /** One decision, forever. `detail` holds no secret. */
 export interface AuditEntry {
   readonly at: number
-  /** Who decided or tried: a principal, a node, an address, or `bridge`. */
+  /** Names who decided or tried: a principal, a node, an address, or `bridge`. */
   readonly actor: string
-  /** `pairing.approved`, `policy.set`, `signin.refused` … */
+  /** The kind: `pairing.approved`, `policy.set`, `signin.refused`, and so on. */
   readonly kind: string
   readonly nodeId: string | null
   readonly outcome: string

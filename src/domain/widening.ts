@@ -1,7 +1,10 @@
 import { LEVELS } from '../protocol/names.ts'
 import type { AddedCommand, Capability, LoosenedCapability, Registration } from '../protocol/schemas.ts'
 
-/** What a request would add to what is approved: its commands one by one, and the capabilities that would be freer. */
+/**
+ * Lists what a pairing request would add to what is approved: its commands one by one, and the capabilities that
+ * would be freer.
+ */
 export interface Difference {
   readonly adds: AddedCommand[]
   readonly loosens: LoosenedCapability[]

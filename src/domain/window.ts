@@ -6,12 +6,12 @@ export interface PairingWindow {
   readonly closesAt: MonotonicMs
   /** Approvals left; null: as many as come. */
   readonly left: number | null
-  /** Only for this node; null: for any. */
+  /** The only node that it is for; null: it is for any. */
   readonly nodeId: string | null
   readonly openedBy: string
 }
 
-/** Whether the window approves this request. It never replaces a key and never settles a conflict. */
+/** Returns whether the window approves this request. It never replaces a key and never settles a conflict. */
 export function windowAdmits(
   window: PairingWindow | null,
   request: PairingRequestRecord,

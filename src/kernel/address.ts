@@ -1,6 +1,6 @@
 import { isIPv6 } from 'node:net'
 
-/** Whose an IP address is, for limits: what one peer can choose freely must not be many peers. */
+/** Says whose an IP address is, for limits: what one peer can choose freely must not be many peers. */
 
 const IPV6_GROUPS = 8
 /** A household or a server has a /64 of its own: 2^64 addresses to come from. */

@@ -1,7 +1,7 @@
 import { createSecureContext, getCACertificates, type SecureContext } from 'node:tls'
 
 /**
- * Which authorities a connection outwards trusts: those of Node, those of the system's store
+ * Lists the authorities that a connection outwards trusts: those of Node, those of the system's store
  * (`update-ca-certificates`), and those of `NODE_EXTRA_CA_CERTS`. Node by itself leaves the system's out.
  */
 

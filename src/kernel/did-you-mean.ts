@@ -1,4 +1,4 @@
-/** "Did you mean …?" */
+/** Finds the word for "Did you mean …?". */
 
 /** Letters to add, leave out, change or swap with their neighbour. */
 function distance(a: string, b: string): number {
@@ -44,8 +44,9 @@ export function didYouMean(text: string, candidates: readonly string[]): string 
 const SHORTEST_PART = 3
 
 /**
- * Like `didYouMean`, and takes a word for the one that it is a part of, or the other way round: `parameters` is meant as
- * `params`, `timeout` as `timeoutSeconds`, `key` as `idempotencyKey`. Of several the one of the nearest length.
+ * Works like `didYouMean`, and also takes a word for the one that it is a part of, or the other way round:
+ * `parameters` is meant as `params`, `timeout` as `timeoutSeconds`, `key` as `idempotencyKey`. Of several the one of
+ * the nearest length.
  */
 export function meantBy(text: string, candidates: readonly string[]): string | undefined {
   const near = didYouMean(text, candidates)
@@ -64,7 +65,7 @@ function isRelated(a: string, b: string): boolean {
   )
 }
 
-/** Whether the letters of `short` stand in `long` in this order. */
+/** Returns whether the letters of `short` stand in `long` in this order. */
 function isWithin(short: string, long: string): boolean {
   let found = 0
   for (const letter of long) if (letter === short[found]) found++

@@ -31,7 +31,7 @@ export interface ErrorBody {
   message: string
   /** The offending key, such as `capabilities[0].cap`. */
   path?: string
-  /** What a program needs to go on, such as who holds a lease and until when. */
+  /** Facts that a program needs to go on, such as who holds a lease and until when. */
   details?: Readonly<Record<string, unknown>>
 }
 
@@ -63,8 +63,8 @@ export class Refusal extends Error {
 }
 
 /**
- * Why a start cannot go on: the message is written for who starts the bridge, and says all. Where in the code it was
- * found helps nobody, so no stack is logged.
+ * Says why a start cannot go on: the message is written for the person who starts the bridge, and says all. Where in
+ * the code it was found helps nobody, so no stack is logged.
  */
 export class StartError extends Error {
   constructor(message: string, options?: ErrorOptions) {

@@ -1,7 +1,10 @@
 import { readdirSync, readFileSync, statSync } from 'node:fs'
 import { dirname, join, resolve, sep } from 'node:path'
 
-/** Where disks belong that may not be there: a folder below an empty mount point lies on another disk than was meant. */
+/**
+ * Finds where disks belong that may not be there: a folder below an empty mount point lies on another disk than was
+ * meant.
+ */
 
 /** Files and folders that say where disks belong. */
 export interface MountTables {

@@ -8,7 +8,10 @@
 const HIDDEN =
   '[\\p{Cc}\\p{Cs}\\p{Co}\\p{Zl}\\p{Zp}\\p{Cf}\\p{Default_Ignorable_Code_Point}\\p{Noncharacter_Code_Point}]'
 
-/** Of category Cf, and drawn: signs of Arabic, Syriac and Kaithi that stand before or around numbers and words. */
+/**
+ * Characters of category Cf that are drawn: signs of Arabic, Syriac and Kaithi that stand before or around numbers
+ * and words.
+ */
 const DRAWN = '[\\u0600-\\u0605\\u06dd\\u070f\\u0890\\u0891\\u08e2\\u{110bd}\\u{110cd}]'
 
 /** Scripts in which a joiner changes what is drawn: cursive ones, and those that stack their consonants. */
@@ -31,7 +34,7 @@ const JOINING = [
 const JOINED = `(?:(?=[\\p{L}\\p{M}])[${JOINING.map((script) => `\\p{Script_Extensions=${script}}`).join('')}])`
 const EMOJI = '(?:(?![0-9#*])\\p{Emoji})'
 
-/** Where a hidden character is part of how something visible is written. */
+/** Lists where a hidden character is part of how something visible is written. */
 const IN_CONTEXT = [
   // Persian and Kurdish words, Indic conjuncts: between two letters or marks of such a script.
   `(?<=${JOINED})[\\u200c\\u200d](?=${JOINED})`,
@@ -80,7 +83,7 @@ export function hiddenIn(text: string): string | undefined {
   return found
 }
 
-/** Whether nothing of it can be seen: spaces, fillers, and marks without anything to stand on. */
+/** Returns whether nothing of it can be seen: spaces, fillers, and marks without anything to stand on. */
 export function isBlank(text: string): boolean {
   return !DRAWS.test(replaceHidden(text, () => ''))
 }

@@ -35,7 +35,7 @@ export class RunningClock {
     return (this.now() + ms) as RunningMs
   }
 
-  /** When `end` comes, if the bridge keeps running. */
+  /** Returns the time at which `end` comes, if the bridge keeps running. */
   wallMs(end: RunningMs): WallMs {
     return (this.#clock.wallMs() + end - this.now()) as WallMs
   }

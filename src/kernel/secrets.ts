@@ -40,9 +40,9 @@ export function newId(prefix: string): string {
   return prefix + randomLetters('abcdefghijklmnopqrstuvwxyz234567', 16)
 }
 
-/** In the order of their codes, so that ids sort as their times do. */
+/** Letters in the order of their codes, so that ids sort as their times do. */
 const RISING = '234567abcdefghijklmnopqrstuvwxyz'
-/** Of base32, for milliseconds until the year 3084. */
+/** The number of base32 letters for milliseconds until the year 3084. */
 const TIME_LETTERS = 9
 
 /**

@@ -1,6 +1,6 @@
 import type { Clock } from './clock.ts'
 
-/** At most so many works at once, at most so many that wait, and each has an end. */
+/** Runs at most so many works at once, lets at most so many wait, and each has an end. */
 export class Semaphore {
   #running = 0
   readonly #waiting: (() => void)[] = []
@@ -12,7 +12,7 @@ export class Semaphore {
     this.#maxWaiting = maxWaiting
   }
 
-  /** Undefined when too many wait already. */
+  /** Returns undefined when too many wait already. */
   async run<T>(work: () => Promise<T>): Promise<T | undefined> {
     if (this.#running >= this.#maxRunning) {
       if (this.#waiting.length >= this.#maxWaiting) return undefined

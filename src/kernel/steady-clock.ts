@@ -2,12 +2,12 @@ import type { Clock, MonotonicMs } from './clock.ts'
 
 /** A wall clock that moved by more than this against the monotonic one was set. */
 const JUMP_MS = 60_000
-/** What goes by age waits until the wall clock has run so long without being set. */
+/** Deletion by age waits until the wall clock has run this long without being set. */
 const STEADY_MS = 3_600_000
 
 /**
- * Whether the wall clock can be trusted with deleting what is old. A machine without a battery for its clock boots
- * in 1970 or, with a bad time server, in 2090, and is put right minutes later: nothing may be taken for old in
+ * Decides whether the wall clock can be trusted with deleting what is old. A machine without a battery for its clock
+ * boots in 1970 or, with a bad time server, in 2090, and is put right minutes later: nothing may be taken for old in
  * between.
  */
 export class SteadyClock {
@@ -21,7 +21,7 @@ export class SteadyClock {
     this.#since = clock.monotonicMs()
   }
 
-  /** To be asked often: a jump is seen when this is called. */
+  /** Must be asked often: a jump is seen when this is called. */
   isSteady(): boolean {
     const now = this.#clock.monotonicMs()
     const offset = this.#clock.wallMs() - now

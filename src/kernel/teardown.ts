@@ -1,4 +1,4 @@
-/** What is constructed is taken down in reverse, also when a later step of the start fails. */
+/** Takes down in reverse what was constructed, also when a later step of the start fails. */
 export class Teardown {
   readonly #steps: (() => Promise<void> | void)[] = []
 

@@ -24,7 +24,7 @@ export function newToken(): string {
   return `${PREFIX}${text}${checksum(text)}`
 }
 
-/** Whether `text` has the form of a token and its checksum is right. */
+/** Returns whether `text` has the form of a token and its checksum is right. */
 export function isToken(text: string): boolean {
   const [, random = '', check] = FORM.exec(text) ?? []
   return check !== undefined && checksum(random) === check

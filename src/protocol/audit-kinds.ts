@@ -46,12 +46,12 @@ export const AUDIT_KINDS = [
 
 export type AuditKind = (typeof AUDIT_KINDS)[number]
 
-/** Whether a filter can match: one kind, or the beginning of some, up to a dot. */
+/** Returns whether a filter can match: one kind, or the beginning of some, up to a dot. */
 export function matchesAuditKind(filter: string): boolean {
   return AUDIT_KINDS.some((kind) => (filter.endsWith('.') ? kind.startsWith(filter) : kind === filter))
 }
 
-/** What to write instead of a filter that matches nothing. */
+/** Says what to write instead of a filter that matches nothing. */
 export function auditKindHint(filter: string): string {
   const family = `${filter}.`
   if (matchesAuditKind(family)) return `write "${family}" for all that begin so`

@@ -24,7 +24,10 @@ export interface SchemaProblem {
   readonly message: string
 }
 
-/** What is told of all that is wrong: a key that nobody knows first, because what is missing is often what it was meant as. */
+/**
+ * Picks, of all that is wrong, what to report: a key that nobody knows first, because what is missing is often what
+ * it was meant as.
+ */
 export function problemOf({ issues }: z.ZodError): SchemaProblem {
   const issue = issues.find(({ code }) => code === 'unrecognized_keys') ?? issues[0]
   const unknown = issue?.code === 'unrecognized_keys' ? issue.keys.slice(0, 1).map(shownKey) : []

@@ -4,8 +4,8 @@ import { commandSchema } from './names.ts'
 import { displayNameSchema, isHttpUrl, printable } from './texts.ts'
 
 /**
- * What a device can do, in its own words: commands with parameters, properties with units. The words are those of the
- * W3C's Web of Things; a schema is a bounded part of JSON Schema 2020-12, and no code is made of it.
+ * Describes what a device can do, in its own words: commands with parameters, properties with units. The words are
+ * those of the W3C's Web of Things; a schema is a bounded part of JSON Schema 2020-12, and no code is made of it.
  */
 
 const titleSchema = printable(LIMITS.displayNameChars)
@@ -42,7 +42,7 @@ const keySchema = printable(LIMITS.displayNameChars).refine((key) => key !== '__
   error: 'is no name of a parameter',
 })
 
-/** What JSON Schema knows and this part of it does not is refused by name, so that nobody relies on it. */
+/** Keywords that JSON Schema knows and this part of it does not are refused by name, so that nobody relies on it. */
 export const valueSchema: z.ZodType<ValueSchema> = z.lazy(() =>
   z
     .strictObject({
@@ -149,7 +149,7 @@ const configurationUrlSchema = z
 const namesOnce = (list: readonly { name: string }[]) =>
   new Set(list.map(({ name }) => name)).size === list.length
 
-/** What a description holds beside the commands, which stand with their capabilities in a registration. */
+/** The fields of a description beside the commands, which stand with their capabilities in a registration. */
 export const descriptionShape = {
   description: helpSchema.optional().describe('what the device is'),
   model: titleSchema.optional(),

@@ -15,5 +15,5 @@ export function encodeWord(word: string): Uint8Array {
   return encoder.encode(word)
 }
 
-/** What deletes a retained message. */
+/** The payload that deletes a retained message. */
 export const NOTHING: Uint8Array = new Uint8Array(0)

@@ -11,7 +11,7 @@ import {
 import { approvalSchema, errorBodySchema, leaseSchema, levelSchema, pendingRequestSchema } from './schemas.ts'
 
 /**
- * What `limb/bridge/event/<kind>` tells: one JSON object with `kind`, `at` and these fields. The compiler lets
+ * The content of `limb/bridge/event/<kind>`: one JSON object with `kind`, `at` and these fields. The compiler lets
  * the bridge announce nothing else, and the documents are made from this table.
  */
 
@@ -25,7 +25,7 @@ const requestId = z.string()
 const anyName = z.union([z.literal('*'), nameSchema])
 const anyCapability = z.union([z.literal('*'), capabilitySchema])
 
-/** What every event about a call says of it. */
+/** The fields of every event about an invocation. */
 const call = { invocationId: z.string(), principal: nameSchema, nodeId, command: commandSchema }
 
 export const LEASE_ENDS = [

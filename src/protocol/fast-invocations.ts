@@ -6,7 +6,7 @@ import { holdsInfinity, type InvocationResult, MAX_INVOCATION_ID_CHARS } from '.
  * wrong or only rare, which the schema then judges. A property test holds the two together.
  */
 
-/** What a limb answers when all went well. */
+/** Reads what a limb answers when all went well. */
 export function fastResult(value: unknown): InvocationResult | undefined {
   if (!isObject(value)) return undefined
   const { invocationId, success, data, artifactUri, error } = value

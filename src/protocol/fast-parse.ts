@@ -1,18 +1,21 @@
 import type { z } from 'zod'
 
 /**
- * What is wrong with a value, for people who make devices: "is missing; must be a list", "must be text, not a number".
- * The words of a schema itself come before these.
+ * Says what is wrong with a value, for people who make devices: "is missing; must be a list", "must be text, not a
+ * number". The words of a schema itself come before these.
  */
 
-/** Like `schema.safeParse`. Nothing global is set: programs that use the client have messages of their own. */
+/**
+ * Does the same as `schema.safeParse`. Nothing global is set: programs that use the client have messages of their
+ * own.
+ */
 export function fastParse<T extends z.ZodType>(schema: T, value: unknown): z.ZodSafeParseResult<z.output<T>> {
   return schema.safeParse(value, { error: plainWords })
 }
 
 type Issue = z.core.$ZodIssue | z.core.$ZodRawIssue
 
-/** Undefined leaves it to zod. */
+/** Returns the words for an issue; undefined leaves it to zod. */
 function plainWords(issue: z.core.$ZodRawIssue): string | undefined {
   switch (issue.code) {
     case 'invalid_type':
@@ -71,7 +74,10 @@ function oneOf(choices: readonly string[]): string {
 
 const SHOWN_CHARS = 40
 
-/** Undefined: nothing. The value itself where it says more than its kind; any other text may be long, or a secret. */
+/**
+ * Returns how to show a value; undefined: not at all. It is the value itself where that says more than its kind; any
+ * other text may be long, or a secret.
+ */
 function shown(value: unknown, exactly: boolean): string | undefined {
   if (value === undefined) return undefined
   if (Array.isArray(value)) return 'a list'

@@ -8,7 +8,7 @@ export function hasUnwanted(text: string): boolean {
   return UNWANTED.test(text)
 }
 
-/** Whether wildcards stand alone in their level, and `#` last [MQTT-4.7.1]. */
+/** Returns whether wildcards stand alone in their level, and `#` last [MQTT-4.7.1]. */
 export function isFilter(filter: string): boolean {
   if (filter === '' || hasUnwanted(filter)) return false
   const levels = filter.split('/')
@@ -18,9 +18,7 @@ export function isFilter(filter: string): boolean {
   })
 }
 
-/**
- * Whether some topic is matched by both filters. `$` topics are left out: nothing here grants them.
- */
+/** Returns whether some topic is matched by both filters. `$` topics are left out: nothing here grants them. */
 export function filtersOverlap(one: string, other: string): boolean {
   const a = one.split('/')
   const b = other.split('/')

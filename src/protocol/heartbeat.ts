@@ -65,7 +65,7 @@ function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
-/** What is wrong, as far as anybody reads it. */
+/** Collects what is wrong, as far as anybody reads it. */
 class Problems {
   readonly #texts: { path: string; message: string }[] = []
   #count = 0

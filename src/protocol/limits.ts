@@ -7,9 +7,9 @@ export const LIMITS = {
   displayNameChars: 100,
   platformChars: 63,
   firmwareChars: 63,
-  /** What browsers and proxies take as a URL. */
+  /** The length that browsers and proxies take as a URL. */
   urlChars: 2048,
-  /** More kinds of ability than any robot has; keeps a `state` below 256 KiB. */
+  /** This is more kinds of ability than any robot has; it keeps a `state` below 256 KiB. */
   capabilities: 64,
   commandsPerCapability: 64,
   /** Protocol section 5. */
@@ -18,7 +18,10 @@ export const LIMITS = {
   metricNameChars: 63,
   /** A registration with every list full, and a third more. */
   registrationBytes: 262_144,
-  /** What nobody has approved is small: eight capabilities with sixteen commands each, and names for all. */
+  /**
+   * A registration that nobody has approved is small: eight capabilities with sixteen commands each, and names for
+   * all.
+   */
   candidateRegistrationBytes: 16_384,
   heartbeatSecondsMin: 5,
   /** A week: a sleepy device need not wake more often. */
@@ -39,7 +42,7 @@ export const LIMITS = {
   /** Protocol section 4: a pairing window is never longer than an hour. */
   permitSecondsMax: 3600,
   permitNodesMax: 10_000,
-  /** What a limb says of itself: all commands and properties together. */
+  /** The size of a limb's description: all commands and properties together. */
   descriptionBytes: 16_384,
   helpChars: 500,
   unitChars: 31,
@@ -60,11 +63,11 @@ export const LIMITS = {
   resultBytes: 1_048_576,
   /** Deeper JSON overflows the stack of whoever writes it out again. */
   jsonDepth: 64,
-  /** How long a command may take, and how long one may wait for a lease. */
+  /** The longest time that a command may take, and that one may wait for a lease. */
   invokeSecondsMax: 3600,
   leaseSecondsMax: 3600,
   idempotencyKeyChars: 128,
-  /** What a limb says went wrong, as it goes into the message of the error. */
+  /** The length of what a limb says went wrong, as it goes into the message of the error. */
   nodeErrorChars: 2000,
   /** Params that an approval shows whole; of longer ones it shows the beginning. */
   shownParamsBytes: 16_384,

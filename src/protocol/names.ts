@@ -17,7 +17,7 @@ export const capabilitySchema = z.string().regex(CAPABILITY_PATTERN, { error: `m
 export const commandSchema = capabilitySchema
 
 export const ROLES = ['viewer', 'agent', 'operator', 'admin'] as const
-/** What a principal may do; each role includes those before it. */
+/** Names what a principal may do; each role includes those before it. */
 export type Role = (typeof ROLES)[number]
 
 export function roleReaches(role: Role, needed: Role): boolean {
@@ -25,17 +25,20 @@ export function roleReaches(role: Role, needed: Role): boolean {
 }
 
 export const LEVELS = ['free', 'leased', 'gated', 'denied'] as const
-/** How freely a capability may be invoked, the loosest first. */
+/** Says how freely a capability may be invoked, the loosest first. */
 export type AuthLevel = (typeof LEVELS)[number]
 
 export const STATUSES = ['online', 'busy', 'degraded', 'asleep', 'offline'] as const
 export type NodeStatus = (typeof STATUSES)[number]
 
-/** What a limb may say of itself; `asleep` is what the bridge makes of a sleepy limb that is not connected. */
+/**
+ * The statuses that a limb may report of itself; `asleep` is what the bridge makes of a sleepy limb that is not
+ * connected.
+ */
 export const REPORTED_STATUSES = ['online', 'busy', 'degraded', 'offline'] as const
 export type ReportedStatus = (typeof REPORTED_STATUSES)[number]
 
-/** Whether a limb with this status can be invoked now. */
+/** Returns whether a limb with this status can be invoked now. */
 export function isAwake(status: NodeStatus): boolean {
   return status !== 'offline' && status !== 'asleep'
 }
@@ -55,7 +58,7 @@ export const REASONS = [
   'approved',
   'bridge_stopped',
 ] as const
-/** Why a limb has the status it has. */
+/** Says why a limb has the status it has. */
 export type StatusReason = (typeof REASONS)[number]
 
 export const INVOCATION_STATES = [

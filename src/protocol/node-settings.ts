@@ -3,7 +3,7 @@ import { LIMITS } from './limits.ts'
 import { presenceSchema } from './presence.ts'
 import { displayNameSchema } from './texts.ts'
 
-/** What an operator may set for a limb; it wins over the limb's own wishes. */
+/** The settings that an operator may make for a limb; they win over the limb's own wishes. */
 export const operatorSettingsShape = {
   presence: presenceSchema.optional(),
   heartbeatSeconds: z

@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { LIMITS } from './limits.ts'
 
-/** How a limb shows that it is there (docs/protocol/limbs.md, "Presence"). */
+/** The ways in which a limb shows that it is there (docs/protocol/limbs.md, "Presence"). */
 
 export const PRESENCE_MODES = ['heartbeat', 'activity', 'connection', 'sleepy'] as const
 export type PresenceMode = (typeof PRESENCE_MODES)[number]
@@ -37,7 +37,7 @@ export type PresenceWish = z.infer<typeof presenceSchema>
 /** Is how presence is kept, with every default filled in. */
 export interface PresenceRule {
   readonly mode: PresenceMode
-  /** Below `limb/node/<id>/`; null: the connection itself says it. */
+  /** The topic below `limb/node/<id>/`; null: the connection itself says it. */
   readonly topic: string | null
   readonly online: string
   readonly offline: string

@@ -227,5 +227,5 @@ export const RESULTS = {
   }),
 } as const satisfies Record<VerbName, z.ZodObject>
 
-/** What a handler resolves to. */
+/** The value that a handler resolves to. */
 export type VerbResult<V extends VerbName> = z.input<(typeof RESULTS)[V]>

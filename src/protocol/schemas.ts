@@ -40,7 +40,7 @@ export function anyJson() {
 
 const BEYOND_RANGE = 'is a number beyond 1.8e308, which no reader could take; send it as a string'
 
-/** What is nested deeper than JSON may be here is refused elsewhere. */
+/** Returns whether a value holds Infinity. One that is nested deeper than JSON may be here is refused elsewhere. */
 export function holdsInfinity(value: unknown, depth: number): boolean {
   if (typeof value === 'number') return !Number.isFinite(value)
   if (typeof value !== 'object' || value === null || depth > LIMITS.jsonDepth) return false
@@ -100,7 +100,7 @@ const registered = {
   presence: presenceSchema.optional(),
 }
 
-/** Whoever waits for less than a heartbeat takes is never there. */
+/** Refuses a timeout that is shorter than the interval: such a limb would never be there. */
 const intervalsFit = {
   check: ({
     heartbeatSeconds,
@@ -149,10 +149,10 @@ const wireRegistrationSchema = z
   })
   .refine(intervalsFit.check, intervalsFit.problem)
 
-/** What a limb sends in `register`. */
+/** The message that a limb sends in `register`. */
 export type WireRegistration = z.input<typeof wireRegistrationSchema>
 
-/** As it is kept: the names of the commands with the capabilities, the words about them apart. */
+/** A registration as it is stored: the names of the commands with the capabilities, the words about them apart. */
 export const storedRegistrationSchema = z.object({
   ...registered,
   capabilities: capabilitiesSchema,
@@ -160,7 +160,7 @@ export const storedRegistrationSchema = z.object({
 })
 export type Registration = z.infer<typeof storedRegistrationSchema>
 
-/** What is kept, and what concerns the answer alone. */
+/** The registration that is stored, and what concerns the answer alone. */
 export type DecodedRegistration = Registration & { readonly brief?: boolean | undefined }
 
 export const registrationSchema = wireRegistrationSchema.transform((value, context): DecodedRegistration => {
@@ -183,7 +183,7 @@ export const registrationSchema = wireRegistrationSchema.transform((value, conte
   return { ...rest, capabilities: names, described: described.data as Description }
 })
 
-/** What most metrics are called; no other rule has to be looked at. */
+/** Matches what most metrics are called; no other rule has to be looked at then. */
 const USUAL_METRIC_NAME = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$/
 
 /** Any readable text, such as `28-0316a4` or `Außen links`. `__proto__` is no key of an object that programs would keep. */
@@ -223,7 +223,7 @@ export const errorBodySchema = z.object({
   details: z.record(z.string(), z.unknown()).optional(),
 })
 
-/** What the bridge answers on `pairing`. */
+/** The answer of the bridge on `pairing`. */
 export const pairingAnswerSchema = z.discriminatedUnion('status', [
   z.object({
     status: z.literal('pending'),
@@ -310,7 +310,7 @@ export const pendingRequestSchema = z.object({
 export type PendingPairingRequest = z.infer<typeof pendingRequestSchema>
 
 export const REFUSAL_CAUSES = ['rejected', 'revoked', 'other_approved', 'widening_rejected'] as const
-/** Why something of a limb is refused for a while. */
+/** Says why something of a limb is refused for a while. */
 export type RefusalCause = (typeof REFUSAL_CAUSES)[number]
 
 export const refusedItemSchema = z.object({
@@ -350,13 +350,13 @@ export const invocationSchema = z.object({
   deadline: timeSchema,
   fence: z.int().optional().describe('rises with every lease; a limb refuses one lower than it has seen'),
 })
-/** What a limb is told on `invoke`. */
+/** The message that a limb gets on `invoke`. */
 export type Invocation = z.infer<typeof invocationSchema>
 
 /** Dashboards show it as a link: a browser would run what these say. */
 const RUNNING_SCHEMES = ['javascript', 'vbscript', 'data', 'blob']
 
-/** Not SVG, which can hold scripts. */
+/** Matches an image as a data URL; not SVG, which can hold scripts. */
 const DATA_IMAGE = /^data:image\/(?:png|jpeg|gif|webp);base64,[A-Za-z0-9+/]+={0,2}$/
 
 const artifactUriSchema = z.string().max(LIMITS.urlChars).refine(isArtifactUri, {
@@ -380,7 +380,7 @@ export const invocationResultSchema = z.object({
   artifactUri: artifactUriSchema.optional(),
   error: z.unknown().optional(),
 })
-/** What a limb answers on `result`. */
+/** The message that a limb sends on `result`. */
 export type InvocationResult = z.infer<typeof invocationResultSchema>
 
 const askedBy = {

@@ -2,7 +2,9 @@ import { z } from 'zod'
 import { commandDescriptionSchema, descriptionShape, propertySchema } from './descriptions.ts'
 import { capabilitySchema, nameSchema } from './names.ts'
 
-/** What `limb/node/<id>/description` holds: the limb's words, corrected by an operator's, for what is approved. */
+/**
+ * The content of `limb/node/<id>/description`: the limb's words, corrected by an operator's, for what is approved.
+ */
 export const shownDescriptionSchema = z.object({
   nodeId: nameSchema,
   displayName: z.string(),

@@ -3,9 +3,9 @@ import { meantBy } from '../kernel/did-you-mean.ts'
 
 /** Limbs are read leniently, so that newer firmware keeps working. Principals are read strictly: see `strictArgs`. */
 
-/** Of a key that nobody knows, so much is repeated. */
+/** The number of characters that are repeated of a key that nobody knows. */
 const SHOWN_CHARS = 64
-/** So many arguments are listed when none is near to what was written. */
+/** The number of arguments that are listed when none is near to what was written. */
 const MAX_LISTED = 12
 
 /**
@@ -24,7 +24,7 @@ export function shownKey(key: string): string {
   return key.length > SHOWN_CHARS ? `${key.slice(0, SHOWN_CHARS)}…` : key
 }
 
-/** What follows the name of the key. */
+/** Says what follows the name of the key. */
 export function unknownArgument(key: string, known: readonly string[]): string {
   const meant = meantBy(key, known)
   if (meant !== undefined) return `is no argument here; did you mean ${meant}?`

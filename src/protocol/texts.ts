@@ -17,7 +17,7 @@ export const displayNameSchema = printable(LIMITS.displayNameChars).refine((text
   error: 'is blank',
 })
 
-/** Whether it is an absolute URL of HTTP without an account in it. */
+/** Returns whether it is an absolute URL of HTTP without an account in it. */
 export function isHttpUrl(text: string): boolean {
   if (hiddenIn(text) !== undefined || /\s/.test(text)) return false
   const url = URL.parse(text)

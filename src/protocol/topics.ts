@@ -3,10 +3,10 @@ import { isName } from './names.ts'
 /** The sole home of topic strings. Everything below the root is spelled here and nowhere else. */
 
 const NODE_UPLINKS = ['register', 'heartbeat', 'deregister', 'result'] as const
-/** What a limb says to the bridge. */
+/** The topics on which a limb speaks to the bridge. */
 export type NodeInbound = (typeof NODE_UPLINKS)[number]
 
-/** What a topic below the root is. */
+/** The parts of a topic below the root. */
 export type Address =
   | {
       kind: 'node'
@@ -41,7 +41,7 @@ export interface Topics {
   event(kind: string): string
   request(principal: string, verb: string): string
   response(principal: string, verb: string): string
-  /** What a topic (not a filter) is, or undefined for one that the protocol does not know. */
+  /** Reads what a topic (not a filter) is, or returns undefined for one that the protocol does not know. */
   parse(topic: string): Address | undefined
 }
 
@@ -101,9 +101,9 @@ function parsePrincipal(rest: string): Address | undefined {
 }
 
 /**
- * Whether every topic that `filter` can match is matched by `grant` too (both are MQTT topic filters).
- * This is how a subscription is granted: `limb/node/+/status` covers `limb/node/cam/status`, and never
- * the other way round. A grant that begins with a wildcard reaches no `$` topic [MQTT-4.7.2-1].
+ * Returns whether every topic that `filter` can match is matched by `grant` too (both are MQTT topic filters). This
+ * is how a subscription is granted: `limb/node/+/status` covers `limb/node/cam/status`, and never the other way
+ * round. A grant that begins with a wildcard reaches no `$` topic [MQTT-4.7.2-1].
  */
 export function filterCovers(grant: string, filter: string): boolean {
   if (filter.startsWith('$') && (grant.startsWith('+') || grant.startsWith('#'))) return false
@@ -121,7 +121,7 @@ export function filterCovers(grant: string, filter: string): boolean {
   }
 }
 
-/** Whether `filter` matches `topic` [MQTT-4.7]: a topic is the filter that matches it alone. */
+/** Returns whether `filter` matches `topic` [MQTT-4.7]: a topic is the filter that matches it alone. */
 export function filterMatches(filter: string, topic: string): boolean {
   return filterCovers(filter, topic)
 }

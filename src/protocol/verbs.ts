@@ -92,7 +92,7 @@ export interface VerbDefinition {
   readonly args: z.ZodObject
   /** The arguments that may stand alone on a command line, in this order: `limb-bridge node get cam1`. */
   readonly positional?: readonly string[]
-  /** Whether the response may hold a secret that is told once. */
+  /** Is true if the response may hold a secret that is shown once. */
   readonly returnsSecret?: boolean
   /**
    * May take as long as a limb or an operator takes. The PUBACK of its request says only that it was received;

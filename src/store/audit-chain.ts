@@ -18,7 +18,7 @@ export type ChainLink = Pick<ChainRow, 'seq' | 'hash'>
 
 const HASH_BYTES = 32
 
-/** What the first row of all is chained to. */
+/** The link to which the first row of all is chained. */
 export const ORIGIN: ChainLink = { seq: 0, hash: new Uint8Array(HASH_BYTES) }
 
 /** Makes SHA-256 of the hash before it and the row as JSON; its `detail` is the canonical JSON of `domain/canonical.ts`. */

@@ -2,7 +2,7 @@ import { closeSync, constants, openSync, readFileSync, writeSync } from 'node:fs
 import type Sqlite from 'better-sqlite3'
 
 /**
- * What was acknowledged last, kept beside the database: number and hash of the newest row of the audit log. A
+ * Notes what was acknowledged last, kept beside the database: number and hash of the newest row of the audit log. A
  * write-ahead log that is damaged after a kill ends at the damage, without a word: the database comes up sound, and
  * older. The file is written after each commit that is on the disk, and not flushed by itself: it survives a kill,
  * and after a loss of power it may be behind the database, never ahead.
@@ -14,14 +14,16 @@ export interface AuditMark {
   readonly hash: string
 }
 
-/** More than a mark has; the rest is spaces, so that a shorter one leaves nothing of a longer. */
+/**
+ * The length of the file, more than a mark has; the rest is spaces, so that a shorter one leaves nothing of a longer.
+ */
 const LENGTH = 128
 
 export function markFileOf(file: string): string {
   return `${file}.acknowledged`
 }
 
-/** Null: there is none, or it cannot be read as one. */
+/** Reads the mark; null: there is none, or it cannot be read as one. */
 export function readMark(file: string): AuditMark | null {
   try {
     const { seq, hash } = JSON.parse(readFileSync(markFileOf(file), 'utf8')) as Partial<AuditMark>
@@ -39,7 +41,7 @@ export function newestOf(sql: Sqlite.Database): AuditMark | null {
   return row ? { seq: row.seq, hash: Buffer.from(row.hash).toString('hex') } : null
 }
 
-/** Whether the database has the row of the mark, or has pruned it. */
+/** Returns whether the database has the row of the mark, or has pruned it. */
 export function holdsMark(sql: Sqlite.Database, mark: AuditMark): boolean {
   const hasLog = sql.prepare("SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'audit'").get()
   if (!hasLog) return false
@@ -52,7 +54,7 @@ export function holdsMark(sql: Sqlite.Database, mark: AuditMark): boolean {
 }
 
 export interface MarkWriter {
-  /** After a commit that is on the disk. Never throws: a mark that is behind is no harm. */
+  /** Is called after a commit that is on the disk. It never throws: a mark that is behind is no harm. */
   committed(): void
   close(): void
 }

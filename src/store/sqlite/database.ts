@@ -21,7 +21,7 @@ export interface DatabaseOptions {
   readonly file: string
   readonly clock: Clock
   readonly log: Log
-  /** Where backups are made, if not beside it: a damaged database is told with the newest. */
+  /** The folder of the backups, if not beside it: the error for a damaged database names the newest. */
   readonly backupFolder?: string | null
   /** Called once each time the names of the files do not lead to what is open any more. */
   readonly onLost?: () => void
@@ -29,7 +29,7 @@ export interface DatabaseOptions {
   readonly onCommit?: (durationMs: number, works: number) => void
   /** A database that lacks what was acknowledged is opened all the same: an operator said so. */
   readonly acceptOlder?: boolean
-  /** For tests of upgrades. */
+  /** The migrations, for tests of upgrades. */
   readonly migrations?: readonly Migration[]
 }
 
@@ -41,13 +41,16 @@ export interface Database {
   readonly sql: Sqlite.Database
   /** The only way to write. */
   readonly writer: GroupCommit
-  /** Why its files cannot be found by their names any more; undefined: they can. Looked at every few seconds. */
+  /**
+   * Says why its files cannot be found by their names any more; undefined: they can. They are looked at every few
+   * seconds.
+   */
   lost(): string | undefined
   /** It was made just now, beside what an earlier one left. */
   readonly replacesLost: boolean
-  /** On disk; 0 in memory. */
+  /** The sizes on disk; 0 in memory. */
   sizes(): { readonly databaseBytes: number; readonly walBytes: number }
-  /** Of the file system, for who is not root; null in memory. */
+  /** The free bytes of the file system, for a user who is not root; null in memory. */
   freeBytes(): number | null
   /**
    * Moves the write-ahead log into the database and cuts it to nothing. False when somebody still reads from it: a
@@ -60,7 +63,7 @@ export interface Database {
 
 /** Another program that holds the write lock blocks our event loop for as long as this, at most. */
 const BUSY_TIMEOUT_MS = 100
-/** How often the names of the files are compared with what is open. */
+/** The time between two comparisons of the files' names with what is open. */
 const NAMES_MS = 2000
 /** The WAL is cut back to this after a burst. */
 const WAL_LIMIT_BYTES = 64 * 1024 * 1024
@@ -199,7 +202,7 @@ function sizeOf(path: string): number {
   return path.startsWith(':memory:') ? 0 : (statSync(path, { throwIfNoEntry: false })?.size ?? 0)
 }
 
-/** After an unclean end every page is looked at once: some 3 ms a megabyte, and damage shows before it is used. */
+/** Looks at every page once after an unclean end: some 3 ms a megabyte, and damage shows before it is used. */
 function checkPages(sql: Sqlite.Database, { clock, log, file }: DatabaseOptions): void {
   const startedAt = clock.monotonicMs()
   const verdict = sql.pragma('quick_check(1)', { simple: true })
@@ -296,7 +299,7 @@ function explained(error: unknown, file: string, backupFolder: string | null): u
   })
 }
 
-/** What to do with a truncated or overwritten file. */
+/** Says what to do with a truncated or overwritten file. */
 export function damaged(
   error: unknown,
   { file, backupFolder }: Pick<Database, 'file' | 'backupFolder'>,
@@ -358,7 +361,7 @@ interface NamesWatch {
   stop(): void
 }
 
-/** Of a database in memory. */
+/** The watch of a database in memory. */
 const NO_NAMES: NamesWatch = { lost: () => undefined, stop: () => {} }
 
 /** Compares the names of the files with what is open, again and again, and refuses changes while they differ. */

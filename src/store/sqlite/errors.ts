@@ -43,7 +43,7 @@ export function sqliteCode(error: unknown): string | undefined {
 const STORAGE_FAILURE =
   /^SQLITE_(FULL|IOERR|READONLY|BUSY|LOCKED|CORRUPT|NOTADB|CANTOPEN|NOMEM|PROTOCOL|PERM|AUTH)(_|$)/
 
-/** Whether the disk or the file failed, as opposed to a statement that was wrong for its data. */
+/** Returns whether the disk or the file failed, as opposed to a statement that was wrong for its data. */
 export function isStorageFailure(error: unknown): boolean {
   const code = sqliteCode(error)
   return code !== undefined && STORAGE_FAILURE.test(code)

@@ -30,17 +30,17 @@ export interface GroupCommitOptions {
 const MAX_BATCH = 10_000
 /** Works that wait. Only a loop that asks without ever waiting gets there; it is told so. */
 const MAX_PENDING = 200_000
-/** How long a write may wait for another one to share a commit with, when nobody waits for it. */
+/** The time that a write may wait for another one to share a commit with, when nobody waits for it. */
 const SOON_MS = 100
-/** How long a record of what is done already may wait for others to share a commit with. */
+/** The time that a record of what is done already may wait for others to share a commit with. */
 const LAZY_MS = 5
-/** What was committed without waiting for the disk is on it after this, at the latest. */
+/** The time after which a commit that did not wait for the disk is on it, at the latest. */
 const FLUSH_MS = 200
-/** While the store is broken it is tried so often, so that it heals without anybody having to ask. */
+/** The time between two tries while the store is broken, so that it heals without anybody having to ask. */
 const PROBE_MS = 2000
 /** A disk that is full now and then would otherwise be told twice for every commit. */
 const OUTAGES = { quietMs: 10_000, lines: 1, maxKeys: 1 } as const
-/** So many of them do not wait: each may hold a payload. */
+/** The number of waiting writes at which the commit waits no longer: each may hold a payload. */
 const MAX_SOON = 1000
 
 interface Work {
@@ -49,7 +49,7 @@ interface Work {
   readonly compound: boolean
   /** Survives the end of the process, but not yet a power cut: the commit need not wait for the disk. */
   readonly lazy: boolean
-  /** After this the work's transaction is closed to it. */
+  /** Is called when the work has ended: its transaction is closed to it then. */
   readonly ended: (() => void) | null
   readonly resolve: (value: unknown) => void
   readonly reject: (error: unknown) => void
@@ -75,13 +75,13 @@ export class GroupCommit {
   readonly #throttle: LogThrottle
   #probe: (() => void) | null = null
   readonly #changes: Sqlite.Statement<[]>
-  /** Whether the last commit, of a store that was broken, put something on the disk. */
+  /** Shows whether the last commit, of a store that was broken, put something on the disk. */
   #wrote = false
   #stall: ((error: InvariantError) => void) | null = null
   #closed = false
-  /** Why nothing may be written, although SQLite would. */
+  /** The reason why nothing may be written, although SQLite would. */
   #barred: { reason: string; since: WallMs } | null = null
-  /** How SQLite's `synchronous` stands. */
+  /** Shows how SQLite's `synchronous` stands. */
   #waitsForDisk = true
   #flush: (() => void) | null = null
 

@@ -11,7 +11,10 @@ export interface InodeLock {
   release(): void
 }
 
-/** Null: another process of this machine holds it. Elsewhere than on Linux there is none, and nothing is held. */
+/**
+ * Locks a file; null: another process of this machine holds it. Elsewhere than on Linux there is no lock, and nothing
+ * is held.
+ */
 export function lockInode(file: string): InodeLock | null {
   if (process.platform !== 'linux') return { release: () => undefined }
   const { dev, ino } = statSync(file)

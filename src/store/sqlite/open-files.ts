@@ -2,8 +2,8 @@ import { existsSync, readdirSync, statSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 
 /**
- * Whether the names of a database's files still lead to what is open. A file that was removed under a running bridge
- * goes on to be written, and is gone with the process: nothing else says so.
+ * Watches whether the names of a database's files still lead to what is open. A file that was removed under a running
+ * bridge goes on to be written, and is gone with the process: nothing else says so.
  */
 export class OpenFiles {
   readonly #names: readonly string[]
@@ -41,7 +41,7 @@ export class OpenFiles {
   }
 }
 
-/** What an earlier database has left beside its place, when it is not there itself; empty: nothing. */
+/** Lists what an earlier database has left beside its place, when it is not there itself; empty: nothing. */
 export function leftoversOf(file: string): readonly string[] {
   if (file === ':memory:' || existsSync(file)) return []
   const name = basename(file)

@@ -18,7 +18,7 @@ import { SqliteTx, type Tables } from './tx.ts'
 
 /** The Store port on SQLite, and what an operator's tools need of it. */
 export interface SqliteStore extends Store {
-  /** Whether the last commit reached the disk, and since when not. */
+  /** Says whether the last commit reached the disk, and since when not. */
   health(): StoreHealth
 }
 
@@ -138,7 +138,7 @@ function pruneSome({ invocations, audit }: Tables, retention: Retention): number
   )
 }
 
-/** What is read one by one later is looked at once now: a bad row stops the start, not a sign-in at night. */
+/** Looks once now at what is read one by one later: a bad row stops the start, not a sign-in at night. */
 function checkRows(tables: Tables): void {
   tables.nodes.checkKeys()
   tables.principals.check()

@@ -14,7 +14,7 @@ import type { BackupJob, BackupOutcome } from './worker.ts'
 
 export interface BackupsOptions {
   readonly database: Database
-  /** null: `backups` beside the database. */
+  /** The folder of the backups; null: `backups` beside the database. */
   readonly folder: string | null
   readonly clock: Clock
 }
@@ -23,7 +23,7 @@ export interface BackupsOptions {
 export interface FileBackups extends Backups {
   /** Absolute path. */
   readonly folder: string
-  /** When the newest one was made that was there at the start, or was made since; null: none. */
+  /** The time of the newest backup that was there at the start, or was made since; null: there is none. */
   readonly lastKnownAt: number | null
   /** Ends one that is under way, and lets no other one begin; nothing is left of it. */
   stop(): Promise<void>
@@ -123,8 +123,8 @@ export function backupFolder(file: string, chosen: string | null): string {
 }
 
 /**
- * What keeps backups from a folder that was chosen; undefined: nothing. The bridge does not make it: below the mount
- * point of a disk that is not there it would lie on the disk of the system, and fill that.
+ * Says what keeps backups from a folder that was chosen; undefined: nothing. The bridge does not make it: below the
+ * mount point of a disk that is not there it would lie on the disk of the system, and fill that.
  */
 export function whyNoBackupsIn(chosen: string): string | undefined {
   const point = emptyMountPoint(chosen)
@@ -158,7 +158,7 @@ function newestOf(names: readonly string[]): number | null {
   return time === undefined ? null : parseCompact(time)
 }
 
-/** When the newest one there was made, wall time; null: there is none. */
+/** Returns when the newest one there was made, wall time; null: there is none. */
 export async function newestBackupIn(folder: string): Promise<number | null> {
   return newestOf(await namesIn(folder, NAME))
 }

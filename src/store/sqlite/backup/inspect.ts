@@ -4,12 +4,12 @@ import { messageOf } from '../../../kernel/errors.ts'
 import { sqliteCode } from '../errors.ts'
 import { APPLICATION_ID, MIGRATIONS, newestVersion } from '../schema/migrations.ts'
 
-/** What a database file is, and whether it can be trusted. */
+/** Says what a database file is, and whether it can be trusted. */
 export interface Inspection {
   /** Schema version; 0 when it could not be read. */
   readonly version: number
   readonly nodes: number
-  /** What is wrong with it, each a sentence; empty: sound. */
+  /** The faults that were found, each a sentence; empty: sound. */
   readonly problems: readonly string[]
   /** It could not even be opened, which says nothing about what is in it. */
   readonly unopened?: boolean

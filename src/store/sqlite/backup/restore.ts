@@ -20,7 +20,7 @@ import { inspectDatabase } from './inspect.ts'
 
 export interface Restored {
   readonly file: string
-  /** Where the database is that was there before, with its log if it had one; null: there was none. */
+  /** The place of the database that was there before, with its log if it had one; null: there was none. */
   readonly replaced: string | null
   readonly version: number
   readonly nodes: number
@@ -122,7 +122,10 @@ function sameFile(one: string, other: string): boolean {
   return a.dev === b.dev && a.ino === b.ino
 }
 
-/** Who runs a bridge on the database; null: nobody. Does not disturb it. Throws when that cannot be told. */
+/**
+ * Names who runs a bridge on the database; null: nobody. It does not disturb it, and throws when that cannot be found
+ * out.
+ */
 export function holderOf(file: string, now: WallMs): string | null {
   if (!statSync(`${file}.lock`, { throwIfNoEntry: false })) return null
   try {

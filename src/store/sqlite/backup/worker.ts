@@ -12,9 +12,9 @@ import { inspectDatabase } from './inspect.ts'
  */
 
 export interface BackupJob {
-  /** null: `part` is written already, and only checked here. */
+  /** The database; null: `part` is written already, and only checked here. */
   readonly source: string | null
-  /** Where it is written, to be renamed when it is whole. */
+  /** The file to which it is written, to be renamed when it is whole. */
   readonly part: string
   readonly file: string
 }
@@ -51,7 +51,7 @@ function copy(source: string, part: string): void {
   }
 }
 
-/** What is not whole must not take the last of a full disk. */
+/** Removes a file that is not whole: it must not take the last of a full disk. */
 function removeHalf(part: string): void {
   try {
     for (const path of [part, `${part}-journal`]) rmSync(path, { force: true })

@@ -7,7 +7,7 @@ import { MqttRetainedTable } from './retained.ts'
 import { MqttSessionsTable } from './sessions.ts'
 import { MqttWillsTable } from './wills.ts'
 
-/** As long as the configuration says. */
+/** The terms of a session that lasts as long as the configuration says. */
 const LASTING: SessionTerms = { expirySeconds: null, leftAt: null }
 
 export interface SqliteMqttStore extends MqttStore {
@@ -27,7 +27,7 @@ export function createMqttStore(database: Database): SqliteMqttStore {
   const write = <T>(run: () => T) => writer.write(run)
   const writeAt = <T>(urgency: Urgency, run: () => T) =>
     urgency === 'soon' ? writer.writeSoon(run) : writer.write(run)
-  /** After the writes that were asked for before, whether they succeed or not. */
+  /** Reads after the writes that were asked for before, whether they succeed or not. */
   const read = async <T>(run: () => T): Promise<T> => {
     const pending = writer.settled()
     if (pending !== null) await pending

@@ -1,6 +1,6 @@
 /**
- * When each limb came and went. Rows are in the order in which the bridge saw them, which is the order of their
- * times unless the wall clock was moved. Landed versions never change: see `migrations.ts`.
+ * The table of when each limb came and went. Rows are in the order in which the bridge saw them, which is the order
+ * of their times unless the wall clock was moved. Landed versions never change: see `migrations.ts`.
  */
 export const SCHEMA_HISTORY = `
 -- AUTOINCREMENT: a page's cursor never means another row, also not after the newest one was deleted.

@@ -29,7 +29,7 @@ export function toSchema4(sql: Sqlite.Database): void {
   sql.exec(SCHEMA_4)
 }
 
-/** From now on each pruning leaves a row; those of before have left none. */
+/** Vouches for the anchor: from now on each pruning leaves a row, but those of before have left none. */
 function vouchForAnchor(sql: Sqlite.Database): void {
   const anchor = sql.prepare('SELECT seq, hash FROM audit_anchor WHERE seq > 0').get() as
     | ChainLink

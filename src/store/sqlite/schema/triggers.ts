@@ -8,11 +8,11 @@ import { type Migration, migrate } from './migrations.ts'
 
 type Triggers = ReadonlyMap<string, string>
 
-/** What was put right, by name. */
+/** The triggers that were put right, by name. */
 export interface TriggersFound {
   readonly missing: readonly string[]
   readonly changed: readonly string[]
-  /** Not the bridge's own: one such can make the audit log lose rows. */
+  /** Triggers that are not the bridge's own: one such can make the audit log lose rows. */
   readonly foreign: readonly string[]
 }
 
@@ -34,7 +34,7 @@ export function repairTriggers(sql: Sqlite.Database, migrations: readonly Migrat
   }
 }
 
-/** Those of an empty database that was just made. */
+/** Returns the triggers of an empty database that was just made. */
 function wantedTriggers(migrations: readonly Migration[]): Triggers {
   const sql = new Sqlite(':memory:')
   try {

@@ -6,9 +6,9 @@ export const PRUNED = 'audit.pruned'
 
 const PAGE = 1000
 
-/** What a verification reads. */
+/** The source from which a verification reads. */
 export interface ChainReader {
-  /** Undefined when somebody has deleted it. */
+  /** The anchor; undefined when somebody has deleted it. */
   anchor(): ChainLink | undefined
   first(): ChainLink | undefined
   last(): ChainLink | undefined
@@ -31,7 +31,7 @@ class Check {
   readonly #known: AuditPair | undefined
   #at: ChainLink
   #rows = 0
-  /** Up to where the log says of itself that it was pruned. */
+  /** The link up to which the log says of itself that it was pruned. */
   #pruned: ChainLink = ORIGIN
   #foundKnown = false
   #broken: Pick<AuditVerdict, 'brokenAt' | 'problem'> | null = null
@@ -42,7 +42,7 @@ class Check {
     this.#at = log.anchor() ?? ORIGIN
   }
 
-  /** Whether there is another one. */
+  /** Reads a page, and returns whether another one follows. */
   page(): boolean {
     const anchor = this.#log.anchor() ?? ORIGIN
     // Retention has taken rows away meanwhile, which is no gap.

@@ -6,11 +6,13 @@ import Sqlite from 'better-sqlite3'
  * counter as it was; here it is brought beyond what limbs may have been told since.
  */
 
-/** When it is not known what they were told: behind everything that could have been. */
+/** The jump when nobody knows which fences the limbs have seen: it goes beyond every one that they could have. */
 const LEAST_JUMP = 1_000_000
 /** Each lease is a commit on disk; a fleet that takes as many as this, day and night, is a large one. */
 const LEASES_PER_SECOND = 100
-/** Whatever the clocks say: a microcontroller that keeps fences in 32 bits outlives twenty of them. */
+/**
+ * The greatest jump, whatever the clocks say: a microcontroller that keeps fences in 32 bits outlives twenty of them.
+ */
 const GREATEST_JUMP = 100_000_000
 
 /**
@@ -60,7 +62,7 @@ function writeFence(sql: Sqlite.Database, fence: number): void {
     .run(String(fence))
 }
 
-/** By the age of the last thing that the backup knows of. */
+/** Returns how far to jump, by the age of the last thing that the backup knows of. */
 function jump(sql: Sqlite.Database, nowMs: number): number {
   const last = sql.prepare('SELECT at FROM audit ORDER BY seq DESC LIMIT 1').pluck().get()
   const seconds = last === undefined ? 0 : Math.ceil((nowMs - Number(last)) / 1000)

@@ -10,7 +10,7 @@ const TRIM_EVERY = 256
 const STATUSES = ['online', 'offline'] as const
 const BEGAN = 'history_since'
 
-/** When each limb came and went. */
+/** Keeps when each limb came and went. */
 export class HistoryTable {
   readonly #reader = new RowReader('presence_history', ['node_id', 'seq'])
   readonly #insert: Sqlite.Statement<[number, string, string, string]>

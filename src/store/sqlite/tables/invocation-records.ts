@@ -6,7 +6,7 @@ import type { AuditTable } from './audit.ts'
 import type { InvocationsTable } from './invocations.ts'
 
 interface Batch {
-  /** Of each call the record that came last: most begin and end within one commit, and are written once. */
+  /** The record of each invocation that came last: most begin and end within one commit, and are written once. */
   readonly records: Map<string, InvocationRecord>
   readonly entries: AuditEntry[]
   readonly written: Promise<void>
@@ -36,7 +36,7 @@ export class InvocationRecords {
     return this.#open.written
   }
 
-  /** What comes from now on is written after what is asked for now. */
+  /** Closes the batch: records that come from now on are written after what is asked for now. */
   close(): void {
     this.#open = null
   }

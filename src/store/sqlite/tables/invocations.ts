@@ -8,7 +8,7 @@ import { RowReader, type SqlRow } from './rows.ts'
 
 const COLUMNS =
   'invocation_id, principal, node_id, capability, command, params_hash, level, state, created_at, ended_at, fence, idempotency_key, fingerprint, decided_by, reason, error, late_at, late_success'
-/** What a call changes while it goes on. */
+/** The columns that change while an invocation goes on. */
 const MOVING = [
   'capability',
   'level',

@@ -61,7 +61,7 @@ export class NodesTable {
     return row === undefined ? null : this.#record(row)
   }
 
-  /** In order of nodeId, those after `after`. The rows are read at once: no iterator stays open. */
+  /** Returns the rows after `after`, in order of nodeId. The rows are read at once: no iterator stays open. */
   page(after: string, limit: number): NodeRecord[] {
     return this.#page.all(after, limit).map((row) => this.#record(row))
   }

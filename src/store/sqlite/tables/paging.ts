@@ -20,7 +20,7 @@ export interface WindowQuery {
   readonly table: 'audit' | 'invocations'
   /** Columns with an index on (column, seq); those whose value is undefined do not apply. The rarest first. */
   readonly indexed: readonly (readonly [column: string, value: unknown])[]
-  /** Those whose value is undefined do not apply. */
+  /** The conditions; those whose value is undefined do not apply. */
   readonly where: readonly (readonly [condition: string, value: unknown])[]
   readonly order: Order
   readonly after: string | null
@@ -64,7 +64,7 @@ export function windowPage(
   return { rows, next: edge === undefined ? null : String(edge) }
 }
 
-/** How many of the first rows have so many bytes of text; at least one. */
+/** Returns how many of the first rows have so many bytes of text; at least one. */
 function rowsWithin(rows: readonly SqlRow[], maxBytes: number): number {
   let bytes = 0
   const end = rows.findIndex((row) => {

@@ -7,7 +7,7 @@ import { NAME_PATTERN } from '../../../protocol/names.ts'
 import { PAIRING_REQUEST_KINDS, storedRegistrationSchema } from '../../../protocol/schemas.ts'
 import { RowReader } from './rows.ts'
 
-/** What was accepted by an older rule for texts must not keep the bridge from starting. */
+/** Reads a stored registration: a text that an older rule accepted must not keep the bridge from starting. */
 const storedRegistration = z.preprocess(withLegibleTexts, storedRegistrationSchema)
 
 function withLegibleTexts(value: unknown): unknown {
@@ -61,7 +61,7 @@ export class PairingRequestsTable {
     return this.#ofNode.all(nodeId).map((row) => this.#record(row))
   }
 
-  /** Which requests may be loaded: those that were heard of last, within the bounds. */
+  /** Picks the requests that may be loaded: those that were heard of last, within the bounds. */
   within({ now, maxRequests, maxBytes }: RequestBounds): { kept: string[]; beyond: string[] } {
     const kept: string[] = []
     const beyond: string[] = []

@@ -45,7 +45,7 @@ export class PrincipalsTable {
     this.#put.run(name, role, passwordHash, createdAt, createdBy)
   }
 
-  /** And its policies. */
+  /** Deletes a principal and its policies. */
   delete(name: string): void {
     for (const statement of this.#deletes) statement.run(name)
   }

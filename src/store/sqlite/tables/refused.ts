@@ -85,7 +85,7 @@ export class RefusedTable {
     this.#putWidening.run(nodeId, fingerprint, at, until)
   }
 
-  /** What is refused at `now`, in order of nodeId. A cursor is the node and, for a key, the key's hash. */
+  /** Returns what is refused at `now`, in order of nodeId. A cursor is the node and, for a key, the key's hash. */
   page(now: number, after: string | null, limit: number): Page<RefusedEntry> {
     const rows = this.#page.all({ now, after: after ?? '', limit: limit + 1 })
     const items = rows.slice(0, limit).map((row) => {

@@ -2,7 +2,7 @@ import type Sqlite from 'better-sqlite3'
 
 const KEY = 'running_ms'
 
-/** How long bridges have run on this database: the clock of every end that is stored. */
+/** Counts how long bridges have run on this database: the clock of every end that is stored. */
 export class RunningTime {
   readonly #get: Sqlite.Statement<[]>
   readonly #put: Sqlite.Statement<[string]>

@@ -42,7 +42,7 @@ export class TokensTable {
     return row === undefined ? null : this.#record(row)
   }
 
-  /** In the order of the ids, which is that of the times they were made at. */
+  /** Returns tokens in the order of their ids, which is that of the times they were made at. */
   page(principal: string | null, after: string | null, limit: number): Page<TokenRecord> {
     const rows = this.#page.all(principal, principal, after ?? '', limit + 1).map((row) => this.#record(row))
     return pageOf(rows, limit, ({ tokenId }) => tokenId)
