@@ -123,10 +123,15 @@ export const RESULTS = {
   'node/import': z.object({ items: z.array(provisioned) }),
 
   'pairing/list': page(z.union([pendingRequestSchema, refusedItemSchema])),
-  'pairing/approve': decided,
+  'pairing/approve': decided.extend({
+    status: z.enum(STATUSES).optional().describe('of the limb, right after the approval'),
+  }),
   'pairing/reject': decided,
   'pairing/forgive': nodeRef.extend({ forgiven: z.int().describe('how many keys and widenings') }),
-  'pairing/permit': z.object({ pairingWindow: bridgeInfoSchema.shape.pairingWindow.unwrap().nullable() }),
+  'pairing/permit': z.object({
+    pairingWindow: bridgeInfoSchema.shape.pairingWindow.unwrap().nullable(),
+    approved: z.array(nameSchema).optional().describe('with `waiting`: the limbs that had waited'),
+  }),
 
   'policy/list': page(policy),
   'policy/set': policy.extend({

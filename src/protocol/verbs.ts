@@ -267,6 +267,10 @@ export const VERBS = {
       seconds: z.int().min(0).max(LIMITS.permitSecondsMax).describe('how long, at most an hour; 0 closes it'),
       max: z.int().min(1).max(LIMITS.permitNodesMax).optional().describe('close after so many approvals'),
       nodeId: nodeIdArg.optional().describe('for this nodeId only'),
+      waiting: z
+        .boolean()
+        .optional()
+        .describe('approve those too that wait already, the oldest first; only those that come when absent'),
     },
     { positional: ['seconds'] },
   ),

@@ -152,6 +152,13 @@ const CASES: Readonly<Record<string, Case>> = {
     },
     labels: SUMMED,
   },
+  LimbSessionsReplaced: {
+    fires: { [gauge('limb_sessions_replaced_total')]: '0+2x180' },
+    summary: 'Newer connections of limbs of b:8083 go on ending older ones.',
+    // A thousand at once: the network of a whole fleet was gone for a moment.
+    silent: { [gauge('limb_sessions_replaced_total')]: '0x175 1000x5' },
+    labels: WHOLE,
+  },
   LimbCallsFailing: {
     fires: {
       [gauge('limb_invocations_total', 'outcome="timeout"')]: '0+1x180',

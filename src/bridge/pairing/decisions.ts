@@ -155,6 +155,17 @@ export class PairingDecisions {
     return { kind: 'claimed', request, fresh: !mine || request.revision !== mine.revision }
   }
 
+  /** Approves a request that waits, if the window would approve it now. */
+  async admit(tx: Tx, seat: WindowReservation, requestId: string): Promise<PairingApproved | undefined> {
+    const request = await tx.request(requestId)
+    if (!request) return undefined
+    const conflict = inConflict(request, await tx.requestsOfNode(request.nodeId))
+    const openedBy = seat.take(request, conflict)
+    if (openedBy === null) return undefined
+    await tx.deleteRequest(requestId)
+    return await this.approve(tx, request, `window:${openedBy}`)
+  }
+
   /** Most of what an approved limb registers again holds at once; more ability waits for an operator. */
   async reregister(
     tx: Tx,

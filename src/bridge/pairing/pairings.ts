@@ -27,6 +27,9 @@ import type { WindowKeeper } from './window.ts'
 /** Refused registrations are told so often for each address. */
 const REFUSALS = { quietMs: 60_000, lines: 5, maxKeys: 500 } as const
 
+/** Requests that wait are approved by an opened window so many in one commit. */
+const ADMITTED_AT_ONCE = 50
+
 /** Registration, approval and rejection: the way of a device into the fleet. */
 export class Pairings {
   readonly #world: BridgeContext
@@ -187,6 +190,37 @@ export class Pairings {
     })
     await this.#applyApproval(approval, null, null)
     return approval.node
+  }
+
+  /**
+   * The open window approves who waits already, the oldest first, as it would if they asked now. Resolves with the
+   * limbs that it approved.
+   */
+  async admitWaiting(): Promise<string[]> {
+    const waiting = [...this.#pending.values()].sort((a, b) => a.requestedAt - b.requestedAt)
+    const admitted: string[] = []
+    for (let at = 0; at < waiting.length; at += ADMITTED_AT_ONCE) {
+      const some = waiting.slice(at, at + ADMITTED_AT_ONCE).map(({ requestId }) => this.#admit(requestId))
+      for (const node of await Promise.all(some)) if (node) admitted.push(node.nodeId)
+    }
+    return admitted
+  }
+
+  async #admit(requestId: string): Promise<NodeRecord | undefined> {
+    const seat = this.#window.reserve()
+    try {
+      const approval = await this.#world.store.transact((tx) => this.#decisions.admit(tx, seat, requestId))
+      if (!approval) return undefined
+      this.#world.counters.count('pairing_decisions', 'window')
+      await this.#applyApproval(approval, null, null)
+      this.#window.used()
+      return approval.node
+    } catch (error) {
+      seat.giveBack()
+      // A principal has its name: it waits on, and the others do not wait for it.
+      if (error instanceof Refusal && error.code === 'conflict') return undefined
+      throw error
+    }
   }
 
   /** `session`: the candidate whose own registration was approved by the window, else null. */

@@ -8,6 +8,7 @@ import type { VerbResult } from '../../protocol/results.ts'
 import type { Announcer } from '../live/announcer.ts'
 import { pageInMemory } from '../live/pages.ts'
 import type { PendingPairingRequests } from '../live/pending.ts'
+import type { Registry } from '../live/registry.ts'
 import type { Pairings } from '../pairing/pairings.ts'
 import type { WindowKeeper } from '../pairing/window.ts'
 import type { AuditRow, Page, ReadTx } from '../ports.ts'
@@ -17,10 +18,16 @@ import type { VerbCaller, VerbHandlersOf } from '../verb-context.ts'
 /** The verbs about requests to be paired. */
 export function pairingHandlers(
   world: BridgeContext,
-  parts: { pending: PendingPairingRequests; pairings: Pairings; window: WindowKeeper; announcer: Announcer },
+  parts: {
+    registry: Registry
+    pending: PendingPairingRequests
+    pairings: Pairings
+    window: WindowKeeper
+    announcer: Announcer
+  },
 ): VerbHandlersOf<'pairing'> {
   const { clock, counters, store } = world
-  const { pending, pairings, window, announcer } = parts
+  const { registry, pending, pairings, window, announcer } = parts
 
   /** Of a request that is pending no more, what became of it is told: who decides twice is not lied to. */
   async function known(requestId: string, error: unknown): Promise<never> {
@@ -61,7 +68,9 @@ export function pairingHandlers(
         .approve(requestId, revision, caller.name, changes)
         .catch((error) => known(requestId, error))
       counters.count('pairing_decisions', 'approved')
-      return { nodeId: node.nodeId, requestId }
+      const { nodeId } = node
+      const status = registry.get(nodeId)?.status
+      return { nodeId, requestId, ...(status === undefined ? {} : { status }) }
     },
     'pairing/reject': async ({ requestId }, caller) => {
       const request = await pairings.reject(requestId, caller.name).catch((error) => known(requestId, error))
@@ -72,9 +81,13 @@ export function pairingHandlers(
       nodeId,
       forgiven: await pairings.forgive(nodeId, caller.name),
     }),
-    'pairing/permit': async ({ seconds, max, nodeId }, caller) => {
+    'pairing/permit': async ({ seconds, max, nodeId, waiting }, caller) => {
+      if (waiting && seconds === 0)
+        throw new Refusal('invalid_request', 'closing the window approves nobody; leave it out', 'waiting')
       await window.permit(seconds, max ?? null, nodeId ?? null, caller.name)
-      return { pairingWindow: announcer.info().pairingWindow ?? null }
+      const approved = waiting ? await pairings.admitWaiting() : undefined
+      const pairingWindow = announcer.info().pairingWindow ?? null
+      return { pairingWindow, ...(approved === undefined ? {} : { approved }) }
     },
   }
 }
