@@ -121,7 +121,7 @@ export class Core implements Inbound {
     this.view = createView(world.topics, this.registry, this.pending, this.approvals, this.#announcer)
   }
 
-  /** How many live sessions have each role. */
+  /** The number of live sessions of each role. */
   get sessionRoles(): Readonly<Record<SessionRole, number>> {
     return this.#table.roles
   }
@@ -135,7 +135,7 @@ export class Core implements Inbound {
     await this.control.load()
   }
 
-  /** What strangers left behind takes no more memory than they may have: the rest ends before it is loaded. */
+  /** Loads the requests of strangers within the memory that they may have: the rest ends before it is loaded. */
   async #loadRequests(): Promise<void> {
     const { running, store, settings, log } = this.#world
     const { maxPending, maxPendingBytes } = settings.pairing
@@ -228,7 +228,10 @@ export class Core implements Inbound {
     this.#attempts.denied(name, what, topic)
   }
 
-  /** Whether who was let in as this still may be: its password, token and role are what they were. */
+  /**
+   * Returns whether a session that was let in as this identity still may be: its password, token and role are what
+   * they were.
+   */
   isCurrent(identity: Identity): boolean {
     return !this.#table.isInvalidated({ identity })
   }
@@ -286,7 +289,10 @@ export class Core implements Inbound {
     this.#presence.active(session)
   }
 
-  /** What is published on the broker, of which some limbs' availability is read. Total and quick. */
+  /**
+   * Is called for what is published on the broker: some limbs' availability is read from it. It never throws, and is
+   * quick.
+   */
   published({ topic, payload }: PublishedMessage): void {
     this.#presence.published(topic, payload)
   }
@@ -326,7 +332,7 @@ export class Core implements Inbound {
   }
 }
 
-/** Before it is parsed: a stranger's registration costs little. */
+/** Checks the size of a registration before it is parsed: a stranger's costs little. */
 function checkSize({ length }: Uint8Array): void {
   const { candidateRegistrationBytes: most } = LIMITS
   if (length <= most) return
@@ -336,7 +342,7 @@ function checkSize({ length }: Uint8Array): void {
   )
 }
 
-/** As `principal/add` would: an empty file would make an admin that anybody can be. */
+/** Checks a given password as `principal/add` would: an empty file would make an admin that anybody can be. */
 function checkGiven({ length }: string): void {
   const { passwordCharsMin, passwordCharsMax } = LIMITS
   if (length >= passwordCharsMin && length <= passwordCharsMax) return

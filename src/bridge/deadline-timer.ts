@@ -3,7 +3,7 @@ import type { Clock } from '../kernel/clock.ts'
 
 /** A timer that fires this much late says that the process stood still, not that somebody was slow. */
 const STALL_MS = 1000
-/** After a standstill: time to read the answers that waited in the sockets. */
+/** The time after a standstill to read the answers that waited in the sockets. */
 const STALL_GRACE_MS = 1000
 
 /** Deadlines of many things with one timer. */

@@ -1,5 +1,5 @@
 /**
- * What MQTT itself must keep over a restart: persistent sessions, their subscriptions and queued messages,
+ * Keeps what MQTT itself needs over a restart: persistent sessions, their subscriptions and queued messages,
  * QoS 2 handshakes, and retained messages that are not the bridge's own view. Plain rows; the broker adapter
  * gives them MQTT's meaning, the store keeps them.
  *
@@ -31,7 +31,7 @@ export interface QueuedMessage extends StoredMessage {
   readonly stage: 'publish' | 'pubrel'
 }
 
-/** What the queues of several sessions have in common. */
+/** The part of a message that the queues of several sessions have in common. */
 export type QueueMessage = Pick<QueuedMessage, 'topic' | 'payload' | 'extra' | 'brokerId' | 'brokerCounter'>
 
 /** One session's copy: QoS and retain flag are those of its subscription. */
@@ -44,7 +44,7 @@ export interface QueueTarget {
 export interface QueueSize {
   readonly clientId: string
   readonly messages: number
-  /** Of topics and payloads. */
+  /** The bytes of topics and payloads. */
   readonly bytes: number
   /** The highest sequence. */
   readonly newest: number
@@ -52,11 +52,11 @@ export interface QueueSize {
   readonly newestCounter: number
 }
 
-/** How long a session outlives its connection. */
+/** Says how long a session outlives its connection. */
 export interface SessionTerms {
-  /** Null: as long as the configuration says. */
+  /** The seconds; null: as long as the configuration says. */
   readonly expirySeconds: number | null
-  /** When its connection ended, wall time; null while it is connected. */
+  /** The time at which its connection ended, wall time; null while it is connected. */
   readonly leftAt: number | null
 }
 
@@ -64,16 +64,16 @@ export interface SessionTerms {
 export interface StoredWill extends StoredMessage {
   readonly clientId: string
   readonly delaySeconds: number
-  /** When it is to be sent, wall time; null while its client is connected. */
+  /** The time at which it must be sent, wall time; null while its client is connected. */
   readonly dueAt: number | null
 }
 
 export interface StoredSession extends SessionTerms {
   /** Unique: the broker's name for identity and client id together. */
   readonly clientId: string
-  /** Which identity it belongs to: a node's or principal's name, or the broker's word for others. */
+  /** The identity that it belongs to: a node's or principal's name, or the broker's word for others. */
   readonly owner: string
-  /** When it was used last, in milliseconds since 1970. */
+  /** The time at which it was used last, in milliseconds since 1970. */
   readonly usedAt: number
 }
 
@@ -88,7 +88,7 @@ export interface StoredSubscription {
 export interface RetainedLimits {
   /** Retained messages in all. */
   readonly total: number
-  /** At most `max` of them below `prefix`, which ends with a slash. */
+  /** The bound: at most `max` of them below `prefix`, which ends with a slash. */
   readonly below: { readonly prefix: string; readonly max: number } | null
 }
 
@@ -103,7 +103,7 @@ export interface MqttStore {
   putSubscriptions(rows: readonly StoredSubscription[]): Promise<void>
   deleteSubscriptions(clientId: string, filters: readonly string[]): Promise<void>
 
-  /** Which identity a stored session belongs to; null: none stored. */
+  /** Returns the identity that a stored session belongs to; null: none stored. */
   sessionOwner(clientId: string): Promise<string | null>
   sessionsOf(owner: string): Promise<readonly string[]>
   /** `now` when the urgency is left out; as long as the configuration says without terms. */
@@ -166,5 +166,5 @@ export interface MqttStore {
   countRetained(): Promise<number>
 }
 
-/** Where wills wait that outlive the bridge. */
+/** The store of the wills that outlive the bridge. */
 export type WillStore = Pick<MqttStore, 'loadWills' | 'putWill' | 'deleteWill'>

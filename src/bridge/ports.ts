@@ -17,7 +17,10 @@ import type { Refusal } from '../kernel/errors.ts'
 import type { InvocationState, Role } from '../protocol/names.ts'
 import type { Address } from '../protocol/topics.ts'
 
-/** What the use cases need of the world. Adapters of row 4 implement these; `app.ts` hands them in. */
+/**
+ * These are the ports: what the use cases need of the world. Adapters of row 4 implement these; `app.ts` hands them
+ * in.
+ */
 
 /** A page of a listing in the order of its key; `next` is the last key when there is more. */
 export interface Page<T> {
@@ -51,7 +54,7 @@ export interface Tx {
   putRefusedKey(refused: RefusedKey): Promise<void>
   refusedWidening(nodeId: string, now: number): Promise<RefusedWidening | null>
   putRefusedWidening(refused: RefusedWidening): Promise<void>
-  /** What is refused now of all limbs, in order of nodeId; pages like those of `principals`. */
+  /** Returns what is refused now of all limbs, in order of nodeId; pages like those of `principals`. */
   refused(now: number, after: string | null, limit: number): Promise<Page<RefusedEntry>>
   /** Lifts every refusal of a limb. How many. */
   forgive(nodeId: string): Promise<number>
@@ -65,14 +68,14 @@ export interface Tx {
 
   token(tokenId: string): Promise<TokenRecord | null>
   tokenByHash(hash: Uint8Array): Promise<TokenRecord | null>
-  /** Those of one principal, or of all (null), in the order in which they were made. */
+  /** Returns the tokens of one principal, or of all (null), in the order in which they were made. */
   tokens(principal: string | null, after: string | null, limit: number): Promise<Page<TokenRecord>>
   countTokens(principal: string): Promise<number>
   putToken(token: TokenRecord): Promise<void>
   deleteToken(tokenId: string): Promise<void>
 
   putPolicy(policy: PolicyRecord): Promise<void>
-  /** Whether there was one. */
+  /** Deletes an entry, and resolves to whether there was one. */
   deletePolicy(principal: string, nodeId: string, capability: string): Promise<boolean>
   /** The entries with exactly this principal and node (`*` is itself) for the capability or `*`: at most two. */
   policiesAt(principal: string, nodeId: string, capability: string): Promise<readonly PolicyRecord[]>
@@ -88,7 +91,7 @@ export interface Tx {
   invocationByKey(principal: string, idempotencyKey: string): Promise<InvocationRecord | null>
   /** Creates or replaces the row. */
   putInvocation(record: InvocationRecord): Promise<void>
-  /** What the caller was answered, as JSON text; kept for calls with an idempotency key. */
+  /** Stores what the caller was answered, as JSON text; it is kept for invocations with an idempotency key. */
   putAnswer(invocationId: string, answer: string): Promise<void>
   answer(invocationId: string): Promise<string | null>
   /** Rows of the principal that have an idempotency key. */
@@ -111,7 +114,7 @@ export type Order = 'newest' | 'oldest'
 /** A row of the audit log as it is kept. */
 export interface AuditRow extends AuditEntry {
   readonly seq: number
-  /** Of the hash before it and the row. */
+  /** The hash of the hash before it and the row. */
   readonly hash: Uint8Array
 }
 
@@ -121,7 +124,7 @@ export interface AuditFilter {
   /** One kind; with a `.` at its end, all that begin with it. */
   readonly kind?: string | undefined
   readonly since?: number | undefined
-  /** Before this time. */
+  /** The time before which they were made. */
   readonly until?: number | undefined
 }
 
@@ -139,13 +142,13 @@ export interface AuditPair {
 
 export interface AuditVerdict {
   readonly whole: boolean
-  /** Those that were checked. */
+  /** The number of rows that were checked. */
   readonly rows: number
-  /** Of what is there now; absent when nothing is. */
+  /** The first number of what is there now; absent when nothing is. */
   readonly firstSeq?: number
   readonly lastSeq?: number
   readonly lastHash?: Uint8Array
-  /** Of the pair that was asked about: its row is there, with this hash, or retention took it. */
+  /** The fate of the pair that was asked about: its row is there, with this hash, or retention took it. */
   readonly known?: 'there' | 'pruned'
   /** The first row that is not what was written, or that is missing. */
   readonly brokenAt?: number
@@ -153,9 +156,9 @@ export interface AuditVerdict {
   readonly problem?: string
 }
 
-/** What may go. Times are wall time. */
+/** Says what may be deleted. Times are wall time. */
 export interface Retention {
-  /** When it is, for the row that the audit log has of it. */
+  /** The time now, for the row that the audit log has of it. */
   readonly at: number
   /** Refused keys and widenings whose time is up may go: running time. */
   readonly running: number
@@ -201,18 +204,18 @@ export type ReadTx = Pick<
   | 'invocations'
 >
 
-/** What may be loaded of the requests that wait. */
+/** The bounds of what may be loaded of the requests that wait. */
 export interface RequestBounds {
-  /** Those that expired before are not; on the running clock. */
+  /** The time on the running clock: requests that expired before are not loaded. */
   readonly now: number
   readonly maxRequests: number
-  /** Of registrations, as JSON. */
+  /** The bytes of registrations, as JSON. */
   readonly maxBytes: number
 }
 
 export interface LoadedRequests {
   readonly requests: readonly PairingRequestRecord[]
-  /** Those that were beyond the bounds; they are removed. */
+  /** The number of those that were beyond the bounds; they are removed. */
   readonly ended: number
 }
 
@@ -236,7 +239,7 @@ export interface Store {
   /** Every node, in order of nodeId. Read once, at the start. */
   loadNodes(): AsyncIterable<NodeRecord>
   loadRequests(bounds: RequestBounds): Promise<LoadedRequests>
-  /** How long bridges have run on this store, as it was saved last; 0 at first. */
+  /** Returns how long bridges have run on this store, as it was saved last; 0 at first. */
   runningMs(): Promise<number>
   /** Never lowers it. */
   saveRunningMs(ms: number): Promise<void>
@@ -262,7 +265,7 @@ export interface Store {
   close(): Promise<void>
 }
 
-/** Who is at the other end of a session. */
+/** Says who is at the other end of a session. */
 export type Identity =
   | { readonly kind: 'candidate'; readonly nodeId: string; readonly key: string | null }
   | { readonly kind: 'limb'; readonly nodeId: string }
@@ -275,7 +278,7 @@ export type Identity =
       readonly tokenId?: string | undefined
     }
 
-/** How a session came to its end. */
+/** Says how a session came to its end. */
 export type SessionEnd = 'disconnect' | 'lost' | 'replaced' | 'refused' | 'stopped'
 
 /**
@@ -288,9 +291,9 @@ export interface Session {
   /** The peer's IP address without port, or `local`. */
   readonly address: string
   readonly alive: boolean
-  /** Of MQTT, such as `3.1.1`. */
+  /** The version of MQTT, such as `3.1.1`. */
   readonly version?: string | undefined
-  /** Whether this session has a subscription that matches `topic`. */
+  /** Returns whether this session has a subscription that matches `topic`. */
   subscribedTo(topic: string): boolean
   /**
    * Sends to this session alone, at QoS 1 if its subscription allows; when it is not acknowledged, again to the same
@@ -302,21 +305,21 @@ export interface Session {
    * Resolves when its peer has taken what was sent to it so far, or is gone. Absent: nothing ever waits to be sent.
    */
   whenTaken?(): Promise<void>
-  /** Where responses go, when it is not a session of the broker. */
+  /** Sends a response, when it is not a session of the broker. */
   readonly respond?: ((verb: string, payload: Uint8Array) => void) | undefined
   /** Closes the connection; `afterFlush` lets what was told go out first (bounded by a second). */
   end(why: SessionEnd, afterFlush: boolean): void
 }
 
-/** What belongs to a message beside its payload, where both sides have a place for it. */
+/** The parts of a message beside its payload, where both sides have a place for it. */
 export interface MessageContext {
-  /** Where the sender wants its answer. */
+  /** The topic on which the sender wants its answer. */
   readonly responseTopic?: string | undefined
-  /** What ties an answer to its question. */
+  /** The bytes that tie an answer to its question. */
   readonly correlation?: Uint8Array | undefined
 }
 
-/** To all who are subscribed. Order of calls is order of delivery; nothing is awaited. */
+/** Sends to all who are subscribed. The order of calls is the order of delivery; nothing is awaited. */
 export interface Publisher {
   publish(
     topic: string,
@@ -325,7 +328,9 @@ export interface Publisher {
       qos: 0 | 1
       retain: boolean
       correlation?: Uint8Array | undefined
-      /** Whose request it answers: other sessions get it only while they keep up with what they are sent. */
+      /**
+       * The session whose request it answers: other sessions get it only while they keep up with what they are sent.
+       */
       asker?: Session | undefined
     },
   ): void
@@ -349,7 +354,7 @@ export interface Feed {
   retained(filter: string): AsyncIterable<PublishedMessage>
 }
 
-/** What the use cases need of the live sessions as a whole. */
+/** The part of the live sessions that the use cases need. */
 export interface Sessions {
   /** Forgets stored MQTT sessions (subscriptions, queues) of an identity that is no more. */
   forget(name: string): Promise<void>
@@ -364,9 +369,9 @@ export interface KnownSession {
   readonly name: string
   readonly clientId: string
   readonly live: boolean
-  /** Of a live one. */
+  /** The address of a live one. */
   readonly address?: string | undefined
-  /** When a live one has connected, and when one that is away was used last; milliseconds since 1970. */
+  /** The time at which a live one has connected, or one that is away was used last; milliseconds since 1970. */
   readonly since: number
   /** Messages that wait for it in the store. */
   readonly queued: number
@@ -388,7 +393,7 @@ export interface Backups {
   create(): Promise<BackupFile>
   /** Removes all but the newest `keep`, and never the one just made. How many. */
   prune(keep: number): Promise<number>
-  /** When the newest one there was made, wall time; null: there is none. */
+  /** Resolves to when the newest one there was made, wall time; null: there is none. */
   newestAt(): Promise<number | null>
 }
 
@@ -399,10 +404,10 @@ export interface Log {
   error(fields: object, message: string): void
 }
 
-/** What is counted; `http/` turns it into Prometheus' form. Labels come from fixed sets only. */
+/** Counts what happens; `http/` turns it into Prometheus' form. Labels come from fixed sets only. */
 export interface Counters {
   count(name: CounterName, label?: string): void
-  /** How long something took, and how it ended. */
+  /** Counts how long something took, and how it ended. */
   took(name: DurationName, outcome: string, durationMs: number): void
 }
 
@@ -428,11 +433,11 @@ export type CounterName =
   | 'backups'
   | 'http_connections_ended'
 
-/** What a CONNECT says, checked for form by the broker adapter before it comes here. */
+/** The credentials of a CONNECT. The broker adapter has checked their form before they come here. */
 export interface Credentials {
   readonly clientId: string
   readonly username: string | undefined
-  /** Null: bytes that are no UTF-8 text. */
+  /** The password; null: bytes that are no UTF-8 text. */
   readonly password: string | undefined | null
   readonly address: string
   /** Came through the control socket: the file's mode is the protection. */
@@ -453,18 +458,18 @@ export interface RefusedConnect {
   readonly username: string | undefined
   readonly clientId: string
   readonly address: string
-  /** Who it is from, when that was looked at. */
+  /** The identity that it is from, when that was looked at. */
   readonly identity?: Identity | undefined
-  /** What the adapter counts it as. */
+  /** The reason under which the adapter counts it. */
   readonly why: string
   readonly reason: string
-  /** Whose the client id is. */
+  /** The owner of the client id. */
   readonly holder?: { readonly name: string; readonly address: string } | undefined
 }
 
 /** The core as the broker adapter sees it. Functions without a promise are total: they never throw. */
 export interface Inbound {
-  /** Who may come in, and as whom. Rejects only for a broken invariant. */
+  /** Decides who may come in, and as whom. It rejects only for a broken invariant. */
   admit(credentials: Credentials): Promise<Authentication>
   /** A CONNECT under this name was refused by the broker itself. */
   connectRefused?(name: string, address: string, reason: string): void
@@ -472,11 +477,11 @@ export interface Inbound {
   denied?(name: string, what: string, topic: string): void
   /** A CONNECT was refused for another reason than who it is from. */
   refused(refusal: RefusedConnect): void
-  /** After CONNACK. */
+  /** Is called after CONNACK. */
   opened(session: Session): void
-  /** Once for each opened session, whatever ended it. */
+  /** Is called once for each opened session, whatever ended it. */
   closed(session: Session, why: SessionEnd): void
-  /** After SUBACK: answers that were owed to this session can be told now. */
+  /** Is called after SUBACK: answers that were owed to this session can be sent now. */
   subscribed(session: Session): void
   /** A limb has published something that is routed: to some limbs that is the sign of life. */
   active(session: Session): void
@@ -497,15 +502,18 @@ export interface RetainedMessage {
 
 /** Retained `status`, `state` and `limb/bridge/…` are a projection of memory, not a second store. */
 export interface RetainedView {
-  /** Whether retained messages of this topic come from the view and are never stored. */
+  /** Returns whether retained messages of this topic come from the view and are never stored. */
   owns(topic: string): boolean
-  /** Those that `filter` matches. An exact filter costs one look-up; a wildcard walks the registry lazily. */
+  /**
+   * Yields the messages that `filter` matches. An exact filter costs one look-up; a wildcard walks the registry
+   * lazily.
+   */
   match(filter: string): Iterable<RetainedMessage>
 }
 
 /** An invocation on its way. */
 export interface InvocationDelivery {
-  /** Whether the limb may have got it. What was false may become true, and never false again. */
+  /** Shows whether the limb may have got it. It may turn from false to true, and never back. */
   readonly sent: boolean
   /** Nobody waits for the answer any more. */
   giveUp(): void
@@ -515,7 +523,7 @@ export interface InvocationDelivery {
 export interface HttpInvocation {
   readonly nodeId: string
   readonly endpointUrl: string
-  /** Where the limb's own session comes from. */
+  /** The address that the limb's own session comes from. */
   readonly address: string
   readonly secret: string
   readonly body: Uint8Array
@@ -530,14 +538,14 @@ export interface HttpLimbClient {
   post(call: HttpInvocation, done: (outcome: Uint8Array | Refusal) => void): InvocationDelivery
 }
 
-/** What invoking over HTTP needs; absent from the world, it is not done. */
+/** The parts that invoking over HTTP needs; absent: it is not done. */
 export interface InvokeOverHttp {
   /** The bridge's own secret, of which those of the limbs are made. */
   readonly master: Uint8Array
   readonly caller: HttpLimbClient
 }
 
-/** What housekeeping needs of the adapters beyond the ports. */
+/** The parts that housekeeping needs of the adapters beyond the ports. */
 export interface Upkeep {
   walBytes(): number
   /** False when somebody still reads from it. */
@@ -551,10 +559,10 @@ export interface Upkeep {
   nextWithData(after: string): Promise<string | null>
 }
 
-/** What the adapters say of themselves; the same readiness that `/readyz` tells. */
+/** The health of the adapters, as they say themselves; the same readiness that `/readyz` shows. */
 export interface Health {
   readonly ready: boolean
-  /** Why not, each a sentence; empty when ready. */
+  /** The reasons why not, each a sentence; empty when ready. */
   readonly reasons: readonly string[]
   readonly uplinks: readonly { readonly name: string; readonly connected: boolean }[]
 }

@@ -26,26 +26,26 @@ export interface BridgeSettings {
     readonly rejectedSeconds: number
     readonly maxPending: number
     readonly maxPendingPerAddress: number
-    /** Of registrations, as JSON. */
+    /** The bytes of registrations, as JSON. */
     readonly maxPendingBytes: number
   }
   readonly signIn: SignInSettings
   readonly turns: {
-    /** Of the event loop, for one principal in a second. */
+    /** The time of the event loop, for one principal in a second. */
     readonly maxWorkMsPerSecond: number
   }
   readonly presence: {
     readonly heartbeatSeconds: number
     readonly timeoutSeconds: number
     readonly graceSeconds: number
-    /** That are told, for one limb. */
+    /** The changes that are published for one limb. */
     readonly maxChangesPerSecond: number
-    /** 0: never. */
+    /** The seconds; 0: never. */
     readonly stateRefreshSeconds: number
     readonly saveSeconds: number
   }
   readonly policy: {
-    /** No decision is looser than this. */
+    /** The level that no decision is looser than. */
     readonly floor: AuthLevel
   }
   readonly lease: {
@@ -72,10 +72,10 @@ export interface BridgeSettings {
   }
 }
 
-/** What every use case is handed. */
+/** The parts that every use case is handed. */
 export interface BridgeContext {
   readonly clock: Clock
-  /** For every end that is stored. */
+  /** The clock of every end that is stored. */
   readonly running: RunningClock
   readonly log: Log
   readonly counters: Counters
@@ -84,11 +84,11 @@ export interface BridgeContext {
   readonly store: Store
   readonly publisher: Publisher
   readonly sessions: Sessions
-  /** How limbs are invoked that asked for HTTP; absent: they are not. */
+  /** Invokes the limbs that asked for HTTP; absent: they are not invoked. */
   readonly invokeOverHttp?: InvokeOverHttp
   readonly backups: Backups
   readonly upkeep: Upkeep
-  /** Of this moment. */
+  /** Returns the health of this moment. */
   readonly health: () => Health
 }
 
@@ -112,7 +112,7 @@ export function intervalsOf(
 }
 
 export interface BackupSettings {
-  /** 0: only when somebody asks. */
+  /** The hours; 0: only when somebody asks. */
   readonly everyHours: number
   readonly keep: number
 }
@@ -120,6 +120,6 @@ export interface BackupSettings {
 export interface SignInSettings {
   /** Wrong passwords of one name from one address until both are refused for a while. */
   readonly maxFailedSignIns: number
-  /** That while; also how long a wrong password is remembered. */
+  /** The seconds of that while; a wrong password is remembered as long. */
   readonly failedSignInSeconds: number
 }

@@ -3,16 +3,16 @@ import type { VerbResult } from '../protocol/results.ts'
 import type { VerbArgs, VerbName } from '../protocol/verbs.ts'
 import type { Session } from './ports.ts'
 
-/** Who asks. */
+/** The one who asks. */
 export interface VerbCaller {
   readonly name: string
   readonly role: Role
   readonly address: string
-  /** Where the answer goes; an identity, compared as such. */
+  /** The session that the answer goes to; compared by identity. */
   readonly session: Session
-  /** As the request gave it. */
+  /** The transaction as the request gave it. */
   readonly transaction?: string | number | undefined
-  /** Whether anybody is still there to be answered. */
+  /** Returns whether anybody is still there to be answered. */
   alive(): boolean
 }
 

@@ -5,7 +5,10 @@ import type { BridgeContext } from '../settings.ts'
 import type { Leases } from './leases.ts'
 import type { Policies } from './policies.ts'
 
-/** Who may lease what: a lease is for those who use a thing freely or one at a time, and lasts no longer than that. */
+/**
+ * Decides who may lease what: a lease is for those who use a thing freely or one at a time, and lasts no longer than
+ * that.
+ */
 export class LeaseRights {
   readonly #world: BridgeContext
   readonly #registry: Registry

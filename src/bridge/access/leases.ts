@@ -8,7 +8,7 @@ import { audit } from '../audit.ts'
 import type { Announcer } from '../live/announcer.ts'
 import type { BridgeContext } from '../settings.ts'
 
-/** What somebody holds who has got a lease. */
+/** A lease that somebody has got. */
 export interface HeldLease {
   readonly lease: Lease
   readonly fence: number
@@ -104,7 +104,7 @@ export class Leases {
     return this.#book.size
   }
 
-  /** Whether the lease is still held. */
+  /** Returns whether the lease is still held. */
   holds({ lease }: HeldLease): boolean {
     this.#now()
     return this.isHeld(lease)
@@ -136,7 +136,7 @@ export class Leases {
     return this.#book.get(leaseId)
   }
 
-  /** Who holds it now, or whose invocations still keep it from others. */
+  /** Returns the lease of whoever holds it now, or whose invocations still keep it from others. */
   of(nodeId: string, capability: string): Lease | undefined {
     this.#now()
     return this.#book.of(nodeId, capability)
@@ -198,7 +198,7 @@ export class Leases {
     }
   }
 
-  /** Whether it has not ended. */
+  /** Returns whether it has not ended. */
   isHeld(lease: Lease): boolean {
     return this.#book.isHeld(lease)
   }

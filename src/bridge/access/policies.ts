@@ -9,13 +9,13 @@ const GENERATION = 50_000
 
 /** Capability to the entry that decides, null when none does. */
 type OfNode = Map<string, PolicyRecord | null>
-/** By principal, then node: never joined, so that no name can pose as two. */
+/** Levels by principal, then by node: the two are never joined, so that no name can pose as two. */
 type Generation = Map<string, Map<string, OfNode>>
 
 /**
- * Which level holds. The entries stay in the store, a million of them too; what was decided is remembered, in
- * two generations: when the young one is full the old one is dropped, so that what is in use stays. Every change
- * of the policy goes through `changed`, after its commit.
+ * Decides which level holds. The entries stay in the store, a million of them too; what was decided is remembered, in
+ * two generations: when the young one is full the old one is dropped, so that what is in use stays. Every change of
+ * the policy goes through `changed`, after its commit.
  */
 export class Policies {
   readonly #store: Store

@@ -6,7 +6,7 @@ import { LIMITS } from '../../protocol/limits.ts'
 import type { InvocationResult } from '../../protocol/schemas.ts'
 import type { InvokeAnswer } from './open-invocation.ts'
 
-/** What a caller is told of what a limb said. @throws Refusal `node_error` */
+/** Makes the caller's answer of what a limb said. @throws Refusal `node_error` */
 export function answerOf(
   nodeId: string,
   invocationId: string,
@@ -51,12 +51,15 @@ export function otherInvocation(): Refusal {
   )
 }
 
-/** Of a call that was taken back before it was sent. */
+/** The refusal of an invocation that was taken back before it was sent. */
 export function takenBack(by: string, reason: string | null): Refusal {
   return new Refusal('cancelled', `${by} cancelled it${reason === null ? '' : `: ${reason}`}; it did not run`)
 }
 
-/** Of a call whose session has ended while it waited, and that has no key to ask for its answer with. */
+/**
+ * The refusal of an invocation whose session has ended while it waited, and that has no key to ask for its answer
+ * with.
+ */
 export function askerGone(): Refusal {
   return new Refusal('cancelled', 'the session that asked has ended; it did not run')
 }

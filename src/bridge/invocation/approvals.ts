@@ -53,7 +53,7 @@ export class PendingApprovals {
     return shown
   }
 
-  /** Whether it was there. */
+  /** Deletes an approval, and returns whether it was there. */
   delete(invocationId: string): boolean {
     return this.#byId.delete(invocationId)
   }

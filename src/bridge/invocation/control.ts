@@ -88,12 +88,12 @@ export class Control {
     })
   }
 
-  /** How many calls have not ended, by state. */
+  /** The number of invocations that have not ended, by state. */
   get openCalls(): OpenInvocations['byState'] {
     return this.#open.byState
   }
 
-  /** What its session asked for and what waits has nobody to answer. */
+  /** Ends what the session asked for and what waits: nobody is there to answer. */
   callerGone(session: Session): void {
     this.invocations.callerGone(session)
   }
@@ -102,7 +102,7 @@ export class Control {
     this.#results.receive(session, payload, correlation)
   }
 
-  /** After the commit that revoked the node and removed its policies. */
+  /** Is called after the commit that revoked the node and removed its policies. */
   nodeGone(nodeId: string): void {
     this.policies.gone(nodeId)
     const gone = new Refusal('not_found', `${nodeId} has been revoked`, 'nodeId')
@@ -110,7 +110,7 @@ export class Control {
     this.leases.nodeGone(nodeId)
   }
 
-  /** After the commit that removed the principal and its policies. */
+  /** Is called after the commit that removed the principal and its policies. */
   principalGone(name: string): void {
     this.policies.gone(name)
     const gone = new Refusal('denied', `${name} has been removed`)
@@ -118,7 +118,10 @@ export class Control {
     this.leases.principalGone(name)
   }
 
-  /** After the commit: who may invoke no more holds nothing, and what it asked for and waits is not sent. */
+  /**
+   * Is called after the commit: a principal that may invoke no more holds nothing, and what it asked for and waits is
+   * not sent.
+   */
   roleChanged(name: string, role: Role): void {
     if (roleReaches(role, VERBS.invoke.role)) return
     const refused = new Refusal('denied', `${name} is ${role} now, and may not invoke any more`)
@@ -128,7 +131,7 @@ export class Control {
     }
   }
 
-  /** While the sessions are still there: every caller is answered. */
+  /** Stops while the sessions are still there: every caller is answered. */
   async stop(): Promise<void> {
     this.#results.stop()
     const ended = this.invocations.stop()
@@ -136,7 +139,10 @@ export class Control {
     await ended
   }
 
-  /** Without `byAge` only what is beyond a number goes: a wall clock that was just set makes nothing old. */
+  /**
+   * Deletes what may go. Without `byAge` only what is beyond a number goes: a wall clock that was just set makes
+   * nothing old.
+   */
   async prune(byAge: boolean): Promise<number> {
     const { clock, running, store, settings } = this.#world
     const { invocationDays, maxInvocations, auditDays, maxAuditRows } = settings.retention

@@ -8,7 +8,7 @@ import type { PendingApprovals } from './approvals.ts'
 import type { InvocationLog, InvocationLogEntry } from './log.ts'
 import { durationOf, type OpenInvocation, summaryOf } from './open-invocation.ts'
 
-/** What operators decide about the calls that wait for them. */
+/** Does what operators decide about the invocations that wait for them. */
 export class InvocationDecisions {
   readonly #clock: Clock
   readonly #log: InvocationLog
@@ -106,7 +106,7 @@ export class InvocationDecisions {
     this.#alarm.set(call, Math.max(0, deadline - this.#clock.monotonicMs()))
   }
 
-  /** Whoever asked for it has gone, or is back: the operators see that. */
+  /** Shows operators that whoever asked for it has gone, or is back. */
   callerChanged(call: OpenInvocation): void {
     const shown = this.#approvals.callerChanged(call)
     if (shown) this.#announcer.approval(shown)

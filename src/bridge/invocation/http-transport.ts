@@ -9,7 +9,7 @@ import type { SessionTable } from '../live/sessions.ts'
 import type { HttpInvocation, InvocationDelivery, InvokeOverHttp, Store } from '../ports.ts'
 import type { InvokeTransport, Settle } from './mqtt-transport.ts'
 
-/** To the endpoint that the limb registered last, signed with the limb's secret. */
+/** Sends to the endpoint that the limb registered last, signed with the limb's secret. */
 export class HttpTransport implements InvokeTransport {
   readonly #http: InvokeOverHttp
   readonly #store: Store
@@ -80,7 +80,9 @@ function notConnected(nodeId: string): Refusal {
   )
 }
 
-/** As on `result`; a limb need not repeat the id, since the answer is on the request's own connection. */
+/**
+ * Reads a body as on `result`; a limb need not repeat the id, since the answer is on the request's own connection.
+ */
 function resultOf(nodeId: string, invocationId: string, body: Uint8Array): InvocationResult | Refusal {
   try {
     const value = parseJson(body, LIMITS.resultBytes)

@@ -19,7 +19,7 @@ interface FirstUse {
 /** The same idempotency key of a principal gives the same answer: of the call under way, or of the stored one. */
 export class KeyedInvocations {
   readonly #log: InvocationLog
-  /** By principal and key, until their answer is stored. */
+  /** Invocations by principal and key, until their answer is stored. */
   readonly #underWay = new Map<string, Map<string, Keyed>>()
 
   constructor(log: InvocationLog) {

@@ -126,7 +126,10 @@ export class Invocations {
     if (call.begun && call.record.state !== 'cancelled') throw endedAlready(call.record)
   }
 
-  /** What nobody can be given the answer of ends before it is sent; what has a key is shown as its caller being away. */
+  /**
+   * Ends before it is sent what nobody can be given the answer of; an invocation with a key is shown as its caller
+   * being away.
+   */
   callerGone(session: Session): void {
     for (const call of this.open.values()) {
       if (!call.askers.delete(session) || call.askers.size > 0) continue
@@ -509,7 +512,7 @@ export class Invocations {
     return error
   }
 
-  /** What the caller is told: always with the invocationId once there is a row. */
+  /** Makes the refusal for the caller: always with the invocationId once there is a row. */
   #refusalOf(error: unknown, call: OpenInvocation | undefined): Refusal {
     if (!(error instanceof Refusal)) {
       this.#world.log.error({ error: messageOf(error), stack: (error as Error).stack }, 'a call failed')
@@ -520,7 +523,9 @@ export class Invocations {
     return new Refusal(error.code, error.message, error.path, { invocationId, nodeId, ...error.details })
   }
 
-  /** What it waited for since it took the first one, another lease or the disk, is no part of its time. */
+  /**
+   * Keeps its leases: the wait since it took the first one, for another lease or the disk, is no part of its time.
+   */
   #keepLeases({ held, wish }: OpenInvocation): void {
     for (const each of held) this.#leases.use(each, wish.timeoutMs)
     for (const each of held) this.#leases.keep(each, wish.timeoutMs + LEASE_SLACK_MS)
@@ -533,7 +538,7 @@ export class Invocations {
     call.record = { ...call.record, fence: fenceOf(kept) }
   }
 
-  /** Whatever way a call ended: no lease, no place among the running, no timer. */
+  /** Leaves nothing of an invocation, whatever way it ended: no lease, no place among the running, no timer. */
   #leaveNothing(call: OpenInvocation): void {
     for (const held of call.held) this.#leases.giveBack(held)
     call.held = []
@@ -584,19 +589,21 @@ function notInTime({ record: { nodeId }, wish, delivery }: OpenInvocation): Refu
   )
 }
 
-/** What ended a call from outside is why it ended, whatever the step that it was in makes of that. */
+/** Returns why an invocation ended: what ended it from outside, whatever the step that it was in makes of that. */
 function causeOf(error: unknown, call: OpenInvocation | undefined): unknown {
   const outside = call?.record.endedAt === null ? call.cancelled : null
   return outside && error instanceof Refusal ? outside.error : error
 }
 
-/** What an operator denied has ended already. */
+/** Returns the state in which it ended. One that an operator denied has ended already. */
 function endedAs({ record, cancelled }: OpenInvocation, refusal: Refusal): InvocationState {
   if (record.endedAt !== null) return record.state
   return cancelled?.state ?? endStateOf(record.state, refusal.body())
 }
 
-/** Of the first capability that has the command, in the limb's order: a limb counts it there too. */
+/**
+ * Returns the fence of the first capability that has the command, in the limb's order: a limb counts it there too.
+ */
 function fenceOf(held: readonly HeldLease[]): number | null {
   return held[0]?.fence ?? null
 }

@@ -181,7 +181,7 @@ export class InvocationLog {
 }
 
 const INTERRUPT_BATCH = 1000
-/** More than the settings let be under way at once. */
+/** A number that is more than the settings let be under way at once. */
 const MAX_UNDER_WAY = 1_000_000
 
 export interface InvocationLogEntry {

@@ -6,7 +6,7 @@ import type { LiveLimb } from '../live/registry.ts'
 import type { SessionTable } from '../live/sessions.ts'
 import type { InvocationDelivery } from '../ports.ts'
 
-/** How an answer comes: the limb's result, or why there is none. Called at most once; later calls do nothing. */
+/** Takes the answer: the limb's result, or why there is none. It is called at most once; later calls do nothing. */
 export type Settle = (outcome: InvocationResult | Refusal) => void
 
 /**
@@ -14,7 +14,9 @@ export type Settle = (outcome: InvocationResult | Refusal) => void
  * connection gives it up when it is told to.
  */
 export interface InvokeTransport {
-  /** Why the limb cannot be reached now, or null. Asked before anything is promised, and again at delivery. */
+  /**
+   * Says why the limb cannot be reached now, or null. It is asked before anything is promised, and again at delivery.
+   */
   unreachable(limb: LiveLimb): Refusal | null
   /** Sends it. Total. The answer comes through `settle`, or, over MQTT, on the limb's `result` topic. */
   deliver(limb: LiveLimb, invocation: Invocation, settle: Settle): InvocationDelivery
@@ -23,7 +25,7 @@ export interface InvokeTransport {
 const SENT: InvocationDelivery = { sent: true, giveUp: () => {} }
 const NOT_SENT: InvocationDelivery = { sent: false, giveUp: () => {} }
 
-/** Over the limb's own live session, so that an invocation can reach nobody else. */
+/** Sends over the limb's own live session, so that an invocation can reach nobody else. */
 export class MqttTransport implements InvokeTransport {
   readonly #topics: Topics
   readonly #table: SessionTable
@@ -64,7 +66,7 @@ export class MqttTransport implements InvokeTransport {
   }
 }
 
-/** For limbs that asked for HTTP while the bridge does not speak it. */
+/** The transport for limbs that asked for HTTP while the bridge does not speak it. */
 export const noHttp: InvokeTransport = {
   unreachable: (limb) =>
     new Refusal(

@@ -16,7 +16,7 @@ import type { VerbCaller } from '../verb-context.ts'
 
 export type InvokeAnswer = VerbResult<'invoke'>
 
-/** What somebody asks for, checked and with defaults. */
+/** The request of somebody, checked and with defaults. */
 export interface InvocationWish {
   readonly nodeId: string | undefined
   readonly capability: string | undefined
@@ -29,11 +29,14 @@ export interface InvocationWish {
   readonly timeoutMs: number
   readonly waitMs: number
   readonly key: string | null
-  /** What makes two requests with one key the same call: everything but how long to wait. Null without a key. */
+  /**
+   * The hash that makes two requests with one key the same invocation: everything but how long to wait. It is null
+   * without a key.
+   */
   readonly fingerprint: string | null
 }
 
-/** Where a call goes. */
+/** Says where an invocation goes. */
 export interface InvocationTarget {
   readonly nodeId: string
   readonly capability: string
@@ -52,13 +55,13 @@ export interface OpenInvocation extends Deadlined {
   /** One lease for each capability that the command is leased in. */
   held: readonly HeldLease[]
   consent: Consent | null
-  /** What it waits for now, if it waits for its turn, an operator or the limb. */
+  /** The thing that it waits for now, if it waits for its turn, an operator or the limb. */
   wait: { resolve(result: InvocationResult | null): void; reject(error: Refusal): void } | null
-  /** Why it must end, told to whatever step comes next. */
+  /** The reason why it must end, for whatever step comes next. */
   cancelled: Cancelled | null
   /** It counts against its limb's bound. */
   counted: boolean
-  /** On its way to the limb, or with it. */
+  /** The delivery that is on its way to the limb, or with it. */
   delivery: InvocationDelivery | null
   /** Told of each step, once. */
   onStep: (() => void) | null
@@ -67,17 +70,19 @@ export interface OpenInvocation extends Deadlined {
   readonly askedAt: MonotonicMs
 }
 
-/** Why a call ends from outside. */
+/** Says why an invocation ends from outside. */
 export interface Cancelled {
   readonly error: Refusal
-  /** In which state; null: in the one that the error leads to. */
+  /** The state in which it ends; null: the one that the error leads to. */
   readonly state: InvocationState | null
   /** The principal who did it; the bridge itself when absent. */
   readonly by?: string | undefined
   readonly reason?: string | null | undefined
 }
 
-/** Whether it waits for its turn or for an operator, on record: it was not sent, and can still be taken back. */
+/**
+ * Returns whether it waits for its turn or for an operator, on record: it was not sent, and can still be taken back.
+ */
 export function isTakenBackEasily({ begun, record }: OpenInvocation): boolean {
   return begun && (record.state === 'queued' || record.state === 'waiting')
 }
@@ -176,7 +181,7 @@ export function newInvocation(
   }
 }
 
-/** How events and the log name it. */
+/** Makes the fields by which events and the log name it. */
 export function summaryOf({ record }: OpenInvocation) {
   const { invocationId, principal, nodeId, command } = record
   return { invocationId, principal, nodeId, command }

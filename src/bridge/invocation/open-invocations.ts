@@ -24,7 +24,7 @@ export class OpenInvocations {
     return this.#byId.get(invocationId)
   }
 
-  /** How many wait for a lease, for an operator, and for their limb. */
+  /** Counts how many wait for a lease, for an operator, and for their limb. */
   get byState(): { readonly queued: number; readonly waiting: number; readonly running: number } {
     const [waiting, running] = [this.#waiting, this.#runningInAll]
     return { queued: Math.max(0, this.#byId.size - waiting - running), waiting, running }
@@ -50,7 +50,7 @@ export class OpenInvocations {
     return this.#ofNode.get(nodeId) ?? 0
   }
 
-  /** Why the limb takes no further call now, or null. */
+  /** Says why the limb takes no further invocation now, or null. */
   full(nodeId: string): Refusal | null {
     const running = this.#running.get(nodeId) ?? 0
     if (running < this.#limits.maxPerNode) return null

@@ -5,7 +5,7 @@ import type { Invocations } from './invocations.ts'
 import type { OpenInvocation } from './open-invocation.ts'
 import { offline, type TargetSelector } from './target.ts'
 
-/** What does not pass by itself, as a connection that is lost for a moment does. */
+/** The errors that do not pass by themselves, as a connection that is lost for a moment does. */
 const LASTING: readonly ErrorCode[] = ['denied', 'not_found', 'unknown_command']
 
 /** A call in the queue for a lease that could not run when its turn comes is told so at once, not then. */

@@ -16,7 +16,7 @@ const MAX_LOOKING = 16
 
 type Dropped = 'unknown' | 'invalid' | 'too_large'
 
-/** What limbs answer on `result`: matched by invocation and node, or dropped, counted and logged. */
+/** Takes what limbs answer on `result`: it is matched by invocation and node, or dropped, counted and logged. */
 export class Results {
   readonly #world: BridgeContext
   readonly #invocations: Invocations
@@ -57,7 +57,7 @@ export class Results {
     }
   }
 
-  /** What a limb did after its time was up is done: it is told to whoever looks. */
+  /** Records a late result: what a limb did after its time was up is done, and is shown to whoever looks. */
   #late(nodeId: string, invocationId: string, success: boolean): void {
     const looking = this.#looking.get(nodeId) ?? 0
     if (looking >= MAX_LOOKING) return

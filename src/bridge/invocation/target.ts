@@ -32,8 +32,8 @@ export interface AllowedTarget {
   readonly capability: string
   readonly level: AuthLevel
   /**
-   * At level `leased`: every capability that has the command and is leased, in the limb's order. The call needs
-   * the lease of each, or a second name for a command would be a way around who holds the first.
+   * The leases of level `leased`: every capability that has the command and is leased, in the limb's order. The
+   * invocation needs the lease of each, or a second name for a command would be a way around who holds the first.
    */
   readonly leases: readonly string[]
 }
@@ -56,7 +56,7 @@ export function offline({ record, reason, status }: LiveLimb): Refusal {
   return new Refusal('node_offline', `${record.nodeId} is offline (${reason}); try again when it is back`)
 }
 
-/** Whether a principal may and can reach a command of a limb; and which limb, if it asks for any that can. */
+/** Decides whether a principal may and can reach a command of a limb; and which limb, if it asks for any that can. */
 export class TargetSelector {
   readonly #parts: Parts
 
@@ -69,7 +69,7 @@ export class TargetSelector {
   }
 
   /**
-   * Known, approved, allowed, reachable, in this order. A promise only when the policy has to be read first.
+   * Checks that it is known, approved, allowed, reachable, in this order. Makes a promise only when the policy has to be read first.
    * @throws Refusal
    */
   check(principal: string, nodeId: string, asked: Asked): AllowedTarget | Promise<AllowedTarget> {
@@ -92,7 +92,7 @@ export class TargetSelector {
     }
   }
 
-  /** Undefined when a decision of the policy is not in memory. */
+  /** Checks at once; undefined when a decision of the policy is not in memory. */
   #checkNow(principal: string, nodeId: string, asked: Asked): AllowedTarget | undefined {
     const options: Option[] = []
     for (const held of this.#holders(nodeId, asked)) {
@@ -207,7 +207,10 @@ export class TargetSelector {
 
 const NONE: readonly string[] = []
 
-/** In the limb's order, which is everybody's: two calls that need the same leases never wait for each other. */
+/**
+ * Returns the leased ones in the limb's order, which is everybody's: two invocations that need the same leases never
+ * wait for each other.
+ */
 function leasedOf(limb: LiveLimb, options: readonly Option[]): readonly string[] {
   const leased = options.filter(({ level }) => level === 'leased').map(({ capability }) => capability)
   if (leased.length < 2) return leased
@@ -222,7 +225,7 @@ function lower(a: readonly number[], b: readonly number[]): boolean {
   return false
 }
 
-/** Of several reasons why there is no limb, the one that is the easiest to wait out is told. */
+/** Ranks the reasons why there is no limb: of several, the one that is the easiest to wait out is reported. */
 function nearness(error: Refusal): number {
   return ['unknown_command', 'denied', 'node_offline', 'capability_unavailable', 'too_many_requests'].indexOf(
     error.code,

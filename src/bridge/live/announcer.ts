@@ -68,7 +68,7 @@ export class Announcer {
     this.onState(limb)
   }
 
-  /** What the limb can do has changed. */
+  /** Announces that what the limb can do has changed. */
   description({ record }: LiveLimb): void {
     const { topics } = this.#world
     this.#retain(topics.node(record.nodeId, 'description'), encodeJson(shownDescription(record)))

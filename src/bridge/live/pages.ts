@@ -12,11 +12,11 @@ export interface MemoryPage<T> {
 }
 
 export interface MemoryQuery<S, T> {
-  /** In the order of their keys, those after the page before. */
+  /** The items in the order of their keys, those after the page before. */
   readonly source: Iterable<S>
   readonly limit: number
   keyOf(each: S): string
-  /** What is shown of it; undefined: it is not asked for. */
+  /** Makes what is shown of it; undefined: it is not asked for. */
   show(each: S): T | undefined
 }
 

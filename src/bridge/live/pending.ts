@@ -22,10 +22,10 @@ export class PendingPairingRequests {
 
   readonly #sizes = new Map<string, number>()
   #bytes = 0
-  /** Of registrations whose transaction is under way. */
+  /** The bytes of registrations whose transaction is under way. */
   #reserved = 0
 
-  /** What all registrations take, as JSON; those that are being decided are among them. */
+  /** The bytes that all registrations take, as JSON; those that are being decided are among them. */
   get bytes(): number {
     return this.#bytes + this.#reserved
   }
@@ -84,7 +84,7 @@ export class PendingPairingRequests {
     else this.#sizes.set(requestId, size)
   }
 
-  /** As operators see it: nothing secret in it. */
+  /** Shows a request as operators see it: nothing secret is in it. */
   show(request: PairingRequestRecord): PendingPairingRequest {
     const { registration } = request
     return {

@@ -5,7 +5,7 @@ import type { AuditKind } from '../../protocol/audit-kinds.ts'
 import { audit } from '../audit.ts'
 import type { BridgeContext } from '../settings.ts'
 
-/** What of one principal was refused is told once a minute, with the number of the others. */
+/** Refusals of one principal are logged once a minute, with the number of the others. */
 const PACE = { quietMs: 60_000, lines: 1, maxKeys: 200 } as const
 /**
  * Rows of refusals in an hour, after which all refusals share one row a minute: the audit log is kept by number too,
@@ -17,9 +17,9 @@ const HOUR_MS = 3_600_000
 const SHARED = 'others'
 
 export interface RefusedRequest {
-  /** Who asked. */
+  /** The principal that asked. */
   readonly principal: string
-  /** What was refused, such as a verb, or a capability of a limb. */
+  /** The thing that was refused, such as a verb, or a capability of a limb. */
   readonly what: string
   /** The line of the log; absent: there is none. */
   readonly line?: { readonly message: string; readonly fields: object }

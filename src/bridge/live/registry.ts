@@ -9,13 +9,13 @@ import type { State } from '../../protocol/schemas.ts'
 /** An approved limb in memory: a cache of its row, and its presence, which lives nowhere else. */
 export interface LiveLimb extends Presence {
   record: NodeRecord
-  /** When its `state` was last published. */
+  /** The time at which its `state` was last published. */
   statePublishedAt: MonotonicMs
   /** `lastHeartbeatAt` is newer than what is stored. */
   unsaved: boolean
-  /** Until then, what is wrong with heartbeats is counted but not told. */
+  /** The time until which faults of heartbeats are counted but not published. */
   complainAfter: MonotonicMs
-  /** What was told last. */
+  /** The complaint that was published last. */
   complaint: string | null
 }
 
@@ -39,7 +39,7 @@ export class Registry {
     return this.#limbs.size - this.#byStatus.offline
   }
 
-  /** How many limbs have each status; counted as they change, because a scrape must not walk a large fleet. */
+  /** The number of limbs of each status; counted as they change, because a scrape must not walk a large fleet. */
   get byStatus(): Readonly<Record<NodeStatus, number>> {
     return this.#byStatus
   }
@@ -108,7 +108,7 @@ export class Registry {
     this.#sorted = null
   }
 
-  /** To be told of each change of a limb's status. */
+  /** Must be called at each change of a limb's status. */
   statusChanged(limb: LiveLimb, before: NodeStatus): void {
     this.#byStatus[before]--
     this.#byStatus[limb.status]++

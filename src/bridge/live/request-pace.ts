@@ -17,7 +17,7 @@ export class RequestPace {
   readonly #publish: Publish
   /** Requests that changed, the oldest change first; whether it is an event too. */
   readonly #changed = new Map<string, boolean>()
-  /** Until when a request is not told again. */
+  /** The time until which a request is not announced again. */
   readonly #quiet = new Map<string, MonotonicMs>()
   #budget = BYTES_PER_SECOND
   #at: MonotonicMs

@@ -8,7 +8,7 @@ const MAX_BARRED = 1000
 
 type CandidateIdentity = Extract<Session['identity'], { kind: 'candidate' }>
 
-/** What a session is counted as: `candidate`, `limb`, or the role of its principal. */
+/** Names what a session is counted as: `candidate`, `limb`, or the role of its principal. */
 export type SessionRole = 'candidate' | 'limb' | Role
 
 function roleOf({ identity }: Session): SessionRole {
@@ -42,7 +42,7 @@ export class SessionTable {
   readonly #barred = new Map<string, number>()
   #epoch = 0
 
-  /** How many live sessions have each role. */
+  /** The number of live sessions of each role. */
   get roles(): Readonly<Record<SessionRole, number>> {
     return this.#roles
   }
@@ -73,7 +73,7 @@ export class SessionTable {
     this.#admittedIn.set(identity, turn)
   }
 
-  /** Who was let in under this name before now and has no open session yet is too late: key or password ended. */
+  /** Bars whoever was let in under this name before now and has no open session yet: key or password ended. */
   invalidate(name: string): void {
     this.#barred.delete(name)
     this.#barred.set(name, ++this.#epoch)
@@ -81,7 +81,7 @@ export class SessionTable {
     if (this.#barred.size > MAX_BARRED && oldest !== undefined) this.#barred.delete(oldest)
   }
 
-  /** Whether its name was barred since it was let in. */
+  /** Returns whether its name was barred since it was let in. */
   isInvalidated({ identity }: Pick<Session, 'identity'>): boolean {
     if (identity.kind === 'candidate' || (identity.kind === 'principal' && identity.local)) return false
     const name = identity.kind === 'principal' ? identity.name : identity.nodeId

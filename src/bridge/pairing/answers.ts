@@ -11,8 +11,8 @@ import type { Session } from '../ports.ts'
 import { type BridgeContext, type BridgeSettings, intervalsOf } from '../settings.ts'
 
 /**
- * What is said on `pairing`, to one session alone. A client that publishes `register` before it subscribes is
- * still told: its last answer is owed to it until it subscribes or goes.
+ * Sends what is said on `pairing`, to one session alone. A client that publishes `register` before it subscribes
+ * still gets it: its last answer is owed to it until it subscribes or goes.
  */
 export class PairingAnswers {
   readonly #topics: Topics
@@ -95,7 +95,7 @@ export function approvedAnswer(
   }
 }
 
-/** What a limb checks invocations over HTTP with; null for one that does not ask for them. */
+/** Makes the secret with which a limb checks invocations over HTTP; null for one that does not ask for them. */
 export function invokeSecretOf(
   world: BridgeContext,
   node: NodeRecord,

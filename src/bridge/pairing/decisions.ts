@@ -22,10 +22,10 @@ import { invokeSecretOf } from './answers.ts'
 import { RegistrationRateLimit } from './registration-rate-limit.ts'
 import type { WindowReservation } from './window.ts'
 
-/** How long an old key still works after `node/rotate-key`, once the limb could be told the new one. */
+/** The time that an old key still works after `node/rotate-key`, once the new one could be sent to the limb. */
 export const OLD_KEY_MS = 86_400_000
 
-/** What an operator changes of a request while approving it. */
+/** The changes that an operator makes to a request while approving it. */
 export interface ApprovalChanges {
   readonly displayName?: string | undefined
   readonly area?: string | undefined
@@ -38,18 +38,18 @@ const LOWERED_MS = 3650 * 86_400_000
 /** The one that was not approved may be the right device after all: it is kept out until people have looked again. */
 const LOSER_SECONDS = 300
 
-/** How a registration was decided in its transaction; memory and the network follow after the commit. */
+/** The decision about a registration in its transaction; memory and the network follow after the commit. */
 export type ClaimDecision =
   | { readonly kind: 'claimed'; readonly request: PairingRequestRecord; readonly fresh: boolean }
   | { readonly kind: 'promoted'; readonly approval: PairingApproved }
   | { readonly kind: 'known'; readonly node: NodeRecord; readonly invokeSecret: string | null }
   | { readonly kind: 'refused' }
 
-/** What an approval changed in the store. */
+/** The changes that an approval made in the store. */
 export interface PairingApproved {
   readonly request: PairingRequestRecord
   readonly node: NodeRecord
-  /** For the limb that it is about; null unless it is invoked over HTTP. */
+  /** The secret for the limb that it is about; null unless it is invoked over HTTP. */
   readonly invokeSecret: string | null
   /** Claims that stood against it and are rejected with it. */
   readonly losers: readonly PairingRequestRecord[]
@@ -57,7 +57,7 @@ export interface PairingApproved {
   readonly withdrawn: readonly PairingRequestRecord[]
 }
 
-/** What a limb's registration changed, and what of it waits. */
+/** The changes of a limb's registration, and those of them that wait. */
 export interface Reregistered {
   readonly node: NodeRecord
   readonly changed: boolean
@@ -71,7 +71,7 @@ export interface Reregistered {
 }
 
 /**
- * What is decided about pairings within a transaction: read, decide, write. Nothing here touches memory that others
+ * Decides about pairings within a transaction: it reads, decides and writes. Nothing here touches memory that others
  * see, or the network: `Pairings` does that when the transaction is on disk.
  */
 export class PairingDecisions {
@@ -86,7 +86,7 @@ export class PairingDecisions {
     this.#changes = new RegistrationRateLimit(world.clock)
   }
 
-  /** What becomes of a candidate's registration. @throws Refusal `too_many_requests` */
+  /** Decides what becomes of a candidate's registration. @throws Refusal `too_many_requests` */
   async claim(
     tx: Tx,
     seat: WindowReservation,
@@ -338,7 +338,7 @@ export class PairingDecisions {
     return request
   }
 
-  /** Only what grows is looked at. */
+  /** Checks the bytes of what grows, and of nothing else. */
   #checkBytes(registration: Registration, before?: PairingRequestRecord): void {
     const { maxPendingBytes } = this.#world.settings.pairing
     const now = before === undefined ? 0 : registrationSize(before.registration)

@@ -5,9 +5,9 @@ const PER_MINUTE = 30
 const MINUTE_MS = 60_000
 
 /**
- * How often a limb, or a claim, may register something else. Each change is a row on disk and a message to
- * every operator; without a bound one device could fill both. The same registration again is no change.
- * As many entries as there are limbs and claims that changed within the last minutes.
+ * Limits how often a limb, or a claim, may register something else. Each change is a row on disk and a message to
+ * every operator; without a bound one device could fill both. The same registration again is no change. As many
+ * entries as there are limbs and claims that changed within the last minutes.
  */
 export class RegistrationRateLimit {
   readonly #clock: Clock

@@ -9,7 +9,7 @@ import type { Announcer } from '../live/announcer.ts'
 import type { BridgeContext } from '../settings.ts'
 
 export interface WindowReservation {
-  /** Who opened the window, when it approves this request; else null. */
+  /** Returns who opened the window if it approves this request; else null. */
   take(request: PairingRequestRecord, conflict: boolean): string | null
   /** Nothing was stored: what was taken is there for the next registration. */
   giveBack(): void
@@ -60,7 +60,7 @@ export class WindowKeeper {
     this.#announcer.event('pairing_window_opened', { by })
   }
 
-  /** At once, whether it can be put on record or not. Resolves when it is, or when that failed. */
+  /** Closes it at once, whether that can be put on record or not. It resolves when it is, or when that failed. */
   async #close(by: string): Promise<void> {
     const { log } = this.#world
     this.#cancel?.()
@@ -88,7 +88,7 @@ export class WindowKeeper {
     )
   }
 
-  /** What one registration may take of the window. */
+  /** Reserves what one registration may take of the window. */
   reserve(): WindowReservation {
     let taken: { readonly window: PairingWindow; readonly opening: unknown } | null = null
     return {

@@ -11,13 +11,13 @@ import type { BridgeContext } from '../settings.ts'
 const SAVE_BATCH = 2000
 /** Changes that wait while the store is broken; beyond, the older half is given up. */
 const MAX_WAITING = 100_000
-/** What `node/history` looks back to unless it is told. */
+/** The time that `node/history` looks back unless it is asked for another. */
 const DEFAULT_WINDOW_MS = 30 * 86_400_000
 const DAY_MS = 86_400_000
 
 /**
- * When each limb came and went. Nothing of it is on the way of a heartbeat: a change waits in memory for the next
- * batch, and a crash loses at most `presence.saveSeconds` of it.
+ * Keeps when each limb came and went. Nothing of it is on the way of a heartbeat: a change waits in memory for the
+ * next batch, and a crash loses at most `presence.saveSeconds` of it.
  */
 export class History {
   readonly #world: BridgeContext
@@ -26,7 +26,7 @@ export class History {
   #saving: Promise<void> | null = null
   #cancelSave: (() => void) | null = null
   #stopped = false
-  /** Since when history is kept. */
+  /** The time since which history is kept. */
   #since: number
 
   constructor(world: BridgeContext, registry: Registry) {
@@ -35,7 +35,10 @@ export class History {
     this.#since = world.clock.wallMs()
   }
 
-  /** Before anything is recorded. A full disk keeps no bridge from starting: then history begins now. */
+  /**
+   * Takes up the history before anything is recorded. A full disk keeps no bridge from starting: then history begins
+   * now.
+   */
   async resume(): Promise<void> {
     const { store, clock, log } = this.#world
     try {
@@ -137,7 +140,7 @@ export class History {
     }
   }
 
-  /** From what was asked for, but not from before anything was kept of this limb. */
+  /** Returns the window that was asked for, but not from before anything was kept of this limb. */
   #window(
     limb: LiveLimb,
     asked: string | undefined,

@@ -31,11 +31,14 @@ import { StatusPace } from './status-pace.ts'
 
 /** A timer that fires this much late says that the process stood still, not that the limbs did. */
 const STALL_MS = 1000
-/** After a standstill: time to read the heartbeats that waited in the sockets. */
+/** The time after a standstill to read the heartbeats that waited in the sockets. */
 const STALL_GRACE_MS = 2000
 /** Deadlines this close together are handled in one sweep. */
 const SWEEP_MIN_DELAY_MS = 50
-/** What is wrong with a heartbeat is told once a minute: enough to find the bug in a firmware, too little to fill a disk. */
+/**
+ * Faults of a limb's heartbeats are published once a minute: enough to find the bug in a firmware, too little to fill
+ * a disk.
+ */
 const COMPLAIN_MS = 60_000
 /** The same again (a sensor without a value, all day) is told so much later. */
 const COMPLAIN_AGAIN_MS = 3_600_000
@@ -56,7 +59,7 @@ export class PresenceKeeper {
   readonly #deadlines = new DeadlineHeap<LiveLimb>()
   #unsaved: LiveLimb[] = []
   #sweepAt: number = Number.POSITIVE_INFINITY
-  /** Until then nobody is declared gone: the process stood still. */
+  /** The time until which nobody is declared gone: the process stood still. */
   #graceUntil = Number.NEGATIVE_INFINITY
   #cancelSweep: (() => void) | null = null
   #cancelSave: (() => void) | null = null
@@ -142,7 +145,7 @@ export class PresenceKeeper {
     this.#changed(limb, before, change)
   }
 
-  /** Whether what this limb publishes has to be told: `active`. */
+  /** Returns whether `active` must be called for what this limb publishes. */
   watchesActivity(nodeId: string): boolean {
     const mode = this.#registry.get(nodeId)?.rule.mode
     return mode === 'activity' || mode === 'sleepy'
@@ -277,7 +280,7 @@ export class PresenceKeeper {
     else this.#pace.changed(limb, before)
   }
 
-  /** What the limb is now; `told` is the status that was told last. */
+  /** Publishes what the limb is now; `told` is the status that was published last. */
   #tell(limb: LiveLimb, told: NodeStatus): void {
     if (told === limb.status) {
       this.#announcer.state(limb)
@@ -370,7 +373,7 @@ export class PresenceKeeper {
   }
 }
 
-/** Whether its description is another one. */
+/** Returns whether its description is another one. */
 function describesAnew(before: NodeRecord, after: NodeRecord): boolean {
   return (
     before.ownDescription !== after.ownDescription ||
@@ -382,7 +385,10 @@ function describesAnew(before: NodeRecord, after: NodeRecord): boolean {
   )
 }
 
-/** What could not be understood does not undo what the limb said before; whoever was offline is online by being heard. */
+/**
+ * Keeps what the limb said before where the new words could not be understood; a limb that was offline is online by
+ * being heard.
+ */
 function withWhatHeld({ status, unavailable }: LiveLimb, { unusable, ...usable }: PartlyUsable): Heartbeat {
   return {
     ...(unusable.keeps.includes('status') && isReportedStatus(status) && status !== 'offline'

@@ -16,7 +16,7 @@ export class StateRefresh {
   readonly #world: BridgeContext
   readonly #registry: Registry
   readonly #announcer: Announcer
-  /** When the state of each limb was published, the oldest first. As many as limbs. */
+  /** The times at which the state of each limb was published, the oldest first. There are as many as limbs. */
   readonly #published = new Map<LiveLimb, MonotonicMs>()
   #cancel: (() => void) | null = null
   #stopped = false
@@ -65,7 +65,7 @@ export class StateRefresh {
   }
 }
 
-/** How old a published `state` may become while its limb is heard; Infinity: any age. */
+/** The age that a published `state` may reach while its limb is heard; Infinity: any age. */
 export function stateRefreshMs({ settings }: BridgeContext): number {
   const { stateRefreshSeconds } = settings.presence
   return stateRefreshSeconds === 0 ? Number.POSITIVE_INFINITY : stateRefreshSeconds * 1000

@@ -17,13 +17,13 @@ export interface StatusPaceOptions {
 }
 
 interface Pace {
-  /** What was told last. */
+  /** The status that was published last. */
   told: NodeStatus
   left: number
   at: MonotonicMs
   /** Changes since then that were not told. */
   heldBack: number
-  /** Until then the limb is known as flapping. */
+  /** The time until which the limb is known as flapping. */
   namedUntil: MonotonicMs
   waits: boolean
 }

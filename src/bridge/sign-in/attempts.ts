@@ -25,7 +25,10 @@ export interface Attempt {
 const MAX_NAMES = 2000
 const MAX_TEXT = 200
 
-/** What was tried last under each name and not allowed, since the start: for whoever asks why a device does not come in. */
+/**
+ * Remembers what was tried last under each name and not allowed, since the start: for whoever asks why a device does
+ * not come in.
+ */
 export class Attempts {
   readonly #clock: Clock
   /** The one that was tried longest ago first. */

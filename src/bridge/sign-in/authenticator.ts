@@ -25,7 +25,7 @@ const NOBODY = '-'
 
 type PrincipalWithPassword = Pick<PrincipalRecord, 'name' | 'role' | 'passwordHash'>
 
-/** Who may come in, and as whom (protocol section 3). */
+/** Decides who may come in, and as whom (protocol section 3). */
 export class Authenticator {
   readonly #world: BridgeContext
   readonly #refusedSignIns: RefusedSignIns

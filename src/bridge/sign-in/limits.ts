@@ -13,7 +13,7 @@ interface Tally {
   failures: number
   lastAt: MonotonicMs
   refusedUntil: MonotonicMs
-  /** For being wrong too often, not for the growing wait. */
+  /** Is true for being wrong too often, not for the growing wait. */
   shutOut: boolean
 }
 
@@ -61,7 +61,7 @@ export class SignInLimits {
     return Math.max(0, ...keys.map((key) => (this.#tallies.get(key)?.refusedUntil ?? now) - now))
   }
 
-  /** Whom this wrong password shuts out that was not before. */
+  /** Counts a wrong password, and returns whom it shuts out that was not before. */
   failed(name: string, address: string): readonly ShutOut[] {
     const group = addressGroup(address)
     const { maxFailedSignIns: maxFailures } = this.#settings

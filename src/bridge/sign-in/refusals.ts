@@ -11,7 +11,7 @@ import type { Attempts } from './attempts.ts'
 /** The same name from the same address is told once a minute; a flood of others is summed up under one. */
 const PACE = { quietMs: 60_000, lines: 1, maxKeys: 500 } as const
 
-/** What a refusal is counted as. */
+/** The reason under which a refusal is counted. */
 export type RefusalReason = 'name' | 'password' | 'too_many' | 'key'
 
 type From = Pick<Credentials, 'address' | 'clientId'>
@@ -20,12 +20,12 @@ interface Told {
   readonly reason: string
   readonly message: string
   readonly suppressed: number
-  /** Of the limb that it concerns. */
+  /** The nodeId of the limb that it concerns. */
   readonly nodeId?: string | null | undefined
   readonly holder?: RefusedConnect['holder']
 }
 
-/** What is told of a user name that nobody has: it may be a password that was typed into the wrong field. */
+/** Shows a user name that nobody has: it may be a password that was typed into the wrong field. */
 export function hiddenName(name: string): string {
   return `(no name, ${name.length} characters)`
 }
@@ -55,7 +55,7 @@ export class RefusedSignIns {
     )
   }
 
-  /** What was refused for its form, or because its client id is another's. */
+  /** Records what was refused for its form, or because its client id is another's. */
   connect({ username, clientId, address, identity, why, reason, holder }: RefusedConnect): void {
     const given = username ?? clientId
     const isKnown = isName(given)

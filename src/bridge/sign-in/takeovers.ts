@@ -3,7 +3,7 @@ import { LogThrottle } from '../../kernel/log-throttle.ts'
 import type { Announcer } from '../live/announcer.ts'
 import type { BridgeContext } from '../settings.ts'
 
-/** Of one limb: told at once, then at the end of each minute with a count. */
+/** Takeovers of one limb are logged at once, then at the end of each minute with a count. */
 const PACE = { quietMs: 60_000, lines: 1, maxKeys: 500 } as const
 /** One takeover is a device that came back before its old connection was found to be dead; two in this time are not. */
 const WINDOW_MS = 60_000

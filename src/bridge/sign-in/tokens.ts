@@ -13,7 +13,7 @@ export function lesserRole(one: Role, other: Role): Role {
   return ROLES.indexOf(one) < ROLES.indexOf(other) ? one : other
 }
 
-/** Whether the token's time is up. */
+/** Returns whether the token's time is up. */
 export function tokenExpired({ expiresAt }: TokenRecord, runningMs: number): boolean {
   return expiresAt !== null && runningMs >= expiresAt
 }
@@ -27,7 +27,7 @@ export class Tokens {
     this.#world = world
   }
 
-  /** Who signs in with this token under this name (undefined: whoever it belongs to); null: nobody. */
+  /** Resolves to who signs in with this token under this name (undefined: whoever it belongs to); null: nobody. */
   async identify(tx: ReadTx, text: string, name: string | undefined): Promise<TokenIdentity | null> {
     const token = await tx.tokenByHash(hashToken(text))
     if (token === null || tokenExpired(token, this.#world.running.now())) return null

@@ -6,7 +6,7 @@ import type { BridgeContext } from '../settings.ts'
 import type { Chore } from './housekeeping.ts'
 
 const HOUR_MS = 3_600_000
-/** How often it is asked whether a backup is due; one that failed is tried again after an hour. */
+/** The time between two looks whether a backup is due; one that failed is tried again after an hour. */
 const LOOK_MS = 60_000
 const RETRY_MS = HOUR_MS
 

@@ -13,7 +13,7 @@ export interface Chore {
   run(): Promise<'more' | 'done'>
 }
 
-/** Between two turns: everything else goes first. */
+/** The pause between two turns: everything else goes first. */
 const PAUSE_MS = 50
 const FIRST_MS = 60_000
 

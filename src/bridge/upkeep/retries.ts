@@ -1,11 +1,14 @@
 import { messageOf, Refusal } from '../../kernel/errors.ts'
 import type { Log } from '../ports.ts'
 
-/** What is remembered of a store that was full for long; a name that is revoked twice counts once. */
+/**
+ * The number of works that are remembered of a store that was full for long; a name that is revoked twice counts
+ * once.
+ */
 const MAX_LEFTOVERS = 10_000
 
 /**
- * What follows a decision that is on disk already: stored sessions and retained data of who is no more. When the
+ * Does what follows a decision that is on disk already: stored sessions and retained data of who is no more. When the
  * disk fails in between, the decision stands and its answer says so; what is left is tried again until it works.
  */
 export class Retries {

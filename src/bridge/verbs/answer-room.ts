@@ -5,7 +5,7 @@ import type { Session } from '../ports.ts'
 const MAX_UNTAKEN_BYTES = 262_144
 /** Requests and answers of one session that wait for it; no more fit into what is read of a session at once. */
 const MAX_WAITING = 1024
-/** So long one waits at most: well below any sensible keepalive, because the session is not read meanwhile. */
+/** The longest wait: well below any sensible keepalive, because the session is not read meanwhile. */
 const MAX_WAIT_MS = 10_000
 
 interface Line {

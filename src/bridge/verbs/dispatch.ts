@@ -15,7 +15,7 @@ import { PrincipalTurns, type TurnOwner } from './turns.ts'
 
 /** Requests of one session that may be under way at once. */
 const MAX_UNDER_WAY = 64
-/** What a byte of an answer costs beyond its making: it is encoded, copied, and written for each who hears it. */
+/** The cost of a byte of an answer beyond its making: it is encoded, copied, and written for each who hears it. */
 const MS_PER_BYTE = 0.00002
 /** A principal that is held back is named in the log once in this time. */
 const HELD_BACK = { quietMs: 60_000, lines: 1, maxKeys: 200 } as const
@@ -129,7 +129,7 @@ export class VerbDispatcher {
     if (holdMs > 0) await new Promise<void>((resolve) => clock.after(holdMs, resolve))
   }
 
-  /** Where the client wants it, and with what it gave along; the broker has looked at the topic. */
+  /** Responds where the client wants it, and with what it gave along; the broker has checked the topic. */
   #respond(session: Session, name: string, verb: string, answer: object, context?: MessageContext): void {
     const encoded = encodeJson(answer)
     const { identity } = session
@@ -197,7 +197,7 @@ export class VerbDispatcher {
     return (await handler(args as never, caller)) ?? {}
   }
 
-  /** Who tries what its role does not allow is on record. */
+  /** Records who tries what its role does not allow. */
   #record(verb: VerbName, needs: Role, { name, role }: VerbCaller): void {
     this.#refused.record({
       principal: name,

@@ -40,7 +40,7 @@ export function invocationHandlers(
     throw new Refusal('conflict', `this call waits for nobody: it is ${state}`, 'invocationId')
   }
 
-  /** With what is known of one that is under way alone. */
+  /** Shows an invocation with what is known only of one that is under way. */
   function showOpen(record: InvocationRecord): ShownInvocation {
     const call = invocations.open.get(record.invocationId)
     const shown = showInvocation(record)

@@ -52,7 +52,7 @@ interface Provisioned {
   readonly granted: PairingRequestRecord | null
 }
 
-/** Those about descriptions are in `node-description.ts`. */
+/** The handlers of nodes; those about descriptions are in `node-description.ts`. */
 type NodeHandlers = Omit<VerbHandlersOf<'node'>, 'node/set' | 'node/describe' | 'node/thing'>
 
 /** The verbs about approved limbs. */

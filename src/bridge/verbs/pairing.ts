@@ -29,7 +29,7 @@ export function pairingHandlers(
   const { clock, counters, store } = world
   const { registry, pending, pairings, window, announcer } = parts
 
-  /** Of a request that is pending no more, what became of it is told: who decides twice is not lied to. */
+  /** Says, of a request that is pending no more, what became of it: who decides twice is not lied to. */
   async function known(requestId: string, error: unknown): Promise<never> {
     if (!(error instanceof Refusal) || error.code !== 'not_found') throw error
     const row = await store.read((tx) => decisionOf(tx, requestId))
@@ -104,7 +104,7 @@ function requireCode(request: PairingRequestRecord | undefined, given: string): 
   )
 }
 
-/** What somebody tried and was refused is for those who decide. */
+/** Shows to those who decide what somebody tried and was refused. */
 async function refusedOf(
   { store, running }: BridgeContext,
   caller: VerbCaller,
@@ -124,7 +124,7 @@ async function refusedOf(
   return page.next === null ? { items } : { items, next: page.next }
 }
 
-/** So much of the audit log is looked at for what became of a request. */
+/** The pages of the audit log that are searched for what became of a request. */
 const MAX_PAGES = 10
 const DECIDED = ['pairing.approved', 'pairing.rejected', 'pairing.expired']
 

@@ -17,13 +17,13 @@ export function policyHandlers(
   world: BridgeContext,
   registry: Registry,
   policies: Policies,
-  /** What follows from a change, for leases and calls. */
+  /** Does what follows from a change, for leases and invocations. */
   look: (at: { principal: string; nodeId: string }) => Promise<void>,
   announcer: Announcer,
 ): VerbHandlersOf<'policy'> {
   const { clock, store, log } = world
 
-  /** What the operator may not know of the entry that was just stored. */
+  /** Says what the operator may not know of the entry that was just stored. */
   async function remarks(policy: PolicyRecord) {
     const found = await store.read((tx) => looserThan(tx, policy))
     const warnings = [

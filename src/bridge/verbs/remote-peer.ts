@@ -10,7 +10,7 @@ import type { Inbound, Session, Store } from '../ports.ts'
  * bridge cannot know. What it holds to is the configured list of names, and the role that each has here.
  */
 
-/** Of a request that is refused anyway, no more than this is read. */
+/** The bytes that are read of a request that is refused anyway. */
 const MAX_REFUSED_BYTES = 4096
 
 export interface RemoteVerbRequest {

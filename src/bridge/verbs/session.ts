@@ -41,7 +41,7 @@ export function sessionHandlers({ clock, store, sessions, log }: BridgeContext):
   }
 }
 
-/** Where a session stands in the list. */
+/** Makes the place of a session in the list. */
 function placeOf({ name, clientId }: KnownSession): string {
   return `${name} ${clientId}`
 }

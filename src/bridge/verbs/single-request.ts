@@ -3,7 +3,7 @@ import type { Identity, Inbound, Session } from '../ports.ts'
 /** Is one request of a principal that has no session: over HTTP, or in a tool of the bridge itself. */
 export interface SingleRequest {
   readonly identity: Identity
-  /** Where it comes from, as the log shows it. */
+  /** The address that it comes from, as the log shows it. */
   readonly address: string
   readonly verb: string
   readonly payload: Uint8Array

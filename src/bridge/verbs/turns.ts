@@ -9,7 +9,7 @@ import type { BridgeSettings } from '../settings.ts'
  * thousand times keeps nobody from asking once.
  */
 
-/** Whose turn it is; sessions of one name share it. */
+/** Names whose turn it is; sessions of one name share it. */
 export interface TurnOwner {
   readonly name: string
   readonly role: Role
@@ -35,7 +35,7 @@ const RANKS: readonly Rank[] = [0, 1, 2]
 
 /** Requests of one principal that wait: those of a dashboard that asks for everything at once. */
 const MAX_WAITING = 64
-/** After so much work other callbacks of the event loop run first: sockets, timers, heartbeats. */
+/** The work after which other callbacks of the event loop run first: sockets, timers, heartbeats. */
 const SLICE_MS = 10
 /** A budget that was not used is kept for so long. */
 const BURST_SECONDS = 2
@@ -48,7 +48,7 @@ export class PrincipalTurns {
   readonly #clock: Clock
   readonly #settings: TurnSettings
   readonly #shares = new Map<string, Share>()
-  /** Those with a request that waits, the next one first. */
+  /** The owners with a request that waits, the next one first. */
   readonly #ready: Record<Rank, Share[]> = { 0: [], 1: [], 2: [] }
   #draining = false
   #wake: (() => void) | null = null
@@ -71,7 +71,7 @@ export class PrincipalTurns {
     return true
   }
 
-  /** How long a session of the owner is not to be read, after a refusal. */
+  /** Returns how long a session of the owner is not to be read, after a refusal. */
   holdMs(owner: TurnOwner): number {
     const { budgetMs } = this.#shareOf(owner)
     return Math.min(MAX_HOLD_MS, Math.max(0, (-budgetMs * 1000) / this.#settings.maxWorkMsPerSecond))

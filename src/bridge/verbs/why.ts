@@ -22,7 +22,7 @@ type Why = VerbResult<'node/why'>
 /** Refused keys of one name that are shown. */
 const MAX_REFUSED = 16
 
-/** Why a device does not connect, or what it lacks: all that is known of a name, and what to do next. */
+/** Explains why a device does not connect, or what it lacks: all that is known of a name, and what to do next. */
 export async function whyOf(world: BridgeContext, parts: WhyParts, nodeId: string): Promise<Why> {
   const { registry, pending, table, attempts } = parts
   const limb = registry.get(nodeId)
