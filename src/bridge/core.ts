@@ -33,6 +33,7 @@ import { Authenticator } from './sign-in/authenticator.ts'
 import { RefusedSignIns } from './sign-in/refusals.ts'
 import { Takeovers } from './sign-in/takeovers.ts'
 import { Tokens } from './sign-in/tokens.ts'
+import { VerifiedPasswords } from './sign-in/verified-passwords.ts'
 import { chores, saveRunning } from './upkeep/chores.ts'
 import { Housekeeping } from './upkeep/housekeeping.ts'
 import { Retries } from './upkeep/retries.ts'
@@ -100,6 +101,7 @@ export class Core implements Inbound {
       prune: (byAge) => this.control.prune(byAge),
     })
     this.#housekeeping = new Housekeeping(world.clock, world.log, kept)
+    const verified = new VerifiedPasswords()
     const handlers = verbHandlers(world, {
       ...parts,
       history: this.#history,
@@ -109,6 +111,7 @@ export class Core implements Inbound {
       approvals: this.approvals,
       attempts: this.#attempts,
       tokens: this.#tokens,
+      verified,
     })
     this.#requests = new VerbDispatcher(world, handlers)
     this.#refusedSignIns = new RefusedSignIns(
@@ -117,7 +120,7 @@ export class Core implements Inbound {
       this.#attempts,
     )
     this.#takeovers = new Takeovers(world, (kind, fields) => this.#announcer.event(kind, fields))
-    this.#authenticator = new Authenticator(world, this.#refusedSignIns, this.#tokens)
+    this.#authenticator = new Authenticator(world, this.#refusedSignIns, this.#tokens, verified)
     this.view = createView(world.topics, this.registry, this.pending, this.approvals, this.#announcer)
   }
 

@@ -444,6 +444,8 @@ export interface Credentials {
   readonly local: boolean
   /** Common name of a client certificate that the listener verified. */
   readonly certificateName: string | undefined
+  /** Whether nobody waits for the answer any more. */
+  readonly isGone?: (() => boolean) | undefined
 }
 
 /** CONNACK return codes of MQTT 3.1.1 [MQTT-3.2.2.3]. */

@@ -1,6 +1,6 @@
 import type { Authentication, Credentials, Identity, RefusedCode } from '../bridge/ports.ts'
 import { newId } from '../kernel/secrets.ts'
-import { KeyedMutex, Semaphore, within } from '../kernel/semaphore.ts'
+import { KeyedMutex, within } from '../kernel/semaphore.ts'
 import { hasUnwanted } from '../protocol/filters.ts'
 import type { AedesClient, BrokerPersistence, Callback, ConnectPacket } from './aedes-internals.ts'
 import type { RefusedReason } from './counters.ts'
@@ -24,7 +24,6 @@ type Refused = ConnectRefusal & { readonly counted: RefusedReason }
 export class ConnectHandler {
   readonly #world: SessionContext
   readonly #stored: BrokerPersistence['sessions']
-  readonly #gate: Semaphore
   readonly #perId = new KeyedMutex(MAX_WAITING_PER_ID)
   /** The session of each key (identity and client id), from its admission to its end. Candidates are never in it. */
   readonly #holders = new Map<string, MqttSession>()
@@ -34,7 +33,6 @@ export class ConnectHandler {
     this.#world = world
     this.#stored = stored
     this.#ofName = new LiveSessions(world)
-    this.#gate = new Semaphore(world.limits.maxAdmissions, world.limits.maxWaitingAdmissions)
   }
 
   /** The live session of a key. */
@@ -117,9 +115,11 @@ export class ConnectHandler {
       address: peer.address,
       local: peer.local,
       certificateName: peer.certificateName,
+      isGone: () => session.hasLeft,
     }
     const { clock, limits, inbound } = this.#world
-    const deciding = this.#gate.run<Authentication>(() => inbound.admit(credentials))
+    // No queue of ours: what is slow about some of them, the hash of a password, the core bounds for itself.
+    const deciding: Promise<Authentication> = inbound.admit(credentials)
     // A decision that comes too late is nobody's; that it may fail must not end the process.
     deciding.catch(() => undefined)
     const admission = await within(clock, limits.admissionTimeoutMs, deciding)
@@ -153,6 +153,10 @@ export class ConnectHandler {
     identity: Identity,
     proceed: Callback,
   ): Promise<boolean> {
+    if (session.hasLeft) {
+      proceed(new Error('connection closed'))
+      return true
+    }
     const assigned = packet.clientId === '' ? newId('auto-') : undefined
     const clientId = assigned ?? packet.clientId
     const key = sessionKey(identity, clientId)

@@ -81,6 +81,15 @@ export abstract class Connection {
     return this.opened && !this.isGone
   }
 
+  /**
+   * Whether nobody reads any more: the connection has closed, or its peer has ended it while nothing is read of it, so
+   * that the stream tells no event. Node has no public name for that.
+   */
+  get hasLeft(): boolean {
+    const { _readableState } = this.conn as Duplex & { readonly _readableState?: { readonly ended: boolean } }
+    return this.isGone || this.conn.destroyed || _readableState?.ended === true
+  }
+
   abstract end(why: SessionEnd, afterFlush: boolean): void
 
   /** Counts a limit that this session met, and says so at a bearable pace. */

@@ -62,9 +62,6 @@ export interface FixedLimits {
   readonly maxSessionsPerLimb: number
   /** The time that the core may take to decide about a CONNECT. */
   readonly admissionTimeoutMs: number
-  /** Decisions under way at once; each may cost a password hash of 60 ms and 32 MiB. */
-  readonly maxAdmissions: number
-  readonly maxWaitingAdmissions: number
   /** Unsent bytes of one session above which it is ended: a persistent one finds its messages when it returns. */
   readonly maxSessionQueueBytes: number
   /** Unsent bytes of one session above which it gets no answers that another session asked for. */
@@ -94,8 +91,6 @@ export const FIXED_LIMITS: Readonly<FixedLimits> = {
   maxClientIdChars: 128,
   maxSessionsPerLimb: 16,
   admissionTimeoutMs: 10_000,
-  maxAdmissions: 64,
-  maxWaitingAdmissions: 20_000,
   maxSessionQueueBytes: 8 * MIB,
   maxUnaskedBytes: 256 * 1024,
   drainTimeoutMs: 8_000,

@@ -1,16 +1,8 @@
 import { join } from 'node:path'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import type { Authentication } from '../../src/bridge/ports.ts'
 import { start, tempFolder, turn } from './fixture.ts'
-import {
-  type Connect,
-  connectPacket,
-  DISCONNECT,
-  dial,
-  PUBACK,
-  publishPacket,
-  type WireClient,
-} from './wire.ts'
+import { type Connect, connectPacket, DISCONNECT, dial, PUBACK, publishPacket } from './wire.ts'
 
 async function code(port: number, options: Connect): Promise<number> {
   const client = await dial({ port })
@@ -44,6 +36,7 @@ test('the core is told what CONNECT said', async () => {
       address: '127.0.0.1',
       local: false,
       certificateName: undefined,
+      isGone: expect.any(Function),
     },
   ])
 })
@@ -100,36 +93,30 @@ test('a core that does not decide in time, or fails, keeps nobody waiting', asyn
   expect(log.of('error')).toHaveLength(1)
 })
 
-test('no more than the limit is decided at once, and what waits is bounded', async () => {
-  const { port, core } = await start({ limits: { maxAdmissions: 2, maxWaitingAdmissions: 3 } })
-  let under = 0
-  let most = 0
-  const release: (() => void)[] = []
-  core.onAdmit = async () => {
-    most = Math.max(most, ++under)
-    await new Promise<void>((resolve) => release.push(resolve))
-    under--
-    return undefined
-  }
-  const clients: WireClient[] = []
-  for (let i = 0; i < 6; i++) {
-    const client = await dial({ port })
-    client.send(connectPacket())
-    clients.push(client)
-  }
-  const answers = clients.map(async (client) => (await client.connack()).code)
-  const codes = Promise.all(answers)
-  expect(await Promise.race(answers)).toBe(3)
-  for (let done = 0; done < 5; ) {
-    const next = release.shift()
-    if (next) {
-      done++
-      next()
-    }
-    await turn()
-  }
-  expect((await codes).sort()).toEqual([0, 0, 0, 0, 0, 3])
-  expect(most).toBe(2)
+test('who is decided about slowly keeps nobody else waiting, however many there are', async () => {
+  const { port, core } = await start()
+  core.onAdmit = async ({ username }) =>
+    username === 'slow' ? await new Promise<Authentication>(() => {}) : undefined
+  for (let i = 0; i < 100; i++) (await dial({ port })).send(connectPacket({ username: 'slow' }))
+  await vi.waitFor(() => expect(core.admitted).toHaveLength(100))
+  expect(await code(port, { username: 'viewer' })).toBe(0)
+})
+
+test('of who has gone the core is told, and it takes over no session', async () => {
+  const { port, core, connect } = await start()
+  const holder = await connect({ clientId: 'same', ...LIMB })
+  const decide = Promise.withResolvers<undefined>()
+  core.onAdmit = () => decide.promise
+  const gone = await dial({ port })
+  gone.send(connectPacket({ clientId: 'same', ...LIMB }))
+  await vi.waitFor(() => expect(core.admitted).toHaveLength(2))
+  const isGone = core.admitted[1]?.isGone
+  expect(isGone?.()).toBe(false)
+  gone.socket.end()
+  await vi.waitFor(() => expect(isGone?.()).toBe(true))
+  decide.resolve(undefined)
+  await turn()
+  await holder.settle()
 })
 
 /** A connection with the client id `same` that is not clean, and whether a session was there. */

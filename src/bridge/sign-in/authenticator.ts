@@ -2,26 +2,29 @@ import { currentKeyHolds } from '../../domain/pairing.ts'
 import type { PrincipalRecord } from '../../domain/records.ts'
 import { messageOf } from '../../kernel/errors.ts'
 import { LogThrottle } from '../../kernel/log-throttle.ts'
-import { certifiedKey, isCertifiedKey, keyMatches, passwordMatches } from '../../kernel/secrets.ts'
-import { Semaphore } from '../../kernel/semaphore.ts'
+import { certifiedKey, isCertifiedKey, keyMatches } from '../../kernel/secrets.ts'
 import { isToken } from '../../kernel/token.ts'
 import { isName, NAME_HINT, ROLES, type Role } from '../../protocol/names.ts'
 import { audit } from '../audit.ts'
 import type { Authentication, Credentials, ReadTx } from '../ports.ts'
 import type { BridgeContext } from '../settings.ts'
 import { type ShutOut, SignInLimits } from './limits.ts'
+import { PasswordChecks } from './password-checks.ts'
 import { hiddenName, type RefusalReason, type RefusedSignIns } from './refusals.ts'
 import type { Tokens } from './tokens.ts'
+import type { VerifiedPasswords } from './verified-passwords.ts'
 
 /** Wrong keys are told so often for each limb and address: a device that lost its key comes back every few seconds. */
 const WRONG_KEYS = { quietMs: 60_000, lines: 1, maxKeys: 500 } as const
-/** Password hashes computed at once; each takes some 32 MiB for some 60 ms of a core. */
-const MAX_HASHING = 2
-/** Sign-ins that may wait for a hash; beyond, the client is told to come back (code 3). */
-const MAX_WAITING = 64
 
 /** Stands for the name of whoever sends a token that is none; no principal can be named so. */
 const NOBODY = '-'
+
+const BUSY: Authentication = {
+  admitted: false,
+  code: 3,
+  reason: 'too many sign-ins at once; try again in a few seconds',
+}
 
 type PrincipalWithPassword = Pick<PrincipalRecord, 'name' | 'role' | 'passwordHash'>
 
@@ -32,9 +35,15 @@ export class Authenticator {
   readonly #tokens: Tokens
   readonly #limits: SignInLimits
   readonly #wrongKeys: LogThrottle
-  readonly #hashing = new Semaphore(MAX_HASHING, MAX_WAITING)
+  readonly #passwords: PasswordChecks
 
-  constructor(world: BridgeContext, refusedSignIns: RefusedSignIns, tokens: Tokens) {
+  constructor(
+    world: BridgeContext,
+    refusedSignIns: RefusedSignIns,
+    tokens: Tokens,
+    verified: VerifiedPasswords,
+  ) {
+    this.#passwords = new PasswordChecks(verified)
     this.#tokens = tokens
     this.#world = world
     this.#refusedSignIns = refusedSignIns
@@ -179,26 +188,25 @@ export class Authenticator {
     return { admitted: true, identity: { kind: 'limb', nodeId } }
   }
 
-  async #admitPrincipal(principal: PrincipalWithPassword, credentials: Credentials): Promise<Authentication> {
-    const early = this.#tooEarly(principal.name, credentials)
-    if (early) return early
-    const judged = await this.#hashing.run(() => this.#judgePassword(principal, credentials))
-    const reason = 'too many sign-ins at once; try again in a few seconds'
-    return judged ?? { admitted: false, code: 3, reason }
-  }
-
-  async #judgePassword(
+  async #admitPrincipal(
     { name, role, passwordHash }: PrincipalWithPassword,
     credentials: Credentials,
   ): Promise<Authentication> {
+    const early = this.#tooEarly(name, credentials)
+    if (early) return early
+    const { address, password, isGone } = credentials
+    const check = { name, passwordHash, password: password ?? '', address, isGone: isGone ?? (() => false) }
+    const outcome = await this.#passwords.check(check)
+    if (outcome === 'gone' || outcome === 'busy') return BUSY
     // Many at once: those before may have used up the guesses.
     const late = this.#tooEarly(name, credentials)
     if (late) return late
-    const right = await passwordMatches(passwordHash, credentials.password ?? '')
-    if (right) {
-      this.#limits.succeeded(name, credentials.address)
-      return { admitted: true, identity: { kind: 'principal', name, role, local: false } }
-    }
+    if (outcome === 'wrong') return this.#wrongPassword(name, credentials)
+    this.#limits.succeeded(name, address)
+    return { admitted: true, identity: { kind: 'principal', name, role, local: false } }
+  }
+
+  #wrongPassword(name: string, credentials: Credentials): Authentication {
     for (const begun of this.#limits.failed(name, credentials.address)) {
       this.#refusedSignIns.shutOut(name, credentials, shutOutText(begun, name, credentials.address))
     }

@@ -10,6 +10,7 @@ import type { Announcer } from '../live/announcer.ts'
 import type { SessionTable } from '../live/sessions.ts'
 import type { Tx } from '../ports.ts'
 import type { BridgeContext } from '../settings.ts'
+import type { VerifiedPasswords } from '../sign-in/verified-passwords.ts'
 import type { Retries } from '../upkeep/retries.ts'
 import type { VerbCaller, VerbHandlersOf } from '../verb-context.ts'
 
@@ -20,6 +21,7 @@ export function principalHandlers(
   control: Control,
   announcer: Announcer,
   retries: Retries,
+  verified: VerifiedPasswords,
 ): VerbHandlersOf<'principal'> {
   const { clock, store, log } = world
 
@@ -86,6 +88,7 @@ export function principalHandlers(
         await tx.putPrincipal({ ...(await known(tx, name)), passwordHash })
         await record(tx, 'principal.password_set', caller, name)
       })
+      verified.forget(name)
       endRemote(table, name)
       log.info({ name, by: caller.name }, `principal ${name} has a new password`)
       return { name, ...(made === undefined ? {} : { password: made }) }
@@ -121,6 +124,7 @@ export function principalHandlers(
         await record(tx, 'principal.removed', caller, name)
       })
       control.principalGone(name)
+      verified.forget(name)
       endRemote(table, name)
       await retries.run(`forget the sessions of ${name}`, () => world.sessions.forget(name))
       log.info({ name, by: caller.name }, `principal ${name} is removed`)

@@ -12,6 +12,7 @@ import type { PresenceKeeper } from '../presence/presence-keeper.ts'
 import type { BridgeContext } from '../settings.ts'
 import type { Attempts } from '../sign-in/attempts.ts'
 import type { Tokens } from '../sign-in/tokens.ts'
+import type { VerifiedPasswords } from '../sign-in/verified-passwords.ts'
 import type { Retries } from '../upkeep/retries.ts'
 import type { VerbHandlers } from '../verb-context.ts'
 import { auditHandlers } from './audit.ts'
@@ -43,11 +44,12 @@ export interface UseCases {
   readonly tokens: Tokens
   readonly attempts: Attempts
   readonly retries: Retries
+  readonly verified: VerifiedPasswords
 }
 
 /** Makes the handlers of all verbs. A new verb is added to its family's file; a new family is added here. */
 export function verbHandlers(world: BridgeContext, use: UseCases): VerbHandlers {
-  const { registry, table, announcer, control, approvals, retries } = use
+  const { registry, table, announcer, control, approvals, retries, verified } = use
   const { policies, leases, rights, invocations } = control
   return {
     ...nodeHandlers(world, use),
@@ -57,7 +59,7 @@ export function verbHandlers(world: BridgeContext, use: UseCases): VerbHandlers 
     ...leaseHandlers(world, registry, rights, leases),
     ...invocationHandlers(world, approvals, invocations),
     ...auditHandlers(world),
-    ...principalHandlers(world, table, control, announcer, retries),
+    ...principalHandlers(world, table, control, announcer, retries, verified),
     ...sessionHandlers(world),
     ...tokenHandlers(world, use),
     ...backupHandlers(world),

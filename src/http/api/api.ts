@@ -98,6 +98,7 @@ async function signIn(
     address: peerAddress(request),
     local: false,
     certificateName: undefined,
+    isGone: () => request.raw.socket.destroyed,
   })
   if (!admission.admitted) {
     const busy = admission.code === 3

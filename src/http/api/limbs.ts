@@ -127,6 +127,7 @@ class HttpLimbs {
       address: peerAddress(request),
       local: false,
       certificateName: undefined,
+      isGone: () => request.raw.socket.destroyed,
     })
     if (!admission.admitted) throw new Refusal('forbidden', admission.reason)
     if (admission.identity.kind === 'principal') {
