@@ -78,7 +78,7 @@ async function start(options: AppOptions, teardown: Teardown): Promise<RunningBr
       },
     }),
   })
-  /** What holds now: a reload replaces it. */
+  /** The configuration that holds now: a reload replaces it. */
   let held = config
   let phase: Phase = 'starting'
 

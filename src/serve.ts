@@ -68,7 +68,7 @@ export async function serve({ configFile, acceptOlder = false, version }: ServeO
   return await new Promise<number>(() => undefined)
 }
 
-/** What was foreseen is said once, in words; anything else with all there is to find its cause. */
+/** Logs why the bridge cannot start: once, in words, if it was foreseen; else with all there is to find its cause. */
 function cannotStart(log: HostLog, error: unknown): number {
   const foreseen = error instanceof StartError
   log.fatal(foreseen ? {} : { err: error }, `cannot start: ${messageOf(error)}`)
@@ -85,7 +85,7 @@ interface Living {
   readonly version: string
 }
 
-/** From the open listeners to the signal that ends it all. */
+/** Runs from the open listeners to the signal that ends it all. */
 async function live({ configFile, config, log, manager, bridge, version }: Living): Promise<void> {
   const { env, pid } = process
   const status = () => bridge.status()
@@ -123,7 +123,7 @@ async function live({ configFile, config, log, manager, bridge, version }: Livin
   await manager.ready(status())
 }
 
-/** What a newcomer needs, and one line for programs. */
+/** Prints what a newcomer needs, and one line for programs. */
 function welcome(
   log: HostLog,
   { mqtt, tls, http, control, adminPassword }: RunningBridge,
@@ -152,7 +152,7 @@ function welcome(
   } else if (adminPassword.firstStart) log.info({}, `${whose} the one that was given`)
 }
 
-/** For the person who tries it out; a service has nobody who reads this. */
+/** Prints first steps for the person who tries it out; a service has nobody who reads this. */
 function firstSteps(log: HostLog): void {
   const installed = process.env.npm_execpath === undefined && !import.meta.url.endsWith('.ts')
   const command = installed ? 'limb-bridge' : './limb-bridge'

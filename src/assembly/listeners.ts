@@ -14,7 +14,7 @@ import { httpLimits } from './settings.ts'
 
 /** Listeners: on the service manager's sockets where there are any, else where the configuration says. */
 
-/** Null when nothing listens with TLS. */
+/** Loads the certificates; null when nothing listens with TLS. */
 export async function loadCertificates({ config, log, clock }: AppOptions): Promise<Certificates | null> {
   if (!usesTls(config)) return null
   // The configuration was checked for them.
@@ -33,7 +33,10 @@ export async function openControl(broker: Broker, config: Config, inherited: Inh
   return socket
 }
 
-/** On the service manager's sockets if there are any; else where the configuration says. The first one is told. */
+/**
+ * Listens on the service manager's sockets if there are any; else where the configuration says. The first one is
+ * returned.
+ */
 export async function openMqtt(
   broker: Broker,
   config: Config,

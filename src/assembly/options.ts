@@ -12,7 +12,7 @@ export interface AppOptions {
   readonly acceptOlder?: boolean
   /** Listening sockets of the service manager's; what is absent the bridge opens itself. */
   readonly inherited?: Inherited | undefined
-  /** Of `admin`, at the first start; a new one is made otherwise. */
+  /** The password of `admin`, at the first start; a new one is made otherwise. */
   readonly adminPassword?: string | undefined
 }
 
@@ -23,8 +23,9 @@ export interface RunningBridge {
   /** Path of the control socket. */
   readonly control: string
   /**
-   * Where the first password of `admin` is, if `inFile`; it was made, or given, just now at the `firstStart`. A start
-   * that failed after that was the first one all the same. `replacesLost`: there was a database before, and it is gone.
+   * The place of the first password of `admin`, if `inFile`; it was made, or given, just now at the `firstStart`. A
+   * start that failed after that was the first one all the same. `replacesLost`: there was a database before, and it
+   * is gone.
    */
   readonly adminPassword: {
     readonly file: string

@@ -3,7 +3,7 @@ import type { Broker } from '../broker/broker.ts'
 import type { Readings } from '../http/metrics.ts'
 import type { Database } from '../store/sqlite/database.ts'
 
-/** What metrics, readiness and the service manager are told of how the bridge is. */
+/** Reads how the bridge is, for metrics, readiness and the service manager. */
 
 export function readings(core: Core, broker: Broker): Readings {
   const { counters } = broker

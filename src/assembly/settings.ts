@@ -6,7 +6,7 @@ import type { Config } from '../host/config/config.ts'
 import type { HttpLimits } from '../http/server.ts'
 import { filterMatches, type Topics } from '../protocol/topics.ts'
 
-/** What each part is told of the configuration. */
+/** Picks from the configuration what each part needs. */
 
 /** The sections that the use cases read, under the names of the configuration. Copies, because a reload changes them. */
 export function settingsOf(config: Config, version: string): BridgeSettings {
@@ -73,7 +73,7 @@ export function grantsOf({ mqtt, homeAssistant }: Config): Config['mqtt']['grant
   return enabled ? [...mqtt.grants, own] : mqtt.grants
 }
 
-/** What the log says of a message that was not kept, with the setting that bounds it. */
+/** The words of the log for a message that was not kept, with the setting that bounds it. */
 export const DROPPED: Readonly<Record<DropKind, string>> = {
   queue: 'a message was not kept for a session that is away: its queue is full (mqtt.maxQueuedPerSession)',
   retained: 'a retained message was not kept: there are too many (mqtt.maxRetained)',

@@ -5,7 +5,7 @@ import { messageOf } from '../kernel/errors.ts'
 import type { Topics } from '../protocol/topics.ts'
 import type { Database } from '../store/sqlite/database.ts'
 
-/** What the bridge's chores do to files and to sessions. */
+/** Does what the bridge's chores do to files and to sessions. */
 
 export function diskUpkeep(
   database: Database,

@@ -7,7 +7,7 @@ import type { Config } from '../host/config/config.ts'
 import { topicsOf } from '../protocol/topics.ts'
 import type { Uplink } from '../uplink/uplink.ts'
 
-/** Who is told beside the embedded broker's own clients: other brokers, and Home Assistant here and there. */
+/** Publishes to more than the embedded broker's own clients: other brokers, and Home Assistant here and there. */
 
 export function announceHere(homeAssistant: HomeAssistant, { topics, publisher }: BridgeContext): OpenOutlet {
   return homeAssistant.open({

@@ -1,6 +1,6 @@
 import type { Command } from 'commander'
 
-/** What several commands share. */
+/** These are the parts that several commands share. */
 
 /** Wraps an action so that its end becomes an exit code; a number that it resolves with is the code. */
 export type Run = (action: () => Promise<unknown>) => () => Promise<void>
@@ -9,7 +9,7 @@ export function connectionOptions(command: Command): Command {
   return targetOptions(command.option('--json', 'one JSON document, for programs'))
 }
 
-/** Which bridge, and as whom. */
+/** Adds the options that say which bridge, and as whom. */
 export function targetOptions(command: Command): Command {
   return command
     .optionsGroup('Connection:')

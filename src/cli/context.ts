@@ -3,7 +3,7 @@ import type { ShownSetting } from '../host/config/show.ts'
 import type { CheckResult } from '../host/doctor/check-result.ts'
 import type { Clock } from '../kernel/clock.ts'
 
-/** What the command line is handed; it reaches for nothing of the process itself. */
+/** These are the things that the command line is given; it reaches for nothing of the process itself. */
 
 export interface Input extends NodeJS.ReadableStream {
   readonly isTTY?: boolean | undefined
@@ -57,14 +57,14 @@ export type RestoreOutcome =
   | {
       readonly ok: true
       readonly file: string
-      /** Where the database is that was there before. */
+      /** The place of the database that was there before. */
       readonly replaced: string | null
       readonly version: number
       readonly nodes: number
     }
   | { readonly ok: false; readonly reason: string }
 
-/** What works on the files of this machine, not through a bridge. */
+/** The tools that work on the files of this machine, not through a bridge. */
 export interface Maintenance {
   restore(from: string, to: string): Promise<RestoreOutcome>
   doctor(configFile: string | undefined): Promise<readonly CheckResult[]>
@@ -81,7 +81,7 @@ export interface CommandLineOptions {
   readonly clock?: Clock
 }
 
-/** What every command works with. */
+/** The parts that every command works with. */
 export interface CliContext {
   readonly io: Io
   readonly clock: Clock

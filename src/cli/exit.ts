@@ -1,14 +1,14 @@
 import { type ErrorBody, type ErrorCode, messageOf } from '../kernel/errors.ts'
 import { isVerb } from '../protocol/verbs.ts'
 
-/** How the command line ends. Programs branch on these; none is renumbered. */
+/** The exit codes of the command line. Programs branch on these; none is renumbered. */
 export const EXIT = {
   ok: 0,
   /** The bridge answered with an error, or the operator said no. */
   refused: 1,
   /** The command line itself is wrong. */
   usage: 2,
-  /** No bridge there, no answer in time, or sign-in refused. */
+  /** The bridge is not there, gave no answer in time, or refused the sign-in. */
   unreachable: 3,
   /** The bridge answered `not_found`. */
   notFound: 4,

@@ -1,4 +1,4 @@
-/** What `limb-bridge/client` exports: a limb for Node programs, typed by the schemas of the protocol. */
+/** Exports `limb-bridge/client`: a limb for Node programs, typed by the schemas of the protocol. */
 
 export type { Clock } from '../kernel/clock.ts'
 export type { Capability, Heartbeat, Invocation, PairingAnswer, Registration } from '../protocol/schemas.ts'

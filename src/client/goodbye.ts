@@ -1,7 +1,7 @@
 import type { MqttClient } from 'mqtt'
 import type { Clock } from '../kernel/clock.ts'
 
-/** How long the other side has to acknowledge what is under way. */
+/** The time that the other side has to acknowledge what is under way. */
 const GOODBYE_MS = 1000
 
 /** Ends a connection with DISCONNECT. Resolves within a second, whatever the other side does. */

@@ -20,7 +20,7 @@ export type Handlers = Readonly<Record<string, Handler>>
 
 /** An invocation may come twice (QoS 1); so many are remembered with their results. */
 const REMEMBERED = 256
-/** More than the bridge sends to one limb. */
+/** A number that is more than the bridge sends to one limb. */
 const MAX_RUNNING = 1000
 /** Room for the params and what stands around them. */
 const MAX_BYTES = 2 * LIMITS.paramsBytes

@@ -26,7 +26,7 @@ export interface LimbOptions {
   readonly registration: WireRegistration
   /** Made at the first start, mode 0600. */
   readonly keyFile: string
-  /** What to do for each command. */
+  /** The functions that do each command. */
   readonly handlers: Handlers
   /** Told as it happens; must not throw. */
   readonly onEvent?: (event: LimbEvent) => void
@@ -71,7 +71,7 @@ const REGISTER_AGAIN_MS = 30_000
 const SETTLED_MS = 10_000
 const CONNECT_MS = 15_000
 const KEEPALIVE_SECONDS = 30
-/** What a dead connection may keep for later. */
+/** The bytes that a dead connection may keep for later. */
 const MAX_DATA_BYTES = 262_144
 /** CONNACK: not authorized [MQTT-3.2.2.3]. */
 const NOT_AUTHORIZED = 5
@@ -272,7 +272,10 @@ export class Limb {
     this.#send(unsentOf(invocation, result, received))
   }
 
-  /** On the connection of now, else on the next: the bridge waits for the result over a loss of the one it asked on. */
+  /**
+   * Sends on the connection of now, else on the next: the bridge waits for the result over a loss of the one it asked
+   * on.
+   */
   #send(result: Unsent): void {
     const client = this.#client
     if (!client?.connected || !this.#approved) {
@@ -287,7 +290,7 @@ export class Limb {
     })
   }
 
-  /** Only once approved: what another client publishes is acknowledged, and dropped. */
+  /** Sends only once approved: what another client publishes is acknowledged, and dropped. */
   #sendUnsent(): void {
     if (!this.#client?.connected || !this.#approved) return
     for (const result of this.#unsent.takeAll()) this.#send(result)

@@ -6,7 +6,7 @@ import { check, parseJson } from '../protocol/decode.ts'
 import { LIMITS } from '../protocol/limits.ts'
 import { type Invocation, invocationSchema } from '../protocol/schemas.ts'
 
-/** For limbs that are HTTP servers: whether a request comes from the bridge, now, for the first time. */
+/** Checks for limbs that are HTTP servers whether a request comes from the bridge, now, for the first time. */
 
 export type Headers = Readonly<Record<string, string | readonly string[] | undefined>>
 

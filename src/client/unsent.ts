@@ -8,14 +8,16 @@ export interface Unsent {
   readonly invocationId: string
   readonly command: string
   readonly payload: Buffer
-  /** From then on nobody waits for it. */
+  /** The time from which nobody waits for it. */
   readonly until: MonotonicMs
 }
 
-/** Why a result was dropped: more wait, or larger ones, than are kept; or the deadline of its call has passed. */
+/**
+ * Says why a result was dropped: more wait, or larger ones, than are kept; or the deadline of its call has passed.
+ */
 export type WhyDropped = 'too_many' | 'late'
 
-/** More than the bridge has under way on one limb, unless it was told otherwise. */
+/** A number that is more than the bridge has under way on one limb by default. */
 const MAX_RESULTS = 256
 const MAX_BYTES = 8 * LIMITS.resultBytes
 

@@ -67,7 +67,7 @@ function numberProblem(schema: ValueSchema, value: number, path: string): ValueP
   return undefined
 }
 
-/** 0.3 is a multiple of 0.1, whatever binary fractions say. */
+/** Takes 0.3 for a multiple of 0.1, whatever binary fractions say. */
 function isMultiple(value: number, of: number): boolean {
   const times = value / of
   return Math.abs(times - Math.round(times)) <= 1e-9 * Math.max(1, Math.abs(times))

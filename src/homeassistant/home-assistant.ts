@@ -25,7 +25,7 @@ import {
 export interface HomeAssistantOptions {
   readonly settings: { readonly prefix: string; readonly principal: string; readonly pairingSeconds: number }
   readonly version: string
-  /** Of the embedded broker. */
+  /** The topics of the embedded broker. */
   readonly topics: Topics
   readonly registry: Pick<Registry, 'get' | 'values'>
   readonly clock: Clock
@@ -33,9 +33,9 @@ export interface HomeAssistantOptions {
 
 /** One broker that Home Assistant is connected to. */
 export interface Outlet {
-  /** As they are there. */
+  /** The topics as they are there. */
   readonly topics: Topics
-  /** Whether requests of the principal are taken there. */
+  /** Shows whether requests of the principal are taken there. */
   readonly commands: boolean
   publish(topic: string, payload: Uint8Array, retain: boolean): void
 }
@@ -44,10 +44,10 @@ export interface OpenOutlet {
   readonly view: RetainedView
   /** All discovery topics, others' too. */
   readonly filter: string
-  /** Where Home Assistant says that it has started. */
+  /** The topic on which Home Assistant says that it has started. */
   readonly birthTopic: string
   birth(payload: Uint8Array): void
-  /** Whether a discovery message was written by a bridge with these topics. */
+  /** Returns whether a discovery message was written by a bridge with these topics. */
   wrote(topic: string, payload: Uint8Array): boolean
 }
 
@@ -84,7 +84,7 @@ export class HomeAssistant {
     this.#options = options
   }
 
-  /** Who Home Assistant signs in as. */
+  /** The principal that Home Assistant signs in as. */
   get principal(): string {
     return this.#options.settings.principal
   }
@@ -182,7 +182,10 @@ export class HomeAssistant {
     }
   }
 
-  /** Once at a time: Home Assistant says it once, and whoever says it over and over waits for the end of the first. */
+  /**
+   * Sends everything again, once at a time: Home Assistant says it once, and whoever says it over and over waits for
+   * the end of the first.
+   */
   #resend(opened: Opened): void {
     if (opened.resending || this.#stopped) return
     opened.resending = true
@@ -232,7 +235,7 @@ export class HomeAssistant {
     for (const limb of this.#options.registry.values()) yield this.#message(opened, limb)
   }
 
-  /** For one who asks: the others have not been told yet what is no more. */
+  /** Makes the message for one who asks: the others do not know yet what is no more. */
   #message(opened: Opened, limb: LiveLimb): RetainedMessage {
     const { topic, discovery, changing } = this.#discovery(opened, limb)
     const { told } = opened
@@ -274,7 +277,7 @@ function originOf(payload: Uint8Array): unknown {
   }
 }
 
-/** Whether `filter` can match a topic of this shape, whose `+` stand for anything. */
+/** Returns whether `filter` can match a topic of this shape, whose `+` stand for anything. */
 function mayMeet(filter: string, shape: string): boolean {
   const asked = filter.split('/')
   const levels = shape.split('/')

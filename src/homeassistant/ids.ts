@@ -21,7 +21,7 @@ export class DeviceIds {
     return this.#own + nodeId
   }
 
-  /** Where the discovery message of a device is. */
+  /** Makes the topic of a device's discovery message. */
   topic(device: string): string {
     return `${this.#before}${device}/config`
   }
@@ -46,7 +46,7 @@ export function idOfMetric(name: string): string {
   return `${ascii}_${sha256Hex(name).slice(0, 8)}`
 }
 
-/** What Home Assistant shows for `camera.snap` or `battery_percent`. */
+/** Makes what Home Assistant shows for `camera.snap` or `battery_percent`. */
 export function readable(name: string): string {
   const words = name.replaceAll(/[_.-]+/g, ' ').trim()
   return words === '' ? name : words[0]?.toUpperCase() + words.slice(1)

@@ -9,11 +9,11 @@ import { measureOf } from './units.ts'
 
 /** Discovery messages in the form of Home Assistant's MQTT device discovery (2024.11 and later). */
 
-/** Where a discovery message goes: the embedded broker, or another one through an uplink. */
+/** Says where a discovery message goes: the embedded broker, or another one through an uplink. */
 export interface Place {
   readonly topics: Topics
   readonly ids: DeviceIds
-  /** Whose requests are taken there; null: nobody's, so that there is nothing to press. */
+  /** The principal whose requests are taken there; null: nobody's are, so that there is nothing to press. */
   readonly principal: string | null
   readonly pairingSeconds: number
   readonly version: string
@@ -36,17 +36,17 @@ export const ORIGIN = 'Limb Bridge'
 const METRIC = 'metric_'
 const COMMAND = 'command_'
 
-/** Whether a limb may have this component today and not tomorrow. */
+/** Returns whether a limb may have this component today and not tomorrow. */
 export function comesAndGoes(component: string): boolean {
   return component.startsWith(METRIC) || component.startsWith(COMMAND)
 }
 
-/** Of a component that comes and goes. */
+/** Returns the platform of a component that comes and goes. */
 export function platformOf(component: string): Component['platform'] {
   return component.startsWith(METRIC) ? 'sensor' : 'button'
 }
 
-/** Of one limb; a device with more belongs to another kind of program. */
+/** The buttons of one limb; a device with more belongs to another kind of program. */
 const MAX_BUTTONS = 64
 
 export function limbDiscovery(place: Place, record: NodeRecord, metrics: Iterable<string>): Discovery {
@@ -135,7 +135,7 @@ function metricSensors(stateTopic: string, id: string, metrics: Iterable<string>
   )
 }
 
-/** As a text of Jinja. */
+/** Writes a text of Jinja. */
 function jinjaText(text: string): string {
   return `'${text.replaceAll(/[\\'{}%#]/g, (char) => `\\x${char.charCodeAt(0).toString(16)}`)}'`
 }

@@ -1,5 +1,5 @@
 /**
- * What the end of a metric's name says about it, in the way of Prometheus (base units, spelled out). A metric
+ * Reads what the end of a metric's name says about it, in the way of Prometheus (base units, spelled out). A metric
  * without such an end is a plain number.
  */
 

@@ -1,6 +1,6 @@
 import { Counter, Gauge, type Registry } from 'prom-client'
 
-/** What the bridge keeps for others in all, beside the bounds of docs/security.md. */
+/** Shows what the bridge keeps for others in all, beside the bounds of docs/security.md. */
 
 export interface BoundReadings {
   /** Lines of the log that nobody read. */

@@ -1,6 +1,6 @@
 import { Counter, Gauge, type Registry } from 'prom-client'
 
-/** What the broker counts by itself, as Prometheus' counters and gauges. */
+/** Shows what the broker counts by itself, as Prometheus' counters and gauges. */
 
 /** A number, or one for each value of its label. */
 type Count = number | Readonly<Record<string, number>>
@@ -24,7 +24,7 @@ export interface BrokerReadings {
 }
 
 export interface TlsReadings {
-  /** When the certificate ends, in milliseconds since 1970. */
+  /** The time at which the certificate ends, in milliseconds since 1970. */
   readonly notAfterMs: number
   /** New certificates, by outcome. */
   readonly reloads: Readonly<Record<string, number>>

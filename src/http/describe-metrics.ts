@@ -1,6 +1,6 @@
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client'
 
-/** What there is to scrape, for the documents. */
+/** Describes a metric, for the documents. */
 
 export interface MetricDescription {
   readonly name: string

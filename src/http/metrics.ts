@@ -28,11 +28,11 @@ export interface Readings extends ControlReadings {
   readonly uplinks?: readonly UplinkReading[]
   readonly databaseBytes?: number
   readonly walBytes?: number
-  /** null: the database is in memory. */
+  /** The free bytes; null: the database is in memory. */
   readonly diskFreeBytes?: number | null
   /** Wall time in milliseconds; absent: there is none. */
   readonly lastBackupAt?: number
-  /** How often one is made; 0: only when somebody asks. */
+  /** The seconds between two backups; 0: only when somebody asks. */
   readonly backupEverySeconds?: number
 }
 
@@ -40,7 +40,7 @@ export interface Metrics extends Counters {
   readonly contentType: string
   /** The text that Prometheus scrapes. */
   text(): Promise<string>
-  /** What there is to scrape, for the documents. */
+  /** Describes what there is to scrape, for the documents. */
   describe(): readonly MetricDescription[]
   /** One commit of the database: milliseconds of COMMIT, and how many works shared it. */
   committed(durationMs: number, works: number): void

@@ -1,6 +1,6 @@
 import { isIP } from 'node:net'
 
-/** Who may open a WebSocket: a browser says with `Origin` which page asks, and any page may ask. */
+/** Decides who may open a WebSocket: a browser says with `Origin` which page asks, and any page may ask. */
 
 const ORIGIN = /^[a-z][a-z0-9+.-]*:\/\/(.+)$/i
 const HOST = /^(?:\[([^\]]+)\]|([^:]+))(?::\d{1,5})?$/

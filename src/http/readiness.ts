@@ -1,21 +1,21 @@
 import type { Readiness } from './server.ts'
 
-/** Whether the bridge can do its work now, for whoever sends it clients: a proxy, an orchestrator, a person. */
+/** Says whether the bridge can do its work now, for whoever sends it clients: a proxy, an orchestrator, a person. */
 
 export type Phase = 'starting' | 'running' | 'stopping'
 
 export interface Vitals {
   readonly phase: Phase
   readonly database: { readonly ok: true } | { readonly ok: false; readonly reason: string }
-  /** null: the database is in memory. */
+  /** The free bytes; null: the database is in memory. */
   readonly diskFreeBytes: number | null
   readonly connections: number
   readonly maxConnections: number
 }
 
 /**
- * With less, the next commit may be the one that fails. Far below what an operator wants to be told of: that
- * is the alerts' part, and a bridge that still stores is ready.
+ * The free bytes below which the next commit may be the one that fails. It is far below what an operator wants to be
+ * told of: that is the alerts' part, and a bridge that still stores is ready.
  */
 const DISK_MIN_BYTES = 1024 * 1024
 

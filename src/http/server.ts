@@ -18,13 +18,13 @@ import { type Attach, PATH, webSocketGate } from './websocket.ts'
 
 export interface Readiness {
   readonly ready: boolean
-  /** Why not, each a sentence; empty when ready. */
+  /** The reasons why not, each a sentence; empty when ready. */
   readonly reasons: readonly string[]
 }
 
 export interface HttpOptions extends HttpLimits {
   readonly host: string
-  /** 0: any free one. */
+  /** The port; 0: any free one. */
   readonly port: number
   /** HTTPS with this certificate; undefined: plain HTTP. */
   readonly tls?: HttpTls | undefined
@@ -46,7 +46,7 @@ export interface HttpTls {
   readonly requiresCertificate: boolean
 }
 
-/** What a running server takes over: `setLimits`. */
+/** The limits that a running server takes over: `setLimits`. */
 export interface HttpLimits {
   /** Bearer token of `/metrics`; null: none is needed. */
   readonly token: string | null
@@ -59,7 +59,7 @@ export interface HttpLimits {
 }
 
 export interface HttpServer {
-  /** Where it listens. */
+  /** The address where it listens. */
   readonly host: string
   readonly port: number
   /** The certificate of connections from now on. Nothing happens with plain HTTP. */
@@ -72,7 +72,7 @@ export interface HttpServer {
 
 /** Room for health checks and scrapes beside the WebSocket sessions. */
 const PLAIN_CONNECTIONS = 512
-/** No request has a body. */
+/** The bytes of a body: no request has one. */
 const BODY_LIMIT_BYTES = 1024
 const REQUEST_TIMEOUT_MS = 10_000
 

@@ -1,7 +1,7 @@
 import type { Duplex } from 'node:stream'
 
 /**
- * How much a peer may send before the broker has let it in. A WebSocket frame is held in memory until it is
+ * Limits how much a peer may send before the broker has let it in. A WebSocket frame is held in memory until it is
  * whole, so a stranger could otherwise make the bridge hold one packet of the largest size per connection.
  */
 

@@ -1,6 +1,6 @@
 import { Counter, Gauge, type Registry } from 'prom-client'
 
-/** Of one uplink; its name is the label, and the configuration bounds how many there are. */
+/** The reading of one uplink; its name is the label, and the configuration bounds how many there are. */
 export interface UplinkReading {
   readonly name: string
   readonly connected: boolean

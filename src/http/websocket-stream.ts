@@ -1,7 +1,7 @@
 import { Duplex } from 'node:stream'
 import type { WebSocket } from 'ws'
 
-/** What ws keeps of a message that is not whole: private parts, pinned by a test. */
+/** The part of ws that keeps a message that is not whole: private parts, pinned by a test. */
 interface Receiver {
   readonly _bufferedBytes: number
   readonly _buffers: readonly Buffer[]
@@ -68,7 +68,7 @@ export class WebSocketStream extends Duplex {
     return this.#raw.writableLength
   }
 
-  /** What a message that is not whole keeps in memory. */
+  /** The bytes that a message that is not whole keeps in memory. */
   get heldBytes(): number {
     const { _bufferedBytes, _buffers, _fragments } = (this.#socket as unknown as { _receiver: Receiver })
       ._receiver

@@ -37,7 +37,7 @@ export interface WebSocketOptions {
 
 export interface WebSocketGate {
   upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void
-  /** For sessions that begin from now on. */
+  /** Sets the size for sessions that begin from now on. */
   setMaxFrameBytes(bytes: number): void
   /** Says goodbye to every peer, and ends within half a second those who do not answer. */
   close(): void
@@ -57,7 +57,7 @@ const MAX_CHUNKS = 16_384
 const FRAME_OVERHEAD_BYTES = 256
 /** Lines about refused handshakes: any web page can cause them. */
 const PACE = { quietMs: 10_000, lines: 5, maxKeys: 1000 } as const
-/** What is shown of a header that the peer chose. */
+/** The characters that are shown of a header that the peer chose. */
 const SHOWN_CHARS = 200
 
 function refuse(socket: Duplex, status: string, text: string): void {
@@ -87,7 +87,7 @@ function nameShownBy(request: IncomingMessage): string | undefined {
 /** The status of an answer, and the sentence that goes with it. */
 type Objection = readonly [status: string, text: string]
 
-/** Why this upgrade is refused, or undefined. */
+/** Says why this upgrade is refused, or undefined. */
 function objection(request: IncomingMessage, options: WebSocketOptions): Objection | undefined {
   const path = (request.url ?? '').split('?', 1)[0]
   if (path !== PATH) return ['404 Not Found', `MQTT over WebSocket is at ${PATH}`]

@@ -21,7 +21,7 @@ export interface Clock {
   after(delayMs: number, task: () => void): () => void
 }
 
-/** setTimeout fires at once for a longer delay than this (2^31 - 1 ms, some 24.8 days). */
+/** The longest delay of a timer: `setTimeout` fires at once for a longer one (2^31 - 1 ms, some 24.8 days). */
 const MAX_TIMER_MS = 2_147_483_647
 
 export const systemClock: Clock = {

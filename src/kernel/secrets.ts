@@ -102,7 +102,7 @@ export function pairingCode(nodeId: string, key: KeyHash): string {
   return code
 }
 
-/** scrypt with N = 2^15, r = 8, p = 1: some 32 MiB and 60 ms, OWASP's floor for interactive sign-in. */
+/** The costs of scrypt: N = 2^15, r = 8, p = 1: some 32 MiB and 60 ms, OWASP's floor for interactive sign-in. */
 const SCRYPT = { cost: 32768, blockSize: 8, parallelization: 1 } as const
 const SCRYPT_BYTES = 32
 

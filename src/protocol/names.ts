@@ -1,6 +1,6 @@
 import { z } from 'zod'
 
-/** nodeId and principal name share one name space. */
+/** The names of limbs and of principals share one name space. */
 export const NAME_PATTERN = /^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$/
 /** A capability (`camera`) or a command (`camera.snap`). */
 export const CAPABILITY_PATTERN = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$/

@@ -25,16 +25,16 @@ const NODE_LEAVES = new Set<string>([...NODE_UPLINKS, 'pairing', 'invoke', 'stat
 
 export interface Topics {
   readonly root: string
-  /** `<root>/` */
+  /** The prefix `<root>/`. */
   readonly prefix: string
-  /** `<root>/bridge/` */
+  /** The prefix `<root>/bridge/`. */
   readonly bridgePrefix: string
-  /** `<root>/node/` */
+  /** The prefix `<root>/node/`. */
   readonly nodePrefix: string
   readonly bridgeStatus: string
   readonly bridgeInfo: string
   node(nodeId: string, leaf: NodeInbound | 'pairing' | 'invoke' | 'status' | 'state' | 'description'): string
-  /** `<root>/node/<nodeId>/data/` */
+  /** The prefix `<root>/node/<nodeId>/data/`. */
   dataPrefix(nodeId: string): string
   pairingRequest(requestId: string): string
   approval(invocationId: string): string

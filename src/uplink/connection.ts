@@ -10,7 +10,7 @@ import type { UplinkMessage, UplinkSettings } from './ports.ts'
  * reconnecting has a fixed period, stops at a refused CONNACK, and keeps an unbounded queue.
  */
 
-/** What the other broker said of itself at CONNECT; MQTT 3.1.1 has no words for it. */
+/** The words of the other broker about itself at CONNECT; MQTT 3.1.1 has no words for it. */
 export interface Announced {
   /** The largest packet that it takes. */
   readonly maxPacketBytes?: number | undefined
@@ -23,7 +23,7 @@ export interface Announced {
 export interface UplinkConnectionEvents {
   opened(announced: Announced): void
   message(topic: string, payload: Uint8Array, retained: boolean): void
-  /** Once, whatever ended it; also when it never opened. */
+  /** Is called once, whatever ended it; also when it never opened. */
   closed(why: string): void
 }
 
@@ -35,15 +35,15 @@ export interface UplinkConnection {
   /** Resolves to the filters that were refused. Rejects when the connection ends. */
   subscribe(filters: readonly string[]): Promise<readonly string[]>
   unsubscribe(filters: readonly string[]): void
-  /** With a DISCONNECT packet: the will is not published. */
+  /** Leaves with a DISCONNECT packet: the will is not published. */
   leave(): void
-  /** Without one: the will says what is true. */
+  /** Ends without one: the will says what is true. */
   cut(): void
 }
 
 const CONNECT_TIMEOUT_MS = 10_000
 const KEEPALIVE_SECONDS = 30
-/** No request is larger; MQTT 5 lets us say so. */
+/** The size of the largest packet: no request is larger; MQTT 5 lets us say so. */
 const MAX_PACKET_BYTES = 1_310_720
 const REFUSED = 128
 

@@ -4,7 +4,7 @@ import type { UplinkMessage, UplinkSettings } from './ports.ts'
 
 const READABLE_LEAVES = new Set<string>(['status', 'state', 'description'])
 
-/** Which topics are mirrored, and what they are called there. */
+/** Knows which topics are mirrored, and what they are called there. */
 export class Mirror {
   /** Topics as they are there. */
   readonly there: Topics
@@ -36,7 +36,7 @@ export class Mirror {
     ]
   }
 
-  /** As it goes there, or undefined for what stays here. */
+  /** Returns a message as it goes there, or undefined for what stays here. */
   translate({ topic, payload, qos, retain }: PublishedMessage): UplinkMessage | undefined {
     if (!this.mirrors(topic)) return undefined
     // The data of a revoked limb is cleared here without the retain flag, for those who are subscribed.
@@ -64,7 +64,7 @@ export class Mirror {
     }
   }
 
-  /** What is retained of the bridge's own, the status of the bridge last: then all the rest is true there. */
+  /** Yields what is retained of the bridge's own, the status of the bridge last: then all the rest is true there. */
   *retained(view: RetainedView): Iterable<UplinkMessage> {
     const { node, bridgePrefix, bridgeStatus } = this.#here
     for (const filter of [

@@ -2,13 +2,13 @@ import type { UplinkMessage } from './ports.ts'
 
 /** A queue may fill some memory, whatever the number of its messages. */
 const MAX_BYTES = 32 * 1024 * 1024
-/** What a message takes beside topic and payload. */
+/** The bytes that a message takes beside topic and payload. */
 const OVERHEAD_BYTES = 200
 
 /**
- * What waits for the other broker, in order. Retained messages are conflated: of each topic only the newest
- * waits, in the place of the newest, so that `status` still follows the `state` it was said with. Bounded: the
- * oldest goes first. A retained message that had to go is not lost but owed (`owesRetained`).
+ * Keeps what waits for the other broker, in order. Retained messages are conflated: of each topic only the newest
+ * waits, in the place of the newest, so that `status` still follows the `state` it was said with. Bounded: the oldest
+ * goes first. A retained message that had to go is not lost but owed (`owesRetained`).
  */
 export class UplinkOutbox {
   /** Keys are topics of retained messages, and numbers of all others. */
@@ -18,7 +18,7 @@ export class UplinkOutbox {
   #next = 0
   /** Rises with each message that is given up. */
   dropped = 0
-  /** Since it was last reset a retained message was dropped: all must be told anew. */
+  /** Is true if a retained message was dropped since it was last reset: all must be sent anew. */
   owesRetained = false
 
   constructor(maxMessages: number) {
@@ -39,7 +39,7 @@ export class UplinkOutbox {
     }
   }
 
-  /** What `take` would give. */
+  /** Returns what `take` would give. */
   peek(): UplinkMessage | undefined {
     for (const message of this.#messages.values()) return message
     return undefined
@@ -53,7 +53,7 @@ export class UplinkOutbox {
     return undefined
   }
 
-  /** What was sent and never acknowledged goes before all else, unless something newer replaces it. */
+  /** Puts what was sent and never acknowledged before all else, unless something newer replaces it. */
   putBack(messages: readonly UplinkMessage[]): void {
     const later = [...this.#messages.values()]
     this.#messages.clear()
@@ -73,7 +73,7 @@ export class UplinkOutbox {
     }
   }
 
-  /** While there is no connection. */
+  /** Keeps a message while there is no connection. */
   putAside(message: UplinkMessage): void {
     if (outlivesConnection(message)) this.put(message)
     else if (!message.retain) this.dropped++

@@ -12,7 +12,7 @@ export interface UplinkSettings {
   readonly password?: string | undefined
   /** Read at each connect. */
   readonly passwordFile?: string | undefined
-  /** In the place of the topic root. */
+  /** The prefix in the place of the topic root. */
   readonly prefix: string
   readonly protocolVersion: 4 | 5
   readonly qos: 0 | 1
@@ -22,31 +22,31 @@ export interface UplinkSettings {
   readonly maxQueued: number
 }
 
-/** What else is kept on the broker there, apart from the mirror, such as discovery messages. */
+/** A view that is kept on the broker there, apart from the mirror, such as discovery messages. */
 export interface ExtraView {
-  /** What is to be retained there. */
+  /** The messages that are to be retained there. */
   readonly view: RetainedView
-  /** What it keeps there; read back at each connect, so that leftovers are cleared. */
+  /** The filter of what it keeps there; read back at each connect, so that leftovers are cleared. */
   readonly filter: string
-  /** Whether a message that was read back is its own, and not another program's. */
+  /** Returns whether a message that was read back is its own, and not another program's. */
   wrote(topic: string, payload: Uint8Array): boolean
-  /** What it listens to there. */
+  /** The topic that it listens to there. */
   readonly topic: string
   heard(payload: Uint8Array): void
 }
 
 export interface UplinkOptions {
   readonly settings: UplinkSettings
-  /** Of the embedded broker. */
+  /** The topics of the embedded broker. */
   readonly topics: Topics
   readonly view: RetainedView
   readonly feed: Feed
   readonly extraView?: ExtraView | undefined
-  /** Who takes requests from there, for one connection. */
+  /** Makes the peer that takes requests from there, for one connection. */
   readonly peer: () => RemotePeer
   readonly clock: Clock
   readonly log: Log
-  /** From 0 to less than 1; for tests. */
+  /** Returns a number from 0 to less than 1; for tests. */
   readonly random?: () => number
 }
 

@@ -1,15 +1,15 @@
 import type { Clock } from '../kernel/clock.ts'
 import { filterMatches } from '../protocol/topics.ts'
 
-/** After so long without another retained message the other broker has told all it has. */
+/** The time without another retained message after which the other broker has sent all it has. */
 const QUIET_MS = 3000
 /** Topics that are looked at one after another; more wait for the next connection. */
 const MAX_PENDING = 50_000
 
 export interface RetainedCleanupOptions {
-  /** What may hold leftovers there. */
+  /** The filters of what may hold leftovers there. */
   readonly filters: readonly string[]
-  /** Whether this retained message has no reason to be there any more. */
+  /** Returns whether this retained message has no reason to be there any more. */
   readonly isLeftover: (topic: string, payload: Uint8Array) => boolean | Promise<boolean>
   readonly clear: (topic: string) => void
   /** Everything was told. */

@@ -5,7 +5,7 @@ import type { SetAside } from './set-aside.ts'
 
 /** Messages under way that the other broker has not acknowledged. */
 const WINDOW = 64
-/** Who fills the outbox at leisure waits while this many are in it. */
+/** The messages in the outbox at which whoever fills it at leisure waits. */
 const ROOM = 256
 
 /** Messages of QoS 0 that nothing has proved to have been read; at half of them it is asked. */
@@ -26,7 +26,7 @@ export class UplinkSender {
   /** Each with its number in the order of sending. */
   readonly #underWay = new Map<UplinkMessage, number>()
   #sentCount = 0
-  /** Of QoS 0, written since something proved that the other broker reads. */
+  /** The last message of QoS 0, written since something proved that the other broker reads. */
   #unproven: { readonly message: UplinkMessage; readonly number: number }[] = []
   #proving = false
   #alone: UplinkMessage | undefined
@@ -106,7 +106,7 @@ export class UplinkSender {
     link.send(this.#asTaken(message), (error) => this.#sent(link, message, error))
   }
 
-  /** As the other broker takes it: it may have said that it keeps nothing, or knows no QoS 1. */
+  /** Returns a message as the other broker takes it: it may have said that it keeps nothing, or knows no QoS 1. */
   #asTaken(message: UplinkMessage): UplinkMessage {
     const { maximumQos = 1, retain = true } = this.#announced
     const qos = Math.min(message.qos, maximumQos) as 0 | 1

@@ -17,7 +17,7 @@ export type Judgement = 'send' | 'alone' | 'aside'
 export interface AsideNotice {
   readonly topic: string
   readonly bytes: number
-  /** What the other broker announced as its largest packet, when that is the reason. */
+  /** The size that the other broker announced as its largest packet, when that is the reason. */
   readonly announced?: number | undefined
 }
 
@@ -128,7 +128,10 @@ export class SetAside {
     return undefined
   }
 
-  /** When the smallest of what was refused is larger than all that was ever taken, it was its size. */
+  /**
+   * Presumes the limit: when the smallest of what was refused is larger than all that was ever taken, it was its
+   * size.
+   */
   #presumedLimit(): number {
     let smallest = Number.POSITIVE_INFINITY
     for (const { bytes } of this.#topics.values()) smallest = Math.min(smallest, bytes)
@@ -149,7 +152,7 @@ function forgetOldest(map: Map<string, unknown>, max: number): void {
   if (map.size >= max && oldest !== undefined) map.delete(oldest)
 }
 
-/** Of a PUBLISH with the properties that are sent: none. */
+/** Counts the bytes of a PUBLISH with the properties that are sent: none. */
 export function packetBytes({ topic, payload, qos }: UplinkMessage): number {
   const remaining = 2 + Buffer.byteLength(topic) + (qos > 0 ? 2 : 0) + 1 + payload.length
   const length = remaining < 128 ? 1 : remaining < 16_384 ? 2 : remaining < 2_097_152 ? 3 : 4

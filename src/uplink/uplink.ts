@@ -65,7 +65,7 @@ export class Uplink {
     }
   }
 
-  /** For what is there beside the mirror. Without a connection only what clears is kept. */
+  /** Offers a message of what is there beside the mirror. Without a connection only what clears is kept. */
   offer(message: UplinkMessage): void {
     if (this.#stopped) return
     const { qos } = this.#options.settings

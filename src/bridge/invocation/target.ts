@@ -69,7 +69,8 @@ export class TargetSelector {
   }
 
   /**
-   * Checks that it is known, approved, allowed, reachable, in this order. Makes a promise only when the policy has to be read first.
+   * Checks that it is known, approved, allowed, reachable, in this order. Makes a promise only when the policy has to
+   * be read first.
    * @throws Refusal
    */
   check(principal: string, nodeId: string, asked: Asked): AllowedTarget | Promise<AllowedTarget> {

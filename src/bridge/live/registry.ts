@@ -123,7 +123,7 @@ export class Registry {
     }
   }
 
-  /** nodeIds in order, those after `after`. Sorted once per change of membership, not per listing. */
+  /** Yields nodeIds in order, those after `after`. They are sorted once per change of membership, not per listing. */
   *idsAfter(after: string | null): Iterable<string> {
     this.#sorted ??= [...this.#limbs.keys()].sort()
     const ids = this.#sorted

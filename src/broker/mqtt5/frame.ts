@@ -13,7 +13,7 @@ export interface Publish5 {
   readonly qos: 0 | 1 | 2
   readonly retain: boolean
   readonly dup: boolean
-  /** 0 at QoS 0. */
+  /** The packet identifier; 0 at QoS 0. */
   readonly id: number
   readonly properties: Readonly<Properties>
   readonly payload: Buffer

@@ -55,7 +55,7 @@ function wordsAt(place: Place): string {
   ].join(' ')
 }
 
-/** Which commands there are below which, so that arguments are not taken for them. */
+/** Writes which commands there are below which, so that arguments are not taken for them. */
 function pathCases(places: readonly Place[], indent: string): string {
   return places
     .flatMap((place) => place.commands.map((child) => `${place.path} ${child.name}`.trim()))
@@ -173,7 +173,7 @@ function fishPlace(place: Place): string[] {
   ]
 }
 
-/** In fish a quote inside quotes is escaped with a backslash. */
+/** Quotes a text for fish, where a quote inside quotes is escaped with a backslash. */
 function fishQuoted(text: string): string {
   return `'${text.replaceAll('\\', '\\\\').replaceAll("'", "\\'").replaceAll('\n', ' ')}'`
 }

@@ -86,7 +86,7 @@ function untilInterrupted(world: CliContext): Promise<void> {
 interface Change {
   readonly nodeId: string
   readonly status: unknown
-  /** When it came about, if that was told. */
+  /** The time at which it came about, if that is known. */
   readonly since?: unknown
 }
 
@@ -96,7 +96,7 @@ class Fleet {
   /** Limbs beyond the bound. */
   missed = false
 
-  /** What is new, if the limb's status is another than before. */
+  /** Returns what is new, if the limb's status is another than before. */
   heard(bridge: Bridge, topic: string, payload: Buffer): Change | undefined {
     const address = bridge.topics.parse(topic)
     if (address?.kind !== 'node') return undefined

@@ -25,7 +25,10 @@ const NEXT: Readonly<Record<ErrorCode, string>> = {
     'Tell the person; the log of the bridge says why. Look whether the command has run before you call again.',
 }
 
-/** Of a call that was under way: the message says so, the code is that of every failure of the bridge. */
+/**
+ * Matches the failure of an invocation that was under way: the message says so, the code is that of every failure of
+ * the bridge.
+ */
 const RESTARTED = /^bridge restarted/
 const AFTER_RESTART =
   'The bridge stopped during this call: whether the command ran is not known, and asking again with the same idempotencyKey gives this same answer for 24 hours. Look at the limb first, or let the person look (`limb-bridge invocation list`, `invocation get`); then call with a new idempotencyKey if it still has to be done.'
@@ -46,7 +49,7 @@ function advised(body: ErrorBody): Failure {
   return { ...body, next: restarted ? AFTER_RESTART : NEXT[body.code] }
 }
 
-/** Of an expected error; undefined for a broken invariant. */
+/** Makes the failure of an expected error; undefined for a broken invariant. */
 export function failureOf(error: unknown): Failure | undefined {
   if (error instanceof RefusedByBridge) return advised(error.body)
   if (error instanceof Refusal) return advised(error.body())

@@ -13,10 +13,10 @@ export interface Image {
   readonly mimeType: string
 }
 
-/** What models can look at. */
+/** The images that models can look at. */
 const MIME = /^image\/(?:png|jpeg|gif|webp)$/
 const BASE64 = /^[A-Za-z0-9+/]+={0,2}$/
-/** More would not fit into a result anyway, and a model looks at few. */
+/** The most images of a result: more would not fit anyway, and a model looks at few. */
 const MAX_IMAGES = 16
 const MAX_DEPTH = 3
 
@@ -89,7 +89,9 @@ function modelMime(text: string): string | undefined {
   return MIME.test(mime) ? mime : undefined
 }
 
-/** As RFC 4648 writes it: without line breaks, with the letters of the first alphabet and its padding. */
+/**
+ * Returns base64 as RFC 4648 writes it: without line breaks, with the letters of the first alphabet and its padding.
+ */
 function straightBase64(value: unknown): string | undefined {
   if (typeof value !== 'string') return undefined
   const bare = value.replaceAll(/\s/g, '').replaceAll('-', '+').replaceAll('_', '/').replace(/=+$/, '')

@@ -41,7 +41,7 @@ export function addMcpCommand(program: Command, world: CliContext, run: Run): vo
   command.action(run(() => mcp(world, command.opts<McpOptions>())))
 }
 
-/** So long the first answer of the bridge is waited for; then tools are served without it, and it is tried on. */
+/** The time to wait for the first answer of the bridge; then tools are served without it, and it is tried on. */
 const FIRST_TRY_MS = 3000
 
 async function mcp(world: CliContext, options: McpOptions): Promise<void> {
@@ -61,7 +61,10 @@ async function firstTry(world: CliContext, bridge: LateBridge): Promise<void> {
   if (missing) world.io.stderr.write(`${missing.message}; tools say \`unreachable\` until it answers\n`)
 }
 
-/** What the bridge would refuse is not offered; it decides again at every call. On the control socket it is `asked` for. */
+/**
+ * Returns the role, so that tools which the bridge would refuse are not offered; it decides again at every call. On
+ * the control socket the role is `asked` for.
+ */
 function roleOf(bridge: Bridge, asked: Role | undefined): () => Promise<Role | undefined> {
   let known = asked
   // It may be another one when the session is back: who gets another role is signed out.
@@ -74,7 +77,7 @@ function roleOf(bridge: Bridge, asked: Role | undefined): () => Promise<Role | u
   }
 }
 
-/** Undefined from a bridge that is away, or too old to say it. */
+/** Asks the bridge for the role; undefined from one that is away, or too old to say it. */
 async function toldRole(bridge: Bridge): Promise<Role | undefined> {
   try {
     const health = await bridge.request('bridge/health', {})

@@ -8,9 +8,9 @@ import type { Input } from '../context.ts'
  * such a line is answered.
  */
 
-/** Below the SDK's own bound, at which it ends without a word. */
+/** The bound of a line, below the SDK's own, at which it ends without a word. */
 const MAX_LINE_BYTES = 10_000_000
-/** After the end of the input: so long nothing more may happen before the server ends all the same. */
+/** The time after the end of the input in which nothing happens until the server ends all the same. */
 const QUIET_MS = 10_000
 const LINE_FEED = 0x0a
 
@@ -26,7 +26,7 @@ interface JsonRpcError {
 }
 
 export class StdinMessages {
-  /** What the SDK reads: whole lines, each the JSON of an object. */
+  /** The stream that the SDK reads: whole lines, each the JSON of an object. */
   readonly forSdk = new PassThrough()
   readonly #clock: Clock
   readonly #refuse: (error: JsonRpcError) => void
@@ -66,7 +66,7 @@ export class StdinMessages {
     this.#keep(chunk.subarray(start))
   }
 
-  /** Of a line above the bound only its length. */
+  /** Keeps a part of a line; of a line above the bound only its length. */
   #keep(part: Buffer): void {
     this.#bytes += part.length
     if (this.#bytes > MAX_LINE_BYTES) this.#parts = []
@@ -114,7 +114,7 @@ export class StdinMessages {
     if (method === 'notifications/cancelled') this.#open.delete(params?.requestId as MessageId)
   }
 
-  /** No more is taken. */
+  /** Ends: no more is taken. */
   end(): void {
     if (this.#ended) return
     // A last line may lack its line feed.

@@ -11,7 +11,7 @@ import { failureOf } from './failures.ts'
 import { withoutImages } from './images.ts'
 import type { McpTool, Values } from './tools.ts'
 
-/** At the end of the server, so long the bridge is given to take invocations back. */
+/** The time that the bridge has to take invocations back when the server ends. */
 const TAKE_BACK_MS = 3000
 
 const ENDED = 'this server ends, and the limb has not answered yet'
@@ -26,7 +26,7 @@ export interface ToolCallParts {
 /** Calls of tools: each is answered, or its invocation is taken back when nobody wants the answer any more. */
 export class ToolCalls {
   readonly #parts: ToolCallParts
-  /** By the transactions of the invocations under way: what ends the waiting for their answers. */
+  /** The controllers that end the waiting for answers, by the transactions of the invocations under way. */
   readonly #invoked = new Map<string, AbortController>()
   readonly #running = new Set<Promise<unknown>>()
   readonly #takingBack = new Set<Promise<unknown>>()

@@ -37,7 +37,7 @@ function jsonSchema(schema: z.ZodType, io: 'input' | 'output'): ObjectSchema {
   return rest as ObjectSchema
 }
 
-/** What the bridge answers may have more keys one day: newer bridges are no errors. */
+/** Makes the schema of a result. An answer may have more keys one day: newer bridges are no errors. */
 function resultSchema(schema: z.ZodType): ObjectSchema {
   return open(jsonSchema(schema, 'output')) as ObjectSchema
 }
@@ -62,8 +62,8 @@ function withMeanings(schema: ObjectSchema, meanings: Readonly<Record<string, st
 }
 
 /**
- * What clients send is made straight: `null` and `''` for an option that is not set, at the top level alone, and `params`
- * as the text of a JSON object.
+ * Makes straight what clients send: `null` and `''` for an option that is not set, at the top level alone, and
+ * `params` as the text of a JSON object.
  */
 function given(args: Values): Values {
   const set = Object.entries(args).filter(([, value]) => value !== null && value !== '')
@@ -88,7 +88,7 @@ function withObjectParams(schema: ObjectSchema): ObjectSchema {
   return { ...schema, properties: { ...schema.properties, params: { type: 'object', ...params } } }
 }
 
-/** What a person may leave out, because they looked, a model may not. */
+/** Makes keys required: a person may leave them out, because they looked, a model may not. */
 function withRequired(schema: z.ZodObject, names: readonly string[]): z.ZodObject {
   return schema.extend(
     Object.fromEntries(names.map((name) => [name, z.nonoptional(schema.shape[name] as z.ZodType)])),

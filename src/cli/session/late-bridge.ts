@@ -7,7 +7,7 @@ import { type ConnectionTarget, targetName } from './target.ts'
 /** A session with a bridge that may not be up yet: requests say so until it is, and it is tried again and again. */
 
 const SOON_MS = 2000
-/** As for a session that comes back: more often would look like guessing at passwords. */
+/** The pause after a refusal, as for a session that comes back: more often would look like guessing at passwords. */
 const REFUSED_MS = 60_000
 
 interface Watcher {
@@ -42,7 +42,7 @@ export class LateBridge implements Bridge {
     this.firstTry.catch(() => undefined)
   }
 
-  /** Why there is no session yet. */
+  /** The reason why there is no session yet. */
   get missing(): CliError | undefined {
     return this.#bridge ? undefined : this.#why
   }

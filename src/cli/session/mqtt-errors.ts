@@ -2,7 +2,7 @@ import { messageOf } from '../../kernel/errors.ts'
 import { type CliError, SignInRefused, unreachable } from '../exit.ts'
 import { type ConnectionTarget, targetName } from './target.ts'
 
-/** What went wrong with a connection, and what to do about it. */
+/** Says what went wrong with a connection, and what to do about it. */
 
 const SOCKET_HINTS: Readonly<Record<string, string>> = {
   ENOENT:
@@ -47,7 +47,7 @@ export function signInRefused(target: ConnectionTarget): SignInRefused {
   return new SignInRefused(refusedText(target, 'wrong name or password'))
 }
 
-/** Who signs in under a name that nobody has is a device that wants to be paired. */
+/** Makes the error for a name that nobody has: whoever signs in so is a device that wants to be paired. */
 export function notThatPrincipal(target: ConnectionTarget): SignInRefused {
   return new SignInRefused(refusedText(target, 'there is no principal of this name'))
 }

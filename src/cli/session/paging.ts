@@ -9,7 +9,7 @@ const MAX_EMPTY_PAGES = 1000
 
 export interface List {
   readonly items: readonly DisplayRow[]
-  /** Where to go on, when the listing is not whole. */
+  /** The cursor from which to go on, when the listing is not whole. */
   readonly next?: string
 }
 

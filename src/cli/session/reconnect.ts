@@ -11,7 +11,7 @@ import type { ConnectionTarget } from './target.ts'
 
 const SOON_MS = 2000
 const REFUSED_MS = 60_000
-/** Only keeps the process alive between two connections, which timers of the clock do not. */
+/** Keeps the process alive between two connections, which timers of the clock do not. */
 const HOLD_MS = 60_000
 
 export class Reconnect {
@@ -22,7 +22,7 @@ export class Reconnect {
   #stopped = false
   #cancel = () => {}
 
-  /** Of a client that is connected, and does not reconnect by itself. */
+  /** Takes a client that is connected, and does not reconnect by itself. */
   constructor(client: MqttClient, target: ConnectionTarget, clock: Clock) {
     this.#client = client
     this.#target = target
@@ -33,7 +33,7 @@ export class Reconnect {
     client.on('close', () => this.#later())
   }
 
-  /** While it is not let in: what the bridge said last. */
+  /** The last word of the bridge while it is not let in. */
   get refusal(): SignInRefused | undefined {
     return this.#refusal
   }

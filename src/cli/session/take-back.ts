@@ -12,7 +12,7 @@ const STATES = ['waiting', 'queued'] as const
 /** It may be on its way to the bridge, or to its row. */
 const TRIES = 4
 const PAUSE_MS = 150
-/** More than a principal may have under way at once. */
+/** A number that is more than a principal may have under way at once. */
 const MAX_LISTED = 1000
 
 /** Cancels the invocation that `principal` asked for with `transaction`. Rejects when the bridge cannot be asked. */

@@ -8,7 +8,7 @@ import type { CliContext, CliSettings } from '../context.ts'
 import { CliError, EXIT, usageError } from '../exit.ts'
 import { askSecret, isInteractive } from '../terminal/questions.ts'
 
-/** Which bridge, and as whom. */
+/** Says which bridge, and as whom. */
 
 export interface ConnectionOptions {
   readonly socket?: string
@@ -27,16 +27,16 @@ export interface ConnectionTarget {
   /** The principal whose topics are used. */
   readonly principal: string
   readonly password: string | undefined
-  /** What its file holds by now, for a program that comes back; undefined when that cannot be read. */
+  /** Reads what its file holds by now, for a program that comes back; undefined when that cannot be read. */
   readonly passwordNow?: () => string | undefined
   readonly root: string
-  /** On the control socket: less than admin. */
+  /** The role on the control socket, if it is less than admin. */
   readonly role?: Role
 }
 
-/** Without a user name the control socket makes a session this principal's. */
+/** The principal of a session on the control socket without a user name. */
 const LOCAL_PRINCIPAL = 'admin'
-/** Where the packaged service puts its control socket. */
+/** The place where the packaged service puts its control socket. */
 const SERVICE_SOCKET = '/run/limb-bridge/control.sock'
 
 export async function settingsOf(world: CliContext, file: string | undefined): Promise<CliSettings> {
@@ -136,7 +136,10 @@ export async function targetOf(world: CliContext, options: ConnectionOptions): P
   }
 }
 
-/** As `targetOf`, with a name and a role of its own on the control socket too: for a program that is no admin. */
+/**
+ * Does the same as `targetOf`, with a name and a role of its own on the control socket too: for a program that is no
+ * admin.
+ */
 export async function targetOfProgram(
   world: CliContext,
   options: ConnectionOptions & { readonly role?: Role },
@@ -154,7 +157,7 @@ export async function targetOfProgram(
   return { ...(await targetOf(world, rest)), principal: user ?? preset.name, role: role ?? preset.role }
 }
 
-/** How a message calls the bridge: a relative path would say nothing to whoever is in another folder. */
+/** Returns how a message names the bridge: a relative path would say nothing to whoever is in another folder. */
 export function targetName(target: ConnectionTarget): string {
   return target.endpoint.kind === 'socket' ? resolve(target.endpoint.path) : target.endpoint.url
 }

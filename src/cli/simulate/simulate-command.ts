@@ -30,10 +30,10 @@ interface SimulateOptions {
 
 /** One process and its sockets; more limbs are several simulators. */
 const MAX_NODES = 20_000
-/** Between two new connections: a start is no storm, unless several simulators make one. */
+/** The pause between two new connections: a start is no storm, unless several simulators make one. */
 const STAGGER_MS = 5
 const PROGRESS_MS = 1000
-/** Whoever the open window lets in is approved sooner than that. */
+/** The time until the hint that limbs wait: the open window approves sooner than that. */
 const PENDING_HINT_MS = 5000
 
 function bounded(min: number, max: number) {
@@ -168,7 +168,7 @@ function fleetOf(
   })
 }
 
-/** Where the control socket is; `--url` is where the limbs go. */
+/** Makes the options for the control socket; `--url` is where the limbs go. */
 function connectionOf({ socket, root, config }: SimulateOptions): ConnectionOptions {
   return {
     ...(socket === undefined ? {} : { socket }),

@@ -43,7 +43,7 @@ const RECONNECT_MAX_MS = 30_000
 const REGISTER_AGAIN_MS = 3000
 const CONNECT_MS = 15_000
 const KEEPALIVE_SECONDS = 60
-/** What a pretended command takes, from half of it to one and a half. */
+/** The time that a pretended command takes, from half of it to one and a half. */
 const WORK_MS = 300
 /** CONNACK codes after which trying again is pointless: the key is refused. */
 const REFUSED_CODES = [4, 5]
@@ -239,7 +239,7 @@ const KINDS = [
   { name: 'Door lock', platform: 'zephyr', capabilities: [['lock', ['lock.open', 'lock.close'], 'gated']] },
 ] as const
 
-/** What the limb of this number says of itself. */
+/** Makes the registration of the limb of this number. */
 export function registrationOf(number: number, heartbeatSeconds: number): Registration {
   const kind = KINDS[(number - 1) % KINDS.length] ?? KINDS[0]
   return {

@@ -3,13 +3,13 @@ import { newKey, sha256Hex } from '../../kernel/secrets.ts'
 /** Chance for pretended limbs: real, or the same at every run of one seed. */
 
 export interface Chance {
-  /** From 0 up to 1. */
+  /** Returns a number from 0 up to 1. */
   next(): number
   /** The limb's own key. */
   readonly key: string
 }
 
-/** mulberry32: small, and good enough to decide when a pretended limb drops. */
+/** Makes a generator of the kind mulberry32: small, and good enough to decide when a pretended limb drops. */
 function seeded(seed: number): () => number {
   let state = seed >>> 0
   return () => {
@@ -21,8 +21,9 @@ function seeded(seed: number): () => number {
 }
 
 /**
- * Whoever knows the seed of a run knows its keys, so a seed is for tests and demonstrations. Without one drops are
- * random, and the key is made from a secret that was kept; without that it is random too.
+ * Makes the random source of a limb. Whoever knows the seed of a run knows its keys, so a seed is for tests and
+ * demonstrations. Without one drops are random, and the key is made from a secret that was kept; without that it is
+ * random too.
  */
 export function chanceOf(seed: string | undefined, nodeId: string, keySecret?: string): Chance {
   if (seed === undefined) {

@@ -2,11 +2,14 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { newKey } from '../../kernel/secrets.ts'
 
-/** What pretended limbs make their keys from, kept beside the control socket: with new keys they would be strangers. */
+/**
+ * The file of the secret from which pretended limbs make their keys, kept beside the control socket: with new keys
+ * they would be strangers.
+ */
 
 const NAME = 'simulate-secret'
 
-/** Undefined where nothing can be kept: no such folder, or not this user's. */
+/** Returns the secret; undefined where nothing can be kept: no such folder, or not this user's. */
 export function keptSecret(controlSocket: string): string | undefined {
   const file = join(dirname(controlSocket), NAME)
   try {

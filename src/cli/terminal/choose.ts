@@ -3,16 +3,16 @@ import type { DisplayRow } from './presentation.ts'
 import type { Conversation } from './questions.ts'
 import { shown } from './text.ts'
 
-/** What a dialogue that decides about one of several waiting things shares. */
+/** The words of a dialogue that decides about one of several waiting things. */
 
 export interface Choice {
-  /** What an answer may name besides the number: `number, request or node`. */
+  /** The things that an answer may name besides the number: `number, request or node`. */
   readonly names: string
   /** The keys whose value an answer may be. */
   readonly keys: readonly string[]
-  /** How several of one name are told: `requests`. */
+  /** The word for several of them: `requests`. */
   readonly plural: string
-  /** What was not done: `nothing was approved`. */
+  /** The words for what was not done: `nothing was approved`. */
   readonly nothing: string
 }
 

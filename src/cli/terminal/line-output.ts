@@ -7,7 +7,7 @@ export class LineOutput {
   readonly #output: Output
   readonly #lineOf: (row: DisplayRow) => string
   readonly #ended = new AbortController()
-  /** Why nothing more can be written; a reader that has gone is no failure. */
+  /** The reason why nothing more can be written; a reader that has gone is no failure. */
   failure: Error | undefined
 
   constructor(output: Output, lineOf: (row: DisplayRow) => string) {
@@ -32,7 +32,7 @@ export class LineOutput {
     this.#ended.abort()
   }
 
-  /** For lines that come by themselves. */
+  /** Resolves at the end, for lines that come by themselves. */
   untilEnded(): Promise<void> {
     return new Promise((resolve) => {
       if (this.ended) resolve()

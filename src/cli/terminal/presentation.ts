@@ -135,7 +135,7 @@ function callColumns(nowMs: number): Column<DisplayRow>[] {
   ]
 }
 
-/** From the question to the end, with what it waited for; empty while it goes on. */
+/** Shows the time from the question to the end, with what it waited for; empty while it goes on. */
 function took(from: unknown, to: unknown): string {
   const ms = Date.parse(shown(to)) - Date.parse(shown(from))
   if (Number.isNaN(ms)) return ''
@@ -187,7 +187,7 @@ function columnsOf(verb: VerbName, nowMs: number): Column<DisplayRow>[] | undefi
   return undefined
 }
 
-/** What an empty list means, and what to do next. */
+/** Says what an empty list means, and what to do next. */
 const EMPTY: Partial<Record<VerbName, string>> = {
   'node/list': 'No limbs. Let a device register, then `limb-bridge pairing approve`.',
   'pairing/list': 'Nothing is pending.',

@@ -19,5 +19,5 @@ export function softFailureOf(verb: VerbName, data: unknown): string | undefined
   return undefined
 }
 
-/** How an approved call ends that never reached its limb. */
+/** The states in which an approved invocation ends that never reached its limb. */
 const UNSENT = ['failed', 'denied', 'expired', 'interrupted', 'cancelled']

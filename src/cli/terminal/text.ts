@@ -99,7 +99,7 @@ export function span(seconds: number): string {
   return `${whole}s`
 }
 
-/** How long ago an ISO time was, or `in 5m` when it is still to come; empty when it is no time. */
+/** Says how long ago an ISO time was, or `in 5m` when it is still to come; empty when it is no time. */
 export function age(time: unknown, nowMs: number): string {
   const at = typeof time === 'string' ? Date.parse(time) : Number.NaN
   if (Number.isNaN(at)) return ''

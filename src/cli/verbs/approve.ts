@@ -23,7 +23,7 @@ const CHOICE: Choice = {
   nothing: 'nothing was approved',
 }
 
-/** What was looked at; the revision makes sure that nothing else is approved. */
+/** The request that was looked at; the revision makes sure that nothing else is approved. */
 export interface Chosen {
   readonly requestId: string
   readonly revision: number

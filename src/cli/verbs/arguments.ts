@@ -8,9 +8,9 @@ import { parseTime, TIME_HINT } from '../terminal/times.ts'
 /** A verb's schema as arguments and options of a command line. */
 
 export interface ArgumentSpec {
-  /** As the protocol spells it: `displayName`. */
+  /** The name as the protocol spells it: `displayName`. */
   readonly key: string
-  /** As the command line spells it: `display-name`. */
+  /** The name as the command line spells it: `display-name`. */
   readonly name: string
   readonly kind: 'text' | 'integer' | 'boolean' | 'time' | 'json'
   readonly choices: readonly string[] | undefined

@@ -53,7 +53,7 @@ function jsonLine(row: DisplayRow): string {
   return escapeJson(JSON.stringify(row))
 }
 
-/** `17  2026-01-01T12:00:00.000Z  invocation.ended  done  ann  robot1  command=arm.move ms=12` */
+/** Writes `17  2026-01-01T12:00:00.000Z  invocation.ended  done  ann  robot1  command=arm.move ms=12`. */
 function humanLine(row: DisplayRow): string {
   const detail = Object.entries(asRow(row.detail ?? {})).map(
     ([key, value]) => `${shown(key)}=${plain(value)}`,
@@ -65,13 +65,13 @@ function humanLine(row: DisplayRow): string {
     .join('  ')
 }
 
-/** As JSON where it could be taken for two things. */
+/** Writes a value, as JSON where it could be taken for two things. */
 function plain(value: unknown): string {
   if (typeof value === 'string' && /^[^\s"=]+$/.test(value)) return shown(value)
   return escapeJson(JSON.stringify(value) ?? '')
 }
 
-/** So many as the limit says, else all; never more than one page in memory. */
+/** Exports as many as the limit says, else all; never more than one page in memory. */
 async function exportPages(bridge: Bridge, output: LineOutput, args: DisplayRow): Promise<void> {
   let left = Number(args.limit ?? Infinity)
   const pages = pagesOf(bridge, 'audit/list', { limit: LIMITS.listMax, ...args })
@@ -170,7 +170,7 @@ function cursorAfter(page: DisplayRow): string | undefined {
   return typeof seq === 'number' ? String(seq) : undefined
 }
 
-/** Whether to try again: reading twice harms nobody. */
+/** Returns whether to try again: reading twice harms nobody. */
 function passes(error: unknown): boolean {
   if (error instanceof RefusedByBridge) {
     return ['storage_unavailable', 'too_many_requests', 'internal'].includes(error.body.code)

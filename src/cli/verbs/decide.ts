@@ -12,7 +12,7 @@ import { age, displayWidth, pairs, print, shown } from '../terminal/text.ts'
 
 export type ApprovalDecision = 'approve' | 'deny'
 
-/** What was looked at; the hash makes sure that nothing else is decided. */
+/** The approval that was looked at; the hash makes sure that nothing else is decided. */
 export interface Decided {
   readonly invocationId: string
   readonly paramsHash?: string
@@ -148,7 +148,7 @@ function paramsText(call: DisplayRow, columns: number, maxLines: number): string
   return `${text}CAREFUL: the params are longer than this. All of them: \`${command}\`\n`
 }
 
-/** Whether all of it found room. */
+/** Adds a line, broken where it is too long, and returns whether all of it found room. */
 function addBroken(lines: string[], line: string, width: number, maxLines: number): boolean {
   let part = ''
   let partWidth = 0

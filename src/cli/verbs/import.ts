@@ -41,7 +41,7 @@ async function textOf(world: CliContext, file: string): Promise<string> {
 
 const nodeSchema = VERBS['node/import'].args.shape.nodes.element
 
-/** What is wrong with a line, or the checked node. */
+/** Returns what is wrong with a line, or the checked node. */
 function readLine(text: string, number: number): Line | string {
   let value: unknown
   try {

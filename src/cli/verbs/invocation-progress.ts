@@ -6,7 +6,7 @@ import { approvalSchema, type PendingApproval } from '../../protocol/schemas.ts'
 import type { Bridge } from '../session/session.ts'
 import type { DisplayRow } from '../terminal/presentation.ts'
 
-/** What a caller is told while its call takes time: that it waits for a person, that it runs. */
+/** Reports to a caller while its invocation takes time: that it waits for a person, that it runs. */
 
 export type ReportProgress = (progress: number, message: string) => void
 
@@ -38,7 +38,9 @@ export class ApprovalWatch {
     )
   }
 
-  /** Only those that come from now on: an equal call that waits already is not one to be tracked later. */
+  /**
+   * Follows only those that come from now on: an equal invocation that waits already is not one to be tracked later.
+   */
   async followNew(bridge: Bridge): Promise<void> {
     const prefix = bridge.topics.approval('')
     await bridge.watch([bridge.topics.approval('+')], (topic, payload, retained) => {
@@ -59,7 +61,7 @@ export class ApprovalWatch {
     if (approval?.principal === this.#principal) this.#assign(approval)
   }
 
-  /** Of two equal calls, the one that has none yet. */
+  /** Assigns an approval: of two equal invocations, to the one that has none yet. */
   #assign(approval: PendingApproval): void {
     const calls = [...this.#calls]
     if (calls.some((call) => call.approval?.invocationId === approval.invocationId)) return
@@ -112,7 +114,7 @@ function parsed(payload: Buffer): PendingApproval | undefined {
   }
 }
 
-/** By the transaction of its request; by what it asks for when the bridge is too old to tell it. */
+/** Matches by the transaction of its request; by what it asks for when the bridge is too old to say it. */
 function matcher({ nodeId, command, params = {} }: DisplayRow, transaction: string): Watched['matches'] {
   const hash = hashOf(params)
   return (approval) => {

@@ -8,7 +8,7 @@ import type { DisplayRow } from '../terminal/presentation.ts'
 import { print } from '../terminal/text.ts'
 import { ApprovalWatch } from './invocation-progress.ts'
 
-/** So long after Ctrl-C the bridge is waited for; the end of the session takes back what has no key in any case. */
+/** The time to wait for the bridge after Ctrl-C; the end of the session takes back what has no key in any case. */
 const TAKE_BACK_MS = 3000
 
 const INTERRUPTED: Readonly<Record<TakenBack, string>> = {

@@ -286,7 +286,10 @@ async function dataOf(
   return bridge.request(name, args)
 }
 
-/** What was given stands: a revision that somebody looked at is not replaced by what is there now. */
+/**
+ * Makes the arguments of a decision. An argument that was given stands: a revision that somebody looked at is not
+ * replaced by what is there now.
+ */
 async function requestArgs(bridge: Bridge, name: VerbName, args: Values): Promise<Values> {
   const { requestId, revision } = await whichRequest(bridge, String(args.requestId))
   // Only approving knows revisions: to reject something else than what was looked at harms nobody.

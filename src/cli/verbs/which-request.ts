@@ -4,11 +4,14 @@ import type { Bridge } from '../session/session.ts'
 import type { DisplayRow } from '../terminal/presentation.ts'
 import { shown, spokenCode } from '../terminal/text.ts'
 
-/** Which pending request somebody means: by its id, by the code that the device shows, or by its limb. */
+/** Finds the pending request that somebody means: by its id, by the code that the device shows, or by its limb. */
 
 const REQUEST_ID = /^pr_/
 
-/** With the revision that was found, so that nothing else is decided. Throws CliError when none or several are meant. */
+/**
+ * Returns the request with the revision that was found, so that nothing else is decided. It throws CliError when none
+ * or several are meant.
+ */
 export async function whichRequest(bridge: Bridge, text: string): Promise<DisplayRow> {
   // As the list shows it: no search, and nothing that a device could have named itself after.
   if (REQUEST_ID.test(text)) return { requestId: text }

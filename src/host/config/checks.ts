@@ -3,7 +3,7 @@ import { SOCKET_PATH_MAX_BYTES } from '../../kernel/listening.ts'
 import { filtersOverlap } from '../../protocol/filters.ts'
 import type { Settings } from './schema.ts'
 
-/** What no key can check alone. */
+/** Reports what no key can check alone. */
 
 export interface CrossProblem {
   readonly path: readonly PropertyKey[]
@@ -16,7 +16,7 @@ export function isLoopback(host: string): boolean {
   return host.toLowerCase() === 'localhost'
 }
 
-/** Whether a literal start of the filter lies below the root, whose rights follow from the protocol alone. */
+/** Returns whether a literal start of the filter lies below the root, whose rights follow from the protocol alone. */
 function entersRoot(filter: string, root: string): boolean {
   const levels = filter.split('/')
   return root.split('/').every((level, i) => levels[i] === level)

@@ -15,7 +15,7 @@ export type Config = Settings & { readonly control: { readonly socket: string } 
 
 export interface LoadedConfig {
   readonly config: Config
-  /** Where each key's value comes from: `default`, `file`, or the environment variable's name. */
+  /** Says where each key's value comes from: `default`, `file`, or the environment variable's name. */
   readonly sources: ReadonlyMap<string, string>
   readonly warnings: readonly string[]
   readonly file: string | undefined

@@ -17,14 +17,14 @@ interface JsonSchema extends LeafMeta {
 }
 
 export interface Leaf {
-  /** `mqtt.port` */
+  /** The path, such as `mqtt.port`. */
   readonly path: string
   readonly section: string
   readonly key: string
   readonly description: string
   readonly default: unknown
   readonly defaultText: string | undefined
-  /** What may stand there, as a person would say it. */
+  /** The values that may stand there, as a person would say it. */
   readonly allowed: string
   readonly type: string | undefined
   readonly env: string | undefined
@@ -101,7 +101,7 @@ function schemaAt(path: readonly PropertyKey[]): JsonSchema | undefined {
   return schema
 }
 
-/** What may stand at a path, inside lists too. */
+/** Says what may stand at a path, inside lists too. */
 export function allowedAt(path: readonly PropertyKey[]): string {
   const schema = schemaAt(path)
   return schema ? allowedText(schema) : 'something else'
@@ -112,7 +112,7 @@ export function keysAt(path: readonly PropertyKey[]): readonly string[] {
   return Object.keys(schemaAt(path)?.properties ?? {})
 }
 
-/** Whether the value at a path is secret, or has something secret in it. */
+/** Returns whether the value at a path is secret, or has something secret in it. */
 export function isSecret(path: readonly PropertyKey[]): boolean {
   return path.some((_, i) => schemaAt(path.slice(0, i + 1))?.secret === true) || holdsSecret(schemaAt(path))
 }

@@ -2,13 +2,15 @@ import { isDeepStrictEqual } from 'node:util'
 import type { Config } from './config.ts'
 import { LEAVES, SECTIONS } from './leaves.ts'
 
-/** What a reload takes over in the running bridge, as the leaves of the schema say; the rest needs a restart. */
+/**
+ * Knows what a reload takes over in the running bridge, as the leaves of the schema say; the rest needs a restart.
+ */
 
 /** Keys that hold at once. */
 const LIVE: ReadonlySet<string> = new Set(LEAVES.flatMap(({ live, path }) => (live ? [path] : [])))
 
 export interface Change {
-  /** What is to hold from now on: `current` with the live keys of `next`. */
+  /** The configuration that holds from now on: `current` with the live keys of `next`. */
   readonly config: Config
   /** Keys that changed and hold now. */
   readonly live: readonly string[]

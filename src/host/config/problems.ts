@@ -4,7 +4,7 @@ import { escapeText } from '../../kernel/escape-text.ts'
 import { pathText } from '../../protocol/decode.ts'
 import { allowedAt, isSecret, keysAt, LEAVES, SECTIONS } from './leaves.ts'
 
-/** What is wrong with a configuration, said so that the next edit is the right one. */
+/** Says what is wrong with a configuration, so that the next edit is the right one. */
 
 export interface ConfigProblem {
   /** `limb-bridge.yaml:12`, `LIMB_MQTT_PORT`, or empty when it concerns the whole. */
@@ -27,11 +27,11 @@ export function problemText(problem: ConfigProblem): string {
   return escapeText(problem.where === '' ? problem.message : `${problem.where}: ${problem.message}`)
 }
 
-/** Where a path's value came from, for the reader of the message. */
+/** Says where a path's value came from, for the reader of the message. */
 export type Locate = (path: readonly PropertyKey[]) => string
 
 const SHOWN_CHARS = 60
-/** Where no user name belongs, people write one into a URL, with its password. */
+/** Matches an account in a URL: people write one, with its password, where none belongs. */
 const ACCOUNT = /("(?:[a-z][a-z0-9+.-]*:\/\/)?)[^"\s]+@/gi
 
 function shown(value: unknown): string {
@@ -66,7 +66,10 @@ function nearestLeaf(key: string) {
   return near === undefined ? undefined : LEAVES.find((leaf) => leaf.key === near)
 }
 
-/** zod's own words say less than the list of what is allowed; those written for the schema say more. */
+/**
+ * Adds the reason. The own words of zod say less than the list of what is allowed; those written for the schema say
+ * more.
+ */
 function because(issue: z.core.$ZodIssue): string {
   return /^(Invalid|Too)\b/.test(issue.message) ? '' : ` (it ${issue.message})`
 }

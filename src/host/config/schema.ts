@@ -11,13 +11,13 @@ import { DATA_BELOW_ROOT, filterCovers } from '../../protocol/topics.ts'
  * added here, and in the type of the part that reads it.
  */
 
-/** What a leaf says of itself beside its description. */
+/** The words of a leaf about itself beside its description. */
 export interface LeafMeta {
   /** The environment variable that overrides it. */
   readonly env?: string
   /** Never shown. */
   readonly secret?: boolean
-  /** What may stand there, in words, where bounds and choices do not say it. */
+  /** The values that may stand there, in words, where bounds and choices do not say it. */
   readonly allowed?: string
   /** The default in words, when it is made from another key. */
   readonly defaultText?: string

@@ -1,10 +1,10 @@
-/** What the doctor found. */
+/** The finding of a check of the doctor. */
 
 export interface CheckResult {
-  /** What was looked at, such as `database`. */
+  /** The thing that was looked at, such as `database`. */
   readonly what: string
   readonly level: 'ok' | 'warning' | 'problem'
-  /** What there is, and for anything but `ok` what to do. */
+  /** Says what there is, and for anything but `ok` what to do. */
   readonly message: string
 }
 

@@ -21,7 +21,7 @@ import { checkControlSocket, checkPort, type Running } from './network.ts'
 
 /** Looks at everything that a bridge needs, with or without one running, and says what to do. Changes nothing. */
 
-/** What the doctor needs of the store, which is an adapter of the same row. */
+/** The tools that the doctor needs of the store, which is an adapter of the same row. */
 export interface DatabaseTools {
   /** Reads every page, beside a running bridge too. */
   inspect(file: string): {
@@ -31,11 +31,11 @@ export interface DatabaseTools {
     /** It could not even be opened. */
     readonly unopened?: boolean
   }
-  /** Who runs a bridge on it, such as `process 7`; null: nobody. Throws when that cannot be told. */
+  /** Names who runs a bridge on it, such as `process 7`; null: nobody. It throws when that cannot be found out. */
   holder(file: string): string | null
   /** The newest backup and when it was made. */
   newestBackup(file: string, folder: string | null): Promise<{ folder: string; at: number | null }>
-  /** What keeps backups from a folder that was chosen; undefined: nothing. */
+  /** Says what keeps backups from a folder that was chosen; undefined: nothing. */
   whyNoBackupsIn(chosen: string): string | undefined
 }
 

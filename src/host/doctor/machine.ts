@@ -15,12 +15,12 @@ import { type CheckResult, ok, problem, warning } from './check-result.ts'
 /** Folders, disk, clock and limits of the machine. */
 
 const MIB = 1024 * 1024
-/** Below this the next pairing may be refused. */
+/** The free bytes below which the next pairing may be refused. */
 const DISK_MIN_BYTES = 16 * MIB
 const DISK_LOW_BYTES = 256 * MIB
 /** Files of the bridge that are this much younger than now say that the clock was set back. */
 const FUTURE_MS = 300_000
-/** No bridge ran before this: a clock that says so was never set. */
+/** The time before which no bridge ran: a clock that says so was never set. */
 const EARLIEST = Date.UTC(2026, 0, 1)
 const LATEST = Date.UTC(2100, 0, 1)
 /** Descriptors beside the connections: database, log, listeners. */
@@ -61,7 +61,7 @@ export function checkFolder(what: string, folder: string): readonly CheckResult[
   return findings.length > 0 ? findings : [ok(what, `${folder} is the bridge's own (mode ${octal(mode)})`)]
 }
 
-/** Whether there is a file; `out of reach`: this user may not enter its folder, or its disk does not answer. */
+/** Says whether there is a file; `out of reach`: this user may not enter its folder, or its disk does not answer. */
 export function lookAt(file: string): 'nothing' | 'out of reach' | 'empty' | 'full' {
   try {
     const stat = statSync(file, { throwIfNoEntry: false })

@@ -7,7 +7,7 @@ import { type CheckResult, ok, problem, warning } from './check-result.ts'
 
 const CONNECT_MS = 2000
 
-/** Whether a bridge does, as far as this user can tell. */
+/** Says whether a bridge is running, as far as this user can find out. */
 export type Running = 'yes' | 'no' | 'unknown'
 
 export async function checkPort(
@@ -66,7 +66,7 @@ export async function checkControlSocket(path: string, running: Running): Promis
     : ok(what, `${path} was left behind; the next start replaces it`)
 }
 
-/** null when somebody answers, else why not. */
+/** Resolves to null when somebody answers, else to why not. */
 function reach(where: { host: string; port: number } | { path: string }): Promise<string | null> {
   return new Promise((done) => {
     const socket = connect(where)
@@ -80,7 +80,7 @@ function reach(where: { host: string; port: number } | { path: string }): Promis
   })
 }
 
-/** null when one could listen there, else the code of the error. */
+/** Resolves to null when one could listen there, else to the code of the error. */
 function bind(host: string, port: number): Promise<string | null> {
   return new Promise((done) => {
     const server = createServer()

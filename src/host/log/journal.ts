@@ -1,6 +1,9 @@
 import { fstatSync } from 'node:fs'
 
-/** What the journal of systemd makes of the beginning of a line: sd-daemon(3). `journalctl -p warning` goes by it. */
+/**
+ * The priorities that the journal of systemd reads from the beginning of a line: sd-daemon(3). `journalctl -p
+ * warning` goes by it.
+ */
 const PRIORITIES: Readonly<Record<string, number>> = {
   fatal: 2,
   error: 3,
@@ -10,7 +13,7 @@ const PRIORITIES: Readonly<Record<string, number>> = {
   trace: 7,
 }
 
-/** Whether standard output goes to the journal, and not to a pipe or a file that a parent made of it. */
+/** Returns whether standard output goes to the journal, and not to a pipe or a file that a parent made of it. */
 export function writesToJournal(env: Readonly<Record<string, string | undefined>>): boolean {
   const stream = env.JOURNAL_STREAM
   if (stream === undefined) return false

@@ -23,11 +23,11 @@ export interface HostLog extends Log {
 export interface LogOptions {
   readonly level: LogLevel
   readonly format: 'auto' | 'json' | 'pretty'
-  /** Where lines go; the process's standard output when absent. */
+  /** Writes a line; absent: to the process's standard output. */
   readonly write?: (line: string) => void
-  /** Whether that is a terminal. */
+  /** Is true if that is a terminal. */
   readonly terminal?: boolean
-  /** Whether each line says its priority to the journal. */
+  /** Is true if each line says its priority to the journal. */
   readonly journal?: boolean
 }
 

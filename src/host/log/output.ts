@@ -15,7 +15,7 @@ export interface LogOutput {
 }
 
 export interface LineOutputOptions {
-  /** Where lines go; standard output when absent. */
+  /** The descriptor that lines go to; standard output when absent. */
   readonly descriptor?: number
   /** Called when lines go out again, with the number of those that did not. */
   readonly onDropped: (lines: number) => void
@@ -23,7 +23,7 @@ export interface LineOutputOptions {
 
 /** Lines that wait for a slow reader, or for room on a full disk; later ones are dropped. */
 const MAX_WAITING_BYTES = 1024 * 1024
-/** How often a reader is looked for that has stopped reading, and how often one that failed or has gone. */
+/** The time between two looks for a reader that has stopped reading, and for one that failed or has gone. */
 const RETRY_MS = { full: 20, failed: 1000 } as const
 const STANDARD_OUTPUT = 1
 
@@ -90,7 +90,7 @@ type Problem = keyof typeof RETRY_MS
 
 interface Written {
   readonly written: number
-  /** Why not all of it. */
+  /** The reason why not all of it was written. */
   readonly problem: Problem
 }
 

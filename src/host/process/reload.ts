@@ -7,7 +7,7 @@ import type { ServiceManager } from '../systemd/notify.ts'
 
 /** Takes over what changed in the configuration file while the bridge runs. No session is dropped. */
 export interface ReloadOptions {
-  /** What holds since the start. */
+  /** The configuration that holds since the start. */
   readonly config: Config
   /** Throws ConfigError, and nothing changes. */
   readonly load: () => LoadedConfig

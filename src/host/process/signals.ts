@@ -2,7 +2,7 @@ import type { Clock } from '../../kernel/clock.ts'
 import { messageOf } from '../../kernel/errors.ts'
 import type { HostLog } from '../log/log.ts'
 
-/** How the process ends: once, cleanly, within a limit, and never silently. */
+/** Ends the process: once, cleanly, within a limit, and never silently. */
 
 /** Exit code of a broken invariant (EX_SOFTWARE); the service manager starts the bridge again. */
 const EXIT_SOFTWARE = 70
@@ -20,7 +20,7 @@ export function ignoreUserSignals(target: Pick<NodeJS.Process, 'on'> = process):
 export interface StopOptions {
   /** Stops the bridge; called at most once. */
   readonly stop: (why: string) => Promise<void>
-  /** At SIGHUP. Without it SIGHUP is a stop. Never rejects. */
+  /** Reloads at SIGHUP. Without it SIGHUP is a stop. It never rejects. */
   readonly reload?: () => Promise<void>
   readonly log: HostLog
   readonly clock: Clock

@@ -10,13 +10,13 @@ export type SocketName = (typeof SOCKET_NAMES)[number]
 
 export interface InheritedSocket {
   readonly name: SocketName
-  /** For `server.listen({ fd })`. */
+  /** The descriptor for `server.listen({ fd })`. */
   readonly fd: number
 }
 
 export interface Inherited {
   readonly sockets: readonly InheritedSocket[]
-  /** What was handed over and is of no use, each a sentence for the log. */
+  /** The sockets that were handed over and are of no use, each a sentence for the log. */
   readonly problems: readonly string[]
 }
 

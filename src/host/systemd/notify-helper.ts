@@ -23,7 +23,7 @@ export interface NotifyHelper {
 const LOOP =
   'while IFS= read -r line; do if [ -n "$line" ]; then set -- "$@" "$line"; else systemd-notify "$@"; echo $?; set --; fi; done'
 
-/** systemd answers at once or is in trouble; the watchdog's interval is longer. */
+/** The time to wait for an answer: systemd answers at once or is in trouble; the watchdog's interval is longer. */
 const ANSWER_LIMIT_MS = 3000
 
 type Shell = ChildProcessByStdio<Writable, Readable, null>

@@ -6,19 +6,19 @@ import { type NotifyHelper, notifyHelper } from './notify-helper.ts'
 
 /** Tells the service manager how the bridge is (sd_notify(3)). No call rejects or takes long. */
 export interface ServiceManager {
-  /** Whether anybody listens. Without, every call is a no-op. */
+  /** Shows whether anybody listens. Without anybody, every call is a no-op. */
   readonly present: boolean
   ready(status: string): Promise<void>
-  /** What `systemctl status` shows, one line. */
+  /** Sets what `systemctl status` shows, one line. */
   status(text: string): Promise<void>
   /** Feeds the watchdog, with a status. */
   alive(status: string): Promise<void>
-  /** To be ended by `ready`. */
+  /** Says that a reload has begun; `ready` must end it. */
   reloading(): Promise<void>
   stopping(): Promise<void>
   /** The start, or the stop, may take so many more seconds from now. */
   extend(seconds: number): Promise<void>
-  /** After the last message. */
+  /** Closes it after the last message. */
   close(): void
 }
 
@@ -26,7 +26,7 @@ export interface NotifyOptions {
   readonly env: Environment
   readonly log: Log
   readonly clock: Clock
-  /** For tests. */
+  /** The helper, for tests. */
   readonly helper?: NotifyHelper
 }
 

@@ -1,9 +1,9 @@
 import { statSync } from 'node:fs'
 
 /**
- * How long the service manager should wait for the start: SQLite checks and upgrades a database at some 20 MB/s on
- * a slow card, in one call that blocks the event loop, so the time is asked for before. Never less than the unit's
- * own 90 s.
+ * The least time that the service manager should wait for the start: SQLite checks and upgrades a database at some 20
+ * MB/s on a slow card, in one call that blocks the event loop, so the time is asked for before. Never less than the
+ * unit's own 90 s.
  */
 const LEAST_SECONDS = 90
 const BYTES_PER_SECOND = 20 * 1024 * 1024

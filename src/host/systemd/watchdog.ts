@@ -15,13 +15,13 @@ export interface WatchdogOptions {
   readonly pid: number
   /** Asks the database and the broker. Rejects, or does not come back, when one of them is not well. */
   readonly probe: () => Promise<void>
-  /** What `systemctl status` shows. */
+  /** Returns what `systemctl status` shows. */
   readonly status: () => string
   readonly clock: Clock
   readonly log: Log
 }
 
-/** How often the status line is refreshed without a watchdog. */
+/** The time between two refreshes of the status line without a watchdog. */
 const STATUS_INTERVAL_MS = 10_000
 /** Two beats may get lost on a machine that swaps. */
 const BEATS_PER_WATCHDOG = 3

@@ -17,9 +17,9 @@ export interface CertificateFiles {
 
 export interface CheckedCertificate {
   readonly material: Pick<SecureContextOptions, 'cert' | 'key' | 'ca' | 'crl'>
-  /** What is written in the certificate, for people. */
+  /** The name that is written in the certificate, for people. */
   readonly subject: string
-  /** When the first certificate of the chain ends, in milliseconds since 1970. */
+  /** The time at which the first certificate of the chain ends, in milliseconds since 1970. */
   readonly notAfterMs: number
 }
 
@@ -49,14 +49,14 @@ async function read(key: string, path: string): Promise<Buffer> {
   }
 }
 
-/** Whether something listens with the certificate. */
+/** Returns whether something listens with the certificate. */
 export function usesTls({ tls, http }: Config): boolean {
   return tls.enabled || (http.enabled && http.tls)
 }
 
 /**
- * What a start would stumble over, for who checks a configuration. Only what is surely wrong: that this user may not
- * read a private key is as it should be.
+ * Lists what a start would stumble over, for whoever checks a configuration. It lists only what is surely wrong: that
+ * this user may not read a private key is as it should be.
  */
 export function missingFiles(config: Config): string[] {
   const { tls, uplinks } = config

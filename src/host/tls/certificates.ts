@@ -24,7 +24,7 @@ export class Certificates {
   readonly #options: CertificatesOptions
   #current: CheckedCertificate
   #fingerprint: string
-  /** What was looked at and refused last: told once. */
+  /** The material that was looked at and refused last: it is logged once. */
   #refused = ''
   #uses: ((material: Material) => void)[] = []
   #warnedDays = Infinity

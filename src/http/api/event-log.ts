@@ -60,7 +60,7 @@ export class EventLog {
     return this.#window.slice(seq - oldest)
   }
 
-  /** What a reader that begins now has seen. */
+  /** The id of the last event that a reader who begins now counts as having seen. */
   get lastId(): string {
     return `${this.#run}.${this.#seq}`
   }
@@ -87,7 +87,9 @@ export class EventLog {
     }
   }
 
-  /** What every principal may read (protocol, section 3); a response belongs to one alone. */
+  /**
+   * Returns the kind of a topic that every principal may read (protocol, section 3); a response belongs to one alone.
+   */
   #kindOf(topic: string): 'bridge' | 'node' | 'data' | null {
     const address = this.#topics.parse(topic)
     if (address?.kind === 'bridge' || address?.kind === 'data') return address.kind

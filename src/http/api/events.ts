@@ -10,7 +10,7 @@ import { sendProblem } from './problem.ts'
 
 /** A comment this often keeps proxies from ending a quiet connection. */
 const HEARTBEAT_MS = 15_000
-/** What a reader may leave unread; beyond, its connection ends, and it comes back with `Last-Event-ID`. */
+/** The bytes that a reader may leave unread; beyond, its connection ends, and it comes back with `Last-Event-ID`. */
 const MAX_UNREAD_BYTES = 4_194_304
 const MAX_READERS = 100
 const MAX_READERS_PER_PRINCIPAL = 16
@@ -126,7 +126,7 @@ class Stream {
       await Promise.race([once(this.#response, 'drain'), once(this.#response, 'close')])
   }
 
-  /** From now on events go out as they come; first those that `missed` holds, then those that have waited. */
+  /** Sends events as they come from now on; first those that `missed` holds, then those that have waited. */
   live(missed: readonly ServerEvent[]): void {
     const waiting = this.#waiting ?? []
     this.#waiting = null

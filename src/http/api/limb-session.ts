@@ -63,7 +63,7 @@ export class HttpLimbSession implements Session {
     return true
   }
 
-  /** What was said on `pairing` since the last time, oldest first. */
+  /** Takes what was said on `pairing` since the last time, oldest first. */
   takeAnswers(): readonly Uint8Array[] {
     return this.#answers.splice(0)
   }

@@ -13,7 +13,7 @@ import { parseAuthorization } from './sign-in.ts'
 
 /** A poll may take this long at most; proxies give up after a minute. */
 const MAX_WAIT_SECONDS = 50
-/** Between two polls a limb still counts as reachable for so long. */
+/** The time between two polls for which a limb still counts as reachable. */
 const POLL_SLACK_MS = 30_000
 /** A session that nobody used for so long is forgotten; presence has its own, shorter deadlines. */
 const IDLE_MS = 24 * 3_600_000
@@ -86,7 +86,7 @@ class HttpLimbs {
     }
   }
 
-  /** What an approved limb says. */
+  /** Takes what an approved limb says. */
   async said(
     leaf: NodeInbound,
     said: LimbRequest,
@@ -198,7 +198,7 @@ function answered(reply: FastifyReply, session: HttpLimbSession): FastifyReply {
   return reply.send(answer)
 }
 
-/** Who asks stands in the header, or, as devices of old send it, in the body beside the payload. */
+/** Reads a request. Who asks stands in the header, or, as devices of old send it, in the body beside the payload. */
 function readRequest(request: FastifyRequest): LimbRequest {
   const authorization = parseAuthorization(request.headers.authorization)
   const body = readBody(request.body as Buffer | undefined)

@@ -1,4 +1,4 @@
-/** Who asks, as the header `Authorization` says it. */
+/** Names who asks, as the header `Authorization` says it. */
 export interface Authorization {
   /** The user name of HTTP Basic; undefined with a bearer token. */
   readonly name: string | undefined

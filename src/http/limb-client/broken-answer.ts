@@ -1,11 +1,11 @@
 import type { IncomingMessage } from 'node:http'
 import { codeOf } from './failure.ts'
 
-/** What a limb that was reached did instead of answering, and what to do about it, as a part of a sentence. */
+/** Says what a limb that was reached did instead of answering, and what to do about it, as a part of a sentence. */
 
 export interface Begun {
   readonly response: IncomingMessage
-  /** Of the body that came. */
+  /** The bytes of the body that came. */
   readonly bytes: number
 }
 
@@ -28,7 +28,7 @@ export function brokenAnswer(host: string, error: unknown, begun: Begun | null):
   return begun ? closedWithin(begun) : `closed the connection without a whole answer${FAILED}`
 }
 
-/** What the parser of HTTP stumbled over. */
+/** Says what the parser of HTTP stumbled over. */
 function notHttp(host: string, error: unknown, code: string, begun: Begun | null): string {
   if (begun?.response.complete) {
     const length = begun.response.headers['content-length']

@@ -38,7 +38,7 @@ export interface HttpLimbClientOptions {
 
 type Done = (outcome: Uint8Array | Refusal) => void
 
-/** Of a name and a connection; the answer itself may take as long as the call says. */
+/** The time for a name and a connection; the answer itself may take as long as the invocation says. */
 const CONNECT_MS = 10_000
 const DEFAULT_PORTS = { http: 80, https: 443 }
 const CLOSED = new Error('the connection was closed')

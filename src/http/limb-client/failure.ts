@@ -1,7 +1,10 @@
 import { messageOf } from '../../kernel/errors.ts'
 import { escapeText } from '../../kernel/escape-text.ts'
 
-/** Why a connection to a limb did not come about, as a part of a sentence: Node's own texts hold OpenSSL's sources. */
+/**
+ * Says why a connection to a limb did not come about, as a part of a sentence: Node's own texts hold OpenSSL's
+ * sources.
+ */
 
 const UNTRUSTED = 'comes from an authority that the machine of the bridge does not trust'
 

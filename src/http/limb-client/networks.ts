@@ -2,7 +2,10 @@ import { lookup as systemLookup } from 'node:dns/promises'
 import { BlockList, isIP } from 'node:net'
 import { unmappedAddress } from '../../kernel/address.ts'
 
-/** Where a request may go. What a limb registers is a wish: it must not make the bridge talk to anybody else. */
+/**
+ * Decides where a request may go. An endpoint that a limb registers is a wish: it must not make the bridge talk to
+ * anybody else.
+ */
 
 /** `192.168.0.0/16`, `fd00::/8`, or one address. */
 export type Network = string
@@ -49,7 +52,7 @@ export function sharedLookup(lookup: Lookup): Lookup {
   }
 }
 
-/** More answers than that are no limb's. */
+/** The most answers of a name: more are no limb's. */
 const MAX_ANSWERS = 16
 
 /** The allowed addresses of a host, in order. The connection then goes to one of these and asks no name again. */

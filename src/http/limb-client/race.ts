@@ -4,7 +4,7 @@ import type { Resolved } from './networks.ts'
 
 /** A connection to whichever address of a limb answers first, in the manner of RFC 8305 (Happy Eyeballs). */
 
-/** How long an address has before the next one is tried beside it; RFC 8305, section 5. */
+/** The time that an address has before the next one is tried beside it; RFC 8305, section 5. */
 const NEXT_MS = 250
 
 export interface Race {
@@ -13,7 +13,7 @@ export interface Race {
 }
 
 export interface RaceOptions {
-  /** In the order in which to try them; not empty. */
+  /** The addresses in the order in which to try them; not empty. */
   readonly addresses: readonly Resolved[]
   readonly port: number
   readonly clock: Clock

@@ -2,7 +2,7 @@ import type { IncomingMessage } from 'node:http'
 import type { Clock } from '../../kernel/clock.ts'
 import { escapeText } from '../../kernel/escape-text.ts'
 
-/** What a limb says in the body of an answer whose status is an error: the reason that people look for. */
+/** Reads what a limb says in the body of an answer whose status is an error: the reason that people look for. */
 
 const MAX_BYTES = 8192
 const MAX_CHARS = 500

@@ -4,7 +4,7 @@ import { createSecureContext, type SecureContext } from 'node:tls'
 import { trustedAuthorities, trustedContext } from '../../kernel/authorities.ts'
 import { messageOf } from '../../kernel/errors.ts'
 
-/** Whom limbs' certificates may come from: the authorities of the machine, and those of `invocation.caFile`. */
+/** Knows whom limbs' certificates may come from: the authorities of the machine, and those of `invocation.caFile`. */
 export class LimbTrust {
   #context: SecureContext | undefined
   #state = ''

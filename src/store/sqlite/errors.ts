@@ -11,7 +11,7 @@ export class StoreError extends StartError {
 
 /** Another bridge has the database. */
 export class InUseError extends StoreError {
-  /** `process 7 on host, since …` */
+  /** The holder, such as `process 7 on host, since …`. */
   readonly holder: string
 
   constructor(file: string, holder: string) {

@@ -100,7 +100,10 @@ function setAside(file: string, aside: string): string {
   return aside
 }
 
-/** root restores for the user that runs the bridge, who could not even open root's files. */
+/**
+ * Gives a file to the owner of the folder: root restores for the user that runs the bridge, who could not even open
+ * root's files.
+ */
 function giveToOwner(path: string, file: string): void {
   if (process.geteuid?.() !== 0) return
   const { uid, gid } = statSync(dirname(file))
