@@ -444,7 +444,7 @@ export interface Credentials {
   readonly local: boolean
   /** Common name of a client certificate that the listener verified. */
   readonly certificateName: string | undefined
-  /** Whether nobody waits for the answer any more. */
+  /** Returns whether nobody waits for the answer any more. */
   readonly isGone?: (() => boolean) | undefined
 }
 

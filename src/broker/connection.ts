@@ -82,8 +82,8 @@ export abstract class Connection {
   }
 
   /**
-   * Whether nobody reads any more: the connection has closed, or its peer has ended it while nothing is read of it, so
-   * that the stream tells no event. Node has no public name for that.
+   * Shows whether nobody reads any more: the connection has closed, or its peer has ended it while nothing is read of
+   * it, so that the stream tells no event. Node has no public name for that.
    */
   get hasLeft(): boolean {
     const { _readableState } = this.conn as Duplex & { readonly _readableState?: { readonly ended: boolean } }

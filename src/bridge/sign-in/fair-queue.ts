@@ -18,7 +18,10 @@ export class FairQueue<T> {
     return this.#size
   }
 
-  /** When there is no room, the newest of the group with the most goes: this one, when no group has more than its own. */
+  /**
+   * Adds an item. Without room the newest of the group with the most goes: this one, when no group has more than its
+   * own.
+   */
   push(group: string, item: T): void {
     if (this.#size >= this.#max) this.#dropOver()
     if (this.#size >= this.#max && !this.#makeRoom(group)) {

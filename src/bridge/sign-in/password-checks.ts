@@ -22,7 +22,7 @@ export interface PasswordCheck {
 interface Hashing {
   readonly check: PasswordCheck
   readonly digest: PasswordDigest
-  /** Of each who waits for it, whether its client has gone. */
+  /** Functions of each who waits for it, which return whether its client has gone. */
   readonly waiting: (() => boolean)[]
   readonly settle: (outcome: PasswordOutcome) => void
   readonly fail: (error: unknown) => void
@@ -42,7 +42,7 @@ export class PasswordChecks {
     ({ waiting }) => waiting.every((isGone) => isGone()),
     (hashing, why) => this.#end(hashing, why === 'full' ? 'busy' : 'gone'),
   )
-  /** What waits or is computed, by its digest. */
+  /** The checks that wait or are computed, by their digest. */
   readonly #underWay = new Map<PasswordDigest, Hashing>()
   #running = 0
 
