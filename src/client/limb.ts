@@ -1,4 +1,4 @@
-import { connect, type MqttClient } from 'mqtt'
+import type { MqttClient } from 'mqtt'
 import { type Clock, systemClock } from '../kernel/clock.ts'
 import { messageOf } from '../kernel/errors.ts'
 import { check } from '../protocol/decode.ts'
@@ -12,9 +12,10 @@ import {
   type WireRegistration,
 } from '../protocol/schemas.ts'
 import { type Topics, topicsOf } from '../protocol/topics.ts'
-import { goodbye } from './goodbye.ts'
+import { Backoff } from './backoff.ts'
 import { type Handlers, LimbInvocations } from './invocations.ts'
 import { KeyFile } from './key-file.ts'
+import { type LinkEnd, type LinkTarget, MqttLink } from './mqtt-link.ts'
 import { type Unsent, UnsentResults, unsentOf, type WhyDropped } from './unsent.ts'
 
 /** A limb in a Node program: it stays connected, paired and heard, and does what it is invoked for. */
@@ -24,19 +25,30 @@ export interface LimbOptions {
   readonly url: string
   readonly nodeId: string
   readonly registration: WireRegistration
-  /** Made at the first start, mode 0600. */
-  readonly keyFile: string
+  /** The file of its key, made at the first start, mode 0600; or an object that keeps the key otherwise. */
+  readonly keyFile: string | LimbKey
   /** The functions that do each command. */
   readonly handlers: Handlers
   /** Told as it happens; must not throw. */
   readonly onEvent?: (event: LimbEvent) => void
   /** Asked at each heartbeat for what else it should say. */
   readonly heartbeat?: () => Heartbeat
+  /** The most seconds between two heartbeats; the bridge may ask for more frequent ones. */
+  readonly heartbeatSeconds?: number
   /** The certificate authority to trust, in PEM, if it is not one of Node's. */
   readonly ca?: string | Uint8Array
   readonly topicRoot?: string
   /** The system's when absent. */
   readonly clock?: Clock
+  /** Numbers from 0 up to 1; Math.random when absent. */
+  readonly random?: () => number
+}
+
+/** Keeps a limb's key. */
+export interface LimbKey {
+  load(): string
+  /** It has to be kept when this returns: the bridge forgets the old key when it sees the new one. */
+  save(key: string): void
 }
 
 export type LimbEvent =
@@ -63,37 +75,37 @@ export type LimbEvent =
       readonly why: WhyDropped
     }
 
-const RETRY_MS = 1000
-const RETRY_MAX_MS = 30_000
-const REJECTED_RETRY_MS = 300_000
-const REGISTER_AGAIN_MS = 30_000
-/** A connection that ends sooner counts as a failed one: two programs with one key must not throw each other out at full speed. */
-const SETTLED_MS = 10_000
+const PACE = {
+  firstMs: 1000,
+  maxMs: 30_000,
+  // A rejection ends after a day.
+  refusedMs: 300_000,
+  settledMs: 10_000,
+}
+/** A registration that was refused, such as for `too_many_requests`, is tried again. */
+const REGISTER_AGAIN = { firstMs: 3000, maxMs: 30_000 }
 const CONNECT_MS = 15_000
 const KEEPALIVE_SECONDS = 30
 /** The bytes that a dead connection may keep for later. */
 const MAX_DATA_BYTES = 262_144
-/** CONNACK: not authorized [MQTT-3.2.2.3]. */
-const NOT_AUTHORIZED = 5
 
 export class Limb {
   readonly #options: LimbOptions
   readonly #clock: Clock
   readonly #topics: Topics
-  readonly #keyFile: KeyFile
+  readonly #keyFile: LimbKey
   readonly #calls: LimbInvocations
   readonly #unsent: UnsentResults
+  readonly #link: MqttLink
+  readonly #registerAgain: Backoff
   #key = ''
-  #client: MqttClient | undefined
-  #hold: NodeJS.Timeout | undefined
   #status: ReportedStatus = 'online'
   #heartbeatSeconds = 15
   #approved = false
   #wasPending = false
   #rejected = false
-  #reason = ''
-  #attempts = 0
-  #cancelRetry = () => {}
+  /** The reason for which this side gave the connection up. */
+  #reason: string | undefined
   #cancelBeat = () => {}
   #cancelRegister = () => {}
 
@@ -103,30 +115,39 @@ export class Limb {
     this.#options = options
     this.#clock = options.clock ?? systemClock
     this.#topics = topicsOf(options.topicRoot ?? 'limb')
-    this.#keyFile = new KeyFile(options.keyFile)
+    const { keyFile, random = Math.random } = options
+    this.#keyFile = typeof keyFile === 'string' ? new KeyFile(keyFile) : keyFile
+    this.#registerAgain = new Backoff(random, REGISTER_AGAIN)
     this.#calls = new LimbInvocations(options.handlers, registration.capabilities, () => this.#clock.wallMs())
     this.#unsent = new UnsentResults(this.#clock, ({ invocationId, command }, why) =>
       this.#emit({ kind: 'result_dropped', invocationId, command, why }),
+    )
+    this.#link = new MqttLink(
+      { clock: this.#clock, random, pace: PACE, target: () => this.#target() },
+      {
+        opened: (client) => this.#opened(client),
+        message: (topic, payload) => this.#received(topic, payload),
+        closed: (end) => this.#closed(end),
+      },
     )
   }
 
   /** Connects, and comes back after every loss until `stop`. Throws when there is no key to be had. */
   start(): void {
-    if (this.#hold) return
-    this.#key = this.#keyFile.load()
-    // A limb between two connections is at work too: the process must not end.
-    this.#hold = setInterval(() => {}, 60_000)
-    this.#connect()
+    if (this.#key === '') this.#key = this.#keyFile.load()
+    this.#link.start()
   }
 
   /** Says goodbye; over within a second. */
   async stop(): Promise<void> {
-    clearInterval(this.#hold)
-    this.#hold = undefined
-    for (const cancel of [this.#cancelRetry, this.#cancelBeat, this.#cancelRegister]) cancel()
-    const client = this.#client
-    if (!client) return
-    await goodbye(client, this.#clock)
+    this.#cancelBeat()
+    this.#cancelRegister()
+    await this.#link.stop()
+  }
+
+  /** Ends the connection without a word, as a loss of power does, and comes back. */
+  drop(): void {
+    this.#link.drop()
   }
 
   /** Told at once, and with every heartbeat from now on. */
@@ -141,8 +162,8 @@ export class Limb {
     payload: string | Uint8Array,
     options: { retain?: boolean; qos?: 0 | 1 } = {},
   ): boolean {
-    const client = this.#client
-    if (!client?.connected || !this.#approved || payload.length > MAX_DATA_BYTES) return false
+    const { client } = this.#link
+    if (!client || !this.#approved || payload.length > MAX_DATA_BYTES) return false
     const { retain = false, qos = 0 } = options
     client.publish(`${this.#topics.dataPrefix(this.#options.nodeId)}${path}`, Buffer.from(payload), {
       retain,
@@ -151,33 +172,32 @@ export class Limb {
     return true
   }
 
-  #connect(): void {
+  #target(): LinkTarget {
     const { url, nodeId, ca } = this.#options
+    return {
+      to: { url },
+      options: {
+        clientId: nodeId,
+        username: nodeId,
+        password: this.#key,
+        keepalive: KEEPALIVE_SECONDS,
+        connectTimeout: CONNECT_MS,
+        ...(ca === undefined ? {} : { ca: [Buffer.from(ca)] }),
+      },
+    }
+  }
+
+  #opened(client: MqttClient): void {
     this.#approved = this.#wasPending = this.#rejected = false
-    this.#reason = 'the connection was closed'
-    const openedAt = this.#clock.monotonicMs()
-    const client = connect(url, {
-      protocolVersion: 4,
-      clientId: nodeId,
-      username: nodeId,
-      password: this.#key,
-      clean: true,
-      keepalive: KEEPALIVE_SECONDS,
-      connectTimeout: CONNECT_MS,
-      reconnectPeriod: 0,
-      ...(ca === undefined ? {} : { ca: [Buffer.from(ca)] }),
-    })
-    this.#client = client
-    client.on('error', (error) => {
-      this.#reason = messageOf(error)
-      if ('code' in error && error.code === NOT_AUTHORIZED) this.#rejectedNow()
-    })
-    client.on('connect', () => void this.#register(client, true))
-    client.on('message', (topic, payload) => {
-      if (topic === this.#topic('pairing')) this.#answered(client, payload)
-      else if (topic === this.#topic('invoke')) void this.#invoked(payload)
-    })
-    client.once('close', () => this.#closed(client, this.#clock.monotonicMs() - openedAt))
+    this.#reason = undefined
+    void this.#register(client, true)
+  }
+
+  #received(topic: string, payload: Buffer): void {
+    const { client } = this.#link
+    if (!client) return
+    if (topic === this.#topic('pairing')) this.#answered(client, payload)
+    else if (topic === this.#topic('invoke')) void this.#invoked(payload)
   }
 
   #topic(leaf: 'pairing' | 'invoke' | 'register' | 'heartbeat' | 'result'): string {
@@ -197,26 +217,34 @@ export class Limb {
         qos: 1,
       })
     } catch (error) {
-      this.#reason = messageOf(error)
-      client.end(true)
+      this.#giveUp(client, error)
     }
+  }
+
+  /** It comes back, and is whole then. */
+  #giveUp(client: MqttClient, error: unknown): void {
+    if (client !== this.#link.client) return
+    this.#reason = messageOf(error)
+    this.#link.drop()
   }
 
   #answered(client: MqttClient, payload: Buffer): void {
     const answer = parsed(payload)
-    if (!answer || client !== this.#client) return
+    if (!answer) return
+    if (answer.status !== 'error') this.#registerAgain.reset()
     switch (answer.status) {
       case 'pending':
         this.#wasPending = true
         this.#emit({ kind: 'pending', code: answer.code, requestId: answer.requestId })
         return
       case 'rejected':
+        this.#link.refused()
         this.#rejectedNow()
         return
       case 'error':
         this.#emit({ kind: 'refused', code: answer.error.code, message: answer.error.message })
         this.#cancelRegister()
-        this.#cancelRegister = this.#clock.after(this.#jitter(REGISTER_AGAIN_MS), () => {
+        this.#cancelRegister = this.#clock.after(this.#registerAgain.next(), () => {
           if (client.connected) void this.#register(client, false)
         })
         return
@@ -234,15 +262,14 @@ export class Limb {
       this.#keyFile.save(answer.apiKey)
       this.#key = answer.apiKey
     }
-    this.#heartbeatSeconds = answer.heartbeatSeconds
+    this.#heartbeatSeconds = Math.min(answer.heartbeatSeconds, this.#options.heartbeatSeconds ?? Infinity)
     try {
       if (!this.#approved) await client.subscribeAsync(this.#topic('invoke'), { qos: 1 })
     } catch (error) {
-      this.#reason = messageOf(error)
-      client.end(true)
+      this.#giveUp(client, error)
       return
     }
-    if (client !== this.#client) return
+    if (client !== this.#link.client) return
     this.#approved = true
     this.#beat()
     this.#emit({ kind: 'approved', answer })
@@ -253,9 +280,9 @@ export class Limb {
   }
 
   #beat(): void {
-    const client = this.#client
+    const { client } = this.#link
     this.#cancelBeat()
-    if (!client?.connected) return
+    if (!client) return
     const heartbeat: Heartbeat = { status: this.#status, ...this.#options.heartbeat?.() }
     client.publish(this.#topic('heartbeat'), JSON.stringify(heartbeat), { qos: 0 })
     this.#cancelBeat = this.#clock.after(this.#heartbeatSeconds * 1000, () => this.#beat())
@@ -277,8 +304,8 @@ export class Limb {
    * on.
    */
   #send(result: Unsent): void {
-    const client = this.#client
-    if (!client?.connected || !this.#approved) {
+    const { client } = this.#link
+    if (!client || !this.#approved) {
       this.#unsent.add(result)
       return
     }
@@ -286,13 +313,13 @@ export class Limb {
       if (!error) return
       this.#unsent.add(result)
       // An old connection may end after the next one has begun.
-      if (client !== this.#client) this.#sendUnsent()
+      if (client !== this.#link.client) this.#sendUnsent()
     })
   }
 
   /** Sends only once approved: what another client publishes is acknowledged, and dropped. */
   #sendUnsent(): void {
-    if (!this.#client?.connected || !this.#approved) return
+    if (!this.#link.client || !this.#approved) return
     for (const result of this.#unsent.takeAll()) this.#send(result)
   }
 
@@ -301,22 +328,15 @@ export class Limb {
     this.#rejected = true
   }
 
-  #jitter(ms: number): number {
-    // A fleet that lost its bridge together must not come back in one instant.
-    return Math.round(ms * (0.5 + Math.random()))
-  }
-
-  #closed(client: MqttClient, livedMs: number): void {
-    client.end(true)
+  #closed({ why, refused, retryMs }: LinkEnd): void {
     this.#approved = false
     this.#cancelBeat()
     this.#cancelRegister()
-    if (!this.#hold || client !== this.#client) return
-    this.#attempts = livedMs >= SETTLED_MS ? 0 : Math.min(10, this.#attempts + 1)
-    const wait = Math.min(RETRY_MAX_MS, RETRY_MS * 2 ** Math.max(0, this.#attempts - 1))
-    const retryMs = this.#jitter(this.#rejected ? REJECTED_RETRY_MS : wait)
-    this.#cancelRetry = this.#clock.after(retryMs, () => this.#connect())
-    this.#emit({ kind: 'disconnected', reason: this.#reason, retryMs })
+    if (retryMs === undefined) return
+    if (refused) this.#rejectedNow()
+    this.#rejected = false
+    this.#emit({ kind: 'disconnected', reason: this.#reason ?? why, retryMs })
+    this.#reason = undefined
   }
 }
 

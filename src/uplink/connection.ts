@@ -1,14 +1,11 @@
 import { readFileSync } from 'node:fs'
-import mqtt, { type IClientOptions, type IClientSubscribeOptions, type MqttClient } from 'mqtt'
+import type { IClientSubscribeOptions, IConnackPacket, MqttClient } from 'mqtt'
+import type { LinkTarget } from '../client/mqtt-link.ts'
 import { trustedAuthorities } from '../kernel/authorities.ts'
-import { messageOf } from '../kernel/errors.ts'
 import { firstLineOfSecret } from '../kernel/secret-text.ts'
 import type { UplinkMessage, UplinkSettings } from './ports.ts'
 
-/**
- * One connection to the other broker, from CONNECT to its end. A new one is made for each attempt: mqtt.js' own
- * reconnecting has a fixed period, stops at a refused CONNACK, and keeps an unbounded queue.
- */
+/** One connection to the other broker, from CONNACK to its end. */
 
 /** The words of the other broker about itself at CONNECT; MQTT 3.1.1 has no words for it. */
 export interface Announced {
@@ -20,13 +17,6 @@ export interface Announced {
   readonly retain?: boolean | undefined
 }
 
-export interface UplinkConnectionEvents {
-  opened(announced: Announced): void
-  message(topic: string, payload: Uint8Array, retained: boolean): void
-  /** Is called once, whatever ended it; also when it never opened. */
-  closed(why: string): void
-}
-
 export interface UplinkConnection {
   /** Calls back when it was acknowledged or refused; not at all when the connection ends before. */
   send(message: UplinkMessage, done: (error: Error | undefined) => void): void
@@ -35,9 +25,7 @@ export interface UplinkConnection {
   /** Resolves to the filters that were refused. Rejects when the connection ends. */
   subscribe(filters: readonly string[]): Promise<readonly string[]>
   unsubscribe(filters: readonly string[]): void
-  /** Leaves with a DISCONNECT packet: the will is not published. */
-  leave(): void
-  /** Ends without one: the will says what is true. */
+  /** Ends it: the will says what is true until it is back. */
   cut(): void
 }
 
@@ -47,79 +35,40 @@ const KEEPALIVE_SECONDS = 30
 const MAX_PACKET_BYTES = 1_310_720
 const REFUSED = 128
 
-export interface UplinkConnectionOptions {
-  readonly settings: UplinkSettings
-  /** Said by the other broker when this connection is lost. */
-  readonly will: UplinkMessage
-}
-
-/** Never throws: what cannot even be tried is closed. */
-export function connectUplink(
-  options: UplinkConnectionOptions,
-  events: UplinkConnectionEvents,
-): UplinkConnection {
-  let client: MqttClient | undefined
-  let why = 'the connection was closed'
-  let over = false
-  const closed = () => {
-    if (over) return
-    over = true
-    client?.end(true)
-    events.closed(why)
-  }
-  try {
-    client = mqtt.connect(options.settings.url, clientOptions(options))
-  } catch (error) {
-    why = messageOf(error)
-    queueMicrotask(closed)
-    return CLOSED
-  }
-  client.on('error', (error) => {
-    why = messageOf(error)
-    // Whatever fails before CONNACK is the end of this attempt, whether or not `close` follows.
-    if (client?.connected !== true) closed()
-  })
-  client.on('connect', ({ properties }) => {
-    if (over) return
-    events.opened({
-      maxPacketBytes: properties?.maximumPacketSize,
-      receiveMaximum: properties?.receiveMaximum,
-      maximumQos: properties?.maximumQoS,
-      retain: properties?.retainAvailable,
-    })
-  })
-  client.on('disconnect', ({ reasonCode, properties }) => {
-    why = `the other broker ended it: ${properties?.reasonString ?? `reason ${reasonCode}`}`
-  })
-  client.on('message', (topic, payload, packet) => {
-    if (!over) events.message(topic, payload, packet.retain)
-  })
-  client.on('close', closed)
-  return linkOf(client, () => over, closed)
-}
-
-function linkOf(client: MqttClient, isOver: () => boolean, closed: () => void): UplinkConnection {
-  const settle = settler(client)
+export function announcedBy({ properties }: IConnackPacket): Announced {
   return {
-    settle: (done) => settle(() => isOver() || done()),
+    maxPacketBytes: properties?.maximumPacketSize,
+    receiveMaximum: properties?.receiveMaximum,
+    maximumQos: properties?.maximumQoS,
+    retain: properties?.retainAvailable,
+  }
+}
+
+/** `client` is connected; `cut` ends what the link has now. */
+export function uplinkConnection(client: MqttClient, cut: () => void): UplinkConnection {
+  const settle = settler(client)
+  let over = false
+  client.on('close', () => {
+    over = true
+  })
+  return {
+    settle: (done) => settle(() => over || done()),
     send({ topic, payload, qos, retain }, done) {
       const bytes = Buffer.from(payload.buffer, payload.byteOffset, payload.byteLength)
       client.publish(topic, bytes, { qos, retain }, (error) => {
         // Without a reason code it is no refusal but the end of the connection, which is told by itself.
         const isEnd = error && typeof (error as { code?: unknown }).code !== 'number'
-        if (!isOver() && !isEnd) done(error ?? undefined)
+        if (!over && !isEnd) done(error ?? undefined)
       })
     },
     subscribe: (filters) => subscribe(client, filters),
     unsubscribe(filters) {
-      if (!isOver()) client.unsubscribe([...filters], () => undefined)
+      if (!over) client.unsubscribe([...filters], () => undefined)
     },
-    leave: () => void client.end(false, closed),
     cut() {
-      client.end(true)
-      // That does nothing while a leave waits for acknowledgements that do not come.
-      client.stream.destroy()
-      closed()
+      if (over) return
+      over = true
+      cut()
     },
   }
 }
@@ -145,15 +94,6 @@ function settler(client: MqttClient): (done: () => void) => void {
   }
 }
 
-const CLOSED: UplinkConnection = {
-  send: () => undefined,
-  settle: () => undefined,
-  subscribe: () => Promise.reject(new Error('closed')),
-  unsubscribe: () => undefined,
-  leave: () => undefined,
-  cut: () => undefined,
-}
-
 function subscribe(client: MqttClient, filters: readonly string[]): Promise<readonly string[]> {
   const options: IClientSubscribeOptions = { qos: 1 }
   return new Promise((resolve, reject) => {
@@ -166,25 +106,25 @@ function subscribe(client: MqttClient, filters: readonly string[]): Promise<read
   })
 }
 
-function clientOptions({ settings, will }: UplinkConnectionOptions): IClientOptions {
+/** `will` is said by the other broker when the connection is lost. Throws for a file that cannot be read. */
+export function uplinkTarget(settings: UplinkSettings, will: UplinkMessage): LinkTarget {
   const { url, caFile, username, protocolVersion, prefix } = settings
   const password = passwordOf(settings)
   return {
-    reconnectPeriod: 0,
-    connectTimeout: CONNECT_TIMEOUT_MS,
-    keepalive: KEEPALIVE_SECONDS,
-    clean: true,
-    resubscribe: false,
-    queueQoSZero: false,
-    // Always the same: the other broker then ends a connection that is only half dead, and says its will,
-    // before it takes this one. Another id would let that will say `offline` long after we said `online`.
-    clientId: `limb-bridge-${prefix.replaceAll('/', '-')}`,
-    protocolVersion,
-    ...(protocolVersion === 5 ? { properties: { maximumPacketSize: MAX_PACKET_BYTES } } : {}),
-    ...(username === undefined ? {} : { username }),
-    ...(password === undefined ? {} : { password }),
-    ...(url.startsWith('mqtts:') ? { ca: authoritiesOf(caFile) } : {}),
-    will: { ...will, payload: Buffer.from(will.payload) },
+    to: { url },
+    options: {
+      connectTimeout: CONNECT_TIMEOUT_MS,
+      keepalive: KEEPALIVE_SECONDS,
+      // Always the same: the other broker then ends a connection that is only half dead, and says its will,
+      // before it takes this one. Another id would let that will say `offline` long after we said `online`.
+      clientId: `limb-bridge-${prefix.replaceAll('/', '-')}`,
+      protocolVersion,
+      ...(protocolVersion === 5 ? { properties: { maximumPacketSize: MAX_PACKET_BYTES } } : {}),
+      ...(username === undefined ? {} : { username }),
+      ...(password === undefined ? {} : { password }),
+      ...(url.startsWith('mqtts:') ? { ca: authoritiesOf(caFile) } : {}),
+      will: { ...will, payload: Buffer.from(will.payload) },
+    },
   }
 }
 

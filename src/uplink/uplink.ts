@@ -1,8 +1,9 @@
+import type { IConnackPacket, MqttClient } from 'mqtt'
 import type { PublishedMessage } from '../bridge/ports.ts'
+import { type LinkEnd, MqttLink } from '../client/mqtt-link.ts'
 import { messageOf } from '../kernel/errors.ts'
 import { encodeWord } from '../protocol/encode.ts'
-import { Backoff } from './backoff.ts'
-import { type Announced, connectUplink, type UplinkConnection } from './connection.ts'
+import { announcedBy, uplinkConnection, uplinkTarget } from './connection.ts'
 import { Mirror } from './mirror.ts'
 import { UplinkOutbox } from './outbox.ts'
 import type { UplinkMessage, UplinkOptions, UplinkReadings } from './ports.ts'
@@ -10,6 +11,7 @@ import { Resync } from './resync.ts'
 import { UplinkSender } from './sender.ts'
 import { type AsideNotice, SetAside } from './set-aside.ts'
 
+const PACE = { firstMs: 1000, maxMs: 60_000 }
 /** A stop waits so long for what is on its way; then the will says `offline`. */
 const DRAIN_MS = 2000
 const LEAVE_MS = 1000
@@ -25,10 +27,8 @@ export class Uplink {
   readonly #outbox: UplinkOutbox
   readonly #setAside: SetAside
   readonly #sender: UplinkSender
-  readonly #backoff: Backoff
+  readonly #link: MqttLink
   #resync: Resync | undefined
-  #connecting: UplinkConnection | undefined
-  #cancelRetry: () => void = () => undefined
   #connections = 0
   #lastReason = ''
   #stopped = false
@@ -45,12 +45,22 @@ export class Uplink {
       drained: () => this.#resync?.drained(),
       refused: (topic, error) => this.#resync?.refused(topic, error),
     })
-    this.#backoff = new Backoff(options.random ?? Math.random)
+    const { clock, random, settings } = options
+    this.#link = new MqttLink(
+      { clock, random, pace: PACE, target: () => uplinkTarget(settings, this.#will()) },
+      {
+        opened: (client, connack) => this.#opened(client, connack),
+        message: (topic, payload, { retain }) => {
+          if (!this.#stopped) this.#resync?.received(topic, payload, retain)
+        },
+        closed: (end) => this.#closed(end),
+      },
+    )
   }
 
   start(): void {
     this.#options.feed.listen((message) => this.#heard(message))
-    this.#connect()
+    this.#link.start()
   }
 
   readings(): UplinkReadings {
@@ -76,18 +86,16 @@ export class Uplink {
   async stop(): Promise<void> {
     if (this.#stopped) return
     this.#stopped = true
-    this.#cancelRetry()
     const resync = this.#resync
     if (resync === undefined) {
-      this.#connecting?.cut()
+      this.#link.cut()
       return
     }
     const delivered = this.#sender.delivered().then(() => this.#sender.idle)
     const whole = await Promise.race([delivered, this.#after(DRAIN_MS)])
-    if (whole && resync.isComplete) resync.link.leave()
-    else resync.link.cut()
+    if (whole && resync.isComplete) await this.#link.stop()
+    else this.#link.cut()
     await Promise.race([resync.ended.promise, this.#after(LEAVE_MS)])
-    resync.link.cut()
   }
 
   #after(ms: number): Promise<false> {
@@ -111,31 +119,14 @@ export class Uplink {
     this.#sender.pump()
   }
 
-  #connect(): void {
-    if (this.#stopped) return
-    const { settings } = this.#options
-    const will: UplinkMessage = {
-      topic: this.#mirror.there.bridgeStatus,
-      payload: encodeWord('offline'),
-      qos: settings.qos,
-      retain: true,
-    }
-    const link = connectUplink(
-      { settings, will },
-      {
-        opened: (announced) => this.#opened(link, announced),
-        message: (topic, payload, retained) => {
-          if (!this.#stopped) this.#resync?.received(topic, payload, retained)
-        },
-        closed: (why) => this.#closed(why),
-      },
-    )
-    this.#connecting = link
+  #will(): UplinkMessage {
+    const { qos } = this.#options.settings
+    return { topic: this.#mirror.there.bridgeStatus, payload: encodeWord('offline'), qos, retain: true }
   }
 
-  #opened(link: UplinkConnection, announced: Announced): void {
+  #opened(client: MqttClient, connack: IConnackPacket): void {
     const { settings, log } = this.#options
-    this.#connecting = undefined
+    const link = uplinkConnection(client, () => this.#link.drop())
     this.#connections++
     this.#lastReason = ''
     log.info({ uplink: settings.name, url: settings.url, connections: this.#connections }, 'uplink connected')
@@ -147,11 +138,11 @@ export class Uplink {
       link,
     })
     this.#resync = resync
-    this.#sender.start(link, announced)
+    this.#sender.start(link, announcedBy(connack))
     const whole = resync.enter().then(() => this.#sender.delivered())
     whole.then(
       // What was written last may still be what ends the connection: only a whole visit was a good one.
-      () => link.settle(() => this.#resync === resync && this.#backoff.reset()),
+      () => link.settle(() => this.#resync === resync && this.#link.settled()),
       (error: unknown) => {
         if (this.#resync !== resync) return
         log.warn({ uplink: settings.name, error: messageOf(error) }, 'uplink could not be brought up to date')
@@ -172,22 +163,19 @@ export class Uplink {
     )
   }
 
-  #closed(why: string): void {
-    const { settings, log, clock } = this.#options
+  #closed({ why, retryMs }: LinkEnd): void {
+    const { settings, log } = this.#options
     const resync = this.#resync
     this.#resync = undefined
-    this.#connecting = undefined
     this.#sender.stop()
     resync?.end()
     if (this.#stopped) return
-    const delayMs = Math.round(this.#backoff.next())
     // One line for each outage and each new reason, not for each attempt.
     const level = resync !== undefined || why !== this.#lastReason ? 'warn' : 'debug'
     this.#lastReason = why
     log[level](
-      { uplink: settings.name, url: settings.url, why, retryMs: delayMs },
+      { uplink: settings.name, url: settings.url, why, retryMs },
       resync ? 'uplink lost; connecting again' : 'uplink could not connect; trying again',
     )
-    this.#cancelRetry = clock.after(delayMs, () => this.#connect())
   }
 }

@@ -14,10 +14,13 @@ const CLIENTS = {
   'an uplink': (url: string) => [
     '--input-type=module',
     '--eval',
-    `import { connectUplink } from './src/uplink/connection.ts'
+    `import { MqttLink } from './src/client/mqtt-link.ts'
+     import { uplinkTarget } from './src/uplink/connection.ts'
+     import { systemClock } from './src/kernel/clock.ts'
      const settings = { name: 'u', url: '${url}', prefix: 'x', protocolVersion: 4 }
      const will = { topic: 'x', payload: Buffer.from('x'), qos: 1, retain: true }
-     connectUplink({ settings, will }, { opened() {}, message() {}, closed: () => process.exit(0) })`,
+     const events = { opened() {}, message() {}, closed: () => process.exit(0) }
+     new MqttLink({ clock: systemClock, target: () => uplinkTarget(settings, will) }, events).start()`,
   ],
 }
 

@@ -70,10 +70,7 @@ export class LateBridge implements Bridge {
 
   async #try(): Promise<void> {
     try {
-      const password = this.#target.passwordNow?.() ?? this.#target.password
-      await this.#opened(
-        await openBridge({ ...this.#target, password }, { clock: this.#clock, reconnect: true }),
-      )
+      await this.#opened(await openBridge(this.#target, { clock: this.#clock, reconnect: true }))
     } catch (error) {
       if (!(error instanceof CliError)) throw error
       this.#why = error

@@ -1,6 +1,5 @@
-import { connect as connectSocket } from 'node:net'
-import type { IClientOptions, MqttClient } from 'mqtt'
-import { goodbye } from '../../client/goodbye.ts'
+import type { IClientOptions } from 'mqtt'
+import type { LinkEnd, LinkPace, LinkTarget, MqttLink } from '../../client/mqtt-link.ts'
 import { trustedAuthorities } from '../../kernel/authorities.ts'
 import type { Clock } from '../../kernel/clock.ts'
 import type { ErrorBody } from '../../kernel/errors.ts'
@@ -9,9 +8,8 @@ import { LIMITS } from '../../protocol/limits.ts'
 import { responseSchema } from '../../protocol/schemas.ts'
 import { filterMatches, type Topics, topicsOf } from '../../protocol/topics.ts'
 import { isVerb, VERBS, type VerbDefinition } from '../../protocol/verbs.ts'
-import { CliError, EXIT, RefusedByBridge, unreachable, withCommands } from '../exit.ts'
-import { connectionError, notThatPrincipal } from './mqtt-errors.ts'
-import { Reconnect } from './reconnect.ts'
+import { CliError, EXIT, RefusedByBridge, type SignInRefused, unreachable, withCommands } from '../exit.ts'
+import { connectionError, isSignInRefusal, notThatPrincipal, signInRefused } from './mqtt-errors.ts'
 import { type ConnectionTarget, targetName } from './target.ts'
 
 /** A session with the bridge: requests with their responses, and topics to watch. MQTT 3.1.1. */
@@ -40,6 +38,8 @@ export interface OpenOptions {
   readonly reconnect?: boolean
   readonly answerSeconds?: number
   readonly connectSeconds?: number
+  /** Numbers from 0 up to 1; Math.random when left out. */
+  readonly random?: () => number
 }
 
 interface Waiting {
@@ -56,6 +56,11 @@ const LONG_ANSWER_SECONDS = 86_400 + 2 * LIMITS.invokeSecondsMax
 const LARGE_BYTES = 100_000
 const CONNECT_SECONDS = 10
 const KEEPALIVE_SECONDS = 30
+/**
+ * A session that stays comes back soon after a loss, and once a minute while it is not let in, so that the bridge does
+ * not take it for somebody who guesses at passwords.
+ */
+const PACE: LinkPace = { firstMs: 2000, maxMs: 2000, refusedMs: 60_000 }
 
 /** The file of `--ca` stands alone. */
 function trustOf({ url, ca }: { readonly url: string; readonly ca: Buffer | undefined }): IClientOptions {
@@ -63,122 +68,133 @@ function trustOf({ url, ca }: { readonly url: string; readonly ca: Buffer | unde
   return /^(mqtts|wss):/.test(url) ? { ca: [...trustedAuthorities()] } : {}
 }
 
-async function clientOf(
+function linkTarget(
   target: ConnectionTarget,
-  options: OpenOptions,
-  failed: (error: unknown) => void,
-): Promise<MqttClient> {
-  // Loaded when needed: `--help` and completion answer without it.
-  const { connect, MqttClient: Client } = await import('mqtt')
-  const common: IClientOptions = {
-    protocolVersion: 4,
-    clientId: newId('cli-'),
-    clean: true,
-    keepalive: KEEPALIVE_SECONDS,
-    connectTimeout: (options.connectSeconds ?? CONNECT_SECONDS) * 1000,
-    // The pace depends on why it was lost: see Comeback. Subscriptions come with it, to see whether they are granted.
-    reconnectPeriod: 0,
-    resubscribe: false,
-    queueQoSZero: false,
-  }
-  const { endpoint } = target
+  clientId: string,
+  { connectSeconds = CONNECT_SECONDS }: OpenOptions,
+): LinkTarget {
+  const common = { clientId, keepalive: KEEPALIVE_SECONDS, connectTimeout: connectSeconds * 1000 }
+  const { endpoint, principal: username, role } = target
   if (endpoint.kind === 'url') {
-    const credentials = { username: target.principal, password: target.password ?? '' }
-    return connect(endpoint.url, { ...common, ...credentials, ...trustOf(endpoint) })
+    const password = target.passwordNow?.() ?? target.password ?? ''
+    return { to: { url: endpoint.url }, options: { ...common, username, password, ...trustOf(endpoint) } }
   }
   // The control socket asks for no password; the bridge reads the role that a session wants to have there.
-  const lowered =
-    target.role === undefined ? {} : { username: target.principal, password: `role:${target.role}` }
-  const client = new Client(
-    () => {
-      const socket = connectSocket(endpoint.path)
-      // mqtt.js does not pass every error of a socket on (ENOENT, EACCES).
-      socket.on('error', failed)
-      return socket
-    },
-    { ...common, ...lowered },
-  )
-  return client
+  const lowered = role === undefined ? {} : { username, password: `role:${role}` }
+  return { to: { socketPath: endpoint.path }, options: { ...common, ...lowered } }
 }
 
 /** Throws CliError when there is no bridge, or it lets this principal not in. */
 export async function openBridge(target: ConnectionTarget, options: OpenOptions): Promise<Bridge> {
-  let lastError: unknown
-  const client = await clientOf(target, options, (error) => {
-    lastError = error
-  })
-  client.on('error', (error) => {
-    lastError = error
-  })
-  try {
-    await new Promise<void>((resolve, reject) => {
-      client.once('connect', () => resolve())
-      client.once('error', reject)
-      client.once('close', () => reject(lastError))
-    })
-  } catch (error) {
-    client.end(true)
-    throw connectionError(target, error ?? lastError)
-  }
-  const session = new BridgeSession(client, target, options)
-  try {
-    await session.subscribeResponses()
-  } catch (error) {
-    await session.close()
-    // Who signs in under a name that nobody has is a device, and may not subscribe to responses.
-    throw error instanceof CliError && error.exitCode === EXIT.refused ? notThatPrincipal(target) : error
-  }
+  // Loaded when needed: `--help` and completion answer without it.
+  const { MqttLink: Link } = await import('../../client/mqtt-link.ts')
+  const session = new BridgeSession(Link, target, options)
+  await session.open()
   return session
 }
 
 class BridgeSession implements Bridge {
   readonly topics: Topics
   readonly local: boolean
-  readonly #client: MqttClient
+  readonly #link: MqttLink
   readonly #target: ConnectionTarget
   readonly #clock: Clock
   readonly #answerSeconds: number
   readonly #waiting = new Map<string, Waiting>()
   readonly #watchers: Array<{ filters: readonly string[]; onMessage: OnMessage }> = []
   readonly #listeners: Array<(connected: boolean) => void> = []
-  readonly #reconnect: Reconnect | undefined
+  /** The first attempt, while it is under way. */
+  #opening: PromiseWithResolvers<void> | undefined
+  /** The last refusal of the bridge, while it does not let this session in. */
+  #refusal: SignInRefused | undefined
   #closed = false
 
-  constructor(client: MqttClient, target: ConnectionTarget, options: OpenOptions) {
-    this.#client = client
+  constructor(Link: typeof MqttLink, target: ConnectionTarget, options: OpenOptions) {
     this.#target = target
     this.#clock = options.clock
     this.#answerSeconds = options.answerSeconds ?? ANSWER_SECONDS
     this.topics = topicsOf(target.root)
     this.local = target.endpoint.kind === 'socket'
-    client.on('message', (topic, payload, packet) => this.#received(topic, payload, packet.retain))
-    this.#reconnect = options.reconnect ? new Reconnect(client, target, options.clock) : undefined
-    client.on('connect', () => void this.#back())
-    client.on('close', () => this.#lost())
+    const clientId = newId('cli-')
+    this.#link = new Link(
+      {
+        clock: options.clock,
+        random: options.random,
+        pace: options.reconnect ? PACE : undefined,
+        target: () => linkTarget(target, clientId, options),
+      },
+      {
+        opened: () => this.#opened(),
+        message: (topic, payload, packet) => this.#received(topic, payload, packet.retain),
+        closed: (end) => this.#over(end),
+      },
+    )
   }
 
-  async subscribeResponses(): Promise<void> {
+  async open(): Promise<void> {
+    this.#opening = Promise.withResolvers<void>()
+    this.#link.start()
+    try {
+      await this.#opening.promise
+      await this.#subscribeResponses()
+    } catch (error) {
+      await this.close()
+      // Who signs in under a name that nobody has is a device, and may not subscribe to responses.
+      throw error instanceof CliError && error.exitCode === EXIT.refused
+        ? notThatPrincipal(this.#target)
+        : error
+    }
+  }
+
+  async #subscribeResponses(): Promise<void> {
     await this.#subscribe([this.topics.response(this.#target.principal, '#')])
+  }
+
+  #opened(): void {
+    if (!this.#opening) {
+      void this.#back()
+      return
+    }
+    this.#opening.resolve()
+    this.#opening = undefined
+  }
+
+  #over({ error }: LinkEnd): void {
+    if (this.#opening) {
+      this.#opening.reject(connectionError(this.#target, error))
+      return
+    }
+    if (isSignInRefusal(error)) this.#refusal = signInRefused(this.#target)
+    this.#lost()
   }
 
   async #back(): Promise<void> {
     this.#logState(true)
-    const responses = this.subscribeResponses()
+    const responses = this.#subscribeResponses()
     // A watcher is told what there is to be told; that it once could watch is no reason to end.
     for (const { filters } of this.#watchers) this.#subscribe(filters).catch(() => undefined)
     try {
       await responses
-      this.#reconnect?.letIn()
+      this.#refusal = undefined
     } catch {
-      if (this.#client.connected && !this.#closed) this.#reconnect?.notLetIn()
+      if (this.#link.client && !this.#closed) this.#notLetIn()
     }
   }
 
+  /** The bridge takes it for somebody else: that no principal has this name, it does not say at the sign-in. */
+  #notLetIn(): void {
+    this.#refusal = notThatPrincipal(this.#target)
+    this.#link.refused()
+    this.#link.drop()
+  }
+
   async #subscribe(filters: readonly string[]): Promise<void> {
+    const { client } = this.#link
+    if (!client) throw this.#lostError()
     try {
-      await this.#client.subscribeAsync([...filters], { qos: 1 })
+      await client.subscribeAsync([...filters], { qos: 1 })
     } catch (error) {
-      if (this.#closed || !this.#client.connected) throw this.#lostError()
+      if (this.#closed || client !== this.#link.client) throw this.#lostError()
       throw new CliError(
         1,
         `the bridge does not let ${this.#target.principal} subscribe to ${filters.join(', ')}: ${String(error)}`,
@@ -188,7 +204,8 @@ class BridgeSession implements Bridge {
 
   request(verb: string, args: object, signal?: AbortSignal, transaction = newId('')): Promise<unknown> {
     return new Promise((resolve, reject) => {
-      if (!this.#client.connected) {
+      const { client } = this.#link
+      if (!client) {
         reject(this.#lostError())
         return
       }
@@ -205,14 +222,9 @@ class BridgeSession implements Bridge {
         signal?.removeEventListener('abort', aborted)
       }
       this.#waiting.set(transaction, { resolve, reject, cancelTimer })
-      this.#client.publish(
-        this.topics.request(this.#target.principal, verb),
-        payload,
-        { qos: 1 },
-        (error) => {
-          if (error) this.#settle(transaction)?.reject(this.#lostError())
-        },
-      )
+      client.publish(this.topics.request(this.#target.principal, verb), payload, { qos: 1 }, (error) => {
+        if (error) this.#settle(transaction)?.reject(this.#lostError())
+      })
     })
   }
 
@@ -228,13 +240,7 @@ class BridgeSession implements Bridge {
   async close(): Promise<void> {
     if (this.#closed) return
     this.#closed = true
-    this.#reconnect?.stop()
-    if (!this.#client.connected) {
-      // There is nobody to say goodbye to, and nothing that keeps the process alive until that is found out.
-      this.#client.end(true)
-      return
-    }
-    await goodbye(this.#client, this.#clock)
+    await this.#link.stop()
   }
 
   #received(topic: string, payload: Buffer, retained: boolean): void {
@@ -269,8 +275,7 @@ class BridgeSession implements Bridge {
   }
 
   #lostError(): CliError {
-    const refusal = this.#reconnect?.refusal
-    if (refusal) return refusal
+    if (this.#refusal) return this.#refusal
     return unreachable(
       `the bridge at ${targetName(this.#target)} closed the connection; whether the request was carried out is not known`,
     )

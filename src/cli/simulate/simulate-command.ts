@@ -1,14 +1,13 @@
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import { LIMITS } from '../../protocol/limits.ts'
 import { isName } from '../../protocol/names.ts'
-import { topicsOf } from '../../protocol/topics.ts'
 import { type Run, withExamples } from '../command-options.ts'
 import type { CliContext } from '../context.ts'
 import { EXIT, unreachable, usageError } from '../exit.ts'
 import { openBridge } from '../session/session.ts'
 import { type ConnectionOptions, settingsOf, socketPath, targetOf } from '../session/target.ts'
 import { clip, print, shown } from '../terminal/text.ts'
-import { type FleetCounts, registrationOf, SimulatedLimb } from './simulated-limb.ts'
+import type { FleetCounts, SimulatedLimb } from './simulated-limb.ts'
 import { chanceOf } from './simulated-random.ts'
 import { keptSecret } from './simulated-secret.ts'
 
@@ -116,7 +115,7 @@ async function simulate(world: CliContext, options: SimulateOptions): Promise<nu
     secret: keptSecret(socket),
     counts,
   }
-  const limbs = fleetOf(world, options, where)
+  const limbs = await fleetOf(world, options, where)
   if (options.approve)
     await permit(world, options, Math.ceil(Math.min(LIMITS.permitSecondsMax, options.seconds ?? Infinity)))
   const ended = untilEnd(world, options.seconds)
@@ -144,19 +143,20 @@ function clientHost(host: string): string {
   return host.includes(':') ? `[${host}]` : host
 }
 
-function fleetOf(
+async function fleetOf(
   world: CliContext,
   options: SimulateOptions,
   where: { url: string; root: string; secret: string | undefined; counts: FleetCounts },
-): SimulatedLimb[] {
-  const topics = topicsOf(where.root)
+): Promise<SimulatedLimb[]> {
+  // The MQTT client is loaded by who uses it.
+  const { registrationOf, SimulatedLimb } = await import('./simulated-limb.ts')
   // A bridge learns the keys of its limbs; they must not be those at another bridge.
   const secret = where.secret && `${where.secret}\0${where.url}`
   return Array.from({ length: options.nodes }, (_, i) => {
     const nodeId = `${options.prefix}-${i + 1}`
     return new SimulatedLimb({
       url: where.url,
-      topics,
+      topicRoot: where.root,
       nodeId,
       registration: registrationOf(i + 1, Math.round(options.heartbeatSeconds)),
       chance: chanceOf(options.deterministic, nodeId, secret),

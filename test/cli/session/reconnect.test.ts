@@ -17,7 +17,7 @@ const targetOf = (url: string, more: Partial<ConnectionTarget> = {}): Connection
 
 async function open(target: ConnectionTarget) {
   const clock = new FakeClock()
-  const session = await openBridge(target, { clock, reconnect: true })
+  const session = await openBridge(target, { clock, reconnect: true, random: () => 1 })
   onTestFinished(async () => {
     const closing = session.close()
     clock.advance(1000)
