@@ -109,6 +109,11 @@ const ROWS: Readonly<Record<string, readonly Panel[]>> = {
       ],
     },
     {
+      title: 'Rows of the audit log',
+      about: 'Each log has a retention of its own: decisions, activity of limbs and agents, attempts.',
+      queries: [[gauge('limb_audit_rows', 'log'), '{{log}}']],
+    },
+    {
       title: 'Flapping and replaced limbs',
       about: 'Limbs whose status changes too often, and devices that end each other.',
       unit: 'ops',

@@ -68,6 +68,7 @@ async function start(options: AppOptions, teardown: Teardown): Promise<RunningBr
       backupEverySeconds: held.backup.everyHours * 3600,
       uplinks: uplinks.map((uplink) => uplink.readings()),
       bounds: { logLinesDropped: log.droppedLines, pendingBytes: core.pending.bytes },
+      auditRows: store.auditRows(),
       queues: {
         queuedMessages: persistence.queued.messages,
         queuedBytes: persistence.queued.bytes,

@@ -14,6 +14,7 @@ import type {
   TokenUse,
 } from '../domain/records.ts'
 import type { Refusal } from '../kernel/errors.ts'
+import type { AuditLog } from '../protocol/audit-kinds.ts'
 import type { InvocationState, Role } from '../protocol/names.ts'
 import type { Address } from '../protocol/topics.ts'
 
@@ -140,14 +141,25 @@ export interface AuditPair {
   readonly hash: Uint8Array
 }
 
+/** The newest row of one of the logs, and how many rows that log has. */
+export interface AuditEnd {
+  readonly log: AuditLog
+  readonly seq: number
+  readonly hash: Uint8Array
+  readonly rows: number
+}
+
 export interface AuditVerdict {
   readonly whole: boolean
   /** The number of rows that were checked. */
   readonly rows: number
   /** The first number of what is there now; absent when nothing is. */
   readonly firstSeq?: number
+  /** The number of the newest decision. */
   readonly lastSeq?: number
   readonly lastHash?: Uint8Array
+  /** The newest row of each log that has any. */
+  readonly ends: readonly Omit<AuditEnd, 'rows'>[]
   /** The fate of the pair that was asked about: its row is there, with this hash, or retention took it. */
   readonly known?: 'there' | 'pruned'
   /** The first row that is not what was written, or that is missing. */
@@ -167,8 +179,12 @@ export interface Retention {
   readonly maxInvocations: number
   /** Idempotency keys, and the answers kept for them, of calls from before this. */
   readonly keysBefore: number
+  /** Decisions and activity of the audit log. */
   readonly auditBefore: number
   readonly maxAuditRows: number
+  readonly maxActivityRows: number
+  readonly attemptsBefore: number
+  readonly maxAttemptRows: number
 }
 
 export interface PolicyFilter {
@@ -252,6 +268,8 @@ export interface Store {
    * row that somebody kept.
    */
   verifyAudit(known?: AuditPair): Promise<AuditVerdict>
+  /** The ends of those logs of the audit log that have any rows. */
+  auditEnds(): Promise<readonly AuditEnd[]>
   /** Deletes what may go, a bounded number of rows in a commit. Returns how many. */
   prune(retention: Retention): Promise<number>
   /** Ends what a killed bridge left open. Resolves with the time since which history is kept. */

@@ -67,6 +67,9 @@ export interface BridgeSettings {
     readonly maxInvocations: number
     readonly auditDays: number
     readonly maxAuditRows: number
+    readonly maxActivityRows: number
+    readonly attemptDays: number
+    readonly maxAttemptRows: number
     readonly historyDays: number
     readonly maxHistoryRows: number
   }

@@ -8,7 +8,7 @@ import { type BoundReadings, boundMetrics } from './bound-metrics.ts'
 import { type BrokerReadings, brokerMetrics, type TlsReadings, tlsMetrics } from './broker-metrics.ts'
 import { type ControlReadings, controlGauges, durations } from './control-metrics.ts'
 import { describe, type MetricDescription } from './describe-metrics.ts'
-import { commitMetrics, type QueueReadings, queueMetrics } from './store-metrics.ts'
+import { auditMetrics, commitMetrics, type QueueReadings, queueMetrics } from './store-metrics.ts'
 import { type UplinkReading, uplinkMetrics } from './uplink-metrics.ts'
 
 /** Every metric of the bridge, in Prometheus' conventions. Labels come from fixed sets only. */
@@ -22,6 +22,8 @@ export interface Readings extends ControlReadings {
   /** Live sessions by role: `candidate`, `limb`, or a principal's. */
   readonly sessions?: Readonly<Record<string, number>>
   readonly queues?: QueueReadings
+  /** Rows of the audit log by log. */
+  readonly auditRows?: Readonly<Record<string, number>>
   readonly bounds?: BoundReadings
   readonly broker?: BrokerReadings
   readonly tls?: TlsReadings
@@ -231,6 +233,7 @@ export function createMetrics(options: MetricsOptions): Metrics {
   brokerMetrics(registry, () => readings.broker)
   tlsMetrics(registry, () => readings.tls)
   queueMetrics(registry, () => readings.queues)
+  auditMetrics(registry, () => readings.auditRows)
   boundMetrics(registry, () => readings.bounds)
   const committed = commitMetrics(registry)
   const text = () => {

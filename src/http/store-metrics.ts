@@ -1,4 +1,5 @@
 import { Gauge, Histogram, type Registry } from 'prom-client'
+import { AUDIT_LOGS } from '../protocol/audit-kinds.ts'
 
 /** Commits of the database, and what waits in the queues of the bridge. */
 
@@ -37,6 +38,23 @@ const QUEUES: Readonly<Record<keyof QueueReadings, { name: string; help: string 
     name: 'limb_waiting_messages',
     help: 'Messages whose delivery waits until the database has stored them.',
   },
+}
+
+/** Shows how many rows each log of the audit log has; `read` costs a few point reads. */
+export function auditMetrics(
+  registry: Registry,
+  read: () => Readonly<Record<string, number>> | undefined,
+): void {
+  new Gauge({
+    name: 'limb_audit_rows',
+    help: 'Rows of the audit log by log: decisions, activity, attempts.',
+    labelNames: ['log'],
+    registers: [registry],
+    collect() {
+      const rows = read() ?? {}
+      for (const log of AUDIT_LOGS) this.set({ log }, rows[log] ?? 0)
+    },
+  })
 }
 
 export function queueMetrics(registry: Registry, read: () => QueueReadings | undefined): void {

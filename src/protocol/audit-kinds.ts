@@ -46,6 +46,49 @@ export const AUDIT_KINDS = [
 
 export type AuditKind = (typeof AUDIT_KINDS)[number]
 
+/**
+ * The three logs that the audit log consists of; each has a retention of its own, so that none pushes another out.
+ * `decisions`: what people who may decide have decided. `activity`: what limbs and principals do within their rights.
+ * `attempts`: what was refused, and what somebody asked for who has no secret.
+ */
+export const AUDIT_LOGS = ['decisions', 'activity', 'attempts'] as const
+export type AuditLog = (typeof AUDIT_LOGS)[number]
+
+const ACTIVITY: readonly AuditKind[] = [
+  'invocation.ended',
+  'invocation.late',
+  'invocation.queued',
+  'invocation.started',
+  'invocation.waiting',
+  'lease.ended',
+  'lease.granted',
+  'lease.released',
+  'lease.renewed',
+  'node.key_taken',
+  'node.updated',
+  'token.added',
+  'token.removed',
+]
+
+const ATTEMPTS: readonly AuditKind[] = [
+  'invocation.refused',
+  'lease.refused',
+  'pairing.expired',
+  'pairing.requested',
+  'request.refused',
+  'signin.refused',
+]
+
+const LOG_OF: ReadonlyMap<string, AuditLog> = new Map([
+  ...ACTIVITY.map((kind) => [kind, 'activity'] as const),
+  ...ATTEMPTS.map((kind) => [kind, 'attempts'] as const),
+])
+
+/** Names the log that rows of a kind are written to; what is not named here is a decision. */
+export function auditLogOf(kind: string): AuditLog {
+  return LOG_OF.get(kind) ?? 'decisions'
+}
+
 /** Returns whether a filter can match: one kind, or the beginning of some, up to a dot. */
 export function matchesAuditKind(filter: string): boolean {
   return AUDIT_KINDS.some((kind) => (filter.endsWith('.') ? kind.startsWith(filter) : kind === filter))

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { AUDIT_LOGS } from './audit-kinds.ts'
 import { capabilitySchema, nameSchema, REASONS, ROLES, STATUSES } from './names.ts'
 import { PRESENCE_MODES } from './presence.ts'
 import {
@@ -192,8 +193,11 @@ export const RESULTS = {
     whole: z.boolean(),
     rows: z.int().describe('rows that were checked'),
     firstSeq: z.int().optional().describe('the oldest row there is'),
-    lastSeq: z.int().optional().describe('the newest row there is'),
+    lastSeq: z.int().optional().describe('the newest decision there is'),
     lastHash: z.string().optional().describe('its hash; keep both elsewhere, and give them next time'),
+    ends: z
+      .array(z.object({ log: z.enum(AUDIT_LOGS), seq: z.int(), hash: z.string() }))
+      .describe('the newest row of each of the logs; any one of them can be given next time'),
     known: z
       .enum(['there', 'pruned'])
       .optional()

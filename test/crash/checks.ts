@@ -26,7 +26,7 @@ const HALVES: Readonly<Record<string, string>> = {
   'a node without the record of its approval': `SELECT node_id FROM nodes WHERE NOT EXISTS
     (SELECT 1 FROM audit WHERE audit.node_id = nodes.node_id AND kind = 'pairing.approved')`,
   'a request without the record of it': `SELECT node_id FROM requests WHERE NOT EXISTS
-    (SELECT 1 FROM audit WHERE audit.node_id = requests.node_id AND kind = 'pairing.requested'
+    (SELECT 1 FROM audit_attempts AS asked WHERE asked.node_id = requests.node_id AND kind = 'pairing.requested'
       AND json_extract(detail, '$.requestId') = request_id)`,
   'a refused key without the record of it': `SELECT node_id FROM refused_keys WHERE NOT EXISTS
     (SELECT 1 FROM audit WHERE audit.node_id = refused_keys.node_id

@@ -4,8 +4,10 @@ import { canonicalJson } from '../../src/domain/canonical.ts'
 import type { AuditEntry } from '../../src/domain/records.ts'
 import { chainHash } from '../../src/store/audit-chain.ts'
 import type { Database } from '../../src/store/sqlite/database.ts'
+import { MIGRATIONS } from '../../src/store/sqlite/schema/migrations.ts'
 import { createStore, type SqliteStore } from '../../src/store/sqlite/store.ts'
 import { AuditTable } from '../../src/store/sqlite/tables/audit.ts'
+import { AuditChain } from '../../src/store/sqlite/tables/audit-chain.ts'
 import { open, opened, silent, temporaryFile } from './fixture.ts'
 
 const entry = (kind: string, detail: Record<string, unknown> = {}): AuditEntry => ({
@@ -89,7 +91,7 @@ test('rows cannot be changed, deleted, replaced or put between', async () => {
   const { sql } = database
   expect(() => sql.exec("UPDATE audit SET actor = 'nobody'")).toThrow(/append-only/)
   expect(() => sql.exec('DELETE FROM audit WHERE seq = 3')).toThrow(/append-only/)
-  const row = "(2, 1, 'a', 'b', NULL, 'c', '{}', zeroblob(32))"
+  const row = "(2, 1, 'a', 'b', NULL, 'c', '{}', zeroblob(32), 2)"
   expect(() => sql.exec(`INSERT OR REPLACE INTO audit VALUES ${row}`)).toThrow(/append-only/)
   expect(() => sql.exec(`INSERT INTO audit VALUES ${row.replace('2', '9')}`)).toThrow(/append-only/)
 })
@@ -140,6 +142,7 @@ test('rows that went without a row of retention are missed, wherever the anchor 
   expect(await store.verifyAudit()).toEqual({
     whole: false,
     rows: 0,
+    ends: [],
     brokenAt: 1,
     problem: 'the log is empty, and a bridge never leaves it so',
   })
@@ -156,7 +159,9 @@ test('after a pruning, an anchor that moved further or back is missed too', asyn
       seq: number
       hash: Uint8Array
     }[]
-    await database.writer.write(() => new AuditTable(database.sql).prune(0, 4, 1000, 7))
+    await database.writer.write(() =>
+      new AuditChain(database.sql, 'audit').prune({ before: 0, keep: 4 }, 1000, 7),
+    )
     expect(database.sql.prepare('SELECT seq FROM audit ORDER BY seq').pluck().all()).toEqual([4, 5, 6, 7])
     expect(await store.verifyAudit()).toMatchObject({ whole: true, rows: 4, firstSeq: 4, lastSeq: 7 })
     withoutTriggers(database)
@@ -199,7 +204,9 @@ test('a pair whose row retention took is told so, and the newest of those still 
   const store = createStore(database)
   await append(store, 'a', 'b', 'c', 'd')
   const [first, second] = [pairOf(database, 1), pairOf(database, 2)]
-  await database.writer.write(() => new AuditTable(database.sql).prune(0, 3, 1000, 7))
+  await database.writer.write(() =>
+    new AuditChain(database.sql, 'audit').prune({ before: 0, keep: 3 }, 1000, 7),
+  )
   expect(await store.verifyAudit(first)).toMatchObject({ whole: true, known: 'pruned' })
   expect(await store.verifyAudit(second)).toMatchObject({ whole: true, known: 'pruned' })
   expect(await store.verifyAudit({ seq: 2, hash: first.hash })).toMatchObject({ whole: false, brokenAt: 2 })
@@ -210,11 +217,140 @@ test('a log that is pruned and added to while it is verified is whole', async ()
   const store = createStore(database)
   const batch = Array.from({ length: 3500 }, () => 'x')
   await append(store, ...batch)
-  const table = new AuditTable(database.sql)
+  const chain = new AuditChain(database.sql, 'audit')
   const verdict = store.verifyAudit(pairOf(database, 10))
-  await database.writer.write(() => table.prune(0, 1000, 2700, 7))
+  await database.writer.write(() => chain.prune({ before: 0, keep: 1000 }, 2700, 7))
   await append(store, 'y')
   expect(await verdict).toMatchObject({ whole: true })
+})
+
+describe('the three logs of the audit log', () => {
+  const DECISION = 'policy.set'
+  const ACTIVITY = 'invocation.started'
+  const ATTEMPT = 'request.refused'
+  const rowsOf = (database: Database, table: string) =>
+    database.sql.prepare(`SELECT seq FROM ${table} ORDER BY seq`).pluck().all()
+
+  test('are listed as one, in order of their numbers, page by page, and verify as one', async () => {
+    const database = opened(':memory:')
+    const store = createStore(database)
+    const kinds = Array.from({ length: 30 }, (_, i) => [DECISION, ACTIVITY, ATTEMPT][i % 3] ?? '')
+    await append(store, ...kinds)
+    for (const order of ['oldest', 'newest'] as const) {
+      const seen: number[] = []
+      for (let after: string | null = null; ; ) {
+        const page = await store.read((tx) => tx.auditRows({}, order, after, 7))
+        seen.push(...page.items.map(({ seq }) => seq))
+        after = page.next
+        if (after === null) break
+      }
+      const all = Array.from({ length: 30 }, (_, i) => i + 1)
+      expect(seen).toEqual(order === 'oldest' ? all : all.reverse())
+    }
+    expect(await store.verifyAudit()).toMatchObject({
+      whole: true,
+      rows: 30,
+      firstSeq: 1,
+      lastSeq: 28,
+      ends: [
+        { log: 'decisions', seq: 28 },
+        { log: 'activity', seq: 29 },
+        { log: 'attempts', seq: 30 },
+      ],
+    })
+  })
+
+  test('are pruned apart: however many attempts and invocations there are, no decision goes, and the rest verifies', async () => {
+    const database = opened(':memory:')
+    const store = createStore(database)
+    await append(store, DECISION, DECISION)
+    for (let i = 0; i < 20; i++) await append(store, ATTEMPT, ACTIVITY)
+    await append(store, DECISION)
+    const table = new AuditTable(database.sql)
+    const retention = {
+      decisions: { before: 0, keep: 3 },
+      activity: { before: 0, keep: 5 },
+      attempts: { before: 0, keep: 2 },
+    }
+    await database.writer.write(() => table.prune(retention, 1000, 7))
+    expect(rowsOf(database, 'audit')).toEqual([1, 2, 43])
+    expect(rowsOf(database, 'audit_activity')).toHaveLength(5)
+    expect(rowsOf(database, 'audit_attempts')).toHaveLength(2)
+    expect(await database.writer.write(() => table.prune(retention, 1000, 7))).toBe(0)
+    expect(await store.verifyAudit()).toMatchObject({ whole: true, rows: 10 })
+    await append(store, ATTEMPT, DECISION)
+    expect(await store.verifyAudit()).toMatchObject({ whole: true, rows: 12 })
+  })
+
+  test('are pruned apart while they are verified', async () => {
+    const database = opened(':memory:')
+    const store = createStore(database)
+    await append(
+      store,
+      ...Array.from({ length: 4000 }, (_, i) => [DECISION, ACTIVITY, ATTEMPT, ATTEMPT][i % 4] ?? ''),
+    )
+    const verdict = store.verifyAudit()
+    const chain = new AuditChain(database.sql, 'audit_attempts')
+    await database.writer.write(() => chain.prune({ before: 0, keep: 10 }, 1995, 7))
+    await append(store, ATTEMPT)
+    expect(await verdict).toMatchObject({ whole: true })
+  })
+
+  test('miss a row, a whole log, or one of another log in its place', async () => {
+    const damages = {
+      'a row of the attempts': ['DELETE FROM audit_attempts WHERE seq = 3', 3],
+      'all activity': [
+        'DELETE FROM audit_activity; UPDATE audit_activity_anchor SET seq = 0, hash = zeroblob(32)',
+        2,
+      ],
+      'the newest attempt, which is not the newest row': ['DELETE FROM audit_attempts WHERE seq = 6', 6],
+      'an attempt made a decision': [
+        'INSERT INTO audit SELECT * FROM audit_attempts WHERE seq = 3; DELETE FROM audit_attempts WHERE seq = 3',
+        3,
+      ],
+      'a text of activity': ["UPDATE audit_activity SET actor = 'eve' WHERE seq = 5", 5],
+    } as const
+    for (const [name, [statement, brokenAt]] of Object.entries(damages)) {
+      const database = opened(':memory:')
+      const store = createStore(database)
+      await append(store, DECISION, ACTIVITY, ATTEMPT, DECISION, ACTIVITY, ATTEMPT, DECISION)
+      withoutTriggers(database)
+      database.sql.exec(statement)
+      expect(await store.verifyAudit(), name).toMatchObject({ whole: false, brokenAt })
+    }
+  })
+
+  test('each show with a pair of their own that their end was cut or written anew', async () => {
+    const database = opened(':memory:')
+    const store = createStore(database)
+    await append(store, DECISION, ACTIVITY, ATTEMPT)
+    const { ends } = await store.verifyAudit()
+    await append(store, ATTEMPT, ACTIVITY)
+    for (const pair of ends) expect(await store.verifyAudit(pair)).toMatchObject({ known: 'there' })
+    withoutTriggers(database)
+    database.sql.exec('DELETE FROM audit_attempts; DELETE FROM audit_activity WHERE seq > 2')
+    await append(store, 'signin.refused')
+    const attempt = ends.find(({ log }) => log === 'attempts')
+    expect(await store.verifyAudit()).toMatchObject({ whole: true })
+    expect(await store.verifyAudit(attempt)).toMatchObject({ whole: false, brokenAt: 3 })
+  })
+
+  test('hold every row that a bridge of before wrote into one', async () => {
+    const file = temporaryFile()
+    const old = open(file, { migrations: MIGRATIONS.filter(({ version }) => version < 12) })
+    const chain = new AuditChain(old.sql, 'audit', 'numbered')
+    for (let i = 0; i < 6; i++) chain.append(entry([DECISION, ATTEMPT][i % 2] ?? ''))
+    await old.close()
+    const database = opened(file)
+    const store = createStore(database)
+    await append(store, ATTEMPT, DECISION, ACTIVITY)
+    expect(await store.verifyAudit()).toMatchObject({ whole: true, rows: 9 })
+    await database.writer.write(() =>
+      new AuditChain(database.sql, 'audit').prune({ before: 0, keep: 4 }, 1000, 7),
+    )
+    expect(rowsOf(database, 'audit')).toEqual([5, 6, 8, 10])
+    expect(await store.verifyAudit()).toMatchObject({ whole: true, rows: 6 })
+  })
 })
 
 describe('the triggers that guard the log', () => {

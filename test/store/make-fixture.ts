@@ -7,6 +7,7 @@ import { type DatabaseOptions, openDatabase } from '../../src/store/sqlite/datab
 import { createMqttStore } from '../../src/store/sqlite/mqtt/store.ts'
 import { MIGRATIONS, newestVersion } from '../../src/store/sqlite/schema/migrations.ts'
 import { createStore } from '../../src/store/sqlite/store.ts'
+import { AuditTable } from '../../src/store/sqlite/tables/audit.ts'
 import { fillMqttStore, fillStore } from './fixture-data.ts'
 
 /**
@@ -19,16 +20,31 @@ export const FIXTURES = join(import.meta.dirname, 'fixtures')
 export const fixtureOf = (version: number): string => join(FIXTURES, `schema-${version}.sqlite`)
 
 /** Rows for tables that came later, by table. A new table needs a line here, and the order is theirs. */
-const ROWS: Readonly<Record<string, string>> = {
+const ROWS: Readonly<Record<string, string | ((sql: Sqlite.Database) => void)>> = {
   invocations: `INSERT INTO invocations VALUES
     (1, 'in_1', 'claude', 'cam-1', 'camera', 'camera.snap', 'a1', 'leased', 'done', 1000, 2000, 7, 'key-1', 'f1', NULL, NULL, NULL),
     (2, 'in_2', 'claude', 'plug-1', 'power', 'power.on', 'a2', 'gated', 'waiting', 3000, NULL, NULL, NULL, NULL, NULL, NULL, NULL),
     (3, 'in_3', 'claude', 'plug-1', 'power', 'power.on', 'a3', 'gated', 'denied', 3000, 3500, NULL, NULL, NULL, 'ada', 'not now', '{"code":"denied","message":"no"}')`,
   invocation_answers: `INSERT INTO invocation_answers VALUES (1, '{"ok":true,"data":{"n":1}}')`,
+  audit_activity: appended('lease.granted'),
+  audit_attempts: appended('lease.refused'),
   tokens: `INSERT INTO tokens VALUES ('tk_1', zeroblob(32), 'phone', 'ada', 'viewer', 1000, 'ada', NULL, 2000, '10.0.0.9')`,
   mqtt_wills: `INSERT INTO mqtt_wills VALUES ('wall', 'home/wall', x'676f6e65', 1, 0, NULL, 30, 5000)`,
   presence_history: `INSERT INTO presence_history VALUES
     (1, 'cam-1', 1000, 'online', 'heartbeat'), (2, 'cam-1', 2000, 'offline', 'timeout')`,
+}
+
+/** A row of the audit log needs its number and its hash. */
+function appended(kind: string): (sql: Sqlite.Database) => void {
+  return (sql) =>
+    new AuditTable(sql).append({
+      at: 1000,
+      actor: 'ada',
+      kind,
+      nodeId: 'cam-1',
+      outcome: 'stored',
+      detail: { n: 1 },
+    })
 }
 
 const log = { debug() {}, info() {}, warn() {}, error: console.error }
@@ -51,7 +67,8 @@ function isEmpty(sql: Sqlite.Database, table: string): boolean {
 function fillNewTables(sql: Sqlite.Database): void {
   for (const table of tablesOf(sql).filter((name) => isEmpty(sql, name))) {
     const statement = ROWS[table]
-    if (statement !== undefined) sql.exec(statement)
+    if (typeof statement === 'string') sql.exec(statement)
+    else statement?.(sql)
     if (isEmpty(sql, table))
       throw new Error(`no rows for the table ${table}: add some to ROWS in make-fixture.ts`)
   }

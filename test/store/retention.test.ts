@@ -23,6 +23,9 @@ const KEEP_ALL = {
   keysBefore: 0,
   auditBefore: 0,
   maxAuditRows: 1e9,
+  maxActivityRows: 1e9,
+  attemptsBefore: 0,
+  maxAttemptRows: 1e9,
 }
 
 async function filled(count: number) {

@@ -145,7 +145,8 @@ export class Control {
    */
   async prune(byAge: boolean): Promise<number> {
     const { clock, running, store, settings } = this.#world
-    const { invocationDays, maxInvocations, auditDays, maxAuditRows } = settings.retention
+    const { invocationDays, maxInvocations, auditDays, attemptDays } = settings.retention
+    const { maxAuditRows, maxActivityRows, maxAttemptRows } = settings.retention
     const now = byAge ? clock.wallMs() : 0
     return await store.prune({
       at: clock.wallMs(),
@@ -155,6 +156,9 @@ export class Control {
       keysBefore: now - KEY_MS,
       auditBefore: now - auditDays * DAY_MS,
       maxAuditRows,
+      maxActivityRows,
+      attemptsBefore: now - attemptDays * DAY_MS,
+      maxAttemptRows,
     })
   }
 }

@@ -39,8 +39,12 @@ export function auditHandlers({ store }: BridgeContext): VerbHandlersOf<'audit'>
     async 'audit/verify'(args) {
       const known = pairOf(args)
       await store.settled()
-      const { lastHash, ...verdict } = await store.verifyAudit(known)
-      return { ...verdict, ...(lastHash === undefined ? {} : { lastHash: hex(lastHash) }) }
+      const { lastHash, ends, ...verdict } = await store.verifyAudit(known)
+      return {
+        ...verdict,
+        ...(lastHash === undefined ? {} : { lastHash: hex(lastHash) }),
+        ends: ends.map((end) => ({ ...end, hash: hex(end.hash) })),
+      }
     },
   }
 }

@@ -541,16 +541,37 @@ const retention = z.strictObject({
     'Calls that are kept, in all; the oldest ended ones go first.',
     { reload: 'live' },
   ),
-  auditDays: whole(1, 36_500, 365, 'Rows of the audit log are kept for so long. The rest still verifies.', {
-    reload: 'live',
-  }),
+  auditDays: whole(
+    1,
+    36_500,
+    365,
+    'Decisions and activity of the audit log are kept for so long. The rest still verifies.',
+    { reload: 'live' },
+  ),
   maxAuditRows: whole(
     1000,
     1_000_000_000,
     10_000_000,
-    'Rows of the audit log that are kept; some 300 bytes each.',
+    'Rows of the audit log about decisions (pairing, policies, principals) that are kept; some 300 bytes each. What limbs, agents and strangers do is kept beside them, and pushes none of them out.',
     { reload: 'live' },
   ),
+  maxActivityRows: whole(
+    1000,
+    1_000_000_000,
+    5_000_000,
+    'Rows of the audit log about what limbs and principals do within their rights (invocations, leases, updates, tokens) that are kept; some 300 bytes each.',
+    { reload: 'live' },
+  ),
+  attemptDays: whole(
+    1,
+    36_500,
+    90,
+    'Rows of the audit log about what was refused, and about requests to be paired, are kept for so long.',
+    { reload: 'live' },
+  ),
+  maxAttemptRows: whole(1000, 1_000_000_000, 1_000_000, 'So many of those are kept; some 300 bytes each.', {
+    reload: 'live',
+  }),
 })
 
 const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const

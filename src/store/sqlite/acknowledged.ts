@@ -1,5 +1,6 @@
 import { closeSync, constants, openSync, readFileSync, writeSync } from 'node:fs'
 import type Sqlite from 'better-sqlite3'
+import { CHAIN_TABLES, type ChainTable } from './tables/audit-chain.ts'
 
 /**
  * Notes what was acknowledged last, kept beside the database: number and hash of the newest row of the audit log. A
@@ -33,24 +34,29 @@ export function readMark(file: string): AuditMark | null {
   }
 }
 
-/** The newest row of the log; null: it has none, or there is no log yet. */
-export function newestOf(sql: Sqlite.Database): AuditMark | null {
-  const row = sql.prepare('SELECT seq, hash FROM audit ORDER BY seq DESC LIMIT 1').get() as
-    | { seq: number; hash: Uint8Array }
-    | undefined
-  return row ? { seq: row.seq, hash: Buffer.from(row.hash).toString('hex') } : null
+/** The tables of the audit log that a database has; one of an older schema has one, or none yet. */
+function logsOf(sql: Sqlite.Database): ChainTable[] {
+  const tables = sql.prepare("SELECT name FROM sqlite_schema WHERE type = 'table'").pluck().all()
+  return CHAIN_TABLES.filter((table) => tables.includes(table))
+}
+
+function newestStatement(sql: Sqlite.Database, tables: readonly ChainTable[]): Sqlite.Statement<[]> {
+  const each = tables.map(
+    (table) => `SELECT * FROM (SELECT seq, hash FROM ${table} ORDER BY seq DESC LIMIT 1)`,
+  )
+  return sql.prepare(`${each.join(' UNION ALL ')} ORDER BY seq DESC LIMIT 1`)
 }
 
 /** Returns whether the database has the row of the mark, or has pruned it. */
 export function holdsMark(sql: Sqlite.Database, mark: AuditMark): boolean {
-  const hasLog = sql.prepare("SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'audit'").get()
-  if (!hasLog) return false
-  const row = sql.prepare('SELECT hash FROM audit WHERE seq = ?').get(mark.seq) as
-    | { hash: Uint8Array }
-    | undefined
-  if (row) return Buffer.from(row.hash).toString('hex') === mark.hash
-  const anchor = sql.prepare('SELECT seq FROM audit_anchor').pluck().get()
-  return Number(anchor ?? 0) >= mark.seq
+  for (const table of logsOf(sql)) {
+    const hash = sql.prepare(`SELECT hash FROM ${table} WHERE seq = ?`).pluck().get(mark.seq)
+    if (hash) return Buffer.from(hash as Uint8Array).toString('hex') === mark.hash
+    const anchor = sql.prepare(`SELECT seq FROM ${table}_anchor`).pluck().get()
+    // What retention took was there, and so was everything before it.
+    if (Number(anchor ?? 0) >= mark.seq) return true
+  }
+  return false
 }
 
 export interface MarkWriter {
@@ -60,7 +66,7 @@ export interface MarkWriter {
 }
 
 export function markWriter(sql: Sqlite.Database, file: string): MarkWriter {
-  const newest = sql.prepare('SELECT seq, hash FROM audit ORDER BY seq DESC LIMIT 1')
+  const newest = newestStatement(sql, logsOf(sql))
   let handle: number | null = null
   let written = -1
   const open = () => openSync(markFileOf(file), constants.O_WRONLY | constants.O_CREAT, 0o600)

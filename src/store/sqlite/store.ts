@@ -20,6 +20,8 @@ import { SqliteTx, type Tables } from './tx.ts'
 export interface SqliteStore extends Store {
   /** Says whether the last commit reached the disk, and since when not. */
   health(): StoreHealth
+  /** Rows of the audit log by log. */
+  auditRows(): Readonly<Record<string, number>>
 }
 
 export interface StoreOptions {
@@ -115,6 +117,8 @@ export function createStore(database: Database, options: StoreOptions = {}): Sql
     pruneHistory: (before, maxRows) => writer.write(() => history.prune(before, maxRows, PRUNE_ROWS)),
     health: () => writer.health(),
     verifyAudit: (known) => tables.audit.verifyInTurns(known),
+    auditRows: () => Object.fromEntries(tables.audit.ends().map(({ log, rows }) => [log, rows])),
+    auditEnds: async () => tables.audit.ends(),
     async prune(retention) {
       let rows = await writer.write(() => tables.refused.expire(retention.running))
       for (;;) {
@@ -131,10 +135,15 @@ export function createStore(database: Database, options: StoreOptions = {}): Sql
 const PRUNE_ROWS = 1000
 
 function pruneSome({ invocations, audit }: Tables, retention: Retention): number {
-  const { invocationsBefore, maxInvocations, keysBefore, auditBefore, maxAuditRows } = retention
+  const { invocationsBefore, maxInvocations, keysBefore, auditBefore, attemptsBefore } = retention
+  const logs = {
+    decisions: { before: auditBefore, keep: retention.maxAuditRows },
+    activity: { before: auditBefore, keep: retention.maxActivityRows },
+    attempts: { before: attemptsBefore, keep: retention.maxAttemptRows },
+  }
   return (
     invocations.prune(invocationsBefore, maxInvocations, keysBefore, PRUNE_ROWS) +
-    audit.prune(auditBefore, maxAuditRows, PRUNE_ROWS, retention.at)
+    audit.prune(logs, PRUNE_ROWS, retention.at)
   )
 }
 

@@ -1,6 +1,6 @@
 import type Sqlite from 'better-sqlite3'
 import type { ChainLink } from '../../audit-chain.ts'
-import { AuditTable } from '../tables/audit.ts'
+import { AuditChain } from '../tables/audit-chain.ts'
 
 /**
  * Version 4: the anchor of the audit log is one row for ever, and never reaches the newest row, so that the log
@@ -36,5 +36,5 @@ function vouchForAnchor(sql: Sqlite.Database): void {
     | undefined
   if (!anchor) return
   const now = sql.prepare("SELECT CAST(unixepoch('subsec') * 1000 AS INTEGER)").pluck().get()
-  new AuditTable(sql).vouchFor(anchor, anchor.seq, Number(now))
+  new AuditChain(sql, 'audit', 'numbered').vouchFor(anchor, anchor.seq, Number(now))
 }

@@ -1,5 +1,6 @@
 import { rmSync, statSync } from 'node:fs'
 import Sqlite from 'better-sqlite3'
+import { CHAIN_TABLES } from './audit-chain.ts'
 
 /**
  * Fences rise for ever, because limbs refuse one that is lower than the highest they have seen. A backup holds the
@@ -64,7 +65,10 @@ function writeFence(sql: Sqlite.Database, fence: number): void {
 
 /** Returns how far to jump, by the age of the last thing that the backup knows of. */
 function jump(sql: Sqlite.Database, nowMs: number): number {
-  const last = sql.prepare('SELECT at FROM audit ORDER BY seq DESC LIMIT 1').pluck().get()
-  const seconds = last === undefined ? 0 : Math.ceil((nowMs - Number(last)) / 1000)
+  const tables = sql.prepare("SELECT name FROM sqlite_schema WHERE type = 'table'").pluck().all()
+  const times = CHAIN_TABLES.filter((table) => tables.includes(table)).flatMap(
+    (table) => sql.prepare(`SELECT at FROM ${table} ORDER BY seq DESC LIMIT 1`).pluck().get() ?? [],
+  )
+  const seconds = times.length === 0 ? 0 : Math.ceil((nowMs - Math.max(...times.map(Number))) / 1000)
   return Math.min(GREATEST_JUMP, Math.max(LEAST_JUMP, LEASES_PER_SECOND * seconds))
 }

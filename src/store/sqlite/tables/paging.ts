@@ -1,6 +1,7 @@
 import type Sqlite from 'better-sqlite3'
 import type { Order, Page } from '../../../bridge/ports.ts'
 import { Refusal } from '../../../kernel/errors.ts'
+import type { ChainTable } from './audit-chain.ts'
 import type { SqlRow } from './rows.ts'
 
 /** A page from up to `limit + 1` rows: the one too many only says that there is more. */
@@ -17,7 +18,7 @@ const WINDOW_ROWS = 5000
 const PAGE_BYTES = 524_288
 
 export interface WindowQuery {
-  readonly table: 'audit' | 'invocations'
+  readonly table: ChainTable | 'invocations'
   /** Columns with an index on (column, seq); those whose value is undefined do not apply. The rarest first. */
   readonly indexed: readonly (readonly [column: string, value: unknown])[]
   /** The conditions; those whose value is undefined do not apply. */
@@ -27,16 +28,19 @@ export interface WindowQuery {
   readonly limit: number
 }
 
+export interface WindowPage {
+  readonly rows: readonly SqlRow[]
+  /** The number up to which it looked; null: there is nothing more. */
+  readonly next: string | null
+}
+
 /**
  * A page of a table that is ordered by its number. It looks at a bounded window of rows, those with the value of an
  * indexed column if one is asked for, so a page may hold fewer than asked for, none even, and still name the next one.
  *
  * @throws Refusal `invalid_request` for an `after` that no page gave.
  */
-export function windowPage(
-  sql: Sqlite.Database,
-  query: WindowQuery,
-): { rows: SqlRow[]; next: string | null } {
+export function windowPage(sql: Sqlite.Database, query: WindowQuery): WindowPage {
   const [compare, direction] = query.order === 'newest' ? ['<', 'DESC'] : ['>', 'ASC']
   const start = query.after === null ? (query.order === 'newest' ? MAX_SEQ : 0) : cursorOf(query.after)
   const [index, ...others] = query.indexed.filter(([, value]) => value !== undefined)
@@ -64,7 +68,26 @@ export function windowPage(
   return { rows, next: edge === undefined ? null : String(edge) }
 }
 
-/** Returns how many of the first rows have so many bytes of text; at least one. */
+/** Makes one page of the pages of several tables that share one sequence of numbers. */
+export function mergedPage(pages: readonly WindowPage[], order: Order, limit: number): WindowPage {
+  const sign = order === 'newest' ? -1 : 1
+  const place = (row: SqlRow) => sign * Number(row.seq)
+  // Beyond the nearest of their ends, one of them may have rows that it has not shown yet.
+  const ends = pages.flatMap(({ next }) => (next === null ? [] : sign * Number(next)))
+  const end = Math.min(...ends)
+  const rows = pages
+    .flatMap((page) => page.rows)
+    .filter((row) => place(row) <= end)
+    .sort((a, b) => place(a) - place(b))
+  const kept = Math.min(limit, rowsWithin(rows, PAGE_BYTES))
+  if (rows.length > kept) {
+    const page = rows.slice(0, kept)
+    return { rows: page, next: String(page.at(-1)?.seq) }
+  }
+  return { rows, next: ends.length === 0 ? null : String(sign * end) }
+}
+
+/** Counts the first rows that have so many bytes of text; at least one. */
 function rowsWithin(rows: readonly SqlRow[], maxBytes: number): number {
   let bytes = 0
   const end = rows.findIndex((row) => {
