@@ -13,6 +13,8 @@ const ROWS: Record<string, number> = {
   // No code of the bridge in a limb: the same row as the domain, so that it may import only the protocol.
   client: 2,
   bridge: 3,
+  // It serves the command line and HTTP alike.
+  mcp: 3,
   store: 4,
   broker: 4,
   http: 4,
@@ -159,7 +161,7 @@ describe('the house', () => {
     ['better-sqlite3', 'store'],
     ['fastify', 'http'],
     ['commander', 'cli'],
-    ['@modelcontextprotocol/server', 'cli'],
+    ['@modelcontextprotocol/server', 'mcp'],
   ])('keeps %s in %s', (library, place) => {
     const users = files.filter((file) =>
       importsOf(file).some(

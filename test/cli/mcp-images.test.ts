@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
-import { withoutImages } from '../../src/cli/mcp/images.ts'
-import { TOOLS } from '../../src/cli/mcp/tools.ts'
+import { withoutImages } from '../../src/mcp/images.ts'
+import { TOOLS } from '../../src/mcp/tools.ts'
 
 const PNG = Buffer.from('89504e470d0a1a0a00fbff', 'hex').toString('base64')
 const bare = PNG.replace(/=+$/, '')

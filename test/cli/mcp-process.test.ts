@@ -145,6 +145,7 @@ test('a server that starts before its bridge answers, says unreachable, and work
   remote.send(INITIALIZE, INITIALIZED, { jsonrpc: '2.0', id: 1, method: 'tools/list' })
   expect(names(await remote.answerTo(1))).toEqual([
     'limb_list_available',
+    'limb_describe',
     'limb_invoke',
     'limb_lease',
     'limb_pair_list',
@@ -173,7 +174,7 @@ test.each(['viewer', 'agent', 'operator'])(
     const mcp = server(['--url', url, '--user', 'ann'], { LIMB_PASSWORD: password })
     mcp.send(INITIALIZE, INITIALIZED, { jsonrpc: '2.0', id: 1, method: 'tools/list' })
     const { tools } = (await mcp.answerTo(1)).result
-    expect(tools).toHaveLength({ viewer: 2, agent: 4, operator: 5 }[role] ?? 0)
+    expect(tools).toHaveLength({ viewer: 3, agent: 5, operator: 6 }[role] ?? 0)
     const { items } = await admin.do('admin', 'audit/list', { limit: 100 })
     expect(items.filter(({ actor, outcome }: Loose) => actor === 'ann' || outcome === 'forbidden')).toEqual(
       [],

@@ -66,6 +66,7 @@ test('an agent gets the tools of its role, made from the table of verbs', async 
   const { tools } = await (await mcp()).listTools()
   expect(tools.map((tool) => tool.name)).toEqual([
     'limb_list_available',
+    'limb_describe',
     'limb_invoke',
     'limb_lease',
     'limb_pair_list',
@@ -106,7 +107,7 @@ test('an argument that a tool does not have is an error that says which was mean
 test('a viewer is offered what it may do, and nothing that every call of would be forbidden', async () => {
   const client = await mcp(['--socket', app.bridge.control, '--role', 'viewer'])
   const { tools } = await client.listTools()
-  expect(tools.map((tool) => tool.name)).toEqual(['limb_list_available', 'limb_pair_list'])
+  expect(tools.map((tool) => tool.name)).toEqual(['limb_list_available', 'limb_describe', 'limb_pair_list'])
   expect(client.getInstructions()).not.toContain('limb_invoke')
   expect((await call(client, 'limb_list_available')).structured.items).toMatchObject([{ nodeId: 'robot1' }])
   await expect(call(client, 'limb_invoke', { nodeId: 'robot1', command: 'camera.snap' })).rejects.toThrow(

@@ -7,7 +7,7 @@ import type { CliContext } from '../context.ts'
 import { LateBridge } from '../session/late-bridge.ts'
 import type { Bridge } from '../session/session.ts'
 import { type ConnectionOptions, targetOfProgram } from '../session/target.ts'
-import { serveMcp } from './server.ts'
+import { serveMcp } from './serve-stdio.ts'
 
 /** `mcp`: limbs as tools for an AI agent, over standard input and output. */
 

@@ -36,6 +36,8 @@ export class StdinMessages {
   #ended = false
   #cancelTimer = () => {}
   #finish = () => {}
+  /** Hears of the resources that a client of the newer protocol listens to: the SDK keeps that to itself. */
+  onListen: (uris: readonly unknown[]) => void = () => {}
   /** Resolves when the input has ended, and what was asked is answered or nothing more happens. */
   readonly finished = new Promise<void>((resolve) => {
     this.#finish = resolve
@@ -112,6 +114,8 @@ export class StdinMessages {
     if (typeof id === 'string' || typeof id === 'number') this.#open.add(id)
     // What is cancelled gets no answer.
     if (method === 'notifications/cancelled') this.#open.delete(params?.requestId as MessageId)
+    const uris = params?.notifications?.resourceSubscriptions
+    if (method === 'subscriptions/listen' && Array.isArray(uris)) this.onListen(uris)
   }
 
   /** Ends: no more is taken. */
@@ -134,7 +138,10 @@ interface Message {
   readonly jsonrpc: '2.0'
   readonly id?: unknown
   readonly method?: string
-  readonly params?: { readonly requestId?: unknown } | null
+  readonly params?: {
+    readonly requestId?: unknown
+    readonly notifications?: { readonly resourceSubscriptions?: unknown } | null
+  } | null
 }
 
 function isMessage(value: unknown): value is Message {

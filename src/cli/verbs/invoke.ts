@@ -1,12 +1,12 @@
 import { escapeText } from '../../kernel/escape-text.ts'
 import { newId } from '../../kernel/secrets.ts'
+import { ApprovalWatch } from '../../mcp/approval-watch.ts'
 import type { CliContext } from '../context.ts'
 import { CliError, EXIT } from '../exit.ts'
 import type { Bridge } from '../session/session.ts'
 import { type TakenBack, takeBack } from '../session/take-back.ts'
 import type { DisplayRow } from '../terminal/presentation.ts'
 import { print } from '../terminal/text.ts'
-import { ApprovalWatch } from './invocation-progress.ts'
 
 /** The time to wait for the bridge after Ctrl-C; the end of the session takes back what has no key in any case. */
 const TAKE_BACK_MS = 3000

@@ -1,10 +1,9 @@
-import { canonicalJson } from '../../domain/canonical.ts'
-import type { Clock } from '../../kernel/clock.ts'
-import { messageOf } from '../../kernel/errors.ts'
-import { sha256Hex } from '../../kernel/secrets.ts'
-import { approvalSchema, type PendingApproval } from '../../protocol/schemas.ts'
-import type { Bridge } from '../session/session.ts'
-import type { DisplayRow } from '../terminal/presentation.ts'
+import { canonicalJson } from '../domain/canonical.ts'
+import type { Clock } from '../kernel/clock.ts'
+import { messageOf } from '../kernel/errors.ts'
+import { sha256Hex } from '../kernel/secrets.ts'
+import { approvalSchema, type PendingApproval } from '../protocol/schemas.ts'
+import type { McpBridge } from './bridge.ts'
 
 /** Reports to a caller while its invocation takes time: that it waits for a person, that it runs. */
 
@@ -31,7 +30,7 @@ export class ApprovalWatch {
     this.#principal = principal
   }
 
-  async follow(bridge: Bridge): Promise<void> {
+  async follow(bridge: Pick<McpBridge, 'topics' | 'watch'>): Promise<void> {
     const prefix = bridge.topics.approval('')
     await bridge.watch([bridge.topics.approval('+')], (topic, payload) =>
       this.#received(topic.slice(prefix.length), payload),
@@ -41,7 +40,7 @@ export class ApprovalWatch {
   /**
    * Follows only those that come from now on: an equal invocation that waits already is not one to be tracked later.
    */
-  async followNew(bridge: Bridge): Promise<void> {
+  async followNew(bridge: Pick<McpBridge, 'topics' | 'watch'>): Promise<void> {
     const prefix = bridge.topics.approval('')
     await bridge.watch([bridge.topics.approval('+')], (topic, payload, retained) => {
       if (!retained) this.#received(topic.slice(prefix.length), payload)
@@ -72,7 +71,7 @@ export class ApprovalWatch {
   }
 
   /** Tells at once when something changes, and every few seconds that it still goes on. Returns what ends it. */
-  track(args: DisplayRow, transaction: string, tell: ReportProgress): () => void {
+  track(args: Readonly<Record<string, unknown>>, transaction: string, tell: ReportProgress): () => void {
     const start = this.#clock.monotonicMs()
     let last = -1
     let cancel = () => {}
@@ -115,7 +114,10 @@ function parsed(payload: Buffer): PendingApproval | undefined {
 }
 
 /** Matches by the transaction of its request; by what it asks for when the bridge is too old to say it. */
-function matcher({ nodeId, command, params = {} }: DisplayRow, transaction: string): Watched['matches'] {
+function matcher(
+  { nodeId, command, params = {} }: Readonly<Record<string, unknown>>,
+  transaction: string,
+): Watched['matches'] {
   const hash = hashOf(params)
   return (approval) => {
     if (approval.transaction !== undefined) return approval.transaction === transaction

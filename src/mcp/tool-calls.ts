@@ -1,15 +1,15 @@
 import type { CallToolResult } from '@modelcontextprotocol/server'
-import type { Clock } from '../../kernel/clock.ts'
-import { Refusal } from '../../kernel/errors.ts'
-import { escapeJson } from '../../kernel/escape-text.ts'
-import { newId } from '../../kernel/secrets.ts'
-import { within } from '../../kernel/semaphore.ts'
-import type { Bridge } from '../session/session.ts'
-import { takeBack } from '../session/take-back.ts'
-import type { ApprovalWatch, ReportProgress } from '../verbs/invocation-progress.ts'
-import { failureOf } from './failures.ts'
+import type { Clock } from '../kernel/clock.ts'
+import { Refusal } from '../kernel/errors.ts'
+import { escapeJson } from '../kernel/escape-text.ts'
+import { newId } from '../kernel/secrets.ts'
+import { within } from '../kernel/semaphore.ts'
+import type { ApprovalWatch, ReportProgress } from './approval-watch.ts'
+import type { McpBridge } from './bridge.ts'
+import type { Values } from './described-limb.ts'
+import type { FailureOf } from './failures.ts'
 import { withoutImages } from './images.ts'
-import type { McpTool, Values } from './tools.ts'
+import type { McpTool } from './tools.ts'
 
 /** The time that the bridge has to take invocations back when the server ends. */
 const TAKE_BACK_MS = 3000
@@ -17,10 +17,15 @@ const TAKE_BACK_MS = 3000
 const ENDED = 'this server ends, and the limb has not answered yet'
 
 export interface ToolCallParts {
-  readonly bridge: Bridge
-  readonly principal: string
+  readonly bridge: Pick<McpBridge, 'request'>
   readonly approvals: ApprovalWatch
   readonly clock: Clock
+  readonly failureOf: FailureOf
+  /**
+   * Takes back the invocation of this transaction when it still waits for a lease or a person. Resolves with true when
+   * it did: the bridge answers the request then.
+   */
+  takeBack(transaction: string): Promise<boolean>
 }
 
 /** Calls of tools: each is answered, or its invocation is taken back when nobody wants the answer any more. */
@@ -33,6 +38,11 @@ export class ToolCalls {
 
   constructor(parts: ToolCallParts) {
     this.#parts = parts
+  }
+
+  /** Counts the calls that have not been answered. */
+  get underWay(): number {
+    return this.#running.size
   }
 
   run(tool: McpTool, args: Values, report: ReportProgress, signal: AbortSignal): Promise<CallToolResult> {
@@ -58,7 +68,7 @@ export class ToolCalls {
         structuredContent: value,
       }
     } catch (error) {
-      const failure = failureOf(error)
+      const failure = this.#parts.failureOf(error)
       if (!failure) throw error
       return { isError: true, content: [{ type: 'text', text: escapeJson(JSON.stringify(failure)) }] }
     }
@@ -92,13 +102,12 @@ export class ToolCalls {
 
   /** A bridge that cannot be asked takes it back by itself, when the session of this server has ended. */
   #takeBack(transaction: string): void {
-    const { bridge, clock, principal } = this.#parts
     const ending = this.#invoked.get(transaction)
-    const taking = takeBack(bridge, clock, principal, transaction)
-      .catch(() => undefined)
+    const taking = this.#parts
+      .takeBack(transaction)
+      .catch(() => false)
       .then((taken) => {
-        // What is taken back is answered by the bridge.
-        if (taken !== 'cancelled') ending?.abort()
+        if (!taken) ending?.abort()
       })
     this.#takingBack.add(taking)
     void taking.then(() => this.#takingBack.delete(taking))
