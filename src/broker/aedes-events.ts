@@ -54,12 +54,17 @@ export function followEvents(broker: OrderedBroker, options: EventsOptions): voi
   })
   broker.on('subscribe', (subscriptions, client) => {
     const session = sessionOf(client)
+    session?.listed('subscribe')
     const granted = subscriptions.filter(({ qos }) => (qos as number) < 128).map(({ topic }) => topic)
     if (session === undefined || granted.length === 0) return
     session.subscribed()
     options.sendRetained(session, granted)
   })
-  broker.on('unsubscribe', (filters, client) => sessionOf(client)?.delivery.filters.remove(filters))
+  broker.on('unsubscribe', (filters, client) => {
+    const session = sessionOf(client)
+    session?.delivery.unsubscribed(filters)
+    session?.listed('unsubscribe')
+  })
   broker.on('ack', (_packet, client) => sessionOf(client)?.delivery.outbox.acknowledged())
   broker.on('clientDisconnect', (client) => {
     const session = sessionOf(client)

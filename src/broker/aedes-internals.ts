@@ -73,6 +73,8 @@ export interface RoutedPacket extends MessageExtras {
   messageId?: number | undefined
   readonly clientId?: string
   readonly nl?: boolean
+  /** The shared subscription that this copy is for. */
+  readonly share?: string | undefined
 }
 
 export type Deliver = (packet: RoutedPacket, done: () => void) => void
@@ -155,9 +157,19 @@ export interface BrokerPersistence extends Persistence {
     }[]
   }
   readonly wills: WillStore
+  readonly shares: StoredShares
   /** Above every `brokerCounter` in the store. */
   readonly lastCounter: number
   clearRetainedBelow(prefix: string): Promise<readonly string[]>
+}
+
+/** Shared subscriptions of stored sessions. */
+export interface StoredShares {
+  readonly size: number
+  match(topic: string): string[]
+  of(filter: string): ReadonlyMap<string, { readonly qos: Qos; readonly rap?: boolean }>
+  /** Messages that wait for a session. */
+  queued(clientId: string): number
 }
 
 export interface StoredSubscriber {

@@ -33,6 +33,7 @@ import { resend } from './resend.ts'
 import { sendRetained } from './retained-for.ts'
 import { type Grant, Rights } from './rights.ts'
 import type { SessionContext } from './session-context.ts'
+import { SharedSubscriptions } from './shared-subscriptions.ts'
 import { HandshakeStranger } from './stranger-watch.ts'
 import { Strangers } from './strangers.ts'
 import { SubscriptionCounts } from './subscription-counts.ts'
@@ -118,6 +119,7 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
     store: options.persistence,
     view,
     rights,
+    keepShares: (shares) => shared.keep(shares),
     connecting: (clientId) => admissions.holder(clientId),
     failed: (doing, error) => {
       counters.unstored++
@@ -127,9 +129,24 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
     },
   })
   const { feed, tap } = createFeed(options.persistence)
-  const broker = createOrdered(persistence, limits, clock, log, tap, (client, packet) => {
-    path.finished(sessionOf(client), packet.messageId)
+  const shared = new SharedSubscriptions({
+    persistence: options.persistence,
+    rights,
+    number: () => ++broker.counter,
+    isLive: (clientId) => broker.clients[clientId] !== undefined,
+    failed: (error) => log.warn({ err: error }, 'a message of a shared subscription could not be kept'),
   })
+  const broker: OrderedBroker = createOrdered(
+    persistence,
+    shared,
+    limits,
+    clock,
+    log,
+    tap,
+    (client, packet) => {
+      path.finished(sessionOf(client), packet.messageId)
+    },
+  )
   const wills = new DelayedWills({
     store: options.persistence.wills,
     clock,
@@ -149,6 +166,7 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
     log,
     peerLog: new PeerLog(clock, log),
     wills,
+    shared,
     publish: (session, message, acknowledge) => path.receive(session, message, acknowledge),
     strangers: new Strangers({
       clock,
@@ -276,6 +294,7 @@ function tcpPeer(remoteAddress: string | undefined): ConnectionPeer {
 
 function createOrdered(
   persistence: GuardedPersistence,
+  shared: SharedSubscriptions,
   limits: BrokerLimits,
   clock: Clock,
   log: Log,
@@ -297,8 +316,10 @@ function createOrdered(
     maxTopicLevels: AEDES_TOPIC_LEVELS,
     keepaliveLimit: 0,
     authenticate: (_client, _username, _password, done) => done(null, true),
-    store: (packet) => {
-      const stored = persistence.keep(packet)
+    sharesOf: (packet) => shared.sharesOf(packet),
+    deliverShare: (share) => shared.deliver(share),
+    store: (packet, shares) => {
+      const stored = persistence.keep(packet, shares)
       if (stored !== undefined) watchHead()
       return stored
     },

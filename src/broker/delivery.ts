@@ -1,5 +1,6 @@
 import { type Readable, Writable } from 'node:stream'
 import type { Identity, MessageContext } from '../bridge/ports.ts'
+import { sharedFilter } from '../protocol/filters.ts'
 import type { AedesClient, Qos, RoutedPacket } from './aedes-internals.ts'
 import type { Connection } from './connection.ts'
 import { LiveFilters } from './live-filters.ts'
@@ -18,7 +19,8 @@ export class SessionDelivery {
   readonly outbox: SessionOutbox
   readonly #world: SessionContext
   readonly #session: Connection
-  readonly #client: AedesClient<unknown>
+  readonly client: AedesClient<unknown>
+  readonly #shared = new Set<string>()
   #lastEmission = -1
   /** The identity to which all live subscriptions were granted, and the grants; undefined before the first. */
   #grantedTo: Identity | undefined
@@ -28,7 +30,7 @@ export class SessionDelivery {
   constructor(world: SessionContext, session: Connection, client: AedesClient<unknown>) {
     this.#world = world
     this.#session = session
-    this.#client = client
+    this.client = client
     this.filters = new LiveFilters(client)
     this.outbox = new SessionOutbox({
       client,
@@ -46,9 +48,10 @@ export class SessionDelivery {
   }
 
   /** A subscription is granted and about to be made. */
-  subscribing(filter: string, reach: Reach): void {
+  subscribing(filter: string, reach: Reach, qos: Qos): void {
     if (this.#grantedTo === undefined) this.#countSubscriptions()
     this.filters.add(filter, reach === 'some')
+    if (sharedFilter(filter) !== undefined) this.#share(filter, qos)
     if (this.#grantedTo !== undefined) return
     this.#grantedTo = this.#session.identity
     this.#grantedIn = this.#world.rights.version
@@ -58,6 +61,52 @@ export class SessionDelivery {
     const { identity } = this.#session
     if (identity.kind !== 'principal') return
     this.filters.countBy((change) => this.#world.subscriptionCounts.add(identity.name, change))
+  }
+
+  #share(filter: string, qos: Qos): void {
+    this.#shared.add(filter)
+    this.#world.shared.join(this, filter, qos)
+  }
+
+  /** UNSUBSCRIBE was answered. */
+  unsubscribed(filters: readonly string[]): void {
+    this.filters.remove(filters)
+    for (const filter of filters) {
+      if (filter in this.client.subscriptions || !this.#shared.delete(filter)) continue
+      this.#world.shared.leave(this, filter)
+    }
+  }
+
+  /** The connection has ended. Once, whoever sees it first. */
+  close(): void {
+    if (this.outbox.isClosed) return
+    const left = this.outbox.sharedLeft()
+    this.outbox.close()
+    this.filters.close()
+    if (this.#shared.size > 0 || left.length > 0) this.#world.shared.gone(this, [...this.#shared], left)
+    this.#shared.clear()
+  }
+
+  /** Whether it may be given a message of a subscription that it shares. */
+  takesShared(topic: string): boolean {
+    return !this.#session.isGone && this.mayReceive(topic)
+  }
+
+  asPublished(filter: string): boolean {
+    return this.filters.isAsPublished(filter)
+  }
+
+  /** A copy of a message that it was chosen for; false when it takes none any more. */
+  putShared(packet: RoutedPacket, filter: string, qos: Qos): boolean {
+    if (!this.takesShared(packet.topic)) return false
+    const { broker } = this.#world
+    const retain = packet.retain && this.asPublished(filter)
+    const identifier = this.filters.identifierOf(filter)
+    const identifiers = identifier === undefined ? undefined : [identifier]
+    const frame = identifiers === undefined ? this.#frame(qos, retain) : undefined
+    broker.taken = broker.emission
+    this.outbox.put({ packet, qos, frame, retain, identifiers, stored: qos > 0 && !this.client.clean })
+    return true
   }
 
   /** The client speaks MQTT 5. Before anything is sent. */
@@ -97,13 +146,13 @@ export class SessionDelivery {
       this.#deliverAsAsked(broker.current ?? packet)
       return
     }
-    if (packet.nl && packet.clientId === this.#client.id) return
+    if (packet.nl && packet.clientId === this.client.id) return
     const granted = this.filters.qosFor(packet.topic)
     if (granted < 0 || !this.mayReceive(packet.topic)) return
     broker.taken = broker.emission
     const qos = Math.min(granted, packet.qos) as Qos
     const { retain } = packet
-    const stored = packet.qos > 0 && !this.#client.clean
+    const stored = packet.qos > 0 && !this.client.clean
     this.outbox.put({
       packet: broker.current ?? packet,
       qos,
@@ -125,14 +174,14 @@ export class SessionDelivery {
   /** Delivers to subscriptions with options of MQTT 5. */
   #deliverAsAsked(packet: RoutedPacket): void {
     const { broker } = this.#world
-    const match = this.filters.match(packet.topic, packet.clientId === this.#client.id)
+    const match = this.filters.match(packet.topic, packet.clientId === this.client.id)
     if (match === undefined || !this.mayReceive(packet.topic)) return
     broker.taken = broker.emission
     const qos = Math.min(match.qos, packet.qos) as Qos
     const retain = packet.retain && match.retainAsPublished
     const { identifiers } = match
     const frame = identifiers === undefined ? this.#frame(qos, retain) : undefined
-    const stored = packet.qos > 0 && !this.#client.clean
+    const stored = packet.qos > 0 && !this.client.clean
     this.outbox.put({ packet, qos, frame, retain, identifiers, stored })
   }
 

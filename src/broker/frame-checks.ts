@@ -12,7 +12,7 @@ export const CONNECT = 1
 export const PUBLISH = 3
 export const DISCONNECT = 14
 export const PUBREL = 6
-const SUBSCRIBE = 8
+export const SUBSCRIBE = 8
 export const UNSUBSCRIBE = 10
 const PINGREQ = 12
 

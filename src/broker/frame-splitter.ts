@@ -8,9 +8,9 @@ export interface Frame {
 
 /**
  * `parse` hands a packet on with its neighbours, `taken` does not, `hold` hands it on and keeps the rest of the
- * stream back until `resume`, `stop` ends the stream.
+ * stream back until `resume`, `wait` keeps the packet itself back too, `stop` ends the stream.
  */
-export type Verdict = 'parse' | 'taken' | 'hold' | 'stop'
+export type Verdict = 'parse' | 'taken' | 'hold' | 'wait' | 'stop'
 
 const MAX_HEADER_BYTES = 5
 const FIRST_CAPACITY = 256
@@ -127,15 +127,19 @@ export abstract class FrameSplitter {
     }
     const to = Math.min(chunk.length, at + this.#need - this.#have)
     this.#append(chunk, at, to)
+    let held = 0
     if (this.#have === this.#need) {
       const packet = this.#partial.subarray(0, this.#need)
       this.#partial = NOTHING
       this.#have = 0
       this.#need = 0
+      const heldBefore = this.#held.length
       this.#walk(packet, 0)
+      // After the packet, where that waits itself.
+      held = this.#held.length - heldBefore
     }
     if (this.#holding && to < chunk.length) {
-      this.#held.unshift(chunk.subarray(to))
+      this.#held.splice(held, 0, chunk.subarray(to))
       return chunk.length
     }
     return to
@@ -174,6 +178,12 @@ export abstract class FrameSplitter {
       frame.end = this.#end
       const verdict = this.take(frame, this.#flush)
       if (verdict === 'stop') break
+      if (verdict === 'wait') {
+        this.#wholePackets--
+        this.#holding = true
+        this.#held.unshift(chunk.subarray(at))
+        break
+      }
       at = frame.end
       if (verdict === 'taken') this.#run = at
       if (verdict === 'hold') this.#holding = true

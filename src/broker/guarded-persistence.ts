@@ -12,6 +12,7 @@ import type {
 import type { Queued } from './resend.ts'
 import type { Rights } from './rights.ts'
 import type { MqttSession } from './session.ts'
+import type { Share } from './shared-subscriptions.ts'
 
 type Client = { id: string | null }
 
@@ -24,6 +25,8 @@ export interface GuardedOptions {
   readonly rights: Rights
   /** The session that is connecting under this id. */
   readonly connecting: (clientId: string) => MqttSession | undefined
+  /** Resolves to whether a stored session keeps one of them. */
+  readonly keepShares: (shares: readonly Share[]) => Promise<boolean>
   /** The store failed; live traffic goes on. */
   readonly failed: (doing: string, error: unknown) => void
 }
@@ -50,19 +53,24 @@ export class GuardedPersistence {
    * Keeps a message for later subscribers and for sessions that are away; undefined when there is nothing to
    * keep. Resolves to whether a stored session is subscribed to it. Never rejects.
    */
-  keep(packet: RoutedPacket): Promise<boolean> | undefined {
+  keep(packet: RoutedPacket, shares?: readonly Share[]): Promise<boolean> | undefined {
     const retained = packet.retain && !this.#options.view.owns(packet.topic)
     if (!retained && packet.qos === 0) return undefined
-    return this.#keep(packet, retained)
+    return this.#keep(packet, retained, shares)
   }
 
-  async #keep(packet: RoutedPacket, retained: boolean): Promise<boolean> {
+  async #keep(
+    packet: RoutedPacket,
+    retained: boolean,
+    shares: readonly Share[] | undefined,
+  ): Promise<boolean> {
     try {
       // Both are started in this turn, so that the store sees messages in the order of their calls.
       const storing = retained ? this.#store.storeRetained(packet) : undefined
       const queueing = packet.qos > 0 ? this.#enqueue(packet) : undefined
-      const [, queued] = await Promise.all([storing, queueing])
-      return queued === true
+      const sharing = shares === undefined ? undefined : this.#options.keepShares(shares)
+      const [, queued, shared] = await Promise.all([storing, queueing, sharing])
+      return queued === true || shared === true
     } catch (error) {
       this.#options.failed('keep a message', error)
       return false
@@ -84,8 +92,8 @@ export class GuardedPersistence {
     return owner === null || this.#options.rights.mayWait(owner, packet.topic)
   }
 
-  #isGranted({ identity, clientId }: MqttSession, filter: string): boolean {
-    return this.#options.rights.subscribe(identity, filter, clientId)
+  #isGranted(session: MqttSession, filter: string): boolean {
+    return session.reach(filter) !== 'none'
   }
 
   storeRetained(packet: RoutedPacket): Promise<void> {

@@ -217,13 +217,12 @@ export class InboundPath {
   }
 
   #maySubscribe(session: MqttSession, subscription: RequestedSubscription): boolean {
-    const { rights } = this.#world
-    const { topic } = subscription
+    const { topic, qos } = subscription
     const room = this.#hasRoom(session, topic)
     if (room && this.#fits(session, topic)) {
-      const reach = rights.reach(session.identity, topic, session.clientId)
+      const reach = session.reach(topic)
       if (reach !== 'none') {
-        session.delivery.subscribing(topic, reach)
+        session.delivery.subscribing(topic, reach, qos)
         return true
       }
     }

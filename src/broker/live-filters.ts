@@ -1,3 +1,4 @@
+import { sharedFilter } from '../protocol/filters.ts'
 import { filterMatches } from '../protocol/topics.ts'
 import type { AedesClient, Qos } from './aedes-internals.ts'
 
@@ -70,7 +71,7 @@ export class LiveFilters {
       this.#counted.add(filter)
       this.#counter(1)
     }
-    if (hasWildcard(filter)) this.#wildcards.add(filter)
+    if (hasWildcard(filter) && sharedFilter(filter) === undefined) this.#wildcards.add(filter)
     if (isWide) this.#wide.add(filter)
     else this.#wide.delete(filter)
   }
@@ -112,6 +113,10 @@ export class LiveFilters {
     const usual = !options.noLocal && !options.retainAsPublished && options.identifier === undefined
     if (usual) this.#options.delete(filter)
     else this.#options.set(filter, options)
+  }
+
+  isAsPublished(filter: string): boolean {
+    return this.#options.get(filter)?.retainAsPublished === true
   }
 
   identifierOf(filter: string): number | undefined {

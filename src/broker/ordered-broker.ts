@@ -10,13 +10,17 @@ import type {
 import { frame5 } from './mqtt5/publish.ts'
 import { OrderedQueue } from './ordered-queue.ts'
 import { PublishFrame } from './publish-frame.ts'
+import type { Share } from './shared-subscriptions.ts'
 
 export interface OrderedBrokerOptions extends Omit<AedesOptions, 'published'> {
   /**
    * Keeps what must outlive the connection, or undefined when there is nothing to keep. Resolves to whether a
    * session that is stored takes it. Never rejects.
    */
-  readonly store: (packet: RoutedPacket) => Promise<boolean> | undefined
+  readonly store: (packet: RoutedPacket, shares: readonly Share[] | undefined) => Promise<boolean> | undefined
+  /** Chooses who of those that share a subscription gets a message; undefined: nobody does. */
+  readonly sharesOf: (packet: RoutedPacket) => readonly Share[] | undefined
+  readonly deliverShare: (share: Share) => void
   readonly maxRouteQueue: number
   /** Sees each message as it is routed. Total. */
   readonly tap: (message: Route) => void
@@ -95,9 +99,10 @@ export class OrderedBroker extends Aedes {
       ...(expiresAt === undefined ? undefined : { expiresAt }),
     }
     let stays = false
-    const stored = this.#options.store(packet)
+    const shares = this.#options.sharesOf(packet)
+    const stored = this.#options.store(packet, shares)
     const task = () => {
-      this.#emit(packet, asker)
+      this.#emit(packet, asker, shares)
       done?.(stays || this.taken === this.emission)
     }
     if (stored === undefined) {
@@ -187,12 +192,13 @@ export class OrderedBroker extends Aedes {
     }
   }
 
-  #emit(packet: RoutedPacket, asker?: object): void {
+  #emit(packet: RoutedPacket, asker: object | undefined, shares: readonly Share[] | undefined): void {
     this.emission++
     this.#current = packet
     this.#asker = asker
     try {
       this.mq.emit(packet)
+      if (shares !== undefined) for (const share of shares) this.#options.deliverShare(share)
     } finally {
       this.#current = undefined
       this.#asker = undefined

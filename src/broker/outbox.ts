@@ -65,7 +65,12 @@ export class SessionOutbox {
   readonly #options: SessionOutboxOptions
   /** The messages that no store keeps and that are not acknowledged, of a session that is to be resumed. */
   readonly #unkept = new Map<number, Outgoing>()
-  readonly handshakes = new PacketIds((id) => this.#unkept.delete(id))
+  readonly handshakes = new PacketIds((id) => {
+    this.#unkept.delete(id)
+    this.#shared.delete(id)
+  })
+  /** What was sent of subscriptions that this session shares, and is not acknowledged. */
+  readonly #shared = new Map<number, Outgoing>()
   /** The messages of a closed session that must be sent again when it is resumed [MQTT-4.4.0-1], in their order. */
   leftBehind: readonly LeftBehind[] = []
   encoder: Encoder = ENCODER
@@ -90,6 +95,27 @@ export class SessionOutbox {
   /** Unsent bytes. */
   get bytes(): number {
     return this.#options.conn.writableLength + this.#waitingBytes
+  }
+
+  get isClosed(): boolean {
+    return this.#closed
+  }
+
+  /** Messages that are not acknowledged, or not sent. */
+  get underWay(): number {
+    return this.handshakes.size + this.#waiting.length
+  }
+
+  /**
+   * What others who share a subscription shall get when this session goes. A QoS 2 message that was sent is its
+   * receiver's alone [MQTT-4.8.2-5].
+   */
+  sharedLeft(): Outgoing[] {
+    const sent = [...this.#shared].map(([messageId, message]) => ({
+      ...message,
+      packet: { ...message.packet, messageId },
+    }))
+    return [...sent, ...this.#waiting.filter(({ packet, qos }) => packet.share !== undefined && qos > 0)]
   }
 
   /** The bytes of what waits here. */
@@ -279,6 +305,7 @@ export class SessionOutbox {
     const { client, persistence } = this.#options
     const messageId = qos === 0 ? 0 : this.handshakes.begin(qos)
     if (qos > 0 && !stored && !client.clean) this.#unkept.set(messageId, message)
+    if (qos === 1 && packet.share !== undefined) this.#shared.set(messageId, message)
     const write = () => this.#write(message, messageId)
     if (!stored || qos === 0 || client.clean) {
       this.#order.run(write)
@@ -326,6 +353,7 @@ export class SessionOutbox {
     } else if (qos > 0) {
       this.handshakes.expect(messageId as number, qos as 1 | 2)
     }
+    if (qos === 1 && packet.share !== undefined) this.#shared.set(messageId as number, message)
     this.#order.run(() => this.#write(message, messageId ?? 0))
   }
 

@@ -23,12 +23,25 @@ export async function resend(
   }
 }
 
+/** What the subscriptions ask for that a message is for: one that is shared, or all the others that match. */
+function matchOf(
+  { client, delivery: { filters } }: MqttSession,
+  { share, topic }: RoutedPacket,
+): { readonly qos: Qos; readonly identifiers: readonly number[] | undefined } | undefined {
+  if (share === undefined) return filters.match(topic, false)
+  const qos = client.subscriptions[share]?.qos
+  const identifier = filters.identifierOf(share)
+  return qos === undefined
+    ? undefined
+    : { qos, identifiers: identifier === undefined ? undefined : [identifier] }
+}
+
 async function resendMessage(
   session: MqttSession,
   packet: RoutedPacket,
   world: SessionContext,
 ): Promise<void> {
-  const { outbox, filters } = session.delivery
+  const { outbox } = session.delivery
   const { rights, counters, clock } = world
   outbox.resent(packet.brokerCounter)
   if (!rights.receive(session.identity, packet.topic, session.clientId)) {
@@ -42,7 +55,7 @@ async function resendMessage(
     return
   }
   const wasSent = packet.messageId !== undefined && packet.messageId !== null
-  const match = filters.match(packet.topic, false)
+  const match = matchOf(session, packet)
   // Without a subscription any more, QoS stays: it was promised when it was queued. What was sent before is sent as
   // it was [MQTT-4.4.0-1].
   const qos = (wasSent ? packet.qos : Math.min(packet.qos, match?.qos ?? packet.qos)) as Qos

@@ -1,5 +1,5 @@
 import type { Identity } from '../bridge/ports.ts'
-import { filtersOverlap, isFilter } from '../protocol/filters.ts'
+import { filtersOverlap, isFilter, sharedFilter } from '../protocol/filters.ts'
 import { ROLES, type Role } from '../protocol/names.ts'
 import { type Address, filterCovers, filterMatches, type Topics } from '../protocol/topics.ts'
 
@@ -111,6 +111,13 @@ export class Rights {
     if (!isPrincipal) return 'none'
     const overlaps = (granted: string) => filtersOverlap(granted, filter)
     return own.some(overlaps) || this.#granted(identity, clientId, 'subscribe', overlaps) ? 'some' : 'none'
+  }
+
+  /** The same for who speaks MQTT 5: a principal may share a filter with others. */
+  reach5(identity: Identity, filter: string, clientId?: ClientId): Reach {
+    const shared = sharedFilter(filter)
+    if (shared === undefined) return this.reach(identity, filter, clientId)
+    return identity.kind === 'principal' ? this.reach(identity, shared, clientId) : 'none'
   }
 
   /** Returns whether a message of this topic may be delivered, whatever the session is subscribed to. */

@@ -7,6 +7,7 @@ import type { DelayedWills } from './mqtt5/delayed-wills.ts'
 import type { OrderedBroker } from './ordered-broker.ts'
 import type { Outcome, Received } from './received.ts'
 import type { Rights } from './rights.ts'
+import type { SharedSubscriptions } from './shared-subscriptions.ts'
 import type { Strangers } from './strangers.ts'
 import type { SubscriptionCounts } from './subscription-counts.ts'
 
@@ -23,4 +24,5 @@ export interface SessionContext extends ConnectionContext {
   /** Brings a message to its end; `acknowledge` is called in the order of the session's messages. */
   readonly publish: (session: Connection, message: Received, acknowledge: (outcome: Outcome) => void) => void
   readonly strangers: Strangers
+  readonly shared: SharedSubscriptions
 }

@@ -9,12 +9,14 @@ import {
   filtersOf,
   PUBLISH,
   PUBREL,
+  SUBSCRIBE,
   TOO_LONG_FILTER,
   TOO_LONG_TOPIC,
   UNSUBSCRIBE,
 } from './frame-checks.ts'
 import type { Frame, Verdict } from './frame-splitter.ts'
 import { Guard, standBefore, TOO_LARGE } from './guard.ts'
+import { ListOrder } from './list-order.ts'
 import { connack5 } from './mqtt5/answers.ts'
 import { type Connect5, readConnect, type Will5 } from './mqtt5/connect.ts'
 import { isFault } from './mqtt5/frame.ts'
@@ -23,6 +25,7 @@ import { Translator } from './mqtt5/translator.ts'
 import { OrderedQueue } from './ordered-queue.ts'
 import { PUBACK, PUBCOMP, PUBREC } from './packet-ids.ts'
 import { refusal, refusalV5 } from './publish-frame.ts'
+import type { Reach } from './rights.ts'
 import type { SessionContext } from './session-context.ts'
 import { SessionLimits } from './session-limits.ts'
 import { ShortPath } from './short-path.ts'
@@ -78,6 +81,7 @@ export class MqttSession extends Connection implements Session {
   #shortPath: ShortPath | undefined
   #openedAs: SessionKind | undefined
   #end: SessionEnd | undefined
+  readonly #lists: ListOrder
   #throttle: Throttle | undefined
   #translator: Translator | undefined
   /** The last words of a client that speaks MQTT 5; those of others are kept by Aedes. */
@@ -98,6 +102,11 @@ export class MqttSession extends Connection implements Session {
       connect5: (frame) => this.#connect5(frame),
       take5: (frame, flush) => this.#take5(frame, flush),
       failed: (error) => this.fail(error, 'a session failed'),
+    })
+    this.#lists = new ListOrder({
+      conn,
+      resume: () => this.#throttle?.isHolding === true || this.guard.resume(),
+      isIdle: () => !this.isGone && this.#client?._parsingBatch === 0,
     })
     // Who may write to the control socket is no stranger.
     this.#stranger = peer.local ? undefined : this.#newStranger()
@@ -171,7 +180,10 @@ export class MqttSession extends Connection implements Session {
     const first = bytes[start] as number
     this.#throttle?.received(first, end - start)
     switch (first >> 4) {
+      case SUBSCRIBE:
+        return this.#lists.mayGo('subscribe') ? 'parse' : 'wait'
       case UNSUBSCRIBE:
+        if (!this.#lists.mayGo('unsubscribe')) return 'wait'
         for (const filter of filtersOf(bytes, body, end)) this.delivery.filters.ending(filter)
         return 'parse'
       case PUBLISH:
@@ -189,6 +201,11 @@ export class MqttSession extends Connection implements Session {
         this.#end ??= 'disconnect'
     }
     return 'parse'
+  }
+
+  /** SUBACK or UNSUBACK is out. */
+  listed(list: 'subscribe' | 'unsubscribe'): void {
+    this.#lists.answered(list)
   }
 
   #beginHandshake(): Verdict {
@@ -230,6 +247,14 @@ export class MqttSession extends Connection implements Session {
     const { identity } = this
     const name = identity.kind === 'principal' ? identity.name : identity.nodeId
     this.guarded(() => this.#world.inbound.denied?.(name, what, topic))
+  }
+
+  /** How much of what a filter can match it may read; who speaks MQTT 5 may share it. */
+  reach(filter: string): Reach {
+    const { rights } = this.#world
+    return this.#translator === undefined
+      ? rights.reach(this.identity, filter, this.clientId)
+      : rights.reach5(this.identity, filter, this.clientId)
   }
 
   get translator(): Translator | undefined {
@@ -283,6 +308,8 @@ export class MqttSession extends Connection implements Session {
     const { bytes, start, end } = frame
     const first = bytes[start] as number
     this.#throttle?.received(first, end - start)
+    if (first >> 4 === SUBSCRIBE && !this.#lists.mayGo('subscribe')) return 'wait'
+    if (first >> 4 === UNSUBSCRIBE && !this.#lists.mayGo('unsubscribe')) return 'wait'
     if (first >> 4 === PUBREL) this.#stranger?.handshake(-1)
     if (first >> 4 === PUBLISH && (first & QOS_2) !== 0 && this.#beginHandshake() === 'stop') return 'stop'
     return this.#translator?.take(frame, flush) ?? 'stop'
@@ -431,8 +458,7 @@ export class MqttSession extends Connection implements Session {
     this.#stranger?.end()
     this.#throttle?.stop()
     this.guard.close()
-    this.#delivery?.outbox.close()
-    this.#delivery?.filters.close()
+    this.#delivery?.close()
     this.#translator?.close()
     this.inProgress.clear()
     this.#settle()

@@ -46,6 +46,11 @@ export class Throttle {
     if (wait > 0) this.#holdBack(wait)
   }
 
+  /** Reading is held back. */
+  get isHolding(): boolean {
+    return this.#goOn !== undefined
+  }
+
   stop(): void {
     this.#goOn?.()
     this.#goOn = undefined

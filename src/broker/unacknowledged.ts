@@ -29,7 +29,7 @@ export class Unacknowledged {
   /** The connection of a session has ended. `owner`: of the session that is stored, if one is. */
   keep({ client, delivery }: MqttSession, owner: string | null): void {
     // Aedes may have let go of the client before its socket has closed.
-    delivery.outbox.close()
+    delivery.close()
     const messages = delivery.outbox.leftBehind
     if (client.id === null) return
     this.#forget(client.id)

@@ -18,6 +18,19 @@ export function isFilter(filter: string): boolean {
   })
 }
 
+/**
+ * The filter of a shared subscription, `$share/group/filter`; undefined for any other filter, and an empty text for one
+ * whose form is wrong [MQTT-4.8.2-1].
+ */
+export function sharedFilter(filter: string): string | undefined {
+  if (filter !== SHARE && !filter.startsWith(`${SHARE}/`)) return undefined
+  const end = filter.indexOf('/', SHARE.length + 1)
+  const group = end < 0 ? '' : filter.slice(SHARE.length + 1, end)
+  return group === '' || /[+#]/.test(group) ? '' : filter.slice(end + 1)
+}
+
+const SHARE = '$share'
+
 /** Returns whether some topic is matched by both filters. `$` topics are left out: nothing here grants them. */
 export function filtersOverlap(one: string, other: string): boolean {
   const a = one.split('/')

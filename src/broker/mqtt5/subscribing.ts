@@ -1,4 +1,5 @@
 import type { Identity } from '../../bridge/ports.ts'
+import { sharedFilter } from '../../protocol/filters.ts'
 import type { AedesClient, RequestedSubscription } from '../aedes-internals.ts'
 import type { LiveFilters } from '../live-filters.ts'
 import type { Rights } from '../rights.ts'
@@ -11,7 +12,11 @@ const MAX_UNDER_WAY = 100
 
 const UNSHARED = {
   code: REASON.sharedSubscriptionsUnsupported,
-  reason: 'the bridge has no shared subscriptions; subscribe the filter without $share/…/',
+  reason: 'only principals share subscriptions; subscribe the filter without $share/…/',
+}
+const NO_GROUP = {
+  code: REASON.invalidFilter,
+  reason: 'a shared subscription is $share/<group>/<filter>, and its group has no "+", "#" or "/"',
 }
 
 type Denial = { readonly code: number; readonly reason: string }
@@ -86,7 +91,9 @@ export class Subscribing {
     const { noLocal, retainAsPublished, retainHandling } = asked
     const identifier = this.#current?.identifier
     const isNew = !(topic in this.#client.subscriptions)
-    this.#retained.set(topic, retainHandling === 0 || (retainHandling === 1 && isNew))
+    // A group gets nothing that is retained.
+    const isShared = sharedFilter(topic) !== undefined
+    this.#retained.set(topic, !isShared && (retainHandling === 0 || (retainHandling === 1 && isNew)))
     this.#filters.setOptions(topic, { noLocal, retainAsPublished, identifier })
     return subscription
   }
@@ -105,12 +112,16 @@ export class Subscribing {
   }
 
   denied(topic: string, identity: Identity, quota: boolean): void {
-    const denial = topic.startsWith('$share/')
-      ? UNSHARED
-      : quota
-        ? { code: REASON.quotaExceeded, reason: 'the session has as many subscriptions as it may have' }
-        : { code: REASON.notAuthorized, reason: this.#rights.whyNotSubscribe(identity) }
-    this.#current?.underWay.denials.set(topic, denial)
+    this.#current?.underWay.denials.set(topic, this.#denialOf(topic, identity, quota))
+  }
+
+  #denialOf(topic: string, identity: Identity, quota: boolean): Denial {
+    const shared = sharedFilter(topic)
+    if (shared !== undefined && identity.kind !== 'principal') return UNSHARED
+    if (shared === '') return NO_GROUP
+    return quota
+      ? { code: REASON.quotaExceeded, reason: 'the session has as many subscriptions as it may have' }
+      : { code: REASON.notAuthorized, reason: this.#rights.whyNotSubscribe(identity) }
   }
 
   /** Takes over what was stored with a session that returns. */

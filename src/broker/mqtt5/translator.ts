@@ -306,7 +306,7 @@ export class Translator {
       receiveMaximum: Math.min(world.limits.maxInflightPerSession, 65_535),
       maximumPacketSize: this.#options.limits.maxPacketBytesOf(identity),
       topicAliasMaximum: MAX_ALIASES,
-      sharedSubscriptions: false,
+      sharedSubscriptions: isPrincipal ? undefined : false,
       responseInformation: information,
     }
   }

@@ -3,6 +3,7 @@ import type { MqttStore, QueueTarget, RetainedLimits, Urgency, WillStore } from 
 import type { Log, RetainedView } from '../../bridge/ports.ts'
 import type { Clock } from '../../kernel/clock.ts'
 import { messageOf } from '../../kernel/errors.ts'
+import type { StoredShares } from '../aedes-internals.ts'
 import { columnsOf, incomingPacket, type PublishPacket, type PubrelPacket } from './packets.ts'
 import { type QueueLimits, Queues } from './queues.ts'
 import { matchRetained, RetainedStream } from './retained.ts'
@@ -95,6 +96,17 @@ export class MqttPersistence {
       isLive,
       maxPerIdentity: () => limits.maxStoredSessionsPerIdentity,
     })
+  }
+
+  /** Who shares subscriptions, among the stored sessions. */
+  get shares(): StoredShares {
+    const { shares } = this.#index
+    return {
+      size: shares.size,
+      match: (topic) => shares.match(topic),
+      of: (filter) => shares.of(filter),
+      queued: (clientId) => this.#queues.length(clientId),
+    }
   }
 
   /** The broker, for Aedes' own use and for tests. */

@@ -1,5 +1,7 @@
 import QlobberSub from 'qlobber/aedes/qlobber-sub.js'
 import type { StoredSubscription } from '../../bridge/mqtt-store.ts'
+import { sharedFilter } from '../../protocol/filters.ts'
+import { ShareIndex } from '../share-index.ts'
 
 export interface SubscriptionPacket {
   readonly topic: string
@@ -32,6 +34,8 @@ export class SubscriptionIndex {
     match_empty_levels: true,
   })
   readonly #clients = new Map<string, Map<string, Options>>()
+  /** Those that are shared; the trie has none of them. */
+  readonly shares = new ShareIndex<string, Options>()
 
   /** Subscriptions of QoS 1 and 2. */
   get matchable(): number {
@@ -62,7 +66,8 @@ export class SubscriptionIndex {
     const before = filters.get(topic)
     if (before && isSame(before, options)) return false
     filters.set(topic, options)
-    if (options.qos > 0) this.#trie.add(topic, { clientId, ...subscription })
+    if (sharedFilter(topic) !== undefined) this.shares.add(topic, clientId, options)
+    else if (options.qos > 0) this.#trie.add(topic, { clientId, ...subscription })
     else if (before && before.qos > 0) this.#trie.remove(topic, { clientId, topic })
     return true
   }
@@ -72,7 +77,8 @@ export class SubscriptionIndex {
     const filters = this.#clients.get(clientId)
     const before = filters?.get(filter)
     if (!filters || !before) return false
-    if (before.qos > 0) this.#trie.remove(filter, { clientId, topic: filter })
+    if (sharedFilter(filter) !== undefined) this.shares.remove(filter, clientId)
+    else if (before.qos > 0) this.#trie.remove(filter, { clientId, topic: filter })
     filters.delete(filter)
     if (filters.size === 0) this.#clients.delete(clientId)
     return true

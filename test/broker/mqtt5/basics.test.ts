@@ -231,17 +231,6 @@ describe('subscriptions', () => {
     expect(properties['1f']).toEqual([expect.stringContaining('mqtt.grants')])
   })
 
-  test('that are shared are refused, as CONNACK says', async () => {
-    const { client, connack } = await open5(await five(), { username: 'viewer1' })
-    expect(connack.properties['2a']).toEqual([0])
-    expect(
-      await subscribed(client, [
-        ['$share/g/t/#', 1],
-        ['t/x', 1],
-      ]),
-    ).toEqual([0x9e, 1])
-  })
-
   test('have identifiers, all of which come with one copy', async () => {
     const client = await joined5(await five(), { username: 'viewer1' })
     await subscribed(client, [['t/#', 1]], props().varint(0x0b, 7).bytes())
