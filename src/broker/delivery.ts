@@ -87,7 +87,7 @@ export class SessionDelivery {
     this.#shared.clear()
   }
 
-  /** Whether it may be given a message of a subscription that it shares. */
+  /** Returns whether it may be given a message of a subscription that it shares. */
   takesShared(topic: string): boolean {
     return !this.#session.isGone && this.mayReceive(topic)
   }

@@ -4,7 +4,7 @@ export interface ListOrderOptions {
   readonly conn: Duplex
   /** Goes on with what was read already. */
   readonly resume: () => void
-  /** Whether the reader of `conn` waits for more, and must be told that there is. */
+  /** Returns whether the reader of `conn` waits for more, and must be told that there is. */
   readonly isIdle: () => boolean
 }
 

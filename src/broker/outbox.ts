@@ -69,7 +69,7 @@ export class SessionOutbox {
     this.#unkept.delete(id)
     this.#shared.delete(id)
   })
-  /** What was sent of subscriptions that this session shares, and is not acknowledged. */
+  /** The messages that were sent of subscriptions that this session shares, and are not acknowledged. */
   readonly #shared = new Map<number, Outgoing>()
   /** The messages of a closed session that must be sent again when it is resumed [MQTT-4.4.0-1], in their order. */
   leftBehind: readonly LeftBehind[] = []
@@ -107,7 +107,7 @@ export class SessionOutbox {
   }
 
   /**
-   * What others who share a subscription shall get when this session goes. A QoS 2 message that was sent is its
+   * Returns what others who share a subscription shall get when this session goes. A QoS 2 message that was sent is its
    * receiver's alone [MQTT-4.8.2-5].
    */
   sharedLeft(): Outgoing[] {

@@ -23,7 +23,7 @@ export async function resend(
   }
 }
 
-/** What the subscriptions ask for that a message is for: one that is shared, or all the others that match. */
+/** Says what the subscriptions ask for that a message is for: one that is shared, or all the others that match. */
 function matchOf(
   { client, delivery: { filters } }: MqttSession,
   { share, topic }: RoutedPacket,

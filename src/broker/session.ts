@@ -249,7 +249,7 @@ export class MqttSession extends Connection implements Session {
     this.guarded(() => this.#world.inbound.denied?.(name, what, topic))
   }
 
-  /** How much of what a filter can match it may read; who speaks MQTT 5 may share it. */
+  /** Says how much of what a filter can match it may read; who speaks MQTT 5 may share it. */
   reach(filter: string): Reach {
     const { rights } = this.#world
     return this.#translator === undefined

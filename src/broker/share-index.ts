@@ -2,7 +2,7 @@ import QlobberSub from 'qlobber/aedes/qlobber-sub.js'
 import { sharedFilter } from '../protocol/filters.ts'
 
 /**
- * Who shares which subscriptions (`$share/group/filter`), and which of those match a topic. `M`: a member, `O`: what
+ * Knows who shares which subscriptions (`$share/group/filter`), and which of those match a topic. `M`: a member, `O`: what
  * is known of its subscription.
  */
 export class ShareIndex<M, O> {
@@ -12,7 +12,7 @@ export class ShareIndex<M, O> {
     separator: '/',
     match_empty_levels: true,
   })
-  /** By the whole filter. */
+  /** The members of each shared subscription, by the whole filter. */
   readonly #members = new Map<string, Map<M, O>>()
 
   /** Shared subscriptions that have a member. */
@@ -39,7 +39,7 @@ export class ShareIndex<M, O> {
     this.#trie.remove(filter, { clientId: shared, topic: filter })
   }
 
-  /** The shared subscriptions that match a topic. */
+  /** Returns the shared subscriptions that match a topic. */
   match(topic: string): string[] {
     return this.#members.size === 0 ? [] : this.#trie.match(topic).map(({ clientId }) => clientId)
   }

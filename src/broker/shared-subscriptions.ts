@@ -19,7 +19,7 @@ export interface SharedSubscriptionsOptions {
 export interface Share {
   readonly packet: RoutedPacket
   readonly filter: string
-  /** Undefined: no member is connected, and the store keeps it for one that is away. */
+  /** The member that was chosen; undefined: no member is connected, and the store keeps it for one that is away. */
   readonly member: Member | undefined
   readonly qos: Qos
   /** The stored session that the store keeps it for. */
@@ -46,7 +46,7 @@ interface Member {
   readonly delivery: SharingSession
   /** Copies that it was chosen for and that are on their way to its outbox. */
   coming: number
-  /** When it was chosen last, as a number that rises. */
+  /** The time of the last choice, as a number that rises. */
   chosen: number
 }
 
@@ -160,7 +160,7 @@ export class SharedSubscriptions {
     if (stored) void this.#forget(from, packet)
   }
 
-  /** In this turn: what was sent is known by its identifier until Aedes lets go of the client. */
+  /** Forgets it in this turn: what was sent is known by its identifier until Aedes lets go of the client. */
   async #forget({ client }: SharingSession, packet: RoutedPacket): Promise<void> {
     const { persistence, failed } = this.#options
     const messageId = packet.messageId ?? UNSENT
@@ -188,7 +188,7 @@ export class SharedSubscriptions {
   }
 }
 
-/** No packet identifier of MQTT. */
+/** A number that is no packet identifier of MQTT. */
 const UNSENT = 0x1_0000
 
 function isLessBusy(one: Member, other: Member): boolean {

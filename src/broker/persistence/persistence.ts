@@ -98,7 +98,7 @@ export class MqttPersistence {
     })
   }
 
-  /** Who shares subscriptions, among the stored sessions. */
+  /** Says who shares subscriptions, among the stored sessions. */
   get shares(): StoredShares {
     const { shares } = this.#index
     return {

@@ -34,7 +34,7 @@ export class SubscriptionIndex {
     match_empty_levels: true,
   })
   readonly #clients = new Map<string, Map<string, Options>>()
-  /** Those that are shared; the trie has none of them. */
+  /** The subscriptions that are shared; the trie has none of them. */
   readonly shares = new ShareIndex<string, Options>()
 
   /** Subscriptions of QoS 1 and 2. */
