@@ -171,6 +171,18 @@ describe('the house', () => {
     expect([...new Set(users.map(placeOf))].filter((user) => user !== place)).toEqual([])
   })
 
+  it.each([
+    ['makes MQTT clients', 'client/mqtt-link.ts', /^import (?!type\b).*'mqtt'|import\('mqtt'\)/m],
+    [
+      'decides in which form the command line answers',
+      'cli/terminal/output.ts',
+      /[.]json\b(?! *[:(])|printJson|writeJson/,
+    ],
+  ])('%s in %s alone', (_, home, users) => {
+    const inside = files.filter((file) => placeOf(file) === placeOf(home) || home.startsWith('client'))
+    expect(inside.filter((file) => users.test(source(file)))).toEqual([home])
+  })
+
   it('reads a clock in kernel/clock.ts alone', () => {
     const clock = /\bDate\.now\b|\bnew Date\(\s*\)|\bperformance\.now\b|\bprocess\.hrtime\b/
     expect(files.filter((file) => file !== 'kernel/clock.ts' && clock.test(source(file)))).toEqual([])

@@ -5,9 +5,10 @@ import { escapeText } from '../kernel/escape-text.ts'
 import type { Run } from './command-options.ts'
 import { withExamples } from './command-options.ts'
 import type { CliContext, CommandLineOptions } from './context.ts'
-import { CliError, EXIT, EXIT_HELP, errorJson, SoftFailure, WrongArgument } from './exit.ts'
+import { CliError, EXIT, EXIT_HELP, SoftFailure, WrongArgument } from './exit.ts'
+import { type FormatOptions, Output } from './terminal/output.ts'
 import { processIo } from './terminal/process-io.ts'
-import { print, printJson } from './terminal/text.ts'
+import { print } from './terminal/text.ts'
 
 export type { CommandLineOptions as CommandLineParts } from './context.ts'
 
@@ -183,9 +184,7 @@ function failure(world: CliContext, error: unknown, running: Command): number {
     .split('\n')
     .map((line) => escapeText(line))
   print(world.io.stderr, `limb-bridge: ${lines.join('\n')}`)
-  if (running.opts<{ json?: boolean }>().json === true && !(error instanceof SoftFailure)) {
-    printJson(world.io.stdout, errorJson(error))
-  }
+  if (!(error instanceof SoftFailure)) new Output(world, running.opts<FormatOptions>()).failure(error)
   if (error instanceof WrongArgument) print(world.io.stderr, formOf(running))
   if (error instanceof CliError) return error.exitCode
   if (error instanceof Error && error.stack) print(world.io.stderr, error.stack)

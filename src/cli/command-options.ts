@@ -5,8 +5,16 @@ import type { Command } from 'commander'
 /** Wraps an action so that its end becomes an exit code; a number that it resolves with is the code. */
 export type Run = (action: () => Promise<unknown>) => () => Promise<void>
 
+export function jsonOption(command: Command): Command {
+  return command.option('--json', 'one JSON document, for programs')
+}
+
+export function jsonLinesOption(command: Command, text: string): Command {
+  return command.option('--jsonl', text)
+}
+
 export function connectionOptions(command: Command): Command {
-  return targetOptions(command.option('--json', 'one JSON document, for programs'))
+  return targetOptions(jsonOption(command))
 }
 
 /** Adds the options that say which bridge, and as whom. */

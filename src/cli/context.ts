@@ -10,7 +10,7 @@ export interface Input extends NodeJS.ReadableStream {
   setRawMode?(on: boolean): unknown
 }
 
-export interface Output extends NodeJS.WritableStream {
+export interface OutputStream extends NodeJS.WritableStream {
   readonly isTTY?: boolean | undefined
   readonly columns?: number | undefined
   readonly rows?: number | undefined
@@ -18,8 +18,8 @@ export interface Output extends NodeJS.WritableStream {
 
 export interface Io {
   readonly stdin: Input
-  readonly stdout: Output
-  readonly stderr: Output
+  readonly stdout: OutputStream
+  readonly stderr: OutputStream
   readonly env: Environment
   /** Calls back at Ctrl-C and SIGTERM, and keeps the process alive until then; the returned function takes it off. */
   onInterrupt(listener: () => void): () => void

@@ -1,14 +1,14 @@
 import type { Command } from 'commander'
-import type { Run } from '../command-options.ts'
+import { jsonOption, type Run } from '../command-options.ts'
 import type { CliContext, ShownSettings } from '../context.ts'
 import { CliError, EXIT, usageError } from '../exit.ts'
-import { print, printJson } from '../terminal/text.ts'
+import { type FormatOptions, Output } from '../terminal/output.ts'
+import { print } from '../terminal/text.ts'
 
 /** `config check FILE` and `config show`. */
 
-interface ShowOptions {
+interface ShowOptions extends FormatOptions {
   readonly config?: string
-  readonly json?: boolean
 }
 
 interface CheckOptions {
@@ -61,13 +61,12 @@ export function addConfigCommands(program: Command, world: CliContext, run: Run)
     .summary('Show the settings that hold, and where each comes from.')
     .description('Show the settings that hold, and where each comes from. Secrets are hidden.')
     .option('--config <file>', 'the file, unless LIMB_CONFIG names it')
-    .option('--json', 'one JSON document, for programs')
+  jsonOption(show)
   show.action(
     run(async () => {
       const options = show.opts<ShowOptions>()
       const { text, settings } = await loaded(world, options.config)
-      if (options.json) printJson(world.io.stdout, settings)
-      else print(world.io.stdout, text)
+      new Output(world, options).answer(settings, () => print(world.io.stdout, text))
     }),
   )
 }

@@ -1,10 +1,11 @@
 import type { Command } from 'commander'
 import type { CheckResult } from '../../host/doctor/check-result.ts'
-import { type Run, withExamples } from '../command-options.ts'
+import { jsonOption, type Run, withExamples } from '../command-options.ts'
 import type { CliContext } from '../context.ts'
 import { CliError, EXIT } from '../exit.ts'
 import { settingsOf } from '../session/target.ts'
-import { print, printJson, shown } from '../terminal/text.ts'
+import { type FormatOptions, Output } from '../terminal/output.ts'
+import { print, shown } from '../terminal/text.ts'
 
 /** `restore` and `doctor`: for the machine of the bridge itself, and for when it does not run. */
 
@@ -60,15 +61,16 @@ function addDoctor(program: Command, world: CliContext, run: Run): void {
         'without a running bridge. Changes nothing. Exit code 1 when there is a problem.',
     )
     .option('--config <file>', 'the configuration, unless LIMB_CONFIG names it')
-    .option('--json', 'one JSON document, for programs')
+  jsonOption(command)
   withExamples(command, ['limb-bridge doctor', 'sudo -u limb-bridge limb-bridge doctor --json'])
   command.action(
     run(async () => {
-      const { config, json } = command.opts<{ config?: string; json?: boolean }>()
-      const results = await world.maintenance.doctor(config)
+      const options = command.opts<FormatOptions & { config?: string }>()
+      const results = await world.maintenance.doctor(options.config)
       const problems = results.filter((result) => result.level === 'problem').length
-      if (json) printJson(world.io.stdout, { healthy: problems === 0, results })
-      else print(world.io.stdout, text(results, problems))
+      new Output(world, options).answer({ healthy: problems === 0, results }, () =>
+        print(world.io.stdout, text(results, problems)),
+      )
       return problems === 0 ? EXIT.ok : EXIT.refused
     }),
   )

@@ -5,14 +5,13 @@ import { CliError, EXIT } from '../exit.ts'
 import { allPages } from '../session/paging.ts'
 import { type Bridge, openBridge } from '../session/session.ts'
 import { type ConnectionOptions, targetName, targetOf } from '../session/target.ts'
+import { type FormatOptions, Output } from '../terminal/output.ts'
 import { asRow, type DisplayRow, requestColumns } from '../terminal/presentation.ts'
-import { age, pairs, print, printJson, shown, table } from '../terminal/text.ts'
+import { age, pairs, print, shown, table } from '../terminal/text.ts'
 
 /** `status`: the bridge in a few lines, whether it is ready or why not, and who waits for approval. */
 
-interface StatusOptions extends ConnectionOptions {
-  readonly json?: boolean
-}
+type StatusOptions = ConnectionOptions & FormatOptions
 
 /** Retained messages come right after SUBACK. */
 const INFO_SECONDS = 5
@@ -38,8 +37,9 @@ async function status(world: CliContext, options: StatusOptions): Promise<number
       bridge.request('bridge/health', {}).then(asRow),
       allPages(bridge, 'pairing/list'),
     ])
-    if (options.json) printJson(world.io.stdout, { ...info, health, pending: pending.items })
-    else printStatus(world, targetName(target), { ...info, health }, pending.items)
+    new Output(world, options).answer({ ...info, health, pending: pending.items }, () =>
+      printStatus(world, targetName(target), { ...info, health }, pending.items),
+    )
     return health.ready === true ? EXIT.ok : EXIT.refused
   } finally {
     await bridge.close()

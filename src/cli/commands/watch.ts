@@ -1,20 +1,18 @@
 import type { Command } from 'commander'
 import { iso } from '../../kernel/clock.ts'
-import { escapeJson } from '../../kernel/escape-text.ts'
 import { connectionOptions, type Run, withExamples } from '../command-options.ts'
 import type { CliContext } from '../context.ts'
 import { CliError, EXIT } from '../exit.ts'
 import { allPages } from '../session/paging.ts'
 import { type Bridge, openBridge } from '../session/session.ts'
 import { type ConnectionOptions, targetName, targetOf } from '../session/target.ts'
-import { LineOutput } from '../terminal/line-output.ts'
+import { type FormatOptions, Output } from '../terminal/output.ts'
 import { asRow, type DisplayRow, nodeColumns } from '../terminal/presentation.ts'
-import { clip, print, printJson, shown, table } from '../terminal/text.ts'
+import { clip, print, shown, table } from '../terminal/text.ts'
 
 /** `watch`: the limbs, live. A table on a terminal; a line for each change elsewhere. */
 
-interface WatchOptions extends ConnectionOptions {
-  readonly json?: boolean
+interface WatchOptions extends ConnectionOptions, FormatOptions {
   readonly once?: boolean
 }
 
@@ -44,20 +42,20 @@ export function addWatchCommand(program: Command, world: CliContext, run: Run): 
 async function watch(world: CliContext, options: WatchOptions): Promise<void> {
   const target = await targetOf(world, options)
   const live = options.once !== true
+  const output = new Output(world, options)
   const bridge = await openBridge(target, { clock: world.clock, reconnect: live })
   try {
-    if (!live) await printOnce(world, bridge, options.json === true)
-    else if (world.io.stdout.isTTY && !options.json) await liveTable(world, bridge, targetName(target))
-    else await changeLines(world, bridge, options.json === true)
+    if (!live) await printOnce(world, bridge, output)
+    else if (world.io.stdout.isTTY && output.isText) await liveTable(world, bridge, targetName(target))
+    else await changeLines(world, bridge, output)
   } finally {
     await bridge.close()
   }
 }
 
-async function printOnce(world: CliContext, bridge: Bridge, json: boolean): Promise<void> {
+async function printOnce(world: CliContext, bridge: Bridge, output: Output): Promise<void> {
   const list = await allPages(bridge, 'node/list')
-  if (json) printJson(world.io.stdout, list)
-  else print(world.io.stdout, table(nodeColumns(world.clock.wallMs()), list.items))
+  output.answer(list, () => print(world.io.stdout, table(nodeColumns(world.clock.wallMs()), list.items)))
 }
 
 /** `state` says all of it, `status` that something changed; both are retained. The one that knows since when comes first. */
@@ -119,9 +117,9 @@ class Fleet {
   }
 }
 
-async function changeLines(world: CliContext, bridge: Bridge, json: boolean): Promise<void> {
+async function changeLines(world: CliContext, bridge: Bridge, format: Output): Promise<void> {
   const fleet = new Fleet()
-  const output = new LineOutput(world.io.stdout, json ? jsonLine : humanLine)
+  const output = format.rows(humanLine)
   const off = world.io.onInterrupt(() => output.end())
   await bridge.watch(nodeFilters(bridge), (topic, payload) => {
     const change = fleet.heard(bridge, topic, payload)
@@ -134,10 +132,6 @@ async function changeLines(world: CliContext, bridge: Bridge, json: boolean): Pr
   await output.untilEnded()
   off()
   if (output.failure) throw new CliError(EXIT.refused, `cannot write: ${output.failure.message}`)
-}
-
-function jsonLine(row: DisplayRow): string {
-  return escapeJson(JSON.stringify(row))
 }
 
 function humanLine(row: DisplayRow): string {

@@ -1,16 +1,16 @@
 import { once } from 'node:events'
-import type { Output } from '../context.ts'
+import type { OutputStream } from '../context.ts'
 import type { DisplayRow } from './presentation.ts'
 
 /** A line for each row, no faster than the reader reads; ends when told, or when the reader has gone (`| head`). */
 export class LineOutput {
-  readonly #output: Output
+  readonly #output: OutputStream
   readonly #lineOf: (row: DisplayRow) => string
   readonly #ended = new AbortController()
   /** The reason why nothing more can be written; a reader that has gone is no failure. */
   failure: Error | undefined
 
-  constructor(output: Output, lineOf: (row: DisplayRow) => string) {
+  constructor(output: OutputStream, lineOf: (row: DisplayRow) => string) {
     this.#output = output
     this.#lineOf = lineOf
     // Stays for good: without a listener a late EPIPE would end the process as an uncaught error.

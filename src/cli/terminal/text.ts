@@ -1,5 +1,5 @@
-import { escapeJson, escapeText } from '../../kernel/escape-text.ts'
-import type { Output } from '../context.ts'
+import { escapeText } from '../../kernel/escape-text.ts'
+import type { OutputStream } from '../context.ts'
 
 /** Text for a terminal. Every value that came from the network goes through `shown` on its way out. */
 
@@ -11,20 +11,8 @@ export function shown(value: unknown): string {
   return escapeText(JSON.stringify(value))
 }
 
-export function print(output: Output, text: string): void {
+export function print(output: OutputStream, text: string): void {
   output.write(text.endsWith('\n') ? text : `${text}\n`)
-}
-
-/** One JSON document, the same for a terminal and a pipe. */
-export function printJson(output: Output, value: unknown): void {
-  const text = JSON.stringify(value ?? null, null, 2)
-  print(
-    output,
-    text
-      .split('\n')
-      .map((line) => escapeJson(line))
-      .join('\n'),
-  )
 }
 
 const WIDE =

@@ -5,16 +5,15 @@ import { CliError, EXIT, RefusedByBridge, usageError } from '../exit.ts'
 import { pagesOf } from '../session/paging.ts'
 import { type Bridge, openBridge } from '../session/session.ts'
 import { type ConnectionOptions, targetOf } from '../session/target.ts'
-import { LineOutput } from '../terminal/line-output.ts'
+import type { LineOutput } from '../terminal/line-output.ts'
+import { type FormatOptions, Output } from '../terminal/output.ts'
 import { asRow, type DisplayRow, itemsOf } from '../terminal/presentation.ts'
 import { print, shown } from '../terminal/text.ts'
 
 /** `audit list --follow` and `--jsonl`: the audit log line by line, as it comes. */
 
-export interface AuditOptions extends ConnectionOptions {
+export interface AuditOptions extends ConnectionOptions, FormatOptions {
   readonly follow?: boolean
-  readonly jsonl?: boolean
-  readonly json?: boolean
   readonly all?: boolean
 }
 
@@ -25,14 +24,17 @@ export function isLineByLine(options: AuditOptions): boolean {
 }
 
 export async function auditLines(world: CliContext, options: AuditOptions, args: DisplayRow): Promise<void> {
-  checkOptions(options, args)
+  const format = new Output(world, options)
+  format.refuseDocument()
+  if (options.follow) checkFollowed(args)
   const target = await targetOf(world, options)
   const follow = options.follow === true
+  const isWhole = options.all === true || (format.isJsonLines && args.limit === undefined)
   const bridge = await openBridge(target, { clock: world.clock, reconnect: follow })
-  const output = new LineOutput(world.io.stdout, options.jsonl ? jsonLine : humanLine)
+  const output = format.rows(humanLine)
   try {
     if (!follow) await exportPages(bridge, output, args)
-    else await untilInterrupted(world, output, () => followLog(world, bridge, output, options, args))
+    else await untilInterrupted(world, output, () => followLog(world, bridge, output, isWhole, args))
   } catch (error) {
     // Whoever read has seen enough, or Ctrl-C came in the middle of a request: an end, not a failure.
     if (!output.ended) throw error
@@ -42,15 +44,9 @@ export async function auditLines(world: CliContext, options: AuditOptions, args:
   if (output.failure) throw new CliError(EXIT.refused, `cannot write: ${output.failure.message}`)
 }
 
-function checkOptions(options: AuditOptions, args: DisplayRow): void {
-  if (options.json) throw usageError('--json is one document; with --follow too, --jsonl prints one a line')
-  if (!options.follow) return
+function checkFollowed(args: DisplayRow): void {
   if (args.order !== undefined) throw usageError('--order: with --follow the oldest comes first')
   if (args.until !== undefined) throw usageError('--until: what is still to come has no end')
-}
-
-function jsonLine(row: DisplayRow): string {
-  return escapeJson(JSON.stringify(row))
 }
 
 /** Writes `17  2026-01-01T12:00:00.000Z  invocation.ended  done  ann  robot1  command=arm.move ms=12`. */
@@ -100,13 +96,12 @@ async function followLog(
   world: CliContext,
   bridge: Bridge,
   output: LineOutput,
-  options: AuditOptions,
+  isWhole: boolean,
   args: DisplayRow,
 ): Promise<void> {
   const { limit, after, ...filter } = args
-  const whole = options.all === true || (options.jsonl === true && limit === undefined)
   let cursor = typeof after === 'string' ? after : undefined
-  if (!whole && cursor === undefined) {
+  if (!isWhole && cursor === undefined) {
     cursor = await newestFirst(bridge, output, filter, Number(limit ?? LIMITS.listDefault))
   }
   const connection = connectionNews(world)

@@ -1,5 +1,5 @@
 import { escapeJson } from '../../kernel/escape-text.ts'
-import type { CliContext, Output } from '../context.ts'
+import type { CliContext, OutputStream } from '../context.ts'
 import { RefusedByBridge, usageError } from '../exit.ts'
 import { allPages } from '../session/paging.ts'
 import type { Bridge } from '../session/session.ts'
@@ -93,7 +93,7 @@ async function decide(
 }
 
 /** Oldest first, each with its params. */
-async function waitingCalls(stderr: Output, bridge: Bridge): Promise<DisplayRow[]> {
+async function waitingCalls(stderr: OutputStream, bridge: Bridge): Promise<DisplayRow[]> {
   const list = await allPages(bridge, 'invocation/list', { state: 'waiting', order: 'oldest' })
   const calls: DisplayRow[] = []
   for (const { invocationId } of list.items.slice(0, MAX_CALLS)) {

@@ -2,16 +2,17 @@ import { readFileSync } from 'node:fs'
 import { Argument, type Command, Option } from 'commander'
 import { messageOf } from '../../kernel/errors.ts'
 import { VERBS, type VerbDefinition, type VerbName } from '../../protocol/verbs.ts'
-import { connectionOptions, group, type Run, withExamples } from '../command-options.ts'
+import { connectionOptions, group, jsonLinesOption, type Run, withExamples } from '../command-options.ts'
 import type { CliContext } from '../context.ts'
 import { SoftFailure, usageError } from '../exit.ts'
 import { allPages } from '../session/paging.ts'
 import { type Bridge, openBridge } from '../session/session.ts'
 import { type ConnectionOptions, targetOf } from '../session/target.ts'
+import { Output } from '../terminal/output.ts'
 import { asRow, humanText } from '../terminal/presentation.ts'
 import { readAll, readSecret } from '../terminal/questions.ts'
 import { softFailureOf } from '../terminal/soft-failure.ts'
-import { print, printJson } from '../terminal/text.ts'
+import { print } from '../terminal/text.ts'
 import { TIME_HINT } from '../terminal/times.ts'
 import { chooseRequest } from './approve.ts'
 import { type ArgumentSpec, argumentsOf, checkArguments, parseArgument } from './arguments.ts'
@@ -142,9 +143,8 @@ function addVerb(parent: Command, leaf: string, name: VerbName, world: CliContex
   for (const spec of specs) addArgument(command, spec, name)
   if (isList(verb)) command.option('--all', 'every page (what happens without --limit too)')
   if (name === 'audit/list') {
-    command
-      .option('--follow', 'show what is there, then what comes, until Ctrl-C')
-      .option('--jsonl', 'one JSON document a line: every entry, unless --limit says how many')
+    command.option('--follow', 'show what is there, then what comes, until Ctrl-C')
+    jsonLinesOption(command, 'one JSON document a line: every entry, unless --limit says how many')
   }
   connectionOptions(command)
   withExamples(command, EXAMPLES[name] ?? [])
@@ -236,8 +236,7 @@ async function perform(
       ? await decideAsked(world, bridge, name, args)
       : await dataOf(world, bridge, target.principal, name, args, String(given[0] ?? ''))
     if (data === NOTHING_DONE) return
-    if (options.json) printJson(world.io.stdout, data ?? {})
-    else show(world, name, data)
+    new Output(world, options).answer(data ?? {}, () => show(world, name, data))
     const shortfall = softFailureOf(name, data)
     if (shortfall !== undefined) throw new SoftFailure(shortfall)
   } finally {
