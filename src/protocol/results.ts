@@ -31,6 +31,9 @@ const provisioned = nodeRef.extend({
   apiKey: z.string().optional().describe('the key, when the bridge made it; told once'),
 })
 const decided = nodeRef.extend({ requestId: z.string() })
+const refusedUntil = timeSchema
+  .optional()
+  .describe('until when what was refused stays refused, unless `pairing/forgive` lifts it')
 
 const policyTriple = z.object({
   principal: z.union([z.literal('*'), nameSchema]),
@@ -107,7 +110,7 @@ export const RESULTS = {
     uptimePercent: z.number().optional().describe('the same in percent; absent when no time has passed'),
   }),
   'node/rename': nodeRef.extend({ displayName: z.string() }),
-  'node/revoke': nodeRef,
+  'node/revoke': nodeRef.extend({ refusedUntil }),
   'node/rotate-key': nodeRef.extend({
     apiKey: z.string().describe('the new key; told once'),
     toldToLimb: z.boolean().describe('whether the live session of the limb was told the key'),
@@ -127,7 +130,7 @@ export const RESULTS = {
   'pairing/approve': decided.extend({
     status: z.enum(STATUSES).optional().describe('of the limb, right after the approval'),
   }),
-  'pairing/reject': decided,
+  'pairing/reject': decided.extend({ refusedUntil }),
   'pairing/forgive': nodeRef.extend({ forgiven: z.int().describe('how many keys and widenings') }),
   'pairing/permit': z.object({
     pairingWindow: bridgeInfoSchema.shape.pairingWindow.unwrap().nullable(),

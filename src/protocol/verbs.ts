@@ -335,7 +335,7 @@ export const VERBS = {
         .optional()
         .describe('the same key within 24 hours gives the first answer and runs nothing again'),
     },
-    { positional: ['command'], long: true, plain: fastInvoke },
+    { positional: ['command', 'nodeId'], long: true, plain: fastInvoke },
   ),
   'invocation/list': verb('viewer', 'List the invocations, under way and ended.', {
     ...listArgs,

@@ -11,6 +11,7 @@ import type { NodeKeys, NodeRecord, PairingRequestRecord } from '../../domain/re
 import { isLoopbackAddress } from '../../kernel/address.ts'
 import { Refusal } from '../../kernel/errors.ts'
 import { rotatedKeyOf } from '../../kernel/rotated-key.ts'
+import type { RunningMs } from '../../kernel/running-clock.ts'
 import { hashKey, keyMatches, newId, pairingCode, sha256Hex } from '../../kernel/secrets.ts'
 import { type AuthLevel, LEVELS } from '../../protocol/names.ts'
 import type { Registration } from '../../protocol/schemas.ts'
@@ -260,12 +261,13 @@ export class PairingDecisions {
     return { request, node, losers, withdrawn, invokeSecret: invokeSecretOf(this.#world, node, key) }
   }
 
+  /** Resolves with the end of the refusal, on the running clock. */
   async reject(
     tx: Tx,
     request: PairingRequestRecord,
     by: string,
     why: 'rejected' | 'other_approved' = 'rejected',
-  ): Promise<void> {
+  ): Promise<RunningMs> {
     const { clock, running, settings } = this.#world
     const now = clock.wallMs()
     const { rejectedSeconds } = settings.pairing
@@ -286,6 +288,7 @@ export class PairingDecisions {
         detail: { requestId: request.requestId, kind: request.kind },
       }),
     )
+    return until
   }
 
   async #widening(

@@ -3,6 +3,7 @@ import type { NodeRecord, PairingRequestRecord } from '../../domain/records.ts'
 import { addressGroup } from '../../kernel/address.ts'
 import { Refusal } from '../../kernel/errors.ts'
 import { LogThrottle } from '../../kernel/log-throttle.ts'
+import type { RunningMs } from '../../kernel/running-clock.ts'
 import { newKey } from '../../kernel/secrets.ts'
 import { LIMITS } from '../../protocol/limits.ts'
 import type { PairingAnswer, Registration } from '../../protocol/schemas.ts'
@@ -298,15 +299,15 @@ export class Pairings {
     this.#answers.send(holder, this.#approved(node, null))
   }
 
-  async reject(requestId: string, by: string): Promise<PairingRequestRecord> {
-    const request = await this.#world.store.transact(async (tx) => {
-      const found = await pendingRequest(tx, requestId)
-      await this.#decisions.reject(tx, found, by)
-      return found
+  /** Resolves with the request, and the end of the refusal on the running clock. */
+  async reject(requestId: string, by: string): Promise<{ request: PairingRequestRecord; until: RunningMs }> {
+    const rejected = await this.#world.store.transact(async (tx) => {
+      const request = await pendingRequest(tx, requestId)
+      return { request, until: await this.#decisions.reject(tx, request, by) }
     })
-    this.forget(request)
-    this.#sendRejected(request)
-    return request
+    this.forget(rejected.request)
+    this.#sendRejected(rejected.request)
+    return rejected
   }
 
   /** Lifts what was refused of a limb: its devices may connect, and ask again. How much it was. */

@@ -1,5 +1,6 @@
 import { provisionedNode, shownName } from '../../domain/pairing.ts'
 import type { NodeRecord, PairingRequestRecord } from '../../domain/records.ts'
+import { iso } from '../../kernel/clock.ts'
 import { Refusal } from '../../kernel/errors.ts'
 import { makeRotatedKey } from '../../kernel/rotated-key.ts'
 import { certifiedKey, hashKey, type KeyHash, keyMatches, newKey } from '../../kernel/secrets.ts'
@@ -183,7 +184,7 @@ export function nodeHandlers(world: BridgeContext, parts: Parts): NodeHandlers {
           rest.push(fresh)
         }
         await tx.audit(audit(world, 'node.revoked', { actor: caller.name, nodeId, outcome: 'revoked' }))
-        return { gone: claims.filter((claim) => claim.kind === 'widen'), rest }
+        return { until, gone: claims.filter((claim) => claim.kind === 'widen'), rest }
       })
       world.counters.count('pairing_decisions', 'revoked')
       control.nodeGone(nodeId)
@@ -207,7 +208,7 @@ export function nodeHandlers(world: BridgeContext, parts: Parts): NodeHandlers {
       })
       log.info({ nodeId, by: caller.name }, `${nodeId} is revoked`)
       announcer.event('node_revoked', { nodeId, by: caller.name })
-      return { nodeId }
+      return { nodeId, refusedUntil: iso(world.running.wallMs(requests.until)) }
     },
 
     async 'node/rotate-key'({ nodeId, immediate }, caller) {

@@ -26,7 +26,7 @@ export function pairingHandlers(
     announcer: Announcer
   },
 ): VerbHandlersOf<'pairing'> {
-  const { clock, counters, store } = world
+  const { clock, running, counters, store } = world
   const { registry, pending, pairings, window, announcer } = parts
 
   /** Says, of a request that is pending no more, what became of it: who decides twice is not lied to. */
@@ -73,9 +73,12 @@ export function pairingHandlers(
       return { nodeId, requestId, ...(status === undefined ? {} : { status }) }
     },
     'pairing/reject': async ({ requestId }, caller) => {
-      const request = await pairings.reject(requestId, caller.name).catch((error) => known(requestId, error))
+      const rejected = await pairings
+        .reject(requestId, caller.name)
+        .catch((error) => known(requestId, error))
       counters.count('pairing_decisions', 'rejected')
-      return { nodeId: request.nodeId, requestId }
+      const refusedUntil = iso(running.wallMs(rejected.until))
+      return { nodeId: rejected.request.nodeId, requestId, refusedUntil }
     },
     'pairing/forgive': async ({ nodeId }, caller) => ({
       nodeId,

@@ -6,8 +6,9 @@ import { allPages } from '../session/paging.ts'
 import { type Bridge, openBridge } from '../session/session.ts'
 import { type ConnectionOptions, targetName, targetOf } from '../session/target.ts'
 import { type FormatOptions, Output } from '../terminal/output.ts'
-import { asRow, type DisplayRow, requestColumns } from '../terminal/presentation.ts'
-import { age, pairs, print, shown, table } from '../terminal/text.ts'
+import { asRow, type DisplayRow } from '../terminal/presentation.ts'
+import { requestsText } from '../terminal/requests.ts'
+import { age, pairs, print, shown, widthOf, wrapped } from '../terminal/text.ts'
 
 /** `status`: the bridge in a few lines, whether it is ready or why not, and who waits for approval. */
 
@@ -117,6 +118,7 @@ function printStatus(
   if (Number(health.waitingCalls) > 0)
     print(stdout, '\nCalls wait for a decision: limb-bridge invocation approve')
   if (pending.length === 0) return
-  print(stdout, `\n${table(requestColumns(nowMs), pending)}`)
-  print(stdout, 'Compare the code with the device, then: limb-bridge pairing approve')
+  print(stdout, `\n${requestsText(pending, { nowMs, width: widthOf(world.io) })}`)
+  const next = 'Compare the code with the device, then: limb-bridge pairing approve'
+  print(stdout, wrapped(next, widthOf(world.io)).join('\n'))
 }

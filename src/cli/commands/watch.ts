@@ -8,7 +8,7 @@ import { type Bridge, openBridge } from '../session/session.ts'
 import { type ConnectionOptions, targetName, targetOf } from '../session/target.ts'
 import { type FormatOptions, Output } from '../terminal/output.ts'
 import { asRow, type DisplayRow, nodeColumns } from '../terminal/presentation.ts'
-import { clip, print, shown, table } from '../terminal/text.ts'
+import { clip, print, shown, table, widthOf } from '../terminal/text.ts'
 
 /** `watch`: the limbs, live. A table on a terminal; a line for each change elsewhere. */
 
@@ -55,7 +55,8 @@ async function watch(world: CliContext, options: WatchOptions): Promise<void> {
 
 async function printOnce(world: CliContext, bridge: Bridge, output: Output): Promise<void> {
   const list = await allPages(bridge, 'node/list')
-  output.answer(list, () => print(world.io.stdout, table(nodeColumns(world.clock.wallMs()), list.items)))
+  const { io, clock } = world
+  output.answer(list, () => print(io.stdout, table(nodeColumns(clock.wallMs()), list.items, widthOf(io))))
 }
 
 /** `state` says all of it, `status` that something changed; both are retained. The one that knows since when comes first. */

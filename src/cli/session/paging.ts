@@ -11,6 +11,8 @@ export interface List {
   readonly items: readonly DisplayRow[]
   /** The cursor from which to go on, when the listing is not whole. */
   readonly next?: string
+  /** Holds what the answer says beside its items, such as the uptime beside the history. */
+  readonly [about: string]: unknown
 }
 
 /** One page after the other, until there are no more. An empty page is no end: the next one may have something. */
@@ -20,8 +22,8 @@ export async function* pagesOf(bridge: Bridge, verb: string, args: DisplayRow): 
   for (;;) {
     const data = await bridge.request(verb, { ...args, ...(after === undefined ? {} : { after }) })
     const items = itemsOf(data)
-    const { next } = asRow(data)
-    yield typeof next === 'string' ? { items, next } : { items }
+    const { next, ...about } = asRow(data)
+    yield typeof next === 'string' ? { ...about, items, next } : { ...about, items }
     empty = items.length === 0 ? empty + 1 : 0
     // A bridge that says "more" and goes nowhere would keep us here for ever.
     if (typeof next !== 'string' || next === after || empty >= MAX_EMPTY_PAGES) return
@@ -33,10 +35,13 @@ export async function* pagesOf(bridge: Bridge, verb: string, args: DisplayRow): 
 export async function allPages(bridge: Bridge, verb: string, args: DisplayRow = {}): Promise<List> {
   const items: DisplayRow[] = []
   let next: string | undefined
+  let about: DisplayRow = {}
   for await (const page of pagesOf(bridge, verb, { ...args, limit: LIMITS.listMax })) {
     items.push(...page.items)
-    next = page.next
+    const { items: _, next: following, ...rest } = page
+    next = following
+    about = rest
     if (items.length >= MAX_ITEMS) break
   }
-  return next === undefined ? { items } : { items, next }
+  return { ...about, items, ...(next === undefined ? {} : { next }) }
 }

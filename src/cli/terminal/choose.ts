@@ -1,7 +1,7 @@
 import { CliError, EXIT } from '../exit.ts'
 import type { DisplayRow } from './presentation.ts'
 import type { Conversation } from './questions.ts'
-import { shown } from './text.ts'
+import { codeIn, shown } from './text.ts'
 
 /** The words of a dialogue that decides about one of several waiting things. */
 
@@ -29,7 +29,7 @@ export async function chooseOne(
   // A number is always the place in the list: a device may have named itself "1".
   const numbered = /^\d{1,9}$/.test(answer) ? items[Number(answer) - 1] : undefined
   if (numbered) return numbered
-  const matches = items.filter((row) => choice.keys.some((key) => row[key] === answer))
+  const matches = items.filter((row) => choice.keys.some((key) => names(row, key, answer)))
   const [found] = matches
   if (!found) throw new CliError(EXIT.refused, `none of them; ${choice.nothing}`)
   if (matches.length > 1) {
@@ -39,6 +39,11 @@ export async function chooseOne(
     )
   }
   return found
+}
+
+function names(row: DisplayRow, key: string, answer: string): boolean {
+  if (key === 'code') return row.code !== undefined && shown(row.code) === codeIn(answer)
+  return row[key] === answer
 }
 
 /** Throws CliError with `otherwise` unless the answer is yes. */

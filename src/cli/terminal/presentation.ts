@@ -1,6 +1,5 @@
-import { mixedAlphabets } from '../../kernel/confusables.ts'
 import type { VerbName } from '../../protocol/verbs.ts'
-import { age, type Column, pairs, shown, span, spokenCode, table } from './text.ts'
+import { age, type Column, shown, span } from './text.ts'
 
 /**
  * Responses for people. What comes from a bridge is looked at key by key: a newer bridge may say more, and
@@ -36,7 +35,7 @@ export function capabilitiesText(value: unknown, status?: unknown): string {
 }
 
 /** `camera (leased): camera.snap, camera.clip; sensor (free)`, for one limb. */
-function commandsText(value: unknown, status?: unknown): string {
+export function commandsText(value: unknown, status?: unknown): string {
   if (!Array.isArray(value)) return ''
   return value
     .map(asRow)
@@ -49,74 +48,35 @@ function commandsText(value: unknown, status?: unknown): string {
     .join('; ')
 }
 
-/** `camera.snap, camera.delete-all (removes every picture)`. */
-export function addsText(value: unknown): string {
-  if (!Array.isArray(value)) return ''
-  return value
-    .map((each) => {
-      if (typeof each === 'string') return shown(each)
-      const { name, title, description } = asRow(each)
-      const words = description ?? title
-      return words === undefined ? shown(name) : `${shown(name)} (${shown(words)})`
-    })
-    .join(', ')
-}
-
-/** `camera from gated to free`. */
-export function loosensText(value: unknown): string {
-  if (!Array.isArray(value)) return ''
-  return value
-    .map(asRow)
-    .map(({ capability, from, to }) => `${shown(capability)} from ${shown(from)} to ${shown(to)}`)
-    .join(', ')
-}
-
-function column(title: string, key: string): Column<DisplayRow> {
+export function column(title: string, key: string): Column<DisplayRow> {
   return { title, value: (row) => row[key] }
 }
 
-function ageColumn(title: string, key: string, nowMs: number): Column<DisplayRow> {
+/** One that may be shortened. */
+export function textColumn(title: string, key: string): Column<DisplayRow> {
+  return { ...column(title, key), cut: true }
+}
+
+export function ageColumn(title: string, key: string, nowMs: number): Column<DisplayRow> {
   return { title, value: (row) => age(row[key], nowMs) }
 }
 
-const capabilities: Column<DisplayRow> = {
+export const capabilitiesColumn: Column<DisplayRow> = {
   title: 'CAPABILITIES',
+  cut: true,
   value: (row) => capabilitiesText(row.capabilities, row.status),
 }
 
 export function nodeColumns(nowMs: number): Column<DisplayRow>[] {
   return [
     column('NODE', 'nodeId'),
-    column('NAME', 'displayName'),
+    textColumn('NAME', 'displayName'),
     column('STATUS', 'status'),
     column('REASON', 'reason'),
     ageColumn('SINCE', 'since', nowMs),
     ageColumn('HEARTBEAT', 'lastHeartbeatAt', nowMs),
-    column('PLATFORM', 'platform'),
-    capabilities,
-  ]
-}
-
-/** A stranger chose this name. */
-function nameText(value: unknown): string {
-  const name = shown(value)
-  return mixedAlphabets(name).length > 0 ? `${name} (MIXED ALPHABETS)` : name
-}
-
-export function requestColumns(nowMs: number): Column<DisplayRow>[] {
-  return [
-    column('REQUEST', 'requestId'),
-    column('NODE', 'nodeId'),
-    { title: 'NAME', value: (row) => nameText(row.displayName) },
-    column('PLATFORM', 'platform'),
-    { title: 'CODE', value: (row) => spokenCode(row.code) },
-    column('KIND', 'kind'),
-    { title: 'CONFLICT', value: (row) => (row.conflict === true ? 'YES' : 'no') },
-    ageColumn('ASKED', 'requestedAt', nowMs),
-    column('FROM', 'address'),
-    capabilities,
-    { title: 'ADDS', value: (row) => addsText(row.adds) },
-    { title: 'LOOSENS', value: (row) => loosensText(row.loosens) },
+    textColumn('PLATFORM', 'platform'),
+    capabilitiesColumn,
   ]
 }
 
@@ -124,9 +84,9 @@ export function requestColumns(nowMs: number): Column<DisplayRow>[] {
 function callColumns(nowMs: number): Column<DisplayRow>[] {
   return [
     column('CALL', 'invocationId'),
-    column('PRINCIPAL', 'principal'),
-    column('LIMB', 'nodeId'),
-    column('COMMAND', 'command'),
+    textColumn('PRINCIPAL', 'principal'),
+    textColumn('LIMB', 'nodeId'),
+    textColumn('COMMAND', 'command'),
     column('LEVEL', 'level'),
     column('STATE', 'state'),
     ageColumn('ASKED', 'createdAt', nowMs),
@@ -142,9 +102,9 @@ function took(from: unknown, to: unknown): string {
   return ms < 1000 ? `${Math.max(0, ms)}ms` : span(ms / 1000)
 }
 
-function columnsOf(verb: VerbName, nowMs: number): Column<DisplayRow>[] | undefined {
+/** Returns the columns of a list, or undefined when nobody drew them by hand. */
+export function columnsOf(verb: VerbName, nowMs: number): Column<DisplayRow>[] | undefined {
   if (verb === 'node/list') return nodeColumns(nowMs)
-  if (verb === 'pairing/list') return requestColumns(nowMs)
   if (verb === 'policy/list') {
     return [
       column('PRINCIPAL', 'principal'),
@@ -181,44 +141,8 @@ function columnsOf(verb: VerbName, nowMs: number): Column<DisplayRow>[] | undefi
       column('OUTCOME', 'outcome'),
       column('ACTOR', 'actor'),
       column('NODE', 'nodeId'),
-      column('DETAIL', 'detail'),
+      textColumn('DETAIL', 'detail'),
     ]
   }
   return undefined
-}
-
-/** Says what an empty list means, and what to do next. */
-const EMPTY: Partial<Record<VerbName, string>> = {
-  'node/list': 'No limbs. Let a device register, then `limb-bridge pairing approve`.',
-  'pairing/list': 'Nothing is pending.',
-  'policy/list': "No policies: each capability's own level holds.",
-}
-
-/** Columns of a list that nobody drew by hand: the keys of its rows. */
-function plainColumns(rows: readonly DisplayRow[]): Column<DisplayRow>[] {
-  const keys = [...new Set(rows.flatMap((row) => Object.keys(row)))]
-  return keys.map((key) => column(key.toUpperCase(), key))
-}
-
-function listText(verb: VerbName, data: unknown, nowMs: number): string {
-  const rows = itemsOf(data)
-  if (rows.length === 0) return `${EMPTY[verb] ?? 'Nothing.'}\n`
-  return table(columnsOf(verb, nowMs) ?? plainColumns(rows), rows)
-}
-
-const SECRET_KEYS = ['apiKey', 'password']
-
-function objectText(data: unknown): string {
-  const row = asRow(data)
-  const entries = Object.entries(row).map(
-    ([key, value]) => [key, key === 'capabilities' ? commandsText(value, row.status) : value] as const,
-  )
-  const secret = SECRET_KEYS.some((key) => row[key] !== undefined)
-  return pairs(entries) + (secret ? 'It is shown this once; keep it now.\n' : '')
-}
-
-export function humanText(verb: VerbName, data: unknown, nowMs: number): string {
-  if (Array.isArray(asRow(data).items)) return listText(verb, data, nowMs)
-  if (data === undefined || data === null || Object.keys(asRow(data)).length === 0) return 'Done.\n'
-  return objectText(data)
 }

@@ -1,5 +1,5 @@
 import type { VerbName } from '../../protocol/verbs.ts'
-import { asRow } from './presentation.ts'
+import { asRow, itemsOf } from './presentation.ts'
 import { shown } from './text.ts'
 
 /**
@@ -15,6 +15,10 @@ export function softFailureOf(verb: VerbName, data: unknown): string | undefined
     const { message, code } = asRow(row.error ?? {})
     const why = message === undefined ? `it is ${shown(row.state)}` : `${shown(message)} (${shown(code)})`
     return `the call was approved and could not be sent: ${why}`
+  }
+  if (verb === 'pairing/approve' || verb === 'pairing/reject') {
+    const failed = itemsOf(data).filter(({ error }) => error !== undefined)
+    if (failed.length > 0) return `${failed.length} of ${itemsOf(data).length} were not decided`
   }
   return undefined
 }

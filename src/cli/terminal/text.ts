@@ -1,5 +1,5 @@
 import { escapeText } from '../../kernel/escape-text.ts'
-import type { OutputStream } from '../context.ts'
+import type { Io, OutputStream } from '../context.ts'
 
 /** Text for a terminal. Every value that came from the network goes through `shown` on its way out. */
 
@@ -26,33 +26,131 @@ export function displayWidth(text: string): number {
   return width
 }
 
+/** Some terminals (a serial line) say that they have no size, which is 0. */
+const DEFAULT_COLUMNS = 80
+const MIN_COLUMNS = 20
+
+/** The columns that lines have to fit into. Lines that go to a file or a program are whole, unless COLUMNS says how wide. */
+export function widthOf({ stdout, env }: Pick<Io, 'stdout' | 'env'>): number {
+  if (stdout.isTTY) return Math.max(MIN_COLUMNS, stdout.columns || DEFAULT_COLUMNS)
+  const asked = Number(env.COLUMNS)
+  return asked >= MIN_COLUMNS ? asked : Number.POSITIVE_INFINITY
+}
+
 export interface Column<T> {
   readonly title: string
   readonly value: (row: T) => unknown
+  /** Its values are shortened when the table is too wide; what a person copies from the others stays whole. */
+  readonly cut?: boolean
 }
 
-/** An aligned table; every value is made visible. Ends without spaces and with a newline. */
-export function table<T>(columns: readonly Column<T>[], rows: readonly T[]): string {
-  const lines = [
+/** Columns are kept apart by so much. */
+const GAP = '  '
+const MIN_CUT_WIDTH = 8
+
+/**
+ * An aligned table; every value is made visible. Ends without spaces and with a newline. A table that is wider than
+ * `width` is cut: first the columns that say so, the widest most, then the ends of its lines.
+ */
+export function table<T>(
+  columns: readonly Column<T>[],
+  rows: readonly T[],
+  width = Number.POSITIVE_INFINITY,
+): string {
+  const lines = cellsOf(columns, rows)
+  const widths = fittedWidths(columns, widthsOf(columns, lines), width)
+  return lines
+    .map((line) => {
+      const cells = line.map((text, i) => pad(clip(text, widths[i] ?? 0), widths[i] ?? 0))
+      return `${clip(cells.join(GAP).trimEnd(), width).trimEnd()}\n`
+    })
+    .join('')
+}
+
+/** Returns whether the table needs no cut to fit. */
+export function tableFits<T>(columns: readonly Column<T>[], rows: readonly T[], width: number): boolean {
+  return totalOf(widthsOf(columns, cellsOf(columns, rows))) <= width
+}
+
+function cellsOf<T>(columns: readonly Column<T>[], rows: readonly T[]): string[][] {
+  return [
     columns.map((column) => column.title),
     ...rows.map((row) => columns.map((column) => shown(column.value(row)) || '-')),
   ]
-  const widths = columns.map((_, i) =>
-    lines.reduce((max, line) => Math.max(max, displayWidth(line[i] ?? '')), 0),
-  )
-  return lines
-    .map(
-      (line) =>
-        `${line
-          .map((text, i) => pad(text, widths[i] ?? 0))
-          .join('  ')
-          .trimEnd()}\n`,
-    )
-    .join('')
+}
+
+function widthsOf(columns: readonly unknown[], lines: readonly string[][]): number[] {
+  return columns.map((_, i) => lines.reduce((max, line) => Math.max(max, displayWidth(line[i] ?? '')), 0))
+}
+
+function totalOf(widths: readonly number[]): number {
+  return widths.reduce((sum, each) => sum + each, 0) + GAP.length * Math.max(0, widths.length - 1)
+}
+
+function fittedWidths<T>(columns: readonly Column<T>[], natural: readonly number[], width: number): number[] {
+  const widths = [...natural]
+  for (;;) {
+    const excess = totalOf(widths) - width
+    if (excess <= 0) return widths
+    const cuttable = widths.map((each, i) => (columns[i]?.cut && each > MIN_CUT_WIDTH ? each : 0))
+    const widest = Math.max(...cuttable)
+    if (widest === 0) return widths
+    // Down to the next widest one, so that no column gives more than the others have left.
+    const next = Math.max(MIN_CUT_WIDTH, ...cuttable.filter((each) => each < widest))
+    const at = cuttable.indexOf(widest)
+    widths[at] = Math.max(next === widest ? widest - 1 : next, widest - excess)
+  }
 }
 
 function pad(text: string, width: number): string {
   return text + ' '.repeat(Math.max(0, width - displayWidth(text)))
+}
+
+/** Lines of at most `width` columns, broken between words where there is one. */
+export function wrapped(text: string, width: number): string[] {
+  const lines: string[] = []
+  let line = ''
+  for (const word of text.split(' ').flatMap((each) => broken(each, width))) {
+    const longer = line === '' ? word : `${line} ${word}`
+    if (displayWidth(longer) <= width) line = longer
+    else {
+      lines.push(line)
+      line = word
+    }
+  }
+  return [...lines, line]
+}
+
+function broken(word: string, width: number): string[] {
+  if (displayWidth(word) <= width) return [word]
+  const parts: string[] = []
+  let part = ''
+  for (const char of word) {
+    if (displayWidth(part + char) > width) {
+      parts.push(part)
+      part = ''
+    }
+    part += char
+  }
+  return [...parts, part]
+}
+
+/** `key: value` lines, aligned, in which a long value goes on below itself. */
+export function wrappedPairs(
+  entries: readonly (readonly [string, unknown])[],
+  width: number,
+  indent = '',
+): string {
+  const keys = Math.max(0, ...entries.map(([key]) => key.length)) + 2
+  const room = Math.max(MIN_CUT_WIDTH, width - keys - indent.length)
+  const margin = `${indent}${' '.repeat(keys)}`
+  return entries
+    .map(([key, value]) => {
+      const text = shown(value)
+      const lines = Number.isFinite(room) ? wrapped(text, room) : [text]
+      return `${indent}${`${key}:`.padEnd(keys)}${lines.join(`\n${margin}`)}\n`
+    })
+    .join('')
 }
 
 /** `key: value` lines, aligned. */
@@ -93,6 +191,11 @@ export function age(time: unknown, nowMs: number): string {
   if (Number.isNaN(at)) return ''
   const seconds = (nowMs - at) / 1000
   return seconds < -1 ? `in ${span(-seconds)}` : `${span(seconds)} ago`
+}
+
+/** A code however it was read aloud, typed or pasted: `bcdf ghjk`, `BCDF-GHJK`. */
+export function codeIn(text: string): string {
+  return text.replaceAll(/[\s-]/g, '').toUpperCase()
 }
 
 /** `BCDFGHJK` as it is read aloud: `BCDF GHJK`. */

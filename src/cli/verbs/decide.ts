@@ -12,6 +12,14 @@ import { age, displayWidth, pairs, print, shown } from '../terminal/text.ts'
 
 export type ApprovalDecision = 'approve' | 'deny'
 
+export interface WantedDecision {
+  readonly decision: ApprovalDecision
+  /** The text of `--reason`. */
+  readonly reason: string | undefined
+  /** The person has said yes beforehand. */
+  readonly sure: boolean
+}
+
 /** The approval that was looked at; the hash makes sure that nothing else is decided. */
 export interface Decided {
   readonly invocationId: string
@@ -31,9 +39,9 @@ const MARGIN = '  | '
 export async function decideWaiting(
   world: CliContext,
   bridge: Bridge,
-  decision: ApprovalDecision,
-  reason: string | undefined,
+  wanted: WantedDecision,
 ): Promise<Decided | undefined> {
+  const { decision } = wanted
   const { io } = world
   const calls = await waitingCalls(io.stderr, bridge)
   if (calls.length === 0) {
@@ -48,7 +56,7 @@ export async function decideWaiting(
   try {
     const nothing = decision === 'approve' ? 'nothing was approved' : 'nothing was denied'
     const call = await chooseOne(questions, calls, choice(nothing))
-    return await decide(world, questions, decision, call, nothing, reason)
+    return await decide(world, questions, wanted, call, nothing)
   } finally {
     questions.close()
   }
@@ -66,10 +74,9 @@ function choice(nothing: string): Choice {
 async function decide(
   world: CliContext,
   questions: Conversation,
-  decision: ApprovalDecision,
+  { decision, reason: given, sure }: WantedDecision,
   call: DisplayRow,
   nothing: string,
-  given: string | undefined,
 ): Promise<Decided> {
   const id = shown(call.invocationId)
   print(world.io.stdout, `\n${callText(world, call, FULL_LINES)}`)
@@ -78,9 +85,9 @@ async function decide(
       ? `Let ${shown(call.principal)} run ${shown(call.command)} on ${shown(call.nodeId)} with these params, once?`
       : `Refuse ${shown(call.command)} on ${shown(call.nodeId)} to ${shown(call.principal)}?`
   const other = decision === 'approve' ? `; to refuse it: \`limb-bridge invocation deny ${id}\`` : ''
-  await insistOnYes(questions, question, nothing + other)
+  if (!sure) await insistOnYes(questions, question, nothing + other)
   const asked =
-    decision === 'deny' && given === undefined
+    decision === 'deny' && given === undefined && !sure
       ? await questions.ask('Why? (the caller is told; Enter for no reason) ')
       : ''
   const reason = given ?? (asked === '' ? undefined : asked)

@@ -8,23 +8,25 @@ import { SoftFailure, usageError } from '../exit.ts'
 import { allPages } from '../session/paging.ts'
 import { type Bridge, openBridge } from '../session/session.ts'
 import { type ConnectionOptions, targetOf } from '../session/target.ts'
+import { humanText } from '../terminal/human-text.ts'
 import { Output } from '../terminal/output.ts'
-import { asRow, humanText } from '../terminal/presentation.ts'
+import { asRow } from '../terminal/presentation.ts'
 import { readAll, readSecret } from '../terminal/questions.ts'
 import { softFailureOf } from '../terminal/soft-failure.ts'
-import { print } from '../terminal/text.ts'
+import { print, widthOf } from '../terminal/text.ts'
 import { TIME_HINT } from '../terminal/times.ts'
 import { chooseRequest } from './approve.ts'
 import { type ArgumentSpec, argumentsOf, checkArguments, parseArgument } from './arguments.ts'
 import { type AuditOptions, auditLines, isLineByLine } from './audit-lines.ts'
 import { type ApprovalDecision, decideWaiting } from './decide.ts'
+import { decideRequests, takesWaiting } from './decide-requests.ts'
+import { askBeforeEnd } from './ends.ts'
 import { importNodes } from './import.ts'
 import { invokeWithProgress } from './invoke.ts'
-import { whichRequest } from './which-request.ts'
 
 /** Every verb of the protocol's table as a subcommand: `node/list` is `limb-bridge node list`. */
 
-type VerbOptions = ConnectionOptions & AuditOptions
+type VerbOptions = ConnectionOptions & AuditOptions & { readonly yes?: true }
 
 type Values = Record<string, unknown>
 
@@ -35,10 +37,19 @@ const ASKING: Partial<Record<VerbName, string>> = {
   'invocation/deny': 'invocationId',
 }
 
-/** Verbs whose request may be told by its id, its code or its limb. */
+/** Verbs whose requests may be told by their ids, their codes or their limbs. */
 const BY_REQUEST: readonly VerbName[] = ['pairing/approve', 'pairing/reject']
 const REQUEST_TEXT =
-  'the code that the device shows, the id of the request, or the limb if only one request of it is pending'
+  'the code that the device shows, the id of the request, or the limb if only one request of it is pending; several of them'
+
+/** Verbs that ask on a terminal whether they shall do it. */
+const ASKS_WHETHER: readonly VerbName[] = [
+  ...BY_REQUEST,
+  'node/revoke',
+  'principal/remove',
+  'invocation/approve',
+  'invocation/deny',
+]
 
 /** Verbs whose command line is not what the schema alone would give. */
 const EXAMPLES: Partial<Record<VerbName, readonly string[]>> = {
@@ -57,8 +68,16 @@ const EXAMPLES: Partial<Record<VerbName, readonly string[]>> = {
   'pairing/approve': [
     'limb-bridge pairing approve             shows what is pending, and asks',
     'limb-bridge pairing approve BCDFGHJK    approves the request with that code: to type it is to compare it',
-    'limb-bridge pairing approve cam1        approves the only request of that limb, without a comparison',
+    'limb-bridge pairing approve cam1        shows the only request of that limb, and asks; --yes does not ask',
+    'limb-bridge pairing approve BCDFGHJK LMNPQRST   approves both',
+    `limb-bridge pairing approve BCDFGHJK --display-name "Front door" --area Hall --levels '{"camera":"gated"}'`,
   ],
+  'pairing/reject': [
+    'limb-bridge pairing reject BCDFGHJK     says what follows, and asks; --yes does not ask',
+    'limb-bridge pairing list --state refused    shows what is refused, and until when',
+    'limb-bridge pairing forgive cam1            lifts what is refused of cam1',
+  ],
+  'node/revoke': ['limb-bridge node revoke cam1', 'limb-bridge node revoke cam1 --yes'],
   invoke: [
     'free: runs at once',
     `  limb-bridge invoke camera.snap --node-id robot1 --params '{"zoom":2}'`,
@@ -92,6 +111,7 @@ const EXAMPLES: Partial<Record<VerbName, readonly string[]>> = {
   'invocation/cancel': ['limb-bridge invocation cancel iv_... --reason "not needed any more"'],
   'pairing/permit': [
     'limb-bridge pairing permit 300 --max 10    lets ten devices in within five minutes',
+    'limb-bridge pairing permit 300 --waiting   takes those too that wait already',
     'limb-bridge pairing permit 0               closes the window',
   ],
   'policy/set': [
@@ -146,6 +166,7 @@ function addVerb(parent: Command, leaf: string, name: VerbName, world: CliContex
     command.option('--follow', 'show what is there, then what comes, until Ctrl-C')
     jsonLinesOption(command, 'one JSON document a line: every entry, unless --limit says how many')
   }
+  if (ASKS_WHETHER.includes(name)) command.option('-y, --yes', 'do not ask whether it shall be done')
   connectionOptions(command)
   withExamples(command, EXAMPLES[name] ?? [])
   const positional = specs.filter((spec) => spec.positional)
@@ -154,11 +175,21 @@ function addVerb(parent: Command, leaf: string, name: VerbName, world: CliContex
       const options = command.opts<VerbOptions>()
       const given = command.processedArgs
       const values: Values = { ...command.opts<Values>() }
-      for (const [i, spec] of positional.entries()) values[spec.key] = given[i]
+      for (const [i, spec] of positional.entries()) takePositional(values, spec, given[i])
       const args = await argsOf(world, specs, values)
       return perform(world, name, options, args, given)
     }),
   )
+}
+
+/** An argument that may be left out has an option of its name too: `invoke camera.snap cam1`, or `--node-id cam1`. */
+function takePositional(values: Values, spec: ArgumentSpec, given: unknown): void {
+  const isThere = given !== undefined && !(Array.isArray(given) && given.length === 0)
+  if (!isThere) return
+  const option = values[spec.key]
+  if (option !== undefined && option !== given)
+    throw usageError(`<${spec.name}> and --${spec.name} say different things; leave one of them out`)
+  values[spec.key] = given
 }
 
 /** `policy/explain` of one thing is no list. */
@@ -175,9 +206,10 @@ function addArgument(command: Command, spec: ArgumentSpec, verb: VerbName): void
   const required = spec.required && ASKING[verb] !== spec.key
   const text = argumentText(spec, verb)
   if (spec.positional) {
-    const argument = new Argument(required ? `<${spec.name}>` : `[${spec.name}]`, text)
+    const several = BY_REQUEST.includes(verb) ? '...' : ''
+    const argument = new Argument(required ? `<${spec.name}${several}>` : `[${spec.name}${several}]`, text)
     command.addArgument(spec.choices ? argument.choices(spec.choices) : argument)
-    return
+    if (spec.required) return
   }
   const value = spec.kind === 'boolean' ? '' : ` <${spec.kind === 'text' ? 'text' : spec.kind}>`
   const option = new Option(`--${spec.name}${value}`, text)
@@ -226,17 +258,24 @@ async function perform(
 ): Promise<void> {
   const asking = ASKING[name]
   const asks = asking !== undefined && args[asking] === undefined
-  const verb: VerbDefinition = VERBS[name]
-  if (!asks && name !== 'node/import') checkArguments(verb, argumentsOf(verb), args)
+  const words = BY_REQUEST.includes(name) ? (args.requestId as readonly string[] | undefined) : undefined
+  if (!asks && name !== 'node/import') checkGiven(name, args, words)
   if (name === 'audit/list' && isLineByLine(options)) return auditLines(world, options, args)
   const target = await targetOf(world, options)
   const bridge = await openBridge(target, { clock: world.clock })
   try {
-    const data = asks
-      ? await decideAsked(world, bridge, name, args)
-      : await dataOf(world, bridge, target.principal, name, args, String(given[0] ?? ''))
+    const sure = options.yes === true
+    let data: unknown
+    if (asks) data = await decideAsked(world, bridge, name, args, sure)
+    else if (words) {
+      const { requestId: _, ...rest } = args
+      data = await decideRequests(world, bridge, { verb: name, words, args: rest, sure })
+    } else {
+      if (!sure) await askBeforeEnd(world, bridge, name, args)
+      data = await dataOf(world, bridge, target.principal, name, args, String(given[0] ?? ''))
+    }
     if (data === NOTHING_DONE) return
-    new Output(world, options).answer(data ?? {}, () => show(world, name, data))
+    new Output(world, options).answer(data ?? {}, () => show(world, name, data, args))
     const shortfall = softFailureOf(name, data)
     if (shortfall !== undefined) throw new SoftFailure(shortfall)
   } finally {
@@ -246,13 +285,20 @@ async function perform(
 
 const NOTHING_DONE = Symbol('nothing done')
 
+function checkGiven(name: VerbName, args: Values, words: readonly string[] | undefined): void {
+  const verb: VerbDefinition = VERBS[name]
+  const each = words === undefined ? [args] : words.map((requestId) => ({ ...args, requestId }))
+  for (const one of each) checkArguments(verb, argumentsOf(verb), one)
+}
+
 async function decideAsked(
   world: CliContext,
   bridge: Bridge,
   name: VerbName,
   args: Values,
+  sure: boolean,
 ): Promise<unknown> {
-  const decided = await askedArgs(world, bridge, name, args)
+  const decided = await askedArgs(world, bridge, name, args, sure)
   if (decided === undefined) return NOTHING_DONE
   const whole = { ...decided, ...args }
   checkArguments(VERBS[name], argumentsOf(VERBS[name]), whole)
@@ -264,10 +310,12 @@ async function askedArgs(
   bridge: Bridge,
   name: VerbName,
   args: Values,
+  sure: boolean,
 ): Promise<object | undefined> {
-  if (name === 'pairing/approve') return chooseRequest(world, bridge)
+  if (name === 'pairing/approve') return chooseRequest(world, bridge, sure)
   const decision: ApprovalDecision = name === 'invocation/deny' ? 'deny' : 'approve'
-  return decideWaiting(world, bridge, decision, args.reason === undefined ? undefined : String(args.reason))
+  const reason = args.reason === undefined ? undefined : String(args.reason)
+  return decideWaiting(world, bridge, { decision, reason, sure })
 }
 
 async function dataOf(
@@ -281,24 +329,14 @@ async function dataOf(
   if (name === 'node/import') return importNodes(world, bridge, file)
   if (name === 'invoke') return invokeWithProgress(world, bridge, principal, args)
   if (isListed(name, args) && args.limit === undefined) return allPages(bridge, name, args)
-  if (BY_REQUEST.includes(name)) return bridge.request(name, await requestArgs(bridge, name, args))
+  if (name === 'pairing/permit' && args.waiting === undefined && (await takesWaiting(world, bridge, args)))
+    return bridge.request(name, { ...args, waiting: true })
   return bridge.request(name, args)
 }
 
-/**
- * Makes the arguments of a decision. An argument that was given stands: a revision that somebody looked at is not
- * replaced by what is there now.
- */
-async function requestArgs(bridge: Bridge, name: VerbName, args: Values): Promise<Values> {
-  const { requestId, revision } = await whichRequest(bridge, String(args.requestId))
-  // Only approving knows revisions: to reject something else than what was looked at harms nobody.
-  return name === 'pairing/approve' && revision !== undefined
-    ? { revision, ...args, requestId }
-    : { ...args, requestId }
-}
-
-function show(world: CliContext, name: VerbName, data: unknown): void {
-  print(world.io.stdout, humanText(name, data, world.clock.wallMs()))
+function show(world: CliContext, name: VerbName, data: unknown, args: Values): void {
+  const { io, clock } = world
+  print(io.stdout, humanText(name, data, { nowMs: clock.wallMs(), width: widthOf(io), args }))
   const next = asRow(data).next
   if (typeof next === 'string')
     print(world.io.stderr, `There is more: --after ${JSON.stringify(next)}, or --all.`)
