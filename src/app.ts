@@ -156,6 +156,7 @@ async function start(options: AppOptions, teardown: Teardown): Promise<RunningBr
   const storedLimits = persistenceLimits(config, topics)
   const homeAssistant = new HomeAssistant({
     settings: config.homeAssistant,
+    presence: world.settings.presence,
     version,
     topics,
     registry: core.registry,

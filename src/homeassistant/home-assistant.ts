@@ -5,6 +5,7 @@ import type { Clock } from '../kernel/clock.ts'
 import { encodeJson, NOTHING } from '../protocol/encode.ts'
 import { LIMITS } from '../protocol/limits.ts'
 import { filterMatches, type Topics } from '../protocol/topics.ts'
+import type { Platform } from './components.ts'
 import { DeviceIds } from './ids.ts'
 import {
   bridgeDiscovery,
@@ -13,7 +14,6 @@ import {
   limbDiscovery,
   ORIGIN,
   type Place,
-  platformOf,
 } from './payloads.ts'
 
 /**
@@ -24,6 +24,8 @@ import {
 
 export interface HomeAssistantOptions {
   readonly settings: { readonly prefix: string; readonly principal: string; readonly pairingSeconds: number }
+  /** The settings of the bridge; a reload changes them in place. */
+  readonly presence: { readonly stateRefreshSeconds: number }
   readonly version: string
   /** The topics of the embedded broker. */
   readonly topics: Topics
@@ -57,17 +59,23 @@ const DEBOUNCE_MS = 1000
 const BATCH = 200
 const PAUSE_MS = 50
 
+/** The topics that are published anew when a limb has changed. */
+const LEAVES = ['/state', '/description']
+
 interface Known {
   record: NodeRecord
   /** Every metric it ever sent since the start, so that sensors do not come and go. */
   readonly metrics: Set<string>
 }
 
+/** The platform of each component that comes and goes; Home Assistant needs it to take one back. */
+type Changing = Readonly<Record<string, Platform>>
+
 interface Opened {
   readonly outlet: Outlet
   readonly place: Place
   /** The components of each limb that come and go and were told, to take back those that are no more. */
-  readonly told: Map<string, readonly string[]>
+  readonly told: Map<string, Changing>
   /** Telling all again, after Home Assistant has started. */
   resending: boolean
 }
@@ -90,11 +98,11 @@ export class HomeAssistant {
   }
 
   open(outlet: Outlet): OpenOutlet {
-    const { settings, version } = this.#options
+    const { settings, version, presence } = this.#options
     const ids = new DeviceIds(settings.prefix, outlet.topics)
     const principal = outlet.commands ? settings.principal : null
     const { pairingSeconds } = settings
-    const place: Place = { topics: outlet.topics, ids, principal, pairingSeconds, version }
+    const place: Place = { topics: outlet.topics, ids, principal, pairingSeconds, version, presence }
     const opened: Opened = { outlet, place, told: new Map(), resending: false }
     this.#outlets.push(opened)
     return {
@@ -108,16 +116,17 @@ export class HomeAssistant {
     }
   }
 
-  /** Every message of the embedded broker: `state` says what has changed. Quick for all others. */
+  /** Every message of the embedded broker: `state` and `description` say what has changed. Quick for all others. */
   heard({ topic, payload }: PublishedMessage): void {
     const { topics, registry } = this.#options
     if (this.#stopped || this.#outlets.length === 0) return
-    if (!topic.startsWith(topics.prefix) || !topic.endsWith('/state')) return
+    if (!topic.startsWith(topics.prefix) || !LEAVES.some((leaf) => topic.endsWith(leaf))) return
     const address = topics.parse(topic)
-    if (address?.kind !== 'node' || address.leaf !== 'state') return
+    if (address?.kind !== 'node' || !LEAVES.includes(`/${address.leaf}`)) return
     const limb = registry.get(address.nodeId)
-    if (payload.length === 0 || limb === undefined) this.#gone(address.nodeId)
-    else if (this.#changed(limb)) this.#soon(address.nodeId)
+    if (payload.length > 0 && limb !== undefined) {
+      if (this.#changed(limb)) this.#soon(address.nodeId)
+    } else if (address.leaf === 'state') this.#gone(address.nodeId)
   }
 
   stop(): void {
@@ -156,7 +165,7 @@ export class HomeAssistant {
     this.#learn(limb)
     for (const opened of this.#outlets) {
       const { outlet, told } = opened
-      const before = told.get(limb.record.nodeId) ?? []
+      const before = told.get(limb.record.nodeId) ?? {}
       const { topic, discovery, changing } = this.#discovery(opened, limb)
       told.set(limb.record.nodeId, changing)
       const without = takenBack(discovery, before)
@@ -240,18 +249,19 @@ export class HomeAssistant {
     const { topic, discovery, changing } = this.#discovery(opened, limb)
     const { told } = opened
     const { nodeId } = limb.record
-    told.set(nodeId, [...new Set([...(told.get(nodeId) ?? []), ...changing])])
+    told.set(nodeId, { ...changing, ...told.get(nodeId) })
     return { topic, payload: encodeJson(discovery) }
   }
 
   #discovery(
     { place }: Opened,
-    { record, metrics }: LiveLimb,
-  ): { topic: string; discovery: Discovery; changing: readonly string[] } {
+    { record, metrics, timeoutMs }: LiveLimb,
+  ): { topic: string; discovery: Discovery; changing: Changing } {
     const { nodeId } = record
     const names = this.#known.get(nodeId)?.metrics ?? Object.keys(metrics ?? {})
-    const discovery = limbDiscovery(place, record, names)
-    const changing = Object.keys(discovery.components).filter(comesAndGoes)
+    const discovery = limbDiscovery(place, record, names, timeoutMs / 1000)
+    const all = Object.entries(discovery.components).filter(([id]) => comesAndGoes(id))
+    const changing = Object.fromEntries(all.map(([id, { platform }]) => [id, platform]))
     return { topic: place.ids.topic(place.ids.limb(nodeId)), discovery, changing }
   }
 }
@@ -260,11 +270,13 @@ function bridgeMessage(place: Place): RetainedMessage {
   return { topic: place.ids.topic(place.ids.bridge), payload: encodeJson(bridgeDiscovery(place)) }
 }
 
-/** The message with what is no more in it as platform alone, or undefined when nothing was taken away. */
-function takenBack(discovery: Discovery, before: readonly string[]): Discovery | undefined {
-  const gone = before.filter((id) => discovery.components[id] === undefined)
+/** The message with what is no more in it, or is another kind now, as platform alone; undefined when there is none. */
+function takenBack(discovery: Discovery, before: Changing): Discovery | undefined {
+  const gone = Object.entries(before).filter(
+    ([id, platform]) => discovery.components[id]?.platform !== platform,
+  )
   if (gone.length === 0) return undefined
-  const stubs = Object.fromEntries(gone.map((id) => [id, { platform: platformOf(id) }]))
+  const stubs = Object.fromEntries(gone.map(([id, platform]) => [id, { platform }]))
   return { ...discovery, components: { ...discovery.components, ...stubs } }
 }
 

@@ -51,3 +51,14 @@ export function readable(name: string): string {
   const words = name.replaceAll(/[_.-]+/g, ' ').trim()
   return words === '' ? name : words[0]?.toUpperCase() + words.slice(1)
 }
+
+/** Returns what Home Assistant shows for a property or a command: its title, or its name. */
+export function nameOf({
+  name,
+  title,
+}: {
+  readonly name: string
+  readonly title?: string | undefined
+}): string {
+  return title ?? readable(name)
+}

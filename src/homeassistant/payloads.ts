@@ -1,11 +1,19 @@
+import { shownDescription } from '../bridge/live/description.ts'
+import { presenceRuleOf } from '../bridge/presence/availability.ts'
+import { type ApprovedCommand, approvedCommands, mergedDescription } from '../domain/descriptions.ts'
 import { shownName } from '../domain/pairing.ts'
 import type { NodeRecord } from '../domain/records.ts'
+import type { PropertyDescription } from '../protocol/descriptions.ts'
 import { LIMITS } from '../protocol/limits.ts'
 import { STATUSES } from '../protocol/names.ts'
 import { isMetricName } from '../protocol/schemas.ts'
 import type { Topics } from '../protocol/topics.ts'
+import type { Component, Thing } from './components.ts'
+import { compoundOf } from './compound.ts'
 import { type DeviceIds, idOfMetric, readable } from './ids.ts'
-import { measureOf } from './units.ts'
+import { jinjaText } from './templates.ts'
+import { measuredMetric } from './units.ts'
+import { commandComponent, propertyComponent } from './values.ts'
 
 /** Discovery messages in the form of Home Assistant's MQTT device discovery (2024.11 and later). */
 
@@ -17,11 +25,10 @@ export interface Place {
   readonly principal: string | null
   readonly pairingSeconds: number
   readonly version: string
-}
-
-export interface Component {
-  readonly platform: 'binary_sensor' | 'sensor' | 'button' | 'switch'
-  readonly [option: string]: unknown
+  readonly presence: {
+    /** The seconds after which `state` is told anew while heartbeats come; 0: never for that. */
+    readonly stateRefreshSeconds: number
+  }
 }
 
 export interface Discovery {
@@ -35,47 +42,121 @@ export const ORIGIN = 'Limb Bridge'
 
 const METRIC = 'metric_'
 const COMMAND = 'command_'
+const PROPERTY = 'property_'
 
 /** Returns whether a limb may have this component today and not tomorrow. */
 export function comesAndGoes(component: string): boolean {
-  return component.startsWith(METRIC) || component.startsWith(COMMAND)
+  return [METRIC, COMMAND, PROPERTY].some((start) => component.startsWith(start))
 }
 
-/** Returns the platform of a component that comes and goes. */
-export function platformOf(component: string): Component['platform'] {
-  return component.startsWith(METRIC) ? 'sensor' : 'button'
-}
+/** The commands of one limb; a device with more belongs to another kind of program. */
+const MAX_COMMANDS = 64
+/** A measurement that has not come for so long is not known any more, unless the limb sleeps. */
+const STALE_SECONDS = 86_400
+/** A metric outlives its limb by this factor; both would otherwise race. */
+const STALE_TIMES = 3
 
-/** The buttons of one limb; a device with more belongs to another kind of program. */
-const MAX_BUTTONS = 64
+const SUPPORT_URL = 'https://www.home-assistant.io/integrations/mqtt/'
 
-export function limbDiscovery(place: Place, record: NodeRecord, metrics: Iterable<string>): Discovery {
+/** `timeoutSeconds` is how long the limb may be silent before it is offline; undefined: that is not known. */
+export function limbDiscovery(
+  place: Place,
+  record: NodeRecord,
+  metrics: Iterable<string>,
+  timeoutSeconds?: number,
+): Discovery {
   const { topics, ids } = place
   const { nodeId, firmware, platform } = record
   const id = ids.limb(nodeId)
-  const status = topics.node(nodeId, 'status')
+  const { model, manufacturer, area, configurationUrl } = shownDescription(record)
   return {
     device: {
       identifiers: [id],
       name: shownName(record),
-      model: platform,
+      model: model ?? platform,
+      ...(manufacturer === undefined ? {} : { manufacturer }),
       serial_number: nodeId,
       ...(firmware === null ? {} : { sw_version: firmware }),
+      ...(area === undefined ? {} : { suggested_area: area }),
+      ...(configurationUrl === undefined ? {} : { configuration_url: configurationUrl }),
       via_device: ids.bridge,
     },
     origin: origin(place),
     availability: [
       { topic: topics.bridgeStatus },
-      { topic: status, value_template: "{{ 'offline' if value == 'offline' else 'online' }}" },
+      {
+        topic: topics.node(nodeId, 'status'),
+        value_template: "{{ 'offline' if value == 'offline' else 'online' }}",
+      },
     ],
     availability_mode: 'all',
     qos: 1,
     components: {
       ...presenceComponents(place, nodeId, id),
-      ...metricSensors(topics.node(nodeId, 'state'), id, metrics),
-      ...buttons(place, record, id),
+      ...metricSensors(topics.node(nodeId, 'state'), id, metrics, staleAfter(place, record, timeoutSeconds)),
+      ...described(thingOf(place, record)),
     },
   }
+}
+
+function thingOf({ topics, ids, principal }: Place, record: NodeRecord): Thing {
+  const { nodeId } = record
+  const { properties } = shownDescription(record)
+  return {
+    id: ids.limb(nodeId),
+    nodeId,
+    topicPrefix: topics.dataPrefix(nodeId).slice(0, -'data/'.length),
+    requestTopic: principal === null ? null : topics.request(principal, 'invoke'),
+    properties,
+    commands: new Map(commandsWithoutLease(record).map((command) => [command.name, command])),
+    awake: sleeps(record) ? awakeAvailability(topics, nodeId) : {},
+    staleSeconds: sleeps(record) ? undefined : STALE_SECONDS,
+  }
+}
+
+function sleeps(record: NodeRecord): boolean {
+  return presenceRuleOf(record).mode === 'sleepy'
+}
+
+/** A limb between two visits can be watched, not pressed. */
+function awakeAvailability(topics: Topics, nodeId: string): Readonly<Record<string, unknown>> {
+  return {
+    availability: [
+      { topic: topics.bridgeStatus },
+      {
+        topic: topics.node(nodeId, 'status'),
+        value_template: "{{ 'offline' if value in ['offline', 'asleep'] else 'online' }}",
+      },
+    ],
+    availability_mode: 'all',
+  }
+}
+
+/** Makes the components of the limb's description: whole entities first, then what is left of its properties and commands. */
+function described(thing: Thing): Record<string, Component> {
+  const components: Record<string, Component> = {}
+  const taken = new Set<PropertyDescription>()
+  const used = new Set<string>()
+  for (const property of thing.properties) {
+    if (taken.has(property)) continue
+    const compound = compoundOf(thing, property)
+    if (compound === undefined) continue
+    components[PROPERTY + property.name] = compound.component
+    for (const each of compound.properties) taken.add(each)
+    for (const command of compound.commands) used.add(command)
+  }
+  for (const property of thing.properties) {
+    const component = taken.has(property) ? undefined : propertyComponent(thing, property)
+    if (component === undefined) continue
+    components[PROPERTY + property.name] = component
+    if (component.command_topic !== undefined && property.set) used.add(property.set.command)
+  }
+  let commands = 0
+  for (const [name, command] of thing.commands) {
+    const component = used.has(name) ? undefined : commandComponent(thing, command)
+    if (component !== undefined && ++commands <= MAX_COMMANDS) components[COMMAND + name] = component
+  }
+  return components
 }
 
 /** These are worth most while the limb is offline: they hang on the bridge alone. */
@@ -118,58 +199,48 @@ function presenceComponents(place: Place, nodeId: string, id: string): Record<st
 }
 
 /** A metric that the limb does not send any more is unknown, not an error: `None` is Home Assistant's word for it. */
-function metricSensors(stateTopic: string, id: string, metrics: Iterable<string>): Record<string, Component> {
+function metricSensors(
+  stateTopic: string,
+  id: string,
+  metrics: Iterable<string>,
+  stale: object,
+): Record<string, Component> {
   const names = [...metrics].filter((name) => isMetricName(name)).sort()
+  const measured = names.slice(0, LIMITS.metrics).map((name) => ({ name, ...measuredMetric(name) }))
+  const quantities = Map.groupBy(measured, ({ quantity }) => quantity)
   return Object.fromEntries(
-    names.slice(0, LIMITS.metrics).map((name): [string, Component] => [
+    measured.map(({ name, quantity, measure }): [string, Component] => [
       METRIC + idOfMetric(name),
       {
         platform: 'sensor',
-        name: readable(name),
+        // `temperature_celsius` is called Temperature, unless the limb sends it in another unit too.
+        name: readable(quantities.get(quantity)?.length === 1 ? quantity : name),
         unique_id: `${id}_metric_${idOfMetric(name)}`,
         state_topic: stateTopic,
         value_template: `{{ (value_json.metrics | default({}))[${jinjaText(name)}] | default('None') }}`,
-        ...measureOf(name),
+        ...measure,
+        ...stale,
       },
     ]),
   )
 }
 
-/** Writes a text of Jinja. */
-function jinjaText(text: string): string {
-  return `'${text.replaceAll(/[\\'{}%#]/g, (char) => `\\x${char.charCodeAt(0).toString(16)}`)}'`
+/** Metrics come with heartbeats, and `state` is told at their pace or at the bridge's, whichever is slower. */
+function staleAfter({ presence }: Place, record: NodeRecord, timeoutSeconds: number | undefined): object {
+  const { stateRefreshSeconds } = presence
+  const { mode } = presenceRuleOf(record)
+  if (mode !== 'heartbeat' || timeoutSeconds === undefined || stateRefreshSeconds === 0) return {}
+  return { expire_after: Math.ceil(STALE_TIMES * Math.max(stateRefreshSeconds, timeoutSeconds)) }
 }
 
-function buttons(place: Place, record: NodeRecord, id: string): Record<string, Component> {
-  const { topics, principal } = place
-  if (principal === null) return {}
-  return Object.fromEntries(
-    freeCommands(record).map((command): [string, Component] => [
-      COMMAND + command,
-      {
-        platform: 'button',
-        name: readable(command),
-        unique_id: `${id}_command_${command}`,
-        command_topic: topics.request(principal, 'invoke'),
-        payload_press: JSON.stringify({ nodeId: record.nodeId, command, params: {} }),
-        qos: 1,
-      },
-    ]),
-  )
-}
-
-/** Commands that need no lease and no approval, wherever they are offered. */
-function freeCommands({ capabilities }: NodeRecord): readonly string[] {
-  const free = new Map<string, boolean>()
-  for (const { commands, authLevel } of capabilities) {
-    for (const command of commands) {
-      free.set(command, (free.get(command) ?? true) && authLevel === 'free')
-    }
-  }
-  return [...free]
-    .filter(([, isFree]) => isFree)
-    .map(([command]) => command)
-    .slice(0, MAX_BUTTONS)
+/** Commands that need no lease, wherever they are offered: free ones run at once, gated ones ask a person. */
+function commandsWithoutLease(record: NodeRecord): readonly ApprovedCommand[] {
+  const barred = new Set<string>()
+  for (const { commands, authLevel } of record.capabilities)
+    if (authLevel !== 'free' && authLevel !== 'gated') for (const command of commands) barred.add(command)
+  const merged = mergedDescription(record.ownDescription, record.operatorDescription)
+  const all = new Map(approvedCommands(record.capabilities, merged).map((each) => [each.name, each]))
+  return [...all.values()].filter(({ name }) => !barred.has(name))
 }
 
 export function bridgeDiscovery(place: Place): Discovery {
@@ -241,5 +312,5 @@ function pairingSwitch(place: Place, availability: readonly object[]): Record<st
 }
 
 function origin({ version }: Place): object {
-  return { name: ORIGIN, sw_version: version }
+  return { name: ORIGIN, sw_version: version, support_url: SUPPORT_URL }
 }

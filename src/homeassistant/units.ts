@@ -1,40 +1,212 @@
-/**
- * Reads what the end of a metric's name says about it, in the way of Prometheus (base units, spelled out). A metric
- * without such an end is a plain number.
- */
+import { CLASS_OF_UNIT, SENSOR_CLASSES, type StateClass, WORD_CLASSES } from './device-classes.ts'
 
+/** Says what is measured: of a metric by the end of its name, of a property by its unit and its classes. */
+
+/** Are the options of a sensor that say what its number is. */
 export interface Measure {
   readonly unit_of_measurement?: string
   readonly device_class?: string
-  readonly state_class: 'measurement' | 'total_increasing'
+  readonly state_class?: StateClass
 }
 
-const UNITS: Readonly<Record<string, Omit<Measure, 'state_class'>>> = {
-  celsius: { unit_of_measurement: '°C', device_class: 'temperature' },
-  percent: { unit_of_measurement: '%' },
-  volts: { unit_of_measurement: 'V', device_class: 'voltage' },
-  amperes: { unit_of_measurement: 'A', device_class: 'current' },
-  watts: { unit_of_measurement: 'W', device_class: 'power' },
-  hertz: { unit_of_measurement: 'Hz', device_class: 'frequency' },
-  pascals: { unit_of_measurement: 'Pa', device_class: 'pressure' },
-  lux: { unit_of_measurement: 'lx', device_class: 'illuminance' },
-  meters: { unit_of_measurement: 'm', device_class: 'distance' },
-  seconds: { unit_of_measurement: 's', device_class: 'duration' },
-  bytes: { unit_of_measurement: 'B', device_class: 'data_size' },
-  dbm: { unit_of_measurement: 'dBm', device_class: 'signal_strength' },
+/** Home Assistant's name of a unit of UCUM's; one that is not here is taken as it is. */
+const OF_UCUM: Readonly<Record<string, string>> = {
+  Cel: '°C',
+  '[degF]': '°F',
+  degF: '°F',
+  'W.h': 'Wh',
+  'kW.h': 'kWh',
+  'MW.h': 'MWh',
+  'V.A': 'VA',
+  'm[Hg]': 'mmHg',
+  'mm[Hg]': 'mmHg',
+  '[psi]': 'psi',
+  '[ppm]': 'ppm',
+  '[ppb]': 'ppb',
+  'ug/m3': 'µg/m³',
+  'μg/m³': 'µg/m³',
+  'mg/m3': 'mg/m³',
+  m2: 'm²',
+  cm2: 'cm²',
+  m3: 'm³',
+  l: 'L',
+  ml: 'mL',
+  'm3/h': 'm³/h',
+  'l/min': 'L/min',
+  'W/m2': 'W/m²',
+  'uS/cm': 'µS/cm',
+  deg: '°',
+  '[kn_i]': 'kn',
+  '[mi_i]': 'mi',
+  '[mi_i]/h': 'mph',
+  '[ft_i]': 'ft',
+  '[in_i]': 'in',
+  '[lb_av]': 'lb',
+  '[oz_av]': 'oz',
+  ug: 'µg',
+  us: 'µs',
+  'dB[mW]': 'dBm',
+  'B[mW]': 'dBm',
+  'dB[A]': 'dBA',
+  By: 'B',
+  kBy: 'kB',
+  MBy: 'MB',
+  GBy: 'GB',
+  KiBy: 'KiB',
+  MiBy: 'MiB',
+  GiBy: 'GiB',
+  'By/s': 'B/s',
+  'kBy/s': 'kB/s',
+  '/min': 'rpm',
+  Ohm: 'Ω',
 }
 
-export function measureOf(metric: string): Measure {
-  const words = metric.toLowerCase().split(/[_.-]/)
-  const total = words.at(-1) === 'total'
-  const last = (total ? words.at(-2) : words.at(-1)) ?? ''
-  const unit = words.length > 1 && Object.hasOwn(UNITS, last) ? UNITS[last] : undefined
-  const ofBattery = last === 'percent' && words.at(-2) === 'battery'
-  const ofAir = last === 'percent' && words.at(-2) === 'humidity'
+/** Returns the unit as Home Assistant writes it. */
+export function unitOf(unit: string): string {
+  return Object.hasOwn(OF_UCUM, unit) ? (OF_UCUM[unit] as string) : unit
+}
+
+interface Wish {
+  readonly unit?: string | undefined
+  readonly deviceClass?: string | undefined
+  readonly stateClass?: StateClass | undefined
+}
+
+/**
+ * Returns what Home Assistant takes of a wish: a device class only with a unit of its own, a state class only where the
+ * device class has it. What does not fit together is left out, the unit last: a number with its unit is worth most.
+ */
+export function measureFor({ unit: ucum, deviceClass, stateClass }: Wish): Measure {
+  const wanted = ucum === undefined || ucum === '1' ? null : unitOf(ucum)
+  const name = deviceClass ?? (wanted === null ? undefined : ofUnit(wanted, stateClass))
+  const known = name !== undefined && !WORD_CLASSES.has(name) && Object.hasOwn(SENSOR_CLASSES, name)
+  const sensorClass = known ? SENSOR_CLASSES[name] : undefined
+  const unit = wanted ?? theOnlyUnit(sensorClass?.units)
+  const fits = sensorClass !== undefined && (sensorClass.units?.includes(unit) ?? unit !== null)
+  const allowed = fits ? sensorClass.stateClasses : undefined
+  const state = allowed === undefined ? (stateClass ?? 'measurement') : stateClassOf(allowed, stateClass)
   return {
-    ...unit,
-    ...(ofBattery ? { device_class: 'battery' } : {}),
-    ...(ofAir ? { device_class: 'humidity' } : {}),
-    state_class: total ? 'total_increasing' : 'measurement',
+    ...(fits && name !== undefined ? { device_class: name } : {}),
+    ...(unit === null || (!fits && wanted === null) ? {} : { unit_of_measurement: unit }),
+    ...(state === undefined ? {} : { state_class: state }),
   }
+}
+
+/** A length that only grows is a distance, but so much water is a meter of its own: nobody knows which. */
+function ofUnit(unit: string, stateClass: StateClass | undefined): string | undefined {
+  const name = Object.hasOwn(CLASS_OF_UNIT, unit) ? CLASS_OF_UNIT[unit] : undefined
+  if (name !== 'energy') return name
+  return stateClass === 'measurement' ? 'energy_storage' : name
+}
+
+function theOnlyUnit(units: readonly (string | null)[] | undefined): string | null {
+  return units?.length === 1 ? (units[0] ?? null) : null
+}
+
+function stateClassOf(allowed: readonly StateClass[], wish: StateClass | undefined): StateClass | undefined {
+  return wish !== undefined && allowed.includes(wish) ? wish : allowed[0]
+}
+
+/** The ends of metric names and what they say, in the way of Prometheus (base units, spelled out). */
+const WORDS: Readonly<Record<string, Wish>> = {
+  celsius: { unit: '°C', deviceClass: 'temperature' },
+  fahrenheit: { unit: '°F', deviceClass: 'temperature' },
+  kelvin: { unit: 'K', deviceClass: 'temperature' },
+  percent: { unit: '%' },
+  volts: { unit: 'V', deviceClass: 'voltage' },
+  amperes: { unit: 'A', deviceClass: 'current' },
+  watts: { unit: 'W', deviceClass: 'power' },
+  kilowatts: { unit: 'kW', deviceClass: 'power' },
+  joules: { unit: 'J' },
+  wh: { unit: 'Wh' },
+  kwh: { unit: 'kWh' },
+  watt_hours: { unit: 'Wh' },
+  kilowatt_hours: { unit: 'kWh' },
+  hertz: { unit: 'Hz', deviceClass: 'frequency' },
+  pascals: { unit: 'Pa', deviceClass: 'pressure' },
+  hectopascals: { unit: 'hPa', deviceClass: 'pressure' },
+  hpa: { unit: 'hPa', deviceClass: 'pressure' },
+  lux: { unit: 'lx', deviceClass: 'illuminance' },
+  meters: { unit: 'm', deviceClass: 'distance' },
+  millimeters: { unit: 'mm', deviceClass: 'distance' },
+  kilograms: { unit: 'kg', deviceClass: 'weight' },
+  grams: { unit: 'g', deviceClass: 'weight' },
+  liters: { unit: 'L' },
+  cubic_meters: { unit: 'm³' },
+  meters_per_second: { unit: 'm/s', deviceClass: 'speed' },
+  kilometers_per_hour: { unit: 'km/h', deviceClass: 'speed' },
+  degrees: { unit: '°' },
+  ppm: { unit: 'ppm' },
+  ppb: { unit: 'ppb' },
+  micrograms_per_cubic_meter: { unit: 'µg/m³' },
+  decibels: { unit: 'dB' },
+  db: { unit: 'dB' },
+  seconds: { unit: 's', deviceClass: 'duration' },
+  bytes: { unit: 'B', deviceClass: 'data_size' },
+  dbm: { unit: 'dBm', deviceClass: 'signal_strength' },
+}
+
+/** The words before a unit, where the unit alone does not say what is measured. */
+const QUANTITIES: readonly (readonly [RegExp, string])[] = [
+  [/(^|_)battery$/, 'battery'],
+  [/(^|_)(humidity|rh)$/, 'humidity'],
+  [/(^|_)(soil_)?moisture$/, 'moisture'],
+  [/(^|_)co2$/, 'carbon_dioxide'],
+  [/(^|_)(co|carbon_monoxide)$/, 'carbon_monoxide'],
+  [/(^|_)t?voc$/, 'volatile_organic_compounds_parts'],
+  [/(^|_)pm_?10$/, 'pm10'],
+  [/(^|_)pm_?2_?5$/, 'pm25'],
+  [/(^|_)pm_?1$/, 'pm1'],
+  [/(^|_)(noise|sound)(_|$)/, 'sound_pressure'],
+  [/(^|_)(rssi|signal|snr)(_|$)/, 'signal_strength'],
+  [/(^|_)wind_direction$/, 'wind_direction'],
+  [/(^|_)wind(_speed)?$/, 'wind_speed'],
+  [/(^|_)gas$/, 'gas'],
+  [/(^|_)water$/, 'water'],
+  [/(^|_)(tank|fuel)(_level)?$/, 'volume_storage'],
+  [/(^|_)rain(fall)?$/, 'precipitation'],
+]
+
+/** Is a metric's name without its unit, and what the unit says. */
+export interface MeasuredMetric {
+  /** The thing that is measured: `temperature` of `temperature_celsius`; the whole name where there is no unit. */
+  readonly quantity: string
+  readonly measure: Measure
+}
+
+export function measuredMetric(metric: string): MeasuredMetric {
+  const words = metric.split(/[_.-]/)
+  const lower = words.map((word) => word.toLowerCase())
+  const total = lower.length > 1 && lower.at(-1) === 'total'
+  const end = total ? lower.length - 1 : lower.length
+  const length = unitLength(lower.slice(0, end))
+  // `celsius` alone is a name, not a unit.
+  const unit = length === 0 ? undefined : WORDS[lower.slice(end - length, end).join('_')]
+  const before = lower.slice(0, end - length).join('_')
+  const deviceClass = unit && (quantityOf(before, unit) ?? unit.deviceClass)
+  const counts = total ? 'total_increasing' : 'measurement'
+  const measure = unit
+    ? measureFor({ unit: unit.unit, deviceClass, stateClass: energyOf(unit, total) ?? counts })
+    : ({ state_class: counts } as const)
+  return { quantity: length === 0 ? metric : words.slice(0, end - length).join('_'), measure }
+}
+
+/** A reading in kWh is a meter's, whether or not its name says `total`. */
+function energyOf(unit: Wish, total: boolean): StateClass | undefined {
+  return !total && unit.unit !== undefined && CLASS_OF_UNIT[unit.unit] === 'energy'
+    ? 'total_increasing'
+    : undefined
+}
+
+function quantityOf(before: string, { unit }: Wish): string | undefined {
+  for (const [pattern, name] of QUANTITIES)
+    if (pattern.test(before) && SENSOR_CLASSES[name]?.units?.includes(unit ?? null)) return name
+  return undefined
+}
+
+/** Returns how many words at the end are a unit: `micrograms_per_cubic_meter` are four. One stays for the name. */
+function unitLength(words: readonly string[]): number {
+  for (let length = Math.min(4, words.length - 1); length > 0; length--)
+    if (Object.hasOwn(WORDS, words.slice(-length).join('_'))) return length
+  return 0
 }

@@ -70,6 +70,7 @@ const sensor = z
     state_class: z.enum(['measurement', 'total', 'total_increasing']).optional(),
     unit_of_measurement: z.string().min(1).optional(),
     options: z.array(z.string()).optional(),
+    expire_after: z.int().positive().optional(),
     state_topic: topic,
     value_template: template.optional(),
   })
@@ -110,7 +111,17 @@ const switchSchema = z.strictObject({
 })
 
 /** A component with its platform alone is removed. */
-const removal = z.strictObject({ platform: z.enum(['binary_sensor', 'sensor', 'button', 'switch']) })
+const removal = z.strictObject({
+  platform: z.enum(['binary_sensor', 'sensor', 'button', 'switch', 'light']),
+})
+
+/** Home Assistant's schemas of these are in home_assistant_schemas.py, with those of the others. */
+const light = z.looseObject({
+  ...entity,
+  platform: z.literal('light'),
+  state_topic: topic,
+  command_topic: topic,
+})
 
 export const discoverySchema = z.strictObject({
   device: z.strictObject({
@@ -123,6 +134,7 @@ export const discoverySchema = z.strictObject({
     hw_version: z.string().optional(),
     via_device: z.string().optional(),
     configuration_url: z.url().optional(),
+    suggested_area: z.string().optional(),
   }),
   origin: z.strictObject({
     name: z.string().min(1),
@@ -132,7 +144,7 @@ export const discoverySchema = z.strictObject({
   components: z.record(
     // Home Assistant splits its own ids at spaces.
     z.string().regex(/^\S+$/),
-    z.union([binarySensor, sensor, button, switchSchema, removal]),
+    z.union([binarySensor, sensor, button, switchSchema, light, removal]),
   ),
   availability: availability.optional(),
   availability_mode: z.enum(['all', 'any', 'latest']).optional(),

@@ -17,6 +17,25 @@ const ROBOT = {
     { cap: 'arm', commands: ['arm.wave'], authLevel: 'leased' },
   ],
 }
+const LAMP = {
+  ...REGISTRATION,
+  capabilities: [
+    {
+      cap: 'lamp',
+      commands: [{ name: 'lamp.set', input: { type: 'object', properties: { on: { type: 'boolean' } } } }],
+      authLevel: 'free',
+    },
+  ],
+  properties: [
+    {
+      name: 'power',
+      topic: 'data/lamp',
+      pointer: '/on',
+      type: 'boolean',
+      set: { command: 'lamp.set', param: 'on' },
+    },
+  ],
+}
 const CAM1 = 'homeassistant/device/limb_cam1/config'
 const BRIDGE = 'homeassistant/device/limb__bridge/config'
 
@@ -87,13 +106,14 @@ describe('Home Assistant on the embedded broker', () => {
     const { components } = await discovery(client, CAM1, (json) => json.components['metric_cpu.load'])
     expect(components.metric_battery_percent).toEqual({
       platform: 'sensor',
-      name: 'Battery percent',
+      name: 'Battery',
       unique_id: 'limb_cam1_metric_battery_percent',
       state_topic: 'limb/node/cam1/state',
       value_template: "{{ (value_json.metrics | default({}))['battery_percent'] | default('None') }}",
       device_class: 'battery',
       unit_of_measurement: '%',
       state_class: 'measurement',
+      expire_after: 180,
     })
     const ids = Object.values(components as Record<string, Loose>).map((component) => component.unique_id)
     expect(new Set(ids).size).toBe(ids.length)
@@ -124,6 +144,45 @@ describe('Home Assistant on the embedded broker', () => {
     await answerOne(limb, 'lamp.on')
     const { json } = await client.next('limb/principal/homeassistant/response/invoke')
     expect(json.ok).toBe(true)
+  })
+
+  it('switches a described lamp, reads its data, and shows a correction of an operator at once', async () => {
+    await using app = await startApp(on)
+    const limb = await ready(await app.limb('cam1', LAMP))
+    const client = await startHomeAssistant(app, 'agent')
+    const { components } = await discovery(client, CAM1, (json) => json.components.property_power)
+    const { platform, state_topic, command_topic, payload_on } = components.property_power
+    expect(platform).toBe('switch')
+    await client.subscribe([state_topic, 'limb/principal/homeassistant/response/#'])
+    await client.publish(command_topic, payload_on, { qos: 1 })
+    const { json: invoke } = await limb.next('limb/node/cam1/invoke')
+    expect(invoke).toMatchObject({ command: 'lamp.set', params: { on: true }, principal: 'homeassistant' })
+    await limb.publish(state_topic, '{"on": true}', { qos: 1, retain: true })
+    expect((await client.next(state_topic)).json).toEqual({ on: true })
+
+    const admin = await app.admin()
+    const properties = [{ ...LAMP.properties[0], deviceClass: 'light' }]
+    await admin.do('admin', 'node/describe', { nodeId: 'cam1', description: { properties } })
+    const stub = await discovery(client, CAM1, (json) => json.components.property_power.platform === 'switch')
+    expect(stub.components.property_power).toEqual({ platform: 'switch' })
+    await discovery(client, CAM1, (json) => json.components.property_power.platform === 'light')
+  })
+
+  it('asks a person for a gated command, and the limb hears it after the approval', async () => {
+    await using app = await startApp(on)
+    const capabilities = [{ ...LAMP.capabilities[0], authLevel: 'gated' }]
+    const limb = await ready(await app.limb('cam1', { ...LAMP, capabilities }))
+    const client = await startHomeAssistant(app, 'agent')
+    const { components } = await discovery(client, CAM1, (json) => json.components.property_power)
+    const admin = await app.admin()
+    await admin.subscribe('limb/bridge/approval/#')
+    await client.publish(components.property_power.command_topic, components.property_power.payload_off, {
+      qos: 1,
+    })
+    const { json } = await admin.next(({ topic, text }) => topic.includes('/approval/') && text !== '')
+    expect(json).toMatchObject({ principal: 'homeassistant', command: 'lamp.set', params: { on: false } })
+    await admin.do('admin', 'invocation/approve', { invocationId: json.invocationId })
+    expect((await limb.next('limb/node/cam1/invoke')).json.params).toEqual({ on: false })
   })
 
   it('sees renaming, and what a limb no longer offers taken back before it is left out', async () => {

@@ -1,14 +1,14 @@
 import { execFileSync } from 'node:child_process'
 import { describe, expect, it } from 'vitest'
-import type { NodeRecord } from '../../src/domain/records.ts'
 import { DeviceIds, readable } from '../../src/homeassistant/ids.ts'
 import { bridgeDiscovery, limbDiscovery, type Place } from '../../src/homeassistant/payloads.ts'
-import { measureOf } from '../../src/homeassistant/units.ts'
+import { measuredMetric } from '../../src/homeassistant/units.ts'
 import { LIMITS } from '../../src/protocol/limits.ts'
 import { topicsOf } from '../../src/protocol/topics.ts'
 import type { Loose } from '../support/client.ts'
 import { needs } from '../support/needs.ts'
 import { DISCOVERY_TOPIC, discoverySchema } from './discovery-schema.ts'
+import { nodeRecord } from './record.ts'
 
 const topics = topicsOf('limb')
 const place: Place = {
@@ -17,31 +17,10 @@ const place: Place = {
   principal: 'homeassistant',
   pairingSeconds: 300,
   version: '1.0.0',
+  presence: { stateRefreshSeconds: 60 },
 }
 
-function record(more: Partial<NodeRecord> = {}): NodeRecord {
-  return {
-    nodeId: 'cam1',
-    displayName: 'Camera',
-    operatorName: null,
-    platform: 'esp32',
-    firmware: null,
-    endpointUrl: null,
-    invoke: 'mqtt',
-    capabilities: [],
-    heartbeatSeconds: null,
-    timeoutSeconds: null,
-    presence: null,
-    ownDescription: null,
-    operatorDescription: null,
-    operatorSettings: null,
-    approvedAt: 0,
-    approvedBy: 'admin',
-    updatedAt: 0,
-    lastHeartbeatAt: null,
-    ...more,
-  }
-}
+const record = nodeRecord
 
 /** What Jinja makes of a template, as Home Assistant would with the payload of a message. */
 function render(template: string, payload: string): string {
@@ -132,13 +111,17 @@ describe('discovery messages', () => {
     discoverySchema.parse(bridgeDiscovery(place))
   })
 
-  it('have a button only for commands that are free wherever they are offered', () => {
+  it('have a button only for commands that need no lease wherever they are offered', () => {
     const capabilities = [
       { cap: 'a', commands: ['go', 'stop'], authLevel: 'free' as const },
-      { cap: 'b', commands: ['go'], authLevel: 'gated' as const },
+      { cap: 'b', commands: ['go'], authLevel: 'leased' as const },
+      { cap: 'c', commands: ['open'], authLevel: 'gated' as const },
     ]
     const { components } = limbDiscovery(place, record({ capabilities }), [])
-    expect(Object.keys(components).filter((id) => id.startsWith('command_'))).toEqual(['command_stop'])
+    expect(Object.keys(components).filter((id) => id.startsWith('command_'))).toEqual([
+      'command_stop',
+      'command_open',
+    ])
   })
 
   it('have an id of letters and digits for a metric of any name, one for each', () => {
@@ -171,14 +154,15 @@ describe('discovery messages', () => {
   })
 
   it('read a unit from the end of a name', () => {
-    expect(measureOf('motor_temperature_celsius')).toMatchObject({ unit_of_measurement: '°C' })
-    expect(measureOf('battery_percent')).toMatchObject({ device_class: 'battery', unit_of_measurement: '%' })
-    expect(measureOf('sent_bytes_total')).toMatchObject({
+    const measured = (name: string) => measuredMetric(name).measure
+    expect(measured('motor_temperature_celsius')).toMatchObject({ unit_of_measurement: '°C' })
+    expect(measured('battery_percent')).toMatchObject({ device_class: 'battery', unit_of_measurement: '%' })
+    expect(measured('sent_bytes_total')).toMatchObject({
       state_class: 'total_increasing',
       unit_of_measurement: 'B',
     })
-    expect(measureOf('percent')).toEqual({ state_class: 'measurement' })
-    expect(measureOf('constructor')).toEqual({ state_class: 'measurement' })
+    expect(measured('percent')).toEqual({ state_class: 'measurement' })
+    expect(measured('constructor')).toEqual({ state_class: 'measurement' })
     expect(readable('camera.snap')).toBe('Camera snap')
   })
 })

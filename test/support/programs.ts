@@ -57,6 +57,12 @@ export const PROGRAMS = {
     suite: 'test',
     present: () => python('jinja2'),
   },
+  voluptuous: {
+    package: 'python3-voluptuous',
+    why: "the library of Home Assistant's own schemas",
+    suite: 'test',
+    present: () => python('voluptuous'),
+  },
   promtool: {
     package: 'prometheus',
     why: 'promtool, which checks metrics and alert rules',
