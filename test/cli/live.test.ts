@@ -262,26 +262,41 @@ describe('simulate', () => {
     for (const obeyed of ['\x1b]', '\x07', '\npending']) expect(out).not.toContain(obeyed)
   })
 
-  test('--approve opens the pairing window and closes it at the end', async () => {
-    pair(() => true)
-    bridge.answers['pairing/permit'] = () => ({})
-    const { code } = await run(
-      [
-        'simulate',
-        '--nodes',
-        '2',
-        '--url',
-        bridge.url,
-        '--seconds',
-        '20',
-        '--approve',
-        '--socket',
-        bridge.socket,
-      ],
-      { clock: fast },
-    )
-    expect(code).toBe(0)
-    expect(bridge.requests.map((entry) => entry.args)).toEqual([{ seconds: 20 }, { seconds: 0 }])
+  test('--approve approves its own limbs by their codes, replaces no key, and opens no window', async () => {
+    const codes: Record<string, string> = { 'sim-1': 'BCDFGHJK', 'sim-2': 'LMNPQRST' }
+    const approved = new Set<string>()
+    bridge.onPublish = (topic) => {
+      const [, , nodeId = '', leaf] = topic.split('/')
+      if (leaf !== 'register') return
+      const expiresAt = new Date().toISOString()
+      const answer = { status: 'pending', requestId: `pr_${nodeId}`, code: codes[nodeId], expiresAt }
+      void bridge.publish(`limb/node/${nodeId}/pairing`, answer)
+    }
+    bridge.answers['pairing/list'] = ({ after }) => ({
+      items: Object.keys(codes)
+        .map((nodeId) => ({
+          requestId: `pr_${nodeId}`,
+          revision: 4,
+          kind: nodeId === 'sim-1' ? 'new' : 'replace',
+        }))
+        .filter(({ requestId }) => requestId > String(after)),
+    })
+    bridge.answers['pairing/approve'] = ({ requestId }) => {
+      approved.add(String(requestId))
+      return {}
+    }
+    const argv = ['simulate', '--nodes', '2', '--url', bridge.url, '--approve', '--socket', bridge.socket]
+    const started = start(argv, { clock: fast })
+    await started.seen('another key')
+    started.interrupt()
+    expect((await started.exit).code).toBe(0)
+    expect(bridge.requests.filter(({ verb }) => verb !== 'pairing/list')).toEqual([
+      {
+        verb: 'pairing/approve',
+        principal: 'admin',
+        args: { requestId: 'pr_sim-1', revision: 4, code: 'BCDFGHJK' },
+      },
+    ])
   })
 
   test('a bridge that is not there is 3 at the end, with what went wrong', async () => {

@@ -80,14 +80,23 @@ test('watch tells since when a limb is what it is, and that it was revoked', asy
   ])
 })
 
-test('simulated limbs are approved through the window, come online, and leave the window closed', async () => {
+test('simulated limbs are approved and come online; a stranger who asks meanwhile is not let in', async () => {
   const argv = ['simulate', '--nodes', '12', '--approve', '--url', url(), '--socket', app.bridge.control]
   const started = start(argv)
   await started.seen('12 approved')
+  expect(await json('status')).not.toHaveProperty('pairingWindow')
+  const stranger = await app.device('stranger', 'k'.repeat(30))
+  await stranger.subscribe('limb/node/stranger/pairing')
+  await stranger.publish('limb/node/stranger/register', {
+    displayName: 'Stranger',
+    platform: 'esp32',
+    capabilities: [],
+  })
+  expect((await stranger.next('limb/node/stranger/pairing')).json).toMatchObject({ status: 'pending' })
   expect((await json('node', 'list', '--status', 'online')).items.length).toBeGreaterThan(0)
   started.interrupt()
   expect((await started.exit).code).toBe(0)
-  expect(await json('status')).not.toHaveProperty('pairingWindow')
+  expect((await json('pairing', 'list')).items).toMatchObject([{ nodeId: 'stranger' }])
 })
 
 test('simulated limbs are the same at the next run, and answer calls', async () => {
@@ -108,7 +117,7 @@ test('simulated limbs are the same at the next run, and answer calls', async () 
   expect(statSync(join(app.folder, 'simulate-secret')).mode & 0o777).toBe(0o600)
 })
 
-test('simulated limbs that wait in spite of the window are told why, and what to do', async () => {
+test('simulated limbs that wait in spite of --approve are told why, and what to do', async () => {
   const clock = { ...systemClock, after: (ms: number, task: () => void) => systemClock.after(ms / 10, task) }
   const argv = ['simulate', '--nodes', '2', '--approve', '--url', url(), '--socket', app.bridge.control]
   const first = start(argv)

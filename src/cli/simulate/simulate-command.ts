@@ -4,9 +4,10 @@ import { isName } from '../../protocol/names.ts'
 import { type Run, withExamples } from '../command-options.ts'
 import type { CliContext } from '../context.ts'
 import { EXIT, unreachable, usageError } from '../exit.ts'
-import { openBridge } from '../session/session.ts'
+import { type Bridge, openBridge } from '../session/session.ts'
 import { type ConnectionOptions, settingsOf, socketPath, targetOf } from '../session/target.ts'
 import { clip, print, shown } from '../terminal/text.ts'
+import { FleetApproval } from './fleet-approval.ts'
 import type { FleetCounts, SimulatedLimb } from './simulated-limb.ts'
 import { chanceOf } from './simulated-random.ts'
 import { keptSecret } from './simulated-secret.ts'
@@ -74,7 +75,7 @@ export function addSimulateCommand(program: Command, world: CliContext, run: Run
         .default(1),
     )
     .addOption(new Option('--prefix <name>', 'limbs are named <prefix>-1, <prefix>-2, …').default('sim'))
-    .option('--approve', 'open the pairing window through the control socket, and close it at the end')
+    .option('--approve', 'approve these limbs, and nobody else, through the control socket')
     .addOption(new Option('--seconds <seconds>', 'end after so long').argParser(bounded(0.1, 31_536_000)))
     .option(
       '--deterministic <seed>',
@@ -115,9 +116,34 @@ async function simulate(world: CliContext, options: SimulateOptions): Promise<nu
     secret: keptSecret(socket),
     counts,
   }
-  const limbs = await fleetOf(world, options, where)
-  if (options.approve)
-    await permit(world, options, Math.ceil(Math.min(LIMITS.permitSecondsMax, options.seconds ?? Infinity)))
+  const bridge = options.approve ? await controlOf(world, options) : undefined
+  try {
+    return await simulateFleet(world, options, where, bridge)
+  } finally {
+    await bridge?.close()
+  }
+}
+
+interface Where {
+  readonly url: string
+  readonly root: string
+  readonly secret: string | undefined
+  readonly counts: FleetCounts
+}
+
+async function simulateFleet(
+  world: CliContext,
+  options: SimulateOptions,
+  where: Where,
+  bridge: Bridge | undefined,
+): Promise<number> {
+  const { counts } = where
+  const approval =
+    bridge &&
+    new FleetApproval(bridge, (message) => {
+      counts.trouble = message
+    })
+  const limbs = await fleetOf(world, options, where, approval)
   const ended = untilEnd(world, options.seconds)
   const stopProgress = showProgress(world, options.nodes, counts)
   const stopHint = hintLater(world, options, counts)
@@ -127,7 +153,6 @@ async function simulate(world: CliContext, options: SimulateOptions): Promise<nu
   stopProgress()
   stopHint()
   await Promise.all(limbs.map((limb) => limb.stop()))
-  if (options.approve) await permit(world, options, 0)
   print(
     world.io.stdout,
     `done: ${counts.heartbeats} heartbeats, ${counts.drops} drops, ${counts.calls} calls`,
@@ -146,7 +171,8 @@ function clientHost(host: string): string {
 async function fleetOf(
   world: CliContext,
   options: SimulateOptions,
-  where: { url: string; root: string; secret: string | undefined; counts: FleetCounts },
+  where: Where,
+  approval: FleetApproval | undefined,
 ): Promise<SimulatedLimb[]> {
   // The MQTT client is loaded by who uses it.
   const { registrationOf, SimulatedLimb } = await import('./simulated-limb.ts')
@@ -164,6 +190,7 @@ async function fleetOf(
       dropPercent: options.dropPercent,
       clock: world.clock,
       counts: where.counts,
+      onPending: (requestId, code) => approval?.asked(requestId, code),
     })
   })
 }
@@ -177,14 +204,10 @@ function connectionOf({ socket, root, config }: SimulateOptions): ConnectionOpti
   }
 }
 
-async function permit(world: CliContext, options: SimulateOptions, seconds: number): Promise<void> {
+/** Opens the control socket, through which the limbs are approved; it comes back when the bridge does. */
+async function controlOf(world: CliContext, options: SimulateOptions): Promise<Bridge> {
   const target = await targetOf(world, connectionOf(options))
-  const bridge = await openBridge(target, { clock: world.clock })
-  try {
-    await bridge.request('pairing/permit', { seconds })
-  } finally {
-    await bridge.close()
-  }
+  return openBridge(target, { clock: world.clock, reconnect: true })
 }
 
 function startOneByOne(world: CliContext, limbs: readonly SimulatedLimb[]): () => void {
@@ -221,7 +244,7 @@ function hintLater(world: CliContext, options: SimulateOptions, counts: FleetCou
     if (pending > 0 && options.approve === true)
       hint(
         world,
-        `${pending} limbs wait: the window lets in no name that is paired with another key. \`limb-bridge pairing list\` shows them; another --prefix makes new limbs.`,
+        `${pending} limbs wait: --approve gives no name that is paired with another key to a new one, and settles no conflict. \`limb-bridge pairing list\` shows them; another --prefix makes new limbs.`,
       )
     else if (pending > 0)
       hint(world, `${pending} limbs wait: \`limb-bridge pairing approve\` lets one in, --approve all.`)

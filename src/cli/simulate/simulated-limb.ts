@@ -31,6 +31,8 @@ export interface SimulatedLimbOptions {
   readonly dropPercent: number
   readonly clock: Clock
   readonly counts: FleetCounts
+  /** Told when the limb waits for its approval. */
+  readonly onPending: (requestId: string, code: string) => void
 }
 
 type Standing = 'unknown' | 'pending' | 'approved' | 'rejected'
@@ -117,6 +119,10 @@ export class SimulatedLimb {
         counts.calls++
         return
       case 'result_dropped':
+        return
+      case 'pending':
+        this.#stands('pending')
+        this.#options.onPending(event.requestId, event.code)
         return
       default:
         this.#stands(event.kind)
