@@ -311,6 +311,12 @@ export class Limb {
     }
     client.publish(this.#topic('result'), result.payload, { qos: 1 }, (error) => {
       if (!error) return
+      // MQTT 5 says that it is not taken; 3.1.1 has no words for that.
+      if (typeof (error as { code?: unknown }).code === 'number') {
+        const { invocationId, command } = result
+        this.#emit({ kind: 'result_dropped', invocationId, command, why: 'refused' })
+        return
+      }
       this.#unsent.add(result)
       // An old connection may end after the next one has begun.
       if (client !== this.#link.client) this.#sendUnsent()

@@ -4,17 +4,21 @@ import type { Clock, MonotonicMs } from '../kernel/clock.ts'
 import { messageOf } from '../kernel/errors.ts'
 import { Backoff, type BackoffRange } from './backoff.ts'
 import { goodbye } from './goodbye.ts'
+import { withinReceiveMaximum } from './publish-window.ts'
 
 /**
  * A connection to a broker that comes back after each loss, for all that is a client: limbs, the command line, uplinks.
  * Each attempt is a new client of mqtt.js, whose own reconnecting has a fixed period, stops at a refused CONNACK, and
- * keeps an unbounded queue.
+ * keeps an unbounded queue. It speaks MQTT 5, and 3.1.1 with a broker that does not.
  */
 
 /** A target says where an attempt goes, and as whom. */
 export interface LinkTarget {
   readonly to: { readonly url: string } | { readonly socketPath: string }
-  /** The options beside those that every link has: identity, keepalive, trust, will. */
+  /**
+   * The options beside those that every link has: identity, keepalive, trust, will. Without a `protocolVersion` it is
+   * what the other side speaks.
+   */
   readonly options: IClientOptions
 }
 
@@ -58,6 +62,10 @@ export interface LinkEvents {
 interface Attempt {
   client: MqttClient | undefined
   readonly begunAt: MonotonicMs
+  /** The version of MQTT; undefined while the target is not known. */
+  version: number | undefined
+  /** The target says which version it is. */
+  pinned: boolean
   opened: boolean
   refused: boolean
   error: unknown
@@ -69,9 +77,10 @@ interface Attempt {
 const HOLD_MS = 60_000
 /** CONNACK: bad user name or password, not authorized; in MQTT 3.1.1 [MQTT-3.2.2.3] and in MQTT 5. */
 const NOT_LET_IN: readonly unknown[] = [4, 5, 0x86, 0x87]
+/** CONNACK: this version is not spoken, in MQTT 3.1.1 and in MQTT 5. */
+const OTHER_VERSION: readonly unknown[] = [1, 0x84]
 
 const COMMON: IClientOptions = {
-  protocolVersion: 4,
   clean: true,
   reconnectPeriod: 0,
   // Whoever opens a connection asks for its subscriptions again, and sees whether they are granted.
@@ -85,6 +94,8 @@ export class MqttLink {
   readonly #backoff: Backoff | undefined
   #hold: NodeJS.Timeout | undefined
   #attempt: Attempt | undefined
+  /** The version to try next. */
+  #version: 4 | 5 = 5
   #cancelRetry = () => {}
 
   constructor(options: MqttLinkOptions, events: LinkEvents) {
@@ -146,6 +157,8 @@ export class MqttLink {
     const attempt: Attempt = {
       client: undefined,
       begunAt: this.#options.clock.monotonicMs(),
+      version: undefined,
+      pinned: false,
       opened: false,
       refused: false,
       error: undefined,
@@ -155,7 +168,10 @@ export class MqttLink {
     this.#attempt = attempt
     const failed = (error: unknown) => this.#failed(attempt, error)
     try {
-      this.#listen(attempt, createClient(this.#options.target(), failed))
+      const target = this.#options.target()
+      attempt.pinned = target.options.protocolVersion !== undefined
+      attempt.version = target.options.protocolVersion ?? this.#version
+      this.#listen(attempt, createClient(target, this.#version, failed))
     } catch (error) {
       // Whoever starts a link hears of its end after the start.
       queueMicrotask(() => failed(error))
@@ -168,6 +184,8 @@ export class MqttLink {
     client.on('connect', (connack) => {
       if (attempt.over) return
       attempt.opened = true
+      const { receiveMaximum } = connack.properties ?? {}
+      if (receiveMaximum !== undefined) withinReceiveMaximum(client, receiveMaximum)
       this.#events.opened(client, connack)
     })
     client.on('disconnect', ({ reasonCode, properties }) => {
@@ -191,10 +209,25 @@ export class MqttLink {
     if (attempt.over) return
     attempt.over = true
     attempt.client?.end(true)
+    if (this.#tryOther(attempt)) return
     const { why, error, refused } = attempt
     const retryMs = this.#hold && this.#delayAfter(attempt)
     if (retryMs !== undefined) this.#cancelRetry = this.#options.clock.after(retryMs, () => this.#try())
     this.#events.closed({ why, error, refused, retryMs })
+  }
+
+  /**
+   * An old broker refuses MQTT 5, or closes the connection without a word: then it is asked at once in 3.1.1. Whoever
+   * cannot be reached in 3.1.1 either is asked in MQTT 5 again the next time, for it may be a newer one by then.
+   */
+  #tryOther({ opened, pinned, version, error }: Attempt): boolean {
+    if (opened || pinned || version === undefined) return false
+    this.#version = version === 5 ? 4 : 5
+    const isOld = error === undefined || OTHER_VERSION.includes(codeOf(error))
+    if (version === 5 && !isOld) this.#version = 5
+    if (version !== 5 || !isOld || this.#hold === undefined) return false
+    this.#try()
+    return true
   }
 
   #delayAfter({ refused, opened, begunAt }: Attempt): number | undefined {
@@ -209,8 +242,12 @@ export class MqttLink {
   }
 }
 
-function createClient({ to, options }: LinkTarget, failed: (error: unknown) => void): MqttClient {
-  const all = { ...COMMON, ...options }
+function createClient(
+  { to, options }: LinkTarget,
+  protocolVersion: 4 | 5,
+  failed: (error: unknown) => void,
+): MqttClient {
+  const all = { ...COMMON, protocolVersion, ...options }
   if ('url' in to) return connect(to.url, all)
   return new MqttClient(() => {
     const socket = connectSocket(to.socketPath)

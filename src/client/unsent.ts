@@ -13,9 +13,10 @@ export interface Unsent {
 }
 
 /**
- * Says why a result was dropped: more wait, or larger ones, than are kept; or the deadline of its call has passed.
+ * Says why a result was dropped: more wait, or larger ones, than are kept; or the deadline of its call has passed, or the
+ * bridge did not take it.
  */
-export type WhyDropped = 'too_many' | 'late'
+export type WhyDropped = 'too_many' | 'late' | 'refused'
 
 /** A number that is more than the bridge has under way on one limb by default. */
 const MAX_RESULTS = 256

@@ -118,8 +118,9 @@ export function uplinkTarget(settings: UplinkSettings, will: UplinkMessage): Lin
       // Always the same: the other broker then ends a connection that is only half dead, and says its will,
       // before it takes this one. Another id would let that will say `offline` long after we said `online`.
       clientId: `limb-bridge-${prefix.replaceAll('/', '-')}`,
-      protocolVersion,
-      ...(protocolVersion === 5 ? { properties: { maximumPacketSize: MAX_PACKET_BYTES } } : {}),
+      ...(protocolVersion === 'auto' ? {} : { protocolVersion }),
+      // MQTT 3.1.1 leaves them out.
+      properties: { maximumPacketSize: MAX_PACKET_BYTES },
       ...(username === undefined ? {} : { username }),
       ...(password === undefined ? {} : { password }),
       ...(url.startsWith('mqtts:') ? { ca: authoritiesOf(caFile) } : {}),

@@ -14,7 +14,8 @@ export interface UplinkSettings {
   readonly passwordFile?: string | undefined
   /** The prefix in the place of the topic root. */
   readonly prefix: string
-  readonly protocolVersion: 4 | 5
+  /** `auto`: MQTT 5 where the other broker speaks it, else 3.1.1. */
+  readonly protocolVersion: 'auto' | 4 | 5
   readonly qos: 0 | 1
   /** Filters below the root. */
   readonly data: readonly string[]

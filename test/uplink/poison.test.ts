@@ -15,6 +15,8 @@ const uplink = (broker: Mosquitto, more: Partial<Settings> = {}) => ({
       url: `mqtt://127.0.0.1:${broker.port}`,
       prefix: 'site1',
       data: ['node/+/data/#'],
+      // It has no words for what it does not take; MQTT 5 has.
+      protocolVersion: 4,
       ...more,
     },
   ],

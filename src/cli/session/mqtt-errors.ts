@@ -25,19 +25,28 @@ const URL_HINTS: Readonly<Record<string, string>> = {
   UNABLE_TO_VERIFY_LEAF_SIGNATURE: 'its certificate authority is not known here; name it with --ca FILE',
 }
 
-/** CONNACK return codes of MQTT 3.1.1 [MQTT-3.2.2.3]. */
+const OTHER_VERSION = 'it speaks neither MQTT 5 nor 3.1.1'
+const CLIENT_ID = 'it refused the client id'
+const BUSY =
+  'it is not available, or there were too many wrong passwords; wait up to mqtt.failedSignInSeconds, or use the control socket on its machine'
+
+/** CONNACK return codes of MQTT 3.1.1 [MQTT-3.2.2.3] and reason codes of MQTT 5. */
 const CONNACK_HINTS: Readonly<Record<number, string>> = {
-  1: 'it does not speak MQTT 3.1.1',
-  2: 'it refused the client id',
-  3: 'it is not available, or there were too many wrong passwords; wait up to mqtt.failedSignInSeconds, or use the control socket on its machine',
+  1: OTHER_VERSION,
+  2: CLIENT_ID,
+  3: BUSY,
+  132: OTHER_VERSION,
+  133: CLIENT_ID,
+  136: BUSY,
+  137: BUSY,
 }
 
 function codeOf(error: unknown): unknown {
   return typeof error === 'object' && error !== null && 'code' in error ? error.code : undefined
 }
 
-/** Bad user name or password, and not authorized [MQTT-3.2.2.3]. */
-const NOT_LET_IN: readonly unknown[] = [4, 5]
+/** Bad user name or password, and not authorized: in MQTT 3.1.1 [MQTT-3.2.2.3] and in MQTT 5. */
+const NOT_LET_IN: readonly unknown[] = [4, 5, 0x86, 0x87]
 
 export function isSignInRefusal(error: unknown): boolean {
   return NOT_LET_IN.includes(codeOf(error))

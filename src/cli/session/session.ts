@@ -12,7 +12,7 @@ import { CliError, EXIT, RefusedByBridge, type SignInRefused, unreachable, withC
 import { connectionError, isSignInRefusal, notThatPrincipal, signInRefused } from './mqtt-errors.ts'
 import { type ConnectionTarget, targetName } from './target.ts'
 
-/** A session with the bridge: requests with their responses, and topics to watch. MQTT 3.1.1. */
+/** A session with the bridge: requests with their responses, and topics to watch. */
 
 export type OnMessage = (topic: string, payload: Buffer, retained: boolean) => void
 
@@ -223,7 +223,7 @@ class BridgeSession implements Bridge {
       }
       this.#waiting.set(transaction, { resolve, reject, cancelTimer })
       client.publish(this.topics.request(this.#target.principal, verb), payload, { qos: 1 }, (error) => {
-        if (error) this.#settle(transaction)?.reject(this.#lostError())
+        if (error) this.#settle(transaction)?.reject(this.#notSent(error))
       })
     })
   }
@@ -279,6 +279,12 @@ class BridgeSession implements Bridge {
     return unreachable(
       `the bridge at ${targetName(this.#target)} closed the connection; whether the request was carried out is not known`,
     )
+  }
+
+  /** The request did not leave, or the bridge does not take it, which MQTT 5 has words for. */
+  #notSent(error: Error): CliError {
+    if (typeof (error as { code?: unknown }).code !== 'number') return this.#lostError()
+    return new CliError(EXIT.refused, `the bridge does not take this request: ${error.message}`)
   }
 
   #secondsFor(verb: string, bytes: number): number {

@@ -666,10 +666,10 @@ const uplink = z.strictObject({
       'Stands in the place of the topic root there. It belongs to this bridge alone: retained leftovers below it are cleared.',
     allowed: 'one to four levels of letters, digits, `_` and `-`, such as `site1`',
   }),
-  protocolVersion: z
-    .literal([4, 5])
-    .default(4)
-    .meta({ description: 'The MQTT version to speak.', allowed: '`4` for MQTT 3.1.1, or `5`' }),
+  protocolVersion: z.literal(['auto', 4, 5]).default('auto').meta({
+    description: 'The MQTT version to speak; `auto`: MQTT 5 where the other broker does, else 3.1.1.',
+    allowed: '`auto`, `4` for MQTT 3.1.1, or `5`',
+  }),
   qos: z
     .literal([0, 1])
     .default(1)

@@ -70,7 +70,7 @@ describe('uplinks', () => {
   test('have defaults, and none is there by itself', () => {
     expect(load('').config.uplinks).toEqual([])
     expect(load('uplinks:\n').config.uplinks).toEqual([])
-    expect(load(uplink()).config.uplinks[0]).toMatchObject({ protocolVersion: 4, qos: 1, data: [] })
+    expect(load(uplink()).config.uplinks[0]).toMatchObject({ protocolVersion: 'auto', qos: 1, data: [] })
   })
 
   test.each([
@@ -78,7 +78,7 @@ describe('uplinks', () => {
     [', data: ["bridge/#"]', 'is not a filter of data topics'],
     [', data: ["#"]', 'is not a filter of data topics'],
     [', qos: 2', 'uplinks[0].qos: found 2; allowed: `0` or `1`'],
-    [', protocolVersion: 3', 'allowed: `4` for MQTT 3.1.1, or `5`'],
+    [', protocolVersion: 3', 'allowed: `auto`, `4` for MQTT 3.1.1, or `5`'],
     [', password: x, passwordFile: y', 'uplinks[0].passwordFile: stands beside password'],
     [', url: "mqtt://192.0.2.1"', 'set allowPlaintext: true in this uplink'],
     [', url: "mqtt://user:secret@127.0.0.1"', 'no user name in it'],
