@@ -16,7 +16,7 @@ const uplink = (broker: Mosquitto, more: Partial<Settings> = {}) => ({
       prefix: 'site1',
       data: ['node/+/data/#'],
       // It has no words for what it does not take; MQTT 5 has.
-      protocolVersion: 4,
+      protocolVersion: 4 as const,
       ...more,
     },
   ],
