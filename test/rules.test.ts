@@ -35,7 +35,7 @@ const ROWS: Record<string, number> = {
  */
 const ROOMS: Record<string, readonly (readonly string[])[]> = {
   bridge: [
-    ['ports.ts', 'mqtt-store.ts', 'settings.ts', 'verb-context.ts', 'deadline-timer.ts', 'audit.ts'],
+    ['ports.ts', 'mqtt-store.ts', 'settings.ts', 'verb-context.ts', 'audit.ts'],
     ['live'],
     ['access', 'presence', 'sign-in', 'upkeep'],
     ['invocation', 'pairing'],

@@ -1,6 +1,6 @@
 import type { MonotonicMs } from '../kernel/clock.ts'
+import { type Deadlined, DeadlineHeap } from '../kernel/deadlines.ts'
 import type { LeaseEndReason } from '../protocol/events.ts'
-import { type Deadlined, DeadlineHeap } from './deadlines.ts'
 
 /**
  * Decides who may use an exclusive thing now, and who is next. A thing is (node, capability); it has one holder at

@@ -1,8 +1,8 @@
 import type { MonotonicMs, WallMs } from '../kernel/clock.ts'
+import type { Deadlined } from '../kernel/deadlines.ts'
 import type { NodeStatus, StatusReason } from '../protocol/names.ts'
 import type { PresenceRule } from '../protocol/presence.ts'
 import type { Heartbeat } from '../protocol/schemas.ts'
-import type { Deadlined } from './deadlines.ts'
 
 /**
  * Decides whether a limb is there. This is small mutable state and the events that move it; `now` is always passed

@@ -35,6 +35,11 @@ export class FakeClock implements Clock {
     this.#wallOffset += ms
   }
 
+  /** Lets time pass in which the process does not run: timers that came due run late, at the next `advance`. */
+  standStill(ms: number): void {
+    this.#now += ms
+  }
+
   /** Runs every timer that comes due on the way, in order, each at its time. */
   advance(ms: number): void {
     const end = this.#now + ms

@@ -1,5 +1,6 @@
 import { type Lease, LeaseBook, type LeaseChange, type LeaseWish, type Waiter } from '../../domain/leases.ts'
 import { iso, type MonotonicMs, plusMs } from '../../kernel/clock.ts'
+import { DeadlineTimer } from '../../kernel/deadline-timer.ts'
 import { messageOf, Refusal } from '../../kernel/errors.ts'
 import type { AuditKind } from '../../protocol/audit-kinds.ts'
 import type { LeaseEndReason } from '../../protocol/events.ts'
@@ -41,14 +42,14 @@ export class Leases {
   readonly #pending = new Map<Waiter, Pending>()
   /** The commit that recorded a lease and gave it its fence. */
   readonly #stored = new WeakMap<Lease, Promise<number>>()
-  #cancelAlarm: (() => void) | null = null
-  #alarmAt = Number.POSITIVE_INFINITY
+  readonly #timer: DeadlineTimer
   #stopped: Refusal | null = null
 
   constructor(world: BridgeContext, announcer: Announcer) {
     this.#world = world
     this.#announcer = announcer
     this.#book = new LeaseBook(world.settings.lease)
+    this.#timer = new DeadlineTimer({ clock: world.clock, ring: () => this.#ring() })
   }
 
   /**
@@ -61,7 +62,7 @@ export class Leases {
     if (this.#stopped) throw this.#stopped
     const now = this.#now()
     const taken = this.#book.take(wish, now, waitMs > 0 ? plusMs(now, waitMs) : null, alive)
-    this.#arm()
+    this.#timer.set(this.#book.next)
     switch (taken.kind) {
       case 'granted':
         return { queued: false, held: this.#granted(taken.lease) }
@@ -179,7 +180,7 @@ export class Leases {
 
   stop(): void {
     this.#stopped = new Refusal('internal', 'the bridge is stopping; take the lease again when it is back')
-    this.#cancelAlarm?.()
+    this.#timer.stop()
     for (const waiter of [...this.#pending.keys()]) this.#leave(waiter, this.#stopped)
   }
 
@@ -203,10 +204,13 @@ export class Leases {
     return this.#book.isHeld(lease)
   }
 
-  /** Ends what is due first, so that no timer's lateness keeps a lease alive. */
+  /**
+   * Ends what is due first, so that no timer's lateness keeps a lease alive; after a standstill of the process only when
+   * its holder could be heard.
+   */
   #now(): MonotonicMs {
     const now = this.#world.clock.monotonicMs()
-    if (this.#book.next <= now) this.#apply(this.#book.expire(now))
+    if (this.#book.next <= now && !this.#timer.inGrace()) this.#apply(this.#book.expire(now))
     return now
   }
 
@@ -219,7 +223,7 @@ export class Leases {
       if (change.kind === 'ended') this.#ended(change.lease, change.why)
       else this.#answer(change)
     }
-    this.#arm()
+    this.#timer.set(this.#book.next)
   }
 
   #ended(lease: Lease, why: LeaseEndReason): void {
@@ -347,17 +351,9 @@ export class Leases {
     return !this.isHeld(lease) && lease.usedUntil > this.#world.clock.monotonicMs()
   }
 
-  #arm(): void {
-    const { next } = this.#book
-    if (this.#stopped || next >= this.#alarmAt) return
-    this.#cancelAlarm?.()
-    this.#alarmAt = next
-    const { clock } = this.#world
-    this.#cancelAlarm = clock.after(next - clock.monotonicMs(), () => {
-      this.#alarmAt = Number.POSITIVE_INFINITY
-      this.#now()
-      this.#arm()
-    })
+  #ring(): number {
+    this.#now()
+    return this.#book.next
   }
 }
 

@@ -1,7 +1,7 @@
 import { Consent, type InvocationRecord, moved } from '../../domain/invocations.ts'
 import type { Clock } from '../../kernel/clock.ts'
+import type { Deadlines } from '../../kernel/deadline-timer.ts'
 import { Refusal } from '../../kernel/errors.ts'
-import type { DeadlineTimer } from '../deadline-timer.ts'
 import type { Announcer } from '../live/announcer.ts'
 import { decidedAlready } from './answers.ts'
 import type { PendingApprovals } from './approvals.ts'
@@ -12,7 +12,7 @@ import { durationOf, type OpenInvocation, summaryOf } from './open-invocation.ts
 export class InvocationDecisions {
   readonly #clock: Clock
   readonly #log: InvocationLog
-  readonly #alarm: DeadlineTimer<OpenInvocation>
+  readonly #alarm: Deadlines<OpenInvocation>
   readonly #approvals: PendingApprovals
   readonly #announcer: Announcer
 
@@ -20,7 +20,7 @@ export class InvocationDecisions {
     { clock }: { readonly clock: Clock },
     parts: {
       log: InvocationLog
-      alarm: DeadlineTimer<OpenInvocation>
+      alarm: Deadlines<OpenInvocation>
       approvals: PendingApprovals
       announcer: Announcer
     },

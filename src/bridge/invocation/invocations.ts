@@ -1,5 +1,6 @@
 import { endStateOf, type InvocationRecord, moved } from '../../domain/invocations.ts'
 import { iso } from '../../kernel/clock.ts'
+import { Deadlines } from '../../kernel/deadline-timer.ts'
 import { messageOf, Refusal } from '../../kernel/errors.ts'
 import { newId } from '../../kernel/secrets.ts'
 import { LIMITS } from '../../protocol/limits.ts'
@@ -7,7 +8,6 @@ import type { InvocationState } from '../../protocol/names.ts'
 import type { InvocationResult } from '../../protocol/schemas.ts'
 import type { VerbArgs } from '../../protocol/verbs.ts'
 import type { HeldLease, Leases, QueuedLease } from '../access/leases.ts'
-import { DeadlineTimer } from '../deadline-timer.ts'
 import type { Announcer } from '../live/announcer.ts'
 import type { Session } from '../ports.ts'
 import type { BridgeContext } from '../settings.ts'
@@ -50,7 +50,7 @@ export class Invocations {
   readonly #leases: Leases
   readonly #approvals: PendingApprovals
   readonly #announcer: Announcer
-  readonly #alarm: DeadlineTimer<OpenInvocation>
+  readonly #alarm: Deadlines<OpenInvocation>
   readonly #keyed: KeyedInvocations
   readonly #underWay = new Set<Promise<unknown>>()
   #stopping: Refusal | null = null
@@ -73,7 +73,7 @@ export class Invocations {
     this.#leases = parts.leases
     this.#approvals = parts.approvals
     this.#announcer = parts.announcer
-    this.#alarm = new DeadlineTimer(world.clock, (call) => this.#timeIsUp(call))
+    this.#alarm = new Deadlines(world.clock, (call) => this.#timeIsUp(call))
     const { approvals, announcer } = parts
     this.decisions = new InvocationDecisions(world, {
       log: this.log,

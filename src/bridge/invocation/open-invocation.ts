@@ -1,7 +1,7 @@
 import { canonicalJson } from '../../domain/canonical.ts'
-import type { Deadlined } from '../../domain/deadlines.ts'
 import type { Consent, InvocationRecord } from '../../domain/invocations.ts'
 import type { MonotonicMs } from '../../kernel/clock.ts'
+import type { Deadlined } from '../../kernel/deadlines.ts'
 import { Refusal } from '../../kernel/errors.ts'
 import { newSortableId, sha256Hex } from '../../kernel/secrets.ts'
 import { LIMITS } from '../../protocol/limits.ts'

@@ -1,4 +1,3 @@
-import { DeadlineHeap } from '../../domain/deadlines.ts'
 import {
   activitySeen,
   availabilityTold,
@@ -15,6 +14,7 @@ import {
 } from '../../domain/presence.ts'
 import type { NodeRecord } from '../../domain/records.ts'
 import { type MonotonicMs, plusMs, type WallMs } from '../../kernel/clock.ts'
+import { Deadlines } from '../../kernel/deadline-timer.ts'
 import { messageOf, type Refusal } from '../../kernel/errors.ts'
 import { encodeJson } from '../../protocol/encode.ts'
 import { decodeHeartbeat, type PartlyUsable } from '../../protocol/heartbeat.ts'
@@ -29,10 +29,6 @@ import type { History } from './history.ts'
 import { StateRefresh, stateRefreshMs } from './state-refresh.ts'
 import { StatusPace } from './status-pace.ts'
 
-/** A timer that fires this much late says that the process stood still, not that the limbs did. */
-const STALL_MS = 1000
-/** The time after a standstill to read the heartbeats that waited in the sockets. */
-const STALL_GRACE_MS = 2000
 /** Deadlines this close together are handled in one sweep. */
 const SWEEP_MIN_DELAY_MS = 50
 /**
@@ -56,12 +52,8 @@ export class PresenceKeeper {
   readonly #refresh: StateRefresh
   readonly #pace: StatusPace
   readonly #availability: AvailabilityTopics
-  readonly #deadlines = new DeadlineHeap<LiveLimb>()
+  readonly #deadlines: Deadlines<LiveLimb>
   #unsaved: LiveLimb[] = []
-  #sweepAt: number = Number.POSITIVE_INFINITY
-  /** The time until which nobody is declared gone: the process stood still. */
-  #graceUntil = Number.NEGATIVE_INFINITY
-  #cancelSweep: (() => void) | null = null
   #cancelSave: (() => void) | null = null
   #stopped = false
 
@@ -71,6 +63,14 @@ export class PresenceKeeper {
     this.#announcer = announcer
     this.#history = history
     this.#availability = new AvailabilityTopics(world.topics)
+    this.#deadlines = new Deadlines(world.clock, (limb) => this.#silent(limb), {
+      minDelayMs: SWEEP_MIN_DELAY_MS,
+      stoodStill: (lateMs) =>
+        world.log.warn(
+          { lateMs: Math.round(lateMs) },
+          'the process stood still; giving limbs time to be heard',
+        ),
+    })
     this.#refresh = new StateRefresh(world, registry, announcer)
     this.#pace = new StatusPace({
       clock: world.clock,
@@ -97,7 +97,7 @@ export class PresenceKeeper {
     if (reason === 'bridge_restart') sleepsOn(limb, clock.wallMs(), clock.monotonicMs())
     this.#registry.add(limb)
     this.#availability.watch(record.nodeId, rule.topic)
-    if (limb.status === 'asleep') this.#schedule(limb)
+    if (limb.status === 'asleep') this.#deadlines.follow(limb)
     return limb
   }
 
@@ -117,7 +117,7 @@ export class PresenceKeeper {
     // Whoever is lost has the grace and no more, whatever it asked for last.
     if (limb.status !== 'offline' && !limb.lost) {
       limb.deadline = rule.mode === 'connection' ? Number.POSITIVE_INFINITY : clock.monotonicMs() + timeoutMs
-      this.#schedule(limb)
+      this.#deadlines.follow(limb)
     }
     // A limb that is connected by now has shown all that this mode asks for.
     if (!sameRule && limb.session !== null) this.#afterOpening(limb, limb.session)
@@ -159,7 +159,7 @@ export class PresenceKeeper {
     const { clock } = this.#world
     const before = limb.status
     const change = activitySeen(limb, session, clock.wallMs(), clock.monotonicMs())
-    if (limb.deadline < limb.scheduledAt) this.#schedule(limb)
+    if (limb.deadline < limb.scheduledAt) this.#deadlines.follow(limb)
     if (!limb.unsaved && limb.heardSinceState) this.#markUnsaved(limb)
     if (change !== 'none') this.#changed(limb, before, change)
   }
@@ -193,7 +193,7 @@ export class PresenceKeeper {
     const now = clock.monotonicMs()
     const before = limb.status
     const change = heartbeatReceived(limb, session, heartbeat, clock.wallMs(), now)
-    if (limb.deadline < limb.scheduledAt) this.#schedule(limb)
+    if (limb.deadline < limb.scheduledAt) this.#deadlines.follow(limb)
     if (!limb.unsaved) this.#markUnsaved(limb)
     if (change !== 'none') this.#changed(limb, before, change)
     else if (now - limb.statePublishedAt >= stateRefreshMs(this.#world)) this.#announcer.state(limb)
@@ -216,7 +216,7 @@ export class PresenceKeeper {
     const before = limb.status
     const graceMs = settings.presence.graceSeconds * 1000
     const change = connectionLost(limb, session, clock.wallMs(), clock.monotonicMs(), graceMs)
-    this.#schedule(limb)
+    this.#deadlines.follow(limb)
     if (change !== 'none') this.#changed(limb, before, change)
   }
 
@@ -231,7 +231,7 @@ export class PresenceKeeper {
   /** Every limb that is not offline becomes so: the bridge itself ends. */
   stop(): void {
     this.#stopped = true
-    this.#cancelSweep?.()
+    this.#deadlines.stop()
     this.#cancelSave?.()
     this.#refresh.stop()
     this.#pace.stop()
@@ -329,47 +329,12 @@ export class PresenceKeeper {
     })
   }
 
-  #schedule(limb: LiveLimb): void {
-    this.#deadlines.schedule(limb)
-    this.#arm()
-  }
-
-  #arm(): void {
-    // Within the grace after a standstill a connection that is found lost must not bring the sweep forward.
-    const next = Math.max(this.#deadlines.next, this.#graceUntil)
-    if (this.#stopped || next >= this.#sweepAt) return
-    this.#cancelSweep?.()
-    if (next === Number.POSITIVE_INFINITY) return
-    this.#sweepAt = next
-    const delay = Math.max(SWEEP_MIN_DELAY_MS, next - this.#world.clock.monotonicMs())
-    this.#cancelSweep = this.#world.clock.after(delay, () => this.#sweep())
-  }
-
-  #sweep(): void {
-    const { clock } = this.#world
-    const now = clock.monotonicMs()
-    const late = now - this.#sweepAt
-    this.#sweepAt = Number.POSITIVE_INFINITY
-    this.#cancelSweep = null
-    if (late > STALL_MS) {
-      // Timers run before sockets are read: after a standstill (SIGSTOP, a suspended laptop) everybody would
-      // be declared gone although their heartbeats are waiting in the kernel.
-      this.#world.log.warn(
-        { lateMs: Math.round(late) },
-        'the process stood still; giving limbs time to be heard',
-      )
-      this.#graceUntil = now + STALL_GRACE_MS
-      this.#arm()
-      return
-    }
-    const wall = clock.wallMs()
-    for (let limb = this.#deadlines.takeDue(now); limb; limb = this.#deadlines.takeDue(now)) {
-      if (this.#registry.get(limb.record.nodeId) !== limb) continue
-      const before = limb.status
-      const change = deadlinePassed(limb, wall)
-      if (change !== 'none') this.#changed(limb, before, change)
-    }
-    this.#arm()
+  /** The deadline of a limb has come. */
+  #silent(limb: LiveLimb): void {
+    if (this.#registry.get(limb.record.nodeId) !== limb) return
+    const before = limb.status
+    const change = deadlinePassed(limb, this.#world.clock.wallMs())
+    if (change !== 'none') this.#changed(limb, before, change)
   }
 }
 

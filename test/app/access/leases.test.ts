@@ -71,6 +71,23 @@ describe('a lease', () => {
     expect((await ann.ask('ann', 'lease/renew', { leaseId })).error.code).toBe('not_found')
   })
 
+  it('does not end while its bridge stood still and its renewal was waiting to be read', async () => {
+    await using app = await startApp({}, { memory: true, fakeClock: true })
+    await worker(app, 'r1')
+    const ann = await agent(app, 'ann')
+    const bob = await agent(app, 'bob')
+    const { leaseId } = await ann.do('ann', 'lease/acquire', { ...ARM, ttlSeconds: 60 })
+    app.clock.standStill(90_000)
+    expect((await bob.ask('bob', 'lease/acquire', ARM)).error.code).toBe('leased')
+    await ann.do('ann', 'lease/renew', { leaseId, ttlSeconds: 60 })
+    app.clock.advance(59_999)
+    expect((await bob.ask('bob', 'lease/acquire', ARM)).error.code).toBe('leased')
+    // Nobody renews it this time: it ends when whatever was sent could be heard.
+    app.clock.standStill(90_000)
+    app.clock.advance(2000)
+    await bob.do('bob', 'lease/acquire', ARM)
+  })
+
   it('is waited for in the order of asking, and a waiter that has gone is passed over', async () => {
     await using app = await startApp({}, { memory: true })
     await worker(app, 'r1')

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { type Deadlined, DeadlineHeap } from '../../src/domain/deadlines.ts'
+import { type Deadlined, DeadlineHeap } from '../../src/kernel/deadlines.ts'
 
 interface Item extends Deadlined {
   name: number

@@ -1,0 +1,107 @@
+import { describe, expect, it } from 'vitest'
+import { Deadlines, DeadlineTimer } from '../../src/kernel/deadline-timer.ts'
+import type { Deadlined } from '../../src/kernel/deadlines.ts'
+import { FakeClock } from '../support/fake-clock.ts'
+
+interface Item extends Deadlined {
+  readonly name: string
+}
+
+const item = (name: string): Item => ({ name, deadline: Infinity, scheduledAt: Infinity })
+
+function deadlines(minDelayMs = 0) {
+  const clock = new FakeClock()
+  const due: string[] = []
+  const stalls: number[] = []
+  const timer = new Deadlines<Item>(clock, ({ name }) => due.push(name), {
+    minDelayMs,
+    stoodStill: (lateMs) => stalls.push(lateMs),
+  })
+  return { clock, due, stalls, timer }
+}
+
+describe('many deadlines', () => {
+  it('come one by one with one timer, and not when they were cleared or moved', () => {
+    const { clock, due, timer } = deadlines()
+    const [a, b, c] = [item('a'), item('b'), item('c')]
+    timer.set(a, 3000)
+    timer.set(b, 1000)
+    timer.set(c, 2000)
+    expect(clock.timers).toBe(1)
+    clock.advance(1000)
+    expect(due).toEqual(['b'])
+    timer.clear(c)
+    a.deadline += 500
+    clock.advance(2499)
+    expect(due).toEqual(['b'])
+    clock.advance(1)
+    expect(due).toEqual(['b', 'a'])
+    expect(clock.timers).toBe(0)
+  })
+
+  it('that are close together come together', () => {
+    const { clock, due, timer } = deadlines(50)
+    timer.set(item('a'), 1)
+    timer.set(item('b'), 40)
+    clock.advance(49)
+    expect(due).toEqual([])
+    clock.advance(1)
+    expect(due).toEqual(['a', 'b'])
+  })
+
+  it('wait for two seconds after a standstill, which is told once', () => {
+    const { clock, due, stalls, timer } = deadlines()
+    const heard = item('heard')
+    timer.set(heard, 1000)
+    timer.set(item('silent'), 1500)
+    clock.standStill(9000)
+    clock.advance(0)
+    expect([due, stalls]).toEqual([[], [8000]])
+    // What was found lost meanwhile does not bring the end of the grace forward.
+    timer.set(item('lost'), 10)
+    heard.deadline = clock.monotonicMs() + 60_000
+    clock.advance(1999)
+    expect(due).toEqual([])
+    clock.advance(1)
+    expect(due).toEqual(['silent', 'lost'])
+    clock.advance(58_000)
+    expect([due, stalls]).toEqual([['silent', 'lost', 'heard'], [8000]])
+  })
+
+  it('of a timer that is a little late are those of a busy machine', () => {
+    const { clock, due, stalls, timer } = deadlines()
+    timer.set(item('a'), 1000)
+    clock.standStill(2000)
+    clock.advance(0)
+    expect([due, stalls]).toEqual([['a'], []])
+  })
+
+  it('come no more after a stop', () => {
+    const { clock, due, timer } = deadlines()
+    timer.set(item('a'), 1000)
+    timer.stop()
+    timer.set(item('b'), 10)
+    clock.advance(5000)
+    expect([due, clock.timers]).toEqual([[], 0])
+  })
+})
+
+it('a standstill is seen by who asks before the timer has run', () => {
+  const clock = new FakeClock()
+  const rung: number[] = []
+  const timer = new DeadlineTimer({
+    clock,
+    ring(now) {
+      rung.push(now)
+      return Infinity
+    },
+  })
+  timer.set(clock.monotonicMs() + 1000)
+  expect(timer.inGrace()).toBe(false)
+  clock.standStill(5000)
+  expect(timer.inGrace()).toBe(true)
+  clock.advance(1999)
+  expect([timer.inGrace(), rung]).toEqual([true, []])
+  clock.advance(1)
+  expect([timer.inGrace(), rung.length]).toEqual([false, 1])
+})
