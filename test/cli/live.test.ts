@@ -184,6 +184,57 @@ describe('watch', () => {
     expect(Math.max(...frame.map((line) => line.replace('\x1b[K', '').length))).toBeLessThanOrEqual(40)
   })
 
+  test('keys move the table, and q ends it and gives the keys back', async () => {
+    for (let i = 10; i < 30; i++)
+      await bridge.publish(`limb/node/n${i}/state`, state(`n${i}`, 'online'), true)
+    const started = start(['watch', '--socket', bridge.socket], { terminal: true, rows: 10, columns: 90 })
+    await started.seen('and 15 more below')
+    started.stdin.write('\x1b[6~')
+    await started.seen('10 more above, 5 below')
+    started.stdin.write('\x1b[B\x1b[B')
+    await started.seen('12 more above, 3 below')
+    started.stdin.write('G')
+    await started.seen('15 more above, 0 below')
+    const frame = started.out().slice(started.out().lastIndexOf('\x1b[H'))
+    expect([frame.includes('Limb n29'), frame.includes('Limb n10')]).toEqual([true, false])
+    started.stdin.write('q')
+    expect((await started.exit).code).toBe(0)
+    expect(started.stdin.listenerCount('data')).toBe(0)
+  })
+
+  test('requests and invocations that wait for a person stand above the table until they are decided', async () => {
+    await bridge.publish('limb/node/cam1/state', state('cam1', 'online'), true)
+    await bridge.publish('limb/bridge/pairing/pr_1', { nodeId: 'cam9', code: 'BCDFGHJK' }, true)
+    const call = { command: 'saw.cut', nodeId: 'r1', principal: 'ann' }
+    await bridge.publish('limb/bridge/approval/iv_1', call, true)
+    const started = start(['watch', '--socket', bridge.socket], { terminal: true })
+    await started.seen('1 request waits: pairing approve: cam9 BCDF GHJK')
+    await started.seen('1 invocation waits: invocation approve: saw.cut on r1 for ann')
+    await bridge.publish('limb/bridge/pairing/pr_1', '', true)
+    await bridge.publish('limb/bridge/approval/iv_1', '', true)
+    await started.seen('Ctrl-C ends.\x1b[K\n\x1b[K\nNODE')
+    started.interrupt()
+    expect((await started.exit).code).toBe(0)
+  })
+
+  test('--status shows the limbs of that status alone, in the table, once, and as lines', async () => {
+    await bridge.publish('limb/node/cam1/state', state('cam1', 'online'), true)
+    await bridge.publish('limb/node/cam2/state', state('cam2', 'offline'), true)
+    const live = start(['watch', '--status', 'offline', '--socket', bridge.socket], { terminal: true })
+    await live.seen('2 limbs, 1 online; 1 offline below')
+    expect(live.out()).not.toContain('Limb cam1')
+    live.interrupt()
+    await live.exit
+    bridge.answers['node/list'] = ({ status }) => ({ items: [state('cam2', String(status))] })
+    const once = ['watch', '--once', '--status', 'offline', '--socket', bridge.socket]
+    expect((await run(once)).out).toContain('Limb cam2')
+    const lines = start(['watch', '--json', '--status', 'offline', '--socket', bridge.socket])
+    await lines.seen('cam2')
+    lines.interrupt()
+    expect((await lines.exit).out).not.toContain('cam1')
+    expect((await run(['watch', '--status', 'gone'])).code).toBe(2)
+  })
+
   test('a lost bridge is told, and the table is new when it is back', async () => {
     await bridge.publish('limb/node/cam1/state', state('cam1', 'online'), true)
     const started = start(['watch', '--socket', bridge.socket], { terminal: true })
