@@ -183,7 +183,7 @@ const BRIDGE_CHANNELS: Record<string, ChannelEntry> = {
     summary: 'A gated invocation that waits for an operator; cleared when it is decided.',
     qos: 1,
     retain: true,
-    messages: { approval: json('Approval', 'The call, with its params.'), approvalDecided: CLEARED },
+    messages: { approval: json('Approval', 'The invocation, with its params.'), approvalDecided: CLEARED },
   },
   event: {
     address: topics.event('{kind}'),

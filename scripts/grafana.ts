@@ -188,9 +188,9 @@ const ROWS: Readonly<Record<string, readonly Panel[]>> = {
       ],
     },
   ],
-  Calls: [
+  Invocations: [
     {
-      title: 'Calls by outcome',
+      title: 'Invocations by outcome',
       about: 'Invocations as they end, and results that answered none.',
       unit: 'ops',
       queries: [
@@ -199,7 +199,7 @@ const ROWS: Readonly<Record<string, readonly Panel[]>> = {
       ],
     },
     {
-      title: 'Duration of calls',
+      title: 'Duration of invocations',
       about: 'From request to answer; waits for leases and approvals included.',
       unit: 's',
       queries: [
@@ -208,11 +208,11 @@ const ROWS: Readonly<Record<string, readonly Panel[]>> = {
       ],
     },
     {
-      title: 'Leases and open calls',
+      title: 'Leases and open invocations',
       about: 'Held and open now, and what happens to leases.',
       queries: [
         [gauge('limb_leases_held'), 'leases held'],
-        [gauge('limb_invocations_open', 'state'), 'calls {{state}}'],
+        [gauge('limb_invocations_open', 'state'), 'invocations {{state}}'],
         [rate('limb_leases_total', 'change'), 'leases {{change}} per second'],
       ],
     },
@@ -429,7 +429,7 @@ export function grafanaJson(): string {
     uid: 'limb-bridge',
     title: 'Limb Bridge',
     description:
-      'Limbs, traffic, calls, storage and process of Limb Bridge. docs/metrics.md explains each metric.',
+      'Limbs, traffic, invocations, storage and process of Limb Bridge. docs/metrics.md explains each metric.',
     tags: ['limb-bridge', 'mqtt'],
     schemaVersion: 39,
     editable: true,

@@ -98,15 +98,15 @@ static bool isRepeated(const String &id) {
   return false;
 }
 
-static void invoked(JsonDocument &call) {
-  String id = call["invocationId"] | "";
+static void invoked(JsonDocument &invocation) {
+  String id = invocation["invocationId"] | "";
   if (id.length() == 0 || isRepeated(id)) return;
-  const char *command = call["command"] | "";
+  const char *command = invocation["command"] | "";
   JsonDocument result;
   result["invocationId"] = id;
   bool known = strcmp(command, "relay.get") == 0;
-  if (strcmp(command, "relay.set") == 0 && call["params"]["on"].is<bool>()) {
-    relayOn = call["params"]["on"];
+  if (strcmp(command, "relay.set") == 0 && invocation["params"]["on"].is<bool>()) {
+    relayOn = invocation["params"]["on"];
     digitalWrite(RELAY_PIN, relayOn ? HIGH : LOW);
     known = true;
   }

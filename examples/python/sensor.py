@@ -24,7 +24,7 @@ REGISTRATION = {
     "capabilities": [{"cap": "temperature", "commands": ["temperature.read"], "authLevel": "free"}],
 }
 RETRY_SECONDS, RETRY_MAX_SECONDS = 1, 30
-# Calls that are remembered: with QoS 1 one may come twice.
+# Invocations that are remembered: with QoS 1 one may come twice.
 REMEMBERED = 256
 
 
@@ -97,14 +97,14 @@ class Sensor:
             self.client.subscribe(f"{PREFIX}/invoke", qos=1)
             self.approved, self.every, self.next_beat = True, answer["heartbeatSeconds"], 0
 
-    def invoked(self, call):
-        result = {"invocationId": call["invocationId"]}
+    def invoked(self, invocation):
+        result = {"invocationId": invocation["invocationId"]}
         try:
-            result.update(success=True, data=HANDLERS[call["command"]](call["params"]))
+            result.update(success=True, data=HANDLERS[invocation["command"]](invocation["params"]))
         except Exception as error:
             result.update(success=False, error=str(error))
         self.client.publish(f"{PREFIX}/result", json.dumps(result), qos=1)
-        print("invoked", call["command"], flush=True)
+        print("invoked", invocation["command"], flush=True)
 
     def beat(self):
         if self.approved and time.monotonic() >= self.next_beat:

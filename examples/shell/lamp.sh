@@ -4,7 +4,7 @@
 #   ./lamp.sh 127.0.0.1 1883 lamp1
 #
 # Its key is in lamp1.limb/key. A limb has one connection, and each of these programs makes its own: the lamp is
-# offline for a moment at each call, and a call in that moment is answered node_offline. Good enough for a switch that
+# offline for a moment at each invocation, and one in that moment is answered node_offline. Good enough for a switch that
 # is used now and then; for more, look at the examples in Python and TypeScript.
 set -eu
 
@@ -63,9 +63,9 @@ set_lamp() {
 pair
 rounds=0
 while :; do
-  call=$(exchange heartbeat '{}' invoke "$heartbeat_seconds")
-  if [ -n "$call" ]; then
-    result=$(set_lamp "$call")
+  invocation=$(exchange heartbeat '{}' invoke "$heartbeat_seconds")
+  if [ -n "$invocation" ]; then
+    result=$(set_lamp "$invocation")
     printf 'invoked %s\n' "$result"
     mosquitto_pub -t "$prefix/result" -m "$result" || true
     rounds=0

@@ -12,7 +12,7 @@ export function readings(core: Core, broker: Broker): Readings {
     pendingRequests: core.pending.size,
     sessions: core.sessionRoles,
     leases: core.control.leases.size,
-    openInvocations: core.control.openCalls,
+    openInvocations: core.control.openInvocations,
     broker: { ...counters, strangerBytes: broker.strangerBytes },
   }
 }

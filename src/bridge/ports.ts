@@ -99,7 +99,7 @@ export interface Tx {
   countKeys(principal: string): Promise<number>
   /** Frees the principal's idempotency keys, and drops the answers kept for them. */
   forgetKeys(principal: string): Promise<void>
-  /** Calls that have not ended; at most `limit`. */
+  /** Invocations that have not ended; at most `limit`. */
   openInvocations(limit: number): Promise<readonly InvocationRecord[]>
   /** Pages like those of `auditRows`. */
   invocations(
@@ -174,10 +174,10 @@ export interface Retention {
   readonly at: number
   /** Refused keys and widenings whose time is up may go: running time. */
   readonly running: number
-  /** Ended calls from before this. */
+  /** Ended invocations from before this. */
   readonly invocationsBefore: number
   readonly maxInvocations: number
-  /** Idempotency keys, and the answers kept for them, of calls from before this. */
+  /** Idempotency keys, and the answers kept for them, of invocations from before this. */
   readonly keysBefore: number
   /** Decisions and activity of the audit log. */
   readonly auditBefore: number
@@ -245,11 +245,11 @@ export interface Store {
    */
   transact<T>(work: (tx: Tx) => Promise<T>): Promise<T>
   /**
-   * Records a call that was or is being sent (null: one that never began), and the audit row about it. For those
+   * Records an invocation that was or is being sent (null: one that never began), and the audit row about it. For those
    * whom nobody waits for: it shares a commit with others, 5 ms later at most, and reaches the disk within another
    * 200 ms. Rejects like `transact`.
    */
-  recordCall(record: InvocationRecord | null, entry: AuditEntry): Promise<void>
+  recordInvocation(record: InvocationRecord | null, entry: AuditEntry): Promise<void>
   /** Resolves when everything that was asked for before has been committed, or refused: reads see it then. */
   settled(): Promise<void>
   /** Every node, in order of nodeId. Read once, at the start. */
@@ -555,7 +555,7 @@ export interface HttpLimbClient {
    * Total. Gives the body of the answer, of LIMITS.resultBytes at most, or why there is none. It counts as sent from
    * the connection on, the TLS handshake included.
    */
-  post(call: HttpInvocation, done: (outcome: Uint8Array | Refusal) => void): InvocationDelivery
+  post(invocation: HttpInvocation, done: (outcome: Uint8Array | Refusal) => void): InvocationDelivery
 }
 
 /** The parts that invoking over HTTP needs; absent: it is not done. */

@@ -2,7 +2,9 @@ import { type Clock, type MonotonicMs, plusMs } from '../kernel/clock.ts'
 import { LIMITS } from '../protocol/limits.ts'
 import type { Invocation, InvocationResult } from '../protocol/schemas.ts'
 
-/** Results that no connection has taken yet. The bridge waits for a limb that is away until the call's deadline. */
+/**
+ * Results that no connection has taken yet. The bridge waits for a limb that is away until the invocation's deadline.
+ */
 
 export interface Unsent {
   readonly invocationId: string
@@ -13,8 +15,8 @@ export interface Unsent {
 }
 
 /**
- * Says why a result was dropped: more wait, or larger ones, than are kept; or the deadline of its call has passed, or the
- * bridge did not take it.
+ * Says why a result was dropped: more wait, or larger ones, than are kept; or the deadline of its invocation has
+ * passed, or the bridge did not take it.
  */
 export type WhyDropped = 'too_many' | 'late' | 'refused'
 
@@ -23,9 +25,9 @@ const MAX_RESULTS = 256
 const MAX_BYTES = 8 * LIMITS.resultBytes
 
 /**
- * `result` as it will be sent. The deadline is in the bridge's time: measured from when the call was received, so
+ * `result` as it will be sent. The deadline is in the bridge's time: measured from when the invocation was received, so
  * that a clock that is set meanwhile does no harm. One that had passed by then tells of a wrong clock: then as long as
- * the longest call.
+ * the longest invocation.
  */
 export function unsentOf(
   { deadline, command, invocationId }: Invocation,

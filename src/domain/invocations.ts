@@ -4,7 +4,7 @@ import type { AuthLevel, InvocationState } from '../protocol/names.ts'
 import type { Capability } from '../protocol/schemas.ts'
 import { stricter } from './policy.ts'
 
-/** One call as it is stored. Times are integer milliseconds of wall time. Holds no params: they may be secret. */
+/** One invocation as it is stored. Times are integer milliseconds of wall time. Holds no params: they may be secret. */
 export interface InvocationRecord {
   readonly invocationId: string
   readonly principal: string
@@ -75,11 +75,11 @@ export function moved(
     Pick<InvocationRecord, 'endedAt' | 'fence' | 'decidedBy' | 'reason' | 'error' | 'level'>
   > = {},
 ): InvocationRecord {
-  invariant(NEXT[record.state].includes(state), `a call went from ${record.state} to ${state}`)
+  invariant(NEXT[record.state].includes(state), `an invocation went from ${record.state} to ${state}`)
   return { ...record, ...change, state }
 }
 
-/** The state in which an error leaves a call that is in `from`. */
+/** The state in which an error leaves an invocation that is in `from`. */
 export function endStateOf(from: InvocationState, error: ErrorBody): InvocationState {
   const named = ENDS.find((state) => state === error.code)
   return named !== undefined && NEXT[from].includes(named) ? named : 'failed'
@@ -91,27 +91,27 @@ export type InvocationIdentity = Pick<
   'invocationId' | 'principal' | 'nodeId' | 'capability' | 'command' | 'paramsHash'
 >
 
-/** An operator's consent to exactly one call, once. */
+/** An operator's consent to exactly one invocation, once. */
 export class Consent {
-  readonly #call: InvocationIdentity
+  readonly #invocation: InvocationIdentity
   readonly by: string
   #used = false
 
-  constructor(call: InvocationIdentity, by: string) {
-    this.#call = call
+  constructor(invocation: InvocationIdentity, by: string) {
+    this.#invocation = invocation
     this.by = by
   }
 
-  /** True for the call it was given for, and only the first time. */
-  use(call: InvocationIdentity): boolean {
-    const given = this.#call
+  /** True for the invocation it was given for, and only the first time. */
+  use(invocation: InvocationIdentity): boolean {
+    const given = this.#invocation
     const same =
-      given.invocationId === call.invocationId &&
-      given.principal === call.principal &&
-      given.nodeId === call.nodeId &&
-      given.capability === call.capability &&
-      given.command === call.command &&
-      given.paramsHash === call.paramsHash
+      given.invocationId === invocation.invocationId &&
+      given.principal === invocation.principal &&
+      given.nodeId === invocation.nodeId &&
+      given.capability === invocation.capability &&
+      given.command === invocation.command &&
+      given.paramsHash === invocation.paramsHash
     if (!same || this.#used) return false
     this.#used = true
     return true

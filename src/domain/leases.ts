@@ -48,7 +48,7 @@ export interface Waiter extends Deadlined {
 export type Taken =
   /** The thing is yours; `renewed` when it was before. */
   | { readonly kind: 'granted' | 'renewed'; readonly lease: Lease }
-  /** A call of the holder: it runs under the lease that its principal has. */
+  /** An invocation of the holder: it runs under the lease that its principal has. */
   | { readonly kind: 'shared'; readonly lease: Lease }
   | { readonly kind: 'queued'; readonly waiter: Waiter }
   | { readonly kind: 'held'; readonly lease: Lease }
@@ -59,7 +59,7 @@ export type Taken =
 export type LeaseChange =
   | { readonly kind: 'ended'; readonly lease: Lease; readonly why: LeaseEndReason }
   | { readonly kind: 'granted'; readonly lease: Lease; readonly waiter: Waiter }
-  /** The waiter's principal got a lease meanwhile: its call runs under it (`shared`), or it takes it again. */
+  /** The waiter's principal got a lease meanwhile: its invocation runs under it (`shared`), or it takes it again. */
   | { readonly kind: 'shared' | 'renewed'; readonly lease: Lease; readonly waiter: Waiter }
   /** Nobody wanted it any more when its turn came. */
   | { readonly kind: 'gone'; readonly waiter: Waiter }
@@ -196,7 +196,10 @@ export class LeaseBook {
     lease.usedUntil = Math.max(lease.usedUntil, until)
   }
 
-  /** An invocation under the lease is over. When it was the last and the lease has ended, the next in the queue is served. */
+  /**
+   * An invocation under the lease is over. When it was the last and the lease has ended, the next in the queue is
+   * served.
+   */
   unuse(lease: Lease, now: MonotonicMs): LeaseChange[] {
     lease.uses--
     if (lease.uses > 0 || this.isHeld(lease)) return []

@@ -1,12 +1,12 @@
 import { Gauge, Histogram, type Registry } from 'prom-client'
 import type { Counters, DurationName } from '../bridge/ports.ts'
 
-/** Leases, calls that are under way, and how long calls take. */
+/** Leases, invocations that are under way, and how long invocations take. */
 
 export interface ControlReadings {
   /** Leases that are held now. */
   readonly leases?: number
-  /** Calls that have not ended, by state. */
+  /** Invocations that have not ended, by state. */
   readonly openInvocations?: Readonly<Record<string, number>>
 }
 
@@ -16,7 +16,7 @@ const DURATIONS: Readonly<
 > = {
   invocation: {
     name: 'limb_invocation_duration_seconds',
-    help: 'How long calls took from request to answer, waits for leases and approvals included, by outcome.',
+    help: 'How long invocations took from request to answer, waits for leases and approvals included, by outcome.',
     label: 'outcome',
     buckets: [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300],
   },
@@ -41,7 +41,7 @@ export function controlGauges(registry: Registry): (readings: ControlReadings) =
   })
   const open = new Gauge({
     name: 'limb_invocations_open',
-    help: 'Calls that have not ended, by state.',
+    help: 'Invocations that have not ended, by state.',
     labelNames: ['state'],
     registers: [registry],
   })

@@ -105,12 +105,12 @@ const COUNTERS: Readonly<Record<CounterName, Described>> = {
     values: ['queue', 'retained', 'retained_below'],
   },
   invocations: {
-    help: 'Calls by how they ended.',
+    help: 'Invocations by how they ended.',
     label: 'outcome',
     values: [...INVOCATION_STATES.filter((state) => !isOpen(state)), 'refused'],
   },
   results_dropped: {
-    help: 'Results of limbs that answered no call.',
+    help: 'Results of limbs that answered no invocation.',
     label: 'why',
     values: ['unknown', 'invalid', 'too_large'],
   },

@@ -9,7 +9,7 @@ import type { McpBridge } from './bridge.ts'
 
 export type ReportProgress = (progress: number, message: string) => void
 
-/** Clients give a silent call up after a minute. */
+/** Clients give a silent invocation up after a minute. */
 const TICK_MS = 5000
 
 interface Watched {
@@ -19,11 +19,11 @@ interface Watched {
   changed(): void
 }
 
-/** Follows the calls of one principal that wait for an operator. */
+/** Follows the invocations of one principal that wait for an operator. */
 export class ApprovalWatch {
   readonly #clock: Clock
   readonly #principal: string
-  readonly #calls = new Set<Watched>()
+  readonly #invocations = new Set<Watched>()
 
   constructor(clock: Clock, principal: string) {
     this.#clock = clock
@@ -49,10 +49,10 @@ export class ApprovalWatch {
 
   #received(id: string, payload: Buffer): void {
     if (payload.length === 0) {
-      for (const call of this.#calls) {
-        if (call.approval?.invocationId !== id) continue
-        call.decided = true
-        call.changed()
+      for (const invocation of this.#invocations) {
+        if (invocation.approval?.invocationId !== id) continue
+        invocation.decided = true
+        invocation.changed()
       }
       return
     }
@@ -62,12 +62,12 @@ export class ApprovalWatch {
 
   /** Assigns an approval: of two equal invocations, to the one that has none yet. */
   #assign(approval: PendingApproval): void {
-    const calls = [...this.#calls]
-    if (calls.some((call) => call.approval?.invocationId === approval.invocationId)) return
-    const call = calls.find((each) => each.approval === undefined && each.matches(approval))
-    if (!call) return
-    call.approval = approval
-    call.changed()
+    const invocations = [...this.#invocations]
+    if (invocations.some((invocation) => invocation.approval?.invocationId === approval.invocationId)) return
+    const invocation = invocations.find((each) => each.approval === undefined && each.matches(approval))
+    if (!invocation) return
+    invocation.approval = approval
+    invocation.changed()
   }
 
   /** Tells at once when something changes, and every few seconds that it still goes on. Returns what ends it. */
@@ -79,26 +79,26 @@ export class ApprovalWatch {
       cancel()
       // It must rise with every message, by the rules of MCP.
       last = Math.max(last + 0.001, Math.round(this.#clock.monotonicMs() - start) / 1000)
-      tell(last, textOf(call))
+      tell(last, textOf(invocation))
       cancel = this.#clock.after(TICK_MS, say)
     }
-    const call: Watched = {
+    const invocation: Watched = {
       matches: matcher(args, transaction),
       approval: undefined,
       decided: false,
       changed: say,
     }
-    this.#calls.add(call)
+    this.#invocations.add(invocation)
     cancel = this.#clock.after(TICK_MS, say)
     return () => {
       cancel()
-      this.#calls.delete(call)
+      this.#invocations.delete(invocation)
     }
   }
 }
 
 function textOf({ approval, decided }: Watched): string {
-  if (!approval) return 'the bridge has the call; it waits for the limb'
+  if (!approval) return 'the bridge has the invocation; it waits for the limb'
   const { invocationId, command, nodeId, expiresAt } = approval
   return decided
     ? `${invocationId} is decided; waiting for its result`

@@ -26,7 +26,7 @@ const anyName = z.union([z.literal('*'), nameSchema])
 const anyCapability = z.union([z.literal('*'), capabilitySchema])
 
 /** The fields of every event about an invocation. */
-const call = { invocationId: z.string(), principal: nameSchema, nodeId, command: commandSchema }
+const invocation = { invocationId: z.string(), principal: nameSchema, nodeId, command: commandSchema }
 
 export const LEASE_ENDS = [
   'released',
@@ -109,18 +109,18 @@ export const EVENTS = {
   }),
   invocation_waiting: event('A gated invocation waits for an operator.', { approval: approvalSchema }),
   invocation_approved: event('An operator approved a gated invocation.', {
-    ...call,
+    ...invocation,
     by,
     reason: z.string().optional(),
   }),
   invocation_denied: event('An operator denied a gated invocation.', {
-    ...call,
+    ...invocation,
     by,
     reason: z.string().optional(),
   }),
-  invocation_started: event('An invocation was sent to its limb.', call),
+  invocation_started: event('An invocation was sent to its limb.', invocation),
   invocation_ended: event('An invocation that was accepted has ended.', {
-    ...call,
+    ...invocation,
     state: z.enum(INVOCATION_STATES),
     error: z.string().optional().describe('the code of the error'),
     durationMs: z.int(),
@@ -128,7 +128,7 @@ export const EVENTS = {
   invocation_late: event(
     'A limb answered an invocation after its time was up; the caller was told `timeout`.',
     {
-      ...call,
+      ...invocation,
       success: z.boolean().describe('whether the limb says that it did it'),
     },
   ),

@@ -2,8 +2,8 @@ import { CAPABILITY_PATTERN, isName } from './names.ts'
 import { holdsInfinity, type InvocationResult, MAX_INVOCATION_ID_CHARS } from './schemas.ts'
 
 /**
- * The two messages of most calls, checked by hand at a fraction of a schema's cost. Undefined for everything else,
- * wrong or only rare, which the schema then judges. A property test holds the two together.
+ * The two messages of most invocations, checked by hand at a fraction of a schema's cost. Undefined for everything
+ * else, wrong or only rare, which the schema then judges. A property test holds the two together.
  */
 
 /** Reads what a limb answers when all went well. */

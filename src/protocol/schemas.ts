@@ -186,7 +186,10 @@ export const registrationSchema = wireRegistrationSchema.transform((value, conte
 /** Matches what most metrics are called; no other rule has to be looked at then. */
 const USUAL_METRIC_NAME = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$/
 
-/** Any readable text, such as `28-0316a4` or `Außen links`. `__proto__` is no key of an object that programs would keep. */
+/**
+ * Any readable text, such as `28-0316a4` or `Außen links`. `__proto__` is no key of an object that programs would
+ * keep.
+ */
 export function isMetricName(name: string): boolean {
   if (USUAL_METRIC_NAME.test(name)) return true
   const fits = name.length <= LIMITS.metricNameChars && name !== '__proto__'
@@ -393,7 +396,7 @@ const askedBy = {
     .describe('nobody waits for its answer now; it has an idempotencyKey to ask for it with'),
 }
 
-/** One call as `invocation/list` shows it. Its params are shown while it waits for an operator, never after. */
+/** One invocation as `invocation/list` shows it. Its params are shown while it waits for an operator, never after. */
 export const shownInvocationSchema = z.object({
   invocationId: z.string(),
   principal: nameSchema,
@@ -418,7 +421,7 @@ export const shownInvocationSchema = z.object({
 })
 export type ShownInvocation = z.infer<typeof shownInvocationSchema>
 
-/** A call that waits for an operator, as `limb/bridge/approval/<invocationId>` shows it. */
+/** An invocation that waits for an operator, as `limb/bridge/approval/<invocationId>` shows it. */
 export const approvalSchema = z.object({
   invocationId: z.string(),
   principal: nameSchema,

@@ -25,7 +25,7 @@ export const ORIGIN: ChainLink = { seq: 0, hash: new Uint8Array(HASH_BYTES) }
 export function chainHash(previous: Uint8Array, row: Omit<ChainRow, 'hash'>): Buffer {
   const { seq, at, actor, kind, node_id, outcome, detail } = row
   const text = JSON.stringify([seq, at, actor, kind, node_id, outcome, detail])
-  // On the way of every call: one buffer from Node's pool, and one call into OpenSSL.
+  // On the way of every invocation: one buffer from Node's pool, and one call into OpenSSL.
   const bytes = Buffer.allocUnsafe(HASH_BYTES + 3 * text.length)
   bytes.set(previous)
   return hash('sha256', bytes.subarray(0, HASH_BYTES + bytes.write(text, HASH_BYTES)), 'buffer')

@@ -9,7 +9,7 @@ import type { Bench } from './run.ts'
 /**
  * Round trip of a `free` call through the bridge, against the same exchange (request, forward, answer, forward)
  * between two clients of bare Aedes. They take turns every few calls, so that a machine that is busy for a second is
- * busy for all of them. Then calls per second with several under way.
+ * busy for all of them. Then invocations per second with several under way.
  */
 
 const UNDER_WAY = 32
@@ -210,7 +210,7 @@ export async function benchInvoke(bench: Bench): Promise<Line[]> {
     line('merely passed on, round trip p50 / bare Aedes', through, 0.5),
     {
       name: `invoke, ${UNDER_WAY} under way / bare Aedes`,
-      unit: 'calls/s',
+      unit: 'invocations/s',
       bridge: rates[0] ?? Number.NaN,
       peer: { name: bare.name, value: rates[2] ?? Number.NaN },
       ratio: (rates[0] ?? Number.NaN) / (rates[2] ?? Number.NaN),

@@ -35,9 +35,9 @@ test.each([
   expect(JSON.parse(out)).toMatchObject({ nodeId: 'r1', data: { did: command } })
 })
 
-test('a gated call says on standard error that it waits, and the command it names lets it run', async () => {
+test('a gated invocation says on standard error that it waits, and the command it names lets it run', async () => {
   const cut = ['saw.cut', '--node-id', 'r1', '--params', '{"depth":3}']
-  // An equal call that waits already is not mistaken for the new one.
+  // An equal invocation that waits already is not mistaken for the new one.
   const earlier = invoke(...cut)
   await earlier.seen('waits for a person')
   const started = invoke(...cut, '--json')

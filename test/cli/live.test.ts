@@ -73,7 +73,7 @@ describe('status', () => {
     const { code, out } = await run(['status', '--socket', bridge.socket])
     expect(code).toBe(1)
     expect(out).toMatch(/ready: +NO; database: it is full; disk: 12 KiB are left/)
-    expect(out).toMatch(/waiting calls: +2/)
+    expect(out).toMatch(/waiting invocations: +2/)
     expect(out).toContain('limb-bridge invocation approve')
     expect((await run(['status', '--socket', bridge.socket, '--json'])).code).toBe(1)
   })

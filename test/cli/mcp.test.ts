@@ -104,7 +104,7 @@ test('an argument that a tool does not have is an error that says which was mean
   expect((await admin.do('admin', 'invocation/list')).items).toEqual([])
 })
 
-test('a viewer is offered what it may do, and nothing that every call of would be forbidden', async () => {
+test('a viewer is offered what it may do, and nothing that every invocation of would be forbidden', async () => {
   const client = await mcp(['--socket', app.bridge.control, '--role', 'viewer'])
   const { tools } = await client.listTools()
   expect(tools.map((tool) => tool.name)).toEqual(['limb_list_available', 'limb_describe', 'limb_pair_list'])
@@ -161,7 +161,7 @@ test('a picture of a limb is an image, and its letters are not in the text', asy
   expect(result.structured.data).toEqual({ picture: { mimeType: 'image/png', bytes: 70, image: 1 }, lux: 12 })
 })
 
-test('a gated call tells its progress while a person decides, and then its result', async () => {
+test('a gated invocation tells its progress while a person decides, and then its result', async () => {
   const client = await mcp()
   const admin = await app.admin()
   const heard: Progress[] = []

@@ -99,7 +99,7 @@ test('simulated limbs are approved and come online; a stranger who asks meanwhil
   expect((await json('pairing', 'list')).items).toMatchObject([{ nodeId: 'stranger' }])
 })
 
-test('simulated limbs are the same at the next run, and answer calls', async () => {
+test('simulated limbs are the same at the next run, and answer invocations', async () => {
   const argv = ['simulate', '--nodes', '2', '--approve', '--url', url(), '--socket', app.bridge.control]
   for (const _run of ['first', 'second']) {
     const started = start(argv)
@@ -112,7 +112,7 @@ test('simulated limbs are the same at the next run, and answer calls', async () 
       params: { unit: 'C' },
     })
     started.interrupt()
-    expect((await started.exit).out).toMatch(/done: \d+ heartbeats, \d+ drops, 1 calls/)
+    expect((await started.exit).out).toMatch(/done: \d+ heartbeats, \d+ drops, 1 invocations/)
   }
   expect(statSync(join(app.folder, 'simulate-secret')).mode & 0o777).toBe(0o600)
 })

@@ -156,7 +156,7 @@ describe('tables', () => {
     expect((await local(['node', 'get', 'x'])).err).toContain('x\\x1b[2Jy (internal)')
   })
 
-  test('calls are listed with what a person looks for, and fit on a terminal', async () => {
+  test('invocations are listed with what a person looks for, and fit on a terminal', async () => {
     const asked = Date.now() - 180_000
     const call = (more: object) => ({
       invocationId: 'iv_rd67xtsvfqao75fw',
@@ -180,7 +180,7 @@ describe('tables', () => {
     })
     const { out } = await local(['invocation', 'list'])
     const [head = '', ...rows] = out.trimEnd().split('\n')
-    expect(head.split(/ +/)).toEqual('CALL PRINCIPAL LIMB COMMAND LEVEL STATE ASKED TOOK BY'.split(' '))
+    expect(head.split(/ +/)).toEqual('INVOCATION PRINCIPAL LIMB COMMAND LEVEL STATE ASKED TOOK BY'.split(' '))
     expect(rows.map((row) => row.split(/ {2,}/).slice(4))).toEqual([
       ['gated', 'done', '3m ago', '345ms', 'bob'],
       ['gated', 'denied', '3m ago', '61s', '-'],

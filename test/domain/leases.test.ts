@@ -183,7 +183,7 @@ describe('the book of leases', () => {
     ).toBe('granted')
   })
 
-  it("runs a principal's waiting calls under the lease that it gets meanwhile", () => {
+  it("runs a principal's waiting invocations under the lease that it gets meanwhile", () => {
     const book = new LeaseBook(limits)
     const first = book.take(wishOf('bob'), at(0), null)
     book.take(wishOf('ann'), at(0), at(50))

@@ -164,7 +164,7 @@ const CASES: Readonly<Record<string, Case>> = {
       [gauge('limb_invocations_total', 'outcome="timeout"')]: '0+1x180',
       [gauge('limb_invocations_total', 'outcome="done"')]: '0+1x180',
     },
-    summary: '50% of the calls through b:8083 fail.',
+    summary: '50% of the invocations through b:8083 fail.',
     // All of too few.
     silent: { [gauge('limb_invocations_total', 'outcome="timeout"')]: '0+0.1x180' },
     labels: SUMMED,

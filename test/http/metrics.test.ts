@@ -187,7 +187,7 @@ describe('what is counted', () => {
     await admin.end()
   })
 
-  test('calls from request to answer, and the leases they hold', async () => {
+  test('invocations from request to answer, and the leases they hold', async () => {
     const open = () =>
       Promise.all(
         ['queued', 'waiting', 'running'].map((state) => reading(`limb_invocations_open{state="${state}"}`)),

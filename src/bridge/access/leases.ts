@@ -13,7 +13,7 @@ import type { BridgeContext } from '../settings.ts'
 export interface HeldLease {
   readonly lease: Lease
   readonly fence: number
-  /** Taken for this call alone, and to be given back by it. */
+  /** Taken for this invocation alone, and to be given back by it. */
   readonly own: boolean
   /** An invocation runs under it now. */
   used: boolean
@@ -111,19 +111,25 @@ export class Leases {
     return this.isHeld(lease)
   }
 
-  /** A call is about to run: the lease that was taken for it lasts for so long from now on, as the call may. */
+  /**
+   * An invocation is about to run: the lease that was taken for it lasts for so long from now on, as the invocation
+   * may.
+   */
   keep({ lease, own }: HeldLease, ttlMs: number): void {
     if (own) this.#book.renew(lease, ttlMs, this.#now())
   }
 
-  /** A call begins to run under a lease that its principal has: the thing is not free before the call has ended. */
+  /**
+   * An invocation begins to run under a lease that its principal has: the thing is not free before the invocation has
+   * ended.
+   */
   use(held: HeldLease, maxMs: number): void {
     if (held.own || held.used) return
     held.used = true
     this.#book.use(held.lease, plusMs(this.#now(), maxMs))
   }
 
-  /** A call is over: the lease that was taken for it goes to the next. */
+  /** An invocation is over: the lease that was taken for it goes to the next. */
   giveBack(held: HeldLease): void {
     const { lease, own } = held
     if (own) this.#apply(this.#book.end(lease, 'released', this.#now()))
@@ -327,7 +333,7 @@ export class Leases {
     const { nodeId, capability, principal, single } = lease.wish
     const until = iso(this.#busyUntil(lease, this.#world.clock.wallMs()))
     const what = !this.#isOnlyUsed(lease)
-      ? `${principal} holds ${capability} of ${nodeId}${single ? ' for a call' : ''}`
+      ? `${principal} holds ${capability} of ${nodeId}${single ? ' for an invocation' : ''}`
       : `an invocation of ${principal} still runs on ${capability} of ${nodeId}, though its lease has ended,`
     return new Refusal(
       'leased',

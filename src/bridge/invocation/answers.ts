@@ -46,7 +46,7 @@ export function refusalOf({ code, message, path, details }: ErrorBody): Refusal 
 export function otherInvocation(): Refusal {
   return new Refusal(
     'conflict',
-    'this idempotencyKey was used for another call; take a new key for a new call',
+    'this idempotencyKey was used for another invocation; take a new key for a new invocation',
     'idempotencyKey',
   )
 }

@@ -3,15 +3,17 @@ import { LIMITS } from '../../protocol/limits.ts'
 import type { PendingApproval } from '../../protocol/schemas.ts'
 import type { OpenInvocation } from './open-invocation.ts'
 
-/** The gated calls that wait for an operator, as `limb/bridge/approval/<invocationId>` shows them. */
+/** The gated invocations that wait for an operator, as `limb/bridge/approval/<invocationId>` shows them. */
 export class PendingApprovals {
-  readonly #byId = new Map<string, { readonly call: OpenInvocation; readonly shown: PendingApproval }>()
+  readonly #byId = new Map<string, { readonly invocation: OpenInvocation; readonly shown: PendingApproval }>()
 
   get size(): number {
     return this.#byId.size
   }
 
-  get(invocationId: string): { readonly call: OpenInvocation; readonly shown: PendingApproval } | undefined {
+  get(
+    invocationId: string,
+  ): { readonly invocation: OpenInvocation; readonly shown: PendingApproval } | undefined {
     return this.#byId.get(invocationId)
   }
 
@@ -20,11 +22,11 @@ export class PendingApprovals {
   }
 
   /** `expiresAt` is wall time. */
-  add(call: OpenInvocation, now: number, expiresAt: number): PendingApproval {
-    const { invocationId, principal, nodeId, capability, command, paramsHash } = call.record
-    const { params, paramsBytes } = call.wish
+  add(invocation: OpenInvocation, now: number, expiresAt: number): PendingApproval {
+    const { invocationId, principal, nodeId, capability, command, paramsHash } = invocation.record
+    const { params, paramsBytes } = invocation.wish
     const whole = paramsBytes <= LIMITS.shownParamsBytes
-    const shown: PendingApproval = withCaller(call, {
+    const shown: PendingApproval = withCaller(invocation, {
       invocationId,
       principal,
       nodeId,
@@ -37,19 +39,19 @@ export class PendingApprovals {
       paramsHash,
       requestedAt: iso(now),
       expiresAt: iso(expiresAt),
-      ...(call.caller.transaction === undefined ? {} : { transaction: call.caller.transaction }),
+      ...(invocation.caller.transaction === undefined ? {} : { transaction: invocation.caller.transaction }),
     })
-    this.#byId.set(invocationId, { call, shown })
+    this.#byId.set(invocationId, { invocation, shown })
     return shown
   }
 
   /** Its caller has gone, or is back. As it is shown from now on; undefined when it does not wait. */
-  callerChanged(call: OpenInvocation): PendingApproval | undefined {
-    const { invocationId } = call.record
+  callerChanged(invocation: OpenInvocation): PendingApproval | undefined {
+    const { invocationId } = invocation.record
     const before = this.#byId.get(invocationId)
-    if (before?.call !== call) return undefined
-    const shown = withCaller(call, before.shown)
-    this.#byId.set(invocationId, { call, shown })
+    if (before?.invocation !== invocation) return undefined
+    const shown = withCaller(invocation, before.shown)
+    this.#byId.set(invocationId, { invocation, shown })
     return shown
   }
 

@@ -22,7 +22,7 @@ import { TargetSelector } from './target.ts'
 
 const DAY_MS = 86_400_000
 
-/** Policy, leases, calls and the audit log: how limbs are used, and the record of it. */
+/** Policy, leases, invocations and the audit log: how limbs are used, and the record of it. */
 export class Control {
   readonly policies: Policies
   readonly leases: Leases
@@ -77,19 +77,19 @@ export class Control {
   /** Ends on record what was under way when the bridge stopped; on a full disk later. Before any listener opens. */
   async load(): Promise<void> {
     const { log } = this.invocations
-    const calls = await log.underWay()
-    if (calls.length === 0) return
-    await this.#retries.run('end the calls that were under way when the bridge stopped', async () => {
-      await log.interrupt(calls)
+    const invocations = await log.underWay()
+    if (invocations.length === 0) return
+    await this.#retries.run('end the invocations that were under way when the bridge stopped', async () => {
+      await log.interrupt(invocations)
       this.#world.log.warn(
-        { interrupted: calls.length },
-        'calls were under way when the bridge stopped; they have ended',
+        { interrupted: invocations.length },
+        'invocations were under way when the bridge stopped; they have ended',
       )
     })
   }
 
   /** The number of invocations that have not ended, by state. */
-  get openCalls(): OpenInvocations['byState'] {
+  get openInvocations(): OpenInvocations['byState'] {
     return this.#open.byState
   }
 
@@ -106,7 +106,7 @@ export class Control {
   nodeGone(nodeId: string): void {
     this.policies.gone(nodeId)
     const gone = new Refusal('not_found', `${nodeId} has been revoked`, 'nodeId')
-    this.invocations.cancel((call) => call.record.nodeId === nodeId, gone)
+    this.invocations.cancel((invocation) => invocation.record.nodeId === nodeId, gone)
     this.leases.nodeGone(nodeId)
   }
 
@@ -114,7 +114,7 @@ export class Control {
   principalGone(name: string): void {
     this.policies.gone(name)
     const gone = new Refusal('denied', `${name} has been removed`)
-    this.invocations.cancel((call) => call.record.principal === name, gone)
+    this.invocations.cancel((invocation) => invocation.record.principal === name, gone)
     this.leases.principalGone(name)
   }
 

@@ -32,83 +32,84 @@ export class InvocationDecisions {
     this.#announcer = parts.announcer
   }
 
-  /** An operator's yes. Resolves when the call was sent, or could not be. */
-  async approve(call: OpenInvocation, by: string, reason: string | null): Promise<InvocationRecord> {
-    const decided: InvocationRecord = { ...call.record, decidedBy: by, reason }
-    const wait = await this.#decide(call, decided, {
+  /** An operator's yes. Resolves when the invocation was sent, or could not be. */
+  async approve(invocation: OpenInvocation, by: string, reason: string | null): Promise<InvocationRecord> {
+    const decided: InvocationRecord = { ...invocation.record, decidedBy: by, reason }
+    const wait = await this.#decide(invocation, decided, {
       actor: by,
       kind: 'invocation.approved',
       outcome: 'approved',
       detail: { reason },
     })
-    call.consent = new Consent(decided, by)
-    const stepped = nextStep(call)
-    this.#announcer.event('invocation_approved', { ...summaryOf(call), by, ...because(reason) })
+    invocation.consent = new Consent(decided, by)
+    const stepped = nextStep(invocation)
+    this.#announcer.event('invocation_approved', { ...summaryOf(invocation), by, ...because(reason) })
     wait.resolve(null)
     await stepped
-    return call.record
+    return invocation.record
   }
 
-  /** An operator's no. Resolves when the call has ended. */
-  async deny(call: OpenInvocation, by: string, reason: string | null): Promise<InvocationRecord> {
-    const { invocationId, nodeId } = call.record
+  /** An operator's no. Resolves when the invocation has ended. */
+  async deny(invocation: OpenInvocation, by: string, reason: string | null): Promise<InvocationRecord> {
+    const { invocationId, nodeId } = invocation.record
     const message = `${by} denied it${reason === null ? '' : `: ${reason}`}`
     const denied = new Refusal('denied', message, undefined, { invocationId, nodeId })
-    if (call.record.state !== 'waiting') throw decidedAlready()
-    const decided = moved(call.record, 'denied', {
+    if (invocation.record.state !== 'waiting') throw decidedAlready()
+    const decided = moved(invocation.record, 'denied', {
       endedAt: this.#clock.wallMs(),
       error: denied.body(),
       decidedBy: by,
       reason,
     })
-    const wait = await this.#decide(call, decided, {
+    const wait = await this.#decide(invocation, decided, {
       actor: by,
       kind: 'invocation.denied',
       outcome: 'denied',
-      detail: { reason, durationMs: durationOf(call, this.#clock.monotonicMs()) },
+      detail: { reason, durationMs: durationOf(invocation, this.#clock.monotonicMs()) },
     })
-    const stepped = nextStep(call)
-    this.#announcer.event('invocation_denied', { ...summaryOf(call), by, ...because(reason) })
+    const stepped = nextStep(invocation)
+    this.#announcer.event('invocation_denied', { ...summaryOf(invocation), by, ...because(reason) })
     wait.reject(denied)
     await stepped
-    return call.record
+    return invocation.record
   }
 
   /**
-   * Stores what an operator decided about a call that waits. From then on the call is shown to nobody as waiting.
+   * Stores what an operator decided about an invocation that waits. From then on the invocation is shown to nobody as
+   * waiting.
    * @throws Refusal `conflict`, or `storage_unavailable`, and then the question stays open.
    */
   async #decide(
-    call: OpenInvocation,
+    invocation: OpenInvocation,
     decided: InvocationRecord,
     entry: InvocationLogEntry,
   ): Promise<NonNullable<OpenInvocation['wait']>> {
-    const { wait, deadline } = call
-    if (call.record.state !== 'waiting' || !wait) throw decidedAlready()
+    const { wait, deadline } = invocation
+    if (invocation.record.state !== 'waiting' || !wait) throw decidedAlready()
     // From here on nobody else decides: neither another operator nor the clock.
-    call.wait = null
-    this.#alarm.clear(call)
+    invocation.wait = null
+    this.#alarm.clear(invocation)
     try {
       await this.#log.step(decided, entry, true)
     } catch (error) {
-      if (call.cancelled) wait.reject(call.cancelled.error)
-      else this.#awaitAgain(call, wait, deadline)
+      if (invocation.cancelled) wait.reject(invocation.cancelled.error)
+      else this.#awaitAgain(invocation, wait, deadline)
       throw error
     }
-    call.record = decided
-    this.hide(call)
+    invocation.record = decided
+    this.hide(invocation)
     return wait
   }
 
   /** Nothing was stored: the question stays open for what is left of its time. */
-  #awaitAgain(call: OpenInvocation, wait: NonNullable<OpenInvocation['wait']>, deadline: number): void {
-    call.wait = wait
-    this.#alarm.set(call, Math.max(0, deadline - this.#clock.monotonicMs()))
+  #awaitAgain(invocation: OpenInvocation, wait: NonNullable<OpenInvocation['wait']>, deadline: number): void {
+    invocation.wait = wait
+    this.#alarm.set(invocation, Math.max(0, deadline - this.#clock.monotonicMs()))
   }
 
   /** Shows operators that whoever asked for it has gone, or is back. */
-  callerChanged(call: OpenInvocation): void {
-    const shown = this.#approvals.callerChanged(call)
+  callerChanged(invocation: OpenInvocation): void {
+    const shown = this.#approvals.callerChanged(invocation)
     if (shown) this.#announcer.approval(shown)
   }
 
@@ -118,10 +119,10 @@ export class InvocationDecisions {
   }
 }
 
-/** Resolves when the call has been sent, or has begun to wait, or has ended. */
-function nextStep(call: OpenInvocation): Promise<void> {
+/** Resolves when the invocation has been sent, or has begun to wait, or has ended. */
+function nextStep(invocation: OpenInvocation): Promise<void> {
   return new Promise((resolve) => {
-    call.onStep = resolve
+    invocation.onStep = resolve
   })
 }
 

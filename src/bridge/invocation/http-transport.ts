@@ -34,11 +34,13 @@ export class HttpTransport implements InvokeTransport {
       if (!over) settle(outcome)
       over = true
     }
-    this.#call(limb, invocation)
-      .then((call) => {
+    this.#request(limb, invocation)
+      .then((request) => {
         if (over) return
-        posted = this.#http.caller.post(call, (outcome) =>
-          end(outcome instanceof Refusal ? outcome : resultOf(call.nodeId, invocation.invocationId, outcome)),
+        posted = this.#http.caller.post(request, (outcome) =>
+          end(
+            outcome instanceof Refusal ? outcome : resultOf(request.nodeId, invocation.invocationId, outcome),
+          ),
         )
       })
       .catch((error: unknown) => {
@@ -55,7 +57,7 @@ export class HttpTransport implements InvokeTransport {
     }
   }
 
-  async #call(limb: LiveLimb, invocation: Invocation): Promise<HttpInvocation> {
+  async #request(limb: LiveLimb, invocation: Invocation): Promise<HttpInvocation> {
     const { nodeId } = limb.record
     const keys = await this.#store.read((tx) => tx.nodeKeys(nodeId))
     const session = this.#table.limb(nodeId)
@@ -89,7 +91,7 @@ function resultOf(nodeId: string, invocationId: string, body: Uint8Array): Invoc
     const whole = typeof value === 'object' && value !== null ? { invocationId, ...value } : value
     const result = check(invocationResultSchema, whole)
     if (result.invocationId === invocationId) return result
-    return new Refusal('node_error', `${nodeId} answered another call than it was asked for`)
+    return new Refusal('node_error', `${nodeId} answered another invocation than it was asked for`)
   } catch (error) {
     return new Refusal('node_error', `${nodeId} sent a wrong result: ${messageOf(error)}`)
   }

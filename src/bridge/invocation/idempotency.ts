@@ -10,13 +10,13 @@ interface Keyed {
 
 interface FirstUse {
   readonly run: () => Promise<InvokeAnswer>
-  /** Puts on record that the key was used for another call. */
-  readonly otherCall: () => Refusal
-  /** The call is under way, and is asked for again. */
+  /** Puts on record that the key was used for another invocation. */
+  readonly otherInvocation: () => Refusal
+  /** The invocation is under way, and is asked for again. */
   readonly again: () => void
 }
 
-/** The same idempotency key of a principal gives the same answer: of the call under way, or of the stored one. */
+/** The same idempotency key of a principal gives the same answer: of the invocation under way, or of the stored one. */
 export class KeyedInvocations {
   readonly #log: InvocationLog
   /** Invocations by principal and key, until their answer is stored. */
@@ -26,12 +26,12 @@ export class KeyedInvocations {
     this.#log = log
   }
 
-  /** @throws what `otherCall` makes when the key was used for another call. */
+  /** @throws what `otherInvocation` makes when the key was used for another invocation. */
   async once(wish: InvocationWish, key: string, principal: string, first: FirstUse): Promise<InvokeAnswer> {
     const own = this.#underWay.get(principal) ?? new Map<string, Keyed>()
     const known = own.get(key)
     if (known) {
-      if (known.fingerprint !== wish.fingerprint) throw first.otherCall()
+      if (known.fingerprint !== wish.fingerprint) throw first.otherInvocation()
       first.again()
       return known.answer
     }
@@ -50,14 +50,17 @@ export class KeyedInvocations {
     wish: InvocationWish,
     key: string,
     principal: string,
-    { run, otherCall }: FirstUse,
+    { run, otherInvocation }: FirstUse,
   ): Promise<InvokeAnswer> {
     const found = await this.#log.byKey(principal, key)
     if (!found) return run()
     const { record, answer } = found
-    if (record.fingerprint !== wish.fingerprint) throw otherCall()
+    if (record.fingerprint !== wish.fingerprint) throw otherInvocation()
     if (record.error) throw refusalOf(record.error)
     if (answer !== null) return JSON.parse(answer) as InvokeAnswer
-    throw new Refusal('internal', 'the first call with this key ran, but its answer could not be stored')
+    throw new Refusal(
+      'internal',
+      'the first invocation with this key ran, but its answer could not be stored',
+    )
   }
 }

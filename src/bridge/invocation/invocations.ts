@@ -35,11 +35,11 @@ import { checkParams } from './params-check.ts'
 import type { AllowedTarget, TargetSelector } from './target.ts'
 
 /**
- * Calls, from the request to the answer: may it, can it, lease, consent, dispatch, result. A call is one run of
- * `#steps`; every wait in it ends by itself, or by `cancel`.
+ * Invocations, from the request to the answer: may it, can it, lease, consent, dispatch, result. An invocation is one
+ * run of `#steps`; every wait in it ends by itself, or by `cancel`.
  *
  * A limb whose connection ends while it works is waited for until the deadline: what it did may be done, and a
- * result that it sends after it has come back still answers the call.
+ * result that it sends after it has come back still answers the invocation.
  */
 export class Invocations {
   readonly open: OpenInvocations
@@ -73,7 +73,7 @@ export class Invocations {
     this.#leases = parts.leases
     this.#approvals = parts.approvals
     this.#announcer = parts.announcer
-    this.#alarm = new Deadlines(world.clock, (call) => this.#timeIsUp(call))
+    this.#alarm = new Deadlines(world.clock, (invocation) => this.#timeIsUp(invocation))
     const { approvals, announcer } = parts
     this.decisions = new InvocationDecisions(world, {
       log: this.log,
@@ -92,7 +92,7 @@ export class Invocations {
         ? run()
         : this.#keyed.once(wish, wish.key, caller.name, {
             run,
-            otherCall: () => this.#refused(wish, caller, undefined, otherInvocation()),
+            otherInvocation: () => this.#refused(wish, caller, undefined, otherInvocation()),
             again: () => this.#askedAgain(wish, caller),
           })
     this.#underWay.add(answer)
@@ -103,27 +103,27 @@ export class Invocations {
     }
   }
 
-  /** Ends the calls that `which` accepts, in the state that `error` leads to unless told. */
+  /** Ends the invocations that `which` accepts, in the state that `error` leads to unless told. */
   cancel(
-    which: (call: OpenInvocation) => boolean,
+    which: (invocation: OpenInvocation) => boolean,
     error: Refusal,
     state: InvocationState | null = null,
   ): void {
-    for (const call of this.open.values()) {
-      if (which(call)) this.#end(call, { error, state })
+    for (const invocation of this.open.values()) {
+      if (which(invocation)) this.#end(invocation, { error, state })
     }
   }
 
   /**
-   * Takes a call back that waits for its turn or for an operator. Resolves when it has ended.
+   * Takes an invocation back that waits for its turn or for an operator. Resolves when it has ended.
    * @throws Refusal `conflict` when it runs, or has ended in another way meanwhile.
    */
-  async takeBack(call: OpenInvocation, by: string, reason: string | null): Promise<void> {
-    if (call.record.state === 'running') throw runsAlready(call.record)
-    const ended = new Promise<void>((resolve) => call.onEnd.push(resolve))
-    this.#end(call, { error: takenBack(by, reason), state: 'cancelled', by, reason })
+  async takeBack(invocation: OpenInvocation, by: string, reason: string | null): Promise<void> {
+    if (invocation.record.state === 'running') throw runsAlready(invocation.record)
+    const ended = new Promise<void>((resolve) => invocation.onEnd.push(resolve))
+    this.#end(invocation, { error: takenBack(by, reason), state: 'cancelled', by, reason })
     await ended
-    if (call.begun && call.record.state !== 'cancelled') throw endedAlready(call.record)
+    if (invocation.begun && invocation.record.state !== 'cancelled') throw endedAlready(invocation.record)
   }
 
   /**
@@ -131,34 +131,36 @@ export class Invocations {
    * being away.
    */
   callerGone(session: Session): void {
-    for (const call of this.open.values()) {
-      if (!call.askers.delete(session) || call.askers.size > 0) continue
-      if (call.wish.key !== null) this.decisions.callerChanged(call)
-      else if (isTakenBackEasily(call)) this.#end(call, ASKER_GONE())
+    for (const invocation of this.open.values()) {
+      if (!invocation.askers.delete(session) || invocation.askers.size > 0) continue
+      if (invocation.wish.key !== null) this.decisions.callerChanged(invocation)
+      else if (isTakenBackEasily(invocation)) this.#end(invocation, ASKER_GONE())
     }
   }
 
   #askedAgain({ key }: InvocationWish, { name, session }: VerbCaller): void {
-    const call = this.open.values().find(({ record, wish }) => record.principal === name && wish.key === key)
-    if (!call || !session.alive) return
-    const away = call.askers.size === 0
-    call.askers.add(session)
-    if (away) this.decisions.callerChanged(call)
+    const invocation = this.open
+      .values()
+      .find(({ record, wish }) => record.principal === name && wish.key === key)
+    if (!invocation || !session.alive) return
+    const away = invocation.askers.size === 0
+    invocation.askers.add(session)
+    if (away) this.decisions.callerChanged(invocation)
   }
 
-  #end(call: OpenInvocation, why: Cancelled): void {
-    if (call.cancelled) return
-    call.cancelled = why
-    call.wait?.reject(why.error)
+  #end(invocation: OpenInvocation, why: Cancelled): void {
+    if (invocation.cancelled) return
+    invocation.cancelled = why
+    invocation.wait?.reject(why.error)
   }
 
   /** @throws Refusal when it was cancelled, or has come to wait with nobody to wait for it. */
-  #checkWanted(call: OpenInvocation): void {
-    if (isUnwanted(call)) this.#end(call, ASKER_GONE())
-    if (call.cancelled) throw call.cancelled.error
+  #checkWanted(invocation: OpenInvocation): void {
+    if (isUnwanted(invocation)) this.#end(invocation, ASKER_GONE())
+    if (invocation.cancelled) throw invocation.cancelled.error
   }
 
-  /** Answers every caller and stores how each call ended. */
+  /** Answers every caller and stores how each invocation ended. */
   async stop(): Promise<void> {
     this.#stopping = new Refusal('internal', 'bridge restarted: it is stopping; ask again when it is back')
     const sent = new Refusal(
@@ -176,11 +178,12 @@ export class Invocations {
     this.log.stop()
   }
 
-  /** The answer of a limb, whichever way it came. False when no call of this limb waits for it. */
+  /** The answer of a limb, whichever way it came. False when no invocation of this limb waits for it. */
   settle(nodeId: string, result: InvocationResult): boolean {
-    const call = this.open.get(result.invocationId)
-    if (!call?.wait || call.record.nodeId !== nodeId || call.record.state !== 'running') return false
-    call.wait.resolve(result)
+    const invocation = this.open.get(result.invocationId)
+    if (!invocation?.wait || invocation.record.nodeId !== nodeId || invocation.record.state !== 'running')
+      return false
+    invocation.wait.resolve(result)
     return true
   }
 
@@ -199,122 +202,127 @@ export class Invocations {
 
   /** The limb answered, but not as the protocol says. */
   settleWrong(nodeId: string, invocationId: string, why: string): boolean {
-    const call = this.open.get(invocationId)
-    if (!call?.wait || call.record.nodeId !== nodeId || call.record.state !== 'running') return false
-    call.wait.reject(new Refusal('node_error', `${nodeId} sent a wrong result: ${why}`))
+    const invocation = this.open.get(invocationId)
+    if (!invocation?.wait || invocation.record.nodeId !== nodeId || invocation.record.state !== 'running')
+      return false
+    invocation.wait.reject(new Refusal('node_error', `${nodeId} sent a wrong result: ${why}`))
     return true
   }
 
   async #run(wish: InvocationWish, caller: VerbCaller): Promise<InvokeAnswer> {
-    let call: OpenInvocation | undefined
+    let invocation: OpenInvocation | undefined
     try {
       this.open.enter(caller.name, wish)
     } catch (error) {
       throw this.#refused(wish, caller, undefined, error)
     }
     try {
-      call = await this.#aim(wish, caller)
-      const answer = await this.#steps(call)
-      await this.#ended(call, 'done', answer, null)
+      invocation = await this.#aim(wish, caller)
+      const answer = await this.#steps(invocation)
+      await this.#ended(invocation, 'done', answer, null)
       return answer
     } catch (error) {
-      const refusal = this.#refusalOf(causeOf(error, call), call)
-      if (call?.begun) {
-        await this.#ended(call, endedAs(call, refusal), null, refusal)
-      } else this.#refused(wish, caller, call, refusal)
+      const refusal = this.#refusalOf(causeOf(error, invocation), invocation)
+      if (invocation?.begun) {
+        await this.#ended(invocation, endedAs(invocation, refusal), null, refusal)
+      } else this.#refused(wish, caller, invocation, refusal)
       throw refusal
     } finally {
-      if (call) this.#leaveNothing(call)
+      if (invocation) this.#leaveNothing(invocation)
       this.open.leave(caller.name, wish)
-      for (const tell of call?.onEnd ?? []) tell()
+      for (const tell of invocation?.onEnd ?? []) tell()
     }
   }
 
-  /** The call, counted as one that is meant for its limb from the turn on in which the limb was picked. */
+  /** The invocation, counted as one that is meant for its limb from the turn on in which the limb was picked. */
   #aim(wish: InvocationWish, caller: VerbCaller): OpenInvocation | Promise<OpenInvocation> {
     const { clock } = this.#world
     const { nodeId, capability = '' } = wish
     const open = (target: InvocationTarget) => {
       // Its key or its limb was looked for meanwhile.
       if (this.#stopping) throw this.#stopping
-      const call = newInvocation(wish, caller, target, clock.wallMs(), clock.monotonicMs())
-      this.open.add(call)
-      return call
+      const invocation = newInvocation(wish, caller, target, clock.wallMs(), clock.monotonicMs())
+      this.open.add(invocation)
+      return invocation
     }
     if (nodeId !== undefined) return open({ nodeId, capability })
     return this.#reach.select(caller.name, capability, wish, open)
   }
 
   /** Everything is checked anew after each wait: what held before it need not hold after. */
-  async #steps(call: OpenInvocation): Promise<InvokeAnswer> {
+  async #steps(invocation: OpenInvocation): Promise<InvokeAnswer> {
     for (;;) {
-      const checked = this.#reach.check(call.record.principal, call.record.nodeId, call.wish)
+      const checked = this.#reach.check(
+        invocation.record.principal,
+        invocation.record.nodeId,
+        invocation.wish,
+      )
       const allowed = checked instanceof Promise ? await checked : checked
-      checkParams(call.wish, allowed.limb.record)
-      this.#goesOn(call, allowed)
-      const lacking = this.#lacking(call, allowed)
-      if (lacking !== undefined) await this.#lease(call, lacking)
-      else if (allowed.level === 'gated' && !call.consent) await this.#ask(call)
-      else return await this.#dispatch(call, allowed)
+      checkParams(invocation.wish, allowed.limb.record)
+      this.#goesOn(invocation, allowed)
+      const lacking = this.#lacking(invocation, allowed)
+      if (lacking !== undefined) await this.#lease(invocation, lacking)
+      else if (allowed.level === 'gated' && !invocation.consent) await this.#ask(invocation)
+      else return await this.#dispatch(invocation, allowed)
     }
   }
 
   /** @throws Refusal when it was cancelled, or an operator approved something else. */
-  #goesOn(call: OpenInvocation, { capability, level }: AllowedTarget): void {
-    if (call.cancelled) throw call.cancelled.error
-    if (call.consent && capability !== call.record.capability) {
+  #goesOn(invocation: OpenInvocation, { capability, level }: AllowedTarget): void {
+    if (invocation.cancelled) throw invocation.cancelled.error
+    if (invocation.consent && capability !== invocation.record.capability) {
       throw new Refusal('conflict', 'the limb moved the command to another capability; ask for approval anew')
     }
-    call.record = { ...call.record, capability, level }
+    invocation.record = { ...invocation.record, capability, level }
   }
 
   /**
-   * The first capability whose lease the call still needs. What it holds of others behind it goes back, so that
+   * The first capability whose lease the invocation still needs. What it holds of others behind it goes back, so that
    * all take several leases in the same order.
    */
-  #lacking(call: OpenInvocation, { leases }: AllowedTarget): string | undefined {
+  #lacking(invocation: OpenInvocation, { leases }: AllowedTarget): string | undefined {
     const kept = []
     let lacking: string | undefined
     for (const capability of leases) {
-      const held = call.held.find(({ lease }) => lease.wish.capability === capability)
+      const held = invocation.held.find(({ lease }) => lease.wish.capability === capability)
       if (held && this.#leases.holds(held)) kept.push(held)
       else {
         lacking = capability
         break
       }
     }
-    if (call.held.length !== kept.length) this.#giveBack(call, kept)
+    if (invocation.held.length !== kept.length) this.#giveBack(invocation, kept)
     return lacking
   }
 
-  async #lease(call: OpenInvocation, capability: string): Promise<void> {
-    const { nodeId, principal } = call.record
-    const waited = this.#world.clock.monotonicMs() - call.askedAt
+  async #lease(invocation: OpenInvocation, capability: string): Promise<void> {
+    const { nodeId, principal } = invocation.record
+    const waited = this.#world.clock.monotonicMs() - invocation.askedAt
     const wish = {
       leaseId: newId('ls_'),
       nodeId,
       capability,
       principal,
       single: true,
-      ttlMs: call.wish.timeoutMs + LEASE_SLACK_MS,
+      ttlMs: invocation.wish.timeoutMs + LEASE_SLACK_MS,
     }
-    // Without a key nobody can ask for the answer later: a call that nobody waits for any more need not run.
-    const alive = () => call.wish.key !== null || call.caller.alive()
-    const taking = this.#leases.take(wish, Math.max(0, call.wish.waitMs - waited), alive)
-    const held = await (taking.queued ? this.#queue(call, taking) : taking.held)
-    call.held = [...call.held, held]
-    call.record = { ...call.record, fence: fenceOf(call.held) }
-    if (call.cancelled) throw call.cancelled.error
+    // Without a key nobody can ask for the answer later: an invocation that nobody waits for any more need not run.
+    const alive = () => invocation.wish.key !== null || invocation.caller.alive()
+    const taking = this.#leases.take(wish, Math.max(0, invocation.wish.waitMs - waited), alive)
+    const held = await (taking.queued ? this.#queue(invocation, taking) : taking.held)
+    invocation.held = [...invocation.held, held]
+    invocation.record = { ...invocation.record, fence: fenceOf(invocation.held) }
+    if (invocation.cancelled) throw invocation.cancelled.error
   }
 
-  /** Waits for its turn, unless it is cancelled. A call that ends here leaves nothing in the queue. */
-  async #queue(call: OpenInvocation, { held, leave }: QueuedLease): Promise<HeldLease> {
-    call.wait = { resolve: () => {}, reject: leave }
+  /** Waits for its turn, unless it is cancelled. An invocation that ends here leaves nothing in the queue. */
+  async #queue(invocation: OpenInvocation, { held, leave }: QueuedLease): Promise<HeldLease> {
+    invocation.wait = { resolve: () => {}, reject: leave }
     // What comes while the row is stored is heard below.
     held.catch(() => {})
     try {
-      await this.#begin(call, 'queued', false)
-      this.#checkWanted(call)
+      await this.#begin(invocation, 'queued', false)
+      this.#checkWanted(invocation)
       return await held
     } catch (error) {
       leave(error)
@@ -324,107 +332,111 @@ export class Invocations {
       )
       throw error
     } finally {
-      call.wait = null
+      invocation.wait = null
     }
   }
 
   /** Waits for an operator. What it asks is on disk before anybody is asked. */
-  async #ask(call: OpenInvocation): Promise<void> {
+  async #ask(invocation: OpenInvocation): Promise<void> {
     const { clock, settings, log } = this.#world
     this.open.await()
     try {
-      await this.#begin(call, 'waiting', true)
-      this.#checkWanted(call)
+      await this.#begin(invocation, 'waiting', true)
+      this.#checkWanted(invocation)
       const waitMs = settings.invocation.approvalSeconds * 1000
       const now = clock.wallMs()
-      const shown = this.#approvals.add(call, now, now + waitMs)
-      const answered = this.#wait(call, waitMs)
+      const shown = this.#approvals.add(invocation, now, now + waitMs)
+      const answered = this.#wait(invocation, waitMs)
       log.info(
-        { ...summaryOf(call) },
-        `${call.record.principal} asks to run ${call.record.command} on ${call.record.nodeId}: limb-bridge invocation approve ${call.record.invocationId}`,
+        { ...summaryOf(invocation) },
+        `${invocation.record.principal} asks to run ${invocation.record.command} on ${invocation.record.nodeId}: limb-bridge invocation approve ${invocation.record.invocationId}`,
       )
       this.#announcer.approval(shown)
       this.#announcer.event('invocation_waiting', { approval: shown })
       await answered
     } finally {
       this.open.awaited()
-      this.decisions.hide(call)
+      this.decisions.hide(invocation)
     }
   }
 
-  async #dispatch(call: OpenInvocation, { limb, level }: AllowedTarget): Promise<InvokeAnswer> {
+  async #dispatch(invocation: OpenInvocation, { limb, level }: AllowedTarget): Promise<InvokeAnswer> {
     const { clock } = this.#world
-    if (level === 'gated' && !call.consent?.use(call.record)) {
-      throw new Refusal('denied', 'the approval was for another call')
+    if (level === 'gated' && !invocation.consent?.use(invocation.record)) {
+      throw new Refusal('denied', 'the approval was for another invocation')
     }
-    this.open.run(call)
-    this.#keepLeases(call)
-    await this.#begin(call, 'running', call.wish.key !== null)
-    if (call.cancelled) throw call.cancelled.error
-    this.#keepLeases(call)
-    const { timeoutMs } = call.wish
-    const { invocationId, nodeId, command, principal, fence } = call.record
-    const answered = this.#wait(call, timeoutMs)
-    const { wait } = call
-    call.delivery = this.#reach.transportOf(limb).deliver(
+    this.open.run(invocation)
+    this.#keepLeases(invocation)
+    await this.#begin(invocation, 'running', invocation.wish.key !== null)
+    if (invocation.cancelled) throw invocation.cancelled.error
+    this.#keepLeases(invocation)
+    const { timeoutMs } = invocation.wish
+    const { invocationId, nodeId, command, principal, fence } = invocation.record
+    const answered = this.#wait(invocation, timeoutMs)
+    const { wait } = invocation
+    invocation.delivery = this.#reach.transportOf(limb).deliver(
       limb,
       {
         invocationId,
         command,
-        params: call.wish.params,
+        params: invocation.wish.params,
         principal,
         deadline: iso(clock.wallMs() + timeoutMs),
         ...(fence === null ? {} : { fence }),
       },
       (outcome) => {
-        if (call.wait !== wait) return
+        if (invocation.wait !== wait) return
         if (outcome instanceof Refusal) wait?.reject(outcome)
         else wait?.resolve(outcome)
       },
     )
-    if (call.wait === wait) this.#announcer.eventSoon('invocation_started', summaryOf(call))
+    if (invocation.wait === wait) this.#announcer.eventSoon('invocation_started', summaryOf(invocation))
     return answerOf(nodeId, invocationId, await answered)
   }
 
   /** Waits for an operator (null) or the limb (its result), for so long at most. */
-  #wait(call: OpenInvocation, waitMs: number): Promise<InvocationResult | null> {
+  #wait(invocation: OpenInvocation, waitMs: number): Promise<InvocationResult | null> {
     const answered = new Promise<InvocationResult | null>((resolve, reject) => {
-      call.wait = { resolve, reject }
+      invocation.wait = { resolve, reject }
     })
-    this.#alarm.set(call, waitMs)
+    this.#alarm.set(invocation, waitMs)
     return answered.finally(() => {
-      call.wait = null
-      this.#alarm.clear(call)
+      invocation.wait = null
+      this.#alarm.clear(invocation)
     })
   }
 
-  #timeIsUp(call: OpenInvocation): void {
+  #timeIsUp(invocation: OpenInvocation): void {
     const { approvalSeconds } = this.#world.settings.invocation
-    call.wait?.reject(
-      call.record.state === 'waiting'
+    invocation.wait?.reject(
+      invocation.record.state === 'waiting'
         ? new Refusal('expired', `no operator decided within ${approvalSeconds} s; ask again`)
-        : notInTime(call),
+        : notInTime(invocation),
     )
   }
 
-  async #begin(call: OpenInvocation, state: 'queued' | 'waiting' | 'running', wait: boolean): Promise<void> {
-    if (!call.begun && call.wish.key !== null) {
-      await this.#checkKeys(call.record.principal)
-      if (call.cancelled) throw call.cancelled.error
+  async #begin(
+    invocation: OpenInvocation,
+    state: 'queued' | 'waiting' | 'running',
+    wait: boolean,
+  ): Promise<void> {
+    if (!invocation.begun && invocation.wish.key !== null) {
+      await this.#checkKeys(invocation.record.principal)
+      if (invocation.cancelled) throw invocation.cancelled.error
     }
-    // A call that waits twice, first for one lease and then for another, is queued all the while.
-    if (call.begun && call.record.state === state) return
-    call.record = call.begun ? moved(call.record, state) : { ...call.record, state }
-    call.begun = true
+    // An invocation that waits twice, first for one lease and then for another, is queued all the while.
+    if (invocation.begun && invocation.record.state === state) return
+    invocation.record = invocation.begun ? moved(invocation.record, state) : { ...invocation.record, state }
+    invocation.begun = true
     const entry = {
-      actor: call.record.principal,
+      actor: invocation.record.principal,
       kind: BEGUN[state],
-      outcome: call.record.level,
-      detail: call.record.decidedBy === null ? {} : { approvedBy: call.record.decidedBy },
+      outcome: invocation.record.level,
+      detail: invocation.record.decidedBy === null ? {} : { approvedBy: invocation.record.decidedBy },
     }
-    const stored = this.log.step(call.record, entry, wait)
+    const stored = this.log.step(invocation.record, entry, wait)
     if (stored) await stored
-    this.#stepped(call)
+    this.#stepped(invocation)
   }
 
   /** Keys are kept for a day, with their answers: one principal must not fill the disk with them. */
@@ -439,47 +451,52 @@ export class Invocations {
   }
 
   async #ended(
-    call: OpenInvocation,
+    invocation: OpenInvocation,
     state: InvocationState,
     answer: InvokeAnswer | null,
     error: Refusal | null,
   ): Promise<void> {
     const { counters } = this.#world
-    const durationMs = durationOf(call, this.#world.clock.monotonicMs())
+    const durationMs = durationOf(invocation, this.#world.clock.monotonicMs())
     // What an operator denied has ended in the transaction of that decision.
     const stored =
-      call.record.endedAt === null ? this.#storeEnd(call, state, answer, error, durationMs) : undefined
-    this.#leaveNothing(call)
+      invocation.record.endedAt === null
+        ? this.#storeEnd(invocation, state, answer, error, durationMs)
+        : undefined
+    this.#leaveNothing(invocation)
     counters.count('invocations', state)
     counters.took('invocation', state, durationMs)
     if (stored) await stored
     this.#announcer.eventSoon('invocation_ended', {
-      ...summaryOf(call),
+      ...summaryOf(invocation),
       state,
       ...(error === null ? {} : { error: error.code }),
       durationMs,
     })
-    this.#stepped(call)
+    this.#stepped(invocation)
   }
 
   #storeEnd(
-    call: OpenInvocation,
+    invocation: OpenInvocation,
     state: InvocationState,
     answer: InvokeAnswer | null,
     error: Refusal | null,
     durationMs: number,
   ): Promise<void> | undefined {
     // What was never sent may be tried again with the same key; what the bridge's end interrupted must not be.
-    const keepKey = call.delivery?.sent || state === 'interrupted'
-    const cancelled = state === 'cancelled' ? call.cancelled : null
-    call.record = {
-      ...moved(call.record, state, { endedAt: this.#world.clock.wallMs(), error: error?.body() ?? null }),
+    const keepKey = invocation.delivery?.sent || state === 'interrupted'
+    const cancelled = state === 'cancelled' ? invocation.cancelled : null
+    invocation.record = {
+      ...moved(invocation.record, state, {
+        endedAt: this.#world.clock.wallMs(),
+        error: error?.body() ?? null,
+      }),
       ...(cancelled?.reason === undefined ? {} : { reason: cancelled.reason }),
       ...(keepKey ? {} : { idempotencyKey: null }),
     }
     const byNode = state === 'done' || error?.code === 'node_error'
     const entry = {
-      actor: byNode ? call.record.nodeId : (cancelled?.by ?? 'bridge'),
+      actor: byNode ? invocation.record.nodeId : (cancelled?.by ?? 'bridge'),
       kind: 'invocation.ended' as const,
       outcome: state,
       detail: {
@@ -488,12 +505,12 @@ export class Invocations {
         ...(cancelled?.reason == null ? {} : { reason: cancelled.reason }),
       },
     }
-    return this.log.end(call.record, answer, entry, call.wish.key !== null)
+    return this.log.end(invocation.record, answer, entry, invocation.wish.key !== null)
   }
 
-  /** Puts a call that never began on record. */
-  #refused<E>(wish: InvocationWish, caller: VerbCaller, call: OpenInvocation | undefined, error: E): E {
-    const nodeId = wish.nodeId ?? call?.record.nodeId ?? null
+  /** Puts an invocation that never began on record. */
+  #refused<E>(wish: InvocationWish, caller: VerbCaller, invocation: OpenInvocation | undefined, error: E): E {
+    const nodeId = wish.nodeId ?? invocation?.record.nodeId ?? null
     const code = error instanceof Refusal ? error.code : 'internal'
     const { command, paramsHash, capability } = wish
     this.#world.counters.count('invocations', 'refused')
@@ -513,13 +530,16 @@ export class Invocations {
   }
 
   /** Makes the refusal for the caller: always with the invocationId once there is a row. */
-  #refusalOf(error: unknown, call: OpenInvocation | undefined): Refusal {
+  #refusalOf(error: unknown, invocation: OpenInvocation | undefined): Refusal {
     if (!(error instanceof Refusal)) {
-      this.#world.log.error({ error: messageOf(error), stack: (error as Error).stack }, 'a call failed')
-      return this.#refusalOf(new Refusal('internal', 'the bridge failed; its log says why'), call)
+      this.#world.log.error(
+        { error: messageOf(error), stack: (error as Error).stack },
+        'an invocation failed',
+      )
+      return this.#refusalOf(new Refusal('internal', 'the bridge failed; its log says why'), invocation)
     }
-    if (!call?.begun) return error
-    const { invocationId, nodeId } = call.record
+    if (!invocation?.begun) return error
+    const { invocationId, nodeId } = invocation.record
     return new Refusal(error.code, error.message, error.path, { invocationId, nodeId, ...error.details })
   }
 
@@ -532,26 +552,26 @@ export class Invocations {
   }
 
   /** All leases but the `kept` ones. */
-  #giveBack(call: OpenInvocation, kept: readonly HeldLease[]): void {
-    for (const held of call.held) if (!kept.includes(held)) this.#leases.giveBack(held)
-    call.held = kept
-    call.record = { ...call.record, fence: fenceOf(kept) }
+  #giveBack(invocation: OpenInvocation, kept: readonly HeldLease[]): void {
+    for (const held of invocation.held) if (!kept.includes(held)) this.#leases.giveBack(held)
+    invocation.held = kept
+    invocation.record = { ...invocation.record, fence: fenceOf(kept) }
   }
 
   /** Leaves nothing of an invocation, whatever way it ended: no lease, no place among the running, no timer. */
-  #leaveNothing(call: OpenInvocation): void {
-    for (const held of call.held) this.#leases.giveBack(held)
-    call.held = []
-    call.delivery?.giveUp()
-    call.delivery = null
-    this.open.ran(call)
-    this.open.delete(call)
-    this.#alarm.clear(call)
+  #leaveNothing(invocation: OpenInvocation): void {
+    for (const held of invocation.held) this.#leases.giveBack(held)
+    invocation.held = []
+    invocation.delivery?.giveUp()
+    invocation.delivery = null
+    this.open.ran(invocation)
+    this.open.delete(invocation)
+    this.#alarm.clear(invocation)
   }
 
-  #stepped(call: OpenInvocation): void {
-    const { onStep } = call
-    call.onStep = null
+  #stepped(invocation: OpenInvocation): void {
+    const { onStep } = invocation
+    invocation.onStep = null
     onStep?.()
   }
 }
@@ -576,7 +596,10 @@ const BEGUN = {
   running: 'invocation.started',
 } as const
 
-/** A lease for one call outlives the call's own deadline by this, so that the call always ends first. */
+/**
+ * A lease for one invocation outlives the invocation's own deadline by this, so that the invocation always ends
+ * first.
+ */
 const LEASE_SLACK_MS = 5000
 
 function notInTime({ record: { nodeId }, wish, delivery }: OpenInvocation): Refusal {
@@ -590,8 +613,8 @@ function notInTime({ record: { nodeId }, wish, delivery }: OpenInvocation): Refu
 }
 
 /** Returns why an invocation ended: what ended it from outside, whatever the step that it was in makes of that. */
-function causeOf(error: unknown, call: OpenInvocation | undefined): unknown {
-  const outside = call?.record.endedAt === null ? call.cancelled : null
+function causeOf(error: unknown, invocation: OpenInvocation | undefined): unknown {
+  const outside = invocation?.record.endedAt === null ? invocation.cancelled : null
   return outside && error instanceof Refusal ? outside.error : error
 }
 

@@ -9,20 +9,21 @@ import type { Tx } from '../ports.ts'
 import type { BridgeContext } from '../settings.ts'
 import type { InvokeAnswer } from './open-invocation.ts'
 
-/** Ended calls of the last so many hours keep their idempotency key. */
+/** Ended invocations of the last so many hours keep their idempotency key. */
 export const KEY_MS = 86_400_000
 
 /**
- * The rows of calls. A call without an idempotency key does not wait for its rows: they are committed some
- * milliseconds after it was sent, with those of other calls, because a commit takes longer than a call. When such a commit fails, the
- * next calls wait for theirs until one succeeds, so that a full disk lets through one turn's calls at most.
+ * The rows of invocations. An invocation without an idempotency key does not wait for its rows: they are committed
+ * some milliseconds after it was sent, with those of other invocations, because a commit takes longer than an
+ * invocation. When such a commit fails, the next invocations wait for theirs until one succeeds, so that a full disk
+ * lets through one turn's invocations at most.
  */
 export class InvocationLog {
   readonly #world: BridgeContext
   readonly #steady: SteadyClock
   readonly #refused: RefusedRequests
   #trusted = true
-  /** Rows of many calls come with one promise. */
+  /** Rows of many invocations come with one promise. */
   #watching: Promise<void> | null = null
 
   constructor(world: BridgeContext) {
@@ -32,12 +33,12 @@ export class InvocationLog {
   }
 
   /**
-   * Stores the call's row and an audit row about it. Resolves when both are on disk; undefined when nobody needs to
-   * wait for that. @throws Refusal `storage_unavailable`
+   * Stores the invocation's row and an audit row about it. Resolves when both are on disk; undefined when nobody
+   * needs to wait for that. @throws Refusal `storage_unavailable`
    */
   step(record: InvocationRecord, entry: InvocationLogEntry, wait: boolean): Promise<void> | undefined {
     if (wait) return this.#watched(this.#onDisk(record, null, entry))
-    const recorded = this.#watched(this.#world.store.recordCall(record, this.#entry(record, entry)))
+    const recorded = this.#watched(this.#world.store.recordInvocation(record, this.#entry(record, entry)))
     return this.#trusted ? undefined : recorded
   }
 
@@ -49,11 +50,11 @@ export class InvocationLog {
     wait: boolean,
   ): Promise<void> | undefined {
     if (wait) return this.#watched(this.#onDisk(record, answer, entry)).catch(() => {})
-    void this.#watched(this.#world.store.recordCall(record, this.#entry(record, entry)))
+    void this.#watched(this.#world.store.recordInvocation(record, this.#entry(record, entry)))
     return undefined
   }
 
-  /** A call that never began. */
+  /** An invocation that never began. */
   refused(actor: string, nodeId: string | null, outcome: string, detail: Record<string, unknown>): void {
     const { command, capability } = detail
     this.#refused.record({
@@ -67,15 +68,18 @@ export class InvocationLog {
     this.#refused.stop()
   }
 
-  /** Calls that have not ended on record. Before any listener opens: those that were cut off when the bridge stopped. */
+  /**
+   * Invocations that have not ended on record. Before any listener opens: those that were cut off when the bridge
+   * stopped.
+   */
   underWay(): Promise<readonly InvocationRecord[]> {
     return this.#world.store.read((tx) => tx.openInvocations(MAX_UNDER_WAY))
   }
 
   /** Ends them on record. After a failure it may be called again. @throws Refusal `storage_unavailable` */
-  async interrupt(calls: readonly InvocationRecord[]): Promise<void> {
-    for (let i = 0; i < calls.length; i += INTERRUPT_BATCH) {
-      const batch = calls.slice(i, i + INTERRUPT_BATCH)
+  async interrupt(invocations: readonly InvocationRecord[]): Promise<void> {
+    for (let i = 0; i < invocations.length; i += INTERRUPT_BATCH) {
+      const batch = invocations.slice(i, i + INTERRUPT_BATCH)
       await this.#world.store.transact(async (tx) => {
         for (const { invocationId } of batch) await this.#interrupt(tx, invocationId)
       })
@@ -105,8 +109,8 @@ export class InvocationLog {
   }
 
   /**
-   * The call that a principal made with this key in the last day, and its answer. One that is older only by a clock
-   * that was just set is none of yesterday: its command would be run twice.
+   * The invocation that a principal made with this key in the last day, and its answer. One that is older only by a
+   * clock that was just set is none of yesterday: its command would be run twice.
    */
   async byKey(
     principal: string,
@@ -170,7 +174,7 @@ export class InvocationLog {
         if (this.#trusted) {
           this.#world.log.error(
             { error: messageOf(error) },
-            'calls cannot be recorded; further ones wait until they can',
+            'invocations cannot be recorded; further ones wait until they can',
           )
         }
         this.#trusted = false

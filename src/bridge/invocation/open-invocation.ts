@@ -42,13 +42,13 @@ export interface InvocationTarget {
   readonly capability: string
 }
 
-/** One call under way, in memory. Its deadline is the approval's while it waits, then the limb's. */
+/** One invocation under way, in memory. Its deadline is the approval's while it waits, then the limb's. */
 export interface OpenInvocation extends Deadlined {
   readonly wish: InvocationWish
   readonly caller: VerbCaller
   /** The live sessions that want the answer: the one that asked, and those that asked again with its key. */
   readonly askers: Set<Session>
-  /** Its state is the call's; replaced with every step. */
+  /** Its state is the invocation's; replaced with every step. */
   record: InvocationRecord
   /** There is a row of it, or one is being written: from now on it ends with a row. */
   begun: boolean

@@ -2,10 +2,10 @@ import { Refusal } from '../../kernel/errors.ts'
 import type { BridgeSettings } from '../settings.ts'
 import type { InvocationWish, OpenInvocation } from './open-invocation.ts'
 
-/** Params of all calls under way, together: what a thousand waiting calls may hold of memory. */
+/** Params of all invocations under way, together: what a thousand waiting invocations may hold of memory. */
 const MAX_PARAMS_BYTES = 67_108_864
 
-/** The calls under way and their bounds. What is counted in is counted out by the same caller. */
+/** The invocations under way and their bounds. What is counted in is counted out by the same caller. */
 export class OpenInvocations {
   readonly #limits: BridgeSettings['invocation']
   readonly #byId = new Map<string, OpenInvocation>()
@@ -34,18 +34,18 @@ export class OpenInvocations {
     return [...this.#byId.values()]
   }
 
-  add(call: OpenInvocation): void {
-    const { invocationId, nodeId } = call.record
-    this.#byId.set(invocationId, call)
+  add(invocation: OpenInvocation): void {
+    const { invocationId, nodeId } = invocation.record
+    this.#byId.set(invocationId, invocation)
     countUp(this.#ofNode, nodeId)
   }
 
-  delete(call: OpenInvocation): void {
-    const { invocationId, nodeId } = call.record
+  delete(invocation: OpenInvocation): void {
+    const { invocationId, nodeId } = invocation.record
     if (this.#byId.delete(invocationId)) countDown(this.#ofNode, nodeId)
   }
 
-  /** Calls meant for the limb, on their way to it or with it. */
+  /** Invocations meant for the limb, on their way to it or with it. */
   meantFor(nodeId: string): number {
     return this.#ofNode.get(nodeId) ?? 0
   }
@@ -54,17 +54,19 @@ export class OpenInvocations {
   full(nodeId: string): Refusal | null {
     const running = this.#running.get(nodeId) ?? 0
     if (running < this.#limits.maxPerNode) return null
-    return tooMany(`${nodeId} works on ${running} calls; try again when it has answered some`)
+    return tooMany(`${nodeId} works on ${running} invocations; try again when it has answered some`)
   }
 
   /** @throws Refusal `too_many_requests` */
   enter(principal: string, wish: InvocationWish): void {
     const own = this.#ofPrincipal.get(principal) ?? 0
     if (own >= this.#limits.maxPerPrincipal) {
-      throw tooMany(`${principal} has ${own} calls under way; wait for their answers`)
+      throw tooMany(`${principal} has ${own} invocations under way; wait for their answers`)
     }
     if (this.#paramsBytes + wish.paramsBytes > MAX_PARAMS_BYTES) {
-      throw tooMany('the params of all calls under way fill the memory set aside for them; try again later')
+      throw tooMany(
+        'the params of all invocations under way fill the memory set aside for them; try again later',
+      )
     }
     countUp(this.#ofPrincipal, principal)
     this.#paramsBytes += wish.paramsBytes
@@ -76,26 +78,26 @@ export class OpenInvocations {
   }
 
   /** @throws Refusal `too_many_requests` */
-  run(call: OpenInvocation): void {
-    const { nodeId } = call.record
+  run(invocation: OpenInvocation): void {
+    const { nodeId } = invocation.record
     const full = this.full(nodeId)
     if (full) throw full
     countUp(this.#running, nodeId)
     this.#runningInAll++
-    call.counted = true
+    invocation.counted = true
   }
 
-  ran(call: OpenInvocation): void {
-    if (!call.counted) return
-    countDown(this.#running, call.record.nodeId)
+  ran(invocation: OpenInvocation): void {
+    if (!invocation.counted) return
+    countDown(this.#running, invocation.record.nodeId)
     this.#runningInAll--
-    call.counted = false
+    invocation.counted = false
   }
 
   /** @throws Refusal `too_many_requests` */
   await(): void {
     if (this.#waiting >= this.#limits.maxWaiting) {
-      throw tooMany(`${this.#waiting} calls wait for an operator already; try again later`)
+      throw tooMany(`${this.#waiting} invocations wait for an operator already; try again later`)
     }
     this.#waiting++
   }

@@ -8,7 +8,7 @@ import { offline, type TargetSelector } from './target.ts'
 /** The errors that do not pass by themselves, as a connection that is lost for a moment does. */
 const LASTING: readonly ErrorCode[] = ['denied', 'not_found', 'unknown_command']
 
-/** A call in the queue for a lease that could not run when its turn comes is told so at once, not then. */
+/** An invocation in the queue for a lease that could not run when its turn comes is told so at once, not then. */
 export class QueuedInvocations {
   readonly #invocations: Invocations
   readonly #reach: TargetSelector
@@ -20,14 +20,14 @@ export class QueuedInvocations {
 
   /** The policy or the capabilities of a limb are other ones. `*` is any. Never rejects. */
   async look(at: { principal: string; nodeId: string }): Promise<void> {
-    for (const call of this.#invocations.open.values()) {
-      const { principal, nodeId } = call.record
-      if (!queued(call) || !(matches(at.principal, principal) && matches(at.nodeId, nodeId))) continue
+    for (const invocation of this.#invocations.open.values()) {
+      const { principal, nodeId } = invocation.record
+      if (!queued(invocation) || !(matches(at.principal, principal) && matches(at.nodeId, nodeId))) continue
       try {
-        await this.#reach.check(principal, nodeId, call.wish)
+        await this.#reach.check(principal, nodeId, invocation.wish)
       } catch (error) {
         if (!(error instanceof Refusal) || !LASTING.includes(error.code)) continue
-        this.#invocations.cancel((each) => each === call && queued(call), error)
+        this.#invocations.cancel((each) => each === invocation && queued(invocation), error)
       }
     }
   }
@@ -36,7 +36,10 @@ export class QueuedInvocations {
     const { nodeId } = limb.record
     const { open } = this.#invocations
     if (open.meantFor(nodeId) === 0) return
-    this.#invocations.cancel((call) => call.record.nodeId === nodeId && queued(call), offline(limb))
+    this.#invocations.cancel(
+      (invocation) => invocation.record.nodeId === nodeId && queued(invocation),
+      offline(limb),
+    )
   }
 }
 

@@ -8,7 +8,9 @@ import type { Session } from '../ports.ts'
 import type { BridgeContext } from '../settings.ts'
 import type { Invocations } from './invocations.ts'
 
-/** A result that answers no call is logged this often for each limb, with how many were not, and counted always. */
+/**
+ * A result that answers no invocation is logged this often for each limb, with how many were not, and counted always.
+ */
 const PACE = { quietMs: 10_000, lines: 1, maxKeys: 1000 } as const
 
 /** A limb that makes ids up must not keep the database busy. */
@@ -35,7 +37,9 @@ export class Results {
     this.#throttle.stop()
   }
 
-  /** Total. A wrong answer to a call that waits ends the call at once: the limb will send no better one. */
+  /**
+   * Total. A wrong answer to an invocation that waits ends the invocation at once: the limb will send no better one.
+   */
   receive(session: Session, payload: Uint8Array, correlation?: Uint8Array): void {
     const { identity } = session
     if (identity.kind !== 'limb') return
@@ -51,7 +55,7 @@ export class Results {
       const result = fastResult(value) ?? check(invocationResultSchema, value)
       if (this.#invocations.settle(nodeId, result)) return
       this.#late(nodeId, result.invocationId, result.success)
-      this.#drop(nodeId, 'unknown', id, 'no call of this limb waits for it: late, twice, or foreign')
+      this.#drop(nodeId, 'unknown', id, 'no invocation of this limb waits for it: late, twice, or foreign')
     } catch (error) {
       this.#wrong(nodeId, id, 'invalid', messageOf(error))
     }

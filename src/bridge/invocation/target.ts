@@ -26,7 +26,7 @@ interface Parts {
 
 type Asked = Pick<InvocationWish, 'command' | 'capability'>
 
-/** A call that may go on, for now. */
+/** An invocation that may go on, for now. */
 export interface AllowedTarget {
   readonly limb: LiveLimb
   readonly capability: string

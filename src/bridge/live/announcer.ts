@@ -112,7 +112,7 @@ export class Announcer {
     return payload.length * (withEvent ? 2 : 1)
   }
 
-  /** A gated call waits for an operator. */
+  /** A gated invocation waits for an operator. */
   approval(shown: PendingApproval): void {
     this.#retain(this.#world.topics.approval(shown.invocationId), encodeJson(shown))
   }

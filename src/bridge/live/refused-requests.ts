@@ -71,7 +71,7 @@ export class RefusedRequests {
     if (line) log.warn({ principal, ...line.fields, ...(suppressed > 0 && { suppressed }) }, line.message)
     const detail = { ...row.detail, ...(count > 1 && { count }) }
     store
-      .recordCall(null, audit(this.#world, row.kind, { ...row, detail, actor: principal }))
+      .recordInvocation(null, audit(this.#world, row.kind, { ...row, detail, actor: principal }))
       .catch((error: unknown) => log.debug({ error: messageOf(error) }, 'a refusal is not in the audit log'))
   }
 }

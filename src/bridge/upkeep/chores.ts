@@ -21,7 +21,7 @@ interface Kept {
   readonly registry: Registry
   readonly retries: Retries
   readonly tokens: { save(): Promise<void> }
-  /** Calls, audit rows and refused keys: those beyond a number, and with `byAge` the old ones. How many. */
+  /** Invocations, audit rows and refused keys: those beyond a number, and with `byAge` the old ones. How many. */
   readonly prune: (byAge: boolean) => Promise<number>
 }
 
@@ -67,7 +67,7 @@ export function chores(world: BridgeContext, { registry, retries, tokens, prune 
       },
     },
     {
-      name: 'forget old calls, audit rows and refused keys',
+      name: 'forget old invocations, audit rows and refused keys',
       everyMs: 10 * MINUTE_MS,
       async run() {
         const rows = await prune(steady.isSteady())

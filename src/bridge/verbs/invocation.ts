@@ -10,7 +10,7 @@ import type { OpenInvocation } from '../invocation/open-invocation.ts'
 import type { BridgeContext } from '../settings.ts'
 import type { VerbHandlers, VerbHandlersOf } from '../verb-context.ts'
 
-/** The verbs about calls. */
+/** The verbs about invocations. */
 export function invocationHandlers(
   world: BridgeContext,
   approvals: PendingApprovals,
@@ -32,24 +32,24 @@ export function invocationHandlers(
     return record
   }
 
-  /** The call that waits for a decision. */
+  /** The invocation that waits for a decision. */
   async function waiting(invocationId: string): Promise<OpenInvocation> {
     const found = approvals.get(invocationId)
-    if (found) return found.call
+    if (found) return found.invocation
     const { state } = await known(invocationId)
-    throw new Refusal('conflict', `this call waits for nobody: it is ${state}`, 'invocationId')
+    throw new Refusal('conflict', `this invocation waits for nobody: it is ${state}`, 'invocationId')
   }
 
   /** Shows an invocation with what is known only of one that is under way. */
   function showOpen(record: InvocationRecord): ShownInvocation {
-    const call = invocations.open.get(record.invocationId)
+    const invocation = invocations.open.get(record.invocationId)
     const shown = showInvocation(record)
-    if (call === undefined) return shown
-    const { transaction } = call.caller
+    if (invocation === undefined) return shown
+    const { transaction } = invocation.caller
     return {
       ...shown,
       ...(transaction === undefined ? {} : { transaction }),
-      ...(call.askers.size === 0 ? { callerAway: true } : {}),
+      ...(invocation.askers.size === 0 ? { callerAway: true } : {}),
     }
   }
 
@@ -82,21 +82,25 @@ export function invocationHandlers(
       const found = approvals.get(invocationId)
       return {
         ...showOpen(await known(invocationId)),
-        ...(found ? { params: found.call.wish.params, expiresAt: found.shown.expiresAt } : {}),
+        ...(found ? { params: found.invocation.wish.params, expiresAt: found.shown.expiresAt } : {}),
       }
     },
 
     async 'invocation/approve'({ invocationId, paramsHash, reason }, caller) {
-      const call = await waiting(invocationId)
-      if (paramsHash !== undefined && paramsHash !== call.record.paramsHash) {
-        throw new Refusal('conflict', 'these are not the params of this call; look at it again', 'paramsHash')
+      const invocation = await waiting(invocationId)
+      if (paramsHash !== undefined && paramsHash !== invocation.record.paramsHash) {
+        throw new Refusal(
+          'conflict',
+          'these are not the params of this invocation; look at it again',
+          'paramsHash',
+        )
       }
-      return showInvocation(await invocations.decisions.approve(call, caller.name, reason ?? null))
+      return showInvocation(await invocations.decisions.approve(invocation, caller.name, reason ?? null))
     },
 
     async 'invocation/deny'({ invocationId, reason }, caller) {
-      const call = await waiting(invocationId)
-      return showInvocation(await invocations.decisions.deny(call, caller.name, reason ?? null))
+      const invocation = await waiting(invocationId)
+      return showInvocation(await invocations.decisions.deny(invocation, caller.name, reason ?? null))
     },
 
     async 'invocation/cancel'({ invocationId, reason }, caller) {
@@ -109,8 +113,8 @@ export function invocationHandlers(
           'invocationId',
         )
       }
-      const call = invocations.open.get(invocationId)
-      if (call) await invocations.takeBack(call, caller.name, reason ?? null)
+      const invocation = invocations.open.get(invocationId)
+      if (invocation) await invocations.takeBack(invocation, caller.name, reason ?? null)
       else if (record.state !== 'cancelled') throw endedAlready(record)
       return { invocationId, state: 'cancelled' }
     },

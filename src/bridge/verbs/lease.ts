@@ -18,7 +18,7 @@ export function leaseHandlers(
 ): VerbHandlersOf<'lease'> {
   const ttlMs = (seconds: number | undefined) => (seconds ?? world.settings.lease.ttlSeconds) * 1000
 
-  /** A gated call is somebody else's decision. */
+  /** A gated invocation is somebody else's decision. */
   async function checkAllowed(caller: VerbCaller, nodeId: string, capability: string): Promise<void> {
     const limb = registry.require(nodeId)
     if (!limb.record.capabilities.some((entry) => entry.cap === capability)) {
@@ -29,7 +29,7 @@ export function leaseHandlers(
     throw new Refusal(
       'denied',
       level === 'gated'
-        ? `every call of ${capability} by ${caller.name} is approved by an operator, so there is nothing to lease; just invoke`
+        ? `every invocation of ${capability} by ${caller.name} is approved by an operator, so there is nothing to lease; just invoke`
         : `the policy denies ${capability} of ${nodeId} to ${caller.name}; policy/explain says which entry does`,
     )
   }
@@ -65,7 +65,7 @@ export function leaseHandlers(
           detail: { capability, message },
         })
         store
-          .recordCall(null, refused)
+          .recordInvocation(null, refused)
           .catch((cause: unknown) =>
             log.warn({ ...refused, error: messageOf(cause) }, 'a refused lease is not in the audit log'),
           )

@@ -69,7 +69,7 @@ export function principalHandlers(
         if (await tx.node(name)) {
           throw new Refusal('conflict', `a limb is named ${name}; choose another name`, 'name')
         }
-        // Of an earlier one of this name: a call that ended after its removal still left its answer.
+        // Of an earlier one of this name: an invocation that ended after its removal still left its answer.
         await tx.forgetKeys(name)
         await tx.putPrincipal(principal)
         await record(tx, 'principal.added', caller, name, { role })

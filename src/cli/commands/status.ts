@@ -109,7 +109,7 @@ function printStatus(
       ['started', age(info.startedAt, nowMs)],
       ['limbs', `${shown(nodes.approved)} approved, ${shown(nodes.online)} online`],
       ['pending', shown(health.pendingRequests)],
-      ['waiting calls', shown(health.waitingCalls)],
+      ['waiting invocations', shown(health.waitingCalls)],
       ['pairing window', windowText(info.pairingWindow, nowMs)],
       ['uplinks', uplinksText(health.uplinks)],
       ['last backup', age(health.lastBackupAt, nowMs) || 'none'],

@@ -56,10 +56,10 @@ function whole(min: number, max: number) {
 export function addSimulateCommand(program: Command, world: CliContext, run: Run): void {
   const command = program
     .command('simulate')
-    .summary('Pretend to be limbs that register, send heartbeats, answer calls, drop and reconnect.')
+    .summary('Pretend to be limbs that register, send heartbeats, answer invocations, drop and reconnect.')
     .description(
       'Pretend to be limbs that register with their own keys, send heartbeats, drop and reconnect, and answer every ' +
-        'call with what it asked for. What their keys are made from is kept beside the control socket, so that the ' +
+        'invocation with what it asked for. What their keys are made from is kept beside the control socket, so that the ' +
         'limbs of the next run are the same ones. Ctrl-C ends it.',
     )
     .addOption(new Option('--nodes <count>', 'how many').argParser(whole(1, MAX_NODES)).default(20))
@@ -106,7 +106,7 @@ async function simulate(world: CliContext, options: SimulateOptions): Promise<nu
     rejected: 0,
     heartbeats: 0,
     drops: 0,
-    calls: 0,
+    invocations: 0,
     everConnected: false,
     trouble: '',
   }
@@ -155,7 +155,7 @@ async function simulateFleet(
   await Promise.all(limbs.map((limb) => limb.stop()))
   print(
     world.io.stdout,
-    `done: ${counts.heartbeats} heartbeats, ${counts.drops} drops, ${counts.calls} calls`,
+    `done: ${counts.heartbeats} heartbeats, ${counts.drops} drops, ${counts.invocations} invocations`,
   )
   if (counts.everConnected || counts.trouble === '') return EXIT.ok
   throw unreachable(`no limb reached the bridge at ${where.url}: ${counts.trouble}`)
@@ -268,14 +268,14 @@ function showProgress(world: CliContext, nodes: number, counts: FleetCounts): ()
   let cancel = () => {}
   let last = ''
   const draw = () => {
-    const { connected, approved, pending, rejected, heartbeats, drops, calls, trouble } = counts
+    const { connected, approved, pending, rejected, heartbeats, drops, invocations, trouble } = counts
     const standing = [
       `${connected}/${nodes} connected`,
       `${approved} approved`,
       `${pending} pending`,
       ...(rejected > 0 ? [`${rejected} rejected`] : []),
       `${drops} drops`,
-      ...(calls > 0 ? [`${calls} calls`] : []),
+      ...(invocations > 0 ? [`${invocations} invocations`] : []),
     ].join(', ')
     const line = `${standing}, ${heartbeats} heartbeats${trouble === '' ? '' : `; last trouble: ${shown(trouble)}`}`
     if (stdout.isTTY) stdout.write(CLEAR_LINE + clip(line, (stdout.columns || 80) - 1))

@@ -14,7 +14,7 @@ export interface FleetCounts {
   rejected: number
   heartbeats: number
   drops: number
-  calls: number
+  invocations: number
   everConnected: boolean
   /** The last thing that went wrong, for the progress line. */
   trouble: string
@@ -116,7 +116,7 @@ export class SimulatedLimb {
         counts.trouble = event.message
         return
       case 'invoked':
-        counts.calls++
+        counts.invocations++
         return
       case 'result_dropped':
         return

@@ -81,9 +81,9 @@ export function nodeColumns(nowMs: number): Column<DisplayRow>[] {
 }
 
 /** Hash, fence and idempotency key are for programs. */
-function callColumns(nowMs: number): Column<DisplayRow>[] {
+function invocationColumns(nowMs: number): Column<DisplayRow>[] {
   return [
-    column('CALL', 'invocationId'),
+    column('INVOCATION', 'invocationId'),
     textColumn('PRINCIPAL', 'principal'),
     textColumn('LIMB', 'nodeId'),
     textColumn('COMMAND', 'command'),
@@ -131,7 +131,7 @@ export function columnsOf(verb: VerbName, nowMs: number): Column<DisplayRow>[] |
       column('BY', 'createdBy'),
     ]
   }
-  if (verb === 'invocation/list') return callColumns(nowMs)
+  if (verb === 'invocation/list') return invocationColumns(nowMs)
   // The hash is for programs: with it no line would fit on a terminal.
   if (verb === 'audit/list') {
     return [

@@ -14,7 +14,7 @@ export function softFailureOf(verb: VerbName, data: unknown): string | undefined
   if (verb === 'invocation/approve' && UNSENT.includes(String(row.state))) {
     const { message, code } = asRow(row.error ?? {})
     const why = message === undefined ? `it is ${shown(row.state)}` : `${shown(message)} (${shown(code)})`
-    return `the call was approved and could not be sent: ${why}`
+    return `the invocation was approved and could not be sent: ${why}`
   }
   if (verb === 'pairing/approve' || verb === 'pairing/reject') {
     const failed = itemsOf(data).filter(({ error }) => error !== undefined)

@@ -8,7 +8,7 @@ import { asRow, type DisplayRow } from '../terminal/presentation.ts'
 import { type Conversation, conversation, isInteractive } from '../terminal/questions.ts'
 import { age, displayWidth, pairs, print, shown } from '../terminal/text.ts'
 
-/** `invocation approve` and `invocation deny` without a call: show the gated calls that wait, and ask. */
+/** `invocation approve` and `invocation deny` without an invocation: show the gated invocations that wait, and ask. */
 
 export type ApprovalDecision = 'approve' | 'deny'
 
@@ -27,9 +27,9 @@ export interface Decided {
   readonly reason?: string
 }
 
-/** Calls that are shown with their params; nobody reads more at once, and each is a request. */
+/** Invocations that are shown with their params; nobody reads more at once, and each is a request. */
 const MAX_CALLS = 50
-/** Lines of params in the list, and where one call is decided. */
+/** Lines of params in the list, and where one invocation is decided. */
 const LIST_LINES = 12
 const FULL_LINES = 200
 const DEFAULT_COLUMNS = 80
@@ -43,20 +43,20 @@ export async function decideWaiting(
 ): Promise<Decided | undefined> {
   const { decision } = wanted
   const { io } = world
-  const calls = await waitingCalls(io.stderr, bridge)
-  if (calls.length === 0) {
-    print(io.stdout, 'No call waits for an approval.')
+  const invocations = await waitingCalls(io.stderr, bridge)
+  if (invocations.length === 0) {
+    print(io.stdout, 'No invocation waits for an approval.')
     return undefined
   }
-  for (const [i, call] of calls.entries()) {
-    print(io.stdout, `#${i + 1}\n${callText(world, call, LIST_LINES)}`)
+  for (const [i, invocation] of invocations.entries()) {
+    print(io.stdout, `#${i + 1}\n${invocationText(world, invocation, LIST_LINES)}`)
   }
-  if (!isInteractive(io)) throw usageError(`say which one: \`limb-bridge invocation ${decision} CALL\``)
+  if (!isInteractive(io)) throw usageError(`say which one: \`limb-bridge invocation ${decision} INVOCATION\``)
   const questions = conversation(io)
   try {
     const nothing = decision === 'approve' ? 'nothing was approved' : 'nothing was denied'
-    const call = await chooseOne(questions, calls, choice(nothing))
-    return await decide(world, questions, wanted, call, nothing)
+    const invocation = await chooseOne(questions, invocations, choice(nothing))
+    return await decide(world, questions, wanted, invocation, nothing)
   } finally {
     questions.close()
   }
@@ -64,9 +64,9 @@ export async function decideWaiting(
 
 function choice(nothing: string): Choice {
   return {
-    names: 'number, call, limb or principal',
+    names: 'number, invocation, limb or principal',
     keys: ['invocationId', 'nodeId', 'principal'],
-    plural: 'calls',
+    plural: 'invocations',
     nothing,
   }
 }
@@ -75,15 +75,15 @@ async function decide(
   world: CliContext,
   questions: Conversation,
   { decision, reason: given, sure }: WantedDecision,
-  call: DisplayRow,
+  invocation: DisplayRow,
   nothing: string,
 ): Promise<Decided> {
-  const id = shown(call.invocationId)
-  print(world.io.stdout, `\n${callText(world, call, FULL_LINES)}`)
+  const id = shown(invocation.invocationId)
+  print(world.io.stdout, `\n${invocationText(world, invocation, FULL_LINES)}`)
   const question =
     decision === 'approve'
-      ? `Let ${shown(call.principal)} run ${shown(call.command)} on ${shown(call.nodeId)} with these params, once?`
-      : `Refuse ${shown(call.command)} on ${shown(call.nodeId)} to ${shown(call.principal)}?`
+      ? `Let ${shown(invocation.principal)} run ${shown(invocation.command)} on ${shown(invocation.nodeId)} with these params, once?`
+      : `Refuse ${shown(invocation.command)} on ${shown(invocation.nodeId)} to ${shown(invocation.principal)}?`
   const other = decision === 'approve' ? `; to refuse it: \`limb-bridge invocation deny ${id}\`` : ''
   if (!sure) await insistOnYes(questions, question, nothing + other)
   const asked =
@@ -94,7 +94,7 @@ async function decide(
   return {
     invocationId: id,
     // `deny` has no use for it: refusing something else than what was looked at harms nobody.
-    ...(decision === 'approve' ? { paramsHash: shown(call.paramsHash) } : {}),
+    ...(decision === 'approve' ? { paramsHash: shown(invocation.paramsHash) } : {}),
     ...(reason === undefined ? {} : { reason }),
   }
 }
@@ -102,56 +102,59 @@ async function decide(
 /** Oldest first, each with its params. */
 async function waitingCalls(stderr: OutputStream, bridge: Bridge): Promise<DisplayRow[]> {
   const list = await allPages(bridge, 'invocation/list', { state: 'waiting', order: 'oldest' })
-  const calls: DisplayRow[] = []
+  const invocations: DisplayRow[] = []
   for (const { invocationId } of list.items.slice(0, MAX_CALLS)) {
-    const call = await waitingCall(bridge, invocationId)
-    if (call) calls.push(call)
+    const invocation = await waitingCall(bridge, invocationId)
+    if (invocation) invocations.push(invocation)
   }
   const more = list.items.length - MAX_CALLS
   if (more > 0) print(stderr, `${more} more wait; decide these, or see \`invocation list --state waiting\`.`)
-  return calls
+  return invocations
 }
 
 /** Nothing when somebody has decided it meanwhile. */
 async function waitingCall(bridge: Bridge, invocationId: unknown): Promise<DisplayRow | undefined> {
   try {
-    const call = asRow(await bridge.request('invocation/get', { invocationId }))
-    return call.state === 'waiting' ? call : undefined
+    const invocation = asRow(await bridge.request('invocation/get', { invocationId }))
+    return invocation.state === 'waiting' ? invocation : undefined
   } catch (error) {
     if (error instanceof RefusedByBridge && error.body.code === 'not_found') return undefined
     throw error
   }
 }
 
-function callText({ io, clock }: CliContext, call: DisplayRow, maxLines: number): string {
+function invocationText({ io, clock }: CliContext, invocation: DisplayRow, maxLines: number): string {
   const now = clock.wallMs()
   const head = pairs([
-    ['call', call.invocationId],
-    ['principal', call.principal],
-    ['limb', call.nodeId],
-    ['command', call.command],
-    ['capability', call.capability],
-    ['asked', `${age(call.createdAt, now)}${call.callerAway === true ? '; the caller is away now' : ''}`],
-    ['expires', age(call.expiresAt, now)],
+    ['invocation', invocation.invocationId],
+    ['principal', invocation.principal],
+    ['limb', invocation.nodeId],
+    ['command', invocation.command],
+    ['capability', invocation.capability],
+    [
+      'asked',
+      `${age(invocation.createdAt, now)}${invocation.callerAway === true ? '; the caller is away now' : ''}`,
+    ],
+    ['expires', age(invocation.expiresAt, now)],
   ])
   const columns = Math.max(MIN_COLUMNS, io.stdout.columns || DEFAULT_COLUMNS)
-  return `${head}params:\n${paramsText(call, columns, maxLines)}`
+  return `${head}params:\n${paramsText(invocation, columns, maxLines)}`
 }
 
 /**
  * Every line on the terminal begins with a margin: without breaking lines here, the terminal would, and params full
  * of spaces could pretend to be a line of the dialogue.
  */
-function paramsText(call: DisplayRow, columns: number, maxLines: number): string {
+function paramsText(invocation: DisplayRow, columns: number, maxLines: number): string {
   const lines: string[] = []
   let whole = true
-  for (const line of JSON.stringify(call.params ?? {}, null, 2).split('\n')) {
+  for (const line of JSON.stringify(invocation.params ?? {}, null, 2).split('\n')) {
     whole = addBroken(lines, escapeJson(line), columns - MARGIN.length - 1, maxLines)
     if (!whole) break
   }
   const text = lines.map((line) => `${MARGIN}${line}\n`).join('')
   if (whole) return text
-  const command = `limb-bridge invocation get ${shown(call.invocationId)} --json`
+  const command = `limb-bridge invocation get ${shown(invocation.invocationId)} --json`
   return `${text}CAREFUL: the params are longer than this. All of them: \`${command}\`\n`
 }
 

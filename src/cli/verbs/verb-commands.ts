@@ -101,12 +101,12 @@ const EXAMPLES: Partial<Record<VerbName, readonly string[]>> = {
     'limb-bridge audit verify --seq 1204 --hash 5f0c...    is the row that you kept still there?',
   ],
   'invocation/approve': [
-    'limb-bridge invocation approve         shows the calls that wait with their params, and asks',
-    'limb-bridge invocation approve CALL    lets that one run, once',
+    'limb-bridge invocation approve         shows the invocations that wait with their params, and asks',
+    'limb-bridge invocation approve INVOCATION    lets that one run, once',
   ],
   'invocation/deny': [
-    'limb-bridge invocation deny            shows the calls that wait, and asks which and why',
-    'limb-bridge invocation deny CALL --reason "somebody is in the room"',
+    'limb-bridge invocation deny            shows the invocations that wait, and asks which and why',
+    'limb-bridge invocation deny INVOCATION --reason "somebody is in the room"',
   ],
   'invocation/cancel': ['limb-bridge invocation cancel iv_... --reason "not needed any more"'],
   'pairing/permit': [

@@ -426,7 +426,7 @@ const presence = z.strictObject({
 const policy = z.strictObject({
   floor: z.enum(LEVELS).default('free').meta({
     description:
-      'No decision is looser than this, whatever policies and limbs say: `gated` lets an operator approve every call.',
+      'No decision is looser than this, whatever policies and limbs say: `gated` lets an operator approve every invocation.',
   }),
 })
 
@@ -461,25 +461,27 @@ const invocation = z.strictObject({
     1,
     LIMITS.invokeSecondsMax,
     30,
-    'How long a limb may take to answer a call unless it says so.',
+    'How long a limb may take to answer an invocation unless it says so.',
     { reload: 'live' },
   ),
   approvalSeconds: whole(
     1,
     86_400,
     300,
-    'A gated call ends after so long without a decision of an operator.',
+    'A gated invocation ends after so long without a decision of an operator.',
     { reload: 'live' },
   ),
-  maxPerNode: whole(1, 10_000, 16, 'Calls that one limb works on at once.', { reload: 'live' }),
+  maxPerNode: whole(1, 10_000, 16, 'Invocations that one limb works on at once.', { reload: 'live' }),
   maxPerPrincipal: whole(
     1,
     10_000,
     64,
-    'Calls of one principal under way at once, those that wait included.',
+    'Invocations of one principal under way at once, those that wait included.',
     { reload: 'live' },
   ),
-  maxWaiting: whole(1, 10_000, 1000, 'Gated calls that wait for an operator, in all.', { reload: 'live' }),
+  maxWaiting: whole(1, 10_000, 1000, 'Gated invocations that wait for an operator, in all.', {
+    reload: 'live',
+  }),
   maxKeysPerPrincipal: whole(
     1,
     1_000_000,
@@ -496,7 +498,7 @@ const invocation = z.strictObject({
   caFile: filePath().nullable().default(null).meta({
     reload: 'live',
     description:
-      'PEM file with authorities that sign the certificates of limbs with an `https://` endpoint, beside those of the machine. A change of the file counts at the next call.',
+      'PEM file with authorities that sign the certificates of limbs with an `https://` endpoint, beside those of the machine. A change of the file counts at the next invocation.',
     allowed: 'a path (a relative one starts at the working directory), or `null`',
   }),
 })
@@ -533,12 +535,12 @@ const retention = z.strictObject({
     'So many changes of status are kept, in all; some 60 bytes each. The oldest go first.',
     { reload: 'live' },
   ),
-  invocationDays: whole(1, 36_500, 7, 'Ended calls are listed for so long.', { reload: 'live' }),
+  invocationDays: whole(1, 36_500, 7, 'Ended invocations are listed for so long.', { reload: 'live' }),
   maxInvocations: whole(
     1000,
     100_000_000,
     100_000,
-    'Calls that are kept, in all; the oldest ended ones go first.',
+    'Invocations that are kept, in all; the oldest ended ones go first.',
     { reload: 'live' },
   ),
   auditDays: whole(
@@ -719,7 +721,9 @@ export const configSchema = z.strictObject({
   presence: presence.prefault({}).meta({ description: 'When a limb counts as online.' }),
   policy: policy.prefault({}).meta({ description: 'How freely limbs may be used.' }),
   lease: lease.prefault({}).meta({ description: 'Leases of exclusive capabilities.' }),
-  invocation: invocation.prefault({}).meta({ description: 'Calls to limbs.' }),
+  invocation: invocation
+    .prefault({})
+    .meta({ description: 'Invocations: commands that principals run on limbs.' }),
   backup: backup.prefault({}).meta({ description: 'Copies of the database.' }),
   retention: retention.prefault({}).meta({ description: 'How long the record of what happened is kept.' }),
   homeAssistant: homeAssistant.prefault({}).meta({

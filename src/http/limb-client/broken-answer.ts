@@ -24,7 +24,7 @@ export function brokenAnswer(host: string, error: unknown, begun: Begun | null):
   if (code === NO_CLIENT_CERTIFICATE)
     return `wants a client certificate, which the bridge has none of; it must check the signature instead (${code})`
   if (code === 'EPROTO' || code.startsWith('ERR_SSL_')) return `broke the TLS connection${FAILED} (${code})`
-  if (!CLOSED.has(code)) return `was cut off during the call; look after its network (${code})`
+  if (!CLOSED.has(code)) return `was cut off during the invocation; look after its network (${code})`
   return begun ? closedWithin(begun) : `closed the connection without a whole answer${FAILED}`
 }
 

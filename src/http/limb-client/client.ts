@@ -28,9 +28,9 @@ import { LimbTrust } from './trust.ts'
 
 export interface HttpLimbClientOptions {
   readonly clock: Clock
-  /** Asked at each call. Empty: only the address that the limb's own session comes from. */
+  /** Asked at each invocation. Empty: only the address that the limb's own session comes from. */
   readonly networks: () => readonly Network[]
-  /** Asked at each call: a file with authorities of limbs, beside those of the machine. */
+  /** Asked at each invocation: a file with authorities of limbs, beside those of the machine. */
   readonly caFile?: () => string | null
   /** The system's own when absent. */
   readonly lookup?: Lookup
@@ -53,17 +53,17 @@ export function createHttpLimbClient({
   const shared = sharedLookup(lookup)
   const secureContext = () => trust.contextFor(caFile())
   return {
-    post(call, done) {
+    post(invocation, done) {
       const configured = networks().length === 0 ? null : networksOf(networks())
-      const exchange = new Exchange(call, clock, shared, secureContext, done)
-      exchange.start(configured ?? networksOf([unmappedAddress(call.address)]), configured !== null)
+      const exchange = new Exchange(invocation, clock, shared, secureContext, done)
+      exchange.start(configured ?? networksOf([unmappedAddress(invocation.address)]), configured !== null)
       return exchange
     },
   }
 }
 
 class Exchange implements InvocationDelivery {
-  readonly #call: HttpInvocation
+  readonly #invocation: HttpInvocation
   readonly #clock: Clock
   readonly #lookup: Lookup
   readonly #secureContext: () => SecureContext
@@ -78,13 +78,13 @@ class Exchange implements InvocationDelivery {
   #over = false
 
   constructor(
-    call: HttpInvocation,
+    invocation: HttpInvocation,
     clock: Clock,
     lookup: Lookup,
     secureContext: () => SecureContext,
     done: Done,
   ) {
-    this.#call = call
+    this.#invocation = invocation
     this.#clock = clock
     this.#lookup = lookup
     this.#secureContext = secureContext
@@ -92,7 +92,7 @@ class Exchange implements InvocationDelivery {
   }
 
   start(allowed: ReturnType<typeof networksOf>, configured: boolean): void {
-    const { endpointUrl, nodeId } = this.#call
+    const { endpointUrl, nodeId } = this.#invocation
     const url = invokeUrl(endpointUrl)
     this.#cancelTimer = this.#clock.after(CONNECT_MS, () =>
       this.#end(
@@ -135,7 +135,7 @@ class Exchange implements InvocationDelivery {
   }
 
   #send(url: URL, socket: Socket, context: SecureContext | null): void {
-    const { body, secret, nodeId } = this.#call
+    const { body, secret, nodeId } = this.#invocation
     const time = String(Math.floor(this.#clock.wallMs() / 1000))
     const nonce = newId('')
     // A connection of its own: a kept one could be to an address that is not allowed any more.
@@ -204,7 +204,7 @@ class Exchange implements InvocationDelivery {
   }
 
   #refusedAnswer(url: URL, { statusCode = 0, headers }: IncomingMessage): Refusal | null {
-    const { nodeId } = this.#call
+    const { nodeId } = this.#invocation
     if (statusCode >= 300 && statusCode < 400) {
       return new Refusal(
         'node_error',
@@ -222,7 +222,7 @@ class Exchange implements InvocationDelivery {
   }
 
   #refusedStatus(url: URL, status: number, reason: string): Refusal {
-    const { nodeId } = this.#call
+    const { nodeId } = this.#invocation
     const said = reason === '' ? '' : `: ${JSON.stringify(reason)}`
     const text =
       status === 401
@@ -234,12 +234,12 @@ class Exchange implements InvocationDelivery {
   #tooLarge(): Refusal {
     return new Refusal(
       'node_error',
-      `${this.#call.nodeId} answered more than ${LIMITS.resultBytes} bytes; it must send large things elsewhere and tell where in artifactUri`,
+      `${this.#invocation.nodeId} answered more than ${LIMITS.resultBytes} bytes; it must send large things elsewhere and tell where in artifactUri`,
     )
   }
 
   #forbidden(url: URL, configured: boolean): Refusal {
-    const { nodeId, address } = this.#call
+    const { nodeId, address } = this.#invocation
     const where = configured
       ? 'which invocation.httpNetworks does not allow'
       : `which is not at ${address}, where ${nodeId} itself connects from; invocation.httpNetworks can allow it`
@@ -248,7 +248,7 @@ class Exchange implements InvocationDelivery {
 
   #failed(url: URL, error: unknown): void {
     if (this.#over || this.#refused) return
-    const { nodeId } = this.#call
+    const { nodeId } = this.#invocation
     this.#end(
       this.sent
         ? new Refusal(

@@ -40,8 +40,9 @@ export type Lookup = (host: string) => Promise<readonly { readonly address: stri
 export const lookupBySystem: Lookup = (host) => systemLookup(host, { all: true })
 
 /**
- * Calls that want the same name at the same time wait for one look-up. The system's look-ups stand in a queue of four
- * places: without it some calls to one name that resolves slowly would hold up every other limb, and every file.
+ * Invocations that want the same name at the same time wait for one look-up. The system's look-ups stand in a queue
+ * of four places: without it some invocations to one name that resolves slowly would hold up every other limb, and
+ * every file.
  */
 export function sharedLookup(lookup: Lookup): Lookup {
   const underWay = new Map<string, ReturnType<Lookup>>()

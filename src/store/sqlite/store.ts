@@ -48,7 +48,7 @@ export function createStore(database: Database, options: StoreOptions = {}): Sql
   }
   const history = new HistoryTable(sql)
   const running = new RunningTime(sql)
-  const calls = new InvocationRecords(writer, tables)
+  const invocations = new InvocationRecords(writer, tables)
   /** Damage that a load meets is told with the way to restore. */
   const loading = <T>(read: () => T): T => {
     try {
@@ -65,13 +65,13 @@ export function createStore(database: Database, options: StoreOptions = {}): Sql
     },
     transact<T>(work: (tx: Tx) => Promise<T>): Promise<T> {
       const tx = new SqliteTx(tables)
-      calls.close()
+      invocations.close()
       return writer.transact(
         () => work(tx),
         () => tx.end(),
       )
     },
-    recordCall: (record, entry) => calls.add(record, entry),
+    recordInvocation: (record, entry) => invocations.add(record, entry),
     async settled() {
       await writer.settled()
     },

@@ -200,7 +200,11 @@ describe('a limb that is invoked over HTTP', () => {
     ],
     ['without an end', endless, '1048576'],
     ['no JSON', (_q, r) => r.end('hello'), 'not JSON'],
-    ['another call', (_q, r) => r.end('{"invocationId":"iv_other","success":true}'), 'another call'],
+    [
+      'another invocation',
+      (_q, r) => r.end('{"invocationId":"iv_other","success":true}'),
+      'another invocation',
+    ],
     ['status 500', (_q, r) => r.writeHead(500).end('{"success":true}'), '500'],
     ['status 401', (_q, r) => r.writeHead(401).end(), 'signature'],
     [

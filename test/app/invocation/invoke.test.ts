@@ -271,7 +271,7 @@ describe('a free call', () => {
     expect((await ann.ask('ann', 'invoke', SNAP)).error).toMatchObject({ code: 'too_many_requests' })
     await send(ann, 'ann', 'invoke', { ...SNAP, nodeId: 'r2' })
     expect((await ann.ask('ann', 'invoke', { ...SNAP, nodeId: 'r2' })).error.message).toContain(
-      'ann has 3 calls',
+      'ann has 3 invocations',
     )
     await robot.answer(await robot.next())
     expect((await first()).ok).toBe(true)

@@ -94,7 +94,7 @@ describe('the audit log', () => {
     expect((await admin.ask('admin', 'audit/list', { after: 'x' })).error.path).toBe('after')
   })
 
-  it('has a row for a lease that somebody did not get, for a key used for another call, and for the pairing window', async () => {
+  it('has a row for a lease that somebody did not get, for a key used for another invocation, and for the pairing window', async () => {
     await using app = await startApp({}, { memory: true, fakeClock: true })
     const robot = await worker(app, 'r1')
     const ann = await agent(app, 'ann')

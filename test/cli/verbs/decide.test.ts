@@ -5,7 +5,7 @@ import type { TestClient } from '../../support/client.ts'
 import { agent, send, type Worker, worker } from '../../support/worker.ts'
 import { run, start } from '../run.ts'
 
-/** `invocation approve` and `invocation deny` without a call, against the bridge itself. */
+/** `invocation approve` and `invocation deny` without an invocation, against the bridge itself. */
 
 let app: TestApp & AsyncDisposable
 let robot: Worker
@@ -20,7 +20,7 @@ beforeEach(async () => {
 })
 afterEach(() => app[Symbol.asyncDispose]())
 
-/** A call that waits: its id, and what ends with its answer. */
+/** An invocation that waits: its id, and what ends with its answer. */
 async function gated(params: object) {
   const answer = await send(ann, 'ann', 'invoke', { nodeId: 'r1', command: 'saw.cut', params })
   const { json } = await admin.next((message) => message.topic.includes('/approval/') && message.text !== '')
@@ -32,7 +32,7 @@ const dialogue = (...argv: string[]) =>
   start([...argv, '--socket', app.bridge.control], { terminal: true, columns: 60 })
 
 describe('invocation approve without a call', () => {
-  test('shows each call with its params, asks which and whether, and lets that one run', async () => {
+  test('shows each invocation with its params, asks which and whether, and lets that one run', async () => {
     const first = await gated({ depth: 1 })
     const second = await gated({ depth: 2, mode: 'fast' })
     const started = dialogue('invocation', 'approve', '--reason', 'blade is clear')
@@ -54,7 +54,7 @@ describe('invocation approve without a call', () => {
     expect(robot.told).toHaveLength(1)
   })
 
-  test('a name that several calls have, and anything but yes, approve nothing', async () => {
+  test('a name that several invocations have, and anything but yes, approve nothing', async () => {
     const { id } = await gated({ depth: 1 })
     const no = dialogue('invocation', 'approve')
     await no.seen('Which one?')
@@ -66,7 +66,7 @@ describe('invocation approve without a call', () => {
     await which.seen('Which one?')
     which.stdin.write('ann\n')
     const { code, err } = await which.exit
-    expect([code, err]).toEqual([1, expect.stringContaining('there are 2 calls of ann')])
+    expect([code, err]).toEqual([1, expect.stringContaining('there are 2 invocations of ann')])
     expect((await admin.do('admin', 'invocation/list', { state: 'waiting' })).items).toHaveLength(2)
   })
 
@@ -93,7 +93,7 @@ describe('invocation approve without a call', () => {
   test('without a terminal it prints the list and exits 2; with nothing to decide it says so', async () => {
     expect(await local('invocation', 'approve')).toMatchObject({
       code: 0,
-      out: 'No call waits for an approval.\n',
+      out: 'No invocation waits for an approval.\n',
     })
     const { id } = await gated({ depth: 1 })
     for (const decision of ['approve', 'deny']) {
@@ -101,13 +101,13 @@ describe('invocation approve without a call', () => {
       expect([code, out, err]).toEqual([
         2,
         expect.stringMatching(new RegExp(`${id}[^]*"depth": 1`)),
-        expect.stringContaining(`invocation ${decision} CALL`),
+        expect.stringContaining(`invocation ${decision} INVOCATION`),
       ])
     }
   })
 })
 
-test('invocation approve says so, and exits 1, when the call could not be sent', async () => {
+test('invocation approve says so, and exits 1, when the invocation could not be sent', async () => {
   const { id, answer } = await gated({ depth: 1 })
   await robot.client.publish('limb/node/r1/heartbeat', { unavailable: ['saw'] })
   const { code, out, err } = await local('invocation', 'approve', id)
@@ -120,7 +120,7 @@ test('invocation approve says so, and exits 1, when the call could not be sent',
   expect(robot.told).toEqual([])
 })
 
-test('invocation deny without a call asks which, whether and why, and the caller is told', async () => {
+test('invocation deny without an invocation asks which, whether and why, and the caller is told', async () => {
   const { id, answer } = await gated({ depth: 1 })
   const started = dialogue('invocation', 'deny', '--json')
   await started.seen('Which one?')

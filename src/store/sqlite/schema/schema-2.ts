@@ -1,4 +1,4 @@
-/** Version 2: calls, and the answers that are kept for those with an idempotency key. Landed versions never change. */
+/** Version 2: invocations, and the answers that are kept for those with an idempotency key. Landed versions never change. */
 export const SCHEMA_2 = `
 -- In the order in which they began; AUTOINCREMENT, so that a page's cursor never means another call.
 CREATE TABLE invocations (

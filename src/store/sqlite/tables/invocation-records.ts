@@ -13,7 +13,7 @@ interface Batch {
 }
 
 /**
- * The rows of calls that nobody waits for, collected until they are written together. Whatever else is written
+ * The rows of invocations that nobody waits for, collected until they are written together. Whatever else is written
  * closes the batch first, so that the order of all writes is the order in which they were asked for.
  */
 export class InvocationRecords {
