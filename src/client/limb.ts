@@ -94,7 +94,7 @@ export class Limb {
   readonly #clock: Clock
   readonly #topics: Topics
   readonly #keyFile: LimbKey
-  readonly #calls: LimbInvocations
+  readonly #invocations: LimbInvocations
   readonly #unsent: UnsentResults
   readonly #link: MqttLink
   readonly #registerAgain: Backoff
@@ -118,7 +118,9 @@ export class Limb {
     const { keyFile, random = Math.random } = options
     this.#keyFile = typeof keyFile === 'string' ? new KeyFile(keyFile) : keyFile
     this.#registerAgain = new Backoff(random, REGISTER_AGAIN)
-    this.#calls = new LimbInvocations(options.handlers, registration.capabilities, () => this.#clock.wallMs())
+    this.#invocations = new LimbInvocations(options.handlers, registration.capabilities, () =>
+      this.#clock.wallMs(),
+    )
     this.#unsent = new UnsentResults(this.#clock, ({ invocationId, command }, why) =>
       this.#emit({ kind: 'result_dropped', invocationId, command, why }),
     )
@@ -290,7 +292,7 @@ export class Limb {
 
   async #invoked(payload: Buffer): Promise<void> {
     const received = { wallMs: this.#clock.wallMs(), monotonicMs: this.#clock.monotonicMs() }
-    const running = this.#calls.take(payload)
+    const running = this.#invocations.take(payload)
     if (!running) return
     const result = await running
     const invocation = JSON.parse(payload.toString('utf8')) as Invocation
