@@ -12,6 +12,7 @@ import type {
 } from '../bridge/ports.ts'
 import { unmappedAddress } from '../kernel/address.ts'
 import type { Clock } from '../kernel/clock.ts'
+import { Counts } from '../kernel/counts.ts'
 import { LogThrottle } from '../kernel/log-throttle.ts'
 import { within } from '../kernel/semaphore.ts'
 import type { Topics } from '../protocol/topics.ts'
@@ -36,7 +37,6 @@ import type { SessionContext } from './session-context.ts'
 import { SharedSubscriptions } from './shared-subscriptions.ts'
 import { HandshakeStranger } from './stranger-watch.ts'
 import { Strangers } from './strangers.ts'
-import { SubscriptionCounts } from './subscription-counts.ts'
 import { type TlsSettings, tlsHandshakes } from './tls-listener.ts'
 import { Unacknowledged } from './unacknowledged.ts'
 
@@ -161,7 +161,7 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
     topics,
     limits,
     counters,
-    subscriptionCounts: new SubscriptionCounts(),
+    subscriptionCounts: new Counts(),
     clock,
     log,
     peerLog: new PeerLog(clock, log),

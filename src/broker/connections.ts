@@ -1,5 +1,5 @@
 import type { Duplex } from 'node:stream'
-import { addressGroup, isLoopbackAddress } from '../kernel/address.ts'
+import { AddressCounts } from '../kernel/counts.ts'
 import { within } from '../kernel/semaphore.ts'
 import type { AedesClient } from './aedes-internals.ts'
 import type { ConnectionPeer } from './connection.ts'
@@ -10,7 +10,7 @@ import type { SessionContext } from './session-context.ts'
 export class Connections {
   readonly #world: SessionContext
   readonly #sessions = new Set<MqttSession>()
-  readonly #perAddress = new Map<string, number>()
+  readonly #perAddress = new AddressCounts()
   /** Connections, those in their handshake included. */
   #entered = 0
   #refusing = false
@@ -82,24 +82,20 @@ export class Connections {
     // The operator gets in when nobody else does.
     if (peer.local) return undefined
     if (this.#entered >= limits.maxConnections) return 'connections'
-    const shared = isLoopbackAddress(peer.address)
-    const same = shared ? 0 : (this.#perAddress.get(addressGroup(peer.address)) ?? 0)
+    const same = this.#perAddress.of(peer.address)
     return same >= limits.maxConnectionsPerAddress ? 'connections_per_address' : undefined
   }
 
   #count(conn: Duplex, peer: ConnectionPeer): void {
     const { counters } = this.#world
     const { transport } = peer
-    const address = addressGroup(peer.address)
     this.#entered++
-    this.#perAddress.set(address, (this.#perAddress.get(address) ?? 0) + 1)
+    const leave = this.#perAddress.enter(peer.address)
     counters.connections[transport]++
     counters.connectionsTotal++
     conn.once('close', () => {
       this.#entered--
-      const left = (this.#perAddress.get(address) ?? 1) - 1
-      if (left > 0) this.#perAddress.set(address, left)
-      else this.#perAddress.delete(address)
+      leave()
       counters.connections[transport]--
     })
   }

@@ -8,7 +8,7 @@ import type { Outcome, Received } from './received.ts'
 import type { PublishRight } from './rights.ts'
 import type { MqttSession } from './session.ts'
 import type { SessionContext } from './session-context.ts'
-import { subscriptionsOfPrincipal } from './subscription-counts.ts'
+import { subscriptionsOfPrincipal } from './subscription-limit.ts'
 
 const NOTHING = Buffer.alloc(0)
 /** The copies of one QoS 2 message that may come before the first is dealt with. */

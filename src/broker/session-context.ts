@@ -1,4 +1,5 @@
 import type { Inbound } from '../bridge/ports.ts'
+import type { Counts } from '../kernel/counts.ts'
 import type { Topics } from '../protocol/topics.ts'
 import type { Persistence } from './aedes-internals.ts'
 import type { Connection, ConnectionContext } from './connection.ts'
@@ -9,7 +10,6 @@ import type { Outcome, Received } from './received.ts'
 import type { Rights } from './rights.ts'
 import type { SharedSubscriptions } from './shared-subscriptions.ts'
 import type { Strangers } from './strangers.ts'
-import type { SubscriptionCounts } from './subscription-counts.ts'
 
 /** The parts that every session of a broker shares. */
 export interface SessionContext extends ConnectionContext {
@@ -20,7 +20,8 @@ export interface SessionContext extends ConnectionContext {
   readonly topics: Topics
   readonly limits: BrokerLimits
   readonly wills: DelayedWills
-  readonly subscriptionCounts: SubscriptionCounts
+  /** Subscriptions of the live sessions of each principal, together. */
+  readonly subscriptionCounts: Counts
   /** Brings a message to its end; `acknowledge` is called in the order of the session's messages. */
   readonly publish: (session: Connection, message: Received, acknowledge: (outcome: Outcome) => void) => void
   readonly strangers: Strangers

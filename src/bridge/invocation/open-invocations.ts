@@ -1,3 +1,4 @@
+import { Counts } from '../../kernel/counts.ts'
 import { Refusal } from '../../kernel/errors.ts'
 import type { BridgeSettings } from '../settings.ts'
 import type { InvocationWish, OpenInvocation } from './open-invocation.ts'
@@ -9,9 +10,9 @@ const MAX_PARAMS_BYTES = 67_108_864
 export class OpenInvocations {
   readonly #limits: BridgeSettings['invocation']
   readonly #byId = new Map<string, OpenInvocation>()
-  readonly #ofPrincipal = new Map<string, number>()
-  readonly #ofNode = new Map<string, number>()
-  readonly #running = new Map<string, number>()
+  readonly #ofPrincipal = new Counts()
+  readonly #ofNode = new Counts()
+  readonly #running = new Counts()
   #runningInAll = 0
   #paramsBytes = 0
   #waiting = 0
@@ -37,29 +38,29 @@ export class OpenInvocations {
   add(invocation: OpenInvocation): void {
     const { invocationId, nodeId } = invocation.record
     this.#byId.set(invocationId, invocation)
-    countUp(this.#ofNode, nodeId)
+    this.#ofNode.add(nodeId)
   }
 
   delete(invocation: OpenInvocation): void {
     const { invocationId, nodeId } = invocation.record
-    if (this.#byId.delete(invocationId)) countDown(this.#ofNode, nodeId)
+    if (this.#byId.delete(invocationId)) this.#ofNode.remove(nodeId)
   }
 
   /** Invocations meant for the limb, on their way to it or with it. */
   meantFor(nodeId: string): number {
-    return this.#ofNode.get(nodeId) ?? 0
+    return this.#ofNode.of(nodeId)
   }
 
   /** Says why the limb takes no further invocation now, or null. */
   full(nodeId: string): Refusal | null {
-    const running = this.#running.get(nodeId) ?? 0
+    const running = this.#running.of(nodeId)
     if (running < this.#limits.maxPerNode) return null
     return tooMany(`${nodeId} works on ${running} invocations; try again when it has answered some`)
   }
 
   /** @throws Refusal `too_many_requests` */
   enter(principal: string, wish: InvocationWish): void {
-    const own = this.#ofPrincipal.get(principal) ?? 0
+    const own = this.#ofPrincipal.of(principal)
     if (own >= this.#limits.maxPerPrincipal) {
       throw tooMany(`${principal} has ${own} invocations under way; wait for their answers`)
     }
@@ -68,12 +69,12 @@ export class OpenInvocations {
         'the params of all invocations under way fill the memory set aside for them; try again later',
       )
     }
-    countUp(this.#ofPrincipal, principal)
+    this.#ofPrincipal.add(principal)
     this.#paramsBytes += wish.paramsBytes
   }
 
   leave(principal: string, wish: InvocationWish): void {
-    countDown(this.#ofPrincipal, principal)
+    this.#ofPrincipal.remove(principal)
     this.#paramsBytes -= wish.paramsBytes
   }
 
@@ -82,14 +83,14 @@ export class OpenInvocations {
     const { nodeId } = invocation.record
     const full = this.full(nodeId)
     if (full) throw full
-    countUp(this.#running, nodeId)
+    this.#running.add(nodeId)
     this.#runningInAll++
     invocation.counted = true
   }
 
   ran(invocation: OpenInvocation): void {
     if (!invocation.counted) return
-    countDown(this.#running, invocation.record.nodeId)
+    this.#running.remove(invocation.record.nodeId)
     this.#runningInAll--
     invocation.counted = false
   }
@@ -105,16 +106,6 @@ export class OpenInvocations {
   awaited(): void {
     this.#waiting--
   }
-}
-
-function countUp(counts: Map<string, number>, name: string): void {
-  counts.set(name, (counts.get(name) ?? 0) + 1)
-}
-
-function countDown(counts: Map<string, number>, name: string): void {
-  const left = (counts.get(name) ?? 1) - 1
-  if (left > 0) counts.set(name, left)
-  else counts.delete(name)
 }
 
 function tooMany(message: string): Refusal {

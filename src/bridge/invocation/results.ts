@@ -1,3 +1,4 @@
+import { Counts } from '../../kernel/counts.ts'
 import { messageOf } from '../../kernel/errors.ts'
 import { LogThrottle } from '../../kernel/log-throttle.ts'
 import { check, parseJson } from '../../protocol/decode.ts'
@@ -25,7 +26,7 @@ export class Results {
   readonly #throttle: LogThrottle
 
   /** Results of each limb that are looked for on record now. */
-  readonly #looking = new Map<string, number>()
+  readonly #looking = new Counts()
 
   constructor(world: BridgeContext, invocations: Invocations) {
     this.#world = world
@@ -63,9 +64,8 @@ export class Results {
 
   /** Records a late result: what a limb did after its time was up is done, and is shown to whoever looks. */
   #late(nodeId: string, invocationId: string, success: boolean): void {
-    const looking = this.#looking.get(nodeId) ?? 0
-    if (looking >= MAX_LOOKING) return
-    this.#looking.set(nodeId, looking + 1)
+    if (this.#looking.of(nodeId) >= MAX_LOOKING) return
+    this.#looking.add(nodeId)
     this.#invocations
       .late(nodeId, invocationId, success)
       .catch((error: unknown) => {
@@ -75,9 +75,7 @@ export class Results {
         )
       })
       .finally(() => {
-        const left = (this.#looking.get(nodeId) ?? 1) - 1
-        if (left > 0) this.#looking.set(nodeId, left)
-        else this.#looking.delete(nodeId)
+        this.#looking.remove(nodeId)
       })
   }
 

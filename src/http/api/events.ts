@@ -3,6 +3,7 @@ import type { ServerResponse } from 'node:http'
 import type { FastifyInstance } from 'fastify'
 import type { Identity, RetainedMessage } from '../../bridge/ports.ts'
 import type { Clock } from '../../kernel/clock.ts'
+import { Counts } from '../../kernel/counts.ts'
 import { Refusal } from '../../kernel/errors.ts'
 import { EventLog, type ServerEvent } from './event-log.ts'
 import type { ApiPorts } from './ports.ts'
@@ -18,18 +19,18 @@ const MAX_READERS_PER_PRINCIPAL = 16
 /** Serves `GET /api/v1/events`: the retained state as of now, then everything that is published, as it happens. */
 export function eventRoutes(app: FastifyInstance, ports: ApiPorts, clock: Clock): void {
   const log = new EventLog(ports.topics, ports.feed)
-  const perPrincipal = new Map<string, number>()
+  const perPrincipal = new Counts()
   const open = new Set<ServerResponse>()
 
   app.get('/api/v1/events', async (request, reply) => {
     const identity = request.getDecorator<Identity>('identity')
     const name = identity.kind === 'principal' ? identity.name : ''
-    const mine = perPrincipal.get(name) ?? 0
+    const mine = perPrincipal.of(name)
     if (log.readers >= MAX_READERS || mine >= MAX_READERS_PER_PRINCIPAL) {
       const text = `there are ${mine} event streams of ${name} and ${log.readers} in all (at most ${MAX_READERS_PER_PRINCIPAL} and ${MAX_READERS}); close one`
       return sendProblem(reply, new Refusal('too_many_requests', text))
     }
-    perPrincipal.set(name, mine + 1)
+    perPrincipal.add(name)
     reply.hijack()
     const response = reply.raw
     open.add(response)
@@ -41,9 +42,7 @@ export function eventRoutes(app: FastifyInstance, ports: ApiPorts, clock: Clock)
       stop()
       stream.stop()
       open.delete(response)
-      const left = (perPrincipal.get(name) ?? 1) - 1
-      if (left === 0) perPrincipal.delete(name)
-      else perPrincipal.set(name, left)
+      perPrincipal.remove(name)
     })
     await begin(stream, log, ports, typeof lastId === 'string' ? lastId : '', data).catch(() =>
       response.destroy(),
