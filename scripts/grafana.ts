@@ -109,6 +109,15 @@ const ROWS: Readonly<Record<string, readonly Panel[]>> = {
       ],
     },
     {
+      title: 'Kept on disk, of its bound',
+      about: 'Answers for idempotency keys, backups, the database, history, requests, queues, retained messages.',
+      unit: 'percentunit',
+      queries: [
+        [`max by (kind) (limb_kept_bytes{${ON}} / limb_kept_bytes_max{${ON}})`, '{{kind}}'],
+        [rate('limb_answers_dropped_total'), 'answers dropped a second'],
+      ],
+    },
+    {
       title: 'Rows of the audit log',
       about: 'Each log has a retention of its own: decisions, activity of limbs and agents, attempts.',
       queries: [[gauge('limb_audit_rows', 'log'), '{{log}}']],

@@ -8,7 +8,7 @@ import {
   refuseOpenPlaintext,
 } from './assembly/listeners.ts'
 import type { AppOptions, RunningBridge } from './assembly/options.ts'
-import { diskReadings, freeBytes, readings, statusLine, total } from './assembly/readings.ts'
+import { diskReadings, freeBytes, keptBytes, readings, statusLine, total } from './assembly/readings.ts'
 import { firstStart, masterOf } from './assembly/secrets.ts'
 import { DROPPED, grantsOf, httpLimits, persistenceLimits, settingsOf } from './assembly/settings.ts'
 import { diskUpkeep, rescue, sweepSessions } from './assembly/upkeep.ts'
@@ -67,13 +67,17 @@ async function start(options: AppOptions, teardown: Teardown): Promise<RunningBr
       ...(backups.lastKnownAt !== null && { lastBackupAt: backups.lastKnownAt }),
       backupEverySeconds: held.backup.everyHours * 3600,
       uplinks: uplinks.map((uplink) => uplink.readings()),
-      bounds: { logLinesDropped: log.droppedLines, pendingBytes: core.pending.bytes },
+      bounds: {
+        logLinesDropped: log.droppedLines,
+        pendingBytes: core.pending.bytes,
+        kept: keptBytes(held, { database, store, mqttStore, backups, persistence, core }),
+      },
       auditRows: store.auditRows(),
       queues: {
         queuedMessages: persistence.queued.messages,
         queuedBytes: persistence.queued.bytes,
         storedSessions: persistence.sessions.size,
-        retainedMessages: mqttStore.retainedSize(),
+        retainedMessages: mqttStore.retainedSums().rows,
         pendingWrites: database.writer.pending,
         waitingMessages: connected().waiting,
       },
@@ -87,6 +91,7 @@ async function start(options: AppOptions, teardown: Teardown): Promise<RunningBr
     file: config.store.path,
     backupFolder: config.backup.folder,
     acceptOlder: options.acceptOlder ?? false,
+    maxBytes: config.store.maxBytes,
     clock,
     log,
     onCommit: (durationMs, works) => metrics.committed(durationMs, works),
@@ -252,6 +257,7 @@ async function start(options: AppOptions, teardown: Teardown): Promise<RunningBr
       running.setLimits(next.mqtt)
       running.setGrants(grantsOf(next))
       http?.setLimits(httpLimits(next))
+      database.room.setMaxBytes(next.store.maxBytes)
     },
     stop() {
       phase = 'stopping'

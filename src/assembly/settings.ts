@@ -21,17 +21,14 @@ export function httpLimits({ http, mqtt }: Config): HttpLimits {
   return { token, allowedOrigins, maxConnections, maxConnectionsPerAddress, maxPacketBytes, maxConnectBytes }
 }
 
-/** The queues of one identity may fill some megabytes of disk, whatever the number of its sessions and messages. */
-const MAX_QUEUED_BYTES = 64 * 1024 * 1024
-
 export function persistenceLimits({ mqtt }: Config, topics: Topics): PersistenceLimits {
   return {
     ...mqtt,
-    maxQueuedBytesPerIdentity: MAX_QUEUED_BYTES,
     retainedBelow(topic) {
       const address = topics.parse(topic)
       if (address?.kind === 'data') {
-        return { prefix: topics.dataPrefix(address.nodeId), max: mqtt.maxRetainedPerNode }
+        const { maxRetainedPerNode: max, maxRetainedBytesPerNode: maxBytes } = mqtt
+        return { prefix: topics.dataPrefix(address.nodeId), max, maxBytes }
       }
       return address === undefined ? grantedShare(topic, mqtt) : null
     },
@@ -50,10 +47,11 @@ function grantedShare(topic: string, { grants, ...mqtt }: Config['mqtt']): Retai
     const levels = topic.split('/')
     if (place !== undefined) {
       const prefix = `${levels.slice(0, place.split('/').length - 1).join('/')}/`
-      return { prefix, max: mqtt.maxRetainedPerNode }
+      return { prefix, max: mqtt.maxRetainedPerNode, maxBytes: mqtt.maxRetainedBytesPerNode }
     }
     const prefix = literalStart(pattern)
-    return prefix === '' ? null : { prefix, max: Math.ceil(mqtt.maxRetained / 2) }
+    const [max, maxBytes] = [Math.ceil(mqtt.maxRetained / 2), Math.ceil(mqtt.maxRetainedBytes / 2)]
+    return prefix === '' ? null : { prefix, max, maxBytes }
   }
   return null
 }
@@ -76,6 +74,12 @@ export function grantsOf({ mqtt, homeAssistant }: Config): Config['mqtt']['grant
 /** The words of the log for a message that was not kept, with the setting that bounds it. */
 export const DROPPED: Readonly<Record<DropKind, string>> = {
   queue: 'a message was not kept for a session that is away: its queue is full (mqtt.maxQueuedPerSession)',
+  queue_bytes:
+    'a message was not kept for a session that is away: the queues of its name, or all, hold too many bytes (mqtt.maxQueuedBytesPerIdentity, mqtt.maxQueuedBytes)',
   retained: 'a retained message was not kept: there are too many (mqtt.maxRetained)',
+  retained_bytes: 'a retained message was not kept: all together have too many bytes (mqtt.maxRetainedBytes)',
+  retained_bytes_below:
+    'a retained message of a limb was not kept: its messages have too many bytes (mqtt.maxRetainedBytesPerNode)',
+  database: 'a message was not kept: the database has reached its bound (store.maxBytes)',
   retained_below: 'a retained message of a limb was not kept: it has too many (mqtt.maxRetainedPerNode)',
 }

@@ -136,6 +136,7 @@ export class Core implements Inbound {
     for await (const node of this.#world.store.loadNodes()) this.#presence.add(node, 'bridge_restart')
     await this.#loadRequests()
     await this.control.load()
+    await this.#authenticator.load()
   }
 
   /** Loads the requests of strangers within the memory that they may have: the rest ends before it is loaded. */

@@ -88,9 +88,20 @@ export interface StoredSubscription {
 export interface RetainedLimits {
   /** Retained messages in all. */
   readonly total: number
-  /** The bound: at most `max` of them below `prefix`, which ends with a slash. */
-  readonly below: { readonly prefix: string; readonly max: number } | null
+  /** The bytes of their topics and payloads. */
+  readonly totalBytes: number
+  /** The bound: at most `max` of them, of `maxBytes`, below `prefix`, which ends with a slash. */
+  readonly below: { readonly prefix: string; readonly max: number; readonly maxBytes: number } | null
 }
+
+/** Says what became of a retained message; for every outcome but `stored` nothing is retained on its topic. */
+export type RetainedOutcome =
+  | 'stored'
+  | 'too_many'
+  | 'too_many_below'
+  | 'too_many_bytes'
+  | 'too_many_bytes_below'
+  | 'no_room'
 
 export interface MqttStore {
   /** Read once at the start into the adapter's trie. */
@@ -148,12 +159,15 @@ export interface MqttStore {
   deleteIncoming(clientId: string, messageId: number): Promise<boolean>
   deleteAllIncoming(clientId: string): Promise<void>
 
-  /** Replacing a message is always possible; a new topic only within the limits. */
+  /**
+   * Replacing a message by one of its size is always possible; a new topic, or more bytes, only within the limits. What
+   * was retained on the topic goes when its successor is not kept: it is out of date.
+   */
   putRetained(
     message: Omit<StoredMessage, 'retain'>,
     limits: RetainedLimits,
     urgency: Urgency,
-  ): Promise<'stored' | 'too_many' | 'too_many_below'>
+  ): Promise<RetainedOutcome>
   deleteRetained(topic: string, urgency: Urgency): Promise<void>
   /** Every retained message below a prefix (which ends with a slash). */
   deleteRetainedBelow(prefix: string): Promise<readonly string[]>
@@ -164,6 +178,8 @@ export interface MqttStore {
    */
   retainedTopics(prefix: string, afterTopic: string, limit: number): Promise<readonly string[]>
   countRetained(): Promise<number>
+  /** Returns whether the database takes so many bytes more of what it can do without. */
+  hasRoom(bytes: number): boolean
 }
 
 /** The store of the wills that outlive the bridge. */

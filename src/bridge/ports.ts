@@ -92,8 +92,11 @@ export interface Tx {
   invocationByKey(principal: string, idempotencyKey: string): Promise<InvocationRecord | null>
   /** Creates or replaces the row. */
   putInvocation(record: InvocationRecord): Promise<void>
-  /** Stores what the caller was answered, as JSON text; it is kept for invocations with an idempotency key. */
-  putAnswer(invocationId: string, answer: string): Promise<void>
+  /**
+   * Stores what the caller was answered, as JSON text, within bounds; it is kept for invocations with an idempotency
+   * key. Resolves with the number of answers that were given up: older ones, or this one when it finds no room.
+   */
+  putAnswer(invocationId: string, answer: string, bounds: AnswerBounds): Promise<number>
   answer(invocationId: string): Promise<string | null>
   /** Rows of the principal that have an idempotency key. */
   countKeys(principal: string): Promise<number>
@@ -108,6 +111,20 @@ export interface Tx {
     after: string | null,
     limit: number,
   ): Promise<Page<InvocationRecord>>
+}
+
+/** The bytes of answers that are kept for idempotency keys. */
+export interface AnswerBounds {
+  readonly perPrincipal: number
+  readonly total: number
+}
+
+/** An address, IPv6 by its /64, that a principal has signed in from. */
+export interface KnownAddress {
+  readonly name: string
+  readonly address: string
+  /** Wall time in milliseconds. */
+  readonly usedAt: number
 }
 
 export type Order = 'newest' | 'oldest'
@@ -272,6 +289,10 @@ export interface Store {
   auditEnds(): Promise<readonly AuditEnd[]>
   /** Deletes what may go, a bounded number of rows in a commit. Returns how many. */
   prune(retention: Retention): Promise<number>
+  /** The addresses that principals signed in from, the oldest use first; bounded. */
+  knownAddresses(): Promise<readonly KnownAddress[]>
+  /** Stores one, and keeps the newest few of its name only. Nobody waits for it. */
+  saveKnownAddress(known: KnownAddress): Promise<void>
   /** Ends what a killed bridge left open. Resolves with the time since which history is kept. */
   resumeHistory(now: number): Promise<number>
   /** One write for many changes, in order. Those of nodes that are no more are left out. */
@@ -409,8 +430,10 @@ export interface Backups {
    * `conflict` while another one is made, `storage_unavailable` when it cannot be written.
    */
   create(): Promise<BackupFile>
-  /** Removes all but the newest `keep`, and never the one just made. How many. */
-  prune(keep: number): Promise<number>
+  /**
+   * Removes all but the newest `keep`, and of those the oldest beyond so many bytes; never the newest. How many.
+   */
+  prune(keep: number, maxBytes: number): Promise<number>
   /** Resolves to when the newest one there was made, wall time; null: there is none. */
   newestAt(): Promise<number | null>
 }
@@ -441,6 +464,7 @@ export type CounterName =
   | 'status_changes'
   | 'limbs_flapping'
   | 'messages_dropped'
+  | 'answers_dropped'
   | 'invocations'
   | 'results_dropped'
   | 'leases'

@@ -60,6 +60,9 @@ export interface BridgeSettings {
     readonly maxPerPrincipal: number
     readonly maxWaiting: number
     readonly maxKeysPerPrincipal: number
+    /** The bounds of what is kept for idempotency keys. */
+    readonly maxAnswerBytesPerPrincipal: number
+    readonly maxAnswerBytes: number
   }
   readonly backup: BackupSettings
   readonly retention: {
@@ -118,6 +121,8 @@ export interface BackupSettings {
   /** The hours; 0: only when somebody asks. */
   readonly everyHours: number
   readonly keep: number
+  /** The bytes of all of them together; the newest is kept in any case. */
+  readonly maxBytes: number
 }
 
 export interface SignInSettings {

@@ -1,5 +1,9 @@
 import { Counter, Gauge, type Registry } from 'prom-client'
 
+/** The kinds of bytes that are kept for others, each with a bound in the configuration. */
+export const KEPT = ['answers', 'backups', 'database', 'history', 'pending', 'queued', 'retained'] as const
+export type KeptKind = (typeof KEPT)[number]
+
 /** Shows what the bridge keeps for others in all, beside the bounds of docs/security.md. */
 
 export interface BoundReadings {
@@ -7,6 +11,8 @@ export interface BoundReadings {
   readonly logLinesDropped?: number
   /** Registrations of requests that wait. */
   readonly pendingBytes?: number
+  /** The bytes that are kept, and their bound, by kind. */
+  readonly kept?: Readonly<Record<KeptKind, { readonly bytes: number; readonly max: number }>>
 }
 
 interface Shown {
@@ -16,7 +22,7 @@ interface Shown {
   readonly counts?: true
 }
 
-const SHOWN: Readonly<Record<keyof BoundReadings, Shown>> = {
+const SHOWN: Readonly<Record<Exclude<keyof BoundReadings, 'kept'>, Shown>> = {
   logLinesDropped: {
     name: 'limb_log_lines_dropped_total',
     help: 'Lines of the log that were dropped because nobody read standard output.',
@@ -30,7 +36,8 @@ const SHOWN: Readonly<Record<keyof BoundReadings, Shown>> = {
 
 /** `read` is called at each scrape, for each metric: it hands over numbers that are kept, and walks nothing. */
 export function boundMetrics(registry: Registry, read: () => BoundReadings | undefined): void {
-  for (const [key, { name, help, counts }] of Object.entries(SHOWN) as [keyof BoundReadings, Shown][]) {
+  keptMetrics(registry, read)
+  for (const [key, { name, help, counts }] of Object.entries(SHOWN) as [keyof typeof SHOWN, Shown][]) {
     const value = () => read()?.[key] ?? 0
     const registers = [registry]
     if (counts) {
@@ -54,4 +61,24 @@ export function boundMetrics(registry: Registry, read: () => BoundReadings | und
       })
     }
   }
+}
+
+function keptMetrics(registry: Registry, read: () => BoundReadings | undefined): void {
+  const gauge = (name: string, help: string, of: 'bytes' | 'max') =>
+    new Gauge({
+      name,
+      help,
+      labelNames: ['kind'],
+      registers: [registry],
+      collect() {
+        const kept = read()?.kept
+        for (const kind of KEPT) this.set({ kind }, kept?.[kind][of] ?? 0)
+      },
+    })
+  gauge(
+    'limb_kept_bytes',
+    'Bytes on disk that are kept for others, by kind; `database`: pages of the database that hold something.',
+    'bytes',
+  )
+  gauge('limb_kept_bytes_max', 'The bound of each kind, from the configuration.', 'max')
 }

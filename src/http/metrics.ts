@@ -102,7 +102,18 @@ const COUNTERS: Readonly<Record<CounterName, Described>> = {
   messages_dropped: {
     help: 'Messages that found no room in a queue or among the retained.',
     label: 'why',
-    values: ['queue', 'retained', 'retained_below'],
+    values: [
+      'queue',
+      'queue_bytes',
+      'retained',
+      'retained_below',
+      'retained_bytes',
+      'retained_bytes_below',
+      'database',
+    ],
+  },
+  answers_dropped: {
+    help: 'Answers that are not kept for their idempotency key any more, because a bound in bytes was reached.',
   },
   invocations: {
     help: 'Invocations by how they ended.',

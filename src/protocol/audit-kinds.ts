@@ -89,6 +89,27 @@ export function auditLogOf(kind: string): AuditLog {
   return LOG_OF.get(kind) ?? 'decisions'
 }
 
+const BEGINNINGS: ReadonlySet<string> = new Set<AuditKind>([
+  'invocation.queued',
+  'invocation.started',
+  'invocation.waiting',
+  'lease.granted',
+  'lease.renewed',
+  'node.updated',
+  'pairing.requested',
+  'token.added',
+])
+
+/** Returns whether rows of a kind record that something begins which a database without room can do without. */
+export function isBeginning(kind: string): boolean {
+  return BEGINNINGS.has(kind)
+}
+
+/** Returns whether rows of a kind record that something was refused. */
+export function isRefusal(kind: string): boolean {
+  return kind.endsWith('.refused')
+}
+
 /** Returns whether a filter can match: one kind, or the beginning of some, up to a dot. */
 export function matchesAuditKind(filter: string): boolean {
   return AUDIT_KINDS.some((kind) => (filter.endsWith('.') ? kind.startsWith(filter) : kind === filter))

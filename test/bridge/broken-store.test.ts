@@ -64,7 +64,7 @@ async function start() {
         saveSeconds: 30,
       },
       signIn: { maxFailedSignIns: 10, failedSignInSeconds: 60 },
-      backup: { everyHours: 0, keep: 1 },
+      backup: { everyHours: 0, keep: 1, maxBytes: 1e9 },
       policy: { floor: 'free' },
       lease: { ttlSeconds: 60, maxPerPrincipal: 10, maxQueued: 10 },
       invocation: {
@@ -74,6 +74,8 @@ async function start() {
         maxPerPrincipal: 64,
         maxWaiting: 10,
         maxKeysPerPrincipal: 10,
+        maxAnswerBytesPerPrincipal: 1e9,
+        maxAnswerBytes: 1e9,
       },
       retention: {
         invocationDays: 7,

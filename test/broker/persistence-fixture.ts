@@ -30,6 +30,8 @@ export const LIMITS: PersistenceOptions['limits'] = {
   maxStoredSessionsPerIdentity: 12,
   maxInflightPerSession: 100,
   maxRetained: 10_000,
+  maxRetainedBytes: 1e9,
+  maxQueuedBytes: 1e9,
   retainedBelow: () => null,
 }
 

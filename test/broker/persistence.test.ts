@@ -98,7 +98,8 @@ describe('retained messages', () => {
       limits: {
         ...LIMITS,
         maxRetained: 3,
-        retainedBelow: (topic) => (topic.startsWith('n/a/') ? { prefix: 'n/a/', max: 1 } : null),
+        retainedBelow: (topic) =>
+          topic.startsWith('n/a/') ? { prefix: 'n/a/', max: 1, maxBytes: 1e9 } : null,
       },
       onDropped: (kind) => dropped.push(kind),
     })
@@ -192,10 +193,34 @@ describe('queues', () => {
     for (const [i, payload] of ['1', 'x'.repeat(101), '2', '3'].entries()) {
       await persistence.outgoingEnqueueCombi([sub], packet('t', payload, { brokerCounter: i + 1 }))
     }
-    expect(dropped).toEqual(['queue', 'queue'])
+    expect(dropped).toEqual(['queue_bytes', 'queue'])
     expect((await queue(persistence, 'c')).map(({ payload }) => String(payload))).toEqual(['1', '2'])
     expect(persistence.sessions.takeStale('c')).toBe(true)
     expect(persistence.sessions.takeStale('c')).toBe(false)
+  })
+
+  test('all queues together have a bound in bytes, and none is kept beyond that of the database', async () => {
+    const dropped: DropKind[] = []
+    const { persistence, database } = await make({
+      limits: { ...LIMITS, maxQueuedBytes: 250 },
+      onDropped: (kind) => dropped.push(kind),
+    })
+    for (const [i, name] of ['ada', 'bob', 'cyd'].entries()) {
+      await persistence.sessions.put(`${name} c`, name, 1)
+      const subscription = { clientId: `${name} c`, qos: 1 as const }
+      await persistence.outgoingEnqueueCombi(
+        [subscription],
+        packet('t', 'x'.repeat(99), { brokerCounter: i + 1 }),
+      )
+    }
+    expect(dropped).toEqual(['queue_bytes'])
+    expect(persistence.queued).toEqual({ messages: 2, bytes: 200 })
+    database.room.setMaxBytes(1)
+    await persistence.outgoingEnqueueCombi(
+      [{ clientId: 'ada c', qos: 1 }],
+      packet('t', '1', { brokerCounter: 4 }),
+    )
+    expect(dropped).toEqual(['queue_bytes', 'database'])
   })
 
   test('an acknowledgement makes room again', async () => {

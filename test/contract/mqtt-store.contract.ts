@@ -123,7 +123,7 @@ export function mqttStoreContract(name: string, make: () => MqttStore): void {
 
     test('new retained topics have a limit in all and one below a prefix; known ones are always replaced', async () => {
       const store = make()
-      const limits = { total: 4, below: { prefix: 'n/a/data/', max: 2 } }
+      const limits = { total: 4, totalBytes: 1e9, below: { prefix: 'n/a/data/', max: 2, maxBytes: 1e9 } }
       const put = (topic: string, text = 'x') =>
         store.putRetained(stored(topic, { payload: Buffer.from(text) }), limits, 'now')
       expect(await Promise.all([put('n/a/data/1'), put('n/a/data/2'), put('n/a/data/3')])).toEqual([
@@ -133,7 +133,7 @@ export function mqttStoreContract(name: string, make: () => MqttStore): void {
       ])
       expect(await put('n/a/data/2', 'y')).toBe('stored')
       expect((await store.retained('n/a/data/2'))?.payload).toEqual(Buffer.from('y'))
-      const elsewhere = { total: 4, below: null }
+      const elsewhere = { total: 4, totalBytes: 1e9, below: null }
       for (const [topic, outcome] of [
         ['b', 'stored'],
         ['c', 'stored'],
@@ -147,6 +147,27 @@ export function mqttStoreContract(name: string, make: () => MqttStore): void {
       expect(await store.countRetained()).toBe(2)
     })
 
+    test('retained bytes have a limit in all and one below a prefix; what is not kept leaves nothing older behind', async () => {
+      const store = make()
+      const limits = { total: 100, totalBytes: 300, below: { prefix: 'n/a/data/', max: 100, maxBytes: 200 } }
+      const put = (topic: string, bytes: number, below: typeof limits.below | null = limits.below) =>
+        store.putRetained(stored(topic, { payload: Buffer.alloc(bytes) }), { ...limits, below }, 'now')
+      expect(await put('n/a/data/1', 90)).toBe('stored')
+      expect(await put('n/a/data/2', 91)).toBe('too_many_bytes_below')
+      expect(await put('n/a/data/2', 80)).toBe('stored')
+      expect(await put('n/a/data/1', 80)).toBe('stored')
+      expect(await put('n/a/data/1', 101)).toBe('too_many_bytes_below')
+      expect(await store.retained('n/a/data/1')).toBeNull()
+      expect(await put('n/a/data/1', 90)).toBe('stored')
+      expect(await put('o', 110, null)).toBe('too_many_bytes')
+      expect(await put('o', 100, null)).toBe('stored')
+      await store.deleteRetained('o', 'now')
+      expect(await put('p', 105, null)).toBe('stored')
+      await store.deleteRetainedBelow('n/a/data/')
+      expect(await put('n/a/data/3', 180)).toBe('stored')
+      expect(await put('q', 10, null)).toBe('too_many_bytes')
+    })
+
     test('pages of retained topics together are exactly those below the prefix, at any page size', async () => {
       const level = fc.constantFrom('', 'a', 'b', 'a0', 'a/', '\u{10FFFF}', '/', '.', 'ä', '0')
       const topic = fc.array(level, { minLength: 1, maxLength: 4 }).map((levels) => levels.join('/'))
@@ -158,7 +179,8 @@ export function mqttStoreContract(name: string, make: () => MqttStore): void {
           async (topics, prefix, limit) => {
             const store = make()
             const some = topics.filter((each) => each !== '')
-            for (const each of some) void store.putRetained(stored(each), { total: 999, below: null }, 'soon')
+            for (const each of some)
+              void store.putRetained(stored(each), { total: 999, totalBytes: 1e9, below: null }, 'soon')
             const found: string[] = []
             for (let after = ''; ; ) {
               const page = await store.retainedTopics(prefix, after, limit)

@@ -168,7 +168,7 @@ export function storeContract(name: string, make: () => Store): void {
           await tx.putInvocation(
             callOf(`iv_${principal}`, { principal, idempotencyKey: 'k', fingerprint: 'f' }),
           )
-          await tx.putAnswer(`iv_${principal}`, '{}')
+          await tx.putAnswer(`iv_${principal}`, '{}', { perPrincipal: 1e9, total: 1e9 })
         }
         await tx.deletePrincipal('ada')
       })

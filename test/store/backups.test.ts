@@ -98,9 +98,26 @@ test('only the newest are kept, and no file of anybody else is touched', async (
   }
   writeFileSync(join(backups.folder, 'notes.txt'), '')
   const newest = await backups.newestAt()
-  expect(await backups.prune(2)).toBe(2)
+  expect(await backups.prune(2, 1e12)).toBe(2)
   expect(readdirSync(backups.folder)).toHaveLength(3)
   expect(await backups.newestAt()).toBe(newest)
+})
+
+test('the oldest go beyond a bound in bytes too, and the newest stays whatever its size', async () => {
+  const clock = new FakeClock()
+  const backups = createBackups({ database: opened(temporaryFile()), folder: null, clock })
+  let bytes = 0
+  for (let i = 0; i < 4; i++) {
+    clock.advance(86_400_000)
+    bytes = (await backups.create()).bytes
+  }
+  expect(await backups.prune(10, 3 * bytes)).toBe(1)
+  expect(backups.bytes).toBe(3 * bytes)
+  expect(await backups.prune(10, 2 * bytes - 1)).toBe(2)
+  const newest = await backups.newestAt()
+  expect(await backups.prune(10, 1)).toBe(0)
+  expect(await backups.newestAt()).toBe(newest)
+  expect(backups.bytes).toBe(bytes)
 })
 
 test('the one just made stays, also beside those that a clock ahead of the time has made', async () => {
@@ -112,7 +129,7 @@ test('the one just made stays, also beside those that a clock ahead of the time 
   }
   clock.advance(86_400_000)
   const { file } = await backups.create()
-  await backups.prune(2)
+  await backups.prune(2, 1e12)
   expect(existsSync(file)).toBe(true)
   expect(existsSync(first)).toBe(false)
   expect(readdirSync(backups.folder)).toHaveLength(2)

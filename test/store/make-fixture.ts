@@ -28,6 +28,8 @@ const ROWS: Readonly<Record<string, string | ((sql: Sqlite.Database) => void)>> 
   invocation_answers: `INSERT INTO invocation_answers VALUES (1, '{"ok":true,"data":{"n":1}}')`,
   audit_activity: appended('lease.granted'),
   audit_attempts: appended('lease.refused'),
+  answer_sizes: "INSERT INTO answer_sizes VALUES (1, 'claude', 27)",
+  principal_addresses: "INSERT INTO principal_addresses VALUES ('ada', '10.0.0.9', 1000)",
   tokens: `INSERT INTO tokens VALUES ('tk_1', zeroblob(32), 'phone', 'ada', 'viewer', 1000, 'ada', NULL, 2000, '10.0.0.9')`,
   mqtt_wills: `INSERT INTO mqtt_wills VALUES ('wall', 'home/wall', x'676f6e65', 1, 0, NULL, 30, 5000)`,
   presence_history: `INSERT INTO presence_history VALUES

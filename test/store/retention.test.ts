@@ -60,7 +60,7 @@ test('a key is free again after its time, and its answer is gone', async () => {
   const { store } = await filled(0)
   await store.transact(async (tx) => {
     await tx.putInvocation(call(1, { idempotencyKey: 'k', fingerprint: 'f' }))
-    await tx.putAnswer('iv_1', '{}')
+    await tx.putAnswer('iv_1', '{}', { perPrincipal: 1e9, total: 1e9 })
   })
   await store.prune({ ...KEEP_ALL, keysBefore: 1 * DAY })
   expect(await store.read((tx) => tx.invocationByKey('ann', 'k'))).not.toBeNull()

@@ -60,7 +60,7 @@ export class KeyedInvocations {
     if (answer !== null) return JSON.parse(answer) as InvokeAnswer
     throw new Refusal(
       'internal',
-      'the first invocation with this key ran, but its answer could not be stored',
+      'the first invocation with this key ran, but its answer is not kept (invocation.maxAnswerBytesPerPrincipal, a full disk); use invocation/get',
     )
   }
 }

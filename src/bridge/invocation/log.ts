@@ -1,6 +1,7 @@
 import type { InvocationRecord } from '../../domain/invocations.ts'
 import type { AuditEntry } from '../../domain/records.ts'
 import { messageOf, Refusal } from '../../kernel/errors.ts'
+import { LogThrottle } from '../../kernel/log-throttle.ts'
 import { SteadyClock } from '../../kernel/steady-clock.ts'
 import type { AuditKind } from '../../protocol/audit-kinds.ts'
 import { audit } from '../audit.ts'
@@ -22,6 +23,7 @@ export class InvocationLog {
   readonly #world: BridgeContext
   readonly #steady: SteadyClock
   readonly #refused: RefusedRequests
+  readonly #throttle: LogThrottle
   #trusted = true
   /** Rows of many invocations come with one promise. */
   #watching: Promise<void> | null = null
@@ -30,6 +32,7 @@ export class InvocationLog {
     this.#world = world
     this.#steady = new SteadyClock(world.clock)
     this.#refused = new RefusedRequests(world)
+    this.#throttle = new LogThrottle(world.clock, DROPPED_ANSWERS)
   }
 
   /**
@@ -66,6 +69,7 @@ export class InvocationLog {
 
   stop(): void {
     this.#refused.stop()
+    this.#throttle.stop()
   }
 
   /**
@@ -152,14 +156,33 @@ export class InvocationLog {
     return audit(this.#world, kind, { actor, nodeId: record.nodeId, outcome, detail })
   }
 
-  #onDisk(record: InvocationRecord, answer: InvokeAnswer | null, entry: InvocationLogEntry): Promise<void> {
-    return this.#world.store.transact(async (tx) => {
+  async #onDisk(
+    record: InvocationRecord,
+    answer: InvokeAnswer | null,
+    entry: InvocationLogEntry,
+  ): Promise<void> {
+    const { store, settings } = this.#world
+    const { maxAnswerBytes: total, maxAnswerBytesPerPrincipal: perPrincipal } = settings.invocation
+    const kept = answer !== null && record.idempotencyKey !== null ? JSON.stringify(answer) : null
+    const dropped = await store.transact(async (tx) => {
       await tx.putInvocation(record)
-      if (answer !== null && record.idempotencyKey !== null) {
-        await tx.putAnswer(record.invocationId, JSON.stringify(answer))
-      }
       await tx.audit(this.#entry(record, entry))
+      return kept === null ? 0 : await tx.putAnswer(record.invocationId, kept, { perPrincipal, total })
     })
+    for (let i = 0; i < dropped; i++) this.#dropped(record.principal)
+  }
+
+  /** An answer that was kept for an idempotency key is not kept any more. */
+  #dropped(principal: string): void {
+    const { counters, log } = this.#world
+    counters.count('answers_dropped')
+    this.#throttle.write(principal, (suppressed) =>
+      log.warn(
+        { principal, suppressed },
+        `an answer is not kept for its idempotency key: the answers kept for ${principal}, or for all, have ` +
+          'reached invocation.maxAnswerBytesPerPrincipal, invocation.maxAnswerBytes or store.maxBytes',
+      ),
+    )
   }
 
   /** Remembers whether the store records; says so once when it does not. */
@@ -184,6 +207,8 @@ export class InvocationLog {
   }
 }
 
+/** Answers that are given up are told of each principal so often. */
+const DROPPED_ANSWERS = { quietMs: 60_000, lines: 1, maxKeys: 100 } as const
 const INTERRUPT_BATCH = 1000
 /** A number that is more than the settings let be under way at once. */
 const MAX_UNDER_WAY = 1_000_000

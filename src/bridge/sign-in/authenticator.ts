@@ -48,7 +48,16 @@ export class Authenticator {
     this.#world = world
     this.#refusedSignIns = refusedSignIns
     this.#wrongKeys = new LogThrottle(world.clock, WRONG_KEYS)
-    this.#limits = new SignInLimits(world.clock, world.settings.signIn)
+    this.#limits = new SignInLimits(world.clock, world.settings.signIn, (known) => {
+      world.store.saveKnownAddress(known).catch((error: unknown) => {
+        world.log.debug({ error: messageOf(error) }, 'the address of a sign-in was not stored')
+      })
+    })
+  }
+
+  /** Takes in where principals signed in from before the start: guesses from elsewhere shut nobody out there. */
+  async load(): Promise<void> {
+    for (const known of await this.#world.store.knownAddresses()) this.#limits.knows(known)
   }
 
   async admit(credentials: Credentials): Promise<Authentication> {

@@ -1,5 +1,6 @@
 import { addressGroup, isLoopbackAddress } from '../../kernel/address.ts'
 import { type Clock, type MonotonicMs, plusMs } from '../../kernel/clock.ts'
+import type { KnownAddress } from '../ports.ts'
 import type { SignInSettings } from '../settings.ts'
 
 /** A refusal for a while that begins with the last wrong password. */
@@ -26,6 +27,8 @@ const WIDER = 10
 const MAX_TALLIES = 10_000
 /** Addresses of a name that have signed in: a person has few. */
 const MAX_KNOWN = 16
+/** An address that is used every day is stored anew once a day. */
+const REFRESH_MS = 86_400_000
 const MAX_NAMES = 1000
 
 /**
@@ -39,9 +42,17 @@ export class SignInLimits {
   readonly #settings: SignInSettings
   /** Oldest failure first. */
   readonly #tallies = new Map<string, Tally>()
-  readonly #known = new Map<string, Set<string>>()
+  /** The wall time at which each was stored last, by name and address. */
+  readonly #known = new Map<string, Map<string, number>>()
+  readonly #remember: (known: KnownAddress) => void
 
-  constructor(clock: Clock, settings: SignInSettings) {
+  /** `remember`: an address that is to be known after a restart too. */
+  constructor(
+    clock: Clock,
+    settings: SignInSettings,
+    remember: (known: KnownAddress) => void = () => undefined,
+  ) {
+    this.#remember = remember
     this.#clock = clock
     this.#settings = settings
   }
@@ -77,8 +88,20 @@ export class SignInLimits {
   succeeded(name: string, address: string): void {
     const group = addressGroup(address)
     this.#tallies.delete(pairKey(name, group))
-    const known = this.#known.get(name) ?? new Set()
-    keepNewest(known, group, MAX_KNOWN)
+    const at = this.#clock.wallMs()
+    const storedAt = this.#known.get(name)?.get(group)
+    const isStale = storedAt === undefined || Math.abs(at - storedAt) >= REFRESH_MS
+    this.knows({ name, address: group, usedAt: isStale ? at : storedAt })
+    if (isStale) this.#remember({ name, address: group, usedAt: at })
+  }
+
+  /** Takes in an address, already a group, that a name has signed in from. */
+  knows({ name, address, usedAt }: KnownAddress): void {
+    const known = this.#known.get(name) ?? new Map<string, number>()
+    // Anew at the end: the oldest is the first to be forgotten.
+    known.delete(address)
+    known.set(address, usedAt)
+    if (known.size > MAX_KNOWN) deleteOldest(known, 1)
     this.#known.delete(name)
     this.#known.set(name, known)
     if (this.#known.size > MAX_NAMES) deleteOldest(this.#known, MAX_NAMES / 10)
@@ -116,12 +139,6 @@ function addressKey(group: string): string {
 
 function nameKey(name: string): string {
   return `${name} `
-}
-
-function keepNewest(set: Set<string>, value: string, max: number): void {
-  set.delete(value)
-  set.add(value)
-  if (set.size > max) deleteOldest(set, 1)
 }
 
 /** Many at once: to find the first of a map whose oldest entries were deleted one by one costs a walk each time. */

@@ -24,7 +24,7 @@ export async function backUp(world: BridgeContext, by: string): Promise<BackupFi
   counters.count('backups', 'made')
   log.info({ file: made.file, bytes: made.bytes, by }, 'a backup is made and checked')
   // The new one first: a backup that fails takes no older one with it.
-  await backups.prune(settings.backup.keep).catch((error: unknown) => {
+  await backups.prune(settings.backup.keep, settings.backup.maxBytes).catch((error: unknown) => {
     log.warn({ error: messageOf(error) }, 'old backups were not removed')
   })
   await store

@@ -1,5 +1,12 @@
 import type { Readable } from 'node:stream'
-import type { MqttStore, QueueTarget, RetainedLimits, Urgency, WillStore } from '../../bridge/mqtt-store.ts'
+import type {
+  MqttStore,
+  QueueTarget,
+  RetainedLimits,
+  RetainedOutcome,
+  Urgency,
+  WillStore,
+} from '../../bridge/mqtt-store.ts'
 import type { Log, RetainedView } from '../../bridge/ports.ts'
 import type { Clock } from '../../kernel/clock.ts'
 import { messageOf } from '../../kernel/errors.ts'
@@ -22,12 +29,24 @@ export interface PersistenceLimits extends QueueLimits {
   /** Sessions that are kept for one identity; the oldest that is away goes. */
   readonly maxStoredSessionsPerIdentity: number
   readonly maxRetained: number
+  /** The bytes of all retained messages together. */
+  readonly maxRetainedBytes: number
   /** The share of one limb, for instance 100 messages below its `data/`; null: only the total counts. */
   readonly retainedBelow: (topic: string) => RetainedLimits['below']
 }
 
-/** `queue`: a session's queue is full. `retained`, `retained_below`: no room for a new retained topic. */
-export type DropKind = 'queue' | 'retained' | 'retained_below'
+/**
+ * `queue`: a session's queue is full. `retained`, `retained_below`: no room for a new retained topic. With `_bytes`: the
+ * bound in bytes is reached. `database`: `store.maxBytes` is.
+ */
+export type DropKind =
+  | 'queue'
+  | 'queue_bytes'
+  | 'retained'
+  | 'retained_below'
+  | 'retained_bytes'
+  | 'retained_bytes_below'
+  | 'database'
 
 export interface PersistenceOptions {
   readonly store: MqttStore
@@ -50,6 +69,14 @@ interface Client {
 }
 
 type ClientOf = { readonly clientId: string; readonly qos?: 0 | 1 | 2; readonly rap?: boolean | undefined }
+
+const DROPPED_AS: Readonly<Record<Exclude<RetainedOutcome, 'stored'>, DropKind>> = {
+  too_many: 'retained',
+  too_many_below: 'retained_below',
+  too_many_bytes: 'retained_bytes',
+  too_many_bytes_below: 'retained_bytes_below',
+  no_room: 'database',
+}
 
 const DONE = Promise.resolve()
 const NOBODY: Promise<MatchedSubscription[]> = Promise.resolve(Object.freeze([]) as never)
@@ -82,9 +109,9 @@ export class MqttPersistence {
       limits,
       log,
       isLive,
-      onFull: (clientId) => {
+      onFull: (clientId, kind) => {
         this.sessions.missed(clientId)
-        onDropped('queue')
+        onDropped(kind)
       },
     })
     this.sessions = new StoredSessions({
@@ -173,8 +200,9 @@ export class MqttPersistence {
   async #putRetained(packet: PublishPacket, urgency: Urgency): Promise<void> {
     const { store, limits, onDropped } = this.#options
     const below = limits.retainedBelow(packet.topic)
-    const outcome = await store.putRetained(columnsOf(packet), { total: limits.maxRetained, below }, urgency)
-    if (outcome !== 'stored') onDropped(outcome === 'too_many' ? 'retained' : 'retained_below')
+    const { maxRetained: total, maxRetainedBytes: totalBytes } = limits
+    const outcome = await store.putRetained(columnsOf(packet), { total, totalBytes, below }, urgency)
+    if (outcome !== 'stored') onDropped(DROPPED_AS[outcome])
   }
 
   createRetainedStream(filter: string): Readable {

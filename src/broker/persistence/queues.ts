@@ -8,7 +8,12 @@ export interface QueueLimits {
   readonly maxQueuedPerSession: number
   /** The bytes of topics and payloads, in all sessions of one identity. */
   readonly maxQueuedBytesPerIdentity: number
+  /** The bytes of topics and payloads in all queues. */
+  readonly maxQueuedBytes: number
 }
+
+/** Says which bound a queue has reached. */
+export type QueueFull = 'queue' | 'queue_bytes' | 'database'
 
 export interface QueuesOptions {
   readonly store: MqttStore
@@ -17,7 +22,7 @@ export interface QueuesOptions {
   /** Returns whether a connection with this client id is open: only then its messages are remembered by number. */
   readonly isLive: (clientId: string) => boolean
   /** A message was not queued, because the queue is full. */
-  readonly onFull: (clientId: string) => void
+  readonly onFull: (clientId: string, why: QueueFull) => void
 }
 
 /** A queued message that the live session was or will be sent. */
@@ -242,17 +247,22 @@ export class Queues {
   }
 
   #reserve(clientId: string, bytes: number): boolean {
-    const { limits, onFull } = this.#options
     const queue = this.#queueOf(clientId)
-    const full =
-      queue.messages >= limits.maxQueuedPerSession ||
-      queue.share.bytes + bytes > limits.maxQueuedBytesPerIdentity
-    if (full) {
-      onFull(clientId)
+    const full = this.#full(queue, bytes)
+    if (full !== null) {
+      this.#options.onFull(clientId, full)
       return false
     }
     this.#count(queue, 1, bytes)
     return true
+  }
+
+  #full(queue: SessionQueue, bytes: number): QueueFull | null {
+    const { limits, store } = this.#options
+    if (queue.messages >= limits.maxQueuedPerSession) return 'queue'
+    if (queue.share.bytes + bytes > limits.maxQueuedBytesPerIdentity) return 'queue_bytes'
+    if (this.#bytes + bytes > limits.maxQueuedBytes) return 'queue_bytes'
+    return store.hasRoom(bytes) ? null : 'database'
   }
 
   #give(clientId: string, bytes: number): void {

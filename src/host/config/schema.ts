@@ -207,6 +207,20 @@ const mqtt = z.strictObject({
     'Messages kept for a persistent session while it is away; later ones are dropped and counted.',
     { reload: 'live' },
   ),
+  maxQueuedBytesPerIdentity: whole(
+    65_536,
+    1_099_511_627_776,
+    67_108_864,
+    'Bytes of the messages that are kept for all sessions of one limb or principal while they are away; later ones are dropped and counted.',
+    { reload: 'live' },
+  ),
+  maxQueuedBytes: whole(
+    1_048_576,
+    1_099_511_627_776,
+    536_870_912,
+    'The same for all sessions of everybody together.',
+    { reload: 'live' },
+  ),
   maxStoredSessionsPerIdentity: whole(
     1,
     100_000,
@@ -233,6 +247,20 @@ const mqtt = z.strictObject({
     10_000_000,
     100_000,
     'Retained messages in all, without those of the bridge itself.',
+    { reload: 'live' },
+  ),
+  maxRetainedBytesPerNode: whole(
+    4096,
+    1_099_511_627_776,
+    16_777_216,
+    'Bytes of the retained `data/…` messages of one limb. A message beyond it is delivered, but not retained, and what was retained on its topic is removed, because it is out of date.',
+    { reload: 'live' },
+  ),
+  maxRetainedBytes: whole(
+    1_048_576,
+    1_099_511_627_776,
+    536_870_912,
+    'The same for all retained messages together, without those of the bridge itself.',
     { reload: 'live' },
   ),
   maxSessionBufferBytes: whole(
@@ -349,6 +377,13 @@ const store = z.strictObject({
     env: 'LIMB_DB',
     allowed: 'a path (a relative one starts at the working directory), or `:memory:`',
   }),
+  maxBytes: whole(
+    16_777_216,
+    17_592_186_044_416,
+    8_589_934_592,
+    'The last bound of the database, behind those of all that is kept in it. At it, messages, answers and presence history are not stored any more, and new invocations, leases and requests to be paired are refused with `storage_unavailable`. Revocations, denials and all other decisions go on, from a reserve of 64 MiB beyond it.',
+    { reload: 'live' },
+  ),
 })
 
 const pairing = z.strictObject({
@@ -489,6 +524,20 @@ const invocation = z.strictObject({
     'Idempotency keys that one principal may use in a day; the answers are kept as long.',
     { reload: 'live' },
   ),
+  maxAnswerBytesPerPrincipal: whole(
+    65_536,
+    1_099_511_627_776,
+    67_108_864,
+    'Bytes of the answers that are kept for the idempotency keys of one principal. Beyond it the oldest answers go; their keys stay known, so that no command runs twice.',
+    { reload: 'live' },
+  ),
+  maxAnswerBytes: whole(
+    1_048_576,
+    1_099_511_627_776,
+    268_435_456,
+    'The same for all principals together; the oldest answers of whoever holds most go.',
+    { reload: 'live' },
+  ),
   httpNetworks: z.array(network).max(100).default([]).meta({
     reload: 'live',
     description:
@@ -516,6 +565,13 @@ const backup = z.strictObject({
     1000,
     7,
     'The newest so many backups are kept; older ones are removed after the next one is made.',
+    { reload: 'live' },
+  ),
+  maxBytes: whole(
+    1_048_576,
+    17_592_186_044_416,
+    34_359_738_368,
+    'Bytes of all backups together: of those that `keep` keeps, the oldest go beyond it. The newest is kept in any case.',
     { reload: 'live' },
   ),
   folder: filePath().nullable().default(null).meta({

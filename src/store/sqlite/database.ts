@@ -12,6 +12,7 @@ import { GroupCommit } from './group-commit.ts'
 import { type InodeLock, lockInode } from './inode-lock.ts'
 import { type Lock, lockDatabase } from './lock.ts'
 import { leftoversOf, OpenFiles } from './open-files.ts'
+import { Room } from './room.ts'
 import { APPLICATION_ID, MIGRATIONS, type Migration, migrate, newestVersion } from './schema/migrations.ts'
 import { repairTriggers } from './schema/triggers.ts'
 import { AuditTable } from './tables/audit.ts'
@@ -29,6 +30,8 @@ export interface DatabaseOptions {
   readonly onCommit?: (durationMs: number, works: number) => void
   /** A database that lacks what was acknowledged is opened all the same: an operator said so. */
   readonly acceptOlder?: boolean
+  /** The bytes up to which everything is stored (`store.maxBytes`); absent: no bound. */
+  readonly maxBytes?: number
   /** The migrations, for tests of upgrades. */
   readonly migrations?: readonly Migration[]
 }
@@ -41,6 +44,8 @@ export interface Database {
   readonly sql: Sqlite.Database
   /** The only way to write. */
   readonly writer: GroupCommit
+  /** The room that is left up to `store.maxBytes`. */
+  readonly room: Room
   /**
    * Says why its files cannot be found by their names any more; undefined: they can. They are looked at every few
    * seconds.
@@ -338,6 +343,7 @@ function opened(
     ...place,
     sql,
     writer,
+    room: new Room(sql, options.clock, options.maxBytes ?? Number.POSITIVE_INFINITY),
     lost: () => names.lost(),
     sizes: () => ({ databaseBytes: sizeOf(file), walBytes: sizeOf(`${file}-wal`) }),
     freeBytes() {

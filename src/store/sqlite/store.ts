@@ -10,6 +10,7 @@ import { InvocationsTable } from './tables/invocations.ts'
 import { NodesTable } from './tables/nodes.ts'
 import { PairingRequestsTable } from './tables/pairing-requests.ts'
 import { PoliciesTable } from './tables/policies.ts'
+import { PrincipalAddressesTable } from './tables/principal-addresses.ts'
 import { PrincipalsTable } from './tables/principals.ts'
 import { RefusedTable } from './tables/refused.ts'
 import { RunningTime } from './tables/running.ts'
@@ -22,6 +23,10 @@ export interface SqliteStore extends Store {
   health(): StoreHealth
   /** Rows of the audit log by log. */
   auditRows(): Readonly<Record<string, number>>
+  /** Bytes of the answers that are kept for idempotency keys. */
+  answerBytes(): number
+  /** Changes of status that are kept. */
+  historyRows(): number
 }
 
 export interface StoreOptions {
@@ -35,16 +40,18 @@ const LOAD_PAGE = 2000
 
 /** @throws StoreError (BadRowError) when a key, principal or policy does not parse. */
 export function createStore(database: Database, options: StoreOptions = {}): SqliteStore {
-  const { sql, writer } = database
+  const { sql, writer, room } = database
   const tables: Tables = {
     nodes: new NodesTable(sql),
     requests: new PairingRequestsTable(sql),
     refused: new RefusedTable(sql, options.maxRefusedKeysPerNode ?? MAX_REFUSED_KEYS_PER_NODE),
     principals: new PrincipalsTable(sql),
+    addresses: new PrincipalAddressesTable(sql),
     tokens: new TokensTable(sql),
     policies: new PoliciesTable(sql),
-    audit: new AuditTable(sql),
+    audit: new AuditTable(sql, () => room.has(0)),
     invocations: new InvocationsTable(sql),
+    room,
   }
   const history = new HistoryTable(sql)
   const running = new RunningTime(sql)
@@ -105,10 +112,13 @@ export function createStore(database: Database, options: StoreOptions = {}): Sql
         for (const use of batch) tables.tokens.used(use)
       })
     },
+    knownAddresses: async () => tables.addresses.all(),
+    saveKnownAddress: (known) => writer.writeSoon(() => tables.addresses.put(known)),
     resumeHistory: (now) => writer.write(() => history.resume(now)),
     saveHistory(batch) {
       return writer.write(() => {
-        for (const change of batch) history.put(change)
+        // The newest of what is known stays: what is missing is told by the next change.
+        if (room.has(HISTORY_ROW_BYTES * batch.length)) for (const change of batch) history.put(change)
       })
     },
     async history(nodeId) {
@@ -117,6 +127,8 @@ export function createStore(database: Database, options: StoreOptions = {}): Sql
     pruneHistory: (before, maxRows) => writer.write(() => history.prune(before, maxRows, PRUNE_ROWS)),
     health: () => writer.health(),
     verifyAudit: (known) => tables.audit.verifyInTurns(known),
+    answerBytes: () => tables.invocations.answerBytes(),
+    historyRows: () => history.size(),
     auditRows: () => Object.fromEntries(tables.audit.ends().map(({ log, rows }) => [log, rows])),
     auditEnds: async () => tables.audit.ends(),
     async prune(retention) {
@@ -131,6 +143,8 @@ export function createStore(database: Database, options: StoreOptions = {}): Sql
   }
 }
 
+/** A row of the presence history on disk, with its index. */
+export const HISTORY_ROW_BYTES = 64
 /** Rows of one kind deleted in one commit: some 20 ms of event loop. */
 const PRUNE_ROWS = 1000
 

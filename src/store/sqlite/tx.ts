@@ -1,4 +1,5 @@
 import type {
+  AnswerBounds,
   AuditFilter,
   AuditRow,
   InvocationFilter,
@@ -21,11 +22,13 @@ import type {
   TokenRecord,
 } from '../../domain/records.ts'
 import { invariant } from '../../kernel/assert.ts'
+import type { Room } from './room.ts'
 import type { AuditTable } from './tables/audit.ts'
 import type { InvocationsTable } from './tables/invocations.ts'
 import type { NodesTable } from './tables/nodes.ts'
 import type { PairingRequestsTable } from './tables/pairing-requests.ts'
 import type { PoliciesTable } from './tables/policies.ts'
+import type { PrincipalAddressesTable } from './tables/principal-addresses.ts'
 import type { PrincipalsTable } from './tables/principals.ts'
 import type { RefusedTable } from './tables/refused.ts'
 import type { TokensTable } from './tables/tokens.ts'
@@ -35,10 +38,12 @@ export interface Tables {
   readonly requests: PairingRequestsTable
   readonly refused: RefusedTable
   readonly principals: PrincipalsTable
+  readonly addresses: PrincipalAddressesTable
   readonly tokens: TokensTable
   readonly policies: PoliciesTable
   readonly audit: AuditTable
   readonly invocations: InvocationsTable
+  readonly room: Room
 }
 
 /** Asynchronous in form, for the port's sake; each call has answered before it returns. */
@@ -143,6 +148,7 @@ export class SqliteTx implements Tx {
   async deletePrincipal(name: string): Promise<void> {
     this.#tables.principals.delete(name)
     this.#tables.tokens.deleteOf(name)
+    this.#tables.addresses.delete(name)
     this.#tables.invocations.forgetKeysOf(name)
   }
 
@@ -223,8 +229,9 @@ export class SqliteTx implements Tx {
     this.#tables.invocations.put(record)
   }
 
-  async putAnswer(invocationId: string, answer: string): Promise<void> {
-    this.#tables.invocations.putAnswer(invocationId, answer)
+  async putAnswer(invocationId: string, answer: string, bounds: AnswerBounds): Promise<number> {
+    const { invocations, room } = this.#tables
+    return room.has(answer.length) ? invocations.putAnswer(invocationId, answer, bounds) : 1
   }
 
   async answer(invocationId: string): Promise<string | null> {

@@ -101,8 +101,10 @@ function slowHashes() {
     begun.push(password)
     return await new Promise<boolean>((resolve) => ends.push(resolve))
   })
-  const check = (password: string, { address = '10.0.0.1', name = 'ops', isGone = (): boolean => false } = {}) =>
-    checks.check({ name, passwordHash: 'hash', password, address, isGone })
+  const check = (
+    password: string,
+    { address = '10.0.0.1', name = 'ops', isGone = (): boolean => false } = {},
+  ) => checks.check({ name, passwordHash: 'hash', password, address, isGone })
   const end = async (right = true) => {
     ends.shift()?.(right)
     await vi.waitFor(() => undefined)

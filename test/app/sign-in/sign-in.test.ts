@@ -1,8 +1,14 @@
-import { describe, expect, it } from 'vitest'
+import { join } from 'node:path'
+import Sqlite from 'better-sqlite3'
+import { describe, expect, it, onTestFinished } from 'vitest'
 import { SignInLimits } from '../../../src/bridge/sign-in/limits.ts'
+import { systemClock } from '../../../src/kernel/clock.ts'
+import { openDatabase } from '../../../src/store/sqlite/database.ts'
+import { createStore } from '../../../src/store/sqlite/store.ts'
 import { keyOf, startApp, type TestApp } from '../../support/app.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
 
+const SILENT = { debug() {}, info() {}, warn() {}, error() {} }
 const SETTINGS = { maxFailedSignIns: 10, failedSignInSeconds: 300 }
 
 function limits() {
@@ -54,6 +60,48 @@ describe('wrong passwords', () => {
     expect(wait('ops', '10.0.0.1')).toBe(300_000)
     for (let i = 0; i < 100; i++) all.failed(`name${i}`, '127.0.0.1')
     expect(wait('ops', '127.0.0.1')).toBe(0)
+  })
+
+  it('from many addresses shut nobody out at an address that was known before a restart', async () => {
+    await using app = await startApp()
+    const admin = await app.admin()
+    await admin.do('admin', 'principal/add', {
+      name: 'ha',
+      role: 'viewer',
+      password: 'correct horse battery',
+    })
+    await app.principal('ha', 'correct horse battery')
+    const stored = () => {
+      const sql = new Sqlite(join(app.folder, 'limb.sqlite'), { readonly: true })
+      try {
+        return sql.prepare('SELECT name, address FROM principal_addresses').all()
+      } finally {
+        sql.close()
+      }
+    }
+    await expect.poll(stored).toEqual([{ name: 'ha', address: '127.0.0.1' }])
+    await app.restart()
+
+    const database = openDatabase({ file: join(app.folder, 'copy.sqlite'), clock: systemClock, log: SILENT })
+    onTestFinished(() => database.close())
+    const store = createStore(database)
+    await store.transact((tx) =>
+      tx.putPrincipal({ name: 'ha', role: 'viewer', passwordHash: 'x', createdAt: 1, createdBy: 'admin' }),
+    )
+    for (let i = 0; i < 20; i++)
+      await store.saveKnownAddress({ name: 'ha', address: `10.0.0.${i}`, usedAt: i })
+    await store.saveKnownAddress({ name: 'nobody', address: '10.0.0.1', usedAt: 1 })
+    const known = await store.knownAddresses()
+    expect(known.map(({ address }) => address)).toEqual(
+      Array.from({ length: 16 }, (_, i) => `10.0.0.${i + 4}`),
+    )
+    const { all, fail, wait } = limits()
+    for (const each of known) all.knows(each)
+    fail(100, 'ha', (i) => `10.1.${i}.1`)
+    expect(wait('ha', '10.0.0.9')).toBe(0)
+    expect(wait('ha', '10.9.9.9')).toBe(300_000)
+    await store.transact((tx) => tx.deletePrincipal('ha'))
+    expect(await store.knownAddresses()).toEqual([])
   })
 
   it('from many addresses shut the name for all but those it was known at', () => {

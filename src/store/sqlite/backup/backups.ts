@@ -25,6 +25,8 @@ export interface FileBackups extends Backups {
   readonly folder: string
   /** The time of the newest backup that was there at the start, or was made since; null: there is none. */
   readonly lastKnownAt: number | null
+  /** The bytes of all backups, as of the start or of the last time that old ones were removed. */
+  readonly bytes: number
   /** Ends one that is under way, and lets no other one begin; nothing is left of it. */
   stop(): Promise<void>
 }
@@ -43,6 +45,7 @@ export function createBackups({ database, folder, clock }: BackupsOptions): File
   const target = backupFolder(inMemory ? 'data/limb.sqlite' : database.file, folder)
   const foundAtStart = inMemory ? null : newestAtStart(target)
   let lastMadeAt: number | null = null
+  let bytes = inMemory ? 0 : sizeAtStart(target)
   let underWay: Worker | 'starting' | null = null
   let stopped = false
 
@@ -85,14 +88,20 @@ export function createBackups({ database, folder, clock }: BackupsOptions): File
         underWay = null
       }
     },
-    async prune(keep) {
+    async prune(keep, maxBytes) {
       // By their names; but a clock that was set since must not make the one just made the oldest.
       const newest = lastMadeAt === null ? null : nameOf(lastMadeAt)
       const names = (await namesIn(target, NAME)).filter((name) => name !== newest).sort()
       const others = newest === null ? keep : keep - 1
-      const old = names.slice(0, Math.max(0, names.length - others))
+      const young = names.slice(Math.max(0, names.length - others))
+      const kept = await withinBytes(target, newest === null ? young : [...young, newest], maxBytes)
+      const old = names.filter((name) => !kept.names.includes(name))
       for (const name of old) await rm(join(target, name), { force: true })
+      bytes = kept.bytes
       return old.length
+    },
+    get bytes() {
+      return bytes
     },
     newestAt: () => newestBackupIn(target),
     async stop() {
@@ -156,6 +165,32 @@ function newestOf(names: readonly string[]): number | null {
     .at(-1)
   const time = newest === undefined ? undefined : NAME.exec(newest)?.[1]
   return time === undefined ? null : parseCompact(time)
+}
+
+/** The newest of some backups, in order of their age, whose sizes are within a bound together; one at least. */
+async function withinBytes(
+  folder: string,
+  names: readonly string[],
+  maxBytes: number,
+): Promise<{ names: readonly string[]; bytes: number }> {
+  const kept: string[] = []
+  let bytes = 0
+  for (const name of names.toReversed()) {
+    const size = statSync(join(folder, name), { throwIfNoEntry: false })?.size ?? 0
+    if (kept.length > 0 && bytes + size > maxBytes) break
+    kept.push(name)
+    bytes += size
+  }
+  return { names: kept, bytes }
+}
+
+function sizeAtStart(folder: string): number {
+  try {
+    const names = readdirSync(folder).filter((name) => NAME.test(name))
+    return names.reduce((sum, name) => sum + statSync(join(folder, name)).size, 0)
+  } catch {
+    return 0
+  }
 }
 
 /** Returns when the newest one there was made, wall time; null: there is none. */

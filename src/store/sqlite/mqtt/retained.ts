@@ -1,8 +1,12 @@
 import type Sqlite from 'better-sqlite3'
-import type { RetainedLimits, StoredMessage } from '../../../bridge/mqtt-store.ts'
+import type { RetainedLimits, RetainedOutcome, StoredMessage } from '../../../bridge/mqtt-store.ts'
 import { invariant } from '../../../kernel/assert.ts'
 import { RowReader, type SqlRow } from '../tables/rows.ts'
+import { type RetainedChange, RetainedSums } from './retained-sums.ts'
 import { qosOf } from './sessions.ts'
+
+/** The bytes of a row's topic and payload, which are read from its header. */
+const SIZE = '(octet_length(topic) + octet_length(payload))'
 
 /** Retained messages, found by topic or by range of topics. */
 export class MqttRetainedTable {
@@ -17,8 +21,10 @@ export class MqttRetainedTable {
   readonly #all: Sqlite.Statement<[string, number]>
   readonly #fullBelow: Sqlite.Statement<[string, string, number]>
   readonly #count: Sqlite.Statement<[]>
-  /** Rows, give or take what a failed commit took back; null: not counted yet. */
-  #estimate: number | null = null
+  readonly #bytes: Sqlite.Statement<[string]>
+  readonly #sumBelow: Sqlite.Statement<[string, string]>
+  /** The table is counted once, when the bridge starts. */
+  readonly sums: RetainedSums
 
   constructor(sql: Sqlite.Database) {
     // The range includes its prefix: `a/` is a topic too, and `a/+` matches it.
@@ -27,7 +33,12 @@ export class MqttRetainedTable {
     this.#replace = sql.prepare('UPDATE mqtt_retained SET payload = ?, qos = ?, extra = ? WHERE topic = ?')
     this.#insert = sql.prepare('INSERT INTO mqtt_retained (payload, qos, extra, topic) VALUES (?, ?, ?, ?)')
     this.#delete = sql.prepare('DELETE FROM mqtt_retained WHERE topic = ?')
-    this.#deleteBelow = sql.prepare<[string, string]>(`DELETE ${below} RETURNING topic`).pluck()
+    this.#deleteBelow = sql.prepare<[string, string]>(`DELETE ${below} RETURNING topic, ${SIZE} AS bytes`)
+    this.#bytes = sql.prepare<[string]>(`SELECT ${SIZE} FROM mqtt_retained WHERE topic = ?`).pluck()
+    this.#sumBelow = sql.prepare<[string, string]>(`SELECT total(${SIZE}) ${below}`).pluck()
+    const all = sql.prepare<[]>(`SELECT count(*) AS rows, total(${SIZE}) AS bytes FROM mqtt_retained`).get()
+    const { rows, bytes } = all as { rows: number; bytes: number }
+    this.sums = new RetainedSums(rows, bytes)
     this.#first = sql
       .prepare<[string, string, number]>(`SELECT topic ${below} ORDER BY topic LIMIT ?`)
       .pluck()
@@ -56,29 +67,70 @@ export class MqttRetainedTable {
     }
   }
 
+  /** Notes in `changes` what it changes, so that a failed commit can be taken back. */
   put(
     message: Omit<StoredMessage, 'retain'>,
-    { total, below }: RetainedLimits,
-  ): 'stored' | 'too_many' | 'too_many_below' {
-    const values = [message.payload, message.qos, message.extra, message.topic]
-    if (this.#replace.run(...values).changes > 0) return 'stored'
-    if (below !== null && this.#fullBelow.get(...range(below.prefix), below.max - 1)) return 'too_many_below'
-    // Counted again at the limit only: a count of all rows for each new topic would be quadratic.
-    if (this.size() >= total) this.#estimate = this.count()
-    if (this.size() >= total) return 'too_many'
-    this.#insert.run(...values)
-    this.#estimate = this.size() + 1
+    limits: RetainedLimits,
+    hasRoom: (bytes: number) => boolean,
+    changes: RetainedChange[],
+  ): RetainedOutcome {
+    const { topic, payload, qos, extra } = message
+    const before = this.#bytes.get(topic)
+    const bytes = sizeOf(topic, payload.length)
+    const more = bytes - (before === undefined ? 0 : Number(before))
+    const outcome = this.#judge(topic, before === undefined, more, limits, hasRoom)
+    if (outcome !== 'stored') {
+      if (before !== undefined) this.delete(topic, changes)
+      return outcome
+    }
+    if (before === undefined) this.#insert.run(payload, qos, extra, topic)
+    else this.#replace.run(payload, qos, extra, topic)
+    this.#note({ topic, rows: before === undefined ? 1 : 0, bytes: more }, changes)
     return 'stored'
   }
 
-  delete(topic: string): void {
-    this.#forget(this.#delete.run(topic).changes)
+  #judge(
+    topic: string,
+    isNew: boolean,
+    more: number,
+    { total, totalBytes, below }: RetainedLimits,
+    hasRoom: (bytes: number) => boolean,
+  ): RetainedOutcome {
+    if (isNew && below !== null && this.#fullBelow.get(...range(below.prefix), below.max - 1))
+      return 'too_many_below'
+    if (isNew && this.sums.rows >= total) return 'too_many'
+    if (more <= 0) return 'stored'
+    if (below !== null && this.#bytesBelow(below.prefix) + more > below.maxBytes)
+      return 'too_many_bytes_below'
+    if (this.sums.bytes + more > totalBytes) return 'too_many_bytes'
+    return hasRoom(sizeOf(topic, more)) ? 'stored' : 'no_room'
   }
 
-  deleteBelow(prefix: string): string[] {
-    const topics = this.#deleteBelow.all(...range(prefix)).map(String)
-    this.#forget(topics.length)
-    return topics
+  #bytesBelow(prefix: string): number {
+    return this.sums.below(prefix, () => Number(this.#sumBelow.get(...range(prefix))))
+  }
+
+  delete(topic: string, changes: RetainedChange[]): void {
+    const before = this.#bytes.get(topic)
+    if (before === undefined) return
+    this.#delete.run(topic)
+    this.#note({ topic, rows: -1, bytes: -Number(before) }, changes)
+  }
+
+  deleteBelow(prefix: string, changes: RetainedChange[]): string[] {
+    const gone = this.#deleteBelow.all(...range(prefix)) as { topic: string; bytes: number }[]
+    for (const { topic, bytes } of gone) this.#note({ topic, rows: -1, bytes: -bytes }, changes)
+    return gone.map(({ topic }) => topic)
+  }
+
+  #note(change: RetainedChange, changes: RetainedChange[]): void {
+    this.sums.add(change)
+    changes.push(change)
+  }
+
+  /** Takes back what a commit that failed did not change. */
+  undo(changes: readonly RetainedChange[]): void {
+    for (const change of changes) this.sums.add(change, -1)
   }
 
   topics(prefix: string, after: string, limit: number): string[] {
@@ -91,19 +143,13 @@ export class MqttRetainedTable {
     return after === '' ? this.#first.all(first, end, limit) : this.#next.all(after, end, limit)
   }
 
-  #forget(rows: number): void {
-    if (this.#estimate !== null) this.#estimate = Math.max(0, this.#estimate - rows)
-  }
-
-  /** See `#estimate`. */
-  size(): number {
-    this.#estimate ??= this.count()
-    return this.#estimate
-  }
-
   count(): number {
     return Number(this.#count.get())
   }
+}
+
+function sizeOf(topic: string, payloadBytes: number): number {
+  return Buffer.byteLength(topic) + payloadBytes
 }
 
 /** Every topic below `a/` lies between `a/` and `a0`, because 0 is the character after the slash. */

@@ -4,6 +4,7 @@ import { isDamage } from '../errors.ts'
 import { MqttIncomingTable } from './incoming.ts'
 import { MqttQueueTable } from './queue.ts'
 import { MqttRetainedTable } from './retained.ts'
+import type { RetainedChange } from './retained-sums.ts'
 import { MqttSessionsTable } from './sessions.ts'
 import { MqttWillsTable } from './wills.ts'
 
@@ -11,13 +12,13 @@ import { MqttWillsTable } from './wills.ts'
 const LASTING: SessionTerms = { expirySeconds: null, leftAt: null }
 
 export interface SqliteMqttStore extends MqttStore {
-  /** Retained messages, give or take what a failed commit took back. Counts the rows once, the first time. */
-  retainedSize(): number
+  /** Counts retained messages and their bytes; the rows are counted once, the first time. */
+  retainedSums(): { readonly rows: number; readonly bytes: number }
 }
 
 /** The MqttStore port on SQLite. Shares the connection and the commits of `createStore`. */
 export function createMqttStore(database: Database): SqliteMqttStore {
-  const { sql, writer } = database
+  const { sql, writer, room } = database
   const sessions = new MqttSessionsTable(sql)
   const queue = new MqttQueueTable(sql)
   const incoming = new MqttIncomingTable(sql)
@@ -27,6 +28,17 @@ export function createMqttStore(database: Database): SqliteMqttStore {
   const write = <T>(run: () => T) => writer.write(run)
   const writeAt = <T>(urgency: Urgency, run: () => T) =>
     urgency === 'soon' ? writer.writeSoon(run) : writer.write(run)
+  const hasRoom = (bytes: number) => room.has(bytes)
+  /** Makes a change whose sums are taken back when it is not committed. */
+  const changing = async <T>(urgency: Urgency, run: (changes: RetainedChange[]) => T): Promise<T> => {
+    const changes: RetainedChange[] = []
+    try {
+      return await writeAt(urgency, () => run(changes))
+    } catch (error) {
+      retained.undo(changes)
+      throw error
+    }
+  }
   /** Reads after the writes that were asked for before, whether they succeed or not. */
   const read = async <T>(run: () => T): Promise<T> => {
     const pending = writer.settled()
@@ -78,12 +90,14 @@ export function createMqttStore(database: Database): SqliteMqttStore {
     deleteIncoming: (clientId, messageId) => write(() => incoming.delete(clientId, messageId)),
     deleteAllIncoming: (clientId) => write(() => incoming.deleteAll(clientId)),
 
-    putRetained: (message, limits, urgency) => writeAt(urgency, () => retained.put(message, limits)),
-    deleteRetained: (topic, urgency) => writeAt(urgency, () => retained.delete(topic)),
-    deleteRetainedBelow: (prefix) => write(() => retained.deleteBelow(prefix)),
+    putRetained: (message, limits, urgency) =>
+      changing(urgency, (changes) => retained.put(message, limits, hasRoom, changes)),
+    deleteRetained: (topic, urgency) => changing(urgency, (changes) => retained.delete(topic, changes)),
+    deleteRetainedBelow: (prefix) => changing('now', (changes) => retained.deleteBelow(prefix, changes)),
     retained: (topic) => read(() => retained.one(topic)),
     retainedTopics: (prefix, after, limit) => read(() => retained.topics(prefix, after, limit)),
     countRetained: () => read(() => retained.count()),
-    retainedSize: () => retained.size(),
+    retainedSums: () => retained.sums,
+    hasRoom,
   }
 }

@@ -11,6 +11,7 @@ import { SCHEMA_MQTT5 } from './schema-9.ts'
 import { SCHEMA_RUNNING } from './schema-10.ts'
 import { SCHEMA_SESSION_KEYS } from './schema-11.ts'
 import { SCHEMA_AUDIT_CHAINS } from './schema-12.ts'
+import { SCHEMA_SUMS } from './schema-13.ts'
 
 /** "Limb" in ASCII: marks the file as ours for `file(1)` and for a bridge that is pointed at a foreign one. */
 export const APPLICATION_ID = 0x4c696d62
@@ -35,6 +36,7 @@ export const MIGRATIONS: readonly Migration[] = [
   { version: 10, up: (sql) => sql.exec(SCHEMA_RUNNING) },
   { version: 11, up: (sql) => sql.exec(SCHEMA_SESSION_KEYS) },
   { version: 12, up: (sql) => sql.exec(SCHEMA_AUDIT_CHAINS) },
+  { version: 13, up: (sql) => sql.exec(SCHEMA_SUMS) },
 ]
 
 export function newestVersion(migrations: readonly Migration[]): number {

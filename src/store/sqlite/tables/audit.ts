@@ -10,7 +10,14 @@ import type {
   Page,
 } from '../../../bridge/ports.ts'
 import type { AuditEntry } from '../../../domain/records.ts'
-import { AUDIT_LOGS, type AuditLog, auditLogOf } from '../../../protocol/audit-kinds.ts'
+import { Refusal } from '../../../kernel/errors.ts'
+import {
+  AUDIT_LOGS,
+  type AuditLog,
+  auditLogOf,
+  isBeginning,
+  isRefusal,
+} from '../../../protocol/audit-kinds.ts'
 import { AuditChain, CHAIN_TABLES, type ChainRetention, type ChainTable } from './audit-chain.ts'
 import { type ChainReader, verification } from './audit-verify.ts'
 import { mergedPage, windowPage } from './paging.ts'
@@ -28,12 +35,15 @@ const TABLE_OF: Readonly<Record<AuditLog, ChainTable>> = {
  */
 export class AuditTable {
   readonly #sql: Sqlite.Database
+  readonly #hasRoom: () => boolean
   readonly #chains: Readonly<Record<AuditLog, AuditChain>>
   readonly #rowsAfter: Sqlite.Statement<[number, number, number, number]>
   readonly #reader = new RowReader('audit', ['seq'])
 
-  constructor(sql: Sqlite.Database) {
+  /** `hasRoom`: whether the database is within `store.maxBytes`; absent: it always is. */
+  constructor(sql: Sqlite.Database, hasRoom: () => boolean = () => true) {
     this.#sql = sql
+    this.#hasRoom = hasRoom
     this.#chains = {
       decisions: new AuditChain(sql, 'audit'),
       activity: new AuditChain(sql, 'audit_activity'),
@@ -44,7 +54,18 @@ export class AuditTable {
     this.#rowsAfter = sql.prepare(`${rows.join(' UNION ALL ')} ORDER BY seq LIMIT ?`)
   }
 
+  /**
+   * Appends a row. Without room what begins is refused, and what was refused is left out; decisions and what ends are
+   * kept on, so that a full database lets every revocation and denial through.
+   *
+   * @throws Refusal `storage_unavailable`
+   */
   append(entry: AuditEntry): void {
+    const needsRoom = isBeginning(entry.kind) || isRefusal(entry.kind)
+    if (needsRoom && !this.#hasRoom()) {
+      if (isRefusal(entry.kind)) return
+      throw new Refusal('storage_unavailable', NO_ROOM)
+    }
     this.#chains[auditLogOf(entry.kind)].append(entry)
   }
 
@@ -131,5 +152,8 @@ export class AuditTable {
     }
   }
 }
+
+const NO_ROOM =
+  'the database has reached store.maxBytes; nothing was changed. An operator can raise it, or lower what is kept'
 
 const detailSchema = z.record(z.string(), z.unknown())

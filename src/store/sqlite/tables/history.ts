@@ -89,6 +89,11 @@ export class HistoryTable {
     return now
   }
 
+  /** Counts the rows, or some more than there are; 0 until they were counted for the first time. */
+  size(): number {
+    return this.#rows ?? 0
+  }
+
   /**
    * Deletes at most `limit` of the oldest rows: those from before a time (null: of any age), and those beyond a
    * number.

@@ -1,8 +1,9 @@
 import type Sqlite from 'better-sqlite3'
-import type { InvocationFilter, Order, Page } from '../../../bridge/ports.ts'
+import type { AnswerBounds, InvocationFilter, Order, Page } from '../../../bridge/ports.ts'
 import type { InvocationRecord } from '../../../domain/invocations.ts'
 import { INVOCATION_STATES, LEVELS } from '../../../protocol/names.ts'
 import { errorBodySchema } from '../../../protocol/schemas.ts'
+import { AnswersTable } from './answers.ts'
 import { windowPage } from './paging.ts'
 import { RowReader, type SqlRow } from './rows.ts'
 
@@ -30,7 +31,7 @@ export class InvocationsTable {
   readonly #get: Sqlite.Statement
   readonly #byKey: Sqlite.Statement
   readonly #put: Sqlite.Statement
-  readonly #putAnswer: Sqlite.Statement
+  readonly #answers: AnswersTable
   readonly #answer: Sqlite.Statement
   readonly #countKeys: Sqlite.Statement
   readonly #open: Sqlite.Statement
@@ -47,8 +48,7 @@ export class InvocationsTable {
     this.#byKey = sql.prepare('SELECT * FROM invocations WHERE principal = ? AND idempotency_key = ?')
     this.#put = sql.prepare(`INSERT INTO invocations (${COLUMNS}) VALUES (${COLUMNS.replaceAll(/\w+/g, '?')})
       ON CONFLICT (invocation_id) DO UPDATE SET ${MOVING.map((name) => `${name} = excluded.${name}`).join(', ')}`)
-    this.#putAnswer = sql.prepare(`INSERT OR REPLACE INTO invocation_answers (seq, answer)
-      SELECT seq, ? FROM invocations WHERE invocation_id = ?`)
+    this.#answers = new AnswersTable(sql)
     this.#answer = sql.prepare(`SELECT answer FROM invocation_answers
       WHERE seq = (SELECT seq FROM invocations WHERE invocation_id = ?)`)
     this.#countKeys = sql
@@ -105,8 +105,14 @@ export class InvocationsTable {
     )
   }
 
-  putAnswer(invocationId: string, answer: string): void {
-    this.#putAnswer.run(answer, invocationId)
+  /** Keeps an answer within the bounds. Returns how many answers were given up for it, or itself. */
+  putAnswer(invocationId: string, answer: string, bounds: AnswerBounds): number {
+    return this.#answers.put(invocationId, answer, bounds)
+  }
+
+  /** Counts the bytes of all answers that are kept. */
+  answerBytes(): number {
+    return this.#answers.bytes()
   }
 
   answer(invocationId: string): string | null {
