@@ -15,8 +15,8 @@ export type { CommandLineOptions as CommandLineParts } from './context.ts'
 /** The command line of the bridge: an MQTT client like any other, and `serve`. */
 
 const INTRODUCTION = [
-  'Limb Bridge turns a heap of devices into a fleet: it pairs limbs, keeps their presence, and guards who may use them.',
-  '`serve` runs the bridge; `config`, `doctor` and `restore` work on this machine; every other command talks to a running bridge, over its control socket or --url.',
+  'Limb Bridge turns a heap of devices into a fleet. It pairs devices (limbs), knows which of them are there, and decides who may use them.',
+  '`serve` runs the bridge. `config`, `doctor` and `restore` work on the files of this machine. Every other command talks to a running bridge: on this machine through its control socket, or with --url over the network.',
 ].join(' ')
 
 const FIRST_STEPS = `
@@ -118,7 +118,7 @@ export async function buildProgram(
   const program = new Command('limb-bridge')
     .description(INTRODUCTION)
     .version(world.version, '-V, --version', 'the version')
-    .helpCommand('help [command]', 'help for one command')
+    .helpCommand('help [command]', 'show the help of one command')
     .addHelpText('after', FIRST_STEPS)
     .exitOverride()
     .configureOutput({
@@ -163,8 +163,11 @@ function addServeCommand(program: Command, world: CliContext, run: Run): void {
     .command('serve')
     .summary('Run the bridge.')
     .description('Run the bridge until SIGTERM or Ctrl-C. Every setting has a default; see `config show`.')
-    .option('--config <file>', 'the configuration file, unless LIMB_CONFIG names it')
-    .option('--accept-older', 'start once with a database that lacks what was acknowledged')
+    .option('--config <file>', 'the configuration file; the variable LIMB_CONFIG can name it too')
+    .option(
+      '--accept-older',
+      'start once with a database that lacks changes which the bridge has acknowledged',
+    )
   withExamples(command, ['limb-bridge serve', 'limb-bridge serve --config /etc/limb-bridge/limb-bridge.yaml'])
   command.action(
     run(() => {

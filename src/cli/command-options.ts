@@ -6,7 +6,7 @@ import type { Command } from 'commander'
 export type Run = (action: () => Promise<unknown>) => () => Promise<void>
 
 export function jsonOption(command: Command): Command {
-  return command.option('--json', 'one JSON document, for programs')
+  return command.option('--json', 'print one JSON document, for programs')
 }
 
 export function jsonLinesOption(command: Command, text: string): Command {
@@ -21,25 +21,30 @@ export function connectionOptions(command: Command): Command {
 export function targetOptions(command: Command): Command {
   return command
     .optionsGroup('Connection:')
-    .option('--socket <path>', 'the control socket of a bridge on this machine')
-    .option('--url <url>', 'a remote bridge: mqtt://, mqtts://, ws:// or wss://')
+    .option('--socket <path>', 'talk to the bridge on this machine through this control socket')
+    .option('--url <url>', 'talk to the bridge at this address: mqtt://, mqtts://, ws:// or wss://')
     .option('--user <name>', 'with --url: the principal to sign in as')
-    .option('--password-file <file>', 'with --url: its password, unless LIMB_PASSWORD has it')
+    .option(
+      '--password-file <file>',
+      'with --url: the file with the password; not needed if LIMB_PASSWORD holds it',
+    )
     .option('--ca <file>', 'with mqtts:// or wss://: the certificate authority to trust')
-    .option('--root <topic>', 'the topic root, if it is not the one of the configuration')
+    .option('--root <topic>', 'the topic root, if it is another one than in the configuration')
     .option('--config <file>', 'the configuration that names the control socket')
 }
 
 const GROUPS: Readonly<Record<string, string>> = {
-  audit: 'What was decided: list (with --follow or --jsonl too), verify.',
-  backup: 'Copies of the database.',
+  audit: 'The audit log, who did what: list (also --follow, --jsonl), verify.',
+  backup: 'Backups of the database: create.',
   bridge: 'The bridge itself: health.',
-  invocation: 'Invocations of limbs: list, approve, deny.',
-  lease: 'Who has what for itself: list, acquire, renew, release.',
-  node: 'Limbs: list, provision, rename, revoke.',
-  pairing: 'Requests of new limbs: list, approve, reject, open the window.',
-  policy: 'Who may use which capability how freely.',
-  principal: 'People and programs that use limbs.',
+  invocation: 'Invocations of limbs: list, get, approve, deny, cancel.',
+  lease: 'Leases, to use something alone for a time: list, acquire, renew, release.',
+  node: 'Limbs: list, get, why, history, rename, revoke, provision and more.',
+  pairing: 'Pairing requests of new limbs: list, approve, reject, forgive, permit.',
+  policy: 'Policies, how freely a principal may use what: list, set, delete, explain.',
+  principal: 'Principals, people and programs that use limbs: list, add, remove and more.',
+  session: 'MQTT sessions, live and stored: list, forget.',
+  token: 'Tokens, with which programs sign in: list, add, remove.',
 }
 
 /** The command of a group of verbs, made when it is first needed. */

@@ -11,14 +11,14 @@ export const operatorSettingsShape = {
     .min(LIMITS.heartbeatSecondsMin)
     .max(LIMITS.heartbeatSecondsMax)
     .optional()
-    .describe('how often it is to be heard; its own wish when absent'),
+    .describe('seconds between two heartbeats; as the limb asks when absent'),
   timeoutSeconds: z
     .int()
     .min(LIMITS.heartbeatSecondsMin)
     .max(LIMITS.timeoutSecondsMax)
     .optional()
-    .describe('how long after a sign of life it goes offline; three heartbeats when absent'),
-  area: displayNameSchema.optional().describe('the room it is in'),
+    .describe('seconds without a sign of life until it is offline; three heartbeats when absent'),
+  area: displayNameSchema.optional().describe('the room that it is in'),
 }
 
 export const operatorSettingsSchema = z.object(operatorSettingsShape)

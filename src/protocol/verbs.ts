@@ -36,8 +36,12 @@ const listArgs = {
     .min(1)
     .max(LIMITS.listMax)
     .optional()
-    .describe(`items to return, ${LIMITS.listDefault} unless told`),
-  after: z.string().max(512).optional().describe('the `next` of the page before'),
+    .describe(`how many items to return; ${LIMITS.listDefault} when absent`),
+  after: z
+    .string()
+    .max(512)
+    .optional()
+    .describe('go on after the page before: the value that it gave as `next`'),
 }
 const nodeIdArg = nameSchema.describe('the limb')
 const anyName = z.union([z.literal('*'), nameSchema])
@@ -52,12 +56,16 @@ const keyArg = z
   .string()
   .min(LIMITS.keyCharsMin)
   .max(LIMITS.keyCharsMax)
-  .describe(`the limb's key, ${LIMITS.keyCharsMin} characters or more; made and told once when absent`)
+  .describe(
+    `the limb's key, ${LIMITS.keyCharsMin} characters or more; without it the bridge makes one and shows it once`,
+  )
 const passwordArg = z
   .string()
   .min(LIMITS.passwordCharsMin)
   .max(LIMITS.passwordCharsMax)
-  .describe(`at least ${LIMITS.passwordCharsMin} characters; made and told once when absent`)
+  .describe(
+    `at least ${LIMITS.passwordCharsMin} characters; without it the bridge makes one and shows it once`,
+  )
 
 const waitArg = z.int().min(0).max(LIMITS.invokeSecondsMax)
 const ttlArg = z
@@ -65,15 +73,15 @@ const ttlArg = z
   .min(1)
   .max(LIMITS.leaseSecondsMax)
   .optional()
-  .describe('how long the lease lasts unless it is renewed; `lease.ttlSeconds` when absent')
+  .describe('seconds that the lease lasts unless you renew it; `lease.ttlSeconds` when absent')
 const leaseIdArg = z.string().max(64).describe('the lease')
 const invocationIdArg = z.string().max(64).describe('the invocation')
-const reasonArg = printable(LIMITS.reasonChars).optional().describe('why; kept in the audit log')
+const reasonArg = printable(LIMITS.reasonChars).optional().describe('why; the audit log keeps it')
 const timeArg = z.iso.datetime({ offset: true })
 const orderArg = z
   .enum(['newest', 'oldest'])
   .optional()
-  .describe('which end to start at, `newest` unless told')
+  .describe('which end to start at; `newest` when absent')
 
 const provisionArgs = {
   nodeId: nodeIdArg,
@@ -81,7 +89,7 @@ const provisionArgs = {
   platform: printable(LIMITS.platformChars).optional().describe('`unknown` when absent'),
   capabilities: capabilityListOf(strictArgs(capabilityEntrySchema.shape))
     .optional()
-    .describe('what it may offer; none when absent'),
+    .describe('the capabilities that it may offer; none when absent'),
   apiKey: keyArg.optional(),
   ...operatorSettingsShape,
 }
@@ -120,64 +128,68 @@ export const VERBS = {
     available: z
       .boolean()
       .optional()
-      .describe('only limbs that are not offline and have the capability at hand; `false`: only the others'),
+      .describe(
+        'only limbs that you can use now: not offline, and with the capability at hand; `false`: only the others',
+      ),
   }),
   'node/get': verb('viewer', 'Show one limb.', { nodeId: nodeIdArg }, { positional: ['nodeId'] }),
   'node/why': verb(
     'operator',
-    'Say why a device does not connect, or what it lacks, and what to do next; also for a name that nobody has.',
+    'Say why a device does not connect, or what it lacks, and what to do next. The name may be one that nobody has.',
     { nodeId: nodeIdArg },
     { positional: ['nodeId'] },
   ),
   'node/history': verb(
     'viewer',
-    'Tell when a limb came and went, the newest change first, and its uptime.',
+    'Show when a limb came and went, the newest change first, and its uptime.',
     {
       nodeId: nodeIdArg,
-      since: timeSchema.optional().describe('from this time on; the last 30 days when absent'),
+      since: timeSchema
+        .optional()
+        .describe('only changes from this time on; of the last 30 days when absent'),
       ...listArgs,
     },
     { positional: ['nodeId'] },
   ),
   'node/rename': verb(
     'operator',
-    'Give a limb a name that outlives its own.',
-    { nodeId: nodeIdArg, displayName: displayNameSchema.describe('the name') },
+    'Give a limb a display name. The limb cannot change it.',
+    { nodeId: nodeIdArg, displayName: displayNameSchema.describe('the new name') },
     { positional: ['nodeId', 'displayName'] },
   ),
   'node/revoke': verb(
     'operator',
-    'End a pairing: the limb is told, its session ends, its key is refused.',
+    'End the pairing of a limb. The bridge tells the limb, ends its session and refuses its key.',
     { nodeId: nodeIdArg },
     { positional: ['nodeId'] },
   ),
   'node/rotate-key': verb(
     'operator',
-    'Make a new key for a limb; it is told on its live session, and the old key ends when the new one is first used.',
+    'Make a new key for a limb and send it on its live session. The old key ends when the limb first uses the new one.',
     {
       nodeId: nodeIdArg,
       immediate: z
         .boolean()
         .optional()
-        .describe('end the old key and the live session at once (a stolen key)'),
+        .describe('end the old key and the live session at once: for a stolen key'),
     },
     { positional: ['nodeId'], returnsSecret: true },
   ),
   'node/set': verb(
     'operator',
-    'Set how the presence of a limb is kept, and where it is; it wins over what the limb asks for.',
+    'Set how the bridge watches the presence of a limb, and where the limb is. This wins over what the limb asks for.',
     {
       nodeId: nodeIdArg,
       presence: operatorSettingsShape.presence
         .nullable()
-        .describe('what a sign of life is; null: as the limb asks'),
+        .describe('what counts as a sign of life; null: as the limb asks'),
       heartbeatSeconds: operatorSettingsShape.heartbeatSeconds
         .nullable()
-        .describe('how often it is to be heard; null: as the limb asks'),
+        .describe('seconds between two heartbeats; null: as the limb asks'),
       timeoutSeconds: operatorSettingsShape.timeoutSeconds
         .nullable()
         .describe(
-          'how long after a sign of life it goes offline; null: as the limb asks, or three heartbeats',
+          'seconds without a sign of life until it is offline; null: as the limb asks, or three heartbeats',
         ),
       area: operatorSettingsShape.area.nullable().describe('the room it is in; null: as the limb says'),
     },
@@ -185,10 +197,10 @@ export const VERBS = {
   ),
   'node/describe': verb(
     'operator',
-    'Say what a limb can do where its firmware does not; it wins over what the limb says, by the names of commands and properties.',
+    'Describe what a limb can do, where its firmware does not. Your words replace those of the limb, command by command and property by property.',
     {
       nodeId: nodeIdArg,
-      description: descriptionSchema.nullable().describe('the words; null: only those of the limb'),
+      description: descriptionSchema.nullable().describe('your description; null: only what the limb says'),
     },
     { positional: ['nodeId'] },
   ),
@@ -198,7 +210,7 @@ export const VERBS = {
     { nodeId: nodeIdArg },
     { positional: ['nodeId'] },
   ),
-  'node/provision': verb('operator', 'Approve a limb before it ever connects.', provisionArgs, {
+  'node/provision': verb('operator', 'Approve a limb before it connects for the first time.', provisionArgs, {
     positional: ['nodeId'],
     returnsSecret: true,
   }),
@@ -215,62 +227,80 @@ export const VERBS = {
     { returnsSecret: true },
   ),
 
-  'pairing/list': verb('viewer', 'List the requests that wait for an operator, or what is refused.', {
-    ...listArgs,
-    state: z
-      .enum(['pending', 'refused'])
-      .optional()
-      .describe(
-        '`refused`: keys and widenings that were rejected or revoked, for operators; `pending` when absent',
-      ),
-  }),
+  'pairing/list': verb(
+    'viewer',
+    'List the pairing requests that wait for an operator, or the keys and widenings that are refused.',
+    {
+      ...listArgs,
+      state: z
+        .enum(['pending', 'refused'])
+        .optional()
+        .describe(
+          '`refused`: keys and widenings that were rejected or revoked (needs the role operator); `pending` when absent',
+        ),
+    },
+  ),
   'pairing/approve': verb(
     'operator',
-    'Approve a request; compare its code with the one the device shows.',
+    'Approve a pairing request. First compare its code with the code that the device shows.',
     {
       requestId: z.string().max(64).describe('the request'),
-      revision: z.int().optional().describe('what you looked at; a request that changed since is a conflict'),
+      revision: z
+        .int()
+        .optional()
+        .describe(
+          'the revision that you looked at; if the request has changed since, the answer is a conflict',
+        ),
       code: z
         .string()
         .max(32)
         .optional()
         .describe(
-          'the code that the device shows, `none` for a request without one; another than its code is a conflict',
+          'the code that the device shows, or `none` for a request without one; if it is not the code of the request, the answer is a conflict',
         ),
       displayName: displayNameSchema
         .optional()
-        .describe('a name that outlives its own, as `node/rename` gives'),
-      area: displayNameSchema.optional().describe('the room it is in, as `node/set` says'),
+        .describe('a display name that the limb cannot change, as `node/rename` gives'),
+      area: displayNameSchema.optional().describe('the room that it is in, as `node/set` gives'),
       levels: z
         .record(capabilitySchema, levelSchema)
         .optional()
-        .describe('levels of capabilities that are stricter than what it asks for'),
+        .describe('stricter levels than the request asks for, by capability'),
     },
     { positional: ['requestId'] },
   ),
   'pairing/reject': verb(
     'operator',
-    'Reject a request; its key may not connect for a day, unless it is forgiven.',
+    'Reject a pairing request. Its key may not connect for a day, unless you forgive the limb.',
     { requestId: z.string().max(64).describe('the request') },
     { positional: ['requestId'] },
   ),
   'pairing/forgive': verb(
     'operator',
-    'Lift every refusal of a limb: keys that were rejected or revoked may connect and ask again.',
+    'Forgive a limb: its keys that were rejected or revoked may connect and ask again.',
     { nodeId: nodeIdArg },
     { positional: ['nodeId'] },
   ),
   'pairing/permit': verb(
     'operator',
-    'Open the pairing window: new, conflict-free requests are approved by themselves.',
+    'Open the pairing window: for a while the bridge approves new requests by itself, unless they are in conflict.',
     {
-      seconds: z.int().min(0).max(LIMITS.permitSecondsMax).describe('how long, at most an hour; 0 closes it'),
-      max: z.int().min(1).max(LIMITS.permitNodesMax).optional().describe('close after so many approvals'),
-      nodeId: nodeIdArg.optional().describe('for this nodeId only'),
+      seconds: z
+        .int()
+        .min(0)
+        .max(LIMITS.permitSecondsMax)
+        .describe('how long it stays open, at most an hour; 0 closes it'),
+      max: z
+        .int()
+        .min(1)
+        .max(LIMITS.permitNodesMax)
+        .optional()
+        .describe('close the window after this many approvals'),
+      nodeId: nodeIdArg.optional().describe('approve this limb only'),
       waiting: z
         .boolean()
         .optional()
-        .describe('approve those too that wait already, the oldest first; only those that come when absent'),
+        .describe('also approve requests that wait already, the oldest first; without it only new ones'),
     },
     { positional: ['seconds'] },
   ),
@@ -282,8 +312,8 @@ export const VERBS = {
   }),
   'policy/set': verb(
     'operator',
-    'Set how freely a principal may use a capability of a limb; `*` stands for any.',
-    { ...policyArgs, level: levelSchema.describe('how freely') },
+    'Set how freely a principal may use a capability of a limb. `*` stands for any.',
+    { ...policyArgs, level: levelSchema.describe('how freely the principal may use it') },
     { positional: ['principal', 'nodeId', 'capability', 'level'] },
   ),
   'policy/delete': verb('operator', 'Delete a policy.', policyArgs, {
@@ -291,7 +321,7 @@ export const VERBS = {
   }),
   'policy/explain': verb(
     'viewer',
-    'Say which level holds for a principal, a limb and a capability, and which entry decides; or list what is not denied.',
+    'Say which level holds for a principal, a limb and a capability, and which policy decides. Without a limb or capability: list all that the principal can use.',
     {
       principal: principalArg,
       nodeId: nodeIdArg
@@ -307,46 +337,52 @@ export const VERBS = {
 
   invoke: verb(
     'agent',
-    'Run a command on a limb and answer with its result, under the policy.',
+    'Run a command on a limb, as far as the policy allows, and show its result.',
     {
-      nodeId: nodeIdArg.optional().describe('the limb; without it `capability` selects one'),
+      nodeId: nodeIdArg
+        .optional()
+        .describe('the limb; without it the bridge picks one that has `capability`'),
       capability: capabilitySchema
         .optional()
-        .describe('what the command belongs to; without nodeId an online limb that has it is selected'),
-      command: commandSchema.describe('one of the approved commands of the limb'),
-      params: anyJson().optional().describe('what the command wants; {} when absent'),
+        .describe('the capability of the command; without a limb the bridge picks an online one that has it'),
+      command: commandSchema.describe('the command; it must be an approved one of the limb'),
+      params: anyJson().optional().describe('the parameters of the command; {} when absent'),
       timeoutSeconds: z
         .int()
         .min(1)
         .max(LIMITS.invokeSecondsMax)
         .optional()
-        .describe('how long the limb may take; `invocation.timeoutSeconds` when absent'),
+        .describe('seconds that the limb may take; `invocation.timeoutSeconds` when absent'),
       waitSeconds: waitArg
         .optional()
-        .describe('how long to queue for a lease that another one holds; 0 when absent'),
+        .describe('seconds to wait in the queue while somebody else holds the lease; 0 when absent'),
       noCheck: z
         .boolean()
         .optional()
-        .describe('for operators: send params that do not follow the description of the command'),
+        .describe(
+          'send `params` even if they do not fit the description of the command (needs the role operator)',
+        ),
       idempotencyKey: z
         .string()
         .min(1)
         .max(LIMITS.idempotencyKeyChars)
         .optional()
-        .describe('the same key within 24 hours gives the first answer and runs nothing again'),
+        .describe(
+          'a text of your choice. If you use it again within 24 hours, you get the first answer, and nothing runs twice',
+        ),
     },
     { positional: ['command', 'nodeId'], long: true, plain: fastInvoke },
   ),
-  'invocation/list': verb('viewer', 'List the invocations, under way and ended.', {
+  'invocation/list': verb('viewer', 'List the invocations: those under way and those that have ended.', {
     ...listArgs,
     order: orderArg,
     state: z.enum(INVOCATION_STATES).optional().describe('only invocations in this state'),
     principal: nameSchema.optional().describe('only invocations of this principal'),
-    nodeId: nodeIdArg.optional().describe('only invocations to this limb'),
+    nodeId: nodeIdArg.optional().describe('only invocations of this limb'),
   }),
   'invocation/get': verb(
     'viewer',
-    'Show one invocation, with its whole params while it waits for an operator.',
+    'Show one invocation. While it waits for an operator you see its whole `params`.',
     { invocationId: invocationIdArg },
     { positional: ['invocationId'] },
   ),
@@ -355,7 +391,11 @@ export const VERBS = {
     'Let a gated invocation run, once.',
     {
       invocationId: invocationIdArg,
-      paramsHash: z.string().max(64).optional().describe('what you looked at; other params are a conflict'),
+      paramsHash: z
+        .string()
+        .max(64)
+        .optional()
+        .describe('the hash of the params that you looked at; if they are others, the answer is a conflict'),
       reason: reasonArg,
     },
     { positional: ['invocationId'] },
@@ -369,31 +409,33 @@ export const VERBS = {
 
   'invocation/cancel': verb(
     'agent',
-    'Take back an invocation of yours that has not been sent: one that waits for a lease or an operator.',
+    'Take back an invocation of yours that still waits for a lease or an operator.',
     { invocationId: invocationIdArg, reason: reasonArg },
     { positional: ['invocationId'] },
   ),
 
   'lease/acquire': verb(
     'agent',
-    'Take a capability of a limb for yourself.',
+    'Take a capability of a limb for yourself, for a time.',
     {
       nodeId: nodeIdArg,
       capability: capabilitySchema.describe('the capability'),
       ttlSeconds: ttlArg,
-      waitSeconds: waitArg.optional().describe('how long to queue when another one holds it; 0 when absent'),
+      waitSeconds: waitArg
+        .optional()
+        .describe('seconds to wait in the queue while somebody else holds it; 0 when absent'),
     },
     { positional: ['nodeId', 'capability'], long: true },
   ),
   'lease/renew': verb(
     'agent',
-    'Keep a lease of yours for longer.',
+    'Keep your lease for longer.',
     { leaseId: leaseIdArg, ttlSeconds: ttlArg },
     { positional: ['leaseId'] },
   ),
   'lease/release': verb(
     'agent',
-    'Give a lease of yours back; an operator may end that of another.',
+    "Give your lease back. An operator may end anybody's lease.",
     { leaseId: leaseIdArg },
     { positional: ['leaseId'] },
   ),
@@ -403,38 +445,38 @@ export const VERBS = {
     nodeId: nodeIdArg.optional().describe('only leases of this limb'),
   }),
 
-  'audit/list': verb('operator', 'List what was decided: who, what, on which limb, when, how it ended.', {
+  'audit/list': verb('operator', 'List the audit log: who did what, to which limb, when, and how it ended.', {
     ...listArgs,
     order: orderArg,
-    actor: z.string().max(255).optional().describe('only what this principal, limb or address did'),
-    nodeId: nodeIdArg.optional().describe('only what concerns this limb'),
+    actor: z.string().max(255).optional().describe('only entries of this principal, limb or address'),
+    nodeId: nodeIdArg.optional().describe('only entries about this limb'),
     kind: z
       .string()
       .max(64)
       .optional()
-      .describe('only this kind; a name with a dot at its end, such as `lease.`, takes all that begin so'),
-    since: timeArg.optional().describe('from this time on'),
-    until: timeArg.optional().describe('before this time'),
+      .describe('only entries of this kind; `lease.`, with a dot at the end, means all kinds that begin so'),
+    since: timeArg.optional().describe('only entries from this time on'),
+    until: timeArg.optional().describe('only entries before this time'),
   }),
   'audit/verify': verb(
     'operator',
-    'Recompute the hash chain of the audit log, and look for a row that you kept the hash of.',
+    'Check the hash chain of the audit log. If you kept the number and hash of a row, also check that this row is still there.',
     {
-      seq: z.int().min(1).optional().describe('the number of that row'),
+      seq: z.int().min(1).optional().describe('the number of the row that you kept'),
       hash: z
         .string()
         .regex(/^[0-9a-fA-F]{64}$/, { error: 'must be 64 hexadecimal digits' })
         .optional()
-        .describe('its hash, as audit/verify, audit/list or the log of the bridge told it'),
+        .describe('the hash of that row, as audit/verify, audit/list or the log of the bridge showed it'),
     },
   ),
 
   'principal/list': verb('admin', 'List the principals.', listArgs),
   'principal/add': verb(
     'admin',
-    'Add a person or program.',
+    'Add a person or a program.',
     {
-      name: nameSchema.describe('how it signs in'),
+      name: nameSchema.describe('the user name that it signs in with'),
       role: z.enum(ROLES).describe('what it may do; each role includes those before it'),
       password: passwordArg.optional(),
     },
@@ -442,13 +484,13 @@ export const VERBS = {
   ),
   'principal/set-password': verb(
     'admin',
-    'Give a principal a new password; its sessions end.',
+    'Give a principal a new password. Its sessions end.',
     { name: principalArg, password: passwordArg.optional() },
     { positional: ['name'], returnsSecret: true },
   ),
   'principal/set-role': verb(
     'admin',
-    'Give a principal another role; its policies stay, its sessions end.',
+    'Give a principal another role. Its policies stay, its sessions end.',
     {
       name: principalArg,
       role: z.enum(ROLES).describe('what it may do from now on; each role includes those before it'),
@@ -464,42 +506,42 @@ export const VERBS = {
 
   'token/add': verb(
     'viewer',
-    'Make a token, with which a program signs in as you, or (an admin) as another principal.',
+    'Make a token. A program signs in with it as you; an admin can make one for another principal.',
     {
-      name: printable(LIMITS.tokenNameChars).describe('what it is for'),
-      principal: nameSchema.optional().describe('whose it is; yours when absent'),
+      name: printable(LIMITS.tokenNameChars).describe('a name that says what the token is for'),
+      principal: nameSchema.optional().describe('the principal that the token signs in as; you when absent'),
       role: z
         .enum(ROLES)
         .optional()
-        .describe('what it may do at most; the role of the principal when absent'),
+        .describe('the highest role of the token; the role of the principal when absent'),
       expiresInDays: z
         .int()
         .min(1)
         .max(LIMITS.tokenDaysMax)
         .optional()
-        .describe('how long it holds; until it is removed when absent'),
+        .describe('days until the token ends; without it the token holds until you remove it'),
     },
     { positional: ['name'], returnsSecret: true },
   ),
-  'token/list': verb('viewer', 'List your tokens; an admin sees those of all.', {
+  'token/list': verb('viewer', 'List your tokens. An admin sees the tokens of all.', {
     ...listArgs,
-    principal: nameSchema.optional().describe('only those of this principal'),
+    principal: nameSchema.optional().describe('only tokens of this principal'),
   }),
   'token/remove': verb(
     'viewer',
-    'Remove a token of yours; its sessions end. An admin removes any.',
+    'Remove a token of yours. Its sessions end. An admin may remove any token.',
     { tokenId: z.string().max(64).describe('the token') },
     { positional: ['tokenId'] },
   ),
 
   'session/list': verb(
     'operator',
-    'List the MQTT sessions of limbs and principals: those that are live, and those that are kept for when they return.',
+    'List the MQTT sessions of limbs and principals: the live ones, and those that the bridge keeps until their client returns.',
     { ...listArgs, name: nameSchema.optional().describe('only those of this limb or principal') },
   ),
   'session/forget': verb(
     'operator',
-    'End a session and forget what is kept of it: its subscriptions and the messages that wait for it.',
+    'End a session and delete what the bridge keeps of it: its subscriptions and the messages that wait for it.',
     {
       name: nameSchema.describe('the limb or principal whose session it is'),
       clientId: z.string().max(256).describe('its client id'),
@@ -509,11 +551,15 @@ export const VERBS = {
 
   'bridge/health': verb(
     'viewer',
-    'Say whether the bridge is ready, or why not, and what waits for a person.',
+    'Say whether the bridge is ready, or why not, and what waits for a person to decide.',
     {},
   ),
 
-  'backup/create': verb('admin', 'Make a backup of the database and check it, while everything goes on.', {}),
+  'backup/create': verb(
+    'admin',
+    'Make a backup of the database and check it. The bridge works on meanwhile.',
+    {},
+  ),
 } as const satisfies Record<string, VerbDefinition>
 
 export type VerbName = keyof typeof VERBS

@@ -43,9 +43,11 @@ export function addConfigCommands(program: Command, world: CliContext, run: Run)
   const check = config
     .command('check')
     .summary('Check a configuration file without starting anything.')
-    .description('Check a configuration file without starting anything. The environment is left out.')
+    .description(
+      'Check a configuration file without starting anything. Variables of the environment are not looked at.',
+    )
     .argument('[file]', 'the YAML file')
-    .option('--config <file>', 'the same, as `serve` and `config show` take it')
+    .option('--config <file>', 'the YAML file, written as for `serve` and `config show`')
   check.action(
     run(async () => {
       const file = fileToCheck(check.processedArgs[0], check.opts<CheckOptions>().config)
@@ -58,9 +60,9 @@ export function addConfigCommands(program: Command, world: CliContext, run: Run)
 
   const show = config
     .command('show')
-    .summary('Show the settings that hold, and where each comes from.')
-    .description('Show the settings that hold, and where each comes from. Secrets are hidden.')
-    .option('--config <file>', 'the file, unless LIMB_CONFIG names it')
+    .summary('Show the settings in force, and where each comes from.')
+    .description('Show the settings in force, and where each comes from. Secrets are hidden.')
+    .option('--config <file>', 'the configuration file; the variable LIMB_CONFIG can name it too')
   jsonOption(show)
   show.action(
     run(async () => {

@@ -17,12 +17,12 @@ export function addMaintenanceCommands(program: Command, world: CliContext, run:
 function addRestore(program: Command, world: CliContext, run: Run): void {
   const command = program
     .command('restore')
-    .summary('Put a backup in the place of the database.')
+    .summary('Replace the database by a backup.')
     .description(
-      'Put a backup in the place of the database of the configuration. Stop the bridge first. The backup is checked, ' +
-        'and the database that was there is kept aside.',
+      'Replace the database of the configuration by a backup. Stop the bridge first. The command checks the backup, ' +
+        'and keeps the old database in a file beside it.',
     )
-    .argument('<file>', 'the backup, made by `backup create` or by the schedule')
+    .argument('<file>', 'the backup: a file that `backup create` or the schedule made')
     .option('--config <file>', 'the configuration that names the database')
   withExamples(command, ['limb-bridge restore data/backups/limb-20260101T030000000Z.sqlite'])
   command.action(
@@ -55,12 +55,12 @@ const SIGNS: Readonly<Record<CheckResult['level'], string>> = {
 function addDoctor(program: Command, world: CliContext, run: Run): void {
   const command = program
     .command('doctor')
-    .summary('Look for what is wrong, and say what to do.')
+    .summary('Look for what is wrong on this machine, and say what to do.')
     .description(
-      'Look at configuration, database, folders, disk, backups, ports, control socket, certificates and clock, with or ' +
-        'without a running bridge. Changes nothing. Exit code 1 when there is a problem.',
+      'Look at configuration, database, folders, disk, backups, ports, control socket, certificates and clock, and say ' +
+        'what is wrong. The bridge may run or not. Nothing is changed. The exit code is 1 when there is a problem.',
     )
-    .option('--config <file>', 'the configuration, unless LIMB_CONFIG names it')
+    .option('--config <file>', 'the configuration file; the variable LIMB_CONFIG can name it too')
   jsonOption(command)
   withExamples(command, ['limb-bridge doctor', 'sudo -u limb-bridge limb-bridge doctor --json'])
   command.action(

@@ -20,9 +20,9 @@ const INFO_SECONDS = 5
 export function addStatusCommand(program: Command, world: CliContext, run: Run): void {
   const command = program
     .command('status')
-    .summary('Show the bridge, whether it is ready, its counts, and what is pending.')
+    .summary('Show whether the bridge is ready, what it counts, and what waits for you.')
     .description(
-      'Show the bridge, whether it is ready or why not, its counts, and what is pending. Exit code 1 when it is not ready.',
+      'Show whether the bridge is ready or why not, what it counts, and what waits for you. The exit code is 1 when it is not ready.',
     )
   connectionOptions(command)
   withExamples(command, ['limb-bridge status', 'limb-bridge status --json'])
@@ -116,7 +116,7 @@ function printStatus(
     ]),
   )
   if (Number(health.waitingCalls) > 0)
-    print(stdout, '\nCalls wait for a decision: limb-bridge invocation approve')
+    print(stdout, '\nInvocations wait for a decision: limb-bridge invocation approve')
   if (pending.length === 0) return
   print(stdout, `\n${requestsText(pending, { nowMs, width: widthOf(world.io) })}`)
   const next = 'Compare the code with the device, then: limb-bridge pairing approve'

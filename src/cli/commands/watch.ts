@@ -25,9 +25,9 @@ export function addWatchCommand(program: Command, world: CliContext, run: Run): 
     .command('watch')
     .summary('Watch the limbs, live.')
     .description(
-      'Watch the limbs: a live table on a terminal, with what waits for a person, and a line for each change elsewhere, with the time of the change. The arrows, PgUp and PgDn move the table; q or Ctrl-C ends it.',
+      'Watch the limbs. On a terminal you see a live table, and what waits for you; arrows, PgUp and PgDn move it, q or Ctrl-C ends it. Elsewhere you get one line for each change, with its time.',
     )
-    .option('--once', 'print the table once and end')
+    .option('--once', 'print the table once, then end')
     .addOption(new Option('--status <status>', 'only limbs with this status').choices(STATUSES))
   connectionOptions(command)
   withExamples(command, [

@@ -24,14 +24,15 @@ export function addMcpCommand(program: Command, world: CliContext, run: Run): vo
     .description(
       [
         'Serve limbs as tools to an AI agent: a Model Context Protocol server on standard input and output.',
-        'Over the control socket it acts as --user (mcp) with --role (agent), which the bridge holds it to.',
+        'Through the control socket it signs in as --user (mcp when absent) with --role (agent when absent), and the bridge lets it do no more than this role may.',
       ].join(' '),
     )
   targetOptions(command)
   command.addOption(
-    new Option('--role <role>', 'with the control socket: the role to act in; agent when absent').choices([
-      ...ROLES,
-    ]),
+    new Option(
+      '--role <role>',
+      'with the control socket: the role to sign in with; agent when absent',
+    ).choices([...ROLES]),
   )
   withExamples(command, [
     'limb-bridge mcp',

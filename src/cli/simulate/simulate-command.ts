@@ -58,32 +58,37 @@ export function addSimulateCommand(program: Command, world: CliContext, run: Run
     .command('simulate')
     .summary('Pretend to be limbs that register, send heartbeats, answer invocations, drop and reconnect.')
     .description(
-      'Pretend to be limbs that register with their own keys, send heartbeats, drop and reconnect, and answer every ' +
-        'invocation with what it asked for. What their keys are made from is kept beside the control socket, so that the ' +
-        'limbs of the next run are the same ones. Ctrl-C ends it.',
+      'Pretend to be limbs: they register with keys of their own, send heartbeats, lose the connection and come back, ' +
+        'and answer every invocation with what it asked for. The secret of their keys is kept beside the control ' +
+        'socket, so that the next run is the same limbs. Ctrl-C ends it.',
     )
-    .addOption(new Option('--nodes <count>', 'how many').argParser(whole(1, MAX_NODES)).default(20))
-    .option('--url <url>', 'where: mqtt://, mqtts://, ws:// or wss://; the configured listener unless told')
+    .addOption(new Option('--nodes <count>', 'how many limbs').argParser(whole(1, MAX_NODES)).default(20))
+    .option(
+      '--url <url>',
+      'the bridge to connect to: mqtt://, mqtts://, ws:// or wss://; the listener of the configuration when absent',
+    )
     .addOption(
-      new Option('--heartbeat-seconds <seconds>', 'between heartbeats')
+      new Option('--heartbeat-seconds <seconds>', 'seconds between two heartbeats')
         .argParser(bounded(0.1, LIMITS.heartbeatSecondsMax))
         .default(5),
     )
     .addOption(
-      new Option('--drop-percent <percent>', 'chance of a lost connection at each heartbeat')
+      new Option('--drop-percent <percent>', 'how likely a limb loses its connection at each heartbeat')
         .argParser(bounded(0, 100))
         .default(1),
     )
-    .addOption(new Option('--prefix <name>', 'limbs are named <prefix>-1, <prefix>-2, …').default('sim'))
+    .addOption(new Option('--prefix <name>', 'name the limbs <prefix>-1, <prefix>-2, …').default('sim'))
     .option('--approve', 'approve these limbs, and nobody else, through the control socket')
-    .addOption(new Option('--seconds <seconds>', 'end after so long').argParser(bounded(0.1, 31_536_000)))
+    .addOption(
+      new Option('--seconds <seconds>', 'end after this many seconds').argParser(bounded(0.1, 31_536_000)),
+    )
     .option(
       '--deterministic <seed>',
-      'the same keys and drops at every run; whoever knows the seed knows the keys',
+      'use the same keys and lose the same connections at every run; whoever knows the seed knows the keys',
     )
     .option('--socket <path>', 'the control socket: for --approve, and to keep the keys beside it')
-    .option('--root <topic>', 'the topic root, if it is not the one of the configuration')
-    .option('--config <file>', 'the configuration that names listener and control socket')
+    .option('--root <topic>', 'the topic root, if it is another one than in the configuration')
+    .option('--config <file>', 'the configuration that names the listener and the control socket')
   withExamples(command, [
     'limb-bridge simulate --nodes 20 --approve',
     'limb-bridge simulate --nodes 500 --approve --drop-percent 10 --seconds 60',

@@ -40,7 +40,7 @@ const ASKING: Partial<Record<VerbName, string>> = {
 /** Verbs whose requests may be told by their ids, their codes or their limbs. */
 const BY_REQUEST: readonly VerbName[] = ['pairing/approve', 'pairing/reject']
 const REQUEST_TEXT =
-  'the code that the device shows, the id of the request, or the limb if only one request of it is pending; several of them'
+  'which request: the code that the device shows, the id of the request, or the limb if it has only one request. You can name several'
 
 /** Verbs that ask on a terminal whether they shall do it. */
 const ASKS_WHETHER: readonly VerbName[] = [
@@ -82,11 +82,11 @@ const EXAMPLES: Partial<Record<VerbName, readonly string[]>> = {
     'free: runs at once',
     `  limb-bridge invoke camera.snap --node-id robot1 --params '{"zoom":2}'`,
     '  limb-bridge invoke camera.snap --capability camera        on any online limb that has it',
-    'leased: runs when nobody else holds it, and waits at most so long for that',
+    'leased: runs when nobody else holds the lease, and waits for that at most 20 seconds',
     `  limb-bridge invoke arm.move --node-id robot1 --params '{"x":4}' --wait-seconds 20`,
-    'gated: waits for an operator; says on standard error which `invocation approve` lets it run',
+    'gated: waits for an operator; standard error shows the command that lets it run',
     `  limb-bridge invoke saw.cut --node-id robot1 --params '{"depth":3}'`,
-    'denied: does not run; this says which entry of the policy decides',
+    'denied: does not run; this shows which policy decides',
     '  limb-bridge policy explain ann robot1 firmware',
   ],
   'audit/list': [
@@ -159,14 +159,14 @@ function addVerb(parent: Command, leaf: string, name: VerbName, world: CliContex
     .summary(verb.summary)
     .description(`${verb.summary}\nNeeds the role ${verb.role}.`)
   if (name === 'node/import')
-    command.argument('<file>', 'JSON Lines, one limb a line; `-` for standard input')
+    command.argument('<file>', 'a file of JSON Lines, one limb a line; `-` reads standard input')
   for (const spec of specs) addArgument(command, spec, name)
-  if (isList(verb)) command.option('--all', 'every page (what happens without --limit too)')
+  if (isList(verb)) command.option('--all', 'show every page, as without --limit')
   if (name === 'audit/list') {
-    command.option('--follow', 'show what is there, then what comes, until Ctrl-C')
-    jsonLinesOption(command, 'one JSON document a line: every entry, unless --limit says how many')
+    command.option('--follow', 'show what is there, then each new entry, until Ctrl-C')
+    jsonLinesOption(command, 'print one JSON document a line: all entries, or as many as --limit says')
   }
-  if (ASKS_WHETHER.includes(name)) command.option('-y, --yes', 'do not ask whether it shall be done')
+  if (ASKS_WHETHER.includes(name)) command.option('-y, --yes', 'do it without asking')
   connectionOptions(command)
   withExamples(command, EXAMPLES[name] ?? [])
   const positional = specs.filter((spec) => spec.positional)
