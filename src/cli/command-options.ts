@@ -34,7 +34,7 @@ export function targetOptions(command: Command): Command {
 }
 
 const GROUPS: Readonly<Record<string, string>> = {
-  audit: 'The audit log, who did what: list (also --follow, --jsonl), verify.',
+  audit: 'The audit log, who did what: list (also --follow or --jsonl), verify.',
   backup: 'Backups of the database: create.',
   bridge: 'The bridge itself: health.',
   invocation: 'Invocations of limbs: list, get, approve, deny, cancel.',
