@@ -6,6 +6,8 @@ import { join } from 'node:path'
 const ROOT = join(import.meta.dirname, '..')
 
 interface Locked {
+  /** Of a workspace: a link to a folder of this repository. */
+  readonly link?: boolean
   readonly version?: string
   readonly license?: string
   readonly dev?: boolean
@@ -49,7 +51,7 @@ export function lockfile(): Readonly<Record<string, Locked>> {
 /** Packages that are installed without the development dependencies. */
 export function runtimePackages(): readonly (readonly [name: string, locked: Locked])[] {
   return Object.entries(lockfile())
-    .filter(([path, locked]) => path !== '' && locked.dev !== true)
+    .filter(([path, locked]) => path.includes('node_modules/') && locked.dev !== true && locked.link !== true)
     .map(([path, locked]) => [nameOf(path), locked])
 }
 

@@ -1,4 +1,5 @@
 import { apiPorts } from './assembly/api.ts'
+import { consoleOptions } from './assembly/console.ts'
 import {
   loadCertificates,
   openControl,
@@ -224,6 +225,7 @@ async function start(options: AppOptions, teardown: Teardown): Promise<RunningBr
         readiness,
         certificates,
         apiPorts(core, view, running, options),
+        consoleOptions(config, { mqtt, tls }),
       )
     : null
   if (http) teardown.add(() => http.close())

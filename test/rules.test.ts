@@ -156,6 +156,28 @@ describe('the house', () => {
     expect(wrong).toEqual([])
   })
 
+  it('lets the console import the protocol, and types of the kernel, and nothing else of the bridge', () => {
+    const CONSOLE = resolve(SRC, '../console/src')
+    const wrong = readdirSync(CONSOLE, { recursive: true, encoding: 'utf8' })
+      .filter((name) => /\.tsx?$/.test(name))
+      .flatMap((file) =>
+        [
+          ...readFileSync(join(CONSOLE, file), 'utf8').matchAll(
+            /^import (type )?[^'"]*from '([^']+\/src\/[^']+)'/gm,
+          ),
+        ]
+          .map(([, type, name = '']) => ({
+            type,
+            target: relative(SRC, resolve(CONSOLE, dirname(file), name)),
+          }))
+          .filter(
+            ({ type, target }) => !target.startsWith('protocol/') && !(type && target.startsWith('kernel/')),
+          )
+          .map(({ target }) => `${file} imports ${target}`),
+      )
+    expect(wrong).toEqual([])
+  })
+
   it.each([
     ['aedes', 'broker'],
     ['better-sqlite3', 'store'],

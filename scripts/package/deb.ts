@@ -69,6 +69,7 @@ async function fillTree(tree: string, { arch, version, epochSeconds }: DebOption
   const lib = join(tree, 'usr/lib/limb-bridge')
   installDependencies(lib, arch)
   cpSync(join(ROOT, 'dist'), join(lib, 'dist'), { recursive: true })
+  cpSync(join(ROOT, 'console/dist'), join(lib, 'console/dist'), { recursive: true })
   put('usr/lib/limb-bridge/package.json', packageJson(version))
   const { node, license } = fetchNode(arch, join(lib, 'bin'))
   copy(license, 'usr/share/doc/limb-bridge/LICENSE.nodejs')

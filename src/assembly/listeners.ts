@@ -5,6 +5,7 @@ import { fdsOf, type Inherited, NO_SOCKETS } from '../host/systemd/activation.ts
 import { usesTls } from '../host/tls/certificate-files.ts'
 import { Certificates } from '../host/tls/certificates.ts'
 import type { ApiPorts } from '../http/api/ports.ts'
+import type { ConsoleOptions } from '../http/console/console.ts'
 import type { Metrics } from '../http/metrics.ts'
 import { type HttpServer, type Readiness, startHttp } from '../http/server.ts'
 import { invariant } from '../kernel/assert.ts'
@@ -79,6 +80,7 @@ export async function openHttp(
   readiness: () => Readiness,
   certificates: Certificates | null,
   api: ApiPorts | undefined,
+  console: ConsoleOptions | undefined,
 ): Promise<HttpServer> {
   const { minVersion, requireClientCertificate } = config.tls
   const secure = config.http.tls ? certificates : null
@@ -92,6 +94,7 @@ export async function openHttp(
     readiness,
     metrics,
     api,
+    console,
     attach: (stream, peer) => broker.attach(stream, { ...peer, local: false, transport: 'websocket' }),
     log,
     clock,

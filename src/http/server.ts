@@ -9,6 +9,7 @@ import { LogThrottle } from '../kernel/log-throttle.ts'
 import { hashKey, keyMatches } from '../kernel/secrets.ts'
 import { registerApi } from './api/api.ts'
 import type { ApiPorts } from './api/ports.ts'
+import { type ConsoleOptions, consoleRoutes } from './console/console.ts'
 import type { Metrics } from './metrics.ts'
 import { limitPerAddress } from './per-address.ts'
 import { boundPlainConnections } from './plain-connections.ts'
@@ -35,6 +36,8 @@ export interface HttpOptions extends HttpLimits {
   readonly attach: Attach
   /** The HTTP API; undefined: there is none. */
   readonly api?: ApiPorts | undefined
+  /** The web console at `/`; undefined: there is none. */
+  readonly console?: ConsoleOptions | undefined
   readonly log: Log
   readonly clock: Clock
 }
@@ -105,6 +108,7 @@ export async function startHttp(given: HttpOptions): Promise<HttpServer> {
   const access: Access = { metrics: bearer(options.token) }
   routes(app, options, access)
   if (options.api !== undefined) await addApi(app, options, options.api)
+  if (options.console !== undefined) consoleRoutes(app, options.console)
   failures(app, options.log)
   await listen(app, options)
   const address = addressOf(app)
@@ -166,7 +170,8 @@ function https({ material, minVersion, requiresCertificate }: HttpTls): FastifyI
 
 function headers(app: FastifyInstance): void {
   app.addHook('onSend', async (_request, reply) => {
-    reply.header('cache-control', 'no-store').header('x-content-type-options', 'nosniff')
+    if (!reply.hasHeader('cache-control')) reply.header('cache-control', 'no-store')
+    reply.header('x-content-type-options', 'nosniff')
   })
 }
 
@@ -223,7 +228,7 @@ function failures(app: FastifyInstance, log: Log): void {
     reply.code(404)
     return {
       error:
-        'not found; there are /healthz, /readyz, /metrics, the API below /api/v1/, and MQTT over WebSocket at /mqtt',
+        'not found; there are the console at /, /healthz, /readyz, /metrics, the API below /api/v1/, and MQTT over WebSocket at /mqtt',
     }
   })
   app.setErrorHandler(async (error: Error & { statusCode?: number }, _request, reply) => {

@@ -87,6 +87,7 @@ export const RESULTS = {
         as: z.enum(['limb', 'candidate', 'principal']),
         since: timeSchema.optional(),
         version: z.string().optional().describe('of MQTT'),
+        subscribed: z.boolean().optional().describe('whether a limb hears what it is invoked for'),
       })
       .optional()
       .describe('the live connection under this name'),

@@ -25,6 +25,7 @@ const MAX_REFUSED = 16
 /** Explains why a device does not connect, or what it lacks: all that is known of a name, and what to do next. */
 export async function whyOf(world: BridgeContext, parts: WhyParts, nodeId: string): Promise<Why> {
   const { registry, pending, table, attempts } = parts
+  const { topics } = world
   const limb = registry.get(nodeId)
   const session = table.limb(nodeId) ?? table.named(nodeId).findLast((each) => each.alive)
   const { refused: lastRefused, denied: lastDenied } = attempts.of(nodeId)
@@ -36,7 +37,7 @@ export async function whyOf(world: BridgeContext, parts: WhyParts, nodeId: strin
     nodeId,
     known: limb !== undefined,
     ...(limb && { status: limb.status, reason: limb.reason }),
-    ...(session && { session: shownSession(session, attempts) }),
+    ...(session && { session: shownSession(session, attempts, topics.node(nodeId, 'invoke')) }),
     ...(lastRefused && { lastRefusedSignIn: { ...lastRefused, at: iso(lastRefused.at) } }),
     ...(lastDenied && { lastDenied: { ...lastDenied, at: iso(lastDenied.at) } }),
     ...(requests.length > 0 && { pending: requests }),
@@ -46,7 +47,11 @@ export async function whyOf(world: BridgeContext, parts: WhyParts, nodeId: strin
   }
 }
 
-function shownSession(session: Session, attempts: Attempts): NonNullable<Why['session']> {
+function shownSession(
+  session: Session,
+  attempts: Attempts,
+  invokeTopic: string,
+): NonNullable<Why['session']> {
   const { address, clientId, identity, version } = session
   const since = attempts.openedAt(session)
   return {
@@ -55,6 +60,7 @@ function shownSession(session: Session, attempts: Attempts): NonNullable<Why['se
     as: identity.kind,
     ...(since === undefined ? {} : { since: iso(since) }),
     ...(version === undefined ? {} : { version }),
+    ...(identity.kind === 'limb' && { subscribed: session.subscribedTo(invokeTopic) }),
   }
 }
 

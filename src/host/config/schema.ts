@@ -303,6 +303,10 @@ const http = z.strictObject({
     true,
     'Serve the HTTP API below `/api/`: verbs at `POST /api/v1/<verb>`, events at `GET /api/v1/events`, and limbs that speak HTTP at `/api/limb/`. Everybody signs in; whoever can reach the port without TLS can read what is sent.',
   ),
+  console: flag(
+    true,
+    'Serve the web console at `/`: a page in which people sign in with their own name and see and do what their role may.',
+  ),
   allowedOrigins: z
     .array(
       z

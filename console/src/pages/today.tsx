@@ -1,0 +1,238 @@
+import type { JSX } from 'preact'
+import { useMemo } from 'preact/hooks'
+import type { State } from '../../../src/protocol/schemas.ts'
+import { known, numberText, t } from '../i18n/index.ts'
+import type { FleetEvent } from '../live/fleet.ts'
+import { session } from '../live/session.ts'
+import { useSignals } from '../live/signal.ts'
+import { href } from '../router.ts'
+import { useLoaded } from '../ui/data.ts'
+import { eventText } from '../ui/events.ts'
+import { Age, Card, Clock, Empty, Icon, type IconName, Status } from '../ui/kit.tsx'
+import { reasonText } from '../ui/reasons.tsx'
+
+/** Problems first; then how many there are of what; then what happened last. */
+
+const MAX_ROWS = 8
+const DAY_S = 86_400
+const FLAPPING_MS = 600_000
+/** Twice the interval of the backups would be too late already; a day is the default. */
+const BACKUP_OLD_S = 2 * DAY_S
+
+export function TodayPage(): JSX.Element {
+  const { fleet } = session
+  useSignals(fleet.nodesChanged, fleet.infoChanged)
+  return (
+    <>
+      <header class="page-head">
+        <h1>{t('page.today')}</h1>
+        <p class="quiet">{t('today.of', { n: fleet.nodes.size })}</p>
+      </header>
+      <Counts />
+      <div class="grid">
+        <Problems />
+        <LastEvents />
+      </div>
+    </>
+  )
+}
+
+const COUNTED = ['online', 'busy', 'degraded', 'asleep', 'offline'] as const
+
+function Counts(): JSX.Element {
+  const counts = new Map<string, number>()
+  for (const { status } of session.fleet.nodes.values()) counts.set(status, (counts.get(status) ?? 0) + 1)
+  return (
+    <ul class="counts">
+      {COUNTED.map((status) => (
+        <li key={status} class={status}>
+          <a href={href('limbs', '', { status })}>
+            <strong>{numberText(counts.get(status) ?? 0)}</strong>
+            <Status status={status} />
+          </a>
+        </li>
+      ))}
+    </ul>
+  )
+}
+
+interface Problem {
+  readonly key: string
+  readonly icon: IconName
+  readonly text: JSX.Element | string
+  readonly detail?: JSX.Element | string
+  readonly link?: string
+}
+
+function Problems(): JSX.Element {
+  const { fleet } = session
+  useSignals(fleet.pairingChanged, fleet.approvalsChanged, fleet.eventsChanged)
+  const health = useLoaded(() => session.ask('bridge/health'), [], [fleet.infoChanged])
+  const limbs = useMemo(() => limbProblems([...fleet.nodes.values()]), [fleet.nodesChanged.version])
+  const problems = [
+    ...waiting(),
+    ...(health.data?.reasons ?? []).map((text): Problem => ({ key: text, icon: 'warning', text })),
+    ...backupProblem(health.data?.lastBackupAt),
+    ...(health.data?.uplinks ?? [])
+      .filter(({ connected }) => !connected)
+      .map(
+        ({ name }): Problem => ({
+          key: `uplink ${name}`,
+          icon: 'warning',
+          text: t('today.uplink', { name }),
+          link: href('system'),
+        }),
+      ),
+    ...eventProblems(fleet.events),
+    ...limbs,
+  ]
+  return (
+    <Card title={t('today.problems')}>
+      {problems.length === 0 && health.data !== undefined && <Empty icon="check">{t('today.none')}</Empty>}
+      <ul class="problems">
+        {problems.map(({ key, icon, text, detail, link }) => (
+          <li key={key}>
+            <Icon name={icon} />
+            <span>
+              {link === undefined ? text : <a href={link}>{text}</a>}
+              {detail !== undefined && <small>{detail}</small>}
+            </span>
+          </li>
+        ))}
+      </ul>
+    </Card>
+  )
+}
+
+function waiting(): Problem[] {
+  const { pairing, approvals } = session.fleet
+  return [
+    ...(approvals.size > 0
+      ? [
+          {
+            key: 'approvals',
+            icon: 'approvals',
+            text: t('today.approvals', { n: approvals.size }),
+            link: href('approvals'),
+          } as const,
+        ]
+      : []),
+    ...(pairing.size > 0
+      ? [
+          {
+            key: 'pairing',
+            icon: 'pairing',
+            text: t('today.pairing', { n: pairing.size }),
+            link: href('pairing'),
+          } as const,
+        ]
+      : []),
+  ]
+}
+
+function backupProblem(at: string | null | undefined): Problem[] {
+  if (at === undefined) return []
+  const old = at === null || Date.now() - new Date(at).getTime() > BACKUP_OLD_S * 1000
+  if (!old) return []
+  const detail = at === null ? {} : { detail: <Age at={at} /> }
+  return [
+    {
+      key: 'backup',
+      icon: 'warning',
+      text: t(at === null ? 'today.no-backup' : 'today.old-backup'),
+      link: href('system'),
+      ...detail,
+    },
+  ]
+}
+
+/** Offline longest first, never seen, degraded; each kind bounded, with the way to all. */
+function limbProblems(states: State[]): Problem[] {
+  const bySince = (a: State, b: State) => (a.since < b.since ? -1 : 1)
+  const offline = states
+    .filter(({ status, lastHeartbeatAt }) => status === 'offline' && lastHeartbeatAt !== null)
+    .sort(bySince)
+  const never = states
+    .filter(({ status, lastHeartbeatAt }) => status === 'offline' && lastHeartbeatAt === null)
+    .sort(bySince)
+  const degraded = states.filter(({ status }) => status === 'degraded').sort(bySince)
+  return [
+    ...shown(offline, 'offline'),
+    ...shown(degraded, 'degraded'),
+    ...shown(never, 'offline', t('today.never')),
+  ]
+}
+
+function shown(states: readonly State[], status: string, never?: string): Problem[] {
+  const rows = states.slice(0, MAX_ROWS).map(
+    (state): Problem => ({
+      key: `limb ${state.nodeId}`,
+      icon: 'limbs',
+      text: state.displayName,
+      detail: (
+        <>
+          <Status status={status} /> {never ?? reasonText(state)} · <Age at={state.since} />
+        </>
+      ),
+      link: href('limb', state.nodeId, { tab: 'health' }),
+    }),
+  )
+  const left = states.length - rows.length
+  if (left === 0) return rows
+  const link = href('limbs', '', { status, sort: 'since', order: 'down' })
+  return [
+    ...rows,
+    { key: `more ${status} ${never ?? ''}`, icon: 'more', text: t('today.more', { n: left }), link },
+  ]
+}
+
+/** Refused sign-ins, and limbs that come and go or are two: told by events only. */
+function eventProblems(events: readonly FleetEvent[]): Problem[] {
+  const found = new Map<string, Problem>()
+  const oldest = Date.now() - FLAPPING_MS
+  for (const event of events) {
+    const { kind, at, fields } = event
+    if (new Date(at).getTime() < oldest) continue
+    if (kind === 'node_flapping' || kind === 'limb_replaced' || kind === 'heartbeat_invalid') {
+      const nodeId = String(fields.nodeId)
+      found.set(`${kind} ${nodeId}`, {
+        key: `${kind} ${nodeId}`,
+        icon: 'warning',
+        text: nodeId,
+        detail: eventText(event),
+        link: href('limb', nodeId, { tab: 'health' }),
+      })
+    } else if (kind === 'sign_in_refused') {
+      const name = String(fields.name)
+      found.set(`${kind} ${name}`, {
+        key: `${kind} ${name}`,
+        icon: 'lock',
+        text: t('today.refused', { name }),
+        detail: `${String(fields.address)} · ${String(fields.reason)}`,
+        link: href('limb', name, { tab: 'health' }),
+      })
+    }
+  }
+  return [...found.values()].slice(-MAX_ROWS)
+}
+
+function LastEvents(): JSX.Element {
+  const { fleet } = session
+  useSignals(fleet.eventsChanged)
+  const events = fleet.events.slice(-30).reverse()
+  return (
+    <Card title={t('today.last')}>
+      {events.length === 0 && <Empty>{t('today.quiet')}</Empty>}
+      <ol class="events">
+        {events.map((event) => (
+          <li key={event.number}>
+            <Clock at={event.at} />
+            <span>
+              {known(`event.${event.kind}`) ?? event.kind} <small>{eventText(event)}</small>
+            </span>
+          </li>
+        ))}
+      </ol>
+    </Card>
+  )
+}

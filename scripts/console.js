@@ -1,0 +1,84 @@
+/**
+ * Builds the web console into `console/dist/`, each file with its compressed forms.
+ *
+ *   --if-needed   only when the sources are others than at the last build; without Vite (an installation without
+ *                 development dependencies) nothing is done and nothing fails: the bridge says at `/` what is missing.
+ *
+ * Plain JavaScript: `npm ci` runs it, perhaps with an older Node.
+ */
+import { createHash } from 'node:crypto'
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { extname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { brotliCompressSync, constants, gzipSync } from 'node:zlib'
+
+const ROOT = fileURLToPath(new URL('..', import.meta.url))
+const CONSOLE = join(ROOT, 'console')
+const DIST = join(CONSOLE, 'dist')
+/** Says from what sources the files beside it were built. */
+const STAMP = join(DIST, '.sources')
+const INPUTS = [
+  'console/index.html',
+  'console/package.json',
+  'console/vite.config.ts',
+  'console/src',
+  'console/public',
+  'src/protocol',
+  'src/kernel',
+  'scripts/console.js',
+]
+const COMPRESSED = ['.html', '.js', '.css', '.svg', '.webmanifest']
+
+function filesBelow(path) {
+  const full = join(ROOT, path)
+  if (!existsSync(full)) return []
+  if (extname(path) !== '') return [path]
+  return readdirSync(full, { withFileTypes: true })
+    .sort((a, b) => (a.name < b.name ? -1 : 1))
+    .flatMap((entry) =>
+      entry.isDirectory() ? filesBelow(`${path}/${entry.name}`) : [`${path}/${entry.name}`],
+    )
+}
+
+function sourcesHash() {
+  const hash = createHash('sha256')
+  for (const file of INPUTS.flatMap(filesBelow))
+    hash.update(`${file}\0`).update(readFileSync(join(ROOT, file)))
+  return hash.digest('hex')
+}
+
+function isBuilt(sources) {
+  return existsSync(STAMP) && readFileSync(STAMP, 'utf8') === sources
+}
+
+function isNewEnough() {
+  const [major = 0, minor = 0] = process.versions.node.split('.').map(Number)
+  return major > 22 || (major === 22 && minor >= 18)
+}
+
+function compress() {
+  for (const file of filesBelow('console/dist').filter((name) => COMPRESSED.includes(extname(name)))) {
+    const bytes = readFileSync(join(ROOT, file))
+    const params = { [constants.BROTLI_PARAM_QUALITY]: 11, [constants.BROTLI_PARAM_SIZE_HINT]: bytes.length }
+    writeFileSync(join(ROOT, `${file}.br`), brotliCompressSync(bytes, { params }))
+    writeFileSync(join(ROOT, `${file}.gz`), gzipSync(bytes, { level: 9 }))
+  }
+}
+
+async function build(sources) {
+  const { build: bundle } = await import('vite')
+  await bundle({ root: CONSOLE, configFile: join(CONSOLE, 'vite.config.ts'), logLevel: 'warn' })
+  compress()
+  writeFileSync(STAMP, sources)
+}
+
+const onlyIfNeeded = process.argv.includes('--if-needed')
+const sources = sourcesHash()
+if (!onlyIfNeeded || !isBuilt(sources)) {
+  const hasVite = existsSync(join(ROOT, 'node_modules/vite/package.json'))
+  if (onlyIfNeeded && (!hasVite || !isNewEnough() || !existsSync(CONSOLE))) {
+    process.stderr.write(
+      'limb-bridge: the web console is not built here (it needs the development dependencies and Node 22.18)\n',
+    )
+  } else await build(sources)
+}

@@ -1,0 +1,94 @@
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { acceptedEncoding, type ConsoleFile, loadConsoleFiles } from './files.ts'
+
+/** The web console at `/`: files that were built before, and what they have to know of this bridge. */
+
+export interface ConsoleOptions {
+  /** Where the built files are. */
+  readonly folder: string
+  /** What the page has to know before anybody signs in; no secret, and nothing about limbs. */
+  readonly facts: () => ConsoleFacts
+}
+
+export interface ConsoleFacts {
+  readonly topicRoot: string
+  /** Where devices connect. */
+  readonly mqtt: { readonly host: string; readonly port: number }
+  readonly tls: { readonly port: number } | null
+}
+
+/**
+ * Nothing but the bridge's own files runs or is loaded, nobody frames the page, and a text can never become a script
+ * (`require-trusted-types-for`). Pictures of limbs are `data:` URIs.
+ */
+const POLICY = [
+  "default-src 'none'",
+  "script-src 'self'",
+  "style-src 'self'",
+  "img-src 'self' data:",
+  "connect-src 'self'",
+  "manifest-src 'self'",
+  "base-uri 'none'",
+  "form-action 'none'",
+  "frame-ancestors 'none'",
+  "require-trusted-types-for 'script'",
+  "trusted-types 'none'",
+].join('; ')
+
+const GUARDS: Readonly<Record<string, string>> = {
+  'content-security-policy': POLICY,
+  'referrer-policy': 'no-referrer',
+  'x-frame-options': 'DENY',
+  'cross-origin-opener-policy': 'same-origin',
+  'cross-origin-resource-policy': 'same-origin',
+  'permissions-policy': 'camera=(), microphone=(), geolocation=(), payment=(), usb=()',
+}
+
+const YEAR_SECONDS = 31_536_000
+
+/** Adds the console: `/`, its assets, and `/console.json`. */
+export function consoleRoutes(app: FastifyInstance, { folder, facts }: ConsoleOptions): void {
+  const files = loadConsoleFiles(folder)
+  app.get('/console.json', async (_request, reply) => reply.headers(GUARDS).send(facts()))
+  if (files === undefined) {
+    app.get('/', async (_request, reply) => notBuilt(reply))
+    return
+  }
+  for (const [path, file] of files) app.get(path, async (request, reply) => send(request, reply, file))
+}
+
+function send(request: FastifyRequest, reply: FastifyReply, file: ConsoleFile): FastifyReply {
+  const encoding = acceptedEncoding(request.headers['accept-encoding'], file)
+  const etag = `"${file.etag}${encoding === undefined ? '' : `-${encoding}`}"`
+  const keep = file.immutable ? `public, max-age=${YEAR_SECONDS}, immutable` : 'no-cache'
+  void reply
+    .headers(GUARDS)
+    .header('etag', etag)
+    .header('cache-control', keep)
+    .header('vary', 'accept-encoding')
+  if (matches(request.headers['if-none-match'], etag)) return reply.code(304).send()
+  if (encoding !== undefined) void reply.header('content-encoding', encoding)
+  const body = encoding === undefined ? file.plain : file.encoded[encoding]
+  return reply.type(file.type).send(body)
+}
+
+function matches(header: string | undefined, etag: string): boolean {
+  return (header ?? '').split(',').some((each) => each.trim().replace(/^W\//, '') === etag)
+}
+
+const NOT_BUILT = `<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Limb Bridge: the console is not built</title>
+<h1>The console is not built</h1>
+<p>The bridge runs. This work tree has no built web console: run <code>npm ci</code>, or <code>npm run build:console</code>,
+and start the bridge again.</p>
+<p>Everything else works: <code>./limb-bridge status</code> on the command line, <a href="/healthz">/healthz</a>,
+<a href="/metrics">/metrics</a>, the API below <code>/api/v1/</code>.</p>
+<p>Set <code>http.console: false</code> when you want no console.</p>
+`
+
+function notBuilt(reply: FastifyReply): FastifyReply {
+  return reply.code(503).headers(GUARDS).type('text/html; charset=utf-8').send(NOT_BUILT)
+}
