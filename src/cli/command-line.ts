@@ -9,6 +9,7 @@ import { CliError, EXIT, EXIT_HELP, SoftFailure, WrongArgument } from './exit.ts
 import { type FormatOptions, Output } from './terminal/output.ts'
 import { processIo } from './terminal/process-io.ts'
 import { print } from './terminal/text.ts'
+import { withAdvice } from './terminal/unknown-command.ts'
 
 export type { CommandLineOptions as CommandLineParts } from './context.ts'
 
@@ -124,8 +125,7 @@ export async function buildProgram(
     .configureOutput({
       writeOut: (text) => world.io.stdout.write(text),
       writeErr: (text) => world.io.stderr.write(text),
-      outputError: (text, write) =>
-        write(/unknown command/.test(text) ? `${text}\`limb-bridge --help\` lists the commands.\n` : text),
+      outputError: (text, write) => write(withAdvice(text)),
       getOutHasColors: () => false,
       getErrHasColors: () => false,
     })

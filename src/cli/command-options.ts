@@ -22,7 +22,10 @@ export function targetOptions(command: Command): Command {
   return command
     .optionsGroup('Connection:')
     .option('--socket <path>', 'talk to the bridge on this machine through this control socket')
-    .option('--url <url>', 'talk to the bridge at this address: mqtt://, mqtts://, ws:// or wss://')
+    .option(
+      '--url <url>',
+      'talk to the bridge at this address, unless LIMB_URL holds it: mqtt://, mqtts://, ws:// or wss://',
+    )
     .option('--user <name>', 'with --url: the principal to sign in as')
     .option(
       '--password-file <file>',

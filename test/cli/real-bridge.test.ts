@@ -57,6 +57,40 @@ test('a principal signs in from afar with the password that was told, and its ro
   expect((await run(['node', 'list', ...overWebSocket], { env })).code).toBe(0)
 })
 
+test.each(['', '/'])(
+  'a WebSocket address that ends with %j instead of a path is that of the bridge',
+  async (end) => {
+    const { password } = await json('principal', 'add', 'bob', 'viewer')
+    const address = `ws://127.0.0.1:${app.bridge.http?.port}${end}`
+    const remote = ['node', 'list', '--url', address, '--user', 'bob', '--json']
+    const { code, out } = await run(remote, { env: { LIMB_PASSWORD: password } })
+    expect([code, JSON.parse(out)]).toEqual([0, { items: [] }])
+  },
+)
+
+test.each(['nobody', 'cam1'])(
+  '--user %s, a name that no principal has, is told so, and is 3',
+  async (name) => {
+    await app.limb('cam1')
+    const env = { LIMB_PASSWORD: 'some password' }
+    const remote = ['node', 'list', '--url', url(), '--user', name, '--json']
+    const { code, err, out } = await run(remote, { env })
+    expect([code, err]).toEqual([3, expect.stringMatching(/there is no principal of that name/)])
+    expect(JSON.parse(out)).toMatchObject({ error: { code: 'unreachable' } })
+  },
+)
+
+test('LIMB_URL names the bridge and the principal, unless an option does', async () => {
+  const { password } = await json('principal', 'add', 'bob', 'viewer')
+  await app.limb('cam1')
+  const env = { LIMB_URL: url().replace('mqtt://', 'mqtt://bob@'), LIMB_PASSWORD: password }
+  expect((await run(['node', 'list'], { env })).out).toContain('cam1')
+  expect((await run(['node', 'rename', 'cam1', 'Door'], { env })).code).toBe(1)
+  expect((await local(['node', 'rename', 'cam1', 'Door'], { env })).out).toBe('cam1 is called Door now.\n')
+  const bad = await run(['node', 'list'], { env: { LIMB_URL: 'http://bridge.lan' } })
+  expect([bad.code, bad.err]).toEqual([2, expect.stringContaining('LIMB_URL: "http://bridge.lan" is not')])
+})
+
 test('thousands of limbs are imported from a file and listed over several pages', async () => {
   const file = join(app.folder, 'fleet.jsonl')
   writeFileSync(file, Array.from({ length: 2500 }, (_, i) => `{"nodeId":"n${i}"}\n`).join(''))

@@ -2,7 +2,7 @@ import type { Bridge } from '../session/session.ts'
 import { asRow, type DisplayRow } from '../terminal/presentation.ts'
 import { shown, spokenCode } from '../terminal/text.ts'
 
-/** What `watch` keeps: the limbs, and what waits for a person, as they were last heard of. */
+/** The limbs that `watch` keeps, and what waits for a person, as they were last heard of. */
 
 /** Limbs that are followed; nobody reads more, and memory has an end. */
 const MAX_NODES = 20_000
@@ -26,7 +26,7 @@ function parsed(payload: Buffer): DisplayRow {
   }
 }
 
-export interface StatusChange {
+interface HeardChange {
   readonly nodeId: string
   readonly status: unknown
   /** The time at which it came about, if that is known. */
@@ -40,7 +40,7 @@ export class Fleet {
   missed = false
 
   /** Returns what is new, if the limb's status is another than before. */
-  heard(bridge: Bridge, topic: string, payload: Buffer): StatusChange | undefined {
+  heard(bridge: Bridge, topic: string, payload: Buffer): HeardChange | undefined {
     const address = bridge.topics.parse(topic)
     if (address?.kind !== 'node') return undefined
     const { nodeId } = address

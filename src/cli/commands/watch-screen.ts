@@ -23,7 +23,7 @@ const CLEAR_BELOW = '\x1b[J'
 export interface LiveOptions {
   /** Names the bridge. */
   readonly where: string
-  /** Only limbs with this status are shown. */
+  /** The status that all shown limbs have. */
   readonly status: string | undefined
 }
 

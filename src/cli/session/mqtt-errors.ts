@@ -58,7 +58,7 @@ export function signInRefused(target: ConnectionTarget): SignInRefused {
 
 /** Makes the error for a name that nobody has: whoever signs in so is a device that wants to be paired. */
 export function notThatPrincipal(target: ConnectionTarget): SignInRefused {
-  return new SignInRefused(refusedText(target, 'there is no principal of this name'))
+  return new SignInRefused(refusedText(target, 'there is no principal of that name'))
 }
 
 function refusedText(target: ConnectionTarget, why: string): string {

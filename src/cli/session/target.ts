@@ -98,13 +98,14 @@ async function remoteTarget(
   options: ConnectionOptions,
   text: string,
 ): Promise<ConnectionTarget> {
+  const label = options.url === undefined ? 'LIMB_URL' : '--url'
   const url = URL.parse(text)
   if (!url || !SCHEMES.includes(url.protocol)) {
-    throw usageError(`--url: ${JSON.stringify(text)} is not an mqtt://, mqtts://, ws:// or wss:// URL`)
+    throw usageError(`${label}: ${JSON.stringify(text)} is not an mqtt://, mqtts://, ws:// or wss:// URL`)
   }
   // It would stand in the shell's history and in the list of processes.
   if (url.password !== '')
-    throw usageError('--url: leave the password out; set LIMB_PASSWORD or use --password-file')
+    throw usageError(`${label}: leave the password out; set LIMB_PASSWORD or use --password-file`)
   const user = options.user ?? decodeURIComponent(url.username)
   if (!isName(user)) throw usageError('--user NAME says as which principal to sign in')
   url.username = ''
@@ -124,8 +125,14 @@ async function remoteTarget(
   }
 }
 
+/** Returns the URL that was asked for; a named control socket is no bridge elsewhere. */
+function urlOf(world: CliContext, { url, socket }: ConnectionOptions): string | undefined {
+  return url ?? (socket === undefined ? world.io.env.LIMB_URL || undefined : undefined)
+}
+
 export async function targetOf(world: CliContext, options: ConnectionOptions): Promise<ConnectionTarget> {
-  if (options.url !== undefined) return remoteTarget(world, options, options.url)
+  const url = urlOf(world, options)
+  if (url !== undefined) return remoteTarget(world, options, url)
   if (options.user !== undefined) throw usageError('--user goes with --url; the control socket needs no name')
   const settings = await settingsOf(world, options.config)
   return {
@@ -146,7 +153,7 @@ export async function targetOfProgram(
   preset: { readonly name: string; readonly role: Role },
 ): Promise<ConnectionTarget> {
   const { role, user, ...rest } = options
-  if (options.url !== undefined) {
+  if (urlOf(world, options) !== undefined) {
     if (role !== undefined)
       throw usageError(
         '--role goes with the control socket; with --url the bridge knows the role of the principal',

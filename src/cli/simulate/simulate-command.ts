@@ -121,7 +121,7 @@ async function simulate(world: CliContext, options: SimulateOptions): Promise<nu
     secret: keptSecret(socket),
     counts,
   }
-  const bridge = options.approve ? await controlOf(world, options) : undefined
+  const bridge = options.approve ? await controlOf(world, options, socket) : undefined
   try {
     return await simulateFleet(world, options, where, bridge)
   } finally {
@@ -210,8 +210,9 @@ function connectionOf({ socket, root, config }: SimulateOptions): ConnectionOpti
 }
 
 /** Opens the control socket, through which the limbs are approved; it comes back when the bridge does. */
-async function controlOf(world: CliContext, options: SimulateOptions): Promise<Bridge> {
-  const target = await targetOf(world, connectionOf(options))
+async function controlOf(world: CliContext, options: SimulateOptions, socket: string): Promise<Bridge> {
+  // Named, so that no variable of the environment means another bridge.
+  const target = await targetOf(world, { ...connectionOf(options), socket })
   return openBridge(target, { clock: world.clock, reconnect: true })
 }
 

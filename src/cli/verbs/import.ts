@@ -10,11 +10,12 @@ import type { Bridge } from '../session/session.ts'
 import { type DisplayRow, itemsOf } from '../terminal/presentation.ts'
 import { readAll } from '../terminal/questions.ts'
 import { print } from '../terminal/text.ts'
+import { entriesOf, type FleetEntry } from './fleet-file.ts'
 
-/** `node import FILE.jsonl`: one JSON object a line, as for `node provision`. */
+/** `node import FILE`: limbs as for `node provision`, as JSON Lines, a JSON array or CSV. */
 
 interface Line {
-  readonly number: number
+  readonly place: string
   readonly node: unknown
   readonly bytes: number
 }
@@ -41,38 +42,31 @@ async function textOf(world: CliContext, file: string): Promise<string> {
 
 const nodeSchema = VERBS['node/import'].args.shape.nodes.element
 
-/** Returns what is wrong with a line, or the checked node. */
-function readLine(text: string, number: number): Line | string {
-  let value: unknown
-  try {
-    value = JSON.parse(text)
-  } catch (error) {
-    return `line ${number}: not JSON: ${messageOf(error)}`
-  }
+/** Returns what is wrong with an entry, or the checked node. */
+function readEntry({ place, value, problem }: FleetEntry): Line | string {
+  if (problem !== undefined) return `${place}: ${problem}`
   const result = fastParse(nodeSchema, value)
   if (result.success)
-    return { number, node: result.data, bytes: Buffer.byteLength(JSON.stringify(result.data)) }
+    return { place, node: result.data, bytes: Buffer.byteLength(JSON.stringify(result.data)) }
   const { path, message } = problemOf(result.error)
-  return `line ${number}: ${path === '' ? '' : `${path}: `}${message}`
+  return `${place}: ${path === '' ? '' : `${path}: `}${message}`
 }
 
-/** Throws CliError that names every bad line (the first twenty). */
-function readLines(text: string): Line[] {
+/** Throws CliError that names every bad entry (the first twenty). */
+function readFleet(text: string): Line[] {
   const lines: Line[] = []
   const problems: string[] = []
-  const seen = new Map<unknown, number>()
-  for (const [i, raw] of text.split('\n').entries()) {
-    if (raw.trim() === '') continue
-    const line = readLine(raw, i + 1)
+  const seen = new Map<unknown, string>()
+  for (const entry of entriesOf(text)) {
+    const line = readEntry(entry)
     if (typeof line === 'string') {
       problems.push(line)
       continue
     }
     const nodeId = (line.node as DisplayRow).nodeId
     const first = seen.get(nodeId)
-    if (first !== undefined)
-      problems.push(`line ${line.number}: ${String(nodeId)} stands in line ${first} already`)
-    seen.set(nodeId, first ?? line.number)
+    if (first !== undefined) problems.push(`${line.place}: ${String(nodeId)} stands in ${first} already`)
+    seen.set(nodeId, first ?? line.place)
     lines.push(line)
   }
   if (problems.length > 0) {
@@ -80,7 +74,9 @@ function readLines(text: string): Line[] {
     throw usageError(`nothing was imported:\n${problems.slice(0, MAX_TOLD).join('\n')}${more}`)
   }
   if (lines.length === 0)
-    throw usageError('there is no limb in it: one JSON object a line, {"nodeId": "cam1"}')
+    throw usageError(
+      'there is no limb in it: one JSON object a line, {"nodeId": "cam1"}, a JSON array, or CSV',
+    )
   return lines
 }
 
@@ -99,7 +95,7 @@ function checkSize(lines: readonly Line[], local: boolean): void {
 
 /** The bridge's answer. */
 export async function importNodes(world: CliContext, bridge: Bridge, file: string): Promise<unknown> {
-  const lines = readLines(await textOf(world, file))
+  const lines = readFleet(await textOf(world, file))
   checkSize(lines, bridge.local)
   const data = await bridge.request('node/import', { nodes: lines.map((line) => line.node) })
   print(world.io.stderr, `${lines.length} limbs imported`)

@@ -21,12 +21,14 @@ import { type AuditOptions, auditLines, isLineByLine } from './audit-lines.ts'
 import { type ApprovalDecision, decideWaiting } from './decide.ts'
 import { decideRequests, takesWaiting } from './decide-requests.ts'
 import { askBeforeEnd } from './ends.ts'
+import { addExportCommand } from './export.ts'
 import { importNodes } from './import.ts'
 import { invokeWithProgress } from './invoke.ts'
+import { checkPictureFile, savePictures } from './pictures.ts'
 
 /** Every verb of the protocol's table as a subcommand: `node/list` is `limb-bridge node list`. */
 
-type VerbOptions = ConnectionOptions & AuditOptions & { readonly yes?: true }
+type VerbOptions = ConnectionOptions & AuditOptions & { readonly yes?: true; readonly output?: string }
 
 type Values = Record<string, unknown>
 
@@ -64,7 +66,11 @@ const EXAMPLES: Partial<Record<VerbName, readonly string[]>> = {
     'limb-bridge node provision cam1 --api-key - < key.txt',
     `limb-bridge node provision cam1 --capabilities '[{"cap":"camera","commands":["camera.snap"],"authLevel":"leased"}]'`,
   ],
-  'node/import': ['limb-bridge node import fleet.jsonl', 'generate-fleet | limb-bridge node import - --json'],
+  'node/import': [
+    'limb-bridge node import fleet.jsonl',
+    'limb-bridge node import fleet.csv',
+    'generate-fleet | limb-bridge node import - --json',
+  ],
   'pairing/approve': [
     'limb-bridge pairing approve             shows what is pending, and asks',
     'limb-bridge pairing approve BCDFGHJK    approves the request with that code: to type it is to compare it',
@@ -80,7 +86,8 @@ const EXAMPLES: Partial<Record<VerbName, readonly string[]>> = {
   'node/revoke': ['limb-bridge node revoke cam1', 'limb-bridge node revoke cam1 --yes'],
   invoke: [
     'free: runs at once',
-    `  limb-bridge invoke camera.snap --node-id robot1 --params '{"zoom":2}'`,
+    `  limb-bridge invoke camera.snap robot1 --params '{"zoom":2}'`,
+    '  limb-bridge invoke camera.snap robot1 --output door.jpg       writes the picture that it answers',
     '  limb-bridge invoke camera.snap --capability camera        on any online limb that has it',
     'leased: runs when nobody else holds the lease, and waits for that at most 20 seconds',
     `  limb-bridge invoke arm.move --node-id robot1 --params '{"x":4}' --wait-seconds 20`,
@@ -141,6 +148,8 @@ export function addVerbCommands(
     const leaf = parts.pop() ?? name
     addVerb(group(program, parts), leaf, name, world, run)
   }
+  const [first, second = 'export'] = asked
+  if ((first === undefined || first === 'node') && second === 'export') addExportCommand(program, world, run)
 }
 
 function askedVerbs(asked: readonly string[]): readonly VerbName[] {
@@ -159,13 +168,18 @@ function addVerb(parent: Command, leaf: string, name: VerbName, world: CliContex
     .summary(verb.summary)
     .description(`${verb.summary}\nNeeds the role ${verb.role}.`)
   if (name === 'node/import')
-    command.argument('<file>', 'a file of JSON Lines, one limb a line; `-` reads standard input')
+    command.argument(
+      '<file>',
+      'a file of JSON Lines, one limb a line, a JSON array, or CSV with a header; `-` reads standard input',
+    )
   for (const spec of specs) addArgument(command, spec, name)
   if (isList(verb)) command.option('--all', 'show every page, as without --limit')
   if (name === 'audit/list') {
     command.option('--follow', 'show what is there, then each new entry, until Ctrl-C')
     jsonLinesOption(command, 'print one JSON document a line: all entries, or as many as --limit says')
   }
+  if (name === 'invoke')
+    command.option('--output <file>', 'write the picture of the answer to this file; `-` is standard output')
   if (ASKS_WHETHER.includes(name)) command.option('-y, --yes', 'do it without asking')
   connectionOptions(command)
   withExamples(command, EXAMPLES[name] ?? [])
@@ -260,6 +274,8 @@ async function perform(
   const asks = asking !== undefined && args[asking] === undefined
   const words = BY_REQUEST.includes(name) ? (args.requestId as readonly string[] | undefined) : undefined
   if (!asks && name !== 'node/import') checkGiven(name, args, words)
+  const { output } = options
+  if (output !== undefined) checkPictureFile(output)
   if (name === 'audit/list' && isLineByLine(options)) return auditLines(world, options, args)
   const target = await targetOf(world, options)
   const bridge = await openBridge(target, { clock: world.clock })
@@ -275,6 +291,8 @@ async function perform(
       data = await dataOf(world, bridge, target.principal, name, args, String(given[0] ?? ''))
     }
     if (data === NOTHING_DONE) return
+    if (output !== undefined) data = savePictures(data, output, world.io.stdout)
+    if (output === '-') return
     new Output(world, options).answer(data ?? {}, () => show(world, name, data, args))
     const shortfall = softFailureOf(name, data)
     if (shortfall !== undefined) throw new SoftFailure(shortfall)

@@ -93,6 +93,7 @@ function environmentTable(): string[] {
     '| --- | --- |',
     '| `LIMB_CONFIG` | which file is read, unless `--config` names one |',
     ...rows,
+    '| `LIMB_URL` | the bridge of the command line, as `--url`, such as `mqtts://ann@bridge.lan`; `--socket` and `--url` win |',
     '| `LIMB_PASSWORD` | the password of the command line with `--url … --user …` |',
     '',
   ]

@@ -13,7 +13,7 @@ export interface Override {
 }
 
 /** Variables that are not settings: which file, and what the command line reads. */
-const OTHER_VARIABLES = ['LIMB_CONFIG', 'LIMB_PASSWORD']
+const OTHER_VARIABLES = ['LIMB_CONFIG', 'LIMB_PASSWORD', 'LIMB_URL']
 
 export const ENVIRONMENT_VARIABLES: readonly string[] = [
   ...LEAVES.flatMap((leaf) => (leaf.env === undefined ? [] : [leaf.env])),
