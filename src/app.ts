@@ -20,6 +20,7 @@ import type { BridgeContext, BridgeSettings } from './bridge/settings.ts'
 import { logAuditEnd } from './bridge/upkeep/audit-mark.ts'
 import { type Broker, createBroker } from './broker/broker.ts'
 import { createPersistence } from './broker/persistence/persistence.ts'
+import { warningsOf } from './broker/warnings.ts'
 import { HomeAssistant } from './homeassistant/home-assistant.ts'
 import { NO_SOCKETS } from './host/systemd/activation.ts'
 import { createHttpLimbClient } from './http/limb-client/client.ts'
@@ -145,7 +146,11 @@ async function start(options: AppOptions, teardown: Teardown): Promise<RunningBr
       ...diskUpkeep(database, mqttStore, topics),
       sweepSessions: (byAge) => sweepSessions(persistence, byAge ? held.mqtt.sessionExpirySeconds : null),
     },
-    health: () => ({ ...readiness(), uplinks: uplinks.map((uplink) => uplink.readings()) }),
+    health: () => ({
+      ...readiness(),
+      warnings: warningsOf(connected().counters),
+      uplinks: uplinks.map((uplink) => uplink.readings()),
+    }),
     invokeOverHttp: {
       master: masterOf(config),
       caller: createHttpLimbClient({

@@ -15,6 +15,9 @@ import { MisconfiguredError, messageOf, StartError } from './kernel/errors.ts'
 
 /** The bridge as a process: configuration, log, service manager, signals, from the start to the signal that ends it. */
 
+/** Before there is a log, a service manager that does not listen is told of to nobody. */
+const noLog = { debug() {}, info() {}, warn() {}, error() {} }
+
 /** EX_CONFIG of sysexits.h: starting again will not help. */
 const EXIT_CONFIG = 78
 const EXIT_FAILED = 1
@@ -33,8 +36,7 @@ export async function serve({ configFile, acceptOlder = false, version }: ServeO
     loaded = loadConfig({ file: configFile, env: process.env })
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error
-    for (const problem of error.problems) process.stderr.write(`limb-bridge: ${problemText(problem)}\n`)
-    return EXIT_CONFIG
+    return await misconfigured(error)
   }
   const { config, warnings } = loaded
   // After the configuration: a mistake in it is told before anything else is loaded.
@@ -61,16 +63,33 @@ export async function serve({ configFile, acceptOlder = false, version }: ServeO
       adminPassword,
     })
   } catch (error) {
-    return cannotStart(log, error)
+    return await cannotStart(log, manager, error)
   }
   await live({ configFile, config, log, manager, bridge, version })
   // The listeners keep the process alive; a signal ends it.
   return await new Promise<number>(() => undefined)
 }
 
-/** Logs why the bridge cannot start: once, in words, if it was foreseen; else with all there is to find its cause. */
-function cannotStart(log: HostLog, error: unknown): number {
+/** Says each mistake on standard error: there is no log yet. */
+async function misconfigured({ problems }: ConfigError): Promise<number> {
+  const { writesToJournal, withPriority } = await import('./host/log/journal.ts')
+  const { env } = process
+  const toJournal = writesToJournal(env, 2)
+  for (const problem of problems) {
+    const line = `limb-bridge: ${problemText(problem)}\n`
+    process.stderr.write(toJournal ? withPriority(line, 'fatal') : line)
+  }
+  const [first] = problems
+  if (first !== undefined) {
+    await serviceManager({ env, log: noLog, clock: systemClock }).failed(problemText(first))
+  }
+  return EXIT_CONFIG
+}
+
+/** What was foreseen is said once, in words; anything else with all there is to find its cause. */
+async function cannotStart(log: HostLog, manager: ServiceManager, error: unknown): Promise<number> {
   const foreseen = error instanceof StartError
+  await manager.failed(`cannot start: ${messageOf(error)}`)
   log.fatal(foreseen ? {} : { err: error }, `cannot start: ${messageOf(error)}`)
   if (foreseen) log.debug({ err: error }, 'where that was found')
   return error instanceof MisconfiguredError ? EXIT_CONFIG : EXIT_FAILED

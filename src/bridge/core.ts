@@ -228,6 +228,10 @@ export class Core implements Inbound {
     this.#attempts.refused(name, address, reason)
   }
 
+  handshakeFailed(address: string, reason: string, name?: string): void {
+    this.#attempts.handshakeFailed(address, reason, name)
+  }
+
   denied(name: string, what: string, topic: string): void {
     this.#attempts.denied(name, what, topic)
   }

@@ -484,7 +484,7 @@ export interface Credentials {
   readonly address: string
   /** Came through the control socket: the file's mode is the protection. */
   readonly local: boolean
-  /** Common name of a client certificate that the listener verified. */
+  /** Common name of a client certificate that the listener verified; empty when it has none, or several. */
   readonly certificateName: string | undefined
   /** Returns whether nobody waits for the answer any more. */
   readonly isGone?: (() => boolean) | undefined
@@ -517,6 +517,8 @@ export interface Inbound {
   admit(credentials: Credentials): Promise<Authentication>
   /** A CONNECT under this name was refused by the broker itself. */
   connectRefused?(name: string, address: string, reason: string): void
+  /** A TLS handshake failed; `name` is what a certificate said that was not believed. */
+  handshakeFailed?(address: string, reason: string, name?: string): void
   /** A publish, a subscription or a will of this name was denied. */
   denied?(name: string, what: string, topic: string): void
   /** A CONNECT was refused for another reason than who it is from. */
@@ -609,4 +611,6 @@ export interface Health {
   /** The reasons why not, each a sentence; empty when ready. */
   readonly reasons: readonly string[]
   readonly uplinks: readonly { readonly name: string; readonly connected: boolean }[]
+  /** What works and needs a look, each a sentence with the setting that moves it. */
+  readonly warnings: readonly string[]
 }

@@ -23,6 +23,7 @@ import type { ConnectionPeer } from './connection.ts'
 import { Connections } from './connections.ts'
 import { type BrokerCounters, newCounters } from './counters.ts'
 import { GuardedPersistence } from './guarded-persistence.ts'
+import { handshakeWords } from './handshake-words.ts'
 import { InboundPath } from './inbound-path.ts'
 import { type BrokerLimits, type ConfiguredLimits, FIXED_LIMITS, type FixedLimits } from './limits.ts'
 import { type Listener, listenInherited, listenTcp, listenUnix } from './listeners.ts'
@@ -237,10 +238,17 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
       const handshakes = tlsHandshakes(tls, {
         secured: (socket, certificateName) =>
           connections.open(socket, { ...tlsPeer(socket.remoteAddress), certificateName }),
-        failed: (remoteAddress, reason) => {
+        failed: (remoteAddress, reason, name) => {
           counters.refused.tls++
           const { address } = tlsPeer(remoteAddress)
-          world.peerLog.info('tls', address, { reason }, 'TLS handshake failed: connection closed')
+          const words = handshakeWords(reason)
+          world.peerLog.info(
+            'tls',
+            address,
+            { reason, name },
+            `TLS handshake with ${address} failed: ${words}`,
+          )
+          inbound.handshakeFailed?.(address, words, name)
         },
       })
       const accept = (socket: Socket) => {

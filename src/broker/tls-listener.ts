@@ -1,5 +1,6 @@
 import type { Server, Socket } from 'node:net'
 import { createServer, type SecureContextOptions, type TLSSocket, type TlsOptions } from 'node:tls'
+import { ITS_CERTIFICATE } from './handshake-words.ts'
 
 /** TLS in front of a session: the handshake, and whose certificate the peer has shown. */
 
@@ -22,7 +23,8 @@ export interface TlsHandshakes {
 
 export interface HandshakeResults {
   readonly secured: (socket: TLSSocket, certificateName: string | undefined) => void
-  readonly failed: (address: string | undefined, reason: string) => void
+  /** `name`: the common name of a certificate that was shown and not believed. */
+  readonly failed: (address: string | undefined, reason: string, name?: string) => void
 }
 
 /**
@@ -66,12 +68,18 @@ export function tlsHandshakes(settings: TlsSettings, results: HandshakeResults):
       return
     }
     const { remoteAddress } = socket
+    const name: unknown = shows(socket) ? socket.getPeerCertificate().subject?.CN : undefined
     socket.on('error', () => undefined)
     socket.destroy()
-    results.failed(remoteAddress, `client certificate: ${fault}`)
+    results.failed(remoteAddress, ITS_CERTIFICATE + fault, typeof name === 'string' ? name : undefined)
   })
   server.on('tlsClientError', (error, socket) => {
-    results.failed(socket.remoteAddress, error.message)
+    const { code } = error as NodeJS.ErrnoException
+    // A peer that has gone has no address any more.
+    results.failed(
+      socket.remoteAddress ?? addressBelow(socket),
+      code === undefined ? error.message : `${error.message} (${code})`,
+    )
     socket.destroy()
   })
   // A peer that is gone in the middle of its handshake.
@@ -95,6 +103,11 @@ export function tlsHandshakes(settings: TlsSettings, results: HandshakeResults):
   }
 }
 
+/** The address of the connection that TLS was begun on, which remembers it when it is gone. */
+function addressBelow(socket: TLSSocket): string | undefined {
+  return (socket as TLSSocket & { readonly _parent?: Socket })._parent?.remoteAddress
+}
+
 /** Names a connection; both ends of a handshake know it. */
 function peerOf({ remoteAddress, remotePort }: Socket): string {
   return `${remoteAddress} ${remotePort}`
@@ -114,8 +127,9 @@ function faultOf(socket: TLSSocket, required: boolean): string | undefined {
   return socket.authorized ? undefined : String(socket.authorizationError ?? 'not authorized')
 }
 
-/** The common name of a certificate that was believed; more than one name is nobody's. */
+/** The common name of a certificate that was believed; empty when it has none, or several, which are nobody's. */
 function nameShownBy(socket: TLSSocket): string | undefined {
-  const name: unknown = socket.authorized ? socket.getPeerCertificate().subject.CN : undefined
-  return typeof name === 'string' ? name : undefined
+  if (!socket.authorized || !shows(socket)) return undefined
+  const name: unknown = socket.getPeerCertificate().subject?.CN
+  return typeof name === 'string' ? name : ''
 }

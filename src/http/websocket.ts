@@ -79,9 +79,11 @@ function authorized({ socket }: IncomingMessage): boolean {
 
 function nameShownBy(request: IncomingMessage): string | undefined {
   const { socket } = request
-  const name: unknown =
-    socket instanceof TLSSocket && socket.authorized ? socket.getPeerCertificate().subject.CN : undefined
-  return typeof name === 'string' ? name : undefined
+  if (!(socket instanceof TLSSocket) || !socket.authorized) return undefined
+  const shown = socket.getPeerCertificate() ?? {}
+  if (Object.keys(shown).length === 0) return undefined
+  const name: unknown = shown.subject?.CN
+  return typeof name === 'string' ? name : ''
 }
 
 /** The status of an answer, and the sentence that goes with it. */

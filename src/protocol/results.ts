@@ -226,6 +226,7 @@ export const RESULTS = {
   'bridge/health': z.object({
     ready: z.boolean().describe('whether it can do its work now, as `/readyz` says'),
     reasons: z.array(z.string()).describe('why not, each a sentence; empty when it is ready'),
+    warnings: z.array(z.string()).describe('what works and needs a look, each a sentence with the setting that moves it'),
     pendingRequests: z.int().describe('requests of limbs that wait for an operator'),
     waitingCalls: z.int().describe('gated invocations that wait for an operator'),
     uplinks: z.array(z.object({ name: z.string(), connected: z.boolean() })),

@@ -109,7 +109,7 @@ async function start() {
       sweepSessions: async () => 0,
       nextWithData: async () => null,
     },
-    health: () => ({ ready: true, reasons: [], uplinks: [] }),
+    health: () => ({ ready: true, reasons: [], warnings: [], uplinks: [] }),
   }
   const core = new Core(world)
   await core.load()

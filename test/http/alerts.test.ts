@@ -121,6 +121,16 @@ const CASES: Readonly<Record<string, Case>> = {
     silent: { [gauge('limb_denied_total', 'what="forward"')]: '0+120x180' },
     labels: SUMMED,
   },
+  LimbSubscriptionsRefused: {
+    fires: { [gauge('limb_limits_reached_total', 'limit="principal_subscriptions"')]: '0+1x180' },
+    summary: 'b:8083 refuses subscriptions above a limit.',
+    // Once, hours ago; and another limit.
+    silent: {
+      [gauge('limb_limits_reached_total', 'limit="principal_subscriptions"')]: '7x180',
+      [gauge('limb_limits_reached_total', 'limit="bytes"')]: '0+1x180',
+    },
+    labels: SUMMED,
+  },
   LimbConnectionsRefused: {
     fires: { [gauge('limb_connections_refused_total', 'reason="connections"')]: '0+3x180' },
     summary: 'b:8083 refused 30 connections for want of room.',

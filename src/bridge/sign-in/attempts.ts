@@ -1,5 +1,6 @@
 import type { Clock, WallMs } from '../../kernel/clock.ts'
 import { escapeText } from '../../kernel/escape-text.ts'
+import { isName } from '../../protocol/names.ts'
 import type { Session } from '../ports.ts'
 
 /** A CONNECT that was refused. */
@@ -23,6 +24,8 @@ export interface Attempt {
 
 /** Names that are remembered; whoever tries a million of them pushes out the oldest. */
 const MAX_NAMES = 2000
+/** Addresses whose last failed TLS handshake is remembered. */
+const MAX_HANDSHAKES = 200
 const MAX_TEXT = 200
 
 /**
@@ -33,6 +36,8 @@ export class Attempts {
   readonly #clock: Clock
   /** The one that was tried longest ago first. */
   readonly #byName = new Map<string, Attempt>()
+  /** The one of longest ago first. */
+  readonly #handshakes = new Map<string, RefusedAttempt>()
   readonly #openedAt = new WeakMap<Session, WallMs>()
 
   constructor(clock: Clock) {
@@ -45,6 +50,20 @@ export class Attempts {
 
   refused(name: string, address: string, reason: string): void {
     this.#keep(name).refused = { at: this.#clock.wallMs(), address, reason: clipped(reason) }
+  }
+
+  /** Nobody can tell whose it was, but for a certificate that was shown and not believed. */
+  handshakeFailed(address: string, reason: string, name?: string): void {
+    if (name !== undefined && isName(name)) this.refused(name, address, reason)
+    this.#handshakes.delete(address)
+    this.#handshakes.set(address, { at: this.#clock.wallMs(), address, reason: clipped(reason) })
+    const [oldest] = this.#handshakes.keys()
+    if (this.#handshakes.size > MAX_HANDSHAKES && oldest !== undefined) this.#handshakes.delete(oldest)
+  }
+
+  /** The last failed handshake of each address, the newest first. */
+  get handshakes(): readonly RefusedAttempt[] {
+    return [...this.#handshakes.values()].reverse()
   }
 
   denied(name: string, what: string, topic: string): void {

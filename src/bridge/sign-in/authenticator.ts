@@ -1,6 +1,7 @@
 import { currentKeyHolds } from '../../domain/pairing.ts'
 import type { PrincipalRecord } from '../../domain/records.ts'
 import { messageOf } from '../../kernel/errors.ts'
+import { escapeText } from '../../kernel/escape-text.ts'
 import { LogThrottle } from '../../kernel/log-throttle.ts'
 import { certifiedKey, isCertifiedKey, keyMatches } from '../../kernel/secrets.ts'
 import { isToken } from '../../kernel/token.ts'
@@ -16,6 +17,9 @@ import type { VerifiedPasswords } from './verified-passwords.ts'
 
 /** Wrong keys are told so often for each limb and address: a device that lost its key comes back every few seconds. */
 const WRONG_KEYS = { quietMs: 60_000, lines: 1, maxKeys: 500 } as const
+
+/** Characters of a common name that the log shows. */
+const MAX_SHOWN_NAME = 64
 
 /** Stands for the name of whoever sends a token that is none; no principal can be named so. */
 const NOBODY = '-'
@@ -36,6 +40,7 @@ export class Authenticator {
   readonly #limits: SignInLimits
   readonly #wrongKeys: LogThrottle
   readonly #passwords: PasswordChecks
+  readonly #idleCertificates: LogThrottle
 
   constructor(
     world: BridgeContext,
@@ -48,6 +53,7 @@ export class Authenticator {
     this.#world = world
     this.#refusedSignIns = refusedSignIns
     this.#wrongKeys = new LogThrottle(world.clock, WRONG_KEYS)
+    this.#idleCertificates = new LogThrottle(world.clock, WRONG_KEYS)
     this.#limits = new SignInLimits(world.clock, world.settings.signIn, (known) => {
       world.store.saveKnownAddress(known).catch((error: unknown) => {
         world.log.debug({ error: messageOf(error) }, 'the address of a sign-in was not stored')
@@ -66,6 +72,7 @@ export class Authenticator {
     if (credentials.password !== undefined && isToken(credentials.password)) {
       return await this.#admitToken(credentials, credentials.password)
     }
+    this.#idleCertificate(credentials)
     const certified = certifiedName(credentials)
     const name = certified ?? credentials.username ?? credentials.clientId
     if (!isName(name)) {
@@ -166,7 +173,24 @@ export class Authenticator {
     )
   }
 
+  /** Tells of a certificate that was believed and stands for nobody: whoever made it means to be let in by it. */
+  #idleCertificate({ certificateName, username, address }: Credentials): void {
+    const standsForLimb: boolean = isName(certificateName)
+    if (certificateName === undefined || standsForLimb) return
+    const shown = certificateName === '' ? '' : escapeText(certificateName.slice(0, MAX_SHOWN_NAME))
+    const whose =
+      shown === '' ? 'has no common name, or several' : `has the common name ${JSON.stringify(shown)}`
+    this.#idleCertificates.write(JSON.stringify([address, shown]), (suppressed) =>
+      this.#world.log.warn(
+        { address, username, certificateName: shown, suppressed },
+        `the client certificate from ${address} ${whose}, which is no nodeId: it opens the door and stands for no limb, so ` +
+          `that the device needs a user name and a key. Issue it for a nodeId (${NAME_HINT})`,
+      ),
+    )
+  }
+
   stop(): void {
+    this.#idleCertificates.stop()
     this.#wrongKeys.stop()
   }
 

@@ -11,10 +11,11 @@ export function healthHandlers(
 ): VerbHandlersOf<'bridge'> {
   return {
     async 'bridge/health'(_args, { name, role }) {
-      const { ready, reasons, uplinks } = world.health()
+      const { ready, reasons, uplinks, warnings } = world.health()
       return {
         ready,
         reasons: [...reasons],
+        warnings: [...warnings],
         pendingRequests: pending.size,
         waitingCalls: approvals.size,
         uplinks: uplinks.map(({ name, connected }) => ({ name, connected })),

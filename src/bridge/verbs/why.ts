@@ -21,6 +21,8 @@ type Why = VerbResult<'node/why'>
 
 /** Refused keys of one name that are shown. */
 const MAX_REFUSED = 16
+/** Addresses with a failed TLS handshake that are shown. */
+const MAX_HANDSHAKES = 3
 
 /** Explains why a device does not connect, or what it lacks: all that is known of a name, and what to do next. */
 export async function whyOf(world: BridgeContext, parts: WhyParts, nodeId: string): Promise<Why> {
@@ -43,7 +45,7 @@ export async function whyOf(world: BridgeContext, parts: WhyParts, nodeId: strin
     ...(requests.length > 0 && { pending: requests }),
     ...(refused.length > 0 && { refused }),
     ...(dueAt !== undefined && { heartbeatDueAt: dueAt }),
-    advice: adviceOf(world, nodeId, found),
+    advice: adviceOf(world, nodeId, found, parts),
   }
 }
 
@@ -90,15 +92,17 @@ interface Found {
   readonly refused: readonly RefusedItem[]
 }
 
-function adviceOf(world: BridgeContext, nodeId: string, found: Found): string[] {
+function adviceOf(world: BridgeContext, nodeId: string, found: Found, parts: WhyParts): string[] {
   const { limb, session, requests, refused } = found
+  const handshakes = session ? [] : ofHandshakes(parts)
   const lines = [
     ...(limb ? ofLimb(world, limb, session) : []),
     ...requests.map((request) => ofRequest(nodeId, request, limb !== undefined)),
     ...refused.slice(0, 1).map(({ why, until }) => ofRefused(nodeId, why, until)),
     ...ofAttempts(world, nodeId, found),
+    ...handshakes,
   ]
-  if (lines.length > 0) return lines
+  if (lines.length > handshakes.length) return lines
   const uptime = Math.round(world.clock.monotonicMs() / 1000)
   return session
     ? [
@@ -107,6 +111,7 @@ function adviceOf(world: BridgeContext, nodeId: string, found: Found): string[] 
     : [
         `nobody has tried the name ${nodeId} since the bridge started (${uptime} s at most): look at the address, the port and the ` +
           'user name (else the client id) that the device uses, and at the spelling (`limb-bridge node list`)',
+        ...handshakes,
       ]
 }
 
@@ -159,6 +164,16 @@ function ofRefused(nodeId: string, why: string, until: string): string {
     widening_rejected: 'more ability was refused to it',
   }
   return `${what[why] ?? why}, and is refused until ${until}: \`limb-bridge pairing forgive ${nodeId}\` lets it ask again`
+}
+
+/** A device that fails in TLS names itself by its address alone: any of these may be the one that is looked for. */
+function ofHandshakes({ attempts }: WhyParts): string[] {
+  return attempts.handshakes
+    .slice(0, MAX_HANDSHAKES)
+    .map(
+      ({ address, at, reason }) =>
+        `a TLS handshake failed, from ${address} at ${iso(at)}; if that is this device: ${reason}`,
+    )
 }
 
 function ofAttempts({ topics }: BridgeContext, nodeId: string, { limb, session, attempt }: Found): string[] {

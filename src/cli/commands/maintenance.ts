@@ -6,6 +6,7 @@ import { CliError, EXIT } from '../exit.ts'
 import { settingsOf } from '../session/target.ts'
 import { type FormatOptions, Output } from '../terminal/output.ts'
 import { print, shown } from '../terminal/text.ts'
+import { askBridge } from './doctor-of-bridge.ts'
 
 /** `restore` and `doctor`: for the machine of the bridge itself, and for when it does not run. */
 
@@ -58,15 +59,16 @@ function addDoctor(program: Command, world: CliContext, run: Run): void {
     .summary('Look for what is wrong on this machine, and say what to do.')
     .description(
       'Look at configuration, database, folders, disk, backups, ports, control socket, certificates and clock, and say ' +
-        'what is wrong. The bridge may run or not. Nothing is changed. The exit code is 1 when there is a problem.',
+        'what is wrong. The bridge may run or not; a running one is asked how it is, and why limbs that try do not come in. Nothing is changed. The exit code is 1 when there is a problem.',
     )
     .option('--config <file>', 'the configuration file; the variable LIMB_CONFIG can name it too')
   jsonOption(command)
-  withExamples(command, ['limb-bridge doctor', 'sudo -u limb-bridge limb-bridge doctor --json'])
+  withExamples(command, ['limb-bridge doctor', 'sudo limb-bridge doctor --json'])
   command.action(
     run(async () => {
       const options = command.opts<FormatOptions & { config?: string }>()
-      const results = await world.maintenance.doctor(options.config)
+      const { config } = options
+      const results = [...(await world.maintenance.doctor(config)), ...(await askBridge(world, config))]
       const problems = results.filter((result) => result.level === 'problem').length
       new Output(world, options).answer({ healthy: problems === 0, results }, () =>
         print(world.io.stdout, text(results, problems)),

@@ -115,6 +115,8 @@ function printStatus(
       ['last backup', age(health.lastBackupAt, nowMs) || 'none'],
     ]),
   )
+  for (const text of Array.isArray(health.warnings) ? health.warnings : [])
+    print(stdout, `\nWARNING: ${shown(text)}`)
   if (Number(health.waitingCalls) > 0)
     print(stdout, '\nInvocations wait for a decision: limb-bridge invocation approve')
   if (pending.length === 0) return

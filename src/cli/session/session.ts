@@ -10,6 +10,7 @@ import { filterMatches, type Topics, topicsOf } from '../../protocol/topics.ts'
 import { isVerb, VERBS, type VerbDefinition } from '../../protocol/verbs.ts'
 import { CliError, EXIT, RefusedByBridge, type SignInRefused, unreachable, withCommands } from '../exit.ts'
 import { connectionError, isSignInRefusal, notThatPrincipal, signInRefused } from './mqtt-errors.ts'
+import { serviceFailure, unlessServiceFails } from './service.ts'
 import { type ConnectionTarget, targetName } from './target.ts'
 
 /** A session with the bridge: requests with their responses, and topics to watch. */
@@ -86,6 +87,8 @@ function linkTarget(
 
 /** Throws CliError when there is no bridge, or it lets this principal not in. */
 export async function openBridge(target: ConnectionTarget, options: OpenOptions): Promise<Bridge> {
+  const failed = await serviceFailure(target)
+  if (failed !== undefined) throw failed
   // Loaded when needed: `--help` and completion answer without it.
   const { MqttLink: Link } = await import('../../client/mqtt-link.ts')
   const session = new BridgeSession(Link, target, options)
@@ -135,7 +138,7 @@ class BridgeSession implements Bridge {
     this.#opening = Promise.withResolvers<void>()
     this.#link.start()
     try {
-      await this.#opening.promise
+      await unlessServiceFails(this.#target, this.#opening.promise)
       await this.#subscribeResponses()
     } catch (error) {
       await this.close()

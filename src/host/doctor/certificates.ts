@@ -1,6 +1,7 @@
-import { X509Certificate } from 'node:crypto'
 import { readFileSync } from 'node:fs'
+import { iso } from '../../kernel/clock.ts'
 import { messageOf } from '../../kernel/errors.ts'
+import { certificatesIn, type Judgement, judge } from '../tls/judgement.ts'
 import { type CheckResult, ok, problem, warning } from './check-result.ts'
 
 /** Certificates that the configuration names. */
@@ -11,7 +12,7 @@ const DAY_MS = 86_400_000
 const SETTING = /^cert(?:ificate)?(?:File|Path)?$/
 
 export function checkCertificates(config: object, now: number): readonly CheckResult[] {
-  return namedIn(config, '').map(({ setting, file }) => checkCertificate(setting, file, now))
+  return namedIn(config, '').flatMap(({ setting, file }) => checkCertificate(setting, file, now))
 }
 
 function namedIn(settings: object, path: string): { setting: string; file: string }[] {
@@ -22,29 +23,32 @@ function namedIn(settings: object, path: string): { setting: string; file: strin
   })
 }
 
-export function checkCertificate(setting: string, file: string, now: number): CheckResult {
-  let certificate: X509Certificate
+/** Judges a file as its clients will, just as the bridge does at its start. */
+export function checkCertificate(setting: string, file: string, now: number): readonly CheckResult[] {
+  const at = `${setting}: ${file}`
+  let judgement: Judgement
   try {
-    certificate = new X509Certificate(readFileSync(file))
+    const [leaf, ...others] = certificatesIn(readFileSync(file))
+    if (leaf === undefined) return [problem('certificate', `${at} has no certificate in it`)]
+    judgement = judge(leaf, others)
   } catch (error) {
-    return problem('certificate', `${setting}: ${file} cannot be read: ${messageOf(error)}`)
+    return [problem('certificate', `${at} cannot be read: ${messageOf(error)}`)]
   }
-  const [from, until] = [Date.parse(certificate.validFrom), Date.parse(certificate.validTo)]
-  const days = Math.floor((until - now) / DAY_MS)
-  if (now < from) {
-    return problem(
-      'certificate',
-      `${setting}: ${file} is valid from ${certificate.validFrom} on; is the clock right?`,
-    )
+  const faults = judgement.faults.map((fault) => warning('certificate', `${at} ${fault}`))
+  return [ofTimes(at, judgement, now), ...faults]
+}
+
+function ofTimes(at: string, { notBeforeMs, notAfterMs, endsFirst }: Judgement, now: number): CheckResult {
+  const whose = endsFirst === undefined ? at : `${at}: its chain needs ${endsFirst}, which`
+  const days = Math.floor((notAfterMs - now) / DAY_MS)
+  if (now < notBeforeMs) {
+    return problem('certificate', `${at} is valid from ${iso(notBeforeMs)} on; is the clock right?`)
   }
-  if (now > until) {
-    return problem(
-      'certificate',
-      `${setting}: ${file} ended at ${certificate.validTo}; put a new one in its place`,
-    )
+  if (now > notAfterMs) {
+    return problem('certificate', `${whose} ended at ${iso(notAfterMs)}; put a new one in its place`)
   }
   if (days < WARN_DAYS) {
-    return warning('certificate', `${setting}: ${file} ends in ${days} days; put a new one in its place`)
+    return warning('certificate', `${whose} ends in ${days} days; put a new one in its place`)
   }
-  return ok('certificate', `${setting}: ${file} is valid for ${days} more days`)
+  return ok('certificate', `${at} is valid for ${days} more days`)
 }

@@ -5,6 +5,7 @@ import { type Config, ConfigError } from '../config/config.ts'
 import type { Environment } from '../config/env.ts'
 import { loadConfig } from '../config/load.ts'
 import { problemText } from '../config/problems.ts'
+import type { PORT_SOCKETS, ServiceState } from '../systemd/service-state.ts'
 import { missingFiles, usesTls } from '../tls/certificate-files.ts'
 import { checkCertificates } from './certificates.ts'
 import { type CheckResult, ok, problem, warning } from './check-result.ts'
@@ -17,7 +18,8 @@ import {
   heldDeleted,
   lookAt,
 } from './machine.ts'
-import { checkControlSocket, checkPort, type Running } from './network.ts'
+import { checkControlSocket, checkHeldOpen, checkPort, type Running } from './network.ts'
+import { AS_ROOT, checkFromOutside, checkService, serviceOf, socketUnit } from './service.ts'
 
 /** Looks at everything that a bridge needs, with or without one running, and says what to do. Changes nothing. */
 
@@ -49,10 +51,14 @@ export interface DoctorOptions {
 
 const AS_BRIDGE = "run the doctor as the bridge's user"
 const HOUR_MS = 3_600_000
+/** No file tells of a clock that was set back. */
+const CLOCK_ONLY = '/nonexistent'
 
 export async function doctor(options: DoctorOptions): Promise<readonly CheckResult[]> {
   let config: Config
   const findings: CheckResult[] = []
+  const outside = await checkFromOutside(options.file, options.env)
+  if (outside !== undefined) return [...outside, ...checkClock(options.clock.wallMs(), CLOCK_ONLY)]
   try {
     const loaded = loadConfig({ file: options.file, env: options.env })
     config = loaded.config
@@ -62,14 +68,16 @@ export async function doctor(options: DoctorOptions): Promise<readonly CheckResu
     if (!(error instanceof ConfigError)) throw error
     return error.problems.map((each) => problem('configuration', problemText(each)))
   }
+  const service = await serviceOf(config.control.socket)
   const checks = [
-    () => checkStore(config, options),
-    () => checkBackups(config, options),
-    () => checkListeners(config, options),
+    async () => (service === undefined ? [] : await checkService(service)),
+    () => checkStore(config, options, service),
+    () => checkBackups(config, options, service),
+    () => checkListeners(config, options, service),
     async () => checkFiles(config, options.clock.wallMs()),
     async () => [
       ...checkClock(options.clock.wallMs(), config.store.path),
-      ...checkOpenFiles(config.mqtt.maxConnections),
+      ...checkOpenFiles(config.mqtt.maxConnections, service?.service.openFiles),
     ],
   ]
   for (const check of checks) findings.push(...(await safely(check)))
@@ -91,9 +99,16 @@ async function safely(check: () => Promise<readonly CheckResult[]>): Promise<rea
   }
 }
 
-async function checkStore({ store }: Config, { database }: DoctorOptions): Promise<readonly CheckResult[]> {
+async function checkStore(
+  { store }: Config,
+  { database }: DoctorOptions,
+  service: ServiceState | undefined,
+): Promise<readonly CheckResult[]> {
   if (store.path === ':memory:') return [warning('database', 'it is in memory: nothing outlives a restart')]
   const file = resolve(store.path)
+  if (service !== undefined && lookAt(file) === 'out of reach') {
+    return [warning('database', `not looked at: ${file} is for the service alone; ${AS_ROOT}`)]
+  }
   const findings = [...checkFolder('folder', dirname(file)), ...checkDisk(file)]
   const there = lookAt(file)
   const held = heldDeleted(file)
@@ -125,9 +140,12 @@ async function checkStore({ store }: Config, { database }: DoctorOptions): Promi
 async function checkBackups(
   config: Config,
   { database, clock }: DoctorOptions,
+  service: ServiceState | undefined,
 ): Promise<readonly CheckResult[]> {
   const { everyHours, folder } = config.backup
   if (config.store.path === ':memory:') return []
+  // Told of the database already.
+  if (service !== undefined && lookAt(resolve(config.store.path)) === 'out of reach') return []
   const why = folder === null ? undefined : database.whyNoBackupsIn(resolve(folder))
   if (why !== undefined) return [problem('backup', `none can be made: ${why}`)]
   const newest = await database.newestBackup(config.store.path, folder).catch(messageOf)
@@ -151,17 +169,47 @@ async function checkBackups(
     : [ok('backup', `the newest one in ${where} is of ${iso(at)}`)]
 }
 
-async function checkListeners(config: Config, { database }: DoctorOptions): Promise<readonly CheckResult[]> {
-  const file = config.store.path
-  const { running, finding } = file === ':memory:' ? NONE_RUNS : findBridge(resolve(file), database)
+async function checkListeners(
+  config: Config,
+  { database }: DoctorOptions,
+  service: ServiceState | undefined,
+): Promise<readonly CheckResult[]> {
+  const { running, finding } = bridgeOf(config.store.path, database, service)
   const { mqtt, tls, http, control } = config
+  const port = async (what: keyof typeof PORT_SOCKETS, host: string, number: number) => {
+    const unit = socketUnit(service, what)
+    return unit === undefined
+      ? await checkPort(what, host, number, running)
+      : await checkHeldOpen(what, unit, running)
+  }
   return [
-    finding,
-    await checkPort('MQTT', mqtt.host, mqtt.port, running),
-    ...(tls.enabled ? [await checkPort('MQTT over TLS', tls.host, tls.port, running)] : []),
-    ...(http.enabled ? [await checkPort('HTTP', http.host, http.port, running)] : []),
-    await checkControlSocket(control.socket, running),
+    ...(finding === undefined ? [] : [finding]),
+    await port('MQTT', mqtt.host, mqtt.port),
+    ...(tls.enabled ? [await port('MQTT over TLS', tls.host, tls.port)] : []),
+    ...(http.enabled ? [await port('HTTP', http.host, http.port)] : []),
+    ...(await controlSocket(control.socket, running, service)),
   ]
+}
+
+/** systemd knows better than the lock of a database that not every user may look at. */
+function bridgeOf(file: string, database: DatabaseTools, service: ServiceState | undefined) {
+  if (service !== undefined && service.service.active === 'active')
+    return { running: 'yes', finding: undefined } as const
+  if (service !== undefined && lookAt(resolve(file)) === 'out of reach')
+    return { running: 'no', finding: undefined } as const
+  return file === ':memory:' ? NONE_RUNS : findBridge(resolve(file), database)
+}
+
+/** Whoever connects to the socket of a service that does not run starts it: so the doctor does not. */
+async function controlSocket(
+  path: string,
+  running: Running,
+  service: ServiceState | undefined,
+): Promise<readonly CheckResult[]> {
+  if (service === undefined || running === 'yes') return [await checkControlSocket(path, running)]
+  const failed = service.service.active === 'failed' || service.control?.active !== 'active'
+  const what = failed ? 'nobody answers there, see `service`' : 'it starts the bridge for who connects'
+  return [ok('control socket', `${path} is held open by systemd; ${what}`)]
 }
 
 const NONE_RUNS = { running: 'no', finding: ok('bridge', 'no bridge runs on this database') } as const

@@ -135,18 +135,31 @@ export function checkClock(now: number, file: string): readonly CheckResult[] {
   return [ok('clock', `it says ${iso(now)}`)]
 }
 
-/** Node raises the soft limit to the hard one by itself. */
-export function checkOpenFiles(maxConnections: number): readonly CheckResult[] {
-  const limit = /^Max open files\s+\S+\s+(\S+)/m.exec(limits())?.[1]
+/** Looks at the limit of the service, or else of this process. Node raises the soft limit to the hard one by itself. */
+export function checkOpenFiles(maxConnections: number, ofService?: number): readonly CheckResult[] {
+  const limit = ofService === undefined ? ownLimit() : String(ofService)
   if (limit === undefined || limit === 'unlimited') return []
   const needed = maxConnections + OTHER_FILES
   if (Number(limit) >= needed) return [ok('open files', `up to ${limit}`)]
+  if (ofService !== undefined) {
+    const drop = `\`systemctl edit limb-bridge\` with [Service] and LimitNOFILE=${needed} allows more`
+    return [
+      warning(
+        'open files',
+        `the service may open ${limit}, and mqtt.maxConnections needs ${needed}: ${drop}`,
+      ),
+    ]
+  }
   return [
     warning(
       'open files',
       `this shell allows ${limit}, and mqtt.maxConnections needs ${needed}; a service sets LimitNOFILE=, a shell \`ulimit -n\``,
     ),
   ]
+}
+
+function ownLimit(): string | undefined {
+  return /^Max open files\s+\S+\s+(\S+)/m.exec(limits())?.[1]
 }
 
 function limits(): string {

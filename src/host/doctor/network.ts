@@ -1,6 +1,7 @@
 import { lstatSync, type Stats } from 'node:fs'
 import { connect, createServer } from 'node:net'
 import { messageOf } from '../../kernel/errors.ts'
+import type { UnitState } from '../systemd/service-state.ts'
 import { type CheckResult, ok, problem, warning } from './check-result.ts'
 
 /** Ports and the control socket, from outside. */
@@ -56,7 +57,7 @@ export async function checkControlSocket(path: string, running: Running): Promis
       ? problem(what, `a bridge runs, and ${path} is not there; is that its configuration? else restart it`)
       : ok(what, `${path} is made at the start`)
   }
-  const answer = await reach({ path })
+  const answer = await reach({ path }, CONNECT_PACKET)
   if (answer === null) return ok(what, `${path} answers`)
   if (answer === 'EACCES') {
     return warning(what, `${path} is not for this user; join its group, or use sudo`)
@@ -66,15 +67,55 @@ export async function checkControlSocket(path: string, running: Running): Promis
     : ok(what, `${path} was left behind; the next start replaces it`)
 }
 
-/** Resolves to null when somebody answers, else to why not. */
-function reach(where: { host: string; port: number } | { path: string }): Promise<string | null> {
+/** A port that systemd holds open for the bridge, with a socket unit. */
+export async function checkHeldOpen(
+  what: string,
+  { unit, active, result, listens }: UnitState,
+  running: Running,
+): Promise<CheckResult> {
+  const where = `${listens.join(' and ')} (${unit})`
+  if (active === 'failed' && result !== 'resources')
+    return problem(what, `${where} is not open; see the line of the service`)
+  if (active === 'failed') {
+    const program = '`ss -ltnp` names the program that listens there'
+    const change = `\`systemctl edit ${unit}\` with [Socket], ListenStream= and another ListenStream= line chooses another port`
+    return problem(what, `${where} is not open; ${program}; stop it, or ${change}`)
+  }
+  if (running !== 'yes')
+    return ok(what, `${where} is held open by systemd; it starts the bridge for who connects`)
+  for (const address of listens) {
+    const answer = await reach(addressOf(address))
+    if (answer !== null) return problem(what, `a bridge runs, and ${address} does not answer (${answer})`)
+  }
+  return ok(what, `${where} answers`)
+}
+
+/** `0.0.0.0:1883`, `[::]:1883`. */
+function addressOf(text: string): { host: string; port: number } {
+  const [, host = '', port = ''] = /^\[?(.*?)\]?:(\d+)$/.exec(text) ?? []
+  return { host: host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '::1' : host, port: Number(port) }
+}
+
+/** A CONNECT of MQTT 3.1.1 that asks for nothing: a clean session without a client id. */
+const CONNECT_PACKET = Buffer.from('100c00044d5154540402000a0000', 'hex')
+
+/**
+ * Returns null when somebody answers, else why not. The kernel takes a connection for a bridge that hangs, or that systemd
+ * is about to start, too; with `hello` an answer to that is what counts.
+ */
+function reach(
+  where: { host: string; port: number } | { path: string },
+  hello?: Buffer,
+): Promise<string | null> {
   return new Promise((done) => {
     const socket = connect(where)
     const end = (answer: string | null) => {
       socket.destroy()
       done(answer)
     }
-    socket.once('connect', () => end(null))
+    if (hello === undefined) socket.once('connect', () => end(null))
+    else socket.once('connect', () => socket.write(hello)).once('data', () => end(null))
+    socket.once('close', () => end('it closed the connection'))
     socket.once('error', (error: NodeJS.ErrnoException) => end(error.code ?? error.message))
     socket.setTimeout(CONNECT_MS, () => end(`nothing within ${CONNECT_MS / 1000} s`))
   })

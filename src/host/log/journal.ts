@@ -13,12 +13,12 @@ const PRIORITIES: Readonly<Record<string, number>> = {
   trace: 7,
 }
 
-/** Returns whether standard output goes to the journal, and not to a pipe or a file that a parent made of it. */
-export function writesToJournal(env: Readonly<Record<string, string | undefined>>): boolean {
+/** Whether standard output (or another descriptor) goes to the journal, and not to a pipe or a file that a parent made of it. */
+export function writesToJournal(env: Readonly<Record<string, string | undefined>>, descriptor = 1): boolean {
   const stream = env.JOURNAL_STREAM
   if (stream === undefined) return false
   try {
-    const { dev, ino } = fstatSync(1)
+    const { dev, ino } = fstatSync(descriptor)
     return stream === `${dev}:${ino}`
   } catch {
     return false
@@ -26,7 +26,6 @@ export function writesToJournal(env: Readonly<Record<string, string | undefined>
 }
 
 /** A line of JSON with the priority of its level before it, which the journal takes off. */
-export function withPriority(line: string): string {
-  const level = /"level":"(\w+)"/.exec(line)?.[1] ?? 'info'
+export function withPriority(line: string, level = /"level":"(\w+)"/.exec(line)?.[1] ?? 'info'): string {
   return `<${PRIORITIES[level] ?? 6}>${line}`
 }

@@ -16,6 +16,8 @@ export interface ServiceManager {
   /** Says that a reload has begun; `ready` must end it. */
   reloading(): Promise<void>
   stopping(): Promise<void>
+  /** The start has failed; nothing follows. `systemctl status` shows why. */
+  failed(why: string): Promise<void>
   /** The start, or the stop, may take so many more seconds from now. */
   extend(seconds: number): Promise<void>
   /** Closes it after the last message. */
@@ -50,6 +52,10 @@ export function serviceManager(options: NotifyOptions): ServiceManager {
     // Type=notify-reload (systemd 253) compares the time with that of its SIGHUP.
     reloading: () => notifier.notify({ RELOADING: '1', MONOTONIC_USEC: String(bootMicroseconds()) }),
     stopping: () => notifier.notify({ STOPPING: '1', STATUS: 'stopping' }),
+    failed: async (why) => {
+      await notifier.notify({ STATUS: line(why) })
+      helper.close()
+    },
     close: () => helper.close(),
     extend: (seconds) => notifier.notify({ EXTEND_TIMEOUT_USEC: String(Math.ceil(seconds) * 1_000_000) }),
   }
@@ -63,6 +69,7 @@ const absent: ServiceManager = {
   alive: nothing,
   reloading: nothing,
   stopping: nothing,
+  failed: nothing,
   extend: nothing,
   close: () => {},
 }

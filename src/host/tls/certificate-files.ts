@@ -1,10 +1,13 @@
-import { createPrivateKey, X509Certificate } from 'node:crypto'
+import { createPrivateKey } from 'node:crypto'
 import { statSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
+import { resolve } from 'node:path'
 import { createSecureContext, type SecureContextOptions } from 'node:tls'
 import { MisconfiguredError, messageOf } from '../../kernel/errors.ts'
 import { sha256Hex } from '../../kernel/secrets.ts'
 import type { Config } from '../config/config.ts'
+import { certificatesIn, type Judgement, judge } from './judgement.ts'
+import { whyServiceCannotRead } from './service-access.ts'
 
 /** The files of the section `tls`, read and looked at before a listener depends on them. */
 
@@ -15,12 +18,10 @@ export interface CertificateFiles {
   readonly crlFile: string | null
 }
 
-export interface CheckedCertificate {
+export interface CheckedCertificate extends Judgement {
   readonly material: Pick<SecureContextOptions, 'cert' | 'key' | 'ca' | 'crl'>
   /** The name that is written in the certificate, for people. */
   readonly subject: string
-  /** The time at which the first certificate of the chain ends, in milliseconds since 1970. */
-  readonly notAfterMs: number
 }
 
 export interface ReadFiles {
@@ -55,8 +56,8 @@ export function usesTls({ tls, http }: Config): boolean {
 }
 
 /**
- * Lists what a start would stumble over, for whoever checks a configuration. It lists only what is surely wrong: that
- * this user may not read a private key is as it should be.
+ * What a start would stumble over, for who checks a configuration. Only what is surely wrong: that this user may not
+ * read a private key is as it should be. Root learns what the packaged service may not read.
  */
 export function missingFiles(config: Config): string[] {
   const { tls, uplinks } = config
@@ -67,8 +68,10 @@ export function missingFiles(config: Config): string[] {
   }
   named.push(['invocation.caFile', config.invocation.caFile])
   return named.flatMap(([key, path]) => {
-    const fault = path ? faultOf(path) : undefined
-    return fault === undefined ? [] : [`${key}: cannot read ${path}: ${HINTS[fault]}`]
+    if (!path) return []
+    const fault = faultOf(path)
+    const why = fault === undefined ? whyServiceCannotRead(resolve(path)) : HINTS[fault]
+    return why === undefined ? [] : [`${key}: cannot read ${path}: ${why}`]
   })
 }
 
@@ -93,7 +96,9 @@ export async function readFiles(files: CertificateFiles): Promise<ReadFiles> {
 
 /** Throws an error that names the key of the configuration and says what is wrong with its file. */
 export function checkFiles(read: ReadFiles, files: CertificateFiles): CheckedCertificate {
-  const chain = explain(`tls.certFile: ${files.certFile} is no PEM certificate`, () => chainOf(read.cert))
+  const chain = explain(`tls.certFile: ${files.certFile} is no PEM certificate`, () =>
+    certificatesIn(read.cert),
+  )
   const [leaf] = chain
   if (leaf === undefined)
     throw new MisconfiguredError(`tls.certFile: ${files.certFile} has no certificate in it`)
@@ -115,21 +120,15 @@ export function checkFiles(read: ReadFiles, files: CertificateFiles): CheckedCer
   return {
     material,
     subject: leaf.subjectAltName ?? leaf.subject,
-    notAfterMs: Math.min(...chain.map((certificate) => certificate.validToDate.getTime())),
+    ...judge(leaf, chain.slice(1)),
   }
 }
 
 /** OpenSSL would take a file without any certificate for one that trusts nobody, silently. */
 function authoritiesOf(ca: Buffer, path: string): Buffer {
-  const found = explain(`tls.caFile: ${path} is no PEM certificate`, () => chainOf(ca))
+  const found = explain(`tls.caFile: ${path} is no PEM certificate`, () => certificatesIn(ca))
   if (found.length === 0) throw new MisconfiguredError(`tls.caFile: ${path} has no certificate in it`)
   return ca
-}
-
-const PEM_CERTIFICATE = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g
-
-function chainOf(pem: Buffer): X509Certificate[] {
-  return (pem.toString('latin1').match(PEM_CERTIFICATE) ?? []).map((text) => new X509Certificate(text))
 }
 
 function explain<T>(what: string, work: () => T): T {

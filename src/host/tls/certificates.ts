@@ -28,6 +28,7 @@ export class Certificates {
   #refused = ''
   #uses: ((material: Material) => void)[] = []
   #warnedDays = Infinity
+  #warnedFaults = false
   #cancel: (() => void) | undefined
   #stopped = false
   readonly reloads = { ok: 0, failed: 0 }
@@ -104,13 +105,17 @@ export class Certificates {
     const { clock, log } = this.#options
     const now = clock.wallMs()
     if (next.notAfterMs <= now && this.#current.notAfterMs > now) {
-      throw new Error(`it ended on ${iso(next.notAfterMs)}`)
+      throw new Error(`${whose(next)} ended on ${iso(next.notAfterMs)}`)
+    }
+    if (next.notBeforeMs > now && this.#current.notBeforeMs <= now) {
+      throw new Error(`it is valid from ${iso(next.notBeforeMs)} on`)
     }
     for (const use of this.#uses) use(next.material)
     this.#current = next
     this.#fingerprint = fingerprint
     this.#refused = ''
     this.#warnedDays = Infinity
+    this.#warnedFaults = false
     this.reloads.ok++
     log.info({ subject: next.subject, until: iso(next.notAfterMs) }, 'a new certificate is in use')
     this.#warn()
@@ -118,14 +123,27 @@ export class Certificates {
 
   #warn(): void {
     const { clock, log, files } = this.#options
-    const { notAfterMs, subject } = this.#current
+    const { notAfterMs, notBeforeMs, faults, subject } = this.#current
+    if (!this.#warnedFaults) {
+      this.#warnedFaults = true
+      for (const fault of faults) log.warn({ subject }, `the certificate in ${files.certFile} ${fault}`)
+      if (notBeforeMs > clock.wallMs()) {
+        const from = `is valid from ${iso(notBeforeMs)} on: clients refuse it before; is the clock right?`
+        log.error({ subject, from: iso(notBeforeMs) }, `the certificate in ${files.certFile} ${from}`)
+      }
+    }
     const daysLeft = (notAfterMs - clock.wallMs()) / DAY_MS
     const due = WARN_DAYS.filter((days) => daysLeft <= days).at(-1)
     if (due === undefined || due >= this.#warnedDays) return
     this.#warnedDays = due
     const until = iso(notAfterMs)
     const what = due === 0 ? `ended on ${until}: clients refuse it` : `ends on ${until}`
-    const message = `the certificate in ${files.certFile} ${what}; renew it`
+    const message = `${whose(this.#current)} in ${files.certFile} ${what}; renew it`
     log[due <= 1 ? 'error' : 'warn']({ subject, until, daysLeft: Math.floor(daysLeft) }, message)
   }
+}
+
+/** Names the certificate of the chain that ends first. */
+function whose({ endsFirst }: CheckedCertificate): string {
+  return endsFirst === undefined ? 'the certificate' : `the certificate ${endsFirst}, which the chain needs,`
 }

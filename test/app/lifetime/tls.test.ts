@@ -7,6 +7,7 @@ import { type ConnectionOptions, connect as connectTls, type TLSSocket } from 'n
 import mqtt, { type IClientOptions } from 'mqtt'
 import { afterAll, afterEach, describe, expect, it } from 'vitest'
 import { WebSocket } from 'ws'
+import { connectPacket, dial } from '../../broker/wire.ts'
 import { keyOf, REGISTRATION, startApp, type TestApp } from '../../support/app.ts'
 import { authority, type Pair } from '../../support/certificates.ts'
 import { TestClient } from '../../support/client.ts'
@@ -110,7 +111,7 @@ describe('MQTT over TLS', () => {
       plain.write('GET / HTTP/1.1\r\n\r\n')
       await once(plain.resume(), 'close')
     }
-    const lines = app.logLines.filter(({ msg }) => msg === 'TLS handshake failed: connection closed')
+    const lines = app.logLines.filter(({ msg }) => /^TLS handshake with \S+ failed: /.test(String(msg)))
     expect(lines.length).toBe(5)
     expect(await metric(app, 'limb_connections_refused_total{reason="tls"}')).toBe(20)
     expect(await metric(app, 'limb_connections{transport="tls"}')).toBe(0)
@@ -214,8 +215,50 @@ describe('a client certificate', () => {
     await using app = await startApp({ tls: ON })
     await (await app.admin()).do('admin', 'node/provision', { nodeId: 'cam1' })
     await expect(secure(app, shows(make()))).rejects.toThrow()
-    const line = app.logLines.find(({ msg }) => msg === 'TLS handshake failed: connection closed')
+    const line = app.logLines.find(({ msg }) => /^TLS handshake with \S+ failed: /.test(String(msg)))
     expect(line?.reason).toMatch(reason)
+  })
+
+  it('that is not believed, or stands for no limb, is told in words, with its address and to `why`', async () => {
+    await using app = await startApp({ tls: { ...ON, requireClientCertificate: true } })
+    const admin = await app.admin()
+    const why = async (nodeId: string) => String((await admin.do('admin', 'node/why', { nodeId })).advice)
+    await expect(secure(app, shows(stranger.issue('cam1')))).rejects.toThrow()
+    expect(await why('cam1')).toMatch(
+      /from 127\.0\.0\.1 .* was refused: .* authority that tls\.caFile does not have/,
+    )
+    await expect(secure(app, {})).rejects.toThrow()
+    expect(await why('cam7')).toMatch(
+      /a TLS handshake failed, from 127\.0\.0\.1 at .*the client showed no certificate/,
+    )
+    // Plain MQTT on the port of TLS.
+    const plain = await dial({ port: app.bridge.tls?.port ?? 0 })
+    plain.send(connectPacket())
+    await plain.closed
+    const told = () =>
+      app.logLines.map(({ msg }) => String(msg)).filter((msg) => msg.includes('TLS handshake'))
+    await expect
+      .poll(() => told().at(-1))
+      .toMatch(/with 127\.0\.0\.1 failed: the client does not speak TLS on this port/)
+    await expect(secure(app, { ca: stranger.cert, username: 'cam1' })).rejects.toThrow()
+    await expect
+      .poll(() => told().at(-1))
+      .toMatch(/does not know the authority of the certificate|does not accept|went away/)
+
+    const named = await secure(app, {
+      ...shows(ca.issue('Front Camera #1')),
+      username: 'cam1',
+      password: keyOf('cam1'),
+    })
+    expect(named.mqtt.connected).toBe(true)
+    const idle = app.logLines.filter(({ msg }) => String(msg).includes('is no nodeId'))
+    expect(idle).toMatchObject([
+      {
+        level: 'warn',
+        address: '127.0.0.1',
+        msg: expect.stringContaining('has the common name "Front Camera #1"'),
+      },
+    ])
   })
 
   it('that was revoked by its authority is refused, after a reload too', async () => {
@@ -328,7 +371,7 @@ describe('the end of a certificate', () => {
       { tls: { ...ON, certFile: pair.certFile, keyFile: pair.keyFile } },
       { fakeClock: true },
     )
-    const warnings = () => app.logLines.filter(({ msg }) => /^the certificate in/.test(String(msg))).length
+    const warnings = () => app.logLines.filter(({ msg }) => /^the certificate in .* end(s|ed) on/.test(String(msg))).length
     // The next look is planned when this one has read the files.
     const look = () => {
       app.clock.advance(10_000)

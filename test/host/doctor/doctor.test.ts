@@ -151,7 +151,7 @@ test('files of TLS that are missing are told when something uses them', async ()
 })
 
 test('a certificate that ends soon, ended or cannot be read is told', () => {
-  expect(checkCertificate('tls.cert', join(folder, 'none.pem'), 0)).toMatchObject({ level: 'problem' })
+  expect(checkCertificate('tls.cert', join(folder, 'none.pem'), 0)).toMatchObject([{ level: 'problem' }])
 })
 
 test('beside a running bridge, its ports and socket are asked, and it is not disturbed', {

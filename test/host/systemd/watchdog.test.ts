@@ -29,6 +29,7 @@ async function pulse(
     reloading: nothing,
     stopping: nothing,
     extend: nothing,
+    failed: nothing,
     close() {},
   }
   let beats = 0
