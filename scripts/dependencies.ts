@@ -33,6 +33,7 @@ const REASONS: Readonly<Record<string, string>> = {
   'pino-pretty': 'the log for people on a terminal',
   'prom-client': 'metrics in the form of Prometheus',
   qlobber: "the trie that finds the stored sessions of a topic, as the broker's own persistence does",
+  uqr: 'QR codes of `node provision --qr`, loaded for that alone',
   ws: 'MQTT over WebSocket',
   yaml: 'the configuration file, with the line of each mistake',
   zod: 'checks of everything that comes from outside; the documents are made from the same schemas',

@@ -32,6 +32,10 @@ const maintenance: Maintenance = {
     const tools = await import('./assembly/maintenance.ts')
     return tools.maintenance.doctor(file)
   },
+  async initTls(folder, names) {
+    const tools = await import('./assembly/maintenance.ts')
+    return tools.maintenance.initTls(folder, names)
+  },
 }
 
 process.exitCode = await runCommandLine(process.argv.slice(2), { serve, configuration, maintenance, version })

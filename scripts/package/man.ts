@@ -15,7 +15,7 @@ async function program(version: string): Promise<Command> {
   const never = async () => {
     throw new Error('a manual page runs no command')
   }
-  const maintenance = { restore: never, doctor: never }
+  const maintenance = { restore: never, doctor: never, initTls: never }
   const world = { io, clock: systemClock, configuration, maintenance, version, serve: never }
   return buildProgram(world, () => async () => {})
 }

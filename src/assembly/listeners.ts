@@ -4,6 +4,7 @@ import type { Config } from '../host/config/config.ts'
 import { fdsOf, type Inherited, NO_SOCKETS } from '../host/systemd/activation.ts'
 import { usesTls } from '../host/tls/certificate-files.ts'
 import { Certificates } from '../host/tls/certificates.ts'
+import { OwnCertificate } from '../host/tls/own-authority.ts'
 import type { ApiPorts } from '../http/api/ports.ts'
 import type { ConsoleOptions } from '../http/console/console.ts'
 import type { Metrics } from '../http/metrics.ts'
@@ -21,7 +22,8 @@ export async function loadCertificates({ config, log, clock }: AppOptions): Prom
   // The configuration was checked for them.
   const { certFile, keyFile, caFile, crlFile } = config.tls
   invariant(certFile !== null && keyFile !== null, 'TLS without a certificate')
-  return await Certificates.load({ files: { certFile, keyFile, caFile, crlFile }, log, clock })
+  const own = await OwnCertificate.of(certFile, keyFile)
+  return await Certificates.load({ files: { certFile, keyFile, caFile, crlFile }, log, clock, own })
 }
 
 /** The path of the first one. */

@@ -1,7 +1,8 @@
 import { type DatabaseTools, doctor } from '../host/doctor/doctor.ts'
 import { systemClock } from '../kernel/clock.ts'
+import { messageOf } from '../kernel/errors.ts'
 
-/** `restore` and `doctor` over the files of this machine. The database's library is loaded when one of them asks for it. */
+/** `restore`, `doctor` and `tls init` over the files of this machine. The database's library is loaded when one of them asks for it. */
 
 async function databaseTools(): Promise<DatabaseTools> {
   const { backupFolder, newestBackupIn, whyNoBackupsIn } = await import('../store/sqlite/backup/backups.ts')
@@ -31,5 +32,15 @@ export const maintenance = {
   },
   async doctor(file: string | undefined) {
     return await doctor({ file, env: process.env, clock: systemClock, database: await databaseTools() })
+  },
+  async initTls(folder: string, names: readonly string[]) {
+    const { initAuthority, machineNames } = await import('../host/tls/own-authority.ts')
+    try {
+      const made = await initAuthority(folder, [...names, ...machineNames()])
+      const { ca, cert, key } = made.files
+      return { ok: true as const, ...made, ca, cert, key }
+    } catch (error) {
+      return { ok: false as const, reason: messageOf(error) }
+    }
   },
 }

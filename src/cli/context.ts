@@ -64,10 +64,28 @@ export type RestoreOutcome =
     }
   | { readonly ok: false; readonly reason: string }
 
+export type TlsOutcome =
+  | {
+      readonly ok: true
+      /** The authority's certificate, which devices get. */
+      readonly ca: string
+      readonly cert: string
+      readonly key: string
+      readonly names: readonly string[]
+      readonly until: Date
+      /** The SHA-256 fingerprint of the authority. */
+      readonly fingerprint: string
+      /** False if the authority was there before. */
+      readonly madeAuthority: boolean
+    }
+  | { readonly ok: false; readonly reason: string }
+
 /** The tools that work on the files of this machine, not through a bridge. */
 export interface Maintenance {
   restore(from: string, to: string): Promise<RestoreOutcome>
   doctor(configFile: string | undefined): Promise<readonly CheckResult[]>
+  /** `names` are added to those that the machine has. */
+  initTls(folder: string, names: readonly string[]): Promise<TlsOutcome>
 }
 
 export interface CommandLineOptions {

@@ -65,6 +65,7 @@ export function start(argv: readonly string[], options: RunOptions = {}): Starte
     maintenance: {
       restore: async () => ({ ok: false, reason: 'not here' }),
       doctor: async () => [],
+      initTls: async () => ({ ok: false, reason: 'not here' }),
       ...options.maintenance,
     },
     version: '1.2.3',

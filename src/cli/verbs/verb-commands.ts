@@ -24,11 +24,14 @@ import { askBeforeEnd } from './ends.ts'
 import { addExportCommand } from './export.ts'
 import { importNodes } from './import.ts'
 import { invokeWithProgress } from './invoke.ts'
+import { type LabelOptions, labelOptions, writeLabel } from './label.ts'
 import { checkPictureFile, savePictures } from './pictures.ts'
 
 /** Every verb of the protocol's table as a subcommand: `node/list` is `limb-bridge node list`. */
 
-type VerbOptions = ConnectionOptions & AuditOptions & { readonly yes?: true; readonly output?: string }
+type VerbOptions = ConnectionOptions &
+  AuditOptions &
+  LabelOptions & { readonly yes?: true; readonly output?: string }
 
 type Values = Record<string, unknown>
 
@@ -64,6 +67,7 @@ const EXAMPLES: Partial<Record<VerbName, readonly string[]>> = {
   'node/provision': [
     'limb-bridge node provision cam1 --display-name "Front camera"',
     'limb-bridge node provision cam1 --api-key - < key.txt',
+    'limb-bridge node provision cam1 --qr --sticker cam1.svg --address 192.168.1.5',
     `limb-bridge node provision cam1 --capabilities '[{"cap":"camera","commands":["camera.snap"],"authLevel":"leased"}]'`,
   ],
   'node/import': [
@@ -180,6 +184,7 @@ function addVerb(parent: Command, leaf: string, name: VerbName, world: CliContex
   }
   if (name === 'invoke')
     command.option('--output <file>', 'write the picture of the answer to this file; `-` is standard output')
+  if (name === 'node/provision') labelOptions(command)
   if (ASKS_WHETHER.includes(name)) command.option('-y, --yes', 'do it without asking')
   connectionOptions(command)
   withExamples(command, EXAMPLES[name] ?? [])
@@ -293,7 +298,9 @@ async function perform(
     if (data === NOTHING_DONE) return
     if (output !== undefined) data = savePictures(data, output, world.io.stdout)
     if (output === '-') return
-    new Output(world, options).answer(data ?? {}, () => show(world, name, data, args))
+    const format = new Output(world, options)
+    format.answer(data ?? {}, () => show(world, name, data, args))
+    if (name === 'node/provision') await writeLabel(world, options, data, format.isText)
     const shortfall = softFailureOf(name, data)
     if (shortfall !== undefined) throw new SoftFailure(shortfall)
   } finally {

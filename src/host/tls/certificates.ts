@@ -3,6 +3,7 @@ import type { Log } from '../../bridge/ports.ts'
 import { type Clock, iso } from '../../kernel/clock.ts'
 import { messageOf } from '../../kernel/errors.ts'
 import { type CertificateFiles, type CheckedCertificate, checkFiles, readFiles } from './certificate-files.ts'
+import type { OwnCertificate } from './own-authority.ts'
 
 /** The certificate in use: it is looked at again and again, and replaced while sessions stay. */
 
@@ -10,11 +11,14 @@ export interface CertificatesOptions {
   readonly files: CertificateFiles
   readonly log: Log
   readonly clock: Clock
+  /** The certificate's maker where it is the bridge's own authority; undefined where something else renews it. */
+  readonly own?: OwnCertificate | undefined
 }
 
 /** Renewal tools write the files within moments; nobody waits for them. */
 const LOOK_MS = 10_000
 const DAY_MS = 86_400_000
+const RETRY_MS = 3_600_000
 /** Told once each, and once more after a restart. */
 const WARN_DAYS = [30, 7, 1, 0] as const
 
@@ -32,6 +36,7 @@ export class Certificates {
   #cancel: (() => void) | undefined
   #stopped = false
   readonly reloads = { ok: 0, failed: 0 }
+  #renewAtMs = 0
 
   private constructor(options: CertificatesOptions, current: CheckedCertificate, fingerprint: string) {
     this.#options = options
@@ -41,8 +46,10 @@ export class Certificates {
 
   /** Rejects with a text that names the key of the configuration. */
   static async load(options: CertificatesOptions): Promise<Certificates> {
+    const renewed = await renew(options)
     const read = await readFiles(options.files)
     const certificates = new Certificates(options, checkFiles(read, options.files), read.fingerprint)
+    certificates.#renewAtMs = renewed
     certificates.#warn()
     certificates.#lookLater()
     return certificates
@@ -82,7 +89,8 @@ export class Certificates {
   }
 
   async #look(): Promise<void> {
-    const { files, log } = this.#options
+    const { files, log, clock } = this.#options
+    if (clock.wallMs() >= this.#renewAtMs) this.#renewAtMs = await renew(this.#options)
     let fingerprint = 'unreadable'
     try {
       const read = await readFiles(files)
@@ -146,4 +154,21 @@ export class Certificates {
 /** Names the certificate of the chain that ends first. */
 function whose({ endsFirst }: CheckedCertificate): string {
   return endsFirst === undefined ? 'the certificate' : `the certificate ${endsFirst}, which the chain needs,`
+}
+
+/** Renews what the bridge's own authority has made, if it is due. Returns when to look again. */
+async function renew({ own, clock, log, files }: CertificatesOptions): Promise<number> {
+  const now = clock.wallMs()
+  if (own === undefined) return Number.POSITIVE_INFINITY
+  try {
+    const why = await own.renewIfDue(now)
+    if (why !== undefined) log.info({ file: files.certFile }, `the certificate was renewed: ${why}`)
+    return now + DAY_MS
+  } catch (error) {
+    log.error(
+      { err: error },
+      `the certificate in ${files.certFile} could not be renewed: ${messageOf(error)}`,
+    )
+    return now + RETRY_MS
+  }
 }
