@@ -2,11 +2,7 @@ import type { Bridge } from '../session/session.ts'
 import { asRow, type DisplayRow } from '../terminal/presentation.ts'
 import { shown, spokenCode } from '../terminal/text.ts'
 
-<<<<<<< HEAD
 /** The limbs that `watch` keeps, and what waits for a person, as they were last heard of. */
-=======
-/** The state that `watch` keeps: the limbs, and what waits for a person, as they were last heard of. */
->>>>>>> 98ccf43 (docs: tell operators and admins in plain sentences what to do)
 
 /** Limbs that are followed; nobody reads more, and memory has an end. */
 const MAX_NODES = 20_000
