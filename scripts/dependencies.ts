@@ -116,7 +116,7 @@ export function dependenciesMarkdown(): string {
     '',
     '## What is left, and why',
     '',
-    '- `@modelcontextprotocol/server` is loaded by `limb-bridge mcp` alone, never by the service; a test looks at what a',
+    '- `@modelcontextprotocol/server` is loaded by `limb-bridge mcp`, and by the service with the first request of `/mcp`; a test looks at what a',
     '  running service has loaded. Its predecessor, `@modelcontextprotocol/sdk`, brought two web frameworks for transports',
     '  that the bridge does not use, 97 packages in all.',
     '- `mqtt` is loaded by the command line, by the client for limbs and by an uplink, never by a service without uplinks.',

@@ -138,6 +138,7 @@ const ROWS: Readonly<Record<string, readonly Panel[]>> = {
       queries: [
         [gauge('limb_stranger_bytes'), 'connections'],
         [gauge('limb_pending_request_bytes'), 'pending requests'],
+        [gauge('limb_mcp_kept_bytes'), 'kept for clients of MCP'],
       ],
     },
   ],
@@ -155,7 +156,10 @@ const ROWS: Readonly<Record<string, readonly Panel[]>> = {
       title: 'Sessions by role',
       about: 'Live sessions.',
       stacked: true,
-      queries: [[gauge('limb_sessions', 'role'), '{{role}}']],
+      queries: [
+        [gauge('limb_sessions', 'role'), '{{role}}'],
+        [gauge('limb_mcp_sessions'), 'MCP over HTTP'],
+      ],
     },
     {
       title: 'Connections',

@@ -26,6 +26,7 @@ import { NO_SOCKETS } from './host/systemd/activation.ts'
 import { createHttpLimbClient } from './http/limb-client/client.ts'
 import { createMetrics, type Metrics } from './http/metrics.ts'
 import { type Phase, readinessOf } from './http/readiness.ts'
+import type { HttpServer } from './http/server.ts'
 import { invariant } from './kernel/assert.ts'
 import { LogThrottle } from './kernel/log-throttle.ts'
 import { RunningClock } from './kernel/running-clock.ts'
@@ -72,6 +73,7 @@ async function start(options: AppOptions, teardown: Teardown): Promise<RunningBr
       bounds: {
         logLinesDropped: log.droppedLines,
         pendingBytes: core.pending.bytes,
+        ...web?.readings(),
         kept: keptBytes(held, { database, store, mqttStore, backups, persistence, core }),
       },
       auditRows: store.auditRows(),
@@ -107,6 +109,7 @@ async function start(options: AppOptions, teardown: Teardown): Promise<RunningBr
   const backups = createBackups({ database, folder: config.backup.folder, clock })
 
   let broker: Broker | undefined
+  let web: HttpServer | null = null
   const connected = (): Broker => {
     invariant(broker, 'the broker is used before it is there')
     return broker
@@ -233,6 +236,7 @@ async function start(options: AppOptions, teardown: Teardown): Promise<RunningBr
         consoleOptions(config, { mqtt, tls }),
       )
     : null
+  web = http
   if (http) teardown.add(() => http.close())
   // First of all nobody new comes in: nobody is told `online` by a bridge that is about to end.
   teardown.add(() => running.closeListeners())

@@ -6,14 +6,13 @@ import type { ApiPorts } from '../http/api/ports.ts'
 import { topicsOf } from '../protocol/topics.ts'
 import type { AppOptions } from './options.ts'
 
-/** Returns what the HTTP API needs of the bridge; undefined when it is switched off (`http.api`). */
+/** Returns what the HTTP API and MCP need of the bridge. */
 export function apiPorts(
   core: Core,
   view: RetainedView,
   broker: Broker,
   { config, version = '0.0.0' }: AppOptions,
-): ApiPorts | undefined {
-  if (!config.http.api) return undefined
+): ApiPorts {
   return {
     admit: core.admit,
     isCurrent: (identity) => core.isCurrent(identity),

@@ -81,7 +81,7 @@ export async function openHttp(
   broker: Broker,
   readiness: () => Readiness,
   certificates: Certificates | null,
-  api: ApiPorts | undefined,
+  ports: ApiPorts,
   console: ConsoleOptions | undefined,
 ): Promise<HttpServer> {
   const { minVersion, requireClientCertificate } = config.tls
@@ -95,7 +95,7 @@ export async function openHttp(
     inheritedFd: fdsOf(inherited, 'http')[0],
     readiness,
     metrics,
-    api,
+    ports,
     console,
     attach: (stream, peer) => broker.attach(stream, { ...peer, local: false, transport: 'websocket' }),
     log,

@@ -16,9 +16,18 @@ export function settingsOf(config: Config, version: string): BridgeSettings {
 }
 
 export function httpLimits({ http, mqtt }: Config): HttpLimits {
-  const { token, allowedOrigins } = http
+  const { token, allowedOrigins, allowedHosts, publicUrl } = http
   const { maxConnections, maxConnectionsPerAddress, maxPacketBytes, maxConnectBytes } = mqtt
-  return { token, allowedOrigins, maxConnections, maxConnectionsPerAddress, maxPacketBytes, maxConnectBytes }
+  return {
+    token,
+    allowedOrigins,
+    allowedHosts,
+    publicUrl,
+    maxConnections,
+    maxConnectionsPerAddress,
+    maxPacketBytes,
+    maxConnectBytes,
+  }
 }
 
 export function persistenceLimits({ mqtt }: Config, topics: Topics): PersistenceLimits {

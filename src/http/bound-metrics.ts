@@ -13,6 +13,9 @@ export interface BoundReadings {
   readonly pendingBytes?: number
   /** The bytes that are kept, and their bound, by kind. */
   readonly kept?: Readonly<Record<KeptKind, { readonly bytes: number; readonly max: number }>>
+  /** Sessions of MCP over HTTP, and what is kept for those whose connection broke. */
+  readonly mcpSessions?: number
+  readonly mcpKeptBytes?: number
 }
 
 interface Shown {
@@ -31,6 +34,11 @@ const SHOWN: Readonly<Record<Exclude<keyof BoundReadings, 'kept'>, Shown>> = {
   pendingBytes: {
     name: 'limb_pending_request_bytes',
     help: 'Bytes of the registrations of requests that wait for an operator.',
+  },
+  mcpSessions: { name: 'limb_mcp_sessions', help: 'Sessions of MCP over HTTP.' },
+  mcpKeptBytes: {
+    name: 'limb_mcp_kept_bytes',
+    help: 'Bytes that are kept for clients of MCP whose connection broke, so that they can go on.',
   },
 }
 

@@ -7,9 +7,8 @@ import { StartError } from '../kernel/errors.ts'
 import { INHERITED_BACKLOG } from '../kernel/listening.ts'
 import { LogThrottle } from '../kernel/log-throttle.ts'
 import { hashKey, keyMatches } from '../kernel/secrets.ts'
-import { registerApi } from './api/api.ts'
-import type { ApiPorts } from './api/ports.ts'
 import { type ConsoleOptions, consoleRoutes } from './console/console.ts'
+import { type DoorOptions, type DoorReadings, openDoors } from './doors.ts'
 import type { Metrics } from './metrics.ts'
 import { limitPerAddress } from './per-address.ts'
 import { boundPlainConnections } from './plain-connections.ts'
@@ -23,7 +22,7 @@ export interface Readiness {
   readonly reasons: readonly string[]
 }
 
-export interface HttpOptions extends HttpLimits {
+export interface HttpOptions extends HttpLimits, Pick<DoorOptions, 'ports' | 'api' | 'mcp'> {
   readonly host: string
   /** The port; 0: any free one. */
   readonly port: number
@@ -34,8 +33,6 @@ export interface HttpOptions extends HttpLimits {
   readonly readiness: () => Readiness
   readonly metrics: Metrics
   readonly attach: Attach
-  /** The HTTP API; undefined: there is none. */
-  readonly api?: ApiPorts | undefined
   /** The web console at `/`; undefined: there is none. */
   readonly console?: ConsoleOptions | undefined
   readonly log: Log
@@ -54,6 +51,8 @@ export interface HttpLimits {
   /** Bearer token of `/metrics`; null: none is needed. */
   readonly token: string | null
   readonly allowedOrigins: readonly string[]
+  readonly allowedHosts: readonly string[]
+  readonly publicUrl: string | null
   /** WebSocket sessions in all; the broker counts them once more together with the others. */
   readonly maxConnections: number
   readonly maxConnectionsPerAddress: number
@@ -65,6 +64,8 @@ export interface HttpServer {
   /** The address where it listens. */
   readonly host: string
   readonly port: number
+  /** Reads what is kept for those who ask over HTTP. */
+  readings(): DoorReadings
   /** The certificate of connections from now on. Nothing happens with plain HTTP. */
   setMaterial(material: SecureContextOptions): void
   /** Holds for requests and WebSocket sessions that begin from now on. */
@@ -107,7 +108,7 @@ export async function startHttp(given: HttpOptions): Promise<HttpServer> {
   headers(app)
   const access: Access = { metrics: bearer(options.token) }
   routes(app, options, access)
-  if (options.api !== undefined) await addApi(app, options, options.api)
+  const readings = await openDoors(app, options, refusals)
   if (options.console !== undefined) consoleRoutes(app, options.console)
   failures(app, options.log)
   await listen(app, options)
@@ -115,6 +116,7 @@ export async function startHttp(given: HttpOptions): Promise<HttpServer> {
   return {
     host: options.inheritedFd === undefined ? options.host : address.host,
     port: address.port,
+    readings,
     setMaterial(material) {
       if (options.tls === undefined) return
       const server = app.server as unknown as SecureServer
@@ -203,12 +205,6 @@ function routes(app: FastifyInstance, options: HttpOptions, access: Access): voi
   })
 }
 
-async function addApi(app: FastifyInstance, options: HttpOptions, ports: ApiPorts): Promise<void> {
-  const { clock, maxPacketBytes } = options
-  const allowedOrigins = () => options.allowedOrigins
-  await registerApi(app, { ports, clock, maxBodyBytes: maxPacketBytes, allowedOrigins })
-}
-
 interface Access {
   metrics: (header: string | undefined) => boolean
 }
@@ -228,7 +224,7 @@ function failures(app: FastifyInstance, log: Log): void {
     reply.code(404)
     return {
       error:
-        'not found; there are the console at /, /healthz, /readyz, /metrics, the API below /api/v1/, and MQTT over WebSocket at /mqtt',
+        'not found; there are the console at /, /healthz, /readyz, /metrics, the API below /api/v1/, MCP at /mcp, and MQTT over WebSocket at /mqtt',
     }
   })
   app.setErrorHandler(async (error: Error & { statusCode?: number }, _request, reply) => {

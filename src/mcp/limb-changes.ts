@@ -1,5 +1,6 @@
 import type { Clock } from '../kernel/clock.ts'
 import { Refusal } from '../kernel/errors.ts'
+import type { Topics } from '../protocol/topics.ts'
 import type { McpBridge } from './bridge.ts'
 import { limbUri } from './limb-resources.ts'
 
@@ -16,6 +17,12 @@ const LIST_EVENTS = new Set([
   'node_renamed',
   'node_updated',
 ])
+
+/** Returns whether a message says that the list of limbs is another one. */
+export function isListEvent(topics: Topics, topic: string): boolean {
+  const prefix = topics.event('')
+  return topic.startsWith(prefix) && LIST_EVENTS.has(topic.slice(prefix.length))
+}
 
 export interface ChangeListener {
   updated(uri: string): void
@@ -43,9 +50,9 @@ export class LimbChanges {
   }
 
   async followList(): Promise<void> {
-    const prefix = this.#bridge.topics.event('')
-    await this.#bridge.watch([this.#bridge.topics.event('+')], (topic) => {
-      if (!LIST_EVENTS.has(topic.slice(prefix.length))) return
+    const { topics } = this.#bridge
+    await this.#bridge.watch([topics.event('+')], (topic) => {
+      if (!isListEvent(topics, topic)) return
       this.#listChanged = true
       this.#soon()
     })

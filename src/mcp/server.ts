@@ -42,6 +42,8 @@ export interface McpServerParts {
   readonly failureOf: FailureOf
   /** Holds what a client of the newer protocol listens to, where the library does not tell the server. */
   readonly listened?: ListenedResources
+  /** Is false where somebody else tells the client of changes. */
+  readonly tellsChanges?: boolean
   /** Returns the role; undefined while the bridge cannot say it. */
   role(): Promise<Role | undefined>
 }
@@ -108,7 +110,7 @@ async function addResources(sdk: Library, server: Server, parts: McpServerParts)
   })
   server.onclose = () => changes.stop()
   // A bridge that is away grants it later.
-  await changes.followList().catch(ignored)
+  if (parts.tellsChanges ?? true) await changes.followList().catch(ignored)
   parts.listened?.follow((nodeId) => void changes.subscribe(nodeId).catch(ignored))
   const limbAt = (uri: string): string => {
     const nodeId = limbOfUri(uri)

@@ -20,6 +20,8 @@ export async function startHttpWith(
     port: 0,
     token: null,
     allowedOrigins: [],
+    allowedHosts: [],
+    publicUrl: null,
     maxConnections: 100,
     maxConnectionsPerAddress: 100,
     maxPacketBytes: 100_000,

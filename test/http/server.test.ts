@@ -32,6 +32,8 @@ function start(more: Partial<HttpOptions> = {}): Promise<HttpServer> {
     port: 0,
     token: null,
     allowedOrigins: [],
+    allowedHosts: [],
+    publicUrl: null,
     maxConnections: 100,
     maxConnectionsPerAddress: 100,
     maxPacketBytes: 100_000,

@@ -24,6 +24,8 @@ beforeEach(async () => {
     port: 0,
     token: null,
     allowedOrigins: [],
+    allowedHosts: [],
+    publicUrl: null,
     maxConnections: 100,
     maxConnectionsPerAddress: 100,
     maxPacketBytes: 1_310_720,

@@ -3,6 +3,7 @@ import { z } from 'zod'
 import { isFilter } from '../../protocol/filters.ts'
 import { LIMITS } from '../../protocol/limits.ts'
 import { LEVELS, nameSchema } from '../../protocol/names.ts'
+import { isHttpUrl } from '../../protocol/texts.ts'
 import { DATA_BELOW_ROOT, filterCovers } from '../../protocol/topics.ts'
 
 /**
@@ -307,6 +308,39 @@ const http = z.strictObject({
     true,
     'Serve the web console at `/`: a page in which people sign in with their own name and see and do what their role may.',
   ),
+  mcp: flag(
+    true,
+    'Serve the Model Context Protocol at `/mcp`, for agents on other machines. They sign in as principals do; mcp.md among the documents says how.',
+  ),
+  allowedHosts: z
+    .array(
+      z
+        .string()
+        .regex(/^[A-Za-z0-9._-]{1,253}$/, { error: 'is not a host name' })
+        .meta({ allowed: 'a host name without port, such as `bridge.lan`' }),
+    )
+    .max(100)
+    .default([])
+    .meta({
+      reload: 'live',
+      description:
+        'Host names by which clients may ask for `/mcp`. You need no entry for an IP address, `localhost`, the name of the machine, and the names in `publicUrl` and `allowedOrigins`. Another name in the header `Host` is refused, because a web page can point a name of its own to this address.',
+      allowed: 'a list of host names such as `bridge.lan`',
+    }),
+  publicUrl: z
+    .string()
+    .max(500)
+    .refine((text) => isHttpUrl(text) && new URL(text).search === '' && new URL(text).hash === '', {
+      error: 'must be an http:// or https:// URL without user name, query and fragment',
+    })
+    .nullable()
+    .default(null)
+    .meta({
+      reload: 'live',
+      description:
+        'The address by which people and programs reach the web server from elsewhere. It stands in links that the bridge sends, and in the metadata of `/mcp`.',
+      allowed: 'a URL such as `https://bridge.example`, or `null`',
+    }),
   allowedOrigins: z
     .array(
       z

@@ -65,13 +65,22 @@ export function problemOf(error: ErrorBody, status: number = STATUS_OF[error.cod
   }
 }
 
-/** Sends the problem and returns the reply. A 429 and a 503 say when to come back: programs heed `Retry-After`. */
-export function sendProblem(reply: FastifyReply, error: ErrorBody | Refusal, status?: number): FastifyReply {
+/**
+ * Sends the problem and returns the reply. A 429 and a 503 say when to come back: programs heed `Retry-After`. A 401
+ * names the document about signing in, where there is one (RFC 9728).
+ */
+export function sendProblem(
+  reply: FastifyReply,
+  error: ErrorBody | Refusal,
+  status?: number,
+  metadata?: string,
+): FastifyReply {
   const problem = problemOf(error instanceof Refusal ? error.body() : error, status)
   if (problem.status === 401) {
+    const named = metadata === undefined ? '' : `, resource_metadata="${metadata}"`
     void reply.header(
       'www-authenticate',
-      'Bearer realm="limb-bridge", Basic realm="limb-bridge", charset="UTF-8"',
+      `Bearer realm="limb-bridge"${named}, Basic realm="limb-bridge", charset="UTF-8"`,
     )
   }
   if (problem.status === 429) void reply.header('retry-after', '1')

@@ -1,0 +1,67 @@
+import { hostname } from 'node:os'
+import type { FastifyInstance } from 'fastify'
+import type { Log } from '../bridge/ports.ts'
+import type { Clock } from '../kernel/clock.ts'
+import type { LogThrottle } from '../kernel/log-throttle.ts'
+import { McpEndpoint } from '../mcp/streamable/endpoint.ts'
+import { registerApi } from './api/api.ts'
+import type { ApiPorts } from './api/ports.ts'
+import { namesOf } from './hosts.ts'
+import { mcpRoutes } from './mcp/routes.ts'
+
+export interface DoorOptions {
+  /** The bridge behind the doors; undefined: there are none. */
+  readonly ports?: ApiPorts | undefined
+  /** Opens the HTTP API below `/api/`. */
+  readonly api?: boolean
+  /** Opens MCP at `/mcp`. */
+  readonly mcp?: boolean
+  readonly maxPacketBytes: number
+  readonly allowedOrigins: readonly string[]
+  readonly allowedHosts: readonly string[]
+  readonly publicUrl: string | null
+  readonly clock: Clock
+  readonly log: Log
+}
+
+/** Counts what is kept for those who came in by a door. */
+export interface DoorReadings {
+  readonly mcpSessions: number
+  readonly mcpKeptBytes: number
+}
+
+/** Opens the HTTP API and MCP. `options` may change later: limits are read at each request. */
+export async function openDoors(
+  app: FastifyInstance,
+  options: DoorOptions,
+  refused: LogThrottle,
+): Promise<() => DoorReadings> {
+  const { ports, clock, log, maxPacketBytes: maxBodyBytes } = options
+  if (ports === undefined) return () => ({ mcpSessions: 0, mcpKeptBytes: 0 })
+  const allowedOrigins = () => options.allowedOrigins
+  if (options.api) await registerApi(app, { ports, clock, maxBodyBytes, allowedOrigins })
+  const endpoint = endpointOf(ports, clock)
+  if (options.mcp) {
+    await mcpRoutes(app, {
+      ports,
+      endpoint,
+      clock,
+      maxBodyBytes,
+      allowedOrigins,
+      hostNames: () => namesOf({ ...options, machine: hostname() }),
+      publicUrl: () => options.publicUrl,
+      refused,
+      warn: (fields, message) => log.warn(fields, message),
+    })
+  }
+  return () => ({ mcpSessions: endpoint.sessions, mcpKeptBytes: endpoint.keptBytes })
+}
+
+function endpointOf({ version, topics, feed }: ApiPorts, clock: Clock): McpEndpoint {
+  return new McpEndpoint({
+    version,
+    clock,
+    topics,
+    listen: (listener) => feed.listen(({ topic, payload }) => listener(topic, payload)),
+  })
+}
