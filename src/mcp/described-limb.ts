@@ -1,9 +1,7 @@
 import { z } from 'zod'
 import type { CommandDescription } from '../protocol/descriptions.ts'
-import { stateSchema } from '../protocol/schemas.ts'
-import { type ShownDescription, shownDescriptionSchema } from '../protocol/shown-description.ts'
-
-export type Values = Record<string, unknown>
+import type { ShownDescription } from '../protocol/shown-description.ts'
+import { markedDescriptionSchema, type Values } from './device-text.ts'
 
 const schemaOfValue = z.record(z.string(), z.unknown())
 
@@ -24,9 +22,7 @@ const toolCommandSchema = z.object({
 })
 
 /** Describes the answer of `limb_describe`: the description of the limb, its commands in the words of MCP's tools. */
-export const describedLimbSchema = shownDescriptionSchema
-  .omit({ commands: true })
-  .extend({ ...stateSchema.pick({ status: true }).shape, commands: z.array(toolCommandSchema) })
+export const describedLimbSchema = markedDescriptionSchema(z.array(toolCommandSchema))
 
 /** Returns the answer of `limb_describe`, made from that of `node/get`. */
 export function describedLimb(data: Values): Values {
@@ -41,7 +37,8 @@ export function describedLimb(data: Values): Values {
     available: !unavailable.has(capability),
     ...toolWords(command),
   }))
-  return { ...description, status, commands }
+  const { nodeId, ...words } = description
+  return { nodeId, status, deviceText: { ...words, commands } }
 }
 
 /** Puts a command in the words of MCP. One that does not say what it does may do harm: so MCP takes any tool, too. */

@@ -1,5 +1,5 @@
 import { sha256Hex } from '../kernel/secrets.ts'
-import type { Values } from './described-limb.ts'
+import type { Values } from './device-text.ts'
 
 /**
  * A limb returns a picture as an object `{mimeType, base64}`: as its `data`, in a key of it, or in a list there. A

@@ -74,7 +74,8 @@ test('limb_describe shows each command with its schemas and what it does, as MCP
     name: 'limb_describe',
     arguments: { nodeId: 'lamp1' },
   })
-  const { commands, nodeId, status } = structuredContent as Loose
+  const { deviceText, nodeId, status } = structuredContent as Loose
+  const { commands } = deviceText
   expect({ nodeId, status }).toEqual({ nodeId: 'lamp1', status: 'online' })
   expect(commands).toEqual([
     {
@@ -129,7 +130,9 @@ test('limbs are resources, page by page, each with its state and description', a
   const { client } = await connected()
   const { resources } = await client.listResources()
   expect(resources).toHaveLength(131)
-  expect(resources[0]).toMatchObject({ uri: 'limb://lamp1', name: 'lamp1', title: 'Lamp' })
+  expect(resources[0]).toMatchObject({ uri: 'limb://lamp1', name: 'lamp1' })
+  // The name that a device gave itself could not be marked here.
+  expect(JSON.stringify(resources)).not.toContain('Lamp')
   const { resourceTemplates } = await client.listResourceTemplates()
   expect(resourceTemplates).toMatchObject([{ uriTemplate: 'limb://{nodeId}' }])
   const { contents } = await client.readResource({ uri: 'limb://lamp1' })
@@ -138,7 +141,10 @@ test('limbs are resources, page by page, each with its state and description', a
   expect(JSON.parse(content?.text ?? '')).toMatchObject({
     nodeId: 'lamp1',
     status: 'online',
-    description: { commands: [{ name: 'lamp.set' }, { name: 'lamp.read' }, { name: 'lamp.blink' }] },
+    deviceText: {
+      displayName: 'Lamp',
+      description: { commands: [{ name: 'lamp.set' }, { name: 'lamp.read' }, { name: 'lamp.blink' }] },
+    },
   })
 })
 
