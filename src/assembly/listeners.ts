@@ -7,27 +7,57 @@ import { Certificates } from '../host/tls/certificates.ts'
 import { OwnCertificate } from '../host/tls/own-authority.ts'
 import type { ApiPorts } from '../http/api/ports.ts'
 import type { ConsoleOptions } from '../http/console/console.ts'
-import type { Metrics } from '../http/metrics.ts'
-import { type HttpServer, type Readiness, startHttp } from '../http/server.ts'
+import { type HttpServer, startHttp } from '../http/server.ts'
 import { invariant } from '../kernel/assert.ts'
 import { StartError } from '../kernel/errors.ts'
+import { apiPorts } from './api.ts'
+import { consoleOptions } from './console.ts'
 import type { AppOptions, RunningBridge } from './options.ts'
+import type { BrokerParts, Build, CoreParts, ListenerParts } from './parts.ts'
+import { readinessNow } from './readings.ts'
 import { httpLimits } from './settings.ts'
 
 /** Listeners: on the service manager's sockets where there are any, else where the configuration says. */
 
-/** Loads the certificates; null when nothing listens with TLS. */
-export async function loadCertificates({ config, log, clock }: AppOptions): Promise<Certificates | null> {
-  if (!usesTls(config)) return null
+/** Loads the certificates if anything listens with TLS. */
+export async function buildCertificates({ options, teardown, now }: Build): Promise<void> {
+  const { config, log, clock } = options
+  if (!usesTls(config)) return
   // The configuration was checked for them.
   const { certFile, keyFile, caFile, crlFile } = config.tls
   invariant(certFile !== null && keyFile !== null, 'TLS without a certificate')
   const own = await OwnCertificate.of(certFile, keyFile)
-  return await Certificates.load({ files: { certFile, keyFile, caFile, crlFile }, log, clock, own })
+  const files = { certFile, keyFile, caFile, crlFile }
+  const certificates = await Certificates.load({ files, log, clock, own })
+  teardown.add(() => certificates.stop())
+  now.certificates = certificates
 }
 
-/** The path of the first one. */
-export async function openControl(broker: Broker, config: Config, inherited: Inherited): Promise<string> {
+/** Opens all listeners, those of the service manager first; the steps that close them are added to the teardown. */
+export async function openListeners(
+  build: Build,
+  { core, view }: CoreParts,
+  { broker }: BrokerParts,
+): Promise<ListenerParts> {
+  const { options, teardown, now } = build
+  const { certificates } = now
+  const { config, inherited = NO_SOCKETS } = options
+  const control = await openControl(broker, config, inherited)
+  const mqtt = await openMqtt(broker, config, inherited)
+  const tls = certificates && config.tls.enabled ? await openTls(options, broker, certificates) : null
+  const ports = apiPorts(core, view, broker, options)
+  const shown = consoleOptions(config, { mqtt, tls })
+  const http = config.http.enabled ? await openHttp(build, broker, certificates, ports, shown) : null
+  now.http = http
+  if (http) teardown.add(() => http.close())
+  // First of all nobody new comes in: nobody is told `online` by a bridge that is about to end.
+  teardown.add(() => broker.closeListeners())
+  if (http && !config.http.tls) refuseOpenPlaintext(http.host, config, 'limb-bridge-http.socket')
+  return { control, mqtt, tls, http }
+}
+
+/** Listens on the control socket, and returns its path. */
+async function openControl(broker: Broker, config: Config, inherited: Inherited): Promise<string> {
   const { socket, mode } = config.control
   const fds = fdsOf(inherited, 'control')
   // Node does not tell the path of an inherited Unix socket; the configuration names it for the command line.
@@ -40,7 +70,7 @@ export async function openControl(broker: Broker, config: Config, inherited: Inh
  * Listens on the service manager's sockets if there are any; else where the configuration says. The first one is
  * returned.
  */
-export async function openMqtt(
+async function openMqtt(
   broker: Broker,
   config: Config,
   inherited: Inherited,
@@ -57,7 +87,7 @@ export async function openMqtt(
   return { host: listener.host, port: listener.port }
 }
 
-export async function openTls(
+async function openTls(
   { config: { tls, mqtt }, inherited = NO_SOCKETS }: AppOptions,
   broker: Broker,
   certificates: Certificates,
@@ -75,15 +105,14 @@ export async function openTls(
   return { host: fd === undefined ? tls.host : listener.host, port: listener.port }
 }
 
-export async function openHttp(
-  { config, log, clock, inherited = NO_SOCKETS }: AppOptions,
-  metrics: Metrics,
+async function openHttp(
+  build: Build,
   broker: Broker,
-  readiness: () => Readiness,
   certificates: Certificates | null,
   ports: ApiPorts,
   console: ConsoleOptions | undefined,
 ): Promise<HttpServer> {
+  const { config, log, clock, inherited = NO_SOCKETS } = build.options
   const { minVersion, requireClientCertificate } = config.tls
   const secure = config.http.tls ? certificates : null
   const http = await startHttp({
@@ -93,8 +122,8 @@ export async function openHttp(
       : undefined,
     ...httpLimits(config),
     inheritedFd: fdsOf(inherited, 'http')[0],
-    readiness,
-    metrics,
+    readiness: () => readinessNow(build),
+    metrics: build.metrics,
     ports,
     console,
     attach: (stream, peer) => broker.attach(stream, { ...peer, local: false, transport: 'websocket' }),
@@ -106,7 +135,7 @@ export async function openHttp(
 }
 
 /** The configuration's own addresses are checked when it is read; these come from a socket unit. */
-export function refuseOpenPlaintext(host: string, config: Config, unit: string): void {
+function refuseOpenPlaintext(host: string, config: Config, unit: string): void {
   if (config.mqtt.allowPlaintext || isLoopback(host)) return
   throw new StartError(
     `${unit} listens on ${host}, which others can reach without TLS; set mqtt.allowPlaintext: true if that is meant, ` +

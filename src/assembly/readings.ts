@@ -1,17 +1,60 @@
 import type { Core } from '../bridge/core.ts'
 import type { Broker } from '../broker/broker.ts'
-import type { MqttPersistence } from '../broker/persistence/persistence.ts'
-import type { Config } from '../host/config/config.ts'
 import type { BoundReadings } from '../http/bound-metrics.ts'
 import type { Readings } from '../http/metrics.ts'
-import type { FileBackups } from '../store/sqlite/backup/backups.ts'
+import { readinessOf } from '../http/readiness.ts'
+import type { Readiness } from '../http/server.ts'
 import type { Database } from '../store/sqlite/database.ts'
-import type { SqliteMqttStore } from '../store/sqlite/mqtt/store.ts'
-import { HISTORY_ROW_BYTES, type SqliteStore } from '../store/sqlite/store.ts'
+import { HISTORY_ROW_BYTES } from '../store/sqlite/store.ts'
+import type { Build } from './parts.ts'
 
 /** Reads how the bridge is, for metrics, readiness and the service manager. */
 
-export function readings(core: Core, broker: Broker): Readings {
+/** Reads everything that `/metrics` shows of this moment. */
+export function collect(build: Build): Readings {
+  const { core } = build.core.value
+  const { broker, persistence, uplinks } = build.broker.value
+  const { database, store, mqttStore, backups } = build.store.value
+  const { config, certificates } = build.now
+  return {
+    ...readings(core, broker),
+    ...diskReadings(database),
+    ...(certificates && { tls: certificates }),
+    ...(backups.lastKnownAt !== null && { lastBackupAt: backups.lastKnownAt }),
+    backupEverySeconds: config.backup.everyHours * 3600,
+    uplinks: uplinks.map((uplink) => uplink.readings()),
+    bounds: {
+      logLinesDropped: build.options.log.droppedLines,
+      pendingBytes: core.pending.bytes,
+      ...build.now.http?.readings(),
+      kept: keptBytes(build),
+    },
+    auditRows: store.auditRows(),
+    queues: {
+      queuedMessages: persistence.queued.messages,
+      queuedBytes: persistence.queued.bytes,
+      storedSessions: persistence.sessions.size,
+      retainedMessages: mqttStore.retainedSums().rows,
+      pendingWrites: database.writer.pending,
+      waitingMessages: broker.waiting,
+    },
+  }
+}
+
+/** Says whether the bridge is ready, and why not. */
+export function readinessNow(build: Build): Readiness {
+  const { database, store } = build.store.value
+  const lost = database.lost()
+  return readinessOf({
+    phase: build.now.phase,
+    database: lost === undefined ? store.health() : { ok: false, reason: lost },
+    diskFreeBytes: lost === undefined ? freeBytes(database) : null,
+    connections: total(build.broker.value.broker.counters.connections),
+    maxConnections: build.now.config.mqtt.maxConnections,
+  })
+}
+
+function readings(core: Core, broker: Broker): Readings {
   const { counters } = broker
   return {
     nodes: core.registry.byStatus,
@@ -23,12 +66,12 @@ export function readings(core: Core, broker: Broker): Readings {
   }
 }
 
-export function diskReadings(database: Database): Readings {
+function diskReadings(database: Database): Readings {
   return { ...database.sizes(), diskFreeBytes: freeBytes(database) }
 }
 
 /** A disk that cannot even be asked has no room. */
-export function freeBytes(database: Database): number | null {
+function freeBytes(database: Database): number | null {
   try {
     return database.freeBytes()
   } catch {
@@ -36,7 +79,7 @@ export function freeBytes(database: Database): number | null {
   }
 }
 
-export function total(counts: Readonly<Record<string, number>>): number {
+function total(counts: Readonly<Record<string, number>>): number {
   return Object.values(counts).reduce((sum, count) => sum + count, 0)
 }
 
@@ -46,25 +89,17 @@ export function statusLine(core: Core, broker: Broker): string {
   return `${registry.online} of ${registry.size} limbs online, ${pending.size} pending, ${sessions} sessions`
 }
 
-interface Keepers {
-  readonly database: Database
-  readonly store: SqliteStore
-  readonly mqttStore: SqliteMqttStore
-  readonly backups: FileBackups
-  readonly persistence: MqttPersistence
-  readonly core: Core
-}
-
 /** Sums what is kept on disk for others, each beside its bound. */
-export function keptBytes(
-  { mqtt, invocation, backup, retention, pairing, store: { maxBytes } }: Config,
-  { database, store, mqttStore, backups, persistence, core }: Keepers,
-): NonNullable<BoundReadings['kept']> {
+function keptBytes(build: Build): NonNullable<BoundReadings['kept']> {
+  const { mqtt, invocation, backup, retention, pairing, store: kept } = build.now.config
+  const { database, store, mqttStore, backups } = build.store.value
+  const { core } = build.core.value
+  const { persistence } = build.broker.value
   const history = { bytes: store.historyRows(), max: retention.maxHistoryRows }
   return {
     answers: { bytes: store.answerBytes(), max: invocation.maxAnswerBytes },
     backups: { bytes: backups.bytes, max: backup.maxBytes },
-    database: { bytes: database.room.usedBytes(), max: maxBytes },
+    database: { bytes: database.room.usedBytes(), max: kept.maxBytes },
     history: { bytes: history.bytes * HISTORY_ROW_BYTES, max: history.max * HISTORY_ROW_BYTES },
     pending: { bytes: core.pending.bytes, max: pairing.maxPendingBytes },
     queued: { bytes: persistence.queued.bytes, max: mqtt.maxQueuedBytes },

@@ -1,0 +1,78 @@
+import { Core } from '../bridge/core.ts'
+import { joinViews } from '../bridge/live/retained-view.ts'
+import type { BridgeContext } from '../bridge/settings.ts'
+import { logAuditEnd } from '../bridge/upkeep/audit-mark.ts'
+import { warningsOf } from '../broker/warnings.ts'
+import { HomeAssistant } from '../homeassistant/home-assistant.ts'
+import { createHttpLimbClient } from '../http/limb-client/client.ts'
+import { RunningClock } from '../kernel/running-clock.ts'
+import type { Build, CoreParts, StoreParts } from './parts.ts'
+import { readinessNow } from './readings.ts'
+import { firstStart, masterOf } from './secrets.ts'
+import { settingsOf } from './settings.ts'
+import { diskUpkeep, sweepSessions } from './upkeep.ts'
+import { announceHere } from './uplinks.ts'
+
+/** Builds the use cases, and brings everything that lasts into memory, every limb as offline. */
+export async function buildCore(build: Build, stored: StoreParts): Promise<CoreParts> {
+  const { options, topics, version } = build
+  const context = contextOf(build, stored)
+  const core = new Core(context)
+  await core.load()
+  const adminPassword = await firstStart(core, options, stored.database.replacesLost)
+  await logAuditEnd(context)
+  const homeAssistant = new HomeAssistant({
+    settings: options.config.homeAssistant,
+    presence: context.settings.presence,
+    version,
+    topics,
+    registry: core.registry,
+    clock: context.clock,
+  })
+  const announced = options.config.homeAssistant.enabled ? announceHere(homeAssistant, context) : undefined
+  const view = announced ? joinViews(core.view, announced.view) : core.view
+  return build.core.fill({ context, core, adminPassword, homeAssistant, announced, view })
+}
+
+/** The ports of the use cases, of which those that the broker serves come to life with it. */
+function contextOf(build: Build, { database, store, mqttStore, backups }: StoreParts): BridgeContext {
+  const { options, topics, version, metrics, now, broker } = build
+  const { config, clock, log } = options
+  return {
+    clock,
+    log,
+    counters: metrics,
+    topics,
+    running: new RunningClock(clock),
+    settings: settingsOf(config, version),
+    store,
+    publisher: {
+      publish: (topic, payload, how) => broker.value.broker.publisher.publish(topic, payload, how),
+      clearRetainedOf: (nodeId) => broker.value.broker.publisher.clearRetainedOf(nodeId),
+    },
+    sessions: {
+      forget: (name) => broker.value.broker.sessions.forget(name),
+      list: (name) => broker.value.broker.sessions.list(name),
+      forgetOne: (name, clientId) => broker.value.broker.sessions.forgetOne(name, clientId),
+    },
+    backups,
+    upkeep: {
+      ...diskUpkeep(database, mqttStore, topics),
+      sweepSessions: (byAge) =>
+        sweepSessions(broker.value.persistence, byAge ? now.config.mqtt.sessionExpirySeconds : null),
+    },
+    health: () => ({
+      ...readinessNow(build),
+      warnings: warningsOf(broker.value.broker.counters),
+      uplinks: broker.value.uplinks.map((uplink) => uplink.readings()),
+    }),
+    invokeOverHttp: {
+      master: masterOf(config),
+      caller: createHttpLimbClient({
+        clock,
+        networks: () => now.config.invocation.httpNetworks,
+        caFile: () => now.config.invocation.caFile,
+      }),
+    },
+  }
+}

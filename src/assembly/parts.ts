@@ -1,0 +1,96 @@
+import type { Core } from '../bridge/core.ts'
+import type { RetainedView } from '../bridge/ports.ts'
+import type { BridgeContext } from '../bridge/settings.ts'
+import type { Broker } from '../broker/broker.ts'
+import type { MqttPersistence, PersistenceLimits } from '../broker/persistence/persistence.ts'
+import type { HomeAssistant, OpenOutlet } from '../homeassistant/home-assistant.ts'
+import type { Config } from '../host/config/config.ts'
+import type { Certificates } from '../host/tls/certificates.ts'
+import type { Metrics } from '../http/metrics.ts'
+import type { Phase } from '../http/readiness.ts'
+import type { HttpServer } from '../http/server.ts'
+import { invariant } from '../kernel/assert.ts'
+import type { Teardown } from '../kernel/teardown.ts'
+import type { Topics } from '../protocol/topics.ts'
+import type { FileBackups } from '../store/sqlite/backup/backups.ts'
+import type { Database } from '../store/sqlite/database.ts'
+import type { SqliteMqttStore } from '../store/sqlite/mqtt/store.ts'
+import type { SqliteStore } from '../store/sqlite/store.ts'
+import type { Uplink } from '../uplink/uplink.ts'
+import type { AppOptions, RunningBridge } from './options.ts'
+
+/**
+ * The parts that the bridge is built of, one interface for each builder. Each builder is handed what was built before;
+ * what can only be there later is read through a `Late`.
+ */
+
+/** A part that others are handed before it is built. */
+export class Late<T> {
+  readonly #what: string
+  #value: T | undefined
+
+  constructor(what: string) {
+    this.#what = what
+  }
+
+  fill(value: T): T {
+    this.#value = value
+    return value
+  }
+
+  get value(): T {
+    invariant(this.#value, `${this.#what} is used before it is there`)
+    return this.#value
+  }
+}
+
+/** The beginning of a build: what every builder is handed. */
+export interface Build {
+  readonly options: AppOptions
+  readonly version: string
+  readonly topics: Topics
+  readonly teardown: Teardown
+  readonly metrics: Metrics
+  readonly now: {
+    /** The configuration that holds: a reload replaces it. */
+    config: Config
+    phase: Phase
+    /** The certificates; null when nothing listens with TLS. */
+    certificates: Certificates | null
+    /** The HTTP server; null until it listens, and when it is switched off. */
+    http: HttpServer | null
+  }
+  readonly store: Late<StoreParts>
+  readonly core: Late<CoreParts>
+  readonly broker: Late<BrokerParts>
+}
+
+export interface StoreParts {
+  readonly database: Database
+  readonly store: SqliteStore
+  readonly mqttStore: SqliteMqttStore
+  readonly backups: FileBackups
+}
+
+export interface CoreParts {
+  readonly context: BridgeContext
+  readonly core: Core
+  readonly adminPassword: RunningBridge['adminPassword']
+  readonly homeAssistant: HomeAssistant
+  /** The messages for Home Assistant on the embedded broker; undefined when it is not asked for. */
+  readonly announced: OpenOutlet | undefined
+  /** All retained messages that are made and not stored. */
+  readonly view: RetainedView
+}
+
+export interface BrokerParts {
+  readonly broker: Broker
+  readonly persistence: MqttPersistence
+  /** The limits that hold: a reload writes into them. */
+  readonly storedLimits: PersistenceLimits
+  readonly uplinks: readonly Uplink[]
+}
+
+export interface ListenerParts extends Pick<RunningBridge, 'mqtt' | 'tls' | 'control'> {
+  readonly http: HttpServer | null
+}
