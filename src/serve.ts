@@ -1,3 +1,4 @@
+import { networkInterfaces } from 'node:os'
 import type { RunningBridge } from './assembly/options.ts'
 import { type Config, ConfigError } from './host/config/config.ts'
 import { loadConfig } from './host/config/load.ts'
@@ -145,7 +146,7 @@ async function live({ configFile, config, log, manager, bridge, version }: Livin
 /** Prints what a newcomer needs, and one line for programs. */
 function welcome(
   log: HostLog,
-  { mqtt, tls, http, control, adminPassword }: RunningBridge,
+  { mqtt, tls, http, control, adminPassword, firstStartSecret }: RunningBridge,
   version: string,
 ): void {
   log.info({ mqtt, ...(tls && { tls }), http, control, version }, 'ready')
@@ -154,8 +155,14 @@ function welcome(
   if (http)
     log.info(
       {},
-      `HTTP on ${http.scheme}://${http.host}:${http.port}: /healthz, /readyz, /metrics, and MQTT over WebSocket at /mqtt`,
+      `HTTP on ${http.scheme}://${http.host}:${http.port}: /healthz, /readyz, /metrics, the API below /api/v1/, MQTT over WebSocket at /mqtt, and the console at /`,
     )
+  if (http && firstStartSecret !== null) {
+    log.info(
+      {},
+      `first start: within ten minutes, open ${consoleUrl(http)}#/first-start/${firstStartSecret} to choose the password of admin and connect a first device (the link works once)`,
+    )
+  }
   const first = !adminPassword.firstStart
     ? ''
     : adminPassword.replacesLost
@@ -169,6 +176,18 @@ function welcome(
       : ' unless it was changed; delete that file when you need it no more'
     log.info({}, `${whose} in ${adminPassword.file}${doubt}`)
   } else if (adminPassword.firstStart) log.info({}, `${whose} the one that was given`)
+}
+
+/** Returns an address that a person can open: of every interface, that of the network. */
+function consoleUrl({ scheme, host, port }: NonNullable<RunningBridge['http']>): string {
+  const everywhere = host === '0.0.0.0' || host === '::'
+  const address = everywhere ? (networkAddress() ?? '127.0.0.1') : host
+  return `${scheme}://${address.includes(':') ? `[${address}]` : address}:${port}/`
+}
+
+function networkAddress(): string | undefined {
+  const all = Object.values(networkInterfaces()).flatMap((addresses) => addresses ?? [])
+  return all.find(({ internal, family }) => !internal && family === 'IPv4')?.address
 }
 
 /** Prints first steps for the person who tries it out; a service has nobody who reads this. */

@@ -33,6 +33,8 @@ export interface RunningBridge {
     readonly inFile: boolean
     readonly replacesLost: boolean
   }
+  /** What stands behind the `#` of the link that sets the password of `admin`, at a first start; else null. */
+  readonly firstStartSecret: string | null
   /** Reads the certificate files again. Never rejects: a bad new certificate is told, the old one stays. */
   reloadCertificates(): Promise<void>
   /** One line for people: what there is and how it is. */

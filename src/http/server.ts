@@ -109,7 +109,7 @@ export async function startHttp(given: HttpOptions): Promise<HttpServer> {
   const access: Access = { metrics: bearer(options.token) }
   routes(app, options, access)
   const readings = await openDoors(app, options, refusals)
-  if (options.console !== undefined) consoleRoutes(app, options.console)
+  if (options.console !== undefined) consoleRoutes(app, options.console, () => options.allowedOrigins)
   failures(app, options.log)
   await listen(app, options)
   const address = addressOf(app)

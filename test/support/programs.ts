@@ -33,6 +33,12 @@ function python(module: string): boolean {
 }
 
 export const PROGRAMS = {
+  chromium: {
+    package: 'chromium',
+    why: 'a real browser, in which the console is used and looked at',
+    suite: 'test',
+    present: () => onPath('chromium'),
+  },
   mosquitto: {
     package: 'mosquitto',
     why: 'the other broker of uplinks and of Home Assistant, and one to compare with',

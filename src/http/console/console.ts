@@ -1,5 +1,7 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { acceptedEncoding, type ConsoleFile, loadConsoleFiles } from './files.ts'
+import { firstStartRoute, type SetFirstPassword } from './first-start.ts'
+import { GUARDS } from './guards.ts'
 
 /** The web console at `/`: files that were built before, and what they have to know of this bridge. */
 
@@ -8,6 +10,8 @@ export interface ConsoleOptions {
   readonly folder: string
   /** What the page has to know before anybody signs in; no secret, and nothing about limbs. */
   readonly facts: () => ConsoleFacts
+  /** Takes the link of a first start; undefined: there was none. */
+  readonly setFirstPassword?: SetFirstPassword | undefined
 }
 
 export interface ConsoleFacts {
@@ -17,39 +21,17 @@ export interface ConsoleFacts {
   readonly tls: { readonly port: number } | null
 }
 
-/**
- * Nothing but the bridge's own files runs or is loaded, nobody frames the page, and a text can never become a script
- * (`require-trusted-types-for`). Pictures of limbs are `data:` URIs.
- */
-const POLICY = [
-  "default-src 'none'",
-  "script-src 'self'",
-  "style-src 'self'",
-  "img-src 'self' data:",
-  "connect-src 'self'",
-  "manifest-src 'self'",
-  "base-uri 'none'",
-  "form-action 'none'",
-  "frame-ancestors 'none'",
-  "require-trusted-types-for 'script'",
-  "trusted-types 'none'",
-].join('; ')
-
-const GUARDS: Readonly<Record<string, string>> = {
-  'content-security-policy': POLICY,
-  'referrer-policy': 'no-referrer',
-  'x-frame-options': 'DENY',
-  'cross-origin-opener-policy': 'same-origin',
-  'cross-origin-resource-policy': 'same-origin',
-  'permissions-policy': 'camera=(), microphone=(), geolocation=(), payment=(), usb=()',
-}
-
 const YEAR_SECONDS = 31_536_000
 
 /** Adds the console: `/`, its assets, and `/console.json`. */
-export function consoleRoutes(app: FastifyInstance, { folder, facts }: ConsoleOptions): void {
+export function consoleRoutes(
+  app: FastifyInstance,
+  { folder, facts, setFirstPassword = async () => 'gone' }: ConsoleOptions,
+  allowedOrigins: () => readonly string[],
+): void {
   const files = loadConsoleFiles(folder)
   app.get('/console.json', async (_request, reply) => reply.headers(GUARDS).send(facts()))
+  firstStartRoute(app, setFirstPassword, allowedOrigins)
   if (files === undefined) {
     app.get('/', async (_request, reply) => notBuilt(reply))
     return

@@ -1,0 +1,343 @@
+import type { Browser } from 'playwright-core'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { needs } from '../support/needs.ts'
+import { patience } from '../support/patience.ts'
+import {
+  axe,
+  type ConsoleWorld,
+  picture,
+  type Size,
+  startBrowser,
+  startWorld,
+  widerThanScreen,
+} from './world.ts'
+
+/** The main job of each page, in a real browser against a real bridge, at a desk and on a phone. */
+
+needs('chromium')
+
+let browser: Browser
+let world: ConsoleWorld & AsyncDisposable
+
+beforeAll(async () => {
+  browser = await startBrowser()
+  world = await startWorld(browser)
+  await world.release('lamp1')
+  await world.release('door1')
+  await world.release('cam1')
+  await world.release('thermo1')
+}, patience(90_000))
+afterAll(async () => {
+  await browser?.close()
+  await world?.[Symbol.asyncDispose]()
+})
+
+const PAGES = [
+  ['today', '#/today'],
+  ['pairing', '#/pairing'],
+  ['limbs', '#/limbs'],
+  ['limb', '#/limb/lamp1'],
+  ['limb-health', '#/limb/lamp1?tab=health'],
+  ['limb-policy', '#/limb/door1?tab=policy'],
+  ['limb-record', '#/limb/lamp1?tab=record'],
+  ['limb-settings', '#/limb/lamp1?tab=settings'],
+  ['approvals', '#/approvals'],
+  ['access', '#/access'],
+  ['policies', '#/access?tab=policies'],
+  ['tokens', '#/access?tab=tokens'],
+  ['sessions', '#/access?tab=sessions'],
+  ['audit', '#/audit'],
+  ['system', '#/system'],
+  ['first-device', '#/first'],
+] as const
+
+describe.each(['desk', 'phone'] as Size[])('at the size of a %s', (size) => {
+  it(
+    'axe finds nothing on any page, nothing is wider than the screen, and no error is logged',
+    async () => {
+      await using signedIn = await world.open('boss', size)
+      const { page, go, problems } = signedIn
+      for (const [name, hash] of PAGES) {
+        await go(hash)
+        await page.locator('.loading').waitFor({ state: 'detached' })
+        await page.waitForTimeout(500)
+        await picture(page, `${name}-${size}`)
+        expect.soft(await axe(page), name).toEqual([])
+        expect.soft(await widerThanScreen(page), name).toBe(false)
+      }
+      expect(problems).toEqual([])
+    },
+    patience(120_000),
+  )
+
+  it(
+    'Pairing shows a request within a second, wants the last letters of its code, and lets it in',
+    async () => {
+      await using signedIn = await world.open('boss', size)
+      const { page, go } = signedIn
+      const nodeId = size === 'desk' ? 'cam2' : 'cam3'
+      await go('#/pairing')
+      const before = Date.now()
+      const code = await world.release(nodeId, false)
+      const card = page.locator('.card.request', { hasText: nodeId })
+      await card.waitFor({ timeout: patience(3000) })
+      // With the time that the device takes to connect.
+      expect(Date.now() - before).toBeLessThan(patience(3000))
+      expect(await page.title()).toBe('(1) Limb Bridge')
+      expect(await card.locator('.code').innerText()).toContain(code.slice(4))
+      const approve = card.getByRole('button', { name: 'Approve' })
+      expect(await approve.isDisabled()).toBe(true)
+      const letters = card.getByLabel(/Last four letters/)
+      await letters.fill(code.slice(4) === 'XXXX' ? 'BBBB' : 'XXXX')
+      await card.getByRole('alert').waitFor()
+      expect(await approve.isDisabled()).toBe(true)
+      await card.getByLabel('Name').fill('Eye of the yard')
+      await card.getByLabel('Area').fill('Yard')
+      await letters.fill(code.slice(4).toLowerCase())
+      await picture(page, `pairing-request-${size}`)
+      expect(await axe(page)).toEqual([])
+      await approve.click()
+      await page.locator('.steps .done', { hasText: 'first heartbeat' }).waitFor()
+      expect(await world.admin.do('admin', 'node/get', { nodeId })).toMatchObject({
+        displayName: 'Eye of the yard',
+        description: { area: 'Yard' },
+      })
+      expect(await page.title()).toBe('Limb Bridge')
+      await world.admin.do('admin', 'node/revoke', { nodeId })
+    },
+    patience(60_000),
+  )
+
+  it(
+    'Limbs filters and sorts in the URL, over a reload',
+    async () => {
+      await using signedIn = await world.open('boss', size)
+      const { page, go } = signedIn
+      await go('#/limbs')
+      await page.getByLabel('Search').fill('lamp desk')
+      await expect.poll(() => page.locator('.virtual-rows .row').count()).toBe(1)
+      expect(page.url()).toContain('q=lamp+desk')
+      await page.reload()
+      await page.locator('.virtual-rows .row', { hasText: 'Desk lamp' }).waitFor()
+      expect(await page.locator('.virtual-rows .row').count()).toBe(1)
+    },
+    patience(60_000),
+  )
+
+  it(
+    'A limb has controls made from its description, runs a command, and shows a picture',
+    async () => {
+      await using signedIn = await world.open('boss', size)
+      const { page, go } = signedIn
+      await go('#/limb/lamp1')
+      const values = page.locator('.card', { has: page.getByRole('heading', { name: 'Values' }) })
+      await values.getByRole('switch', { name: 'Light' }).click()
+      await expect
+        .poll(() => values.getByRole('switch', { name: 'Light' }).getAttribute('aria-checked'))
+        .toBe('true')
+      await values.getByLabel(/Brightness/).fill('73')
+      await expect.poll(() => values.locator('output').innerText()).toBe('73')
+      await values.getByRole('switch', { name: 'Light' }).click()
+      await go('#/limb/cam1')
+      await page
+        .locator('.card', { has: page.getByRole('heading', { name: 'Take a picture' }) })
+        .getByRole('button', { name: 'Run' })
+        .click()
+      const image = page.locator('.answer img')
+      await image.waitFor()
+      await picture(page, `camera-${size}`)
+      expect(await image.evaluate((element: { naturalWidth?: number }) => element.naturalWidth)).toBe(320)
+      const zoom = page.locator('.card', { has: page.getByRole('heading', { name: 'Zoom' }) })
+      await zoom.getByLabel('Factor').fill('8')
+      await zoom.getByRole('button', { name: 'Run' }).click()
+      await zoom.locator('.error', { hasText: 'the lens is stuck at 7' }).waitFor()
+    },
+    patience(60_000),
+  )
+
+  it(
+    'Approvals shows who asks and what for, and what is decided is gone everywhere',
+    async () => {
+      await using first = await world.open('boss', size)
+      await using second = await world.open('boss', 'desk')
+      await first.go('#/approvals')
+      await second.go('#/approvals')
+      const agent = await world.app.principal('agent', 'agent-has-a-long-password')
+      const opened = agent.ask('agent', 'invoke', {
+        nodeId: 'door1',
+        command: 'lock.open',
+        params: { seconds: 12 },
+      })
+      const card = first.page.locator('.card.approval')
+      await card.waitFor()
+      await second.page.locator('.card.approval').waitFor()
+      expect(await card.innerText()).toMatch(
+        /agent[\s\S]*wants to use[\s\S]*Front door[\s\S]*the caller waits/,
+      )
+      expect(await card.innerText()).toContain('12')
+      await picture(first.page, `approval-${size}`)
+      expect(await axe(first.page)).toEqual([])
+      expect(await widerThanScreen(first.page)).toBe(false)
+      await card.getByRole('button', { name: 'Allow once' }).click()
+      expect(await opened).toMatchObject({ ok: true })
+      await second.page.locator('.card.approval').waitFor({ state: 'detached' })
+      const denied = agent.ask('agent', 'invoke', {
+        nodeId: 'door1',
+        command: 'lock.open',
+        params: { seconds: 13 },
+      })
+      await card.getByRole('button', { name: 'Deny' }).click()
+      await first.page.getByLabel('Reason').fill('at night nobody comes in')
+      await first.page.getByRole('dialog').getByRole('button', { name: 'Deny' }).click()
+      expect(await denied).toMatchObject({ ok: false, error: { code: 'denied' } })
+      await agent.end()
+    },
+    patience(60_000),
+  )
+})
+
+describe('the console', () => {
+  it(
+    'always allows a command of an agent on a limb with an entry that it shows before',
+    async () => {
+      await using signedIn = await world.open('boss', 'phone')
+      const { page, go } = signedIn
+      await go('#/approvals')
+      const agent = await world.app.principal('agent', 'agent-has-a-long-password')
+      const args = { nodeId: 'door1', command: 'lock.open', params: { seconds: 14 } }
+      const opened = agent.ask('agent', 'invoke', args)
+      await page.getByRole('button', { name: 'Always allow this' }).click()
+      const dialog = page.getByRole('dialog')
+      expect(await dialog.locator('.entry').innerText()).toBe('agent / door1 / lock → free')
+      expect(await axe(page)).toEqual([])
+      await dialog.getByRole('button', { name: 'Add it and allow' }).click()
+      expect(await opened).toMatchObject({ ok: true })
+      expect(await agent.ask('agent', 'invoke', args)).toMatchObject({ ok: true })
+      await world.admin.do('admin', 'policy/delete', {
+        principal: 'agent',
+        nodeId: 'door1',
+        capability: 'lock',
+      })
+      await agent.end()
+    },
+    patience(60_000),
+  )
+
+  it(
+    'sets a policy with one press and says what decides',
+    async () => {
+      await using signedIn = await world.open('boss')
+      const { page, go } = signedIn
+      await go('#/limb/door1?tab=policy')
+      await page.getByLabel('Principal').first().fill('agent')
+      const levels = page.getByRole('group', { name: 'Level of lock for agent' })
+      await levels.getByRole('button', { name: 'denied' }).click()
+      await page.locator('td', { hasText: 'the entry agent / door1 / lock' }).waitFor()
+      expect(
+        await world.admin.do('admin', 'policy/explain', {
+          principal: 'agent',
+          nodeId: 'door1',
+          capability: 'lock',
+        }),
+      ).toMatchObject({ level: 'denied', decidedBy: 'policy' })
+      await page.getByRole('button', { name: 'Delete' }).first().click()
+      await expect
+        .poll(async () => (await world.admin.do('admin', 'policy/list', { nodeId: 'door1' })).items)
+        .toEqual([])
+    },
+    patience(60_000),
+  )
+
+  it(
+    'adds a principal, tells its password once, makes a token, and removes both',
+    async () => {
+      await using signedIn = await world.open('boss')
+      const { page, go } = signedIn
+      await go('#/access')
+      const add = page.locator('.card', { has: page.getByRole('heading', { name: 'Add a principal' }) })
+      await add.getByLabel('Name').fill('newcomer')
+      await add.getByRole('button', { name: 'Add' }).click()
+      const password = await page.getByRole('dialog').locator('code').innerText()
+      const newcomer = await world.app.principal('newcomer', password)
+      await newcomer.end()
+      await page.getByRole('button', { name: 'I have it' }).click()
+      await page
+        .getByRole('row', { name: /newcomer/ })
+        .getByRole('button', { name: 'Remove' })
+        .click()
+      await page.getByRole('dialog').getByRole('button', { name: 'Remove' }).click()
+      await page.getByRole('row', { name: /newcomer/ }).waitFor({ state: 'detached' })
+      await page.getByRole('link', { name: 'Tokens' }).click()
+      await page.getByLabel('What it is for').fill('a script')
+      await page.getByRole('button', { name: 'Make it' }).click()
+      expect(await page.getByRole('dialog').locator('code').innerText()).toMatch(/^lbt_/)
+    },
+    patience(60_000),
+  )
+
+  it(
+    'verifies the audit log, filters it and saves it as a file',
+    async () => {
+      await using signedIn = await world.open('boss')
+      const { page, go } = signedIn
+      await go('#/audit')
+      await page.getByRole('button', { name: 'Verify the chain' }).click()
+      await page.getByText(/The chain is whole/).waitFor()
+      await page.getByLabel('Limb').fill('lamp1')
+      await expect
+        .poll(async () =>
+          (await page.locator('.audit-lines .what').allInnerTexts()).every((text) => text.includes('lamp1')),
+        )
+        .toBe(true)
+      const [download] = await Promise.all([
+        page.waitForEvent('download'),
+        page.getByRole('button', { name: 'Save as a file' }).click(),
+      ])
+      expect(download.suggestedFilename()).toBe('limb-bridge-audit.jsonl')
+    },
+    patience(60_000),
+  )
+
+  it(
+    'speaks German, and stays in it',
+    async () => {
+      await using signedIn = await world.open('boss')
+      const { page } = signedIn
+      await page.getByRole('button', { name: 'Deutsch' }).click()
+      await page.getByRole('heading', { name: 'Heute' }).waitFor()
+      await page.reload()
+      await page.getByRole('heading', { name: 'Heute' }).waitFor()
+      expect(await page.locator('html').getAttribute('lang')).toBe('de')
+    },
+    patience(60_000),
+  )
+
+  it(
+    'opens the pairing window as a switch, and takes back who came in by it',
+    async () => {
+      await using signedIn = await world.open('boss')
+      const { page, go } = signedIn
+      await go('#/pairing')
+      await page.getByRole('switch', { name: 'Let new devices in' }).click()
+      await page.getByRole('timer').waitFor()
+      const lamp = await world.app.device('guest1', 'a-key-of-a-guest-that-is-long')
+      await lamp.publish('limb/node/guest1/register', {
+        displayName: 'Guest',
+        platform: 'demo',
+        capabilities: [],
+      })
+      const line = page.locator('.lines li', { hasText: 'Guest' })
+      await line.getByRole('button', { name: 'Undo' }).click()
+      await page.getByRole('dialog').getByRole('button', { name: 'Undo' }).click()
+      await line.waitFor({ state: 'detached' })
+      await page.getByRole('switch', { name: 'Let new devices in' }).click()
+      await page.getByRole('timer').waitFor({ state: 'detached' })
+      const refused = page
+        .locator('.card', { has: page.getByRole('heading', { name: 'Refused keys' }) })
+        .locator('li', { hasText: 'guest1' })
+      await refused.getByRole('button', { name: 'Forgive' }).click()
+      await refused.waitFor({ state: 'detached' })
+    },
+    patience(60_000),
+  )
+})
