@@ -80,7 +80,7 @@ interface Parts {
 function running(build: Build, parts: Parts): RunningBridge {
   const { core, adminPassword } = parts.core
   const { broker } = parts.broker
-  const { mqtt, tls, control, http } = parts.listeners
+  const { mqtt, tls, control, http, firstStartSecret } = parts.listeners
   return {
     mqtt,
     tls,
@@ -91,6 +91,7 @@ function running(build: Build, parts: Parts): RunningBridge {
     },
     control,
     adminPassword,
+    firstStartSecret,
     reloadCertificates: async () => await build.now.certificates?.reload(),
     status: () => statusLine(core, broker),
     async probe() {

@@ -11,7 +11,7 @@ import { type HttpServer, startHttp } from '../http/server.ts'
 import { invariant } from '../kernel/assert.ts'
 import { StartError } from '../kernel/errors.ts'
 import { apiPorts } from './api.ts'
-import { consoleOptions } from './console.ts'
+import { consoleParts } from './console.ts'
 import type { AppOptions, RunningBridge } from './options.ts'
 import type { BrokerParts, Build, CoreParts, ListenerParts } from './parts.ts'
 import { readinessNow } from './readings.ts'
@@ -36,7 +36,7 @@ export async function buildCertificates({ options, teardown, now }: Build): Prom
 /** Opens all listeners, those of the service manager first; the steps that close them are added to the teardown. */
 export async function openListeners(
   build: Build,
-  { core, view }: CoreParts,
+  { core, view, adminPassword }: CoreParts,
   { broker }: BrokerParts,
 ): Promise<ListenerParts> {
   const { options, teardown, now } = build
@@ -46,14 +46,14 @@ export async function openListeners(
   const mqtt = await openMqtt(broker, config, inherited)
   const tls = certificates && config.tls.enabled ? await openTls(options, broker, certificates) : null
   const ports = apiPorts(core, view, broker, options)
-  const shown = consoleOptions(config, { mqtt, tls })
-  const http = config.http.enabled ? await openHttp(build, broker, certificates, ports, shown) : null
+  const page = consoleParts(core, options, { mqtt, tls, adminPassword })
+  const http = config.http.enabled ? await openHttp(build, broker, certificates, ports, page.options) : null
   now.http = http
   if (http) teardown.add(() => http.close())
   // First of all nobody new comes in: nobody is told `online` by a bridge that is about to end.
   teardown.add(() => broker.closeListeners())
   if (http && !config.http.tls) refuseOpenPlaintext(http.host, config, 'limb-bridge-http.socket')
-  return { control, mqtt, tls, http }
+  return { control, mqtt, tls, http, firstStartSecret: page.firstStartSecret }
 }
 
 /** Listens on the control socket, and returns its path. */

@@ -91,6 +91,6 @@ export interface BrokerParts {
   readonly uplinks: readonly Uplink[]
 }
 
-export interface ListenerParts extends Pick<RunningBridge, 'mqtt' | 'tls' | 'control'> {
+export interface ListenerParts extends Pick<RunningBridge, 'mqtt' | 'tls' | 'control' | 'firstStartSecret'> {
   readonly http: HttpServer | null
 }
