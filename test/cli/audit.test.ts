@@ -4,6 +4,7 @@ import { allPages } from '../../src/cli/session/paging.ts'
 import { LineOutput } from '../../src/cli/terminal/line-output.ts'
 import { startApp, type TestApp } from '../support/app.ts'
 import type { Loose, TestClient } from '../support/client.ts'
+import { patience } from '../support/patience.ts'
 import { run, start } from './run.ts'
 
 /** `audit list` line by line, against the bridge itself, whose first entry is that of its own administrator. */
@@ -115,23 +116,27 @@ describe('--follow', () => {
     expect(rowsOf((await started.exit).out).map((row) => row.seq)).toEqual([4])
   })
 
-  test('with --jsonl it begins with all, and goes on where it was when the bridge was away', async () => {
-    await setPolicy('ann')
-    const started = start(at('--follow', '--jsonl'))
-    await started.seen('"ann"')
-    await setPolicy('bob')
-    await started.seen('"bob"')
-    await app.restart()
-    await started.seen('trying again')
-    admin = await app.admin()
-    await setPolicy('eve')
-    await started.seen('"eve"')
-    await started.seen('answers again')
-    started.interrupt()
-    const { code, out } = await started.exit
-    expect(code).toBe(0)
-    expect(rowsOf(out)).toEqual(await stored())
-  }, 30_000)
+  test(
+    'with --jsonl it begins with all, and goes on where it was when the bridge was away',
+    async () => {
+      await setPolicy('ann')
+      const started = start(at('--follow', '--jsonl'))
+      await started.seen('"ann"')
+      await setPolicy('bob')
+      await started.seen('"bob"')
+      await app.restart()
+      await started.seen('trying again')
+      admin = await app.admin()
+      await setPolicy('eve')
+      await started.seen('"eve"')
+      await started.seen('answers again')
+      started.interrupt()
+      const { code, out } = await started.exit
+      expect(code).toBe(0)
+      expect(rowsOf(out)).toEqual(await stored())
+    },
+    patience(15_000),
+  )
 
   test('goes on after the entry that it is given; what makes no sense with it is refused', async () => {
     for (const name of ['ann', 'bob']) await setPolicy(name)

@@ -4,6 +4,7 @@ import Sqlite from 'better-sqlite3'
 import { AuditTable } from '../../src/store/sqlite/tables/audit.ts'
 import type { BridgeProcess } from '../support/bridge-process.ts'
 import { connectControl } from '../support/control-client.ts'
+import { patience } from '../support/patience.ts'
 import { connectRaw } from '../support/raw-client.ts'
 import { type LimbState, type ModelLimb, UNKNOWN } from './model.ts'
 import { AGENT } from './stream.ts'
@@ -120,7 +121,7 @@ interface ShownNode {
   readonly reason: string
 }
 
-/** As a dashboard that has just subscribed sees them; after five seconds, those that came. */
+/** As a dashboard that has just subscribed sees them; when it has waited long enough, those that came. */
 async function retainedStatuses(bridge: BridgeProcess, expected: number): Promise<string[]> {
   const client = await connectRaw({ socket: bridge.control }, { clientId: 'dashboard-of-the-test' })
   const seen: string[] = []
@@ -130,7 +131,7 @@ async function retainedStatuses(bridge: BridgeProcess, expected: number): Promis
     }
   })
   await client.subscribe('limb/node/+/status')
-  if (expected > 0) await Promise.race([all, sleep(5000)])
+  if (expected > 0) await Promise.race([all, sleep(patience(5000))])
   client.end()
   return seen
 }

@@ -16,12 +16,12 @@ import { connectDevice, stream, type Tally } from './stream.ts'
 const SEED = Number(process.env.CRASH_SEED ?? Math.floor(Math.random() * 2 ** 31))
 const CRASHES = Number(process.env.CRASH_COUNT ?? 50)
 
-/** The stream runs for up to this long before the process is killed; some hundred changes. */
-const LIFE_MS = 300
+/** The stream runs for up to this long before the process is killed, 300 ms on an idle machine: some hundred changes. */
+const LIFE_MS = patience(150)
 const LANES = 16
 /** One life in so many is killed while the process starts. */
 const START_KILLED_IN = 8
-const START_MS = 500
+const START_MS = patience(250)
 const SAMPLES = 2
 
 const folder = mkdtempSync(join(tmpdir(), 'limb-crash-'))

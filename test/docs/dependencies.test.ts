@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { lockfile, manifest, runtimePackages } from '../../scripts/dependencies.ts'
+import { patience } from '../support/patience.ts'
 
 const ROOT = resolve(import.meta.dirname, '../..')
 
@@ -59,14 +60,14 @@ describe('what runs with the bridge', () => {
     expect(installed.version).toBe(dependencies.aedes)
   })
 
-  test('has no known hole, where the registry can be asked', { timeout: 60_000 }, (context) => {
+  test('has no known hole, where the registry can be asked', { timeout: patience(30_000) }, (context) => {
     const { stdout } = spawnSync(
       'npm',
       ['audit', '--omit=dev', '--json', '--fetch-retries=0', '--fetch-timeout=20000'],
       {
         cwd: ROOT,
         encoding: 'utf8',
-        timeout: 50_000,
+        timeout: patience(25_000),
       },
     )
     const report = parsed(stdout)

@@ -4,6 +4,7 @@ import { describe, expect, test } from 'vitest'
 import { heldDeleted } from '../../src/host/doctor/machine.ts'
 import { systemClock } from '../../src/kernel/clock.ts'
 import { restoreDatabase } from '../../src/store/sqlite/backup/restore.ts'
+import { patience } from '../support/patience.ts'
 import {
   adminOf,
   limbOf,
@@ -29,7 +30,7 @@ async function bridgeIn(folder: string) {
 
 describe('a database that is removed under the running bridge', () => {
   test('is told, changes are refused, limbs come and go, and all of it comes back from the backup that is made', {
-    timeout: 120_000,
+    timeout: patience(60_000),
   }, async () => {
     const folder = temporaryFolder()
     const bridge = await bridgeIn(folder)
@@ -71,7 +72,7 @@ describe('a database that is removed under the running bridge', () => {
 
   test.each(['limb.sqlite', 'limb.sqlite-wal'])(
     'by the name of %s alone is told too, and all is well when it is back',
-    { timeout: 120_000 },
+    { timeout: patience(60_000) },
     async (name) => {
       const folder = temporaryFolder()
       const bridge = await bridgeIn(folder)
@@ -91,7 +92,7 @@ describe('a database that is removed under the running bridge', () => {
     },
   )
 
-  test('and replaced by another file is told as that', { timeout: 120_000 }, async () => {
+  test('and replaced by another file is told as that', { timeout: patience(60_000) }, async () => {
     const folder = temporaryFolder()
     const bridge = await bridgeIn(folder)
     const file = join(folder, 'data/limb.sqlite')

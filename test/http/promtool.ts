@@ -2,13 +2,14 @@ import { spawnSync } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { patience } from '../support/patience.ts'
 
 /** What promtool says, and whether it is content. */
 export function promtool(args: readonly string[], input = ''): { ok: boolean; said: string } {
   const { status, stdout, stderr, error } = spawnSync('promtool', args, {
     input,
     encoding: 'utf8',
-    timeout: 60_000,
+    timeout: patience(30_000),
   })
   if (error) throw new Error('promtool is missing: apt-get install prometheus', { cause: error })
   return { ok: status === 0, said: `${stdout}${stderr}` }

@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import Sqlite from 'better-sqlite3'
 import { type BridgeProcess, startBridge } from '../support/bridge-process.ts'
 import { connect } from '../support/client.ts'
+import { patience } from '../support/patience.ts'
 import { churn, newTally, type Tally } from './churn.ts'
 
 /** Many lives of limbs against a bridge of its own, with a look at the bridge at rest between them. */
@@ -43,6 +44,8 @@ const MAX_QUEUED = 200
 /** The watcher is away with a queue of MAX_QUEUED on purpose: that it fills, and says so, is what is wanted. */
 const FULL_QUEUE = '"why":"queue"'
 const WATCHER_PASSWORD = 'a password of the soak'
+/** Each limb lives so often at least before a stage is over. */
+const LIVES_OF_A_STAGE = 2
 
 const SETTINGS = {
   mqtt: { maxConnectionsPerAddress: 10_000, maxQueuedPerSession: MAX_QUEUED },
@@ -94,8 +97,14 @@ async function run(
   const samples: Sample[] = []
   const started = performance.now()
   for (let i = 1; i <= count; i++) {
+    const lives = tally.lives + limbs * LIVES_OF_A_STAGE
     const until = started + (minutes * 60_000 * i) / count
+    const latest = until + patience(60_000)
     await churn(bridge, { until, limbs, tally, watcher: WATCHER_PASSWORD })
+    // On a busy machine the first stage would be of a bridge that is still warming up, and all growth after it.
+    while (tally.lives < lives && performance.now() < latest) {
+      await churn(bridge, { until: performance.now() + 5000, limbs, tally, watcher: WATCHER_PASSWORD })
+    }
     const sample = await atRest(bridge, (performance.now() - started) / 60_000)
     samples.push(sample)
     say(JSON.stringify({ ...sample, lives: tally.lives }))
@@ -106,7 +115,20 @@ async function run(
 
 /** When the last connection is gone and what it left has ended: grace, timers, batches. */
 async function atRest(bridge: BridgeProcess, minutes: number): Promise<Sample> {
-  await new Promise((resolve) => setTimeout(resolve, 2500))
+  const latest = performance.now() + patience(10_000)
+  await pause(2500)
+  for (;;) {
+    const before = await sampleOf(bridge, minutes)
+    await pause(500)
+    const sample = await sampleOf(bridge, minutes)
+    const isStill = sample.timers === before.timers && sample.fileDescriptors === before.fileDescriptors
+    if (isStill || performance.now() > latest) return sample
+  }
+}
+
+const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms))
+
+async function sampleOf(bridge: BridgeProcess, minutes: number): Promise<Sample> {
   bridge.child.send('collect-all')
   await once(bridge.child, 'message')
   const response = await fetch(`http://127.0.0.1:${bridge.http?.port}/metrics`, {

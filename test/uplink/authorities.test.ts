@@ -7,6 +7,7 @@ import { createServer } from 'node:tls'
 import { expect, onTestFinished, test } from 'vitest'
 import { authority } from '../support/certificates.ts'
 import { skipWithout } from '../support/needs.ts'
+import { patience } from '../support/patience.ts'
 
 /** In programs of their own: Node reads the system's store once, and finds it by the environment it starts with. */
 const CLIENTS = {
@@ -26,7 +27,7 @@ const CLIENTS = {
 
 test.for(Object.entries(CLIENTS))(
   '%s trusts the store of the system, without NODE_EXTRA_CA_CERTS',
-  { timeout: 60_000 },
+  { timeout: patience(30_000) },
   async ([name, argumentsFor], context) => {
     skipWithout(context, 'openssl')
     const folder = mkdtempSync(join(tmpdir(), 'limb-store-'))
@@ -44,7 +45,7 @@ test.for(Object.entries(CLIENTS))(
     const run = (env: Record<string, string>) =>
       new Promise<void>((done) => {
         const all = { HOME: folder, LIMB_PASSWORD: 'x', ...env }
-        execFile(process.execPath, argumentsFor(url), { env: all, timeout: 20_000 }, () => done())
+        execFile(process.execPath, argumentsFor(url), { env: all, timeout: patience(10_000) }, () => done())
       })
     await run({})
     expect([name, handshakes]).toEqual([name, 0])

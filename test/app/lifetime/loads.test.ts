@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, expect, test } from 'vitest'
 import { type BridgeProcess, startBridge } from '../../support/bridge-process.ts'
+import { patience } from '../../support/patience.ts'
 
 /** What the service loads: nothing that only another command, or another configuration, has a use for. */
 
@@ -17,7 +18,9 @@ afterEach(async () => {
   rmSync(folder, { recursive: true, force: true })
 })
 
-test('the service loads neither the SDK of MCP nor the MQTT client', { timeout: 60_000 }, async () => {
+test('the service loads neither the SDK of MCP nor the MQTT client', {
+  timeout: patience(30_000),
+}, async () => {
   const loaded = new Set<string>()
   bridge = await startBridge({
     folder,

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
 import { keyOf, startApp } from '../../support/app.ts'
+import { patience } from '../../support/patience.ts'
 
 test('a limb that flaps is told a few times a second, the newest wins, and it is named', async () => {
   await using app = await startApp()
@@ -15,7 +16,7 @@ test('a limb that flaps is told a few times a second, the newest wins, and it is
   // Memory follows at once, and the newest is told when there is room.
   expect((await admin.do('admin', 'node/get', { nodeId: 'cam1' })).status).toBe('degraded')
   const told = () => app.logLines.filter(({ msg }) => /^cam1 is (busy|offline|degraded)$/.test(String(msg)))
-  await expect.poll(() => told().at(-1)?.status, { timeout: 10_000 }).toBe('degraded')
+  await expect.poll(() => told().at(-1)?.status, { timeout: patience(5000) }).toBe('degraded')
   const seconds = (performance.now() - started) / 1000
   // Six at once, and three a second.
   expect(told().length).toBeLessThanOrEqual(8 + 3 * seconds)

@@ -9,6 +9,7 @@ import {
   publishPacket,
   subscribePacket,
 } from '../../support/mqtt-wire.ts'
+import { patience } from '../../support/patience.ts'
 
 /** Answers wait for those who ask, and nobody is ended for what another session asked. */
 
@@ -50,53 +51,65 @@ function overruns(app: TestApp): number {
   return app.logLines.filter(({ msg }) => String(msg).includes('does not read what it is sent')).length
 }
 
-test('a client that asks for thirty large pages at once and reads them gets them all', async () => {
-  await using app = await startFull()
-  const dash = await app.principal('dash', 'dash-password')
-  await dash.subscribe(RESPONSES)
-  const asked = Array.from({ length: 30 }, (_, i) => dash.publish(REQUEST, { transaction: i, limit: 1000 }))
-  for (let i = 0; i < 30; i++) {
-    const { json } = await dash.next(({ json }) => json.transaction === i)
-    expect(json.data?.items?.length).toBeGreaterThan(100)
-  }
-  await Promise.all(asked)
-  expect(overruns(app)).toBe(0)
-}, 60_000)
+test(
+  'a client that asks for thirty large pages at once and reads them gets them all',
+  async () => {
+    await using app = await startFull()
+    const dash = await app.principal('dash', 'dash-password')
+    await dash.subscribe(RESPONSES)
+    const asked = Array.from({ length: 30 }, (_, i) => dash.publish(REQUEST, { transaction: i, limit: 1000 }))
+    for (let i = 0; i < 30; i++) {
+      const { json } = await dash.next(({ json }) => json.transaction === i)
+      expect(json.data?.items?.length).toBeGreaterThan(100)
+    }
+    await Promise.all(asked)
+    expect(overruns(app)).toBe(0)
+  },
+  patience(30_000),
+)
 
-test('a client that asks for thirty large pages at once and reads late is held back meanwhile, and gets them all', async () => {
-  await using app = await startFull()
-  const late = await stuckClient(app, 'late')
-  const requests = Array.from({ length: 30 }, (_, i) => publishPacket(REQUEST, '{"limit":1000}', i + 2))
-  late.write(Buffer.concat(requests))
-  // While it waits, another session of its principal is served.
-  const dash = await app.principal('dash', 'dash-password')
-  for (let i = 0; i < 5; i++) expect((await dash.ask('dash', 'node/list', { limit: 10 })).ok).toBe(true)
-  expect(overruns(app)).toBe(0)
-  let pages = 0
-  const all = new Promise<void>((resolve) => {
-    const reader = new PacketReader((first, body) => {
-      if (first >> 4 === PACKET.publish && body.length > 200_000 && ++pages === 30) resolve()
+test(
+  'a client that asks for thirty large pages at once and reads late is held back meanwhile, and gets them all',
+  async () => {
+    await using app = await startFull()
+    const late = await stuckClient(app, 'late')
+    const requests = Array.from({ length: 30 }, (_, i) => publishPacket(REQUEST, '{"limit":1000}', i + 2))
+    late.write(Buffer.concat(requests))
+    // While it waits, another session of its principal is served.
+    const dash = await app.principal('dash', 'dash-password')
+    for (let i = 0; i < 5; i++) expect((await dash.ask('dash', 'node/list', { limit: 10 })).ok).toBe(true)
+    expect(overruns(app)).toBe(0)
+    let pages = 0
+    const all = new Promise<void>((resolve) => {
+      const reader = new PacketReader((first, body) => {
+        if (first >> 4 === PACKET.publish && body.length > 200_000 && ++pages === 30) resolve()
+      })
+      late.on('data', (chunk: Buffer) => reader.push(chunk))
     })
-    late.on('data', (chunk: Buffer) => reader.push(chunk))
-  })
-  late.resume()
-  await Promise.race([all, once(late, 'close')])
-  expect(pages).toBe(30)
-  late.destroy()
-}, 60_000)
+    late.resume()
+    await Promise.race([all, once(late, 'close')])
+    expect(pages).toBe(30)
+    late.destroy()
+  },
+  patience(30_000),
+)
 
-test('sessions that do not read are not sent, nor ended for, what another session of the principal asks', async () => {
-  await using app = await startFull()
-  const stuck = await Promise.all(Array.from({ length: 10 }, (_, i) => stuckClient(app, `stuck${i}`)))
-  const dash = await app.principal('dash', 'dash-password')
-  for (let i = 0; i < 40; i++) {
-    const { data } = await dash.ask('dash', 'node/list', { limit: 1000 })
-    expect(data.items.length).toBeGreaterThan(100)
-  }
-  expect(overruns(app)).toBe(0)
-  expect(app.logLines.some(({ msg }) => String(msg).includes('reads too slowly'))).toBe(true)
-  const admin = await app.admin()
-  const { items } = await admin.do('admin', 'session/list', { name: 'dash' })
-  expect(items.filter(({ live }: { live: boolean }) => live)).toHaveLength(11)
-  for (const socket of stuck) socket.destroy()
-}, 60_000)
+test(
+  'sessions that do not read are not sent, nor ended for, what another session of the principal asks',
+  async () => {
+    await using app = await startFull()
+    const stuck = await Promise.all(Array.from({ length: 10 }, (_, i) => stuckClient(app, `stuck${i}`)))
+    const dash = await app.principal('dash', 'dash-password')
+    for (let i = 0; i < 40; i++) {
+      const { data } = await dash.ask('dash', 'node/list', { limit: 1000 })
+      expect(data.items.length).toBeGreaterThan(100)
+    }
+    expect(overruns(app)).toBe(0)
+    expect(app.logLines.some(({ msg }) => String(msg).includes('reads too slowly'))).toBe(true)
+    const admin = await app.admin()
+    const { items } = await admin.do('admin', 'session/list', { name: 'dash' })
+    expect(items.filter(({ live }: { live: boolean }) => live)).toHaveLength(11)
+    for (const socket of stuck) socket.destroy()
+  },
+  patience(30_000),
+)

@@ -3,6 +3,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
+import { patience } from '../../support/patience.ts'
 
 /** Standard output that nobody reads: the process goes on, and says afterwards what was lost. */
 
@@ -63,7 +64,7 @@ test('a pipe that is read late loses lines and does not hold the process', () =>
       tee "$1/lines" | { grep -m1 -q '"lines":'; echo >&8; cat >"$1/rest"; }; }`
   try {
     const { status } = spawnSync('bash', ['-c', script, 'bash', folder, process.execPath, ...RUN], {
-      timeout: 30_000,
+      timeout: patience(15_000),
     })
     expect(status).toBe(0)
     expectCounted(readFileSync(file, 'utf8'))

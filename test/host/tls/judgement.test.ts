@@ -7,6 +7,7 @@ import { checkCertificate } from '../../../src/host/doctor/certificates.ts'
 import { type CertificateFiles, checkFiles, readFiles } from '../../../src/host/tls/certificate-files.ts'
 import { certificatesIn, judge } from '../../../src/host/tls/judgement.ts'
 import { lacking } from '../../support/needs.ts'
+import { patience } from '../../support/patience.ts'
 
 const DAY_MS = 86_400_000
 let folder = ''
@@ -54,7 +55,7 @@ describe.skipIf(lacking('openssl') !== undefined)('a certificate', () => {
     make('sha1', { by: 'middle', digest: 'sha1' })
     make('public', { by: 'middle', ext: 'authorityInfoAccess=caIssuers;URI:http://ca.example/middle.crt\n' })
     make('stranger', { days: 2 })
-  }, 120_000)
+  }, patience(60_000))
   afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
   const judged = (...names: string[]) => {
