@@ -16,7 +16,7 @@ import { MisconfiguredError, messageOf, StartError } from './kernel/errors.ts'
 
 /** The bridge as a process: configuration, log, service manager, signals, from the start to the signal that ends it. */
 
-/** Before there is a log, a service manager that does not listen is told of to nobody. */
+/** The log before there is one: it says nothing of a service manager that does not listen. */
 const noLog = { debug() {}, info() {}, warn() {}, error() {} }
 
 /** EX_CONFIG of sysexits.h: starting again will not help. */
@@ -87,7 +87,7 @@ async function misconfigured({ problems }: ConfigError): Promise<number> {
   return EXIT_CONFIG
 }
 
-/** What was foreseen is said once, in words; anything else with all there is to find its cause. */
+/** Logs why the bridge cannot start: once, in words, if it was foreseen; else with all there is to find its cause. */
 async function cannotStart(log: HostLog, manager: ServiceManager, error: unknown): Promise<number> {
   const foreseen = error instanceof StartError
   await manager.failed(`cannot start: ${messageOf(error)}`)

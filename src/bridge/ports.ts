@@ -611,6 +611,6 @@ export interface Health {
   /** The reasons why not, each a sentence; empty when ready. */
   readonly reasons: readonly string[]
   readonly uplinks: readonly { readonly name: string; readonly connected: boolean }[]
-  /** What works and needs a look, each a sentence with the setting that moves it. */
+  /** The things that work and need a look, each a sentence with the setting that moves it. */
   readonly warnings: readonly string[]
 }

@@ -1,4 +1,4 @@
-/** What a TLS handshake that failed means, and what to do: OpenSSL's own words name neither. */
+/** Says what a TLS handshake that failed means, and what to do: OpenSSL's own words name neither. */
 
 type Words = readonly [pattern: RegExp, words: string]
 

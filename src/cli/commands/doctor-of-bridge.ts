@@ -5,7 +5,7 @@ import { type Bridge, openBridge } from '../session/session.ts'
 import { targetOf } from '../session/target.ts'
 import { asRow } from '../terminal/presentation.ts'
 
-/** What a running bridge knows of itself, for the doctor. */
+/** Asks a running bridge what it knows of itself, for the doctor. */
 
 const CONNECT_SECONDS = 2
 /** Limbs that are looked into: a fleet has its own list. */

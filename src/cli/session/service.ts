@@ -19,7 +19,7 @@ export async function serviceFailure(target: ConnectionTarget): Promise<CliError
   return text === undefined ? undefined : await cannotReach(target, text)
 }
 
-/** As `connected`, unless systemd tells before that the service could not start. */
+/** Settles as `connected` does, unless systemd says before that the service could not start. */
 export async function unlessServiceFails(target: ConnectionTarget, connected: Promise<void>): Promise<void> {
   const { endpoint } = target
   if (endpoint.kind !== 'socket' || !endpoint.path.startsWith('/run/')) return await connected

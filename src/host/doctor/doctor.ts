@@ -51,7 +51,7 @@ export interface DoctorOptions {
 
 const AS_BRIDGE = "run the doctor as the bridge's user"
 const HOUR_MS = 3_600_000
-/** No file tells of a clock that was set back. */
+/** The path of no file: none tells of a clock that was set back. */
 const CLOCK_ONLY = '/nonexistent'
 
 export async function doctor(options: DoctorOptions): Promise<readonly CheckResult[]> {
@@ -191,7 +191,7 @@ async function checkListeners(
   ]
 }
 
-/** systemd knows better than the lock of a database that not every user may look at. */
+/** Finds the bridge. The service manager knows better than the lock of a database that not every user may look at. */
 function bridgeOf(file: string, database: DatabaseTools, service: ServiceState | undefined) {
   if (service !== undefined && service.service.active === 'active')
     return { running: 'yes', finding: undefined } as const
@@ -200,7 +200,10 @@ function bridgeOf(file: string, database: DatabaseTools, service: ServiceState |
   return file === ':memory:' ? NONE_RUNS : findBridge(resolve(file), database)
 }
 
-/** Whoever connects to the socket of a service that does not run starts it: so the doctor does not. */
+/**
+ * Checks the control socket. To connect to the socket of a service that does not run starts it: so the doctor does
+ * not.
+ */
 async function controlSocket(
   path: string,
   running: Running,

@@ -40,7 +40,10 @@ export function socketUnit(
   return unit?.active === 'active' || unit?.active === 'failed' ? unit : undefined
 }
 
-/** What anybody may know of a service whose configuration is not for this user; undefined: it is, or there is none. */
+/**
+ * Checks what anybody may know of a service whose configuration is not for this user; undefined: it is, or there is
+ * none.
+ */
 export async function checkFromOutside(
   file: string | undefined,
   env: Environment,

@@ -13,7 +13,10 @@ const PRIORITIES: Readonly<Record<string, number>> = {
   trace: 7,
 }
 
-/** Whether standard output (or another descriptor) goes to the journal, and not to a pipe or a file that a parent made of it. */
+/**
+ * Returns whether standard output (or another descriptor) goes to the journal, and not to a pipe or a file that a
+ * parent made of it.
+ */
 export function writesToJournal(env: Readonly<Record<string, string | undefined>>, descriptor = 1): boolean {
   const stream = env.JOURNAL_STREAM
   if (stream === undefined) return false

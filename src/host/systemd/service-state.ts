@@ -2,7 +2,7 @@ import { execFile } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 
-/** How the packaged service stands, as systemd tells anybody who asks. */
+/** Reads how the packaged service stands, as systemd tells anybody who asks. */
 
 export const SERVICE = 'limb-bridge.service'
 const CONTROL_SOCKET = 'limb-bridge-control.socket'
@@ -15,7 +15,7 @@ export const PORT_SOCKETS = {
 const UNITS = [SERVICE, CONTROL_SOCKET, ...Object.values(PORT_SOCKETS)]
 const PROPERTIES =
   'Id,LoadState,ActiveState,Result,ExecMainStatus,StatusText,InvocationID,MainPID,LimitNOFILE,Listen'
-/** systemd answers at once or not at all. */
+/** The time to wait for systemd: it answers at once or not at all. */
 const ASK_MS = 2000
 const LOOK_MS = 200
 /** The last words of a service that failed longer ago say nothing of the present. */
@@ -36,7 +36,7 @@ export interface UnitState {
 
 export interface ServiceState {
   readonly service: UnitState
-  /** Where systemd listens for local administration; empty when it does not. */
+  /** The socket on which systemd listens for local administration; empty when it does not. */
   readonly control: UnitState | undefined
   readonly units: ReadonlyMap<string, UnitState>
 }
@@ -74,7 +74,7 @@ export function parseUnits(text: string): UnitState[] {
   })
 }
 
-/** Whether the control socket at this path is the one that systemd holds open for the service. */
+/** Returns whether the control socket at this path is the one that systemd holds open for the service. */
 export function isServiceSocket(state: ServiceState, path: string): boolean {
   return state.control?.listens.includes(path) === true
 }
@@ -101,7 +101,7 @@ async function serviceFailure({ unit, exitStatus, result, statusText }: UnitStat
     : `${unit} has failed (${how}): ${said}`
 }
 
-/** What to do when that is mended. */
+/** The words for what to do when that is mended. */
 export const MENDED = `when that is mended: \`systemctl reset-failed 'limb-bridge*'; systemctl restart limb-bridge\``
 
 /** The last line of the service's journal that ended it, which not every user may read. */

@@ -56,8 +56,8 @@ export function usesTls({ tls, http }: Config): boolean {
 }
 
 /**
- * What a start would stumble over, for who checks a configuration. Only what is surely wrong: that this user may not
- * read a private key is as it should be. Root learns what the packaged service may not read.
+ * Lists what a start would stumble over, for whoever checks a configuration. It lists only what is surely wrong: that
+ * this user may not read a private key is as it should be. Root learns what the packaged service may not read.
  */
 export function missingFiles(config: Config): string[] {
   const { tls, uplinks } = config

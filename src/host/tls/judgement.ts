@@ -6,20 +6,20 @@ import { trustedAuthorities } from '../../kernel/authorities.ts'
  * file, such as an old cross-signed root that nobody looks at any more, counts for nothing.
  */
 export interface Judgement {
-  /** When the first certificate of the chain that is needed ends, in milliseconds since 1970. */
+  /** The time at which the first certificate of the chain that is needed ends, in milliseconds since 1970. */
   readonly notAfterMs: number
-  /** From when on all of them are valid. */
+  /** The time from which all of them are valid. */
   readonly notBeforeMs: number
-  /** Whose certificate ends first, when it is not the leaf. */
+  /** The name of the certificate that ends first, when it is not the leaf. */
   readonly endsFirst: string | undefined
-  /** What clients refuse it for beside its times, or will: each a clause that begins with a verb. */
+  /** The reasons for which clients refuse it beside its times, or will: each a clause that begins with a verb. */
   readonly faults: readonly string[]
 }
 
 const SERVER_AUTH = '1.3.6.1.5.5.7.3.1'
 const MAX_CHAIN = 10
 
-/** As DER: a signature with MD5 or SHA-1. */
+/** The DER of signatures with MD5 or SHA-1. */
 const BROKEN_SIGNATURES: Readonly<Record<string, string>> = {
   '06092a864886f70d010104': 'MD5',
   '06092a864886f70d010105': 'SHA-1',

@@ -1,7 +1,9 @@
 import { spawnSync } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
 
-/** What the packaged service may read, asked by root: it runs as a user of its own in the group `limb-bridge`. */
+/**
+ * Finds out, as root, what the packaged service may read: it runs as a user of its own in the group `limb-bridge`.
+ */
 
 const GROUP = 'limb-bridge'
 const UNIT_FILES = ['/lib/systemd/system', '/usr/lib/systemd/system', '/etc/systemd/system'].map(
@@ -11,10 +13,13 @@ const UNIT_FILES = ['/lib/systemd/system', '/usr/lib/systemd/system', '/etc/syst
 const NOBODY = '65534'
 /** The unit hides these from the service (ProtectHome=, PrivateTmp=, InaccessiblePaths=). */
 const HIDDEN = /^\/(?:home|root|run\/user|tmp|var\/tmp|boot|media|mnt|srv)(?:\/|$)/
-/** systemd puts credentials there when the service starts. */
+/** Matches the place where systemd puts credentials when the service starts. */
 const CREDENTIALS = /^\/run\/credentials\//
 
-/** Why the packaged service could not read a file, or undefined when it can, or when this user cannot tell. */
+/**
+ * Says why the packaged service could not read a file, or returns undefined when it can, or when this user cannot
+ * tell.
+ */
 export function whyServiceCannotRead(file: string): string | undefined {
   if (process.geteuid?.() !== 0 || CREDENTIALS.test(file)) return undefined
   const group = groupId(GROUP)

@@ -6,9 +6,9 @@ import { GUARDS } from './guards.ts'
 /** The web console at `/`: files that were built before, and what they have to know of this bridge. */
 
 export interface ConsoleOptions {
-  /** Where the built files are. */
+  /** The folder of the built files. */
   readonly folder: string
-  /** What the page has to know before anybody signs in; no secret, and nothing about limbs. */
+  /** Returns what the page has to know before anybody signs in; no secret, and nothing about limbs. */
   readonly facts: () => ConsoleFacts
   /** Takes the link of a first start; undefined: there was none. */
   readonly setFirstPassword?: SetFirstPassword | undefined
@@ -16,7 +16,7 @@ export interface ConsoleOptions {
 
 export interface ConsoleFacts {
   readonly topicRoot: string
-  /** Where devices connect. */
+  /** The address where devices connect. */
   readonly mqtt: { readonly host: string; readonly port: number }
   readonly tls: { readonly port: number } | null
 }

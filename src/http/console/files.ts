@@ -25,7 +25,7 @@ const TYPES: Readonly<Record<string, string>> = {
   '.png': 'image/png',
 }
 
-/** Below this folder Vite puts what has a hash in its name. */
+/** The folder below which Vite puts what has a hash in its name. */
 const HASHED = 'assets/'
 
 /** Reads the built console by the paths of its URLs; undefined when nothing is built there. */
