@@ -110,7 +110,8 @@ const ROWS: Readonly<Record<string, readonly Panel[]>> = {
     },
     {
       title: 'Kept on disk, of its bound',
-      about: 'Answers for idempotency keys, backups, the database, history, requests, queues, retained messages.',
+      about:
+        'Answers for idempotency keys, backups, the database, history, requests, queues, retained messages.',
       unit: 'percentunit',
       queries: [
         [`max by (kind) (limb_kept_bytes{${ON}} / limb_kept_bytes_max{${ON}})`, '{{kind}}'],

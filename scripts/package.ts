@@ -3,11 +3,13 @@ import { readFileSync } from 'node:fs'
 import { join, relative } from 'node:path'
 import { parseArgs } from 'node:util'
 import { buildDeb } from './package/deb.ts'
+import { buildMcpb } from './package/mcpb.ts'
 import type { Arch } from './package/node-binary.ts'
 import { ROOT, run, sourceDate } from './package/run.ts'
 
 /**
- * `npm run package`: the Debian packages, into `release/`. The same commit makes the same bytes.
+ * `npm run package`: the Debian packages and the bundle for hosts of agents (MCPB), into `release/`. The same commit makes
+ * the same bytes.
  *
  *   --arch amd64,arm64     which (default: both)
  *   --version VERSION      in place of that of package.json
@@ -30,9 +32,13 @@ const version = values.version ?? String(JSON.parse(readFileSync(join(ROOT, 'pac
 if (!/^\d[A-Za-z0-9.+~]*$/.test(version)) throw new Error(`--version: ${version} is no version of a package`)
 
 run('npm', ['run', '--silent', 'build'])
+const outFolder = values.out ?? join(ROOT, 'release')
 for (const arch of archs.filter(isArch)) {
-  const outFolder = values.out ?? join(ROOT, 'release')
-  const file = await buildDeb({ arch, version, epochSeconds: sourceDate(), outFolder })
+  written(await buildDeb({ arch, version, epochSeconds: sourceDate(), outFolder }))
+}
+written(buildMcpb({ version, outFolder }))
+
+function written(file: string): void {
   const bytes = readFileSync(file)
   const hash = createHash('sha256').update(bytes).digest('hex')
   console.log(`${hash}  ${relative(process.cwd(), file)}  ${(bytes.length / 1e6).toFixed(1)} MB`)

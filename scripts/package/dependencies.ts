@@ -52,10 +52,14 @@ function prune(modules: string, arch: Arch): void {
 }
 
 function isKept(file: string, modules: string, prebuild: string): boolean {
-  const inside = file.slice(dirname(modules).length)
-  const name = basename(file)
-  if (name === '.package-lock.json' || (UNUSED.test(inside) && !LICENSE.test(name))) return false
-  if (extname(name) === '.node') return file === join(modules, prebuild)
+  if (extname(file) === '.node') return file === join(modules, prebuild)
+  return isNeeded(file.slice(dirname(modules).length))
+}
+
+/** Returns whether a file of a package is one that runs, or its licence; `path` begins with `/node_modules/`. */
+export function isNeeded(path: string): boolean {
+  const name = basename(path)
+  if (name === '.package-lock.json' || (UNUSED.test(path) && !LICENSE.test(name))) return false
   return LICENSE.test(name) || (RUNS.has(extname(name)) && !name.startsWith('.'))
 }
 
