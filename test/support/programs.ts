@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process'
-import { accessSync, constants } from 'node:fs'
+import { accessSync, constants, existsSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
 
 /** The foreign programs that tests talk to: which Debian package has each, and why it is wanted. */
@@ -68,6 +68,18 @@ export const PROGRAMS = {
     why: "the library of Home Assistant's own schemas",
     suite: 'test',
     present: () => python('voluptuous'),
+  },
+  cpp: {
+    package: 'g++',
+    why: 'what compiles the Arduino library for this machine',
+    suite: 'test',
+    present: () => onPath('g++'),
+  },
+  libmosquitto: {
+    package: 'libmosquitto-dev',
+    why: 'the MQTT of the Arduino library on this machine',
+    suite: 'test',
+    present: () => existsSync('/usr/include/mosquitto.h'),
   },
   promtool: {
     package: 'prometheus',
