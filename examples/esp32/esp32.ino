@@ -26,6 +26,7 @@ static const int RELAY_PIN = 26;
 static const uint16_t BUFFER_BYTES = 4096;  // the longest packet; longer ones are dropped by PubSubClient
 static const uint32_t RETRY_MS = 1000;
 static const uint32_t RETRY_MAX_MS = 30000;
+static const uint32_t REJECTED_MS = 300000;  // a rejected key is refused for a day: minutes, not seconds
 static const int REMEMBERED = 8;
 
 static const char *REGISTRATION =
@@ -38,6 +39,9 @@ static Preferences flash;
 static String key;
 static bool approved = false;
 static bool relayOn = false;
+static bool rejected = false;
+static uint32_t registerAt = 0;  // 0: it is not to register again
+static uint8_t refusals = 0;
 static uint32_t heartbeatMs = 15000;
 static uint32_t lastBeat = 0;
 static uint32_t nextTry = 0;
@@ -73,9 +77,19 @@ static void beat() {
   lastBeat = millis();
 }
 
+// One second, then two, four and so on to thirty; with jitter, so that a fleet does not come back in one instant.
+static uint32_t jitter(uint32_t ms) { return ms / 2 + esp_random() % ms; }
+static uint32_t waitMs(uint8_t times) {
+  uint32_t wait = RETRY_MS << (times < 5 ? times : 5);
+  return jitter(wait > RETRY_MAX_MS ? RETRY_MAX_MS : wait);
+}
+
 static void paired(JsonDocument &answer) {
   const char *status = answer["status"] | "";
-  Serial.printf("pairing: %s %s\n", status, answer["code"] | "");
+  Serial.printf("pairing: %s %s%s\n", status, answer["code"] | "", answer["error"]["message"] | "");
+  rejected = strcmp(status, "rejected") == 0;
+  if (strcmp(status, "error") == 0) registerAt = millis() + waitMs(refusals++) + 1;
+  else refusals = 0;
   const char *newKey = answer["apiKey"] | "";
   if (strlen(newKey) >= 20) {
     key = newKey;  // stored before it is used
@@ -129,6 +143,7 @@ static void received(char *name, uint8_t *payload, unsigned int length) {
 
 static void connectMqtt() {
   approved = false;
+  registerAt = 0;
   if (mqtt.connect(NODE_ID, NODE_ID, key.c_str())) {
     connectedAt = millis();
     mqtt.subscribe(topic("pairing").c_str(), 1);
@@ -136,16 +151,17 @@ static void connectMqtt() {
     return;
   }
   Serial.printf("no connection: state %d\n", mqtt.state());
+  // Bad user name or password, not authorized: the key is refused.
+  rejected = mqtt.state() == 4 || mqtt.state() == 5;
+  if (rejected) nextTry = millis() + jitter(REJECTED_MS);
 }
 
 static void planRetry() {
-  // A connection that lasted is no failure; with jitter, so that a fleet does not come back in one instant.
+  // A connection that lasted is no failure.
   if (connectedAt != 0 && millis() - connectedAt > 10000) failures = 0;
   connectedAt = 0;
-  uint32_t wait = RETRY_MS << (failures < 5 ? failures : 5);
-  if (wait > RETRY_MAX_MS) wait = RETRY_MAX_MS;
+  nextTry = millis() + (rejected ? jitter(REJECTED_MS) : waitMs(failures));
   if (failures < 10) failures++;
-  nextTry = millis() + wait / 2 + esp_random() % wait;
 }
 
 void setup() {
@@ -164,6 +180,10 @@ void setup() {
 void loop() {
   if (mqtt.loop()) {
     if (approved && millis() - lastBeat >= heartbeatMs) beat();
+    if (registerAt != 0 && (int32_t)(millis() - registerAt) >= 0) {
+      registerAt = 0;
+      mqtt.publish(topic("register").c_str(), REGISTRATION);
+    }
   } else if (WiFi.status() == WL_CONNECTED && (int32_t)(millis() - nextTry) >= 0) {
     planRetry();
     connectMqtt();

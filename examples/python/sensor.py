@@ -24,6 +24,10 @@ REGISTRATION = {
     "capabilities": [{"cap": "temperature", "commands": ["temperature.read"], "authLevel": "free"}],
 }
 RETRY_SECONDS, RETRY_MAX_SECONDS = 1, 30
+# A key that an operator rejected is refused for a day: it asks again after minutes, not seconds.
+REJECTED_SECONDS = 300
+# CONNACK: bad user name or password, not authorized.
+NOT_LET_IN = (4, 5, 134, 135)
 # Invocations that are remembered: with QoS 1 one may come twice.
 REMEMBERED = 256
 
@@ -56,6 +60,16 @@ def load_key():
         return file.read().strip()
 
 
+def jitter(seconds):
+    """A fleet that lost its bridge together must not come back in one instant."""
+    return seconds * random.uniform(0.5, 1.5)
+
+
+def wait_seconds(failures):
+    """One second, then two, four and so on to thirty."""
+    return jitter(min(RETRY_MAX_SECONDS, RETRY_SECONDS * 2 ** min(failures, 10)))
+
+
 class Sensor:
     def __init__(self):
         options = {"client_id": NODE, "protocol": mqtt.MQTTv311}
@@ -67,14 +81,20 @@ class Sensor:
         self.workers = ThreadPoolExecutor(4)
         self.seen = {}
         self.approved, self.every, self.next_beat, self.failures = False, 15, 0, 0
+        self.rejected, self.register_at, self.refusals = False, None, 0
 
     # The arguments after `code` differ between the versions of paho.
     def on_connect(self, client, userdata, flags, code, *_):
         if code != 0:
             print(f"refused: {code}", flush=True)
+            self.rejected = getattr(code, "value", code) in NOT_LET_IN
             return
         client.subscribe(f"{PREFIX}/pairing", qos=1)
-        client.publish(f"{PREFIX}/register", json.dumps(REGISTRATION), qos=1)
+        self.register()
+
+    def register(self):
+        self.register_at = None
+        self.client.publish(f"{PREFIX}/register", json.dumps(REGISTRATION), qos=1)
 
     def on_message(self, client, userdata, message):
         payload = json.loads(message.payload)
@@ -89,7 +109,15 @@ class Sensor:
 
     def paired(self, answer):
         status = answer["status"]
-        print(status, answer.get("code", answer.get("error", "")), flush=True)
+        error = answer.get("error", {})
+        print(status, answer.get("code", ""), error.get("message", ""), error.get("path", ""), flush=True)
+        self.rejected = status == "rejected"
+        if status == "error":
+            # Such as `too_many_requests`; what is wrong in the registration is wrong the next time too.
+            self.register_at = time.monotonic() + wait_seconds(self.refusals)
+            self.refusals += 1
+        else:
+            self.refusals = 0
         if "apiKey" in answer:
             save_key(answer["apiKey"])
             self.client.username_pw_set(NODE, answer["apiKey"])
@@ -118,12 +146,16 @@ class Sensor:
                 self.client.connect(HOST, int(PORT), keepalive=30)
                 while self.client.loop(timeout=0.5) == mqtt.MQTT_ERR_SUCCESS:
                     self.beat()
+                    if self.register_at is not None and time.monotonic() >= self.register_at:
+                        self.register()
             except OSError as error:
                 print("no connection:", error, flush=True)
             self.approved = False
-            self.failures = 0 if time.monotonic() - started > 10 else min(10, self.failures + 1)
-            # With jitter: a fleet that lost its bridge together must not come back in one instant.
-            time.sleep(min(RETRY_MAX_SECONDS, RETRY_SECONDS * 2**self.failures) * random.uniform(0.5, 1.5))
+            # A connection that lasted is no failure.
+            if time.monotonic() - started > 10:
+                self.failures = 0
+            time.sleep(jitter(REJECTED_SECONDS) if self.rejected else wait_seconds(self.failures))
+            self.failures += 1
 
 
 if __name__ == "__main__":

@@ -32,24 +32,39 @@ exchange() {
   timeout -s KILL "$4" mosquitto_rr -t "$prefix/$1" -m "$2" -e "$prefix/$3" 2>/dev/null || true
 }
 
-# A second or two, not the same for all: a fleet that lost its bridge together must not come back in one instant.
+# Sleeps $1 seconds times 0.5 to 1.5, not the same for all: a fleet that lost its bridge together must not come back in
+# one instant.
 rest() {
-  sleep "1.$(od -An -N2 -tu2 /dev/urandom | tr -d ' ')"
+  random=$(od -An -N2 -tu2 /dev/urandom | tr -d ' ')
+  sleep "$(awk -v s="$1" -v r="$random" 'BEGIN { print s * (0.5 + r / 65536) }')"
 }
+
+# A key that an operator rejected is refused for a day: it asks again after minutes, not seconds.
+rejected_seconds=300
 
 registration='{"displayName":"Desk lamp","platform":"shell","heartbeatSeconds":15,
   "capabilities":[{"cap":"lamp","commands":["lamp.set"],"authLevel":"free"}]}'
 
 pair() {
+  wait=1
   while :; do
     options
     answer=$(exchange register "$registration" pairing 10)
     status=$(printf '%s' "$answer" | jq -r '.status // "no answer"' 2>/dev/null || echo 'no answer')
-    printf '%s\n' "${status:-no answer} $(printf '%s' "$answer" | jq -r '.code // ""' 2>/dev/null)"
+    printf '%s\n' "${status:-no answer} $(printf '%s' "$answer" | jq -r '.code // .error.message // ""' 2>/dev/null)"
     new=$(printf '%s' "$answer" | jq -r '.apiKey // empty' 2>/dev/null || true)
     if [ -n "$new" ]; then printf '%s' "$new" >"$folder/part" && mv "$folder/part" "$folder/key" && options; fi
     [ "$status" = approved ] && return
-    rest
+    case $status in
+      rejected) rest "$rejected_seconds" ;;
+      # It waits for a person: each try shows the code again, and takes the answer when it is approved.
+      pending) rest 1 ;;
+      *)
+        rest "$wait"
+        wait=$((wait * 2))
+        [ "$wait" -le 30 ] || wait=30
+        ;;
+    esac
   done
 }
 

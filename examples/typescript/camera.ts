@@ -46,8 +46,15 @@ const limb = new Limb({
   heartbeat: () => ({ metrics: { zoom } }),
   onEvent(event) {
     if (event.kind === 'pending') console.log(`code ${event.code}: waiting for an operator to approve it`)
-    else if (event.kind === 'invoked') console.log(`${event.command} for ${event.principal}`)
-    else if (event.kind === 'disconnected') console.log(`${event.reason}; trying again`)
+    else if (event.kind === 'invoked')
+      console.log(`${event.command} for ${event.principal}${event.success ? '' : ' failed'}`)
+    else if (event.kind === 'disconnected')
+      console.log(`${event.reason}; trying again in ${Math.round(event.retryMs / 1000)} s`)
+    // The bridge did not take the registration: it says what to do about it.
+    else if (event.kind === 'refused') console.log(`refused: ${event.message} (${event.code})`)
+    else if (event.kind === 'rejected') console.log('rejected by an operator; trying again in some minutes')
+    else if (event.kind === 'result_dropped')
+      console.log(`the result of ${event.command} is lost: ${event.why}`)
     else console.log(event.kind)
   },
 })

@@ -2,7 +2,7 @@ import { mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
-import { startApp, type TestApp } from '../support/app.ts'
+import { REGISTRATION, startApp, type TestApp } from '../support/app.ts'
 import type { Loose, TestClient } from '../support/client.ts'
 import { Command } from '../support/command.ts'
 import { skipWithout } from '../support/needs.ts'
@@ -85,6 +85,39 @@ test('Python with paho', async (context) => {
   await again.subscribe('limb/node/+/status')
   await again.next((message) => message.text === 'online')
 })
+
+test.for(['typescript', 'python', 'shell'] as const)(
+  'the example in %s prints why its registration is not taken, and is taken when it may be',
+  async (language, context) => {
+    if (language === 'python') skipWithout(context, 'paho')
+    if (language === 'shell') skipWithout(context, 'mosquitto-clients', 'jq')
+    // So few may wait that the first one fills the place.
+    await app.restart({ pairing: { maxPending: 1 } })
+    const other = await app.device('other', 'k'.repeat(30))
+    await other.subscribe('limb/node/other/pairing')
+    await other.publish('limb/node/other/register', REGISTRATION)
+    const { json } = await other.next('limb/node/other/pairing')
+    const { port } = app.bridge.mqtt
+    const example = {
+      typescript: () =>
+        run(
+          process.execPath,
+          '--conditions=source',
+          join(EXAMPLES, 'typescript/camera.ts'),
+          `mqtt://127.0.0.1:${port}`,
+          'x1',
+        ),
+      python: () =>
+        run('/usr/bin/python3', join(EXAMPLES, 'python/sensor.py'), '127.0.0.1', String(port), 'x1'),
+      shell: () => run(join(EXAMPLES, 'shell/lamp.sh'), '127.0.0.1', String(port), 'x1'),
+    }[language]
+    await using limb = example()
+    await limb.line(/1 requests are pending already/)
+    const again = await app.admin()
+    await again.do('admin', 'pairing/reject', { requestId: json.requestId })
+    await limb.line(/[BCDFGHJKLMNPQRSTVWXZ]{8}/)
+  },
+)
 
 test('shell with mosquitto', async (context) => {
   skipWithout(context, 'mosquitto-clients', 'jq')
