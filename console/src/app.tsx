@@ -128,7 +128,7 @@ function Lost({ text }: { text: string }): JSX.Element {
 
 function Navigation({ shown }: { shown: string }): JSX.Element {
   const { fleet } = session
-  useSignals(fleet.pairingChanged, fleet.approvalsChanged, themeChanged)
+  useSignals(fleet.pairingChanged, fleet.approvalsChanged)
   return (
     <nav aria-label={t('nav.label')}>
       <a class="brand" href={href('today')}>
@@ -146,22 +146,30 @@ function Navigation({ shown }: { shown: string }): JSX.Element {
           </li>
         ))}
       </ul>
-      <div class="who">
-        <p>
-          <strong>{session.name}</strong>
-          <small>{t(`role.${session.role}`)}</small>
-        </p>
-        <div class="tools">
-          <Button kind="quiet" small label={t(`theme.${currentTheme()}`)} onClick={nextTheme}>
-            <Icon name="sun" />
-          </Button>
-          <LanguageButton />
-          <Button kind="quiet" small label={t('sign-out')} onClick={() => session.signOut()}>
-            <Icon name="out" />
-          </Button>
-        </div>
-      </div>
+      <Account />
     </nav>
+  )
+}
+
+/** Who is signed in, colours, language and the way out; on a phone it stands on the page System. */
+export function Account(): JSX.Element {
+  useSignals(themeChanged)
+  return (
+    <div class="who">
+      <p>
+        <strong>{session.name}</strong>
+        <small>{t(`role.${session.role}`)}</small>
+      </p>
+      <div class="tools">
+        <Button kind="quiet" small label={t(`theme.${currentTheme()}`)} onClick={nextTheme}>
+          <Icon name="sun" />
+        </Button>
+        <LanguageButton />
+        <Button kind="quiet" small label={t('sign-out')} onClick={() => session.signOut()}>
+          <Icon name="out" />
+        </Button>
+      </div>
+    </div>
   )
 }
 
