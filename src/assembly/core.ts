@@ -10,6 +10,7 @@ import type { Build, CoreParts, StoreParts } from './parts.ts'
 import { readinessNow } from './readings.ts'
 import { firstStart, masterOf } from './secrets.ts'
 import { settingsOf } from './settings.ts'
+import { systemOf } from './system.ts'
 import { diskUpkeep, sweepSessions } from './upkeep.ts'
 import { announceHere } from './uplinks.ts'
 
@@ -56,6 +57,7 @@ function contextOf(build: Build, { database, store, mqttStore, backups }: StoreP
       forgetOne: (name, clientId) => broker.value.broker.sessions.forgetOne(name, clientId),
     },
     backups,
+    system: systemOf(build, backups),
     upkeep: {
       ...diskUpkeep(database, mqttStore, topics),
       sweepSessions: (byAge) =>

@@ -436,6 +436,18 @@ export interface Backups {
   prune(keep: number, maxBytes: number): Promise<number>
   /** Resolves to when the newest one there was made, wall time; null: there is none. */
   newestAt(): Promise<number | null>
+  /** Resolves to those that are there, the newest first. */
+  list(): Promise<readonly BackupFile[]>
+}
+
+/** The machine that the bridge runs on, and its log. */
+export interface BridgeSystem {
+  /** Resolves to what a look at the machine finds; changes nothing, and reads no whole file. */
+  checks(): Promise<
+    readonly { readonly what: string; readonly level: 'ok' | 'warning' | 'problem'; readonly message: string }[]
+  >
+  /** Returns the newest lines of the log, the oldest first: a bounded number. */
+  logLines(): readonly Readonly<Record<string, unknown>>[]
 }
 
 export interface Log {

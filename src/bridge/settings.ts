@@ -5,6 +5,7 @@ import type { AuthLevel } from '../protocol/names.ts'
 import type { Topics } from '../protocol/topics.ts'
 import type {
   Backups,
+  BridgeSystem,
   Counters,
   Health,
   InvokeOverHttp,
@@ -93,6 +94,7 @@ export interface BridgeContext {
   /** Invokes the limbs that asked for HTTP; absent: they are not invoked. */
   readonly invokeOverHttp?: InvokeOverHttp
   readonly backups: Backups
+  readonly system: BridgeSystem
   readonly upkeep: Upkeep
   /** Returns the health of this moment. */
   readonly health: () => Health

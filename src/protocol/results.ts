@@ -226,7 +226,9 @@ export const RESULTS = {
   'bridge/health': z.object({
     ready: z.boolean().describe('whether it can do its work now, as `/readyz` says'),
     reasons: z.array(z.string()).describe('why not, each a sentence; empty when it is ready'),
-    warnings: z.array(z.string()).describe('what works and needs a look, each a sentence with the setting that moves it'),
+    warnings: z
+      .array(z.string())
+      .describe('what works and needs a look, each a sentence with the setting that moves it'),
     pendingRequests: z.int().describe('requests of limbs that wait for an operator'),
     waitingCalls: z.int().describe('gated invocations that wait for an operator'),
     uplinks: z.array(z.object({ name: z.string(), connected: z.boolean() })),
@@ -234,6 +236,29 @@ export const RESULTS = {
     you: z.object({ name: nameSchema, role: z.enum(ROLES) }).describe('as whom the bridge takes who asks'),
   }),
 
+  'bridge/doctor': z.object({
+    items: z.array(
+      z.object({
+        what: z.string().describe('what was looked at, such as `certificate`'),
+        level: z.enum(['ok', 'warning', 'problem']),
+        message: z.string().describe('what there is, and for anything but `ok` what to do'),
+      }),
+    ),
+  }),
+  'bridge/log': z.object({
+    items: z.array(
+      z.object({
+        at: z.string(),
+        level: z.enum(['debug', 'info', 'warn', 'error', 'fatal']),
+        message: z.string(),
+        fields: z.record(z.string(), z.unknown()),
+      }),
+    ),
+  }),
+
+  'backup/list': z.object({
+    items: z.array(z.object({ file: z.string(), bytes: z.int(), takenAt: timeSchema })),
+  }),
   'backup/create': z.object({
     file: z.string().describe('where it is, on the machine of the bridge'),
     bytes: z.int(),

@@ -555,6 +555,21 @@ export const VERBS = {
     {},
   ),
 
+  'bridge/doctor': verb(
+    'admin',
+    'Check the machine of the bridge while it runs: disk, clock, certificates, backups.',
+    {},
+  ),
+  'bridge/log': verb('admin', 'Show the newest lines of the log, the newest first; a restart forgets them.', {
+    nodeId: nodeIdArg.optional().describe('only lines about this limb'),
+    level: z
+      .enum(['debug', 'info', 'warn', 'error', 'fatal'])
+      .optional()
+      .describe('only lines of this level and above'),
+    limit: listArgs.limit,
+  }),
+
+  'backup/list': verb('admin', 'List the backups that are there, the newest first.', {}),
   'backup/create': verb(
     'admin',
     'Make a backup of the database and check it. The bridge works on meanwhile.',

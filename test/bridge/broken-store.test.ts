@@ -102,7 +102,8 @@ async function start() {
       list: () => [],
       forgetOne: async () => false,
     },
-    backups: { create: full, prune: async () => 0, newestAt: async () => null },
+    backups: { create: full, prune: async () => 0, newestAt: async () => null, list: async () => [] },
+    system: { checks: async () => [], logLines: () => [] },
     upkeep: {
       walBytes: () => 0,
       checkpoint: () => true,

@@ -123,6 +123,9 @@ describe('a running bridge', () => {
     await admin.do('admin', 'node/history', { nodeId: 'cam1' })
     await admin.do('admin', 'node/why', { nodeId: 'cam1' })
     await admin.do('admin', 'backup/create')
+    await admin.do('admin', 'backup/list')
+    await admin.do('admin', 'bridge/doctor')
+    await admin.do('admin', 'bridge/log', { limit: 5 })
     await admin.do('admin', 'bridge/health')
     await admin.do('admin', 'node/rotate-key', { nodeId: 'cam1' })
   }

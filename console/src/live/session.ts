@@ -28,6 +28,7 @@ class ConsoleSession {
   /** Why the page is signed out, when nobody asked for it. */
   ended: 'refused' | undefined
   #kept: KeptToken | undefined
+  #credentials: Credentials | undefined
 
   constructor() {
     const { connection, fleet } = this
@@ -79,7 +80,16 @@ class ConsoleSession {
     void this.#keep(credentials, remember)
   }
 
+  /** The header for what is fetched over HTTP: a file that is too large for MQTT. */
+  authorization(): string {
+    const { name = '', secret = '' } = this.#credentials ?? {}
+    if (secret.startsWith('lbt_')) return `Bearer ${secret}`
+    const bytes = new TextEncoder().encode(`${name}:${secret}`)
+    return `Basic ${btoa(String.fromCharCode(...bytes))}`
+  }
+
   async #open(credentials: Credentials): Promise<void> {
+    this.#credentials = credentials
     this.ended = undefined
     const { connection, facts } = this
     this.fleet.clear()
@@ -121,6 +131,7 @@ class ConsoleSession {
 
   #end(why: 'refused' | undefined): void {
     this.connection.close()
+    this.#credentials = undefined
     this.fleet.clear()
     if (why === 'refused') dropToken()
     this.ended = why

@@ -71,7 +71,7 @@ function Matrix({ turn }: { turn: number }): JSX.Element {
       {error !== undefined && <ErrorLine error={error} />}
       {data !== undefined && rows.length === 0 && <Empty>{t('matrix.none')}</Empty>}
       {data !== undefined && rows.length > 0 && (
-        <div class="scroll" tabIndex={0} role="region" aria-label={t('matrix.title')}>
+        <div class="scroll" tabIndex={0} role="group" aria-label={t('matrix.title')}>
           <table class="matrix">
             <thead>
               <tr>

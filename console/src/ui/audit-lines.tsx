@@ -17,17 +17,17 @@ export function AuditLines({ rows }: { rows: readonly AuditRow[] }): JSX.Element
               <span class="mono seq">{row.seq}</span>
               <span class="what">
                 {known(`audit.${row.kind}`) ?? row.kind}
-                {row.nodeId !== undefined && (
-                  <>
-                    {' · '}
-                    <a href={href('limb', row.nodeId)}>{row.nodeId}</a>
-                  </>
-                )}
+                {row.nodeId !== undefined && ` · ${row.nodeId}`}
               </span>
               <span class="who">{row.actor}</span>
               <span class={`outcome ${row.outcome}`}>{row.outcome}</span>
               <Clock at={row.at} />
             </summary>
+            {row.nodeId !== undefined && (
+              <p>
+                {t('limb')}: <a href={href('limb', row.nodeId)}>{row.nodeId}</a>
+              </p>
+            )}
             <Json value={{ kind: row.kind, ...row.detail }} />
             <p class="quiet">
               {t('audit.hash')} <code>{row.hash}</code>

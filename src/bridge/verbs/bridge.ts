@@ -3,12 +3,12 @@ import { messageOf } from '../../kernel/errors.ts'
 import type { PendingApprovals } from '../invocation/approvals.ts'
 import type { PendingPairingRequests } from '../live/pending.ts'
 import type { BridgeContext } from '../settings.ts'
-import type { VerbHandlersOf } from '../verb-context.ts'
+import type { VerbHandlers } from '../verb-context.ts'
 
 export function healthHandlers(
   world: BridgeContext,
   { pending, approvals }: { pending: PendingPairingRequests; approvals: PendingApprovals },
-): VerbHandlersOf<'bridge'> {
+): Pick<VerbHandlers, 'bridge/health'> {
   return {
     async 'bridge/health'(_args, { name, role }) {
       const { ready, reasons, uplinks, warnings } = world.health()

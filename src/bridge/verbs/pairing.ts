@@ -73,9 +73,7 @@ export function pairingHandlers(
       return { nodeId, requestId, ...(status === undefined ? {} : { status }) }
     },
     'pairing/reject': async ({ requestId }, caller) => {
-      const rejected = await pairings
-        .reject(requestId, caller.name)
-        .catch((error) => known(requestId, error))
+      const rejected = await pairings.reject(requestId, caller.name).catch((error) => known(requestId, error))
       counters.count('pairing_decisions', 'rejected')
       const refusedUntil = iso(running.wallMs(rejected.until))
       return { nodeId: rejected.request.nodeId, requestId, refusedUntil }

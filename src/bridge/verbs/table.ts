@@ -26,6 +26,7 @@ import { pairingHandlers } from './pairing.ts'
 import { policyHandlers } from './policy.ts'
 import { principalHandlers } from './principal.ts'
 import { sessionHandlers } from './session.ts'
+import { systemHandlers } from './system.ts'
 import { tokenHandlers } from './token.ts'
 
 /** The use cases that the verbs are views of. */
@@ -64,5 +65,6 @@ export function verbHandlers(world: BridgeContext, use: UseCases): VerbHandlers 
     ...tokenHandlers(world, use),
     ...backupHandlers(world),
     ...healthHandlers(world, use),
+    ...systemHandlers(world),
   }
 }

@@ -18,6 +18,8 @@ export interface HostLog extends Log {
   setLevel(level: LogLevel): void
   /** Lines that were dropped because nobody read them. */
   readonly droppedLines: number
+  /** Returns the newest lines as they were before they were written, the oldest first; at most 500. */
+  recent(): readonly Readonly<Record<string, unknown>>[]
 }
 
 export interface LogOptions {
@@ -75,6 +77,7 @@ export function createLog(options: LogOptions): HostLog {
   const terminal = options.terminal ?? process.stdout.isTTY === true
   const pretty = options.format === 'pretty' || (options.format === 'auto' && terminal)
   const out = pretty ? prettyWriter(write, terminal && !process.env.NO_COLOR) : write
+  const recent: string[] = []
   const root = pino(
     {
       level: options.level,
@@ -86,17 +89,34 @@ export function createLog(options: LogOptions): HostLog {
     },
     {
       write: (line: string) => {
+        keep(recent, line)
         const text = pretty ? line : `${escapeJson(line.trimEnd())}\n`
         out(options.journal && !pretty ? withPriority(text) : text)
       },
     },
   )
-  const log = logOf(root, {}, () => output.dropped)
+  const log = logOf(root, {}, () => output.dropped, recent)
   return log
 }
 
+/** Lines that `recent` has; longer ones are left out of it, so that all of them take 2 MiB at most. */
+const RECENT_LINES = 500
+const RECENT_CHARS = 2048
+
+function keep(recent: string[], line: string): void {
+  if (line.length > RECENT_CHARS) return
+  recent.push(line)
+  // A quarter at once: taking one off the front for each line would move all the others.
+  if (recent.length > RECENT_LINES * 1.25) recent.splice(0, recent.length - RECENT_LINES)
+}
+
 // Not pino's own children: each of those keeps the level it was born with.
-function logOf(root: pino.Logger, bindings: object, dropped: () => number): HostLog {
+function logOf(
+  root: pino.Logger,
+  bindings: object,
+  dropped: () => number,
+  recent: readonly string[],
+): HostLog {
   const at = (level: Level) => (fields: object, message: string) => {
     if (root.isLevelEnabled(level)) {
       root[level](logFields({ ...bindings, ...named(fields) }), logMessage(message))
@@ -109,13 +129,14 @@ function logOf(root: pino.Logger, bindings: object, dropped: () => number): Host
     warn: at('warn'),
     error: at('error'),
     fatal: at('fatal'),
-    child: (fields) => logOf(root, { ...bindings, ...named(fields) }, dropped),
+    child: (fields) => logOf(root, { ...bindings, ...named(fields) }, dropped, recent),
     setLevel(level) {
       root.level = level
     },
     get droppedLines() {
       return dropped()
     },
+    recent: () => recent.map((line) => JSON.parse(line) as Record<string, unknown>),
   }
 }
 

@@ -2,6 +2,7 @@ import type { FastifyInstance } from 'fastify'
 import type { Clock } from '../../kernel/clock.ts'
 import { Refusal } from '../../kernel/errors.ts'
 import { crossOrigin, signIn } from './access.ts'
+import { backupRoutes } from './backups.ts'
 import { eventRoutes } from './events.ts'
 import { limbRoutes } from './limbs.ts'
 import { openApi } from './openapi.ts'
@@ -31,6 +32,7 @@ export async function registerApi(app: FastifyInstance, options: ApiOptions): Pr
       signedIn.decorateRequest('identity', null)
       // Before the body is read: whoever may not ask sends none.
       signedIn.addHook('onRequest', async (request, reply) => signIn(request, reply, ports))
+      backupRoutes(signedIn, ports)
       verbRoutes(signedIn, ports)
       eventRoutes(signedIn, ports, clock)
     })

@@ -423,3 +423,41 @@ async function follow(app: TestApp, headers: Record<string, string>) {
     },
   }
 }
+
+describe('GET /api/v1/backups/<file name>', () => {
+  it('sends a backup to an admin, and nothing else to anybody', async () => {
+    await using app = await startApp(HTTP)
+    const [boss, ops] = [await addPrincipal(app, 'boss', 'admin'), await addPrincipal(app, 'ops', 'operator')]
+    const { json } = await post(app, '/api/v1/backup/create', {}, basic('boss', boss))
+    const name = String(json.file).split('/').pop()
+    const get = async (path: string, headers: Record<string, string>) =>
+      await fetch(urlOf(app, path), { headers })
+    const file = await get(`/api/v1/backups/${name}`, basic('boss', boss))
+    expect(file.status).toBe(200)
+    const bytes = Buffer.from(await file.arrayBuffer())
+    expect(bytes.length).toBe(json.bytes)
+    expect(bytes.subarray(0, 15).toString()).toBe('SQLite format 3')
+    expect((await get(`/api/v1/backups/${name}`, basic('ops', ops))).status).toBe(403)
+    expect((await get(`/api/v1/backups/${name}`, {})).status).toBe(401)
+    for (const other of ['limb.sqlite', '..%2Flimb.sqlite', '%2e%2e%2flimb.sqlite'])
+      expect((await get(`/api/v1/backups/${other}`, basic('boss', boss))).status).toBe(404)
+  })
+})
+
+describe('the verbs about the machine', () => {
+  it('check it and show the newest lines of the log, to an admin alone', async () => {
+    await using app = await startApp(HTTP)
+    const [boss, ops] = [await addPrincipal(app, 'boss', 'admin'), await addPrincipal(app, 'ops', 'operator')]
+    await app.limb('cam1')
+    const checks = await post(app, '/api/v1/bridge/doctor', {}, basic('boss', boss))
+    expect(checks.json.items).toContainEqual(expect.objectContaining({ what: 'backup', level: 'warning' }))
+    const log = await post(app, '/api/v1/bridge/log', { nodeId: 'cam1', level: 'info' }, basic('boss', boss))
+    expect(log.json.items.length).toBeGreaterThan(0)
+    expect(log.json.items[0]).toMatchObject({
+      level: expect.stringMatching(/info|warn/),
+      fields: { nodeId: 'cam1' },
+    })
+    for (const verb of ['bridge/doctor', 'bridge/log', 'backup/list'])
+      expect((await post(app, `/api/v1/${verb}`, {}, basic('ops', ops))).status).toBe(403)
+  })
+})

@@ -1,5 +1,5 @@
 import { readdirSync, statSync } from 'node:fs'
-import { readdir, rm, statfs } from 'node:fs/promises'
+import { readdir, rm, stat, statfs } from 'node:fs/promises'
 import { basename, dirname, join, resolve } from 'node:path'
 import { Worker } from 'node:worker_threads'
 import type { BackupFile, Backups } from '../../../bridge/ports.ts'
@@ -104,6 +104,11 @@ export function createBackups({ database, folder, clock }: BackupsOptions): File
       return bytes
     },
     newestAt: () => newestBackupIn(target),
+    async list() {
+      if (inMemory) return []
+      const names = (await namesIn(target, NAME)).sort().reverse()
+      return await Promise.all(names.map(async (name) => await backupFileOf(target, name)))
+    },
     async stop() {
       stopped = true
       if (!(underWay instanceof Worker)) return
@@ -219,6 +224,12 @@ async function checkRoom(database: Database, folder: string): Promise<void> {
 
 function mebibytes(bytes: number): string {
   return (bytes / 1024 / 1024).toFixed(1)
+}
+
+async function backupFileOf(folder: string, name: string): Promise<BackupFile> {
+  const file = join(folder, name)
+  const { size } = await stat(file)
+  return { file, bytes: size, takenAt: newestOf([name]) ?? 0 }
 }
 
 async function namesIn(folder: string, pattern: RegExp): Promise<string[]> {
