@@ -158,6 +158,8 @@ export interface BrokerPersistence extends Persistence {
   }
   readonly wills: WillStore
   readonly shares: StoredShares
+  /** The same as `subscriptionsByTopic`, at once. */
+  subscribersOf(topic: string): readonly StoredSubscriber[]
   /** Above every `brokerCounter` in the store. */
   readonly lastCounter: number
   clearRetainedBelow(prefix: string): Promise<readonly string[]>

@@ -19,6 +19,8 @@ type Client = { id: string | null }
 /** The filter that a restored session without subscriptions restores, so that CONNACK says `session present`. */
 const MARK = '$session'
 
+const NOBODY: readonly StoredSubscriber[] = []
+
 export interface GuardedOptions {
   readonly store: BrokerPersistence
   readonly view: RetainedView
@@ -55,33 +57,35 @@ export class GuardedPersistence {
    */
   keep(packet: RoutedPacket, shares?: readonly Share[]): Promise<boolean> | undefined {
     const retained = packet.retain && !this.#options.view.owns(packet.topic)
-    if (!retained && packet.qos === 0) return undefined
-    return this.#keep(packet, retained, shares)
+    const waiting = packet.qos === 0 ? NOBODY : this.#waiting(packet)
+    const kept = shares?.some(({ keptFor }) => keptFor !== undefined) === true ? shares : undefined
+    if (!retained && waiting.length === 0 && kept === undefined) return undefined
+    return this.#keep(packet, retained, waiting, kept)
   }
 
   async #keep(
     packet: RoutedPacket,
     retained: boolean,
+    waiting: readonly StoredSubscriber[],
     shares: readonly Share[] | undefined,
   ): Promise<boolean> {
     try {
-      // Both are started in this turn, so that the store sees messages in the order of their calls.
+      // All are started in this turn, so that the store sees messages in the order of their calls.
       const storing = retained ? this.#store.storeRetained(packet) : undefined
-      const queueing = packet.qos > 0 ? this.#enqueue(packet) : undefined
+      const queueing = waiting.length > 0 ? this.#store.outgoingEnqueueCombi(waiting, packet) : undefined
       const sharing = shares === undefined ? undefined : this.#options.keepShares(shares)
-      const [, queued, shared] = await Promise.all([storing, queueing, sharing])
-      return queued === true || shared === true
+      await Promise.all([storing, queueing, sharing])
+      return waiting.length > 0 || shares !== undefined
     } catch (error) {
       this.#options.failed('keep a message', error)
       return false
     }
   }
 
-  async #enqueue(packet: RoutedPacket): Promise<boolean> {
-    const found = await this.#store.subscriptionsByTopic(packet.topic)
-    const others = found.filter((each) => this.#mayWait(each, packet))
-    if (others.length > 0) await this.#store.outgoingEnqueueCombi(others, packet)
-    return others.length > 0
+  /** Returns the subscriptions of stored sessions that a message waits for. */
+  #waiting(packet: RoutedPacket): readonly StoredSubscriber[] {
+    const found = this.#store.subscribersOf(packet.topic)
+    return found.length === 0 ? found : found.filter((each) => this.#mayWait(each, packet))
   }
 
   /** A wide filter keeps only what its owner may read, or its queue would fill with what is never delivered. */

@@ -21,6 +21,10 @@ interface Shortcut {
 
 /** Acknowledgements owed on the short path; those of one chunk of the socket are fewer. */
 const MAX_OWED = 10_000
+/** The same of messages that may wait for the store. */
+const MAX_OWED_OTHERS = 100
+
+const NOTHING = () => undefined
 
 /**
  * The main paths: at QoS 0 or 1 a heartbeat, a result, and a request that is answered later are recognised by
@@ -79,6 +83,35 @@ export class ShortPath {
     if (propertiesAt >= end || bytes[propertiesAt] !== 0) return false
     if ((first & 0x02) !== 0 && bytes.readUInt16BE(propertiesAt - 2) === 0) return false
     return this.take(frame, flush, 1)
+  }
+
+  /**
+   * Any other PUBLISH of QoS 0 or 1 (which passed its checks): Aedes' parser, its hooks and its PUBACK in four writes
+   * would cost as much as all the rest. False while so many acknowledgements are owed that Aedes should stop reading.
+   */
+  takeOther({ bytes, start, body, end }: Frame, flush: () => void): boolean {
+    const first = bytes[start] as number
+    if ((first & 0x04) !== 0) return false
+    flush()
+    if (this.#acks.length > MAX_OWED_OTHERS) return false
+    if (this.#session.isGone) return true
+    const client = this.#client
+    if (client._keepaliveInterval > 0) client._keepaliveTimer?.refresh()
+    const topicEnd = body + 2 + bytes.readUInt16BE(body)
+    const qos = (first & 0x02) === 0 ? 0 : 1
+    const message = {
+      topic: bytes.toString('utf8', body + 2, topicEnd),
+      payload: bytes.subarray(topicEnd + 2 * qos, end),
+      qos,
+      retain: (first & 0x01) !== 0,
+    } as const
+    if (qos === 0) {
+      this.#world.publish(this.#session, message, NOTHING)
+      return true
+    }
+    const id = bytes.readUInt16BE(topicEnd)
+    this.#world.publish(this.#session, message, () => this.#puback(id))
+    return true
   }
 
   #find(bytes: Buffer, body: number): Shortcut | undefined {

@@ -1,4 +1,4 @@
-import { publishPacket } from '../support/mqtt-wire.ts'
+import { publishPacket, type Version } from '../support/mqtt-wire.ts'
 import { connectRaw, type RawClient } from '../support/raw-client.ts'
 import { limbName, type Range, registration } from './fleet.ts'
 import { serveCommands } from './rpc.ts'
@@ -34,22 +34,27 @@ async function pooled(count: number, width: number, job: (index: number) => Prom
   await Promise.all(Array.from({ length: Math.min(width, count) }, lane))
 }
 
-async function connectLimb(target: Target, number: number): Promise<Limb> {
+async function connectLimb(target: Target, number: number, version: Version = 4): Promise<Limb> {
   const { name, key } = limbName(number)
   const localAddress =
     target.host === '127.0.0.1' ? `127.0.0.${10 + Math.floor(number / LIMBS_PER_ADDRESS)}` : undefined
   const client = await connectRaw(
     { ...target, localAddress },
-    { clientId: name, username: name, password: key },
+    { clientId: name, username: name, password: key, version },
   )
   return { client, name }
 }
 
-async function connect({ target, range }: { target: Target; range: Range }): Promise<{ wallMs: number }> {
+async function connect(args: {
+  target: Target
+  range: Range
+  version?: Version
+}): Promise<{ wallMs: number }> {
+  const { target, range, version } = args
   const started = performance.now()
   const connected: Limb[] = []
   await pooled(range.count, CONNECT_WINDOW, async (i) => {
-    connected.push(await connectLimb(target, range.from + i))
+    connected.push(await connectLimb(target, range.from + i, version))
   })
   limbs.push(...connected)
   return { wallMs: performance.now() - started }
@@ -59,8 +64,10 @@ async function connect({ target, range }: { target: Target; range: Range }): Pro
  * Each lane has limbs of its own and waits for the answer of one before it goes on to the next: no limb ever has
  * two unanswered heartbeats, so one packet identifier is enough for all of them.
  */
-async function lane(mine: readonly Limb[], count: number, payload: string): Promise<void> {
-  const packets = mine.map(({ name }) => publishPacket(`limb/node/${name}/heartbeat`, payload, 1))
+async function lane(mine: readonly Limb[], count: number, { payload, version = 4 }: Beat): Promise<void> {
+  const packets = mine.map(({ name }) =>
+    publishPacket(`limb/node/${name}/heartbeat`, payload, 1, { version }),
+  )
   for (let i = 0; i < count; i++) {
     const at = i % mine.length
     const limb = mine[at]
@@ -69,8 +76,13 @@ async function lane(mine: readonly Limb[], count: number, payload: string): Prom
   }
 }
 
+interface Beat {
+  readonly payload: string
+  readonly version?: Version
+}
+
 /** Returns how many were sent: each lane sends the same number. */
-async function heartbeats(args: { count: number; window: number; payload: string }) {
+async function heartbeats(args: Beat & { count: number; window: number }) {
   const width = Math.min(args.window, limbs.length)
   const each = Math.ceil(args.count / width)
   const started = performance.now()
@@ -79,7 +91,7 @@ async function heartbeats(args: { count: number; window: number; payload: string
       lane(
         limbs.filter((_limb, i) => i % width === first),
         each,
-        args.payload,
+        args,
       ),
     ),
   )
@@ -124,6 +136,77 @@ interface SignIn {
 
 async function subscriber({ target, username, password }: SignIn): Promise<RawClient> {
   return await connectRaw(target, { clientId: `bench-${process.pid}`, username, password })
+}
+
+let readers: RawClient[] = []
+let received = 0
+/** Lanes that wait for more to be received. */
+const waiting: (() => void)[] = []
+
+interface Readers extends SignIn {
+  readonly count: number
+  readonly filter: string
+  readonly qos: 0 | 1
+  readonly version: Version
+}
+
+/** Subscribers of one filter, that count what they get. */
+async function subscribers({ target, username, password, count, filter, qos, version }: Readers) {
+  for (let i = 0; i < count; i++) {
+    const clientId = `reader-${process.pid}-${i}`
+    const client = await connectRaw(target, { clientId, username, password, version })
+    client.onMessage = () => {
+      received++
+      for (const go of waiting.splice(0)) go()
+    }
+    if ((await client.subscribe(filter, qos)) === 128) throw new Error(`${filter} was refused`)
+    readers.push(client)
+  }
+}
+
+interface Telemetry {
+  readonly count: number
+  readonly window: number
+  readonly qos: 0 | 1
+  readonly retain: boolean
+  readonly version: Version
+}
+
+const READING = JSON.stringify({ temperature: 21.5, humidity: 40, at: '2026-11-29T00:00:00.000Z' })
+
+/**
+ * Each limb publishes in its turn. At QoS 1 a message is answered by its PUBACK; at any QoS no subscriber is more than
+ * the window behind. Returns when everybody has everything.
+ */
+async function telemetry({ count, window, qos, retain, version }: Telemetry) {
+  const packets = limbs.map(({ name }) =>
+    publishPacket(`limb/node/${name}/data/climate`, READING, qos, { version, retain }),
+  )
+  received = 0
+  let sent = 0
+  const behind = () => readers.length > 0 && received < (sent - window) * readers.length
+  const caughtUp = async (done: () => boolean) => {
+    while (!done()) {
+      await new Promise<void>((resolve) => waiting.push(resolve))
+    }
+  }
+  const work = async (mine: number) => {
+    while (sent < count) {
+      sent++
+      const limb = limbs[mine]
+      const packet = packets[mine]
+      if (limb === undefined || packet === undefined) return
+      if (qos === 1) await limb.client.publishBytes(packet, 1)
+      else limb.client.publishUnanswered(packet)
+      if (behind()) await caughtUp(() => !behind())
+      // One lane at QoS 0, which sends for all in turn.
+      if (qos === 0) mine = (mine + 1) % limbs.length
+    }
+  }
+  const lanes = qos === 1 ? Math.min(window, limbs.length) : 1
+  await Promise.all(Array.from({ length: lanes }, (_, i) => work(i)))
+  await caughtUp(() => received >= sent * readers.length)
+  return { sent }
 }
 
 let reader: RawClient | undefined
@@ -176,12 +259,24 @@ async function disconnect(_: Record<string, never>): Promise<void> {
   const leaving = limbs
   limbs = []
   for (const { client } of leaving) client.end()
+  for (const each of readers) each.end()
+  readers = []
   reader?.end()
   reader = undefined
   await Promise.all(leaving.map(({ client }) => client.closed))
 }
 
-const commands = { connect, heartbeats, pair, signIn, subscribeAll, subscribeExact, disconnect }
+const commands = {
+  connect,
+  heartbeats,
+  pair,
+  signIn,
+  subscribers,
+  telemetry,
+  subscribeAll,
+  subscribeExact,
+  disconnect,
+}
 export type GeneratorCommands = typeof commands
 
 serveCommands(commands)

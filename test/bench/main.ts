@@ -2,6 +2,7 @@ import { writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { benchHeartbeats } from './bench-heartbeats.ts'
 import { benchInvoke } from './bench-invoke.ts'
+import { benchMessages } from './bench-messages.ts'
 import { benchPairing } from './bench-pairing.ts'
 import { benchPolicy } from './bench-policy.ts'
 import { benchMemory, benchRestart } from './bench-size.ts'
@@ -15,6 +16,7 @@ import { FULL, QUICK } from './scale.ts'
 
 const PARTS: Readonly<Record<string, (bench: Bench) => Promise<Line[]>>> = {
   heartbeats: benchHeartbeats,
+  messages: benchMessages,
   pairing: benchPairing,
   restart: benchRestart,
   memory: benchMemory,

@@ -1,12 +1,15 @@
-import { spawn } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
 import { existsSync, writeFileSync } from 'node:fs'
 import { connect, createServer } from 'node:net'
 import { userInfo } from 'node:os'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { startBridge } from '../support/bridge-process.ts'
+import { connectControl } from '../support/control-client.ts'
 import { cpuMs } from '../support/process-usage.ts'
 import { importFleet } from './fleet.ts'
 import type { AedesCommands } from './peer-aedes.ts'
+import type { EchoCommands } from './peer-echo.ts'
 import type { ScriptCommands } from './peer-script.ts'
 import { Worker } from './rpc.ts'
 
@@ -30,17 +33,65 @@ export const ROOM = {
   pairing: { maxPending: 100_000, maxPendingPerAddress: 100_000 },
 } as const
 
-/** With `limbs` approved limbs. */
-export async function bridgeServer(folder: string, limbs: number): Promise<Server> {
-  const bridge = await startBridge({ folder, settings: { ...ROOM } })
+/** A principal that may read everything that limbs publish. */
+export const READER = { username: 'reader', password: 'reader-password' }
+
+/** With `limbs` approved limbs, and the reader. */
+export async function bridgeServer(folder: string, limbs: number, name = 'bridge'): Promise<Server> {
+  const nodeArgs =
+    process.env.BENCH_PROFILE === undefined
+      ? []
+      : ['--cpu-prof', `--cpu-prof-dir=${process.env.BENCH_PROFILE}`]
+  const bridge = await startBridge({ folder, settings: { ...ROOM }, nodeArgs })
+  const control = await connectControl(bridge.control)
+  const { username, password } = READER
+  await control.do('principal/add', { name: username, role: 'viewer', password })
+  control.client.end()
   await importFleet(bridge.control, { from: 0, count: limbs })
   return {
-    name: 'bridge',
+    name,
     ...bridge.mqtt,
     cpuMs: () => cpuMs(bridge.pid),
     settled: async () => {},
     end: async () => {
       await bridge.stop()
+    },
+  }
+}
+
+/** Answers each heartbeat, in Node, and does nothing else. */
+export async function echoServer(): Promise<Server> {
+  const worker = new Worker<EchoCommands>(new URL('./peer-echo.ts', import.meta.url))
+  const port = await worker.ask('listen', {})
+  return {
+    name: 'Node echo',
+    host: HOST,
+    port,
+    cpuMs: () => cpuMs(worker.pid),
+    settled: async () => {},
+    end: () => worker.end(),
+  }
+}
+
+/** The same in C; undefined without a compiler. */
+export async function cEchoServer(folder: string): Promise<Server | undefined> {
+  const program = join(folder, 'echo')
+  const source = fileURLToPath(new URL('./echo.c', import.meta.url))
+  if (spawnSync('cc', ['-O2', '-o', program, source], { stdio: 'ignore' }).status !== 0) return undefined
+  const child = spawn(program, { stdio: ['ignore', 'pipe', 'ignore'] })
+  const ended = new Promise<void>((resolve) => child.on('exit', () => resolve()))
+  const port = await new Promise<number>((resolve) =>
+    child.stdout.once('data', (text) => resolve(Number(text))),
+  )
+  return {
+    name: 'C echo',
+    host: HOST,
+    port,
+    cpuMs: () => cpuMs(child.pid ?? 0),
+    settled: async () => {},
+    end: async () => {
+      child.kill('SIGTERM')
+      await ended
     },
   }
 }
@@ -86,6 +137,38 @@ async function listening(port: number, alive: () => boolean): Promise<void> {
     await new Promise((resolve) => setTimeout(resolve, 20))
   }
   throw new Error('mosquitto ended before it listened')
+}
+
+/** Mosquitto without sign-in. It keeps what is retained on its disk, sooner or later. */
+export async function bareMosquitto(folder: string, path: string): Promise<Server> {
+  const port = await freePort()
+  const file = join(folder, 'mosquitto.conf')
+  const lines = [
+    `listener ${port} ${HOST}`,
+    'allow_anonymous true',
+    'persistence true',
+    `persistence_location ${folder}/`,
+    'sys_interval 0',
+    'log_type none',
+    'set_tcp_nodelay true',
+    'max_queued_messages 0',
+    `user ${userInfo().username}`,
+  ]
+  writeFileSync(file, `${lines.join('\n')}\n`)
+  const broker = spawn(path, ['-c', file], { stdio: 'ignore' })
+  const ended = new Promise<void>((resolve) => broker.on('exit', () => resolve()))
+  await listening(port, () => broker.exitCode === null && broker.signalCode === null)
+  return {
+    name: 'Mosquitto',
+    host: HOST,
+    port,
+    cpuMs: () => cpuMs(broker.pid ?? 0),
+    settled: async () => {},
+    end: async () => {
+      broker.kill('SIGTERM')
+      await ended
+    },
+  }
 }
 
 /**

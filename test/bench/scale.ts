@@ -4,6 +4,9 @@ export interface Scale {
   /** Heartbeats in one round: more than a second of CPU, so that a tick of 10 ms is below a percent. */
   readonly heartbeats: number
   readonly pairs: number
+  /** Limbs that publish, and messages in one round. */
+  readonly publishers: number
+  readonly messages: number
   /** New limbs that register, and are approved. */
   readonly newLimbs: number
   readonly restarts: readonly { readonly nodes: number; readonly goalMs: number }[]
@@ -23,6 +26,8 @@ export const FULL: Scale = {
   fleets: [1000, 10_000],
   heartbeats: 100_000,
   pairs: 5,
+  publishers: 100,
+  messages: 30_000,
   newLimbs: 5000,
   restarts: [
     { nodes: 10_000, goalMs: 1000 },
@@ -43,6 +48,8 @@ export const QUICK: Scale = {
   fleets: [50],
   heartbeats: 2000,
   pairs: 1,
+  publishers: 20,
+  messages: 500,
   newLimbs: 50,
   restarts: [{ nodes: 500, goalMs: 1000 }],
   retainedNodes: 500,

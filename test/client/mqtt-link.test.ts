@@ -83,18 +83,20 @@ test('a link publishes no more at once than the bridge takes', async () => {
     limits: { maxInflightPerSession: 5 },
     // Slow enough that all would be under way together.
     wrapPersistence: (persistence) => {
-      const { subscriptionsByTopic } = persistence
-      const slowly = async (topic: string) => {
+      const { storeRetained } = persistence
+      const slowly: typeof storeRetained = async (message) => {
         await new Promise((resolve) => setImmediate(resolve))
-        return await subscriptionsByTopic.call(persistence, topic)
+        await storeRetained.call(persistence, message)
       }
-      return Object.assign(persistence, { subscriptionsByTopic: slowly })
+      return Object.assign(persistence, { storeRetained: slowly })
     },
   })
   const link = linkTo(bridge.port, { username: 'viewer1' })
   await link.outcome
   const client = link.client()
-  const sent = Array.from({ length: 50 }, (_, i) => client?.publishAsync('t', String(i), { qos: 1 }))
+  const sent = Array.from({ length: 50 }, (_, i) =>
+    client?.publishAsync('t', String(i), { qos: 1, retain: true }),
+  )
   await expect(Promise.all(sent)).resolves.toHaveLength(50)
   expect(client?.connected).toBe(true)
 })

@@ -9,6 +9,7 @@ import {
   publishPacket,
   subscribePacket,
   unsubscribePacket,
+  type Version,
 } from './mqtt-wire.ts'
 
 export type Where =
@@ -32,7 +33,7 @@ interface Waiting {
   readonly reject: (error: Error) => void
 }
 
-/** One MQTT 3.1.1 client on a bare socket. Acknowledges QoS 1 at once. Never reconnects. */
+/** One client on a bare socket, of MQTT 3.1.1 or, without properties, 5. Acknowledges QoS 1 at once. Never reconnects. */
 export class RawClient {
   onMessage: OnMessage = () => {}
   /** Once, whatever ended it. */
@@ -41,6 +42,7 @@ export class RawClient {
   readonly #waiting = new Map<number, Waiting>()
   #connack: Waiting | null = null
   #lastId = 1
+  #version: Version = 4
 
   constructor(socket: Socket) {
     this.#socket = socket
@@ -63,6 +65,7 @@ export class RawClient {
 
   /** Resolves after CONNACK; rejects with RefusedConnect, or when the connection ends before. */
   async connect(options: ConnectOptions): Promise<void> {
+    this.#version = options.version ?? 4
     const code = await new Promise<number>((resolve, reject) => {
       this.#connack = { resolve, reject }
       if (this.#socket.destroyed) reject(new Error('the connection was closed'))
@@ -74,7 +77,7 @@ export class RawClient {
   /** At QoS 1. Resolves with the PUBACK. */
   async publish(topic: string, payload: string | Uint8Array): Promise<void> {
     const id = this.#nextId()
-    await this.#ask(id, publishPacket(topic, payload, id))
+    await this.#ask(id, publishPacket(topic, payload, id, { version: this.#version }))
   }
 
   /** Sends a PUBLISH that was made before; `id` must be the one in it and not under way. */
@@ -82,10 +85,15 @@ export class RawClient {
     await this.#ask(id, bytes)
   }
 
+  /** Sends a PUBLISH of QoS 0 that was made before. */
+  publishUnanswered(bytes: Buffer): void {
+    this.#socket.write(bytes)
+  }
+
   /** The granted QoS, or 128. */
   async subscribe(filter: string, qos: 0 | 1 = 1): Promise<number> {
     const id = this.#nextId()
-    return await this.#ask(id, subscribePacket(filter, qos, id))
+    return await this.#ask(id, subscribePacket(filter, qos, id, this.#version))
   }
 
   async unsubscribe(filter: string): Promise<void> {
@@ -125,13 +133,15 @@ export class RawClient {
     if (type === PACKET.publish) this.#message(first, body)
     else if (type === PACKET.connack) this.#connack?.resolve(body[1] ?? 255)
     else if (type === PACKET.puback || type === PACKET.unsuback) this.#settle(body.readUInt16BE(0), 0)
-    else if (type === PACKET.suback) this.#settle(body.readUInt16BE(0), body[2] ?? 128)
+    else if (type === PACKET.suback) this.#settle(body.readUInt16BE(0), body.at(-1) ?? 128)
   }
 
   #message(first: number, body: Buffer): void {
     const topicEnd = 2 + body.readUInt16BE(0)
     const qos = (first >> 1) & 3
-    const payload = body.subarray(qos > 0 ? topicEnd + 2 : topicEnd)
+    const at = qos > 0 ? topicEnd + 2 : topicEnd
+    // None of those that are tested here has 128 bytes of properties.
+    const payload = body.subarray(this.#version === 5 ? at + 1 + (body[at] ?? 0) : at)
     this.onMessage(body.toString('utf8', 2, topicEnd), payload, (first & 1) === 1)
     if (qos > 0) this.#socket.write(pubackPacket(body.readUInt16BE(topicEnd)))
   }

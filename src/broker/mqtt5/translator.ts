@@ -248,6 +248,7 @@ export class Translator {
     // A message that was refused has no second half.
     if (type === PUBREC && code >= FIRST_FAILURE) outbox.drop(id)
     else if (type === PUBREC && !known) this.#acknowledge(0x62, id, { code: REASON.packetIdNotFound })
+    else if (type === PUBACK) outbox.finished(id)
     else this.#options.parse(Buffer.from([type << 4, 2, id >> 8, id & 0xff]))
     return undefined
   }

@@ -79,7 +79,8 @@ const DROPPED_AS: Readonly<Record<Exclude<RetainedOutcome, 'stored'>, DropKind>>
 }
 
 const DONE = Promise.resolve()
-const NOBODY: Promise<MatchedSubscription[]> = Promise.resolve(Object.freeze([]) as never)
+const NONE: readonly MatchedSubscription[] = Object.freeze([])
+const NOBODY: Promise<MatchedSubscription[]> = Promise.resolve(NONE as never)
 
 /**
  * Keeps for Aedes what outlives a connection (the part of aedes-persistence 11 that this broker calls), on the
@@ -246,6 +247,11 @@ export class MqttPersistence {
   /** The hot path: when no stored session is subscribed to anything, nothing is made. */
   subscriptionsByTopic(topic: string): Promise<MatchedSubscription[]> {
     return this.#index.matchable === 0 ? NOBODY : Promise.resolve(this.#index.match(topic))
+  }
+
+  /** Returns the same at once. */
+  subscribersOf(topic: string): readonly MatchedSubscription[] {
+    return this.#index.matchable === 0 ? NONE : this.#index.match(topic)
   }
 
   /** A clean CONNECT: the stored session of this id, with all that it holds, is no more [MQTT-3.1.2-6]. */
