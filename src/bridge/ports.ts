@@ -258,7 +258,9 @@ export interface Store {
   /**
    * Runs `work` in a transaction. Works that arrive in one turn of the event loop share one commit; each is
    * undone alone when it throws. Resolves after the commit is on disk. Rejects with the work's own error, or
-   * with Refusal `storage_unavailable` when the store could not commit. `work` awaits nothing but its `tx`.
+   * with Refusal `storage_unavailable` when the store could not commit. `work` awaits nothing but its `tx`, and changes
+   * nothing else: a store may have to run it again, and both runs must end alike. What memory and the network shall do
+   * follows when this resolves.
    */
   transact<T>(work: (tx: Tx) => Promise<T>): Promise<T>
   /**

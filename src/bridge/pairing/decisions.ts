@@ -12,7 +12,7 @@ import { isLoopbackAddress } from '../../kernel/address.ts'
 import { Refusal } from '../../kernel/errors.ts'
 import { rotatedKeyOf } from '../../kernel/rotated-key.ts'
 import type { RunningMs } from '../../kernel/running-clock.ts'
-import { hashKey, keyMatches, newId, pairingCode, sha256Hex } from '../../kernel/secrets.ts'
+import { hashKey, type KeyHash, keyMatches, newId, pairingCode, sha256Hex } from '../../kernel/secrets.ts'
 import { type AuthLevel, LEVELS } from '../../protocol/names.ts'
 import type { Registration } from '../../protocol/schemas.ts'
 import { audit } from '../audit.ts'
@@ -20,8 +20,8 @@ import { type PendingPairingRequests, registrationSize } from '../live/pending.t
 import type { Session, Tx } from '../ports.ts'
 import type { BridgeContext } from '../settings.ts'
 import { invokeSecretOf } from './answers.ts'
-import { RegistrationRateLimit } from './registration-rate-limit.ts'
-import type { WindowReservation } from './window.ts'
+import { type ChangeReservation, RegistrationRateLimit } from './registration-rate-limit.ts'
+import type { Reservation, WindowReservation } from './window.ts'
 
 /** The time that an old key still works after `node/rotate-key`, once the new one could be sent to the limb. */
 export const OLD_KEY_MS = 86_400_000
@@ -72,6 +72,19 @@ export interface Reregistered {
 }
 
 /**
+ * An attempt to register: what is made before its work, so that the work may run again with the same outcome. What it
+ * takes of the window and of the limb's changes is counted when its transaction has ended.
+ */
+export interface RegistrationAttempt extends Reservation {
+  readonly seat: WindowReservation
+  readonly change: ChangeReservation
+  /** The id of the request that may come of it. */
+  readonly requestId: string
+  /** The hash of the claimant's key; one and the same at every run. */
+  hashOf(key: string): KeyHash
+}
+
+/**
  * Decides about pairings within a transaction: it reads, decides and writes. Nothing here touches memory that others
  * see, or the network: `Pairings` does that when the transaction is on disk.
  */
@@ -87,15 +100,39 @@ export class PairingDecisions {
     this.#changes = new RegistrationRateLimit(world.clock)
   }
 
+  /** Begins an attempt to register, before its transaction. */
+  attempt(seat: WindowReservation): RegistrationAttempt {
+    const change = this.#changes.reserve()
+    let hash: KeyHash | undefined
+    return {
+      seat,
+      change,
+      requestId: newId('pr_'),
+      hashOf(key) {
+        hash ??= hashKey(key)
+        return hash
+      },
+      begin() {
+        seat.begin()
+        change.begin()
+      },
+      settle(stored) {
+        seat.settle(stored)
+        change.settle(stored)
+      },
+    }
+  }
+
   /** Decides what becomes of a candidate's registration. @throws Refusal `too_many_requests` */
   async claim(
     tx: Tx,
-    seat: WindowReservation,
+    attempt: RegistrationAttempt,
     session: Session,
     nodeId: string,
     key: string,
     registration: Registration,
   ): Promise<ClaimDecision> {
+    attempt.begin()
     const { clock, running, settings } = this.#world
     const now = clock.wallMs()
     const keys = await tx.nodeKeys(nodeId)
@@ -114,15 +151,15 @@ export class PairingDecisions {
     if (mine) {
       request = renewClaim(mine, registration, keys ? 'replace' : 'new', context)
       if (request.revision !== mine.revision) {
-        this.#changes.change(request.requestId)
+        attempt.change.take(request.requestId)
         this.#checkBytes(registration, mine)
       }
     } else {
       await this.#checkLimits(tx, session.address)
       this.#checkBytes(registration)
-      const hash = hashKey(key)
+      const hash = attempt.hashOf(key)
       request = newClaim(
-        newId('pr_'),
+        attempt.requestId,
         nodeId,
         registration,
         hash,
@@ -132,7 +169,7 @@ export class PairingDecisions {
       )
     }
     const conflict = inConflict(request, [...ofNode.filter((other) => other !== mine), request])
-    const openedBy = seat.take(request, conflict)
+    const openedBy = attempt.seat.take(request, conflict)
     if (openedBy !== null) {
       if (mine) await tx.deleteRequest(mine.requestId)
       return { kind: 'promoted', approval: await this.approve(tx, request, `window:${openedBy}`) }
@@ -158,6 +195,7 @@ export class PairingDecisions {
 
   /** Approves a request that waits, if the window would approve it now. */
   async admit(tx: Tx, seat: WindowReservation, requestId: string): Promise<PairingApproved | undefined> {
+    seat.begin()
     const request = await tx.request(requestId)
     if (!request) return undefined
     const conflict = inConflict(request, await tx.requestsOfNode(request.nodeId))
@@ -170,17 +208,19 @@ export class PairingDecisions {
   /** Most of what an approved limb registers again holds at once; more ability waits for an operator. */
   async reregister(
     tx: Tx,
+    attempt: RegistrationAttempt,
     session: Session,
     nodeId: string,
     registration: Registration,
   ): Promise<Reregistered> {
+    attempt.begin()
     const { clock } = this.#world
     const now = clock.wallMs()
     const node = await tx.node(nodeId)
     if (!node) throw new Refusal('not_found', 'this pairing has been revoked')
     const next = reregister(node, registration, now)
     if (next.changed) {
-      this.#changes.change(nodeId)
+      attempt.change.take(nodeId)
       await tx.putNode(next.node)
       await tx.audit(
         audit(this.#world, 'node.updated', {
@@ -196,7 +236,7 @@ export class PairingDecisions {
     }
     const waiting = (await tx.requestsOfNode(nodeId)).find((request) => request.kind === 'widen')
     const widening = next.widens
-      ? await this.#widening(tx, session, nodeId, registration, waiting, now)
+      ? await this.#widening(tx, attempt, session, nodeId, registration, waiting, now)
       : null
     if (!widening && waiting) await tx.deleteRequest(waiting.requestId)
     const keys = await tx.nodeKeys(nodeId)
@@ -293,6 +333,7 @@ export class PairingDecisions {
 
   async #widening(
     tx: Tx,
+    attempt: RegistrationAttempt,
     session: Session,
     nodeId: string,
     registration: Registration,
@@ -308,14 +349,14 @@ export class PairingDecisions {
     if (waiting) {
       request = renewClaim(waiting, registration, 'widen', context)
       if (request.revision !== waiting.revision) {
-        this.#changes.change(request.requestId)
+        attempt.change.take(request.requestId)
         this.#checkBytes(registration, waiting)
       }
     } else {
       await this.#checkLimits(tx, session.address)
       this.#checkBytes(registration)
       request = {
-        requestId: newId('pr_'),
+        requestId: attempt.requestId,
         nodeId,
         kind: 'widen',
         revision: 1,

@@ -63,23 +63,23 @@ export class PairingRequestExpiry {
   async #end(due: readonly PairingRequestRecord[], now: RunningMs): Promise<void> {
     const { store, settings, log, counters } = this.#world
     const expiresAt = now + settings.pairing.pendingSeconds * 1000
-    let alive: PairingRequestRecord[] = []
-    let over: PairingRequestRecord[] = []
+    const alive: PairingRequestRecord[] = []
+    const over: PairingRequestRecord[] = []
     try {
-      await store.transact(async (tx) => {
-        alive = []
-        over = []
+      const ended = await store.transact(async (tx) => {
+        const kept: PairingRequestRecord[] = []
+        const gone: PairingRequestRecord[] = []
         for (const { requestId } of due) {
           // As it is now: an operator or its candidate may have been faster, and not be seen in memory yet.
           const request = await tx.request(requestId)
           if (!request || request.expiresAt > now) continue
           if (this.#showsSign(request)) {
             const renewed = { ...request, expiresAt }
-            alive.push(renewed)
+            kept.push(renewed)
             await tx.putRequest(renewed)
             continue
           }
-          over.push(request)
+          gone.push(request)
           await tx.deleteRequest(requestId)
           await tx.audit(
             audit(this.#world, 'pairing.expired', {
@@ -90,7 +90,10 @@ export class PairingRequestExpiry {
             }),
           )
         }
+        return { kept, gone }
       })
+      alive.push(...ended.kept)
+      over.push(...ended.gone)
     } catch (error) {
       log.debug({ error: messageOf(error) }, 'expired requests not removed, trying again later')
       return

@@ -22,6 +22,7 @@ import {
   type ClaimDecision,
   type PairingApproved,
   PairingDecisions,
+  type RegistrationAttempt,
 } from './decisions.ts'
 import type { WindowKeeper } from './window.ts'
 
@@ -88,21 +89,29 @@ export class Pairings {
       this.#untold.add(session.identity)
     }
     const claimant = session.identity
-    const seat = this.#window.reserve()
-    const release = this.#pending.reserve(registration)
-    let decided: ClaimDecision
-    try {
-      decided = await this.#world.store.transact((tx) =>
-        this.#decisions.claim(tx, seat, session, nodeId, key, registration),
-      )
-    } catch (error) {
-      seat.giveBack()
-      throw error
-    } finally {
-      release()
-    }
+    const decided = await this.#registered(registration, (tx, attempt) =>
+      this.#decisions.claim(tx, attempt, session, nodeId, key, registration),
+    )
     // With the first answer that says what became of it, be it that of a later registration.
     await this.#applyClaim(session, decided, this.#untold.delete(claimant) ? key : null)
+  }
+
+  /** Runs the work of one registration; what it takes of shared bounds counts once that is on disk. */
+  async #registered<T>(
+    registration: Registration,
+    work: (tx: Tx, attempt: RegistrationAttempt) => Promise<T>,
+  ): Promise<T> {
+    const attempt = this.#decisions.attempt(this.#window.reserve())
+    const release = this.#pending.reserve(registration)
+    let stored = false
+    try {
+      const outcome = await this.#world.store.transact((tx) => work(tx, attempt))
+      stored = true
+      return outcome
+    } finally {
+      attempt.settle(stored)
+      release()
+    }
   }
 
   async #applyClaim(session: Session, decided: ClaimDecision, madeKey: string | null): Promise<void> {
@@ -143,10 +152,9 @@ export class Pairings {
   /** An approved limb registers again: most of it holds at once and is stored; more ability waits. */
   async reregister(session: Session, nodeId: string, registration: Registration): Promise<void> {
     const { settings, log } = this.#world
-    const release = this.#pending.reserve(registration)
-    const outcome = await this.#world.store
-      .transact((tx) => this.#decisions.reregister(tx, session, nodeId, registration))
-      .finally(release)
+    const outcome = await this.#registered(registration, (tx, attempt) =>
+      this.#decisions.reregister(tx, attempt, session, nodeId, registration),
+    )
 
     const limb = this.#registry.get(nodeId)
     if (limb && outcome.changed) {
@@ -211,13 +219,14 @@ export class Pairings {
     const seat = this.#window.reserve()
     try {
       const approval = await this.#world.store.transact((tx) => this.#decisions.admit(tx, seat, requestId))
+      seat.settle(true)
       if (!approval) return undefined
       this.#world.counters.count('pairing_decisions', 'window')
       await this.#applyApproval(approval, null, null)
       this.#window.used()
       return approval.node
     } catch (error) {
-      seat.giveBack()
+      seat.settle(false)
       // A principal has its name: it waits on, and the others do not wait for it.
       if (error instanceof Refusal && error.code === 'conflict') return undefined
       throw error

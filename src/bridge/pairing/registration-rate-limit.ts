@@ -1,8 +1,15 @@
 import { type Clock, type MonotonicMs, plusMs } from '../../kernel/clock.ts'
+import { Counts } from '../../kernel/counts.ts'
 import { Refusal } from '../../kernel/errors.ts'
+import type { Reservation } from './window.ts'
 
 const PER_MINUTE = 30
 const MINUTE_MS = 60_000
+
+export interface ChangeReservation extends Reservation {
+  /** @throws Refusal `too_many_requests` beyond the bound. */
+  take(key: string): void
+}
 
 /**
  * Limits how often a limb, or a claim, may register something else. Each change is a row on disk and a message to
@@ -12,6 +19,8 @@ const MINUTE_MS = 60_000
 export class RegistrationRateLimit {
   readonly #clock: Clock
   readonly #minutes = new Map<string, { until: MonotonicMs; changes: number }>()
+  /** Changes of works whose transaction has not ended. */
+  readonly #underWay = new Counts()
   #tidyAt: MonotonicMs
 
   constructor(clock: Clock) {
@@ -19,22 +28,45 @@ export class RegistrationRateLimit {
     this.#tidyAt = plusMs(clock.monotonicMs(), MINUTE_MS)
   }
 
-  /** Throws `too_many_requests` beyond the bound. */
-  change(key: string): void {
+  /** Reserves the one change that a registration may be. */
+  reserve(): ChangeReservation {
+    let mine: string | undefined
+    const begin = () => {
+      if (mine !== undefined) this.#underWay.remove(mine)
+      mine = undefined
+    }
+    return {
+      begin,
+      take: (key) => {
+        begin()
+        this.#check(key)
+        this.#underWay.add(key)
+        mine = key
+      },
+      settle: (stored) => {
+        const key = mine
+        begin()
+        if (stored && key !== undefined) this.#count(key)
+      },
+    }
+  }
+
+  #check(key: string): void {
+    const minute = this.#minutes.get(key)
+    const counted = minute && this.#clock.monotonicMs() < minute.until ? minute.changes : 0
+    if (counted + this.#underWay.of(key) < PER_MINUTE) return
+    throw new Refusal(
+      'too_many_requests',
+      `registered something else ${PER_MINUTE} times within a minute; wait a minute`,
+    )
+  }
+
+  #count(key: string): void {
     const now = this.#clock.monotonicMs()
     if (now >= this.#tidyAt) this.#tidy(now)
     const minute = this.#minutes.get(key)
-    if (!minute || now >= minute.until) {
-      this.#minutes.set(key, { until: plusMs(now, MINUTE_MS), changes: 1 })
-      return
-    }
-    if (minute.changes >= PER_MINUTE) {
-      throw new Refusal(
-        'too_many_requests',
-        `registered something else ${PER_MINUTE} times within a minute; wait a minute`,
-      )
-    }
-    minute.changes++
+    if (minute && now < minute.until) minute.changes++
+    else this.#minutes.set(key, { until: plusMs(now, MINUTE_MS), changes: 1 })
   }
 
   #tidy(now: MonotonicMs): void {

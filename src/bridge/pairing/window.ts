@@ -8,11 +8,17 @@ import { audit } from '../audit.ts'
 import type { Announcer } from '../live/announcer.ts'
 import type { BridgeContext } from '../settings.ts'
 
-export interface WindowReservation {
+/** A share of something bounded that a work takes; the work may run again, and only its last run counts. */
+export interface Reservation {
+  /** A run of the work begins: an earlier one took nothing. */
+  begin(): void
+  /** Its transaction has ended: what was taken is used, or is there for the next when nothing was stored. */
+  settle(stored: boolean): void
+}
+
+export interface WindowReservation extends Reservation {
   /** Returns who opened the window if it approves this request; else null. */
   take(request: PairingRequestRecord, conflict: boolean): string | null
-  /** Nothing was stored: what was taken is there for the next registration. */
-  giveBack(): void
 }
 
 /** The pairing window, in memory only: a restart closes it. */
@@ -21,6 +27,8 @@ export class WindowKeeper {
   readonly #announcer: Announcer
   #window: PairingWindow | null = null
   #cancel: (() => void) | null = null
+  /** Seats that works have taken whose transaction has not ended, each with the opening that it is of. */
+  readonly #taken = new Map<object, unknown>()
   /** Rises whenever somebody opens or closes it. */
   #turn = 0
 
@@ -90,22 +98,29 @@ export class WindowKeeper {
 
   /** Reserves what one registration may take of the window. */
   reserve(): WindowReservation {
-    let taken: { readonly window: PairingWindow; readonly opening: unknown } | null = null
+    const seat = {}
     return {
+      begin: () => void this.#taken.delete(seat),
       take: (request, conflict) => {
-        const window = this.#window
+        const window = this.#left()
         if (!windowAdmits(window, request, conflict, this.#world.clock.monotonicMs())) return null
-        taken = { window, opening: this.#cancel }
-        // Taken at once: the next registration of this batch must see what is left.
-        this.#window = windowAfterApproval(window)
+        this.#taken.set(seat, this.#cancel)
         return window.openedBy
       },
-      giveBack: () => {
-        if (taken === null || taken.opening !== this.#cancel || taken.window.left === null) return
-        this.#window = { ...taken.window, left: (this.#window?.left ?? 0) + 1 }
-        taken = null
+      settle: (stored) => {
+        const opening = this.#taken.get(seat)
+        if (!this.#taken.delete(seat) || !stored) return
+        if (this.#window && opening === this.#cancel) this.#window = windowAfterApproval(this.#window)
       },
     }
+  }
+
+  /** The window without what works have taken that are not stored yet: the next one of a batch sees what is left. */
+  #left(): PairingWindow | null {
+    const window = this.#window
+    if (window === null || window.left === null) return window
+    const taken = [...this.#taken.values()].filter((opening) => opening === this.#cancel).length
+    return { ...window, left: window.left - taken }
   }
 
   /** An approval that was taken is on disk: everybody is shown what is left. The last one closes the window. */

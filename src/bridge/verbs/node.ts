@@ -70,6 +70,7 @@ export function nodeHandlers(world: BridgeContext, parts: Parts): NodeHandlers {
   async function provisionIn(
     tx: Tx,
     wish: VerbArgs<'node/provision'>,
+    made: ProvisionedKey,
     by: string,
     path: string,
   ): Promise<Provisioned> {
@@ -85,8 +86,7 @@ export function nodeHandlers(world: BridgeContext, parts: Parts): NodeHandlers {
       throw new Refusal('conflict', `a principal is named ${nodeId}; choose another name`, `${path}nodeId`)
     }
     const now = clock.wallMs()
-    const apiKey = wish.apiKey === undefined ? newKey() : undefined
-    const key = hashKey(wish.apiKey ?? apiKey ?? '')
+    const { key, apiKey } = made
     const { presence: mode, heartbeatSeconds, timeoutSeconds, area } = wish
     const wanted = { presence: mode, heartbeatSeconds, timeoutSeconds, area }
     const settings = Object.values(wanted).every((each) => each === undefined) ? null : wanted
@@ -165,12 +165,12 @@ export function nodeHandlers(world: BridgeContext, parts: Parts): NodeHandlers {
     },
 
     async 'node/revoke'({ nodeId }, caller) {
+      const certificate = hashKey(certifiedKey(nodeId))
       const requests = await store.transact(async (tx) => {
         await stored(tx, nodeId)
         const now = clock.wallMs()
         const until = world.running.in(world.settings.pairing.rejectedSeconds * 1000)
         const keys = await tx.nodeKeys(nodeId)
-        const certificate = hashKey(certifiedKey(nodeId))
         for (const key of keys ? [keys.current, keys.next, certificate] : [])
           if (key) await tx.putRefusedKey({ nodeId, key, why: 'revoked', at: now, until })
         const claims = await tx.requestsOfNode(nodeId)
@@ -255,7 +255,8 @@ export function nodeHandlers(world: BridgeContext, parts: Parts): NodeHandlers {
     },
 
     async 'node/provision'(args, caller) {
-      const made = await store.transact((tx) => provisionIn(tx, args, caller.name, ''))
+      const key = keyFor(args)
+      const made = await store.transact((tx) => provisionIn(tx, args, key, caller.name, ''))
       applyProvisioned(made)
       log.info({ nodeId: args.nodeId, by: caller.name }, `${args.nodeId} is provisioned`)
       return shown(made)
@@ -263,10 +264,11 @@ export function nodeHandlers(world: BridgeContext, parts: Parts): NodeHandlers {
 
     async 'node/import'({ nodes }, caller) {
       refuseTwice(nodes)
+      const keys = nodes.map(keyFor)
       const all = await store.transact(async (tx) => {
         const made: Provisioned[] = []
         for (const [index, wish] of nodes.entries()) {
-          made.push(await provisionIn(tx, wish, caller.name, `nodes[${index}].`))
+          made.push(await provisionIn(tx, wish, keys[index] ?? keyFor(wish), caller.name, `nodes[${index}].`))
         }
         return made
       })
@@ -275,6 +277,18 @@ export function nodeHandlers(world: BridgeContext, parts: Parts): NodeHandlers {
       return { items: all.map(shown) }
     },
   }
+}
+
+/** The key of a limb that is made by hand: the given one, or a new one. */
+interface ProvisionedKey {
+  readonly key: KeyHash
+  /** The new one; undefined when it was given. */
+  readonly apiKey: string | undefined
+}
+
+function keyFor({ apiKey: given }: { readonly apiKey?: string | undefined }): ProvisionedKey {
+  const apiKey = given === undefined ? newKey() : undefined
+  return { apiKey, key: hashKey(given ?? apiKey ?? '') }
 }
 
 /** The second would only be told that the first is paired already, which nobody could find. */

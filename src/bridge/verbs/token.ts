@@ -58,8 +58,10 @@ export function tokenHandlers(
   return {
     async 'token/add'(args, caller) {
       const text = newToken()
+      const at = clock.wallMs()
+      const fresh = { tokenId: newSortableId('tk_', at), text, at, running: running.now() }
       const token = await store.transact(async (tx) => {
-        const made = await newRecord(tx, args, caller, { text, at: clock.wallMs(), running: running.now() })
+        const made = await newRecord(tx, args, caller, fresh)
         await tx.putToken(made)
         await record(tx, 'token.added', made, caller)
         return made
@@ -103,7 +105,7 @@ async function newRecord(
   tx: ReadTx,
   { name, principal: whose, role, expiresInDays }: VerbArgs<'token/add'>,
   caller: VerbCaller,
-  { text, at, running }: { text: string; at: number; running: number },
+  { tokenId, text, at, running }: { tokenId: string; text: string; at: number; running: number },
 ): Promise<TokenRecord> {
   const owner = whose ?? caller.name
   refuseForeign(caller, owner)
@@ -121,7 +123,7 @@ async function newRecord(
     throw new Refusal('too_many_requests', text)
   }
   return {
-    tokenId: newSortableId('tk_', at),
+    tokenId,
     hash: hashToken(text),
     name,
     principal: owner,

@@ -1,0 +1,135 @@
+import { onTestFinished, vi } from 'vitest'
+import { Core } from '../../src/bridge/core.ts'
+import type { Identity, Session, Store } from '../../src/bridge/ports.ts'
+import type { BridgeContext } from '../../src/bridge/settings.ts'
+import { Refusal } from '../../src/kernel/errors.ts'
+import { RunningClock } from '../../src/kernel/running-clock.ts'
+import { topicsOf } from '../../src/protocol/topics.ts'
+import { type Database, openDatabase } from '../../src/store/sqlite/database.ts'
+import { createStore } from '../../src/store/sqlite/store.ts'
+import { FakeClock } from '../support/fake-clock.ts'
+
+/** The core alone on a real store, which fails, or waits, when it is told. */
+
+export const full = () => Promise.reject(new Refusal('storage_unavailable', 'the disk is full'))
+export const settled = () => new Promise((resolve) => setImmediate(resolve))
+
+/** `wrap` puts something between the store and its database. */
+export async function start(wrap = (database: Database): Database => database) {
+  const clock = new FakeClock()
+  const log = { debug: vi.fn(), info: vi.fn(), warn: vi.fn(), error: vi.fn() }
+  const database = openDatabase({ file: ':memory:', clock, log })
+  onTestFinished(() => database.close())
+  const real = createStore(wrap(database))
+  const broken = { commits: false, after: false, ends: false }
+  /** What the next reads and commits wait for, one each. */
+  const held: { reads: Promise<void>[]; commits: Promise<void>[] } = { reads: [], commits: [] }
+  const store: Store = {
+    ...real,
+    read: (work) => held.reads.shift()?.then(() => real.read(work)) ?? real.read(work),
+    transact: (work) =>
+      broken.commits
+        ? full()
+        : broken.ends
+          ? real.transact((tx) => work(tx).then(full))
+          : (held.commits.shift()?.then(() => real.transact(work)) ?? real.transact(work)),
+  }
+  const answers: { topic: string; body: Record<string, unknown> }[] = []
+  const events: string[] = []
+  const cleared = vi.fn()
+  const forgotten = vi.fn()
+  const world: BridgeContext = {
+    clock,
+    running: new RunningClock(clock),
+    log,
+    store,
+    counters: { count() {}, took() {} },
+    topics: topicsOf('limb'),
+    settings: {
+      version: '0',
+      pairing: {
+        pendingSeconds: 60,
+        rejectedSeconds: 60,
+        maxPending: 10,
+        maxPendingPerAddress: 10,
+        maxPendingBytes: 4_194_304,
+      },
+      turns: { maxWorkMsPerSecond: 500 },
+      presence: {
+        heartbeatSeconds: 15,
+        timeoutSeconds: 45,
+        maxChangesPerSecond: 3,
+        graceSeconds: 5,
+        stateRefreshSeconds: 60,
+        saveSeconds: 30,
+      },
+      signIn: { maxFailedSignIns: 10, failedSignInSeconds: 60 },
+      backup: { everyHours: 0, keep: 1, maxBytes: 1e9 },
+      policy: { floor: 'free' },
+      lease: { ttlSeconds: 60, maxPerPrincipal: 10, maxQueued: 10 },
+      invocation: {
+        timeoutSeconds: 30,
+        approvalSeconds: 300,
+        maxPerNode: 16,
+        maxPerPrincipal: 64,
+        maxWaiting: 10,
+        maxKeysPerPrincipal: 10,
+        maxAnswerBytesPerPrincipal: 1e9,
+        maxAnswerBytes: 1e9,
+      },
+      retention: {
+        invocationDays: 7,
+        maxInvocations: 1000,
+        auditDays: 365,
+        maxAuditRows: 1000,
+        maxActivityRows: 1000,
+        attemptDays: 1,
+        maxAttemptRows: 1000,
+        historyDays: 90,
+        maxHistoryRows: 1000,
+      },
+    },
+    publisher: {
+      publish(topic, payload) {
+        const text = Buffer.from(payload).toString()
+        if (topic.includes('/event/')) events.push(JSON.parse(text).kind)
+        if (topic.includes('/response/')) answers.push({ topic, body: JSON.parse(text) })
+      },
+      clearRetainedOf: async (nodeId) => (broken.after ? full() : cleared(nodeId)),
+    },
+    sessions: {
+      forget: async (name) => (broken.after ? full() : forgotten(name)),
+      list: () => [],
+      forgetOne: async () => false,
+    },
+    backups: { create: full, prune: async () => 0, newestAt: async () => null, list: async () => [] },
+    system: { checks: async () => [], logLines: () => [] },
+    upkeep: {
+      walBytes: () => 0,
+      checkpoint: () => true,
+      sweepSessions: async () => 0,
+      nextWithData: async () => null,
+    },
+    health: () => ({ ready: true, reasons: [], warnings: [], uplinks: [] }),
+  }
+  const core = new Core(world)
+  await core.load()
+  core.ready()
+  onTestFinished(() => core.stop())
+  const identity: Identity = { kind: 'principal', name: 'admin', role: 'admin', local: true }
+  const session: Session = {
+    identity,
+    clientId: 'admin',
+    address: 'local',
+    alive: true,
+    subscribedTo: () => true,
+    send: () => true,
+    end: () => {},
+  }
+  const ask = async (verb: string, args: object) => {
+    const address = { kind: 'request', principal: 'admin', verb } as const
+    await core.message(session, address, Buffer.from(JSON.stringify(args)))
+    return answers.at(-1)?.body
+  }
+  return { world, core, clock, log, broken, held, ask, events, cleared, forgotten }
+}
