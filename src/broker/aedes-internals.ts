@@ -125,6 +125,8 @@ export interface Persistence {
   ): Promise<unknown>
   outgoingUpdate(client: { id: string | null }, packet: RoutedPacket): Promise<unknown>
   outgoingClearMessageId(client: { id: string | null }, packet: Acknowledged): Promise<unknown>
+  /** Keeps a message that is for this client alone and was sent; resolves to false when it could not be kept. */
+  outgoingSent(client: { id: string | null }, packet: RoutedPacket): Promise<boolean>
   outgoingStream(client: { id: string | null }): Readable
   incomingStorePacket(client: { id: string | null }, packet: InboundPublish): Promise<unknown>
   incomingGetPacket(client: { id: string | null }, packet: InboundPublish): Promise<unknown>

@@ -160,6 +160,15 @@ export class GuardedPersistence {
     return this.#store.outgoingUpdate(client, packet)
   }
 
+  async outgoingSent(client: Client, packet: RoutedPacket): Promise<boolean> {
+    try {
+      return await this.#store.outgoingSent(client, packet)
+    } catch (error) {
+      this.#options.failed('keep a message that was sent', error)
+      return false
+    }
+  }
+
   /** Resolves to nothing: Aedes would push what it gets into a stream that nobody reads, which fills. */
   async outgoingClearMessageId(client: Client, packet: Acknowledged): Promise<void> {
     await this.#orLog('forget an acknowledged message', this.#store.outgoingClearMessageId(client, packet))

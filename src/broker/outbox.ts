@@ -65,6 +65,8 @@ export class SessionOutbox {
   readonly #options: SessionOutboxOptions
   /** The messages that no store keeps and that are not acknowledged, of a session that is to be resumed. */
   readonly #unkept = new Map<number, Outgoing>()
+  /** Those of them that are being written to the store, which has them when the session is resumed. */
+  readonly #storing = new Set<number>()
   readonly handshakes = new PacketIds((id) => {
     this.#unkept.delete(id)
     this.#shared.delete(id)
@@ -141,7 +143,8 @@ export class SessionOutbox {
 
   #left(): LeftBehind[] {
     if (this.#options.client.clean) return []
-    const sent = [...this.#unkept].map(([messageId, message]) => ({
+    const unkept = [...this.#unkept].filter(([messageId]) => !this.#storing.has(messageId))
+    const sent = unkept.map(([messageId, message]) => ({
       messageId,
       message: { ...message, frame: undefined },
       released: this.handshakes.isReleased(messageId),
@@ -312,7 +315,7 @@ export class SessionOutbox {
     if (stored && this.#wasResent(packet.brokerCounter)) return
     const { client, persistence } = this.#options
     const messageId = qos === 0 ? 0 : this.handshakes.begin(qos)
-    if (qos > 0 && !stored && !client.clean) this.#unkept.set(messageId, message)
+    if (qos > 0 && !stored && !client.clean) this.#keepUnacknowledged(message, messageId)
     if (qos === 1 && packet.share !== undefined) this.#shared.set(messageId, message)
     const write = () => this.#write(message, messageId)
     if (!stored || qos === 0 || client.clean) {
@@ -323,6 +326,26 @@ export class SessionOutbox {
     const ticket = this.#order.hold(write)
     const release = () => this.#order.release(ticket)
     persistence.outgoingUpdate(client, { ...packet, qos, messageId }).then(release, release)
+  }
+
+  /**
+   * In memory until it is acknowledged. An invocation, which has an end of its own, is in the store too, so that it comes
+   * again after a restart; answers are not, because a key or a password may be among them.
+   */
+  #keepUnacknowledged(message: Outgoing, messageId: number): void {
+    this.#unkept.set(messageId, message)
+    const { client, persistence } = this.#options
+    const { packet, qos } = message
+    if (packet.expiresAt === undefined) return
+    this.#storing.add(messageId)
+    void persistence.outgoingSent(client, { ...packet, qos, messageId }).then((kept) => {
+      this.#storing.delete(messageId)
+      if (!kept) return
+      // Acknowledged while it was written.
+      if (this.#unkept.get(messageId) !== message)
+        void persistence.outgoingClearMessageId(client, { messageId })
+      else this.#unkept.delete(messageId)
+    })
   }
 
   #write(message: Outgoing, messageId: number): void {

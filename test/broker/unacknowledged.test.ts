@@ -60,6 +60,59 @@ describe('what was sent at QoS 1 and not acknowledged is sent again when the ses
     expect(fourth.messages).toEqual([])
   })
 
+  test('after a restart too, when it is an invocation, and not when its time is over or it was acknowledged', async () => {
+    const file = join(tempFolder(), 'limb.sqlite')
+    const first = await start({ file })
+    const { limb, session } = await limbOf(first)
+    const invoke = (text: string, ms: number) =>
+      session.send('limb/node/cam1/invoke', Buffer.from(text), { expiresAt: Date.now() + ms })
+    for (const [text, ms] of [
+      ['a', 60_000],
+      ['over', 300],
+      ['b', 60_000],
+      ['c', 60_000],
+    ] as const)
+      invoke(text, ms)
+    // A key may be in an answer: it is on no disk.
+    session.send(PAIRING, Buffer.from('secret'))
+    const sent = [await limb.message(), await limb.message(), await limb.message(), await limb.message()]
+    await limb.message(PAIRING)
+    limb.send(puback(sent[2]?.id ?? 0))
+    await limb.settle()
+    await new Promise((resolve) => setTimeout(resolve, 400))
+    await first.stop()
+
+    const second = await start({ file })
+    const again = await second.connect(LIMB)
+    const [a, c] = [await again.message(), await again.message()]
+    expect(a).toMatchObject({ text: 'a', dup: true, id: sent[0]?.id, qos: 1 })
+    expect(c).toMatchObject({ text: 'c', dup: true, id: sent[3]?.id })
+    again.send(puback(a.id), puback(c.id))
+    await again.settle()
+    expect(again.messages).toEqual([])
+    await second.stop()
+
+    const third = await start({ file })
+    const last = await third.connect(LIMB)
+    await last.settle()
+    expect(last.messages).toEqual([])
+  })
+
+  test('once only, when the connection and not the bridge has ended', async () => {
+    const running = await start()
+    const { limb, session } = await limbOf(running)
+    for (const text of ['a', 'b'])
+      session.send('limb/node/cam1/invoke', Buffer.from(text), { expiresAt: Date.now() + 60_000 })
+    const [a] = [await limb.message(), await limb.message()]
+    limb.send(puback(a.id))
+    await limb.settle()
+    await cut(limb)
+    const again = await running.connect(LIMB)
+    expect(await again.message()).toMatchObject({ text: 'b', dup: true })
+    await again.settle()
+    expect(again.messages).toEqual([])
+  })
+
   test('that was retained: what the bridge shows, and what limbs have kept', async () => {
     const running = await start()
     running.owned.set('limb/node/cam1/status', 'online')

@@ -278,6 +278,11 @@ export class MqttPersistence {
     return this.#queues.update(idOf(client), packet)
   }
 
+  /** Keeps a message that was sent to this client alone until it is acknowledged, over a restart too. */
+  outgoingSent(client: Client, packet: PublishPacket): Promise<boolean> {
+    return this.#queues.keepSent(idOf(client), packet)
+  }
+
   outgoingClearMessageId(
     client: Client,
     packet: { readonly messageId?: number | undefined },

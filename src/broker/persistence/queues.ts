@@ -141,6 +141,19 @@ export class Queues {
   }
 
   /**
+   * Keeps a message that has its packet identifier already, and that no publish brought. Resolves to false when the queue
+   * is full, or the client has gone meanwhile.
+   */
+  async keepSent(clientId: string, packet: PublishPacket): Promise<boolean> {
+    // Numbers of the broker begin with 1, and these must not be taken for one of them.
+    const own = { ...packet, brokerId: `sent ${packet.messageId}`, brokerCounter: 0 }
+    await this.enqueue([{ clientId, qos: packet.qos, retain: false }], own)
+    if (this.#sessions.get(clientId)?.unsent.has(keyOf(own)) !== true) return false
+    await this.update(clientId, own)
+    return true
+  }
+
+  /**
    * A message got a packet identifier, or PUBREC came. For QoS 1 nobody waits for the disk: a crash only sends
    * it again. What is not queued (a retained message, a second copy, one that found the queue full) needs
    * nothing. Never rejects: a session does not end because the disk is full.
