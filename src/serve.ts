@@ -140,6 +140,7 @@ async function live({ configFile, config, log, manager, bridge, version }: Livin
   welcome(log, bridge, version)
   const { firstStart, replacesLost } = bridge.adminPassword
   if (firstStart && !replacesLost && process.stdout.isTTY === true) firstSteps(log)
+  bridge.adminPassword.welcomed()
   await manager.ready(status())
 }
 
@@ -170,12 +171,11 @@ function welcome(
       : 'first start: '
   const whose = `${first}the password of the principal admin is`
   if (adminPassword.inFile) {
-    // Whether it was changed since, nobody knows who has not got the password.
-    const doubt = adminPassword.firstStart
-      ? ''
-      : ' unless it was changed; delete that file when you need it no more'
-    log.info({}, `${whose} in ${adminPassword.file}${doubt}`)
+    const then = adminPassword.firstStart ? '' : '; delete that file when you need it no more'
+    log.info({}, `${whose} in ${adminPassword.file}${then}`)
   } else if (adminPassword.firstStart) log.info({}, `${whose} the one that was given`)
+  if (adminPassword.isStale)
+    log.warn({}, `${adminPassword.file} holds a password that is no longer that of admin: delete the file`)
 }
 
 /** Returns an address that a person can open: of every interface, that of the network. */

@@ -31,7 +31,11 @@ export interface RunningBridge {
     readonly file: string
     readonly firstStart: boolean
     readonly inFile: boolean
+    /** The file holds another password than that of `admin`. */
+    readonly isStale: boolean
     readonly replacesLost: boolean
+    /** The start has succeeded and was told: the next one is no first start. */
+    welcomed(): void
   }
   /** What stands behind the `#` of the link that sets the password of `admin`, at a first start; else null. */
   readonly firstStartSecret: string | null

@@ -1,5 +1,5 @@
 import { MisconfiguredError, Refusal } from '../kernel/errors.ts'
-import { hashPassword, newPassword } from '../kernel/secrets.ts'
+import { hashPassword, newPassword, passwordMatches } from '../kernel/secrets.ts'
 import { decodeRegistration } from '../protocol/decode.ts'
 import { LIMITS } from '../protocol/limits.ts'
 import type { Address } from '../protocol/topics.ts'
@@ -183,6 +183,12 @@ export class Core implements Inbound {
       )
     })
     return true
+  }
+
+  /** Returns whether this is the password of a principal, such as one that lies in a file. */
+  async isPasswordOf(name: string, password: string): Promise<boolean> {
+    const principal = await this.#world.store.read((tx) => tx.principal(name))
+    return principal !== null && (await passwordMatches(principal.passwordHash, password))
   }
 
   /** The listeners are open. */

@@ -56,14 +56,42 @@ function prettyWriter(write: (line: string) => void, colorize: boolean): (line: 
     colorize,
     singleLine: true,
     translateTime: 'SYS:HH:MM:ss.l',
-    // Each value is one word of one line; the default would print errors over several, unescaped.
+    // Errors are shown as words too; the default would print them over several lines, unescaped.
     errorLikeObjectKeys: [],
   })
+  const dim = (text: string) => (colorize ? `\u001b[2m${text}\u001b[22m` : text)
   return (line) => {
     const fields = deepVisible(JSON.parse(line)) as Record<string, unknown>
     const below = takeFrames(fields)
-    write(prettify(fields) + below)
+    const { level, time, msg, ...rest } = fields
+    const words = wordsOf(String(msg ?? ''), rest)
+    write(`${prettify({ level, time, msg }).trimEnd()}${words === '' ? '' : ` ${dim(words)}`}\n${below}`)
   }
+}
+
+/** Shows as `key=value` what the message does not say already: a second copy of it would only be in the way. */
+function wordsOf(message: string, fields: Readonly<Record<string, unknown>>): string {
+  return Object.entries(fields)
+    .filter(([, value]) => !isSaid(message, value))
+    .map(([key, value]) => `${key}=${wordOf(value)}`)
+    .join(' ')
+}
+
+/** Returns whether a message has a value as a whole word. */
+function isSaid(message: string, value: unknown): boolean {
+  if (value === undefined || value === '') return true
+  if (typeof value !== 'string' && typeof value !== 'number') return false
+  const text = String(value)
+  const at = message.indexOf(text)
+  if (at < 0) return false
+  const around = `${message[at - 1] ?? ' '}${message[at + text.length] ?? ' '}`
+  return !/[\p{L}\p{N}]/u.test(around)
+}
+
+function wordOf(value: unknown): string {
+  if (typeof value === 'string') return /^[^\s"=]+$/.test(value) ? value : JSON.stringify(value)
+  const { host, port } = (value ?? {}) as { host?: unknown; port?: unknown }
+  return host !== undefined && port !== undefined ? `${host}:${port}` : JSON.stringify(value)
 }
 
 export function createLog(options: LogOptions): HostLog {

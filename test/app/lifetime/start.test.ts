@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { beforeEach, describe, expect, it, onTestFinished } from 'vitest'
 import { configuration } from '../../../src/host/process/command-line-config.ts'
 import { launchBridge, type StartOptions, startBridge } from '../../support/bridge-process.ts'
+import { connect } from '../../support/client.ts'
 import { patience } from '../../support/patience.ts'
 
 let folder: string
@@ -109,21 +110,33 @@ describe('the password of admin', { timeout: patience(60_000) }, () => {
   const told = (lines: readonly string[]) =>
     lines.filter((line) => line.includes('password of the principal')).map((line) => JSON.parse(line).msg)
 
-  it('is pointed at by every start while its file is there, also when the first start failed', async () => {
+  it('is pointed at by every start while its file is there; a first start on a taken port keeps its welcome', async () => {
+    await failedStart({ mqtt: { port: await takenPort() } })
     await failedStart({ mqtt: { port: await takenPort() } })
     const file = join(folder, 'admin-password')
-    const again =
-      `the password of the principal admin is in ${file} unless it was changed; ` +
-      'delete that file when you need it no more'
-    for (const _ of [1, 2]) {
+    const welcome = `first start: the password of the principal admin is in ${file}`
+    const again = `the password of the principal admin is in ${file}; delete that file when you need it no more`
+    for (const expected of [welcome, again, again]) {
       const bridge = await startBridge({ folder })
       expect(await bridge.stop()).toBe(0)
-      expect(told(bridge.lines)).toEqual([again])
+      expect(told(bridge.lines)).toEqual([expected])
     }
     rmSync(file)
     const bridge = await startBridge({ folder })
     expect(await bridge.stop()).toBe(0)
     expect(told(bridge.lines)).toEqual([])
+  })
+
+  it('is not pointed at when it was changed since: the file is called stale', async () => {
+    const first = await startBridge({ folder })
+    const admin = await connect({ socket: first.control })
+    await admin.do('admin', 'principal/set-password', { name: 'admin', password: 'another-password' })
+    await admin.end()
+    expect(await first.stop()).toBe(0)
+    const bridge = await startBridge({ folder })
+    expect(await bridge.stop()).toBe(0)
+    expect(told(bridge.lines)).toEqual([])
+    expect(bridge.lines.join()).toContain('holds a password that is no longer that of admin: delete the file')
   })
 
   it('is called that of the first start there, and a log that is no terminal has no lesson for newcomers', async () => {

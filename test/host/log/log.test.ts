@@ -86,7 +86,20 @@ test('a field named like what the log writes itself gets another name, and each 
   })
   const pretty = capture({ format: 'pretty' })
   pretty.log.info({ level: 'always' }, 'a policy is set')
-  expect(pretty.lines[0]).toMatch(/ INFO: a policy is set .*"field_level":"always"/)
+  expect(pretty.lines[0]).toMatch(/ INFO: a policy is set field_level=always$/m)
+})
+
+test('a line for people has no second copy of what it says, and the rest in words', () => {
+  const { log, lines } = capture({ format: 'pretty' })
+  const ends = (line: string | undefined) => line?.replace(/^.*?: /, '').trimEnd()
+  log.info({ nodeId: 'cam1', address: '10.0.0.7', suppressed: 3 }, 'cam1 asks from 10.0.0.7')
+  log.info({ mqtt: { host: '127.0.0.1', port: 1883 }, control: '/run/a b' }, 'ready')
+  log.info({ rows: 1, list: [1, 2], none: null }, '12 rows')
+  expect(lines.map(ends)).toEqual([
+    'cam1 asks from 10.0.0.7 suppressed=3',
+    'ready mqtt=127.0.0.1:1883 control="/run/a b"',
+    '12 rows rows=1 list=[1,2] none=null',
+  ])
 })
 
 test('a change of level reaches every child that was made before', () => {
