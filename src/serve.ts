@@ -6,7 +6,7 @@ import { problemText } from './host/config/problems.ts'
 import type { HostLog } from './host/log/log.ts'
 import { reloader } from './host/process/reload.ts'
 import { handleSignals, ignoreUserSignals } from './host/process/signals.ts'
-import { takeInherited } from './host/systemd/activation.ts'
+import { type Inherited, refuseWaiting, takeInherited } from './host/systemd/activation.ts'
 import { credential } from './host/systemd/credentials.ts'
 import { type ServiceManager, serviceManager } from './host/systemd/notify.ts'
 import { startLimitSeconds } from './host/systemd/start-limit.ts'
@@ -64,7 +64,7 @@ export async function serve({ configFile, acceptOlder = false, version }: ServeO
       adminPassword,
     })
   } catch (error) {
-    return await cannotStart(log, manager, error)
+    return await cannotStart(log, manager, inherited, error)
   }
   await live({ configFile, config, log, manager, bridge, version })
   // The listeners keep the process alive; a signal ends it.
@@ -84,16 +84,24 @@ async function misconfigured({ problems }: ConfigError): Promise<number> {
   if (first !== undefined) {
     await serviceManager({ env, log: noLog, clock: systemClock }).failed(problemText(first))
   }
+  await refuseWaiting(takeInherited(env, process.pid))
   return EXIT_CONFIG
 }
 
 /** Logs why the bridge cannot start: once, in words, if it was foreseen; else with all there is to find its cause. */
-async function cannotStart(log: HostLog, manager: ServiceManager, error: unknown): Promise<number> {
+async function cannotStart(
+  log: HostLog,
+  manager: ServiceManager,
+  inherited: Inherited,
+  error: unknown,
+): Promise<number> {
   const foreseen = error instanceof StartError
   await manager.failed(`cannot start: ${messageOf(error)}`)
   log.fatal(foreseen ? {} : { err: error }, `cannot start: ${messageOf(error)}`)
   if (foreseen) log.debug({ err: error }, 'where that was found')
-  return error instanceof MisconfiguredError ? EXIT_CONFIG : EXIT_FAILED
+  if (!(error instanceof MisconfiguredError)) return EXIT_FAILED
+  await refuseWaiting(inherited)
+  return EXIT_CONFIG
 }
 
 interface Living {

@@ -1,4 +1,4 @@
-import { type CliError, unreachable } from '../exit.ts'
+import { CliError, unreachable } from '../exit.ts'
 import { type ConnectionTarget, targetName } from './target.ts'
 
 /**
@@ -23,9 +23,15 @@ export async function serviceFailure(target: ConnectionTarget): Promise<CliError
 export async function unlessServiceFails(target: ConnectionTarget, connected: Promise<void>): Promise<void> {
   const { endpoint } = target
   if (endpoint.kind !== 'socket' || !endpoint.path.startsWith('/run/')) return await connected
+  const { failureAfter, SERVICE } = await import('../../host/systemd/service-state.ts')
   const stop = new AbortController()
   try {
     await Promise.race([connected, failing(target, endpoint.path, stop.signal)])
+  } catch (error) {
+    if (error instanceof CliError && error.message.includes(SERVICE)) throw error
+    // A service that cannot start closes the connections that have waited for it.
+    const text = await failureAfter(endpoint.path)
+    throw text === undefined ? error : await cannotReach(target, text)
   } finally {
     stop.abort()
   }

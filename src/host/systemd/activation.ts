@@ -1,3 +1,5 @@
+import { createServer } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { Environment } from '../config/env.ts'
 
 /**
@@ -70,4 +72,21 @@ function isSocketName(name: string): name is SocketName {
 /** The descriptors of one name, in the order of the unit. */
 export function fdsOf(inherited: Inherited, name: SocketName): readonly number[] {
   return inherited.sockets.filter((socket) => socket.name === name).map((socket) => socket.fd)
+}
+
+/** How long who waits is let go: they are in the queue of the socket already. */
+const REFUSE_MS = 200
+
+/**
+ * Closes the connections that wait for a bridge that cannot start. systemd starts the service again and again while
+ * anybody waits, and it would fail again and again.
+ */
+export async function refuseWaiting({ sockets }: Inherited): Promise<void> {
+  if (sockets.length === 0) return
+  for (const { fd } of sockets) {
+    const server = createServer((connection) => connection.on('error', () => undefined).destroy())
+    server.on('error', () => undefined)
+    server.listen({ fd })
+  }
+  await sleep(REFUSE_MS)
 }

@@ -101,6 +101,19 @@ async function serviceFailure({ unit, exitStatus, result, statusText }: UnitStat
     : `${unit} has failed (${how}): ${said}`
 }
 
+/** Says what is known of a service behind a control socket that closed the connection; undefined when it runs. */
+export async function failureAfter(path: string): Promise<string | undefined> {
+  const state = await serviceState()
+  if (state === undefined || !isServiceSocket(state, path) || state.service.active === 'active')
+    return undefined
+  return await serviceFailure(
+    state.service.active === 'failed' ? state.service : { ...state.service, ...STARTS_AGAIN },
+  )
+}
+
+/** Describes a service that was started anew meanwhile. */
+const STARTS_AGAIN = { exitStatus: '', result: 'it starts again for who connects' } as const
+
 /** The words for what to do when that is mended. */
 export const MENDED = `when that is mended: \`systemctl reset-failed 'limb-bridge*'; systemctl restart limb-bridge\``
 
@@ -135,7 +148,7 @@ export async function failureBehind(path: string, signal: AbortSignal): Promise<
     // Who knocks starts it anew, so that its failure lasts for moments: another start tells of it.
     if (before !== undefined && service.active === 'activating' && before.active === 'activating') {
       if (service.invocation !== before.invocation)
-        return await serviceFailure({ ...service, exitStatus: '', result: 'it starts again and again' })
+        return await serviceFailure({ ...service, ...STARTS_AGAIN })
     }
     if (service.active === 'active') return undefined
     before = service
