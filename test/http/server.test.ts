@@ -1,5 +1,6 @@
 import { once } from 'node:events'
 import { connect, createServer, type Socket } from 'node:net'
+import { hostname } from 'node:os'
 import type { Duplex } from 'node:stream'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { WebSocket } from 'ws'
@@ -198,6 +199,8 @@ describe('MQTT over WebSocket', () => {
       ['http://192.168.1.5', '192.168.1.5'],
       ['ws://[fd00::1]:8083', '[FD00::1]:8083'],
       ['https://localhost:8083', 'localhost:8083'],
+      [`http://${hostname()}:8083`, `${hostname()}:8083`],
+      [`http://${hostname().split('.')[0]}.local:8083`, `${hostname().split('.')[0]}.local:8083`],
     ])('%s may connect to %s', async (origin, host) => {
       expect(await statusOf({ origin, host })).toBe(101)
     })

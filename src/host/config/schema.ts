@@ -353,7 +353,7 @@ const http = z.strictObject({
     .meta({
       reload: 'live',
       description:
-        'The web pages that may open `/mqtt` in a browser. A browser names the page in the header `Origin`. You need no entry for a program that sends no `Origin`, as most do. You need none either when the `Origin` is the IP address (or `localhost`) and the port that the client connects to, as paho sends it. You need one for a page that connects to a DNS name.',
+        "The web pages that may open `/mqtt` in a browser. A browser names the page in the header `Origin`. You need no entry for a program that sends no `Origin`, as most do. You need none either when the `Origin` is the IP address (or `localhost`, or the own name of the bridge's machine, also with `.local`) and the port that the client connects to: paho sends it so, and so does the console. You need one for a page, or a console, at another DNS name.",
       allowed: 'a list of origins such as `https://dash.example`; `*` for any',
     }),
   tls: flag(
