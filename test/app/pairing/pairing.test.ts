@@ -6,7 +6,7 @@ const register = (nodeId: string) => `limb/node/${nodeId}/register`
 
 describe('a candidate', () => {
   it('with its own key gets a pending request, and the same one when it registers again', async () => {
-    await using app = await startApp()
+    await using app = await startApp({}, { memory: true })
     const device = await app.device('cam1', keyOf('cam1'))
     await device.subscribe(pairing('cam1'))
     await device.publish(register('cam1'), REGISTRATION)
@@ -22,7 +22,7 @@ describe('a candidate', () => {
   })
 
   it('without a key is told one once, and can sign in with it from then on', async () => {
-    await using app = await startApp()
+    await using app = await startApp({}, { memory: true })
     const admin = await app.admin()
     const device = await app.device('cam1')
     await device.subscribe(pairing('cam1'))
@@ -42,7 +42,7 @@ describe('a candidate', () => {
   })
 
   it('that registers before it subscribes is still told, its key included', async () => {
-    await using app = await startApp()
+    await using app = await startApp({}, { memory: true })
     const device = await app.device('cam1')
     await device.publish(register('cam1'), REGISTRATION)
     await device.subscribe(pairing('cam1'))
@@ -53,7 +53,7 @@ describe('a candidate', () => {
   })
 
   it('is told what is wrong with its registration, by the path of the key, and nothing is stored', async () => {
-    await using app = await startApp()
+    await using app = await startApp({}, { memory: true })
     const admin = await app.admin()
     const device = await app.device('cam1', keyOf('cam1'))
     await device.subscribe(pairing('cam1'))
@@ -70,7 +70,7 @@ describe('a candidate', () => {
   })
 
   it('is told that its key is too short', async () => {
-    await using app = await startApp()
+    await using app = await startApp({}, { memory: true })
     const device = await app.device('cam1', 'short')
     await device.subscribe(pairing('cam1'))
     await device.publish(register('cam1'), REGISTRATION)
@@ -81,7 +81,7 @@ describe('a candidate', () => {
   })
 
   it('is promoted in place when it is approved: no reconnect, offline first, online at its heartbeat', async () => {
-    await using app = await startApp()
+    await using app = await startApp({}, { memory: true })
     const admin = await app.admin()
     await admin.subscribe('limb/node/+/status')
     const device = await app.device('cam1', keyOf('cam1'))
@@ -101,7 +101,7 @@ describe('a candidate', () => {
   })
 
   it('is told of its rejection once, is cut off, and may not even connect with that key', async () => {
-    await using app = await startApp()
+    await using app = await startApp({}, { memory: true })
     const admin = await app.admin()
     const device = await app.device('cam1', keyOf('cam1'))
     await device.subscribe(pairing('cam1'))
@@ -119,7 +119,7 @@ describe('a candidate', () => {
 
 describe('two claims to one name', () => {
   it('are two requests in conflict, and approving one rejects the other', async () => {
-    await using app = await startApp()
+    await using app = await startApp({}, { memory: true })
     const admin = await app.admin()
     const [one, two] = [await app.device('cam1', keyOf('one')), await app.device('cam1', keyOf('two'))]
     for (const device of [one, two]) {
@@ -141,7 +141,7 @@ describe('two claims to one name', () => {
   })
 
   it('leaves the paired device what it is until the other claim is approved, then replaces its key and keeps its name', async () => {
-    await using app = await startApp()
+    await using app = await startApp({}, { memory: true })
     const admin = await app.admin()
     const old = await app.limb('cam1')
     await admin.do('admin', 'node/rename', { nodeId: 'cam1', displayName: 'Porch' })
@@ -169,7 +169,7 @@ describe('two claims to one name', () => {
 
 describe('the log', () => {
   it('says of a claim whether the limb is paired already and whether others claim it, and which code to compare', async () => {
-    await using app = await startApp()
+    await using app = await startApp({}, { memory: true })
     await app.limb('cam1')
     const asked: { requestId: string; code: string }[] = []
     for (const key of ['new', 'rival']) {
@@ -201,7 +201,7 @@ describe('the log', () => {
   })
 
   it('warns of a wrong key of an approved limb, once a minute for each limb and address', async () => {
-    await using app = await startApp({}, { fakeClock: true })
+    await using app = await startApp({}, { fakeClock: true, memory: true })
     await app.limb('cam1')
     await app.limb('cam2')
     const wrong = async (nodeId: string, times: number) => {
@@ -224,7 +224,7 @@ describe('the log', () => {
 
 describe('an operator', () => {
   it('cannot approve what changed since it was looked at', async () => {
-    await using app = await startApp()
+    await using app = await startApp({}, { memory: true })
     const admin = await app.admin()
     const device = await app.device('cam1', keyOf('cam1'))
     await device.subscribe(pairing('cam1'))
@@ -243,7 +243,7 @@ describe('an operator', () => {
   })
 
   it('sees a pending request as a retained message without any secret, until it is decided', async () => {
-    await using app = await startApp()
+    await using app = await startApp({}, { memory: true })
     const device = await app.device('cam1', keyOf('cam1'))
     await device.subscribe(pairing('cam1'))
     await device.publish(register('cam1'), REGISTRATION)
@@ -261,7 +261,7 @@ describe('an operator', () => {
   })
 
   it('lets the pairing window approve new limbs by itself, but no conflict and no replacement', async () => {
-    await using app = await startApp()
+    await using app = await startApp({}, { memory: true })
     const admin = await app.admin()
     await app.limb('paired')
     await admin.do('admin', 'pairing/permit', { seconds: 60, max: 2 })
@@ -292,7 +292,7 @@ describe('an operator', () => {
   })
 
   it('is told that the window is closed when its last approval is used, once', async () => {
-    await using app = await startApp({}, { fakeClock: true })
+    await using app = await startApp({}, { fakeClock: true, memory: true })
     const admin = await app.admin()
     await admin.subscribe('limb/bridge/event/pairing_window_closed')
     await admin.do('admin', 'pairing/permit', { seconds: 60, max: 1 })
@@ -306,7 +306,7 @@ describe('an operator', () => {
   })
 
   it('can close the window again, and never open it for more than an hour', async () => {
-    await using app = await startApp()
+    await using app = await startApp({}, { memory: true })
     const admin = await app.admin()
     expect(await admin.ask('admin', 'pairing/permit', { seconds: 3601 })).toMatchObject({
       error: { code: 'invalid_request', path: 'seconds' },
@@ -345,7 +345,7 @@ describe('an approved limb that registers again', () => {
   })
 
   it('keeps what is approved while what it asks for more waits as a request of its own', async () => {
-    await using app = await startApp()
+    await using app = await startApp({}, { memory: true })
     const admin = await app.admin()
     const device = await app.limb('cam1')
     const more = {
@@ -369,7 +369,7 @@ describe('an approved limb that registers again', () => {
   })
 
   it('is not asked about a widening again after it was rejected, and stays connected', async () => {
-    await using app = await startApp()
+    await using app = await startApp({}, { memory: true })
     const admin = await app.admin()
     const device = await app.limb('cam1')
     const more = { ...REGISTRATION, capabilities: [{ ...REGISTRATION.capabilities[0], authLevel: 'free' }] }
@@ -385,7 +385,7 @@ describe('an approved limb that registers again', () => {
   })
 
   it('does not undo the name that the operator gave it', async () => {
-    await using app = await startApp()
+    await using app = await startApp({}, { memory: true })
     const admin = await app.admin()
     const device = await app.limb('cam1')
     await admin.do('admin', 'node/rename', { nodeId: 'cam1', displayName: 'Porch' })
@@ -397,7 +397,7 @@ describe('an approved limb that registers again', () => {
 
 describe('limits of pairing', () => {
   it('bound the requests of all, and the refused are told', async () => {
-    await using app = await startApp({ pairing: { maxPending: 2 } })
+    await using app = await startApp({ pairing: { maxPending: 2 } }, { memory: true })
     for (const [i, status] of [
       ['1', 'pending'],
       ['2', 'pending'],
@@ -413,7 +413,7 @@ describe('limits of pairing', () => {
   })
 
   it('end a request without a sign of its candidate, and keep that of a candidate that is connected', async () => {
-    await using app = await startApp({ pairing: { pendingSeconds: 60 } }, { fakeClock: true })
+    await using app = await startApp({ pairing: { pendingSeconds: 60 } }, { fakeClock: true, memory: true })
     const admin = await app.admin()
     for (const nodeId of ['gone', 'here']) {
       const device = await app.device(nodeId, keyOf(nodeId))
@@ -432,7 +432,7 @@ describe('limits of pairing', () => {
 
 describe('a revoked limb', () => {
   it('is told, cut off and refused, and leaves no retained topic and no policy behind', async () => {
-    await using app = await startApp()
+    await using app = await startApp({}, { memory: true })
     const admin = await app.admin()
     const device = await app.limb('cam1')
     await device.publish('limb/node/cam1/data/temp', '21', { qos: 1, retain: true })

@@ -5,7 +5,7 @@ const heartbeat = 'limb/node/cam1/heartbeat'
 const status = 'limb/node/cam1/status'
 
 async function watched(overrides = {}) {
-  const app = await startApp(overrides, { fakeClock: true })
+  const app = await startApp(overrides, { fakeClock: true, memory: true })
   const device = await app.limb('cam1')
   const admin = await app.admin()
   await admin.subscribe(['limb/node/+/status', 'limb/node/+/state'])

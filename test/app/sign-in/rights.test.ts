@@ -3,7 +3,7 @@ import { keyOf, REGISTRATION, startApp } from '../../support/app.ts'
 
 describe('rights', () => {
   it('refuse a candidate everything but its own register, pairing and invoke', async () => {
-    await using app = await startApp()
+    await using app = await startApp({}, { memory: true })
     const admin = await app.admin()
     await admin.subscribe(['limb/node/+/data/#', 'limb/node/+/status'])
     const candidate = await app.device('cam1', keyOf('cam1'))
@@ -40,7 +40,7 @@ describe('rights', () => {
   })
 
   it('let a limb speak for itself alone', async () => {
-    await using app = await startApp()
+    await using app = await startApp({}, { memory: true })
     const admin = await app.admin()
     const device = await app.limb('cam1')
     await app.limb('cam2')
@@ -57,7 +57,7 @@ describe('rights', () => {
   })
 
   it('let the last words of a limb be published on its own data, and on nobody else’s', async () => {
-    await using app = await startApp()
+    await using app = await startApp({}, { memory: true })
     await app.limb('cam1')
     const admin = await app.admin()
     await admin.subscribe('limb/node/+/data/#')
@@ -78,7 +78,7 @@ describe('rights', () => {
   })
 
   it('let each role do what it may, and answer forbidden beyond', async () => {
-    await using app = await startApp()
+    await using app = await startApp({}, { memory: true })
     const admin = await app.admin()
     for (const role of ['viewer', 'agent', 'operator']) {
       await admin.do('admin', 'principal/add', { name: role, role, password: `${role}-password` })
@@ -101,7 +101,7 @@ describe('rights', () => {
   })
 
   it('give nobody a client id: the same one of two names is two sessions, which an operator can list and forget', async () => {
-    await using app = await startApp()
+    await using app = await startApp({}, { memory: true })
     await (await app.limb('cam1')).end()
     await (await app.limb('cam2')).end()
     const admin = await app.admin()
@@ -123,12 +123,15 @@ describe('rights', () => {
   })
 
   it('grant topics outside the root by configuration, and only those', async () => {
-    await using app = await startApp({
-      mqtt: {
-        port: 0,
-        grants: [{ to: 'ha', publish: ['homeassistant/#'], subscribe: ['homeassistant/#'] }],
-      } as never,
-    })
+    await using app = await startApp(
+      {
+        mqtt: {
+          port: 0,
+          grants: [{ to: 'ha', publish: ['homeassistant/#'], subscribe: ['homeassistant/#'] }],
+        } as never,
+      },
+      { memory: true },
+    )
     const admin = await app.admin()
     await admin.do('admin', 'principal/add', { name: 'ha', role: 'viewer', password: 'ha-password' })
     const ha = await app.principal('ha', 'ha-password')
@@ -141,7 +144,7 @@ describe('rights', () => {
   })
 
   it('take a name from the client id when there is no user name', async () => {
-    await using app = await startApp()
+    await using app = await startApp({}, { memory: true })
     const device = await app.device(undefined as never, undefined, {
       clientId: 'cam7',
       username: undefined as never,
@@ -154,10 +157,13 @@ describe('rights', () => {
 
 describe('retained topics of a limb', () => {
   it('are bounded: a further one reaches those who are there, is not kept, counted, and told once', async () => {
-    await using app = await startApp({
-      mqtt: { port: 0, maxRetainedPerNode: 2 },
-      http: { enabled: true, port: 0 },
-    } as never)
+    await using app = await startApp(
+      {
+        mqtt: { port: 0, maxRetainedPerNode: 2 },
+        http: { enabled: true, port: 0 },
+      } as never,
+      { memory: true },
+    )
     const limb = await app.limb('cam1')
     const live = await app.admin()
     await live.subscribe('limb/node/+/data/#')

@@ -160,7 +160,7 @@ async function codeOf(app: TestApp, name: string, password: string | Buffer): Pr
 
 describe('a bridge under guessing', () => {
   it('says code 4 to a wrong password, then code 3 without looking at it, and lets the right one in later', async () => {
-    await using app = await startApp({}, { fakeClock: true })
+    await using app = await startApp({}, { fakeClock: true, memory: true })
     await withOps(app)
     const codes: number[] = []
     for (let i = 0; i < 4; i++) codes.push(await codeOf(app, 'ops', 'wrong'))
@@ -171,7 +171,7 @@ describe('a bridge under guessing', () => {
   })
 
   it('shuts out neither the session that is there, nor limbs and candidates, nor the control socket', async () => {
-    await using app = await startApp({ mqtt: { port: 0, maxFailedSignIns: 1 } } as never)
+    await using app = await startApp({ mqtt: { port: 0, maxFailedSignIns: 1 } } as never, { memory: true })
     const limb = await app.limb('cam1')
     await withOps(app)
     const ops = await app.principal('ops', 'ops-password')
@@ -188,7 +188,7 @@ describe('a bridge under guessing', () => {
   })
 
   it('computes few hashes for a crowd that comes at once', async () => {
-    await using app = await startApp({ mqtt: { port: 0, maxFailedSignIns: 3 } } as never)
+    await using app = await startApp({ mqtt: { port: 0, maxFailedSignIns: 3 } } as never, { memory: true })
     await withOps(app)
     const codes = await Promise.all(Array.from({ length: 30 }, () => codeOf(app, 'ops', 'wrong')))
     expect(codes.filter((code) => code === 4).length).toBeLessThanOrEqual(5)
@@ -196,7 +196,7 @@ describe('a bridge under guessing', () => {
   })
 
   it('says who is shut out when it begins, and the number of refusals that it did not log when a minute is over', async () => {
-    await using app = await startApp({ mqtt: { maxFailedSignIns: 2 } }, { fakeClock: true })
+    await using app = await startApp({ mqtt: { maxFailedSignIns: 2 } }, { fakeClock: true, memory: true })
     await withOps(app)
     for (let i = 0; i < 5; i++) await codeOf(app, 'ops', 'wrong')
     app.clock.advance(60_000)
@@ -217,7 +217,7 @@ describe('a bridge under guessing', () => {
   })
 
   it('counts the refusals by reason, and logs them once', async () => {
-    await using app = await startApp({ http: { enabled: true, port: 0 } }, { fakeClock: true })
+    await using app = await startApp({ http: { enabled: true, port: 0 } }, { fakeClock: true, memory: true })
     await withOps(app)
     for (let i = 0; i < 6; i++) await codeOf(app, 'ops', 'wrong')
     await codeOf(app, 'no such+name', 'x')
@@ -233,7 +233,7 @@ describe('a bridge under guessing', () => {
   })
 
   it('refuses a password that is no text to everybody, and says what to send instead', async () => {
-    await using app = await startApp({}, { fakeClock: true })
+    await using app = await startApp({}, { fakeClock: true, memory: true })
     const raw = Buffer.from([0xde, 0xad, 0xbe, 0xef])
     for (const name of ['cam1', 'cam1', 'admin']) expect(await codeOf(app, name, raw)).toBe(4)
     const lines = app.logLines.filter(({ msg }) => String(msg).startsWith('sign-in refused'))
@@ -246,7 +246,7 @@ describe('a bridge under guessing', () => {
   })
 
   it('keeps no user name that can be nobody’s: it may be a password in the wrong field', async () => {
-    await using app = await startApp({}, { fakeClock: true })
+    await using app = await startApp({}, { fakeClock: true, memory: true })
     const admin = await app.admin()
     await admin.subscribe('limb/bridge/event/sign_in_refused')
     const typed = 'correct horse, battery!'
@@ -274,12 +274,12 @@ describe('the control socket', () => {
     'role:viewer,agent',
     Buffer.from([0xff, 0xfe]),
   ])('refuses %j, which is no role', async (password) => {
-    await using app = await startApp()
+    await using app = await startApp({}, { memory: true })
     await expect(app.admin({ username: 'ops', password })).rejects.toMatchObject({ code: 4 })
   })
 
   it('refuses the name of a limb in every role, and takes it when the limb is gone', async () => {
-    await using app = await startApp()
+    await using app = await startApp({}, { memory: true })
     await app.limb('cam1')
     await expect(app.admin({ username: 'cam1' })).rejects.toMatchObject({ code: 4 })
     await expect(app.admin({ username: 'cam1', password: 'role:viewer' })).rejects.toMatchObject({ code: 4 })

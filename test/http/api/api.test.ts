@@ -49,7 +49,7 @@ async function addPrincipal(app: TestApp, name: string, role: string): Promise<s
 
 describe('POST /api/v1/<verb>', () => {
   it('answers the data of the verb to a principal that signs in with its password', async () => {
-    await using app = await startApp(HTTP)
+    await using app = await startApp(HTTP, { memory: true })
     await app.limb('cam1')
     const password = await addPrincipal(app, 'ann', 'viewer')
     const { status, json } = await post(app, '/api/v1/node/list', {}, basic('ann', password))
@@ -58,7 +58,7 @@ describe('POST /api/v1/<verb>', () => {
   })
 
   it('answers a problem with code, path and a fitting status', async () => {
-    await using app = await startApp(HTTP)
+    await using app = await startApp(HTTP, { memory: true })
     const password = await addPrincipal(app, 'ann', 'viewer')
     const signIn = basic('ann', password)
     const missing = await post(app, '/api/v1/node/get', { nodeId: 'nobody' }, signIn)
@@ -81,7 +81,7 @@ describe('POST /api/v1/<verb>', () => {
   })
 
   it('lets nobody in without a sign-in, and says how', async () => {
-    await using app = await startApp(HTTP)
+    await using app = await startApp(HTTP, { memory: true })
     const password = await addPrincipal(app, 'ann', 'viewer')
     for (const headers of [
       {},
@@ -98,7 +98,7 @@ describe('POST /api/v1/<verb>', () => {
   })
 
   it('refuses other methods and other bodies in the same form', async () => {
-    await using app = await startApp(HTTP)
+    await using app = await startApp(HTTP, { memory: true })
     const password = await addPrincipal(app, 'ann', 'viewer')
     const get = await fetch(urlOf(app, '/api/v1/node/list'), { headers: basic('ann', password) })
     expect(get.status).toBe(405)
@@ -111,7 +111,7 @@ describe('POST /api/v1/<verb>', () => {
   })
 
   it('runs an invocation on a limb and answers with its result', async () => {
-    await using app = await startApp(HTTP)
+    await using app = await startApp(HTTP, { memory: true })
     const limb = await app.limb('cam1', {
       ...REGISTRATION,
       capabilities: [{ cap: 'camera', commands: ['camera.snap'], authLevel: 'free' }],
@@ -135,7 +135,10 @@ describe('POST /api/v1/<verb>', () => {
   })
 
   it('refuses a page of another origin, and lets one in that is allowed', async () => {
-    await using app = await startApp({ http: { ...HTTP.http, allowedOrigins: ['https://dash.example'] } })
+    await using app = await startApp(
+      { http: { ...HTTP.http, allowedOrigins: ['https://dash.example'] } },
+      { memory: true },
+    )
     const signIn = basic('ann', await addPrincipal(app, 'ann', 'viewer'))
     expect(
       await post(app, '/api/v1/node/list', {}, { ...signIn, origin: 'https://evil.example' }),
@@ -154,14 +157,14 @@ describe('POST /api/v1/<verb>', () => {
   })
 
   it('is not there when it is switched off', async () => {
-    await using app = await startApp({ http: { ...HTTP.http, api: false } })
+    await using app = await startApp({ http: { ...HTTP.http, api: false } }, { memory: true })
     expect((await fetch(urlOf(app, '/api/v1/openapi.json'))).status).toBe(404)
   })
 })
 
 describe('tokens', () => {
   it('sign a principal in over HTTP and MQTT, are told once and stored as a hash', async () => {
-    await using app = await startApp(HTTP)
+    await using app = await startApp(HTTP, { memory: true })
     const password = await addPrincipal(app, 'ann', 'operator')
     const made = await post(
       app,
@@ -189,7 +192,7 @@ describe('tokens', () => {
   })
 
   it('end at once when they are removed, with the sessions that they opened', async () => {
-    await using app = await startApp(HTTP)
+    await using app = await startApp(HTTP, { memory: true })
     const signIn = basic('ann', await addPrincipal(app, 'ann', 'operator'))
     const { json: made } = await post(app, '/api/v1/token/add', { name: 'phone' }, signIn)
     const session = await app.principal('ann', made.token)
@@ -201,7 +204,7 @@ describe('tokens', () => {
   })
 
   it('end with their time, and never do more than their principal', async () => {
-    await using app = await startApp(HTTP, { fakeClock: true })
+    await using app = await startApp(HTTP, { fakeClock: true, memory: true })
     const signIn = basic('ann', await addPrincipal(app, 'ann', 'viewer'))
     expect((await post(app, '/api/v1/token/add', { name: 'x', role: 'admin' }, signIn)).json).toMatchObject({
       code: 'forbidden',
@@ -214,7 +217,7 @@ describe('tokens', () => {
   })
 
   it('of others are nobody’s business but an admin’s', async () => {
-    await using app = await startApp(HTTP)
+    await using app = await startApp(HTTP, { memory: true })
     const ann = basic('ann', await addPrincipal(app, 'ann', 'operator'))
     const eve = basic('eve', await addPrincipal(app, 'eve', 'operator'))
     const { json: made } = await post(app, '/api/v1/token/add', { name: 'phone' }, ann)
@@ -234,7 +237,7 @@ describe('tokens', () => {
   })
 
   it('go with their principal', async () => {
-    await using app = await startApp(HTTP)
+    await using app = await startApp(HTTP, { memory: true })
     const ann = basic('ann', await addPrincipal(app, 'ann', 'operator'))
     const { json: made } = await post(app, '/api/v1/token/add', { name: 'phone' }, ann)
     const admin = await app.admin()
@@ -246,7 +249,7 @@ describe('tokens', () => {
 
 describe('GET /api/v1/events', () => {
   it('tells first what is retained, then what happens, and after a pause what was missed', async () => {
-    await using app = await startApp(HTTP)
+    await using app = await startApp(HTTP, { memory: true })
     const limb = await app.limb('cam1')
     const signIn = basic('ann', await addPrincipal(app, 'ann', 'viewer'))
     const events = await follow(app, signIn)
@@ -269,7 +272,7 @@ describe('GET /api/v1/events', () => {
   })
 
   it('ends with the token that opened it', async () => {
-    await using app = await startApp(HTTP)
+    await using app = await startApp(HTTP, { memory: true })
     const signIn = basic('ann', await addPrincipal(app, 'ann', 'viewer'))
     const { json: made } = await post(app, '/api/v1/token/add', { name: 'wall' }, signIn)
     const events = await follow(app, bearer(made.token))
@@ -283,7 +286,7 @@ describe('GET /api/v1/events', () => {
   })
 
   it('shows no response to anybody, and wants a sign-in', async () => {
-    await using app = await startApp(HTTP)
+    await using app = await startApp(HTTP, { memory: true })
     const signIn = basic('ann', await addPrincipal(app, 'ann', 'viewer'))
     expect((await fetch(urlOf(app, '/api/v1/events'))).status).toBe(401)
     const events = await follow(app, signIn)
@@ -297,7 +300,7 @@ describe('GET /api/v1/events', () => {
 
 describe('limbs over HTTP', () => {
   it('are paired, heard, invoked and gone like any other', async () => {
-    await using app = await startApp(HTTP)
+    await using app = await startApp(HTTP, { memory: true })
     const admin = await app.admin()
     const key = keyOf('cam9')
     const registration = {
@@ -341,7 +344,7 @@ describe('limbs over HTTP', () => {
   })
 
   it('may send nodeId and key in the body, and are told the key that the bridge made', async () => {
-    await using app = await startApp(HTTP)
+    await using app = await startApp(HTTP, { memory: true })
     const admin = await app.admin()
     const asked = await post(app, '/api/limb/register', { nodeId: 'old1', ...REGISTRATION })
     expect(asked.json).toMatchObject({ status: 'pending', apiKey: expect.any(String) })
@@ -353,7 +356,7 @@ describe('limbs over HTTP', () => {
   })
 
   it('are told what is wrong with what they send', async () => {
-    await using app = await startApp(HTTP)
+    await using app = await startApp(HTTP, { memory: true })
     expect((await post(app, '/api/limb/register', { nodeId: 'a b' })).json).toMatchObject({
       code: 'invalid_request',
       path: 'nodeId',
