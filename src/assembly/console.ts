@@ -13,7 +13,7 @@ const FOLDER = join(import.meta.dirname, '../../console/dist')
 
 export interface ConsoleParts {
   readonly options: ConsoleOptions | undefined
-  /** What stands behind the `#` of the link that a first start prints; null: nothing is to be set. */
+  /** The secret behind the `#` of the link that a first start prints; null: nothing is to be set. */
   readonly firstStartSecret: string | null
 }
 
@@ -44,7 +44,7 @@ export function consoleParts(
   return { options: { folder: FOLDER, facts, setFirstPassword }, firstStartSecret: link?.secret ?? null }
 }
 
-/** As `admin` itself, so that the record says what happened; false when it could not be stored. */
+/** Sets the password as `admin` itself, so that the record says what happened; false when it could not be stored. */
 async function setAdminPassword(core: Core, password: string): Promise<boolean> {
   const response = await singleRequest(core, {
     identity: { kind: 'principal', name: 'admin', role: 'admin', local: true },

@@ -37,7 +37,7 @@ export interface RunningBridge {
     /** The start has succeeded and was told: the next one is no first start. */
     welcomed(): void
   }
-  /** What stands behind the `#` of the link that sets the password of `admin`, at a first start; else null. */
+  /** The secret behind the `#` of the link that sets the password of `admin`, at a first start; else null. */
   readonly firstStartSecret: string | null
   /** Reads the certificate files again. Never rejects: a bad new certificate is told, the old one stays. */
   reloadCertificates(): Promise<void>

@@ -9,7 +9,10 @@ import type { AppOptions, RunningBridge } from './options.ts'
 
 /** Secrets that lie in files beside the database. */
 
-/** Beside the database from the first start until a start has succeeded: who did not get the welcome gets it then. */
+/**
+ * The file beside the database from the first start until a start has succeeded: who did not get the welcome gets it
+ * then.
+ */
 const UNFINISHED = 'first-start'
 
 export async function firstStart(

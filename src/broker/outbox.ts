@@ -65,7 +65,7 @@ export class SessionOutbox {
   readonly #options: SessionOutboxOptions
   /** The messages that no store keeps and that are not acknowledged, of a session that is to be resumed. */
   readonly #unkept = new Map<number, Outgoing>()
-  /** Those of them that are being written to the store, which has them when the session is resumed. */
+  /** The numbers of those that are being written to the store, which has them when the session is resumed. */
   readonly #storing = new Set<number>()
   readonly handshakes = new PacketIds((id) => {
     this.#unkept.delete(id)
@@ -329,8 +329,8 @@ export class SessionOutbox {
   }
 
   /**
-   * In memory until it is acknowledged. An invocation, which has an end of its own, is in the store too, so that it comes
-   * again after a restart; answers are not, because a key or a password may be among them.
+   * Keeps a message in memory until it is acknowledged. An invocation, which has an end of its own, is in the store
+   * too, so that it comes again after a restart; answers are not, because a key or a password may be among them.
    */
   #keepUnacknowledged(message: Outgoing, messageId: number): void {
     this.#unkept.set(messageId, message)

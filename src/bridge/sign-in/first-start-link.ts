@@ -1,7 +1,7 @@
 import type { Clock, MonotonicMs } from '../../kernel/clock.ts'
 import { hashKey, type KeyHash, keyMatches, newKey } from '../../kernel/secrets.ts'
 
-/** How long the link of a first start works. */
+/** The time for which the link of a first start works. */
 export const FIRST_START_LINK_MS = 600_000
 
 /**
@@ -22,7 +22,7 @@ export class FirstStartLink {
     this.#madeAt = clock.monotonicMs()
   }
 
-  /** Whether this is the secret, in time, the first time. It is used up then. */
+  /** Returns whether this is the secret, in time, the first time. It is used up then. */
   take(secret: string): boolean {
     const late = this.#clock.monotonicMs() - this.#madeAt > FIRST_START_LINK_MS
     if (this.#used || late || !keyMatches(this.#hash, secret)) return false

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { iso } from '../../kernel/clock.ts'
 import { messageOf } from '../../kernel/errors.ts'
-import { certificatesIn, type Judgement, judge } from '../tls/judgement.ts'
+import { type CertificateJudgement, certificatesIn, judge } from '../tls/judgement.ts'
 import { type CheckResult, ok, problem, warning } from './check-result.ts'
 
 /** Certificates that the configuration names. */
@@ -26,7 +26,7 @@ function namedIn(settings: object, path: string): { setting: string; file: strin
 /** Judges a file as its clients will, just as the bridge does at its start. */
 export function checkCertificate(setting: string, file: string, now: number): readonly CheckResult[] {
   const at = `${setting}: ${file}`
-  let judgement: Judgement
+  let judgement: CertificateJudgement
   try {
     const [leaf, ...others] = certificatesIn(readFileSync(file))
     if (leaf === undefined) return [problem('certificate', `${at} has no certificate in it`)]
@@ -38,7 +38,11 @@ export function checkCertificate(setting: string, file: string, now: number): re
   return [ofTimes(at, judgement, now), ...faults]
 }
 
-function ofTimes(at: string, { notBeforeMs, notAfterMs, endsFirst }: Judgement, now: number): CheckResult {
+function ofTimes(
+  at: string,
+  { notBeforeMs, notAfterMs, endsFirst }: CertificateJudgement,
+  now: number,
+): CheckResult {
   const whose = endsFirst === undefined ? at : `${at}: its chain needs ${endsFirst}, which`
   const days = Math.floor((notAfterMs - now) / DAY_MS)
   if (now < notBeforeMs) {

@@ -74,7 +74,7 @@ export function fdsOf(inherited: Inherited, name: SocketName): readonly number[]
   return inherited.sockets.filter((socket) => socket.name === name).map((socket) => socket.fd)
 }
 
-/** How long who waits is let go: they are in the queue of the socket already. */
+/** The time in which those who wait are let go: they are in the queue of the socket already. */
 const REFUSE_MS = 200
 
 /**

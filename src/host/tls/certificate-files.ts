@@ -6,7 +6,7 @@ import { createSecureContext, type SecureContextOptions } from 'node:tls'
 import { MisconfiguredError, messageOf } from '../../kernel/errors.ts'
 import { sha256Hex } from '../../kernel/secrets.ts'
 import type { Config } from '../config/config.ts'
-import { certificatesIn, type Judgement, judge } from './judgement.ts'
+import { type CertificateJudgement, certificatesIn, judge } from './judgement.ts'
 import { whyServiceCannotRead } from './service-access.ts'
 
 /** The files of the section `tls`, read and looked at before a listener depends on them. */
@@ -18,7 +18,7 @@ export interface CertificateFiles {
   readonly crlFile: string | null
 }
 
-export interface CheckedCertificate extends Judgement {
+export interface CheckedCertificate extends CertificateJudgement {
   readonly material: Pick<SecureContextOptions, 'cert' | 'key' | 'ca' | 'crl'>
   /** The name that is written in the certificate, for people. */
   readonly subject: string

@@ -5,7 +5,7 @@ import { trustedAuthorities } from '../../kernel/authorities.ts'
  * Judges a certificate as the clients of the bridge will: the leaf and the chain that it needs. What else stands in the
  * file, such as an old cross-signed root that nobody looks at any more, counts for nothing.
  */
-export interface Judgement {
+export interface CertificateJudgement {
   /** The time at which the first certificate of the chain that is needed ends, in milliseconds since 1970. */
   readonly notAfterMs: number
   /** The time from which all of them are valid. */
@@ -34,7 +34,7 @@ export function certificatesIn(pem: Buffer): X509Certificate[] {
   return (pem.toString('latin1').match(PEM_CERTIFICATE) ?? []).map((text) => new X509Certificate(text))
 }
 
-export function judge(leaf: X509Certificate, others: readonly X509Certificate[]): Judgement {
+export function judge(leaf: X509Certificate, others: readonly X509Certificate[]): CertificateJudgement {
   const chain = chainOf(leaf, others)
   const ends = chain.map((certificate) => certificate.validToDate.getTime())
   const notAfterMs = Math.min(...ends)
