@@ -446,7 +446,11 @@ export interface Backups {
 export interface BridgeSystem {
   /** Resolves to what a look at the machine finds; changes nothing, and reads no whole file. */
   checks(): Promise<
-    readonly { readonly what: string; readonly level: 'ok' | 'warning' | 'problem'; readonly message: string }[]
+    readonly {
+      readonly what: string
+      readonly level: 'ok' | 'warning' | 'problem'
+      readonly message: string
+    }[]
   >
   /** Returns the newest lines of the log, the oldest first: a bounded number. */
   logLines(): readonly Readonly<Record<string, unknown>>[]

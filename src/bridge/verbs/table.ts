@@ -5,7 +5,9 @@ import type { PendingPairingRequests } from '../live/pending.ts'
 import type { Registry } from '../live/registry.ts'
 import type { SessionTable } from '../live/sessions.ts'
 import type { PairingAnswers } from '../pairing/answers.ts'
+import { ApprovedLimbs } from '../pairing/approved-limbs.ts'
 import type { Pairings } from '../pairing/pairings.ts'
+import { Provisioning } from '../pairing/provisioning.ts'
 import type { WindowKeeper } from '../pairing/window.ts'
 import type { History } from '../presence/history.ts'
 import type { PresenceKeeper } from '../presence/presence-keeper.ts'
@@ -52,8 +54,10 @@ export interface UseCases {
 export function verbHandlers(world: BridgeContext, use: UseCases): VerbHandlers {
   const { registry, table, announcer, control, approvals, retries, verified } = use
   const { policies, leases, rights, invocations } = control
+  const provisioning = new Provisioning(world, use)
+  const limbs = new ApprovedLimbs(world, { ...use, gone: (nodeId) => control.nodeGone(nodeId) })
   return {
-    ...nodeHandlers(world, use),
+    ...nodeHandlers(world, { ...use, provisioning, limbs }),
     ...nodeDescriptionHandlers(world, use),
     ...pairingHandlers(world, use),
     ...policyHandlers(world, registry, policies, (at) => control.look(at), announcer),
