@@ -229,7 +229,7 @@ describe('the console', () => {
       await using signedIn = await world.open('boss')
       const { page, go } = signedIn
       await go('#/limb/door1?tab=policy')
-      await page.getByLabel('Principal').first().fill('agent')
+      await page.getByRole('combobox', { name: 'Principal' }).fill('agent')
       const levels = page.getByRole('group', { name: 'Level of lock for agent' })
       await levels.getByRole('button', { name: 'denied' }).click()
       await page.locator('td', { hasText: 'the entry agent / door1 / lock' }).waitFor()
@@ -326,7 +326,7 @@ describe('the console', () => {
         platform: 'demo',
         capabilities: [],
       })
-      const line = page.locator('.lines li', { hasText: 'Guest' })
+      const line = page.locator('.lines li', { has: page.getByRole('link', { name: 'Guest' }) })
       await line.getByRole('button', { name: 'Undo' }).click()
       await page.getByRole('dialog').getByRole('button', { name: 'Undo' }).click()
       await line.waitFor({ state: 'detached' })

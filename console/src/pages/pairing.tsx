@@ -92,7 +92,9 @@ function RefusedKeys(): JSX.Element {
     [],
     [fleet.pairingChanged],
   )
-  const items = (data?.items ?? []).flatMap((item) => ('why' in item ? [item] : []))
+  // Several keys of one limb are forgiven together.
+  const newest = new Map((data?.items ?? []).flatMap((item) => ('why' in item ? [[item.nodeId, item] as const] : [])))
+  const items = [...newest.values()]
   const forgive = (nodeId: string) =>
     attempt(session.ask('pairing/forgive', { nodeId }), t('refused.forgiven', { name: nodeId })).then(again)
   return (
@@ -101,7 +103,7 @@ function RefusedKeys(): JSX.Element {
       {data !== undefined && items.length === 0 && <Empty>{t('refused.none')}</Empty>}
       <ul class="lines">
         {items.map(({ nodeId, why, at, until }) => (
-          <li key={`${nodeId} ${at}`}>
+          <li key={nodeId}>
             <span>
               <strong class="mono">{nodeId}</strong> · {known(`refusal.${why}`) ?? why}
               <br />

@@ -42,7 +42,7 @@ export function SystemPage(): JSX.Element {
         <Certificates checks={checks.data?.items} />
         <Uplinks uplinks={health.data?.uplinks} />
         {session.may('backup/list') && <Backups again={health.again} />}
-        <Card title={t('system.you')}>
+        <Card title={t('system.you')} tone="account">
           <Account />
         </Card>
       </div>
