@@ -88,7 +88,7 @@ async function openMqtt(
 }
 
 async function openTls(
-  { config: { tls, mqtt }, inherited = NO_SOCKETS }: AppOptions,
+  { config: { tls, mqtt }, clock, inherited = NO_SOCKETS }: AppOptions,
   broker: Broker,
   certificates: Certificates,
 ): Promise<RunningBridge['tls']> {
@@ -99,6 +99,7 @@ async function openTls(
     asksForCertificate: tls.caFile !== null,
     requiresCertificate: tls.requireClientCertificate,
     handshakeTimeoutMs: mqtt.connectSeconds * 1000,
+    nowMs: () => clock.wallMs(),
   }
   const listener = await broker.listenTls(tls.host, tls.port, settings, fd)
   certificates.onChange((material) => listener.setMaterial(material))

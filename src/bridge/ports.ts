@@ -596,10 +596,14 @@ export interface HttpInvocation {
 /** The adapter that speaks HTTP. */
 export interface HttpLimbClient {
   /**
-   * Total. Gives the body of the answer, of LIMITS.resultBytes at most, or why there is none. It counts as sent from
+   * Total. Gives the body of the answer, of LIMITS.resultBytes at most, or why there is none; `why` is for the
+   * log, where a refusal says less to whoever asked. It counts as sent from
    * the connection on, the TLS handshake included.
    */
-  post(invocation: HttpInvocation, done: (outcome: Uint8Array | Refusal) => void): InvocationDelivery
+  post(
+    invocation: HttpInvocation,
+    done: (outcome: Uint8Array | Refusal, why?: string) => void,
+  ): InvocationDelivery
 }
 
 /** The parts that invoking over HTTP needs; absent: it is not done. */

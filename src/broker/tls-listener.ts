@@ -1,5 +1,6 @@
 import type { Server, Socket } from 'node:net'
 import { createServer, type SecureContextOptions, type TLSSocket, type TlsOptions } from 'node:tls'
+import { certificateFault, showsCertificate } from '../kernel/peer-certificate.ts'
 import { ITS_CERTIFICATE } from './handshake-words.ts'
 
 /** TLS in front of a session: the handshake, and whose certificate the peer has shown. */
@@ -11,6 +12,8 @@ export interface TlsSettings {
   readonly asksForCertificate: boolean
   readonly requiresCertificate: boolean
   readonly handshakeTimeoutMs: number
+  /** The wall time, by which certificates have ended. */
+  readonly nowMs: () => number
 }
 
 export interface TlsHandshakes {
@@ -44,7 +47,7 @@ const CIPHERS = [
 ].join(':')
 
 export function tlsHandshakes(settings: TlsSettings, results: HandshakeResults): TlsHandshakes {
-  const { material, minVersion, asksForCertificate, requiresCertificate } = settings
+  const { material, minVersion, asksForCertificate } = settings
   const base: TlsOptions = { minVersion, ciphers: CIPHERS }
   const server: ReturnType<typeof createServer> = createServer({
     ...base,
@@ -62,7 +65,7 @@ export function tlsHandshakes(settings: TlsSettings, results: HandshakeResults):
 
   server.on('secureConnection', (socket) => {
     over(peerOf(socket))
-    const fault = faultOf(socket, requiresCertificate)
+    const fault = faultOf(socket, settings)
     if (fault === undefined) {
       results.secured(socket, nameShownBy(socket))
       return
@@ -113,23 +116,15 @@ function peerOf({ remoteAddress, remotePort }: Socket): string {
   return `${remoteAddress} ${remotePort}`
 }
 
-/**
- * Returns whether the peer shows a certificate. Without one Node gives an empty object, and null once the peer is
- * gone.
- */
-function shows(socket: TLSSocket): boolean {
-  return Object.keys(socket.getPeerCertificate() ?? {}).length > 0
-}
-
 /** A certificate that is shown and not believed is a fault: to go on without it would hide why nothing works. */
-function faultOf(socket: TLSSocket, required: boolean): string | undefined {
-  if (!shows(socket)) return required ? 'none was shown' : undefined
-  return socket.authorized ? undefined : String(socket.authorizationError ?? 'not authorized')
+function faultOf(socket: TLSSocket, { requiresCertificate, nowMs }: TlsSettings): string | undefined {
+  if (!showsCertificate(socket)) return requiresCertificate ? 'none was shown' : undefined
+  return certificateFault(socket, nowMs())
 }
 
 /** The common name of a certificate that was believed; empty when it has none, or several, which are nobody's. */
 function nameShownBy(socket: TLSSocket): string | undefined {
-  if (!socket.authorized || !shows(socket)) return undefined
+  if (!socket.authorized || !showsCertificate(socket)) return undefined
   const name: unknown = socket.getPeerCertificate().subject?.CN
   return typeof name === 'string' ? name : ''
 }

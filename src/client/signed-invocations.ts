@@ -1,7 +1,12 @@
 import type { Clock } from '../kernel/clock.ts'
 import { systemClock } from '../kernel/clock.ts'
 import { Refusal } from '../kernel/errors.ts'
-import { invokeSignature, isInvokeSignature } from '../kernel/invoke-signature.ts'
+import {
+  invokeSignature,
+  invokeSignature2,
+  isInvokeSignature,
+  isInvokeStamp,
+} from '../kernel/invoke-signature.ts'
 import { check, parseJson } from '../protocol/decode.ts'
 import { LIMITS } from '../protocol/limits.ts'
 import { type Invocation, invocationSchema } from '../protocol/schemas.ts'
@@ -28,12 +33,17 @@ export class SignedInvocations {
 
   /** The invocation of a request with these headers (names in lower case) and body. @throws Refusal; answer 401. */
   check(headers: Headers, body: Uint8Array): Invocation {
-    const [time = '', nonce = '', signature = ''] = ['limb-time', 'limb-nonce', 'limb-signature'].map(
-      (name) => String(headers[name] ?? ''),
-    )
+    const given = (name: string) => String(headers[name] ?? '')
+    const [time, nonce, second] = [given('limb-time'), given('limb-nonce'), given('limb-signature-2')]
     const secret = this.#secret()
-    if (secret === undefined || !isInvokeSignature(invokeSignature(secret, time, nonce, body), signature))
-      throw new Refusal('forbidden', 'the signature is not that of the bridge')
+    // A bridge of before signs with version 1 alone.
+    const [sign, signature] =
+      second === '' ? [invokeSignature, given('limb-signature')] : [invokeSignature2, second]
+    const signed =
+      secret !== undefined &&
+      isInvokeStamp(time, nonce) &&
+      isInvokeSignature(sign(secret, time, nonce, body), signature)
+    if (!signed) throw new Refusal('forbidden', 'the signature is not that of the bridge')
     const now = this.#clock.wallMs()
     if (!(Math.abs(now - Number(time) * 1000) <= WINDOW_MS))
       throw new Refusal('expired', 'the request is not of now; is the clock right?')

@@ -6,6 +6,7 @@ import type { Log } from '../bridge/ports.ts'
 import { addressGroup, unmappedAddress } from '../kernel/address.ts'
 import type { Clock } from '../kernel/clock.ts'
 import { LogThrottle } from '../kernel/log-throttle.ts'
+import { certificateFault, showsCertificate } from '../kernel/peer-certificate.ts'
 import { originAllowed } from './origins.ts'
 import { ConnackWatch, guardSignIn } from './sign-in-budget.ts'
 import { WebSocketStream } from './websocket-stream.ts'
@@ -73,16 +74,16 @@ function offered(request: IncomingMessage): string | undefined {
   return SUBPROTOCOLS.find((name) => names.includes(name))
 }
 
-function authorized({ socket }: IncomingMessage): boolean {
-  return socket instanceof TLSSocket && socket.authorized
+/** Returns whether a certificate was shown that is believed, and has not ended. */
+function authorized({ socket }: IncomingMessage, clock: Clock): boolean {
+  if (!(socket instanceof TLSSocket) || !showsCertificate(socket)) return false
+  return certificateFault(socket, clock.wallMs()) === undefined
 }
 
-function nameShownBy(request: IncomingMessage): string | undefined {
+function nameShownBy(request: IncomingMessage, clock: Clock): string | undefined {
   const { socket } = request
-  if (!(socket instanceof TLSSocket) || !socket.authorized) return undefined
-  const shown = socket.getPeerCertificate() ?? {}
-  if (Object.keys(shown).length === 0) return undefined
-  const name: unknown = shown.subject?.CN
+  if (!(socket instanceof TLSSocket) || !authorized(request, clock)) return undefined
+  const name: unknown = socket.getPeerCertificate().subject?.CN
   return typeof name === 'string' ? name : ''
 }
 
@@ -97,7 +98,7 @@ function objection(request: IncomingMessage, options: WebSocketOptions): Objecti
   if (!originAllowed(origin, host, options.allowedOrigins)) {
     return ['403 Forbidden', 'this origin may not connect; add it to http.allowedOrigins']
   }
-  if (options.tls?.requiresCertificate && !authorized(request)) {
+  if (options.tls?.requiresCertificate && !authorized(request, options.clock)) {
     return ['403 Forbidden', 'show a client certificate of the authority in tls.caFile']
   }
   if (!offered(request)) return ['400 Bad Request', 'offer the WebSocket subprotocol "mqtt"']
@@ -155,7 +156,7 @@ export function webSocketGate(options: WebSocketOptions): WebSocketGate {
       socket.terminate()
     })
     watchConnack(stream, admitted)
-    options.attach(stream, { address, certificateName: nameShownBy(request) })
+    options.attach(stream, { address, certificateName: nameShownBy(request, options.clock) })
   }
 
   return {

@@ -6,7 +6,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { Calls, Limb, type LimbEvent, type LimbOptions, SignedCalls } from '../../src/client/client.ts'
 import { KeyFile } from '../../src/client/key-file.ts'
 import { UnsentResults, unsentOf } from '../../src/client/unsent.ts'
-import { invokeSignature } from '../../src/kernel/invoke-signature.ts'
+import { invokeSignature, invokeSignature2 } from '../../src/kernel/invoke-signature.ts'
 import type { Capability } from '../../src/protocol/schemas.ts'
 import { startApp, type TestApp } from '../support/app.ts'
 import type { Loose, TestClient } from '../support/client.ts'
@@ -344,6 +344,29 @@ describe('signed requests', () => {
     'limb-time': String(seconds),
     'limb-nonce': nonce,
     'limb-signature': invokeSignature(secret, String(seconds), nonce, body),
+  })
+
+  it('cannot be cut into another time, nonce and body, in either version of the signature', () => {
+    const calls = new SignedCalls(() => 'secret', clock)
+    const dotted = Buffer.from('{"params":{"a":"x.{}"}}')
+    const time = String(Math.floor(clock.wallMs() / 1000))
+    const [one, two] = [
+      invokeSignature('secret', time, 'n7', dotted),
+      invokeSignature2('secret', time, 'n7', dotted),
+    ]
+    const cut = { 'limb-time': time, 'limb-nonce': 'n7.{"params":{"a":"x', 'limb-signature': one }
+    const rest = dotted.subarray(dotted.indexOf('.') + 1)
+    // The same bytes were signed: only the form of the nonce tells the two apart.
+    expect(invokeSignature('secret', time, cut['limb-nonce'], rest)).toBe(one)
+    expect(() => calls.check(cut, rest)).toThrow('signature')
+    expect(() => calls.check({ ...cut, 'limb-signature-2': two }, rest)).toThrow('signature')
+    const whole = {
+      ...signed('secret', 'n8'),
+      'limb-signature-2': invokeSignature2('other', time, 'n8', body),
+    }
+    expect(() => calls.check(whole, body)).toThrow('signature')
+    const right = { ...whole, 'limb-signature-2': invokeSignature2('secret', time, 'n8', body) }
+    expect(calls.check(right, body)).toMatchObject({})
   })
 
   it('are taken once, with the right secret, and of now', () => {

@@ -38,7 +38,7 @@ async function post(
   endpointUrl: string,
   names: string[][],
   address = '127.0.0.1',
-  networks: readonly string[] = [],
+  networks: readonly string[] = ['127.0.0.1'],
   caFile: string | null = null,
 ) {
   let asked = 0
@@ -49,11 +49,14 @@ async function post(
     lookup: async () => (names[Math.min(asked++, names.length - 1)] ?? []).map((each) => ({ address: each })),
   })
   const body = Buffer.from('{}')
-  const outcome = await new Promise<Uint8Array | Refusal>((done) => {
-    caller.post({ nodeId: 'r1', endpointUrl, address, secret: 's', body }, done)
+  const [outcome, why] = await new Promise<[Uint8Array | Refusal, string | undefined]>((done) => {
+    caller.post({ nodeId: 'r1', endpointUrl, address, secret: 's', body }, (...answer) =>
+      done([answer[0], answer[1]]),
+    )
   })
   if (!(outcome instanceof Refusal)) return { asked, outcome: Buffer.from(outcome).toString(), message: '' }
-  return { asked, outcome: outcome.code, message: outcome.message }
+  // What the log says is more than the invoker is told, of what was no answer in HTTP.
+  return { asked, outcome: outcome.code, message: why ?? outcome.message }
 }
 
 test('a name is asked for once, and the connection goes to the address that was checked', async () => {
@@ -74,7 +77,7 @@ test('a name that resolves slowly is looked up once for all its calls, and holds
   })
   const caller = createHttpLimbClient({
     clock: systemClock,
-    networks: () => [],
+    networks: () => ['127.0.0.1'],
     lookup: (host) => {
       asked.push(host)
       return host === 'slow.test' ? slow : Promise.resolve([{ address: '127.0.0.1' }])
@@ -247,7 +250,8 @@ describe("a limb whose certificate comes from one's own authority", () => {
   test('is invoked when invocation.caFile names it, and only by the name in the certificate', async (context) => {
     skipWithout(context, 'openssl')
     const { ca, url } = await secureLimb(folderOf())
-    const at = (where: string, file: string | null) => post(where, [['127.0.0.1']], '127.0.0.1', [], file)
+    const at = (where: string, file: string | null) =>
+      post(where, [['127.0.0.1']], '127.0.0.1', ['127.0.0.1'], file)
     expect(await at(url, ca.certFile)).toMatchObject({ outcome: '{"success":true}' })
     expect((await at(url, null)).message).toContain('does not trust')
     expect((await at(url.replace('localhost', 'other'), ca.certFile)).message).toContain('for another name')
@@ -259,13 +263,19 @@ describe("a limb whose certificate comes from one's own authority", () => {
     const empty = join(folder, 'empty.pem')
     writeFileSync(empty, 'nothing')
     for (const file of [empty, join(folder, 'absent.pem')]) {
-      const { outcome, message } = await post(`https://127.0.0.1:${port}`, [], '127.0.0.1', [], file)
+      const { outcome, message } = await post(
+        `https://127.0.0.1:${port}`,
+        [],
+        '127.0.0.1',
+        ['127.0.0.1'],
+        file,
+      )
       expect([outcome, message]).toEqual([
         'node_offline',
         expect.stringContaining('invocation.caFile: cannot'),
       ])
     }
-    expect(await post(`http://127.0.0.1:${port}`, [], '127.0.0.1', [], empty)).toMatchObject({
+    expect(await post(`http://127.0.0.1:${port}`, [], '127.0.0.1', ['127.0.0.1'], empty)).toMatchObject({
       outcome: '{"success":true}',
     })
   })
@@ -276,9 +286,9 @@ describe("a limb whose certificate comes from one's own authority", () => {
     const program = `
       import { createHttpLimbClient } from './src/http/limb-client/client.ts'
       import { systemClock } from './src/kernel/clock.ts'
-      const client = createHttpLimbClient({ clock: systemClock, networks: () => [], lookup: async () => [{ address: '127.0.0.1' }] })
+      const client = createHttpLimbClient({ clock: systemClock, networks: () => ['127.0.0.1'], lookup: async () => [{ address: '127.0.0.1' }] })
       const call = { nodeId: 'r1', endpointUrl: '${url}', address: '127.0.0.1', secret: 's', body: Buffer.from('{}') }
-      client.post(call, (outcome) => console.log(outcome.message ?? Buffer.from(outcome).toString()))`
+      client.post(call, (outcome, why) => console.log(why ?? outcome.message ?? Buffer.from(outcome).toString()))`
     const run = async (env: Record<string, string>) => {
       const args = ['--input-type=module', '--eval', program]
       return (await promisify(execFile)(process.execPath, args, { env })).stdout.trim()

@@ -24,6 +24,8 @@ export interface StartOptions {
   readonly env?: Readonly<Record<string, string>>
   /** For Node itself, such as `--expose-gc`. */
   readonly nodeArgs?: readonly string[]
+  /** A command that runs the one which follows it, such as `nice`. */
+  readonly wrapper?: readonly string[]
   /** RLIMIT_NOFILE of the process. */
   readonly openFiles?: number
   /** Opens an IPC channel to what `nodeArgs` imported. */
@@ -93,9 +95,10 @@ process.on('exit', () => {
 })
 
 export function launchBridge(options: StartOptions): Starting {
-  const { folder, nodeArgs = [], timeoutMs = patience(60_000) } = options
+  const { folder, nodeArgs = [], wrapper = [], timeoutMs = patience(60_000) } = options
   const started = performance.now()
   const command = [
+    ...wrapper,
     process.execPath,
     ...nodeArgs,
     MAIN,

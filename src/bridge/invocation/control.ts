@@ -57,7 +57,7 @@ export class Control {
       policies: this.policies,
       leases: this.leases,
       mqtt: new MqttTransport(world.topics, table),
-      http: world.invokeOverHttp ? new HttpTransport(world.invokeOverHttp, world.store, table) : noHttp,
+      http: world.invokeOverHttp ? new HttpTransport(world.invokeOverHttp, world, table) : noHttp,
       open,
     })
     this.invocations = new Invocations(world, { open, reach, leases: this.leases, approvals, announcer })

@@ -1,23 +1,34 @@
 import { messageOf, Refusal } from '../../kernel/errors.ts'
 import { deriveInvokeSecret } from '../../kernel/invoke-signature.ts'
+import { LogThrottle } from '../../kernel/log-throttle.ts'
 import { check, parseJson } from '../../protocol/decode.ts'
 import { encodeJson } from '../../protocol/encode.ts'
 import { LIMITS } from '../../protocol/limits.ts'
 import { type Invocation, type InvocationResult, invocationResultSchema } from '../../protocol/schemas.ts'
 import type { LiveLimb } from '../live/registry.ts'
 import type { SessionTable } from '../live/sessions.ts'
-import type { HttpInvocation, InvocationDelivery, InvokeOverHttp, Store } from '../ports.ts'
+import type { HttpInvocation, InvocationDelivery, InvokeOverHttp } from '../ports.ts'
+import type { BridgeContext } from '../settings.ts'
 import type { InvokeTransport, Settle } from './mqtt-transport.ts'
+
+/** The reasons why a limb could not be reached are logged so often. */
+const UNREACHABLE = { quietMs: 10_000, lines: 3, maxKeys: 500 } as const
 
 /** Sends to the endpoint that the limb registered last, signed with the limb's secret. */
 export class HttpTransport implements InvokeTransport {
   readonly #http: InvokeOverHttp
-  readonly #store: Store
+  readonly #world: Pick<BridgeContext, 'store' | 'log'>
+  readonly #throttle: LogThrottle
   readonly #table: SessionTable
 
-  constructor(http: InvokeOverHttp, store: Store, table: SessionTable) {
+  constructor(
+    http: InvokeOverHttp,
+    world: Pick<BridgeContext, 'store' | 'log' | 'clock'>,
+    table: SessionTable,
+  ) {
     this.#http = http
-    this.#store = store
+    this.#world = world
+    this.#throttle = new LogThrottle(world.clock, UNREACHABLE)
     this.#table = table
   }
 
@@ -37,11 +48,12 @@ export class HttpTransport implements InvokeTransport {
     this.#request(limb, invocation)
       .then((request) => {
         if (over) return
-        posted = this.#http.caller.post(request, (outcome) =>
+        posted = this.#http.caller.post(request, (outcome, why) => {
+          if (why !== undefined) this.#log(request.nodeId, why)
           end(
             outcome instanceof Refusal ? outcome : resultOf(request.nodeId, invocation.invocationId, outcome),
-          ),
-        )
+          )
+        })
       })
       .catch((error: unknown) => {
         end(error instanceof Refusal ? error : new Refusal('internal', messageOf(error)))
@@ -57,9 +69,13 @@ export class HttpTransport implements InvokeTransport {
     }
   }
 
+  #log(nodeId: string, why: string): void {
+    this.#throttle.write(nodeId, (suppressed) => this.#world.log.warn({ nodeId, suppressed }, why))
+  }
+
   async #request(limb: LiveLimb, invocation: Invocation): Promise<HttpInvocation> {
     const { nodeId } = limb.record
-    const keys = await this.#store.read((tx) => tx.nodeKeys(nodeId))
+    const keys = await this.#world.store.read((tx) => tx.nodeKeys(nodeId))
     const session = this.#table.limb(nodeId)
     if (!keys || !session) throw notConnected(nodeId)
     // After the wait: the endpoint in use is always the one stored last.

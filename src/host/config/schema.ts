@@ -579,7 +579,7 @@ const invocation = z.strictObject({
   httpNetworks: z.array(network).max(100).default([]).meta({
     reload: 'live',
     description:
-      'Where limbs with `"invoke": "http"` may have their endpoints. Empty: only at the address that the limb itself connects from.',
+      'Where limbs with `"invoke": "http"` may have their endpoints. Empty: only at the address that the limb itself connects from, and never on the machine of the bridge itself. With `127.0.0.1` among them, limbs on that machine are invoked too.',
     allowed: 'a list of addresses and networks such as `[192.168.0.0/16, "fd00::/8"]`',
   }),
   caFile: filePath().nullable().default(null).meta({

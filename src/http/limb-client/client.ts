@@ -3,19 +3,20 @@ import { request as tlsRequest } from 'node:https'
 import { isIP, type Socket } from 'node:net'
 import { type SecureContext, connect as tlsConnect } from 'node:tls'
 import type { HttpInvocation, HttpLimbClient, InvocationDelivery } from '../../bridge/ports.ts'
-import { unmappedAddress } from '../../kernel/address.ts'
 import type { Clock } from '../../kernel/clock.ts'
 import { Refusal } from '../../kernel/errors.ts'
-import { invokeSignature } from '../../kernel/invoke-signature.ts'
+import { invokeSignature, invokeSignature2 } from '../../kernel/invoke-signature.ts'
 import { newId } from '../../kernel/secrets.ts'
 import { LIMITS } from '../../protocol/limits.ts'
 import { type Begun, brokenAnswer, MAX_HEADER_BYTES } from './broken-answer.ts'
 import { connectionFailure } from './failure.ts'
+import { lookupNames } from './names.ts'
 import {
+  isOwnMachine,
   type Lookup,
-  lookupBySystem,
   type Network,
   networksOf,
+  ownAddressOf,
   type Resolved,
   resolveAllowed,
   sharedLookup,
@@ -36,18 +37,19 @@ export interface HttpLimbClientOptions {
   readonly lookup?: Lookup
 }
 
-type Done = (outcome: Uint8Array | Refusal) => void
+type Done = (outcome: Uint8Array | Refusal, why?: string) => void
 
 /** The time for a name and a connection; the answer itself may take as long as the invocation says. */
 const CONNECT_MS = 10_000
 const DEFAULT_PORTS = { http: 80, https: 443 }
+const NOT_KNOWN = 'whether the command ran is not known'
 const CLOSED = new Error('the connection was closed')
 
 export function createHttpLimbClient({
   clock,
   networks,
   caFile = () => null,
-  lookup = lookupBySystem,
+  lookup = lookupNames({ clock }),
 }: HttpLimbClientOptions): HttpLimbClient {
   const trust = new LimbTrust()
   const shared = sharedLookup(lookup)
@@ -56,7 +58,7 @@ export function createHttpLimbClient({
     post(invocation, done) {
       const configured = networks().length === 0 ? null : networksOf(networks())
       const exchange = new Exchange(invocation, clock, shared, secureContext, done)
-      exchange.start(configured ?? networksOf([unmappedAddress(invocation.address)]), configured !== null)
+      exchange.start(configured ?? ownAddressOf(invocation.address), configured !== null)
       return exchange
     },
   }
@@ -92,15 +94,10 @@ class Exchange implements InvocationDelivery {
   }
 
   start(allowed: ReturnType<typeof networksOf>, configured: boolean): void {
-    const { endpointUrl, nodeId } = this.#invocation
+    const { endpointUrl } = this.#invocation
     const url = invokeUrl(endpointUrl)
     this.#cancelTimer = this.#clock.after(CONNECT_MS, () =>
-      this.#end(
-        new Refusal(
-          'node_offline',
-          `${nodeId} could not be reached at ${url.host} within ${CONNECT_MS / 1000} s`,
-        ),
-      ),
+      this.#unreachable(url, `no connection within ${CONNECT_MS / 1000} s`),
     )
     resolveAllowed(hostOf(url), allowed, this.#lookup)
       .then((addresses) => {
@@ -155,6 +152,7 @@ class Exchange implements InvocationDelivery {
         'limb-time': time,
         'limb-nonce': nonce,
         'limb-signature': invokeSignature(secret, time, nonce, body),
+        'limb-signature-2': invokeSignature2(secret, time, nonce, body),
       },
     })
     this.#request = request
@@ -240,32 +238,39 @@ class Exchange implements InvocationDelivery {
 
   #forbidden(url: URL, configured: boolean): Refusal {
     const { nodeId, address } = this.#invocation
-    const where = configured
-      ? 'which invocation.httpNetworks does not allow'
-      : `which is not at ${address}, where ${nodeId} itself connects from; invocation.httpNetworks can allow it`
+    const isOwn = !configured && isOwnMachine(address)
+    const where = isOwn
+      ? `and connects from ${address}, this machine, where only invocation.httpNetworks lets a limb be invoked (such as 127.0.0.1)`
+      : configured
+        ? 'which invocation.httpNetworks does not allow'
+        : `which is not at ${address}, where ${nodeId} itself connects from; invocation.httpNetworks can allow it`
     return new Refusal('node_offline', `${nodeId} wants to be invoked at ${url.hostname}, ${where}`)
   }
 
   #failed(url: URL, error: unknown): void {
     if (this.#over || this.#refused) return
+    if (!this.sent) {
+      this.#unreachable(url, connectionFailure(error))
+      return
+    }
     const { nodeId } = this.#invocation
-    this.#end(
-      this.sent
-        ? new Refusal(
-            'node_error',
-            `${nodeId} ${brokenAnswer(url.host, error, this.#begun)}; whether the command ran is not known`,
-          )
-        : new Refusal(
-            'node_offline',
-            `${nodeId} cannot be reached at ${url.host}: ${connectionFailure(error)}`,
-          ),
-    )
+    const broken = `${nodeId} ${brokenAnswer(url.host, error, this.#begun)}; ${NOT_KNOWN}`
+    if (this.#begun) this.#end(new Refusal('node_error', broken))
+    // What speaks no HTTP is told from nobody: see `#unreachable`.
+    else this.#end(new Refusal('node_error', `${nodeId} did not answer at ${url.host}; ${NOT_KNOWN}`), broken)
   }
 
-  #end(outcome: Uint8Array | Refusal): void {
+  /** Says the same whatever the reason is, or a limb's endpoint and its invoker together could look for open ports. */
+  #unreachable(url: URL, why: string): void {
+    const text = `${this.#invocation.nodeId} cannot be reached at ${url.host}`
+    const refusal = new Refusal('node_offline', `${text}; the log of the bridge says why`)
+    this.#end(refusal, `${text}: ${why}`)
+  }
+
+  #end(outcome: Uint8Array | Refusal, why?: string): void {
     if (this.#over) return
     this.giveUp()
-    this.#done(outcome)
+    this.#done(outcome, why)
   }
 }
 

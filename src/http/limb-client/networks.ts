@@ -1,6 +1,5 @@
-import { lookup as systemLookup } from 'node:dns/promises'
 import { BlockList, isIP } from 'node:net'
-import { unmappedAddress } from '../../kernel/address.ts'
+import { isLoopbackAddress, unmappedAddress } from '../../kernel/address.ts'
 
 /**
  * Decides where a request may go. An endpoint that a limb registers is a wish: it must not make the bridge talk to
@@ -29,6 +28,21 @@ export function networksOf(networks: readonly Network[]): AllowedNetworks {
   }
 }
 
+/**
+ * Allows the address that a limb itself connects from, unless that is this machine's own: behind it stand services that
+ * trust who comes from there. Only `invocation.httpNetworks` opens those.
+ */
+export function ownAddressOf(address: string): AllowedNetworks {
+  const own = unmappedAddress(address)
+  return isOwnMachine(own) ? { has: () => false } : networksOf([own])
+}
+
+/** Returns whether an address leads to this machine, whatever its interfaces: loopback, and the unspecified one. */
+export function isOwnMachine(address: string): boolean {
+  const plain = unmappedAddress(address)
+  return isLoopbackAddress(plain) || plain.startsWith('0.') || plain === '::'
+}
+
 export interface Resolved {
   readonly address: string
   readonly family: 4 | 6
@@ -36,8 +50,6 @@ export interface Resolved {
 
 /** Names to addresses, in the order in which to try them. */
 export type Lookup = (host: string) => Promise<readonly { readonly address: string }[]>
-
-export const lookupBySystem: Lookup = (host) => systemLookup(host, { all: true })
 
 /**
  * Invocations that want the same name at the same time wait for one look-up. The system's look-ups stand in a queue

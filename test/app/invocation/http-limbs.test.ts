@@ -4,12 +4,15 @@ import { createServer, type IncomingHttpHeaders, type RequestListener, type Serv
 import { type AddressInfo, createServer as createTcpServer } from 'node:net'
 import { join } from 'node:path'
 import { afterEach, describe, expect, it } from 'vitest'
-import { invokeSignature } from '../../../src/kernel/invoke-signature.ts'
+import { invokeSignature, invokeSignature2 } from '../../../src/kernel/invoke-signature.ts'
 import { keyOf, startApp, type TestApp } from '../../support/app.ts'
 import type { Loose, TestClient } from '../../support/client.ts'
 import { agent, attend, ROBOT } from '../../support/worker.ts'
 
 const SNAP = { nodeId: 'r1', command: 'camera.snap', params: { zoom: 2 } }
+
+/** The limbs of these tests are servers on this machine, which only the configuration opens. */
+const LOOPBACK = { invocation: { httpNetworks: ['127.0.0.1'] } }
 
 interface Seen {
   readonly method: string
@@ -87,7 +90,7 @@ async function httpLimb(app: TestApp, endpointUrl: string): Promise<HttpLimb> {
 
 describe('a limb that is invoked over HTTP', () => {
   it('gets one signed request, and its answer is the result', async () => {
-    await using app = await startApp()
+    await using app = await startApp(LOOPBACK)
     const server = await endpoint()
     const limb = await httpLimb(app, `${server.url}/robot/`)
     const ann = await agent(app, 'ann')
@@ -108,12 +111,15 @@ describe('a limb that is invoked over HTTP', () => {
     expect(headers['limb-signature']).toBe(
       invokeSignature(limb.secret, time, String(headers['limb-nonce']), Buffer.from(body)),
     )
+    expect(headers['limb-signature-2']).toBe(
+      invokeSignature2(limb.secret, time, String(headers['limb-nonce']), Buffer.from(body)),
+    )
     await ann.ask('ann', 'invoke', SNAP)
     expect(server.seen[1]?.headers['limb-nonce']).not.toBe(headers['limb-nonce'])
   })
 
   it('is told its secret with the approval and each registration, over restarts the same, and with a new key another', async () => {
-    await using app = await startApp()
+    await using app = await startApp(LOOPBACK)
     const server = await endpoint()
     const first = await httpLimb(app, server.url)
     expect(first.secret).toMatch(/^[\w-]{43}$/)
@@ -143,7 +149,7 @@ describe('a limb that is invoked over HTTP', () => {
   })
 
   it('is called at the endpoint that it registered last', async () => {
-    await using app = await startApp()
+    await using app = await startApp(LOOPBACK)
     const [before, after] = [await endpoint(), await endpoint()]
     const limb = await httpLimb(app, before.url)
     const ann = await agent(app, 'ann')
@@ -162,6 +168,7 @@ describe('a limb that is invoked over HTTP', () => {
     try {
       for (const [httpNetworks, allowed] of [
         [[], false],
+        [['127.0.0.1'], false],
         [['10.0.0.0/8'], false],
         [['127.0.0.0/8'], true],
       ] as const) {
@@ -181,8 +188,41 @@ describe('a limb that is invoked over HTTP', () => {
     }
   })
 
+  it('on this machine is not called without a word in the configuration, and no error says whether a port is open', async () => {
+    await using closed = await startApp({}, { memory: true })
+    const server = await endpoint()
+    await httpLimb(closed, server.url)
+    const ann = await agent(closed, 'ann')
+    const { error } = await ann.ask('ann', 'invoke', SNAP)
+    expect(error).toMatchObject({
+      code: 'node_offline',
+      message: expect.stringContaining('only invocation.httpNetworks'),
+    })
+    expect(server.seen).toEqual([])
+
+    await using app = await startApp(LOOPBACK, { memory: true })
+    const [nothing, silent] = [await endpoint(), await endpoint()]
+    nothing.close()
+    await once(nothing.server, 'close')
+    const limb = await httpLimb(app, nothing.url)
+    const bob = await agent(app, 'bob')
+    const said: string[] = []
+    for (const url of [nothing.url, silent.url.replace('http:', 'https:')]) {
+      await limb.register(url)
+      said.push((await bob.ask('bob', 'invoke', SNAP)).error.message.replace(/:\d+/, ''))
+    }
+    expect(new Set(said)).toEqual(
+      new Set(['r1 cannot be reached at 127.0.0.1; the log of the bridge says why']),
+    )
+    const logged = app.logLines.filter(({ nodeId, level }) => nodeId === 'r1' && level === 'warn')
+    expect(logged.map(({ msg }) => msg)).toEqual([
+      expect.stringContaining('ECONNREFUSED'),
+      expect.stringContaining('does not speak TLS'),
+    ])
+  })
+
   it('cannot send the bridge elsewhere by a redirect', async () => {
-    await using app = await startApp({}, { memory: true })
+    await using app = await startApp(LOOPBACK, { memory: true })
     const [server, target] = [await endpoint(), await endpoint()]
     server.reply = (_request, response) => response.writeHead(307, { location: target.url }).end()
     await httpLimb(app, server.url)
@@ -221,7 +261,7 @@ describe('a limb that is invoked over HTTP', () => {
     ],
     ['compressed data', (_q, r) => r.writeHead(200, { 'content-encoding': 'gzip' }).end('x'), 'compressed'],
   ])('that answers %s is a node_error', async (_what, reply, text) => {
-    await using app = await startApp({}, { memory: true })
+    await using app = await startApp(LOOPBACK, { memory: true })
     const server = await endpoint()
     server.reply = reply
     await httpLimb(app, server.url)
@@ -231,7 +271,7 @@ describe('a limb that is invoked over HTTP', () => {
   })
 
   it('is node_offline when nothing listens at its endpoint, and when it is not connected', async () => {
-    await using app = await startApp({}, { memory: true })
+    await using app = await startApp(LOOPBACK, { memory: true })
     const server = await endpoint()
     const limb = await httpLimb(app, server.url)
     server.close()
@@ -255,7 +295,7 @@ describe('a limb that is invoked over HTTP', () => {
     ['its endpoint is not allowed', ({ url }) => url.replace('127.0.0.1', '127.0.0.2')],
     ['it does not speak TLS', ({ url }) => url.replace('http:', 'https:')],
   ])('leaves an idempotency key free when %s: nothing was sent', async (_why, broken) => {
-    await using app = await startApp({}, { memory: true })
+    await using app = await startApp(LOOPBACK, { memory: true })
     const [bad, good] = [await endpoint(), await endpoint()]
     const limb = await httpLimb(app, await broken(bad))
     const ann = await agent(app, 'ann')
@@ -275,7 +315,7 @@ describe('a limb that is invoked over HTTP', () => {
   })
 
   it('leaves an idempotency key free when the time is up before it is connected to', async () => {
-    await using app = await startApp({}, { memory: true })
+    await using app = await startApp(LOOPBACK, { memory: true })
     // Takes connections and never says a word of TLS.
     const silent = createTcpServer()
     await new Promise<void>((done) => silent.listen(0, '127.0.0.1', done))
@@ -299,7 +339,7 @@ describe('a limb that is invoked over HTTP', () => {
     ['it answers no JSON', (_request, response) => response.end('hello'), 'node_error'],
     ['it answers status 500', (_request, response) => response.writeHead(500).end(), 'node_error'],
   ])('keeps an idempotency key taken when %s: it may have run the command', async (_how, reply, code) => {
-    await using app = await startApp({}, { memory: true })
+    await using app = await startApp(LOOPBACK, { memory: true })
     const server = await endpoint()
     server.reply = reply
     await httpLimb(app, server.url)
@@ -313,7 +353,7 @@ describe('a limb that is invoked over HTTP', () => {
   })
 
   it('that does not answer is a timeout, and its connection is closed', async () => {
-    await using app = await startApp({}, { memory: true })
+    await using app = await startApp(LOOPBACK, { memory: true })
     const server = await endpoint()
     const closed = new Promise<void>((done) => {
       server.reply = (request) => request.socket.once('close', () => done())

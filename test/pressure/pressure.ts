@@ -1,0 +1,200 @@
+import { execFile } from 'node:child_process'
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { promisify } from 'node:util'
+import { type BridgeProcess, startBridge } from '../support/bridge-process.ts'
+import { type ControlClient, connectControl } from '../support/control-client.ts'
+import { connectRaw, type RawClient } from '../support/raw-client.ts'
+import { AGENT, LIMB, type Target, VIEWER } from './attacks.ts'
+import type { MemoryGroup } from './cgroup.ts'
+
+/** One bridge in a memory cgroup under one attack: what became of it, of a healthy limb, and of an operator's verbs. */
+
+export interface Outcome {
+  readonly kind: string
+  readonly name: string
+  /** How much the attack did. */
+  readonly done: number
+  readonly lives: boolean
+  readonly kills: number
+  readonly limbStayed: boolean
+  readonly verbs: number
+  readonly p99Ms: number
+  readonly restMiB: number
+  readonly peakMiB: number
+  /** Some seconds after the attack. */
+  readonly afterMiB: number
+  readonly restarted: boolean
+}
+
+const MIB = 1024 * 1024
+const ADMIN = 'an admin password'
+const HEALTHY = 'good'
+const KEYS = { [HEALTHY]: 'the key of a good limb 1', [LIMB]: 'the key of a bad limb 22' } as const
+const NODES = 300
+const BACK_MS = 20_000
+
+const SETTINGS = {
+  presence: { heartbeatSeconds: 2, timeoutSeconds: 10, graceSeconds: 2 },
+  invocation: { timeoutSeconds: 5 },
+}
+
+interface World {
+  readonly bridge: BridgeProcess
+  readonly control: ControlClient
+  readonly passwords: { readonly viewer: string; readonly agent: string }
+}
+
+export async function underPressure(
+  group: MemoryGroup,
+  folder: string,
+  kind: string,
+  name: string,
+  seconds: number,
+): Promise<Outcome> {
+  const start = () =>
+    startBridge({
+      folder,
+      settings: SETTINGS,
+      env: { LIMB_ADMIN_PASSWORD: ADMIN },
+      wrapper: ['sh', '-c', 'echo $$ > "$0"; exec "$@"', group.members],
+    })
+  const world = await prepare(await start())
+  const { bridge } = world
+  const limb = await healthyLimb(bridge)
+  const restMiB = rssMiB(bridge.pid)
+  const target: Target = {
+    mqtt: bridge.mqtt.port,
+    http: bridge.http?.port ?? 0,
+    seconds,
+    ...world.passwords,
+    limbKey: KEYS[LIMB],
+  }
+  let over = false
+  const probe = verbsUntil(world.control, () => over)
+  const peak = rssUntil(bridge.pid, () => over)
+  const { stdout } = await promisify(execFile)(process.execPath, [
+    join(import.meta.dirname, 'attack.ts'),
+    kind,
+    name,
+    JSON.stringify(target),
+  ])
+  over = true
+  const latencies = await probe
+  const peakMiB = await peak
+  const lives = bridge.child.exitCode === null && bridge.child.signalCode === null
+  const limbStayed = lives && limb.client.alive && (await statusOf(world.control)) === 'online'
+  const afterMiB = lives ? await memoryBack(bridge.pid, restMiB) : 0
+  limb.stop()
+  world.control.client.cut()
+  await bridge.kill()
+  const again = await start().catch(() => undefined)
+  const restarted = again !== undefined
+  await again?.kill()
+  return {
+    kind,
+    name,
+    done: Number(stdout.trim()),
+    lives,
+    kills: group.kills(),
+    limbStayed,
+    verbs: latencies.length,
+    p99Ms: percentile(latencies, 0.99),
+    restMiB,
+    peakMiB,
+    afterMiB,
+    restarted,
+  }
+}
+
+async function prepare(bridge: BridgeProcess): Promise<World> {
+  const control = await connectControl(bridge.control)
+  const add = async (name: string, role: string) =>
+    String((await control.do('principal/add', { name, role })).password)
+  const passwords = { viewer: await add(VIEWER, 'viewer'), agent: await add(AGENT, 'agent') }
+  const keyed = Object.entries(KEYS).map(([nodeId, apiKey]) => ({ ...node(nodeId), apiKey }))
+  await control.do('node/import', {
+    nodes: [...keyed, ...Array.from({ length: NODES }, (_, i) => node(`node${i}`))],
+  })
+  return { bridge, control, passwords }
+}
+
+function node(nodeId: string): object {
+  return { nodeId, capabilities: [{ cap: 'x', commands: ['x.y'], authLevel: 'free' }] }
+}
+
+async function healthyLimb(bridge: BridgeProcess): Promise<{ client: RawClient; stop: () => void }> {
+  const client = await connectRaw(bridge.mqtt, {
+    clientId: HEALTHY,
+    username: HEALTHY,
+    password: KEYS[HEALTHY],
+  })
+  const beat = () =>
+    void client.publish(`limb/node/${HEALTHY}/heartbeat`, '{"status":"online"}').catch(() => {})
+  beat()
+  const timer = setInterval(beat, 2000)
+  return {
+    client,
+    stop() {
+      clearInterval(timer)
+      client.cut()
+    },
+  }
+}
+
+async function statusOf(control: ControlClient): Promise<unknown> {
+  return (await control.do('node/get', { nodeId: HEALTHY })).status
+}
+
+/** Asks one verb after the other, as an operator's tools do, and says how long each took. */
+async function verbsUntil(control: ControlClient, over: () => boolean): Promise<number[]> {
+  const took: number[] = []
+  while (!over()) {
+    const began = performance.now()
+    const answered = await control.ask('node/get', { nodeId: HEALTHY }).catch(() => undefined)
+    took.push(answered ? performance.now() - began : Number.POSITIVE_INFINITY)
+    if (!answered) break
+    await sleep(25)
+  }
+  return took
+}
+
+async function rssUntil(pid: number, over: () => boolean): Promise<number> {
+  let peak = 0
+  while (!over()) {
+    peak = Math.max(peak, rssMiB(pid))
+    await sleep(100)
+  }
+  return peak
+}
+
+/** Waits until the process has given back what the attack took, some seconds at most. */
+async function memoryBack(pid: number, restMiB: number): Promise<number> {
+  const end = performance.now() + BACK_MS
+  let now = rssMiB(pid)
+  while (now > restMiB + BACK_MIB && performance.now() < end) {
+    await sleep(500)
+    now = rssMiB(pid)
+  }
+  return now
+}
+
+/** A heap that was grown once is kept by V8 for a while. */
+export const BACK_MIB = 100
+
+function rssMiB(pid: number): number {
+  try {
+    const text = readFileSync(`/proc/${pid}/status`, 'utf8')
+    return Math.round((Number(/^VmRSS:\s+(\d+) kB$/m.exec(text)?.[1] ?? 0) * 1024) / MIB)
+  } catch {
+    return 0
+  }
+}
+
+function percentile(values: readonly number[], share: number): number {
+  const sorted = values.toSorted((a, b) => a - b)
+  return Math.round(
+    sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? Number.POSITIVE_INFINITY,
+  )
+}
