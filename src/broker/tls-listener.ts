@@ -71,7 +71,7 @@ export function tlsHandshakes(settings: TlsSettings, results: HandshakeResults):
       return
     }
     const { remoteAddress } = socket
-    const name: unknown = shows(socket) ? socket.getPeerCertificate().subject?.CN : undefined
+    const name: unknown = showsCertificate(socket) ? socket.getPeerCertificate().subject?.CN : undefined
     socket.on('error', () => undefined)
     socket.destroy()
     results.failed(remoteAddress, ITS_CERTIFICATE + fault, typeof name === 'string' ? name : undefined)
