@@ -56,6 +56,11 @@ export class Guard extends FrameSplitter {
 
   override feed(chunk: Buffer): void {
     if (this.#stage === 'closed') return
+    const proxied = this.#stage === 'first' && !this.isPartial ? proxyHeaderIn(chunk) : undefined
+    if (proxied !== undefined) {
+      this.malformed(proxied)
+      return
+    }
     try {
       super.feed(chunk)
     } catch (error) {
@@ -147,6 +152,19 @@ export class Guard extends FrameSplitter {
     this.#stage = 'connecting'
     return 'hold'
   }
+}
+
+/** The first bytes of version 2 of the PROXY protocol. */
+const PROXY_2 = Buffer.from('0d0a0d0a000d0a515549540a', 'hex')
+
+/** Names what a proxy writes before the packets of its client when nobody asked it to. */
+function proxyHeaderIn(chunk: Buffer): string | undefined {
+  const version = chunk.subarray(0, PROXY_2.length).equals(PROXY_2)
+    ? 'v2'
+    : chunk.toString('latin1', 0, 6) === 'PROXY '
+      ? 'v1'
+      : undefined
+  return version && `a header of the PROXY protocol (${version}), which this listener does not take: turn it off in the proxy`
 }
 
 /** Puts a guard in front of the parser of an Aedes client that has not read a byte; returns the parser behind. */

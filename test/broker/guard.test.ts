@@ -188,3 +188,16 @@ test('connections that send much before they sign in cost no memory', async () =
   expect(broker.counters.connections.tcp).toBe(0)
   expect(process.memoryUsage().rss - before).toBeLessThan(150 * 1024 * 1024)
 })
+
+test.each([
+  ['v1', Buffer.from('PROXY TCP4 10.0.0.7 10.0.0.1 4711 1883\r\n')],
+  ['v2', Buffer.from('0d0a0d0a000d0a515549540a2111000c0a0000070a000001126707 5b'.replace(' ', ''), 'hex')],
+])('a header of the PROXY protocol (%s) that nobody asked for is named in the log', async (version, header) => {
+  const { port, log } = await start()
+  const client = await dial({ port })
+  client.send(header, connectPacket())
+  await client.closed
+  expect(log.lines.map(({ fields }) => fields.fault)).toContain(
+    `a header of the PROXY protocol (${version}), which this listener does not take: turn it off in the proxy`,
+  )
+})

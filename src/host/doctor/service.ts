@@ -52,14 +52,13 @@ export async function checkFromOutside(
     return undefined
   }
   const state = await serviceState()
-  if (state === undefined) return undefined
   const advice = `${AS_ROOT}, or as a member of the group limb-bridge, for everything else`
   return [
     warning(
       'configuration',
       `${CONFIGURATION} is not for this user: only the service is looked at; ${advice}`,
     ),
-    ...(await checkService(state)),
+    ...(state === undefined ? [] : await checkService(state)),
   ]
 }
 

@@ -16,7 +16,7 @@ const UNITS = [SERVICE, CONTROL_SOCKET, ...Object.values(PORT_SOCKETS)]
 const PROPERTIES =
   'Id,LoadState,ActiveState,Result,ExecMainStatus,StatusText,InvocationID,MainPID,LimitNOFILE,Listen'
 /** The time to wait for systemd: it answers at once or not at all. */
-const ASK_MS = 2000
+const ASK_MS = 5000
 const LOOK_MS = 200
 /** The last words of a service that failed longer ago say nothing of the present. */
 const RECENT = '-1h'
