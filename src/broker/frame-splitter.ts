@@ -15,6 +15,16 @@ export type Verdict = 'parse' | 'taken' | 'hold' | 'wait' | 'stop'
 const MAX_HEADER_BYTES = 5
 const FIRST_CAPACITY = 256
 const NOTHING: Buffer = Buffer.alloc(0)
+/** The beginning of a packet that is read over: its headers, with the longest topic. */
+const MAX_HEAD_BYTES = 66_000
+
+/** A packet that is read over: only its beginning is kept. */
+interface Skipping {
+  readonly head: Buffer[]
+  headBytes: number
+  left: number
+  readonly bytes: number
+}
 
 type Writable<T> = { -readonly [K in keyof T]: T[K] }
 
@@ -30,6 +40,7 @@ export abstract class FrameSplitter {
   #need = 0
   #held: Buffer[] = []
   #holding = false
+  #skipping: Skipping | undefined
   #stopped = false
   #busy = false
   // The header read last.
@@ -47,6 +58,10 @@ export abstract class FrameSplitter {
 
   /** A header is known: a text when the packet must not even be received. */
   protected abstract announced(first: number, bytes: number): string | undefined
+  /** Returns whether a packet that must not be received is read over instead of being the end of the stream. */
+  protected abstract readsOver(first: number, bytes: number): boolean
+  /** A packet was read over; `head` is its beginning. */
+  protected abstract skipped(head: Buffer, bytes: number): void
   /** A whole packet. `flush` hands on those before it: who takes a packet calls it first. */
   protected abstract take(frame: Frame, flush: () => void): Verdict
   /** Whole packets that passed, one after the other. */
@@ -107,7 +122,7 @@ export abstract class FrameSplitter {
   #work(chunk: Buffer): void {
     this.#busy = true
     try {
-      this.#walk(chunk, this.#have > 0 ? this.#complete(chunk) : 0)
+      this.#walk(chunk, this.#skipping ? this.#skip(chunk, 0) : this.#have > 0 ? this.#complete(chunk) : 0)
     } finally {
       this.#busy = false
       // No chunk stays in memory for its last packet.
@@ -123,6 +138,13 @@ export abstract class FrameSplitter {
       this.#append(chunk, at, ++at)
       const header = this.#readHeader(this.#partial, 0, this.#have)
       if (header === 'bad' || (header === 'known' && !this.#announce(this.#partial, 0))) return chunk.length
+      if (this.#skipping) {
+        const begun = this.#partial.subarray(0, this.#have)
+        this.#partial = NOTHING
+        this.#have = 0
+        this.#skip(begun, 0)
+        return this.#skip(chunk, at)
+      }
       if (header === 'known') this.#need = this.#end
     }
     const to = Math.min(chunk.length, at + this.#need - this.#have)
@@ -167,6 +189,15 @@ export abstract class FrameSplitter {
       const header = this.#readHeader(chunk, at, chunk.length)
       if (header === 'bad') break
       if (header === 'known' && !this.#announce(chunk, at)) break
+      if (this.#skipping) {
+        this.#pass(chunk, this.#run, at)
+        at = this.#skip(chunk, at)
+        this.#run = at
+        // What the packet before asked for: to hold back what follows.
+        if (!this.#holding) continue
+        if (at < chunk.length) this.#held.unshift(chunk.subarray(at))
+        break
+      }
       if (header === 'short' || this.#end > chunk.length) {
         this.#need = header === 'short' ? 0 : this.#end - at
         this.#append(chunk, at, chunk.length)
@@ -200,8 +231,29 @@ export abstract class FrameSplitter {
     if (from < to) this.parse(from === 0 && to === chunk.length ? chunk : chunk.subarray(from, to))
   }
 
+  /** Takes what belongs to the packet that is read over; returns where the next one begins. */
+  #skip(chunk: Buffer, from: number): number {
+    const skipping = this.#skipping as Skipping
+    const taken = Math.min(skipping.left, chunk.length - from)
+    const kept = Math.min(taken, MAX_HEAD_BYTES - skipping.headBytes)
+    if (kept > 0) skipping.head.push(Buffer.from(chunk.subarray(from, from + kept)))
+    skipping.headBytes += kept
+    skipping.left -= taken
+    if (skipping.left === 0) {
+      this.#skipping = undefined
+      this.#wholePackets++
+      this.skipped(Buffer.concat(skipping.head), skipping.bytes)
+    }
+    return from + taken
+  }
+
   #announce(bytes: Buffer, at: number): boolean {
-    const fault = this.announced(bytes[at] as number, this.#end - at)
+    const size = this.#end - at
+    const fault = this.announced(bytes[at] as number, size)
+    if (fault !== undefined && this.readsOver(bytes[at] as number, size)) {
+      this.#skipping = { head: [], headBytes: 0, left: size, bytes: size }
+      return true
+    }
     if (fault !== undefined) this.malformed(fault)
     return fault === undefined
   }

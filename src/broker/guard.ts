@@ -26,11 +26,21 @@ export interface GuardOptions {
   readonly connect5: (frame: Frame) => Buffer | undefined
   /** Takes every packet that follows such a CONNECT; it checks them itself. */
   readonly take5: (frame: Frame, flush: () => void) => Verdict
+  /** Returns whether a PUBLISH of this size is read over rather than the end of the session. */
+  readonly readsOver: (bytes: number) => boolean
+  /** A PUBLISH was read over: its topic, and the packet identifier of QoS 1. */
+  readonly readOver: (topic: string, messageId: number | undefined, bytes: number) => void
   readonly failed: (error: unknown) => void
 }
 
 /** The fault that is a limit of ours rather than a rule of MQTT. */
 export const TOO_LARGE = 'packet too large'
+
+const PUBLISH = 3
+const QOS_1 = 2
+const QOS_2 = 4
+/** Of type and length, at most. */
+const HEADER_BYTES = 5
 
 /**
  * The bytes that a connecting client may have sent beyond its CONNECT before it has CONNACK [MQTT-3.1.4-5]: Aedes
@@ -105,6 +115,26 @@ export class Guard extends FrameSplitter {
     return bytes > this.#options.limits.maxPacketBytes ? TOO_LARGE : undefined
   }
 
+  /** A sender at QoS 2 waits for more than one answer, and one that speaks MQTT 5 was told the limit. */
+  protected readsOver(first: number, bytes: number): boolean {
+    const isPublish = first >> 4 === PUBLISH && (first & QOS_2) === 0
+    return isPublish && this.#stage === 'open' && !this.#isVersion5 && this.#options.readsOver(bytes)
+  }
+
+  protected skipped(head: Buffer, bytes: number): void {
+    let at = 1
+    while (at < HEADER_BYTES && (head[at] as number) >= 0x80) at++
+    const topicAt = at + 3
+    const topicEnd = topicAt + head.readUInt16BE(at + 1)
+    const isAcknowledged = ((head[0] as number) & QOS_1) !== 0
+    if (topicEnd + 2 > head.length) {
+      this.malformed('a PUBLISH without a topic')
+      return
+    }
+    const topic = head.toString('utf8', topicAt, topicEnd)
+    this.#options.readOver(topic, isAcknowledged ? head.readUInt16BE(topicEnd) : undefined, bytes)
+  }
+
   protected take(frame: Frame, flush: () => void): Verdict {
     const { bytes, start, body, end } = frame
     const { limits, take, take5 } = this.#options
@@ -164,7 +194,10 @@ function proxyHeaderIn(chunk: Buffer): string | undefined {
     : chunk.toString('latin1', 0, 6) === 'PROXY '
       ? 'v1'
       : undefined
-  return version && `a header of the PROXY protocol (${version}), which this listener does not take: turn it off in the proxy`
+  return (
+    version &&
+    `a header of the PROXY protocol (${version}), which this listener does not take: turn it off in the proxy`
+  )
 }
 
 /** Puts a guard in front of the parser of an Aedes client that has not read a byte; returns the parser behind. */

@@ -24,7 +24,7 @@ import { codeOf, FAREWELLS, REASON } from './mqtt5/reasons.ts'
 import { Translator } from './mqtt5/translator.ts'
 import { OrderedQueue } from './ordered-queue.ts'
 import { PUBACK, PUBCOMP, PUBREC } from './packet-ids.ts'
-import { refusal, refusalV5 } from './publish-frame.ts'
+import { puback, refusal, refusalV5 } from './publish-frame.ts'
 import type { Reach } from './rights.ts'
 import type { SessionContext } from './session-context.ts'
 import { SessionLimits } from './session-limits.ts'
@@ -34,6 +34,8 @@ import { Throttle } from './throttle.ts'
 
 /** The bit of QoS 2 in the first byte of PUBLISH. */
 const QOS_2 = 0x04
+/** A larger message ends the session: nobody sends that by a slip. */
+const MAX_READ_OVER_BYTES = 64 * 1024 * 1024
 /** Return code of MQTT 3.1.1. */
 const UNACCEPTABLE_LEVEL = 1
 /** Reason code of MQTT 5. */
@@ -101,6 +103,8 @@ export class MqttSession extends Connection implements Session {
       refuseLevel: (level) => this.#refuseLevel(level),
       connect5: (frame) => this.#connect5(frame),
       take5: (frame, flush) => this.#take5(frame, flush),
+      readsOver: (bytes) => this.identity.kind !== 'candidate' && bytes <= MAX_READ_OVER_BYTES,
+      readOver: (topic, messageId, bytes) => this.#readOver(topic, messageId, bytes),
       failed: (error) => this.fail(error, 'a session failed'),
     })
     this.#lists = new ListOrder({
@@ -229,6 +233,21 @@ export class MqttSession extends Connection implements Session {
     }
     this.guard.malformed('an acknowledgement of another handshake')
     return 'stop'
+  }
+
+  /** A message that is too large is dropped and acknowledged: a client whose connection ends sends it again for ever. */
+  #readOver(topic: string, messageId: number | undefined, bytes: number): void {
+    const { maxPacketBytes } = this.#limits
+    this.#throttle?.received(PUBLISH << 4, bytes)
+    this.limited(
+      'packet',
+      { bytes, maxPacketBytes, topic: topic.slice(0, 200) },
+      'message too large: it is dropped and acknowledged',
+    )
+    if (messageId === undefined) return
+    this.acks.run(() => {
+      if (!this.conn.destroyed) this.conn.write(puback(messageId))
+    })
   }
 
   #violated(fault: string, code = codeOf(fault)): void {

@@ -144,6 +144,8 @@ test('a filter is well formed when wildcards stand alone', () => {
 /** Keeps a copy of each packet, and holds the stream back after it when `hold` says so. */
 class Collector extends FrameSplitter {
   readonly packets: Buffer[] = []
+  readonly skips: (readonly [number, number])[] = []
+  maxBytes = Number.POSITIVE_INFINITY
   readonly #hold: boolean
 
   constructor(hold = false) {
@@ -151,7 +153,17 @@ class Collector extends FrameSplitter {
     this.#hold = hold
   }
 
-  protected announced(): undefined {}
+  protected announced(_first: number, bytes: number): string | undefined {
+    return bytes > this.maxBytes ? 'too large' : undefined
+  }
+
+  protected readsOver(): boolean {
+    return true
+  }
+
+  protected skipped(head: Buffer, bytes: number): void {
+    this.skips.push([head.length, bytes])
+  }
 
   protected take({ bytes, start, end }: Frame): Verdict {
     this.packets.push(Buffer.from(bytes.subarray(start, end)))
@@ -192,6 +204,28 @@ test('packets are the same however the stream is cut', () => {
   fc.assert(
     fc.property(somePackets, fc.array(fc.nat(), { maxLength: 30 }), (packets, cuts) => {
       expect(split(Buffer.concat(packets), cuts)).toEqual(packets)
+    }),
+  )
+})
+
+test('a packet that is read over is counted whole, and its neighbours are the same, however the stream is cut', () => {
+  fc.assert(
+    fc.property(somePackets, fc.array(fc.nat(), { maxLength: 30 }), (packets, cuts) => {
+      const splitter = new Collector()
+      splitter.maxBytes = 200
+      const bytes = Buffer.concat(packets)
+      let at = 0
+      for (const cut of [...new Set(cuts.map((each) => each % (bytes.length + 1)))].sort((a, b) => a - b)) {
+        splitter.feed(bytes.subarray(at, cut))
+        at = cut
+      }
+      splitter.feed(bytes.subarray(at))
+      const [large, small] = [
+        packets.filter(({ length }) => length > 200),
+        packets.filter(({ length }) => length <= 200),
+      ]
+      expect(splitter.packets).toEqual(small)
+      expect(splitter.skips).toEqual(large.map(({ length }) => [length, length]))
     }),
   )
 })

@@ -138,12 +138,13 @@ describe('before CONNACK', () => {
 })
 
 describe('after CONNACK', () => {
-  test('a packet larger than the limit ends the connection at its header', async () => {
+  test('a packet larger than the limit that is not read over ends the connection at its header', async () => {
     const { connect } = await start({ limits: { maxPacketBytes: 1000, maxCandidatePacketBytes: 500 } })
     const limb = await connect({ username: 'cam1', password: 'key' })
     limb.send(publishPacket('limb/node/cam1/data/x', Buffer.alloc(900), { qos: 1, id: 1 }))
     await limb.ack(PUBACK, 1)
-    limb.send(Buffer.from([0x30, 0xe9, 0x07]))
+    // At QoS 2: at QoS 0 and 1 it is read over.
+    limb.send(Buffer.from([0x34, 0xe9, 0x07]))
     await limb.closed
     const candidate = await connect({ username: 'cam2' })
     candidate.send(Buffer.from([0x30, 0xf5, 0x03]))
@@ -192,12 +193,15 @@ test('connections that send much before they sign in cost no memory', async () =
 test.each([
   ['v1', Buffer.from('PROXY TCP4 10.0.0.7 10.0.0.1 4711 1883\r\n')],
   ['v2', Buffer.from('0d0a0d0a000d0a515549540a2111000c0a0000070a000001126707 5b'.replace(' ', ''), 'hex')],
-])('a header of the PROXY protocol (%s) that nobody asked for is named in the log', async (version, header) => {
-  const { port, log } = await start()
-  const client = await dial({ port })
-  client.send(header, connectPacket())
-  await client.closed
-  expect(log.lines.map(({ fields }) => fields.fault)).toContain(
-    `a header of the PROXY protocol (${version}), which this listener does not take: turn it off in the proxy`,
-  )
-})
+])(
+  'a header of the PROXY protocol (%s) that nobody asked for is named in the log',
+  async (version, header) => {
+    const { port, log } = await start()
+    const client = await dial({ port })
+    client.send(header, connectPacket())
+    await client.closed
+    expect(log.lines.map(({ fields }) => fields.fault)).toContain(
+      `a header of the PROXY protocol (${version}), which this listener does not take: turn it off in the proxy`,
+    )
+  },
+)

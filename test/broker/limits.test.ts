@@ -192,10 +192,38 @@ describe('connections', () => {
     stranger.send(Buffer.from([0x10, 0xff, 0x7f]))
     await stranger.closed
     const limb = await connect(LIMB)
-    limb.send(publishPacket('limb/node/cam1/result', Buffer.alloc(20_000)).subarray(0, 10))
+    // At QoS 2; at QoS 0 and 1 it is read over.
+    limb.send(publishPacket('limb/node/cam1/data/x', Buffer.alloc(20_000), { qos: 2 }).subarray(0, 10))
     await limb.closed
     expect(broker.counters.limits).toMatchObject({ sign_in_bytes: 1, packet: 1 })
     expect(broker.counters.violations).toBe(0)
+  })
+
+  test('with too large a message go on: it is dropped, acknowledged in its order, counted, and told with its topic', async () => {
+    const { connect, broker, log } = await startWith({ maxPacketBytes: 10_000 })
+    const limb = await connect(LIMB)
+    const viewer = await connect({ username: 'viewer' })
+    await viewer.subscribe({ 'limb/node/cam1/data/#': 0 })
+    const data = (topic: string, size: number, id: number) =>
+      publishPacket(`limb/node/cam1/data/${topic}`, Buffer.alloc(size, 97), { qos: 1, id })
+    const packets = [
+      data('a', 5, 1),
+      data('picture', 300_000, 2),
+      data('b', 5, 3),
+      data('c', 20_000, 4),
+      data('d', 1, 5),
+    ]
+    limb.send(publishPacket('limb/node/cam1/data/z', Buffer.alloc(50_000)), ...packets)
+    const acks: number[] = []
+    while (acks.length < 5) acks.push((await limb.of(PUBACK)).body.readUInt16BE(0))
+    expect(acks).toEqual([1, 2, 3, 4, 5])
+    const got = [await viewer.message(), await viewer.message(), await viewer.message()]
+    expect(got.map(({ topic }) => topic.at(-1))).toEqual(['a', 'b', 'd'])
+    expect(broker.counters.limits.packet).toBe(3)
+    expect(log.lines.map(({ fields }) => fields.topic)).toContain('limb/node/cam1/data/picture')
+    // Beyond what anybody sends by a slip, the connection ends at the header.
+    limb.send(Buffer.from([0x32, 0xff, 0xff, 0xff, 0x7f]))
+    await limb.closed
   })
 
   test('with more open QoS 2 messages than allowed are ended and counted', async () => {

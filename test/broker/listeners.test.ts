@@ -140,7 +140,9 @@ describe('stopping', () => {
   })
 
   test('lets a reader take what was published before', async () => {
-    const { connect, broker } = await start({ limits: { maxSessionQueueBytes: 50_000_000, flushTimeoutMs: patience(1000) } })
+    const { connect, broker } = await start({
+      limits: { maxSessionQueueBytes: 50_000_000, flushTimeoutMs: patience(1000) },
+    })
     const watcher = await connect({ username: 'viewer' })
     await watcher.subscribe({ 'limb/bridge/#': 1 })
     watcher.socket.pause()
