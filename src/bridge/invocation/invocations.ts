@@ -1,4 +1,6 @@
+import { describedCommand } from '../../domain/descriptions.ts'
 import { endStateOf, type InvocationRecord, moved } from '../../domain/invocations.ts'
+import type { NodeRecord } from '../../domain/records.ts'
 import { iso } from '../../kernel/clock.ts'
 import { Deadlines } from '../../kernel/deadline-timer.ts'
 import { messageOf, Refusal } from '../../kernel/errors.ts'
@@ -84,7 +86,7 @@ export class Invocations {
   }
 
   async invoke(args: VerbArgs<'invoke'>, caller: VerbCaller): Promise<InvokeAnswer> {
-    const wish = readWish(args, this.#world.settings)
+    const wish = readWish(args)
     if (this.#stopping) throw this.#stopping
     const run = () => this.#run(wish, caller)
     const answer =
@@ -259,6 +261,7 @@ export class Invocations {
       )
       const allowed = checked instanceof Promise ? await checked : checked
       checkParams(invocation.wish, allowed.limb.record)
+      invocation.timeoutMs = this.#timeoutMs(invocation, allowed.limb.record)
       this.#goesOn(invocation, allowed)
       const lacking = this.#lacking(invocation, allowed)
       if (lacking !== undefined) await this.#lease(invocation, lacking)
@@ -295,6 +298,13 @@ export class Invocations {
     return lacking
   }
 
+  /** Returns the time that the caller gives, else that which the description of the command asks for. */
+  #timeoutMs({ wish }: OpenInvocation, node: NodeRecord): number {
+    if (wish.timeoutMs !== undefined) return wish.timeoutMs
+    const seconds = describedCommand(node, wish.command)?.timeoutSeconds
+    return (seconds ?? this.#world.settings.invocation.timeoutSeconds) * 1000
+  }
+
   async #lease(invocation: OpenInvocation, capability: string): Promise<void> {
     const { nodeId, principal } = invocation.record
     const waited = this.#world.clock.monotonicMs() - invocation.askedAt
@@ -304,7 +314,7 @@ export class Invocations {
       capability,
       principal,
       single: true,
-      ttlMs: invocation.wish.timeoutMs + LEASE_SLACK_MS,
+      ttlMs: invocation.timeoutMs + LEASE_SLACK_MS,
     }
     // Without a key nobody can ask for the answer later: an invocation that nobody waits for any more need not run.
     const alive = () => invocation.wish.key !== null || invocation.caller.alive()
@@ -370,7 +380,7 @@ export class Invocations {
     await this.#begin(invocation, 'running', invocation.wish.key !== null)
     if (invocation.cancelled) throw invocation.cancelled.error
     this.#keepLeases(invocation)
-    const { timeoutMs } = invocation.wish
+    const { timeoutMs } = invocation
     const { invocationId, nodeId, command, principal, fence } = invocation.record
     const answered = this.#wait(invocation, timeoutMs)
     const { wait } = invocation
@@ -546,9 +556,9 @@ export class Invocations {
   /**
    * Keeps its leases: the wait since it took the first one, for another lease or the disk, is no part of its time.
    */
-  #keepLeases({ held, wish }: OpenInvocation): void {
-    for (const each of held) this.#leases.use(each, wish.timeoutMs)
-    for (const each of held) this.#leases.keep(each, wish.timeoutMs + LEASE_SLACK_MS)
+  #keepLeases({ held, timeoutMs }: OpenInvocation): void {
+    for (const each of held) this.#leases.use(each, timeoutMs)
+    for (const each of held) this.#leases.keep(each, timeoutMs + LEASE_SLACK_MS)
   }
 
   /** All leases but the `kept` ones. */
@@ -602,8 +612,8 @@ const BEGUN = {
  */
 const LEASE_SLACK_MS = 5000
 
-function notInTime({ record: { nodeId }, wish, delivery }: OpenInvocation): Refusal {
-  const seconds = wish.timeoutMs / 1000
+function notInTime({ record: { nodeId }, timeoutMs, delivery }: OpenInvocation): Refusal {
+  const seconds = timeoutMs / 1000
   return new Refusal(
     'timeout',
     delivery?.sent

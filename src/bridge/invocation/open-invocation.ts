@@ -11,7 +11,6 @@ import type { InvocationResult } from '../../protocol/schemas.ts'
 import type { VerbArgs } from '../../protocol/verbs.ts'
 import type { HeldLease } from '../access/leases.ts'
 import type { InvocationDelivery, Session } from '../ports.ts'
-import type { BridgeSettings } from '../settings.ts'
 import type { VerbCaller } from '../verb-context.ts'
 
 export type InvokeAnswer = VerbResult<'invoke'>
@@ -26,7 +25,8 @@ export interface InvocationWish {
   readonly paramsHash: string
   /** An operator wants it sent whatever the description of the command says. */
   readonly unchecked: boolean
-  readonly timeoutMs: number
+  /** The time that the caller gives the limb; undefined: the description of the command, or the setting, says it. */
+  readonly timeoutMs: number | undefined
   readonly waitMs: number
   readonly key: string | null
   /**
@@ -52,6 +52,8 @@ export interface OpenInvocation extends Deadlined {
   record: InvocationRecord
   /** There is a row of it, or one is being written: from now on it ends with a row. */
   begun: boolean
+  /** The time that the limb has for it, as of the last look at the limb. */
+  timeoutMs: number
   /** One lease for each capability that the command is leased in. */
   held: readonly HeldLease[]
   consent: Consent | null
@@ -93,7 +95,7 @@ export function isUnwanted({ wish, askers }: OpenInvocation): boolean {
 }
 
 /** @throws Refusal `invalid_request` with the path of the key. */
-export function readWish(args: VerbArgs<'invoke'>, settings: BridgeSettings): InvocationWish {
+export function readWish(args: VerbArgs<'invoke'>): InvocationWish {
   const { nodeId, capability, command, params = {}, idempotencyKey } = args
   if (nodeId === undefined && capability === undefined) {
     throw new Refusal('invalid_request', 'nodeId: name a limb, or a capability to select one by', 'nodeId')
@@ -116,7 +118,7 @@ export function readWish(args: VerbArgs<'invoke'>, settings: BridgeSettings): In
     paramsBytes,
     unchecked: args.noCheck === true,
     paramsHash,
-    timeoutMs: (args.timeoutSeconds ?? settings.invocation.timeoutSeconds) * 1000,
+    timeoutMs: args.timeoutSeconds === undefined ? undefined : args.timeoutSeconds * 1000,
     waitMs: (args.waitSeconds ?? 0) * 1000,
     key: idempotencyKey ?? null,
     fingerprint:
@@ -167,6 +169,7 @@ export function newInvocation(
       error: null,
     },
     begun: false,
+    timeoutMs: wish.timeoutMs ?? 0,
     held: NO_LEASES,
     consent: null,
     wait: null,

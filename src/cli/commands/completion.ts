@@ -83,6 +83,9 @@ function fileFlags(places: readonly Place[]): string {
   return [...flags].join('|')
 }
 
+/** Picks the options out of the help that tells what a command of a limb takes; nothing else of it reaches a shell. */
+const PARAMS_OF_HELP = String.raw`sed -n '/^Parameters of /,$s/^  \(--[A-Za-z0-9-]*\) .*/\1/p'`
+
 function bash(places: readonly Place[]): string {
   const words = places
     .map((place) => `    ${quoted(place.path)}) words=${quoted(wordsAt(place))} ;;`)
@@ -105,6 +108,9 @@ ${choiceCases(places, (choices) => `COMPREPLY=($(compgen -W ${quoted(choices)} -
   case "$place" in
 ${words}
   esac
+  if [[ $place == invoke && $current == -* && " \${COMP_WORDS[*]} " == *' --node-id '* ]]; then
+    words+=" $("\${COMP_WORDS[@]:0:COMP_CWORD}" --help 2>/dev/null | ${PARAMS_OF_HELP})"
+  fi
   COMPREPLY=($(compgen -W "$words" -- "$current"))
   [[ $place == 'node import' || $place == 'config check' ]] && COMPREPLY+=($(compgen -f -- "$current"))
 }
@@ -147,6 +153,9 @@ ${choiceCases(places, (choices) => `compadd -- ${choices}`)}
   case "$place" in
 ${items}
   esac
+  if [[ $place == invoke && " $words " == *' --node-id '* ]]; then
+    items+=("\${(@f)$("\${(@)words[1,CURRENT-1]}" --help 2>/dev/null | ${PARAMS_OF_HELP})}")
+  fi
   _describe 'limb-bridge' items
   [[ $place == 'node import' || $place == 'config check' ]] && _files
 }
@@ -191,7 +200,12 @@ function __limb_bridge_at
   end
   test "$place" = "$argv[1]"
 end
+function __limb_bridge_params
+  set -l words (commandline -opc)
+  $words[1] $words[2..-1] --help 2>/dev/null | ${PARAMS_OF_HELP}
+end
 ${places.flatMap(fishPlace).join('\n')}
+complete -c limb-bridge -n "__limb_bridge_at 'invoke'; and contains -- --node-id (commandline -opc)" -a '(__limb_bridge_params)'
 `
 }
 

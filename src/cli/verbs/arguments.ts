@@ -36,7 +36,8 @@ interface ObjectSchema {
 
 const SECRETS = new Set(['password', 'apiKey'])
 
-function kebab(key: string): string {
+/** Spells a name of the protocol as the command line does: `displayName` is `display-name`. */
+export function kebab(key: string): string {
   return key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)
 }
 

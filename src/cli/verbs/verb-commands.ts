@@ -18,6 +18,7 @@ import { TIME_HINT } from '../terminal/times.ts'
 import { chooseRequest } from './approve.ts'
 import { type ArgumentSpec, argumentsOf, checkArguments, parseArgument } from './arguments.ts'
 import { type AuditOptions, auditLines, isLineByLine } from './audit-lines.ts'
+import { type ParamFlags, paramsHelp, takeParamFlags, withParams } from './command-params.ts'
 import { type ApprovalDecision, decideWaiting } from './decide.ts'
 import { decideRequests, takesWaiting } from './decide-requests.ts'
 import { askBeforeEnd } from './ends.ts'
@@ -93,6 +94,8 @@ const EXAMPLES: Partial<Record<VerbName, readonly string[]>> = {
     `  limb-bridge invoke camera.snap robot1 --params '{"zoom":2}'`,
     '  limb-bridge invoke camera.snap robot1 --output door.jpg       writes the picture that it answers',
     '  limb-bridge invoke camera.snap --capability camera        on any online limb that has it',
+    '  limb-bridge invoke lamp.set --node-id lamp1 --brightness 40   with options, if the lamp describes them',
+    '  limb-bridge invoke lamp.set --node-id lamp1 --help        shows which',
     'leased: runs when nobody else holds the lease, and waits for that at most 20 seconds',
     `  limb-bridge invoke arm.move --node-id robot1 --params '{"x":4}' --wait-seconds 20`,
     'gated: waits for an operator; standard error shows the command that lets it run',
@@ -188,6 +191,7 @@ function addVerb(parent: Command, leaf: string, name: VerbName, world: CliContex
   if (ASKS_WHETHER.includes(name)) command.option('-y, --yes', 'do it without asking')
   connectionOptions(command)
   withExamples(command, EXAMPLES[name] ?? [])
+  const flags = name === 'invoke' ? takeParamFlags(command) : undefined
   const positional = specs.filter((spec) => spec.positional)
   command.action(
     run(async () => {
@@ -196,7 +200,13 @@ function addVerb(parent: Command, leaf: string, name: VerbName, world: CliContex
       const values: Values = { ...command.opts<Values>() }
       for (const [i, spec] of positional.entries()) takePositional(values, spec, given[i])
       const args = await argsOf(world, specs, values)
-      return perform(world, name, options, args, given)
+      if (!flags) return perform(world, name, options, args, given)
+      const { command: asked, nodeId } = args
+      if (flags.helpAsked()) {
+        print(world.io.stdout, command.helpInformation())
+        return showParams(world, options, String(nodeId), String(asked))
+      }
+      return perform(world, name, options, args, given, flags)
     }),
   )
 }
@@ -274,6 +284,7 @@ async function perform(
   options: VerbOptions,
   args: Values,
   given: readonly unknown[],
+  flags?: ParamFlags,
 ): Promise<void> {
   const asking = ASKING[name]
   const asks = asking !== undefined && args[asking] === undefined
@@ -293,7 +304,8 @@ async function perform(
       data = await decideRequests(world, bridge, { verb: name, words, args: rest, sure })
     } else {
       if (!sure) await askBeforeEnd(world, bridge, name, args)
-      data = await dataOf(world, bridge, target.principal, name, args, String(given[0] ?? ''))
+      const whole = flags ? await withParams(bridge, args, flags) : args
+      data = await dataOf(world, bridge, target.principal, name, whole, String(given[0] ?? ''))
     }
     if (data === NOTHING_DONE) return
     if (output !== undefined) data = savePictures(data, output, world.io.stdout)
@@ -303,6 +315,20 @@ async function perform(
     if (name === 'node/provision') await writeLabel(world, options, data, format.isText)
     const shortfall = softFailureOf(name, data)
     if (shortfall !== undefined) throw new SoftFailure(shortfall)
+  } finally {
+    await bridge.close()
+  }
+}
+
+async function showParams(
+  world: CliContext,
+  options: VerbOptions,
+  nodeId: string,
+  command: string,
+): Promise<void> {
+  const bridge = await openBridge(await targetOf(world, options), { clock: world.clock })
+  try {
+    print(world.io.stdout, await paramsHelp(bridge, nodeId, command))
   } finally {
     await bridge.close()
   }
