@@ -1,8 +1,8 @@
 import { rmSync } from 'node:fs'
 import type Sqlite from 'better-sqlite3'
-import { messageOf } from '../../../kernel/errors.ts'
-import { StoreError } from '../errors.ts'
-import { compactTime, createPrivate, syncFile } from '../files.ts'
+import { messageOf } from '../../kernel/errors.ts'
+import { StoreError } from './errors.ts'
+import { compactTime, createPrivate, syncFile } from './files.ts'
 
 /**
  * A consistent copy of the whole database before a schema upgrade, `<file>.v<version>-<time>.bak`, readable by
