@@ -188,6 +188,7 @@ const ROWS: Readonly<Record<string, readonly Panel[]>> = {
         [rate('limb_denied_total', 'what'), 'denied: {{what}}'],
         [rate('limb_limits_reached_total', 'limit'), 'limit: {{limit}}'],
         [rate('limb_violations_total'), 'violations of MQTT'],
+        [rate('limb_sessions_opened_total', 'version'), 'opened, MQTT {{version}}'],
       ],
     },
     {
@@ -197,6 +198,7 @@ const ROWS: Readonly<Record<string, readonly Panel[]>> = {
       queries: [
         [rate('limb_messages_dropped_total', 'why'), 'dropped: {{why}}'],
         [rate('limb_messages_shed_total'), 'shed'],
+        [rate('limb_messages_undelivered_total'), 'expired or too large'],
         [rate('limb_sessions_overrun_total'), 'overrun sessions'],
         [rate('limb_keepalive_timeouts_total'), 'keepalive timeouts'],
       ],

@@ -38,9 +38,11 @@ export async function rescue(backups: Backups, log: Log): Promise<void> {
 }
 
 export async function sweepSessions(
-  { sessions }: MqttPersistence,
+  persistence: MqttPersistence,
   expirySeconds: number | null,
 ): Promise<number> {
+  const { sessions } = persistence
+  await persistence.sweepRetained()
   if (expirySeconds !== null) return (await sessions.sweep(expirySeconds * 1000)).length
   await sessions.saveUnsaved()
   return 0

@@ -4,6 +4,8 @@ export interface BrokerCounters {
   readonly connections: Record<Transport, number>
   /** Sessions after CONNACK, by kind of identity at their start. */
   readonly sessions: Record<SessionKind, number>
+  /** Sessions that were let in, by version of MQTT. */
+  readonly versions: Record<MqttVersion, number>
   connectionsTotal: number
   messagesIn: number
   messagesOut: number
@@ -47,6 +49,8 @@ export type LimitName =
   | 'inflight'
 
 export type Transport = 'tcp' | 'unix' | 'tls' | 'websocket'
+/** A version of MQTT by the name that people know. */
+export type MqttVersion = '3.1' | '3.1.1' | '5'
 export type SessionKind = 'candidate' | 'limb' | 'principal'
 export type RefusedReason =
   | 'connections'
@@ -63,6 +67,7 @@ export function newCounters(): BrokerCounters {
   return {
     connections: { tcp: 0, unix: 0, tls: 0, websocket: 0 },
     sessions: { candidate: 0, limb: 0, principal: 0 },
+    versions: { '3.1': 0, '3.1.1': 0, '5': 0 },
     connectionsTotal: 0,
     messagesIn: 0,
     messagesOut: 0,

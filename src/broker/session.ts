@@ -2,7 +2,7 @@ import type { Duplex } from 'node:stream'
 import type { Identity, MessageContext, Session, SessionEnd } from '../bridge/ports.ts'
 import type { AedesClient, RequestedSubscription } from './aedes-internals.ts'
 import { Connection, type ConnectionPeer } from './connection.ts'
-import type { LimitName, SessionKind } from './counters.ts'
+import type { LimitName, MqttVersion, SessionKind } from './counters.ts'
 import { SessionDelivery } from './delivery.ts'
 import {
   DISCONNECT,
@@ -265,7 +265,7 @@ export class MqttSession extends Connection implements Session {
   // MQTT 5.
 
   /** The version of MQTT. */
-  get version(): string {
+  get version(): MqttVersion {
     if (this.#translator !== undefined) return '5'
     return this.claimedVersion === 3 ? '3.1' : '3.1.1'
   }
@@ -407,6 +407,7 @@ export class MqttSession extends Connection implements Session {
     this.#openedAs = this.identity.kind
     this.#throttle = this.#newThrottle()
     this.#world.counters.sessions[this.#openedAs]++
+    this.#world.counters.versions[this.version]++
     this.#settle()
     this.guarded(() => this.#world.inbound.opened(this))
     if (this.client.clean) this.delivery.outbox.open()

@@ -15,6 +15,8 @@ export interface BrokerReadings {
   readonly refused: Readonly<Record<string, number>>
   readonly limits: Readonly<Record<string, number>>
   readonly shed: number
+  readonly undelivered: number
+  readonly versions: Readonly<Record<string, number>>
   readonly overrun: number
   readonly unstored: number
   readonly violations: number
@@ -54,6 +56,15 @@ const COUNTERS: Readonly<Record<Exclude<keyof BrokerReadings, 'connections' | 's
   shed: {
     name: 'limb_messages_shed_total',
     help: 'Messages that a slow reader was not sent: those of QoS 0, and answers that another session asked for.',
+  },
+  undelivered: {
+    name: 'limb_messages_undelivered_total',
+    help: 'Messages that were left out because their time was up, or the client takes none as large.',
+  },
+  versions: {
+    name: 'limb_sessions_opened_total',
+    help: 'Sessions that were let in, by version of MQTT.',
+    label: 'version',
   },
   overrun: { name: 'limb_sessions_overrun_total', help: 'Sessions ended because they read nothing.' },
   unstored: { name: 'limb_messages_unstored_total', help: 'Messages that the store could not keep.' },

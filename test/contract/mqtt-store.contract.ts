@@ -121,6 +121,24 @@ export function mqttStoreContract(name: string, make: () => MqttStore): void {
       expect(await store.incoming('c', 2)).toBeNull()
     })
 
+    test('retained messages whose time is up are deleted, page by page', async () => {
+      const store = make()
+      const limits = { total: 99, totalBytes: 1e9, below: null }
+      for (const [topic, extra] of [
+        ['a', '{"expiresAt":100}'],
+        ['b', null],
+        ['c', '{"expiresAt":300}'],
+        ['d', '{"expiresAt":150}'],
+      ] as const) {
+        await store.putRetained(stored(topic, { extra }), limits, 'now')
+      }
+      expect(await store.deleteExpiredRetained('', 2, 200)).toBe('b')
+      expect(await store.retainedTopics('', '', 9)).toEqual(['b', 'c', 'd'])
+      expect(await store.deleteExpiredRetained('b', 9, 200)).toBeUndefined()
+      expect(await store.retainedTopics('', '', 9)).toEqual(['b', 'c'])
+      expect(await store.countRetained()).toBe(2)
+    })
+
     test('new retained topics have a limit in all and one below a prefix; known ones are always replaced', async () => {
       const store = make()
       const limits = { total: 4, totalBytes: 1e9, below: { prefix: 'n/a/data/', max: 2, maxBytes: 1e9 } }

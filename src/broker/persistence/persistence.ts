@@ -79,6 +79,8 @@ const DROPPED_AS: Readonly<Record<Exclude<RetainedOutcome, 'stored'>, DropKind>>
 }
 
 const DONE = Promise.resolve()
+/** Retained topics that are looked at in one turn of the sweep. */
+const SWEEP_TOPICS = 1000
 const NONE: readonly MatchedSubscription[] = Object.freeze([])
 const NOBODY: Promise<MatchedSubscription[]> = Promise.resolve(NONE as never)
 
@@ -97,6 +99,7 @@ export class MqttPersistence {
   /** QoS 2 state of clean sessions ends with the connection [MQTT-3.1.2-6]: it needs no disk. */
   readonly #incoming = new Map<string, Map<number, PublishPacket>>()
   #broker: BrokerSlice = { id: '' }
+  #sweptTo = ''
   #loading: Promise<void> | undefined
 
   constructor(options: PersistenceOptions) {
@@ -212,6 +215,12 @@ export class MqttPersistence {
 
   createRetainedStreamCombi(filters: readonly string[]): Readable {
     return new RetainedStream(matchRetained(this.#options.store, this.#options.view, filters))
+  }
+
+  /** Deletes some of the retained messages whose time is up; each call goes on where the last one ended. */
+  async sweepRetained(): Promise<void> {
+    const { store, clock } = this.#options
+    this.#sweptTo = (await store.deleteExpiredRetained(this.#sweptTo, SWEEP_TOPICS, clock.wallMs())) ?? ''
   }
 
   /** Deletes what is stored below a prefix that ends with a slash, and names it. Resolves when it is on disk. */

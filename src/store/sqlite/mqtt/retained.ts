@@ -21,6 +21,7 @@ export class MqttRetainedTable {
   readonly #all: Sqlite.Statement<[string, number]>
   readonly #fullBelow: Sqlite.Statement<[string, string, number]>
   readonly #count: Sqlite.Statement<[]>
+  readonly #expiries: Sqlite.Statement<[string, number]>
   readonly #bytes: Sqlite.Statement<[string]>
   readonly #sumBelow: Sqlite.Statement<[string, string]>
   /** The table is counted once, when the bridge starts. */
@@ -51,6 +52,9 @@ export class MqttRetainedTable {
       .prepare<[string, number]>('SELECT topic FROM mqtt_retained WHERE topic > ? ORDER BY topic LIMIT ?')
       .pluck()
     this.#count = sql.prepare<[]>('SELECT count(*) FROM mqtt_retained').pluck()
+    this.#expiries = sql.prepare(
+      `SELECT topic, extra ->> '$.expiresAt' AS expiresAt FROM mqtt_retained WHERE topic > ? ORDER BY topic LIMIT ?`,
+    )
     this.#fullBelow = sql.prepare(`SELECT 1 ${below} LIMIT 1 OFFSET ?`)
   }
 
@@ -115,6 +119,15 @@ export class MqttRetainedTable {
     if (before === undefined) return
     this.#delete.run(topic)
     this.#note({ topic, rows: -1, bytes: -Number(before) }, changes)
+  }
+
+  /** Deletes those of the next `limit` topics whose time is up; returns the last of these topics, or undefined at the end. */
+  deleteExpired(after: string, limit: number, now: number, changes: RetainedChange[]): string | undefined {
+    const page = this.#expiries.all(after, limit) as { topic: string; expiresAt: unknown }[]
+    for (const { topic, expiresAt } of page) {
+      if (typeof expiresAt === 'number' && expiresAt <= now) this.delete(topic, changes)
+    }
+    return page.length < limit ? undefined : page.at(-1)?.topic
   }
 
   deleteBelow(prefix: string, changes: RetainedChange[]): string[] {

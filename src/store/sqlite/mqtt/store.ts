@@ -94,6 +94,8 @@ export function createMqttStore(database: Database): SqliteMqttStore {
       changing(urgency, (changes) => retained.put(message, limits, hasRoom, changes)),
     deleteRetained: (topic, urgency) => changing(urgency, (changes) => retained.delete(topic, changes)),
     deleteRetainedBelow: (prefix) => changing('now', (changes) => retained.deleteBelow(prefix, changes)),
+    deleteExpiredRetained: (after, limit, now) =>
+      changing('soon', (changes) => retained.deleteExpired(after, limit, now, changes)),
     retained: (topic) => read(() => retained.one(topic)),
     retainedTopics: (prefix, after, limit) => read(() => retained.topics(prefix, after, limit)),
     countRetained: () => read(() => retained.count()),
