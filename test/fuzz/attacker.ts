@@ -6,8 +6,10 @@ import type { Script } from './script.ts'
 const ANSWER_MS = 1500
 const LINGER_MS = 150
 
+const isLocal = (who: Script['who']) => who === 'principal' || who === 'viewer'
+
 function dial({ who }: Script, { mqtt, control }: BridgeProcess): Socket {
-  return connect(who === 'principal' ? { path: control } : { host: mqtt.host, port: mqtt.port })
+  return connect(isLocal(who) ? { path: control } : { host: mqtt.host, port: mqtt.port })
 }
 
 const sleep = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms))
@@ -29,7 +31,7 @@ export async function play(script: Script, bridge: BridgeProcess): Promise<void>
   if (!script.reads) socket.pause()
   await Promise.race([closed, sleep(LINGER_MS)])
   // A Unix socket has no reset.
-  if (script.end === 'reset' && script.who !== 'principal') socket.resetAndDestroy()
+  if (script.end === 'reset' && !isLocal(script.who)) socket.resetAndDestroy()
   else if (script.end === 'half-close') socket.end()
   else socket.destroy()
   await Promise.race([closed, sleep(ANSWER_MS)])

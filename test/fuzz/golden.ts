@@ -9,6 +9,7 @@ import {
 import { bytesOf } from '../conformance/bytes.ts'
 import { AFTER, FIRST, vectorsOf } from '../conformance/vectors.ts'
 import { keyOf, REGISTRATION } from '../support/app.ts'
+import { anyPacket5, connectFor } from './golden5.ts'
 import type { Random } from './random.ts'
 
 /** What scripts are made of: the packets of the conformance table, and those of the bridge's own protocol. */
@@ -88,29 +89,41 @@ function publish(random: Random): Buffer {
   })
 }
 
-export function anyPacket(random: Random): Buffer {
+const WORDS = { topics: TOPICS, filters: [...FILTERS, '$share/g/#', '$share//t'], payloads: JSONS }
+
+export function anyPacket(random: Random, version: 4 | 5 = 4): Buffer {
+  if (version === 5 && random.chance(0.9)) return anyPacket5(random, WORDS)
   if (random.chance(0.4)) return publish(random)
   return random.pick(random.chance(0.9) ? AFTER_WORDS : FIRST_WORDS)
 }
 
-export type Who = 'nobody' | 'candidate' | 'limb' | 'principal'
+export type Who = 'nobody' | 'candidate' | 'limb' | 'viewer' | 'principal'
 
-/** The first packet of a connection; `principal` comes through the control socket, which asks for no password. */
-export function firstPacket(random: Random, who: Who): Buffer {
+/**
+ * The first packet of a connection; `principal` and `viewer` come through the control socket, which asks for no
+ * password, the second as a role that may less.
+ */
+export function firstPacket(random: Random, who: Who, version: 4 | 5 = 4): Buffer {
   const session = { clean: random.chance(0.6), keepalive: random.pick([1, 60, 3600]) }
   const will = random.chance(0.3)
     ? { will: { topic: random.pick(TOPICS), payload: random.pick(JSONS), qos: random.below(3) } }
     : {}
+  const connect = (options: { clientId: string; username?: string; password?: string }) =>
+    version === 5
+      ? connectFor(random, { ...options, ...will, cleanStart: session.clean, keepalive: session.keepalive })
+      : connectPacket({ ...options, ...session, ...will })
   switch (who) {
     case 'nobody':
       return random.pick(FIRST_WORDS)
     case 'candidate': {
       const clientId = random.pick(CANDIDATES)
-      return connectPacket({ clientId, ...session, ...will, username: clientId, password: keyOf(clientId) })
+      return connect({ clientId, username: clientId, password: keyOf(clientId) })
     }
     case 'limb':
-      return connectPacket({ clientId: LIMB, ...session, ...will, username: LIMB, password: keyOf(LIMB) })
+      return connect({ clientId: LIMB, username: LIMB, password: keyOf(LIMB) })
+    case 'viewer':
+      return connect({ clientId: random.pick(CLIENT_IDS), username: 'admin', password: 'role:viewer' })
     case 'principal':
-      return connectPacket({ clientId: random.pick(CLIENT_IDS), ...session, ...will })
+      return connect({ clientId: random.pick(CLIENT_IDS) })
   }
 }

@@ -16,11 +16,12 @@ export interface Script {
 const MAX_PACKETS = 40
 
 export function script(random: Random): Script {
-  const who = random.pick(['nobody', 'candidate', 'limb', 'principal', 'principal'] as const)
+  const who = random.pick(['nobody', 'candidate', 'limb', 'viewer', 'principal'] as const)
+  const version = random.pick([4, 5] as const)
   // How broken this one is: none of it, so that valid packets come in invalid orders, or some, or most.
   const broken = random.pick([0, 0.1, 0.5])
-  const parts = [firstPacket(random, who)]
-  for (let i = random.below(MAX_PACKETS); i > 0; i--) parts.push(anyPacket(random))
+  const parts = [firstPacket(random, who, version)]
+  for (let i = random.below(MAX_PACKETS); i > 0; i--) parts.push(anyPacket(random, version))
   const said = parts.map((part, i) =>
     random.chance(i === 0 && who !== 'nobody' ? broken / 5 : broken) ? mutated(random, part) : part,
   )
