@@ -95,7 +95,6 @@ function asking(
   { sessions = 12, burst = 40, reads = true, who = VIEWER }: Partial<Asking> = {},
 ): Attack {
   return async ({ mqtt, seconds, viewer, agent }) => {
-    const end = until(seconds)
     const password = who === VIEWER ? viewer : agent
     const sockets = await Promise.all(
       Array.from({ length: sessions }, () => session(mqtt, id(), who, password)),
@@ -105,6 +104,7 @@ function asking(
       if (reads) socket.resume()
       else socket.pause()
     }
+    const end = until(seconds)
     let asked = 0
     while (performance.now() < end) {
       for (const socket of sockets) {
