@@ -86,12 +86,11 @@ export function anyPacket5(random: Random, { topics, filters, payloads }: Words)
     }
     case 4:
       return unsubscribe5([random.pick(filters)], packetId)
-    case 5:
-      return ack5(
-        random.pick([0x40, 0x50, 0x62, 0x70]),
-        packetId,
-        random.pick([undefined, 0, 0x10, 0x87, 0x99]),
-      )
+    case 5: {
+      const code = random.pick([-1, 0, 0x10, 0x87, 0x99])
+      const first = random.pick([0x40, 0x50, 0x62, 0x70])
+      return ack5(first, packetId, code < 0 ? undefined : code)
+    }
     case 6:
       return disconnect5(random.pick([0, 4, 0x82, 0x8e]), propertiesFor(random, 'other'))
     default:
