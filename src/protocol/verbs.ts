@@ -352,7 +352,9 @@ export const VERBS = {
         .min(1)
         .max(LIMITS.invokeSecondsMax)
         .optional()
-        .describe('seconds that the limb may take; when absent, what the description of the command says, else `invocation.timeoutSeconds`'),
+        .describe(
+          'seconds that the limb may take; when absent, what the description of the command says, else `invocation.timeoutSeconds`',
+        ),
       waitSeconds: waitArg
         .optional()
         .describe('seconds to wait in the queue while somebody else holds the lease; 0 when absent'),

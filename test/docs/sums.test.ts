@@ -15,9 +15,9 @@ const rows = section
 
 test('every setting of the table of sums is one of the configuration', () => {
   const known = LEAVES.map(({ path }) => path)
-  const named = [...section.matchAll(/`((?:mqtt|pairing|presence|invocation|retention|backup|store|http|lease)\.\w+)`/g)].map(
-    ([, name]) => name,
-  )
+  const named = [
+    ...section.matchAll(/`((?:mqtt|pairing|presence|invocation|retention|backup|store|http|lease)\.\w+)`/g),
+  ].map(([, name]) => name)
   expect(named.length).toBeGreaterThan(15)
   expect(named.filter((name) => !known.includes(name ?? ''))).toEqual([])
 })

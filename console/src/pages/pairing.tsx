@@ -93,7 +93,9 @@ function RefusedKeys(): JSX.Element {
     [fleet.pairingChanged],
   )
   // Several keys of one limb are forgiven together.
-  const newest = new Map((data?.items ?? []).flatMap((item) => ('why' in item ? [[item.nodeId, item] as const] : [])))
+  const newest = new Map(
+    (data?.items ?? []).flatMap((item) => ('why' in item ? [[item.nodeId, item] as const] : [])),
+  )
   const items = [...newest.values()]
   const forgive = (nodeId: string) =>
     attempt(session.ask('pairing/forgive', { nodeId }), t('refused.forgiven', { name: nodeId })).then(again)

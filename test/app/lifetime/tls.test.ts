@@ -371,7 +371,8 @@ describe('the end of a certificate', () => {
       { tls: { ...ON, certFile: pair.certFile, keyFile: pair.keyFile } },
       { fakeClock: true },
     )
-    const warnings = () => app.logLines.filter(({ msg }) => /^the certificate in .* end(s|ed) on/.test(String(msg))).length
+    const warnings = () =>
+      app.logLines.filter(({ msg }) => /^the certificate in .* end(s|ed) on/.test(String(msg))).length
     // The next look is planned when this one has read the files.
     const look = () => {
       app.clock.advance(10_000)
