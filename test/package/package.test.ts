@@ -94,6 +94,7 @@ describe('the npm package', () => {
       'dist/main.js',
       'dist/client/client.js',
       'dist/client/client.d.ts',
+      'console/dist/index.html',
       'examples/typescript/camera.ts',
       'bin/limb-bridge.js',
       'config/limb-bridge.yaml',

@@ -1,5 +1,6 @@
 import type { JSX } from 'preact'
 import { useMemo } from 'preact/hooks'
+import type { VerbResult } from '../../../src/protocol/results.ts'
 import type { State } from '../../../src/protocol/schemas.ts'
 import { known, numberText, t } from '../i18n/index.ts'
 import type { FleetEvent } from '../live/fleet.ts'
@@ -68,6 +69,7 @@ function Problems(): JSX.Element {
   const { fleet } = session
   useSignals(fleet.pairingChanged, fleet.approvalsChanged, fleet.eventsChanged)
   const health = useLoaded(() => session.ask('bridge/health'), [], [fleet.infoChanged])
+  const refused = useLoaded(refusedLately, [], [])
   const limbs = useMemo(() => limbProblems([...fleet.nodes.values()]), [fleet.nodesChanged.version])
   const problems = [
     ...waiting(),
@@ -83,6 +85,7 @@ function Problems(): JSX.Element {
           link: href('system'),
         }),
       ),
+    ...refusedProblems(refused.data ?? [], fleet.events),
     ...eventProblems(fleet.events),
     ...limbs,
   ]
@@ -184,6 +187,39 @@ function shown(states: readonly State[], status: string, never?: string): Proble
     ...rows,
     { key: `more ${status} ${never ?? ''}`, icon: 'more', text: t('today.more', { n: left }), link },
   ]
+}
+
+type AuditRow = VerbResult<'audit/list'>['items'][number]
+
+const LATELY_MS = 3_600_000
+
+/** Refusals of the last hour, of before this page was opened; only an operator may see the record. */
+async function refusedLately(): Promise<readonly AuditRow[]> {
+  if (!session.may('audit/list')) return []
+  const since = new Date(Date.now() - LATELY_MS).toISOString()
+  return (await session.ask('audit/list', { kind: 'signin.refused', since, limit: 20 })).items
+}
+
+/** One line for each name; those that an event tells anew are left to it. */
+function refusedProblems(rows: readonly AuditRow[], events: readonly FleetEvent[]): Problem[] {
+  const told = new Set(
+    events.filter(({ kind }) => kind === 'sign_in_refused').map(({ fields }) => fields.name),
+  )
+  const byName = new Map([...rows].reverse().map((row) => [String(row.detail.name), row] as const))
+  return [...byName]
+    .filter(([name]) => !told.has(name))
+    .slice(0, MAX_ROWS)
+    .map(([name, { at, actor, seq }]) => ({
+      key: `refused ${seq}`,
+      icon: 'lock',
+      text: t('today.refused', { name }),
+      detail: (
+        <>
+          {actor} · <Age at={at} />
+        </>
+      ),
+      link: href('audit', '', { kind: 'signin.refused' }),
+    }))
 }
 
 /** Refused sign-ins, and limbs that come and go or are two: told by events only. */
