@@ -165,6 +165,16 @@ describe('a client id in use', () => {
     expect(broker.counters.limits.sessions).toBe(1)
   })
 
+  test('of too many live sessions of one principal the oldest is closed, and those of others go on', async () => {
+    const { connect, broker } = await start({ limits: { maxSessionsPerPrincipal: 2 } })
+    const other = await connect({ username: 'viewer1' })
+    const mine = []
+    for (let i = 0; i < 3; i++) mine.push(await connect({ clientId: `w${i}`, username: 'viewer2' }))
+    await mine[0]?.closed
+    for (const client of [mine[1], mine[2], other]) await client?.settle()
+    expect(broker.counters.limits.sessions).toBe(1)
+  })
+
   test('is not blocked by a candidate: neither a rival nor the paired limb', async () => {
     const { connect } = await start()
     const squatter = await connect({ clientId: 'cam1' })

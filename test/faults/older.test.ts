@@ -1,10 +1,20 @@
-import { linkSync, mkdtempSync, rmSync, statSync, truncateSync } from 'node:fs'
+import {
+  linkSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, expect, test } from 'vitest'
 import { systemClock } from '../../src/kernel/clock.ts'
 import { openDatabase } from '../../src/store/sqlite/database.ts'
 import { createStore } from '../../src/store/sqlite/store.ts'
+import { launchBridge, startBridge } from '../support/bridge-process.ts'
 
 /** A database that is sound, and older than what was acknowledged; and one that is opened by two names. */
 
@@ -56,4 +66,23 @@ test('a database that another process holds by another name is not opened', asyn
   rmSync(`${file}.lock`)
   expect(() => open()).toThrow(/in use|under this or another path/)
   await one.close()
+})
+
+test('the program itself opens no listener over less than was acknowledged, until it is started with --accept-older', async () => {
+  const home = join(folder, 'home')
+  mkdirSync(home, { recursive: true })
+  const first = await startBridge({ folder: home })
+  await first.stop()
+  const mark = join(home, 'limb.sqlite.acknowledged')
+  const { seq } = JSON.parse(readFileSync(mark, 'utf8'))
+  writeFileSync(mark, JSON.stringify({ seq: seq + 5, hash: 'f'.repeat(64) }).padEnd(128))
+  const refused = launchBridge({ folder: home })
+  await expect(refused.ready).rejects.toThrow(/older than what the bridge acknowledged.*--accept-older/s)
+  expect((await refused.ended).code).not.toBe(0)
+  const accepted = await startBridge({ folder: home, serveArgs: ['--accept-older'] })
+  expect(accepted.lines.join('\n')).toContain('it is used all the same (--accept-older)')
+  expect(await accepted.stop()).toBe(0)
+  // Once: what is there is what is known from now on.
+  const again = await startBridge({ folder: home })
+  await again.stop()
 })

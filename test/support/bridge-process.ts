@@ -22,6 +22,8 @@ export interface StartOptions {
   /** Sections of the configuration, over the ones that ephemeral ports need. */
   readonly settings?: Readonly<Record<string, Readonly<Record<string, unknown>>>>
   readonly env?: Readonly<Record<string, string>>
+  /** Further arguments of `serve`. */
+  readonly serveArgs?: readonly string[]
   /** For Node itself, such as `--expose-gc`. */
   readonly nodeArgs?: readonly string[]
   /** A command that runs the one which follows it, such as `nice`. */
@@ -105,6 +107,7 @@ export function launchBridge(options: StartOptions): Starting {
     'serve',
     '--config',
     configFile(folder, options.settings),
+    ...(options.serveArgs ?? []),
   ]
   const limit = options.openFiles
   // `exec`, so that the process is the bridge itself.
