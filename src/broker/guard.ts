@@ -39,7 +39,7 @@ export const TOO_LARGE = 'packet too large'
 const PUBLISH = 3
 const QOS_1 = 2
 const QOS_2 = 4
-/** Of type and length, at most. */
+/** The most bytes of type and length. */
 const HEADER_BYTES = 5
 
 /**
