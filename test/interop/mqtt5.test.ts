@@ -1,0 +1,225 @@
+import { join } from 'node:path'
+import { connectAsync, type IClientOptions, type MqttClient } from 'mqtt'
+import { describe, expect, it, onTestFinished } from 'vitest'
+import { startApp } from '../support/app.ts'
+import { Command } from '../support/command.ts'
+import { needs } from '../support/needs.ts'
+import { patience } from '../support/patience.ts'
+
+needs('mosquitto-clients', 'paho')
+
+/** Clients of MQTT 5 that people have: each feature as they use it. */
+
+type App = Awaited<ReturnType<typeof startApp>>
+const GRANTS = [{ to: 'viewer', publish: ['t/#'], subscribe: ['t/#'] }]
+const PASSWORD = 'a-password-of-ann'
+
+/** A bridge with a principal that may publish and read `t/#`. */
+async function withAnn(): Promise<App> {
+  const app = await startApp({ mqtt: { grants: GRANTS } })
+  const admin = await app.admin()
+  await admin.do('admin', 'principal/add', { name: 'ann', role: 'operator', password: PASSWORD })
+  return app
+}
+
+// What they print is read line by line, so it must not wait in a buffer: hence `stdbuf`.
+const argumentsOf = (app: App) => [
+  '-h',
+  '127.0.0.1',
+  '-p',
+  String(app.bridge.mqtt.port),
+  '-V',
+  '5',
+  '-u',
+  'ann',
+  '-P',
+  PASSWORD,
+]
+
+async function ann(app: App, options: IClientOptions = {}): Promise<MqttClient> {
+  const client = await connectAsync(`mqtt://127.0.0.1:${app.bridge.mqtt.port}`, {
+    protocolVersion: 5,
+    reconnectPeriod: 0,
+    username: 'ann',
+    password: PASSWORD,
+    ...options,
+  })
+  onTestFinished(() => void client.end(true))
+  return client
+}
+
+describe('Mosquitto’s clients with -V 5', () => {
+  it('read user properties, content type, expiry and response topic as they were published', async () => {
+    await using app = await withAnn()
+    const sub = new Command('stdbuf', [
+      '-oL',
+      'mosquitto_sub',
+      ...argumentsOf(app),
+      '-t',
+      't/x',
+      '-C',
+      '1',
+      '-F',
+      '%p %C %E %P %R',
+      '-q',
+      '1',
+      '-d',
+    ])
+    await sub.line(/SUBACK/)
+    const properties = [
+      ['content-type', 'text/plain'],
+      ['message-expiry-interval', '100'],
+      ['response-topic', 't/answer'],
+    ].flatMap(([name = '', value = '']) => ['-D', 'publish', name, value])
+    const user = ['-D', 'publish', 'user-property', 'k', 'v']
+    const pub = new Command('stdbuf', [
+      '-oL',
+      'mosquitto_pub',
+      ...argumentsOf(app),
+      '-t',
+      't/x',
+      '-m',
+      'hello',
+      '-q',
+      '1',
+      ...properties,
+      ...user,
+    ])
+    expect(await pub.ended).toBe(0)
+    expect(await sub.line(/^hello/)).toMatch(/^hello text\/plain (99|100) k:v t\/answer$/)
+  })
+
+  it('keep a session for as long as they ask', async () => {
+    await using app = await withAnn()
+    const session = ['-i', 'stored', '-c', '-x', '300', '-q', '1', '-t', 't/x']
+    expect(
+      await new Command('stdbuf', ['-oL', 'mosquitto_sub', ...argumentsOf(app), ...session, '-E']).ended,
+    ).toBe(0)
+    const pub = new Command('stdbuf', [
+      '-oL',
+      'mosquitto_pub',
+      ...argumentsOf(app),
+      '-q',
+      '1',
+      '-t',
+      't/x',
+      '-m',
+      'kept',
+    ])
+    expect(await pub.ended).toBe(0)
+    const back = new Command('stdbuf', ['-oL', 'mosquitto_sub', ...argumentsOf(app), ...session, '-C', '1'])
+    expect(await back.line(/kept/)).toBe('kept')
+  })
+
+  it('are told why a message is denied', async () => {
+    await using app = await withAnn()
+    const args = [...argumentsOf(app), '-q', '1', '-t', 'elsewhere', '-m', 'x', '-d']
+    const pub = new Command('stdbuf', ['-oL', 'mosquitto_pub', ...args])
+    expect(await pub.line(/Publish|PUBACK.*135|Not authorized/i)).toBeDefined()
+    await pub.ended
+  })
+
+  it('share a subscription', async () => {
+    await using app = await withAnn()
+    const args = ['-q', '1', '-t', '$share/g/t/x', '-d']
+    const workers = [1, 2].map(
+      () => new Command('stdbuf', ['-oL', 'mosquitto_sub', ...argumentsOf(app), ...args]),
+    )
+    for (const worker of workers) await worker.line(/SUBACK/)
+    const sender = await ann(app)
+    for (const text of ['a', 'b', 'c', 'd']) await sender.publishAsync('t/x', text, { qos: 1 })
+    const got = await Promise.all(
+      workers.map(async (worker) => [await worker.line(/^[a-d]$/), await worker.line(/^[a-d]$/)]),
+    )
+    expect(got.flat().toSorted()).toEqual(['a', 'b', 'c', 'd'])
+    for (const worker of workers) await worker[Symbol.asyncDispose]()
+  })
+})
+
+describe('Paho with MQTT 5', () => {
+  it.each([1, 2] as const)('in Python, at QoS %i, gets properties and reason codes', async (qos) => {
+    await using app = await withAnn()
+    const script = join(import.meta.dirname, 'client5.py')
+    const program = new Command('/usr/bin/python3', [
+      script,
+      String(app.bridge.mqtt.port),
+      PASSWORD,
+      String(qos),
+    ])
+    const report = JSON.parse(await program.line(/"done"/))
+    expect(report).toMatchObject({
+      done: true,
+      connect: 'Success',
+      granted: [`Granted QoS ${qos}`, 'Not authorized'],
+      text: 'hello',
+      user: [
+        ['a', '1'],
+        ['b', '2'],
+        ['a', '3'],
+      ],
+      contentType: 'text/plain',
+      correlation: 'c1',
+      unsubscribed: ['Success'],
+    })
+    expect(report.expiry).toBeLessThanOrEqual(60)
+    expect(await program.ended).toBe(0)
+  })
+})
+
+/** What Home Assistant sends when it starts, in its order. */
+it('Home Assistant’s sequence is acknowledged, each step within a second', async () => {
+  await using app = await withAnn()
+  const within = async <T>(step: Promise<T>): Promise<T> => {
+    const started = performance.now()
+    const result = await step
+    expect(performance.now() - started).toBeLessThan(patience(1000))
+    return result
+  }
+  const will = { topic: 't/status', payload: Buffer.from('offline'), qos: 1, retain: true } as const
+  const client = await within(ann(app, { clean: true, will, keepalive: 60 }))
+  const granted = await within(
+    new Promise<readonly number[]>((resolve) =>
+      client.subscribe(
+        ['t/+/config', 'limb/node/+/invoke', 't/status'],
+        { qos: 0 },
+        (_error, _granted, packet) => resolve((packet as unknown as { granted: number[] }).granted),
+      ),
+    ),
+  )
+  expect(granted).toEqual([0, 0x87, 0])
+  await within(client.publishAsync('t/a', 'x', { qos: 1, properties: { messageExpiryInterval: 30 } }))
+  await within(client.unsubscribeAsync('t/+/config'))
+  await within(client.publishAsync('t/status', 'online', { qos: 1, retain: true }))
+  const watcher = await ann(app)
+  const told = new Promise<string>((resolve) => {
+    watcher.on('message', (_topic, payload) => payload.toString() === 'offline' && resolve('offline'))
+  })
+  await watcher.subscribeAsync('t/status', { qos: 1 })
+  client.stream.destroy()
+  expect(await told).toBe('offline')
+})
+
+it('mqtt.js uses topic aliases, and receives subscription identifiers', async () => {
+  await using app = await withAnn()
+  const client = await ann(app, {
+    clientId: '',
+    clean: true,
+    autoAssignTopicAlias: true,
+    properties: { topicAliasMaximum: 5 },
+  })
+  const seen: unknown[] = []
+  const three = new Promise<void>((resolve) => {
+    client.on('message', (topic, _payload, packet) => {
+      seen.push([topic, packet.properties?.subscriptionIdentifier])
+      if (seen.length === 3) resolve()
+    })
+  })
+  await client.subscribeAsync('t/+', { qos: 1, properties: { subscriptionIdentifier: 7 } })
+  for (const text of ['1', '2', '3']) await client.publishAsync('t/x', text, { qos: 1 })
+  await three
+  expect(seen).toEqual([
+    ['t/x', 7],
+    ['t/x', 7],
+    ['t/x', 7],
+  ])
+})
