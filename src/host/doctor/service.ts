@@ -58,7 +58,9 @@ export async function checkFromOutside(
       'configuration',
       `${CONFIGURATION} is not for this user: only the service is looked at; ${advice}`,
     ),
-    ...(state === undefined ? [] : await checkService(state)),
+    ...(state === undefined
+      ? [warning('service', 'systemd does not tell this user how it stands')]
+      : await checkService(state)),
   ]
 }
 
