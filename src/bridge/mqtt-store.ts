@@ -114,9 +114,6 @@ export interface MqttStore {
   putSubscriptions(rows: readonly StoredSubscription[]): Promise<void>
   deleteSubscriptions(clientId: string, filters: readonly string[]): Promise<void>
 
-  /** Returns the identity that a stored session belongs to; null: none stored. */
-  sessionOwner(clientId: string): Promise<string | null>
-  sessionsOf(owner: string): Promise<readonly string[]>
   /** `now` when the urgency is left out; as long as the configuration says without terms. */
   putSession(
     clientId: string,
@@ -125,8 +122,6 @@ export interface MqttStore {
     urgency?: Urgency,
     terms?: SessionTerms,
   ): Promise<void>
-  /** Session, subscriptions, queue and handshakes. */
-  deleteSession(clientId: string): Promise<void>
   /** The session, its subscriptions, queue and handshakes of each of these. */
   deleteSessions(clientIds: readonly string[]): Promise<void>
   /** Sessions that nobody used since `before`. */
@@ -143,7 +138,6 @@ export interface MqttStore {
   queued(clientId: string, afterSequence: number, limit: number): Promise<readonly QueuedMessage[]>
   /** One message of a queue, read without waiting for writes that are under way. */
   queuedOne(clientId: string, sequence: number): Promise<QueuedMessage | null>
-  countQueued(clientId: string): Promise<number>
   updateQueued(
     clientId: string,
     sequence: number,
@@ -182,7 +176,6 @@ export interface MqttStore {
    * with a slash, or is empty): a range of an index, without the payloads.
    */
   retainedTopics(prefix: string, afterTopic: string, limit: number): Promise<readonly string[]>
-  countRetained(): Promise<number>
   /** Returns whether the database takes so many bytes more of what it can do without. */
   hasRoom(bytes: number): boolean
 }

@@ -48,7 +48,6 @@ export interface Tx {
   deleteRequest(requestId: string): Promise<void>
   countRequests(): Promise<number>
   countRequestsFrom(address: string): Promise<number>
-  requestsExpiredAt(now: number): Promise<readonly PairingRequestRecord[]>
 
   refusedKeys(nodeId: string, now: number): Promise<readonly RefusedKey[]>
   /** Bounded: the store keeps the newest `maxRefusedKeysPerNode` of a node. */

@@ -13,15 +13,14 @@ export function mqttStoreContract(name: string, make: () => MqttStore): void {
         await store.enqueue([{ clientId, qos: 1, retain: false }], message(1))
         await store.putIncoming(clientId, 7, stored('t'))
       }
-      await store.deleteSession('c')
+      await store.deleteSessions(['c'])
       expect(await store.loadSessions()).toEqual([
         { clientId: 'cc', owner: 'owner of cc', usedAt: 10, expirySeconds: null, leftAt: null },
       ])
-      expect(await store.sessionOwner('c')).toBeNull()
       expect(await store.loadSubscriptions()).toEqual([
         { clientId: 'cc', filter: 'a/#', qos: 1, extra: '{"nl":true}' },
       ])
-      expect([await store.countQueued('c'), await store.countQueued('cc')]).toEqual([0, 1])
+      expect([await store.queued('c', 0, 9), await store.queued('cc', 0, 9)]).toMatchObject([[], [{}]])
       expect([await store.incoming('c', 7), await store.countIncoming('cc')]).toEqual([null, 1])
     })
 
@@ -41,16 +40,15 @@ export function mqttStoreContract(name: string, make: () => MqttStore): void {
         { clientId: 'b' },
       ])
       await store.deleteWill('b')
-      await store.deleteSession('a')
+      await store.deleteSessions(['a'])
       expect(await store.loadWills()).toEqual([])
     })
 
-    test('sessions are found by owner and by when they were last used', async () => {
+    test('sessions are found by when they were last used', async () => {
       const store = make()
       await store.putSession('a', 'ada', 10)
       await store.putSession('b', 'ada', 20)
       await store.putSession('c', 'bob', 30)
-      expect([...(await store.sessionsOf('ada'))].sort()).toEqual(['a', 'b'])
       expect([...(await store.sessionsIdleSince(20))]).toEqual(['a'])
       void store.putSession('a', 'ada', 40, 'soon')
       expect(await store.sessionsIdleSince(20)).toEqual([])
@@ -107,7 +105,7 @@ export function mqttStoreContract(name: string, make: () => MqttStore): void {
       void store.updateQueued('c', sequence, { messageId: 3 }, 'soon')
       expect(await store.queued('c', 0, 9)).toMatchObject([{ messageId: 3 }])
       void store.deleteQueued('c', sequence)
-      expect(await store.countQueued('c')).toBe(0)
+      expect(await store.queued('c', 0, 9)).toEqual([])
     })
 
     test('an incoming message is there until it is deleted, once', async () => {
@@ -136,7 +134,6 @@ export function mqttStoreContract(name: string, make: () => MqttStore): void {
       expect(await store.retainedTopics('', '', 9)).toEqual(['b', 'c', 'd'])
       expect(await store.deleteExpiredRetained('b', 9, 200)).toBeUndefined()
       expect(await store.retainedTopics('', '', 9)).toEqual(['b', 'c'])
-      expect(await store.countRetained()).toBe(2)
     })
 
     test('new retained topics have a limit in all and one below a prefix; known ones are always replaced', async () => {
@@ -162,7 +159,7 @@ export function mqttStoreContract(name: string, make: () => MqttStore): void {
       expect(await store.deleteRetainedBelow('n/a/data/')).toHaveLength(2)
       await store.deleteRetained('b', 'now')
       expect(await store.putRetained(stored('d'), elsewhere, 'now')).toBe('stored')
-      expect(await store.countRetained()).toBe(2)
+      expect(await store.retainedTopics('', '', 9)).toHaveLength(2)
     })
 
     test('retained bytes have a limit in all and one below a prefix; what is not kept leaves nothing older behind', async () => {
@@ -210,7 +207,7 @@ export function mqttStoreContract(name: string, make: () => MqttStore): void {
             expect(found).toEqual(expected.sort((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b))))
             if (prefix === '') return
             expect([...(await store.deleteRetainedBelow(prefix))].sort()).toEqual([...expected].sort())
-            expect(await store.countRetained()).toBe(some.length - expected.length)
+            expect(await store.retainedTopics('', '', 1000)).toHaveLength(some.length - expected.length)
           },
         ),
         { numRuns: 60 },

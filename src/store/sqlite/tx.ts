@@ -109,10 +109,6 @@ export class SqliteTx implements Tx {
     return this.#tables.requests.countFrom(address)
   }
 
-  async requestsExpiredAt(now: number): Promise<readonly PairingRequestRecord[]> {
-    return this.#tables.requests.expiredAt(now)
-  }
-
   async refusedKeys(nodeId: string, now: number): Promise<readonly RefusedKey[]> {
     return this.#tables.refused.keys(nodeId, now)
   }

@@ -11,7 +11,6 @@ export class MqttQueueTable {
   readonly #insert: Sqlite.Statement
   readonly #page: Sqlite.Statement<[string, number, number]>
   readonly #one: Sqlite.Statement<[number, string]>
-  readonly #count: Sqlite.Statement<[string]>
   readonly #sizes: Sqlite.Statement<[]>
   readonly #setMessageId: Sqlite.Statement<[number, number, string]>
   readonly #setPubrel: Sqlite.Statement<[number, string]>
@@ -25,7 +24,6 @@ export class MqttQueueTable {
       'SELECT * FROM mqtt_queue WHERE client_id = ? AND sequence > ? ORDER BY sequence LIMIT ?',
     )
     this.#one = sql.prepare('SELECT * FROM mqtt_queue WHERE sequence = ? AND client_id = ?')
-    this.#count = sql.prepare<[string]>('SELECT count(*) FROM mqtt_queue WHERE client_id = ?').pluck()
     this.#sizes = sql.prepare(`SELECT client_id, count(*) AS messages, max(sequence) AS newest,
       max(broker_counter) AS newest_counter,
       sum(length(CAST(topic AS BLOB)) + length(payload)) AS bytes FROM mqtt_queue GROUP BY client_id`)
@@ -55,10 +53,6 @@ export class MqttQueueTable {
   one(clientId: string, sequence: number): QueuedMessage | null {
     const row = this.#one.get(sequence, clientId)
     return row === undefined ? null : this.#message(row)
-  }
-
-  count(clientId: string): number {
-    return Number(this.#count.get(clientId))
   }
 
   sizes(): QueueSize[] {

@@ -20,7 +20,6 @@ export class MqttRetainedTable {
   readonly #next: Sqlite.Statement<[string, string, number]>
   readonly #all: Sqlite.Statement<[string, number]>
   readonly #fullBelow: Sqlite.Statement<[string, string, number]>
-  readonly #count: Sqlite.Statement<[]>
   readonly #expiries: Sqlite.Statement<[string, number]>
   readonly #bytes: Sqlite.Statement<[string]>
   readonly #sumBelow: Sqlite.Statement<[string, string]>
@@ -51,7 +50,6 @@ export class MqttRetainedTable {
     this.#all = sql
       .prepare<[string, number]>('SELECT topic FROM mqtt_retained WHERE topic > ? ORDER BY topic LIMIT ?')
       .pluck()
-    this.#count = sql.prepare<[]>('SELECT count(*) FROM mqtt_retained').pluck()
     this.#expiries = sql.prepare(
       `SELECT topic, extra ->> '$.expiresAt' AS expiresAt FROM mqtt_retained WHERE topic > ? ORDER BY topic LIMIT ?`,
     )
@@ -154,10 +152,6 @@ export class MqttRetainedTable {
     if (prefix === '') return this.#all.all(after, limit)
     const [first, end] = range(prefix)
     return after === '' ? this.#first.all(first, end, limit) : this.#next.all(after, end, limit)
-  }
-
-  count(): number {
-    return Number(this.#count.get())
   }
 }
 

@@ -14,8 +14,6 @@ export class MqttSessionsTable {
   readonly #deleteSubscription: Sqlite.Statement<[string, string]>
   readonly #put: Sqlite.Statement
   readonly #deletes: readonly Sqlite.Statement<[string]>[]
-  readonly #owner: Sqlite.Statement<[string]>
-  readonly #of: Sqlite.Statement<[string]>
   readonly #idle: Sqlite.Statement<[number]>
 
   constructor(sql: Sqlite.Database) {
@@ -32,8 +30,6 @@ export class MqttSessionsTable {
       VALUES (?, ?, ?, ?, ?)`,
     )
     this.#deletes = SESSION_TABLES.map((table) => sql.prepare(`DELETE FROM ${table} WHERE client_id = ?`))
-    this.#owner = sql.prepare<[string]>('SELECT owner FROM mqtt_sessions WHERE client_id = ?').pluck()
-    this.#of = sql.prepare<[string]>('SELECT client_id FROM mqtt_sessions WHERE owner = ?').pluck()
     this.#idle = sql.prepare<[number]>('SELECT client_id FROM mqtt_sessions WHERE used_at < ?').pluck()
   }
 
@@ -70,15 +66,6 @@ export class MqttSessionsTable {
 
   deleteSubscriptions(clientId: string, filters: readonly string[]): void {
     for (const filter of filters) this.#deleteSubscription.run(clientId, filter)
-  }
-
-  owner(clientId: string): string | null {
-    const owner = this.#owner.get(clientId)
-    return owner === undefined ? null : String(owner)
-  }
-
-  of(owner: string): string[] {
-    return this.#of.all(owner).map(String)
   }
 
   put(clientId: string, owner: string, at: number, { expirySeconds, leftAt }: SessionTerms): void {

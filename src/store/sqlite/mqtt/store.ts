@@ -61,11 +61,8 @@ export function createMqttStore(database: Database): SqliteMqttStore {
     putSubscriptions: (rows) => write(() => sessions.putSubscriptions(rows)),
     deleteSubscriptions: (clientId, filters) => write(() => sessions.deleteSubscriptions(clientId, filters)),
 
-    sessionOwner: (clientId) => read(() => sessions.owner(clientId)),
-    sessionsOf: (owner) => read(() => sessions.of(owner)),
     putSession: (clientId, owner, at, urgency = 'now', terms = LASTING) =>
       writeAt(urgency, () => sessions.put(clientId, owner, at, terms)),
-    deleteSession: (clientId) => write(() => sessions.delete(clientId)),
     deleteSessions: (clientIds) =>
       write(() => {
         for (const clientId of clientIds) sessions.delete(clientId)
@@ -79,7 +76,6 @@ export function createMqttStore(database: Database): SqliteMqttStore {
     enqueue: (targets, message) => write(() => queue.insert(targets, message)),
     queued: (clientId, after, limit) => read(() => queue.page(clientId, after, limit)),
     queuedOne: async (clientId, sequence) => queue.one(clientId, sequence),
-    countQueued: (clientId) => read(() => queue.count(clientId)),
     updateQueued: (clientId, sequence, change, urgency) =>
       writeAt(urgency, () => queue.update(clientId, sequence, change)),
     deleteQueued: (clientId, sequence) => writer.writeSoon(() => queue.delete(clientId, sequence)),
@@ -98,7 +94,6 @@ export function createMqttStore(database: Database): SqliteMqttStore {
       changing('soon', (changes) => retained.deleteExpired(after, limit, now, changes)),
     retained: (topic) => read(() => retained.one(topic)),
     retainedTopics: (prefix, after, limit) => read(() => retained.topics(prefix, after, limit)),
-    countRetained: () => read(() => retained.count()),
     retainedSums: () => retained.sums,
     hasRoom,
   }

@@ -28,7 +28,6 @@ export class PairingRequestsTable {
   readonly #one: Sqlite.Statement<[string]>
   readonly #ofNode: Sqlite.Statement<[string]>
   readonly #sizes: Sqlite.Statement<[]>
-  readonly #expired: Sqlite.Statement<[number]>
   readonly #put: Sqlite.Statement
   readonly #delete: Sqlite.Statement<[string]>
   readonly #count: Sqlite.Statement<[]>
@@ -40,9 +39,6 @@ export class PairingRequestsTable {
     // The size is in the head of a row: what is too large is not even read.
     this.#sizes = sql.prepare(
       'SELECT request_id, expires_at, octet_length(registration) AS bytes FROM requests ORDER BY expires_at DESC, request_id',
-    )
-    this.#expired = sql.prepare(
-      'SELECT * FROM requests WHERE expires_at <= ? ORDER BY expires_at, request_id',
     )
     this.#put =
       sql.prepare(`INSERT OR REPLACE INTO requests (request_id, node_id, kind, revision, registration, salt,
@@ -76,10 +72,6 @@ export class PairingRequestsTable {
 
   deleteAll(requestIds: readonly string[]): void {
     for (const requestId of requestIds) this.#delete.run(requestId)
-  }
-
-  expiredAt(now: number): PairingRequestRecord[] {
-    return this.#expired.all(now).map((row) => this.#record(row))
   }
 
   put(request: PairingRequestRecord): void {
