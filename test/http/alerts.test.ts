@@ -150,6 +150,27 @@ const CASES: Readonly<Record<string, Case>> = {
     },
     labels: SUMMED,
   },
+  LimbKeepsTooMuch: {
+    fires: {
+      [gauge('limb_kept_bytes', 'kind="retained"')]: '90x180',
+      [gauge('limb_kept_bytes_max', 'kind="retained"')]: '100x180',
+    },
+    summary: 'b:8083 has filled 90% of what it may keep: retained.',
+    silent: {
+      [gauge('limb_kept_bytes', 'kind="retained"')]: '80x180',
+      [gauge('limb_kept_bytes_max', 'kind="retained"')]: '100x180',
+    },
+    labels: { ...WHOLE, kind: 'retained' },
+  },
+  LimbSessionsLimit: {
+    fires: { [gauge('limb_limits_reached_total', 'limit="sessions"')]: '0+1x180' },
+    summary: 'b:8083 ended 10 sessions because their name has too many.',
+    silent: {
+      [gauge('limb_limits_reached_total', 'limit="sessions"')]: '9x180',
+      [gauge('limb_limits_reached_total', 'limit="packet"')]: '0+1x180',
+    },
+    labels: SUMMED,
+  },
   LimbMessagesLost: {
     fires: {
       [gauge('limb_messages_dropped_total', 'why="queue"')]: '0+1x180',

@@ -252,8 +252,8 @@ describe('a limb that is invoked over HTTP', () => {
       (q, r) => r.writeHead(200, { 'content-length': 9 }).write('{"s', () => q.socket.destroy()),
       'not known',
     ],
-    ['no HTTP', (q) => q.socket.end('220 mail.example ESMTP\r\n'), 'not HTTP'],
-    ['a TLS alert', (q) => q.socket.end(Buffer.from([0x15, 3, 1, 0, 2, 2, 0x46])), 'https:// endpointUrl'],
+    ['no HTTP', (q) => q.socket.end('220 mail.example ESMTP\r\n'), 'did not answer at'],
+    ['a TLS alert', (q) => q.socket.end(Buffer.from([0x15, 3, 1, 0, 2, 2, 0x46])), 'did not answer at'],
     [
       'another protocol',
       (q) => q.socket.write('HTTP/1.1 101 Go\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n'),
