@@ -436,7 +436,8 @@ export class Invocations {
     }
     // An invocation that waits twice, first for one lease and then for another, is queued all the while.
     if (invocation.begun && invocation.record.state === state) return
-    invocation.record = invocation.begun ? moved(invocation.record, state) : { ...invocation.record, state }
+    const isFirst = !invocation.begun
+    invocation.record = isFirst ? { ...invocation.record, state } : moved(invocation.record, state)
     invocation.begun = true
     const entry = {
       actor: invocation.record.principal,
@@ -445,7 +446,13 @@ export class Invocations {
       detail: invocation.record.decidedBy === null ? {} : { approvedBy: invocation.record.decidedBy },
     }
     const stored = this.log.step(invocation.record, entry, wait)
-    if (stored) await stored
+    try {
+      if (stored) await stored
+    } catch (error) {
+      // Nothing of it is on disk, and nothing was sent: an end of it would take room that there is not.
+      if (isFirst) invocation.begun = false
+      throw error
+    }
     this.#stepped(invocation)
   }
 

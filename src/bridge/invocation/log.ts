@@ -26,7 +26,7 @@ export class InvocationLog {
   readonly #throttle: LogThrottle
   #trusted = true
   /** Rows of many invocations come with one promise. */
-  #watching: Promise<void> | null = null
+  #watching: { readonly stored: Promise<void>; begins: boolean } | null = null
 
   constructor(world: BridgeContext) {
     this.#world = world
@@ -40,8 +40,11 @@ export class InvocationLog {
    * needs to wait for that. @throws Refusal `storage_unavailable`
    */
   step(record: InvocationRecord, entry: InvocationLogEntry, wait: boolean): Promise<void> | undefined {
-    if (wait) return this.#watched(this.#onDisk(record, null, entry))
-    const recorded = this.#watched(this.#world.store.recordInvocation(record, this.#entry(record, entry)))
+    if (wait) return this.#watched(this.#onDisk(record, null, entry), true)
+    const recorded = this.#watched(
+      this.#world.store.recordInvocation(record, this.#entry(record, entry)),
+      true,
+    )
     return this.#trusted ? undefined : recorded
   }
 
@@ -52,8 +55,8 @@ export class InvocationLog {
     entry: InvocationLogEntry,
     wait: boolean,
   ): Promise<void> | undefined {
-    if (wait) return this.#watched(this.#onDisk(record, answer, entry)).catch(() => {})
-    void this.#watched(this.#world.store.recordInvocation(record, this.#entry(record, entry)))
+    if (wait) return this.#watched(this.#onDisk(record, answer, entry), false).catch(() => {})
+    void this.#watched(this.#world.store.recordInvocation(record, this.#entry(record, entry)), false)
     return undefined
   }
 
@@ -185,13 +188,20 @@ export class InvocationLog {
     )
   }
 
-  /** Remembers whether the store records; says so once when it does not. */
-  #watched(stored: Promise<void>): Promise<void> {
-    if (stored === this.#watching) return stored
-    this.#watching = stored
+  /**
+   * Remembers whether the store records; says so once when it does not. That it keeps an end does not say that it keeps
+   * a beginning: without room it takes ends alone.
+   */
+  #watched(stored: Promise<void>, begins: boolean): Promise<void> {
+    if (stored === this.#watching?.stored) {
+      this.#watching.begins ||= begins
+      return stored
+    }
+    const watching = { stored, begins }
+    this.#watching = watching
     stored.then(
       () => {
-        this.#trusted = true
+        if (watching.begins) this.#trusted = true
       },
       (error: unknown) => {
         if (this.#trusted) {

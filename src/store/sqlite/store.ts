@@ -78,7 +78,11 @@ export function createStore(database: Database, options: StoreOptions = {}): Sql
         () => tx.end(),
       )
     },
-    recordInvocation: (record, entry) => invocations.add(record, entry),
+    recordInvocation(record, entry) {
+      // Alone, and before anything of it is written: the others of its commit are stored.
+      const noRoom = tables.audit.noRoomFor(entry)
+      return noRoom ? Promise.reject(noRoom) : invocations.add(record, entry)
+    },
     async settled() {
       await writer.settled()
     },

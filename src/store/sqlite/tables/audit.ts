@@ -61,12 +61,15 @@ export class AuditTable {
    * @throws Refusal `storage_unavailable`
    */
   append(entry: AuditEntry): void {
-    const needsRoom = isBeginning(entry.kind) || isRefusal(entry.kind)
-    if (needsRoom && !this.#hasRoom()) {
-      if (isRefusal(entry.kind)) return
-      throw new Refusal('storage_unavailable', NO_ROOM)
-    }
+    if (isRefusal(entry.kind) && !this.#hasRoom()) return
+    const noRoom = this.noRoomFor(entry)
+    if (noRoom) throw noRoom
     this.#chains[auditLogOf(entry.kind)].append(entry)
+  }
+
+  /** Returns the refusal of a row that records a beginning, when there is no room for it. */
+  noRoomFor({ kind }: AuditEntry): Refusal | undefined {
+    return isBeginning(kind) && !this.#hasRoom() ? new Refusal('storage_unavailable', NO_ROOM) : undefined
   }
 
   page(filter: AuditFilter, order: Order, after: string | null, limit: number): Page<AuditRow> {
