@@ -28,25 +28,24 @@ export class RegistrationRateLimit {
     this.#tidyAt = plusMs(clock.monotonicMs(), MINUTE_MS)
   }
 
-  /** Reserves the one change that a registration may be. */
+  /** Reserves what a registration may change: the limb, and a request that waits for it. */
   reserve(): ChangeReservation {
-    let mine: string | undefined
+    let mine: string[] = []
     const begin = () => {
-      if (mine !== undefined) this.#underWay.remove(mine)
-      mine = undefined
+      for (const key of mine) this.#underWay.remove(key)
+      mine = []
     }
     return {
       begin,
       take: (key) => {
-        begin()
         this.#check(key)
         this.#underWay.add(key)
-        mine = key
+        mine.push(key)
       },
       settle: (stored) => {
-        const key = mine
+        const taken = mine
         begin()
-        if (stored && key !== undefined) this.#count(key)
+        if (stored) for (const key of taken) this.#count(key)
       },
     }
   }

@@ -1,7 +1,7 @@
 import { execFile } from 'node:child_process'
 import { randomBytes, X509Certificate } from 'node:crypto'
-import { chownSync, statSync } from 'node:fs'
-import { chmod, mkdir, mkdtemp, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
+import { lchownSync, statSync } from 'node:fs'
+import { chmod, lstat, mkdir, mkdtemp, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { isIP } from 'node:net'
 import { hostname, networkInterfaces } from 'node:os'
 import { dirname, join } from 'node:path'
@@ -86,7 +86,8 @@ export interface MadeCertificate {
 export async function initAuthority(folder: string, names: readonly string[]): Promise<MadeCertificate> {
   const files = authorityFiles(folder)
   await mkdir(folder, { recursive: true, mode: 0o750 })
-  giveToOwnerOf(dirname(folder), folder)
+  // One that has an owner already keeps it: it may be the folder of the database, or somebody's home.
+  if ((await lstat(folder)).uid === 0) giveToOwnerOf(dirname(folder), folder)
   const there = await isFile(files.caKey)
   if (!there && (await isFile(files.ca)))
     throw new Error(
@@ -188,7 +189,9 @@ export class OwnCertificate {
     const lacks = names.filter((name) => !has.includes(name))
     const soon = cert.validToDate.getTime() - nowMs < RENEW_DAYS * DAY_MS
     if (!soon && lacks.length === 0) return undefined
-    await issue(this.#files, [...names, ...has])
+    // The oldest first: names that were asked for stay, and addresses that come and go fall out at the end.
+    const gone = has.filter((name) => !names.includes(name))
+    await issue(this.#files, [...gone.slice(0, Math.max(0, MAX_NAMES - names.length)), ...names])
     return soon
       ? `it would have ended on ${cert.validToDate.toISOString()}`
       : `the machine is now ${lacks.join(', ')} too`
@@ -252,7 +255,7 @@ async function install(from: string, to: string, mode: number): Promise<void> {
 function giveToOwnerOf(folder: string, path: string): void {
   if (process.geteuid?.() !== 0) return
   const { uid, gid } = statSync(folder)
-  chownSync(path, uid, gid)
+  lchownSync(path, uid, gid)
 }
 
 async function openssl(...args: readonly string[]): Promise<void> {
