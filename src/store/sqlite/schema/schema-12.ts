@@ -56,7 +56,7 @@ BEGIN SELECT raise(ABORT, 'the anchor of the audit log stays'); END;`
 
 export const SCHEMA_AUDIT_CHAINS = `
 ALTER TABLE audit ADD COLUMN place INTEGER;
-DROP TRIGGER audit_has_no_gap;
+DROP TRIGGER IF EXISTS audit_has_no_gap;
 ${TABLES.map(chain).join('\n')}
 ${['audit', ...TABLES].map(noGap).join('\n')}
 `
