@@ -181,4 +181,4 @@ export interface MqttStore {
 }
 
 /** The store of the wills that outlive the bridge. */
-export type WillStore = Pick<MqttStore, 'loadWills' | 'putWill' | 'deleteWill'>
+export type WillStore = Pick<MqttStore, 'loadWills' | 'putWill' | 'deleteWill' | 'hasRoom'>

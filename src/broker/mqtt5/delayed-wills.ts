@@ -57,7 +57,9 @@ export class DelayedWills {
     const will = { clientId, topic, payload: own, qos, retain, extra, delaySeconds: seconds, dueAt: null }
     this.#forget(clientId)
     this.#waiting.set(clientId, { will, cancel: undefined })
-    await this.#options.store.putWill(will)
+    const { store } = this.#options
+    // Without room it lives as long as the process: a full database keeps nobody out.
+    await (store.hasRoom(own.length) ? store.putWill(will) : store.deleteWill(clientId))
   }
 
   /** The connection of a client has ended without a goodbye, or with one that leaves the will. */
@@ -68,7 +70,7 @@ export class DelayedWills {
     const { clock, store } = this.#options
     const dueAt = clock.wallMs() + will.delaySeconds * 1000
     this.#schedule({ ...will, dueAt }, will.delaySeconds * 1000)
-    this.#orLog(store.putWill({ ...will, dueAt }))
+    if (store.hasRoom(will.payload.length)) this.#orLog(store.putWill({ ...will, dueAt }))
   }
 
   /** The client is back in time, or has said goodbye. */

@@ -317,6 +317,8 @@ export class MqttPersistence {
     if ((await store.countIncoming(clientId)) >= limits.maxInflightPerSession) {
       throw new Error(`${limits.maxInflightPerSession} QoS 2 messages already wait for PUBREL`)
     }
+    if (packet.payload.length > 0 && !store.hasRoom(packet.payload.length))
+      throw new Error('the database has no room: it has reached store.maxBytes')
     this.sessions.hasIncoming(clientId)
     await store.putIncoming(clientId, messageId, { ...columnsOf(packet), retain: packet.retain })
   }

@@ -110,7 +110,7 @@ function capabilitiesIn(text: string): unknown {
     })
 }
 
-const MUST_SHIELD = /^[=+\-@\t\r]/
+const MUST_SHIELD = /^'?[=+\-@\t\r]/
 
 /** Makes a cell that `cellOf` reads as the same text, and that no spreadsheet runs: a device chose it. */
 export function shieldedCell(text: string): string {
