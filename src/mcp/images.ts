@@ -94,7 +94,11 @@ function modelMime(text: string): string | undefined {
  */
 function straightBase64(value: unknown): string | undefined {
   if (typeof value !== 'string') return undefined
-  const bare = value.replaceAll(/\s/g, '').replaceAll('-', '+').replaceAll('_', '/').replace(/=+$/, '')
+  const padded = value.replaceAll(/\s/g, '').replaceAll('-', '+').replaceAll('_', '/')
+  // No `/=+$/`: its time grows with the square of the length, and a limb chooses the text.
+  let end = padded.length
+  while (padded.charAt(end - 1) === '=') end--
+  const bare = padded.slice(0, end)
   if (bare === '' || bare.length % 4 === 1 || !BASE64.test(bare)) return undefined
   return bare.padEnd(Math.ceil(bare.length / 4) * 4, '=')
 }

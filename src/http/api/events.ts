@@ -5,6 +5,7 @@ import type { Identity, RetainedMessage } from '../../bridge/ports.ts'
 import type { Clock } from '../../kernel/clock.ts'
 import { Counts } from '../../kernel/counts.ts'
 import { Refusal } from '../../kernel/errors.ts'
+import { onceOver } from '../once-over.ts'
 import { EventLog, type ServerEvent } from './event-log.ts'
 import type { ApiPorts } from './ports.ts'
 import { sendProblem } from './problem.ts'
@@ -38,7 +39,7 @@ export function eventRoutes(app: FastifyInstance, ports: ApiPorts, clock: Clock)
     const data = (request.query as { data?: string }).data === 'true'
     const stream = new Stream(response, clock, () => ports.isCurrent(identity))
     const stop = log.read((event) => stream.take(event), { data })
-    response.once('close', () => {
+    onceOver(request, reply, () => {
       stop()
       stream.stop()
       open.delete(response)
@@ -86,6 +87,8 @@ class Stream {
   #waiting: ServerEvent[] | null = []
   #waitingBytes = 0
   #stopped = false
+  /** Ends the waiting for a reader that has gone. */
+  readonly #over = new AbortController()
 
   constructor(response: ServerResponse, clock: Clock, isAllowed: () => boolean) {
     this.#response = response
@@ -108,6 +111,7 @@ class Stream {
   }
 
   take(event: ServerEvent): void {
+    if (this.#stopped) return
     if (this.#waiting === null) {
       this.#send(event)
       return
@@ -121,8 +125,9 @@ class Stream {
   async write(text: string): Promise<void> {
     if (this.#stopped) throw new Error('the reader has gone')
     if (!this.#isAllowed()) throw new Error('the reader may not read any more')
-    if (!this.#response.write(text))
-      await Promise.race([once(this.#response, 'drain'), once(this.#response, 'close')])
+    if (this.#response.write(text)) return
+    const { signal } = this.#over
+    await once(this.#response, 'drain', { signal })
   }
 
   /** Sends events as they come from now on; first those that `missed` holds, then those that have waited. */
@@ -136,6 +141,8 @@ class Stream {
 
   stop(): void {
     this.#stopped = true
+    this.#waiting = []
+    this.#over.abort()
     this.#stopHeartbeat()
   }
 

@@ -72,16 +72,19 @@ export class HttpLimbSession implements Session {
   async next(waitMs: number, slackMs: number, signal: AbortSignal): Promise<Uint8Array | undefined> {
     this.#wake?.()
     this.#polledUntilMs = this.#clock.monotonicMs() + waitMs + slackMs
-    if (this.#invocations.length === 0 && waitMs > 0 && this.alive) {
+    if (this.#invocations.length === 0 && waitMs > 0 && this.alive && !signal.aborted) {
+      let wake = () => {}
       await new Promise<void>((resolve) => {
         const cancel = this.#clock.after(waitMs, resolve)
-        const wake = () => {
+        wake = () => {
           cancel()
           resolve()
         }
         this.#wake = wake
         signal.addEventListener('abort', wake, { once: true })
       })
+      // A newer poll has taken its place: what comes is for that one.
+      if (this.#wake !== wake) return undefined
       this.#wake = null
     }
     this.#polledUntilMs = this.#clock.monotonicMs() + slackMs

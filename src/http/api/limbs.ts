@@ -6,6 +6,7 @@ import { parseJson } from '../../protocol/decode.ts'
 import { isName, NAME_HINT } from '../../protocol/names.ts'
 import type { NodeInbound } from '../../protocol/topics.ts'
 import { peerAddress } from '../address.ts'
+import { onceOver } from '../once-over.ts'
 import { HttpLimbSession } from './limb-session.ts'
 import type { ApiPorts } from './ports.ts'
 import { sendProblem } from './problem.ts'
@@ -108,7 +109,7 @@ class HttpLimbs {
     }
     const session = await this.#limb(said, request)
     const gone = new AbortController()
-    reply.raw.once('close', () => gone.abort())
+    onceOver(request, reply, () => gone.abort())
     const invocation = await session.next(seconds * 1000, POLL_SLACK_MS, gone.signal)
     if (invocation === undefined) return reply.code(204).send()
     return reply.type('application/json; charset=utf-8').send(Buffer.from(invocation))

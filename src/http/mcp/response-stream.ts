@@ -21,7 +21,12 @@ export class ResponseStreams {
   }
 
   /** Resolves when the body has been sent, or its client has gone. */
-  async send(response: Response, to: ServerResponse, mayRead: () => boolean): Promise<void> {
+  async send(
+    response: Response,
+    to: ServerResponse,
+    mayRead: () => boolean,
+    clientGone: AbortSignal,
+  ): Promise<void> {
     to.writeHead(response.status, { ...Object.fromEntries(response.headers), ...SAFE })
     if (response.body === null) {
       to.end()
@@ -30,13 +35,13 @@ export class ResponseStreams {
     const reader = response.body.getReader() as ReadableStreamDefaultReader<Uint8Array>
     const stopLooking = this.#look(to, mayRead)
     const gone = () => void reader.cancel().catch(() => undefined)
-    to.once('close', gone)
+    clientGone.addEventListener('abort', gone, { once: true })
     this.#open.add(to)
     // A stream that is not followed by an event has its headers sent at once.
     to.flushHeaders()
     try {
       for (let next = await reader.read(); !next.done; next = await reader.read()) {
-        if (to.destroyed) return
+        if (to.destroyed || clientGone.aborted) return
         if (this.#isBehind(to) || !mayRead()) to.destroy()
         else to.write(next.value)
       }

@@ -12,6 +12,7 @@ import { crossOrigin, signIn } from '../api/access.ts'
 import type { ApiPorts } from '../api/ports.ts'
 import { sendProblem } from '../api/problem.ts'
 import { hostAllowed } from '../hosts.ts'
+import { onceOver } from '../once-over.ts'
 import { ResponseStreams } from './response-stream.ts'
 
 export const MCP_PATH = '/mcp'
@@ -134,7 +135,7 @@ function transport(app: FastifyInstance, options: McpRouteOptions): void {
       openInAll++
       let answer: McpAnswer | undefined
       reply.hijack()
-      reply.raw.once('close', () => {
+      onceOver(request, reply, () => {
         gone.abort()
         answer?.ended()
         openInAll--
@@ -142,14 +143,21 @@ function transport(app: FastifyInstance, options: McpRouteOptions): void {
         if (left === 0) open.delete(caller.principal)
         else open.set(caller.principal, left)
       })
+      if (gone.signal.aborted) return reply
       for (const [name, value] of Object.entries(reply.getHeaders())) reply.raw.setHeader(name, value ?? '')
       answer = await answerOf(request, options, caller, gone.signal).catch((error: unknown) => {
         options.warn({ err: error }, 'http: a request of MCP failed')
         return refusedAnswer(500, -32_603, 'the bridge failed; its log says why')
       })
-      // It went while it was answered.
-      if (gone.signal.aborted) answer.ended()
-      else await streams.send(answer.response, reply.raw, caller.isCurrent).catch(() => reply.raw.destroy())
+      if (gone.signal.aborted) {
+        // It went while it was answered.
+        answer.ended()
+        await answer.response.body?.cancel().catch(() => undefined)
+        return reply
+      }
+      await streams
+        .send(answer.response, reply.raw, caller.isCurrent, gone.signal)
+        .catch(() => reply.raw.destroy())
       return reply
     },
   })

@@ -50,7 +50,7 @@ export class SingleRequests {
   ): Promise<McpAnswer> {
     if (listenedIn(body) > MAX_LISTENED) {
       const text = `a request may listen to ${MAX_LISTENED} resources; send several`
-      return refusedAnswer(400, RPC.invalidParams, text)
+      return { ...refusedAnswer(400, RPC.invalidParams, text), ended }
     }
     const authInfo = { token: '', clientId: principal, scopes: [role], extra: { parts } }
     const response = await this.#handler.fetch(request, { parsedBody: body, authInfo })
