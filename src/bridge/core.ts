@@ -247,7 +247,11 @@ export class Core implements Inbound {
    * they were.
    */
   isCurrent(identity: Identity): boolean {
-    return !this.#table.isInvalidated({ identity })
+    const ended =
+      identity.kind === 'principal' &&
+      identity.endsAt !== undefined &&
+      this.#world.running.now() >= identity.endsAt
+    return !ended && !this.#table.isInvalidated({ identity })
   }
 
   opened(session: Session): void {

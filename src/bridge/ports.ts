@@ -316,6 +316,8 @@ export type Identity =
       readonly local: boolean
       /** The token it signed in with; undefined: a password, or the control socket. */
       readonly tokenId?: string | undefined
+      /** The time of the running clock at which that token ends; undefined: never. */
+      readonly endsAt?: number | undefined
     }
 
 /** Says how a session came to its end. */

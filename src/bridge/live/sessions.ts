@@ -81,11 +81,14 @@ export class SessionTable {
     if (this.#barred.size > MAX_BARRED && oldest !== undefined) this.#barred.delete(oldest)
   }
 
-  /** Returns whether its name was barred since it was let in. */
+  /** Returns whether its name, or its token, was barred since it was let in. */
   isInvalidated({ identity }: Pick<Session, 'identity'>): boolean {
     if (identity.kind === 'candidate' || (identity.kind === 'principal' && identity.local)) return false
     const name = identity.kind === 'principal' ? identity.name : identity.nodeId
-    return (this.#barred.get(name) ?? 0) > (this.#admittedIn.get(identity) ?? this.#epoch)
+    const token = identity.kind === 'principal' ? identity.tokenId : undefined
+    const barred = this.#barred.get(name) ?? 0
+    const tokenBarred = token === undefined ? 0 : (this.#barred.get(barOfToken(name, token)) ?? 0)
+    return Math.max(barred, tokenBarred) > (this.#admittedIn.get(identity) ?? this.#epoch)
   }
 
   /** A candidate becomes the limb it asked to be; its session goes on under the same name. */
@@ -117,7 +120,7 @@ export class SessionTable {
 
   /** Ends the sessions that signed in with this token, and lets in none that is about to open with it. */
   endToken(principal: string, tokenId: string): void {
-    this.invalidate(principal)
+    this.invalidate(barOfToken(principal, tokenId))
     for (const session of this.named(principal)) {
       if (session.identity.kind === 'principal' && session.identity.tokenId === tokenId)
         session.end('refused', true)
@@ -127,6 +130,11 @@ export class SessionTable {
   endAll(name: string, why: SessionEnd): void {
     for (const session of this.named(name)) session.end(why, false)
   }
+}
+
+/** No name holds a blank. */
+function barOfToken(principal: string, tokenId: string): string {
+  return `${principal} ${tokenId}`
 }
 
 function candidateHolds(session: Session, key: KeyHash): boolean {

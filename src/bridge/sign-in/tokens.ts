@@ -35,7 +35,9 @@ export class Tokens {
     const principal = await tx.principal(token.principal)
     if (principal === null) return null
     const role = lesserRole(token.role, principal.role)
-    return { kind: 'principal', name: principal.name, role, local: false, tokenId: token.tokenId }
+    const { tokenId, expiresAt } = token
+    const ends = expiresAt === null ? {} : { endsAt: expiresAt }
+    return { kind: 'principal', name: principal.name, role, local: false, tokenId, ...ends }
   }
 
   used(tokenId: string, address: string): void {
