@@ -76,6 +76,8 @@ export class Translator {
   readonly #subscribing: Subscribing
   readonly #aliases = new Map<number, string>()
   #connackOut = false
+  /** Messages of QoS 0 and 2 that have a place among the acknowledgements. */
+  #others = 0
 
   constructor(options: TranslatorOptions) {
     this.#options = options
@@ -88,7 +90,7 @@ export class Translator {
     this.#once = new ReceivedOnce({
       world,
       client,
-      publish: options.publish,
+      publish: (message, acknowledge) => this.#handOn(message, acknowledge),
       pubrec: (id, outcome) => this.#acknowledge(0x50, id, outcome),
       pubcomp: (id, outcome) => this.#acknowledge(0x70, id, outcome),
       alive: () => session.alive,
@@ -192,7 +194,8 @@ export class Translator {
     const { qos, id, retain, payload, properties } = publish
     const topic = this.#topicOf(publish)
     if (typeof topic !== 'string') return topic
-    if (qos > 0 && acks.length + this.#once.size >= world.limits.maxInflightPerSession) return TOO_MANY
+    const underWay = acks.length - this.#others + this.#once.size
+    if (qos > 0 && underWay >= world.limits.maxInflightPerSession) return TOO_MANY
     if (properties.userProperties > MAX_PROPERTIES || properties.bytes > MAX_PROPERTY_BYTES) {
       acks.run(() => this.#answer(qos, id, TOO_MANY_PROPERTIES))
       return undefined
@@ -208,8 +211,20 @@ export class Translator {
       context: forwarded.length === 0 ? undefined : { responseTopic, correlation: correlationData },
     }
     if (qos === 2) return this.#once.receive(id, message) ? undefined : TOO_MANY_COPIES
-    this.#options.publish(message, (outcome) => this.#answer(qos, id, outcome))
+    this.#handOn(message, (outcome) => this.#answer(qos, id, outcome))
     return undefined
+  }
+
+  #handOn(message: Received, acknowledge: (outcome: Outcome) => void): void {
+    if (message.qos === 1) {
+      this.#options.publish(message, acknowledge)
+      return
+    }
+    this.#others++
+    this.#options.publish(message, (outcome) => {
+      this.#others--
+      acknowledge(outcome)
+    })
   }
 
   #topicOf({ topic, properties }: Publish5): string | Fault5 {
