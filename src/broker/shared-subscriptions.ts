@@ -58,7 +58,8 @@ interface Member {
 export class SharedSubscriptions {
   readonly #options: SharedSubscriptionsOptions
   readonly #live = new ShareIndex<Member, Subscription>()
-  readonly #members = new Map<SharingSession, Member>()
+  /** Weak: who has left every group is not told of here when it goes. */
+  readonly #members = new WeakMap<SharingSession, Member>()
   #choices = 0
 
   constructor(options: SharedSubscriptionsOptions) {
@@ -155,8 +156,10 @@ export class SharedSubscriptions {
     const routed = { ...packet, messageId: undefined, dup: false, qos: Math.max(packet.qos, qos) as Qos }
     const share = this.#choose(routed, packet.share ?? '')
     if (share === undefined) return
-    this.keep([share]).catch(this.#options.failed)
-    this.deliver(share)
+    // Kept first: the store must know it before its acknowledgement can come.
+    this.keep([share])
+      .finally(() => this.deliver(share))
+      .catch(this.#options.failed)
     if (stored) void this.#forget(from, packet)
   }
 
