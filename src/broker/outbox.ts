@@ -341,9 +341,9 @@ export class SessionOutbox {
     void persistence.outgoingSent(client, { ...packet, qos, messageId }).then((kept) => {
       this.#storing.delete(messageId)
       if (!kept) return
+      const isOpen = this.#closed ? this.handshakes.has(messageId) : this.#unkept.get(messageId) === message
       // Acknowledged while it was written.
-      if (this.#unkept.get(messageId) !== message)
-        void persistence.outgoingClearMessageId(client, { messageId })
+      if (!isOpen) void persistence.outgoingClearMessageId(client, { messageId })
       else this.#unkept.delete(messageId)
     })
   }
