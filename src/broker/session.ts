@@ -239,6 +239,8 @@ export class MqttSession extends Connection implements Session {
   #readOver(topic: string, messageId: number | undefined, bytes: number): void {
     const { maxPacketBytes } = this.#limits
     this.#throttle?.received(PUBLISH << 4, bytes)
+    const { client } = this
+    if (client._keepaliveInterval > 0) client._keepaliveTimer?.refresh()
     this.limited(
       'packet',
       { bytes, maxPacketBytes, topic: topic.slice(0, 200) },
