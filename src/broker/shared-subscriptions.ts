@@ -103,9 +103,18 @@ export class SharedSubscriptions {
     member.coming--
     if (member.delivery.putShared(packet, filter, qos) || keptFor !== undefined) return
     const next = this.#choose(packet, filter)
-    if (next?.member === undefined) return
-    next.member.coming--
-    next.member.delivery.putShared(next.packet, filter, next.qos)
+    if (next !== undefined) this.#handToNext(next)
+  }
+
+  /** Hands a copy to who was chosen in the place of another: what is kept the store must know before it is sent. */
+  #handToNext(share: Share): void {
+    if (share.keptFor === undefined) {
+      this.deliver(share)
+      return
+    }
+    this.keep([share])
+      .finally(() => this.deliver(share))
+      .catch(this.#options.failed)
   }
 
   #choose(routed: RoutedPacket, filter: string): Share | undefined {
@@ -156,10 +165,7 @@ export class SharedSubscriptions {
     const routed = { ...packet, messageId: undefined, dup: false, qos: Math.max(packet.qos, qos) as Qos }
     const share = this.#choose(routed, packet.share ?? '')
     if (share === undefined) return
-    // Kept first: the store must know it before its acknowledgement can come.
-    this.keep([share])
-      .finally(() => this.deliver(share))
-      .catch(this.#options.failed)
+    this.#handToNext(share)
     if (stored) void this.#forget(from, packet)
   }
 
