@@ -1,4 +1,5 @@
 import { rmSync } from 'node:fs'
+import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Core } from '../bridge/core.ts'
 import { FirstStartLink } from '../bridge/sign-in/first-start-link.ts'
@@ -32,16 +33,28 @@ export function consoleParts(
     link &&
     (async (secret, password) => {
       if (!link.take(secret)) return 'gone'
+      // A password that was chosen meanwhile is not set by who reads the link in the log.
+      if (!(await isFirst(core, adminPassword.file))) return 'gone'
       if (!(await setAdminPassword(core, password))) {
         link.giveBack()
         return 'failed'
       }
-      // What it holds is no password any more.
-      rmSync(adminPassword.file, { force: true })
+      try {
+        // What it holds is no password any more.
+        rmSync(adminPassword.file, { force: true })
+      } catch (error) {
+        log.warn({ err: error }, `${adminPassword.file} holds no password any more: remove it`)
+      }
       log.info({}, 'the password of the principal admin was set with the link of the first start')
       return 'set'
     })
   return { options: { folder: FOLDER, facts, setFirstPassword }, firstStartSecret: link?.secret ?? null }
+}
+
+/** Returns whether the password of `admin` is still the one that the first start made. */
+async function isFirst(core: Core, file: string): Promise<boolean> {
+  const text = await readFile(file, 'utf8').catch(() => undefined)
+  return text !== undefined && (await core.isPasswordOf('admin', text.trim()))
 }
 
 /** Sets the password as `admin` itself, so that the record says what happened; false when it could not be stored. */

@@ -98,6 +98,7 @@ export class Core implements Inbound {
       registry: this.registry,
       retries,
       tokens: this.#tokens,
+      sessions: this.#table,
       prune: (byAge) => this.control.prune(byAge),
     })
     this.#housekeeping = new Housekeeping(world.clock, world.log, kept)

@@ -76,7 +76,7 @@ export class InboundPath {
       const retain = message.retain && this.#world.rights.retain(session.identity)
       const from = session.client.id ?? undefined
       this.#acknowledgeAfter(session, acknowledge, (done) =>
-        this.#world.broker.route({ ...message, retain, from }, (matched) =>
+        this.#world.broker.route({ ...message, payload: owned(message.payload), retain, from }, (matched) =>
           done(matched ? undefined : UNMATCHED),
         ),
       )
@@ -251,4 +251,15 @@ function levelsOf(topic: string): number {
   let levels = 1
   for (let at = topic.indexOf('/'); at >= 0; at = topic.indexOf('/', at + 1)) levels++
   return levels
+}
+
+/** The factor by which the chunk of a socket may be larger than the payload that holds it. */
+const MAX_PINNED = 8
+
+/** Copies a small payload out of a large chunk: who keeps the one would keep the other, and no bound counts that. */
+function owned(payload: Buffer): Buffer {
+  if (payload.length * MAX_PINNED >= payload.buffer.byteLength) return payload
+  const own = Buffer.allocUnsafeSlow(payload.length)
+  payload.copy(own)
+  return own
 }

@@ -127,9 +127,19 @@ export class SessionTable {
     }
   }
 
+  /** Ends the sessions whose token has ended by then. */
+  endExpired(now: number): void {
+    for (const set of [...this.#byName.values()])
+      for (const session of [...set]) if (hasEnded(session, now)) session.end('refused', true)
+  }
+
   endAll(name: string, why: SessionEnd): void {
     for (const session of this.named(name)) session.end(why, false)
   }
+}
+
+function hasEnded({ identity }: Session, now: number): boolean {
+  return identity.kind === 'principal' && identity.endsAt !== undefined && now >= identity.endsAt
 }
 
 /** No name holds a blank. */

@@ -21,12 +21,16 @@ interface Kept {
   readonly registry: Registry
   readonly retries: Retries
   readonly tokens: { save(): Promise<void> }
+  readonly sessions: { endExpired(now: number): void }
   /** Invocations, audit rows and refused keys: those beyond a number, and with `byAge` the old ones. How many. */
   readonly prune: (byAge: boolean) => Promise<number>
 }
 
 /** Everything that keeps a bridge from growing for years, and what is tried again. */
-export function chores(world: BridgeContext, { registry, retries, tokens, prune }: Kept): readonly Chore[] {
+export function chores(
+  world: BridgeContext,
+  { registry, retries, tokens, sessions, prune }: Kept,
+): readonly Chore[] {
   const { clock, store, settings, upkeep, log } = world
   const steady = new SteadyClock(clock)
   const more = (rows: number) => (rows > 0 ? 'more' : 'done')
@@ -38,6 +42,14 @@ export function chores(world: BridgeContext, { registry, retries, tokens, prune 
         // Asked here because this is the most frequent one.
         steady.isSteady()
         await retries.retry()
+        return 'done'
+      },
+    },
+    {
+      name: 'end the sessions of tokens whose time is over',
+      everyMs: 15 * SECOND_MS,
+      async run() {
+        sessions.endExpired(world.running.now())
         return 'done'
       },
     },
