@@ -31,6 +31,15 @@ describe('the link of a first start', () => {
     await expect(app.principal('admin', 'another-password')).rejects.toThrow()
   })
 
+  it('sets no password in the place of one that was chosen meanwhile', async () => {
+    await using app = await startApp(HTTP)
+    const { firstStartSecret: secret } = app.bridge
+    const admin = await app.admin()
+    await admin.do('admin', 'principal/set-password', { name: 'admin', password: 'chosen-by-the-admin' })
+    expect(await post(app, { secret, password: 'a-good-password' })).toBe(410)
+    await (await app.principal('admin', 'chosen-by-the-admin')).end()
+  })
+
   it('works for ten minutes', async () => {
     await using app = await startApp(HTTP, { fakeClock: true })
     const { firstStartSecret: secret } = app.bridge
@@ -47,7 +56,9 @@ describe('the link of a first start', () => {
 
   it('is made by the first start alone', async () => {
     await using app = await startApp(HTTP)
-    const { firstStartSecret: secret } = app.bridge
+    const { firstStartSecret: secret, adminPassword } = app.bridge
+    // As the program does once the welcome is written.
+    adminPassword.welcomed()
     await app.restart()
     expect(app.bridge.firstStartSecret).toBeNull()
     expect(await post(app, { secret, password: 'a-good-password' })).toBe(410)

@@ -12,6 +12,7 @@ test('bridge/health tells what waits for a person, which uplinks are down, and w
   expect(before).toEqual({
     ready: true,
     reasons: [],
+    warnings: [],
     pendingRequests: 0,
     waitingCalls: 0,
     uplinks: [{ name: 'home', connected: false }],

@@ -13,7 +13,7 @@ function loaded(values: Record<string, unknown>) {
 
 test('what listeners and files are made from waits for a restart', () => {
   const made =
-    /^(tls|control|store|homeAssistant|policy)\.|^(mqtt|http)\.(host|port|tls|enabled)$|^mqtt\.(topicRoot|allowPlaintext)$/
+    /^(tls|control|homeAssistant|policy)\.|^store\.path$|^(mqtt|http)\.(host|port|tls|enabled)$|^mqtt\.(topicRoot|allowPlaintext)$/
   expect(LEAVES.filter(({ live, path }) => live && made.test(path)).map(({ path }) => path)).toEqual([])
   expect(LEAVES.filter(({ path }) => made.test(path)).length).toBeGreaterThan(20)
 })
