@@ -99,7 +99,7 @@ function nothingUsable(message: string): PartlyUsable {
   }
 }
 
-/** No `/[\0\s]+$/`: its time grows with the square of the blanks. */
+/** Cuts blanks and NULs off the end. The expression `/[\0\s]+$/` would take time that grows with their square. */
 function withoutEnd(text: string): string {
   let end = text.length
   while (end > 0 && /[\0\s]/.test(text.charAt(end - 1))) end--

@@ -142,7 +142,7 @@ function hasEnded({ identity }: Session, now: number): boolean {
   return identity.kind === 'principal' && identity.endsAt !== undefined && now >= identity.endsAt
 }
 
-/** No name holds a blank. */
+/** Returns the name under which a token is barred; names hold no blank. */
 function barOfToken(principal: string, tokenId: string): string {
   return `${principal} ${tokenId}`
 }

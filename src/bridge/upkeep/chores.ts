@@ -36,20 +36,13 @@ export function chores(
   const more = (rows: number) => (rows > 0 ? 'more' : 'done')
   return [
     {
-      name: 'finish what a full disk interrupted',
+      name: 'finish what a full disk interrupted, and end the sessions of tokens whose time is over',
       everyMs: 5 * SECOND_MS,
       async run() {
         // Asked here because this is the most frequent one.
         steady.isSteady()
-        await retries.retry()
-        return 'done'
-      },
-    },
-    {
-      name: 'end the sessions of tokens whose time is over',
-      everyMs: 15 * SECOND_MS,
-      async run() {
         sessions.endExpired(world.running.now())
+        await retries.retry()
         return 'done'
       },
     },
