@@ -164,3 +164,9 @@ test('simulated limbs that wait in spite of --approve are told why, and what to 
   second.interrupt()
   expect((await second.exit).code).toBe(0)
 })
+
+test('why tells its advice in sentences of their own', async () => {
+  const { out } = await local(['why', 'nobody'])
+  expect(out).toMatch(/\n\n?[^[\n]*nobody[^\n]*\n$/)
+  expect(out).not.toContain('["')
+})

@@ -70,12 +70,13 @@ function sentencesOfSeveral(verb: VerbName, data: unknown, nowMs: number): strin
 const SECRET_KEYS = ['apiKey', 'password', 'token']
 
 function objectText(data: unknown): string {
-  const row = asRow(data)
+  const { advice, ...row } = asRow(data)
   const entries = Object.entries(row).map(
     ([key, value]) => [key, key === 'capabilities' ? commandsText(value, row.status) : value] as const,
   )
   const secret = SECRET_KEYS.some((key) => row[key] !== undefined)
-  return pairs(entries) + (secret ? 'It is shown this once; keep it now.\n' : '')
+  const sentences = Array.isArray(advice) ? advice.map((sentence) => `\n${shown(sentence)}\n`) : []
+  return pairs(entries) + sentences.join('') + (secret ? 'It is shown this once; keep it now.\n' : '')
 }
 
 export function humanText(verb: VerbName, data: unknown, how: Shown): string {
