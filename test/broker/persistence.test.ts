@@ -396,3 +396,12 @@ describe('stored sessions', () => {
     expect(await store.loadSessions()).toEqual([])
   })
 })
+
+test('a QoS 2 message is refused where the database has no room for it, before anything of it is stored', async () => {
+  const { database, persistence, store } = await make()
+  const client = { id: 'c1', clean: false }
+  database.room.setMaxBytes(1)
+  const message = packet('t', 'x'.repeat(1000), { qos: 2, messageId: 7 })
+  await expect(persistence.incomingStorePacket(client as never, message)).rejects.toThrow('store.maxBytes')
+  expect(await store.countIncoming('c1')).toBe(0)
+})

@@ -48,3 +48,9 @@ test('limb_invoke says that params is an object, takes the text of one, and take
   }
   expect(invoke?.request(args).args).toEqual({ nodeId: 'r1', command: 'a.b', params: { x: null, y: '' } })
 })
+
+test('a long run of padding in the middle of a text is looked through once, not once for each of its signs', () => {
+  // With an expression that grows with the square of the run this takes hours.
+  const { images } = withoutImages({ data: { x: `${'='.repeat(1_000_000)}x` } })
+  expect(images).toEqual([])
+})

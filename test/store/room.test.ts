@@ -146,3 +146,19 @@ test('SQLite ends the file behind the reserve, also one that is larger than the 
   expect(pages()).toBe(present + RESERVE_BYTES / pageBytes)
   expect(room.has(0)).toBe(false)
 })
+
+test('an invocation that may not begin leaves neither its row nor its audit row, and takes no other work with it', async () => {
+  const clock = new FakeClock()
+  const database = opened(':memory:', { maxBytes: 16 * MIB, clock })
+  const store = createStore(database)
+  database.room.setMaxBytes(1)
+  clock.advance(300)
+  const begins = store.transact(async (tx) => {
+    await tx.putInvocation(invocation('i1'))
+    await tx.audit(entry('invocation.started'))
+  })
+  const decides = store.transact((tx) => tx.audit(entry('node.revoked')))
+  await expect(begins).rejects.toMatchObject({ code: 'storage_unavailable' })
+  await decides
+  expect(await store.read((tx) => tx.invocation('i1'))).toBeNull()
+})

@@ -406,3 +406,14 @@ describe('a session', () => {
     expect(farewell5(await second.client.of(DISCONNECT)).code).toBe(0x82)
   })
 })
+
+test('messages of QoS 0 before one of QoS 1 take no place of the receive maximum', async () => {
+  const bridge = await start({ grants: GRANTS, limits: { versions: [3, 4, 5], maxInflightPerSession: 10 } })
+  const client = await joined5(bridge, { username: 'viewer1' })
+  const retained = Array.from({ length: 60 }, (_, i) => publish5(`t/${i}`, 'x', { retain: true }))
+  const acknowledged = Array.from({ length: 10 }, (_, i) => publish5('t/x', 'y', { qos: 1, id: i + 1 }))
+  client.send(Buffer.concat([...retained, ...acknowledged]))
+  for (const _ of acknowledged) await client.of(PUBACK)
+  client.send(PINGREQ)
+  await client.of(PINGRESP)
+})

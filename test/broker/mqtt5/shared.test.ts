@@ -179,6 +179,27 @@ describe('when a member goes', () => {
     expect(await textsOf(back.client)).toEqual([])
   })
 
+  test('what another acknowledged after it was passed on does not come to it again', async () => {
+    const bridge = await five({ file: join(tempFolder(), 'bridge.sqlite') })
+    const kept = { properties: expiry(1000) }
+    const first = await member(bridge, 'viewer1', { clientId: 'first', ...kept })
+    const sender = await joined5(bridge, { username: 'viewer3' })
+    await send(sender, ['a', 'b'])
+    await nextMessage(first)
+    await nextMessage(first)
+    const second = await member(bridge, 'viewer2', { clientId: 'second', ...kept })
+    await gone(bridge, first)
+    for (const text of ['a', 'b']) {
+      const message = await nextMessage(second)
+      expect(message.text).toBe(text)
+      second.send(ack5(0x40, message.id))
+    }
+    await textsOf(second)
+    await gone(bridge, second)
+    const back = await open5(bridge, { username: 'viewer2', clientId: 'second', cleanStart: false, ...kept })
+    expect(await textsOf(back.client)).toEqual([])
+  })
+
   test('a QoS 2 message that it was sent stays its own', async () => {
     const bridge = await five()
     const first = await joined5(bridge, { username: 'viewer1' })

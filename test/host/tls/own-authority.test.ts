@@ -1,5 +1,5 @@
 import { X509Certificate } from 'node:crypto'
-import { readdirSync, readFileSync, rmSync, statSync } from 'node:fs'
+import { chownSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -106,5 +106,39 @@ describe('an authority of the bridge', () => {
   it('says what is wrong with a folder that cannot be', async () => {
     const { files } = await initAuthority(await folder(), ['a.lan'])
     await expect(initAuthority(join(files.cert, 'tls'), ['a.lan'])).rejects.toThrow(/ENOTDIR/)
+  })
+})
+
+describe('a renewal on a machine whose addresses change', () => {
+  it('keeps the names that were asked for, and lets the addresses go that went last', async () => {
+    const path = await folder()
+    const gone = Array.from({ length: 99 }, (_, i) => `10.0.0.${i + 1}`)
+    const { files } = await initAuthority(path, ['bridge.example.org', ...gone])
+    const own = await OwnCertificate.of(files.cert, files.key)
+    await own?.renewIfDue(Date.now(), ['10.1.0.1', '10.1.0.2'])
+    const cert = certificate(files.cert)
+    expect(cert.checkHost('bridge.example.org')).toBe('bridge.example.org')
+    expect(cert.checkIP('10.1.0.2')).toBe('10.1.0.2')
+  })
+})
+
+describe('root', () => {
+  it('gives away a folder that it made, and none that is somebody else’s or that a link leads to', async (context) => {
+    if (process.geteuid?.() !== 0) return context.skip('only root can give files away')
+    const service = await folder()
+    chownSync(service, 12_345, 12_345)
+    await initAuthority(join(service, 'tls'), ['a.lan'])
+    expect(statSync(join(service, 'tls')).uid).toBe(12_345)
+    expect(statSync(join(service, 'tls/bridge-key.pem')).uid).toBe(12_345)
+
+    const home = await folder()
+    chownSync(home, 54_321, 54_321)
+    await initAuthority(home, ['a.lan'])
+    expect(statSync(home).uid).toBe(54_321)
+
+    const elsewhere = await folder()
+    symlinkSync(elsewhere, join(service, 'link'))
+    await initAuthority(join(service, 'link'), ['a.lan']).catch(() => undefined)
+    expect(statSync(elsewhere).uid).toBe(0)
   })
 })

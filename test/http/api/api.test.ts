@@ -1,3 +1,4 @@
+import { connect } from 'node:net'
 import { describe, expect, it } from 'vitest'
 import { keyOf, REGISTRATION, startApp, type TestApp } from '../../support/app.ts'
 
@@ -283,6 +284,57 @@ describe('GET /api/v1/events', () => {
     const other = await follow(app, signIn)
     await other.until(({ topic }) => topic === 'limb/bridge/status')
     await other.end()
+  })
+
+  it('ends with the time of its token, as an MQTT session does', async () => {
+    await using app = await startApp(HTTP, { fakeClock: true, memory: true })
+    const signIn = basic('ann', await addPrincipal(app, 'ann', 'viewer'))
+    const { json: made } = await post(app, '/api/v1/token/add', { name: 'x', expiresInDays: 1 }, signIn)
+    const events = await follow(app, bearer(made.token))
+    await events.until(({ topic }) => topic === 'limb/bridge/status')
+    const session = await app.principal('ann', made.token)
+    let open = 2
+    session.mqtt.once('close', () => open--)
+    void events.until(({ topic }) => topic === 'never').catch(() => open--)
+    app.clock.advance(86_400_001)
+    // What looks at it comes round every few seconds.
+    await expect
+      .poll(() => {
+        app.clock.advance(5000)
+        return open
+      })
+      .toBe(0)
+  })
+
+  it('goes on when another token of its principal is removed', async () => {
+    await using app = await startApp(HTTP, { memory: true })
+    const signIn = basic('ann', await addPrincipal(app, 'ann', 'viewer'))
+    const { json: mine } = await post(app, '/api/v1/token/add', { name: 'wall' }, signIn)
+    const { json: other } = await post(app, '/api/v1/token/add', { name: 'phone' }, signIn)
+    const events = await follow(app, bearer(mine.token))
+    await events.until(({ topic }) => topic === 'limb/bridge/status')
+    await post(app, '/api/v1/token/remove', { tokenId: other.tokenId }, signIn)
+    const limb = await app.limb('cam1')
+    await limb.publish('limb/node/cam1/heartbeat', {})
+    await events.until(({ topic, payload }) => topic === 'limb/node/cam1/status' && payload === 'online')
+    await events.end()
+  })
+
+  it('gives its place back when a client has gone before its password was looked at', async () => {
+    await using app = await startApp(HTTP, { memory: true })
+    const signIn = basic('ann', await addPrincipal(app, 'ann', 'viewer'))
+    const ask = `GET /api/v1/events HTTP/1.1\r\nHost: localhost\r\nAuthorization: ${signIn.authorization}\r\n\r\n`
+    // A principal has 16 places, and a password that comes for the first time takes a while.
+    const sockets = Array.from({ length: 20 }, () => connect(app.bridge.http?.port ?? 0, '127.0.0.1'))
+    await Promise.all(sockets.map((socket) => new Promise((resolve) => socket.write(ask, resolve))))
+    for (const socket of sockets) socket.destroy()
+    await expect
+      .poll(async () => {
+        const response = await fetch(urlOf(app, '/api/v1/events'), { headers: signIn })
+        await response.body?.cancel()
+        return response.status
+      })
+      .toBe(200)
   })
 
   it('shows no response to anybody, and wants a sign-in', async () => {
