@@ -75,3 +75,6 @@ export const INVOCATION_STATES = [
 ] as const
 /** `queued` for a lease, `waiting` for an operator, `running` on the limb; the others are how it ended. */
 export type InvocationState = (typeof INVOCATION_STATES)[number]
+
+/** The levels of the log that a client can see, the least important first. */
+export const LOG_LEVELS = ['debug', 'info', 'warn', 'error', 'fatal'] as const

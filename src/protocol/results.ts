@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { AUDIT_LOGS } from './audit-kinds.ts'
-import { capabilitySchema, nameSchema, REASONS, ROLES, STATUSES } from './names.ts'
+import { capabilitySchema, LOG_LEVELS, nameSchema, REASONS, ROLES, STATUSES } from './names.ts'
 import { PRESENCE_MODES } from './presence.ts'
 import {
   auditRowSchema,
@@ -249,7 +249,7 @@ export const RESULTS = {
     items: z.array(
       z.object({
         at: z.string(),
-        level: z.enum(['debug', 'info', 'warn', 'error', 'fatal']),
+        level: z.enum(LOG_LEVELS),
         message: z.string(),
         fields: z.record(z.string(), z.unknown()),
       }),

@@ -6,6 +6,7 @@ import {
   capabilitySchema,
   commandSchema,
   INVOCATION_STATES,
+  LOG_LEVELS,
   nameSchema,
   ROLES,
   type Role,
@@ -564,10 +565,7 @@ export const VERBS = {
   ),
   'bridge/log': verb('admin', 'Show the newest lines of the log, the newest first; a restart forgets them.', {
     nodeId: nodeIdArg.optional().describe('only lines about this limb'),
-    level: z
-      .enum(['debug', 'info', 'warn', 'error', 'fatal'])
-      .optional()
-      .describe('only lines of this level and above'),
+    level: z.enum(LOG_LEVELS).optional().describe('only lines of this level and above'),
     limit: listArgs.limit,
   }),
 

@@ -1,14 +1,22 @@
 import { iso } from '../../kernel/clock.ts'
+import type { BackupFile } from '../ports.ts'
 import type { BridgeContext } from '../settings.ts'
 import { backUp } from '../upkeep/backups.ts'
-import type { VerbHandlers } from '../verb-context.ts'
+import type { VerbHandlersOf } from '../verb-context.ts'
 
 /** Makes the verbs about copies of the database. */
-export function backupHandlers(world: BridgeContext): Pick<VerbHandlers, 'backup/create'> {
+export function backupHandlers(world: BridgeContext): VerbHandlersOf<'backup'> {
   return {
+    async 'backup/list'() {
+      return { items: (await world.backups.list()).map(shown) }
+    },
+
     async 'backup/create'(_args, caller) {
-      const { file, bytes, takenAt } = await backUp(world, caller.name)
-      return { file, bytes, takenAt: iso(takenAt) }
+      return shown(await backUp(world, caller.name))
     },
   }
+}
+
+function shown({ file, bytes, takenAt }: BackupFile) {
+  return { file, bytes, takenAt: iso(takenAt) }
 }

@@ -1,14 +1,20 @@
 import { iso } from '../../kernel/clock.ts'
 import { messageOf } from '../../kernel/errors.ts'
+import { LIMITS } from '../../protocol/limits.ts'
+import { LOG_LEVELS } from '../../protocol/names.ts'
+import type { VerbResult } from '../../protocol/results.ts'
 import type { PendingApprovals } from '../invocation/approvals.ts'
 import type { PendingPairingRequests } from '../live/pending.ts'
 import type { BridgeContext } from '../settings.ts'
-import type { VerbHandlers } from '../verb-context.ts'
+import type { VerbHandlersOf } from '../verb-context.ts'
 
-export function healthHandlers(
+type LogItem = VerbResult<'bridge/log'>['items'][number]
+
+/** Makes the verbs about the bridge itself: its health, its machine, and the newest lines of its log. */
+export function bridgeHandlers(
   world: BridgeContext,
   { pending, approvals }: { pending: PendingPairingRequests; approvals: PendingApprovals },
-): Pick<VerbHandlers, 'bridge/health'> {
+): VerbHandlersOf<'bridge'> {
   return {
     async 'bridge/health'(_args, { name, role }) {
       const { ready, reasons, uplinks, warnings } = world.health()
@@ -23,7 +29,28 @@ export function healthHandlers(
         you: { name, role },
       }
     },
+
+    async 'bridge/doctor'() {
+      const checks = await world.system.checks()
+      return { items: checks.map(({ what, level, message }) => ({ what, level, message })) }
+    },
+
+    async 'bridge/log'({ nodeId, level, limit }) {
+      const least = LOG_LEVELS.indexOf(level ?? 'debug')
+      const items = world.system
+        .logLines()
+        .map(itemOf)
+        .filter((item) => LOG_LEVELS.indexOf(item.level) >= least)
+        .filter(({ fields }) => nodeId === undefined || fields.nodeId === nodeId || fields.name === nodeId)
+      return { items: items.slice(-(limit ?? LIMITS.listDefault)).reverse() }
+    },
   }
+}
+
+function itemOf(line: Readonly<Record<string, unknown>>): LogItem {
+  const { time, level, msg, ...fields } = line
+  const known = LOG_LEVELS.find((each) => each === level) ?? 'debug'
+  return { at: String(time), level: known, message: String(msg), fields }
 }
 
 /** Asked most when the disk is in trouble: a folder that cannot be read must not take the rest of the answer along. */

@@ -19,7 +19,7 @@ import type { Retries } from '../upkeep/retries.ts'
 import type { VerbHandlers } from '../verb-context.ts'
 import { auditHandlers } from './audit.ts'
 import { backupHandlers } from './backup.ts'
-import { healthHandlers } from './bridge.ts'
+import { bridgeHandlers } from './bridge.ts'
 import { invocationHandlers } from './invocation.ts'
 import { leaseHandlers } from './lease.ts'
 import { nodeHandlers } from './node.ts'
@@ -28,7 +28,6 @@ import { pairingHandlers } from './pairing.ts'
 import { policyHandlers } from './policy.ts'
 import { principalHandlers } from './principal.ts'
 import { sessionHandlers } from './session.ts'
-import { systemHandlers } from './system.ts'
 import { tokenHandlers } from './token.ts'
 
 /** The use cases that the verbs are views of. */
@@ -68,7 +67,6 @@ export function verbHandlers(world: BridgeContext, use: UseCases): VerbHandlers 
     ...sessionHandlers(world),
     ...tokenHandlers(world, use),
     ...backupHandlers(world),
-    ...healthHandlers(world, use),
-    ...systemHandlers(world),
+    ...bridgeHandlers(world, use),
   }
 }
