@@ -10,7 +10,7 @@ import { Announcer } from './live/announcer.ts'
 import { PendingPairingRequests } from './live/pending.ts'
 import { Registry } from './live/registry.ts'
 import { createView } from './live/retained-view.ts'
-import { type SessionRole, SessionTable } from './live/sessions.ts'
+import { hasEnded, type SessionRole, SessionTable } from './live/sessions.ts'
 import { PairingAnswers } from './pairing/answers.ts'
 import { PairingRequestExpiry } from './pairing/expiry.ts'
 import { Pairings } from './pairing/pairings.ts'
@@ -248,11 +248,7 @@ export class Core implements Inbound {
    * they were.
    */
   isCurrent(identity: Identity): boolean {
-    const ended =
-      identity.kind === 'principal' &&
-      identity.endsAt !== undefined &&
-      this.#world.running.now() >= identity.endsAt
-    return !ended && !this.#table.isInvalidated({ identity })
+    return !hasEnded(identity, this.#world.running.now()) && !this.#table.isInvalidated({ identity })
   }
 
   opened(session: Session): void {

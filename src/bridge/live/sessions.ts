@@ -129,8 +129,10 @@ export class SessionTable {
 
   /** Ends the sessions whose token has ended by then. */
   endExpired(now: number): void {
-    for (const set of [...this.#byName.values()])
-      for (const session of [...set]) if (hasEnded(session, now)) session.end('refused', true)
+    const ended: Session[] = []
+    for (const set of this.#byName.values())
+      for (const session of set) if (hasEnded(session.identity, now)) ended.push(session)
+    for (const session of ended) session.end('refused', true)
   }
 
   endAll(name: string, why: SessionEnd): void {
@@ -138,7 +140,8 @@ export class SessionTable {
   }
 }
 
-function hasEnded({ identity }: Session, now: number): boolean {
+/** Returns whether the time of the token that was signed in with is over; `now` is running time. */
+export function hasEnded(identity: Identity, now: number): boolean {
   return identity.kind === 'principal' && identity.endsAt !== undefined && now >= identity.endsAt
 }
 
