@@ -154,14 +154,14 @@ export interface MqttStore {
   deleteAllIncoming(clientId: string): Promise<void>
 
   /**
-   * Replacing a message by one of its size is always possible; a new topic, or more bytes, only within the limits. What
-   * was retained on the topic goes when its successor is not kept: it is out of date.
-   */
-  /**
    * Deletes those of the next `limit` retained topics after `after` whose time is up (`expiresAt` of their extras).
    * Resolves to the last of these topics, or undefined when they were the last of all.
    */
   deleteExpiredRetained(after: string, limit: number, now: number): Promise<string | undefined>
+  /**
+   * Replacing a message by one of its size is always possible; a new topic, or more bytes, only within the limits. What
+   * was retained on the topic goes when its successor is not kept: it is out of date.
+   */
   putRetained(
     message: Omit<StoredMessage, 'retain'>,
     limits: RetainedLimits,
