@@ -5,6 +5,7 @@ import { audit } from '../audit.ts'
 import type { Announcer } from '../live/announcer.ts'
 import type { PendingPairingRequests } from '../live/pending.ts'
 import type { SessionTable } from '../live/sessions.ts'
+import type { Tx } from '../ports.ts'
 import type { BridgeContext } from '../settings.ts'
 
 /** Pending requests are looked at this often: an expiry need not be sharper. */
@@ -61,51 +62,50 @@ export class PairingRequestExpiry {
   }
 
   async #end(due: readonly PairingRequestRecord[], now: RunningMs): Promise<void> {
-    const { store, settings, log, counters } = this.#world
-    const expiresAt = now + settings.pairing.pendingSeconds * 1000
-    const alive: PairingRequestRecord[] = []
-    const over: PairingRequestRecord[] = []
-    try {
-      const ended = await store.transact(async (tx) => {
-        const kept: PairingRequestRecord[] = []
-        const gone: PairingRequestRecord[] = []
-        for (const { requestId } of due) {
-          // As it is now: an operator or its candidate may have been faster, and not be seen in memory yet.
-          const request = await tx.request(requestId)
-          if (!request || request.expiresAt > now) continue
-          if (this.#showsSign(request)) {
-            const renewed = { ...request, expiresAt }
-            kept.push(renewed)
-            await tx.putRequest(renewed)
-            continue
-          }
-          gone.push(request)
-          await tx.deleteRequest(requestId)
-          await tx.audit(
-            audit(this.#world, 'pairing.expired', {
-              actor: 'bridge',
-              nodeId: request.nodeId,
-              outcome: 'expired',
-              detail: { requestId },
-            }),
-          )
-        }
-        return { kept, gone }
+    const { store, log, counters } = this.#world
+    const ended = await store
+      .transact((tx) => this.#endIn(tx, due, now))
+      .catch((error: unknown) => {
+        log.debug({ error: messageOf(error) }, 'expired requests not removed, trying again later')
       })
-      alive.push(...ended.kept)
-      over.push(...ended.gone)
-    } catch (error) {
-      log.debug({ error: messageOf(error) }, 'expired requests not removed, trying again later')
-      return
-    }
-    for (const request of alive) this.#pending.put(request)
-    for (const request of over) {
+    if (!ended) return
+    for (const request of ended.alive) this.#pending.put(request)
+    for (const request of ended.over) {
       const { nodeId, requestId } = request
       counters.count('pairing_decisions', 'expired')
       log.info({ nodeId, requestId }, `request ${requestId} has expired`)
       this.#forget(request)
       this.#announcer.event('pairing_expired', { nodeId, requestId })
     }
+  }
+
+  /** Ends those that are due on record, or renews them; returns which are alive and which are over. */
+  async #endIn(tx: Tx, due: readonly PairingRequestRecord[], now: RunningMs) {
+    const expiresAt = now + this.#world.settings.pairing.pendingSeconds * 1000
+    const alive: PairingRequestRecord[] = []
+    const over: PairingRequestRecord[] = []
+    for (const { requestId } of due) {
+      // As it is now: an operator or its candidate may have been faster, and not be seen in memory yet.
+      const request = await tx.request(requestId)
+      if (!request || request.expiresAt > now) continue
+      if (this.#showsSign(request)) {
+        const renewed = { ...request, expiresAt }
+        alive.push(renewed)
+        await tx.putRequest(renewed)
+        continue
+      }
+      over.push(request)
+      await tx.deleteRequest(requestId)
+      await tx.audit(
+        audit(this.#world, 'pairing.expired', {
+          actor: 'bridge',
+          nodeId: request.nodeId,
+          outcome: 'expired',
+          detail: { requestId },
+        }),
+      )
+    }
+    return { alive, over }
   }
 
   #showsSign(request: PairingRequestRecord): boolean {
