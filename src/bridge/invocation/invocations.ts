@@ -1,10 +1,10 @@
 import { describedCommand } from '../../domain/descriptions.ts'
 import { endStateOf, type InvocationRecord, moved } from '../../domain/invocations.ts'
-import type { NodeRecord } from '../../domain/records.ts'
 import { iso } from '../../kernel/clock.ts'
 import { Deadlines } from '../../kernel/deadline-timer.ts'
 import { messageOf, Refusal } from '../../kernel/errors.ts'
 import { newId } from '../../kernel/secrets.ts'
+import type { CommandDescription } from '../../protocol/descriptions.ts'
 import { LIMITS } from '../../protocol/limits.ts'
 import type { InvocationState } from '../../protocol/names.ts'
 import type { InvocationResult } from '../../protocol/schemas.ts'
@@ -260,8 +260,9 @@ export class Invocations {
         invocation.wish,
       )
       const allowed = checked instanceof Promise ? await checked : checked
-      checkParams(invocation.wish, allowed.limb.record)
-      invocation.timeoutMs = this.#timeoutMs(invocation, allowed.limb.record)
+      const described = describedCommand(allowed.limb.record, invocation.wish.command)
+      checkParams(invocation.wish, invocation.record.nodeId, described?.input)
+      invocation.timeoutMs = this.#timeoutMs(invocation.wish, described)
       this.#goesOn(invocation, allowed)
       const lacking = this.#lacking(invocation, allowed)
       if (lacking !== undefined) await this.#lease(invocation, lacking)
@@ -299,10 +300,8 @@ export class Invocations {
   }
 
   /** Returns the time that the caller gives, else that which the description of the command asks for. */
-  #timeoutMs({ wish }: OpenInvocation, node: NodeRecord): number {
-    if (wish.timeoutMs !== undefined) return wish.timeoutMs
-    const seconds = describedCommand(node, wish.command)?.timeoutSeconds
-    return (seconds ?? this.#world.settings.invocation.timeoutSeconds) * 1000
+  #timeoutMs({ timeoutMs }: InvocationWish, described: CommandDescription | undefined): number {
+    return timeoutMs ?? (described?.timeoutSeconds ?? this.#world.settings.invocation.timeoutSeconds) * 1000
   }
 
   async #lease(invocation: OpenInvocation, capability: string): Promise<void> {
