@@ -1,3 +1,4 @@
+import { putNewest } from '../../kernel/newest.ts'
 import type { KeyHash } from '../../kernel/secrets.ts'
 import { keyMatches } from '../../kernel/secrets.ts'
 import type { Role } from '../../protocol/names.ts'
@@ -75,10 +76,7 @@ export class SessionTable {
 
   /** Bars whoever was let in under this name before now and has no open session yet: key or password ended. */
   invalidate(name: string): void {
-    this.#barred.delete(name)
-    this.#barred.set(name, ++this.#epoch)
-    const [oldest] = this.#barred.keys()
-    if (this.#barred.size > MAX_BARRED && oldest !== undefined) this.#barred.delete(oldest)
+    putNewest(this.#barred, name, ++this.#epoch, MAX_BARRED)
   }
 
   /** Returns whether its name, or its token, was barred since it was let in. */

@@ -1,5 +1,6 @@
 import type { Clock, WallMs } from '../../kernel/clock.ts'
 import { escapeText } from '../../kernel/escape-text.ts'
+import { putNewest } from '../../kernel/newest.ts'
 import { isName } from '../../protocol/names.ts'
 import type { Session } from '../ports.ts'
 
@@ -55,10 +56,8 @@ export class Attempts {
   /** Nobody can tell whose it was, but for a certificate that was shown and not believed. */
   handshakeFailed(address: string, reason: string, name?: string): void {
     if (name !== undefined && isName(name)) this.refused(name, address, reason)
-    this.#handshakes.delete(address)
-    this.#handshakes.set(address, { at: this.#clock.wallMs(), address, reason: clipped(reason) })
-    const [oldest] = this.#handshakes.keys()
-    if (this.#handshakes.size > MAX_HANDSHAKES && oldest !== undefined) this.#handshakes.delete(oldest)
+    const failed = { at: this.#clock.wallMs(), address, reason: clipped(reason) }
+    putNewest(this.#handshakes, address, failed, MAX_HANDSHAKES)
   }
 
   /** The last failed handshake of each address, the newest first. */
@@ -80,10 +79,7 @@ export class Attempts {
 
   #keep(name: string): Attempt {
     const attempt = this.#byName.get(name) ?? {}
-    this.#byName.delete(name)
-    this.#byName.set(name, attempt)
-    const [oldest] = this.#byName.keys()
-    if (this.#byName.size > MAX_NAMES && oldest !== undefined) this.#byName.delete(oldest)
+    putNewest(this.#byName, name, attempt, MAX_NAMES)
     return attempt
   }
 }

@@ -1,5 +1,6 @@
 import { addressGroup, isLoopbackAddress } from '../../kernel/address.ts'
 import { type Clock, type MonotonicMs, plusMs } from '../../kernel/clock.ts'
+import { putNewest } from '../../kernel/newest.ts'
 import type { KnownAddress } from '../ports.ts'
 import type { SignInSettings } from '../settings.ts'
 
@@ -98,10 +99,7 @@ export class SignInLimits {
   /** Takes in an address, already a group, that a name has signed in from. */
   knows({ name, address, usedAt }: KnownAddress): void {
     const known = this.#known.get(name) ?? new Map<string, number>()
-    // Anew at the end: the oldest is the first to be forgotten.
-    known.delete(address)
-    known.set(address, usedAt)
-    if (known.size > MAX_KNOWN) deleteOldest(known, 1)
+    putNewest(known, address, usedAt, MAX_KNOWN)
     this.#known.delete(name)
     this.#known.set(name, known)
     if (this.#known.size > MAX_NAMES) deleteOldest(this.#known, MAX_NAMES / 10)

@@ -1,4 +1,5 @@
 import { createHmac, randomBytes } from 'node:crypto'
+import { putNewest } from '../../kernel/newest.ts'
 
 /** A password as this process knows it again: a digest with a key that only this process has. */
 export type PasswordDigest = string
@@ -36,10 +37,7 @@ export class VerifiedPasswords {
   }
 
   add(name: string, digest: PasswordDigest): void {
-    this.#byName.delete(name)
-    this.#byName.set(name, digest)
-    const [oldest] = this.#byName.keys()
-    if (this.#byName.size > this.#max && oldest !== undefined) this.#byName.delete(oldest)
+    putNewest(this.#byName, name, digest, this.#max)
   }
 
   /** The principal has another password, or is gone. */
