@@ -101,7 +101,7 @@ describe('a hostile text', () => {
       const candidate = await app.device('evil2', 'a-key-of-a-guest-that-is-long')
       await candidate.publish('limb/node/evil2/register', {
         ...registration,
-        displayName: 'x' + MARK.slice(0, 90),
+        displayName: `x${MARK.slice(0, 90)}`,
       })
 
       await using signedIn = await world.open('boss')

@@ -89,8 +89,8 @@ describe('a board with the Arduino library', () => {
       await board.seen('online')
       const admin = await app.admin()
       await admin.subscribe(['limb/node/lamp1/data/#', 'limb/node/lamp1/status'])
-    // The board has sent its heartbeat; the bridge has still to hear it.
-    await admin.next(({ topic, text }) => topic === 'limb/node/lamp1/status' && text === 'online')
+      // The board has sent its heartbeat; the bridge has still to hear it.
+      await admin.next(({ topic, text }) => topic === 'limb/node/lamp1/status' && text === 'online')
       const node = await admin.do('admin', 'node/get', { nodeId: 'lamp1' })
       expect(node).toMatchObject({ displayName: 'Lamp "A" é', firmware: '1.0.0' })
       const invoke = (params: object) =>

@@ -153,7 +153,7 @@ describe('a free call', () => {
     app.clock.advance(1)
     expect((await answer()).error.code).toBe('timeout')
     await robot.answer(invocation)
-    expect(app.logLines.some((line) => line['why'] === 'unknown' && line['nodeId'] === 'r1')).toBe(true)
+    expect(app.logLines.some((line) => line.why === 'unknown' && line.nodeId === 'r1')).toBe(true)
     expect((await (await app.admin()).do('admin', 'invocation/list')).items[0].state).toBe('timeout')
   })
 
