@@ -1,4 +1,3 @@
-import { describedCommand } from '../../domain/descriptions.ts'
 import { endStateOf, type InvocationRecord, moved } from '../../domain/invocations.ts'
 import { iso } from '../../kernel/clock.ts'
 import { Deadlines } from '../../kernel/deadline-timer.ts'
@@ -33,7 +32,6 @@ import {
   summaryOf,
 } from './open-invocation.ts'
 import type { OpenInvocations } from './open-invocations.ts'
-import { checkParams } from './params-check.ts'
 import type { AllowedTarget, TargetSelector } from './target.ts'
 
 /**
@@ -260,9 +258,7 @@ export class Invocations {
         invocation.wish,
       )
       const allowed = checked instanceof Promise ? await checked : checked
-      const described = describedCommand(allowed.limb.record, invocation.wish.command)
-      checkParams(invocation.wish, invocation.record.nodeId, described?.input)
-      invocation.timeoutMs = this.#timeoutMs(invocation.wish, described)
+      invocation.timeoutMs = this.#timeoutMs(invocation.wish, allowed.described)
       this.#goesOn(invocation, allowed)
       const lacking = this.#lacking(invocation, allowed)
       if (lacking !== undefined) await this.#lease(invocation, lacking)

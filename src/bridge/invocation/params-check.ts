@@ -1,3 +1,5 @@
+import { describedCommand } from '../../domain/descriptions.ts'
+import type { NodeRecord } from '../../domain/records.ts'
 import { problemInValue } from '../../domain/value-schema.ts'
 import { Refusal } from '../../kernel/errors.ts'
 import type { CommandDescription } from '../../protocol/descriptions.ts'
@@ -5,16 +7,17 @@ import type { InvocationWish } from './open-invocation.ts'
 
 /**
  * Checks the params of a command with the schema that its limb, or an operator, gave for it, before anything is leased,
- * asked or sent. A command without one takes any params. @throws Refusal `invalid_request` with the path.
+ * asked or sent, and before it matters whether the limb is there. A command without one takes any params. Returns what
+ * is known of the command. @throws Refusal `invalid_request` with the path.
  */
 export function checkParams(
-  { command, params, unchecked }: InvocationWish,
-  nodeId: string,
-  input: CommandDescription['input'],
-): void {
-  if (unchecked || input === undefined) return
-  const problem = problemInValue({ type: 'object', ...input }, params ?? {}, 'params')
-  if (problem === undefined) return
-  const text = `${problem.path}: ${problem.message}; \`node get ${nodeId}\` shows what ${command} takes`
+  node: NodeRecord,
+  { command, params, unchecked }: Pick<InvocationWish, 'command' | 'params' | 'unchecked'>,
+): CommandDescription | undefined {
+  const described = describedCommand(node, command)
+  if (unchecked || described?.input === undefined) return described
+  const problem = problemInValue({ type: 'object', ...described.input }, params ?? {}, 'params')
+  if (problem === undefined) return described
+  const text = `${problem.path}: ${problem.message}; \`node get ${node.nodeId}\` shows what ${command} takes`
   throw new Refusal('invalid_request', text, problem.path)
 }

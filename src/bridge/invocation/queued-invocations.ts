@@ -6,7 +6,7 @@ import type { OpenInvocation } from './open-invocation.ts'
 import { offline, type TargetSelector } from './target.ts'
 
 /** The errors that do not pass by themselves, as a connection that is lost for a moment does. */
-const LASTING: readonly ErrorCode[] = ['denied', 'not_found', 'unknown_command']
+const LASTING: readonly ErrorCode[] = ['denied', 'invalid_request', 'not_found', 'unknown_command']
 
 /** An invocation in the queue for a lease that could not run when its turn comes is told so at once, not then. */
 export class QueuedInvocations {

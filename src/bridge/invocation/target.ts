@@ -1,6 +1,7 @@
 import { holdersOf, strictest, unknownCommand } from '../../domain/invocations.ts'
 import { stricter } from '../../domain/policy.ts'
 import { Refusal } from '../../kernel/errors.ts'
+import type { CommandDescription } from '../../protocol/descriptions.ts'
 import { type AuthLevel, isAwake } from '../../protocol/names.ts'
 import type { Capability } from '../../protocol/schemas.ts'
 import type { Leases } from '../access/leases.ts'
@@ -9,6 +10,7 @@ import type { LiveLimb, Registry } from '../live/registry.ts'
 import type { InvokeTransport } from './mqtt-transport.ts'
 import type { InvocationTarget, InvocationWish } from './open-invocation.ts'
 import type { OpenInvocations } from './open-invocations.ts'
+import { checkParams } from './params-check.ts'
 
 /** Limbs that a selection looks at closely; with more of one kind, the first idle one is as good as any. */
 const MAX_LOOKED_AT = 1000
@@ -24,7 +26,7 @@ interface Parts {
   readonly open: Pick<OpenInvocations, 'meantFor' | 'full'>
 }
 
-type Asked = Pick<InvocationWish, 'command' | 'capability'>
+type Asked = Pick<InvocationWish, 'command' | 'capability' | 'params' | 'unchecked'>
 
 /** An invocation that may go on, for now. */
 export interface AllowedTarget {
@@ -36,6 +38,8 @@ export interface AllowedTarget {
    * invocation needs the lease of each, or a second name for a command would be a way around who holds the first.
    */
   readonly leases: readonly string[]
+  /** The words of the limb, or of an operator, about the command. */
+  readonly described: CommandDescription | undefined
 }
 
 interface Found {
@@ -69,7 +73,7 @@ export class TargetSelector {
   }
 
   /**
-   * Checks that it is known, approved, allowed, reachable, in this order. Makes a promise only when the policy has to
+   * Checks that it is known, approved, allowed, asked with sound params, reachable, in this order. Makes a promise only when the policy has to
    * be read first.
    * @throws Refusal
    */
@@ -119,9 +123,10 @@ export class TargetSelector {
         `the policy denies ${capability} of ${nodeId} to ${principal}; policy/explain says which entry does`,
       )
     }
+    const described = checkParams(limb.record, asked)
     const unreachable = this.#unreachable(limb, capability)
     if (unreachable) throw unreachable
-    return { limb, capability, level, leases: level === 'leased' ? leasedOf(limb, options) : NONE }
+    return { limb, capability, level, leases: level === 'leased' ? leasedOf(limb, options) : NONE, described }
   }
 
   #unreachable(limb: LiveLimb, capability: string): Refusal | null {
@@ -148,7 +153,7 @@ export class TargetSelector {
       const { best, nearest, unread } = this.#look(principal, capability, wish)
       if (unread.length === 0 || tries === MAX_READS) {
         if (best) return claim(best)
-        throw nearest ?? this.#noneOf(capability)
+        throw nearest ?? this.#noneOf(capability, wish)
       }
       // A limb that is revoked meanwhile has nothing to read.
       for (const nodeId of unread) await this.#read(principal, nodeId, wish).catch(() => undefined)
@@ -185,10 +190,22 @@ export class TargetSelector {
     return { best: best?.target, nearest, unread }
   }
 
-  #noneOf(capability: string): Refusal {
-    for (const _limb of this.#parts.registry.offering(capability)) {
-      return new Refusal('node_offline', `no limb that has ${capability} is online; try again later`)
+  /** Waiting for a limb is of no use when the params would be refused by each that has the command. */
+  #noneOf(capability: string, asked: Asked): Refusal {
+    let looked = 0
+    let refused: unknown
+    for (const { record } of this.#parts.registry.offering(capability)) {
+      if (++looked > MAX_LOOKED_AT) break
+      try {
+        if (holdersOf(record.capabilities, asked.command, capability).length === 0) continue
+        checkParams(record, asked)
+        return noneOnline(capability)
+      } catch (error) {
+        refused ??= error
+      }
     }
+    if (refused instanceof Refusal) return refused
+    if (looked > 0) return noneOnline(capability)
     return new Refusal('not_found', `no approved limb has ${capability}; see node/list`, 'capability')
   }
 
@@ -208,6 +225,10 @@ export class TargetSelector {
 
 const NONE: readonly string[] = []
 
+function noneOnline(capability: string): Refusal {
+  return new Refusal('node_offline', `no limb that has ${capability} is online; try again later`)
+}
+
 /**
  * Returns the leased ones in the limb's order, which is everybody's: two invocations that need the same leases never
  * wait for each other.
@@ -226,9 +247,16 @@ function lower(a: readonly number[], b: readonly number[]): boolean {
   return false
 }
 
+const NEARER: readonly string[] = [
+  'unknown_command',
+  'denied',
+  'invalid_request',
+  'node_offline',
+  'capability_unavailable',
+  'too_many_requests',
+]
+
 /** Ranks the reasons why there is no limb: of several, the one that is the easiest to wait out is reported. */
 function nearness(error: Refusal): number {
-  return ['unknown_command', 'denied', 'node_offline', 'capability_unavailable', 'too_many_requests'].indexOf(
-    error.code,
-  )
+  return NEARER.indexOf(error.code)
 }

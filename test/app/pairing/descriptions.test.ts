@@ -100,6 +100,36 @@ describe('a limb that describes itself', () => {
     expect((await sent).ok).toBe(true)
   })
 
+  it('has them checked before it matters whether it is there, may be asked for, or waits for an approval', async () => {
+    await using app = await startApp()
+    const limb = await app.limb('lamp1', LAMP)
+    const admin = await app.admin()
+    const refused = { code: 'invalid_request', path: 'params.brightness' }
+    const wrong = { command: 'lamp.set', params: { brightness: 'all' } }
+    const ask = async (more: object) => (await admin.ask('admin', 'invoke', { ...wrong, ...more })).error
+    // Never heard of, then unavailable, then gone.
+    expect(await ask({ nodeId: 'lamp1' })).toMatchObject(refused)
+    expect(await ask({ capability: 'light' })).toMatchObject(refused)
+    await limb.publish('limb/node/lamp1/heartbeat', { unavailable: ['light'] }, { qos: 1 })
+    expect(await ask({ nodeId: 'lamp1' })).toMatchObject(refused)
+    expect(await ask({ capability: 'light', idempotencyKey: 'k1' })).toMatchObject(refused)
+    await limb.end()
+    expect(await ask({ nodeId: 'lamp1', waitSeconds: 5 })).toMatchObject(refused)
+    expect(await ask({ nodeId: 'lamp1', noCheck: true })).toMatchObject({ code: 'node_offline' })
+    expect(await ask({ nodeId: 'lamp1', params: { brightness: 5 } })).toMatchObject({ code: 'node_offline' })
+    expect(await ask({ capability: 'light', params: { brightness: 5 } })).toMatchObject({
+      code: 'node_offline',
+    })
+    await admin.do('admin', 'policy/set', {
+      principal: '*',
+      nodeId: 'lamp1',
+      capability: 'light',
+      level: 'gated',
+    })
+    expect(await ask({ nodeId: 'lamp1', params: {} })).toMatchObject(refused)
+    expect((await admin.do('admin', 'invocation/list')).items).toEqual([])
+  })
+
   it('changes its words at once, on record, without an approval', async () => {
     await using app = await startApp()
     const limb = await app.limb('lamp1', LAMP)
