@@ -76,13 +76,14 @@ async function openMqtt(
   inherited: Inherited,
 ): Promise<RunningBridge['mqtt']> {
   const fds = fdsOf(inherited, 'mqtt')
+  const proxies = config.mqtt.proxyNetworks
   const [first, ...more] = fds
   if (first === undefined) {
-    const { port } = await broker.listenTcp(config.mqtt.host, config.mqtt.port)
+    const { port } = await broker.listenTcp(config.mqtt.host, config.mqtt.port, proxies)
     return { host: config.mqtt.host, port }
   }
-  const listener = await broker.listenInherited(first, false)
-  const others = await Promise.all(more.map((fd) => broker.listenInherited(fd, false)))
+  const listener = await broker.listenInherited(first, false, proxies)
+  const others = await Promise.all(more.map((fd) => broker.listenInherited(fd, false, proxies)))
   for (const { host } of [listener, ...others]) refuseOpenPlaintext(host, config, 'limb-bridge.socket')
   return { host: listener.host, port: listener.port }
 }
@@ -99,6 +100,7 @@ async function openTls(
     asksForCertificate: tls.caFile !== null,
     requiresCertificate: tls.requireClientCertificate,
     handshakeTimeoutMs: mqtt.connectSeconds * 1000,
+    proxyNetworks: tls.proxyNetworks,
     nowMs: () => clock.wallMs(),
   }
   const listener = await broker.listenTls(tls.host, tls.port, settings, fd)

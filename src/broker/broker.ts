@@ -10,10 +10,11 @@ import type {
   RetainedView,
   Sessions,
 } from '../bridge/ports.ts'
-import { unmappedAddress } from '../kernel/address.ts'
 import type { Clock } from '../kernel/clock.ts'
 import { Counts } from '../kernel/counts.ts'
 import { LogThrottle } from '../kernel/log-throttle.ts'
+import type { Network } from '../kernel/networks.ts'
+import { clientAddressOf, ProxyDoor } from '../kernel/proxy-door.ts'
 import { within } from '../kernel/semaphore.ts'
 import type { Topics } from '../protocol/topics.ts'
 import { followEvents, sessionOf, setHooks } from './aedes-events.ts'
@@ -26,7 +27,7 @@ import { GuardedPersistence } from './guarded-persistence.ts'
 import { handshakeWords } from './handshake-words.ts'
 import { InboundPath } from './inbound-path.ts'
 import { type BrokerLimits, type ConfiguredLimits, FIXED_LIMITS, type FixedLimits } from './limits.ts'
-import { type Listener, listenInherited, listenTcp, listenUnix } from './listeners.ts'
+import { type Accept, type Listener, listenInherited, listenTcp, listenUnix } from './listeners.ts'
 import { DelayedWills } from './mqtt5/delayed-wills.ts'
 import { OrderedBroker } from './ordered-broker.ts'
 import { PeerLog } from './peer-log.ts'
@@ -63,14 +64,17 @@ export interface Broker {
   readonly strangerBytes: number
   /** Messages whose delivery waits for the store. */
   readonly waiting: number
-  /** Rejects with a text that says what to do. */
-  listenTcp(host: string, port: number): Promise<Listener>
+  /**
+   * `proxies`: the addresses whose connections begin with a header of the PROXY protocol. Rejects with a text that says
+   * what to do.
+   */
+  listenTcp(host: string, port: number, proxies?: readonly Network[]): Promise<Listener>
   /** MQTT over TLS, on an inherited socket in place of host and port if there is one. Rejects with a text that says what to do. */
   listenTls(host: string, port: number, tls: TlsSettings, inheritedFd?: number): Promise<TlsListener>
   /** The control socket: who may write to it is admin. */
   listenUnix(path: string, mode: number): Promise<Listener>
   /** Listens on a socket that the service manager opened; `local`: a control socket. */
-  listenInherited(fd: number, local: boolean): Promise<Listener>
+  listenInherited(fd: number, local: boolean, proxies?: readonly Network[]): Promise<Listener>
   /** Takes over a connection of another listener. Never throws. */
   attach(stream: Duplex, peer: ConnectionPeer): void
   /** Lets nobody in any more; who is connected stays. */
@@ -202,6 +206,33 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
     return open
   }
 
+  /** Opens a listener whose connections come through a door for proxies, which closes with it. */
+  async function behind(
+    networks: readonly Network[] = [],
+    section: 'mqtt' | 'tls',
+    listen: (door: ProxyDoor) => Promise<Listener>,
+  ): Promise<Listener> {
+    const door = new ProxyDoor({
+      networks,
+      clock,
+      refused(address, fault) {
+        counters.refused.proxy_header++
+        const message = `the proxy ${address} (${section}.proxyNetworks) ${fault}: connection closed`
+        world.peerLog.warn('proxy_header', address, {}, message)
+      },
+    })
+    const listener = await listen(door)
+    const close = async () => {
+      door.close()
+      await listener.close()
+    }
+    return listening(Promise.resolve({ ...listener, close }))
+  }
+
+  function plainDoor(door: ProxyDoor): Accept {
+    return (socket) => door.enter(socket, () => connections.attach(socket, peerOf(socket, 'tcp')))
+  }
+
   async function closeListeners(): Promise<void> {
     connections.refuse()
     await Promise.all(listeners.splice(0).map((listener) => listener.close()))
@@ -230,17 +261,14 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
     get waiting() {
       return broker.waiting
     },
-    listenTcp: (host, port) =>
-      listening(
-        listenTcp(host, port, 'mqtt', (socket) => connections.attach(socket, tcpPeer(socket.remoteAddress))),
-      ),
+    listenTcp: (host, port, proxies) =>
+      behind(proxies, 'mqtt', (door) => listenTcp(host, port, 'mqtt', plainDoor(door))),
     listenTls: async (host, port, tls, inheritedFd) => {
       const handshakes = tlsHandshakes(tls, {
         secured: (socket, certificateName) =>
-          connections.open(socket, { ...tlsPeer(socket.remoteAddress), certificateName }),
-        failed: (remoteAddress, reason, name) => {
+          connections.open(socket, { ...peerOf(socket, 'tls'), certificateName }),
+        failed: (address, reason, name) => {
           counters.refused.tls++
-          const { address } = tlsPeer(remoteAddress)
           const words = handshakeWords(reason)
           world.peerLog.info(
             'tls',
@@ -251,29 +279,30 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
           inbound.handshakeFailed?.(address, words, name)
         },
       })
-      const accept = (socket: Socket) => {
-        if (!connections.enter(socket, tlsPeer(socket.remoteAddress))) return
+      const begin = (socket: Socket) => {
+        if (!connections.enter(socket, peerOf(socket, 'tls'))) return
         const stranger = new HandshakeStranger(world, socket)
         handshakes.begin(socket, () => stranger.end())
       }
-      const listener = await (inheritedFd === undefined
-        ? listenTcp(host, port, 'tls', accept)
-        : listenInherited(inheritedFd, accept))
-      const close = async () => {
-        await listener.close()
-        handshakes.close()
-      }
-      await listening(Promise.resolve({ ...listener, close }))
+      const listener = await behind(tls.proxyNetworks, 'tls', async (door) => {
+        const accept = (socket: Socket) => door.enter(socket, () => begin(socket))
+        const open = await (inheritedFd === undefined
+          ? listenTcp(host, port, 'tls', accept)
+          : listenInherited(inheritedFd, accept))
+        const close = async () => {
+          await open.close()
+          handshakes.close()
+        }
+        return { ...open, close }
+      })
       return { host: listener.host, port: listener.port, setMaterial: handshakes.setMaterial }
     },
     listenUnix: (file, mode) =>
       listening(listenUnix(file, mode, (socket) => connections.attach(socket, LOCAL_PEER))),
-    listenInherited: (fd, local) =>
-      listening(
-        listenInherited(fd, (socket) =>
-          connections.attach(socket, local ? LOCAL_PEER : tcpPeer(socket.remoteAddress)),
-        ),
-      ),
+    listenInherited: (fd, local, proxies) =>
+      local
+        ? listening(listenInherited(fd, (socket) => connections.attach(socket, LOCAL_PEER)))
+        : behind(proxies, 'mqtt', (door) => listenInherited(fd, plainDoor(door))),
     attach: (stream, peer) => connections.attach(stream, peer),
     setLimits(changed) {
       Object.assign(limits, changed)
@@ -292,12 +321,8 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
 
 const LOCAL_PEER: ConnectionPeer = { address: 'local', local: true, transport: 'unix' }
 
-function tlsPeer(remoteAddress: string | undefined): ConnectionPeer {
-  return { address: unmappedAddress(remoteAddress ?? 'unknown'), local: false, transport: 'tls' }
-}
-
-function tcpPeer(remoteAddress: string | undefined): ConnectionPeer {
-  return { address: unmappedAddress(remoteAddress ?? 'unknown'), local: false, transport: 'tcp' }
+function peerOf(socket: Socket, transport: 'tcp' | 'tls'): ConnectionPeer {
+  return { address: clientAddressOf(socket), local: false, transport }
 }
 
 function createOrdered(

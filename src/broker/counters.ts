@@ -61,6 +61,7 @@ export type RefusedReason =
   | 'busy'
   | 'credentials'
   | 'tls'
+  | 'proxy_header'
   | 'internal'
 
 export function newCounters(): BrokerCounters {
@@ -87,6 +88,7 @@ export function newCounters(): BrokerCounters {
       busy: 0,
       credentials: 0,
       tls: 0,
+      proxy_header: 0,
       internal: 0,
     },
     limits: {

@@ -1,3 +1,4 @@
+import { proxyHeaderVersion } from '../kernel/proxy-header.ts'
 import type { AedesClient } from './aedes-internals.ts'
 import { CONNECT, checkFrame, levelOf, UNKNOWN_LEVEL } from './frame-checks.ts'
 import { type Frame, FrameSplitter, type Verdict } from './frame-splitter.ts'
@@ -184,19 +185,12 @@ export class Guard extends FrameSplitter {
   }
 }
 
-/** The first bytes of version 2 of the PROXY protocol. */
-const PROXY_2 = Buffer.from('0d0a0d0a000d0a515549540a', 'hex')
-
 /** Names what a proxy writes before the packets of its client when nobody asked it to. */
 function proxyHeaderIn(chunk: Buffer): string | undefined {
-  const version = chunk.subarray(0, PROXY_2.length).equals(PROXY_2)
-    ? 'v2'
-    : chunk.toString('latin1', 0, 6) === 'PROXY '
-      ? 'v1'
-      : undefined
+  const version = proxyHeaderVersion(chunk)
   return (
     version &&
-    `a header of the PROXY protocol (${version}), which this listener does not take: turn it off in the proxy`
+    `a header of the PROXY protocol (v${version}), which this listener does not take from there: turn it off in the proxy, or name the proxy in proxyNetworks`
   )
 }
 

@@ -19,7 +19,7 @@ const OF_CLIENT: readonly Words[] = [
   [/http request/i, 'the client speaks plain HTTP on the port of MQTT over TLS'],
   [
     /wrong version number|unknown protocol|packet length too long|record layer failure|bad record type/i,
-    'the client does not speak TLS on this port: turn TLS on in the client, or let it use the port without TLS; or a proxy writes a header of the PROXY protocol first: turn that off',
+    'the client does not speak TLS on this port: turn TLS on in the client, or let it use the port without TLS; or a proxy writes a header of the PROXY protocol first: turn that off, or name the proxy in tls.proxyNetworks',
   ],
   [
     /unsupported protocol|protocol version|version too low/i,

@@ -1,6 +1,8 @@
 import type { Server, Socket } from 'node:net'
 import { createServer, type SecureContextOptions, type TLSSocket, type TlsOptions } from 'node:tls'
+import type { Network } from '../kernel/networks.ts'
 import { certificateFault, showsCertificate } from '../kernel/peer-certificate.ts'
+import { clientAddressOf } from '../kernel/proxy-door.ts'
 import { ITS_CERTIFICATE } from './handshake-words.ts'
 
 /** TLS in front of a session: the handshake, and whose certificate the peer has shown. */
@@ -12,6 +14,8 @@ export interface TlsSettings {
   readonly asksForCertificate: boolean
   readonly requiresCertificate: boolean
   readonly handshakeTimeoutMs: number
+  /** The proxies whose connections begin with a header of the PROXY protocol. */
+  readonly proxyNetworks?: readonly Network[]
   /** The wall time, by which certificates have ended. */
   readonly nowMs: () => number
 }
@@ -27,7 +31,7 @@ export interface TlsHandshakes {
 export interface HandshakeResults {
   readonly secured: (socket: TLSSocket, certificateName: string | undefined) => void
   /** `name`: the common name of a certificate that was shown and not believed. */
-  readonly failed: (address: string | undefined, reason: string, name?: string) => void
+  readonly failed: (address: string, reason: string, name?: string) => void
 }
 
 /**
@@ -70,19 +74,16 @@ export function tlsHandshakes(settings: TlsSettings, results: HandshakeResults):
       results.secured(socket, nameShownBy(socket))
       return
     }
-    const { remoteAddress } = socket
+    const address = clientAddressOf(socket)
     const name: unknown = showsCertificate(socket) ? socket.getPeerCertificate().subject?.CN : undefined
     socket.on('error', () => undefined)
     socket.destroy()
-    results.failed(remoteAddress, ITS_CERTIFICATE + fault, typeof name === 'string' ? name : undefined)
+    results.failed(address, ITS_CERTIFICATE + fault, typeof name === 'string' ? name : undefined)
   })
   server.on('tlsClientError', (error, socket) => {
     const { code } = error as NodeJS.ErrnoException
     // A peer that has gone has no address any more.
-    results.failed(
-      socket.remoteAddress ?? addressBelow(socket),
-      code === undefined ? error.message : `${error.message} (${code})`,
-    )
+    results.failed(clientAddressOf(socket), code === undefined ? error.message : `${error.message} (${code})`)
     socket.destroy()
   })
   // A peer that is gone in the middle of its handshake.
@@ -104,11 +105,6 @@ export function tlsHandshakes(settings: TlsSettings, results: HandshakeResults):
       for (const { raw } of pending.values()) raw.destroy()
     },
   }
-}
-
-/** The address of the connection that TLS was begun on, which remembers it when it is gone. */
-function addressBelow(socket: TLSSocket): string | undefined {
-  return (socket as TLSSocket & { readonly _parent?: Socket })._parent?.remoteAddress
 }
 
 /** Names a connection; both ends of a handshake know it. */

@@ -1,7 +1,7 @@
 import type { FastifyRequest } from 'fastify'
-import { unmappedAddress } from '../kernel/address.ts'
+import { clientAddressOf } from '../kernel/proxy-door.ts'
 
-/** Returns the IP address of the peer, without port; headers of proxies are not believed. */
+/** Returns the IP address of the peer, without port; HTTP headers of proxies are not believed. */
 export function peerAddress(request: FastifyRequest): string {
-  return unmappedAddress(request.socket.remoteAddress ?? 'unknown')
+  return clientAddressOf(request.socket)
 }

@@ -1,6 +1,6 @@
 import type { Server, Socket } from 'node:net'
-import { unmappedAddress } from '../kernel/address.ts'
 import { AddressCounts } from '../kernel/counts.ts'
+import { clientAddressOf } from '../kernel/proxy-door.ts'
 
 /**
  * Ends connections of one address beyond `max()`, before a byte is read or a handshake begun. What becomes a
@@ -9,7 +9,7 @@ import { AddressCounts } from '../kernel/counts.ts'
 export function limitPerAddress(server: Server, max: () => number, refused: (address: string) => void): void {
   const open = new AddressCounts()
   server.prependListener('connection', (socket: Socket) => {
-    const address = unmappedAddress(socket.remoteAddress ?? 'unknown')
+    const address = clientAddressOf(socket)
     if (open.of(address) >= max()) {
       refused(address)
       socket.destroy()

@@ -6,12 +6,14 @@ import type { Clock } from '../kernel/clock.ts'
 import { StartError } from '../kernel/errors.ts'
 import { INHERITED_BACKLOG } from '../kernel/listening.ts'
 import { LogThrottle } from '../kernel/log-throttle.ts'
+import type { Network } from '../kernel/networks.ts'
 import { hashKey, keyMatches } from '../kernel/secrets.ts'
 import { type ConsoleOptions, consoleRoutes } from './console/console.ts'
 import { type DoorOptions, type DoorReadings, openDoors } from './doors.ts'
 import type { Metrics } from './metrics.ts'
 import { limitPerAddress } from './per-address.ts'
 import { boundPlainConnections } from './plain-connections.ts'
+import { standBehindProxies } from './proxies.ts'
 import { type Attach, PATH, webSocketGate } from './websocket.ts'
 
 /** Health, metrics, and MQTT over WebSocket, as plain HTTP. */
@@ -28,6 +30,8 @@ export interface HttpOptions extends HttpLimits, Pick<DoorOptions, 'ports' | 'ap
   readonly port: number
   /** HTTPS with this certificate; undefined: plain HTTP. */
   readonly tls?: HttpTls | undefined
+  /** The proxies whose connections begin with a header of the PROXY protocol. */
+  readonly proxyNetworks?: readonly Network[]
   /** A listening socket of the service manager's, in place of host and port. */
   readonly inheritedFd?: number | undefined
   readonly readiness: () => Readiness
@@ -104,6 +108,7 @@ export async function startHttp(given: HttpOptions): Promise<HttpServer> {
         'http: too many connections beside those of WebSocket; the oldest that waits for nothing is ended',
       )
   })
+  const door = standBehindProxies(app.server, options, refusals)
   app.server.on('upgrade', (request, socket, head) => gate.upgrade(request, socket, head))
   headers(app)
   const access: Access = { metrics: bearer(options.token) }
@@ -130,13 +135,14 @@ export async function startHttp(given: HttpOptions): Promise<HttpServer> {
     },
     async close() {
       refusals.stop()
+      door.close()
       gate.close()
       await app.close()
     },
   }
 }
 
-const REFUSALS = { quietMs: 10_000, lines: 5, maxKeys: 2 } as const
+const REFUSALS = { quietMs: 10_000, lines: 5, maxKeys: 3 } as const
 
 const COMMON = {
   logger: false,

@@ -3,10 +3,11 @@ import type { Duplex } from 'node:stream'
 import { TLSSocket } from 'node:tls'
 import { type WebSocket, WebSocketServer } from 'ws'
 import type { Log } from '../bridge/ports.ts'
-import { addressGroup, unmappedAddress } from '../kernel/address.ts'
+import { addressGroup } from '../kernel/address.ts'
 import type { Clock } from '../kernel/clock.ts'
 import { LogThrottle } from '../kernel/log-throttle.ts'
 import { certificateFault, showsCertificate } from '../kernel/peer-certificate.ts'
+import { clientAddressOf } from '../kernel/proxy-door.ts'
 import { originAllowed } from './origins.ts'
 import { ConnackWatch, guardSignIn } from './sign-in-budget.ts'
 import { WebSocketStream } from './websocket-stream.ts'
@@ -109,7 +110,7 @@ function objection(request: IncomingMessage, options: WebSocketOptions): Objecti
 function refuser({ log }: WebSocketOptions, throttle: LogThrottle) {
   return (request: IncomingMessage, socket: Duplex, [status, text]: Objection) => {
     refuse(socket, status, text)
-    const address = unmappedAddress(request.socket.remoteAddress ?? 'unknown')
+    const address = clientAddressOf(request.socket)
     const origin = request.headers.origin?.slice(0, SHOWN_CHARS)
     throttle.write(`${status} ${addressGroup(address)}`, (suppressed) => {
       const fields = {
@@ -148,7 +149,7 @@ export function webSocketGate(options: WebSocketOptions): WebSocketGate {
   )
 
   const open = (socket: WebSocket, request: IncomingMessage) => {
-    const address = unmappedAddress(request.socket.remoteAddress ?? 'unknown')
+    const address = clientAddressOf(request.socket)
     const stream = new WebSocketStream(socket, request.socket)
     // The budget is counted on the raw socket: a frame that is not whole yet is memory too.
     const admitted = guardSignIn(request.socket, options.maxConnectBytes + FRAME_OVERHEAD_BYTES, () => {

@@ -201,7 +201,7 @@ test.each([
     client.send(header, connectPacket())
     await client.closed
     expect(log.lines.map(({ fields }) => fields.fault)).toContain(
-      `a header of the PROXY protocol (${version}), which this listener does not take: turn it off in the proxy`,
+      `a header of the PROXY protocol (${version}), which this listener does not take from there: turn it off in the proxy, or name the proxy in proxyNetworks`,
     )
   },
 )

@@ -78,6 +78,31 @@ const grantFilter = z
   .refine(isGrantFilter, { error: 'is not an MQTT topic filter that can be granted' })
   .meta({ allowed: 'a topic filter such as `homeassistant/#`, not starting with `$`' })
 
+/** An address, or a network in CIDR form. */
+function isNetwork(text: string): boolean {
+  const [address = '', bits, ...rest] = text.split('/')
+  const family = isIP(address)
+  if (family === 0 || rest.length > 0) return false
+  return bits === undefined || (/^\d{1,3}$/.test(bits) && Number(bits) <= (family === 4 ? 32 : 128))
+}
+
+const network = z
+  .string()
+  .max(64)
+  .refine(isNetwork, { error: 'is not an address or a network' })
+  .meta({ allowed: 'an address, or a network such as `192.168.0.0/16`' })
+
+function proxies(what: string) {
+  return z
+    .array(network)
+    .max(100)
+    .default([])
+    .meta({
+      description: `The proxies in front of ${what}: each connection from there must begin with a header of the PROXY protocol, version 1 or 2, and the address that it announces is the client's, in limits of sign-ins and connections, logs and events. From everywhere else a header is refused. Name nothing but proxies: whoever comes from there says who it is.`,
+      allowed: 'a list of addresses and networks such as `[127.0.0.1, 10.0.0.0/28]`',
+    })
+}
+
 const grant = z.strictObject({
   to: nameSchema.meta({ allowed: 'a principal, a role, `limb` or `candidate`' }),
   publish: z.array(grantFilter).max(100).default([]),
@@ -93,6 +118,7 @@ const mqtt = z.strictObject({
     false,
     'Must be true before the bridge listens on anything but loopback without TLS: whoever is on that network can then read keys and passwords.',
   ),
+  proxyNetworks: proxies('plain MQTT'),
   topicRoot: z.string().max(63).regex(TOPIC_ROOT, { error: 'is not a topic root' }).default('limb').meta({
     description: 'The first level of every topic of the protocol.',
     allowed: 'one to four levels of letters, digits, `_` and `-`, such as `limb` or `site1/limb`',
@@ -287,6 +313,7 @@ const http = z.strictObject({
   ),
   host: host('Where HTTP listens.', 'LIMB_HTTP_HOST'),
   port: port(8083, 'The TCP port of HTTP.', 'LIMB_HTTP_PORT'),
+  proxyNetworks: proxies('HTTP and MQTT over WebSocket'),
   token: z
     .string()
     .min(16)
@@ -373,6 +400,7 @@ const tls = z.strictObject({
   enabled: flag(false, 'Listens for MQTT over TLS. `certFile` and `keyFile` are needed then.'),
   host: host('Where MQTT over TLS listens.', 'LIMB_TLS_HOST', '0.0.0.0'),
   port: port(8883, 'The TCP port of MQTT over TLS.', 'LIMB_TLS_PORT'),
+  proxyNetworks: proxies('MQTT over TLS, which hand it through as it is'),
   certFile: pemFile(
     'The certificate, PEM, with its chain. A change of any of these files is noticed within ten seconds, and at SIGHUP; sessions stay.',
   ),
@@ -514,20 +542,6 @@ const lease = z.strictObject({
   maxPerPrincipal: whole(1, 10_000, 256, 'Leases and places in queues of one principal.', { reload: 'live' }),
   maxQueued: whole(0, 10_000, 100, 'Those who may wait for one capability of one limb.', { reload: 'live' }),
 })
-
-/** An address, or a network in CIDR form. */
-function isNetwork(text: string): boolean {
-  const [address = '', bits, ...rest] = text.split('/')
-  const family = isIP(address)
-  if (family === 0 || rest.length > 0) return false
-  return bits === undefined || (/^\d{1,3}$/.test(bits) && Number(bits) <= (family === 4 ? 32 : 128))
-}
-
-const network = z
-  .string()
-  .max(64)
-  .refine(isNetwork, { error: 'is not an address or a network' })
-  .meta({ allowed: 'an address, or a network such as `192.168.0.0/16`' })
 
 const invocation = z.strictObject({
   timeoutSeconds: whole(

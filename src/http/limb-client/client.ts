@@ -6,6 +6,7 @@ import type { HttpInvocation, HttpLimbClient, InvocationDelivery } from '../../b
 import type { Clock } from '../../kernel/clock.ts'
 import { Refusal } from '../../kernel/errors.ts'
 import { invokeSignature, invokeSignature2 } from '../../kernel/invoke-signature.ts'
+import { type Network, networksOf } from '../../kernel/networks.ts'
 import { newId } from '../../kernel/secrets.ts'
 import { LIMITS } from '../../protocol/limits.ts'
 import { type Begun, brokenAnswer, MAX_HEADER_BYTES } from './broken-answer.ts'
@@ -14,8 +15,6 @@ import { lookupNames } from './names.ts'
 import {
   isOwnMachine,
   type Lookup,
-  type Network,
-  networksOf,
   ownAddressOf,
   type Resolved,
   resolveAllowed,
