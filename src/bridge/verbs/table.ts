@@ -1,3 +1,4 @@
+import { Leasing } from '../access/leasing.ts'
 import type { PendingApprovals } from '../invocation/approvals.ts'
 import type { Control } from '../invocation/control.ts'
 import type { Announcer } from '../live/announcer.ts'
@@ -13,6 +14,7 @@ import type { History } from '../presence/history.ts'
 import type { PresenceKeeper } from '../presence/presence-keeper.ts'
 import type { BridgeContext } from '../settings.ts'
 import type { Attempts } from '../sign-in/attempts.ts'
+import { Principals } from '../sign-in/principals.ts'
 import type { Tokens } from '../sign-in/tokens.ts'
 import type { VerifiedPasswords } from '../sign-in/verified-passwords.ts'
 import type { Retries } from '../upkeep/retries.ts'
@@ -51,19 +53,27 @@ export interface UseCases {
 
 /** Makes the handlers of all verbs. A new verb is added to its family's file; a new family is added here. */
 export function verbHandlers(world: BridgeContext, use: UseCases): VerbHandlers {
-  const { registry, table, announcer, control, approvals, retries, verified } = use
+  const { registry, announcer, control, approvals, retries } = use
   const { policies, leases, rights, invocations } = control
   const provisioning = new Provisioning(world, use)
   const limbs = new ApprovedLimbs(world, { ...use, gone: (nodeId) => control.nodeGone(nodeId) })
+  const leasing = new Leasing(world, { registry, rights, leases })
+  const principals = new Principals(world, {
+    ...use,
+    roleChanged: (name, role) => control.roleChanged(name, role),
+    gone: (name) => control.principalGone(name),
+    forgetSessions: (name) =>
+      retries.run(`forget the sessions of ${name}`, () => world.sessions.forget(name)),
+  })
   return {
     ...nodeHandlers(world, { ...use, provisioning, limbs }),
     ...nodeDescriptionHandlers(world, use),
     ...pairingHandlers(world, use),
     ...policyHandlers(world, registry, policies, (at) => control.look(at), announcer),
-    ...leaseHandlers(world, registry, rights, leases),
+    ...leaseHandlers({ leases, leasing }),
     ...invocationHandlers(world, approvals, invocations),
     ...auditHandlers(world),
-    ...principalHandlers(world, table, control, announcer, retries, verified),
+    ...principalHandlers(principals),
     ...sessionHandlers(world),
     ...tokenHandlers(world, use),
     ...backupHandlers(world),
