@@ -6,12 +6,18 @@ import { play } from './attacker.ts'
 import { LIMB } from './golden.ts'
 import { Health, type Held } from './health.ts'
 import { Random } from './random.ts'
-import { bytesOf, type Script, script } from './script.ts'
+import { bytesOf, type Script, script, VERSIONS, type Version } from './script.ts'
 
 export interface FuzzOptions {
   readonly seed: number
   /** The round under way is finished. */
   readonly milliseconds: number
+  /** Ends sooner, when so many packets were sent. */
+  readonly packets?: number
+  /** The versions of MQTT that scripts speak. */
+  readonly versions?: readonly Version[]
+  /** Connections at a time, and in a round. */
+  readonly connections?: number
   readonly say?: (line: string) => void
 }
 
@@ -20,6 +26,8 @@ export interface FuzzResult {
   readonly connections: number
   readonly packets: number
   readonly bytes: number
+  /** The packets of each kind of client. */
+  readonly by: Readonly<Record<string, number>>
   /** Held when the last round was over, beyond what was held before the first. */
   readonly grownBytes: number
 }
@@ -65,22 +73,22 @@ export async function fuzz(options: FuzzOptions): Promise<FuzzResult> {
   }
 }
 
-async function run(
-  bridge: BridgeProcess,
-  { seed, milliseconds, say = () => {} }: FuzzOptions,
-): Promise<FuzzResult> {
+async function run(bridge: BridgeProcess, options: FuzzOptions): Promise<FuzzResult> {
+  const { seed, milliseconds, packets = Number.POSITIVE_INFINITY, say = () => {} } = options
   const health = await Health.start(bridge, LIMB)
   const deadline = performance.now() + milliseconds
-  const total = { rounds: 0, connections: 0, packets: 0, bytes: 0 }
+  const by: Record<string, number> = {}
+  const total = { rounds: 0, connections: 0, packets: 0, bytes: 0, by }
   let baseline: Held | undefined
   let last: Held | undefined
   try {
-    while (performance.now() < deadline || last === undefined) {
-      const scripts = roundOf(seed, total.rounds)
+    while ((performance.now() < deadline && total.packets < packets) || last === undefined) {
+      const scripts = roundOf(options, total.rounds)
       await Promise.all(scripts.map((each) => play(each, bridge)))
       total.rounds++
       total.connections += scripts.length
       total.packets += scripts.reduce((sum, each) => sum + each.packets, 0)
+      for (const each of scripts) by[each.who] = (by[each.who] ?? 0) + each.packets
       total.bytes += scripts.flatMap((each) => each.segments).reduce((sum, each) => sum + each.length, 0)
       try {
         last = await examine(bridge, health, baseline)
@@ -100,9 +108,12 @@ async function run(
 /** The healthy two. */
 const SESSIONS = 2
 
-function roundOf(seed: number, round: number): Script[] {
+function roundOf(
+  { seed, versions = VERSIONS, connections = CONNECTIONS_PER_ROUND }: FuzzOptions,
+  round: number,
+): Script[] {
   const random = new Random(Math.imul(seed, 0x9e3779b1) ^ round)
-  return Array.from({ length: CONNECTIONS_PER_ROUND }, () => script(random))
+  return Array.from({ length: connections }, () => script(random, versions))
 }
 
 /** The bridge answers, and holds no more than before. */

@@ -114,7 +114,10 @@ export function firstPacket(random: Random, who: Who, version: 4 | 5 = 4): Buffe
       : connectPacket({ ...options, ...session, ...will })
   switch (who) {
     case 'nobody':
-      return random.pick(FIRST_WORDS)
+      // Without a key, under a name that has none: a claim; or what is no CONNECT that anybody could mean.
+      return version === 5 && random.chance(0.5)
+        ? connect({ clientId: random.pick(CLIENT_IDS) })
+        : random.pick(FIRST_WORDS)
     case 'candidate': {
       const clientId = random.pick(CANDIDATES)
       return connect({ clientId, username: clientId, password: keyOf(clientId) })

@@ -15,9 +15,13 @@ export interface Script {
 
 const MAX_PACKETS = 40
 
-export function script(random: Random): Script {
+export type Version = 4 | 5
+
+export const VERSIONS: readonly Version[] = [4, 5]
+
+export function script(random: Random, versions: readonly Version[] = VERSIONS): Script {
   const who = random.pick(['nobody', 'candidate', 'limb', 'viewer', 'principal'] as const)
-  const version = random.pick([4, 5] as const)
+  const version = random.pick(versions)
   // How broken this one is: none of it, so that valid packets come in invalid orders, or some, or most.
   const broken = random.pick([0, 0.1, 0.5])
   const parts = [firstPacket(random, who, version)]
