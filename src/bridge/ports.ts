@@ -392,7 +392,10 @@ export interface PublishedMessage {
 export interface Feed {
   /** Called with each message in its order, before any subscriber has it. A listener is total and quick. */
   listen(listener: (message: PublishedMessage) => void): void
-  /** Retained messages that `filter` matches, as they are read; a newer one may be said meanwhile. */
+  /**
+   * Retained messages that `filter` matches and whose time is not up, as they are read; a newer one may be said
+   * meanwhile.
+   */
   retained(filter: string): AsyncIterable<PublishedMessage>
 }
 
@@ -505,6 +508,8 @@ export interface Credentials {
   readonly local: boolean
   /** Common name of a client certificate that the listener verified; empty when it has none, or several. */
   readonly certificateName: string | undefined
+  /** The version of MQTT, such as `3.1.1`; undefined: it comes another way. */
+  readonly version?: string | undefined
   /** Returns whether nobody waits for the answer any more. */
   readonly isGone?: (() => boolean) | undefined
 }
@@ -521,6 +526,8 @@ export interface RefusedConnect {
   readonly username: string | undefined
   readonly clientId: string
   readonly address: string
+  /** The version of MQTT, such as `3.1.1`. */
+  readonly version?: string | undefined
   /** The identity that it is from, when that was looked at. */
   readonly identity?: Identity | undefined
   /** The reason under which the adapter counts it. */

@@ -133,7 +133,7 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
       )
     },
   })
-  const { feed, tap } = createFeed(options.persistence)
+  const { feed, tap } = createFeed(options.persistence, options.clock)
   const shared = new SharedSubscriptions({
     persistence: options.persistence,
     rights,

@@ -66,7 +66,7 @@ export class ConnectHandler {
 
   async #admit(session: MqttSession, packet: ConnectPacket, proceed: Callback): Promise<void> {
     session.claimedName = packet.username || packet.clientId
-    session.claimedVersion = packet.protocolVersion
+    session.claimedLevel = session.translator === undefined ? packet.protocolVersion : 5
     const problem = this.#checkForm(session, packet) ?? (await this.#identify(session, packet))
     if ('code' in problem) {
       this.#refuse(session, packet, problem, proceed)
@@ -115,6 +115,7 @@ export class ConnectHandler {
       address: peer.address,
       local: peer.local,
       certificateName: peer.certificateName,
+      version: session.version,
       isGone: () => session.hasLeft,
     }
     const { clock, limits, inbound } = this.#world
@@ -305,6 +306,7 @@ export class ConnectHandler {
           username,
           clientId,
           address: session.address,
+          version: session.version,
           identity,
           why: counted,
           reason,

@@ -2,7 +2,7 @@ import type { Duplex } from 'node:stream'
 import type { Identity, Log, SessionEnd } from '../bridge/ports.ts'
 import type { Clock } from '../kernel/clock.ts'
 import { LogThrottle } from '../kernel/log-throttle.ts'
-import type { BrokerCounters, LimitName, Transport } from './counters.ts'
+import type { BrokerCounters, LimitName, MqttVersion, Transport } from './counters.ts'
 import type { PeerLog } from './peer-log.ts'
 
 /** Says where a connection comes from, as its listener knows it. */
@@ -90,7 +90,18 @@ export abstract class Connection {
     return this.isGone || this.conn.destroyed || _readableState?.ended === true
   }
 
+  /** The version of MQTT; undefined until CONNECT has said it. */
+  abstract get version(): MqttVersion | undefined
+
   abstract end(why: SessionEnd, afterFlush: boolean): void
+
+  /** CONNACK is out. The commands of the control socket come and go with each call, and are not worth a line. */
+  protected signedIn(): void {
+    const { identity, peer, version } = this
+    if (identity.kind === 'candidate' || peer.local) return
+    const message = `${describe(identity)} signed in from ${this.address}, MQTT ${version}`
+    this.#context.peerLog.info('signed in', this.address, this.#who(), message)
+  }
 
   /** Counts a limit that this session met, and says so at a bearable pace. */
   limited(limit: LimitName, fields: object, message: string): void {
@@ -153,9 +164,9 @@ export abstract class Connection {
   }
 
   #who(): object {
-    const { identity, clientId, address } = this
+    const { identity, clientId, address, version } = this
     const name = identity.kind === 'principal' ? { principal: identity.name } : { nodeId: identity.nodeId }
-    return { who: identity.kind, ...name, clientId, address }
+    return { who: identity.kind, ...name, clientId, address, version }
   }
 }
 

@@ -1,6 +1,8 @@
 import type { Feed, KnownSession, PublishedMessage, Publisher, Sessions } from '../bridge/ports.ts'
+import type { Clock } from '../kernel/clock.ts'
 import type { BrokerPersistence, RoutedPacket } from './aedes-internals.ts'
 import { contextProperties } from './mqtt5/publish.ts'
+import { isExpired } from './outbox.ts'
 import type { MqttSession } from './session.ts'
 import type { SessionContext } from './session-context.ts'
 import { clientIdOf, keysOf, nameOf } from './session-key.ts'
@@ -75,7 +77,10 @@ function knownSessions(
 }
 
 /** `tap` is to be called with each message as it is routed. */
-export function createFeed(persistence: BrokerPersistence): {
+export function createFeed(
+  persistence: BrokerPersistence,
+  clock: Clock,
+): {
   feed: Feed
   tap: (message: PublishedMessage) => void
 } {
@@ -87,7 +92,11 @@ export function createFeed(persistence: BrokerPersistence): {
       },
       async *retained(filter) {
         const packets: AsyncIterable<RoutedPacket> = persistence.createRetainedStream(filter)
-        for await (const { topic, payload, qos } of packets) yield { topic, payload, qos, retain: true }
+        for await (const packet of packets) {
+          const { topic, payload, qos } = packet
+          // The sweep deletes it from disk some time later; to everybody else it is gone already.
+          if (!isExpired(packet, clock)) yield { topic, payload, qos, retain: true }
+        }
       },
     },
     tap: (message) => {

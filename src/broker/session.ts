@@ -32,6 +32,8 @@ import { ShortPath } from './short-path.ts'
 import { StrangerWatch } from './stranger-watch.ts'
 import { Throttle } from './throttle.ts'
 
+/** The version of each protocol level; level 5 has a translator. */
+const VERSIONS: Readonly<Record<number, MqttVersion>> = { 3: '3.1', 4: '3.1.1', 5: '5' }
 /** The bit of QoS 2 in the first byte of PUBLISH. */
 const QOS_2 = 0x04
 /** A larger message ends the session: nobody sends that by a slip. */
@@ -60,7 +62,8 @@ export class MqttSession extends Connection implements Session {
   readonly inProgress = new Map<number, (() => void)[]>()
   /** The name that its CONNECT gave, whether or not it was let in. */
   claimedName = ''
-  claimedVersion = 4
+  /** The protocol level of its CONNECT; 0 before. */
+  claimedLevel = 0
   /** The key by which Aedes and the store know it. */
   key = ''
   /** A session was stored under this client id when it connected. */
@@ -266,10 +269,8 @@ export class MqttSession extends Connection implements Session {
 
   // MQTT 5.
 
-  /** The version of MQTT. */
-  get version(): MqttVersion {
-    if (this.#translator !== undefined) return '5'
-    return this.claimedVersion === 3 ? '3.1' : '3.1.1'
+  get version(): MqttVersion | undefined {
+    return this.#translator === undefined ? VERSIONS[this.claimedLevel] : '5'
   }
 
   override denied(what: 'publish' | 'subscribe' | 'will', topic: string): void {
@@ -294,6 +295,7 @@ export class MqttSession extends Connection implements Session {
   #connect5(frame: Frame): Buffer | undefined {
     const { bytes, start, body, end } = frame
     const { limits } = this.#world
+    this.claimedLevel = 5
     const connect = limits.versions.includes(5) ? readConnect(bytes, start, body, end) : undefined
     if (connect === undefined) {
       this.#refuseLevel(5)
@@ -409,7 +411,8 @@ export class MqttSession extends Connection implements Session {
     this.#openedAs = this.identity.kind
     this.#throttle = this.#newThrottle()
     this.#world.counters.sessions[this.#openedAs]++
-    this.#world.counters.versions[this.version]++
+    this.#world.counters.versions[this.version ?? '3.1.1']++
+    this.signedIn()
     this.#settle()
     this.guarded(() => this.#world.inbound.opened(this))
     if (this.client.clean) this.delivery.outbox.open()

@@ -33,6 +33,7 @@ test('the core is told what CONNECT said', async () => {
       clientId: 'abc',
       username: 'ann',
       password: 'pässword',
+      version: '3.1.1',
       address: '127.0.0.1',
       local: false,
       certificateName: undefined,

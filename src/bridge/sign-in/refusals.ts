@@ -14,7 +14,7 @@ const PACE = { quietMs: 60_000, lines: 1, maxKeys: 500 } as const
 /** The reason under which a refusal is counted. */
 export type RefusalReason = 'name' | 'password' | 'too_many' | 'key'
 
-type From = Pick<Credentials, 'address' | 'clientId'>
+type From = Pick<Credentials, 'address' | 'clientId' | 'version'>
 
 interface Told {
   readonly reason: string
@@ -56,13 +56,13 @@ export class RefusedSignIns {
   }
 
   /** Records what was refused for its form, or because its client id is another's. */
-  connect({ username, clientId, address, identity, why, reason, holder }: RefusedConnect): void {
+  connect({ username, clientId, address, version, identity, why, reason, holder }: RefusedConnect): void {
     const given = username ?? clientId
     const isKnown = isName(given)
     const name = isKnown ? given : hiddenName(given)
     // Until it is known who it is, a name may be a limb's.
     const nodeId = identity?.kind === 'principal' || !isKnown ? null : given
-    const from = { address, clientId: isKnown || clientId !== given ? clientId : name }
+    const from = { address, version, clientId: isKnown || clientId !== given ? clientId : name }
     const message = `CONNECT refused: ${reason}`
     this.#throttle.write(JSON.stringify([name, address, why]), (suppressed) =>
       this.#tell(name, from, { reason, message, suppressed, nodeId, holder }),
@@ -83,10 +83,10 @@ export class RefusedSignIns {
   #tell(name: string, from: From, { reason, message, suppressed, nodeId = null, holder }: Told): void {
     const { log, store } = this.#world
     const who = escapeText(name.slice(0, 64))
-    const { address } = from
+    const { address, version } = from
     const clientId = escapeText(from.clientId.slice(0, 64))
     const told = { name: who, clientId, address, reason, ...(holder && { holder }), suppressed }
-    log.warn(told, message)
+    log.warn({ ...told, ...(version && { version }) }, message)
     this.#announce('sign_in_refused', told)
     store
       .transact((tx) =>

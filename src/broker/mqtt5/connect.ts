@@ -1,5 +1,12 @@
 import { isResponseTopic, isTopicName } from '../strings.ts'
-import { IN, type Properties, readProperties, varintBytes } from './properties.ts'
+import {
+  IN,
+  type Properties,
+  readProperties,
+  TOO_MANY_PROPERTIES,
+  tooMany,
+  varintBytes,
+} from './properties.ts'
 import { Reader } from './reader.ts'
 import { type Fault5, malformed, protocolError, REASON } from './reasons.ts'
 
@@ -102,6 +109,7 @@ function readWill(reader: Reader, flags: number): Will5 {
   if (reader.fault === undefined && !isTopicName(reader.bytes, from, reader.at)) {
     reader.fail(malformed('the topic of the will is none'))
   }
+  if (tooMany(properties)) reader.fail(TOO_MANY_PROPERTIES)
   const { responseTopic } = properties
   if (responseTopic !== undefined && !isResponseTopic(responseTopic)) {
     reader.fail(protocolError('the response topic is none'))

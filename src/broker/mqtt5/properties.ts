@@ -43,9 +43,25 @@ export interface Properties {
   bytes: number
   /**
    * The properties that go on to subscribers as they came, in their order [MQTT-3.3.2-18]: all that may stand in a
-   * message but its expiry, which counts down, and its alias, which belongs to one connection.
+   * message but its expiry, which counts down, and its alias, which belongs to one connection. Empty beyond the
+   * bounds: then the message is refused.
    */
   forwarded: Buffer
+}
+
+/** The bounds of what one message or will may have. */
+const MAX_USER_PROPERTIES = 100
+const MAX_PROPERTY_BYTES = 16 * 1024
+
+/** Says what to do about more properties than are kept, with the code of it. */
+export const TOO_MANY_PROPERTIES: Fault5 = {
+  code: REASON.quotaExceeded,
+  text: `a message may have ${MAX_USER_PROPERTIES} user properties and ${MAX_PROPERTY_BYTES} bytes of properties`,
+}
+
+/** Returns whether these are more than are kept. */
+export function tooMany({ userProperties, bytes }: Pick<Properties, 'userProperties' | 'bytes'>): boolean {
+  return userProperties > MAX_USER_PROPERTIES || bytes > MAX_PROPERTY_BYTES
 }
 
 type Name = Exclude<keyof Properties, 'userProperties' | 'bytes' | 'forwarded'>
@@ -118,12 +134,12 @@ export function readProperties(reader: Reader, packet: number): Readonly<Propert
 
 function readAll(reader: Reader, packet: number): Properties {
   const properties: Properties = { userProperties: 0, bytes: reader.left, forwarded: NOTHING }
-  const kept: Buffer[] = []
+  const kept = new Kept(reader.bytes)
   while (reader.left > 0) {
     const from = reader.at
-    if (readOne(reader, packet, properties)) kept.push(reader.bytes.subarray(from, reader.at))
+    if (readOne(reader, packet, properties) && !tooMany(properties)) kept.add(from, reader.at)
   }
-  if (reader.fault === undefined) properties.forwarded = joined(kept)
+  if (reader.fault === undefined && !tooMany(properties)) properties.forwarded = kept.joined()
   return properties
 }
 
@@ -131,8 +147,8 @@ function readAll(reader: Reader, packet: number): Properties {
 function readOne(reader: Reader, packet: number, properties: Properties): boolean {
   const identifier = reader.varint()
   if (identifier === USER_PROPERTY) {
-    reader.text()
-    reader.text()
+    reader.skipText()
+    reader.skipText()
     properties.userProperties++
     return (packet & MESSAGE) !== 0
   }
@@ -169,11 +185,32 @@ function faultOf(
   return typeof value === 'number' && (value < min || value > max) ? OUT_OF_RANGE : undefined
 }
 
-/** One piece when they stand next to each other, which is the rule. */
-function joined(pieces: readonly Buffer[]): Buffer {
-  const [first] = pieces
-  if (first === undefined) return NOTHING
-  return pieces.length === 1 ? first : Buffer.concat(pieces)
+/** The properties that go on, in one piece where they stand next to each other, which is the rule. */
+class Kept {
+  readonly #bytes: Buffer
+  readonly #pieces: Buffer[] = []
+  #from = 0
+  #to = 0
+
+  constructor(bytes: Buffer) {
+    this.#bytes = bytes
+  }
+
+  add(from: number, to: number): void {
+    if (from !== this.#to) this.#cut(from)
+    this.#to = to
+  }
+
+  joined(): Buffer {
+    this.#cut(0)
+    const [first = NOTHING] = this.#pieces
+    return this.#pieces.length > 1 ? Buffer.concat(this.#pieces) : first
+  }
+
+  #cut(from: number): void {
+    if (this.#to > this.#from) this.#pieces.push(this.#bytes.subarray(this.#from, this.#to))
+    this.#from = from
+  }
 }
 
 /** Writes properties of packets that the bridge sends. Texts are ours, and short. */

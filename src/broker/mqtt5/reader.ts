@@ -61,12 +61,20 @@ export class Reader {
 
   text(): string {
     const length = this.uint16()
-    if (!this.#take(length)) return ''
-    if (!isText(this.bytes, this.at - length, this.at)) {
-      this.fail(malformed('a text is no UTF-8, or has control characters'))
-      return ''
-    }
+    if (!this.#take(length) || !this.#lookAt(length)) return ''
     return this.bytes.toString('utf8', this.at - length, this.at)
+  }
+
+  /** Passes a text over that is looked at and not needed. */
+  skipText(): void {
+    const length = this.uint16()
+    if (this.#take(length)) this.#lookAt(length)
+  }
+
+  #lookAt(length: number): boolean {
+    if (isText(this.bytes, this.at - length, this.at)) return true
+    this.fail(malformed('a text is no UTF-8, or has control characters'))
+    return false
   }
 
   #take(length: number): boolean {

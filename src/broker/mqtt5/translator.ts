@@ -23,6 +23,7 @@ import {
   readSubscribe,
   readUnsubscribe,
 } from './frame.ts'
+import { TOO_MANY_PROPERTIES, tooMany } from './properties.ts'
 import { type Fault5, FIRST_FAILURE, malformed, protocolError, REASON } from './reasons.ts'
 import { ReceivedOnce } from './received-once.ts'
 import { PacketCollector, standInFor } from './stand-in.ts'
@@ -30,9 +31,6 @@ import { Subscribing } from './subscribing.ts'
 
 /** Aliases that a client may give on one connection. Each may be as long as a topic. */
 const MAX_ALIASES = 10
-/** The properties of one message: those beyond are not kept, and the message is refused. */
-const MAX_PROPERTIES = 100
-const MAX_PROPERTY_BYTES = 16 * 1024
 
 const CONNECT = 1
 const PUBREL = 6
@@ -196,8 +194,8 @@ export class Translator {
     if (typeof topic !== 'string') return topic
     const underWay = acks.length - this.#others + this.#once.size
     if (qos > 0 && underWay >= world.limits.maxInflightPerSession) return TOO_MANY
-    if (properties.userProperties > MAX_PROPERTIES || properties.bytes > MAX_PROPERTY_BYTES) {
-      acks.run(() => this.#answer(qos, id, TOO_MANY_PROPERTIES))
+    if (tooMany(properties)) {
+      acks.run(() => this.#answer(qos, id, REFUSED_PROPERTIES))
       return undefined
     }
     const { messageExpiry, forwarded, responseTopic, correlationData } = properties
@@ -360,7 +358,4 @@ const TOO_MANY: Fault5 = {
   text: 'more messages of QoS 1 and 2 under way than the receive maximum',
 }
 const TOO_MANY_COPIES = protocolError('too many copies of one message')
-const TOO_MANY_PROPERTIES: Outcome = {
-  code: REASON.quotaExceeded,
-  reason: `a message may have ${MAX_PROPERTIES} user properties and ${MAX_PROPERTY_BYTES} bytes of properties`,
-}
+const REFUSED_PROPERTIES: Outcome = { code: TOO_MANY_PROPERTIES.code, reason: TOO_MANY_PROPERTIES.text }

@@ -73,6 +73,25 @@ describe('a message with an expiry', () => {
     expect((await nextMessage(back)).text).toBe('end')
   })
 
+  test('is told to no uplink and no stream of events when its time is up, though the sweep has not come', async () => {
+    const clock = new FakeClock()
+    const bridge = await five({ clock })
+    const sender = await joined5(bridge, { username: 'viewer2' })
+    const properties = props().uint32(0x02, 10).bytes()
+    sender.send(publish5('t/short', 'short', { qos: 1, id: 1, retain: true, properties }))
+    sender.send(publish5('t/ever', 'ever', { qos: 1, id: 2, retain: true }))
+    await sender.of(PUBACK)
+    await sender.of(PUBACK)
+    const topics = async () => {
+      const found: string[] = []
+      for await (const { topic } of bridge.broker.feed.retained('t/#')) found.push(topic)
+      return found.toSorted()
+    }
+    expect(await topics()).toEqual(['t/ever', 't/short'])
+    clock.advance(10_000)
+    expect(await topics()).toEqual(['t/ever'])
+  })
+
   test('keeps properties, order and what is left of its life over a kill', async () => {
     const file = databaseFile()
     const clock = new FakeClock()
