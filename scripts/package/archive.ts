@@ -1,26 +1,40 @@
 import { execFileSync } from 'node:child_process'
-import { writeFileSync } from 'node:fs'
-import { constants, gzipSync, zstdCompressSync } from 'node:zlib'
+import { chmodSync, lutimesSync, readdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { gzipSync } from 'node:zlib'
 
 /** Archives whose bytes depend on nothing but their content: sorted, owned by root, of one time. */
 
-/** A tar of all below `folder`, with `./` in front as dpkg expects it. */
-export function tar(folder: string, epochSeconds: number): Buffer {
-  return execFileSync(
-    'tar',
+/** 2 s for the whole package; 19 would save an eighth of its size for a minute and a half. */
+const COMPRESSION_LEVEL = 9
+
+export interface DebOptions {
+  /** The folder of what the package installs, with the control files below `DEBIAN`. */
+  readonly tree: string
+  readonly file: string
+  readonly epochSeconds: number
+}
+
+/** Writes a Debian package; dpkg reads its compression from 1.21.18 on: Debian 12, Ubuntu 22.04. */
+export function writeDeb({ tree, file, epochSeconds }: DebOptions): void {
+  // dpkg-deb takes back what is newer than SOURCE_DATE_EPOCH, but leaves what is older.
+  setTimes(tree, epochSeconds)
+  execFileSync(
+    'dpkg-deb',
     [
-      '--create',
-      '--format=gnu',
-      '--sort=name',
-      `--mtime=@${epochSeconds}`,
-      '--owner=root:0',
-      '--group=root:0',
-      '--no-xattrs',
-      '--directory',
-      folder,
-      '.',
+      '--root-owner-group',
+      '-Zzstd',
+      `-z${COMPRESSION_LEVEL}`,
+      // What comes out must not depend on the processors of the machine.
+      '--threads-max=1',
+      '--build',
+      tree,
+      file,
     ],
-    { maxBuffer: 1e9, env: { ...process.env, LC_ALL: 'C', TZ: 'UTC' } },
+    {
+      stdio: ['ignore', 'ignore', 'inherit'],
+      env: { ...process.env, LC_ALL: 'C', TZ: 'UTC', SOURCE_DATE_EPOCH: String(epochSeconds) },
+    },
   )
 }
 
@@ -29,38 +43,21 @@ export function gzip(data: Buffer | string): Buffer {
   return gzipSync(data, { level: 9 })
 }
 
-/** dpkg reads it from 1.21.18 on: Debian 12, Ubuntu 22.04. */
-export function zstd(data: Buffer, level: number): Buffer {
-  return zstdCompressSync(data, {
-    params: {
-      [constants.ZSTD_c_compressionLevel]: level,
-      [constants.ZSTD_c_checksumFlag]: 1,
-      // Its output does not depend on how the input was cut.
-      [constants.ZSTD_c_nbWorkers]: 0,
-    },
-    pledgedSrcSize: data.length,
-  })
-}
-
-export interface Member {
-  readonly name: string
-  readonly data: Buffer
-}
-
-/** The common `ar` format, as deb(5) wants it. */
-export function writeAr(file: string, members: readonly Member[], epochSeconds: number): void {
-  const parts: Buffer[] = [Buffer.from('!<arch>\n')]
-  for (const { name, data } of members) {
-    const header =
-      name.padEnd(16) +
-      String(epochSeconds).padEnd(12) +
-      '0'.padEnd(6) +
-      '0'.padEnd(6) +
-      '100644'.padEnd(8) +
-      String(data.length).padEnd(10) +
-      '`\n'
-    parts.push(Buffer.from(header, 'latin1'), data)
-    if (data.length % 2 === 1) parts.push(Buffer.from('\n'))
+/** Gives files and folders the modes of a package, whatever the umask is. */
+export function setModes(folder: string, programs: readonly string[]): void {
+  chmodSync(folder, 0o755)
+  for (const entry of readdirSync(folder, { withFileTypes: true })) {
+    const path = join(folder, entry.name)
+    if (entry.isDirectory()) setModes(path, programs)
+    else chmodSync(path, programs.includes(path) ? 0o755 : 0o644)
   }
-  writeFileSync(file, Buffer.concat(parts))
+}
+
+function setTimes(folder: string, seconds: number): void {
+  for (const entry of readdirSync(folder, { withFileTypes: true })) {
+    const path = join(folder, entry.name)
+    if (entry.isDirectory()) setTimes(path, seconds)
+    else lutimesSync(path, seconds, seconds)
+  }
+  lutimesSync(folder, seconds, seconds)
 }

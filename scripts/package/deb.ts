@@ -1,6 +1,5 @@
 import { createHash } from 'node:crypto'
 import {
-  chmodSync,
   cpSync,
   lstatSync,
   mkdirSync,
@@ -13,7 +12,7 @@ import {
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { MIGRATIONS, newestVersion } from '../../src/store/sqlite/schema/migrations.ts'
-import { gzip, tar, writeAr, zstd } from './archive.ts'
+import { gzip, setModes, writeDeb } from './archive.ts'
 import { installDependencies } from './dependencies.ts'
 import { configManPage, manPage } from './man.ts'
 import { type Arch, fetchNode } from './node-binary.ts'
@@ -21,7 +20,7 @@ import { ROOT, textOf } from './run.ts'
 
 /** A Debian package that brings its own Node and needs nothing else that is not in a small Debian. */
 
-export interface DebOptions {
+export interface PackageOptions {
   readonly arch: Arch
   readonly version: string
   readonly epochSeconds: number
@@ -33,33 +32,25 @@ const DEPENDS = 'libc6 (>= 2.34), libgcc-s1 (>= 3.4), libstdc++6 (>= 11), system
 const DEBIAN = join(ROOT, 'packaging/debian')
 const SCRIPTS = ['preinst', 'postinst', 'prerm', 'postrm'] as const
 const CONFFILES = ['/etc/limb-bridge/limb-bridge.yaml']
-/** 2 s for the whole package; 19 would save an eighth of its size for a minute and a half. */
-const COMPRESSION_LEVEL = 9
 
 /** The file that was written. `dist/` must be built. */
-export async function buildDeb(options: DebOptions): Promise<string> {
+export async function buildDeb(options: PackageOptions): Promise<string> {
   const { arch, version, epochSeconds, outFolder } = options
   const work = mkdtempSync(join(tmpdir(), 'limb-deb-'))
   try {
     const tree = join(work, 'data')
     await fillTree(tree, options)
-    const control = join(work, 'control')
-    fillControl(control, tree, options)
+    fillControl(join(tree, 'DEBIAN'), tree, options)
     mkdirSync(outFolder, { recursive: true })
     const file = join(outFolder, `limb-bridge_${version}_${arch}.deb`)
-    const members = [
-      { name: 'debian-binary', data: Buffer.from('2.0\n') },
-      { name: 'control.tar.zst', data: zstd(tar(control, epochSeconds), COMPRESSION_LEVEL) },
-      { name: 'data.tar.zst', data: zstd(tar(tree, epochSeconds), COMPRESSION_LEVEL) },
-    ]
-    writeAr(file, members, epochSeconds)
+    writeDeb({ tree, file, epochSeconds })
     return file
   } finally {
     rmSync(work, { recursive: true, force: true })
   }
 }
 
-async function fillTree(tree: string, { arch, version, epochSeconds }: DebOptions): Promise<void> {
+async function fillTree(tree: string, { arch, version, epochSeconds }: PackageOptions): Promise<void> {
   const put = (path: string, content: string | Buffer) => {
     mkdirSync(dirname(join(tree, path)), { recursive: true })
     writeFileSync(join(tree, path), content)
@@ -108,23 +99,13 @@ function completion(shell: string): string {
   return textOf(process.execPath, [join(ROOT, 'dist/main.js'), 'completion', shell])
 }
 
-function setModes(folder: string, programs: readonly string[]): void {
-  chmodSync(folder, 0o755)
-  for (const entry of readdirSync(folder, { withFileTypes: true })) {
-    const path = join(folder, entry.name)
-    if (entry.isDirectory()) setModes(path, programs)
-    else chmodSync(path, programs.includes(path) ? 0o755 : 0o644)
-  }
-}
-
 function filesOf(folder: string): string[] {
   return readdirSync(folder, { recursive: true, encoding: 'utf8' })
     .filter((path) => lstatSync(join(folder, path)).isFile())
     .sort()
 }
 
-function fillControl(control: string, tree: string, { arch, version }: DebOptions): void {
-  mkdirSync(control)
+function fillControl(control: string, tree: string, { arch, version }: PackageOptions): void {
   const files = filesOf(tree)
   const kib = files.reduce((sum, path) => sum + Math.ceil(lstatSync(join(tree, path)).size / 1024), 0)
   const { description, homepage } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'))
@@ -143,6 +124,7 @@ function fillControl(control: string, tree: string, { arch, version }: DebOption
     ' .',
     ' The package brings its own Node.js and runs as a confined systemd service.',
   ]
+  mkdirSync(control)
   writeFileSync(join(control, 'control'), `${fields.join('\n')}\n`)
   writeFileSync(join(control, 'conffiles'), CONFFILES.map((path) => `${path}\n`).join(''))
   const sums = files

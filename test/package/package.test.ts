@@ -12,16 +12,24 @@ import {
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { tar, writeAr, zstd } from '../../scripts/package/archive.ts'
+import { setModes, writeDeb } from '../../scripts/package/archive.ts'
 import { configManPage, manPage } from '../../scripts/package/man.ts'
 import { NODE_VERSION } from '../../scripts/package/node-binary.ts'
 import { item, text } from '../../scripts/package/roff.ts'
 import { LEAVES } from '../../src/host/config/leaves.ts'
 import { VERBS } from '../../src/protocol/verbs.ts'
+import { skipWithout } from '../support/needs.ts'
 
 const ROOT = join(import.meta.dirname, '../..')
 const folder = mkdtempSync(join(tmpdir(), 'limb-package-'))
 afterAll(() => rmSync(folder, { recursive: true }))
+
+const CONTROL = `Package: odd
+Version: 1
+Architecture: all
+Maintainer: Nobody <nobody@localhost>
+Description: A package of the tests
+`
 
 describe('the Debian package', () => {
   it('brings the Node that the tests run on', () => {
@@ -29,29 +37,43 @@ describe('the Debian package', () => {
     expect(devDependencies.node).toBe(NODE_VERSION)
   })
 
-  it('has an archive that depends on content alone: not on times, order, owner or umask of writing', () => {
-    const trees = ['a', 'b'].map((name, i) => {
-      const tree = join(folder, name)
-      mkdirSync(join(tree, 'sub'), { recursive: true })
-      for (const file of i === 0 ? ['x', 'sub/y'] : ['sub/y', 'x']) writeFileSync(join(tree, file), file)
-      utimesSync(join(tree, 'x'), i + 1, i + 1)
-      return zstd(tar(tree, 1_700_000_000), 3)
-    })
-    expect(trees[0]?.equals(trees[1] ?? Buffer.alloc(0))).toBe(true)
+  const made = ['a', 'b'].map((name, i) => () => {
+    const tree = join(folder, name)
+    const control = join(tree, 'DEBIAN')
+    for (const sub of i === 0 ? ['sub', 'DEBIAN'] : ['DEBIAN', 'sub'])
+      mkdirSync(join(tree, sub), { recursive: true })
+    for (const file of i === 0 ? ['x', 'sub/y'] : ['sub/y', 'x']) {
+      writeFileSync(join(tree, file), file, { mode: i === 0 ? 0o600 : 0o666 })
+    }
+    writeFileSync(join(control, 'control'), CONTROL)
+    utimesSync(join(tree, 'x'), i + 1, i + 1)
+    setModes(tree, [join(tree, 'sub/y')])
+    const file = join(folder, `${name}.deb`)
+    writeDeb({ tree, file, epochSeconds: 1_700_000_000 })
+    return file
   })
 
-  it('is an ar archive that ar reads', () => {
-    const file = join(folder, 'odd.deb')
-    const members = [
-      { name: 'debian-binary', data: Buffer.from('2.0\n') },
-      { name: 'odd', data: Buffer.from('odd') },
-      { name: 'even', data: Buffer.from('even') },
-    ]
-    writeAr(file, members, 1_700_000_000)
-    // Each member follows its header at an even place.
-    const bytes = readFileSync(file, 'latin1')
-    expect(bytes.indexOf('odd             1700000000')).toBe(8 + 60 + 4)
-    expect(bytes.indexOf('even            1700000000')).toBe(8 + 60 + 4 + 60 + 4)
+  it('has an archive that depends on content alone: not on times, order or umask of writing', (context) => {
+    skipWithout(context, 'dpkg-deb')
+    const [a, b] = made.map((make) => readFileSync(make()))
+    expect(a?.equals(b ?? Buffer.alloc(0))).toBe(true)
+  })
+
+  it('is an archive that dpkg reads: of root, with the modes and the time that it was given', (context) => {
+    skipWithout(context, 'dpkg-deb')
+    const file = made[0]?.() ?? ''
+    const text = execFileSync('dpkg-deb', ['--contents', file], {
+      encoding: 'utf8',
+      env: { ...process.env, LC_ALL: 'C', TZ: 'UTC' },
+    })
+    const lines = text.trim().split('\n')
+    expect(lines.map((line) => line.replace(/ +/g, ' '))).toEqual([
+      'drwxr-xr-x root/root 0 2023-11-14 22:13 ./',
+      'drwxr-xr-x root/root 0 2023-11-14 22:13 ./sub/',
+      '-rwxr-xr-x root/root 5 2023-11-14 22:13 ./sub/y',
+      '-rw-r--r-- root/root 1 2023-11-14 22:13 ./x',
+    ])
+    expect(execFileSync('dpkg-deb', ['--field', file, 'Package'], { encoding: 'utf8' }).trim()).toBe('odd')
   })
 
   it('has maintainer scripts that a shell can read', () => {

@@ -39,6 +39,12 @@ export const PROGRAMS = {
     suite: 'test',
     present: () => onPath('chromium'),
   },
+  'dpkg-deb': {
+    package: 'dpkg',
+    why: 'the builder of the Debian package',
+    suite: 'test',
+    present: () => onPath('dpkg-deb'),
+  },
   mosquitto: {
     package: 'mosquitto',
     why: 'the other broker of uplinks and of Home Assistant, and one to compare with',
