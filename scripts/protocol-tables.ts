@@ -174,6 +174,7 @@ const LIMIT_TEXTS: Readonly<Record<keyof typeof LIMITS, string>> = {
   paramsBytes: 'bytes of `params`, as JSON',
   resultBytes: 'bytes of a `result`',
   jsonDepth: 'levels of `params` and of `data`',
+  offlineWaitSecondsMax: 'longest `offlineWaitSeconds`',
   invokeSecondsMax: 'longest `timeoutSeconds` and `waitSeconds`',
   leaseSecondsMax: 'longest `ttlSeconds`',
   idempotencyKeyChars: 'characters of an `idempotencyKey`',

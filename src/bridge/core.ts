@@ -293,6 +293,8 @@ export class Core implements Inbound {
 
   subscribed(session: Session): void {
     this.#answers.settle(session)
+    // Those that wait for it are sent now: a sleepy limb has no time for more.
+    if (session.identity.kind === 'limb') this.control.limbIsThere(session.identity.nodeId)
   }
 
   heartbeat(session: Session, payload: Uint8Array): void {

@@ -101,6 +101,9 @@ export interface Tx {
   countKeys(principal: string): Promise<number>
   /** Frees the principal's idempotency keys, and drops the answers kept for them. */
   forgetKeys(principal: string): Promise<void>
+  /** Stores what an invocation that waits for its limb needs after a restart; it goes when the invocation is sent or ends. */
+  putOfflineWait(wait: OfflineWait): Promise<void>
+  offlineWaits(limit: number): Promise<readonly OfflineWait[]>
   /** Invocations that have not ended; at most `limit`. */
   openInvocations(limit: number): Promise<readonly InvocationRecord[]>
   /** Pages like those of `auditRows`. */
@@ -203,6 +206,15 @@ export interface Retention {
   readonly maxAttemptRows: number
 }
 
+/** An invocation that waits for its limb, as it is stored. */
+export interface OfflineWait {
+  readonly invocationId: string
+  /** The part of the request that is in no other row, as JSON text. */
+  readonly asked: string
+  /** The time on the running clock until which it waits. */
+  readonly endsAt: number
+}
+
 export interface PolicyFilter {
   readonly principal?: string | undefined
   readonly nodeId?: string | undefined
@@ -232,6 +244,7 @@ export type ReadTx = Pick<
   | 'invocationByKey'
   | 'answer'
   | 'countKeys'
+  | 'offlineWaits'
   | 'openInvocations'
   | 'invocations'
 >

@@ -60,6 +60,9 @@ export interface BridgeSettings {
     readonly maxPerNode: number
     readonly maxPerPrincipal: number
     readonly maxWaiting: number
+    /** Invocations of one principal that may wait for a limb that is away, and those that wait for one limb. */
+    readonly maxOfflinePerPrincipal: number
+    readonly maxOfflinePerNode: number
     readonly maxKeysPerPrincipal: number
     /** The bounds of what is kept for idempotency keys. */
     readonly maxAnswerBytesPerPrincipal: number

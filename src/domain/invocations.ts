@@ -53,7 +53,8 @@ const ENDS: readonly InvocationState[] = [
 const NEXT: Readonly<Record<InvocationState, readonly InvocationState[]>> = {
   queued: ['waiting', 'running', 'failed', 'denied', 'expired', 'interrupted', 'cancelled'],
   waiting: ['queued', 'running', 'failed', 'denied', 'expired', 'interrupted', 'cancelled'],
-  running: ['done', 'failed', 'timeout', 'denied', 'interrupted'],
+  // Queued again is one that its limb left before it could be sent.
+  running: ['queued', 'done', 'failed', 'timeout', 'denied', 'interrupted'],
   done: [],
   failed: [],
   timeout: [],

@@ -41,7 +41,7 @@ export function controlGauges(registry: Registry): (readings: ControlReadings) =
   })
   const open = new Gauge({
     name: 'limb_invocations_open',
-    help: 'Invocations that have not ended, by state.',
+    help: 'Invocations that have not ended, by state; `offline` are those that wait for a limb that is away.',
     labelNames: ['state'],
     registers: [registry],
   })

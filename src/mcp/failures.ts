@@ -9,7 +9,8 @@ const NEXT: Readonly<Record<ErrorCode, string>> = {
   not_found: 'Look up the right name with limb_list_available, limb_lease (list) or limb_pair_list.',
   forbidden: 'This principal may not do that. Ask the person; do not try again.',
   conflict: 'Look at the current state (list it again), then decide anew.',
-  node_offline: 'Choose another limb with limb_list_available, or try again later.',
+  node_offline:
+    'Choose another limb with limb_list_available, try again later, or call again with offlineWaitSeconds and an idempotencyKey to wait for this one.',
   capability_unavailable: 'Choose another limb that has the capability, or try again later.',
   unknown_command: 'Use one of the commands that limb_describe shows for this limb.',
   leased: 'Call again with waitSeconds to queue for it, or after the time in details.until.',

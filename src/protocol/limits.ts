@@ -65,6 +65,8 @@ export const LIMITS = {
   jsonDepth: 64,
   /** The longest time that a command may take, and that one may wait for a lease. */
   invokeSecondsMax: 3600,
+  /** A week: the longest that a sleepy limb may sleep. */
+  offlineWaitSecondsMax: 604_800,
   leaseSecondsMax: 3600,
   idempotencyKeyChars: 128,
   /** The length of what a limb says went wrong, as it goes into the message of the error. */

@@ -417,6 +417,9 @@ export const shownInvocationSchema = z.object({
     .object({ at: timeSchema, success: z.boolean() })
     .optional()
     .describe('a result that came after its time was up: when, and whether the limb had done it'),
+  awaitsLimbUntil: timeSchema
+    .optional()
+    .describe('it waits for a limb that is away, until then; absent when it does not'),
   ...askedBy,
 })
 export type ShownInvocation = z.infer<typeof shownInvocationSchema>

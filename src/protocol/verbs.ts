@@ -359,6 +359,14 @@ export const VERBS = {
       waitSeconds: waitArg
         .optional()
         .describe('seconds to wait in the queue while somebody else holds the lease; 0 when absent'),
+      offlineWaitSeconds: z
+        .int()
+        .min(0)
+        .max(LIMITS.offlineWaitSecondsMax)
+        .optional()
+        .describe(
+          'seconds to wait for a limb that is offline or asleep, up to a week; it is sent on the next visit of the limb. With `idempotencyKey` also over a restart of the bridge. 0 when absent',
+        ),
       noCheck: z
         .boolean()
         .optional()

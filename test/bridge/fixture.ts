@@ -73,6 +73,8 @@ export async function start(wrap = (database: Database): Database => database) {
         maxPerNode: 16,
         maxPerPrincipal: 64,
         maxWaiting: 10,
+        maxOfflinePerPrincipal: 10,
+        maxOfflinePerNode: 10,
         maxKeysPerPrincipal: 10,
         maxAnswerBytesPerPrincipal: 1e9,
         maxAnswerBytes: 1e9,

@@ -28,6 +28,7 @@ const ROWS: Readonly<Record<string, string | ((sql: Sqlite.Database) => void)>> 
   invocation_answers: `INSERT INTO invocation_answers VALUES (1, '{"ok":true,"data":{"n":1}}')`,
   audit_activity: appended('lease.granted'),
   audit_attempts: appended('lease.refused'),
+  offline_waits: `INSERT INTO offline_waits VALUES ('in_2', '{"params":{},"unchecked":false,"waitMs":0,"offlineWaitMs":60000}', 9000)`,
   answer_sizes: "INSERT INTO answer_sizes VALUES (1, 'claude', 27)",
   principal_addresses: "INSERT INTO principal_addresses VALUES ('ada', '10.0.0.9', 1000)",
   tokens: `INSERT INTO tokens VALUES ('tk_1', zeroblob(32), 'phone', 'ada', 'viewer', 1000, 'ada', NULL, 2000, '10.0.0.9')`,

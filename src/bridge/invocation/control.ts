@@ -29,7 +29,6 @@ export class Control {
   readonly invocations: Invocations
   readonly rights: LeaseRights
   readonly #queued: QueuedInvocations
-  readonly #open: OpenInvocations
   readonly #world: BridgeContext
   readonly #results: Results
   readonly #retries: Retries
@@ -51,7 +50,6 @@ export class Control {
     this.leases = new Leases(world, announcer)
     this.rights = new LeaseRights(world, { registry, policies: this.policies, leases: this.leases })
     const open = new OpenInvocations(world.settings.invocation)
-    this.#open = open
     const reach = new TargetSelector({
       registry,
       policies: this.policies,
@@ -64,6 +62,7 @@ export class Control {
     this.#results = new Results(world, this.invocations)
     this.#queued = new QueuedInvocations(this.invocations, reach)
     registry.onCapabilities = ({ record: { nodeId } }) => void this.look({ principal: '*', nodeId })
+    registry.onAwake = ({ record: { nodeId } }) => this.limbIsThere(nodeId)
     registry.onOffline = (limb) => this.#queued.limbGone(limb)
   }
 
@@ -77,7 +76,13 @@ export class Control {
   /** Ends on record what was under way when the bridge stopped; on a full disk later. Before any listener opens. */
   async load(): Promise<void> {
     const { log } = this.invocations
-    const invocations = await log.underWay()
+    const underWay = await log.underWay()
+    if (underWay.length === 0) return
+    const resumed = this.invocations.resume(underWay, await log.kept())
+    const invocations = underWay.filter(({ invocationId }) => !resumed.has(invocationId))
+    if (resumed.size > 0) {
+      this.#world.log.info({ resumed: resumed.size }, 'invocations go on waiting for their limbs')
+    }
     if (invocations.length === 0) return
     await this.#retries.run('end the invocations that were under way when the bridge stopped', async () => {
       await log.interrupt(invocations)
@@ -89,8 +94,13 @@ export class Control {
   }
 
   /** The number of invocations that have not ended, by state. */
-  get openInvocations(): OpenInvocations['byState'] {
-    return this.#open.byState
+  get openInvocations(): Invocations['byState'] {
+    return this.invocations.byState
+  }
+
+  /** A limb has come, or hears now. */
+  limbIsThere(nodeId: string): void {
+    this.invocations.limbIsThere(nodeId)
   }
 
   /** Ends what the session asked for and what waits: nobody is there to answer. */

@@ -28,14 +28,23 @@ export class KeyedInvocations {
 
   /** @throws what `otherInvocation` makes when the key was used for another invocation. */
   async once(wish: InvocationWish, key: string, principal: string, first: FirstUse): Promise<InvokeAnswer> {
-    const own = this.#underWay.get(principal) ?? new Map<string, Keyed>()
-    const known = own.get(key)
+    const known = this.#underWay.get(principal)?.get(key)
     if (known) {
       if (known.fingerprint !== wish.fingerprint) throw first.otherInvocation()
       first.again()
       return known.answer
     }
-    const answer = this.#storedOr(wish, key, principal, first)
+    return this.goesOn(wish, key, principal, this.#storedOr(wish, key, principal, first))
+  }
+
+  /** Gives this answer to whoever asks again with the key meanwhile. */
+  async goesOn(
+    wish: InvocationWish,
+    key: string,
+    principal: string,
+    answer: Promise<InvokeAnswer>,
+  ): Promise<InvokeAnswer> {
+    const own = this.#underWay.get(principal) ?? new Map<string, Keyed>()
     own.set(key, { fingerprint: wish.fingerprint, answer })
     this.#underWay.set(principal, own)
     try {

@@ -1,7 +1,8 @@
-import { endStateOf, type InvocationRecord, moved } from '../../domain/invocations.ts'
+import { Consent, endStateOf, type InvocationRecord, moved } from '../../domain/invocations.ts'
 import { iso } from '../../kernel/clock.ts'
 import { Deadlines } from '../../kernel/deadline-timer.ts'
 import { messageOf, Refusal } from '../../kernel/errors.ts'
+import type { RunningMs } from '../../kernel/running-clock.ts'
 import { newId } from '../../kernel/secrets.ts'
 import type { CommandDescription } from '../../protocol/descriptions.ts'
 import { LIMITS } from '../../protocol/limits.ts'
@@ -10,13 +11,15 @@ import type { InvocationResult } from '../../protocol/schemas.ts'
 import type { VerbArgs } from '../../protocol/verbs.ts'
 import type { HeldLease, Leases, QueuedLease } from '../access/leases.ts'
 import type { Announcer } from '../live/announcer.ts'
-import type { Session } from '../ports.ts'
+import type { OfflineWait, Session } from '../ports.ts'
 import type { BridgeContext } from '../settings.ts'
 import type { VerbCaller } from '../verb-context.ts'
 import { answerOf, askerGone, otherInvocation, takenBack } from './answers.ts'
 import type { PendingApprovals } from './approvals.ts'
 import { InvocationDecisions } from './decisions.ts'
 import { KeyedInvocations } from './idempotency.ts'
+import { keptOf, wishOf } from './kept-wish.ts'
+import { LimbWaits } from './limb-waits.ts'
 import { InvocationLog } from './log.ts'
 import {
   type Cancelled,
@@ -52,6 +55,7 @@ export class Invocations {
   readonly #announcer: Announcer
   readonly #alarm: Deadlines<OpenInvocation>
   readonly #keyed: KeyedInvocations
+  readonly #waits: LimbWaits
   readonly #underWay = new Set<Promise<unknown>>()
   #stopping: Refusal | null = null
 
@@ -70,6 +74,7 @@ export class Invocations {
     this.log = new InvocationLog(world)
     this.#keyed = new KeyedInvocations(this.log)
     this.#reach = parts.reach
+    this.#waits = new LimbWaits(world.settings.invocation, (nodeId) => parts.reach.takesNow(nodeId))
     this.#leases = parts.leases
     this.#approvals = parts.approvals
     this.#announcer = parts.announcer
@@ -101,6 +106,51 @@ export class Invocations {
     } finally {
       this.#underWay.delete(answer)
     }
+  }
+
+  /** Counts those that have not ended, by state. */
+  get byState(): ReturnType<OpenInvocations['byState']> {
+    return this.open.byState(this.#waits.size)
+  }
+
+  /** The limb has come, or hears now: what waits for it goes on. Total. */
+  limbIsThere(nodeId: string): void {
+    if (this.#waits.size > 0) this.#waits.look(nodeId)
+  }
+
+  /** Goes on with those that waited for their limb when the bridge stopped. Returns their ids. */
+  resume(records: readonly InvocationRecord[], kept: readonly OfflineWait[]): ReadonlySet<string> {
+    const waits = new Map(kept.map((each) => [each.invocationId, each]))
+    const resumed = new Set<string>()
+    for (const record of records) {
+      const wait = waits.get(record.invocationId)
+      const wish = wait === undefined ? undefined : wishOf(record, wait)
+      if (wait === undefined || wish?.key == null) continue
+      const invocation = this.#resumed(record, wish, wait)
+      resumed.add(record.invocationId)
+      const answer = this.#keyed.goesOn(wish, wish.key, record.principal, this.#goOn(invocation))
+      this.#underWay.add(answer)
+      // Whoever asks again with its key gets the answer, or the error.
+      answer.catch(() => {}).finally(() => this.#underWay.delete(answer))
+    }
+    return resumed
+  }
+
+  #resumed(record: InvocationRecord, wish: InvocationWish, { endsAt }: OfflineWait): OpenInvocation {
+    const { clock, running } = this.#world
+    const now = { wallMs: record.createdAt, monotonicMs: clock.monotonicMs(), runningMs: running.now() }
+    const caller = callerOfBefore(record.principal)
+    const invocation: OpenInvocation = {
+      ...newInvocation(wish, caller, { nodeId: record.nodeId, capability: record.capability }, now),
+      record,
+      awayUntil: endsAt as RunningMs,
+      begun: true,
+      kept: true,
+      consent: record.decidedBy === null ? null : new Consent(record, record.decidedBy),
+    }
+    this.open.add(invocation)
+    this.open.resume(record.principal, wish)
+    return invocation
   }
 
   /** Ends the invocations that `which` accepts, in the state that `error` leads to unless told. */
@@ -172,10 +222,24 @@ export class Invocations {
       'bridge restarted: it is stopping; the command did not run, invoke it again when it is back, with a new key if it had one',
     )
     this.cancel(({ record }) => record.state === 'running', sent, 'interrupted')
+    this.#park()
     this.cancel(() => true, unsent, 'interrupted')
     await Promise.allSettled([...this.#underWay])
     this.#alarm.stop()
     this.log.stop()
+  }
+
+  /** Leaves those that are kept for the next start of the bridge, and tells who waits to ask again. */
+  #park(): void {
+    const later = new Refusal(
+      'internal',
+      'bridge restarted: it is stopping; the invocation goes on waiting for its limb when it is back, ask again with the same key for its answer',
+    )
+    for (const invocation of this.open.values()) {
+      if (!invocation.kept || invocation.cancelled) continue
+      invocation.parked = true
+      this.#end(invocation, { error: later, state: null })
+    }
   }
 
   /** The answer of a limb, whichever way it came. False when no invocation of this limb waits for it. */
@@ -210,20 +274,34 @@ export class Invocations {
   }
 
   async #run(wish: InvocationWish, caller: VerbCaller): Promise<InvokeAnswer> {
-    let invocation: OpenInvocation | undefined
     try {
       this.open.enter(caller.name, wish)
     } catch (error) {
       throw this.#refused(wish, caller, undefined, error)
     }
+    return this.#toItsEnd(wish, caller, () => this.#aim(wish, caller))
+  }
+
+  #goOn(invocation: OpenInvocation): Promise<InvokeAnswer> {
+    return this.#toItsEnd(invocation.wish, invocation.caller, () => invocation)
+  }
+
+  async #toItsEnd(
+    wish: InvocationWish,
+    caller: VerbCaller,
+    aim: () => OpenInvocation | Promise<OpenInvocation>,
+  ): Promise<InvokeAnswer> {
+    let invocation: OpenInvocation | undefined
     try {
-      invocation = await this.#aim(wish, caller)
+      invocation = await aim()
       const answer = await this.#steps(invocation)
       await this.#ended(invocation, 'done', answer, null)
       return answer
     } catch (error) {
       const refusal = this.#refusalOf(causeOf(error, invocation), invocation)
-      if (invocation?.begun) {
+      if (invocation?.parked) {
+        // Its row stays as it is.
+      } else if (invocation?.begun) {
         await this.#ended(invocation, endedAs(invocation, refusal), null, refusal)
       } else this.#refused(wish, caller, invocation, refusal)
       throw refusal
@@ -236,12 +314,16 @@ export class Invocations {
 
   /** The invocation, counted as one that is meant for its limb from the turn on in which the limb was picked. */
   #aim(wish: InvocationWish, caller: VerbCaller): OpenInvocation | Promise<OpenInvocation> {
-    const { clock } = this.#world
+    const { clock, running } = this.#world
     const { nodeId, capability = '' } = wish
     const open = (target: InvocationTarget) => {
       // Its key or its limb was looked for meanwhile.
       if (this.#stopping) throw this.#stopping
-      const invocation = newInvocation(wish, caller, target, clock.wallMs(), clock.monotonicMs())
+      const invocation = newInvocation(wish, caller, target, {
+        wallMs: clock.wallMs(),
+        monotonicMs: clock.monotonicMs(),
+        runningMs: running.now(),
+      })
       this.open.add(invocation)
       return invocation
     }
@@ -260,11 +342,72 @@ export class Invocations {
       const allowed = checked instanceof Promise ? await checked : checked
       invocation.timeoutMs = this.#timeoutMs(invocation.wish, allowed.described)
       this.#goesOn(invocation, allowed)
-      const lacking = this.#lacking(invocation, allowed)
-      if (lacking !== undefined) await this.#lease(invocation, lacking)
-      else if (allowed.level === 'gated' && !invocation.consent) await this.#ask(invocation)
-      else return await this.#dispatch(invocation, allowed)
+      try {
+        const answer = await this.#step(invocation, allowed)
+        if (answer !== undefined) return answer
+      } catch (error) {
+        this.#mayWaitAgain(invocation, error)
+      }
     }
+  }
+
+  /** Waits for what it lacks, and resolves to nothing; or sends it, and resolves to the answer. */
+  #step(invocation: OpenInvocation, allowed: AllowedTarget): Promise<InvokeAnswer | undefined> {
+    const patient = invocation.wish.offlineWaitMs > 0
+    const asks = allowed.level === 'gated' && !invocation.consent
+    if (allowed.unreachable && !patient) throw allowed.unreachable
+    // An operator is asked while the limb sleeps: on its next visit it is too late.
+    if (patient && !asks && this.#mustWait(invocation, allowed)) {
+      return this.#awaitLimb(invocation, allowed.unreachable)
+    }
+    const lacking = this.#lacking(invocation, allowed)
+    if (lacking !== undefined) return this.#lease(invocation, lacking)
+    return asks ? this.#ask(invocation) : this.#dispatch(invocation, allowed)
+  }
+
+  #mustWait(invocation: OpenInvocation, { unreachable }: AllowedTarget): boolean {
+    if (unreachable !== null && unreachable.code !== 'node_offline') throw unreachable
+    return unreachable !== null || this.#waits.isBehindOthers(invocation)
+  }
+
+  /** One whose limb left, or had no room, before it could be sent goes back to wait if it may. @throws the error of all others */
+  #mayWaitAgain(invocation: OpenInvocation, error: unknown): void {
+    const { wish, record, delivery, cancelled } = invocation
+    const code = error instanceof Refusal ? error.code : undefined
+    const passes =
+      (code === 'node_offline' && !this.#reach.takesNow(record.nodeId)) ||
+      (code === 'too_many_requests' && this.open.full(record.nodeId) !== null)
+    const unsent = record.endedAt === null && !delivery?.sent && invocation.begun
+    const mayWait = wish.offlineWaitMs > 0 && this.#world.running.now() < invocation.awayUntil
+    if (!passes || !unsent || !mayWait || cancelled) throw error
+    // What was approved did not run: the approval holds on.
+    if (record.decidedBy !== null) invocation.consent = new Consent(record, record.decidedBy)
+    this.open.ran(invocation)
+  }
+
+  /** Waits until the limb is there, and those that came first have gone. @throws Refusal when it does not come in time */
+  async #awaitLimb(invocation: OpenInvocation, why: Refusal | null): Promise<undefined> {
+    const { running, log } = this.#world
+    const leftMs = invocation.awayUntil - running.now()
+    if (leftMs <= 0) throw notBackInTime(invocation)
+    const isResumed = invocation.kept && invocation.record.state !== 'running'
+    this.#giveBack(invocation, [])
+    await this.#begin(invocation, 'queued', invocation.wish.key !== null)
+    this.#checkWanted(invocation)
+    const { principal, command, nodeId } = invocation.record
+    log.info(
+      { ...summaryOf(invocation), seconds: Math.round(leftMs / 1000), why: why?.message },
+      `${command} of ${principal} waits for ${nodeId} to come back`,
+    )
+    invocation.isAway = true
+    this.#alarm.set(invocation, leftMs)
+    try {
+      await this.#waits.wait(invocation, isResumed)
+    } finally {
+      invocation.isAway = false
+      this.#alarm.clear(invocation)
+    }
+    if (invocation.cancelled) throw invocation.cancelled.error
   }
 
   /** @throws Refusal when it was cancelled, or an operator approved something else. */
@@ -300,7 +443,7 @@ export class Invocations {
     return timeoutMs ?? (described?.timeoutSeconds ?? this.#world.settings.invocation.timeoutSeconds) * 1000
   }
 
-  async #lease(invocation: OpenInvocation, capability: string): Promise<void> {
+  async #lease(invocation: OpenInvocation, capability: string): Promise<undefined> {
     const { nodeId, principal } = invocation.record
     const waited = this.#world.clock.monotonicMs() - invocation.askedAt
     const wish = {
@@ -326,7 +469,13 @@ export class Invocations {
     // What comes while the row is stored is heard below.
     held.catch(() => {})
     try {
-      await this.#begin(invocation, 'queued', false)
+      await this.#begin(
+        invocation,
+        'queued',
+        invocation.wish.offlineWaitMs > 0 && invocation.wish.key !== null,
+      )
+      this.#waits.passed(invocation)
+      this.limbIsThere(invocation.record.nodeId)
       this.#checkWanted(invocation)
       return await held
     } catch (error) {
@@ -342,7 +491,7 @@ export class Invocations {
   }
 
   /** Waits for an operator. What it asks is on disk before anybody is asked. */
-  async #ask(invocation: OpenInvocation): Promise<void> {
+  async #ask(invocation: OpenInvocation): Promise<undefined> {
     const { clock, settings, log } = this.#world
     this.open.await()
     try {
@@ -396,6 +545,8 @@ export class Invocations {
       },
     )
     if (invocation.wait === wait) this.#announcer.eventSoon('invocation_started', summaryOf(invocation))
+    this.#waits.passed(invocation)
+    this.limbIsThere(nodeId)
     return answerOf(nodeId, invocationId, await answered)
   }
 
@@ -413,6 +564,10 @@ export class Invocations {
 
   #timeIsUp(invocation: OpenInvocation): void {
     const { approvalSeconds } = this.#world.settings.invocation
+    if (invocation.isAway) {
+      this.#end(invocation, { error: notBackInTime(invocation), state: 'expired' })
+      return
+    }
     invocation.wait?.reject(
       invocation.record.state === 'waiting'
         ? new Refusal('expired', `no operator decided within ${approvalSeconds} s; ask again`)
@@ -440,12 +595,16 @@ export class Invocations {
       outcome: invocation.record.level,
       detail: invocation.record.decidedBy === null ? {} : { approvedBy: invocation.record.decidedBy },
     }
-    const stored = this.log.step(invocation.record, entry, wait)
+    const keeps = state !== 'running' && wait && !invocation.kept && invocation.wish.offlineWaitMs > 0
+    const kept = keeps && invocation.wish.key !== null
+    const stored = this.log.step(invocation.record, entry, wait, kept ? keptOf(invocation) : undefined)
+    invocation.kept = state !== 'running' && (kept || invocation.kept)
     try {
       if (stored) await stored
     } catch (error) {
       // Nothing of it is on disk, and nothing was sent: an end of it would take room that there is not.
       if (isFirst) invocation.begun = false
+      if (kept) invocation.kept = false
       throw error
     }
     this.#stepped(invocation)
@@ -579,6 +738,8 @@ export class Invocations {
     this.open.ran(invocation)
     this.open.delete(invocation)
     this.#alarm.clear(invocation)
+    this.#waits.passed(invocation)
+    this.limbIsThere(invocation.record.nodeId)
   }
 
   #stepped(invocation: OpenInvocation): void {
@@ -622,6 +783,28 @@ function notInTime({ record: { nodeId }, timeoutMs, delivery }: OpenInvocation):
       ? `${nodeId} did not answer within ${seconds} s; whether it ran the command is not known`
       : `${nodeId} could not be connected to within ${seconds} s; the command was not sent`,
   )
+}
+
+function notBackInTime({ record: { nodeId }, wish }: OpenInvocation): Refusal {
+  const seconds = wish.offlineWaitMs / 1000
+  return new Refusal(
+    'node_offline',
+    `${nodeId} did not come back within ${seconds} s (offlineWaitSeconds); the command did not run`,
+  )
+}
+
+/** The caller of an invocation that is from before a restart: nobody is there, until somebody asks with its key. */
+function callerOfBefore(name: string): VerbCaller {
+  const session: Session = {
+    identity: { kind: 'principal', name, role: 'agent', local: false },
+    clientId: '',
+    address: '',
+    alive: false,
+    subscribedTo: () => false,
+    send: () => false,
+    end: () => {},
+  }
+  return { name, role: 'agent', address: '', session, alive: () => false }
 }
 
 /** Returns why an invocation ended: what ended it from outside, whatever the step that it was in makes of that. */

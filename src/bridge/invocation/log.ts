@@ -6,7 +6,7 @@ import { SteadyClock } from '../../kernel/steady-clock.ts'
 import type { AuditKind } from '../../protocol/audit-kinds.ts'
 import { audit } from '../audit.ts'
 import { RefusedRequests } from '../live/refused-requests.ts'
-import type { Tx } from '../ports.ts'
+import type { OfflineWait, Tx } from '../ports.ts'
 import type { BridgeContext } from '../settings.ts'
 import type { InvokeAnswer } from './open-invocation.ts'
 
@@ -39,8 +39,13 @@ export class InvocationLog {
    * Stores the invocation's row and an audit row about it. Resolves when both are on disk; undefined when nobody
    * needs to wait for that. @throws Refusal `storage_unavailable`
    */
-  step(record: InvocationRecord, entry: InvocationLogEntry, wait: boolean): Promise<void> | undefined {
-    if (wait) return this.#watched(this.#onDisk(record, null, entry), true)
+  step(
+    record: InvocationRecord,
+    entry: InvocationLogEntry,
+    wait: boolean,
+    kept?: OfflineWait,
+  ): Promise<void> | undefined {
+    if (wait) return this.#watched(this.#onDisk(record, null, entry, kept), true)
     const recorded = this.#watched(
       this.#world.store.recordInvocation(record, this.#entry(record, entry)),
       true,
@@ -81,6 +86,11 @@ export class InvocationLog {
    */
   underWay(): Promise<readonly InvocationRecord[]> {
     return this.#world.store.read((tx) => tx.openInvocations(MAX_UNDER_WAY))
+  }
+
+  /** Reads what was stored of those that wait for their limb. */
+  kept(): Promise<readonly OfflineWait[]> {
+    return this.#world.store.read((tx) => tx.offlineWaits(MAX_UNDER_WAY))
   }
 
   /** Ends them on record. After a failure it may be called again. @throws Refusal `storage_unavailable` */
@@ -129,7 +139,8 @@ export class InvocationLog {
       return record && { record, answer: await tx.answer(record.invocationId) }
     })
     const steady = this.#steady.isSteady()
-    if (!found || !steady || found.record.createdAt + KEY_MS > clock.wallMs()) return found
+    if (!found || !steady || (found.record.endedAt ?? found.record.createdAt) + KEY_MS > clock.wallMs())
+      return found
     await store.transact((tx) => tx.putInvocation({ ...found.record, idempotencyKey: null }))
     return null
   }
@@ -163,12 +174,14 @@ export class InvocationLog {
     record: InvocationRecord,
     answer: InvokeAnswer | null,
     entry: InvocationLogEntry,
+    waits?: OfflineWait,
   ): Promise<void> {
     const { store, settings } = this.#world
     const { maxAnswerBytes: total, maxAnswerBytesPerPrincipal: perPrincipal } = settings.invocation
     const kept = answer !== null && record.idempotencyKey !== null ? JSON.stringify(answer) : null
     const dropped = await store.transact(async (tx) => {
       await tx.putInvocation(record)
+      if (waits) await tx.putOfflineWait(waits)
       await tx.audit(this.#entry(record, entry))
       return kept === null ? 0 : await tx.putAnswer(record.invocationId, kept, { perPrincipal, total })
     })

@@ -3,6 +3,7 @@ import type { Consent, InvocationRecord } from '../../domain/invocations.ts'
 import type { MonotonicMs } from '../../kernel/clock.ts'
 import type { Deadlined } from '../../kernel/deadlines.ts'
 import { Refusal } from '../../kernel/errors.ts'
+import type { RunningMs } from '../../kernel/running-clock.ts'
 import { newSortableId, sha256Hex } from '../../kernel/secrets.ts'
 import { LIMITS } from '../../protocol/limits.ts'
 import type { InvocationState } from '../../protocol/names.ts'
@@ -28,6 +29,8 @@ export interface InvocationWish {
   /** The time that the caller gives the limb; undefined: the description of the command, or the setting, says it. */
   readonly timeoutMs: number | undefined
   readonly waitMs: number
+  /** The time that it waits for a limb that is away; 0: not at all. */
+  readonly offlineWaitMs: number
   readonly key: string | null
   /**
    * The hash that makes two requests with one key the same invocation: everything but how long to wait. It is null
@@ -70,6 +73,14 @@ export interface OpenInvocation extends Deadlined {
   /** Told when it has ended. */
   readonly onEnd: (() => void)[]
   readonly askedAt: MonotonicMs
+  /** The time on the running clock until which it waits for a limb that is away. */
+  readonly awayUntil: RunningMs
+  /** It waits for its limb now. */
+  isAway: boolean
+  /** Everything that it needs to go on after a restart is on disk. */
+  kept: boolean
+  /** The bridge stops; it goes on when the bridge is back. */
+  parked: boolean
 }
 
 /** Says why an invocation ends from outside. */
@@ -96,9 +107,16 @@ export function isUnwanted({ wish, askers }: OpenInvocation): boolean {
 
 /** @throws Refusal `invalid_request` with the path of the key. */
 export function readWish(args: VerbArgs<'invoke'>): InvocationWish {
-  const { nodeId, capability, command, params = {}, idempotencyKey } = args
+  const { nodeId, capability, command, params = {}, idempotencyKey, offlineWaitSeconds = 0 } = args
   if (nodeId === undefined && capability === undefined) {
     throw new Refusal('invalid_request', 'nodeId: name a limb, or a capability to select one by', 'nodeId')
+  }
+  if (nodeId === undefined && offlineWaitSeconds > 0) {
+    throw new Refusal(
+      'invalid_request',
+      'offlineWaitSeconds: waits for one limb; name it with nodeId',
+      'offlineWaitSeconds',
+    )
   }
   const text = canonicalParams(params)
   const paramsBytes = Buffer.byteLength(text)
@@ -120,6 +138,7 @@ export function readWish(args: VerbArgs<'invoke'>): InvocationWish {
     paramsHash,
     timeoutMs: args.timeoutSeconds === undefined ? undefined : args.timeoutSeconds * 1000,
     waitMs: (args.waitSeconds ?? 0) * 1000,
+    offlineWaitMs: offlineWaitSeconds * 1000,
     key: idempotencyKey ?? null,
     fingerprint:
       idempotencyKey === undefined
@@ -143,9 +162,9 @@ export function newInvocation(
   wish: InvocationWish,
   caller: VerbCaller,
   target: InvocationTarget,
-  wallMs: number,
-  askedAt: MonotonicMs,
+  now: { readonly wallMs: number; readonly monotonicMs: MonotonicMs; readonly runningMs: RunningMs },
 ): OpenInvocation {
+  const { wallMs } = now
   return {
     wish,
     caller,
@@ -178,7 +197,11 @@ export function newInvocation(
     delivery: null,
     onStep: null,
     onEnd: [],
-    askedAt,
+    askedAt: now.monotonicMs,
+    awayUntil: (now.runningMs + wish.offlineWaitMs) as RunningMs,
+    isAway: false,
+    kept: false,
+    parked: false,
     deadline: Number.POSITIVE_INFINITY,
     scheduledAt: Number.POSITIVE_INFINITY,
   }

@@ -11,6 +11,8 @@ export class OpenInvocations {
   readonly #limits: BridgeSettings['invocation']
   readonly #byId = new Map<string, OpenInvocation>()
   readonly #ofPrincipal = new Counts()
+  /** Counts those that may wait for a limb that is away: they stay for days. */
+  readonly #patientOfPrincipal = new Counts()
   readonly #ofNode = new Counts()
   readonly #running = new Counts()
   #runningInAll = 0
@@ -25,10 +27,10 @@ export class OpenInvocations {
     return this.#byId.get(invocationId)
   }
 
-  /** Counts how many wait for a lease, for an operator, and for their limb. */
-  get byState(): { readonly queued: number; readonly waiting: number; readonly running: number } {
+  /** Counts how many wait for a lease, for an operator, for a limb that is away (`offline`), and for its answer. */
+  byState(offline: number): Readonly<Record<'queued' | 'waiting' | 'offline' | 'running', number>> {
     const [waiting, running] = [this.#waiting, this.#runningInAll]
-    return { queued: Math.max(0, this.#byId.size - waiting - running), waiting, running }
+    return { queued: Math.max(0, this.#byId.size - waiting - running - offline), waiting, offline, running }
   }
 
   values(): readonly OpenInvocation[] {
@@ -60,8 +62,13 @@ export class OpenInvocations {
 
   /** @throws Refusal `too_many_requests` */
   enter(principal: string, wish: InvocationWish): void {
-    const own = this.#ofPrincipal.of(principal)
-    if (own >= this.#limits.maxPerPrincipal) {
+    const own = this.#countsFor(wish).of(principal)
+    if (wish.offlineWaitMs > 0 && own >= this.#limits.maxOfflinePerPrincipal) {
+      throw tooMany(
+        `${principal} has ${own} invocations with offlineWaitSeconds under way (invocation.maxOfflinePerPrincipal); cancel some, or wait for their answers`,
+      )
+    }
+    if (wish.offlineWaitMs === 0 && own >= this.#limits.maxPerPrincipal) {
       throw tooMany(`${principal} has ${own} invocations under way; wait for their answers`)
     }
     if (this.#paramsBytes + wish.paramsBytes > MAX_PARAMS_BYTES) {
@@ -69,13 +76,22 @@ export class OpenInvocations {
         'the params of all invocations under way fill the memory set aside for them; try again later',
       )
     }
-    this.#ofPrincipal.add(principal)
+    this.resume(principal, wish)
+  }
+
+  /** Counts one in that goes on after a restart: it was let in before. */
+  resume(principal: string, wish: InvocationWish): void {
+    this.#countsFor(wish).add(principal)
     this.#paramsBytes += wish.paramsBytes
   }
 
   leave(principal: string, wish: InvocationWish): void {
-    this.#ofPrincipal.remove(principal)
+    this.#countsFor(wish).remove(principal)
     this.#paramsBytes -= wish.paramsBytes
+  }
+
+  #countsFor({ offlineWaitMs }: InvocationWish): Counts {
+    return offlineWaitMs > 0 ? this.#patientOfPrincipal : this.#ofPrincipal
   }
 
   /** @throws Refusal `too_many_requests` */

@@ -36,8 +36,14 @@ export class QueuedInvocations {
     const { nodeId } = limb.record
     const { open } = this.#invocations
     if (open.meantFor(nodeId) === 0) return
+    const leftBehind = (invocation: OpenInvocation) =>
+      invocation.record.nodeId === nodeId && queued(invocation) && !invocation.isAway
+    for (const invocation of open.values()) {
+      // It leaves the queue, and waits for the limb.
+      if (invocation.wish.offlineWaitMs > 0 && leftBehind(invocation)) invocation.wait?.reject(offline(limb))
+    }
     this.#invocations.cancel(
-      (invocation) => invocation.record.nodeId === nodeId && queued(invocation),
+      (invocation) => invocation.wish.offlineWaitMs === 0 && leftBehind(invocation),
       offline(limb),
     )
   }

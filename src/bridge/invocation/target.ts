@@ -40,6 +40,8 @@ export interface AllowedTarget {
   readonly leases: readonly string[]
   /** The words of the limb, or of an operator, about the command. */
   readonly described: CommandDescription | undefined
+  /** Says why it cannot be reached now; null: it can. */
+  readonly unreachable: Refusal | null
 }
 
 interface Found {
@@ -60,6 +62,13 @@ export function offline({ record, reason, status }: LiveLimb): Refusal {
   return new Refusal('node_offline', `${record.nodeId} is offline (${reason}); try again when it is back`)
 }
 
+/** Returns whether it is awake, or on a visit: a sleepy limb that is connected takes what waits for it at once. */
+function isThere({ status, reason, rule, session }: LiveLimb): boolean {
+  if (isAwake(status)) return true
+  const saidGoodbye = reason === 'reported' || reason === 'deregistered'
+  return rule.mode === 'sleepy' && session !== null && !saidGoodbye
+}
+
 /** Decides whether a principal may and can reach a command of a limb; and which limb, if it asks for any that can. */
 export class TargetSelector {
   readonly #parts: Parts
@@ -73,8 +82,8 @@ export class TargetSelector {
   }
 
   /**
-   * Checks that it is known, approved, allowed, asked with sound params, reachable, in this order. Makes a promise only when the policy has to
-   * be read first.
+   * Checks that it is known, approved, allowed, and asked with sound params, in this order, and looks whether it can be
+   * reached. Makes a promise only when the policy has to be read first.
    * @throws Refusal
    */
   check(principal: string, nodeId: string, asked: Asked): AllowedTarget | Promise<AllowedTarget> {
@@ -124,14 +133,26 @@ export class TargetSelector {
       )
     }
     const described = checkParams(limb.record, asked)
-    const unreachable = this.#unreachable(limb, capability)
-    if (unreachable) throw unreachable
-    return { limb, capability, level, leases: level === 'leased' ? leasedOf(limb, options) : NONE, described }
+    return {
+      limb,
+      capability,
+      level,
+      leases: level === 'leased' ? leasedOf(limb, options) : NONE,
+      described,
+      unreachable: this.#unreachable(limb, capability),
+    }
+  }
+
+  /** Returns whether the limb takes an invocation now: it is there, hears, and has room. */
+  takesNow(nodeId: string): boolean {
+    const limb = this.#parts.registry.get(nodeId)
+    if (limb === undefined) return false
+    return isThere(limb) && !this.transportOf(limb).unreachable(limb) && !this.#parts.open.full(nodeId)
   }
 
   #unreachable(limb: LiveLimb, capability: string): Refusal | null {
     const { nodeId } = limb.record
-    if (!isAwake(limb.status)) return offline(limb)
+    if (!isThere(limb)) return offline(limb)
     if (limb.unavailable.includes(capability)) {
       return new Refusal('capability_unavailable', `${nodeId} reports ${capability} as unavailable for now`)
     }
@@ -178,6 +199,7 @@ export class TargetSelector {
           unread.push(nodeId)
           continue
         }
+        if (allowed.unreachable) throw allowed.unreachable
         const rank = this.#rank(principal, limb, allowed)
         const target = { nodeId, capability: allowed.capability }
         if (rank.every((part) => part === 0)) return { best: target, unread: [] }

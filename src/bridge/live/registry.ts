@@ -27,6 +27,8 @@ export class Registry {
   #sorted: string[] | null = null
   /** Called when the approved capabilities of a limb are other ones. Total. */
   onCapabilities: (limb: LiveLimb) => void = () => {}
+  /** Called when a limb that was away is there. Total. */
+  onAwake: (limb: LiveLimb) => void = () => {}
   /** Called when a limb that was there cannot be reached any more. Total. */
   onOffline: (limb: LiveLimb) => void = () => {}
 
@@ -112,7 +114,10 @@ export class Registry {
   statusChanged(limb: LiveLimb, before: NodeStatus): void {
     this.#byStatus[before]--
     this.#byStatus[limb.status]++
-    if (!isAwake(limb.status) && isAwake(before)) this.onOffline(limb)
+    const awake = isAwake(limb.status)
+    if (awake === isAwake(before)) return
+    if (awake) this.onAwake(limb)
+    else this.onOffline(limb)
   }
 
   /** The limbs in the order of their nodeIds, those after `after`. */

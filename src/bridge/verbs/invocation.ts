@@ -49,6 +49,7 @@ export function invocationHandlers(
     return {
       ...shown,
       ...(transaction === undefined ? {} : { transaction }),
+      ...(invocation.isAway ? { awaitsLimbUntil: iso(world.running.wallMs(invocation.awayUntil)) } : {}),
       ...(invocation.askers.size === 0 ? { callerAway: true } : {}),
     }
   }

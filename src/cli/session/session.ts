@@ -53,7 +53,7 @@ const ANSWER_SECONDS = 10
 /** A request of thousands of limbs takes the bridge some seconds. */
 const LARGE_ANSWER_SECONDS = 60
 /** An operator may be given a day for an approval (`invocation.approvalSeconds`); the bridge ends it before that. */
-const LONG_ANSWER_SECONDS = 86_400 + 2 * LIMITS.invokeSecondsMax
+const LONG_ANSWER_SECONDS = 86_400 + 2 * LIMITS.invokeSecondsMax + LIMITS.offlineWaitSecondsMax
 const LARGE_BYTES = 100_000
 const CONNECT_SECONDS = 10
 const KEEPALIVE_SECONDS = 30

@@ -569,6 +569,16 @@ const invocation = z.strictObject({
   maxWaiting: whole(1, 10_000, 1000, 'Gated invocations that wait for an operator, in all.', {
     reload: 'live',
   }),
+  maxOfflinePerPrincipal: whole(
+    1,
+    10_000,
+    64,
+    'Invocations of one principal with `offlineWaitSeconds` under way at once.',
+    { reload: 'live' },
+  ),
+  maxOfflinePerNode: whole(1, 10_000, 32, 'Invocations that wait for one limb to come back.', {
+    reload: 'live',
+  }),
   maxKeysPerPrincipal: whole(
     1,
     1_000_000,

@@ -68,10 +68,15 @@ export class HttpLimbSession implements Session {
     return this.#answers.splice(0)
   }
 
+  /** It asks for work from now on, for so long. */
+  expectPoll(waitMs: number, slackMs: number): void {
+    this.#polledUntilMs = this.#clock.monotonicMs() + waitMs + slackMs
+  }
+
   /** The next invocation; undefined when there is none in time, or the session ends. */
   async next(waitMs: number, slackMs: number, signal: AbortSignal): Promise<Uint8Array | undefined> {
     this.#wake?.()
-    this.#polledUntilMs = this.#clock.monotonicMs() + waitMs + slackMs
+    this.expectPoll(waitMs, slackMs)
     if (this.#invocations.length === 0 && waitMs > 0 && this.alive && !signal.aborted) {
       let wake = () => {}
       await new Promise<void>((resolve) => {

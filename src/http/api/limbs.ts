@@ -110,6 +110,8 @@ class HttpLimbs {
     const session = await this.#limb(said, request)
     const gone = new AbortController()
     onceOver(request, reply, () => gone.abort())
+    session.expectPoll(seconds * 1000, POLL_SLACK_MS)
+    this.#ports.inbound.subscribed(session)
     const invocation = await session.next(seconds * 1000, POLL_SLACK_MS, gone.signal)
     if (invocation === undefined) return reply.code(204).send()
     return reply.type('application/json; charset=utf-8').send(Buffer.from(invocation))

@@ -17,7 +17,7 @@ export interface ApiPorts {
   /** Resolves with the whole response, as it would be published on MQTT: `{"ok": true, "data": …}`. */
   ask(request: SingleRequest): Promise<Uint8Array>
   /** The door of limbs that speak HTTP: the same use cases as for a session of the broker. */
-  readonly inbound: Pick<Inbound, 'admit' | 'opened' | 'closed' | 'heartbeat' | 'message'>
+  readonly inbound: Pick<Inbound, 'admit' | 'opened' | 'closed' | 'heartbeat' | 'message' | 'subscribed'>
   readonly topics: Topics
   readonly view: RetainedView
   readonly feed: Feed

@@ -8,6 +8,7 @@ import { HistoryTable } from './tables/history.ts'
 import { InvocationRecords } from './tables/invocation-records.ts'
 import { InvocationsTable } from './tables/invocations.ts'
 import { NodesTable } from './tables/nodes.ts'
+import { OfflineWaitsTable } from './tables/offline-waits.ts'
 import { PairingRequestsTable } from './tables/pairing-requests.ts'
 import { PoliciesTable } from './tables/policies.ts'
 import { PrincipalAddressesTable } from './tables/principal-addresses.ts'
@@ -51,6 +52,7 @@ export function createStore(database: Database, options: StoreOptions = {}): Sql
     policies: new PoliciesTable(sql),
     audit: new AuditTable(sql, () => room.has(0)),
     invocations: new InvocationsTable(sql),
+    offlineWaits: new OfflineWaitsTable(sql),
     room,
   }
   const history = new HistoryTable(sql)

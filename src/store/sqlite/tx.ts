@@ -3,6 +3,7 @@ import type {
   AuditFilter,
   AuditRow,
   InvocationFilter,
+  OfflineWait,
   Order,
   Page,
   PolicyFilter,
@@ -26,6 +27,7 @@ import type { Room } from './room.ts'
 import type { AuditTable } from './tables/audit.ts'
 import type { InvocationsTable } from './tables/invocations.ts'
 import type { NodesTable } from './tables/nodes.ts'
+import type { OfflineWaitsTable } from './tables/offline-waits.ts'
 import type { PairingRequestsTable } from './tables/pairing-requests.ts'
 import type { PoliciesTable } from './tables/policies.ts'
 import type { PrincipalAddressesTable } from './tables/principal-addresses.ts'
@@ -43,6 +45,7 @@ export interface Tables {
   readonly policies: PoliciesTable
   readonly audit: AuditTable
   readonly invocations: InvocationsTable
+  readonly offlineWaits: OfflineWaitsTable
   readonly room: Room
 }
 
@@ -240,6 +243,14 @@ export class SqliteTx implements Tx {
 
   async forgetKeys(principal: string): Promise<void> {
     this.#tables.invocations.forgetKeysOf(principal)
+  }
+
+  async putOfflineWait(wait: OfflineWait): Promise<void> {
+    this.#tables.offlineWaits.put(wait)
+  }
+
+  async offlineWaits(limit: number): Promise<readonly OfflineWait[]> {
+    return this.#tables.offlineWaits.all(limit)
   }
 
   async openInvocations(limit: number): Promise<readonly InvocationRecord[]> {

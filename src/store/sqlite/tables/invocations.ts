@@ -60,9 +60,9 @@ export class InvocationsTable {
         ON CONFLICT (key) DO UPDATE SET value = CAST(value AS INTEGER) + 1 RETURNING CAST(value AS INTEGER)`)
       .pluck()
     this.#dropAnswers = sql.prepare(`DELETE FROM invocation_answers WHERE seq IN
-      (SELECT seq FROM invocations WHERE idempotency_key IS NOT NULL AND created_at < ? LIMIT ?)`)
+      (SELECT seq FROM invocations WHERE idempotency_key IS NOT NULL AND created_at < ? AND ended_at < ? LIMIT ?)`)
     this.#forgetKeys = sql.prepare(`UPDATE invocations SET idempotency_key = NULL WHERE seq IN
-      (SELECT seq FROM invocations WHERE idempotency_key IS NOT NULL AND created_at < ? LIMIT ?)`)
+      (SELECT seq FROM invocations WHERE idempotency_key IS NOT NULL AND created_at < ? AND ended_at < ? LIMIT ?)`)
     const keyed = 'principal = ? AND idempotency_key IS NOT NULL'
     this.#forgetPrincipal = [
       sql.prepare(`DELETE FROM invocation_answers WHERE seq IN (SELECT seq FROM invocations WHERE ${keyed})`),
@@ -155,8 +155,8 @@ export class InvocationsTable {
 
   /** Deletes at most `limit` rows of each sort that may go. Returns how many. */
   prune(before: number, keep: number, keysBefore: number, limit: number): number {
-    const answers = this.#dropAnswers.run(keysBefore, limit).changes
-    this.#forgetKeys.run(keysBefore, limit)
+    const answers = this.#dropAnswers.run(keysBefore, keysBefore, limit).changes
+    this.#forgetKeys.run(keysBefore, keysBefore, limit)
     return answers + this.#dropOld.run(before, limit).changes + this.#dropMany.run(keep, limit).changes
   }
 

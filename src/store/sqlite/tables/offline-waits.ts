@@ -1,0 +1,31 @@
+import type Sqlite from 'better-sqlite3'
+import type { OfflineWait } from '../../../bridge/ports.ts'
+import { RowReader } from './rows.ts'
+
+/** Keeps what invocations that wait for a limb need after a restart. Triggers remove the rows (schema-14.ts). */
+export class OfflineWaitsTable {
+  readonly #reader = new RowReader('offline_waits', ['invocation_id'])
+  readonly #put: Sqlite.Statement
+  readonly #all: Sqlite.Statement
+
+  constructor(sql: Sqlite.Database) {
+    this.#put = sql.prepare(`INSERT INTO offline_waits VALUES (?, ?, ?)
+      ON CONFLICT (invocation_id) DO UPDATE SET asked = excluded.asked, ends_at = excluded.ends_at`)
+    this.#all = sql.prepare('SELECT * FROM offline_waits LIMIT ?')
+  }
+
+  put({ invocationId, asked, endsAt }: OfflineWait): void {
+    this.#put.run(invocationId, asked, Math.round(endsAt))
+  }
+
+  all(limit: number): OfflineWait[] {
+    return this.#all.all(limit).map((row) => {
+      const reader = this.#reader.of(row)
+      return {
+        invocationId: reader.text('invocation_id'),
+        asked: reader.text('asked'),
+        endsAt: reader.integer('ends_at'),
+      }
+    })
+  }
+}
