@@ -120,6 +120,7 @@ function apply(
     if (typeof values === 'object') Object.assign(settings[section as keyof BridgeSettings], values)
   }
   Object.assign(broker.storedLimits, persistenceLimits(next, topics))
+  void core.core.webhooks.configure()
   broker.broker.setLimits(next.mqtt)
   broker.broker.setGrants(grantsOf(next))
   listeners.http?.setLimits(httpLimits(next))

@@ -35,9 +35,9 @@ const ROWS: Record<string, number> = {
  */
 const ROOMS: Record<string, readonly (readonly string[])[]> = {
   bridge: [
-    ['ports.ts', 'mqtt-store.ts', 'settings.ts', 'verb-context.ts', 'audit.ts'],
+    ['ports.ts', 'mqtt-store.ts', 'webhook-ports.ts', 'settings.ts', 'verb-context.ts', 'audit.ts'],
     ['live'],
-    ['access', 'presence', 'sign-in', 'upkeep'],
+    ['access', 'presence', 'sign-in', 'upkeep', 'webhooks'],
     ['invocation', 'pairing'],
     ['verbs'],
     ['core.ts'],
@@ -65,7 +65,7 @@ const ROOMS: Record<string, readonly (readonly string[])[]> = {
     ['tables'],
     ['schema', 'tx.ts', 'acknowledged.ts'],
     ['database.ts'],
-    ['backup', 'mqtt', 'store.ts'],
+    ['backup', 'mqtt', 'store.ts', 'webhook-queue.ts'],
   ],
 }
 

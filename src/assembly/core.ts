@@ -5,10 +5,11 @@ import { logAuditEnd } from '../bridge/upkeep/audit-mark.ts'
 import { warningsOf } from '../broker/warnings.ts'
 import { HomeAssistant } from '../homeassistant/home-assistant.ts'
 import { createHttpLimbClient } from '../http/limb-client/client.ts'
+import { createWebhookClient } from '../http/webhooks/client.ts'
 import { RunningClock } from '../kernel/running-clock.ts'
 import type { Build, CoreParts, StoreParts } from './parts.ts'
 import { readinessNow } from './readings.ts'
-import { firstStart, masterOf } from './secrets.ts'
+import { firstStart, masterOf, secretLines } from './secrets.ts'
 import { settingsOf } from './settings.ts'
 import { systemOf } from './system.ts'
 import { diskUpkeep, sweepSessions } from './upkeep.ts'
@@ -36,8 +37,11 @@ export async function buildCore(build: Build, stored: StoreParts): Promise<CoreP
 }
 
 /** The ports of the use cases, of which those that the broker serves come to life with it. */
-function contextOf(build: Build, { database, store, mqttStore, backups }: StoreParts): BridgeContext {
-  const { options, topics, version, metrics, now, broker } = build
+function contextOf(
+  build: Build,
+  { database, store, mqttStore, webhookQueue, backups }: StoreParts,
+): BridgeContext {
+  const { options, topics, version, metrics, now, core, broker } = build
   const { config, clock, log } = options
   return {
     clock,
@@ -65,7 +69,7 @@ function contextOf(build: Build, { database, store, mqttStore, backups }: StoreP
     },
     health: () => ({
       ...readinessNow(build),
-      warnings: warningsOf(broker.value.broker.counters),
+      warnings: [...warningsOf(broker.value.broker.counters), ...core.value.core.webhooks.warnings()],
       uplinks: broker.value.uplinks.map((uplink) => uplink.readings()),
     }),
     invokeOverHttp: {
@@ -75,6 +79,13 @@ function contextOf(build: Build, { database, store, mqttStore, backups }: StoreP
         networks: () => now.config.invocation.httpNetworks,
         caFile: () => now.config.invocation.caFile,
       }),
+    },
+    webhooks: {
+      queue: webhookQueue,
+      client: createWebhookClient({ clock, networks: () => now.config.invocation.httpNetworks }),
+      configured: () => now.config.webhooks,
+      publicUrl: () => now.config.http.publicUrl,
+      secretLines,
     },
   }
 }

@@ -1,6 +1,7 @@
 import type { Core } from '../bridge/core.ts'
 import type { RetainedView } from '../bridge/ports.ts'
 import type { BridgeContext } from '../bridge/settings.ts'
+import type { WebhookQueue } from '../bridge/webhook-ports.ts'
 import type { Broker } from '../broker/broker.ts'
 import type { MqttPersistence, PersistenceLimits } from '../broker/persistence/persistence.ts'
 import type { HomeAssistant, OpenOutlet } from '../homeassistant/home-assistant.ts'
@@ -69,6 +70,7 @@ export interface StoreParts {
   readonly database: Database
   readonly store: SqliteStore
   readonly mqttStore: SqliteMqttStore
+  readonly webhookQueue: WebhookQueue
   readonly backups: FileBackups
 }
 

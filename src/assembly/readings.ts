@@ -23,6 +23,7 @@ export function collect(build: Build): Readings {
     ...(backups.lastKnownAt !== null && { lastBackupAt: backups.lastKnownAt }),
     backupEverySeconds: config.backup.everyHours * 3600,
     uplinks: uplinks.map((uplink) => uplink.readings()),
+    webhooks: core.webhooks.readings(),
     bounds: {
       logLinesDropped: build.options.log.droppedLines,
       pendingBytes: core.pending.bytes,

@@ -3,6 +3,7 @@ import { createBackups } from '../store/sqlite/backup/backups.ts'
 import { openDatabase } from '../store/sqlite/database.ts'
 import { createMqttStore } from '../store/sqlite/mqtt/store.ts'
 import { createStore } from '../store/sqlite/store.ts'
+import { createWebhookQueue } from '../store/sqlite/webhook-queue.ts'
 import type { Build, StoreParts } from './parts.ts'
 import { rescue } from './upkeep.ts'
 
@@ -28,6 +29,7 @@ export function buildStore(build: Build): StoreParts {
     database,
     store,
     mqttStore: createMqttStore(database),
+    webhookQueue: createWebhookQueue(database),
     backups: createBackups({ database, folder: config.backup.folder, clock }),
   })
 }

@@ -39,6 +39,7 @@ import { Housekeeping } from './upkeep/housekeeping.ts'
 import { Retries } from './upkeep/retries.ts'
 import { VerbDispatcher } from './verbs/dispatch.ts'
 import { verbHandlers } from './verbs/table.ts'
+import { Webhooks } from './webhooks/webhooks.ts'
 
 /**
  * The bridge without its adapters. Data goes one way: bytes, message, decision, commit, publish. This file is
@@ -50,6 +51,7 @@ export class Core implements Inbound {
   readonly pending: PendingPairingRequests
   readonly approvals = new PendingApprovals()
   readonly control: Control
+  readonly webhooks: Webhooks
   readonly #world: BridgeContext
   readonly #table = new SessionTable()
   readonly #announcer: Announcer
@@ -76,6 +78,8 @@ export class Core implements Inbound {
       (nodeId) => this.registry.get(nodeId)?.record.capabilities ?? [],
     )
     this.#announcer = new Announcer(world, this.registry, this.pending)
+    this.webhooks = new Webhooks(world, this.registry)
+    this.#announcer.onEvent = (kind, at, fields) => this.webhooks.event(kind, at, fields)
     this.#answers = new PairingAnswers(world.topics)
     this.#history = new History(world, this.registry)
     this.#presence = new PresenceKeeper(world, this.registry, this.#announcer, this.#history)
@@ -100,6 +104,8 @@ export class Core implements Inbound {
       tokens: this.#tokens,
       sessions: this.#table,
       prune: (byAge) => this.control.prune(byAge),
+      announcer: this.#announcer,
+      webhooks: this.webhooks,
     })
     this.#housekeeping = new Housekeeping(world.clock, world.log, kept)
     const verified = new VerifiedPasswords()
@@ -113,6 +119,7 @@ export class Core implements Inbound {
       attempts: this.#attempts,
       tokens: this.#tokens,
       verified,
+      webhooks: this.webhooks,
     })
     this.#requests = new VerbDispatcher(world, handlers)
     this.#refusedSignIns = new RefusedSignIns(
@@ -198,6 +205,7 @@ export class Core implements Inbound {
     this.#announcer.infoChanged()
     this.#housekeeping.start()
     this.#requestExpiry.start()
+    void this.webhooks.start()
   }
 
   /** The listeners are closed and the sessions still there: they are told. */
@@ -219,6 +227,7 @@ export class Core implements Inbound {
       this.#presence.save(),
       this.#tokens.save(),
       this.#history.stop(),
+      this.webhooks.stop(),
       kept,
       saveRunning(this.#world),
     ])

@@ -15,6 +15,7 @@ import type {
   Store,
   Upkeep,
 } from './ports.ts'
+import type { WebhookPorts } from './webhook-ports.ts'
 
 /**
  * The settings of the use cases; the configuration file carries the same names. A reload changes them in place, so
@@ -96,6 +97,8 @@ export interface BridgeContext {
   readonly sessions: Sessions
   /** Invokes the limbs that asked for HTTP; absent: they are not invoked. */
   readonly invokeOverHttp?: InvokeOverHttp
+  /** Sends and keeps what webhooks carry; absent: there are none. */
+  readonly webhooks?: WebhookPorts
   readonly backups: Backups
   readonly system: BridgeSystem
   readonly upkeep: Upkeep

@@ -1,5 +1,6 @@
 import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client'
 import type { CounterName, Counters } from '../bridge/ports.ts'
+import type { WebhookReading } from '../bridge/webhooks/webhooks.ts'
 import { isOpen } from '../domain/invocations.ts'
 import { ERROR_CODES } from '../kernel/errors.ts'
 import { LEASE_ENDS } from '../protocol/events.ts'
@@ -10,6 +11,7 @@ import { type ControlReadings, controlGauges, durations } from './control-metric
 import { describe, type MetricDescription } from './describe-metrics.ts'
 import { auditMetrics, commitMetrics, type QueueReadings, queueMetrics } from './store-metrics.ts'
 import { type UplinkReading, uplinkMetrics } from './uplink-metrics.ts'
+import { webhookMetrics } from './webhook-metrics.ts'
 
 /** Every metric of the bridge, in Prometheus' conventions. Labels come from fixed sets only. */
 
@@ -28,6 +30,7 @@ export interface Readings extends ControlReadings {
   readonly broker?: BrokerReadings
   readonly tls?: TlsReadings
   readonly uplinks?: readonly UplinkReading[]
+  readonly webhooks?: readonly WebhookReading[]
   readonly databaseBytes?: number
   readonly walBytes?: number
   /** The free bytes; null: the database is in memory. */
@@ -177,10 +180,12 @@ function gauges(registry: Registry): (readings: Readings) => void {
     registers,
   })
   const fillUplinks = uplinkMetrics(registry)
+  const fillWebhooks = webhookMetrics(registry)
   const disk = diskGauges(registry)
   const control = controlGauges(registry)
   return (readings) => {
     fillUplinks(readings.uplinks ?? [])
+    fillWebhooks(readings.webhooks ?? [])
     disk(readings)
     control(readings)
     let approved = 0

@@ -161,6 +161,10 @@ export const EVENTS = {
     principal: nameSchema,
     by,
   }),
+  backup_failed: event('A backup could not be made; the newest one grows old.', {
+    by: z.string().describe('a principal who asked for it, or `bridge` when it was due'),
+    error: z.string().describe('why, as the log says it'),
+  }),
 } as const
 
 export type EventKind = keyof typeof EVENTS

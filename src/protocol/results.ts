@@ -16,6 +16,7 @@ import {
 import { shownDescriptionSchema } from './shown-description.ts'
 import { thingSchema } from './things.ts'
 import type { VerbName } from './verbs.ts'
+import { WEBHOOK_FORMATS, WEBHOOK_STATES } from './webhooks.ts'
 
 /** `data` of the response to each verb. Handlers return these types; the documents are made from the same. */
 
@@ -254,6 +255,36 @@ export const RESULTS = {
         fields: z.record(z.string(), z.unknown()),
       }),
     ),
+  }),
+
+  'webhook/list': z.object({
+    items: z.array(
+      z.object({
+        name: z.string(),
+        format: z.enum(WEBHOOK_FORMATS),
+        host: z.string().nullable().describe('where it is sent; null: the file with the URL cannot be used'),
+        state: z
+          .enum(WEBHOOK_STATES)
+          .describe(
+            '`idle`: nothing was sent since the start; `failing`: the last try failed, and it is tried again; `gone`: the receiver answered 410, and nothing is sent until a reload',
+          ),
+        events: z.array(z.string()),
+        queued: z.int().describe('deliveries that wait'),
+        delivered: z.int().describe('since the start of the bridge'),
+        dropped: z.int().describe('deliveries that were given up since the start: no room, or no time left'),
+        lastDeliveredAt: timeSchema.nullable(),
+        failingSince: timeSchema.nullable(),
+        lastFailure: z.string().nullable(),
+        nextTryAt: timeSchema.nullable(),
+      }),
+    ),
+  }),
+  'webhook/test': z.object({
+    name: z.string(),
+    delivered: z.boolean(),
+    status: z.int().optional().describe('the HTTP status of the answer'),
+    failure: z.string().optional().describe('why it was not taken'),
+    durationMs: z.int(),
   }),
 
   'backup/list': z.object({

@@ -577,6 +577,18 @@ export const VERBS = {
     limit: listArgs.limit,
   }),
 
+  'webhook/list': verb(
+    'operator',
+    'List the webhooks: what each carries, how many deliveries wait, and how the last ones went.',
+    {},
+  ),
+  'webhook/test': verb(
+    'admin',
+    'Send a message through a webhook now, and say how it went.',
+    { name: nameSchema.describe('the webhook, as the configuration names it') },
+    { positional: ['name'], long: true },
+  ),
+
   'backup/list': verb('admin', 'List the backups that are there, the newest first.', {}),
   'backup/create': verb(
     'admin',

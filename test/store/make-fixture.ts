@@ -33,6 +33,9 @@ const ROWS: Readonly<Record<string, string | ((sql: Sqlite.Database) => void)>> 
   principal_addresses: "INSERT INTO principal_addresses VALUES ('ada', '10.0.0.9', 1000)",
   tokens: `INSERT INTO tokens VALUES ('tk_1', zeroblob(32), 'phone', 'ada', 'viewer', 1000, 'ada', NULL, 2000, '10.0.0.9')`,
   mqtt_wills: `INSERT INTO mqtt_wills VALUES ('wall', 'home/wall', x'676f6e65', 1, 0, NULL, 30, 5000)`,
+  webhook_deliveries: `INSERT INTO webhook_deliveries VALUES
+    (1, 'phone', 'msg_1', 'limb_offline', 0, '{"type":"limb_offline"}', 5000, 2)`,
+  webhook_offline: "INSERT INTO webhook_offline VALUES ('phone', 'cam-1')",
   presence_history: `INSERT INTO presence_history VALUES
     (1, 'cam-1', 1000, 'online', 'heartbeat'), (2, 'cam-1', 2000, 'offline', 'timeout')`,
 }

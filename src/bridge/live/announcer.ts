@@ -29,6 +29,8 @@ export class Announcer {
   readonly #requestPace: RequestPace
   /** Called when the `state` of a limb was published. Total. */
   onState: (limb: LiveLimb) => void = () => {}
+  /** Called with each event, when it is published. Total. */
+  onEvent: <K extends EventKind>(kind: K, at: WallMs, fields: EventFields<K>) => void = () => {}
 
   constructor(world: BridgeContext, registry: Registry, pending: PendingPairingRequests) {
     this.#world = world
@@ -143,6 +145,7 @@ export class Announcer {
     const { topics, publisher } = this.#world
     const payload = encodeJson({ kind, at: iso(at), ...fields })
     publisher.publish(topics.event(kind), payload, { qos: 0, retain: false })
+    this.onEvent(kind, at, fields)
   }
 
   setWindow(window: PairingWindow | null): void {

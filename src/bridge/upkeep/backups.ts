@@ -1,6 +1,7 @@
 import type { Clock, MonotonicMs } from '../../kernel/clock.ts'
-import { messageOf } from '../../kernel/errors.ts'
+import { messageOf, Refusal } from '../../kernel/errors.ts'
 import { audit } from '../audit.ts'
+import type { Announcer } from '../live/announcer.ts'
 import type { BackupFile, Backups } from '../ports.ts'
 import type { BridgeContext } from '../settings.ts'
 import type { Chore } from './housekeeping.ts'
@@ -10,8 +11,12 @@ const HOUR_MS = 3_600_000
 const LOOK_MS = 60_000
 const RETRY_MS = HOUR_MS
 
-/** Makes a backup, removes the oldest ones, and records it. */
-export async function backUp(world: BridgeContext, by: string): Promise<BackupFile> {
+/** Makes a backup, removes the oldest ones, and records it. That it failed is announced. */
+export async function backUp(
+  world: BridgeContext,
+  announcer: Pick<Announcer, 'event'>,
+  by: string,
+): Promise<BackupFile> {
   const { log, counters, store, backups, settings } = world
   let made: BackupFile
   try {
@@ -19,6 +24,9 @@ export async function backUp(world: BridgeContext, by: string): Promise<BackupFi
   } catch (error) {
     counters.count('backups', 'failed')
     log.warn({ error: messageOf(error), by }, `no backup: ${messageOf(error)}`)
+    // One that was asked for while another is made fails nothing.
+    if (!(error instanceof Refusal && error.code === 'conflict'))
+      announcer.event('backup_failed', { by, error: messageOf(error) })
     throw error
   }
   counters.count('backups', 'made')
@@ -37,7 +45,7 @@ export async function backUp(world: BridgeContext, by: string): Promise<BackupFi
 }
 
 /** The schedule. Each look is cheap; a restart, or a clock that was set, makes no backup come early twice. */
-export function backupChore(world: BridgeContext): Chore {
+export function backupChore(world: BridgeContext, announcer: Pick<Announcer, 'event'>): Chore {
   const { clock, backups, settings } = world
   let triedAt: MonotonicMs | null = null
   let succeeded = false
@@ -55,7 +63,7 @@ export function backupChore(world: BridgeContext): Chore {
       if (!due) return 'done'
       triedAt = clock.monotonicMs()
       succeeded = false
-      await backUp(world, 'bridge')
+      await backUp(world, announcer, 'bridge')
       succeeded = true
       return 'done'
     },

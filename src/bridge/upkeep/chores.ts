@@ -1,5 +1,6 @@
 import { messageOf } from '../../kernel/errors.ts'
 import { SteadyClock } from '../../kernel/steady-clock.ts'
+import type { Announcer } from '../live/announcer.ts'
 import type { Registry } from '../live/registry.ts'
 import type { Upkeep } from '../ports.ts'
 import type { BridgeContext } from '../settings.ts'
@@ -24,12 +25,14 @@ interface Kept {
   readonly sessions: { endExpired(now: number): void }
   /** Invocations, audit rows and refused keys: those beyond a number, and with `byAge` the old ones. How many. */
   readonly prune: (byAge: boolean) => Promise<number>
+  readonly announcer: Pick<Announcer, 'event'>
+  readonly webhooks: { prune(): Promise<void> }
 }
 
 /** Everything that keeps a bridge from growing for years, and what is tried again. */
 export function chores(
   world: BridgeContext,
-  { registry, retries, tokens, sessions, prune }: Kept,
+  { registry, retries, tokens, sessions, prune, announcer, webhooks }: Kept,
 ): readonly Chore[] {
   const { clock, store, settings, upkeep, log } = world
   const steady = new SteadyClock(clock)
@@ -97,9 +100,17 @@ export function chores(
         return 'done'
       },
     },
+    {
+      name: 'give up webhook deliveries whose time is over',
+      everyMs: MINUTE_MS,
+      async run() {
+        await webhooks.prune()
+        return 'done'
+      },
+    },
     orphanChore(world, registry, upkeep),
     checkpointChore(upkeep),
-    backupChore(world),
+    backupChore(world, announcer),
   ]
 }
 

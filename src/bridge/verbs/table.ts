@@ -19,6 +19,7 @@ import type { Tokens } from '../sign-in/tokens.ts'
 import type { VerifiedPasswords } from '../sign-in/verified-passwords.ts'
 import type { Retries } from '../upkeep/retries.ts'
 import type { VerbHandlers } from '../verb-context.ts'
+import type { Webhooks } from '../webhooks/webhooks.ts'
 import { auditHandlers } from './audit.ts'
 import { backupHandlers } from './backup.ts'
 import { bridgeHandlers } from './bridge.ts'
@@ -31,6 +32,7 @@ import { policyHandlers } from './policy.ts'
 import { principalHandlers } from './principal.ts'
 import { sessionHandlers } from './session.ts'
 import { tokenHandlers } from './token.ts'
+import { webhookHandlers } from './webhook.ts'
 
 /** The use cases that the verbs are views of. */
 export interface UseCases {
@@ -49,6 +51,7 @@ export interface UseCases {
   readonly attempts: Attempts
   readonly retries: Retries
   readonly verified: VerifiedPasswords
+  readonly webhooks: Webhooks
 }
 
 /** Makes the handlers of all verbs. A new verb is added to its family's file; a new family is added here. */
@@ -76,7 +79,8 @@ export function verbHandlers(world: BridgeContext, use: UseCases): VerbHandlers 
     ...principalHandlers(principals),
     ...sessionHandlers(world),
     ...tokenHandlers(world, use),
-    ...backupHandlers(world),
+    ...backupHandlers(world, announcer),
+    ...webhookHandlers(use.webhooks),
     ...bridgeHandlers(world, use),
   }
 }

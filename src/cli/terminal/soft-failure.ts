@@ -11,6 +11,9 @@ export function softFailureOf(verb: VerbName, data: unknown): string | undefined
   if (verb === 'audit/verify' && row.whole === false) {
     return `the audit log is not whole: ${shown(row.problem ?? `broken at row ${shown(row.brokenAt)}`)}`
   }
+  if (verb === 'webhook/test' && row.delivered === false) {
+    return `it was not taken: ${shown(row.failure)}`
+  }
   if (verb === 'invocation/approve' && UNSENT.includes(String(row.state))) {
     const { message, code } = asRow(row.error ?? {})
     const why = message === undefined ? `it is ${shown(row.state)}` : `${shown(message)} (${shown(code)})`

@@ -90,6 +90,38 @@ function uplinkProblems({ uplinks }: Settings): CrossProblem[] {
   })
 }
 
+function webhookProblems({ webhooks }: Settings): CrossProblem[] {
+  return webhooks.flatMap((webhook, i) => {
+    const { name, url, urlFile, format } = webhook
+    const problems: CrossProblem[] = []
+    const problem = (key: string, message: string) => problems.push({ path: ['webhooks', i, key], message })
+    for (const key of ['url', 'secret', 'token'] as const) {
+      if (webhook[key] !== undefined && webhook[`${key}File`] !== undefined)
+        problem(`${key}File`, `stands beside ${key}; keep one of them`)
+    }
+    if (url === undefined && urlFile === undefined) problem('url', 'is needed, or urlFile')
+    if (url !== undefined && isOpenPlaintext(url) && !webhook.allowPlaintext) {
+      problem(
+        'url',
+        'is http://, where others can read along without TLS; set allowPlaintext: true in this webhook if that is meant, or use https://',
+      )
+    }
+    if (format === 'standard' && webhook.secret === undefined && webhook.secretFile === undefined) {
+      problem('secretFile', 'is needed, or secret: what is sent in this format is signed')
+    }
+    if (format === 'telegram' && webhook.chat === undefined) problem('chat', 'is needed for Telegram')
+    if (webhooks.findIndex((other) => other.name === name) < i) {
+      problem('name', `found "${name}" a second time; each webhook has a name of its own`)
+    }
+    return problems
+  })
+}
+
+function isOpenPlaintext(url: string): boolean {
+  const { protocol, hostname } = new URL(url)
+  return protocol === 'http:' && !isLoopback(hostname.replace(/^\[|\]$/g, ''))
+}
+
 function homeAssistantProblems({ homeAssistant, mqtt, uplinks }: Settings): CrossProblem[] {
   const { prefix, enabled } = homeAssistant
   const roots = [
@@ -110,6 +142,7 @@ export function crossProblems(settings: Settings, socket: string): CrossProblem[
     ...plaintextProblems(settings),
     ...tlsProblems(settings),
     ...uplinkProblems(settings),
+    ...webhookProblems(settings),
     ...homeAssistantProblems(settings),
   ]
   const { heartbeatSeconds, timeoutSeconds } = settings.presence

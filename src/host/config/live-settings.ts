@@ -7,7 +7,10 @@ import { LEAVES, SECTIONS } from './leaves.ts'
  */
 
 /** Keys that hold at once. */
-const LIVE: ReadonlySet<string> = new Set(LEAVES.flatMap(({ live, path }) => (live ? [path] : [])))
+const LIVE: ReadonlySet<string> = new Set([
+  ...LEAVES.flatMap(({ live, path }) => (live ? [path] : [])),
+  ...SECTIONS.flatMap(({ key, list }) => (list?.live ? [key] : [])),
+])
 
 export interface Change {
   /** The configuration that holds from now on: `current` with the live keys of `next`. */
@@ -36,8 +39,10 @@ export function changeOf(current: Config, next: Config): Change {
   const live = changed.filter((path) => LIVE.has(path))
   const config = structuredClone(current)
   for (const path of live) {
-    const [section = '', key = ''] = path.split('.')
-    Object.assign((config as unknown as Sections)[section] ?? {}, { [key]: valueAt(next, path) })
+    const [section = '', key] = path.split('.')
+    // A section that is a list is taken over whole.
+    const holder = key === undefined ? config : (config as unknown as Sections)[section]
+    Object.assign(holder ?? {}, { [key ?? section]: valueAt(next, path) })
   }
   return { config, live, restart: changed.filter((path) => !live.includes(path)) }
 }

@@ -1,10 +1,12 @@
 import { isIP } from 'node:net'
 import { z } from 'zod'
+import { isWebhookSecret } from '../../kernel/webhook-signature.ts'
 import { isFilter } from '../../protocol/filters.ts'
 import { LIMITS } from '../../protocol/limits.ts'
 import { LEVELS, nameSchema } from '../../protocol/names.ts'
 import { isHttpUrl } from '../../protocol/texts.ts'
 import { DATA_BELOW_ROOT, filterCovers } from '../../protocol/topics.ts'
+import { WEBHOOK_EVENTS, WEBHOOK_FORMATS, WEBHOOK_PRESET } from '../../protocol/webhooks.ts'
 
 /**
  * Every setting: its default, its bounds and what it means. The types, the checks, `config/limb-bridge.yaml`
@@ -827,6 +829,102 @@ const uplink = z.strictObject({
   ),
 })
 
+const credentialFile = (what: string) =>
+  optionalText(
+    `A file with ${what}, read at each delivery, so that a new one needs no restart. \`%d\` at its beginning stands for the folder of systemd's credentials.`,
+    'a path such as `/etc/limb-bridge/hook` or `%d/hook`',
+  )
+
+const webhook = z.strictObject({
+  name: nameSchema.meta({
+    description: 'Names the webhook in the log, in metrics and in `webhook test`; no two are the same.',
+  }),
+  url: z
+    .string()
+    .max(2000)
+    .refine((text) => isHttpUrl(text) && new URL(text).hash === '', {
+      error: 'must be an http:// or https:// URL without user name and fragment',
+    })
+    .optional()
+    .meta({
+      description:
+        'Where events are sent, by POST. Of Telegram it is `https://api.telegram.org`. It is hidden wherever settings are shown, because many services put a secret into it.',
+      allowed: 'an `https://` URL, or `http://` with `allowPlaintext`',
+      secret: true,
+    }),
+  urlFile: credentialFile('the URL, in place of `url`'),
+  format: z.enum(WEBHOOK_FORMATS).default('standard').meta({
+    description:
+      '`standard`: JSON, signed as Standard Webhooks says. `ntfy`, `slack` and `telegram`: a message for people, with a link to the console when `http.publicUrl` is set.',
+  }),
+  events: z
+    .array(z.enum(WEBHOOK_EVENTS))
+    .min(1)
+    .max(WEBHOOK_EVENTS.length)
+    .default([...WEBHOOK_PRESET])
+    .meta({
+      description:
+        'The events that it carries: any of those below `limb/bridge/event/`, and `limb_offline` and `limb_back`.',
+      allowed: `a list of ${WEBHOOK_EVENTS.map((name) => `\`${name}\``).join(', ')}`,
+    }),
+  offlineSeconds: whole(
+    10,
+    30 * 86_400,
+    600,
+    'How long a limb is offline before `limb_offline` is sent; after a start of the bridge it counts from there.',
+  ),
+  secret: z
+    .string()
+    .refine((text) => isWebhookSecret(text), {
+      error: 'must be `whsec_` and the base64 of 24 to 64 bytes',
+    })
+    .optional()
+    .meta({
+      description: 'The secret that signs. `standard` needs one.',
+      allowed: '`whsec_` and base64; not together with `secretFile`',
+      secret: true,
+    }),
+  secretFile: credentialFile(
+    'the secret in place of `secret`. With several lines, each is a secret and each signs, so that a receiver can change to a new one',
+  ),
+  token: optionalText(
+    'Sent as `Authorization: Bearer`; of Telegram the token of the bot.',
+    'a text; not together with `tokenFile`',
+    { secret: true },
+  ),
+  tokenFile: credentialFile('the token, in place of `token`'),
+  chat: z
+    .string()
+    .regex(/^(-?[0-9]{1,20}|@[A-Za-z0-9_]{1,64})$/, { error: 'is no id of a chat' })
+    .optional()
+    .meta({ description: "Telegram's id of the chat.", allowed: 'a number as a text, or `@channel`' }),
+  allowPlaintext: flag(
+    false,
+    'Must be true for an `http://` URL that is not on loopback: whoever is on that network can then read the events.',
+  ),
+  networks: z.array(network).max(100).default([]).meta({
+    description:
+      'Where it may be sent beside public addresses. Without an entry, nothing is sent to this machine, to private networks, or to addresses of the network itself, whatever the name in the URL leads to; `invocation.httpNetworks` counts too.',
+    allowed: 'a list of addresses and networks such as `[192.168.0.0/16, "127.0.0.1"]`',
+  }),
+  caFile: optionalText(
+    "PEM file with authorities that sign the receiver's certificate, beside those of the machine.",
+    'a path',
+  ),
+  maxQueued: whole(
+    1,
+    10_000,
+    1000,
+    'Deliveries that are stored while the receiver does not take them. At the bound the oldest of the most frequent kind goes, and is counted.',
+  ),
+  keepSeconds: whole(
+    60,
+    30 * 86_400,
+    86_400,
+    'A delivery that was not taken for so long is given up and counted. That an invocation waits is given up as soon as it does not wait any more.',
+  ),
+})
+
 export const configSchema = z.strictObject({
   mqtt: mqtt
     .prefault({})
@@ -851,6 +949,12 @@ export const configSchema = z.strictObject({
     description:
       'Other brokers on which the bridge mirrors `status`, `state`, `bridge/…` and chosen data; uplinks.md among the documents says how.',
     allowed: 'a list; each entry has `name`, `url`, `prefix` and what docs/configuration.md lists',
+  }),
+  webhooks: z.array(webhook).max(16).default([]).meta({
+    reload: 'live',
+    description:
+      'Where events are sent over HTTP: to programs, and to the phones of people by ntfy, Slack and Telegram; webhooks.md among the documents says how.',
+    allowed: 'a list; each entry has `name`, `url`, and what docs/configuration.md lists',
   }),
   log: log.prefault({}).meta({ description: 'The log, on standard output.' }),
 })

@@ -1,7 +1,7 @@
 import { type ClientRequest, type IncomingMessage, request as plainRequest } from 'node:http'
 import { request as tlsRequest } from 'node:https'
-import { isIP, type Socket } from 'node:net'
-import { type SecureContext, connect as tlsConnect } from 'node:tls'
+import type { Socket } from 'node:net'
+import type { SecureContext } from 'node:tls'
 import type { HttpInvocation, HttpLimbClient, InvocationDelivery } from '../../bridge/ports.ts'
 import type { Clock } from '../../kernel/clock.ts'
 import { Refusal } from '../../kernel/errors.ts'
@@ -10,6 +10,7 @@ import { type Network, networksOf } from '../../kernel/networks.ts'
 import { newId } from '../../kernel/secrets.ts'
 import { LIMITS } from '../../protocol/limits.ts'
 import { type Begun, brokenAnswer, MAX_HEADER_BYTES } from './broken-answer.ts'
+import { encrypted, hostOf, portOf } from './channel.ts'
 import { connectionFailure } from './failure.ts'
 import { lookupNames } from './names.ts'
 import {
@@ -22,7 +23,7 @@ import {
 } from './networks.ts'
 import { type Race, raceToConnect } from './race.ts'
 import { readReason } from './refused-answer.ts'
-import { LimbTrust } from './trust.ts'
+import { ServerTrust } from './trust.ts'
 
 /** Invocations to limbs that are HTTP servers: one connection each, to an address that was checked. */
 
@@ -40,7 +41,6 @@ type Done = (outcome: Uint8Array | Refusal, why?: string) => void
 
 /** The time for a name and a connection; the answer itself may take as long as the invocation says. */
 const CONNECT_MS = 10_000
-const DEFAULT_PORTS = { http: 80, https: 443 }
 const NOT_KNOWN = 'whether the command ran is not known'
 const CLOSED = new Error('the connection was closed')
 
@@ -50,7 +50,7 @@ export function createHttpLimbClient({
   caFile = () => null,
   lookup = lookupNames({ clock }),
 }: HttpLimbClientOptions): HttpLimbClient {
-  const trust = new LimbTrust()
+  const trust = new ServerTrust('invocation.caFile')
   const shared = sharedLookup(lookup)
   const secureContext = () => trust.contextFor(caFile())
   return {
@@ -123,7 +123,7 @@ class Exchange implements InvocationDelivery {
     const context = url.protocol === 'https:' ? this.#secureContext() : null
     this.#race = raceToConnect({
       addresses,
-      port: url.port === '' ? DEFAULT_PORTS[url.protocol === 'https:' ? 'https' : 'http'] : Number(url.port),
+      port: portOf(url),
       clock: this.#clock,
       connected: (socket) => this.#send(url, socket, context),
       failed: (error) => this.#failed(url, error),
@@ -271,22 +271,6 @@ class Exchange implements InvocationDelivery {
     this.giveUp()
     this.#done(outcome, why)
   }
-}
-
-function hostOf(url: URL): string {
-  return url.hostname.replace(/^\[|\]$/g, '')
-}
-
-/** The certificate has to be that of the name, or of the address if the URL has one. */
-function encrypted(url: URL, socket: Socket, secureContext: SecureContext): Socket {
-  const host = hostOf(url)
-  return tlsConnect({
-    socket,
-    host,
-    secureContext,
-    ...(isIP(host) ? {} : { servername: host }),
-    ALPNProtocols: ['http/1.1'],
-  })
 }
 
 function invokeUrl(endpointUrl: string): URL {

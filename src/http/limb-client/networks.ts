@@ -22,6 +22,24 @@ export function isOwnMachine(address: string): boolean {
   return isLoopbackAddress(plain) || plain.startsWith('0.') || plain === '::'
 }
 
+/**
+ * Addresses that are nobody's on the internet: this machine, private networks, those of links and of a provider's own
+ * network, documentation, multicast, and what carries such an address inside (NAT64, 6to4, Teredo).
+ */
+const NOT_PUBLIC = networksOf([
+  ...['0.0.0.0/8', '10.0.0.0/8', '100.64.0.0/10', '127.0.0.0/8', '169.254.0.0/16', '172.16.0.0/12'],
+  ...['192.0.0.0/24', '192.0.2.0/24', '192.88.99.0/24', '192.168.0.0/16', '198.18.0.0/15'],
+  ...['198.51.100.0/24', '203.0.113.0/24', '224.0.0.0/4', '240.0.0.0/4'],
+  ...['::/96', '64:ff9b::/96', '64:ff9b:1::/48', '100::/64', '2001::/23', '2001:db8::/32', '2002::/16'],
+  ...['3fff::/20', '5f00::/16', 'fc00::/7', 'fe80::/10', 'fec0::/10', 'ff00::/8'],
+])
+
+/** Allows addresses of the internet, and those of the networks that are named. */
+export function publicAnd(networks: readonly Network[]): AllowedNetworks {
+  const named = networksOf(networks)
+  return { has: (address) => isIP(address) !== 0 && (!NOT_PUBLIC.has(address) || named.has(address)) }
+}
+
 export interface Resolved {
   readonly address: string
   readonly family: 4 | 6

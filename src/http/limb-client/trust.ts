@@ -4,10 +4,15 @@ import { createSecureContext, type SecureContext } from 'node:tls'
 import { trustedAuthorities, trustedContext } from '../../kernel/authorities.ts'
 import { messageOf } from '../../kernel/errors.ts'
 
-/** Knows whom limbs' certificates may come from: the authorities of the machine, and those of `invocation.caFile`. */
-export class LimbTrust {
+/** Knows whom certificates may come from: the authorities of the machine, and those of the file of a setting. */
+export class ServerTrust {
+  readonly #setting: string
   #context: SecureContext | undefined
   #state = ''
+
+  constructor(setting: string) {
+    this.#setting = setting
+  }
 
   /** Made anew when the file has changed. Throws an error that names the setting. */
   contextFor(caFile: string | null): SecureContext {
@@ -21,7 +26,7 @@ export class LimbTrust {
       }
       return this.#context
     } catch (error) {
-      throw new Error(`invocation.caFile: cannot use ${caFile} (${messageOf(error)})`, { cause: error })
+      throw new Error(`${this.#setting}: cannot use ${caFile} (${messageOf(error)})`, { cause: error })
     }
   }
 }

@@ -1,0 +1,328 @@
+import { isDeepStrictEqual } from 'node:util'
+import { shownName } from '../../domain/pairing.ts'
+import { iso, type WallMs } from '../../kernel/clock.ts'
+import { messageOf, Refusal } from '../../kernel/errors.ts'
+import { LogThrottle } from '../../kernel/log-throttle.ts'
+import { newSortableId } from '../../kernel/secrets.ts'
+import { encodeJson } from '../../protocol/encode.ts'
+import type { EventFields, EventKind } from '../../protocol/events.ts'
+import type { VerbResult } from '../../protocol/results.ts'
+import {
+  WEBHOOK_LIMBS_MAX,
+  type WebhookFields,
+  type WebhookKind,
+  type WebhookLimbs,
+} from '../../protocol/webhooks.ts'
+import type { LiveLimb, Registry } from '../live/registry.ts'
+import type { BridgeContext } from '../settings.ts'
+import type { WebhookDelivery, WebhookPorts, WebhookSettings } from '../webhook-ports.ts'
+import { linkTo, noticeOf } from './notices.ts'
+import { OfflineWatch } from './offline-watch.ts'
+import { type ShownWebhook, WebhookSender } from './sender.ts'
+import type { WebhookMessage } from './templates.ts'
+
+/** The bytes of one event as it is stored; of a larger one only what is short is sent. */
+const MAX_DATA_BYTES = 65_536
+const MAX_SHORT_CHARS = 500
+/** Deliveries that wait for one commit: more in one turn of the event loop are dropped. */
+const MAX_UNSTORED = 2000
+/** A webhook that fails for so long is worth a warning. */
+const WARN_SECONDS = 600
+const PACE = { quietMs: 60_000, lines: 1, maxKeys: 32 } as const
+
+/** How one webhook is, for metrics. */
+export interface WebhookReading {
+  readonly name: string
+  readonly queued: number
+  readonly delivered: number
+  readonly failed: number
+  readonly dropped: number
+  readonly failingSeconds: number
+}
+
+interface Live {
+  readonly sender: WebhookSender
+  readonly events: ReadonlySet<string>
+  watch: OfflineWatch | null
+}
+
+/** Carries chosen events to the webhooks of the configuration: stores each first, then sends until it is taken. */
+export class Webhooks {
+  readonly #world: BridgeContext
+  readonly #ports: WebhookPorts | undefined
+  readonly #registry: Registry
+  readonly #throttle: LogThrottle
+  readonly #live = new Map<string, Live>()
+  #unstored: WebhookDelivery[] = []
+  #storing: Promise<void> = Promise.resolve()
+  #configuring: Promise<void> = Promise.resolve()
+  #started = false
+  #stopped = false
+
+  constructor(world: BridgeContext, registry: Registry) {
+    this.#world = world
+    this.#ports = world.webhooks
+    this.#registry = registry
+    this.#throttle = new LogThrottle(world.clock, PACE)
+  }
+
+  /** Begins to send what the last run left, and to watch the limbs that are offline. */
+  async start(): Promise<void> {
+    this.#started = true
+    await this.configure()
+  }
+
+  /** Takes over the webhooks of this moment. One that did not change goes on as it was, unless its receiver was gone. */
+  configure(): Promise<void> {
+    this.#configuring = this.#configuring
+      .then(() => this.#configure())
+      .catch((error: unknown) => {
+        this.#world.log.warn({ error: messageOf(error) }, `webhooks: ${messageOf(error)}`)
+      })
+    return this.#configuring
+  }
+
+  /** Ends what is under way; what is stored is sent after the next start. */
+  async stop(): Promise<void> {
+    this.#stopped = true
+    await this.#configuring
+    for (const { watch } of this.#live.values()) watch?.stop()
+    await Promise.all([...this.#live.values()].map(({ sender }) => sender.stop()))
+    await this.#storing
+    this.#throttle.stop()
+  }
+
+  /** Is told each event of the bridge. Total and quick. */
+  event<K extends EventKind>(kind: K, at: WallMs, fields: EventFields<K>): void {
+    if (this.#live.size === 0) return
+    if (kind === 'node_status') this.#status(fields as EventFields<'node_status'>)
+    if (kind === 'node_revoked') {
+      const { nodeId } = fields as EventFields<'node_revoked'>
+      for (const { watch } of this.#live.values()) watch?.revoked(nodeId)
+    }
+    for (const [name, { events }] of this.#live)
+      if (events.has(kind)) this.#offer(name, kind, at, fields as WebhookFields<K>)
+  }
+
+  list(): ShownWebhook[] {
+    const sizes = this.#sizes()
+    return [...this.#live].map(([name, { sender }]) => sender.shown(sizes.get(name) ?? 0))
+  }
+
+  /** Sends a message now, past the queue. */
+  async test(name: string, by: string): Promise<VerbResult<'webhook/test'>> {
+    const live = this.#live.get(name)
+    if (live === undefined) {
+      const names = [...this.#live.keys()]
+      const known = names.length === 0 ? 'the configuration has none' : `there are ${names.join(', ')}`
+      throw new Refusal('not_found', `there is no webhook ${name}; ${known}`, 'name')
+    }
+    const { clock } = this.#world
+    const began = clock.monotonicMs()
+    const { status, failure } = await live.sender.send(this.#message('webhook_test', clock.wallMs(), { by }))
+    const durationMs = Math.round(clock.monotonicMs() - began)
+    return {
+      name,
+      delivered: failure === undefined,
+      ...(status === undefined ? {} : { status }),
+      ...(failure === undefined ? {} : { failure }),
+      durationMs,
+    }
+  }
+
+  readings(): WebhookReading[] {
+    const sizes = this.#sizes()
+    return [...this.#live].map(([name, { sender }]) => ({
+      name,
+      queued: sizes.get(name) ?? 0,
+      delivered: sender.delivered,
+      failed: sender.failed,
+      dropped: sender.dropped,
+      failingSeconds: sender.failingSeconds,
+    }))
+  }
+
+  /** Sentences about webhooks that have failed for long. */
+  warnings(): string[] {
+    return this.list().flatMap(({ name, state, failingSince, lastFailure }) => {
+      if (state === 'gone')
+        return [`webhook ${name}: its receiver answered 410 (gone); nothing is sent until a reload`]
+      const { sender } = this.#live.get(name) ?? {}
+      return sender !== undefined && sender.failingSeconds >= WARN_SECONDS
+        ? [`webhook ${name}: nothing was taken since ${failingSince}: ${lastFailure}`]
+        : []
+    })
+  }
+
+  /** Gives up what is too old, and what belongs to webhooks that are no more. */
+  async prune(): Promise<void> {
+    if (this.#ports === undefined || !this.#started) return
+    const gone = await this.#ports.queue.prune(this.#world.running.now(), [...this.#live.keys()])
+    this.#dropped(gone, 'their time is over (keepSeconds), or the webhook is no more')
+  }
+
+  #sizes(): ReadonlyMap<string, number> {
+    return this.#live.size === 0 ? new Map() : (this.#ports?.queue.sizes() ?? new Map())
+  }
+
+  async #configure(): Promise<void> {
+    const ports = this.#ports
+    if (ports === undefined || !this.#started || this.#stopped) return
+    const wanted = new Map(ports.configured().map((settings) => [settings.name, structuredClone(settings)]))
+    for (const [name, live] of this.#live) {
+      const settings = wanted.get(name)
+      const { sender } = live
+      const isGone = sender.shown(0).state === 'gone'
+      if (settings !== undefined && !isGone && isDeepStrictEqual(settings, sender.settings)) {
+        wanted.delete(name)
+        sender.retry()
+      } else {
+        live.watch?.stop()
+        this.#live.delete(name)
+        await sender.stop()
+      }
+    }
+    for (const settings of wanted.values()) await this.#open(ports, settings)
+    await this.prune()
+  }
+
+  async #open(ports: WebhookPorts, settings: WebhookSettings): Promise<void> {
+    const { clock, running, log } = this.#world
+    const sender = new WebhookSender(settings, { clock, log, ports, now: () => running.now() })
+    const watch = await this.#watch(ports, settings)
+    this.#live.set(settings.name, { sender, events: new Set(settings.events), watch })
+    if (watch) {
+      for (const { record, status } of this.#registry.values())
+        if (status === 'offline') watch.wentOffline(record.nodeId)
+        else watch.cameBack(record.nodeId)
+    }
+    sender.wake()
+  }
+
+  async #watch(ports: WebhookPorts, settings: WebhookSettings): Promise<OfflineWatch | null> {
+    const { name, events, offlineSeconds } = settings
+    if (!events.includes('limb_offline') && !events.includes('limb_back')) return null
+    const { clock, log } = this.#world
+    const tell = (kind: 'limb_offline' | 'limb_back', nodeIds: readonly string[]) => {
+      const limbs = this.#limbs(nodeIds)
+      const fields = kind === 'limb_offline' ? { ...limbs, offlineSeconds } : limbs
+      if (limbs.count > 0 && events.includes(kind))
+        this.#offer(name, kind, clock.wallMs(), fields as WebhookFields<typeof kind>)
+      ports.queue.setOffline(name, nodeIds, kind === 'limb_offline').catch((error: unknown) => {
+        log.debug({ webhook: name, error: messageOf(error) }, 'webhook: it is not stored who is offline')
+      })
+    }
+    return new OfflineWatch({
+      clock,
+      offlineMs: offlineSeconds * 1000,
+      told: await ports.queue.offline(name),
+      offline: (nodeIds) => tell('limb_offline', nodeIds),
+      back: (nodeIds) => tell('limb_back', nodeIds),
+    })
+  }
+
+  #limbs(nodeIds: readonly string[]): WebhookLimbs {
+    const there = nodeIds.flatMap((nodeId) => this.#registry.get(nodeId) ?? [])
+    return { count: there.length, limbs: there.slice(0, WEBHOOK_LIMBS_MAX).map(limbOf) }
+  }
+
+  #status({ nodeId, status }: EventFields<'node_status'>): void {
+    for (const { watch } of this.#live.values()) {
+      if (status === 'offline') watch?.wentOffline(nodeId)
+      else watch?.cameBack(nodeId)
+    }
+  }
+
+  #offer<K extends WebhookKind>(name: string, kind: K, at: WallMs, fields: WebhookFields<K>): void {
+    const live = this.#live.get(name)
+    if (live === undefined || this.#stopped) return
+    if (this.#unstored.length >= MAX_UNSTORED) {
+      this.#dropped(new Map([[name, 1]]), 'too many came at once')
+      return
+    }
+    const message = this.#message(kind, at, fields)
+    const delivery = {
+      webhook: name,
+      deliveryId: newSortableId('msg_', at),
+      kind,
+      urgent: message.notice.urgent,
+      payload: Buffer.from(encodeJson(message)).toString(),
+      expiresAt: this.#world.running.in(this.#keepMs(live.sender.settings, kind, fields)),
+    }
+    if (this.#unstored.push(delivery) === 1) setImmediate(() => this.#store())
+  }
+
+  /** That somebody waits is no news any more when nobody does. */
+  #keepMs<K extends WebhookKind>(
+    { keepSeconds }: WebhookSettings,
+    kind: K,
+    fields: WebhookFields<K>,
+  ): number {
+    const most = keepSeconds * 1000
+    if (kind !== 'invocation_waiting') return most
+    const { approval } = fields as EventFields<'invocation_waiting'>
+    return Math.min(most, Math.max(0, Date.parse(approval.expiresAt) - this.#world.clock.wallMs()))
+  }
+
+  #store(): void {
+    const batch = this.#unstored
+    this.#unstored = []
+    const max = (name: string) => this.#live.get(name)?.sender.settings.maxQueued ?? 0
+    this.#storing = Promise.all([this.#storing, this.#ports?.queue.put(batch, max)])
+      .then(([, dropped]) => {
+        this.#dropped(dropped ?? new Map(), 'there was no room (maxQueued)')
+      })
+      .catch((error: unknown) => {
+        const lost = new Map<string, number>()
+        for (const { webhook } of batch) lost.set(webhook, (lost.get(webhook) ?? 0) + 1)
+        this.#dropped(lost, messageOf(error))
+      })
+      .then(() => {
+        for (const name of new Set(batch.map(({ webhook }) => webhook))) this.#live.get(name)?.sender.wake()
+      })
+  }
+
+  #dropped(counts: ReadonlyMap<string, number>, why: string): void {
+    for (const [webhook, count] of counts) {
+      const live = this.#live.get(webhook)
+      if (live) live.sender.dropped += count
+      this.#throttle.write(webhook, (suppressed) =>
+        this.#world.log.warn(
+          { webhook, count, suppressed },
+          `webhook ${webhook}: ${count} deliveries were given up: ${why}`,
+        ),
+      )
+    }
+  }
+
+  #message<K extends WebhookKind>(kind: K, at: WallMs, fields: WebhookFields<K>): WebhookMessage {
+    const { title, lines, page, urgent } = noticeOf(kind, fields)
+    const link = linkTo(this.#ports?.publicUrl() ?? null, page)
+    return {
+      type: kind,
+      timestamp: iso(at),
+      data: bounded(fields),
+      notice: { title, lines, urgent },
+      ...(link === undefined ? {} : { link }),
+    }
+  }
+}
+
+function limbOf({ record, reason, since }: LiveLimb): WebhookLimbs['limbs'][number] {
+  return { nodeId: record.nodeId, displayName: shownName(record), reason, offlineSince: iso(since) }
+}
+
+/** Of what is too large, the short parts, and a mark that something is missing. */
+function bounded(fields: object): object {
+  if (encodeJson(fields).length <= MAX_DATA_BYTES) return fields
+  return { ...short(fields), truncated: true }
+}
+
+function short(fields: object): object {
+  const parts = Object.entries(fields).flatMap(([key, value]) => {
+    if (typeof value === 'string') return value.length <= MAX_SHORT_CHARS ? [[key, value]] : []
+    if (typeof value !== 'object' || value === null) return [[key, value]]
+    return Array.isArray(value) ? [] : [[key, short(value)]]
+  })
+  return Object.fromEntries(parts)
+}

@@ -1,0 +1,228 @@
+import { type ClientRequest, type IncomingMessage, request as plainRequest } from 'node:http'
+import { request as tlsRequest } from 'node:https'
+import type { Socket } from 'node:net'
+import type { SecureContext } from 'node:tls'
+import type { WebhookClient, WebhookOutcome, WebhookRequest } from '../../bridge/webhook-ports.ts'
+import { isLoopbackAddress } from '../../kernel/address.ts'
+import type { Clock } from '../../kernel/clock.ts'
+import { brokenAnswer, MAX_HEADER_BYTES } from '../limb-client/broken-answer.ts'
+import { encrypted, hostOf, portOf } from '../limb-client/channel.ts'
+import { connectionFailure } from '../limb-client/failure.ts'
+import { lookupNames } from '../limb-client/names.ts'
+import {
+  type Lookup,
+  type Network,
+  publicAnd,
+  type Resolved,
+  resolveAllowed,
+  sharedLookup,
+} from '../limb-client/networks.ts'
+import { type Race, raceToConnect } from '../limb-client/race.ts'
+import { readReason } from '../limb-client/refused-answer.ts'
+import { ServerTrust } from '../limb-client/trust.ts'
+
+/** Requests to webhooks: one connection each, to an address that was checked. */
+
+export interface WebhookClientOptions {
+  readonly clock: Clock
+  /** Asked at each request: networks that are allowed to every webhook (`invocation.httpNetworks`). */
+  readonly networks: () => readonly Network[]
+  /** The system's own when absent. */
+  readonly lookup?: Lookup
+}
+
+const CONNECT_MS = 10_000
+/** From the connection to the status of the answer. */
+const ANSWER_MS = 15_000
+/** Authorities of files that are kept parsed; there are no more webhooks. */
+const MAX_TRUSTS = 32
+/** A receiver that answered is asked again within an hour, whatever it says. */
+const MAX_RETRY_AFTER_SECONDS = 3600
+const CLOSED = new Error('the connection was closed')
+
+export function createWebhookClient({
+  clock,
+  networks,
+  lookup = lookupNames({ clock }),
+}: WebhookClientOptions): WebhookClient {
+  const shared = sharedLookup(lookup)
+  const trusts = new Map<string, ServerTrust>()
+  const secureContext = (caFile: string | undefined) => {
+    const trust = trusts.get(caFile ?? '') ?? new ServerTrust('webhooks: caFile')
+    if (trusts.size >= MAX_TRUSTS) trusts.clear()
+    trusts.set(caFile ?? '', trust)
+    return trust.contextFor(caFile ?? null)
+  }
+  return {
+    post: (request, signal) =>
+      new Promise((done) => {
+        const parts = { clock, networks, lookup: shared, secureContext }
+        new Exchange(request, parts, signal, done).start()
+      }),
+  }
+}
+
+interface Parts {
+  readonly clock: Clock
+  readonly networks: () => readonly Network[]
+  readonly lookup: Lookup
+  readonly secureContext: (caFile: string | undefined) => SecureContext
+}
+
+class Exchange {
+  readonly #wanted: WebhookRequest
+  readonly #url: URL
+  readonly #parts: Parts
+  readonly #signal: AbortSignal
+  readonly #done: (outcome: WebhookOutcome) => void
+  readonly #aborted = () => this.#end({ failure: 'the bridge stops' })
+  #race: Race | null = null
+  #request: ClientRequest | null = null
+  #cancelTimer = () => {}
+  #sent = false
+  #answering = false
+  #over = false
+
+  constructor(
+    wanted: WebhookRequest,
+    parts: Parts,
+    signal: AbortSignal,
+    done: (outcome: WebhookOutcome) => void,
+  ) {
+    this.#wanted = wanted
+    this.#url = new URL(wanted.url)
+    this.#parts = parts
+    this.#signal = signal
+    this.#done = done
+  }
+
+  start(): void {
+    if (this.#signal.aborted) {
+      this.#aborted()
+      return
+    }
+    this.#signal.addEventListener('abort', this.#aborted, { once: true })
+    const { clock, networks, lookup } = this.#parts
+    const allowed = publicAnd([...this.#wanted.networks, ...networks()])
+    this.#cancelTimer = clock.after(CONNECT_MS, () =>
+      this.#fail(`cannot be reached: no connection within ${CONNECT_MS / 1000} s`),
+    )
+    resolveAllowed(hostOf(this.#url), allowed, lookup)
+      .then((addresses) => this.#resolved(addresses))
+      .catch((error: unknown) => this.#failed(error))
+  }
+
+  #resolved(addresses: readonly Resolved[]): void {
+    if (this.#over) return
+    if (addresses.length === 0) {
+      this.#fail(
+        'has no address that is allowed: this machine and private networks are only when networks of the webhook, or invocation.httpNetworks, name them',
+      )
+    } else if (
+      this.#url.protocol === 'http:' &&
+      !this.#wanted.allowPlaintext &&
+      !addresses.every(({ address }) => isLoopbackAddress(address))
+    ) {
+      this.#fail('would be sent to without TLS; use https://, or allowPlaintext: true if that is meant')
+    } else {
+      this.#connect(addresses)
+    }
+  }
+
+  #connect(addresses: readonly Resolved[]): void {
+    const url = this.#url
+    const context = url.protocol === 'https:' ? this.#parts.secureContext(this.#wanted.caFile) : null
+    this.#race = raceToConnect({
+      addresses,
+      port: portOf(url),
+      clock: this.#parts.clock,
+      connected: (socket) => this.#send(socket, context),
+      failed: (error) => this.#failed(error),
+    })
+  }
+
+  #send(socket: Socket, context: SecureContext | null): void {
+    const { body, headers } = this.#wanted
+    const channel = context ? encrypted(this.#url, socket, context) : socket
+    if (context) channel.once('secureConnect', () => this.#hasSent())
+    else this.#hasSent()
+    const request = (context ? tlsRequest : plainRequest)(this.#url, {
+      method: 'POST',
+      createConnection: () => channel,
+      maxHeaderSize: MAX_HEADER_BYTES,
+      headers: {
+        'content-type': 'application/json',
+        'content-length': body.length,
+        'accept-encoding': 'identity',
+        'user-agent': 'limb-bridge',
+        ...headers,
+      },
+    })
+    this.#request = request
+    request.once('response', (response) => this.#answered(response))
+    request.once('upgrade', (response, upgraded) => {
+      upgraded.destroy()
+      this.#answered(response)
+    })
+    request.on('error', (error) => this.#failed(error))
+    request.once('close', () => this.#failed(CLOSED))
+    request.end(body)
+  }
+
+  #hasSent(): void {
+    this.#sent = true
+    this.#cancelTimer()
+    this.#cancelTimer = this.#parts.clock.after(ANSWER_MS, () =>
+      this.#fail(`did not answer within ${ANSWER_MS / 1000} s`),
+    )
+  }
+
+  #answered(response: IncomingMessage): void {
+    const { statusCode: status = 0 } = response
+    this.#answering = true
+    this.#cancelTimer()
+    if (status >= 200 && status < 300) {
+      this.#end({ status })
+      return
+    }
+    const retryAfterSeconds = retryAfter(response.headers['retry-after'])
+    if (status >= 300 && status < 400) {
+      this.#end({ status, failure: `answered with a redirect (${status}), which is not followed` })
+      return
+    }
+    readReason(response, this.#parts.clock, (reason) =>
+      this.#end({
+        status,
+        failure: `answered ${status}${reason === '' ? '' : `: ${JSON.stringify(reason)}`}`,
+        retryAfterSeconds,
+      }),
+    )
+  }
+
+  #failed(error: unknown): void {
+    if (this.#over || this.#answering) return
+    if (this.#sent) this.#fail(brokenAnswer(this.#url.host, error, null))
+    else this.#fail(`cannot be reached: ${connectionFailure(error)}`)
+  }
+
+  #fail(why: string): void {
+    this.#end({ failure: why })
+  }
+
+  #end(outcome: WebhookOutcome): void {
+    if (this.#over) return
+    this.#over = true
+    this.#cancelTimer()
+    this.#signal.removeEventListener('abort', this.#aborted)
+    this.#race?.giveUp()
+    this.#request?.destroy()
+    this.#done(outcome)
+  }
+}
+
+/** The seconds of `Retry-After`; its other form, a date, is passed over. */
+function retryAfter(text: string | undefined): number | undefined {
+  return text !== undefined && /^\d{1,9}$/.test(text)
+    ? Math.min(Number(text), MAX_RETRY_AFTER_SECONDS)
+    : undefined
+}
