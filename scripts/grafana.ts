@@ -313,6 +313,29 @@ const ROWS: Readonly<Record<string, readonly Panel[]>> = {
       queries: [[gauge('limb_uplink_set_aside_topics', 'uplink'), '{{uplink}}']],
     },
   ],
+  Webhooks: [
+    {
+      title: 'Waiting for receivers',
+      about: 'Deliveries that are stored until the receiver of each webhook takes them.',
+      queries: [[gauge('limb_webhook_queued_deliveries', 'webhook'), '{{webhook}}']],
+    },
+    {
+      title: 'Failing for',
+      about: 'How long nothing was taken; 0: the last delivery was.',
+      unit: 's',
+      queries: [[gauge('limb_webhook_failing_seconds', 'webhook'), '{{webhook}}']],
+    },
+    {
+      title: 'Taken, failed, given up',
+      about: 'Deliveries of each webhook.',
+      unit: 'ops',
+      queries: [
+        [rate('limb_webhook_delivered_total', 'webhook'), '{{webhook}}: taken'],
+        [rate('limb_webhook_failed_total', 'webhook'), '{{webhook}}: failed'],
+        [rate('limb_webhook_dropped_total', 'webhook'), '{{webhook}}: given up'],
+      ],
+    },
+  ],
   Upkeep: [
     {
       title: 'Backups',

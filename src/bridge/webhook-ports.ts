@@ -1,6 +1,6 @@
 import type { WebhookEvent, WebhookFormat } from '../protocol/webhooks.ts'
 
-/** What webhooks need of the configuration, the store and the network. */
+/** These are the ports of webhooks: the configuration, the store and the network as they need them. */
 
 /** One webhook, under the names of the configuration. */
 export interface WebhookSettings {
@@ -41,7 +41,7 @@ export interface WebhookDelivery {
 
 export interface QueuedDelivery extends WebhookDelivery {
   readonly seq: number
-  /** How often it was tried. */
+  /** The number of tries so far. */
   readonly attempts: number
 }
 
@@ -59,7 +59,7 @@ export interface WebhookQueue {
   next(webhook: string): Promise<QueuedDelivery | null>
   tried(seq: number): Promise<void>
   delete(seq: number): Promise<void>
-  /** How many wait, by webhook. */
+  /** Returns how many wait, by webhook. */
   sizes(): ReadonlyMap<string, number>
   /** Deletes those whose time is over, and all of webhooks that are not named. Resolves with how many, by webhook. */
   prune(now: number, names: readonly string[]): Promise<ReadonlyMap<string, number>>
@@ -83,7 +83,7 @@ export interface WebhookRequest {
 export interface WebhookOutcome {
   /** The status of the answer; undefined: there was none. */
   readonly status?: number | undefined
-  /** Why it counts as failed, as a part of a sentence; undefined: it was taken. */
+  /** The reason for which it counts as failed, as a part of a sentence; undefined: it was taken. */
   readonly failure?: string | undefined
   /** The seconds after which the receiver wants to be asked again. */
   readonly retryAfterSeconds?: number | undefined

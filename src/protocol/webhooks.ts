@@ -3,7 +3,7 @@ import type { StatusReason } from './names.ts'
 
 /** The events that webhooks carry, and the forms in which they do. */
 
-/** What a webhook tells beside the events of MQTT: what only shows after a while. */
+/** The events that a webhook carries beside those of MQTT: each shows only after a while. */
 export const WEBHOOK_OWN_EVENTS = {
   limb_offline:
     'Limbs have been offline for longer than `offlineSeconds`; those of one moment in one message.',
@@ -40,7 +40,7 @@ export interface WebhookLimbs {
   readonly limbs: readonly {
     readonly nodeId: string
     readonly displayName: string
-    /** Why it is offline; of one that is back, why it was. */
+    /** The reason for which it is offline; of one that is back, for which it was. */
     readonly reason: StatusReason
     readonly offlineSince: string
   }[]

@@ -72,7 +72,10 @@ describe('a running bridge', () => {
   }
 
   beforeAll(async () => {
-    app = await startApp()
+    // Nothing listens there: the answer is one all the same.
+    app = await startApp({
+      webhooks: [{ name: 'hook', url: 'http://127.0.0.1:9/', secret: `whsec_${'A'.repeat(32)}` }],
+    })
     admin = listen(await app.admin())
     const everything = ['limb/bridge/#', 'limb/node/+/status', 'limb/node/+/state', 'limb/node/+/data/#']
     await admin.subscribe([...everything, 'limb/principal/admin/response/#'])
@@ -124,6 +127,8 @@ describe('a running bridge', () => {
     await admin.do('admin', 'node/why', { nodeId: 'cam1' })
     await admin.do('admin', 'backup/create')
     await admin.do('admin', 'backup/list')
+    await admin.do('admin', 'webhook/list')
+    await admin.do('admin', 'webhook/test', { name: 'hook' })
     await admin.do('admin', 'bridge/doctor')
     await admin.do('admin', 'bridge/log', { limit: 5 })
     await admin.do('admin', 'bridge/health')
@@ -237,6 +242,8 @@ describe('a running bridge', () => {
     expect(Object.keys(EVENTS).filter((kind) => !named.has(kind))).toEqual([
       'pairing_expired',
       'limb_replaced',
+      // A disk has to fail.
+      'backup_failed',
     ])
     for (const name of [
       'pairingAnswer',

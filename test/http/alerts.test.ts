@@ -206,6 +206,13 @@ const CASES: Readonly<Record<string, Case>> = {
     silent: { [gauge('limb_uplink_connected', 'uplink="cloud"')]: '1x180' },
     labels: { ...WHOLE, uplink: 'cloud' },
   },
+  LimbWebhookFailing: {
+    fires: { [gauge('limb_webhook_failing_seconds', 'webhook="phone"')]: '0x100 3600x80' },
+    summary: 'The webhook phone of b:8083 has delivered nothing for 1h 0m 0s.',
+    // One that is taken now and then.
+    silent: { [gauge('limb_webhook_failing_seconds', 'webhook="phone"')]: '500x180' },
+    labels: { ...WHOLE, webhook: 'phone' },
+  },
   LimbCertificateEnding: {
     fires: { [gauge('limb_tls_certificate_end_timestamp_seconds')]: `${3 * 3600 + 86_400}x180` },
     summary: 'The certificate of b:8083 ends in 1d 0h 0m 0s.',

@@ -1,12 +1,13 @@
 import { createHmac } from 'node:crypto'
 import { createServer, type IncomingMessage } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import type { Loose } from './client.ts'
 
 export interface Received {
   readonly path: string
   readonly headers: IncomingMessage['headers']
   readonly text: string
-  readonly json: Record<string, any>
+  readonly json: Loose
 }
 
 /** A server that takes webhooks: it answers as `status` says, and keeps what it was sent. */

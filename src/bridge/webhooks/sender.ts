@@ -201,7 +201,7 @@ export class WebhookSender {
     })
   }
 
-  /** After the turn that set the timer has ended. */
+  /** Wakes it when the turn that set the timer has ended. */
   wakeLater(): void {
     if (this.#running) void this.#running.then(() => this.wake())
     else this.wake()

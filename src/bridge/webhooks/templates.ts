@@ -3,17 +3,17 @@ import type { WebhookFormat } from '../../protocol/webhooks.ts'
 
 /** The forms in which services take a message. Each has its own escapes for what devices wrote. */
 
-/** What is stored of an event: enough for every format, also after a restart with another one. */
+/** An event as it is stored: enough for every format, also after a restart with another one. */
 export interface WebhookMessage {
   readonly type: string
-  /** When it happened, ISO 8601. */
+  /** The time at which it happened, ISO 8601. */
   readonly timestamp: string
   readonly data: unknown
   readonly notice: { readonly title: string; readonly lines: readonly string[]; readonly urgent: boolean }
   readonly link?: string | undefined
 }
 
-/** What the configuration says of the receiver. */
+/** The receiver, as the configuration says it. */
 export interface Receiver {
   readonly url: string
   readonly token: string | undefined
@@ -27,7 +27,7 @@ export interface TemplatedRequest {
 }
 
 const OPEN = 'Open the console'
-/** ntfy makes a file of more; Telegram refuses more than 4096 characters. */
+/** The longest text: ntfy makes a file of more than 4096 bytes; Telegram refuses more than 4096 characters. */
 const MAX_TEXT_CHARS = 3000
 
 const bearer = (token: string | undefined): Record<string, string> =>
@@ -90,7 +90,7 @@ function slack(message: WebhookMessage, { url, token }: Receiver) {
 const HTML: Readonly<Record<string, string>> = { ...SLACK, '"': '&quot;' }
 const html = (text: string) => text.replaceAll(/[&<>"]/g, (char) => HTML[char] ?? char)
 
-/** What a device wrote stands in `pre`, in which Telegram finds no links, mentions and commands. */
+/** Makes HTML in which everything that a device wrote stands in `pre`, in which Telegram finds no links, mentions and commands. */
 function telegram(message: WebhookMessage, { url, token, chat }: Receiver) {
   const { notice, link } = message
   const text = textOf(message)

@@ -30,7 +30,7 @@ const MAX_UNSTORED = 2000
 const WARN_SECONDS = 600
 const PACE = { quietMs: 60_000, lines: 1, maxKeys: 32 } as const
 
-/** How one webhook is, for metrics. */
+/** The state of one webhook, for metrics. */
 export interface WebhookReading {
   readonly name: string
   readonly queued: number
@@ -252,7 +252,7 @@ export class Webhooks {
     if (this.#unstored.push(delivery) === 1) setImmediate(() => this.#store())
   }
 
-  /** That somebody waits is no news any more when nobody does. */
+  /** Returns how long a delivery is kept: that somebody waits is no news any more when nobody does. */
   #keepMs<K extends WebhookKind>(
     { keepSeconds }: WebhookSettings,
     kind: K,
@@ -312,7 +312,7 @@ function limbOf({ record, reason, since }: LiveLimb): WebhookLimbs['limbs'][numb
   return { nodeId: record.nodeId, displayName: shownName(record), reason, offlineSince: iso(since) }
 }
 
-/** Of what is too large, the short parts, and a mark that something is missing. */
+/** Returns fields as they are, or of those that are too large the short parts, and a mark that something is missing. */
 function bounded(fields: object): object {
   if (encodeJson(fields).length <= MAX_DATA_BYTES) return fields
   return { ...short(fields), truncated: true }

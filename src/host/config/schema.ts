@@ -864,7 +864,7 @@ const webhook = z.strictObject({
     .default([...WEBHOOK_PRESET])
     .meta({
       description:
-        'The events that it carries: any of those below `limb/bridge/event/`, and `limb_offline` and `limb_back`.',
+        'The events that it carries: any that the bridge publishes over MQTT, and `limb_offline` and `limb_back`.',
       allowed: `a list of ${WEBHOOK_EVENTS.map((name) => `\`${name}\``).join(', ')}`,
     }),
   offlineSeconds: whole(

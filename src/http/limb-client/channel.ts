@@ -1,7 +1,7 @@
 import { isIP, type Socket } from 'node:net'
 import { type SecureContext, connect as tlsConnect } from 'node:tls'
 
-/** What a connection to the server of a URL needs of that URL. */
+/** Reads from a URL how to connect to its server. */
 
 export function hostOf(url: URL): string {
   return url.hostname.replace(/^\[|\]$/g, '')

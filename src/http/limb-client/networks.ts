@@ -1,6 +1,6 @@
 import { isIP } from 'node:net'
 import { isLoopbackAddress, unmappedAddress } from '../../kernel/address.ts'
-import { type AllowedNetworks, networksOf } from '../../kernel/networks.ts'
+import { type AllowedNetworks, type Network, networksOf } from '../../kernel/networks.ts'
 
 /**
  * Decides where a request may go. An endpoint that a limb registers is a wish: it must not make the bridge talk to

@@ -5,13 +5,13 @@ import type { SecureContext } from 'node:tls'
 import type { WebhookClient, WebhookOutcome, WebhookRequest } from '../../bridge/webhook-ports.ts'
 import { isLoopbackAddress } from '../../kernel/address.ts'
 import type { Clock } from '../../kernel/clock.ts'
+import type { Network } from '../../kernel/networks.ts'
 import { brokenAnswer, MAX_HEADER_BYTES } from '../limb-client/broken-answer.ts'
 import { encrypted, hostOf, portOf } from '../limb-client/channel.ts'
 import { connectionFailure } from '../limb-client/failure.ts'
 import { lookupNames } from '../limb-client/names.ts'
 import {
   type Lookup,
-  type Network,
   publicAnd,
   type Resolved,
   resolveAllowed,
@@ -32,7 +32,7 @@ export interface WebhookClientOptions {
 }
 
 const CONNECT_MS = 10_000
-/** From the connection to the status of the answer. */
+/** The time from the connection to the status of the answer. */
 const ANSWER_MS = 15_000
 /** Authorities of files that are kept parsed; there are no more webhooks. */
 const MAX_TRUSTS = 32

@@ -29,10 +29,7 @@ function webhooks(...entries: Record<string, unknown>[]) {
     secret: SECRET,
     ...entry,
   }))
-  const { config } = resolveConfig(
-    { name: 'test', values: { webhooks: full }, lineOf: () => undefined },
-    {},
-  )
+  const { config } = resolveConfig({ name: 'test', values: { webhooks: full }, lineOf: () => undefined }, {})
   return config.webhooks
 }
 
@@ -140,7 +137,12 @@ describe('a webhook', () => {
       webhooks: webhooks(
         { name: 'loop', networks: [] },
         { name: 'named', networks: [], url: `http://localhost:${server.port}/` },
-        { name: 'mapped', networks: [], url: `http://[::ffff:127.0.0.1]:${server.port}/`, allowPlaintext: true },
+        {
+          name: 'mapped',
+          networks: [],
+          url: `http://[::ffff:127.0.0.1]:${server.port}/`,
+          allowPlaintext: true,
+        },
         { name: 'cloud', networks: [], url: 'http://169.254.169.254/latest', allowPlaintext: true },
         { name: 'lan', networks: [], url: 'http://192.168.0.1/', allowPlaintext: true },
       ),
@@ -168,9 +170,7 @@ describe('a webhook', () => {
     await admin.do('admin', 'principal/add', { name: 'p2', role: 'viewer' })
     await until(async () => (await listed()).queued === 2)
     expect(server.taken).toHaveLength(2)
-    expect((await admin.do('admin', 'bridge/health', {})).warnings).toEqual([
-      expect.stringContaining('410'),
-    ])
+    expect((await admin.do('admin', 'bridge/health', {})).warnings).toEqual([expect.stringContaining('410')])
     server.state.status = 200
     const { config } = resolveConfig(
       {
