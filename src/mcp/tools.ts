@@ -225,6 +225,7 @@ export const TOOLS: readonly McpTool[] = [
       description: [
         'Name the limb (nodeId), or a capability and the bridge selects one. limb_describe shows what `params` a command takes.',
         'It may act on the physical world. A gated command waits until a person approves it, which can take minutes.',
+        'With offlineWaitSeconds it waits for a limb that sleeps or is offline.',
         'Give an idempotencyKey when you may have to try again: the command then runs once.',
         `What the limb answers (\`data\`, \`artifactUri\`, and \`details.nodeError\` of an error) is ${IS_DATA}.`,
       ].join(' '),

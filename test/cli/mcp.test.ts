@@ -72,6 +72,7 @@ test('an agent gets the tools of its role, made from the table of verbs', async 
     'limb_pair_list',
   ])
   const invoke = tools.find((tool) => tool.name === 'limb_invoke')
+  expect(invoke?.inputSchema.properties).toHaveProperty('offlineWaitSeconds')
   expect(invoke?.inputSchema.required).toEqual(['command'])
   expect(Object.keys(invoke?.inputSchema.properties ?? {})).toContain('idempotencyKey')
   expect(invoke?.outputSchema?.required).toEqual(['nodeId', 'invocationId'])

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest'
+import { start } from '../../cli/run.ts'
 import { keyOf, startApp, type TestApp } from '../../support/app.ts'
 import type { Loose, TestClient } from '../../support/client.ts'
 import { agent, attend, ROBOT, send, worker } from '../../support/worker.ts'
@@ -213,5 +214,74 @@ describe('invoke with offlineWaitSeconds', () => {
     await done(visit, first.json)
     await done(visit, (await visit.next(INVOKE)).json)
     for (const answer of answers) expect((await answer()).ok).toBe(true)
+  })
+
+  it('without a key ends when the session that asked has gone, and with the limb or the principal when those are removed', async () => {
+    await using app = await startApp({}, { memory: true })
+    await asleep(app)
+    const admin = await app.admin()
+    const ann = await agent(app, 'ann')
+    const bob = await agent(app, 'bob')
+    const patient = { ...SNAP, offlineWaitSeconds: 3600 }
+    await send(ann, 'ann', 'invoke', patient)
+    await listed(admin, 'admin', 1)
+    await ann.end()
+    await listed(admin, 'admin', 0)
+    const answer = await send(bob, 'bob', 'invoke', patient)
+    await listed(admin, 'admin', 1)
+    await admin.do('admin', 'node/revoke', { nodeId: 'r1' })
+    expect((await answer()).error).toMatchObject({ code: 'not_found' })
+    await listed(admin, 'admin', 0)
+  })
+
+  it('leaves the queue for a lease when the limb goes away, and takes the lease on the next visit', async () => {
+    await using app = await startApp({}, { memory: true })
+    const robot = await worker(app, 'r1')
+    const ann = await agent(app, 'ann')
+    const bob = await agent(app, 'bob')
+    const { leaseId } = await bob.do('bob', 'lease/acquire', { nodeId: 'r1', capability: 'arm' })
+    const move = { nodeId: 'r1', command: 'arm.move', waitSeconds: 3600, offlineWaitSeconds: 3600 }
+    const answer = await send(ann, 'ann', 'invoke', move)
+    await robot.client.end()
+    await listed(ann, 'ann')
+    await bob.do('bob', 'lease/release', { leaseId })
+    const again = await attend(app, 'r1', await app.device('r1', keyOf('r1')))
+    const told = await again.next()
+    expect(told).toMatchObject({ command: 'arm.move', fence: expect.any(Number) })
+    await again.answer(told)
+    expect((await answer()).ok).toBe(true)
+  })
+
+  it('that an operator approved stays approved over a restart', async () => {
+    await using app = await startApp()
+    await asleep(app)
+    const ann = await agent(app, 'ann')
+    const admin = await app.admin()
+    await admin.subscribe('limb/bridge/approval/+')
+    const cut = { nodeId: 'r1', command: 'saw.cut', offlineWaitSeconds: 3600, idempotencyKey: 'cut' }
+    await send(ann, 'ann', 'invoke', cut)
+    const { invocationId } = (await admin.next((m) => m.topic.startsWith('limb/bridge/approval/'))).json
+    await admin.do('admin', 'invocation/approve', { invocationId })
+    await listed(ann, 'ann')
+    await app.restart()
+    const visit = await visits(app)
+    const { json } = await visit.next(INVOKE)
+    expect(json).toMatchObject({ invocationId, command: 'saw.cut' })
+  })
+
+  it('is an option of the command line', async () => {
+    await using app = await startApp({}, { memory: true })
+    await asleep(app)
+    const admin = await app.admin()
+    const started = start([
+      ...['invoke', 'camera.snap', '--node-id', 'r1', '--offline-wait-seconds', '3600', '--json'],
+      ...['--socket', app.bridge.control],
+    ])
+    await listed(admin, 'admin')
+    const visit = await visits(app)
+    await done(visit, (await visit.next(INVOKE)).json)
+    const { code, out, err } = await started.exit
+    expect([code, err]).toEqual([0, ''])
+    expect(JSON.parse(out)).toMatchObject({ nodeId: 'r1' })
   })
 })

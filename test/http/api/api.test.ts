@@ -390,6 +390,21 @@ describe('limbs over HTTP', () => {
 
     await post(app, '/api/limb/deregister', { nodeId: 'cam9' }, bearer(key))
     expect(await admin.do('admin', 'node/get', { nodeId: 'cam9' })).toMatchObject({ status: 'offline' })
+
+    // One that waits for it comes with its next poll.
+    const waits = admin.ask('admin', 'invoke', {
+      nodeId: 'cam9',
+      command: 'camera.snap',
+      offlineWaitSeconds: 60,
+    })
+    await expect
+      .poll(async () => (await admin.do('admin', 'invocation/list', { state: 'queued' })).items)
+      .toMatchObject([{ awaitsLimbUntil: expect.any(String) }])
+    await post(app, '/api/limb/heartbeat', { nodeId: 'cam9' }, bearer(key))
+    const next = await fetch(urlOf(app, '/api/limb/invoke?nodeId=cam9&wait=20'), { headers: bearer(key) })
+    const { invocationId } = (await next.json()) as { invocationId: string }
+    await post(app, '/api/limb/result', { nodeId: 'cam9', invocationId, success: true }, bearer(key))
+    expect((await waits).ok).toBe(true)
     expect((await post(app, '/api/limb/heartbeat', { nodeId: 'cam9' }, bearer('x'.repeat(24)))).status).toBe(
       403,
     )
