@@ -4,6 +4,7 @@ import type { Clock } from '../kernel/clock.ts'
 import { LogThrottle } from '../kernel/log-throttle.ts'
 import type { BrokerCounters, LimitName, MqttVersion, Transport } from './counters.ts'
 import type { PeerLog } from './peer-log.ts'
+import { writeBeforeDestroy } from './turn-writes.ts'
 
 /** Says where a connection comes from, as its listener knows it. */
 export interface ConnectionPeer {
@@ -56,6 +57,7 @@ export abstract class Connection {
   constructor(context: ConnectionContext, conn: Duplex, peer: ConnectionPeer) {
     this.#context = context
     this.conn = conn
+    writeBeforeDestroy(conn)
     this.since = context.clock.wallMs()
     this.peer = peer
   }

@@ -6,6 +6,7 @@ import type { BrokerLimits } from './limits.ts'
 import { OrderedQueue } from './ordered-queue.ts'
 import { PacketIds } from './packet-ids.ts'
 import { PublishFrame, pubrel } from './publish-frame.ts'
+import { holdForTurn } from './turn-writes.ts'
 
 /**
  * The bytes that may wait for a session's acknowledgements before it is held back for them: it is not read meanwhile.
@@ -351,6 +352,7 @@ export class SessionOutbox {
   #write(message: Outgoing, messageId: number): void {
     const { conn, counters, clock } = this.#options
     if (this.#closed || conn.destroyed || conn.writableEnded) return
+    holdForTurn(conn, message.packet.payload.length)
     if (!isExpired(message.packet, clock) && this.encoder.write(conn, message, messageId)) {
       counters.messagesOut++
       return

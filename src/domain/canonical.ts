@@ -14,11 +14,14 @@ export function canonicalJson(value: unknown, depth = 0): string {
     throw new Refusal('invalid_request', `is nested deeper than ${LIMITS.jsonDepth} levels; flatten it`)
   }
   if (Array.isArray(value)) return `[${value.map((each) => canonicalJson(each, depth + 1)).join(',')}]`
-  const members = Object.entries(value)
-    .filter(([, each]) => each !== undefined)
-    .sort(([a], [b]) => (a < b ? -1 : 1))
-    .map(([key, each]) => `${JSON.stringify(key)}:${canonicalJson(each, depth + 1)}`)
-  return `{${members.join(',')}}`
+  // On the way of every invocation: one list of keys, and no pairs.
+  let members = ''
+  for (const key of Object.keys(value).sort()) {
+    const each = (value as Record<string, unknown>)[key]
+    if (each === undefined) continue
+    members += `${members === '' ? '' : ','}${JSON.stringify(key)}:${canonicalJson(each, depth + 1)}`
+  }
+  return `{${members}}`
 }
 
 /** Returns whether a value nests no deeper than LIMITS.jsonDepth, so that it can be written out again. */
