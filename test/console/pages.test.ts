@@ -5,6 +5,7 @@ import { patience } from '../support/patience.ts'
 import {
   axe,
   type ConsoleWorld,
+  lightnessOf,
   picture,
   type Size,
   startBrowser,
@@ -66,6 +67,24 @@ describe.each(['desk', 'phone'] as Size[])('at the size of a %s', (size) => {
         expect.soft(await widerThanScreen(page), name).toBe(false)
       }
       expect(problems).toEqual([])
+    },
+    patience(120_000),
+  )
+
+  it(
+    'axe finds nothing on any page in the dark, and each is drawn dark',
+    async () => {
+      await using signedIn = await world.open('boss', size)
+      const { page, go } = signedIn
+      await page.emulateMedia({ colorScheme: 'dark' })
+      for (const [name, hash] of PAGES) {
+        await go(hash)
+        await page.locator('.loading').waitFor({ state: 'detached' })
+        await page.waitForTimeout(500)
+        await picture(page, `${name}-${size}-dark`)
+        expect.soft(await axe(page), name).toEqual([])
+        expect.soft(await lightnessOf(page), name).toBeLessThan(0.3)
+      }
     },
     patience(120_000),
   )

@@ -151,6 +151,13 @@ export async function widerThanScreen(page: Page): Promise<boolean> {
   return (await page.locator('html').evaluate(wider)) || (await page.locator('main').evaluate(wider))
 }
 
+/** How light the ground of the page is: 0 is black, 1 is white. */
+export async function lightnessOf(page: Page): Promise<number> {
+  const colour = await page.evaluate<string>('getComputedStyle(document.body).backgroundColor')
+  const [red = 0, green = 0, blue = 0] = colour.match(/[\d.]+/g) ?? []
+  return (Number(red) + Number(green) + Number(blue)) / 765
+}
+
 interface Sized {
   readonly scrollWidth: number
   readonly clientWidth: number
