@@ -130,7 +130,7 @@ describe('invocation/cancel', () => {
   })
 
   it('and an approval at the same moment agree: either it runs or it is cancelled', async () => {
-    await using app = await startApp()
+    await using app = await startApp({}, { memory: true })
     const robot = await worker(app, 'r1')
     const ann = await agent(app, 'ann')
     const admin = await operator(app)

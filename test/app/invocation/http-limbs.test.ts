@@ -90,7 +90,7 @@ async function httpLimb(app: TestApp, endpointUrl: string): Promise<HttpLimb> {
 
 describe('a limb that is invoked over HTTP', () => {
   it('gets one signed request, and its answer is the result', async () => {
-    await using app = await startApp(LOOPBACK)
+    await using app = await startApp(LOOPBACK, { memory: true })
     const server = await endpoint()
     const limb = await httpLimb(app, `${server.url}/robot/`)
     const ann = await agent(app, 'ann')
@@ -149,7 +149,7 @@ describe('a limb that is invoked over HTTP', () => {
   })
 
   it('is called at the endpoint that it registered last', async () => {
-    await using app = await startApp(LOOPBACK)
+    await using app = await startApp(LOOPBACK, { memory: true })
     const [before, after] = [await endpoint(), await endpoint()]
     const limb = await httpLimb(app, before.url)
     const ann = await agent(app, 'ann')

@@ -160,7 +160,7 @@ describe('a free call', () => {
   it.each([true, false])(
     'shows a late result (success %s): when it came, in invocation/get, audit and an event',
     async (success) => {
-      await using app = await startApp({}, { fakeClock: true })
+      await using app = await startApp({}, { fakeClock: true, memory: true })
       const [robot, other] = [await worker(app, 'r1'), await worker(app, 'r2')]
       const ann = await agent(app, 'ann')
       const admin = await app.admin()

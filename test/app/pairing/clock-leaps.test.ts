@@ -83,7 +83,7 @@ describe.each([
 
 describe('a key that was rotated', () => {
   it('is told at each registration with the old one, which ends a day of running after the first time', async () => {
-    await using app = await startApp({}, { fakeClock: true })
+    await using app = await startApp({}, { fakeClock: true, memory: true })
     await (await app.limb('cam1')).end()
     const admin = await app.admin()
     const { apiKey } = await admin.do('admin', 'node/rotate-key', { nodeId: 'cam1' })
@@ -100,7 +100,7 @@ describe('a key that was rotated', () => {
   })
 
   it('is told to nobody after an immediate rotation', async () => {
-    await using app = await startApp({}, { fakeClock: true })
+    await using app = await startApp({}, { fakeClock: true, memory: true })
     await (await app.limb('cam1')).end()
     const admin = await app.admin()
     const { apiKey } = await admin.do('admin', 'node/rotate-key', { nodeId: 'cam1', immediate: true })

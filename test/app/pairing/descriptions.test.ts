@@ -77,7 +77,7 @@ describe('a limb that describes itself', () => {
   })
 
   it('has the params of its commands checked before anything is sent', async () => {
-    await using app = await startApp()
+    await using app = await startApp({}, { memory: true })
     const limb = await app.limb('lamp1', LAMP)
     await limb.subscribe('limb/node/lamp1/invoke')
     await limb.publish('limb/node/lamp1/heartbeat', {}, { qos: 1 })
@@ -101,7 +101,7 @@ describe('a limb that describes itself', () => {
   })
 
   it('has them checked before it matters whether it is there, may be asked for, or waits for an approval', async () => {
-    await using app = await startApp()
+    await using app = await startApp({}, { memory: true })
     const limb = await app.limb('lamp1', LAMP)
     const admin = await app.admin()
     const refused = { code: 'invalid_request', path: 'params.brightness' }
@@ -131,7 +131,7 @@ describe('a limb that describes itself', () => {
   })
 
   it('changes its words at once, on record, without an approval', async () => {
-    await using app = await startApp()
+    await using app = await startApp({}, { memory: true })
     const limb = await app.limb('lamp1', LAMP)
     const admin = await app.admin()
     await admin.subscribe(DESCRIPTION)
@@ -167,7 +167,7 @@ describe('a limb that describes itself', () => {
   })
 
   it('takes its description along when it is revoked', async () => {
-    await using app = await startApp()
+    await using app = await startApp({}, { memory: true })
     await app.limb('lamp1', LAMP)
     const admin = await app.admin()
     await admin.subscribe(DESCRIPTION)
@@ -177,7 +177,7 @@ describe('a limb that describes itself', () => {
   })
 
   it('is told what is wrong with a description, with the path', async () => {
-    await using app = await startApp()
+    await using app = await startApp({}, { memory: true })
     const device = await app.device('lamp1', keyOf('lamp1'))
     await device.subscribe('limb/node/lamp1/pairing')
     for (const [changes, path] of [

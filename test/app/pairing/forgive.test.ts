@@ -12,7 +12,7 @@ async function asking(app: TestApp, nodeId: string, key = keyOf(nodeId)) {
 
 describe('what was refused', () => {
   it('is listed with why and until when, and forgiven: the device connects and asks again', async () => {
-    await using app = await startApp()
+    await using app = await startApp({}, { memory: true })
     const admin = await app.admin()
     const { device, answer } = await asking(app, 'cam1')
     await admin.do('admin', 'pairing/reject', { requestId: answer.requestId })
@@ -43,7 +43,7 @@ describe('what was refused', () => {
   })
 
   it('comes in pages, and is for operators', async () => {
-    await using app = await startApp()
+    await using app = await startApp({}, { memory: true })
     const admin = await app.admin()
     for (const nodeId of ['cam1', 'cam2', 'cam3']) {
       const { answer } = await asking(app, nodeId)
@@ -62,7 +62,7 @@ describe('what was refused', () => {
   })
 
   it('is a revoked limb too, with its certificate, and one claim that lost against another for minutes only', async () => {
-    await using app = await startApp()
+    await using app = await startApp({}, { memory: true })
     const admin = await app.admin()
     await app.limb('cam1')
     await admin.do('admin', 'node/revoke', { nodeId: 'cam1' })

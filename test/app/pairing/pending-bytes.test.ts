@@ -24,7 +24,7 @@ async function claim(app: TestApp, nodeId: string, registration: object) {
 const settings = (maxPendingBytes: number) => ({ pairing: { maxPendingBytes, maxPendingPerAddress: 100 } })
 
 test('a stranger’s registration above 16 KiB is refused with what to do, and a limb’s own is not', async () => {
-  await using app = await startApp()
+  await using app = await startApp({}, { memory: true })
   const large = { ...wide('a'), capabilities: [...wide('a').capabilities, ...wide('b').capabilities] }
   large.capabilities = large.capabilities.map((each, i) => ({ ...each, cap: `cap${i}` }))
   expect(await claim(app, 'cam1', large)).toMatchObject({
@@ -37,7 +37,7 @@ test('a stranger’s registration above 16 KiB is refused with what to do, and a
 })
 
 test('requests together have a bound in bytes, and lists and pages of them too', async () => {
-  await using app = await startApp(settings(262_144))
+  await using app = await startApp(settings(262_144), { memory: true })
   const answers = []
   for (let i = 0; i < 26; i++) answers.push(await claim(app, `cam${i}`, wide(`n${i}`)))
   const pending = answers.filter(({ status }) => status === 'pending').length
@@ -63,7 +63,7 @@ test('a start keeps those that were heard of last within the bounds, and ends th
 })
 
 test('watchers hear of a request once a second, the newest of it, however often it changes', async () => {
-  await using app = await startApp({}, { fakeClock: true })
+  await using app = await startApp({}, { fakeClock: true, memory: true })
   const admin = await app.admin()
   await admin.subscribe('limb/bridge/event/pairing_requested')
   const device = await app.device('cam1', keyOf('cam1'))

@@ -12,7 +12,7 @@ const LARGE = {
 
 describe('a registration with `brief`', () => {
   it('is answered `approved` within the 256 bytes of PubSubClient, at the approval and at each registration', async () => {
-    await using app = await startApp()
+    await using app = await startApp({}, { memory: true })
     const admin = await app.admin()
     const nodeId = 'a-sensor-with-a-rather-long-name'
     const topic = `limb/node/${nodeId}/pairing`
@@ -41,7 +41,7 @@ describe('a registration with `brief`', () => {
 
 describe('a client with empty fields', () => {
   it('has no user name: its client id is its nodeId', async () => {
-    await using app = await startApp()
+    await using app = await startApp({}, { memory: true })
     const limb = await app.limb('cam1')
     await limb.end()
     const again = await app.device('', keyOf('cam1'), { clientId: 'cam1' })
@@ -53,7 +53,7 @@ describe('a client with empty fields', () => {
 })
 
 it('more devices than pairing.maxPendingPerAddress ask behind a proxy on the same machine', async () => {
-  await using app = await startApp({ pairing: { maxPendingPerAddress: 2 } })
+  await using app = await startApp({ pairing: { maxPendingPerAddress: 2 } }, { memory: true })
   for (let i = 0; i < 5; i++) {
     const device = await app.device(`cam${i}`, keyOf(`cam${i}`))
     await device.subscribe(`limb/node/cam${i}/pairing`)

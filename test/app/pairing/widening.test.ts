@@ -5,7 +5,7 @@ const camera = (commands: string[], authLevel: string) => ({ cap: 'camera', comm
 
 describe('a pending request', () => {
   it('shows every command that it adds, with what the limb says of it, and every level that it loosens', async () => {
-    await using app = await startApp()
+    await using app = await startApp({}, { memory: true })
     const admin = await app.admin()
     await admin.subscribe('limb/bridge/pairing/+')
     const device = await app.limb('cam1', {
@@ -32,7 +32,7 @@ describe('a pending request', () => {
   })
 
   it('of a limb that is new adds all of its commands', async () => {
-    await using app = await startApp()
+    await using app = await startApp({}, { memory: true })
     const admin = await app.admin()
     const device = await app.device('cam1', keyOf('cam1'))
     await device.publish('limb/node/cam1/register', REGISTRATION)
@@ -43,7 +43,7 @@ describe('a pending request', () => {
   })
 
   it('is approved with a name, an area and stricter levels, and does not ask again for what it was not given', async () => {
-    await using app = await startApp()
+    await using app = await startApp({}, { memory: true })
     const admin = await app.admin()
     const device = await app.device('cam1', keyOf('cam1'))
     await device.subscribe('limb/node/cam1/pairing')

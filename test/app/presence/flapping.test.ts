@@ -3,7 +3,7 @@ import { keyOf, startApp } from '../../support/app.ts'
 import { patience } from '../../support/patience.ts'
 
 test('a limb that flaps is told a few times a second, the newest wins, and it is named', async () => {
-  await using app = await startApp()
+  await using app = await startApp({}, { memory: true })
   await (await app.limb('cam1')).end()
   const limb = await app.device('cam1', keyOf('cam1'))
   const admin = await app.admin()

@@ -5,7 +5,7 @@ const HOUR_MS = 3_600_000
 
 /** With a fake clock nothing is written by itself: `node/history` asks for what waits. */
 test('tells when a limb came and went, the newest first, and how much of the time it was there', async () => {
-  await using app = await startApp({ presence: { graceSeconds: 0 } }, { fakeClock: true })
+  await using app = await startApp({ presence: { graceSeconds: 0 } }, { fakeClock: true, memory: true })
   const admin = await app.admin()
   await admin.do('admin', 'node/provision', { nodeId: 'cam', apiKey: keyOf('cam') })
   const limb = await app.device('cam', keyOf('cam'))

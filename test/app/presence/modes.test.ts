@@ -5,7 +5,7 @@ const WEEK = 604_800
 
 describe('presence by activity', () => {
   it('takes anything that the limb publishes for a sign of life, and its deadline for its end', async () => {
-    await using app = await startApp({}, { fakeClock: true })
+    await using app = await startApp({}, { fakeClock: true, memory: true })
     const limb = await app.limb('cam1', { ...REGISTRATION, presence: 'activity' })
     const admin = await app.admin()
     await admin.subscribe('limb/node/cam1/status')
@@ -20,7 +20,7 @@ describe('presence by activity', () => {
 
 describe('presence by connection', () => {
   it('is online from the approval on, without a heartbeat, and offline when the connection ends', async () => {
-    await using app = await startApp({}, { fakeClock: true })
+    await using app = await startApp({}, { fakeClock: true, memory: true })
     const limb = await app.limb('plug1', { ...REGISTRATION, presence: 'connection' })
     const admin = await app.admin()
     expect(await admin.do('admin', 'node/get', { nodeId: 'plug1' })).toMatchObject({ status: 'online' })
@@ -36,7 +36,7 @@ describe('presence by connection', () => {
   })
 
   it('follows the limb’s own availability topic, its will too', async () => {
-    await using app = await startApp()
+    await using app = await startApp({}, { memory: true })
     const presence = { mode: 'connection', topic: 'data/tele/LWT', online: 'Online', offline: 'Offline' }
     const topic = 'limb/node/plug1/data/tele/LWT'
     await (await app.limb('plug1', { ...REGISTRATION, presence })).end()
@@ -54,7 +54,7 @@ describe('presence by connection', () => {
 
 describe('a sleepy limb', () => {
   it('sleeps between visits, cannot be invoked meanwhile, and is offline only when its deadline passes', async () => {
-    await using app = await startApp({}, { fakeClock: true })
+    await using app = await startApp({}, { fakeClock: true, memory: true })
     const limb = await app.limb('t1', { ...REGISTRATION, presence: 'sleepy', heartbeatSeconds: WEEK })
     const admin = await app.admin()
     await admin.subscribe('limb/node/t1/status')
@@ -115,7 +115,7 @@ describe('node/set', () => {
   })
 
   it('refuses a timeout that no heartbeat could meet', async () => {
-    await using app = await startApp()
+    await using app = await startApp({}, { memory: true })
     await app.limb('cam1', { ...REGISTRATION, heartbeatSeconds: 60 })
     const admin = await app.admin()
     const { error } = await admin.ask('admin', 'node/set', { nodeId: 'cam1', timeoutSeconds: 30 })
@@ -123,7 +123,7 @@ describe('node/set', () => {
   })
 
   it('can be said when the limb is provisioned', async () => {
-    await using app = await startApp()
+    await using app = await startApp({}, { memory: true })
     const admin = await app.admin()
     await admin.do('admin', 'node/provision', {
       nodeId: 'tasmota1',

@@ -6,7 +6,7 @@ const why = (admin: { do(who: string, verb: string, args: object): Promise<unkno
 
 describe('node/why', () => {
   it('says of a name that nobody has what was tried under it', async () => {
-    await using app = await startApp()
+    await using app = await startApp({}, { memory: true })
     const admin = await app.admin()
     expect(await why(admin, 'cam1')).toMatchObject({
       nodeId: 'cam1',
@@ -35,7 +35,7 @@ describe('node/why', () => {
   })
 
   it('says of a limb whether it is there, silent or away, and when its heartbeat is due', async () => {
-    await using app = await startApp()
+    await using app = await startApp({}, { memory: true })
     const admin = await app.admin()
     const device = await app.limb('cam1')
     const silent = await why(admin, 'cam1')
@@ -58,7 +58,7 @@ describe('node/why', () => {
   })
 
   it('says of a revoked limb that its key is refused, and how to lift that', async () => {
-    await using app = await startApp()
+    await using app = await startApp({}, { memory: true })
     const admin = await app.admin()
     await app.limb('cam1')
     await admin.do('admin', 'node/revoke', { nodeId: 'cam1' })

@@ -39,7 +39,7 @@ async function crowd(app: TestApp, count: number, atOnce: number): Promise<Recor
 
 describe('a crowd that signs in', () => {
   it('of 150 sessions of one viewer all get in at once, and a limb beside them does', async () => {
-    await using app = await startApp()
+    await using app = await startApp({}, { memory: true })
     await app.limb('cam1')
     await withViewer(app)
     const all = crowd(app, 150, 150)
@@ -55,7 +55,7 @@ describe('a crowd that signs in', () => {
   })
 
   it('is no reason to keep a limb waiting, however many different passwords are to be hashed', async () => {
-    await using app = await startApp({ mqtt: { port: 0, maxFailedSignIns: 1000 } } as never)
+    await using app = await startApp({ mqtt: { port: 0, maxFailedSignIns: 1000 } } as never, { memory: true })
     await app.limb('cam1')
     for (let i = 0; i < 12; i++) await withViewer(app, `dash${i}`)
     const answered = new Set<number>()
@@ -69,7 +69,7 @@ describe('a crowd that signs in', () => {
   })
 
   it('with the old password gets in no more when it was changed, and none with a wrong one', async () => {
-    await using app = await startApp()
+    await using app = await startApp({}, { memory: true })
     await withViewer(app)
     expect(await signIn(app, 'dash')).toBe(0)
     expect(await signIn(app, 'dash', `${PASSWORD}x`)).toBe(4)
@@ -84,7 +84,7 @@ describe('a crowd that signs in', () => {
   })
 
   it('looks at no password, not even one that it knows, of a name that is shut out there', async () => {
-    await using app = await startApp({ mqtt: { port: 0, maxFailedSignIns: 1 } } as never)
+    await using app = await startApp({ mqtt: { port: 0, maxFailedSignIns: 1 } } as never, { memory: true })
     await withViewer(app)
     expect(await signIn(app, 'dash')).toBe(0)
     expect(await signIn(app, 'dash', 'wrong')).toBe(4)

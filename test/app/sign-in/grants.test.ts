@@ -12,7 +12,7 @@ const configOf = (to: object[]) =>
 
 describe('grants that name the session', () => {
   it('let each limb speak below its own name, kept and with last words, and below no other', async () => {
-    await using app = await startApp({ mqtt: { port: 0, grants, maxRetainedPerNode: 3 } })
+    await using app = await startApp({ mqtt: { port: 0, grants, maxRetainedPerNode: 3 } }, { memory: true })
     const admin = await app.admin()
     expect(await admin.subscribe('tele/#')).toEqual([1])
     const key = keyOf('cam1')
@@ -44,7 +44,7 @@ describe('grants that name the session', () => {
   })
 
   it('bound what one limb may keep there', async () => {
-    await using app = await startApp({ mqtt: { port: 0, grants, maxRetainedPerNode: 3 } })
+    await using app = await startApp({ mqtt: { port: 0, grants, maxRetainedPerNode: 3 } }, { memory: true })
     const cam1 = await app.limb('cam1')
     const cam2 = await app.limb('cam2')
     for (let i = 0; i < 5; i++) await cam1.publish(`tele/cam1/t${i}`, 'x', { qos: 1, retain: true })
@@ -57,7 +57,7 @@ describe('grants that name the session', () => {
   })
 
   it('are taken over by a reload, for sessions that are there too', async () => {
-    await using app = await startApp({ mqtt: { port: 0, grants } })
+    await using app = await startApp({ mqtt: { port: 0, grants } }, { memory: true })
     const admin = await app.admin()
     const cam1 = await app.limb('cam1')
     await admin.subscribe('#')
@@ -75,10 +75,13 @@ describe('grants that name the session', () => {
 })
 
 it('nobody but the bridge publishes on the topics of its discovery messages', async () => {
-  await using app = await startApp({
-    mqtt: { port: 0, grants: [{ to: 'limb', publish: ['homeassistant/#'], subscribe: [] }, ...grants] },
-    homeAssistant: { enabled: true },
-  })
+  await using app = await startApp(
+    {
+      mqtt: { port: 0, grants: [{ to: 'limb', publish: ['homeassistant/#'], subscribe: [] }, ...grants] },
+      homeAssistant: { enabled: true },
+    },
+    { memory: true },
+  )
   const admin = await app.admin()
   await admin.do('admin', 'principal/add', { name: 'homeassistant', role: 'agent', password: 'ha-password' })
   const ha = await app.principal('homeassistant', 'ha-password')

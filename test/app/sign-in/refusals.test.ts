@@ -3,7 +3,7 @@ import { keyOf, startApp } from '../../support/app.ts'
 
 describe('a refused CONNECT', () => {
   it('names user, client id and address in log, event and audit log', async () => {
-    await using app = await startApp()
+    await using app = await startApp({}, { memory: true })
     const admin = await app.admin()
     await admin.subscribe('limb/bridge/event/#')
     const dev2 = await app.limb('dev2')
@@ -29,7 +29,7 @@ describe('a refused CONNECT', () => {
     ['for its keepalive', { keepalive: 60_000 }, /keepalive must be/],
     ['for its client id', { clientId: 'x'.repeat(200) }, /client id is too long/],
   ])('%s names who it was', async (_, options, reason) => {
-    await using app = await startApp()
+    await using app = await startApp({}, { memory: true })
     const admin = await app.admin()
     await expect(app.device('dev2', keyOf('dev2'), options)).rejects.toMatchObject({ code: 2 })
     await expect
@@ -38,7 +38,7 @@ describe('a refused CONNECT', () => {
   })
 
   it('with a revoked key is found under its limb, and one of a name that is none is not kept', async () => {
-    await using app = await startApp()
+    await using app = await startApp({}, { memory: true })
     const admin = await app.admin()
     await app.limb('dev3')
     await admin.do('admin', 'node/revoke', { nodeId: 'dev3' })
@@ -56,7 +56,7 @@ describe('a refused CONNECT', () => {
   })
 
   it('is told once a minute for each name and address, and counted', async () => {
-    await using app = await startApp({}, { fakeClock: true })
+    await using app = await startApp({}, { fakeClock: true, memory: true })
     const admin = await app.admin()
     await admin.subscribe('limb/bridge/event/sign_in_refused')
     for (let i = 0; i < 5; i++)
@@ -74,7 +74,10 @@ describe('two devices with one key', () => {
   it.each(['the same client id', 'client ids of their own'])(
     'that end each other, with %s, are told by event, log and metric',
     async (ids) => {
-      await using app = await startApp({ http: { enabled: true, port: 0 } }, { fakeClock: true })
+      await using app = await startApp(
+        { http: { enabled: true, port: 0 } },
+        { fakeClock: true, memory: true },
+      )
       const admin = await app.admin()
       await admin.subscribe('limb/bridge/event/limb_replaced')
       const first = await app.limb('dev1')
@@ -103,7 +106,7 @@ describe('two devices with one key', () => {
   )
 
   it('are not thought of when a limb comes back once, or is replaced by an approval', async () => {
-    await using app = await startApp()
+    await using app = await startApp({}, { memory: true })
     const admin = await app.admin()
     await admin.subscribe('limb/bridge/event/limb_replaced')
     await app.limb('dev1')

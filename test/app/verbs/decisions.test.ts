@@ -97,7 +97,7 @@ it('policy/explain without a limb or a capability lists what the principal can s
 it.each(['approve', 'reject'])(
   'a request that is decided says what became of it when it is decided again (%s)',
   async (again) => {
-    await using app = await startApp({})
+    await using app = await startApp({}, { memory: true })
     const admin = await app.admin()
     const device = await app.device('cam1', keyOf('cam1'))
     await device.subscribe('limb/node/cam1/pairing')

@@ -15,7 +15,7 @@ describe('a principal that asks for more than its time', () => {
   test('is held back and named, and others are answered meanwhile', {
     timeout: patience(30_000),
   }, async () => {
-    await using app = await startApp({ mqtt: { port: 0, maxWorkMsPerSecond: 10 } })
+    await using app = await startApp({ mqtt: { port: 0, maxWorkMsPerSecond: 10 } }, { memory: true })
     const { admin, signIn } = await principals(app, { greedy: 'viewer', dash: 'viewer' })
     const dash = await signIn('dash')
     const sessions = await Promise.all(Array.from({ length: 6 }, () => signIn('greedy')))
@@ -45,7 +45,7 @@ describe('a principal that asks for more than its time', () => {
 
 describe('what is refused again and again', () => {
   test('is one row and one line a minute for who and what, with a count', async () => {
-    await using app = await startApp({}, { fakeClock: true })
+    await using app = await startApp({}, { fakeClock: true, memory: true })
     const { admin, signIn } = await principals(app, { dash: 'viewer', other: 'viewer' })
     const [dash, other] = [await signIn('dash'), await signIn('other')]
     const wish = { principal: '*', nodeId: '*', capability: '*', level: 'free' }
@@ -74,7 +74,7 @@ describe('what is refused again and again', () => {
   })
 
   test('cannot push decisions out of the audit log: after a hundred and twenty rows in an hour all share one', async () => {
-    await using app = await startApp({}, { fakeClock: true })
+    await using app = await startApp({}, { fakeClock: true, memory: true })
     const { admin, signIn } = await principals(app, { bot: 'agent' })
     const bot = await signIn('bot')
     for (let i = 0; i < 200; i++) await bot.ask('bot', 'invoke', { nodeId: `limb${i}`, command: 'x' })

@@ -5,7 +5,7 @@ import { worker } from '../../support/worker.ts'
 
 describe('requests', () => {
   it('are answered with their transaction, and state comes before the response that reports it', async () => {
-    await using app = await startApp()
+    await using app = await startApp({}, { memory: true })
     await app.limb('cam1')
     const admin = await app.admin()
     await admin.subscribe(['limb/node/+/state', 'limb/principal/admin/response/#'])
