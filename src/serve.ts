@@ -138,9 +138,9 @@ async function live({ configFile, config, log, manager, bridge, version }: Livin
     stop: async () => {
       stopPulse()
       // Told while it happens: the service manager's answer is nothing to wait for.
-      const told = manager.stopping()
+      const notified = manager.stopping()
       await bridge.stop()
-      await told
+      await notified
       manager.close()
       log.info({}, 'stopped')
     },

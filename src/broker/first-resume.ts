@@ -16,13 +16,13 @@ const SLICE = 64
 export async function sendRetainedView(session: MqttSession, view: RetainedView): Promise<boolean> {
   const { delivery } = session
   const filters = delivery.filters.all().map(([filter]) => filter)
-  const wasTold = earlierFilters(filters)
+  const wasSent = earlierFilters(filters)
   let looked = 0
   for (const [index, filter] of filters.entries()) {
     for (const { topic, payload } of view.match(filter)) {
       if (++looked % SLICE === 0) await nextTurn()
       if (!session.alive) return false
-      if (wasTold(topic, index)) continue
+      if (wasSent(topic, index)) continue
       const granted = delivery.filters.qosFor(topic)
       if (granted < 0 || !delivery.mayReceive(topic)) continue
       const qos: Qos = granted > 0 ? 1 : 0

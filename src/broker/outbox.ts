@@ -217,10 +217,10 @@ export class SessionOutbox {
   }
 
   #notifyRoom(): void {
-    const told = this.#forRoom
-    if (told.length === 0) return
+    const waiting = this.#forRoom
+    if (waiting.length === 0) return
     this.#forRoom = []
-    for (const done of told) done()
+    for (const done of waiting) done()
   }
 
   /** Aedes has sent this message from the stored queue: it must not go out a second time. */

@@ -97,7 +97,7 @@ export function activitySeen(
 }
 
 /** The limb's own availability topic says that it is there, or is not. */
-export function availabilityTold(presence: Presence, online: boolean, now: WallMs): PresenceChange {
+export function availabilityChanged(presence: Presence, online: boolean, now: WallMs): PresenceChange {
   if (online) return isThere(presence, now, NEVER)
   presence.deadline = NEVER
   return presence.status === 'offline' ? 'none' : setStatus(presence, 'offline', 'reported', now)

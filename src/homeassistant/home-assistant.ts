@@ -19,7 +19,7 @@ import {
 /**
  * Keeps Home Assistant informed of which limbs there are. Discovery messages are retained, but stored nowhere:
  * they are made from the registry when somebody subscribes, as `state` is, so that a restart leaves nothing
- * stale. What changes is told after a moment's rest.
+ * stale. What changes is published after a moment's rest.
  */
 
 export interface HomeAssistantOptions {
@@ -74,8 +74,8 @@ type Changing = Readonly<Record<string, Platform>>
 interface Opened {
   readonly outlet: Outlet
   readonly place: Place
-  /** The components of each limb that come and go and were told, to take back those that are no more. */
-  readonly told: Map<string, Changing>
+  /** The components of each limb that come and go and were published, to take back those that are no more. */
+  readonly published: Map<string, Changing>
   /** Telling all again, after Home Assistant has started. */
   resending: boolean
 }
@@ -103,7 +103,7 @@ export class HomeAssistant {
     const principal = outlet.commands ? settings.principal : null
     const { pairingSeconds } = settings
     const place: Place = { topics: outlet.topics, ids, principal, pairingSeconds, version, presence }
-    const opened: Opened = { outlet, place, told: new Map(), resending: false }
+    const opened: Opened = { outlet, place, published: new Map(), resending: false }
     this.#outlets.push(opened)
     return {
       view: this.#viewOf(opened),
@@ -149,9 +149,9 @@ export class HomeAssistant {
 
   #publishDue(): void {
     this.#cancelDue = null
-    let told = 0
+    let published = 0
     for (const nodeId of this.#due) {
-      if (++told > BATCH) {
+      if (++published > BATCH) {
         this.#cancelDue = this.#options.clock.after(PAUSE_MS, () => this.#publishDue())
         return
       }
@@ -164,10 +164,10 @@ export class HomeAssistant {
   #publish(limb: LiveLimb): void {
     this.#learn(limb)
     for (const opened of this.#outlets) {
-      const { outlet, told } = opened
-      const before = told.get(limb.record.nodeId) ?? {}
+      const { outlet, published } = opened
+      const before = published.get(limb.record.nodeId) ?? {}
       const { topic, discovery, changing } = this.#discovery(opened, limb)
-      told.set(limb.record.nodeId, changing)
+      published.set(limb.record.nodeId, changing)
       const without = takenBack(discovery, before)
       // Home Assistant removes a component that comes with nothing but its platform, and keeps one that is left out.
       if (without !== undefined) outlet.publish(topic, encodeJson(without), false)
@@ -185,8 +185,8 @@ export class HomeAssistant {
   #gone(nodeId: string): void {
     this.#known.delete(nodeId)
     this.#due.delete(nodeId)
-    for (const { outlet, place, told } of this.#outlets) {
-      told.delete(nodeId)
+    for (const { outlet, place, published } of this.#outlets) {
+      published.delete(nodeId)
       outlet.publish(place.ids.topic(place.ids.limb(nodeId)), NOTHING, true)
     }
   }
@@ -247,9 +247,9 @@ export class HomeAssistant {
   /** Makes the message for one who asks: the others do not know yet what is no more. */
   #message(opened: Opened, limb: LiveLimb): RetainedMessage {
     const { topic, discovery, changing } = this.#discovery(opened, limb)
-    const { told } = opened
+    const { published } = opened
     const { nodeId } = limb.record
-    told.set(nodeId, { ...changing, ...told.get(nodeId) })
+    published.set(nodeId, { ...changing, ...published.get(nodeId) })
     return { topic, payload: encodeJson(discovery) }
   }
 

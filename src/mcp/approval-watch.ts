@@ -71,7 +71,7 @@ export class ApprovalWatch {
   }
 
   /** Tells at once when something changes, and every few seconds that it still goes on. Returns what ends it. */
-  track(args: Readonly<Record<string, unknown>>, transaction: string, tell: ReportProgress): () => void {
+  track(args: Readonly<Record<string, unknown>>, transaction: string, report: ReportProgress): () => void {
     const start = this.#clock.monotonicMs()
     let last = -1
     let cancel = () => {}
@@ -79,7 +79,7 @@ export class ApprovalWatch {
       cancel()
       // It must rise with every message, by the rules of MCP.
       last = Math.max(last + 0.001, Math.round(this.#clock.monotonicMs() - start) / 1000)
-      tell(last, textOf(invocation))
+      report(last, textOf(invocation))
       cancel = this.#clock.after(TICK_MS, say)
     }
     const invocation: Watched = {

@@ -18,11 +18,11 @@ export async function serveByLines(
 ): Promise<StdioServer> {
   const { serveStdio, StdioServerTransport } = await import('@modelcontextprotocol/server/stdio')
   const transport = new StdioServerTransport(input, output)
-  tellAnswers(transport, answered)
+  reportAnswers(transport, answered)
   return serveStdio(servers, { transport })
 }
 
-function tellAnswers(transport: Sender, answered: (id: unknown) => void): void {
+function reportAnswers(transport: Sender, answered: (id: unknown) => void): void {
   const send = transport.send.bind(transport)
   transport.send = async (message) => {
     await send(message)

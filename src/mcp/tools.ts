@@ -54,11 +54,11 @@ function open(value: unknown): unknown {
 
 function withMeanings(schema: ObjectSchema, meanings: Readonly<Record<string, string>>): ObjectSchema {
   const { properties = {} } = schema
-  const told = Object.entries(meanings).map(([name, description]) => [
+  const described = Object.entries(meanings).map(([name, description]) => [
     name,
     { ...properties[name], description },
   ])
-  return { ...schema, properties: { ...properties, ...Object.fromEntries(told) } }
+  return { ...schema, properties: { ...properties, ...Object.fromEntries(described) } }
 }
 
 /**

@@ -170,8 +170,8 @@ export const registrationSchema = wireRegistrationSchema.transform((value, conte
     entry.commands.filter((command) => typeof command !== 'string'),
   )
   const words = { description, model, manufacturer, area, configurationUrl, properties }
-  const said = Object.entries({ ...words, commands: commands.length === 0 ? undefined : commands })
-  const known = said.filter(([, each]) => each !== undefined)
+  const fields = Object.entries({ ...words, commands: commands.length === 0 ? undefined : commands })
+  const known = fields.filter(([, each]) => each !== undefined)
   const names = capabilities.map((entry) => ({ ...entry, commands: entry.commands.map(commandName) }))
   if (known.length === 0) return { ...rest, capabilities: names }
   const described = descriptionSchema.safeParse(Object.fromEntries(known))

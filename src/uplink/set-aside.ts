@@ -23,8 +23,8 @@ export interface AsideNotice {
 
 export interface SetAsideOptions {
   readonly clock: Clock
-  /** Told once for each topic while it is set aside. */
-  readonly told: (notice: AsideNotice) => void
+  /** Called once for each topic while it is set aside. */
+  readonly notify: (notice: AsideNotice) => void
 }
 
 interface Aside {
@@ -143,7 +143,7 @@ export class SetAside {
     if (isNew) forgetOldest(this.#topics, MAX_TOPICS)
     const until = plusMs(this.#options.clock.monotonicMs(), RETRY_MS)
     if (isNew) this.#topics.set(topic, { bytes, until })
-    if (isNew) this.#options.told({ topic, bytes, announced })
+    if (isNew) this.#options.notify({ topic, bytes, announced })
   }
 }
 

@@ -39,7 +39,7 @@ export class Uplink {
     this.#outbox = new UplinkOutbox(options.settings.maxQueued)
     this.#setAside = new SetAside({
       clock: options.clock,
-      told: (notice) => this.#tellAside(notice),
+      notify: (notice) => this.#reportAside(notice),
     })
     this.#sender = new UplinkSender(this.#outbox, this.#setAside, {
       drained: () => this.#resync?.drained(),
@@ -151,7 +151,7 @@ export class Uplink {
     )
   }
 
-  #tellAside({ topic, bytes, announced }: AsideNotice): void {
+  #reportAside({ topic, bytes, announced }: AsideNotice): void {
     const { settings, log } = this.#options
     const why =
       announced === undefined

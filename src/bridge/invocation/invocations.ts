@@ -308,7 +308,7 @@ export class Invocations {
     } finally {
       if (invocation) this.#leaveNothing(invocation)
       this.open.leave(caller.name, wish)
-      for (const tell of invocation?.onEnd ?? []) tell()
+      for (const ended of invocation?.onEnd ?? []) ended()
     }
   }
 

@@ -53,9 +53,9 @@ export class MqttTransport implements InvokeTransport {
       correlation: Buffer.from(invocationId),
       expiresAt: Date.parse(deadline),
     }
-    const told = this.#table.limb(nodeId)?.send(topic, encodeJson(invocation), context) ?? false
-    if (!told) settle(this.unreachable(limb) ?? this.#deaf(nodeId))
-    return told ? SENT : NOT_SENT
+    const sent = this.#table.limb(nodeId)?.send(topic, encodeJson(invocation), context) ?? false
+    if (!sent) settle(this.unreachable(limb) ?? this.#deaf(nodeId))
+    return sent ? SENT : NOT_SENT
   }
 
   #deaf(nodeId: string): Refusal {

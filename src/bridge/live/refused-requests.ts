@@ -47,7 +47,7 @@ export class RefusedRequests {
   record(refused: RefusedRequest): void {
     this.#world.counters.count('requests_refused')
     const key = this.#hasRoom() ? JSON.stringify([refused.principal, refused.what]) : SHARED
-    this.#throttle.write(key, (suppressed) => this.#tell(refused, suppressed))
+    this.#throttle.write(key, (suppressed) => this.#record(refused, suppressed))
   }
 
   stop(): void {
@@ -64,7 +64,7 @@ export class RefusedRequests {
   }
 
   /** Nobody waits for the row; a store that fails says so itself. */
-  #tell({ principal, line, row }: RefusedRequest, suppressed: number): void {
+  #record({ principal, line, row }: RefusedRequest, suppressed: number): void {
     const { log, store } = this.#world
     this.#rows++
     const count = suppressed + 1

@@ -2,7 +2,7 @@ import { type Clock, type MonotonicMs, plusMs } from '../../kernel/clock.ts'
 
 /**
  * The pace at which watchers hear of pending requests. A stranger changes its request as it likes, and each change is
- * some KiB for everybody who watches: the newest of each request is told, once a second, within bytes a second for all.
+ * some KiB for everybody who watches: the newest of each request is published, once a second, within bytes a second for all.
  */
 
 /** Publishes a request as it is now. Returns its bytes; 0 when there is no such request any more. */
@@ -31,7 +31,7 @@ export class RequestPace {
 
   changed(requestId: string, withEvent: boolean): void {
     this.#changed.set(requestId, withEvent || this.#changed.get(requestId) === true)
-    this.#tell()
+    this.#flush()
   }
 
   gone(requestId: string): void {
@@ -44,7 +44,7 @@ export class RequestPace {
     this.#timer = null
   }
 
-  #tell(): void {
+  #flush(): void {
     const now = this.#refill()
     for (const [requestId, withEvent] of this.#changed) {
       if (this.#budget <= 0) break
@@ -60,7 +60,7 @@ export class RequestPace {
     this.#timer = null
     const now = this.#clock.monotonicMs()
     for (const [requestId, until] of this.#quiet) if (now >= until) this.#quiet.delete(requestId)
-    this.#tell()
+    this.#flush()
   }
 
   #refill(): MonotonicMs {

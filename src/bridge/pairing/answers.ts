@@ -49,8 +49,8 @@ export class PairingAnswers {
   }
 
   #send(session: Session, answer: PairingAnswer): boolean {
-    const told = this.#brief.has(session) && answer.status === 'approved' ? shortened(answer) : answer
-    return session.send(this.#topics.node(nameOf(session), 'pairing'), encodeJson(told))
+    const sent = this.#brief.has(session) && answer.status === 'approved' ? shortened(answer) : answer
+    return session.send(this.#topics.node(nameOf(session), 'pairing'), encodeJson(sent))
   }
 }
 

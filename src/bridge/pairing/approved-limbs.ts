@@ -29,8 +29,8 @@ interface Parts {
 /** A key that `rotateKey` made. */
 export interface RotatedLimbKey {
   readonly apiKey: string
-  /** True if the limb was told at once. */
-  readonly told: boolean
+  /** True if the key was sent to the limb at once. */
+  readonly sent: boolean
 }
 
 /** Approved limbs are renamed, get another key, and are revoked. */
@@ -143,16 +143,17 @@ export class ApprovedLimbs {
     // A key that was stolen may be in the hands of the live session: it is not told the next one.
     if (immediate) table.invalidate(nodeId)
     if (live && immediate) live.end('replaced', false)
-    const toldTo = live && !immediate && live.subscribedTo(topics.node(nodeId, 'pairing')) ? live : undefined
-    if (toldTo)
-      answers.send(toldTo, {
+    const receiver =
+      live && !immediate && live.subscribedTo(topics.node(nodeId, 'pairing')) ? live : undefined
+    if (receiver)
+      answers.send(receiver, {
         ...approvedAnswer(this.#world.settings, node, pending.wideningOf(nodeId)?.requestId),
         apiKey,
       })
-    const told = toldTo !== undefined
-    log.info({ nodeId, by, told }, `${nodeId} has a new key`)
+    const sent = receiver !== undefined
+    log.info({ nodeId, by, told: sent }, `${nodeId} has a new key`)
     announcer.event('node_key_rotated', { nodeId, by })
-    return { apiKey, told }
+    return { apiKey, sent }
   }
 }
 

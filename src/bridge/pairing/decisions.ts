@@ -240,18 +240,18 @@ export class PairingDecisions {
       : null
     if (!widening && waiting) await tx.deleteRequest(waiting.requestId)
     const keys = await tx.nodeKeys(nodeId)
-    const newKey = keys ? await this.#untoldKey(tx, session, nodeId, keys) : undefined
+    const newKey = keys ? await this.#unsentKey(tx, session, nodeId, keys) : undefined
     const invokeSecret = invokeSecretOf(this.#world, next.node, keys?.current)
     return { ...next, widening, withdrawn: widening ? null : (waiting ?? null), newKey, invokeSecret }
   }
 
   /** The key of a rotation that the limb knows nothing of yet. From now on the old one has its day. */
-  async #untoldKey(tx: Tx, session: Session, nodeId: string, keys: NodeKeys): Promise<string | undefined> {
+  async #unsentKey(tx: Tx, session: Session, nodeId: string, keys: NodeKeys): Promise<string | undefined> {
     const { invokeOverHttp, running, topics } = this.#world
     if (!keys.next || !invokeOverHttp) return undefined
     const key = rotatedKeyOf(invokeOverHttp.master, nodeId, keys.next)
-    const canBeTold = session.subscribedTo(topics.node(nodeId, 'pairing'))
-    if (key !== undefined && canBeTold && keys.currentUntil === null) {
+    const canBeSent = session.subscribedTo(topics.node(nodeId, 'pairing'))
+    if (key !== undefined && canBeSent && keys.currentUntil === null) {
       await tx.putNodeKeys(nodeId, { ...keys, currentUntil: running.in(OLD_KEY_MS) })
     }
     return key

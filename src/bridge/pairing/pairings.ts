@@ -46,7 +46,7 @@ export class Pairings {
   readonly #window: WindowKeeper
   readonly #retries: Retries
   /** Candidates whose key the bridge made, and who were not told it yet. */
-  readonly #untold = new WeakSet<Session['identity']>()
+  readonly #unanswered = new WeakSet<Session['identity']>()
 
   constructor(
     world: BridgeContext,
@@ -86,14 +86,14 @@ export class Pairings {
     // At once: a second `register` in the same chunk is the same claim, not a rival with a key of its own.
     if (ownKey === null) {
       session.identity = { kind: 'candidate', nodeId, key }
-      this.#untold.add(session.identity)
+      this.#unanswered.add(session.identity)
     }
     const claimant = session.identity
     const decided = await this.#registered(registration, (tx, attempt) =>
       this.#decisions.claim(tx, attempt, session, nodeId, key, registration),
     )
     // With the first answer that says what became of it, be it that of a later registration.
-    await this.#applyClaim(session, decided, this.#untold.delete(claimant) ? key : null)
+    await this.#applyClaim(session, decided, this.#unanswered.delete(claimant) ? key : null)
   }
 
   /** Runs the work of one registration; what it takes of shared bounds counts once that is on disk. */

@@ -14,7 +14,7 @@ import type { Pairings } from './pairings.ts'
 export interface Provisioned {
   readonly node: NodeRecord
   readonly key: KeyHash
-  /** Told once, when the bridge made it. */
+  /** Shown once, when the bridge made it. */
   readonly apiKey: string | undefined
   /** Claims to the same node, which would now replace its key. */
   readonly claims: readonly PairingRequestRecord[]

@@ -1,6 +1,6 @@
 import {
   activitySeen,
-  availabilityTold,
+  availabilityChanged,
   bridgeStopped,
   connectionLost,
   deadlinePassed,
@@ -75,8 +75,8 @@ export class PresenceKeeper {
     this.#pace = new StatusPace({
       clock: world.clock,
       changesPerSecond: () => world.settings.presence.maxChangesPerSecond,
-      tell: (limb, told) => this.#tell(limb, told),
-      flaps: (limb, heldBack) => this.#tellFlapping(limb, heldBack),
+      publish: (limb, published) => this.#publish(limb, published),
+      flaps: (limb, heldBack) => this.#reportFlapping(limb, heldBack),
     })
   }
 
@@ -173,7 +173,7 @@ export class PresenceKeeper {
     const { online, offline } = limb.rule
     if (word !== online && word !== offline) return
     const before = limb.status
-    const change = availabilityTold(limb, word === online, this.#world.clock.wallMs())
+    const change = availabilityChanged(limb, word === online, this.#world.clock.wallMs())
     if (change !== 'none') this.#changed(limb, before, change)
   }
 
@@ -186,7 +186,7 @@ export class PresenceKeeper {
 
     let heartbeat = decodeHeartbeat(payload)
     if ('unusable' in heartbeat) {
-      this.#tellUnusable(session, limb, heartbeat.unusable.refusal)
+      this.#reportUnusable(session, limb, heartbeat.unusable.refusal)
       heartbeat = withWhatHeld(limb, heartbeat)
     }
     const { clock } = this.#world
@@ -276,17 +276,17 @@ export class PresenceKeeper {
   /** Memory follows at once; who watches is told at a pace, or at once when the bridge stops. */
   #changed(limb: LiveLimb, before: NodeStatus, change: PresenceChange): void {
     if (change === 'status') this.#registry.statusChanged(limb, before)
-    if (this.#stopped) this.#tell(limb, this.#pace.toldOf(limb) ?? before)
+    if (this.#stopped) this.#publish(limb, this.#pace.publishedOf(limb) ?? before)
     else this.#pace.changed(limb, before)
   }
 
-  /** Publishes what the limb is now; `told` is the status that was published last. */
-  #tell(limb: LiveLimb, told: NodeStatus): void {
-    if (told === limb.status) {
+  /** Publishes what the limb is now; `published` is the status that was published last. */
+  #publish(limb: LiveLimb, published: NodeStatus): void {
+    if (published === limb.status) {
       this.#announcer.state(limb)
       return
     }
-    if (told === 'offline' || limb.status === 'offline') this.#history.record(limb)
+    if (published === 'offline' || limb.status === 'offline') this.#history.record(limb)
     this.#world.log.info(
       { nodeId: limb.record.nodeId, status: limb.status, reason: limb.reason },
       `${limb.record.nodeId} is ${limb.status}`,
@@ -294,7 +294,7 @@ export class PresenceKeeper {
     this.#announcer.status(limb)
   }
 
-  #tellFlapping(limb: LiveLimb, changes: number): void {
+  #reportFlapping(limb: LiveLimb, changes: number): void {
     const { nodeId } = limb.record
     const { maxChangesPerSecond } = this.#world.settings.presence
     this.#world.counters.count('limbs_flapping')
@@ -305,7 +305,7 @@ export class PresenceKeeper {
     this.#announcer.event('node_flapping', { nodeId, changes })
   }
 
-  #tellUnusable(session: Session, limb: LiveLimb, refusal: Refusal): void {
+  #reportUnusable(session: Session, limb: LiveLimb, refusal: Refusal): void {
     const { clock, counters, log } = this.#world
     const { nodeId } = limb.record
     counters.count('heartbeats_invalid')

@@ -3,25 +3,25 @@ import type { NodeStatus } from '../../protocol/names.ts'
 import type { LiveLimb } from '../live/registry.ts'
 
 /**
- * The pace at which a limb's changes are told. A limb that comes and goes a thousand times a second would fill the
- * log, the history and the sockets of everybody who watches: a few changes a second are told, the newest wins.
+ * The pace at which a limb's changes are published. A limb that comes and goes a thousand times a second would fill the
+ * log, the history and the sockets of everybody who watches: a few changes a second are published, the newest wins.
  */
 
 export interface StatusPaceOptions {
   readonly clock: Clock
   readonly changesPerSecond: () => number
-  /** Tells what the limb is now; `before` is what was told last. */
-  tell(limb: LiveLimb, before: NodeStatus): void
-  /** A limb has more changes than are told; called once a minute for each, with how many there were. */
+  /** Publishes what the limb is now; `before` is what was published last. */
+  publish(limb: LiveLimb, before: NodeStatus): void
+  /** A limb has more changes than are published; called once a minute for each, with how many there were. */
   flaps(limb: LiveLimb, heldBack: number): void
 }
 
 interface Pace {
   /** The status that was published last. */
-  told: NodeStatus
+  published: NodeStatus
   left: number
   at: MonotonicMs
-  /** Changes since then that were not told. */
+  /** Changes since then that were not published. */
   heldBack: number
   /** The time until which the limb is known as flapping. */
   namedUntil: MonotonicMs
@@ -43,7 +43,7 @@ export class StatusPace {
     this.#options = options
   }
 
-  /** Limbs that had more changes than are told within the last minute. */
+  /** Limbs that had more changes than are published within the last minute. */
   get flapping(): number {
     const now = this.#options.clock.monotonicMs()
     let count = 0
@@ -51,13 +51,13 @@ export class StatusPace {
     return count
   }
 
-  /** Its status, or what `state` says of it, has changed: told now, or when there is room. */
+  /** Its status, or what `state` says of it, has changed: published now, or when there is room. */
   changed(limb: LiveLimb, before: NodeStatus): void {
     const now = this.#options.clock.monotonicMs()
     const pace = this.#paceOf(limb, before, now)
     this.#refill(pace, now)
     if (pace.left >= 1 && !pace.waits) {
-      this.#tell(limb, pace)
+      this.#publish(limb, pace)
     } else {
       pace.waits = true
       pace.heldBack++
@@ -66,9 +66,9 @@ export class StatusPace {
     this.#timer ??= this.#options.clock.after(TICK_MS, () => this.#tick())
   }
 
-  /** The status that was told last, if it changed lately. */
-  toldOf(limb: LiveLimb): NodeStatus | undefined {
-    return this.#paces.get(limb)?.told
+  /** The status that was published last, if it changed lately. */
+  publishedOf(limb: LiveLimb): NodeStatus | undefined {
+    return this.#paces.get(limb)?.published
   }
 
   forget(limb: LiveLimb): void {
@@ -84,7 +84,7 @@ export class StatusPace {
     const known = this.#paces.get(limb)
     if (known) return known
     const left = this.#options.changesPerSecond() * BURST_SECONDS
-    const pace = { told: before, left, at: now, heldBack: 0, namedUntil: now, waits: false }
+    const pace = { published: before, left, at: now, heldBack: 0, namedUntil: now, waits: false }
     this.#paces.set(limb, pace)
     return pace
   }
@@ -95,12 +95,12 @@ export class StatusPace {
     pace.at = now
   }
 
-  #tell(limb: LiveLimb, pace: Pace): void {
+  #publish(limb: LiveLimb, pace: Pace): void {
     pace.left--
     pace.waits = false
-    const { told } = pace
-    pace.told = limb.status
-    this.#options.tell(limb, told)
+    const { published } = pace
+    pace.published = limb.status
+    this.#options.publish(limb, published)
   }
 
   #name(limb: LiveLimb, pace: Pace, now: MonotonicMs): void {
@@ -116,7 +116,7 @@ export class StatusPace {
     const rate = this.#options.changesPerSecond()
     for (const [limb, pace] of this.#paces) {
       this.#refill(pace, now)
-      if (pace.waits && pace.left >= 1) this.#tell(limb, pace)
+      if (pace.waits && pace.left >= 1) this.#publish(limb, pace)
       // Nothing waits, and it may have its whole burst again: there is nothing to remember.
       if (!pace.waits && pace.left >= rate * BURST_SECONDS && now >= pace.namedUntil) this.#paces.delete(limb)
     }

@@ -8,7 +8,7 @@ import type { Credentials, RefusedConnect } from '../ports.ts'
 import type { BridgeContext } from '../settings.ts'
 import type { Attempts } from './attempts.ts'
 
-/** The same name from the same address is told once a minute; a flood of others is summed up under one. */
+/** The same name from the same address is reported once a minute; a flood of others is summed up under one. */
 const PACE = { quietMs: 60_000, lines: 1, maxKeys: 500 } as const
 
 /** The reason under which a refusal is counted. */
@@ -16,7 +16,7 @@ export type RefusalReason = 'name' | 'password' | 'too_many' | 'key'
 
 type From = Pick<Credentials, 'address' | 'clientId' | 'version'>
 
-interface Told {
+interface RefusalReport {
   readonly reason: string
   readonly message: string
   readonly suppressed: number
@@ -51,7 +51,7 @@ export class RefusedSignIns {
     // A key is a limb's; a wrong password is a principal's.
     const nodeId = why === 'key' ? name : null
     this.#throttle.write(JSON.stringify([name, from.address]), (suppressed) =>
-      this.#tell(name, from, { reason, message, suppressed, nodeId }),
+      this.#report(name, from, { reason, message, suppressed, nodeId }),
     )
   }
 
@@ -65,14 +65,14 @@ export class RefusedSignIns {
     const from = { address, version, clientId: isKnown || clientId !== given ? clientId : name }
     const message = `CONNECT refused: ${reason}`
     this.#throttle.write(JSON.stringify([name, address, why]), (suppressed) =>
-      this.#tell(name, from, { reason, message, suppressed, nodeId, holder }),
+      this.#report(name, from, { reason, message, suppressed, nodeId, holder }),
     )
   }
 
   /** A refusal for a while begins; `message` says for whom, how long and why. */
   shutOut(name: string, from: From, message: string): void {
     this.#throttle.write(JSON.stringify(['shut out', name, from.address]), (suppressed) =>
-      this.#tell(name, from, { reason: message, message, suppressed }),
+      this.#report(name, from, { reason: message, message, suppressed }),
     )
   }
 
@@ -80,14 +80,18 @@ export class RefusedSignIns {
     this.#throttle.stop()
   }
 
-  #tell(name: string, from: From, { reason, message, suppressed, nodeId = null, holder }: Told): void {
+  #report(
+    name: string,
+    from: From,
+    { reason, message, suppressed, nodeId = null, holder }: RefusalReport,
+  ): void {
     const { log, store } = this.#world
     const who = escapeText(name.slice(0, 64))
     const { address, version } = from
     const clientId = escapeText(from.clientId.slice(0, 64))
-    const told = { name: who, clientId, address, reason, ...(holder && { holder }), suppressed }
-    log.warn({ ...told, ...(version && { version }) }, message)
-    this.#announce('sign_in_refused', told)
+    const report = { name: who, clientId, address, reason, ...(holder && { holder }), suppressed }
+    log.warn({ ...report, ...(version && { version }) }, message)
+    this.#announce('sign_in_refused', report)
     store
       .transact((tx) =>
         tx.audit(

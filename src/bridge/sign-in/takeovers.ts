@@ -13,7 +13,7 @@ const MAX_ADDRESSES = 8
 interface Count {
   since: MonotonicMs
   inWindow: number
-  untold: number
+  unreported: number
   readonly addresses: Set<string>
 }
 
@@ -62,11 +62,11 @@ export class Takeovers {
       count.inWindow = 0
     }
     count.inWindow++
-    count.untold++
+    count.unreported++
     for (const address of [older, newer])
       if (count.addresses.size < MAX_ADDRESSES) count.addresses.add(address)
-    if (count.inWindow > 1) this.#throttle.write(nodeId, () => this.#tell(nodeId, count))
-    else if (count.untold === 1)
+    if (count.inWindow > 1) this.#throttle.write(nodeId, () => this.#report(nodeId, count))
+    else if (count.unreported === 1)
       this.#world.log.info({ nodeId, older, address: newer }, `${nodeId} connected anew`)
   }
 
@@ -74,21 +74,21 @@ export class Takeovers {
     let count = this.#counts.get(nodeId)
     if (count === undefined) {
       if (this.#counts.size >= MAX_LIMBS) this.#counts.clear()
-      count = { since: now, inWindow: 0, untold: 0, addresses: new Set() }
+      count = { since: now, inWindow: 0, unreported: 0, addresses: new Set() }
       this.#counts.set(nodeId, count)
     }
     return count
   }
 
-  #tell(nodeId: string, count: Count): void {
+  #report(nodeId: string, count: Count): void {
     const addresses = [...count.addresses]
-    const { untold } = count
-    count.untold = 0
+    const { unreported } = count
+    count.unreported = 0
     count.addresses.clear()
     this.#world.log.warn(
-      { nodeId, addresses, count: untold },
-      `${nodeId}: newer connections ended older ones ${untold} times, from ${addresses.join(' and ')}: two devices with one key? Give each its own (node rotate-key), or look at its connection`,
+      { nodeId, addresses, count: unreported },
+      `${nodeId}: newer connections ended older ones ${unreported} times, from ${addresses.join(' and ')}: two devices with one key? Give each its own (node rotate-key), or look at its connection`,
     )
-    this.#announce('limb_replaced', { nodeId, addresses, count: untold })
+    this.#announce('limb_replaced', { nodeId, addresses, count: unreported })
   }
 }

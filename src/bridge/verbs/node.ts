@@ -59,8 +59,8 @@ export function nodeHandlers(world: BridgeContext, parts: Parts): NodeHandlers {
     },
 
     async 'node/rotate-key'({ nodeId, immediate = false }, caller) {
-      const { apiKey, told } = await limbs.rotateKey(nodeId, immediate, caller.name)
-      return { nodeId, apiKey, toldToLimb: told }
+      const { apiKey, sent } = await limbs.rotateKey(nodeId, immediate, caller.name)
+      return { nodeId, apiKey, toldToLimb: sent }
     },
 
     async 'node/provision'(args, caller) {

@@ -11,7 +11,7 @@ import { serveMcp } from './serve-stdio.ts'
 
 /** `mcp`: limbs as tools for an AI agent, over standard input and output. */
 
-const toldSchema = z.object({ you: z.object({ role: z.enum(ROLES) }) })
+const roleSchema = z.object({ you: z.object({ role: z.enum(ROLES) }) })
 
 interface McpOptions extends ConnectionOptions {
   readonly role?: Role
@@ -73,16 +73,16 @@ function roleOf(bridge: Bridge, asked: Role | undefined): () => Promise<Role | u
     if (!connected) known = asked
   })
   return async () => {
-    known ??= await toldRole(bridge)
+    known ??= await askRole(bridge)
     return known
   }
 }
 
 /** Asks the bridge for the role; undefined from one that is away, or too old to say it. */
-async function toldRole(bridge: Bridge): Promise<Role | undefined> {
+async function askRole(bridge: Bridge): Promise<Role | undefined> {
   try {
     const health = await bridge.request('bridge/health', {})
-    return toldSchema.safeParse(health).data?.you.role
+    return roleSchema.safeParse(health).data?.you.role
   } catch {
     return undefined
   }

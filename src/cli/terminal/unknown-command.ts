@@ -24,8 +24,8 @@ export function withAdvice(text: string): string {
   if (word === undefined) return text
   const [error = ''] = text.split('\n')
   const guess = NEVER_GUESSED.some((name) => text.includes(`Did you mean ${name}?`) && !isSlip(word, name))
-  const said = guess || ADVICE[word] !== undefined ? `${error}\n` : text
-  return `${said}${ADVICE[word] ?? verbsCalled(word)}\`limb-bridge --help\` lists the commands.\n`.replace(
+  const message = guess || ADVICE[word] !== undefined ? `${error}\n` : text
+  return `${message}${ADVICE[word] ?? verbsCalled(word)}\`limb-bridge --help\` lists the commands.\n`.replace(
     /(?<=\.)(?=`limb-bridge --help)/,
     ' ',
   )

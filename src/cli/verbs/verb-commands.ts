@@ -313,8 +313,8 @@ async function perform(
     const format = new Output(world, options)
     format.answer(data ?? {}, () => show(world, name, data, args))
     if (name === 'node/provision') await writeLabel(world, options, data, format.isText)
-    const shortfall = softFailureOf(name, data)
-    if (shortfall !== undefined) throw new SoftFailure(shortfall)
+    const failure = softFailureOf(name, data)
+    if (failure !== undefined) throw new SoftFailure(failure)
   } finally {
     await bridge.close()
   }

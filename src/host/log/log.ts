@@ -72,13 +72,13 @@ function prettyWriter(write: (line: string) => void, colorize: boolean): (line: 
 /** Shows as `key=value` what the message does not say already: a second copy of it would only be in the way. */
 function wordsOf(message: string, fields: Readonly<Record<string, unknown>>): string {
   return Object.entries(fields)
-    .filter(([, value]) => !isSaid(message, value))
+    .filter(([, value]) => !isInMessage(message, value))
     .map(([key, value]) => `${key}=${wordOf(value)}`)
     .join(' ')
 }
 
 /** Returns whether a message has a value as a whole word. */
-function isSaid(message: string, value: unknown): boolean {
+function isInMessage(message: string, value: unknown): boolean {
   if (value === undefined || value === '') return true
   if (typeof value !== 'string' && typeof value !== 'number') return false
   const text = String(value)

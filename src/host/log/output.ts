@@ -50,7 +50,7 @@ export function lineOutput({ descriptor = STANDARD_OUTPUT, onDropped }: LineOutp
       }
       waiting.shift()
     }
-    tellDropped()
+    reportDropped()
   }
   function later(problem: Problem): void {
     if (waitsForReader) return
@@ -60,7 +60,7 @@ export function lineOutput({ descriptor = STANDARD_OUTPUT, onDropped }: LineOutp
       drain()
     }, RETRY_MS[problem]).unref()
   }
-  function tellDropped(): void {
+  function reportDropped(): void {
     if (droppedSince === 0) return
     const lines = droppedSince
     droppedSince = 0

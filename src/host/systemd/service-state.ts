@@ -95,10 +95,10 @@ export async function failureOf(state: ServiceState): Promise<string | undefined
 
 async function serviceFailure({ unit, exitStatus, result, statusText }: UnitState): Promise<string> {
   const how = exitStatus === '0' || exitStatus === '' ? result : `exit status ${exitStatus}`
-  const said = (await lastFatalLine()) ?? statusText
-  return said === ''
+  const reason = (await lastFatalLine()) ?? statusText
+  return reason === ''
     ? `${unit} has failed (${how}); \`journalctl -u ${unit}\` says why`
-    : `${unit} has failed (${how}): ${said}`
+    : `${unit} has failed (${how}): ${reason}`
 }
 
 /** Says what is known of a service behind a control socket that closed the connection; undefined when it runs. */

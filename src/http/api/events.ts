@@ -66,15 +66,15 @@ async function begin(
   const missed = lastId === '' ? undefined : log.since(lastId)
   if (missed === undefined) {
     await stream.write(`id: ${log.lastId}\nevent: retained\ndata: {}\n\n`)
-    for (const message of view.match(`${topics.prefix}#`)) await tell(stream, log, message)
+    for (const message of view.match(`${topics.prefix}#`)) await send(stream, log, message)
     if (data)
       for await (const message of feed.retained(`${topics.dataPrefix('+')}#`))
-        await tell(stream, log, message)
+        await send(stream, log, message)
   }
   stream.live(missed ?? [])
 }
 
-async function tell(stream: Stream, log: EventLog, { topic, payload }: RetainedMessage): Promise<void> {
+async function send(stream: Stream, log: EventLog, { topic, payload }: RetainedMessage): Promise<void> {
   const text = log.show({ topic, payload, retain: true })
   if (text !== null) await stream.write(text)
 }

@@ -39,10 +39,10 @@ export function limbRoutes(app: FastifyInstance, ports: ApiPorts, clock: Clock):
   for (const leaf of ['register', 'heartbeat', 'deregister', 'result'] as const) {
     app.post(`/api/limb/${leaf}`, { bodyLimit: MAX_BODY_BYTES }, async (request, reply) => {
       return await caught(reply, async () => {
-        const said = readRequest(request)
+        const asked = readRequest(request)
         return leaf === 'register'
-          ? await limbs.register(said, request, reply)
-          : await limbs.said(leaf, said, request, reply)
+          ? await limbs.register(asked, request, reply)
+          : await limbs.message(leaf, asked, request, reply)
       })
     })
   }
@@ -73,14 +73,14 @@ class HttpLimbs {
   }
 
   /** Answers as the limb's `pairing` topic would; a request that waits is asked for again by registering again. */
-  async register(said: LimbRequest, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
-    const identity = await this.#signIn(said, request)
-    if (identity.kind === 'limb') return await this.said('register', said, request, reply)
+  async register(asked: LimbRequest, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
+    const identity = await this.#signIn(asked, request)
+    if (identity.kind === 'limb') return await this.message('register', asked, request, reply)
     const { inbound } = this.#ports
     const session = this.#newSession(identity, request)
     inbound.opened(session)
     try {
-      await inbound.message(session, { kind: 'node', nodeId: said.nodeId, leaf: 'register' }, said.payload)
+      await inbound.message(session, { kind: 'node', nodeId: asked.nodeId, leaf: 'register' }, asked.payload)
       return answered(reply, session)
     } finally {
       inbound.closed(session, 'disconnect')
@@ -88,26 +88,27 @@ class HttpLimbs {
   }
 
   /** Takes what an approved limb says. */
-  async said(
+  async message(
     leaf: NodeInbound,
-    said: LimbRequest,
+    asked: LimbRequest,
     request: FastifyRequest,
     reply: FastifyReply,
   ): Promise<FastifyReply> {
-    const session = await this.#limb(said, request)
+    const session = await this.#limb(asked, request)
     session.takeAnswers()
-    if (leaf === 'heartbeat') this.#ports.inbound.heartbeat(session, said.payload)
-    else await this.#ports.inbound.message(session, { kind: 'node', nodeId: said.nodeId, leaf }, said.payload)
+    if (leaf === 'heartbeat') this.#ports.inbound.heartbeat(session, asked.payload)
+    else
+      await this.#ports.inbound.message(session, { kind: 'node', nodeId: asked.nodeId, leaf }, asked.payload)
     return answered(reply, session)
   }
 
-  async poll(said: LimbRequest, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
+  async poll(asked: LimbRequest, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
     const { wait = '30' } = request.query as { wait?: string }
     const seconds = Number(wait)
     if (!/^\d{1,3}$/.test(wait) || seconds > MAX_WAIT_SECONDS) {
       throw new Refusal('invalid_request', `wait: must be 0 to ${MAX_WAIT_SECONDS} seconds`, 'wait')
     }
-    const session = await this.#limb(said, request)
+    const session = await this.#limb(asked, request)
     const gone = new AbortController()
     onceOver(request, reply, () => gone.abort())
     session.expectPoll(seconds * 1000, POLL_SLACK_MS)
@@ -140,24 +141,24 @@ class HttpLimbs {
   }
 
   /** The session of an approved limb: the one it has, or a new one, which takes the place of one over MQTT. */
-  async #limb(said: LimbRequest, request: FastifyRequest): Promise<HttpLimbSession> {
-    const identity = await this.#signIn(said, request)
+  async #limb(asked: LimbRequest, request: FastifyRequest): Promise<HttpLimbSession> {
+    const identity = await this.#signIn(asked, request)
     if (identity.kind !== 'limb') {
-      const text = `${said.nodeId} is not approved with this key; register, and wait for the approval`
+      const text = `${asked.nodeId} is not approved with this key; register, and wait for the approval`
       throw new Refusal('forbidden', text)
     }
-    const known = this.#sessions.get(said.nodeId)
+    const known = this.#sessions.get(asked.nodeId)
     if (known?.alive && known.address === peerAddress(request)) {
       known.usedAtMs = this.#clock.monotonicMs()
       return known
     }
     known?.end('replaced')
     const session = this.#newSession(identity, request)
-    this.#sessions.set(said.nodeId, session)
+    this.#sessions.set(asked.nodeId, session)
     this.#ports.inbound.opened(session)
     this.#sweepLater()
     if (!session.alive)
-      throw new Refusal('forbidden', `${said.nodeId} was revoked or got a new key; sign in anew`)
+      throw new Refusal('forbidden', `${asked.nodeId} was revoked or got a new key; sign in anew`)
     return session
   }
 

@@ -220,11 +220,11 @@ class Exchange implements InvocationDelivery {
 
   #refusedStatus(url: URL, status: number, reason: string): Refusal {
     const { nodeId } = this.#invocation
-    const said = reason === '' ? '' : `: ${JSON.stringify(reason)}`
+    const why = reason === '' ? '' : `: ${JSON.stringify(reason)}`
     const text =
       status === 401
-        ? `${nodeId} does not accept the signature (401)${said}; its clock may be wrong, or it must register again to be told its secret`
-        : `${nodeId} answered ${status} at ${url.host}${said}; it must answer 200 with the JSON of a result`
+        ? `${nodeId} does not accept the signature (401)${why}; its clock may be wrong, or it must register again to be told its secret`
+        : `${nodeId} answered ${status} at ${url.host}${why}; it must answer 200 with the JSON of a result`
     return new Refusal('node_error', text)
   }
 

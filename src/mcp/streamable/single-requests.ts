@@ -64,7 +64,7 @@ export class SingleRequests {
     if (address?.kind === 'node' && TOLD_LEAVES.has(address.leaf)) this.#changed.add(address.nodeId)
     else if (isListEvent(this.#topics, topic)) this.#listChanged = true
     else return
-    this.#cancelTimer ??= this.#clock.after(PACE_MS, () => this.#tell())
+    this.#cancelTimer ??= this.#clock.after(PACE_MS, () => this.#send())
   }
 
   async close(): Promise<void> {
@@ -72,7 +72,7 @@ export class SingleRequests {
     await this.#handler.close()
   }
 
-  #tell(): void {
+  #send(): void {
     this.#cancelTimer = undefined
     const { notify } = this.#handler
     for (const nodeId of this.#changed) notify.resourceUpdated(limbUri(nodeId))
