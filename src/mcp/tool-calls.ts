@@ -33,6 +33,8 @@ export class ToolCalls {
   readonly #parts: ToolCallParts
   /** The controllers that end the waiting for answers, by the transactions of the invocations under way. */
   readonly #invoked = new Map<string, AbortController>()
+  /** Those of them that go on without their caller. */
+  readonly #patient = new Set<string>()
   readonly #running = new Set<Promise<unknown>>()
   readonly #takingBack = new Set<Promise<unknown>>()
 
@@ -89,6 +91,7 @@ export class ToolCalls {
     if (request.verb !== 'invoke') return answer()
     const untrack = approvals.track(request.args, transaction, report)
     this.#invoked.set(transaction, ending)
+    if (goesOnAlone(request.args)) this.#patient.add(transaction)
     try {
       return await answer()
     } catch (error) {
@@ -97,12 +100,17 @@ export class ToolCalls {
       untrack()
       this.#invoked.delete(transaction)
       if (signal.aborted) this.#takeBack(transaction)
+      this.#patient.delete(transaction)
     }
   }
 
   /** A bridge that cannot be asked takes it back by itself, when the session of this server has ended. */
   #takeBack(transaction: string): void {
     const ending = this.#invoked.get(transaction)
+    if (this.#patient.has(transaction)) {
+      ending?.abort()
+      return
+    }
     const taking = this.#parts
       .takeBack(transaction)
       .catch(() => false)
@@ -122,4 +130,9 @@ export class ToolCalls {
     const ended = Promise.allSettled([...this.#takingBack, ...this.#running])
     await within(this.#parts.clock, TAKE_BACK_MS, ended)
   }
+}
+
+/** Returns whether the caller wants it to wait for a limb that sleeps, and can ask for its answer later. */
+function goesOnAlone({ offlineWaitSeconds, idempotencyKey }: Values): boolean {
+  return Number(offlineWaitSeconds ?? 0) > 0 && typeof idempotencyKey === 'string'
 }

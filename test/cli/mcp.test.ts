@@ -3,7 +3,7 @@ import { join, resolve } from 'node:path'
 import { type CallToolResult, Client, type Progress } from '@modelcontextprotocol/client'
 import { StdioClientTransport } from '@modelcontextprotocol/client/stdio'
 import { afterEach, beforeEach, expect, test } from 'vitest'
-import { startApp, type TestApp } from '../support/app.ts'
+import { keyOf, startApp, type TestApp } from '../support/app.ts'
 import type { Loose, TestClient } from '../support/client.ts'
 import { patience } from '../support/patience.ts'
 
@@ -354,6 +354,29 @@ test.each([{}, { idempotencyKey: 'k' }])(
     expect((await call(client, 'limb_list_available')).isError).toBeFalsy()
   },
 )
+
+test('a call with a key that waits for a limb that is away goes on without its client, and is answered to the next', async () => {
+  await robot.end()
+  const client = await mcp()
+  const args = {
+    ...{ nodeId: 'robot1', command: 'camera.snap' },
+    ...{ offlineWaitSeconds: 3600, idempotencyKey: 'k' },
+  }
+  const giveUp = new AbortController()
+  const first = call(client, 'limb_invoke', args, { signal: giveUp.signal }).catch((error: unknown) => error)
+  const admin = await app.admin()
+  const waiting = async () => (await admin.do('admin', 'invocation/list', { state: 'queued' })).items
+  await expect.poll(waiting).toMatchObject([{ awaitsLimbUntil: expect.any(String) }])
+  giveUp.abort()
+  await first
+  expect((await call(client, 'limb_list_available')).isError).toBeFalsy()
+  const again = call(client, 'limb_invoke', args)
+  robot = await app.device('robot1', keyOf('robot1'))
+  await robot.subscribe('limb/node/robot1/invoke')
+  await robot.publish('limb/node/robot1/heartbeat')
+  await answers({})
+  expect((await again).isError).toBeFalsy()
+})
 
 test.each([{}, { idempotencyKey: 'k' }])('at its end the server takes back what waits (%j)', async (args) => {
   const client = await mcp()
