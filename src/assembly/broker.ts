@@ -52,7 +52,7 @@ export async function buildBroker(build: Build, stored: StoreParts, built: CoreP
 
 function buildPersistence(
   { options, metrics, teardown }: Build,
-  { mqttStore }: StoreParts,
+  { mqttStore, database }: StoreParts,
   { view }: CoreParts,
   limits: PersistenceLimits,
 ): MqttPersistence {
@@ -63,6 +63,7 @@ function buildPersistence(
     store: mqttStore,
     view,
     clock,
+    running: database.running,
     log,
     limits,
     onDropped(kind) {

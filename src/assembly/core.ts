@@ -6,7 +6,6 @@ import { warningsOf } from '../broker/warnings.ts'
 import { HomeAssistant } from '../homeassistant/home-assistant.ts'
 import { createHttpLimbClient } from '../http/limb-client/client.ts'
 import { createWebhookClient } from '../http/webhooks/client.ts'
-import { RunningClock } from '../kernel/running-clock.ts'
 import type { Build, CoreParts, StoreParts } from './parts.ts'
 import { readinessNow } from './readings.ts'
 import { firstStart, masterOf, secretLines } from './secrets.ts'
@@ -48,7 +47,7 @@ function contextOf(
     log,
     counters: metrics,
     topics,
-    running: new RunningClock(clock),
+    running: database.running,
     settings: settingsOf(config, version),
     store,
     publisher: {
@@ -64,8 +63,7 @@ function contextOf(
     system: systemOf(build, backups),
     upkeep: {
       ...diskUpkeep(database, mqttStore, topics),
-      sweepSessions: (byAge) =>
-        sweepSessions(broker.value.persistence, byAge ? now.config.mqtt.sessionExpirySeconds : null),
+      sweepSessions: () => sweepSessions(broker.value.persistence, now.config.mqtt.sessionExpirySeconds),
     },
     health: () => ({
       ...readinessNow(build),

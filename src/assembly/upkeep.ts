@@ -37,13 +37,7 @@ export async function rescue(backups: Backups, log: Log): Promise<void> {
   }
 }
 
-export async function sweepSessions(
-  persistence: MqttPersistence,
-  expirySeconds: number | null,
-): Promise<number> {
-  const { sessions } = persistence
+export async function sweepSessions(persistence: MqttPersistence, expirySeconds: number): Promise<number> {
   await persistence.sweepRetained()
-  if (expirySeconds !== null) return (await sessions.sweep(expirySeconds * 1000)).length
-  await sessions.saveUnsaved()
-  return 0
+  return (await persistence.sessions.sweep(expirySeconds * 1000)).length
 }

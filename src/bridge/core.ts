@@ -103,7 +103,7 @@ export class Core implements Inbound {
       retries,
       tokens: this.#tokens,
       sessions: this.#table,
-      prune: (byAge) => this.control.prune(byAge),
+      prune: () => this.control.prune(),
       announcer: this.#announcer,
       webhooks: this.webhooks,
     })
@@ -139,7 +139,6 @@ export class Core implements Inbound {
 
   /** Everything that lasts comes back, every limb as offline. Before any listener opens. */
   async load(): Promise<void> {
-    this.#world.running.continueFrom(await this.#world.store.runningMs())
     await this.#history.resume()
     for await (const node of this.#world.store.loadNodes()) this.#presence.add(node, 'bridge_restart')
     await this.#loadRequests()

@@ -88,6 +88,8 @@ export interface Tx {
   /** A number higher than every one before, also before the last restart. */
   nextFence(): Promise<number>
   invocation(invocationId: string): Promise<InvocationRecord | null>
+  /** Returns the running time at which an invocation ended, or was begun; null when there is none. */
+  invocationBornAt(invocationId: string): Promise<number | null>
   invocationByKey(principal: string, idempotencyKey: string): Promise<InvocationRecord | null>
   /** Creates or replaces the row. */
   putInvocation(record: InvocationRecord): Promise<void>
@@ -187,11 +189,11 @@ export interface AuditVerdict {
   readonly problem?: string
 }
 
-/** Says what may be deleted. Times are wall time. */
+/** Says what may be deleted. `…Before` are running times: no wall clock makes a row older. */
 export interface Retention {
-  /** The time now, for the row that the audit log has of it. */
+  /** The wall time now, for the row that the audit log has of it. */
   readonly at: number
-  /** Refused keys and widenings whose time is up may go: running time. */
+  /** The running time now: refused keys and widenings whose time is up may go. */
   readonly running: number
   /** Ended invocations from before this. */
   readonly invocationsBefore: number
@@ -241,6 +243,7 @@ export type ReadTx = Pick<
   | 'policies'
   | 'auditRows'
   | 'invocation'
+  | 'invocationBornAt'
   | 'invocationByKey'
   | 'answer'
   | 'countKeys'
@@ -313,8 +316,8 @@ export interface Store {
   saveHistory(batch: readonly StatusChange[]): Promise<void>
   /** The newest changes of a node, the oldest of them first; bounded. */
   history(nodeId: string): Promise<readonly HistoryRow[]>
-  /** Deletes some of the oldest: from before a time (null: whatever their age), and beyond a number. How many. */
-  pruneHistory(before: number | null, maxRows: number): Promise<number>
+  /** Deletes some of the oldest: from before a running time, and beyond a number. How many. */
+  pruneHistory(before: number, maxRows: number): Promise<number>
   close(): Promise<void>
 }
 
@@ -643,7 +646,7 @@ export interface Upkeep {
    * Writes of the persistent sessions what could not be written before, and with `byAge` forgets some that nobody
    * used for too long. How many.
    */
-  sweepSessions(byAge: boolean): Promise<number>
+  sweepSessions(): Promise<number>
   /** The next limb, in the order of the names, that retained data is kept of; null: no more. */
   nextWithData(after: string): Promise<string | null>
 }

@@ -1,6 +1,7 @@
 import type { Duplex, Readable } from 'node:stream'
 import type { WillStore } from '../bridge/mqtt-store.ts'
 import type { Session } from '../bridge/ports.ts'
+import type { RunningClock } from '../kernel/running-clock.ts'
 
 /**
  * The slice of Aedes 1.2.0, private parts included, that this folder relies on, and nothing more. Aedes is
@@ -140,7 +141,7 @@ export interface BrokerPersistence extends Persistence {
     /** The identity that a stored session belongs to. */
     ownerOf(clientId: string): string | null
     /** `expirySeconds`: how long it outlives its connection; null: as long as the configuration says. */
-    put(clientId: string, owner: string, at: number, expirySeconds?: number | null): Promise<void>
+    put(clientId: string, owner: string, expirySeconds?: number | null): Promise<void>
     /** The connection of a persistent session has ended, which may have changed how long it lasts. */
     ended(clientId: string, expirySeconds?: number | null): void
     /** Returns whether its time is up. */
@@ -159,6 +160,8 @@ export interface BrokerPersistence extends Persistence {
     }[]
   }
   readonly wills: WillStore
+  /** The clock by which sessions and wills get old. */
+  readonly running: RunningClock
   readonly shares: StoredShares
   /** The same as `subscriptionsByTopic`, at once. */
   subscribersOf(topic: string): readonly StoredSubscriber[]

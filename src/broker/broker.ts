@@ -155,6 +155,7 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
   const wills = new DelayedWills({
     store: options.persistence.wills,
     clock,
+    running: options.persistence.running,
     log,
     send: (message) => broker.route(message),
   })

@@ -207,7 +207,7 @@ export class ConnectHandler {
     }
     if (packet.clean) return
     try {
-      await this.#stored.put(clientId, nameOf(identity), this.#world.clock.wallMs())
+      await this.#stored.put(clientId, nameOf(identity))
     } catch (error) {
       // On a full disk a session lives all the same, and is stored when there is room again.
       this.#world.log.warn({ err: error, clientId }, 'the store cannot keep a session now')
@@ -226,7 +226,7 @@ export class ConnectHandler {
   ): Promise<void> {
     const { clientId } = packet
     const { connect } = translator
-    const { limits, clock, log } = this.#world
+    const { limits, log } = this.#world
     if (session.storedBefore && (connect.cleanStart || this.#stored.isOver(clientId))) {
       await this.#stored.delete(clientId)
       session.storedBefore = false
@@ -236,7 +236,7 @@ export class ConnectHandler {
     if (packet.clean) return
     const { sessionExpirySeconds } = translator
     try {
-      await this.#stored.put(clientId, nameOf(identity), clock.wallMs(), sessionExpirySeconds)
+      await this.#stored.put(clientId, nameOf(identity), sessionExpirySeconds)
     } catch (error) {
       log.warn({ err: error, clientId }, 'the store cannot keep a session now; it ends with its connection')
       translator.sessionExpirySeconds = 0

@@ -7,8 +7,8 @@ import type {
   MqttPersistence,
   PersistenceOptions,
 } from '../../src/broker/persistence/persistence.ts'
-import { systemClock } from '../../src/kernel/clock.ts'
 import { createMqttStore } from '../../src/store/sqlite/mqtt/store.ts'
+import { FakeClock } from '../support/fake-clock.ts'
 import { LIMITS, open, persistenceOn, viewOf } from './persistence-fixture.ts'
 
 const broker = { id: 'limb-bridge' }
@@ -188,7 +188,7 @@ describe('queues', () => {
       limits: { ...LIMITS, maxQueuedPerSession: 2, maxQueuedBytesPerIdentity: 100 },
       onDropped: (kind) => dropped.push(kind),
     })
-    await persistence.sessions.put('c', 'ada', 1)
+    await persistence.sessions.put('c', 'ada')
     expect(persistence.sessions.takeStale('c')).toBe(false)
     for (const [i, payload] of ['1', 'x'.repeat(101), '2', '3'].entries()) {
       await persistence.outgoingEnqueueCombi([sub], packet('t', payload, { brokerCounter: i + 1 }))
@@ -206,7 +206,7 @@ describe('queues', () => {
       onDropped: (kind) => dropped.push(kind),
     })
     for (const [i, name] of ['ada', 'bob', 'cyd'].entries()) {
-      await persistence.sessions.put(`${name} c`, name, 1)
+      await persistence.sessions.put(`${name} c`, name)
       const subscription = { clientId: `${name} c`, qos: 1 as const }
       await persistence.outgoingEnqueueCombi(
         [subscription],
@@ -333,8 +333,8 @@ describe('stored sessions', () => {
     const { persistence, store } = await make()
     const { sessions } = persistence
     expect(sessions.ownerOf('c')).toBeNull()
-    await sessions.put('c', 'ada', 1)
-    await sessions.put('d', 'bob', 1)
+    await sessions.put('c', 'ada')
+    await sessions.put('d', 'bob')
     for (const clientId of ['c', 'd']) {
       await persistence.addSubscriptions({ id: clientId }, [{ topic: 't', qos: 1 }])
     }
@@ -346,36 +346,35 @@ describe('stored sessions', () => {
 
   test('what was queued while a session was being forgotten is not for the next owner of its id', async () => {
     const { persistence } = await make()
-    await persistence.sessions.put('c', 'ada', 1)
+    await persistence.sessions.put('c', 'ada')
     await persistence.addSubscriptions({ id: 'c' }, [{ topic: 't', qos: 1 }])
     const subscribers = await persistence.subscriptionsByTopic('t')
     await persistence.sessions.forget('ada')
     await persistence.outgoingEnqueueCombi(subscribers, packet('t', 'secret'))
-    await persistence.sessions.put('c', 'bob', 2)
+    await persistence.sessions.put('c', 'bob')
     expect(await queue(persistence, 'c')).toEqual([])
   })
 
   test('that nobody uses are forgotten, and live ones are not', async () => {
-    let now = 1_000_000
-    const clock = { ...systemClock, wallMs: () => now as never }
+    const clock = new FakeClock()
     const clients = { live: {} }
     const { persistence, store } = await make({ clock }, { clients })
     const { sessions } = persistence
-    await sessions.put('live', 'ada', now)
-    await sessions.put('idle', 'ada', now)
-    now += 600
+    await sessions.put('live', 'ada')
+    await sessions.put('idle', 'ada')
+    clock.advance(600)
     expect(await sessions.sweep(1000)).toEqual([])
-    now += 500
+    clock.advance(500)
     expect(await sessions.sweep(1000)).toEqual(['idle'])
     expect(await store.loadSessions()).toMatchObject([{ clientId: 'live', owner: 'ada' }])
     // The live one was noted, so that a crash now does not end it.
-    expect(await store.sessionsIdleSince(now - 500)).toEqual([])
+    expect(await store.sessionsIdleSince(persistence.running.now() - 500)).toEqual([])
   })
 
   test('whose subscriptions could not be stored are stored when there is room again', async () => {
     const { persistence, database, store } = await make()
     database.sql.pragma('query_only = ON')
-    await expect(persistence.sessions.put('c', 'ada', 1)).rejects.toMatchObject({
+    await expect(persistence.sessions.put('c', 'ada')).rejects.toMatchObject({
       code: 'storage_unavailable',
     })
     const adding = persistence.addSubscriptions({ id: 'c' }, [{ topic: 't', qos: 1 }])
@@ -388,7 +387,7 @@ describe('stored sessions', () => {
 
   test('that could not be forgotten are found by the next try', async () => {
     const { persistence, database, store } = await make()
-    await persistence.sessions.put('c', 'ada', 1)
+    await persistence.sessions.put('c', 'ada')
     database.sql.pragma('query_only = ON')
     await expect(persistence.sessions.forget('ada')).rejects.toMatchObject({ code: 'storage_unavailable' })
     database.sql.pragma('query_only = OFF')

@@ -91,7 +91,7 @@ test('rows cannot be changed, deleted, replaced or put between', async () => {
   const { sql } = database
   expect(() => sql.exec("UPDATE audit SET actor = 'nobody'")).toThrow(/append-only/)
   expect(() => sql.exec('DELETE FROM audit WHERE seq = 3')).toThrow(/append-only/)
-  const row = "(2, 1, 'a', 'b', NULL, 'c', '{}', zeroblob(32), 2)"
+  const row = "(2, 1, 'a', 'b', NULL, 'c', '{}', zeroblob(32), 2, NULL)"
   expect(() => sql.exec(`INSERT OR REPLACE INTO audit VALUES ${row}`)).toThrow(/append-only/)
   expect(() => sql.exec(`INSERT INTO audit VALUES ${row.replace('2', '9')}`)).toThrow(/append-only/)
 })

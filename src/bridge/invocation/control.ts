@@ -149,18 +149,15 @@ export class Control {
     await ended
   }
 
-  /**
-   * Deletes what may go. Without `byAge` only what is beyond a number goes: a wall clock that was just set makes
-   * nothing old.
-   */
-  async prune(byAge: boolean): Promise<number> {
+  /** Deletes what may go: what is old by the running clock, and what is beyond a number. */
+  async prune(): Promise<number> {
     const { clock, running, store, settings } = this.#world
     const { invocationDays, maxInvocations, auditDays, attemptDays } = settings.retention
     const { maxAuditRows, maxActivityRows, maxAttemptRows } = settings.retention
-    const now = byAge ? clock.wallMs() : 0
+    const now = running.now()
     return await store.prune({
       at: clock.wallMs(),
-      running: running.now(),
+      running: now,
       invocationsBefore: now - invocationDays * DAY_MS,
       maxInvocations,
       keysBefore: now - KEY_MS,

@@ -2,7 +2,6 @@ import type { InvocationRecord } from '../../domain/invocations.ts'
 import type { AuditEntry } from '../../domain/records.ts'
 import { messageOf, Refusal } from '../../kernel/errors.ts'
 import { LogThrottle } from '../../kernel/log-throttle.ts'
-import { SteadyClock } from '../../kernel/steady-clock.ts'
 import type { AuditKind } from '../../protocol/audit-kinds.ts'
 import { audit } from '../audit.ts'
 import { RefusedRequests } from '../live/refused-requests.ts'
@@ -21,7 +20,6 @@ export const KEY_MS = 86_400_000
  */
 export class InvocationLog {
   readonly #world: BridgeContext
-  readonly #steady: SteadyClock
   readonly #refused: RefusedRequests
   readonly #throttle: LogThrottle
   #trusted = true
@@ -30,7 +28,6 @@ export class InvocationLog {
 
   constructor(world: BridgeContext) {
     this.#world = world
-    this.#steady = new SteadyClock(world.clock)
     this.#refused = new RefusedRequests(world)
     this.#throttle = new LogThrottle(world.clock, DROPPED_ANSWERS)
   }
@@ -126,21 +123,22 @@ export class InvocationLog {
   }
 
   /**
-   * The invocation that a principal made with this key in the last day, and its answer. One that is older only by a
-   * clock that was just set is none of yesterday: its command would be run twice.
+   * The invocation that a principal made with this key in the last day of running, and its answer: a wall clock that is
+   * set frees no key, or its command would be run twice.
    */
   async byKey(
     principal: string,
     key: string,
   ): Promise<{ record: InvocationRecord; answer: string | null } | null> {
-    const { clock, store } = this.#world
+    const { running, store } = this.#world
     const found = await store.read(async (tx) => {
       const record = await tx.invocationByKey(principal, key)
-      return record && { record, answer: await tx.answer(record.invocationId) }
+      if (record === null) return null
+      const { invocationId } = record
+      const bornAt = record.endedAt === null ? null : await tx.invocationBornAt(invocationId)
+      return { record, answer: await tx.answer(invocationId), bornAt }
     })
-    const steady = this.#steady.isSteady()
-    if (!found || !steady || (found.record.endedAt ?? found.record.createdAt) + KEY_MS > clock.wallMs())
-      return found
+    if (!found || found.bornAt === null || found.bornAt + KEY_MS > running.now()) return found
     await store.transact((tx) => tx.putInvocation({ ...found.record, idempotencyKey: null }))
     return null
   }

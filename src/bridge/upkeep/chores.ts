@@ -1,5 +1,4 @@
 import { messageOf } from '../../kernel/errors.ts'
-import { SteadyClock } from '../../kernel/steady-clock.ts'
 import type { Announcer } from '../live/announcer.ts'
 import type { Registry } from '../live/registry.ts'
 import type { Upkeep } from '../ports.ts'
@@ -23,8 +22,8 @@ interface Kept {
   readonly retries: Retries
   readonly tokens: { save(): Promise<void> }
   readonly sessions: { endExpired(now: number): void }
-  /** Invocations, audit rows and refused keys: those beyond a number, and with `byAge` the old ones. How many. */
-  readonly prune: (byAge: boolean) => Promise<number>
+  /** Invocations, audit rows and refused keys: the old ones, and those beyond a number. How many. */
+  readonly prune: () => Promise<number>
   readonly announcer: Pick<Announcer, 'event'>
   readonly webhooks: { prune(): Promise<void> }
 }
@@ -34,16 +33,13 @@ export function chores(
   world: BridgeContext,
   { registry, retries, tokens, sessions, prune, announcer, webhooks }: Kept,
 ): readonly Chore[] {
-  const { clock, store, settings, upkeep, log } = world
-  const steady = new SteadyClock(clock)
+  const { store, settings, upkeep, log } = world
   const more = (rows: number) => (rows > 0 ? 'more' : 'done')
   return [
     {
       name: 'finish what a full disk interrupted, and end the sessions of tokens whose time is over',
       everyMs: 5 * SECOND_MS,
       async run() {
-        // Asked here because this is the most frequent one.
-        steady.isSteady()
         sessions.endExpired(world.running.now())
         await retries.retry()
         return 'done'
@@ -70,15 +66,14 @@ export function chores(
       everyMs: MINUTE_MS,
       async run() {
         const { historyDays, maxHistoryRows } = settings.retention
-        const before = steady.isSteady() ? clock.wallMs() - historyDays * DAY_MS : null
-        return more(await store.pruneHistory(before, maxHistoryRows))
+        return more(await store.pruneHistory(world.running.now() - historyDays * DAY_MS, maxHistoryRows))
       },
     },
     {
       name: 'forget old invocations, audit rows and refused keys',
       everyMs: 10 * MINUTE_MS,
       async run() {
-        const rows = await prune(steady.isSteady())
+        const rows = await prune()
         if (rows > 0) log.info({ rows }, 'old rows are gone')
         return 'done'
       },
@@ -87,7 +82,7 @@ export function chores(
       name: 'forget idle sessions',
       everyMs: 5 * MINUTE_MS,
       async run() {
-        return more(await upkeep.sweepSessions(steady.isSteady()))
+        return more(await upkeep.sweepSessions())
       },
     },
     {

@@ -2,12 +2,15 @@ import type { StoredWill, WillStore } from '../../bridge/mqtt-store.ts'
 import type { Log } from '../../bridge/ports.ts'
 import type { Clock } from '../../kernel/clock.ts'
 import { messageOf } from '../../kernel/errors.ts'
+import type { RunningClock } from '../../kernel/running-clock.ts'
 import type { Route } from '../ordered-broker.ts'
 import type { Will5 } from './connect.ts'
 
 export interface DelayedWillsOptions {
   readonly store: WillStore
   readonly clock: Clock
+  /** The clock by which a stored will is due. */
+  readonly running: RunningClock
   readonly log: Log
   readonly send: (message: Route) => void
 }
@@ -35,9 +38,9 @@ export class DelayedWills {
 
   /** Reads those of before the start. A client that was connected then has lost its connection now. */
   async load(): Promise<void> {
-    const { store, clock } = this.#options
+    const { store, running } = this.#options
     for (const will of await store.loadWills()) {
-      const now = clock.wallMs()
+      const now = running.now()
       const dueAt = will.dueAt ?? now + will.delaySeconds * 1000
       this.#schedule({ ...will, dueAt }, dueAt - now)
       if (will.dueAt === null) this.#orLog(store.putWill({ ...will, dueAt }))
@@ -67,8 +70,8 @@ export class DelayedWills {
     const waiting = this.#waiting.get(clientId)
     if (waiting === undefined || waiting.cancel !== undefined) return
     const { will } = waiting
-    const { clock, store } = this.#options
-    const dueAt = clock.wallMs() + will.delaySeconds * 1000
+    const { running, store } = this.#options
+    const dueAt = running.now() + will.delaySeconds * 1000
     this.#schedule({ ...will, dueAt }, will.delaySeconds * 1000)
     if (store.hasRoom(will.payload.length)) this.#orLog(store.putWill({ ...will, dueAt }))
   }

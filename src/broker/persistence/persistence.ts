@@ -10,6 +10,7 @@ import type {
 import type { Log, RetainedView } from '../../bridge/ports.ts'
 import type { Clock } from '../../kernel/clock.ts'
 import { messageOf } from '../../kernel/errors.ts'
+import { RunningClock } from '../../kernel/running-clock.ts'
 import type { StoredShares } from '../aedes-internals.ts'
 import { columnsOf, incomingPacket, type PublishPacket, type PubrelPacket } from './packets.ts'
 import { type QueueLimits, Queues } from './queues.ts'
@@ -52,6 +53,8 @@ export interface PersistenceOptions {
   readonly store: MqttStore
   readonly view: RetainedView
   readonly clock: Clock
+  /** The clock by which sessions and wills get old; a new one unless given. */
+  readonly running?: RunningClock
   readonly log: Log
   readonly limits: PersistenceLimits
   readonly onDropped: (kind: DropKind) => void
@@ -93,6 +96,7 @@ export class MqttPersistence {
   readonly sessions: StoredSessions
   /** Wills that wait for their delay. */
   readonly wills: WillStore
+  readonly running: RunningClock
   readonly #options: PersistenceOptions
   readonly #index = new SubscriptionIndex()
   readonly #queues: Queues
@@ -104,7 +108,8 @@ export class MqttPersistence {
 
   constructor(options: PersistenceOptions) {
     this.#options = options
-    const { store, clock, log, limits, onDropped } = options
+    const { store, clock, log, limits, onDropped, running = new RunningClock(clock) } = options
+    this.running = running
     this.wills = store
     const isLive = (clientId: string) =>
       this.#broker.clients === undefined || this.#broker.clients[clientId] !== undefined
@@ -121,6 +126,7 @@ export class MqttPersistence {
     this.sessions = new StoredSessions({
       store,
       clock,
+      running,
       log,
       index: this.#index,
       queues: this.#queues,

@@ -2,12 +2,15 @@ import type { MqttStore, SessionTerms } from '../../bridge/mqtt-store.ts'
 import type { Log } from '../../bridge/ports.ts'
 import type { Clock, MonotonicMs } from '../../kernel/clock.ts'
 import { messageOf } from '../../kernel/errors.ts'
+import type { RunningClock, RunningMs } from '../../kernel/running-clock.ts'
 import type { Queues } from './queues.ts'
 import { rowOf, type SubscriptionIndex } from './subscriptions.ts'
 
 export interface StoredSessionsOptions {
   readonly store: MqttStore
   readonly clock: Clock
+  /** The clock by which stored sessions get old. */
+  readonly running: RunningClock
   readonly log: Log
   readonly index: SubscriptionIndex
   readonly queues: Queues
@@ -49,7 +52,7 @@ export class StoredSessions {
   readonly #leftAt = new Map<string, MonotonicMs>()
   /** The time that sessions outlive their connections, of those that said so. */
   readonly #expirySeconds = new Map<string, number>()
-  /** The end, wall time, of those that were stored before the start and have not been back. */
+  /** The end, running time, of those that were stored before the start and have not been back. */
   readonly #overAt = new Map<string, number>()
   /** Ids with QoS 2 handshakes on disk since the start; those of before belong to stored sessions. */
   readonly #incoming = new Set<string>()
@@ -59,8 +62,8 @@ export class StoredSessions {
   }
 
   async load(): Promise<void> {
-    const { store, clock, maxPerIdentity } = this.#options
-    const now = clock.wallMs()
+    const { store, running, maxPerIdentity } = this.#options
+    const now = running.now()
     for (const { clientId, owner, usedAt, expirySeconds, leftAt } of await store.loadSessions()) {
       this.#own(clientId, owner, usedAt)
       this.#stale.add(clientId)
@@ -86,10 +89,15 @@ export class StoredSessions {
 
   /** The oldest use first, for each owner. */
   list(owner?: string): KeptSession[] {
-    const { queues } = this.#options
+    const { queues, running } = this.#options
     const all = owner === undefined ? [...this.#used] : [[owner, this.#used.get(owner) ?? new Map()] as const]
     return all.flatMap(([name, used]) =>
-      [...used].map(([key, usedAt]) => ({ key, owner: name, usedAt, queued: queues.length(key) })),
+      [...used].map(([key, usedAt]) => ({
+        key,
+        owner: name,
+        usedAt: running.wallMs(usedAt as RunningMs),
+        queued: queues.length(key),
+      })),
     )
   }
 
@@ -149,8 +157,9 @@ export class StoredSessions {
    * The session is used, and whose it is: call it at a CONNECT that is not clean, after `ownerOf` was looked
    * at. A new session, or a new owner, is on disk when this resolves; a known one is noted `soon`.
    */
-  async put(clientId: string, owner: string, at: number, expirySeconds: number | null = null): Promise<void> {
-    const { store } = this.#options
+  async put(clientId: string, owner: string, expirySeconds: number | null = null): Promise<void> {
+    const { store, running } = this.#options
+    const at = running.now()
     // A message may have been queued in the very moment a session was forgotten: not for its successor.
     if (!this.#owners.has(clientId) && this.isStored(clientId)) await this.delete(clientId)
     const known =
@@ -186,8 +195,8 @@ export class StoredSessions {
       return
     }
     this.#setExpiry(clientId, expirySeconds)
-    const { clock, store } = this.#options
-    const now = clock.wallMs()
+    const { clock, running, store } = this.#options
+    const now = running.now()
     this.#own(clientId, owner, now)
     this.#leftAt.set(clientId, clock.monotonicMs())
     const terms = { expirySeconds, leftAt: expirySeconds === null ? null : now }
@@ -197,7 +206,7 @@ export class StoredSessions {
 
   isOver(clientId: string): boolean {
     const overAt = this.#overAt.get(clientId)
-    if (overAt !== undefined) return this.#options.clock.wallMs() >= overAt
+    if (overAt !== undefined) return this.#options.running.now() >= overAt
     const seconds = this.#expirySeconds.get(clientId)
     const leftAt = this.#leftAt.get(clientId)
     if (seconds === undefined || leftAt === undefined || this.#options.isLive(clientId)) return false
@@ -241,7 +250,7 @@ export class StoredSessions {
 
   /** Writes what could not be written before. Rejects when it still cannot. */
   async saveUnsaved(): Promise<void> {
-    const now = this.#options.clock.wallMs()
+    const now = this.#options.running.now()
     for (const clientId of this.#unsaved) await this.#save(clientId, now)
   }
 
@@ -250,12 +259,14 @@ export class StoredSessions {
    * than `idleMs`. Returns the ids that were forgotten; when there are any, there may be more.
    */
   async sweep(idleMs: number): Promise<readonly string[]> {
-    const { store, clock } = this.#options
+    const { store, running } = this.#options
     await this.saveUnsaved()
-    const now = clock.wallMs()
-    // What is used is noted every half period, so that a crash after a year online does not end it.
+    const now = running.now()
+    // Who is connected is noted every half period, so that a crash after a year online does not end it.
     const old = await store.sessionsIdleSince(now - idleMs / 2)
-    const used = old.filter((clientId) => this.#isUsed(clientId, idleMs)).slice(0, SWEEP_SESSIONS)
+    const used = old
+      .filter((clientId) => this.#owners.has(clientId) && this.#options.isLive(clientId))
+      .slice(0, SWEEP_SESSIONS)
     await Promise.all(
       used.map((clientId) =>
         store.putSession(clientId, this.#owners.get(clientId) ?? '', now, 'soon', this.#termsOf(clientId)),
@@ -275,8 +286,8 @@ export class StoredSessions {
     if (expirySeconds === null || leftAt === undefined || this.#options.isLive(clientId)) {
       return { expirySeconds, leftAt: null }
     }
-    const { clock } = this.#options
-    return { expirySeconds, leftAt: clock.wallMs() - (clock.monotonicMs() - leftAt) }
+    const { clock, running } = this.#options
+    return { expirySeconds, leftAt: running.now() - (clock.monotonicMs() - leftAt) }
   }
 
   /** Connected, or away for less than that by the clock that nobody sets. */

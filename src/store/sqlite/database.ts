@@ -4,6 +4,7 @@ import Sqlite from 'better-sqlite3'
 import type { Log } from '../../bridge/ports.ts'
 import { type Clock, iso } from '../../kernel/clock.ts'
 import { messageOf } from '../../kernel/errors.ts'
+import { RunningClock } from '../../kernel/running-clock.ts'
 import { holdsMark, type MarkWriter, markWriter, readMark } from './acknowledged.ts'
 import { backupBeforeUpgrade } from './copy.ts'
 import { InUseError, isDamage, StoreError, sqliteCode } from './errors.ts'
@@ -16,6 +17,7 @@ import { Room } from './room.ts'
 import { APPLICATION_ID, MIGRATIONS, type Migration, migrate, newestVersion } from './schema/migrations.ts'
 import { repairTriggers } from './schema/triggers.ts'
 import { AuditTable } from './tables/audit.ts'
+import { RunningTime } from './tables/running.ts'
 
 export interface DatabaseOptions {
   /** A path, or `:memory:`, which keeps nothing and needs no lock, no WAL and no backup. */
@@ -46,6 +48,8 @@ export interface Database {
   readonly writer: GroupCommit
   /** The room that is left up to `store.maxBytes`. */
   readonly room: Room
+  /** The clock by which rows get old. */
+  readonly running: RunningClock
   /**
    * Says why its files cannot be found by their names any more; undefined: they can. They are looked at every few
    * seconds.
@@ -108,10 +112,11 @@ function bothOf(lock: Lock, inode: InodeLock): Lock {
 function connect(options: DatabaseOptions, file: string, lock: Lock | null, replacesLost: boolean): Database {
   const { clock, log } = options
   let sql: Sqlite.Database | undefined
+  let running: RunningClock
   try {
     const unclean = hasLog(file)
     sql = new Sqlite(file, { timeout: BUSY_TIMEOUT_MS })
-    prepare(sql, file, unclean, replacesLost ? { ...options, acceptOlder: true } : options)
+    running = prepare(sql, file, unclean, replacesLost ? { ...options, acceptOlder: true } : options)
   } catch (error) {
     sql?.close()
     throw explained(error, file, options.backupFolder ?? null)
@@ -119,7 +124,7 @@ function connect(options: DatabaseOptions, file: string, lock: Lock | null, repl
   const mark = file === ':memory:' ? null : markWriter(sql, file)
   mark?.committed()
   return opened(
-    { file, backupFolder: options.backupFolder ?? null, replacesLost },
+    { file, backupFolder: options.backupFolder ?? null, replacesLost, running },
     sql,
     new GroupCommit(sql, {
       clock,
@@ -133,14 +138,22 @@ function connect(options: DatabaseOptions, file: string, lock: Lock | null, repl
   )
 }
 
-function prepare(sql: Sqlite.Database, file: string, unclean: boolean, options: DatabaseOptions): void {
+function prepare(
+  sql: Sqlite.Database,
+  file: string,
+  unclean: boolean,
+  options: DatabaseOptions,
+): RunningClock {
   const migrations = options.migrations ?? MIGRATIONS
   const version = versionOf(sql, file, newestVersion(migrations))
   if (unclean) checkPages(sql, options)
   setPragmas(sql, file)
   if (file !== ':memory:') checkMark(sql, file, options)
   if (version !== newestVersion(migrations)) upgrade(sql, file, version, migrations, options)
+  const running = new RunningClock(options.clock)
+  running.continueFrom(new RunningTime(sql).get())
   guardAudit(sql, migrations, options)
+  return running
 }
 
 /** @throws StoreError when the database is older than what was acknowledged, unless an operator accepts that. */
@@ -322,7 +335,7 @@ export function damaged(
 }
 
 function opened(
-  place: Pick<Database, 'file' | 'backupFolder' | 'replacesLost'>,
+  place: Pick<Database, 'file' | 'backupFolder' | 'replacesLost' | 'running'>,
   sql: Sqlite.Database,
   writer: GroupCommit,
   lock: Lock | null,

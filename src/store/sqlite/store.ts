@@ -42,6 +42,7 @@ const LOAD_PAGE = 2000
 /** @throws StoreError (BadRowError) when a key, principal or policy does not parse. */
 export function createStore(database: Database, options: StoreOptions = {}): SqliteStore {
   const { sql, writer, room } = database
+  const born = () => database.running.now()
   const tables: Tables = {
     nodes: new NodesTable(sql),
     requests: new PairingRequestsTable(sql),
@@ -50,12 +51,12 @@ export function createStore(database: Database, options: StoreOptions = {}): Sql
     addresses: new PrincipalAddressesTable(sql),
     tokens: new TokensTable(sql),
     policies: new PoliciesTable(sql),
-    audit: new AuditTable(sql, () => room.has(0)),
-    invocations: new InvocationsTable(sql),
+    audit: new AuditTable(sql, () => room.has(0), born),
+    invocations: new InvocationsTable(sql, born),
     offlineWaits: new OfflineWaitsTable(sql),
     room,
   }
-  const history = new HistoryTable(sql)
+  const history = new HistoryTable(sql, born)
   const running = new RunningTime(sql)
   const invocations = new InvocationRecords(writer, tables)
   /** Damage that a load meets is told with the way to restore. */

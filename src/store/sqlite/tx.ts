@@ -220,6 +220,10 @@ export class SqliteTx implements Tx {
     return this.#tables.invocations.get(invocationId)
   }
 
+  async invocationBornAt(invocationId: string): Promise<number | null> {
+    return this.#tables.invocations.bornAt(invocationId)
+  }
+
   async invocationByKey(principal: string, idempotencyKey: string): Promise<InvocationRecord | null> {
     return this.#tables.invocations.byKey(principal, idempotencyKey)
   }

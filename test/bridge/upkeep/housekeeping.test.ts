@@ -2,7 +2,6 @@ import { expect, test, vi } from 'vitest'
 import { Housekeeping } from '../../../src/bridge/upkeep/housekeeping.ts'
 import { Retries } from '../../../src/bridge/upkeep/retries.ts'
 import { Refusal } from '../../../src/kernel/errors.ts'
-import { SteadyClock } from '../../../src/kernel/steady-clock.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
 
 const log = () => ({ debug: vi.fn(), info: vi.fn(), warn: vi.fn(), error: vi.fn() })
@@ -99,21 +98,4 @@ test('what a full disk interrupted is done when there is room, and a bug is not 
   await leftovers.retry()
   expect([leftovers.size, done]).toEqual([0, 1])
   await expect(leftovers.run('x', () => Promise.reject(new Error('a bug')))).rejects.toThrow('a bug')
-})
-
-test('a wall clock is trusted with deleting after an hour without a jump', () => {
-  const clock = new FakeClock()
-  const steady = new SteadyClock(clock)
-  expect(steady.isSteady()).toBe(false)
-  clock.advance(3_600_000)
-  expect(steady.isSteady()).toBe(true)
-  clock.jumpWall(56 * 365 * 86_400_000)
-  expect(steady.isSteady()).toBe(false)
-  clock.advance(1_800_000)
-  clock.jumpWall(-120_000)
-  expect(steady.isSteady()).toBe(false)
-  clock.advance(1_800_000)
-  expect(steady.isSteady()).toBe(false)
-  clock.advance(1_800_000)
-  expect(steady.isSteady()).toBe(true)
 })

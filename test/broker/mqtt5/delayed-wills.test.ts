@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest'
 import type { StoredWill } from '../../../src/bridge/mqtt-store.ts'
 import { DelayedWills } from '../../../src/broker/mqtt5/delayed-wills.ts'
+import { RunningClock } from '../../../src/kernel/running-clock.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
 
 const WILL = {
@@ -18,6 +19,7 @@ test('a will of a client is kept in memory alone where the database has no room,
   const clock = new FakeClock()
   const wills = new DelayedWills({
     clock,
+    running: new RunningClock(clock),
     log: { info() {}, warn() {}, error() {}, debug() {} } as never,
     send: ({ topic }) => void sent.push(topic),
     store: {

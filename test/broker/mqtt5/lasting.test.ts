@@ -262,7 +262,7 @@ describe('a will with a delay', () => {
     })
     await gone(bridge, away)
     // What nobody waits for shares a commit with this, or comes before it.
-    await bridge.persistence.sessions.put('other', 'viewer9', clock.wallMs())
+    await bridge.persistence.sessions.put('other', 'viewer9')
     expect(connected.isClosed).toBe(false)
     const copy = crashImage(file)
     await bridge.stop()

@@ -3,6 +3,7 @@ import { canonicalJson } from '../../../domain/canonical.ts'
 import type { AuditEntry } from '../../../domain/records.ts'
 import { type ChainLink, type ChainRow, chainHash, ORIGIN } from '../../audit-chain.ts'
 import { PRUNED, prunedDetail } from './audit-verify.ts'
+import { BORN, RunningTime } from './running.ts'
 
 /** Rows stay for this much longer than they must, so that a quiet log is not full of prunings. */
 const PRUNE_SLACK_MS = 86_400_000
@@ -13,7 +14,7 @@ export const CHAIN_TABLES: readonly ChainTable[] = ['audit', 'audit_activity', '
 
 /** The rows of a chain that stay; the others may go. */
 export interface ChainRetention {
-  /** The wall time from which on rows stay. */
+  /** The running time from which on rows stay. */
   readonly before: number
   /** The number of rows that stay. */
   readonly keep: number
@@ -21,11 +22,16 @@ export interface ChainRetention {
 
 interface PlacedRow extends ChainRow {
   readonly place: number | null
+  readonly born: number
 }
 
 /** Counts the rows of its chain up to this one. Rows of before there were several are numbered so. */
 function placeOf({ seq, place }: Pick<PlacedRow, 'seq' | 'place'>): number {
   return place ?? seq
+}
+
+function storedRunning(sql: Sqlite.Database): () => number {
+  return () => new RunningTime(sql).get()
 }
 
 /**
@@ -41,9 +47,19 @@ export class AuditChain {
   readonly #page: Sqlite.Statement<[number, number]>
   readonly #moveAnchor: Sqlite.Statement
   readonly #dropOld: Sqlite.Statement
+  readonly #running: () => number
 
-  /** `numbered`: the only chain of a database of before there were several. */
-  constructor(sql: Sqlite.Database, table: ChainTable, form: 'placed' | 'numbered' = 'placed') {
+  /**
+   * `form`: `numbered` is the only chain of a database of before there were several. `running`: the time by which rows
+   * get old; else what was stored of it.
+   */
+  constructor(
+    sql: Sqlite.Database,
+    table: ChainTable,
+    form: 'placed' | 'numbered' = 'placed',
+    running: () => number = storedRunning(sql),
+  ) {
+    this.#running = running
     const placed = form === 'placed'
     const place = placed ? 'place' : 'NULL AS place'
     this.#last = sql.prepare(`SELECT seq, hash, ${place} FROM ${table} ORDER BY seq DESC LIMIT 1`)
@@ -53,11 +69,13 @@ export class AuditChain {
       (each) => `coalesce((SELECT max(seq) FROM ${each}), (SELECT seq FROM ${each}_anchor), 0)`,
     )
     this.#next = sql.prepare<[]>(`SELECT 1 + max(0, ${newest.join(', ')})`).pluck()
-    const [column, value] = placed ? [', place', ', ?'] : ['', '']
+    const [column, value] = placed ? [', place, running', ', ?, ?'] : ['', '']
     this.#insert =
       sql.prepare(`INSERT INTO ${table} (seq, at, actor, kind, node_id, outcome, detail, hash${column})
       VALUES (?, ?, ?, ?, ?, ?, ?, ?${value})`)
-    this.#page = sql.prepare(`SELECT * FROM ${table} WHERE seq > ? ORDER BY seq LIMIT ?`)
+    this.#page = sql.prepare(
+      `SELECT *${placed ? `, ${BORN} AS born` : ''} FROM ${table} WHERE seq > ? ORDER BY seq LIMIT ?`,
+    )
     this.#moveAnchor = sql.prepare(`UPDATE ${table}_anchor SET seq = ?, hash = ?`)
     this.#dropOld = sql.prepare(`DELETE FROM ${table} WHERE seq <= ?`)
     this.#placed = placed
@@ -72,7 +90,7 @@ export class AuditChain {
     const detail = canonicalJson(entry.detail)
     const row = { seq: Number(this.#next.get()), at, actor, kind, node_id: nodeId, outcome, detail }
     const hash = chainHash((last ?? this.anchor() ?? ORIGIN).hash, row)
-    const place = this.#placed ? [last === undefined ? 1 : placeOf(last) + 1] : []
+    const place = this.#placed ? [last === undefined ? 1 : placeOf(last) + 1, this.#running()] : []
     this.#insert.run(row.seq, at, actor, kind, nodeId, outcome, detail, hash, ...place)
   }
 
@@ -105,12 +123,13 @@ export class AuditChain {
     if (!anchor || !last) return 0
     const page = this.#page.all(anchor.seq, limit) as PlacedRow[]
     const [oldest] = page
+    if (!oldest) return 0
     // Not the row that this leaves, whatever is asked for: it would never end.
-    const old = Math.min(before, at)
+    const old = Math.min(before, this.#running())
     const beyond = placeOf(last) - keep
-    if (!oldest || (oldest.at >= old - PRUNE_SLACK_MS && placeOf(oldest) > beyond)) return 0
-    // Only a beginning may go. A clock that jumped back stops it at a row that looks young. The new row counts too.
-    const end = page.findIndex((row) => row.at >= old && placeOf(row) > beyond + 1)
+    if (oldest.born >= old - PRUNE_SLACK_MS && placeOf(oldest) > beyond) return 0
+    // Only a beginning may go. The new row counts too.
+    const end = page.findIndex((row) => row.born >= old && placeOf(row) > beyond + 1)
     const gone = end < 0 ? page : page.slice(0, end)
     const edge = gone.at(-1)
     if (!edge) return 0

@@ -41,13 +41,13 @@ export class AuditTable {
   readonly #reader = new RowReader('audit', ['seq'])
 
   /** `hasRoom`: whether the database is within `store.maxBytes`; absent: it always is. */
-  constructor(sql: Sqlite.Database, hasRoom: () => boolean = () => true) {
+  constructor(sql: Sqlite.Database, hasRoom: () => boolean = () => true, running?: () => number) {
     this.#sql = sql
     this.#hasRoom = hasRoom
     this.#chains = {
-      decisions: new AuditChain(sql, 'audit'),
-      activity: new AuditChain(sql, 'audit_activity'),
-      attempts: new AuditChain(sql, 'audit_attempts'),
+      decisions: new AuditChain(sql, 'audit', 'placed', running),
+      activity: new AuditChain(sql, 'audit_activity', 'placed', running),
+      attempts: new AuditChain(sql, 'audit_attempts', 'placed', running),
     }
     // Merged as they are read: each of them comes in this order.
     const rows = AUDIT_LOGS.map((log) => `SELECT '${log}' AS log, * FROM ${TABLE_OF[log]} WHERE seq > ?`)

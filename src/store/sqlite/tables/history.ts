@@ -3,6 +3,7 @@ import type { HistoryRow, StatusChange } from '../../../domain/history.ts'
 import { LIMITS } from '../../../protocol/limits.ts'
 import { REASONS } from '../../../protocol/names.ts'
 import { RowReader } from './rows.ts'
+import { BORN } from './running.ts'
 
 /** New rows of a limb after which its oldest are looked at. */
 const TRIM_EVERY = 256
@@ -13,10 +14,11 @@ const BEGAN = 'history_since'
 /** Keeps when each limb came and went. */
 export class HistoryTable {
   readonly #reader = new RowReader('presence_history', ['node_id', 'seq'])
-  readonly #insert: Sqlite.Statement<[number, string, string, string]>
+  readonly #running: () => number
+  readonly #insert: Sqlite.Statement<[number, string, string, number, string]>
   readonly #trim: Sqlite.Statement<[string, string, number]>
   readonly #ofNode: Sqlite.Statement<[string, number]>
-  readonly #closeOpen: Sqlite.Statement<[]>
+  readonly #closeOpen: Sqlite.Statement<[number]>
   readonly #dropBefore: Sqlite.Statement<[number, number]>
   readonly #dropOldest: Sqlite.Statement<[number]>
   readonly #count: Sqlite.Statement<[]>
@@ -27,23 +29,25 @@ export class HistoryTable {
   /** Rows, or some more than there are: what a limb is trimmed by is not taken off. null: not counted yet. */
   #rows: number | null = null
 
-  constructor(sql: Sqlite.Database) {
+  /** `running`: the time by which rows get old. */
+  constructor(sql: Sqlite.Database, running: () => number) {
+    this.#running = running
     // A limb that was revoked meanwhile leaves nothing behind.
-    this.#insert = sql.prepare(`INSERT INTO presence_history (node_id, at, status, reason)
-      SELECT node_id, ?, ?, ? FROM nodes WHERE node_id = ?`)
+    this.#insert = sql.prepare(`INSERT INTO presence_history (node_id, at, status, reason, running)
+      SELECT node_id, ?, ?, ?, ? FROM nodes WHERE node_id = ?`)
     this.#trim = sql.prepare(`DELETE FROM presence_history WHERE node_id = ? AND seq <=
       (SELECT seq FROM presence_history WHERE node_id = ? ORDER BY seq DESC LIMIT 1 OFFSET ?)`)
     this.#ofNode = sql.prepare(`SELECT * FROM
       (SELECT * FROM presence_history WHERE node_id = ? ORDER BY seq DESC LIMIT ?) ORDER BY seq`)
     // The last heartbeat that was stored is the last that is known of a limb whose bridge was killed.
-    this.#closeOpen = sql.prepare(`INSERT INTO presence_history (node_id, at, status, reason)
-      SELECT n.node_id, max(p.at, coalesce(h.at, p.at)), 'offline', 'bridge_restart'
+    this.#closeOpen = sql.prepare(`INSERT INTO presence_history (node_id, at, status, reason, running)
+      SELECT n.node_id, max(p.at, coalesce(h.at, p.at)), 'offline', 'bridge_restart', ?
       FROM nodes n
       JOIN presence_history p ON p.seq = (SELECT max(seq) FROM presence_history WHERE node_id = n.node_id)
       LEFT JOIN heartbeats h ON h.node_id = n.node_id
       WHERE p.status = 'online'`)
     this.#dropBefore = sql.prepare(`DELETE FROM presence_history WHERE seq IN
-      (SELECT seq FROM (SELECT seq, at FROM presence_history ORDER BY seq LIMIT ?) WHERE at < ?)`)
+      (SELECT seq FROM (SELECT seq, ${BORN} AS born FROM presence_history ORDER BY seq LIMIT ?) WHERE born < ?)`)
     this.#dropOldest = sql.prepare(
       'DELETE FROM presence_history WHERE seq IN (SELECT seq FROM presence_history ORDER BY seq LIMIT ?)',
     )
@@ -53,7 +57,7 @@ export class HistoryTable {
   }
 
   put({ nodeId, at, status, reason }: StatusChange): void {
-    if (this.#insert.run(at, status, reason, nodeId).changes === 0) return
+    if (this.#insert.run(at, status, reason, this.#running(), nodeId).changes === 0) return
     if (this.#rows !== null) this.#rows++
     const written = (this.#sinceTrim.get(nodeId) ?? 0) + 1
     if (written < TRIM_EVERY) {
@@ -80,7 +84,7 @@ export class HistoryTable {
 
   /** Ends what a killed bridge left open. Returns since when history is kept: `now` at the first time. */
   resume(now: number): number {
-    this.#closeOpen.run()
+    this.#closeOpen.run(this.#running())
     // At every start something is written: a disk that cannot is known before anybody asks.
     this.#set.run('started_at', String(now))
     const began = Number(this.#began.get(BEGAN))
@@ -95,11 +99,10 @@ export class HistoryTable {
   }
 
   /**
-   * Deletes at most `limit` of the oldest rows: those from before a time (null: of any age), and those beyond a
-   * number.
+   * Deletes at most `limit` of the oldest rows: those from before a running time, and those beyond a number.
    */
-  prune(before: number | null, maxRows: number, limit: number): number {
-    const old = before === null ? 0 : this.#dropBefore.run(limit, before).changes
+  prune(before: number, maxRows: number, limit: number): number {
+    const old = this.#dropBefore.run(limit, before).changes
     if (this.#rows !== null) this.#rows -= old
     // Counted again at the limit only: a count of a million rows takes longer than all the rest.
     this.#rows ??= Number(this.#count.get())

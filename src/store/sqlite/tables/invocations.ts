@@ -6,6 +6,7 @@ import { errorBodySchema } from '../../../protocol/schemas.ts'
 import { AnswersTable } from './answers.ts'
 import { windowPage } from './paging.ts'
 import { RowReader, type SqlRow } from './rows.ts'
+import { BORN } from './running.ts'
 
 const COLUMNS =
   'invocation_id, principal, node_id, capability, command, params_hash, level, state, created_at, ended_at, fence, idempotency_key, fingerprint, decided_by, reason, error, late_at, late_success'
@@ -27,9 +28,11 @@ const MOVING = [
 /** Calls, under way and ended, and the answers kept for a while. */
 export class InvocationsTable {
   readonly #sql: Sqlite.Database
+  readonly #running: () => number
   readonly #reader = new RowReader('invocations', ['invocation_id'])
   readonly #get: Sqlite.Statement
   readonly #byKey: Sqlite.Statement
+  readonly #born: Sqlite.Statement<[string]>
   readonly #put: Sqlite.Statement
   readonly #answers: AnswersTable
   readonly #answer: Sqlite.Statement
@@ -42,12 +45,17 @@ export class InvocationsTable {
   readonly #dropOld: Sqlite.Statement
   readonly #dropMany: Sqlite.Statement
 
-  constructor(sql: Sqlite.Database) {
+  /** `running`: the time by which rows get old. */
+  constructor(sql: Sqlite.Database, running: () => number) {
     this.#sql = sql
+    this.#running = running
     this.#get = sql.prepare('SELECT * FROM invocations WHERE invocation_id = ?')
     this.#byKey = sql.prepare('SELECT * FROM invocations WHERE principal = ? AND idempotency_key = ?')
-    this.#put = sql.prepare(`INSERT INTO invocations (${COLUMNS}) VALUES (${COLUMNS.replaceAll(/\w+/g, '?')})
-      ON CONFLICT (invocation_id) DO UPDATE SET ${MOVING.map((name) => `${name} = excluded.${name}`).join(', ')}`)
+    this.#born = sql.prepare<[string]>(`SELECT ${BORN} FROM invocations WHERE invocation_id = ?`).pluck()
+    this.#put =
+      sql.prepare(`INSERT INTO invocations (${COLUMNS}, running) VALUES (${COLUMNS.replaceAll(/\w+/g, '?')}, ?)
+      ON CONFLICT (invocation_id) DO UPDATE SET ${MOVING.map((name) => `${name} = excluded.${name}`).join(', ')},
+      running = CASE WHEN invocations.ended_at IS NULL THEN excluded.running ELSE invocations.running END`)
     this.#answers = new AnswersTable(sql)
     this.#answer = sql.prepare(`SELECT answer FROM invocation_answers
       WHERE seq = (SELECT seq FROM invocations WHERE invocation_id = ?)`)
@@ -60,16 +68,16 @@ export class InvocationsTable {
         ON CONFLICT (key) DO UPDATE SET value = CAST(value AS INTEGER) + 1 RETURNING CAST(value AS INTEGER)`)
       .pluck()
     this.#dropAnswers = sql.prepare(`DELETE FROM invocation_answers WHERE seq IN
-      (SELECT seq FROM invocations WHERE idempotency_key IS NOT NULL AND created_at < ? AND ended_at < ? LIMIT ?)`)
+      (SELECT seq FROM invocations WHERE idempotency_key IS NOT NULL AND ended_at IS NOT NULL AND ${BORN} < ? LIMIT ?)`)
     this.#forgetKeys = sql.prepare(`UPDATE invocations SET idempotency_key = NULL WHERE seq IN
-      (SELECT seq FROM invocations WHERE idempotency_key IS NOT NULL AND created_at < ? AND ended_at < ? LIMIT ?)`)
+      (SELECT seq FROM invocations WHERE idempotency_key IS NOT NULL AND ended_at IS NOT NULL AND ${BORN} < ? LIMIT ?)`)
     const keyed = 'principal = ? AND idempotency_key IS NOT NULL'
     this.#forgetPrincipal = [
       sql.prepare(`DELETE FROM invocation_answers WHERE seq IN (SELECT seq FROM invocations WHERE ${keyed})`),
       sql.prepare(`UPDATE invocations SET idempotency_key = NULL WHERE ${keyed}`),
     ]
     this.#dropOld = sql.prepare(`DELETE FROM invocations WHERE seq IN
-      (SELECT seq FROM invocations WHERE ended_at < ? ORDER BY seq LIMIT ?)`)
+      (SELECT seq FROM invocations WHERE ended_at IS NOT NULL AND ${BORN} < ? ORDER BY seq LIMIT ?)`)
     this.#dropMany = sql.prepare(`DELETE FROM invocations WHERE ended_at IS NOT NULL AND seq IN
       (SELECT seq FROM invocations WHERE seq <= (SELECT max(seq) FROM invocations) - ? ORDER BY seq LIMIT ?)`)
   }
@@ -102,7 +110,14 @@ export class InvocationsTable {
       record.error === null ? null : JSON.stringify(record.error),
       record.late?.at ?? null,
       record.late === undefined ? null : Number(record.late.success),
+      this.#running(),
     )
+  }
+
+  /** Returns the running time at which it ended, or was begun; null when there is none. */
+  bornAt(invocationId: string): number | null {
+    const born = this.#born.get(invocationId)
+    return born === undefined ? null : Number(born)
   }
 
   /** Keeps an answer within the bounds. Returns how many answers were given up for it, or itself. */
@@ -155,8 +170,8 @@ export class InvocationsTable {
 
   /** Deletes at most `limit` rows of each sort that may go. Returns how many. */
   prune(before: number, keep: number, keysBefore: number, limit: number): number {
-    const answers = this.#dropAnswers.run(keysBefore, keysBefore, limit).changes
-    this.#forgetKeys.run(keysBefore, keysBefore, limit)
+    const answers = this.#dropAnswers.run(keysBefore, limit).changes
+    this.#forgetKeys.run(keysBefore, limit)
     return answers + this.#dropOld.run(before, limit).changes + this.#dropMany.run(keep, limit).changes
   }
 

@@ -2,6 +2,9 @@ import type Sqlite from 'better-sqlite3'
 
 const KEY = 'running_ms'
 
+/** Is the running time at which a row was born; rows of before that was kept count as born when the schema changed. */
+export const BORN = "coalesce(running, (SELECT CAST(value AS INTEGER) FROM meta WHERE key = 'running_since'))"
+
 /** Counts how long bridges have run on this database: the clock of every end that is stored. */
 export class RunningTime {
   readonly #get: Sqlite.Statement<[]>

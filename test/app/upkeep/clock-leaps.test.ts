@@ -1,0 +1,124 @@
+import { describe, expect, it } from 'vitest'
+import { startApp, type TestApp } from '../../support/app.ts'
+import type { TestClient } from '../../support/client.ts'
+
+const HOUR_MS = 3_600_000
+const DAY_MS = 24 * HOUR_MS
+const YEARS_MS = 54 * 365 * DAY_MS
+const FREE = {
+  displayName: 'Robot',
+  platform: 'esp32',
+  capabilities: [{ cap: 'arm', commands: ['arm.move'], authLevel: 'free' }],
+}
+const RETENTION = { invocationDays: 2, auditDays: 2, attemptDays: 2, historyDays: 2 }
+
+/** Lets time pass in steps, so that chores run between them. */
+async function pass(app: TestApp, ms: number, stepMs = HOUR_MS): Promise<void> {
+  for (let left = ms; left > 0; left -= stepMs) {
+    app.clock.advance(Math.min(stepMs, left))
+    await new Promise((resolve) => setTimeout(resolve, 2))
+  }
+}
+
+async function robot(app: TestApp): Promise<TestClient> {
+  const limb = await app.limb('r1', FREE)
+  await limb.subscribe('limb/node/r1/invoke')
+  await limb.publish('limb/node/r1/heartbeat', {}, { qos: 1 })
+  return limb
+}
+
+async function invoked(app: TestApp, limb: TestClient, more: object = {}) {
+  const admin = await app.admin()
+  const answered = admin.ask('admin', 'invoke', { nodeId: 'r1', command: 'arm.move', ...more })
+  const { json } = await limb.next('limb/node/r1/invoke')
+  await limb.publish('limb/node/r1/result', { invocationId: json.invocationId, success: true })
+  await answered
+  await admin.end()
+  return json.invocationId
+}
+
+const WHEN = ['while the bridge runs', 'between two starts']
+
+describe.each([
+  ['forward', YEARS_MS],
+  ['back', -YEARS_MS],
+])('a leap of the wall clock %s', (_which, leap) => {
+  async function leaps(app: TestApp, when: string): Promise<void> {
+    app.clock.jumpWall(leap)
+    if (when === 'between two starts') await app.restart()
+  }
+
+  it.each(WHEN.map((when) => [when]))(
+    'takes no invocation and no audit row early, and none late, %s',
+    async (when) => {
+      await using app = await startApp(
+        { retention: RETENTION, backup: { everyHours: 0 }, presence: { saveSeconds: 1 } },
+        { fakeClock: true },
+      )
+      const limb = await robot(app)
+      const invocationId = await invoked(app, limb)
+      await limb.end()
+      await pass(app, DAY_MS)
+      await leaps(app, when)
+      const kept = async () => {
+        const admin = await app.admin()
+        const { items } = await admin.do('admin', 'audit/list', { kind: 'pairing.approved' })
+        const listed = await admin.do('admin', 'invocation/list')
+        const ids = listed.items.map((each: { invocationId: string }) => each.invocationId)
+        await admin.end()
+        return { audit: items.length, invocation: ids.includes(invocationId) }
+      }
+      await pass(app, DAY_MS - 2 * HOUR_MS)
+      expect(await kept()).toEqual({ audit: 1, invocation: true })
+      // Audit rows stay for a day longer than they must.
+      await pass(app, DAY_MS + 4 * HOUR_MS)
+      await expect
+        .poll(async () => {
+          await pass(app, HOUR_MS)
+          return await kept()
+        })
+        .toEqual({ audit: 0, invocation: false })
+    },
+  )
+
+  it.each(WHEN.map((when) => [when]))('frees no idempotency key early, and none late, %s', async (when) => {
+    await using app = await startApp({ backup: { everyHours: 0 } }, { fakeClock: true })
+    const limb = await robot(app)
+    const key = { idempotencyKey: 'k1' }
+    const first = await invoked(app, limb, key)
+    await limb.end()
+    await pass(app, DAY_MS / 2)
+    await leaps(app, when)
+    await pass(app, DAY_MS / 2 - HOUR_MS)
+    const admin = await app.admin()
+    const ask = () => admin.ask('admin', 'invoke', { nodeId: 'r1', command: 'arm.move', ...key })
+    expect((await ask()).data).toMatchObject({ invocationId: first })
+    await pass(app, HOUR_MS + 120_000)
+    // Free again: it is looked at anew, and its limb is away.
+    expect((await ask()).error).toMatchObject({ code: 'node_offline' })
+  })
+
+  it.each(WHEN.map((when) => [when]))('ends no idle session early, and none late, %s', async (when) => {
+    const mqtt = { port: 0, sessionExpirySeconds: DAY_MS / 1000, maxKeepaliveSeconds: 65_535 }
+    await using app = await startApp({ mqtt, backup: { everyHours: 0 } }, { fakeClock: true })
+    const admin = await app.admin()
+    await admin.do('admin', 'principal/add', { name: 'ada', role: 'viewer', password: 'long enough' })
+    const away = await app.principal('ada', 'long enough', { clientId: 'ada-1', clean: false })
+    await away.subscribe('limb/node/+/status')
+    await away.end()
+    await pass(app, DAY_MS / 2)
+    await leaps(app, when)
+    const known = async () => {
+      const asking = await app.admin()
+      const { items } = await asking.do('admin', 'session/list', { name: 'ada' })
+      await asking.end()
+      return items
+    }
+    await pass(app, DAY_MS / 2 - HOUR_MS)
+    const [session] = await known()
+    expect(session).toMatchObject({ clientId: 'ada-1', live: false })
+    expect(Date.parse(session.since)).toBeLessThanOrEqual(app.clock.wallMs())
+    await pass(app, 2 * HOUR_MS, 300_000)
+    expect(await known()).toEqual([])
+  })
+})
