@@ -33,7 +33,7 @@ export class ToolCalls {
   readonly #parts: ToolCallParts
   /** The controllers that end the waiting for answers, by the transactions of the invocations under way. */
   readonly #invoked = new Map<string, AbortController>()
-  /** Those of them that go on without their caller. */
+  /** The transactions of those that go on without their caller. */
   readonly #patient = new Set<string>()
   readonly #running = new Set<Promise<unknown>>()
   readonly #takingBack = new Set<Promise<unknown>>()
