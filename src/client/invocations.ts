@@ -99,7 +99,7 @@ function failed(invocationId: string, error: string): InvocationResult {
 }
 
 function bounded(result: InvocationResult): InvocationResult {
-  const bytes = Buffer.byteLength(JSON.stringify(result))
+  const bytes = new TextEncoder().encode(JSON.stringify(result)).length
   if (bytes <= LIMITS.resultBytes) return result
   return failed(result.invocationId, `the result has ${bytes} bytes; the limit is ${LIMITS.resultBytes}`)
 }

@@ -167,7 +167,7 @@ export class Limb {
     const { client } = this.#link
     if (!client || !this.#approved || payload.length > MAX_DATA_BYTES) return false
     const { retain = false, qos = 0 } = options
-    client.publish(`${this.#topics.dataPrefix(this.#options.nodeId)}${path}`, Buffer.from(payload), {
+    client.publish(`${this.#topics.dataPrefix(this.#options.nodeId)}${path}`, payloadOf(payload), {
       retain,
       qos,
     })
@@ -184,7 +184,7 @@ export class Limb {
         password: this.#key,
         keepalive: KEEPALIVE_SECONDS,
         connectTimeout: CONNECT_MS,
-        ...(ca === undefined ? {} : { ca: [Buffer.from(ca)] }),
+        ...(ca === undefined ? {} : { ca: [typeof ca === 'string' ? ca : new TextDecoder().decode(ca)] }),
       },
     }
   }
@@ -311,7 +311,7 @@ export class Limb {
       this.#unsent.add(result)
       return
     }
-    client.publish(this.#topic('result'), result.payload, { qos: 1 }, (error) => {
+    client.publish(this.#topic('result'), payloadOf(result.payload), { qos: 1 }, (error) => {
       if (!error) return
       // MQTT 5 says that it is not taken; 3.1.1 has no words for that.
       if (typeof (error as { code?: unknown }).code === 'number') {
@@ -346,6 +346,11 @@ export class Limb {
     this.#emit({ kind: 'disconnected', reason: this.#reason ?? why, retryMs })
     this.#reason = undefined
   }
+}
+
+/** mqtt.js sends any bytes, and its types know Node's alone. */
+function payloadOf(payload: string | Uint8Array): string | Buffer {
+  return payload as string | Buffer
 }
 
 function parsed(payload: Buffer): PairingAnswer | undefined {

@@ -1,5 +1,6 @@
 import { connect as connectSocket } from 'node:net'
-import { connect, type IClientOptions, type IConnackPacket, type IPublishPacket, MqttClient } from 'mqtt'
+// The build of mqtt.js for browsers has no other export than the default one.
+import mqtt, { type IClientOptions, type IConnackPacket, type IPublishPacket, type MqttClient } from 'mqtt'
 import type { Clock, MonotonicMs } from '../kernel/clock.ts'
 import { messageOf } from '../kernel/errors.ts'
 import { Backoff, type BackoffRange } from './backoff.ts'
@@ -248,8 +249,8 @@ function createClient(
   failed: (error: unknown) => void,
 ): MqttClient {
   const all = { ...COMMON, protocolVersion, ...options }
-  if ('url' in to) return connect(to.url, all)
-  return new MqttClient(() => {
+  if ('url' in to) return mqtt.connect(to.url, all)
+  return new mqtt.MqttClient(() => {
     const socket = connectSocket(to.socketPath)
     // mqtt.js does not pass every error of a socket on (ENOENT, EACCES).
     socket.on('error', failed)

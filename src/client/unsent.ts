@@ -9,7 +9,7 @@ import type { Invocation, InvocationResult } from '../protocol/schemas.ts'
 export interface Unsent {
   readonly invocationId: string
   readonly command: string
-  readonly payload: Buffer
+  readonly payload: Uint8Array
   /** The time from which nobody waits for it. */
   readonly until: MonotonicMs
 }
@@ -40,7 +40,7 @@ export function unsentOf(
   return {
     invocationId,
     command,
-    payload: Buffer.from(JSON.stringify(result)),
+    payload: new TextEncoder().encode(JSON.stringify(result)),
     until: plusMs(received.monotonicMs, kept),
   }
 }

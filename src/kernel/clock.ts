@@ -29,7 +29,8 @@ export const systemClock: Clock = {
   monotonicMs: () => performance.now() as MonotonicMs,
   after(delayMs, task) {
     const timer = setTimeout(task, Math.min(Math.max(0, delayMs), MAX_TIMER_MS))
-    timer.unref()
+    // A browser's timer is a number.
+    ;(timer as { unref?(): void }).unref?.()
     return () => clearTimeout(timer)
   },
 }
