@@ -348,7 +348,7 @@ export class Limb {
   }
 }
 
-/** mqtt.js sends any bytes, and its types know Node's alone. */
+/** The types of mqtt.js know the bytes of Node alone; it sends any. */
 function payloadOf(payload: string | Uint8Array): string | Buffer {
   return payload as string | Buffer
 }

@@ -1,7 +1,7 @@
 import { LIMITS } from '../../protocol/limits.ts'
 
 /** A limb's key in a browser: in the storage of the page's origin, under the name that is a file's path in Node. */
-export class KeyFile {
+class StoredKey {
   readonly #name: string
 
   constructor(name: string) {
@@ -26,6 +26,9 @@ export class KeyFile {
     storage().setItem(this.#name, key)
   }
 }
+
+/** It stands for the class of that name. */
+export { StoredKey as KeyFile }
 
 /** The slice of a browser's globals that is used: the compiler knows Node's alone. */
 interface Storage {
