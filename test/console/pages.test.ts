@@ -90,6 +90,42 @@ describe.each(['desk', 'phone'] as Size[])('at the size of a %s', (size) => {
   )
 
   it(
+    'Settings rename a limb, show a new key once, and ask before they revoke',
+    async () => {
+      await using signedIn = await world.open('boss', size)
+      const { page, go, problems } = signedIn
+      const nodeId = size === 'desk' ? 'cam4' : 'cam5'
+      const device = await world.app.limb(nodeId)
+      await go(`#/limb/${nodeId}?tab=settings`)
+      const tab = page.locator('.tabs [aria-current]')
+      expect(
+        await tab.evaluate((at) => Number(Reflect.get(at.getBoundingClientRect(), 'right'))),
+      ).toBeLessThanOrEqual(page.viewportSize()?.width ?? 0)
+      await page.getByRole('textbox', { name: 'Name' }).fill('Eye of the shed')
+      await page.getByRole('button', { name: 'Save' }).first().click()
+      await page.getByRole('heading', { level: 1, name: 'Eye of the shed' }).waitFor()
+      await page.getByRole('button', { name: 'Make a new key' }).click()
+      const key = await page.locator('.secret code').innerText()
+      expect(key.length).toBeGreaterThan(20)
+      await page.locator('dialog footer button').first().click()
+      await page.locator('.secret').waitFor({ state: 'detached' })
+      await page.getByRole('button', { name: 'Revoke' }).click()
+      const dialog = page.getByRole('dialog')
+      expect(await dialog.innerText()).toContain('Revoke Eye of the shed?')
+      await page.keyboard.press('Escape')
+      await dialog.waitFor({ state: 'detached' })
+      expect((await world.admin.ask('admin', 'node/get', { nodeId })).ok).toBe(true)
+      await page.getByRole('button', { name: 'Revoke' }).click()
+      await dialog.getByRole('button', { name: 'Revoke' }).click()
+      await page.waitForURL(/#\/limbs/)
+      expect((await world.admin.ask('admin', 'node/get', { nodeId })).error.code).toBe('not_found')
+      device.mqtt.end(true)
+      expect(problems).toEqual([])
+    },
+    patience(60_000),
+  )
+
+  it(
     'Pairing shows a request within a second, wants the last letters of its code, and lets it in',
     async () => {
       await using signedIn = await world.open('boss', size)

@@ -81,6 +81,7 @@ export function LimbPage({ id: nodeId }: { id: string }): JSX.Element {
             key={name}
             href={href('limb', nodeId, { tab: name === 'use' ? '' : name })}
             aria-current={name === tab.name ? 'page' : undefined}
+            ref={name === tab.name ? intoView : null}
           >
             {t(title)}
           </a>
@@ -105,4 +106,9 @@ function Unknown({ nodeId }: { nodeId: string }): JSX.Element {
       {session.may('node/why') && <LimbHealth nodeId={nodeId} state={undefined} values={undefined} />}
     </>
   )
+}
+
+/** On a narrow screen the tabs scroll sideways: the one that is open is seen whole. */
+function intoView(tab: HTMLElement | null): void {
+  tab?.scrollIntoView({ block: 'nearest', inline: 'nearest' })
 }
