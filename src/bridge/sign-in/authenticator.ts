@@ -1,5 +1,6 @@
 import { currentKeyHolds } from '../../domain/pairing.ts'
 import type { PrincipalRecord } from '../../domain/records.ts'
+import { addressGroup } from '../../kernel/address.ts'
 import { messageOf } from '../../kernel/errors.ts'
 import { escapeText } from '../../kernel/escape-text.ts'
 import { LogThrottle } from '../../kernel/log-throttle.ts'
@@ -164,7 +165,7 @@ export class Authenticator {
 
   #wrongKey(nodeId: string, { address }: Credentials): void {
     this.#world.counters.count('wrong_keys')
-    this.#wrongKeys.write(JSON.stringify([nodeId, address]), (suppressed) =>
+    this.#wrongKeys.write(JSON.stringify([nodeId, addressGroup(address)]), (suppressed) =>
       this.#world.log.warn(
         { nodeId, address, suppressed },
         `${nodeId} connected from ${address} with another key than the approved one; if the device lost its key, ` +
@@ -180,7 +181,7 @@ export class Authenticator {
     const shown = certificateName === '' ? '' : escapeText(certificateName.slice(0, MAX_SHOWN_NAME))
     const whose =
       shown === '' ? 'has no common name, or several' : `has the common name ${JSON.stringify(shown)}`
-    this.#idleCertificates.write(JSON.stringify([address, shown]), (suppressed) =>
+    this.#idleCertificates.write(JSON.stringify([addressGroup(address), shown]), (suppressed) =>
       this.#world.log.warn(
         { address, username, certificateName: shown, suppressed },
         `the client certificate from ${address} ${whose}, which is no nodeId: it opens the door and stands for no limb, so ` +

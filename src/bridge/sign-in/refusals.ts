@@ -1,3 +1,4 @@
+import { addressGroup } from '../../kernel/address.ts'
 import { messageOf } from '../../kernel/errors.ts'
 import { escapeText } from '../../kernel/escape-text.ts'
 import { LogThrottle } from '../../kernel/log-throttle.ts'
@@ -50,7 +51,7 @@ export class RefusedSignIns {
     const message = `sign-in refused: ${reason}`
     // A key is a limb's; a wrong password is a principal's.
     const nodeId = why === 'key' ? name : null
-    this.#throttle.write(JSON.stringify([name, from.address]), (suppressed) =>
+    this.#throttle.write(JSON.stringify([name, addressGroup(from.address)]), (suppressed) =>
       this.#report(name, from, { reason, message, suppressed, nodeId }),
     )
   }
@@ -64,14 +65,14 @@ export class RefusedSignIns {
     const nodeId = identity?.kind === 'principal' || !isKnown ? null : given
     const from = { address, version, clientId: isKnown || clientId !== given ? clientId : name }
     const message = `CONNECT refused: ${reason}`
-    this.#throttle.write(JSON.stringify([name, address, why]), (suppressed) =>
+    this.#throttle.write(JSON.stringify([name, addressGroup(address), why]), (suppressed) =>
       this.#report(name, from, { reason, message, suppressed, nodeId, holder }),
     )
   }
 
   /** A refusal for a while begins; `message` says for whom, how long and why. */
   shutOut(name: string, from: From, message: string): void {
-    this.#throttle.write(JSON.stringify(['shut out', name, from.address]), (suppressed) =>
+    this.#throttle.write(JSON.stringify(['shut out', name, addressGroup(from.address)]), (suppressed) =>
       this.#report(name, from, { reason: message, message, suppressed }),
     )
   }

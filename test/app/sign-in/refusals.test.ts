@@ -1,5 +1,8 @@
+import { once } from 'node:events'
 import { describe, expect, it } from 'vitest'
+import { connectPacket } from '../../broker/wire.ts'
 import { keyOf, startApp } from '../../support/app.ts'
+import { proxied, version2 } from '../../support/proxy.ts'
 
 describe('a refused CONNECT', () => {
   it('names user, client id and address in log, event and audit log', async () => {
@@ -53,6 +56,27 @@ describe('a refused CONNECT', () => {
     })
     await admin.settle()
     expect(JSON.stringify(app.logLines)).not.toContain('correct horse')
+  })
+
+  it('from any address of one IPv6 network is told as one, and those of another by themselves', async () => {
+    const proxy = { proxyNetworks: ['127.0.0.0/8'] }
+    await using app = await startApp({ mqtt: { port: 0, ...proxy } }, { fakeClock: true, memory: true })
+    const admin = await app.admin()
+    await admin.subscribe('limb/bridge/event/sign_in_refused')
+    const refused = { username: 'dev2', password: keyOf('dev2'), clientId: 'd', keepalive: 60_000 }
+    for (const source of ['2001:db8:0:1::1', '2001:db8:0:1::2', '2001:db8:0:1:ffff::3', '2001:db8:0:2::1']) {
+      const socket = await proxied(app.bridge.mqtt.port, version2({ source }))
+      socket.write(connectPacket(refused))
+      const [connack] = (await once(socket, 'data')) as [Buffer]
+      expect(connack[3]).toBe(2)
+      socket.destroy()
+    }
+    const event = async () => (await admin.next(() => true)).json
+    expect(await event()).toMatchObject({ address: '2001:db8:0:1::1', suppressed: 0 })
+    expect(await event()).toMatchObject({ address: '2001:db8:0:2::1', suppressed: 0 })
+    app.clock.advance(60_000)
+    expect(await event()).toMatchObject({ suppressed: 1 })
+    expect(admin.waiting).toEqual([])
   })
 
   it('is told once a minute for each name and address, and counted', async () => {
