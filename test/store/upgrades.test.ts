@@ -152,19 +152,16 @@ describe.each(versions)('a database of schema %i', (version) => {
     expect(backupsOf(file)).toEqual(backups)
   })
 
-  test.skipIf(version >= RUNNING_SESSIONS)(
-    'has sessions that are as old as they were, up to a day',
-    async () => {
-      const file = copyOf(version)
-      await open(file).close()
-      const after = contentsOf(file)
-      const since = Number(after.get('meta')?.find(({ key }) => key === 'running_since')?.value)
-      // Those of the fixtures were used at a time that is long ago.
-      const used = (after.get('mqtt_sessions') ?? []).map((row) => since - Number(row.used_at))
-      expect(used.length).toBeGreaterThan(0)
-      expect(new Set(used)).toEqual(new Set([DAY_MS]))
-    },
-  )
+  test('has sessions that are as old as they were, up to a day', async () => {
+    const file = copyOf(version)
+    await open(file).close()
+    const after = contentsOf(file)
+    const since = Number(after.get('meta')?.find(({ key }) => key === 'running_since')?.value)
+    // Those of the fixtures were used at a time that is long ago.
+    const used = (after.get('mqtt_sessions') ?? []).map((row) => since - Number(row.used_at))
+    expect(used.length).toBeGreaterThan(0)
+    if (version < RUNNING_SESSIONS) expect(new Set(used)).toEqual(new Set([DAY_MS]))
+  })
 
   test('means the same to the code of today', async () => {
     const database = opened(copyOf(version))
