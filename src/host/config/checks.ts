@@ -1,4 +1,5 @@
-import { isIPv4, isIPv6 } from 'node:net'
+import { isIP } from 'node:net'
+import { isLoopbackAddress, unmappedAddress } from '../../kernel/address.ts'
 import { SOCKET_PATH_MAX_BYTES } from '../../kernel/listening.ts'
 import { filtersOverlap } from '../../protocol/filters.ts'
 import type { Settings } from './schema.ts'
@@ -11,9 +12,7 @@ export interface CrossProblem {
 }
 
 export function isLoopback(host: string): boolean {
-  if (isIPv4(host)) return host.startsWith('127.')
-  if (isIPv6(host)) return host === '::1' || /^::ffff:127\./i.test(host)
-  return host.toLowerCase() === 'localhost'
+  return isIP(host) > 0 ? isLoopbackAddress(unmappedAddress(host)) : host.toLowerCase() === 'localhost'
 }
 
 /** Returns whether a literal start of the filter lies below the root, whose rights follow from the protocol alone. */

@@ -1,5 +1,4 @@
-import { type ClientRequest, type IncomingMessage, request as plainRequest } from 'node:http'
-import { request as tlsRequest } from 'node:https'
+import type { ClientRequest, IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
 import type { SecureContext } from 'node:tls'
 import type { HttpInvocation, HttpLimbClient, InvocationDelivery } from '../../bridge/ports.ts'
@@ -9,8 +8,8 @@ import { invokeSignature, invokeSignature2 } from '../../kernel/invoke-signature
 import { type Network, networksOf } from '../../kernel/networks.ts'
 import { newId } from '../../kernel/secrets.ts'
 import { LIMITS } from '../../protocol/limits.ts'
-import { type Begun, brokenAnswer, MAX_HEADER_BYTES } from './broken-answer.ts'
-import { encrypted, hostOf, portOf } from './channel.ts'
+import { type Begun, brokenAnswer } from './broken-answer.ts'
+import { hostOf, portOf } from './channel.ts'
 import { connectionFailure } from './failure.ts'
 import { lookupNames } from './names.ts'
 import {
@@ -21,6 +20,7 @@ import {
   resolveAllowed,
   sharedLookup,
 } from './networks.ts'
+import { post } from './post.ts'
 import { type Race, raceToConnect } from './race.ts'
 import { readReason } from './refused-answer.ts'
 import { ServerTrust } from './trust.ts'
@@ -134,38 +134,25 @@ class Exchange implements InvocationDelivery {
     const { body, secret, nodeId } = this.#invocation
     const time = String(Math.floor(this.#clock.wallMs() / 1000))
     const nonce = newId('')
-    // A connection of its own: a kept one could be to an address that is not allowed any more.
-    const channel = context ? encrypted(url, socket, context) : socket
-    if (context) channel.once('secureConnect', () => this.#mayHaveSent())
-    else this.#mayHaveSent()
-    const request = (context ? tlsRequest : plainRequest)(url, {
-      method: 'POST',
-      createConnection: () => channel,
-      maxHeaderSize: MAX_HEADER_BYTES,
+    this.#request = post(socket, {
+      url,
+      context,
+      body,
       headers: {
-        'content-type': 'application/json',
-        'content-length': body.length,
-        'accept-encoding': 'identity',
-        'user-agent': 'limb-bridge',
         'limb-node': nodeId,
         'limb-time': time,
         'limb-nonce': nonce,
         'limb-signature': invokeSignature(secret, time, nonce, body),
         'limb-signature-2': invokeSignature2(secret, time, nonce, body),
       },
+      sending: () => this.#mayHaveSent(),
+      answered: (response) => this.#answered(url, response),
+      failed: (error) => this.#failed(url, error),
+      // An answer that has begun says itself how it ends.
+      closed: () => {
+        if (!this.#begun) this.#failed(url, CLOSED)
+      },
     })
-    this.#request = request
-    request.once('response', (response) => this.#answered(url, response))
-    request.once('upgrade', (response, socket) => {
-      socket.destroy()
-      this.#answered(url, response)
-    })
-    request.on('error', (error) => this.#failed(url, error))
-    // The last that comes in any case; an answer that has begun says itself how it ends.
-    request.once('close', () => {
-      if (!this.#begun) this.#failed(url, CLOSED)
-    })
-    request.end(body)
   }
 
   #mayHaveSent(): void {

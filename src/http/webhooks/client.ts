@@ -1,13 +1,12 @@
-import { type ClientRequest, type IncomingMessage, request as plainRequest } from 'node:http'
-import { request as tlsRequest } from 'node:https'
+import type { ClientRequest, IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
 import type { SecureContext } from 'node:tls'
 import type { WebhookClient, WebhookOutcome, WebhookRequest } from '../../bridge/webhook-ports.ts'
 import { isLoopbackAddress } from '../../kernel/address.ts'
 import type { Clock } from '../../kernel/clock.ts'
 import type { Network } from '../../kernel/networks.ts'
-import { brokenAnswer, MAX_HEADER_BYTES } from '../limb-client/broken-answer.ts'
-import { encrypted, hostOf, portOf } from '../limb-client/channel.ts'
+import { brokenAnswer } from '../limb-client/broken-answer.ts'
+import { hostOf, portOf } from '../limb-client/channel.ts'
 import { connectionFailure } from '../limb-client/failure.ts'
 import { lookupNames } from '../limb-client/names.ts'
 import {
@@ -17,6 +16,7 @@ import {
   resolveAllowed,
   sharedLookup,
 } from '../limb-client/networks.ts'
+import { post } from '../limb-client/post.ts'
 import { type Race, raceToConnect } from '../limb-client/race.ts'
 import { readReason } from '../limb-client/refused-answer.ts'
 import { ServerTrust } from '../limb-client/trust.ts'
@@ -143,30 +143,16 @@ class Exchange {
 
   #send(socket: Socket, context: SecureContext | null): void {
     const { body, headers } = this.#wanted
-    const channel = context ? encrypted(this.#url, socket, context) : socket
-    if (context) channel.once('secureConnect', () => this.#hasSent())
-    else this.#hasSent()
-    const request = (context ? tlsRequest : plainRequest)(this.#url, {
-      method: 'POST',
-      createConnection: () => channel,
-      maxHeaderSize: MAX_HEADER_BYTES,
-      headers: {
-        'content-type': 'application/json',
-        'content-length': body.length,
-        'accept-encoding': 'identity',
-        'user-agent': 'limb-bridge',
-        ...headers,
-      },
+    this.#request = post(socket, {
+      url: this.#url,
+      context,
+      body,
+      headers,
+      sending: () => this.#hasSent(),
+      answered: (response) => this.#answered(response),
+      failed: (error) => this.#failed(error),
+      closed: () => this.#failed(CLOSED),
     })
-    this.#request = request
-    request.once('response', (response) => this.#answered(response))
-    request.once('upgrade', (response, upgraded) => {
-      upgraded.destroy()
-      this.#answered(response)
-    })
-    request.on('error', (error) => this.#failed(error))
-    request.once('close', () => this.#failed(CLOSED))
-    request.end(body)
   }
 
   #hasSent(): void {

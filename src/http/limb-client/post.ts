@@ -1,0 +1,49 @@
+import { type ClientRequest, type IncomingMessage, request as plainRequest } from 'node:http'
+import { request as tlsRequest } from 'node:https'
+import type { Socket } from 'node:net'
+import type { SecureContext } from 'node:tls'
+import { MAX_HEADER_BYTES } from './broken-answer.ts'
+import { encrypted } from './channel.ts'
+
+export interface Post {
+  readonly url: URL
+  /** The certificates that are believed; null when the connection has no TLS. */
+  readonly context: SecureContext | null
+  readonly body: Uint8Array
+  /** The headers beside those of every request. */
+  readonly headers: Readonly<Record<string, string>>
+  /** Called when the request goes out: from then on the server may have it. */
+  readonly sending: () => void
+  readonly answered: (response: IncomingMessage) => void
+  readonly failed: (error: unknown) => void
+  /** Called last in any case. */
+  readonly closed: () => void
+}
+
+/** Posts JSON over a connection of its own: a kept one could be to an address that is not allowed any more. */
+export function post(connected: Socket, { url, context, body, headers, ...then }: Post): ClientRequest {
+  const channel = context ? encrypted(url, connected, context) : connected
+  if (context) channel.once('secureConnect', then.sending)
+  else then.sending()
+  const request = (context ? tlsRequest : plainRequest)(url, {
+    method: 'POST',
+    createConnection: () => channel,
+    maxHeaderSize: MAX_HEADER_BYTES,
+    headers: {
+      'content-type': 'application/json',
+      'content-length': body.length,
+      'accept-encoding': 'identity',
+      'user-agent': 'limb-bridge',
+      ...headers,
+    },
+  })
+  request.once('response', then.answered)
+  request.once('upgrade', (response, upgraded) => {
+    upgraded.destroy()
+    then.answered(response)
+  })
+  request.on('error', then.failed)
+  request.once('close', then.closed)
+  request.end(body)
+  return request
+}
