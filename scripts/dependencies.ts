@@ -39,6 +39,28 @@ const REASONS: Readonly<Record<string, string>> = {
   zod: 'checks of everything that comes from outside; the documents are made from the same schemas',
 }
 
+/** Why each development dependency is there: what the tests, the checks and the builds are made with. */
+const DEVELOPMENT_REASONS: Readonly<Record<string, string>> = {
+  '@asyncapi/specs': 'the published schema of AsyncAPI 3, which docs/asyncapi.yaml is checked with',
+  '@biomejs/biome': 'the linter and formatter; pinned, because a newer one formats otherwise',
+  '@micropython/micropython-webassembly-pyscript':
+    'the MicroPython interpreter as WebAssembly: the example for MicroPython runs in it',
+  '@modelcontextprotocol/client': 'the official MCP client, which the tests of the MCP server use',
+  '@modelcontextprotocol/conformance': 'the official conformance scenarios of MCP',
+  '@seriousme/openapi-schema-validator':
+    'the published schema of OpenAPI 3.1, which docs/openapi.json is checked with',
+  '@types/better-sqlite3': 'types',
+  '@types/node': 'types',
+  '@types/ws': 'types',
+  ajv: 'a JSON Schema validator, for documents that the code makes',
+  'ajv-formats': 'the formats of JSON Schema, for it',
+  'fast-check': 'property tests: inputs that nobody thought of',
+  node: 'the Node that the bridge runs on, whatever the machine has (decision 0005)',
+  rolldown: 'builds `limb-bridge-client` (decision 0011)',
+  typescript: 'the compiler, which checks the types',
+  vitest: 'runs the tests',
+}
+
 const read = <T>(name: string) => JSON.parse(readFileSync(join(ROOT, name), 'utf8')) as T
 
 export function manifest(): Manifest {
@@ -87,15 +109,39 @@ function comesWith(packages: Readonly<Record<string, Locked>>, path: string): Re
   return seen
 }
 
-export function dependenciesMarkdown(): string {
+function reasonOf(name: string, reasons: Readonly<Record<string, string>>): string {
+  const reason = reasons[name]
+  if (reason === undefined) throw new Error(`scripts/dependencies.ts: say why ${name} is there`)
+  return reason
+}
+
+function rowOf(name: string, reason: string): string {
   const packages = lockfile()
-  const rows = Object.keys(manifest().dependencies).map((name) => {
-    const path = `node_modules/${name}`
-    const reason = REASONS[name]
-    if (reason === undefined) throw new Error(`scripts/dependencies.ts: say why ${name} is there`)
-    const { version = '?', license = '?' } = packages[path] ?? {}
-    return `| \`${name}\` | ${version} | ${license} | ${comesWith(packages, path).size} | ${reason} |`
-  })
+  const path = `node_modules/${name}`
+  const { version = '?', license = '?' } = packages[path] ?? {}
+  return `| \`${name}\` | ${version} | ${license} | ${comesWith(packages, path).size} | ${reason} |`
+}
+
+/** What the client for limbs asks for, and how many packages come with it. */
+function clientLines(): readonly string[] {
+  const packages = lockfile()
+  const asked = Object.keys(read<Manifest>('packages/limb-bridge-client/package.json').dependencies)
+  const all = new Set(asked.flatMap((name) => [...comesWith(packages, `node_modules/${name}`)]))
+  for (const name of asked) all.add(`node_modules/${name}`)
+  return [
+    '## limb-bridge-client',
+    '',
+    `The npm package for devices asks for ${asked.map((name) => `\`${name}\``).join(' and ')} alone, in the versions above: ${all.size} packages`,
+    'with all that they bring, none of them compiled. A camera once had to install the whole bridge for it',
+    '([decision 0011](decisions/0011-limb-bridge-client.md)). `test/makers/client-package.test.ts` installs it into an empty folder.',
+    '',
+  ]
+}
+
+export function dependenciesMarkdown(): string {
+  const { dependencies, devDependencies } = manifest()
+  const rows = Object.keys(dependencies).map((name) => rowOf(name, reasonOf(name, REASONS)))
+  const tools = Object.keys(devDependencies).map((name) => rowOf(name, reasonOf(name, DEVELOPMENT_REASONS)))
   const runtime = runtimePackages()
   const licenses = new Map<string, number>()
   for (const [, { license = 'unknown' }] of runtime) licenses.set(license, (licenses.get(license) ?? 0) + 1)
@@ -114,6 +160,7 @@ export function dependenciesMarkdown(): string {
     '| --- | --- | --- | --- | --- |',
     ...rows,
     '',
+    ...clientLines(),
     '## What is left, and why',
     '',
     '- `@modelcontextprotocol/server` is loaded by `limb-bridge mcp`, and by the service with the first request of `/mcp`; a test looks at what a',
@@ -126,6 +173,15 @@ export function dependenciesMarkdown(): string {
     '  leaves out the command line, the browser bundle and the packages that only these use.',
     '- `socks`, `ip-address` and `smart-buffer` are loaded by `mqtt` only for a `socks:` proxy, which the bridge never names.',
     '- `readable-stream`, `bl` and `mqtt-packet` are shared by `mqtt` and `aedes`.',
+    '',
+    '## Development',
+    '',
+    'These are for tests, checks and builds, and come with no installation. The workspaces `console/` and',
+    '`packages/limb-bridge-client/` have development dependencies of their own, in their package.json.',
+    '',
+    '| package | version | licence | brings | why |',
+    '| --- | --- | --- | --- | --- |',
+    ...tools,
     '',
     '## Licences',
     '',

@@ -3,14 +3,14 @@
  *
  *   npx node --conditions=source examples/typescript/camera.ts mqtt://127.0.0.1:1883 cam1
  *
- * In a project of your own: copy this file there, `npm install /path/to/limb-bridge-0.1.0.tgz` (which `npm pack` makes
- * in a clone; the package is not on the npm registry yet), and with Node 22.18 or newer
+ * In a project of your own: copy this file there, `npm install /path/to/limb-bridge-client-0.1.0.tgz` (which
+ * `npm pack -w limb-bridge-client` makes in a clone; the package is not on the npm registry yet), and with Node 22.18 or newer
  *
  *   node camera.ts mqtt://127.0.0.1:1883 cam1
  *
  * It keeps its key in cam1.key, shows the pairing code, comes back after every loss, and takes pictures.
  */
-import { Limb, picture } from 'limb-bridge/client'
+import { Limb, picture } from 'limb-bridge-client'
 
 const [url = 'mqtt://127.0.0.1:1883', nodeId = 'cam1'] = process.argv.slice(2)
 
