@@ -1,12 +1,16 @@
 import { spawnSync } from 'node:child_process'
-import { existsSync } from 'node:fs'
+import { createHash } from 'node:crypto'
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { parseArgs } from 'node:util'
+import { PAHO_2_PACKAGE, PAHO_2_ROOT, paho2 } from '../test/support/paho-2.ts'
 import { missingPrograms } from '../test/support/programs.ts'
 
 /**
  * Brings the foreign programs that the tests talk to, by apt-get where that may be: as root, or with a sudo that asks for
  * no password. Where it may not, it says so, and those tests are skipped by name. `--suite systemd` adds what
- * `npm run test:systemd` needs. `LIMB_TEST_INSTALL=no` installs nothing.
+ * `npm run test:systemd` needs. `LIMB_TEST_INSTALL=no` installs nothing. What is optional is tried once and shortly, after
+ * the rest: where it cannot be had, nothing fails.
  */
 
 const ATTEMPTS = 3
@@ -15,7 +19,11 @@ const POLICY = '/usr/sbin/policy-rc.d'
 
 const { values } = parseArgs({ options: { suite: { type: 'string', multiple: true } } })
 const suites = ['test', ...(values.suite ?? [])] as const
-const wanted = () => missingPrograms(suites.filter((suite) => suite === 'test' || suite === 'systemd'))
+const wanted = (optional = false) =>
+  missingPrograms(suites.filter((suite) => suite === 'test' || suite === 'systemd')).filter(
+    (program) => (program.optional === true) === optional,
+  )
+const SHORTLY = ['-o', 'Acquire::http::Timeout=15', '-o', 'Acquire::Retries=0']
 
 /** What goes before a command of root's; undefined when nobody here may be root. */
 function asRoot(): readonly string[] | undefined {
@@ -58,7 +66,42 @@ async function install(packages: readonly string[]): Promise<boolean> {
   }
 }
 
+/** One attempt: the lists are those of the last update, and where there are none, one is made. */
+function installOptional(): void {
+  const missing = wanted(true)
+  if (missing.length === 0) return
+  const names = missing.map((program) => program.package)
+  const command = ['apt-get', '-qq', ...SHORTLY, 'install', '-y', '--no-install-recommends', ...names]
+  if (asRootRun(command) || (asRootRun(['apt-get', '-qq', ...SHORTLY, 'update']) && asRootRun(command)))
+    return
+  console.log(`${names.join(' ')} cannot be had here: those tests are skipped`)
+}
+
+async function unpackPaho2(): Promise<void> {
+  if (paho2() !== undefined) return
+  try {
+    const answer = await fetch(PAHO_2_PACKAGE.url, { signal: AbortSignal.timeout(15_000) })
+    if (!answer.ok) throw new Error(`the server answers ${answer.status}`)
+    const bytes = Buffer.from(await answer.arrayBuffer())
+    if (createHash('sha256').update(bytes).digest('hex') !== PAHO_2_PACKAGE.sha256)
+      throw new Error('other bytes')
+    mkdirSync(PAHO_2_ROOT, { recursive: true })
+    const file = join(PAHO_2_ROOT, 'package.deb')
+    writeFileSync(file, bytes)
+    const unpacked = spawnSync('dpkg-deb', ['-x', file, PAHO_2_ROOT], { timeout: 15_000 })
+    if (unpacked.status !== 0) throw new Error('dpkg-deb does not unpack it')
+  } catch (error) {
+    console.log(`Paho 2 cannot be had here (${String(error)}): its tests are skipped`)
+  }
+}
+
 async function main(): Promise<void> {
+  await installRequired()
+  if (whyNot() === undefined) installOptional()
+  if (process.env.LIMB_TEST_INSTALL !== 'no') await unpackPaho2()
+}
+
+async function installRequired(): Promise<void> {
   const missing = wanted()
   if (missing.length === 0) return
   const packages = missing.map((program) => program.package)

@@ -1,12 +1,13 @@
 """Subscribes, publishes with properties and unsubscribes in MQTT 5, and prints what it was told."""
 import json, sys, threading
+import paho.mqtt
 import paho.mqtt.client as mqtt
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 port, password, qos = int(sys.argv[1]), sys.argv[2], int(sys.argv[3])
-report = {"done": True}
+report = {"done": True, "version": getattr(paho.mqtt, "__version__", "")}
 steps = {name: threading.Event() for name in ("connect", "granted", "text", "unsubscribed")}
 if hasattr(mqtt, "CallbackAPIVersion"):
     client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, client_id="paho5", protocol=mqtt.MQTTv5)

@@ -3,7 +3,8 @@ import { connectAsync, type IClientOptions, type MqttClient } from 'mqtt'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { startApp } from '../support/app.ts'
 import { Command } from '../support/command.ts'
-import { needs } from '../support/needs.ts'
+import { NOT_TO_BE_HAD, needs, skipAll } from '../support/needs.ts'
+import { paho2 } from '../support/paho-2.ts'
 import { patience } from '../support/patience.ts'
 
 needs('mosquitto-clients', 'paho')
@@ -114,9 +115,32 @@ describe('Mosquitto’s clients with -V 5', () => {
   it('are told why a message is denied', async () => {
     await using app = await withAnn()
     const args = [...argumentsOf(app), '-q', '1', '-t', 'elsewhere', '-m', 'x', '-d']
-    const pub = new Command('stdbuf', ['-oL', 'mosquitto_pub', ...args])
-    expect(await pub.line(/Publish|PUBACK.*135|Not authorized/i)).toBeDefined()
+    await using pub = new Command('stdbuf', ['-oL', 'mosquitto_pub', ...args])
+    expect(await pub.line(/received PUBACK/)).toMatch(/received PUBACK \(Mid: 1, RC:135\)/)
+    expect(await pub.line(/failed/)).toBe('Warning: Publish 1 failed: Not authorized.')
+    // The reason string: who may do what, and what to do about it.
+    expect(await pub.line(/mqtt\.grants/)).toMatch(/^ann \(operator\) may publish .*mqtt\.grants can add/)
     await pub.ended
+    const denied = app.logLines.find(({ msg }) => String(msg).startsWith('publish to elsewhere denied'))
+    expect(denied).toMatchObject({ principal: 'ann', topic: 'elsewhere', version: '5' })
+  })
+
+  it('are told why a subscription is denied, and the other one stands', async () => {
+    await using app = await withAnn()
+    const args = [...argumentsOf(app), '-q', '1', '-t', 'limb/node/+/invoke', '-t', 't/x', '-d']
+    await using sub = new Command('stdbuf', ['-oL', 'mosquitto_sub', ...args])
+    expect(await sub.line(/^Subscribed/)).toMatch(/: 135, 1$/)
+    const sender = await ann(app)
+    await sender.publishAsync('t/x', 'here', { qos: 1 })
+    expect(await sub.line('here')).toBe('here')
+  })
+
+  it('are told at CONNECT why they are not let in', async () => {
+    await using app = await withAnn()
+    const args = argumentsOf(app).map((each) => (each === PASSWORD ? 'a-wrong-password' : each))
+    await using pub = new Command('stdbuf', ['-oL', 'mosquitto_pub', ...args, '-t', 't/x', '-m', 'x', '-d'])
+    expect(await pub.line(/CONNACK/)).toMatch(/received CONNACK \(134\)/)
+    expect(await pub.ended).not.toBe(0)
   })
 
   it('share a subscription', async () => {
@@ -136,17 +160,23 @@ describe('Mosquitto’s clients with -V 5', () => {
   })
 })
 
-describe('Paho with MQTT 5', () => {
-  it.each([1, 2] as const)('in Python, at QoS %i, gets properties and reason codes', async (qos) => {
+const PYTHONS = [
+  ['that is installed', undefined],
+  ['2', paho2()],
+] as const
+
+describe.each(PYTHONS)('Paho in Python, the one %s', (which, folder) => {
+  if (which === '2' && folder === undefined) skipAll(`${NOT_TO_BE_HAD}: npm run test:programs unpacks Paho 2`)
+  it.each([1, 2] as const)('with MQTT 5 at QoS %i, gets properties and reason codes', async (qos) => {
     await using app = await withAnn()
     const script = join(import.meta.dirname, 'client5.py')
-    const program = new Command('/usr/bin/python3', [
-      script,
-      String(app.bridge.mqtt.port),
-      PASSWORD,
-      String(qos),
-    ])
+    await using program = new Command(
+      '/usr/bin/python3',
+      [script, String(app.bridge.mqtt.port), PASSWORD, String(qos)],
+      folder === undefined ? {} : { PYTHONPATH: folder },
+    )
     const report = JSON.parse(await program.line(/"done"/))
+    if (which === '2') expect(report.version).toMatch(/^2\./)
     expect(report).toMatchObject({
       done: true,
       connect: 'Success',
@@ -163,6 +193,57 @@ describe('Paho with MQTT 5', () => {
     })
     expect(report.expiry).toBeLessThanOrEqual(60)
     expect(await program.ended).toBe(0)
+  })
+})
+
+/** Their options are those of Mosquitto's clients. */
+const pahoC = (app: App, ...more: readonly string[]) => [
+  '--verbose',
+  '--trace',
+  'protocol',
+  ...argumentsOf(app),
+  ...more,
+]
+
+describe('Paho in C with -V 5', () => {
+  needs('paho-c')
+  it.each([0, 1, 2])(
+    'reads user properties and expiry at QoS %i, with both of its interfaces',
+    async (qos) => {
+      await using app = await withAnn()
+      for (const [pub, sub] of [
+        ['paho_c_pub', 'paho_c_sub'],
+        ['paho_cs_pub', 'paho_cs_sub'],
+      ] as const) {
+        const level = ['-q', String(qos)]
+        await using reader = new Command('stdbuf', [
+          '-oL',
+          sub,
+          ...pahoC(app, '-t', 't/x', '-i', sub, ...level),
+        ])
+        await reader.line(/<- SUBACK/)
+        const properties = ['--user-property', 'k', 'v', '--message-expiry', '100']
+        const message = ['-t', 't/x', '-m', 'hello', '-i', pub, ...level, ...properties]
+        await using writer = new Command('stdbuf', ['-oL', pub, ...pahoC(app, ...message)])
+        expect(await writer.ended).toBe(0)
+        await reader.line(/^(5 )?t\/x\s+hello/)
+        const told = [await reader.line(/USER_PROPERTY/), await reader.line(/EXPIRY/)]
+        expect(told[0]).toMatch(/key k value v/)
+        expect(told[1]).toMatch(/value (99|100)$/)
+      }
+    },
+  )
+
+  it('is told that a message is denied, and that a password is wrong', async () => {
+    await using app = await withAnn()
+    const denied = pahoC(app, '-t', 'elsewhere', '-m', 'x', '-q', '1')
+    await using pub = new Command('stdbuf', ['-oL', 'paho_c_pub', ...denied])
+    expect(await pub.line(/Publish failed/)).toMatch(/reason code Not authorized$/)
+    const wrong = pahoC(app, '-t', 't/x', '-m', 'x').map((each) =>
+      each === PASSWORD ? 'a-wrong-password' : each,
+    )
+    await using refused = new Command('stdbuf', ['-oL', 'paho_c_pub', ...wrong])
+    expect(await refused.line(/CONNACK/)).toMatch(/CONNACK rc: 134/)
   })
 })
 

@@ -4,11 +4,13 @@ import { delimiter, join } from 'node:path'
 
 /** The foreign programs that tests talk to: which Debian package has each, and why it is wanted. */
 
-interface Program {
+export interface Program {
   readonly package: string
   readonly why: string
   /** Which suite: `npm test`, or `npm run test:systemd`. */
   readonly suite: 'test' | 'systemd'
+  /** Its tests are skipped where it cannot be had, in CI too. */
+  readonly optional?: boolean
   present(): boolean
 }
 
@@ -62,6 +64,13 @@ export const PROGRAMS = {
     why: 'a second foreign MQTT client, and the example in Python',
     suite: 'test',
     present: () => python('paho.mqtt.client'),
+  },
+  'paho-c': {
+    package: 'paho.mqtt.c-examples',
+    why: "MQTT 5 as Paho's library in C speaks it",
+    suite: 'test',
+    optional: true,
+    present: () => onPath('paho_c_pub', 'paho_c_sub', 'paho_cs_pub', 'paho_cs_sub'),
   },
   jinja: {
     package: 'python3-jinja2',

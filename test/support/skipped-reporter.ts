@@ -1,4 +1,5 @@
 import type { Reporter, TestCase, TestModule, Vitest } from 'vitest/node'
+import { NOT_TO_BE_HAD } from './needs.ts'
 
 /** Names each test that was skipped and why, at the end of the run: nothing is left out without a word. */
 export default class SkippedReporter implements Reporter {
@@ -29,5 +30,5 @@ function noteOf(test: TestCase): string {
 
 /** What depends on somebody else's server says nothing about this program. */
 function mayBeSkipped(test: TestCase): boolean {
-  return /^the registry does not answer/.test(noteOf(test))
+  return [NOT_TO_BE_HAD, 'the registry does not answer'].some((start) => noteOf(test).startsWith(start))
 }
