@@ -20,7 +20,7 @@ export interface StartOptions {
   /** Holds configuration, database and control socket; starting again in it is a restart. */
   readonly folder: string
   /** Sections of the configuration, over the ones that ephemeral ports need. */
-  readonly settings?: Readonly<Record<string, Readonly<Record<string, unknown>>>>
+  readonly settings?: Readonly<Record<string, Readonly<Record<string, unknown>> | readonly unknown[]>>
   readonly env?: Readonly<Record<string, string>>
   /** Further arguments of `serve`. */
   readonly serveArgs?: readonly string[]
@@ -61,7 +61,7 @@ export interface BridgeProcess {
 }
 
 function configFile(folder: string, settings: StartOptions['settings']): string {
-  const base: Record<string, Record<string, unknown>> = {
+  const base: Record<string, unknown> = {
     mqtt: { port: 0 },
     http: { port: 0 },
     store: { path: join(folder, 'limb.sqlite') },
@@ -69,7 +69,7 @@ function configFile(folder: string, settings: StartOptions['settings']): string 
     log: { level: 'info', format: 'json' },
   }
   for (const [section, values] of Object.entries(settings ?? {})) {
-    base[section] = { ...base[section], ...values }
+    base[section] = Array.isArray(values) ? values : { ...(base[section] ?? {}), ...values }
   }
   // JSON is YAML.
   const file = join(folder, 'limb-bridge.yaml')
