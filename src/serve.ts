@@ -118,7 +118,7 @@ async function live({ configFile, config, log, manager, bridge, version }: Livin
   const { env, pid } = process
   const status = () => bridge.status()
   const probe = () => bridge.probe()
-  const stopPulse = startWatchdog({ manager, env, pid, probe, status, clock: systemClock, log })
+  const stopWatchdog = startWatchdog({ manager, env, pid, probe, status, clock: systemClock, log })
   const { reload } = reloader({
     config,
     load: () => loadConfig({ file: configFile, env }),
@@ -136,7 +136,7 @@ async function live({ configFile, config, log, manager, bridge, version }: Livin
     // A terminal that closes says SIGHUP too, and means the end.
     ...(process.stdin.isTTY !== true && { reload }),
     stop: async () => {
-      stopPulse()
+      stopWatchdog()
       // Told while it happens: the service manager's answer is nothing to wait for.
       const notified = manager.stopping()
       await bridge.stop()

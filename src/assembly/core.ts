@@ -72,7 +72,7 @@ function contextOf(
     }),
     invokeOverHttp: {
       master: masterOf(config),
-      caller: createHttpLimbClient({
+      client: createHttpLimbClient({
         clock,
         networks: () => now.config.invocation.httpNetworks,
         caFile: () => now.config.invocation.caFile,

@@ -34,7 +34,7 @@ export interface RunningBridge {
     /** The file holds another password than that of `admin`. */
     readonly isStale: boolean
     readonly replacesLost: boolean
-    /** The start has succeeded and was told: the next one is no first start. */
+    /** The start has succeeded and was reported: the next one is no first start. */
     welcomed(): void
   }
   /** The secret behind the `#` of the link that sets the password of `admin`, at a first start; else null. */

@@ -4,7 +4,7 @@ import type { BridgeContext } from '../bridge/settings.ts'
 import type { WebhookQueue } from '../bridge/webhook-ports.ts'
 import type { Broker } from '../broker/broker.ts'
 import type { MqttPersistence, PersistenceLimits } from '../broker/persistence/persistence.ts'
-import type { HomeAssistant, OpenOutlet } from '../homeassistant/home-assistant.ts'
+import type { HomeAssistant, OpenDiscovery } from '../homeassistant/home-assistant.ts'
 import type { Config } from '../host/config/config.ts'
 import type { Certificates } from '../host/tls/certificates.ts'
 import type { Metrics } from '../http/metrics.ts'
@@ -80,7 +80,7 @@ export interface CoreParts {
   readonly adminPassword: RunningBridge['adminPassword']
   readonly homeAssistant: HomeAssistant
   /** The messages for Home Assistant on the embedded broker; undefined when it is not asked for. */
-  readonly announced: OpenOutlet | undefined
+  readonly announced: OpenDiscovery | undefined
   /** All retained messages that are made and not stored. */
   readonly view: RetainedView
 }

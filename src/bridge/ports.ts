@@ -634,7 +634,7 @@ export interface HttpLimbClient {
 export interface InvokeOverHttp {
   /** The bridge's own secret, of which those of the limbs are made. */
   readonly master: Uint8Array
-  readonly caller: HttpLimbClient
+  readonly client: HttpLimbClient
 }
 
 /** The parts that housekeeping needs of the adapters beyond the ports. */

@@ -17,9 +17,9 @@ export function sessionOf(client: unknown): MqttSession | undefined {
 }
 
 /** Aedes takes its hooks from these properties at each call. */
-export function setHooks(broker: OrderedBroker, admissions: ConnectHandler, path: InboundPath): void {
+export function setHooks(broker: OrderedBroker, connects: ConnectHandler, path: InboundPath): void {
   type Hook<K extends keyof AedesOptions> = NonNullable<AedesOptions[K]>
-  broker.preConnect = admissions.preConnect as unknown as Hook<'preConnect'>
+  broker.preConnect = connects.preConnect as unknown as Hook<'preConnect'>
   broker.authorizePublish = path.authorizePublish as unknown as Hook<'authorizePublish'>
   broker.authorizeSubscribe = path.authorizeSubscribe as unknown as Hook<'authorizeSubscribe'>
 }

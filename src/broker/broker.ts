@@ -125,7 +125,7 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
     view,
     rights,
     keepShares: (shares) => shared.keep(shares),
-    connecting: (clientId) => admissions.holder(clientId),
+    connecting: (clientId) => connects.holder(clientId),
     failed: (doing, error) => {
       counters.unstored++
       storeTrouble.write('', (suppressed) =>
@@ -184,9 +184,9 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
         ),
     }),
   }
-  const admissions = new ConnectHandler(world, options.persistence.sessions)
+  const connects = new ConnectHandler(world, options.persistence.sessions)
   const path = new InboundPath(world)
-  setHooks(broker, admissions, path)
+  setHooks(broker, connects, path)
   await broker.listen()
   // A message must not be numbered like one that waits in a stored queue.
   broker.counter = options.persistence.lastCounter
@@ -253,7 +253,7 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
 
   return {
     publisher: createPublisher(world, options.persistence),
-    sessions: createSessions(options.persistence, admissions.holders),
+    sessions: createSessions(options.persistence, connects.holders),
     feed,
     counters,
     get strangerBytes() {

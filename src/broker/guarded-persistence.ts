@@ -9,7 +9,7 @@ import type {
   RoutedPacket,
   StoredSubscriber,
 } from './aedes-internals.ts'
-import type { Queued } from './resend.ts'
+import type { QueuedPacket } from './resend.ts'
 import type { Rights } from './rights.ts'
 import type { MqttSession } from './session.ts'
 import type { Share } from './shared-subscriptions.ts'
@@ -180,9 +180,9 @@ export class GuardedPersistence {
   }
 
   /** Yields what was queued for a session that returns, in order. */
-  async *queueOf(client: Client): AsyncGenerator<Queued> {
+  async *queueOf(client: Client): AsyncGenerator<QueuedPacket> {
     try {
-      yield* this.#store.outgoingStream(client) as AsyncIterable<Queued>
+      yield* this.#store.outgoingStream(client) as AsyncIterable<QueuedPacket>
     } catch (error) {
       this.#options.failed('read a queue', error)
     }

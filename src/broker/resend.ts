@@ -4,7 +4,7 @@ import type { MqttSession } from './session.ts'
 import type { SessionContext } from './session-context.ts'
 
 /** The things that come out of the store for a session that returns: a message, or the rest of a QoS 2 handshake. */
-export type Queued = RoutedPacket | { readonly cmd: 'pubrel'; readonly messageId: number }
+export type QueuedPacket = RoutedPacket | { readonly cmd: 'pubrel'; readonly messageId: number }
 
 /**
  * Sends what was queued for a session that returns, in its order and no faster than its reader takes it. Rights and
@@ -12,7 +12,7 @@ export type Queued = RoutedPacket | { readonly cmd: 'pubrel'; readonly messageId
  */
 export async function resend(
   session: MqttSession,
-  queue: AsyncIterable<Queued>,
+  queue: AsyncIterable<QueuedPacket>,
   world: SessionContext,
 ): Promise<void> {
   const { outbox } = session.delivery

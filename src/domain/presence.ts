@@ -157,8 +157,8 @@ function setUnavailable(presence: Presence, list: readonly string[] | undefined)
   return true
 }
 
-/** The limb said goodbye, by DISCONNECT or by `deregister`. `session` is null when none is left to say so. */
-export function saidGoodbye(
+/** The limb signed off, by DISCONNECT or by `deregister`. `session` is null when none is left to say so. */
+export function signedOff(
   presence: Presence,
   session: object | null,
   reason: 'disconnected' | 'deregistered',

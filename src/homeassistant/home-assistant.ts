@@ -34,7 +34,7 @@ export interface HomeAssistantOptions {
 }
 
 /** One broker that Home Assistant is connected to. */
-export interface Outlet {
+export interface DiscoveryBroker {
   /** The topics as they are there. */
   readonly topics: Topics
   /** Shows whether requests of the principal are taken there. */
@@ -42,7 +42,7 @@ export interface Outlet {
   publish(topic: string, payload: Uint8Array, retain: boolean): void
 }
 
-export interface OpenOutlet {
+export interface OpenDiscovery {
   readonly view: RetainedView
   /** All discovery topics, others' too. */
   readonly filter: string
@@ -55,7 +55,7 @@ export interface OpenOutlet {
 
 /** A limb that comes up registers, sends its first metrics, is renamed: one message for all of that. */
 const DEBOUNCE_MS = 1000
-/** Discovery messages in one go, and the pause before the next; a fleet is not told in one breath. */
+/** Discovery messages in one go, and the pause before the next; a fleet is not published in one go. */
 const BATCH = 200
 const PAUSE_MS = 50
 
@@ -72,7 +72,7 @@ interface Known {
 type Changing = Readonly<Record<string, Platform>>
 
 interface Opened {
-  readonly outlet: Outlet
+  readonly broker: DiscoveryBroker
   readonly place: Place
   /** The components of each limb that come and go and were published, to take back those that are no more. */
   readonly published: Map<string, Changing>
@@ -84,7 +84,7 @@ export class HomeAssistant {
   readonly #options: HomeAssistantOptions
   readonly #known = new Map<string, Known>()
   readonly #due = new Set<string>()
-  readonly #outlets: Opened[] = []
+  readonly #brokers: Opened[] = []
   #cancelDue: (() => void) | null = null
   #stopped = false
 
@@ -97,14 +97,14 @@ export class HomeAssistant {
     return this.#options.settings.principal
   }
 
-  open(outlet: Outlet): OpenOutlet {
+  open(broker: DiscoveryBroker): OpenDiscovery {
     const { settings, version, presence } = this.#options
-    const ids = new DeviceIds(settings.prefix, outlet.topics)
-    const principal = outlet.commands ? settings.principal : null
+    const ids = new DeviceIds(settings.prefix, broker.topics)
+    const principal = broker.commands ? settings.principal : null
     const { pairingSeconds } = settings
-    const place: Place = { topics: outlet.topics, ids, principal, pairingSeconds, version, presence }
-    const opened: Opened = { outlet, place, published: new Map(), resending: false }
-    this.#outlets.push(opened)
+    const place: Place = { topics: broker.topics, ids, principal, pairingSeconds, version, presence }
+    const opened: Opened = { broker, place, published: new Map(), resending: false }
+    this.#brokers.push(opened)
     return {
       view: this.#viewOf(opened),
       filter: ids.topic('+'),
@@ -119,7 +119,7 @@ export class HomeAssistant {
   /** Every message of the embedded broker: `state` and `description` say what has changed. Quick for all others. */
   heard({ topic, payload }: PublishedMessage): void {
     const { topics, registry } = this.#options
-    if (this.#stopped || this.#outlets.length === 0) return
+    if (this.#stopped || this.#brokers.length === 0) return
     if (!topic.startsWith(topics.prefix) || !LEAVES.some((leaf) => topic.endsWith(leaf))) return
     const address = topics.parse(topic)
     if (address?.kind !== 'node' || !LEAVES.includes(`/${address.leaf}`)) return
@@ -163,15 +163,15 @@ export class HomeAssistant {
 
   #publish(limb: LiveLimb): void {
     this.#learn(limb)
-    for (const opened of this.#outlets) {
-      const { outlet, published } = opened
+    for (const opened of this.#brokers) {
+      const { broker, published } = opened
       const before = published.get(limb.record.nodeId) ?? {}
       const { topic, discovery, changing } = this.#discovery(opened, limb)
       published.set(limb.record.nodeId, changing)
       const without = takenBack(discovery, before)
       // Home Assistant removes a component that comes with nothing but its platform, and keeps one that is left out.
-      if (without !== undefined) outlet.publish(topic, encodeJson(without), false)
-      outlet.publish(topic, encodeJson(discovery), true)
+      if (without !== undefined) broker.publish(topic, encodeJson(without), false)
+      broker.publish(topic, encodeJson(discovery), true)
     }
   }
 
@@ -185,9 +185,9 @@ export class HomeAssistant {
   #gone(nodeId: string): void {
     this.#known.delete(nodeId)
     this.#due.delete(nodeId)
-    for (const { outlet, place, published } of this.#outlets) {
+    for (const { broker, place, published } of this.#brokers) {
       published.delete(nodeId)
-      outlet.publish(place.ids.topic(place.ids.limb(nodeId)), NOTHING, true)
+      broker.publish(place.ids.topic(place.ids.limb(nodeId)), NOTHING, true)
     }
   }
 
@@ -207,7 +207,7 @@ export class HomeAssistant {
           opened.resending = false
           return
         }
-        opened.outlet.publish(next.value.topic, next.value.payload, true)
+        opened.broker.publish(next.value.topic, next.value.payload, true)
       }
       this.#options.clock.after(PAUSE_MS, some)
     }

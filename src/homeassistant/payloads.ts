@@ -235,12 +235,12 @@ function staleAfter({ presence }: Place, record: NodeRecord, timeoutSeconds: num
 
 /** Commands that need no lease, wherever they are offered: free ones run at once, gated ones ask a person. */
 function commandsWithoutLease(record: NodeRecord): readonly ApprovedCommand[] {
-  const barred = new Set<string>()
+  const leased = new Set<string>()
   for (const { commands, authLevel } of record.capabilities)
-    if (authLevel !== 'free' && authLevel !== 'gated') for (const command of commands) barred.add(command)
+    if (authLevel !== 'free' && authLevel !== 'gated') for (const command of commands) leased.add(command)
   const merged = mergedDescription(record.ownDescription, record.operatorDescription)
   const all = new Map(approvedCommands(record.capabilities, merged).map((each) => [each.name, each]))
-  return [...all.values()].filter(({ name }) => !barred.has(name))
+  return [...all.values()].filter(({ name }) => !leased.has(name))
 }
 
 export function bridgeDiscovery(place: Place): Discovery {

@@ -7,10 +7,10 @@ const PLACE = /^(?:\[([^\]]+)\]|([^:]+))(?::\d{1,5})?$/
  * (DNS rebinding), so names are believed that somebody has listed; an address, and `localhost`, cannot be made ours.
  */
 export function hostAllowed(host: string | undefined, names: readonly string[]): boolean {
-  const [, bracketed, plain = ''] = PLACE.exec(host?.toLowerCase() ?? '') ?? []
+  const [, bracketed, name = ''] = PLACE.exec(host?.toLowerCase() ?? '') ?? []
   if (bracketed !== undefined) return isIP(bracketed) === 6
-  if (plain === '') return false
-  return plain === 'localhost' || isIP(plain) === 4 || names.some((name) => name.toLowerCase() === plain)
+  if (name === '') return false
+  return name === 'localhost' || isIP(name) === 4 || names.some((own) => own.toLowerCase() === name)
 }
 
 /** Returns the names by which the bridge may be asked: those that are listed, and those that other settings show. */

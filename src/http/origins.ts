@@ -30,6 +30,6 @@ export function originAllowed(
 function isOwn(origin: string, host = ''): boolean {
   const place = ORIGIN.exec(origin)?.[1]?.toLowerCase()
   if (place === undefined || place !== host.toLowerCase()) return false
-  const [, bracketed, plain = ''] = HOST.exec(place) ?? []
-  return bracketed === undefined ? OWN_NAMES.has(plain) || isIP(plain) === 4 : isIP(bracketed) === 6
+  const [, bracketed, name = ''] = HOST.exec(place) ?? []
+  return bracketed === undefined ? OWN_NAMES.has(name) || isIP(name) === 4 : isIP(bracketed) === 6
 }

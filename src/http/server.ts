@@ -10,9 +10,9 @@ import type { Network } from '../kernel/networks.ts'
 import { hashKey, keyMatches } from '../kernel/secrets.ts'
 import { type ConsoleOptions, consoleRoutes } from './console/console.ts'
 import { type DoorOptions, type DoorReadings, openDoors } from './doors.ts'
+import { boundHttpConnections } from './http-connections.ts'
 import type { Metrics } from './metrics.ts'
 import { limitPerAddress } from './per-address.ts'
-import { boundPlainConnections } from './plain-connections.ts'
 import { standBehindProxies } from './proxies.ts'
 import { type Attach, PATH, webSocketGate } from './websocket.ts'
 
@@ -79,7 +79,7 @@ export interface HttpServer {
 }
 
 /** Room for health checks and scrapes beside the WebSocket sessions. */
-const PLAIN_CONNECTIONS = 512
+const HTTP_CONNECTIONS = 512
 /** The bytes of a body: no request has one. */
 const BODY_LIMIT_BYTES = 1024
 const REQUEST_TIMEOUT_MS = 10_000
@@ -89,7 +89,7 @@ export async function startHttp(given: HttpOptions): Promise<HttpServer> {
   const gate = webSocketGate(options)
   const refusals = new LogThrottle(options.clock, REFUSALS)
   const app = options.tls === undefined ? plainHttp() : https(options.tls)
-  app.server.maxConnections = options.maxConnections + PLAIN_CONNECTIONS
+  app.server.maxConnections = options.maxConnections + HTTP_CONNECTIONS
   limitPerAddress(
     app.server,
     () => options.maxConnectionsPerAddress,
@@ -99,12 +99,12 @@ export async function startHttp(given: HttpOptions): Promise<HttpServer> {
       )
     },
   )
-  boundPlainConnections(app.server, PLAIN_CONNECTIONS, () => {
+  boundHttpConnections(app.server, HTTP_CONNECTIONS, () => {
     options.metrics.count('http_connections_ended')
     const suppressed = refusals.due('plain')
     if (suppressed !== null)
       options.log.warn(
-        { max: PLAIN_CONNECTIONS, suppressed },
+        { max: HTTP_CONNECTIONS, suppressed },
         'http: too many connections beside those of WebSocket; the oldest that waits for nothing is ended',
       )
   })
@@ -130,7 +130,7 @@ export async function startHttp(given: HttpOptions): Promise<HttpServer> {
     setLimits(limits) {
       Object.assign(options, limits)
       access.metrics = bearer(limits.token)
-      app.server.maxConnections = limits.maxConnections + PLAIN_CONNECTIONS
+      app.server.maxConnections = limits.maxConnections + HTTP_CONNECTIONS
       gate.setMaxFrameBytes(limits.maxPacketBytes)
     },
     async close() {

@@ -19,19 +19,19 @@ function distance(a: string, b: string): number {
 }
 
 /** `allow_plaintext`, `allow-plaintext` and `allowPlaintext` are the same slip. */
-function plain(text: string): string {
+function normalized(text: string): string {
   return text.toLowerCase().replace(/[-_]/g, '')
 }
 
 /** The candidate that was most likely meant, or undefined when none is close. Long input is not compared. */
 export function didYouMean(text: string, candidates: readonly string[]): string | undefined {
   if (text.length > 64) return undefined
-  const wanted = plain(text)
+  const wanted = normalized(text)
   let best: string | undefined
   // One slip for every three letters: in a short word, two make another word.
   let bestDistance = Math.max(1, Math.floor(wanted.length / 3)) + 1
   for (const candidate of candidates) {
-    const d = distance(wanted, plain(candidate))
+    const d = distance(wanted, normalized(candidate))
     if (d < bestDistance) {
       best = candidate
       bestDistance = d
@@ -51,9 +51,9 @@ const SHORTEST_PART = 3
 export function meantBy(text: string, candidates: readonly string[]): string | undefined {
   const near = didYouMean(text, candidates)
   if (near !== undefined || text.length > 64) return near
-  const wanted = plain(text)
-  const related = candidates.filter((candidate) => isRelated(wanted, plain(candidate)))
-  const apart = (candidate: string) => Math.abs(plain(candidate).length - wanted.length)
+  const wanted = normalized(text)
+  const related = candidates.filter((candidate) => isRelated(wanted, normalized(candidate)))
+  const apart = (candidate: string) => Math.abs(normalized(candidate).length - wanted.length)
   return related.sort((a, b) => apart(a) - apart(b))[0]
 }
 

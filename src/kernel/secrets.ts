@@ -136,8 +136,8 @@ export async function hashPassword(password: string): Promise<string> {
     SCRYPT.parallelization,
     SCRYPT_BYTES,
   )
-  const plain = (bytes: Buffer) => bytes.toString('base64').replaceAll('=', '')
-  return `$scrypt$ln=${Math.log2(SCRYPT.cost)},r=${SCRYPT.blockSize},p=${SCRYPT.parallelization}$${plain(salt)}$${plain(hash)}`
+  const unpadded = (bytes: Buffer) => bytes.toString('base64').replaceAll('=', '')
+  return `$scrypt$ln=${Math.log2(SCRYPT.cost)},r=${SCRYPT.blockSize},p=${SCRYPT.parallelization}$${unpadded(salt)}$${unpadded(hash)}`
 }
 
 const PHC =

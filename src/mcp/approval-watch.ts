@@ -70,26 +70,26 @@ export class ApprovalWatch {
     invocation.changed()
   }
 
-  /** Tells at once when something changes, and every few seconds that it still goes on. Returns what ends it. */
+  /** Reports at once when something changes, and every few seconds that it still goes on. Returns what ends it. */
   track(args: Readonly<Record<string, unknown>>, transaction: string, report: ReportProgress): () => void {
     const start = this.#clock.monotonicMs()
     let last = -1
     let cancel = () => {}
-    const say = () => {
+    const show = () => {
       cancel()
       // It must rise with every message, by the rules of MCP.
       last = Math.max(last + 0.001, Math.round(this.#clock.monotonicMs() - start) / 1000)
       report(last, textOf(invocation))
-      cancel = this.#clock.after(TICK_MS, say)
+      cancel = this.#clock.after(TICK_MS, show)
     }
     const invocation: Watched = {
       matches: matcher(args, transaction),
       approval: undefined,
       decided: false,
-      changed: say,
+      changed: show,
     }
     this.#invocations.add(invocation)
-    cancel = this.#clock.after(TICK_MS, say)
+    cancel = this.#clock.after(TICK_MS, show)
     return () => {
       cancel()
       this.#invocations.delete(invocation)

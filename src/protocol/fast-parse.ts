@@ -10,13 +10,13 @@ import type { z } from 'zod'
  * own.
  */
 export function fastParse<T extends z.ZodType>(schema: T, value: unknown): z.ZodSafeParseResult<z.output<T>> {
-  return schema.safeParse(value, { error: plainWords })
+  return schema.safeParse(value, { error: readableWords })
 }
 
 type Issue = z.core.$ZodIssue | z.core.$ZodRawIssue
 
 /** Returns the words for an issue; undefined leaves it to zod. */
-function plainWords(issue: z.core.$ZodRawIssue): string | undefined {
+function readableWords(issue: z.core.$ZodRawIssue): string | undefined {
   switch (issue.code) {
     case 'invalid_type':
       return mustBe(wanted(issue), shown(issue.input, NUMBERS.has(issue.expected)))

@@ -31,8 +31,8 @@ export function decodeHeartbeat(payload: Uint8Array): Heartbeat | PartlyUsable {
     return nothingUsable(`the payload has ${payload.length} bytes; the limit is ${LIMITS.heartbeatBytes}`)
   }
   try {
-    const plain = fastHeartbeat(JSON.parse(strictUtf8.decode(payload)))
-    if (plain) return plain
+    const fast = fastHeartbeat(JSON.parse(strictUtf8.decode(payload)))
+    if (fast) return fast
   } catch {
     // Looked at below, and told.
   }

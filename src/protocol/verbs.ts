@@ -109,14 +109,14 @@ export interface VerbDefinition {
    */
   readonly long?: boolean
   /** The common form of the arguments, checked without the schema; undefined for any other form. */
-  readonly plain?: (body: unknown) => object | undefined
+  readonly fast?: (body: unknown) => object | undefined
 }
 
 function verb<T extends z.ZodRawShape>(
   role: Role,
   summary: string,
   shape: T,
-  more: Pick<VerbDefinition, 'positional' | 'returnsSecret' | 'long' | 'plain'> = {},
+  more: Pick<VerbDefinition, 'positional' | 'returnsSecret' | 'long' | 'fast'> = {},
 ) {
   return { role, summary, args: strictArgs(shape), ...more }
 }
@@ -382,7 +382,7 @@ export const VERBS = {
           'a text of your choice. If you use it again within 24 hours, you get the first answer, and nothing runs twice',
         ),
     },
-    { positional: ['command', 'nodeId'], long: true, plain: fastInvoke },
+    { positional: ['command', 'nodeId'], long: true, fast: fastInvoke },
   ),
   'invocation/list': verb('viewer', 'List the invocations: those under way and those that have ended.', {
     ...listArgs,

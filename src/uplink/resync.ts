@@ -22,7 +22,7 @@ export interface ResyncOptions {
 }
 
 /**
- * One connection to the other broker and all that belongs to it: everything retained is told, what is left over
+ * One connection to the other broker and all that belongs to it: everything retained is published, what is left over
  * there is cleared, requests are taken.
  */
 export class Resync {
@@ -64,7 +64,7 @@ export class Resync {
     })
   }
 
-  /** The status of the bridge has been told: everything else was before it. */
+  /** The status of the bridge has been published: everything else was before it. */
   get isComplete(): boolean {
     return this.#complete
   }

@@ -6,8 +6,8 @@ import {
   heartbeatReceived,
   newPresence,
   type Presence,
-  saidGoodbye,
   sessionOpened,
+  signedOff,
 } from '../../src/domain/presence.ts'
 import type { MonotonicMs, WallMs } from '../../src/kernel/clock.ts'
 import { presenceRule } from '../../src/protocol/presence.ts'
@@ -82,7 +82,7 @@ describe('presence', () => {
     const session = {}
     const presence = limbWith(session)
     heartbeatReceived(presence, session, {}, wall(1), mono(1))
-    expect(saidGoodbye(presence, session, event, wall(2))).toBe('status')
+    expect(signedOff(presence, session, event, wall(2))).toBe('status')
     expect(presence).toMatchObject({ status: 'offline', reason })
   })
 
@@ -130,8 +130,8 @@ describe('presence', () => {
           if (kind === 'heartbeat') heartbeatReceived(presence, older, {}, wall(5), mono(5))
           else if (kind === 'offline')
             heartbeatReceived(presence, older, { status: 'offline' }, wall(5), mono(5))
-          else if (kind === 'disconnect') saidGoodbye(presence, older, 'disconnected', wall(5))
-          else if (kind === 'deregister') saidGoodbye(presence, older, 'deregistered', wall(5))
+          else if (kind === 'disconnect') signedOff(presence, older, 'disconnected', wall(5))
+          else if (kind === 'deregister') signedOff(presence, older, 'deregistered', wall(5))
           else connectionLost(presence, older, wall(0), mono(5), GRACE)
         }
         expect(presence).toEqual(before)

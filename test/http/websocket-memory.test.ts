@@ -3,8 +3,8 @@ import { createServer } from 'node:http'
 import { connect, type Socket } from 'node:net'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { WebSocket, WebSocketServer } from 'ws'
+import { boundHttpConnections } from '../../src/http/http-connections.ts'
 import { createMetrics } from '../../src/http/metrics.ts'
-import { boundPlainConnections } from '../../src/http/plain-connections.ts'
 import { type HttpServer, startHttp } from '../../src/http/server.ts'
 import { systemClock } from '../../src/kernel/clock.ts'
 import { type Running, start } from '../broker/fixture.ts'
@@ -140,7 +140,7 @@ describe('a candidate over a WebSocket', () => {
 test('of HTTP connections that wait for nothing the oldest is ended, when there are too many', async () => {
   const http = createServer((_request, response) => response.end())
   let ended = 0
-  boundPlainConnections(http, 3, () => ended++)
+  boundHttpConnections(http, 3, () => ended++)
   http.listen(0, '127.0.0.1')
   await once(http, 'listening')
   const { port } = http.address() as { port: number }

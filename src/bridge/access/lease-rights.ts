@@ -29,7 +29,7 @@ export class LeaseRights {
 
   /**
    * Ends the leases of those who may not lease any more: nobody waits for one who can do nothing with what it holds.
-   * `*` is any. Calls under way go on, and so does the lease that was taken for one. Never rejects.
+   * `*` is any. Invocations under way go on, and so does the lease that was taken for one. Never rejects.
    */
   async look(at: { principal: string; nodeId: string }): Promise<void> {
     for (const lease of [...this.#leases.values()]) {

@@ -12,7 +12,7 @@ import { durationOf, type OpenInvocation, summaryOf } from './open-invocation.ts
 export class InvocationDecisions {
   readonly #clock: Clock
   readonly #log: InvocationLog
-  readonly #alarm: Deadlines<OpenInvocation>
+  readonly #deadlines: Deadlines<OpenInvocation>
   readonly #approvals: PendingApprovals
   readonly #announcer: Announcer
 
@@ -20,14 +20,14 @@ export class InvocationDecisions {
     { clock }: { readonly clock: Clock },
     parts: {
       log: InvocationLog
-      alarm: Deadlines<OpenInvocation>
+      deadlines: Deadlines<OpenInvocation>
       approvals: PendingApprovals
       announcer: Announcer
     },
   ) {
     this.#clock = clock
     this.#log = parts.log
-    this.#alarm = parts.alarm
+    this.#deadlines = parts.deadlines
     this.#approvals = parts.approvals
     this.#announcer = parts.announcer
   }
@@ -88,7 +88,7 @@ export class InvocationDecisions {
     if (invocation.record.state !== 'waiting' || !wait) throw decidedAlready()
     // From here on nobody else decides: neither another operator nor the clock.
     invocation.wait = null
-    this.#alarm.clear(invocation)
+    this.#deadlines.clear(invocation)
     try {
       await this.#log.step(decided, entry, true)
     } catch (error) {
@@ -104,7 +104,7 @@ export class InvocationDecisions {
   /** Nothing was stored: the question stays open for what is left of its time. */
   #awaitAgain(invocation: OpenInvocation, wait: NonNullable<OpenInvocation['wait']>, deadline: number): void {
     invocation.wait = wait
-    this.#alarm.set(invocation, Math.max(0, deadline - this.#clock.monotonicMs()))
+    this.#deadlines.set(invocation, Math.max(0, deadline - this.#clock.monotonicMs()))
   }
 
   /** Shows operators that whoever asked for it has gone, or is back. */

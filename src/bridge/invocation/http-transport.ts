@@ -48,7 +48,7 @@ export class HttpTransport implements InvokeTransport {
     this.#request(limb, invocation)
       .then((request) => {
         if (over) return
-        posted = this.#http.caller.post(request, (outcome, why) => {
+        posted = this.#http.client.post(request, (outcome, why) => {
           if (why !== undefined) this.#log(request.nodeId, why)
           end(
             outcome instanceof Refusal ? outcome : resultOf(request.nodeId, invocation.invocationId, outcome),

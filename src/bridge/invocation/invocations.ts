@@ -53,7 +53,7 @@ export class Invocations {
   readonly #leases: Leases
   readonly #approvals: PendingApprovals
   readonly #announcer: Announcer
-  readonly #alarm: Deadlines<OpenInvocation>
+  readonly #deadlines: Deadlines<OpenInvocation>
   readonly #keyed: KeyedInvocations
   readonly #waits: LimbWaits
   readonly #underWay = new Set<Promise<unknown>>()
@@ -78,11 +78,11 @@ export class Invocations {
     this.#leases = parts.leases
     this.#approvals = parts.approvals
     this.#announcer = parts.announcer
-    this.#alarm = new Deadlines(world.clock, (invocation) => this.#timeIsUp(invocation))
+    this.#deadlines = new Deadlines(world.clock, (invocation) => this.#timeIsUp(invocation))
     const { approvals, announcer } = parts
     this.decisions = new InvocationDecisions(world, {
       log: this.log,
-      alarm: this.#alarm,
+      deadlines: this.#deadlines,
       approvals,
       announcer,
     })
@@ -225,7 +225,7 @@ export class Invocations {
     this.#park()
     this.cancel(() => true, unsent, 'interrupted')
     await Promise.allSettled([...this.#underWay])
-    this.#alarm.stop()
+    this.#deadlines.stop()
     this.log.stop()
   }
 
@@ -400,12 +400,12 @@ export class Invocations {
       `${command} of ${principal} waits for ${nodeId} to come back`,
     )
     invocation.isAway = true
-    this.#alarm.set(invocation, leftMs)
+    this.#deadlines.set(invocation, leftMs)
     try {
       await this.#waits.wait(invocation, isResumed)
     } finally {
       invocation.isAway = false
-      this.#alarm.clear(invocation)
+      this.#deadlines.clear(invocation)
     }
     if (invocation.cancelled) throw invocation.cancelled.error
   }
@@ -555,10 +555,10 @@ export class Invocations {
     const answered = new Promise<InvocationResult | null>((resolve, reject) => {
       invocation.wait = { resolve, reject }
     })
-    this.#alarm.set(invocation, waitMs)
+    this.#deadlines.set(invocation, waitMs)
     return answered.finally(() => {
       invocation.wait = null
-      this.#alarm.clear(invocation)
+      this.#deadlines.clear(invocation)
     })
   }
 
@@ -737,7 +737,7 @@ export class Invocations {
     invocation.delivery = null
     this.open.ran(invocation)
     this.open.delete(invocation)
-    this.#alarm.clear(invocation)
+    this.#deadlines.clear(invocation)
     this.#waits.passed(invocation)
     this.limbIsThere(invocation.record.nodeId)
   }

@@ -65,8 +65,8 @@ export function offline({ record, reason, status }: LiveLimb): Refusal {
 /** Returns whether it is awake, or on a visit: a sleepy limb that is connected takes what waits for it at once. */
 function isThere({ status, reason, rule, session }: LiveLimb): boolean {
   if (isAwake(status)) return true
-  const saidGoodbye = reason === 'reported' || reason === 'deregistered'
-  return rule.mode === 'sleepy' && session !== null && !saidGoodbye
+  const signedOff = reason === 'reported' || reason === 'deregistered'
+  return rule.mode === 'sleepy' && session !== null && !signedOff
 }
 
 /** Decides whether a principal may and can reach a command of a limb; and which limb, if it asks for any that can. */

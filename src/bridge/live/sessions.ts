@@ -4,8 +4,8 @@ import { keyMatches } from '../../kernel/secrets.ts'
 import type { Role } from '../../protocol/names.ts'
 import type { Identity, Session, SessionEnd } from '../ports.ts'
 
-/** Names that are remembered as barred: between CONNECT and CONNACK lie seconds. */
-const MAX_BARRED = 1000
+/** Names that are remembered as invalidated: between CONNECT and CONNACK lie seconds. */
+const MAX_INVALIDATED = 1000
 
 type CandidateIdentity = Extract<Session['identity'], { kind: 'candidate' }>
 
@@ -37,10 +37,10 @@ export class SessionTable {
     admin: 0,
   }
 
-  /** The turn in which each identity was let in. */
+  /** The epoch in which each identity was admitted. */
   readonly #admittedIn = new WeakMap<Identity, number>()
-  /** The newest turns in which sessions of a name were ended, oldest first. */
-  readonly #barred = new Map<string, number>()
+  /** The newest epochs in which sessions of a name were ended, oldest first. */
+  readonly #invalidated = new Map<string, number>()
   #epoch = 0
 
   /** The number of live sessions of each role. */
@@ -64,29 +64,29 @@ export class SessionTable {
     this.#roles[roleOf(session)]--
   }
 
-  /** Now, in the order of what is barred. */
+  /** Now, in the order of what is invalidated. */
   get epoch(): number {
     return this.#epoch
   }
 
-  /** It may come in by what was known in `turn`; its session opens later. */
-  recordAdmission(identity: Identity, turn: number): void {
-    this.#admittedIn.set(identity, turn)
+  /** It may come in by what was known in `epoch`; its session opens later. */
+  recordAdmission(identity: Identity, epoch: number): void {
+    this.#admittedIn.set(identity, epoch)
   }
 
-  /** Bars whoever was let in under this name before now and has no open session yet: key or password ended. */
+  /** Invalidates the admission of whoever came in under this name before now and has no open session yet: key or password ended. */
   invalidate(name: string): void {
-    putNewest(this.#barred, name, ++this.#epoch, MAX_BARRED)
+    putNewest(this.#invalidated, name, ++this.#epoch, MAX_INVALIDATED)
   }
 
-  /** Returns whether its name, or its token, was barred since it was let in. */
+  /** Returns whether its name, or its token, was invalidated since it was admitted. */
   isInvalidated({ identity }: Pick<Session, 'identity'>): boolean {
     if (identity.kind === 'candidate' || (identity.kind === 'principal' && identity.local)) return false
     const name = identity.kind === 'principal' ? identity.name : identity.nodeId
     const token = identity.kind === 'principal' ? identity.tokenId : undefined
-    const barred = this.#barred.get(name) ?? 0
-    const tokenBarred = token === undefined ? 0 : (this.#barred.get(barOfToken(name, token)) ?? 0)
-    return Math.max(barred, tokenBarred) > (this.#admittedIn.get(identity) ?? this.#epoch)
+    const ofName = this.#invalidated.get(name) ?? 0
+    const ofToken = token === undefined ? 0 : (this.#invalidated.get(tokenName(name, token)) ?? 0)
+    return Math.max(ofName, ofToken) > (this.#admittedIn.get(identity) ?? this.#epoch)
   }
 
   /** A candidate becomes the limb it asked to be; its session goes on under the same name. */
@@ -118,7 +118,7 @@ export class SessionTable {
 
   /** Ends the sessions that signed in with this token, and lets in none that is about to open with it. */
   endToken(principal: string, tokenId: string): void {
-    this.invalidate(barOfToken(principal, tokenId))
+    this.invalidate(tokenName(principal, tokenId))
     for (const session of this.named(principal)) {
       if (session.identity.kind === 'principal' && session.identity.tokenId === tokenId)
         session.end('refused', true)
@@ -143,8 +143,8 @@ export function hasEnded(identity: Identity, now: number): boolean {
   return identity.kind === 'principal' && identity.endsAt !== undefined && now >= identity.endsAt
 }
 
-/** Returns the name under which a token is barred; names hold no blank. */
-function barOfToken(principal: string, tokenId: string): string {
+/** Returns the name under which a token is invalidated; names hold no blank. */
+function tokenName(principal: string, tokenId: string): string {
   return `${principal} ${tokenId}`
 }
 

@@ -151,7 +151,7 @@ export class ApprovedLimbs {
         apiKey,
       })
     const sent = receiver !== undefined
-    log.info({ nodeId, by, told: sent }, `${nodeId} has a new key`)
+    log.info({ nodeId, by, sent }, `${nodeId} has a new key`)
     announcer.event('node_key_rotated', { nodeId, by })
     return { apiKey, sent }
   }

@@ -30,7 +30,7 @@ export class WindowKeeper {
   /** Seats that works have taken whose transaction has not ended, each with the opening that it is of. */
   readonly #taken = new Map<object, unknown>()
   /** Rises whenever somebody opens or closes it. */
-  #turn = 0
+  #epoch = 0
 
   constructor(world: BridgeContext, announcer: Announcer) {
     this.#world = world
@@ -42,7 +42,7 @@ export class WindowKeeper {
    * @throws Refusal `storage_unavailable`, or `conflict` when it was opened or closed anew meanwhile
    */
   async permit(seconds: number, max: number | null, nodeId: string | null, by: string): Promise<void> {
-    const turn = ++this.#turn
+    const epoch = ++this.#epoch
     if (seconds === 0) {
       await this.#close(by)
       return
@@ -50,7 +50,7 @@ export class WindowKeeper {
     const bounded = Math.min(seconds, LIMITS.permitSecondsMax)
     await this.#record('pairing.window_opened', by, nodeId, 'open', { seconds: bounded, max })
     // Above all it stays closed when it was closed in that moment.
-    if (turn !== this.#turn) {
+    if (epoch !== this.#epoch) {
       throw new Refusal(
         'conflict',
         'the pairing window was opened or closed anew in the same moment; look at it',

@@ -7,8 +7,8 @@ import {
   heartbeatReceived,
   newPresence,
   type PresenceChange,
-  saidGoodbye,
   sessionOpened,
+  signedOff,
   sleepsOn,
   wentOffline,
 } from '../../domain/presence.ts'
@@ -269,7 +269,7 @@ export class PresenceKeeper {
 
   #goodbye(limb: LiveLimb, session: object | null, reason: 'disconnected' | 'deregistered'): void {
     const before = limb.status
-    const change = saidGoodbye(limb, session, reason, this.#world.clock.wallMs())
+    const change = signedOff(limb, session, reason, this.#world.clock.wallMs())
     if (change !== 'none') this.#changed(limb, before, change)
   }
 

@@ -191,7 +191,7 @@ export class VerbDispatcher {
         `${verb} needs the role ${definition.role}; ${caller.name} is ${caller.role}`,
       )
     }
-    const args = definition.plain?.(given) ?? check(definition.args, given)
+    const args = definition.fast?.(given) ?? check(definition.args, given)
     // The table pairs each verb's schema with its handler; TypeScript cannot follow a key chosen at run time.
     const handler = this.#handlers[verb] as VerbHandler<typeof verb>
     return (await handler(args as never, caller)) ?? {}

@@ -1,46 +1,46 @@
 import type { Clock, MonotonicMs } from '../../kernel/clock.ts'
 import { DeadlineTimer } from '../../kernel/deadline-timer.ts'
 
-/** Limbs that go offline, or come back, within this time are told together: a router takes a hundred along. */
+/** Limbs that go offline, or come back, within this time are reported together: a router takes a hundred along. */
 const GATHER_MS = 5000
 const NEVER = Number.POSITIVE_INFINITY
 
 export interface OfflineWatchOptions {
   readonly clock: Clock
   readonly offlineMs: number
-  /** The limbs that were told before this start. */
-  readonly told: Iterable<string>
+  /** The limbs that were reported before this start. */
+  readonly reported: Iterable<string>
   readonly offline: (nodeIds: readonly string[]) => void
   readonly back: (nodeIds: readonly string[]) => void
 }
 
-/** Tells of limbs that stay offline for longer than a time, once each, and when they are back. */
+/** Reports limbs that stay offline for longer than a time, once each, and when they are back. */
 export class OfflineWatch {
   readonly #options: OfflineWatchOptions
   readonly #timer: DeadlineTimer
-  /** Limbs that are offline and not told, in the order in which their time is up. */
+  /** Limbs that are offline and not reported, in the order in which their time is up. */
   readonly #waiting = new Map<string, MonotonicMs>()
-  readonly #told: Set<string>
+  readonly #reported: Set<string>
   readonly #back = new Set<string>()
   #backAt: number = NEVER
 
   constructor(options: OfflineWatchOptions) {
     this.#options = options
-    this.#told = new Set(options.told)
+    this.#reported = new Set(options.reported)
     this.#timer = new DeadlineTimer({ clock: options.clock, ring: (now) => this.#ring(now) })
   }
 
   wentOffline(nodeId: string): void {
-    // It was away only while it was to be told that it is back: as if it had never been there.
+    // It was away only while it was to be reported that it is back: as if it had never been there.
     this.#back.delete(nodeId)
-    if (this.#told.has(nodeId) || this.#waiting.has(nodeId)) return
+    if (this.#reported.has(nodeId) || this.#waiting.has(nodeId)) return
     this.#waiting.set(nodeId, this.#options.clock.monotonicMs())
     this.#timer.set(this.#next())
   }
 
   cameBack(nodeId: string): void {
     this.#waiting.delete(nodeId)
-    if (!this.#told.has(nodeId)) return
+    if (!this.#reported.has(nodeId)) return
     this.#back.add(nodeId)
     if (this.#backAt === NEVER) this.#backAt = this.#options.clock.monotonicMs() + GATHER_MS
     this.#timer.set(this.#next())
@@ -48,7 +48,7 @@ export class OfflineWatch {
 
   revoked(nodeId: string): void {
     this.#waiting.delete(nodeId)
-    this.#told.delete(nodeId)
+    this.#reported.delete(nodeId)
     this.#back.delete(nodeId)
   }
 
@@ -69,7 +69,7 @@ export class OfflineWatch {
       this.#backAt = NEVER
       const returned = [...this.#back]
       this.#back.clear()
-      for (const nodeId of returned) this.#told.delete(nodeId)
+      for (const nodeId of returned) this.#reported.delete(nodeId)
       if (returned.length > 0) back(returned)
     }
     const [first] = this.#waiting.values()
@@ -77,7 +77,7 @@ export class OfflineWatch {
       const due = [...this.#waiting].filter(([, since]) => now >= since + offlineMs).map(([nodeId]) => nodeId)
       for (const nodeId of due) {
         this.#waiting.delete(nodeId)
-        this.#told.add(nodeId)
+        this.#reported.add(nodeId)
       }
       offline(due)
     }

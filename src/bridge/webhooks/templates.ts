@@ -65,15 +65,15 @@ const slackText = (text: string) => text.replaceAll(/[&<>]/g, (char) => SLACK[ch
 /** Blocks of plain text, in which nothing is a link, a mention or a format; the escapes are for the notification. */
 function slack(message: WebhookMessage, { url, token }: Receiver) {
   const { notice, link } = message
-  const plain = (text: string) => ({ type: 'plain_text', text, emoji: false })
+  const plainText = (text: string) => ({ type: 'plain_text', text, emoji: false })
   const text = textOf(message)
   const body = {
     text: slackText(text === '' ? notice.title : `${notice.title}: ${text}`),
     unfurl_links: false,
     unfurl_media: false,
     blocks: [
-      { type: 'header', text: plain(notice.title.slice(0, 150)) },
-      ...(text === '' ? [] : [{ type: 'section', text: plain(text) }]),
+      { type: 'header', text: plainText(notice.title.slice(0, 150)) },
+      ...(text === '' ? [] : [{ type: 'section', text: plainText(text) }]),
       ...(link === undefined
         ? []
         : [

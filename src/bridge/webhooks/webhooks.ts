@@ -203,7 +203,7 @@ export class Webhooks {
     const { name, events, offlineSeconds } = settings
     if (!events.includes('limb_offline') && !events.includes('limb_back')) return null
     const { clock, log } = this.#world
-    const tell = (kind: 'limb_offline' | 'limb_back', nodeIds: readonly string[]) => {
+    const report = (kind: 'limb_offline' | 'limb_back', nodeIds: readonly string[]) => {
       const limbs = this.#limbs(nodeIds)
       const fields = kind === 'limb_offline' ? { ...limbs, offlineSeconds } : limbs
       if (limbs.count > 0 && events.includes(kind))
@@ -215,9 +215,9 @@ export class Webhooks {
     return new OfflineWatch({
       clock,
       offlineMs: offlineSeconds * 1000,
-      told: await ports.queue.offline(name),
-      offline: (nodeIds) => tell('limb_offline', nodeIds),
-      back: (nodeIds) => tell('limb_back', nodeIds),
+      reported: await ports.queue.offline(name),
+      offline: (nodeIds) => report('limb_offline', nodeIds),
+      back: (nodeIds) => report('limb_back', nodeIds),
     })
   }
 

@@ -83,12 +83,14 @@ export class Waiting {
 /** Each is a line that says who waits, and the command that decides it. */
 export function waitingLines(requests: Iterable<DisplayRow>, invocations: Iterable<DisplayRow>): string[] {
   const asking = [...requests].map((row) => `${shown(row.nodeId)} ${spokenCode(row.code)}`.trim())
-  const calls = [...invocations].map(
+  const decisions = [...invocations].map(
     (row) => `${shown(row.command)} on ${shown(row.nodeId)} for ${shown(row.principal)}`,
   )
   return [
     ...(asking.length === 0 ? [] : [`${many(asking, 'request')}: pairing approve: ${asking.join(', ')}`]),
-    ...(calls.length === 0 ? [] : [`${many(calls, 'invocation')}: invocation approve: ${calls.join(', ')}`]),
+    ...(decisions.length === 0
+      ? []
+      : [`${many(decisions, 'invocation')}: invocation approve: ${decisions.join(', ')}`]),
   ]
 }
 

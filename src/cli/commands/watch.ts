@@ -78,11 +78,11 @@ async function waitingNow(bridge: Bridge): Promise<string[]> {
       ({ items }) => items,
       () => [],
     )
-  const [requests, calls] = await Promise.all([
+  const [requests, invocations] = await Promise.all([
     itemsOr('pairing/list', {}),
     itemsOr('invocation/list', { state: 'waiting' }),
   ])
-  return waitingLines(requests, calls)
+  return waitingLines(requests, invocations)
 }
 
 async function changeLines(

@@ -37,7 +37,7 @@ function emptyText(verb: VerbName, args: DisplayRow): string {
 }
 
 /** Columns of a list that nobody drew by hand: the keys of its rows. */
-function plainColumns(rows: readonly DisplayRow[]): Column<DisplayRow>[] {
+function columnsOfKeys(rows: readonly DisplayRow[]): Column<DisplayRow>[] {
   const keys = [...new Set(rows.flatMap((row) => Object.keys(row)))]
   return keys.map((key) => ({
     title: key.toUpperCase(),
@@ -53,7 +53,7 @@ function listText(verb: VerbName, data: unknown, { nowMs, width, args }: Shown):
   if (rows.length === 0) return about === '' ? `${emptyText(verb, args)}\n` : about
   if (verb === 'pairing/list' && args.state !== 'refused') return requestsText(rows, { nowMs, width })
   const columns = verb === 'pairing/list' ? refusedColumns(nowMs) : columnsOf(verb, nowMs)
-  return `${about}${table(columns ?? plainColumns(rows), rows, width)}`
+  return `${about}${table(columns ?? columnsOfKeys(rows), rows, width)}`
 }
 
 /** Tells of each thing in a line of its own when a verb was done to several at once. */

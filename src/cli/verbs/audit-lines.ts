@@ -52,7 +52,7 @@ function checkFollowed(args: DisplayRow): void {
 /** Writes `17  2026-01-01T12:00:00.000Z  invocation.ended  done  ann  robot1  command=arm.move ms=12`. */
 function humanLine(row: DisplayRow): string {
   const detail = Object.entries(asRow(row.detail ?? {})).map(
-    ([key, value]) => `${shown(key)}=${plain(value)}`,
+    ([key, value]) => `${shown(key)}=${readable(value)}`,
   )
   const { seq, at, kind, outcome, actor, nodeId } = row
   return [seq, at, kind, outcome, actor, nodeId ?? '-']
@@ -62,7 +62,7 @@ function humanLine(row: DisplayRow): string {
 }
 
 /** Writes a value, as JSON where it could be taken for two things. */
-function plain(value: unknown): string {
+function readable(value: unknown): string {
   if (typeof value === 'string' && /^[^\s"=]+$/.test(value)) return shown(value)
   return escapeJson(JSON.stringify(value) ?? '')
 }

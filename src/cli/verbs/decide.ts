@@ -43,7 +43,7 @@ export async function decideWaiting(
 ): Promise<Decided | undefined> {
   const { decision } = wanted
   const { io } = world
-  const invocations = await waitingCalls(io.stderr, bridge)
+  const invocations = await waitingInvocations(io.stderr, bridge)
   if (invocations.length === 0) {
     print(io.stdout, 'No invocation waits for an approval.')
     return undefined
@@ -100,11 +100,11 @@ async function decide(
 }
 
 /** Oldest first, each with its params. */
-async function waitingCalls(stderr: OutputStream, bridge: Bridge): Promise<DisplayRow[]> {
+async function waitingInvocations(stderr: OutputStream, bridge: Bridge): Promise<DisplayRow[]> {
   const list = await allPages(bridge, 'invocation/list', { state: 'waiting', order: 'oldest' })
   const invocations: DisplayRow[] = []
   for (const { invocationId } of list.items.slice(0, MAX_CALLS)) {
-    const invocation = await waitingCall(bridge, invocationId)
+    const invocation = await waitingInvocation(bridge, invocationId)
     if (invocation) invocations.push(invocation)
   }
   const more = list.items.length - MAX_CALLS
@@ -113,7 +113,7 @@ async function waitingCalls(stderr: OutputStream, bridge: Bridge): Promise<Displ
 }
 
 /** Nothing when somebody has decided it meanwhile. */
-async function waitingCall(bridge: Bridge, invocationId: unknown): Promise<DisplayRow | undefined> {
+async function waitingInvocation(bridge: Bridge, invocationId: unknown): Promise<DisplayRow | undefined> {
   try {
     const invocation = asRow(await bridge.request('invocation/get', { invocationId }))
     return invocation.state === 'waiting' ? invocation : undefined

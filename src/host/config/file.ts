@@ -80,7 +80,7 @@ export function parseConfigFile(name: string, text: string): ConfigFile {
       })),
     )
   }
-  const values = plainValues(name, document)
+  const values = valuesOf(name, document)
   if (values !== null && values !== undefined && !isRecord(values)) {
     throw new ConfigError([{ where: `${name}:1`, message: 'must hold keys and values, such as `mqtt:`' }])
   }
@@ -97,7 +97,7 @@ export function parseConfigFile(name: string, text: string): ConfigFile {
 /** An alias of an alias of an alias … is a small file and an endless value. */
 const MAX_ALIASES = 100
 
-function plainValues(name: string, document: Document): unknown {
+function valuesOf(name: string, document: Document): unknown {
   try {
     return document.toJS({ maxAliasCount: MAX_ALIASES })
   } catch (error) {

@@ -1,4 +1,4 @@
-/** The finding of a check of the doctor. */
+/** The result of a check of the doctor. */
 
 export interface CheckResult {
   /** The thing that was looked at, such as `database`. */

@@ -56,14 +56,14 @@ const CLOCK_ONLY = '/nonexistent'
 
 export async function doctor(options: DoctorOptions): Promise<readonly CheckResult[]> {
   let config: Config
-  const findings: CheckResult[] = []
+  const results: CheckResult[] = []
   const outside = await checkFromOutside(options.file, options.env)
   if (outside !== undefined) return [...outside, ...checkClock(options.clock.wallMs(), CLOCK_ONLY)]
   try {
     const loaded = loadConfig({ file: options.file, env: options.env })
     config = loaded.config
-    findings.push(ok('configuration', loaded.file === undefined ? 'the defaults' : `${loaded.file} is sound`))
-    findings.push(...loaded.warnings.map((text) => warning('configuration', text)))
+    results.push(ok('configuration', loaded.file === undefined ? 'the defaults' : `${loaded.file} is sound`))
+    results.push(...loaded.warnings.map((text) => warning('configuration', text)))
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error
     return error.problems.map((each) => problem('configuration', problemText(each)))
@@ -80,8 +80,8 @@ export async function doctor(options: DoctorOptions): Promise<readonly CheckResu
       ...checkOpenFiles(config.mqtt.maxConnections, service?.service.openFiles),
     ],
   ]
-  for (const check of checks) findings.push(...(await safely(check)))
-  return findings
+  for (const check of checks) results.push(...(await safely(check)))
+  return results
 }
 
 /** Files that the configuration names. What nothing uses may be missing, or old. */
@@ -90,7 +90,7 @@ function checkFiles(config: Config, now: number): readonly CheckResult[] {
   return usesTls(config) ? [...missing, ...checkCertificates({ tls: config.tls }, now)] : missing
 }
 
-/** A check that cannot be made is a finding too. */
+/** A check that cannot be made is a result too. */
 async function safely(check: () => Promise<readonly CheckResult[]>): Promise<readonly CheckResult[]> {
   try {
     return await check()
@@ -109,32 +109,32 @@ async function checkStore(
   if (service !== undefined && lookAt(file) === 'out of reach') {
     return [warning('database', `not looked at: ${file} is for the service alone; ${AS_ROOT}`)]
   }
-  const findings = [...checkFolder('folder', dirname(file)), ...checkDisk(file)]
+  const results = [...checkFolder('folder', dirname(file)), ...checkDisk(file)]
   const there = lookAt(file)
   const held = heldDeleted(file)
   if (held !== undefined) {
     const message = `${file} was removed under a running bridge (process ${held}), which still holds it: do not stop that before \`limb-bridge backup create\`; then stop it, restore that backup, and start it`
-    return [...findings, problem('database', message)]
+    return [...results, problem('database', message)]
   }
   if (there === 'nothing') {
-    return [...findings, ok('database', `${file} is not there yet; the first start makes it`)]
+    return [...results, ok('database', `${file} is not there yet; the first start makes it`)]
   }
   if (there === 'out of reach') {
-    return [...findings, problem('database', `this user may not even look at ${file}; ${AS_BRIDGE}`)]
+    return [...results, problem('database', `this user may not even look at ${file}; ${AS_BRIDGE}`)]
   }
-  findings.push(...checkFile('database', file))
+  results.push(...checkFile('database', file))
   if (there === 'empty') {
-    return [...findings, ok('database', `${file} is empty; the next start makes it a database`)]
+    return [...results, ok('database', `${file} is empty; the next start makes it a database`)]
   }
   const { version, nodes, problems, unopened } = database.inspect(file)
   if (problems.length === 0) {
-    findings.push(ok('database', `${file} is sound: schema ${version}, ${nodes} limbs`))
-    return findings
+    results.push(ok('database', `${file} is sound: schema ${version}, ${nodes} limbs`))
+    return results
   }
   const advice = unopened
     ? `it must be readable, and its folder writable, for the user that runs the bridge; ${AS_BRIDGE}`
     : 'stop the bridge and restore a backup with `limb-bridge restore FILE`'
-  return [...findings, ...problems.map((text) => problem('database', `${file}: ${text}; ${advice}`))]
+  return [...results, ...problems.map((text) => problem('database', `${file}: ${text}; ${advice}`))]
 }
 
 async function checkBackups(
@@ -174,7 +174,7 @@ async function checkListeners(
   { database }: DoctorOptions,
   service: ServiceState | undefined,
 ): Promise<readonly CheckResult[]> {
-  const { running, finding } = bridgeOf(config.store.path, database, service)
+  const { running, result } = bridgeOf(config.store.path, database, service)
   const { mqtt, tls, http, control } = config
   const port = async (what: keyof typeof PORT_SOCKETS, host: string, number: number) => {
     const unit = socketUnit(service, what)
@@ -183,7 +183,7 @@ async function checkListeners(
       : await checkHeldOpen(what, unit, running)
   }
   return [
-    ...(finding === undefined ? [] : [finding]),
+    ...(result === undefined ? [] : [result]),
     await port('MQTT', mqtt.host, mqtt.port),
     ...(tls.enabled ? [await port('MQTT over TLS', tls.host, tls.port)] : []),
     ...(http.enabled ? [await port('HTTP', http.host, http.port)] : []),
@@ -194,9 +194,9 @@ async function checkListeners(
 /** Finds the bridge. The service manager knows better than the lock of a database that not every user may look at. */
 function bridgeOf(file: string, database: DatabaseTools, service: ServiceState | undefined) {
   if (service !== undefined && service.service.active === 'active')
-    return { running: 'yes', finding: undefined } as const
+    return { running: 'yes', result: undefined } as const
   if (service !== undefined && lookAt(resolve(file)) === 'out of reach')
-    return { running: 'no', finding: undefined } as const
+    return { running: 'no', result: undefined } as const
   return file === ':memory:' ? NONE_RUNS : findBridge(resolve(file), database)
 }
 
@@ -215,17 +215,15 @@ async function controlSocket(
   return [ok('control socket', `${path} is held open by systemd; ${what}`)]
 }
 
-const NONE_RUNS = { running: 'no', finding: ok('bridge', 'no bridge runs on this database') } as const
+const NONE_RUNS = { running: 'no', result: ok('bridge', 'no bridge runs on this database') } as const
 
-function findBridge(file: string, database: DatabaseTools): { running: Running; finding: CheckResult } {
+function findBridge(file: string, database: DatabaseTools): { running: Running; result: CheckResult } {
   try {
     const holder = database.holder(file)
-    return holder === null
-      ? NONE_RUNS
-      : { running: 'yes', finding: ok('bridge', `a bridge runs (${holder})`) }
+    return holder === null ? NONE_RUNS : { running: 'yes', result: ok('bridge', `a bridge runs (${holder})`) }
   } catch (error) {
     const why = messageOf(error).replace(/\.$/, '')
     const message = `this user cannot tell whether one runs (${why}); ${AS_BRIDGE}`
-    return { running: 'unknown', finding: problem('bridge', message) }
+    return { running: 'unknown', result: problem('bridge', message) }
   }
 }

@@ -41,9 +41,9 @@ export function checkFolder(what: string, folder: string): readonly CheckResult[
         ]
   }
   if (!statSync(folder).isDirectory()) return [problem(what, `${folder} is no folder`)]
-  const findings: CheckResult[] = []
+  const results: CheckResult[] = []
   if (!mayWrite(folder)) {
-    findings.push(
+    results.push(
       problem(
         what,
         `this user may not write to ${folder}, or it is read-only; run the doctor as the bridge's user`,
@@ -52,13 +52,11 @@ export function checkFolder(what: string, folder: string): readonly CheckResult[
   }
   const mode = statSync(folder).mode & 0o777
   if ((mode & 0o022) !== 0) {
-    findings.push(problem(what, `others may write to ${folder} (mode ${octal(mode)}): chmod go-w ${folder}`))
+    results.push(problem(what, `others may write to ${folder} (mode ${octal(mode)}): chmod go-w ${folder}`))
   } else if ((mode & 0o007) !== 0) {
-    findings.push(
-      warning(what, `others may look into ${folder} (mode ${octal(mode)}): chmod o-rwx ${folder}`),
-    )
+    results.push(warning(what, `others may look into ${folder} (mode ${octal(mode)}): chmod o-rwx ${folder}`))
   }
-  return findings.length > 0 ? findings : [ok(what, `${folder} is the bridge's own (mode ${octal(mode)})`)]
+  return results.length > 0 ? results : [ok(what, `${folder} is the bridge's own (mode ${octal(mode)})`)]
 }
 
 /** Says whether there is a file; `out of reach`: this user may not enter its folder, or its disk does not answer. */
@@ -75,20 +73,20 @@ export function lookAt(file: string): 'nothing' | 'out of reach' | 'empty' | 'fu
 /** A file that nobody but its owner may read. */
 export function checkFile(what: string, file: string): readonly CheckResult[] {
   const { mode, uid } = statSync(file)
-  const findings: CheckResult[] = []
+  const results: CheckResult[] = []
   if ((mode & 0o077) !== 0) {
-    findings.push(problem(what, `others may read ${file} (mode ${octal(mode & 0o777)}): chmod 600 ${file}`))
+    results.push(problem(what, `others may read ${file} (mode ${octal(mode & 0o777)}): chmod 600 ${file}`))
   }
   const folder = statSync(dirname(file)).uid
   if (uid !== folder) {
-    findings.push(
+    results.push(
       warning(
         what,
         `${file} belongs to user ${uid} and its folder to user ${folder}; chown it to the bridge's user`,
       ),
     )
   }
-  return findings
+  return results
 }
 
 export function checkDisk(file: string): readonly CheckResult[] {

@@ -35,11 +35,11 @@ export interface LogOptions {
 
 type Level = 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal'
 
-function deepVisible(value: unknown): unknown {
+function deepEscaped(value: unknown): unknown {
   if (typeof value === 'string') return escapeText(value)
-  if (Array.isArray(value)) return value.map(deepVisible)
+  if (Array.isArray(value)) return value.map(deepEscaped)
   if (typeof value !== 'object' || value === null) return value
-  return Object.fromEntries(Object.entries(value).map(([key, item]) => [escapeText(key), deepVisible(item)]))
+  return Object.fromEntries(Object.entries(value).map(([key, item]) => [escapeText(key), deepEscaped(item)]))
 }
 
 /** The frames of an error, below the line, as people are used to read them. */
@@ -61,7 +61,7 @@ function prettyWriter(write: (line: string) => void, colorize: boolean): (line: 
   })
   const dim = (text: string) => (colorize ? `\u001b[2m${text}\u001b[22m` : text)
   return (line) => {
-    const fields = deepVisible(JSON.parse(line)) as Record<string, unknown>
+    const fields = deepEscaped(JSON.parse(line)) as Record<string, unknown>
     const below = takeFrames(fields)
     const { level, time, msg, ...rest } = fields
     const words = wordsOf(String(msg ?? ''), rest)

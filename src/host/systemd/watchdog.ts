@@ -36,17 +36,17 @@ export function watchdogMs(env: Environment, pid: number): number | undefined {
 /** Starts at once; returns a function that ends it. */
 export function startWatchdog(options: WatchdogOptions): () => void {
   if (!options.manager.present) return () => {}
-  const watchdog = watchdogMs(options.env, options.pid)
+  const limitMs = watchdogMs(options.env, options.pid)
   const intervalMs = Math.min(
     STATUS_INTERVAL_MS,
-    watchdog === undefined ? Infinity : watchdog / BEATS_PER_WATCHDOG,
+    limitMs === undefined ? Infinity : limitMs / BEATS_PER_WATCHDOG,
   )
-  const pulse = new Pulse(options, intervalMs)
-  pulse.beat()
-  return () => pulse.stop()
+  const watchdog = new Watchdog(options, intervalMs)
+  watchdog.beat()
+  return () => watchdog.stop()
 }
 
-class Pulse {
+class Watchdog {
   readonly #options: WatchdogOptions
   readonly #intervalMs: number
   #stopped = false

@@ -50,7 +50,7 @@ function send(request: FastifyRequest, reply: FastifyReply, file: ConsoleFile): 
     .header('vary', 'accept-encoding')
   if (matches(request.headers['if-none-match'], etag)) return reply.code(304).send()
   if (encoding !== undefined) void reply.header('content-encoding', encoding)
-  const body = encoding === undefined ? file.plain : file.encoded[encoding]
+  const body = encoding === undefined ? file.bytes : file.encoded[encoding]
   return reply.type(file.type).send(body)
 }
 

@@ -5,7 +5,7 @@ import { extname, join } from 'node:path'
 /** Is one file of the built console, with its compressed forms, held in memory: there are some ten of them. */
 export interface ConsoleFile {
   readonly type: string
-  readonly plain: Buffer
+  readonly bytes: Buffer
   readonly encoded: Readonly<Partial<Record<ContentEncoding, Buffer>>>
   readonly etag: string
   /** Its name holds the hash of its content, so that a browser may keep it for ever. */
@@ -40,16 +40,16 @@ export function loadConsoleFiles(folder: string): ReadonlyMap<string, ConsoleFil
 }
 
 function load(folder: string, name: string): ConsoleFile {
-  const plain = readFileSync(join(folder, name))
+  const bytes = readFileSync(join(folder, name))
   const encoded = Object.entries(ENCODINGS).flatMap(([encoding, suffix]) => {
     const file = join(folder, `${name}${suffix}`)
     return existsSync(file) ? [[encoding, readFileSync(file)] as const] : []
   })
   return {
     type: TYPES[extname(name)] ?? 'application/octet-stream',
-    plain,
+    bytes,
     encoded: Object.fromEntries(encoded),
-    etag: createHash('sha256').update(plain).digest('base64url').slice(0, 22),
+    etag: createHash('sha256').update(bytes).digest('base64url').slice(0, 22),
     immutable: name.startsWith(HASHED),
   }
 }

@@ -18,8 +18,8 @@ export function ownAddressOf(address: string): AllowedNetworks {
 
 /** Returns whether an address leads to this machine, whatever its interfaces: loopback, and the unspecified one. */
 export function isOwnMachine(address: string): boolean {
-  const plain = unmappedAddress(address)
-  return isLoopbackAddress(plain) || plain.startsWith('0.') || plain === '::'
+  const unmapped = unmappedAddress(address)
+  return isLoopbackAddress(unmapped) || unmapped.startsWith('0.') || unmapped === '::'
 }
 
 /**

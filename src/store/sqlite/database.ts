@@ -391,7 +391,7 @@ function watchNames(file: string, writer: GroupCommit, options: DatabaseOptions)
   const look = () => {
     const before = trouble
     trouble = files.trouble()
-    writer.bar(trouble === undefined ? null : trouble)
+    writer.refuseWrites(trouble === undefined ? null : trouble)
     if (before === undefined && trouble !== undefined) {
       log.error(
         { file },

@@ -80,7 +80,7 @@ export class GroupCommit {
   #stall: ((error: InvariantError) => void) | null = null
   #closed = false
   /** The reason why nothing may be written, although SQLite would. */
-  #barred: { reason: string; since: WallMs } | null = null
+  #refused: { reason: string; since: WallMs } | null = null
   /** Shows how SQLite's `synchronous` stands. */
   #waitsForDisk = true
   #flush: (() => void) | null = null
@@ -106,14 +106,14 @@ export class GroupCommit {
   }
 
   health(): StoreHealth {
-    const trouble = this.#barred ?? this.#broken
+    const trouble = this.#refused ?? this.#broken
     return trouble === null ? { ok: true } : { ok: false, ...trouble }
   }
 
   /** Refuses every write from now on: what SQLite would store would not be found again. Null lifts it. */
-  bar(reason: string | null): void {
-    if (reason === null) this.#barred = null
-    else this.#barred = { reason, since: this.#barred?.since ?? this.#options.clock.wallMs() }
+  refuseWrites(reason: string | null): void {
+    if (reason === null) this.#refused = null
+    else this.#refused = { reason, since: this.#refused?.since ?? this.#options.clock.wallMs() }
   }
 
   /** Works that wait for the next commit. */
@@ -161,7 +161,7 @@ export class GroupCommit {
 
   #add(work: Omit<Work, 'resolve' | 'reject'>, delayMs: number): Promise<unknown> {
     if (this.#closed) return Promise.reject(unavailable('the database is closed'))
-    if (this.#barred) return Promise.reject(unavailable(this.#barred.reason))
+    if (this.#refused) return Promise.reject(unavailable(this.#refused.reason))
     if (this.#pending.length >= MAX_PENDING) return Promise.reject(unavailable('too many writes are waiting'))
     return new Promise((resolve, reject) => {
       this.#pending.push({ ...work, resolve, reject })

@@ -25,7 +25,7 @@ const MOVING = [
   'late_success',
 ]
 
-/** Calls, under way and ended, and the answers kept for a while. */
+/** Invocations, under way and ended, and the answers kept for a while. */
 export class InvocationsTable {
   readonly #sql: Sqlite.Database
   readonly #running: () => number

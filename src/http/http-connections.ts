@@ -1,7 +1,7 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 
-interface Plain {
+interface HttpConnection {
   readonly socket: Socket
   /** Answers that it waits for. */
   waiting: number
@@ -11,29 +11,29 @@ interface Plain {
  * Bounds the connections that ask for health or metrics, or for nothing at all: beyond `max` the oldest one goes
  * that waits for no answer. Who has become a WebSocket is none of them; the broker counts it.
  */
-export function boundPlainConnections(server: Server, max: number, ended: () => void): void {
+export function boundHttpConnections(server: Server, max: number, ended: () => void): void {
   /** Oldest first, by their names. */
-  const plain = new Map<string, Plain>()
+  const connections = new Map<string, HttpConnection>()
   const makeRoom = () => {
-    for (const [name, { socket, waiting }] of plain) {
-      if (plain.size <= max) return
+    for (const [name, { socket, waiting }] of connections) {
+      if (connections.size <= max) return
       if (waiting > 0) continue
-      plain.delete(name)
+      connections.delete(name)
       socket.destroy()
       ended()
     }
   }
   server.on('connection', (socket: Socket) => {
     const name = nameOf(socket)
-    plain.set(name, { socket, waiting: 0 })
+    connections.set(name, { socket, waiting: 0 })
     socket.once('close', () => {
-      if (plain.get(name)?.socket === socket) plain.delete(name)
+      if (connections.get(name)?.socket === socket) connections.delete(name)
     })
     makeRoom()
   })
-  server.on('upgrade', ({ socket }: IncomingMessage) => plain.delete(nameOf(socket)))
+  server.on('upgrade', ({ socket }: IncomingMessage) => connections.delete(nameOf(socket)))
   server.on('request', ({ socket }: IncomingMessage, response: ServerResponse) => {
-    const own = plain.get(nameOf(socket))
+    const own = connections.get(nameOf(socket))
     if (own === undefined) return
     own.waiting++
     response.once('close', () => own.waiting--)
