@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
-import { lookupNames, type NamesOptions } from '../../src/http/limb-client/names.ts'
+import { lookupNames, type NamesOptions } from '../../src/http/outbound/names.ts'
 import { systemClock } from '../../src/kernel/clock.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 

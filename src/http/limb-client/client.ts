@@ -8,10 +8,10 @@ import { invokeSignature, invokeSignature2 } from '../../kernel/invoke-signature
 import { type Network, networksOf } from '../../kernel/networks.ts'
 import { newId } from '../../kernel/secrets.ts'
 import { LIMITS } from '../../protocol/limits.ts'
-import { type Begun, brokenAnswer } from './broken-answer.ts'
-import { hostOf, portOf } from './channel.ts'
-import { connectionFailure } from './failure.ts'
-import { lookupNames } from './names.ts'
+import { type Begun, brokenAnswer } from '../outbound/broken-answer.ts'
+import { hostOf, portOf } from '../outbound/channel.ts'
+import { connectionFailure } from '../outbound/failure.ts'
+import { lookupNames } from '../outbound/names.ts'
 import {
   isOwnMachine,
   type Lookup,
@@ -19,11 +19,11 @@ import {
   type Resolved,
   resolveAllowed,
   sharedLookup,
-} from './networks.ts'
-import { post } from './post.ts'
-import { type Race, raceToConnect } from './race.ts'
-import { readReason } from './refused-answer.ts'
-import { ServerTrust } from './trust.ts'
+} from '../outbound/networks.ts'
+import { post } from '../outbound/post.ts'
+import { type Race, raceToConnect } from '../outbound/race.ts'
+import { readReason } from '../outbound/refused-answer.ts'
+import { ServerTrust } from '../outbound/trust.ts'
 
 /** Invocations to limbs that are HTTP servers: one connection each, to an address that was checked. */
 

@@ -5,21 +5,15 @@ import type { WebhookClient, WebhookOutcome, WebhookRequest } from '../../bridge
 import { isLoopbackAddress } from '../../kernel/address.ts'
 import type { Clock } from '../../kernel/clock.ts'
 import type { Network } from '../../kernel/networks.ts'
-import { brokenAnswer } from '../limb-client/broken-answer.ts'
-import { hostOf, portOf } from '../limb-client/channel.ts'
-import { connectionFailure } from '../limb-client/failure.ts'
-import { lookupNames } from '../limb-client/names.ts'
-import {
-  type Lookup,
-  publicAnd,
-  type Resolved,
-  resolveAllowed,
-  sharedLookup,
-} from '../limb-client/networks.ts'
-import { post } from '../limb-client/post.ts'
-import { type Race, raceToConnect } from '../limb-client/race.ts'
-import { readReason } from '../limb-client/refused-answer.ts'
-import { ServerTrust } from '../limb-client/trust.ts'
+import { brokenAnswer } from '../outbound/broken-answer.ts'
+import { hostOf, portOf } from '../outbound/channel.ts'
+import { connectionFailure } from '../outbound/failure.ts'
+import { lookupNames } from '../outbound/names.ts'
+import { type Lookup, publicAnd, type Resolved, resolveAllowed, sharedLookup } from '../outbound/networks.ts'
+import { post } from '../outbound/post.ts'
+import { type Race, raceToConnect } from '../outbound/race.ts'
+import { readReason } from '../outbound/refused-answer.ts'
+import { ServerTrust } from '../outbound/trust.ts'
 
 /** Requests to webhooks: one connection each, to an address that was checked. */
 
