@@ -41,6 +41,8 @@ const REASONS: Readonly<Record<string, string>> = {
 
 /** Why each development dependency is there: what the tests, the checks and the builds are made with. */
 const DEVELOPMENT_REASONS: Readonly<Record<string, string>> = {
+  '@anthropic-ai/mcpb':
+    'the official unpacker and validator of MCP bundles, for the one that `npm run package` makes',
   '@asyncapi/specs': 'the published schema of AsyncAPI 3, which docs/asyncapi.yaml is checked with',
   '@biomejs/biome': 'the linter and formatter; pinned, because a newer one formats otherwise',
   '@micropython/micropython-webassembly-pyscript':
@@ -59,6 +61,14 @@ const DEVELOPMENT_REASONS: Readonly<Record<string, string>> = {
   rolldown: 'builds `limb-bridge-client` (decision 0011)',
   typescript: 'the compiler, which checks the types',
   vitest: 'runs the tests',
+  // Of the console's workspace:
+  'axe-core': 'finds faults of accessibility in the pages of the console',
+  mqtt: "the console's MQTT over WebSocket, built into its page",
+  'playwright-core': "drives Debian's Chromium in the tests of the console; it brings no browser",
+  preact: 'the components of the console (decision 0006)',
+  uqr: 'the QR code of the first device in the console',
+  vite: 'builds the console',
+  zod: "the protocol's schemas, in the console too",
 }
 
 const read = <T>(name: string) => JSON.parse(readFileSync(join(ROOT, name), 'utf8')) as T
@@ -141,7 +151,9 @@ function clientLines(): readonly string[] {
 export function dependenciesMarkdown(): string {
   const { dependencies, devDependencies } = manifest()
   const rows = Object.keys(dependencies).map((name) => rowOf(name, reasonOf(name, REASONS)))
-  const tools = Object.keys(devDependencies).map((name) => rowOf(name, reasonOf(name, DEVELOPMENT_REASONS)))
+  const ofConsole = read<Manifest>('console/package.json').devDependencies
+  const asked = Object.keys({ ...devDependencies, ...ofConsole }).toSorted()
+  const tools = asked.map((name) => rowOf(name, reasonOf(name, DEVELOPMENT_REASONS)))
   const runtime = runtimePackages()
   const licenses = new Map<string, number>()
   for (const [, { license = 'unknown' }] of runtime) licenses.set(license, (licenses.get(license) ?? 0) + 1)
@@ -176,8 +188,7 @@ export function dependenciesMarkdown(): string {
     '',
     '## Development',
     '',
-    'These are for tests, checks and builds, and come with no installation. The workspaces `console/` and',
-    '`packages/limb-bridge-client/` have development dependencies of their own, in their package.json.',
+    'These are for tests, checks and builds, those of the console among them, and come with no installation.',
     '',
     '| package | version | licence | brings | why |',
     '| --- | --- | --- | --- | --- |',

@@ -6,7 +6,7 @@ import { messageOf } from '../kernel/errors.ts'
 
 async function databaseTools(): Promise<DatabaseTools> {
   const { backupFolder, newestBackupIn, whyNoBackupsIn } = await import('../store/sqlite/backup/backups.ts')
-  const { inspectDatabase } = await import('../store/sqlite/backup/inspect.ts')
+  const { inspectDatabase, waitingDeliveries } = await import('../store/sqlite/backup/inspect.ts')
   const { holderOf } = await import('../store/sqlite/backup/restore.ts')
   return {
     inspect: (file) => inspectDatabase(file, { readonly: true }),
@@ -16,6 +16,7 @@ async function databaseTools(): Promise<DatabaseTools> {
       return { folder, at: await newestBackupIn(folder) }
     },
     whyNoBackupsIn,
+    waitingDeliveries,
   }
 }
 

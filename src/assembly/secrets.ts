@@ -1,10 +1,9 @@
 import { randomBytes } from 'node:crypto'
-import { readFileSync, rmSync, statSync } from 'node:fs'
+import { readFileSync, rmSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import type { Core } from '../bridge/core.ts'
 import type { Config } from '../host/config/config.ts'
 import { masterSecret, writeSecret } from '../host/process/secret-file.ts'
-import { messageOf } from '../kernel/errors.ts'
 import { secretText } from '../kernel/secret-text.ts'
 import type { AppOptions, RunningBridge } from './options.ts'
 
@@ -56,33 +55,4 @@ export function masterOf({ store }: Config): Uint8Array {
   return store.path === ':memory:'
     ? randomBytes(32)
     : masterSecret(join(dirname(store.path), 'invoke-secret'))
-}
-
-/** A file of secrets is small; more is another file. */
-const MAX_SECRET_BYTES = 16_384
-
-/**
- * The lines of a file with a secret that are not empty. `%d/` at the beginning of the path is the folder of the
- * credentials that the service manager hands over, as in its own units.
- */
-export function secretLines(file: string): readonly string[] {
-  return secretText(readSecret(credentialPath(file, process.env.CREDENTIALS_DIRECTORY)))
-    .split(/\r?\n/)
-    .map((line) => line.trim())
-    .filter((line) => line !== '')
-}
-
-function credentialPath(file: string, folder: string | undefined): string {
-  if (!file.startsWith('%d/')) return file
-  if (!folder) throw new Error(`${file}: the service manager hands over no credentials (LoadCredential=)`)
-  return join(folder, file.slice(3))
-}
-
-function readSecret(file: string): Buffer {
-  try {
-    if (statSync(file).size > MAX_SECRET_BYTES) throw new Error(`it has more than ${MAX_SECRET_BYTES} bytes`)
-    return readFileSync(file)
-  } catch (error) {
-    throw new Error(`${file} cannot be read: ${messageOf(error)}`, { cause: error })
-  }
 }

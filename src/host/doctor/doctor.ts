@@ -20,6 +20,7 @@ import {
 } from './machine.ts'
 import { checkControlSocket, checkHeldOpen, checkPort, type Running } from './network.ts'
 import { AS_ROOT, checkFromOutside, checkService, serviceOf, socketUnit } from './service.ts'
+import { checkWebhooks, type WaitingDeliveries } from './webhooks.ts'
 
 /** Looks at everything that a bridge needs, with or without one running, and says what to do. Changes nothing. */
 
@@ -35,6 +36,8 @@ export interface DatabaseTools {
   }
   /** Names who runs a bridge on it, such as `process 7`; null: nobody. It throws when that cannot be found out. */
   holder(file: string): string | null
+  /** The deliveries that wait, by webhook; empty when the file is none of ours, or older than webhooks. */
+  waitingDeliveries(file: string): ReadonlyMap<string, WaitingDeliveries>
   /** The newest backup and when it was made. */
   newestBackup(file: string, folder: string | null): Promise<{ folder: string; at: number | null }>
   /** Says what keeps backups from a folder that was chosen; undefined: nothing. */
@@ -75,6 +78,7 @@ export async function doctor(options: DoctorOptions): Promise<readonly CheckResu
     () => checkBackups(config, options, service),
     () => checkListeners(config, options, service),
     async () => checkFiles(config, options.clock.wallMs()),
+    async () => checkWebhooksOf(config, options),
     async () => [
       ...checkClock(options.clock.wallMs(), config.store.path),
       ...checkOpenFiles(config.mqtt.maxConnections, service?.service.openFiles),
@@ -88,6 +92,17 @@ export async function doctor(options: DoctorOptions): Promise<readonly CheckResu
 function checkFiles(config: Config, now: number): readonly CheckResult[] {
   const missing = missingFiles(config).map((text) => problem('configuration', text))
   return usesTls(config) ? [...missing, ...checkCertificates({ tls: config.tls }, now)] : missing
+}
+
+/** What waits is counted only in a database that this user may read. */
+function checkWebhooksOf(
+  { webhooks, store }: Config,
+  { database, env }: DoctorOptions,
+): readonly CheckResult[] {
+  const file = resolve(store.path)
+  const isThere = webhooks.length > 0 && store.path !== ':memory:' && lookAt(file) === 'full'
+  const waiting = isThere ? database.waitingDeliveries(file) : new Map()
+  return checkWebhooks(webhooks, waiting, Boolean(env.CREDENTIALS_DIRECTORY))
 }
 
 /** A check that cannot be made is a result too. */

@@ -6,6 +6,7 @@ import { createSecureContext, type SecureContextOptions } from 'node:tls'
 import { MisconfiguredError, messageOf } from '../../kernel/errors.ts'
 import { sha256Hex } from '../../kernel/secrets.ts'
 import type { Config } from '../config/config.ts'
+import { CREDENTIALS_PREFIX } from '../process/secret-lines.ts'
 import { type CertificateJudgement, certificatesIn, judge } from './judgement.ts'
 import { whyServiceCannotRead } from './service-access.ts'
 
@@ -60,15 +61,20 @@ export function usesTls({ tls, http }: Config): boolean {
  * this user may not read a private key is as it should be. Root learns what the packaged service may not read.
  */
 export function missingFiles(config: Config): string[] {
-  const { tls, uplinks } = config
+  const { tls, uplinks, webhooks } = config
   const own = usesTls(config) ? (['certFile', 'keyFile', 'caFile', 'crlFile'] as const) : []
   const named: (readonly [string, string | null | undefined])[] = own.map((key) => [`tls.${key}`, tls[key]])
   for (const [i, uplink] of uplinks.entries()) {
     for (const key of ['caFile', 'passwordFile'] as const) named.push([`uplinks[${i}].${key}`, uplink[key]])
   }
   named.push(['invocation.caFile', config.invocation.caFile])
+  for (const [i, webhook] of webhooks.entries()) {
+    for (const key of ['urlFile', 'secretFile', 'tokenFile', 'caFile'] as const)
+      named.push([`webhooks[${i}].${key}`, webhook[key]])
+  }
   return named.flatMap(([key, path]) => {
-    if (!path) return []
+    // Of credentials only the service knows where they are.
+    if (!path || path.startsWith(CREDENTIALS_PREFIX)) return []
     const fault = faultOf(path)
     const why = fault === undefined ? whyServiceCannotRead(resolve(path)) : HINTS[fault]
     return why === undefined ? [] : [`${key}: cannot read ${path}: ${why}`]

@@ -2,6 +2,8 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { resolveConfig } from '../../../src/host/config/config.ts'
+import { waitingDeliveries } from '../../../src/store/sqlite/backup/inspect.ts'
+import { run } from '../../cli/run.ts'
 import { keyOf, startApp } from '../../support/app.ts'
 import { patience } from '../../support/patience.ts'
 import { receiver, signatureOf } from '../../support/receiver.ts'
@@ -100,6 +102,9 @@ describe('a webhook', () => {
     ])
     const warned = app.logLines.filter(({ webhook, level }) => webhook === 'hook' && level === 'warn')
     expect(warned).toHaveLength(1)
+    const [waiting] = waitingDeliveries(join(app.folder, 'limb.sqlite'))
+    expect(waiting).toEqual(['hook', { count: 1, attempts: expect.any(Number) }])
+    expect(waiting?.[1].attempts).toBeGreaterThan(0)
     await app.restart()
     server.state.status = 200
     const count = server.taken.length
@@ -186,6 +191,27 @@ describe('a webhook', () => {
     app.bridge.apply(config)
     await until(async () => (await listed()).queued === 0)
     expect((await listed()).state).toBe('working')
+  })
+
+  it('that takes nothing ends `webhook test` with exit code 1, and one that is not there with 4', async () => {
+    await using app = await startApp({ webhooks: webhooks({}) }, { memory: true })
+    const test = (...argv: string[]) => run(['webhook', 'test', ...argv, '--socket', app.bridge.control])
+    const taken = await test('hook')
+    expect([taken.code, taken.err]).toEqual([0, ''])
+    server.state.status = 500
+    const refused = await test('hook')
+    expect(refused.code).toBe(1)
+    expect(refused.err).toContain('it was not taken: answered 500')
+    const json = await test('hook', '--json')
+    expect(json.code).toBe(1)
+    expect(JSON.parse(json.out)).toMatchObject({ name: 'hook', delivered: false, status: 500 })
+    const absent = await test('phone')
+    expect(absent.code).toBe(4)
+    expect(absent.err).toContain('there is no webhook phone; there are hook')
+    await server.close()
+    const away = await test('hook')
+    expect(away.code).toBe(1)
+    expect(away.err).toContain('it was not taken: cannot be reached')
   })
 
   it('that does not exist is told with those that do', async () => {

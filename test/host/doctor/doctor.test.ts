@@ -23,6 +23,7 @@ const healthy: DatabaseTools = {
   inspect: () => ({ version: 1, nodes: 3, problems: [] }),
   holder: () => null,
   whyNoBackupsIn: () => undefined,
+  waitingDeliveries: () => new Map(),
   newestBackup: async () => ({ folder: 'backups', at: systemClock.wallMs() }),
 }
 
@@ -180,4 +181,61 @@ test('beside a running bridge, its ports and socket are asked, and it is not dis
   expect(all).toMatch(/MQTT: .* answers/)
   expect(all).toMatch(/control socket: .* answers/)
   expect(await bridge.stop()).toBe(0)
+})
+
+test('webhooks: files that cannot be used are named without what is in them, and what waits is told', async () => {
+  const secret = `whsec_${Buffer.alloc(24, 7).toString('base64')}`
+  const file = (name: string, text: string) => {
+    writeFileSync(join(folder, name), text)
+    return join(folder, name)
+  }
+  const standard = { url: 'https://hooks.example/', secret }
+  const config = file(
+    'webhooks.yaml',
+    JSON.stringify({
+      webhooks: [
+        { name: 'good', url: standard.url, secretFile: file('good', `${secret}\n${secret}\n`) },
+        { name: 'waits', ...standard },
+        { name: 'fails', ...standard },
+        { name: 'typed', url: standard.url, secretFile: file('typed', `${secret}\nmy own password\n`) },
+        { name: 'empty', url: standard.url, secretFile: file('empty', '\n') },
+        { name: 'gone', url: standard.url, secretFile: join(folder, 'nowhere') },
+        { name: 'open', format: 'slack', urlFile: file('open', 'http://hooks.example/T0/very-secret\n') },
+        { name: 'odd', format: 'slack', urlFile: file('odd', 'very-secret\n') },
+        {
+          name: 'bot',
+          format: 'telegram',
+          chat: '1',
+          url: 'https://api.telegram.org',
+          tokenFile: file('bot', ''),
+        },
+        { name: 'handed', url: standard.url, secretFile: '%d/hook' },
+      ],
+    }),
+  )
+  const waiting = new Map([
+    ['waits', { count: 1, attempts: 0 }],
+    ['fails', { count: 12, attempts: 7 }],
+  ])
+  const findings = (await examine({ waitingDeliveries: () => waiting }, { LIMB_CONFIG: config })).filter(
+    ({ what, message }) => /^webhook /.test(what) || message.includes('webhooks['),
+  )
+  expect(told(findings, 'ok')).toEqual([
+    expect.stringMatching(/^webhook good: carries invocation_waiting, .*; nothing waits$/),
+    'webhook waits: 1 delivery waits',
+    expect.stringMatching(/^webhook gone: /),
+    expect.stringMatching(/^webhook handed: /),
+  ])
+  expect(told(findings, 'warning')).toEqual([
+    expect.stringMatching(/^webhook fails: 12 deliveries wait, tried up to 7 times; .*webhook test fails/),
+  ])
+  expect(told(findings, 'problem')).toEqual([
+    `configuration: webhooks[5].secretFile: cannot read ${join(folder, 'nowhere')}: there is no such file`,
+    expect.stringMatching(/^webhook typed: secretFile: .*typed: its line 2 is not `whsec_`/),
+    expect.stringMatching(/^webhook empty: secretFile: .*empty holds no secret$/),
+    expect.stringMatching(/^webhook open: urlFile: .*open holds an http:\/\/ URL/),
+    expect.stringMatching(/^webhook odd: urlFile: .*odd holds no http:\/\/ or https:\/\/ URL/),
+    expect.stringMatching(/^webhook bot: tokenFile: .*bot holds no token$/),
+  ])
+  expect(JSON.stringify(findings)).not.toMatch(/very-secret|my own password|whsec_B/)
 })

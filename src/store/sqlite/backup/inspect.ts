@@ -25,11 +25,7 @@ const MAX_FINDINGS = 5
 export function inspectDatabase(file: string, { readonly }: { readonly readonly: boolean }): Inspection {
   let sql: Sqlite.Database | undefined
   try {
-    // Who may only read leaves an empty log behind, and the next start would take it for that of a killed bridge. A log
-    // that is there already stays what it is: who may write would fold it in at the end.
-    sql = new Sqlite(file, { readonly: readonly && existsSync(`${file}-wal`), fileMustExist: true })
-    if (readonly) sql.pragma('query_only = ON')
-    sql.pragma('trusted_schema = OFF')
+    sql = open(file, readonly)
     // A copy that needs no second file beside it can be moved by anybody.
     if (!readonly) sql.pragma('journal_mode = DELETE')
     return look(sql)
@@ -41,6 +37,37 @@ export function inspectDatabase(file: string, { readonly }: { readonly readonly:
       problems,
       unopened: sqliteCode(error)?.startsWith('SQLITE_CANTOPEN') === true,
     }
+  } finally {
+    sql?.close()
+  }
+}
+
+/**
+ * Who may only read leaves an empty log behind, and the next start would take it for that of a killed bridge. A log that
+ * is there already stays what it is: who may write would fold it in at the end.
+ */
+function open(file: string, readonly: boolean): Sqlite.Database {
+  const sql = new Sqlite(file, { readonly: readonly && existsSync(`${file}-wal`), fileMustExist: true })
+  if (readonly) sql.pragma('query_only = ON')
+  sql.pragma('trusted_schema = OFF')
+  return sql
+}
+
+/** Counts the deliveries that wait, by webhook, beside a running bridge too. Empty when the database cannot be read. */
+export function waitingDeliveries(file: string): ReadonlyMap<string, { count: number; attempts: number }> {
+  let sql: Sqlite.Database | undefined
+  try {
+    sql = open(file, true)
+    const rows = sql
+      .prepare<[], { webhook: string; count: number; attempts: number }>(
+        'SELECT webhook, count(*) AS count, max(attempts) AS attempts FROM webhook_deliveries GROUP BY webhook',
+      )
+      .all()
+    return new Map(rows.map(({ webhook, count, attempts }) => [webhook, { count, attempts }]))
+  } catch (error) {
+    // What keeps the file from being read is told by its own check, and an older schema has no such table.
+    if (sqliteCode(error) === undefined) throw error
+    return new Map()
   } finally {
     sql?.close()
   }
