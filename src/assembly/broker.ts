@@ -57,7 +57,7 @@ function buildPersistence(
   limits: PersistenceLimits,
 ): MqttPersistence {
   const { clock, log } = options
-  const dropped = new LogThrottle(clock, { quietMs: 10_000, lines: 1, maxKeys: 10 })
+  const dropped = new LogThrottle(clock, { quietMs: 10_000, lines: 1, maxKeys: 10, maxLines: 10 })
   teardown.add(() => dropped.stop())
   return createPersistence({
     store: mqttStore,

@@ -47,6 +47,7 @@ export interface Tx {
   putRequest(request: PairingRequestRecord): Promise<void>
   deleteRequest(requestId: string): Promise<void>
   countRequests(): Promise<number>
+  /** Counts the requests from an address; an IPv6 network counts as one. */
   countRequestsFrom(address: string): Promise<number>
 
   refusedKeys(nodeId: string, now: number): Promise<readonly RefusedKey[]>

@@ -110,7 +110,7 @@ const MAX_KEY_PREFIX_CHARS = 128
 const AEDES_TOPIC_LEVELS = 100
 
 /** A store that fails, fails for each message. */
-const STORE_TROUBLE = { quietMs: 10_000, lines: 1, maxKeys: 1 } as const
+const STORE_TROUBLE = { quietMs: 10_000, lines: 1, maxKeys: 1, maxLines: 1 } as const
 
 /** The embedded broker: all of Aedes is behind this function. */
 export async function createBroker(options: BrokerOptions): Promise<Broker> {

@@ -210,7 +210,7 @@ export class ConnectHandler {
       await this.#stored.put(clientId, nameOf(identity))
     } catch (error) {
       // On a full disk a session lives all the same, and is stored when there is room again.
-      this.#world.log.warn({ err: error, clientId }, 'the store cannot keep a session now')
+      this.#storeFailed(session, error, 'the store cannot keep a session now')
     }
   }
 
@@ -226,7 +226,7 @@ export class ConnectHandler {
   ): Promise<void> {
     const { clientId } = packet
     const { connect } = translator
-    const { limits, log } = this.#world
+    const { limits } = this.#world
     if (session.storedBefore && (connect.cleanStart || this.#stored.isOver(clientId))) {
       await this.#stored.delete(clientId)
       session.storedBefore = false
@@ -238,7 +238,7 @@ export class ConnectHandler {
     try {
       await this.#stored.put(clientId, nameOf(identity), sessionExpirySeconds)
     } catch (error) {
-      log.warn({ err: error, clientId }, 'the store cannot keep a session now; it ends with its connection')
+      this.#storeFailed(session, error, 'the store cannot keep a session now; it ends with its connection')
       translator.sessionExpirySeconds = 0
       packet.clean = !session.storedBefore
     }
@@ -246,7 +246,7 @@ export class ConnectHandler {
 
   /** A will with a delay is on disk before CONNACK; where it cannot be, it is sent without one. */
   async #keepWill(session: MqttSession): Promise<void> {
-    const { will5, translator, clientId, key } = session
+    const { will5, translator, key } = session
     if (will5 === undefined || translator === undefined) return
     const seconds = Math.min(will5.delaySeconds, translator.sessionExpirySeconds)
     if (seconds === 0) return
@@ -254,9 +254,14 @@ export class ConnectHandler {
       await this.#world.wills.keep(key, will5, seconds)
       session.delayedWill = true
     } catch (error) {
-      this.#world.log.warn({ err: error, clientId }, 'the store cannot keep a will now; it has no delay')
+      this.#storeFailed(session, error, 'the store cannot keep a will now; it has no delay')
       this.#world.wills.cancel(key)
     }
+  }
+
+  /** Says so at a pace: whoever connects again and again meanwhile must not fill the log as well. */
+  #storeFailed({ address, clientId }: MqttSession, error: unknown, message: string): void {
+    this.#world.peerLog.warn('store', address, { err: error, clientId }, message)
   }
 
   #checkWill(session: MqttSession, packet: ConnectPacket, identity: Identity): void {

@@ -36,7 +36,7 @@ export interface ConnectionContext {
 const NOBODY: Identity = { kind: 'candidate', nodeId: '', key: null }
 
 /** A session that repeats itself is written of once in ten seconds, with a count. */
-const RARELY = { quietMs: 10_000, lines: 1, maxKeys: 2 } as const
+const RARELY = { quietMs: 10_000, lines: 1, maxKeys: 2, maxLines: 2 } as const
 
 /** One connection: whose it is, whether it is still there, and what the log says of it. */
 export abstract class Connection {
@@ -154,7 +154,7 @@ export abstract class Connection {
   }
 
   fail(error: unknown, message: string): void {
-    this.#context.log.error({ err: error, ...this.#who() }, message)
+    this.#context.peerLog.error('failed', this.address, { err: error, ...this.#who() }, message)
     this.conn.destroy()
   }
 

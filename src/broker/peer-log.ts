@@ -1,11 +1,11 @@
+import { PacedLog } from '../bridge/live/paced-log.ts'
 import type { Log } from '../bridge/ports.ts'
 import { addressGroup } from '../kernel/address.ts'
 import type { Clock } from '../kernel/clock.ts'
-import { LogThrottle } from '../kernel/log-throttle.ts'
 import type { LimitName } from './counters.ts'
 
 /** Enough to see what is going on, whoever tries to fill the disk. */
-const PACE = { quietMs: 10_000, lines: 5, maxKeys: 1000 } as const
+const PACE = { quietMs: 10_000, lines: 5, maxKeys: 200, maxLines: 50 } as const
 
 const LIMIT_SETTINGS: Readonly<Record<LimitName, string>> = {
   messages: 'mqtt.maxMessagesPerSecond, for a candidate a fixed one',
@@ -24,14 +24,21 @@ const LIMIT_SETTINGS: Readonly<Record<LimitName, string>> = {
 
 const SUBSCRIPTIONS = new Set<LimitName>(['subscriptions', 'principal_subscriptions'])
 
-/** Log lines about what peers do wrong: five of a kind for each address in ten seconds, then the newest and a count. */
+/**
+ * Log lines about what peers do wrong: five of a kind for each address in ten seconds, fifty of a kind for all, then the
+ * newest and a count. A flood of one kind hides no other.
+ */
 export class PeerLog {
-  readonly #throttle: LogThrottle
-  readonly #log: Log
+  readonly #world: { readonly clock: Clock; readonly log: Log }
+  /** One for each kind: as many as there are in the code. */
+  readonly #logs = new Map<string, PacedLog>()
 
   constructor(clock: Clock, log: Log) {
-    this.#throttle = new LogThrottle(clock, PACE)
-    this.#log = log
+    this.#world = { clock, log }
+  }
+
+  error(kind: string, address: string, fields: object, message: string): void {
+    this.#write('error', kind, address, fields, message)
   }
 
   info(kind: string, address: string, fields: object, message: string): void {
@@ -43,7 +50,7 @@ export class PeerLog {
   }
 
   stop(): void {
-    this.#throttle.stop()
+    for (const log of this.#logs.values()) log.stop()
   }
 
   /** Logs that a limit was met, with the setting that moves it. */
@@ -53,9 +60,22 @@ export class PeerLog {
     this.#write(level, `limit ${limit}`, address, fields, `${message}; the limit is ${LIMIT_SETTINGS[limit]}`)
   }
 
-  #write(level: 'info' | 'warn', kind: string, address: string, fields: object, message: string): void {
-    this.#throttle.write(`${kind} ${addressGroup(address)}`, (suppressed) => {
-      this.#log[level]({ address, ...fields, ...(suppressed === 0 ? undefined : { suppressed }) }, message)
-    })
+  #write(
+    level: 'info' | 'warn' | 'error',
+    kind: string,
+    address: string,
+    fields: object,
+    message: string,
+  ): void {
+    this.#logOf(kind).write(level, addressGroup(address), { address, ...fields }, message)
+  }
+
+  #logOf(kind: string): PacedLog {
+    let log = this.#logs.get(kind)
+    if (log === undefined) {
+      log = new PacedLog(this.#world, PACE)
+      this.#logs.set(kind, log)
+    }
+    return log
   }
 }

@@ -115,7 +115,7 @@ export async function startHttp(given: HttpOptions): Promise<HttpServer> {
   routes(app, options, access)
   const readings = await openDoors(app, options, refusals)
   if (options.console !== undefined) consoleRoutes(app, options.console, () => options.allowedOrigins)
-  failures(app, options.log)
+  failures(app, options.log, refusals)
   await listen(app, options)
   const address = addressOf(app)
   return {
@@ -142,7 +142,7 @@ export async function startHttp(given: HttpOptions): Promise<HttpServer> {
   }
 }
 
-const REFUSALS = { quietMs: 10_000, lines: 5, maxKeys: 3 } as const
+const REFUSALS = { quietMs: 10_000, lines: 5, maxKeys: 5, maxLines: 25 } as const
 
 const COMMON = {
   logger: false,
@@ -225,7 +225,7 @@ function bearer(token: string | null): (header: string | undefined) => boolean {
   }
 }
 
-function failures(app: FastifyInstance, log: Log): void {
+function failures(app: FastifyInstance, log: Log, throttle: LogThrottle): void {
   app.setNotFoundHandler(async (_request, reply) => {
     reply.code(404)
     return {
@@ -235,7 +235,10 @@ function failures(app: FastifyInstance, log: Log): void {
   })
   app.setErrorHandler(async (error: Error & { statusCode?: number }, _request, reply) => {
     const status = error.statusCode ?? 500
-    if (status >= 500) log.error({ err: error }, 'http: a request failed')
+    if (status >= 500)
+      throttle.write('failed', (suppressed) =>
+        log.error({ err: error, suppressed }, 'http: a request failed'),
+      )
     reply.code(status)
     return { error: status >= 500 ? 'the bridge failed; its log says why' : error.message }
   })

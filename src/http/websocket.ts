@@ -58,7 +58,7 @@ const MAX_CHUNKS = 16_384
 /** A frame's own header, and the close frame. */
 const FRAME_OVERHEAD_BYTES = 256
 /** Lines about refused handshakes: any web page can cause them. */
-const PACE = { quietMs: 10_000, lines: 5, maxKeys: 1000 } as const
+const PACE = { quietMs: 10_000, lines: 5, maxKeys: 1000, maxLines: 50 } as const
 /** The characters that are shown of a header that the peer chose. */
 const SHOWN_CHARS = 200
 
@@ -153,7 +153,12 @@ export function webSocketGate(options: WebSocketOptions): WebSocketGate {
     const stream = new WebSocketStream(socket, request.socket)
     // The budget is counted on the raw socket: a frame that is not whole yet is memory too.
     const admitted = guardSignIn(request.socket, options.maxConnectBytes + FRAME_OVERHEAD_BYTES, () => {
-      log.info({ address }, 'websocket: too much sent before signing in; connection ended')
+      throttle.write(`sign_in_bytes ${addressGroup(address)}`, (suppressed) =>
+        log.info(
+          { address, ...(suppressed > 0 && { suppressed }) },
+          'websocket: too much sent before signing in; connection ended',
+        ),
+      )
       socket.terminate()
     })
     watchConnack(stream, admitted)

@@ -103,6 +103,22 @@ export function storeContract(name: string, make: () => Store): void {
       expect((await store.loadRequests(bounds)).requests).toHaveLength(3)
     })
 
+    test('requests from the addresses of one IPv6 network are counted as those of one address', async () => {
+      const store = open()
+      const addresses = ['2001:db8:0:1::1', '2001:db8::1:ffff:0:0:2', '2001:db8:0:2::1', '10.0.0.2', '::1']
+      await store.transact(async (tx) => {
+        for (const [i, address] of addresses.entries())
+          await tx.putRequest(requestOf(`r-${i}`, `cam-${i}`, { address }))
+      })
+      await store.transact(async (tx) => {
+        expect(await tx.countRequestsFrom('2001:db8:0:1::9')).toBe(2)
+        expect(await tx.countRequestsFrom('2001:db8:0:2::9')).toBe(1)
+        expect(await tx.countRequestsFrom('2001:db8:0:3::9')).toBe(0)
+        expect(await tx.countRequestsFrom('10.0.0.2')).toBe(1)
+        expect(await tx.countRequestsFrom('::1')).toBe(1)
+      })
+    })
+
     test('refused keys and widenings end by themselves, and keys are bounded to the newest of a node', async () => {
       const store = open()
       await store.transact(async (tx) => {

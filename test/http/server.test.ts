@@ -238,6 +238,21 @@ describe('MQTT over WebSocket', () => {
     expect(lines).toHaveLength(1 + 5)
   })
 
+  test('too much before signing in is logged for an address a few times, however often it happens', async () => {
+    const lines: string[] = []
+    await server.close()
+    server = await start({ log: { ...quiet, info: (_fields, message) => lines.push(message) } })
+    for (let i = 0; i < 12; i++) {
+      const socket = open()
+      await once(socket, 'open')
+      const closed = once(socket, 'close')
+      socket.on('error', () => {})
+      socket.send(Buffer.alloc(20_000))
+      await closed
+    }
+    expect(lines.filter((line) => line.includes('too much sent before signing in'))).toHaveLength(5)
+  })
+
   test('a TEXT frame ends the connection [MQTT-6.0.0-1]', async () => {
     const socket = open()
     await once(socket, 'open')

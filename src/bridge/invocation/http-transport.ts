@@ -12,7 +12,7 @@ import type { BridgeContext } from '../settings.ts'
 import type { InvokeTransport, Settle } from './mqtt-transport.ts'
 
 /** The reasons why a limb could not be reached are logged so often. */
-const UNREACHABLE = { quietMs: 10_000, lines: 3, maxKeys: 500 } as const
+const UNREACHABLE = { quietMs: 10_000, lines: 3, maxKeys: 500, maxLines: 50 } as const
 
 /** Sends to the endpoint that the limb registered last, signed with the limb's secret. */
 export class HttpTransport implements InvokeTransport {

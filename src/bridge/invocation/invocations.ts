@@ -11,6 +11,7 @@ import type { InvocationResult } from '../../protocol/schemas.ts'
 import type { VerbArgs } from '../../protocol/verbs.ts'
 import type { HeldLease, Leases, QueuedLease } from '../access/leases.ts'
 import type { Announcer } from '../live/announcer.ts'
+import { PacedLog } from '../live/paced-log.ts'
 import type { OfflineWait, Session } from '../ports.ts'
 import type { BridgeContext } from '../settings.ts'
 import type { VerbCaller } from '../verb-context.ts'
@@ -37,6 +38,9 @@ import {
 import type { OpenInvocations } from './open-invocations.ts'
 import type { AllowedTarget, TargetSelector } from './target.ts'
 
+/** Lines about what an agent asks for, takes back and asks for again, and about a limb that answers late. */
+const LINES = { quietMs: 10_000, lines: 10, maxKeys: 200, maxLines: 100 } as const
+
 /**
  * Invocations, from the request to the answer: may it, can it, lease, consent, dispatch, result. An invocation is one
  * run of `#steps`; every wait in it ends by itself, or by `cancel`.
@@ -49,6 +53,7 @@ export class Invocations {
   readonly log: InvocationLog
   readonly decisions: InvocationDecisions
   readonly #world: BridgeContext
+  readonly #lines: PacedLog
   readonly #reach: TargetSelector
   readonly #leases: Leases
   readonly #approvals: PendingApprovals
@@ -70,6 +75,7 @@ export class Invocations {
     },
   ) {
     this.#world = world
+    this.#lines = new PacedLog(world, LINES)
     this.open = parts.open
     this.log = new InvocationLog(world)
     this.#keyed = new KeyedInvocations(this.log)
@@ -227,6 +233,7 @@ export class Invocations {
     await Promise.allSettled([...this.#underWay])
     this.#deadlines.stop()
     this.log.stop()
+    this.#lines.stop()
   }
 
   /** Leaves those that are kept for the next start of the bridge, and tells who waits to ask again. */
@@ -257,7 +264,8 @@ export class Invocations {
     if (record === null) return
     const { principal, command } = record
     const how = success ? 'it did it' : 'it failed'
-    this.#world.log.info(
+    this.#lines.info(
+      nodeId,
       { invocationId, principal, nodeId, command, success },
       `${nodeId} answered ${invocationId} after its time was up: ${how}`,
     )
@@ -387,7 +395,7 @@ export class Invocations {
 
   /** Waits until the limb is there, and those that came first have gone. @throws Refusal when it does not come in time */
   async #awaitLimb(invocation: OpenInvocation, why: Refusal | null): Promise<undefined> {
-    const { running, log } = this.#world
+    const { running } = this.#world
     const leftMs = invocation.awayUntil - running.now()
     if (leftMs <= 0) throw notBackInTime(invocation)
     const isResumed = invocation.kept && invocation.record.state !== 'running'
@@ -395,7 +403,8 @@ export class Invocations {
     await this.#begin(invocation, 'queued', invocation.wish.key !== null)
     this.#checkWanted(invocation)
     const { principal, command, nodeId } = invocation.record
-    log.info(
+    this.#lines.info(
+      principal,
       { ...summaryOf(invocation), seconds: Math.round(leftMs / 1000), why: why?.message },
       `${command} of ${principal} waits for ${nodeId} to come back`,
     )
@@ -492,7 +501,7 @@ export class Invocations {
 
   /** Waits for an operator. What it asks is on disk before anybody is asked. */
   async #ask(invocation: OpenInvocation): Promise<undefined> {
-    const { clock, settings, log } = this.#world
+    const { clock, settings } = this.#world
     this.open.await()
     try {
       await this.#begin(invocation, 'waiting', true)
@@ -501,7 +510,8 @@ export class Invocations {
       const now = clock.wallMs()
       const shown = this.#approvals.add(invocation, now, now + waitMs)
       const answered = this.#wait(invocation, waitMs)
-      log.info(
+      this.#lines.info(
+        invocation.record.principal,
         { ...summaryOf(invocation) },
         `${invocation.record.principal} asks to run ${invocation.record.command} on ${invocation.record.nodeId}: limb-bridge invocation approve ${invocation.record.invocationId}`,
       )

@@ -229,7 +229,7 @@ export class InvocationLog {
 }
 
 /** Answers that are given up are told of each principal so often. */
-const DROPPED_ANSWERS = { quietMs: 60_000, lines: 1, maxKeys: 100 } as const
+const DROPPED_ANSWERS = { quietMs: 60_000, lines: 1, maxKeys: 100, maxLines: 100 } as const
 const INTERRUPT_BATCH = 1000
 /** A number that is more than the settings let be under way at once. */
 const MAX_UNDER_WAY = 1_000_000

@@ -12,7 +12,7 @@ import type { Invocations } from './invocations.ts'
 /**
  * A result that answers no invocation is logged this often for each limb, with how many were not, and counted always.
  */
-const PACE = { quietMs: 10_000, lines: 1, maxKeys: 1000 } as const
+const PACE = { quietMs: 10_000, lines: 1, maxKeys: 1000, maxLines: 50 } as const
 
 /** A limb that makes ids up must not keep the database busy. */
 const MAX_LOOKING = 16

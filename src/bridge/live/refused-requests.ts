@@ -6,7 +6,7 @@ import { audit } from '../audit.ts'
 import type { BridgeContext } from '../settings.ts'
 
 /** Refusals of one principal are logged once a minute, with the number of the others. */
-const PACE = { quietMs: 60_000, lines: 1, maxKeys: 200 } as const
+const PACE = { quietMs: 60_000, lines: 1, maxKeys: 200, maxLines: 200 } as const
 /**
  * Rows of refusals in an hour, after which all refusals share one row a minute: the audit log is kept by number too,
  * and nobody shall push decisions out of it by being refused.

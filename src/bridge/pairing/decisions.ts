@@ -148,10 +148,11 @@ export class PairingDecisions {
     const expiresAt = running.in(settings.pairing.pendingSeconds * 1000)
     const context = { now, expiresAt, address: session.address }
     let request: PairingRequestRecord
+    let isRow = !mine
     if (mine) {
       request = renewClaim(mine, registration, keys ? 'replace' : 'new', context)
       if (request.revision !== mine.revision) {
-        attempt.change.take(request.requestId)
+        isRow = attempt.change.take(request.requestId)
         this.#checkBytes(registration, mine)
       }
     } else {
@@ -175,7 +176,8 @@ export class PairingDecisions {
       return { kind: 'promoted', approval: await this.approve(tx, request, `window:${openedBy}`) }
     }
     await tx.putRequest(request)
-    if (!mine || request.revision !== mine.revision) {
+    // What changes again and again has a row a minute: its revision says how often it changed.
+    if (isRow) {
       await tx.audit(
         audit(this.#world, 'pairing.requested', {
           actor: session.address,
@@ -346,13 +348,16 @@ export class PairingDecisions {
     const expiresAt = running.in(settings.pairing.pendingSeconds * 1000)
     const context = { now, expiresAt, address: session.address }
     let request: PairingRequestRecord
+    let isRow = false
     if (waiting) {
       request = renewClaim(waiting, registration, 'widen', context)
       if (request.revision !== waiting.revision) {
-        attempt.change.take(request.requestId)
+        isRow = attempt.change.take(wideningKey(nodeId))
         this.#checkBytes(registration, waiting)
       }
     } else {
+      // A wish that comes and goes is a change each time.
+      isRow = attempt.change.take(wideningKey(nodeId))
       await this.#checkLimits(tx, session.address)
       this.#checkBytes(registration)
       request = {
@@ -369,7 +374,7 @@ export class PairingDecisions {
       }
     }
     await tx.putRequest(request)
-    if (request.revision !== waiting?.revision) {
+    if (isRow) {
       await tx.audit(
         audit(this.#world, 'pairing.requested', {
           actor: nodeId,
@@ -410,6 +415,11 @@ export class PairingDecisions {
       )
     }
   }
+}
+
+/** Returns the key under which wishes for more are counted, apart from what a limb may change by itself. */
+function wideningKey(nodeId: string): string {
+  return `widening ${nodeId}`
 }
 
 function wideningFingerprint(registration: Registration): string {

@@ -3,6 +3,7 @@ import { messageOf } from '../../kernel/errors.ts'
 import type { RunningMs } from '../../kernel/running-clock.ts'
 import { audit } from '../audit.ts'
 import type { Announcer } from '../live/announcer.ts'
+import { PacedLog } from '../live/paced-log.ts'
 import type { PendingPairingRequests } from '../live/pending.ts'
 import type { SessionTable } from '../live/sessions.ts'
 import type { Tx } from '../ports.ts'
@@ -11,12 +12,16 @@ import type { BridgeContext } from '../settings.ts'
 /** Pending requests are looked at this often: an expiry need not be sharper. */
 const LOOK_MS = 1000
 
+/** Lines about requests that are over: after a flood many are, at once. */
+const EXPIRED = { quietMs: 60_000, lines: 50, maxKeys: 1, maxLines: 50 } as const
+
 /** Ends the requests whose candidates gave no sign for too long; those of live candidates go on. */
 export class PairingRequestExpiry {
   readonly #world: BridgeContext
   readonly #pending: PendingPairingRequests
   readonly #table: SessionTable
   readonly #announcer: Announcer
+  readonly #expired: PacedLog
   readonly #forget: (request: PairingRequestRecord) => void
   #cancel: (() => void) | null = null
   #looking = false
@@ -31,6 +36,7 @@ export class PairingRequestExpiry {
     this.#pending = parts.pending
     this.#table = parts.table
     this.#announcer = parts.announcer
+    this.#expired = new PacedLog(world, EXPIRED)
     this.#forget = forget
   }
 
@@ -45,6 +51,7 @@ export class PairingRequestExpiry {
   stop(): void {
     this.#stopped = true
     this.#cancel?.()
+    this.#expired.stop()
   }
 
   async #look(): Promise<void> {
@@ -73,7 +80,7 @@ export class PairingRequestExpiry {
     for (const request of ended.over) {
       const { nodeId, requestId } = request
       counters.count('pairing_decisions', 'expired')
-      log.info({ nodeId, requestId }, `request ${requestId} has expired`)
+      this.#expired.info('', { nodeId, requestId }, `request ${requestId} has expired`)
       this.#forget(request)
       this.#announcer.event('pairing_expired', { nodeId, requestId })
     }

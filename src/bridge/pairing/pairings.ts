@@ -9,6 +9,7 @@ import { LIMITS } from '../../protocol/limits.ts'
 import type { PairingAnswer, Registration } from '../../protocol/schemas.ts'
 import { audit } from '../audit.ts'
 import type { Announcer } from '../live/announcer.ts'
+import { PacedLog } from '../live/paced-log.ts'
 import type { PendingPairingRequests } from '../live/pending.ts'
 import type { LiveLimb, Registry } from '../live/registry.ts'
 import { nameOf, type SessionTable } from '../live/sessions.ts'
@@ -27,7 +28,9 @@ import {
 import type { WindowKeeper } from './window.ts'
 
 /** Refused registrations are told so often for each address. */
-const REFUSALS = { quietMs: 60_000, lines: 5, maxKeys: 500 } as const
+const REFUSALS = { quietMs: 60_000, lines: 5, maxKeys: 500, maxLines: 100 } as const
+/** A request is told at once, and while it changes once a minute with its newest revision. */
+const ASKED = { quietMs: 60_000, lines: 1, maxKeys: 200, maxLines: 200 } as const
 
 /** Requests that wait are approved by an opened window so many in one commit. */
 const ADMITTED_AT_ONCE = 50
@@ -42,6 +45,7 @@ export class Pairings {
   readonly #announcer: Announcer
   readonly #answers: PairingAnswers
   readonly #refusals: LogThrottle
+  readonly #asked: PacedLog
   readonly #decisions: PairingDecisions
   readonly #window: WindowKeeper
   readonly #retries: Retries
@@ -69,6 +73,7 @@ export class Pairings {
     this.#announcer = parts.announcer
     this.#answers = parts.answers
     this.#refusals = new LogThrottle(world.clock, REFUSALS)
+    this.#asked = new PacedLog(world, ASKED)
     this.#window = parts.window
     this.#decisions = new PairingDecisions(world, this.#pending)
     this.#retries = parts.retries
@@ -115,7 +120,6 @@ export class Pairings {
   }
 
   async #applyClaim(session: Session, decided: ClaimDecision, madeKey: string | null): Promise<void> {
-    const { log } = this.#world
     switch (decided.kind) {
       case 'refused':
         this.#answers.rejected(session)
@@ -138,7 +142,8 @@ export class Pairings {
         if (decided.fresh) {
           const { nodeId, requestId, address, code, kind } = request
           const conflict = inConflict(request, this.#pending.ofNode(nodeId))
-          log.info({ nodeId, requestId, address, code, kind, conflict }, askedText(request, conflict))
+          const fields = { nodeId, requestId, address, code, kind, conflict }
+          this.#asked.info(requestId, fields, askedText(request, conflict))
           this.#announcer.requestChanged(request)
         }
         this.#answers.send(session, pendingAnswer(this.#world.running, request, madeKey))
@@ -151,7 +156,7 @@ export class Pairings {
 
   /** An approved limb registers again: most of it holds at once and is stored; more ability waits. */
   async reregister(session: Session, nodeId: string, registration: Registration): Promise<void> {
-    const { settings, log } = this.#world
+    const { settings } = this.#world
     const outcome = await this.#registered(registration, (tx, attempt) =>
       this.#decisions.reregister(tx, attempt, session, nodeId, registration),
     )
@@ -159,7 +164,8 @@ export class Pairings {
     const limb = this.#registry.get(nodeId)
     if (limb && outcome.changed) {
       this.#presence.update(limb, outcome.node)
-      log.info({ nodeId, endpointUrl: outcome.node.endpointUrl }, `${nodeId} changed its registration`)
+      const { endpointUrl } = outcome.node
+      this.#asked.info(`changed ${nodeId}`, { nodeId, endpointUrl }, `${nodeId} changed its registration`)
       this.#announcer.state(limb)
       this.#announcer.event('node_updated', { nodeId })
     }
@@ -168,7 +174,8 @@ export class Pairings {
       const before = this.#pending.get(outcome.widening.requestId)
       this.#pending.put(outcome.widening)
       if (before?.revision !== outcome.widening.revision) {
-        log.info({ nodeId, requestId: outcome.widening.requestId }, `${nodeId} asks for more capabilities`)
+        const { requestId } = outcome.widening
+        this.#asked.info(nodeId, { nodeId, requestId }, `${nodeId} asks for more capabilities`)
         this.#announcer.requestChanged(outcome.widening)
       }
     }
@@ -369,6 +376,7 @@ export class Pairings {
 
   stop(): void {
     this.#refusals.stop()
+    this.#asked.stop()
   }
 
   /** Says to `session` why its message was not taken; nothing was stored. */

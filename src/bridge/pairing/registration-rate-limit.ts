@@ -5,15 +5,20 @@ import type { Reservation } from './window.ts'
 
 const PER_MINUTE = 30
 const MINUTE_MS = 60_000
+/** Changes of all requests together that are rows of the audit log in a minute. */
+const ROWS_PER_MINUTE = 60
 
 export interface ChangeReservation extends Reservation {
-  /** @throws Refusal `too_many_requests` beyond the bound. */
-  take(key: string): void
+  /**
+   * Takes a change, and returns whether it is to be a row of the audit log: the first of its key in a minute is, within
+   * a bound for all. @throws Refusal `too_many_requests` beyond the bound.
+   */
+  take(key: string): boolean
 }
 
 /**
  * Limits how often a limb, or a claim, may register something else. Each change is a row on disk and a message to
- * every operator; without a bound one device could fill both. The same registration again is no change. As many
+ * every operator; without a bound one device could fill both, and many devices that change in turn the log. The same registration again is no change. As many
  * entries as there are limbs and claims that changed within the last minutes.
  */
 export class RegistrationRateLimit {
@@ -21,39 +26,64 @@ export class RegistrationRateLimit {
   readonly #minutes = new Map<string, { until: MonotonicMs; changes: number }>()
   /** Changes of works whose transaction has not ended. */
   readonly #underWay = new Counts()
+  #rowsEnd: MonotonicMs
+  #rows = 0
+  #rowsUnderWay = 0
   #tidyAt: MonotonicMs
 
   constructor(clock: Clock) {
     this.#clock = clock
     this.#tidyAt = plusMs(clock.monotonicMs(), MINUTE_MS)
+    this.#rowsEnd = this.#tidyAt
   }
 
   /** Reserves what a registration may change: the limb, and a request that waits for it. */
   reserve(): ChangeReservation {
     let mine: string[] = []
+    let rows = 0
     const begin = () => {
       for (const key of mine) this.#underWay.remove(key)
       mine = []
+      this.#rowsUnderWay -= rows
+      rows = 0
     }
     return {
       begin,
       take: (key) => {
-        this.#check(key)
+        const before = this.#check(key)
         this.#underWay.add(key)
         mine.push(key)
+        if (before > 0 || !this.#hasRowLeft()) return false
+        rows++
+        this.#rowsUnderWay++
+        return true
       },
       settle: (stored) => {
         const taken = mine
+        const written = rows
         begin()
-        if (stored) for (const key of taken) this.#count(key)
+        if (!stored) return
+        this.#rows += written
+        for (const key of taken) this.#count(key)
       },
     }
   }
 
-  #check(key: string): void {
+  #hasRowLeft(): boolean {
+    const now = this.#clock.monotonicMs()
+    if (now >= this.#rowsEnd) {
+      this.#rowsEnd = plusMs(now, MINUTE_MS)
+      this.#rows = 0
+    }
+    return this.#rows + this.#rowsUnderWay < ROWS_PER_MINUTE
+  }
+
+  /** Returns the changes of this minute. */
+  #check(key: string): number {
     const minute = this.#minutes.get(key)
     const counted = minute && this.#clock.monotonicMs() < minute.until ? minute.changes : 0
-    if (counted + this.#underWay.of(key) < PER_MINUTE) return
+    const before = counted + this.#underWay.of(key)
+    if (before < PER_MINUTE) return before
     throw new Refusal(
       'too_many_requests',
       `registered something else ${PER_MINUTE} times within a minute; wait a minute`,

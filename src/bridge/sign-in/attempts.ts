@@ -1,3 +1,4 @@
+import { addressGroup } from '../../kernel/address.ts'
 import type { Clock, WallMs } from '../../kernel/clock.ts'
 import { escapeText } from '../../kernel/escape-text.ts'
 import { putNewest } from '../../kernel/newest.ts'
@@ -25,7 +26,7 @@ export interface Attempt {
 
 /** Names that are remembered; whoever tries a million of them pushes out the oldest. */
 const MAX_NAMES = 2000
-/** Addresses whose last failed TLS handshake is remembered. */
+/** Addresses (an IPv6 network is one) whose last failed TLS handshake is remembered. */
 const MAX_HANDSHAKES = 200
 const MAX_TEXT = 200
 
@@ -57,7 +58,7 @@ export class Attempts {
   handshakeFailed(address: string, reason: string, name?: string): void {
     if (name !== undefined && isName(name)) this.refused(name, address, reason)
     const failed = { at: this.#clock.wallMs(), address, reason: clipped(reason) }
-    putNewest(this.#handshakes, address, failed, MAX_HANDSHAKES)
+    putNewest(this.#handshakes, addressGroup(address), failed, MAX_HANDSHAKES)
   }
 
   /** The last failed handshake of each address, the newest first. */

@@ -17,7 +17,7 @@ import type { Tokens } from './tokens.ts'
 import type { VerifiedPasswords } from './verified-passwords.ts'
 
 /** Wrong keys are told so often for each limb and address: a device that lost its key comes back every few seconds. */
-const WRONG_KEYS = { quietMs: 60_000, lines: 1, maxKeys: 500 } as const
+const WRONG_KEYS = { quietMs: 60_000, lines: 1, maxKeys: 500, maxLines: 200 } as const
 
 /** Characters of a common name that the log shows. */
 const MAX_SHOWN_NAME = 64

@@ -9,8 +9,8 @@ import type { Credentials, RefusedConnect } from '../ports.ts'
 import type { BridgeContext } from '../settings.ts'
 import type { Attempts } from './attempts.ts'
 
-/** The same name from the same address is reported once a minute; a flood of others is summed up under one. */
-const PACE = { quietMs: 60_000, lines: 1, maxKeys: 500 } as const
+/** The same name from the same address is reported once a minute, and a bounded number of all; the others share one. */
+const PACE = { quietMs: 60_000, lines: 1, maxKeys: 500, maxLines: 200 } as const
 
 /** The reason under which a refusal is counted. */
 export type RefusalReason = 'name' | 'password' | 'too_many' | 'key'

@@ -4,7 +4,7 @@ import type { Announcer } from '../live/announcer.ts'
 import type { BridgeContext } from '../settings.ts'
 
 /** Takeovers of one limb are logged at once, then at the end of each minute with a count. */
-const PACE = { quietMs: 60_000, lines: 1, maxKeys: 500 } as const
+const PACE = { quietMs: 60_000, lines: 1, maxKeys: 500, maxLines: 200 } as const
 /** One takeover is a device that came back before its old connection was found to be dead; two in this time are not. */
 const WINDOW_MS = 60_000
 const MAX_LIMBS = 1000

@@ -18,7 +18,7 @@ const MAX_UNDER_WAY = 64
 /** The cost of a byte of an answer beyond its making: it is encoded, copied, and written for each who hears it. */
 const MS_PER_BYTE = 0.00002
 /** A principal that is held back is named in the log once in this time. */
-const HELD_BACK = { quietMs: 60_000, lines: 1, maxKeys: 200 } as const
+const HELD_BACK = { quietMs: 60_000, lines: 1, maxKeys: 200, maxLines: 200 } as const
 /** A request carries at most an import of LIMITS.importNodes; the broker's packet limit is the tighter one. */
 const MAX_REQUEST_BYTES = 16_777_216
 

@@ -9,11 +9,15 @@ import { roleReaches } from '../../protocol/names.ts'
 import type { VerbArgs } from '../../protocol/verbs.ts'
 import { audit } from '../audit.ts'
 import type { Announcer } from '../live/announcer.ts'
+import { PacedLog } from '../live/paced-log.ts'
 import type { SessionTable } from '../live/sessions.ts'
 import type { ReadTx, Tx } from '../ports.ts'
 import type { BridgeContext } from '../settings.ts'
 import { lesserRole, type Tokens } from '../sign-in/tokens.ts'
 import type { VerbCaller, VerbHandlersOf } from '../verb-context.ts'
+
+/** Everybody may make tokens of their own and remove them, over and over. */
+const LINES = { quietMs: 60_000, lines: 10, maxKeys: 200, maxLines: 100 } as const
 
 const DAY_MS = 86_400_000
 
@@ -28,7 +32,8 @@ export function tokenHandlers(
   world: BridgeContext,
   { table, tokens, announcer }: Parts,
 ): VerbHandlersOf<'token'> {
-  const { clock, running, store, log } = world
+  const { clock, running, store } = world
+  const log = new PacedLog(world, LINES)
 
   async function record(
     tx: Tx,
@@ -67,8 +72,9 @@ export function tokenHandlers(
         return made
       })
       const { tokenId, principal } = token
-      log.info({ tokenId, principal, by: caller.name }, `${principal} has a new token`)
-      announcer.event('token_added', { tokenId, principal, by: caller.name })
+      const by = caller.name
+      log.infoOrCount(by, { tokenId, principal, by }, `${principal} has a new token`)
+      announcer.event('token_added', { tokenId, principal, by })
       return { ...show(token), token: text }
     },
 
@@ -91,7 +97,8 @@ export function tokenHandlers(
         return known
       })
       table.endToken(token.principal, tokenId)
-      log.info(
+      log.infoOrCount(
+        caller.name,
         { tokenId, principal: token.principal, by: caller.name },
         `a token of ${token.principal} is removed`,
       )

@@ -28,7 +28,7 @@ const MAX_SHORT_CHARS = 500
 const MAX_UNSTORED = 2000
 /** A webhook that fails for so long is worth a warning. */
 const WARN_SECONDS = 600
-const PACE = { quietMs: 60_000, lines: 1, maxKeys: 32 } as const
+const PACE = { quietMs: 60_000, lines: 1, maxKeys: 32, maxLines: 32 } as const
 
 /** The state of one webhook, for metrics. */
 export interface WebhookReading {

@@ -1,3 +1,4 @@
+import { PacedLog } from '../../bridge/live/paced-log.ts'
 import type { MqttStore, SessionTerms } from '../../bridge/mqtt-store.ts'
 import type { Log } from '../../bridge/ports.ts'
 import type { Clock, MonotonicMs } from '../../kernel/clock.ts'
@@ -29,6 +30,9 @@ export interface KeptSession {
   readonly queued: number
 }
 
+/** Lines about sessions that were pushed out, of each name: who makes them without end pushes out one with each. */
+const FORGOTTEN = { quietMs: 60_000, lines: 3, maxKeys: 200, maxLines: 60 } as const
+
 /** Sessions in one turn of the sweep: some 50 ms. */
 const SWEEP_SESSIONS = 200
 
@@ -57,8 +61,11 @@ export class StoredSessions {
   /** Ids with QoS 2 handshakes on disk since the start; those of before belong to stored sessions. */
   readonly #incoming = new Set<string>()
 
+  readonly #forgotten: PacedLog
+
   constructor(options: StoredSessionsOptions) {
     this.#options = options
+    this.#forgotten = new PacedLog(options, FORGOTTEN)
   }
 
   async load(): Promise<void> {
@@ -123,7 +130,8 @@ export class StoredSessions {
     if (used === undefined || used.size <= this.#options.maxPerIdentity()) return
     const oldest = [...used.keys()].find((key) => key !== newest && !this.#options.isLive(key))
     if (oldest === undefined) return
-    this.#options.log.info(
+    this.#forgotten.infoOrCount(
+      owner,
       { owner, session: oldest },
       `${owner} has too many stored sessions: the oldest is forgotten (mqtt.maxStoredSessionsPerIdentity)`,
     )

@@ -470,7 +470,9 @@ const pairing = z.strictObject({
     { reload: 'live' },
   ),
   maxPending: whole(1, 100_000, 1000, 'Requests that wait, in all.', { reload: 'live' }),
-  maxPendingPerAddress: whole(1, 100_000, 10, 'Requests that wait, from one address.', { reload: 'live' }),
+  maxPendingPerAddress: whole(1, 100_000, 10, 'Requests that wait, from one address; an IPv6 /64 is one.', {
+    reload: 'live',
+  }),
   maxPendingBytes: whole(
     262_144,
     1_073_741_824,

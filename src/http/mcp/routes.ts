@@ -146,7 +146,9 @@ function transport(app: FastifyInstance, options: McpRouteOptions): void {
       if (gone.signal.aborted) return reply
       for (const [name, value] of Object.entries(reply.getHeaders())) reply.raw.setHeader(name, value ?? '')
       answer = await answerOf(request, options, caller, gone.signal).catch((error: unknown) => {
-        options.warn({ err: error }, 'http: a request of MCP failed')
+        options.refused.write('mcp failed', (suppressed) =>
+          options.warn({ err: error, suppressed }, 'http: a request of MCP failed'),
+        )
         return refusedAnswer(500, -32_603, 'the bridge failed; its log says why')
       })
       if (gone.signal.aborted) {

@@ -39,7 +39,7 @@ const FLUSH_MS = 200
 /** The time between two tries while the store is broken, so that it heals without anybody having to ask. */
 const PROBE_MS = 2000
 /** A disk that is full now and then would otherwise be told twice for every commit. */
-const OUTAGES = { quietMs: 10_000, lines: 1, maxKeys: 1 } as const
+const OUTAGES = { quietMs: 10_000, lines: 1, maxKeys: 1, maxLines: 1 } as const
 /** The number of waiting writes at which the commit waits no longer: each may hold a payload. */
 const MAX_SOON = 1000
 

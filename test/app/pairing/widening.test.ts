@@ -66,3 +66,28 @@ describe('a pending request', () => {
     expect((await admin.do('admin', 'pairing/list')).items).toEqual([])
   })
 })
+
+describe('a wish for more that comes and goes', () => {
+  it('is held to thirty changes a minute, with a line and a row of it a minute', async () => {
+    await using app = await startApp({}, { fakeClock: true, memory: true })
+    const admin = await app.admin()
+    const device = await app.limb('cam1')
+    const wider = { ...REGISTRATION, capabilities: [camera(['camera.snap', 'camera.delete-all'], 'free')] }
+    const answers = []
+    for (let i = 0; i < 40; i++) {
+      await device.publish('limb/node/cam1/register', wider)
+      answers.push((await device.next('limb/node/cam1/pairing')).json)
+      await device.publish('limb/node/cam1/register', REGISTRATION)
+      await device.next('limb/node/cam1/pairing')
+      // It is no faster than a session may be.
+      app.clock.advance(1000)
+    }
+    expect(answers.filter(({ status }) => status === 'error')).toHaveLength(10)
+    expect(answers.at(-1)).toMatchObject({ error: { code: 'too_many_requests' } })
+    const lines = app.logLines.filter(({ msg }) => msg === 'cam1 asks for more capabilities')
+    expect(lines).toHaveLength(1)
+    const { items } = await admin.do('admin', 'audit/list', { nodeId: 'cam1', kind: 'pairing.requested' })
+    // The first row is that of its claim.
+    expect(items).toHaveLength(2)
+  })
+})

@@ -2,6 +2,7 @@ import type Sqlite from 'better-sqlite3'
 import { z } from 'zod'
 import type { RequestBounds } from '../../../bridge/ports.ts'
 import type { PairingRequestRecord } from '../../../domain/records.ts'
+import { addressGroup } from '../../../kernel/address.ts'
 import { legible } from '../../../kernel/readable-text.ts'
 import { NAME_PATTERN } from '../../../protocol/names.ts'
 import { PAIRING_REQUEST_KINDS, storedRegistrationSchema } from '../../../protocol/schemas.ts'
@@ -31,6 +32,7 @@ export class PairingRequestsTable {
   readonly #put: Sqlite.Statement
   readonly #delete: Sqlite.Statement<[string]>
   readonly #count: Sqlite.Statement<[]>
+  readonly #addresses6: Sqlite.Statement<[], string>
   readonly #countFrom: Sqlite.Statement<[string]>
 
   constructor(sql: Sqlite.Database) {
@@ -45,6 +47,9 @@ export class PairingRequestsTable {
       hash, code, address, requested_at, expires_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`)
     this.#delete = sql.prepare('DELETE FROM requests WHERE request_id = ?')
     this.#count = sql.prepare<[]>('SELECT count(*) FROM requests').pluck()
+    this.#addresses6 = sql
+      .prepare<[], string>(`SELECT address FROM requests WHERE address LIKE '%:%'`)
+      .pluck()
     this.#countFrom = sql.prepare<[string]>('SELECT count(*) FROM requests WHERE address = ?').pluck()
   }
 
@@ -98,8 +103,11 @@ export class PairingRequestsTable {
     return Number(this.#count.get())
   }
 
+  /** Counts the requests from an address; an IPv6 network is one. */
   countFrom(address: string): number {
-    return Number(this.#countFrom.get(address))
+    const network = addressGroup(address)
+    if (network === address) return Number(this.#countFrom.get(address))
+    return this.#addresses6.all().filter((each) => addressGroup(each) === network).length
   }
 
   #record(row: unknown): PairingRequestRecord {
