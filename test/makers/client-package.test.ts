@@ -93,22 +93,26 @@ describe('limb-bridge-client', () => {
     ['bundler', 'esnext', 'ts'],
   ])(
     'has types that a compiler with moduleResolution %s, module %s finds from a .%s file',
+    { timeout: patience(60_000) },
     ([moduleResolution = '', module = '', ending = ''], context) => {
       installed(context)
       // The declarations of zod ask for it; with the other modules it is the compiler's default.
       const interop = module === 'commonjs' ? ['--esModuleInterop'] : []
-      typesAreFound(['--moduleResolution', moduleResolution, '--module', module, ...interop], ending)
+      compiled(USE, ['--moduleResolution', moduleResolution, '--module', module, ...interop], ending)
     },
   )
 
-  it('has types for a bundler that builds for browsers, without SignedInvocations', (context) => {
-    installed(context)
-    const options = ['--moduleResolution', 'bundler', '--module', 'esnext', '--customConditions', 'browser']
-    typesAreFound(options, 'ts')
-    expect(() => compiled("import { SignedInvocations } from 'limb-bridge-client'", options, 'ts')).toThrow(
-      'SignedInvocations',
-    )
-  })
+  it(
+    'has types for a bundler that builds for browsers, without SignedInvocations',
+    (context) => {
+      installed(context)
+      const options = ['--moduleResolution', 'bundler', '--module', 'esnext', '--customConditions', 'browser']
+      const without =
+        "// @ts-expect-error A browser has no SignedInvocations.\nimport { SignedInvocations } from 'limb-bridge-client'"
+      compiled(`${without}\n${USE}`, options, 'ts')
+    },
+    patience(60_000),
+  )
 })
 
 const USE = `
@@ -123,15 +127,11 @@ const options: LimbOptions = {
 const limb: Limb = new Limb(options)
 const sent: boolean = limb.publish('climate', '{}')
 void sent
+// Types that were not found would be any, and take everything: then the next line is no error, which is one.
+// @ts-expect-error
+const wrong: number = limb.publish('climate', '{}')
+void wrong
 `
-const WRONG = `${USE}\nconst wrong: number = limb.publish('climate', '{}')\nvoid wrong`
-
-function typesAreFound(options: readonly string[], ending: string): void {
-  compiled(USE, options, ending)
-  // Types that were not found would be any, and take everything.
-  expect(() => compiled(WRONG, options, ending)).toThrow("Type 'boolean' is not assignable to type 'number'")
-}
-
 /** Compiles a program beside the installed package; declarations of libraries are checked too. @throws what is wrong */
 function compiled(text: string, options: readonly string[], ending: string): void {
   const file = join(folder, `use.${ending}`)
