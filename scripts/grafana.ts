@@ -85,6 +85,12 @@ const ROWS: Readonly<Record<string, readonly Panel[]>> = {
       ],
     },
     {
+      title: 'Probes',
+      about: 'Limbs that are HTTP servers, asked for their health.',
+      unit: 'ops',
+      queries: [[rate('limb_probes_total', 'outcome'), '{{outcome}}']],
+    },
+    {
       title: 'Registrations',
       about: 'What limbs and candidates register, and what was refused.',
       unit: 'ops',

@@ -204,6 +204,7 @@ export class Core implements Inbound {
     this.#announcer.infoChanged()
     this.#housekeeping.start()
     this.#requestExpiry.start()
+    this.#presence.start()
     void this.webhooks.start()
   }
 

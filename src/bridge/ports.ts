@@ -496,6 +496,7 @@ export type DurationName = 'invocation'
 export type CounterName =
   | 'heartbeats'
   | 'heartbeats_invalid'
+  | 'probes'
   | 'registrations'
   | 'pairing_decisions'
   | 'verbs'
@@ -612,11 +613,17 @@ export interface InvocationDelivery {
 export interface HttpInvocation {
   readonly nodeId: string
   readonly endpointUrl: string
-  /** The address that the limb's own session comes from. */
-  readonly address: string
+  /** The address that the limb's own session comes from, or came from last; null: not known. */
+  readonly address: string | null
   readonly secret: string
   readonly body: Uint8Array
 }
+
+/** A look at whether a limb that is an HTTP server is there. */
+export type HttpProbe = Pick<HttpInvocation, 'nodeId' | 'endpointUrl' | 'address'>
+
+/** The finding of a probe: the body of an answer of success, LIMITS.heartbeatBytes at most, or why there was none. */
+export type ProbeOutcome = { readonly body: Uint8Array } | { readonly failure: string }
 
 /** The adapter that speaks HTTP. */
 export interface HttpLimbClient {
@@ -629,6 +636,8 @@ export interface HttpLimbClient {
     invocation: HttpInvocation,
     done: (outcome: Uint8Array | Refusal, why?: string) => void,
   ): InvocationDelivery
+  /** Asks `GET <endpointUrl>/health`, within a few seconds. Total; the function that it returns gives up. */
+  probe(probe: HttpProbe, done: (outcome: ProbeOutcome) => void): () => void
 }
 
 /** The parts that invoking over HTTP needs; absent: it is not done. */

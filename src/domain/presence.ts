@@ -131,7 +131,25 @@ export function heartbeatReceived(
   now: WallMs,
   monotonicNow: MonotonicMs,
 ): PresenceChange {
-  if (presence.session !== session) return 'none'
+  return presence.session === session ? heard(presence, heartbeat, now, monotonicNow) : 'none'
+}
+
+/** The limb has answered a probe: that says what a heartbeat says, whatever session it has. */
+export function probeAnswered(
+  presence: Presence,
+  heartbeat: Heartbeat,
+  now: WallMs,
+  monotonicNow: MonotonicMs,
+): PresenceChange {
+  return presence.rule.mode === 'probe' ? heard(presence, heartbeat, now, monotonicNow) : 'none'
+}
+
+function heard(
+  presence: Presence,
+  heartbeat: Heartbeat,
+  now: WallMs,
+  monotonicNow: MonotonicMs,
+): PresenceChange {
   presence.lastHeartbeatAt = now
   presence.heardSinceState = true
   presence.lost = false
@@ -167,6 +185,8 @@ export function signedOff(
   if (presence.session !== session) return 'none'
   if (reason === 'disconnected') presence.session = null
   if (presence.status === 'offline') return 'none'
+  // It need not be connected: it is there while it answers.
+  if (reason === 'disconnected' && presence.rule.mode === 'probe') return 'none'
   // What a sleepy limb does between two visits.
   if (reason === 'disconnected' && presence.rule.mode === 'sleepy') {
     return setStatus(presence, 'asleep', reason, now)
@@ -190,7 +210,7 @@ export function connectionLost(
 ): PresenceChange {
   if (presence.session !== session) return 'none'
   presence.session = null
-  if (presence.status === 'offline') return 'none'
+  if (presence.status === 'offline' || presence.rule.mode === 'probe') return 'none'
   if (presence.rule.mode === 'sleepy') return setStatus(presence, 'asleep', 'connection_lost', now)
   presence.lost = true
   presence.deadline = Math.min(presence.deadline, monotonicNow + graceMs)

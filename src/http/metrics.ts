@@ -68,6 +68,11 @@ interface Described {
 const COUNTERS: Readonly<Record<CounterName, Described>> = {
   heartbeats: { help: 'Heartbeats of approved limbs.' },
   heartbeats_invalid: { help: 'Heartbeats of which a part could not be used.' },
+  probes: {
+    help: 'Probes of limbs that are HTTP servers, by outcome.',
+    label: 'outcome',
+    values: ['answered', 'failed'],
+  },
   registrations: { help: 'Registrations of limbs and candidates.' },
   pairing_decisions: {
     help: 'Pairing decisions by kind; `window`: approved by an open pairing window.',

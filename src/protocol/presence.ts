@@ -3,7 +3,7 @@ import { LIMITS } from './limits.ts'
 
 /** The ways in which a limb shows that it is there (docs/protocol/limbs.md, "Presence"). */
 
-export const PRESENCE_MODES = ['heartbeat', 'activity', 'connection', 'sleepy'] as const
+export const PRESENCE_MODES = ['heartbeat', 'activity', 'connection', 'sleepy', 'probe'] as const
 export type PresenceMode = (typeof PRESENCE_MODES)[number]
 
 /** Is a limb's own topic below `limb/node/<id>/`, such as `data/tele/LWT`. */
@@ -31,8 +31,13 @@ const presenceObjectSchema = z
 /** A mode's name, or an object with more. */
 export const presenceSchema = z
   .union([z.enum(PRESENCE_MODES), presenceObjectSchema])
-  .describe('what a sign of life is: `heartbeat`, `activity`, `connection` or `sleepy`')
+  .describe('what a sign of life is: `heartbeat`, `activity`, `connection`, `sleepy` or `probe`')
 export type PresenceWish = z.infer<typeof presenceSchema>
+
+/** Returns the mode that is asked for, if any is. */
+export function presenceModeOf(wish: PresenceWish | null | undefined): PresenceMode | undefined {
+  return typeof wish === 'object' ? wish?.mode : wish
+}
 
 /** Is how presence is kept, with every default filled in. */
 export interface PresenceRule {

@@ -19,7 +19,7 @@ import {
   REPORTED_STATUSES,
   STATUSES,
 } from './names.ts'
-import { presenceSchema } from './presence.ts'
+import { presenceModeOf, presenceSchema } from './presence.ts'
 import { displayNameSchema, isHttpUrl, printable } from './texts.ts'
 
 /** The payloads of the protocol. Code, documents and the AsyncAPI page are made from these. */
@@ -145,6 +145,10 @@ const wireRegistrationSchema = z
   })
   .refine((value) => value.invoke !== 'http' || value.endpointUrl !== undefined, {
     error: 'is needed with "invoke": "http"',
+    path: ['endpointUrl'],
+  })
+  .refine((value) => presenceModeOf(value.presence) !== 'probe' || value.endpointUrl !== undefined, {
+    error: 'is needed with "presence": "probe", which asks for <endpointUrl>/health',
     path: ['endpointUrl'],
   })
   .refine(intervalsFit.check, intervalsFit.problem)

@@ -35,7 +35,7 @@ export class HttpTransport implements InvokeTransport {
   unreachable(limb: LiveLimb): Refusal | null {
     const { nodeId, endpointUrl } = limb.record
     if (endpointUrl === null) return new Refusal('node_offline', `${nodeId} has no endpoint any more`)
-    return this.#table.limb(nodeId) ? null : notConnected(nodeId)
+    return this.#table.limb(nodeId) || isProbed(limb) ? null : notConnected(nodeId)
   }
 
   deliver(limb: LiveLimb, invocation: Invocation, settle: Settle): InvocationDelivery {
@@ -77,18 +77,23 @@ export class HttpTransport implements InvokeTransport {
     const { nodeId } = limb.record
     const keys = await this.#world.store.read((tx) => tx.nodeKeys(nodeId))
     const session = this.#table.limb(nodeId)
-    if (!keys || !session) throw notConnected(nodeId)
+    if (!keys || (!session && !isProbed(limb))) throw notConnected(nodeId)
     // After the wait: the endpoint in use is always the one stored last.
     const { endpointUrl } = limb.record
     if (endpointUrl === null) throw new Refusal('node_offline', `${nodeId} has no endpoint any more`)
     return {
       nodeId,
       endpointUrl,
-      address: session.address,
+      address: session?.address ?? limb.address,
       secret: deriveInvokeSecret(this.#http.master, nodeId, keys.current),
       body: encodeJson(invocation),
     }
   }
+}
+
+/** Returns whether the limb need not be connected: the bridge looks itself whether its server answers. */
+function isProbed({ rule }: LiveLimb): boolean {
+  return rule.mode === 'probe'
 }
 
 function notConnected(nodeId: string): Refusal {

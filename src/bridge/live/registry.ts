@@ -11,6 +11,8 @@ export interface LiveLimb extends Presence {
   record: NodeRecord
   /** The time at which its `state` was last published. */
   statePublishedAt: MonotonicMs
+  /** The address that it was connected from, or asked to be paired from, last; null: not since the start. */
+  address: string | null
   /** `lastHeartbeatAt` is newer than what is stored. */
   unsaved: boolean
   /** The time until which faults of heartbeats are counted but not published. */

@@ -254,7 +254,7 @@ export class Pairings {
     let limb = this.#registry.get(nodeId)
     const known = limb !== undefined
     if (limb) this.#presence.update(limb, node)
-    else limb = this.#presence.add(node, 'approved')
+    else limb = this.#presence.add(node, 'approved', request.address)
 
     log.info(
       { nodeId, by: node.approvedBy, requestId: request.requestId, kind: request.kind },

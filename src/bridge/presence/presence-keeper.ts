@@ -7,6 +7,7 @@ import {
   heartbeatReceived,
   newPresence,
   type PresenceChange,
+  probeAnswered,
   sessionOpened,
   signedOff,
   sleepsOn,
@@ -26,6 +27,7 @@ import type { Session } from '../ports.ts'
 import { type BridgeContext, intervalsOf } from '../settings.ts'
 import { AvailabilityTopics, presenceRuleOf } from './availability.ts'
 import type { History } from './history.ts'
+import { Probes } from './probes.ts'
 import { StateRefresh, stateRefreshMs } from './state-refresh.ts'
 import { StatusPace } from './status-pace.ts'
 
@@ -52,6 +54,7 @@ export class PresenceKeeper {
   readonly #refresh: StateRefresh
   readonly #pace: StatusPace
   readonly #availability: AvailabilityTopics
+  readonly #probes: Probes
   readonly #deadlines: Deadlines<LiveLimb>
   #unsaved: LiveLimb[] = []
   #cancelSave: (() => void) | null = null
@@ -71,6 +74,7 @@ export class PresenceKeeper {
           'the process stood still; giving limbs time to be heard',
         ),
     })
+    this.#probes = new Probes(world, (limb, body) => this.#answeredProbe(limb, body))
     this.#refresh = new StateRefresh(world, registry, announcer)
     this.#pace = new StatusPace({
       clock: world.clock,
@@ -80,8 +84,11 @@ export class PresenceKeeper {
     })
   }
 
-  /** Brings an approved node into memory as offline: at the start, and when it is approved. */
-  add(record: NodeRecord, reason: StatusReason): LiveLimb {
+  /**
+   * Brings an approved node into memory as offline: at the start, and when it is approved. `address`: where it asked
+   * from, when that is known.
+   */
+  add(record: NodeRecord, reason: StatusReason, address: string | null = null): LiveLimb {
     const { clock, settings } = this.#world
     const timeoutMs = intervalsOf(settings, record).timeoutSeconds * 1000
     const rule = presenceRuleOf(record)
@@ -89,6 +96,7 @@ export class PresenceKeeper {
       ...newPresence(reason, clock.wallMs(), timeoutMs, rule, record.lastHeartbeatAt as WallMs | null),
       record,
       statePublishedAt: Number.NEGATIVE_INFINITY as MonotonicMs,
+      address,
       unsaved: false,
       complainAfter: Number.NEGATIVE_INFINITY as MonotonicMs,
       complaint: null,
@@ -98,6 +106,7 @@ export class PresenceKeeper {
     this.#registry.add(limb)
     this.#availability.watch(record.nodeId, rule.topic)
     if (limb.status === 'asleep') this.#deadlines.follow(limb)
+    this.#probes.watch(limb)
     return limb
   }
 
@@ -110,9 +119,13 @@ export class PresenceKeeper {
     const timeoutMs = intervalsOf(settings, record).timeoutSeconds * 1000
     const rule = presenceRuleOf(record)
     const sameRule = JSON.stringify(rule) === JSON.stringify(limb.rule)
-    if (timeoutMs === limb.timeoutMs && sameRule) return
+    if (timeoutMs === limb.timeoutMs && sameRule) {
+      if (before.endpointUrl !== record.endpointUrl) this.#probes.watch(limb)
+      return
+    }
     limb.timeoutMs = timeoutMs
     limb.rule = rule
+    this.#probes.watch(limb)
     this.#availability.watch(record.nodeId, rule.topic)
     // Whoever is lost has the grace and no more, whatever it asked for last.
     if (limb.status !== 'offline' && !limb.lost) {
@@ -129,12 +142,17 @@ export class PresenceKeeper {
     limb.deadline = Number.POSITIVE_INFINITY
     limb.session = null
     this.#availability.watch(nodeId, null)
+    this.#probes.forget(nodeId)
     this.#registry.delete(nodeId)
   }
 
   opened(session: Session, nodeId: string): void {
     const limb = this.#registry.get(nodeId)
-    if (limb) this.#afterOpening(limb, session)
+    if (!limb) return
+    limb.address = session.address
+    this.#afterOpening(limb, session)
+    // Whoever has just come is there: it need not wait for its turn.
+    if (limb.status === 'offline') this.#probes.watch(limb)
   }
 
   #afterOpening(limb: LiveLimb, session: object): void {
@@ -228,10 +246,16 @@ export class PresenceKeeper {
     if (change !== 'none') this.#changed(limb, before, change)
   }
 
+  /** The listeners are open. */
+  start(): void {
+    this.#probes.start()
+  }
+
   /** Every limb that is not offline becomes so: the bridge itself ends. */
   stop(): void {
     this.#stopped = true
     this.#deadlines.stop()
+    this.#probes.stop()
     this.#cancelSave?.()
     this.#refresh.stop()
     this.#pace.stop()
@@ -264,6 +288,20 @@ export class PresenceKeeper {
           if (!limb.unsaved && this.#registry.get(limb.record.nodeId) === limb) this.#markUnsaved(limb)
         return
       }
+    }
+  }
+
+  /** The body of an answer may say what a heartbeat says; what it says else is its own affair, and no fault. */
+  #answeredProbe(limb: LiveLimb, body: Uint8Array): void {
+    const { unusable: _, ...heartbeat } = decodeHeartbeat(body) as PartlyUsable
+    const { clock } = this.#world
+    const before = limb.status
+    const change = probeAnswered(limb, heartbeat, clock.wallMs(), clock.monotonicMs())
+    if (limb.deadline < limb.scheduledAt) this.#deadlines.follow(limb)
+    if (!limb.unsaved) this.#markUnsaved(limb)
+    if (change !== 'none') this.#changed(limb, before, change)
+    else if (clock.monotonicMs() - limb.statePublishedAt >= stateRefreshMs(this.#world)) {
+      this.#announcer.state(limb)
     }
   }
 

@@ -1,6 +1,7 @@
 import type { NodeRecord, OperatorSettings } from '../../domain/records.ts'
 import { thingOf } from '../../domain/thing.ts'
 import { Refusal } from '../../kernel/errors.ts'
+import { presenceModeOf } from '../../protocol/presence.ts'
 import type { VerbArgs } from '../../protocol/verbs.ts'
 import { audit } from '../audit.ts'
 import type { Announcer } from '../live/announcer.ts'
@@ -59,6 +60,7 @@ export function nodeDescriptionHandlers(
         const operatorSettings = mergedSettings(node.operatorSettings, wish)
         const after = { ...node, operatorSettings }
         refuseUnreachable(after, settings)
+        refuseUnprobed(after, wish)
         return after
       })
       const { operatorSettings } = limb.record
@@ -97,6 +99,16 @@ function mergedSettings(
     ([, value]) => value !== null && value !== undefined,
   )
   return entries.length === 0 ? null : (Object.fromEntries(entries) as OperatorSettings)
+}
+
+/** A limb without a server would never answer. */
+function refuseUnprobed(node: NodeRecord, { presence }: Omit<VerbArgs<'node/set'>, 'nodeId'>): void {
+  if (presenceModeOf(presence) !== 'probe' || node.endpointUrl !== null) return
+  throw new Refusal(
+    'invalid_request',
+    `presence: ${node.nodeId} has registered no endpointUrl, so there is nothing to probe; choose another mode, or let it register one`,
+    'presence',
+  )
 }
 
 /** A limb that is given up before its next heartbeat is due would never be there. */

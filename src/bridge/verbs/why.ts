@@ -126,12 +126,19 @@ function ofLimb(world: BridgeContext, limb: LiveLimb, session: Session | undefin
           `${nodeId} is ${limb.status}, but has not subscribed ${world.topics.node(nodeId, 'invoke')}: it cannot be invoked`,
         ]
   }
+  if (limb.rule.mode === 'probe') return [ofProbed(limb)]
   if (session?.identity.kind === 'limb') {
     return [
       `${nodeId} is connected from ${session.address} and silent: it must publish ${world.topics.node(nodeId, 'heartbeat')} every ${every} s`,
     ]
   }
   return [`${nodeId} is not connected: ${OFFLINE[limb.reason] ?? `it is ${limb.status} (${limb.reason})`}`]
+}
+
+function ofProbed({ record: { nodeId, endpointUrl } }: LiveLimb): string {
+  return endpointUrl === null
+    ? `${nodeId} is to be probed and has no endpointUrl: it must register one`
+    : `the server of ${nodeId} does not answer at ${endpointUrl} (/health): look at its power and network; the log of the bridge says why`
 }
 
 const OFFLINE: Readonly<Record<string, string>> = {

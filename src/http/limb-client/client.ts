@@ -9,7 +9,7 @@ import { type Network, networksOf } from '../../kernel/networks.ts'
 import { newId } from '../../kernel/secrets.ts'
 import { LIMITS } from '../../protocol/limits.ts'
 import { type Begun, brokenAnswer } from '../outbound/broken-answer.ts'
-import { hostOf, portOf } from '../outbound/channel.ts'
+import { endpointOf, hostOf, portOf } from '../outbound/channel.ts'
 import { connectionFailure } from '../outbound/failure.ts'
 import { lookupNames } from '../outbound/names.ts'
 import {
@@ -24,6 +24,7 @@ import { post } from '../outbound/post.ts'
 import { type Race, raceToConnect } from '../outbound/race.ts'
 import { readReason } from '../outbound/refused-answer.ts'
 import { ServerTrust } from '../outbound/trust.ts'
+import { startProbe } from './probe.ts'
 
 /** Invocations to limbs that are HTTP servers: one connection each, to an address that was checked. */
 
@@ -53,9 +54,14 @@ export function createHttpLimbClient({
   const trust = new ServerTrust('invocation.caFile')
   const shared = sharedLookup(lookup)
   const secureContext = () => trust.contextFor(caFile())
+  const configuredNetworks = () => (networks().length === 0 ? null : networksOf(networks()))
   return {
+    probe(probe, done) {
+      const allowed = configuredNetworks() ?? ownAddressOf(probe.address)
+      return startProbe(probe, { clock, lookup: shared, allowed, secureContext }, done)
+    },
     post(invocation, done) {
-      const configured = networks().length === 0 ? null : networksOf(networks())
+      const configured = configuredNetworks()
       const exchange = new Exchange(invocation, clock, shared, secureContext, done)
       exchange.start(configured ?? ownAddressOf(invocation.address), configured !== null)
       return exchange
@@ -94,7 +100,7 @@ class Exchange implements InvocationDelivery {
 
   start(allowed: ReturnType<typeof networksOf>, configured: boolean): void {
     const { endpointUrl } = this.#invocation
-    const url = invokeUrl(endpointUrl)
+    const url = endpointOf(endpointUrl, 'invoke')
     this.#cancelTimer = this.#clock.after(CONNECT_MS, () =>
       this.#unreachable(url, `no connection within ${CONNECT_MS / 1000} s`),
     )
@@ -224,12 +230,15 @@ class Exchange implements InvocationDelivery {
 
   #forbidden(url: URL, configured: boolean): Refusal {
     const { nodeId, address } = this.#invocation
-    const isOwn = !configured && isOwnMachine(address)
-    const where = isOwn
-      ? `and connects from ${address}, this machine, where only invocation.httpNetworks lets a limb be invoked (such as 127.0.0.1)`
-      : configured
-        ? 'which invocation.httpNetworks does not allow'
-        : `which is not at ${address}, where ${nodeId} itself connects from; invocation.httpNetworks can allow it`
+    const isOwn = !configured && address !== null && isOwnMachine(address)
+    const where =
+      !configured && address === null
+        ? 'and has not connected or registered since the bridge started, so that its address is not known; invocation.httpNetworks can allow it'
+        : isOwn
+          ? `and connects from ${address}, this machine, where only invocation.httpNetworks lets a limb be invoked (such as 127.0.0.1)`
+          : configured
+            ? 'which invocation.httpNetworks does not allow'
+            : `which is not at ${address}, where ${nodeId} itself connects from; invocation.httpNetworks can allow it`
     return new Refusal('node_offline', `${nodeId} wants to be invoked at ${url.hostname}, ${where}`)
   }
 
@@ -258,11 +267,4 @@ class Exchange implements InvocationDelivery {
     this.giveUp()
     this.#done(outcome, why)
   }
-}
-
-function invokeUrl(endpointUrl: string): URL {
-  const url = new URL(endpointUrl)
-  url.pathname = `${url.pathname.replace(/\/+$/, '')}/invoke`
-  url.hash = ''
-  return url
 }

@@ -23,3 +23,11 @@ export function encrypted(url: URL, socket: Socket, secureContext: SecureContext
     ALPNProtocols: ['http/1.1'],
   })
 }
+
+/** Makes the URL of what a limb serves below its endpoint. */
+export function endpointOf(endpointUrl: string, leaf: 'invoke' | 'health'): URL {
+  const url = new URL(endpointUrl)
+  url.pathname = `${url.pathname.replace(/\/+$/, '')}/${leaf}`
+  url.hash = ''
+  return url
+}

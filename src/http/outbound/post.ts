@@ -9,6 +9,9 @@ export interface Post {
   readonly url: URL
   /** The certificates that are believed; null when the connection has no TLS. */
   readonly context: SecureContext | null
+  /** `POST` when absent. */
+  readonly method?: 'GET' | undefined
+  /** Empty when it is a `GET`. */
   readonly body: Uint8Array
   /** The headers beside those of every request. */
   readonly headers: Readonly<Record<string, string>>
@@ -20,18 +23,25 @@ export interface Post {
   readonly closed: () => void
 }
 
-/** Posts JSON over a connection of its own: a kept one could be to an address that is not allowed any more. */
-export function post(connected: Socket, { url, context, body, headers, ...then }: Post): ClientRequest {
+/**
+ * Posts JSON, or asks for it, over a connection of its own: a kept one could be to an address that is not allowed any
+ * more.
+ */
+export function post(
+  connected: Socket,
+  { url, context, method, body, headers, ...then }: Post,
+): ClientRequest {
   const channel = context ? encrypted(url, connected, context) : connected
   if (context) channel.once('secureConnect', then.sending)
   else then.sending()
   const request = (context ? tlsRequest : plainRequest)(url, {
-    method: 'POST',
+    method: method ?? 'POST',
     createConnection: () => channel,
     maxHeaderSize: MAX_HEADER_BYTES,
     headers: {
-      'content-type': 'application/json',
-      'content-length': body.length,
+      ...(method === 'GET'
+        ? { accept: 'application/json' }
+        : { 'content-type': 'application/json', 'content-length': body.length }),
       'accept-encoding': 'identity',
       'user-agent': 'limb-bridge',
       ...headers,
