@@ -244,13 +244,17 @@ export const de: Catalogue = {
   'key.stolen': 'Der Schlüssel ist gestohlen',
   'key.stolen-text':
     'Der alte Schlüssel endet sofort, die Sitzung wird geschlossen, und nur du erfährst den neuen.',
-  'key.replace-text':
-    'Um das Gerät zu ersetzen, lass das neue mit eigenem Schlüssel um diese nodeId bitten und gib die Anfrage auf der Seite Koppeln frei. Name und Regeln bleiben.',
   'key.new': 'Der neue Schlüssel',
   'key.told': 'Das Gerät hat diesen Schlüssel bekommen. Er wird einmal gezeigt.',
   'key.not-told':
     'Das Gerät hat diesen Schlüssel nicht bekommen: Bringe ihn auf das Gerät. Er wird einmal gezeigt.',
   'key.kept': 'Ich habe es',
+  'replace.title': 'Gerät ersetzen',
+  'replace.text':
+    'Lass das neue Gerät mit einem eigenen Schlüssel um diese nodeId bitten, vergleiche seinen Code und gib es frei. Name, Bereich und Regeln bleiben; der Schlüssel des alten Geräts endet dann.',
+  'replace.waits': 'Gerade bittet kein anderes Gerät um diesen Namen.',
+  'replace.asks': 'Ein anderes Gerät bittet um diesen Namen.',
+  'replace.compare': 'Code vergleichen',
   'revoke.title': 'Kopplung beenden',
   'revoke.text':
     'Das Gerät erfährt es, seine Sitzung endet, sein Schlüssel wird abgewiesen. Seine Regeln und aufbewahrten Daten werden gelöscht.',

@@ -240,12 +240,16 @@ export const en = {
   'key.stolen': 'The key is stolen',
   'key.stolen-text':
     'The old key ends at once, the session is closed, and nobody but you is told the new key.',
-  'key.replace-text':
-    'To replace the device, let the new one ask for this nodeId with its own key, then approve its request on the page Pairing. Name and policies stay.',
   'key.new': 'The new key',
   'key.told': 'The limb was told this key. It is shown once.',
   'key.not-told': 'The limb was not told this key: put it on the device. It is shown once.',
   'key.kept': 'I have it',
+  'replace.title': 'Replace the device',
+  'replace.text':
+    'Let the new device ask for this nodeId with a key of its own, compare its code, and approve it. Name, area and policies stay; the key of the old device ends then.',
+  'replace.waits': 'No other device asks for this name now.',
+  'replace.asks': 'Another device asks for this name.',
+  'replace.compare': 'Compare the code',
   'revoke.title': 'End the pairing',
   'revoke.text':
     'The limb is told, its session ends and its key is refused. Its policies and retained data are deleted.',

@@ -14,11 +14,12 @@ import { type Place, SNIPPETS } from './snippets.ts'
 const LOOPBACK = ['127.0.0.1', 'localhost', '::1', '[::1]']
 const ANY = ['0.0.0.0', '::', '']
 
-export function FirstDevicePage(): JSX.Element {
+/** `id`: the name that the device shall ask for, when it takes the place of another. */
+export function FirstDevicePage({ id }: { id: string }): JSX.Element {
   const { fleet, facts } = session
   useSignals(fleet.pairingChanged)
   const [host, setHost] = useState(location.hostname)
-  const [nodeId, setNodeId] = useState('my-first-limb')
+  const [nodeId, setNodeId] = useState(nameIn(id) || 'my-first-limb')
   const [shown, setShown] = useState(0)
   const place: Place = { host, port: facts.mqtt.port, root: facts.topicRoot, nodeId }
   const address = `mqtt://${host}:${place.port}`
@@ -66,7 +67,7 @@ export function FirstDevicePage(): JSX.Element {
             <TextField
               label="nodeId"
               value={nodeId}
-              onInput={(text) => setNodeId(text.replaceAll(/[^A-Za-z0-9_-]/g, ''))}
+              onInput={(text) => setNodeId(nameIn(text))}
               maxLength={63}
             />
           </div>
@@ -104,6 +105,11 @@ export function FirstDevicePage(): JSX.Element {
       </Card>
     </>
   )
+}
+
+/** What of a text may be a nodeId: it goes into programs that somebody runs. */
+function nameIn(text: string): string {
+  return text.replaceAll(/[^A-Za-z0-9_-]/g, '').slice(0, 63)
 }
 
 function turn(event: KeyboardEvent, index: number, show: (index: number) => void): void {

@@ -3,7 +3,8 @@ import { useState } from 'preact/hooks'
 import { PRESENCE_MODES } from '../../../src/protocol/presence.ts'
 import { t } from '../i18n/index.ts'
 import { session } from '../live/session.ts'
-import { go } from '../router.ts'
+import { useSignals } from '../live/signal.ts'
+import { go, href } from '../router.ts'
 import { attempt, Button, Card, CopyButton, confirmThen, Dialog, SelectField, TextField } from '../ui/kit.tsx'
 import type { LimbView } from './limb.tsx'
 
@@ -36,11 +37,11 @@ export function LimbSettings({ nodeId, state }: LimbView): JSX.Element {
             {t('key.stolen')}
           </Button>
         </p>
-        <p class="quiet">{t('key.replace-text')}</p>
         {key !== undefined && (
           <KeyDialog apiKey={key.apiKey} told={key.toldToLimb} close={() => setKey(undefined)} />
         )}
       </Card>
+      <ReplaceCard nodeId={nodeId} />
       <Card title={t('revoke.title')} tone="danger">
         <p>{t('revoke.text')}</p>
         <p class="act">
@@ -141,6 +142,34 @@ function PresenceCard({ nodeId }: { nodeId: string }): JSX.Element {
         <Button kind="primary" onClick={save}>
           {t('save')}
         </Button>
+      </p>
+    </Card>
+  )
+}
+
+/** A new device asks for the name of the old one: the card says how, and whether one has asked. */
+function ReplaceCard({ nodeId }: { nodeId: string }): JSX.Element {
+  const { fleet } = session
+  useSignals(fleet.pairingChanged)
+  const asks = [...fleet.pairing.values()].some(
+    (request) => request.nodeId === nodeId && request.kind === 'replace',
+  )
+  return (
+    <Card title={t('replace.title')}>
+      <p>{t('replace.text')}</p>
+      <p role="status" class={asks ? 'note' : 'quiet'}>
+        {t(asks ? 'replace.asks' : 'replace.waits')}
+      </p>
+      <p class="act">
+        {asks ? (
+          <a class="button primary" href={href('pairing')}>
+            {t('replace.compare')}
+          </a>
+        ) : (
+          <a class="button" href={href('first', nodeId)}>
+            {t('pairing.how')}
+          </a>
+        )}
       </p>
     </Card>
   )

@@ -252,19 +252,41 @@ function eventProblems(events: readonly FleetEvent[]): Problem[] {
   return [...found.values()].slice(-MAX_ROWS)
 }
 
+const MAX_LAST = 30
+
+/** What an operator missed before the page was opened; events are told once and kept nowhere. */
+async function decidedLately(): Promise<readonly AuditRow[]> {
+  if (!session.may('audit/list')) return []
+  return (await session.ask('audit/list', { limit: MAX_LAST })).items
+}
+
 function LastEvents(): JSX.Element {
   const { fleet } = session
   useSignals(fleet.eventsChanged)
-  const events = fleet.events.slice(-30).reverse()
+  const before = useLoaded(decidedLately, [])
+  const events = fleet.events.slice(-MAX_LAST).reverse()
+  const first = fleet.events[0]?.at
+  const rows = (before.data ?? [])
+    .filter(({ at }) => first === undefined || at < first)
+    .slice(0, MAX_LAST - events.length)
   return (
     <Card title={t('today.last')}>
-      {events.length === 0 && <Empty>{t('today.quiet')}</Empty>}
+      {events.length + rows.length === 0 && !before.loading && <Empty>{t('today.quiet')}</Empty>}
       <ol class="events">
         {events.map((event) => (
           <li key={event.number}>
             <Clock at={event.at} />
             <span>
               {known(`event.${event.kind}`) ?? event.kind} <small>{eventText(event)}</small>
+            </span>
+          </li>
+        ))}
+        {rows.map(({ seq, at, kind, nodeId, actor }) => (
+          <li key={`audit ${seq}`}>
+            <Clock at={at} />
+            <span>
+              {known(`audit.${kind}`) ?? kind}{' '}
+              <small>{nodeId === undefined ? actor : `${nodeId} · ${actor}`}</small>
             </span>
           </li>
         ))}

@@ -1,0 +1,289 @@
+import type { Browser, Page } from 'playwright-core'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import type { TestClient } from '../support/client.ts'
+import { needs } from '../support/needs.ts'
+import { patience } from '../support/patience.ts'
+import {
+  axe,
+  type ConsoleWorld,
+  picture,
+  SIZES,
+  type Size,
+  startBrowser,
+  startWorld,
+  widerThanScreen,
+} from './world.ts'
+
+/** What an operator decides about devices, and a first start: in a real browser, at a desk and on a phone. */
+
+needs('chromium')
+
+let browser: Browser
+let world: ConsoleWorld & AsyncDisposable
+
+beforeAll(async () => {
+  browser = await startBrowser()
+  world = await startWorld(browser)
+}, patience(60_000))
+afterAll(async () => {
+  await browser?.close()
+  await world?.[Symbol.asyncDispose]()
+})
+
+/** Looks at one page at both sizes; it stays at that of a phone. */
+async function atBothSizes(page: Page, name: string): Promise<void> {
+  for (const size of ['desk', 'phone'] as Size[]) {
+    await page.setViewportSize(SIZES[size])
+    await picture(page, `${name}-${size}`)
+    expect.soft(await axe(page), `${name} at the size of a ${size}`).toEqual([])
+    expect.soft(await widerThanScreen(page), `${name} at the size of a ${size}`).toBe(false)
+  }
+}
+
+const capability = (commands: readonly string[], authLevel: string) => ({ cap: 'arm', commands, authLevel })
+const registration = (displayName: string, commands = ['arm.stop'], authLevel = 'gated') => ({
+  displayName,
+  platform: 'test',
+  capabilities: [capability(commands, authLevel)],
+})
+
+/** Connects with a key of its own and asks to be paired. */
+async function claim(nodeId: string, key: string, displayName: string): Promise<[TestClient, code: string]> {
+  const device = await world.app.device(nodeId, key)
+  await device.subscribe(`limb/node/${nodeId}/pairing`)
+  await device.publish(`limb/node/${nodeId}/register`, registration(displayName))
+  const { json } = await device.next(`limb/node/${nodeId}/pairing`)
+  return [device, json.code]
+}
+
+const card = (page: Page, text: string) => page.locator('.card.request', { hasText: text })
+
+describe('an operator', () => {
+  it(
+    'sets the area and a policy of many limbs at once, revokes them after a question, and is told which failed',
+    async () => {
+      const { admin } = world
+      const names = ['press1', 'press2', 'press3']
+      await admin.do('admin', 'node/import', {
+        nodes: names.map((nodeId) => ({ nodeId, displayName: `Press ${nodeId}`, platform: 'test' })),
+      })
+      await using signedIn = await world.open('boss')
+      const { page, go, problems } = signedIn
+      await go('#/limbs?q=press')
+      const rows = page.locator('.virtual-rows .row')
+      await expect.poll(() => rows.count()).toBe(3)
+      await page.getByLabel('Choose all that are shown').check()
+      const bulk = page.getByRole('toolbar', { name: 'Chosen limbs' })
+      await bulk.getByText('3 chosen').waitFor()
+      await atBothSizes(page, 'limbs-bulk')
+      const dialog = page.getByRole('dialog')
+
+      await bulk.getByRole('button', { name: 'Set the area' }).click()
+      await dialog.getByLabel('Area').fill('Hall 2')
+      await dialog.getByRole('button', { name: 'Save' }).click()
+      await dialog.waitFor({ state: 'detached' })
+      for (const nodeId of names)
+        expect(await admin.do('admin', 'node/get', { nodeId })).toMatchObject({
+          description: { area: 'Hall 2' },
+        })
+
+      await bulk.getByRole('button', { name: 'Set a policy' }).click()
+      await dialog.getByLabel('Level').selectOption('denied')
+      expect(await axe(page)).toEqual([])
+      await dialog.getByRole('button', { name: 'Save' }).click()
+      await dialog.waitFor({ state: 'detached' })
+      const { items } = await admin.do('admin', 'policy/list', {})
+      expect(items.filter((item: { nodeId: string }) => names.includes(item.nodeId))).toHaveLength(3)
+
+      await bulk.getByRole('button', { name: 'Revoke' }).click()
+      expect(await dialog.innerText()).toMatch(/Revoke 3 limbs\?[\s\S]*press1/)
+      await page.keyboard.press('Escape')
+      await dialog.waitFor({ state: 'detached' })
+      expect(await rows.count()).toBe(3)
+      // Another operator is quicker with one of them; its row goes, and the choice still holds it.
+      await admin.do('admin', 'node/revoke', { nodeId: 'press2' })
+      await expect.poll(() => rows.count()).toBe(2)
+      await bulk.getByRole('button', { name: 'Revoke' }).click()
+      await dialog.getByRole('button', { name: 'Revoke' }).click()
+      await expect.poll(() => rows.count()).toBe(0)
+      await expect.poll(() => bulk.count()).toBe(0)
+      for (const nodeId of names)
+        expect((await admin.ask('admin', 'node/get', { nodeId })).error.code).toBe('not_found')
+      expect(problems).toEqual([])
+    },
+    patience(60_000),
+  )
+
+  it(
+    'replaces a device by another that asks for its name: the name and the policies stay, the old key ends',
+    async () => {
+      const { app, admin } = world
+      const old = await app.limb('gate1', registration('Gate'))
+      await admin.do('admin', 'node/rename', { nodeId: 'gate1', displayName: 'Gate of the yard' })
+      const policy = { principal: 'agent', nodeId: 'gate1', capability: 'arm', level: 'denied' }
+      await admin.do('admin', 'policy/set', policy)
+      await using signedIn = await world.open('boss')
+      const { page, go, problems } = signedIn
+      await go('#/limb/gate1?tab=settings')
+      const replace = page.locator('.card', {
+        has: page.getByRole('heading', { name: 'Replace the device' }),
+      })
+      await replace.getByText('No other device asks for this name now.').waitFor()
+      await replace.getByRole('link', { name: 'How a device connects' }).click()
+      await page.getByText('-u gate1').waitFor()
+      await page.goBack()
+      const [device, code] = await claim('gate1', 'the-key-of-the-new-gate-device', 'Gate 2')
+      await replace.getByText('Another device asks for this name.').waitFor()
+      await atBothSizes(page, 'limb-replace')
+      await replace.getByRole('link', { name: 'Compare the code' }).click()
+      const request = card(page, 'gate1')
+      await request.getByText('replaces a device').waitFor()
+      await atBothSizes(page, 'pairing-replace')
+      await request.getByLabel(/Last four letters/).fill(code.slice(4))
+      await request.getByRole('button', { name: 'Approve' }).click()
+      expect((await device.next('limb/node/gate1/pairing')).json).toMatchObject({ status: 'approved' })
+      await request.waitFor({ state: 'detached' })
+      await expect.poll(() => old.mqtt.connected).toBe(false)
+      expect(await admin.do('admin', 'node/get', { nodeId: 'gate1' })).toMatchObject({
+        displayName: 'Gate of the yard',
+      })
+      expect((await admin.do('admin', 'policy/list', { nodeId: 'gate1' })).items).toMatchObject([policy])
+      expect(problems).toEqual([])
+      old.mqtt.end(true)
+    },
+    patience(60_000),
+  )
+
+  it(
+    'sees what a limb wants more than it has, lets it have that with a stricter level, and refuses it another time',
+    async () => {
+      const { app, admin } = world
+      const limb = await app.limb('lift1', registration('Lift'))
+      await using signedIn = await world.open('boss')
+      const { page, go, problems } = signedIn
+      await go('#/pairing')
+      const more = {
+        ...registration('Lift'),
+        capabilities: [
+          {
+            cap: 'arm',
+            authLevel: 'free',
+            commands: [
+              'arm.stop',
+              { name: 'arm.raise', title: 'Raise the arm', description: 'Up to the top.' },
+            ],
+          },
+        ],
+      }
+      await limb.publish('limb/node/lift1/register', more)
+      const request = card(page, 'lift1')
+      const difference = request.locator('.difference')
+      expect(await difference.innerText()).toMatch(/\+\s*arm\.raise\s+Raise the arm\s+Up to the top\./)
+      expect(await difference.locator('.loosened').innerText()).toMatch(/arm\s+gated\s*→\s*free/i)
+      await atBothSizes(page, 'pairing-widening')
+      await request.getByLabel(/Level of arm/).selectOption('leased')
+      await request.getByRole('button', { name: 'Approve' }).click()
+      await request.waitFor({ state: 'detached' })
+      expect((await admin.do('admin', 'node/get', { nodeId: 'lift1' })).capabilities).toMatchObject([
+        { cap: 'arm', commands: ['arm.stop', 'arm.raise'], authLevel: 'leased' },
+      ])
+      await limb.publish(
+        'limb/node/lift1/register',
+        registration('Lift', ['arm.stop', 'arm.raise', 'arm.hurl'], 'leased'),
+      )
+      await request.getByText('+ arm.hurl').waitFor()
+      await request.getByRole('button', { name: 'Reject' }).click()
+      const dialog = page.getByRole('dialog')
+      expect(await dialog.innerText()).toContain('The limb keeps what it has')
+      await dialog.getByRole('button', { name: 'Reject' }).click()
+      await request.waitFor({ state: 'detached' })
+      expect((await admin.do('admin', 'node/get', { nodeId: 'lift1' })).capabilities).toMatchObject([
+        { commands: ['arm.stop', 'arm.raise'] },
+      ])
+      expect(problems).toEqual([])
+      limb.mqtt.end(true)
+    },
+    patience(60_000),
+  )
+
+  it(
+    'sees two devices that claim one name side by side, and lets in the one with the right code',
+    async () => {
+      await using signedIn = await world.open('boss')
+      const { page, go, problems } = signedIn
+      await go('#/pairing')
+      const [right, code] = await claim('crane1', 'the-key-of-the-right-crane-1', 'Crane')
+      const [other, otherCode] = await claim('crane1', 'the-key-of-the-other-crane-1', 'Crane (other)')
+      const conflict = page.getByRole('region', { name: '2 devices claim the name crane1.' })
+      await conflict.getByText('Only one can have it: compare the codes.').waitFor()
+      const cards = conflict.locator('.card.request')
+      expect(await cards.count()).toBe(2)
+      await atBothSizes(page, 'pairing-conflict')
+      const wanted = cards.filter({ hasText: code.slice(4) })
+      await wanted.getByLabel(/Last four letters/).fill(otherCode.slice(4))
+      await wanted.getByRole('alert').waitFor()
+      expect(await wanted.getByRole('button', { name: 'Approve' }).isDisabled()).toBe(true)
+      await wanted.getByLabel(/Last four letters/).fill(code.slice(4))
+      await wanted.getByRole('button', { name: 'Approve' }).click()
+      await cards.first().waitFor({ state: 'detached' })
+      expect((await right.next('limb/node/crane1/pairing')).json).toMatchObject({ status: 'approved' })
+      expect((await other.next('limb/node/crane1/pairing')).json).toMatchObject({ status: 'rejected' })
+      await page.getByText('another claim was approved').waitFor()
+      expect(problems).toEqual([])
+      for (const device of [right, other]) device.mqtt.end(true)
+    },
+    patience(60_000),
+  )
+})
+
+describe('the link of a first start', () => {
+  it(
+    'takes a password twice, leads to the first device, and works once',
+    async () => {
+      const { app } = world
+      const secret = app.bridge.firstStartSecret
+      await using blank = await world.blank()
+      const { page, problems } = blank
+      await page.goto(`${world.url}#/first-start/${secret}`)
+      await page.reload()
+      const first = page.getByLabel('New password')
+      const again = page.getByLabel('The same again')
+      const submit = page.getByRole('button', { name: 'Set the password' })
+      await first.fill('short')
+      await again.fill('short')
+      await submit.click()
+      await page.getByRole('alert').getByText('At least 8 characters.').waitFor()
+      await first.fill('a-new-password-of-admin')
+      await again.fill('a-new-password-of-edmin')
+      await submit.click()
+      await page.getByRole('alert').getByText('The two are not the same.').waitFor()
+      await atBothSizes(page, 'first-start')
+      await again.fill('a-new-password-of-admin')
+      await submit.click()
+      await page.getByRole('heading', { level: 1, name: 'Add a device' }).waitFor()
+      const address = `mqtt://127.0.0.1:${app.bridge.mqtt.port}`
+      await page.getByText(address, { exact: true }).waitFor()
+      expect(await page.getByRole('img', { name: new RegExp(address) }).count()).toBe(1)
+      for (const name of ['mosquitto_pub', 'Arduino', 'ESPHome', 'Python']) {
+        await page.getByRole('tab', { name }).click()
+        const text = await page.getByRole('tabpanel', { name }).innerText()
+        expect.soft(text, name).toContain('127.0.0.1')
+        expect.soft(text, name).toContain(String(app.bridge.mqtt.port))
+      }
+      expect(page.url()).not.toContain(secret)
+      const admin = await app.principal('admin', 'a-new-password-of-admin')
+      await admin.end()
+      expect(problems).toEqual([])
+
+      await using late = await world.blank()
+      await late.page.goto(`${world.url}#/first-start/${secret}`)
+      await late.page.reload()
+      await late.page.getByLabel('New password').fill('a-password-of-somebody-else')
+      await late.page.getByLabel('The same again').fill('a-password-of-somebody-else')
+      await late.page.getByRole('button', { name: 'Set the password' }).click()
+      await late.page.getByRole('alert').waitFor()
+      await expect(app.principal('admin', 'a-password-of-somebody-else')).rejects.toThrow()
+    },
+    patience(60_000),
+  )
+})
