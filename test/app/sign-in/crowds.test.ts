@@ -4,6 +4,7 @@ import { PasswordChecks } from '../../../src/bridge/sign-in/password-checks.ts'
 import { VerifiedPasswords } from '../../../src/bridge/sign-in/verified-passwords.ts'
 import { connectPacket, DISCONNECT, dial } from '../../broker/wire.ts'
 import { keyOf, startApp, type TestApp } from '../../support/app.ts'
+import { patience } from '../../support/patience.ts'
 
 const PASSWORD = 'a-password-of-dash'
 
@@ -47,7 +48,9 @@ describe('a crowd that signs in', () => {
     expect([limb, await all]).toEqual([0, { 0: 150 }])
   })
 
-  it('of 10,000 sign-ins of one principal after a restart all get in', async () => {
+  it('of 10,000 sign-ins of one principal after a restart all get in', {
+    timeout: patience(60_000),
+  }, async () => {
     await using app = await startApp({ mqtt: { port: 0 }, log: { level: 'info' } } as never)
     await withViewer(app)
     await app.restart()
