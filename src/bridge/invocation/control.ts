@@ -50,7 +50,7 @@ export class Control {
     this.leases = new Leases(world, announcer)
     this.rights = new LeaseRights(world, { registry, policies: this.policies, leases: this.leases })
     const open = new OpenInvocations(world.settings.invocation)
-    const reach = new TargetSelector({
+    const targets = new TargetSelector({
       registry,
       policies: this.policies,
       leases: this.leases,
@@ -58,9 +58,9 @@ export class Control {
       http: world.invokeOverHttp ? new HttpTransport(world.invokeOverHttp, world, table) : noHttp,
       open,
     })
-    this.invocations = new Invocations(world, { open, reach, leases: this.leases, approvals, announcer })
+    this.invocations = new Invocations(world, { open, targets, leases: this.leases, approvals, announcer })
     this.#results = new Results(world, this.invocations)
-    this.#queued = new QueuedInvocations(this.invocations, reach)
+    this.#queued = new QueuedInvocations(this.invocations, targets)
     registry.onCapabilities = ({ record: { nodeId } }) => void this.look({ principal: '*', nodeId })
     registry.onAwake = ({ record: { nodeId } }) => this.limbIsThere(nodeId)
     registry.onOffline = (limb) => this.#queued.limbGone(limb)

@@ -11,11 +11,11 @@ const LASTING: readonly ErrorCode[] = ['denied', 'invalid_request', 'not_found',
 /** An invocation in the queue for a lease that could not run when its turn comes is told so at once, not then. */
 export class QueuedInvocations {
   readonly #invocations: Invocations
-  readonly #reach: TargetSelector
+  readonly #targets: TargetSelector
 
-  constructor(invocations: Invocations, reach: TargetSelector) {
+  constructor(invocations: Invocations, targets: TargetSelector) {
     this.#invocations = invocations
-    this.#reach = reach
+    this.#targets = targets
   }
 
   /** The policy or the capabilities of a limb are other ones. `*` is any. Never rejects. */
@@ -24,7 +24,7 @@ export class QueuedInvocations {
       const { principal, nodeId } = invocation.record
       if (!queued(invocation) || !(matches(at.principal, principal) && matches(at.nodeId, nodeId))) continue
       try {
-        await this.#reach.check(principal, nodeId, invocation.wish)
+        await this.#targets.check(principal, nodeId, invocation.wish)
       } catch (error) {
         if (!(error instanceof Refusal) || !LASTING.includes(error.code)) continue
         this.#invocations.cancel((each) => each === invocation && queued(invocation), error)

@@ -1,0 +1,187 @@
+import { moved } from '../../domain/invocations.ts'
+import { messageOf, Refusal } from '../../kernel/errors.ts'
+import { LIMITS } from '../../protocol/limits.ts'
+import type { InvocationState } from '../../protocol/names.ts'
+import type { Announcer } from '../live/announcer.ts'
+import type { BridgeContext } from '../settings.ts'
+import type { VerbCaller } from '../verb-context.ts'
+import { keptOf } from './kept-wish.ts'
+import type { InvocationLog } from './log.ts'
+import {
+  durationOf,
+  type InvocationWish,
+  type InvokeAnswer,
+  type OpenInvocation,
+  summaryOf,
+} from './open-invocation.ts'
+
+/** The row of the audit log that each step writes. */
+const BEGUN = {
+  queued: 'invocation.queued',
+  waiting: 'invocation.waiting',
+  running: 'invocation.started',
+} as const
+
+/** Puts the steps of invocations on record, and publishes and counts their ends. */
+export class InvocationRecorder {
+  readonly #world: BridgeContext
+  readonly #log: InvocationLog
+  readonly #announcer: Announcer
+
+  constructor(world: BridgeContext, log: InvocationLog, announcer: Announcer) {
+    this.#world = world
+    this.#log = log
+    this.#announcer = announcer
+  }
+
+  /**
+   * Puts on record that it waits, or runs. Resolves at once unless `wait`, or a key, makes it wait for the disk.
+   * @throws Refusal when it cannot be stored, or has used too many keys
+   */
+  async begin(
+    invocation: OpenInvocation,
+    state: 'queued' | 'waiting' | 'running',
+    wait: boolean,
+  ): Promise<void> {
+    if (!invocation.begun && invocation.wish.key !== null) {
+      await this.#checkKeys(invocation.record.principal)
+      if (invocation.cancelled) throw invocation.cancelled.error
+    }
+    // An invocation that waits twice, first for one lease and then for another, is queued all the while.
+    if (invocation.begun && invocation.record.state === state) return
+    const isFirst = !invocation.begun
+    invocation.record = isFirst ? { ...invocation.record, state } : moved(invocation.record, state)
+    invocation.begun = true
+    const entry = {
+      actor: invocation.record.principal,
+      kind: BEGUN[state],
+      outcome: invocation.record.level,
+      detail: invocation.record.decidedBy === null ? {} : { approvedBy: invocation.record.decidedBy },
+    }
+    const keeps = state !== 'running' && wait && !invocation.kept && invocation.wish.offlineWaitMs > 0
+    const kept = keeps && invocation.wish.key !== null
+    const stored = this.#log.step(invocation.record, entry, wait, kept ? keptOf(invocation) : undefined)
+    invocation.kept = state !== 'running' && (kept || invocation.kept)
+    try {
+      if (stored) await stored
+    } catch (error) {
+      // Nothing of it is on disk, and nothing was sent: an end of it would take room that there is not.
+      if (isFirst) invocation.begun = false
+      if (kept) invocation.kept = false
+      throw error
+    }
+    this.#stepped(invocation)
+  }
+
+  /** Keys are kept for a day, with their answers: one principal must not fill the disk with them. */
+  async #checkKeys(principal: string): Promise<void> {
+    const { maxKeysPerPrincipal } = this.#world.settings.invocation
+    const kept = await this.#world.store.read((tx) => tx.countKeys(principal))
+    if (kept < maxKeysPerPrincipal) return
+    throw new Refusal(
+      'too_many_requests',
+      `${principal} used ${kept} idempotency keys in the last day; invoke without one, or raise invocation.maxKeysPerPrincipal`,
+    )
+  }
+
+  /** Puts its end on record. `leaveNothing` gives back what it holds, after the end is under way to the disk. */
+  async ended(
+    invocation: OpenInvocation,
+    state: InvocationState,
+    answer: InvokeAnswer | null,
+    error: Refusal | null,
+    leaveNothing: () => void,
+  ): Promise<void> {
+    const { counters } = this.#world
+    const durationMs = durationOf(invocation, this.#world.clock.monotonicMs())
+    // What an operator denied has ended in the transaction of that decision.
+    const stored =
+      invocation.record.endedAt === null
+        ? this.#storeEnd(invocation, state, answer, error, durationMs)
+        : undefined
+    leaveNothing()
+    counters.count('invocations', state)
+    counters.took('invocation', state, durationMs)
+    if (stored) await stored
+    this.#announcer.eventSoon('invocation_ended', {
+      ...summaryOf(invocation),
+      state,
+      ...(error === null ? {} : { error: error.code }),
+      durationMs,
+    })
+    this.#stepped(invocation)
+  }
+
+  #storeEnd(
+    invocation: OpenInvocation,
+    state: InvocationState,
+    answer: InvokeAnswer | null,
+    error: Refusal | null,
+    durationMs: number,
+  ): Promise<void> | undefined {
+    // What was never sent may be tried again with the same key; what the bridge's end interrupted must not be.
+    const keepKey = invocation.delivery?.sent || state === 'interrupted'
+    const cancelled = state === 'cancelled' ? invocation.cancelled : null
+    invocation.record = {
+      ...moved(invocation.record, state, {
+        endedAt: this.#world.clock.wallMs(),
+        error: error?.body() ?? null,
+      }),
+      ...(cancelled?.reason === undefined ? {} : { reason: cancelled.reason }),
+      ...(keepKey ? {} : { idempotencyKey: null }),
+    }
+    const byNode = state === 'done' || error?.code === 'node_error'
+    const entry = {
+      actor: byNode ? invocation.record.nodeId : (cancelled?.by ?? 'bridge'),
+      kind: 'invocation.ended' as const,
+      outcome: state,
+      detail: {
+        durationMs,
+        ...(error === null ? {} : { code: error.code }),
+        ...(cancelled?.reason == null ? {} : { reason: cancelled.reason }),
+      },
+    }
+    return this.#log.end(invocation.record, answer, entry, invocation.wish.key !== null)
+  }
+
+  /** Puts an invocation that never began on record. */
+  refused<E>(wish: InvocationWish, caller: VerbCaller, invocation: OpenInvocation | undefined, error: E): E {
+    const nodeId = wish.nodeId ?? invocation?.record.nodeId ?? null
+    const code = error instanceof Refusal ? error.code : 'internal'
+    const { command, paramsHash, capability } = wish
+    this.#world.counters.count('invocations', 'refused')
+    this.#log.refused(caller.name, nodeId, code, {
+      command,
+      paramsHash,
+      ...(capability === undefined ? {} : { capability }),
+      message: messageOf(error).slice(0, LIMITS.reasonChars),
+    })
+    this.#announcer.event('invocation_refused', {
+      principal: caller.name,
+      ...(nodeId === null ? {} : { nodeId }),
+      command,
+      error: code,
+    })
+    return error
+  }
+
+  /** Makes the refusal for the caller: always with the invocationId once there is a row. */
+  refusalOf(error: unknown, invocation: OpenInvocation | undefined): Refusal {
+    if (!(error instanceof Refusal)) {
+      this.#world.log.error(
+        { error: messageOf(error), stack: (error as Error).stack },
+        'an invocation failed',
+      )
+      return this.refusalOf(new Refusal('internal', 'the bridge failed; its log says why'), invocation)
+    }
+    if (!invocation?.begun) return error
+    const { invocationId, nodeId } = invocation.record
+    return new Refusal(error.code, error.message, error.path, { invocationId, nodeId, ...error.details })
+  }
+
+  #stepped(invocation: OpenInvocation): void {
+    const { onStep } = invocation
+    invocation.onStep = null
+    onStep?.()
+  }
+}
