@@ -21,7 +21,7 @@ import { connack5 } from './mqtt5/answers.ts'
 import { type Connect5, readConnect, type Will5 } from './mqtt5/connect.ts'
 import { isFault } from './mqtt5/frame.ts'
 import { codeOf, FAREWELLS, REASON } from './mqtt5/reasons.ts'
-import { Translator } from './mqtt5/translator.ts'
+import { TOO_MANY_UNDER_WAY, Translator } from './mqtt5/translator.ts'
 import { OrderedQueue } from './ordered-queue.ts'
 import { PUBACK, PUBCOMP, PUBREC } from './packet-ids.ts'
 import { puback, refusal, refusalV5 } from './publish-frame.ts'
@@ -38,6 +38,7 @@ const VERSIONS: Readonly<Record<number, MqttVersion>> = { 3: '3.1', 4: '3.1.1', 
 const QOS_2 = 0x04
 /** A larger message ends the session: nobody sends that by a slip. */
 const MAX_READ_OVER_BYTES = 64 * 1024 * 1024
+const TOO_MANY_HANDSHAKES = 'too many QoS 2 messages that wait for PUBREL'
 /** Return code of MQTT 3.1.1. */
 const UNACCEPTABLE_LEVEL = 1
 /** Reason code of MQTT 5. */
@@ -220,9 +221,8 @@ export class MqttSession extends Connection implements Session {
 
   #beginHandshake(): Verdict {
     if (this.#stranger?.handshake(1) !== false) return 'parse'
-    this.limited('inflight', {}, 'too many QoS 2 messages that wait for PUBREL: connection closed')
     this.guard.close()
-    this.conn.destroy()
+    this.#violated(TOO_MANY_HANDSHAKES, REASON.receiveMaximumExceeded)
     return 'stop'
   }
 
@@ -370,6 +370,7 @@ export class MqttSession extends Connection implements Session {
   /** Faults that are limits of ours rather than rules of MQTT. */
   #limitOf(fault: string): LimitName | undefined {
     if (fault === TOO_LONG_TOPIC || fault === TOO_LONG_FILTER) return 'topic'
+    if (fault === TOO_MANY_HANDSHAKES || fault === TOO_MANY_UNDER_WAY) return 'inflight'
     if (fault !== TOO_LARGE) return undefined
     return this.opened ? 'packet' : 'sign_in_bytes'
   }

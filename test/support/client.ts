@@ -2,6 +2,7 @@ import { EventEmitter, once } from 'node:events'
 import { connect as connectUnix } from 'node:net'
 import mqtt, { type IClientOptions, type IClientPublishOptions, type MqttClient } from 'mqtt'
 import { patience } from './patience.ts'
+import { connackCode, FOR_EVER, spoken, subackCode } from './spoken.ts'
 
 /** What came over the wire and is looked into without ceremony. */
 export type Loose = ReturnType<typeof JSON.parse>
@@ -41,12 +42,12 @@ export class TestClient {
     return await new Promise<number[]>((resolve, reject) =>
       this.mqtt.subscribe(filter, { qos }, (error, list, packet) => {
         const refused = (error as { packet?: { granted?: number[] } } | null)?.packet?.granted
-        if (refused) resolve(refused)
+        if (refused) resolve(refused.map(subackCode))
         else if (error) reject(error)
-        else
-          resolve(
-            (packet as { granted?: number[] } | undefined)?.granted ?? (list ?? []).map((entry) => entry.qos),
-          )
+        else {
+          const granted = (packet as { granted?: number[] } | undefined)?.granted
+          resolve((granted ?? (list ?? []).map((entry) => entry.qos)).map(subackCode))
+        }
       }),
     )
   }
@@ -57,7 +58,12 @@ export class TestClient {
     options: IClientPublishOptions = { qos: 1 },
   ): Promise<void> {
     const bytes = typeof payload === 'string' || Buffer.isBuffer(payload) ? payload : JSON.stringify(payload)
-    await this.mqtt.publishAsync(topic, bytes, options)
+    try {
+      await this.mqtt.publishAsync(topic, bytes, options)
+    } catch (error) {
+      // MQTT 5 says that a message was denied; 3.1.1 has no word for it.
+      if (spoken.version !== 5 || !(((error as { code?: number }).code as number) >= 0x80)) throw error
+    }
   }
 
   /** The first message, of those not taken yet, that `wanted` accepts (a topic, or a function); it is taken. */
@@ -138,7 +144,10 @@ export async function connect(
 ): Promise<TestClient> {
   const common: IClientOptions = {
     reconnectPeriod: 0,
-    protocolVersion: 4,
+    protocolVersion: spoken.version,
+    ...(spoken.version === 5 && options.clean === false
+      ? { properties: { sessionExpiryInterval: FOR_EVER } }
+      : {}),
     clientId: `test-${process.pid}-${++counter}`,
     connectTimeout: patience(10_000),
     ...options,
@@ -149,8 +158,9 @@ export async function connect(
       : mqtt.connect('url' in where ? where.url : `mqtt://127.0.0.1:${where.port}`, common)
   const test = new TestClient(client)
   await new Promise<void>((resolve, reject) => {
-    const failed = (error: Error) => {
+    const failed = (error: Error & { code?: number | string }) => {
       client.end(true)
+      if (typeof error.code === 'number') error.code = connackCode(error.code)
       reject(error)
     }
     client.once('error', failed)

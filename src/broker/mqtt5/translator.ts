@@ -312,12 +312,14 @@ export class Translator {
   #promises(identity: Identity): Promises5 {
     const { world } = this.#options
     const isPrincipal = identity.kind === 'principal'
+    const { maxInflightPerSession, maxCandidateInflight } = world.limits
+    const underWay = identity.kind === 'candidate' ? maxCandidateInflight : Number.POSITIVE_INFINITY
     const information =
       this.connect.wantsResponseInformation && isPrincipal
         ? world.topics.response(identity.name, '').replace(/\/$/, '')
         : undefined
     return {
-      receiveMaximum: Math.min(world.limits.maxInflightPerSession, 65_535),
+      receiveMaximum: Math.min(maxInflightPerSession, underWay, 65_535),
       maximumPacketSize: this.#options.limits.maxPacketBytesOf(identity),
       topicAliasMaximum: MAX_ALIASES,
       sharedSubscriptions: isPrincipal ? undefined : false,
@@ -353,9 +355,7 @@ export class Translator {
   }
 }
 
-const TOO_MANY: Fault5 = {
-  code: REASON.receiveMaximumExceeded,
-  text: 'more messages of QoS 1 and 2 under way than the receive maximum',
-}
+export const TOO_MANY_UNDER_WAY = 'more messages of QoS 1 and 2 under way than the receive maximum'
+const TOO_MANY: Fault5 = { code: REASON.receiveMaximumExceeded, text: TOO_MANY_UNDER_WAY }
 const TOO_MANY_COPIES = protocolError('too many copies of one message')
 const REFUSED_PROPERTIES: Outcome = { code: TOO_MANY_PROPERTIES.code, reason: TOO_MANY_PROPERTIES.text }

@@ -210,6 +210,17 @@ describe('messages', () => {
     for (let i = 1; i <= 3; i++) client.send(publish5('t/x', '', { qos: 2, id: i }))
     expect(farewell5(await client.of(DISCONNECT)).code).toBe(0x93)
     await client.closed
+    expect(bridge.broker.counters).toMatchObject({ violations: 0, limits: { inflight: 1 } })
+  })
+
+  test('of a candidate may be as many as CONNACK says, which is told when there are more', async () => {
+    const bridge = await five({ maxCandidateInflight: 2 })
+    const { client, connack } = await open5(bridge, { username: 'new1' })
+    expect(connack.properties['21']).toEqual([2])
+    for (let i = 1; i <= 3; i++) client.send(publish5('limb/node/new1/register', '', { qos: 2, id: i }))
+    expect(farewell5(await client.of(DISCONNECT)).code).toBe(0x93)
+    await client.closed
+    expect(bridge.broker.counters.limits.inflight).toBe(1)
   })
 })
 
