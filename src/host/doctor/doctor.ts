@@ -94,7 +94,7 @@ function checkFiles(config: Config, now: number): readonly CheckResult[] {
   return usesTls(config) ? [...missing, ...checkCertificates({ tls: config.tls }, now)] : missing
 }
 
-/** What waits is counted only in a database that this user may read. */
+/** Waiting deliveries are counted only in a database that this user may read. */
 function checkWebhooksOf(
   { webhooks, store }: Config,
   { database, env }: DoctorOptions,

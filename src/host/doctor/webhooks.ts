@@ -3,7 +3,7 @@ import { messageOf } from '../../kernel/errors.ts'
 import { isWebhookSecret } from '../../kernel/webhook-signature.ts'
 import { isHttpUrl } from '../../protocol/texts.ts'
 import type { Config } from '../config/config.ts'
-import { CREDENTIALS_PREFIX, secretLines } from '../process/secret-lines.ts'
+import { CREDENTIALS_PREFIX, secretLines } from '../config/secret-lines.ts'
 import { type CheckResult, ok, problem, warning } from './check-result.ts'
 
 /** Looks at the files of webhooks and at what waits for them. It sends nothing: `webhook test` does. */

@@ -6,7 +6,7 @@ import { createSecureContext, type SecureContextOptions } from 'node:tls'
 import { MisconfiguredError, messageOf } from '../../kernel/errors.ts'
 import { sha256Hex } from '../../kernel/secrets.ts'
 import type { Config } from '../config/config.ts'
-import { CREDENTIALS_PREFIX } from '../process/secret-lines.ts'
+import { CREDENTIALS_PREFIX } from '../config/secret-lines.ts'
 import { type CertificateJudgement, certificatesIn, judge } from './judgement.ts'
 import { whyServiceCannotRead } from './service-access.ts'
 

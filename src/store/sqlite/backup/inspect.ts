@@ -43,7 +43,7 @@ export function inspectDatabase(file: string, { readonly }: { readonly readonly:
 }
 
 /**
- * Who may only read leaves an empty log behind, and the next start would take it for that of a killed bridge. A log that
+ * A reader that may not write leaves an empty log behind, and the next start would take it for that of a killed bridge. A log that
  * is there already stays what it is: who may write would fold it in at the end.
  */
 function open(file: string, readonly: boolean): Sqlite.Database {
