@@ -146,6 +146,7 @@ const ROWS: Readonly<Record<string, readonly Panel[]>> = {
         [gauge('limb_stranger_bytes'), 'connections'],
         [gauge('limb_pending_request_bytes'), 'pending requests'],
         [gauge('limb_mcp_kept_bytes'), 'kept for clients of MCP'],
+        [gauge('limb_http_held_bytes'), 'requests and answers over HTTP'],
       ],
     },
   ],

@@ -16,6 +16,8 @@ export interface BoundReadings {
   /** Sessions of MCP over HTTP, and what is kept for those whose connection broke. */
   readonly mcpSessions?: number
   readonly mcpKeptBytes?: number
+  /** Requests over HTTP that are not answered, and answers that are not read. */
+  readonly httpHeldBytes?: number
 }
 
 interface Shown {
@@ -39,6 +41,10 @@ const SHOWN: Readonly<Record<Exclude<keyof BoundReadings, 'kept'>, Shown>> = {
   mcpKeptBytes: {
     name: 'limb_mcp_kept_bytes',
     help: 'Bytes that are kept for clients of MCP whose connection broke, so that they can go on.',
+  },
+  httpHeldBytes: {
+    name: 'limb_http_held_bytes',
+    help: 'Bytes of requests over HTTP that are not answered, and of answers that are not read.',
   },
 }
 

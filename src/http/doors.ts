@@ -6,8 +6,10 @@ import type { LogThrottle } from '../kernel/log-throttle.ts'
 import { McpEndpoint } from '../mcp/streamable/endpoint.ts'
 import { registerApi } from './api/api.ts'
 import type { ApiPorts } from './api/ports.ts'
+import { BodyBytes, UnreadBytes } from './held-bytes.ts'
 import { namesOf } from './hosts.ts'
 import { mcpRoutes } from './mcp/routes.ts'
+import type { Metrics } from './metrics.ts'
 
 export interface DoorOptions {
   /** The bridge behind the doors; undefined: there are none. */
@@ -22,12 +24,15 @@ export interface DoorOptions {
   readonly publicUrl: string | null
   readonly clock: Clock
   readonly log: Log
+  readonly metrics: Pick<Metrics, 'count'>
 }
 
 /** Counts what is kept for those who came in by a door. */
 export interface DoorReadings {
   readonly mcpSessions: number
   readonly mcpKeptBytes: number
+  /** Bytes of requests that are not answered, and of answers that are not read. */
+  readonly httpHeldBytes: number
 }
 
 /** Opens the HTTP API and MCP. `options` may change later: limits are read at each request. */
@@ -37,9 +42,20 @@ export async function openDoors(
   refused: LogThrottle,
 ): Promise<() => DoorReadings> {
   const { ports, clock, log, maxPacketBytes: maxBodyBytes } = options
-  if (ports === undefined) return () => ({ mcpSessions: 0, mcpKeptBytes: 0 })
+  if (ports === undefined) return () => ({ mcpSessions: 0, mcpKeptBytes: 0, httpHeldBytes: 0 })
   const allowedOrigins = () => options.allowedOrigins
-  if (options.api) await registerApi(app, { ports, clock, maxBodyBytes, allowedOrigins })
+  const bodies = new BodyBytes()
+  const unread = new UnreadBytes((principal) => {
+    options.metrics.count('http_connections_ended')
+    refused.write('unread', (suppressed) =>
+      log.warn(
+        { principal, suppressed },
+        `http: ${principal} does not read what it asked for, or asks for too much at once; its connection is ended`,
+      ),
+    )
+  })
+  const held = { bodies, unread }
+  if (options.api) await registerApi(app, { ports, clock, maxBodyBytes, allowedOrigins, ...held })
   const endpoint = endpointOf(ports, clock)
   if (options.mcp) {
     await mcpRoutes(app, {
@@ -47,6 +63,7 @@ export async function openDoors(
       endpoint,
       clock,
       maxBodyBytes,
+      ...held,
       allowedOrigins,
       hostNames: () => namesOf({ ...options, machine: hostname() }),
       publicUrl: () => options.publicUrl,
@@ -54,7 +71,11 @@ export async function openDoors(
       warn: (fields, message) => log.warn(fields, message),
     })
   }
-  return () => ({ mcpSessions: endpoint.sessions, mcpKeptBytes: endpoint.keptBytes })
+  return () => ({
+    mcpSessions: endpoint.sessions,
+    mcpKeptBytes: endpoint.keptBytes,
+    httpHeldBytes: bodies.bytes + unread.bytes,
+  })
 }
 
 function endpointOf({ version, topics, feed }: ApiPorts, clock: Clock): McpEndpoint {

@@ -3,21 +3,21 @@ import type { Socket } from 'node:net'
 
 interface HttpConnection {
   readonly socket: Socket
-  /** Answers that it waits for. */
-  waiting: number
+  /** Requests that are not answered. */
+  readonly requests: Set<IncomingMessage>
 }
 
 /**
  * Bounds the connections that ask for health or metrics, or for nothing at all: beyond `max` the oldest one goes
- * that waits for no answer. Who has become a WebSocket is none of them; the broker counts it.
+ * that waits for no answer; one whose request is not whole is waited for, and waits for none. Who has become a WebSocket is none of them; the broker counts it.
  */
 export function boundHttpConnections(server: Server, max: number, ended: () => void): void {
   /** Oldest first, by their names. */
   const connections = new Map<string, HttpConnection>()
   const makeRoom = () => {
-    for (const [name, { socket, waiting }] of connections) {
+    for (const [name, { socket, requests }] of connections) {
       if (connections.size <= max) return
-      if (waiting > 0) continue
+      if ([...requests].some(({ complete }) => complete)) continue
       connections.delete(name)
       socket.destroy()
       ended()
@@ -25,18 +25,18 @@ export function boundHttpConnections(server: Server, max: number, ended: () => v
   }
   server.on('connection', (socket: Socket) => {
     const name = nameOf(socket)
-    connections.set(name, { socket, waiting: 0 })
+    connections.set(name, { socket, requests: new Set() })
     socket.once('close', () => {
       if (connections.get(name)?.socket === socket) connections.delete(name)
     })
     makeRoom()
   })
   server.on('upgrade', ({ socket }: IncomingMessage) => connections.delete(nameOf(socket)))
-  server.on('request', ({ socket }: IncomingMessage, response: ServerResponse) => {
-    const own = connections.get(nameOf(socket))
+  server.on('request', (request: IncomingMessage, response: ServerResponse) => {
+    const own = connections.get(nameOf(request.socket))
     if (own === undefined) return
-    own.waiting++
-    response.once('close', () => own.waiting--)
+    own.requests.add(request)
+    response.once('close', () => own.requests.delete(request))
   })
 }
 

@@ -136,7 +136,7 @@ const COUNTERS: Readonly<Record<CounterName, Described>> = {
   leases: { help: 'Leases by what happened to them.', label: 'change', values: ['granted', ...LEASE_ENDS] },
   backups: { help: 'Backups by outcome.', label: 'outcome', values: ['made', 'failed'] },
   http_connections_ended: {
-    help: 'HTTP connections that waited for nothing and were ended, because there were too many of them.',
+    help: 'HTTP connections that were ended: there were too many that waited for nothing, or their answers were not read.',
   },
 }
 

@@ -142,7 +142,7 @@ export async function startHttp(given: HttpOptions): Promise<HttpServer> {
   }
 }
 
-const REFUSALS = { quietMs: 10_000, lines: 5, maxKeys: 5, maxLines: 25 } as const
+const REFUSALS = { quietMs: 10_000, lines: 5, maxKeys: 10, maxLines: 50 } as const
 
 const COMMON = {
   logger: false,

@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { createServer } from 'node:http'
+import { createServer, type ServerResponse } from 'node:http'
 import { connect, type Socket } from 'node:net'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { WebSocket, WebSocketServer } from 'ws'
@@ -158,6 +158,38 @@ test('of HTTP connections that wait for nothing the oldest is ended, when there 
   expect(answer.status).toBe(200)
   await others[0]?.closed
   for (const { socket } of others) socket.destroy()
+  http.closeAllConnections()
+  http.close()
+})
+
+test('of HTTP connections the oldest whose request is not whole is ended too, and none that waits for its answer', async () => {
+  const waiting: ServerResponse[] = []
+  const http = createServer((request, response) => {
+    if (request.method === 'GET') waiting.push(response)
+    else request.resume()
+  })
+  boundHttpConnections(http, 3, () => undefined)
+  http.listen(0, '127.0.0.1')
+  await once(http, 'listening')
+  const { port } = http.address() as { port: number }
+  const asking = async (text: string) => {
+    const socket = connect(port, '127.0.0.1').on('error', () => undefined)
+    const closed = once(socket, 'close')
+    const begun = once(http, 'request')
+    socket.write(text)
+    await begun
+    return { socket, closed }
+  }
+  const whole = await asking('GET / HTTP/1.1\r\nHost: x\r\n\r\n')
+  const halves = []
+  for (let i = 0; i < 4; i++)
+    halves.push(await asking('POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nhalf'))
+  await Promise.all(halves.slice(0, 2).map(({ closed }) => closed))
+  const answered = once(whole.socket, 'data')
+  waiting[0]?.end('here')
+  expect(String(await answered)).toContain('200 OK')
+  expect(halves.at(-1)?.socket.destroyed).toBe(false)
+  for (const { socket } of [whole, ...halves]) socket.destroy()
   http.closeAllConnections()
   http.close()
 })

@@ -1,8 +1,10 @@
 import type { FastifyInstance } from 'fastify'
 import type { Clock } from '../../kernel/clock.ts'
 import { Refusal } from '../../kernel/errors.ts'
+import type { BodyBytes, UnreadBytes } from '../held-bytes.ts'
 import { crossOrigin, signIn } from './access.ts'
 import { backupRoutes } from './backups.ts'
+import { boundAnswers, boundBodies } from './bounded.ts'
 import { eventRoutes } from './events.ts'
 import { limbRoutes } from './limbs.ts'
 import { openApi } from './openapi.ts'
@@ -17,11 +19,13 @@ export interface ApiOptions {
   readonly maxBodyBytes: number
   /** Web pages that may ask; read at each request, so that a reload counts. */
   readonly allowedOrigins: () => readonly string[]
+  readonly bodies: BodyBytes
+  readonly unread: UnreadBytes
 }
 
 /** Adds the HTTP API below `/api/`: one view of the table of verbs, with the rights, limits and errors of MQTT. */
 export async function registerApi(app: FastifyInstance, options: ApiOptions): Promise<void> {
-  const { ports, clock } = options
+  const { ports, clock, bodies, unread, maxBodyBytes } = options
   await app.register(async (api) => {
     common(api, options)
     limbRoutes(api, ports, clock)
@@ -32,9 +36,13 @@ export async function registerApi(app: FastifyInstance, options: ApiOptions): Pr
       signedIn.decorateRequest('identity', null)
       // Before the body is read: whoever may not ask sends none.
       signedIn.addHook('onRequest', async (request, reply) => signIn(request, reply, ports))
+      boundBodies(signedIn, bodies, maxBodyBytes, (reply, text) =>
+        sendProblem(reply, new Refusal('too_many_requests', text)),
+      )
+      boundAnswers(signedIn, unread)
       backupRoutes(signedIn, ports)
       verbRoutes(signedIn, ports)
-      eventRoutes(signedIn, ports, clock)
+      eventRoutes(signedIn, ports, clock, unread)
     })
   })
 }

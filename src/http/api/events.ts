@@ -5,6 +5,7 @@ import type { Identity, RetainedMessage } from '../../bridge/ports.ts'
 import type { Clock } from '../../kernel/clock.ts'
 import { Counts } from '../../kernel/counts.ts'
 import { Refusal } from '../../kernel/errors.ts'
+import type { UnreadBytes, UnreadPlace, UnreadResponse } from '../held-bytes.ts'
 import { onceOver } from '../once-over.ts'
 import { EventLog, type ServerEvent } from './event-log.ts'
 import type { ApiPorts } from './ports.ts'
@@ -18,7 +19,7 @@ const MAX_READERS = 100
 const MAX_READERS_PER_PRINCIPAL = 16
 
 /** Serves `GET /api/v1/events`: the retained state as of now, then everything that is published, as it happens. */
-export function eventRoutes(app: FastifyInstance, ports: ApiPorts, clock: Clock): void {
+export function eventRoutes(app: FastifyInstance, ports: ApiPorts, clock: Clock, unread: UnreadBytes): void {
   const log = new EventLog(ports.topics, ports.feed)
   const perPrincipal = new Counts()
   const open = new Set<ServerResponse>()
@@ -37,7 +38,7 @@ export function eventRoutes(app: FastifyInstance, ports: ApiPorts, clock: Clock)
     open.add(response)
     const lastId = request.headers['last-event-id']
     const data = (request.query as { data?: string }).data === 'true'
-    const stream = new Stream(response, clock, () => ports.isCurrent(identity))
+    const stream = new Stream(response, clock, () => ports.isCurrent(identity), { principal: name, unread })
     const stop = log.read((event) => stream.take(event), { data })
     onceOver(request, reply, () => {
       stop()
@@ -79,8 +80,16 @@ async function send(stream: Stream, log: EventLog, { topic, payload }: RetainedM
   if (text !== null) await stream.write(text)
 }
 
+interface Whose {
+  readonly principal: string
+  readonly unread: UnreadBytes
+}
+
 /** Is one reader. What is published while the retained state goes out waits, within the bound. */
-class Stream {
+class Stream implements UnreadResponse {
+  readonly principal: string
+  readonly #unread: UnreadBytes
+  readonly #place: UnreadPlace
   readonly #response: ServerResponse
   readonly #stopHeartbeat: () => void
   readonly #isAllowed: () => boolean
@@ -90,7 +99,15 @@ class Stream {
   /** Ends the waiting for a reader that has gone. */
   readonly #over = new AbortController()
 
-  constructor(response: ServerResponse, clock: Clock, isAllowed: () => boolean) {
+  constructor(
+    response: ServerResponse,
+    clock: Clock,
+    isAllowed: () => boolean,
+    { principal, unread }: Whose,
+  ) {
+    this.principal = principal
+    this.#unread = unread
+    this.#place = unread.enter(this)
     this.#response = response
     this.#isAllowed = isAllowed
     response.writeHead(200, {
@@ -118,7 +135,16 @@ class Stream {
     }
     this.#waiting.push(event)
     this.#waitingBytes += event.text.length
-    if (this.#waitingBytes > MAX_UNREAD_BYTES) this.#response.destroy()
+    this.#place.changed()
+    if (this.#waitingBytes > MAX_UNREAD_BYTES) this.#unread.end(this)
+  }
+
+  measure(): number {
+    return this.#response.writableLength + this.#waitingBytes
+  }
+
+  end(): void {
+    this.#response.destroy()
   }
 
   /** Resolves when the socket takes more. */
@@ -134,6 +160,7 @@ class Stream {
   live(missed: readonly ServerEvent[]): void {
     const waiting = this.#waiting ?? []
     this.#waiting = null
+    this.#waitingBytes = 0
     const newest = missed.at(-1)?.seq ?? 0
     for (const event of missed) this.#send(event)
     for (const event of waiting) if (event.seq === undefined || event.seq > newest) this.#send(event)
@@ -142,6 +169,8 @@ class Stream {
   stop(): void {
     this.#stopped = true
     this.#waiting = []
+    this.#waitingBytes = 0
+    this.#place.leave()
     this.#over.abort()
     this.#stopHeartbeat()
   }
@@ -154,6 +183,7 @@ class Stream {
       return
     }
     this.#response.write(text)
-    if (this.#response.writableLength > MAX_UNREAD_BYTES) this.#response.destroy()
+    this.#place.changed()
+    if (this.#response.writableLength > MAX_UNREAD_BYTES) this.#unread.end(this)
   }
 }

@@ -1,19 +1,22 @@
 import type { ServerResponse } from 'node:http'
 import type { Clock } from '../../kernel/clock.ts'
+import type { McpCaller } from '../../mcp/streamable/caller.ts'
+import type { UnreadBytes } from '../held-bytes.ts'
 
-/** The bytes that one client may leave unread when more come, and all clients together. */
+/** The bytes that one client may leave unread when more come. */
 const MAX_UNREAD_BYTES = 1_048_576
-const MAX_UNREAD_BYTES_IN_ALL = 67_108_864
 /** The pace at which a quiet stream is looked at whether its principal still may read it. */
 const LOOK_MS = 15_000
 
 /** Sends the bodies of responses, and ends those whose client does not read or may not read any more. */
 export class ResponseStreams {
   readonly #clock: Clock
+  readonly #unread: UnreadBytes
   readonly #open = new Set<ServerResponse>()
 
-  constructor(clock: Clock) {
+  constructor(clock: Clock, unread: UnreadBytes) {
     this.#clock = clock
+    this.#unread = unread
   }
 
   get size(): number {
@@ -24,7 +27,7 @@ export class ResponseStreams {
   async send(
     response: Response,
     to: ServerResponse,
-    mayRead: () => boolean,
+    { principal, isCurrent: mayRead }: Pick<McpCaller, 'principal' | 'isCurrent'>,
     clientGone: AbortSignal,
   ): Promise<void> {
     to.writeHead(response.status, { ...Object.fromEntries(response.headers), ...SAFE })
@@ -37,31 +40,30 @@ export class ResponseStreams {
     const gone = () => void reader.cancel().catch(() => undefined)
     clientGone.addEventListener('abort', gone, { once: true })
     this.#open.add(to)
+    const own = { principal, measure: () => to.writableLength, end: () => void to.destroy() }
+    const place = this.#unread.enter(own)
     // A stream that is not followed by an event has its headers sent at once.
     to.flushHeaders()
     try {
       for (let next = await reader.read(); !next.done; next = await reader.read()) {
         if (to.destroyed || clientGone.aborted) return
-        if (this.#isBehind(to) || !mayRead()) to.destroy()
+        if (!mayRead()) to.destroy()
+        else if (to.writableLength > MAX_UNREAD_BYTES) this.#unread.end(own)
         else to.write(next.value)
+        place.changed()
       }
       to.end()
     } finally {
       stopLooking()
+      // What it has not read of its last bytes counts until it has.
+      if (to.writableFinished || to.destroyed) place.leave()
+      else to.once('close', () => place.leave())
       this.#open.delete(to)
     }
   }
 
   endAll(): void {
     for (const response of this.#open) response.destroy()
-  }
-
-  #isBehind({ writableLength }: ServerResponse): boolean {
-    if (writableLength > MAX_UNREAD_BYTES) return true
-    if (writableLength === 0) return false
-    let all = 0
-    for (const each of this.#open) all += each.writableLength
-    return all > MAX_UNREAD_BYTES_IN_ALL
   }
 
   #look(to: ServerResponse, mayRead: () => boolean): () => void {

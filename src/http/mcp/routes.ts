@@ -9,8 +9,10 @@ import { type McpAnswer, RPC, refusedAnswer } from '../../mcp/streamable/errors.
 import { parseJson } from '../../protocol/decode.ts'
 import { peerAddress } from '../address.ts'
 import { crossOrigin, signIn } from '../api/access.ts'
+import { boundBodies } from '../api/bounded.ts'
 import type { ApiPorts } from '../api/ports.ts'
 import { sendProblem } from '../api/problem.ts'
+import type { BodyBytes, UnreadBytes } from '../held-bytes.ts'
 import { hostAllowed } from '../hosts.ts'
 import { onceOver } from '../once-over.ts'
 import { ResponseStreams } from './response-stream.ts'
@@ -30,6 +32,8 @@ export interface McpRouteOptions {
   readonly endpoint: McpEndpoint
   readonly clock: Clock
   readonly maxBodyBytes: number
+  readonly bodies: BodyBytes
+  readonly unread: UnreadBytes
   /** Reads what a reload may change, at each request. */
   readonly allowedOrigins: () => readonly string[]
   readonly hostNames: () => readonly string[]
@@ -100,7 +104,7 @@ function ownHost(
 
 function transport(app: FastifyInstance, options: McpRouteOptions): void {
   const { ports, endpoint, clock, maxBodyBytes } = options
-  const streams = new ResponseStreams(clock)
+  const streams = new ResponseStreams(clock, options.unread)
   const open = new Map<string, number>()
   let openInAll = 0
   app.decorateRequest('identity', null)
@@ -115,6 +119,9 @@ function transport(app: FastifyInstance, options: McpRouteOptions): void {
     const metadata = `${baseUrl(request, options)}${METADATA_PATH}${MCP_PATH}`
     return await signIn(request, reply, ports, metadata)
   })
+  boundBodies(app, options.bodies, maxBodyBytes, (reply, text) =>
+    sendAnswer(reply.header('retry-after', '1'), refusedAnswer(429, RPC.server, text)),
+  )
   app.addHook('preClose', async () => {
     streams.endAll()
     await endpoint.close()
@@ -157,9 +164,7 @@ function transport(app: FastifyInstance, options: McpRouteOptions): void {
         await answer.response.body?.cancel().catch(() => undefined)
         return reply
       }
-      await streams
-        .send(answer.response, reply.raw, caller.isCurrent, gone.signal)
-        .catch(() => reply.raw.destroy())
+      await streams.send(answer.response, reply.raw, caller, gone.signal).catch(() => reply.raw.destroy())
       return reply
     },
   })

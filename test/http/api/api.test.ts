@@ -494,6 +494,53 @@ async function follow(app: TestApp, headers: Record<string, string>) {
   }
 }
 
+describe('what one principal makes the bridge hold over HTTP', () => {
+  it('is bounded for requests that are not whole, over the API and /mcp together, and others go on', async () => {
+    await using app = await startApp(HTTP, { memory: true })
+    const ann = basic('ann', await addPrincipal(app, 'ann', 'viewer'))
+    const bob = basic('bob', await addPrincipal(app, 'bob', 'viewer'))
+    const begin = (path: string) => {
+      const socket = connect(app.bridge.http?.port ?? 0, '127.0.0.1').on('error', () => undefined)
+      socket.write(
+        `POST ${path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: ${ann.authorization}\r\n` +
+          'Content-Type: application/json\r\nContent-Length: 1200000\r\n\r\n{',
+      )
+      return socket
+    }
+    const sockets = Array.from({ length: 30 }, (_, i) => begin(i % 2 ? '/mcp' : '/api/v1/node/list'))
+    const large = { pad: 'x'.repeat(1_250_000) }
+    await expect.poll(async () => (await post(app, '/api/v1/node/list', large, ann)).status).toBe(429)
+    const metrics = await (await fetch(urlOf(app, '/metrics'))).text()
+    const held = Number(/^limb_http_held_bytes (\d+)$/m.exec(metrics)?.[1])
+    expect(held).toBeGreaterThan(10_000_000)
+    expect(held).toBeLessThanOrEqual(16 * 1_048_576)
+    expect((await post(app, '/api/v1/node/list', {}, ann)).status).toBe(200)
+    // A parameter that there is not is what is wrong with it.
+    expect((await post(app, '/api/v1/node/list', large, bob)).status).toBe(400)
+    for (const socket of sockets) socket.destroy()
+    await expect.poll(async () => (await post(app, '/api/v1/node/list', large, ann)).status).toBe(400)
+  })
+
+  it('ends event streams that are not read, counts them, and names who it was', async () => {
+    await using app = await startApp(HTTP, { memory: true })
+    const ann = basic('ann', await addPrincipal(app, 'ann', 'viewer'))
+    const limb = await app.limb('cam1')
+    const socket = connect(app.bridge.http?.port ?? 0, '127.0.0.1').on('error', () => undefined)
+    const closed = new Promise<void>((resolve) => socket.once('close', () => resolve()))
+    socket.write(
+      `GET /api/v1/events?data=true HTTP/1.1\r\nHost: localhost\r\nAuthorization: ${ann.authorization}\r\n\r\n`,
+    )
+    await new Promise((resolve) => socket.once('data', resolve))
+    socket.pause()
+    const named = () => app.logLines.some(({ msg }) => String(msg).startsWith('http: ann does not read'))
+    while (!named()) await limb.publish('limb/node/cam1/data/frame', Buffer.alloc(1_000_000, 'x'))
+    const metrics = await (await fetch(urlOf(app, '/metrics'))).text()
+    expect(metrics).toMatch(/^limb_http_connections_ended_total 1$/m)
+    socket.resume()
+    await closed
+  })
+})
+
 describe('GET /api/v1/backups/<file name>', () => {
   it('sends a backup to an admin, and nothing else to anybody', async () => {
     await using app = await startApp(HTTP)
