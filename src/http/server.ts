@@ -10,6 +10,7 @@ import type { Network } from '../kernel/networks.ts'
 import { hashKey, keyMatches } from '../kernel/secrets.ts'
 import { type ConsoleOptions, consoleRoutes } from './console/console.ts'
 import { type DoorOptions, type DoorReadings, openDoors } from './doors.ts'
+import { failures, frameworkErrors } from './failures.ts'
 import { boundHttpConnections } from './http-connections.ts'
 import type { Metrics } from './metrics.ts'
 import { limitPerAddress } from './per-address.ts'
@@ -149,6 +150,7 @@ const COMMON = {
   forceCloseConnections: true,
   bodyLimit: BODY_LIMIT_BYTES,
   requestTimeout: REQUEST_TIMEOUT_MS,
+  frameworkErrors,
 } as const
 const HEADERS = {
   headersTimeout: REQUEST_TIMEOUT_MS,
@@ -223,25 +225,6 @@ function bearer(token: string | null): (header: string | undefined) => boolean {
     const given = /^Bearer +(\S+)$/i.exec(header ?? '')?.[1]
     return given !== undefined && keyMatches(hash, given)
   }
-}
-
-function failures(app: FastifyInstance, log: Log, throttle: LogThrottle): void {
-  app.setNotFoundHandler(async (_request, reply) => {
-    reply.code(404)
-    return {
-      error:
-        'not found; there are the console at /, /healthz, /readyz, /metrics, the API below /api/v1/, MCP at /mcp, and MQTT over WebSocket at /mqtt',
-    }
-  })
-  app.setErrorHandler(async (error: Error & { statusCode?: number }, _request, reply) => {
-    const status = error.statusCode ?? 500
-    if (status >= 500)
-      throttle.write('failed', (suppressed) =>
-        log.error({ err: error, suppressed }, 'http: a request failed'),
-      )
-    reply.code(status)
-    return { error: status >= 500 ? 'the bridge failed; its log says why' : error.message }
-  })
 }
 
 const LISTEN_HINTS: Readonly<Record<string, string>> = {

@@ -114,6 +114,14 @@ describe('health', () => {
     expect(response.status).toBe(404)
     expect(await response.text()).toContain('/readyz')
   })
+
+  test('another method than that of a path is 405 and says which one is taken', async () => {
+    const response = await fetch(`http://127.0.0.1:${server.port}/readyz`, { method: 'POST' })
+    expect([response.status, response.headers.get('allow')]).toEqual([405, 'GET'])
+    const broken = await get('/%zz')
+    expect(broken.status).toBe(400)
+    expect(await broken.json()).toEqual({ error: 'the address of the request is not valid' })
+  })
 })
 
 describe('metrics', () => {

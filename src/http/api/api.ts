@@ -47,6 +47,12 @@ export async function registerApi(app: FastifyInstance, options: ApiOptions): Pr
   })
 }
 
+/** What is better said in words of ours than in those of the server. */
+const TEXTS: Readonly<Record<number, string>> = {
+  413: 'the body is larger than a request may be',
+  415: 'send the body as application/json',
+}
+
 const CROSS_ORIGIN = {
   methods: 'GET, POST',
   headers: 'authorization, content-type, last-event-id',
@@ -66,7 +72,6 @@ function common(api: FastifyInstance, { maxBodyBytes, allowedOrigins }: ApiOptio
   api.setErrorHandler(async (error: Error & { statusCode?: number }, _request, reply) => {
     const status = error.statusCode ?? 500
     if (status >= 500) throw error
-    const text = status === 415 ? 'send the body as application/json' : error.message
-    return sendProblem(reply, new Refusal('invalid_request', text), status)
+    return sendProblem(reply, new Refusal('invalid_request', TEXTS[status] ?? error.message), status)
   })
 }

@@ -197,9 +197,14 @@ function answered(reply: FastifyReply, session: HttpLimbSession): FastifyReply {
   const newest = session.takeAnswers().at(-1)
   if (newest === undefined) return reply.send({ status: 'ok' })
   const answer = JSON.parse(Buffer.from(newest).toString()) as PairingReply
-  if (answer.status === 'error' && answer.error !== undefined) return sendProblem(reply, answer.error)
+  if (answer.status === 'error' && answer.error !== undefined) return sendProblem(reply, ofHttp(answer.error))
   if (answer.status === 'rejected') return reply.code(403).send(answer)
   return reply.send(answer)
+}
+
+/** Names the key as a request over HTTP does; on MQTT it is the password. */
+function ofHttp(error: ErrorBody): ErrorBody {
+  return error.path === 'password' ? { ...error, path: 'apiKey' } : error
 }
 
 /** Reads a request. Who asks stands in the header, or, as devices of old send it, in the body beside the payload. */

@@ -66,8 +66,8 @@ export function problemOf(error: ErrorBody, status: number = STATUS_OF[error.cod
 }
 
 /**
- * Sends the problem and returns the reply. A 429 and a 503 say when to come back: programs heed `Retry-After`. A 401
- * names the document about signing in, where there is one (RFC 9728).
+ * Sends the problem and returns the reply. A 429 says when to come back: programs heed `Retry-After`. A 401 names the
+ * document about signing in, where there is one (RFC 9728).
  */
 export function sendProblem(
   reply: FastifyReply,

@@ -22,6 +22,13 @@ export function verbRoutes(app: FastifyInstance, ports: ApiPorts): void {
       const text = `there is no verb ${JSON.stringify(verb.slice(0, 64))}; ${API_PREFIX}openapi.json lists them`
       return sendProblem(reply, new Refusal('not_found', text))
     }
+    const [stray] = Object.keys(request.query as object)
+    if (stray !== undefined) {
+      // Passed over in silence, a filter that stands there would give the whole list.
+      const name = stray.slice(0, 64)
+      const text = `${name}: arguments go into the body as JSON, not into the address`
+      return sendProblem(reply, new Refusal('invalid_request', text, name))
+    }
     const payload = await ports.ask({
       identity: request.getDecorator<Identity>('identity'),
       address: peerAddress(request),

@@ -111,6 +111,43 @@ describe('POST /api/v1/<verb>', () => {
     expect(form).toMatchObject({ status: 415, json: { code: 'invalid_request' } })
   })
 
+  it('is a problem below /api/, whatever is asked for and whatever is wrong with it', async () => {
+    await using app = await startApp(HTTP, { memory: true })
+    const signIn = basic('ann', await addPrincipal(app, 'ann', 'viewer'))
+    const ask = async (method: string, path: string, body?: string) => {
+      const headers = { ...signIn, ...(body === undefined ? {} : { 'content-type': 'application/json' }) }
+      const response = await fetch(urlOf(app, path), {
+        method,
+        headers,
+        ...(body === undefined ? {} : { body }),
+      })
+      expect.soft(response.headers.get('content-type'), path).toBe('application/problem+json')
+      const problem = (await response.json()) as Record<string, unknown>
+      expect.soft(problem, path).toMatchObject({ status: response.status, code: expect.any(String) })
+      return [response.status, response.headers.get('allow'), problem.path ?? null]
+    }
+    expect(await ask('POST', '/api/v1/%zz', '{}')).toEqual([400, null, null])
+    expect(await ask('POST', '/api/v1/node/list?limit=1&after=x', '{}')).toEqual([400, null, 'limit'])
+    expect(await ask('GET', '/api/limb/register')).toEqual([405, 'POST', null])
+    expect(await ask('POST', '/api/limb/invoke', '{}')).toEqual([405, 'GET', null])
+    expect(await ask('POST', '/api/limb/nothing', '{}')).toEqual([404, null, null])
+    expect(await ask('GET', '/api/v2/node/list')).toEqual([404, null, null])
+    expect(await ask('POST', '/api/limb/register', `{"a":"${'b'.repeat(70_000)}"}`)).toEqual([
+      413,
+      null,
+      null,
+    ])
+    const short = JSON.stringify({
+      nodeId: 'h1',
+      apiKey: 'short',
+      displayName: 'H',
+      platform: 'p',
+      capabilities: [],
+    })
+    const device = await post(app, '/api/limb/register', short)
+    expect(device).toMatchObject({ status: 400, json: { code: 'invalid_request', path: 'apiKey' } })
+  })
+
   it('runs an invocation on a limb and answers with its result', async () => {
     await using app = await startApp(HTTP, { memory: true })
     const limb = await app.limb('cam1', {
