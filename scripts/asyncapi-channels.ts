@@ -13,6 +13,14 @@ export interface MessageEntry {
   readonly text?: boolean
   /** Carries `transaction`. */
   readonly correlated?: boolean
+  /** The properties that it has in MQTT 5. */
+  readonly properties?: MessageProperties
+}
+
+/** Properties of MQTT 5, as AsyncAPI's message binding has them. */
+export interface MessageProperties {
+  readonly responseTopic?: string | JsonSchema
+  readonly correlationData?: JsonSchema
 }
 
 export interface ChannelEntry {
@@ -22,6 +30,8 @@ export interface ChannelEntry {
   readonly summary: string
   readonly qos: 0 | 1
   readonly retain: boolean
+  /** Message expiry of MQTT 5, in seconds. */
+  readonly expiry?: JsonSchema
   readonly messages: Readonly<Record<string, MessageEntry>>
   /** The channel on which the bridge answers. */
   readonly reply?: string
@@ -51,11 +61,25 @@ const CLEARED: MessageEntry = {
   text: true,
 }
 const json = (schema: string, summary: string): MessageEntry => ({ payload: schema, summary })
-const correlated = (schema: string, summary: string): MessageEntry => ({
+const correlated = (schema: string, summary: string, properties: MessageProperties): MessageEntry => ({
   payload: schema,
   summary,
   correlated: true,
+  properties,
 })
+
+const INVOCATION_ID: JsonSchema = { type: 'string', description: 'The invocationId.' }
+/** Any bytes, which come back as they are. */
+const ANY_BYTES: JsonSchema = {
+  type: 'string',
+  contentEncoding: 'binary',
+  description: 'Whatever the principal chose; the response has the same bytes.',
+}
+const OWN_RESPONSES: JsonSchema = {
+  type: 'string',
+  pattern: `^${topics.response('[^/]+', '')}.+$`,
+  description: "Below the principal's own responses; a request with another one is denied.",
+}
 
 const NODE_CHANNELS: Record<string, ChannelEntry> = {
   register: {
@@ -92,7 +116,12 @@ const NODE_CHANNELS: Record<string, ChannelEntry> = {
     summary: 'The limb answers an invocation.',
     qos: 1,
     retain: false,
-    messages: { invocationResult: json('InvocationResult', 'How an invocation went.') },
+    messages: {
+      invocationResult: {
+        ...json('InvocationResult', 'How an invocation went.'),
+        properties: { correlationData: INVOCATION_ID },
+      },
+    },
   },
   data: {
     address: `${topics.dataPrefix(NODE)}{path}`,
@@ -116,7 +145,13 @@ const NODE_CHANNELS: Record<string, ChannelEntry> = {
     summary: 'An invocation for the limb.',
     qos: 1,
     retain: false,
-    messages: { invocation: json('Invocation', 'Run this command.') },
+    expiry: { type: 'integer', minimum: 1, description: 'The seconds that are left until its deadline.' },
+    messages: {
+      invocation: {
+        ...json('Invocation', 'Run this command.'),
+        properties: { responseTopic: topics.node(NODE, 'result'), correlationData: INVOCATION_ID },
+      },
+    },
   },
   status: {
     address: topics.node(NODE, 'status'),
@@ -200,6 +235,9 @@ const BRIDGE_CHANNELS: Record<string, ChannelEntry> = {
   },
 }
 
+const ASKS: MessageProperties = { responseTopic: OWN_RESPONSES, correlationData: ANY_BYTES }
+const ANSWERS: MessageProperties = { correlationData: ANY_BYTES }
+
 function verbChannels(): Record<string, ChannelEntry> {
   const channels: Record<string, ChannelEntry> = {}
   for (const verb of verbNames) {
@@ -211,7 +249,7 @@ function verbChannels(): Record<string, ChannelEntry> {
       summary,
       qos: 1,
       retain: false,
-      messages: { [`request${name}`]: correlated(`${name}Request`, summary) },
+      messages: { [`request${name}`]: correlated(`${name}Request`, summary, ASKS) },
       reply: `response${name}`,
       role,
     }
@@ -222,8 +260,8 @@ function verbChannels(): Record<string, ChannelEntry> {
       qos: 1,
       retain: false,
       messages: {
-        [`response${name}`]: correlated(`${name}Response`, 'It is done.'),
-        refusal: correlated('Refusal', 'It is refused, and nothing was changed.'),
+        [`response${name}`]: correlated(`${name}Response`, 'It is done.', ANSWERS),
+        refusal: correlated('Refusal', 'It is refused, and nothing was changed.', ANSWERS),
       },
     }
   }

@@ -1,10 +1,14 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { stringify } from 'yaml'
+import { configSchema } from '../src/host/config/schema.ts'
 import { CHANNELS, type ChannelEntry, type MessageEntry, PARAMETERS } from './asyncapi-channels.ts'
 import { jsonSchemas } from './asyncapi-schemas.ts'
 
 /** `docs/asyncapi.yaml`: protocol.md for machines (AsyncAPI 3.0), from the bridge's point of view. */
+
+/** The MQTT binding that knows MQTT 5. */
+const BINDING = { bindingVersion: '0.2.0' }
 
 const ref = (path: string) => ({ $ref: `#/${path}` })
 const pointer = (text: string) => text.replaceAll('~', '~0').replaceAll('/', '~1')
@@ -15,12 +19,13 @@ function mapped<T, R>(table: Readonly<Record<string, T>>, make: (entry: T, key: 
   return Object.fromEntries(Object.entries(table).map(([key, entry]) => [key, make(entry, key)]))
 }
 
-function message({ payload, summary, text, correlated }: MessageEntry, name: string) {
+function message({ payload, summary, text, correlated, properties }: MessageEntry, name: string) {
   return {
     name,
     summary,
     contentType: text ? 'text/plain' : 'application/json',
     ...(correlated ? { correlationId: { location: '$message.payload#/transaction' } } : {}),
+    ...(properties === undefined ? {} : { bindings: { mqtt: { ...properties, ...BINDING } } }),
     payload: typeof payload === 'string' ? ref(`components/schemas/${payload}`) : payload,
   }
 }
@@ -44,14 +49,15 @@ function channel({ address, summary, messages, planned }: ChannelEntry) {
 }
 
 function operation(entry: ChannelEntry, key: string) {
-  const { action, summary, qos, retain, reply, role, planned } = entry
+  const { action, summary, qos, retain, expiry, reply, role, planned } = entry
+  const messageExpiry = expiry === undefined ? {} : { messageExpiryInterval: expiry }
   const answers = reply === undefined ? undefined : CHANNELS[reply]
   return {
     action,
     channel: ref(`channels/${key}`),
     summary,
     ...(planned ? { description: 'Not in this version yet.', tags: [{ name: 'planned' }] } : {}),
-    bindings: { mqtt: { qos, retain, bindingVersion: '0.2.0' } },
+    bindings: { mqtt: { qos, retain, ...messageExpiry, ...BINDING } },
     messages: Object.keys(entry.messages).map((name) => ref(`channels/${key}/messages/${pointer(name)}`)),
     ...(answers === undefined
       ? {}
@@ -73,7 +79,20 @@ export function version(): string {
   return (JSON.parse(readFileSync(file, 'utf8')) as { version: string }).version
 }
 
+/** What a client of MQTT 5 may ask for at CONNECT, as configured without a configuration. */
+function serverBindings() {
+  const { sessionExpirySeconds, maxKeepaliveSeconds } = configSchema.parse({}).mqtt
+  const sessionExpiryInterval = {
+    type: 'integer',
+    minimum: 0,
+    maximum: sessionExpirySeconds,
+    description: 'CONNACK says how long the session lasts when the client asked for longer.',
+  }
+  return { mqtt: { keepAlive: maxKeepaliveSeconds, sessionExpiryInterval, ...BINDING } }
+}
+
 export function asyncapiDocument() {
+  const bindings = serverBindings()
   const messages: Record<string, MessageEntry> = {}
   for (const entry of Object.values(CHANNELS)) Object.assign(messages, entry.messages)
   const security = [ref('components/securitySchemes/nameAndKey')]
@@ -93,17 +112,19 @@ export function asyncapiDocument() {
       mqtt: {
         host: '127.0.0.1:1883',
         protocol: 'mqtt',
-        protocolVersion: '3.1.1',
-        description: 'MQTT over TCP, as configured without a configuration.',
+        protocolVersion: '5',
+        description: 'MQTT over TCP, as configured without a configuration; MQTT 3.1.1 and 3.1 too.',
         security,
+        bindings,
       },
       websocket: {
         host: '127.0.0.1:8083',
         pathname: '/mqtt',
         protocol: 'ws',
-        protocolVersion: '3.1.1',
-        description: 'MQTT over WebSocket, subprotocol `mqtt`.',
+        protocolVersion: '5',
+        description: 'MQTT over WebSocket, subprotocol `mqtt`; MQTT 3.1.1 and 3.1 too.',
         security,
+        bindings,
       },
     },
     channels: mapped(CHANNELS, channel),

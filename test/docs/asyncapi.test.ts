@@ -15,7 +15,10 @@ interface Channel {
   parameters?: Record<string, unknown>
   messages: Record<string, { $ref: string }>
 }
-interface Operation {
+interface Binding {
+  bindings?: { mqtt: Record<string, unknown> }
+}
+interface Operation extends Binding {
   action: 'send' | 'receive'
   channel: { $ref: string }
   messages: { $ref: string }[]
@@ -23,11 +26,12 @@ interface Operation {
   'x-limb-role'?: string
 }
 interface Document {
+  servers: Record<string, Binding>
   channels: Record<string, Channel>
   operations: Record<string, Operation>
   components: {
     schemas: Record<string, object>
-    messages: Record<string, { payload: object }>
+    messages: Record<string, Binding & { payload: object }>
   }
 }
 
@@ -117,6 +121,25 @@ describe('docs/asyncapi.yaml', () => {
     expect(operation?.action).toBe('receive')
     expect(operation?.['x-limb-role']).toBe(role)
     expect(lookUp(operation?.reply?.channel.$ref ?? '#/')).toBe(response)
+  })
+
+  it('says what MQTT 5 adds, in the binding that has it', () => {
+    const { servers, operations, components } = document
+    const bindingOf = ({ bindings }: Binding = {}) => bindings?.mqtt ?? {}
+    for (const server of Object.values(servers)) {
+      expect(bindingOf(server)).toMatchObject({ sessionExpiryInterval: { type: 'integer' } })
+    }
+    expect(bindingOf(operations.sendInvoke)).toMatchObject({ messageExpiryInterval: { minimum: 1 } })
+    expect(bindingOf(components.messages.invocation).responseTopic).toBe('limb/node/{nodeId}/result')
+    const asked = bindingOf(components.messages.requestNodeList).responseTopic
+    const isOwn = validator().compile(asked as object)
+    expect(['limb/principal/ann/response/x/1', 'limb/node/r1/invoke'].map((topic) => isOwn(topic))).toEqual([
+      true,
+      false,
+    ])
+    for (const name of ['invocation', 'invocationResult', 'requestNodeList', 'responseNodeList', 'refusal']) {
+      expect(bindingOf(components.messages[name]).correlationData, name).toMatchObject({ type: 'string' })
+    }
   })
 
   it('has a message for every kind of event', () => {
