@@ -1,12 +1,15 @@
 import { iso } from '../../kernel/clock.ts'
 import { Refusal } from '../../kernel/errors.ts'
 import { LIMITS } from '../../protocol/limits.ts'
+import { audit } from '../audit.ts'
 import type { KnownSession } from '../ports.ts'
 import type { BridgeContext } from '../settings.ts'
 import type { VerbHandlersOf } from '../verb-context.ts'
 
 /** Makes the verbs about MQTT sessions, live and stored. */
-export function sessionHandlers({ clock, store, sessions, log }: BridgeContext): VerbHandlersOf<'session'> {
+export function sessionHandlers(world: BridgeContext): VerbHandlersOf<'session'> {
+  const { store, sessions, log } = world
+
   return {
     async 'session/list'({ name, limit = LIMITS.listDefault, after }) {
       const all = sessions
@@ -26,14 +29,7 @@ export function sessionHandlers({ clock, store, sessions, log }: BridgeContext):
       }
       const detail = { name, clientId }
       await store.transact((tx) =>
-        tx.audit({
-          at: clock.wallMs(),
-          actor: caller.name,
-          kind: 'session.forgotten',
-          nodeId: null,
-          outcome: 'stored',
-          detail,
-        }),
+        tx.audit(audit(world, 'session.forgotten', { actor: caller.name, detail })),
       )
       log.info({ ...detail, by: caller.name }, `a session of ${name} is forgotten`)
       return { name, clientId }

@@ -1,4 +1,5 @@
 import { Leasing } from '../access/leasing.ts'
+import { PolicyEntries } from '../access/policy-entries.ts'
 import type { PendingApprovals } from '../invocation/approvals.ts'
 import type { Control } from '../invocation/control.ts'
 import type { Announcer } from '../live/announcer.ts'
@@ -15,6 +16,7 @@ import type { PresenceKeeper } from '../presence/presence-keeper.ts'
 import type { BridgeContext } from '../settings.ts'
 import type { Attempts } from '../sign-in/attempts.ts'
 import { Principals } from '../sign-in/principals.ts'
+import { TokenOwners } from '../sign-in/token-owners.ts'
 import type { Tokens } from '../sign-in/tokens.ts'
 import type { VerifiedPasswords } from '../sign-in/verified-passwords.ts'
 import type { Retries } from '../upkeep/retries.ts'
@@ -60,6 +62,9 @@ export function verbHandlers(world: BridgeContext, use: UseCases): VerbHandlers 
   const { policies, leases, rights, invocations } = control
   const provisioning = new Provisioning(world, use)
   const limbs = new ApprovedLimbs(world, { ...use, gone: (nodeId) => control.nodeGone(nodeId) })
+  const look = (at: { principal: string; nodeId: string }) => control.look(at)
+  const entries = new PolicyEntries(world, { registry, policies, announcer, look })
+  const owners = new TokenOwners(world, use)
   const leasing = new Leasing(world, { registry, rights, leases })
   const principals = new Principals(world, {
     ...use,
@@ -72,13 +77,13 @@ export function verbHandlers(world: BridgeContext, use: UseCases): VerbHandlers 
     ...nodeHandlers(world, { ...use, provisioning, limbs }),
     ...nodeDescriptionHandlers(world, use),
     ...pairingHandlers(world, use),
-    ...policyHandlers(world, registry, policies, (at) => control.look(at), announcer),
+    ...policyHandlers(entries),
     ...leaseHandlers({ leases, leasing }),
     ...invocationHandlers(world, approvals, invocations),
     ...auditHandlers(world),
     ...principalHandlers(principals),
     ...sessionHandlers(world),
-    ...tokenHandlers(world, use),
+    ...tokenHandlers(world, { ...use, owners }),
     ...backupHandlers(world, announcer),
     ...webhookHandlers(use.webhooks),
     ...bridgeHandlers(world, use),
