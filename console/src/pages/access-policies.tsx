@@ -6,7 +6,7 @@ import { t } from '../i18n/index.ts'
 import { session } from '../live/session.ts'
 import { href } from '../router.ts'
 import { useLoaded } from '../ui/data.ts'
-import { attempt, Button, Card, Empty, ErrorLine, Level, SelectField, TextField } from '../ui/kit.tsx'
+import { attempt, Button, Card, Level, ListState, SelectField, TextField } from '../ui/kit.tsx'
 import { because, EntryTable } from './limb-policy.tsx'
 
 type Explained = NonNullable<VerbResult<'policy/explain'>['items']>[number]
@@ -25,8 +25,7 @@ export function AccessPolicies(): JSX.Element {
       <Matrix turn={turn} />
       <div class="grid wide-first">
         <Card title={t('policy.entries')}>
-          {entries.error !== undefined && <ErrorLine error={entries.error} />}
-          {entries.data?.items.length === 0 && <Empty>{t('policy.none')}</Empty>}
+          <ListState error={entries.error} count={entries.data?.items.length} none={t('policy.none')} />
           <EntryTable items={entries.data?.items ?? []} changed={again} />
         </Card>
         {session.may('policy/set') && <AddPolicy again={again} />}
@@ -68,8 +67,7 @@ function Matrix({ turn }: { turn: number }): JSX.Element {
           placeholder={t('any')}
         />
       </div>
-      {error !== undefined && <ErrorLine error={error} />}
-      {data !== undefined && rows.length === 0 && <Empty>{t('matrix.none')}</Empty>}
+      <ListState error={error} count={data && rows.length} none={t('matrix.none')} />
       {data !== undefined && rows.length > 0 && (
         <div class="scroll" tabIndex={0} role="group" aria-label={t('matrix.title')}>
           <table class="matrix">

@@ -3,7 +3,7 @@ import { useState } from 'preact/hooks'
 import { t } from '../i18n/index.ts'
 import { session } from '../live/session.ts'
 import { useLoaded } from '../ui/data.ts'
-import { Age, attempt, Button, Card, confirmThen, Empty, ErrorLine, Tag, TextField } from '../ui/kit.tsx'
+import { Age, attempt, Button, Card, confirmThen, ListState, Tag, TextField } from '../ui/kit.tsx'
 
 /** MQTT sessions, live and kept. */
 export function AccessSessions(): JSX.Element {
@@ -37,8 +37,7 @@ export function AccessSessions(): JSX.Element {
       }
     >
       <TextField label={t('session.of')} value={name} onInput={setName} placeholder={t('any')} />
-      {error !== undefined && <ErrorLine error={error} />}
-      {data?.items.length === 0 && <Empty>{t('session.none')}</Empty>}
+      <ListState error={error} count={data?.items.length} none={t('session.none')} />
       <table>
         <thead>
           <tr>

@@ -11,8 +11,7 @@ import {
   Card,
   Clock,
   confirmThen,
-  Empty,
-  ErrorLine,
+  ListState,
   SelectField,
   TextField,
 } from '../ui/kit.tsx'
@@ -38,8 +37,7 @@ export function AccessTokens(): JSX.Element {
   return (
     <div class="grid wide-first">
       <Card title={t('access.tokens')}>
-        {error !== undefined && <ErrorLine error={error} />}
-        {data?.items.length === 0 && <Empty>{t('token.none')}</Empty>}
+        <ListState error={error} count={data?.items.length} none={t('token.none')} />
         <table>
           <thead>
             <tr>

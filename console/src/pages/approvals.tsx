@@ -14,8 +14,8 @@ import {
   confirmThen,
   Dialog,
   Empty,
-  ErrorLine,
   Json,
+  ListState,
   Tag,
   TextField,
   TimeBar,
@@ -217,8 +217,7 @@ function Decided(): JSX.Element {
   const items = (data?.items ?? []).filter((item) => item.level === 'gated' && item.decidedBy !== undefined)
   return (
     <Card title={t('approvals.last')}>
-      {error !== undefined && <ErrorLine error={error} />}
-      {data !== undefined && items.length === 0 && <Empty>{t('approvals.last-none')}</Empty>}
+      <ListState error={error} count={data && items.length} none={t('approvals.last-none')} />
       <ul class="lines">
         {items.slice(0, 20).map((item) => (
           <li key={item.invocationId}>

@@ -14,8 +14,8 @@ import {
   Button,
   Card,
   Empty,
-  ErrorLine,
   Icon,
+  ListState,
   SelectField,
   saveFile,
   TextField,
@@ -120,8 +120,7 @@ function Rows({ filters }: { filters: Filters }): JSX.Element {
   const rows = [...newest, ...older.filter(({ seq }) => seq < last)]
   return (
     <Card title={t('audit.rows')}>
-      {error !== undefined && <ErrorLine error={error} />}
-      {data !== undefined && rows.length === 0 && <Empty>{t('record.none')}</Empty>}
+      <ListState error={error} count={data && rows.length} none={t('record.none')} />
       <AuditLines rows={rows} />
       {next !== undefined && (
         <p class="act">

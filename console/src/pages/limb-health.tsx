@@ -4,7 +4,7 @@ import { known, numberText, t } from '../i18n/index.ts'
 import { session } from '../live/session.ts'
 import type { Values } from '../live/values.ts'
 import { useLoaded } from '../ui/data.ts'
-import { Age, Button, Card, Clock, Empty, ErrorLine, Facts, Icon, Status } from '../ui/kit.tsx'
+import { Age, Button, Card, Clock, Empty, ErrorLine, Facts, Icon, ListState, Status } from '../ui/kit.tsx'
 import { historyOf, Strip } from '../ui/uptime.tsx'
 
 interface LimbHealthProps {
@@ -141,8 +141,7 @@ function Leases({ nodeId }: { nodeId: string }): JSX.Element {
   const mayEnd = session.reaches('operator')
   return (
     <Card title={t('lease.title')}>
-      {error !== undefined && <ErrorLine error={error} />}
-      {data?.items.length === 0 && <Empty>{t('lease.none')}</Empty>}
+      <ListState error={error} count={data?.items.length} none={t('lease.none')} />
       <ul class="lines">
         {data?.items.map(({ leaseId, principal, capability, expiresAt, queued }) => (
           <li key={leaseId}>

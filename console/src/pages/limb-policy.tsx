@@ -5,7 +5,7 @@ import type { VerbResult } from '../../../src/protocol/results.ts'
 import { known, t } from '../i18n/index.ts'
 import { session } from '../live/session.ts'
 import { useLoaded } from '../ui/data.ts'
-import { attempt, Button, Card, Empty, ErrorLine, Level, TextField } from '../ui/kit.tsx'
+import { attempt, Button, Card, Empty, ErrorLine, Level, ListState, TextField } from '../ui/kit.tsx'
 import { LevelButtons } from '../ui/level-buttons.tsx'
 import type { LimbView } from './limb.tsx'
 
@@ -46,8 +46,7 @@ export function LimbPolicy({ nodeId, state }: LimbView): JSX.Element {
         {state.capabilities.length === 0 && <Empty>{t('limb.no-commands')}</Empty>}
       </Card>
       <Card title={t('policy.entries')}>
-        {entries.error !== undefined && <ErrorLine error={entries.error} />}
-        {entries.data?.items.length === 0 && <Empty>{t('policy.none')}</Empty>}
+        <ListState error={entries.error} count={entries.data?.items.length} none={t('policy.none')} />
         <EntryTable items={entries.data?.items ?? []} changed={again} />
       </Card>
     </div>

@@ -3,7 +3,7 @@ import { known, t } from '../i18n/index.ts'
 import { session } from '../live/session.ts'
 import { AuditLines } from '../ui/audit-lines.tsx'
 import { useLoaded } from '../ui/data.ts'
-import { Card, Clock, Empty, ErrorLine, Tag } from '../ui/kit.tsx'
+import { Card, Clock, Empty, ErrorLine, ListState, Tag } from '../ui/kit.tsx'
 import type { LimbView } from './limb.tsx'
 
 /** What was asked of it, and what was decided about it. */
@@ -16,8 +16,7 @@ export function LimbRecord({ nodeId }: LimbView): JSX.Element {
   return (
     <div class="grid">
       <Card title={t('record.invocations')}>
-        {invocations.error !== undefined && <ErrorLine error={invocations.error} />}
-        {invocations.data?.items.length === 0 && <Empty>{t('record.none')}</Empty>}
+        <ListState error={invocations.error} count={invocations.data?.items.length} none={t('record.none')} />
         <ol class="lines">
           {invocations.data?.items.map((item) => (
             <li key={item.invocationId}>

@@ -7,7 +7,7 @@ import { useSignals } from '../live/signal.ts'
 import { href } from '../router.ts'
 import { setSound, soundOn } from '../ui/alerts.tsx'
 import { useLoaded } from '../ui/data.ts'
-import { Age, attempt, Button, Card, Empty, ErrorLine, Icon } from '../ui/kit.tsx'
+import { Age, attempt, Button, Card, Empty, Icon, ListState } from '../ui/kit.tsx'
 import { PairingRequestCard } from './pairing-request.tsx'
 import { NewcomerSteps } from './pairing-steps.tsx'
 import { PairingWindow } from './pairing-window.tsx'
@@ -101,8 +101,7 @@ function RefusedKeys(): JSX.Element {
     attempt(session.ask('pairing/forgive', { nodeId }), t('refused.forgiven', { name: nodeId })).then(again)
   return (
     <Card title={t('refused.title')}>
-      {error !== undefined && <ErrorLine error={error} />}
-      {data !== undefined && items.length === 0 && <Empty>{t('refused.none')}</Empty>}
+      <ListState error={error} count={data && items.length} none={t('refused.none')} />
       <ul class="lines">
         {items.map(({ nodeId, why, at, until }) => (
           <li key={nodeId}>

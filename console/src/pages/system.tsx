@@ -16,6 +16,7 @@ import {
   ErrorLine,
   Facts,
   Icon,
+  ListState,
   SelectField,
   saveFile,
   Tag,
@@ -169,8 +170,7 @@ function Backups({ again }: { again: () => void }): JSX.Element {
       .catch(() => undefined)
   return (
     <Card title={t('system.backups')}>
-      {list.error !== undefined && <ErrorLine error={list.error} />}
-      {list.data?.items.length === 0 && <Empty>{t('backup.none')}</Empty>}
+      <ListState error={list.error} count={list.data?.items.length} none={t('backup.none')} />
       <ul class="lines">
         {list.data?.items.map(({ file, bytes, takenAt }) => (
           <li key={file}>
@@ -229,8 +229,7 @@ function LogTail(): JSX.Element {
           options={LEVELS.map((each) => [each, each] as const)}
         />
       </div>
-      {error !== undefined && <ErrorLine error={error} />}
-      {data?.items.length === 0 && <Empty>{t('system.log-none')}</Empty>}
+      <ListState error={error} count={data?.items.length} none={t('system.log-none')} />
       <ol class="log" tabIndex={0} aria-label={t('system.log')}>
         {data?.items.map((line, index) => (
           <li key={`${line.at} ${index}`} class={line.level}>

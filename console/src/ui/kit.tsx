@@ -461,6 +461,23 @@ export function ErrorLine({ error }: { error: unknown }): JSX.Element {
   )
 }
 
+interface ListStateProps {
+  readonly error: unknown
+  /** The number of entries; undefined while nothing was answered. */
+  readonly count: number | undefined
+  readonly none: string
+}
+
+/** What stands in the place of a list that could not be loaded, or has no entry. */
+export function ListState({ error, count, none }: ListStateProps): JSX.Element {
+  return (
+    <>
+      {error !== undefined && <ErrorLine error={error} />}
+      {count === 0 && <Empty>{none}</Empty>}
+    </>
+  )
+}
+
 export function CopyButton({ text, label = 'copy' }: { text: string; label?: MessageKey }): JSX.Element {
   const [done, setDone] = useState(false)
   const copy = async () => {
