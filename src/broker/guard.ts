@@ -29,8 +29,10 @@ export interface GuardOptions {
   readonly take5: (frame: Frame, flush: () => void) => Verdict
   /** Returns whether a PUBLISH of this size is read over rather than the end of the session. */
   readonly readsOver: (bytes: number) => boolean
-  /** A PUBLISH was read over: its topic, and the packet identifier of QoS 1. */
-  readonly readOver: (topic: string, messageId: number | undefined, bytes: number) => void
+  /** A PUBLISH of `bytes` was read over; `beginning` is checked, and ends where its payload began. */
+  readonly readOver: (beginning: Frame, bytes: number) => void
+  /** The same of MQTT 5; `beginning` is not checked, and ends anywhere. */
+  readonly readOver5: (beginning: Frame, bytes: number) => void
   readonly failed: (error: unknown) => void
 }
 
@@ -38,8 +40,8 @@ export interface GuardOptions {
 export const TOO_LARGE = 'packet too large'
 
 const PUBLISH = 3
-const QOS_1 = 2
-const QOS_2 = 4
+/** The bits of QoS 1 and 2 in the first byte of PUBLISH. */
+const QOS = 6
 /** The most bytes of type and length. */
 const HEADER_BYTES = 5
 
@@ -116,24 +118,26 @@ export class Guard extends FrameSplitter {
     return bytes > this.#options.limits.maxPacketBytes ? TOO_LARGE : undefined
   }
 
-  /** A sender at QoS 2 waits for more than one answer, and one that speaks MQTT 5 was told the limit. */
+  /**
+   * At QoS 0, MQTT 5 has no other word for it than DISCONNECT. At QoS 1 and 2 a client whose connection ends sends its
+   * message again for ever, and the answer can say why it must not.
+   */
   protected readsOver(first: number, bytes: number): boolean {
-    const isPublish = first >> 4 === PUBLISH && (first & QOS_2) === 0
-    return isPublish && this.#stage === 'open' && !this.#isVersion5 && this.#options.readsOver(bytes)
+    const isPublish = first >> 4 === PUBLISH && this.#stage === 'open'
+    return isPublish && (!this.#isVersion5 || (first & QOS) !== 0) && this.#options.readsOver(bytes)
   }
 
   protected skipped(head: Buffer, bytes: number): void {
-    let at = 1
-    while (at < HEADER_BYTES && (head[at] as number) >= 0x80) at++
-    const topicAt = at + 3
-    const topicEnd = topicAt + head.readUInt16BE(at + 1)
-    const isAcknowledged = ((head[0] as number) & QOS_1) !== 0
-    if (topicEnd + 2 > head.length) {
-      this.malformed('a PUBLISH without a topic')
+    let body = 1
+    while (body < HEADER_BYTES && (head[body++] as number) >= 0x80);
+    if (this.#isVersion5) {
+      this.#options.readOver5({ bytes: head, start: 0, body, end: head.length }, bytes)
       return
     }
-    const topic = head.toString('utf8', topicAt, topicEnd)
-    this.#options.readOver(topic, isAcknowledged ? head.readUInt16BE(topicEnd) : undefined, bytes)
+    const end = body + 2 + head.readUInt16BE(body) + (((head[0] as number) & QOS) === 0 ? 0 : 2)
+    const fault = checkFrame(head, 0, body, Math.min(end, head.length), this.#options.limits.maxTopicBytes)
+    if (fault === undefined) this.#options.readOver({ bytes: head, start: 0, body, end }, bytes)
+    else this.malformed(fault)
   }
 
   protected take(frame: Frame, flush: () => void): Verdict {

@@ -4,6 +4,7 @@ import type { Address } from '../protocol/topics.ts'
 import type { AedesClient, Callback, InboundPublish, RequestedSubscription } from './aedes-internals.ts'
 import type { Connection } from './connection.ts'
 import { REASON } from './mqtt5/reasons.ts'
+import { SINK } from './publish-frame.ts'
 import type { Outcome, Received } from './received.ts'
 import type { PublishRight } from './rights.ts'
 import type { MqttSession } from './session.ts'
@@ -48,6 +49,10 @@ export class InboundPath {
   #publish(session: MqttSession, packet: InboundPublish, callback: Callback): void {
     const { topic, payload, qos, retain } = packet
     consume(packet)
+    if (topic === SINK) {
+      session.acks.run(() => callback(null))
+      return
+    }
     this.publish(session, { topic, payload, qos, retain }, () => callback(null), callback)
   }
 

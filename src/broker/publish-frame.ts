@@ -86,6 +86,20 @@ export class PublishFrame {
   }
 }
 
+/** The topic of messages that are dropped behind the parser; nobody may publish there. */
+export const SINK = '$sink'
+
+/** Makes a PUBLISH without a payload that ends in the sink: what is left of it is its handshake. */
+export function toSink(first: number, id: number): Buffer {
+  const packet = Buffer.alloc(6 + SINK.length)
+  packet[0] = first & ~1
+  packet[1] = packet.length - 2
+  packet.writeUInt16BE(SINK.length, 2)
+  packet.write(SINK, 4)
+  packet.writeUInt16BE(id, packet.length - 2)
+  return packet
+}
+
 export function puback(id: number): Buffer {
   return answer(0x40, id)
 }

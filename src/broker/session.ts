@@ -24,7 +24,7 @@ import { codeOf, FAREWELLS, REASON } from './mqtt5/reasons.ts'
 import { TOO_MANY_UNDER_WAY, Translator } from './mqtt5/translator.ts'
 import { OrderedQueue } from './ordered-queue.ts'
 import { PUBACK, PUBCOMP, PUBREC } from './packet-ids.ts'
-import { puback, refusal, refusalV5 } from './publish-frame.ts'
+import { puback, refusal, refusalV5, toSink } from './publish-frame.ts'
 import type { Reach } from './rights.ts'
 import type { SessionContext } from './session-context.ts'
 import { SessionLimits } from './session-limits.ts'
@@ -34,8 +34,9 @@ import { Throttle } from './throttle.ts'
 
 /** The version of each protocol level; level 5 has a translator. */
 const VERSIONS: Readonly<Record<number, MqttVersion>> = { 3: '3.1', 4: '3.1.1', 5: '5' }
-/** The bit of QoS 2 in the first byte of PUBLISH. */
+/** The bit of QoS 2 in the first byte of PUBLISH, and those of both. */
 const QOS_2 = 0x04
+const QOS = 0x06
 /** A larger message ends the session: nobody sends that by a slip. */
 const MAX_READ_OVER_BYTES = 64 * 1024 * 1024
 const TOO_MANY_HANDSHAKES = 'too many QoS 2 messages that wait for PUBREL'
@@ -108,7 +109,8 @@ export class MqttSession extends Connection implements Session {
       connect5: (frame) => this.#connect5(frame),
       take5: (frame, flush) => this.#take5(frame, flush),
       readsOver: (bytes) => this.identity.kind !== 'candidate' && bytes <= MAX_READ_OVER_BYTES,
-      readOver: (topic, messageId, bytes) => this.#readOver(topic, messageId, bytes),
+      readOver: (beginning, bytes) => this.#readOver(beginning, bytes),
+      readOver5: (beginning, bytes) => this.#readOver5(beginning, bytes),
       failed: (error) => this.fail(error, 'a session failed'),
     })
     this.#lists = new ListOrder({
@@ -239,20 +241,34 @@ export class MqttSession extends Connection implements Session {
   }
 
   /** A message that is too large is dropped and acknowledged: a client whose connection ends sends it again for ever. */
-  #readOver(topic: string, messageId: number | undefined, bytes: number): void {
+  #readOver({ bytes: head, body, end }: Frame, bytes: number): void {
+    const first = head[0] as number
+    const isAcknowledged = (first & QOS) !== 0
+    this.#tooLarge(head.toString('utf8', body + 2, isAcknowledged ? end - 2 : end), bytes)
+    if (!isAcknowledged) return
+    const id = head.readUInt16BE(end - 2)
+    // The handshake of QoS 2 is Aedes'.
+    if ((first & QOS_2) !== 0) this.#parse(toSink(first, id))
+    else this.acks.run(() => this.conn.destroyed || this.conn.write(puback(id)))
+  }
+
+  #readOver5(beginning: Frame, bytes: number): void {
     const { maxPacketBytes } = this.#limits
+    const reason = `the packet is too large and was dropped: ${bytes} bytes, at most ${maxPacketBytes}`
+    const topic = this.#translator?.readOver(beginning, { code: REASON.quotaExceeded, reason })
+    if (typeof topic === 'string') this.#tooLarge(topic, bytes)
+  }
+
+  #tooLarge(topic: string, bytes: number): void {
     this.#throttle?.received(PUBLISH << 4, bytes)
     const { client } = this
     if (client._keepaliveInterval > 0) client._keepaliveTimer?.refresh()
+    const { maxPacketBytes } = this.#limits
     this.limited(
       'packet',
       { bytes, maxPacketBytes, topic: topic.slice(0, 200) },
       'message too large: it is dropped and acknowledged',
     )
-    if (messageId === undefined) return
-    this.acks.run(() => {
-      if (!this.conn.destroyed) this.conn.write(puback(messageId))
-    })
   }
 
   #violated(fault: string, code = codeOf(fault)): void {

@@ -143,8 +143,8 @@ describe('after CONNACK', () => {
     const limb = await connect({ username: 'cam1', password: 'key' })
     limb.send(publishPacket('limb/node/cam1/data/x', Buffer.alloc(900), { qos: 1, id: 1 }))
     await limb.ack(PUBACK, 1)
-    // At QoS 2: at QoS 0 and 1 it is read over.
-    limb.send(Buffer.from([0x34, 0xe9, 0x07]))
+    // SUBSCRIBE; a message is read over.
+    limb.send(Buffer.from([0x82, 0xe9, 0x07]))
     await limb.closed
     const candidate = await connect({ username: 'cam2' })
     candidate.send(Buffer.from([0x30, 0xf5, 0x03]))

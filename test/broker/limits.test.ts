@@ -8,6 +8,8 @@ import {
   connectPacket,
   dial,
   PUBACK,
+  PUBCOMP,
+  PUBREC,
   publishPacket,
   subscribePacket,
   UNSUBACK,
@@ -199,8 +201,8 @@ describe('connections', () => {
     stranger.send(Buffer.from([0x10, 0xff, 0x7f]))
     await stranger.closed
     const limb = await connect(LIMB)
-    // At QoS 2; at QoS 0 and 1 it is read over.
-    limb.send(publishPacket('limb/node/cam1/data/x', Buffer.alloc(20_000), { qos: 2 }).subarray(0, 10))
+    // SUBSCRIBE; a message is read over.
+    limb.send(Buffer.from([0x82, 0xff, 0x7f]))
     await limb.closed
     expect(broker.counters.limits).toMatchObject({ sign_in_bytes: 1, packet: 1 })
     expect(broker.counters.violations).toBe(0)
@@ -236,6 +238,33 @@ describe('connections', () => {
       await limb.closed
     },
   )
+
+  test('with too large a message of QoS 2 end its handshake in its order, once, however it is sent again', async () => {
+    const { connect, broker, core } = await startWith({ maxPacketBytes: 10_000 })
+    const limb = await connect({ ...LIMB, clean: false, clientId: 'kept' })
+    const viewer = await connect({ username: 'viewer' })
+    await viewer.subscribe({ 'limb/node/cam1/data/#': 0 })
+    const data = (leaf: string, size: number, id: number, dup = false) =>
+      publishPacket(`limb/node/cam1/data/${leaf}`, Buffer.alloc(size, 97), { qos: 2, id, dup })
+    limb.send(data('a', 5, 1), data('b', 50_000, 2), data('b', 50_000, 2, true), data('c', 5, 3))
+    const received: number[] = []
+    while (received.length < 4) received.push((await limb.of(PUBREC)).body.readUInt16BE(0))
+    expect(received).toEqual([1, 2, 2, 3])
+    limb.send(...[1, 2, 3].map((id) => Buffer.from([0x62, 2, 0, id])))
+    for (const id of [1, 2, 3]) expect((await limb.of(PUBCOMP)).body.readUInt16BE(0)).toBe(id)
+    // The identifier is free again, and says nothing of what comes next.
+    limb.send(data('d', 5, 2))
+    await limb.ack(PUBREC, 2)
+    const got = [await viewer.message(), await viewer.message(), await viewer.message()]
+    expect(got.map(({ topic }) => topic.at(-1))).toEqual(['a', 'c', 'd'])
+    expect(broker.counters.limits.packet).toBe(2)
+    expect(broker.counters.denied.publish).toBe(0)
+    // Nothing that is read over gets past the rules for a topic.
+    limb.send(data('+', 50_000, 9))
+    await limb.closed
+    expect(broker.counters.violations).toBe(1)
+    expect(core.all('message')).toEqual([])
+  })
 
   test('with more open QoS 2 messages than allowed are ended and counted', async () => {
     const { connect, broker } = await startWith({ maxInflightPerSession: 3 })

@@ -112,6 +112,9 @@ const BY_IDENTIFIER: ReadonlyMap<number, Property | { readonly form: Form }> = n
   [0x2a, { form: 'byte' }],
 ])
 
+/** The properties are longer than what is left of the packet. */
+export const CUT_SHORT = malformed('the properties are cut short')
+
 const NOTHING = Buffer.alloc(0)
 /** Shared by all packets without properties; nobody changes it. */
 const NONE: Readonly<Properties> = Object.freeze({ userProperties: 0, bytes: 0, forwarded: NOTHING })
@@ -123,7 +126,7 @@ export function readProperties(reader: Reader, packet: number): Readonly<Propert
     return NONE
   }
   const length = reader.varint()
-  if (length > reader.left) reader.fail(malformed('the properties are cut short'))
+  if (length > reader.left) reader.fail(CUT_SHORT)
   if (reader.fault !== undefined) return NONE
   const inner = new Reader(reader.bytes, reader.at, reader.at + length)
   const properties = readAll(inner, packet)

@@ -23,7 +23,7 @@ import {
   readSubscribe,
   readUnsubscribe,
 } from './frame.ts'
-import { TOO_MANY_PROPERTIES, tooMany } from './properties.ts'
+import { CUT_SHORT, TOO_MANY_PROPERTIES, tooMany } from './properties.ts'
 import { type Fault5, FIRST_FAILURE, malformed, protocolError, REASON } from './reasons.ts'
 import { ReceivedOnce } from './received-once.ts'
 import { PacketCollector, standInFor } from './stand-in.ts'
@@ -213,6 +213,19 @@ export class Translator {
     return undefined
   }
 
+  /** Answers a PUBLISH that was read over but for its beginning, and returns its topic; undefined: the session ends. */
+  readOver({ bytes, body, end }: Frame, outcome: Outcome): string | undefined {
+    const { acks, limits, violated } = this.#options
+    const read = readPublish(bytes[0] as number, bytes, body, end, limits.maxTopicBytes)
+    const topic = isFault(read) ? read : this.#topicOf(read)
+    if (isFault(read) || typeof topic !== 'string') {
+      violated(topic === CUT_SHORT ? TOO_LARGE : (topic as Fault5))
+      return undefined
+    }
+    acks.run(() => this.#answer(read.qos, read.id, outcome))
+    return topic
+  }
+
   #handOn(message: Received, acknowledge: (outcome: Outcome) => void): void {
     if (message.qos === 1) {
       this.#options.publish(message, acknowledge)
@@ -357,5 +370,6 @@ export class Translator {
 
 export const TOO_MANY_UNDER_WAY = 'more messages of QoS 1 and 2 under way than the receive maximum'
 const TOO_MANY: Fault5 = { code: REASON.receiveMaximumExceeded, text: TOO_MANY_UNDER_WAY }
+const TOO_LARGE: Fault5 = { code: REASON.packetTooLarge, text: 'packet too large' }
 const TOO_MANY_COPIES = protocolError('too many copies of one message')
 const REFUSED_PROPERTIES: Outcome = { code: TOO_MANY_PROPERTIES.code, reason: TOO_MANY_PROPERTIES.text }

@@ -170,7 +170,7 @@ const mqtt = z.strictObject({
     LIMITS.registrationBytes + 4096,
     16_777_216,
     1_310_720,
-    'The largest packet of a session that has signed in. Over MQTT 3.1 and 3.1.1 a larger message of QoS 0 or 1, up to 64 MiB, is dropped, acknowledged and counted; any other larger packet ends the session.',
+    'The largest packet of a session that has signed in. A larger message, up to 64 MiB, is dropped, acknowledged and counted; any other larger packet ends the session, and so does such a message at QoS 0 over MQTT 5.',
     { reload: 'live' },
   ),
   // Both hold for sessions that begin from then on.

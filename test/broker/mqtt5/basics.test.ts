@@ -300,6 +300,61 @@ describe('subscriptions', () => {
   })
 })
 
+describe('a message above the maximum packet size', () => {
+  test('is read over at QoS 1 and 2, and its answer says that it was dropped; its alias counts', async () => {
+    const bridge = await five({ maxPacketBytes: 10_000 })
+    const client = await joined5(bridge, { username: 'viewer1' })
+    await subscribed(client, [['t/#', 0]])
+    const alias = props().uint16(0x23, 4).bytes()
+    const large = 'x'.repeat(200_000)
+    client.send(
+      publish5('t/a', 'a', { qos: 1, id: 1 }),
+      publish5('t/b', large, { qos: 1, id: 2, properties: alias }),
+      publish5('t/c', large, { qos: 2, id: 3, properties: props().text(3, 'text/plain').bytes() }),
+      publish5('', 'b', { qos: 1, id: 4, properties: alias }),
+    )
+    const answers = [await client.of(PUBACK), await client.of(PUBACK), await client.of(PUBREC)].map(answer5)
+    expect(answers.map(({ id, code }) => [id, code])).toEqual([
+      [1, 0],
+      [2, 0x97],
+      [3, 0x97],
+    ])
+    for (const { properties } of answers.slice(1)) {
+      expect(properties['1f']).toEqual([
+        expect.stringMatching(/^the packet is too large and was dropped: 2000\d\d bytes, at most 10000$/),
+      ])
+    }
+    expect(answer5(await client.of(PUBACK))).toMatchObject({ id: 4, code: 0 })
+    expect(await nextMessage(client)).toMatchObject({ topic: 't/a', text: 'a' })
+    expect(await nextMessage(client)).toMatchObject({ topic: 't/b', text: 'b' })
+    // PUBREC of a failure ends the handshake: the identifier is free.
+    client.send(publish5('t/c', 'c', { qos: 2, id: 3 }))
+    expect(answer5(await client.of(PUBREC))).toMatchObject({ id: 3, code: 0 })
+    expect(bridge.broker.counters.limits.packet).toBe(2)
+    expect(bridge.broker.counters.violations).toBe(0)
+  })
+
+  test.each([
+    ['at QoS 0, which has no other answer', { qos: 0 as const }, 0x95],
+    [
+      'with properties that nobody reads to their end',
+      { qos: 1 as const, properties: props().text(3, 'x'.repeat(65_000)).text(8, 'y'.repeat(9000)).bytes() },
+      0x95,
+    ],
+    [
+      'with an alias above the maximum',
+      { qos: 1 as const, properties: props().uint16(0x23, 11).bytes() },
+      0x94,
+    ],
+  ])('ends the session %s', async (_what, options, code) => {
+    const bridge = await five({ maxPacketBytes: 10_000 })
+    const client = await joined5(bridge, { username: 'viewer1' })
+    client.send(publish5('t/a', 'x'.repeat(200_000), options))
+    expect(farewell5(await client.of(DISCONNECT)).code).toBe(code)
+    await client.closed
+  })
+})
+
 describe('the end of a connection', () => {
   test.each([
     ['a malformed packet', packet(0x82, Buffer.from([0, 1, 0])), 0x82],
