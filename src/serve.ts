@@ -13,6 +13,7 @@ import { startLimitSeconds } from './host/systemd/start-limit.ts'
 import { startWatchdog } from './host/systemd/watchdog.ts'
 import { systemClock } from './kernel/clock.ts'
 import { MisconfiguredError, messageOf, StartError } from './kernel/errors.ts'
+import { machineClock } from './kernel/machine-clock.ts'
 
 /** The bridge as a process: configuration, log, service manager, signals, from the start to the signal that ends it. */
 
@@ -58,7 +59,7 @@ export async function serve({ configFile, acceptOlder = false, version }: ServeO
       config,
       acceptOlder,
       log,
-      clock: systemClock,
+      clock: machineClock(),
       version,
       inherited,
       adminPassword,

@@ -129,7 +129,15 @@ export class Core implements Inbound {
     )
     this.#takeovers = new Takeovers(world, (kind, fields) => this.#announcer.event(kind, fields))
     this.#authenticator = new Authenticator(world, this.#refusedSignIns, this.#tokens, verified)
-    this.view = createView(world.topics, this.registry, this.pending, this.approvals, this.#announcer)
+    const { topics, running } = world
+    this.view = createView(
+      topics,
+      this.registry,
+      this.pending,
+      this.approvals,
+      this.#announcer,
+      running.steady,
+    )
   }
 
   /** The number of live sessions of each role. */

@@ -292,7 +292,7 @@ export interface Store {
   loadRequests(bounds: RequestBounds): Promise<LoadedRequests>
   /** Returns how long bridges have run on this store, as it was saved last; 0 at first. */
   runningMs(): Promise<number>
-  /** Never lowers it. */
+  /** Never lowers it. Stores too how far the steady clock is. */
   saveRunningMs(ms: number): Promise<void>
   /** One write for many heartbeats; a lost batch loses only the freshness of `lastHeartbeatAt`. */
   saveHeartbeats(batch: readonly { nodeId: string; at: number }[]): Promise<void>
@@ -356,10 +356,10 @@ export interface Session {
   subscribedTo(topic: string): boolean
   /**
    * Sends to this session alone, at QoS 1 if its subscription allows; when it is not acknowledged, again to the same
-   * session when that returns. False when it is not subscribed. `expiresAt` is the wall time from which on it is not
-   * to be delivered; `context` is for clients that can be told so.
+   * session when that returns. False when it is not subscribed. After `lifeMs` milliseconds it is not delivered any
+   * more; `context` is for clients that can be told so.
    */
-  send(topic: string, payload: Uint8Array, context?: MessageContext & { expiresAt?: number }): boolean
+  send(topic: string, payload: Uint8Array, context?: MessageContext & { lifeMs?: number }): boolean
   /**
    * Resolves when its peer has taken what was sent to it so far, or is gone. Absent: nothing ever waits to be sent.
    */

@@ -28,7 +28,7 @@ export interface InboundPublish {
 export interface MessageExtras {
   /** Its properties as they came, without those that belong to one hop: see `forwarded` in mqtt5/properties.ts. */
   readonly properties?: Uint8Array | undefined
-  /** Wall time from which on nobody gets it any more. */
+  /** The time on the steady clock from which on nobody gets it any more. */
   readonly expiresAt?: number | undefined
 }
 

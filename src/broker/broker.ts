@@ -133,7 +133,8 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
       )
     },
   })
-  const { feed, tap } = createFeed(options.persistence, options.clock)
+  const { steady } = options.persistence.running
+  const { feed, tap } = createFeed(options.persistence, steady)
   const shared = new SharedSubscriptions({
     persistence: options.persistence,
     rights,
@@ -172,6 +173,7 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
     log,
     peerLog: new PeerLog(clock, log),
     wills,
+    steady,
     shared,
     publish: (session, message, acknowledge) => path.receive(session, message, acknowledge),
     strangers: new Strangers({

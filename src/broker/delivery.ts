@@ -35,7 +35,7 @@ export class SessionDelivery {
     this.outbox = new SessionOutbox({
       client,
       conn: session.conn,
-      clock: world.clock,
+      steady: world.steady,
       persistence: world.persistence,
       limits: world.limits,
       counters: world.counters,
@@ -117,13 +117,13 @@ export class SessionDelivery {
   }
 
   /** Sends to this session alone; returns false when it is not subscribed. */
-  send(topic: string, payload: Uint8Array, context?: MessageContext & { expiresAt?: number }): boolean {
+  send(topic: string, payload: Uint8Array, context?: MessageContext & { lifeMs?: number }): boolean {
     const granted = this.filters.qosFor(topic)
     if (granted < 0 || !this.mayReceive(topic)) return false
     const qos: Qos = granted > 0 ? 1 : 0
     const packet = {
       ...routedPacket(topic, payload, qos),
-      ...(context?.expiresAt !== undefined && { expiresAt: context.expiresAt }),
+      ...(context?.lifeMs !== undefined && { expiresAt: this.#world.steady.now() + context.lifeMs }),
       ...(context !== undefined && this.#speaks5 && { properties: contextProperties(context) }),
     }
     this.#world.broker.inOrder(() => this.outbox.put(ownCopy(packet, qos)))
@@ -211,7 +211,7 @@ export class SessionDelivery {
 
   #deliverRetained(packet: RoutedPacket, identifiers: readonly number[] | undefined, done: () => void): void {
     const granted = this.filters.qosFor(packet.topic)
-    if (granted < 0 || isExpired(packet, this.#world.clock) || !this.mayReceive(packet.topic)) {
+    if (granted < 0 || isExpired(packet, this.#world.steady) || !this.mayReceive(packet.topic)) {
       setImmediate(done)
       return
     }

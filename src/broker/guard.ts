@@ -119,8 +119,8 @@ export class Guard extends FrameSplitter {
   }
 
   /**
-   * At QoS 0, MQTT 5 has no other word for it than DISCONNECT. At QoS 1 and 2 a client whose connection ends sends its
-   * message again for ever, and the answer can say why it must not.
+   * Reads over a message, but for one of QoS 0 in MQTT 5, which has no other word for it than DISCONNECT. A client
+   * whose connection ends sends its message of QoS 1 or 2 again for ever, and the answer can say why it must not.
    */
   protected readsOver(first: number, bytes: number): boolean {
     const isPublish = first >> 4 === PUBLISH && this.#stage === 'open'

@@ -1,5 +1,5 @@
 import type { Duplex } from 'node:stream'
-import type { Clock } from '../kernel/clock.ts'
+import type { SteadyClock } from '../kernel/steady-clock.ts'
 import type { AedesClient, Persistence, Qos, RoutedPacket } from './aedes-internals.ts'
 import type { BrokerCounters } from './counters.ts'
 import type { BrokerLimits } from './limits.ts'
@@ -22,7 +22,7 @@ export interface Encoder {
 export interface SessionOutboxOptions {
   readonly client: AedesClient<unknown>
   readonly conn: Duplex
-  readonly clock: Clock
+  readonly steady: SteadyClock
   readonly persistence: Persistence
   readonly limits: BrokerLimits
   readonly counters: BrokerCounters
@@ -350,10 +350,10 @@ export class SessionOutbox {
   }
 
   #write(message: Outgoing, messageId: number): void {
-    const { conn, counters, clock } = this.#options
+    const { conn, counters, steady } = this.#options
     if (this.#closed || conn.destroyed || conn.writableEnded) return
     holdForTurn(conn, message.packet.payload.length)
-    if (!isExpired(message.packet, clock) && this.encoder.write(conn, message, messageId)) {
+    if (!isExpired(message.packet, steady) && this.encoder.write(conn, message, messageId)) {
       counters.messagesOut++
       return
     }
@@ -442,8 +442,8 @@ export function sizeOfLeft(left: readonly LeftBehind[]): number {
   return left.reduce((sum, { message }) => sum + size(message), 0)
 }
 
-export function isExpired({ expiresAt }: RoutedPacket, clock: Clock): boolean {
-  return expiresAt !== undefined && clock.wallMs() >= expiresAt
+export function isExpired({ expiresAt }: RoutedPacket, steady: SteadyClock): boolean {
+  return expiresAt !== undefined && steady.now() >= expiresAt
 }
 
 function size(message: Outgoing): number {

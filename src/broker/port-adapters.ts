@@ -1,5 +1,5 @@
 import type { Feed, KnownSession, PublishedMessage, Publisher, Sessions } from '../bridge/ports.ts'
-import type { Clock } from '../kernel/clock.ts'
+import type { SteadyClock } from '../kernel/steady-clock.ts'
 import type { BrokerPersistence, RoutedPacket } from './aedes-internals.ts'
 import { contextProperties } from './mqtt5/publish.ts'
 import { isExpired } from './outbox.ts'
@@ -79,7 +79,7 @@ function knownSessions(
 /** `tap` is to be called with each message as it is routed. */
 export function createFeed(
   persistence: BrokerPersistence,
-  clock: Clock,
+  steady: SteadyClock,
 ): {
   feed: Feed
   tap: (message: PublishedMessage) => void
@@ -95,7 +95,7 @@ export function createFeed(
         for await (const packet of packets) {
           const { topic, payload, qos } = packet
           // The sweep deletes it from disk some time later; to everybody else it is gone already.
-          if (!isExpired(packet, clock)) yield { topic, payload, qos, retain: true }
+          if (!isExpired(packet, steady)) yield { topic, payload, qos, retain: true }
         }
       },
     },

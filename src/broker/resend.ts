@@ -42,14 +42,14 @@ async function resendMessage(
   world: SessionContext,
 ): Promise<void> {
   const { outbox } = session.delivery
-  const { rights, counters, clock } = world
+  const { rights, counters, steady } = world
   outbox.resent(packet.brokerCounter)
   if (!rights.receive(session.identity, packet.topic, session.clientId)) {
     counters.denied.forward++
     await outbox.forgetStored(packet)
     return
   }
-  if (isExpired(packet, clock)) {
+  if (isExpired(packet, steady)) {
     counters.undelivered++
     await outbox.forgetStored(packet)
     return

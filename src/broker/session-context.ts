@@ -1,5 +1,6 @@
 import type { Inbound } from '../bridge/ports.ts'
 import type { Counts } from '../kernel/counts.ts'
+import type { SteadyClock } from '../kernel/steady-clock.ts'
 import type { Topics } from '../protocol/topics.ts'
 import type { Persistence } from './aedes-internals.ts'
 import type { Connection, ConnectionContext } from './connection.ts'
@@ -20,6 +21,8 @@ export interface SessionContext extends ConnectionContext {
   readonly topics: Topics
   readonly limits: BrokerLimits
   readonly wills: DelayedWills
+  /** The clock by which messages expire. */
+  readonly steady: SteadyClock
   /** Subscriptions of the live sessions of each principal, together. */
   readonly subscriptionCounts: Counts
   /** Brings a message to its end; `acknowledge` is called in the order of the session's messages. */

@@ -546,7 +546,7 @@ export class MqttSession extends Connection implements Session {
       retain,
       from: this.client.id ?? undefined,
       properties: forwarded.length === 0 ? undefined : forwarded,
-      expiresAt: messageExpiry === undefined ? undefined : this.#world.clock.wallMs() + messageExpiry * 1000,
+      expiresAt: messageExpiry === undefined ? undefined : this.#world.steady.now() + messageExpiry * 1000,
     })
   }
 
@@ -565,7 +565,7 @@ export class MqttSession extends Connection implements Session {
     )
   }
 
-  send(topic: string, payload: Uint8Array, context?: MessageContext & { expiresAt?: number }): boolean {
+  send(topic: string, payload: Uint8Array, context?: MessageContext & { lifeMs?: number }): boolean {
     return this.alive && this.delivery.send(topic, payload, context)
   }
 }

@@ -1,6 +1,6 @@
 import type { StatusReason } from '../protocol/names.ts'
 
-/** Records when a limb came or went, for the uptime that operators ask for. Times are wall time in milliseconds. */
+/** Records when a limb came or went, for the uptime that operators ask for. Times are on the steady clock. */
 
 export interface StatusChange {
   readonly nodeId: string

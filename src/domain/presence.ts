@@ -1,5 +1,6 @@
-import type { MonotonicMs, WallMs } from '../kernel/clock.ts'
+import type { MonotonicMs } from '../kernel/clock.ts'
 import type { Deadlined } from '../kernel/deadlines.ts'
+import type { SteadyMs } from '../kernel/steady-clock.ts'
 import type { NodeStatus, StatusReason } from '../protocol/names.ts'
 import type { PresenceRule } from '../protocol/presence.ts'
 import type { Heartbeat } from '../protocol/schemas.ts'
@@ -12,10 +13,10 @@ import type { Heartbeat } from '../protocol/schemas.ts'
 export interface Presence extends Deadlined {
   status: NodeStatus
   reason: StatusReason
-  /** The time at which `status` began, wall time. */
-  since: WallMs
-  /** Receipt time of the last heartbeat, wall time; null: never. */
-  lastHeartbeatAt: WallMs | null
+  /** The time at which `status` began. */
+  since: SteadyMs
+  /** Receipt time of the last heartbeat; null: never. */
+  lastHeartbeatAt: SteadyMs | null
   /** A heartbeat came since its `state` was published. */
   heardSinceState: boolean
   /** The one live session of the limb, or null. */
@@ -38,10 +39,10 @@ const NOTHING_UNAVAILABLE: readonly string[] = Object.freeze([])
 
 export function newPresence(
   reason: StatusReason,
-  now: WallMs,
+  now: SteadyMs,
   timeoutMs: number,
   rule: PresenceRule,
-  lastHeartbeatAt: WallMs | null,
+  lastHeartbeatAt: SteadyMs | null,
 ): Presence {
   return {
     status: 'offline',
@@ -64,7 +65,7 @@ function setStatus(
   presence: Presence,
   status: NodeStatus,
   reason: StatusReason,
-  now: WallMs,
+  now: SteadyMs,
 ): PresenceChange {
   if (presence.status === status) {
     if (presence.reason === reason) return 'none'
@@ -78,7 +79,7 @@ function setStatus(
 }
 
 /** A newer session of the limb: from now on, only this one counts. To some limbs it is the sign of life itself. */
-export function sessionOpened(presence: Presence, session: object, now: WallMs): PresenceChange {
+export function sessionOpened(presence: Presence, session: object, now: SteadyMs): PresenceChange {
   presence.session = session
   const { mode, topic } = presence.rule
   return mode === 'connection' && topic === null ? isThere(presence, now, NEVER) : 'none'
@@ -88,7 +89,7 @@ export function sessionOpened(presence: Presence, session: object, now: WallMs):
 export function activitySeen(
   presence: Presence,
   session: object,
-  now: WallMs,
+  now: SteadyMs,
   monotonicNow: MonotonicMs,
 ): PresenceChange {
   const { mode } = presence.rule
@@ -97,14 +98,14 @@ export function activitySeen(
 }
 
 /** The limb's own availability topic says that it is there, or is not. */
-export function availabilityChanged(presence: Presence, online: boolean, now: WallMs): PresenceChange {
+export function availabilityChanged(presence: Presence, online: boolean, now: SteadyMs): PresenceChange {
   if (online) return isThere(presence, now, NEVER)
   presence.deadline = NEVER
   return presence.status === 'offline' ? 'none' : setStatus(presence, 'offline', 'reported', now)
 }
 
 /** `busy` and `degraded`, which it said itself, stay. */
-function isThere(presence: Presence, now: WallMs, deadline: number): PresenceChange {
+function isThere(presence: Presence, now: SteadyMs, deadline: number): PresenceChange {
   presence.lastHeartbeatAt = now
   presence.heardSinceState = true
   presence.lost = false
@@ -114,12 +115,11 @@ function isThere(presence: Presence, now: WallMs, deadline: number): PresenceCha
 }
 
 /** Lets a sleepy limb whose time is not up sleep on after a restart. */
-export function sleepsOn(presence: Presence, now: WallMs, monotonicNow: MonotonicMs): void {
+export function sleepsOn(presence: Presence, now: SteadyMs, monotonicNow: MonotonicMs): void {
   const { lastHeartbeatAt, timeoutMs, rule } = presence
   if (rule.mode !== 'sleepy' || lastHeartbeatAt === null) return
-  const left = lastHeartbeatAt + timeoutMs - now
-  // More than the whole time: the clock was set back, and nothing is known.
-  if (left <= 0 || left > timeoutMs) return
+  const left = Math.min(timeoutMs, lastHeartbeatAt + timeoutMs - now)
+  if (left <= 0) return
   presence.status = 'asleep'
   presence.deadline = monotonicNow + left
 }
@@ -128,7 +128,7 @@ export function heartbeatReceived(
   presence: Presence,
   session: object,
   heartbeat: Heartbeat,
-  now: WallMs,
+  now: SteadyMs,
   monotonicNow: MonotonicMs,
 ): PresenceChange {
   return presence.session === session ? heard(presence, heartbeat, now, monotonicNow) : 'none'
@@ -138,7 +138,7 @@ export function heartbeatReceived(
 export function probeAnswered(
   presence: Presence,
   heartbeat: Heartbeat,
-  now: WallMs,
+  now: SteadyMs,
   monotonicNow: MonotonicMs,
 ): PresenceChange {
   return presence.rule.mode === 'probe' ? heard(presence, heartbeat, now, monotonicNow) : 'none'
@@ -147,7 +147,7 @@ export function probeAnswered(
 function heard(
   presence: Presence,
   heartbeat: Heartbeat,
-  now: WallMs,
+  now: SteadyMs,
   monotonicNow: MonotonicMs,
 ): PresenceChange {
   presence.lastHeartbeatAt = now
@@ -180,7 +180,7 @@ export function signedOff(
   presence: Presence,
   session: object | null,
   reason: 'disconnected' | 'deregistered',
-  now: WallMs,
+  now: SteadyMs,
 ): PresenceChange {
   if (presence.session !== session) return 'none'
   if (reason === 'disconnected') presence.session = null
@@ -195,7 +195,7 @@ export function signedOff(
 }
 
 /** It is offline, whatever its mode. */
-export function wentOffline(presence: Presence, reason: StatusReason, now: WallMs): PresenceChange {
+export function wentOffline(presence: Presence, reason: StatusReason, now: SteadyMs): PresenceChange {
   presence.deadline = NEVER
   return presence.status === 'offline' ? 'none' : setStatus(presence, 'offline', reason, now)
 }
@@ -204,7 +204,7 @@ export function wentOffline(presence: Presence, reason: StatusReason, now: WallM
 export function connectionLost(
   presence: Presence,
   session: object,
-  now: WallMs,
+  now: SteadyMs,
   monotonicNow: MonotonicMs,
   graceMs: number,
 ): PresenceChange {
@@ -218,7 +218,7 @@ export function connectionLost(
 }
 
 /** Its deadline has passed. */
-export function deadlinePassed(presence: Presence, now: WallMs): PresenceChange {
+export function deadlinePassed(presence: Presence, now: SteadyMs): PresenceChange {
   presence.deadline = NEVER
   const reason = presence.lost ? 'connection_lost' : 'timeout'
   presence.lost = false
@@ -226,7 +226,7 @@ export function deadlinePassed(presence: Presence, now: WallMs): PresenceChange 
 }
 
 /** The bridge itself ends: from outside nobody can tell any more. */
-export function bridgeStopped(presence: Presence, now: WallMs): PresenceChange {
+export function bridgeStopped(presence: Presence, now: SteadyMs): PresenceChange {
   presence.deadline = NEVER
   return presence.status === 'offline' ? 'none' : setStatus(presence, 'offline', 'bridge_stopped', now)
 }

@@ -6,7 +6,8 @@ import type { Capability, PairingRequestKind, RefusalCause, Registration } from 
 
 /**
  * These are the rows that every store keeps. Times are integer milliseconds of wall time, but for ends (`expiresAt`,
- * `until`, `currentUntil`): those are on the running clock (`kernel/running-clock.ts`).
+ * `until`, `currentUntil`), which are on the running clock (`kernel/running-clock.ts`), and for `lastHeartbeatAt` and the
+ * presence history, which are on the steady clock (`kernel/steady-clock.ts`).
  */
 
 /** Is what an operator set for a limb; a key that is absent leaves the limb's own wish. */

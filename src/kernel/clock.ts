@@ -19,6 +19,8 @@ export interface Clock {
   monotonicMs(): MonotonicMs
   /** Calls `task` once after `delayMs`; the returned function takes it back. Keeps no process alive. */
   after(delayMs: number, task: () => void): () => void
+  /** The boot of the machine: its name, and how long it lasts, the time in which the machine slept included. */
+  readonly boot?: { readonly id: string; ms(): number } | undefined
 }
 
 /** The longest delay of a timer: `setTimeout` fires at once for a longer one (2^31 - 1 ms, some 24.8 days). */

@@ -1,4 +1,5 @@
 import type { Clock, MonotonicMs, WallMs } from './clock.ts'
+import { SteadyClock, type SteadyMark } from './steady-clock.ts'
 
 declare const running: unique symbol
 
@@ -12,6 +13,8 @@ export type RunningMs = number & { readonly [running]: true }
  * the time of now, and what is left.
  */
 export class RunningClock {
+  /** The clock of what lasts by the clock on the wall. */
+  readonly steady: SteadyClock
   readonly #clock: Clock
   #before = 0
   #since: MonotonicMs
@@ -19,10 +22,12 @@ export class RunningClock {
   constructor(clock: Clock) {
     this.#clock = clock
     this.#since = clock.monotonicMs()
+    this.steady = new SteadyClock(clock)
   }
 
   /** Goes on from what was stored last: at the start, before anything asks for the time. */
-  continueFrom(stored: number): void {
+  continueFrom(stored: number, mark?: SteadyMark): void {
+    if (mark !== undefined) this.steady.continueFrom(mark)
     this.#before = stored
     this.#since = this.#clock.monotonicMs()
   }

@@ -65,7 +65,7 @@ describe('what was sent at QoS 1 and not acknowledged is sent again when the ses
     const first = await start({ file })
     const { limb, session } = await limbOf(first)
     const invoke = (text: string, ms: number) =>
-      session.send('limb/node/cam1/invoke', Buffer.from(text), { expiresAt: Date.now() + ms })
+      session.send('limb/node/cam1/invoke', Buffer.from(text), { lifeMs: ms })
     for (const [text, ms] of [
       ['a', 60_000],
       ['over', 300],
@@ -102,7 +102,7 @@ describe('what was sent at QoS 1 and not acknowledged is sent again when the ses
     const running = await start()
     const { limb, session } = await limbOf(running)
     for (const text of ['a', 'b'])
-      session.send('limb/node/cam1/invoke', Buffer.from(text), { expiresAt: Date.now() + 60_000 })
+      session.send('limb/node/cam1/invoke', Buffer.from(text), { lifeMs: 60_000 })
     const [a] = [await limb.message(), await limb.message()]
     limb.send(puback(a.id))
     await limb.settle()
@@ -186,12 +186,12 @@ describe('what was not acknowledged is not sent again', () => {
   test('after its time', async () => {
     const running = await start()
     const { limb, session } = await limbOf(running)
-    const until = Date.now() + 50
-    session.send('limb/node/cam1/invoke', Buffer.from('late'), { expiresAt: until })
-    session.send('limb/node/cam1/invoke', Buffer.from('in time'), { expiresAt: Date.now() + 60_000 })
+    session.send('limb/node/cam1/invoke', Buffer.from('late'), { lifeMs: 50 })
+    session.send('limb/node/cam1/invoke', Buffer.from('in time'), { lifeMs: 60_000 })
     await limb.message()
     await limb.message()
     await cut(limb)
+    const until = Date.now() + 60
     while (Date.now() <= until) await new Promise((resolve) => setTimeout(resolve, 5))
     const again = await running.connect(LIMB)
     expect((await again.message()).text).toBe('in time')

@@ -11,6 +11,7 @@ export class FakeClock implements Clock {
   #now = 1_000_000
   #wallOffset = Date.UTC(2026, 0, 1) - 1_000_000
   #order = 0
+  #boots = 0
   readonly #timers = new Set<Timer>()
 
   wallMs(): WallMs {
@@ -25,6 +26,15 @@ export class FakeClock implements Clock {
     const timer = { at: this.#now + Math.max(0, delayMs), order: this.#order++, task }
     this.#timers.add(timer)
     return () => this.#timers.delete(timer)
+  }
+
+  get boot(): { id: string; ms: () => number } {
+    return { id: `boot ${this.#boots}`, ms: () => this.#now }
+  }
+
+  /** The machine starts anew: nothing but its wall clock knows how long that took. */
+  reboot(): void {
+    this.#boots++
   }
 
   get timers(): number {

@@ -415,6 +415,7 @@ export class Invocations {
         if (outcome instanceof Refusal) wait?.reject(outcome)
         else wait?.resolve(outcome)
       },
+      timeoutMs,
     )
     if (invocation.wait === wait) this.#announcer.eventSoon('invocation_started', summaryOf(invocation))
     this.#waits.passed(invocation)

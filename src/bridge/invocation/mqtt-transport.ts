@@ -18,8 +18,8 @@ export interface InvokeTransport {
    * Says why the limb cannot be reached now, or null. It is asked before anything is promised, and again at delivery.
    */
   unreachable(limb: LiveLimb): Refusal | null
-  /** Sends it. Total. The answer comes through `settle`, or, over MQTT, on the limb's `result` topic. */
-  deliver(limb: LiveLimb, invocation: Invocation, settle: Settle): InvocationDelivery
+  /** Sends it; nobody waits longer than `timeoutMs`. Total. The answer comes through `settle`, or, over MQTT, on the limb's `result` topic. */
+  deliver(limb: LiveLimb, invocation: Invocation, settle: Settle, timeoutMs: number): InvocationDelivery
 }
 
 const SENT: InvocationDelivery = { sent: true, giveUp: () => {} }
@@ -43,15 +43,15 @@ export class MqttTransport implements InvokeTransport {
     return session.subscribedTo(this.#topics.node(nodeId, 'invoke')) ? null : this.#deaf(nodeId)
   }
 
-  deliver(limb: LiveLimb, invocation: Invocation, settle: Settle): InvocationDelivery {
+  deliver(limb: LiveLimb, invocation: Invocation, settle: Settle, timeoutMs: number): InvocationDelivery {
     const { nodeId } = limb.record
     const topic = this.#topics.node(nodeId, 'invoke')
-    const { invocationId, deadline } = invocation
+    const { invocationId } = invocation
     // Whoever can be told so learns where its answer goes, and never gets what nobody waits for any more.
     const context = {
       responseTopic: this.#topics.node(nodeId, 'result'),
       correlation: Buffer.from(invocationId),
-      expiresAt: Date.parse(deadline),
+      lifeMs: timeoutMs,
     }
     const sent = this.#table.limb(nodeId)?.send(topic, encodeJson(invocation), context) ?? false
     if (!sent) settle(this.unreachable(limb) ?? this.#deaf(nodeId))

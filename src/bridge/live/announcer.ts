@@ -66,7 +66,10 @@ export class Announcer {
   state(limb: LiveLimb): void {
     limb.statePublishedAt = this.#world.clock.monotonicMs()
     limb.heardSinceState = false
-    this.#retain(this.#world.topics.node(limb.record.nodeId, 'state'), encodeJson(stateOf(limb)))
+    this.#retain(
+      this.#world.topics.node(limb.record.nodeId, 'state'),
+      encodeJson(stateOf(limb, this.#world.running.steady)),
+    )
     this.onState(limb)
   }
 

@@ -3,6 +3,7 @@ import type { Presence } from '../../domain/presence.ts'
 import type { NodeRecord } from '../../domain/records.ts'
 import { iso, type MonotonicMs } from '../../kernel/clock.ts'
 import { Refusal } from '../../kernel/errors.ts'
+import type { SteadyClock } from '../../kernel/steady-clock.ts'
 import { isAwake, type NodeStatus } from '../../protocol/names.ts'
 import type { State } from '../../protocol/schemas.ts'
 
@@ -154,7 +155,7 @@ function firstAfter(sorted: readonly string[], key: string): number {
 }
 
 /** The limb as `state` shows it. */
-export function stateOf(limb: LiveLimb): State {
+export function stateOf(limb: LiveLimb, steady: SteadyClock): State {
   const { record } = limb
   return {
     nodeId: record.nodeId,
@@ -168,8 +169,8 @@ export function stateOf(limb: LiveLimb): State {
     })),
     status: limb.status,
     reason: limb.reason,
-    since: iso(limb.since),
-    lastHeartbeatAt: limb.lastHeartbeatAt === null ? null : iso(limb.lastHeartbeatAt),
+    since: iso(steady.wallMs(limb.since)),
+    lastHeartbeatAt: limb.lastHeartbeatAt === null ? null : iso(steady.wallMs(limb.lastHeartbeatAt)),
     ...(limb.metrics === null ? {} : { metrics: { ...limb.metrics } }),
     approvedAt: iso(record.approvedAt),
     approvedBy: record.approvedBy,

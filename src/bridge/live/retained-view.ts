@@ -1,3 +1,4 @@
+import type { SteadyClock } from '../../kernel/steady-clock.ts'
 import { encodeJson, encodeWord } from '../../protocol/encode.ts'
 import type { PendingApproval } from '../../protocol/schemas.ts'
 import { filterMatches, type Topics } from '../../protocol/topics.ts'
@@ -18,13 +19,15 @@ export function createView(
   pending: PendingPairingRequests,
   approvals: { values(): Iterable<PendingApproval> },
   announcer: Announcer,
+  steady: SteadyClock,
 ): RetainedView {
   const leaves = ['status', 'state', 'description'] as const
 
   function nodeMessage(limb: LiveLimb, leaf: (typeof leaves)[number]): RetainedMessage {
     const topic = topics.node(limb.record.nodeId, leaf)
     if (leaf === 'status') return { topic, payload: encodeWord(limb.status) }
-    return { topic, payload: encodeJson(leaf === 'state' ? stateOf(limb) : shownDescription(limb.record)) }
+    const shown = leaf === 'state' ? stateOf(limb, steady) : shownDescription(limb.record)
+    return { topic, payload: encodeJson(shown) }
   }
 
   function* nodes(filter: string, level: string, leaf: string): Iterable<RetainedMessage> {

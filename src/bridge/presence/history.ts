@@ -1,6 +1,7 @@
 import { type HistoryRow, onlineMs, percentOf, type StatusChange } from '../../domain/history.ts'
 import { iso } from '../../kernel/clock.ts'
 import { messageOf, Refusal } from '../../kernel/errors.ts'
+import type { SteadyClock, SteadyMs } from '../../kernel/steady-clock.ts'
 import { LIMITS } from '../../protocol/limits.ts'
 import type { VerbResult } from '../../protocol/results.ts'
 import type { VerbArgs } from '../../protocol/verbs.ts'
@@ -27,12 +28,12 @@ export class History {
   #cancelSave: (() => void) | null = null
   #stopped = false
   /** The time since which history is kept. */
-  #since: number
+  #since: SteadyMs
 
   constructor(world: BridgeContext, registry: Registry) {
     this.#world = world
     this.#registry = registry
-    this.#since = world.clock.wallMs()
+    this.#since = world.running.steady.now()
   }
 
   /**
@@ -40,9 +41,9 @@ export class History {
    * now.
    */
   async resume(): Promise<void> {
-    const { store, clock, log } = this.#world
+    const { store, running, log } = this.#world
     try {
-      this.#since = await store.resumeHistory(clock.wallMs())
+      this.#since = (await store.resumeHistory(running.steady.now())) as SteadyMs
     } catch (error) {
       log.debug({ error: messageOf(error) }, 'the presence history was not resumed')
     }
@@ -128,14 +129,15 @@ export class History {
     const limit = args.limit ?? LIMITS.listDefault
     const page = items.slice(0, limit)
     const last = page.findLast((item): item is HistoryRow => 'seq' in item)
+    const shown = (at: number) => iso(this.#world.running.steady.wallMs(at as SteadyMs))
     const uptimePercent = percentOf(online, until - from)
     return {
       nodeId: args.nodeId,
-      since: iso(from),
-      until: iso(until),
+      since: shown(from),
+      until: shown(until),
       onlineSeconds: Math.round(online / 1000),
       ...(uptimePercent === null ? {} : { uptimePercent }),
-      items: page.map(({ at, status, reason }) => ({ at: iso(at), status, reason })),
+      items: page.map(({ at, status, reason }) => ({ at: shown(at), status, reason })),
       ...(items.length > limit && last !== undefined ? { next: String(last.seq) } : {}),
     }
   }
@@ -146,14 +148,21 @@ export class History {
     asked: string | undefined,
     stored: readonly HistoryRow[],
   ): { from: number; until: number } {
-    const { clock, settings } = this.#world
-    const until = clock.wallMs()
+    const { running, settings } = this.#world
+    const { steady } = running
+    const until = steady.now()
     const kept = until - settings.retention.historyDays * DAY_MS
     const full = stored.length >= LIMITS.historyRowsPerNode ? (stored[0]?.at ?? 0) : 0
-    const wanted = asked === undefined ? until - DEFAULT_WINDOW_MS : Date.parse(asked)
-    const from = Math.max(wanted, this.#since, limb.record.approvedAt, kept, full)
+    const wanted = asked === undefined ? until - DEFAULT_WINDOW_MS : steady.ofWall(Date.parse(asked))
+    const from = Math.max(wanted, this.#since, approvedAt(limb, steady), kept, full)
     return { from: Math.min(from, until), until }
   }
+}
+
+/** An approval is stored by the wall clock, which may have leapt since; of what it can mean, the later time. */
+function approvedAt({ record }: LiveLimb, steady: SteadyClock): number {
+  const { approvedAt: at } = record
+  return Math.max(...[at, steady.ofWall(at)].filter((each) => each <= steady.now()), 0)
 }
 
 function cursorOf(after: string | undefined): number | null {

@@ -14,9 +14,10 @@ import {
   wentOffline,
 } from '../../domain/presence.ts'
 import type { NodeRecord } from '../../domain/records.ts'
-import { type MonotonicMs, plusMs, type WallMs } from '../../kernel/clock.ts'
+import { type MonotonicMs, plusMs } from '../../kernel/clock.ts'
 import { Deadlines } from '../../kernel/deadline-timer.ts'
 import { messageOf, type Refusal } from '../../kernel/errors.ts'
+import type { SteadyMs } from '../../kernel/steady-clock.ts'
 import { encodeJson } from '../../protocol/encode.ts'
 import { decodeHeartbeat, type PartlyUsable } from '../../protocol/heartbeat.ts'
 import { isReportedStatus, type NodeStatus, type StatusReason } from '../../protocol/names.ts'
@@ -89,11 +90,12 @@ export class PresenceKeeper {
    * from, when that is known.
    */
   add(record: NodeRecord, reason: StatusReason, address: string | null = null): LiveLimb {
-    const { clock, settings } = this.#world
+    const { clock, running, settings } = this.#world
     const timeoutMs = intervalsOf(settings, record).timeoutSeconds * 1000
     const rule = presenceRuleOf(record)
+    const now = running.steady.now()
     const limb: LiveLimb = {
-      ...newPresence(reason, clock.wallMs(), timeoutMs, rule, record.lastHeartbeatAt as WallMs | null),
+      ...newPresence(reason, now, timeoutMs, rule, record.lastHeartbeatAt as SteadyMs | null),
       record,
       statePublishedAt: Number.NEGATIVE_INFINITY as MonotonicMs,
       address,
@@ -102,7 +104,7 @@ export class PresenceKeeper {
       complaint: null,
     }
     if (reason !== 'bridge_restart') this.#announcer.description(limb)
-    if (reason === 'bridge_restart') sleepsOn(limb, clock.wallMs(), clock.monotonicMs())
+    if (reason === 'bridge_restart') sleepsOn(limb, now, clock.monotonicMs())
     this.#registry.add(limb)
     this.#availability.watch(record.nodeId, rule.topic)
     if (limb.status === 'asleep') this.#deadlines.follow(limb)
@@ -157,7 +159,7 @@ export class PresenceKeeper {
 
   #afterOpening(limb: LiveLimb, session: object): void {
     const before = limb.status
-    const change = sessionOpened(limb, session, this.#world.clock.wallMs())
+    const change = sessionOpened(limb, session, this.#world.running.steady.now())
     if (change === 'none') return
     if (!limb.unsaved) this.#markUnsaved(limb)
     this.#changed(limb, before, change)
@@ -174,9 +176,10 @@ export class PresenceKeeper {
     const { identity } = session
     const limb = identity.kind === 'limb' ? this.#registry.get(identity.nodeId) : undefined
     if (!limb) return
-    const { clock } = this.#world
+    const { clock, running } = this.#world
+    const now = clock.monotonicMs()
     const before = limb.status
-    const change = activitySeen(limb, session, clock.wallMs(), clock.monotonicMs())
+    const change = activitySeen(limb, session, running.steady.at(now), now)
     if (limb.deadline < limb.scheduledAt) this.#deadlines.follow(limb)
     if (!limb.unsaved && limb.heardSinceState) this.#markUnsaved(limb)
     if (change !== 'none') this.#changed(limb, before, change)
@@ -191,7 +194,7 @@ export class PresenceKeeper {
     const { online, offline } = limb.rule
     if (word !== online && word !== offline) return
     const before = limb.status
-    const change = availabilityChanged(limb, word === online, this.#world.clock.wallMs())
+    const change = availabilityChanged(limb, word === online, this.#world.running.steady.now())
     if (change !== 'none') this.#changed(limb, before, change)
   }
 
@@ -207,10 +210,10 @@ export class PresenceKeeper {
       this.#reportUnusable(session, limb, heartbeat.unusable.refusal)
       heartbeat = withWhatHeld(limb, heartbeat)
     }
-    const { clock } = this.#world
+    const { clock, running } = this.#world
     const now = clock.monotonicMs()
     const before = limb.status
-    const change = heartbeatReceived(limb, session, heartbeat, clock.wallMs(), now)
+    const change = heartbeatReceived(limb, session, heartbeat, running.steady.at(now), now)
     if (limb.deadline < limb.scheduledAt) this.#deadlines.follow(limb)
     if (!limb.unsaved) this.#markUnsaved(limb)
     if (change !== 'none') this.#changed(limb, before, change)
@@ -230,10 +233,10 @@ export class PresenceKeeper {
       this.#goodbye(limb, session, 'disconnected')
       return
     }
-    const { clock, settings } = this.#world
+    const { clock, running, settings } = this.#world
     const before = limb.status
     const graceMs = settings.presence.graceSeconds * 1000
-    const change = connectionLost(limb, session, clock.wallMs(), clock.monotonicMs(), graceMs)
+    const change = connectionLost(limb, session, running.steady.now(), clock.monotonicMs(), graceMs)
     this.#deadlines.follow(limb)
     if (change !== 'none') this.#changed(limb, before, change)
   }
@@ -242,7 +245,7 @@ export class PresenceKeeper {
   replaced(limb: LiveLimb): void {
     limb.session = null
     const before = limb.status
-    const change = wentOffline(limb, 'disconnected', this.#world.clock.wallMs())
+    const change = wentOffline(limb, 'disconnected', this.#world.running.steady.now())
     if (change !== 'none') this.#changed(limb, before, change)
   }
 
@@ -259,7 +262,7 @@ export class PresenceKeeper {
     this.#cancelSave?.()
     this.#refresh.stop()
     this.#pace.stop()
-    const now = this.#world.clock.wallMs()
+    const now = this.#world.running.steady.now()
     for (const limb of this.#registry.values()) {
       const before = limb.status
       const change = bridgeStopped(limb, now)
@@ -294,20 +297,21 @@ export class PresenceKeeper {
   /** The body of an answer may say what a heartbeat says; what it says else is its own affair, and no fault. */
   #answeredProbe(limb: LiveLimb, body: Uint8Array): void {
     const { unusable: _, ...heartbeat } = decodeHeartbeat(body) as PartlyUsable
-    const { clock } = this.#world
+    const { clock, running } = this.#world
+    const now = clock.monotonicMs()
     const before = limb.status
-    const change = probeAnswered(limb, heartbeat, clock.wallMs(), clock.monotonicMs())
+    const change = probeAnswered(limb, heartbeat, running.steady.at(now), now)
     if (limb.deadline < limb.scheduledAt) this.#deadlines.follow(limb)
     if (!limb.unsaved) this.#markUnsaved(limb)
     if (change !== 'none') this.#changed(limb, before, change)
-    else if (clock.monotonicMs() - limb.statePublishedAt >= stateRefreshMs(this.#world)) {
+    else if (now - limb.statePublishedAt >= stateRefreshMs(this.#world)) {
       this.#announcer.state(limb)
     }
   }
 
   #goodbye(limb: LiveLimb, session: object | null, reason: 'disconnected' | 'deregistered'): void {
     const before = limb.status
-    const change = signedOff(limb, session, reason, this.#world.clock.wallMs())
+    const change = signedOff(limb, session, reason, this.#world.running.steady.now())
     if (change !== 'none') this.#changed(limb, before, change)
   }
 
@@ -371,7 +375,7 @@ export class PresenceKeeper {
   #silent(limb: LiveLimb): void {
     if (this.#registry.get(limb.record.nodeId) !== limb) return
     const before = limb.status
-    const change = deadlinePassed(limb, this.#world.clock.wallMs())
+    const change = deadlinePassed(limb, this.#world.running.steady.now())
     if (change !== 'none') this.#changed(limb, before, change)
   }
 }

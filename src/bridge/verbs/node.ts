@@ -27,6 +27,7 @@ type NodeHandlers = Omit<VerbHandlersOf<'node'>, 'node/set' | 'node/describe' | 
 /** The verbs about approved limbs. */
 export function nodeHandlers(world: BridgeContext, parts: Parts): NodeHandlers {
   const { registry, provisioning, limbs } = parts
+  const { running } = world
 
   return {
     async 'node/list'(args) {
@@ -34,14 +35,14 @@ export function nodeHandlers(world: BridgeContext, parts: Parts): NodeHandlers {
         source: registry.limbsAfter(args.after ?? null),
         limit: args.limit ?? LIMITS.listDefault,
         keyOf: (limb) => limb.record.nodeId,
-        show: (limb): State | undefined => (listed(limb, args) ? stateOf(limb) : undefined),
+        show: (limb): State | undefined => (listed(limb, args) ? stateOf(limb, running.steady) : undefined),
       })
       return { items: [...items], ...(next === undefined ? {} : { next }) }
     },
 
     async 'node/get'({ nodeId }) {
       const limb = registry.require(nodeId)
-      return { ...stateOf(limb), description: shownDescription(limb.record) }
+      return { ...stateOf(limb, running.steady), description: shownDescription(limb.record) }
     },
 
     'node/why': ({ nodeId }) => whyOf(world, parts, nodeId),
@@ -55,7 +56,7 @@ export function nodeHandlers(world: BridgeContext, parts: Parts): NodeHandlers {
 
     async 'node/revoke'({ nodeId }, caller) {
       const until = await limbs.revoke(nodeId, caller.name)
-      return { nodeId, refusedUntil: iso(world.running.wallMs(until)) }
+      return { nodeId, refusedUntil: iso(running.wallMs(until)) }
     },
 
     async 'node/rotate-key'({ nodeId, immediate = false }, caller) {

@@ -117,7 +117,7 @@ export class DelayedWills {
       from: clientId,
       properties: properties === '' ? undefined : Buffer.from(properties, 'base64'),
       expiresAt:
-        messageExpiry === undefined ? undefined : this.#options.clock.wallMs() + messageExpiry * 1000,
+        messageExpiry === undefined ? undefined : this.#options.running.steady.now() + messageExpiry * 1000,
     })
   }
 

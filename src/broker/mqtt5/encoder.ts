@@ -1,5 +1,5 @@
 import type { Duplex } from 'node:stream'
-import type { Clock } from '../../kernel/clock.ts'
+import type { SteadyClock } from '../../kernel/steady-clock.ts'
 import type { RoutedPacket } from '../aedes-internals.ts'
 import type { Encoder, Outgoing } from '../outbox.ts'
 import type { PublishFrame } from '../publish-frame.ts'
@@ -11,13 +11,13 @@ const MAX_ALIASES = 10
 
 /** Messages of MQTT 5: with properties, aliases and what is left of their life, and none larger than the client takes. */
 export class Encoder5 implements Encoder {
-  readonly #clock: Clock
+  readonly #steady: SteadyClock
   readonly #maximumPacketSize: number
   readonly #maxAliases: number
   readonly #aliases = new Map<string, number>()
 
-  constructor(clock: Clock, { maximumPacketSize, topicAliasMaximum }: Connect5) {
-    this.#clock = clock
+  constructor(steady: SteadyClock, { maximumPacketSize, topicAliasMaximum }: Connect5) {
+    this.#steady = steady
     this.#maximumPacketSize = maximumPacketSize
     this.#maxAliases = Math.min(topicAliasMaximum, MAX_ALIASES)
   }
@@ -53,7 +53,7 @@ export class Encoder5 implements Encoder {
   /** Counts down while a message waits [MQTT-3.3.2-6]; what is expired does not come here. */
   #secondsLeft({ expiresAt }: RoutedPacket): number | undefined {
     if (expiresAt === undefined) return undefined
-    return Math.max(1, Math.ceil((expiresAt - this.#clock.wallMs()) / 1000))
+    return Math.max(1, Math.ceil((expiresAt - this.#steady.now()) / 1000))
   }
 
   #send(conn: Duplex, frame: PublishFrame, messageId: number): boolean {

@@ -81,7 +81,7 @@ export class Translator {
     this.#options = options
     const { world, client, connect, delivery, session } = options
     this.connect = connect
-    delivery.speak5(new Encoder5(world.clock, connect), connect.receiveMaximum)
+    delivery.speak5(new Encoder5(world.steady, connect), connect.receiveMaximum)
     const collector = new PacketCollector((packet, body) => this.#fromAedes(packet, body))
     client.conn = standInFor(session.conn, (chunk) => collector.add(chunk))
     this.#subscribing = new Subscribing(world.rights, delivery.filters, client)
@@ -205,7 +205,7 @@ export class Translator {
       qos,
       retain,
       properties: forwarded.length === 0 ? undefined : forwarded,
-      expiresAt: messageExpiry === undefined ? undefined : world.clock.wallMs() + messageExpiry * 1000,
+      expiresAt: messageExpiry === undefined ? undefined : world.steady.now() + messageExpiry * 1000,
       context: forwarded.length === 0 ? undefined : { responseTopic, correlation: correlationData },
     }
     if (qos === 2) return this.#once.receive(id, message) ? undefined : TOO_MANY_COPIES

@@ -225,8 +225,9 @@ export class MqttPersistence {
 
   /** Deletes some of the retained messages whose time is up; each call goes on where the last one ended. */
   async sweepRetained(): Promise<void> {
-    const { store, clock } = this.#options
-    this.#sweptTo = (await store.deleteExpiredRetained(this.#sweptTo, SWEEP_TOPICS, clock.wallMs())) ?? ''
+    const { steady } = this.running
+    const { store } = this.#options
+    this.#sweptTo = (await store.deleteExpiredRetained(this.#sweptTo, SWEEP_TOPICS, steady.now())) ?? ''
   }
 
   /** Deletes what is stored below a prefix that ends with a slash, and names it. Resolves when it is on disk. */

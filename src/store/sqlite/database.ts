@@ -151,7 +151,8 @@ function prepare(
   if (file !== ':memory:') checkMark(sql, file, options)
   if (version !== newestVersion(migrations)) upgrade(sql, file, version, migrations, options)
   const running = new RunningClock(options.clock)
-  running.continueFrom(new RunningTime(sql).get())
+  const stored = new RunningTime(sql)
+  running.continueFrom(stored.get(), stored.mark())
   guardAudit(sql, migrations, options)
   return running
 }

@@ -108,7 +108,11 @@ export function createStore(database: Database, options: StoreOptions = {}): Sql
       return { requests, ended: beyond.length }
     },
     runningMs: async () => running.get(),
-    saveRunningMs: (ms) => writer.write(() => running.put(ms)),
+    saveRunningMs: (ms) =>
+      writer.write(() => {
+        running.put(ms)
+        running.putMark(database.running.steady.mark())
+      }),
     saveHeartbeats(batch) {
       return writer.write(() => {
         for (const { nodeId, at } of batch) tables.nodes.heard(nodeId, at)

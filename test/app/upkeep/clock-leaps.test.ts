@@ -20,6 +20,13 @@ async function pass(app: TestApp, ms: number, stepMs = HOUR_MS): Promise<void> {
   }
 }
 
+/** The topics of the next messages, in alphabetical order. */
+async function topics(client: TestClient, count: number): Promise<string[]> {
+  const found: string[] = []
+  while (found.length < count) found.push((await client.next(() => true)).topic)
+  return found.toSorted()
+}
+
 async function robot(app: TestApp): Promise<TestClient> {
   const limb = await app.limb('r1', FREE)
   await limb.subscribe('limb/node/r1/invoke')
@@ -97,6 +104,97 @@ describe.each([
     // Free again: it is looked at anew, and its limb is away.
     expect((await ask()).error).toMatchObject({ code: 'node_offline' })
   })
+
+  it.each(WHEN.map((when) => [when]))('takes no message early, and none late, %s', async (when) => {
+    const mqtt = { port: 0, grants: [{ to: 'viewer' as const, publish: ['t/#'], subscribe: ['t/#'] }] }
+    await using app = await startApp({ mqtt, backup: { everyHours: 0 } }, { fakeClock: true })
+    const admin = await app.admin()
+    await admin.do('admin', 'principal/add', { name: 'ada', role: 'viewer', password: 'long enough' })
+    const five = (clientId: string) =>
+      app.principal('ada', 'long enough', {
+        protocolVersion: 5,
+        clientId,
+        clean: false,
+        properties: { sessionExpiryInterval: 1_000_000 },
+      })
+    for (const clientId of ['early', 'late']) {
+      const away = await five(clientId)
+      await away.subscribe('t/#')
+      await away.end()
+    }
+    const sender = await app.principal('ada', 'long enough', { protocolVersion: 5 })
+    for (const [topic, hours] of [
+      ['t/long', 10],
+      ['t/short', 2],
+    ] as const)
+      for (const retain of [false, true])
+        await sender.publish(`${topic}/${retain}`, 'x', {
+          qos: 1,
+          retain,
+          properties: { messageExpiryInterval: hours * 3600 },
+        })
+    await sender.end()
+    await pass(app, HOUR_MS)
+    await leaps(app, when)
+    const all = ['t/long/false', 't/long/true', 't/short/false', 't/short/true']
+    const early = await five('early')
+    expect(await topics(early, 4)).toEqual(all)
+    await pass(app, HOUR_MS)
+    const late = await five('late')
+    expect(await topics(late, 2)).toEqual(all.slice(0, 2))
+    const asking = await app.principal('ada', 'long enough', { protocolVersion: 5 })
+    await asking.subscribe('t/#')
+    expect(await topics(asking, 1)).toEqual(['t/long/true'])
+    await asking.publish('t/end', '')
+    expect((await asking.next(() => true)).topic).toBe('t/end')
+    expect((await late.next(() => true)).topic).toBe('t/end')
+  })
+
+  it('lets a sleepy limb sleep for its time, and no longer, over a restart', async () => {
+    await using app = await startApp(
+      { backup: { everyHours: 0 }, presence: { saveSeconds: 1 } },
+      { fakeClock: true },
+    )
+    const limb = await app.limb('r1', { ...FREE, presence: 'sleepy', timeoutSeconds: 36_000 })
+    await limb.publish('limb/node/r1/heartbeat', {}, { qos: 1 })
+    await limb.end()
+    await pass(app, HOUR_MS)
+    app.clock.jumpWall(leap)
+    await app.restart()
+    const admin = await app.admin()
+    const shown = () => admin.do('admin', 'node/get', { nodeId: 'r1' })
+    const { status, lastHeartbeatAt } = await shown()
+    expect(status).toBe('asleep')
+    expect(app.clock.wallMs() - Date.parse(lastHeartbeatAt)).toBe(HOUR_MS)
+    await pass(app, 8 * HOUR_MS)
+    expect((await shown()).status).toBe('asleep')
+    await pass(app, HOUR_MS + 60_000)
+    expect((await shown()).status).toBe('offline')
+  })
+
+  it.each(WHEN.map((when) => [when]))(
+    'changes nothing of what a limb was in its history but the times that are shown, %s',
+    async (when) => {
+      await using app = await startApp(
+        { backup: { everyHours: 0 }, presence: { saveSeconds: 1 } },
+        { fakeClock: true },
+      )
+      const limb = await app.limb('r1', { ...FREE, presence: 'connection' })
+      await pass(app, HOUR_MS, 30_000)
+      await limb.end()
+      await pass(app, HOUR_MS)
+      await leaps(app, when)
+      await pass(app, HOUR_MS)
+      const admin = await app.admin()
+      const { items, ...rest } = await admin.do('admin', 'node/history', { nodeId: 'r1' })
+      const now = app.clock.wallMs()
+      const ages = items.map(({ at }: { at: string }) => Math.round((now - Date.parse(at)) / 60_000))
+      expect(items[0]).toMatchObject({ status: 'offline', reason: 'disconnected' })
+      expect(ages[0]).toBe(120)
+      expect(Math.round((now - Date.parse(rest.since)) / HOUR_MS)).toBe(3)
+      expect(rest.onlineSeconds).toBeLessThan(3700)
+    },
+  )
 
   it.each(WHEN.map((when) => [when]))('ends no idle session early, and none late, %s', async (when) => {
     const mqtt = { port: 0, sessionExpirySeconds: DAY_MS / 1000, maxKeepaliveSeconds: 65_535 }

@@ -20,14 +20,15 @@ const announcer = {
 function viewOf(root: string) {
   const topics = topicsOf(root)
   const registry = new Registry()
+  const running = new RunningClock(systemClock)
   for (const nodeId of ['cam1', 'cam2']) {
     const limb = {
-      ...newPresence('approved', systemClock.wallMs(), 1000, presenceRule(null), null),
+      ...newPresence('approved', running.steady.now(), 1000, presenceRule(null), null),
       record: provisionedNode({ nodeId }, 'admin', 0),
     } as LiveLimb
     registry.add(limb)
   }
-  const pending = new PendingPairingRequests(new RunningClock(systemClock))
+  const pending = new PendingPairingRequests(running)
   pending.put({
     requestId: 'pr_1',
     nodeId: 'cam3',
@@ -40,7 +41,7 @@ function viewOf(root: string) {
     requestedAt: 0,
     expiresAt: 1,
   })
-  return createView(topics, registry, pending, new PendingApprovals(), announcer)
+  return createView(topics, registry, pending, new PendingApprovals(), announcer, running.steady)
 }
 
 describe('the retained view', () => {
