@@ -9,7 +9,7 @@ import { CliError, EXIT, EXIT_HELP, SoftFailure, WrongArgument } from './exit.ts
 import { type FormatOptions, Output } from './terminal/output.ts'
 import { processIo } from './terminal/process-io.ts'
 import { print } from './terminal/text.ts'
-import { withAdvice } from './terminal/unknown-command.ts'
+import { withAdvice, withMeantOption } from './terminal/unknown-command.ts'
 
 export type { CommandLineOptions as CommandLineParts } from './context.ts'
 
@@ -152,7 +152,17 @@ async function addParts(
 /** Each command shows its form after what it is told wrong: `usage: limb-bridge pairing permit [options] <seconds>`. */
 function showForms(command: Command): void {
   command.showHelpAfterError(formOf(command))
+  const { outputError } = command.configureOutput()
+  command.configureOutput({
+    outputError: (text, write) => outputError?.(withMeantOption(text, optionsOf(command)), write),
+  })
   for (const child of command.commands) showForms(child)
+}
+
+/** Lists the names of the options of a command and of those above it. */
+function optionsOf(command: Command): string[] {
+  const own = command.options.flatMap(({ long, hidden }) => (long && !hidden ? [long] : []))
+  return command.parent === null ? own : [...own, ...optionsOf(command.parent)]
 }
 
 function formOf(command: Command): string {

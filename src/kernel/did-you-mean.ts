@@ -57,6 +57,16 @@ export function meantBy(text: string, candidates: readonly string[]): string | u
   return related.sort((a, b) => apart(a) - apart(b))[0]
 }
 
+/**
+ * Works like `didYouMean`, and also takes an option for the one whose name has its words in it: `timeout` is meant as
+ * `timeout-seconds`, `key` as `idempotency-key`.
+ */
+export function meantOption(text: string, candidates: readonly string[]): string | undefined {
+  return (
+    didYouMean(text, candidates) ?? candidates.find((candidate) => `-${candidate}-`.includes(`-${text}-`))
+  )
+}
+
 function isRelated(a: string, b: string): boolean {
   const [short, long] = a.length < b.length ? [a, b] : [b, a]
   if (short.length < SHORTEST_PART) return false

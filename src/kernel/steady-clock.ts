@@ -5,7 +5,7 @@ declare const steady: unique symbol
 /** Milliseconds since 1970 by a wall clock that never leaps. */
 export type SteadyMs = number & { readonly [steady]: true }
 
-/** What is stored of it, so that the next start goes on from there. */
+/** Holds what is stored of the clock, so that the next start goes on from there. */
 export interface SteadyMark {
   readonly steadyMs: number
   readonly wallMs: number

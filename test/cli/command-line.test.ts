@@ -310,6 +310,8 @@ registerHooks({ load(url, context, next) { console.error('loads', url); return n
     [['nod', 'list'], 'Did you mean node?'],
     [['node', 'lst'], 'Did you mean list?'],
     [['statsu'], 'Did you mean status?'],
+    [['audit', 'list', '--node', 'cam1'], 'Did you mean --node-id?'],
+    [['token', 'add', 'x', '--days', '5'], 'Did you mean --expires-in-days?'],
     [['help', 'node'], 'history'],
     [['node'], 'rename'],
     [['help'], 'completion'],

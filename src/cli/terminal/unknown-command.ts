@@ -1,3 +1,4 @@
+import { meantOption } from '../../kernel/did-you-mean.ts'
 import { VERBS } from '../../protocol/verbs.ts'
 
 /** The advice that goes with a command that nobody knows. */
@@ -29,6 +30,17 @@ export function withAdvice(text: string): string {
     /(?<=\.)(?=`limb-bridge --help)/,
     ' ',
   )
+}
+
+/** Names the option that was meant where the parser, which looks for slips of the pen alone, names none. */
+export function withMeantOption(text: string, options: readonly string[]): string {
+  const flag = /^error: unknown option '--([^'=]*)/.exec(text)?.[1]
+  if (flag === undefined || text.includes('Did you mean')) return text
+  const meant = meantOption(
+    flag,
+    options.map((name) => name.slice(2)),
+  )
+  return meant === undefined ? text : text.replace(/\n|$/, `\n(Did you mean --${meant}?)\n`)
 }
 
 /** True if a letter is missing, or is one too many: nothing else is taken for a slip here. */

@@ -1,5 +1,5 @@
 import type { Command } from 'commander'
-import { didYouMean } from '../../kernel/did-you-mean.ts'
+import { didYouMean, meantOption } from '../../kernel/did-you-mean.ts'
 import { escapeText } from '../../kernel/escape-text.ts'
 import type { CommandDescription, ValueSchema } from '../../protocol/descriptions.ts'
 import type { ShownDescription } from '../../protocol/shown-description.ts'
@@ -157,7 +157,7 @@ function propertyOf(
 
 /** Names the option that was meant, if there is one. */
 function meantText(flag: string, names: readonly string[]): string {
-  const meant = didYouMean(flag, names)
+  const meant = meantOption(flag, names)
   return meant === undefined ? '' : ` (did you mean --${meant}?)`
 }
 

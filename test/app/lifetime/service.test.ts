@@ -1,14 +1,22 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs'
-import { type AddressInfo, createServer, type Server } from 'node:net'
+import { type AddressInfo, connect as connectTcp, createServer, type Server } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
+import type { Duplex } from 'node:stream'
+import { connect as connectTls } from 'node:tls'
+import { MqttClient } from 'mqtt'
 import { afterEach, describe, expect, it } from 'vitest'
+import { createWebSocketStream, WebSocket } from 'ws'
 import { resolveConfig } from '../../../src/host/config/config.ts'
+import { connectPacket } from '../../broker/wire.ts'
 import { startApp } from '../../support/app.ts'
+import { authority } from '../../support/certificates.ts'
 import { connect } from '../../support/client.ts'
+import { skipWithout } from '../../support/needs.ts'
+import { proxied, version2 } from '../../support/proxy.ts'
 
 const cleanups: (() => unknown)[] = []
 afterEach(async () => {
@@ -27,9 +35,16 @@ describe('a bridge that inherits its sockets', () => {
   }
 
   /** systemd gives LISTEN_PID after the fork; here a shell that becomes Node does. */
-  function serve(folder: string, servers: readonly Server[], names: string, settings = ''): ChildProcess {
+  function serve(
+    folder: string,
+    servers: readonly Server[],
+    names: string,
+    settings: object = {},
+  ): ChildProcess {
     const config = join(folder, 'config.yaml')
-    writeFileSync(config, `store: {path: ${folder}/limb.sqlite}\nhttp: {enabled: false}\n${settings}`)
+    const store = { path: join(folder, 'limb.sqlite') }
+    // JSON is YAML.
+    writeFileSync(config, JSON.stringify({ store, http: { enabled: false }, ...settings }))
     const child = spawn(
       'bash',
       ['-c', `LISTEN_PID=$$ exec "$0" "$@"`, process.execPath, MAIN, 'serve', '--config', config],
@@ -74,10 +89,79 @@ describe('a bridge that inherits its sockets', () => {
     await admin.end()
   })
 
+  it('reads the header of a named proxy on each of them, and takes one from nobody else', async (context) => {
+    skipWithout(context, 'openssl')
+    const here = folder()
+    const ca = authority(here)
+    const { certFile, keyFile } = ca.issue('bridge')
+    const servers: Server[] = []
+    for (let i = 0; i < 4; i++)
+      servers.push(await listening({ host: i === 3 ? '::1' : '127.0.0.1', port: 0 }))
+    const [plain = 0, secure = 0, web = 0, six = 0] = servers.map(
+      (server) => (server.address() as AddressInfo).port,
+    )
+    const socket = join(here, 'control.sock')
+    const proxyNetworks = ['127.0.0.0/8']
+    const child = serve(here, servers, 'mqtt:mqtts:http:mqtt', {
+      control: { socket },
+      mqtt: { proxyNetworks },
+      tls: { enabled: true, certFile, keyFile, proxyNetworks },
+      http: { enabled: true, proxyNetworks },
+    })
+    await said(child, '"msg":"ready"')
+    const admin = await connect({ socket })
+    await admin.do('admin', 'principal/add', { name: 'dash', role: 'viewer', password: 'a long password' })
+
+    const signIn = async (stream: Duplex, clientId: string) => {
+      const client = new MqttClient(() => stream, {
+        clientId,
+        username: 'dash',
+        password: 'a long password',
+        reconnectPeriod: 0,
+        keepalive: 60,
+      })
+      client.on('error', () => undefined)
+      cleanups.push(() => client.end(true))
+      await new Promise((resolve, reject) => {
+        client.once('connect', resolve)
+        client.once('close', () => reject(new Error(`${clientId} was not let in`)))
+      })
+    }
+    await signIn(await proxied(plain, version2({ source: '192.0.2.1' })), 'plain')
+    const below = await proxied(secure, 'PROXY TCP6 2001:db8::2 2001:db8::1 4000 8883\r\n')
+    await signIn(connectTls({ socket: below, ca: ca.cert, host: '127.0.0.1' }), 'secure')
+    const raw = await proxied(web, version2({ source: '192.0.2.3' }))
+    const ws = new WebSocket(`ws://127.0.0.1:${web}/mqtt`, 'mqtt', { createConnection: () => raw })
+    await once(ws, 'open')
+    await signIn(createWebSocketStream(ws), 'web')
+    // No proxy is named for IPv6.
+    const direct = connectTcp({ host: '::1', port: six })
+    await signIn(direct, 'six')
+    const stranger = connectTcp({ host: '::1', port: six })
+    stranger.on('error', () => undefined)
+    stranger.write(version2({ source: '192.0.2.5' }))
+    await once(stranger, 'close')
+    // Nobody gets in by a proxy's address without its header.
+    const headless = connectTcp({ host: '127.0.0.1', port: plain })
+    headless.on('error', () => undefined)
+    headless.write(connectPacket({ username: 'dash', password: 'a long password' }))
+    await once(headless, 'close')
+
+    const { items } = await admin.do('admin', 'session/list', { name: 'dash' })
+    const addresses = items.map(({ clientId, address }: Record<string, string>) => [clientId, address])
+    expect(Object.fromEntries(addresses)).toEqual({
+      plain: '192.0.2.1',
+      secure: '2001:db8::2',
+      web: '192.0.2.3',
+      six: '::1',
+    })
+    await admin.end()
+  })
+
   it('refuses to serve others without TLS unless the configuration says so', async () => {
     const here = folder()
     const open = await listening({ host: '0.0.0.0', port: 0 })
-    const child = serve(here, [open], 'mqtt', `control: {socket: ${here}/control.sock}\n`)
+    const child = serve(here, [open], 'mqtt', { control: { socket: join(here, 'control.sock') } })
     expect(await said(child, 'cannot start')).toContain('mqtt.allowPlaintext')
   })
 })

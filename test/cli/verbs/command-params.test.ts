@@ -91,6 +91,9 @@ test.each([
   [['lamp.set', '--capability', 'light', '--brightness', '4'], 'name the limb with --node-id'],
   [['lamp.blink', 'lamp1', '--times', '4'], 'does not describe'],
   [['lamp.blink', 'lamp1', '--timeout-second', '4'], 'did you mean --timeout-seconds?'],
+  [['lamp.blink', 'lamp1', '--offline-wait', '4'], 'did you mean --offline-wait-seconds?'],
+  [['lamp.set', 'lamp1', '--key', 'k1'], 'did you mean --idempotency-key?'],
+  [['lamp.set', 'lamp1', '--timeout', '4'], 'did you mean --timeout-seconds?'],
   [['lamp.sett', 'lamp1', '--brightness', '4'], 'did you mean lamp.set?'],
 ])('%j is wrong usage and runs nothing: %s', async (argv, text) => {
   const { code, err } = await invoke(...argv)
