@@ -1,7 +1,7 @@
 import type { Broker } from '../broker/broker.ts'
 import { isLoopback } from '../host/config/checks.ts'
 import type { Config } from '../host/config/config.ts'
-import { fdsOf, type Inherited, NO_SOCKETS } from '../host/systemd/activation.ts'
+import { fdsOf, type Inherited, NO_SOCKETS, turnAway } from '../host/systemd/activation.ts'
 import { usesTls } from '../host/tls/certificate-files.ts'
 import { Certificates } from '../host/tls/certificates.ts'
 import { OwnCertificate } from '../host/tls/own-authority.ts'
@@ -50,10 +50,31 @@ export async function openListeners(
   const http = config.http.enabled ? await openHttp(build, broker, certificates, ports, page.options) : null
   now.http = http
   if (http) teardown.add(() => http.close())
+  await closeUnused(build)
   // First of all nobody new comes in: nobody is told `online` by a bridge that is about to end.
   teardown.add(() => broker.closeListeners())
   if (http && !config.http.tls) refuseOpenPlaintext(http.host, config, 'limb-bridge-http.socket')
   return { control, mqtt, tls, http, firstStartSecret: page.firstStartSecret }
+}
+
+/**
+ * Turns away who comes to a socket of the service manager's that nothing here listens on: the kernel accepts for it, and
+ * a device would wait for ever.
+ */
+async function closeUnused({ options, teardown }: Build): Promise<void> {
+  const { config, log, inherited = NO_SOCKETS } = options
+  for (const { name, wanted, key, unit } of [
+    { name: 'mqtts', wanted: config.tls.enabled, key: 'tls.enabled', unit: 'limb-bridge-tls.socket' },
+    { name: 'http', wanted: config.http.enabled, key: 'http.enabled', unit: 'limb-bridge-http.socket' },
+  ] as const) {
+    const fds = wanted ? [] : fdsOf(inherited, name)
+    if (fds.length === 0) continue
+    teardown.add(await turnAway(fds))
+    log.warn(
+      {},
+      `the service manager handed over the socket "${name}", and ${key} is false: who connects there is turned away; set ${key}: true, or \`systemctl disable --now ${unit}\``,
+    )
+  }
 }
 
 /** Listens on the control socket, and returns its path. */
@@ -93,7 +114,7 @@ async function openTls(
   broker: Broker,
   certificates: Certificates,
 ): Promise<RunningBridge['tls']> {
-  const fd = fdsOf(inherited, 'mqtts')[0]
+  const [fd, ...more] = fdsOf(inherited, 'mqtts')
   const settings = {
     material: certificates.material,
     minVersion: tls.minVersion,
@@ -104,7 +125,10 @@ async function openTls(
     nowMs: () => clock.wallMs(),
   }
   const listener = await broker.listenTls(tls.host, tls.port, settings, fd)
-  certificates.onChange((material) => listener.setMaterial(material))
+  const others = await Promise.all(more.map((each) => broker.listenTls(tls.host, tls.port, settings, each)))
+  certificates.onChange((material) => {
+    for (const each of [listener, ...others]) each.setMaterial(material)
+  })
   return { host: fd === undefined ? tls.host : listener.host, port: listener.port }
 }
 
@@ -124,7 +148,7 @@ async function openHttp(
       ? { material: secure.material, minVersion, requiresCertificate: requireClientCertificate }
       : undefined,
     ...httpLimits(config),
-    inheritedFd: fdsOf(inherited, 'http')[0],
+    inheritedFds: fdsOf(inherited, 'http'),
     readiness: () => readinessNow(build),
     metrics: build.metrics,
     ports,

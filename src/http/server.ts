@@ -1,4 +1,5 @@
 import { once } from 'node:events'
+import { createServer, type Socket } from 'node:net'
 import type { SecureContextOptions, Server as SecureServer } from 'node:tls'
 import { type FastifyInstance, fastify } from 'fastify'
 import type { Log } from '../bridge/ports.ts'
@@ -33,8 +34,8 @@ export interface HttpOptions extends HttpLimits, Pick<DoorOptions, 'ports' | 'ap
   readonly tls?: HttpTls | undefined
   /** The proxies whose connections begin with a header of the PROXY protocol. */
   readonly proxyNetworks?: readonly Network[]
-  /** A listening socket of the service manager's, in place of host and port. */
-  readonly inheritedFd?: number | undefined
+  /** Listening sockets of the service manager's, in place of host and port if there are any. */
+  readonly inheritedFds?: readonly number[] | undefined
   readonly readiness: () => Readiness
   readonly metrics: Metrics
   readonly attach: Attach
@@ -120,7 +121,7 @@ export async function startHttp(given: HttpOptions): Promise<HttpServer> {
   await listen(app, options)
   const address = addressOf(app)
   return {
-    host: options.inheritedFd === undefined ? options.host : address.host,
+    host: options.inheritedFds?.length ? address.host : options.host,
     port: address.port,
     readings,
     setMaterial(material) {
@@ -236,7 +237,8 @@ const LISTEN_HINTS: Readonly<Record<string, string>> = {
 
 async function listen(app: FastifyInstance, options: HttpOptions): Promise<void> {
   try {
-    if (options.inheritedFd !== undefined) await listenInherited(app, options.inheritedFd)
+    const [first, ...more] = options.inheritedFds ?? []
+    if (first !== undefined) await listenInherited(app, first, more)
     else await app.listen({ host: options.host, port: options.port })
   } catch (error) {
     await app.close()
@@ -249,12 +251,22 @@ async function listen(app: FastifyInstance, options: HttpOptions): Promise<void>
   }
 }
 
-/** Fastify's own `listen` knows no descriptors. */
-async function listenInherited(app: FastifyInstance, fd: number): Promise<void> {
+/** Fastify's own `listen` knows no descriptors, and one server listens on one: the others hand their connections on. */
+async function listenInherited(app: FastifyInstance, fd: number, more: readonly number[]): Promise<void> {
   await app.ready()
-  const listening = once(app.server, 'listening')
-  app.server.listen({ fd }, INHERITED_BACKLOG)
-  await listening
+  const front = (socket: Socket) => app.server.emit('connection', socket)
+  const others = more.map(() => createServer({ noDelay: true }, front))
+  app.server.on('close', () => {
+    for (const other of others) other.close()
+  })
+  await Promise.all(
+    [app.server, ...others].map(async (server, i) => {
+      if (server !== app.server) server.maxConnections = app.server.maxConnections
+      const listening = once(server, 'listening')
+      server.listen({ fd: i === 0 ? fd : more[i - 1] }, INHERITED_BACKLOG)
+      await listening
+    }),
+  )
 }
 
 function addressOf(app: FastifyInstance): { host: string; port: number } {

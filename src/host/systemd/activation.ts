@@ -83,10 +83,18 @@ const REFUSE_MS = 200
  */
 export async function refuseWaiting({ sockets }: Inherited): Promise<void> {
   if (sockets.length === 0) return
-  for (const { fd } of sockets) {
+  await turnAway(sockets.map(({ fd }) => fd))
+  await sleep(REFUSE_MS)
+}
+
+/** Closes every connection to these sockets; returns what ends that. */
+export async function turnAway(fds: readonly number[]): Promise<() => void> {
+  const servers = fds.map((fd) => {
     const server = createServer((connection) => connection.on('error', () => undefined).destroy())
     server.on('error', () => undefined)
-    server.listen({ fd })
+    return server.listen({ fd })
+  })
+  return () => {
+    for (const server of servers) server.close()
   }
-  await sleep(REFUSE_MS)
 }

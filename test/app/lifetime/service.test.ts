@@ -65,6 +65,9 @@ describe('a bridge that inherits its sockets', () => {
     throw new Error(`it ended without saying ${text}`)
   }
 
+  const portsOf = (servers: readonly Server[]) =>
+    servers.map((server) => (server.address() as AddressInfo).port)
+
   function folder(): string {
     const made = mkdtempSync(join(tmpdir(), 'limb-inherit-'))
     cleanups.push(() => rmSync(made, { recursive: true }))
@@ -78,9 +81,16 @@ describe('a bridge that inherits its sockets', () => {
     const control = await listening({ path: join(here, 'bound.sock') })
     // Node removes the file that it bound when it closes.
     renameSync(join(here, 'bound.sock'), socket)
-    const { port } = tcp.address() as AddressInfo
-    const child = serve(here, [control, tcp], 'control:mqtt')
+    const unused = [
+      await listening({ host: '127.0.0.1', port: 0 }),
+      await listening({ host: '127.0.0.1', port: 0 }),
+    ]
+    const [port = 0, ...turnedAway] = portsOf([tcp, ...unused])
+    const child = serve(here, [control, tcp, ...unused], 'control:mqtt:mqtts:http')
+    const warned = await said(child, 'the service manager handed over the socket')
+    expect(warned).toContain('tls.enabled is false: who connects there is turned away')
     await said(child, '"msg":"ready"')
+    for (const each of turnedAway) await once(connectTcp({ host: '127.0.0.1', port: each }), 'close')
     const admin = await connect({ socket })
     expect(await admin.do('admin', 'node/list')).toEqual({ items: [] })
     await expect(connect({ port }, { username: 'admin', password: 'no' })).rejects.toThrow()
@@ -95,14 +105,11 @@ describe('a bridge that inherits its sockets', () => {
     const ca = authority(here)
     const { certFile, keyFile } = ca.issue('bridge')
     const servers: Server[] = []
-    for (let i = 0; i < 4; i++)
-      servers.push(await listening({ host: i === 3 ? '::1' : '127.0.0.1', port: 0 }))
-    const [plain = 0, secure = 0, web = 0, six = 0] = servers.map(
-      (server) => (server.address() as AddressInfo).port,
-    )
+    for (let i = 0; i < 6; i++) servers.push(await listening({ host: i > 2 ? '::1' : '127.0.0.1', port: 0 }))
+    const [plain = 0, secure = 0, web = 0, six = 0, secureSix = 0, webSix = 0] = portsOf(servers)
     const socket = join(here, 'control.sock')
     const proxyNetworks = ['127.0.0.0/8']
-    const child = serve(here, servers, 'mqtt:mqtts:http:mqtt', {
+    const child = serve(here, servers, 'mqtt:mqtts:http:mqtt:mqtts:http', {
       control: { socket },
       mqtt: { proxyNetworks },
       tls: { enabled: true, certFile, keyFile, proxyNetworks },
@@ -137,6 +144,12 @@ describe('a bridge that inherits its sockets', () => {
     // No proxy is named for IPv6.
     const direct = connectTcp({ host: '::1', port: six })
     await signIn(direct, 'six')
+    // A socket unit may have one line for each address.
+    await signIn(
+      connectTls({ host: '::1', port: secureSix, ca: ca.cert, checkServerIdentity: () => undefined }),
+      'secure six',
+    )
+    expect((await fetch(`http://[::1]:${webSix}/healthz`)).status).toBe(200)
     const stranger = connectTcp({ host: '::1', port: six })
     stranger.on('error', () => undefined)
     stranger.write(version2({ source: '192.0.2.5' }))
@@ -154,6 +167,7 @@ describe('a bridge that inherits its sockets', () => {
       secure: '2001:db8::2',
       web: '192.0.2.3',
       six: '::1',
+      'secure six': '::1',
     })
     await admin.end()
   })
