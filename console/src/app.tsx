@@ -1,6 +1,7 @@
-import type { ComponentType, JSX } from 'preact'
+import { Component, type ComponentChildren, type ComponentType, type JSX } from 'preact'
 import { useEffect, useRef, useState } from 'preact/hooks'
 import { currentLanguage, languageChanged, type MessageKey, setLanguage, t } from './i18n/index.ts'
+import { own } from './live/own.ts'
 import { session } from './live/session.ts'
 import { useSignals } from './live/signal.ts'
 import { LimbPage } from './pages/limb.tsx'
@@ -84,12 +85,31 @@ function Frame(): JSX.Element {
       <div class="column">
         <ConnectionBanner />
         <main id="main" ref={main} tabIndex={-1} class={`page-${page}`}>
-          <PageOf page={page} id={id} />
+          <Boundary key={`${page}/${id}`}>
+            <PageOf page={page} id={id} />
+          </Boundary>
         </main>
       </div>
       <Alerts />
     </div>
   )
+}
+
+/** A fault of one page leaves the others: it is told, and gone with the page. */
+class Boundary extends Component<{ children: ComponentChildren }, { failed: boolean }> {
+  override state = { failed: false }
+
+  static override getDerivedStateFromError() {
+    return { failed: true }
+  }
+
+  override componentDidCatch(error: unknown): void {
+    reportError(error)
+  }
+
+  override render(): ComponentChildren {
+    return this.state.failed ? <Lost text={t('page.failed')} /> : this.props.children
+  }
 }
 
 function skipTo(event: Event, target: HTMLElement | null): void {
@@ -99,7 +119,7 @@ function skipTo(event: Event, target: HTMLElement | null): void {
 
 function PageOf({ page, id }: { page: string; id: string }): JSX.Element {
   const [loaded, setLoaded] = useState<{ readonly page: string; readonly Page: Page | undefined }>()
-  const later = LATER[page]
+  const later = own(LATER, page)
   useEffect(() => {
     if (later === undefined) return
     let wanted = true
@@ -109,7 +129,7 @@ function PageOf({ page, id }: { page: string; id: string }): JSX.Element {
       wanted = false
     }
   }, [page])
-  const Page = AT_ONCE[page] ?? (loaded?.page === page ? loaded.Page : undefined)
+  const Page = own(AT_ONCE, page) ?? (loaded?.page === page ? loaded.Page : undefined)
   if (Page !== undefined) return <Page key={id} id={id} />
   if (later === undefined) return <Lost text={t('page.unknown')} />
   return loaded?.page === page ? <Lost text={t('page.not-loaded')} /> : <p class="loading">{t('loading')}</p>

@@ -67,6 +67,8 @@ describe('a hostile text', () => {
                       description: MARK,
                       enum: [MARK, 'b'],
                     },
+                    constructor: { type: 'string' },
+                    valueOf: { type: 'number', unit: 'toString' },
                   },
                 },
               },
@@ -126,6 +128,42 @@ describe('a hostile text', () => {
     patience(120_000),
   )
 })
+
+describe('an address', () => {
+  it(
+    'that nobody made shows a page with a heading, breaks nothing, and leaves the others as they are',
+    async () => {
+      await using signedIn = await world.open('boss')
+      const { page, go, problems } = signedIn
+      for (const hash of ODD) {
+        await go(hash)
+        expect.soft(await page.locator('main h1').first().innerText(), hash).not.toBe('')
+      }
+      await go('#/limbs')
+      await page.getByLabel('Search').waitFor()
+      expect(problems).toEqual([])
+    },
+    patience(60_000),
+  )
+})
+
+/** Names that every object of JavaScript has, broken escapes, and texts for others than a router. */
+const ODD = [
+  '#/constructor',
+  '#/__proto__',
+  '#/toString/valueOf',
+  '#/limb/constructor',
+  '#/limb/__proto__?tab=__proto__',
+  '#/limb/%E0%A4%A',
+  '#/limb/a%2F..%2Fb',
+  '#/limbs?sort=constructor&order=x&status=__proto__&capability=%00',
+  '#/limbs?q=(((%5B',
+  '#/access?tab=constructor',
+  '#/audit?since=never&kind=zzz&limb=%3Cscript%3E&actor=%00',
+  '#/first/$(reboot);`x`"',
+  `#${'/x'.repeat(2000)}`,
+  '#javascript:alert(1)',
+]
 
 describe('a role', () => {
   it(

@@ -4,6 +4,7 @@ import { needs } from '../support/needs.ts'
 import { patience } from '../support/patience.ts'
 import {
   axe,
+  brokenWords,
   type ConsoleWorld,
   lightnessOf,
   picture,
@@ -65,6 +66,7 @@ describe.each(['desk', 'phone'] as Size[])('at the size of a %s', (size) => {
         await picture(page, `${name}-${size}`)
         expect.soft(await axe(page), name).toEqual([])
         expect.soft(await widerThanScreen(page), name).toBe(false)
+        expect.soft(await brokenWords(page), name).toEqual([])
       }
       expect(problems).toEqual([])
     },
@@ -326,6 +328,13 @@ describe('the console', () => {
       await page.getByLabel('What it is for').fill('a script')
       await page.getByRole('button', { name: 'Make it' }).click()
       expect(await page.getByRole('dialog').locator('code').innerText()).toMatch(/^lbt_/)
+      await page.getByRole('button', { name: 'I have it' }).click()
+      const ends = page
+        .getByRole('row', { name: /a script/ })
+        .locator('time')
+        .last()
+      // In three months: the day is told too.
+      expect(await ends.innerText()).toMatch(/\d{4}/)
     },
     patience(60_000),
   )

@@ -151,6 +151,27 @@ export async function widerThanScreen(page: Page): Promise<boolean> {
   return (await page.locator('html').evaluate(wider)) || (await page.locator('main').evaluate(wider))
 }
 
+/** Words of headings, buttons and levels that stand on several lines, because their place is too narrow for them. */
+export async function brokenWords(page: Page): Promise<string[]> {
+  return await page.evaluate<string[]>(`(() => {
+    const range = document.createRange()
+    const lines = (node, from, to) => {
+      range.setStart(node, from)
+      range.setEnd(node, to)
+      return new Set([...range.getClientRects()].filter(({ width }) => width > 0).map(({ top }) => Math.round(top))).size
+    }
+    const found = []
+    for (const element of document.querySelectorAll('main th, main button, main .tag, main time, main label')) {
+      for (const node of element.childNodes) {
+        if (node.nodeType !== 3) continue
+        for (const { 0: word, index } of node.data.matchAll(/[\\p{L}\\d]+/gu))
+          if (word.length < 16 && lines(node, index, index + word.length) > 1) found.push(word)
+      }
+    }
+    return found
+  })()`)
+}
+
 /** How light the ground of the page is: 0 is black, 1 is white. */
 export async function lightnessOf(page: Page): Promise<number> {
   const colour = await page.evaluate<string>('getComputedStyle(document.body).backgroundColor')

@@ -51,6 +51,7 @@ export const de: Catalogue = {
   'page.access': 'Zugang',
   'page.audit': 'Protokoll',
   'page.system': 'System',
+  'page.failed': 'Diese Seite ist gescheitert. Öffne eine andere oder lade neu.',
   'page.unknown': 'Diese Seite gibt es nicht',
   'page.not-loaded': 'Diese Seite konnte nicht geladen werden. Lade neu, wenn die Brücke wieder da ist.',
   'page.back': 'Zurück',

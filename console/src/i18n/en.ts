@@ -49,6 +49,7 @@ export const en = {
   'page.access': 'Access',
   'page.audit': 'Audit',
   'page.system': 'System',
+  'page.failed': 'This page failed. Open another one, or reload.',
   'page.unknown': 'There is no such page',
   'page.not-loaded': 'This page could not be loaded. Reload when the bridge is back.',
   'page.back': 'Back',

@@ -33,7 +33,7 @@ export function AccessPrincipals(): JSX.Element {
     <div class="grid wide-first">
       <Card title={t('access.principals')}>
         {error !== undefined && <ErrorLine error={error} />}
-        <table>
+        <table class="stacks">
           <thead>
             <tr>
               <th scope="col">{t('name')}</th>
@@ -96,7 +96,7 @@ function PrincipalRow({
   return (
     <tr>
       <th scope="row">{name}</th>
-      <td>
+      <td data-label={t('role')}>
         <select
           aria-label={t('access.role-of', { name })}
           value={role}
@@ -109,7 +109,7 @@ function PrincipalRow({
           ))}
         </select>
       </td>
-      <td>
+      <td data-label={t('since')}>
         <Age at={createdAt} /> <small>{createdBy}</small>
       </td>
       <td class="buttons">

@@ -38,7 +38,7 @@ export function AccessSessions(): JSX.Element {
     >
       <TextField label={t('session.of')} value={name} onInput={setName} placeholder={t('any')} />
       <ListState error={error} count={data?.items.length} none={t('session.none')} />
-      <table>
+      <table class="stacks">
         <thead>
           <tr>
             <th scope="col">{t('name')}</th>
@@ -55,12 +55,16 @@ export function AccessSessions(): JSX.Element {
           {data?.items.map((item) => (
             <tr key={`${item.name} ${item.clientId}`}>
               <th scope="row">{item.name}</th>
-              <td class="mono clip">{item.clientId}</td>
-              <td class="mono">{item.address ?? <Tag>{t('session.away')}</Tag>}</td>
-              <td>
+              <td class="mono clip" data-label={t('session.client')}>
+                <span>{item.clientId}</span>
+              </td>
+              <td class="mono" data-label={t('address')}>
+                {item.address ?? <Tag>{t('session.away')}</Tag>}
+              </td>
+              <td data-label={t('since')}>
                 <Age at={item.since} />
               </td>
-              <td>{item.queued}</td>
+              <td data-label={t('session.queued')}>{item.queued}</td>
               <td>
                 {session.may('session/forget') && (
                   <Button small onClick={() => forget(item.name, item.clientId)}>

@@ -38,7 +38,7 @@ export function AccessTokens(): JSX.Element {
     <div class="grid wide-first">
       <Card title={t('access.tokens')}>
         <ListState error={error} count={data?.items.length} none={t('token.none')} />
-        <table>
+        <table class="stacks">
           <thead>
             <tr>
               <th scope="col">{t('name')}</th>
@@ -55,13 +55,17 @@ export function AccessTokens(): JSX.Element {
             {data?.items.map((token) => (
               <tr key={token.tokenId}>
                 <th scope="row">{token.name}</th>
-                <td>{token.principal}</td>
-                <td>{t(`role.${token.role}`)}</td>
-                <td>
-                  {token.lastUsedAt === undefined ? t('never') : <Age at={token.lastUsedAt} />}{' '}
-                  <small class="mono">{token.lastAddress ?? ''}</small>
+                <td data-label={t('principal')}>{token.principal}</td>
+                <td data-label={t('role')}>{t(`role.${token.role}`)}</td>
+                <td data-label={t('token.used')}>
+                  <span>
+                    {token.lastUsedAt === undefined ? t('never') : <Age at={token.lastUsedAt} />}{' '}
+                    <small class="mono">{token.lastAddress ?? ''}</small>
+                  </span>
                 </td>
-                <td>{token.expiresAt === undefined ? t('never') : <Clock at={token.expiresAt} />}</td>
+                <td data-label={t('token.ends')}>
+                  {token.expiresAt === undefined ? t('never') : <Clock at={token.expiresAt} />}
+                </td>
                 <td>
                   <Button small kind="danger" onClick={() => remove(token.tokenId, token.name)}>
                     {t('remove')}

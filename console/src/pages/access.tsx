@@ -3,6 +3,7 @@ import { type MessageKey, t } from '../i18n/index.ts'
 import { session } from '../live/session.ts'
 import { useSignals } from '../live/signal.ts'
 import { currentRoute, href, routeChanged } from '../router.ts'
+import { Tabs } from '../ui/tabs.tsx'
 import { AccessPolicies } from './access-policies.tsx'
 import { AccessPrincipals } from './access-principals.tsx'
 import { AccessSessions } from './access-sessions.tsx'
@@ -44,17 +45,15 @@ export function AccessPage(): JSX.Element {
       <header class="page-head">
         <h1>{t('page.access')}</h1>
       </header>
-      <nav class="tabs" aria-label={t('page.access')}>
-        {tabs.map(({ name, title }) => (
-          <a
-            key={name}
-            href={href('access', '', { tab: name })}
-            aria-current={name === tab.name ? 'page' : undefined}
-          >
-            {t(title)}
-          </a>
-        ))}
-      </nav>
+      <Tabs
+        label={t('page.access')}
+        current={tab.name}
+        tabs={tabs.map(({ name, title }) => ({
+          name,
+          title: t(title),
+          link: href('access', '', { tab: name }),
+        }))}
+      />
       <View />
     </>
   )

@@ -23,7 +23,7 @@ export function LimbPolicy({ nodeId, state }: LimbView): JSX.Element {
     <div class="grid">
       <Card title={t('policy.for')}>
         <TextField label={t('principal')} value={principal} onInput={setPrincipal} list={names.data ?? []} />
-        <table>
+        <table class="stacks">
           <thead>
             <tr>
               <th scope="col">{t('capability')}</th>
@@ -116,7 +116,7 @@ export function EntryTable({
       changed,
     )
   return (
-    <table>
+    <table class="stacks">
       <thead>
         <tr>
           <th scope="col">{t('principal')}</th>
@@ -131,10 +131,14 @@ export function EntryTable({
       <tbody>
         {items.map((entry) => (
           <tr key={`${entry.principal} ${entry.nodeId} ${entry.capability}`}>
-            <td>{starred(entry.principal)}</td>
-            <td class="mono">{starred(entry.nodeId)}</td>
-            <td class="mono">{starred(entry.capability)}</td>
-            <td>
+            <td data-label={t('principal')}>{starred(entry.principal)}</td>
+            <td class="mono" data-label={t('limb')}>
+              {starred(entry.nodeId)}
+            </td>
+            <td class="mono" data-label={t('capability')}>
+              {starred(entry.capability)}
+            </td>
+            <td data-label={t('level')}>
               <Level level={entry.level} />
             </td>
             <td>

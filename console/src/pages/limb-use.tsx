@@ -4,6 +4,7 @@ import type { CommandDescription, PropertyDescription } from '../../../src/proto
 import type { State } from '../../../src/protocol/schemas.ts'
 import type { ShownDescription } from '../../../src/protocol/shown-description.ts'
 import { numberText, t } from '../i18n/index.ts'
+import { own } from '../live/own.ts'
 import { session } from '../live/session.ts'
 import { useSignals } from '../live/signal.ts'
 import type { Values } from '../live/values.ts'
@@ -148,7 +149,7 @@ function SettableProperty({ nodeId, property, command, value }: SettableProps): 
   const [asked, setAsked] = useState<{ readonly value: unknown } | undefined>()
   const [timer, setTimer] = useState<ReturnType<typeof setTimeout>>()
   const param = property.set?.param ?? ''
-  const schema = { ...command.input?.properties?.[param], ...schemaOf(property) }
+  const schema = { ...own(command.input?.properties ?? {}, param), ...schemaOf(property) }
   const change = (next: unknown) => {
     setAsked({ value: next })
     clearTimeout(timer)

@@ -8,6 +8,7 @@ import { Values } from '../live/values.ts'
 import { currentRoute, href, routeChanged } from '../router.ts'
 import { Age, Empty, Icon, Status } from '../ui/kit.tsx'
 import { reasonText } from '../ui/reasons.tsx'
+import { Tabs } from '../ui/tabs.tsx'
 import { LimbHealth } from './limb-health.tsx'
 import { LimbPolicy } from './limb-policy.tsx'
 import { LimbRecord } from './limb-record.tsx'
@@ -75,18 +76,15 @@ export function LimbPage({ id: nodeId }: { id: string }): JSX.Element {
         </p>
         {description?.description !== undefined && <p>{description.description}</p>}
       </header>
-      <nav class="tabs" aria-label={t('limb.tabs')}>
-        {tabs.map(({ name, title }) => (
-          <a
-            key={name}
-            href={href('limb', nodeId, { tab: name === 'use' ? '' : name })}
-            aria-current={name === tab.name ? 'page' : undefined}
-            ref={name === tab.name ? intoView : null}
-          >
-            {t(title)}
-          </a>
-        ))}
-      </nav>
+      <Tabs
+        label={t('limb.tabs')}
+        current={tab.name}
+        tabs={tabs.map(({ name, title }) => ({
+          name,
+          title: t(title),
+          link: href('limb', nodeId, { tab: name === 'use' ? '' : name }),
+        }))}
+      />
       <View nodeId={nodeId} state={state} values={values} />
     </>
   )
@@ -100,15 +98,10 @@ function Unknown({ nodeId }: { nodeId: string }): JSX.Element {
         <p class="crumbs">
           <a href={href('limbs')}>{t('page.limbs')}</a>
         </p>
-        <h1>{nodeId}</h1>
+        <h1>{nodeId === '' ? t('limb') : nodeId}</h1>
       </header>
       <Empty icon="limbs">{t('limb.unknown')}</Empty>
       {session.may('node/why') && <LimbHealth nodeId={nodeId} state={undefined} values={undefined} />}
     </>
   )
-}
-
-/** On a narrow screen the tabs scroll sideways: the one that is open is seen whole. */
-function intoView(tab: HTMLElement | null): void {
-  tab?.scrollIntoView({ block: 'nearest', inline: 'nearest' })
 }

@@ -3,6 +3,7 @@ import { useState } from 'preact/hooks'
 import { type AuthLevel, LEVELS } from '../../../src/protocol/names.ts'
 import type { AddedCommand, PendingPairingRequest } from '../../../src/protocol/schemas.ts'
 import { known, t } from '../i18n/index.ts'
+import { own } from '../live/own.ts'
 import { session } from '../live/session.ts'
 import { Age, attempt, Button, Card, confirmThen, Facts, Icon, Level, Tag, TextField } from '../ui/kit.tsx'
 import { rememberNewcomer } from './pairing-steps.tsx'
@@ -98,7 +99,7 @@ function Abilities({ request, levels = {}, setLevel }: AbilitiesProps): JSX.Elem
   const described = new Map(request.adds.map((command) => [nameOf(command), command]))
   if (request.capabilities.length === 0) return <p class="quiet">{t('pairing.no-abilities')}</p>
   return (
-    <table class="abilities">
+    <table class="abilities stacks">
       <thead>
         <tr>
           <th scope="col">{t('capability')}</th>
@@ -119,13 +120,13 @@ function Abilities({ request, levels = {}, setLevel }: AbilitiesProps): JSX.Elem
                 </div>
               ))}
             </td>
-            <td>
+            <td data-label={t('level')}>
               {setLevel === undefined ? (
                 <Level level={authLevel} />
               ) : (
                 <select
                   aria-label={t('policy.level-of', { principal: t('everybody'), capability: cap })}
-                  value={levels[cap] ?? authLevel}
+                  value={own(levels, cap) ?? authLevel}
                   onChange={(event) =>
                     setLevel(cap, LEVELS.find((each) => each === event.currentTarget.value) ?? authLevel)
                   }

@@ -253,6 +253,7 @@ function eventProblems(events: readonly FleetEvent[]): Problem[] {
 }
 
 const MAX_LAST = 30
+const STORED_BEFORE_MS = 1000
 
 /** What an operator missed before the page was opened; events are told once and kept nowhere. */
 async function decidedLately(): Promise<readonly AuditRow[]> {
@@ -265,9 +266,10 @@ function LastEvents(): JSX.Element {
   useSignals(fleet.eventsChanged)
   const before = useLoaded(decidedLately, [])
   const events = fleet.events.slice(-MAX_LAST).reverse()
-  const first = fleet.events[0]?.at
+  // What an event tells is stored a little earlier.
+  const first = Date.parse(fleet.events[0]?.at ?? '') - STORED_BEFORE_MS
   const rows = (before.data ?? [])
-    .filter(({ at }) => first === undefined || at < first)
+    .filter(({ at }) => !(Date.parse(at) >= first))
     .slice(0, MAX_LAST - events.length)
   return (
     <Card title={t('today.last')}>

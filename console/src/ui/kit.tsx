@@ -118,10 +118,14 @@ export function Age({ at, short = false }: { at: string; short?: boolean }): JSX
   )
 }
 
+const HALF_DAY_MS = 43_200_000
+
+/** The time of day; with its day when that is not near, before or after now. */
 export function Clock({ at }: { at: string }): JSX.Element {
+  const isNear = Math.abs(Date.now() - new Date(at).getTime()) < HALF_DAY_MS
   return (
     <time dateTime={at} title={timeText(at)}>
-      {Date.now() - new Date(at).getTime() > 43_200_000 ? timeText(at) : clockText(at)}
+      {isNear ? clockText(at) : timeText(at)}
     </time>
   )
 }

@@ -2,6 +2,7 @@ import type { JSX } from 'preact'
 import { useId, useState } from 'preact/hooks'
 import type { ValueSchema } from '../../../src/protocol/descriptions.ts'
 import { t } from '../i18n/index.ts'
+import { own } from '../live/own.ts'
 import { Field } from './kit.tsx'
 
 /** Controls made from the schema of a command: a switch, a slider, a select, a number, a text, or JSON. */
@@ -52,7 +53,7 @@ export function SchemaForm({
           key={name}
           name={name}
           schema={each}
-          value={value[name]}
+          value={own(value, name)}
           required={schema.required?.includes(name) ?? false}
           onChange={(next) => set(name, next)}
         />
@@ -138,7 +139,7 @@ const UNITS: Readonly<Record<string, string>> = {
 
 /** UCUM's code as people write it. */
 export function unitText(unit: string): string {
-  return UNITS[unit] ?? unit
+  return own(UNITS, unit) ?? unit
 }
 
 export function Switch({
