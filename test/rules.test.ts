@@ -222,6 +222,13 @@ describe('the house', () => {
     expect(inside.filter((file) => users.test(source(file)))).toEqual([home])
   })
 
+  it('has null only for what a stored row or the wire says: what an object keeps for itself is undefined until it is there', () => {
+    const field = /^\s+(?:readonly )?#\w+\??: .*\bnull(?: =.*)?$/m
+    const compared = /\bthis\.#\w+ (?:[!=]=)?= null\b/
+    const wrong = files.filter((file) => field.test(source(file)) || compared.test(source(file)))
+    expect(wrong).toEqual([])
+  })
+
   it('reads a clock in kernel/clock.ts alone', () => {
     const clock = /\bDate\.now\b|\bnew Date\(\s*\)|\bperformance\.now\b|\bprocess\.hrtime\b/
     expect(files.filter((file) => file !== 'kernel/clock.ts' && clock.test(source(file)))).toEqual([])

@@ -162,7 +162,7 @@ export abstract class Connection {
   #rarely(what: string, line: (count: number) => void): void {
     this.#throttle ??= new LogThrottle(this.#context.clock, RARELY)
     const suppressed = this.#throttle.due(what)
-    if (suppressed !== null) line(suppressed + 1)
+    if (suppressed !== undefined) line(suppressed + 1)
   }
 
   #who(): object {

@@ -13,13 +13,13 @@ export interface PairingWindow {
 
 /** Returns whether the window approves this request. It never replaces a key and never settles a conflict. */
 export function windowAdmits(
-  window: PairingWindow | null,
+  window: PairingWindow | undefined,
   request: PairingRequestRecord,
   conflict: boolean,
   now: MonotonicMs,
 ): window is PairingWindow {
   return (
-    window !== null &&
+    window !== undefined &&
     now < window.closesAt &&
     (window.left === null || window.left > 0) &&
     (window.nodeId === null || window.nodeId === request.nodeId) &&
@@ -28,8 +28,8 @@ export function windowAdmits(
   )
 }
 
-/** The window after one approval; null when that was the last. */
-export function windowAfterApproval(window: PairingWindow): PairingWindow | null {
+/** The window after one approval; undefined when that was the last. */
+export function windowAfterApproval(window: PairingWindow): PairingWindow | undefined {
   if (window.left === null) return window
-  return window.left > 1 ? { ...window, left: window.left - 1 } : null
+  return window.left > 1 ? { ...window, left: window.left - 1 } : undefined
 }

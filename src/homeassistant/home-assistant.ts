@@ -85,7 +85,7 @@ export class HomeAssistant {
   readonly #known = new Map<string, Known>()
   readonly #due = new Set<string>()
   readonly #brokers: Opened[] = []
-  #cancelDue: (() => void) | null = null
+  #cancelDue: (() => void) | undefined
   #stopped = false
 
   constructor(options: HomeAssistantOptions) {
@@ -148,7 +148,7 @@ export class HomeAssistant {
   }
 
   #publishDue(): void {
-    this.#cancelDue = null
+    this.#cancelDue = undefined
     let published = 0
     for (const nodeId of this.#due) {
       if (++published > BATCH) {

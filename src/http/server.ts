@@ -104,7 +104,7 @@ export async function startHttp(given: HttpOptions): Promise<HttpServer> {
   boundHttpConnections(app.server, HTTP_CONNECTIONS, () => {
     options.metrics.count('http_connections_ended')
     const suppressed = refusals.due('plain')
-    if (suppressed !== null)
+    if (suppressed !== undefined)
       options.log.warn(
         { max: HTTP_CONNECTIONS, suppressed },
         'http: too many connections beside those of WebSocket; the oldest that waits for nothing is ended',

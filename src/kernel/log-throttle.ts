@@ -56,8 +56,8 @@ export class LogThrottle {
     return this.#written.size
   }
 
-  /** Returns how many were held back since the last time, or null when this one is held back too. */
-  due(key: string): number | null {
+  /** Returns how many were held back since the last time, or undefined when this one is held back too. */
+  due(key: string): number | undefined {
     return this.#count(this.#ownOrShared(key), 1)
   }
 
@@ -68,7 +68,7 @@ export class LogThrottle {
 
   #writeOrHold(own: string, times: number, line: WriteLine): void {
     const suppressed = this.#count(own, times)
-    if (suppressed === null) this.#hold(own, line)
+    if (suppressed === undefined) this.#hold(own, line)
     else line(suppressed)
   }
 
@@ -93,14 +93,14 @@ export class LogThrottle {
     return this.#total < this.#options.maxLines
   }
 
-  /** Returns how many others a line written now stands for; null when none is to be written. */
-  #count(own: string, times: number): number | null {
+  /** Returns how many others a line written now stands for; undefined when none is to be written. */
+  #count(own: string, times: number): number | undefined {
     const { quietMs, lines } = this.#options
     const now = this.#clock.monotonicMs()
     const written = this.#written.get(own)
     if (written && now < written.until && written.lines >= lines) {
       written.suppressed += times
-      return null
+      return undefined
     }
     if (own !== SHARED) this.#total++
     if (written && now < written.until) {
@@ -115,7 +115,7 @@ export class LogThrottle {
   /** Tells whether the begin of an outage is to be written: once until it is over, and within the pace of its key. */
   once(key: string): boolean {
     if (this.#outages.has(key)) return false
-    const due = this.due(key) !== null
+    const due = this.due(key) !== undefined
     this.#outages.set(key, due)
     return due
   }

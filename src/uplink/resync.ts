@@ -36,7 +36,7 @@ export class Resync {
   readonly #changedWhilePublishing = new DirtyTopics()
   readonly #changedWhileReading = new DirtyTopics()
   readonly #principals: ReadonlySet<string>
-  #cancelCorrection: (() => void) | null = null
+  #cancelCorrection: (() => void) | undefined
   #present = true
   #publishing = false
   #complete = false
@@ -200,7 +200,7 @@ export class Resync {
     if (!this.#complete || new TextDecoder().decode(payload) !== 'offline') return
     const { clock, view, topics } = this.#options
     this.#cancelCorrection ??= clock.after(CORRECT_MS, () => {
-      this.#cancelCorrection = null
+      this.#cancelCorrection = undefined
       for (const message of view.match(topics.bridgeStatus))
         this.#putPublished({ ...message, qos: 1, retain: true })
     })

@@ -2,6 +2,7 @@ import { onTestFinished, vi } from 'vitest'
 import { Core } from '../../src/bridge/core.ts'
 import type { Identity, Session, Store } from '../../src/bridge/ports.ts'
 import type { BridgeContext } from '../../src/bridge/settings.ts'
+import { configSchema } from '../../src/host/config/schema.ts'
 import { Refusal } from '../../src/kernel/errors.ts'
 import { RunningClock } from '../../src/kernel/running-clock.ts'
 import { topicsOf } from '../../src/protocol/topics.ts'
@@ -10,6 +11,9 @@ import { createStore } from '../../src/store/sqlite/store.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 
 /** The core alone on a real store, which fails, or waits, when it is told. */
+
+/** The defaults of the schema: a new setting is not written down here once more. */
+const SETTINGS = configSchema.parse({})
 
 export const full = () => Promise.reject(new Refusal('storage_unavailable', 'the disk is full'))
 export const settled = () => new Promise((resolve) => setImmediate(resolve))
@@ -47,49 +51,13 @@ export async function start(wrap = (database: Database): Database => database) {
     topics: topicsOf('limb'),
     settings: {
       version: '0',
-      pairing: {
-        pendingSeconds: 60,
-        rejectedSeconds: 60,
-        maxPending: 10,
-        maxPendingPerAddress: 10,
-        maxPendingBytes: 4_194_304,
-      },
-      turns: { maxWorkMsPerSecond: 500 },
-      presence: {
-        heartbeatSeconds: 15,
-        timeoutSeconds: 45,
-        maxChangesPerSecond: 3,
-        graceSeconds: 5,
-        stateRefreshSeconds: 60,
-        saveSeconds: 30,
-      },
-      signIn: { maxFailedSignIns: 10, failedSignInSeconds: 60 },
-      backup: { everyHours: 0, keep: 1, maxBytes: 1e9 },
-      policy: { floor: 'free' },
-      lease: { ttlSeconds: 60, maxPerPrincipal: 10, maxQueued: 10 },
-      invocation: {
-        timeoutSeconds: 30,
-        approvalSeconds: 300,
-        maxPerNode: 16,
-        maxPerPrincipal: 64,
-        maxWaiting: 10,
-        maxOfflinePerPrincipal: 10,
-        maxOfflinePerNode: 10,
-        maxKeysPerPrincipal: 10,
-        maxAnswerBytesPerPrincipal: 1e9,
-        maxAnswerBytes: 1e9,
-      },
-      retention: {
-        invocationDays: 7,
-        maxInvocations: 1000,
-        auditDays: 365,
-        maxAuditRows: 1000,
-        maxActivityRows: 1000,
-        attemptDays: 1,
-        maxAttemptRows: 1000,
-        historyDays: 90,
-        maxHistoryRows: 1000,
-      },
+      ...SETTINGS,
+      pairing: { ...SETTINGS.pairing, pendingSeconds: 60, rejectedSeconds: 60, maxPending: 10 },
+      invocation: { ...SETTINGS.invocation, maxWaiting: 10, maxKeysPerPrincipal: 10 },
+      // No chore of its own.
+      backup: { ...SETTINGS.backup, everyHours: 0 },
+      signIn: SETTINGS.mqtt,
+      turns: SETTINGS.mqtt,
     },
     publisher: {
       publish(topic, payload) {

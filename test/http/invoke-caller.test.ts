@@ -416,7 +416,7 @@ describe('a limb that was reached and does not answer in HTTP', () => {
     ['ERR_SSL_DECRYPTION_FAILED_OR_BAD_RECORD_MAC', 'broke the TLS connection'],
     ['ETIMEDOUT', 'was cut off'],
   ])('but ends the connection with %s is told what that means', (code, text) => {
-    const message = brokenAnswer('limb.test', Object.assign(new Error('deps/openssl'), { code }), null)
+    const message = brokenAnswer('limb.test', Object.assign(new Error('deps/openssl'), { code }), undefined)
     expect(message).toContain(text)
     expect(message).not.toContain('openssl')
   })

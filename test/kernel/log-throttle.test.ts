@@ -5,7 +5,7 @@ import { FakeClock } from '../support/fake-clock.ts'
 test('each key has its lines, then a count of what was held back', () => {
   const clock = new FakeClock()
   const throttle = new LogThrottle(clock, { quietMs: 1000, lines: 2, maxKeys: 10, maxLines: 100 })
-  expect([1, 2, 3, 4].map(() => throttle.due('a'))).toEqual([0, 0, null, null])
+  expect([1, 2, 3, 4].map(() => throttle.due('a'))).toEqual([0, 0, undefined, undefined])
   expect(throttle.due('b')).toBe(0)
   clock.advance(1000)
   expect(throttle.due('a')).toBe(2)
@@ -40,7 +40,9 @@ test('what was held back last is told when the quiet time is over, with the numb
 test('a flood of keys shares one, and costs a bounded memory', () => {
   const clock = new FakeClock()
   const throttle = new LogThrottle(clock, { quietMs: 1000, lines: 1, maxKeys: 10, maxLines: 100 })
-  const said = Array.from({ length: 10_000 }, (_, i) => throttle.due(`key${i}`)).filter((due) => due !== null)
+  const said = Array.from({ length: 10_000 }, (_, i) => throttle.due(`key${i}`)).filter(
+    (due) => due !== undefined,
+  )
   expect(said.length).toBe(11)
   expect(throttle.keys).toBeLessThanOrEqual(11)
   clock.advance(2000)

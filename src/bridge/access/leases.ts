@@ -43,7 +43,7 @@ export class Leases {
   /** The commit that recorded a lease and gave it its fence. */
   readonly #stored = new WeakMap<Lease, Promise<number>>()
   readonly #timer: DeadlineTimer
-  #stopped: Refusal | null = null
+  #stopped: Refusal | undefined
 
   constructor(world: BridgeContext, announcer: Announcer) {
     this.#world = world

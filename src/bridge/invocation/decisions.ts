@@ -87,7 +87,7 @@ export class InvocationDecisions {
     const { wait, deadline } = invocation
     if (invocation.record.state !== 'waiting' || !wait) throw decidedAlready()
     // From here on nobody else decides: neither another operator nor the clock.
-    invocation.wait = null
+    invocation.wait = undefined
     this.#deadlines.clear(invocation)
     try {
       await this.#log.step(decided, entry, true)

@@ -24,7 +24,7 @@ export function checkWanted(invocation: OpenInvocation): void {
 
 /** Returns why an invocation ended: what ended it from outside, whatever the step that it was in makes of that. */
 export function causeOf(error: unknown, invocation: OpenInvocation | undefined): unknown {
-  const outside = invocation?.record.endedAt === null ? invocation.cancelled : null
+  const outside = invocation?.record.endedAt === null ? invocation.cancelled : undefined
   return outside && error instanceof Refusal ? outside.error : error
 }
 

@@ -32,14 +32,14 @@ export class HttpTransport implements InvokeTransport {
     this.#table = table
   }
 
-  unreachable(limb: LiveLimb): Refusal | null {
+  unreachable(limb: LiveLimb): Refusal | undefined {
     const { nodeId, endpointUrl } = limb.record
     if (endpointUrl === null) return new Refusal('node_offline', `${nodeId} has no endpoint any more`)
-    return this.#table.limb(nodeId) || isProbed(limb) ? null : notConnected(nodeId)
+    return this.#table.limb(nodeId) || isProbed(limb) ? undefined : notConnected(nodeId)
   }
 
   deliver(limb: LiveLimb, invocation: Invocation, settle: Settle): InvocationDelivery {
-    let posted: InvocationDelivery | null = null
+    let posted: InvocationDelivery | undefined
     let over = false
     const end: Settle = (outcome) => {
       if (!over) settle(outcome)

@@ -58,7 +58,7 @@ export class Invocations {
   readonly #recorder: InvocationRecorder
   readonly #waits: InvocationWaits
   readonly #underWay = new Set<Promise<unknown>>()
-  #stopping: Refusal | null = null
+  #stopping: Refusal | undefined
 
   constructor(
     world: BridgeContext,
@@ -153,7 +153,7 @@ export class Invocations {
       awayUntil: endsAt as RunningMs,
       begun: true,
       kept: true,
-      consent: record.decidedBy === null ? null : new Consent(record, record.decidedBy),
+      consent: record.decidedBy === null ? undefined : new Consent(record, record.decidedBy),
     }
     this.open.add(invocation)
     this.open.resume(record.principal, wish)

@@ -67,7 +67,7 @@ export class LimbWaits {
         this.look(nodeId)
       })
     } finally {
-      invocation.wait = null
+      invocation.wait = undefined
       this.#remove(nodeId, entry)
     }
   }

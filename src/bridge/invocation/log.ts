@@ -24,7 +24,7 @@ export class InvocationLog {
   readonly #throttle: LogThrottle
   #trusted = true
   /** Rows of many invocations come with one promise. */
-  #watching: { readonly stored: Promise<void>; begins: boolean } | null = null
+  #watching: { readonly stored: Promise<void>; begins: boolean } | undefined
 
   constructor(world: BridgeContext) {
     this.#world = world

@@ -15,9 +15,9 @@ export type Settle = (outcome: InvocationResult | Refusal) => void
  */
 export interface InvokeTransport {
   /**
-   * Says why the limb cannot be reached now, or null. It is asked before anything is promised, and again at delivery.
+   * Says why the limb cannot be reached now, or undefined. It is asked before anything is promised, and again at delivery.
    */
-  unreachable(limb: LiveLimb): Refusal | null
+  unreachable(limb: LiveLimb): Refusal | undefined
   /** Sends it; nobody waits longer than `timeoutMs`. Total. The answer comes through `settle`, or, over MQTT, on the limb's `result` topic. */
   deliver(limb: LiveLimb, invocation: Invocation, settle: Settle, timeoutMs: number): InvocationDelivery
 }
@@ -35,12 +35,12 @@ export class MqttTransport implements InvokeTransport {
     this.#table = table
   }
 
-  unreachable(limb: LiveLimb): Refusal | null {
+  unreachable(limb: LiveLimb): Refusal | undefined {
     const { nodeId } = limb.record
     const session = this.#table.limb(nodeId)
     if (!session)
       return new Refusal('node_offline', `${nodeId} is not connected; try again when it is online`)
-    return session.subscribedTo(this.#topics.node(nodeId, 'invoke')) ? null : this.#deaf(nodeId)
+    return session.subscribedTo(this.#topics.node(nodeId, 'invoke')) ? undefined : this.#deaf(nodeId)
   }
 
   deliver(limb: LiveLimb, invocation: Invocation, settle: Settle, timeoutMs: number): InvocationDelivery {

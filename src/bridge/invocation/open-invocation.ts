@@ -59,17 +59,17 @@ export interface OpenInvocation extends Deadlined {
   timeoutMs: number
   /** One lease for each capability that the command is leased in. */
   held: readonly HeldLease[]
-  consent: Consent | null
+  consent: Consent | undefined
   /** The thing that it waits for now, if it waits for its turn, an operator or the limb. */
-  wait: { resolve(result: InvocationResult | null): void; reject(error: Refusal): void } | null
+  wait: { resolve(result: InvocationResult | null): void; reject(error: Refusal): void } | undefined
   /** The reason why it must end, for whatever step comes next. */
-  cancelled: Cancelled | null
+  cancelled: Cancelled | undefined
   /** It counts against its limb's bound. */
   counted: boolean
   /** The delivery that is on its way to the limb, or with it. */
-  delivery: InvocationDelivery | null
+  delivery: InvocationDelivery | undefined
   /** Told of each step, once. */
-  onStep: (() => void) | null
+  onStep: (() => void) | undefined
   /** Told when it has ended. */
   readonly onEnd: (() => void)[]
   readonly askedAt: MonotonicMs
@@ -190,12 +190,12 @@ export function newInvocation(
     begun: false,
     timeoutMs: wish.timeoutMs ?? 0,
     held: NO_LEASES,
-    consent: null,
-    wait: null,
-    cancelled: null,
+    consent: undefined,
+    wait: undefined,
+    cancelled: undefined,
     counted: false,
-    delivery: null,
-    onStep: null,
+    delivery: undefined,
+    onStep: undefined,
     onEnd: [],
     askedAt: now.monotonicMs,
     awayUntil: (now.runningMs + wish.offlineWaitMs) as RunningMs,

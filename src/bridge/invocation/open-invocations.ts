@@ -53,10 +53,10 @@ export class OpenInvocations {
     return this.#ofNode.of(nodeId)
   }
 
-  /** Says why the limb takes no further invocation now, or null. */
-  full(nodeId: string): Refusal | null {
+  /** Says why the limb takes no further invocation now, or undefined. */
+  full(nodeId: string): Refusal | undefined {
     const running = this.#running.of(nodeId)
-    if (running < this.#limits.maxPerNode) return null
+    if (running < this.#limits.maxPerNode) return undefined
     return tooMany(`${nodeId} works on ${running} invocations; try again when it has answered some`)
   }
 

@@ -50,5 +50,5 @@ export class QueuedInvocations {
 }
 
 function queued({ record, wait }: OpenInvocation): boolean {
-  return record.state === 'queued' && wait !== null
+  return record.state === 'queued' && wait !== undefined
 }

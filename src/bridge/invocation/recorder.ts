@@ -121,7 +121,7 @@ export class InvocationRecorder {
   ): Promise<void> | undefined {
     // What was never sent may be tried again with the same key; what the bridge's end interrupted must not be.
     const keepKey = invocation.delivery?.sent || state === 'interrupted'
-    const cancelled = state === 'cancelled' ? invocation.cancelled : null
+    const cancelled = state === 'cancelled' ? invocation.cancelled : undefined
     invocation.record = {
       ...moved(invocation.record, state, {
         endedAt: this.#world.clock.wallMs(),
@@ -181,7 +181,7 @@ export class InvocationRecorder {
 
   #stepped(invocation: OpenInvocation): void {
     const { onStep } = invocation
-    invocation.onStep = null
+    invocation.onStep = undefined
     onStep?.()
   }
 }

@@ -40,8 +40,8 @@ export interface AllowedTarget {
   readonly leases: readonly string[]
   /** The words of the limb, or of an operator, about the command. */
   readonly described: CommandDescription | undefined
-  /** Says why it cannot be reached now; null: it can. */
-  readonly unreachable: Refusal | null
+  /** Says why it cannot be reached now; undefined: it can. */
+  readonly unreachable: Refusal | undefined
 }
 
 interface Found {
@@ -150,7 +150,7 @@ export class TargetSelector {
     return isThere(limb) && !this.transportOf(limb).unreachable(limb) && !this.#parts.open.full(nodeId)
   }
 
-  #unreachable(limb: LiveLimb, capability: string): Refusal | null {
+  #unreachable(limb: LiveLimb, capability: string): Refusal | undefined {
     const { nodeId } = limb.record
     if (!isThere(limb)) return offline(limb)
     if (limb.unavailable.includes(capability)) {

@@ -80,8 +80,8 @@ export class InvocationWaits {
 
   /** Returns whether it waits for its limb before it goes on. @throws Refusal when waiting would not help */
   mustWait(invocation: OpenInvocation, { unreachable }: AllowedTarget): boolean {
-    if (unreachable !== null && unreachable.code !== 'node_offline') throw unreachable
-    return unreachable !== null || this.#limbs.isBehindOthers(invocation)
+    if (unreachable !== undefined && unreachable.code !== 'node_offline') throw unreachable
+    return unreachable !== undefined || this.#limbs.isBehindOthers(invocation)
   }
 
   /** One whose limb left, or had no room, before it could be sent goes back to wait if it may. @throws the error of all others */
@@ -90,7 +90,7 @@ export class InvocationWaits {
     const code = error instanceof Refusal ? error.code : undefined
     const passes =
       (code === 'node_offline' && !this.#targets.takesNow(record.nodeId)) ||
-      (code === 'too_many_requests' && this.#open.full(record.nodeId) !== null)
+      (code === 'too_many_requests' && this.#open.full(record.nodeId) !== undefined)
     const unsent = record.endedAt === null && !delivery?.sent && invocation.begun
     const mayWait = wish.offlineWaitMs > 0 && this.#world.running.now() < invocation.awayUntil
     if (!passes || !unsent || !mayWait || cancelled) throw error
@@ -100,7 +100,7 @@ export class InvocationWaits {
   }
 
   /** Waits until the limb is there, and those that came first have gone. @throws Refusal when it does not come in time */
-  async awaitLimb(invocation: OpenInvocation, why: Refusal | null): Promise<undefined> {
+  async awaitLimb(invocation: OpenInvocation, why: Refusal | undefined): Promise<undefined> {
     const { running } = this.#world
     const leftMs = invocation.awayUntil - running.now()
     if (leftMs <= 0) throw notBackInTime(invocation)
@@ -187,7 +187,7 @@ export class InvocationWaits {
       )
       throw error
     } finally {
-      invocation.wait = null
+      invocation.wait = undefined
     }
   }
 
@@ -223,7 +223,7 @@ export class InvocationWaits {
     })
     this.#deadlines.set(invocation, waitMs)
     return answered.finally(() => {
-      invocation.wait = null
+      invocation.wait = undefined
       this.#deadlines.clear(invocation)
     })
   }
@@ -262,7 +262,7 @@ export class InvocationWaits {
     for (const held of invocation.held) this.#leases.giveBack(held)
     invocation.held = []
     invocation.delivery?.giveUp()
-    invocation.delivery = null
+    invocation.delivery = undefined
     this.#open.ran(invocation)
     this.#open.delete(invocation)
     this.#deadlines.clear(invocation)

@@ -23,8 +23,8 @@ export class Announcer {
   readonly #pending: PendingPairingRequests
   readonly startedAt: WallMs
   #bridgeStatus: 'online' | 'offline' = 'offline'
-  #window: { window: PairingWindow; until: WallMs } | null = null
-  #infoDue: (() => void) | null = null
+  #window: { window: PairingWindow; until: WallMs } | undefined
+  #infoDue: (() => void) | undefined
   readonly #soon: (() => void)[] = []
   readonly #requestPace: RequestPace
   /** Called when the `state` of a limb was published. Total. */
@@ -151,7 +151,7 @@ export class Announcer {
     this.onEvent(kind, at, fields)
   }
 
-  setWindow(window: PairingWindow | null): void {
+  setWindow(window: PairingWindow | undefined): void {
     const { clock } = this.#world
     this.#window = window && {
       window,
@@ -171,7 +171,7 @@ export class Announcer {
         online: this.#registry.online,
         pending: this.#pending.size,
       },
-      ...(shown === null
+      ...(shown === undefined
         ? {}
         : {
             pairingWindow: {
@@ -185,7 +185,7 @@ export class Announcer {
 
   infoChanged(): void {
     this.#infoDue ??= this.#world.clock.after(INFO_DELAY_MS, () => {
-      this.#infoDue = null
+      this.#infoDue = undefined
       this.#retain(this.#world.topics.bridgeInfo, encodeJson(this.info()))
     })
   }
@@ -193,7 +193,7 @@ export class Announcer {
   stop(): void {
     this.#publishSoon()
     this.#infoDue?.()
-    this.#infoDue = null
+    this.#infoDue = undefined
   }
 
   #retain(topic: string, payload: Uint8Array): void {

@@ -26,7 +26,7 @@ export class PacedLog {
   /** Writes the line now, or only counts it: what comes next tells how many there were. */
   infoOrCount(key: string, fields: object, message: string): void {
     const suppressed = this.#throttle.due(key)
-    if (suppressed !== null) this.#line('info', fields, message, suppressed)
+    if (suppressed !== undefined) this.#line('info', fields, message, suppressed)
   }
 
   stop(): void {

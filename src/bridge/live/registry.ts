@@ -27,7 +27,7 @@ export class Registry {
   readonly #limbs = new Map<string, LiveLimb>()
   readonly #byCapability = new Map<string, Set<LiveLimb>>()
   readonly #byStatus: Record<NodeStatus, number> = { online: 0, busy: 0, degraded: 0, asleep: 0, offline: 0 }
-  #sorted: string[] | null = null
+  #sorted: string[] | undefined
   /** Called when the approved capabilities of a limb are other ones. Total. */
   onCapabilities: (limb: LiveLimb) => void = () => {}
   /** Called when a limb that was away is there. Total. */
@@ -68,7 +68,7 @@ export class Registry {
     this.#limbs.set(limb.record.nodeId, limb)
     this.#byStatus[limb.status]++
     this.#offer(limb)
-    this.#sorted = null
+    this.#sorted = undefined
   }
 
   /** The row of a limb has changed. */
@@ -110,7 +110,7 @@ export class Registry {
     this.#byStatus[limb.status]--
     this.#limbs.delete(nodeId)
     this.#withdraw(limb)
-    this.#sorted = null
+    this.#sorted = undefined
   }
 
   /** Must be called at each change of a limb's status. */

@@ -21,7 +21,7 @@ export class RequestPace {
   readonly #quiet = new Map<string, MonotonicMs>()
   #budget = BYTES_PER_SECOND
   #at: MonotonicMs
-  #timer: (() => void) | null = null
+  #timer: (() => void) | undefined
 
   constructor(clock: Clock, publish: Publish) {
     this.#clock = clock
@@ -41,7 +41,7 @@ export class RequestPace {
 
   stop(): void {
     this.#timer?.()
-    this.#timer = null
+    this.#timer = undefined
   }
 
   #flush(): void {
@@ -57,7 +57,7 @@ export class RequestPace {
   }
 
   #tick(): void {
-    this.#timer = null
+    this.#timer = undefined
     const now = this.#clock.monotonicMs()
     for (const [requestId, until] of this.#quiet) if (now >= until) this.#quiet.delete(requestId)
     this.#flush()

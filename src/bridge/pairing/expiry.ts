@@ -23,7 +23,7 @@ export class PairingRequestExpiry {
   readonly #announcer: Announcer
   readonly #expired: PacedLog
   readonly #forget: (request: PairingRequestRecord) => void
-  #cancel: (() => void) | null = null
+  #cancel: (() => void) | undefined
   #looking = false
   #stopped = false
 

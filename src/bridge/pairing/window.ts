@@ -25,8 +25,8 @@ export interface WindowReservation extends Reservation {
 export class WindowKeeper {
   readonly #world: BridgeContext
   readonly #announcer: Announcer
-  #window: PairingWindow | null = null
-  #cancel: (() => void) | null = null
+  #window: PairingWindow | undefined
+  #cancel: (() => void) | undefined
   /** Seats that works have taken whose transaction has not ended, each with the opening that it is of. */
   readonly #taken = new Map<object, unknown>()
   /** Rises whenever somebody opens or closes it. */
@@ -72,10 +72,10 @@ export class WindowKeeper {
   async #close(by: string): Promise<void> {
     const { log } = this.#world
     this.#cancel?.()
-    this.#cancel = null
-    this.#window = null
+    this.#cancel = undefined
+    this.#window = undefined
     log.info({ by }, 'the pairing window is closed')
-    this.#announcer.setWindow(null)
+    this.#announcer.setWindow(undefined)
     this.#announcer.event('pairing_window_closed', { by })
     try {
       await this.#record('pairing.window_closed', by, null, 'closed', {})
@@ -116,9 +116,9 @@ export class WindowKeeper {
   }
 
   /** The window without what works have taken that are not stored yet: the next one of a batch sees what is left. */
-  #left(): PairingWindow | null {
+  #left(): PairingWindow | undefined {
     const window = this.#window
-    if (window === null || window.left === null) return window
+    if (window === undefined || window.left === null) return window
     const taken = [...this.#taken.values()].filter((opening) => opening === this.#cancel).length
     return { ...window, left: window.left - taken }
   }

@@ -24,8 +24,8 @@ export class History {
   readonly #world: BridgeContext
   readonly #registry: Registry
   #waiting: StatusChange[] = []
-  #saving: Promise<void> | null = null
-  #cancelSave: (() => void) | null = null
+  #saving: Promise<void> | undefined
+  #cancelSave: (() => void) | undefined
   #stopped = false
   /** The time since which history is kept. */
   #since: SteadyMs
@@ -70,9 +70,9 @@ export class History {
   /** Stores what waits. A failure keeps it for the next time. */
   async save(): Promise<void> {
     this.#cancelSave?.()
-    this.#cancelSave = null
+    this.#cancelSave = undefined
     this.#saving ??= this.#saveAll().finally(() => {
-      this.#saving = null
+      this.#saving = undefined
     })
     await this.#saving
   }
@@ -105,7 +105,7 @@ export class History {
     if (this.#stopped) return
     const { clock, settings } = this.#world
     this.#cancelSave ??= clock.after(settings.presence.saveSeconds * 1000, () => {
-      this.#cancelSave = null
+      this.#cancelSave = undefined
       void this.save()
     })
   }

@@ -58,7 +58,7 @@ export class PresenceKeeper {
   readonly #probes: Probes
   readonly #deadlines: Deadlines<LiveLimb>
   #unsaved: LiveLimb[] = []
-  #cancelSave: (() => void) | null = null
+  #cancelSave: (() => void) | undefined
   #stopped = false
 
   constructor(world: BridgeContext, registry: Registry, announcer: Announcer, history: History) {
@@ -273,7 +273,7 @@ export class PresenceKeeper {
   /** Stores `lastHeartbeatAt` of all limbs heard since the last time. A failure keeps them for the next. */
   async save(): Promise<void> {
     this.#cancelSave?.()
-    this.#cancelSave = null
+    this.#cancelSave = undefined
     const limbs = this.#unsaved
     this.#unsaved = []
     for (const limb of limbs) limb.unsaved = false

@@ -18,7 +18,7 @@ export class StateRefresh {
   readonly #announcer: Announcer
   /** The times at which the state of each limb was published, the oldest first. There are as many as limbs. */
   readonly #published = new Map<LiveLimb, MonotonicMs>()
-  #cancel: (() => void) | null = null
+  #cancel: (() => void) | undefined
   #stopped = false
 
   constructor(world: BridgeContext, registry: Registry, announcer: Announcer) {
@@ -38,7 +38,7 @@ export class StateRefresh {
     if (this.#stopped) return
     this.#published.delete(limb)
     this.#published.set(limb, limb.statePublishedAt)
-    if (this.#cancel === null) this.#arm()
+    if (this.#cancel === undefined) this.#arm()
   }
 
   #arm(): void {
@@ -51,7 +51,7 @@ export class StateRefresh {
   }
 
   #refresh(): void {
-    this.#cancel = null
+    this.#cancel = undefined
     const due = this.#world.clock.monotonicMs() - stateRefreshMs(this.#world)
     let published = 0
     for (const [limb, at] of this.#published) {
@@ -61,7 +61,7 @@ export class StateRefresh {
       this.#announcer.state(limb)
       published++
     }
-    if (this.#cancel === null) this.#arm()
+    if (this.#cancel === undefined) this.#arm()
   }
 }
 

@@ -37,7 +37,7 @@ export class StatusPace {
   readonly #options: StatusPaceOptions
   /** Limbs that changed within the last minute or so. */
   readonly #paces = new Map<LiveLimb, Pace>()
-  #timer: (() => void) | null = null
+  #timer: (() => void) | undefined
 
   constructor(options: StatusPaceOptions) {
     this.#options = options
@@ -77,7 +77,7 @@ export class StatusPace {
 
   stop(): void {
     this.#timer?.()
-    this.#timer = null
+    this.#timer = undefined
   }
 
   #paceOf(limb: LiveLimb, before: NodeStatus, now: MonotonicMs): Pace {
@@ -111,7 +111,7 @@ export class StatusPace {
   }
 
   #tick(): void {
-    this.#timer = null
+    this.#timer = undefined
     const now = this.#options.clock.monotonicMs()
     const rate = this.#options.changesPerSecond()
     for (const [limb, pace] of this.#paces) {

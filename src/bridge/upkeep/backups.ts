@@ -47,7 +47,7 @@ export async function backUp(
 /** The schedule. Each look is cheap; a restart, or a clock that was set, makes no backup come early twice. */
 export function backupChore(world: BridgeContext, announcer: Pick<Announcer, 'event'>): Chore {
   const { clock, backups, settings } = world
-  let triedAt: MonotonicMs | null = null
+  let triedAt: MonotonicMs | undefined
   let succeeded = false
   return {
     name: 'make a backup',
@@ -57,7 +57,7 @@ export function backupChore(world: BridgeContext, announcer: Pick<Announcer, 'ev
       if (everyHours === 0) return 'done'
       const everyMs = everyHours * HOUR_MS
       const due =
-        triedAt === null
+        triedAt === undefined
           ? await dueAtStart(clock, backups, everyMs)
           : clock.monotonicMs() - triedAt >= (succeeded ? everyMs : Math.min(everyMs, RETRY_MS))
       if (!due) return 'done'

@@ -28,8 +28,8 @@ export class Housekeeping {
   readonly #clock: Clock
   readonly #log: Log
   readonly #plan: readonly Planned[]
-  #cancel: (() => void) | null = null
-  #running: Promise<void> | null = null
+  #cancel: (() => void) | undefined
+  #running: Promise<void> | undefined
   #stopped = false
 
   constructor(clock: Clock, log: Log, chores: readonly Chore[]) {
@@ -67,7 +67,7 @@ export class Housekeeping {
     const delay = Math.max(PAUSE_MS, next.due - this.#clock.monotonicMs())
     this.#cancel = this.#clock.after(delay, () => {
       this.#running = this.#turn(next).finally(() => {
-        this.#running = null
+        this.#running = undefined
         this.#arm()
       })
     })

@@ -51,7 +51,7 @@ export class PrincipalTurns {
   /** The owners with a request that waits, the next one first. */
   readonly #ready: Record<Rank, Share[]> = { 0: [], 1: [], 2: [] }
   #draining = false
-  #wake: (() => void) | null = null
+  #wake: (() => void) | undefined
 
   constructor(clock: Clock, settings: TurnSettings) {
     this.#clock = clock
@@ -84,7 +84,7 @@ export class PrincipalTurns {
 
   stop(): void {
     this.#wake?.()
-    this.#wake = null
+    this.#wake = undefined
   }
 
   #shareOf({ name, role, local }: TurnOwner): Share {
@@ -158,7 +158,7 @@ export class PrincipalTurns {
   /** All who wait have spent their budget. */
   #drainLater(): void {
     this.#wake ??= this.#clock.after(SLICE_MS, () => {
-      this.#wake = null
+      this.#wake = undefined
       if (!this.#draining) void this.#drain()
     })
   }

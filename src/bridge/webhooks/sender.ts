@@ -34,13 +34,13 @@ export class WebhookSender {
   readonly #parts: SenderParts
   readonly #stop = new AbortController()
   readonly #backoff = new Backoff(Math.random, BACKOFF)
-  #running: Promise<void> | null = null
+  #running: Promise<void> | undefined
   #cancelTimer = () => {}
-  #nextTryAt: MonotonicMs | null = null
+  #nextTryAt: MonotonicMs | undefined
   #gone = false
-  #failingSince: WallMs | null = null
-  #lastFailure: string | null = null
-  #lastDeliveredAt: WallMs | null = null
+  #failingSince: WallMs | undefined
+  #lastFailure: string | undefined
+  #lastDeliveredAt: WallMs | undefined
   delivered = 0
   failed = 0
   dropped = 0
@@ -52,22 +52,22 @@ export class WebhookSender {
 
   /** Seconds since the first of the failures that no delivery ended; 0: the last one was taken. */
   get failingSeconds(): number {
-    if (this.#failingSince === null) return 0
+    if (this.#failingSince === undefined) return 0
     return Math.max(1, Math.round((this.#parts.clock.wallMs() - this.#failingSince) / 1000))
   }
 
   /** Something may wait. */
   wake(): void {
-    if (this.#stop.signal.aborted || this.#gone || this.#running || this.#nextTryAt !== null) return
+    if (this.#stop.signal.aborted || this.#gone || this.#running || this.#nextTryAt !== undefined) return
     this.#running = this.#turns().finally(() => {
-      this.#running = null
+      this.#running = undefined
     })
   }
 
   /** A reload: whoever mended something need not wait for the next try. */
   retry(): void {
     this.#cancelTimer()
-    this.#nextTryAt = null
+    this.#nextTryAt = undefined
     this.#backoff.reset()
     this.wakeLater()
   }
@@ -86,7 +86,7 @@ export class WebhookSender {
 
   shown(queued: number): ShownWebhook {
     const { name, format, events } = this.settings
-    const at = (time: WallMs | null) => (time === null ? null : iso(time))
+    const at = (time: WallMs | undefined) => (time === undefined ? null : iso(time))
     return {
       name,
       format,
@@ -98,15 +98,15 @@ export class WebhookSender {
       dropped: this.dropped,
       lastDeliveredAt: at(this.#lastDeliveredAt),
       failingSince: at(this.#failingSince),
-      lastFailure: this.#failingSince === null ? null : this.#lastFailure,
-      nextTryAt: this.#nextTryAt === null ? null : iso(this.#wallOf(this.#nextTryAt)),
+      lastFailure: this.#failingSince === undefined ? null : (this.#lastFailure ?? null),
+      nextTryAt: this.#nextTryAt === undefined ? null : iso(this.#wallOf(this.#nextTryAt)),
     }
   }
 
   #state(): ShownWebhook['state'] {
     if (this.#gone) return 'gone'
-    if (this.#failingSince !== null) return 'failing'
-    return this.#lastDeliveredAt === null ? 'idle' : 'working'
+    if (this.#failingSince !== undefined) return 'failing'
+    return this.#lastDeliveredAt === undefined ? 'idle' : 'working'
   }
 
   #wallOf(at: MonotonicMs): number {
@@ -152,9 +152,9 @@ export class WebhookSender {
     this.delivered++
     this.#lastDeliveredAt = clock.wallMs()
     this.#backoff.reset()
-    if (this.#failingSince !== null)
+    if (this.#failingSince !== undefined)
       log.info({ webhook: name }, `webhook ${name}: deliveries are taken again`)
-    this.#failingSince = null
+    this.#failingSince = undefined
   }
 
   async #notTaken(delivery: QueuedDelivery, { failure = '', status, retryAfterSeconds }: WebhookOutcome) {
@@ -163,7 +163,7 @@ export class WebhookSender {
     this.failed++
     this.#lastFailure = failure
     // Once: it goes on until somebody does something.
-    if (this.#failingSince === null)
+    if (this.#failingSince === undefined)
       log.warn(
         { webhook: name, kind: delivery.kind, status, failure },
         `webhook ${name}: ${failure}; it is tried again, and \`limb-bridge webhook list\` shows how it goes`,
@@ -196,7 +196,7 @@ export class WebhookSender {
     const ms = Math.max(this.#backoff.next(), (seconds ?? 0) * 1000)
     this.#nextTryAt = plusMs(clock.monotonicMs(), ms)
     this.#cancelTimer = clock.after(ms, () => {
-      this.#nextTryAt = null
+      this.#nextTryAt = undefined
       this.wakeLater()
     })
   }

@@ -47,7 +47,7 @@ export async function registerApi(app: FastifyInstance, options: ApiOptions): Pr
   })
 }
 
-/** What is better said in words of ours than in those of the server. */
+/** Refusals of the server in words of ours, which say what to do. */
 const TEXTS: Readonly<Record<number, string>> = {
   413: 'the body is larger than a request may be',
   415: 'send the body as application/json',

@@ -93,7 +93,7 @@ class Stream implements UnreadResponse {
   readonly #response: ServerResponse
   readonly #stopHeartbeat: () => void
   readonly #isAllowed: () => boolean
-  #waiting: ServerEvent[] | null = []
+  #waiting: ServerEvent[] | undefined = []
   #waitingBytes = 0
   #stopped = false
   /** Ends the waiting for a reader that has gone. */
@@ -120,7 +120,7 @@ class Stream implements UnreadResponse {
     let cancel = () => {}
     const beat = () => {
       if (!this.#isAllowed()) this.#response.destroy()
-      else if (this.#waiting === null) this.#response.write(': alive\n\n')
+      else if (this.#waiting === undefined) this.#response.write(': alive\n\n')
       cancel = clock.after(HEARTBEAT_MS, beat)
     }
     cancel = clock.after(HEARTBEAT_MS, beat)
@@ -129,7 +129,7 @@ class Stream implements UnreadResponse {
 
   take(event: ServerEvent): void {
     if (this.#stopped) return
-    if (this.#waiting === null) {
+    if (this.#waiting === undefined) {
       this.#send(event)
       return
     }
@@ -159,7 +159,7 @@ class Stream implements UnreadResponse {
   /** Sends events as they come from now on; first those that `missed` holds, then those that have waited. */
   live(missed: readonly ServerEvent[]): void {
     const waiting = this.#waiting ?? []
-    this.#waiting = null
+    this.#waiting = undefined
     this.#waitingBytes = 0
     const newest = missed.at(-1)?.seq ?? 0
     for (const event of missed) this.#send(event)

@@ -17,7 +17,7 @@ export class HttpLimbSession implements Session {
   readonly #onEnd: (why: SessionEnd) => void
   readonly #invocations: Uint8Array[] = []
   #answers: Uint8Array[] = []
-  #wake: (() => void) | null = null
+  #wake: (() => void) | undefined
   #polledUntilMs = Number.NEGATIVE_INFINITY
   readonly #clock: Clock
   /** Monotonic milliseconds of its last request. */
@@ -90,7 +90,7 @@ export class HttpLimbSession implements Session {
       })
       // A newer poll has taken its place: what comes is for that one.
       if (this.#wake !== wake) return undefined
-      this.#wake = null
+      this.#wake = undefined
     }
     this.#polledUntilMs = this.#clock.monotonicMs() + slackMs
     // Whoever has gone gets nothing: it waits for the next poll.

@@ -65,7 +65,7 @@ class HttpLimbs {
   readonly #ports: ApiPorts
   readonly #clock: Clock
   readonly #sessions = new Map<string, HttpLimbSession>()
-  #cancelSweep: (() => void) | null = null
+  #cancelSweep: (() => void) | undefined
 
   constructor(ports: ApiPorts, clock: Clock) {
     this.#ports = ports
@@ -179,7 +179,7 @@ class HttpLimbs {
 
   #sweepLater(): void {
     this.#cancelSweep ??= this.#clock.after(SWEEP_MS, () => {
-      this.#cancelSweep = null
+      this.#cancelSweep = undefined
       const before = this.#clock.monotonicMs() - IDLE_MS
       for (const session of [...this.#sessions.values()]) if (session.usedAtMs < before) session.end('lost')
       if (this.#sessions.size > 0) this.#sweepLater()

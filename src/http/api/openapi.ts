@@ -7,7 +7,7 @@ import { STATUS_OF } from './problem.ts'
 
 type Json = Record<string, unknown>
 
-let made: { version: string; text: string } | null = null
+let made: { version: string; text: string } | undefined
 
 /** Returns the OpenAPI 3.1 document of the API, as JSON text; it is made once, from the schemas that check requests. */
 export function openApi(version: string): string {

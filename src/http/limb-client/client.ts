@@ -54,7 +54,7 @@ export function createHttpLimbClient({
   const trust = new ServerTrust('invocation.caFile')
   const shared = sharedLookup(lookup)
   const secureContext = () => trust.contextFor(caFile())
-  const configuredNetworks = () => (networks().length === 0 ? null : networksOf(networks()))
+  const configuredNetworks = () => (networks().length === 0 ? undefined : networksOf(networks()))
   return {
     probe(probe, done) {
       const allowed = configuredNetworks() ?? ownAddressOf(probe.address)
@@ -63,7 +63,7 @@ export function createHttpLimbClient({
     post(invocation, done) {
       const configured = configuredNetworks()
       const exchange = new Exchange(invocation, clock, shared, secureContext, done)
-      exchange.start(configured ?? ownAddressOf(invocation.address), configured !== null)
+      exchange.start(configured ?? ownAddressOf(invocation.address), configured !== undefined)
       return exchange
     },
   }
@@ -75,11 +75,11 @@ class Exchange implements InvocationDelivery {
   readonly #lookup: Lookup
   readonly #secureContext: () => SecureContext
   readonly #done: Done
-  #race: Race | null = null
-  #request: ClientRequest | null = null
+  #race: Race | undefined
+  #request: ClientRequest | undefined
   #cancelTimer = () => {}
   sent = false
-  #begun: Begun | null = null
+  #begun: Begun | undefined
   /** The status was an error. */
   #refused = false
   #over = false
@@ -126,7 +126,7 @@ class Exchange implements InvocationDelivery {
    */
   #connect(url: URL, addresses: readonly Resolved[]): void {
     // Before the connection: a file that cannot be used is no limb's fault.
-    const context = url.protocol === 'https:' ? this.#secureContext() : null
+    const context = url.protocol === 'https:' ? this.#secureContext() : undefined
     this.#race = raceToConnect({
       addresses,
       port: portOf(url),
@@ -136,7 +136,7 @@ class Exchange implements InvocationDelivery {
     })
   }
 
-  #send(url: URL, socket: Socket, context: SecureContext | null): void {
+  #send(url: URL, socket: Socket, context: SecureContext | undefined): void {
     const { body, secret, nodeId } = this.#invocation
     const time = String(Math.floor(this.#clock.wallMs() / 1000))
     const nonce = newId('')
@@ -193,7 +193,7 @@ class Exchange implements InvocationDelivery {
     response.on('error', (error) => this.#failed(url, error))
   }
 
-  #refusedAnswer(url: URL, { statusCode = 0, headers }: IncomingMessage): Refusal | null {
+  #refusedAnswer(url: URL, { statusCode = 0, headers }: IncomingMessage): Refusal | undefined {
     const { nodeId } = this.#invocation
     if (statusCode >= 300 && statusCode < 400) {
       return new Refusal(
@@ -208,7 +208,7 @@ class Exchange implements InvocationDelivery {
     if ((headers['content-encoding'] ?? 'identity') !== 'identity') {
       return new Refusal('node_error', `${nodeId} compressed its answer, which it was asked not to`)
     }
-    return Number(headers['content-length'] ?? 0) > LIMITS.resultBytes ? this.#tooLarge() : null
+    return Number(headers['content-length'] ?? 0) > LIMITS.resultBytes ? this.#tooLarge() : undefined
   }
 
   #refusedStatus(url: URL, status: number, reason: string): Refusal {

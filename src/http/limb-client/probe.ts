@@ -41,8 +41,8 @@ class ProbeExchange {
   readonly #url: URL
   readonly #parts: Parts
   readonly #done: (outcome: ProbeOutcome) => void
-  #race: Race | null = null
-  #request: ClientRequest | null = null
+  #race: Race | undefined
+  #request: ClientRequest | undefined
   #cancelTimer = () => {}
   #sent = false
   #over = false
@@ -76,7 +76,7 @@ class ProbeExchange {
       )
       return
     }
-    const context = this.#url.protocol === 'https:' ? this.#parts.secureContext() : null
+    const context = this.#url.protocol === 'https:' ? this.#parts.secureContext() : undefined
     this.#race = raceToConnect({
       addresses,
       port: portOf(this.#url),
@@ -86,7 +86,7 @@ class ProbeExchange {
     })
   }
 
-  #send(socket: Socket, context: SecureContext | null): void {
+  #send(socket: Socket, context: SecureContext | undefined): void {
     this.#request = post(socket, {
       url: this.#url,
       context,
@@ -128,7 +128,7 @@ class ProbeExchange {
   }
 
   #failed(error: unknown): void {
-    if (this.#sent) this.#fail(brokenAnswer(this.#url.host, error, null))
+    if (this.#sent) this.#fail(brokenAnswer(this.#url.host, error, undefined))
     else this.#fail(`cannot be reached: ${connectionFailure(error)}`)
   }
 

@@ -18,7 +18,7 @@ const FAILED = '; its program may have failed, and its own log should say why'
 /** The first bytes of a TLS record that holds an alert: what is told to whoever does not speak TLS. */
 const TLS_ALERT = Buffer.from([0x15, 3])
 
-export function brokenAnswer(host: string, error: unknown, begun: Begun | null): string {
+export function brokenAnswer(host: string, error: unknown, begun: Begun | undefined): string {
   const code = codeOf(error)
   if (code.startsWith('HPE_')) return notHttp(host, error, code, begun)
   if (code === NO_CLIENT_CERTIFICATE)
@@ -29,7 +29,7 @@ export function brokenAnswer(host: string, error: unknown, begun: Begun | null):
 }
 
 /** Says what the parser of HTTP stumbled over. */
-function notHttp(host: string, error: unknown, code: string, begun: Begun | null): string {
+function notHttp(host: string, error: unknown, code: string, begun: Begun | undefined): string {
   if (begun?.response.complete) {
     const length = begun.response.headers['content-length']
     const end = length === undefined ? 'the end of it' : `the ${length} bytes of its Content-Length`

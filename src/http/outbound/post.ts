@@ -7,8 +7,8 @@ import { encrypted } from './channel.ts'
 
 export interface Post {
   readonly url: URL
-  /** The certificates that are believed; null when the connection has no TLS. */
-  readonly context: SecureContext | null
+  /** The certificates that are believed; undefined when the connection has no TLS. */
+  readonly context: SecureContext | undefined
   /** `POST` when absent. */
   readonly method?: 'GET' | undefined
   /** Empty when it is a `GET`. */

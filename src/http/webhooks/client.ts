@@ -70,8 +70,8 @@ class Exchange {
   readonly #signal: AbortSignal
   readonly #done: (outcome: WebhookOutcome) => void
   readonly #aborted = () => this.#end({ failure: 'the bridge stops' })
-  #race: Race | null = null
-  #request: ClientRequest | null = null
+  #race: Race | undefined
+  #request: ClientRequest | undefined
   #cancelTimer = () => {}
   #sent = false
   #answering = false
@@ -125,7 +125,7 @@ class Exchange {
 
   #connect(addresses: readonly Resolved[]): void {
     const url = this.#url
-    const context = url.protocol === 'https:' ? this.#parts.secureContext(this.#wanted.caFile) : null
+    const context = url.protocol === 'https:' ? this.#parts.secureContext(this.#wanted.caFile) : undefined
     this.#race = raceToConnect({
       addresses,
       port: portOf(url),
@@ -135,7 +135,7 @@ class Exchange {
     })
   }
 
-  #send(socket: Socket, context: SecureContext | null): void {
+  #send(socket: Socket, context: SecureContext | undefined): void {
     const { body, headers } = this.#wanted
     this.#request = post(socket, {
       url: this.#url,
@@ -181,7 +181,7 @@ class Exchange {
 
   #failed(error: unknown): void {
     if (this.#over || this.#answering) return
-    if (this.#sent) this.#fail(brokenAnswer(this.#url.host, error, null))
+    if (this.#sent) this.#fail(brokenAnswer(this.#url.host, error, undefined))
     else this.#fail(`cannot be reached: ${connectionFailure(error)}`)
   }
 

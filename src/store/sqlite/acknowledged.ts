@@ -67,7 +67,7 @@ export interface MarkWriter {
 
 export function markWriter(sql: Sqlite.Database, file: string): MarkWriter {
   const newest = newestStatement(sql, logsOf(sql))
-  let handle: number | null = null
+  let handle: number | undefined
   let written = -1
   const open = () => openSync(markFileOf(file), constants.O_WRONLY | constants.O_CREAT, 0o600)
   return {
@@ -84,8 +84,8 @@ export function markWriter(sql: Sqlite.Database, file: string): MarkWriter {
       }
     },
     close() {
-      if (handle !== null) closeSync(handle)
-      handle = null
+      if (handle !== undefined) closeSync(handle)
+      handle = undefined
     },
   }
 }

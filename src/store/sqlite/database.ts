@@ -392,7 +392,7 @@ function watchNames(file: string, writer: GroupCommit, options: DatabaseOptions)
   const look = () => {
     const before = trouble
     trouble = files.trouble()
-    writer.refuseWrites(trouble === undefined ? null : trouble)
+    writer.refuseWrites(trouble)
     if (before === undefined && trouble !== undefined) {
       log.error(
         { file },

@@ -50,7 +50,7 @@ interface Work {
   /** Survives the end of the process, but not yet a power cut: the commit need not wait for the disk. */
   readonly lazy: boolean
   /** Is called when the work has ended: its transaction is closed to it then. */
-  readonly ended: (() => void) | null
+  readonly ended: (() => void) | undefined
   readonly resolve: (value: unknown) => void
   readonly reject: (error: unknown) => void
 }
@@ -68,22 +68,22 @@ export class GroupCommit {
   #pending: Work[] = []
   #scheduled = false
   #running = false
-  #soon: (() => void) | null = null
+  #soon: (() => void) | undefined
   #soonAt = Number.POSITIVE_INFINITY
   #waiters: (() => void)[] = []
-  #broken: { reason: string; since: WallMs } | null = null
+  #broken: { reason: string; since: WallMs } | undefined
   readonly #throttle: LogThrottle
-  #probe: (() => void) | null = null
+  #probe: (() => void) | undefined
   readonly #changes: Sqlite.Statement<[]>
   /** Shows whether the last commit, of a store that was broken, put something on the disk. */
   #wrote = false
-  #stall: ((error: InvariantError) => void) | null = null
+  #stall: ((error: InvariantError) => void) | undefined
   #closed = false
   /** The reason why nothing may be written, although SQLite would. */
-  #refused: { reason: string; since: WallMs } | null = null
+  #refused: { reason: string; since: WallMs } | undefined
   /** Shows how SQLite's `synchronous` stands. */
   #waitsForDisk = true
-  #flush: (() => void) | null = null
+  #flush: (() => void) | undefined
 
   constructor(sql: Sqlite.Database, options: GroupCommitOptions) {
     this.#throttle = new LogThrottle(options.clock, OUTAGES)
@@ -107,12 +107,12 @@ export class GroupCommit {
 
   health(): StoreHealth {
     const trouble = this.#refused ?? this.#broken
-    return trouble === null ? { ok: true } : { ok: false, ...trouble }
+    return trouble === undefined ? { ok: true } : { ok: false, ...trouble }
   }
 
-  /** Refuses every write from now on: what SQLite would store would not be found again. Null lifts it. */
-  refuseWrites(reason: string | null): void {
-    if (reason === null) this.#refused = null
+  /** Refuses every write from now on: what SQLite would store would not be found again. undefined lifts it. */
+  refuseWrites(reason: string | undefined): void {
+    if (reason === undefined) this.#refused = undefined
     else this.#refused = { reason, since: this.#refused?.since ?? this.#options.clock.wallMs() }
   }
 
@@ -128,12 +128,12 @@ export class GroupCommit {
 
   /** Statements that cannot fail half-way, or where a half does no harm. Resolves after the commit. */
   write<T>(run: () => T): Promise<T> {
-    return this.#add({ run, compound: false, lazy: false, ended: null }, 0) as Promise<T>
+    return this.#add({ run, compound: false, lazy: false, ended: undefined }, 0) as Promise<T>
   }
 
   /** The same for what nobody waits for: joins the next commit, or makes one within 100 ms. Keeps the order. */
   writeSoon<T>(run: () => T): Promise<T> {
-    return this.#add({ run, compound: false, lazy: false, ended: null }, SOON_MS) as Promise<T>
+    return this.#add({ run, compound: false, lazy: false, ended: undefined }, SOON_MS) as Promise<T>
   }
 
   /**
@@ -141,12 +141,12 @@ export class GroupCommit {
    * wait for the disk, which takes it within another 200 ms. Keeps the order.
    */
   writeLazily<T>(run: () => T): Promise<T> {
-    return this.#add({ run, compound: false, lazy: true, ended: null }, LAZY_MS) as Promise<T>
+    return this.#add({ run, compound: false, lazy: true, ended: undefined }, LAZY_MS) as Promise<T>
   }
 
-  /** Resolves when everything asked for so far has ended, well or not; null when nothing is under way. */
-  settled(): Promise<void> | null {
-    if (this.#pending.length === 0 && !this.#running) return null
+  /** Resolves when everything asked for so far has ended, well or not; undefined when nothing is under way. */
+  settled(): Promise<void> | undefined {
+    if (this.#pending.length === 0 && !this.#running) return undefined
     this.#schedule()
     return new Promise((resolve) => this.#waiters.push(resolve))
   }
@@ -192,7 +192,7 @@ export class GroupCommit {
     if (this.#running || this.#pending.length === 0) return this.#wake()
     this.#running = true
     this.#soon?.()
-    this.#soon = null
+    this.#soon = undefined
     this.#soonAt = Number.POSITIVE_INFINITY
     const works = this.#take()
     this.#watchTurn()
@@ -235,7 +235,7 @@ export class GroupCommit {
     commit.run()
     // A commit of nothing works on a read-only disk too: it heals nothing, and takes nothing to the disk.
     const changed = this.#changes.get() !== before
-    this.#wrote = this.#broken !== null && changed
+    this.#wrote = this.#broken !== undefined && changed
     this.#options.onCommit?.(this.#options.clock.monotonicMs() - started, works.length)
     if (changed && !lazy) this.#options.onDurable?.()
     if (lazy) this.#flush ??= this.#options.clock.after(FLUSH_MS, () => this.#flushNow())
@@ -252,14 +252,14 @@ export class GroupCommit {
 
   /** A commit that waits for the disk takes every earlier one with it; it must write something to do so. */
   #flushNow(): void {
-    this.#flush = null
+    this.#flush = undefined
     // A failure is told by the next write that somebody waits for; this one is made again with the next record.
     this.write(() => this.#touch.run()).catch(() => {})
   }
 
   #flushed(): void {
     this.#flush?.()
-    this.#flush = null
+    this.#flush = undefined
   }
 
   #runPlain(work: Work): Outcome {
@@ -279,11 +279,11 @@ export class GroupCommit {
         this.#stall = reject
       })
       const value = await Promise.race([work.run(), stalled])
-      this.#stall = null
+      this.#stall = undefined
       release.run()
       return { work, value }
     } catch (error) {
-      this.#stall = null
+      this.#stall = undefined
       this.#throwIfLost(error)
       undo.run()
       release.run()
@@ -339,7 +339,7 @@ export class GroupCommit {
 
   #brokenFor(reason: string): void {
     const { clock, log } = this.#options
-    if (this.#broken !== null) {
+    if (this.#broken !== undefined) {
       this.#broken = { ...this.#broken, reason }
     } else {
       this.#broken = { reason, since: clock.wallMs() }
@@ -351,22 +351,22 @@ export class GroupCommit {
   }
 
   #healed(): void {
-    this.#broken = null
+    this.#broken = undefined
     this.#wrote = false
     this.#probe?.()
-    this.#probe = null
+    this.#probe = undefined
     if (this.#throttle.over('store')) this.#options.log.info({}, 'the database stores again')
   }
 
   /** A small write of its own: on an idle bridge nobody else would find out that there is room again. */
   #probeLater(): void {
-    if (this.#closed || this.#probe !== null) return
+    if (this.#closed || this.#probe !== undefined) return
     this.#probe = this.#options.clock.after(PROBE_MS, () => {
-      this.#probe = null
-      if (this.#broken === null || this.#closed) return
+      this.#probe = undefined
+      if (this.#broken === undefined || this.#closed) return
       this.write(() => this.#statements.probe.run()).then(
         () => {
-          if (this.#broken !== null) this.#healed()
+          if (this.#broken !== undefined) this.#healed()
         },
         () => undefined,
       )

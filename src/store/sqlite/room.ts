@@ -21,7 +21,7 @@ export class Room {
   readonly #sql: Sqlite.Database
   #maxBytes = Number.POSITIVE_INFINITY
   #usedBytes = 0
-  #lookedAt: MonotonicMs | null = null
+  #lookedAt: MonotonicMs | undefined
   #since = 0
 
   constructor(sql: Sqlite.Database, clock: Clock, maxBytes: number) {
@@ -44,7 +44,7 @@ export class Room {
 
   setMaxBytes(maxBytes: number): void {
     this.#maxBytes = maxBytes
-    this.#lookedAt = null
+    this.#lookedAt = undefined
     // A file that is larger already keeps its reserve: it must still let decisions through.
     const present = Number(this.#pages.get()) * this.#pageBytes
     const end = Math.max(maxBytes, present) + RESERVE_BYTES
@@ -54,7 +54,7 @@ export class Room {
   /** Returns whether so many bytes more stay within the bound. Looks at the file a few times a second only. */
   has(bytes: number): boolean {
     const now = this.#clock.monotonicMs()
-    const stale = this.#lookedAt === null || now - this.#lookedAt >= LOOK_MS || this.#since >= LOOK_BYTES
+    const stale = this.#lookedAt === undefined || now - this.#lookedAt >= LOOK_MS || this.#since >= LOOK_BYTES
     if (stale) {
       this.#usedBytes = this.usedBytes()
       this.#lookedAt = now

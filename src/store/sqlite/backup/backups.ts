@@ -44,9 +44,9 @@ export function createBackups({ database, folder, clock }: BackupsOptions): File
   const inMemory = database.file === ':memory:'
   const target = backupFolder(inMemory ? 'data/limb.sqlite' : database.file, folder)
   const foundAtStart = inMemory ? null : newestAtStart(target)
-  let lastMadeAt: number | null = null
+  let lastMadeAt: number | undefined
   let bytes = inMemory ? 0 : sizeAtStart(target)
-  let underWay: Worker | 'starting' | null = null
+  let underWay: Worker | 'starting' | undefined
   let stopped = false
 
   async function make(): Promise<BackupFile> {
@@ -78,19 +78,20 @@ export function createBackups({ database, folder, clock }: BackupsOptions): File
     async create() {
       if (inMemory)
         throw new Refusal('conflict', 'the database is kept in memory only; set store.path to keep it')
-      if (underWay !== null) throw new Refusal('conflict', 'a backup is under way; wait until it is done')
+      if (underWay !== undefined)
+        throw new Refusal('conflict', 'a backup is under way; wait until it is done')
       underWay = 'starting'
       try {
         return await make()
       } catch (error) {
         throw error instanceof Refusal ? error : unavailable(messageOf(error))
       } finally {
-        underWay = null
+        underWay = undefined
       }
     },
     async prune(keep, maxBytes) {
       // By their names; but a clock that was set since must not make the one just made the oldest.
-      const newest = lastMadeAt === null ? null : nameOf(lastMadeAt)
+      const newest = lastMadeAt === undefined ? null : nameOf(lastMadeAt)
       const names = (await namesIn(target, NAME)).filter((name) => name !== newest).sort()
       const others = newest === null ? keep : keep - 1
       const young = names.slice(Math.max(0, names.length - others))

@@ -42,7 +42,7 @@ export function createMqttStore(database: Database): SqliteMqttStore {
   /** Reads after the writes that were asked for before, whether they succeed or not. */
   const read = async <T>(run: () => T): Promise<T> => {
     const pending = writer.settled()
-    if (pending !== null) await pending
+    if (pending !== undefined) await pending
     return run()
   }
   const load = async <T>(run: () => T): Promise<T> => {

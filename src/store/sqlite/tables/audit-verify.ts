@@ -48,7 +48,7 @@ class Check {
   #seq: number
   #rows = 0
   #foundKnown = false
-  #broken: Pick<AuditVerdict, 'brokenAt' | 'problem'> | null = null
+  #broken: Pick<AuditVerdict, 'brokenAt' | 'problem'> | undefined
 
   constructor(reader: ChainReader, known: AuditPair | undefined) {
     this.#reader = reader
@@ -92,7 +92,7 @@ class Check {
     })
     const newest = ends.find(({ log }) => log === 'decisions')
     return {
-      whole: this.#broken === null,
+      whole: this.#broken === undefined,
       rows: this.#rows,
       ...(firsts.length > 0 && { firstSeq: Math.min(...firsts.map(({ seq }) => seq)) }),
       ...(newest && { lastSeq: newest.seq, lastHash: newest.hash }),

@@ -26,8 +26,8 @@ export class HistoryTable {
   readonly #set: Sqlite.Statement<[string, string]>
   /** Rows written since a limb was last trimmed; at most one entry a limb. */
   readonly #sinceTrim = new Map<string, number>()
-  /** Rows, or some more than there are: what a limb is trimmed by is not taken off. null: not counted yet. */
-  #rows: number | null = null
+  /** Rows, or some more than there are: what a limb is trimmed by is not taken off. undefined: not counted yet. */
+  #rows: number | undefined
 
   /** `running`: the time by which rows get old. */
   constructor(sql: Sqlite.Database, running: () => number) {
@@ -58,7 +58,7 @@ export class HistoryTable {
 
   put({ nodeId, at, status, reason }: StatusChange): void {
     if (this.#insert.run(at, status, reason, this.#running(), nodeId).changes === 0) return
-    if (this.#rows !== null) this.#rows++
+    if (this.#rows !== undefined) this.#rows++
     const written = (this.#sinceTrim.get(nodeId) ?? 0) + 1
     if (written < TRIM_EVERY) {
       this.#sinceTrim.set(nodeId, written)
@@ -103,7 +103,7 @@ export class HistoryTable {
    */
   prune(before: number, maxRows: number, limit: number): number {
     const old = this.#dropBefore.run(limit, before).changes
-    if (this.#rows !== null) this.#rows -= old
+    if (this.#rows !== undefined) this.#rows -= old
     // Counted again at the limit only: a count of a million rows takes longer than all the rest.
     this.#rows ??= Number(this.#count.get())
     if (this.#rows > maxRows) this.#rows = Number(this.#count.get())

@@ -20,7 +20,7 @@ export class InvocationRecords {
   readonly #writer: GroupCommit
   readonly #invocations: InvocationsTable
   readonly #audit: AuditTable
-  #open: Batch | null = null
+  #open: Batch | undefined
 
   constructor(writer: GroupCommit, tables: { invocations: InvocationsTable; audit: AuditTable }) {
     this.#writer = writer
@@ -38,7 +38,7 @@ export class InvocationRecords {
 
   /** Closes the batch: records that come from now on are written after what is asked for now. */
   close(): void {
-    this.#open = null
+    this.#open = undefined
   }
 
   #begin(): Batch {
