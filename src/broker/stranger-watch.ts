@@ -9,7 +9,9 @@ import type { Stranger } from './strangers.ts'
 
 /**
  * The bytes that a connection costs that does nothing: socket, session, Aedes' client, and over TLS the buffers of a
- * record that is not whole. Estimates, not measured.
+ * record that is not whole. Measured as resident memory of the bridge by test/pressure/connection-cost.ts with 1000 of
+ * each kind on Node 24, the larger of two runs, and rounded up: TCP 15 KiB as a candidate, TLS 44 KiB in a handshake that
+ * stops and 39 KiB as a candidate, WebSocket 20 KiB. The control socket has no strangers.
  */
 export const BASE_BYTES: Readonly<Record<Transport, number>> = {
   tcp: 16 * 1024,

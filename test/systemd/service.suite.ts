@@ -18,6 +18,7 @@ import {
   timed,
   until,
 } from './machine.ts'
+import { serviceMemory } from './memory.ts'
 
 /** The life of the package on a real systemd, in order: each part goes on where the one before ended. */
 
@@ -29,6 +30,7 @@ const STATE = '/var/lib/private/limb-bridge'
 const SOCKET = '/run/limb-bridge/control.sock'
 const PORT = 1883
 const KEY = 'a-key-of-more-than-twenty-characters'
+const MIB = 1024 ** 2
 const REGISTRATION = {
   displayName: 'Lamp',
   platform: 'test',
@@ -133,6 +135,37 @@ describe('the package', () => {
     const numbers = ['MemoryMax', 'TasksMax', 'LimitNOFILE', 'LimitCORE'].map((name) => Number(show(name)))
     expect(numbers).toEqual([2 * 1024 ** 3, 64, 65_536, 0])
   })
+
+  it('stays within MemoryMax while strangers fill what they can, and is started again when it does not', async () => {
+    const flood = (seconds: number) =>
+      meanwhile(
+        `node /project/test/pressure/attack.ts 'bytes of strangers' 'WebSockets with a frame that is never whole' ` +
+          `'${JSON.stringify({ mqtt: PORT, http: 8083, seconds })}'`,
+      )
+    dropIn('[Service]\nMemoryHigh=400M\nMemoryMax=400M\n')
+    must('systemctl restart limb-bridge')
+    await active()
+    const memory = serviceMemory()
+    try {
+      expect(memory.boundBytes()).toBe(400 * MIB)
+      const pid = mainPid()
+      const rest = memory.usedBytes()
+      await flood(8)
+      expect([mainPid(), memory.kills(), show('NRestarts')]).toEqual([pid, 0, '0'])
+      expect(must('limb-bridge status')).toMatch(/version:\s+9\.0\.0/)
+      expect(memory.usedBytes()).toBeGreaterThan(rest)
+      // With next to no room: the kernel ends it, and systemd starts it again.
+      memory.bound(Math.min(memory.usedBytes(), rest) + 4 * MIB)
+      await flood(4)
+      await until('it was started again', () => show('NRestarts') === '1' && mainPid() !== pid, 60_000)
+    } finally {
+      dropIn('')
+      must('systemctl reset-failed limb-bridge; systemctl restart limb-bridge')
+      await active()
+      memory.remove()
+    }
+    expect(must('limb-bridge status')).toMatch(/version:\s+9\.0\.0/)
+  }, 120_000)
 
   it('keeps its state from everybody, and its configuration from those outside the group', () => {
     expect(

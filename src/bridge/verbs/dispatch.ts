@@ -13,6 +13,9 @@ import type { VerbCaller, VerbHandler, VerbHandlers } from '../verb-context.ts'
 import { AnswerRoom } from './answer-room.ts'
 import { PrincipalTurns, type TurnOwner } from './turns.ts'
 
+/** The bytes that a refusal costs until its session has taken it: objects, not payload. */
+const REFUSAL_BYTES = 4096
+
 /** Requests of one session that may be under way at once. */
 const MAX_UNDER_WAY = 64
 /** The cost of a byte of an answer beyond its making: it is encoded, copied, and written for each who hears it. */
@@ -101,7 +104,7 @@ export class VerbDispatcher {
     const message = 'the answers before this one were not read in time; read them, then ask again'
     const error = new Refusal('too_many_requests', message).body()
     this.#world.counters.count('verbs', 'refused')
-    this.#respond(session, caller.name, verb, withTransaction(payload, { ok: false, error }), context)
+    this.#refuse(session, caller.name, verb, withTransaction(payload, { ok: false, error }), context)
   }
 
   /** The session is not read further for a while: refusals are work too. */
@@ -124,9 +127,24 @@ export class VerbDispatcher {
     )
     const message = `the requests of ${name} take more time than one principal may have (${setting}); wait for the answers, then ask less often`
     const error = new Refusal('too_many_requests', message).body()
-    this.#respond(session, name, verb, withTransaction(payload, { ok: false, error }), context)
+    this.#refuse(session, name, verb, withTransaction(payload, { ok: false, error }), context)
     const holdMs = this.#turns.holdMs(owner)
     if (holdMs > 0) await new Promise<void>((resolve) => clock.after(holdMs, resolve))
+    // Whoever does not read its refusals is not read either.
+    await this.#room.wait(session)
+  }
+
+  /**
+   * Tells the session that asked, where it hears it: the more sessions a principal has, the more it would cost to tell
+   * each of them what is refused to one.
+   */
+  #refuse(session: Session, name: string, verb: string, answer: object, context?: MessageContext): void {
+    const topic = context?.responseTopic ?? this.#world.topics.response(name, verb)
+    const isTold =
+      session.respond === undefined &&
+      session.send(topic, encodeJson(answer), { correlation: context?.correlation })
+    if (!isTold) this.#respond(session, name, verb, answer, context)
+    else this.#room.sent(session, REFUSAL_BYTES)
   }
 
   /** Responds where the client wants it, and with what it gave along; the broker has checked the topic. */

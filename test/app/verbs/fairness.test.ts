@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { startApp, type TestApp } from '../../support/app.ts'
+import type { TestClient } from '../../support/client.ts'
 import { patience } from '../../support/patience.ts'
 
 /** Work is what is limited, and it is fair. */
@@ -41,6 +42,25 @@ describe('a principal that asks for more than its time', () => {
     for (const session of sessions) session.mqtt.end(true)
     await Promise.all(flood)
   })
+})
+
+test('what a session is refused for its pace is told to it alone, and to its other sessions where it does not listen', async () => {
+  await using app = await startApp({ mqtt: { port: 0, maxWorkMsPerSecond: 10 } }, { memory: true })
+  const { signIn } = await principals(app, { greedy: 'viewer' })
+  const responses = 'limb/principal/greedy/response/#'
+  const ask = 'limb/principal/greedy/request/node/list'
+  const [asks, listens, deaf] = [await signIn('greedy'), await signIn('greedy'), await signIn('greedy')]
+  await asks.subscribe(responses)
+  await listens.subscribe(responses)
+  const refusal = (client: TestClient) => client.next(({ json }) => json.error?.code === 'too_many_requests')
+  const flood = Array.from({ length: 300 }, () => asks.publish(ask, {}).catch(() => {}))
+  await refusal(asks)
+  const alsoFlood = Array.from({ length: 300 }, () =>
+    deaf.publish(ask, { transaction: 'deaf' }).catch(() => {}),
+  )
+  expect((await refusal(listens)).json.transaction).toBe('deaf')
+  for (const client of [asks, listens, deaf]) client.mqtt.end(true)
+  await Promise.all([...flood, ...alsoFlood])
 })
 
 describe('what is refused again and again', () => {
