@@ -1,6 +1,11 @@
 import { readFileSync } from 'node:fs'
 import { runCommandLine } from './cli/command-line.ts'
-import type { ConfigurationTools, Maintenance } from './cli/context.ts'
+import type {
+  ConfigurationTools,
+  DeviceCheckOptions,
+  DeviceCheckOutcome,
+  Maintenance,
+} from './cli/context.ts'
 
 /**
  * Arguments in, exit code out. `serve` runs until a signal; every other command is a client. What only one of them
@@ -38,5 +43,16 @@ const maintenance: Maintenance = {
   },
 }
 
-process.exitCode = await runCommandLine(process.argv.slice(2), { serve, configuration, maintenance, version })
+async function checkDevice(options: DeviceCheckOptions): Promise<DeviceCheckOutcome> {
+  const tool = await import('./device-check/device-check.ts')
+  return tool.checkDevice(options)
+}
+
+process.exitCode = await runCommandLine(process.argv.slice(2), {
+  serve,
+  configuration,
+  maintenance,
+  checkDevice,
+  version,
+})
 if (process.exitCode !== 0) process.exit()

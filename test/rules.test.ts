@@ -26,6 +26,8 @@ const ROWS: Record<string, number> = {
   assembly: 5,
   'app.ts': 6,
   'serve.ts': 7,
+  // It composes a bridge of its own, as serve.ts does.
+  'device-check': 7,
   'main.ts': 8,
 }
 

@@ -16,7 +16,8 @@ async function program(version: string): Promise<Command> {
     throw new Error('a manual page runs no command')
   }
   const maintenance = { restore: never, doctor: never, initTls: never }
-  const world = { io, clock: systemClock, configuration, maintenance, version, serve: never }
+  const tools = { configuration, maintenance, serve: never, checkDevice: never }
+  const world = { io, clock: systemClock, version, ...tools }
   return buildProgram(world, () => async () => {})
 }
 

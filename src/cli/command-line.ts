@@ -17,7 +17,7 @@ export type { CommandLineOptions as CommandLineParts } from './context.ts'
 
 const INTRODUCTION = [
   'Limb Bridge turns a heap of devices into a fleet. It pairs devices (limbs), knows which of them are there, and decides who may use them.',
-  '`serve` runs the bridge. `config`, `doctor`, `restore` and `tls` work on the files of this machine. Every other command talks to a running bridge: on this machine through its control socket, or with --url over the network.',
+  '`serve` runs the bridge. `config`, `doctor`, `restore` and `tls` work on the files of this machine, `device check` on a device under development. Every other command talks to a running bridge: on this machine through its control socket, or with --url over the network.',
 ].join(' ')
 
 const FIRST_STEPS = `
@@ -82,6 +82,7 @@ const PARTS: readonly Part[] = [
     load: async () => (await import('./simulate/simulate-command.ts')).addSimulateCommand,
   },
   { words: ['tls'], load: async () => (await import('./commands/tls.ts')).addTlsCommands },
+  { words: ['device'], load: async () => (await import('./commands/device.ts')).addDeviceCommands },
   { words: ['mcp'], load: async () => (await import('./mcp/mcp-command.ts')).addMcpCommand },
   {
     words: ['completion'],

@@ -88,7 +88,54 @@ export interface Maintenance {
   initTls(folder: string, names: readonly string[]): Promise<TlsOutcome>
 }
 
+export interface DeviceCheckOptions {
+  readonly host: string
+  readonly port: number
+  /** The topic root. */
+  readonly root: string
+  readonly version: string
+  /** The device to look at; the first that comes when absent. */
+  readonly nodeId?: string | undefined
+  readonly command?: string | undefined
+  readonly params?: Readonly<Record<string, unknown>> | undefined
+  /** The time to wait for the device. */
+  readonly seconds: number
+  readonly thorough: boolean
+  readonly rotateKey: boolean
+  readonly tls?: { readonly certFile: string; readonly keyFile: string } | undefined
+  /** Ends the check early. */
+  readonly signal: AbortSignal
+  listening(port: number): void
+  progress(text: string): void
+}
+
+/** Says what a check of a device found for one clause of the protocol. */
+export interface CheckedClause {
+  readonly clause: string
+  readonly verdict: 'holds' | 'wrong' | 'advice' | 'not_tried'
+  /** False: to break it is no mistake. */
+  readonly must: boolean
+  readonly text: string
+  /** The heading in docs/protocol/limbs.md. */
+  readonly section: string
+  /** Says what was seen, or why it was not tried; some of it may be the device's own words. */
+  readonly seen?: string
+}
+
+export type DeviceCheckOutcome =
+  | {
+      readonly ok: true
+      /** False if no device connected. */
+      readonly came: boolean
+      readonly interrupted: boolean
+      readonly nodeId: string | undefined
+      readonly findings: readonly CheckedClause[]
+    }
+  | { readonly ok: false; readonly reason: string }
+
 export interface CommandLineOptions {
+  /** Plays the bridge for a device under development. */
+  checkDevice(options: DeviceCheckOptions): Promise<DeviceCheckOutcome>
   /** Runs the bridge until it is stopped; resolves with the exit code. */
   serve(options: { configFile?: string; acceptOlder?: boolean }): Promise<number>
   readonly configuration: ConfigurationTools
@@ -107,4 +154,5 @@ export interface CliContext {
   readonly maintenance: Maintenance
   readonly version: string
   readonly serve: CommandLineOptions['serve']
+  readonly checkDevice: CommandLineOptions['checkDevice']
 }

@@ -280,6 +280,7 @@ registerHooks({ load(url, context, next) { console.error('loads', url); return n
       maintenance: { restore: never, doctor: never, initTls: never },
       version: '1.2.3',
       serve: never,
+      checkDevice: never,
     }
     const built = async (...asked: string[]) => {
       const { commands } = await buildProgram(world, () => never, asked)

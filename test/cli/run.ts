@@ -1,6 +1,6 @@
 import { PassThrough } from 'node:stream'
 import { runCommandLine } from '../../src/cli/command-line.ts'
-import type { Io, Maintenance } from '../../src/cli/context.ts'
+import type { CommandLineOptions, Io, Maintenance } from '../../src/cli/context.ts'
 import { configuration } from '../../src/host/process/command-line-config.ts'
 import type { Clock } from '../../src/kernel/clock.ts'
 
@@ -32,6 +32,7 @@ export interface RunOptions {
   readonly serve?: (options: { configFile?: string }) => Promise<number>
   readonly clock?: Clock
   readonly maintenance?: Partial<Maintenance>
+  readonly checkDevice?: CommandLineOptions['checkDevice']
 }
 
 export function start(argv: readonly string[], options: RunOptions = {}): Started {
@@ -68,6 +69,7 @@ export function start(argv: readonly string[], options: RunOptions = {}): Starte
       initTls: async () => ({ ok: false, reason: 'not here' }),
       ...options.maintenance,
     },
+    checkDevice: options.checkDevice ?? (async () => ({ ok: false, reason: 'not here' })),
     version: '1.2.3',
     io,
     ...(options.clock ? { clock: options.clock } : {}),

@@ -19,6 +19,7 @@ const pages = [
   ...markdownIn('docs'),
   ...markdownIn('docs/protocol'),
   ...markdownIn('docs/decisions'),
+  ...markdownIn('docs/devices'),
 ]
 const textOf = (page: string) => readFileSync(join(ROOT, page), 'utf8')
 /** Without code, whose brackets are no links. */
@@ -123,7 +124,7 @@ describe('docs/architecture.md', () => {
     const places = readdirSync(join(ROOT, 'src'), { withFileTypes: true }).map((entry) =>
       entry.isDirectory() ? `${entry.name}/` : entry.name,
     )
-    const shown = [...page.matchAll(/^\| \d \| `([\w./]+)` \|/gm)].map((match) => match[1])
+    const shown = [...page.matchAll(/^\| \d \| `([\w./-]+)` \|/gm)].map((match) => match[1])
     expect(shown.sort()).toEqual(places.sort())
   })
 

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { startApp, type TestApp } from '../support/app.ts'
-import { needs } from '../support/needs.ts'
+import { needs, skipWithout } from '../support/needs.ts'
 import { patience } from '../support/patience.ts'
 
 /** The Arduino library, compiled for this machine, over a real MQTT library against a real bridge. */
@@ -121,6 +121,42 @@ describe('a board with the Arduino library', () => {
       expect(stranger.said()).not.toContain('online')
     },
     patience(120_000),
+  )
+
+  it(
+    'is compiled for an AVR without a warning, by the compiler and the core of Debian',
+    (context) => {
+      skipWithout(context, 'avr')
+      const core = '/usr/share/arduino/hardware/arduino/avr'
+      const board = ['-mmcu=atmega2560', '-DF_CPU=16000000L', '-DARDUINO=10819', '-DARDUINO_AVR_MEGA2560']
+      const include = [
+        `-I${core}/cores/arduino`,
+        `-I${core}/variants/mega`,
+        '-Itest/makers/avr',
+        '-Iarduino/src',
+      ]
+      const options = ['-std=gnu++11', '-Os', '-Wall', '-Wextra', '-Werror', ...board, ...include]
+      const object = join(folder, 'avr.o')
+      const avr = (...more: string[]) => execFileSync('avr-g++', [...options, ...more], { cwd: ROOT })
+      avr('-c', 'arduino/src/LimbBridge.cpp', '-o', object)
+      avr(
+        '-x',
+        'c++',
+        '-include',
+        'Arduino.h',
+        '-c',
+        'arduino/examples/Relay/Relay.ino',
+        '-o',
+        join(folder, 'relay.o'),
+      )
+      const [, sizes = ''] = execFileSync('avr-size', [object], { encoding: 'utf8' }).split('\n')
+      const [text = 0, data = 0] = sizes.trim().split(/\s+/).map(Number)
+      // An Arduino Mega has 256 KiB of flash and 8 KiB of memory.
+      expect(text).toBeGreaterThan(1000)
+      expect(text).toBeLessThan(16_384)
+      expect(data).toBeLessThan(512)
+    },
+    patience(30_000),
   )
 
   it('has examples and a keyword list that name what the header has', () => {

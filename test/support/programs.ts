@@ -90,6 +90,12 @@ export const PROGRAMS = {
     suite: 'test',
     present: () => onPath('g++'),
   },
+  avr: {
+    package: 'arduino-core-avr',
+    why: 'what compiles the Arduino library for an AVR',
+    suite: 'test',
+    present: () => onPath('avr-g++') && existsSync('/usr/share/arduino/hardware/arduino/avr/cores/arduino'),
+  },
   libmosquitto: {
     package: 'libmosquitto-dev',
     why: 'the MQTT of the Arduino library on this machine',
@@ -107,6 +113,18 @@ export const PROGRAMS = {
     why: 'certificates that live as long as a test',
     suite: 'test',
     present: () => onPath('openssl'),
+  },
+  rtl_433: {
+    package: 'rtl-433',
+    why: 'a radio receiver that was not made for us, with the settings of docs/devices',
+    suite: 'test',
+    present: () => onPath('rtl_433'),
+  },
+  collectd: {
+    package: 'collectd-core',
+    why: 'a program that was not made for us, with the settings of docs/devices',
+    suite: 'test',
+    present: () => onPath('collectd'),
   },
   jq: { package: 'jq', why: 'the example in shell', suite: 'test', present: () => onPath('jq') },
   ext4: {

@@ -56,7 +56,7 @@ export function socketPath(world: CliContext, options: ConnectionOptions, settin
   return !named && !existsSync(path) && existsSync(SERVICE_SOCKET) ? SERVICE_SOCKET : path
 }
 
-function checkedRoot(root: string): string {
+export function checkedRoot(root: string): string {
   if (/[+#\0]/.test(root) || root === '')
     throw usageError(`--root: ${JSON.stringify(root)} is not a topic root`)
   return topicsOf(root).root

@@ -1,0 +1,2 @@
+# As a new board has it.
+nvm = bytearray(b"\xff" * 512)

@@ -1,0 +1,3 @@
+class SocketPool:
+    def __init__(self, radio):
+        pass

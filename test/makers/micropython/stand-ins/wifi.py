@@ -1,0 +1,2 @@
+class radio:
+    connected = True
