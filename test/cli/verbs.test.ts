@@ -54,6 +54,43 @@ test('audit list --jsonl --limit goes on behind a page on which the filter found
   expect({ code, out }).toEqual({ code: 0, out: '{"seq":80}\n{"seq":50}\n' })
 })
 
+describe('a value that may have several forms', () => {
+  test.each([
+    ['--presence', 'sleepy', { presence: 'sleepy' }],
+    [
+      '--presence',
+      '{"mode": "connection", "topic": "data/tele/LWT"}',
+      { presence: { mode: 'connection', topic: 'data/tele/LWT' } },
+    ],
+    ['--presence', 'null', { presence: null }],
+    ['--heartbeat-seconds', '30', { heartbeatSeconds: 30 }],
+    ['--heartbeat-seconds', 'null', { heartbeatSeconds: null }],
+    ['--area', 'kitchen', { area: 'kitchen' }],
+    ['--area', 'null', { area: null }],
+  ])('node set %s %s', async (option, text, sent) => {
+    let given: object = {}
+    bridge.answers['node/set'] = (args) => {
+      given = args
+      return {}
+    }
+    expect(await local(['node', 'set', 'cam1', option, text])).toMatchObject({ code: 0 })
+    expect(given).toMatchObject(sent)
+  })
+
+  test.each([
+    ['{"model": "M1"}', { model: 'M1' }],
+    ['null', null],
+  ])('node describe --description %s', async (text, description) => {
+    let given: object = {}
+    bridge.answers['node/describe'] = (args) => {
+      given = args
+      return {}
+    }
+    expect(await local(['node', 'describe', 'cam1', '--description', text])).toMatchObject({ code: 0 })
+    expect(given).toMatchObject({ description })
+  })
+})
+
 describe('every verb', () => {
   test.each(Object.keys(VERBS))('%s is a subcommand whose help says what it does', async (verb) => {
     const { code, out } = await run([...verb.split('/'), '--help'])

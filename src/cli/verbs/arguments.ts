@@ -12,7 +12,10 @@ export interface ArgumentSpec {
   readonly key: string
   /** The name as the command line spells it: `display-name`. */
   readonly name: string
-  readonly kind: 'text' | 'integer' | 'boolean' | 'time' | 'json'
+  /** `text-or-json`: what begins with a brace is JSON. */
+  readonly kind: 'text' | 'integer' | 'boolean' | 'time' | 'json' | 'text-or-json'
+  /** The word `null` is no value. */
+  readonly nullable: boolean
   readonly choices: readonly string[] | undefined
   readonly required: boolean
   readonly positional: boolean
@@ -41,15 +44,29 @@ export function kebab(key: string): string {
   return key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)
 }
 
+/** The forms that a value may have, whatever they are nested in. */
+function formsOf(property: Property): readonly Property[] {
+  return property.anyOf?.flatMap(formsOf) ?? [property]
+}
+
 function kindOf(property: Property): ArgumentSpec['kind'] {
-  if (property.type === 'integer' || property.type === 'number') return 'integer'
-  if (property.type === 'boolean') return 'boolean'
-  if (property.type === 'array' || property.type === 'object') return 'json'
-  // Anything that JSON can say: `params`.
-  if (property.type === undefined && !property.anyOf && !property.enum) return 'json'
-  if (property.format === 'date-time') return 'time'
-  // `*` or a name: a text either way.
-  return 'text'
+  const kinds = new Set(
+    formsOf(property)
+      .filter(({ type }) => type !== 'null')
+      .map(kindOfForm),
+  )
+  const [kind = 'text'] = kinds
+  if (kinds.size === 1) return kind
+  // `*` or a name is a text either way; a mode's name or an object is not.
+  return kinds.has('json') ? 'text-or-json' : 'text'
+}
+
+function kindOfForm({ type, format, enum: choices }: Property): ArgumentSpec['kind'] {
+  if (type === 'integer' || type === 'number') return 'integer'
+  if (type === 'boolean') return 'boolean'
+  // Without a type it is anything that JSON can say: `params`.
+  if (type === 'array' || type === 'object' || (type === undefined && !choices)) return 'json'
+  return format === 'date-time' ? 'time' : 'text'
 }
 
 export function argumentsOf(verb: VerbDefinition): ArgumentSpec[] {
@@ -59,6 +76,7 @@ export function argumentsOf(verb: VerbDefinition): ArgumentSpec[] {
     key,
     name: kebab(key),
     kind: kindOf(property),
+    nullable: formsOf(property).some(({ type }) => type === 'null'),
     choices: property.enum,
     required: schema.required?.includes(key) === true,
     positional: positional.includes(key),
@@ -73,6 +91,7 @@ export function argumentsOf(verb: VerbDefinition): ArgumentSpec[] {
 /** The value of one argument. Throws WrongArgument with the argument's name. */
 export function parseArgument(spec: ArgumentSpec, text: string, nowMs: number): unknown {
   const label = spec.positional ? `<${spec.name}>` : `--${spec.name}`
+  if (spec.nullable && text === 'null') return null
   if (spec.kind === 'integer') {
     if (!/^-?\d{1,15}$/.test(text))
       throw new WrongArgument(`${label}: ${JSON.stringify(text)} is not a whole number`)
@@ -84,7 +103,7 @@ export function parseArgument(spec: ArgumentSpec, text: string, nowMs: number): 
       throw new WrongArgument(`${label}: ${JSON.stringify(text)} is no time; give ${TIME_HINT}`)
     return time
   }
-  if (spec.kind === 'json') {
+  if (spec.kind === 'json' || (spec.kind === 'text-or-json' && /^\s*\{/.test(text))) {
     try {
       return JSON.parse(text)
     } catch (error) {

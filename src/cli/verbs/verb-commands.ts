@@ -240,7 +240,7 @@ function addArgument(command: Command, spec: ArgumentSpec, verb: VerbName): void
     command.addArgument(spec.choices ? argument.choices(spec.choices) : argument)
     if (spec.required) return
   }
-  const value = spec.kind === 'boolean' ? '' : ` <${spec.kind === 'text' ? 'text' : spec.kind}>`
+  const value = spec.kind === 'boolean' ? '' : ` <${spec.kind}>`
   const option = new Option(`--${spec.name}${value}`, text)
   if (spec.choices) option.choices(spec.choices)
   command.addOption(option.makeOptionMandatory(required))
