@@ -106,13 +106,18 @@ function adviceOf(world: BridgeContext, nodeId: string, found: Found, parts: Why
   const uptime = Math.round(world.clock.monotonicMs() / 1000)
   return session
     ? [
-        `a device is connected as ${nodeId} from ${session.address} and has not registered: it must publish ${world.topics.node(nodeId, 'register')}`,
+        `a device is connected as ${nodeId} from ${session.address} and has not registered: ${registerFirst(world, nodeId)}`,
       ]
     : [
         `nobody has tried the name ${nodeId} since the bridge started (${uptime} s at most): look at the address, the port and the ` +
           'user name (else the client id) that the device uses, and at the spelling (`limb-bridge node list`)',
         ...handshakes,
       ]
+}
+
+/** Some programs cannot register: an operator makes limbs of them. */
+function registerFirst({ topics }: BridgeContext, nodeId: string): string {
+  return `it must publish ${topics.node(nodeId, 'register')} first, after each connect; for a program that cannot, \`limb-bridge node provision ${nodeId}\` makes the limb and its key`
 }
 
 function ofLimb(world: BridgeContext, limb: LiveLimb, session: Session | undefined): string[] {
@@ -130,6 +135,11 @@ function ofLimb(world: BridgeContext, limb: LiveLimb, session: Session | undefin
   if (session?.identity.kind === 'limb') {
     return [
       `${nodeId} is connected from ${session.address} and silent: it must publish ${world.topics.node(nodeId, 'heartbeat')} every ${every} s`,
+    ]
+  }
+  if (session !== undefined) {
+    return [
+      `a device is connected as ${nodeId} from ${session.address} with another key than the approved one: give it the key of ${nodeId} (\`limb-bridge node rotate-key\` makes a new one), or let it register and approve its request`,
     ]
   }
   return [`${nodeId} is not connected: ${OFFLINE[limb.reason] ?? `it is ${limb.status} (${limb.reason})`}`]
@@ -183,7 +193,9 @@ function ofHandshakes({ attempts }: WhyParts): string[] {
     )
 }
 
-function ofAttempts({ topics }: BridgeContext, nodeId: string, { limb, session, attempt }: Found): string[] {
+function ofAttempts(world: BridgeContext, nodeId: string, found: Found): string[] {
+  const { topics } = world
+  const { limb, session, attempt, requests } = found
   const lines: string[] = []
   const { refused, denied } = attempt
   if (refused && session?.identity.kind !== 'limb') {
@@ -191,10 +203,10 @@ function ofAttempts({ topics }: BridgeContext, nodeId: string, { limb, session, 
       `its last sign-in, from ${refused.address} at ${iso(refused.at)}, was refused: ${refused.reason}`,
     )
   }
-  if (denied && !limb && denied.topic === topics.node(nodeId, 'heartbeat')) {
-    lines.push(
-      `it sends heartbeats before it is approved: it must publish ${topics.node(nodeId, 'register')} first, after each connect`,
-    )
+  if (denied && !limb && requests.length === 0 && denied.what === 'publish') {
+    const what =
+      denied.topic === topics.node(nodeId, 'heartbeat') ? 'sends heartbeats' : `publishes ${denied.topic}`
+    lines.push(`it ${what} before it is approved: ${registerFirst(world, nodeId)}`)
   } else if (denied) {
     lines.push(
       `its last ${denied.what} that was denied: ${denied.topic} at ${iso(denied.at)}; docs/protocol/reference.md has what it may`,

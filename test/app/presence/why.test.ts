@@ -26,6 +26,11 @@ describe('node/why', () => {
       lastDenied: { what: 'publish', topic: 'limb/node/cam1/heartbeat' },
     })
     expect(String(early.advice)).toMatch(/must publish limb\/node\/cam1\/register first/)
+    await device.publish('limb/node/cam1/data/t', '21')
+    const publishes = await why(admin, 'cam1')
+    expect(String(publishes.advice)).toMatch(
+      /publishes limb\/node\/cam1\/data\/t before it is approved.*`limb-bridge node provision cam1`/,
+    )
     await device.subscribe('limb/node/cam1/pairing')
     await device.publish('limb/node/cam1/register', REGISTRATION)
     const { code } = (await device.next('limb/node/cam1/pairing')).json
@@ -55,6 +60,12 @@ describe('node/why', () => {
     const away = await why(admin, 'cam1')
     expect(away).not.toHaveProperty('session')
     expect(String(away.advice)).toMatch(/is not connected: it said goodbye/)
+    await app.device('cam1', 'another key than that of cam1')
+    const stranger = await why(admin, 'cam1')
+    expect(stranger).toMatchObject({ session: { as: 'candidate' } })
+    expect(String(stranger.advice)).toMatch(
+      /connected as cam1 from 127.0.0.1 with another key than the approved one.*node rotate-key/,
+    )
   })
 
   it('says of a revoked limb that its key is refused, and how to lift that', async () => {
