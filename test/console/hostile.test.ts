@@ -74,6 +74,7 @@ describe('a hostile text', () => {
               },
             ],
           },
+          { cap: 'ask', authLevel: 'gated', commands: ['ask.for'] },
         ],
         properties: [
           { name: 'p', topic: 'data/p', title: MARK.slice(0, 100), description: MARK, type: 'string' },
@@ -100,6 +101,10 @@ describe('a hostile text', () => {
         void device.publish('limb/node/evil/result', params.fail ? failed : done)
       })
       await admin.do('admin', 'token/add', { name: MARK.slice(0, 63) })
+      await expect(app.device(MARK, 'no-key')).rejects.toThrow()
+      const agent = await app.principal('agent', passwordOf('agent'))
+      const asked = { nodeId: 'evil', command: 'ask.for', params: { [MARK]: MARK, link: SCHEME } }
+      const refused = agent.ask('agent', 'invoke', asked)
       const candidate = await app.device('evil2', 'a-key-of-a-guest-that-is-long')
       await candidate.publish('limb/node/evil2/register', {
         ...registration,
@@ -112,6 +117,16 @@ describe('a hostile text', () => {
         await go(hash)
         await page.waitForTimeout(400)
       }
+      await go('#/approvals')
+      const waiting = page.locator('.card.approval')
+      expect(await waiting.innerText()).toContain('<script>')
+      await waiting.getByRole('button', { name: 'Deny' }).click()
+      await page.getByLabel('Reason').fill(MARK)
+      await page.getByRole('dialog').getByRole('button', { name: 'Deny' }).click()
+      expect(await refused).toMatchObject({ ok: false })
+      await page.getByText(`„${MARK}“`).first().waitFor()
+      await go('#/limb/evil?tab=record')
+      await page.getByText('ask.for').first().waitFor()
       await go('#/limb/evil')
       const card = page.locator('.card', { hasText: 'evil.do' }).first()
       await card.getByRole('button', { name: 'Run' }).click()
@@ -124,6 +139,7 @@ describe('a hostile text', () => {
       expect(links.filter((href) => !/^(#|https?:)/.test(href))).toEqual([])
       expect(await page.locator('html').evaluate(() => (globalThis as { ran?: unknown }).ran)).toBeUndefined()
       expect(signedIn.problems).toEqual([])
+      await agent.end()
     },
     patience(120_000),
   )
