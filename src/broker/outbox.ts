@@ -353,7 +353,7 @@ export class SessionOutbox {
     const { conn, counters, steady } = this.#options
     if (this.#closed || conn.destroyed || conn.writableEnded) return
     holdForTurn(conn, message.packet.payload.length)
-    if (!isExpired(message.packet, steady) && this.encoder.write(conn, message, messageId)) {
+    if (!isOver(message, steady) && this.encoder.write(conn, message, messageId)) {
       counters.messagesOut++
       return
     }
@@ -444,6 +444,11 @@ export function sizeOfLeft(left: readonly LeftBehind[]): number {
 
 export function isExpired({ expiresAt }: RoutedPacket, steady: SteadyClock): boolean {
   return expiresAt !== undefined && steady.now() >= expiresAt
+}
+
+/** A message that was sent before at QoS 2 is brought to its end, whatever its expiry [MQTT-4.3.3-7]. */
+export function isOver({ packet, qos }: Pick<Outgoing, 'packet' | 'qos'>, steady: SteadyClock): boolean {
+  return !(packet.dup && qos === 2) && isExpired(packet, steady)
 }
 
 function size(message: Outgoing): number {

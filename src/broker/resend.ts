@@ -1,5 +1,5 @@
 import type { Qos, RoutedPacket } from './aedes-internals.ts'
-import { isExpired } from './outbox.ts'
+import { isOver } from './outbox.ts'
 import type { MqttSession } from './session.ts'
 import type { SessionContext } from './session-context.ts'
 
@@ -49,12 +49,12 @@ async function resendMessage(
     await outbox.forgetStored(packet)
     return
   }
-  if (isExpired(packet, steady)) {
+  const wasSent = packet.messageId !== undefined && packet.messageId !== null
+  if (isOver({ packet: { ...packet, dup: wasSent }, qos: packet.qos }, steady)) {
     counters.undelivered++
     await outbox.forgetStored(packet)
     return
   }
-  const wasSent = packet.messageId !== undefined && packet.messageId !== null
   const match = matchOf(session, packet)
   // Without a subscription any more, QoS stays: it was promised when it was queued. What was sent before is sent as
   // it was [MQTT-4.4.0-1].

@@ -79,25 +79,16 @@ describe('names that every object has', () => {
 })
 
 describe('ids with a meaning in MQTT', () => {
-  it.each([
-    'cam/1',
-    '+',
-    '#',
-    'cam+',
-    '$SYS',
-    'a b',
-    '../cam1',
-    '-cam',
-    '_cam',
-    `c${'x'.repeat(63)}`,
-    'cäm1',
-  ])('%j is no name', async (name) => {
+  it('are no names', async () => {
     await using app = await startApp()
-    await expect(app.device(name, keyOf('x'))).rejects.toMatchObject({ code: 4 })
-    const client = await dial({ port: app.bridge.mqtt.port })
-    client.send(connectPacket({ clientId: name }))
-    expect((await client.connack()).code).toBe(2)
-    client.cut()
+    const names = ['cam/1', '+', '#', 'cam+', '$SYS', 'a b', '../cam1', '-cam', '_cam', 'cäm1']
+    for (const name of [...names, `c${'x'.repeat(63)}`]) {
+      await expect(app.device(name, keyOf('x')), name).rejects.toMatchObject({ code: 4 })
+      const client = await dial({ port: app.bridge.mqtt.port })
+      client.send(connectPacket({ clientId: name }))
+      expect((await client.connack()).code, name).toBe(2)
+      client.cut()
+    }
   })
 
   it.each([
@@ -152,23 +143,23 @@ describe('ids with a meaning in MQTT', () => {
 })
 
 describe('display names', () => {
-  it.each([
-    ['a line end', 'Cam\n2026-01-01 INFO all is well'],
-    ['a terminal escape', '\u001b]0;owned\u0007\u001b[31mCam'],
-    ['an 8-bit escape', 'Cam\u009b31m'],
-    ['a turned direction', 'Cam \u202egpj.exe'],
-    ['an invisible letter', 'Ca\u200bm'],
-    ['a lone surrogate', 'Cam \ud800'],
-  ])('with %s are refused', async (_what, displayName) => {
+  it('that are more than one visible line of text are refused', async () => {
     await using app = await startApp()
     const device = await app.device('cam1', keyOf('cam1'))
     await device.subscribe('limb/node/cam1/pairing')
-    const payload = JSON.stringify({ ...REGISTRATION, displayName })
-    await device.publish('limb/node/cam1/register', payload)
-    expect((await device.next('limb/node/cam1/pairing')).json.error).toMatchObject({
-      code: 'invalid_request',
-      path: 'displayName',
-    })
+    for (const [what, displayName] of [
+      ['a line end', 'Cam\n2026-01-01 INFO all is well'],
+      ['a terminal escape', '\u001b]0;owned\u0007\u001b[31mCam'],
+      ['an 8-bit escape', 'Cam\u009b31m'],
+      ['a turned direction', 'Cam \u202egpj.exe'],
+      ['an invisible letter', 'Ca\u200bm'],
+      ['a lone surrogate', 'Cam \ud800'],
+    ] as const) {
+      const payload = JSON.stringify({ ...REGISTRATION, displayName })
+      await device.publish('limb/node/cam1/register', payload)
+      const { error } = (await device.next('limb/node/cam1/pairing')).json
+      expect(error, what).toMatchObject({ code: 'invalid_request', path: 'displayName' })
+    }
   })
 
   it('that mix alphabets are marked for the operator, in the list and before the question', async () => {

@@ -203,10 +203,11 @@ describe('changing the request', () => {
     expect(mine).toMatchObject({ revision: 1, capabilities: [{ cap: 'camera' }] })
   })
 
-  it('the log tells how to approve what it saw, and nothing newer', async () => {
-    await using app = await startApp()
+  it('the log tells how to approve what it saw, once a minute, and nothing newer', async () => {
+    await using app = await startApp({}, { fakeClock: true })
     const { device, answer } = await claim(app, 'cam1', keyOf('cam1'))
     await register(device, 'cam1', widened(3))
+    app.clock.advance(60_000)
     const told = app.logLines.map(({ msg }) => String(msg)).filter((msg) => msg.includes('asks to be paired'))
     expect(told.map((msg) => /approve (\S+) --revision (\d+)$/.exec(msg)?.slice(1))).toEqual([
       [answer.requestId, '1'],

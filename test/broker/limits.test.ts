@@ -208,7 +208,7 @@ describe('connections', () => {
     expect(broker.counters.violations).toBe(0)
   })
 
-  // In MQTT 5 the maximum packet size was told, and the connection ends with 0x95.
+  // In MQTT 5 the one of QoS 0 ends the connection, and the others are answered 0x97.
   in311(
     'with too large a message go on: it is dropped, acknowledged in its order, counted, and told with its topic',
     async () => {

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { FakeClock } from '../../support/fake-clock.ts'
 import { type Running, type Start, start, tempFolder, turn } from '../fixture.ts'
-import { PUBACK, PUBLISH, type WireClient } from '../wire.ts'
+import { PUBACK, PUBLISH, PUBREL, type WireClient } from '../wire.ts'
 import {
   ack5,
   answer5,
@@ -208,6 +208,31 @@ describe('a stored session', () => {
     second.send(ack5(0x40, again.id))
     expect(await nextMessage(second)).toMatchObject({ text: '3', dup: false })
   })
+})
+
+test('a message of QoS 2 that was sent before its time was up is brought to its end [MQTT-4.3.3-7]', async () => {
+  const clock = new FakeClock()
+  const bridge = await five({ clock })
+  const one = { username: 'viewer1', clientId: 'two', cleanStart: false, properties: expiry(1000) }
+  const first = await joined5(bridge, one)
+  await subscribed(first, [['t/#', 2]])
+  const sender = await joined5(bridge, { username: 'viewer2' })
+  const lives = props().uint32(0x02, 10).bytes()
+  for (const qos of [1, 2] as const) {
+    sender.send(publish5(`t/${qos}`, `${qos}`, { qos, id: qos, properties: lives }))
+    await nextMessage(first)
+  }
+  await bridge.broker.settled()
+  await gone(bridge, first)
+  clock.advance(20_000)
+  const again = await joined5(bridge, one)
+  const { id: messageId, ...message } = await nextMessage(again)
+  expect(message).toMatchObject({ text: '2', qos: 2, dup: true })
+  again.send(ack5(0x50, messageId))
+  await again.of(PUBREL)
+  again.send(ack5(0x70, messageId))
+  await again.settle()
+  expect(again.messages).toEqual([])
 })
 
 describe('a will with a delay', () => {
