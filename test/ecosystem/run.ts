@@ -10,7 +10,7 @@ import { join } from 'node:path'
  */
 
 const ROOT = join(import.meta.dirname, '../..')
-const PROGRAMS = ['node-red@5.0.7', '@modelcontextprotocol/inspector@0.15.0']
+const PROGRAMS = ['node-red@5.0.7', '@modelcontextprotocol/inspector@0.15.0', 'zigbee2mqtt@2.14.1']
 const INSTALL_MS = 8 * 60_000
 const SUITE_MS = 8 * 60_000
 
