@@ -177,6 +177,9 @@ describe.each(['desk', 'phone'] as Size[])('at the size of a %s', (size) => {
       await page.reload()
       await page.locator('.virtual-rows .row', { hasText: 'Desk lamp' }).waitFor()
       expect(await page.locator('.virtual-rows .row').count()).toBe(1)
+      if (size === 'desk')
+        for (const span of ['24 hours', '30 days'])
+          await page.locator('.virtual-rows').getByRole('img', { name: span }).waitFor()
     },
     patience(60_000),
   )

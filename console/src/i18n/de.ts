@@ -129,7 +129,7 @@ export const de: Catalogue = {
   'limbs.none': 'Noch ist kein Gerät gekoppelt.',
   'limbs.first': 'Das erste Gerät verbinden',
   'limbs.search-hint': 'Name, nodeId, Plattform',
-  'limbs.uptime': '24 Stunden, und % von 30 Tagen',
+  'limbs.uptime': '24 Stunden, 30 Tage',
   'limbs.choose': '{name} auswählen',
   'limbs.choose-all': 'Alle gezeigten auswählen',
   'bulk.label': 'Ausgewählte Geräte',

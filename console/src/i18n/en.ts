@@ -126,7 +126,7 @@ export const en = {
   'limbs.none': 'No limb is paired yet.',
   'limbs.first': 'Connect the first device',
   'limbs.search-hint': 'Name, nodeId, platform',
-  'limbs.uptime': '24 hours, and % of 30 days',
+  'limbs.uptime': '24 hours, 30 days',
   'limbs.choose': 'Choose {name}',
   'limbs.choose-all': 'Choose all that are shown',
   'bulk.label': 'Chosen limbs',

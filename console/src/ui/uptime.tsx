@@ -113,7 +113,7 @@ export function Strip({ history, hours }: { history: History; hours: number }): 
   )
 }
 
-/** Of a row: loaded when it has stood still for a moment. */
+/** Of a row, the day above the month: loaded when it has stood still for a moment. */
 export function RowStrip({ nodeId }: { nodeId: string }): JSX.Element {
   const [history, setHistory] = useState<History>()
   useEffect(() => {
@@ -132,7 +132,10 @@ export function RowStrip({ nodeId }: { nodeId: string }): JSX.Element {
   if (history === undefined) return <span class="strip pending" />
   return (
     <>
-      <Strip history={history} hours={24} />
+      <span class="both">
+        <Strip history={history} hours={24} />
+        <Strip history={history} hours={720} />
+      </span>
       <small>
         {history.uptimePercent === undefined
           ? ''
