@@ -7,11 +7,15 @@ import { roleReaches } from '../../protocol/names.ts'
 import type { VerbArgs } from '../../protocol/verbs.ts'
 import { audit } from '../audit.ts'
 import type { Announcer } from '../live/announcer.ts'
+import { PacedLog } from '../live/paced-log.ts'
 import type { SessionTable } from '../live/sessions.ts'
 import type { Page, ReadTx, Tx } from '../ports.ts'
 import type { BridgeContext } from '../settings.ts'
 import type { VerbCaller } from '../verb-context.ts'
 import { lesserRole } from './tokens.ts'
+
+/** Lines about tokens, of each principal: it may make its own and remove them, over and over. */
+const LINES = { quietMs: 60_000, lines: 10, maxKeys: 200, maxLines: 100 } as const
 
 const DAY_MS = 86_400_000
 
@@ -30,15 +34,17 @@ export interface AddedToken {
 export class TokenOwners {
   readonly #world: BridgeContext
   readonly #parts: Parts
+  readonly #lines: PacedLog
 
   constructor(world: BridgeContext, parts: Parts) {
     this.#world = world
     this.#parts = parts
+    this.#lines = new PacedLog(world, LINES)
   }
 
   /** @throws Refusal `forbidden`, `not_found`, `too_many_requests` */
   async add(args: VerbArgs<'token/add'>, caller: VerbCaller): Promise<AddedToken> {
-    const { clock, running, store, log } = this.#world
+    const { clock, running, store } = this.#world
     const text = newToken()
     const at = clock.wallMs()
     const fresh = { tokenId: newSortableId('tk_', at), text, at, running: running.now() }
@@ -49,8 +55,9 @@ export class TokenOwners {
       return made
     })
     const { tokenId, principal } = token
-    log.info({ tokenId, principal, by: caller.name }, `${principal} has a new token`)
-    this.#parts.announcer.event('token_added', { tokenId, principal, by: caller.name })
+    const by = caller.name
+    this.#lines.infoOrCount(by, { tokenId, principal, by }, `${principal} has a new token`)
+    this.#parts.announcer.event('token_added', { tokenId, principal, by })
     return { token, text }
   }
 
@@ -63,7 +70,7 @@ export class TokenOwners {
 
   /** Removes a token and ends its sessions. @throws Refusal `not_found` */
   async remove(tokenId: string, caller: VerbCaller): Promise<void> {
-    const { store, log } = this.#world
+    const { store } = this.#world
     const { principal } = await store.transact(async (tx) => {
       const known = await tx.token(tokenId)
       // Of another principal: as if there were none, so that nobody learns ids by asking.
@@ -75,8 +82,9 @@ export class TokenOwners {
       return known
     })
     this.#parts.table.endToken(principal, tokenId)
-    log.info({ tokenId, principal, by: caller.name }, `a token of ${principal} is removed`)
-    this.#parts.announcer.event('token_removed', { tokenId, principal, by: caller.name })
+    const by = caller.name
+    this.#lines.infoOrCount(by, { tokenId, principal, by }, `a token of ${principal} is removed`)
+    this.#parts.announcer.event('token_removed', { tokenId, principal, by })
   }
 
   async #record(
