@@ -85,6 +85,12 @@ const ROWS: Readonly<Record<string, readonly Panel[]>> = {
       ],
     },
     {
+      title: 'Announced by foreign firmware',
+      about: 'Messages of discovery that the adapters took, and things that they left out.',
+      unit: 'ops',
+      queries: [[rate('limb_discovery_messages_total', 'outcome'), '{{outcome}}']],
+    },
+    {
       title: 'Probes',
       about: 'Limbs that are HTTP servers, asked for their health.',
       unit: 'ops',

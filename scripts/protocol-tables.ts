@@ -156,6 +156,8 @@ const LIMIT_TEXTS: Readonly<Record<keyof typeof LIMITS, string>> = {
   schemaEntries: 'properties, required keys or choices of one schema',
   schemaDepth: 'levels of a schema',
   availabilityWordChars: 'characters of the words of an availability topic',
+  adapterEntities: 'things of one limb that are read from foreign firmware',
+  adapterBytes: 'characters of JSON of what is read from foreign firmware, for one limb',
   keyCharsMin: 'fewest characters of a key of its own',
   keyCharsMax: 'most characters of a key',
   passwordCharsMin: 'fewest characters of a password',

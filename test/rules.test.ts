@@ -12,6 +12,8 @@ const ROWS: Record<string, number> = {
   domain: 2,
   // No code of the bridge in a limb: the same row as the domain, so that it may import only the protocol.
   client: 2,
+  // Messages of foreign firmware, as registrations: pure, and of the protocol alone.
+  adapters: 2,
   bridge: 3,
   // It serves the command line and HTTP alike.
   mcp: 3,
@@ -41,6 +43,7 @@ const ROOMS: Record<string, readonly (readonly string[])[]> = {
     ['live'],
     ['access', 'presence', 'sign-in', 'upkeep', 'webhooks'],
     ['invocation', 'pairing'],
+    ['adapters'],
     ['verbs'],
     ['core.ts'],
   ],

@@ -54,6 +54,8 @@ function contextOf(
     publisher: {
       publish: (topic, payload, how) => broker.value.broker.publisher.publish(topic, payload, how),
       clearRetainedOf: (nodeId) => broker.value.broker.publisher.clearRetainedOf(nodeId),
+      mayPublish: (nodeId, topic) => broker.value.broker.publisher.mayPublish(nodeId, topic),
+      retained: (topic) => broker.value.broker.publisher.retained(topic),
     },
     sessions: {
       forget: (name) => broker.value.broker.sessions.forget(name),

@@ -10,8 +10,8 @@ import { filterMatches, type Topics } from '../protocol/topics.ts'
 
 /** The sections that the use cases read, under the names of the configuration. Copies, because a reload changes them. */
 export function settingsOf(config: Config, version: string): BridgeSettings {
-  const { pairing, presence, policy, lease, invocation, backup, retention, mqtt } = config
-  const sections = { pairing, presence, policy, lease, invocation, backup, retention }
+  const { pairing, presence, policy, lease, invocation, adapters, backup, retention, mqtt } = config
+  const sections = { pairing, presence, policy, lease, invocation, adapters, backup, retention }
   return structuredClone({ version, ...sections, signIn: mqtt, turns: mqtt })
 }
 

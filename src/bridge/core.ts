@@ -3,6 +3,7 @@ import { hashPassword, newPassword, passwordMatches } from '../kernel/secrets.ts
 import { decodeRegistration } from '../protocol/decode.ts'
 import { LIMITS } from '../protocol/limits.ts'
 import type { Address } from '../protocol/topics.ts'
+import { ForeignFirmware } from './adapters/foreign-firmware.ts'
 import { audit } from './audit.ts'
 import { PendingApprovals } from './invocation/approvals.ts'
 import { Control } from './invocation/control.ts'
@@ -68,6 +69,7 @@ export class Core implements Inbound {
   readonly #attempts: Attempts
   readonly #takeovers: Takeovers
   readonly #authenticator: Authenticator
+  readonly #foreign: ForeignFirmware
   #stopped = false
 
   constructor(world: BridgeContext) {
@@ -95,6 +97,13 @@ export class Core implements Inbound {
     }
     this.#window = new WindowKeeper(world, this.#announcer)
     this.#pairings = new Pairings(world, { ...parts, window: this.#window })
+    this.#foreign = new ForeignFirmware(world, {
+      ...parts,
+      pairings: this.#pairings,
+      opened: (session) => this.opened(session),
+      closed: (session, why) => this.closed(session, why),
+    })
+    this.registry.onAdapter = (...change) => this.#foreign.changed(...change)
     this.#requestExpiry = new PairingRequestExpiry(world, parts, (request) => this.#pairings.forget(request))
     this.control = new Control(world, { ...parts, approvals: this.approvals })
     this.#tokens = new Tokens(world)
@@ -227,6 +236,7 @@ export class Core implements Inbound {
     this.#takeovers.stop()
     this.#authenticator.stop()
     this.#requests.stop()
+    this.#foreign.stop()
     await this.control.stop()
     this.#presence.stop()
     this.#announcer.setBridgeStatus('offline')
@@ -286,6 +296,7 @@ export class Core implements Inbound {
       this.#presence.opened(session, identity.nodeId)
       this.#table.add(session)
       older?.end('replaced', false)
+      this.#foreign.opened(session)
       return
     }
     this.#table.add(session)
@@ -302,6 +313,7 @@ export class Core implements Inbound {
       this.#takeovers.ended(identity.nodeId, session.address)
     }
     this.#table.delete(session)
+    this.#foreign.closed(session, why)
     this.#world.log.debug({ who: identity.kind, clientId: session.clientId, why }, 'session closed')
     if (this.#stopped) return
     if (identity.kind === 'limb') this.#presence.closed(session, identity.nodeId, why === 'disconnect')
@@ -312,6 +324,11 @@ export class Core implements Inbound {
     this.#answers.settle(session)
     // Those that wait for it are sent now: a sleepy limb has no time for more.
     if (session.identity.kind === 'limb') this.control.limbIsThere(session.identity.nodeId)
+    this.#foreign.subscribed(session)
+  }
+
+  discovered(session: Session, topic: string, payload: Uint8Array): boolean {
+    return this.#foreign.discovered(session, topic, payload)
   }
 
   heartbeat(session: Session, payload: Uint8Array): void {
@@ -329,6 +346,8 @@ export class Core implements Inbound {
    */
   published({ topic, payload }: PublishedMessage): void {
     this.#presence.published(topic, payload)
+    this.#foreign.values.heard(topic, payload)
+    this.control.published(topic, payload)
   }
 
   async message(

@@ -393,6 +393,10 @@ export interface Publisher {
       asker?: Session | undefined
     },
   ): void
+  /** Returns whether a limb may publish on a topic, by its own rights and what is granted to it. */
+  mayPublish(nodeId: string, topic: string): boolean
+  /** Reads what is retained on a topic. */
+  retained(topic: string): AsyncIterable<PublishedMessage>
   /** Deletes every retained message of a limb: its data, and what a grant lets it keep. Resolves when it is on disk. */
   clearRetainedOf(nodeId: string): Promise<void>
 }
@@ -497,6 +501,7 @@ export type CounterName =
   | 'heartbeats'
   | 'heartbeats_invalid'
   | 'probes'
+  | 'discovery_messages'
   | 'registrations'
   | 'pairing_decisions'
   | 'verbs'
@@ -575,6 +580,11 @@ export interface Inbound {
   subscribed(session: Session): void
   /** A limb has published something that is routed: to some limbs that is the sign of life. */
   active(session: Session): void
+  /**
+   * A limb or a candidate has published something that may be about itself, in the words of its own firmware. Returns
+   * whether the bridge took it; when it is not granted to the limb it is routed to nobody in any case.
+   */
+  discovered?(session: Session, topic: string, payload: Uint8Array): boolean
   /** The main path. Writes nothing, waits for nothing. */
   heartbeat(session: Session, payload: Uint8Array): void
   /**

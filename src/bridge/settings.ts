@@ -1,3 +1,4 @@
+import type { AdapterSettings } from '../adapters/adapters.ts'
 import type { NodeRecord } from '../domain/records.ts'
 import type { Clock } from '../kernel/clock.ts'
 import type { RunningClock } from '../kernel/running-clock.ts'
@@ -69,6 +70,7 @@ export interface BridgeSettings {
     readonly maxAnswerBytesPerPrincipal: number
     readonly maxAnswerBytes: number
   }
+  readonly adapters: AdapterSettings
   readonly backup: BackupSettings
   readonly retention: {
     readonly invocationDays: number

@@ -254,7 +254,7 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
   }
 
   return {
-    publisher: createPublisher(world, options.persistence),
+    publisher: createPublisher(world, options.persistence, feed),
     sessions: createSessions(options.persistence, connects.holders),
     feed,
     counters,

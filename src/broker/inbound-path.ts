@@ -72,12 +72,17 @@ export class InboundPath {
     failed: Callback,
   ): void {
     const right = this.#publishRight(session, message.topic)
-    if (right === 'denied') {
+    if (right === 'denied' && this.#isAnnounced(session, message)) {
+      session.acks.run(() => acknowledge(undefined))
+    } else if (right === 'denied') {
       // A closed connection would make ordinary clients send it again for ever.
       session.denied('publish', message.topic)
       session.acks.run(() => acknowledge(this.#denial(session, message.topic)))
     } else if (right === 'route') {
-      if (session.identity.kind === 'limb') this.#world.inbound.active(session)
+      if (session.identity.kind === 'limb') {
+        this.#world.inbound.active(session)
+        this.#isAnnounced(session, message)
+      }
       const retain = message.retain && this.#world.rights.retain(session.identity)
       const from = session.client.id ?? undefined
       this.#acknowledgeAfter(session, acknowledge, (done) =>
@@ -96,6 +101,12 @@ export class InboundPath {
         this.#toCore(session, right.address, message, () => done(undefined), failed),
       )
     }
+  }
+
+  /** Returns whether it is what foreign firmware says of itself, and the bridge has taken it. */
+  #isAnnounced(session: MqttSession, { topic, payload }: Received): boolean {
+    if (session.identity.kind === 'principal') return false
+    return this.#world.inbound.discovered?.(session, topic, payload) === true
   }
 
   /** The bridge answers a principal below its own response topics only: it writes nowhere for somebody else. */

@@ -14,6 +14,7 @@ const NOTHING = Buffer.alloc(0)
 export function createPublisher(
   { broker, rights, topics }: SessionContext,
   persistence: BrokerPersistence,
+  feed: Feed,
 ): Publisher {
   return {
     publish: (topic, payload, { qos, retain, correlation, asker }) =>
@@ -25,6 +26,8 @@ export function createPublisher(
         asker,
         properties: correlation === undefined ? undefined : contextProperties({ correlation }),
       }),
+    mayPublish: (nodeId, topic) => rights.publish({ kind: 'limb', nodeId }, topic) === 'route',
+    retained: (topic) => feed.retained(topic),
     async clearRetainedOf(nodeId) {
       for (const prefix of [topics.dataPrefix(nodeId), ...rights.placesOf(nodeId)]) {
         const gone = await persistence.clearRetainedBelow(prefix)

@@ -92,6 +92,7 @@ function canonicalRegistration(value: Registration): string {
     value.timeoutSeconds ?? null,
     value.presence ?? null,
     value.described ?? null,
+    value.adapter ?? null,
   ])
 }
 
@@ -127,6 +128,7 @@ function descriptionOf(registration: Registration) {
     timeoutSeconds: registration.timeoutSeconds ?? null,
     presence: registration.presence ?? null,
     ownDescription: registration.described ?? null,
+    adapter: registration.adapter ?? null,
   }
 }
 
@@ -145,6 +147,7 @@ function sameNode(a: NodeRecord, b: NodeRecord): boolean {
     a.timeoutSeconds === b.timeoutSeconds &&
     sameJson(a.presence, b.presence) &&
     sameJson(a.ownDescription, b.ownDescription) &&
+    sameJson(a.adapter, b.adapter) &&
     a.capabilities === b.capabilities
   )
 }
@@ -224,6 +227,7 @@ export function provisionedNode(
     timeoutSeconds: null,
     presence: null,
     ownDescription: null,
+    adapter: null,
     operatorDescription: null,
     operatorSettings: wish.settings ?? null,
     approvedAt: now,

@@ -1,4 +1,5 @@
 import type { KeyHash } from '../kernel/secrets.ts'
+import type { AdapterRecord } from '../protocol/adapter.ts'
 import type { Description } from '../protocol/descriptions.ts'
 import type { AuthLevel, Role } from '../protocol/names.ts'
 import type { PresenceWish } from '../protocol/presence.ts'
@@ -38,6 +39,8 @@ export interface NodeRecord {
   readonly presence: PresenceWish | null
   /** The limb's own words about what it can do. */
   readonly ownDescription: Description | null
+  /** Holds what was read of its firmware, when that is foreign; null: it speaks the protocol itself. */
+  readonly adapter: AdapterRecord | null
   /** An operator's words about it; they win over the limb's own. */
   readonly operatorDescription: Description | null
   /** The settings of an operator; they win over the limb's wishes. */

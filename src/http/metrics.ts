@@ -68,6 +68,11 @@ interface Described {
 const COUNTERS: Readonly<Record<CounterName, Described>> = {
   heartbeats: { help: 'Heartbeats of approved limbs.' },
   heartbeats_invalid: { help: 'Heartbeats of which a part could not be used.' },
+  discovery_messages: {
+    help: 'Messages in which foreign firmware announces itself; `left_out`: things that are not read, as the log says.',
+    label: 'outcome',
+    values: ['taken', 'left_out', 'no_room'],
+  },
   probes: {
     help: 'Probes of limbs that are HTTP servers, by outcome.',
     label: 'outcome',

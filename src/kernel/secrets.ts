@@ -1,4 +1,4 @@
-import { createHash, hash as hashOnce, randomBytes, scrypt, timingSafeEqual } from 'node:crypto'
+import { createHash, createHmac, hash as hashOnce, randomBytes, scrypt, timingSafeEqual } from 'node:crypto'
 
 /** A salted SHA-256 of a device key. Enough for keys of high entropy, and cheap when ten thousand limbs reconnect. */
 export interface KeyHash {
@@ -180,4 +180,11 @@ export function certifiedKey(name: string): string {
 /** Tells whether a password passes itself off as the key of a certificate. */
 export function isCertifiedKey(password: string | undefined): boolean {
   return password?.startsWith(CERTIFIED) === true
+}
+
+/** Returns a key that is the same whenever it is made of the same secret and names, and nobody can guess. */
+export function derivedKey(master: Uint8Array, ...names: readonly string[]): string {
+  const hmac = createHmac('sha256', master)
+  for (const name of names) hmac.update(`${name}\0`)
+  return hmac.digest('base64url')
 }

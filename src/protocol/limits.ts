@@ -52,6 +52,10 @@ export const LIMITS = {
   schemaEntries: 64,
   schemaDepth: 6,
   availabilityWordChars: 64,
+  /** Things that are read of foreign firmware: as many things as a limb may have properties. */
+  adapterEntities: 64,
+  /** Twice the description that is made of it, and what is published where. */
+  adapterBytes: 65_536,
   /** Changes of status that are kept of one limb: one that flaps all day must not push out all others. */
   historyRowsPerNode: 4000,
   /** Nodes in one `node/import`; some 10 MiB of JSON. */

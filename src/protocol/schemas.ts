@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { ERROR_CODES, type ErrorCode } from '../kernel/errors.ts'
 import { hiddenIn, isBlank } from '../kernel/readable-text.ts'
+import { adapterSchema } from './adapter.ts'
 import {
   type CommandDescription,
   commandDescriptionSchema,
@@ -161,6 +162,7 @@ export const storedRegistrationSchema = z.object({
   ...registered,
   capabilities: capabilitiesSchema,
   described: descriptionSchema.optional(),
+  adapter: adapterSchema.optional(),
 })
 export type Registration = z.infer<typeof storedRegistrationSchema>
 
@@ -269,6 +271,7 @@ export const stateSchema = z.object({
   platform: z.string(),
   firmware: z.string().optional(),
   endpointUrl: z.string().optional(),
+  via: nameSchema.optional().describe('the limb behind whose session it is'),
   capabilities: z.array(capabilityEntrySchema.extend({ available: z.boolean() })),
   status: z.enum(STATUSES),
   reason: z.enum(REASONS),

@@ -65,6 +65,8 @@ export async function start(wrap = (database: Database): Database => database) {
         if (topic.includes('/event/')) events.push(JSON.parse(text).kind)
         if (topic.includes('/response/')) answers.push({ topic, body: JSON.parse(text) })
       },
+      mayPublish: () => true,
+      async *retained() {},
       clearRetainedOf: async (nodeId) => (broken.after ? full() : cleared(nodeId)),
     },
     sessions: {

@@ -322,6 +322,7 @@ export function nodeOf(nodeId: string, changes: Partial<NodeRecord> = {}): NodeR
     timeoutSeconds: null,
     presence: null,
     ownDescription: null,
+    adapter: null,
     operatorDescription: null,
     operatorSettings: null,
     firmware: null,

@@ -18,7 +18,7 @@ import { patience } from '../support/patience.ts'
 const FOLDER = join(import.meta.dirname, '../../docs/devices')
 const KEY = 'a-key-that-only-this-device-has'
 /** These have tests of their own, which run what they show. */
-const OTHERS = ['check.md', 'python-boards.md']
+const OTHERS = ['check.md', 'foreign.md', 'python-boards.md']
 
 interface Page {
   readonly name: string

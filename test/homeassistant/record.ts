@@ -15,6 +15,7 @@ export function nodeRecord(more: Partial<NodeRecord> = {}): NodeRecord {
     timeoutSeconds: null,
     presence: null,
     ownDescription: null,
+    adapter: null,
     operatorDescription: null,
     operatorSettings: null,
     approvedAt: 0,

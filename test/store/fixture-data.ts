@@ -37,6 +37,7 @@ function node(nodeId: string, changes: Partial<NodeRecord> = {}): NodeRecord {
     timeoutSeconds: null,
     presence: null,
     ownDescription: null,
+    adapter: null,
     operatorDescription: null,
     operatorSettings: null,
     approvedAt: AT,

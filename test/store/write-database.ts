@@ -19,6 +19,7 @@ const node = {
   timeoutSeconds: null,
   presence: null,
   ownDescription: null,
+  adapter: null,
   operatorDescription: null,
   operatorSettings: null,
   approvedAt: 1,

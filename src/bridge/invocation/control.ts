@@ -10,6 +10,7 @@ import type { SessionTable } from '../live/sessions.ts'
 import type { Session } from '../ports.ts'
 import type { BridgeContext } from '../settings.ts'
 import type { Retries } from '../upkeep/retries.ts'
+import { AdapterTransport } from './adapter-transport.ts'
 import type { PendingApprovals } from './approvals.ts'
 import { HttpTransport } from './http-transport.ts'
 import { Invocations } from './invocations.ts'
@@ -32,6 +33,7 @@ export class Control {
   readonly #world: BridgeContext
   readonly #results: Results
   readonly #retries: Retries
+  readonly #adapter: AdapterTransport
 
   constructor(
     world: BridgeContext,
@@ -48,6 +50,7 @@ export class Control {
     this.#retries = parts.retries
     this.policies = new Policies(world.store, world.settings.policy.floor)
     this.leases = new Leases(world, announcer)
+    this.#adapter = new AdapterTransport(table)
     this.rights = new LeaseRights(world, { registry, policies: this.policies, leases: this.leases })
     const open = new OpenInvocations(world.settings.invocation)
     const targets = new TargetSelector({
@@ -55,6 +58,7 @@ export class Control {
       policies: this.policies,
       leases: this.leases,
       mqtt: new MqttTransport(world.topics, table),
+      adapter: this.#adapter,
       http: world.invokeOverHttp ? new HttpTransport(world.invokeOverHttp, world, table) : noHttp,
       open,
     })
@@ -96,6 +100,11 @@ export class Control {
   /** The number of invocations that have not ended, by state. */
   get openInvocations(): Invocations['byState'] {
     return this.invocations.byState
+  }
+
+  /** Foreign firmware may have answered. Total and quick. */
+  published(topic: string, payload: Uint8Array): void {
+    this.#adapter.heard(topic, payload)
   }
 
   /** A limb has come, or hears now. */

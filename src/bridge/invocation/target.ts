@@ -23,6 +23,8 @@ interface Parts {
   readonly leases: Leases
   readonly mqtt: InvokeTransport
   readonly http: InvokeTransport
+  /** Reaches foreign firmware. */
+  readonly adapter: InvokeTransport
   readonly open: Pick<OpenInvocations, 'meantFor' | 'full'>
 }
 
@@ -78,6 +80,7 @@ export class TargetSelector {
   }
 
   transportOf(limb: LiveLimb): InvokeTransport {
+    if (limb.record.adapter !== null) return this.#parts.adapter
     return limb.record.invoke === 'http' ? this.#parts.http : this.#parts.mqtt
   }
 

@@ -4,6 +4,7 @@ import type { NodeRecord } from '../../domain/records.ts'
 import { iso, type MonotonicMs } from '../../kernel/clock.ts'
 import { Refusal } from '../../kernel/errors.ts'
 import type { SteadyClock } from '../../kernel/steady-clock.ts'
+import type { AdapterRecord } from '../../protocol/adapter.ts'
 import { isAwake, type NodeStatus } from '../../protocol/names.ts'
 import type { State } from '../../protocol/schemas.ts'
 
@@ -30,6 +31,8 @@ export class Registry {
   #sorted: string[] | undefined
   /** Called when the approved capabilities of a limb are other ones. Total. */
   onCapabilities: (limb: LiveLimb) => void = () => {}
+  /** Called when what was read of the firmware of a limb is another thing; null: the limb is gone. Total. */
+  onAdapter: (nodeId: string, limb: LiveLimb | null, before: AdapterRecord | null) => void = () => {}
   /** Called when a limb that was away is there. Total. */
   onAwake: (limb: LiveLimb) => void = () => {}
   /** Called when a limb that was there cannot be reached any more. Total. */
@@ -69,18 +72,21 @@ export class Registry {
     this.#byStatus[limb.status]++
     this.#offer(limb)
     this.#sorted = undefined
+    if (limb.record.adapter !== null) this.onAdapter(limb.record.nodeId, limb, null)
   }
 
   /** The row of a limb has changed. */
   replace(limb: LiveLimb, record: NodeRecord): void {
-    if (record.capabilities === limb.record.capabilities) {
+    const before = limb.record
+    if (record.capabilities === before.capabilities) {
       limb.record = record
-      return
+    } else {
+      this.#withdraw(limb)
+      limb.record = record
+      this.#offer(limb)
+      this.onCapabilities(limb)
     }
-    this.#withdraw(limb)
-    limb.record = record
-    this.#offer(limb)
-    this.onCapabilities(limb)
+    if (record.adapter !== before.adapter) this.onAdapter(record.nodeId, limb, before.adapter)
   }
 
   /** The limbs that have an approved capability, whatever their status. */
@@ -111,6 +117,7 @@ export class Registry {
     this.#limbs.delete(nodeId)
     this.#withdraw(limb)
     this.#sorted = undefined
+    if (limb.record.adapter !== null) this.onAdapter(nodeId, null, limb.record.adapter)
   }
 
   /** Must be called at each change of a limb's status. */
@@ -163,6 +170,7 @@ export function stateOf(limb: LiveLimb, steady: SteadyClock): State {
     platform: record.platform,
     ...(record.firmware === null ? {} : { firmware: record.firmware }),
     ...(record.endpointUrl === null ? {} : { endpointUrl: record.endpointUrl }),
+    ...(record.adapter?.via === undefined ? {} : { via: record.adapter.via }),
     capabilities: record.capabilities.map((entry) => ({
       ...entry,
       available: isAwake(limb.status) && !limb.unavailable.includes(entry.cap),

@@ -294,6 +294,9 @@ export class Pairings {
     this.#table.promote(session, nodeId)
     this.#presence.opened(session, nodeId)
     if (older && older !== session) older.end('replaced', false)
+    const adapter = this.#registry.get(nodeId)?.record.adapter
+    // Foreign firmware knows no approval, and what it published and subscribed before was refused: it comes again.
+    if (adapter && adapter.via === undefined) session.end('stopped', true)
   }
 
   /** Other connections with the key that is approved: one is the limb, and they may come again. */

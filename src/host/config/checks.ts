@@ -135,6 +135,17 @@ function homeAssistantProblems({ homeAssistant, mqtt, uplinks }: Settings): Cros
     }))
 }
 
+function adapterProblems({ adapters, mqtt: { topicRoot } }: Settings): CrossProblem[] {
+  return (['homeAssistant', 'tasmota'] as const)
+    .filter((kind) => adapters[kind])
+    .map((kind) => `${kind}Prefix` as const)
+    .filter((key) => entersRoot(adapters[key], topicRoot) || entersRoot(topicRoot, adapters[key]))
+    .map((key) => ({
+      path: ['adapters', key],
+      message: `found "${adapters[key]}"; it must be apart from \`${topicRoot}\`, where the bridge's own topics are`,
+    }))
+}
+
 export function crossProblems(settings: Settings, socket: string): CrossProblem[] {
   const problems = [
     ...grantProblems(settings),
@@ -143,6 +154,7 @@ export function crossProblems(settings: Settings, socket: string): CrossProblem[
     ...uplinkProblems(settings),
     ...webhookProblems(settings),
     ...homeAssistantProblems(settings),
+    ...adapterProblems(settings),
   ]
   const { heartbeatSeconds, timeoutSeconds } = settings.presence
   if (timeoutSeconds <= heartbeatSeconds) {

@@ -740,6 +740,31 @@ const homeAssistant = z.strictObject({
   ),
 })
 
+const topicPrefix = z.string().max(63).regex(TOPIC_ROOT, { error: 'is not a topic prefix' })
+const PREFIX_ALLOWED = 'one to four levels of letters, digits, `_` and `-`, not below the topic root'
+
+const adapters = z.strictObject({
+  homeAssistant: flag(
+    false,
+    'Takes what firmware announces of itself to Home Assistant (ESPHome, Zigbee2MQTT and many more) for its registration as a limb.',
+  ),
+  homeAssistantPrefix: topicPrefix.default('homeassistant').meta({
+    description: 'The discovery prefix, as it is set in the firmware.',
+    allowed: PREFIX_ALLOWED,
+  }),
+  tasmota: flag(false, 'Takes what Tasmota announces of itself for its registration as a limb.'),
+  tasmotaPrefix: topicPrefix.default('tasmota/discovery').meta({
+    description: 'Where Tasmota announces itself.',
+    allowed: PREFIX_ALLOWED,
+  }),
+  maxDevicesPerLimb: whole(
+    1,
+    4096,
+    256,
+    'Devices that one session may announce behind itself, each a limb of its own; Zigbee2MQTT does.',
+  ),
+})
+
 const UPLINK_URL = /^mqtts?:\/\/(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]{1,253})(:[0-9]{1,5})?\/?$/
 
 function optionalText(description: string, allowed: string, more: LeafMeta = {}) {
@@ -946,6 +971,10 @@ export const configSchema = z.strictObject({
   retention: retention.prefault({}).meta({ description: 'How long the record of what happened is kept.' }),
   homeAssistant: homeAssistant.prefault({}).meta({
     description: 'Home Assistant finds the limbs by itself; home-assistant.md among the documents says how.',
+  }),
+  adapters: adapters.prefault({}).meta({
+    description:
+      'Firmware that was never made for the bridge, as limbs; devices/foreign.md among the documents says how.',
   }),
   uplinks: z.array(uplink).max(16).default([]).meta({
     description:

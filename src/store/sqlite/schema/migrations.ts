@@ -15,6 +15,7 @@ import { SCHEMA_SUMS } from './schema-13.ts'
 import { SCHEMA_OFFLINE_WAITS } from './schema-14.ts'
 import { SCHEMA_WEBHOOKS } from './schema-15.ts'
 import { SCHEMA_BORN } from './schema-16.ts'
+import { SCHEMA_ADAPTERS } from './schema-17.ts'
 
 /** "Limb" in ASCII: marks the file as ours for `file(1)` and for a bridge that is pointed at a foreign one. */
 export const APPLICATION_ID = 0x4c696d62
@@ -43,6 +44,7 @@ export const MIGRATIONS: readonly Migration[] = [
   { version: 14, up: (sql) => sql.exec(SCHEMA_OFFLINE_WAITS) },
   { version: 15, up: (sql) => sql.exec(SCHEMA_WEBHOOKS) },
   { version: 16, up: (sql) => sql.exec(SCHEMA_BORN) },
+  { version: 17, up: (sql) => sql.exec(SCHEMA_ADAPTERS) },
 ]
 
 export function newestVersion(migrations: readonly Migration[]): number {

@@ -1,13 +1,14 @@
 import type Sqlite from 'better-sqlite3'
 import type { NodeKeys, NodeRecord } from '../../../domain/records.ts'
 import { legible } from '../../../kernel/readable-text.ts'
+import { adapterSchema } from '../../../protocol/adapter.ts'
 import { NAME_PATTERN } from '../../../protocol/names.ts'
 import { operatorSettingsSchema } from '../../../protocol/node-settings.ts'
 import { presenceSchema } from '../../../protocol/presence.ts'
 import { Capabilities, Descriptions, RowReader } from './rows.ts'
 
 const COLUMNS = `n.node_id, n.display_name, n.operator_name, n.platform, n.firmware, n.endpoint_url, n.invoke,
-  n.capabilities, n.heartbeat_seconds, n.timeout_seconds, n.presence, n.description, n.operator_description,
+  n.capabilities, n.heartbeat_seconds, n.timeout_seconds, n.presence, n.description, n.adapter, n.operator_description,
   n.operator_settings, n.approved_at, n.approved_by, n.updated_at, h.at AS last_heartbeat_at`
 const FROM = 'FROM nodes n LEFT JOIN heartbeats h ON h.node_id = n.node_id'
 
@@ -33,9 +34,9 @@ export class NodesTable {
     this.#page = sql.prepare(`SELECT ${COLUMNS} ${FROM} WHERE n.node_id > ? ORDER BY n.node_id LIMIT ?`)
     this.#put =
       sql.prepare(`INSERT OR REPLACE INTO nodes (node_id, display_name, operator_name, platform, firmware,
-      endpoint_url, invoke, capabilities, heartbeat_seconds, timeout_seconds, presence, description, operator_description,
-      operator_settings, approved_at, approved_by, updated_at)
-      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`)
+      endpoint_url, invoke, capabilities, heartbeat_seconds, timeout_seconds, presence, description, adapter,
+      operator_description, operator_settings, approved_at, approved_by, updated_at)
+      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`)
     // A cached record may be older than what a batch of heartbeats has stored: the later time stays.
     this.#heard =
       sql.prepare(`INSERT INTO heartbeats (at, node_id) SELECT ?, node_id FROM nodes WHERE node_id = ?
@@ -80,6 +81,7 @@ export class NodesTable {
       node.timeoutSeconds,
       jsonOrNull(node.presence),
       jsonOrNull(node.ownDescription),
+      jsonOrNull(node.adapter),
       jsonOrNull(node.operatorDescription),
       jsonOrNull(node.operatorSettings),
       node.approvedAt,
@@ -143,6 +145,7 @@ export class NodesTable {
       timeoutSeconds: reader.integerOrNull('timeout_seconds'),
       presence: reader.jsonOrNull('presence', presenceSchema),
       ownDescription: this.#descriptions.read(reader, 'description'),
+      adapter: reader.jsonOrNull('adapter', adapterSchema),
       operatorDescription: this.#descriptions.read(reader, 'operator_description'),
       operatorSettings: reader.jsonOrNull('operator_settings', operatorSettingsSchema),
       approvedAt: reader.integer('approved_at'),
