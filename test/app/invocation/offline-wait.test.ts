@@ -6,6 +6,7 @@ import { agent, attend, ROBOT, send, worker } from '../../support/worker.ts'
 
 const SNAP = { nodeId: 'r1', command: 'camera.snap' }
 const INVOKE = 'limb/node/r1/invoke'
+const DAY_MS = 86_400_000
 
 /** A limb whose session is stored: subscribed to `invoke`, and away. */
 async function asleep(app: TestApp, more: Loose = { presence: 'sleepy' }): Promise<void> {
@@ -121,6 +122,28 @@ describe('invoke with offlineWaitSeconds', () => {
     const last = await visits(app)
     await last.publish('limb/node/r1/data/t', '2')
     expect(last.waiting.filter(({ topic }) => topic === INVOKE)).toEqual([])
+  })
+
+  it('keeps its key for a day from its end on, however long it has waited', async () => {
+    await using app = await startApp({}, { fakeClock: true, memory: true })
+    await asleep(app, { presence: 'sleepy', heartbeatSeconds: 604_800 })
+    const ann = await agent(app, 'ann')
+    const args = { ...SNAP, offlineWaitSeconds: 604_800, idempotencyKey: 'k' }
+    const answer = await send(ann, 'ann', 'invoke', args)
+    await listed(ann, 'ann')
+    app.clock.advance(3 * DAY_MS)
+    const visit = await visits(app)
+    const { json } = await visit.next(INVOKE)
+    await done(visit, json)
+    const { data } = await answer()
+    app.clock.advance(DAY_MS - 60_000)
+    expect((await ann.ask('ann', 'invoke', args)).data).toEqual(data)
+    app.clock.advance(120_000)
+    const second = await send(ann, 'ann', 'invoke', args)
+    const again = (await visit.next(INVOKE)).json
+    expect(again.invocationId).not.toBe(json.invocationId)
+    await done(visit, again)
+    expect((await second()).data.invocationId).toBe(again.invocationId)
   })
 
   it('is judged again: what the policy denies meanwhile ends at once, and bad params are refused at once', async () => {
