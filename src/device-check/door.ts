@@ -34,7 +34,7 @@ const MAX_CONNECTIONS = 32
 const OWN_PACKET_ID = 65_000
 
 export class Door {
-  /** Ends each new connection at once, as a bridge that is away does. */
+  /** Resets each new connection at once, as a machine does whose bridge is away. */
   turnsAway = false
   readonly #server: Server
   readonly #options: CheckDoorOptions
@@ -42,9 +42,10 @@ export class Door {
 
   private constructor(options: CheckDoorOptions) {
     this.#options = options
-    const arrived = (socket: Socket) => this.#arrived(socket)
-    this.#server =
-      options.tls === undefined ? createServer(arrived) : createTlsServer(filesOf(options.tls), arrived)
+    this.#server = options.tls === undefined ? createServer() : createTlsServer(filesOf(options.tls))
+    this.#server.on('connection', (socket: Socket) => this.#arrived(socket))
+    const letIn = options.tls === undefined ? 'connection' : 'secureConnection'
+    this.#server.on(letIn, (socket: Socket) => this.#letIn(socket))
     this.#server.maxConnections = MAX_CONNECTIONS
     // A handshake that fails is the device's; its TLS library says why.
     this.#server.on('tlsClientError', () => {})
@@ -73,11 +74,14 @@ export class Door {
 
   #arrived(socket: Socket): void {
     this.#options.events.arrived(this.turnsAway)
-    if (this.turnsAway) {
-      socket.on('error', () => {})
-      socket.destroy()
-      return
-    }
+    if (!this.turnsAway) return
+    socket.on('error', () => {})
+    // A reset, as from a port on which nobody listens: a clean end would look like a broker of another version.
+    socket.resetAndDestroy()
+  }
+
+  #letIn(socket: Socket): void {
+    if (socket.destroyed) return
     const { bridgePort, events } = this.#options
     const connection = new DoorConnection(socket, bridgePort, events, () => this.#open.delete(connection))
     this.#open.add(connection)

@@ -88,7 +88,8 @@ function connect(reader: Reader): Packet {
     reader.binary()
   }
   const user = (flags & 0x80) === 0 ? undefined : reader.text()
-  const key = (flags & 0x40) === 0 ? undefined : reader.binary().toString('utf8')
+  // An empty password is none to the bridge too.
+  const key = (flags & 0x40) === 0 ? undefined : reader.binary().toString('utf8') || undefined
   return { kind: 'connect', version, clientId, user, key, keepalive }
 }
 

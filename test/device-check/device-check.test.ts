@@ -1,15 +1,20 @@
-import { readFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { DeviceCheckOptions } from '../../src/cli/context.ts'
+import { Limb } from '../../src/client/client.ts'
 import { WAITS } from '../../src/device-check/check-parts.ts'
 import { CLAUSES, type ClauseId } from '../../src/device-check/clauses.ts'
 import { checkAt, type PrivateBridge, privateBridge } from '../../src/device-check/device-check.ts'
 import { Teardown } from '../../src/kernel/teardown.ts'
+import type { WireRegistration } from '../../src/protocol/schemas.ts'
+import { authority } from '../support/certificates.ts'
 import { Command } from '../support/command.ts'
 import type { Version } from '../support/mqtt-wire.ts'
+import { skipWithout } from '../support/needs.ts'
 import { patience } from '../support/patience.ts'
-import { type Fault, Firmware } from './firmware.ts'
+import { type Fault, Firmware, REGISTRATION } from './firmware.ts'
 
 /** Each clause of `device check`, held by a device that keeps it and broken by one that does not. */
 
@@ -269,6 +274,58 @@ describe.concurrent('a check of an example', { timeout: patience(180_000) }, () 
       others.map(({ clause, verdict }) => `${verdict} ${clause}`),
       about,
     ).toEqual(notTried.map((clause) => `not_tried ${clause}`))
+  })
+})
+
+describe.concurrent('a check of the client package', { timeout: patience(180_000) }, () => {
+  it('finds nothing wrong with its limb, over TLS', async (context) => {
+    const { expect } = context
+    skipWithout(context, 'openssl')
+    const folder = mkdtempSync(join(tmpdir(), 'limb-check-tls-'))
+    const ca = authority(folder)
+    const { certFile, keyFile } = ca.issue('localhost')
+    const limbs: Limb[] = []
+    let kept = 'the-Key-of-this-limb-0123456789'
+    const outcome = await checkAt(
+      bridge,
+      {
+        ...OPTIONS,
+        rotateKey: true,
+        tls: { certFile, keyFile },
+        listening(port) {
+          const limb = new Limb({
+            url: `mqtts://localhost:${port}`,
+            ca: ca.cert,
+            nodeId: 'package1',
+            keyFile: {
+              load: () => kept,
+              save(key) {
+                kept = key
+              },
+            },
+            registration: { ...REGISTRATION, properties: undefined } as WireRegistration,
+            handlers: {
+              'lamp.set': ({ params }) => {
+                const { on } = params as { on?: unknown }
+                if (typeof on !== 'boolean') throw new Error('on must be true or false')
+                return { on }
+              },
+            },
+          })
+          limbs.push(limb)
+          limb.start()
+        },
+      },
+      { ...WAITS_OF_TESTS, answerMs: patience(8000), returnMs: patience(40_000) },
+    )
+    for (const limb of limbs) await limb.stop()
+    rmSync(folder, { recursive: true })
+    if (!outcome.ok) throw new Error(outcome.reason)
+    const others = outcome.findings.filter(({ verdict }) => verdict !== 'holds')
+    expect(
+      others.map(({ clause, verdict }) => `${verdict} ${clause}`),
+      JSON.stringify(others),
+    ).toEqual(['not_tried data.described', 'not_tried reconnect.silent'])
   })
 })
 
