@@ -28,12 +28,14 @@ interface Way {
   readonly subscribers: number
   readonly qos: 0 | 1
   readonly retain: boolean
+  /** CONNECT is measured on the same servers. */
+  readonly connects?: true
 }
 
 const WAYS: readonly Way[] = [
   { name: 'QoS 0 to three subscribers', subscribers: 3, qos: 0, retain: false },
   { name: 'QoS 1 to three subscribers', subscribers: 3, qos: 1, retain: false },
-  { name: 'QoS 1 without a subscriber', subscribers: 0, qos: 1, retain: false },
+  { name: 'QoS 1 without a subscriber', subscribers: 0, qos: 1, retain: false, connects: true },
   { name: 'retained, QoS 1', subscribers: 0, qos: 1, retain: true },
 ]
 
@@ -68,6 +70,18 @@ const telemetryRound =
     const before = server.cpuMs()
     const { sent } = await load.ask('telemetry', { count, window: WINDOW, qos, retain, version })
     return ((server.cpuMs() - before) * 1000) / sent
+  }
+
+/** CPU of the server for one CONNECT with a name and a key, and for the DISCONNECT before it. */
+const connectRound =
+  (count: number, times: number): Round =>
+  async ({ server, load, version }) => {
+    const before = server.cpuMs()
+    for (let i = 0; i < times; i++) {
+      await load.ask('disconnect', {})
+      await load.ask('connect', { target: server, range: { from: 0, count }, version })
+    }
+    return ((server.cpuMs() - before) * 1000) / (count * times)
   }
 
 const heartbeatRound =
@@ -126,9 +140,20 @@ async function ofTelemetry(bench: Bench, way: Way): Promise<Line[]> {
     const reading = { filter: 'limb/node/+/data/#', count: way.subscribers, qos: way.qos, version }
     await load.ask('subscribers', { target: server, ...READER, ...reading })
   }
-  const costs = await inPairs(all, pairs, telemetryRound(messages, way))
+  const found = lines(way.name, all, await inPairs(all, pairs, telemetryRound(messages, way)))
+  if (way.connects) found.push(...(await ofConnects(bench, all)))
   await bench.endAll()
-  return lines(way.name, all, costs)
+  return found
+}
+
+/** Bare Aedes and Mosquitto let everybody in: what the bridge's look at the key costs is no goal beside them. */
+async function ofConnects(bench: Bench, all: readonly Loaded[]): Promise<Line[]> {
+  const { publishers, messages, pairs } = bench.scale
+  bench.say('connecting with a key')
+  const costs = await inPairs(all, pairs, connectRound(publishers, Math.ceil(messages / 10 / publishers)))
+  return lines('CONNECT with a key', all, costs).map(({ goal, ...line }) =>
+    line.peer?.name === OWN && goal !== undefined ? { ...line, goal } : line,
+  )
 }
 
 async function ofHeartbeats(bench: Bench): Promise<Line[]> {

@@ -24,8 +24,8 @@ it(
 
     expect(result.machine).toMatchObject({ node: process.version, tickMs: 10 })
     const heartbeats = mosquittoPath() === undefined ? 2 : 6
-    // Of each of four ways: MQTT 5, Aedes, Mosquitto; of heartbeats: MQTT 5, and the echo in Node, and in C.
-    const messages = 4 * (mosquittoPath() === undefined ? 2 : 3) + (hasCompiler() ? 3 : 2)
+    // Of each of four ways and of CONNECT: MQTT 5, Aedes, Mosquitto; of heartbeats: MQTT 5, and the echo in Node, and in C.
+    const messages = 5 * (mosquittoPath() === undefined ? 2 : 3) + (hasCompiler() ? 3 : 2)
     expect(result.lines).toHaveLength(heartbeats + messages + 4 + 1 + 2 + 3 + 4 + 3)
     for (const line of result.lines) {
       expect(line.bridge, line.name).toEqual(expect.any(Number))
