@@ -1,7 +1,7 @@
 import { type AdapterEntity, type AdapterRecord, adapterSchema } from '../protocol/adapter.ts'
 import { LIMITS } from '../protocol/limits.ts'
 import { availabilityModeOf, deviceOf, entityOf, isBehind, wordsOf } from './home-assistant/device.ts'
-import { type Announced, discoveryPlace, readDiscovery } from './home-assistant/message.ts'
+import { type AnnouncedThing, discoveryPlace, readDiscovery } from './home-assistant/message.ts'
 import { tasmotaPlace, tasmotaRecord } from './tasmota/device.ts'
 import { nameFrom } from './texts.ts'
 
@@ -85,7 +85,7 @@ function checked(record: AdapterRecord, leftOut: LeftOut[]): AdapterRecord[] {
   return []
 }
 
-function announcedOf(messages: ReadonlyMap<string, Uint8Array>, leftOut: LeftOut[]): Announced[] {
+function announcedOf(messages: ReadonlyMap<string, Uint8Array>, leftOut: LeftOut[]): AnnouncedThing[] {
   return [...messages].flatMap(([place, payload]) => {
     if (place.startsWith(OF_TASMOTA)) return []
     const message = readDiscovery(place, payload)
@@ -107,15 +107,15 @@ interface Group {
   readonly device: string
   /** It is the limb itself. */
   readonly own: boolean
-  readonly things: Announced[]
+  readonly things: AnnouncedThing[]
 }
 
 /**
  * Puts together what belongs to one device. The limb itself is the device that it was before, else the first that
  * stands behind no other; what names no device is of the limb itself.
  */
-function grouped(announced: readonly Announced[], { nodeId, known }: Reading): Group[] {
-  const byDevice = new Map<string, Announced[]>()
+function grouped(announced: readonly AnnouncedThing[], { nodeId, known }: Reading): Group[] {
+  const byDevice = new Map<string, AnnouncedThing[]>()
   for (const thing of announced) {
     const device = deviceOf(thing) ?? ''
     const things = byDevice.get(device)
@@ -145,7 +145,7 @@ function recordOf(
   reading: Reading,
   device: string,
   own: boolean,
-  things: readonly Announced[],
+  things: readonly AnnouncedThing[],
   leftOut: LeftOut[],
 ): AdapterRecord | undefined {
   const { nodeId, known, seen } = reading

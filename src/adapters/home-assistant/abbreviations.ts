@@ -148,22 +148,22 @@ const LONG: ReadonlyMap<string, string> = new Map([
 ])
 const LONG_OF_DEVICE: ReadonlyMap<string, string> = new Map(Object.entries(OF_DEVICE))
 
-export type Config = Readonly<Record<string, unknown>>
+export type DiscoveryOptions = Readonly<Record<string, unknown>>
 
-export function isConfig(value: unknown): value is Config {
+export function isConfig(value: unknown): value is DiscoveryOptions {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
 /** Returns the options by their long names; a long name that is there too wins. */
-export function longNames(config: Config): Config {
+export function longNames(config: DiscoveryOptions): DiscoveryOptions {
   return renamed(config, LONG)
 }
 
-export function longNamesOfDevice(device: Config): Config {
+export function longNamesOfDevice(device: DiscoveryOptions): DiscoveryOptions {
   return renamed(device, LONG_OF_DEVICE)
 }
 
-function renamed(config: Config, names: ReadonlyMap<string, string>): Config {
+function renamed(config: DiscoveryOptions, names: ReadonlyMap<string, string>): DiscoveryOptions {
   const short = Object.entries(config).map(([key, value]): [string, unknown] => [
     names.get(key) ?? key,
     value,
@@ -173,7 +173,7 @@ function renamed(config: Config, names: ReadonlyMap<string, string>): Config {
 }
 
 /** Puts the base topic `~` where a topic begins or ends with it. */
-export function withBase(config: Config, base: unknown): Config {
+export function withBase(config: DiscoveryOptions, base: unknown): DiscoveryOptions {
   if (typeof base !== 'string') return config
   return Object.fromEntries(
     Object.entries(config).map(([key, value]) => [key, key.endsWith('topic') ? based(value, base) : value]),

@@ -1,14 +1,14 @@
 import type { AuthLevel } from '../../protocol/names.ts'
 import { fixedCommand, type Made, madeOf, NOTHING_MADE } from '../parts.ts'
 import { foreignTopic } from '../texts.ts'
-import type { Config } from './abbreviations.ts'
+import type { DiscoveryOptions } from './abbreviations.ts'
 import { climate, fan, humidifier, light } from './compounds.ts'
 import { cover, lock, valve } from './covers.ts'
 import { booleanWords, classOf, listOf, numberOf, sendOf, sourceOf, textOf } from './options.ts'
 
 /** Says what each component of Home Assistant's discovery becomes. There is no code for any device. */
 
-export type Maker = (config: Config, name: string, title: string) => Made
+export type Maker = (config: DiscoveryOptions, name: string, title: string) => Made
 
 const TEMPLATES = ['value_template']
 const PLAIN_SENSORS = new Set(['date', 'timestamp', 'enum'])
@@ -151,7 +151,7 @@ const update: Maker = (config, name, title) => {
 /** Commands that are one payload each on the same topic: option of the payload, name, what is sent when it is absent. */
 type Payloads = readonly (readonly [key: string, command: string, preset: string])[]
 
-function payloadCommands(config: Config, name: string, title: string, payloads: Payloads): Made {
+function payloadCommands(config: DiscoveryOptions, name: string, title: string, payloads: Payloads): Made {
   const topic = foreignTopic(config.command_topic)
   if (topic === undefined) return NOTHING_MADE
   const commands = payloads
@@ -249,7 +249,7 @@ const GATED_CLASSES: Readonly<Record<string, readonly string[]>> = {
  * Returns how freely a component may be used: what opens a house, wakes it or changes firmware waits for a person, and
  * the rest may be used by whoever may invoke. A policy says otherwise.
  */
-export function levelOf(component: string, config: Config): AuthLevel {
+export function levelOf(component: string, config: DiscoveryOptions): AuthLevel {
   const byClass = GATED_CLASSES[component]?.includes(classOf(config) ?? '') === true
   return ALWAYS_GATED.has(component) || byClass ? 'gated' : 'free'
 }

@@ -1,14 +1,14 @@
 import type { AdapterSend } from '../../protocol/adapter.ts'
 import { type Aspect, type Made, madeOf } from '../parts.ts'
 import { foreignTopic } from '../texts.ts'
-import type { Config } from './abbreviations.ts'
+import type { DiscoveryOptions } from './abbreviations.ts'
 import { booleanWords, listOf, numberOf, sendOf, sourceOf, textOf } from './options.ts'
 
 /** Makes what has several values that one command sets: lights, fans, heating and humidifiers. */
 
 const SWITCH_TEMPLATES = ['state_value_template', 'value_template']
 
-function power(config: Config, name: string, title: string, deviceClass?: string): Aspect {
+function power(config: DiscoveryOptions, name: string, title: string, deviceClass?: string): Aspect {
   const [on, off] = [textOf(config, 'payload_on', 'ON'), textOf(config, 'payload_off', 'OFF')]
   return {
     property: name,
@@ -30,7 +30,7 @@ interface Options {
 
 /** One further value, whose options all begin alike. */
 function further(
-  config: Config,
+  config: DiscoveryOptions,
   name: string,
   title: string,
   param: string,
@@ -47,7 +47,7 @@ function further(
   }
 }
 
-function oneOf(config: Config, key: string): Aspect['schema'] {
+function oneOf(config: DiscoveryOptions, key: string): Aspect['schema'] {
   const words = listOf(config, key)
   return { type: 'string', ...(words ? { enum: words } : {}) }
 }
@@ -60,7 +60,7 @@ function rangeOf(minimum: number | undefined, maximum: number | undefined): Aspe
   }
 }
 
-export function light(config: Config, name: string, title: string): Made {
+export function light(config: DiscoveryOptions, name: string, title: string): Made {
   if (config.schema === 'json') return jsonLight(config, name, title)
   // A light that is made by templates of its own says nothing that could be read without running them.
   if (config.schema === 'template') return madeOf(name, title, [])
@@ -85,7 +85,7 @@ const COLOURS: Readonly<Record<string, readonly string[]>> = {
 /** The keys of a JSON light that are called otherwise here: a warmth in mired is no temperature. */
 const KEYS_OF_JSON: Readonly<Record<string, string>> = { on: 'state', mireds: 'color_temp' }
 
-function jsonLight(config: Config, name: string, title: string): Made {
+function jsonLight(config: DiscoveryOptions, name: string, title: string): Made {
   const modes = listOf(config, 'supported_color_modes') ?? []
   const topic = foreignTopic(config.command_topic)
   const state = sourceOf(config, 'state_topic', [])
@@ -135,7 +135,7 @@ function colourSchema(fields: readonly string[]): Aspect['schema'] {
   return { type: 'object', properties: Object.fromEntries(entries), required: [...fields] }
 }
 
-export function fan(config: Config, name: string, title: string): Made {
+export function fan(config: DiscoveryOptions, name: string, title: string): Made {
   const [on, off] = [
     textOf(config, 'payload_oscillation_on', 'oscillate_on'),
     textOf(config, 'payload_oscillation_off', 'oscillate_off'),
@@ -167,7 +167,7 @@ export function fan(config: Config, name: string, title: string): Made {
   ])
 }
 
-function reads(config: Config, name: string, title: string, what: string, unit?: string): Aspect {
+function reads(config: DiscoveryOptions, name: string, title: string, what: string, unit?: string): Aspect {
   const schema = unit === undefined ? { type: 'string' as const } : { type: 'number' as const, unit }
   return {
     property: `${name}_${what}`,
@@ -178,7 +178,7 @@ function reads(config: Config, name: string, title: string, what: string, unit?:
 }
 
 /** Heating, cooling and hot water. */
-export function climate(config: Config, name: string, title: string): Made {
+export function climate(config: DiscoveryOptions, name: string, title: string): Made {
   const unit = config.temperature_unit === 'F' ? '[degF]' : 'Cel'
   const part = (param: string, schema: Aspect['schema'], prefix = param) =>
     further(config, name, title, param, schema, { prefix, template: `${prefix}_state_template` })
@@ -195,7 +195,7 @@ export function climate(config: Config, name: string, title: string): Made {
   ])
 }
 
-export function humidifier(config: Config, name: string, title: string): Made {
+export function humidifier(config: DiscoveryOptions, name: string, title: string): Made {
   const bounds = rangeOf(numberOf(config, 'min_humidity') ?? 0, numberOf(config, 'max_humidity') ?? 100)
   const target = further(
     config,

@@ -1,14 +1,14 @@
 import type { AdapterCommand } from '../../protocol/adapter.ts'
 import { type Aspect, fixedCommand, type Made, madeOf } from '../parts.ts'
 import { foreignTopic } from '../texts.ts'
-import type { Config } from './abbreviations.ts'
+import type { DiscoveryOptions } from './abbreviations.ts'
 import { booleanWords, classOf, numberOf, sendOf, sourceOf, textOf } from './options.ts'
 
 /** Makes what opens and closes: covers, valves and locks. */
 
 const STATES = ['open', 'opening', 'closed', 'closing', 'stopped'] as const
 
-function stateOf(config: Config, name: string, title: string): Aspect {
+function stateOf(config: DiscoveryOptions, name: string, title: string): Aspect {
   const words = Object.fromEntries(STATES.map((state) => [textOf(config, `state_${state}`, state), state]))
   return {
     property: `${name}_state`,
@@ -18,7 +18,7 @@ function stateOf(config: Config, name: string, title: string): Aspect {
   }
 }
 
-function moves(config: Config, name: string, title: string): AdapterCommand[] {
+function moves(config: DiscoveryOptions, name: string, title: string): AdapterCommand[] {
   const topic = foreignTopic(config.command_topic)
   if (topic === undefined) return []
   return (['open', 'close', 'stop'] as const)
@@ -32,7 +32,7 @@ function moves(config: Config, name: string, title: string): AdapterCommand[] {
 }
 
 function positionOf(
-  config: Config,
+  config: DiscoveryOptions,
   name: string,
   title: string,
   keys: { topic: string; templates: string[]; set: string; setTemplate: string },
@@ -49,7 +49,7 @@ function positionOf(
   }
 }
 
-export function cover(config: Config, name: string, title: string): Made {
+export function cover(config: DiscoveryOptions, name: string, title: string): Made {
   const position = positionOf(config, name, title, {
     topic: 'position_topic',
     templates: ['position_template', 'value_template'],
@@ -72,7 +72,7 @@ export function cover(config: Config, name: string, title: string): Made {
   return { ...made, commands: [...made.commands, ...moves(config, name, title)] }
 }
 
-export function valve(config: Config, name: string, title: string): Made {
+export function valve(config: DiscoveryOptions, name: string, title: string): Made {
   if (config.reports_position !== true) {
     const made = madeOf(name, title, [stateOf(config, name, title)])
     return { ...made, commands: moves(config, name, title) }
@@ -86,7 +86,7 @@ export function valve(config: Config, name: string, title: string): Made {
   return madeOf(name, title, [{ ...position, deviceClass: undefined }])
 }
 
-export function lock(config: Config, name: string, title: string): Made {
+export function lock(config: DiscoveryOptions, name: string, title: string): Made {
   const words = booleanWords(
     textOf(config, 'state_locked', 'LOCKED'),
     textOf(config, 'state_unlocked', 'UNLOCKED'),

@@ -7,16 +7,16 @@ import {
 } from '../../protocol/adapter.ts'
 import { LIMITS } from '../../protocol/limits.ts'
 import { foreignTopic, nameFrom, readable, readableUrl } from '../texts.ts'
-import { type Config, isConfig } from './abbreviations.ts'
+import { type DiscoveryOptions, isConfig } from './abbreviations.ts'
 import { levelOf, MAKERS } from './components.ts'
-import type { Announced } from './message.ts'
+import type { AnnouncedThing } from './message.ts'
 import { textOf } from './options.ts'
 import { placeOf } from './templates.ts'
 
 /** Puts the things that messages announce together to devices. */
 
 /** The identifier of the device that a thing belongs to; undefined when it names none. */
-export function deviceOf({ device }: Pick<Announced, 'device'>): string | undefined {
+export function deviceOf({ device }: Pick<AnnouncedThing, 'device'>): string | undefined {
   const { identifiers, connections } = device
   const first = Array.isArray(identifiers) ? identifiers[0] : identifiers
   const connection =
@@ -25,7 +25,7 @@ export function deviceOf({ device }: Pick<Announced, 'device'>): string | undefi
 }
 
 /** Returns whether the device stands behind another one, which speaks for it. */
-export function isBehind({ device }: Pick<Announced, 'device'>): boolean {
+export function isBehind({ device }: Pick<AnnouncedThing, 'device'>): boolean {
   return typeof device.via_device === 'string' && device.via_device !== ''
 }
 
@@ -35,7 +35,7 @@ export type DeviceWords = Pick<
   'displayName' | 'platform' | 'firmware' | 'model' | 'manufacturer' | 'area' | 'configurationUrl'
 >
 
-export function wordsOf({ device }: Pick<Announced, 'device'>, preset: string): DeviceWords {
+export function wordsOf({ device }: Pick<AnnouncedThing, 'device'>, preset: string): DeviceWords {
   const model = readable(device.model, LIMITS.displayNameChars)
   const words = {
     firmware: readable(device.sw_version, LIMITS.firmwareChars),
@@ -51,7 +51,7 @@ export function wordsOf({ device }: Pick<Announced, 'device'>, preset: string): 
   }
 }
 
-export function availabilityModeOf({ config }: Announced): AdapterRecord['availabilityMode'] {
+export function availabilityModeOf({ config }: AnnouncedThing): AdapterRecord['availabilityMode'] {
   return AVAILABILITY_MODES.find((each) => each === config.availability_mode) ?? 'latest'
 }
 
@@ -59,7 +59,7 @@ export function availabilityModeOf({ config }: Announced): AdapterRecord['availa
  * Makes an entity of an announced thing. `taken`: names that others of the device have. Undefined when it has nothing
  * that could be read or run, a sentence when it cannot be taken.
  */
-export function entityOf(announced: Announced, taken: ReadonlySet<string>): AdapterEntity | string {
+export function entityOf(announced: AnnouncedThing, taken: ReadonlySet<string>): AdapterEntity | string {
   const { component, config, key, objectId } = announced
   const make = MAKERS.get(component)
   if (make === undefined) return `${component} is a component that is not read`
@@ -88,7 +88,7 @@ function freeName(name: string, component: string, taken: ReadonlySet<string>): 
   for (let i = 2; ; i++) if (!taken.has(`${name.slice(0, 30)}_${i}`)) return `${name.slice(0, 30)}_${i}`
 }
 
-function availabilityOf(config: Config): AdapterAvailability[] {
+function availabilityOf(config: DiscoveryOptions): AdapterAvailability[] {
   const list = Array.isArray(config.availability)
     ? config.availability
     : [{ ...config, topic: config.availability_topic, value_template: config.availability_template }]

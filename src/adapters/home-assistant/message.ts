@@ -1,22 +1,22 @@
 import { LIMITS } from '../../protocol/limits.ts'
-import { type Config, isConfig, longNames, longNamesOfDevice, withBase } from './abbreviations.ts'
+import { type DiscoveryOptions, isConfig, longNames, longNamesOfDevice, withBase } from './abbreviations.ts'
 
 /** One thing of a discovery message, with the options by their long names. */
-export interface Announced {
+export interface AnnouncedThing {
   /** The message below the prefix, with the id of the thing where it announces several. */
   readonly key: string
   readonly component: string
   /** The last name of its topic, or its id among the things of a device. */
   readonly objectId: string
-  readonly config: Config
-  readonly device: Config
+  readonly config: DiscoveryOptions
+  readonly device: DiscoveryOptions
 }
 
 export interface DiscoveryMessage {
   /** The topic below the prefix, without its end. */
   readonly place: string
   /** Empty when the message takes back what it announced before. */
-  readonly announced: readonly Announced[]
+  readonly announced: readonly AnnouncedThing[]
 }
 
 const MAX_BYTES = 65_536
@@ -58,7 +58,12 @@ export function readDiscovery(place: string, payload: Uint8Array): DiscoveryMess
 }
 
 /** Everything that stands beside the components holds for each of them. */
-function ofDevice(place: string, shared: Config, components: Config, device: Config): Announced[] {
+function ofDevice(
+  place: string,
+  shared: DiscoveryOptions,
+  components: DiscoveryOptions,
+  device: DiscoveryOptions,
+): AnnouncedThing[] {
   const { components: _components, device: _device, origin: _origin, ...common } = shared
   return Object.entries(components)
     .slice(0, LIMITS.adapterEntities)
@@ -74,7 +79,7 @@ function ofDevice(place: string, shared: Config, components: Config, device: Con
 }
 
 /** The base topic goes into the topics of availability too. */
-function complete(config: Config, base: unknown): Config {
+function complete(config: DiscoveryOptions, base: unknown): DiscoveryOptions {
   const based = withBase(config, base)
   const { availability } = based
   if (!Array.isArray(availability)) return based

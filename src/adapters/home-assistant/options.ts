@@ -1,12 +1,12 @@
 import type { AdapterSend, AdapterSource } from '../../protocol/adapter.ts'
 import { LIMITS } from '../../protocol/limits.ts'
 import { foreignTopic, nameFrom, readable } from '../texts.ts'
-import type { Config } from './abbreviations.ts'
+import type { DiscoveryOptions } from './abbreviations.ts'
 import { aroundValue, placeOf } from './templates.ts'
 
 /** Reads single options of a discovery message. What is not as it must be is as if it were not there. */
 
-export function textOf(config: Config, key: string, preset: string): string {
+export function textOf(config: DiscoveryOptions, key: string, preset: string): string {
   const value = config[key]
   if (typeof value === 'string' || typeof value === 'number' || typeof value === 'boolean') {
     return String(value).slice(0, LIMITS.helpChars)
@@ -14,12 +14,12 @@ export function textOf(config: Config, key: string, preset: string): string {
   return preset
 }
 
-export function numberOf(config: Config, key: string): number | undefined {
+export function numberOf(config: DiscoveryOptions, key: string): number | undefined {
   const value = typeof config[key] === 'string' ? Number(config[key]) : config[key]
   return typeof value === 'number' && Number.isFinite(value) ? value : undefined
 }
 
-export function listOf(config: Config, key: string): string[] | undefined {
+export function listOf(config: DiscoveryOptions, key: string): string[] | undefined {
   const value = config[key]
   if (!Array.isArray(value)) return undefined
   const texts = value.flatMap((each) => readable(each, LIMITS.displayNameChars) ?? [])
@@ -27,13 +27,13 @@ export function listOf(config: Config, key: string): string[] | undefined {
   return unique.length === 0 ? undefined : unique
 }
 
-export function classOf(config: Config): string | undefined {
+export function classOf(config: DiscoveryOptions): string | undefined {
   return nameFrom(config.device_class)
 }
 
 /** Returns where a value is read; undefined when the message does not say it, or says it by more than a place. */
 export function sourceOf(
-  config: Config,
+  config: DiscoveryOptions,
   topicKey: string,
   templateKeys: readonly string[],
   words?: AdapterSource['words'],
@@ -47,7 +47,7 @@ export function sourceOf(
 
 /** Returns how a parameter is sent; undefined when the message does not say it, or makes more of it. */
 export function sendOf(
-  config: Config,
+  config: DiscoveryOptions,
   topicKey: string,
   templateKey: string,
   param: string,

@@ -4,7 +4,7 @@
  */
 
 /** Says where a value stands: a JSON pointer, or the whole payload without one. */
-export interface Place {
+export interface ValuePlace {
   readonly pointer?: string
 }
 
@@ -21,7 +21,7 @@ const WHOLE = new RegExp(String.raw`^\{\{-?\s*value${FILTERS}\s*-?\}\}$`)
 const MAX_CHARS = 1000
 
 /** Returns the place that a template names; undefined when it does more than that. */
-export function placeOf(template: unknown): Place | undefined {
+export function placeOf(template: unknown): ValuePlace | undefined {
   if (template === undefined || template === '') return {}
   if (typeof template !== 'string' || template.length > MAX_CHARS) return undefined
   const text = template.trim()

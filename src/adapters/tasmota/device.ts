@@ -2,6 +2,7 @@ import type { AdapterEntity, AdapterRecord } from '../../protocol/adapter.ts'
 import { LIMITS } from '../../protocol/limits.ts'
 import { type Made, madeOf } from '../parts.ts'
 import { foreignTopic, readable } from '../texts.ts'
+import type { TasmotaFields, TasmotaTopics } from './fields.ts'
 import { outputsOf } from './outputs.ts'
 import { sensorsOf } from './sensors.ts'
 
@@ -15,16 +16,6 @@ export function tasmotaPlace(prefix: string, topic: string): string | undefined 
   if (!topic.startsWith(`${prefix}/`)) return undefined
   const place = topic.slice(prefix.length + 1)
   return PLACE.test(place) ? place : undefined
-}
-
-/** The fields of a message. */
-export type TasmotaFields = Readonly<Record<string, unknown>>
-
-/** The topics of a device: `%prefix%/%topic%/` with its three prefixes. */
-export interface TasmotaTopics {
-  readonly command: string
-  readonly status: string
-  readonly telemetry: string
 }
 
 /** Returns the device of these messages, undefined when there is none, and a sentence when it cannot be read. */

@@ -1,7 +1,7 @@
 import type { AdapterSend } from '../../protocol/adapter.ts'
 import { type Aspect, fixedCommand, type Made, madeOf } from '../parts.ts'
 import { readable } from '../texts.ts'
-import type { TasmotaFields, TasmotaTopics } from './device.ts'
+import type { TasmotaFields, TasmotaTopics } from './fields.ts'
 
 /** Makes the outputs of a Tasmota device: relays, lights and shutters, whose answers come on `stat/…/RESULT`. */
 
