@@ -8,6 +8,7 @@ import type { Clock } from '../kernel/clock.ts'
 import { LogThrottle } from '../kernel/log-throttle.ts'
 import { certificateFault, showsCertificate } from '../kernel/peer-certificate.ts'
 import { clientAddressOf } from '../kernel/proxy-door.ts'
+import { cutLargeMessages } from './large-frames.ts'
 import { originAllowed } from './origins.ts'
 import { ConnackWatch, guardSignIn } from './sign-in-budget.ts'
 import { WebSocketStream } from './websocket-stream.ts'
@@ -150,6 +151,7 @@ export function webSocketGate(options: WebSocketOptions): WebSocketGate {
 
   const open = (socket: WebSocket, request: IncomingMessage) => {
     const address = clientAddressOf(request.socket)
+    cutLargeMessages(socket, server.options.maxPayload ?? options.maxPacketBytes)
     const stream = new WebSocketStream(socket, request.socket)
     // The budget is counted on the raw socket: a frame that is not whole yet is memory too.
     const admitted = guardSignIn(request.socket, options.maxConnectBytes + FRAME_OVERHEAD_BYTES, () => {
