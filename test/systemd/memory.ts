@@ -7,6 +7,7 @@ export interface ServiceMemory {
   /** Sets the bound, for the processes that the service has now. */
   bound(bytes: number): void
   boundBytes(): number
+  /** Returns what the kernel cannot take back without ending somebody. */
   usedBytes(): number
   /** How often the kernel killed one of its processes. */
   kills(): number
@@ -30,9 +31,11 @@ const killsIn = (file: string) => Number(/^oom_kill (\d+)$/m.exec(readFileSync(f
 function ofUnit(folder: string): ServiceMemory {
   return {
     bound: (bytes) =>
-      must(`systemctl set-property --runtime ${SERVICE} MemoryMax=${bytes} MemoryHigh=infinity`),
+      must(
+        `systemctl set-property --runtime ${SERVICE} MemoryMax=${bytes} MemoryHigh=infinity MemorySwapMax=0`,
+      ),
     boundBytes: () => numberIn(join(folder, 'memory.max')),
-    usedBytes: () => numberIn(join(folder, 'memory.current')),
+    usedBytes: () => Number(/^anon (\d+)$/m.exec(readFileSync(join(folder, 'memory.stat'), 'utf8'))?.[1]),
     kills: () => killsIn(join(folder, 'memory.events')),
     remove: () => must(`systemctl revert ${SERVICE}; systemctl daemon-reload`),
   }
@@ -40,7 +43,7 @@ function ofUnit(folder: string): ServiceMemory {
 
 function ofOldHierarchy(): ServiceMemory {
   must(`mkdir -p ${V1}; mountpoint -q ${V1} || mount -t cgroup -o memory memory ${V1}`)
-  const folder = join(V1, `limb-box-${process.pid}`)
+  const folder = join(V1, `limb-box-${process.pid}-${show('MainPID')}`)
   mkdirSync(folder)
   const bound = (bytes: number) => writeFileSync(join(folder, 'memory.limit_in_bytes'), String(bytes))
   bound(Number(show('MemoryMax')))
