@@ -59,21 +59,37 @@ const WARM_UP_ROUNDS = 20
 export async function fuzz(options: FuzzOptions): Promise<FuzzResult> {
   const folder = mkdtempSync(join(tmpdir(), 'limb-fuzz-'))
   const hook = new URL('./report-on-request.ts', import.meta.url).href
+  // Each line is looked at when it comes: the bridge may write more in a round than is kept.
+  const grave: string[] = []
   const bridge = await startBridge({
     folder,
     settings: SETTINGS,
     ipc: true,
+    hear: (line) => {
+      if (isGrave(line) && grave.length < MAX_GRAVE) grave.push(line)
+    },
     nodeArgs: ['--expose-gc', '--import', hook],
   })
   try {
-    return await run(bridge, options)
+    return await run(bridge, grave, options)
   } finally {
     await bridge.kill()
     rmSync(folder, { recursive: true, force: true })
   }
 }
 
-async function run(bridge: BridgeProcess, options: FuzzOptions): Promise<FuzzResult> {
+/** Lines of errors that are told. */
+const MAX_GRAVE = 5
+
+function isGrave(line: string): boolean {
+  return /"level":"(?:error|fatal)"/.test(line)
+}
+
+async function run(
+  bridge: BridgeProcess,
+  grave: readonly string[],
+  options: FuzzOptions,
+): Promise<FuzzResult> {
   const { seed, milliseconds, packets = Number.POSITIVE_INFINITY, say = () => {} } = options
   const health = await Health.start(bridge, LIMB)
   const deadline = performance.now() + milliseconds
@@ -92,6 +108,7 @@ async function run(bridge: BridgeProcess, options: FuzzOptions): Promise<FuzzRes
       total.bytes += scripts.flatMap((each) => each.segments).reduce((sum, each) => sum + each.length, 0)
       try {
         last = await examine(bridge, health, baseline)
+        if (grave.length > 0) throw new Error(`the bridge logged ${grave.join('\n')}`)
         // What is compiled and cached on first use is no leak.
         if (total.rounds <= WARM_UP_ROUNDS) baseline = { ...last, sessions: SESSIONS }
       } catch (error) {
@@ -121,8 +138,6 @@ async function examine(bridge: BridgeProcess, health: Health, baseline: Held | u
   if (bridge.child.exitCode !== null || bridge.child.signalCode !== null)
     throw new Error('the bridge has ended')
   await health.check()
-  const grave = bridge.lines.find((each) => /"level":"(?:error|fatal)"/.test(each))
-  if (grave !== undefined) throw new Error(`the bridge logged ${grave}`)
   const until = performance.now() + SETTLE_MS
   for (;;) {
     const held = await health.held()
