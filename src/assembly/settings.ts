@@ -15,7 +15,7 @@ export function settingsOf(config: Config, version: string): BridgeSettings {
   return structuredClone({ version, ...sections, signIn: mqtt, turns: mqtt })
 }
 
-export function httpLimits({ http, mqtt }: Config): HttpLimits {
+export function httpLimits({ http, mqtt }: Pick<Config, 'http' | 'mqtt'>): HttpLimits {
   const { token, allowedOrigins, allowedHosts, publicUrl } = http
   const { maxConnections, maxConnectionsPerAddress, maxPacketBytes, maxConnectBytes } = mqtt
   return {

@@ -19,8 +19,8 @@ export interface Presence extends Deadlined {
   lastHeartbeatAt: SteadyMs | null
   /** A heartbeat came since its `state` was published. */
   heardSinceState: boolean
-  /** The one live session of the limb, or null. */
-  session: object | null
+  /** The one live session of the limb, or undefined. */
+  session: object | undefined
   /** The time after a sign of life until it goes offline, milliseconds. */
   timeoutMs: number
   /** Names what counts as a sign of life. */
@@ -28,7 +28,7 @@ export interface Presence extends Deadlined {
   /** Its connection was lost and no heartbeat came since. */
   lost: boolean
   unavailable: readonly string[]
-  metrics: Readonly<Record<string, number>> | null
+  metrics: Readonly<Record<string, number>> | undefined
 }
 
 /** Names what an event changed: nothing, only what `state` says, or the status itself. */
@@ -50,12 +50,12 @@ export function newPresence(
     since: now,
     lastHeartbeatAt,
     heardSinceState: false,
-    session: null,
+    session: undefined,
     timeoutMs,
     rule,
     lost: false,
     unavailable: NOTHING_UNAVAILABLE,
-    metrics: null,
+    metrics: undefined,
     deadline: NEVER,
     scheduledAt: NEVER,
   }
@@ -175,15 +175,15 @@ function setUnavailable(presence: Presence, list: readonly string[] | undefined)
   return true
 }
 
-/** The limb signed off, by DISCONNECT or by `deregister`. `session` is null when none is left to say so. */
+/** The limb signed off, by DISCONNECT or by `deregister`. `session` is undefined when none is left to say so. */
 export function signedOff(
   presence: Presence,
-  session: object | null,
+  session: object | undefined,
   reason: 'disconnected' | 'deregistered',
   now: SteadyMs,
 ): PresenceChange {
   if (presence.session !== session) return 'none'
-  if (reason === 'disconnected') presence.session = null
+  if (reason === 'disconnected') presence.session = undefined
   if (presence.status === 'offline') return 'none'
   // It need not be connected: it is there while it answers.
   if (reason === 'disconnected' && presence.rule.mode === 'probe') return 'none'
@@ -209,7 +209,7 @@ export function connectionLost(
   graceMs: number,
 ): PresenceChange {
   if (presence.session !== session) return 'none'
-  presence.session = null
+  presence.session = undefined
   if (presence.status === 'offline' || presence.rule.mode === 'probe') return 'none'
   if (presence.rule.mode === 'sleepy') return setStatus(presence, 'asleep', 'connection_lost', now)
   presence.lost = true

@@ -25,7 +25,10 @@ export function unmappedAddress(address: string): string {
   return MAPPED.exec(address)?.[1] ?? address
 }
 
-/** Proxies, tunnels and simulators come from there: one address for many peers. */
+/**
+ * Returns whether it is this machine's loopback, also as IPv6 writes an IPv4 address. Proxies, tunnels and simulators
+ * come from there: one address for many peers.
+ */
 export function isLoopbackAddress(address: string): boolean {
-  return address === '::1' || address.startsWith('127.')
+  return address === '::1' || unmappedAddress(address).startsWith('127.')
 }

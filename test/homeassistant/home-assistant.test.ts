@@ -74,7 +74,7 @@ const on = { homeAssistant: { enabled: true } }
 
 describe('Home Assistant on the embedded broker', () => {
   it('finds each limb with what it is, what it says and what it can do', async () => {
-    await using app = await startApp(on)
+    await using app = await startApp(on, { memory: true })
     const limb = await app.limb('cam1', ROBOT)
     const client = await startHomeAssistant(app)
     const first = await discovery(client, CAM1)
@@ -120,7 +120,7 @@ describe('Home Assistant on the embedded broker', () => {
   })
 
   it('has the bridge as a device, and its switch opens and closes the pairing window', async () => {
-    await using app = await startApp(on)
+    await using app = await startApp(on, { memory: true })
     const client = await startHomeAssistant(app)
     const { components, device } = await discovery(client, BRIDGE)
     expect(device.identifiers).toEqual(['limb__bridge'])
@@ -134,7 +134,7 @@ describe('Home Assistant on the embedded broker', () => {
   })
 
   it('presses a button, and the limb does it', async () => {
-    await using app = await startApp(on)
+    await using app = await startApp(on, { memory: true })
     const limb = await ready(await app.limb('cam1', ROBOT))
     const client = await startHomeAssistant(app, 'agent')
     const { components } = await discovery(client, CAM1)
@@ -147,7 +147,7 @@ describe('Home Assistant on the embedded broker', () => {
   })
 
   it('switches a described lamp, reads its data, and shows a correction of an operator at once', async () => {
-    await using app = await startApp(on)
+    await using app = await startApp(on, { memory: true })
     const limb = await ready(await app.limb('cam1', LAMP))
     const client = await startHomeAssistant(app, 'agent')
     const { components } = await discovery(client, CAM1, (json) => json.components.property_power)
@@ -169,7 +169,7 @@ describe('Home Assistant on the embedded broker', () => {
   })
 
   it('asks a person for a gated command, and the limb hears it after the approval', async () => {
-    await using app = await startApp(on)
+    await using app = await startApp(on, { memory: true })
     const capabilities = [{ ...LAMP.capabilities[0], authLevel: 'gated' }]
     const limb = await ready(await app.limb('cam1', { ...LAMP, capabilities }))
     const client = await startHomeAssistant(app, 'agent')
@@ -186,7 +186,7 @@ describe('Home Assistant on the embedded broker', () => {
   })
 
   it('sees renaming, and what a limb no longer offers taken back before it is left out', async () => {
-    await using app = await startApp(on)
+    await using app = await startApp(on, { memory: true })
     const limb = await app.limb('cam1', ROBOT)
     const client = await startHomeAssistant(app)
     await discovery(client, CAM1)
@@ -208,7 +208,7 @@ describe('Home Assistant on the embedded broker', () => {
   })
 
   it('loses a command that is no more, also when somebody asks for the limb before that is told', async () => {
-    await using app = await startApp(on)
+    await using app = await startApp(on, { memory: true })
     const limb = await app.limb('cam1', ROBOT)
     const client = await startHomeAssistant(app)
     await discovery(client, CAM1, (json) => json.components['command_lamp.off'])
@@ -220,7 +220,7 @@ describe('Home Assistant on the embedded broker', () => {
   })
 
   it('loses a limb that is revoked, at once and for who comes later', async () => {
-    await using app = await startApp(on)
+    await using app = await startApp(on, { memory: true })
     await app.limb('cam1', ROBOT)
     const client = await startHomeAssistant(app)
     await discovery(client, CAM1)
@@ -235,7 +235,7 @@ describe('Home Assistant on the embedded broker', () => {
   })
 
   it('is told everything again after its birth, the bridge first', async () => {
-    await using app = await startApp(on)
+    await using app = await startApp(on, { memory: true })
     await app.limb('cam1', ROBOT)
     const client = await startHomeAssistant(app)
     await client.publish('homeassistant/status', 'online', { qos: 0, retain: true })
@@ -261,13 +261,13 @@ describe('Home Assistant on the embedded broker', () => {
   })
 
   it('may not read or write outside of its own prefix what its role does not grant', async () => {
-    await using app = await startApp(on)
+    await using app = await startApp(on, { memory: true })
     const client = await startHomeAssistant(app, 'viewer')
     expect(await client.subscribe(['zigbee2mqtt/#', 'limb/principal/admin/response/#'])).toEqual([128, 128])
   })
 
   it('cannot leave a message in the place of a discovery message', async () => {
-    await using app = await startApp(on)
+    await using app = await startApp(on, { memory: true })
     await app.limb('cam1', ROBOT)
     const client = await startHomeAssistant(app)
     // What Home Assistant publishes when somebody deletes the device there.
@@ -277,7 +277,7 @@ describe('Home Assistant on the embedded broker', () => {
   })
 
   it('finds nothing unless it is turned on', async () => {
-    await using app = await startApp()
+    await using app = await startApp({}, { memory: true })
     await app.limb('cam1', ROBOT)
     const admin = await app.admin()
     const { password } = await admin.do('admin', 'principal/add', { name: 'homeassistant', role: 'operator' })

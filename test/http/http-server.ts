@@ -1,6 +1,8 @@
+import { httpLimits } from '../../src/assembly/settings.ts'
 import type { Log } from '../../src/bridge/ports.ts'
+import { configSchema } from '../../src/host/config/schema.ts'
 import { createMetrics } from '../../src/http/metrics.ts'
-import { type HttpOptions, type HttpServer, startHttp } from '../../src/http/server.ts'
+import { type HttpLimits, type HttpOptions, type HttpServer, startHttp } from '../../src/http/server.ts'
 import { systemClock } from '../../src/kernel/clock.ts'
 
 const quiet: Log = { debug() {}, info() {}, warn() {}, error() {} }
@@ -11,6 +13,14 @@ const NOBODY = {
   sessions: { limb: 0 },
 }
 
+/** The defaults of the schema, but with bounds that a test can reach. */
+export const SMALL_LIMITS: HttpLimits = {
+  ...httpLimits(configSchema.parse({})),
+  maxConnections: 100,
+  maxConnectionsPerAddress: 100,
+  maxPacketBytes: 100_000,
+}
+
 /** The web server alone, on a free port, with nothing behind it. */
 export async function startHttpWith(
   more: Partial<HttpOptions>,
@@ -18,14 +28,7 @@ export async function startHttpWith(
   const server = await startHttp({
     host: '127.0.0.1',
     port: 0,
-    token: null,
-    allowedOrigins: [],
-    allowedHosts: [],
-    publicUrl: null,
-    maxConnections: 100,
-    maxConnectionsPerAddress: 100,
-    maxPacketBytes: 100_000,
-    maxConnectBytes: 4096,
+    ...SMALL_LIMITS,
     readiness: () => ({ ready: true, reasons: [] }),
     metrics: createMetrics({ version: '1.2.3', collect: () => NOBODY }),
     attach: (stream) => stream.destroy(),

@@ -9,6 +9,7 @@ import { createMetrics } from '../../src/http/metrics.ts'
 import { type HttpOptions, type HttpServer, type Readiness, startHttp } from '../../src/http/server.ts'
 import { systemClock } from '../../src/kernel/clock.ts'
 import { patience } from '../support/patience.ts'
+import { SMALL_LIMITS } from './http-server.ts'
 
 const quiet: Log = { debug() {}, info() {}, warn() {}, error() {} }
 const CONNACK = Buffer.from([0x20, 2, 0, 0])
@@ -32,14 +33,7 @@ function start(more: Partial<HttpOptions> = {}): Promise<HttpServer> {
   return startHttp({
     host: '127.0.0.1',
     port: 0,
-    token: null,
-    allowedOrigins: [],
-    allowedHosts: [],
-    publicUrl: null,
-    maxConnections: 100,
-    maxConnectionsPerAddress: 100,
-    maxPacketBytes: 100_000,
-    maxConnectBytes: 4096,
+    ...SMALL_LIMITS,
     readiness: () => readiness,
     metrics: metrics(),
     attach: (stream, { address }) => {

@@ -10,6 +10,7 @@ import { systemClock } from '../../src/kernel/clock.ts'
 import { type Running, start } from '../broker/fixture.ts'
 import { silent } from '../broker/persistence-fixture.ts'
 import { connectPacket } from '../broker/wire.ts'
+import { SMALL_LIMITS } from './http-server.ts'
 
 /** What a stranger can make the bridge keep through a WebSocket: a frame that is not whole, pieces of it, pings. */
 
@@ -22,14 +23,8 @@ beforeEach(async () => {
   server = await startHttp({
     host: '127.0.0.1',
     port: 0,
-    token: null,
-    allowedOrigins: [],
-    allowedHosts: [],
-    publicUrl: null,
-    maxConnections: 100,
-    maxConnectionsPerAddress: 100,
+    ...SMALL_LIMITS,
     maxPacketBytes: 1_310_720,
-    maxConnectBytes: 4096,
     readiness: () => ({ ready: true, reasons: [] }),
     metrics: createMetrics({ version: '1', collect: () => ({}) }),
     attach: (stream, peer) =>

@@ -22,11 +22,7 @@ describe('the group of an address', () => {
 test('an IPv4 address that came through IPv6 is plain, and loopback is known', () => {
   expect(unmappedAddress('::ffff:192.0.2.7')).toBe('192.0.2.7')
   expect(unmappedAddress('2001:db8::1')).toBe('2001:db8::1')
-  expect(['127.0.0.1', '127.9.9.9', '::1', '10.0.0.1', '::2'].map(isLoopbackAddress)).toEqual([
-    true,
-    true,
-    true,
-    false,
-    false,
-  ])
+  expect(
+    ['127.0.0.1', '127.9.9.9', '::ffff:127.0.0.1', '::1', '10.0.0.1', '::2'].map(isLoopbackAddress),
+  ).toEqual([true, true, true, true, false, false])
 })

@@ -68,7 +68,7 @@ export function offline({ record, reason, status }: LiveLimb): Refusal {
 function isThere({ status, reason, rule, session }: LiveLimb): boolean {
   if (isAwake(status)) return true
   const signedOff = reason === 'reported' || reason === 'deregistered'
-  return rule.mode === 'sleepy' && session !== null && !signedOff
+  return rule.mode === 'sleepy' && session !== undefined && !signedOff
 }
 
 /** Decides whether a principal may and can reach a command of a limb; and which limb, if it asks for any that can. */

@@ -20,7 +20,7 @@ export interface LiveLimb extends Presence {
   /** The time until which faults of heartbeats are counted but not published. */
   complainAfter: MonotonicMs
   /** The complaint that was published last. */
-  complaint: string | null
+  complaint: string | undefined
 }
 
 /** The approved limbs. Changed only after the commit that made the change last. */
@@ -179,7 +179,7 @@ export function stateOf(limb: LiveLimb, steady: SteadyClock): State {
     reason: limb.reason,
     since: iso(steady.wallMs(limb.since)),
     lastHeartbeatAt: limb.lastHeartbeatAt === null ? null : iso(steady.wallMs(limb.lastHeartbeatAt)),
-    ...(limb.metrics === null ? {} : { metrics: { ...limb.metrics } }),
+    ...(limb.metrics === undefined ? {} : { metrics: { ...limb.metrics } }),
     approvedAt: iso(record.approvedAt),
     approvedBy: record.approvedBy,
   }

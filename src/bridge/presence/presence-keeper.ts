@@ -101,7 +101,7 @@ export class PresenceKeeper {
       address,
       unsaved: false,
       complainAfter: Number.NEGATIVE_INFINITY as MonotonicMs,
-      complaint: null,
+      complaint: undefined,
     }
     if (reason !== 'bridge_restart') this.#announcer.description(limb)
     if (reason === 'bridge_restart') sleepsOn(limb, now, clock.monotonicMs())
@@ -135,14 +135,14 @@ export class PresenceKeeper {
       this.#deadlines.follow(limb)
     }
     // A limb that is connected by now has shown all that this mode asks for.
-    if (!sameRule && limb.session !== null) this.#afterOpening(limb, limb.session)
+    if (!sameRule && limb.session !== undefined) this.#afterOpening(limb, limb.session)
   }
 
   remove(nodeId: string): void {
     const limb = this.#registry.get(nodeId)
     if (!limb) return
     limb.deadline = Number.POSITIVE_INFINITY
-    limb.session = null
+    limb.session = undefined
     this.#availability.watch(nodeId, null)
     this.#probes.forget(nodeId)
     this.#registry.delete(nodeId)
@@ -243,7 +243,7 @@ export class PresenceKeeper {
 
   /** Another device is this limb from now on: it is offline until that one is heard. */
   replaced(limb: LiveLimb): void {
-    limb.session = null
+    limb.session = undefined
     const before = limb.status
     const change = wentOffline(limb, 'disconnected', this.#world.running.steady.now())
     if (change !== 'none') this.#changed(limb, before, change)
@@ -309,7 +309,7 @@ export class PresenceKeeper {
     }
   }
 
-  #goodbye(limb: LiveLimb, session: object | null, reason: 'disconnected' | 'deregistered'): void {
+  #goodbye(limb: LiveLimb, session: object | undefined, reason: 'disconnected' | 'deregistered'): void {
     const before = limb.status
     const change = signedOff(limb, session, reason, this.#world.running.steady.now())
     if (change !== 'none') this.#changed(limb, before, change)

@@ -1,5 +1,5 @@
 import { isIP } from 'node:net'
-import { isLoopbackAddress, unmappedAddress } from '../../kernel/address.ts'
+import { isLoopbackAddress } from '../../kernel/address.ts'
 import { SOCKET_PATH_MAX_BYTES } from '../../kernel/listening.ts'
 import { filtersOverlap } from '../../protocol/filters.ts'
 import type { Settings } from './schema.ts'
@@ -12,7 +12,7 @@ export interface CrossProblem {
 }
 
 export function isLoopback(host: string): boolean {
-  return isIP(host) > 0 ? isLoopbackAddress(unmappedAddress(host)) : host.toLowerCase() === 'localhost'
+  return isIP(host) > 0 ? isLoopbackAddress(host) : host.toLowerCase() === 'localhost'
 }
 
 /** Returns whether a literal start of the filter lies below the root, whose rights follow from the protocol alone. */
