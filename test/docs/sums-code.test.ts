@@ -128,6 +128,16 @@ const HELD: Readonly<Record<string, readonly [file: string, words: string, test:
     'maxAnswerBytes',
     'answers for idempotency keys have a bound in bytes for each principal and one for all',
   ],
+  'what firmware announces of itself': [
+    'bridge/adapters/collected.ts',
+    'OF_ALL_CANDIDATES = 8 * 1_048_576',
+    'keeps a bounded number of messages and of bytes, of each session and of all',
+  ],
+  'devices behind one session': [
+    'bridge/adapters/foreign-firmware.ts',
+    'maxDevicesPerLimb',
+    'are no more than the configuration allows',
+  ],
   'probes of limbs (presence `probe`)': [
     'bridge/presence/probes.ts',
     'MAX_PROBES = 64',

@@ -265,6 +265,20 @@ describe('devices behind one session', () => {
     await poll(status).toBe('online')
   })
 
+  it('are no more than the configuration allows', async () => {
+    await using app = await startApp(
+      { ...SETTINGS, adapters: { ...ADAPTERS, maxDevicesPerLimb: 1 } },
+      { memory: true },
+    )
+    const admin = await app.admin()
+    await gateway(app, admin)
+    await poll(async () => app.logLines.some(({ msg }) => String(msg).includes('maxDevicesPerLimb'))).toBe(
+      true,
+    )
+    const { items } = await admin.do('admin', 'pairing/list', {})
+    expect(items.filter(({ kind }: Loose) => kind === 'new')).toHaveLength(1)
+  })
+
   it('take no name of another limb', async () => {
     await using app = await startApp(SETTINGS, { memory: true })
     await app.limb(DOOR)
