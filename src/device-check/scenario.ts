@@ -164,7 +164,9 @@ export class Scenario {
     }
     if (pauses.every((ms) => ms >= SHORTEST_PAUSE_MS)) report.holds('reconnect.paused')
     else report.broken('reconnect.paused', `tried again after ${shown}`)
-    if ((pauses.at(-1) ?? 0) >= GROWTH * (pauses[0] ?? 0)) report.holds('reconnect.grows')
+    // A device that does not pause at all is at one time later than at another, and grows by none of it.
+    const first = Math.max(SHORTEST_PAUSE_MS, pauses[0] ?? 0)
+    if ((pauses.at(-1) ?? 0) >= GROWTH * first) report.holds('reconnect.grows')
     else report.broken('reconnect.grows', `tried again after ${shown}`)
   }
 
