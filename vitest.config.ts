@@ -1,5 +1,21 @@
 import { defineConfig } from 'vitest/config'
+import { BaseSequencer, type TestSpecification } from 'vitest/node'
 import { patience } from './test/support/patience.ts'
+
+/** Files that take minutes, much of it waiting, longest first: begun last, the last of them would run alone. */
+const LONG = ['console/pages', 'crash/crash', 'soak/soak', 'device-check/device-check', 'bench/bench'].map(
+  (name) => `/test/${name}.test.ts`,
+)
+
+class LongFirst extends BaseSequencer {
+  override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
+    const rank = ({ moduleId }: TestSpecification) => {
+      const place = LONG.findIndex((name) => moduleId.endsWith(name))
+      return place === -1 ? LONG.length : place
+    }
+    return (await super.sort(files)).toSorted((a, b) => rank(a) - rank(b))
+  }
+}
 
 export default defineConfig({
   test: {
@@ -7,6 +23,7 @@ export default defineConfig({
     // Real sockets, real files and child processes: a file is a world of its own.
     pool: 'forks',
     maxWorkers: 2,
+    sequence: { sequencer: LongFirst },
     testTimeout: patience(30_000),
     hookTimeout: patience(30_000),
     expect: { poll: { timeout: patience(5000) } },
