@@ -266,8 +266,8 @@ export class Core implements Inbound {
     this.#attempts.handshakeFailed(address, reason, name)
   }
 
-  denied(name: string, what: string, topic: string): void {
-    this.#attempts.denied(name, what, topic)
+  denied(identity: Identity, what: string, topic: string): void {
+    this.#attempts.denied(identity, what, topic)
   }
 
   /**

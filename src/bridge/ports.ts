@@ -568,8 +568,8 @@ export interface Inbound {
   connectRefused?(name: string, address: string, reason: string): void
   /** A TLS handshake failed; `name` is what a certificate said that was not believed. */
   handshakeFailed?(address: string, reason: string, name?: string): void
-  /** A publish, a subscription or a will of this name was denied. */
-  denied?(name: string, what: string, topic: string): void
+  /** A publish, a subscription or a will of a session with this identity was denied. */
+  denied?(identity: Identity, what: string, topic: string): void
   /** A CONNECT was refused for another reason than who it is from. */
   refused(refusal: RefusedConnect): void
   /** Is called after CONNACK. */

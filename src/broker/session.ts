@@ -291,9 +291,7 @@ export class MqttSession extends Connection implements Session {
 
   override denied(what: 'publish' | 'subscribe' | 'will', topic: string): void {
     super.denied(what, topic)
-    const { identity } = this
-    const name = identity.kind === 'principal' ? identity.name : identity.nodeId
-    this.guarded(() => this.#world.inbound.denied?.(name, what, topic))
+    this.guarded(() => this.#world.inbound.denied?.(this.identity, what, topic))
   }
 
   /** Says how much of what a filter can match it may read; who speaks MQTT 5 may share it. */

@@ -3,7 +3,7 @@ import type { Clock, WallMs } from '../../kernel/clock.ts'
 import { escapeText } from '../../kernel/escape-text.ts'
 import { putNewest } from '../../kernel/newest.ts'
 import { isName } from '../../protocol/names.ts'
-import type { Session } from '../ports.ts'
+import type { Identity, Session } from '../ports.ts'
 
 /** A CONNECT that was refused. */
 export interface RefusedAttempt {
@@ -17,6 +17,8 @@ export interface DeniedAttempt {
   readonly at: WallMs
   readonly what: string
   readonly topic: string
+  /** Shows whether it came from a session without the approved key of its name. */
+  readonly asCandidate: boolean
 }
 
 export interface Attempt {
@@ -66,8 +68,10 @@ export class Attempts {
     return [...this.#handshakes.values()].reverse()
   }
 
-  denied(name: string, what: string, topic: string): void {
-    this.#keep(name).denied = { at: this.#clock.wallMs(), what, topic: clipped(topic) }
+  denied(identity: Identity, what: string, topic: string): void {
+    const name = identity.kind === 'principal' ? identity.name : identity.nodeId
+    const asCandidate = identity.kind === 'candidate'
+    this.#keep(name).denied = { at: this.#clock.wallMs(), what, topic: clipped(topic), asCandidate }
   }
 
   opened(session: Session): void {

@@ -41,7 +41,9 @@ export async function whyOf(world: BridgeContext, parts: WhyParts, nodeId: strin
     ...(limb && { status: limb.status, reason: limb.reason }),
     ...(session && { session: shownSession(session, attempts, topics.node(nodeId, 'invoke')) }),
     ...(lastRefused && { lastRefusedSignIn: { ...lastRefused, at: iso(lastRefused.at) } }),
-    ...(lastDenied && { lastDenied: { ...lastDenied, at: iso(lastDenied.at) } }),
+    ...(lastDenied && {
+      lastDenied: { at: iso(lastDenied.at), what: lastDenied.what, topic: lastDenied.topic },
+    }),
     ...(requests.length > 0 && { pending: requests }),
     ...(refused.length > 0 && { refused }),
     ...(dueAt !== undefined && { heartbeatDueAt: dueAt }),
@@ -139,7 +141,7 @@ function ofLimb(world: BridgeContext, limb: LiveLimb, session: Session | undefin
   }
   if (session !== undefined) {
     return [
-      `a device is connected as ${nodeId} from ${session.address} with another key than the approved one: give it the key of ${nodeId} (\`limb-bridge node rotate-key\` makes a new one), or let it register and approve its request`,
+      `a device is connected as ${nodeId} from ${session.address} with another key than the approved one: ${anotherKey(nodeId)}`,
     ]
   }
   return [`${nodeId} is not connected: ${OFFLINE[limb.reason] ?? `it is ${limb.status} (${limb.reason})`}`]
@@ -160,6 +162,10 @@ const OFFLINE: Readonly<Record<string, string>> = {
   bridge_restart: 'it has not come back since the bridge started; look whether it tries',
   approved: 'it is approved and was never heard; let it connect with its key',
   bridge_stopped: 'the bridge stops',
+}
+
+function anotherKey(nodeId: string): string {
+  return `give it the key of ${nodeId} (\`limb-bridge node rotate-key\` makes a new one), or let it register and approve its request`
 }
 
 function ofRequest(
@@ -207,6 +213,10 @@ function ofAttempts(world: BridgeContext, nodeId: string, found: Found): string[
     const what =
       denied.topic === topics.node(nodeId, 'heartbeat') ? 'sends heartbeats' : `publishes ${denied.topic}`
     lines.push(`it ${what} before it is approved: ${registerFirst(world, nodeId)}`)
+  } else if (denied?.asCandidate && limb) {
+    lines.push(
+      `a device that connected as ${nodeId} with another key than the approved one was denied its ${denied.what} of ${denied.topic} at ${iso(denied.at)}: ${anotherKey(nodeId)}`,
+    )
   } else if (denied) {
     lines.push(
       `its last ${denied.what} that was denied: ${denied.topic} at ${iso(denied.at)}; docs/protocol/reference.md has what it may`,

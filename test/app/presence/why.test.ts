@@ -60,11 +60,16 @@ describe('node/why', () => {
     const away = await why(admin, 'cam1')
     expect(away).not.toHaveProperty('session')
     expect(String(away.advice)).toMatch(/is not connected: it said goodbye/)
-    await app.device('cam1', 'another key than that of cam1')
+    const other = await app.device('cam1', 'another key than that of cam1')
     const stranger = await why(admin, 'cam1')
     expect(stranger).toMatchObject({ session: { as: 'candidate' } })
     expect(String(stranger.advice)).toMatch(
       /connected as cam1 from 127.0.0.1 with another key than the approved one.*node rotate-key/,
+    )
+    await other.publish('limb/node/cam1/heartbeat')
+    await other.end()
+    expect(String((await why(admin, 'cam1')).advice)).toMatch(
+      /that connected as cam1 with another key than the approved one was denied its publish of limb\/node\/cam1\/heartbeat .*node rotate-key/,
     )
   })
 
