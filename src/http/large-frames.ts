@@ -15,12 +15,16 @@ const MASKED = 0x80
 /** The most bytes of a frame that is made here; a multiple of the mask's four bytes. */
 const MAX_PIECE_BYTES = 32_768
 const MASK_BYTES = 4
+const MAX_HEADER_BYTES = 14
+const EMPTY = Buffer.alloc(0)
 
 /** The header of a frame. */
 interface Header {
-  readonly bytes: Buffer
   readonly first: number
+  /** Its bytes. */
   readonly length: number
+  /** The bytes of the payload behind it. */
+  readonly payload: number
   readonly mask: Buffer | undefined
 }
 
@@ -32,18 +36,20 @@ interface Header {
 class LargeFrames {
   readonly #maxBytes: number
   readonly #pieceBytes: number
-  #header: Buffer = Buffer.alloc(0)
+  #header: Buffer = EMPTY
   /** Bytes of the current frame that are still to come. */
   #left = 0
   /** The mask of the frame that is being cut. */
   #cutting: Buffer | undefined
   /** Bytes of it that do not fill the mask. */
-  #rest: Buffer = Buffer.alloc(0)
+  #rest: Buffer = EMPTY
   /** Bytes of the message in ws so far. */
   #total = 0
   /** The message has ended for ws, and goes on here. */
   #isEnded = false
   #isText = false
+  /** A frame came that no client may send: ws ends the connection. */
+  #isBroken = false
 
   constructor(maxBytes: number) {
     this.#maxBytes = maxBytes
@@ -51,52 +57,75 @@ class LargeFrames {
   }
 
   cut(chunk: Buffer): Buffer[] {
+    if (this.#isBroken) return [chunk]
     const out: Buffer[] = []
+    // What passes is handed on in one piece, as it came: from here on.
+    let passed = 0
     for (let at = 0; at < chunk.length; ) {
       if (this.#left > 0) {
-        const part = chunk.subarray(at, at + this.#left)
-        at += part.length
-        this.#left -= part.length
-        this.#payload(part, out)
+        const end = Math.min(chunk.length, at + this.#left)
+        this.#left -= end - at
+        if (this.#cutting !== undefined) {
+          this.#payload(chunk.subarray(at, end), this.#cutting, out)
+          passed = end
+        }
+        at = end
         continue
       }
-      const before = this.#header.length
-      this.#header = Buffer.concat([this.#header, chunk.subarray(at, at + 14 - before)])
-      const header = headerIn(this.#header)
-      at = header === undefined ? chunk.length : at + header.bytes.length - before
-      if (header !== undefined) this.#begin(header, out)
+      const held = this.#header.length
+      const rest = chunk.subarray(at, at + MAX_HEADER_BYTES - held)
+      const bytes = held === 0 ? rest : Buffer.concat([this.#header, rest])
+      const header = headerIn(bytes)
+      if (header === undefined) {
+        pass(chunk, passed, at, out)
+        this.#header = Buffer.from(bytes)
+        return out
+      }
+      const start = at
+      at += header.length - held
+      this.#header = EMPTY
+      if (this.#isCut(header)) {
+        pass(chunk, passed, start, out)
+        this.#beginCut(header, out)
+        passed = at
+      } else if (held > 0) {
+        out.push(bytes.subarray(0, header.length))
+        passed = at
+      }
+      // Behind a frame that no client may send there are no frames: ws ends the connection at it.
+      if (this.#isBroken) break
     }
+    pass(chunk, passed, chunk.length, out)
     return out
   }
 
-  #begin({ bytes, first, length, mask }: Header, out: Buffer[]): void {
-    this.#header = Buffer.alloc(0)
-    this.#left = length
+  /** Takes note of a frame, and returns whether it is to be cut. */
+  #isCut({ first, payload, mask }: Header): boolean {
+    this.#left = payload
     this.#cutting = undefined
     const opcode = first & 0x0f
-    const isFinal = (first & FINAL) !== 0
+    this.#isBroken = mask === undefined || (first & RESERVED) !== 0
+    if (this.#isBroken) return false
     if (opcode === TEXT || opcode === BINARY) {
       this.#isText = opcode === TEXT
       this.#isEnded = false
       this.#total = 0
     }
-    const isData = opcode < FIRST_CONTROL && !this.#isText && mask !== undefined && (first & RESERVED) === 0
-    if (isData && (this.#isEnded || this.#total + length > this.#maxBytes)) {
-      if (opcode === CONTINUATION && !this.#isEnded) out.push(Buffer.from([FINAL, MASKED, ...mask]))
-      this.#isEnded = !isFinal
-      this.#cutting = mask
-      return
-    }
-    if (isData) this.#total += length
-    out.push(bytes)
+    if (opcode >= FIRST_CONTROL || this.#isText) return false
+    if (this.#isEnded || this.#total + payload > this.#maxBytes) return true
+    this.#total += payload
+    return false
   }
 
-  #payload(part: Buffer, out: Buffer[]): void {
-    const mask = this.#cutting
-    if (mask === undefined) {
-      out.push(part)
-      return
-    }
+  #beginCut({ first, mask }: Header, out: Buffer[]): void {
+    const isContinued = (first & 0x0f) === CONTINUATION && !this.#isEnded
+    if (isContinued) out.push(Buffer.from([FINAL, MASKED, ...(mask as Buffer)]))
+    this.#isEnded = (first & FINAL) === 0
+    // Its own bytes: those of the chunk are unmasked in place.
+    this.#cutting = Buffer.from(mask as Buffer)
+  }
+
+  #payload(part: Buffer, mask: Buffer, out: Buffer[]): void {
     const all = this.#rest.length === 0 ? part : Buffer.concat([this.#rest, part])
     const end = this.#left === 0 ? all.length : all.length - (all.length % MASK_BYTES)
     for (let at = 0; at < end; at += this.#pieceBytes) {
@@ -110,6 +139,11 @@ class LargeFrames {
   }
 }
 
+/** Hands on what passes as it came. */
+function pass(chunk: Buffer, from: number, to: number, out: Buffer[]): void {
+  if (to > from) out.push(chunk.subarray(from, to))
+}
+
 /** Reads a header, or returns undefined while it is incomplete. */
 function headerIn(bytes: Buffer): Header | undefined {
   if (bytes.length < 2) return undefined
@@ -118,10 +152,10 @@ function headerIn(bytes: Buffer): Header | undefined {
   const maskAt = short === 127 ? 10 : short === 126 ? 4 : 2
   const end = maskAt + ((second & MASKED) === 0 ? 0 : MASK_BYTES)
   if (bytes.length < end) return undefined
-  const length =
+  const payload =
     short === 127 ? Number(bytes.readBigUInt64BE(2)) : short === 126 ? bytes.readUInt16BE(2) : short
   const mask = end > maskAt ? bytes.subarray(maskAt, end) : undefined
-  return { bytes: bytes.subarray(0, end), first, length, mask }
+  return { length: end, first, payload, mask }
 }
 
 /** Lets a WebSocket deliver messages of more than `maxBytes` in pieces. */

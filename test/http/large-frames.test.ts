@@ -21,11 +21,18 @@ async function pair() {
   })
   const [socket] = (await once(server, 'connection')) as [WebSocket]
   await once(client, 'open')
+  const writes: number[] = []
+  const { _receiver: receiver } = socket as unknown as { _receiver: { write(chunk: Buffer): boolean } }
+  const write = receiver.write.bind(receiver)
+  receiver.write = (chunk) => {
+    writes.push(chunk.length)
+    return write(chunk)
+  }
   cutLargeMessages(socket, MAX_BYTES)
   const got: Buffer[] = []
   socket.on('message', (data) => got.push(data as Buffer))
   socket.on('error', () => undefined)
-  return { client, socket, got }
+  return { client, socket, got, writes }
 }
 
 const bytes = (length: number, from: number) =>
@@ -65,4 +72,30 @@ test('text is not cut: ws ends it as too large', async () => {
   client.send('x'.repeat(2000))
   const [code] = await once(client, 'close')
   expect(code).toBe(1009)
+})
+
+/** Writes bytes behind the handshake as they are. */
+const sendRaw = (client: WebSocket, bytes: Buffer) =>
+  (client as unknown as { _socket: { write(bytes: Buffer): void } })._socket.write(bytes)
+
+test('small messages pass together, as many as come at once', async () => {
+  const { client, socket, got, writes } = await pair()
+  const message = Buffer.concat([Buffer.from([0x82, 0x83, 1, 2, 3, 4]), Buffer.from([9, 9, 9])])
+  sendRaw(client, Buffer.concat(Array.from({ length: 5000 }, () => message)))
+  client.close(1000)
+  await once(socket, 'close')
+  expect(got).toHaveLength(5000)
+  expect(writes.length).toBeLessThan(50)
+})
+
+test.for([
+  ['that is not masked', [0x82, 0x03]],
+  ['with bits that nobody agreed on', [0xe2, 0x80, 0, 0, 0, 0]],
+] as const)('what comes behind a frame %s is not looked at', async ([, header]) => {
+  const { client, socket, writes } = await pair()
+  client.on('error', () => undefined)
+  // As headers, each two of these would be a frame.
+  sendRaw(client, Buffer.concat([Buffer.from(header), Buffer.alloc(1_000_000)]))
+  await new Promise((resolve) => socket.once('close', resolve))
+  expect(writes.length).toBeLessThan(50)
 })
