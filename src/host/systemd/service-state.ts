@@ -93,9 +93,17 @@ export async function failureOf(state: ServiceState): Promise<string | undefined
     : `${socket.unit} has failed (${socket.result}), so that nobody listens on ${where}`
 }
 
-async function serviceFailure({ unit, exitStatus, result, statusText }: UnitState): Promise<string> {
+async function serviceFailure({
+  unit,
+  exitStatus,
+  result,
+  statusText,
+  invocation,
+}: UnitState): Promise<string> {
   const how = exitStatus === '0' || exitStatus === '' ? result : `exit status ${exitStatus}`
-  const reason = (await lastFatalLine()) ?? statusText
+  // Of this start first: an older one may have failed of something else.
+  const own = invocation === '' ? undefined : await lastFatalLine(`_SYSTEMD_INVOCATION_ID=${invocation}`)
+  const reason = own ?? (statusText || ((await lastFatalLine(`-u${SERVICE}`)) ?? ''))
   return reason === ''
     ? `${unit} has failed (${how}); \`journalctl -u ${unit}\` says why`
     : `${unit} has failed (${how}): ${reason}`
@@ -117,9 +125,9 @@ const STARTS_AGAIN = { exitStatus: '', result: 'it starts again for who connects
 /** The words for what to do when that is mended. */
 export const MENDED = `when that is mended: \`systemctl reset-failed 'limb-bridge*'; systemctl restart limb-bridge\``
 
-/** The last line of the service's journal that ended it, which not every user may read. */
-async function lastFatalLine(): Promise<string | undefined> {
-  const args = ['-u', SERVICE, '-p', 'crit', '-n', '1', '-o', 'cat', '--since', RECENT, '--no-pager', '-q']
+/** Reads the last of these lines of the journal that ended the service, which not every user may read. */
+async function lastFatalLine(lines: string): Promise<string | undefined> {
+  const args = [lines, '-p', 'crit', '-n', '1', '-o', 'cat', '--since', RECENT, '--no-pager', '-q']
   const line = (await run('journalctl', args)).trim()
   return line === '' ? undefined : messageIn(line)
 }
@@ -148,7 +156,7 @@ export async function failureBehind(path: string, signal: AbortSignal): Promise<
     // Who knocks starts it anew, so that its failure lasts for moments: another start tells of it.
     if (before !== undefined && service.active === 'activating' && before.active === 'activating') {
       if (service.invocation !== before.invocation)
-        return await serviceFailure({ ...service, ...STARTS_AGAIN })
+        return await serviceFailure({ ...service, ...STARTS_AGAIN, invocation: before.invocation })
     }
     if (service.active === 'active') return undefined
     before = service
