@@ -2,10 +2,10 @@ import type { IncomingMessage } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { TLSSocket } from 'node:tls'
 import { type WebSocket, WebSocketServer } from 'ws'
+import { PacedLog } from '../bridge/live/paced-log.ts'
 import type { Log } from '../bridge/ports.ts'
 import { addressGroup } from '../kernel/address.ts'
 import type { Clock } from '../kernel/clock.ts'
-import { LogThrottle } from '../kernel/log-throttle.ts'
 import { certificateFault, showsCertificate } from '../kernel/peer-certificate.ts'
 import { clientAddressOf } from '../kernel/proxy-door.ts'
 import { cutLargeMessages } from './large-frames.ts'
@@ -108,24 +108,21 @@ function objection(request: IncomingMessage, options: WebSocketOptions): Objecti
 }
 
 /** Answers a handshake with an objection, and says so in the log at a bearable pace. */
-function refuser({ log }: WebSocketOptions, throttle: LogThrottle) {
+function refuser(lines: PacedLog) {
   return (request: IncomingMessage, socket: Duplex, [status, text]: Objection) => {
     refuse(socket, status, text)
     const address = clientAddressOf(request.socket)
     const origin = request.headers.origin?.slice(0, SHOWN_CHARS)
-    throttle.write(`${status} ${addressGroup(address)}`, (suppressed) => {
-      const fields = {
-        address,
-        ...(origin !== undefined && { origin }),
-        ...(suppressed > 0 && { suppressed }),
-      }
-      log.info(fields, `websocket: refused with ${status}: ${text}`)
-    })
+    lines.info(
+      `${status} ${addressGroup(address)}`,
+      { address, ...(origin !== undefined && { origin }) },
+      `websocket: refused with ${status}: ${text}`,
+    )
   }
 }
 
 export function webSocketGate(options: WebSocketOptions): WebSocketGate {
-  const { log, clock } = options
+  const { clock } = options
   const serverOptions = {
     noServer: true,
     maxPayload: options.maxPacketBytes,
@@ -142,8 +139,8 @@ export function webSocketGate(options: WebSocketOptions): WebSocketGate {
   }
   // A constant of its own: the types do not know closeTimeout yet.
   const server = new WebSocketServer(serverOptions)
-  const throttle = new LogThrottle(clock, PACE)
-  const refuseHandshake = refuser(options, throttle)
+  const lines = new PacedLog(options, PACE)
+  const refuseHandshake = refuser(lines)
   // Headers that are no handshake's. With a listener, the answer is ours.
   server.on('wsClientError', ({ message }, socket, request) =>
     refuseHandshake(request, socket, ['400 Bad Request', `${message}; use a WebSocket client of version 13`]),
@@ -155,11 +152,10 @@ export function webSocketGate(options: WebSocketOptions): WebSocketGate {
     const stream = new WebSocketStream(socket, request.socket)
     // The budget is counted on the raw socket: a frame that is not whole yet is memory too.
     const admitted = guardSignIn(request.socket, options.maxConnectBytes + FRAME_OVERHEAD_BYTES, () => {
-      throttle.write(`sign_in_bytes ${addressGroup(address)}`, (suppressed) =>
-        log.info(
-          { address, ...(suppressed > 0 && { suppressed }) },
-          'websocket: too much sent before signing in; connection ended',
-        ),
+      lines.info(
+        `sign_in_bytes ${addressGroup(address)}`,
+        { address },
+        'websocket: too much sent before signing in; connection ended',
       )
       socket.terminate()
     })
@@ -181,7 +177,7 @@ export function webSocketGate(options: WebSocketOptions): WebSocketGate {
       server.options.maxPayload = bytes
     },
     close() {
-      throttle.stop()
+      lines.stop()
       for (const client of server.clients) client.close(1001, 'the bridge stops')
       clock.after(GOODBYE_MS, () => {
         for (const client of server.clients) client.terminate()

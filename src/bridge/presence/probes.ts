@@ -1,6 +1,6 @@
 import { Deadlines } from '../../kernel/deadline-timer.ts'
 import type { Deadlined } from '../../kernel/deadlines.ts'
-import { LogThrottle } from '../../kernel/log-throttle.ts'
+import { PacedLog } from '../live/paced-log.ts'
 import type { LiveLimb } from '../live/registry.ts'
 import type { ProbeOutcome } from '../ports.ts'
 import { type BridgeContext, intervalsOf } from '../settings.ts'
@@ -32,7 +32,7 @@ export class Probes {
   /** Holds those whose turn has come and that found no place, limbs that are there and others apart. */
   readonly #waiting = { there: new Set<Probe>(), offline: new Set<Probe>() }
   readonly #deadlines: Deadlines<Probe>
-  readonly #throttle: LogThrottle
+  readonly #lines: PacedLog
   #underWay = 0
   #underWayOffline = 0
   /** False before the listeners are open: what an answer says could not be published yet. */
@@ -42,7 +42,7 @@ export class Probes {
     this.#world = world
     this.#answered = answered
     this.#deadlines = new Deadlines(world.clock, (probe) => this.#due(probe))
-    this.#throttle = new LogThrottle(world.clock, FAILURES)
+    this.#lines = new PacedLog(world, FAILURES)
   }
 
   /** Probes a limb from now on, at once for the first time, or not any more, as its rule and its endpoint say. */
@@ -75,7 +75,7 @@ export class Probes {
   stop(): void {
     this.#running = false
     this.#deadlines.stop()
-    this.#throttle.stop()
+    this.#lines.stop()
     for (const { giveUp } of this.#probes.values()) giveUp?.()
     this.#probes.clear()
     this.#waiting.there.clear()
@@ -141,12 +141,8 @@ export class Probes {
 
   #logFailure(limb: LiveLimb, why: string): void {
     const { nodeId, endpointUrl } = limb.record
-    this.#throttle.write(nodeId, (suppressed) =>
-      this.#world.log.warn(
-        { nodeId, endpointUrl, suppressed },
-        `the server of ${nodeId}, asked for its health, ${why}`,
-      ),
-    )
+    const text = `the server of ${nodeId}, asked for its health, ${why}`
+    this.#lines.write('warn', nodeId, { nodeId, endpointUrl }, text)
   }
 
   #intervalMs({ limb, failures }: Probe): number {
