@@ -96,7 +96,7 @@ export class Core implements Inbound {
       retries,
     }
     this.#window = new WindowKeeper(world, this.#announcer)
-    this.#pairings = new Pairings(world, { ...parts, window: this.#window })
+    this.#pairings = new Pairings(world, { ...parts, window: this.#window, attempts: this.#attempts })
     this.#foreign = new ForeignFirmware(world, {
       ...parts,
       pairings: this.#pairings,

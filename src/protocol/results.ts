@@ -96,6 +96,10 @@ export const RESULTS = {
       .object({ at: timeSchema, address: z.string(), reason: z.string() })
       .optional()
       .describe('since the bridge started'),
+    lastRefusedRegistration: z
+      .object({ at: timeSchema, address: z.string(), reason: z.string() })
+      .optional()
+      .describe('the last registration, if it was refused'),
     lastDenied: z.object({ at: timeSchema, what: z.string(), topic: z.string() }).optional(),
     pending: z.array(pendingRequestSchema).optional(),
     refused: z.array(refusedItemSchema).optional(),

@@ -176,6 +176,7 @@ export const de: Catalogue = {
   'why.since': 'Verbunden',
   'why.due': 'Nächstes Lebenszeichen bis',
   'why.refused': 'Letzte abgewiesene Anmeldung',
+  'why.registration': 'Letzte abgewiesene Registrierung',
   'why.denied': 'Letzte abgelehnte Nachricht',
   'why.keys': 'Abgewiesene Schlüssel',
   'past.title': 'Kommen und Gehen',

@@ -173,6 +173,7 @@ export const en = {
   'why.since': 'Connected',
   'why.due': 'Next heartbeat due',
   'why.refused': 'Last refused sign-in',
+  'why.registration': 'Last refused registration',
   'why.denied': 'Last denied message',
   'why.keys': 'Refused keys',
   'past.title': 'Coming and going',

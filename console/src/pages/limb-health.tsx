@@ -63,16 +63,10 @@ function Why({ nodeId }: { nodeId: string }): JSX.Element {
                   ],
               data.session?.since !== undefined && [t('why.since'), <Age at={data.session.since} />],
               data.heartbeatDueAt !== undefined && [t('why.due'), <Clock at={data.heartbeatDueAt} />],
-              data.lastRefusedSignIn !== undefined && [
-                t('why.refused'),
-                <>
-                  {data.lastRefusedSignIn.reason}
-                  <br />
-                  <small>
-                    <span class="mono">{data.lastRefusedSignIn.address}</span> ·{' '}
-                    <Age at={data.lastRefusedSignIn.at} />
-                  </small>
-                </>,
+              data.lastRefusedSignIn !== undefined && [t('why.refused'), refusal(data.lastRefusedSignIn)],
+              data.lastRefusedRegistration !== undefined && [
+                t('why.registration'),
+                refusal(data.lastRefusedRegistration),
               ],
               data.lastDenied !== undefined && [
                 t('why.denied'),
@@ -97,6 +91,18 @@ function Why({ nodeId }: { nodeId: string }): JSX.Element {
         </>
       )}
     </Card>
+  )
+}
+
+function refusal({ at, address, reason }: { at: string; address: string; reason: string }): JSX.Element {
+  return (
+    <>
+      {reason}
+      <br />
+      <small>
+        <span class="mono">{address}</span> · <Age at={at} />
+      </small>
+    </>
   )
 }
 

@@ -16,6 +16,7 @@ import { nameOf, type SessionTable } from '../live/sessions.ts'
 import type { Session, Tx } from '../ports.ts'
 import type { PresenceKeeper } from '../presence/presence-keeper.ts'
 import type { BridgeContext } from '../settings.ts'
+import type { Attempts } from '../sign-in/attempts.ts'
 import type { Retries } from '../upkeep/retries.ts'
 import { approvedAnswer, type PairingAnswers, pendingAnswer } from './answers.ts'
 import {
@@ -48,6 +49,7 @@ export class Pairings {
   readonly #asked: PacedLog
   readonly #decisions: PairingDecisions
   readonly #window: WindowKeeper
+  readonly #attempts: Attempts
   readonly #retries: Retries
   /** Candidates whose key the bridge made, and who were not told it yet. */
   readonly #unanswered = new WeakSet<Session['identity']>()
@@ -63,6 +65,7 @@ export class Pairings {
       answers: PairingAnswers
       retries: Retries
       window: WindowKeeper
+      attempts: Attempts
     },
   ) {
     this.#world = world
@@ -75,6 +78,7 @@ export class Pairings {
     this.#refusals = new LogThrottle(world.clock, REFUSALS)
     this.#asked = new PacedLog(world, ASKED)
     this.#window = parts.window
+    this.#attempts = parts.attempts
     this.#decisions = new PairingDecisions(world, this.#pending)
     this.#retries = parts.retries
   }
@@ -97,6 +101,7 @@ export class Pairings {
     const decided = await this.#registered(registration, (tx, attempt) =>
       this.#decisions.claim(tx, attempt, session, nodeId, key, registration),
     )
+    this.#attempts.registered(nodeId)
     // With the first answer that says what became of it, be it that of a later registration.
     await this.#applyClaim(session, decided, this.#unanswered.delete(claimant) ? key : null)
   }
@@ -160,6 +165,7 @@ export class Pairings {
     const outcome = await this.#registered(registration, (tx, attempt) =>
       this.#decisions.reregister(tx, attempt, session, nodeId, registration),
     )
+    this.#attempts.registered(nodeId)
 
     const limb = this.#registry.get(nodeId)
     if (limb && outcome.changed) {
@@ -386,6 +392,7 @@ export class Pairings {
   refuse(session: Session, error: Refusal): void {
     const name = nameOf(session)
     this.#world.counters.count('registrations_refused', error.code)
+    this.#attempts.registrationRefused(name, session.address, error.message)
     this.#refusals.write(addressGroup(session.address), (suppressed) => {
       this.#world.log.warn(
         { nodeId: name, address: session.address, error: error.body(), suppressed },

@@ -5,7 +5,7 @@ import { putNewest } from '../../kernel/newest.ts'
 import { isName } from '../../protocol/names.ts'
 import type { Identity, Session } from '../ports.ts'
 
-/** A CONNECT that was refused. */
+/** A CONNECT or a registration that was refused. */
 export interface RefusedAttempt {
   readonly at: WallMs
   readonly address: string
@@ -24,6 +24,10 @@ export interface DeniedAttempt {
 export interface Attempt {
   refused?: RefusedAttempt
   denied?: DeniedAttempt
+  /** The last registration, if it was refused. */
+  registration?: RefusedAttempt
+  /** The last connection of a device whose name is no limb's. */
+  connected?: { readonly at: WallMs; readonly address: string; registered: boolean }
 }
 
 /** Names that are remembered; whoever tries a million of them pushes out the oldest. */
@@ -56,6 +60,18 @@ export class Attempts {
     this.#keep(name).refused = { at: this.#clock.wallMs(), address, reason: clipped(reason) }
   }
 
+  registrationRefused(name: string, address: string, reason: string): void {
+    this.#keep(name).registration = { at: this.#clock.wallMs(), address, reason: clipped(reason) }
+  }
+
+  /** Forgets the refused one of before: the device has mended what was wrong. */
+  registered(name: string): void {
+    const attempt = this.#byName.get(name)
+    if (attempt === undefined) return
+    delete attempt.registration
+    if (attempt.connected) attempt.connected.registered = true
+  }
+
   /** Nobody can tell whose it was, but for a certificate that was shown and not believed. */
   handshakeFailed(address: string, reason: string, name?: string): void {
     if (name !== undefined && isName(name)) this.refused(name, address, reason)
@@ -75,7 +91,11 @@ export class Attempts {
   }
 
   opened(session: Session): void {
-    this.#openedAt.set(session, this.#clock.wallMs())
+    const { identity, address } = session
+    const at = this.#clock.wallMs()
+    this.#openedAt.set(session, at)
+    if (identity.kind === 'candidate')
+      this.#keep(identity.nodeId).connected = { at, address, registered: false }
   }
 
   openedAt(session: Session): WallMs | undefined {

@@ -30,7 +30,7 @@ export async function whyOf(world: BridgeContext, parts: WhyParts, nodeId: strin
   const { topics } = world
   const limb = registry.get(nodeId)
   const session = table.limb(nodeId) ?? table.named(nodeId).findLast((each) => each.alive)
-  const { refused: lastRefused, denied: lastDenied } = attempts.of(nodeId)
+  const { refused: lastRefused, registration, denied: lastDenied } = attempts.of(nodeId)
   const requests = pending.ofNode(nodeId).map((request) => pending.show(request))
   const refused = await refusedOf(world, nodeId)
   const dueAt = limb ? heartbeatDueAt(world, limb) : undefined
@@ -41,6 +41,7 @@ export async function whyOf(world: BridgeContext, parts: WhyParts, nodeId: strin
     ...(limb && { status: limb.status, reason: limb.reason }),
     ...(session && { session: shownSession(session, attempts, topics.node(nodeId, 'invoke')) }),
     ...(lastRefused && { lastRefusedSignIn: { ...lastRefused, at: iso(lastRefused.at) } }),
+    ...(registration && { lastRefusedRegistration: { ...registration, at: iso(registration.at) } }),
     ...(lastDenied && {
       lastDenied: { at: iso(lastDenied.at), what: lastDenied.what, topic: lastDenied.topic },
     }),
@@ -106,9 +107,20 @@ function adviceOf(world: BridgeContext, nodeId: string, found: Found, parts: Why
   ]
   if (lines.length > handshakes.length) return lines
   const uptime = Math.round(world.clock.monotonicMs() / 1000)
-  return session
+  const { connected } = found.attempt
+  if (session) {
+    return [
+      `a device is connected as ${nodeId} from ${session.address} and has not registered: ${registerFirst(world, nodeId)}`,
+    ]
+  }
+  return connected
     ? [
-        `a device is connected as ${nodeId} from ${session.address} and has not registered: ${registerFirst(world, nodeId)}`,
+        `a device connected as ${nodeId} from ${connected.address} at ${iso(connected.at)}, and left ${
+          connected.registered
+            ? 'after it had registered; its request has expired or was withdrawn: let it register again'
+            : `without registering: ${registerFirst(world, nodeId)}`
+        }`,
+        ...handshakes,
       ]
     : [
         `nobody has tried the name ${nodeId} since the bridge started (${uptime} s at most): look at the address, the port and the ` +
@@ -203,7 +215,12 @@ function ofAttempts(world: BridgeContext, nodeId: string, found: Found): string[
   const { topics } = world
   const { limb, session, attempt, requests } = found
   const lines: string[] = []
-  const { refused, denied } = attempt
+  const { refused, registration, denied } = attempt
+  if (registration) {
+    lines.push(
+      `its last registration, from ${registration.address} at ${iso(registration.at)}, was refused: ${registration.reason}`,
+    )
+  }
   if (refused && session?.identity.kind !== 'limb') {
     lines.push(
       `its last sign-in, from ${refused.address} at ${iso(refused.at)}, was refused: ${refused.reason}`,

@@ -40,6 +40,9 @@ async function healthOf(bridge: Bridge): Promise<CheckResult[]> {
   ]
 }
 
+/** Signs in the answer of `node/why` that a limb tries to come in. */
+const SIGNS = ['lastRefusedSignIn', 'lastRefusedRegistration', 'pending', 'lastDenied']
+
 /** Limbs that try to come in and are not let in, each with what `limb-bridge why` says of it. */
 async function limbsOf(bridge: Bridge): Promise<CheckResult[]> {
   const page = asRow(await bridge.request('node/list', { status: 'offline', limit: MAX_LIMBS }))
@@ -47,9 +50,7 @@ async function limbsOf(bridge: Bridge): Promise<CheckResult[]> {
   const found: CheckResult[] = []
   for (const { nodeId } of offline) {
     const why = asRow(await bridge.request('node/why', { nodeId }))
-    if (why.lastRefusedSignIn === undefined && why.pending === undefined && why.lastDenied === undefined) {
-      continue
-    }
+    if (SIGNS.every((sign) => why[sign] === undefined)) continue
     const message = `${String(nodeId)}: ${texts(why.advice).join('; ')} (limb-bridge why ${String(nodeId)})`
     found.push({ what: 'limb', level: 'warning', message })
   }

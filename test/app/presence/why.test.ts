@@ -39,6 +39,37 @@ describe('node/why', () => {
     expect(String(asked.advice)).toContain(`compare the code ${code}`)
   })
 
+  it('says what was wrong with a registration, of a new name and of a limb, until it is mended', async () => {
+    await using app = await startApp({}, { memory: true })
+    const admin = await app.admin()
+    const devices = { cam1: await app.device('cam1', keyOf('cam1')), cam2: await app.limb('cam2') }
+    for (const [nodeId, device] of Object.entries(devices)) {
+      await device.publish(`limb/node/${nodeId}/register`, { ...REGISTRATION, displayName: 5 })
+      const found = await why(admin, nodeId)
+      expect(found).toMatchObject({
+        lastRefusedRegistration: { address: '127.0.0.1', reason: 'displayName: must be text, not a number' },
+      })
+      expect(String(found.advice)).toMatch(
+        /its last registration, from 127\.0\.0\.1 at .*, was refused: displayName/,
+      )
+      expect(String(found.advice)).not.toMatch(/has not registered/)
+      await device.publish(`limb/node/${nodeId}/register`, REGISTRATION)
+      expect(await why(admin, nodeId)).not.toHaveProperty('lastRefusedRegistration')
+    }
+  })
+
+  it('says of a device that left what it did not do', async () => {
+    await using app = await startApp({}, { memory: true })
+    const admin = await app.admin()
+    const device = await app.device('cam1', keyOf('cam1'))
+    await device.end()
+    await expect
+      .poll(async () => String((await why(admin, 'cam1')).advice))
+      .toMatch(
+        /a device connected as cam1 from 127\.0\.0\.1 at .*, and left without registering: it must publish/,
+      )
+  })
+
   it('says of a limb whether it is there, silent or away, and when its heartbeat is due', async () => {
     await using app = await startApp({}, { memory: true })
     const admin = await app.admin()
