@@ -1,5 +1,5 @@
 import { join } from 'node:path'
-import { describe, expect, test, vi } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import type { Authentication } from '../../src/bridge/ports.ts'
 import { start, tempFolder, turn } from './fixture.ts'
 import { type Connect, connectPacket, DISCONNECT, dial, PUBACK, publishPacket } from './wire.ts'
@@ -99,7 +99,7 @@ test('who is decided about slowly keeps nobody else waiting, however many there 
   core.onAdmit = async ({ username }) =>
     username === 'slow' ? await new Promise<Authentication>(() => {}) : undefined
   for (let i = 0; i < 100; i++) (await dial({ port })).send(connectPacket({ username: 'slow' }))
-  await vi.waitFor(() => expect(core.admitted).toHaveLength(100))
+  while (core.admitted.length < 100) await turn()
   expect(await code(port, { username: 'viewer' })).toBe(0)
 })
 
@@ -110,11 +110,11 @@ test('of who has gone the core is told, and it takes over no session', async () 
   core.onAdmit = () => decide.promise
   const gone = await dial({ port })
   gone.send(connectPacket({ clientId: 'same', ...LIMB }))
-  await vi.waitFor(() => expect(core.admitted).toHaveLength(2))
+  while (core.admitted.length < 2) await turn()
   const isGone = core.admitted[1]?.isGone
   expect(isGone?.()).toBe(false)
   gone.socket.end()
-  await vi.waitFor(() => expect(isGone?.()).toBe(true))
+  while (isGone?.() === false) await turn()
   decide.resolve(undefined)
   await turn()
   await holder.settle()
@@ -260,8 +260,8 @@ test('simultaneous CONNECTs of one id leave one live session and no ghost', asyn
   expect(core.all('closed')).toHaveLength(5)
   const alive = core.all('opened').filter((event) => event.session.alive)
   expect(alive).toHaveLength(1)
-  const open = [first, ...many].filter((client) => !client.isClosed)
-  await Promise.all([first, ...many].filter((client) => client !== open[0]).map((client) => client.closed))
+  const open = () => [first, ...many].filter((client) => !client.isClosed)
+  while (open().length > 1) await turn()
   alive[0]?.session.end('refused', false)
   await Promise.all(many.map((client) => client.closed))
 })
@@ -290,7 +290,8 @@ test('a connection that is cut while it is judged never opens', async () => {
 describe('last words', () => {
   const grants = [{ to: 'viewer', publish: ['out/#'], subscribe: ['out/#'] }]
 
-  async function lastWords(options: Connect, polite = false) {
+  /** What a watcher got, once it was `wills` messages. */
+  async function lastWords(options: Connect, { polite = false, wills = 0 } = {}) {
     const { connect, log } = await start({ grants: [...grants, { to: 'limb', publish: ['out/#'] }] })
     const watcher = await connect({ username: 'viewer9' })
     await watcher.subscribe({ 'out/#': 1 })
@@ -298,19 +299,19 @@ describe('last words', () => {
     if (polite) client.send(DISCONNECT)
     else client.cut()
     await client.closed
-    await turn()
+    while (watcher.messages.length < wills) await turn()
     await watcher.settle()
     return { messages: watcher.messages, log }
   }
   const will = { topic: 'out/gone', payload: 'bye', qos: 1 }
 
   test('of a principal are published when its connection is lost', async () => {
-    const { messages } = await lastWords({ username: 'viewer1', will })
+    const { messages } = await lastWords({ username: 'viewer1', will }, { wills: 1 })
     expect(messages).toMatchObject([{ topic: 'out/gone', text: 'bye', qos: 1 }])
   })
 
   test('of a limb are published below a granted topic, and retained when it says so', async () => {
-    const { messages } = await lastWords({ ...LIMB, will: { ...will, retain: true } })
+    const { messages } = await lastWords({ ...LIMB, will: { ...will, retain: true } }, { wills: 1 })
     expect(messages).toMatchObject([{ topic: 'out/gone', text: 'bye', qos: 1 }])
   })
 
@@ -330,7 +331,7 @@ describe('last words', () => {
   })
 
   test('are not published after DISCONNECT', async () => {
-    expect((await lastWords({ username: 'viewer1', will }, true)).messages).toEqual([])
+    expect((await lastWords({ username: 'viewer1', will }, { polite: true })).messages).toEqual([])
   })
 
   test.each([

@@ -1,6 +1,7 @@
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import type { Identity } from '../../src/bridge/ports.ts'
+import { patience } from '../support/patience.ts'
 import { start, tempFolder, turn } from './fixture.ts'
 import {
   connectPacket,
@@ -361,7 +362,7 @@ describe('telling one session', () => {
   })
 
   test('an end after the flush lets everything out that was told', async () => {
-    const { connect, core } = await start()
+    const { connect, core } = await start({ limits: { flushTimeoutMs: patience(5000) } })
     const limb = await connect({ username: 'cam1' })
     await limb.subscribe({ 'limb/node/cam1/pairing': 1 })
     const { session } = await core.until('opened')

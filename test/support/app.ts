@@ -9,6 +9,7 @@ import { createLog } from '../../src/host/log/log.ts'
 import { systemClock } from '../../src/kernel/clock.ts'
 import { connect, type Loose, type TestClient } from './client.ts'
 import { FakeClock } from './fake-clock.ts'
+import { patience } from './patience.ts'
 
 type Loosely<T> = T extends readonly (infer Item)[] ? readonly Loosely<Item>[] : Partial<T>
 type Overrides = { [Section in keyof Config]?: Loosely<Config[Section]> }
@@ -101,7 +102,7 @@ export async function startApp(
       // The same port again, so that clients that reconnect by themselves find it.
       config.mqtt.port = bridge.mqtt.port
       await bridge.stop()
-      bridge = await start()
+      bridge = await onFreePort(start)
     },
     async [Symbol.asyncDispose]() {
       for (const client of clients) client.mqtt.end(true)
@@ -110,6 +111,19 @@ export async function startApp(
     },
   }
   return app
+}
+
+/** Starts; while a program of another test has the port, which the system may give away, again and again. */
+async function onFreePort<T>(start: () => Promise<T>): Promise<T> {
+  const end = performance.now() + patience(5000)
+  for (;;) {
+    try {
+      return await start()
+    } catch (error) {
+      if (!/another program listens/.test(String(error)) || performance.now() > end) throw error
+      await new Promise((resolve) => setTimeout(resolve, 50))
+    }
+  }
 }
 
 export const REGISTRATION = {

@@ -121,7 +121,8 @@ export function launchBridge(options: StartOptions): Starting {
   })
   living.add(child)
   const ended = new Promise<Ended>((done) => {
-    child.on('exit', (code, signal) => {
+    // 'exit' may come before the last line of output: whoever waits for the end may look at all of it.
+    child.on('close', (code, signal) => {
       living.delete(child)
       done({ code, signal })
     })

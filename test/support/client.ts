@@ -112,7 +112,12 @@ export class TestClient {
   /** Resolves when the bridge has read everything sent so far. */
   async settle(): Promise<void> {
     await new Promise<void>((resolve) => {
-      this.mqtt.once('packetreceive', () => resolve())
+      const heard = ({ cmd }: { cmd: string }) => {
+        if (cmd !== 'pingresp') return
+        this.mqtt.off('packetreceive', heard)
+        resolve()
+      }
+      this.mqtt.on('packetreceive', heard)
       this.mqtt.sendPing()
     })
   }

@@ -7,7 +7,7 @@ export class Command implements AsyncDisposable {
   readonly child: ChildProcess
   readonly lines: string[] = []
   readonly ended: Promise<number | null>
-  #wake: () => void = () => {}
+  #waiting: (() => void)[] = []
 
   readonly #group: boolean
 
@@ -47,10 +47,14 @@ export class Command implements AsyncDisposable {
       if (deadline.aborted)
         throw new Error(`no line ${pattern} within ${timeoutMs} ms; lines:\n${this.lines.join('\n')}`)
       await new Promise<void>((resolve) => {
-        this.#wake = resolve
+        this.#waiting.push(resolve)
         deadline.addEventListener('abort', () => resolve(), { once: true })
       })
     }
+  }
+
+  #wake(): void {
+    for (const wake of this.#waiting.splice(0)) wake()
   }
 
   say(line: string): void {

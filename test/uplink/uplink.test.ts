@@ -145,7 +145,7 @@ describe('the status of the bridge there', () => {
     await using _app = await startApp(uplink(broker))
     const there = await watcher(broker)
     broker.cut()
-    expect((await there.next('site1/bridge/status')).text).toBe('offline')
+    await there.next(says('site1/bridge/status', 'offline'))
     expect((await broker.retained('site1/bridge/status')).get('site1/bridge/status')).toBe('offline')
   })
 
@@ -233,7 +233,10 @@ describe('data', () => {
     while (seen.at(-1) !== '149') seen.push((await there.next('site1/node/cam1/data/n')).text)
     expect(seen).toEqual(Array.from({ length: 100 }, (_, i) => String(i + 50)))
     await there.next(says('site1/bridge/status', 'online'))
-    expect(await metrics(app)).toMatchObject({ connected: 1, reconnects_total: 1, queued_messages: 0 })
+    // The last of them may not be acknowledged yet.
+    await expect
+      .poll(() => metrics(app))
+      .toMatchObject({ connected: 1, reconnects_total: 1, queued_messages: 0 })
   })
 })
 
@@ -323,7 +326,7 @@ describe('signing in there', () => {
   it('does not happen when the certificate is signed by nobody it knows', async () => {
     await using broker = await startMosquitto({ tls: true })
     await using app = await startApp(uplink(broker, { url: `mqtts://localhost:${broker.port}` }))
-    await waitFor(() => lines(app, 'uplink could not connect').length === 1)
+    await waitFor(() => lines(app, 'uplink could not connect').length > 0)
     expect(String(lines(app, 'uplink could not connect')[0]?.why)).toMatch(/self.signed/i)
   })
 
@@ -351,7 +354,7 @@ describe('signing in there', () => {
     const passwordFile = join(broker.folder, 'secret')
     writeFileSync(passwordFile, 'wrong')
     await using app = await startApp(uplink(broker, { username: 'bridge', passwordFile }))
-    await waitFor(() => lines(app, 'uplink could not connect').length === 1)
+    await waitFor(() => lines(app, 'uplink could not connect').length > 0)
     writeFileSync(passwordFile, 'right')
     await waitFor(() => lines(app, 'uplink connected').length === 1)
     expect(JSON.stringify(app.logLines)).not.toMatch(/"wrong"|"right"/)
@@ -359,8 +362,7 @@ describe('signing in there', () => {
 })
 
 async function waitFor(condition: () => boolean): Promise<void> {
-  for (let i = 0; i < 1000 && !condition(); i++) await new Promise((resolve) => setTimeout(resolve, 10))
-  expect(condition()).toBe(true)
+  await expect.poll(condition, { timeout: patience(10_000), interval: 10 }).toBe(true)
 }
 
 it('retained messages that found no room while the other broker was slow are made good without a new connection', async () => {
@@ -392,7 +394,11 @@ it('heartbeats and requests go on while the other broker is frozen and its queue
   broker.heal()
   await there.next(says('site1/bridge/status', 'offline'))
   await there.next(says('site1/bridge/status', 'online'))
-  const retained = await broker.retained('site1/node/cam1/#')
-  expect(retained.get('site1/node/cam1/status')).toBe('online')
-  expect([...retained.keys()].filter((topic) => topic.includes('/data/')).length).toBe(200)
+  const kept = () => broker.retained('site1/node/cam1/#')
+  expect((await kept()).get('site1/node/cam1/status')).toBe('online')
+  await expect
+    .poll(async () => [...(await kept()).keys()].filter((topic) => topic.includes('/data/')).length, {
+      timeout: patience(10_000),
+    })
+    .toBe(200)
 })

@@ -342,7 +342,7 @@ describe('a leased call without a lease', () => {
   })
 
   it('does not run under the lease of a capability that decides no more', async () => {
-    await using app = await startApp({}, { memory: true })
+    await using app = await startApp({}, { memory: true, fakeClock: true })
     const [a, b] = TWO_NAMES.capabilities
     const robot = await worker(app, 'r1', { ...TWO_NAMES, capabilities: [{ ...b, authLevel: 'free' }, a] })
     const [ann, bob, cat] = [await agent(app, 'ann'), await agent(app, 'bob'), await agent(app, 'cat')]
@@ -353,6 +353,7 @@ describe('a leased call without a lease', () => {
     const entry = { principal: '*', nodeId: 'r1', capability: 'b', level: 'leased' }
     await admin.do('admin', 'policy/set', entry)
     await bob.do('bob', 'lease/release', { leaseId })
+    app.clock.advance(1000)
     expect((await answer()).error).toMatchObject({ code: 'leased', details: { holder: 'cat' } })
     expect(robot.told).toEqual([])
     expect((await admin.do('admin', 'lease/list')).items).toMatchObject([{ principal: 'cat' }])

@@ -339,13 +339,16 @@ describe('a limb that is invoked over HTTP', () => {
     ['it answers no JSON', (_request, response) => response.end('hello'), 'node_error'],
     ['it answers status 500', (_request, response) => response.writeHead(500).end(), 'node_error'],
   ])('keeps an idempotency key taken when %s: it may have run the command', async (_how, reply, code) => {
-    await using app = await startApp(LOOPBACK, { memory: true })
+    await using app = await startApp(LOOPBACK, { memory: true, fakeClock: true })
     const server = await endpoint()
     server.reply = reply
     await httpLimb(app, server.url)
     const ann = await agent(app, 'ann')
     const keyed = { ...SNAP, timeoutSeconds: 1, idempotencyKey: 'k' }
-    const first = (await ann.ask('ann', 'invoke', keyed)).error
+    const asked = ann.ask('ann', 'invoke', keyed)
+    await expect.poll(() => server.seen.length).toBe(1)
+    if (code === 'timeout') app.clock.advance(1000)
+    const first = (await asked).error
     expect(first.code).toBe(code)
     server.reply = null
     expect((await ann.ask('ann', 'invoke', keyed)).error).toEqual(first)
@@ -353,16 +356,17 @@ describe('a limb that is invoked over HTTP', () => {
   })
 
   it('that does not answer is a timeout, and its connection is closed', async () => {
-    await using app = await startApp(LOOPBACK, { memory: true })
+    await using app = await startApp(LOOPBACK, { memory: true, fakeClock: true })
     const server = await endpoint()
     const closed = new Promise<void>((done) => {
       server.reply = (request) => request.socket.once('close', () => done())
     })
     await httpLimb(app, server.url)
     const ann = await agent(app, 'ann')
-    expect((await ann.ask('ann', 'invoke', { ...SNAP, timeoutSeconds: 1 })).error).toMatchObject({
-      code: 'timeout',
-    })
+    const asked = ann.ask('ann', 'invoke', { ...SNAP, timeoutSeconds: 1 })
+    await expect.poll(() => server.seen.length).toBe(1)
+    app.clock.advance(1000)
+    expect((await asked).error).toMatchObject({ code: 'timeout' })
     await closed
   })
 })

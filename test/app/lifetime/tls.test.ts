@@ -92,7 +92,7 @@ describe('MQTT over TLS', () => {
   it('counts a connection that never ends its handshake, and ends it after the time to sign in', async () => {
     await using app = await startApp({
       tls: ON,
-      mqtt: { maxConnections: 1, connectSeconds: 1, port: 0 },
+      mqtt: { maxConnections: 1, connectSeconds: 3, port: 0 },
     } as never)
     const idle = connectTcp(portOf(app), '127.0.0.1')
     await once(idle, 'connect')
