@@ -12,7 +12,7 @@ import { readinessNow } from './readings.ts'
 import { firstStart, masterOf } from './secrets.ts'
 import { settingsOf } from './settings.ts'
 import { systemOf } from './system.ts'
-import { diskUpkeep, sweepSessions } from './upkeep.ts'
+import { dataUpkeep, sweepSessions } from './upkeep.ts'
 import { announceHere } from './uplinks.ts'
 
 /** Builds the use cases, and brings everything that lasts into memory, every limb as offline. */
@@ -65,7 +65,7 @@ function contextOf(
     backups,
     system: systemOf(build, backups),
     upkeep: {
-      ...diskUpkeep(database, mqttStore, topics),
+      ...dataUpkeep(mqttStore, topics),
       sweepSessions: () => sweepSessions(broker.value.persistence, now.config.mqtt.sessionExpirySeconds),
     },
     health: () => ({

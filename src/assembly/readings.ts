@@ -48,7 +48,7 @@ export function readinessNow(build: Build): Readiness {
   const lost = database.lost()
   return readinessOf({
     phase: build.now.phase,
-    database: lost === undefined ? store.health() : { ok: false, reason: lost },
+    database: store.health(),
     diskFreeBytes: lost === undefined ? freeBytes(database) : null,
     connections: total(build.broker.value.broker.counters.connections),
     maxConnections: build.now.config.mqtt.maxConnections,

@@ -3,18 +3,11 @@ import type { Backups, Log, Upkeep } from '../bridge/ports.ts'
 import type { MqttPersistence } from '../broker/persistence/persistence.ts'
 import { messageOf } from '../kernel/errors.ts'
 import type { Topics } from '../protocol/topics.ts'
-import type { Database } from '../store/sqlite/database.ts'
 
-/** Does what the bridge's chores do to files and to sessions. */
+/** Does what the bridge's chores do to retained data and to sessions. */
 
-export function diskUpkeep(
-  database: Database,
-  mqttStore: MqttStore,
-  topics: Topics,
-): Pick<Upkeep, 'walBytes' | 'checkpoint' | 'nextWithData'> {
+export function dataUpkeep(mqttStore: MqttStore, topics: Topics): Pick<Upkeep, 'nextWithData'> {
   return {
-    walBytes: () => database.sizes().walBytes,
-    checkpoint: () => database.checkpoint(),
     async nextWithData(after) {
       // Behind every topic of that limb: 0 is the character after the slash.
       const last = after === '' ? '' : `${topics.nodePrefix}${after}0`

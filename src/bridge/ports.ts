@@ -13,6 +13,7 @@ import type {
   TokenRecord,
   TokenUse,
 } from '../domain/records.ts'
+import type { WallMs } from '../kernel/clock.ts'
 import type { Refusal } from '../kernel/errors.ts'
 import type { AuditLog } from '../protocol/audit-kinds.ts'
 import type { InvocationState, Role } from '../protocol/names.ts'
@@ -46,9 +47,10 @@ export interface Tx {
   requestsOfNode(nodeId: string): Promise<readonly PairingRequestRecord[]>
   putRequest(request: PairingRequestRecord): Promise<void>
   deleteRequest(requestId: string): Promise<void>
-  countRequests(): Promise<number>
-  /** Counts the requests from an address; an IPv6 network counts as one. */
-  countRequestsFrom(address: string): Promise<number>
+  /** Counts the requests, no further than `max + 1`: what is asked is whether there are so many. */
+  countRequests(max: number): Promise<number>
+  /** Counts the requests from an address, no further than `max + 1`; an IPv6 network counts as one. */
+  countRequestsFrom(address: string, max: number): Promise<number>
 
   refusedKeys(nodeId: string, now: number): Promise<readonly RefusedKey[]>
   /** Bounded: the store keeps the newest `maxRefusedKeysPerNode` of a node. */
@@ -65,13 +67,15 @@ export interface Tx {
   /** Removes the principal, its policies, its tokens, its idempotency keys and the answers kept for them. */
   deletePrincipal(name: string): Promise<void>
   principals(after: string | null, limit: number): Promise<Page<PrincipalRecord>>
-  countAdmins(): Promise<number>
+  /** Counts no further than `max + 1`. */
+  countAdmins(max: number): Promise<number>
 
   token(tokenId: string): Promise<TokenRecord | null>
   tokenByHash(hash: Uint8Array): Promise<TokenRecord | null>
   /** Returns the tokens of one principal, or of all (null), in the order in which they were made. */
   tokens(principal: string | null, after: string | null, limit: number): Promise<Page<TokenRecord>>
-  countTokens(principal: string): Promise<number>
+  /** Counts no further than `max + 1`. */
+  countTokens(principal: string, max: number): Promise<number>
   putToken(token: TokenRecord): Promise<void>
   deleteToken(tokenId: string): Promise<void>
 
@@ -100,8 +104,8 @@ export interface Tx {
    */
   putAnswer(invocationId: string, answer: string, bounds: AnswerBounds): Promise<number>
   answer(invocationId: string): Promise<string | null>
-  /** Rows of the principal that have an idempotency key. */
-  countKeys(principal: string): Promise<number>
+  /** Counts the rows of the principal that have an idempotency key, no further than `max + 1`. */
+  countKeys(principal: string, max: number): Promise<number>
   /** Frees the principal's idempotency keys, and drops the answers kept for them. */
   forgetKeys(principal: string): Promise<void>
   /** Stores what an invocation that waits for its limb needs after a restart; it goes when the invocation is sent or ends. */
@@ -268,8 +272,23 @@ export interface LoadedRequests {
   readonly ended: number
 }
 
+/** Says whether what was asked for last could be stored, and since when not. */
+export type StoreHealth =
+  | { readonly ok: true }
+  | { readonly ok: false; readonly reason: string; readonly since: WallMs }
+
+/**
+ * Texts come back as they were given, with NUL and with characters of four bytes; lists are in the order of the bytes
+ * of their keys. A store that somebody else has taken over refuses every write.
+ */
 export interface Store {
-  /** Reads what is committed. Works on a full or read-only disk too: nobody is kept out by a write that fails. */
+  /** Says how it is, from what it has met; asks nothing. */
+  health(): StoreHealth
+  /** Writes something small of its own, and resolves to what `health` says then. Total. */
+  probe(): Promise<StoreHealth>
+  /** Does what keeps it small and quick, a bounded piece of it; called every half minute. */
+  maintain(): Promise<void>
+  /** Reads what is committed, and nothing of works that are open. Works on a full or read-only disk too: nobody is kept out by a write that fails. */
   read<T>(work: (tx: ReadTx) => Promise<T>): Promise<T>
   /**
    * Runs `work` in a transaction. Works that arrive in one turn of the event loop share one commit; each is
@@ -659,9 +678,6 @@ export interface InvokeOverHttp {
 
 /** The parts that housekeeping needs of the adapters beyond the ports. */
 export interface Upkeep {
-  walBytes(): number
-  /** False when somebody still reads from it. */
-  checkpoint(): boolean
   /**
    * Writes of the persistent sessions what could not be written before, and with `byAge` forgets some that nobody
    * used for too long. How many.

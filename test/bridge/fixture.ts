@@ -77,8 +77,6 @@ export async function start(wrap = (database: Database): Database => database) {
     backups: { create: full, prune: async () => 0, newestAt: async () => null, list: async () => [] },
     system: { checks: async () => [], logLines: () => [] },
     upkeep: {
-      walBytes: () => 0,
-      checkpoint: () => true,
       sweepSessions: async () => 0,
       nextWithData: async () => null,
     },

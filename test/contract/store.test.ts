@@ -1,7 +1,8 @@
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, renameSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll } from 'vitest'
+import type { Store } from '../../src/bridge/ports.ts'
 import { createStore } from '../../src/store/sqlite/store.ts'
 import { open } from '../store/fixture.ts'
 import { everyWorkTwice } from '../support/twice.ts'
@@ -11,6 +12,20 @@ const folder = mkdtempSync(join(tmpdir(), 'limb-contract-'))
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
 let files = 0
-storeContract('SQLite in a file', () => createStore(open(join(folder, `${files++}.sqlite`))))
+let file = ''
+const inFile = () => {
+  file = join(folder, `${files++}.sqlite`)
+  return createStore(open(file))
+}
+storeContract(
+  'SQLite in a file',
+  Object.assign(inFile, {
+    // No other bridge gets the file while this one has its lock; it can lose its name, which it looks at every few seconds.
+    takeOver(store: Store) {
+      renameSync(file, `${file}.aside`)
+      store.health()
+    },
+  }),
+)
 storeContract('SQLite in memory', () => createStore(open(':memory:')))
 storeContract('SQLite, each work run twice', () => createStore(everyWorkTwice(open(':memory:'))))

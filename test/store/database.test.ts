@@ -266,3 +266,15 @@ async function holdElsewhere(file: string): Promise<ChildProcess> {
   await once(child.stdout as NodeJS.ReadableStream, 'data')
   return child
 }
+
+test('the write-ahead log is cut to nothing when nothing was written between two looks of the upkeep', async () => {
+  const database = opened(temporaryFile())
+  const store = createStore(database)
+  await store.saveRunningMs(1)
+  await store.maintain()
+  await store.saveRunningMs(2)
+  await store.maintain()
+  expect(database.sizes().walBytes).toBeGreaterThan(0)
+  await store.maintain()
+  expect(database.sizes().walBytes).toBe(0)
+})

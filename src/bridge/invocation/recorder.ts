@@ -76,11 +76,11 @@ export class InvocationRecorder {
   /** Keys are kept for a day, with their answers: one principal must not fill the disk with them. */
   async #checkKeys(principal: string): Promise<void> {
     const { maxKeysPerPrincipal } = this.#world.settings.invocation
-    const kept = await this.#world.store.read((tx) => tx.countKeys(principal))
+    const kept = await this.#world.store.read((tx) => tx.countKeys(principal, maxKeysPerPrincipal))
     if (kept < maxKeysPerPrincipal) return
     throw new Refusal(
       'too_many_requests',
-      `${principal} used ${kept} idempotency keys in the last day; invoke without one, or raise invocation.maxKeysPerPrincipal`,
+      `${principal} used ${maxKeysPerPrincipal} idempotency keys or more in the last day; invoke without one, or raise invocation.maxKeysPerPrincipal`,
     )
   }
 

@@ -402,13 +402,13 @@ export class PairingDecisions {
     const { maxPending, maxPendingPerAddress } = this.#world.settings.pairing
     // A proxy on the same machine is one address for all devices behind it; the total holds for them too.
     const isShared = isLoopbackAddress(address)
-    if (!isShared && (await tx.countRequestsFrom(address)) >= maxPendingPerAddress) {
+    if (!isShared && (await tx.countRequestsFrom(address, maxPendingPerAddress)) >= maxPendingPerAddress) {
       throw new Refusal(
         'too_many_requests',
         `${maxPendingPerAddress} requests from this address are pending already; wait until an operator decides`,
       )
     }
-    if ((await tx.countRequests()) >= maxPending) {
+    if ((await tx.countRequests(maxPending)) >= maxPending) {
       throw new Refusal(
         'too_many_requests',
         `${maxPending} requests are pending already; wait until an operator decides`,

@@ -162,6 +162,6 @@ async function refuseTaken(tx: Tx, name: string): Promise<void> {
 }
 
 async function refuseLastAdmin(tx: Tx, { name, role }: PrincipalRecord): Promise<void> {
-  if (role !== 'admin' || (await tx.countAdmins()) !== 1) return
+  if (role !== 'admin' || (await tx.countAdmins(1)) !== 1) return
   throw new Refusal('conflict', `${name} is the last admin; add another one first`, 'name')
 }

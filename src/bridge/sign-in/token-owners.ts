@@ -115,7 +115,7 @@ async function newRecord(
   if (role !== undefined && !roleReaches(most, role)) {
     throw new Refusal('forbidden', `a token of ${owner} can be ${most} at most`, 'role')
   }
-  if ((await tx.countTokens(owner)) >= LIMITS.tokensPerPrincipal) {
+  if ((await tx.countTokens(owner, LIMITS.tokensPerPrincipal)) >= LIMITS.tokensPerPrincipal) {
     const text = `${owner} has ${LIMITS.tokensPerPrincipal} tokens; remove one first (token/list, token/remove)`
     throw new Refusal('too_many_requests', text)
   }

@@ -11,8 +11,6 @@ import type { Retries } from './retries.ts'
 const DAY_MS = 86_400_000
 const SECOND_MS = 1000
 const MINUTE_MS = 60_000
-/** A write-ahead log that grew beyond this is cut although writes go on. */
-const WAL_LARGE_BYTES = 16 * 1024 * 1024
 
 /** Limbs looked at in one turn. */
 const ORPHANS_PER_TURN = 200
@@ -104,7 +102,14 @@ export function chores(
       },
     },
     orphanChore(world, registry, upkeep),
-    checkpointChore(upkeep),
+    {
+      name: 'keep the store small and quick',
+      everyMs: 30 * SECOND_MS,
+      async run() {
+        await store.maintain()
+        return 'done'
+      },
+    },
     backupChore(world, announcer),
   ]
 }
@@ -115,22 +120,6 @@ export async function saveRunning({ store, running, log }: BridgeContext): Promi
     await store.saveRunningMs(running.now())
   } catch (error) {
     log.debug({ error: messageOf(error) }, 'how long the bridge has run is not stored; trying again later')
-  }
-}
-
-/** SQLite moves the log's content by itself, but never makes the file smaller. */
-function checkpointChore(upkeep: Upkeep): Chore {
-  let before = 0
-  return {
-    name: 'shorten the write-ahead log',
-    everyMs: 30 * SECOND_MS,
-    async run() {
-      const bytes = upkeep.walBytes()
-      const idle = bytes === before
-      if (bytes > 0 && (idle || bytes > WAL_LARGE_BYTES)) upkeep.checkpoint()
-      before = upkeep.walBytes()
-      return 'done'
-    },
   }
 }
 

@@ -1,5 +1,5 @@
 import type Sqlite from 'better-sqlite3'
-import type { Log } from '../../bridge/ports.ts'
+import type { Log, StoreHealth } from '../../bridge/ports.ts'
 import { InvariantError } from '../../kernel/assert.ts'
 import type { Clock, WallMs } from '../../kernel/clock.ts'
 import { messageOf, Refusal } from '../../kernel/errors.ts'
@@ -13,10 +13,6 @@ import { isStorageFailure, sqliteCode } from './errors.ts'
  * callback of a socket or timer. So nothing outside the batch ever runs while it is half-way, and a read on the
  * same connection sees only what is committed.
  */
-
-export type StoreHealth =
-  | { readonly ok: true }
-  | { readonly ok: false; readonly reason: string; readonly since: WallMs }
 
 export interface GroupCommitOptions {
   readonly clock: Clock
@@ -71,6 +67,8 @@ export class GroupCommit {
   #soon: (() => void) | undefined
   #soonAt = Number.POSITIVE_INFINITY
   #waiters: (() => void)[] = []
+  /** Reads that were asked for while a batch was open. */
+  #readers: (() => void)[] = []
   #broken: { reason: string; since: WallMs } | undefined
   readonly #throttle: LogThrottle
   #probe: (() => void) | undefined
@@ -144,6 +142,25 @@ export class GroupCommit {
     return this.#add({ run, compound: false, lazy: true, ended: undefined }, LAZY_MS) as Promise<T>
   }
 
+  /**
+   * Resolves when the works that are open have been committed or undone; undefined when none is. They are on the
+   * connection that reads: what is read meanwhile would be what they have not committed.
+   */
+  open(): Promise<void> | undefined {
+    return this.#running ? new Promise((resolve) => this.#readers.push(resolve)) : undefined
+  }
+
+  /** Writes the first page. Resolves to the health that it leaves. */
+  async probe(): Promise<StoreHealth> {
+    try {
+      await this.write(() => this.#statements.probe.run())
+      if (this.#broken !== undefined) this.#healed()
+    } catch {
+      // What failed is what the health says.
+    }
+    return this.health()
+  }
+
   /** Resolves when everything asked for so far has ended, well or not; undefined when nothing is under way. */
   settled(): Promise<void> | undefined {
     if (this.#pending.length === 0 && !this.#running) return undefined
@@ -202,6 +219,7 @@ export class GroupCommit {
       this.#fail(works, error)
     }
     this.#running = false
+    for (const read of this.#readers.splice(0)) read()
     if (this.#pending.length > 0) this.#schedule()
     else this.#wake()
   }
@@ -364,12 +382,7 @@ export class GroupCommit {
     this.#probe = this.#options.clock.after(PROBE_MS, () => {
       this.#probe = undefined
       if (this.#broken === undefined || this.#closed) return
-      this.write(() => this.#statements.probe.run()).then(
-        () => {
-          if (this.#broken !== undefined) this.#healed()
-        },
-        () => undefined,
-      )
+      void this.probe()
     })
   }
 }

@@ -1,8 +1,7 @@
-import type { ReadTx, Retention, Store, Tx } from '../../bridge/ports.ts'
+import type { ReadTx, Retention, Store, StoreHealth, Tx } from '../../bridge/ports.ts'
 import type { NodeRecord } from '../../domain/records.ts'
 import { type Database, damaged } from './database.ts'
 import { isDamage } from './errors.ts'
-import type { StoreHealth } from './group-commit.ts'
 import { AuditTable } from './tables/audit.ts'
 import { HistoryTable } from './tables/history.ts'
 import { InvocationRecords } from './tables/invocation-records.ts'
@@ -20,8 +19,6 @@ import { SqliteTx, type Tables } from './tx.ts'
 
 /** The Store port on SQLite, and what an operator's tools need of it. */
 export interface SqliteStore extends Store {
-  /** Says whether the last commit reached the disk, and since when not. */
-  health(): StoreHealth
   /** Rows of the audit log by log. */
   auditRows(): Readonly<Record<string, number>>
   /** Bytes of the answers that are kept for idempotency keys. */
@@ -59,6 +56,11 @@ export function createStore(database: Database, options: StoreOptions = {}): Sql
   const history = new HistoryTable(sql, born)
   const running = new RunningTime(sql)
   const invocations = new InvocationRecords(writer, tables)
+  const health = (): StoreHealth => {
+    // Looks whether the files are in their places, now.
+    database.lost()
+    return writer.health()
+  }
   /** Damage that a load meets is told with the way to restore. */
   const loading = <T>(read: () => T): T => {
     try {
@@ -71,6 +73,8 @@ export function createStore(database: Database, options: StoreOptions = {}): Sql
 
   return {
     async read<T>(work: (tx: ReadTx) => Promise<T>): Promise<T> {
+      const open = writer.open()
+      if (open !== undefined) await open
       return work(new SqliteTx(tables))
     },
     transact<T>(work: (tx: Tx) => Promise<T>): Promise<T> {
@@ -136,7 +140,9 @@ export function createStore(database: Database, options: StoreOptions = {}): Sql
       return history.ofNode(nodeId)
     },
     pruneHistory: (before, maxRows) => writer.write(() => history.prune(before, maxRows, PRUNE_ROWS)),
-    health: () => writer.health(),
+    health,
+    probe: () => writer.probe(),
+    maintain: logShortener(database),
     verifyAudit: (known) => tables.audit.verifyInTurns(known),
     answerBytes: () => tables.invocations.answerBytes(),
     historyRows: () => history.size(),
@@ -151,6 +157,19 @@ export function createStore(database: Database, options: StoreOptions = {}): Sql
       }
     },
     close: () => database.close(),
+  }
+}
+
+/** A write-ahead log that grew beyond this is cut although writes go on. */
+const LOG_LARGE_BYTES = 16 * 1024 * 1024
+
+/** SQLite moves the log's content by itself, but never makes the file smaller. */
+function logShortener(database: Pick<Database, 'sizes' | 'checkpoint'>): () => Promise<void> {
+  let before = 0
+  return async () => {
+    const bytes = database.sizes().walBytes
+    if (bytes > 0 && (bytes === before || bytes > LOG_LARGE_BYTES)) database.checkpoint()
+    before = database.sizes().walBytes
   }
 }
 

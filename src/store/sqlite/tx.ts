@@ -104,12 +104,12 @@ export class SqliteTx implements Tx {
     this.#tables.requests.delete(requestId)
   }
 
-  async countRequests(): Promise<number> {
-    return this.#tables.requests.count()
+  async countRequests(max: number): Promise<number> {
+    return this.#tables.requests.count(max)
   }
 
-  async countRequestsFrom(address: string): Promise<number> {
-    return this.#tables.requests.countFrom(address)
+  async countRequestsFrom(address: string, max: number): Promise<number> {
+    return this.#tables.requests.countFrom(address, max)
   }
 
   async refusedKeys(nodeId: string, now: number): Promise<readonly RefusedKey[]> {
@@ -167,8 +167,8 @@ export class SqliteTx implements Tx {
     return this.#tables.tokens.page(principal, after, limit)
   }
 
-  async countTokens(principal: string): Promise<number> {
-    return this.#tables.tokens.countOf(principal)
+  async countTokens(principal: string, max: number): Promise<number> {
+    return this.#tables.tokens.countOf(principal, max)
   }
 
   async putToken(token: TokenRecord): Promise<void> {
@@ -179,8 +179,8 @@ export class SqliteTx implements Tx {
     this.#tables.tokens.delete(tokenId)
   }
 
-  async countAdmins(): Promise<number> {
-    return this.#tables.principals.countAdmins()
+  async countAdmins(max: number): Promise<number> {
+    return this.#tables.principals.countAdmins(max)
   }
 
   async putPolicy(policy: PolicyRecord): Promise<void> {
@@ -241,8 +241,8 @@ export class SqliteTx implements Tx {
     return this.#tables.invocations.answer(invocationId)
   }
 
-  async countKeys(principal: string): Promise<number> {
-    return this.#tables.invocations.countKeys(principal)
+  async countKeys(principal: string, max: number): Promise<number> {
+    return this.#tables.invocations.countKeys(principal, max)
   }
 
   async forgetKeys(principal: string): Promise<void> {

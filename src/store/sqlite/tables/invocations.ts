@@ -60,7 +60,9 @@ export class InvocationsTable {
     this.#answer = sql.prepare(`SELECT answer FROM invocation_answers
       WHERE seq = (SELECT seq FROM invocations WHERE invocation_id = ?)`)
     this.#countKeys = sql
-      .prepare('SELECT count(*) FROM invocations WHERE principal = ? AND idempotency_key IS NOT NULL')
+      .prepare(
+        'SELECT count(*) FROM (SELECT 1 FROM invocations WHERE principal = ? AND idempotency_key IS NOT NULL LIMIT ?)',
+      )
       .pluck()
     this.#open = sql.prepare('SELECT * FROM invocations WHERE ended_at IS NULL ORDER BY seq LIMIT ?')
     this.#nextFence = sql
@@ -135,8 +137,8 @@ export class InvocationsTable {
     return row?.answer ?? null
   }
 
-  countKeys(principal: string): number {
-    return Number(this.#countKeys.get(principal))
+  countKeys(principal: string, max: number): number {
+    return Number(this.#countKeys.get(principal, max + 1))
   }
 
   /** Frees the principal's keys, and drops the answers that were kept for them. */

@@ -31,9 +31,9 @@ export class PairingRequestsTable {
   readonly #sizes: Sqlite.Statement<[]>
   readonly #put: Sqlite.Statement
   readonly #delete: Sqlite.Statement<[string]>
-  readonly #count: Sqlite.Statement<[]>
+  readonly #count: Sqlite.Statement<[number]>
   readonly #addresses6: Sqlite.Statement<[], string>
-  readonly #countFrom: Sqlite.Statement<[string]>
+  readonly #countFrom: Sqlite.Statement<[string, number]>
 
   constructor(sql: Sqlite.Database) {
     this.#one = sql.prepare('SELECT * FROM requests WHERE request_id = ?')
@@ -46,11 +46,13 @@ export class PairingRequestsTable {
       sql.prepare(`INSERT OR REPLACE INTO requests (request_id, node_id, kind, revision, registration, salt,
       hash, code, address, requested_at, expires_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`)
     this.#delete = sql.prepare('DELETE FROM requests WHERE request_id = ?')
-    this.#count = sql.prepare<[]>('SELECT count(*) FROM requests').pluck()
+    this.#count = sql.prepare<[number]>('SELECT count(*) FROM (SELECT 1 FROM requests LIMIT ?)').pluck()
     this.#addresses6 = sql
       .prepare<[], string>(`SELECT address FROM requests WHERE address LIKE '%:%'`)
       .pluck()
-    this.#countFrom = sql.prepare<[string]>('SELECT count(*) FROM requests WHERE address = ?').pluck()
+    this.#countFrom = sql
+      .prepare<[string, number]>('SELECT count(*) FROM (SELECT 1 FROM requests WHERE address = ? LIMIT ?)')
+      .pluck()
   }
 
   get(requestId: string): PairingRequestRecord | null {
@@ -99,15 +101,19 @@ export class PairingRequestsTable {
     this.#delete.run(requestId)
   }
 
-  count(): number {
-    return Number(this.#count.get())
+  count(max: number): number {
+    return Number(this.#count.get(max + 1))
   }
 
   /** Counts the requests from an address; an IPv6 network is one. */
-  countFrom(address: string): number {
+  countFrom(address: string, max: number): number {
     const network = addressGroup(address)
-    if (network === address) return Number(this.#countFrom.get(address))
-    return this.#addresses6.all().filter((each) => addressGroup(each) === network).length
+    if (network === address) return Number(this.#countFrom.get(address, max + 1))
+    let count = 0
+    for (const each of this.#addresses6.iterate()) {
+      if (addressGroup(each) === network && ++count > max) break
+    }
+    return count
   }
 
   #record(row: unknown): PairingRequestRecord {

@@ -14,7 +14,7 @@ export class PrincipalsTable {
   readonly #all: Sqlite.Statement<[]>
   readonly #put: Sqlite.Statement
   readonly #deletes: readonly Sqlite.Statement<[string]>[]
-  readonly #countAdmins: Sqlite.Statement<[]>
+  readonly #countAdmins: Sqlite.Statement<[number]>
 
   constructor(sql: Sqlite.Database) {
     this.#one = sql.prepare('SELECT * FROM principals WHERE name = ?')
@@ -27,7 +27,9 @@ export class PrincipalsTable {
       sql.prepare('DELETE FROM principals WHERE name = ?'),
       sql.prepare('DELETE FROM policies WHERE principal = ?'),
     ]
-    this.#countAdmins = sql.prepare<[]>("SELECT count(*) FROM principals WHERE role = 'admin'").pluck()
+    this.#countAdmins = sql
+      .prepare<[number]>("SELECT count(*) FROM (SELECT 1 FROM principals WHERE role = 'admin' LIMIT ?)")
+      .pluck()
   }
 
   get(name: string): PrincipalRecord | null {
@@ -50,8 +52,8 @@ export class PrincipalsTable {
     for (const statement of this.#deletes) statement.run(name)
   }
 
-  countAdmins(): number {
-    return Number(this.#countAdmins.get())
+  countAdmins(max: number): number {
+    return Number(this.#countAdmins.get(max + 1))
   }
 
   /** Throws for the first row that does not parse. */

@@ -11,7 +11,7 @@ export class TokensTable {
   readonly #one: Sqlite.Statement<[string]>
   readonly #byHash: Sqlite.Statement<[Uint8Array]>
   readonly #page: Sqlite.Statement<[string | null, string | null, string, number]>
-  readonly #count: Sqlite.Statement<[string]>
+  readonly #count: Sqlite.Statement<[string, number]>
   readonly #put: Sqlite.Statement
   readonly #delete: Sqlite.Statement<[string]>
   readonly #deleteOf: Sqlite.Statement<[string]>
@@ -23,7 +23,9 @@ export class TokensTable {
     this.#page = sql.prepare(
       'SELECT * FROM tokens WHERE (? IS NULL OR principal = ?) AND token_id > ? ORDER BY token_id LIMIT ?',
     )
-    this.#count = sql.prepare<[string]>('SELECT count(*) FROM tokens WHERE principal = ?').pluck()
+    this.#count = sql
+      .prepare<[string, number]>(`SELECT count(*) FROM (SELECT 1 FROM tokens WHERE principal = ? LIMIT ?)`)
+      .pluck()
     this.#put = sql.prepare(`INSERT INTO tokens
       (token_id, hash, name, principal, role, created_at, created_by, expires_at, last_used_at, last_address)
       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`)
@@ -48,8 +50,8 @@ export class TokensTable {
     return pageOf(rows, limit, ({ tokenId }) => tokenId)
   }
 
-  countOf(principal: string): number {
-    return Number(this.#count.get(principal))
+  countOf(principal: string, max: number): number {
+    return Number(this.#count.get(principal, max + 1))
   }
 
   put(token: TokenRecord): void {
