@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { didYouMean } from '../kernel/did-you-mean.ts'
 import { descriptionSchema } from './descriptions.ts'
 import { fastInvoke } from './fast-invocations.ts'
 import { LIMITS } from './limits.ts'
@@ -602,6 +603,13 @@ export type VerbArgs<V extends VerbName> = z.output<(typeof VERBS)[V]['args']>
 
 export function isVerb(text: string): text is VerbName {
   return Object.hasOwn(VERBS, text)
+}
+
+/** Says that there is no such verb, and which one may be meant; `otherwise` says where to look when none is near. */
+export function noVerb(verb: string, otherwise: string): string {
+  const meant = didYouMean(verb, Object.keys(VERBS))
+  const hint = meant === undefined ? otherwise : `did you mean ${meant}?`
+  return `there is no verb ${JSON.stringify(verb.slice(0, 64))}; ${hint}`
 }
 
 /** Verbs whose requests are acknowledged before they are decided. */

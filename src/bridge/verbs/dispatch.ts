@@ -1,11 +1,10 @@
-import { didYouMean } from '../../kernel/did-you-mean.ts'
 import { messageOf, Refusal } from '../../kernel/errors.ts'
 import { LogThrottle } from '../../kernel/log-throttle.ts'
 import { check, parseJson } from '../../protocol/decode.ts'
 import { encodeJson } from '../../protocol/encode.ts'
 import { LIMITS } from '../../protocol/limits.ts'
 import { type Role, roleReaches } from '../../protocol/names.ts'
-import { isVerb, VERBS, type VerbDefinition, type VerbName } from '../../protocol/verbs.ts'
+import { isVerb, noVerb, VERBS, type VerbDefinition, type VerbName } from '../../protocol/verbs.ts'
 import { RefusedRequests } from '../live/refused-requests.ts'
 import type { MessageContext, Session } from '../ports.ts'
 import type { BridgeContext } from '../settings.ts'
@@ -197,9 +196,7 @@ export class VerbDispatcher {
 
   async #run(verb: string, given: Record<string, unknown>, caller: VerbCaller): Promise<unknown> {
     if (!isVerb(verb)) {
-      const meant = didYouMean(verb, Object.keys(VERBS))
-      const hint = meant === undefined ? 'see docs/protocol.md, section 8' : `did you mean ${meant}?`
-      throw new Refusal('invalid_request', `there is no verb ${JSON.stringify(verb.slice(0, 64))}; ${hint}`)
+      throw new Refusal('invalid_request', noVerb(verb, 'see docs/protocol.md, section 8'))
     }
     const definition: VerbDefinition = VERBS[verb]
     if (!roleReaches(caller.role, definition.role)) {

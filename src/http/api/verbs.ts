@@ -1,7 +1,7 @@
 import type { FastifyInstance, FastifyReply } from 'fastify'
 import type { Identity } from '../../bridge/ports.ts'
 import { type ErrorBody, Refusal } from '../../kernel/errors.ts'
-import { isVerb } from '../../protocol/verbs.ts'
+import { isVerb, noVerb } from '../../protocol/verbs.ts'
 import { peerAddress } from '../address.ts'
 import type { ApiPorts } from './ports.ts'
 import { sendProblem } from './problem.ts'
@@ -19,8 +19,10 @@ export function verbRoutes(app: FastifyInstance, ports: ApiPorts): void {
   app.post(`${API_PREFIX}*`, async (request, reply) => {
     const verb = (request.params as { '*': string })['*']
     if (!isVerb(verb)) {
-      const text = `there is no verb ${JSON.stringify(verb.slice(0, 64))}; ${API_PREFIX}openapi.json lists them`
-      return sendProblem(reply, new Refusal('not_found', text))
+      return sendProblem(
+        reply,
+        new Refusal('not_found', noVerb(verb, `${API_PREFIX}openapi.json lists them`)),
+      )
     }
     const [stray] = Object.keys(request.query as object)
     if (stray !== undefined) {

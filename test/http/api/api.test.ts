@@ -77,6 +77,10 @@ describe('POST /api/v1/<verb>', () => {
       status: 404,
       json: { code: 'not_found', detail: expect.stringContaining('node/fly') },
     })
+    expect(await post(app, '/api/v1/nodes/list', {}, signIn)).toMatchObject({
+      status: 404,
+      json: { detail: 'there is no verb "nodes/list"; did you mean node/list?' },
+    })
     expect(await post(app, '/api/v1/node/list', '[1]', signIn)).toMatchObject({ status: 400 })
     expect(await post(app, '/api/v1/node/list', '{', signIn)).toMatchObject({ status: 400 })
   })
