@@ -4,6 +4,7 @@ import { request } from 'node:http'
 import { connect, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import type { Duplex } from 'node:stream'
 import { connect as connectTls } from 'node:tls'
 import { afterAll, describe, expect, it } from 'vitest'
 import { WebSocket } from 'ws'
@@ -23,13 +24,16 @@ const files = { certFile: server.certFile, keyFile: server.keyFile }
 const LOOPBACK = { proxyNetworks: ['127.0.0.0/8'] }
 
 /** Signs in over a stream that a proxy opened, and returns the code of CONNACK; null when it was closed. */
-async function signIn(stream: NodeJS.ReadWriteStream, options: Parameters<typeof connectPacket>[0]) {
+async function signIn(stream: Duplex, options: Parameters<typeof connectPacket>[0]) {
   stream.on('error', () => undefined)
+  if (stream.closed) return null
+  const answered = new Promise<Buffer | null>((resolve) => {
+    stream.once('data', resolve)
+    // Also after an error: a connection that was turned away may be reset.
+    stream.once('close', () => resolve(null))
+  })
   stream.write(connectPacket(options))
-  const [answer] = (await Promise.race([once(stream, 'data'), once(stream, 'close').then(() => [null])])) as [
-    Buffer | null,
-  ]
-  return answer?.[3] ?? null
+  return (await answered)?.[3] ?? null
 }
 
 async function addressOf(app: TestApp, clientId: string): Promise<string | undefined> {

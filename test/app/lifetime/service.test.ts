@@ -54,15 +54,31 @@ describe('a bridge that inherits its sockets', () => {
       },
     )
     cleanups.push(() => child.kill('SIGKILL'))
+    heard.set(child, listen(child))
     // As a service manager, which listens and never accepts. The child has its own copies.
     for (const server of servers) server.close()
     return child
   }
 
-  async function said(child: ChildProcess, text: string): Promise<string> {
+  /** What each child has said so far; two lines may come in one piece. */
+  const heard = new WeakMap<ChildProcess, string[]>()
+  function listen(child: ChildProcess): string[] {
+    const lines: string[] = []
     if (!child.stdout) throw new Error('no output')
-    for await (const line of createInterface({ input: child.stdout })) if (line.includes(text)) return line
-    throw new Error(`it ended without saying ${text}`)
+    createInterface({ input: child.stdout }).on('line', (line) => {
+      lines.push(line)
+      child.emit('said')
+    })
+    child.once('close', () => child.emit('said'))
+    return lines
+  }
+  async function said(child: ChildProcess, text: string): Promise<string> {
+    for (;;) {
+      const found = heard.get(child)?.find((line) => line.includes(text))
+      if (found !== undefined) return found
+      if (child.stdout?.closed) throw new Error(`it ended without saying ${text}`)
+      await once(child, 'said')
+    }
   }
 
   const portsOf = (servers: readonly Server[]) =>
