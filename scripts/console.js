@@ -7,7 +7,7 @@
  * Plain JavaScript: `npm ci` runs it, perhaps with an older Node.
  */
 import { createHash } from 'node:crypto'
-import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { extname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { brotliCompressSync, constants, gzipSync } from 'node:zlib'
@@ -15,8 +15,11 @@ import { brotliCompressSync, constants, gzipSync } from 'node:zlib'
 const ROOT = fileURLToPath(new URL('..', import.meta.url))
 const CONSOLE = join(ROOT, 'console')
 const DIST = join(CONSOLE, 'dist')
+/** Built here and put in its place whole: whoever starts a bridge meanwhile has all of the old files, or of the new ones. */
+const NEW = 'console/.new'
+const OLD = 'console/.old'
 /** Says from what sources the files beside it were built. */
-const STAMP = join(DIST, '.sources')
+const STAMP = '.sources'
 const INPUTS = [
   'console/index.html',
   'console/package.json',
@@ -48,7 +51,8 @@ function sourcesHash() {
 }
 
 function isBuilt(sources) {
-  return existsSync(STAMP) && readFileSync(STAMP, 'utf8') === sources
+  const stamp = join(DIST, STAMP)
+  return existsSync(stamp) && readFileSync(stamp, 'utf8') === sources
 }
 
 function isNewEnough() {
@@ -57,7 +61,7 @@ function isNewEnough() {
 }
 
 function compress() {
-  for (const file of filesBelow('console/dist').filter((name) => COMPRESSED.includes(extname(name)))) {
+  for (const file of filesBelow(NEW).filter((name) => COMPRESSED.includes(extname(name)))) {
     const bytes = readFileSync(join(ROOT, file))
     const params = { [constants.BROTLI_PARAM_QUALITY]: 11, [constants.BROTLI_PARAM_SIZE_HINT]: bytes.length }
     writeFileSync(join(ROOT, `${file}.br`), brotliCompressSync(bytes, { params }))
@@ -67,9 +71,20 @@ function compress() {
 
 async function build(sources) {
   const { build: bundle } = await import('vite')
-  await bundle({ root: CONSOLE, configFile: join(CONSOLE, 'vite.config.ts'), logLevel: 'warn' })
+  const outDir = join(ROOT, NEW)
+  await bundle({
+    root: CONSOLE,
+    configFile: join(CONSOLE, 'vite.config.ts'),
+    logLevel: 'warn',
+    build: { outDir },
+  })
   compress()
-  writeFileSync(STAMP, sources)
+  writeFileSync(join(outDir, STAMP), sources)
+  const old = join(ROOT, OLD)
+  rmSync(old, { recursive: true, force: true })
+  if (existsSync(DIST)) renameSync(DIST, old)
+  renameSync(outDir, DIST)
+  rmSync(old, { recursive: true, force: true })
 }
 
 const onlyIfNeeded = process.argv.includes('--if-needed')
