@@ -29,7 +29,7 @@ describe('with mosquitto_pub and mosquitto_sub', () => {
     const me = as('cam1', keyOf('cam1'))
     const asked = await run('mosquitto_rr', [
       ...[...at(app), ...me, '-t', 'limb/node/cam1/register', '-e', 'limb/node/cam1/pairing'],
-      ...['-m', registration, '-W', '10'],
+      ...['-m', registration, '-W', '60'],
     ])
     const answer = JSON.parse(asked.lines.join(''))
     expect(answer).toMatchObject({ status: 'pending', code: expect.stringMatching(/^[B-Z]{8}$/) })
@@ -84,7 +84,7 @@ describe('with mosquitto_pub and mosquitto_sub', () => {
       'limb/bridge/#',
       '--retained-only',
       '-W',
-      '2',
+      '60',
       '-F',
       '%r %t',
     )
@@ -104,7 +104,7 @@ describe('with mosquitto_pub and mosquitto_sub', () => {
       '-t',
       'limb/bridge/status',
       '-W',
-      '5',
+      '60',
     ])
     expect(code).not.toBe(0)
     expect(lines.join('\n')).toMatch(text)

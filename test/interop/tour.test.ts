@@ -2,6 +2,7 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, 
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { describe, expect, it } from 'vitest'
+import { onFreePort } from '../support/app.ts'
 import { type BridgeProcess, startBridge } from '../support/bridge-process.ts'
 import { Command } from '../support/command.ts'
 import { needs } from '../support/needs.ts'
@@ -70,7 +71,7 @@ describe("the README's tour", () => {
         expect(blocks[1]).toContain('kill -9')
         const settings = { mqtt: { port: bridge.mqtt.port } }
         await bridge.kill()
-        bridge = await startBridge({ folder, settings })
+        bridge = await onFreePort(() => startBridge({ folder, settings }))
 
         await using second = shell(blocks[2] as string)
         await second.line(/^nodeId:\s+cam1/)

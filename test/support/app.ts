@@ -114,7 +114,7 @@ export async function startApp(
 }
 
 /** Starts; while a program of another test has the port, which the system may give away, again and again. */
-async function onFreePort<T>(start: () => Promise<T>): Promise<T> {
+export async function onFreePort<T>(start: () => Promise<T>): Promise<T> {
   const end = performance.now() + patience(5000)
   for (;;) {
     try {

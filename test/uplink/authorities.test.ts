@@ -27,7 +27,7 @@ const CLIENTS = {
 
 test.for(Object.entries(CLIENTS))(
   '%s trusts the store of the system, without NODE_EXTRA_CA_CERTS',
-  { timeout: patience(30_000) },
+  { timeout: patience(60_000) },
   async ([name, argumentsFor], context) => {
     skipWithout(context, 'openssl')
     const folder = mkdtempSync(join(tmpdir(), 'limb-store-'))
@@ -45,7 +45,7 @@ test.for(Object.entries(CLIENTS))(
     const run = (env: Record<string, string>) =>
       new Promise<void>((done) => {
         const all = { HOME: folder, LIMB_PASSWORD: 'x', ...env }
-        execFile(process.execPath, argumentsFor(url), { env: all, timeout: patience(10_000) }, () => done())
+        execFile(process.execPath, argumentsFor(url), { env: all, timeout: patience(25_000) }, () => done())
       })
     await run({})
     expect([name, handshakes]).toEqual([name, 0])
