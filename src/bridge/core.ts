@@ -137,7 +137,13 @@ export class Core implements Inbound {
       this.#attempts,
     )
     this.#takeovers = new Takeovers(world, (kind, fields) => this.#announcer.event(kind, fields))
-    this.#authenticator = new Authenticator(world, this.#refusedSignIns, this.#tokens, verified)
+    this.#authenticator = new Authenticator(
+      world,
+      this.registry,
+      this.#refusedSignIns,
+      this.#tokens,
+      verified,
+    )
     const { topics, running } = world
     this.view = createView(
       topics,

@@ -53,5 +53,19 @@ export function canonicalCapabilities(list: readonly Capability[]): string {
 }
 
 export function sameCapabilities(a: readonly Capability[], b: readonly Capability[]): boolean {
-  return a === b || canonicalCapabilities(a) === canonicalCapabilities(b)
+  return a === b || sameInOrder(a, b) || canonicalCapabilities(a) === canonicalCapabilities(b)
+}
+
+/** Most devices say the same in the same order. */
+function sameInOrder(a: readonly Capability[], b: readonly Capability[]): boolean {
+  return a.length === b.length && a.every((entry, i) => sameCapability(entry, b[i]))
+}
+
+function sameCapability(a: Capability, b: Capability | undefined): boolean {
+  return (
+    a.cap === b?.cap &&
+    a.authLevel === b.authLevel &&
+    a.commands.length === b.commands.length &&
+    a.commands.every((command, i) => command === b.commands[i])
+  )
 }

@@ -9,7 +9,7 @@ export interface KeyHash {
 const SALT_BYTES = 16
 
 function digest(salt: Uint8Array, key: string): Uint8Array {
-  return createHash('sha256').update(salt).update(key, 'utf8').digest()
+  return hashOnce('sha256', Buffer.concat([salt, Buffer.from(key)]), 'buffer')
 }
 
 export function hashKey(key: string): KeyHash {

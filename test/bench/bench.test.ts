@@ -26,7 +26,7 @@ it(
     const heartbeats = mosquittoPath() === undefined ? 2 : 6
     // Of each of four ways and of CONNECT: MQTT 5, Aedes, Mosquitto; of heartbeats: MQTT 5, and the echo in Node, and in C.
     const messages = 5 * (mosquittoPath() === undefined ? 2 : 3) + (hasCompiler() ? 3 : 2)
-    expect(result.lines).toHaveLength(heartbeats + messages + 4 + 1 + 2 + 3 + 4 + 3)
+    expect(result.lines).toHaveLength(heartbeats + messages + 4 + 3 + 1 + 2 + 3 + 4 + 3)
     for (const line of result.lines) {
       expect(line.bridge, line.name).toEqual(expect.any(Number))
       expect(stdout).toContain(`| ${line.name} `)

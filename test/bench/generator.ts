@@ -128,6 +128,37 @@ async function pair({ target, range, window }: { target: Target; range: Range; w
   return { wallMs: performance.now() - started, requestIds }
 }
 
+interface ComeBack {
+  readonly target: Target
+  readonly range: Range
+  readonly window: number
+  /** Waits for the answer to the registration: a broker alone gives none. */
+  readonly isAnswered: boolean
+}
+
+/** What firmware does after each connect: SUBSCRIBE, register, the first heartbeat, one after another. */
+async function comeBackOne(target: Target, number: number, isAnswered: boolean): Promise<void> {
+  const limb = await connectLimb(target, number)
+  limbs.push(limb)
+  const { client, name } = limb
+  const answered = isAnswered && new Promise<void>((resolve) => (client.onMessage = () => resolve()))
+  await client.subscribe(`limb/node/${name}/pairing`)
+  await client.publish(`limb/node/${name}/register`, JSON.stringify(registration(number)))
+  await answered
+  await client.publish(`limb/node/${name}/heartbeat`, '')
+}
+
+async function comeBack({ target, range, window, isAnswered }: ComeBack) {
+  const started = performance.now()
+  await pooled(range.count, window, (i) => comeBackOne(target, range.from + i, isAnswered))
+  return { wallMs: performance.now() - started }
+}
+
+/** All connections break, as when a server ends; nothing waits for it. */
+async function forget(_: Record<string, never>): Promise<void> {
+  for (const { client } of limbs.splice(0)) client.cut()
+}
+
 interface SignIn {
   readonly target: Target
   readonly username: string
@@ -270,6 +301,8 @@ const commands = {
   connect,
   heartbeats,
   pair,
+  comeBack,
+  forget,
   signIn,
   subscribers,
   telemetry,

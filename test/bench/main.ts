@@ -5,6 +5,7 @@ import { benchInvoke } from './bench-invoke.ts'
 import { benchMessages } from './bench-messages.ts'
 import { benchPairing } from './bench-pairing.ts'
 import { benchPolicy } from './bench-policy.ts'
+import { benchReconnect } from './bench-reconnect.ts'
 import { benchMemory, benchRestart } from './bench-size.ts'
 import { benchSubscribe } from './bench-subscribe.ts'
 import { type Line, table, verdict } from './line.ts'
@@ -18,6 +19,7 @@ const PARTS: Readonly<Record<string, (bench: Bench) => Promise<Line[]>>> = {
   heartbeats: benchHeartbeats,
   messages: benchMessages,
   pairing: benchPairing,
+  reconnect: benchReconnect,
   restart: benchRestart,
   memory: benchMemory,
   subscribe: benchSubscribe,

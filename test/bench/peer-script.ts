@@ -18,8 +18,16 @@ let seen = 0
 let wanted = 0
 let reached: (() => void) | undefined
 
-async function start({ port, qos }: { port: number; qos: 0 | 1 }): Promise<void> {
-  const client = await connectAsync(`mqtt://127.0.0.1:${port}`, { clientId: 'presence', reconnectPeriod: 0 })
+interface Start {
+  readonly port: number
+  readonly qos: 0 | 1
+  readonly username?: string
+  readonly password?: string
+}
+
+async function start({ port, qos, ...credentials }: Start): Promise<void> {
+  const options = { clientId: 'presence', reconnectPeriod: 0, ...credentials }
+  const client = await connectAsync(`mqtt://127.0.0.1:${port}`, options)
 
   function setStatus(id: string, device: Device, status: string): void {
     if (device.status === status) return

@@ -1,4 +1,5 @@
 import { spawn, spawnSync } from 'node:child_process'
+import { pbkdf2Sync, randomBytes } from 'node:crypto'
 import { existsSync, writeFileSync } from 'node:fs'
 import { connect, createServer } from 'node:net'
 import { userInfo } from 'node:os'
@@ -7,7 +8,7 @@ import { fileURLToPath } from 'node:url'
 import { startBridge } from '../support/bridge-process.ts'
 import { connectControl } from '../support/control-client.ts'
 import { cpuMs } from '../support/process-usage.ts'
-import { importFleet } from './fleet.ts'
+import { importFleet, limbName } from './fleet.ts'
 import type { AedesCommands } from './peer-aedes.ts'
 import type { EchoCommands } from './peer-echo.ts'
 import type { ScriptCommands } from './peer-script.ts'
@@ -139,31 +140,27 @@ async function listening(port: number, alive: () => boolean): Promise<void> {
   throw new Error('mosquitto ended before it listened')
 }
 
-/** Mosquitto without sign-in. It keeps what is retained on its disk, sooner or later. */
-export async function bareMosquitto(folder: string, path: string): Promise<Server> {
+/** Starts Mosquitto with these lines of configuration. Resolves when it listens. */
+async function startMosquitto(folder: string, path: string, settings: readonly string[]) {
   const port = await freePort()
   const file = join(folder, 'mosquitto.conf')
   const lines = [
     `listener ${port} ${HOST}`,
-    'allow_anonymous true',
-    'persistence true',
-    `persistence_location ${folder}/`,
     'sys_interval 0',
     'log_type none',
     'set_tcp_nodelay true',
+    // Whoever reads must see everything, also when it is behind.
     'max_queued_messages 0',
     `user ${userInfo().username}`,
+    ...settings,
   ]
   writeFileSync(file, `${lines.join('\n')}\n`)
   const broker = spawn(path, ['-c', file], { stdio: 'ignore' })
   const ended = new Promise<void>((resolve) => broker.on('exit', () => resolve()))
   await listening(port, () => broker.exitCode === null && broker.signalCode === null)
   return {
-    name: 'Mosquitto',
-    host: HOST,
     port,
     cpuMs: () => cpuMs(broker.pid ?? 0),
-    settled: async () => {},
     end: async () => {
       broker.kill('SIGTERM')
       await ended
@@ -171,40 +168,89 @@ export async function bareMosquitto(folder: string, path: string): Promise<Serve
   }
 }
 
+/** Mosquitto without sign-in. It keeps what is retained on its disk, sooner or later. */
+export async function bareMosquitto(folder: string, path: string): Promise<Server> {
+  const settings = ['allow_anonymous true', 'persistence true', `persistence_location ${folder}/`]
+  const broker = await startMosquitto(folder, path, settings)
+  return { name: 'Mosquitto', host: HOST, settled: async () => {}, ...broker }
+}
+
 /**
  * Mosquitto without sign-in and without persistence, and the script that keeps presence beside it. At QoS 1 the
  * script loses no heartbeat, as the bridge does; at QoS 0 it is the least that such a pair can cost.
  */
 export async function mosquittoServer(folder: string, path: string, qos: 0 | 1): Promise<Server> {
-  const port = await freePort()
-  const file = join(folder, 'mosquitto.conf')
-  const lines = [
-    `listener ${port} ${HOST}`,
-    'allow_anonymous true',
-    'persistence false',
-    'sys_interval 0',
-    'log_type none',
-    'set_tcp_nodelay true',
-    // The script must see every heartbeat, also when it is behind.
-    'max_queued_messages 0',
-    `user ${userInfo().username}`,
-  ]
-  writeFileSync(file, `${lines.join('\n')}\n`)
-  const broker = spawn(path, ['-c', file], { stdio: 'ignore' })
-  const ended = new Promise<void>((resolve) => broker.on('exit', () => resolve()))
-  await listening(port, () => broker.exitCode === null && broker.signalCode === null)
-  const script = new Worker<ScriptCommands>(new URL('./peer-script.ts', import.meta.url))
-  await script.ask('start', { port, qos })
+  const broker = await startMosquitto(folder, path, ['allow_anonymous true', 'persistence false'])
+  return await withScript(`Mosquitto + script at QoS ${qos}`, broker, { qos })
+}
+
+/** Where Debian, Homebrew and a build from source put the plugin. */
+const DYNSEC = [
+  '/usr/lib/x86_64-linux-gnu/mosquitto_dynamic_security.so',
+  '/usr/lib/aarch64-linux-gnu/mosquitto_dynamic_security.so',
+  '/usr/local/lib/mosquitto_dynamic_security.so',
+  '/opt/homebrew/lib/mosquitto_dynamic_security.so',
+]
+
+export function dynsecPath(): string | undefined {
+  return DYNSEC.find((path) => existsSync(path))
+}
+
+/** Mosquitto that knows each limb and its key by its dynamic security plugin, and the script that keeps presence. */
+export async function dynsecMosquitto(folder: string, path: string, limbs: number): Promise<Server> {
+  const file = join(folder, 'dynamic-security.json')
+  writeFileSync(file, JSON.stringify(dynsecConfig(limbs)))
+  const settings = ['persistence false', 'allow_anonymous false', `plugin ${dynsecPath()}`]
+  const broker = await startMosquitto(folder, path, [...settings, `plugin_opt_config_file ${file}`])
+  return await withScript('Mosquitto, dynamic security + script', broker, { qos: 1, ...SCRIPT })
+}
+
+const SCRIPT = { username: 'presence', password: 'password-of-the-script' }
+
+function dynsecConfig(limbs: number): object {
+  const allow = (acltype: string) => ({ acltype, topic: 'limb/node/#', allow: true })
+  const acls = ['publishClientSend', 'publishClientReceive', 'subscribePattern', 'unsubscribePattern']
+  const client = (username: string, password: string) => ({
+    username,
+    ...dynsecPassword(password),
+    roles: [{ rolename: 'limb' }],
+  })
+  const fleet = Array.from({ length: limbs }, (_, i) => limbName(i))
   return {
-    name: `Mosquitto + script at QoS ${qos}`,
+    defaultACLAccess: {
+      publishClientSend: false,
+      publishClientReceive: false,
+      subscribe: false,
+      unsubscribe: true,
+    },
+    roles: [{ rolename: 'limb', acls: acls.map(allow) }],
+    clients: [client(SCRIPT.username, SCRIPT.password), ...fleet.map(({ name, key }) => client(name, key))],
+  }
+}
+
+/** The rounds that Mosquitto 2.0 takes itself when it stores a password. */
+const DYNSEC_ITERATIONS = 101
+
+function dynsecPassword(password: string): object {
+  const salt = randomBytes(12)
+  const hash = pbkdf2Sync(password, salt, DYNSEC_ITERATIONS, 64, 'sha512')
+  return { password: hash.toString('base64'), salt: salt.toString('base64'), iterations: DYNSEC_ITERATIONS }
+}
+
+type Broker = Awaited<ReturnType<typeof startMosquitto>>
+
+async function withScript(name: string, broker: Broker, options: { qos: 0 | 1 }): Promise<Server> {
+  const script = new Worker<ScriptCommands>(new URL('./peer-script.ts', import.meta.url))
+  await script.ask('start', { port: broker.port, ...options })
+  return {
+    name,
     host: HOST,
-    port,
-    cpuMs: () => cpuMs(broker.pid ?? 0) + cpuMs(script.pid),
+    port: broker.port,
+    cpuMs: () => broker.cpuMs() + cpuMs(script.pid),
     settled: (heartbeats) => script.ask('sawAll', { count: heartbeats }),
     end: async () => {
       await script.end()
-      broker.kill('SIGTERM')
-      await ended
+      await broker.end()
     },
   }
 }

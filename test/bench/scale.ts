@@ -9,6 +9,9 @@ export interface Scale {
   readonly messages: number
   /** New limbs that register, and are approved. */
   readonly newLimbs: number
+  /** Limbs that come back after a restart, and those that do so in one round of the cost of each. */
+  readonly returning: number
+  readonly returningEach: number
   readonly restarts: readonly { readonly nodes: number; readonly goalMs: number }[]
   readonly retainedNodes: number
   readonly exactSubscriptions: number
@@ -29,9 +32,12 @@ export const FULL: Scale = {
   publishers: 100,
   messages: 30_000,
   newLimbs: 5000,
+  returning: 10_000,
+  returningEach: 2000,
   restarts: [
     { nodes: 10_000, goalMs: 1000 },
     { nodes: 200_000, goalMs: 5000 },
+    { nodes: 1_000_000, goalMs: 3000 },
   ],
   retainedNodes: 200_000,
   exactSubscriptions: 5000,
@@ -51,6 +57,8 @@ export const QUICK: Scale = {
   publishers: 20,
   messages: 500,
   newLimbs: 50,
+  returning: 50,
+  returningEach: 50,
   restarts: [{ nodes: 500, goalMs: 1000 }],
   retainedNodes: 500,
   exactSubscriptions: 50,

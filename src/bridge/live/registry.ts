@@ -21,6 +21,8 @@ export interface LiveLimb extends Presence {
   complainAfter: MonotonicMs
   /** The complaint that was published last. */
   complaint: string | undefined
+  /** False: no key that `node/rotate-key` made waits for it. True until its keys were looked at. */
+  newKeyWaits: boolean
 }
 
 /** The approved limbs. Changed only after the commit that made the change last. */
@@ -29,6 +31,7 @@ export class Registry {
   readonly #byCapability = new Map<string, Set<LiveLimb>>()
   readonly #byStatus: Record<NodeStatus, number> = { online: 0, busy: 0, degraded: 0, asleep: 0, offline: 0 }
   #sorted: string[] | undefined
+  #rotations = 0
   /** Called when the approved capabilities of a limb are other ones. Total. */
   onCapabilities: (limb: LiveLimb) => void = () => {}
   /** Called when what was read of the firmware of a limb is another thing; null: the limb is gone. Total. */
@@ -87,6 +90,24 @@ export class Registry {
       this.onCapabilities(limb)
     }
     if (record.adapter !== before.adapter) this.onAdapter(record.nodeId, limb, before.adapter)
+  }
+
+  /** Rises with each key that is rotated: what was read of a limb's keys before is not the newest then. */
+  get rotations(): number {
+    return this.#rotations
+  }
+
+  /** `node/rotate-key` made a key that the limb has to be told. */
+  rotated(nodeId: string): void {
+    this.#rotations++
+    const limb = this.#limbs.get(nodeId)
+    if (limb) limb.newKeyWaits = true
+  }
+
+  /** No rotated key waited for the limb when its keys were looked at; `rotations`: those before that. */
+  keysSeen(nodeId: string, rotations: number): void {
+    const limb = rotations === this.#rotations ? this.#limbs.get(nodeId) : undefined
+    if (limb) limb.newKeyWaits = false
   }
 
   /** The limbs that have an approved capability, whatever their status. */

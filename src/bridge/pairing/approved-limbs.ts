@@ -113,7 +113,7 @@ export class ApprovedLimbs {
   /** The old key still works for a day, unless it ends at once (`immediate`). */
   async rotateKey(nodeId: string, immediate: boolean, by: string): Promise<RotatedLimbKey> {
     const { store, topics, log } = this.#world
-    const { pending, table, announcer, answers } = this.#parts
+    const { registry, pending, table, announcer, answers } = this.#parts
     const master = this.#world.invokeOverHttp?.master
     const made = master && !immediate ? makeRotatedKey(master, nodeId) : undefined
     const apiKey = made?.key ?? newKey()
@@ -139,6 +139,7 @@ export class ApprovedLimbs {
       )
       return found
     })
+    registry.rotated(nodeId)
     const live = table.limb(nodeId)
     // A key that was stolen may be in the hands of the live session: it is not told the next one.
     if (immediate) table.invalidate(nodeId)

@@ -1,6 +1,7 @@
-import { inConflict } from '../../domain/pairing.ts'
+import { inConflict, reregister } from '../../domain/pairing.ts'
 import type { NodeRecord, PairingRequestRecord } from '../../domain/records.ts'
 import { addressGroup } from '../../kernel/address.ts'
+import { Counts } from '../../kernel/counts.ts'
 import { Refusal } from '../../kernel/errors.ts'
 import { LogThrottle } from '../../kernel/log-throttle.ts'
 import type { RunningMs } from '../../kernel/running-clock.ts'
@@ -51,6 +52,8 @@ export class Pairings {
   readonly #window: WindowKeeper
   readonly #attempts: Attempts
   readonly #retries: Retries
+  /** Limbs whose registrations are on their way to the store. */
+  readonly #reregistering = new Counts()
   /** Candidates whose key the bridge made, and who were not told it yet. */
   readonly #unanswered = new WeakSet<Session['identity']>()
 
@@ -161,6 +164,33 @@ export class Pairings {
 
   /** An approved limb registers again: most of it holds at once and is stored; more ability waits. */
   async reregister(session: Session, nodeId: string, registration: Registration): Promise<void> {
+    const known = this.#unchanged(nodeId, registration)
+    if (known) {
+      this.#answers.send(session, approvedAnswer(this.#world.settings, known, undefined))
+      return
+    }
+    this.#reregistering.add(nodeId)
+    try {
+      await this.#storeReregistration(session, nodeId, registration)
+    } finally {
+      this.#reregistering.remove(nodeId)
+    }
+  }
+
+  /**
+   * The limb, if it says what is known of it and nothing waits for it: devices register after every connect, and ten
+   * thousand that come back must not need a transaction each. Not one whose earlier words are still on their way to the
+   * store, and not one that is invoked over HTTP, whose answer has a secret made of its key.
+   */
+  #unchanged(nodeId: string, registration: Registration): NodeRecord | undefined {
+    const limb = this.#registry.get(nodeId)
+    if (!limb || limb.newKeyWaits || limb.record.invoke === 'http') return undefined
+    if (this.#reregistering.of(nodeId) > 0 || this.#pending.wideningOf(nodeId)) return undefined
+    const { changed, widens } = reregister(limb.record, registration, limb.record.updatedAt)
+    return changed || widens ? undefined : limb.record
+  }
+
+  async #storeReregistration(session: Session, nodeId: string, registration: Registration): Promise<void> {
     const { settings } = this.#world
     const outcome = await this.#registered(registration, (tx, attempt) =>
       this.#decisions.reregister(tx, attempt, session, nodeId, registration),

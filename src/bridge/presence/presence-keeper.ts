@@ -102,6 +102,7 @@ export class PresenceKeeper {
       unsaved: false,
       complainAfter: Number.NEGATIVE_INFINITY as MonotonicMs,
       complaint: undefined,
+      newKeyWaits: true,
     }
     if (reason !== 'bridge_restart') this.#announcer.description(limb)
     if (reason === 'bridge_restart') sleepsOn(limb, now, clock.monotonicMs())

@@ -1,5 +1,5 @@
 import { currentKeyHolds } from '../../domain/pairing.ts'
-import type { PrincipalRecord } from '../../domain/records.ts'
+import type { NodeKeys, PrincipalRecord } from '../../domain/records.ts'
 import { addressGroup } from '../../kernel/address.ts'
 import { messageOf } from '../../kernel/errors.ts'
 import { escapeText } from '../../kernel/escape-text.ts'
@@ -8,6 +8,7 @@ import { certifiedKey, isCertifiedKey, keyMatches } from '../../kernel/secrets.t
 import { isToken } from '../../kernel/token.ts'
 import { isName, NAME_HINT, ROLES, type Role } from '../../protocol/names.ts'
 import { audit } from '../audit.ts'
+import type { Registry } from '../live/registry.ts'
 import type { Authentication, Credentials, ReadTx } from '../ports.ts'
 import type { BridgeContext } from '../settings.ts'
 import { type ShutOut, SignInLimits } from './limits.ts'
@@ -36,6 +37,7 @@ type PrincipalWithPassword = Pick<PrincipalRecord, 'name' | 'role' | 'passwordHa
 /** Decides who may come in, and as whom (protocol section 3). */
 export class Authenticator {
   readonly #world: BridgeContext
+  readonly #registry: Registry
   readonly #refusedSignIns: RefusedSignIns
   readonly #tokens: Tokens
   readonly #limits: SignInLimits
@@ -45,11 +47,13 @@ export class Authenticator {
 
   constructor(
     world: BridgeContext,
+    registry: Registry,
     refusedSignIns: RefusedSignIns,
     tokens: Tokens,
     verified: VerifiedPasswords,
   ) {
     this.#passwords = new PasswordChecks(verified)
+    this.#registry = registry
     this.#tokens = tokens
     this.#world = world
     this.#refusedSignIns = refusedSignIns
@@ -81,24 +85,24 @@ export class Authenticator {
       const reason = `the user name (else the client id) must be ${NAME_HINT}`
       return this.#refused(hiddenName(name), withoutName(credentials), code, reason, 'name')
     }
-    const { principal, keys, refused } = await this.#world.store.read(
-      async (tx) => await this.#known(tx, name),
-    )
+    const { rotations } = this.#registry
+    const keys = await this.#world.store.read((tx) => tx.nodeKeys(name))
+    if (keys?.next === null) this.#registry.keysSeen(name, rotations)
+    const password = credentials.password || (certified === undefined ? null : certifiedKey(certified))
+    const isKey = !isCertifiedKey(credentials.password)
+    // No limb and principal have one name, and most who come are limbs: each costs one look at the store.
+    if (keys && isKey && (certified !== undefined || this.#isCurrentKey(keys, password))) {
+      return { admitted: true, identity: { kind: 'limb', nodeId: name } }
+    }
+    const { principal, refused } = await this.#world.store.read((tx) => this.#known(tx, name))
     if (principal) return await this.#admitPrincipal(principal, credentials)
 
-    if (isCertifiedKey(credentials.password)) {
+    if (!isKey) {
       return this.#refused(name, credentials, 4, 'this is no key; sign in with the certificate', 'key')
     }
-    if (keys && certified !== undefined) return { admitted: true, identity: { kind: 'limb', nodeId: name } }
-    const password = credentials.password || (certified === undefined ? null : certifiedKey(certified))
-    if (password !== null && keys) {
-      if (keyMatches(keys.current, password) && currentKeyHolds(keys, this.#world.running.now())) {
-        return { admitted: true, identity: { kind: 'limb', nodeId: name } }
-      }
-      if (keys.next && keyMatches(keys.next, password)) {
-        // What became of its keys in that moment decides about it anew.
-        return (await this.#firstUse(name, password)) ?? (await this.admit(credentials))
-      }
+    if (password !== null && keys?.next && keyMatches(keys.next, password)) {
+      // What became of its keys in that moment decides about it anew.
+      return (await this.#firstUse(name, password)) ?? (await this.admit(credentials))
     }
     if (password !== null && refused.some((entry) => keyMatches(entry.key, password))) {
       const reason = 'this key was rejected or revoked; wait, or connect with another key'
@@ -198,9 +202,13 @@ export class Authenticator {
   async #known(tx: ReadTx, name: string) {
     return {
       principal: await tx.principal(name),
-      keys: await tx.nodeKeys(name),
       refused: await tx.refusedKeys(name, this.#world.running.now()),
     }
+  }
+
+  #isCurrentKey(keys: NodeKeys, password: string | null): boolean {
+    if (password === null || !keyMatches(keys.current, password)) return false
+    return currentKeyHolds(keys, this.#world.running.now())
   }
 
   /** The device has got its new key: the old one ends. Null when it is not its new key any more. */

@@ -4,11 +4,12 @@ import { Socket } from 'node:net'
 /**
  * Standard output without waiting for who reads it. A pipe that nobody empties (a stuck journal, Ctrl-S on a
  * terminal) would hold the whole event loop in one write. So the descriptor does not block, lines wait up to a bound,
- * and those beyond it are dropped and counted.
+ * and those beyond it are dropped and counted. The lines of one turn of the event loop are one write: when ten thousand
+ * limbs come back, a call of the kernel for each would cost more than to tell who watches.
  */
 
 export interface LogOutput {
-  /** Never throws and never waits. */
+  /** Never throws and never waits. The line goes out when the turn of the event loop ends, or the process does. */
   write(line: string): void
   /** Lines that nobody will read. */
   readonly dropped: number
@@ -23,6 +24,8 @@ export interface LineOutputOptions {
 
 /** Lines that wait for a slow reader, or for room on a full disk; later ones are dropped. */
 const MAX_WAITING_BYTES = 1024 * 1024
+/** Characters of one turn that are written before it ends. */
+const MAX_TURN_CHARS = 16_384
 /** The time between two looks for a reader that has stopped reading, and for one that failed or has gone. */
 const RETRY_MS = { full: 20, failed: 1000 } as const
 const STANDARD_OUTPUT = 1
@@ -34,6 +37,8 @@ export function lineOutput({ descriptor = STANDARD_OUTPUT, onDropped }: LineOutp
   let dropped = 0
   let droppedSince = 0
   let waitsForReader = false
+  let turn: string[] = []
+  let turnChars = 0
 
   function drop(): void {
     dropped++
@@ -67,18 +72,41 @@ export function lineOutput({ descriptor = STANDARD_OUTPUT, onDropped }: LineOutp
     onDropped(lines)
   }
 
+  /** The rest of a line that has begun is always kept: half of one would spoil the next. */
+  function keep(line: Buffer, begun: number): void {
+    if (begun === 0 && waitingBytes + line.length > MAX_WAITING_BYTES) {
+      drop()
+      return
+    }
+    waiting.push(line.subarray(begun))
+    waitingBytes += line.length - begun
+  }
+  function endTurn(): void {
+    const lines = turn
+    turn = []
+    turnChars = 0
+    const bytes = Buffer.from(lines.join(''))
+    const { written, problem } = waiting.length === 0 ? tryWrite(target, bytes) : NOTHING
+    if (written === bytes.length) return
+    let left = written
+    for (const line of lines.map((text) => Buffer.from(text))) {
+      const begun = Math.min(left, line.length)
+      left -= begun
+      if (begun < line.length) keep(line, begun)
+    }
+    later(problem)
+  }
+
   // The last words of a process that ends, as far as they go without waiting.
-  process.on('exit', drain)
+  process.on('exit', () => {
+    endTurn()
+    drain()
+  })
   return {
-    write(text) {
-      const line = Buffer.from(text)
-      const { written, problem } = waiting.length === 0 ? tryWrite(target, line) : NOTHING
-      if (written === line.length) return
-      // The rest of a line that has begun is always kept: half of one would spoil the next.
-      if (written === 0 && waitingBytes + line.length > MAX_WAITING_BYTES) return drop()
-      waiting.push(line.subarray(written))
-      waitingBytes += line.length - written
-      later(problem)
+    write(line) {
+      turnChars += line.length
+      if (turn.push(line) === 1) setImmediate(endTurn)
+      if (turnChars > MAX_TURN_CHARS) endTurn()
     },
     get dropped() {
       return dropped
