@@ -43,6 +43,8 @@ export const MAX_HISTORY_ROWS = 1000
 const MAX_QUEUED = 200
 /** The watcher is away with a queue of MAX_QUEUED on purpose: that it fills, and says so, is what is wanted. */
 const FULL_QUEUE = '"why":"queue"'
+/** A busy machine gives the bridge no time for seconds: that it sees that is right, and no fault of a limb. */
+const STOOD_STILL = 'the process stood still'
 const WATCHER_PASSWORD = 'a password of the soak'
 /** Each limb lives so often at least before a stage is over. */
 const LIVES_OF_A_STAGE = 2
@@ -59,22 +61,19 @@ const SETTINGS = {
 export async function soak(options: SoakOptions): Promise<SoakReport> {
   const folder = mkdtempSync(join(tmpdir(), 'limb-soak-'))
   const hook = new URL('../bench/gc-on-request.ts', import.meta.url).href
+  const trouble: string[] = []
   const bridge = await startBridge({
     folder,
+    hear: (line) => {
+      if (!/"level":"(warn|error|fatal)"/.test(line)) return
+      if (line.includes(FULL_QUEUE) || line.includes(STOOD_STILL)) return
+      trouble.push(line)
+      trouble.splice(0, trouble.length - 50)
+    },
     // `ready` is an info line; the level is lowered to what matters by the look at the lines.
     settings: { ...SETTINGS, log: { level: 'info', format: 'json' } },
     ipc: true,
     nodeArgs: ['--expose-gc', '--import', hook],
-  })
-  const trouble: string[] = []
-  bridge.child.stdout?.on('data', (chunk: Buffer) => {
-    trouble.push(
-      ...chunk
-        .toString()
-        .split('\n')
-        .filter((line) => /"level":"(warn|error|fatal)"/.test(line) && !line.includes(FULL_QUEUE)),
-    )
-    trouble.splice(0, trouble.length - 50)
   })
   try {
     return await run(bridge, folder, trouble, options)
