@@ -45,7 +45,15 @@ async function signingProxy(port: number, name: string, password: string) {
   const proxy = createServer((asked, answer) => {
     const { method, headers, url: path } = asked
     const { 'content-length': _, ...rest } = headers
-    const options = { host: '127.0.0.1', port, path, method, headers: { ...rest, authorization } }
+    // A connection each: one that was kept may be ended by the bridge in the moment in which it is used again.
+    const options = {
+      host: '127.0.0.1',
+      port,
+      path,
+      method,
+      agent: false,
+      headers: { ...rest, authorization },
+    }
     const onward = request(options, (response) => {
       answer.writeHead(response.statusCode ?? 500, response.headers)
       answer.flushHeaders()
@@ -79,7 +87,8 @@ async function run(scenario: string): Promise<{ code: number | null; text: strin
   let out = ''
   for (const stream of [child.stdout, child.stderr])
     stream.on('data', (chunk: Buffer) => (out += chunk.toString()))
-  const [code] = (await once(child, 'exit')) as [number | null]
+  // Behind its last words; 'exit' may come before them.
+  const [code] = (await once(child, 'close')) as [number | null]
   return { code, text: out }
 }
 

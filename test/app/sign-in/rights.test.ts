@@ -173,6 +173,8 @@ describe('retained topics of a limb', () => {
     for (const topic of ['a', 'b', 'c', 'd']) await live.next(`limb/node/cam1/data/${topic}`)
     const later = await app.admin()
     await later.subscribe('limb/node/+/data/#')
+    // They may come behind the answer to a ping.
+    while (later.waiting.length < 2) await later.settle()
     await later.settle()
     expect(later.waiting.map(({ text }) => text).sort()).toEqual(['a', 'b'])
     const text = await (await fetch(`http://127.0.0.1:${app.bridge.http?.port}/metrics`)).text()

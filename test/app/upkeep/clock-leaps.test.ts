@@ -217,6 +217,12 @@ describe.each([
     expect(session).toMatchObject({ clientId: 'ada-1', live: false })
     expect(Date.parse(session.since)).toBeLessThanOrEqual(app.clock.wallMs())
     await pass(app, 2 * HOUR_MS, 300_000)
-    expect(await known()).toEqual([])
+    // Chores take turns, and some of them wait for a file system that no fake clock moves.
+    await expect
+      .poll(async () => {
+        await pass(app, 300_000, 300_000)
+        return await known()
+      })
+      .toEqual([])
   })
 })

@@ -1,7 +1,9 @@
 import { existsSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
+import Sqlite from 'better-sqlite3'
 import { expect, test } from 'vitest'
 import { keyOf, startApp, type TestApp } from '../../support/app.ts'
+import { patience } from '../../support/patience.ts'
 
 const HOUR_MS = 3_600_000
 const DAY_MS = 24 * HOUR_MS
@@ -24,7 +26,8 @@ async function backupsIn({ folder, clock }: TestApp, wanted: number): Promise<st
       return []
     }
   }
-  for (let i = 0; i < 500 && list().length !== wanted; i++) {
+  const end = performance.now() + patience(10_000)
+  while (list().length !== wanted && performance.now() < end) {
     // Chores take turns, and each turn waits for a file system that no fake clock moves.
     clock.advance(200)
     await new Promise((resolve) => setTimeout(resolve, 10))
@@ -83,16 +86,29 @@ test('a wall clock that jumps fires no deadline, ends no session and deletes not
   expect(present).toBe(true)
 })
 
+/** A database that SQLite finds nothing wrong with. */
+function isWhole(file: string): boolean {
+  const sql = new Sqlite(file, { readonly: true })
+  try {
+    return sql.pragma('integrity_check', { simple: true }) === 'ok'
+  } catch {
+    return false
+  } finally {
+    sql.close()
+  }
+}
+
 test('a backup that is under way keeps no bridge from stopping, and leaves nothing behind', async () => {
   const app = await startApp({ backup: { everyHours: 24 } }, { fakeClock: true })
   const folder = join(app.folder, 'backups')
   await pass(app, 60_000, 10_000)
   // The file is made by the thread before it is filled.
-  for (let i = 0; i < 500 && !existsSync(folder); i++) {
+  while (!existsSync(folder)) {
     app.clock.advance(200)
-    await new Promise((resolve) => setTimeout(resolve, 5))
+    await new Promise((resolve) => setTimeout(resolve, 1))
   }
   await app.bridge.stop()
-  expect(readdirSync(folder)).toEqual([])
+  // On a busy machine the thread may have come to its end before this one saw the folder: then a whole backup is there.
+  expect(readdirSync(folder).filter((name) => !isWhole(join(folder, name)))).toEqual([])
   await app[Symbol.asyncDispose]()
 })

@@ -2,6 +2,7 @@ import { join } from 'node:path'
 import Sqlite from 'better-sqlite3'
 import { expect, it, onTestFinished } from 'vitest'
 import { startApp } from '../../support/app.ts'
+import { patience } from '../../support/patience.ts'
 import { connectRaw } from '../../support/raw-client.ts'
 
 /** The longest turn that anything may take, in milliseconds of this thread: a busy machine makes none of them longer. */
@@ -27,60 +28,69 @@ async function longestTurn(work: () => Promise<unknown>): Promise<number> {
   return longest
 }
 
-it('answers whatever is asked in turns of at most 50 ms', async () => {
-  await using app = await startApp({ mqtt: { maxWorkMsPerSecond: 1000 } })
-  const admin = await app.admin()
-  const { password } = await admin.do('admin', 'principal/add', { name: 'dash', role: 'viewer' })
-  const capabilities = Array.from({ length: 5 }, (_, i) => ({
-    cap: `cap${i}`,
-    commands: [`cap${i}.on`, `cap${i}.off`],
-    authLevel: 'free',
-  }))
-  const nodes = Array.from({ length: NODES }, (_, i) => ({ nodeId: `node${i}`, capabilities }))
-  for (let i = 0; i < NODES; i += 500)
-    await admin.do('admin', 'node/import', { nodes: nodes.slice(i, i + 500) })
-  fill(join(app.folder, 'limb.sqlite'))
+it(
+  'answers whatever is asked in turns of at most 50 ms',
+  async () => {
+    await using app = await startApp({ mqtt: { maxWorkMsPerSecond: 1000 } })
+    const admin = await app.admin()
+    const { password } = await admin.do('admin', 'principal/add', { name: 'dash', role: 'viewer' })
+    const capabilities = Array.from({ length: 5 }, (_, i) => ({
+      cap: `cap${i}`,
+      commands: [`cap${i}.on`, `cap${i}.off`],
+      authLevel: 'free',
+    }))
+    const nodes = Array.from({ length: NODES }, (_, i) => ({ nodeId: `node${i}`, capabilities }))
+    for (let i = 0; i < NODES; i += 500)
+      await admin.do('admin', 'node/import', { nodes: nodes.slice(i, i + 500) })
+    fill(join(app.folder, 'limb.sqlite'))
 
-  const client = await connectRaw(app.bridge.mqtt, { clientId: 'w', username: 'dash', password })
-  onTestFinished(() => client.cut())
-  let answers = 0
-  let taken = 0
-  client.onMessage = (topic) => {
-    if (topic.includes('/response/')) answers++
-    else taken++
-  }
-  await client.subscribe('limb/principal/dash/response/#')
-  const ask = async (verb: string, args: object, times = 4) => {
-    const wanted = answers + times
-    for (let i = 0; i < times; i++)
-      await client.publish(`limb/principal/dash/request/${verb}`, JSON.stringify({ transaction: i, ...args }))
-    await expect.poll(() => answers, { timeout: 60_000 }).toBeGreaterThanOrEqual(wanted)
-  }
-  // The first of everything compiles it.
-  await ask('node/list', { limit: 10 }, 20)
-  const turns: Record<string, number> = {}
-  const measure = async (name: string, work: () => Promise<unknown>) => {
-    turns[name] = await longestTurn(work)
-  }
-  await measure('node/list', () => ask('node/list', { limit: 1000 }))
-  await measure('node/list, the last page', () => ask('node/list', { limit: 1000, after: 'node8' }))
-  await measure('invocation/list', () => ask('invocation/list', { limit: 1000 }))
-  await measure('invocation/list of nobody', () =>
-    ask('invocation/list', { principal: 'nobody', limit: 1000 }),
-  )
-  await measure('invocation/list of a state', () => ask('invocation/list', { state: 'waiting', limit: 1000 }))
-  await measure('audit/list', () => ask('audit/list', { limit: 1000 }))
-  await measure('audit/list of a family', () => ask('audit/list', { kind: 'lease.', limit: 1000 }))
-  await measure('policy/list', () => ask('policy/list', { limit: 1000 }))
-  await measure('principal/list', () => ask('principal/list', { limit: 1000 }))
-  await measure('node/history', () => ask('node/history', { nodeId: 'node1' }))
-  await measure('bridge/health', () => ask('bridge/health', {}))
-  await measure('all retained topics', async () => {
-    await client.subscribe('#')
-    await expect.poll(() => taken, { timeout: 60_000 }).toBeGreaterThan(NODES * 2)
-  })
-  expect(Object.entries(turns).filter(([, ms]) => ms > MAX_TURN_MS)).toEqual([])
-}, 180_000)
+    const client = await connectRaw(app.bridge.mqtt, { clientId: 'w', username: 'dash', password })
+    onTestFinished(() => client.cut())
+    let answers = 0
+    let taken = 0
+    client.onMessage = (topic) => {
+      if (topic.includes('/response/')) answers++
+      else taken++
+    }
+    await client.subscribe('limb/principal/dash/response/#')
+    const ask = async (verb: string, args: object, times = 4) => {
+      const wanted = answers + times
+      for (let i = 0; i < times; i++)
+        await client.publish(
+          `limb/principal/dash/request/${verb}`,
+          JSON.stringify({ transaction: i, ...args }),
+        )
+      await expect.poll(() => answers, { timeout: 60_000 }).toBeGreaterThanOrEqual(wanted)
+    }
+    // The first of everything compiles it.
+    await ask('node/list', { limit: 10 }, 20)
+    const turns: Record<string, number> = {}
+    const measure = async (name: string, work: () => Promise<unknown>) => {
+      turns[name] = await longestTurn(work)
+    }
+    await measure('node/list', () => ask('node/list', { limit: 1000 }))
+    await measure('node/list, the last page', () => ask('node/list', { limit: 1000, after: 'node8' }))
+    await measure('invocation/list', () => ask('invocation/list', { limit: 1000 }))
+    await measure('invocation/list of nobody', () =>
+      ask('invocation/list', { principal: 'nobody', limit: 1000 }),
+    )
+    await measure('invocation/list of a state', () =>
+      ask('invocation/list', { state: 'waiting', limit: 1000 }),
+    )
+    await measure('audit/list', () => ask('audit/list', { limit: 1000 }))
+    await measure('audit/list of a family', () => ask('audit/list', { kind: 'lease.', limit: 1000 }))
+    await measure('policy/list', () => ask('policy/list', { limit: 1000 }))
+    await measure('principal/list', () => ask('principal/list', { limit: 1000 }))
+    await measure('node/history', () => ask('node/history', { nodeId: 'node1' }))
+    await measure('bridge/health', () => ask('bridge/health', {}))
+    await measure('all retained topics', async () => {
+      await client.subscribe('#')
+      await expect.poll(() => taken, { timeout: 60_000 }).toBeGreaterThan(NODES * 2)
+    })
+    expect(Object.entries(turns).filter(([, ms]) => ms > MAX_TURN_MS)).toEqual([])
+  },
+  patience(90_000),
+)
 
 /** Rows that would take long to make by asking. */
 function fill(file: string): void {

@@ -5,7 +5,7 @@ import { afterEach, expect, test } from 'vitest'
 import type { Log } from '../../../src/bridge/ports.ts'
 import { serviceManager } from '../../../src/host/systemd/notify.ts'
 import { type NotifyHelper, notifyHelper } from '../../../src/host/systemd/notify-helper.ts'
-import { systemClock } from '../../../src/kernel/clock.ts'
+import { type Clock, systemClock } from '../../../src/kernel/clock.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
 
 const cleanups: (() => void)[] = []
@@ -113,7 +113,8 @@ function recorder(afterwards: string) {
     `#!/bin/sh\nfor a in "$@"; do printf '%s|%s\\n' "$NOTIFY_SOCKET" "$a" >>${file}; done\n${afterwards}\n`,
   )
   chmodSync(join(folder, 'systemd-notify'), 0o755)
-  const helper = (clock = systemClock) => {
+  // A busy machine may take its time to start a shell.
+  const helper = (clock: Clock = new FakeClock()) => {
     const made = notifyHelper('/run/test-notify', `${folder}:/usr/bin:/bin`, clock)
     cleanups.push(made.close)
     return made
