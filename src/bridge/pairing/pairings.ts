@@ -166,6 +166,7 @@ export class Pairings {
   async reregister(session: Session, nodeId: string, registration: Registration): Promise<void> {
     const known = this.#unchanged(nodeId, registration)
     if (known) {
+      this.#attempts.registered(nodeId)
       this.#answers.send(session, approvedAnswer(this.#world.settings, known, undefined))
       return
     }
