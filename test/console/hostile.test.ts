@@ -232,12 +232,10 @@ describe('a stolen token', () => {
     'is what a browser keeps, and never a password',
     async () => {
       await using signedIn = await world.open('boss')
-      await signedIn.page.waitForTimeout(1500)
-      const kept = await signedIn.page
-        .locator('html')
-        .evaluate(() => JSON.stringify([sessionStorage, localStorage]))
-      expect(kept).toContain('lbt_')
-      expect(kept).not.toContain(passwordOf('boss'))
+      const kept = () =>
+        signedIn.page.locator('html').evaluate(() => JSON.stringify([sessionStorage, localStorage]))
+      await expect.poll(kept, { timeout: patience(15_000) }).toContain('lbt_')
+      expect(await kept()).not.toContain(passwordOf('boss'))
     },
     patience(60_000),
   )

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import mqtt, { type MqttClient } from 'mqtt'
 import type { Browser, BrowserContext, Page } from 'playwright-core'
 import { afterAll, beforeAll, expect, it } from 'vitest'
+import { onFreePort } from '../support/app.ts'
 import { type BridgeProcess, startBridge } from '../support/bridge-process.ts'
 import { connect, type TestClient } from '../support/client.ts'
 import { connectControl } from '../support/control-client.ts'
@@ -41,7 +42,7 @@ async function start(): Promise<void> {
     http: { port: ports.http },
     presence: { maxChangesPerSecond: 1000 },
   }
-  bridge = await startBridge({ folder, settings })
+  bridge = await onFreePort(() => startBridge({ folder, settings }))
   ports.mqtt = bridge.mqtt.port
   ports.http = bridge.http?.port ?? 0
 }

@@ -42,6 +42,7 @@ export async function startBrowser(): Promise<Browser> {
   return await chromium.launch({
     executablePath: '/usr/bin/chromium',
     args: ['--no-sandbox', '--disable-dev-shm-usage'],
+    timeout: patience(30_000),
   })
 }
 
