@@ -6,10 +6,11 @@ import type { LogThrottle } from '../kernel/log-throttle.ts'
 import { McpEndpoint } from '../mcp/streamable/endpoint.ts'
 import { registerApi } from './api/api.ts'
 import type { ApiPorts } from './api/ports.ts'
-import { BodyBytes, UnreadBytes } from './held-bytes.ts'
+import { BodyBytes, StrangersUnreadBytes, UnreadBytes } from './held-bytes.ts'
 import { namesOf } from './hosts.ts'
 import { mcpRoutes } from './mcp/routes.ts'
 import type { Metrics } from './metrics.ts'
+import { boundAnswers, decorateIdentity } from './unread-answers.ts'
 
 export interface DoorOptions {
   /** The bridge behind the doors; undefined: there are none. */
@@ -42,18 +43,13 @@ export async function openDoors(
   refused: LogThrottle,
 ): Promise<() => DoorReadings> {
   const { ports, clock, log, maxPacketBytes: maxBodyBytes } = options
-  if (ports === undefined) return () => ({ mcpSessions: 0, mcpKeptBytes: 0, httpHeldBytes: 0 })
-  const allowedOrigins = () => options.allowedOrigins
   const bodies = new BodyBytes()
-  const unread = new UnreadBytes((principal) => {
-    options.metrics.count('http_connections_ended')
-    refused.write('unread', (suppressed) =>
-      log.warn(
-        { principal, suppressed },
-        `http: ${principal} does not read what it asked for, or asks for too much at once; its connection is ended`,
-      ),
-    )
-  })
+  const { unread, ofStrangers } = answers(options, refused)
+  decorateIdentity(app)
+  boundAnswers(app, unread, ofStrangers)
+  const heldBytes = () => bodies.bytes + unread.bytes + ofStrangers.bytes
+  if (ports === undefined) return () => ({ mcpSessions: 0, mcpKeptBytes: 0, httpHeldBytes: heldBytes() })
+  const allowedOrigins = () => options.allowedOrigins
   const held = { bodies, unread }
   if (options.api) await registerApi(app, { ports, clock, maxBodyBytes, allowedOrigins, ...held })
   const endpoint = endpointOf(ports, clock)
@@ -74,8 +70,31 @@ export async function openDoors(
   return () => ({
     mcpSessions: endpoint.sessions,
     mcpKeptBytes: endpoint.keptBytes,
-    httpHeldBytes: bodies.bytes + unread.bytes,
+    httpHeldBytes: heldBytes(),
   })
+}
+
+/** Counts the answers that are not read, of principals and of all others; the log names who has to go. */
+function answers({ metrics, log }: DoorOptions, refused: LogThrottle) {
+  const unread = new UnreadBytes((principal) => {
+    metrics.count('http_connections_ended')
+    refused.write('unread', (suppressed) =>
+      log.warn(
+        { principal, suppressed },
+        `http: ${principal} does not read what it asked for, or asks for too much at once; its connection is ended`,
+      ),
+    )
+  })
+  const ofStrangers = new StrangersUnreadBytes(() => {
+    metrics.count('http_connections_ended')
+    refused.write('unread by strangers', (suppressed) =>
+      log.warn(
+        { suppressed },
+        'http: answers to requests without a sign-in are not read; the oldest of their connections are ended',
+      ),
+    )
+  })
+  return { unread, ofStrangers }
 }
 
 function endpointOf({ version, topics, feed }: ApiPorts, clock: Clock): McpEndpoint {

@@ -1,11 +1,15 @@
 import { Counts } from '../kernel/counts.ts'
 
-/** Bounds what those who signed in over HTTP make the bridge hold: requests that are not whole, answers that are not read. */
+/** Bounds what those who ask over HTTP make the bridge hold: requests that are not whole, answers that are not read. */
 
 const MIB = 1_048_576
 
 /** The bytes of one principal, whatever it asks by, and of all of them. */
 export const HELD_BOUNDS = { ofPrincipal: 16 * MIB, inAll: 32 * MIB } as const
+/** The bytes of the answers to all who have not signed in, beside those of principals. */
+export const STRANGERS_BYTES = 16 * MIB
+/** Ended until this share is left, so that the next answer does not mean another look at all. */
+const STRANGERS_DOWN_TO = 7 / 8
 
 /** One response whose client may not read it. */
 export interface UnreadResponse {
@@ -95,6 +99,62 @@ export class UnreadBytes {
     if (!this.#open.has(response)) return
     this.#set(response, 0)
     this.#open.delete(response)
+  }
+}
+
+/** One answer to somebody who has not signed in. */
+export interface StrangersAnswer {
+  readonly bytes: number
+  /** Is false while it is being made, and when the system has taken all of it. */
+  readonly isUnread: () => boolean
+  /** Ends the connection. */
+  readonly end: () => void
+}
+
+/**
+ * Counts the bytes of answers to those who have not signed in, as {@link UnreadBytes} does for principals. Beyond the
+ * bound the oldest that are not read end, so that nobody pushes out those who read what they ask for.
+ */
+export class StrangersUnreadBytes {
+  readonly #ended: () => void
+  /** The oldest first. */
+  readonly #open = new Set<StrangersAnswer>()
+  #bytes = 0
+  #lookAbove = STRANGERS_BYTES
+
+  /** `ended` is told of each that had to go. */
+  constructor(ended: () => void) {
+    this.#ended = ended
+  }
+
+  get bytes(): number {
+    return this.#bytes
+  }
+
+  /** Counts an answer until the function is called that it returns. */
+  enter(answer: StrangersAnswer): () => void {
+    this.#open.add(answer)
+    this.#bytes += answer.bytes
+    if (this.#bytes > this.#lookAbove) this.#shrink()
+    return () => this.#leave(answer)
+  }
+
+  #shrink(): void {
+    const aim = STRANGERS_BYTES * STRANGERS_DOWN_TO
+    for (const answer of this.#open) {
+      if (this.#bytes <= aim) break
+      if (!answer.isUnread()) continue
+      this.#leave(answer)
+      this.#ended()
+      answer.end()
+    }
+    // Answers that a whole fleet is being sent in one turn of the event loop are not unread: the next look comes later.
+    this.#lookAbove = Math.max(STRANGERS_BYTES, this.#bytes / STRANGERS_DOWN_TO)
+  }
+
+  #leave(answer: StrangersAnswer): void {
+    if (!this.#open.delete(answer)) return
+    this.#bytes -= answer.bytes
   }
 }
 

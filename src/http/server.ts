@@ -1,5 +1,6 @@
 import { once } from 'node:events'
 import { createServer, type Socket } from 'node:net'
+import { setImmediate as setImmediately } from 'node:timers/promises'
 import type { SecureContextOptions, Server as SecureServer } from 'node:tls'
 import { type FastifyInstance, fastify } from 'fastify'
 import type { Log } from '../bridge/ports.ts'
@@ -16,6 +17,7 @@ import { boundHttpConnections } from './http-connections.ts'
 import type { Metrics } from './metrics.ts'
 import { limitPerAddress } from './per-address.ts'
 import { standBehindProxies } from './proxies.ts'
+import { takeTurns } from './request-turns.ts'
 import { type Attach, PATH, webSocketGate } from './websocket.ts'
 
 /** Health, metrics, and MQTT over WebSocket, as plain HTTP. */
@@ -101,15 +103,7 @@ export async function startHttp(given: HttpOptions): Promise<HttpServer> {
       )
     },
   )
-  boundHttpConnections(app.server, HTTP_CONNECTIONS, () => {
-    options.metrics.count('http_connections_ended')
-    const suppressed = refusals.due('plain')
-    if (suppressed !== undefined)
-      options.log.warn(
-        { max: HTTP_CONNECTIONS, suppressed },
-        'http: too many connections beside those of WebSocket; the oldest that waits for nothing is ended',
-      )
-  })
+  boundRequests(app, options, refusals)
   const door = standBehindProxies(app.server, options, refusals)
   app.server.on('upgrade', (request, socket, head) => gate.upgrade(request, socket, head))
   headers(app)
@@ -142,6 +136,32 @@ export async function startHttp(given: HttpOptions): Promise<HttpServer> {
       await app.close()
     },
   }
+}
+
+/** Bounds what asks: connections beside those of WebSocket, and requests in one go. */
+function boundRequests(app: FastifyInstance, { metrics, log }: HttpOptions, refusals: LogThrottle): void {
+  const ended = (why: string, fields: object, text: string) => {
+    metrics.count('http_connections_ended')
+    refusals.write(why, (suppressed) => log.warn({ ...fields, suppressed }, text))
+  }
+  const turns = takeTurns(app.server, () =>
+    ended(
+      'at once',
+      {},
+      'http: a connection asked for too much at once, before it had its answers; it is ended',
+    ),
+  )
+  boundHttpConnections(
+    app.server,
+    HTTP_CONNECTIONS,
+    () =>
+      ended(
+        'plain',
+        { max: HTTP_CONNECTIONS },
+        'http: too many connections beside those of WebSocket; the oldest that waits for nothing is ended',
+      ),
+    (request) => turns.hasBegun(request),
+  )
 }
 
 const REFUSALS = { quietMs: 10_000, lines: 5, maxKeys: 10, maxLines: 50 } as const
@@ -186,7 +206,20 @@ function headers(app: FastifyInstance): void {
   })
 }
 
+/** Makes one text for all who ask in one turn of the event loop; whoever asks while it is made gets the next one. */
+function shared(make: () => Promise<string>): () => Promise<string> {
+  let next: Promise<string> | undefined
+  return () => {
+    next ??= setImmediately().then(() => {
+      next = undefined
+      return make()
+    })
+    return next
+  }
+}
+
 function routes(app: FastifyInstance, options: HttpOptions, access: Access): void {
+  const metrics = shared(() => options.metrics.text())
   app.get('/healthz', async () => ({ status: 'ok' }))
 
   app.get('/readyz', async (_request, reply) => {
@@ -201,7 +234,7 @@ function routes(app: FastifyInstance, options: HttpOptions, access: Access): voi
       return { error: 'send `Authorization: Bearer <http.token>`' }
     }
     reply.type(options.metrics.contentType)
-    return options.metrics.text()
+    return await metrics()
   })
 
   // An upgrade never comes here; a proxy that does not pass it on makes this of it.

@@ -1,5 +1,6 @@
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
+import { Unacknowledged } from '../../src/broker/unacknowledged.ts'
 import { type Running, start, tempFolder } from './fixture.ts'
 import {
   connectPacket,
@@ -240,4 +241,20 @@ describe('what was not acknowledged is not sent again', () => {
     await again.settle()
     expect(again.messages).toEqual([])
   })
+})
+
+test('of all sessions together have a bound in bytes: the oldest are given up, and their sessions look again', () => {
+  const dropped: string[] = []
+  const unacknowledged = new Unacknowledged((clientId) => dropped.push(clientId))
+  const payload = Buffer.alloc(4 * 1024 * 1024 - 1024)
+  const sessionOf = (id: string) => {
+    const message = { qos: 1, packet: { topic: 't', payload } }
+    const outbox = { leftBehind: [{ messageId: 1, message, released: false }] }
+    const identity = { kind: 'limb', nodeId: id }
+    return { client: { id }, identity, storedBefore: true, delivery: { close() {}, outbox } } as never
+  }
+  const ids = Array.from({ length: 10 }, (_, i) => `c${i}`)
+  for (const id of ids) unacknowledged.keep(sessionOf(id), id)
+  expect(dropped).toEqual(['c0', 'c1'])
+  expect(ids.map((id) => unacknowledged.take(sessionOf(id)).length)).toEqual([0, 0, 1, 1, 1, 1, 1, 1, 1, 1])
 })

@@ -1,5 +1,11 @@
 import { describe, expect, test } from 'vitest'
-import { BodyBytes, HELD_BOUNDS, UnreadBytes } from '../../src/http/held-bytes.ts'
+import {
+  BodyBytes,
+  HELD_BOUNDS,
+  STRANGERS_BYTES,
+  StrangersUnreadBytes,
+  UnreadBytes,
+} from '../../src/http/held-bytes.ts'
 
 const MIB = 1_048_576
 
@@ -84,5 +90,45 @@ describe('bodies of requests', () => {
 
   test('one alone always has room, however large it may be', () => {
     expect(new BodyBytes().reserve('ann', 100 * MIB)).toBeDefined()
+  })
+})
+
+describe('answers to those who have not signed in', () => {
+  function strangers() {
+    let ended = 0
+    const unread = new StrangersUnreadBytes(() => ended++)
+    const gone: string[] = []
+    const answer = (name: string, mib: number, isUnread = true) =>
+      unread.enter({ bytes: mib * MIB, isUnread: () => isUnread, end: () => gone.push(name) })
+    return { unread, answer, gone, ended: () => ended }
+  }
+
+  test('that are not read have a bound together: the oldest end, whatever their size', () => {
+    const { unread, answer, gone, ended } = strangers()
+    answer('small', 1)
+    answer('large', 8)
+    answer('third', 7)
+    expect(gone).toEqual([])
+    answer('last', 2)
+    expect(gone).toEqual(['small', 'large'])
+    expect(ended()).toBe(2)
+    expect(unread.bytes).toBe(9 * MIB)
+    expect(unread.bytes).toBeLessThanOrEqual(STRANGERS_BYTES)
+  })
+
+  test('that are being sent, or that the system has taken, end for nobody', () => {
+    const { answer, gone } = strangers()
+    for (let i = 0; i < 40; i++) answer(`read ${i}`, 1, false)
+    answer('unread', 1)
+    expect(gone).toEqual([])
+    for (let i = 0; i < 40; i++) answer(`more ${i}`, 1, false)
+    expect(gone).toEqual(['unread'])
+  })
+
+  test('count no more when they were read', () => {
+    const { unread, answer, gone } = strangers()
+    for (let i = 0; i < 100; i++) answer(`${i}`, 4)()
+    expect(gone).toEqual([])
+    expect(unread.bytes).toBe(0)
   })
 })

@@ -188,3 +188,29 @@ test('of HTTP connections the oldest whose request is not whole is ended too, an
   http.closeAllConnections()
   http.close()
 })
+
+test('of HTTP connections the oldest that only has to read its answer is ended too', async () => {
+  // More than what the system takes for a client that never reads.
+  const large = Buffer.alloc(24 * 1024 * KIB)
+  const http = createServer((_request, response) => response.end(large))
+  boundHttpConnections(http, 3, () => undefined)
+  http.listen(0, '127.0.0.1')
+  await once(http, 'listening')
+  const { port } = http.address() as { port: number }
+  const asking = async () => {
+    const socket = connect(port, '127.0.0.1').on('error', () => undefined)
+    const closed = once(socket, 'close')
+    socket.pause()
+    const begun = once(http, 'request')
+    socket.write('GET / HTTP/1.1\r\nHost: x\r\n\r\n')
+    await begun
+    return { socket, closed }
+  }
+  const all = []
+  for (let i = 0; i < 4; i++) all.push(await asking())
+  all[0]?.socket.resume()
+  await all[0]?.closed
+  for (const { socket } of all) socket.destroy()
+  http.closeAllConnections()
+  http.close()
+})

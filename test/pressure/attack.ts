@@ -1,4 +1,5 @@
-import { ATTACKS, type Target } from './attacks.ts'
+import type { Target } from './attacker.ts'
+import { ATTACKS } from './attacks.ts'
 
 /** `node attack.ts KIND NAME TARGET`: runs one attack, and prints how much it did. */
 

@@ -1,71 +1,9 @@
-import { randomBytes } from 'node:crypto'
-import { connect, type Socket } from 'node:net'
+import type { Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { connectPacket, publishPacket, subscribePacket } from '../support/mqtt-wire.ts'
+import { AGENT, type Attack, hold, id, LIMB, session, until, VIEWER } from './attacker.ts'
+import { CONSOLE_ATTACKS, HTTP_ATTACKS, MCP_ATTACKS } from './http-attacks.ts'
 
-/** What one weak secret, or none, can do to a bridge. Each runs in a process of its own, against loopback only. */
-
-export interface Target {
-  readonly mqtt: number
-  readonly http: number
-  readonly seconds: number
-  readonly viewer: string
-  readonly agent: string
-  readonly limbKey: string
-}
-
-/** Returns how much it did, so that a scenario that did nothing is none. */
-export type Attack = (target: Target) => Promise<number>
-
-export const VIEWER = 'dash'
-export const AGENT = 'bot'
-export const LIMB = 'bad'
-
-const until = (seconds: number) => performance.now() + seconds * 1000
-
-function open(port: number): Socket {
-  const socket = connect({ host: '127.0.0.1', port })
-  socket.on('error', () => {})
-  return socket
-}
-
-/** A session whose CONNACK was awaited. */
-async function session(port: number, clientId: string, username: string, password?: string): Promise<Socket> {
-  const socket = open(port)
-  socket.write(connectPacket({ clientId, username, password }))
-  await new Promise<void>((done) => {
-    socket.once('data', () => done())
-    socket.once('close', () => done())
-  })
-  return socket
-}
-
-/** Keeps `count` connections that each send `first` and nothing more; those that are ended are opened again. */
-async function hold(
-  { seconds }: Target,
-  port: number,
-  count: number,
-  speak: (socket: Socket) => void,
-): Promise<number> {
-  const end = until(seconds)
-  const sockets = new Set<Socket>()
-  let opened = 0
-  while (performance.now() < end) {
-    for (let i = 0; i < 20 && sockets.size < count; i++) {
-      const socket = open(port)
-      sockets.add(socket)
-      opened++
-      socket.once('close', () => sockets.delete(socket))
-      socket.once('connect', () => speak(socket))
-      socket.resume()
-    }
-    await sleep(20)
-  }
-  for (const socket of sockets) socket.destroy()
-  return opened
-}
-
-const id = () => randomBytes(6).toString('hex')
 const webSocket = (socket: Socket, then: () => void) => {
   socket.write(
     'GET /mqtt HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n' +
@@ -249,6 +187,42 @@ const comingAndGoing: Attack = async ({ mqtt, limbKey, seconds }) => {
 
 const STATUSES = ['online', 'busy', 'degraded']
 
+/** Agent's invocations that wait for limbs that are away, with large params. */
+function offlineWaits(more: () => object): Attack {
+  return async ({ mqtt, agent, seconds }) => {
+    const end = until(seconds)
+    const asker = await session(mqtt, id(), AGENT, agent)
+    asker.write(subscribePacket(`limb/principal/${AGENT}/response/#`, 1, 1))
+    asker.resume()
+    let asked = 0
+    while (performance.now() < end && !asker.destroyed) {
+      if (!asker.writableNeedDrain) {
+        const request = {
+          transaction: asked,
+          nodeId: `node${asked % 300}`,
+          command: 'x.y',
+          params: { text: 'p'.repeat(200_000) },
+          offlineWaitSeconds: 3600,
+          ...more(),
+        }
+        const topic = `limb/principal/${AGENT}/request/invoke`
+        asker.write(publishPacket(topic, JSON.stringify(request), (asked++ % 65_000) + 1))
+      }
+      await sleep(10)
+    }
+    asker.destroy()
+    return asked
+  }
+}
+
+/** Several at once, in one process. */
+function together(...attacks: readonly Attack[]): Attack {
+  return async (target) => {
+    const done = await Promise.all(attacks.map((attack) => attack(target)))
+    return done.every((each) => each > 0) ? done.reduce((sum, each) => sum + each, 0) : 0
+  }
+}
+
 /** By kind: the example of the kind first, then siblings of it. */
 export const ATTACKS: Readonly<Record<string, Readonly<Record<string, Attack>>>> = {
   'bytes of strangers': {
@@ -318,4 +292,29 @@ export const ATTACKS: Readonly<Record<string, Readonly<Record<string, Attack>>>>
     'data for who is away': limbPublishing((n) => [`data/same`, Buffer.alloc(200_000, n % 256)], 10),
     'very many small topics': limbPublishing((n) => [`data/t${n}`, 'x'], 1),
   },
+  'webhooks to a server that never answers': {
+    'requests of strangers and a limb that flaps': together(
+      registrations(12_000, 0),
+      limbPublishing((n) => ['heartbeat', JSON.stringify({ status: STATUSES[n % 3] })], 2),
+    ),
+    'requests that change': registrations(4000, 30),
+    'refused verbs of a viewer': asking('policy/set', { principal: 'x' }),
+    'invocations that fail': asking(
+      'invoke',
+      { nodeId: 'node1', command: 'x.y' },
+      { sessions: 4, who: AGENT },
+    ),
+  },
+  'waits for limbs that are away': {
+    'of one agent, with large params': offlineWaits(() => ({})),
+    'with idempotency keys': offlineWaits(() => ({ idempotencyKey: id() })),
+    'for one limb': offlineWaits(() => ({ nodeId: 'node1' })),
+    'while that limb comes and goes': together(
+      offlineWaits(() => ({ nodeId: LIMB, idempotencyKey: id() })),
+      comingAndGoing,
+    ),
+  },
+  'doors of HTTP': HTTP_ATTACKS,
+  'MCP over HTTP': MCP_ATTACKS,
+  'the console': CONSOLE_ATTACKS,
 }

@@ -7,8 +7,8 @@ import { memoryGroup } from './cgroup.ts'
 import { BACK_MIB, type Outcome, underPressure } from './pressure.ts'
 
 /**
- * `npm run test:pressure`: the bridge in a memory cgroup of 400 MiB under every attack, 25 s each; `-- --short` takes the
- * example of each kind, 10 s each, as CI does; `-- --only 'retained data'` takes one.
+ * `npm run test:pressure`: the bridge in a memory cgroup of 400 MiB under every attack, ten minutes of attacks in all;
+ * `-- --short` takes the example of each kind, less than a minute of attacks, as CI does; `-- --only 'retained data'` takes one.
  */
 
 const MEMORY_BYTES = 400 * 1024 * 1024
@@ -17,13 +17,21 @@ const MAX_P99_MS = 1000
 const { values } = parseArgs({
   options: { short: { type: 'boolean' }, seconds: { type: 'string' }, only: { type: 'string' } },
 })
-const seconds = Number(values.seconds ?? (values.short ? 10 : 25))
 const all = Object.entries(ATTACKS).flatMap(([kind, attacks]) =>
   Object.keys(attacks).map((name, i) => ({ kind, name, isExample: i === 0 })),
 )
 const chosen = all.filter(
   ({ name, isExample }) =>
     (!values.short || isExample) && (values.only === undefined || name === values.only),
+)
+
+const SECONDS_IN_ALL = { short: 48, long: 600 }
+const MIN_SECONDS = 4
+const seconds = Number(
+  values.seconds ??
+    (values.short
+      ? Math.max(MIN_SECONDS, Math.floor(SECONDS_IN_ALL.short / chosen.length))
+      : Math.ceil(SECONDS_IN_ALL.long / all.length)),
 )
 
 function problemsOf(outcome: Outcome): string[] {

@@ -1,12 +1,15 @@
 import { execFile } from 'node:child_process'
+import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
+import { type AddressInfo, createServer, type Server } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
+import { WEBHOOK_EVENTS } from '../../src/protocol/webhooks.ts'
 import { type BridgeProcess, startBridge } from '../support/bridge-process.ts'
 import { type ControlClient, connectControl } from '../support/control-client.ts'
 import { connectRaw, type RawClient } from '../support/raw-client.ts'
-import { AGENT, LIMB, type Target, VIEWER } from './attacks.ts'
+import { AGENT, LIMB, type Target, VIEWER } from './attacker.ts'
 import type { MemoryGroup } from './cgroup.ts'
 
 /** One bridge in a memory cgroup under one attack: what became of it, of a healthy limb, and of an operator's verbs. */
@@ -35,9 +38,27 @@ const KEYS = { [HEALTHY]: 'the key of a good limb 1', [LIMB]: 'the key of a bad 
 const NODES = 300
 const BACK_MS = 20_000
 
-const SETTINGS = {
+/** The settings of the bridge, with a webhook to a server that takes requests and never answers. */
+const settings = (silentPort: number) => ({
   presence: { heartbeatSeconds: 2, timeoutSeconds: 10, graceSeconds: 2 },
   invocation: { timeoutSeconds: 5 },
+  webhooks: [
+    {
+      name: 'silent',
+      url: `http://127.0.0.1:${silentPort}/in`,
+      networks: ['127.0.0.1'],
+      secret: `whsec_${Buffer.alloc(24, 7).toString('base64')}`,
+      events: WEBHOOK_EVENTS,
+    },
+  ],
+})
+
+/** Accepts every connection, reads, and says nothing. */
+async function silentServer(): Promise<Server> {
+  const server = createServer((socket) => socket.on('error', () => undefined).resume())
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  return server
 }
 
 interface World {
@@ -53,10 +74,12 @@ export async function underPressure(
   name: string,
   seconds: number,
 ): Promise<Outcome> {
+  const silent = await silentServer()
+  const { port } = silent.address() as AddressInfo
   const start = () =>
     startBridge({
       folder,
-      settings: SETTINGS,
+      settings: settings(port),
       env: { LIMB_ADMIN_PASSWORD: ADMIN },
       wrapper: ['sh', '-c', 'echo $$ > "$0"; exec "$@"', group.members],
     })
@@ -92,6 +115,7 @@ export async function underPressure(
   const again = await start().catch(() => undefined)
   const restarted = again !== undefined
   await again?.kill()
+  silent.close()
   return {
     kind,
     name,

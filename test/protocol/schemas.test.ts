@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { Refusal } from '../../src/kernel/errors.ts'
 import { check, decodeRegistration } from '../../src/protocol/decode.ts'
+import { descriptionSchema } from '../../src/protocol/descriptions.ts'
 import { LIMITS } from '../../src/protocol/limits.ts'
 import {
   errorBodySchema,
@@ -249,4 +250,21 @@ describe('the artifactUri of a result', () => {
     const refusal = refusalOf(() => check(invocationResultSchema, result(uri)))
     expect(refusal).toMatchObject({ code: 'invalid_request', path: 'artifactUri' })
   })
+})
+
+it('a description of 16 KiB is taken, and none that is a byte longer', () => {
+  const described = (bytes: number) => {
+    const properties: object[] = []
+    const size = (description: string) => Buffer.byteLength(JSON.stringify({ description, properties }))
+    for (let i = 0; bytes - size('') > LIMITS.helpChars; i++) {
+      properties.push({ name: `p${i}`, topic: `data/${'x'.repeat(245)}`, type: 'number' })
+    }
+    const description = 'x'.repeat(bytes - size(''))
+    expect(size(description)).toBe(bytes)
+    return { description, properties }
+  }
+  const { success: taken, error } = descriptionSchema.safeParse(described(16_384))
+  expect([taken, error?.issues]).toEqual([true, undefined])
+  const refused = descriptionSchema.safeParse(described(16_385))
+  expect(refused.error?.issues.map(({ message }) => message)).toEqual(['is longer than 16384 bytes'])
 })

@@ -126,9 +126,14 @@ export class VerbDispatcher {
     )
     const message = `the requests of ${name} take more time than one principal may have (${setting}); wait for the answers, then ask less often`
     const error = new Refusal('too_many_requests', message).body()
-    this.#refuse(session, name, verb, withTransaction(payload, { ok: false, error }), context)
+    const refuse = () =>
+      this.#refuse(session, name, verb, withTransaction(payload, { ok: false, error }), context)
+    // Over HTTP nothing but the answer can wait, and its connection asks for nothing more meanwhile.
+    const toldLast = session.respond !== undefined
+    if (!toldLast) refuse()
     const holdMs = this.#turns.holdMs(owner)
     if (holdMs > 0) await new Promise<void>((resolve) => clock.after(holdMs, resolve))
+    if (toldLast) refuse()
     // Whoever does not read its refusals is not read either.
     await this.#room.wait(session)
   }

@@ -4,7 +4,7 @@ import { Refusal } from '../../kernel/errors.ts'
 import type { BodyBytes, UnreadBytes } from '../held-bytes.ts'
 import { crossOrigin, signIn } from './access.ts'
 import { backupRoutes } from './backups.ts'
-import { boundAnswers, boundBodies } from './bounded.ts'
+import { boundBodies } from './bounded.ts'
 import { eventRoutes } from './events.ts'
 import { limbRoutes } from './limbs.ts'
 import { openApi } from './openapi.ts'
@@ -33,13 +33,11 @@ export async function registerApi(app: FastifyInstance, options: ApiOptions): Pr
       reply.type('application/json; charset=utf-8').send(openApi(ports.version)),
     )
     await api.register(async (signedIn) => {
-      signedIn.decorateRequest('identity', null)
       // Before the body is read: whoever may not ask sends none.
       signedIn.addHook('onRequest', async (request, reply) => signIn(request, reply, ports))
       boundBodies(signedIn, bodies, maxBodyBytes, (reply, text) =>
         sendProblem(reply, new Refusal('too_many_requests', text)),
       )
-      boundAnswers(signedIn, unread)
       backupRoutes(signedIn, ports)
       verbRoutes(signedIn, ports)
       eventRoutes(signedIn, ports, clock, unread)

@@ -1,16 +1,10 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import type { Identity } from '../../bridge/ports.ts'
-import type { BodyBytes, UnreadBytes } from '../held-bytes.ts'
+import type { BodyBytes } from '../held-bytes.ts'
 import { onceOver } from '../once-over.ts'
+import { principalOf } from '../unread-answers.ts'
 
-/** Less than this is not counted: a connection costs as much. */
+/** Smaller bodies are not counted: a connection costs as much. */
 const SMALL_BYTES = 16_384
-
-/** Returns the name of the principal that has signed in; empty when nobody has. */
-function principalOf(request: FastifyRequest): string {
-  const identity = request.getDecorator<Identity | null>('identity')
-  return identity?.kind === 'principal' ? identity.name : ''
-}
 
 /** Adds the bound of bodies to routes whose requests have signed in. `refuse` answers when there is no room. */
 export function boundBodies(
@@ -35,19 +29,4 @@ function bodyBytesOf({ headers }: FastifyRequest, maxBodyBytes: number): number 
   const announced = headers['content-length']
   if (announced !== undefined) return Math.min(Number(announced) || 0, maxBodyBytes)
   return headers['transfer-encoding'] === undefined ? 0 : maxBodyBytes
-}
-
-/** Counts answers that are sent in one piece among what clients have not read. */
-export function boundAnswers(app: FastifyInstance, unread: UnreadBytes): void {
-  app.addHook('onSend', async (request, reply, payload) => {
-    const bytes = typeof payload === 'string' || Buffer.isBuffer(payload) ? payload.length : 0
-    if (bytes < SMALL_BYTES) return
-    const place = unread.enter({
-      principal: principalOf(request),
-      measure: () => bytes,
-      end: () => request.raw.socket.destroy(),
-    })
-    onceOver(request, reply, () => place.leave())
-    place.changed()
-  })
 }

@@ -1,13 +1,14 @@
 import { once } from 'node:events'
 import type { ServerResponse } from 'node:http'
-import type { FastifyInstance } from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { Identity, RetainedMessage } from '../../bridge/ports.ts'
 import type { Clock } from '../../kernel/clock.ts'
-import { Counts } from '../../kernel/counts.ts'
 import { Refusal } from '../../kernel/errors.ts'
 import type { UnreadBytes, UnreadPlace, UnreadResponse } from '../held-bytes.ts'
 import { onceOver } from '../once-over.ts'
+import { EVENT_STREAMS, OpenPlaces } from '../open-places.ts'
 import { EventLog, type ServerEvent } from './event-log.ts'
+import { OpenPace } from './open-pace.ts'
 import type { ApiPorts } from './ports.ts'
 import { sendProblem } from './problem.ts'
 
@@ -15,36 +16,37 @@ import { sendProblem } from './problem.ts'
 const HEARTBEAT_MS = 15_000
 /** The bytes that a reader may leave unread; beyond, its connection ends, and it comes back with `Last-Event-ID`. */
 const MAX_UNREAD_BYTES = 4_194_304
-const MAX_READERS = 100
-const MAX_READERS_PER_PRINCIPAL = 16
 
 /** Serves `GET /api/v1/events`: the retained state as of now, then everything that is published, as it happens. */
 export function eventRoutes(app: FastifyInstance, ports: ApiPorts, clock: Clock, unread: UnreadBytes): void {
   const log = new EventLog(ports.topics, ports.feed)
-  const perPrincipal = new Counts()
+  const places = new OpenPlaces(EVENT_STREAMS)
   const open = new Set<ServerResponse>()
+  const pace = new OpenPace(clock)
 
   app.get('/api/v1/events', async (request, reply) => {
     const identity = request.getDecorator<Identity>('identity')
     const name = identity.kind === 'principal' ? identity.name : ''
-    const mine = perPrincipal.of(name)
-    if (log.readers >= MAX_READERS || mine >= MAX_READERS_PER_PRINCIPAL) {
-      const text = `there are ${mine} event streams of ${name} and ${log.readers} in all (at most ${MAX_READERS_PER_PRINCIPAL} and ${MAX_READERS}); close one`
-      return sendProblem(reply, new Refusal('too_many_requests', text))
-    }
-    perPrincipal.add(name)
+    const full = places.full(name, 'event streams')
+    if (full !== undefined) return sendProblem(reply, new Refusal('too_many_requests', `${full}; close one`))
+    places.enter(name)
     reply.hijack()
     const response = reply.raw
     open.add(response)
     const lastId = request.headers['last-event-id']
     const data = (request.query as { data?: string }).data === 'true'
+    if (!(await turnOf(clock, pace.waitMs(name), request, reply))) {
+      open.delete(response)
+      places.leave(name)
+      return
+    }
     const stream = new Stream(response, clock, () => ports.isCurrent(identity), { principal: name, unread })
     const stop = log.read((event) => stream.take(event), { data })
     onceOver(request, reply, () => {
       stop()
       stream.stop()
       open.delete(response)
-      perPrincipal.remove(name)
+      places.leave(name)
     })
     await begin(stream, log, ports, typeof lastId === 'string' ? lastId : '', data).catch(() =>
       response.destroy(),
@@ -53,6 +55,23 @@ export function eventRoutes(app: FastifyInstance, ports: ApiPorts, clock: Clock,
 
   app.addHook('preClose', async () => {
     for (const response of open) response.destroy()
+  })
+}
+
+/** Waits for the turn of a stream. Resolves to false when its client has gone meanwhile. */
+async function turnOf(
+  clock: Clock,
+  waitMs: number,
+  request: FastifyRequest,
+  reply: FastifyReply,
+): Promise<boolean> {
+  if (waitMs === 0) return true
+  return await new Promise((resolve) => {
+    const cancel = clock.after(waitMs, () => resolve(true))
+    onceOver(request, reply, () => {
+      cancel()
+      resolve(false)
+    })
   })
 }
 

@@ -4,6 +4,14 @@ import type { Topics } from '../../protocol/topics.ts'
 
 /** Invocations that may wait for the next poll; the policy's own limits are tighter. */
 const MAX_WAITING = 64
+/** Their bytes, of one limb and of all limbs: they are here until the next poll, also when nobody waits for them any more. */
+const MAX_WAITING_BYTES = 4_194_304
+const MAX_WAITING_BYTES_IN_ALL = 33_554_432
+
+/** The bytes of what waits for all limbs that speak HTTP. */
+export interface WaitingBytes {
+  bytes: number
+}
 
 /**
  * Is a limb that speaks HTTP, to the use cases a session like any other. What it is sent on `pairing` becomes the
@@ -16,6 +24,8 @@ export class HttpLimbSession implements Session {
   readonly #topics: Topics
   readonly #onEnd: (why: SessionEnd) => void
   readonly #invocations: Uint8Array[] = []
+  #invocationBytes = 0
+  readonly #ofAll: WaitingBytes
   #answers: Uint8Array[] = []
   #wake: (() => void) | undefined
   #polledUntilMs = Number.NEGATIVE_INFINITY
@@ -27,12 +37,13 @@ export class HttpLimbSession implements Session {
   constructor(
     identity: Identity,
     address: string,
-    options: { topics: Topics; clock: Clock; onEnd: (why: SessionEnd) => void },
+    options: { topics: Topics; clock: Clock; ofAll: WaitingBytes; onEnd: (why: SessionEnd) => void },
   ) {
     this.identity = identity
     this.address = address
     this.#topics = options.topics
     this.#clock = options.clock
+    this.#ofAll = options.ofAll
     this.#onEnd = options.onEnd
     this.usedAtMs = options.clock.monotonicMs()
   }
@@ -57,10 +68,30 @@ export class HttpLimbSession implements Session {
       if (this.#answers.length > 4) this.#answers.shift()
       return true
     }
-    if (this.#invocations.length >= MAX_WAITING) return false
+    if (!this.#hasRoomFor(payload.length)) return false
     this.#invocations.push(payload)
+    this.#count(payload.length)
     this.#wake?.()
     return true
+  }
+
+  #hasRoomFor(bytes: number): boolean {
+    return (
+      this.#invocations.length < MAX_WAITING &&
+      this.#invocationBytes + bytes <= MAX_WAITING_BYTES &&
+      this.#ofAll.bytes + bytes <= MAX_WAITING_BYTES_IN_ALL
+    )
+  }
+
+  #count(bytes: number): void {
+    this.#invocationBytes += bytes
+    this.#ofAll.bytes += bytes
+  }
+
+  #takeInvocation(): Uint8Array | undefined {
+    const invocation = this.#invocations.shift()
+    this.#count(-(invocation?.length ?? 0))
+    return invocation
   }
 
   /** Takes what was said on `pairing` since the last time, oldest first. */
@@ -94,12 +125,14 @@ export class HttpLimbSession implements Session {
     }
     this.#polledUntilMs = this.#clock.monotonicMs() + slackMs
     // Whoever has gone gets nothing: it waits for the next poll.
-    return signal.aborted ? undefined : this.#invocations.shift()
+    return signal.aborted ? undefined : this.#takeInvocation()
   }
 
   end(why: SessionEnd): void {
     if (!this.alive) return
     this.alive = false
+    this.#invocations.length = 0
+    this.#count(-this.#invocationBytes)
     this.#wake?.()
     this.#onEnd(why)
   }

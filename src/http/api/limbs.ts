@@ -7,7 +7,7 @@ import { isName, NAME_HINT } from '../../protocol/names.ts'
 import type { NodeInbound } from '../../protocol/topics.ts'
 import { peerAddress } from '../address.ts'
 import { onceOver } from '../once-over.ts'
-import { HttpLimbSession } from './limb-session.ts'
+import { HttpLimbSession, type WaitingBytes } from './limb-session.ts'
 import type { ApiPorts } from './ports.ts'
 import { sendProblem } from './problem.ts'
 import { parseAuthorization } from './sign-in.ts'
@@ -65,6 +65,7 @@ class HttpLimbs {
   readonly #ports: ApiPorts
   readonly #clock: Clock
   readonly #sessions = new Map<string, HttpLimbSession>()
+  readonly #waiting: WaitingBytes = { bytes: 0 }
   #cancelSweep: (() => void) | undefined
 
   constructor(ports: ApiPorts, clock: Clock) {
@@ -166,6 +167,7 @@ class HttpLimbs {
     const session: HttpLimbSession = new HttpLimbSession(identity, peerAddress(request), {
       topics: this.#ports.topics,
       clock: this.#clock,
+      ofAll: this.#waiting,
       onEnd: (why) => {
         for (const [nodeId, each] of this.#sessions) {
           if (each !== session) continue

@@ -7,12 +7,13 @@ import { STATUS_OF } from './problem.ts'
 
 type Json = Record<string, unknown>
 
-let made: { version: string; text: string } | undefined
+let made: { version: string; bytes: Buffer } | undefined
 
-/** Returns the OpenAPI 3.1 document of the API, as JSON text; it is made once, from the schemas that check requests. */
-export function openApi(version: string): string {
-  if (made?.version !== version) made = { version, text: JSON.stringify(openApiDocument(version)) }
-  return made.text
+/** Returns the OpenAPI 3.1 document of the API, as JSON; it is made once, from the schemas that check requests. */
+export function openApi(version: string): Buffer {
+  if (made?.version !== version)
+    made = { version, bytes: Buffer.from(JSON.stringify(openApiDocument(version))) }
+  return made.bytes
 }
 
 /** Returns the same as a value. */

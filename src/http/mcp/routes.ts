@@ -15,14 +15,11 @@ import { sendProblem } from '../api/problem.ts'
 import type { BodyBytes, UnreadBytes } from '../held-bytes.ts'
 import { hostAllowed } from '../hosts.ts'
 import { onceOver } from '../once-over.ts'
+import { MCP_RESPONSES, OpenPlaces } from '../open-places.ts'
 import { ResponseStreams } from './response-stream.ts'
 
 export const MCP_PATH = '/mcp'
 const METADATA_PATH = '/.well-known/oauth-protected-resource'
-
-/** The most responses that are open for one principal, and in all. */
-const MAX_OPEN_PER_PRINCIPAL = 64
-const MAX_OPEN = 300
 
 /** The headers that the transport looks at. */
 const HEADERS = ['accept', 'content-type', 'last-event-id'] as const
@@ -105,9 +102,7 @@ function ownHost(
 function transport(app: FastifyInstance, options: McpRouteOptions): void {
   const { ports, endpoint, clock, maxBodyBytes } = options
   const streams = new ResponseStreams(clock, options.unread)
-  const open = new Map<string, number>()
-  let openInAll = 0
-  app.decorateRequest('identity', null)
+  const open = new OpenPlaces(MCP_RESPONSES)
   app.removeAllContentTypeParsers()
   app.addContentTypeParser(
     'application/json',
@@ -132,23 +127,19 @@ function transport(app: FastifyInstance, options: McpRouteOptions): void {
     url: MCP_PATH,
     handler: async (request, reply) => {
       const caller = callerOf(request, ports)
-      const own = open.get(caller.principal) ?? 0
-      if (own >= MAX_OPEN_PER_PRINCIPAL || openInAll >= MAX_OPEN) {
-        const text = `there are ${own} open responses of ${caller.principal} and ${openInAll} in all (at most ${MAX_OPEN_PER_PRINCIPAL} and ${MAX_OPEN}); end some`
-        return await sendAnswer(reply.header('retry-after', '1'), refusedAnswer(429, RPC.server, text))
+      const full = open.full(caller.principal, 'open responses')
+      if (full !== undefined) {
+        const refused = refusedAnswer(429, RPC.server, `${full}; end some`)
+        return await sendAnswer(reply.header('retry-after', '1'), refused)
       }
       const gone = new AbortController()
-      open.set(caller.principal, own + 1)
-      openInAll++
+      open.enter(caller.principal)
       let answer: McpAnswer | undefined
       reply.hijack()
       onceOver(request, reply, () => {
         gone.abort()
         answer?.ended()
-        openInAll--
-        const left = (open.get(caller.principal) ?? 1) - 1
-        if (left === 0) open.delete(caller.principal)
-        else open.set(caller.principal, left)
+        open.leave(caller.principal)
       })
       if (gone.signal.aborted) return reply
       for (const [name, value] of Object.entries(reply.getHeaders())) reply.raw.setHeader(name, value ?? '')

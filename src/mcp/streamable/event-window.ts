@@ -63,10 +63,7 @@ export class EventWindow implements EventStore {
     const seq = ++this.#seq
     const bytes = JSON.stringify(message).length
     this.#events.push({ seq, stream, message, bytes })
-    while (
-      this.#events.length >= MAX_EVENTS ||
-      (this.#bytes + bytes > MAX_BYTES && this.#events.length > 1)
-    ) {
+    while (this.#events.length > MAX_EVENTS || (this.#bytes + bytes > MAX_BYTES && this.#events.length > 1)) {
       if (!this.dropOldest()) break
     }
     this.#bytes += bytes

@@ -1,5 +1,8 @@
+import { once } from 'node:events'
 import { expect, test } from 'vitest'
 import { keyOf, REGISTRATION, startApp, type TestApp } from '../../support/app.ts'
+import { connectPacket, publishPacket } from '../../support/mqtt-wire.ts'
+import { proxied, version2 } from '../../support/proxy.ts'
 
 /** What nobody has approved is small, in all. */
 
@@ -79,4 +82,29 @@ test('watchers hear of a request once a second, the newest of it, however often 
   expect((await admin.next('limb/bridge/event/pairing_requested')).json.request).toMatchObject({
     revision: 10,
   })
+})
+
+test('requests from one address have a bound of their own, an IPv6 network being one address', async () => {
+  const mqtt = { port: 0, proxyNetworks: ['127.0.0.0/8'] }
+  await using app = await startApp({ mqtt, pairing: { maxPendingPerAddress: 2 } }, { memory: true })
+  const admin = await app.admin()
+  const asked = async (nodeId: string, source: string) => {
+    const socket = await proxied(app.bridge.mqtt.port, version2({ source }))
+    socket.on('error', () => undefined)
+    socket.write(connectPacket({ clientId: nodeId, username: nodeId, password: keyOf(nodeId) }))
+    await once(socket, 'data')
+    // PUBACK: it was decided.
+    socket.write(publishPacket(`limb/node/${nodeId}/register`, JSON.stringify(REGISTRATION), 1))
+    await once(socket, 'data')
+    socket.destroy()
+    const { items } = await admin.do('admin', 'pairing/list')
+    return items.some((item: { nodeId: string }) => item.nodeId === nodeId)
+  }
+  expect(await asked('a1', '192.0.2.7')).toBe(true)
+  expect(await asked('a2', '192.0.2.7')).toBe(true)
+  expect(await asked('a3', '192.0.2.7')).toBe(false)
+  expect(await asked('b1', '192.0.2.8')).toBe(true)
+  expect(await asked('c1', '2001:db8::1')).toBe(true)
+  expect(await asked('c2', '2001:db8::2')).toBe(true)
+  expect(await asked('c3', '2001:db8::3')).toBe(false)
 })

@@ -1,0 +1,157 @@
+import type { IncomingMessage, Server, ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
+
+/**
+ * Requests get their turns, whoever sends them: those of one connection are handled one after the other, and of all
+ * connections some in each turn of the event loop. Otherwise one packet with a thousand requests in it would be one
+ * turn, in which the bridge does nothing else.
+ */
+
+/** Requests that begin in one turn of the event loop. */
+const PER_TURN = 8
+/** Requests of one connection that may wait for their turn. No browser sends a second one before it has its answer. */
+const MAX_WAITING = 16
+/** Each request in a packet has one; the text of a body has hardly ever two. */
+const BLANK_LINE = Buffer.from('\r\n\r\n')
+
+interface Asked {
+  readonly request: IncomingMessage
+  readonly response: ServerResponse
+}
+
+/** What one connection has asked. */
+interface Line {
+  readonly waiting: Asked[]
+  busy: boolean
+}
+
+type Handle = (request: IncomingMessage, response: ServerResponse) => void
+
+export interface RequestTurns {
+  /** Returns whether the request was handed to who answers it. */
+  hasBegun(request: IncomingMessage): boolean
+}
+
+/** Puts turns before the handlers that `server` has. `ended`: a connection had to go that asked too much in one go. */
+export function takeTurns(server: Server, ended: () => void): RequestTurns {
+  const handlers = server.listeners('request') as Handle[]
+  const turns = new Turns((request, response) => {
+    for (const handle of handlers) handle(request, response)
+  }, ended)
+  server.removeAllListeners('request')
+  server.on('request', (request: IncomingMessage, response: ServerResponse) => turns.ask(request, response))
+  const opened = 'setSecureContext' in server ? 'secureConnection' : 'connection'
+  const looks = new WeakMap<object, (packet: Buffer) => void>()
+  server.on(opened, (socket: Socket) => looks.set(socket, lookAtPackets(socket, ended)))
+  // Whoever takes the connection over reads it by itself.
+  server.prependListener('upgrade', ({ socket }: IncomingMessage) => {
+    const look = looks.get(socket)
+    if (look !== undefined) socket.off('data', look)
+  })
+  return turns
+}
+
+/**
+ * Ends a connection whose packet has more requests in it than may wait, before it is parsed: the parser of Node goes on
+ * to the end of a packet, whatever became of its connection.
+ */
+function lookAtPackets(socket: Socket, ended: () => void): (packet: Buffer) => void {
+  const parse = socket.listeners('data') as ((packet: Buffer) => void)[]
+  const look = (packet: Buffer) => {
+    if (socket.destroyed) return
+    if (!hasMany(packet)) {
+      for (const listener of parse) listener.call(socket, packet)
+      return
+    }
+    socket.destroy()
+    ended()
+  }
+  socket.removeAllListeners('data')
+  socket.on('data', look)
+  return look
+}
+
+function hasMany(packet: Buffer): boolean {
+  let at = -BLANK_LINE.length
+  for (let count = 0; count <= MAX_WAITING; count++) {
+    at = packet.indexOf(BLANK_LINE, at + BLANK_LINE.length)
+    if (at < 0) return false
+  }
+  return true
+}
+
+class Turns implements RequestTurns {
+  readonly #handle: Handle
+  readonly #ended: () => void
+  readonly #lines = new WeakMap<object, Line>()
+  readonly #begun = new WeakSet<IncomingMessage>()
+  /** Connections whose next request may begin, who waits longest first. */
+  readonly #ready = new Set<Line>()
+  #thisTurn = 0
+  #next: NodeJS.Immediate | undefined
+
+  constructor(handle: Handle, ended: () => void) {
+    this.#handle = handle
+    this.#ended = ended
+  }
+
+  hasBegun(request: IncomingMessage): boolean {
+    return this.#begun.has(request)
+  }
+
+  ask(request: IncomingMessage, response: ServerResponse): void {
+    const { socket } = request
+    // The rest of a packet comes in even when its connection has been ended.
+    if (socket.destroyed) return
+    const line = this.#lineOf(socket)
+    if (line.waiting.length >= MAX_WAITING) {
+      line.waiting.length = 0
+      socket.destroy()
+      this.#ended()
+      return
+    }
+    line.waiting.push({ request, response })
+    if (line.busy) return
+    // Who comes first does not wait at all, unless others do.
+    if (this.#ready.size === 0 && this.#thisTurn < PER_TURN) this.#begin(line)
+    else this.#ready.add(line)
+    this.#goOnLater()
+  }
+
+  #lineOf(socket: object): Line {
+    const known = this.#lines.get(socket)
+    if (known !== undefined) return known
+    const line: Line = { waiting: [], busy: false }
+    this.#lines.set(socket, line)
+    return line
+  }
+
+  #begin(line: Line): void {
+    this.#ready.delete(line)
+    const asked = line.waiting.shift()
+    if (asked === undefined || asked.request.socket.destroyed) return
+    const { request, response } = asked
+    this.#thisTurn++
+    this.#begun.add(request)
+    line.busy = true
+    response.once('close', () => {
+      line.busy = false
+      if (line.waiting.length === 0) return
+      this.#ready.add(line)
+      this.#goOnLater()
+    })
+    this.#handle(request, response)
+  }
+
+  #goOnLater(): void {
+    this.#next ??= setImmediate(() => {
+      this.#next = undefined
+      this.#thisTurn = 0
+      for (const line of this.#ready) {
+        if (this.#thisTurn >= PER_TURN) break
+        this.#begin(line)
+      }
+      if (this.#ready.size > 0 || this.#thisTurn > 0) this.#goOnLater()
+    })
+  }
+}

@@ -1,0 +1,46 @@
+import type { FastifyInstance, FastifyRequest } from 'fastify'
+import type { Identity } from '../bridge/ports.ts'
+import type { StrangersUnreadBytes, UnreadBytes } from './held-bytes.ts'
+import { onceOver } from './once-over.ts'
+
+/** What a request costs until its answer was read, beside the bytes of the answer: objects, headers, a place in a queue. */
+const REQUEST_BYTES = 8192
+
+/** Makes room for who has signed in, on requests of all routes. */
+export function decorateIdentity(app: FastifyInstance): void {
+  app.decorateRequest('identity', null)
+}
+
+/** Returns the name of the principal that has signed in; empty when nobody has. */
+export function principalOf(request: FastifyRequest): string {
+  const identity = request.getDecorator<Identity | null>('identity')
+  return identity?.kind === 'principal' ? identity.name : ''
+}
+
+/** Counts every answer that is sent in one piece until its client has read it. */
+export function boundAnswers(
+  app: FastifyInstance,
+  unread: UnreadBytes,
+  ofStrangers: StrangersUnreadBytes,
+): void {
+  app.addHook('onSend', async (request, reply, payload) => {
+    const principal = principalOf(request)
+    const bytes = REQUEST_BYTES + ownBytes(request, payload, principal !== '')
+    const end = () => request.raw.socket.destroy()
+    if (principal === '') {
+      const { raw } = reply
+      const isUnread = () => raw.writableEnded && raw.writableLength > 0
+      onceOver(request, reply, ofStrangers.enter({ bytes, isUnread, end }))
+      return
+    }
+    const place = unread.enter({ principal, measure: () => bytes, end })
+    onceOver(request, reply, () => place.leave())
+    place.changed()
+  })
+}
+
+/** What everybody may read are the same bytes for all, unless it is a text, or each has them encrypted. */
+function ownBytes({ raw }: FastifyRequest, payload: unknown, signedIn: boolean): number {
+  if (typeof payload === 'string') return payload.length
+  return Buffer.isBuffer(payload) && (signedIn || 'encrypted' in raw.socket) ? payload.length : 0
+}

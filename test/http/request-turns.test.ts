@@ -1,0 +1,107 @@
+import { EventEmitter, once } from 'node:events'
+import { createServer, type Server, type ServerResponse } from 'node:http'
+import { type AddressInfo, connect } from 'node:net'
+import { setImmediate as turn } from 'node:timers/promises'
+import { expect, onTestFinished, test } from 'vitest'
+import { takeTurns } from '../../src/http/request-turns.ts'
+
+/** A server on loopback that keeps what it was asked, in the order in which it was handed over, and answers nothing by itself. */
+async function server() {
+  const asked: { readonly path: string | undefined; readonly response: ServerResponse }[] = []
+  const http = createServer((request, response) => {
+    asked.push({ path: request.url, response })
+    http.emit('asked')
+  })
+  let ended = 0
+  takeTurns(http, () => {
+    ended++
+    http.emit('ended')
+  })
+  http.listen(0, '127.0.0.1')
+  await once(http, 'listening')
+  onTestFinished(() => {
+    http.closeAllConnections()
+    http.close()
+  })
+  const dial = () => {
+    const socket = connect((http.address() as AddressInfo).port, '127.0.0.1').on('error', () => undefined)
+    onTestFinished(() => {
+      socket.destroy()
+    })
+    return socket
+  }
+  return { http, asked, dial, ended: () => ended }
+}
+
+const get = (path: string) => `GET ${path} HTTP/1.1\r\nHost: x\r\n\r\n`
+
+test('requests of one connection that come in one packet are handled one after the other', async () => {
+  const { http, asked, dial } = await server()
+  const socket = dial()
+  socket.write(get('/1') + get('/2') + get('/3'))
+  for (const path of ['/1', '/2', '/3']) {
+    while (asked.at(-1)?.path !== path) await once(http, 'asked')
+    await turn()
+    // The next one does not begin before this one was answered.
+    expect(asked.at(-1)?.path).toBe(path)
+    const answered = once(socket, 'data')
+    asked.at(-1)?.response.end(`answer ${path}`)
+    expect(String(await answered)).toContain(`answer ${path}`)
+  }
+})
+
+test('a packet with a hundred requests in it is not looked into, its connection is ended, and others go on', async () => {
+  const { http, asked, dial, ended } = await server()
+  const greedy = dial()
+  const closed = once(greedy, 'close')
+  greedy.write(get('/greedy').repeat(100))
+  await closed
+  expect([ended(), asked.length]).toEqual([1, 0])
+  const other = dial()
+  other.write(get('/other'))
+  while (asked.length === 0) await once(http, 'asked')
+  const answered = once(other, 'data')
+  asked[0]?.response.end('here')
+  expect(String(await answered)).toContain('200 OK')
+  expect(ended()).toBe(1)
+})
+
+test('a connection whose requests come one by one, and never wait for an answer, is ended too', async () => {
+  const { http, asked, dial, ended } = await server()
+  const greedy = dial()
+  const closed = once(greedy, 'close')
+  greedy.write(get('/1'))
+  while (asked.length === 0) await once(http, 'asked')
+  for (let i = 0; i < 3; i++) {
+    await new Promise((sent) => greedy.write(get('/more').repeat(10), sent))
+    await turn()
+  }
+  await closed
+  expect([ended(), asked.length]).toEqual([1, 1])
+})
+
+test('of many connections that ask at the same time a few begin in each turn of the event loop', async () => {
+  const http = new EventEmitter()
+  const begun: number[] = []
+  http.on('request', ({ nr }: { nr: number }) => begun.push(nr))
+  takeTurns(http as Server, () => undefined)
+  for (let nr = 0; nr < 20; nr++)
+    http.emit('request', { nr, socket: { destroyed: false } }, new EventEmitter())
+  expect(begun).toHaveLength(8)
+  await turn()
+  expect(begun).toHaveLength(16)
+  await turn()
+  expect(begun).toEqual(Array.from({ length: 20 }, (_, nr) => nr))
+})
+
+test('a request whose client has gone while it waited is not handled', async () => {
+  const http = new EventEmitter()
+  const begun: number[] = []
+  http.on('request', ({ nr }: { nr: number }) => begun.push(nr))
+  takeTurns(http as Server, () => undefined)
+  const sockets = Array.from({ length: 10 }, () => ({ destroyed: false }))
+  for (const [nr, socket] of sockets.entries()) http.emit('request', { nr, socket }, new EventEmitter())
+  for (const socket of sockets) socket.destroyed = true
+  await turn()
+  expect(begun).toEqual([0, 1, 2, 3, 4, 5, 6, 7])
+})
