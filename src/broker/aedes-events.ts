@@ -5,6 +5,7 @@ import type { ConnectHandler } from './connect-handler.ts'
 import type { BrokerCounters, LimitName } from './counters.ts'
 import { sendRetainedView } from './first-resume.ts'
 import type { InboundPath } from './inbound-path.ts'
+import { LeftMessages } from './left-messages.ts'
 import { REASON } from './mqtt5/reasons.ts'
 import type { OrderedBroker } from './ordered-broker.ts'
 import type { MqttSession } from './session.ts'
@@ -31,7 +32,7 @@ export interface EventsOptions {
   readonly log: Log
   readonly counters: BrokerCounters
   /** Sends what was queued for a session that returns. */
-  readonly resend: (session: MqttSession) => Promise<void>
+  readonly resend: (session: MqttSession, left: LeftMessages) => Promise<void>
   /** Sends what is retained for filters that were granted just now. */
   readonly sendRetained: (session: MqttSession, filters: readonly string[]) => void
 }
@@ -79,13 +80,15 @@ export function followEvents(broker: OrderedBroker, options: EventsOptions): voi
 async function resume(session: MqttSession, options: EventsOptions): Promise<void> {
   const { persistence, view } = options
   const { delivery } = session
-  const left = options.left.take(session)
-  delivery.outbox.reserve(left)
-  await options.resend(session)
-  for (const each of left) {
+  const all = options.left.take(session)
+  delivery.outbox.reserve(all)
+  const left = new LeftMessages(all, async (each) => {
     if (delivery.mayReceive(each.message.packet.topic)) await delivery.outbox.resendLeft(each)
     else if (each.messageId !== undefined) delivery.outbox.drop(each.messageId)
-  }
+  })
+  await left.after(undefined)
+  await options.resend(session, left)
+  await left.rest()
   if (session.isGone) return
   session.resumed()
   if (!persistence.sessions.takeStale(session.key)) return

@@ -197,7 +197,7 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
     ...options,
     counters,
     left: new Unacknowledged((clientId) => options.persistence.sessions.missed(clientId)),
-    resend: (session) => resend(session, persistence.queueOf(session.client), world),
+    resend: (session, left) => resend(session, persistence.queueOf(session.client), left, world),
     sendRetained: (session, filters) => sendRetained(session, filters, persistence),
   })
 

@@ -143,21 +143,38 @@ export class SessionOutbox {
   }
 
   #left(): LeftBehind[] {
-    if (this.#options.client.clean) return []
-    const unkept = [...this.#unkept].filter(([messageId]) => !this.#storing.has(messageId))
-    const sent = unkept.map(([messageId, message]) => ({
-      messageId,
-      message: { ...message, frame: undefined },
-      released: this.handshakes.isReleased(messageId),
-    }))
-    const unsent = this.#waiting
-      .filter(({ qos, stored }) => qos > 0 && !stored)
-      .map((message) => ({
-        messageId: undefined,
-        message: { ...message, frame: undefined },
-        released: false,
-      }))
-    return [...sent, ...unsent]
+    return this.#options.client.clean ? [] : [...this.#leftSent(), ...this.#leftUnsent()]
+  }
+
+  #leftSent(): LeftBehind[] {
+    const left: LeftBehind[] = []
+    let after: number | undefined
+    for (const messageId of this.handshakes.ids()) {
+      const message = this.#unkept.get(messageId)
+      if (message === undefined || this.#storing.has(messageId)) after = messageId
+      else {
+        const released = this.handshakes.isReleased(messageId)
+        left.push({ messageId, after, message: { ...message, frame: undefined }, released })
+      }
+    }
+    return left
+  }
+
+  #leftUnsent(): LeftBehind[] {
+    const left: LeftBehind[] = []
+    let after: number | undefined
+    for (const message of this.#waiting) {
+      if (message.qos === 0) continue
+      if (message.stored) after = message.packet.brokerCounter
+      else
+        left.push({
+          messageId: undefined,
+          after,
+          message: { ...message, frame: undefined },
+          released: false,
+        })
+    }
+    return left
   }
 
   /** The identifiers of what an earlier connection left behind are taken, before anything is sent. */
@@ -179,6 +196,7 @@ export class SessionOutbox {
       return
     }
     const id = messageId ?? this.handshakes.begin(message.qos)
+    this.handshakes.again(id)
     this.#unkept.set(id, message)
     const packet = messageId === undefined ? message.packet : { ...message.packet, dup: true }
     this.#order.run(() => this.#write({ ...message, packet }, id))
@@ -433,6 +451,11 @@ export class SessionOutbox {
 export interface LeftBehind {
   /** The packet identifier; undefined: it was never sent. */
   readonly messageId: number | undefined
+  /**
+   * The one that the store keeps and that came just before: its packet identifier, or of one that was never sent its
+   * `brokerCounter`; undefined when it was the first.
+   */
+  readonly after: number | undefined
   readonly message: Outgoing
   /** PUBREC came; what is left is PUBREL. */
   readonly released: boolean

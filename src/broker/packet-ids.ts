@@ -26,6 +26,18 @@ export class PacketIds {
     return this.#open.size
   }
 
+  /** Iterates over the identifiers in the order in which their messages were sent. */
+  ids(): IterableIterator<number> {
+    return this.#open.keys()
+  }
+
+  /** A message is sent again: it comes after all that were sent before. */
+  again(id: number): void {
+    const answer = this.#open.get(id)
+    if (answer === undefined || !this.#open.delete(id)) return
+    this.#open.set(id, answer)
+  }
+
   has(id: number): boolean {
     return this.#open.has(id)
   }

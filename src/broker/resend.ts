@@ -1,4 +1,5 @@
 import type { Qos, RoutedPacket } from './aedes-internals.ts'
+import type { LeftMessages } from './left-messages.ts'
 import { isOver } from './outbox.ts'
 import type { MqttSession } from './session.ts'
 import type { SessionContext } from './session-context.ts'
@@ -7,19 +8,24 @@ import type { SessionContext } from './session-context.ts'
 export type QueuedPacket = RoutedPacket | { readonly cmd: 'pubrel'; readonly messageId: number }
 
 /**
- * Sends what was queued for a session that returns, in its order and no faster than its reader takes it. Rights and
- * QoS may have changed since, and the time of a message may be up.
+ * Sends what was queued for a session that returns, in its order and no faster than its reader takes it, with what no
+ * store kept in its place. Rights and QoS may have changed since, and the time of a message may be up.
  */
 export async function resend(
   session: MqttSession,
   queue: AsyncIterable<QueuedPacket>,
+  left: LeftMessages,
   world: SessionContext,
 ): Promise<void> {
   const { outbox } = session.delivery
   for await (const packet of queue) {
     if (session.isGone) return
-    if (packet.cmd === 'pubrel') outbox.resendRelease(packet.messageId)
+    const { messageId } = packet
+    const isRelease = packet.cmd === 'pubrel'
+    if (!isRelease && messageId == null) await left.beforeUnsent(packet.brokerCounter)
+    if (isRelease) outbox.resendRelease(packet.messageId)
     else await resendMessage(session, packet, world)
+    if (messageId != null) await left.after(messageId)
   }
 }
 

@@ -9,7 +9,7 @@ import { CliError, EXIT, EXIT_HELP, SoftFailure, WrongArgument } from './exit.ts
 import { type FormatOptions, Output } from './terminal/output.ts'
 import { processIo } from './terminal/process-io.ts'
 import { print } from './terminal/text.ts'
-import { withAdvice, withMeantOption } from './terminal/unknown-command.ts'
+import { type CommandGroup, withAdvice, withMeantOption } from './terminal/unknown-command.ts'
 
 export type { CommandLineOptions as CommandLineParts } from './context.ts'
 
@@ -127,7 +127,6 @@ export async function buildProgram(
     .configureOutput({
       writeOut: (text) => world.io.stdout.write(text),
       writeErr: (text) => world.io.stderr.write(text),
-      outputError: (text, write) => write(withAdvice(text)),
       getOutHasColors: () => false,
       getErrHasColors: () => false,
     })
@@ -155,9 +154,16 @@ function showForms(command: Command): void {
   command.showHelpAfterError(formOf(command))
   const { outputError } = command.configureOutput()
   command.configureOutput({
-    outputError: (text, write) => outputError?.(withMeantOption(text, optionsOf(command)), write),
+    outputError: (text, write) =>
+      outputError?.(withAdvice(withMeantOption(text, optionsOf(command)), groupOf(command)), write),
   })
   for (const child of command.commands) showForms(child)
+}
+
+function groupOf(command: Command): CommandGroup {
+  const path: string[] = []
+  for (let at: Command | null = command; at?.parent; at = at.parent) path.unshift(at.name())
+  return { path, names: command.commands.map((child) => child.name()) }
 }
 
 /** Lists the names of the options of a command and of those above it. */

@@ -236,9 +236,14 @@ export class LeaseBook {
     return changes
   }
 
-  /** The principal is no more: its leases end, and it waits for none. */
+  /**
+   * The principal is no more: its leases end, and it waits for none. A lease of one invocation ends with that: what it
+   * moves, it moves on.
+   */
   endPrincipal(name: string, now: MonotonicMs): LeaseChange[] {
-    return this.#endAll([...(this.#byPrincipal.get(name) ?? [])], 'principal_removed', now)
+    const entries = [...(this.#byPrincipal.get(name) ?? [])]
+    const going = entries.filter((entry) => !isLease(entry) || !entry.wish.single)
+    return this.#endAll(going, 'principal_removed', now)
   }
 
   endNode(nodeId: string, now: MonotonicMs): LeaseChange[] {

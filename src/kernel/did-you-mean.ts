@@ -43,6 +43,8 @@ export function didYouMean(text: string, candidates: readonly string[]): string 
 /** Shorter words are a part of too many others. */
 const SHORTEST_PART = 3
 
+const SHORTEST_BEGINNING = 2
+
 /**
  * Works like `didYouMean`, and also takes a word for the one that it is a part of, or the other way round:
  * `parameters` is meant as `params`, `timeout` as `timeoutSeconds`, `key` as `idempotencyKey`. Of several the one of
@@ -55,6 +57,17 @@ export function meantBy(text: string, candidates: readonly string[]): string | u
   const related = candidates.filter((candidate) => isRelated(wanted, normalized(candidate)))
   const apart = (candidate: string) => Math.abs(normalized(candidate).length - wanted.length)
   return related.sort((a, b) => apart(a) - apart(b))[0]
+}
+
+/**
+ * Lists the words of a command line that may have been meant: those that the text begins, else the one that it is a
+ * slip for, else the one that it is a part of (`hist` and `histroy` are `history`).
+ */
+export function meantWords(text: string, candidates: readonly string[]): readonly string[] {
+  const begun = text.length < SHORTEST_BEGINNING ? [] : candidates.filter((name) => name.startsWith(text))
+  if (begun.length > 0) return begun
+  const meant = meantBy(text, candidates)
+  return meant === undefined ? [] : [meant]
 }
 
 /**

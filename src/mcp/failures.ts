@@ -45,8 +45,13 @@ export function advised(body: ErrorBody): Failure {
   const restarted = body.code === 'internal' && RESTARTED.test(body.message)
   // The words of the limb stand in one place, which is marked.
   if (body.code === 'node_error' && body.details?.nodeError !== undefined)
-    return { ...body, message: 'the limb answered with an error', next: NEXT.node_error }
+    return { ...body, message: withoutWords(body.details), next: NEXT.node_error }
   return { ...body, next: restarted ? AFTER_RESTART : NEXT[body.code] }
+}
+
+function withoutWords({ httpStatus }: NonNullable<ErrorBody['details']>): string {
+  const status = typeof httpStatus === 'number' ? ` (HTTP status ${httpStatus})` : ''
+  return `the limb answered with an error${status}`
 }
 
 /** Returns what a model is told of an expected error; undefined for a broken invariant. */

@@ -1,5 +1,7 @@
 import type { McpServerFactory, Server } from '@modelcontextprotocol/server'
 import type { Clock } from '../kernel/clock.ts'
+import { meantWords } from '../kernel/did-you-mean.ts'
+import { escapeText } from '../kernel/escape-text.ts'
 import { within } from '../kernel/semaphore.ts'
 import { type Role, roleReaches } from '../protocol/names.ts'
 import type { ReportProgress } from './approval-watch.ts'
@@ -31,6 +33,8 @@ const INSTRUCTIONS_OF_VIEWER = [
 
 /** A client that asks for the tools does not wait longer for the bridge to tell the role. */
 const ROLE_MS = 3000
+/** The longest name of a tool that is repeated to who made it up. */
+const MAX_SHOWN_NAME = 64
 /** The role whose tools are offered while the role is not known; the bridge decides at every call. */
 const UNKNOWN: Role = 'agent'
 
@@ -90,8 +94,9 @@ function addTools(
     if (connected) server.sendToolListChanged().catch(ignored)
   })
   server.setRequestHandler('tools/call', async ({ params }, { mcpReq }) => {
-    const tool = (await toolsNow(parts)).find((each) => each.name === params.name)
-    if (!tool) throw new ProtocolError(ProtocolErrorCode.InvalidParams, `there is no tool ${params.name}`)
+    const tools = await toolsNow(parts)
+    const tool = tools.find((each) => each.name === params.name)
+    if (!tool) throw new ProtocolError(ProtocolErrorCode.InvalidParams, noSuchTool(params.name, tools))
     const token = params._meta?.progressToken
     const report: ReportProgress = (progress, message) => {
       if (token === undefined) return
@@ -100,6 +105,19 @@ function addTools(
     }
     return await parts.calls.run(tool, params.arguments ?? {}, report, mcpReq.signal)
   })
+}
+
+/** Says which tool was meant; one that the role has not is named as such, so that nobody looks for a slip. */
+function noSuchTool(name: string, tools: readonly McpTool[]): string {
+  const other = TOOLS.find((each) => each.name === name)
+  if (other !== undefined) return `the tool ${name} needs the role ${other.role}`
+  const meant = meantWords(
+    name,
+    tools.map((tool) => tool.name),
+  )
+  const shown = name.length > MAX_SHOWN_NAME ? `${name.slice(0, MAX_SHOWN_NAME)}…` : name
+  const advice = meant.length === 0 ? 'tools/list has them all' : `did you mean ${meant.join(' or ')}?`
+  return `there is no tool ${escapeText(shown)}; ${advice}`
 }
 
 async function addResources(sdk: Library, server: Server, parts: McpServerParts): Promise<void> {

@@ -31,6 +31,7 @@ export const AUDIT_KINDS = [
   'pairing.requested',
   'pairing.window_closed',
   'pairing.window_opened',
+  'pairing.withdrawn',
   'policy.deleted',
   'policy.set',
   'principal.added',
@@ -75,6 +76,7 @@ const ATTEMPTS: readonly AuditKind[] = [
   'lease.refused',
   'pairing.expired',
   'pairing.requested',
+  'pairing.withdrawn',
   'request.refused',
   'signin.refused',
 ]

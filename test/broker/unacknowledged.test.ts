@@ -160,6 +160,60 @@ describe('what was sent at QoS 1 and not acknowledged is sent again when the ses
     expect(again.messages).toEqual([])
   })
 
+  test('in the order in which it was sent, whoever keeps it: no old status comes after a newer one', async () => {
+    const running = await start()
+    running.owned.set('limb/node/x/status', 'online')
+    const reader = await running.connect(READER)
+    await reader.subscribe({ 'limb/node/+/status': 1, 'limb/principal/viewer/response/#': 1 })
+    const { session } = await running.core.until('opened')
+    const publish = (text: string) =>
+      running.broker.publisher.publish('limb/node/x/status', Buffer.from(text), { qos: 1, retain: false })
+    publish('busy')
+    await running.broker.settled()
+    session.send('limb/principal/viewer/response/x', Buffer.from('told'))
+    publish('degraded')
+    const order = ['online', 'busy', 'told', 'degraded']
+    const first = []
+    for (const _ of order) first.push((await reader.message()).text)
+    expect(first).toEqual(order)
+    await cut(reader)
+    await running.core.until('closed')
+    publish('offline')
+    await running.broker.settled()
+    for (const _ of ['once', 'and again']) {
+      const again = await running.connect(READER)
+      const texts = []
+      for (let i = 0; i < 5; i++) texts.push((await again.message()).text)
+      expect(texts).toEqual([...order, 'offline'])
+      await cut(again)
+    }
+  })
+
+  test('in its order too, when the newer one had no room in the window', async () => {
+    const running = await start({ limits: { maxInflightPerSession: 2 } as never })
+    for (const node of ['x', 'y', 'z']) running.owned.set(`limb/node/${node}/status`, `old ${node}`)
+    const reader = await running.connect(READER)
+    await reader.subscribe({ 'limb/node/+/status': 1 })
+    await reader.message()
+    await reader.message()
+    for (const node of ['x', 'y', 'z'])
+      running.broker.publisher.publish(`limb/node/${node}/status`, Buffer.from(`new ${node}`), {
+        qos: 1,
+        retain: false,
+      })
+    await running.broker.settled()
+    await cut(reader)
+    const again = await running.connect(READER)
+    const texts: string[] = []
+    for (let i = 0; i < 6; i++) {
+      const message = await again.message()
+      texts.push(message.text)
+      again.send(puback(message.id))
+    }
+    expect(texts.slice(0, 3).toSorted()).toEqual(['old x', 'old y', 'old z'])
+    expect(texts.slice(3)).toEqual(['new x', 'new y', 'new z'])
+  })
+
   test('also what had no room in the window before the connection ended', async () => {
     const running = await start({ limits: { maxInflightPerSession: 2 } as never })
     const { limb, session } = await limbOf(running)

@@ -23,6 +23,69 @@ test.each([
   },
 )
 
+const REAL =
+  'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg=='
+const JPEG = Buffer.concat([Buffer.from([0xff, 0xd8, 0xff, 0xe0]), Buffer.alloc(90, 7)]).toString('base64')
+
+test.each<[string, unknown, string]>([
+  ['an older name of its type', { mimeType: 'image/pjpeg', base64: JPEG }, 'image/jpeg'],
+  ['an experimental name of it', { mimeType: 'image/x-png', base64: REAL }, 'image/png'],
+  ['parameters of its type', { mimeType: 'image/png; charset=binary', base64: REAL }, 'image/png'],
+  ['the key of HTTP', { contentType: 'image/jpeg', body: JPEG }, 'image/jpeg'],
+  ['keys of Python', { mime_type: 'image/jpeg', data: JPEG }, 'image/jpeg'],
+  ['a format alone', { format: 'jpeg', image: JPEG }, 'image/jpeg'],
+  ['no type at all', JPEG, 'image/jpeg'],
+  ['a data: URI with parameters', `data:image/png;name=a.png;base64,${REAL}`, 'image/png'],
+  ['the bytes of a buffer', Buffer.from(REAL, 'base64').toJSON(), 'image/png'],
+  ['numbers', [...Buffer.from(REAL, 'base64')], 'image/png'],
+  ['JSON in a text', JSON.stringify({ mimeType: 'image/png', base64: REAL }), 'image/png'],
+])('a picture in the words of another program is an image too: %s', (_how, picture, mimeType) => {
+  const { value, images } = withoutImages({ data: { a: { b: { c: { d: { e: { shot: picture } } } } } } })
+  expect(images).toMatchObject([{ type: 'image', data: mimeType === 'image/png' ? REAL : JPEG, mimeType }])
+  expect(value).toEqual({
+    data: { a: { b: { c: { d: { e: { shot: { mimeType, bytes: expect.any(Number), image: 1 } } } } } } },
+  })
+})
+
+test('the form of other libraries is one image, and a picture in artifactUri is one', () => {
+  const source = { type: 'base64', media_type: 'image/png', data: REAL }
+  const { value, images } = withoutImages({
+    data: { type: 'image', source },
+    artifactUri: `data:image/png;base64,${REAL}`,
+  })
+  expect(images.map(({ data }) => data)).toEqual([REAL, REAL])
+  expect(value).toEqual({
+    data: { type: 'image', source: { mimeType: 'image/png', bytes: 70, image: 1 } },
+    artifact: { mimeType: 'image/png', bytes: 70, image: 2 },
+  })
+})
+
+test('what is no picture stays as it is: words, few numbers, JSON in a text, a link', () => {
+  const data = {
+    words: 'hello world '.repeat(1000),
+    levels: Array.from({ length: 300 }, (_, i) => i % 256),
+    json: JSON.stringify({ log: 'x'.repeat(200), n: [1, 2, 3] }),
+    type: 'image/png',
+    content: 'the lens is open',
+    data: 'on',
+  }
+  const link = 'https://store.example/a.png'
+  const { value, images } = withoutImages({ data, artifactUri: link })
+  expect(images).toEqual([])
+  expect(value).toEqual({ data, artifactUri: link })
+})
+
+test('data that is small in each of its parts and large in all is left out too', () => {
+  const data = Object.fromEntries(Array.from({ length: 9000 }, (_, i) => [`k${i}`, 'v'.repeat(40)]))
+  expect(withoutImages({ data }).value).toEqual({
+    data: {
+      bytes: expect.any(Number),
+      sha256: expect.stringMatching(/^[0-9a-f]{64}$/),
+      note: expect.any(String),
+    },
+  })
+})
+
 test('long base64 that is no picture, and text without end, are replaced by their size and hash', () => {
   const { value, images } = withoutImages({
     data: { blob: 'A'.repeat(8000), log: 'two words '.repeat(9000), short: 'abcd' },

@@ -397,6 +397,14 @@ describe('a limb that was reached and does not answer in HTTP', () => {
     expect(message.length).toBeLessThan(700)
   })
 
+  test('but answers an error status in the letters of its own machine is read in them', async () => {
+    const answer = failed('content-type: text/plain; charset=iso-8859-1\r\n', 'zu heiß')
+    const message = await refusalOf((socket) => socket.write(Buffer.from(answer, 'latin1')))
+    expect(message).toContain(': "zu heiß";')
+    const unknown = failed('content-type: text/plain; charset=none-such\r\n', 'too hot')
+    expect(await refusalOf((socket) => socket.write(unknown))).toContain(': "too hot";')
+  })
+
   test('but closes the connection within the body of an error status is told the status and what came', async () => {
     expect(
       await refusalOf((socket) => socket.end('HTTP/1.1 503 No\r\ncontent-length: 99\r\n\r\nbusy')),

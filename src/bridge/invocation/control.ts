@@ -129,11 +129,13 @@ export class Control {
     this.leases.nodeGone(nodeId)
   }
 
-  /** Is called after the commit that removed the principal and its policies. */
+  /**
+   * Is called after the commit that removed the principal and its policies. What a limb works on goes on: its end is
+   * what becomes of it, and until then the limb is nobody else's.
+   */
   principalGone(name: string): void {
     this.policies.gone(name)
-    const gone = new Refusal('denied', `${name} has been removed`)
-    this.invocations.cancel((invocation) => invocation.record.principal === name, gone)
+    this.invocations.principalGone(name, new Refusal('denied', `${name} has been removed`))
     this.leases.principalGone(name)
   }
 

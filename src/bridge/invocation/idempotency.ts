@@ -51,8 +51,13 @@ export class KeyedInvocations {
       return await answer
     } finally {
       own.delete(key)
-      if (own.size === 0) this.#underWay.delete(principal)
+      if (own.size === 0 && this.#underWay.get(principal) === own) this.#underWay.delete(principal)
     }
+  }
+
+  /** The principal is no more: another one of the same name has other keys. */
+  forget(principal: string): void {
+    this.#underWay.delete(principal)
   }
 
   async #storedOr(

@@ -195,10 +195,23 @@ export class Invocations {
     }
   }
 
+  /**
+   * The principal is no more. What waits ends with `error`; what its limb works on goes on, with a key that nobody can
+   * ask again with: not even another principal of the same name.
+   */
+  principalGone(name: string, error: Refusal): void {
+    const isOfIt = ({ record }: OpenInvocation) => record.principal === name
+    this.cancel((invocation) => isOfIt(invocation) && invocation.record.state !== 'running', error)
+    this.#keyed.forget(name)
+    for (const invocation of this.open.values()) {
+      if (isOfIt(invocation)) invocation.record = { ...invocation.record, idempotencyKey: null }
+    }
+  }
+
   #askedAgain({ key }: InvocationWish, { name, session }: VerbCaller): void {
     const invocation = this.open
       .values()
-      .find(({ record, wish }) => record.principal === name && wish.key === key)
+      .find(({ record }) => record.principal === name && record.idempotencyKey === key)
     if (!invocation || !session.alive) return
     const away = invocation.askers.size === 0
     invocation.askers.add(session)

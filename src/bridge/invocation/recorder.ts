@@ -141,7 +141,8 @@ export class InvocationRecorder {
         ...(cancelled?.reason == null ? {} : { reason: cancelled.reason }),
       },
     }
-    return this.#log.end(invocation.record, answer, entry, invocation.wish.key !== null)
+    const isKept = invocation.record.idempotencyKey !== null
+    return this.#log.end(invocation.record, isKept ? answer : null, entry, invocation.wish.key !== null)
   }
 
   /** Puts an invocation that never began on record. */

@@ -12,7 +12,7 @@ import type { PresenceKeeper } from '../presence/presence-keeper.ts'
 import type { BridgeContext } from '../settings.ts'
 import type { Retries } from '../upkeep/retries.ts'
 import { approvedAnswer, type PairingAnswers } from './answers.ts'
-import { OLD_KEY_MS } from './decisions.ts'
+import { OLD_KEY_MS, recordWithdrawn } from './decisions.ts'
 
 interface Parts {
   readonly registry: Registry
@@ -77,7 +77,10 @@ export class ApprovedLimbs {
       // Somebody else's claim to the name outlives the node: it is a new one now.
       const rest: PairingRequestRecord[] = []
       for (const claim of claims) {
-        if (claim.kind === 'widen') continue
+        if (claim.kind === 'widen') {
+          await recordWithdrawn(this.#world, tx, claim, by)
+          continue
+        }
         const fresh: PairingRequestRecord = { ...claim, kind: 'new', revision: claim.revision + 1 }
         await tx.putRequest(fresh)
         rest.push(fresh)

@@ -84,6 +84,17 @@ export interface RegistrationAttempt extends Reservation {
   hashOf(key: string): KeyHash
 }
 
+/** Puts on record that nobody decided about a wish for more: its limb asks for it no more, or is no more the same. */
+export async function recordWithdrawn(
+  world: BridgeContext,
+  tx: Tx,
+  { requestId, nodeId }: PairingRequestRecord,
+  by: string,
+): Promise<void> {
+  const about = { actor: by, nodeId, outcome: 'withdrawn', detail: { requestId } }
+  await tx.audit(audit(world, 'pairing.withdrawn', about))
+}
+
 /**
  * Decides about pairings within a transaction: it reads, decides and writes. Nothing here touches memory that others
  * see, or the network: `Pairings` does that when the transaction is on disk.
@@ -240,7 +251,12 @@ export class PairingDecisions {
     const widening = next.widens
       ? await this.#widening(tx, attempt, session, nodeId, registration, waiting, now)
       : null
-    if (!widening && waiting) await tx.deleteRequest(waiting.requestId)
+    if (!widening && waiting) {
+      await tx.deleteRequest(waiting.requestId)
+      if (attempt.change.mayRecord(`withdrawn ${nodeId}`)) {
+        await recordWithdrawn(this.#world, tx, waiting, nodeId)
+      }
+    }
     const keys = await tx.nodeKeys(nodeId)
     const newKey = keys ? await this.#unsentKey(tx, session, nodeId, keys) : undefined
     const invokeSecret = invokeSecretOf(this.#world, next.node, keys?.current)
@@ -290,7 +306,10 @@ export class PairingDecisions {
     const losers = request.kind === 'widen' ? [] : others.filter((other) => other.kind !== 'widen')
     const withdrawn = request.kind === 'widen' ? [] : others.filter((other) => other.kind === 'widen')
     for (const loser of losers) await this.reject(tx, loser, by, 'other_approved')
-    for (const other of withdrawn) await tx.deleteRequest(other.requestId)
+    for (const other of withdrawn) {
+      await tx.deleteRequest(other.requestId)
+      await recordWithdrawn(this.#world, tx, other, by)
+    }
     await tx.audit(
       audit(this.#world, 'pairing.approved', {
         actor: by,

@@ -97,6 +97,14 @@ export class Provisioning {
       if (request.key !== null && wish.apiKey !== undefined && keyMatches(request.key, wish.apiKey)) {
         // The very device that waits: it has what it asked for.
         await tx.deleteRequest(request.requestId)
+        await tx.audit(
+          audit(this.#world, 'pairing.approved', {
+            actor: by,
+            nodeId,
+            outcome: 'approved',
+            detail: { requestId: request.requestId, revision: request.revision, kind: request.kind },
+          }),
+        )
         granted = request
         continue
       }

@@ -14,6 +14,8 @@ export interface ChangeReservation extends Reservation {
    * a bound for all. @throws Refusal `too_many_requests` beyond the bound.
    */
   take(key: string): boolean
+  /** Returns the same of what is never refused, such as a request that is taken back. */
+  mayRecord(key: string): boolean
 }
 
 /**
@@ -47,17 +49,18 @@ export class RegistrationRateLimit {
       this.#rowsUnderWay -= rows
       rows = 0
     }
+    const take = (key: string, before: number) => {
+      this.#underWay.add(key)
+      mine.push(key)
+      if (before > 0 || !this.#hasRowLeft()) return false
+      rows++
+      this.#rowsUnderWay++
+      return true
+    }
     return {
       begin,
-      take: (key) => {
-        const before = this.#check(key)
-        this.#underWay.add(key)
-        mine.push(key)
-        if (before > 0 || !this.#hasRowLeft()) return false
-        rows++
-        this.#rowsUnderWay++
-        return true
-      },
+      take: (key) => take(key, this.#check(key)),
+      mayRecord: (key) => take(key, this.#changesOf(key)),
       settle: (stored) => {
         const taken = mine
         const written = rows
@@ -79,10 +82,15 @@ export class RegistrationRateLimit {
   }
 
   /** Returns the changes of this minute. */
-  #check(key: string): number {
+  #changesOf(key: string): number {
     const minute = this.#minutes.get(key)
     const counted = minute && this.#clock.monotonicMs() < minute.until ? minute.changes : 0
-    const before = counted + this.#underWay.of(key)
+    return counted + this.#underWay.of(key)
+  }
+
+  /** Returns the changes of this minute. @throws Refusal `too_many_requests` at the bound. */
+  #check(key: string): number {
+    const before = this.#changesOf(key)
     if (before < PER_MINUTE) return before
     throw new Refusal(
       'too_many_requests',

@@ -34,19 +34,13 @@ export function pairingHandlers(
     if (!(error instanceof Refusal) || error.code !== 'not_found') throw error
     const row = await store.read((tx) => decisionOf(tx, requestId))
     if (row === undefined) throw error
-    const how = `${row.outcome}${row.nodeId === null ? '' : ` as ${row.nodeId}`}`
-    const ago = agoText(clock.wallMs() - row.at)
-    throw new Refusal(
-      'conflict',
-      `this request was decided already: ${how} by ${row.actor} ${ago}`,
-      'requestId',
-      {
-        outcome: row.outcome,
-        by: row.actor,
-        at: iso(row.at),
-        ...(row.nodeId === null ? {} : { nodeId: row.nodeId }),
-      },
-    )
+    const details = {
+      outcome: row.outcome,
+      by: row.actor,
+      at: iso(row.at),
+      ...(row.nodeId === null ? {} : { nodeId: row.nodeId }),
+    }
+    throw new Refusal('conflict', endText(row, agoText(clock.wallMs() - row.at)), 'requestId', details)
   }
 
   return {
@@ -127,7 +121,7 @@ async function refusedOf(
 
 /** The pages of the audit log that are searched for what became of a request. */
 const MAX_PAGES = 10
-const DECIDED = ['pairing.approved', 'pairing.rejected', 'pairing.expired']
+const DECIDED = ['pairing.approved', 'pairing.rejected', 'pairing.expired', 'pairing.withdrawn']
 
 /** The newest row about the end of the request; a log that was pruned, or is long, may know no more. */
 async function decisionOf(tx: ReadTx, requestId: string): Promise<AuditRow | undefined> {
@@ -141,6 +135,20 @@ async function decisionOf(tx: ReadTx, requestId: string): Promise<AuditRow | und
     after = page.next
   }
   return undefined
+}
+
+/** Says how a request ended. */
+function endText({ kind, outcome, nodeId, actor }: AuditRow, ago: string): string {
+  const ofWhom = nodeId === null ? '' : ` of ${nodeId}`
+  if (kind === 'pairing.expired')
+    return `this request${ofWhom} expired ${ago}: the device gave no sign of life`
+  if (kind === 'pairing.withdrawn') {
+    const why =
+      actor === nodeId ? 'the limb asks for no more than it has' : `${actor} replaced or revoked the limb`
+    return `this request${ofWhom} was withdrawn ${ago}: ${why}`
+  }
+  const as = nodeId === null ? '' : ` as ${nodeId}`
+  return `this request was decided already: ${outcome}${as} by ${actor} ${ago}`
 }
 
 function agoText(ms: number): string {

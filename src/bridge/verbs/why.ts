@@ -130,7 +130,7 @@ function adviceOf(world: BridgeContext, nodeId: string, found: Found, parts: Why
 }
 
 /** Some programs cannot register: an operator makes limbs of them. */
-function registerFirst({ topics }: BridgeContext, nodeId: string): string {
+function registerFirst({ topics }: Pick<BridgeContext, 'topics'>, nodeId: string): string {
   return `it must publish ${topics.node(nodeId, 'register')} first, after each connect; for a program that cannot, \`limb-bridge node provision ${nodeId}\` makes the limb and its key`
 }
 
@@ -212,8 +212,7 @@ function ofHandshakes({ attempts }: WhyParts): string[] {
 }
 
 function ofAttempts(world: BridgeContext, nodeId: string, found: Found): string[] {
-  const { topics } = world
-  const { limb, session, attempt, requests } = found
+  const { session, attempt } = found
   const lines: string[] = []
   const { refused, registration, denied } = attempt
   if (registration) {
@@ -226,18 +225,28 @@ function ofAttempts(world: BridgeContext, nodeId: string, found: Found): string[
       `its last sign-in, from ${refused.address} at ${iso(refused.at)}, was refused: ${refused.reason}`,
     )
   }
-  if (denied && !limb && requests.length === 0 && denied.what === 'publish') {
-    const what =
-      denied.topic === topics.node(nodeId, 'heartbeat') ? 'sends heartbeats' : `publishes ${denied.topic}`
-    lines.push(`it ${what} before it is approved: ${registerFirst(world, nodeId)}`)
-  } else if (denied?.asCandidate && limb) {
-    lines.push(
-      `a device that connected as ${nodeId} with another key than the approved one was denied its ${denied.what} of ${denied.topic} at ${iso(denied.at)}: ${anotherKey(nodeId)}`,
-    )
-  } else if (denied) {
-    lines.push(
-      `its last ${denied.what} that was denied: ${denied.topic} at ${iso(denied.at)}; docs/protocol/reference.md has what it may`,
-    )
-  }
+  if (denied) lines.push(ofDenied(world, nodeId, found, denied))
   return lines
+}
+
+type Denied = NonNullable<Attempt['denied']>
+
+function ofDenied({ topics }: BridgeContext, nodeId: string, found: Found, denied: Denied): string {
+  const { limb, requests } = found
+  const { what, topic } = denied
+  const at = iso(denied.at)
+  const wildcard = what === 'subscribe' && /[+#]/.test(topic) ? `; ${byWholeTopics(topics, nodeId)}` : ''
+  if (!limb && requests.length === 0 && what === 'publish') {
+    const does = topic === topics.node(nodeId, 'heartbeat') ? 'sends heartbeats' : `publishes ${topic}`
+    return `it ${does} before it is approved: ${registerFirst({ topics }, nodeId)}`
+  }
+  if (denied.asCandidate && limb && denied.at < limb.record.approvedAt)
+    return `before the last approval of ${nodeId}, a device of this name was denied its ${what} of ${topic} at ${at}: if it was this one, it must ask for it again, or connect anew${wildcard}`
+  if (denied.asCandidate && limb)
+    return `a device that connected as ${nodeId} with another key than the approved one was denied its ${what} of ${topic} at ${at}: ${anotherKey(nodeId)}`
+  return `its last ${what} that was denied: ${topic} at ${at}; docs/protocol/reference.md has what it may${wildcard}`
+}
+
+function byWholeTopics(topics: BridgeContext['topics'], nodeId: string): string {
+  return `a device subscribes ${topics.node(nodeId, 'pairing')} and ${topics.node(nodeId, 'invoke')} by their whole names, without wildcards`
 }

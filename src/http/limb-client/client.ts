@@ -218,7 +218,8 @@ class Exchange implements InvocationDelivery {
       status === 401
         ? `${nodeId} does not accept the signature (401)${why}; its clock may be wrong, or it must register again to be told its secret`
         : `${nodeId} answered ${status} at ${url.host}${why}; it must answer 200 with the JSON of a result`
-    return new Refusal('node_error', text)
+    const words = reason === '' ? {} : { nodeError: reason }
+    return new Refusal('node_error', text, undefined, { httpStatus: status, ...words })
   }
 
   #tooLarge(): Refusal {

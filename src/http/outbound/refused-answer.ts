@@ -36,9 +36,19 @@ function reasonIn({ headers }: IncomingMessage, body: Buffer): string {
   // A page for a browser, or what is packed, tells nothing in one line.
   if ((headers['content-encoding'] ?? 'identity') !== 'identity') return ''
   if (/html/i.test(headers['content-type'] ?? '')) return ''
-  const text = body.toString().trim()
+  const text = decoded(headers['content-type'] ?? '', body).trim()
   const reason = (reasonOfJson(text) ?? text).replaceAll(/\s+/g, ' ').trim()
   return escapeText([...reason].slice(0, MAX_CHARS).join(''))
+}
+
+/** A small device may write what its maker's machine does. */
+function decoded(contentType: string, body: Buffer): string {
+  const charset = /charset="?([\w-]{1,40})/i.exec(contentType)?.[1] ?? 'utf-8'
+  try {
+    return new TextDecoder(charset).decode(body)
+  } catch {
+    return body.toString()
+  }
 }
 
 /** The text of a result's `error`, or what programs of the web call it. */

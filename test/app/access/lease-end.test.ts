@@ -83,6 +83,43 @@ describe.each(ENDS)('a lease %s while an invocation runs under it', (_how, end) 
   })
 })
 
+describe.each([
+  ['under its own lease', true],
+  ['under one that was taken for it', false],
+])('an invocation %s whose principal is removed', (_how, holds) => {
+  it('keeps others out until it has ended, and ends as what became of it', async () => {
+    await using app = await startApp({}, { memory: true, fakeClock: true })
+    const robot = await worker(app, 'r1')
+    const [ann, bob] = [await agent(app, 'ann'), await agent(app, 'bob')]
+    if (holds) await ann.do('ann', 'lease/acquire', ARM)
+    const keyed = { ...MOVE, timeoutSeconds: 20, idempotencyKey: 'k' }
+    await send(ann, 'ann', 'invoke', keyed)
+    const told = await robot.next()
+    const admin = await app.admin()
+    await admin.do('admin', 'principal/remove', { name: 'ann' })
+    expect((await bob.ask('bob', 'invoke', MOVE)).error).toMatchObject({
+      code: 'leased',
+      details: { holder: 'ann' },
+    })
+    const waits = await send(bob, 'bob', 'invoke', { ...MOVE, waitSeconds: 60 })
+    await bob.settle()
+    expect(robot.told).toHaveLength(1)
+    // Another principal of the same name has no part in it.
+    const other = await agent(app, 'ann')
+    expect((await other.ask('ann', 'invoke', keyed)).error.code).toBe('leased')
+    await robot.answer(told)
+    const next = await robot.next()
+    expect(next.principal).toBe('bob')
+    await robot.answer(next)
+    expect((await waits()).ok).toBe(true)
+    const again = await send(other, 'ann', 'invoke', keyed)
+    await robot.answer(await robot.next())
+    expect((await again()).ok).toBe(true)
+    const { items } = await admin.do('admin', 'invocation/list', { principal: 'ann' })
+    expect(items.map(({ state }: Loose) => state)).toEqual(['done', 'done'])
+  })
+})
+
 describe('lease/acquire', () => {
   it('says of a free capability that the lease keeps nobody out, and nothing of a leased one', async () => {
     await using app = await startApp({}, { memory: true })

@@ -104,6 +104,21 @@ describe('node/why', () => {
     )
   })
 
+  it('does not call the key of a limb wrong for what it was denied before its approval', async () => {
+    await using app = await startApp({}, { memory: true })
+    const admin = await app.admin()
+    const device = await app.device('cam1', keyOf('cam1'))
+    await device.subscribe('limb/node/cam1/#').catch(() => undefined)
+    await device.subscribe('limb/node/cam1/pairing')
+    await device.publish('limb/node/cam1/register', REGISTRATION)
+    const { requestId } = (await device.next('limb/node/cam1/pairing')).json
+    await admin.do('admin', 'pairing/approve', { requestId })
+    const advice = String((await why(admin, 'cam1')).advice)
+    expect(advice).toMatch(/before the last approval of cam1, .* subscribe of limb\/node\/cam1\/# at/)
+    expect(advice).toContain('limb/node/cam1/pairing and limb/node/cam1/invoke by their whole names')
+    expect(advice).not.toContain('another key')
+  })
+
   it('says of a revoked limb that its key is refused, and how to lift that', async () => {
     await using app = await startApp({}, { memory: true })
     const admin = await app.admin()

@@ -1,5 +1,5 @@
-import { expect, it } from 'vitest'
-import { keyOf, REGISTRATION, startApp } from '../../support/app.ts'
+import { describe, expect, it } from 'vitest'
+import { keyOf, REGISTRATION, startApp, type TestApp } from '../../support/app.ts'
 import { agent, send, worker } from '../../support/worker.ts'
 
 it('principal/set-role keeps the policies, ends the sessions, and a viewer gets nothing more done', async () => {
@@ -115,3 +115,56 @@ it.each(['approve', 'reject'])(
     )
   },
 )
+
+describe('a request that nobody decided says what became of it when it is approved', () => {
+  const WIDER = {
+    ...REGISTRATION,
+    capabilities: [...REGISTRATION.capabilities, { cap: 'light', commands: ['light.on'], authLevel: 'free' }],
+  }
+
+  /** A limb whose wish for more waits. */
+  async function widening(app: TestApp) {
+    const limb = await app.limb('cam1', REGISTRATION)
+    await limb.publish('limb/node/cam1/register', WIDER)
+    const { awaiting } = (await limb.next('limb/node/cam1/pairing')).json
+    return { limb, requestId: awaiting as string }
+  }
+
+  it('withdrawn by its limb', async () => {
+    await using app = await startApp({}, { memory: true })
+    const admin = await app.admin()
+    const { limb, requestId } = await widening(app)
+    await limb.publish('limb/node/cam1/register', REGISTRATION)
+    await limb.next('limb/node/cam1/pairing')
+    expect((await admin.ask('admin', 'pairing/approve', { requestId })).error).toMatchObject({
+      code: 'conflict',
+      message: expect.stringMatching(/of cam1 was withdrawn \d+ s ago: the limb asks for no more/),
+      details: { outcome: 'withdrawn', by: 'cam1', nodeId: 'cam1' },
+    })
+  })
+
+  it('gone with its limb', async () => {
+    await using app = await startApp({}, { memory: true })
+    const admin = await app.admin()
+    const { requestId } = await widening(app)
+    await admin.do('admin', 'node/revoke', { nodeId: 'cam1' })
+    expect((await admin.ask('admin', 'pairing/reject', { requestId })).error).toMatchObject({
+      code: 'conflict',
+      message: expect.stringContaining('admin replaced or revoked the limb'),
+    })
+  })
+
+  it('its device was provisioned meanwhile', async () => {
+    await using app = await startApp({}, { memory: true })
+    const admin = await app.admin()
+    const device = await app.device('cam2', keyOf('cam2'))
+    await device.subscribe('limb/node/cam2/pairing')
+    await device.publish('limb/node/cam2/register', REGISTRATION)
+    const { requestId } = (await device.next('limb/node/cam2/pairing')).json
+    await admin.do('admin', 'node/provision', { nodeId: 'cam2', apiKey: keyOf('cam2') })
+    expect((await admin.ask('admin', 'pairing/approve', { requestId })).error).toMatchObject({
+      code: 'conflict',
+      message: expect.stringMatching(/approved as cam2 by admin/),
+    })
+  })
+})

@@ -131,6 +131,22 @@ describe.each([
     expect(result).toMatchObject({ nodeId: 'robot1', data: { width: 640 } })
   })
 
+  it('is told which tool it meant, or which role one needs', async () => {
+    const { client } = await connected(options)
+    const cases = [
+      ['limb_invok', 'did you mean limb_invoke?'],
+      ['limb-describe', 'did you mean limb_describe?'],
+      ['limb_list', 'did you mean limb_list_available?'],
+      ['invoke', 'did you mean limb_invoke?'],
+      ['browser_click', 'tools/list has them all'],
+      ['limb_pair_approve', 'needs the role operator'],
+      [`${'x'.repeat(65)}`, `there is no tool ${'x'.repeat(64)}…`],
+      ['a\u202eb', 'there is no tool a\\u{202e}b'],
+    ] as const
+    for (const [name, told] of cases)
+      await expect(client.callTool({ name, arguments: {} }), name).rejects.toThrow(told)
+  })
+
   it('is told of the limbs that it follows, and of the list', async () => {
     const { client } = await connected(options)
     const told: Loose[] = []
