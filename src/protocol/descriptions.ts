@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { LIMITS } from './limits.ts'
 import { commandSchema } from './names.ts'
-import { displayNameSchema, isHttpUrl, printable } from './texts.ts'
+import { displayNameSchema, isHttpUrl, printable, visible, visibleJson } from './texts.ts'
 
 /**
  * Describes what a device can do, in its own words: commands with parameters, properties with units. The words are
@@ -11,7 +11,7 @@ import { displayNameSchema, isHttpUrl, printable } from './texts.ts'
 const titleSchema = printable(LIMITS.displayNameChars)
 const helpSchema = printable(LIMITS.helpChars)
 const finite = z.number()
-const scalar = z.union([z.string().max(LIMITS.helpChars), z.number(), z.boolean(), z.null()])
+const scalar = z.union([visible(LIMITS.helpChars), z.number(), z.boolean(), z.null()])
 
 export const VALUE_TYPES = ['object', 'array', 'string', 'number', 'integer', 'boolean', 'null'] as const
 export type ValueType = (typeof VALUE_TYPES)[number]
@@ -60,7 +60,7 @@ export const valueSchema: z.ZodType<ValueSchema> = z.lazy(() =>
       items: valueSchema.optional(),
       enum: z.array(scalar).min(1).max(LIMITS.schemaEntries).optional(),
       const: scalar.optional(),
-      default: z.unknown().optional(),
+      default: visibleJson.optional(),
       minimum: finite.optional(),
       maximum: finite.optional(),
       multipleOf: finite.positive().optional(),
@@ -110,16 +110,12 @@ const PROPERTY_TYPES = ['string', 'number', 'integer', 'boolean', 'object', 'arr
 
 export const propertySchema = z.object({
   name: commandSchema,
-  topic: z
-    .string()
-    .max(LIMITS.propertyTopicChars)
+  topic: visible(LIMITS.propertyTopicChars)
     .regex(/^data\/[^+#\0]+$/, {
       error: 'must be a topic of its own that begins with data/, without + and #',
     })
     .describe('where it is published, below the topic of the limb'),
-  pointer: z
-    .string()
-    .max(LIMITS.propertyTopicChars)
+  pointer: visible(LIMITS.propertyTopicChars)
     .regex(/^(\/([^/~]|~[01])*)*$/, { error: 'must be a JSON pointer, such as /temperature' })
     .optional()
     .describe('where in the JSON it stands; the whole payload when absent'),

@@ -13,6 +13,21 @@ export function printable(max: number) {
     .refine((text) => unreadable(text) === undefined, { error: ({ input }) => unreadable(String(input)) })
 }
 
+/** A text that programs compare and people read too: it may be empty, or blank. */
+export function visible(max: number) {
+  return z
+    .string()
+    .max(max)
+    .refine((text) => unreadable(text) === undefined, { error: ({ input }) => unreadable(String(input)) })
+}
+
+/** Any JSON; what is written in it is read too. */
+export const visibleJson = z
+  .unknown()
+  .refine((value) => hiddenIn(JSON.stringify(value) ?? '') === undefined, {
+    error: ({ input }) => unreadable(JSON.stringify(input)),
+  })
+
 export const displayNameSchema = printable(LIMITS.displayNameChars).refine((text) => !isBlank(text), {
   error: 'is blank',
 })

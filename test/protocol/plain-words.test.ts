@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
 import { Refusal } from '../../src/kernel/errors.ts'
 import { check } from '../../src/protocol/decode.ts'
+import { valueSchema } from '../../src/protocol/descriptions.ts'
 import { heartbeatSchema, registrationSchema } from '../../src/protocol/schemas.ts'
 import { VERBS } from '../../src/protocol/verbs.ts'
 
@@ -71,6 +72,19 @@ describe('a maker of devices reads', () => {
     expect(of('a\u200db')).toContain('a joiner where no script and no emoji is written with one, U+200D')
     expect(of('\u3164')).toBe('displayName: contains an invisible character, U+3164')
     expect(of('\u2800')).toBe('displayName: is blank')
+  })
+
+  it('what cannot be shown in the choices and defaults of a description too, since models read them', () => {
+    const of = (schema: object) => messageFor(valueSchema, schema)
+    const tag = 'a\u{e0041}b'
+    expect(of({ enum: ['a', tag] })).toBe('enum[1]: contains an invisible character, U+E0041')
+    expect(of({ const: tag })).toBe('const: contains an invisible character, U+E0041')
+    expect(of({ default: { deep: [tag] } })).toBe('default: contains an invisible character, U+E0041')
+    expect(of({ items: { enum: ['\u202ea'] } })).toContain('items.enum[0]: contains a character that turns')
+    expect(of({ properties: { [tag]: {} } })).toContain('contains an invisible character, U+E0041')
+    expect(valueSchema.safeParse({ enum: ['', ' ', 1, null], default: { text: 'two\nlines' } }).success).toBe(
+      true,
+    )
   })
 
   it('in every verb nothing of zod’s own words for what is missing or of a wrong type', () => {

@@ -2,6 +2,7 @@ import { isIP } from 'node:net'
 import { isLoopbackAddress } from '../../kernel/address.ts'
 import { SOCKET_PATH_MAX_BYTES } from '../../kernel/listening.ts'
 import { filtersOverlap } from '../../protocol/filters.ts'
+import { placeholderProblems } from './placeholders.ts'
 import type { Settings } from './schema.ts'
 
 /** Reports what no key can check alone. */
@@ -155,6 +156,7 @@ export function crossProblems(settings: Settings, socket: string): CrossProblem[
     ...webhookProblems(settings),
     ...homeAssistantProblems(settings),
     ...adapterProblems(settings),
+    ...placeholderProblems(settings),
   ]
   const { heartbeatSeconds, timeoutSeconds } = settings.presence
   if (timeoutSeconds <= heartbeatSeconds) {

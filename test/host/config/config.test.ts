@@ -221,6 +221,31 @@ describe('mistakes', () => {
     expect(text).toContain(tag)
   })
 
+  test.each([
+    ['http:\n  token: \x24{METRICS_TOKEN_1}\n', 'http.token', 2],
+    ['http:\n  token: $METRICS_TOKEN_1234\n', 'http.token', 2],
+    ['http:\n  token: "<your-token-goes-here>"\n', 'http.token', 2],
+    ['store: {path: "\x24{DATA:-/var/lib}/limb.sqlite"}\n', 'store.path', 1],
+    ['store: {path: ~/limb.sqlite}\n', 'store.path', 1],
+    [
+      'uplinks:\n  - {name: a, url: "mqtt://127.0.0.1:1", prefix: x, username: u, password: "{{ pass }}"}\n',
+      'uplinks[0].password',
+      2,
+    ],
+  ])(
+    'a placeholder for which nothing is put in stops the start with its line, and is no secret: %j',
+    (yaml, path, line) => {
+      const text = problems(yaml)
+      expect(text).toContain(`bridge.yaml:${line}: ${path}: `)
+      expect(text).toMatch(/placeholder|whole path/)
+      expect(text).not.toMatch(/METRICS|your-token|pass \}/)
+    },
+  )
+
+  test('a secret may have the letters of a placeholder within it', () => {
+    expect(load('http: {token: "a$HOME-and-{{b}}-<c>"}').config.http.token).toBe('a$HOME-and-{{b}}-<c>')
+  })
+
   test('what is not YAML, or twice the same key, is told with its line', () => {
     expect(problems('mqtt:\n  port: [1\n')).toMatch(/^bridge\.yaml:\d: is not YAML/)
     expect(problems('mqtt: {}\nmqtt: {}\n')).toContain('bridge.yaml:2')
