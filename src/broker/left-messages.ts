@@ -1,8 +1,8 @@
 import type { LeftBehind } from './outbox.ts'
 
 /**
- * What an earlier connection left behind, told in its place among what the store keeps of the session: who resumes
- * gets everything in the order in which it was sent [MQTT-4.6.0-1], and never an old status after a newer one.
+ * Sends what an earlier connection left behind, each in its place among what the store keeps of the session: who
+ * resumes gets everything in the order in which it was sent [MQTT-4.6.0-1], and never an old status after a newer one.
  */
 export class LeftMessages {
   readonly #all: readonly LeftBehind[]

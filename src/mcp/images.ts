@@ -75,7 +75,7 @@ export function withoutImages(value: Values): { readonly value: Values; readonly
 const MAX_BASE64_CHARS = 4096
 const MAX_TEXT_CHARS = 65_536
 
-/** What is small in each of its parts may be large in all. */
+/** The letters of all of `data`: what is small in each of its parts may be large in all. */
 const MAX_DATA_CHARS = 262_144
 
 function withoutLetters(text: string): unknown {

@@ -40,7 +40,7 @@ const SYNONYMS: ReadonlyMap<string, readonly string[]> = new Map([
 /** Commands that nobody shall run because a word looks like them: they replace what is there. */
 const NEVER_GUESSED = 'restore'
 
-/** More of them are no advice. */
+/** The commands of other groups that are named; a longer list is no advice. */
 const MAX_NAMED = 4
 
 /** A command that has others below it, and the words that lead to it. */
