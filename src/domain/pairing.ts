@@ -105,15 +105,25 @@ export interface Reregistration {
   readonly widens: boolean
 }
 
-export function reregister(node: NodeRecord, registration: Registration, now: number): Reregistration {
+export function reregister(
+  node: NodeRecord,
+  registration: Registration,
+  { now, address }: Pick<ClaimContext, 'now' | 'address'>,
+): Reregistration {
   const { effective, widens } = compareCapabilities(node.capabilities, registration.capabilities)
   const next: NodeRecord = {
     ...node,
     ...descriptionOf(registration),
+    registeredFrom: whereFrom(registration, address),
     capabilities: sameCapabilities(effective, node.capabilities) ? node.capabilities : effective,
   }
   const changed = !sameNode(node, next)
   return { node: changed ? { ...next, updatedAt: now } : node, changed, widens }
+}
+
+/** Only a limb with an endpoint is asked at its address: that of the others may change without being stored. */
+function whereFrom({ endpointUrl }: Registration, address: string): string | null {
+  return endpointUrl === undefined ? null : address
 }
 
 /** Takes out of a registration what a limb may say of itself without asking. */
@@ -142,6 +152,7 @@ function sameNode(a: NodeRecord, b: NodeRecord): boolean {
     a.platform === b.platform &&
     a.firmware === b.firmware &&
     a.endpointUrl === b.endpointUrl &&
+    a.registeredFrom === b.registeredFrom &&
     a.invoke === b.invoke &&
     a.heartbeatSeconds === b.heartbeatSeconds &&
     a.timeoutSeconds === b.timeoutSeconds &&
@@ -168,6 +179,7 @@ export function approvedNode(
       nodeId: request.nodeId,
       operatorName: null,
       ...descriptionOf(registration),
+      registeredFrom: whereFrom(registration, request.address),
       operatorDescription: null,
       operatorSettings: null,
       capabilities: registration.capabilities,
@@ -189,6 +201,7 @@ export function approvedNode(
   return {
     ...existing,
     ...descriptionOf(registration),
+    registeredFrom: whereFrom(registration, request.address),
     displayName: existing.displayName,
     capabilities: registration.capabilities,
     approvedAt: now,
@@ -221,6 +234,7 @@ export function provisionedNode(
     platform: wish.platform ?? 'unknown',
     firmware: null,
     endpointUrl: null,
+    registeredFrom: null,
     invoke: 'mqtt',
     capabilities: wish.capabilities ?? [],
     heartbeatSeconds: null,

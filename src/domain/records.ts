@@ -29,6 +29,8 @@ export interface NodeRecord {
   readonly platform: string
   readonly firmware: string | null
   readonly endpointUrl: string | null
+  /** The address that it registered from last, where it has an endpoint; null: it has none, or never registered. */
+  readonly registeredFrom: string | null
   readonly invoke: 'mqtt' | 'http'
   /** The approved capabilities, never more. */
   readonly capabilities: readonly Capability[]

@@ -515,6 +515,7 @@ export function nodeOf(nodeId: string, changes: Partial<NodeRecord> = {}): NodeR
     operatorSettings: null,
     firmware: null,
     endpointUrl: null,
+    registeredFrom: '192.0.2.7',
     invoke: 'mqtt',
     capabilities: [{ cap: 'camera', commands: ['camera.snap'], authLevel: 'leased' }],
     heartbeatSeconds: null,

@@ -9,6 +9,7 @@ export function nodeRecord(more: Partial<NodeRecord> = {}): NodeRecord {
     platform: 'esp32',
     firmware: null,
     endpointUrl: null,
+    registeredFrom: null,
     invoke: 'mqtt',
     capabilities: [],
     heartbeatSeconds: null,

@@ -31,6 +31,7 @@ function node(nodeId: string, changes: Partial<NodeRecord> = {}): NodeRecord {
     platform: 'esp32',
     firmware: null,
     endpointUrl: null,
+    registeredFrom: null,
     invoke: 'mqtt',
     capabilities: [camera],
     heartbeatSeconds: null,

@@ -13,6 +13,7 @@ const node = {
   platform: 'esp32',
   firmware: null,
   endpointUrl: null,
+  registeredFrom: null,
   invoke: 'mqtt' as const,
   capabilities: [],
   heartbeatSeconds: null,

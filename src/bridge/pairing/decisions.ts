@@ -231,7 +231,7 @@ export class PairingDecisions {
     const now = clock.wallMs()
     const node = await tx.node(nodeId)
     if (!node) throw new Refusal('not_found', 'this pairing has been revoked')
-    const next = reregister(node, registration, now)
+    const next = reregister(node, registration, { now, address: session.address })
     if (next.changed) {
       attempt.change.take(nodeId)
       await tx.putNode(next.node)

@@ -164,7 +164,7 @@ export class Pairings {
 
   /** An approved limb registers again: most of it holds at once and is stored; more ability waits. */
   async reregister(session: Session, nodeId: string, registration: Registration): Promise<void> {
-    const known = this.#unchanged(nodeId, registration)
+    const known = this.#unchanged(session.address, nodeId, registration)
     if (known) {
       this.#attempts.registered(nodeId)
       this.#answers.send(session, approvedAnswer(this.#world.settings, known, undefined))
@@ -183,11 +183,12 @@ export class Pairings {
    * thousand that come back must not need a transaction each. Not one whose earlier words are still on their way to the
    * store, and not one that is invoked over HTTP, whose answer has a secret made of its key.
    */
-  #unchanged(nodeId: string, registration: Registration): NodeRecord | undefined {
+  #unchanged(address: string, nodeId: string, registration: Registration): NodeRecord | undefined {
     const limb = this.#registry.get(nodeId)
     if (!limb || limb.newKeyWaits || limb.record.invoke === 'http') return undefined
     if (this.#reregistering.of(nodeId) > 0 || this.#pending.wideningOf(nodeId)) return undefined
-    const { changed, widens } = reregister(limb.record, registration, limb.record.updatedAt)
+    const context = { now: limb.record.updatedAt, address }
+    const { changed, widens } = reregister(limb.record, registration, context)
     return changed || widens ? undefined : limb.record
   }
 

@@ -87,9 +87,9 @@ export class PresenceKeeper {
 
   /**
    * Brings an approved node into memory as offline: at the start, and when it is approved. `address`: where it asked
-   * from, when that is known.
+   * from, when that is known better than by its record.
    */
-  add(record: NodeRecord, reason: StatusReason, address: string | null = null): LiveLimb {
+  add(record: NodeRecord, reason: StatusReason, address = record.registeredFrom): LiveLimb {
     const { clock, running, settings } = this.#world
     const timeoutMs = intervalsOf(settings, record).timeoutSeconds * 1000
     const rule = presenceRuleOf(record)

@@ -234,7 +234,7 @@ class Exchange implements InvocationDelivery {
     const isOwn = !configured && address !== null && isOwnMachine(address)
     const where =
       !configured && address === null
-        ? 'and has not connected or registered since the bridge started, so that its address is not known; invocation.httpNetworks can allow it'
+        ? 'and has neither connected nor registered, so that its address is not known; invocation.httpNetworks can allow it'
         : isOwn
           ? `and connects from ${address}, this machine, where only invocation.httpNetworks lets a limb be invoked (such as 127.0.0.1)`
           : configured

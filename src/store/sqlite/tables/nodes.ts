@@ -7,7 +7,7 @@ import { operatorSettingsSchema } from '../../../protocol/node-settings.ts'
 import { presenceSchema } from '../../../protocol/presence.ts'
 import { Capabilities, Descriptions, RowReader } from './rows.ts'
 
-const COLUMNS = `n.node_id, n.display_name, n.operator_name, n.platform, n.firmware, n.endpoint_url, n.invoke,
+const COLUMNS = `n.node_id, n.display_name, n.operator_name, n.platform, n.firmware, n.endpoint_url, n.registered_from, n.invoke,
   n.capabilities, n.heartbeat_seconds, n.timeout_seconds, n.presence, n.description, n.adapter, n.operator_description,
   n.operator_settings, n.approved_at, n.approved_by, n.updated_at, h.at AS last_heartbeat_at`
 const FROM = 'FROM nodes n LEFT JOIN heartbeats h ON h.node_id = n.node_id'
@@ -34,9 +34,9 @@ export class NodesTable {
     this.#page = sql.prepare(`SELECT ${COLUMNS} ${FROM} WHERE n.node_id > ? ORDER BY n.node_id LIMIT ?`)
     this.#put =
       sql.prepare(`INSERT OR REPLACE INTO nodes (node_id, display_name, operator_name, platform, firmware,
-      endpoint_url, invoke, capabilities, heartbeat_seconds, timeout_seconds, presence, description, adapter,
+      endpoint_url, registered_from, invoke, capabilities, heartbeat_seconds, timeout_seconds, presence, description, adapter,
       operator_description, operator_settings, approved_at, approved_by, updated_at)
-      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`)
+      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`)
     // A cached record may be older than what a batch of heartbeats has stored: the later time stays.
     this.#heard =
       sql.prepare(`INSERT INTO heartbeats (at, node_id) SELECT ?, node_id FROM nodes WHERE node_id = ?
@@ -75,6 +75,7 @@ export class NodesTable {
       node.platform,
       node.firmware,
       node.endpointUrl,
+      node.registeredFrom,
       node.invoke,
       Capabilities.text(node.capabilities),
       node.heartbeatSeconds,
@@ -139,6 +140,7 @@ export class NodesTable {
       platform: legible(reader.text('platform')),
       firmware: legibleOrNull(reader.textOrNull('firmware')),
       endpointUrl: reader.textOrNull('endpoint_url'),
+      registeredFrom: reader.textOrNull('registered_from'),
       invoke: reader.oneOf('invoke', INVOKES),
       capabilities: this.#capabilities.read(reader, 'capabilities'),
       heartbeatSeconds: reader.integerOrNull('heartbeat_seconds'),
