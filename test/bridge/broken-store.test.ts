@@ -2,6 +2,7 @@ import { describe, expect, onTestFinished, test, vi } from 'vitest'
 import { Core } from '../../src/bridge/core.ts'
 import type { Authentication, Identity, Session } from '../../src/bridge/ports.ts'
 import { keyOf } from '../support/app.ts'
+import { patience } from '../support/patience.ts'
 import { settled, start } from './fixture.ts'
 
 /** The core on a real store that fails, or waits, when it is told, to the point. */
@@ -35,7 +36,11 @@ async function startWithArm() {
       void core.message(principal, { kind: 'request', principal: name, verb }, body)
     })
   const invoke = (args: object) => askAs('ann', 'invoke', { command: 'arm.move', ...args })
-  return { ...started, askAs, invoke, told }
+  return { ...started, askAs, invoke, told, limb }
+}
+
+interface Listed {
+  readonly data: { readonly items: readonly { readonly awaitsLimbUntil?: string }[] }
 }
 
 const REVOKED = { ok: false, error: { code: 'not_found', message: 'r1 has been revoked' } }
@@ -66,6 +71,58 @@ test('a call whose limb is revoked while its place in the queue is being stored 
   await settled()
   read.resolve()
   expect(await answer).toMatchObject(REVOKED)
+})
+
+test('a patient call whose limb leaves while it is being stored waits again, in its place, and runs once on the next visit', async () => {
+  const { core, held, ask, invoke, told, limb } = await startWithArm()
+  const running = Promise.withResolvers<void>()
+  // The lease is stored, then that it runs.
+  held.commits.push(Promise.resolve(), running.promise)
+  const first = invoke({ params: { n: 1 }, offlineWaitSeconds: 3600, idempotencyKey: 'k1' })
+  await vi.waitFor(() => expect(held.commits).toEqual([]), patience(5000))
+  core.closed(limb, 'lost')
+  const second = invoke({
+    params: { n: 2 },
+    offlineWaitSeconds: 3600,
+    waitSeconds: 60,
+    idempotencyKey: 'k2',
+  })
+  running.resolve()
+  const waiting = async () => {
+    const answer = (await ask('invocation/list', { state: 'queued', order: 'oldest' })) as unknown as Listed
+    return answer.data.items.filter(({ awaitsLimbUntil }) => awaitsLimbUntil !== undefined)
+  }
+  await vi.waitFor(async () => expect(await waiting()).toHaveLength(2), patience(5000))
+  expect(told).not.toHaveBeenCalled()
+  // No lease is held for a limb that is away.
+  expect(await ask('lease/list', {})).toMatchObject({ data: { items: [] } })
+  const again = { ...limb }
+  core.opened(again)
+  core.heartbeat(again, Buffer.from(''))
+  core.subscribed(again)
+  for (const n of [1, 2]) {
+    await vi.waitFor(() => expect(told).toHaveBeenCalledTimes(n), patience(5000))
+    const [, payload] = told.mock.calls[n - 1] as unknown as [string, Uint8Array]
+    const { invocationId, params } = JSON.parse(Buffer.from(payload).toString())
+    expect(params).toEqual({ n })
+    const result = Buffer.from(JSON.stringify({ invocationId, success: true }))
+    await core.message(again, { kind: 'node', nodeId: 'r1', leaf: 'result' }, result)
+  }
+  expect(await first).toMatchObject({ ok: true })
+  expect(await second).toMatchObject({ ok: true })
+  expect(told).toHaveBeenCalledTimes(2)
+})
+
+test('a call that is not patient, and whose limb leaves while it is being stored, ends as offline', async () => {
+  const { core, held, invoke, told, limb } = await startWithArm()
+  const running = Promise.withResolvers<void>()
+  held.commits.push(Promise.resolve(), running.promise)
+  const answer = invoke({ idempotencyKey: 'k1' })
+  await vi.waitFor(() => expect(held.commits).toEqual([]), patience(5000))
+  core.closed(limb, 'lost')
+  running.resolve()
+  expect(await answer).toMatchObject({ ok: false, error: { code: 'node_offline' } })
+  expect(told).not.toHaveBeenCalled()
 })
 
 test('a lease that ended before it was stored was granted to nobody', async () => {

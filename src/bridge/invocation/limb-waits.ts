@@ -17,7 +17,9 @@ export class LimbWaits {
   readonly #byNode = new Map<string, Waiting[]>()
   /** The invocation of each limb whose turn it is. */
   readonly #turns = new Map<string, OpenInvocation>()
+  /** The order of asking, also of those that went straight to their limb and come back to wait. */
   readonly #places = new WeakMap<OpenInvocation, number>()
+  readonly #counted = new WeakSet<OpenInvocation>()
   #nextPlace = 0
   #size = 0
 
@@ -34,6 +36,7 @@ export class LimbWaits {
   /** Returns whether others that came first wait for the limb, or are on their way to it. */
   isBehindOthers(invocation: OpenInvocation): boolean {
     const { nodeId } = invocation.record
+    this.#placeOf(invocation)
     const turn = this.#turns.get(nodeId)
     if (turn === invocation) return false
     return turn !== undefined || this.#byNode.has(nodeId)
@@ -48,14 +51,14 @@ export class LimbWaits {
     this.passed(invocation)
     const waiting = this.#byNode.get(nodeId) ?? []
     const most = this.#settings.maxOfflinePerNode
-    if (waiting.length >= most && !resumed && !this.#places.has(invocation)) {
+    if (waiting.length >= most && !resumed && !this.#counted.has(invocation)) {
       throw new Refusal(
         'too_many_requests',
         `${waiting.length} invocations wait for ${nodeId} to come back (invocation.maxOfflinePerNode); try again later`,
       )
     }
-    const place = this.#places.get(invocation) ?? this.#nextPlace++
-    this.#places.set(invocation, place)
+    this.#counted.add(invocation)
+    const place = this.#placeOf(invocation)
     const entry = { place, invocation }
     const before = waiting.findLastIndex((each) => each.place < place)
     waiting.splice(before + 1, 0, entry)
@@ -85,6 +88,12 @@ export class LimbWaits {
   passed(invocation: OpenInvocation): void {
     const { nodeId } = invocation.record
     if (this.#turns.get(nodeId) === invocation) this.#turns.delete(nodeId)
+  }
+
+  #placeOf(invocation: OpenInvocation): number {
+    const place = this.#places.get(invocation) ?? this.#nextPlace++
+    this.#places.set(invocation, place)
+    return place
   }
 
   #remove(nodeId: string, entry: Waiting): void {
