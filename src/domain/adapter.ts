@@ -107,8 +107,8 @@ function payloadOf(send: AdapterSend, params: Params): string | undefined {
   if (send.param === undefined) return send.text ?? ''
   const value = own(params, send.param)
   if (value === undefined) return undefined
-  const { before = '', after = '' } = send
-  const text = wordFor(value, send.words)
+  const { before = '', after = '', from } = send
+  const text = wordFor(from !== undefined && typeof value === 'number' ? from - value : value, send.words)
   // Between quotes it must not end the text that it stands in.
   return before + (before.endsWith('"') ? JSON.stringify(text).slice(1, -1) : text) + after
 }
@@ -170,7 +170,7 @@ export type PropertyValue = string | number | boolean | object
 /** Returns the value of a property that a payload says; undefined when it says none that fits. */
 export function propertyValueOf(
   payload: ForeignPayload,
-  { pointer, words }: Pick<AdapterSource, 'pointer' | 'words'>,
+  { pointer, words, from }: Pick<AdapterSource, 'pointer' | 'words' | 'from'>,
   type: string,
 ): PropertyValue | undefined {
   const found = payload.at(pointer)
@@ -181,8 +181,9 @@ export function propertyValueOf(
   if (words !== undefined) return wordOf(words, text)
   if (type === 'boolean') return text === 'true' ? true : text === 'false' ? false : undefined
   if (type === 'string') return text.slice(0, MAX_TEXT)
-  const number = text === '' ? Number.NaN : Number(text)
-  if (!Number.isFinite(number)) return undefined
+  const said = text === '' ? Number.NaN : Number(text)
+  if (!Number.isFinite(said)) return undefined
+  const number = from === undefined ? said : from - said
   return type === 'integer' ? Math.round(number) : number
 }
 

@@ -105,7 +105,7 @@ function light(thing: Thing, property: PropertyDescription): Compound | undefine
   const brightness = isSwitch
     ? others.find((each) => isNumber(each) && called(/bright|dim|level/i)(each))
     : first
-  const warmth = others.find((each) => isNumber(each) && called(/colou?r_?temp|kelvin/i)(each))
+  const warmth = others.find((each) => isNumber(each) && called(/colou?r_?temp|kelvin|mired/i)(each))
   const effect = others.find((each) => wordsOf(each.property, each.schema) && called(/effect|scene/i)(each))
   const color = others.find((each) => each.property.type === 'string' && called(/^(rgb|colou?r)$/i)(each))
   const used = [brightness, warmth, effect, color].filter((each) => each !== undefined)
@@ -146,14 +146,24 @@ function brightnessOf(thing: Thing, target: Settable): object {
   }
 }
 
+/** No lamp is as cold as this in mired, nor as warm in kelvin. */
+const MOST_MIREDS = 1000
+
 function warmthOf(thing: Thing, target: Settable): object {
   const { minimum, maximum } = boundsOf(target.property, target.schema)
+  const unit = inMireds(target, maximum) ? 'mireds' : 'kelvin'
   return {
     ...aspect(thing, 'color_temp', target, numberTemplate(target.property), WHOLE(target)),
-    color_temp_kelvin: true,
-    ...(minimum === undefined ? {} : { min_kelvin: Math.round(minimum) }),
-    ...(maximum === undefined ? {} : { max_kelvin: Math.round(maximum) }),
+    // Home Assistant's preset is mired.
+    ...(unit === 'kelvin' ? { color_temp_kelvin: true } : {}),
+    ...(minimum === undefined ? {} : { [`min_${unit}`]: Math.round(minimum) }),
+    ...(maximum === undefined ? {} : { [`max_${unit}`]: Math.round(maximum) }),
   }
+}
+
+function inMireds(target: Settable, maximum: number | undefined): boolean {
+  if (called(/mired/i)(target) || target.property.unit === 'mired') return true
+  return !called(/kelvin/i)(target) && target.property.unit !== 'K' && (maximum ?? MOST_MIREDS) < MOST_MIREDS
 }
 
 function effectOf(thing: Thing, target: Settable): object {

@@ -79,7 +79,8 @@ export function limbDiscovery(
       ...(firmware === null ? {} : { sw_version: firmware }),
       ...(area === undefined ? {} : { suggested_area: area }),
       ...(configurationUrl === undefined ? {} : { configuration_url: configurationUrl }),
-      via_device: ids.bridge,
+      // What stands behind another limb's session does so in Home Assistant too.
+      via_device: record.adapter?.via === undefined ? ids.bridge : ids.limb(record.adapter.via),
     },
     origin: origin(place),
     availability: [

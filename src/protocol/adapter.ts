@@ -24,6 +24,9 @@ const word = z.string().max(LIMITS.helpChars)
 const words = z.record(word, z.union([z.string().max(LIMITS.helpChars), z.boolean()]))
 const pointer = propertySchema.shape.pointer
 
+/** A number that counts from the other end: with 100, what the firmware calls 30 is 70 here. */
+const from = z.number().optional()
+
 /** Says where the value of a property comes from. */
 const sourceSchema = z.object({
   property: capabilitySchema,
@@ -31,6 +34,7 @@ const sourceSchema = z.object({
   pointer,
   /** The values that stand for others, such as `{"ON": true}`; another one says nothing. */
   words: words.optional(),
+  from,
 })
 export type AdapterSource = z.infer<typeof sourceSchema>
 
@@ -45,6 +49,7 @@ const sendSchema = z.object({
   param: word.optional(),
   /** Maps to what the firmware calls the values of the parameter. */
   words: z.record(word, word).optional(),
+  from,
   /** The text around the value. */
   before: word.optional(),
   after: word.optional(),

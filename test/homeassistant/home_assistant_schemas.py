@@ -206,6 +206,7 @@ PLATFORMS = {
         {vol.Optional("state_topic"): topic, vol.Optional("state_value_template"): template}, WRITE,
         aspect("brightness"), aspect("color_temp"), aspect("effect"), aspect("rgb"), payload_on=str, payload_off=str,
         brightness_scale=whole(1), color_temp_kelvin=bool, min_kelvin=whole(1), max_kelvin=whole(1),
+        min_mireds=whole(1), max_mireds=whole(1),
         effect_list=WORDS, on_command_type=one_of("last first brightness")),
     "lock": platform(READ_OR_GUESS, WRITE, FORM, payload_lock=str, payload_unlock=str, payload_open=str,
                      state_locked=str, state_unlocked=str),

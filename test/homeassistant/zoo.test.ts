@@ -7,6 +7,7 @@ import {
   limbDiscovery,
   type Place,
 } from '../../src/homeassistant/payloads.ts'
+import { adapterSchema } from '../../src/protocol/adapter.ts'
 import { descriptionSchema } from '../../src/protocol/descriptions.ts'
 import { topicsOf } from '../../src/protocol/topics.ts'
 import type { Loose } from '../support/client.ts'
@@ -328,5 +329,73 @@ describe('a metric', () => {
       dust_pm25_micrograms_per_cubic_meter: ['Dust pm25', 'pm25', 'measurement'],
       rain_millimeters_total: ['Rain', 'precipitation', 'total_increasing'],
     })
+  })
+})
+
+describe('a device of foreign firmware in Home Assistant', () => {
+  const lamp = (warmth: object): Animal => ({
+    name: 'foreign lamp',
+    description: {
+      commands: [
+        {
+          name: 'bulb.set',
+          input: { type: 'object', properties: { on: { type: 'boolean' }, warmth: { type: 'number' } } },
+        },
+      ],
+      properties: [
+        {
+          name: 'bulb',
+          topic: 'data/bulb',
+          type: 'boolean',
+          deviceClass: 'light',
+          set: { command: 'bulb.set', param: 'on' },
+        },
+        {
+          name: 'bulb_warmth',
+          topic: 'data/bulb_warmth',
+          type: 'number',
+          set: { command: 'bulb.set', param: 'warmth' },
+          ...warmth,
+        },
+      ],
+    },
+    entities: { property_bulb: 'light' },
+  })
+
+  it.each([
+    ['mireds by its name', { name: 'bulb_mireds', minimum: 153, maximum: 500 }, { min: 153, max: 500 }],
+    ['mireds by its bounds', { name: 'color_temp', minimum: 200, maximum: 380 }, { min: 200, max: 380 }],
+    ['mireds by its unit', { name: 'color_temp', unit: 'mired' }, {}],
+  ])('has its warmth in %s', (_name, warmth, { min, max }: { min?: number; max?: number }) => {
+    const message = discovery(lamp(warmth))
+    const light = message.components.property_bulb as Loose
+    expect(light.color_temp_command_topic).toBe(REQUEST)
+    expect([light.color_temp_kelvin, light.min_mireds, light.max_mireds]).toEqual([undefined, min, max])
+    expect(homeAssistant([[place.ids.topic('limb_cam1'), message]]).problems).toEqual([])
+  })
+
+  it.each([
+    ['kelvin by its name', { name: 'bulb_kelvin', maximum: 900 }],
+    ['kelvin by its unit', { name: 'color_temp', unit: 'K', maximum: 900 }],
+    ['kelvin where nothing else is said', { name: 'color_temp' }],
+  ])('has its warmth in %s', (_name, warmth) => {
+    const light = discovery(lamp(warmth)).components.property_bulb as Loose
+    expect(light.color_temp_kelvin).toBe(true)
+  })
+
+  it('stands behind the limb whose session speaks for it', () => {
+    const record = {
+      kind: 'homeassistant',
+      via: 'z2m',
+      device: 'bulb',
+      displayName: 'Bulb',
+      platform: 'x',
+      availabilityMode: 'all',
+      entities: [],
+    } as const
+    const behind = (adapter: NodeRecord['adapter']) =>
+      (limbDiscovery(place, nodeRecord({ adapter }), []).device as Loose).via_device
+    expect(behind(adapterSchema.parse(record))).toBe('limb_z2m')
+    expect(behind(adapterSchema.parse({ ...record, via: undefined }))).toBe('limb__bridge')
   })
 })

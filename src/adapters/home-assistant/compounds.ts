@@ -60,6 +60,13 @@ function rangeOf(minimum: number | undefined, maximum: number | undefined): Aspe
   }
 }
 
+/** The parameter of a light's warmth, and its bounds: mired, unless the device says kelvin. */
+function warmthOf(config: DiscoveryOptions): [param: string, schema: Aspect['schema']] {
+  if (config.color_temp_kelvin !== true)
+    return ['mireds', rangeOf(numberOf(config, 'min_mireds'), numberOf(config, 'max_mireds'))]
+  return ['kelvin', { ...rangeOf(numberOf(config, 'min_kelvin'), numberOf(config, 'max_kelvin')), unit: 'K' }]
+}
+
 export function light(config: DiscoveryOptions, name: string, title: string): Made {
   if (config.schema === 'json') return jsonLight(config, name, title)
   // A light that is made by templates of its own says nothing that could be read without running them.
@@ -69,7 +76,7 @@ export function light(config: DiscoveryOptions, name: string, title: string): Ma
   return madeOf(name, title, [
     power(config, name, title, 'light'),
     part('brightness', rangeOf(0, numberOf(config, 'brightness_scale') ?? 255), 'brightness'),
-    part('mireds', rangeOf(numberOf(config, 'min_mireds'), numberOf(config, 'max_mireds')), 'color_temp'),
+    part(...warmthOf(config), 'color_temp'),
     part('effect', oneOf(config, 'effect_list'), 'effect'),
     part('red_green_blue', { type: 'string', description: 'each from 0 to 255, such as 255,128,0' }, 'rgb'),
   ])
@@ -83,7 +90,11 @@ const COLOURS: Readonly<Record<string, readonly string[]>> = {
 }
 
 /** The keys of a JSON light that are called otherwise here: a warmth in mired is no temperature. */
-const KEYS_OF_JSON: Readonly<Record<string, string>> = { on: 'state', mireds: 'color_temp' }
+const KEYS_OF_JSON: Readonly<Record<string, string>> = {
+  on: 'state',
+  mireds: 'color_temp',
+  kelvin: 'color_temp',
+}
 
 function jsonLight(config: DiscoveryOptions, name: string, title: string): Made {
   const modes = listOf(config, 'supported_color_modes') ?? []
@@ -108,15 +119,7 @@ function jsonLight(config: DiscoveryOptions, name: string, title: string): Made 
       param: 'on',
     },
     ...(dims ? [field('brightness', rangeOf(0, numberOf(config, 'brightness_scale') ?? 255))] : []),
-    ...(modes.includes('color_temp')
-      ? [
-          field(
-            'mireds',
-            rangeOf(numberOf(config, 'min_mireds'), numberOf(config, 'max_mireds')),
-            'color_temp',
-          ),
-        ]
-      : []),
+    ...(modes.includes('color_temp') ? [field(...warmthOf(config), 'color_temp')] : []),
     ...(config.effect === true ? [field('effect', oneOf(config, 'effect_list'))] : []),
     ...(colour ? [field('color', colourSchema(colour))] : []),
   ]

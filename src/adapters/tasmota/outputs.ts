@@ -1,17 +1,22 @@
-import type { AdapterSend } from '../../protocol/adapter.ts'
+import { LIMITS } from '../../protocol/limits.ts'
 import { type Aspect, fixedCommand, type Made, madeOf } from '../parts.ts'
 import { readable } from '../texts.ts'
 import type { TasmotaFields, TasmotaTopics } from './fields.ts'
+import { LIGHT, type Light, lightAt } from './lights.ts'
+import { commandTo, stateToo, type TasmotaOutput } from './sends.ts'
+import { shuttersOf } from './shutters.ts'
 
 /** Makes the outputs of a Tasmota device: relays, lights and shutters, whose answers come on `stat/…/RESULT`. */
 
-/** The kinds of outputs that `rl` counts. A shutter takes two of them. */
+/** The kind of an output in `rl`; the others stand with what is made of them. */
 const RELAY = 1
-const LIGHT = 2
-const SHUTTER = 3
 const MAX_OUTPUTS = 32
 
-type Output = Made & { readonly name: string }
+interface Words {
+  readonly off: string
+  readonly on: string
+  readonly toggle: string
+}
 
 interface Place {
   readonly topics: TasmotaTopics
@@ -20,103 +25,90 @@ interface Place {
   /** The name of its state: that of a single output has no number. */
   readonly state: string
   readonly title: string
+  readonly words: Words
 }
 
-export function outputsOf(config: TasmotaFields, topics: TasmotaTopics): Output[] {
+export function outputsOf(config: TasmotaFields, topics: TasmotaTopics): TasmotaOutput[] {
   const { rl, fn } = config
   if (!Array.isArray(rl)) return []
-  const used = rl.slice(0, MAX_OUTPUTS).flatMap((kind, i) => (kind === 0 ? [] : [{ kind, number: i + 1 }]))
-  let halves = 0
-  return used.flatMap(({ kind, number }) => {
-    const named = Array.isArray(fn) ? readable(fn[number - 1], 60) : undefined
-    const state = used.length === 1 ? 'POWER' : `POWER${number}`
-    const place = { topics, number, state, title: named ?? `Output ${number}` }
-    if (kind === RELAY) return [relay(place)]
-    if (kind === LIGHT) return [light(place, Number(config.lt_st))]
-    if (kind !== SHUTTER || ++halves % 2 === 0) return []
-    return [shutter(topics, (halves + 1) / 2, place.title)]
+  const kinds: unknown[] = rl.slice(0, MAX_OUTPUTS)
+  const single = kinds.filter((kind) => kind !== 0).length === 1
+  const words = wordsOf(config)
+  const titleOf = (i: number) => (Array.isArray(fn) ? readable(fn[i], 60) : undefined) ?? `Output ${i + 1}`
+  const switched = kinds.flatMap((kind, i): TasmotaOutput[] => {
+    const number = i + 1
+    const place = { topics, number, state: single ? 'POWER' : `POWER${number}`, title: titleOf(i), words }
+    if (kind === RELAY) return [relay(place, optionOf(config, '30') ? 'light' : undefined)]
+    return kind === LIGHT ? [light(place, lightAt(config, i - kinds.indexOf(LIGHT)))] : []
   })
+  const shutters = shuttersOf(config, topics, kinds, titleOf)
+  return [...switched, ...shutters]
 }
 
-function send(topics: TasmotaTopics, command: string, more: Omit<AdapterSend, 'topic'>): AdapterSend {
-  return { topic: `${topics.command}${command}`, answer: `${topics.status}RESULT`, ...more }
+/** An option of the device: `SetOption30` is `so["30"]`. */
+function optionOf({ so }: TasmotaFields, name: string): boolean {
+  return typeof so === 'object' && so !== null && Object.hasOwn(so, name) && (so as TasmotaFields)[name] === 1
 }
 
-function power({ topics, number, state, title }: Place, deviceClass?: string): Aspect {
+/** What the device calls off, on and toggle: `StateText1` to `StateText3`. */
+function wordsOf({ state }: TasmotaFields): Words {
+  const word = (i: number, preset: string) => {
+    const given: unknown = Array.isArray(state) ? state[i] : undefined
+    const fits = typeof given === 'string' && given !== '' && given.length <= LIMITS.availabilityWordChars
+    return fits ? given : preset
+  }
+  return { off: word(0, 'OFF'), on: word(1, 'ON'), toggle: word(2, 'TOGGLE') }
+}
+
+function power({ topics, number, state, title, words }: Place, deviceClass?: string): Aspect {
   return {
     property: `power${number}`,
     title,
     schema: { type: 'boolean' },
     deviceClass,
-    source: { topic: `${topics.status}RESULT`, pointer: `/${state}`, words: { ON: true, OFF: false } },
+    source: {
+      topic: `${topics.status}RESULT`,
+      pointer: `/${state}`,
+      words: { [words.on]: true, [words.off]: false },
+    },
     param: 'on',
-    send: send(topics, `POWER${number}`, { param: 'on', words: { true: 'ON', false: 'OFF' } }),
+    send: commandTo(topics, `POWER${number}`, {
+      param: 'on',
+      words: { true: words.on, false: words.off },
+    }),
   }
 }
 
-/** The state comes with each answer, and in the telemetry every few minutes. */
-function alsoInState(made: Made, { telemetry }: TasmotaTopics): Made {
-  const again = made.sources.map((source) => ({ ...source, topic: `${telemetry}STATE` }))
-  return { ...made, sources: [...made.sources, ...again] }
-}
-
-function relay(place: Place): Output {
+function relay(place: Place, deviceClass: string | undefined): TasmotaOutput {
   const { topics, number, title } = place
   const name = `power${number}`
-  const made = alsoInState(madeOf(name, title, [power(place)]), topics)
-  const text = send(topics, `POWER${number}`, { text: 'TOGGLE' })
+  const made = stateToo(madeOf(name, title, [power(place, deviceClass)]), `${topics.telemetry}STATE`)
+  const toggle = commandTo(topics, `POWER${number}`, { text: place.words.toggle })
   return {
     name,
     ...made,
-    commands: [...made.commands, fixedCommand(`${name}.toggle`, `${title}: toggle`, text)],
+    commands: [...made.commands, fixedCommand(`${name}.toggle`, `${title}: toggle`, toggle)],
   }
 }
 
-/** `kind` is `lt_st`: 1 dims, 2 has a warmth, 3 and 4 have colours, 5 has both. */
-function light(place: Place, kind: number): Output {
+function light(place: Place, { dimmer, warmth, colour, colourEnd }: Light): TasmotaOutput {
   const { topics, number, title } = place
   const name = `power${number}`
-  const value = (param: string, command: string, schema: Aspect['schema']): Aspect => ({
+  const value = (param: string, command: string, schema: Aspect['schema'], after?: string): Aspect => ({
     property: `${name}_${param}`,
     title: `${title}: ${param.replaceAll('_', ' ')}`,
     schema,
     source: { topic: `${topics.status}RESULT`, pointer: `/${command}` },
     param,
-    send: send(topics, command, { param }),
+    send: commandTo(topics, command, { param, ...(after === undefined ? {} : { after }) }),
   })
   const percent = { type: 'number', minimum: 0, maximum: 100, unit: '%' } as const
   const hex = { type: 'string', description: 'such as FF8800', maxLength: 16 } as const
-  const made = madeOf(name, title, [
+  const made: Made = madeOf(name, title, [
     power(place, 'light'),
-    ...(kind >= 1 ? [value('brightness', 'Dimmer', percent)] : []),
-    ...(kind === 2 || kind === 5
-      ? [value('mireds', 'CT', { type: 'number', minimum: 153, maximum: 500 })]
-      : []),
-    ...(kind >= 3 ? [value('colour_hex', 'Color', hex)] : []),
+    ...(dimmer === undefined ? [] : [value('brightness', dimmer, percent)]),
+    ...(warmth === undefined ? [] : [value('mireds', 'CT', { type: 'number', ...warmth })]),
+    ...(colour ? [value('colour_hex', 'Color', hex, colourEnd)] : []),
   ])
-  return { name, ...alsoInState(made, topics) }
-}
-
-function shutter(topics: TasmotaTopics, number: number, title: string): Output {
-  const name = `shutter${number}`
-  const made = madeOf(name, title, [
-    {
-      property: name,
-      title,
-      schema: { type: 'number', minimum: 0, maximum: 100 },
-      deviceClass: 'shutter',
-      source: { topic: `${topics.status}RESULT`, pointer: `/Shutter${number}/Position` },
-      param: 'position',
-      send: send(topics, `ShutterPosition${number}`, { param: 'position' }),
-    },
-  ])
-  const moves = (['Open', 'Close', 'Stop'] as const).map((move) => {
-    const word = move.toLowerCase()
-    return fixedCommand(
-      `${name}.${word}`,
-      `${title}: ${word}`,
-      send(topics, `Shutter${move}${number}`, { text: '' }),
-    )
-  })
-  return { name, ...made, commands: [...made.commands, ...moves] }
+  return { name, ...stateToo(made, `${topics.telemetry}STATE`) }
 }

@@ -35,6 +35,8 @@ const MEANINGS: Readonly<Record<string, Meaning>> = {
   PM10: { unit: 'ug/m3', deviceClass: 'pm10', ...MEASURED },
 }
 
+/** They are read as outputs. */
+const SHUTTER_VALUES = /^Shutter\d+$/
 const MAX_VALUES = 48
 const MAX_DEPTH = 3
 
@@ -73,7 +75,8 @@ function valuesIn(value: unknown, path: readonly string[], message: unknown): Va
   }
   if (typeof value !== 'object' || value === null || Array.isArray(value) || path.length > MAX_DEPTH)
     return []
-  return Object.entries(value).flatMap(([key, each]) => valuesIn(each, [...path, key], message))
+  const entries = Object.entries(value).filter(([key]) => path.length > 0 || !SHUTTER_VALUES.test(key))
+  return entries.flatMap(([key, each]) => valuesIn(each, [...path, key], message))
 }
 
 function meaningOf(key: string, message: unknown): Meaning {
