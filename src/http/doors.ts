@@ -6,6 +6,7 @@ import type { LogThrottle } from '../kernel/log-throttle.ts'
 import { McpEndpoint } from '../mcp/streamable/endpoint.ts'
 import { registerApi } from './api/api.ts'
 import type { ApiPorts } from './api/ports.ts'
+import { consoleDoor } from './console/door.ts'
 import { BodyBytes, StrangersUnreadBytes, UnreadBytes } from './held-bytes.ts'
 import { namesOf } from './hosts.ts'
 import { mcpRoutes } from './mcp/routes.ts'
@@ -19,6 +20,8 @@ export interface DoorOptions {
   readonly api?: boolean
   /** Opens MCP at `/mcp`. */
   readonly mcp?: boolean
+  /** The web console; undefined: there is none. */
+  readonly console?: object | undefined
   readonly maxPacketBytes: number
   readonly allowedOrigins: readonly string[]
   readonly allowedHosts: readonly string[]
@@ -36,7 +39,7 @@ export interface DoorReadings {
   readonly httpHeldBytes: number
 }
 
-/** Opens the HTTP API and MCP. `options` may change later: limits are read at each request. */
+/** Opens the HTTP API, MCP, and what the console asks. `options` may change later: limits are read at each request. */
 export async function openDoors(
   app: FastifyInstance,
   options: DoorOptions,
@@ -52,6 +55,7 @@ export async function openDoors(
   const allowedOrigins = () => options.allowedOrigins
   const held = { bodies, unread }
   if (options.api) await registerApi(app, { ports, clock, maxBodyBytes, allowedOrigins, ...held })
+  if (options.console !== undefined) await consoleDoor(app, { ports, allowedOrigins })
   const endpoint = endpointOf(ports, clock)
   if (options.mcp) {
     await mcpRoutes(app, {

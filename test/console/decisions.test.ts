@@ -115,6 +115,45 @@ describe('an operator', () => {
   )
 
   it(
+    'chooses many limbs on a phone too, and a tap beside the box opens none',
+    async () => {
+      const { admin } = world
+      const names = ['thumb1', 'thumb2', 'thumb3']
+      await admin.do('admin', 'node/import', {
+        nodes: names.map((nodeId) => ({ nodeId, displayName: `Thumb ${nodeId}`, platform: 'test' })),
+      })
+      await using signedIn = await world.open('boss', 'phone')
+      const { page, go, problems } = signedIn
+      await go('#/limbs?q=thumb')
+      const rows = page.locator('.virtual-rows .row')
+      await expect.poll(() => rows.count()).toBe(3)
+      const place = rows.first().locator('.choose')
+      const { width, height } = (await place.boundingBox()) ?? { width: 0, height: 0 }
+      expect(Math.min(width, height)).toBeGreaterThanOrEqual(32)
+      await place.click({ position: { x: 2, y: height - 3 } })
+      await rows.nth(1).locator('.choose').click()
+      const bulk = page.getByRole('toolbar', { name: 'Chosen limbs' })
+      await bulk.getByText('2 chosen').waitFor()
+      expect(page.url()).toContain('#/limbs')
+      await picture(page, 'limbs-bulk-thumb')
+      expect(await axe(page)).toEqual([])
+      expect(await widerThanScreen(page)).toBe(false)
+      await bulk.getByRole('button', { name: 'Set the area' }).click()
+      const dialog = page.getByRole('dialog')
+      await dialog.getByLabel('Area').fill('Hall 3')
+      await dialog.getByRole('button', { name: 'Save' }).click()
+      await dialog.waitFor({ state: 'detached' })
+      const areas = await Promise.all(
+        names.map(async (nodeId) => (await admin.do('admin', 'node/get', { nodeId })).description?.area),
+      )
+      expect(areas.filter((area) => area === 'Hall 3')).toHaveLength(2)
+      for (const nodeId of names) await admin.do('admin', 'node/revoke', { nodeId })
+      expect(problems).toEqual([])
+    },
+    patience(60_000),
+  )
+
+  it(
     'replaces a device by another that asks for its name: the name and the policies stay, the old key ends',
     async () => {
       const { app, admin } = world

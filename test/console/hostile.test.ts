@@ -229,6 +229,32 @@ describe('a stolen token', () => {
   )
 
   it(
+    'opens a console without a name where the HTTP API is off, which can load a backup too',
+    async () => {
+      await using own = await startWorld(browser, { http: { enabled: true, port: 0, api: false } })
+      const { token } = await own.admin.do('admin', 'token/add', { name: 'phone', principal: 'boss' })
+      await own.admin.do('admin', 'backup/create', {})
+      await using signedIn = await own.blank()
+      const { page, go } = signedIn
+      const secret = page.getByLabel('Password or token')
+      await secret.fill(`${token.slice(0, -1)}!`)
+      await page.getByRole('button', { name: 'Sign in' }).click()
+      await page.getByText('The bridge refused this name and password').waitFor()
+      await secret.fill(token)
+      await page.getByRole('button', { name: 'Sign in' }).click()
+      await page.waitForSelector('.frame main h1')
+      expect(await page.locator('.who strong').first().innerText()).toBe('boss')
+      await go('#/system')
+      const [download] = await Promise.all([
+        page.waitForEvent('download'),
+        page.getByRole('button', { name: 'Download' }).click(),
+      ])
+      expect(download.suggestedFilename()).toMatch(/\.db$/)
+    },
+    patience(60_000),
+  )
+
+  it(
     'is what a browser keeps, and never a password',
     async () => {
       await using signedIn = await world.open('boss')

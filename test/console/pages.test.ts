@@ -215,6 +215,20 @@ describe.each(['desk', 'phone'] as Size[])('at the size of a %s', (size) => {
   )
 
   it(
+    'Today tells a viewer after a reload what happened last, from what it may see',
+    async () => {
+      await using signedIn = await world.open('wall', size)
+      const { page } = signedIn
+      await page.reload()
+      const last = page.locator('.card', { has: page.getByRole('heading', { name: 'What happened last' }) })
+      await last.locator('li', { hasText: 'lamp1' }).first().waitFor()
+      expect(await last.innerText()).toMatch(/Status\s+lamp1 · online/)
+      expect(await last.innerText()).not.toContain('boss')
+    },
+    patience(60_000),
+  )
+
+  it(
     'Approvals shows who asks and what for, and what is decided is gone everywhere',
     async () => {
       await using first = await world.open('boss', size)

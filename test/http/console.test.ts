@@ -97,6 +97,26 @@ describe('the console as files', () => {
     })
   })
 
+  it('tells who has signed in to whom a token belongs, and nobody else, also with http.api: false', async () => {
+    await using app = await startApp({ http: { enabled: true, port: 0, api: false } })
+    const url = `http://127.0.0.1:${app.bridge.http?.port}/console/session`
+    const admin = await app.admin()
+    await admin.do('admin', 'principal/add', { name: 'wall', role: 'viewer', password: 'a-long-password' })
+    const { token } = await admin.do('admin', 'token/add', { name: 'phone', principal: 'wall' })
+    const asked = async (headers: Record<string, string>) => {
+      const response = await fetch(url, { headers })
+      return [response.status, ((await response.json()) as { name?: unknown }).name]
+    }
+    expect(await asked({ authorization: `Bearer ${token}` })).toEqual([200, 'wall'])
+    expect(await asked({})).toEqual([401, undefined])
+    expect(await asked({ authorization: `Bearer ${token}x` })).toEqual([401, undefined])
+    const foreign = { authorization: `Bearer ${token}`, origin: 'https://evil.example' }
+    expect(await asked(foreign)).toEqual([403, undefined])
+    const files = url.replace('session', 'backups/none')
+    const response = await fetch(files, { headers: { authorization: `Bearer ${token}` } })
+    expect(response.status).toBe(403)
+  })
+
   it('is off with http.console: false', async () => {
     await using app = await startApp({ http: { enabled: true, port: 0, console: false } })
     const response = await fetch(`http://127.0.0.1:${app.bridge.http?.port}/`)

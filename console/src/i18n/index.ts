@@ -12,6 +12,8 @@ const KEY = 'limb-bridge-language'
 export const languageChanged = new Signal()
 let language: Language = 'en'
 let catalogue: Catalogue = en
+/** How the browser's own people write numbers and times, where they speak this language: en-GB has no AM and PM. */
+let locale: string = 'en'
 
 export function currentLanguage(): Language {
   return language
@@ -20,6 +22,7 @@ export function currentLanguage(): Language {
 export async function setLanguage(next: Language, keep = true): Promise<void> {
   catalogue = next === 'de' ? (await import('./de.ts')).de : en
   language = next
+  locale = navigator.languages.find((tag) => tag.slice(0, 2) === next) ?? next
   document.documentElement.lang = next
   if (keep) {
     try {
@@ -70,18 +73,16 @@ function format<T>(name: string, make: () => T): T {
 }
 
 export function numberText(value: number): string {
-  return format('number', () => new Intl.NumberFormat(language, { maximumFractionDigits: 2 })).format(value)
+  return format('number', () => new Intl.NumberFormat(locale, { maximumFractionDigits: 2 })).format(value)
 }
 
 export function timeText(at: string | number): string {
-  const make = () => new Intl.DateTimeFormat(language, { dateStyle: 'medium', timeStyle: 'medium' })
+  const make = () => new Intl.DateTimeFormat(locale, { dateStyle: 'medium', timeStyle: 'medium' })
   return format('time', make).format(new Date(at))
 }
 
 export function clockText(at: string | number): string {
-  return format('clock', () => new Intl.DateTimeFormat(language, { timeStyle: 'medium' })).format(
-    new Date(at),
-  )
+  return format('clock', () => new Intl.DateTimeFormat(locale, { timeStyle: 'medium' })).format(new Date(at))
 }
 
 const STEPS = [
@@ -95,7 +96,7 @@ const STEPS = [
 export function durationText(seconds: number): string {
   const [unit, size] = STEPS.find(([, each]) => seconds >= each) ?? ['second', 1]
   const make = () =>
-    new Intl.NumberFormat(language, { style: 'unit', unit, unitDisplay: 'long', maximumFractionDigits: 0 })
+    new Intl.NumberFormat(locale, { style: 'unit', unit, unitDisplay: 'long', maximumFractionDigits: 0 })
   return format(`d${unit}`, make).format(Math.max(0, Math.floor(seconds / size)))
 }
 
@@ -103,6 +104,6 @@ export function durationText(seconds: number): string {
 export function shortDuration(seconds: number): string {
   const [unit, size] = STEPS.find(([, each]) => seconds >= each) ?? ['second', 1]
   const make = () =>
-    new Intl.NumberFormat(language, { style: 'unit', unit, unitDisplay: 'short', maximumFractionDigits: 0 })
+    new Intl.NumberFormat(locale, { style: 'unit', unit, unitDisplay: 'short', maximumFractionDigits: 0 })
   return format(`s${unit}`, make).format(Math.max(0, Math.floor(seconds / size)))
 }

@@ -150,17 +150,13 @@ async function nameOfToken(token: string): Promise<string> {
   const problem = (value: SignInProblem) => value
   let response: Response
   try {
-    response = await fetch('./api/v1/bridge/health', {
-      method: 'POST',
-      headers: { authorization: `Bearer ${token}` },
-    })
+    response = await fetch('./console/session', { headers: { authorization: `Bearer ${token}` } })
   } catch {
     throw problem('unreachable')
   }
   if (response.status === 429) throw problem('busy')
   if (!response.ok) throw problem('refused')
-  const { you } = (await response.json()) as VerbResult<'bridge/health'>
-  return you.name
+  return ((await response.json()) as { readonly name: string }).name
 }
 
 export const session = new ConsoleSession()

@@ -130,14 +130,18 @@ export function LimbsPage(): JSX.Element {
             <div class="row head" role="row" aria-rowindex={1}>
               {mayBulk && (
                 <span role="columnheader" class="choose">
-                  <input
-                    type="checkbox"
-                    aria-label={t('limbs.choose-all')}
-                    checked={allChosen}
-                    onChange={(event) =>
-                      setChosen(new Set(event.currentTarget.checked ? rows.map(({ nodeId }) => nodeId) : []))
-                    }
-                  />
+                  <label>
+                    <input
+                      type="checkbox"
+                      aria-label={t('limbs.choose-all')}
+                      checked={allChosen}
+                      onChange={(event) =>
+                        setChosen(
+                          new Set(event.currentTarget.checked ? rows.map(({ nodeId }) => nodeId) : []),
+                        )
+                      }
+                    />
+                  </label>
                 </span>
               )}
               <SortHead sort="name" view={view} class="name" />
@@ -242,12 +246,14 @@ function LimbRow({ state, index, choose, chosen }: LimbRowProps): JSX.Element {
     >
       {choose !== undefined && (
         <span role="cell" class="choose">
-          <input
-            type="checkbox"
-            checked={chosen}
-            aria-label={t('limbs.choose', { name: displayName })}
-            onChange={(event) => choose(event.currentTarget.checked)}
-          />
+          <label>
+            <input
+              type="checkbox"
+              checked={chosen}
+              aria-label={t('limbs.choose', { name: displayName })}
+              onChange={(event) => choose(event.currentTarget.checked)}
+            />
+          </label>
         </span>
       )}
       <span role="cell" class="name">

@@ -200,7 +200,7 @@ function nameOf(file: string): string {
 }
 
 async function download(name: string): Promise<void> {
-  const response = await fetch(`./api/v1/backups/${encodeURIComponent(name)}`, {
+  const response = await fetch(`./console/backups/${encodeURIComponent(name)}`, {
     headers: { authorization: session.authorization() },
   }).catch(() => undefined)
   if (response?.ok !== true) toast(t('backup.failed'), 'bad')

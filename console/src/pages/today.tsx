@@ -253,6 +253,36 @@ function eventProblems(events: readonly FleetEvent[]): Problem[] {
 }
 
 const MAX_LAST = 30
+
+interface Happened {
+  readonly key: string
+  readonly at: string
+  readonly what: string
+  readonly about: string
+}
+
+function happened(key: string, event: Omit<FleetEvent, 'number'>): Happened {
+  const what = known(`event.${event.kind}`) ?? event.kind
+  return { key, at: event.at, what, about: eventText(event) }
+}
+
+/** What the statuses say of before the first event: each limb's newest change, which every role may see. */
+function lastChanges(states: Iterable<State>, before: number, count: number): Happened[] {
+  let newest: State[] = []
+  for (const state of states) {
+    if (Date.parse(state.since) >= before) continue
+    newest.push(state)
+    // Ten thousand limbs are not sorted for thirty lines.
+    if (newest.length >= count * 10) newest = newestOf(newest, count)
+  }
+  return newestOf(newest, count).map(({ nodeId, status, reason, since }) =>
+    happened(`limb ${nodeId}`, { kind: 'node_status', at: since, fields: { nodeId, status, reason } }),
+  )
+}
+
+function newestOf<T extends { readonly since: string }>(states: T[], count: number): T[] {
+  return states.sort((a, b) => (a.since < b.since ? 1 : -1)).slice(0, count)
+}
 const STORED_BEFORE_MS = 1000
 
 /** What an operator missed before the page was opened; events are told once and kept nowhere. */
@@ -263,36 +293,42 @@ async function decidedLately(): Promise<readonly AuditRow[]> {
 
 function LastEvents(): JSX.Element {
   const { fleet } = session
-  useSignals(fleet.eventsChanged)
+  useSignals(fleet.eventsChanged, fleet.nodesChanged)
   const before = useLoaded(decidedLately, [])
-  const events = fleet.events.slice(-MAX_LAST).reverse()
-  // What an event tells is stored a little earlier.
-  const first = Date.parse(fleet.events[0]?.at ?? '') - STORED_BEFORE_MS
-  const rows = (before.data ?? [])
-    .filter(({ at }) => !(Date.parse(at) >= first))
-    .slice(0, MAX_LAST - events.length)
+  const rows = lastRows(fleet.events.slice(-MAX_LAST).reverse(), before.data ?? [])
   return (
     <Card title={t('today.last')}>
-      {events.length + rows.length === 0 && !before.loading && <Empty>{t('today.quiet')}</Empty>}
+      {rows.length === 0 && !before.loading && <Empty>{t('today.quiet')}</Empty>}
       <ol class="events">
-        {events.map((event) => (
-          <li key={event.number}>
-            <Clock at={event.at} />
-            <span>
-              {known(`event.${event.kind}`) ?? event.kind} <small>{eventText(event)}</small>
-            </span>
-          </li>
-        ))}
-        {rows.map(({ seq, at, kind, nodeId, actor }) => (
-          <li key={`audit ${seq}`}>
+        {rows.map(({ key, at, what, about }) => (
+          <li key={key}>
             <Clock at={at} />
             <span>
-              {known(`audit.${kind}`) ?? kind}{' '}
-              <small>{nodeId === undefined ? actor : `${nodeId} · ${actor}`}</small>
+              {what} <small>{about}</small>
             </span>
           </li>
         ))}
       </ol>
     </Card>
   )
+}
+
+/** The newest first: events that this page was told, and before the first of them what is kept. */
+function lastRows(events: readonly FleetEvent[], decided: readonly AuditRow[]): Happened[] {
+  const told = events.map((event) => happened(`event ${event.number}`, event))
+  const left = MAX_LAST - told.length
+  if (left <= 0) return told
+  // What an event tells is stored a little earlier.
+  const first = Date.parse(session.fleet.events[0]?.at ?? '') - STORED_BEFORE_MS
+  const before = Number.isNaN(first) ? Number.POSITIVE_INFINITY : first
+  const kept = [
+    ...lastChanges(session.fleet.nodes.values(), before, left),
+    ...decided.filter(({ at }) => Date.parse(at) < before).map(decision),
+  ]
+  return [...told, ...kept.sort((a, b) => Date.parse(b.at) - Date.parse(a.at)).slice(0, left)]
+}
+
+function decision({ seq, at, kind, nodeId, actor }: AuditRow): Happened {
+  const about = nodeId === undefined ? actor : `${nodeId} · ${actor}`
+  return { key: `audit ${seq}`, at, what: known(`audit.${kind}`) ?? kind, about }
 }

@@ -2,7 +2,7 @@ import { known } from '../i18n/index.ts'
 import type { FleetEvent } from '../live/fleet.ts'
 
 /** What an event is about, in a line: the names and words that stand in it. Text, never markup. */
-export function eventText({ fields }: FleetEvent): string {
+export function eventText({ fields }: Pick<FleetEvent, 'fields'>): string {
   const { nodeId, name, principal, command, status, reason, by, capability, request, approval, address } =
     fields
   const inner = (value: unknown, key: string) =>

@@ -73,12 +73,12 @@ interface ValueControlProps {
 
 export function ValueControl(props: ValueControlProps): JSX.Element {
   const { name, schema, value, required, onChange } = props
-  const label = labelOf(name, schema)
+  const label = required ? labelOf(name, schema) : `${labelOf(name, schema)} ${t('optional')}`
   if (isSwitch(schema))
     return <Switch label={label} on={value === true} onChange={onChange} hint={schema.description} />
   if (isSlider(schema)) return <Slider {...props} label={label} />
   return (
-    <Field label={required ? label : `${label} ${t('optional')}`} hint={schema.description}>
+    <Field label={label} hint={schema.description}>
       {(id, describedBy) => {
         if (schema.enum !== undefined) {
           const at = schema.enum.indexOf(value as string)
@@ -192,7 +192,8 @@ function Slider({ label, schema, value, onChange }: ValueControlProps & { label:
             value={now}
             onInput={(event) => onChange(Number(event.currentTarget.value))}
           />
-          <output for={id}>{Math.round(now * 100) / 100}</output>
+          {/* What nobody has moved is not sent. */}
+          <output for={id}>{value === undefined ? '—' : Math.round(now * 100) / 100}</output>
         </div>
       )}
     </Field>

@@ -10,11 +10,11 @@ import type { ApiPorts } from './ports.ts'
 import { sendProblem } from './problem.ts'
 
 /**
- * Serves `GET /api/v1/backups/<file name>`: a backup as a file. Who may list the backups may have them, because the
+ * Serves `GET /api/v1/backups/<file name>`, and the same below another path: a backup as a file. Who may list the backups may have them, because the
  * list is asked for in the name of who wants the file; another file cannot be named.
  */
-export function backupRoutes(app: FastifyInstance, ports: ApiPorts): void {
-  app.get('/api/v1/backups/:name', async (request, reply) => {
+export function backupRoutes(app: FastifyInstance, ports: ApiPorts, path = '/api/v1/backups'): void {
+  app.get(`${path}/:name`, async (request, reply) => {
     const { name } = request.params as { name: string }
     const answer = await listFor(request, ports)
     if (answer.error !== undefined) return sendProblem(reply, answer.error)
