@@ -61,8 +61,12 @@ export async function checkAt(
     fromDevice: then((connection, packet) => device.fromDevice(connection, packet)),
     toDevice: then((connection, packet) => device.toDevice(connection, packet)),
     closed: then((connection) => device.closed(connection)),
+    refused: then((why) => {
+      device.refusedOverHttp = why
+      progress(why)
+    }),
   }
-  const door = await Door.open({ host, port, tls, bridgePort, events })
+  const door = await Door.open({ host, port, tls, bridgePort, events, clock })
   const end = () => watch.end()
   signal.addEventListener('abort', end, { once: true })
   try {

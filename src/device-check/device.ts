@@ -49,6 +49,8 @@ export class Device {
   invokeSubscribed = false
   /** The bridge answered a `register` with an error. */
   registerRefused = false
+  /** The answer to the last who came over HTTP and was turned away. */
+  refusedOverHttp: string | undefined
   /** The key that the bridge told, if it made one. */
   toldKey: string | undefined
   readonly results: SeenResult[] = []

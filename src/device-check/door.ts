@@ -1,10 +1,13 @@
 import { readFileSync } from 'node:fs'
 import { connect, createServer, type Server, type Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
 import { createServer as createTlsServer } from 'node:tls'
 import { PublishFrame } from '../broker/publish-frame.ts'
 import { unmappedAddress } from '../kernel/address.ts'
+import type { Clock } from '../kernel/clock.ts'
 import { messageOf, StartError } from '../kernel/errors.ts'
 import { type Packet, PacketStream, readPacket } from './packets.ts'
+import { WebDoor } from './web-door.ts'
 
 /**
  * The listener that the device connects to. It hands everything to a real bridge behind it, looks at the packets, and can
@@ -17,6 +20,8 @@ export interface DoorEvents {
   fromDevice(connection: DoorConnection, packet: Packet): void
   toDevice(connection: DoorConnection, packet: Packet): void
   closed(connection: DoorConnection): void
+  /** Somebody came over HTTP and was turned away, with this answer. */
+  refused(why: string): void
 }
 
 export interface CheckDoorOptions {
@@ -26,6 +31,7 @@ export interface CheckDoorOptions {
   /** The port of the bridge on this machine. */
   readonly bridgePort: number
   readonly events: DoorEvents
+  readonly clock: Clock
 }
 
 /** One device has one connection, or a few while it changes over; strangers on the network take no more. */
@@ -39,9 +45,16 @@ export class Door {
   readonly #server: Server
   readonly #options: CheckDoorOptions
   readonly #open = new Set<DoorConnection>()
+  /** The sockets, also those on which nothing has come yet. */
+  readonly #sockets = new Set<Socket>()
+  readonly #web: WebDoor
 
   private constructor(options: CheckDoorOptions) {
     this.#options = options
+    this.#web = new WebDoor(options.clock, {
+      came: (stream, socket) => this.#relay(stream, socket),
+      refused: (why) => options.events.refused(why),
+    })
     this.#server = options.tls === undefined ? createServer() : createTlsServer(filesOf(options.tls))
     this.#server.on('connection', (socket: Socket) => this.#arrived(socket))
     const letIn = options.tls === undefined ? 'connection' : 'secureConnection'
@@ -69,6 +82,8 @@ export class Door {
   async close(): Promise<void> {
     const closed = new Promise((resolve) => this.#server.close(resolve))
     for (const connection of this.#open) connection.cut()
+    for (const socket of this.#sockets) socket.destroy()
+    this.#web.close()
     await closed
   }
 
@@ -82,8 +97,25 @@ export class Door {
 
   #letIn(socket: Socket): void {
     if (socket.destroyed) return
+    this.#sockets.add(socket)
+    socket.on('close', () => this.#sockets.delete(socket))
+    socket.on('error', () => {})
+    // The first bytes tell whether it speaks MQTT, or HTTP that becomes a WebSocket.
+    socket.once('data', (first: Buffer) => {
+      socket.pause()
+      socket.unshift(first)
+      if (WebDoor.takes(first)) this.#web.take(socket)
+      else this.#relay(socket, socket)
+      socket.resume()
+    })
+  }
+
+  /** `stream` has the bytes of MQTT; `socket` is the connection below. */
+  #relay(stream: Duplex, socket: Socket): void {
     const { bridgePort, events } = this.#options
-    const connection = new DoorConnection(socket, bridgePort, events, () => this.#open.delete(connection))
+    const connection = new DoorConnection(stream, socket, bridgePort, events, () =>
+      this.#open.delete(connection),
+    )
     this.#open.add(connection)
   }
 }
@@ -111,7 +143,8 @@ function whyNot({ host, port }: CheckDoorOptions, error: Error & { code?: string
 export class DoorConnection {
   /** The version that its CONNECT names; 4 is MQTT 3.1.1. */
   version = 4
-  readonly #device: Socket
+  readonly #device: Duplex
+  readonly #socket: Socket
   readonly #bridge: Socket
   readonly #events: DoorEvents
   readonly #gone: () => void
@@ -119,12 +152,15 @@ export class DoorConnection {
   #silent = false
   #closed = false
 
-  constructor(device: Socket, bridgePort: number, events: DoorEvents, gone: () => void) {
+  constructor(device: Duplex, socket: Socket, bridgePort: number, events: DoorEvents, gone: () => void) {
     this.#device = device
+    this.#socket = socket
     this.#events = events
     this.#gone = gone
     this.#bridge = connect(bridgePort, '127.0.0.1')
-    this.#bridge.write(proxyLine(device))
+    socket.setNoDelay(true)
+    this.#bridge.setNoDelay(true)
+    this.#bridge.write(proxyLine(socket))
     this.#relay(device, this.#bridge, (bytes) => this.#fromDevice(bytes))
     this.#relay(this.#bridge, device, (bytes) => this.#toDevice(bytes))
   }
@@ -135,6 +171,7 @@ export class DoorConnection {
 
   /** Ends it without a word, as a network does. */
   cut(): void {
+    this.#socket.destroy()
     this.#device.destroy()
   }
 
@@ -150,9 +187,8 @@ export class DoorConnection {
     new PublishFrame(topic, payload, 1, false, again, properties).writeTo(this.#device, OWN_PACKET_ID)
   }
 
-  #relay(from: Socket, to: Socket, look: (bytes: Buffer) => boolean): void {
+  #relay(from: Duplex, to: Duplex, look: (bytes: Buffer) => boolean): void {
     const stream = new PacketStream()
-    from.setNoDelay(true)
     from.on('data', (chunk: Buffer) => {
       if (this.#silent) return
       const packets = stream.push(chunk)
@@ -164,7 +200,7 @@ export class DoorConnection {
     from.on('close', () => {
       if (this.#silent && from === this.#bridge) return
       // What was written still goes out; a device that does not close its end keeps nothing open.
-      to.destroySoon()
+      to.end(() => to.destroy())
       this.#over()
     })
   }

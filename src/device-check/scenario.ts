@@ -65,6 +65,7 @@ export class Scenario {
   #whyNoRegister(): string {
     const { device, waits } = this.#parts
     const last = device.visits.at(-1)
+    if (last === undefined && device.refusedOverHttp !== undefined) return device.refusedOverHttp
     if (last === undefined) return 'connected, and sent no CONNECT with a nodeId as its user name'
     if (last.connack !== undefined && last.connack !== 0)
       return `its CONNECT was refused with code ${last.connack}`

@@ -329,6 +329,87 @@ describe.concurrent('a check of the client package', { timeout: patience(180_000
   })
 })
 
+describe.concurrent('a check of a device that comes over WebSocket', { timeout: patience(180_000) }, () => {
+  it('finds nothing wrong with one that does all', async ({ expect }) => {
+    const limbs: Limb[] = []
+    let kept = 'the-Key-of-this-limb-0123456789'
+    const outcome = await checkAt(
+      bridge,
+      {
+        ...OPTIONS,
+        rotateKey: true,
+        listening(port) {
+          const limb = new Limb({
+            url: `ws://127.0.0.1:${port}/mqtt`,
+            nodeId: 'socket1',
+            keyFile: {
+              load: () => kept,
+              save(key) {
+                kept = key
+              },
+            },
+            registration: { ...REGISTRATION, properties: undefined } as WireRegistration,
+            handlers: {
+              'lamp.set': ({ params }) => {
+                const { on } = params as { on?: unknown }
+                if (typeof on !== 'boolean') throw new Error('on must be true or false')
+                return { on }
+              },
+            },
+          })
+          limbs.push(limb)
+          limb.start()
+        },
+      },
+      { ...WAITS_OF_TESTS, answerMs: patience(8000), returnMs: patience(40_000) },
+    )
+    for (const limb of limbs) await limb.stop()
+    if (!outcome.ok) throw new Error(outcome.reason)
+    const others = outcome.findings.filter(({ verdict }) => verdict !== 'holds')
+    expect(
+      others.map(({ clause, verdict }) => `${verdict} ${clause}`),
+      JSON.stringify(others),
+    ).toEqual(['not_tried data.described', 'not_tried reconnect.silent'])
+  })
+
+  it.for([
+    ['/ws', ['mqtt'], /MQTT over WebSocket is at \/mqtt/],
+    ['/mqtt', [], /offer the WebSocket subprotocol "mqtt"/],
+  ] as const)('says what is wrong with its handshake at %s', async ([path, protocols, says], { expect }) => {
+    const told: string[] = []
+    const outcome = await checkAt(
+      bridge,
+      {
+        ...OPTIONS,
+        progress: (text) => told.push(text),
+        listening: (port) =>
+          new WebSocket(`ws://127.0.0.1:${port}${path}`, [...protocols]).addEventListener('error', () => {}),
+      },
+      { ...WAITS_OF_TESTS, answerMs: 1000 },
+    )
+    if (!outcome.ok) throw new Error(outcome.reason)
+    const finding = outcome.findings.find(({ clause }) => clause === 'register.sent')
+    expect(finding).toMatchObject({ verdict: 'wrong', seen: expect.stringMatching(says) })
+    expect(told.some((text) => says.test(text))).toBe(true)
+  })
+
+  it('tells a limb of the HTTP API that it is not checked', async ({ expect }) => {
+    const answers: Promise<Response>[] = []
+    const outcome = await checkAt(
+      bridge,
+      {
+        ...OPTIONS,
+        listening: (port) =>
+          answers.push(fetch(`http://127.0.0.1:${port}/api/limb/register`, { method: 'POST', body: '{}' })),
+      },
+      { ...WAITS_OF_TESTS, answerMs: 1000 },
+    )
+    const [answer] = await Promise.all(answers)
+    expect([answer?.status, await answer?.text()]).toEqual([404, expect.stringContaining('HTTP API')])
+    expect(outcome).toMatchObject({ ok: true, came: true })
+  })
+})
+
 describe('a check that cannot listen', () => {
   it('says what to do about a port that is taken', async () => {
     const again = checkAt(bridge, { ...OPTIONS, port: bridge.port, listening: () => {} }, WAITS_OF_TESTS)
