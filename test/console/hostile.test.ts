@@ -249,7 +249,7 @@ describe('a stolen token', () => {
         page.waitForEvent('download'),
         page.getByRole('button', { name: 'Download' }).click(),
       ])
-      expect(download.suggestedFilename()).toMatch(/\.db$/)
+      expect(download.suggestedFilename()).toMatch(/\.sqlite$/)
     },
     patience(60_000),
   )
