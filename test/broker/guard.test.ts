@@ -186,7 +186,7 @@ test('connections that send much before they sign in cost no memory', async () =
     for (let i = 0; i < 20 && !client.isClosed; i++) client.socket.write(body)
   }
   await Promise.all(clients.map((client) => client.closed))
-  expect(broker.counters.connections.tcp).toBe(0)
+  while (broker.counters.connections.tcp > 0) await turn()
   expect(process.memoryUsage().rss - before).toBeLessThan(150 * 1024 * 1024)
 })
 

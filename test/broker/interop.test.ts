@@ -68,7 +68,7 @@ describe('Mosquitto’s clients', () => {
     expect(out).toMatch(/^1 limb\/node\/cam1\/status (offline|online)$/m)
     expect(out).toMatch(/^0 limb\/node\/cam1\/status online$/m)
     expect(code).toBe(0)
-    const refused = await run('mosquitto_sub', port, ['-u', 'viewer', '-t', 'limb/node/+/invoke', '-W', '5'])
+    const refused = await run('mosquitto_sub', port, ['-u', 'viewer', '-t', 'limb/node/+/invoke', '-W', '60'])
     expect(refused.out).toMatch(/All subscription requests were denied/)
   })
 

@@ -120,7 +120,7 @@ test('a stream that is gone before it is attached leaves nothing behind', async 
 
 describe('stopping', () => {
   test('ends a thousand sessions in time, after the last words of the bridge', async () => {
-    const { connect, broker, core, stop } = await start()
+    const { connect, broker, core, stop } = await start({ limits: { flushTimeoutMs: patience(3000) } })
     const watcher = await connect({ username: 'viewer' })
     await watcher.subscribe({ 'limb/bridge/#': 1 })
     const limbs: WireClient[] = []
@@ -134,7 +134,8 @@ describe('stopping', () => {
     await watcher.closed
     expect(watcher.messages.map((message) => message.text)).toEqual(['offline'])
     expect(core.all('closed').filter((event) => event.why === 'stopped')).toHaveLength(1001)
-    expect(took).toBeLessThan(patience(1000))
+    // Nobody is waited for until the time is up.
+    expect(took).toBeLessThan(patience(3000))
     expect(Object.values(broker.counters.connections)).toEqual([0, 0, 0, 0])
     await stop()
   })
@@ -175,7 +176,8 @@ describe('stopping', () => {
     }
     const before = performance.now()
     await broker.stop()
-    expect(performance.now() - before).toBeLessThan(patience(750))
+    // The reader never reads.
+    expect(performance.now() - before).toBeLessThan(patience(3000))
     expect(await persistence.createRetainedStream('out/#').toArray()).toEqual([])
     frozen.socket.resume()
   })

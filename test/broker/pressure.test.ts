@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import type { Persistence } from '../../src/broker/aedes-internals.ts'
 import type { BrokerOptions } from '../../src/broker/broker.ts'
+import { patience } from '../support/patience.ts'
 import { start, turn } from './fixture.ts'
 import { DISCONNECT, PUBACK, PUBLISH, publishPacket, type WireClient } from './wire.ts'
 
@@ -18,7 +19,7 @@ async function fill(writer: WireClient, bytes: number, qos: 0 | 1): Promise<void
 
 describe('a reader that does not read', () => {
   test('loses QoS 0, keeps its session, delays nobody, and holds no more than its bound', async () => {
-    const { connect, broker, log } = await start()
+    const { connect, broker, log } = await start({ limits: { drainTimeoutMs: patience(30_000) } })
     const stuck = await connect({ username: 'viewer1' })
     await stuck.subscribe({ 'limb/node/+/data/#': 0 })
     stuck.socket.pause()
@@ -40,7 +41,9 @@ describe('a reader that does not read', () => {
   })
 
   test('at QoS 1 is ended beyond its bound, with a line in the log', async () => {
-    const { connect, broker, log, core } = await start({ limits: { maxSessionQueueBytes: 2_000_000 } })
+    const { connect, broker, log, core } = await start({
+      limits: { maxSessionQueueBytes: 2_000_000, drainTimeoutMs: patience(30_000) },
+    })
     const stuck = await connect({ username: 'viewer1' })
     await stuck.subscribe({ 'limb/node/+/data/#': 1 })
     stuck.socket.pause()

@@ -7,9 +7,10 @@ import { boundHttpConnections } from '../../src/http/http-connections.ts'
 import { createMetrics } from '../../src/http/metrics.ts'
 import { type HttpServer, startHttp } from '../../src/http/server.ts'
 import { systemClock } from '../../src/kernel/clock.ts'
-import { type Running, start } from '../broker/fixture.ts'
+import { type Running, start, turn } from '../broker/fixture.ts'
 import { silent } from '../broker/persistence-fixture.ts'
 import { connectPacket } from '../broker/wire.ts'
+import { FakeClock } from '../support/fake-clock.ts'
 import { SMALL_LIMITS } from './http-server.ts'
 
 /** What a stranger can make the bridge keep through a WebSocket: a frame that is not whole, pieces of it, pings. */
@@ -17,9 +18,11 @@ import { SMALL_LIMITS } from './http-server.ts'
 const KIB = 1024
 let running: Running
 let server: HttpServer
+let clock: FakeClock
 
 beforeEach(async () => {
-  running = await start({ limits: { partialPacketMs: 300, maxStrangerBytes: 900 * KIB } })
+  clock = new FakeClock()
+  running = await start({ clock, limits: { partialPacketMs: 300, maxStrangerBytes: 900 * KIB } })
   server = await startHttp({
     host: '127.0.0.1',
     port: 0,
@@ -100,7 +103,14 @@ describe('a candidate over a WebSocket', () => {
     const { raw, closed } = await candidate('new1')
     raw.write(head(0x82, 1000))
     raw.write(Buffer.alloc(100))
-    await closed
+    let isClosed = false
+    void closed.then(() => {
+      isClosed = true
+    })
+    while (!isClosed) {
+      clock.advance(300)
+      await turn()
+    }
     expect(running.broker.counters.limits.packet_time).toBe(1)
   })
 
