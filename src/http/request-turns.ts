@@ -19,7 +19,7 @@ interface Asked {
   readonly response: ServerResponse
 }
 
-/** What one connection has asked. */
+/** The requests of one connection. */
 interface Line {
   readonly waiting: Asked[]
   busy: boolean

@@ -3,7 +3,7 @@ import type { Identity } from '../bridge/ports.ts'
 import type { StrangersUnreadBytes, UnreadBytes } from './held-bytes.ts'
 import { onceOver } from './once-over.ts'
 
-/** What a request costs until its answer was read, beside the bytes of the answer: objects, headers, a place in a queue. */
+/** The bytes that a request costs until its answer was read, beside those of the answer: objects, headers, a place in a queue. */
 const REQUEST_BYTES = 8192
 
 /** Makes room for who has signed in, on requests of all routes. */
@@ -39,7 +39,7 @@ export function boundAnswers(
   })
 }
 
-/** What everybody may read are the same bytes for all, unless it is a text, or each has them encrypted. */
+/** Returns the bytes that are this client's alone. Files that everybody may read are the same for all, unless each has them encrypted. */
 function ownBytes({ raw }: FastifyRequest, payload: unknown, signedIn: boolean): number {
   if (typeof payload === 'string') return payload.length
   return Buffer.isBuffer(payload) && (signedIn || 'encrypted' in raw.socket) ? payload.length : 0

@@ -104,7 +104,7 @@ export class Registry {
     if (limb) limb.newKeyWaits = true
   }
 
-  /** No rotated key waited for the limb when its keys were looked at; `rotations`: those before that. */
+  /** Its keys were looked at, and no rotated one waited for the limb; `rotations`: those before that look. */
   keysSeen(nodeId: string, rotations: number): void {
     const limb = rotations === this.#rotations ? this.#limbs.get(nodeId) : undefined
     if (limb) limb.newKeyWaits = false
