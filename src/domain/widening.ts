@@ -1,4 +1,4 @@
-import { LEVELS } from '../protocol/names.ts'
+import { type AuthLevel, LEVELS } from '../protocol/names.ts'
 import type { AddedCommand, Capability, LoosenedCapability, Registration } from '../protocol/schemas.ts'
 
 /**
@@ -27,10 +27,39 @@ export function differenceOf(
           return { name, ...(title && { title }), ...(description && { description }) }
         }),
     ),
-    loosens: capabilities.flatMap(({ cap, authLevel }) => {
-      const from = held.get(cap)?.authLevel
-      const freer = from !== undefined && LEVELS.indexOf(authLevel) < LEVELS.indexOf(from)
-      return freer ? [{ capability: cap, from, to: authLevel }] : []
+    loosens: capabilities.flatMap((entry) => {
+      const { cap, authLevel } = entry
+      const before = held.get(cap)
+      if (before === undefined) return loosenedByMove(approved, capabilities, entry)
+      const freer = rank(authLevel) < rank(before.authLevel)
+      return freer ? [{ capability: cap, from: before.authLevel, to: authLevel }] : []
     }),
   }
+}
+
+/** A command that is approved in one capability would be freer in another: the strictest of its capabilities decides. */
+function loosenedByMove(
+  approved: readonly Capability[],
+  capabilities: readonly Capability[],
+  { cap, commands }: Capability,
+): LoosenedCapability[] {
+  const moved = commands.flatMap((command) => {
+    const from = strictest(approved, command)
+    const to = strictest(capabilities, command)
+    return from !== undefined && to !== undefined && rank(to) < rank(from)
+      ? [{ capability: cap, from, to }]
+      : []
+  })
+  return moved.sort((a, b) => rank(b.from) - rank(a.from)).slice(0, 1)
+}
+
+function strictest(capabilities: readonly Capability[], command: string): AuthLevel | undefined {
+  const levels = capabilities
+    .filter(({ commands }) => commands.includes(command))
+    .map((each) => each.authLevel)
+  return levels.sort((a, b) => rank(b) - rank(a))[0]
+}
+
+function rank(level: AuthLevel): number {
+  return LEVELS.indexOf(level)
 }
