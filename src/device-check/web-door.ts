@@ -9,12 +9,12 @@ import type { Clock } from '../kernel/clock.ts'
 
 /** A request of HTTP begins with a capital letter; a connection of MQTT with 0x10. */
 const LETTERS = { first: 0x41, last: 0x5a }
-/** As on TCP: more is none of a device's. */
+/** The largest packet, as on TCP: a larger one is none of a device's. */
 const MAX_PACKET_BYTES = 4 * 1024 * 1024
 const MAX_CONNECT_BYTES = 65_536
 const OTHER =
   'limb-bridge device check takes MQTT, and MQTT over WebSocket at /mqtt; it does not check limbs of the HTTP API'
-/** What is told of one request at most. */
+/** The longest text that is told of one request. */
 const MAX_TOLD = 200
 
 export interface WebDoorEvents {

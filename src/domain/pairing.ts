@@ -121,7 +121,7 @@ export function reregister(
   return { node: changed ? { ...next, updatedAt: now } : node, changed, widens }
 }
 
-/** Only a limb with an endpoint is asked at its address: that of the others may change without being stored. */
+/** Returns the address of a limb with an endpoint; that of the others may change without being stored. */
 function whereFrom({ endpointUrl }: Registration, address: string): string | null {
   return endpointUrl === undefined ? null : address
 }

@@ -146,7 +146,7 @@ function brightnessOf(thing: Thing, target: Settable): object {
   }
 }
 
-/** No lamp is as cold as this in mired, nor as warm in kelvin. */
+/** The bound between the two units: no lamp has so many mired, nor so few kelvin. */
 const MOST_MIREDS = 1000
 
 function warmthOf(thing: Thing, target: Settable): object {

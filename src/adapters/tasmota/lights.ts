@@ -12,7 +12,7 @@ const RGB_WHITE = 4
 const RGB_COLD_WARM = 5
 
 const WARMTH = { minimum: 153, maximum: 500 } as const
-/** With `SetOption82`. */
+/** The bounds with `SetOption82`. */
 const WARMTH_REDUCED = { minimum: 200, maximum: 380 } as const
 
 export interface Light {

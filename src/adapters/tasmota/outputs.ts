@@ -50,7 +50,7 @@ function optionOf({ so }: TasmotaFields, name: string): boolean {
   return typeof so === 'object' && so !== null && Object.hasOwn(so, name) && (so as TasmotaFields)[name] === 1
 }
 
-/** What the device calls off, on and toggle: `StateText1` to `StateText3`. */
+/** Returns the words of the device for off, on and toggle: `StateText1` to `StateText3`. */
 function wordsOf({ state }: TasmotaFields): Words {
   const word = (i: number, preset: string) => {
     const given: unknown = Array.isArray(state) ? state[i] : undefined

@@ -2,7 +2,7 @@ import type { AdapterSend } from '../../protocol/adapter.ts'
 import type { Made } from '../parts.ts'
 import type { TasmotaTopics } from './fields.ts'
 
-/** What all outputs of a Tasmota device have in common: how they are commanded, and where their state is said again. */
+/** Has what all outputs of a Tasmota device share: how they are commanded, and where their state is said again. */
 
 export type TasmotaOutput = Made & { readonly name: string }
 

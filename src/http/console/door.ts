@@ -6,7 +6,7 @@ import type { ApiPorts } from '../api/ports.ts'
 import { GUARDS } from './guards.ts'
 
 /**
- * What the page asks over HTTP after a sign-in, whether or not the HTTP API is open: `GET /console/session`, to whom a
+ * Answers what the page asks over HTTP after a sign-in, whether or not the HTTP API is open: `GET /console/session`, to whom a
  * token belongs, and `GET /console/backups/<file name>`. Everything else it asks over MQTT.
  */
 
