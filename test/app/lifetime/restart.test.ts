@@ -81,7 +81,8 @@ describe('a restart', () => {
     await app.restart()
     const back = await app.principal('dash', 'dash-password', session)
     // It does not subscribe again: its session is still there.
-    let last = (await back.next('limb/node/cam1/status')).text
+    let last = ''
+    while (last !== 'offline') last = (await back.next('limb/node/cam1/status')).text
     await back.settle()
     for (const message of back.waiting) last = message.text
     expect(last).toBe('offline')
