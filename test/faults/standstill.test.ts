@@ -9,7 +9,7 @@ test('a process that stood still longer than every timeout takes no limb for gon
 }, async () => {
   const bridge = await running({
     folder: temporaryFolder(),
-    settings: { presence: { heartbeatSeconds: 1, timeoutSeconds: 3, graceSeconds: 5 } },
+    settings: { presence: { heartbeatSeconds: 1, timeoutSeconds: 5, graceSeconds: 5 } },
   })
   const admin = await adminOf(bridge)
   await provision(admin, 'alive', 'silent', 'returning')
@@ -26,6 +26,11 @@ test('a process that stood still longer than every timeout takes no limb for gon
   alive.mqtt.on('close', () => {
     closed.alive = true
   })
+  // From the beginning: on a busy machine a round below may take as long as the timeout.
+  const beat = setInterval(() => {
+    alive.mqtt.publish('limb/node/alive/heartbeat', '', { qos: 0 })
+    if (returning.mqtt.connected) returning.mqtt.publish('limb/node/returning/heartbeat', '', { qos: 0 })
+  }, 500)
   for (const [client, nodeId] of [
     [alive, 'alive'],
     [silent, 'silent'],
@@ -34,13 +39,9 @@ test('a process that stood still longer than every timeout takes no limb for gon
     await client.publish(`limb/node/${nodeId}/heartbeat`)
     await admin.next(({ topic, text }) => topic === `limb/node/${nodeId}/status` && text === 'online')
   }
-  const beat = setInterval(() => {
-    alive.mqtt.publish('limb/node/alive/heartbeat', '', { qos: 0 })
-    if (returning.mqtt.connected) returning.mqtt.publish('limb/node/returning/heartbeat', '', { qos: 0 })
-  }, 500)
   try {
     process.kill(bridge.pid, 'SIGSTOP')
-    await pause(8000)
+    await pause(10_000)
     process.kill(bridge.pid, 'SIGCONT')
     await admin.next(
       ({ topic, json }) =>
@@ -54,7 +55,9 @@ test('a process that stood still longer than every timeout takes no limb for gon
     ).toEqual([])
     expect(await admin.do('admin', 'node/get', { nodeId: 'alive' })).toMatchObject({ status: 'online' })
     expect(closed.alive).toBe(false)
-    expect(linesOf(bridge, /stood still/)).toHaveLength(1)
+    // A busy machine may make it stand for a second more than once.
+    const stood = linesOf(bridge, /stood still/).map((line) => Number(JSON.parse(line).lateMs))
+    expect(stood.filter((lateMs) => lateMs > 4000)).toHaveLength(1)
   } finally {
     clearInterval(beat)
     process.kill(bridge.pid, 'SIGCONT')

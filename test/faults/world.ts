@@ -58,8 +58,11 @@ export async function provision(admin: TestClient, ...nodeIds: string[]): Promis
   }
 }
 
+/** A connection that is kept may be ended by the bridge in the moment in which it is used again. */
+const ONCE = { headers: { connection: 'close' } }
+
 export async function readiness({ http }: BridgeProcess): Promise<{ ready: boolean; reasons: string[] }> {
-  const response = await fetch(`http://127.0.0.1:${http?.port}/readyz`)
+  const response = await fetch(`http://127.0.0.1:${http?.port}/readyz`, ONCE)
   return (await response.json()) as { ready: boolean; reasons: string[] }
 }
 
@@ -80,7 +83,7 @@ export async function until<T>(
 
 /** One metric without labels. */
 export async function metric({ http }: BridgeProcess, name: string): Promise<number> {
-  const text = await (await fetch(`http://127.0.0.1:${http?.port}/metrics`)).text()
+  const text = await (await fetch(`http://127.0.0.1:${http?.port}/metrics`, ONCE)).text()
   const value = new RegExp(`^${name.replace(/[{}"]/g, '\\$&')} (\\S+)$`, 'm').exec(text)?.[1]
   if (value === undefined) throw new Error(`no metric ${name}`)
   return Number(value)

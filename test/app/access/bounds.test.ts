@@ -25,7 +25,7 @@ describe('leases of a principal, and places in a queue', () => {
 })
 
 it('tokens of a principal are bounded, and there is room again when one is removed', async () => {
-  await using app = await startApp({}, { memory: true })
+  await using app = await startApp({}, { memory: true, fakeClock: true })
   const ann = await agent(app, 'ann')
   const made = []
   for (let i = 0; i < 64; i++) made.push(await ann.do('ann', 'token/add', { name: `t${i}` }))

@@ -30,6 +30,8 @@ test('the service loads neither the SDK of MCP nor the MQTT client', {
       if (name) loaded.add(name)
     },
   })
+  // Its two outputs come by two pipes: all of both is here when they are closed.
+  await bridge.stop()
   // The hook has seen what it uses.
   expect([...loaded]).toContain('aedes')
   expect([...loaded].filter((name) => name === 'mqtt' || name.startsWith('@modelcontextprotocol/'))).toEqual(
