@@ -66,18 +66,24 @@ test('a packet with a hundred requests in it is not looked into, its connection 
   expect(ended()).toBe(1)
 })
 
-test('a connection whose requests come one by one, and never wait for an answer, is ended too', async () => {
-  const { http, asked, dial, ended } = await server()
-  const greedy = dial()
-  const closed = once(greedy, 'close')
-  greedy.write(get('/1'))
-  while (asked.length === 0) await once(http, 'asked')
-  for (let i = 0; i < 3; i++) {
-    await new Promise((sent) => greedy.write(get('/more').repeat(10), sent))
-    await turn()
+test('a connection whose requests come one by one, and never wait for an answer, is ended too', () => {
+  const http = new EventEmitter()
+  const begun: number[] = []
+  let ended = 0
+  http.on('request', ({ nr }: { nr: number }) => begun.push(nr))
+  takeTurns(http as Server, () => ended++)
+  const socket = {
+    destroyed: false,
+    destroy() {
+      this.destroyed = true
+    },
   }
-  await closed
-  expect([ended(), asked.length]).toEqual([1, 1])
+  // One is being answered, and sixteen wait.
+  for (let nr = 0; nr < 17; nr++) http.emit('request', { nr, socket }, new EventEmitter())
+  expect([socket.destroyed, ended]).toEqual([false, 0])
+  for (let nr = 17; nr < 30; nr++) http.emit('request', { nr, socket }, new EventEmitter())
+  expect([socket.destroyed, ended]).toEqual([true, 1])
+  expect(begun).toEqual([0])
 })
 
 test('of many connections that ask at the same time a few begin in each turn of the event loop', async () => {
