@@ -11,6 +11,7 @@ import { credential } from './host/systemd/credentials.ts'
 import { type ServiceManager, serviceManager } from './host/systemd/notify.ts'
 import { startLimitSeconds } from './host/systemd/start-limit.ts'
 import { startWatchdog } from './host/systemd/watchdog.ts'
+import { hostAndPort } from './kernel/address.ts'
 import { systemClock } from './kernel/clock.ts'
 import { MisconfiguredError, messageOf, StartError } from './kernel/errors.ts'
 import { machineClock } from './kernel/machine-clock.ts'
@@ -160,12 +161,12 @@ function welcome(
   version: string,
 ): void {
   log.info({ mqtt, ...(tls && { tls }), http, control, version }, 'ready')
-  log.info({}, `MQTT on ${mqtt.host}:${mqtt.port}, local administration on ${control}`)
-  if (tls) log.info({}, `MQTT over TLS on ${tls.host}:${tls.port}`)
+  log.info({}, `MQTT on ${hostAndPort(mqtt)}, local administration on ${control}`)
+  if (tls) log.info({}, `MQTT over TLS on ${hostAndPort(tls)}`)
   if (http)
     log.info(
       {},
-      `HTTP on ${http.scheme}://${http.host}:${http.port}: /healthz, /readyz, /metrics, the API below /api/v1/, MQTT over WebSocket at /mqtt, and the console at /`,
+      `HTTP on ${http.scheme}://${hostAndPort(http)}: /healthz, /readyz, /metrics, the API below /api/v1/, MQTT over WebSocket at /mqtt, and the console at /`,
     )
   if (http && firstStartSecret !== null) {
     log.info(
@@ -191,7 +192,7 @@ function welcome(
 function consoleUrl({ scheme, host, port }: NonNullable<RunningBridge['http']>): string {
   const everywhere = host === '0.0.0.0' || host === '::'
   const address = everywhere ? (networkAddress() ?? '127.0.0.1') : host
-  return `${scheme}://${address.includes(':') ? `[${address}]` : address}:${port}/`
+  return `${scheme}://${hostAndPort({ host: address, port })}/`
 }
 
 function networkAddress(): string | undefined {

@@ -1,6 +1,7 @@
 import { lstatSync, unlinkSync } from 'node:fs'
 import { connect, createServer, type Server, type Socket } from 'node:net'
 import { dirname } from 'node:path'
+import { hostAndPort } from '../kernel/address.ts'
 import { StartError } from '../kernel/errors.ts'
 import { makeFolder } from '../kernel/folders.ts'
 import { INHERITED_BACKLOG, SOCKET_PATH_MAX_BYTES } from '../kernel/listening.ts'
@@ -37,7 +38,7 @@ export async function listenTcp(
   // Probes find peers that vanished although their keepalive is long.
   const server = createServer({ noDelay: true, keepAlive: true, keepAliveInitialDelay: KEEPALIVE_PROBE_MS })
   server.on('connection', accept)
-  const place = { where: `${host}:${port}`, keys: `${section}.host, ${section}.port` }
+  const place = { where: hostAndPort({ host, port }), keys: `${section}.host, ${section}.port` }
   await opened(server, place, () => server.listen({ host, port }))
   return listenerOf(server)
 }

@@ -32,3 +32,14 @@ export function unmappedAddress(address: string): string {
 export function isLoopbackAddress(address: string): boolean {
   return address === '::1' || unmappedAddress(address).startsWith('127.')
 }
+
+/** Writes a host and a port as a URL does: an IPv6 address has brackets. */
+export function hostAndPort({
+  host,
+  port,
+}: {
+  readonly host: string
+  readonly port: number | string
+}): string {
+  return `${host.includes(':') ? `[${host}]` : host}:${port}`
+}

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { addressGroup, isLoopbackAddress, unmappedAddress } from '../../src/kernel/address.ts'
+import { addressGroup, hostAndPort, isLoopbackAddress, unmappedAddress } from '../../src/kernel/address.ts'
 
 describe('the group of an address', () => {
   test.each([
@@ -25,4 +25,10 @@ test('an IPv4 address that came through IPv6 is plain, and loopback is known', (
   expect(
     ['127.0.0.1', '127.9.9.9', '::ffff:127.0.0.1', '::1', '10.0.0.1', '::2'].map(isLoopbackAddress),
   ).toEqual([true, true, true, true, false, false])
+})
+
+test('a host and a port are written as a URL has them', () => {
+  expect(hostAndPort({ host: '127.0.0.1', port: 1883 })).toBe('127.0.0.1:1883')
+  expect(hostAndPort({ host: 'bridge.lan', port: 1883 })).toBe('bridge.lan:1883')
+  expect(hostAndPort({ host: '::1', port: 8083 })).toBe('[::1]:8083')
 })
