@@ -95,6 +95,7 @@ export interface AedesClient<S = Session> {
   readonly _keepaliveInterval: number
   readonly _keepaliveTimer: NodeJS.Timeout | null
   pause(): void
+  close(): void
   /** Calls back when the socket has room, with an error when it closed or `drainTimeout` has passed. */
   waitForDrain(done: Callback): void
   /** Ours: the session of this client. */

@@ -27,6 +27,7 @@ import { GuardedPersistence } from './guarded-persistence.ts'
 import { handshakeWords } from './handshake-words.ts'
 import { InboundPath } from './inbound-path.ts'
 import { type BrokerLimits, type ConfiguredLimits, FIXED_LIMITS, type FixedLimits } from './limits.ts'
+import { Lingering } from './lingering.ts'
 import { type Accept, type Listener, listenInherited, listenTcp, listenUnix } from './listeners.ts'
 import { DelayedWills } from './mqtt5/delayed-wills.ts'
 import { OrderedBroker } from './ordered-broker.ts'
@@ -160,6 +161,15 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
     log,
     send: (message) => broker.route(message),
   })
+  const strangers = new Strangers({
+    clock,
+    maxBytes: () => limits.maxStrangerBytes,
+    spent: (bytes) =>
+      log.warn(
+        { bytes, maxBytes: limits.maxStrangerBytes },
+        'connections that have shown no key or password hold too much memory together: the oldest of them are ended; the limit is mqtt.maxStrangerBytes',
+      ),
+  })
   const world: SessionContext = {
     broker,
     inbound,
@@ -176,15 +186,8 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
     steady,
     shared,
     publish: (session, message, acknowledge) => path.receive(session, message, acknowledge),
-    strangers: new Strangers({
-      clock,
-      maxBytes: () => limits.maxStrangerBytes,
-      spent: (bytes) =>
-        log.warn(
-          { bytes, maxBytes: limits.maxStrangerBytes },
-          'connections that have shown no key or password hold too much memory together: the oldest of them are ended; the limit is mqtt.maxStrangerBytes',
-        ),
-    }),
+    strangers,
+    lingering: new Lingering({ clock, strangers }),
   }
   const connects = new ConnectHandler(world, options.persistence.sessions)
   const path = new InboundPath(world)
@@ -250,7 +253,10 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
     broker.releaseWaiting()
     await within(clock, DRAIN_MS, connections.drained())
     await connections.endAll()
-    await within(clock, CLOSE_MS, new Promise<void>((resolve) => broker.close(resolve)))
+    const closed = new Promise<void>((resolve) => broker.close(resolve))
+    await within(clock, CLOSE_MS, Promise.all([closed, world.lingering.over()]))
+    world.lingering.end()
+    await within(clock, CLOSE_MS, world.lingering.over())
   }
 
   return {

@@ -3,6 +3,7 @@ import type { Identity, Log, SessionEnd } from '../bridge/ports.ts'
 import type { Clock } from '../kernel/clock.ts'
 import { LogThrottle } from '../kernel/log-throttle.ts'
 import type { BrokerCounters, LimitName, MqttVersion, Transport } from './counters.ts'
+import { REASON } from './mqtt5/reasons.ts'
 import type { PeerLog } from './peer-log.ts'
 import { writeBeforeDestroy } from './turn-writes.ts'
 
@@ -22,6 +23,10 @@ export interface HoldingStream {
   readonly heldBytes: number
   /** Called when that may have changed. */
   onHeld: (() => void) | undefined
+}
+
+export function frontOf(conn: Duplex): HoldingStream | undefined {
+  return 'heldBytes' in conn ? (conn as typeof conn & HoldingStream) : undefined
 }
 
 /** The part of what sessions share that is needed to speak of one of them. */
@@ -97,6 +102,12 @@ export abstract class Connection {
 
   abstract end(why: SessionEnd, afterFlush: boolean): void
 
+  /** Ends the connection, and says why where the protocol has words for it: `code` and `reason` are those of MQTT 5. */
+  abstract turnAway(code: number, reason: string): void
+
+  /** Writes the same last words, and does no more. */
+  abstract sayGoodbye(code: number, reason: string): void
+
   /** CONNACK is out. The commands of the control socket come and go with each call, and are not worth a line. */
   protected signedIn(): void {
     const { identity, peer, version } = this
@@ -155,7 +166,7 @@ export abstract class Connection {
 
   fail(error: unknown, message: string): void {
     this.#context.peerLog.error('failed', this.address, { err: error, ...this.#who() }, message)
-    this.conn.destroy()
+    this.turnAway(REASON.unspecifiedError, 'the bridge failed here; its log says how')
   }
 
   /** The log of the peers follows with the last one, so nothing is held back here. */

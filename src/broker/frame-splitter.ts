@@ -66,7 +66,8 @@ export abstract class FrameSplitter {
   protected abstract take(frame: Frame, flush: () => void): Verdict
   /** Whole packets that passed, one after the other. */
   protected abstract parse(packets: Buffer): void
-  abstract malformed(fault: string): void
+  /** The stream ends here. `begun`: what there is of a packet that must not be received. */
+  abstract malformed(fault: string, begun?: Buffer): void
 
   /** The memory that is held: a part of a packet has room of its own, a chunk that waits is kept whole. */
   get heldBytes(): number {
@@ -137,7 +138,11 @@ export abstract class FrameSplitter {
       if (at === chunk.length) return at
       this.#append(chunk, at, ++at)
       const header = this.#readHeader(this.#partial, 0, this.#have)
-      if (header === 'bad' || (header === 'known' && !this.#announce(this.#partial, 0))) return chunk.length
+      if (
+        header === 'bad' ||
+        (header === 'known' && !this.#announce(this.#partial.subarray(0, this.#have), 0))
+      )
+        return chunk.length
       if (this.#skipping) {
         const begun = this.#partial.subarray(0, this.#have)
         this.#partial = NOTHING
@@ -254,7 +259,7 @@ export abstract class FrameSplitter {
       this.#skipping = { head: [], headBytes: 0, left: size, bytes: size }
       return true
     }
-    if (fault !== undefined) this.malformed(fault)
+    if (fault !== undefined) this.malformed(fault, bytes.subarray(at))
     return fault === undefined
   }
 

@@ -19,8 +19,8 @@ export interface GuardOptions {
   readonly take: (frame: Frame, flush: () => void) => Verdict
   /** Hands whole, checked packets to Aedes' parser. */
   readonly parse: (packets: Buffer) => void
-  /** The stream ends here: the connection must be closed. */
-  readonly violated: (fault: string) => void
+  /** The stream ends here: the connection must be closed. `claims5`: at a CONNECT of MQTT 5 that was not read. */
+  readonly violated: (fault: string, claims5: boolean) => void
   /** CONNACK in a form that the client understands, then the end. */
   readonly refuseLevel: (level: number) => void
   /** A CONNECT of MQTT 5: as one of MQTT 3.1.1, or undefined when the connection ends. */
@@ -154,9 +154,10 @@ export class Guard extends FrameSplitter {
     this.#options.parse(packets)
   }
 
-  malformed(fault: string): void {
+  malformed(fault: string, begun?: Buffer): void {
+    const claims5 = this.#stage === 'first' && begun !== undefined && beginsConnect5(begun)
     this.close()
-    this.#options.violated(fault)
+    this.#options.violated(fault, claims5)
   }
 
   #stop(fault: string): Verdict {
@@ -187,6 +188,16 @@ export class Guard extends FrameSplitter {
     this.#stage = 'connecting'
     return 'hold'
   }
+}
+
+/** The protocol name and the level of MQTT 5, as they stand in CONNECT. */
+const NAME_AND_LEVEL_5 = Buffer.from('\0\x04MQTT\x05', 'latin1')
+
+/** Returns whether a packet that has begun is a CONNECT of MQTT 5. */
+function beginsConnect5(begun: Buffer): boolean {
+  let body = 1
+  while (body < HEADER_BYTES && (begun[body++] ?? 0) >= 0x80);
+  return begun.subarray(body, body + NAME_AND_LEVEL_5.length).equals(NAME_AND_LEVEL_5)
 }
 
 /** Names what a proxy writes before the packets of its client when nobody asked it to. */

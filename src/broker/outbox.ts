@@ -369,7 +369,7 @@ export class SessionOutbox {
 
   #write(message: Outgoing, messageId: number): void {
     const { conn, counters, steady } = this.#options
-    if (this.#closed || conn.destroyed || conn.writableEnded) return
+    if (this.#closed || !conn.writable) return
     holdForTurn(conn, message.packet.payload.length)
     if (!isOver(message, steady) && this.encoder.write(conn, message, messageId)) {
       counters.messagesOut++
@@ -422,7 +422,7 @@ export class SessionOutbox {
     this.handshakes.expectPubcomp(messageId)
     const { conn } = this.#options
     this.#order.run(() => {
-      if (!this.#closed && !conn.destroyed) conn.write(pubrel(messageId))
+      if (!this.#closed && conn.writable) conn.write(pubrel(messageId))
     })
   }
 

@@ -5,6 +5,7 @@ import type { Topics } from '../protocol/topics.ts'
 import type { Persistence } from './aedes-internals.ts'
 import type { Connection, ConnectionContext } from './connection.ts'
 import type { BrokerLimits } from './limits.ts'
+import type { Lingering } from './lingering.ts'
 import type { DelayedWills } from './mqtt5/delayed-wills.ts'
 import type { OrderedBroker } from './ordered-broker.ts'
 import type { Outcome, Received } from './received.ts'
@@ -28,5 +29,6 @@ export interface SessionContext extends ConnectionContext {
   /** Brings a message to its end; `acknowledge` is called in the order of the session's messages. */
   readonly publish: (session: Connection, message: Received, acknowledge: (outcome: Outcome) => void) => void
   readonly strangers: Strangers
+  readonly lingering: Lingering
   readonly shared: SharedSubscriptions
 }

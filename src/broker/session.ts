@@ -21,6 +21,7 @@ import { connack5 } from './mqtt5/answers.ts'
 import { type Connect5, readConnect, type Will5 } from './mqtt5/connect.ts'
 import { isFault } from './mqtt5/frame.ts'
 import { codeOf, FAREWELLS, REASON } from './mqtt5/reasons.ts'
+import { leftOpen } from './mqtt5/stand-in.ts'
 import { TOO_MANY_UNDER_WAY, Translator } from './mqtt5/translator.ts'
 import { OrderedQueue } from './ordered-queue.ts'
 import { PUBACK, PUBCOMP, PUBREC } from './packet-ids.ts'
@@ -83,6 +84,7 @@ export class MqttSession extends Connection implements Session {
   #delivery: SessionDelivery | undefined
   #parse: (packets: Buffer) => void = () => undefined
   #settle: () => void = () => undefined
+  #leave: () => void = () => undefined
   #forget: () => void = () => undefined
   #registered = false
   #shortPath: ShortPath | undefined
@@ -90,6 +92,7 @@ export class MqttSession extends Connection implements Session {
   #end: SessionEnd | undefined
   readonly #lists: ListOrder
   #throttle: Throttle | undefined
+  #cancelFlush: (() => void) | undefined
   #translator: Translator | undefined
   /** The last words of a client that speaks MQTT 5; those of others are kept by Aedes. */
   will5: Will5 | undefined
@@ -104,7 +107,7 @@ export class MqttSession extends Connection implements Session {
       limits: this.#limits,
       take: (frame, flush) => this.#take(frame, flush),
       parse: (packets) => this.#parse(packets),
-      violated: (fault) => this.#violated(fault),
+      violated: (fault, claims5) => this.#violated(fault, codeOf(fault), claims5),
       refuseLevel: (level) => this.#refuseLevel(level),
       connect5: (frame) => this.#connect5(frame),
       take5: (frame, flush) => this.#take5(frame, flush),
@@ -128,11 +131,13 @@ export class MqttSession extends Connection implements Session {
       this.#forget = resolve
     })
     this.gone = new Promise((resolve) => {
-      conn.once('close', () => {
+      this.#leave = () => {
+        conn.off('close', this.#leave)
         this.#closed()
         resolve()
-      })
+      }
     })
+    conn.once('close', this.#leave)
   }
 
   #newStranger(): StrangerWatch {
@@ -249,7 +254,7 @@ export class MqttSession extends Connection implements Session {
     const id = head.readUInt16BE(end - 2)
     // The handshake of QoS 2 is Aedes'.
     if ((first & QOS_2) !== 0) this.#parse(toSink(first, id))
-    else this.acks.run(() => this.conn.destroyed || this.conn.write(puback(id)))
+    else this.acks.run(() => !this.conn.writable || this.conn.write(puback(id)))
   }
 
   #readOver5(beginning: Frame, bytes: number): void {
@@ -271,7 +276,8 @@ export class MqttSession extends Connection implements Session {
     )
   }
 
-  #violated(fault: string, code = codeOf(fault)): void {
+  /** `claims5`: the fault is in a CONNECT that names MQTT 5. */
+  #violated(fault: string, code: number, claims5 = false): void {
     const limit = this.#limitOf(fault)
     if (limit === undefined) {
       this.broke(fault)
@@ -279,8 +285,12 @@ export class MqttSession extends Connection implements Session {
       const { maxPacketBytes, maxTopicBytes } = this.#limits
       this.limited(limit, { maxPacketBytes, maxTopicBytes }, `${fault}: connection closed`)
     }
-    if (this.#translator === undefined) this.conn.destroy()
-    else this.#endWith(this.#translator, code, fault)
+    if (claims5 && this.#world.limits.versions.includes(5)) {
+      this.claimedLevel = 5
+      this.#refuse(connack5(false, code, { reason: fault }))
+    } else {
+      this.turnAway(code, fault)
+    }
   }
 
   // MQTT 5.
@@ -371,6 +381,16 @@ export class MqttSession extends Connection implements Session {
     }
     this.guard.close()
     this.conn.destroy()
+  }
+
+  turnAway(code: number, reason: string): void {
+    // Who was told its end already is not told another one.
+    if (this.#translator === undefined || this.isGone) this.conn.destroy()
+    else this.#endWith(this.#translator, code, reason)
+  }
+
+  sayGoodbye(code: number, reason: string): void {
+    if (!this.isGone) this.#translator?.farewell(code, reason)
   }
 
   /** Says why, where the protocol has words for it, and closes the connection. */
@@ -482,8 +502,7 @@ export class MqttSession extends Connection implements Session {
     }
     this.client.pause()
     // What was told has its turn behind what was published before; whatever happens, it is over in time.
-    const cancel = this.#world.clock.after(this.#world.limits.flushTimeoutMs, () => this.conn.destroy())
-    this.conn.once('close', cancel)
+    this.#limitFlush()
     const { outbox } = this.delivery
     outbox.sendLast()
     this.#world.broker.inOrder(() =>
@@ -495,10 +514,30 @@ export class MqttSession extends Connection implements Session {
   }
 
   #flushAndClose(): void {
-    if (this.conn.destroyed) return
-    const cancel = this.#world.clock.after(this.#world.limits.flushTimeoutMs, () => this.conn.destroy())
-    this.conn.once('close', cancel)
-    this.conn.end(() => this.conn.destroy())
+    if (this.conn.destroyed || this.conn.writableEnded) return
+    this.#limitFlush()
+    this.conn.end(() => this.#linger())
+  }
+
+  #limitFlush(): void {
+    if (this.#cancelFlush !== undefined) return
+    const { clock, limits } = this.#world
+    this.#cancelFlush = clock.after(limits.flushTimeoutMs, () => this.conn.destroy())
+    this.conn.once('close', this.#cancelFlush)
+  }
+
+  /**
+   * The last packet is out: the session is over, for Aedes too, so that nobody waits for it. The connection lingers until
+   * its peer has read that packet.
+   */
+  #linger(): void {
+    const { conn, client, peer } = this
+    if (conn.destroyed) return
+    this.#cancelFlush?.()
+    this.#leave()
+    client.conn = leftOpen(conn)
+    client.close()
+    this.#world.lingering.begin(conn, peer)
   }
 
   #closed(): void {

@@ -149,7 +149,7 @@ export class ShortPath {
   #puback(id: number): void {
     const { conn } = this.#session
     if (conn.writableLength > this.#world.limits.maxSessionBufferBytes) this.#session.overrun()
-    else if (!conn.destroyed) conn.write(puback(id))
+    else if (conn.writable) conn.write(puback(id))
   }
 }
 

@@ -1,24 +1,12 @@
 import type { Duplex } from 'node:stream'
-import type { Connection, HoldingStream } from './connection.ts'
-import type { Transport } from './counters.ts'
-import type { Guard } from './guard.ts'
+import { type Connection, frontOf, type HoldingStream } from './connection.ts'
+import { type Guard, TOO_LARGE } from './guard.ts'
+import { REASON } from './mqtt5/reasons.ts'
 import type { SessionOutbox } from './outbox.ts'
 import type { SessionContext } from './session-context.ts'
 import type { SessionLimits } from './session-limits.ts'
-import type { Stranger } from './strangers.ts'
+import { BASE_BYTES, type Stranger } from './strangers.ts'
 
-/**
- * The bytes that a connection costs that does nothing: socket, session, Aedes' client, and over TLS the buffers of a
- * record that is not whole. Measured as resident memory of the bridge by test/pressure/connection-cost.ts with 1000 of
- * each kind on Node 24, the larger of two runs, and rounded up: TCP 15 KiB as a candidate, TLS 44 KiB in a handshake that
- * stops and 39 KiB as a candidate, WebSocket 20 KiB. The control socket has no strangers.
- */
-export const BASE_BYTES: Readonly<Record<Transport, number>> = {
-  tcp: 16 * 1024,
-  tls: 64 * 1024,
-  websocket: 32 * 1024,
-  unix: 16 * 1024,
-}
 /** Acknowledgements have two to four bytes, and each that waits is an object. */
 const UNSENT_FACTOR = 16
 /** A QoS 2 packet that waits for its PUBREL, in Aedes' table and in the persistence. */
@@ -49,7 +37,7 @@ export class StrangerWatch implements Stranger {
     this.#parts = parts
     const { conn, peer } = parts.connection
     this.baseBytes = BASE_BYTES[peer.transport]
-    this.#front = 'heldBytes' in conn ? (conn as typeof conn & HoldingStream) : undefined
+    this.#front = frontOf(conn)
   }
 
   begin(): void {
@@ -84,7 +72,10 @@ export class StrangerWatch implements Stranger {
 
   evict(): void {
     this.#world.counters.limits.strangers++
-    this.#parts.connection.conn.destroy()
+    const { connection } = this.#parts
+    connection.sayGoodbye(REASON.quotaExceeded, 'too many clients without a key or password; try again later')
+    // Its memory is wanted now: there is no time to wait for its end.
+    connection.conn.destroy()
   }
 
   /** A QoS 2 handshake begins or ends. False when there are too many. */
@@ -101,7 +92,7 @@ export class StrangerWatch implements Stranger {
     const maxPacketBytes = Math.max(limits.maxPacketBytes, this.#world.limits.maxCandidatePacketBytes)
     if ((this.#front?.heldBytes ?? 0) > maxPacketBytes + FRONT_ROOM_BYTES) {
       connection.limited('packet', { maxPacketBytes }, 'packet too large: connection closed')
-      connection.conn.destroy()
+      connection.turnAway(REASON.packetTooLarge, TOO_LARGE)
       return
     }
     if (connection.conn.writableLength > this.#world.limits.maxCandidateUnsentBytes) {
@@ -137,7 +128,7 @@ export class StrangerWatch implements Stranger {
       { partialPacketMs },
       'a packet was not whole in time: connection closed',
     )
-    connection.conn.destroy()
+    connection.turnAway(REASON.quotaExceeded, 'a packet was not whole in time')
   }
 
   #rest(): void {

@@ -1,4 +1,18 @@
 import type { Clock, MonotonicMs } from '../kernel/clock.ts'
+import type { Transport } from './counters.ts'
+
+/**
+ * The bytes that a connection costs that does nothing: socket, session, Aedes' client, and over TLS the buffers of a
+ * record that is not whole. Measured as resident memory of the bridge by test/pressure/connection-cost.ts with 1000 of
+ * each kind on Node 24, the larger of two runs, and rounded up: TCP 15 KiB as a candidate, TLS 44 KiB in a handshake that
+ * stops and 39 KiB as a candidate, WebSocket 20 KiB. The control socket has no strangers.
+ */
+export const BASE_BYTES: Readonly<Record<Transport, number>> = {
+  tcp: 16 * 1024,
+  tls: 64 * 1024,
+  websocket: 32 * 1024,
+  unix: 16 * 1024,
+}
 
 /** A connection of somebody who has shown no secret: not signed in yet, or a candidate. */
 export interface Stranger {
@@ -8,6 +22,8 @@ export interface Stranger {
   cost(): number
   /** Is true if it may be ended for the others' sake. One whose CONNECT waits for an answer of ours may not. */
   readonly mayGo: boolean
+  /** Is true of one that has had its last packet: it goes before all others, whatever it costs. */
+  readonly isOver?: boolean
   /** Its share is wanted: the connection must end. */
   evict(): void
 }
@@ -97,6 +113,7 @@ export class Strangers {
     if (this.#bytes <= maxBytes()) return
     const before = this.#bytes
     const aim = maxBytes() * DOWN_TO
+    this.#evict(aim, ({ isOver }) => isOver === true)
     this.#evict(aim, (stranger, { since, bytes }) => now - since >= ARRIVING_MS || bytes > stranger.baseBytes)
     if (this.#bytes > maxBytes()) this.#lookAt = now + LOOK_MS
     if (now - this.#spentAt >= QUIET_MS) spent(before)

@@ -76,7 +76,8 @@ export class WebSocketStream extends Duplex {
   }
 
   override _read(): void {
-    if (this.#socket.readyState === this.#socket.OPEN) this.#socket.resume()
+    // Also while it closes: the peer's close frame stands behind all that it has written.
+    this.#socket.resume()
   }
 
   override _write(chunk: Buffer, _encoding: BufferEncoding, done: (error?: Error | null) => void): void {

@@ -14,6 +14,10 @@ describe('in MQTT 5, pairing', async () => {
   await import('./pairing.test.ts')
 })
 
+describe('in MQTT 5, the process', async () => {
+  await import('./process.test.ts')
+})
+
 it('the clients of these suites do speak MQTT 5', async () => {
   await using app = await startApp()
   const device = await app.device('cam1', 'a-key-of-some-length')

@@ -160,6 +160,31 @@ export function grantedIn({ body }: Packet): number[] {
   return [...body.subarray(pastProperties(body, 2))].map(subackCode)
 }
 
+/** The whole packets that bytes begin with. */
+export function packetsIn(bytes: Buffer): Packet[] {
+  const packets: Packet[] = []
+  for (let rest = bytes; ; ) {
+    const end = endOfFirst(rest)
+    if (end === undefined) return packets
+    const first = rest[0] as number
+    packets.push({ type: first >> 4, flags: first & 15, body: rest.subarray(end.body, end.end) })
+    rest = rest.subarray(end.end)
+  }
+}
+
+/** Where the body of the first packet begins and ends, if it is whole. */
+function endOfFirst(bytes: Buffer): { body: number; end: number } | undefined {
+  let length = 0
+  for (let at = 1; at < 5; at++) {
+    const byte = bytes[at]
+    if (byte === undefined) return undefined
+    length += (byte & 0x7f) * 128 ** (at - 1)
+    if (byte < 0x80)
+      return at + 1 + length <= bytes.length ? { body: at + 1, end: at + 1 + length } : undefined
+  }
+  return undefined
+}
+
 /** A client that does only what it is told; it acknowledges nothing by itself. */
 export class WireClient {
   readonly socket: Socket
@@ -267,19 +292,11 @@ export class WireClient {
   #take(chunk: Buffer): void {
     this.#rest = Buffer.concat([this.#rest, chunk])
     for (;;) {
-      let length = 0
-      let at = 1
-      for (; at < 5; at++) {
-        const byte = this.#rest[at]
-        if (byte === undefined) return
-        length += (byte & 0x7f) * 128 ** (at - 1)
-        if (byte < 0x80) break
-      }
-      const end = at + 1 + length
-      if (this.#rest.length < end) return
-      const first = this.#rest[0] ?? 0
-      this.packets.push({ type: first >> 4, flags: first & 15, body: this.#rest.subarray(at + 1, end) })
-      this.#rest = this.#rest.subarray(end)
+      const end = endOfFirst(this.#rest)
+      if (end === undefined) return
+      const first = this.#rest[0] as number
+      this.packets.push({ type: first >> 4, flags: first & 15, body: this.#rest.subarray(end.body, end.end) })
+      this.#rest = this.#rest.subarray(end.end)
       this.#wake()
     }
   }

@@ -25,6 +25,15 @@ const HELD: Readonly<Record<string, readonly [file: string, words: string, tests
     'maxConnectionsPerAddress',
     ['are bounded in all and per address, an IPv6 network being one; loopback is many'],
   ],
+  'connections that were ended and whose clients have not closed them yet': [
+    'broker/lingering.ts',
+    'LINGER_MS = 2000',
+    [
+      'closes two seconds later, whatever its peer does',
+      'reads four mebibytes and drops them, no more',
+      'costs what any stranger costs, and goes before all others when that is too much',
+    ],
+  ],
   'connections of proxies whose header is awaited': [
     'kernel/proxy-door.ts',
     'MAX_WAITING = 1000',

@@ -14,7 +14,7 @@ import { rssBytes } from '../support/process-usage.ts'
 
 /**
  * `node test/pressure/connection-cost.ts [--count 1000]`: what a connection costs that does nothing, by transport and by
- * how far it has come, as resident memory of the bridge after a collection. `BASE_BYTES` of broker/stranger-watch.ts are
+ * how far it has come, as resident memory of the bridge after a collection. `BASE_BYTES` of broker/strangers.ts are
  * these figures, rounded up.
  */
 

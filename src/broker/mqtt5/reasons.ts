@@ -6,6 +6,7 @@ export const REASON = {
   disconnectWithWill: 0x04,
   noMatchingSubscribers: 0x10,
   noSubscriptionExisted: 0x11,
+  unspecifiedError: 0x80,
   malformedPacket: 0x81,
   protocolError: 0x82,
   implementationError: 0x83,

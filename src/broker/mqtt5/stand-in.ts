@@ -19,6 +19,18 @@ export function standInFor(conn: Duplex, write: (chunk: Buffer) => void): Duplex
   })
 }
 
+/** Makes what Aedes takes for a connection of which all is over but the connection itself. */
+export function leftOpen(conn: Duplex): Duplex {
+  return new Proxy(conn, {
+    get(target, name, proxy) {
+      if (name === 'destroy') return () => proxy
+      if (name === 'write') return () => true
+      const value: unknown = Reflect.get(target, name, target)
+      return typeof value === 'function' ? value.bind(target) : value
+    },
+  })
+}
+
 /** Whole packets of what Aedes writes in pieces. They are short: acknowledgements and no messages. */
 export class PacketCollector {
   #rest: Buffer = Buffer.alloc(0)

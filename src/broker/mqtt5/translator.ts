@@ -302,7 +302,7 @@ export class Translator {
         return
       default:
         // PUBREL and PINGRESP are the same in both.
-        this.#options.session.conn.write(packet)
+        this.#send(packet)
     }
   }
 
@@ -361,7 +361,7 @@ export class Translator {
 
   #send(packet: Buffer): void {
     const { conn } = this.#options.session
-    if (conn.destroyed || conn.writableEnded) return
+    if (!conn.writable) return
     // The client takes not even this much: nothing can be said to it.
     if (packet.length > this.connect.maximumPacketSize) conn.destroy()
     else conn.write(packet)

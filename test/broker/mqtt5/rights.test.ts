@@ -8,6 +8,7 @@ import { start } from '../fixture.ts'
 spoken.version = 5
 
 const SUITES = {
+  'what stands before the parser': () => import('../guard.test.ts'),
   'what is published': () => import('../inbound.test.ts'),
   limits: () => import('../limits.test.ts'),
   strangers: () => import('../strangers.test.ts'),

@@ -1,0 +1,102 @@
+import type { Duplex } from 'node:stream'
+import type { Clock } from '../kernel/clock.ts'
+import { type ConnectionPeer, frontOf, type HoldingStream } from './connection.ts'
+import { BASE_BYTES, type Stranger, type Strangers } from './strangers.ts'
+
+/** The time that a client has to read its last packet and to close its side. */
+const LINGER_MS = 2000
+/** The bytes that are read of it meanwhile, and dropped. */
+const MAX_READ_BYTES = 4 * 1024 * 1024
+
+export interface LingeringOptions {
+  readonly clock: Clock
+  readonly strangers: Strangers
+}
+
+/**
+ * Connections of sessions that are over. The last packet is out and our side is closed, but a socket that is closed
+ * while its peer still writes resets the connection, and the reset overtakes what the peer has not read: the reason
+ * why its session ended. So what comes is read and dropped until the peer closes its side too, for a short while.
+ */
+export class Lingering {
+  readonly #options: LingeringOptions
+  readonly #all = new Map<Duplex, Promise<void>>()
+
+  constructor(options: LingeringOptions) {
+    this.#options = options
+  }
+
+  get size(): number {
+    return this.#all.size
+  }
+
+  /** Takes over a connection that nobody else reads, writes or ends any more. */
+  begin(conn: Duplex, peer: ConnectionPeer): void {
+    const { clock, strangers } = this.#options
+    const closed = new Promise<void>((resolve) => conn.once('close', resolve))
+    this.#all.set(conn, closed)
+    const cancel = clock.after(LINGER_MS, () => conn.destroy())
+    // The control socket has no strangers.
+    const stranger = peer.local ? undefined : new LingeringStranger(strangers, conn, peer)
+    void closed.then(() => {
+      cancel()
+      stranger?.end()
+      this.#all.delete(conn)
+    })
+    drop(conn)
+  }
+
+  /** Resolves when every one of them that is there now has closed. */
+  async over(): Promise<void> {
+    await Promise.all(this.#all.values())
+  }
+
+  /** Ends them all now. */
+  end(): void {
+    for (const conn of this.#all.keys()) conn.destroy()
+  }
+}
+
+function drop(conn: Duplex): void {
+  let read = 0
+  conn.on('data', (chunk: Buffer) => {
+    read += chunk.length
+    if (read > MAX_READ_BYTES) conn.destroy()
+  })
+  conn.once('end', () => conn.destroy())
+  // What its session left behind may have stopped the flow.
+  conn.resume()
+}
+
+/** A connection whose session is over is nobody's: it counts with the strangers, and goes before them. */
+class LingeringStranger implements Stranger {
+  readonly baseBytes: number
+  readonly mayGo = true
+  readonly isOver = true
+  readonly #strangers: Strangers
+  readonly #conn: Duplex
+  readonly #front: HoldingStream | undefined
+
+  constructor(strangers: Strangers, conn: Duplex, { transport }: ConnectionPeer) {
+    this.baseBytes = BASE_BYTES[transport]
+    this.#strangers = strangers
+    this.#conn = conn
+    this.#front = frontOf(conn)
+    if (this.#front !== undefined) this.#front.onHeld = () => strangers.changed(this)
+    strangers.enter(this)
+  }
+
+  cost(): number {
+    const { readableLength, writableLength } = this.#conn
+    return this.baseBytes + readableLength + writableLength + (this.#front?.heldBytes ?? 0)
+  }
+
+  evict(): void {
+    this.#conn.destroy()
+  }
+
+  end(): void {
+    if (this.#front !== undefined) this.#front.onHeld = undefined
+    this.#strangers.leave(this)
+  }
+}
