@@ -60,7 +60,8 @@ export class ConnectHandler {
     client.pause()
     this.#admit(session, packet, (error) => callback(error ?? null, !error)).catch((error: unknown) => {
       session.fail(error, 'a sign-in failed')
-      callback(new Error('sign-in failed'), false)
+      // Aedes closes the connection when it is told, so its last packet goes out first.
+      void session.gone.then(() => callback(new Error('sign-in failed'), false))
     })
   }
 

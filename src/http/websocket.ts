@@ -160,6 +160,8 @@ export function webSocketGate(options: WebSocketOptions): WebSocketGate {
       socket.terminate()
     })
     watchConnack(stream, admitted)
+    // Who was refused has had its answer: what it still sends is dropped, within bounds of the broker's.
+    stream.once('finish', admitted)
     options.attach(stream, { address, certificateName: nameShownBy(request, options.clock) })
   }
 

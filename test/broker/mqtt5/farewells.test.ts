@@ -65,7 +65,7 @@ test('a fault of the bridge itself, before CONNACK and after', async () => {
     throw new Error('broken')
   }
   const client = await joined5(bridge, { username: 'viewer1' })
-  client.send(subscribe5([['t/x', 0]]))
+  client.send(subscribe5([['limb/bridge/status', 0]]))
   expect(await words(client)).toEqual({ code: 0x80, reason: 'the bridge failed here; its log says how' })
   await client.closed
   bridge.core.onAdmit = () => Promise.reject(new Error('broken'))
