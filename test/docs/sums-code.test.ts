@@ -77,7 +77,7 @@ const HELD: Readonly<Record<string, readonly [file: string, words: string, tests
   'newest lines of the log, for `bridge/log`': [
     'host/log/log.ts',
     'RECENT_LINES = 500',
-    ['check it and show the newest lines of the log, to an admin alone'],
+    ['of the newest lines a bounded number is kept, and none that is too long'],
   ],
   'lines of the log about connections: limits, violations, denials, handshakes': [
     'broker/peer-log.ts',
@@ -99,7 +99,9 @@ const HELD: Readonly<Record<string, readonly [file: string, words: string, tests
   'what was tried last and not allowed, for `why`': [
     'bridge/sign-in/attempts.ts',
     'MAX_NAMES = 2000',
-    ['for the failed handshakes that are remembered, so that one network pushes no other out'],
+    [
+      'what was tried last is remembered of two thousand names and two hundred addresses, the newest, and cut',
+    ],
   ],
   'wrong passwords that are counted': [
     'bridge/sign-in/limits.ts',
