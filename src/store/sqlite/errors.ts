@@ -1,13 +1,7 @@
 import Sqlite from 'better-sqlite3'
-import { StartError } from '../../kernel/errors.ts'
+import { StoreError } from '../errors.ts'
 
-/** The database cannot be opened or trusted. Stops the start; the message says what to do. */
-export class StoreError extends StartError {
-  constructor(message: string, options?: ErrorOptions) {
-    super(message, options)
-    this.name = 'StoreError'
-  }
-}
+export { BadRowError, StoreError } from '../errors.ts'
 
 /** Another bridge has the database. */
 export class InUseError extends StoreError {
@@ -21,17 +15,6 @@ export class InUseError extends StoreError {
     )
     this.name = 'InUseError'
     this.holder = holder
-  }
-}
-
-/** A row that does not parse: damage, or an edit by hand. Never skipped: a missing node or policy is a wrong decision. */
-export class BadRowError extends StoreError {
-  constructor(table: string, key: string, why: string) {
-    super(
-      `The database has a row that cannot be understood: table "${table}", key ${JSON.stringify(key)}: ${why}. ` +
-        'Stop the bridge, then restore a backup, or correct or delete that row with sqlite3.',
-    )
-    this.name = 'BadRowError'
   }
 }
 

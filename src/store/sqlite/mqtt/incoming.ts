@@ -1,7 +1,7 @@
 import type Sqlite from 'better-sqlite3'
 import type { StoredMessage } from '../../../bridge/mqtt-store.ts'
-import { RowReader, type SqlRow } from '../tables/rows.ts'
-import { qosOf } from './sessions.ts'
+import { incomingOfRow } from '../../mqtt-records.ts'
+import { RowReader } from '../../rows.ts'
 
 /** QoS 2 messages that were received and not yet released by PUBREL. */
 export class MqttIncomingTable {
@@ -28,15 +28,7 @@ export class MqttIncomingTable {
 
   one(clientId: string, messageId: number): StoredMessage | null {
     const row = this.#one.get(clientId, messageId)
-    if (row === undefined) return null
-    const reader = this.#reader.of(row)
-    return {
-      topic: reader.text('topic'),
-      payload: reader.blob('payload'),
-      qos: qosOf(row as SqlRow, reader),
-      retain: reader.integer('retain') === 1,
-      extra: reader.textOrNull('extra'),
-    }
+    return row === undefined ? null : incomingOfRow(row, this.#reader)
   }
 
   count(clientId: string): number {

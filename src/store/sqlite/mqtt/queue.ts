@@ -1,9 +1,7 @@
 import type Sqlite from 'better-sqlite3'
 import type { QueuedMessage, QueueMessage, QueueSize, QueueTarget } from '../../../bridge/mqtt-store.ts'
-import { RowReader, type SqlRow } from '../tables/rows.ts'
-import { qosOf } from './sessions.ts'
-
-const STAGES = ['publish', 'pubrel'] as const
+import { queuedOfRow, queueSizeOfRow } from '../../mqtt-records.ts'
+import { RowReader } from '../../rows.ts'
 
 /** Messages of QoS 1 and 2 on their way to persistent sessions. */
 export class MqttQueueTable {
@@ -47,25 +45,16 @@ export class MqttQueueTable {
   }
 
   page(clientId: string, after: number, limit: number): QueuedMessage[] {
-    return this.#page.all(clientId, after, limit).map((row) => this.#message(row))
+    return this.#page.all(clientId, after, limit).map((row) => queuedOfRow(row, this.#reader))
   }
 
   one(clientId: string, sequence: number): QueuedMessage | null {
     const row = this.#one.get(sequence, clientId)
-    return row === undefined ? null : this.#message(row)
+    return row === undefined ? null : queuedOfRow(row, this.#reader)
   }
 
   sizes(): QueueSize[] {
-    return this.#sizes.all().map((row) => {
-      const size = row as SqlRow & Record<'messages' | 'bytes' | 'newest' | 'newest_counter', number>
-      return {
-        clientId: String(size.client_id),
-        messages: size.messages,
-        bytes: size.bytes,
-        newest: size.newest,
-        newestCounter: size.newest_counter,
-      }
-    })
+    return this.#sizes.all().map(queueSizeOfRow)
   }
 
   update(clientId: string, sequence: number, change: { messageId?: number; stage?: 'pubrel' }): void {
@@ -75,21 +64,5 @@ export class MqttQueueTable {
 
   delete(clientId: string, sequence: number): void {
     this.#delete.run(sequence, clientId)
-  }
-
-  #message(row: unknown): QueuedMessage {
-    const reader = this.#reader.of(row)
-    return {
-      sequence: reader.integer('sequence'),
-      brokerId: reader.text('broker_id'),
-      brokerCounter: reader.integer('broker_counter'),
-      messageId: reader.integerOrNull('message_id'),
-      stage: reader.oneOf('stage', STAGES),
-      topic: reader.text('topic'),
-      payload: reader.blob('payload'),
-      qos: qosOf(row as SqlRow, reader),
-      retain: reader.integer('retain') === 1,
-      extra: reader.textOrNull('extra'),
-    }
   }
 }

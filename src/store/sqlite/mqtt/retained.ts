@@ -1,9 +1,8 @@
 import type Sqlite from 'better-sqlite3'
 import type { RetainedLimits, RetainedOutcome, StoredMessage } from '../../../bridge/mqtt-store.ts'
-import { invariant } from '../../../kernel/assert.ts'
-import { RowReader, type SqlRow } from '../tables/rows.ts'
-import { type RetainedChange, RetainedSums } from './retained-sums.ts'
-import { qosOf } from './sessions.ts'
+import { retainedOfRow, topicBytes, topicRange } from '../../mqtt-records.ts'
+import { type RetainedChange, RetainedSums } from '../../retained-sums.ts'
+import { RowReader } from '../../rows.ts'
 
 /** The bytes of a row's topic and payload, which are read from its header. */
 const SIZE = '(octet_length(topic) + octet_length(payload))'
@@ -58,15 +57,7 @@ export class MqttRetainedTable {
 
   one(topic: string): StoredMessage | null {
     const row = this.#one.get(topic)
-    if (row === undefined) return null
-    const reader = this.#reader.of(row)
-    return {
-      topic: reader.text('topic'),
-      payload: reader.blob('payload'),
-      qos: qosOf(row as SqlRow, reader),
-      retain: true,
-      extra: reader.textOrNull('extra'),
-    }
+    return row === undefined ? null : retainedOfRow(row, this.#reader)
   }
 
   /** Notes in `changes` what it changes, so that a failed commit can be taken back. */
@@ -78,7 +69,7 @@ export class MqttRetainedTable {
   ): RetainedOutcome {
     const { topic, payload, qos, extra } = message
     const before = this.#bytes.get(topic)
-    const bytes = sizeOf(topic, payload.length)
+    const bytes = topicBytes(topic, payload.length)
     const more = bytes - (before === undefined ? 0 : Number(before))
     const outcome = this.#judge(topic, before === undefined, more, limits, hasRoom)
     if (outcome !== 'stored') {
@@ -98,18 +89,18 @@ export class MqttRetainedTable {
     { total, totalBytes, below }: RetainedLimits,
     hasRoom: (bytes: number) => boolean,
   ): RetainedOutcome {
-    if (isNew && below !== null && this.#fullBelow.get(...range(below.prefix), below.max - 1))
+    if (isNew && below !== null && this.#fullBelow.get(...topicRange(below.prefix), below.max - 1))
       return 'too_many_below'
     if (isNew && this.sums.rows >= total) return 'too_many'
     if (more <= 0) return 'stored'
     if (below !== null && this.#bytesBelow(below.prefix) + more > below.maxBytes)
       return 'too_many_bytes_below'
     if (this.sums.bytes + more > totalBytes) return 'too_many_bytes'
-    return hasRoom(sizeOf(topic, more)) ? 'stored' : 'no_room'
+    return hasRoom(topicBytes(topic, more)) ? 'stored' : 'no_room'
   }
 
   #bytesBelow(prefix: string): number {
-    return this.sums.below(prefix, () => Number(this.#sumBelow.get(...range(prefix))))
+    return this.sums.below(prefix, () => Number(this.#sumBelow.get(...topicRange(prefix))))
   }
 
   delete(topic: string, changes: RetainedChange[]): void {
@@ -129,7 +120,7 @@ export class MqttRetainedTable {
   }
 
   deleteBelow(prefix: string, changes: RetainedChange[]): string[] {
-    const gone = this.#deleteBelow.all(...range(prefix)) as { topic: string; bytes: number }[]
+    const gone = this.#deleteBelow.all(...topicRange(prefix)) as { topic: string; bytes: number }[]
     for (const { topic, bytes } of gone) this.#note({ topic, rows: -1, bytes: -bytes }, changes)
     return gone.map(({ topic }) => topic)
   }
@@ -150,17 +141,7 @@ export class MqttRetainedTable {
 
   #topicRows(prefix: string, after: string, limit: number): unknown[] {
     if (prefix === '') return this.#all.all(after, limit)
-    const [first, end] = range(prefix)
+    const [first, end] = topicRange(prefix)
     return after === '' ? this.#first.all(first, end, limit) : this.#next.all(after, end, limit)
   }
-}
-
-function sizeOf(topic: string, payloadBytes: number): number {
-  return Buffer.byteLength(topic) + payloadBytes
-}
-
-/** Every topic below `a/` lies between `a/` and `a0`, because 0 is the character after the slash. */
-function range(prefix: string): [string, string] {
-  invariant(prefix.endsWith('/'), 'a prefix of topics ends with a slash')
-  return [prefix, `${prefix.slice(0, -1)}0`]
 }

@@ -1,6 +1,7 @@
 import type Sqlite from 'better-sqlite3'
 import type { SessionTerms, StoredSession, StoredSubscription } from '../../../bridge/mqtt-store.ts'
-import { RowReader, type SqlRow } from '../tables/rows.ts'
+import { sessionOfRow, subscriptionOfRow } from '../../mqtt-records.ts'
+import { RowReader } from '../../rows.ts'
 
 const SESSION_TABLES = ['mqtt_sessions', 'mqtt_subscriptions', 'mqtt_queue', 'mqtt_incoming', 'mqtt_wills']
 
@@ -34,28 +35,11 @@ export class MqttSessionsTable {
   }
 
   sessions(): StoredSession[] {
-    return this.#sessions.all().map((row) => {
-      const reader = this.#sessionReader.of(row)
-      return {
-        clientId: reader.text('client_id'),
-        owner: reader.text('owner'),
-        usedAt: reader.integer('used_at'),
-        expirySeconds: reader.integerOrNull('expiry_seconds'),
-        leftAt: reader.integerOrNull('left_at'),
-      }
-    })
+    return this.#sessions.all().map((row) => sessionOfRow(row, this.#sessionReader))
   }
 
   subscriptions(): StoredSubscription[] {
-    return this.#subscriptions.all().map((row) => {
-      const reader = this.#reader.of(row)
-      return {
-        clientId: reader.text('client_id'),
-        filter: reader.text('filter'),
-        qos: qosOf(row as SqlRow, reader),
-        extra: reader.textOrNull('extra'),
-      }
-    })
+    return this.#subscriptions.all().map((row) => subscriptionOfRow(row, this.#reader))
   }
 
   putSubscriptions(rows: readonly StoredSubscription[]): void {
@@ -79,9 +63,4 @@ export class MqttSessionsTable {
   idleSince(before: number): string[] {
     return this.#idle.all(before).map(String)
   }
-}
-
-export function qosOf(row: SqlRow, reader: RowReader): 0 | 1 | 2 {
-  const { qos } = row
-  return qos === 0 || qos === 1 || qos === 2 ? qos : reader.bad('qos', 'is not 0, 1 or 2')
 }

@@ -1,10 +1,10 @@
 import type { MqttStore, SessionTerms, Urgency } from '../../../bridge/mqtt-store.ts'
+import type { RetainedChange } from '../../retained-sums.ts'
 import { type Database, damaged } from '../database.ts'
 import { isDamage } from '../errors.ts'
 import { MqttIncomingTable } from './incoming.ts'
 import { MqttQueueTable } from './queue.ts'
 import { MqttRetainedTable } from './retained.ts'
-import type { RetainedChange } from './retained-sums.ts'
 import { MqttSessionsTable } from './sessions.ts'
 import { MqttWillsTable } from './wills.ts'
 

@@ -1,7 +1,7 @@
 import type Sqlite from 'better-sqlite3'
 import type { StoredWill } from '../../../bridge/mqtt-store.ts'
-import { RowReader, type SqlRow } from '../tables/rows.ts'
-import { qosOf } from './sessions.ts'
+import { willOfRow } from '../../mqtt-records.ts'
+import { RowReader } from '../../rows.ts'
 
 /** Wills that are sent some time after their connection has ended. */
 export class MqttWillsTable {
@@ -23,19 +23,7 @@ export class MqttWillsTable {
   }
 
   all(): StoredWill[] {
-    return this.#all.all().map((row) => {
-      const reader = this.#reader.of(row)
-      return {
-        clientId: reader.text('client_id'),
-        topic: reader.text('topic'),
-        payload: reader.blob('payload'),
-        qos: qosOf(row as SqlRow, reader),
-        retain: reader.integer('retain') === 1,
-        extra: reader.textOrNull('extra'),
-        delaySeconds: reader.integer('delay_seconds'),
-        dueAt: reader.integerOrNull('due_at'),
-      }
-    })
+    return this.#all.all().map((row) => willOfRow(row, this.#reader))
   }
 
   delete(clientId: string): void {

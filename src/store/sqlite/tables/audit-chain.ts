@@ -2,7 +2,7 @@ import type Sqlite from 'better-sqlite3'
 import { canonicalJson } from '../../../domain/canonical.ts'
 import type { AuditEntry } from '../../../domain/records.ts'
 import { type ChainLink, type ChainRow, chainHash, ORIGIN } from '../../audit-chain.ts'
-import { PRUNED, prunedDetail } from './audit-verify.ts'
+import { PRUNED, prunedDetail } from '../../audit-verify.ts'
 import { BORN, RunningTime } from './running.ts'
 
 /** Rows stay for this much longer than they must, so that a quiet log is not full of prunings. */

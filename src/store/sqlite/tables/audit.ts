@@ -1,5 +1,4 @@
 import type Sqlite from 'better-sqlite3'
-import { z } from 'zod'
 import type {
   AuditEnd,
   AuditFilter,
@@ -18,10 +17,11 @@ import {
   isBeginning,
   isRefusal,
 } from '../../../protocol/audit-kinds.ts'
+import { type ChainReader, verification } from '../../audit-verify.ts'
+import { auditOfRow } from '../../records.ts'
+import { RowReader } from '../../rows.ts'
 import { AuditChain, CHAIN_TABLES, type ChainRetention, type ChainTable } from './audit-chain.ts'
-import { type ChainReader, verification } from './audit-verify.ts'
 import { mergedPage, windowPage } from './paging.ts'
-import { RowReader, type SqlRow } from './rows.ts'
 
 const TABLE_OF: Readonly<Record<AuditLog, ChainTable>> = {
   decisions: 'audit',
@@ -94,7 +94,7 @@ export class AuditTable {
       }),
     )
     const page = mergedPage(pages, order, limit)
-    return { items: page.rows.map((row) => this.#record(row)), next: page.next }
+    return { items: page.rows.map((row) => auditOfRow(row, this.#reader)), next: page.next }
   }
 
   /** The newest row of each log that has any. Costs a few point reads. */
@@ -140,23 +140,7 @@ export class AuditTable {
   prune(retention: Readonly<Record<AuditLog, ChainRetention>>, limit: number, at: number): number {
     return AUDIT_LOGS.reduce((rows, log) => rows + this.#chains[log].prune(retention[log], limit, at), 0)
   }
-
-  #record(row: SqlRow): AuditRow {
-    const reader = this.#reader.of(row)
-    return {
-      seq: reader.integer('seq'),
-      at: reader.integer('at'),
-      actor: reader.text('actor'),
-      kind: reader.text('kind'),
-      nodeId: reader.textOrNull('node_id'),
-      outcome: reader.text('outcome'),
-      detail: reader.json('detail', detailSchema),
-      hash: reader.blob('hash'),
-    }
-  }
 }
 
 const NO_ROOM =
   'the database has reached store.maxBytes; nothing was changed. An operator can raise it, or lower what is kept'
-
-const detailSchema = z.record(z.string(), z.unknown())

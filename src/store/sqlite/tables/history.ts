@@ -1,14 +1,13 @@
 import type Sqlite from 'better-sqlite3'
 import type { HistoryRow, StatusChange } from '../../../domain/history.ts'
 import { LIMITS } from '../../../protocol/limits.ts'
-import { REASONS } from '../../../protocol/names.ts'
-import { RowReader } from './rows.ts'
+import { historyOfRow } from '../../records.ts'
+import { RowReader } from '../../rows.ts'
 import { BORN } from './running.ts'
 
 /** New rows of a limb after which its oldest are looked at. */
 const TRIM_EVERY = 256
 
-const STATUSES = ['online', 'offline'] as const
 const BEGAN = 'history_since'
 
 /** Keeps when each limb came and went. */
@@ -70,16 +69,7 @@ export class HistoryTable {
 
   /** The newest rows of a limb, the oldest of them first. */
   ofNode(nodeId: string): HistoryRow[] {
-    return this.#ofNode.all(nodeId, LIMITS.historyRowsPerNode).map((row) => {
-      const reader = this.#reader.of(row)
-      return {
-        seq: reader.integer('seq'),
-        nodeId: reader.text('node_id'),
-        at: reader.integer('at'),
-        status: reader.oneOf('status', STATUSES),
-        reason: reader.oneOf('reason', REASONS),
-      }
-    })
+    return this.#ofNode.all(nodeId, LIMITS.historyRowsPerNode).map((row) => historyOfRow(row, this.#reader))
   }
 
   /** Ends what a killed bridge left open. Returns since when history is kept: `now` at the first time. */

@@ -1,29 +1,11 @@
 import type Sqlite from 'better-sqlite3'
 import type { AnswerBounds, InvocationFilter, Order, Page } from '../../../bridge/ports.ts'
 import type { InvocationRecord } from '../../../domain/invocations.ts'
-import { INVOCATION_STATES, LEVELS } from '../../../protocol/names.ts'
-import { errorBodySchema } from '../../../protocol/schemas.ts'
+import { INVOCATION_COLUMNS, invocationOfRow, invocationValues, MOVING_COLUMNS } from '../../records.ts'
+import { RowReader } from '../../rows.ts'
 import { AnswersTable } from './answers.ts'
 import { windowPage } from './paging.ts'
-import { RowReader, type SqlRow } from './rows.ts'
 import { BORN } from './running.ts'
-
-const COLUMNS =
-  'invocation_id, principal, node_id, capability, command, params_hash, level, state, created_at, ended_at, fence, idempotency_key, fingerprint, decided_by, reason, error, late_at, late_success'
-/** The columns that change while an invocation goes on. */
-const MOVING = [
-  'capability',
-  'level',
-  'state',
-  'ended_at',
-  'fence',
-  'idempotency_key',
-  'decided_by',
-  'reason',
-  'error',
-  'late_at',
-  'late_success',
-]
 
 /** Invocations, under way and ended, and the answers kept for a while. */
 export class InvocationsTable {
@@ -53,8 +35,8 @@ export class InvocationsTable {
     this.#byKey = sql.prepare('SELECT * FROM invocations WHERE principal = ? AND idempotency_key = ?')
     this.#born = sql.prepare<[string]>(`SELECT ${BORN} FROM invocations WHERE invocation_id = ?`).pluck()
     this.#put =
-      sql.prepare(`INSERT INTO invocations (${COLUMNS}, running) VALUES (${COLUMNS.replaceAll(/\w+/g, '?')}, ?)
-      ON CONFLICT (invocation_id) DO UPDATE SET ${MOVING.map((name) => `${name} = excluded.${name}`).join(', ')},
+      sql.prepare(`INSERT INTO invocations (${INVOCATION_COLUMNS}, running) VALUES (${INVOCATION_COLUMNS.replaceAll(/\w+/g, '?')}, ?)
+      ON CONFLICT (invocation_id) DO UPDATE SET ${MOVING_COLUMNS.map((name) => `${name} = excluded.${name}`).join(', ')},
       running = CASE WHEN invocations.ended_at IS NULL THEN excluded.running ELSE invocations.running END`)
     this.#answers = new AnswersTable(sql)
     this.#answer = sql.prepare(`SELECT answer FROM invocation_answers
@@ -93,27 +75,7 @@ export class InvocationsTable {
   }
 
   put(record: InvocationRecord): void {
-    this.#put.run(
-      record.invocationId,
-      record.principal,
-      record.nodeId,
-      record.capability,
-      record.command,
-      record.paramsHash,
-      record.level,
-      record.state,
-      record.createdAt,
-      record.endedAt,
-      record.fence,
-      record.idempotencyKey,
-      record.fingerprint,
-      record.decidedBy,
-      record.reason,
-      record.error === null ? null : JSON.stringify(record.error),
-      record.late?.at ?? null,
-      record.late === undefined ? null : Number(record.late.success),
-      this.#running(),
-    )
+    this.#put.run(...invocationValues(record), this.#running())
   }
 
   /** Returns the running time at which it ended, or was begun; null when there is none. */
@@ -147,7 +109,7 @@ export class InvocationsTable {
   }
 
   open(limit: number): InvocationRecord[] {
-    return this.#open.all(limit).map((row) => this.#record(row))
+    return this.#open.all(limit).map((row) => invocationOfRow(row, this.#reader))
   }
 
   nextFence(): number {
@@ -167,7 +129,7 @@ export class InvocationsTable {
       after,
       limit,
     })
-    return { items: page.rows.map((row) => this.#record(row)), next: page.next }
+    return { items: page.rows.map((row) => invocationOfRow(row, this.#reader)), next: page.next }
   }
 
   /** Deletes at most `limit` rows of each sort that may go. Returns how many. */
@@ -178,30 +140,6 @@ export class InvocationsTable {
   }
 
   #recordOrNull(row: unknown): InvocationRecord | null {
-    return row === undefined ? null : this.#record(row as SqlRow)
-  }
-
-  #record(row: unknown): InvocationRecord {
-    const reader = this.#reader.of(row)
-    const lateAt = reader.integerOrNull('late_at')
-    return {
-      invocationId: reader.text('invocation_id'),
-      principal: reader.text('principal'),
-      nodeId: reader.text('node_id'),
-      capability: reader.text('capability'),
-      command: reader.text('command'),
-      paramsHash: reader.text('params_hash'),
-      level: reader.oneOf('level', LEVELS),
-      state: reader.oneOf('state', INVOCATION_STATES),
-      createdAt: reader.integer('created_at'),
-      endedAt: reader.integerOrNull('ended_at'),
-      fence: reader.integerOrNull('fence'),
-      idempotencyKey: reader.textOrNull('idempotency_key'),
-      fingerprint: reader.textOrNull('fingerprint'),
-      decidedBy: reader.textOrNull('decided_by'),
-      reason: reader.textOrNull('reason'),
-      error: reader.textOrNull('error') === null ? null : reader.json('error', errorBodySchema),
-      ...(lateAt === null ? {} : { late: { at: lateAt, success: reader.integer('late_success') === 1 } }),
-    } as InvocationRecord
+    return row === undefined ? null : invocationOfRow(row, this.#reader)
   }
 }

@@ -1,6 +1,7 @@
 import type Sqlite from 'better-sqlite3'
 import type { OfflineWait } from '../../../bridge/ports.ts'
-import { RowReader } from './rows.ts'
+import { offlineWaitOfRow } from '../../records.ts'
+import { RowReader } from '../../rows.ts'
 
 /** Keeps what invocations that wait for a limb need after a restart. Triggers remove the rows (schema-14.ts). */
 export class OfflineWaitsTable {
@@ -19,13 +20,6 @@ export class OfflineWaitsTable {
   }
 
   all(limit: number): OfflineWait[] {
-    return this.#all.all(limit).map((row) => {
-      const reader = this.#reader.of(row)
-      return {
-        invocationId: reader.text('invocation_id'),
-        asked: reader.text('asked'),
-        endsAt: reader.integer('ends_at'),
-      }
-    })
+    return this.#all.all(limit).map((row) => offlineWaitOfRow(row, this.#reader))
   }
 }

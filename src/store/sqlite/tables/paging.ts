@@ -1,21 +1,8 @@
 import type Sqlite from 'better-sqlite3'
-import type { Order, Page } from '../../../bridge/ports.ts'
-import { Refusal } from '../../../kernel/errors.ts'
+import type { Order } from '../../../bridge/ports.ts'
+import { cursorOf, MAX_SEQ, PAGE_BYTES, rowsWithin, WINDOW_ROWS, type WindowPage } from '../../paging.ts'
+import type { SqlRow } from '../../rows.ts'
 import type { ChainTable } from './audit-chain.ts'
-import type { SqlRow } from './rows.ts'
-
-/** A page from up to `limit + 1` rows: the one too many only says that there is more. */
-export function pageOf<T>(rows: readonly T[], limit: number, key: (item: T) => string): Page<T> {
-  if (rows.length <= limit) return { items: rows, next: null }
-  const items = rows.slice(0, limit)
-  const last = items.at(-1)
-  return { items, next: last === undefined ? null : key(last) }
-}
-
-/** Rows that one page looks at: some 5 ms of event loop, however rare what is looked for is. */
-const WINDOW_ROWS = 5000
-/** Texts of a page; the row that reaches it is the last. A page is encoded, sent and kept until it is read. */
-const PAGE_BYTES = 524_288
 
 export interface WindowQuery {
   readonly table: ChainTable | 'invocations'
@@ -26,12 +13,6 @@ export interface WindowQuery {
   readonly order: Order
   readonly after: string | null
   readonly limit: number
-}
-
-export interface WindowPage {
-  readonly rows: readonly SqlRow[]
-  /** The number up to which it looked; null: there is nothing more. */
-  readonly next: string | null
 }
 
 /**
@@ -85,23 +66,4 @@ export function mergedPage(pages: readonly WindowPage[], order: Order, limit: nu
     return { rows: page, next: String(page.at(-1)?.seq) }
   }
   return { rows, next: ends.length === 0 ? null : String(sign * end) }
-}
-
-/** Counts the first rows that have so many bytes of text; at least one. */
-function rowsWithin(rows: readonly SqlRow[], maxBytes: number): number {
-  let bytes = 0
-  const end = rows.findIndex((row) => {
-    for (const value of Object.values(row)) if (typeof value === 'string') bytes += value.length
-    return bytes > maxBytes
-  })
-  return end < 0 ? rows.length : Math.max(1, end)
-}
-
-const MAX_SEQ = Number.MAX_SAFE_INTEGER
-
-function cursorOf(after: string): number {
-  if (!/^\d{1,15}$/.test(after)) {
-    throw new Refusal('invalid_request', 'after: use the "next" of the page before', 'after')
-  }
-  return Number(after)
 }

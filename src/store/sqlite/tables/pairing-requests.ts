@@ -1,27 +1,9 @@
 import type Sqlite from 'better-sqlite3'
-import { z } from 'zod'
 import type { RequestBounds } from '../../../bridge/ports.ts'
 import type { PairingRequestRecord } from '../../../domain/records.ts'
 import { addressGroup } from '../../../kernel/address.ts'
-import { legible } from '../../../kernel/readable-text.ts'
-import { NAME_PATTERN } from '../../../protocol/names.ts'
-import { PAIRING_REQUEST_KINDS, storedRegistrationSchema } from '../../../protocol/schemas.ts'
-import { RowReader } from './rows.ts'
-
-/** Reads a stored registration: a text that an older rule accepted must not keep the bridge from starting. */
-const storedRegistration = z.preprocess(withLegibleTexts, storedRegistrationSchema)
-
-function withLegibleTexts(value: unknown): unknown {
-  if (typeof value !== 'object' || value === null) return value
-  return Object.fromEntries(
-    Object.entries(value).map(([key, each]) => [
-      key,
-      TEXTS.includes(key) && typeof each === 'string' ? legible(each) : each,
-    ]),
-  )
-}
-
-const TEXTS = ['displayName', 'platform', 'firmware']
+import { requestOfRow, requestValues } from '../../records.ts'
+import { RowReader } from '../../rows.ts'
 
 /** Requests that wait for an operator; bounded by the limits of pairing, not here. */
 export class PairingRequestsTable {
@@ -57,11 +39,11 @@ export class PairingRequestsTable {
 
   get(requestId: string): PairingRequestRecord | null {
     const row = this.#one.get(requestId)
-    return row === undefined ? null : this.#record(row)
+    return row === undefined ? null : requestOfRow(row, this.#reader)
   }
 
   ofNode(nodeId: string): PairingRequestRecord[] {
-    return this.#ofNode.all(nodeId).map((row) => this.#record(row))
+    return this.#ofNode.all(nodeId).map((row) => requestOfRow(row, this.#reader))
   }
 
   /** Picks the requests that may be loaded: those that were heard of last, within the bounds. */
@@ -82,19 +64,7 @@ export class PairingRequestsTable {
   }
 
   put(request: PairingRequestRecord): void {
-    this.#put.run(
-      request.requestId,
-      request.nodeId,
-      request.kind,
-      request.revision,
-      JSON.stringify(request.registration),
-      request.key?.salt ?? null,
-      request.key?.hash ?? null,
-      request.code,
-      request.address,
-      request.requestedAt,
-      request.expiresAt,
-    )
+    this.#put.run(...requestValues(request))
   }
 
   delete(requestId: string): void {
@@ -114,21 +84,5 @@ export class PairingRequestsTable {
       if (addressGroup(each) === network && ++count > max) break
     }
     return count
-  }
-
-  #record(row: unknown): PairingRequestRecord {
-    const reader = this.#reader.of(row)
-    return {
-      requestId: reader.text('request_id'),
-      nodeId: reader.matching('node_id', NAME_PATTERN),
-      kind: reader.oneOf('kind', PAIRING_REQUEST_KINDS),
-      revision: reader.integer('revision'),
-      registration: reader.json('registration', storedRegistration),
-      key: reader.keyOrNull('salt', 'hash'),
-      code: reader.textOrNull('code'),
-      address: reader.text('address'),
-      requestedAt: reader.integer('requested_at'),
-      expiresAt: reader.integer('expires_at'),
-    }
   }
 }

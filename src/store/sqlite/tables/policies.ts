@@ -1,12 +1,10 @@
 import type Sqlite from 'better-sqlite3'
 import type { Page, PolicyFilter } from '../../../bridge/ports.ts'
 import type { PolicyRecord } from '../../../domain/records.ts'
-import { Refusal } from '../../../kernel/errors.ts'
 import { LEVELS } from '../../../protocol/names.ts'
-import { pageOf } from './paging.ts'
-import { RowReader } from './rows.ts'
-
-type Key = readonly [principal: string, nodeId: string, capability: string]
+import { type PolicyKey, pageOf, policyKeyOf } from '../../paging.ts'
+import { policyOfRow } from '../../records.ts'
+import { RowReader } from '../../rows.ts'
 
 /** Access policies by composite key (principal, node, capability). */
 export class PoliciesTable {
@@ -35,30 +33,30 @@ export class PoliciesTable {
     this.#put.run(principal, nodeId, capability, level, setAt, setBy)
   }
 
-  delete(...key: Key): boolean {
+  delete(...key: PolicyKey): boolean {
     return this.#delete.run(...key).changes > 0
   }
 
   /** Two point look-ups in the primary key, however many policies there are. */
-  at(...key: Key): PolicyRecord[] {
-    return this.#at.all(...key).map((row) => this.#record(row))
+  at(...key: PolicyKey): PolicyRecord[] {
+    return this.#at.all(...key).map((row) => policyOfRow(row, this.#reader))
   }
 
   /** @throws Refusal `invalid_request` for an `after` that no page gave. */
   page(filter: PolicyFilter, after: string | null, limit: number): Page<PolicyRecord> {
-    const values: unknown[] = after === null ? ['', '', ''] : [...keyOf(after)]
+    const values: unknown[] = after === null ? ['', '', ''] : [...policyKeyOf(after)]
     if (filter.principal !== undefined) values.push(filter.principal)
     if (filter.nodeId !== undefined) values.push(filter.nodeId)
     const rows = this.#pageStatement(filter)
       .all(...values, limit + 1)
-      .map((row) => this.#record(row))
+      .map((row) => policyOfRow(row, this.#reader))
     return pageOf(rows, limit, (policy) => `${policy.principal}/${policy.nodeId}/${policy.capability}`)
   }
 
   /** Throws for the first row that does not parse. */
   check(): void {
     const row = this.#bad.get()
-    if (row !== undefined) this.#record(row)
+    if (row !== undefined) policyOfRow(row, this.#reader)
   }
 
   #pageStatement(filter: PolicyFilter): Sqlite.Statement {
@@ -73,25 +71,4 @@ export class PoliciesTable {
     }
     return statement
   }
-
-  #record(row: unknown): PolicyRecord {
-    const reader = this.#reader.of(row)
-    return {
-      principal: reader.text('principal'),
-      nodeId: reader.text('node_id'),
-      capability: reader.text('capability'),
-      level: reader.oneOf('level', LEVELS),
-      setAt: reader.integer('set_at'),
-      setBy: reader.text('set_by'),
-    }
-  }
-}
-
-/** A cursor: no name, and not `*`, has a slash. */
-function keyOf(cursor: string): Key {
-  const [principal, nodeId, capability, more] = cursor.split('/')
-  if (principal === undefined || nodeId === undefined || capability === undefined || more !== undefined) {
-    throw new Refusal('invalid_request', 'after: use the "next" of the page before', 'after')
-  }
-  return [principal, nodeId, capability]
 }

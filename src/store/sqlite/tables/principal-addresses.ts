@@ -1,6 +1,7 @@
 import type Sqlite from 'better-sqlite3'
 import type { KnownAddress } from '../../../bridge/ports.ts'
-import { RowReader } from './rows.ts'
+import { addressOfRow } from '../../records.ts'
+import { RowReader } from '../../rows.ts'
 
 /** The newest addresses that are kept of one principal. */
 const MAX_PER_NAME = 16
@@ -28,14 +29,7 @@ export class PrincipalAddressesTable {
   }
 
   all(): KnownAddress[] {
-    return this.#all.all(MAX_LOADED).map((row) => {
-      const reader = this.#reader.of(row)
-      return {
-        name: reader.text('name'),
-        address: reader.text('address'),
-        usedAt: reader.integer('used_at'),
-      }
-    })
+    return this.#all.all(MAX_LOADED).map((row) => addressOfRow(row, this.#reader))
   }
 
   put({ name, address, usedAt }: KnownAddress): void {

@@ -1,10 +1,9 @@
 import type Sqlite from 'better-sqlite3'
 import type { Page } from '../../../bridge/ports.ts'
 import type { PrincipalRecord } from '../../../domain/records.ts'
-import { isPasswordHash } from '../../../kernel/secrets.ts'
-import { NAME_PATTERN, ROLES } from '../../../protocol/names.ts'
-import { pageOf } from './paging.ts'
-import { RowReader } from './rows.ts'
+import { pageOf } from '../../paging.ts'
+import { principalOfRow } from '../../records.ts'
+import { RowReader } from '../../rows.ts'
 
 /** People and programs that use limbs. */
 export class PrincipalsTable {
@@ -34,11 +33,11 @@ export class PrincipalsTable {
 
   get(name: string): PrincipalRecord | null {
     const row = this.#one.get(name)
-    return row === undefined ? null : this.#record(row)
+    return row === undefined ? null : principalOfRow(row, this.#reader)
   }
 
   page(after: string | null, limit: number): Page<PrincipalRecord> {
-    const rows = this.#page.all(after ?? '', limit + 1).map((row) => this.#record(row))
+    const rows = this.#page.all(after ?? '', limit + 1).map((row) => principalOfRow(row, this.#reader))
     return pageOf(rows, limit, (principal) => principal.name)
   }
 
@@ -58,19 +57,6 @@ export class PrincipalsTable {
 
   /** Throws for the first row that does not parse. */
   check(): void {
-    for (const row of this.#all.all()) this.#record(row)
-  }
-
-  #record(row: unknown): PrincipalRecord {
-    const reader = this.#reader.of(row)
-    const passwordHash = reader.text('password_hash')
-    if (!isPasswordHash(passwordHash)) reader.bad('password_hash', 'is not a scrypt hash in PHC form')
-    return {
-      name: reader.matching('name', NAME_PATTERN),
-      role: reader.oneOf('role', ROLES),
-      passwordHash,
-      createdAt: reader.integer('created_at'),
-      createdBy: reader.text('created_by'),
-    }
+    for (const row of this.#all.all()) principalOfRow(row, this.#reader)
   }
 }

@@ -1,8 +1,8 @@
 import type Sqlite from 'better-sqlite3'
 import type { Page } from '../../../bridge/ports.ts'
 import type { RefusedEntry, RefusedKey, RefusedWidening } from '../../../domain/records.ts'
-import { REFUSAL_CAUSES } from '../../../protocol/schemas.ts'
-import { RowReader } from './rows.ts'
+import { refusedEntryOfRow, refusedKeyOfRow, refusedWideningOfRow } from '../../records.ts'
+import { RowReader } from '../../rows.ts'
 
 const MAX_EXPIRED_AT_ONCE = 1000
 
@@ -52,16 +52,7 @@ export class RefusedTable {
   }
 
   keys(nodeId: string, now: number): RefusedKey[] {
-    return this.#keys.all(nodeId, now).map((row) => {
-      const reader = this.#keyReader.of(row)
-      return {
-        nodeId: reader.text('node_id'),
-        key: reader.key('salt', 'hash'),
-        why: reader.oneOf('why', REFUSAL_CAUSES),
-        at: reader.integer('at'),
-        until: reader.integer('until'),
-      }
-    })
+    return this.#keys.all(nodeId, now).map((row) => refusedKeyOfRow(row, this.#keyReader))
   }
 
   putKey({ nodeId, key, why, at, until }: RefusedKey): void {
@@ -71,14 +62,7 @@ export class RefusedTable {
 
   widening(nodeId: string, now: number): RefusedWidening | null {
     const row = this.#widening.get(nodeId, now)
-    if (row === undefined) return null
-    const reader = this.#wideningReader.of(row)
-    return {
-      nodeId: reader.text('node_id'),
-      fingerprint: reader.text('fingerprint'),
-      at: reader.integer('at'),
-      until: reader.integer('until'),
-    }
+    return row === undefined ? null : refusedWideningOfRow(row, this.#wideningReader)
   }
 
   putWidening({ nodeId, fingerprint, at, until }: RefusedWidening): void {
@@ -88,15 +72,7 @@ export class RefusedTable {
   /** Returns what is refused at `now`, in order of nodeId. A cursor is the node and, for a key, the key's hash. */
   page(now: number, after: string | null, limit: number): Page<RefusedEntry> {
     const rows = this.#page.all({ now, after: after ?? '', limit: limit + 1 })
-    const items = rows.slice(0, limit).map((row) => {
-      const reader = this.#keyReader.of(row)
-      return {
-        nodeId: reader.text('node_id'),
-        why: reader.oneOf('why', REFUSAL_CAUSES),
-        at: reader.integer('at'),
-        until: reader.integer('until'),
-      }
-    })
+    const items = rows.slice(0, limit).map((row) => refusedEntryOfRow(row, this.#keyReader))
     if (rows.length <= limit) return { items, next: null }
     return { items, next: this.#keyReader.of(rows[limit - 1]).text('place') }
   }

@@ -1,9 +1,9 @@
 import type Sqlite from 'better-sqlite3'
 import type { Page } from '../../../bridge/ports.ts'
 import type { TokenRecord, TokenUse } from '../../../domain/records.ts'
-import { NAME_PATTERN, ROLES } from '../../../protocol/names.ts'
-import { pageOf } from './paging.ts'
-import { RowReader } from './rows.ts'
+import { pageOf } from '../../paging.ts'
+import { tokenOfRow } from '../../records.ts'
+import { RowReader } from '../../rows.ts'
 
 /** Holds the tokens of principals, each as its hash. */
 export class TokensTable {
@@ -36,17 +36,19 @@ export class TokensTable {
 
   get(tokenId: string): TokenRecord | null {
     const row = this.#one.get(tokenId)
-    return row === undefined ? null : this.#record(row)
+    return row === undefined ? null : tokenOfRow(row, this.#reader)
   }
 
   byHash(hash: Uint8Array): TokenRecord | null {
     const row = this.#byHash.get(hash)
-    return row === undefined ? null : this.#record(row)
+    return row === undefined ? null : tokenOfRow(row, this.#reader)
   }
 
   /** Returns tokens in the order of their ids, which is that of the times they were made at. */
   page(principal: string | null, after: string | null, limit: number): Page<TokenRecord> {
-    const rows = this.#page.all(principal, principal, after ?? '', limit + 1).map((row) => this.#record(row))
+    const rows = this.#page
+      .all(principal, principal, after ?? '', limit + 1)
+      .map((row) => tokenOfRow(row, this.#reader))
     return pageOf(rows, limit, ({ tokenId }) => tokenId)
   }
 
@@ -81,21 +83,5 @@ export class TokensTable {
 
   used({ tokenId, at, address }: TokenUse): void {
     this.#used.run(at, address, tokenId)
-  }
-
-  #record(row: unknown): TokenRecord {
-    const reader = this.#reader.of(row)
-    return {
-      tokenId: reader.text('token_id'),
-      hash: reader.hash('hash'),
-      name: reader.text('name'),
-      principal: reader.matching('principal', NAME_PATTERN),
-      role: reader.oneOf('role', ROLES),
-      createdAt: reader.integer('created_at'),
-      createdBy: reader.text('created_by'),
-      expiresAt: reader.integerOrNull('expires_at'),
-      lastUsedAt: reader.integerOrNull('last_used_at'),
-      lastAddress: reader.textOrNull('last_address'),
-    }
   }
 }

@@ -1,6 +1,6 @@
 import type Sqlite from 'better-sqlite3'
 import type { QueuedDelivery, WebhookDelivery } from '../../../bridge/webhook-ports.ts'
-import { RowReader } from './rows.ts'
+import { RowReader } from '../../rows.ts'
 
 /** Deliveries to webhooks that wait, and the limbs that each webhook was told of as offline. */
 export class WebhooksTable {

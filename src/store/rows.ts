@@ -1,8 +1,8 @@
-import type { KeyHash } from '../../../kernel/secrets.ts'
-import { pathText } from '../../../protocol/decode.ts'
-import { type Description, descriptionSchema } from '../../../protocol/descriptions.ts'
-import { type Capability, capabilitiesSchema } from '../../../protocol/schemas.ts'
-import { BadRowError } from '../errors.ts'
+import type { KeyHash } from '../kernel/secrets.ts'
+import { pathText } from '../protocol/decode.ts'
+import { type Description, descriptionSchema } from '../protocol/descriptions.ts'
+import { type Capability, capabilitiesSchema } from '../protocol/schemas.ts'
+import { BadRowError } from './errors.ts'
 
 export type SqlRow = Record<string, unknown>
 

@@ -1,6 +1,6 @@
-import type { AuditPair, AuditVerdict } from '../../../bridge/ports.ts'
-import { AUDIT_LOGS, type AuditLog } from '../../../protocol/audit-kinds.ts'
-import { type ChainLink, type ChainRow, chainHash, ORIGIN } from '../../audit-chain.ts'
+import type { AuditPair, AuditVerdict } from '../bridge/ports.ts'
+import { AUDIT_LOGS, type AuditLog } from '../protocol/audit-kinds.ts'
+import { type ChainLink, type ChainRow, chainHash, ORIGIN } from './audit-chain.ts'
 
 /** The kind of the row that each pruning leaves. Without one for it, an anchor that moved was moved by somebody else. */
 export const PRUNED = 'audit.pruned'
