@@ -1,0 +1,111 @@
+import pg from 'pg'
+import type { SqlRow } from '../rows.ts'
+import { fromStored, toStored } from './texts.ts'
+
+/** A value of a statement; a text is stored as `texts.ts` says. */
+export type Value = string | number | boolean | Uint8Array | readonly string[] | readonly number[] | null
+
+/** Asks the server. Every statement is prepared once a connection, under the number of its text. */
+export interface Sql {
+  all(text: string, ...values: readonly Value[]): Promise<SqlRow[]>
+  /** Resolves to the number of rows that were changed. */
+  run(text: string, ...values: readonly Value[]): Promise<number>
+}
+
+export interface PostgresServerOptions {
+  /** Says what `pg` needs to find the server and to sign in. */
+  readonly server: Pick<pg.ClientConfig, 'host' | 'port' | 'user' | 'password' | 'database' | 'ssl'>
+  /** The schema of PostgreSQL that the tables are in. */
+  readonly schema: string
+}
+
+/** A connection is given up when it is not made in this time. */
+const CONNECT_MS = 5000
+/** An answer that takes longer is of a server that is gone or frozen; the connection is closed. */
+const ANSWER_MS = 15_000
+/** The server ends a transaction of a bridge that says nothing for so long. */
+const IDLE_MS = 8000
+
+const TYPES = {
+  getTypeParser(oid: number, format?: 'text' | 'binary') {
+    if (oid === pg.types.builtins.INT8 || oid === pg.types.builtins.NUMERIC) return Number
+    if (oid === pg.types.builtins.TEXT) return fromStored
+    return pg.types.getTypeParser(oid, format as never)
+  },
+} as pg.CustomTypesConfig
+
+/** One connection. Statements are answered in the order in which they were asked, several at a time on the way. */
+export class PostgresConnection implements Sql {
+  readonly #client: pg.Client
+  readonly #names: Map<string, string> = new Map()
+  #failed = false
+
+  private constructor(client: pg.Client) {
+    this.#client = client
+    // Without a listener the end of the server would be the end of the process.
+    client.on('error', () => {
+      this.#failed = true
+    })
+    client.on('end', () => {
+      this.#failed = true
+    })
+  }
+
+  /** `idleMs`: the server ends the session when it says nothing for so long; 0: never. */
+  static async open({ server, schema }: PostgresServerOptions, idleMs = 0): Promise<PostgresConnection> {
+    const client = new pg.Client({
+      ...server,
+      application_name: 'limb-bridge',
+      connectionTimeoutMillis: CONNECT_MS,
+      query_timeout: ANSWER_MS,
+      keepAlive: true,
+      idle_in_transaction_session_timeout: IDLE_MS,
+      options: `-c idle_session_timeout=${idleMs} -c search_path=${schema} -c TimeZone=UTC`,
+      types: TYPES,
+      pipeline: true,
+    } as pg.ClientConfig)
+    const connection = new PostgresConnection(client)
+    await client.connect()
+    return connection
+  }
+
+  /** It was closed, by whoever; a new one has to be opened. */
+  get failed(): boolean {
+    return this.#failed
+  }
+
+  async all(text: string, ...values: readonly Value[]): Promise<SqlRow[]> {
+    return (await this.#query(text, values)).rows as SqlRow[]
+  }
+
+  async run(text: string, ...values: readonly Value[]): Promise<number> {
+    return (await this.#query(text, values)).rowCount ?? 0
+  }
+
+  /** Several statements without values. */
+  async script(text: string): Promise<void> {
+    await this.#client.query(text)
+  }
+
+  async close(): Promise<void> {
+    this.#failed = true
+    await this.#client.end().catch(() => undefined)
+  }
+
+  #query(text: string, values: readonly Value[]): Promise<pg.QueryResult> {
+    if (this.#failed) return Promise.reject(new Error('Connection terminated'))
+    let name = this.#names.get(text)
+    if (name === undefined) {
+      name = `s${this.#names.size}`
+      this.#names.set(text, name)
+    }
+    return this.#client.query({ name, text, values: values.map(asSent) })
+  }
+}
+
+function asSent(value: Value): unknown {
+  if (typeof value === 'string') return toStored(value)
+  if (value instanceof Uint8Array) return Buffer.from(value.buffer, value.byteOffset, value.byteLength)
+  if (Array.isArray(value)) return value.map((each) => (typeof each === 'string' ? toStored(each) : each))
+  return value
+}

@@ -1,0 +1,329 @@
+import type { Log, StoreHealth } from '../../bridge/ports.ts'
+import { invariant } from '../../kernel/assert.ts'
+import type { Clock, WallMs } from '../../kernel/clock.ts'
+import { LogThrottle } from '../../kernel/log-throttle.ts'
+import type { SqlRow } from '../rows.ts'
+import type { PostgresConnection, Sql, Value } from './connection.ts'
+import { isStorageFailure, reasonOf, unavailable } from './errors.ts'
+
+/** A work's view of its transaction: reads are awaited, writes are sent at once and looked at when the work has ended. */
+export class WorkSql implements Sql {
+  readonly #connection: Sql
+  #sent: Promise<unknown> = Promise.resolve()
+  #ended = false
+  #failure: { readonly error: unknown } | undefined
+
+  constructor(connection: Sql) {
+    this.#connection = connection
+  }
+
+  all(text: string, ...values: readonly Value[]): Promise<SqlRow[]> {
+    invariant(!this.#ended, 'a transaction was used after it had ended')
+    return this.#connection.all(text, ...values)
+  }
+
+  run(text: string, ...values: readonly Value[]): Promise<number> {
+    invariant(!this.#ended, 'a transaction was used after it had ended')
+    return this.#connection.run(text, ...values)
+  }
+
+  /** A write of which nobody asks what became of it: it costs the work no way to the server and back. */
+  later(text: string, ...values: readonly Value[]): void {
+    this.#sent = this.run(text, ...values).catch((error: unknown) => {
+      this.#failure ??= { error }
+    })
+  }
+
+  /** Takes no further statement; rejects with the first write that failed. */
+  async end(): Promise<void> {
+    this.#ended = true
+    await this.#sent
+    if (this.#failure) throw this.#failure.error
+  }
+
+  /** The first write that failed is why all after it do. */
+  causeOf(error: unknown): unknown {
+    return this.#failure?.error ?? error
+  }
+}
+
+export interface WriterOptions {
+  /** Opens a connection that has the database's lock. */
+  readonly open: () => Promise<PostgresConnection>
+  readonly epoch: () => number
+  readonly clock: Clock
+  readonly log: Log
+  readonly onCommit?: ((durationMs: number, works: number) => void) | undefined
+  /** Called when what was written in a transaction has been undone. */
+  readonly onUndone: () => void
+}
+
+interface Work {
+  readonly run: (sql: WorkSql) => Promise<unknown>
+  readonly resolve: (value: unknown) => void
+  readonly reject: (error: unknown) => void
+}
+
+type Outcome = { readonly work: Work; readonly value?: unknown; readonly error?: unknown }
+
+/** Works in one commit. */
+const MAX_BATCH = 1000
+const MAX_PENDING = 200_000
+/** The time that a write of which nobody waits for the end may wait for others to share a commit with. */
+const SOON_MS = 20
+/** The server ends a session that says nothing for 8 s. */
+const ALIVE_MS = 2000
+/** The time for which it is asked what became of a commit whose answer was lost. */
+const DOUBT_MS = 15_000
+const OUTAGES = { quietMs: 10_000, lines: 1, maxKeys: 1, maxLines: 1 } as const
+
+/**
+ * The one writing connection. What is asked for while a transaction runs shares the next one; each work has a savepoint,
+ * and is undone alone. Works run one after the other, in the order in which they were asked for.
+ */
+export class Writer {
+  readonly #options: WriterOptions
+  readonly #throttle: LogThrottle
+  #connection: PostgresConnection | undefined
+  #pending: Work[] = []
+  /** The end of what was asked for last: all before it have ended then. */
+  #last: Promise<void> = Promise.resolve()
+  #running: Promise<void> | undefined
+  #soon: (() => void) | undefined
+  #alive: (() => void) | undefined
+  #broken: { reason: string; since: WallMs } | undefined
+  /** Somebody else has the database: for ever. */
+  #overtaken: { reason: string; since: WallMs } | undefined
+  #closed = false
+
+  constructor(options: WriterOptions) {
+    this.#options = options
+    this.#throttle = new LogThrottle(options.clock, OUTAGES)
+  }
+
+  get pending(): number {
+    return this.#pending.length
+  }
+
+  health(): StoreHealth {
+    const trouble = this.#overtaken ?? this.#broken
+    return trouble === undefined ? { ok: true } : { ok: false, ...trouble }
+  }
+
+  async probe(): Promise<StoreHealth> {
+    await this.transact((sql) => sql.run('UPDATE leader SET epoch = epoch WHERE cell = 0')).catch(
+      () => undefined,
+    )
+    return this.health()
+  }
+
+  transact<T>(run: (sql: WorkSql) => Promise<T>): Promise<T> {
+    const asked = this.#add(run)
+    this.#start()
+    return asked
+  }
+
+  /** The same for what nobody waits for. Keeps the order. */
+  soon<T>(run: (sql: WorkSql) => Promise<T>): Promise<T> {
+    const asked = this.#add(run)
+    this.#soon ??= this.#options.clock.after(SOON_MS, () => this.#start())
+    return asked
+  }
+
+  /** Resolves when everything asked for so far has ended, well or not; undefined when nothing is under way. */
+  settled(): Promise<void> | undefined {
+    if (this.#pending.length === 0 && !this.#running) return undefined
+    this.#start()
+    return this.#last
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true
+    while (this.#pending.length > 0 || this.#running) {
+      this.#start()
+      await this.#running
+    }
+    this.#soon?.()
+    this.#alive?.()
+    await this.#connection?.close()
+  }
+
+  #add<T>(run: (sql: WorkSql) => Promise<T>): Promise<T> {
+    if (this.#closed) return Promise.reject(unavailable('the database is closed'))
+    if (this.#overtaken) return Promise.reject(unavailable(this.#overtaken.reason))
+    if (this.#pending.length >= MAX_PENDING) return Promise.reject(unavailable('too many writes are waiting'))
+    const asked = new Promise<T>((resolve, reject) => {
+      this.#pending.push({ run, resolve: resolve as (value: unknown) => void, reject })
+    })
+    const ended = () => undefined
+    this.#last = asked.then(ended, ended)
+    return asked
+  }
+
+  #start(): void {
+    if (this.#running || this.#pending.length === 0) return
+    this.#running = this.#batches().finally(() => {
+      this.#running = undefined
+      // What was asked for after the last look at what is pending.
+      this.#start()
+    })
+  }
+
+  async #batches(): Promise<void> {
+    // What is asked for in one turn is one batch.
+    await new Promise((resolve) => setImmediate(resolve))
+    while (this.#pending.length > 0) {
+      this.#soon?.()
+      this.#soon = undefined
+      await this.#batch(this.#pending.splice(0, MAX_BATCH))
+    }
+  }
+
+  async #batch(works: readonly Work[]): Promise<void> {
+    try {
+      const connection = await this.#connected()
+      const { outcomes, transaction } = await this.#run(connection, works)
+      await this.#commit(connection, transaction, works.length)
+      this.#healed()
+      for (const { work, ...end } of outcomes)
+        'error' in end ? work.reject(end.error) : work.resolve(end.value)
+    } catch (error) {
+      await this.#fail(works, error)
+    }
+  }
+
+  async #connected(): Promise<PostgresConnection> {
+    if (this.#connection === undefined || this.#connection.failed) {
+      this.#options.onUndone()
+      this.#connection = await this.#options.open()
+      this.#keepAlive()
+    }
+    return this.#connection
+  }
+
+  async #run(connection: PostgresConnection, works: readonly Work[]) {
+    const begun = connection.run('BEGIN')
+    begun.catch(() => undefined)
+    const [row] = await connection.all(
+      'SELECT epoch, pg_current_xact_id()::text AS transaction FROM leader WHERE cell = 0 FOR SHARE',
+    )
+    if (Number(row?.epoch) !== this.#options.epoch()) this.#overtake()
+    const outcomes: Outcome[] = []
+    for (const work of works) outcomes.push(await this.#one(connection, work))
+    return { outcomes, transaction: String(row?.transaction) }
+  }
+
+  async #one(connection: PostgresConnection, work: Work): Promise<Outcome> {
+    const sql = new WorkSql(connection)
+    this.#send(connection, 'SAVEPOINT work')
+    try {
+      const value = await work.run(sql)
+      await sql.end()
+      this.#send(connection, 'RELEASE work')
+      return { work, value }
+    } catch (thrown) {
+      const error = sql.causeOf(thrown)
+      await sql.end().catch(() => undefined)
+      if (isStorageFailure(error) || connection.failed) throw error
+      this.#send(connection, 'ROLLBACK TO work')
+      this.#send(connection, 'RELEASE work')
+      this.#options.onUndone()
+      return { work, error }
+    }
+  }
+
+  /** Is not awaited: when it fails, so does what comes after it. */
+  #send(connection: PostgresConnection, text: string): void {
+    connection.run(text).catch(() => undefined)
+  }
+
+  async #commit(connection: PostgresConnection, transaction: string, works: number): Promise<void> {
+    const { clock, onCommit } = this.#options
+    const startedAt = clock.monotonicMs()
+    try {
+      await connection.run('COMMIT')
+    } catch (error) {
+      // The answer is lost, and with it whether it is stored. Memory must not go on without knowing.
+      if (!(await this.#wasCommitted(transaction))) throw error
+    }
+    onCommit?.(clock.monotonicMs() - startedAt, works)
+  }
+
+  async #wasCommitted(transaction: string): Promise<boolean> {
+    const { clock, log, open } = this.#options
+    const until = clock.monotonicMs() + DOUBT_MS
+    while (clock.monotonicMs() < until && !this.#closed) {
+      try {
+        this.#connection = await open()
+        const [row] = await this.#connection.all('SELECT pg_xact_status($1::xid8) AS status', transaction)
+        if (row?.status !== 'in progress') return row?.status === 'committed'
+      } catch {
+        // It is not there yet.
+      }
+      await new Promise<void>((resolve) => clock.after(250, () => resolve()))
+    }
+    log.error(
+      { transaction },
+      'whether the last changes were stored is not known: the database went away while it stored them',
+    )
+    return false
+  }
+
+  #overtake(): never {
+    const reason = 'another bridge has taken the database over'
+    if (!this.#overtaken) {
+      this.#overtaken = { reason, since: this.#options.clock.wallMs() }
+      this.#options.log.error({}, `${reason}; all changes are refused here`)
+    }
+    throw unavailable(reason)
+  }
+
+  async #fail(works: readonly Work[], error: unknown): Promise<void> {
+    this.#options.onUndone()
+    const connection = this.#connection
+    this.#connection = undefined
+    await connection?.close()
+    if (this.#overtaken === undefined) this.#brokenFor(reasonOf(error))
+    const refusal = unavailable(this.#overtaken?.reason ?? reasonOf(error))
+    for (const work of works) work.reject(refusal)
+    this.#keepAlive()
+  }
+
+  #brokenFor(reason: string): void {
+    const { clock, log } = this.#options
+    this.#broken = { reason, since: this.#broken?.since ?? clock.wallMs() }
+    if (this.#throttle.once('store'))
+      log.error({ reason }, 'the database cannot store; new pairings and changes are refused')
+  }
+
+  #healed(): void {
+    if (this.#broken === undefined) return
+    this.#broken = undefined
+    if (this.#throttle.over('store')) this.#options.log.info({}, 'the database stores again')
+  }
+
+  /** Says something now and then: a session that says nothing is ended by the server, and its lock is free. */
+  #keepAlive(): void {
+    this.#alive?.()
+    if (this.#closed || this.#overtaken) return
+    this.#alive = this.#options.clock.after(ALIVE_MS, () => {
+      if (this.#running) return this.#keepAlive()
+      void this.#look().finally(() => this.#keepAlive())
+    })
+  }
+
+  /** Reads whose the database is; where there is no connection, tries whether there can be one. */
+  async #look(): Promise<void> {
+    const connection = this.#connection
+    if (connection === undefined || connection.failed) {
+      await this.probe()
+      return
+    }
+    try {
+      const [row] = await connection.all('SELECT epoch FROM leader WHERE cell = 0')
+      if (Number(row?.epoch) !== this.#options.epoch()) this.#overtake()
+    } catch (error) {
+      await this.#fail([], error)
+    }
+  }
+}

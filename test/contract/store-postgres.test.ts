@@ -1,0 +1,36 @@
+import pg from 'pg'
+import { afterAll, beforeAll, describe } from 'vitest'
+import type { Store } from '../../src/bridge/ports.ts'
+import { systemClock } from '../../src/kernel/clock.ts'
+import { openPostgres } from '../../src/store/postgres/database.ts'
+import { createPostgresStore } from '../../src/store/postgres/store.ts'
+import { silent } from '../store/fixture.ts'
+import { POSTGRES, type PostgresServer, startPostgres } from '../support/postgres.ts'
+import { storeContract } from './store.contract.ts'
+
+describe.skipIf(POSTGRES === undefined)('on a server of PostgreSQL', () => {
+  let postgres: PostgresServer
+  let schemas = 0
+  const schemaOf = new WeakMap<Store, string>()
+
+  beforeAll(() => {
+    postgres = startPostgres()
+  }, 180_000)
+  afterAll(() => postgres.stop())
+
+  const make = () => {
+    const schema = `contract_${schemas++}`
+    const { server } = postgres
+    const store = createPostgresStore(openPostgres({ server, schema, clock: systemClock, log: silent }))
+    schemaOf.set(store, schema)
+    return store
+  }
+  /** As a bridge does that got the lock while this one was frozen. */
+  const takeOver = async (store: Store) => {
+    const client = new pg.Client(postgres.server)
+    await client.connect()
+    await client.query(`UPDATE ${schemaOf.get(store)}.leader SET epoch = epoch + 1`)
+    await client.end()
+  }
+  storeContract('PostgreSQL', Object.assign(make, { takeOver }))
+})

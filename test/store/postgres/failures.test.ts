@@ -1,0 +1,138 @@
+import pg from 'pg'
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
+import { systemClock } from '../../../src/kernel/clock.ts'
+import { openPostgres } from '../../../src/store/postgres/database.ts'
+import { createPostgresStore } from '../../../src/store/postgres/store.ts'
+import { nodeOf } from '../../contract/store.contract.ts'
+import { POSTGRES, type PostgresServer, startPostgres } from '../../support/postgres.ts'
+import { silent } from '../fixture.ts'
+
+const unavailable = { code: 'storage_unavailable' }
+
+describe.skipIf(POSTGRES === undefined)('a store on PostgreSQL', () => {
+  let postgres: PostgresServer
+  let schemas = 0
+
+  beforeAll(() => {
+    postgres = startPostgres()
+  }, 180_000)
+  afterAll(() => postgres.stop())
+
+  const newSchema = () => `failures_${schemas++}`
+  const open = (schema: string, server: object = postgres.server) => {
+    const store = createPostgresStore(openPostgres({ server, schema, clock: systemClock, log: silent }))
+    onTestFinished(() => store.close())
+    return store
+  }
+  const asOperator = async (text: string) => {
+    const client = new pg.Client(postgres.server)
+    await client.connect()
+    try {
+      return (await client.query(text)).rows
+    } finally {
+      await client.end()
+    }
+  }
+  /** The server ends every session of the bridge, as a failover does. */
+  const endSessions = () =>
+    asOperator(
+      "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'limb-bridge'",
+    )
+
+  test('refuses the works of a transaction whose session ends in its middle, and stores the next one', async () => {
+    const store = open(newSchema())
+    await store.transact((tx) => tx.putNode(nodeOf('before')))
+    const cut = store.transact(async (tx) => {
+      await tx.putNode(nodeOf('cut'))
+      await endSessions()
+      await tx.node('cut')
+    })
+    const beside = store.transact((tx) => tx.putNode(nodeOf('beside')))
+    await expect(cut).rejects.toMatchObject(unavailable)
+    await expect(beside).rejects.toMatchObject(unavailable)
+    expect(store.health()).toMatchObject({ ok: false })
+    await store.transact((tx) => tx.putNode(nodeOf('after')))
+    expect(store.health()).toEqual({ ok: true })
+    const ids: string[] = []
+    for await (const { nodeId } of store.loadNodes()) ids.push(nodeId)
+    expect(ids).toEqual(['after', 'before'])
+  })
+
+  test('reads go on after the server has ended their session', async () => {
+    const store = open(newSchema())
+    await store.transact((tx) => tx.putNode(nodeOf('cam-1')))
+    expect(await store.read((tx) => tx.node('cam-1'))).not.toBeNull()
+    await endSessions()
+    // The one that meets the end may be refused; it never says that there is nothing.
+    const met = await store.read((tx) => tx.node('cam-1')).catch((error: unknown) => error)
+    expect(met).not.toBeNull()
+    expect(await store.read((tx) => tx.node('cam-1'))).toMatchObject({ nodeId: 'cam-1' })
+  })
+
+  test('a second bridge on the same database stores and reads nothing while the first one lives', async () => {
+    const schema = newSchema()
+    const first = open(schema)
+    await first.transact((tx) => tx.putNode(nodeOf('cam-1')))
+    const second = open(schema)
+    await expect(second.transact((tx) => tx.putNode(nodeOf('cam-2')))).rejects.toThrow(
+      /another bridge has the database/,
+    )
+    await expect(second.read((tx) => tx.node('cam-1'))).rejects.toMatchObject(unavailable)
+    await first.transact((tx) => tx.putNode(nodeOf('cam-3')))
+    await first.close()
+    const third = open(schema)
+    expect(await third.read((tx) => tx.node('cam-3'))).not.toBeNull()
+    expect(await third.read((tx) => tx.node('cam-2'))).toBeNull()
+  })
+
+  test('what cannot be reached is refused as storage that is not available, without the password in a word', async () => {
+    const password = 'never-to-be-told'
+    const store = open(newSchema(), { host: '/nonexistent', user: 'limb', database: 'postgres', password })
+    const outcomes = await Promise.allSettled([
+      store.transact((tx) => tx.putNode(nodeOf('cam-1'))),
+      store.read((tx) => tx.principal('ada')),
+    ])
+    for (const each of outcomes) {
+      expect(each).toMatchObject({ status: 'rejected', reason: unavailable })
+      expect(JSON.stringify(each) + String((each as PromiseRejectedResult).reason)).not.toContain(password)
+    }
+    expect(JSON.stringify(store.health())).not.toContain(password)
+  })
+
+  test('many reads at once share one connection, the first ones too', async () => {
+    const store = open(newSchema())
+    await store.transact((tx) => tx.putNode(nodeOf('cam-1')))
+    await Promise.all(Array.from({ length: 50 }, () => store.read((tx) => tx.node('cam-1'))))
+    const sessions = await asOperator(
+      "SELECT count(*)::int AS n FROM pg_stat_activity WHERE application_name = 'limb-bridge'",
+    )
+    // One that writes and one that reads; a store of the test before may not have left yet.
+    expect(Number(sessions[0].n)).toBeLessThan(10)
+  })
+
+  test('a schema of a newer version is left as it is', async () => {
+    const schema = newSchema()
+    const store = open(schema)
+    await store.transact((tx) => tx.putNode(nodeOf('cam-1')))
+    await store.close()
+    await asOperator(`UPDATE ${schema}.schema_version SET version = 999`)
+    await expect(open(schema).transact(async () => {})).rejects.toThrow(/newer version/)
+    expect(await asOperator(`SELECT version FROM ${schema}.schema_version`)).toEqual([{ version: 999 }])
+  })
+
+  test('nobody changes the audit log by a statement', async () => {
+    const schema = newSchema()
+    const store = open(schema)
+    const entry = { at: 1, actor: 'ada', kind: 'policy.set', nodeId: null, outcome: 'set', detail: {} }
+    await store.transact((tx) => tx.audit(entry))
+    await store.transact((tx) => tx.audit(entry))
+    for (const text of [
+      "UPDATE audit SET actor = 'eve'",
+      'DELETE FROM audit',
+      'TRUNCATE audit',
+      'UPDATE audit_anchor SET seq = 9',
+    ])
+      await expect(asOperator(`SET search_path = ${schema}; ${text}`)).rejects.toThrow(/audit/)
+    expect(await store.verifyAudit()).toMatchObject({ whole: true, rows: 2 })
+  })
+})

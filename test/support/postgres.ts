@@ -1,0 +1,55 @@
+import { spawnSync } from 'node:child_process'
+import { chownSync, existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+
+/** A PostgreSQL server of its own for one test file, on a Unix socket; nobody else reaches it. */
+export interface PostgresServer {
+  readonly server: { host: string; user: string; database: string }
+  stop(): void
+}
+
+/** Where Debian puts the programs of each version; the newest first. */
+const DEBIAN = '/usr/lib/postgresql'
+
+function programs(): string | undefined {
+  if (!existsSync(DEBIAN)) return undefined
+  const versions = readdirSync(DEBIAN).sort((a, b) => Number(b) - Number(a))
+  return versions
+    .map((version) => join(DEBIAN, version, 'bin'))
+    .find((folder) => existsSync(join(folder, 'initdb')))
+}
+
+export const POSTGRES = programs()
+
+/** The server refuses to run as root: `nobody` runs it then. */
+const NOBODY = { uid: 65534, gid: 65534 }
+
+export function startPostgres(): PostgresServer {
+  const folder = mkdtempSync(join(tmpdir(), 'limb-pg-'))
+  const asNobody = process.getuid?.() === 0 ? NOBODY : {}
+  if (process.getuid?.() === 0) chownSync(folder, NOBODY.uid, NOBODY.gid)
+  const run = (program: string, ...args: string[]) => {
+    const { status, stderr, stdout } = spawnSync(join(POSTGRES ?? '', program), args, {
+      ...asNobody,
+      cwd: folder,
+      encoding: 'utf8',
+      // A server that goes on holds what it is given.
+      stdio: program === 'pg_ctl' ? 'ignore' : 'pipe',
+      env: { PATH: process.env.PATH, LANG: 'C.UTF-8' },
+    })
+    if (status !== 0) throw new Error(`${program} failed: ${stderr ?? ''}${stdout ?? ''}`)
+  }
+  const data = join(folder, 'data')
+  // Another order than that of bytes, if the machine has one: the keys must not follow it.
+  run('initdb', '-D', data, '-U', 'limb', '--auth=trust', '-E', 'UTF8', '--locale=C.UTF-8', '--no-sync')
+  const settings = `-c listen_addresses= -c unix_socket_directories=${folder} -c fsync=off -c shared_buffers=16MB -c max_connections=300`
+  run('pg_ctl', '-D', data, '-w', '-t', '120', '-l', join(folder, 'log'), '-o', settings, 'start')
+  return {
+    server: { host: folder, user: 'limb', database: 'postgres' },
+    stop() {
+      run('pg_ctl', '-D', data, '-w', '-m', 'immediate', 'stop')
+      rmSync(folder, { recursive: true, force: true })
+    },
+  }
+}
