@@ -5,18 +5,20 @@ import { systemClock } from '../../src/kernel/clock.ts'
 import { openPostgres } from '../../src/store/postgres/database.ts'
 import { createPostgresStore } from '../../src/store/postgres/store.ts'
 import { silent } from '../store/fixture.ts'
-import { POSTGRES, type PostgresServer, startPostgres } from '../support/postgres.ts'
+import { lacking, needs } from '../support/needs.ts'
+import { type PostgresServer, startPostgres } from '../support/postgres.ts'
 import { storeContract } from './store.contract.ts'
 
-describe.skipIf(POSTGRES === undefined)('on a server of PostgreSQL', () => {
+describe('on a server of PostgreSQL', () => {
+  needs('postgresql')
   let postgres: PostgresServer
   let schemas = 0
   const schemaOf = new WeakMap<Store, string>()
 
   beforeAll(() => {
-    postgres = startPostgres()
+    if (lacking('postgresql') === undefined) postgres = startPostgres()
   }, 180_000)
-  afterAll(() => postgres.stop())
+  afterAll(() => postgres?.stop())
 
   const make = () => {
     const schema = `contract_${schemas++}`

@@ -12,15 +12,14 @@ export interface PostgresServer {
 /** Where Debian puts the programs of each version; the newest first. */
 const DEBIAN = '/usr/lib/postgresql'
 
-function programs(): string | undefined {
+/** Where the programs of the newest server are. */
+export function postgresFolder(): string | undefined {
   if (!existsSync(DEBIAN)) return undefined
   const versions = readdirSync(DEBIAN).sort((a, b) => Number(b) - Number(a))
   return versions
     .map((version) => join(DEBIAN, version, 'bin'))
     .find((folder) => existsSync(join(folder, 'initdb')))
 }
-
-export const POSTGRES = programs()
 
 /** The server refuses to run as root: `nobody` runs it then. */
 const NOBODY = { uid: 65534, gid: 65534 }
@@ -30,7 +29,7 @@ export function startPostgres(): PostgresServer {
   const asNobody = process.getuid?.() === 0 ? NOBODY : {}
   if (process.getuid?.() === 0) chownSync(folder, NOBODY.uid, NOBODY.gid)
   const run = (program: string, ...args: string[]) => {
-    const { status, stderr, stdout } = spawnSync(join(POSTGRES ?? '', program), args, {
+    const { status, stderr, stdout } = spawnSync(join(postgresFolder() ?? '', program), args, {
       ...asNobody,
       cwd: folder,
       encoding: 'utf8',

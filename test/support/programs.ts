@@ -1,6 +1,7 @@
 import { spawnSync } from 'node:child_process'
 import { accessSync, constants, existsSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
+import { postgresFolder } from './postgres.ts'
 
 /** The foreign programs that tests talk to: which Debian package has each, and why it is wanted. */
 
@@ -71,6 +72,13 @@ export const PROGRAMS = {
     suite: 'test',
     optional: true,
     present: () => onPath('paho_c_pub', 'paho_c_sub', 'paho_cs_pub', 'paho_cs_sub'),
+  },
+  postgresql: {
+    package: 'postgresql',
+    why: 'the other store: a server of its own for each test file',
+    suite: 'test',
+    optional: true,
+    present: () => postgresFolder() !== undefined,
   },
   jinja: {
     package: 'python3-jinja2',

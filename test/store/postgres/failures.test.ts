@@ -4,19 +4,21 @@ import { systemClock } from '../../../src/kernel/clock.ts'
 import { openPostgres } from '../../../src/store/postgres/database.ts'
 import { createPostgresStore } from '../../../src/store/postgres/store.ts'
 import { nodeOf } from '../../contract/store.contract.ts'
-import { POSTGRES, type PostgresServer, startPostgres } from '../../support/postgres.ts'
+import { lacking, needs } from '../../support/needs.ts'
+import { type PostgresServer, startPostgres } from '../../support/postgres.ts'
 import { silent } from '../fixture.ts'
 
 const unavailable = { code: 'storage_unavailable' }
 
-describe.skipIf(POSTGRES === undefined)('a store on PostgreSQL', () => {
+describe('a store on PostgreSQL', () => {
+  needs('postgresql')
   let postgres: PostgresServer
   let schemas = 0
 
   beforeAll(() => {
-    postgres = startPostgres()
+    if (lacking('postgresql') === undefined) postgres = startPostgres()
   }, 180_000)
-  afterAll(() => postgres.stop())
+  afterAll(() => postgres?.stop())
 
   const newSchema = () => `failures_${schemas++}`
   const open = (schema: string, server: object = postgres.server) => {
