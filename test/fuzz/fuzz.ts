@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type BridgeProcess, startBridge } from '../support/bridge-process.ts'
+import { patience } from '../support/patience.ts'
 import { play } from './attacker.ts'
 import { LIMB } from './golden.ts'
 import { Health, type Held } from './health.ts'
@@ -12,6 +13,8 @@ export interface FuzzOptions {
   readonly seed: number
   /** The round under way is finished. */
   readonly milliseconds: number
+  /** Goes on until so many rounds are over, however long they take. */
+  readonly rounds?: number
   /** Ends sooner, when so many packets were sent. */
   readonly packets?: number
   /** The versions of MQTT that scripts speak. */
@@ -40,7 +43,7 @@ const CONNECTIONS_PER_ROUND = 16
 const GROWTH_BYTES = 24 * 1024 * 1024
 /** SQLite's files, and a socket that the kernel is about to close. */
 const GROWTH_FILES = 4
-const SETTLE_MS = 5000
+const SETTLE_MS = patience(5000)
 
 const SETTINGS = {
   mqtt: {
@@ -90,7 +93,7 @@ async function run(
   grave: readonly string[],
   options: FuzzOptions,
 ): Promise<FuzzResult> {
-  const { seed, milliseconds, packets = Number.POSITIVE_INFINITY, say = () => {} } = options
+  const { seed, milliseconds, rounds = 1, packets = Number.POSITIVE_INFINITY, say = () => {} } = options
   const health = await Health.start(bridge, LIMB)
   const deadline = performance.now() + milliseconds
   const by: Record<string, number> = {}
@@ -98,7 +101,11 @@ async function run(
   let baseline: Held | undefined
   let last: Held | undefined
   try {
-    while ((performance.now() < deadline && total.packets < packets) || last === undefined) {
+    while (
+      (performance.now() < deadline && total.packets < packets) ||
+      last === undefined ||
+      total.rounds < rounds
+    ) {
       const scripts = roundOf(options, total.rounds)
       await Promise.all(scripts.map((each) => play(each, bridge)))
       total.rounds++

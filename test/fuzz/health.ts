@@ -2,10 +2,11 @@ import { once } from 'node:events'
 import { readdirSync } from 'node:fs'
 import { keyOf } from '../support/app.ts'
 import type { BridgeProcess } from '../support/bridge-process.ts'
+import { patience } from '../support/patience.ts'
 import { connectRaw, type RawClient } from '../support/raw-client.ts'
 
 const HEALTHY = 'healthy'
-const ANSWER_MS = 10_000
+const ANSWER_MS = patience(10_000)
 
 export interface Held {
   readonly bytes: number
@@ -64,7 +65,9 @@ export class Health {
     child.send('report')
     const [{ heldBytes }] = (await inTime('a report', answer)) as [{ heldBytes: number }]
     if (http === null) throw new Error('the bridge has no metrics')
-    const metrics = await (await fetch(`http://${http.host}:${http.port}/metrics`)).text()
+    const metrics = await (
+      await fetch(`http://${http.host}:${http.port}/metrics`, { headers: { connection: 'close' } })
+    ).text()
     const sessions = [...metrics.matchAll(/^limb_sessions\{.*\} (\d+)$/gm)].reduce(
       (sum, [, n]) => sum + Number(n),
       0,
