@@ -15,13 +15,13 @@ import { passwordOf, SIZES, signIn, startBrowser } from './world.ts'
 
 /**
  * Fifty consoles of one bridge, which runs as a process: some in a real browser, the rest as sessions that sign in with a
- * token, as a page does after a reload, and subscribe and ask what it does. `LIMB_CONSOLE_PAGES=50` puts all of them into the browser. Figures are printed.
+ * token, as a page does after a reload, and subscribe and ask what it does. `CONSOLE_PAGES=50` puts all of them into the browser. Figures are printed.
  */
 
 needs('chromium')
 
 const CONSOLES = 50
-const PAGES = Number(process.env.LIMB_CONSOLE_PAGES ?? 2)
+const PAGES = Number(process.env.CONSOLE_PAGES ?? 2)
 const LIMBS = 200
 const CHANGES = 100
 const key = (index: number) => `key-of-limb-${index}-which-is-long-enough`
