@@ -126,7 +126,7 @@ const HELD: Readonly<Record<string, readonly [file: string, words: string, tests
     ],
   ],
   'one page of a list': [
-    'store/sqlite/tables/paging.ts',
+    'store/paging.ts',
     'WINDOW_ROWS = 5000',
     ['requests together have a bound in bytes, and lists and pages of them too'],
   ],

@@ -19,6 +19,7 @@ import { item, text } from '../../scripts/package/roff.ts'
 import { LEAVES } from '../../src/host/config/leaves.ts'
 import { VERBS } from '../../src/protocol/verbs.ts'
 import { skipWithout } from '../support/needs.ts'
+import { patience } from '../support/patience.ts'
 
 const ROOT = join(import.meta.dirname, '../..')
 const folder = mkdtempSync(join(tmpdir(), 'limb-package-'))
@@ -109,7 +110,7 @@ describe('the npm package', () => {
     )
     execFileSync('tar', ['-xzf', join(folder, packed.filename), '-C', folder])
     symlinkSync(join(ROOT, 'node_modules'), join(unpacked, 'node_modules'))
-  })
+  }, patience(120_000))
 
   it('holds the built program and no sources, tests or packages', () => {
     for (const path of [

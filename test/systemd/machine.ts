@@ -1,6 +1,7 @@
 import { execFile, execFileSync, spawnSync } from 'node:child_process'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
+import { patience } from '../support/patience.ts'
 
 /** The machine in the box. */
 
@@ -53,7 +54,7 @@ export function journalFromNow(): () => string {
 export async function until(
   what: string,
   holds: () => boolean | Promise<boolean>,
-  ms = 20_000,
+  ms = patience(20_000),
 ): Promise<void> {
   const end = performance.now() + ms
   while (!(await holds())) {

@@ -1,5 +1,6 @@
 import { defineConfig } from 'vitest/config'
 import { BaseSequencer, type TestSpecification } from 'vitest/node'
+import { patience } from '../support/patience.ts'
 
 /** In the order of the files' names: one box sees all of them, and fails the same way each time. */
 class ByName extends BaseSequencer {
@@ -16,8 +17,8 @@ export default defineConfig({
     pool: 'forks',
     maxWorkers: 1,
     sequence: { sequencer: ByName },
-    testTimeout: 60_000,
-    hookTimeout: 60_000,
+    testTimeout: patience(60_000),
+    hookTimeout: patience(60_000),
     reporters: ['verbose', 'json'],
     outputFile: { json: '/out/systemd.json' },
   },
