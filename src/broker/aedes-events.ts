@@ -81,14 +81,14 @@ async function resume(session: MqttSession, options: EventsOptions): Promise<voi
   const { persistence, view } = options
   const { delivery } = session
   const all = options.left.take(session)
-  delivery.outbox.reserve(all)
   const left = new LeftMessages(all, async (each) => {
     if (delivery.mayReceive(each.message.packet.topic)) await delivery.outbox.resendLeft(each)
     else if (each.messageId !== undefined) delivery.outbox.drop(each.messageId)
   })
+  delivery.outbox.reserve(all, () => left.toSend)
   await left.after(undefined)
   await options.resend(session, left)
-  await left.rest()
+  if (!session.isGone) await left.rest()
   if (session.isGone) return
   session.resumed()
   if (!persistence.sessions.takeStale(session.key)) return

@@ -15,6 +15,11 @@ export class LeftMessages {
     this.#send = send
   }
 
+  /** Those that were not sent again yet. */
+  get toSend(): readonly LeftBehind[] {
+    return this.#all.slice(this.#at)
+  }
+
   /** Sends those that were sent right after the message of the store with this identifier; undefined: before all. */
   async after(messageId: number | undefined): Promise<void> {
     await this.#sendWhile((left) => left.messageId !== undefined && left.after === messageId)
@@ -33,8 +38,8 @@ export class LeftMessages {
 
   async #sendWhile(goes: (left: LeftBehind) => boolean): Promise<void> {
     for (let left = this.#all[this.#at]; left !== undefined && goes(left); left = this.#all[this.#at]) {
-      this.#at++
       await this.#send(left)
+      this.#at++
     }
   }
 }

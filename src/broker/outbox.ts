@@ -66,11 +66,15 @@ export class SessionOutbox {
   readonly #options: SessionOutboxOptions
   /** The messages that no store keeps and that are not acknowledged, of a session that is to be resumed. */
   readonly #unkept = new Map<number, Outgoing>()
+  /** The identifiers of what an earlier connection left behind that was not sent again yet: nobody can acknowledge them. */
+  readonly #reserved = new Set<number>()
+  #notSentAgain: () => readonly LeftBehind[] = () => []
   /** The numbers of those that are being written to the store, which has them when the session is resumed. */
   readonly #storing = new Set<number>()
   readonly handshakes = new PacketIds((id) => {
     this.#unkept.delete(id)
     this.#shared.delete(id)
+    this.#reserved.delete(id)
   })
   /** The messages that were sent of subscriptions that this session shares, and are not acknowledged. */
   readonly #shared = new Map<number, Outgoing>()
@@ -143,13 +147,15 @@ export class SessionOutbox {
   }
 
   #left(): LeftBehind[] {
-    return this.#options.client.clean ? [] : [...this.#leftSent(), ...this.#leftUnsent()]
+    if (this.#options.client.clean) return []
+    return [...this.#leftSent(), ...this.#notSentAgain(), ...this.#leftUnsent()]
   }
 
   #leftSent(): LeftBehind[] {
     const left: LeftBehind[] = []
     let after: number | undefined
     for (const messageId of this.handshakes.ids()) {
+      if (this.#reserved.has(messageId)) continue
       const message = this.#unkept.get(messageId)
       if (message === undefined || this.#storing.has(messageId)) after = messageId
       else {
@@ -177,13 +183,18 @@ export class SessionOutbox {
     return left
   }
 
-  /** The identifiers of what an earlier connection left behind are taken, before anything is sent. */
-  reserve(left: readonly LeftBehind[]): void {
+  /**
+   * The identifiers of what an earlier connection left behind are taken, before anything is sent. `notSentAgain` says
+   * what of it is still to be sent: this connection leaves it behind too, in its place, when it ends before.
+   */
+  reserve(left: readonly LeftBehind[], notSentAgain: () => readonly LeftBehind[]): void {
+    this.#notSentAgain = notSentAgain
     for (const { messageId, message, released } of left) {
       if (messageId === undefined || message.qos === 0) continue
       if (released) this.handshakes.expectPubcomp(messageId)
       else this.handshakes.expect(messageId, message.qos)
       this.#unkept.set(messageId, message)
+      this.#reserved.add(messageId)
     }
   }
 
@@ -196,6 +207,7 @@ export class SessionOutbox {
       return
     }
     const id = messageId ?? this.handshakes.begin(message.qos)
+    this.#reserved.delete(id)
     this.handshakes.again(id)
     this.#unkept.set(id, message)
     const packet = messageId === undefined ? message.packet : { ...message.packet, dup: true }
@@ -419,6 +431,7 @@ export class SessionOutbox {
 
   /** PUBREC came on an earlier connection; what is left of the message is this. */
   resendRelease(messageId: number): void {
+    this.#reserved.delete(messageId)
     this.handshakes.expectPubcomp(messageId)
     const { conn } = this.#options
     this.#order.run(() => {
@@ -430,7 +443,7 @@ export class SessionOutbox {
     const { client, conn } = this.#options
     while (!this.#closed && !conn.destroyed) {
       if (conn.writableNeedDrain) await new Promise<void>((resolve) => client.waitForDrain(() => resolve()))
-      else if (this.handshakes.size < this.receiveMaximum) return
+      else if (this.handshakes.size - this.#reserved.size < this.receiveMaximum) return
       else await new Promise<void>((resolve) => this.#forWindow.push(resolve))
     }
   }

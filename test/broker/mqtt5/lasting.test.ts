@@ -210,6 +210,66 @@ describe('a stored session', () => {
   })
 })
 
+describe('a session that takes one message at a time', () => {
+  const READER = { username: 'viewer1', clientId: 'one by one', cleanStart: false }
+  const one = () => props().uint32(0x11, 1000).uint16(0x21, 1).bytes()
+  const take = async (client: WireClient) => {
+    const message = await nextMessage(client)
+    client.send(ack5(0x40, message.id))
+    return message.text
+  }
+
+  test('gets all that an earlier connection left unacknowledged, which was more than one', async () => {
+    const bridge = await five()
+    const first = await joined5(bridge, { ...READER, properties: expiry(1000) })
+    await subscribed(first, [['limb/principal/viewer1/response/#', 1]])
+    const { session } = await bridge.core.until('opened')
+    const told = ['a', 'b', 'c']
+    for (const text of told) session.send('limb/principal/viewer1/response/x', Buffer.from(text))
+    for (const _ of told) await nextMessage(first)
+    await gone(bridge, first)
+    const back = await joined5(bridge, { ...READER, properties: one() })
+    for (const text of told) expect(await take(back)).toBe(text)
+    bridge.core.all('opened').at(-1)?.session.send('limb/principal/viewer1/response/x', Buffer.from('live'))
+    expect(await take(back)).toBe('live')
+  })
+
+  test('loses nothing, and no order, when it is cut again and again before it has all', async () => {
+    const bridge = await five()
+    bridge.owned.set('limb/node/x/status', 'online')
+    const first = await joined5(bridge, {
+      ...READER,
+      properties: props().uint32(0x11, 1000).uint16(0x21, 3).bytes(),
+    })
+    await subscribed(first, [
+      ['limb/node/+/status', 1],
+      ['limb/principal/viewer1/response/#', 1],
+    ])
+    const { session } = await bridge.core.until('opened')
+    const publish = (text: string) =>
+      bridge.broker.publisher.publish('limb/node/x/status', Buffer.from(text), { qos: 1, retain: false })
+    publish('busy')
+    await bridge.broker.settled()
+    for (const text of ['told', 'told too', 'and this'])
+      session.send('limb/principal/viewer1/response/x', Buffer.from(text))
+    publish('degraded')
+    await bridge.broker.settled()
+    for (let i = 0; i < 3; i++) await nextMessage(first)
+    await gone(bridge, first)
+    publish('offline')
+    await bridge.broker.settled()
+    for (let i = 0; i < 3; i++) {
+      const cut = await joined5(bridge, { ...READER, properties: one() })
+      expect((await nextMessage(cut)).text).toBe('online')
+      await gone(bridge, cut)
+    }
+    const back = await joined5(bridge, { ...READER, properties: one() })
+    const texts = []
+    for (let i = 0; i < 7; i++) texts.push(await take(back))
+    expect(texts).toEqual(['online', 'busy', 'told', 'told too', 'and this', 'degraded', 'offline'])
+  })
+})
+
 test('a message of QoS 2 that was sent before its time was up is brought to its end [MQTT-4.3.3-7]', async () => {
   const clock = new FakeClock()
   const bridge = await five({ clock })
