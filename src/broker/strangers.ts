@@ -114,6 +114,8 @@ export class Strangers {
     const before = this.#bytes
     const aim = maxBytes() * DOWN_TO
     this.#evict(aim, ({ isOver }) => isOver === true)
+    // They had their time: that they go is nothing to tell, and nobody else's end.
+    if (this.#bytes <= maxBytes()) return
     this.#evict(aim, (stranger, { since, bytes }) => now - since >= ARRIVING_MS || bytes > stranger.baseBytes)
     if (this.#bytes > maxBytes()) this.#lookAt = now + LOOK_MS
     if (now - this.#spentAt >= QUIET_MS) spent(before)
