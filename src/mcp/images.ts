@@ -119,6 +119,8 @@ const LETTERS = [
   'picture',
   'photo',
 ]
+/** The keys whose name says that the text under it is encoded. */
+const CODED = ['base64', 'data', 'blob', 'b64_json']
 /** Keys of the type, without what separates their words. */
 const TYPES = ['mimetype', 'mime', 'contenttype', 'mediatype', 'type', 'format']
 const DATA_URI = /^data:(image\/[a-z0-9+.-]{1,40})(?:;[a-z0-9-]{1,40}=[^;,]{0,80}){0,4};base64,/i
@@ -139,11 +141,16 @@ function imageOf(value: object): FoundImage | undefined {
     const keys = [...types.map(([key]) => key), ...entries.map(([key]) => key).filter(isSame(name))]
     const bytes = Array.isArray(held) ? imageOfBytes(held) : undefined
     if (bytes) return asFound(bytes, keys)
-    const isLong = typeof held === 'string' && held.length >= SHORTEST_LETTERS
-    const data = isLong && mimeType !== undefined ? straightBase64(held) : undefined
+    const data = mimeType !== undefined && isEncoded(name, held) ? straightBase64(held) : undefined
     if (data !== undefined && mimeType !== undefined) return { type: 'image', data, mimeType, keys }
   }
   return undefined
+}
+
+/** Under other keys a text may be words, or a path, that read as letters too: there the bytes must be those of a picture. */
+function isEncoded(name: string, held: unknown): held is string {
+  if (typeof held !== 'string' || held.length < SHORTEST_LETTERS || !looksEncoded(held)) return false
+  return CODED.includes(name) || mimeOfBytes(Buffer.from(held.slice(0, 64), 'base64')) !== undefined
 }
 
 const isSame = (name: string) => (key: string) => key.toLowerCase() === name

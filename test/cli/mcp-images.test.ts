@@ -66,7 +66,10 @@ test('what is no picture stays as it is: words, few numbers, JSON in a text, a l
     levels: Array.from({ length: 300 }, (_, i) => i % 256),
     json: JSON.stringify({ log: 'x'.repeat(200), n: [1, 2, 3] }),
     type: 'image/png',
-    content: 'the lens is open',
+    content: 'front door camera view',
+    image: '/snapshots/frontdoor/latest',
+    body: 'no motion detected',
+    blob: 'the lens was open, and nothing was seen',
     data: 'on',
   }
   const link = 'https://store.example/a.png'
