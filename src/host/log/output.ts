@@ -101,6 +101,8 @@ export function lineOutput({ descriptor = STANDARD_OUTPUT, onDropped }: LineOutp
   process.on('exit', () => {
     endTurn()
     drain()
+    // It may have said how many lines were dropped.
+    endTurn()
   })
   return {
     write(line) {
