@@ -11,8 +11,10 @@ import type { Socket } from 'node:net'
 const PER_TURN = 8
 /** Requests of one connection that may wait for their turn. No browser sends a second one before it has its answer. */
 const MAX_WAITING = 16
-/** Each request in a packet has one; the text of a body has hardly ever two. */
-const BLANK_LINE = Buffer.from('\r\n\r\n')
+/** The end of a request's first line, up to its version: JSON has no line end in its texts, so that a body has hardly ever one. */
+const PROTOCOL = Buffer.from(' HTTP/')
+const VERSION_LINE = /^\d\.\d\r\n/
+const VERSION_LENGTH = 5
 
 interface Asked {
   readonly request: IncomingMessage
@@ -72,12 +74,14 @@ function lookAtPackets(socket: Socket, ended: () => void): (packet: Buffer) => v
 }
 
 function hasMany(packet: Buffer): boolean {
-  let at = -BLANK_LINE.length
-  for (let count = 0; count <= MAX_WAITING; count++) {
-    at = packet.indexOf(BLANK_LINE, at + BLANK_LINE.length)
-    if (at < 0) return false
+  let requests = 0
+  for (let at = packet.indexOf(PROTOCOL); at >= 0; at = packet.indexOf(PROTOCOL, at)) {
+    at += PROTOCOL.length
+    if (!VERSION_LINE.test(packet.toString('latin1', at, at + VERSION_LENGTH))) continue
+    requests++
+    if (requests > MAX_WAITING) return true
   }
-  return true
+  return false
 }
 
 class Turns implements RequestTurns {
@@ -129,7 +133,8 @@ class Turns implements RequestTurns {
   #begin(line: Line): void {
     this.#ready.delete(line)
     const asked = line.waiting.shift()
-    if (asked === undefined || asked.request.socket.destroyed) return
+    // Of who has closed its side Node has given up the requests that it has not answered.
+    if (asked === undefined || asked.request.socket.destroyed || asked.response.destroyed) return
     const { request, response } = asked
     this.#thisTurn++
     this.#begun.add(request)

@@ -11,9 +11,10 @@ export function decorateIdentity(app: FastifyInstance): void {
   app.decorateRequest('identity', null)
 }
 
-/** Returns the name of the principal that has signed in; empty when nobody has. */
+/** Returns the name of the principal, or of the limb, that has signed in; empty when nobody has. */
 export function principalOf(request: FastifyRequest): string {
   const identity = request.getDecorator<Identity | null>('identity')
+  if (identity?.kind === 'limb') return `the limb ${identity.nodeId}`
   return identity?.kind === 'principal' ? identity.name : ''
 }
 

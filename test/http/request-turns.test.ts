@@ -50,6 +50,15 @@ test('requests of one connection that come in one packet are handled one after t
   }
 })
 
+test('a body that comes line by line is no packet of many requests', async () => {
+  const { http, asked, dial, ended } = await server()
+  const lines = Array.from({ length: 60 }, (_, i) => `  "line ${i}": "GET / HTTP/1.1",\r\n`)
+  const chunks = lines.map((line) => `${line.length.toString(16)}\r\n${line}\r\n`).join('')
+  dial().write(`POST /lines HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n${chunks}0\r\n\r\n`)
+  while (asked.length === 0) await once(http, 'asked')
+  expect([asked[0]?.path, ended()]).toEqual(['/lines', 0])
+})
+
 test('a packet with a hundred requests in it is not looked into, its connection is ended, and others go on', async () => {
   const { http, asked, dial, ended } = await server()
   const greedy = dial()

@@ -138,6 +138,7 @@ class HttpLimbs {
     if (admission.identity.kind === 'principal') {
       throw new Refusal('forbidden', `${nodeId} is a principal, no limb; it asks at /api/v1/`)
     }
+    request.setDecorator('identity', admission.identity)
     return admission.identity
   }
 

@@ -8,6 +8,8 @@ import { type Clock, type MonotonicMs, plusMs } from '../../kernel/clock.ts'
 /** A dashboard on every wall comes back after a restart. */
 const BURST = 32
 const EVERY_MS = 250
+/** More cannot wait, because a principal may have so many streams: who comes and goes without end waits no longer. */
+const MAX_AHEAD = 16
 const MAX_NAMES = 1000
 
 export class OpenPace {
@@ -25,7 +27,9 @@ export class OpenPace {
     const until = this.#until.get(principal)
     const free = until === undefined || until < now ? now : until
     if (this.#until.size >= MAX_NAMES) this.#forgetIdle(now)
-    this.#until.set(principal, plusMs(free, EVERY_MS))
+    const most = plusMs(now, (BURST + MAX_AHEAD) * EVERY_MS)
+    const next = plusMs(free, EVERY_MS)
+    this.#until.set(principal, next < most ? next : most)
     return Math.max(0, free - now - (BURST - 1) * EVERY_MS)
   }
 
