@@ -112,7 +112,7 @@ test('a viewer is offered what it may do, and nothing that every invocation of w
   expect(client.getInstructions()).not.toContain('limb_invoke')
   expect((await call(client, 'limb_list_available')).structured.items).toMatchObject([{ nodeId: 'robot1' }])
   await expect(call(client, 'limb_invoke', { nodeId: 'robot1', command: 'camera.snap' })).rejects.toThrow(
-    'no tool',
+    'the tool limb_invoke needs the role agent',
   )
   const admin = await app.admin()
   expect((await admin.do('admin', 'invocation/list')).items).toEqual([])
@@ -237,7 +237,9 @@ test('only an operator approves a pairing', async () => {
 
   const agent = await mcp()
   expect((await call(agent, 'limb_pair_list')).structured.items).toMatchObject([{ nodeId: 'cam2' }])
-  await expect(call(agent, 'limb_pair_approve', { requestId: 'pr_x' })).rejects.toThrow('no tool')
+  await expect(call(agent, 'limb_pair_approve', { requestId: 'pr_x' })).rejects.toThrow(
+    'the tool limb_pair_approve needs the role operator',
+  )
 
   const operator = await mcp(['--socket', app.bridge.control, '--role', 'operator', '--user', 'olga'])
   const [request] = (await call(operator, 'limb_pair_list')).structured.items

@@ -289,7 +289,7 @@ describe('a free call', () => {
     expect((await eve.do('eve', 'invocation/list')).items).toEqual([])
   })
 
-  it('ends when its limb is revoked or its principal removed', async () => {
+  it('ends when its limb is revoked, and goes on at its limb when its principal is removed', async () => {
     await using app = await startApp({}, { memory: true })
     await worker(app, 'r1')
     const robot2 = await worker(app, 'r2')
@@ -299,10 +299,13 @@ describe('a free call', () => {
     await admin.do('admin', 'node/revoke', { nodeId: 'r1' })
     expect((await answer()).error.code).toBe('not_found')
     await send(ann, 'ann', 'invoke', { ...SNAP, nodeId: 'r2' })
-    await robot2.next()
+    const underWay = await robot2.next()
     await admin.do('admin', 'principal/remove', { name: 'ann' })
-    const { items } = await admin.do('admin', 'invocation/list')
-    expect(items.map((item: { state: string }) => item.state)).toEqual(['denied', 'failed'])
+    const states = async () =>
+      (await admin.do('admin', 'invocation/list')).items.map((item: { state: string }) => item.state)
+    expect(await states()).toEqual(['running', 'failed'])
+    await robot2.answer(underWay)
+    await expect.poll(states).toEqual(['done', 'failed'])
   })
 })
 
@@ -376,13 +379,14 @@ describe('an idempotency key', () => {
     const first = await send(ann, 'ann', 'invoke', KEYED)
     await robot.answer(await robot.next())
     await first()
-    // This one ends after the removal, by it.
+    // This one ends after the removal.
     await send(ann, 'ann', 'invoke', { ...KEYED, idempotencyKey: 'late' })
-    await robot.next()
+    const late = await robot.next()
     await admin.do('admin', 'principal/remove', { name: 'ann' })
+    await robot.answer(late)
     await expect
-      .poll(async () => (await admin.do('admin', 'invocation/list', { state: 'denied' })).items)
-      .toHaveLength(1)
+      .poll(async () => (await admin.do('admin', 'invocation/list', { state: 'done' })).items)
+      .toHaveLength(2)
     const sql = new Sqlite(join(app.folder, 'limb.sqlite'), { readonly: true })
     expect(sql.prepare('SELECT count(*) FROM invocation_answers').pluck().get()).toBe(0)
     sql.close()
