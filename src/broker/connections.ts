@@ -77,13 +77,15 @@ export class Connections {
   }
 
   #objection(peer: ConnectionPeer): 'stopping' | 'connections' | 'connections_per_address' | undefined {
-    const { limits } = this.#world
+    const { limits, lingering } = this.#world
     if (this.#refusing) return 'stopping'
     // The operator gets in when nobody else does.
     if (peer.local) return undefined
-    if (this.#entered >= limits.maxConnections) return 'connections'
+    // A session that is over keeps nobody out: its connection goes now, and its place in this turn or the next.
+    if (this.#entered >= limits.maxConnections && !lingering.makeRoom()) return 'connections'
     const same = this.#perAddress.of(peer.address)
-    return same >= limits.maxConnectionsPerAddress ? 'connections_per_address' : undefined
+    if (same < limits.maxConnectionsPerAddress || lingering.makeRoom(peer.address)) return undefined
+    return 'connections_per_address'
   }
 
   #count(conn: Duplex, peer: ConnectionPeer): void {

@@ -13,6 +13,13 @@ export interface LingeringOptions {
   readonly strangers: Strangers
 }
 
+interface Place {
+  readonly address: string
+  readonly closed: Promise<void>
+  /** Its place is another one's already: it is about to close. */
+  isGiven: boolean
+}
+
 /**
  * Connections of sessions that are over. The last packet is out and our side is closed, but a socket that is closed
  * while its peer still writes resets the connection, and the reset overtakes what the peer has not read: the reason
@@ -20,7 +27,8 @@ export interface LingeringOptions {
  */
 export class Lingering {
   readonly #options: LingeringOptions
-  readonly #all = new Map<Duplex, Promise<void>>()
+  /** The oldest first. */
+  readonly #all = new Map<Duplex, Place>()
 
   constructor(options: LingeringOptions) {
     this.#options = options
@@ -34,7 +42,7 @@ export class Lingering {
   begin(conn: Duplex, peer: ConnectionPeer): void {
     const { clock, strangers } = this.#options
     const closed = new Promise<void>((resolve) => conn.once('close', resolve))
-    this.#all.set(conn, closed)
+    this.#all.set(conn, { address: peer.address, closed, isGiven: false })
     const cancel = clock.after(LINGER_MS, () => conn.destroy())
     // The control socket has no strangers.
     const stranger = peer.local ? undefined : new LingeringStranger(strangers, conn, peer)
@@ -48,7 +56,21 @@ export class Lingering {
 
   /** Resolves when every one of them that is there now has closed. */
   async over(): Promise<void> {
-    await Promise.all(this.#all.values())
+    await Promise.all([...this.#all.values()].map(({ closed }) => closed))
+  }
+
+  /**
+   * Ends the oldest, of this address or of any, for the sake of a connection that has no room. Returns whether there was
+   * one.
+   */
+  makeRoom(address?: string): boolean {
+    for (const [conn, place] of this.#all) {
+      if (place.isGiven || (address !== undefined && place.address !== address)) continue
+      place.isGiven = true
+      conn.destroy()
+      return true
+    }
+    return false
   }
 
   /** Ends them all now. */

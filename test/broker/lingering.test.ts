@@ -135,7 +135,8 @@ describe.each(TRANSPORTS)('over $name a client that goes on writing', ({ name })
   const skipped = name === 'tls' && lacking('openssl') !== undefined
 
   test.skipIf(skipped)('reads why its session ended, and that the bridge has closed its side', async () => {
-    const bridge = await start()
+    // A clock that stands: on a busy machine the time of lingering would be over first.
+    const bridge = await start({ clock: new FakeClock() })
     const client = await dialBy(name, bridge)
     await client.write(connect5({ username: 'cam1', password: 'key' }))
     await bridge.core.until('opened')
@@ -158,7 +159,7 @@ describe.each(TRANSPORTS)('over $name a client that goes on writing', ({ name })
     ['3.1.1', () => connectPacket({ username: 'cam1', password: 'wrong', level: 4 }), 4],
     ['5', () => connect5({ username: 'cam1', password: 'wrong' }), 0x86],
   ])('reads why its CONNECT of MQTT %s was refused', async (_version, packet, code) => {
-    const bridge = await start()
+    const bridge = await start({ clock: new FakeClock() })
     const client = await dialBy(name, bridge)
     client.deaf()
     await client.write(packet())
@@ -188,6 +189,23 @@ describe('a session that is over', () => {
     expect(farewell5(last as Packet).code).toBe(0x8e)
     // Its clock stands: the bridge would wait for this client for ever when it stops.
     newer?.cut()
+  })
+
+  test('keeps nobody out: it goes when there is no room', async () => {
+    const bridge = await start({ clock: new FakeClock(), limits: { maxConnections: 1 } as never })
+    const over = await dialBy('tcp', bridge)
+    over.deaf()
+    await over.write(connect5({ username: 'cam1', password: 'wrong' }))
+    await expect.poll(() => bridge.broker.counters.refused.credentials).toBe(1)
+    await over.write(message)
+    const next = await dialBy('tcp', bridge)
+    await next.write(connect5({ username: 'viewer1' }))
+    await bridge.core.until('opened')
+    const third = await dialBy('tcp', bridge)
+    third.deaf()
+    // There is one session now, which is not over.
+    await expect.poll(() => bridge.broker.counters.refused.connections).toBe(1)
+    next.cut()
   })
 
   test('leaves a bridge that stops no connection', async () => {
@@ -241,6 +259,15 @@ describe('a connection that lingers', () => {
     expect(near.destroyed).toBe(true)
     await closed
     expect([all.size, strangers.size, clock.timers]).toEqual([0, 0, 0])
+  })
+
+  test('gives its place once, and to who comes from its address where that is asked', async () => {
+    const { all, enter } = await lingering()
+    const [older, newer] = [await enter(), await enter()]
+    expect(all.makeRoom('192.0.2.1')).toBe(false)
+    expect([all.makeRoom('127.0.0.1'), all.makeRoom(), all.makeRoom()]).toEqual([true, true, false])
+    await Promise.all([older.closed, newer.closed])
+    expect(all.size).toBe(0)
   })
 
   test('closes when its peer does', async () => {
