@@ -15,7 +15,7 @@ export class LeftMessages {
     this.#send = send
   }
 
-  /** Those that were not sent again yet. */
+  /** Returns what was not sent again yet. */
   get toSend(): readonly LeftBehind[] {
     return this.#all.slice(this.#at)
   }

@@ -147,7 +147,7 @@ function imageOf(value: object): FoundImage | undefined {
   return undefined
 }
 
-/** Under other keys a text may be words, or a path, that read as letters too: there the bytes must be those of a picture. */
+/** A text under other keys may be words, or a path, that read as letters too: there the bytes must be those of a picture. */
 function isEncoded(name: string, held: unknown): held is string {
   if (typeof held !== 'string' || held.length < SHORTEST_LETTERS || !looksEncoded(held)) return false
   return CODED.includes(name) || mimeOfBytes(Buffer.from(held.slice(0, 64), 'base64')) !== undefined

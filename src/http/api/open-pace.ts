@@ -8,7 +8,7 @@ import { type Clock, type MonotonicMs, plusMs } from '../../kernel/clock.ts'
 /** A dashboard on every wall comes back after a restart. */
 const BURST = 32
 const EVERY_MS = 250
-/** More cannot wait, because a principal may have so many streams: who comes and goes without end waits no longer. */
+/** Streams that may wait: a principal may have no more of them, and who comes and goes without end waits no longer. */
 const MAX_AHEAD = 16
 const MAX_NAMES = 1000
 
