@@ -62,6 +62,8 @@ export function lineOutput({ descriptor = STANDARD_OUTPUT, onDropped }: LineOutp
     waitsForReader = true
     setTimeout(() => {
       waitsForReader = false
+      // The lines of the turn came when there was no room: they are dropped with those before them, not kept behind a gap.
+      endTurn()
       drain()
     }, RETRY_MS[problem]).unref()
   }
