@@ -84,6 +84,17 @@ export interface RegistrationAttempt extends Reservation {
   hashOf(key: string): KeyHash
 }
 
+/** Puts on record that a request was approved. */
+export async function recordApproved(
+  world: BridgeContext,
+  tx: Tx,
+  { requestId, nodeId, revision, kind }: PairingRequestRecord,
+  by: string,
+): Promise<void> {
+  const about = { actor: by, nodeId, outcome: 'approved', detail: { requestId, revision, kind } }
+  await tx.audit(audit(world, 'pairing.approved', about))
+}
+
 /** Puts on record that nobody decided about a wish for more: its limb asks for it no more, or is no more the same. */
 export async function recordWithdrawn(
   world: BridgeContext,
@@ -310,14 +321,7 @@ export class PairingDecisions {
       await tx.deleteRequest(other.requestId)
       await recordWithdrawn(this.#world, tx, other, by)
     }
-    await tx.audit(
-      audit(this.#world, 'pairing.approved', {
-        actor: by,
-        nodeId,
-        outcome: 'approved',
-        detail: { requestId: request.requestId, revision: request.revision, kind: request.kind },
-      }),
-    )
+    await recordApproved(this.#world, tx, request, by)
     const key = request.key ?? (await tx.nodeKeys(nodeId))?.current
     return { request, node, losers, withdrawn, invokeSecret: invokeSecretOf(this.#world, node, key) }
   }

@@ -166,16 +166,16 @@ export class Pairings {
   async reregister(session: Session, nodeId: string, registration: Registration): Promise<void> {
     const known = this.#unchanged(session.address, nodeId, registration)
     if (known) {
-      this.#attempts.registered(nodeId)
       this.#answers.send(session, approvedAnswer(this.#world.settings, known, undefined))
-      return
+    } else {
+      this.#reregistering.add(nodeId)
+      try {
+        await this.#storeReregistration(session, nodeId, registration)
+      } finally {
+        this.#reregistering.remove(nodeId)
+      }
     }
-    this.#reregistering.add(nodeId)
-    try {
-      await this.#storeReregistration(session, nodeId, registration)
-    } finally {
-      this.#reregistering.remove(nodeId)
-    }
+    this.#attempts.registered(nodeId)
   }
 
   /**
@@ -197,7 +197,6 @@ export class Pairings {
     const outcome = await this.#registered(registration, (tx, attempt) =>
       this.#decisions.reregister(tx, attempt, session, nodeId, registration),
     )
-    this.#attempts.registered(nodeId)
 
     const limb = this.#registry.get(nodeId)
     if (limb && outcome.changed) {

@@ -9,6 +9,7 @@ import type { PendingPairingRequests } from '../live/pending.ts'
 import type { Tx } from '../ports.ts'
 import type { PresenceKeeper } from '../presence/presence-keeper.ts'
 import type { BridgeContext } from '../settings.ts'
+import { recordApproved } from './decisions.ts'
 import type { Pairings } from './pairings.ts'
 
 export interface Provisioned {
@@ -97,14 +98,7 @@ export class Provisioning {
       if (request.key !== null && wish.apiKey !== undefined && keyMatches(request.key, wish.apiKey)) {
         // The very device that waits: it has what it asked for.
         await tx.deleteRequest(request.requestId)
-        await tx.audit(
-          audit(this.#world, 'pairing.approved', {
-            actor: by,
-            nodeId,
-            outcome: 'approved',
-            detail: { requestId: request.requestId, revision: request.revision, kind: request.kind },
-          }),
-        )
+        await recordApproved(this.#world, tx, request, by)
         granted = request
         continue
       }

@@ -106,27 +106,26 @@ function adviceOf(world: BridgeContext, nodeId: string, found: Found, parts: Why
     ...handshakes,
   ]
   if (lines.length > handshakes.length) return lines
-  const uptime = Math.round(world.clock.monotonicMs() / 1000)
-  const { connected } = found.attempt
+  return [ofVisits(world, nodeId, found), ...handshakes]
+}
+
+/** Says of a name of which nothing else is known whether a device has connected under it. */
+function ofVisits(world: BridgeContext, nodeId: string, { session, attempt }: Found): string {
+  const { connected } = attempt
   if (session) {
-    return [
-      `a device is connected as ${nodeId} from ${session.address} and has not registered: ${registerFirst(world, nodeId)}`,
-    ]
+    return `a device is connected as ${nodeId} from ${session.address} and has not registered: ${registerFirst(world, nodeId)}`
   }
-  return connected
-    ? [
-        `a device connected as ${nodeId} from ${connected.address} at ${iso(connected.at)}, and left ${
-          connected.registered
-            ? 'after it had registered; its request has expired or was withdrawn: let it register again'
-            : `without registering: ${registerFirst(world, nodeId)}`
-        }`,
-        ...handshakes,
-      ]
-    : [
-        `nobody has tried the name ${nodeId} since the bridge started (${uptime} s at most): look at the address, the port and the ` +
-          'user name (else the client id) that the device uses, and at the spelling (`limb-bridge node list`)',
-        ...handshakes,
-      ]
+  if (connected) {
+    const left = connected.registered
+      ? 'after it had registered; its request has expired or was withdrawn: let it register again'
+      : `without registering: ${registerFirst(world, nodeId)}`
+    return `a device connected as ${nodeId} from ${connected.address} at ${iso(connected.at)}, and left ${left}`
+  }
+  const uptime = Math.round(world.clock.monotonicMs() / 1000)
+  return (
+    `nobody has tried the name ${nodeId} since the bridge started (${uptime} s at most): look at the address, the port and the ` +
+    'user name (else the client id) that the device uses, and at the spelling (`limb-bridge node list`)'
+  )
 }
 
 /** Some programs cannot register: an operator makes limbs of them. */
