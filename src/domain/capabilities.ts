@@ -1,5 +1,5 @@
-import { LEVELS } from '../protocol/names.ts'
 import type { Capability } from '../protocol/schemas.ts'
+import { stricter } from './policy.ts'
 
 /**
  * A person approved what a limb may offer. A limb can give up abilities by itself, at once; it can never gain one:
@@ -14,10 +14,6 @@ export interface CapabilityChange {
   readonly effective: readonly Capability[]
   /** Shows whether the limb asks for more than is approved. */
   readonly widens: boolean
-}
-
-function looser(a: Capability['authLevel'], b: Capability['authLevel']): boolean {
-  return LEVELS.indexOf(a) < LEVELS.indexOf(b)
 }
 
 export function compareCapabilities(
@@ -35,11 +31,11 @@ export function compareCapabilities(
       continue
     }
     const commands = wanted.commands.filter((command) => held.commands.includes(command))
-    if (commands.length < wanted.commands.length || looser(wanted.authLevel, held.authLevel)) widens = true
+    if (commands.length < wanted.commands.length || stricter(held.authLevel, wanted.authLevel)) widens = true
     effective.push({
       cap: held.cap,
       commands,
-      authLevel: looser(held.authLevel, wanted.authLevel) ? wanted.authLevel : held.authLevel,
+      authLevel: stricter(wanted.authLevel, held.authLevel) ? wanted.authLevel : held.authLevel,
     })
   }
   return { effective, widens }

@@ -1,5 +1,7 @@
-import { type AuthLevel, LEVELS } from '../protocol/names.ts'
+import type { AuthLevel } from '../protocol/names.ts'
 import type { AddedCommand, Capability, LoosenedCapability, Registration } from '../protocol/schemas.ts'
+import { holdersOf, strictest } from './invocations.ts'
+import { stricter } from './policy.ts'
 
 /**
  * Lists what a pairing request would add to what is approved: its commands one by one, and the capabilities that
@@ -31,7 +33,7 @@ export function differenceOf(
       const { cap, authLevel } = entry
       const before = held.get(cap)
       if (before === undefined) return loosenedByMove(approved, capabilities, entry)
-      const freer = rank(authLevel) < rank(before.authLevel)
+      const freer = stricter(before.authLevel, authLevel)
       return freer ? [{ capability: cap, from: before.authLevel, to: authLevel }] : []
     }),
   }
@@ -44,22 +46,15 @@ function loosenedByMove(
   { cap, commands }: Capability,
 ): LoosenedCapability[] {
   const moved = commands.flatMap((command) => {
-    const from = strictest(approved, command)
-    const to = strictest(capabilities, command)
-    return from !== undefined && to !== undefined && rank(to) < rank(from)
-      ? [{ capability: cap, from, to }]
-      : []
+    const from = levelOf(approved, command)
+    const to = levelOf(capabilities, command)
+    return from !== undefined && to !== undefined && stricter(from, to) ? [{ level: from, to }] : []
   })
-  return moved.sort((a, b) => rank(b.from) - rank(a.from)).slice(0, 1)
+  const most = strictest(moved)
+  return most === undefined ? [] : [{ capability: cap, from: most.level, to: most.to }]
 }
 
-function strictest(capabilities: readonly Capability[], command: string): AuthLevel | undefined {
-  const levels = capabilities
-    .filter(({ commands }) => commands.includes(command))
-    .map((each) => each.authLevel)
-  return levels.sort((a, b) => rank(b) - rank(a))[0]
-}
-
-function rank(level: AuthLevel): number {
-  return LEVELS.indexOf(level)
+function levelOf(capabilities: readonly Capability[], command: string): AuthLevel | undefined {
+  const holders = holdersOf(capabilities, command, undefined)
+  return strictest(holders.map(({ authLevel }) => ({ level: authLevel })))?.level
 }

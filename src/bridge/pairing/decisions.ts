@@ -7,13 +7,14 @@ import {
   renewClaim,
   reregister,
 } from '../../domain/pairing.ts'
+import { stricter } from '../../domain/policy.ts'
 import type { NodeKeys, NodeRecord, PairingRequestRecord } from '../../domain/records.ts'
 import { isLoopbackAddress } from '../../kernel/address.ts'
 import { Refusal } from '../../kernel/errors.ts'
 import { rotatedKeyOf } from '../../kernel/rotated-key.ts'
 import type { RunningMs } from '../../kernel/running-clock.ts'
 import { hashKey, type KeyHash, keyMatches, newId, pairingCode, sha256Hex } from '../../kernel/secrets.ts'
-import { type AuthLevel, LEVELS } from '../../protocol/names.ts'
+import type { AuthLevel } from '../../protocol/names.ts'
 import type { Registration } from '../../protocol/schemas.ts'
 import { audit } from '../audit.ts'
 import { type PendingPairingRequests, registrationSize } from '../live/pending.ts'
@@ -456,7 +457,7 @@ function changedApproval(node: NodeRecord, { displayName, area, levels = {} }: A
     const path = `levels.${cap}`
     if (asked === undefined)
       throw new Refusal('invalid_request', `${path}: it asks for no such capability`, path)
-    if (LEVELS.indexOf(level) < LEVELS.indexOf(asked)) {
+    if (stricter(asked, level)) {
       const message = `${path}: it asks for ${asked}, and ${level} is looser; approve it, then use policy/set`
       throw new Refusal('invalid_request', message, path)
     }
