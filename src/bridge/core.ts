@@ -53,7 +53,7 @@ export class Core implements Inbound {
   readonly approvals = new PendingApprovals()
   readonly control: Control
   readonly webhooks: Webhooks
-  readonly #world: BridgeContext
+  readonly #context: BridgeContext
   readonly #table = new SessionTable()
   readonly #announcer: Announcer
   readonly #answers: PairingAnswers
@@ -72,20 +72,20 @@ export class Core implements Inbound {
   readonly #foreign: ForeignFirmware
   #stopped = false
 
-  constructor(world: BridgeContext) {
-    this.#world = world
-    this.#attempts = new Attempts(world.clock)
+  constructor(context: BridgeContext) {
+    this.#context = context
+    this.#attempts = new Attempts(context.clock)
     this.pending = new PendingPairingRequests(
-      world.running,
+      context.running,
       (nodeId) => this.registry.get(nodeId)?.record.capabilities ?? [],
     )
-    this.#announcer = new Announcer(world, this.registry, this.pending)
-    this.webhooks = new Webhooks(world, this.registry)
+    this.#announcer = new Announcer(context, this.registry, this.pending)
+    this.webhooks = new Webhooks(context, this.registry)
     this.#announcer.onEvent = (kind, at, fields) => this.webhooks.event(kind, at, fields)
-    this.#answers = new PairingAnswers(world.topics)
-    this.#history = new History(world, this.registry)
-    this.#presence = new PresenceKeeper(world, this.registry, this.#announcer, this.#history)
-    const retries = new Retries(world.log)
+    this.#answers = new PairingAnswers(context.topics)
+    this.#history = new History(context, this.registry)
+    this.#presence = new PresenceKeeper(context, this.registry, this.#announcer, this.#history)
+    const retries = new Retries(context.log)
     const parts = {
       registry: this.registry,
       pending: this.pending,
@@ -95,19 +95,21 @@ export class Core implements Inbound {
       answers: this.#answers,
       retries,
     }
-    this.#window = new WindowKeeper(world, this.#announcer)
-    this.#pairings = new Pairings(world, { ...parts, window: this.#window, attempts: this.#attempts })
-    this.#foreign = new ForeignFirmware(world, {
+    this.#window = new WindowKeeper(context, this.#announcer)
+    this.#pairings = new Pairings(context, { ...parts, window: this.#window, attempts: this.#attempts })
+    this.#foreign = new ForeignFirmware(context, {
       ...parts,
       pairings: this.#pairings,
       opened: (session) => this.opened(session),
       closed: (session, why) => this.closed(session, why),
     })
     this.registry.onAdapter = (...change) => this.#foreign.changed(...change)
-    this.#requestExpiry = new PairingRequestExpiry(world, parts, (request) => this.#pairings.forget(request))
-    this.control = new Control(world, { ...parts, approvals: this.approvals })
-    this.#tokens = new Tokens(world)
-    const kept = chores(world, {
+    this.#requestExpiry = new PairingRequestExpiry(context, parts, (request) =>
+      this.#pairings.forget(request),
+    )
+    this.control = new Control(context, { ...parts, approvals: this.approvals })
+    this.#tokens = new Tokens(context)
+    const kept = chores(context, {
       registry: this.registry,
       retries,
       tokens: this.#tokens,
@@ -116,9 +118,9 @@ export class Core implements Inbound {
       announcer: this.#announcer,
       webhooks: this.webhooks,
     })
-    this.#housekeeping = new Housekeeping(world.clock, world.log, kept)
+    this.#housekeeping = new Housekeeping(context.clock, context.log, kept)
     const verified = new VerifiedPasswords()
-    const handlers = verbHandlers(world, {
+    const handlers = verbHandlers(context, {
       ...parts,
       history: this.#history,
       pairings: this.#pairings,
@@ -130,21 +132,21 @@ export class Core implements Inbound {
       verified,
       webhooks: this.webhooks,
     })
-    this.#requests = new VerbDispatcher(world, handlers)
+    this.#requests = new VerbDispatcher(context, handlers)
     this.#refusedSignIns = new RefusedSignIns(
-      world,
+      context,
       (kind, fields) => this.#announcer.event(kind, fields),
       this.#attempts,
     )
-    this.#takeovers = new Takeovers(world, (kind, fields) => this.#announcer.event(kind, fields))
+    this.#takeovers = new Takeovers(context, (kind, fields) => this.#announcer.event(kind, fields))
     this.#authenticator = new Authenticator(
-      world,
+      context,
       this.registry,
       this.#refusedSignIns,
       this.#tokens,
       verified,
     )
-    const { topics, running } = world
+    const { topics, running } = context
     this.view = createView(
       topics,
       this.registry,
@@ -163,7 +165,7 @@ export class Core implements Inbound {
   /** Everything that lasts comes back, every limb as offline. Before any listener opens. */
   async load(): Promise<void> {
     await this.#history.resume()
-    for await (const node of this.#world.store.loadNodes()) this.#presence.add(node, 'bridge_restart')
+    for await (const node of this.#context.store.loadNodes()) this.#presence.add(node, 'bridge_restart')
     await this.#loadRequests()
     await this.control.load()
     await this.#authenticator.load()
@@ -171,7 +173,7 @@ export class Core implements Inbound {
 
   /** Loads the requests of strangers within the memory that they may have: the rest ends before it is loaded. */
   async #loadRequests(): Promise<void> {
-    const { running, store, settings, log } = this.#world
+    const { running, store, settings, log } = this.#context
     const { maxPending, maxPendingBytes } = settings.pairing
     const { requests, ended } = await store.loadRequests({
       now: running.now(),
@@ -191,7 +193,7 @@ export class Core implements Inbound {
    * Whether it did.
    */
   async firstStart(savePassword: (password: string) => void, given?: string): Promise<boolean> {
-    const { store, clock } = this.#world
+    const { store, clock } = this.#context
     const known = await store.read((tx) => tx.principals(null, 1))
     if (known.items.length > 0) return false
     if (given !== undefined) checkGiven(given)
@@ -209,7 +211,10 @@ export class Core implements Inbound {
         createdBy: 'bridge',
       })
       await tx.audit(
-        audit(this.#world, 'principal.added', { actor: 'bridge', detail: { name: 'admin', role: 'admin' } }),
+        audit(this.#context, 'principal.added', {
+          actor: 'bridge',
+          detail: { name: 'admin', role: 'admin' },
+        }),
       )
     })
     return true
@@ -217,7 +222,7 @@ export class Core implements Inbound {
 
   /** Returns whether this is the password of a principal, such as one that lies in a file. */
   async isPasswordOf(name: string, password: string): Promise<boolean> {
-    const principal = await this.#world.store.read((tx) => tx.principal(name))
+    const principal = await this.#context.store.read((tx) => tx.principal(name))
     return principal !== null && (await passwordMatches(principal.passwordHash, password))
   }
 
@@ -253,7 +258,7 @@ export class Core implements Inbound {
       this.#history.stop(),
       this.webhooks.stop(),
       kept,
-      saveRunning(this.#world),
+      saveRunning(this.#context),
     ])
   }
 
@@ -281,13 +286,13 @@ export class Core implements Inbound {
    * they were.
    */
   isCurrent(identity: Identity): boolean {
-    return !hasEnded(identity, this.#world.running.now()) && !this.#table.isInvalidated({ identity })
+    return !hasEnded(identity, this.#context.running.now()) && !this.#table.isInvalidated({ identity })
   }
 
   opened(session: Session): void {
     const { identity } = session
     this.#attempts.opened(session)
-    this.#world.log.debug(
+    this.#context.log.debug(
       { who: identity.kind, clientId: session.clientId, address: session.address },
       'session opened',
     )
@@ -320,7 +325,7 @@ export class Core implements Inbound {
     }
     this.#table.delete(session)
     this.#foreign.closed(session, why)
-    this.#world.log.debug({ who: identity.kind, clientId: session.clientId, why }, 'session closed')
+    this.#context.log.debug({ who: identity.kind, clientId: session.clientId, why }, 'session closed')
     if (this.#stopped) return
     if (identity.kind === 'limb') this.#presence.closed(session, identity.nodeId, why === 'disconnect')
     if (identity.kind === 'principal') this.control.callerGone(session)
@@ -338,7 +343,7 @@ export class Core implements Inbound {
   }
 
   heartbeat(session: Session, payload: Uint8Array): void {
-    this.#world.counters.count('heartbeats')
+    this.#context.counters.count('heartbeats')
     this.#presence.heartbeat(session, payload)
   }
 
@@ -360,24 +365,24 @@ export class Core implements Inbound {
     session: Session,
     address: Address,
     payload: Uint8Array,
-    context?: MessageContext,
+    messageContext?: MessageContext,
   ): Promise<void> {
     if (address.kind === 'node' && address.leaf !== 'deregister') this.#presence.active(session)
     if (address.kind === 'request') {
-      await this.#requests.handle(session, address.verb, payload, context)
+      await this.#requests.handle(session, address.verb, payload, messageContext)
     } else if (address.kind === 'node' && address.leaf === 'register') {
       await this.#register(session, payload)
     } else if (address.kind === 'node' && address.leaf === 'deregister') {
       this.#presence.deregistered(session, address.nodeId)
     } else if (address.kind === 'node' && address.leaf === 'result') {
-      this.control.result(session, payload, context?.correlation)
+      this.control.result(session, payload, messageContext?.correlation)
     }
   }
 
   async #register(session: Session, payload: Uint8Array): Promise<void> {
     const { identity } = session
     if (identity.kind === 'principal') return
-    this.#world.counters.count('registrations')
+    this.#context.counters.count('registrations')
     try {
       if (identity.kind === 'candidate') checkSize(payload)
       const { brief, ...registration } = decodeRegistration(payload)

@@ -170,7 +170,7 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
         'connections that have shown no key or password hold too much memory together: the oldest of them are ended; the limit is mqtt.maxStrangerBytes',
       ),
   })
-  const world: SessionContext = {
+  const context: SessionContext = {
     broker,
     inbound,
     persistence: persistence as unknown as Persistence,
@@ -189,8 +189,8 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
     strangers,
     lingering: new Lingering({ clock, strangers }),
   }
-  const connects = new ConnectHandler(world, options.persistence.sessions)
-  const path = new InboundPath(world)
+  const connects = new ConnectHandler(context, options.persistence.sessions)
+  const path = new InboundPath(context)
   setHooks(broker, connects, path)
   await broker.listen()
   // A message must not be numbered like one that waits in a stored queue.
@@ -200,11 +200,11 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
     ...options,
     counters,
     left: new Unacknowledged((clientId) => options.persistence.sessions.missed(clientId)),
-    resend: (session, left) => resend(session, persistence.queueOf(session.client), left, world),
+    resend: (session, left) => resend(session, persistence.queueOf(session.client), left, context),
     sendRetained: (session, filters) => sendRetained(session, filters, persistence),
   })
 
-  const connections = new Connections(world)
+  const connections = new Connections(context)
   const listeners: Listener[] = []
   const listening = async (listener: Promise<Listener>) => {
     const open = await listener
@@ -224,7 +224,7 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
       refused(address, fault) {
         counters.refused.proxy_header++
         const message = `the proxy ${address} (${section}.proxyNetworks) ${fault}: connection closed`
-        world.peerLog.warn('proxy_header', address, {}, message)
+        context.peerLog.warn('proxy_header', address, {}, message)
       },
     })
     const listener = await listen(door)
@@ -245,7 +245,7 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
   }
 
   async function stop(): Promise<void> {
-    world.peerLog.stop()
+    context.peerLog.stop()
     wills.stop()
     await closeListeners()
     // What is published already reaches those who are connected.
@@ -254,18 +254,18 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
     await within(clock, DRAIN_MS, connections.drained())
     await connections.endAll()
     const closed = new Promise<void>((resolve) => broker.close(resolve))
-    await within(clock, CLOSE_MS, Promise.all([closed, world.lingering.over()]))
-    world.lingering.end()
-    await within(clock, CLOSE_MS, world.lingering.over())
+    await within(clock, CLOSE_MS, Promise.all([closed, context.lingering.over()]))
+    context.lingering.end()
+    await within(clock, CLOSE_MS, context.lingering.over())
   }
 
   return {
-    publisher: createPublisher(world, options.persistence, feed),
+    publisher: createPublisher(context, options.persistence, feed),
     sessions: createSessions(options.persistence, connects.holders),
     feed,
     counters,
     get strangerBytes() {
-      return world.strangers.bytes
+      return context.strangers.bytes
     },
     get waiting() {
       return broker.waiting
@@ -279,7 +279,7 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
         failed: (address, reason, name) => {
           counters.refused.tls++
           const words = handshakeWords(reason)
-          world.peerLog.info(
+          context.peerLog.info(
             'tls',
             address,
             { reason, name },
@@ -290,7 +290,7 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
       })
       const begin = (socket: Socket) => {
         if (!connections.enter(socket, peerOf(socket, 'tls'))) return
-        const stranger = new HandshakeStranger(world, socket)
+        const stranger = new HandshakeStranger(context, socket)
         handshakes.begin(socket, () => stranger.end())
       }
       const listener = await behind(tls.proxyNetworks, 'tls', async (door) => {

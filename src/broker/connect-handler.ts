@@ -22,17 +22,17 @@ type Refused = ConnectRefusal & { readonly counted: RefusedReason }
 
 /** Decides about CONNECT: who it is, and which of their sessions it takes over or goes on with. */
 export class ConnectHandler {
-  readonly #world: SessionContext
+  readonly #context: SessionContext
   readonly #stored: BrokerPersistence['sessions']
   readonly #perId = new KeyedMutex(MAX_WAITING_PER_ID)
   /** The session of each key (identity and client id), from its admission to its end. Candidates are never in it. */
   readonly #holders = new Map<string, MqttSession>()
   readonly #ofName: LiveSessions
 
-  constructor(world: SessionContext, stored: BrokerPersistence['sessions']) {
-    this.#world = world
+  constructor(context: SessionContext, stored: BrokerPersistence['sessions']) {
+    this.#context = context
     this.#stored = stored
-    this.#ofName = new LiveSessions(world)
+    this.#ofName = new LiveSessions(context)
   }
 
   /** The live session of a key. */
@@ -82,7 +82,7 @@ export class ConnectHandler {
   }
 
   #checkForm(session: MqttSession, packet: ConnectPacket): Refused | undefined {
-    const { limits } = this.#world
+    const { limits } = this.#context
     const { translator } = session
     const { clientId, clean, keepalive, protocolVersion } = packet
     if (!limits.versions.includes(translator === undefined ? protocolVersion : 5)) {
@@ -119,7 +119,7 @@ export class ConnectHandler {
       version: session.version,
       isGone: () => session.hasLeft,
     }
-    const { clock, limits, inbound } = this.#world
+    const { clock, limits, inbound } = this.#context
     // No queue of ours: what is slow about some of them, the hash of a password, the core bounds for itself.
     const deciding: Promise<Authentication> = inbound.admit(credentials)
     // A decision that comes too late is nobody's; that it may fail must not end the process.
@@ -173,8 +173,8 @@ export class ConnectHandler {
     // The client is back: its will is not sent, unless its session ends here.
     const { clean } = packet
     const goesOn = owner !== null && !(session.translator?.connect.cleanStart ?? clean)
-    if (!goesOn || this.#stored.isOver(key)) this.#world.wills.sessionEnds(key)
-    this.#world.wills.cancel(key)
+    if (!goesOn || this.#stored.isOver(key)) this.#context.wills.sessionEnds(key)
+    this.#context.wills.cancel(key)
     await this.#prepareStored(session, packet, identity, owner !== null)
     session.translator?.assign(assigned, session.translator.sessionExpirySeconds)
     session.admit(identity, clientId, key)
@@ -183,14 +183,14 @@ export class ConnectHandler {
     this.#hold(key, session)
     proceed(session.isGone ? new Error('connection closed') : null)
     // The next CONNECT of this id is looked at when this one has its CONNACK, or is gone.
-    await within(this.#world.clock, this.#world.limits.admissionTimeoutMs, session.settled)
+    await within(this.#context.clock, this.#context.limits.admissionTimeoutMs, session.settled)
     return true
   }
 
   /** Ends the older connection of the same identity and waits until Aedes has forgotten it. */
   async #takeOver(holder: MqttSession): Promise<void> {
     holder.end('replaced', false)
-    await within(this.#world.clock, TAKEOVER_MS, holder.forgotten)
+    await within(this.#context.clock, TAKEOVER_MS, holder.forgotten)
   }
 
   async #prepareStored(
@@ -227,7 +227,7 @@ export class ConnectHandler {
   ): Promise<void> {
     const { clientId } = packet
     const { connect } = translator
-    const { limits } = this.#world
+    const { limits } = this.#context
     if (session.storedBefore && (connect.cleanStart || this.#stored.isOver(clientId))) {
       await this.#stored.delete(clientId)
       session.storedBefore = false
@@ -252,23 +252,23 @@ export class ConnectHandler {
     const seconds = Math.min(will5.delaySeconds, translator.sessionExpirySeconds)
     if (seconds === 0) return
     try {
-      await this.#world.wills.keep(key, will5, seconds)
+      await this.#context.wills.keep(key, will5, seconds)
       session.delayedWill = true
     } catch (error) {
       this.#storeFailed(session, error, 'the store cannot keep a will now; it has no delay')
-      this.#world.wills.cancel(key)
+      this.#context.wills.cancel(key)
     }
   }
 
   /** Says so at a pace: whoever connects again and again meanwhile must not fill the log as well. */
   #storeFailed({ address, clientId }: MqttSession, error: unknown, message: string): void {
-    this.#world.peerLog.warn('store', address, { err: error, clientId }, message)
+    this.#context.peerLog.warn('store', address, { err: error, clientId }, message)
   }
 
   #checkWill(session: MqttSession, packet: ConnectPacket, identity: Identity): void {
     const will = session.translator?.connect.will ?? packet.will
     if (will === undefined) return
-    const { rights, limits } = this.#world
+    const { rights, limits } = this.#context
     const fine =
       isTopic(will.topic) &&
       will.topic.split('/').length <= limits.maxTopicLevels &&
@@ -298,7 +298,7 @@ export class ConnectHandler {
     proceed: Callback,
     identity?: Identity,
   ): void {
-    const { counters, inbound } = this.#world
+    const { counters, inbound } = this.#context
     const { counted } = refusal
     counters.refused[counted]++
     // Who was refused for their credentials the core has told already.

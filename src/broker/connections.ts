@@ -8,15 +8,15 @@ import type { SessionContext } from './session-context.ts'
 
 /** Every open connection, signed in or not, known by object identity. */
 export class Connections {
-  readonly #world: SessionContext
+  readonly #context: SessionContext
   readonly #sessions = new Set<MqttSession>()
   readonly #perAddress = new AddressCounts()
   /** Connections, those in their handshake included. */
   #entered = 0
   #refusing = false
 
-  constructor(world: SessionContext) {
-    this.#world = world
+  constructor(context: SessionContext) {
+    this.#context = context
   }
 
   attach(conn: Duplex, peer: ConnectionPeer): void {
@@ -25,12 +25,12 @@ export class Connections {
 
   /** Counts a connection until it closes; false when there is no room, and it is closed. */
   enter(conn: Duplex, peer: ConnectionPeer): boolean {
-    const { counters } = this.#world
+    const { counters } = this.#context
     const reason = this.#objection(peer)
     if (reason !== undefined) {
       if (reason !== 'stopping') {
         counters.refused[reason]++
-        this.#world.peerLog.warn(reason, peer.address, { reason }, 'too many connections')
+        this.#context.peerLog.warn(reason, peer.address, { reason }, 'too many connections')
       }
       conn.on('error', () => undefined)
       conn.destroy()
@@ -42,12 +42,12 @@ export class Connections {
 
   /** Makes the session of a connection that has entered; over TLS `conn` is the secured one. */
   open(conn: Duplex, peer: ConnectionPeer): void {
-    const { broker } = this.#world
+    const { broker } = this.#context
     if (this.#refusing) {
       conn.destroy()
       return
     }
-    const session = new MqttSession(this.#world, conn, peer)
+    const session = new MqttSession(this.#context, conn, peer)
     this.#sessions.add(session)
     void session.gone.then(() => this.#sessions.delete(session))
     session.bind(broker.handle(conn) as unknown as AedesClient<MqttSession>)
@@ -70,14 +70,14 @@ export class Connections {
 
   /** Ends every session after what it was told; bounded by the time to flush. */
   async endAll(): Promise<void> {
-    const { clock, limits } = this.#world
+    const { clock, limits } = this.#context
     const all = [...this.#sessions]
     for (const session of all) session.end('stopped', session.opened)
     await within(clock, limits.flushTimeoutMs * 1.5, Promise.all(all.map((session) => session.gone)))
   }
 
   #objection(peer: ConnectionPeer): 'stopping' | 'connections' | 'connections_per_address' | undefined {
-    const { limits, lingering } = this.#world
+    const { limits, lingering } = this.#context
     if (this.#refusing) return 'stopping'
     // The operator gets in when nobody else does.
     if (peer.local) return undefined
@@ -89,7 +89,7 @@ export class Connections {
   }
 
   #count(conn: Duplex, peer: ConnectionPeer): void {
-    const { counters } = this.#world
+    const { counters } = this.#context
     const { transport } = peer
     this.#entered++
     const leave = this.#perAddress.enter(peer.address)

@@ -17,7 +17,7 @@ import type { SessionContext } from './session-context.ts'
 export class SessionDelivery {
   readonly filters: LiveFilters
   readonly outbox: SessionOutbox
-  readonly #world: SessionContext
+  readonly #context: SessionContext
   readonly #session: Connection
   readonly client: AedesClient<unknown>
   readonly #shared = new Set<string>()
@@ -27,18 +27,18 @@ export class SessionDelivery {
   #grantedIn = 0
   #speaks5 = false
 
-  constructor(world: SessionContext, session: Connection, client: AedesClient<unknown>) {
-    this.#world = world
+  constructor(context: SessionContext, session: Connection, client: AedesClient<unknown>) {
+    this.#context = context
     this.#session = session
     this.client = client
     this.filters = new LiveFilters(client)
     this.outbox = new SessionOutbox({
       client,
       conn: session.conn,
-      steady: world.steady,
-      persistence: world.persistence,
-      limits: world.limits,
-      counters: world.counters,
+      steady: context.steady,
+      persistence: context.persistence,
+      limits: context.limits,
+      counters: context.counters,
       overrun: () => session.overrun(),
       shed: () => session.shed(),
       failed: (error) => session.fail(error, 'sending failed'),
@@ -54,18 +54,18 @@ export class SessionDelivery {
     if (sharedFilter(filter) !== undefined) this.#share(filter, qos)
     if (this.#grantedTo !== undefined) return
     this.#grantedTo = this.#session.identity
-    this.#grantedIn = this.#world.rights.version
+    this.#grantedIn = this.#context.rights.version
   }
 
   #countSubscriptions(): void {
     const { identity } = this.#session
     if (identity.kind !== 'principal') return
-    this.filters.countBy((change) => this.#world.subscriptionCounts.add(identity.name, change))
+    this.filters.countBy((change) => this.#context.subscriptionCounts.add(identity.name, change))
   }
 
   #share(filter: string, qos: Qos): void {
     this.#shared.add(filter)
-    this.#world.shared.join(this, filter, qos)
+    this.#context.shared.join(this, filter, qos)
   }
 
   /** UNSUBSCRIBE was answered. */
@@ -73,7 +73,7 @@ export class SessionDelivery {
     this.filters.remove(filters)
     for (const filter of filters) {
       if (filter in this.client.subscriptions || !this.#shared.delete(filter)) continue
-      this.#world.shared.leave(this, filter)
+      this.#context.shared.leave(this, filter)
     }
   }
 
@@ -83,7 +83,7 @@ export class SessionDelivery {
     const left = this.outbox.sharedLeft()
     this.outbox.close()
     this.filters.close()
-    if (this.#shared.size > 0 || left.length > 0) this.#world.shared.gone(this, [...this.#shared], left)
+    if (this.#shared.size > 0 || left.length > 0) this.#context.shared.gone(this, [...this.#shared], left)
     this.#shared.clear()
   }
 
@@ -99,7 +99,7 @@ export class SessionDelivery {
   /** A copy of a message that it was chosen for; false when it takes none any more. */
   putShared(packet: RoutedPacket, filter: string, qos: Qos): boolean {
     if (!this.takesShared(packet.topic)) return false
-    const { broker } = this.#world
+    const { broker } = this.#context
     const retain = packet.retain && this.asPublished(filter)
     const identifier = this.filters.identifierOf(filter)
     const identifiers = identifier === undefined ? undefined : [identifier]
@@ -117,16 +117,18 @@ export class SessionDelivery {
   }
 
   /** Sends to this session alone; returns false when it is not subscribed. */
-  send(topic: string, payload: Uint8Array, context?: MessageContext & { lifeMs?: number }): boolean {
+  send(topic: string, payload: Uint8Array, messageContext?: MessageContext & { lifeMs?: number }): boolean {
     const granted = this.filters.qosFor(topic)
     if (granted < 0 || !this.mayReceive(topic)) return false
     const qos: Qos = granted > 0 ? 1 : 0
     const packet = {
       ...routedPacket(topic, payload, qos),
-      ...(context?.lifeMs !== undefined && { expiresAt: this.#world.steady.now() + context.lifeMs }),
-      ...(context !== undefined && this.#speaks5 && { properties: contextProperties(context) }),
+      ...(messageContext?.lifeMs !== undefined && {
+        expiresAt: this.#context.steady.now() + messageContext.lifeMs,
+      }),
+      ...(messageContext !== undefined && this.#speaks5 && { properties: contextProperties(messageContext) }),
     }
-    this.#world.broker.inOrder(() => this.outbox.put(ownCopy(packet, qos)))
+    this.#context.broker.inOrder(() => this.outbox.put(ownCopy(packet, qos)))
     return true
   }
 
@@ -137,7 +139,7 @@ export class SessionDelivery {
   }
 
   #deliverLive(packet: RoutedPacket): void {
-    const { broker } = this.#world
+    const { broker } = this.#context
     // One copy for overlapping subscriptions, which are called one after the other.
     if (this.#lastEmission === broker.emission || this.#session.isGone) return
     this.#lastEmission = broker.emission
@@ -165,15 +167,15 @@ export class SessionDelivery {
   /** Nobody is owed the answers that another session asked for, beyond what its peer takes. */
   #lagsBehind(asker: object | undefined): boolean {
     if (asker === undefined || asker === this.#session) return false
-    if (this.outbox.bytes <= this.#world.limits.maxUnaskedBytes) return false
-    this.#world.counters.shed++
+    if (this.outbox.bytes <= this.#context.limits.maxUnaskedBytes) return false
+    this.#context.counters.shed++
     this.#session.shed()
     return true
   }
 
   /** Delivers to subscriptions with options of MQTT 5. */
   #deliverAsAsked(packet: RoutedPacket): void {
-    const { broker } = this.#world
+    const { broker } = this.#context
     const match = this.filters.match(packet.topic, packet.clientId === this.client.id)
     if (match === undefined || !this.mayReceive(packet.topic)) return
     broker.taken = broker.emission
@@ -186,7 +188,7 @@ export class SessionDelivery {
   }
 
   #frame(qos: Qos, retain: boolean): PublishFrame | undefined {
-    const { broker } = this.#world
+    const { broker } = this.#context
     if (this.#speaks5) return broker.frame5(qos, retain)
     return retain ? undefined : broker.frame(qos)
   }
@@ -211,7 +213,7 @@ export class SessionDelivery {
 
   #deliverRetained(packet: RoutedPacket, identifiers: readonly number[] | undefined, done: () => void): void {
     const granted = this.filters.qosFor(packet.topic)
-    if (granted < 0 || isExpired(packet, this.#world.steady) || !this.mayReceive(packet.topic)) {
+    if (granted < 0 || isExpired(packet, this.#context.steady) || !this.mayReceive(packet.topic)) {
       setImmediate(done)
       return
     }
@@ -226,7 +228,7 @@ export class SessionDelivery {
    */
   mayReceive(topic: string): boolean {
     const { identity, clientId } = this.#session
-    const { rights, counters } = this.#world
+    const { rights, counters } = this.#context
     const isUnchanged = identity === this.#grantedTo && rights.version === this.#grantedIn
     if (isUnchanged && !this.filters.isWide) return true
     if (rights.receive(identity, topic, clientId)) return true

@@ -24,10 +24,10 @@ type Client = AedesClient<MqttSession>
  * PUBACK leaves when a hook calls back, so everything that an acknowledgement promises happens before.
  */
 export class InboundPath {
-  readonly #world: SessionContext
+  readonly #context: SessionContext
 
-  constructor(world: SessionContext) {
-    this.#world = world
+  constructor(context: SessionContext) {
+    this.#context = context
   }
 
   authorizePublish = (client: Client | null, packet: InboundPublish, callback: Callback): void => {
@@ -80,18 +80,18 @@ export class InboundPath {
       session.acks.run(() => acknowledge(this.#denial(session, message.topic)))
     } else if (right === 'route') {
       if (session.identity.kind === 'limb') {
-        this.#world.inbound.active(session)
+        this.#context.inbound.active(session)
         this.#isAnnounced(session, message)
       }
-      const retain = message.retain && this.#world.rights.retain(session.identity)
+      const retain = message.retain && this.#context.rights.retain(session.identity)
       const from = session.client.id ?? undefined
       this.#acknowledgeAfter(session, acknowledge, (done) =>
-        this.#world.broker.route({ ...message, payload: owned(message.payload), retain, from }, (matched) =>
+        this.#context.broker.route({ ...message, payload: owned(message.payload), retain, from }, (matched) =>
           done(matched ? undefined : UNMATCHED),
         ),
       )
     } else if (isHeartbeat(right.address)) {
-      this.#world.inbound.heartbeat(session, message.payload)
+      this.#context.inbound.heartbeat(session, message.payload)
       session.acks.run(() => acknowledge(undefined))
     } else if (!this.#mayAnswerAt(right.address, message.context)) {
       session.denied('publish', message.context?.responseTopic ?? '')
@@ -106,35 +106,35 @@ export class InboundPath {
   /** Returns whether it is what foreign firmware says of itself, and the bridge has taken it. */
   #isAnnounced(session: MqttSession, { topic, payload }: Received): boolean {
     if (session.identity.kind === 'principal') return false
-    return this.#world.inbound.discovered?.(session, topic, payload) === true
+    return this.#context.inbound.discovered?.(session, topic, payload) === true
   }
 
   /** The bridge answers a principal below its own response topics only: it writes nowhere for somebody else. */
-  #mayAnswerAt(address: Address, context: MessageContext | undefined): boolean {
-    if (address.kind !== 'request' || context?.responseTopic === undefined) return true
-    const to = this.#world.topics.parse(context.responseTopic)
+  #mayAnswerAt(address: Address, messageContext: MessageContext | undefined): boolean {
+    if (address.kind !== 'request' || messageContext?.responseTopic === undefined) return true
+    const to = this.#context.topics.parse(messageContext.responseTopic)
     return to?.kind === 'response' && to.principal === address.principal
   }
 
   #elsewhere(address: Address): Outcome {
-    const own = address.kind === 'request' ? this.#world.topics.response(address.principal, '#') : ''
+    const own = address.kind === 'request' ? this.#context.topics.response(address.principal, '#') : ''
     return { code: REASON.notAuthorized, reason: `a response topic must be below ${own}` }
   }
 
   #denial({ identity }: MqttSession, topic: string): Outcome {
-    const tooDeep = levelsOf(topic) > this.#world.limits.maxTopicLevels
+    const tooDeep = levelsOf(topic) > this.#context.limits.maxTopicLevels
     if (tooDeep) return { code: REASON.invalidTopicName, reason: 'the topic has too many levels' }
-    return { code: REASON.notAuthorized, reason: this.#world.rights.whyNotPublish(identity) }
+    return { code: REASON.notAuthorized, reason: this.#context.rights.whyNotPublish(identity) }
   }
 
   #publishRight(session: MqttSession, topic: string): PublishRight {
     const { identity, clientId } = session
-    return this.#fits(session, topic) ? this.#world.rights.publish(identity, topic, clientId) : 'denied'
+    return this.#fits(session, topic) ? this.#context.rights.publish(identity, topic, clientId) : 'denied'
   }
 
   /** Returns whether a topic or filter is flat enough; its length was checked before. */
   #fits(session: MqttSession, topic: string): boolean {
-    const { maxTopicLevels } = this.#world.limits
+    const { maxTopicLevels } = this.#context.limits
     if (levelsOf(topic) <= maxTopicLevels) return true
     session.limited('topic', { maxTopicLevels }, 'topic with too many levels')
     return false
@@ -161,11 +161,11 @@ export class InboundPath {
   #toCore(
     session: MqttSession,
     address: Address,
-    { payload, context }: Received,
+    { payload, context: messageContext }: Received,
     done: () => void,
     failed: Callback,
   ): void {
-    this.#world.inbound.message(session, address, payload, context).then(done, (error: unknown) => {
+    this.#context.inbound.message(session, address, payload, messageContext).then(done, (error: unknown) => {
       // The core answers what it refuses; a rejection is a defect, and nothing may be acknowledged.
       session.fail(error, 'a message could not be handled')
       failed(new Error(messageOf(error)))
@@ -187,7 +187,7 @@ export class InboundPath {
       return
     }
     session.inProgress.set(id, [])
-    this.#world.persistence.incomingGetPacket(client, packet).then(
+    this.#context.persistence.incomingGetPacket(client, packet).then(
       () => {
         callback(null)
         this.finished(session, id)
@@ -218,7 +218,7 @@ export class InboundPath {
   }
 
   #hasRoom(session: MqttSession, topic: string): boolean {
-    const { limits, subscriptionCounts } = this.#world
+    const { limits, subscriptionCounts } = this.#context
     const { identity, delivery } = session
     if (delivery.filters.has(topic)) return true
     const isPrincipal = identity.kind === 'principal'

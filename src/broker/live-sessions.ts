@@ -4,12 +4,12 @@ import { nameOf } from './session-key.ts'
 
 /** Counts the live sessions of each identity: beyond its limit the oldest goes. */
 export class LiveSessions {
-  readonly #world: Pick<SessionContext, 'limits'>
+  readonly #context: Pick<SessionContext, 'limits'>
   /** Sessions by name, the oldest first. */
   readonly #all = new Map<string, Set<Connection>>()
 
-  constructor(world: Pick<SessionContext, 'limits'>) {
-    this.#world = world
+  constructor(context: Pick<SessionContext, 'limits'>) {
+    this.#context = context
   }
 
   /** Call it when the session has its identity. Who came through the control socket is not counted. */
@@ -19,7 +19,7 @@ export class LiveSessions {
     const name = nameOf(identity)
     const own = this.#all.get(name) ?? new Set()
     this.#all.set(name, own.add(session))
-    const { maxSessionsPerPrincipal, maxSessionsPerLimb } = this.#world.limits
+    const { maxSessionsPerPrincipal, maxSessionsPerLimb } = this.#context.limits
     const most = identity.kind === 'limb' ? maxSessionsPerLimb : maxSessionsPerPrincipal
     if (own.size <= most) return
     const [oldest] = own

@@ -29,12 +29,12 @@ const SUBSCRIPTIONS = new Set<LimitName>(['subscriptions', 'principal_subscripti
  * newest and a count. A flood of one kind hides no other.
  */
 export class PeerLog {
-  readonly #world: { readonly clock: Clock; readonly log: Log }
+  readonly #context: { readonly clock: Clock; readonly log: Log }
   /** One for each kind: as many as there are in the code. */
   readonly #logs = new Map<string, PacedLog>()
 
   constructor(clock: Clock, log: Log) {
-    this.#world = { clock, log }
+    this.#context = { clock, log }
   }
 
   error(kind: string, address: string, fields: object, message: string): void {
@@ -73,7 +73,7 @@ export class PeerLog {
   #logOf(kind: string): PacedLog {
     let log = this.#logs.get(kind)
     if (log === undefined) {
-      log = new PacedLog(this.#world, PACE)
+      log = new PacedLog(this.#context, PACE)
       this.#logs.set(kind, log)
     }
     return log

@@ -15,7 +15,7 @@ export async function resend(
   session: MqttSession,
   queue: AsyncIterable<QueuedPacket>,
   left: LeftMessages,
-  world: SessionContext,
+  context: SessionContext,
 ): Promise<void> {
   const { outbox } = session.delivery
   for await (const packet of queue) {
@@ -24,7 +24,7 @@ export async function resend(
     const isRelease = packet.cmd === 'pubrel'
     if (!isRelease && messageId == null) await left.beforeUnsent(packet.brokerCounter)
     if (isRelease) outbox.resendRelease(packet.messageId)
-    else await resendMessage(session, packet, world)
+    else await resendMessage(session, packet, context)
     if (messageId != null) await left.after(messageId)
   }
 }
@@ -45,10 +45,10 @@ function matchOf(
 async function resendMessage(
   session: MqttSession,
   packet: RoutedPacket,
-  world: SessionContext,
+  context: SessionContext,
 ): Promise<void> {
   const { outbox } = session.delivery
-  const { rights, counters, steady } = world
+  const { rights, counters, steady } = context
   outbox.resent(packet.brokerCounter)
   if (!rights.receive(session.identity, packet.topic, session.clientId)) {
     counters.denied.forward++

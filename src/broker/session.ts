@@ -77,7 +77,7 @@ export class MqttSession extends Connection implements Session {
   readonly gone: Promise<void>
   /** Gone, and out of Aedes' tables. */
   readonly forgotten: Promise<void>
-  readonly #world: SessionContext
+  readonly #context: SessionContext
   readonly #limits: SessionLimits
   readonly #stranger: StrangerWatch | undefined
   #client: AedesClient<MqttSession> | undefined
@@ -99,10 +99,10 @@ export class MqttSession extends Connection implements Session {
   /** It is kept by the store and waits for its delay. */
   delayedWill = false
 
-  constructor(world: SessionContext, conn: Duplex, peer: ConnectionPeer) {
-    super(world, conn, peer)
-    this.#world = world
-    this.#limits = new SessionLimits(this, world.limits)
+  constructor(context: SessionContext, conn: Duplex, peer: ConnectionPeer) {
+    super(context, conn, peer)
+    this.#context = context
+    this.#limits = new SessionLimits(this, context.limits)
     this.guard = new Guard({
       limits: this.#limits,
       take: (frame, flush) => this.#take(frame, flush),
@@ -143,7 +143,7 @@ export class MqttSession extends Connection implements Session {
   #newStranger(): StrangerWatch {
     const { guard } = this
     const outbox = () => this.#delivery?.outbox
-    const watch = new StrangerWatch(this.#world, { connection: this, guard, limits: this.#limits, outbox })
+    const watch = new StrangerWatch(this.#context, { connection: this, guard, limits: this.#limits, outbox })
     watch.begin()
     return watch
   }
@@ -158,7 +158,7 @@ export class MqttSession extends Connection implements Session {
     this.#client = client
     client.session = this
     this.#parse = standBefore(client._parser, this.guard)
-    this.#delivery = new SessionDelivery(this.#world, this, client)
+    this.#delivery = new SessionDelivery(this.#context, this, client)
   }
 
   get client(): AedesClient<MqttSession> {
@@ -176,7 +176,7 @@ export class MqttSession extends Connection implements Session {
     if (this.peer.local) return undefined
     return new Throttle({
       conn: this.conn,
-      clock: this.#world.clock,
+      clock: this.#context.clock,
       rates: () => this.#limits.rates,
       pause: () => this.guard.pause(),
       resume: () => this.guard.resume(),
@@ -202,7 +202,7 @@ export class MqttSession extends Connection implements Session {
         for (const filter of filtersOf(bytes, body, end)) this.delivery.filters.ending(filter)
         return 'parse'
       case PUBLISH:
-        this.#world.counters.messagesIn++
+        this.#context.counters.messagesIn++
         if ((first & QOS_2) !== 0) return this.#beginHandshake()
         // Not through a function of its own: heartbeats come this way.
         return this.#shortPath?.take(frame, flush) || this.#shortPath?.takeOther(frame, flush)
@@ -285,7 +285,7 @@ export class MqttSession extends Connection implements Session {
       const { maxPacketBytes, maxTopicBytes } = this.#limits
       this.limited(limit, { maxPacketBytes, maxTopicBytes }, `${fault}: connection closed`)
     }
-    if (claims5 && this.#world.limits.versions.includes(5)) {
+    if (claims5 && this.#context.limits.versions.includes(5)) {
       this.claimedLevel = 5
       this.#refuse(connack5(false, code, { reason: fault }))
     } else {
@@ -301,12 +301,12 @@ export class MqttSession extends Connection implements Session {
 
   override denied(what: 'publish' | 'subscribe' | 'will', topic: string): void {
     super.denied(what, topic)
-    this.guarded(() => this.#world.inbound.denied?.(this.identity, what, topic))
+    this.guarded(() => this.#context.inbound.denied?.(this.identity, what, topic))
   }
 
   /** Says how much of what a filter can match it may read; who speaks MQTT 5 may share it. */
   reach(filter: string): Reach {
-    const { rights } = this.#world
+    const { rights } = this.#context
     return this.#translator === undefined
       ? rights.reach(this.identity, filter, this.clientId)
       : rights.reach5(this.identity, filter, this.clientId)
@@ -318,7 +318,7 @@ export class MqttSession extends Connection implements Session {
 
   #connect5(frame: Frame): Buffer | undefined {
     const { bytes, start, body, end } = frame
-    const { limits } = this.#world
+    const { limits } = this.#context
     this.claimedLevel = 5
     const connect = limits.versions.includes(5) ? readConnect(bytes, start, body, end) : undefined
     if (connect === undefined) {
@@ -334,7 +334,7 @@ export class MqttSession extends Connection implements Session {
     this.#translator = this.#newTranslator(connect)
     if (connect.authenticationMethod === undefined) return connect.packet
     const reason = 'the bridge has no enhanced authentication; send a user name and a password'
-    this.#world.counters.refused.credentials++
+    this.#context.counters.refused.credentials++
     this.refuse({ code: 5, code5: REASON.badAuthenticationMethod, reason })
     return undefined
   }
@@ -342,7 +342,7 @@ export class MqttSession extends Connection implements Session {
   #newTranslator(connect: Connect5): Translator {
     const { client, delivery, acks } = this
     return new Translator({
-      world: this.#world,
+      context: this.#context,
       session: this,
       client,
       delivery,
@@ -351,7 +351,7 @@ export class MqttSession extends Connection implements Session {
       parse: (packets) => this.#parse(packets),
       limits: this.#limits,
       takeShort: (frame, flush) => this.#shortPath?.take5(frame, flush) === true,
-      publish: (message, acknowledge) => this.#world.publish(this, message, acknowledge),
+      publish: (message, acknowledge) => this.#context.publish(this, message, acknowledge),
       violated: ({ text, code }) => {
         this.guard.close()
         this.#violated(text, code)
@@ -410,8 +410,8 @@ export class MqttSession extends Connection implements Session {
   }
 
   #refuseLevel(level: number): void {
-    this.#world.counters.refused.protocol_version++
-    this.#world.peerLog.warn(
+    this.#context.counters.refused.protocol_version++
+    this.#context.peerLog.warn(
       'protocol_version',
       this.address,
       { protocolVersion: level },
@@ -427,7 +427,7 @@ export class MqttSession extends Connection implements Session {
     this.key = key
     this.identity = identity
     this.clientId = clientId
-    this.#shortPath = new ShortPath(this.#world, this, this.client, this.acks)
+    this.#shortPath = new ShortPath(this.#context, this, this.client, this.acks)
   }
 
   registered(): void {
@@ -445,11 +445,11 @@ export class MqttSession extends Connection implements Session {
     this.opened = true
     this.#openedAs = this.identity.kind
     this.#throttle = this.#newThrottle()
-    this.#world.counters.sessions[this.#openedAs]++
-    this.#world.counters.versions[this.version ?? '3.1.1']++
+    this.#context.counters.sessions[this.#openedAs]++
+    this.#context.counters.versions[this.version ?? '3.1.1']++
     this.signedIn()
     this.#settle()
-    this.guarded(() => this.#world.inbound.opened(this))
+    this.guarded(() => this.#context.inbound.opened(this))
     if (this.client.clean) this.delivery.outbox.open()
     this.guard.open()
   }
@@ -462,7 +462,7 @@ export class MqttSession extends Connection implements Session {
 
   /** SUBACK is out. */
   subscribed(): void {
-    if (this.alive) this.guarded(() => this.#world.inbound.subscribed(this))
+    if (this.alive) this.guarded(() => this.#context.inbound.subscribed(this))
   }
 
   /** Answers CONNECT with a code and closes the connection. */
@@ -505,7 +505,7 @@ export class MqttSession extends Connection implements Session {
     this.#limitFlush()
     const { outbox } = this.delivery
     outbox.sendLast()
-    this.#world.broker.inOrder(() =>
+    this.#context.broker.inOrder(() =>
       outbox.after(() => {
         this.#translator?.farewell(...FAREWELLS[why])
         this.#flushAndClose()
@@ -521,7 +521,7 @@ export class MqttSession extends Connection implements Session {
 
   #limitFlush(): void {
     if (this.#cancelFlush !== undefined) return
-    const { clock, limits } = this.#world
+    const { clock, limits } = this.#context
     this.#cancelFlush = clock.after(limits.flushTimeoutMs, () => this.conn.destroy())
     this.conn.once('close', this.#cancelFlush)
   }
@@ -537,7 +537,7 @@ export class MqttSession extends Connection implements Session {
     this.#leave()
     client.conn = leftOpen(conn)
     client.close()
-    this.#world.lingering.begin(conn, peer)
+    this.#context.lingering.begin(conn, peer)
   }
 
   #closed(): void {
@@ -554,13 +554,13 @@ export class MqttSession extends Connection implements Session {
     if (wasOpen === undefined) return
     this.opened = false
     this.#openedAs = undefined
-    this.#world.counters.sessions[wasOpen]--
+    this.#context.counters.sessions[wasOpen]--
     this.#sendWill()
-    this.guarded(() => this.#world.inbound.closed(this, this.#end ?? 'lost'))
+    this.guarded(() => this.#context.inbound.closed(this, this.#end ?? 'lost'))
   }
 
   #dropWill(): void {
-    if (this.delayedWill) this.#world.wills.cancel(this.key)
+    if (this.delayedWill) this.#context.wills.cancel(this.key)
     this.will5 = undefined
   }
 
@@ -569,21 +569,21 @@ export class MqttSession extends Connection implements Session {
     if (will === undefined) return
     this.will5 = undefined
     // One with a delay waits, over a restart too; the others are not sent when it is the bridge that goes.
-    if (this.delayedWill) this.#world.wills.left(key)
+    if (this.delayedWill) this.#context.wills.left(key)
     else if (this.#end !== 'stopped') this.#routeWill(will)
   }
 
   #routeWill(will: Will5): void {
     const { topic, payload, qos, retain, properties } = will
     const { forwarded, messageExpiry } = properties
-    this.#world.broker.route({
+    this.#context.broker.route({
       topic,
       payload,
       qos,
       retain,
       from: this.client.id ?? undefined,
       properties: forwarded.length === 0 ? undefined : forwarded,
-      expiresAt: messageExpiry === undefined ? undefined : this.#world.steady.now() + messageExpiry * 1000,
+      expiresAt: messageExpiry === undefined ? undefined : this.#context.steady.now() + messageExpiry * 1000,
     })
   }
 
@@ -596,13 +596,13 @@ export class MqttSession extends Connection implements Session {
   /** Resolves after what was routed before, which may wait for the store. */
   whenTaken(): Promise<void> {
     return new Promise((resolve) =>
-      this.#world.broker.inOrder(() =>
+      this.#context.broker.inOrder(() =>
         this.delivery.outbox.after(() => this.delivery.outbox.whenTaken(resolve)),
       ),
     )
   }
 
-  send(topic: string, payload: Uint8Array, context?: MessageContext & { lifeMs?: number }): boolean {
-    return this.alive && this.delivery.send(topic, payload, context)
+  send(topic: string, payload: Uint8Array, messageContext?: MessageContext & { lifeMs?: number }): boolean {
+    return this.alive && this.delivery.send(topic, payload, messageContext)
   }
 }

@@ -33,23 +33,23 @@ const NOTHING = () => undefined
  * the right of the session that they name: who has them here needs no other.
  */
 export class ShortPath {
-  readonly #world: SessionContext
+  readonly #context: SessionContext
   readonly #session: Connection & Session
   readonly #client: AedesClient<unknown>
   readonly #acks: OrderedQueue
   readonly #shortcuts: readonly Shortcut[]
 
   constructor(
-    world: SessionContext,
+    context: SessionContext,
     session: Connection & Session,
     client: AedesClient<unknown>,
     acks: OrderedQueue,
   ) {
-    this.#world = world
+    this.#context = context
     this.#session = session
     this.#client = client
     this.#acks = acks
-    this.#shortcuts = shortcutsOf(world.topics, session.identity)
+    this.#shortcuts = shortcutsOf(context.topics, session.identity)
   }
 
   /** False for a PUBLISH (which passed its checks) that takes the long way. */
@@ -106,11 +106,11 @@ export class ShortPath {
       retain: (first & 0x01) !== 0,
     } as const
     if (qos === 0) {
-      this.#world.publish(this.#session, message, NOTHING)
+      this.#context.publish(this.#session, message, NOTHING)
       return true
     }
     const id = bytes.readUInt16BE(topicEnd)
-    this.#world.publish(this.#session, message, () => this.#puback(id))
+    this.#context.publish(this.#session, message, () => this.#puback(id))
     return true
   }
 
@@ -131,7 +131,7 @@ export class ShortPath {
       this.#handMessage(destination, payload, id)
       return
     }
-    this.#world.inbound.heartbeat(this.#session, payload)
+    this.#context.inbound.heartbeat(this.#session, payload)
     if (id === 0) return
     if (this.#acks.length === 0) this.#puback(id)
     else this.#acks.run(() => this.#puback(id))
@@ -139,7 +139,7 @@ export class ShortPath {
 
   #handMessage(address: Address, payload: Buffer, id: number): void {
     const ticket = id > 0 ? this.#acks.hold(() => this.#puback(id)) : undefined
-    this.#world.inbound.message(this.#session, address, payload).then(
+    this.#context.inbound.message(this.#session, address, payload).then(
       // What it has brought about goes first: somebody waits for that, and nobody for the acknowledgement.
       () => ticket && process.nextTick(() => this.#acks.release(ticket)),
       (error: unknown) => this.#session.fail(error, 'a message could not be handled'),
@@ -148,7 +148,7 @@ export class ShortPath {
 
   #puback(id: number): void {
     const { conn } = this.#session
-    if (conn.writableLength > this.#world.limits.maxSessionBufferBytes) this.#session.overrun()
+    if (conn.writableLength > this.#context.limits.maxSessionBufferBytes) this.#session.overrun()
     else if (conn.writable) conn.write(puback(id))
   }
 }

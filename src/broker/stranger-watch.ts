@@ -24,7 +24,7 @@ export interface WatchedParts {
 /** Holds one connection to what somebody without a secret may cost, until it has shown one. */
 export class StrangerWatch implements Stranger {
   readonly baseBytes: number
-  readonly #world: SessionContext
+  readonly #context: SessionContext
   readonly #parts: WatchedParts
   readonly #front: HoldingStream | undefined
   #cancelPartial: (() => void) | undefined
@@ -32,8 +32,8 @@ export class StrangerWatch implements Stranger {
   /** QoS 2 packets that wait for PUBREL. */
   #handshakes = 0
 
-  constructor(world: SessionContext, parts: WatchedParts) {
-    this.#world = world
+  constructor(context: SessionContext, parts: WatchedParts) {
+    this.#context = context
     this.#parts = parts
     const { conn, peer } = parts.connection
     this.baseBytes = BASE_BYTES[peer.transport]
@@ -46,7 +46,7 @@ export class StrangerWatch implements Stranger {
     const look = () => this.#look()
     this.#parts.guard.onFed = look
     if (this.#front !== undefined) this.#front.onHeld = look
-    this.#world.strangers.enter(this)
+    this.#context.strangers.enter(this)
   }
 
   end(): void {
@@ -55,7 +55,7 @@ export class StrangerWatch implements Stranger {
     this.#parts.guard.onFed = undefined
     if (this.#front !== undefined) this.#front.onHeld = undefined
     this.#rest()
-    this.#world.strangers.leave(this)
+    this.#context.strangers.leave(this)
   }
 
   get mayGo(): boolean {
@@ -71,7 +71,7 @@ export class StrangerWatch implements Stranger {
   }
 
   evict(): void {
-    this.#world.counters.limits.strangers++
+    this.#context.counters.limits.strangers++
     const { connection } = this.#parts
     connection.sayGoodbye(REASON.quotaExceeded, 'too many clients without a key or password; try again later')
     // Its memory is wanted now: there is no time to wait for its end.
@@ -82,25 +82,25 @@ export class StrangerWatch implements Stranger {
   handshake(change: 1 | -1): boolean {
     if (!this.#watching) return true
     this.#handshakes = Math.max(0, this.#handshakes + change)
-    return this.#handshakes <= this.#world.limits.maxCandidateInflight
+    return this.#handshakes <= this.#context.limits.maxCandidateInflight
   }
 
   #look(): void {
     const { connection, limits } = this.#parts
     if (connection.isGone) return
     // Who has read CONNACK may be faster than the news that it was written.
-    const maxPacketBytes = Math.max(limits.maxPacketBytes, this.#world.limits.maxCandidatePacketBytes)
+    const maxPacketBytes = Math.max(limits.maxPacketBytes, this.#context.limits.maxCandidatePacketBytes)
     if ((this.#front?.heldBytes ?? 0) > maxPacketBytes + FRONT_ROOM_BYTES) {
       connection.limited('packet', { maxPacketBytes }, 'packet too large: connection closed')
       connection.turnAway(REASON.packetTooLarge, TOO_LARGE)
       return
     }
-    if (connection.conn.writableLength > this.#world.limits.maxCandidateUnsentBytes) {
+    if (connection.conn.writableLength > this.#context.limits.maxCandidateUnsentBytes) {
       connection.overrun()
       return
     }
     this.#watchPartial()
-    this.#world.strangers.changed(this)
+    this.#context.strangers.changed(this)
   }
 
   /** Watches a packet that is not whole. Before CONNACK another timer runs, for the whole of it. */
@@ -113,7 +113,7 @@ export class StrangerWatch implements Stranger {
     }
     if (this.#cancelPartial !== undefined) return
     const before = guard.wholePackets
-    this.#cancelPartial = this.#world.clock.after(this.#world.limits.partialPacketMs, () => {
+    this.#cancelPartial = this.#context.clock.after(this.#context.limits.partialPacketMs, () => {
       this.#cancelPartial = undefined
       if (guard.wholePackets === before) this.#tooSlow()
       else this.#watchPartial()
@@ -122,7 +122,7 @@ export class StrangerWatch implements Stranger {
 
   #tooSlow(): void {
     const { connection } = this.#parts
-    const { partialPacketMs } = this.#world.limits
+    const { partialPacketMs } = this.#context.limits
     connection.limited(
       'packet_time',
       { partialPacketMs },
@@ -141,13 +141,13 @@ export class StrangerWatch implements Stranger {
 export class HandshakeStranger implements Stranger {
   readonly baseBytes = BASE_BYTES.tls
   readonly mayGo = true
-  readonly #world: Pick<SessionContext, 'strangers' | 'counters'>
+  readonly #context: Pick<SessionContext, 'strangers' | 'counters'>
   readonly #raw: Duplex
 
-  constructor(world: Pick<SessionContext, 'strangers' | 'counters'>, raw: Duplex) {
-    this.#world = world
+  constructor(context: Pick<SessionContext, 'strangers' | 'counters'>, raw: Duplex) {
+    this.#context = context
     this.#raw = raw
-    world.strangers.enter(this)
+    context.strangers.enter(this)
   }
 
   cost(): number {
@@ -155,11 +155,11 @@ export class HandshakeStranger implements Stranger {
   }
 
   evict(): void {
-    this.#world.counters.limits.strangers++
+    this.#context.counters.limits.strangers++
     this.#raw.destroy()
   }
 
   end(): void {
-    this.#world.strangers.leave(this)
+    this.#context.strangers.leave(this)
   }
 }

@@ -38,13 +38,13 @@ ${EXIT_HELP}
 export async function runCommandLine(given: readonly string[], parts: CommandLineOptions): Promise<number> {
   // What people ask first when a device does not come in, in one word.
   const argv = given[0] === 'why' ? ['node', ...given] : given
-  const world: CliContext = { ...parts, io: parts.io ?? processIo(), clock: parts.clock ?? systemClock }
+  const context: CliContext = { ...parts, io: parts.io ?? processIo(), clock: parts.clock ?? systemClock }
   let exitCode: number = EXIT.ok
   const run: Run = (action) => async () => {
     const result = await action()
     if (typeof result === 'number') exitCode = result
   }
-  const program = await buildProgram(world, run, askedOf(argv))
+  const program = await buildProgram(context, run, askedOf(argv))
   let running = program
   program.hook('preAction', (_program, command) => {
     running = command
@@ -53,12 +53,12 @@ export async function runCommandLine(given: readonly string[], parts: CommandLin
     await program.parseAsync([...argv], { from: 'user' })
     return exitCode
   } catch (error) {
-    return failure(world, error, running)
+    return failure(context, error, running)
   }
 }
 
 /** Adds its commands to the program; of the verbs only those that were asked for. */
-type Add = (program: Command, world: CliContext, run: Run, asked: readonly string[]) => void
+type Add = (program: Command, context: CliContext, run: Run, asked: readonly string[]) => void
 
 interface Part {
   /** The first words that it knows; without them it knows those that no other part does. */
@@ -114,26 +114,26 @@ function partsOf([word]: readonly string[]): readonly Part[] {
  * nothing that it does not run.
  */
 export async function buildProgram(
-  world: CliContext,
+  context: CliContext,
   run: Run,
   asked: readonly string[] = EVERYTHING,
 ): Promise<Command> {
   const program = new Command('limb-bridge')
     .description(INTRODUCTION)
-    .version(world.version, '-V, --version', 'the version')
+    .version(context.version, '-V, --version', 'the version')
     .helpCommand('help [command]', 'show the help of one command')
     .addHelpText('after', FIRST_STEPS)
     .exitOverride()
     .configureOutput({
-      writeOut: (text) => world.io.stdout.write(text),
-      writeErr: (text) => world.io.stderr.write(text),
+      writeOut: (text) => context.io.stdout.write(text),
+      writeErr: (text) => context.io.stderr.write(text),
       getOutHasColors: () => false,
       getErrHasColors: () => false,
     })
-  await addParts(program, partsOf(asked), world, run, asked)
+  await addParts(program, partsOf(asked), context, run, asked)
   const known = asked[0] === undefined || program.commands.some((command) => command.name() === asked[0])
   // A word that nobody knows: the message names the one that is nearest of all.
-  if (!known) await addParts(program, PARTS, world, run, EVERYTHING)
+  if (!known) await addParts(program, PARTS, context, run, EVERYTHING)
   showForms(program)
   return program
 }
@@ -141,12 +141,12 @@ export async function buildProgram(
 async function addParts(
   program: Command,
   parts: readonly Part[],
-  world: CliContext,
+  context: CliContext,
   run: Run,
   asked: readonly string[],
 ): Promise<void> {
   const added = await Promise.all(parts.map((part) => part.load()))
-  for (const add of added) add(program, world, run, asked)
+  for (const add of added) add(program, context, run, asked)
 }
 
 /** Each command shows its form after what it is told wrong: `usage: limb-bridge pairing permit [options] <seconds>`. */
@@ -176,7 +176,7 @@ function formOf(command: Command): string {
   return `usage: ${command.createHelp().commandUsage(command)}`
 }
 
-function addServeCommand(program: Command, world: CliContext, run: Run): void {
+function addServeCommand(program: Command, context: CliContext, run: Run): void {
   const command = program
     .command('serve')
     .summary('Run the bridge.')
@@ -190,7 +190,7 @@ function addServeCommand(program: Command, world: CliContext, run: Run): void {
   command.action(
     run(() => {
       const { config, acceptOlder } = command.opts<{ config?: string; acceptOlder?: true }>()
-      return world.serve({
+      return context.serve({
         ...(config === undefined ? {} : { configFile: config }),
         ...(acceptOlder && { acceptOlder }),
       })
@@ -198,16 +198,16 @@ function addServeCommand(program: Command, world: CliContext, run: Run): void {
   )
 }
 
-function failure(world: CliContext, error: unknown, running: Command): number {
+function failure(context: CliContext, error: unknown, running: Command): number {
   // Commander has said it already, or was asked for help or the version.
   if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage
   const lines = messageOf(error)
     .split('\n')
     .map((line) => escapeText(line))
-  print(world.io.stderr, `limb-bridge: ${lines.join('\n')}`)
-  if (!(error instanceof SoftFailure)) new Output(world, running.opts<FormatOptions>()).failure(error)
-  if (error instanceof WrongArgument) print(world.io.stderr, formOf(running))
+  print(context.io.stderr, `limb-bridge: ${lines.join('\n')}`)
+  if (!(error instanceof SoftFailure)) new Output(context, running.opts<FormatOptions>()).failure(error)
+  if (error instanceof WrongArgument) print(context.io.stderr, formOf(running))
   if (error instanceof CliError) return error.exitCode
-  if (error instanceof Error && error.stack) print(world.io.stderr, error.stack)
+  if (error instanceof Error && error.stack) print(context.io.stderr, error.stack)
   return EXIT.internal
 }

@@ -571,14 +571,14 @@ test('of several candidates with the key of a provisioned limb the newest is the
 })
 
 test('a full disk keeps no bridge from starting that was killed while a call was under way', async () => {
-  const { world, clock, broken, ask, invoke } = await startWithArm()
+  const { context, clock, broken, ask, invoke } = await startWithArm()
   void invoke({})
   await settled()
   clock.advance(10)
   await settled()
   expect(await ask('invocation/list', { state: 'running' })).toMatchObject({ data: { items: [{}] } })
   broken.commits = true
-  const next = new Core(world)
+  const next = new Core(context)
   onTestFinished(() => next.stop())
   await next.load()
   next.ready()

@@ -42,7 +42,7 @@ export async function start(wrap = (database: Database): Database => database) {
   const events: string[] = []
   const cleared = vi.fn()
   const forgotten = vi.fn()
-  const world: BridgeContext = {
+  const context: BridgeContext = {
     clock,
     running: new RunningClock(clock),
     log,
@@ -82,7 +82,7 @@ export async function start(wrap = (database: Database): Database => database) {
     },
     health: () => ({ ready: true, reasons: [], warnings: [], uplinks: [] }),
   }
-  const core = new Core(world)
+  const core = new Core(context)
   await core.load()
   core.ready()
   onTestFinished(() => core.stop())
@@ -101,5 +101,5 @@ export async function start(wrap = (database: Database): Database => database) {
     await core.message(session, address, Buffer.from(JSON.stringify(args)))
     return answers.at(-1)?.body
   }
-  return { world, core, clock, log, broken, held, ask, events, cleared, forgotten }
+  return { context, core, clock, log, broken, held, ask, events, cleared, forgotten }
 }

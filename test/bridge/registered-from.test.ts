@@ -12,7 +12,7 @@ const ENDPOINT = 'http://robot.example:8080/'
 /** The core with a provisioned limb that has registered from its address. */
 async function registered(more: object) {
   const started = await start()
-  const { core, ask, world } = started
+  const { core, ask, context } = started
   await ask('node/provision', { nodeId: 'r1', apiKey: keyOf('r1') })
   const limb: Session = {
     identity: { kind: 'limb', nodeId: 'r1' },
@@ -32,18 +32,21 @@ async function registered(more: object) {
       Buffer.from(JSON.stringify(registration)),
     )
   await register(limb)
-  const stored = async () => (await world.store.read((tx) => tx.node('r1')))?.registeredFrom
+  const stored = async () => (await context.store.read((tx) => tx.node('r1')))?.registeredFrom
   return { ...started, limb, register, stored }
 }
 
 const PROBED = { endpointUrl: ENDPOINT, invoke: 'http', presence: { mode: 'probe' } }
 
 test('a limb that is probed is asked at the address that it registered from before the restart', async () => {
-  const { core, world } = await registered(PROBED)
+  const { core, context } = await registered(PROBED)
   await core.stop()
   const probe = vi.fn(() => () => {})
   const client = { probe, invoke: vi.fn() } as unknown as InvokeOverHttp['client']
-  const next = new Core({ ...world, invokeOverHttp: { master: Buffer.alloc(32), client } as InvokeOverHttp })
+  const next = new Core({
+    ...context,
+    invokeOverHttp: { master: Buffer.alloc(32), client } as InvokeOverHttp,
+  })
   await next.load()
   next.ready()
   await vi.waitFor(() => expect(probe).toHaveBeenCalled())

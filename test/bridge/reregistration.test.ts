@@ -128,8 +128,8 @@ test('waits behind an earlier registration that is on its way to the store', asy
 })
 
 test('tells a key that was rotated meanwhile, on the same connection and on a new one', async () => {
-  const { cam, connect, good, world, works } = await startFleet()
-  Object.assign(world, { invokeOverHttp: { master: Buffer.alloc(32, 1) } })
+  const { cam, connect, good, context, works } = await startFleet()
+  Object.assign(context, { invokeOverHttp: { master: Buffer.alloc(32, 1) } })
   expect(await works(() => cam.register())).toBe(0)
   const { apiKey } = await good('node/rotate-key', { nodeId: 'cam1' })
   expect(await cam.register()).toMatchObject({ apiKey })
@@ -142,9 +142,9 @@ test('tells a key that was rotated meanwhile, on the same connection and on a ne
 })
 
 test('a sign-in that began before the rotation does not hide its key', async () => {
-  const { connect, good, world, held } = await startFleet()
-  Object.assign(world, { invokeOverHttp: { master: Buffer.alloc(32, 1) } })
-  const { store } = world
+  const { connect, good, context, held } = await startFleet()
+  Object.assign(context, { invokeOverHttp: { master: Buffer.alloc(32, 1) } })
+  const { store } = context
   const read = Promise.withResolvers<void>()
   const { read: plain } = store
   // The row was read, and its reader is told late, as over a network.
@@ -183,8 +183,8 @@ test('shows what an operator has changed: names are the operator’s, intervals 
 })
 
 test('of a limb that is invoked over HTTP always carries its secret', async () => {
-  const { cam, world } = await startFleet()
-  Object.assign(world, { invokeOverHttp: { master: Buffer.alloc(32, 1) } })
+  const { cam, context } = await startFleet()
+  Object.assign(context, { invokeOverHttp: { master: Buffer.alloc(32, 1) } })
   const http = { invoke: 'http', endpointUrl: 'http://192.0.2.7/' }
   const first = await cam.register(http)
   expect(first).toMatchObject({ invokeSecret: expect.any(String) })

@@ -273,7 +273,7 @@ registerHooks({ load(url, context, next) { console.error('loads', url); return n
       throw new Error('nothing is run here')
     }
     const { stdin, stdout, stderr } = process
-    const world = {
+    const context = {
       io: { stdin, stdout, stderr, env: {}, onInterrupt: () => () => {} },
       clock: systemClock,
       configuration: { load: never },
@@ -283,7 +283,7 @@ registerHooks({ load(url, context, next) { console.error('loads', url); return n
       checkDevice: never,
     }
     const built = async (...asked: string[]) => {
-      const { commands } = await buildProgram(world, () => never, asked)
+      const { commands } = await buildProgram(context, () => never, asked)
       return commands.flatMap((command) => [command, ...command.commands]).map((command) => command.name())
     }
     expect(await built('node', 'get')).toEqual(['node', 'get'])

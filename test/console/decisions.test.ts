@@ -5,29 +5,29 @@ import { needs } from '../support/needs.ts'
 import { patience } from '../support/patience.ts'
 import {
   axe,
-  type ConsoleWorld,
+  type ConsoleFleet,
   picture,
   SIZES,
   type Size,
   startBrowser,
-  startWorld,
+  startFleet,
   widerThanScreen,
-} from './world.ts'
+} from './fleet.ts'
 
 /** What an operator decides about devices, and a first start: in a real browser, at a desk and on a phone. */
 
 needs('chromium')
 
 let browser: Browser
-let world: ConsoleWorld & AsyncDisposable
+let fleet: ConsoleFleet & AsyncDisposable
 
 beforeAll(async () => {
   browser = await startBrowser()
-  world = await startWorld(browser)
+  fleet = await startFleet(browser)
 }, patience(60_000))
 afterAll(async () => {
   await browser?.close()
-  await world?.[Symbol.asyncDispose]()
+  await fleet?.[Symbol.asyncDispose]()
 })
 
 /** Looks at one page at both sizes; it stays at that of a phone. */
@@ -49,7 +49,7 @@ const registration = (displayName: string, commands = ['arm.stop'], authLevel = 
 
 /** Connects with a key of its own and asks to be paired. */
 async function claim(nodeId: string, key: string, displayName: string): Promise<[TestClient, code: string]> {
-  const device = await world.app.device(nodeId, key)
+  const device = await fleet.app.device(nodeId, key)
   await device.subscribe(`limb/node/${nodeId}/pairing`)
   await device.publish(`limb/node/${nodeId}/register`, registration(displayName))
   const { json } = await device.next(`limb/node/${nodeId}/pairing`)
@@ -62,12 +62,12 @@ describe('an operator', () => {
   it(
     'sets the area and a policy of many limbs at once, revokes them after a question, and is told which failed',
     async () => {
-      const { admin } = world
+      const { admin } = fleet
       const names = ['press1', 'press2', 'press3']
       await admin.do('admin', 'node/import', {
         nodes: names.map((nodeId) => ({ nodeId, displayName: `Press ${nodeId}`, platform: 'test' })),
       })
-      await using signedIn = await world.open('boss')
+      await using signedIn = await fleet.open('boss')
       const { page, go, problems } = signedIn
       await go('#/limbs?q=press')
       const rows = page.locator('.virtual-rows .row')
@@ -117,12 +117,12 @@ describe('an operator', () => {
   it(
     'chooses many limbs on a phone too, and a tap beside the box opens none',
     async () => {
-      const { admin } = world
+      const { admin } = fleet
       const names = ['thumb1', 'thumb2', 'thumb3']
       await admin.do('admin', 'node/import', {
         nodes: names.map((nodeId) => ({ nodeId, displayName: `Thumb ${nodeId}`, platform: 'test' })),
       })
-      await using signedIn = await world.open('boss', 'phone')
+      await using signedIn = await fleet.open('boss', 'phone')
       const { page, go, problems } = signedIn
       await go('#/limbs?q=thumb')
       const rows = page.locator('.virtual-rows .row')
@@ -156,12 +156,12 @@ describe('an operator', () => {
   it(
     'replaces a device by another that asks for its name: the name and the policies stay, the old key ends',
     async () => {
-      const { app, admin } = world
+      const { app, admin } = fleet
       const old = await app.limb('gate1', registration('Gate'))
       await admin.do('admin', 'node/rename', { nodeId: 'gate1', displayName: 'Gate of the yard' })
       const policy = { principal: 'agent', nodeId: 'gate1', capability: 'arm', level: 'denied' }
       await admin.do('admin', 'policy/set', policy)
-      await using signedIn = await world.open('boss')
+      await using signedIn = await fleet.open('boss')
       const { page, go, problems } = signedIn
       await go('#/limb/gate1?tab=settings')
       const replace = page.locator('.card', {
@@ -196,9 +196,9 @@ describe('an operator', () => {
   it(
     'sees what a limb wants more than it has, lets it have that with a stricter level, and refuses it another time',
     async () => {
-      const { app, admin } = world
+      const { app, admin } = fleet
       const limb = await app.limb('lift1', registration('Lift'))
-      await using signedIn = await world.open('boss')
+      await using signedIn = await fleet.open('boss')
       const { page, go, problems } = signedIn
       await go('#/pairing')
       const more = {
@@ -248,7 +248,7 @@ describe('an operator', () => {
   it(
     'sees two devices that claim one name side by side, and lets in the one with the right code',
     async () => {
-      await using signedIn = await world.open('boss')
+      await using signedIn = await fleet.open('boss')
       const { page, go, problems } = signedIn
       await go('#/pairing')
       const [right, code] = await claim('crane1', 'the-key-of-the-right-crane-1', 'Crane')
@@ -279,11 +279,11 @@ describe('the link of a first start', () => {
   it(
     'takes a password twice, leads to the first device, and works once',
     async () => {
-      const { app } = world
+      const { app } = fleet
       const secret = app.bridge.firstStartSecret
-      await using blank = await world.blank()
+      await using blank = await fleet.blank()
       const { page, problems } = blank
-      await page.goto(`${world.url}#/first-start/${secret}`)
+      await page.goto(`${fleet.url}#/first-start/${secret}`)
       await page.reload()
       const first = page.getByLabel('New password')
       const again = page.getByLabel('The same again')
@@ -314,8 +314,8 @@ describe('the link of a first start', () => {
       await admin.end()
       expect(problems).toEqual([])
 
-      await using late = await world.blank()
-      await late.page.goto(`${world.url}#/first-start/${secret}`)
+      await using late = await fleet.blank()
+      await late.page.goto(`${fleet.url}#/first-start/${secret}`)
       await late.page.reload()
       await late.page.getByLabel('New password').fill('a-password-of-somebody-else')
       await late.page.getByLabel('The same again').fill('a-password-of-somebody-else')

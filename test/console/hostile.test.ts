@@ -2,22 +2,22 @@ import type { Browser } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { needs } from '../support/needs.ts'
 import { patience } from '../support/patience.ts'
-import { type ConsoleWorld, passwordOf, signIn, startBrowser, startWorld } from './world.ts'
+import { type ConsoleFleet, passwordOf, signIn, startBrowser, startFleet } from './fleet.ts'
 
 /** What others can do to a console, and what a role may not do in it. */
 
 needs('chromium')
 
 let browser: Browser
-let world: ConsoleWorld & AsyncDisposable
+let fleet: ConsoleFleet & AsyncDisposable
 
 beforeAll(async () => {
   browser = await startBrowser()
-  world = await startWorld(browser)
+  fleet = await startFleet(browser)
 }, patience(90_000))
 afterAll(async () => {
   await browser?.close()
-  await world?.[Symbol.asyncDispose]()
+  await fleet?.[Symbol.asyncDispose]()
 })
 
 const MARK = '<img src=x onerror=window.ran=1><script>window.ran=2</script>'
@@ -38,7 +38,7 @@ describe('a hostile text', () => {
   it(
     'runs nothing, wherever a device or a principal can write one',
     async () => {
-      const { app, admin } = world
+      const { app, admin } = fleet
       const registration = {
         displayName: MARK.slice(0, 100),
         platform: '<b onmouseover=window.ran=4>x</b>',
@@ -111,7 +111,7 @@ describe('a hostile text', () => {
         displayName: `x${MARK.slice(0, 90)}`,
       })
 
-      await using signedIn = await world.open('boss')
+      await using signedIn = await fleet.open('boss')
       const { page, go } = signedIn
       for (const hash of [...PAGES, ...OF_LIMB.map((tab) => `#/limb/evil${tab}`), '#/audit', '#/system']) {
         await go(hash)
@@ -149,7 +149,7 @@ describe('an address', () => {
   it(
     'that nobody made shows a page with a heading, breaks nothing, and leaves the others as they are',
     async () => {
-      await using signedIn = await world.open('boss')
+      await using signedIn = await fleet.open('boss')
       const { page, go, problems } = signedIn
       for (const hash of ODD) {
         await go(hash)
@@ -185,9 +185,9 @@ describe('a role', () => {
   it(
     'of a viewer has nothing to press on any page',
     async () => {
-      await world.release('lamp1')
-      await world.release('door1')
-      await using signedIn = await world.open('wall')
+      await fleet.release('lamp1')
+      await fleet.release('door1')
+      await using signedIn = await fleet.open('wall')
       const { page, go } = signedIn
       for (const hash of [
         ...PAGES,
@@ -214,9 +214,9 @@ describe('a stolen token', () => {
   it(
     'opens a console until it is removed, and then that console is signed out',
     async () => {
-      const { admin } = world
+      const { admin } = fleet
       const { token, tokenId } = await admin.do('admin', 'token/add', { name: 'stolen', principal: 'wall' })
-      await using thief = await world.blank()
+      await using thief = await fleet.blank()
       await thief.page.getByLabel('Password or token').fill(token)
       await thief.page.getByRole('button', { name: 'Sign in' }).click()
       await thief.page.waitForSelector('.frame main h1')
@@ -231,7 +231,7 @@ describe('a stolen token', () => {
   it(
     'opens a console without a name where the HTTP API is off, which can load a backup too',
     async () => {
-      await using own = await startWorld(browser, { http: { enabled: true, port: 0, api: false } })
+      await using own = await startFleet(browser, { http: { enabled: true, port: 0, api: false } })
       const { token } = await own.admin.do('admin', 'token/add', { name: 'phone', principal: 'boss' })
       await own.admin.do('admin', 'backup/create', {})
       await using signedIn = await own.blank()
@@ -257,7 +257,7 @@ describe('a stolen token', () => {
   it(
     'is what a browser keeps, and never a password',
     async () => {
-      await using signedIn = await world.open('boss')
+      await using signedIn = await fleet.open('boss')
       const kept = () =>
         signedIn.page.locator('html').evaluate(() => JSON.stringify([sessionStorage, localStorage]))
       await expect.poll(kept, { timeout: patience(15_000) }).toContain('lbt_')
@@ -271,13 +271,13 @@ describe('a page of another origin', () => {
   it(
     'can neither ask, nor connect, nor show the console in a frame',
     async () => {
-      await using signedIn = await world.open('boss')
+      await using signedIn = await fleet.open('boss')
       const { context } = signedIn
       const page = await context.newPage()
       await page.route('http://evil.example/**', (route) =>
         route.fulfill({
           contentType: 'text/html',
-          body: `<h1>evil</h1><iframe src="${world.url}"></iframe>`,
+          body: `<h1>evil</h1><iframe src="${fleet.url}"></iframe>`,
         }),
       )
       await page.goto('http://evil.example/')
@@ -292,7 +292,7 @@ describe('a page of another origin', () => {
           socket.onerror = () => resolve('refused')
         })
         return { asked, connected }
-      }, world.url)
+      }, fleet.url)
       expect(outcome).toEqual({ asked: 'refused', connected: 'refused' })
       const frame = page.frames()[1]
       expect(await frame?.locator('form').count()).toBe(0)
@@ -305,10 +305,10 @@ describe('a bridge that ends', () => {
   it(
     'is said on every open page, and each recovers when it is back',
     async () => {
-      await using first = await world.open('boss')
-      await using second = await world.open('wall', 'phone')
+      await using first = await fleet.open('boss')
+      await using second = await fleet.open('wall', 'phone')
       await first.go('#/limbs')
-      const { app } = world
+      const { app } = fleet
       const port = app.bridge.http?.port ?? 0
       await app.restart({ http: { enabled: true, port } })
       // It may be back before a page has said so.
@@ -324,7 +324,7 @@ describe('a bridge that ends', () => {
   it(
     'leaves what was seen, with the time of it',
     async () => {
-      const own = await startWorld(browser)
+      const own = await startFleet(browser)
       await using signedIn = await own.open('boss')
       await own[Symbol.asyncDispose]()
       await signedIn.page.getByText('The connection to the bridge is lost').waitFor()
@@ -338,7 +338,7 @@ describe('a wrong password', () => {
   it(
     'is refused with a sentence',
     async () => {
-      await using blank = await world.blank()
+      await using blank = await fleet.blank()
       const { page } = blank
       await page.getByLabel('Name').fill('boss')
       await page.getByLabel('Password or token').fill('not-the-password')

@@ -11,7 +11,7 @@ import { connectControl } from '../support/control-client.ts'
 import { needs } from '../support/needs.ts'
 import { patience } from '../support/patience.ts'
 import { cpuMs, rssBytes } from '../support/process-usage.ts'
-import { passwordOf, SIZES, signIn, startBrowser } from './world.ts'
+import { passwordOf, SIZES, signIn, startBrowser } from './fleet.ts'
 
 /**
  * Fifty consoles of one bridge, which runs as a process: some in a real browser, the rest as sessions that sign in with a

@@ -5,33 +5,33 @@ import { patience } from '../support/patience.ts'
 import {
   axe,
   brokenWords,
-  type ConsoleWorld,
+  type ConsoleFleet,
   lightnessOf,
   picture,
   type Size,
   startBrowser,
-  startWorld,
+  startFleet,
   widerThanScreen,
-} from './world.ts'
+} from './fleet.ts'
 
 /** The main job of each page, in a real browser against a real bridge, at a desk and on a phone. */
 
 needs('chromium')
 
 let browser: Browser
-let world: ConsoleWorld & AsyncDisposable
+let fleet: ConsoleFleet & AsyncDisposable
 
 beforeAll(async () => {
   browser = await startBrowser()
-  world = await startWorld(browser)
-  await world.release('lamp1')
-  await world.release('door1')
-  await world.release('cam1')
-  await world.release('thermo1')
+  fleet = await startFleet(browser)
+  await fleet.release('lamp1')
+  await fleet.release('door1')
+  await fleet.release('cam1')
+  await fleet.release('thermo1')
 }, patience(90_000))
 afterAll(async () => {
   await browser?.close()
-  await world?.[Symbol.asyncDispose]()
+  await fleet?.[Symbol.asyncDispose]()
 })
 
 const PAGES = [
@@ -57,7 +57,7 @@ describe.each(['desk', 'phone'] as Size[])('at the size of a %s', (size) => {
   it(
     'axe finds nothing on any page, nothing is wider than the screen, and no error is logged',
     async () => {
-      await using signedIn = await world.open('boss', size)
+      await using signedIn = await fleet.open('boss', size)
       const { page, go, problems } = signedIn
       for (const [name, hash] of PAGES) {
         await go(hash)
@@ -76,7 +76,7 @@ describe.each(['desk', 'phone'] as Size[])('at the size of a %s', (size) => {
   it(
     'axe finds nothing on any page in the dark, and each is drawn dark',
     async () => {
-      await using signedIn = await world.open('boss', size)
+      await using signedIn = await fleet.open('boss', size)
       const { page, go } = signedIn
       await page.emulateMedia({ colorScheme: 'dark' })
       for (const [name, hash] of PAGES) {
@@ -94,10 +94,10 @@ describe.each(['desk', 'phone'] as Size[])('at the size of a %s', (size) => {
   it(
     'Settings rename a limb, show a new key once, and ask before they revoke',
     async () => {
-      await using signedIn = await world.open('boss', size)
+      await using signedIn = await fleet.open('boss', size)
       const { page, go, problems } = signedIn
       const nodeId = size === 'desk' ? 'cam4' : 'cam5'
-      const device = await world.app.limb(nodeId)
+      const device = await fleet.app.limb(nodeId)
       await go(`#/limb/${nodeId}?tab=settings`)
       const tab = page.locator('.tabs [aria-current]')
       expect(
@@ -116,11 +116,11 @@ describe.each(['desk', 'phone'] as Size[])('at the size of a %s', (size) => {
       expect(await dialog.innerText()).toContain('Revoke Eye of the shed?')
       await page.keyboard.press('Escape')
       await dialog.waitFor({ state: 'detached' })
-      expect((await world.admin.ask('admin', 'node/get', { nodeId })).ok).toBe(true)
+      expect((await fleet.admin.ask('admin', 'node/get', { nodeId })).ok).toBe(true)
       await page.getByRole('button', { name: 'Revoke' }).click()
       await dialog.getByRole('button', { name: 'Revoke' }).click()
       await page.waitForURL(/#\/limbs/)
-      expect((await world.admin.ask('admin', 'node/get', { nodeId })).error.code).toBe('not_found')
+      expect((await fleet.admin.ask('admin', 'node/get', { nodeId })).error.code).toBe('not_found')
       device.mqtt.end(true)
       expect(problems).toEqual([])
     },
@@ -130,11 +130,11 @@ describe.each(['desk', 'phone'] as Size[])('at the size of a %s', (size) => {
   it(
     'Pairing shows a request within a second, wants the last letters of its code, and lets it in',
     async () => {
-      await using signedIn = await world.open('boss', size)
+      await using signedIn = await fleet.open('boss', size)
       const { page, go } = signedIn
       const nodeId = size === 'desk' ? 'cam2' : 'cam3'
       await go('#/pairing')
-      const code = await world.release(nodeId, false)
+      const code = await fleet.release(nodeId, false)
       const card = page.locator('.card.request', { hasText: nodeId })
       // From when the device has its code.
       await card.waitFor({ timeout: patience(3000) })
@@ -153,12 +153,12 @@ describe.each(['desk', 'phone'] as Size[])('at the size of a %s', (size) => {
       expect(await axe(page)).toEqual([])
       await approve.click()
       await page.locator('.steps .done', { hasText: 'first heartbeat' }).waitFor()
-      expect(await world.admin.do('admin', 'node/get', { nodeId })).toMatchObject({
+      expect(await fleet.admin.do('admin', 'node/get', { nodeId })).toMatchObject({
         displayName: 'Eye of the yard',
         description: { area: 'Yard' },
       })
       await expect.poll(() => page.title()).toBe('Limb Bridge')
-      await world.admin.do('admin', 'node/revoke', { nodeId })
+      await fleet.admin.do('admin', 'node/revoke', { nodeId })
     },
     patience(60_000),
   )
@@ -166,7 +166,7 @@ describe.each(['desk', 'phone'] as Size[])('at the size of a %s', (size) => {
   it(
     'Limbs filters and sorts in the URL, over a reload',
     async () => {
-      await using signedIn = await world.open('boss', size)
+      await using signedIn = await fleet.open('boss', size)
       const { page, go } = signedIn
       await go('#/limbs')
       await page.getByLabel('Search').fill('lamp desk')
@@ -185,7 +185,7 @@ describe.each(['desk', 'phone'] as Size[])('at the size of a %s', (size) => {
   it(
     'A limb has controls made from its description, runs a command, and shows a picture',
     async () => {
-      await using signedIn = await world.open('boss', size)
+      await using signedIn = await fleet.open('boss', size)
       const { page, go } = signedIn
       await go('#/limb/lamp1')
       const values = page.locator('.card', { has: page.getByRole('heading', { name: 'Values' }) })
@@ -217,7 +217,7 @@ describe.each(['desk', 'phone'] as Size[])('at the size of a %s', (size) => {
   it(
     'Today tells a viewer after a reload what happened last, from what it may see',
     async () => {
-      await using signedIn = await world.open('wall', size)
+      await using signedIn = await fleet.open('wall', size)
       const { page } = signedIn
       await page.reload()
       const last = page.locator('.card', { has: page.getByRole('heading', { name: 'What happened last' }) })
@@ -231,11 +231,11 @@ describe.each(['desk', 'phone'] as Size[])('at the size of a %s', (size) => {
   it(
     'Approvals shows who asks and what for, and what is decided is gone everywhere',
     async () => {
-      await using first = await world.open('boss', size)
-      await using second = await world.open('boss', 'desk')
+      await using first = await fleet.open('boss', size)
+      await using second = await fleet.open('boss', 'desk')
       await first.go('#/approvals')
       await second.go('#/approvals')
-      const agent = await world.app.principal('agent', 'agent-has-a-long-password')
+      const agent = await fleet.app.principal('agent', 'agent-has-a-long-password')
       const opened = agent.ask('agent', 'invoke', {
         nodeId: 'door1',
         command: 'lock.open',
@@ -275,10 +275,10 @@ describe('the console', () => {
   it(
     'always allows a command of an agent on a limb with an entry that it shows before',
     async () => {
-      await using signedIn = await world.open('boss', 'phone')
+      await using signedIn = await fleet.open('boss', 'phone')
       const { page, go } = signedIn
       await go('#/approvals')
-      const agent = await world.app.principal('agent', 'agent-has-a-long-password')
+      const agent = await fleet.app.principal('agent', 'agent-has-a-long-password')
       const args = { nodeId: 'door1', command: 'lock.open', params: { seconds: 14 } }
       const opened = agent.ask('agent', 'invoke', args)
       await page.getByRole('button', { name: 'Always allow this' }).click()
@@ -288,7 +288,7 @@ describe('the console', () => {
       await dialog.getByRole('button', { name: 'Add it and allow' }).click()
       expect(await opened).toMatchObject({ ok: true })
       expect(await agent.ask('agent', 'invoke', args)).toMatchObject({ ok: true })
-      await world.admin.do('admin', 'policy/delete', {
+      await fleet.admin.do('admin', 'policy/delete', {
         principal: 'agent',
         nodeId: 'door1',
         capability: 'lock',
@@ -301,7 +301,7 @@ describe('the console', () => {
   it(
     'sets a policy with one press and says what decides',
     async () => {
-      await using signedIn = await world.open('boss')
+      await using signedIn = await fleet.open('boss')
       const { page, go } = signedIn
       await go('#/limb/door1?tab=policy')
       await page.getByRole('combobox', { name: 'Principal' }).fill('agent')
@@ -309,7 +309,7 @@ describe('the console', () => {
       await levels.getByRole('button', { name: 'denied' }).click()
       await page.locator('td', { hasText: 'the entry agent / door1 / lock' }).waitFor()
       expect(
-        await world.admin.do('admin', 'policy/explain', {
+        await fleet.admin.do('admin', 'policy/explain', {
           principal: 'agent',
           nodeId: 'door1',
           capability: 'lock',
@@ -317,7 +317,7 @@ describe('the console', () => {
       ).toMatchObject({ level: 'denied', decidedBy: 'policy' })
       await page.getByRole('button', { name: 'Delete' }).first().click()
       await expect
-        .poll(async () => (await world.admin.do('admin', 'policy/list', { nodeId: 'door1' })).items)
+        .poll(async () => (await fleet.admin.do('admin', 'policy/list', { nodeId: 'door1' })).items)
         .toEqual([])
     },
     patience(60_000),
@@ -326,14 +326,14 @@ describe('the console', () => {
   it(
     'adds a principal, tells its password once, makes a token, and removes both',
     async () => {
-      await using signedIn = await world.open('boss')
+      await using signedIn = await fleet.open('boss')
       const { page, go } = signedIn
       await go('#/access')
       const add = page.locator('.card', { has: page.getByRole('heading', { name: 'Add a principal' }) })
       await add.getByLabel('Name').fill('newcomer')
       await add.getByRole('button', { name: 'Add' }).click()
       const password = await page.getByRole('dialog').locator('code').innerText()
-      const newcomer = await world.app.principal('newcomer', password)
+      const newcomer = await fleet.app.principal('newcomer', password)
       await newcomer.end()
       await page.getByRole('button', { name: 'I have it' }).click()
       await page
@@ -360,7 +360,7 @@ describe('the console', () => {
   it(
     'verifies the audit log, filters it and saves it as a file',
     async () => {
-      await using signedIn = await world.open('boss')
+      await using signedIn = await fleet.open('boss')
       const { page, go } = signedIn
       await go('#/audit')
       await page.getByRole('button', { name: 'Verify the chain' }).click()
@@ -383,7 +383,7 @@ describe('the console', () => {
   it(
     'speaks German, and stays in it',
     async () => {
-      await using signedIn = await world.open('boss')
+      await using signedIn = await fleet.open('boss')
       const { page } = signedIn
       await page.getByRole('button', { name: 'Deutsch' }).click()
       await page.getByRole('heading', { name: 'Heute' }).waitFor()
@@ -397,12 +397,12 @@ describe('the console', () => {
   it(
     'opens the pairing window as a switch, and takes back who came in by it',
     async () => {
-      await using signedIn = await world.open('boss')
+      await using signedIn = await fleet.open('boss')
       const { page, go } = signedIn
       await go('#/pairing')
       await page.getByRole('switch', { name: 'Let new devices in' }).click()
       await page.getByRole('timer').waitFor()
-      const lamp = await world.app.device('guest1', 'a-key-of-a-guest-that-is-long')
+      const lamp = await fleet.app.device('guest1', 'a-key-of-a-guest-that-is-long')
       await lamp.publish('limb/node/guest1/register', {
         displayName: 'Guest',
         platform: 'demo',

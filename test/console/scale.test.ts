@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { TestClient } from '../support/client.ts'
 import { needs } from '../support/needs.ts'
 import { patience } from '../support/patience.ts'
-import { type ConsoleWorld, startBrowser, startWorld } from './world.ts'
+import { type ConsoleFleet, startBrowser, startFleet } from './fleet.ts'
 
 /** Ten thousand limbs, a thousand changes in a second: in a real browser. Figures are printed. */
 
@@ -15,12 +15,12 @@ const key = (index: number) => `key-of-limb-${index}-which-is-long-enough`
 const nodeId = (index: number) => `limb${String(index).padStart(5, '0')}`
 
 let browser: Browser
-let world: ConsoleWorld & AsyncDisposable
+let fleet: ConsoleFleet & AsyncDisposable
 const senders: TestClient[] = []
 
 beforeAll(async () => {
   browser = await startBrowser()
-  world = await startWorld(browser, { presence: { maxChangesPerSecond: 1000 } })
+  fleet = await startFleet(browser, { presence: { maxChangesPerSecond: 1000 } })
   for (let from = 0; from < LIMBS; from += 2500) {
     const nodes = Array.from({ length: 2500 }, (_, index) => ({
       nodeId: nodeId(from + index),
@@ -28,20 +28,20 @@ beforeAll(async () => {
       platform: 'scale',
       apiKey: key(from + index),
     }))
-    await world.admin.do('admin', 'node/import', { nodes })
+    await fleet.admin.do('admin', 'node/import', { nodes })
   }
 }, patience(120_000))
 afterAll(async () => {
   for (const sender of senders) sender.mqtt.end(true)
   await browser?.close()
-  await world?.[Symbol.asyncDispose]()
+  await fleet?.[Symbol.asyncDispose]()
 })
 
 describe('a console of ten thousand limbs', () => {
   it(
     'can be used within two seconds of a reload',
     async () => {
-      await using signedIn = await world.open('boss')
+      await using signedIn = await fleet.open('boss')
       const { page, go } = signedIn
       await go('#/limbs')
       await page.getByText('10,000 limbs').waitFor()
@@ -65,8 +65,8 @@ describe('a console of ten thousand limbs', () => {
     'draws on while a thousand of them change in a second',
     async () => {
       for (let index = 0; index < SENDERS; index++)
-        senders.push(await world.app.device(nodeId(index), key(index)))
-      await using signedIn = await world.open('boss')
+        senders.push(await fleet.app.device(nodeId(index), key(index)))
+      await using signedIn = await fleet.open('boss')
       const { page, go } = signedIn
       await go('#/limbs')
       await page.getByText('10,000 limbs').waitFor()

@@ -18,7 +18,7 @@ import { launchBridge, startBridge } from '../support/bridge-process.ts'
 import { connect } from '../support/client.ts'
 import { run } from '../support/command.ts'
 import { patience } from '../support/patience.ts'
-import { adminOf, limbOf, provision, readiness, running, temporaryFolder } from './world.ts'
+import { adminOf, limbOf, provision, readiness, running, temporaryFolder } from './fixture.ts'
 
 const MAIN = resolve(import.meta.dirname, '../../src/main.ts')
 

@@ -11,7 +11,7 @@ import {
   running,
   temporaryFolder,
   until,
-} from './world.ts'
+} from './fixture.ts'
 
 /** So few that a test reaches them, and enough for a bridge at rest. */
 const LIMIT = 64

@@ -13,7 +13,7 @@ import {
   running,
   temporaryFolder,
   until,
-} from './world.ts'
+} from './fixture.ts'
 
 fileMounts()
 

@@ -12,7 +12,7 @@ import {
   register,
   running,
   temporaryFolder,
-} from './world.ts'
+} from './fixture.ts'
 
 fileMounts()
 

@@ -15,7 +15,7 @@ import {
   running,
   temporaryFolder,
   until,
-} from './world.ts'
+} from './fixture.ts'
 
 const LOST = /was removed or moved while the bridge runs/
 

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import { patience } from '../support/patience.ts'
-import { adminOf, limbOf, linesOf, provision, running, temporaryFolder } from './world.ts'
+import { adminOf, limbOf, linesOf, provision, running, temporaryFolder } from './fixture.ts'
 
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms))
 

@@ -234,7 +234,7 @@ limb.start()`
   it('in Chromium pairs, answers and comes back with its key', async (context) => {
     installed(context)
     skipWithout(context, 'chromium')
-    const { startBrowser } = await import('../console/world.ts')
+    const { startBrowser } = await import('../console/fleet.ts')
     const browser = await startBrowser()
     try {
       const ours = await browser.newContext()

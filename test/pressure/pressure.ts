@@ -61,7 +61,7 @@ async function silentServer(): Promise<Server> {
   return server
 }
 
-interface World {
+interface Fleet {
   readonly bridge: BridgeProcess
   readonly control: ControlClient
   readonly passwords: { readonly viewer: string; readonly agent: string }
@@ -83,19 +83,19 @@ export async function underPressure(
       env: { LIMB_ADMIN_PASSWORD: ADMIN },
       wrapper: ['sh', '-c', 'echo $$ > "$0"; exec "$@"', group.members],
     })
-  const world = await prepare(await start())
-  const { bridge } = world
+  const fleet = await prepare(await start())
+  const { bridge } = fleet
   const limb = await healthyLimb(bridge)
   const restMiB = rssMiB(bridge.pid)
   const target: Target = {
     mqtt: bridge.mqtt.port,
     http: bridge.http?.port ?? 0,
     seconds,
-    ...world.passwords,
+    ...fleet.passwords,
     limbKey: KEYS[LIMB],
   }
   let over = false
-  const probe = verbsUntil(world.control, () => over)
+  const probe = verbsUntil(fleet.control, () => over)
   const peak = rssUntil(bridge.pid, () => over)
   const { stdout } = await promisify(execFile)(process.execPath, [
     join(import.meta.dirname, 'attack.ts'),
@@ -107,10 +107,10 @@ export async function underPressure(
   const latencies = await probe
   const peakMiB = await peak
   const lives = bridge.child.exitCode === null && bridge.child.signalCode === null
-  const limbStayed = lives && limb.client.alive && (await statusOf(world.control)) === 'online'
+  const limbStayed = lives && limb.client.alive && (await statusOf(fleet.control)) === 'online'
   const afterMiB = lives ? await memoryBack(bridge.pid, restMiB) : 0
   limb.stop()
-  world.control.client.cut()
+  fleet.control.client.cut()
   await bridge.kill()
   const again = await start().catch(() => undefined)
   const restarted = again !== undefined
@@ -132,7 +132,7 @@ export async function underPressure(
   }
 }
 
-async function prepare(bridge: BridgeProcess): Promise<World> {
+async function prepare(bridge: BridgeProcess): Promise<Fleet> {
   const control = await connectControl(bridge.control)
   const add = async (name: string, role: string) =>
     String((await control.do('principal/add', { name, role })).password)

@@ -10,13 +10,13 @@ import type { Policies } from './policies.ts'
  * that.
  */
 export class LeaseRights {
-  readonly #world: BridgeContext
+  readonly #context: BridgeContext
   readonly #registry: Registry
   readonly #policies: Policies
   readonly #leases: Leases
 
-  constructor(world: BridgeContext, parts: { registry: Registry; policies: Policies; leases: Leases }) {
-    this.#world = world
+  constructor(context: BridgeContext, parts: { registry: Registry; policies: Policies; leases: Leases }) {
+    this.#context = context
     this.#registry = parts.registry
     this.#policies = parts.policies
     this.#leases = parts.leases
@@ -39,7 +39,7 @@ export class LeaseRights {
         const { level } = await this.decide(principal, nodeId, capability)
         if (!mayLease(level)) this.#leases.end(lease, 'not_allowed')
       } catch (error) {
-        this.#world.log.error({ nodeId, error: messageOf(error) }, 'a lease was not looked at')
+        this.#context.log.error({ nodeId, error: messageOf(error) }, 'a lease was not looked at')
       }
     }
   }

@@ -36,7 +36,7 @@ interface Pending {
 
 /** The book of leases, its timer, and its rows in the audit log. A restart ends every lease; fences go on rising. */
 export class Leases {
-  readonly #world: BridgeContext
+  readonly #context: BridgeContext
   readonly #announcer: Announcer
   readonly #book: LeaseBook
   readonly #pending = new Map<Waiter, Pending>()
@@ -45,11 +45,11 @@ export class Leases {
   readonly #timer: DeadlineTimer
   #stopped: Refusal | undefined
 
-  constructor(world: BridgeContext, announcer: Announcer) {
-    this.#world = world
+  constructor(context: BridgeContext, announcer: Announcer) {
+    this.#context = context
     this.#announcer = announcer
-    this.#book = new LeaseBook(world.settings.lease)
-    this.#timer = new DeadlineTimer({ clock: world.clock, ring: () => this.#ring() })
+    this.#book = new LeaseBook(context.settings.lease)
+    this.#timer = new DeadlineTimer({ clock: context.clock, ring: () => this.#ring() })
   }
 
   /**
@@ -75,12 +75,12 @@ export class Leases {
       case 'queue_full':
         throw new Refusal(
           'too_many_requests',
-          `${this.#world.settings.lease.maxQueued} wait for ${what(taken.lease)} already; try again later`,
+          `${this.#context.settings.lease.maxQueued} wait for ${what(taken.lease)} already; try again later`,
         )
       case 'too_many':
         throw new Refusal(
           'too_many_requests',
-          `${wish.principal} has ${this.#world.settings.lease.maxPerPrincipal} leases and places in queues; release some`,
+          `${wish.principal} has ${this.#context.settings.lease.maxPerPrincipal} leases and places in queues; release some`,
         )
       case 'queued': {
         const { waiter } = taken
@@ -192,7 +192,7 @@ export class Leases {
 
   show(lease: Lease): ShownLease {
     const { wish } = lease
-    const { clock } = this.#world
+    const { clock } = this.#context
     return {
       leaseId: wish.leaseId,
       nodeId: wish.nodeId,
@@ -215,13 +215,13 @@ export class Leases {
    * its holder could be heard.
    */
   #now(): MonotonicMs {
-    const now = this.#world.clock.monotonicMs()
+    const now = this.#context.clock.monotonicMs()
     if (this.#book.next <= now && !this.#timer.inGrace()) this.#apply(this.#book.expire(now))
     return now
   }
 
   #endsAt(lease: Lease, wall: number): number {
-    return Math.round(wall + lease.deadline - this.#world.clock.monotonicMs())
+    return Math.round(wall + lease.deadline - this.#context.clock.monotonicMs())
   }
 
   #apply(changes: readonly LeaseChange[]): void {
@@ -233,7 +233,7 @@ export class Leases {
   }
 
   #ended(lease: Lease, why: LeaseEndReason): void {
-    this.#world.counters.count('leases', why)
+    this.#context.counters.count('leases', why)
     if (lease.wish.single) return
     const { leaseId, nodeId, capability, principal } = lease.wish
     if (why !== 'released' && why !== 'not_stored') void this.#audit('lease.ended', lease, 'bridge', why)
@@ -268,14 +268,14 @@ export class Leases {
 
   /** Records a new lease and gives it its fence, in one transaction. A lease that cannot be recorded is none. */
   #granted(lease: Lease): Promise<HeldLease> {
-    const { store, counters } = this.#world
+    const { store, counters } = this.#context
     const { leaseId, nodeId, capability, principal, single } = lease.wish
     counters.count('leases', 'granted')
     const stored = store
       .transact(async (tx) => {
         const fence = await tx.nextFence()
         await tx.audit(
-          audit(this.#world, 'lease.granted', {
+          audit(this.#context, 'lease.granted', {
             actor: principal,
             nodeId,
             outcome: 'granted',
@@ -290,7 +290,7 @@ export class Leases {
         if (!single && this.isHeld(lease)) this.#announcer.event('lease_granted', { lease: this.show(lease) })
         return fence
       })
-    stored.catch(() => this.#apply(this.#book.end(lease, 'not_stored', this.#world.clock.monotonicMs())))
+    stored.catch(() => this.#apply(this.#book.end(lease, 'not_stored', this.#context.clock.monotonicMs())))
     this.#stored.set(lease, stored)
     return this.#confirmed(lease)
   }
@@ -311,11 +311,11 @@ export class Leases {
   }
 
   #audit(kind: AuditKind, lease: Lease, actor: string, outcome: string): Promise<void> {
-    const { store, log } = this.#world
+    const { store, log } = this.#context
     const { leaseId, nodeId, capability, principal } = lease.wish
     const stored = store.transact((tx) =>
       tx.audit(
-        audit(this.#world, kind, {
+        audit(this.#context, kind, {
           actor,
           nodeId,
           outcome,
@@ -331,7 +331,7 @@ export class Leases {
 
   #leased(lease: Lease): Refusal {
     const { nodeId, capability, principal, single } = lease.wish
-    const until = iso(this.#busyUntil(lease, this.#world.clock.wallMs()))
+    const until = iso(this.#busyUntil(lease, this.#context.clock.wallMs()))
     const what = !this.#isOnlyUsed(lease)
       ? `${principal} holds ${capability} of ${nodeId}${single ? ' for an invocation' : ''}`
       : `an invocation of ${principal} still runs on ${capability} of ${nodeId}, though its lease has ended,`
@@ -349,12 +349,12 @@ export class Leases {
   /** Wall time. A lease that has ended keeps the thing as long as its invocations run. */
   #busyUntil(lease: Lease, wall: number): number {
     if (!this.#isOnlyUsed(lease)) return this.#endsAt(lease, wall)
-    return Math.round(wall + lease.usedUntil - this.#world.clock.monotonicMs())
+    return Math.round(wall + lease.usedUntil - this.#context.clock.monotonicMs())
   }
 
   /** Its time is up, and what runs under it still keeps the thing; in the moment of its end nothing may run. */
   #isOnlyUsed(lease: Lease): boolean {
-    return !this.isHeld(lease) && lease.usedUntil > this.#world.clock.monotonicMs()
+    return !this.isHeld(lease) && lease.usedUntil > this.#context.clock.monotonicMs()
   }
 
   #ring(): number {

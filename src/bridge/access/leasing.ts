@@ -31,11 +31,11 @@ const NO_DECISION: ReadonlySet<string> = new Set(['internal', 'storage_unavailab
 
 /** Principals acquire, renew and release leases by name; those of a single invocation are none of theirs. */
 export class Leasing {
-  readonly #world: BridgeContext
+  readonly #context: BridgeContext
   readonly #parts: Parts
 
-  constructor(world: BridgeContext, parts: Parts) {
-    this.#world = world
+  constructor(context: BridgeContext, parts: Parts) {
+    this.#context = context
     this.#parts = parts
   }
 
@@ -67,7 +67,7 @@ export class Leasing {
   }
 
   #ttlMs(seconds: number | undefined): number {
-    return (seconds ?? this.#world.settings.lease.ttlSeconds) * 1000
+    return (seconds ?? this.#context.settings.lease.ttlSeconds) * 1000
   }
 
   async #take(wish: VerbArgs<'lease/acquire'>, caller: VerbCaller): Promise<Lease> {
@@ -132,9 +132,9 @@ export class Leasing {
   }
 
   #record(caller: VerbCaller, { nodeId, capability }: LeaseSubject, refusal: Refusal): void {
-    const { store, log } = this.#world
+    const { store, log } = this.#context
     const message = refusal.message.slice(0, LIMITS.reasonChars)
-    const refused = audit(this.#world, 'lease.refused', {
+    const refused = audit(this.#context, 'lease.refused', {
       actor: caller.name,
       nodeId,
       outcome: refusal.code,

@@ -35,27 +35,27 @@ export interface UsableCapability {
 
 /** Operators set and delete the entries of the policy, and ask what holds. */
 export class PolicyEntries {
-  readonly #world: BridgeContext
+  readonly #context: BridgeContext
   readonly #parts: Parts
 
-  constructor(world: BridgeContext, parts: Parts) {
-    this.#world = world
+  constructor(context: BridgeContext, parts: Parts) {
+    this.#context = context
     this.#parts = parts
   }
 
   page({ limit, after, principal, nodeId }: VerbArgs<'policy/list'>): Promise<Page<PolicyRecord>> {
-    return this.#world.store.read((tx) =>
+    return this.#context.store.read((tx) =>
       tx.policies({ principal, nodeId }, after ?? null, limit ?? LIMITS.listDefault),
     )
   }
 
   async set(args: VerbArgs<'policy/set'>, by: string): Promise<StoredPolicy> {
-    const { clock, store, log } = this.#world
+    const { clock, store, log } = this.#context
     const policy: PolicyRecord = { ...args, setAt: clock.wallMs(), setBy: by }
     await store.transact(async (tx) => {
       await tx.putPolicy(policy)
       await tx.audit(
-        audit(this.#world, 'policy.set', {
+        audit(this.#context, 'policy.set', {
           actor: by,
           nodeId: args.nodeId === '*' ? null : args.nodeId,
           outcome: args.level,
@@ -72,12 +72,12 @@ export class PolicyEntries {
 
   /** @throws Refusal `not_found` */
   async delete(args: VerbArgs<'policy/delete'>, by: string): Promise<void> {
-    const { store, log } = this.#world
+    const { store, log } = this.#context
     await store.transact(async (tx) => {
       const existed = await tx.deletePolicy(args.principal, args.nodeId, args.capability)
       if (!existed) throw new Refusal('not_found', 'there is no such policy; see policy/list')
       await tx.audit(
-        audit(this.#world, 'policy.deleted', {
+        audit(this.#context, 'policy.deleted', {
           actor: by,
           nodeId: args.nodeId === '*' ? null : args.nodeId,
           outcome: 'deleted',
@@ -134,7 +134,7 @@ export class PolicyEntries {
 
   /** Says what the operator may not know of the entry that was just stored. */
   async #remarks(policy: PolicyRecord): Promise<Omit<StoredPolicy, 'policy'>> {
-    const found = await this.#world.store.read((tx) => looserThan(tx, policy))
+    const found = await this.#context.store.read((tx) => looserThan(tx, policy))
     const warnings = [
       ...(found.beating.length > 0 ? [beatenText(policy, found.beating)] : []),
       ...(found.whole ? [] : ['not every entry was looked at; policy/explain says what holds']),
@@ -146,7 +146,7 @@ export class PolicyEntries {
   async #unknownNames({ principal, nodeId, capability }: PolicyRecord): Promise<string[]> {
     const { registry } = this.#parts
     const nobody =
-      principal !== '*' && (await this.#world.store.read((tx) => tx.principal(principal))) === null
+      principal !== '*' && (await this.#context.store.read((tx) => tx.principal(principal))) === null
     const limb = registry.get(nodeId)
     const [offered] = limb
       ? limb.record.capabilities.filter(({ cap }) => cap === capability)

@@ -42,7 +42,7 @@ interface Parts {
  */
 export class ForeignFirmware {
   readonly values: ForeignValues
-  readonly #world: BridgeContext
+  readonly #context: BridgeContext
   readonly #settings: AdapterSettings
   readonly #parts: Parts
   readonly #collected = new Map<Session, Collected>()
@@ -52,12 +52,12 @@ export class ForeignFirmware {
   readonly #throttle: LogThrottle
   #stopped = false
 
-  constructor(world: BridgeContext, parts: Parts) {
-    this.#world = world
-    this.#settings = world.settings.adapters
+  constructor(context: BridgeContext, parts: Parts) {
+    this.#context = context
+    this.#settings = context.settings.adapters
     this.#parts = parts
-    this.values = new ForeignValues(world)
-    this.#throttle = new LogThrottle(world.clock, LEFT_OUT)
+    this.values = new ForeignValues(context)
+    this.#throttle = new LogThrottle(context.clock, LEFT_OUT)
   }
 
   /** Takes a message about itself of a limb, or of a candidate. False: it is another message, or of somebody else. */
@@ -67,12 +67,12 @@ export class ForeignFirmware {
     if (place === undefined) return false
     const collected = this.#of(session, session.identity.nodeId)
     if (!collected.put(place, payload)) {
-      this.#world.counters.count('discovery_messages', 'no_room')
+      this.#context.counters.count('discovery_messages', 'no_room')
       this.#log(collected.nodeId, 'announces more of itself than is kept; the rest is not read')
       return true
     }
-    this.#world.counters.count('discovery_messages', 'taken')
-    collected.cancelFlush ??= this.#world.clock.after(COLLECT_MS, () => this.#flushSoon(collected))
+    this.#context.counters.count('discovery_messages', 'taken')
+    collected.cancelFlush ??= this.#context.clock.after(COLLECT_MS, () => this.#flushSoon(collected))
     return true
   }
 
@@ -145,7 +145,7 @@ export class ForeignFirmware {
       .then(() => this.#flush(collected))
       .catch((error: unknown) => {
         const { nodeId } = collected
-        this.#world.log.error(
+        this.#context.log.error(
           { nodeId, error: messageOf(error) },
           'what a limb announced could not be stored',
         )
@@ -160,7 +160,7 @@ export class ForeignFirmware {
       messages,
       seen,
       known: (id) => this.#parts.registry.get(id)?.record.adapter ?? undefined,
-      mayPublish: (topic) => this.#world.publisher.mayPublish(nodeId, topic),
+      mayPublish: (topic) => this.#context.publisher.mayPublish(nodeId, topic),
     })
     this.#logLeftOut(nodeId, read.leftOut)
     for (const record of read.records) {
@@ -228,7 +228,7 @@ export class ForeignFirmware {
   }
 
   #master(): Uint8Array {
-    return this.#world.invokeOverHttp?.master ?? NO_MASTER
+    return this.#context.invokeOverHttp?.master ?? NO_MASTER
   }
 
   /** Registers what is another thing than the last time, or than what is stored. */
@@ -241,7 +241,7 @@ export class ForeignFirmware {
   }
 
   async #answered(session: Session, work: () => Promise<void>): Promise<void> {
-    this.#world.counters.count('registrations')
+    this.#context.counters.count('registrations')
     try {
       await work()
     } catch (error) {
@@ -274,13 +274,16 @@ export class ForeignFirmware {
     const topics = [...this.values.topicsOf(nodeId)]
     if (topics.length === 0) return
     void this.#readKept(topics).catch((error: unknown) =>
-      this.#world.log.debug({ nodeId, error: messageOf(error) }, 'kept messages of a limb could not be read'),
+      this.#context.log.debug(
+        { nodeId, error: messageOf(error) },
+        'kept messages of a limb could not be read',
+      ),
     )
   }
 
   async #readKept(topics: readonly string[]): Promise<void> {
     for (const topic of topics) {
-      for await (const { payload } of this.#world.publisher.retained(topic)) {
+      for await (const { payload } of this.#context.publisher.retained(topic)) {
         if (this.#stopped) return
         this.values.heard(topic, payload)
       }
@@ -289,7 +292,7 @@ export class ForeignFirmware {
 
   #logLeftOut(nodeId: string, leftOut: ReadDevices['leftOut']): void {
     if (leftOut.length === 0) return
-    for (const _ of leftOut) this.#world.counters.count('discovery_messages', 'left_out')
+    for (const _ of leftOut) this.#context.counters.count('discovery_messages', 'left_out')
     const named = leftOut.slice(0, NAMED).map(({ key, why }) => `${escapeText(key)}: ${escapeText(why)}`)
     const more = leftOut.length > NAMED ? `, and ${leftOut.length - NAMED} more` : ''
     this.#log(nodeId, `announces what is left out: ${named.join('; ')}${more}`)
@@ -297,7 +300,7 @@ export class ForeignFirmware {
 
   #log(nodeId: string, what: string): void {
     this.#throttle.write(nodeId, (suppressed) =>
-      this.#world.log.warn({ nodeId, suppressed }, `${nodeId} ${what}`),
+      this.#context.log.warn({ nodeId, suppressed }, `${nodeId} ${what}`),
     )
   }
 }

@@ -37,12 +37,12 @@ interface WatchedTopic {
  * whoever reads limbs needs to know nothing of the firmware. There are as many topics as properties of such limbs.
  */
 export class ForeignValues {
-  readonly #world: Pick<BridgeContext, 'publisher' | 'topics'>
+  readonly #context: Pick<BridgeContext, 'publisher' | 'topics'>
   readonly #byTopic = new Map<string, WatchedTopic>()
   readonly #topicsOf = new Map<string, ReadonlySet<string>>()
 
-  constructor(world: Pick<BridgeContext, 'publisher' | 'topics'>) {
-    this.#world = world
+  constructor(context: Pick<BridgeContext, 'publisher' | 'topics'>) {
+    this.#context = context
   }
 
   /** Reads the topics of this limb from now on; `record` without an adapter, or null: not any more. */
@@ -110,8 +110,8 @@ export class ForeignValues {
   /** A text is published as it is, everything else as JSON. */
   #publish(nodeId: string, below: string, value: PropertyValue, retain: boolean): void {
     const payload = typeof value === 'object' ? encodeJson(value) : Buffer.from(String(value))
-    const topic = `${this.#world.topics.nodePrefix}${nodeId}/${below}`
-    this.#world.publisher.publish(topic, payload, { qos: 0, retain })
+    const topic = `${this.#context.topics.nodePrefix}${nodeId}/${below}`
+    this.#context.publisher.publish(topic, payload, { qos: 0, retain })
   }
 
   #forget(nodeId: string): void {

@@ -30,13 +30,13 @@ export class Control {
   readonly invocations: Invocations
   readonly rights: LeaseRights
   readonly #queued: QueuedInvocations
-  readonly #world: BridgeContext
+  readonly #context: BridgeContext
   readonly #results: Results
   readonly #retries: Retries
   readonly #adapter: AdapterTransport
 
   constructor(
-    world: BridgeContext,
+    context: BridgeContext,
     parts: {
       registry: Registry
       table: SessionTable
@@ -46,24 +46,24 @@ export class Control {
     },
   ) {
     const { registry, table, approvals, announcer } = parts
-    this.#world = world
+    this.#context = context
     this.#retries = parts.retries
-    this.policies = new Policies(world.store, world.settings.policy.floor)
-    this.leases = new Leases(world, announcer)
+    this.policies = new Policies(context.store, context.settings.policy.floor)
+    this.leases = new Leases(context, announcer)
     this.#adapter = new AdapterTransport(table)
-    this.rights = new LeaseRights(world, { registry, policies: this.policies, leases: this.leases })
-    const open = new OpenInvocations(world.settings.invocation)
+    this.rights = new LeaseRights(context, { registry, policies: this.policies, leases: this.leases })
+    const open = new OpenInvocations(context.settings.invocation)
     const targets = new TargetSelector({
       registry,
       policies: this.policies,
       leases: this.leases,
-      mqtt: new MqttTransport(world.topics, table),
+      mqtt: new MqttTransport(context.topics, table),
       adapter: this.#adapter,
-      http: world.invokeOverHttp ? new HttpTransport(world.invokeOverHttp, world, table) : noHttp,
+      http: context.invokeOverHttp ? new HttpTransport(context.invokeOverHttp, context, table) : noHttp,
       open,
     })
-    this.invocations = new Invocations(world, { open, targets, leases: this.leases, approvals, announcer })
-    this.#results = new Results(world, this.invocations)
+    this.invocations = new Invocations(context, { open, targets, leases: this.leases, approvals, announcer })
+    this.#results = new Results(context, this.invocations)
     this.#queued = new QueuedInvocations(this.invocations, targets)
     registry.onCapabilities = ({ record: { nodeId } }) => void this.look({ principal: '*', nodeId })
     registry.onAwake = ({ record: { nodeId } }) => this.limbIsThere(nodeId)
@@ -85,12 +85,12 @@ export class Control {
     const resumed = this.invocations.resume(underWay, await log.kept())
     const invocations = underWay.filter(({ invocationId }) => !resumed.has(invocationId))
     if (resumed.size > 0) {
-      this.#world.log.info({ resumed: resumed.size }, 'invocations go on waiting for their limbs')
+      this.#context.log.info({ resumed: resumed.size }, 'invocations go on waiting for their limbs')
     }
     if (invocations.length === 0) return
     await this.#retries.run('end the invocations that were under way when the bridge stopped', async () => {
       await log.interrupt(invocations)
-      this.#world.log.warn(
+      this.#context.log.warn(
         { interrupted: invocations.length },
         'invocations were under way when the bridge stopped; they have ended',
       )
@@ -162,7 +162,7 @@ export class Control {
 
   /** Deletes what may go: what is old by the running clock, and what is beyond a number. */
   async prune(): Promise<number> {
-    const { clock, running, store, settings } = this.#world
+    const { clock, running, store, settings } = this.#context
     const { invocationDays, maxInvocations, auditDays, attemptDays } = settings.retention
     const { maxAuditRows, maxActivityRows, maxAttemptRows } = settings.retention
     const now = running.now()

@@ -17,18 +17,18 @@ const UNREACHABLE = { quietMs: 10_000, lines: 3, maxKeys: 500, maxLines: 50 } as
 /** Sends to the endpoint that the limb registered last, signed with the limb's secret. */
 export class HttpTransport implements InvokeTransport {
   readonly #http: InvokeOverHttp
-  readonly #world: Pick<BridgeContext, 'store' | 'log'>
+  readonly #context: Pick<BridgeContext, 'store' | 'log'>
   readonly #throttle: LogThrottle
   readonly #table: SessionTable
 
   constructor(
     http: InvokeOverHttp,
-    world: Pick<BridgeContext, 'store' | 'log' | 'clock'>,
+    context: Pick<BridgeContext, 'store' | 'log' | 'clock'>,
     table: SessionTable,
   ) {
     this.#http = http
-    this.#world = world
-    this.#throttle = new LogThrottle(world.clock, UNREACHABLE)
+    this.#context = context
+    this.#throttle = new LogThrottle(context.clock, UNREACHABLE)
     this.#table = table
   }
 
@@ -70,12 +70,12 @@ export class HttpTransport implements InvokeTransport {
   }
 
   #log(nodeId: string, why: string): void {
-    this.#throttle.write(nodeId, (suppressed) => this.#world.log.warn({ nodeId, suppressed }, why))
+    this.#throttle.write(nodeId, (suppressed) => this.#context.log.warn({ nodeId, suppressed }, why))
   }
 
   async #request(limb: LiveLimb, invocation: Invocation): Promise<HttpInvocation> {
     const { nodeId } = limb.record
-    const keys = await this.#world.store.read((tx) => tx.nodeKeys(nodeId))
+    const keys = await this.#context.store.read((tx) => tx.nodeKeys(nodeId))
     const session = this.#table.limb(nodeId)
     if (!keys || (!session && !isProbed(limb))) throw notConnected(nodeId)
     // After the wait: the endpoint in use is always the one stored last.

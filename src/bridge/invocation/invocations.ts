@@ -49,7 +49,7 @@ export class Invocations {
   readonly open: OpenInvocations
   readonly log: InvocationLog
   readonly decisions: InvocationDecisions
-  readonly #world: BridgeContext
+  readonly #context: BridgeContext
   readonly #lines: PacedLog
   readonly #targets: TargetSelector
   readonly #announcer: Announcer
@@ -61,7 +61,7 @@ export class Invocations {
   #stopping: Refusal | undefined
 
   constructor(
-    world: BridgeContext,
+    context: BridgeContext,
     parts: {
       open: OpenInvocations
       targets: TargetSelector
@@ -70,23 +70,23 @@ export class Invocations {
       announcer: Announcer
     },
   ) {
-    this.#world = world
-    this.#lines = new PacedLog(world, LINES)
+    this.#context = context
+    this.#lines = new PacedLog(context, LINES)
     this.open = parts.open
-    this.log = new InvocationLog(world)
+    this.log = new InvocationLog(context)
     this.#keyed = new KeyedInvocations(this.log)
     this.#targets = parts.targets
     this.#announcer = parts.announcer
-    this.#deadlines = new Deadlines(world.clock, (invocation) => this.#waits.timeIsUp(invocation))
+    this.#deadlines = new Deadlines(context.clock, (invocation) => this.#waits.timeIsUp(invocation))
     const { approvals, announcer } = parts
-    this.decisions = new InvocationDecisions(world, {
+    this.decisions = new InvocationDecisions(context, {
       log: this.log,
       deadlines: this.#deadlines,
       approvals,
       announcer,
     })
-    this.#recorder = new InvocationRecorder(world, this.log, announcer)
-    this.#waits = new InvocationWaits(world, {
+    this.#recorder = new InvocationRecorder(context, this.log, announcer)
+    this.#waits = new InvocationWaits(context, {
       ...parts,
       decisions: this.decisions,
       recorder: this.#recorder,
@@ -144,7 +144,7 @@ export class Invocations {
   }
 
   #resumed(record: InvocationRecord, wish: InvocationWish, { endsAt }: OfflineWait): OpenInvocation {
-    const { clock, running } = this.#world
+    const { clock, running } = this.#context
     const now = { wallMs: record.createdAt, monotonicMs: clock.monotonicMs(), runningMs: running.now() }
     const caller = callerOfBefore(record.principal)
     const invocation: OpenInvocation = {
@@ -334,7 +334,7 @@ export class Invocations {
 
   /** The invocation, counted as one that is meant for its limb from the turn on in which the limb was picked. */
   #aim(wish: InvocationWish, caller: VerbCaller): OpenInvocation | Promise<OpenInvocation> {
-    const { clock, running } = this.#world
+    const { clock, running } = this.#context
     const { nodeId, capability = '' } = wish
     const open = (target: InvocationTarget) => {
       // Its key or its limb was looked for meanwhile.
@@ -396,11 +396,11 @@ export class Invocations {
 
   /** Returns the time that the caller gives, else that which the description of the command asks for. */
   #timeoutMs({ timeoutMs }: InvocationWish, described: CommandDescription | undefined): number {
-    return timeoutMs ?? (described?.timeoutSeconds ?? this.#world.settings.invocation.timeoutSeconds) * 1000
+    return timeoutMs ?? (described?.timeoutSeconds ?? this.#context.settings.invocation.timeoutSeconds) * 1000
   }
 
   async #dispatch(invocation: OpenInvocation, { limb, level }: AllowedTarget): Promise<InvokeAnswer> {
-    const { clock } = this.#world
+    const { clock } = this.#context
     if (level === 'gated' && !invocation.consent?.use(invocation.record)) {
       throw new Refusal('denied', 'the approval was for another invocation')
     }

@@ -19,17 +19,17 @@ export const KEY_MS = 86_400_000
  * lets through one turn's invocations at most.
  */
 export class InvocationLog {
-  readonly #world: BridgeContext
+  readonly #context: BridgeContext
   readonly #refused: RefusedRequests
   readonly #throttle: LogThrottle
   #trusted = true
   /** Rows of many invocations come with one promise. */
   #watching: { readonly stored: Promise<void>; begins: boolean } | undefined
 
-  constructor(world: BridgeContext) {
-    this.#world = world
-    this.#refused = new RefusedRequests(world)
-    this.#throttle = new LogThrottle(world.clock, DROPPED_ANSWERS)
+  constructor(context: BridgeContext) {
+    this.#context = context
+    this.#refused = new RefusedRequests(context)
+    this.#throttle = new LogThrottle(context.clock, DROPPED_ANSWERS)
   }
 
   /**
@@ -44,7 +44,7 @@ export class InvocationLog {
   ): Promise<void> | undefined {
     if (wait) return this.#watched(this.#onDisk(record, null, entry, kept), true)
     const recorded = this.#watched(
-      this.#world.store.recordInvocation(record, this.#entry(record, entry)),
+      this.#context.store.recordInvocation(record, this.#entry(record, entry)),
       true,
     )
     return this.#trusted ? undefined : recorded
@@ -58,7 +58,7 @@ export class InvocationLog {
     wait: boolean,
   ): Promise<void> | undefined {
     if (wait) return this.#watched(this.#onDisk(record, answer, entry), false).catch(() => {})
-    void this.#watched(this.#world.store.recordInvocation(record, this.#entry(record, entry)), false)
+    void this.#watched(this.#context.store.recordInvocation(record, this.#entry(record, entry)), false)
     return undefined
   }
 
@@ -82,19 +82,19 @@ export class InvocationLog {
    * stopped.
    */
   underWay(): Promise<readonly InvocationRecord[]> {
-    return this.#world.store.read((tx) => tx.openInvocations(MAX_UNDER_WAY))
+    return this.#context.store.read((tx) => tx.openInvocations(MAX_UNDER_WAY))
   }
 
   /** Reads what was stored of those that wait for their limb. */
   kept(): Promise<readonly OfflineWait[]> {
-    return this.#world.store.read((tx) => tx.offlineWaits(MAX_UNDER_WAY))
+    return this.#context.store.read((tx) => tx.offlineWaits(MAX_UNDER_WAY))
   }
 
   /** Ends them on record. After a failure it may be called again. @throws Refusal `storage_unavailable` */
   async interrupt(invocations: readonly InvocationRecord[]): Promise<void> {
     for (let i = 0; i < invocations.length; i += INTERRUPT_BATCH) {
       const batch = invocations.slice(i, i + INTERRUPT_BATCH)
-      await this.#world.store.transact(async (tx) => {
+      await this.#context.store.transact(async (tx) => {
         for (const { invocationId } of batch) await this.#interrupt(tx, invocationId)
       })
     }
@@ -108,7 +108,7 @@ export class InvocationLog {
     const next: InvocationRecord = {
       ...record,
       state: 'interrupted',
-      endedAt: this.#world.clock.wallMs(),
+      endedAt: this.#context.clock.wallMs(),
       error,
     }
     await tx.putInvocation(next)
@@ -130,7 +130,7 @@ export class InvocationLog {
     principal: string,
     key: string,
   ): Promise<{ record: InvocationRecord; answer: string | null } | null> {
-    const { running, store } = this.#world
+    const { running, store } = this.#context
     const found = await store.read(async (tx) => {
       const record = await tx.invocationByKey(principal, key)
       if (record === null) return null
@@ -148,7 +148,7 @@ export class InvocationLog {
    * of that limb that ended so, or has its late result already.
    */
   async late(nodeId: string, invocationId: string, success: boolean): Promise<InvocationRecord | null> {
-    const { clock, store } = this.#world
+    const { clock, store } = this.#context
     await store.settled()
     return store.transact(async (tx) => {
       const record = await tx.invocation(invocationId)
@@ -165,7 +165,7 @@ export class InvocationLog {
     const { invocationId, principal, capability, command, paramsHash, level } = record
     const { actor, kind, outcome } = entry
     const detail = { invocationId, principal, capability, command, paramsHash, level, ...entry.detail }
-    return audit(this.#world, kind, { actor, nodeId: record.nodeId, outcome, detail })
+    return audit(this.#context, kind, { actor, nodeId: record.nodeId, outcome, detail })
   }
 
   async #onDisk(
@@ -174,7 +174,7 @@ export class InvocationLog {
     entry: InvocationLogEntry,
     waits?: OfflineWait,
   ): Promise<void> {
-    const { store, settings } = this.#world
+    const { store, settings } = this.#context
     const { maxAnswerBytes: total, maxAnswerBytesPerPrincipal: perPrincipal } = settings.invocation
     const kept = answer !== null && record.idempotencyKey !== null ? JSON.stringify(answer) : null
     const dropped = await store.transact(async (tx) => {
@@ -188,7 +188,7 @@ export class InvocationLog {
 
   /** An answer that was kept for an idempotency key is not kept any more. */
   #dropped(principal: string): void {
-    const { counters, log } = this.#world
+    const { counters, log } = this.#context
     counters.count('answers_dropped')
     this.#throttle.write(principal, (suppressed) =>
       log.warn(
@@ -216,7 +216,7 @@ export class InvocationLog {
       },
       (error: unknown) => {
         if (this.#trusted) {
-          this.#world.log.error(
+          this.#context.log.error(
             { error: messageOf(error) },
             'invocations cannot be recorded; further ones wait until they can',
           )

@@ -24,12 +24,12 @@ const BEGUN = {
 
 /** Puts the steps of invocations on record, and publishes and counts their ends. */
 export class InvocationRecorder {
-  readonly #world: BridgeContext
+  readonly #context: BridgeContext
   readonly #log: InvocationLog
   readonly #announcer: Announcer
 
-  constructor(world: BridgeContext, log: InvocationLog, announcer: Announcer) {
-    this.#world = world
+  constructor(context: BridgeContext, log: InvocationLog, announcer: Announcer) {
+    this.#context = context
     this.#log = log
     this.#announcer = announcer
   }
@@ -75,8 +75,8 @@ export class InvocationRecorder {
 
   /** Keys are kept for a day, with their answers: one principal must not fill the disk with them. */
   async #checkKeys(principal: string): Promise<void> {
-    const { maxKeysPerPrincipal } = this.#world.settings.invocation
-    const kept = await this.#world.store.read((tx) => tx.countKeys(principal, maxKeysPerPrincipal))
+    const { maxKeysPerPrincipal } = this.#context.settings.invocation
+    const kept = await this.#context.store.read((tx) => tx.countKeys(principal, maxKeysPerPrincipal))
     if (kept < maxKeysPerPrincipal) return
     throw new Refusal(
       'too_many_requests',
@@ -92,8 +92,8 @@ export class InvocationRecorder {
     error: Refusal | null,
     leaveNothing: () => void,
   ): Promise<void> {
-    const { counters } = this.#world
-    const durationMs = durationOf(invocation, this.#world.clock.monotonicMs())
+    const { counters } = this.#context
+    const durationMs = durationOf(invocation, this.#context.clock.monotonicMs())
     // What an operator denied has ended in the transaction of that decision.
     const stored =
       invocation.record.endedAt === null
@@ -124,7 +124,7 @@ export class InvocationRecorder {
     const cancelled = state === 'cancelled' ? invocation.cancelled : undefined
     invocation.record = {
       ...moved(invocation.record, state, {
-        endedAt: this.#world.clock.wallMs(),
+        endedAt: this.#context.clock.wallMs(),
         error: error?.body() ?? null,
       }),
       ...(cancelled?.reason === undefined ? {} : { reason: cancelled.reason }),
@@ -150,7 +150,7 @@ export class InvocationRecorder {
     const nodeId = wish.nodeId ?? invocation?.record.nodeId ?? null
     const code = error instanceof Refusal ? error.code : 'internal'
     const { command, paramsHash, capability } = wish
-    this.#world.counters.count('invocations', 'refused')
+    this.#context.counters.count('invocations', 'refused')
     this.#log.refused(caller.name, nodeId, code, {
       command,
       paramsHash,
@@ -169,7 +169,7 @@ export class InvocationRecorder {
   /** Makes the refusal for the caller: always with the invocationId once there is a row. */
   refusalOf(error: unknown, invocation: OpenInvocation | undefined): Refusal {
     if (!(error instanceof Refusal)) {
-      this.#world.log.error(
+      this.#context.log.error(
         { error: messageOf(error), stack: (error as Error).stack },
         'an invocation failed',
       )

@@ -21,17 +21,17 @@ type Dropped = 'unknown' | 'invalid' | 'too_large'
 
 /** Takes what limbs answer on `result`: it is matched by invocation and node, or dropped, counted and logged. */
 export class Results {
-  readonly #world: BridgeContext
+  readonly #context: BridgeContext
   readonly #invocations: Invocations
   readonly #throttle: LogThrottle
 
   /** Results of each limb that are looked for on record now. */
   readonly #looking = new Counts()
 
-  constructor(world: BridgeContext, invocations: Invocations) {
-    this.#world = world
+  constructor(context: BridgeContext, invocations: Invocations) {
+    this.#context = context
     this.#invocations = invocations
-    this.#throttle = new LogThrottle(world.clock, PACE)
+    this.#throttle = new LogThrottle(context.clock, PACE)
   }
 
   stop(): void {
@@ -69,7 +69,7 @@ export class Results {
     this.#invocations
       .late(nodeId, invocationId, success)
       .catch((error: unknown) => {
-        this.#world.log.warn(
+        this.#context.log.warn(
           { nodeId, invocationId, error: messageOf(error) },
           'a late result is not on record',
         )
@@ -85,7 +85,7 @@ export class Results {
   }
 
   #drop(nodeId: string, why: Dropped, id: string | undefined, message: string): void {
-    const { counters, log } = this.#world
+    const { counters, log } = this.#context
     counters.count('results_dropped', why)
     this.#throttle.write(nodeId, (suppressed) =>
       log.warn({ nodeId, invocationId: id, why, suppressed }, `result of ${nodeId} dropped: ${message}`),

@@ -36,7 +36,7 @@ export interface InvocationWaitsParts {
 
 /** Waits for what an invocation lacks: its limb, a lease, an operator, the answer; each wait ends by itself. */
 export class InvocationWaits {
-  readonly #world: BridgeContext
+  readonly #context: BridgeContext
   readonly #open: OpenInvocations
   readonly #targets: TargetSelector
   readonly #leases: Leases
@@ -48,8 +48,8 @@ export class InvocationWaits {
   readonly #lines: PacedLog
   readonly #limbs: LimbWaits
 
-  constructor(world: BridgeContext, parts: InvocationWaitsParts) {
-    this.#world = world
+  constructor(context: BridgeContext, parts: InvocationWaitsParts) {
+    this.#context = context
     this.#open = parts.open
     this.#targets = parts.targets
     this.#leases = parts.leases
@@ -59,7 +59,7 @@ export class InvocationWaits {
     this.#recorder = parts.recorder
     this.#deadlines = parts.deadlines
     this.#lines = parts.lines
-    this.#limbs = new LimbWaits(world.settings.invocation, (nodeId) => parts.targets.takesNow(nodeId))
+    this.#limbs = new LimbWaits(context.settings.invocation, (nodeId) => parts.targets.takesNow(nodeId))
   }
 
   /** The number of those that wait for a limb that is away. */
@@ -92,7 +92,7 @@ export class InvocationWaits {
       (code === 'node_offline' && !this.#targets.takesNow(record.nodeId)) ||
       (code === 'too_many_requests' && this.#open.full(record.nodeId) !== undefined)
     const unsent = record.endedAt === null && !delivery?.sent && invocation.begun
-    const mayWait = wish.offlineWaitMs > 0 && this.#world.running.now() < invocation.awayUntil
+    const mayWait = wish.offlineWaitMs > 0 && this.#context.running.now() < invocation.awayUntil
     if (!passes || !unsent || !mayWait || cancelled) throw error
     // What was approved did not run: the approval holds on.
     if (record.decidedBy !== null) invocation.consent = new Consent(record, record.decidedBy)
@@ -101,7 +101,7 @@ export class InvocationWaits {
 
   /** Waits until the limb is there, and those that came first have gone. @throws Refusal when it does not come in time */
   async awaitLimb(invocation: OpenInvocation, why: Refusal | undefined): Promise<undefined> {
-    const { running } = this.#world
+    const { running } = this.#context
     const leftMs = invocation.awayUntil - running.now()
     if (leftMs <= 0) throw notBackInTime(invocation)
     const isResumed = invocation.kept && invocation.record.state !== 'running'
@@ -147,7 +147,7 @@ export class InvocationWaits {
   /** Takes the lease that it lacks, or waits for its turn. @throws Refusal */
   async awaitLease(invocation: OpenInvocation, capability: string): Promise<undefined> {
     const { nodeId, principal } = invocation.record
-    const waited = this.#world.clock.monotonicMs() - invocation.askedAt
+    const waited = this.#context.clock.monotonicMs() - invocation.askedAt
     const wish = {
       leaseId: newId('ls_'),
       nodeId,
@@ -193,7 +193,7 @@ export class InvocationWaits {
 
   /** Waits for an operator. What it asks is on disk before anybody is asked. */
   async awaitDecision(invocation: OpenInvocation): Promise<undefined> {
-    const { clock, settings } = this.#world
+    const { clock, settings } = this.#context
     this.#open.await()
     try {
       await this.#recorder.begin(invocation, 'waiting', true)
@@ -230,7 +230,7 @@ export class InvocationWaits {
 
   /** Ends the wait of an invocation whose deadline has come. */
   timeIsUp(invocation: OpenInvocation): void {
-    const { approvalSeconds } = this.#world.settings.invocation
+    const { approvalSeconds } = this.#context.settings.invocation
     if (invocation.isAway) {
       endFromOutside(invocation, { error: notBackInTime(invocation), state: 'expired' })
       return

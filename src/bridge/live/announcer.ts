@@ -18,7 +18,7 @@ const INFO_DELAY_MS = 200
  * commit, never before; `state` goes before `status`, so that who acts on a status finds its state there.
  */
 export class Announcer {
-  readonly #world: BridgeContext
+  readonly #context: BridgeContext
   readonly #registry: Registry
   readonly #pending: PendingPairingRequests
   readonly startedAt: WallMs
@@ -32,12 +32,12 @@ export class Announcer {
   /** Called with each event, when it is published. Total. */
   onEvent: <K extends EventKind>(kind: K, at: WallMs, fields: EventFields<K>) => void = () => {}
 
-  constructor(world: BridgeContext, registry: Registry, pending: PendingPairingRequests) {
-    this.#world = world
+  constructor(context: BridgeContext, registry: Registry, pending: PendingPairingRequests) {
+    this.#context = context
     this.#registry = registry
     this.#pending = pending
-    this.startedAt = world.clock.wallMs()
-    this.#requestPace = new RequestPace(world.clock, (id, withEvent) => this.#publishRequest(id, withEvent))
+    this.startedAt = context.clock.wallMs()
+    this.#requestPace = new RequestPace(context.clock, (id, withEvent) => this.#publishRequest(id, withEvent))
   }
 
   get bridgeStatus(): 'online' | 'offline' {
@@ -46,15 +46,15 @@ export class Announcer {
 
   setBridgeStatus(status: 'online' | 'offline'): void {
     this.#bridgeStatus = status
-    this.#retain(this.#world.topics.bridgeStatus, encodeWord(status))
+    this.#retain(this.#context.topics.bridgeStatus, encodeWord(status))
   }
 
   /** Status and state of a limb whose status changed. */
   status(limb: LiveLimb): void {
-    const { topics } = this.#world
+    const { topics } = this.#context
     this.state(limb)
     this.#retain(topics.node(limb.record.nodeId, 'status'), encodeWord(limb.status))
-    this.#world.counters.count('status_changes', limb.status)
+    this.#context.counters.count('status_changes', limb.status)
     this.event('node_status', {
       nodeId: limb.record.nodeId,
       status: limb.status,
@@ -64,24 +64,24 @@ export class Announcer {
   }
 
   state(limb: LiveLimb): void {
-    limb.statePublishedAt = this.#world.clock.monotonicMs()
+    limb.statePublishedAt = this.#context.clock.monotonicMs()
     limb.heardSinceState = false
     this.#retain(
-      this.#world.topics.node(limb.record.nodeId, 'state'),
-      encodeJson(stateOf(limb, this.#world.running.steady)),
+      this.#context.topics.node(limb.record.nodeId, 'state'),
+      encodeJson(stateOf(limb, this.#context.running.steady)),
     )
     this.onState(limb)
   }
 
   /** Announces that what the limb can do has changed. */
   description({ record }: LiveLimb): void {
-    const { topics } = this.#world
+    const { topics } = this.#context
     this.#retain(topics.node(record.nodeId, 'description'), encodeJson(shownDescription(record)))
   }
 
   /** A revoked node leaves nothing behind; its retained data is the caller's to clear. */
   nodeGone(nodeId: string): void {
-    const { topics } = this.#world
+    const { topics } = this.#context
     this.#retain(topics.node(nodeId, 'description'), NOTHING)
     this.#retain(topics.node(nodeId, 'state'), NOTHING)
     this.#retain(topics.node(nodeId, 'status'), NOTHING)
@@ -103,7 +103,7 @@ export class Announcer {
 
   requestGone(requestId: string): void {
     this.#requestPace.gone(requestId)
-    this.#retain(this.#world.topics.pairingRequest(requestId), NOTHING)
+    this.#retain(this.#context.topics.pairingRequest(requestId), NOTHING)
     this.infoChanged()
   }
 
@@ -112,22 +112,22 @@ export class Announcer {
     if (!record) return 0
     const request = this.#pending.show(record)
     const payload = encodeJson(request)
-    this.#retain(this.#world.topics.pairingRequest(requestId), payload)
+    this.#retain(this.#context.topics.pairingRequest(requestId), payload)
     if (withEvent) this.event('pairing_requested', { request })
     return payload.length * (withEvent ? 2 : 1)
   }
 
   /** A gated invocation waits for an operator. */
   approval(shown: PendingApproval): void {
-    this.#retain(this.#world.topics.approval(shown.invocationId), encodeJson(shown))
+    this.#retain(this.#context.topics.approval(shown.invocationId), encodeJson(shown))
   }
 
   approvalGone(invocationId: string): void {
-    this.#retain(this.#world.topics.approval(invocationId), NOTHING)
+    this.#retain(this.#context.topics.approval(invocationId), NOTHING)
   }
 
   event<K extends EventKind>(kind: K, fields: EventFields<K>): void {
-    this.#publishEvent(kind, this.#world.clock.wallMs(), fields)
+    this.#publishEvent(kind, this.#context.clock.wallMs(), fields)
   }
 
   /**
@@ -135,7 +135,7 @@ export class Announcer {
    * events keep their order among themselves.
    */
   eventSoon<K extends EventKind>(kind: K, fields: EventFields<K>): void {
-    const at = this.#world.clock.wallMs()
+    const at = this.#context.clock.wallMs()
     if (this.#soon.push(() => this.#publishEvent(kind, at, fields)) === 1)
       setImmediate(() => this.#publishSoon())
   }
@@ -145,14 +145,14 @@ export class Announcer {
   }
 
   #publishEvent<K extends EventKind>(kind: K, at: WallMs, fields: EventFields<K>): void {
-    const { topics, publisher } = this.#world
+    const { topics, publisher } = this.#context
     const payload = encodeJson({ kind, at: iso(at), ...fields })
     publisher.publish(topics.event(kind), payload, { qos: 0, retain: false })
     this.onEvent(kind, at, fields)
   }
 
   setWindow(window: PairingWindow | undefined): void {
-    const { clock } = this.#world
+    const { clock } = this.#context
     this.#window = window && {
       window,
       until: (clock.wallMs() + window.closesAt - clock.monotonicMs()) as WallMs,
@@ -163,7 +163,7 @@ export class Announcer {
   info(): BridgeInfo {
     const shown = this.#window
     return {
-      version: this.#world.settings.version,
+      version: this.#context.settings.version,
       protocol: 1,
       startedAt: iso(this.startedAt),
       nodes: {
@@ -184,9 +184,9 @@ export class Announcer {
   }
 
   infoChanged(): void {
-    this.#infoDue ??= this.#world.clock.after(INFO_DELAY_MS, () => {
+    this.#infoDue ??= this.#context.clock.after(INFO_DELAY_MS, () => {
       this.#infoDue = undefined
-      this.#retain(this.#world.topics.bridgeInfo, encodeJson(this.info()))
+      this.#retain(this.#context.topics.bridgeInfo, encodeJson(this.info()))
     })
   }
 
@@ -197,6 +197,6 @@ export class Announcer {
   }
 
   #retain(topic: string, payload: Uint8Array): void {
-    this.#world.publisher.publish(topic, payload, { qos: 1, retain: true })
+    this.#context.publisher.publish(topic, payload, { qos: 1, retain: true })
   }
 }

@@ -33,19 +33,19 @@ export interface RefusedRequest {
 
 /** Lines of the log and rows of the audit log for requests that were refused, at a pace that fills neither. */
 export class RefusedRequests {
-  readonly #world: BridgeContext
+  readonly #context: BridgeContext
   readonly #throttle: LogThrottle
   #hourEnds: MonotonicMs
   #rows = 0
 
-  constructor(world: BridgeContext) {
-    this.#world = world
-    this.#throttle = new LogThrottle(world.clock, PACE)
-    this.#hourEnds = plusMs(world.clock.monotonicMs(), HOUR_MS)
+  constructor(context: BridgeContext) {
+    this.#context = context
+    this.#throttle = new LogThrottle(context.clock, PACE)
+    this.#hourEnds = plusMs(context.clock.monotonicMs(), HOUR_MS)
   }
 
   record(refused: RefusedRequest): void {
-    this.#world.counters.count('requests_refused')
+    this.#context.counters.count('requests_refused')
     const key = this.#hasRoom() ? JSON.stringify([refused.principal, refused.what]) : SHARED
     this.#throttle.write(key, (suppressed) => this.#record(refused, suppressed))
   }
@@ -55,7 +55,7 @@ export class RefusedRequests {
   }
 
   #hasRoom(): boolean {
-    const now = this.#world.clock.monotonicMs()
+    const now = this.#context.clock.monotonicMs()
     if (now >= this.#hourEnds) {
       this.#hourEnds = plusMs(now, HOUR_MS)
       this.#rows = 0
@@ -65,13 +65,13 @@ export class RefusedRequests {
 
   /** Nobody waits for the row; a store that fails says so itself. */
   #record({ principal, line, row }: RefusedRequest, suppressed: number): void {
-    const { log, store } = this.#world
+    const { log, store } = this.#context
     this.#rows++
     const count = suppressed + 1
     if (line) log.warn({ principal, ...line.fields, ...(suppressed > 0 && { suppressed }) }, line.message)
     const detail = { ...row.detail, ...(count > 1 && { count }) }
     store
-      .recordInvocation(null, audit(this.#world, row.kind, { ...row, detail, actor: principal }))
+      .recordInvocation(null, audit(this.#context, row.kind, { ...row, detail, actor: principal }))
       .catch((error: unknown) => log.debug({ error: messageOf(error) }, 'a refusal is not in the audit log'))
   }
 }

@@ -97,11 +97,11 @@ export function approvedAnswer(
 
 /** Makes the secret with which a limb checks invocations over HTTP; null for one that does not ask for them. */
 export function invokeSecretOf(
-  world: BridgeContext,
+  context: BridgeContext,
   node: NodeRecord,
   key: KeyHash | null | undefined,
 ): string | null {
-  const { invokeOverHttp } = world
+  const { invokeOverHttp } = context
   if (!invokeOverHttp || node.invoke !== 'http' || !key) return null
   return deriveInvokeSecret(invokeOverHttp.master, node.nodeId, key)
 }

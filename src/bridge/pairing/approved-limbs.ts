@@ -35,22 +35,22 @@ export interface RotatedLimbKey {
 
 /** Approved limbs are renamed, get another key, and are revoked. */
 export class ApprovedLimbs {
-  readonly #world: BridgeContext
+  readonly #context: BridgeContext
   readonly #parts: Parts
 
-  constructor(world: BridgeContext, parts: Parts) {
-    this.#world = world
+  constructor(context: BridgeContext, parts: Parts) {
+    this.#context = context
     this.#parts = parts
   }
 
   async rename(nodeId: string, displayName: string, by: string): Promise<NodeRecord> {
-    const { store, clock } = this.#world
+    const { store, clock } = this.#context
     const { registry, presence, announcer } = this.#parts
     const node = await store.transact(async (tx) => {
       const before = await stored(tx, nodeId)
       const next: NodeRecord = { ...before, operatorName: displayName, updatedAt: clock.wallMs() }
       await tx.putNode(next)
-      await tx.audit(audit(this.#world, 'node.renamed', { actor: by, nodeId, detail: { displayName } }))
+      await tx.audit(audit(this.#context, 'node.renamed', { actor: by, nodeId, detail: { displayName } }))
       return next
     })
     const limb = registry.require(nodeId)
@@ -62,13 +62,13 @@ export class ApprovedLimbs {
 
   /** Resolves with the end of the refusal of its keys, on the running clock. */
   async revoke(nodeId: string, by: string): Promise<RunningMs> {
-    const { store, clock, log } = this.#world
+    const { store, clock, log } = this.#context
     const { registry, pending, table, presence, announcer, answers, retries, gone } = this.#parts
     const certificate = hashKey(certifiedKey(nodeId))
     const requests = await store.transact(async (tx) => {
       await stored(tx, nodeId)
       const now = clock.wallMs()
-      const until = this.#world.running.in(this.#world.settings.pairing.rejectedSeconds * 1000)
+      const until = this.#context.running.in(this.#context.settings.pairing.rejectedSeconds * 1000)
       const keys = await tx.nodeKeys(nodeId)
       for (const key of keys ? [keys.current, keys.next, certificate] : [])
         if (key) await tx.putRefusedKey({ nodeId, key, why: 'revoked', at: now, until })
@@ -78,17 +78,17 @@ export class ApprovedLimbs {
       const rest: PairingRequestRecord[] = []
       for (const claim of claims) {
         if (claim.kind === 'widen') {
-          await recordWithdrawn(this.#world, tx, claim, by)
+          await recordWithdrawn(this.#context, tx, claim, by)
           continue
         }
         const fresh: PairingRequestRecord = { ...claim, kind: 'new', revision: claim.revision + 1 }
         await tx.putRequest(fresh)
         rest.push(fresh)
       }
-      await tx.audit(audit(this.#world, 'node.revoked', { actor: by, nodeId, outcome: 'revoked' }))
+      await tx.audit(audit(this.#context, 'node.revoked', { actor: by, nodeId, outcome: 'revoked' }))
       return { until, gone: claims.filter((claim) => claim.kind === 'widen'), rest }
     })
-    this.#world.counters.count('pairing_decisions', 'revoked')
+    this.#context.counters.count('pairing_decisions', 'revoked')
     gone(nodeId)
     presence.remove(nodeId)
     for (const request of requests.gone) {
@@ -103,10 +103,10 @@ export class ApprovedLimbs {
     announcer.nodeGone(nodeId)
     // A limb of this name may be approved before the disk has room again: its data is not to be taken away.
     await retries.run(`remove the data of ${nodeId}`, async () => {
-      if (!registry.get(nodeId)) await this.#world.publisher.clearRetainedOf(nodeId)
+      if (!registry.get(nodeId)) await this.#context.publisher.clearRetainedOf(nodeId)
     })
     await retries.run(`forget the sessions of ${nodeId}`, async () => {
-      if (!registry.get(nodeId)) await this.#world.sessions.forget(nodeId)
+      if (!registry.get(nodeId)) await this.#context.sessions.forget(nodeId)
     })
     log.info({ nodeId, by }, `${nodeId} is revoked`)
     announcer.event('node_revoked', { nodeId, by })
@@ -115,9 +115,9 @@ export class ApprovedLimbs {
 
   /** The old key still works for a day, unless it ends at once (`immediate`). */
   async rotateKey(nodeId: string, immediate: boolean, by: string): Promise<RotatedLimbKey> {
-    const { store, topics, log } = this.#world
+    const { store, topics, log } = this.#context
     const { registry, pending, table, announcer, answers } = this.#parts
-    const master = this.#world.invokeOverHttp?.master
+    const master = this.#context.invokeOverHttp?.master
     const made = master && !immediate ? makeRotatedKey(master, nodeId) : undefined
     const apiKey = made?.key ?? newKey()
     const key = made?.hash ?? hashKey(apiKey)
@@ -126,7 +126,7 @@ export class ApprovedLimbs {
       const found = await stored(tx, nodeId)
       const keys = await tx.nodeKeys(nodeId)
       // The old key of a limb that is away lives until it was there to be told, if it can be told later.
-      const currentUntil = listens() || !made ? this.#world.running.in(OLD_KEY_MS) : null
+      const currentUntil = listens() || !made ? this.#context.running.in(OLD_KEY_MS) : null
       await tx.putNodeKeys(
         nodeId,
         immediate || !keys
@@ -134,7 +134,7 @@ export class ApprovedLimbs {
           : { current: keys.current, next: key, currentUntil },
       )
       await tx.audit(
-        audit(this.#world, 'node.key_rotated', {
+        audit(this.#context, 'node.key_rotated', {
           actor: by,
           nodeId,
           detail: { immediate },
@@ -151,7 +151,7 @@ export class ApprovedLimbs {
       live && !immediate && live.subscribedTo(topics.node(nodeId, 'pairing')) ? live : undefined
     if (receiver)
       answers.send(receiver, {
-        ...approvedAnswer(this.#world.settings, node, pending.wideningOf(nodeId)?.requestId),
+        ...approvedAnswer(this.#context.settings, node, pending.wideningOf(nodeId)?.requestId),
         apiKey,
       })
     const sent = receiver !== undefined

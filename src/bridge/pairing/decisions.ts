@@ -87,24 +87,24 @@ export interface RegistrationAttempt extends Reservation {
 
 /** Puts on record that a request was approved. */
 export async function recordApproved(
-  world: BridgeContext,
+  context: BridgeContext,
   tx: Tx,
   { requestId, nodeId, revision, kind }: PairingRequestRecord,
   by: string,
 ): Promise<void> {
   const about = { actor: by, nodeId, outcome: 'approved', detail: { requestId, revision, kind } }
-  await tx.audit(audit(world, 'pairing.approved', about))
+  await tx.audit(audit(context, 'pairing.approved', about))
 }
 
 /** Puts on record that nobody decided about a wish for more: its limb asks for it no more, or is no more the same. */
 export async function recordWithdrawn(
-  world: BridgeContext,
+  context: BridgeContext,
   tx: Tx,
   { requestId, nodeId }: PairingRequestRecord,
   by: string,
 ): Promise<void> {
   const about = { actor: by, nodeId, outcome: 'withdrawn', detail: { requestId } }
-  await tx.audit(audit(world, 'pairing.withdrawn', about))
+  await tx.audit(audit(context, 'pairing.withdrawn', about))
 }
 
 /**
@@ -112,15 +112,15 @@ export async function recordWithdrawn(
  * see, or the network: `Pairings` does that when the transaction is on disk.
  */
 export class PairingDecisions {
-  readonly #world: BridgeContext
+  readonly #context: BridgeContext
   readonly #changes: RegistrationRateLimit
 
   readonly #pending: PendingPairingRequests
 
-  constructor(world: BridgeContext, pending: PendingPairingRequests) {
-    this.#world = world
+  constructor(context: BridgeContext, pending: PendingPairingRequests) {
+    this.#context = context
     this.#pending = pending
-    this.#changes = new RegistrationRateLimit(world.clock)
+    this.#changes = new RegistrationRateLimit(context.clock)
   }
 
   /** Begins an attempt to register, before its transaction. */
@@ -156,12 +156,13 @@ export class PairingDecisions {
     registration: Registration,
   ): Promise<ClaimDecision> {
     attempt.begin()
-    const { clock, running, settings } = this.#world
+    const { clock, running, settings } = this.#context
     const now = clock.wallMs()
     const keys = await tx.nodeKeys(nodeId)
     if (keys && keyMatches(keys.current, key) && currentKeyHolds(keys, running.now())) {
       const node = await tx.node(nodeId)
-      if (node) return { kind: 'known', node, invokeSecret: invokeSecretOf(this.#world, node, keys.current) }
+      if (node)
+        return { kind: 'known', node, invokeSecret: invokeSecretOf(this.#context, node, keys.current) }
     }
     const refused = await tx.refusedKeys(nodeId, running.now())
     if (refused.some((entry) => keyMatches(entry.key, key))) return { kind: 'refused' }
@@ -169,11 +170,11 @@ export class PairingDecisions {
     const ofNode = await tx.requestsOfNode(nodeId)
     const mine = ofNode.find((request) => request.key !== null && keyMatches(request.key, key))
     const expiresAt = running.in(settings.pairing.pendingSeconds * 1000)
-    const context = { now, expiresAt, address: session.address }
+    const claimContext = { now, expiresAt, address: session.address }
     let request: PairingRequestRecord
     let isRow = !mine
     if (mine) {
-      request = renewClaim(mine, registration, keys ? 'replace' : 'new', context)
+      request = renewClaim(mine, registration, keys ? 'replace' : 'new', claimContext)
       if (request.revision !== mine.revision) {
         isRow = attempt.change.take(request.requestId)
         this.#checkBytes(registration, mine)
@@ -189,7 +190,7 @@ export class PairingDecisions {
         hash,
         pairingCode(nodeId, hash),
         keys !== null,
-        context,
+        claimContext,
       )
     }
     const conflict = inConflict(request, [...ofNode.filter((other) => other !== mine), request])
@@ -202,7 +203,7 @@ export class PairingDecisions {
     // What changes again and again has a row a minute: its revision says how often it changed.
     if (isRow) {
       await tx.audit(
-        audit(this.#world, 'pairing.requested', {
+        audit(this.#context, 'pairing.requested', {
           actor: session.address,
           nodeId,
           outcome: 'pending',
@@ -239,7 +240,7 @@ export class PairingDecisions {
     registration: Registration,
   ): Promise<Reregistered> {
     attempt.begin()
-    const { clock } = this.#world
+    const { clock } = this.#context
     const now = clock.wallMs()
     const node = await tx.node(nodeId)
     if (!node) throw new Refusal('not_found', 'this pairing has been revoked')
@@ -248,7 +249,7 @@ export class PairingDecisions {
       attempt.change.take(nodeId)
       await tx.putNode(next.node)
       await tx.audit(
-        audit(this.#world, 'node.updated', {
+        audit(this.#context, 'node.updated', {
           actor: nodeId,
           nodeId,
           detail: {
@@ -266,18 +267,18 @@ export class PairingDecisions {
     if (!widening && waiting) {
       await tx.deleteRequest(waiting.requestId)
       if (attempt.change.mayRecord(`withdrawn ${nodeId}`)) {
-        await recordWithdrawn(this.#world, tx, waiting, nodeId)
+        await recordWithdrawn(this.#context, tx, waiting, nodeId)
       }
     }
     const keys = await tx.nodeKeys(nodeId)
     const newKey = keys ? await this.#unsentKey(tx, session, nodeId, keys) : undefined
-    const invokeSecret = invokeSecretOf(this.#world, next.node, keys?.current)
+    const invokeSecret = invokeSecretOf(this.#context, next.node, keys?.current)
     return { ...next, widening, withdrawn: widening ? null : (waiting ?? null), newKey, invokeSecret }
   }
 
   /** The key of a rotation that the limb knows nothing of yet. From now on the old one has its day. */
   async #unsentKey(tx: Tx, session: Session, nodeId: string, keys: NodeKeys): Promise<string | undefined> {
-    const { invokeOverHttp, running, topics } = this.#world
+    const { invokeOverHttp, running, topics } = this.#context
     if (!keys.next || !invokeOverHttp) return undefined
     const key = rotatedKeyOf(invokeOverHttp.master, nodeId, keys.next)
     const canBeSent = session.subscribedTo(topics.node(nodeId, 'pairing'))
@@ -293,7 +294,7 @@ export class PairingDecisions {
     by: string,
     changes: ApprovalChanges = {},
   ): Promise<PairingApproved> {
-    const { clock } = this.#world
+    const { clock } = this.#context
     const now = clock.wallMs()
     const { nodeId } = request
     const existing = await tx.node(nodeId)
@@ -310,7 +311,12 @@ export class PairingDecisions {
     if (changes.levels && Object.keys(changes.levels).length > 0) {
       // The limb goes on to ask for what it was not given; it is not asked again each time it registers.
       const fingerprint = wideningFingerprint(request.registration)
-      await tx.putRefusedWidening({ nodeId, fingerprint, at: now, until: this.#world.running.in(LOWERED_MS) })
+      await tx.putRefusedWidening({
+        nodeId,
+        fingerprint,
+        at: now,
+        until: this.#context.running.in(LOWERED_MS),
+      })
     }
     if (request.key) await tx.putNodeKeys(nodeId, { current: request.key, next: null, currentUntil: null })
 
@@ -320,11 +326,11 @@ export class PairingDecisions {
     for (const loser of losers) await this.reject(tx, loser, by, 'other_approved')
     for (const other of withdrawn) {
       await tx.deleteRequest(other.requestId)
-      await recordWithdrawn(this.#world, tx, other, by)
+      await recordWithdrawn(this.#context, tx, other, by)
     }
-    await recordApproved(this.#world, tx, request, by)
+    await recordApproved(this.#context, tx, request, by)
     const key = request.key ?? (await tx.nodeKeys(nodeId))?.current
-    return { request, node, losers, withdrawn, invokeSecret: invokeSecretOf(this.#world, node, key) }
+    return { request, node, losers, withdrawn, invokeSecret: invokeSecretOf(this.#context, node, key) }
   }
 
   /** Resolves with the end of the refusal, on the running clock. */
@@ -334,7 +340,7 @@ export class PairingDecisions {
     by: string,
     why: 'rejected' | 'other_approved' = 'rejected',
   ): Promise<RunningMs> {
-    const { clock, running, settings } = this.#world
+    const { clock, running, settings } = this.#context
     const now = clock.wallMs()
     const { rejectedSeconds } = settings.pairing
     const seconds = why === 'rejected' ? rejectedSeconds : Math.min(rejectedSeconds, LOSER_SECONDS)
@@ -347,7 +353,7 @@ export class PairingDecisions {
       await tx.putRefusedWidening({ nodeId, fingerprint, at: now, until })
     }
     await tx.audit(
-      audit(this.#world, 'pairing.rejected', {
+      audit(this.#context, 'pairing.rejected', {
         actor: by,
         nodeId: request.nodeId,
         outcome: 'rejected',
@@ -366,15 +372,15 @@ export class PairingDecisions {
     waiting: PairingRequestRecord | undefined,
     now: number,
   ): Promise<PairingRequestRecord | null> {
-    const { running, settings } = this.#world
+    const { running, settings } = this.#context
     const refused = await tx.refusedWidening(nodeId, running.now())
     if (refused?.fingerprint === wideningFingerprint(registration)) return null
     const expiresAt = running.in(settings.pairing.pendingSeconds * 1000)
-    const context = { now, expiresAt, address: session.address }
+    const claimContext = { now, expiresAt, address: session.address }
     let request: PairingRequestRecord
     let isRow = false
     if (waiting) {
-      request = renewClaim(waiting, registration, 'widen', context)
+      request = renewClaim(waiting, registration, 'widen', claimContext)
       if (request.revision !== waiting.revision) {
         isRow = attempt.change.take(wideningKey(nodeId))
         this.#checkBytes(registration, waiting)
@@ -400,7 +406,7 @@ export class PairingDecisions {
     await tx.putRequest(request)
     if (isRow) {
       await tx.audit(
-        audit(this.#world, 'pairing.requested', {
+        audit(this.#context, 'pairing.requested', {
           actor: nodeId,
           nodeId,
           outcome: 'pending',
@@ -413,7 +419,7 @@ export class PairingDecisions {
 
   /** Checks the bytes of what grows, and of nothing else. */
   #checkBytes(registration: Registration, before?: PairingRequestRecord): void {
-    const { maxPendingBytes } = this.#world.settings.pairing
+    const { maxPendingBytes } = this.#context.settings.pairing
     const now = before === undefined ? 0 : registrationSize(before.registration)
     if (registrationSize(registration) <= now || this.#pending.bytes - now <= maxPendingBytes) return
     throw new Refusal(
@@ -423,7 +429,7 @@ export class PairingDecisions {
   }
 
   async #checkLimits(tx: Tx, address: string): Promise<void> {
-    const { maxPending, maxPendingPerAddress } = this.#world.settings.pairing
+    const { maxPending, maxPendingPerAddress } = this.#context.settings.pairing
     // A proxy on the same machine is one address for all devices behind it; the total holds for them too.
     const isShared = isLoopbackAddress(address)
     if (!isShared && (await tx.countRequestsFrom(address, maxPendingPerAddress)) >= maxPendingPerAddress) {

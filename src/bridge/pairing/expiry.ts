@@ -17,7 +17,7 @@ const EXPIRED = { quietMs: 60_000, lines: 50, maxKeys: 1, maxLines: 50 } as cons
 
 /** Ends the requests whose candidates gave no sign for too long; those of live candidates go on. */
 export class PairingRequestExpiry {
-  readonly #world: BridgeContext
+  readonly #context: BridgeContext
   readonly #pending: PendingPairingRequests
   readonly #table: SessionTable
   readonly #announcer: Announcer
@@ -28,21 +28,21 @@ export class PairingRequestExpiry {
   #stopped = false
 
   constructor(
-    world: BridgeContext,
+    context: BridgeContext,
     parts: { pending: PendingPairingRequests; table: SessionTable; announcer: Announcer },
     forget: (request: PairingRequestRecord) => void,
   ) {
-    this.#world = world
+    this.#context = context
     this.#pending = parts.pending
     this.#table = parts.table
     this.#announcer = parts.announcer
-    this.#expired = new PacedLog(world, EXPIRED)
+    this.#expired = new PacedLog(context, EXPIRED)
     this.#forget = forget
   }
 
   start(): void {
     if (this.#stopped) return
-    this.#cancel = this.#world.clock.after(LOOK_MS, () => {
+    this.#cancel = this.#context.clock.after(LOOK_MS, () => {
       this.start()
       void this.#look()
     })
@@ -58,18 +58,18 @@ export class PairingRequestExpiry {
     if (this.#looking) return
     this.#looking = true
     try {
-      const now = this.#world.running.now()
+      const now = this.#context.running.now()
       const due = [...this.#pending.values()].filter(({ expiresAt }) => expiresAt <= now)
       if (due.length > 0) await this.#end(due, now)
     } catch (error) {
-      this.#world.log.error({ error: messageOf(error) }, 'expiry of requests failed')
+      this.#context.log.error({ error: messageOf(error) }, 'expiry of requests failed')
     } finally {
       this.#looking = false
     }
   }
 
   async #end(due: readonly PairingRequestRecord[], now: RunningMs): Promise<void> {
-    const { store, log, counters } = this.#world
+    const { store, log, counters } = this.#context
     const ended = await store
       .transact((tx) => this.#endIn(tx, due, now))
       .catch((error: unknown) => {
@@ -88,7 +88,7 @@ export class PairingRequestExpiry {
 
   /** Ends those that are due on record, or renews them; returns which are alive and which are over. */
   async #endIn(tx: Tx, due: readonly PairingRequestRecord[], now: RunningMs) {
-    const expiresAt = now + this.#world.settings.pairing.pendingSeconds * 1000
+    const expiresAt = now + this.#context.settings.pairing.pendingSeconds * 1000
     const alive: PairingRequestRecord[] = []
     const over: PairingRequestRecord[] = []
     for (const { requestId } of due) {
@@ -104,7 +104,7 @@ export class PairingRequestExpiry {
       over.push(request)
       await tx.deleteRequest(requestId)
       await tx.audit(
-        audit(this.#world, 'pairing.expired', {
+        audit(this.#context, 'pairing.expired', {
           actor: 'bridge',
           nodeId: request.nodeId,
           outcome: 'expired',

@@ -39,7 +39,7 @@ const ADMITTED_AT_ONCE = 50
 
 /** Registration, approval and rejection: the way of a device into the fleet. */
 export class Pairings {
-  readonly #world: BridgeContext
+  readonly #context: BridgeContext
   readonly #registry: Registry
   readonly #pending: PendingPairingRequests
   readonly #table: SessionTable
@@ -58,7 +58,7 @@ export class Pairings {
   readonly #unanswered = new WeakSet<Session['identity']>()
 
   constructor(
-    world: BridgeContext,
+    context: BridgeContext,
     parts: {
       registry: Registry
       pending: PendingPairingRequests
@@ -71,18 +71,18 @@ export class Pairings {
       attempts: Attempts
     },
   ) {
-    this.#world = world
+    this.#context = context
     this.#registry = parts.registry
     this.#pending = parts.pending
     this.#table = parts.table
     this.#presence = parts.presence
     this.#announcer = parts.announcer
     this.#answers = parts.answers
-    this.#refusals = new LogThrottle(world.clock, REFUSALS)
-    this.#asked = new PacedLog(world, ASKED)
+    this.#refusals = new LogThrottle(context.clock, REFUSALS)
+    this.#asked = new PacedLog(context, ASKED)
     this.#window = parts.window
     this.#attempts = parts.attempts
-    this.#decisions = new PairingDecisions(world, this.#pending)
+    this.#decisions = new PairingDecisions(context, this.#pending)
     this.#retries = parts.retries
   }
 
@@ -118,7 +118,7 @@ export class Pairings {
     const release = this.#pending.reserve(registration)
     let stored = false
     try {
-      const outcome = await this.#world.store.transact((tx) => work(tx, attempt))
+      const outcome = await this.#context.store.transact((tx) => work(tx, attempt))
       stored = true
       return outcome
     } finally {
@@ -140,7 +140,7 @@ export class Pairings {
         this.#answers.send(session, this.#approved(decided.node, madeKey, decided.invokeSecret))
         return
       case 'promoted':
-        this.#world.counters.count('pairing_decisions', 'window')
+        this.#context.counters.count('pairing_decisions', 'window')
         await this.#applyApproval(decided.approval, session, madeKey)
         this.#window.used()
         return
@@ -154,10 +154,11 @@ export class Pairings {
           this.#asked.info(requestId, fields, askedText(request, conflict))
           this.#announcer.requestChanged(request)
         }
-        this.#answers.send(session, pendingAnswer(this.#world.running, request, madeKey))
+        this.#answers.send(session, pendingAnswer(this.#context.running, request, madeKey))
         const others = request.key ? this.#table.candidatesWith(request.nodeId, request.key) : []
         for (const other of others)
-          if (other !== session) this.#answers.send(other, pendingAnswer(this.#world.running, request, null))
+          if (other !== session)
+            this.#answers.send(other, pendingAnswer(this.#context.running, request, null))
       }
     }
   }
@@ -166,7 +167,7 @@ export class Pairings {
   async reregister(session: Session, nodeId: string, registration: Registration): Promise<void> {
     const known = this.#unchanged(session.address, nodeId, registration)
     if (known) {
-      this.#answers.send(session, approvedAnswer(this.#world.settings, known, undefined))
+      this.#answers.send(session, approvedAnswer(this.#context.settings, known, undefined))
     } else {
       this.#reregistering.add(nodeId)
       try {
@@ -187,13 +188,13 @@ export class Pairings {
     const limb = this.#registry.get(nodeId)
     if (!limb || limb.newKeyWaits || limb.record.invoke === 'http') return undefined
     if (this.#reregistering.of(nodeId) > 0 || this.#pending.wideningOf(nodeId)) return undefined
-    const context = { now: limb.record.updatedAt, address }
-    const { changed, widens } = reregister(limb.record, registration, context)
+    const claimContext = { now: limb.record.updatedAt, address }
+    const { changed, widens } = reregister(limb.record, registration, claimContext)
     return changed || widens ? undefined : limb.record
   }
 
   async #storeReregistration(session: Session, nodeId: string, registration: Registration): Promise<void> {
-    const { settings } = this.#world
+    const { settings } = this.#context
     const outcome = await this.#registered(registration, (tx, attempt) =>
       this.#decisions.reregister(tx, attempt, session, nodeId, registration),
     )
@@ -229,7 +230,7 @@ export class Pairings {
     by: string,
     changes: ApprovalChanges = {},
   ): Promise<NodeRecord> {
-    const approval = await this.#world.store.transact(async (tx) => {
+    const approval = await this.#context.store.transact(async (tx) => {
       const request = await pendingRequest(tx, requestId)
       if (revision !== undefined && revision !== request.revision) {
         throw new Refusal(
@@ -262,10 +263,10 @@ export class Pairings {
   async #admit(requestId: string): Promise<NodeRecord | undefined> {
     const seat = this.#window.reserve()
     try {
-      const approval = await this.#world.store.transact((tx) => this.#decisions.admit(tx, seat, requestId))
+      const approval = await this.#context.store.transact((tx) => this.#decisions.admit(tx, seat, requestId))
       seat.settle(true)
       if (!approval) return undefined
-      this.#world.counters.count('pairing_decisions', 'window')
+      this.#context.counters.count('pairing_decisions', 'window')
       await this.#applyApproval(approval, null, null)
       this.#window.used()
       return approval.node
@@ -285,7 +286,7 @@ export class Pairings {
   ): Promise<void> {
     const { request, node, losers, invokeSecret } = approval
     const { nodeId } = node
-    const { log } = this.#world
+    const { log } = this.#context
     for (const gone of [request, ...losers, ...approval.withdrawn]) this.forget(gone)
 
     let limb = this.#registry.get(nodeId)
@@ -314,7 +315,7 @@ export class Pairings {
     for (const loser of losers) this.#sendRejected(loser)
     this.#announcer.event('pairing_approved', { nodeId, requestId: request.requestId, by: node.approvedBy })
     if (known && request.kind === 'replace') {
-      await this.#retries.run(`forget the sessions of ${nodeId}`, () => this.#world.sessions.forget(nodeId))
+      await this.#retries.run(`forget the sessions of ${nodeId}`, () => this.#context.sessions.forget(nodeId))
     }
   }
 
@@ -357,7 +358,7 @@ export class Pairings {
 
   /** Resolves with the request, and the end of the refusal on the running clock. */
   async reject(requestId: string, by: string): Promise<{ request: PairingRequestRecord; until: RunningMs }> {
-    const rejected = await this.#world.store.transact(async (tx) => {
+    const rejected = await this.#context.store.transact(async (tx) => {
       const request = await pendingRequest(tx, requestId)
       return { request, until: await this.#decisions.reject(tx, request, by) }
     })
@@ -368,12 +369,12 @@ export class Pairings {
 
   /** Lifts what was refused of a limb: its devices may connect, and ask again. How much it was. */
   async forgive(nodeId: string, by: string): Promise<number> {
-    const { store, log } = this.#world
+    const { store, log } = this.#context
     const forgiven = await store.transact(async (tx) => {
       const count = await tx.forgive(nodeId)
       if (count > 0) {
         await tx.audit(
-          audit(this.#world, 'pairing.forgiven', { actor: by, nodeId, detail: { forgiven: count } }),
+          audit(this.#context, 'pairing.forgiven', { actor: by, nodeId, detail: { forgiven: count } }),
         )
       }
       return count
@@ -387,7 +388,7 @@ export class Pairings {
 
   #sendRejected(request: PairingRequestRecord): void {
     const { nodeId, requestId, kind } = request
-    this.#world.log.info({ nodeId, requestId, kind }, `request ${requestId} of ${nodeId} is rejected`)
+    this.#context.log.info({ nodeId, requestId, kind }, `request ${requestId} of ${nodeId} is rejected`)
     this.#announcer.event('pairing_rejected', { nodeId, requestId })
     if (request.key) {
       for (const session of this.#table.candidatesWith(nodeId, request.key)) this.#answers.rejected(session)
@@ -410,7 +411,7 @@ export class Pairings {
 
   #approved(node: NodeRecord, madeKey: string | null, invokeSecret: string | null = null): PairingAnswer {
     const awaiting = this.#pending.wideningOf(node.nodeId)?.requestId
-    const answer = approvedAnswer(this.#world.settings, node, awaiting, invokeSecret)
+    const answer = approvedAnswer(this.#context.settings, node, awaiting, invokeSecret)
     return madeKey === null ? answer : { ...answer, apiKey: madeKey }
   }
 
@@ -422,10 +423,10 @@ export class Pairings {
   /** Says to `session` why its message was not taken; nothing was stored. */
   refuse(session: Session, error: Refusal): void {
     const name = nameOf(session)
-    this.#world.counters.count('registrations_refused', error.code)
+    this.#context.counters.count('registrations_refused', error.code)
     this.#attempts.registrationRefused(name, session.address, error.message)
     this.#refusals.write(addressGroup(session.address), (suppressed) => {
-      this.#world.log.warn(
+      this.#context.log.warn(
         { nodeId: name, address: session.address, error: error.body(), suppressed },
         `registration of ${name} refused: ${error.message}`,
       )

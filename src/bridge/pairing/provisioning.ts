@@ -32,20 +32,20 @@ interface Parts {
 
 /** Provisioning makes limbs by hand, before they have ever registered. */
 export class Provisioning {
-  readonly #world: BridgeContext
+  readonly #context: BridgeContext
   readonly #parts: Parts
 
-  constructor(world: BridgeContext, parts: Parts) {
-    this.#world = world
+  constructor(context: BridgeContext, parts: Parts) {
+    this.#context = context
     this.#parts = parts
   }
 
   /** @throws Refusal `conflict` when a limb or a principal has the name. */
   async provision(wish: VerbArgs<'node/provision'>, by: string): Promise<Provisioned> {
     const key = keyFor(wish)
-    const made = await this.#world.store.transact((tx) => this.#provisionIn(tx, wish, key, by, ''))
+    const made = await this.#context.store.transact((tx) => this.#provisionIn(tx, wish, key, by, ''))
     this.#apply(made)
-    this.#world.log.info({ nodeId: wish.nodeId, by }, `${wish.nodeId} is provisioned`)
+    this.#context.log.info({ nodeId: wish.nodeId, by }, `${wish.nodeId} is provisioned`)
     return made
   }
 
@@ -53,7 +53,7 @@ export class Provisioning {
   async importAll(nodes: VerbArgs<'node/import'>['nodes'], by: string): Promise<readonly Provisioned[]> {
     refuseTwice(nodes)
     const keyed = nodes.map((wish) => ({ wish, key: keyFor(wish) }))
-    const all = await this.#world.store.transact(async (tx) => {
+    const all = await this.#context.store.transact(async (tx) => {
       const made: Provisioned[] = []
       for (const [index, { wish, key }] of keyed.entries()) {
         made.push(await this.#provisionIn(tx, wish, key, by, `nodes[${index}].`))
@@ -61,7 +61,7 @@ export class Provisioning {
       return made
     })
     for (const made of all) this.#apply(made)
-    this.#world.log.info({ count: all.length, by }, `${all.length} limbs are imported`)
+    this.#context.log.info({ count: all.length, by }, `${all.length} limbs are imported`)
     return all
   }
 
@@ -83,7 +83,7 @@ export class Provisioning {
     if (await tx.principal(nodeId)) {
       throw new Refusal('conflict', `a principal is named ${nodeId}; choose another name`, `${path}nodeId`)
     }
-    const now = this.#world.clock.wallMs()
+    const now = this.#context.clock.wallMs()
     const { key, apiKey } = made
     const { presence: mode, heartbeatSeconds, timeoutSeconds, area } = wish
     const wanted = { presence: mode, heartbeatSeconds, timeoutSeconds, area }
@@ -91,14 +91,14 @@ export class Provisioning {
     const node = provisionedNode({ ...wish, settings }, by, now)
     await tx.putNode(node)
     await tx.putNodeKeys(nodeId, { current: key, next: null, currentUntil: null })
-    await tx.audit(audit(this.#world, 'node.provisioned', { actor: by, nodeId, outcome: 'approved' }))
+    await tx.audit(audit(this.#context, 'node.provisioned', { actor: by, nodeId, outcome: 'approved' }))
     const claims: PairingRequestRecord[] = []
     let granted: PairingRequestRecord | null = null
     for (const request of await tx.requestsOfNode(nodeId)) {
       if (request.key !== null && wish.apiKey !== undefined && keyMatches(request.key, wish.apiKey)) {
         // The very device that waits: it has what it asked for.
         await tx.deleteRequest(request.requestId)
-        await recordApproved(this.#world, tx, request, by)
+        await recordApproved(this.#context, tx, request, by)
         granted = request
         continue
       }
@@ -112,7 +112,7 @@ export class Provisioning {
 
   #apply({ node, key, claims, granted }: Provisioned): void {
     const { announcer, pending, pairings, presence } = this.#parts
-    this.#world.counters.count('pairing_decisions', 'provisioned')
+    this.#context.counters.count('pairing_decisions', 'provisioned')
     announcer.status(presence.add(node, 'approved'))
     if (granted) {
       pending.delete(granted.requestId)

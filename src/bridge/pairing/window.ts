@@ -23,7 +23,7 @@ export interface WindowReservation extends Reservation {
 
 /** The pairing window, in memory only: a restart closes it. */
 export class WindowKeeper {
-  readonly #world: BridgeContext
+  readonly #context: BridgeContext
   readonly #announcer: Announcer
   #window: PairingWindow | undefined
   #cancel: (() => void) | undefined
@@ -32,8 +32,8 @@ export class WindowKeeper {
   /** Rises whenever somebody opens or closes it. */
   #epoch = 0
 
-  constructor(world: BridgeContext, announcer: Announcer) {
-    this.#world = world
+  constructor(context: BridgeContext, announcer: Announcer) {
+    this.#context = context
     this.#announcer = announcer
   }
 
@@ -56,7 +56,7 @@ export class WindowKeeper {
         'the pairing window was opened or closed anew in the same moment; look at it',
       )
     }
-    const { clock, log } = this.#world
+    const { clock, log } = this.#context
     this.#cancel?.()
     this.#cancel = clock.after(bounded * 1000, () => void this.#close('bridge'))
     this.#window = { closesAt: plusMs(clock.monotonicMs(), bounded * 1000), left: max, nodeId, openedBy: by }
@@ -70,7 +70,7 @@ export class WindowKeeper {
 
   /** Closes it at once, whether that can be put on record or not. It resolves when it is, or when that failed. */
   async #close(by: string): Promise<void> {
-    const { log } = this.#world
+    const { log } = this.#context
     this.#cancel?.()
     this.#cancel = undefined
     this.#window = undefined
@@ -91,8 +91,8 @@ export class WindowKeeper {
     outcome: string,
     detail: Record<string, unknown>,
   ): Promise<void> {
-    return this.#world.store.transact((tx) =>
-      tx.audit(audit(this.#world, kind, { actor, nodeId, outcome, detail })),
+    return this.#context.store.transact((tx) =>
+      tx.audit(audit(this.#context, kind, { actor, nodeId, outcome, detail })),
     )
   }
 
@@ -103,7 +103,7 @@ export class WindowKeeper {
       begin: () => void this.#taken.delete(seat),
       take: (request, conflict) => {
         const window = this.#left()
-        if (!windowAdmits(window, request, conflict, this.#world.clock.monotonicMs())) return null
+        if (!windowAdmits(window, request, conflict, this.#context.clock.monotonicMs())) return null
         this.#taken.set(seat, this.#cancel)
         return window.openedBy
       },

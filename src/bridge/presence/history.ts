@@ -21,7 +21,7 @@ const DAY_MS = 86_400_000
  * next batch, and a crash loses at most `presence.saveSeconds` of it.
  */
 export class History {
-  readonly #world: BridgeContext
+  readonly #context: BridgeContext
   readonly #registry: Registry
   #waiting: StatusChange[] = []
   #saving: Promise<void> | undefined
@@ -30,10 +30,10 @@ export class History {
   /** The time since which history is kept. */
   #since: SteadyMs
 
-  constructor(world: BridgeContext, registry: Registry) {
-    this.#world = world
+  constructor(context: BridgeContext, registry: Registry) {
+    this.#context = context
     this.#registry = registry
-    this.#since = world.running.steady.now()
+    this.#since = context.running.steady.now()
   }
 
   /**
@@ -41,7 +41,7 @@ export class History {
    * now.
    */
   async resume(): Promise<void> {
-    const { store, running, log } = this.#world
+    const { store, running, log } = this.#context
     try {
       this.#since = (await store.resumeHistory(running.steady.now())) as SteadyMs
     } catch (error) {
@@ -59,7 +59,7 @@ export class History {
     })
     if (this.#waiting.length > MAX_WAITING) {
       this.#waiting.splice(0, MAX_WAITING / 2)
-      this.#world.log.warn(
+      this.#context.log.warn(
         { lost: MAX_WAITING / 2 },
         'presence history is lost: it could not be stored for too long',
       )
@@ -88,10 +88,10 @@ export class History {
     while (this.#waiting.length > 0) {
       const batch = this.#waiting.splice(0, SAVE_BATCH)
       try {
-        await this.#world.store.saveHistory(batch)
+        await this.#context.store.saveHistory(batch)
       } catch (error) {
         // A store that is unavailable has said so itself; anything else is a bug that must not hide.
-        const { log } = this.#world
+        const { log } = this.#context
         const level = error instanceof Refusal ? 'debug' : 'error'
         log[level]({ error: messageOf(error) }, 'presence history not stored, trying again later')
         this.#waiting = [...batch, ...this.#waiting]
@@ -103,7 +103,7 @@ export class History {
 
   #saveLater(): void {
     if (this.#stopped) return
-    const { clock, settings } = this.#world
+    const { clock, settings } = this.#context
     this.#cancelSave ??= clock.after(settings.presence.saveSeconds * 1000, () => {
       this.#cancelSave = undefined
       void this.save()
@@ -115,7 +115,7 @@ export class History {
     const limb = this.#registry.require(args.nodeId)
     const after = cursorOf(args.after)
     await this.save()
-    const stored = await this.#world.store.history(args.nodeId)
+    const stored = await this.#context.store.history(args.nodeId)
     // What a broken store has not taken yet.
     const waiting = this.#waiting.filter((change) => change.nodeId === args.nodeId)
     const { from, until } = this.#window(limb, args.since, stored)
@@ -129,7 +129,7 @@ export class History {
     const limit = args.limit ?? LIMITS.listDefault
     const page = items.slice(0, limit)
     const last = page.findLast((item): item is HistoryRow => 'seq' in item)
-    const shown = (at: number) => iso(this.#world.running.steady.wallMs(at as SteadyMs))
+    const shown = (at: number) => iso(this.#context.running.steady.wallMs(at as SteadyMs))
     const uptimePercent = percentOf(online, until - from)
     return {
       nodeId: args.nodeId,
@@ -148,7 +148,7 @@ export class History {
     asked: string | undefined,
     stored: readonly HistoryRow[],
   ): { from: number; until: number } {
-    const { running, settings } = this.#world
+    const { running, settings } = this.#context
     const { steady } = running
     const until = steady.now()
     const kept = until - settings.retention.historyDays * DAY_MS

@@ -48,7 +48,7 @@ const SAVE_BATCH = 5000
 
 /** Keeps every limb's presence: heartbeats in, one timer for all deadlines, changes out to the announcer. */
 export class PresenceKeeper {
-  readonly #world: BridgeContext
+  readonly #context: BridgeContext
   readonly #registry: Registry
   readonly #announcer: Announcer
   readonly #history: History
@@ -61,25 +61,25 @@ export class PresenceKeeper {
   #cancelSave: (() => void) | undefined
   #stopped = false
 
-  constructor(world: BridgeContext, registry: Registry, announcer: Announcer, history: History) {
-    this.#world = world
+  constructor(context: BridgeContext, registry: Registry, announcer: Announcer, history: History) {
+    this.#context = context
     this.#registry = registry
     this.#announcer = announcer
     this.#history = history
-    this.#availability = new AvailabilityTopics(world.topics)
-    this.#deadlines = new Deadlines(world.clock, (limb) => this.#silent(limb), {
+    this.#availability = new AvailabilityTopics(context.topics)
+    this.#deadlines = new Deadlines(context.clock, (limb) => this.#silent(limb), {
       minDelayMs: SWEEP_MIN_DELAY_MS,
       stoodStill: (lateMs) =>
-        world.log.warn(
+        context.log.warn(
           { lateMs: Math.round(lateMs) },
           'the process stood still; giving limbs time to be heard',
         ),
     })
-    this.#probes = new Probes(world, (limb, body) => this.#answeredProbe(limb, body))
-    this.#refresh = new StateRefresh(world, registry, announcer)
+    this.#probes = new Probes(context, (limb, body) => this.#answeredProbe(limb, body))
+    this.#refresh = new StateRefresh(context, registry, announcer)
     this.#pace = new StatusPace({
-      clock: world.clock,
-      changesPerSecond: () => world.settings.presence.maxChangesPerSecond,
+      clock: context.clock,
+      changesPerSecond: () => context.settings.presence.maxChangesPerSecond,
       publish: (limb, published) => this.#publish(limb, published),
       flaps: (limb, heldBack) => this.#reportFlapping(limb, heldBack),
     })
@@ -90,7 +90,7 @@ export class PresenceKeeper {
    * from, when that is known better than by its record.
    */
   add(record: NodeRecord, reason: StatusReason, address = record.registeredFrom): LiveLimb {
-    const { clock, running, settings } = this.#world
+    const { clock, running, settings } = this.#context
     const timeoutMs = intervalsOf(settings, record).timeoutSeconds * 1000
     const rule = presenceRuleOf(record)
     const now = running.steady.now()
@@ -118,7 +118,7 @@ export class PresenceKeeper {
     const before = limb.record
     this.#registry.replace(limb, record)
     if (describesAnew(before, record)) this.#announcer.description(limb)
-    const { clock, settings } = this.#world
+    const { clock, settings } = this.#context
     const timeoutMs = intervalsOf(settings, record).timeoutSeconds * 1000
     const rule = presenceRuleOf(record)
     const sameRule = JSON.stringify(rule) === JSON.stringify(limb.rule)
@@ -160,7 +160,7 @@ export class PresenceKeeper {
 
   #afterOpening(limb: LiveLimb, session: object): void {
     const before = limb.status
-    const change = sessionOpened(limb, session, this.#world.running.steady.now())
+    const change = sessionOpened(limb, session, this.#context.running.steady.now())
     if (change === 'none') return
     if (!limb.unsaved) this.#markUnsaved(limb)
     this.#changed(limb, before, change)
@@ -177,7 +177,7 @@ export class PresenceKeeper {
     const { identity } = session
     const limb = identity.kind === 'limb' ? this.#registry.get(identity.nodeId) : undefined
     if (!limb) return
-    const { clock, running } = this.#world
+    const { clock, running } = this.#context
     const now = clock.monotonicMs()
     const before = limb.status
     const change = activitySeen(limb, session, running.steady.at(now), now)
@@ -195,7 +195,7 @@ export class PresenceKeeper {
     const { online, offline } = limb.rule
     if (word !== online && word !== offline) return
     const before = limb.status
-    const change = availabilityChanged(limb, word === online, this.#world.running.steady.now())
+    const change = availabilityChanged(limb, word === online, this.#context.running.steady.now())
     if (change !== 'none') this.#changed(limb, before, change)
   }
 
@@ -211,14 +211,14 @@ export class PresenceKeeper {
       this.#reportUnusable(session, limb, heartbeat.unusable.refusal)
       heartbeat = withWhatHeld(limb, heartbeat)
     }
-    const { clock, running } = this.#world
+    const { clock, running } = this.#context
     const now = clock.monotonicMs()
     const before = limb.status
     const change = heartbeatReceived(limb, session, heartbeat, running.steady.at(now), now)
     if (limb.deadline < limb.scheduledAt) this.#deadlines.follow(limb)
     if (!limb.unsaved) this.#markUnsaved(limb)
     if (change !== 'none') this.#changed(limb, before, change)
-    else if (now - limb.statePublishedAt >= stateRefreshMs(this.#world)) this.#announcer.state(limb)
+    else if (now - limb.statePublishedAt >= stateRefreshMs(this.#context)) this.#announcer.state(limb)
   }
 
   /** The limb said `deregister`: it stays paired and connected, and is offline until its next heartbeat. */
@@ -234,7 +234,7 @@ export class PresenceKeeper {
       this.#goodbye(limb, session, 'disconnected')
       return
     }
-    const { clock, running, settings } = this.#world
+    const { clock, running, settings } = this.#context
     const before = limb.status
     const graceMs = settings.presence.graceSeconds * 1000
     const change = connectionLost(limb, session, running.steady.now(), clock.monotonicMs(), graceMs)
@@ -246,7 +246,7 @@ export class PresenceKeeper {
   replaced(limb: LiveLimb): void {
     limb.session = undefined
     const before = limb.status
-    const change = wentOffline(limb, 'disconnected', this.#world.running.steady.now())
+    const change = wentOffline(limb, 'disconnected', this.#context.running.steady.now())
     if (change !== 'none') this.#changed(limb, before, change)
   }
 
@@ -263,7 +263,7 @@ export class PresenceKeeper {
     this.#cancelSave?.()
     this.#refresh.stop()
     this.#pace.stop()
-    const now = this.#world.running.steady.now()
+    const now = this.#context.running.steady.now()
     for (const limb of this.#registry.values()) {
       const before = limb.status
       const change = bridgeStopped(limb, now)
@@ -284,10 +284,10 @@ export class PresenceKeeper {
         lastHeartbeatAt === null ? [] : [{ nodeId: record.nodeId, at: lastHeartbeatAt as number }],
       )
       try {
-        await this.#world.store.saveHeartbeats(batch)
+        await this.#context.store.saveHeartbeats(batch)
       } catch (error) {
         // The store has said so itself; what is lost is only how fresh the times are after a crash.
-        this.#world.log.debug({ error: messageOf(error) }, 'heartbeat times not stored, trying again later')
+        this.#context.log.debug({ error: messageOf(error) }, 'heartbeat times not stored, trying again later')
         for (const limb of limbs.slice(i))
           if (!limb.unsaved && this.#registry.get(limb.record.nodeId) === limb) this.#markUnsaved(limb)
         return
@@ -298,21 +298,21 @@ export class PresenceKeeper {
   /** The body of an answer may say what a heartbeat says; what it says else is its own affair, and no fault. */
   #answeredProbe(limb: LiveLimb, body: Uint8Array): void {
     const { unusable: _, ...heartbeat } = decodeHeartbeat(body) as PartlyUsable
-    const { clock, running } = this.#world
+    const { clock, running } = this.#context
     const now = clock.monotonicMs()
     const before = limb.status
     const change = probeAnswered(limb, heartbeat, running.steady.at(now), now)
     if (limb.deadline < limb.scheduledAt) this.#deadlines.follow(limb)
     if (!limb.unsaved) this.#markUnsaved(limb)
     if (change !== 'none') this.#changed(limb, before, change)
-    else if (now - limb.statePublishedAt >= stateRefreshMs(this.#world)) {
+    else if (now - limb.statePublishedAt >= stateRefreshMs(this.#context)) {
       this.#announcer.state(limb)
     }
   }
 
   #goodbye(limb: LiveLimb, session: object | undefined, reason: 'disconnected' | 'deregistered'): void {
     const before = limb.status
-    const change = signedOff(limb, session, reason, this.#world.running.steady.now())
+    const change = signedOff(limb, session, reason, this.#context.running.steady.now())
     if (change !== 'none') this.#changed(limb, before, change)
   }
 
@@ -330,7 +330,7 @@ export class PresenceKeeper {
       return
     }
     if (published === 'offline' || limb.status === 'offline') this.#history.record(limb)
-    this.#world.log.info(
+    this.#context.log.info(
       { nodeId: limb.record.nodeId, status: limb.status, reason: limb.reason },
       `${limb.record.nodeId} is ${limb.status}`,
     )
@@ -339,9 +339,9 @@ export class PresenceKeeper {
 
   #reportFlapping(limb: LiveLimb, changes: number): void {
     const { nodeId } = limb.record
-    const { maxChangesPerSecond } = this.#world.settings.presence
-    this.#world.counters.count('limbs_flapping')
-    this.#world.log.warn(
+    const { maxChangesPerSecond } = this.#context.settings.presence
+    this.#context.counters.count('limbs_flapping')
+    this.#context.log.warn(
       { nodeId, changes },
       `${nodeId} is flapping: its status or state changes more often than ${maxChangesPerSecond} times a second (presence.maxChangesPerSecond); only the newest is told`,
     )
@@ -349,7 +349,7 @@ export class PresenceKeeper {
   }
 
   #reportUnusable(session: Session, limb: LiveLimb, refusal: Refusal): void {
-    const { clock, counters, log } = this.#world
+    const { clock, counters, log } = this.#context
     const { nodeId } = limb.record
     counters.count('heartbeats_invalid')
     const now = clock.monotonicMs()
@@ -360,14 +360,14 @@ export class PresenceKeeper {
     limb.complaint = body.message
     log.warn({ nodeId, error: body }, `a part of a heartbeat of ${nodeId} cannot be used: ${body.message}`)
     this.#announcer.event('heartbeat_invalid', { nodeId, error: body })
-    session.send(this.#world.topics.node(nodeId, 'pairing'), encodeJson({ status: 'error', error: body }))
+    session.send(this.#context.topics.node(nodeId, 'pairing'), encodeJson({ status: 'error', error: body }))
   }
 
   #markUnsaved(limb: LiveLimb): void {
     limb.unsaved = true
     this.#unsaved.push(limb)
     if (this.#stopped) return
-    this.#cancelSave ??= this.#world.clock.after(this.#world.settings.presence.saveSeconds * 1000, () => {
+    this.#cancelSave ??= this.#context.clock.after(this.#context.settings.presence.saveSeconds * 1000, () => {
       void this.save()
     })
   }
@@ -376,7 +376,7 @@ export class PresenceKeeper {
   #silent(limb: LiveLimb): void {
     if (this.#registry.get(limb.record.nodeId) !== limb) return
     const before = limb.status
-    const change = deadlinePassed(limb, this.#world.running.steady.now())
+    const change = deadlinePassed(limb, this.#context.running.steady.now())
     if (change !== 'none') this.#changed(limb, before, change)
   }
 }

@@ -26,7 +26,7 @@ interface Probe extends Deadlined {
  * as limbs, one timer, and a bounded number under way.
  */
 export class Probes {
-  readonly #world: BridgeContext
+  readonly #context: BridgeContext
   readonly #answered: (limb: LiveLimb, body: Uint8Array) => void
   readonly #probes = new Map<string, Probe>()
   /** Holds those whose turn has come and that found no place, limbs that are there and others apart. */
@@ -38,11 +38,11 @@ export class Probes {
   /** False before the listeners are open: what an answer says could not be published yet. */
   #running = false
 
-  constructor(world: BridgeContext, answered: (limb: LiveLimb, body: Uint8Array) => void) {
-    this.#world = world
+  constructor(context: BridgeContext, answered: (limb: LiveLimb, body: Uint8Array) => void) {
+    this.#context = context
     this.#answered = answered
-    this.#deadlines = new Deadlines(world.clock, (probe) => this.#due(probe))
-    this.#lines = new PacedLog(world, FAILURES)
+    this.#deadlines = new Deadlines(context.clock, (probe) => this.#due(probe))
+    this.#lines = new PacedLog(context, FAILURES)
   }
 
   /** Probes a limb from now on, at once for the first time, or not any more, as its rule and its endpoint say. */
@@ -103,7 +103,7 @@ export class Probes {
   }
 
   #start(probe: Probe, isOffline: boolean): void {
-    const { invokeOverHttp } = this.#world
+    const { invokeOverHttp } = this.#context
     const { record, address } = probe.limb
     if (invokeOverHttp === undefined || record.endpointUrl === null) return
     const { nodeId, endpointUrl } = record
@@ -131,7 +131,7 @@ export class Probes {
   #ended(probe: Probe, outcome: ProbeOutcome): void {
     const { limb } = probe
     const isAnswer = 'body' in outcome
-    this.#world.counters.count('probes', isAnswer ? 'answered' : 'failed')
+    this.#context.counters.count('probes', isAnswer ? 'answered' : 'failed')
     probe.failures = isAnswer ? 0 : probe.failures + 1
     if (isAnswer) this.#answered(limb, outcome.body)
     else this.#logFailure(limb, outcome.failure)
@@ -146,7 +146,7 @@ export class Probes {
   }
 
   #intervalMs({ limb, failures }: Probe): number {
-    const own = intervalsOf(this.#world.settings, limb.record).heartbeatSeconds * 1000
+    const own = intervalsOf(this.#context.settings, limb.record).heartbeatSeconds * 1000
     if (limb.status !== 'offline' || failures === 0) return own
     const slower = own * 2 ** Math.min(failures, 10)
     return Math.min(slower, Math.max(own, OFFLINE_INTERVAL_MS))

@@ -13,7 +13,7 @@ const PAUSE_MS = 20
  * only a publication does.
  */
 export class StateRefresh {
-  readonly #world: BridgeContext
+  readonly #context: BridgeContext
   readonly #registry: Registry
   readonly #announcer: Announcer
   /** The times at which the state of each limb was published, the oldest first. There are as many as limbs. */
@@ -21,8 +21,8 @@ export class StateRefresh {
   #cancel: (() => void) | undefined
   #stopped = false
 
-  constructor(world: BridgeContext, registry: Registry, announcer: Announcer) {
-    this.#world = world
+  constructor(context: BridgeContext, registry: Registry, announcer: Announcer) {
+    this.#context = context
     this.#registry = registry
     this.#announcer = announcer
     announcer.onState = (limb) => this.#add(limb)
@@ -42,9 +42,9 @@ export class StateRefresh {
   }
 
   #arm(): void {
-    const { clock } = this.#world
+    const { clock } = this.#context
     const [oldest] = this.#published.values()
-    const everyMs = stateRefreshMs(this.#world)
+    const everyMs = stateRefreshMs(this.#context)
     if (oldest === undefined || everyMs === Number.POSITIVE_INFINITY) return
     const delay = Math.max(PAUSE_MS, plusMs(oldest, everyMs) - clock.monotonicMs())
     this.#cancel = clock.after(delay, () => this.#refresh())
@@ -52,7 +52,7 @@ export class StateRefresh {
 
   #refresh(): void {
     this.#cancel = undefined
-    const due = this.#world.clock.monotonicMs() - stateRefreshMs(this.#world)
+    const due = this.#context.clock.monotonicMs() - stateRefreshMs(this.#context)
     let published = 0
     for (const [limb, at] of this.#published) {
       if (at > due || published === BATCH) break

@@ -36,7 +36,7 @@ type PrincipalWithPassword = Pick<PrincipalRecord, 'name' | 'role' | 'passwordHa
 
 /** Decides who may come in, and as whom (protocol section 3). */
 export class Authenticator {
-  readonly #world: BridgeContext
+  readonly #context: BridgeContext
   readonly #registry: Registry
   readonly #refusedSignIns: RefusedSignIns
   readonly #tokens: Tokens
@@ -46,7 +46,7 @@ export class Authenticator {
   readonly #idleCertificates: LogThrottle
 
   constructor(
-    world: BridgeContext,
+    context: BridgeContext,
     registry: Registry,
     refusedSignIns: RefusedSignIns,
     tokens: Tokens,
@@ -55,20 +55,20 @@ export class Authenticator {
     this.#passwords = new PasswordChecks(verified)
     this.#registry = registry
     this.#tokens = tokens
-    this.#world = world
+    this.#context = context
     this.#refusedSignIns = refusedSignIns
-    this.#wrongKeys = new LogThrottle(world.clock, WRONG_KEYS)
-    this.#idleCertificates = new LogThrottle(world.clock, WRONG_KEYS)
-    this.#limits = new SignInLimits(world.clock, world.settings.signIn, (known) => {
-      world.store.saveKnownAddress(known).catch((error: unknown) => {
-        world.log.debug({ error: messageOf(error) }, 'the address of a sign-in was not stored')
+    this.#wrongKeys = new LogThrottle(context.clock, WRONG_KEYS)
+    this.#idleCertificates = new LogThrottle(context.clock, WRONG_KEYS)
+    this.#limits = new SignInLimits(context.clock, context.settings.signIn, (known) => {
+      context.store.saveKnownAddress(known).catch((error: unknown) => {
+        context.log.debug({ error: messageOf(error) }, 'the address of a sign-in was not stored')
       })
     })
   }
 
   /** Takes in where principals signed in from before the start: guesses from elsewhere shut nobody out there. */
   async load(): Promise<void> {
-    for (const known of await this.#world.store.knownAddresses()) this.#limits.knows(known)
+    for (const known of await this.#context.store.knownAddresses()) this.#limits.knows(known)
   }
 
   async admit(credentials: Credentials): Promise<Authentication> {
@@ -86,7 +86,7 @@ export class Authenticator {
       return this.#refused(hiddenName(name), withoutName(credentials), code, reason, 'name')
     }
     const { rotations } = this.#registry
-    const keys = await this.#world.store.read((tx) => tx.nodeKeys(name))
+    const keys = await this.#context.store.read((tx) => tx.nodeKeys(name))
     if (keys?.next === null) this.#registry.keysSeen(name, rotations)
     const password = credentials.password || (certified === undefined ? null : certifiedKey(certified))
     const isKey = !isCertifiedKey(credentials.password)
@@ -94,7 +94,7 @@ export class Authenticator {
     if (keys && isKey && (certified !== undefined || this.#isCurrentKey(keys, password))) {
       return { admitted: true, identity: { kind: 'limb', nodeId: name } }
     }
-    const { principal, refused } = await this.#world.store.read((tx) => this.#known(tx, name))
+    const { principal, refused } = await this.#context.store.read((tx) => this.#known(tx, name))
     if (principal) return await this.#admitPrincipal(principal, credentials)
 
     if (!isKey) {
@@ -116,7 +116,7 @@ export class Authenticator {
   /** A right one is let in whatever others have guessed: nobody can guess it. A wrong one counts as a wrong password. */
   async #admitToken(credentials: Credentials, text: string): Promise<Authentication> {
     const { username, address } = credentials
-    const identity = await this.#world.store.read((tx) => this.#tokens.identify(tx, text, username))
+    const identity = await this.#context.store.read((tx) => this.#tokens.identify(tx, text, username))
     if (identity !== null) {
       this.#tokens.used(identity.tokenId, address)
       return { admitted: true, identity }
@@ -162,15 +162,15 @@ export class Authenticator {
         `the control socket takes no password but role: and a role (${ROLES.join(', ')}), such as role:agent`,
       )
     if (password === null) return refused('the control socket takes no password that is not text')
-    const node = await this.#world.store.read(async (tx) => await tx.node(name))
+    const node = await this.#context.store.read(async (tx) => await tx.node(name))
     if (node) return refused(`${name} is a limb; choose another user name`)
     return { admitted: true, identity: { kind: 'principal', name, role, local: true } }
   }
 
   #wrongKey(nodeId: string, { address }: Credentials): void {
-    this.#world.counters.count('wrong_keys')
+    this.#context.counters.count('wrong_keys')
     this.#wrongKeys.write(JSON.stringify([nodeId, addressGroup(address)]), (suppressed) =>
-      this.#world.log.warn(
+      this.#context.log.warn(
         { nodeId, address, suppressed },
         `${nodeId} connected from ${address} with another key than the approved one; if the device lost its key, ` +
           'approve its request (limb-bridge pairing list), else somebody uses its name',
@@ -186,7 +186,7 @@ export class Authenticator {
     const whose =
       shown === '' ? 'has no common name, or several' : `has the common name ${JSON.stringify(shown)}`
     this.#idleCertificates.write(JSON.stringify([addressGroup(address), shown]), (suppressed) =>
-      this.#world.log.warn(
+      this.#context.log.warn(
         { address, username, certificateName: shown, suppressed },
         `the client certificate from ${address} ${whose}, which is no nodeId: it opens the door and stands for no limb, so ` +
           `that the device needs a user name and a key. Issue it for a nodeId (${NAME_HINT})`,
@@ -202,30 +202,33 @@ export class Authenticator {
   async #known(tx: ReadTx, name: string) {
     return {
       principal: await tx.principal(name),
-      refused: await tx.refusedKeys(name, this.#world.running.now()),
+      refused: await tx.refusedKeys(name, this.#context.running.now()),
     }
   }
 
   #isCurrentKey(keys: NodeKeys, password: string | null): boolean {
     if (password === null || !keyMatches(keys.current, password)) return false
-    return currentKeyHolds(keys, this.#world.running.now())
+    return currentKeyHolds(keys, this.#context.running.now())
   }
 
   /** The device has got its new key: the old one ends. Null when it is not its new key any more. */
   async #firstUse(nodeId: string, password: string): Promise<Authentication | null> {
-    const taken = this.#world.store.transact(async (tx) => {
+    const taken = this.#context.store.transact(async (tx) => {
       // As it is now: the limb may have been revoked, or its key replaced or rotated again.
       const next = (await tx.nodeKeys(nodeId))?.next
       if (!next || !keyMatches(next, password)) return false
       await tx.putNodeKeys(nodeId, { current: next, next: null, currentUntil: null })
-      await tx.audit(audit(this.#world, 'node.key_taken', { actor: nodeId, nodeId }))
+      await tx.audit(audit(this.#context, 'node.key_taken', { actor: nodeId, nodeId }))
       return true
     })
     try {
       if (!(await taken)) return null
     } catch (error) {
       // On a full disk the limb comes in all the same; the old key ends at the next sign-in, or by its time.
-      this.#world.log.warn({ nodeId, error: messageOf(error) }, `${nodeId} uses its new key; not stored yet`)
+      this.#context.log.warn(
+        { nodeId, error: messageOf(error) },
+        `${nodeId} uses its new key; not stored yet`,
+      )
     }
     return { admitted: true, identity: { kind: 'limb', nodeId } }
   }

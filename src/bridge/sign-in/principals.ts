@@ -32,21 +32,21 @@ export interface AddedPrincipal {
 
 /** Principals are added, get another password or role, and are removed. */
 export class Principals {
-  readonly #world: BridgeContext
+  readonly #context: BridgeContext
   readonly #parts: Parts
 
-  constructor(world: BridgeContext, parts: Parts) {
-    this.#world = world
+  constructor(context: BridgeContext, parts: Parts) {
+    this.#context = context
     this.#parts = parts
   }
 
   page({ limit, after }: VerbArgs<'principal/list'>): Promise<Page<PrincipalRecord>> {
-    return this.#world.store.read((tx) => tx.principals(after ?? null, limit ?? LIMITS.listDefault))
+    return this.#context.store.read((tx) => tx.principals(after ?? null, limit ?? LIMITS.listDefault))
   }
 
   /** @throws Refusal `conflict` when a principal or a limb has the name. */
   async add({ name, role, password }: VerbArgs<'principal/add'>, by: string): Promise<AddedPrincipal> {
-    const { clock, store, log } = this.#world
+    const { clock, store, log } = this.#context
     const { table, announcer } = this.#parts
     const { made, passwordHash } = await passwordFor(password)
     const principal: PrincipalRecord = {
@@ -75,7 +75,7 @@ export class Principals {
     { name, password }: VerbArgs<'principal/set-password'>,
     by: string,
   ): Promise<string | undefined> {
-    const { store, log } = this.#world
+    const { store, log } = this.#context
     const { made, passwordHash } = await passwordFor(password)
     await store.transact(async (tx) => {
       await tx.putPrincipal({ ...(await stored(tx, name)), passwordHash })
@@ -89,7 +89,7 @@ export class Principals {
 
   /** @throws Refusal `conflict` when nobody would be admin any more. */
   async setRole({ name, role }: VerbArgs<'principal/set-role'>, by: string): Promise<PrincipalRecord> {
-    const { store, log } = this.#world
+    const { store, log } = this.#context
     const { announcer, roleChanged } = this.#parts
     const { before, now } = await store.transact(async (tx) => {
       const before = await stored(tx, name)
@@ -110,7 +110,7 @@ export class Principals {
 
   /** @throws Refusal `conflict` when nobody would be admin any more. */
   async remove(name: string, by: string): Promise<void> {
-    const { store, log } = this.#world
+    const { store, log } = this.#context
     const { verified, announcer, gone, forgetSessions } = this.#parts
     await store.transact(async (tx) => {
       await refuseLastAdmin(tx, await stored(tx, name))
@@ -126,7 +126,7 @@ export class Principals {
   }
 
   async #record(tx: Tx, kind: AuditKind, by: string, name: string, detail: Record<string, unknown> = {}) {
-    await tx.audit(audit(this.#world, kind, { actor: by, detail: { name, ...detail } }))
+    await tx.audit(audit(this.#context, kind, { actor: by, detail: { name, ...detail } }))
   }
 
   /** Ends the sessions that signed in with the password; those of the control socket have none. */

@@ -33,20 +33,20 @@ export function hiddenName(name: string): string {
 
 /** Log, event and audit row for refused sign-ins, at a pace that a flood cannot turn into a full disk. */
 export class RefusedSignIns {
-  readonly #world: BridgeContext
+  readonly #context: BridgeContext
   readonly #announce: Announcer['event']
   readonly #throttle: LogThrottle
   readonly #attempts: Attempts
 
-  constructor(world: BridgeContext, announce: Announcer['event'], attempts: Attempts) {
+  constructor(context: BridgeContext, announce: Announcer['event'], attempts: Attempts) {
     this.#attempts = attempts
-    this.#world = world
+    this.#context = context
     this.#announce = announce
-    this.#throttle = new LogThrottle(world.clock, PACE)
+    this.#throttle = new LogThrottle(context.clock, PACE)
   }
 
   record(name: string, from: From, reason: string, why: RefusalReason): void {
-    this.#world.counters.count('sign_ins_refused', why)
+    this.#context.counters.count('sign_ins_refused', why)
     this.#attempts.refused(name, from.address, reason)
     const message = `sign-in refused: ${reason}`
     // A key is a limb's; a wrong password is a principal's.
@@ -86,7 +86,7 @@ export class RefusedSignIns {
     from: From,
     { reason, message, suppressed, nodeId = null, holder }: RefusalReport,
   ): void {
-    const { log, store } = this.#world
+    const { log, store } = this.#context
     const who = escapeText(name.slice(0, 64))
     const { address, version } = from
     const clientId = escapeText(from.clientId.slice(0, 64))
@@ -96,7 +96,7 @@ export class RefusedSignIns {
     store
       .transact((tx) =>
         tx.audit(
-          audit(this.#world, 'signin.refused', {
+          audit(this.#context, 'signin.refused', {
             actor: address,
             nodeId,
             outcome: 'refused',

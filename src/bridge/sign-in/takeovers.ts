@@ -22,17 +22,17 @@ interface Count {
  * and each looks like a limb with a bad connection.
  */
 export class Takeovers {
-  readonly #world: BridgeContext
+  readonly #context: BridgeContext
   readonly #announce: Announcer['event']
   readonly #throttle: LogThrottle
   readonly #counts = new Map<string, Count>()
   /** Addresses of sessions that were replaced before the newer one has opened. */
   readonly #replaced = new Map<string, string>()
 
-  constructor(world: BridgeContext, announce: Announcer['event']) {
-    this.#world = world
+  constructor(context: BridgeContext, announce: Announcer['event']) {
+    this.#context = context
     this.#announce = announce
-    this.#throttle = new LogThrottle(world.clock, PACE)
+    this.#throttle = new LogThrottle(context.clock, PACE)
   }
 
   /** A session of the limb was replaced; the newer one opens next. */
@@ -53,7 +53,7 @@ export class Takeovers {
   }
 
   #count(nodeId: string, older: string, newer: string): void {
-    const { clock, counters } = this.#world
+    const { clock, counters } = this.#context
     counters.count('sessions_replaced')
     const now = clock.monotonicMs()
     const count = this.#countOf(nodeId, now)
@@ -67,7 +67,7 @@ export class Takeovers {
       if (count.addresses.size < MAX_ADDRESSES) count.addresses.add(address)
     if (count.inWindow > 1) this.#throttle.write(nodeId, () => this.#report(nodeId, count))
     else if (count.unreported === 1)
-      this.#world.log.info({ nodeId, older, address: newer }, `${nodeId} connected anew`)
+      this.#context.log.info({ nodeId, older, address: newer }, `${nodeId} connected anew`)
   }
 
   #countOf(nodeId: string, now: MonotonicMs): Count {
@@ -85,7 +85,7 @@ export class Takeovers {
     const { unreported } = count
     count.unreported = 0
     count.addresses.clear()
-    this.#world.log.warn(
+    this.#context.log.warn(
       { nodeId, addresses, count: unreported },
       `${nodeId}: newer connections ended older ones ${unreported} times, from ${addresses.join(' and ')}: two devices with one key? Give each its own (node rotate-key), or look at its connection`,
     )

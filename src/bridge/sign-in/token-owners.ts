@@ -32,19 +32,19 @@ export interface AddedToken {
 
 /** Principals add, list and remove tokens: everybody their own, and admins those of all. */
 export class TokenOwners {
-  readonly #world: BridgeContext
+  readonly #context: BridgeContext
   readonly #parts: Parts
   readonly #lines: PacedLog
 
-  constructor(world: BridgeContext, parts: Parts) {
-    this.#world = world
+  constructor(context: BridgeContext, parts: Parts) {
+    this.#context = context
     this.#parts = parts
-    this.#lines = new PacedLog(world, LINES)
+    this.#lines = new PacedLog(context, LINES)
   }
 
   /** @throws Refusal `forbidden`, `not_found`, `too_many_requests` */
   async add(args: VerbArgs<'token/add'>, caller: VerbCaller): Promise<AddedToken> {
-    const { clock, running, store } = this.#world
+    const { clock, running, store } = this.#context
     const text = newToken()
     const at = clock.wallMs()
     const fresh = { tokenId: newSortableId('tk_', at), text, at, running: running.now() }
@@ -65,12 +65,12 @@ export class TokenOwners {
   page({ principal, limit, after }: VerbArgs<'token/list'>, caller: VerbCaller): Promise<Page<TokenRecord>> {
     if (principal !== undefined) refuseForeign(caller, principal)
     const whose = principal ?? (roleReaches(caller.role, 'admin') ? null : caller.name)
-    return this.#world.store.read((tx) => tx.tokens(whose, after ?? null, limit ?? LIMITS.listDefault))
+    return this.#context.store.read((tx) => tx.tokens(whose, after ?? null, limit ?? LIMITS.listDefault))
   }
 
   /** Removes a token and ends its sessions. @throws Refusal `not_found` */
   async remove(tokenId: string, caller: VerbCaller): Promise<void> {
-    const { store } = this.#world
+    const { store } = this.#context
     const { principal } = await store.transact(async (tx) => {
       const known = await tx.token(tokenId)
       // Of another principal: as if there were none, so that nobody learns ids by asking.
@@ -94,7 +94,7 @@ export class TokenOwners {
     caller: VerbCaller,
   ): Promise<void> {
     const detail = { tokenId, name, principal, role }
-    await tx.audit(audit(this.#world, kind, { actor: caller.name, detail }))
+    await tx.audit(audit(this.#context, kind, { actor: caller.name, detail }))
   }
 }
 

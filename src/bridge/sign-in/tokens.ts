@@ -20,17 +20,17 @@ export function tokenExpired({ expiresAt }: TokenRecord, runningMs: number): boo
 
 /** Signs principals in by their tokens, and keeps when each was last used. */
 export class Tokens {
-  readonly #world: BridgeContext
+  readonly #context: BridgeContext
   readonly #unsaved = new Map<string, TokenUse>()
 
-  constructor(world: BridgeContext) {
-    this.#world = world
+  constructor(context: BridgeContext) {
+    this.#context = context
   }
 
   /** Resolves to who signs in with this token under this name (undefined: whoever it belongs to); null: nobody. */
   async identify(tx: ReadTx, text: string, name: string | undefined): Promise<TokenIdentity | null> {
     const token = await tx.tokenByHash(hashToken(text))
-    if (token === null || tokenExpired(token, this.#world.running.now())) return null
+    if (token === null || tokenExpired(token, this.#context.running.now())) return null
     if (name !== undefined && name !== token.principal) return null
     const principal = await tx.principal(token.principal)
     if (principal === null) return null
@@ -42,7 +42,7 @@ export class Tokens {
 
   used(tokenId: string, address: string): void {
     if (this.#unsaved.size >= MAX_UNSAVED && !this.#unsaved.has(tokenId)) return
-    this.#unsaved.set(tokenId, { tokenId, at: this.#world.clock.wallMs(), address })
+    this.#unsaved.set(tokenId, { tokenId, at: this.#context.clock.wallMs(), address })
   }
 
   /** The newest use that is known, stored or not. */
@@ -58,9 +58,9 @@ export class Tokens {
     const batch = [...this.#unsaved.values()]
     if (batch.length === 0) return
     try {
-      await this.#world.store.saveTokenUses(batch)
+      await this.#context.store.saveTokenUses(batch)
     } catch (error) {
-      this.#world.log.debug({ error: messageOf(error) }, 'uses of tokens not stored, trying again later')
+      this.#context.log.debug({ error: messageOf(error) }, 'uses of tokens not stored, trying again later')
       return
     }
     for (const use of batch) if (this.#unsaved.get(use.tokenId) === use) this.#unsaved.delete(use.tokenId)

@@ -13,11 +13,11 @@ const RETRY_MS = HOUR_MS
 
 /** Makes a backup, removes the oldest ones, and records it. That it failed is announced. */
 export async function backUp(
-  world: BridgeContext,
+  context: BridgeContext,
   announcer: Pick<Announcer, 'event'>,
   by: string,
 ): Promise<BackupFile> {
-  const { log, counters, store, backups, settings } = world
+  const { log, counters, store, backups, settings } = context
   let made: BackupFile
   try {
     made = await backups.create()
@@ -37,7 +37,9 @@ export async function backUp(
   })
   await store
     .transact((tx) =>
-      tx.audit(audit(world, 'backup.created', { actor: by, detail: { file: made.file, bytes: made.bytes } })),
+      tx.audit(
+        audit(context, 'backup.created', { actor: by, detail: { file: made.file, bytes: made.bytes } }),
+      ),
     )
     // The backup is there all the same.
     .catch((error: unknown) => log.debug({ error: messageOf(error) }, 'backup not recorded in the audit log'))
@@ -45,8 +47,8 @@ export async function backUp(
 }
 
 /** The schedule. Each look is cheap; a restart, or a clock that was set, makes no backup come early twice. */
-export function backupChore(world: BridgeContext, announcer: Pick<Announcer, 'event'>): Chore {
-  const { clock, backups, settings } = world
+export function backupChore(context: BridgeContext, announcer: Pick<Announcer, 'event'>): Chore {
+  const { clock, backups, settings } = context
   let triedAt: MonotonicMs | undefined
   let succeeded = false
   return {
@@ -63,7 +65,7 @@ export function backupChore(world: BridgeContext, announcer: Pick<Announcer, 'ev
       if (!due) return 'done'
       triedAt = clock.monotonicMs()
       succeeded = false
-      await backUp(world, announcer, 'bridge')
+      await backUp(context, announcer, 'bridge')
       succeeded = true
       return 'done'
     },

@@ -28,17 +28,17 @@ interface Kept {
 
 /** Everything that keeps a bridge from growing for years, and what is tried again. */
 export function chores(
-  world: BridgeContext,
+  context: BridgeContext,
   { registry, retries, tokens, sessions, prune, announcer, webhooks }: Kept,
 ): readonly Chore[] {
-  const { store, settings, upkeep, log } = world
+  const { store, settings, upkeep, log } = context
   const more = (rows: number) => (rows > 0 ? 'more' : 'done')
   return [
     {
       name: 'finish what a full disk interrupted, and end the sessions of tokens whose time is over',
       everyMs: 5 * SECOND_MS,
       async run() {
-        sessions.endExpired(world.running.now())
+        sessions.endExpired(context.running.now())
         await retries.retry()
         return 'done'
       },
@@ -55,7 +55,7 @@ export function chores(
       name: 'keep how long the bridge has run',
       everyMs: MINUTE_MS,
       async run() {
-        await saveRunning(world)
+        await saveRunning(context)
         return 'done'
       },
     },
@@ -64,7 +64,7 @@ export function chores(
       everyMs: MINUTE_MS,
       async run() {
         const { historyDays, maxHistoryRows } = settings.retention
-        return more(await store.pruneHistory(world.running.now() - historyDays * DAY_MS, maxHistoryRows))
+        return more(await store.pruneHistory(context.running.now() - historyDays * DAY_MS, maxHistoryRows))
       },
     },
     {
@@ -89,7 +89,7 @@ export function chores(
       // The start has just told it.
       firstMs: DAY_MS,
       async run() {
-        await logAuditEnd(world)
+        await logAuditEnd(context)
         return 'done'
       },
     },
@@ -101,7 +101,7 @@ export function chores(
         return 'done'
       },
     },
-    orphanChore(world, registry, upkeep),
+    orphanChore(context, registry, upkeep),
     {
       name: 'keep the store small and quick',
       everyMs: 30 * SECOND_MS,
@@ -110,7 +110,7 @@ export function chores(
         return 'done'
       },
     },
-    backupChore(world, announcer),
+    backupChore(context, announcer),
   ]
 }
 

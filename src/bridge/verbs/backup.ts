@@ -7,16 +7,16 @@ import type { VerbHandlersOf } from '../verb-context.ts'
 
 /** Makes the verbs about copies of the database. */
 export function backupHandlers(
-  world: BridgeContext,
+  context: BridgeContext,
   announcer: Pick<Announcer, 'event'>,
 ): VerbHandlersOf<'backup'> {
   return {
     async 'backup/list'() {
-      return { items: (await world.backups.list()).map(shown) }
+      return { items: (await context.backups.list()).map(shown) }
     },
 
     async 'backup/create'(_args, caller) {
-      return shown(await backUp(world, announcer, caller.name))
+      return shown(await backUp(context, announcer, caller.name))
     },
   }
 }

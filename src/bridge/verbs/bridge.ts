@@ -12,12 +12,12 @@ type LogItem = VerbResult<'bridge/log'>['items'][number]
 
 /** Makes the verbs about the bridge itself: its health, its machine, and the newest lines of its log. */
 export function bridgeHandlers(
-  world: BridgeContext,
+  context: BridgeContext,
   { pending, approvals }: { pending: PendingPairingRequests; approvals: PendingApprovals },
 ): VerbHandlersOf<'bridge'> {
   return {
     async 'bridge/health'(_args, { name, role }) {
-      const { ready, reasons, uplinks, warnings } = world.health()
+      const { ready, reasons, uplinks, warnings } = context.health()
       return {
         ready,
         reasons: [...reasons],
@@ -25,19 +25,19 @@ export function bridgeHandlers(
         pendingRequests: pending.size,
         waitingCalls: approvals.size,
         uplinks: uplinks.map(({ name, connected }) => ({ name, connected })),
-        lastBackupAt: await lastBackupAt(world),
+        lastBackupAt: await lastBackupAt(context),
         you: { name, role },
       }
     },
 
     async 'bridge/doctor'() {
-      const checks = await world.system.checks()
+      const checks = await context.system.checks()
       return { items: checks.map(({ what, level, message }) => ({ what, level, message })) }
     },
 
     async 'bridge/log'({ nodeId, level, limit }) {
       const least = LOG_LEVELS.indexOf(level ?? 'debug')
-      const items = world.system
+      const items = context.system
         .logLines()
         .map(itemOf)
         .filter((item) => LOG_LEVELS.indexOf(item.level) >= least)

@@ -26,7 +26,7 @@ const MAX_REQUEST_BYTES = 16_777_216
 
 /** Requests of principals: check, run, answer. The only place that turns an error into a response. */
 export class VerbDispatcher {
-  readonly #world: BridgeContext
+  readonly #context: BridgeContext
   readonly #handlers: VerbHandlers
   readonly #underWay = new WeakMap<Session, number>()
   readonly #refused: RefusedRequests
@@ -34,13 +34,13 @@ export class VerbDispatcher {
   readonly #room: AnswerRoom
   readonly #heldBack: LogThrottle
 
-  constructor(world: BridgeContext, handlers: VerbHandlers) {
-    this.#world = world
+  constructor(context: BridgeContext, handlers: VerbHandlers) {
+    this.#context = context
     this.#handlers = handlers
-    this.#refused = new RefusedRequests(world)
-    this.#turns = new PrincipalTurns(world.clock, world.settings.turns)
-    this.#room = new AnswerRoom(world.clock)
-    this.#heldBack = new LogThrottle(world.clock, HELD_BACK)
+    this.#refused = new RefusedRequests(context)
+    this.#turns = new PrincipalTurns(context.clock, context.settings.turns)
+    this.#room = new AnswerRoom(context.clock)
+    this.#heldBack = new LogThrottle(context.clock, HELD_BACK)
   }
 
   stop(): void {
@@ -53,15 +53,20 @@ export class VerbDispatcher {
    * Resolves when the request is decided and its response published; for a long verb at once, because a PUBACK
    * that waits for a limb or an operator would stop the session's other messages.
    */
-  async handle(session: Session, verb: string, payload: Uint8Array, context?: MessageContext): Promise<void> {
+  async handle(
+    session: Session,
+    verb: string,
+    payload: Uint8Array,
+    messageContext?: MessageContext,
+  ): Promise<void> {
     const { identity } = session
     if (identity.kind !== 'principal') return
     const { name, role } = identity
     const caller: VerbCaller = { name, role, address: session.address, session, alive: () => session.alive }
-    const answered = this.#inTurn(session, caller, verb, payload, context)
+    const answered = this.#inTurn(session, caller, verb, payload, messageContext)
     if (!isVerb(verb) || !VERBS[verb].long) return answered
     answered.catch((error: unknown) =>
-      this.#world.log.error(
+      this.#context.log.error(
         { verb, principal: name, error: messageOf(error) },
         'a response was not published',
       ),
@@ -74,15 +79,15 @@ export class VerbDispatcher {
     caller: VerbCaller,
     verb: string,
     payload: Uint8Array,
-    context?: MessageContext,
+    messageContext?: MessageContext,
   ): Promise<void> {
     const { identity } = session
     if (identity.kind !== 'principal') return
     await new Promise<void>((resolve) => {
       const taken = this.#turns.take(identity, () =>
-        resolve(this.#whenRoom(session, caller, verb, payload, context)),
+        resolve(this.#whenRoom(session, caller, verb, payload, messageContext)),
       )
-      if (!taken) resolve(this.#holdBack(session, identity, verb, payload, context))
+      if (!taken) resolve(this.#holdBack(session, identity, verb, payload, messageContext))
     })
   }
 
@@ -95,15 +100,15 @@ export class VerbDispatcher {
     caller: VerbCaller,
     verb: string,
     payload: Uint8Array,
-    context?: MessageContext,
+    messageContext?: MessageContext,
   ): Promise<void> {
     const isLong = isVerb(verb) && VERBS[verb].long
-    if (isLong || this.#room.has(session)) return this.#answer(session, caller, verb, payload, context)
-    if (await this.#room.wait(session)) return this.#inTurn(session, caller, verb, payload, context)
+    if (isLong || this.#room.has(session)) return this.#answer(session, caller, verb, payload, messageContext)
+    if (await this.#room.wait(session)) return this.#inTurn(session, caller, verb, payload, messageContext)
     const message = 'the answers before this one were not read in time; read them, then ask again'
     const error = new Refusal('too_many_requests', message).body()
-    this.#world.counters.count('verbs', 'refused')
-    this.#refuse(session, caller.name, verb, withTransaction(payload, { ok: false, error }), context)
+    this.#context.counters.count('verbs', 'refused')
+    this.#refuse(session, caller.name, verb, withTransaction(payload, { ok: false, error }), messageContext)
   }
 
   /** The session is not read further for a while: refusals are work too. */
@@ -112,9 +117,9 @@ export class VerbDispatcher {
     owner: TurnOwner,
     verb: string,
     payload: Uint8Array,
-    context?: MessageContext,
+    messageContext?: MessageContext,
   ): Promise<void> {
-    const { clock, counters, log, settings } = this.#world
+    const { clock, counters, log, settings } = this.#context
     const { name } = owner
     counters.count('verbs', 'held_back')
     const setting = `mqtt.maxWorkMsPerSecond is ${settings.turns.maxWorkMsPerSecond}`
@@ -127,7 +132,7 @@ export class VerbDispatcher {
     const message = `the requests of ${name} take more time than one principal may have (${setting}); wait for the answers, then ask less often`
     const error = new Refusal('too_many_requests', message).body()
     const refuse = () =>
-      this.#refuse(session, name, verb, withTransaction(payload, { ok: false, error }), context)
+      this.#refuse(session, name, verb, withTransaction(payload, { ok: false, error }), messageContext)
     // Over HTTP nothing but the answer can wait, and its connection asks for nothing more meanwhile.
     const toldLast = session.respond !== undefined
     if (!toldLast) refuse()
@@ -142,25 +147,37 @@ export class VerbDispatcher {
    * Tells the session that asked, where it hears it: the more sessions a principal has, the more it would cost to tell
    * each of them what is refused to one.
    */
-  #refuse(session: Session, name: string, verb: string, answer: object, context?: MessageContext): void {
-    const topic = context?.responseTopic ?? this.#world.topics.response(name, verb)
+  #refuse(
+    session: Session,
+    name: string,
+    verb: string,
+    answer: object,
+    messageContext?: MessageContext,
+  ): void {
+    const topic = messageContext?.responseTopic ?? this.#context.topics.response(name, verb)
     const isTold =
       session.respond === undefined &&
-      session.send(topic, encodeJson(answer), { correlation: context?.correlation })
-    if (!isTold) this.#respond(session, name, verb, answer, context)
+      session.send(topic, encodeJson(answer), { correlation: messageContext?.correlation })
+    if (!isTold) this.#respond(session, name, verb, answer, messageContext)
     else this.#room.sent(session, REFUSAL_BYTES)
   }
 
   /** Responds where the client wants it, and with what it gave along; the broker has checked the topic. */
-  #respond(session: Session, name: string, verb: string, answer: object, context?: MessageContext): void {
+  #respond(
+    session: Session,
+    name: string,
+    verb: string,
+    answer: object,
+    messageContext?: MessageContext,
+  ): void {
     const encoded = encodeJson(answer)
     const { identity } = session
     if (identity.kind === 'principal') this.#turns.charge(identity, encoded.length * MS_PER_BYTE)
     if (session.respond !== undefined) session.respond(verb, encoded)
     else {
-      const topic = context?.responseTopic ?? this.#world.topics.response(name, verb)
-      const { correlation } = context ?? {}
-      this.#world.publisher.publish(topic, encoded, { qos: 1, retain: false, correlation, asker: session })
+      const topic = messageContext?.responseTopic ?? this.#context.topics.response(name, verb)
+      const { correlation } = messageContext ?? {}
+      this.#context.publisher.publish(topic, encoded, { qos: 1, retain: false, correlation, asker: session })
       this.#room.sent(session, encoded.length)
     }
   }
@@ -170,7 +187,7 @@ export class VerbDispatcher {
     caller: VerbCaller,
     verb: string,
     payload: Uint8Array,
-    context?: MessageContext,
+    messageContext?: MessageContext,
   ): Promise<void> {
     const underWay = this.#underWay.get(session) ?? 0
     this.#underWay.set(session, underWay + 1)
@@ -187,16 +204,16 @@ export class VerbDispatcher {
       }
       const { transaction: _, ...args } = body
       response = { ok: true, data: await this.#run(verb, args, { ...caller, transaction }) }
-      this.#world.counters.count('verbs', 'ok')
+      this.#context.counters.count('verbs', 'ok')
     } catch (error) {
       response = { ok: false, error: this.#refusal(verb, caller, error).body() }
-      this.#world.counters.count('verbs', 'refused')
+      this.#context.counters.count('verbs', 'refused')
     }
     // What is refused is small, and waits for nothing.
     if ('data' in response && !this.#room.has(session)) await this.#room.wait(session)
     this.#underWay.set(session, (this.#underWay.get(session) ?? 1) - 1)
     const answer = transaction === undefined ? response : { transaction, ...response }
-    this.#respond(session, caller.name, verb, answer, context)
+    this.#respond(session, caller.name, verb, answer, messageContext)
   }
 
   async #run(verb: string, given: Record<string, unknown>, caller: VerbCaller): Promise<unknown> {
@@ -229,10 +246,10 @@ export class VerbDispatcher {
 
   #refusal(verb: string, caller: VerbCaller, error: unknown): Refusal {
     if (error instanceof Refusal) {
-      this.#world.log.debug({ verb, principal: caller.name, error: error.body() }, `${verb} refused`)
+      this.#context.log.debug({ verb, principal: caller.name, error: error.body() }, `${verb} refused`)
       return error
     }
-    this.#world.log.error(
+    this.#context.log.error(
       { verb, principal: caller.name, error: messageOf(error), stack: (error as Error).stack },
       `${verb} failed`,
     )

@@ -13,11 +13,11 @@ import type { VerbHandlers, VerbHandlersOf } from '../verb-context.ts'
 
 /** The verbs about invocations. */
 export function invocationHandlers(
-  world: BridgeContext,
+  context: BridgeContext,
   approvals: PendingApprovals,
   invocations: Invocations,
 ): VerbHandlersOf<'invocation'> & Pick<VerbHandlers, 'invoke'> {
-  const { store } = world
+  const { store } = context
 
   async function known(invocationId: string): Promise<InvocationRecord> {
     await store.settled()
@@ -50,7 +50,7 @@ export function invocationHandlers(
     return {
       ...shown,
       ...(transaction === undefined ? {} : { transaction }),
-      ...(invocation.isAway ? { awaitsLimbUntil: iso(world.running.wallMs(invocation.awayUntil)) } : {}),
+      ...(invocation.isAway ? { awaitsLimbUntil: iso(context.running.wallMs(invocation.awayUntil)) } : {}),
       ...(invocation.askers.size === 0 ? { callerAway: true } : {}),
     }
   }

@@ -23,10 +23,10 @@ type DescriptionVerb = 'node/set' | 'node/describe' | 'node/thing'
 
 /** The verbs about what a limb says of itself, and what an operator says of it. */
 export function nodeDescriptionHandlers(
-  world: BridgeContext,
+  context: BridgeContext,
   { registry, presence, announcer }: Parts,
 ): Pick<VerbHandlers, DescriptionVerb> {
-  const { clock, store, settings, topics, log } = world
+  const { clock, store, settings, topics, log } = context
 
   async function change(
     nodeId: string,
@@ -40,7 +40,7 @@ export function nodeDescriptionHandlers(
       if (!before) throw noSuchLimb(nodeId)
       const after = { ...next(before), updatedAt: clock.wallMs() }
       await tx.putNode(after)
-      await tx.audit(audit(world, kind, { actor: caller.name, nodeId, detail }))
+      await tx.audit(audit(context, kind, { actor: caller.name, nodeId, detail }))
       return after
     })
     const limb = registry.require(nodeId)

@@ -25,9 +25,9 @@ type Parts = Parameters<typeof whyOf>[1] & {
 type NodeHandlers = Omit<VerbHandlersOf<'node'>, 'node/set' | 'node/describe' | 'node/thing'>
 
 /** The verbs about approved limbs. */
-export function nodeHandlers(world: BridgeContext, parts: Parts): NodeHandlers {
+export function nodeHandlers(context: BridgeContext, parts: Parts): NodeHandlers {
   const { registry, provisioning, limbs } = parts
-  const { running } = world
+  const { running } = context
 
   return {
     async 'node/list'(args) {
@@ -45,7 +45,7 @@ export function nodeHandlers(world: BridgeContext, parts: Parts): NodeHandlers {
       return { ...stateOf(limb, running.steady), description: shownDescription(limb.record) }
     },
 
-    'node/why': ({ nodeId }) => whyOf(world, parts, nodeId),
+    'node/why': ({ nodeId }) => whyOf(context, parts, nodeId),
 
     'node/history': (args) => parts.history.of(args),
 

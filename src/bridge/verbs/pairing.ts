@@ -17,7 +17,7 @@ import type { VerbCaller, VerbHandlersOf } from '../verb-context.ts'
 
 /** The verbs about requests to be paired. */
 export function pairingHandlers(
-  world: BridgeContext,
+  context: BridgeContext,
   parts: {
     registry: Registry
     pending: PendingPairingRequests
@@ -26,7 +26,7 @@ export function pairingHandlers(
     announcer: Announcer
   },
 ): VerbHandlersOf<'pairing'> {
-  const { clock, running, counters, store } = world
+  const { clock, running, counters, store } = context
   const { registry, pending, pairings, window, announcer } = parts
 
   /** Says, of a request that is pending no more, what became of it: who decides twice is not lied to. */
@@ -45,7 +45,7 @@ export function pairingHandlers(
 
   return {
     'pairing/list': async ({ limit = LIMITS.listDefault, after = '', state }, caller) => {
-      if (state === 'refused') return await refusedOf(world, caller, after, limit)
+      if (state === 'refused') return await refusedOf(context, caller, after, limit)
       const { items, next } = pageInMemory({
         source: [...pending.values()]
           .filter((request) => request.requestId > after)

@@ -7,8 +7,8 @@ import type { BridgeContext } from '../settings.ts'
 import type { VerbHandlersOf } from '../verb-context.ts'
 
 /** Makes the verbs about MQTT sessions, live and stored. */
-export function sessionHandlers(world: BridgeContext): VerbHandlersOf<'session'> {
-  const { store, sessions, log } = world
+export function sessionHandlers(context: BridgeContext): VerbHandlersOf<'session'> {
+  const { store, sessions, log } = context
 
   return {
     async 'session/list'({ name, limit = LIMITS.listDefault, after }) {
@@ -29,7 +29,7 @@ export function sessionHandlers(world: BridgeContext): VerbHandlersOf<'session'>
       }
       const detail = { name, clientId }
       await store.transact((tx) =>
-        tx.audit(audit(world, 'session.forgotten', { actor: caller.name, detail })),
+        tx.audit(audit(context, 'session.forgotten', { actor: caller.name, detail })),
       )
       log.info({ ...detail, by: caller.name }, `a session of ${name} is forgotten`)
       return { name, clientId }

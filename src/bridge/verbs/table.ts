@@ -57,35 +57,35 @@ export interface UseCases {
 }
 
 /** Makes the handlers of all verbs. A new verb is added to its family's file; a new family is added here. */
-export function verbHandlers(world: BridgeContext, use: UseCases): VerbHandlers {
+export function verbHandlers(context: BridgeContext, use: UseCases): VerbHandlers {
   const { registry, announcer, control, approvals, retries } = use
   const { policies, leases, rights, invocations } = control
-  const provisioning = new Provisioning(world, use)
-  const limbs = new ApprovedLimbs(world, { ...use, gone: (nodeId) => control.nodeGone(nodeId) })
+  const provisioning = new Provisioning(context, use)
+  const limbs = new ApprovedLimbs(context, { ...use, gone: (nodeId) => control.nodeGone(nodeId) })
   const look = (at: { principal: string; nodeId: string }) => control.look(at)
-  const entries = new PolicyEntries(world, { registry, policies, announcer, look })
-  const owners = new TokenOwners(world, use)
-  const leasing = new Leasing(world, { registry, rights, leases })
-  const principals = new Principals(world, {
+  const entries = new PolicyEntries(context, { registry, policies, announcer, look })
+  const owners = new TokenOwners(context, use)
+  const leasing = new Leasing(context, { registry, rights, leases })
+  const principals = new Principals(context, {
     ...use,
     roleChanged: (name, role) => control.roleChanged(name, role),
     gone: (name) => control.principalGone(name),
     forgetSessions: (name) =>
-      retries.run(`forget the sessions of ${name}`, () => world.sessions.forget(name)),
+      retries.run(`forget the sessions of ${name}`, () => context.sessions.forget(name)),
   })
   return {
-    ...nodeHandlers(world, { ...use, provisioning, limbs }),
-    ...nodeDescriptionHandlers(world, use),
-    ...pairingHandlers(world, use),
+    ...nodeHandlers(context, { ...use, provisioning, limbs }),
+    ...nodeDescriptionHandlers(context, use),
+    ...pairingHandlers(context, use),
     ...policyHandlers(entries),
     ...leaseHandlers({ leases, leasing }),
-    ...invocationHandlers(world, approvals, invocations),
-    ...auditHandlers(world),
+    ...invocationHandlers(context, approvals, invocations),
+    ...auditHandlers(context),
     ...principalHandlers(principals),
-    ...sessionHandlers(world),
-    ...tokenHandlers(world, { ...use, owners }),
-    ...backupHandlers(world, announcer),
+    ...sessionHandlers(context),
+    ...tokenHandlers(context, { ...use, owners }),
+    ...backupHandlers(context, announcer),
     ...webhookHandlers(use.webhooks),
-    ...bridgeHandlers(world, use),
+    ...bridgeHandlers(context, use),
   }
 }

@@ -25,15 +25,15 @@ const MAX_REFUSED = 16
 const MAX_HANDSHAKES = 3
 
 /** Explains why a device does not connect, or what it lacks: all that is known of a name, and what to do next. */
-export async function whyOf(world: BridgeContext, parts: WhyParts, nodeId: string): Promise<Why> {
+export async function whyOf(context: BridgeContext, parts: WhyParts, nodeId: string): Promise<Why> {
   const { registry, pending, table, attempts } = parts
-  const { topics } = world
+  const { topics } = context
   const limb = registry.get(nodeId)
   const session = table.limb(nodeId) ?? table.named(nodeId).findLast((each) => each.alive)
   const { refused: lastRefused, registration, denied: lastDenied } = attempts.of(nodeId)
   const requests = pending.ofNode(nodeId).map((request) => pending.show(request))
-  const refused = await refusedOf(world, nodeId)
-  const dueAt = limb ? heartbeatDueAt(world, limb) : undefined
+  const refused = await refusedOf(context, nodeId)
+  const dueAt = limb ? heartbeatDueAt(context, limb) : undefined
   const found = { limb, session, attempt: attempts.of(nodeId), requests, refused }
   return {
     nodeId,
@@ -48,7 +48,7 @@ export async function whyOf(world: BridgeContext, parts: WhyParts, nodeId: strin
     ...(requests.length > 0 && { pending: requests }),
     ...(refused.length > 0 && { refused }),
     ...(dueAt !== undefined && { heartbeatDueAt: dueAt }),
-    advice: adviceOf(world, nodeId, found, parts),
+    advice: adviceOf(context, nodeId, found, parts),
   }
 }
 
@@ -95,33 +95,33 @@ interface Found {
   readonly refused: readonly RefusedItem[]
 }
 
-function adviceOf(world: BridgeContext, nodeId: string, found: Found, parts: WhyParts): string[] {
+function adviceOf(context: BridgeContext, nodeId: string, found: Found, parts: WhyParts): string[] {
   const { limb, session, requests, refused } = found
   const handshakes = session ? [] : ofHandshakes(parts)
   const lines = [
-    ...(limb ? ofLimb(world, limb, session) : []),
+    ...(limb ? ofLimb(context, limb, session) : []),
     ...requests.map((request) => ofRequest(nodeId, request, limb !== undefined)),
     ...refused.slice(0, 1).map(({ why, until }) => ofRefused(nodeId, why, until)),
-    ...ofAttempts(world, nodeId, found),
+    ...ofAttempts(context, nodeId, found),
     ...handshakes,
   ]
   if (lines.length > handshakes.length) return lines
-  return [ofVisits(world, nodeId, found), ...handshakes]
+  return [ofVisits(context, nodeId, found), ...handshakes]
 }
 
 /** Says of a name of which nothing else is known whether a device has connected under it. */
-function ofVisits(world: BridgeContext, nodeId: string, { session, attempt }: Found): string {
+function ofVisits(context: BridgeContext, nodeId: string, { session, attempt }: Found): string {
   const { connected } = attempt
   if (session) {
-    return `a device is connected as ${nodeId} from ${session.address} and has not registered: ${registerFirst(world, nodeId)}`
+    return `a device is connected as ${nodeId} from ${session.address} and has not registered: ${registerFirst(context, nodeId)}`
   }
   if (connected) {
     const left = connected.registered
       ? 'after it had registered; its request has expired or was withdrawn: let it register again'
-      : `without registering: ${registerFirst(world, nodeId)}`
+      : `without registering: ${registerFirst(context, nodeId)}`
     return `a device connected as ${nodeId} from ${connected.address} at ${iso(connected.at)}, and left ${left}`
   }
-  const uptime = Math.round(world.clock.monotonicMs() / 1000)
+  const uptime = Math.round(context.clock.monotonicMs() / 1000)
   return (
     `nobody has tried the name ${nodeId} since the bridge started (${uptime} s at most): look at the address, the port and the ` +
     'user name (else the client id) that the device uses, and at the spelling (`limb-bridge node list`)'
@@ -133,21 +133,21 @@ function registerFirst({ topics }: Pick<BridgeContext, 'topics'>, nodeId: string
   return `it must publish ${topics.node(nodeId, 'register')} first, after each connect; for a program that cannot, \`limb-bridge node provision ${nodeId}\` makes the limb and its key`
 }
 
-function ofLimb(world: BridgeContext, limb: LiveLimb, session: Session | undefined): string[] {
+function ofLimb(context: BridgeContext, limb: LiveLimb, session: Session | undefined): string[] {
   const { nodeId } = limb.record
-  const every = intervalsOf(world.settings, limb.record).heartbeatSeconds
+  const every = intervalsOf(context.settings, limb.record).heartbeatSeconds
   if (isAwake(limb.status)) {
-    const listens = session?.subscribedTo(world.topics.node(nodeId, 'invoke')) === true
+    const listens = session?.subscribedTo(context.topics.node(nodeId, 'invoke')) === true
     return listens || limb.record.invoke === 'http'
       ? [`${nodeId} is ${limb.status}: nothing is wrong with its connection`]
       : [
-          `${nodeId} is ${limb.status}, but has not subscribed ${world.topics.node(nodeId, 'invoke')}: it cannot be invoked`,
+          `${nodeId} is ${limb.status}, but has not subscribed ${context.topics.node(nodeId, 'invoke')}: it cannot be invoked`,
         ]
   }
   if (limb.rule.mode === 'probe') return [ofProbed(limb)]
   if (session?.identity.kind === 'limb') {
     return [
-      `${nodeId} is connected from ${session.address} and silent: it must publish ${world.topics.node(nodeId, 'heartbeat')} every ${every} s`,
+      `${nodeId} is connected from ${session.address} and silent: it must publish ${context.topics.node(nodeId, 'heartbeat')} every ${every} s`,
     ]
   }
   if (session !== undefined) {
@@ -210,7 +210,7 @@ function ofHandshakes({ attempts }: WhyParts): string[] {
     )
 }
 
-function ofAttempts(world: BridgeContext, nodeId: string, found: Found): string[] {
+function ofAttempts(context: BridgeContext, nodeId: string, found: Found): string[] {
   const { session, attempt } = found
   const lines: string[] = []
   const { refused, registration, denied } = attempt
@@ -224,7 +224,7 @@ function ofAttempts(world: BridgeContext, nodeId: string, found: Found): string[
       `its last sign-in, from ${refused.address} at ${iso(refused.at)}, was refused: ${refused.reason}`,
     )
   }
-  if (denied) lines.push(ofDenied(world, nodeId, found, denied))
+  if (denied) lines.push(ofDenied(context, nodeId, found, denied))
   return lines
 }
 

@@ -48,7 +48,7 @@ interface Live {
 
 /** Carries chosen events to the webhooks of the configuration: stores each first, then sends until it is taken. */
 export class Webhooks {
-  readonly #world: BridgeContext
+  readonly #context: BridgeContext
   readonly #ports: WebhookPorts | undefined
   readonly #registry: Registry
   readonly #throttle: LogThrottle
@@ -59,11 +59,11 @@ export class Webhooks {
   #started = false
   #stopped = false
 
-  constructor(world: BridgeContext, registry: Registry) {
-    this.#world = world
-    this.#ports = world.webhooks
+  constructor(context: BridgeContext, registry: Registry) {
+    this.#context = context
+    this.#ports = context.webhooks
     this.#registry = registry
-    this.#throttle = new LogThrottle(world.clock, PACE)
+    this.#throttle = new LogThrottle(context.clock, PACE)
   }
 
   /** Begins to send what the last run left, and to watch the limbs that are offline. */
@@ -77,7 +77,7 @@ export class Webhooks {
     this.#configuring = this.#configuring
       .then(() => this.#configure())
       .catch((error: unknown) => {
-        this.#world.log.warn({ error: messageOf(error) }, `webhooks: ${messageOf(error)}`)
+        this.#context.log.warn({ error: messageOf(error) }, `webhooks: ${messageOf(error)}`)
       })
     return this.#configuring
   }
@@ -117,7 +117,7 @@ export class Webhooks {
       const known = names.length === 0 ? 'the configuration has none' : `there are ${names.join(', ')}`
       throw new Refusal('not_found', `there is no webhook ${name}; ${known}`, 'name')
     }
-    const { clock } = this.#world
+    const { clock } = this.#context
     const began = clock.monotonicMs()
     const { status, failure } = await live.sender.send(this.#message('webhook_test', clock.wallMs(), { by }))
     const durationMs = Math.round(clock.monotonicMs() - began)
@@ -157,7 +157,7 @@ export class Webhooks {
   /** Gives up what is too old, and what belongs to webhooks that are no more. */
   async prune(): Promise<void> {
     if (this.#ports === undefined || !this.#started) return
-    const gone = await this.#ports.queue.prune(this.#world.running.now(), [...this.#live.keys()])
+    const gone = await this.#ports.queue.prune(this.#context.running.now(), [...this.#live.keys()])
     this.#dropped(gone, 'their time is over (keepSeconds), or the webhook is no more')
   }
 
@@ -187,7 +187,7 @@ export class Webhooks {
   }
 
   async #open(ports: WebhookPorts, settings: WebhookSettings): Promise<void> {
-    const { clock, running, log } = this.#world
+    const { clock, running, log } = this.#context
     const sender = new WebhookSender(settings, { clock, log, ports, now: () => running.now() })
     const watch = await this.#watch(ports, settings)
     this.#live.set(settings.name, { sender, events: new Set(settings.events), watch })
@@ -202,7 +202,7 @@ export class Webhooks {
   async #watch(ports: WebhookPorts, settings: WebhookSettings): Promise<OfflineWatch | null> {
     const { name, events, offlineSeconds } = settings
     if (!events.includes('limb_offline') && !events.includes('limb_back')) return null
-    const { clock, log } = this.#world
+    const { clock, log } = this.#context
     const report = (kind: 'limb_offline' | 'limb_back', nodeIds: readonly string[]) => {
       const limbs = this.#limbs(nodeIds)
       const fields = kind === 'limb_offline' ? { ...limbs, offlineSeconds } : limbs
@@ -247,7 +247,7 @@ export class Webhooks {
       kind,
       urgent: message.notice.urgent,
       payload: Buffer.from(encodeJson(message)).toString(),
-      expiresAt: this.#world.running.in(this.#keepMs(live.sender.settings, kind, fields)),
+      expiresAt: this.#context.running.in(this.#keepMs(live.sender.settings, kind, fields)),
     }
     if (this.#unstored.push(delivery) === 1) setImmediate(() => this.#store())
   }
@@ -261,7 +261,7 @@ export class Webhooks {
     const most = keepSeconds * 1000
     if (kind !== 'invocation_waiting') return most
     const { approval } = fields as EventFields<'invocation_waiting'>
-    return Math.min(most, Math.max(0, Date.parse(approval.expiresAt) - this.#world.clock.wallMs()))
+    return Math.min(most, Math.max(0, Date.parse(approval.expiresAt) - this.#context.clock.wallMs()))
   }
 
   #store(): void {
@@ -287,7 +287,7 @@ export class Webhooks {
       const live = this.#live.get(webhook)
       if (live) live.sender.dropped += count
       this.#throttle.write(webhook, (suppressed) =>
-        this.#world.log.warn(
+        this.#context.log.warn(
           { webhook, count, suppressed },
           `webhook ${webhook}: ${count} deliveries were given up: ${why}`,
         ),

@@ -8,7 +8,7 @@ const MAX_COPIES = 8
 const NOTHING = Buffer.alloc(0)
 
 export interface ReceivedOnceOptions {
-  readonly world: SessionContext
+  readonly context: SessionContext
   readonly client: AedesClient<unknown>
   /** Brings a message to its end. */
   readonly publish: (message: Received, acknowledge: (outcome: Outcome) => void) => void
@@ -43,8 +43,8 @@ export class ReceivedOnce {
     if (this.#inProgress.has(id)) return this.#afterFirst(id, () => this.receive(id, message))
     this.#inProgress.set(id, [])
     this.#open.add(id)
-    const { world, client, alive, pubrec } = this.#options
-    world.persistence.incomingGetPacket(client, identifierOf(id)).then(
+    const { context, client, alive, pubrec } = this.#options
+    context.persistence.incomingGetPacket(client, identifierOf(id)).then(
       () => {
         pubrec(id, undefined)
         this.#finished(id)
@@ -59,8 +59,8 @@ export class ReceivedOnce {
   release(id: number): boolean {
     if (this.#inProgress.has(id)) return this.#afterFirst(id, () => this.release(id))
     this.#open.delete(id)
-    const { world, client, pubcomp } = this.#options
-    world.persistence.incomingDelPacket(client, identifierOf(id)).then(
+    const { context, client, pubcomp } = this.#options
+    context.persistence.incomingDelPacket(client, identifierOf(id)).then(
       () => pubcomp(id, undefined),
       () => pubcomp(id, UNKNOWN_ID),
     )
@@ -89,12 +89,12 @@ export class ReceivedOnce {
   }
 
   #settle(id: number, outcome: Outcome): void {
-    const { world, client, pubrec } = this.#options
+    const { context, client, pubrec } = this.#options
     if (outcome !== undefined && outcome.code >= FIRST_FAILURE) {
       this.#refuse(id, outcome)
       return
     }
-    world.persistence.incomingStorePacket(client, identifierOf(id)).then(
+    context.persistence.incomingStorePacket(client, identifierOf(id)).then(
       () => {
         pubrec(id, outcome)
         this.#finished(id)

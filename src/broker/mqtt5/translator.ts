@@ -40,7 +40,7 @@ const PINGREQ = 12
 const AUTH = 15
 
 export interface TranslatorOptions {
-  readonly world: SessionContext
+  readonly context: SessionContext
   readonly session: Connection
   readonly client: AedesClient<unknown>
   readonly delivery: SessionDelivery
@@ -79,14 +79,14 @@ export class Translator {
 
   constructor(options: TranslatorOptions) {
     this.#options = options
-    const { world, client, connect, delivery, session } = options
+    const { context, client, connect, delivery, session } = options
     this.connect = connect
-    delivery.speak5(new Encoder5(world.steady, connect), connect.receiveMaximum)
+    delivery.speak5(new Encoder5(context.steady, connect), connect.receiveMaximum)
     const collector = new PacketCollector((packet, body) => this.#fromAedes(packet, body))
     client.conn = standInFor(session.conn, (chunk) => collector.add(chunk))
-    this.#subscribing = new Subscribing(world.rights, delivery.filters, client)
+    this.#subscribing = new Subscribing(context.rights, delivery.filters, client)
     this.#once = new ReceivedOnce({
-      world,
+      context,
       client,
       publish: (message, acknowledge) => this.#handOn(message, acknowledge),
       pubrec: (id, outcome) => this.#acknowledge(0x50, id, outcome),
@@ -109,7 +109,7 @@ export class Translator {
 
   /** DISCONNECT says so; never from nothing, and never beyond the limit. */
   changeExpiry(seconds: number): void {
-    this.sessionExpirySeconds = Math.min(seconds, this.#options.world.limits.sessionExpirySeconds)
+    this.sessionExpirySeconds = Math.min(seconds, this.#options.context.limits.sessionExpirySeconds)
   }
 
   get subscribing(): Subscribing {
@@ -139,7 +139,7 @@ export class Translator {
     const maxTopicBytes = this.#options.limits.maxTopicBytes
     switch (first >> 4) {
       case PUBLISH:
-        this.#options.world.counters.messagesIn++
+        this.#options.context.counters.messagesIn++
         if (this.#options.takeShort(frame, flush)) return undefined
         return this.#read(readPublish(first, bytes, body, end, maxTopicBytes), (publish) =>
           this.#publish(publish),
@@ -188,12 +188,12 @@ export class Translator {
   // What the client publishes.
 
   #publish(publish: Publish5): Fault5 | undefined {
-    const { acks, world } = this.#options
+    const { acks, context } = this.#options
     const { qos, id, retain, payload, properties } = publish
     const topic = this.#topicOf(publish)
     if (typeof topic !== 'string') return topic
     const underWay = acks.length - this.#others + this.#once.size
-    if (qos > 0 && underWay >= world.limits.maxInflightPerSession) return TOO_MANY
+    if (qos > 0 && underWay >= context.limits.maxInflightPerSession) return TOO_MANY
     if (tooMany(properties)) {
       acks.run(() => this.#answer(qos, id, REFUSED_PROPERTIES))
       return undefined
@@ -205,7 +205,7 @@ export class Translator {
       qos,
       retain,
       properties: forwarded.length === 0 ? undefined : forwarded,
-      expiresAt: messageExpiry === undefined ? undefined : world.steady.now() + messageExpiry * 1000,
+      expiresAt: messageExpiry === undefined ? undefined : context.steady.now() + messageExpiry * 1000,
       context: forwarded.length === 0 ? undefined : { responseTopic, correlation: correlationData },
     }
     if (qos === 2) return this.#once.receive(id, message) ? undefined : TOO_MANY_COPIES
@@ -254,8 +254,8 @@ export class Translator {
   }
 
   #acknowledge(first: number, id: number, outcome: Outcome): void {
-    const { session, world } = this.#options
-    if (session.conn.writableLength > world.limits.maxSessionBufferBytes) {
+    const { session, context } = this.#options
+    if (session.conn.writableLength > context.limits.maxSessionBufferBytes) {
       session.overrun()
       return
     }
@@ -323,13 +323,13 @@ export class Translator {
   }
 
   #promises(identity: Identity): Promises5 {
-    const { world } = this.#options
+    const { context } = this.#options
     const isPrincipal = identity.kind === 'principal'
-    const { maxInflightPerSession, maxCandidateInflight } = world.limits
+    const { maxInflightPerSession, maxCandidateInflight } = context.limits
     const underWay = identity.kind === 'candidate' ? maxCandidateInflight : Number.POSITIVE_INFINITY
     const information =
       this.connect.wantsResponseInformation && isPrincipal
-        ? world.topics.response(identity.name, '').replace(/\/$/, '')
+        ? context.topics.response(identity.name, '').replace(/\/$/, '')
         : undefined
     return {
       receiveMaximum: Math.min(maxInflightPerSession, underWay, 65_535),

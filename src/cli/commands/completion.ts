@@ -215,7 +215,7 @@ function completionScript(program: Command, shell: Shell): string {
   return WRITERS[shell](placesOf(program))
 }
 
-export function addCompletionCommand(program: Command, world: CliContext, run: Run): void {
+export function addCompletionCommand(program: Command, context: CliContext, run: Run): void {
   const command = program
     .command('completion')
     .summary('Print the completion script of a shell.')
@@ -223,7 +223,7 @@ export function addCompletionCommand(program: Command, world: CliContext, run: R
     .addArgument(new Argument('<shell>', 'which shell').choices(SHELLS))
   command.action(
     run(async () => {
-      print(world.io.stdout, completionScript(program, command.processedArgs[0] as Shell))
+      print(context.io.stdout, completionScript(program, command.processedArgs[0] as Shell))
     }),
   )
 }

@@ -16,14 +16,14 @@ interface CheckOptions {
 }
 
 async function loaded(
-  world: CliContext,
+  context: CliContext,
   file: string | undefined,
-  env = world.io.env,
+  env = context.io.env,
 ): Promise<ShownSettings> {
-  const result = await world.configuration.load(file, env)
+  const result = await context.configuration.load(file, env)
   if (!result.ok) throw new CliError(EXIT.config, result.problems.join('\n'))
   const shown = await result.show()
-  for (const warning of shown.warnings) print(world.io.stderr, `warning: ${warning}`)
+  for (const warning of shown.warnings) print(context.io.stderr, `warning: ${warning}`)
   return shown
 }
 
@@ -37,7 +37,7 @@ function fileToCheck(argument: unknown, option: string | undefined): string {
   return file
 }
 
-export function addConfigCommands(program: Command, world: CliContext, run: Run): void {
+export function addConfigCommands(program: Command, context: CliContext, run: Run): void {
   const config = program.command('config').description('Check and show the configuration.')
 
   const check = config
@@ -51,10 +51,10 @@ export function addConfigCommands(program: Command, world: CliContext, run: Run)
   check.action(
     run(async () => {
       const file = fileToCheck(check.processedArgs[0], check.opts<CheckOptions>().config)
-      const { length } = (await loaded(world, file, {})).warnings
+      const { length } = (await loaded(context, file, {})).warnings
       const but =
         length === 0 ? '' : `, apart from ${length === 1 ? 'the warning' : `the ${length} warnings`} above`
-      print(world.io.stdout, `${file} is sound${but}`)
+      print(context.io.stdout, `${file} is sound${but}`)
     }),
   )
 
@@ -67,8 +67,8 @@ export function addConfigCommands(program: Command, world: CliContext, run: Run)
   show.action(
     run(async () => {
       const options = show.opts<ShowOptions>()
-      const { text, settings } = await loaded(world, options.config)
-      new Output(world, options).answer(settings, () => print(world.io.stdout, text))
+      const { text, settings } = await loaded(context, options.config)
+      new Output(context, options).answer(settings, () => print(context.io.stdout, text))
     }),
   )
 }

@@ -26,7 +26,7 @@ interface CheckOptions extends FormatOptions {
 
 const DAY_SECONDS = 86_400
 
-export function addDeviceCommands(program: Command, world: CliContext, run: Run): void {
+export function addDeviceCommands(program: Command, context: CliContext, run: Run): void {
   const device = program.command('device').description('Devices under development: check.')
   const command = device
     .command('check')
@@ -77,7 +77,7 @@ export function addDeviceCommands(program: Command, world: CliContext, run: Run)
     'limb-bridge device check --host 0.0.0.0 --command lamp.set --params \'{"on": true}\'',
     'limb-bridge device check --host 0.0.0.0 --port 8883 --tls-cert tls/bridge.pem --tls-key tls/bridge-key.pem',
   ])
-  command.action(run(() => checkDevice(world, command.opts<CheckOptions>())))
+  command.action(run(() => checkDevice(context, command.opts<CheckOptions>())))
 }
 
 function whole(min: number, max: number) {
@@ -110,30 +110,30 @@ function tlsOf({ tlsCert, tlsKey }: CheckOptions): { certFile: string; keyFile: 
   return { certFile: tlsCert, keyFile: tlsKey }
 }
 
-async function checkDevice(world: CliContext, options: CheckOptions): Promise<number> {
-  const output = new Output(world, options)
+async function checkDevice(context: CliContext, options: CheckOptions): Promise<number> {
+  const output = new Output(context, options)
   // The document alone goes to standard output.
-  const say = (text: string) => print(output.isText ? world.io.stdout : world.io.stderr, shown(text))
+  const say = (text: string) => print(output.isText ? context.io.stdout : context.io.stderr, shown(text))
   const tls = tlsOf(options)
   const end = new AbortController()
-  const off = world.io.onInterrupt(() => end.abort())
+  const off = context.io.onInterrupt(() => end.abort())
   try {
     const { host, port, nodeId, command, params, seconds, thorough = false, rotateKey = false } = options
-    const root = checkedRoot(options.root ?? (await settingsOf(world, options.config)).mqtt.topicRoot)
-    const outcome = await world.checkDevice({
+    const root = checkedRoot(options.root ?? (await settingsOf(context, options.config)).mqtt.topicRoot)
+    const outcome = await context.checkDevice({
       ...{ host, port, nodeId, command, params, seconds, thorough, rotateKey, tls, root },
-      version: world.version,
+      version: context.version,
       signal: end.signal,
       listening: (at) => say(`Waiting for a device on ${host}, port ${at}${tls ? ', with TLS' : ''} …`),
       progress: say,
     })
-    return told(world, output, outcome)
+    return told(context, output, outcome)
   } finally {
     off()
   }
 }
 
-function told(world: CliContext, output: Output, outcome: DeviceCheckOutcome): number {
+function told(context: CliContext, output: Output, outcome: DeviceCheckOutcome): number {
   if (!outcome.ok) throw new CliError(EXIT.refused, outcome.reason)
   const { findings, nodeId, came, interrupted } = outcome
   if (!came)
@@ -145,7 +145,7 @@ function told(world: CliContext, output: Output, outcome: DeviceCheckOutcome): n
     )
   const wrong = findings.filter(({ verdict }) => verdict === 'wrong').length
   output.answer({ nodeId, good: wrong === 0, interrupted, clauses: findings }, () =>
-    print(world.io.stdout, listOf(findings, interrupted)),
+    print(context.io.stdout, listOf(findings, interrupted)),
   )
   if (wrong > 0)
     throw new SoftFailure(wrong === 1 ? 'one clause does not hold' : `${wrong} clauses do not hold`)

@@ -12,11 +12,11 @@ const CONNECT_SECONDS = 2
 const MAX_LIMBS = 20
 
 /** Asks over the control socket; says nothing when there is none that answers, which is looked at from outside. */
-export async function askBridge(world: CliContext, config: string | undefined): Promise<CheckResult[]> {
+export async function askBridge(context: CliContext, config: string | undefined): Promise<CheckResult[]> {
   try {
-    const target = await targetOf(world, config === undefined ? {} : { config })
+    const target = await targetOf(context, config === undefined ? {} : { config })
     const bridge = await openBridge(target, {
-      clock: world.clock,
+      clock: context.clock,
       connectSeconds: CONNECT_SECONDS,
       answerSeconds: CONNECT_SECONDS,
     })

@@ -10,12 +10,12 @@ import { askBridge } from './doctor-of-bridge.ts'
 
 /** `restore` and `doctor`: for the machine of the bridge itself, and for when it does not run. */
 
-export function addMaintenanceCommands(program: Command, world: CliContext, run: Run): void {
-  addRestore(program, world, run)
-  addDoctor(program, world, run)
+export function addMaintenanceCommands(program: Command, context: CliContext, run: Run): void {
+  addRestore(program, context, run)
+  addDoctor(program, context, run)
 }
 
-function addRestore(program: Command, world: CliContext, run: Run): void {
+function addRestore(program: Command, context: CliContext, run: Run): void {
   const command = program
     .command('restore')
     .summary('Replace the database by a backup.')
@@ -29,18 +29,18 @@ function addRestore(program: Command, world: CliContext, run: Run): void {
   command.action(
     run(async () => {
       const { config } = command.opts<{ config?: string }>()
-      const to = (await settingsOf(world, config)).store.path
+      const to = (await settingsOf(context, config)).store.path
       if (to === ':memory:')
         throw new CliError(EXIT.config, 'the database is in memory; set store.path or LIMB_DB')
-      const restored = await world.maintenance.restore(String(command.processedArgs[0]), to)
+      const restored = await context.maintenance.restore(String(command.processedArgs[0]), to)
       if (!restored.ok) throw new CliError(EXIT.refused, restored.reason)
       print(
-        world.io.stdout,
+        context.io.stdout,
         `${restored.file} is restored: schema ${restored.version}, ${restored.nodes} limbs.`,
       )
-      if (restored.replaced !== null) print(world.io.stdout, `What was there is now ${restored.replaced}.`)
+      if (restored.replaced !== null) print(context.io.stdout, `What was there is now ${restored.replaced}.`)
       print(
-        world.io.stdout,
+        context.io.stdout,
         'What was decided after the backup is undone: look through pairings, keys and policies. Start the bridge now.',
       )
     }),
@@ -53,7 +53,7 @@ const SIGNS: Readonly<Record<CheckResult['level'], string>> = {
   problem: 'PROBLEM',
 }
 
-function addDoctor(program: Command, world: CliContext, run: Run): void {
+function addDoctor(program: Command, context: CliContext, run: Run): void {
   const command = program
     .command('doctor')
     .summary('Look for what is wrong on this machine, and say what to do.')
@@ -68,10 +68,10 @@ function addDoctor(program: Command, world: CliContext, run: Run): void {
     run(async () => {
       const options = command.opts<FormatOptions & { config?: string }>()
       const { config } = options
-      const results = [...(await world.maintenance.doctor(config)), ...(await askBridge(world, config))]
+      const results = [...(await context.maintenance.doctor(config)), ...(await askBridge(context, config))]
       const problems = results.filter((result) => result.level === 'problem').length
-      new Output(world, options).answer({ healthy: problems === 0, results }, () =>
-        print(world.io.stdout, text(results, problems)),
+      new Output(context, options).answer({ healthy: problems === 0, results }, () =>
+        print(context.io.stdout, text(results, problems)),
       )
       return problems === 0 ? EXIT.ok : EXIT.refused
     }),

@@ -17,7 +17,7 @@ type StatusOptions = ConnectionOptions & FormatOptions
 /** Retained messages come right after SUBACK. */
 const INFO_SECONDS = 5
 
-export function addStatusCommand(program: Command, world: CliContext, run: Run): void {
+export function addStatusCommand(program: Command, context: CliContext, run: Run): void {
   const command = program
     .command('status')
     .summary('Show whether the bridge is ready, what it counts, and what waits for you.')
@@ -26,20 +26,20 @@ export function addStatusCommand(program: Command, world: CliContext, run: Run):
     )
   connectionOptions(command)
   withExamples(command, ['limb-bridge status', 'limb-bridge status --json'])
-  command.action(run(() => status(world, command.opts<StatusOptions>())))
+  command.action(run(() => status(context, command.opts<StatusOptions>())))
 }
 
-async function status(world: CliContext, options: StatusOptions): Promise<number> {
-  const target = await targetOf(world, options)
-  const bridge = await openBridge(target, { clock: world.clock })
+async function status(context: CliContext, options: StatusOptions): Promise<number> {
+  const target = await targetOf(context, options)
+  const bridge = await openBridge(target, { clock: context.clock })
   try {
     const [info, health, pending] = await Promise.all([
-      bridgeInfo(world, bridge),
+      bridgeInfo(context, bridge),
       bridge.request('bridge/health', {}).then(asRow),
       allPages(bridge, 'pairing/list'),
     ])
-    new Output(world, options).answer({ ...info, health, pending: pending.items }, () =>
-      printStatus(world, targetName(target), { ...info, health }, pending.items),
+    new Output(context, options).answer({ ...info, health, pending: pending.items }, () =>
+      printStatus(context, targetName(target), { ...info, health }, pending.items),
     )
     return health.ready === true ? EXIT.ok : EXIT.refused
   } finally {
@@ -47,9 +47,9 @@ async function status(world: CliContext, options: StatusOptions): Promise<number
   }
 }
 
-function bridgeInfo(world: CliContext, bridge: Bridge): Promise<DisplayRow> {
+function bridgeInfo(context: CliContext, bridge: Bridge): Promise<DisplayRow> {
   return new Promise((resolve, reject) => {
-    const cancel = world.clock.after(INFO_SECONDS * 1000, () =>
+    const cancel = context.clock.after(INFO_SECONDS * 1000, () =>
       reject(new CliError(EXIT.unreachable, `the bridge said nothing on ${bridge.topics.bridgeInfo}`)),
     )
     const onMessage = (_topic: string, payload: Buffer) => {
@@ -91,13 +91,13 @@ function uplinksText(uplinks: unknown): string {
 }
 
 function printStatus(
-  world: CliContext,
+  context: CliContext,
   where: string,
   info: DisplayRow,
   pending: readonly DisplayRow[],
 ): void {
-  const { stdout } = world.io
-  const nowMs = world.clock.wallMs()
+  const { stdout } = context.io
+  const nowMs = context.clock.wallMs()
   const nodes = asRow(info.nodes)
   const health = asRow(info.health)
   print(
@@ -120,7 +120,7 @@ function printStatus(
   if (Number(health.waitingCalls) > 0)
     print(stdout, '\nInvocations wait for a decision: limb-bridge invocation approve')
   if (pending.length === 0) return
-  print(stdout, `\n${requestsText(pending, { nowMs, width: widthOf(world.io) })}`)
+  print(stdout, `\n${requestsText(pending, { nowMs, width: widthOf(context.io) })}`)
   const next = 'Compare the code with the device, then: limb-bridge pairing approve'
-  print(stdout, wrapped(next, widthOf(world.io)).join('\n'))
+  print(stdout, wrapped(next, widthOf(context.io)).join('\n'))
 }

@@ -15,7 +15,7 @@ interface InitOptions extends FormatOptions {
   readonly name?: readonly string[]
 }
 
-export function addTlsCommands(program: Command, world: CliContext, run: Run): void {
+export function addTlsCommands(program: Command, context: CliContext, run: Run): void {
   const tls = program.command('tls').description('Make certificates for MQTT over TLS.')
   const command = tls
     .command('init')
@@ -33,12 +33,12 @@ export function addTlsCommands(program: Command, world: CliContext, run: Run): v
   command.action(
     run(async () => {
       const options = command.opts<InitOptions>()
-      const folder = resolve(options.folder ?? (await besideDatabase(world, options.config)))
-      const made = await world.maintenance.initTls(folder, options.name ?? [])
+      const folder = resolve(options.folder ?? (await besideDatabase(context, options.config)))
+      const made = await context.maintenance.initTls(folder, options.name ?? [])
       if (!made.ok) throw new CliError(EXIT.refused, made.reason)
       const { ok: _ok, ca, cert, key, names, until, fingerprint, madeAuthority } = made
       const answer = { ca, cert, key, names, until: until.toISOString(), fingerprint, madeAuthority }
-      new Output(world, options).answer(answer, () => print(world.io.stdout, sentences(made)))
+      new Output(context, options).answer(answer, () => print(context.io.stdout, sentences(made)))
     }),
   )
 }
@@ -47,8 +47,8 @@ function collect(name: string, names: readonly string[] = []): readonly string[]
   return [...names, name]
 }
 
-async function besideDatabase(world: CliContext, config: string | undefined): Promise<string> {
-  const { path } = (await settingsOf(world, config)).store
+async function besideDatabase(context: CliContext, config: string | undefined): Promise<string> {
+  const { path } = (await settingsOf(context, config)).store
   if (path === ':memory:')
     throw new CliError(EXIT.config, 'the database is in memory; name a folder with --folder')
   return join(dirname(path), 'tls')

@@ -27,8 +27,8 @@ export interface LiveOptions {
   readonly status: string | undefined
 }
 
-export async function liveTable(world: CliContext, bridge: Bridge, options: LiveOptions): Promise<void> {
-  const { stdout } = world.io
+export async function liveTable(context: CliContext, bridge: Bridge, options: LiveOptions): Promise<void> {
+  const { stdout } = context.io
   const fleet = new Fleet()
   const waiting = new Waiting()
   let connected = true
@@ -38,14 +38,14 @@ export async function liveTable(world: CliContext, bridge: Bridge, options: Live
 
   const draw = () => {
     due = false
-    const shownNow = screen(world, { ...options, fleet, waiting, connected, top })
+    const shownNow = screen(context, { ...options, fleet, waiting, connected, top })
     top = shownNow.top
     stdout.write(HOME + shownNow.lines.map((line) => `${line}${CLEAR_LINE}\n`).join('') + CLEAR_BELOW)
     schedule(TICK_MS)
   }
   const schedule = (ms: number) => {
     cancel()
-    cancel = world.clock.after(ms, draw)
+    cancel = context.clock.after(ms, draw)
   }
   const soon = () => {
     if (due) return
@@ -57,7 +57,7 @@ export async function liveTable(world: CliContext, bridge: Bridge, options: Live
     draw()
   }
 
-  const ended = untilEnded(world, move)
+  const ended = untilEnded(context, move)
   bridge.onConnection((now) => {
     // What was retained comes again after a reconnect; what is gone meanwhile does not.
     if (now) {
@@ -114,8 +114,8 @@ const KEY = /\x1b[[O]\d*[A-Z~]|[^\x1b]/g
 const ENDING_KEYS = ['q', 'Q', '\x03', '\x04']
 
 /** Ends at Ctrl-C or `q`; tells by how many rows other keys move the table. */
-function untilEnded(world: CliContext, move: (by: number) => void): Promise<void> {
-  const { stdin } = world.io
+function untilEnded(context: CliContext, move: (by: number) => void): Promise<void> {
+  const { stdin } = context.io
   return new Promise((resolve) => {
     const end = () => {
       off()
@@ -131,7 +131,7 @@ function untilEnded(world: CliContext, move: (by: number) => void): Promise<void
         if (by !== undefined) move(by)
       }
     }
-    const off = world.io.onInterrupt(end)
+    const off = context.io.onInterrupt(end)
     const hasKeys = stdin.isTTY === true && stdin.setRawMode !== undefined
     if (!hasKeys) return
     // Without it keys come by the line, and are shown. Ctrl-C is a key like any other then.
@@ -148,10 +148,10 @@ interface Screen extends LiveOptions {
   readonly top: number
 }
 
-function screen(world: CliContext, screen: Screen): { readonly lines: string[]; readonly top: number } {
+function screen(context: CliContext, screen: Screen): { readonly lines: string[]; readonly top: number } {
   const { fleet, waiting, status } = screen
-  const width = widthOf(world.io)
-  const rows = world.io.stdout.rows || DEFAULT_ROWS
+  const width = widthOf(context.io)
+  const rows = context.io.stdout.rows || DEFAULT_ROWS
   const nodes = [...fleet.rows.values()]
     .filter((row) => status === undefined || row.status === status)
     .sort((a, b) => (shown(a.nodeId) < shown(b.nodeId) ? -1 : 1))
@@ -160,7 +160,7 @@ function screen(world: CliContext, screen: Screen): { readonly lines: string[]; 
   const room = Math.max(1, rows - 5 - above.length)
   const top = Math.max(0, Math.min(screen.top, nodes.length - room))
   const visible = nodes.slice(top, top + room)
-  const lines = table(nodeColumns(world.clock.wallMs()), visible, width).trimEnd().split('\n')
+  const lines = table(nodeColumns(context.clock.wallMs()), visible, width).trimEnd().split('\n')
   const all = [
     headOf(screen, nodes),
     ...above,

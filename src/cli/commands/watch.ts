@@ -20,7 +20,7 @@ interface WatchOptions extends ConnectionOptions, FormatOptions {
   readonly status?: string
 }
 
-export function addWatchCommand(program: Command, world: CliContext, run: Run): void {
+export function addWatchCommand(program: Command, context: CliContext, run: Run): void {
   const command = program
     .command('watch')
     .summary('Watch the limbs, live.')
@@ -36,33 +36,33 @@ export function addWatchCommand(program: Command, world: CliContext, run: Run): 
     'limb-bridge watch --status offline',
     'limb-bridge watch --json | jq .status',
   ])
-  command.action(run(() => watch(world, command.opts<WatchOptions>())))
+  command.action(run(() => watch(context, command.opts<WatchOptions>())))
 }
 
-async function watch(world: CliContext, options: WatchOptions): Promise<void> {
-  const target = await targetOf(world, options)
+async function watch(context: CliContext, options: WatchOptions): Promise<void> {
+  const target = await targetOf(context, options)
   const live = options.once !== true
-  const output = new Output(world, options)
-  const bridge = await openBridge(target, { clock: world.clock, reconnect: live })
+  const output = new Output(context, options)
+  const bridge = await openBridge(target, { clock: context.clock, reconnect: live })
   try {
     const { status } = options
-    if (!live) await printOnce(world, bridge, output, status)
-    else if (world.io.stdout.isTTY && output.isText)
-      await liveTable(world, bridge, { where: targetName(target), status })
-    else await changeLines(world, bridge, output, status)
+    if (!live) await printOnce(context, bridge, output, status)
+    else if (context.io.stdout.isTTY && output.isText)
+      await liveTable(context, bridge, { where: targetName(target), status })
+    else await changeLines(context, bridge, output, status)
   } finally {
     await bridge.close()
   }
 }
 
 async function printOnce(
-  world: CliContext,
+  context: CliContext,
   bridge: Bridge,
   output: Output,
   status: string | undefined,
 ): Promise<void> {
   const list = await allPages(bridge, 'node/list', status === undefined ? {} : { status })
-  const { io, clock } = world
+  const { io, clock } = context
   const waiting = output.isText ? await waitingNow(bridge) : []
   output.answer(list, () => {
     const width = widthOf(io)
@@ -86,21 +86,21 @@ async function waitingNow(bridge: Bridge): Promise<string[]> {
 }
 
 async function changeLines(
-  world: CliContext,
+  context: CliContext,
   bridge: Bridge,
   format: Output,
   only: string | undefined,
 ): Promise<void> {
   const fleet = new Fleet()
   const output = format.rows(humanLine)
-  const off = world.io.onInterrupt(() => output.end())
+  const off = context.io.onInterrupt(() => output.end())
   await bridge.watch(nodeFilters(bridge), (topic, payload) => {
     const change = fleet.heard(bridge, topic, payload)
     if (!change) return
     const { since, nodeId, status } = change
     if (only !== undefined && status !== only) return
     // What was retained may be hours old.
-    const at = typeof since === 'string' ? since : iso(world.clock.wallMs())
+    const at = typeof since === 'string' ? since : iso(context.clock.wallMs())
     void output.write([{ at, nodeId, status }])
   })
   await output.untilEnded()

@@ -17,7 +17,7 @@ interface McpOptions extends ConnectionOptions {
   readonly role?: Role
 }
 
-export function addMcpCommand(program: Command, world: CliContext, run: Run): void {
+export function addMcpCommand(program: Command, context: CliContext, run: Run): void {
   const command = program
     .command('mcp')
     .summary('Serve limbs as tools to an AI agent (MCP over standard input and output).')
@@ -39,27 +39,27 @@ export function addMcpCommand(program: Command, world: CliContext, run: Run): vo
     'limb-bridge mcp --role operator                  offers limb_pair_approve too',
     'limb-bridge mcp --url mqtts://bridge.lan --user assistant --password-file assistant.txt',
   ])
-  command.action(run(() => mcp(world, command.opts<McpOptions>())))
+  command.action(run(() => mcp(context, command.opts<McpOptions>())))
 }
 
 /** The time to wait for the first answer of the bridge; then tools are served without it, and it is tried on. */
 const FIRST_TRY_MS = 3000
 
-async function mcp(world: CliContext, options: McpOptions): Promise<void> {
-  const target = await targetOfProgram(world, options, { name: 'mcp', role: 'agent' })
-  const bridge = new LateBridge(target, world.clock)
+async function mcp(context: CliContext, options: McpOptions): Promise<void> {
+  const target = await targetOfProgram(context, options, { name: 'mcp', role: 'agent' })
+  const bridge = new LateBridge(target, context.clock)
   try {
-    await firstTry(world, bridge)
-    await serveMcp(world, { bridge, principal: target.principal, role: roleOf(bridge, target.role) })
+    await firstTry(context, bridge)
+    await serveMcp(context, { bridge, principal: target.principal, role: roleOf(bridge, target.role) })
   } finally {
     await bridge.close()
   }
 }
 
-async function firstTry(world: CliContext, bridge: LateBridge): Promise<void> {
-  await within(world.clock, FIRST_TRY_MS, bridge.firstTry)
+async function firstTry(context: CliContext, bridge: LateBridge): Promise<void> {
+  await within(context.clock, FIRST_TRY_MS, bridge.firstTry)
   const { missing } = bridge
-  if (missing) world.io.stderr.write(`${missing.message}; tools say \`unreachable\` until it answers\n`)
+  if (missing) context.io.stderr.write(`${missing.message}; tools say \`unreachable\` until it answers\n`)
 }
 
 /**

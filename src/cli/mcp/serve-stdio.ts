@@ -24,8 +24,8 @@ export interface Served {
 }
 
 /** Serves until the client has gone and is answered, or Ctrl-C. */
-export async function serveMcp(world: CliContext, { bridge, principal, role }: Served): Promise<void> {
-  const { clock, version } = world
+export async function serveMcp(context: CliContext, { bridge, principal, role }: Served): Promise<void> {
+  const { clock, version } = context
   const failureOf = failureOfSession
   const approvals = new ApprovalWatch(clock, principal)
   await approvals.follow(bridge)
@@ -38,12 +38,12 @@ export async function serveMcp(world: CliContext, { bridge, principal, role }: S
   })
   const listened = new ListenedResources()
   const serverFactory = await mcpServers({ version, clock, bridge, calls, failureOf, role, listened })
-  const messages = new StdinMessages(world.io.stdin, clock, (refused) => {
-    world.io.stdout.write(`${JSON.stringify(refused)}\n`)
+  const messages = new StdinMessages(context.io.stdin, clock, (refused) => {
+    context.io.stdout.write(`${JSON.stringify(refused)}\n`)
   })
   messages.onListen = (uris) => listened.add(uris)
-  const ended = untilEnded(world, messages)
-  const server = await serveByLines(serverFactory, messages.forSdk, world.io.stdout as never, (id) =>
+  const ended = untilEnded(context, messages)
+  const server = await serveByLines(serverFactory, messages.forSdk, context.io.stdout as never, (id) =>
     messages.answered(id),
   )
   await ended
@@ -54,14 +54,14 @@ export async function serveMcp(world: CliContext, { bridge, principal, role }: S
 }
 
 /** A client ends a server by closing its standard input: what it asked before is answered still. */
-function untilEnded(world: CliContext, messages: StdinMessages): Promise<void> {
+function untilEnded(context: CliContext, messages: StdinMessages): Promise<void> {
   return new Promise((resolve) => {
-    const off = world.io.onInterrupt(finish)
+    const off = context.io.onInterrupt(finish)
     function finish() {
       off()
       resolve()
     }
     void messages.finished.then(finish)
-    world.io.stdout.once('error', finish)
+    context.io.stdout.once('error', finish)
   })
 }

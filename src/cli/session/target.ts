@@ -39,19 +39,22 @@ const LOCAL_PRINCIPAL = 'admin'
 /** The place where the packaged service puts its control socket. */
 const SERVICE_SOCKET = '/run/limb-bridge/control.sock'
 
-export async function settingsOf(world: CliContext, file: string | undefined): Promise<CliSettings> {
-  const loaded = await world.configuration.load(file, world.io.env)
+export async function settingsOf(context: CliContext, file: string | undefined): Promise<CliSettings> {
+  const loaded = await context.configuration.load(file, context.io.env)
   if (!loaded.ok) throw new CliError(EXIT.config, loaded.problems.join('\n'))
   return loaded.config
 }
 
-export function socketPath(world: CliContext, options: ConnectionOptions, settings: CliSettings): string {
+export function socketPath(context: CliContext, options: ConnectionOptions, settings: CliSettings): string {
   if (options.socket === '')
     throw usageError('--socket: there is no path; is the variable that should hold it set?')
   if (options.socket !== undefined) return options.socket
   const path = settings.control.socket
   const named =
-    options.config ?? world.io.env.LIMB_CONFIG ?? world.io.env.LIMB_CONTROL_SOCKET ?? world.io.env.LIMB_DB
+    options.config ??
+    context.io.env.LIMB_CONFIG ??
+    context.io.env.LIMB_CONTROL_SOCKET ??
+    context.io.env.LIMB_DB
   // Only a guess is second-guessed, never what somebody asked for.
   return !named && !existsSync(path) && existsSync(SERVICE_SOCKET) ? SERVICE_SOCKET : path
 }
@@ -83,18 +86,18 @@ function passwordNow(file: string): string | undefined {
   }
 }
 
-async function passwordOf(world: CliContext, options: ConnectionOptions, user: string): Promise<string> {
+async function passwordOf(context: CliContext, options: ConnectionOptions, user: string): Promise<string> {
   if (options.passwordFile !== undefined) return passwordIn(options.passwordFile)
-  const given = secretText(world.io.env.LIMB_PASSWORD ?? '')
+  const given = secretText(context.io.env.LIMB_PASSWORD ?? '')
   if (given !== '') return given
-  if (isInteractive(world.io)) return askSecret(world.io, `Password of ${user}: `)
+  if (isInteractive(context.io)) return askSecret(context.io, `Password of ${user}: `)
   throw usageError('no password: set LIMB_PASSWORD, or name a file with --password-file')
 }
 
 const SCHEMES = ['mqtt:', 'mqtts:', 'ws:', 'wss:']
 
 async function remoteTarget(
-  world: CliContext,
+  context: CliContext,
   options: ConnectionOptions,
   text: string,
 ): Promise<ConnectionTarget> {
@@ -119,24 +122,24 @@ async function remoteTarget(
       ca: options.ca === undefined ? undefined : readFile('--ca', options.ca),
     },
     principal: user,
-    password: await passwordOf(world, options, user),
+    password: await passwordOf(context, options, user),
     ...(passwordFile === undefined ? {} : { passwordNow: () => passwordNow(passwordFile) }),
-    root: checkedRoot(options.root ?? (await settingsOf(world, options.config)).mqtt.topicRoot),
+    root: checkedRoot(options.root ?? (await settingsOf(context, options.config)).mqtt.topicRoot),
   }
 }
 
 /** Returns the URL that was asked for; a named control socket is no bridge elsewhere. */
-function urlOf(world: CliContext, { url, socket }: ConnectionOptions): string | undefined {
-  return url ?? (socket === undefined ? world.io.env.LIMB_URL || undefined : undefined)
+function urlOf(context: CliContext, { url, socket }: ConnectionOptions): string | undefined {
+  return url ?? (socket === undefined ? context.io.env.LIMB_URL || undefined : undefined)
 }
 
-export async function targetOf(world: CliContext, options: ConnectionOptions): Promise<ConnectionTarget> {
-  const url = urlOf(world, options)
-  if (url !== undefined) return remoteTarget(world, options, url)
+export async function targetOf(context: CliContext, options: ConnectionOptions): Promise<ConnectionTarget> {
+  const url = urlOf(context, options)
+  if (url !== undefined) return remoteTarget(context, options, url)
   if (options.user !== undefined) throw usageError('--user goes with --url; the control socket needs no name')
-  const settings = await settingsOf(world, options.config)
+  const settings = await settingsOf(context, options.config)
   return {
-    endpoint: { kind: 'socket', path: socketPath(world, options, settings) },
+    endpoint: { kind: 'socket', path: socketPath(context, options, settings) },
     principal: LOCAL_PRINCIPAL,
     password: undefined,
     root: checkedRoot(options.root ?? settings.mqtt.topicRoot),
@@ -148,20 +151,20 @@ export async function targetOf(world: CliContext, options: ConnectionOptions): P
  * admin.
  */
 export async function targetOfProgram(
-  world: CliContext,
+  context: CliContext,
   options: ConnectionOptions & { readonly role?: Role },
   preset: { readonly name: string; readonly role: Role },
 ): Promise<ConnectionTarget> {
   const { role, user, ...rest } = options
-  if (urlOf(world, options) !== undefined) {
+  if (urlOf(context, options) !== undefined) {
     if (role !== undefined)
       throw usageError(
         '--role goes with the control socket; with --url the bridge knows the role of the principal',
       )
-    return targetOf(world, options)
+    return targetOf(context, options)
   }
   if (user !== undefined && !isName(user)) throw usageError('--user: not the name of a principal')
-  return { ...(await targetOf(world, rest)), principal: user ?? preset.name, role: role ?? preset.role }
+  return { ...(await targetOf(context, rest)), principal: user ?? preset.name, role: role ?? preset.role }
 }
 
 /** Returns how a message names the bridge: a relative path would say nothing to whoever is in another folder. */

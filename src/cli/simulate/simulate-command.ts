@@ -53,7 +53,7 @@ function whole(min: number, max: number) {
   }
 }
 
-export function addSimulateCommand(program: Command, world: CliContext, run: Run): void {
+export function addSimulateCommand(program: Command, context: CliContext, run: Run): void {
   const command = program
     .command('simulate')
     .summary('Pretend to be limbs that register, send heartbeats, answer invocations, drop and reconnect.')
@@ -93,17 +93,17 @@ export function addSimulateCommand(program: Command, world: CliContext, run: Run
     'limb-bridge simulate --nodes 20 --approve',
     'limb-bridge simulate --nodes 500 --approve --drop-percent 10 --seconds 60',
   ])
-  command.action(run(() => simulate(world, command.opts<SimulateOptions>())))
+  command.action(run(() => simulate(context, command.opts<SimulateOptions>())))
 }
 
-async function simulate(world: CliContext, options: SimulateOptions): Promise<number> {
+async function simulate(context: CliContext, options: SimulateOptions): Promise<number> {
   if (!isName(`${options.prefix}-${options.nodes}`)) {
     throw usageError(
       `--prefix: ${JSON.stringify(options.prefix)} makes no nodeId; use letters, digits, "_" and "-"`,
     )
   }
-  const settings = await settingsOf(world, options.config)
-  const socket = socketPath(world, connectionOf(options), settings)
+  const settings = await settingsOf(context, options.config)
+  const socket = socketPath(context, connectionOf(options), settings)
   const counts: FleetCounts = {
     connected: 0,
     approved: 0,
@@ -121,9 +121,9 @@ async function simulate(world: CliContext, options: SimulateOptions): Promise<nu
     secret: keptSecret(socket),
     counts,
   }
-  const bridge = options.approve ? await controlOf(world, options, socket) : undefined
+  const bridge = options.approve ? await controlOf(context, options, socket) : undefined
   try {
-    return await simulateFleet(world, options, where, bridge)
+    return await simulateFleet(context, options, where, bridge)
   } finally {
     await bridge?.close()
   }
@@ -137,7 +137,7 @@ interface Where {
 }
 
 async function simulateFleet(
-  world: CliContext,
+  context: CliContext,
   options: SimulateOptions,
   where: Where,
   bridge: Bridge | undefined,
@@ -148,18 +148,18 @@ async function simulateFleet(
     new FleetApproval(bridge, (message) => {
       counts.trouble = message
     })
-  const limbs = await fleetOf(world, options, where, approval)
-  const ended = untilEnd(world, options.seconds)
-  const stopProgress = showProgress(world, options.nodes, counts)
-  const stopHint = hintLater(world, options, counts)
-  const stopStarting = startOneByOne(world, limbs)
+  const limbs = await fleetOf(context, options, where, approval)
+  const ended = untilEnd(context, options.seconds)
+  const stopProgress = showProgress(context, options.nodes, counts)
+  const stopHint = hintLater(context, options, counts)
+  const stopStarting = startOneByOne(context, limbs)
   await ended
   stopStarting()
   stopProgress()
   stopHint()
   await Promise.all(limbs.map((limb) => limb.stop()))
   print(
-    world.io.stdout,
+    context.io.stdout,
     `done: ${counts.heartbeats} heartbeats, ${counts.drops} drops, ${counts.invocations} invocations`,
   )
   if (counts.everConnected || counts.trouble === '') return EXIT.ok
@@ -174,7 +174,7 @@ function clientHost(host: string): string {
 }
 
 async function fleetOf(
-  world: CliContext,
+  context: CliContext,
   options: SimulateOptions,
   where: Where,
   approval: FleetApproval | undefined,
@@ -193,7 +193,7 @@ async function fleetOf(
       chance: chanceOf(options.deterministic, nodeId, secret),
       heartbeatSeconds: options.heartbeatSeconds,
       dropPercent: options.dropPercent,
-      clock: world.clock,
+      clock: context.clock,
       counts: where.counts,
       onPending: (requestId, code) => approval?.asked(requestId, code),
     })
@@ -210,53 +210,53 @@ function connectionOf({ socket, root, config }: SimulateOptions): ConnectionOpti
 }
 
 /** Opens the control socket, through which the limbs are approved; it comes back when the bridge does. */
-async function controlOf(world: CliContext, options: SimulateOptions, socket: string): Promise<Bridge> {
+async function controlOf(context: CliContext, options: SimulateOptions, socket: string): Promise<Bridge> {
   // Named, so that no variable of the environment means another bridge.
-  const target = await targetOf(world, { ...connectionOf(options), socket })
-  return openBridge(target, { clock: world.clock, reconnect: true })
+  const target = await targetOf(context, { ...connectionOf(options), socket })
+  return openBridge(target, { clock: context.clock, reconnect: true })
 }
 
-function startOneByOne(world: CliContext, limbs: readonly SimulatedLimb[]): () => void {
+function startOneByOne(context: CliContext, limbs: readonly SimulatedLimb[]): () => void {
   let cancel = () => {}
   const start = (i: number) => {
     const limb = limbs[i]
     if (!limb) return
     limb.start()
-    cancel = world.clock.after(STAGGER_MS, () => start(i + 1))
+    cancel = context.clock.after(STAGGER_MS, () => start(i + 1))
   }
   start(0)
   return () => cancel()
 }
 
 /** Ctrl-C, the time is up, or nobody reads what is said. */
-function untilEnd(world: CliContext, seconds: number | undefined): Promise<void> {
+function untilEnd(context: CliContext, seconds: number | undefined): Promise<void> {
   return new Promise((resolve) => {
-    const cancel = seconds === undefined ? () => {} : world.clock.after(seconds * 1000, () => end())
-    const off = world.io.onInterrupt(() => end())
+    const cancel = seconds === undefined ? () => {} : context.clock.after(seconds * 1000, () => end())
+    const off = context.io.onInterrupt(() => end())
     const end = () => {
       cancel()
       off()
       resolve()
     }
     // Whoever read has gone (`| head`).
-    world.io.stdout.once('error', end)
+    context.io.stdout.once('error', end)
   })
 }
 
 /** Says once why limbs go on waiting, or why they are kept out, and what to do about it. */
-function hintLater(world: CliContext, options: SimulateOptions, counts: FleetCounts): () => void {
-  return world.clock.after(PENDING_HINT_MS + options.nodes * STAGGER_MS, () => {
+function hintLater(context: CliContext, options: SimulateOptions, counts: FleetCounts): () => void {
+  return context.clock.after(PENDING_HINT_MS + options.nodes * STAGGER_MS, () => {
     const { pending, rejected } = counts
     if (pending > 0 && options.approve === true)
       hint(
-        world,
+        context,
         `${pending} limbs wait: --approve gives no name that is paired with another key to a new one, and settles no conflict. \`limb-bridge pairing list\` shows them; another --prefix makes new limbs.`,
       )
     else if (pending > 0)
-      hint(world, `${pending} limbs wait: \`limb-bridge pairing approve\` lets one in, --approve all.`)
+      hint(context, `${pending} limbs wait: \`limb-bridge pairing approve\` lets one in, --approve all.`)
     if (rejected > 0)
       hint(
-        world,
+        context,
         `${rejected} limbs are kept out: their keys were rejected or revoked. Another --prefix makes new limbs.`,
       )
   })
@@ -269,8 +269,8 @@ function hint({ io }: CliContext, text: string): void {
 const CLEAR_LINE = '\r\x1b[K'
 
 /** One line that is redrawn on a terminal; elsewhere a line whenever something other than heartbeats changed. */
-function showProgress(world: CliContext, nodes: number, counts: FleetCounts): () => void {
-  const { stdout } = world.io
+function showProgress(context: CliContext, nodes: number, counts: FleetCounts): () => void {
+  const { stdout } = context.io
   let cancel = () => {}
   let last = ''
   const draw = () => {
@@ -287,7 +287,7 @@ function showProgress(world: CliContext, nodes: number, counts: FleetCounts): ()
     if (stdout.isTTY) stdout.write(CLEAR_LINE + clip(line, (stdout.columns || 80) - 1))
     else if (standing !== last) print(stdout, line)
     last = standing
-    cancel = world.clock.after(PROGRESS_MS, draw)
+    cancel = context.clock.after(PROGRESS_MS, draw)
   }
   draw()
   return () => {

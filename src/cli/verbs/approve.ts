@@ -33,11 +33,11 @@ export interface ApprovalWords {
 
 /** `sure`: the person has said yes beforehand. */
 export async function chooseRequest(
-  world: CliContext,
+  context: CliContext,
   bridge: Bridge,
   sure: boolean,
 ): Promise<ChosenRequest | undefined> {
-  const { io, clock } = world
+  const { io, clock } = context
   const list = await allPages(bridge, 'pairing/list')
   const items = [...list.items].sort(oldestFirst)
   if (items.length === 0) {
@@ -51,7 +51,7 @@ export async function chooseRequest(
   const questions = conversation(io)
   try {
     const request = await chooseOne(questions, items, CHOICE)
-    return { ...chosen(request), ...(await confirm(world, questions, request, sure)) }
+    return { ...chosen(request), ...(await confirm(context, questions, request, sure)) }
   } finally {
     questions.close()
   }
@@ -59,14 +59,14 @@ export async function chooseRequest(
 
 /** Asks about requests that were named otherwise than by their codes. Returns what is approved otherwise, by the request. */
 export async function confirmNamed(
-  world: CliContext,
+  context: CliContext,
   requests: readonly DisplayRow[],
 ): Promise<ReadonlyMap<string, ApprovalWords>> {
   const answers = new Map<string, ApprovalWords>()
-  const questions = conversation(world.io)
+  const questions = conversation(context.io)
   try {
     for (const request of requests)
-      answers.set(shown(request.requestId), await confirm(world, questions, request, false))
+      answers.set(shown(request.requestId), await confirm(context, questions, request, false))
     return answers
   } finally {
     questions.close()
@@ -82,12 +82,12 @@ function oldestFirst(a: DisplayRow, b: DisplayRow): number {
 }
 
 async function confirm(
-  world: CliContext,
+  context: CliContext,
   questions: Conversation,
   request: DisplayRow,
   sure: boolean,
 ): Promise<ApprovalWords> {
-  const { io, clock } = world
+  const { io, clock } = context
   print(io.stdout, `\n${requestText(request, clock.wallMs(), widthOf(io))}`)
   for (const warning of warnings(request)) print(io.stdout, warning)
   if (sure) return {}
@@ -97,7 +97,7 @@ async function confirm(
     const answer = await questions.ask(`${questionOf(request)} [y/N] `)
     if (/^y(es)?$/i.test(answer)) return words
     if (!/^c(hange)?$/i.test(answer)) throw notApproved(request)
-    words = await askWords(world, questions, request)
+    words = await askWords(context, questions, request)
     print(io.stdout, wordsText(words))
   }
 }
@@ -115,7 +115,7 @@ function notApproved(request: DisplayRow): CliError {
 }
 
 async function askWords(
-  world: CliContext,
+  context: CliContext,
   questions: Conversation,
   request: DisplayRow,
 ): Promise<ApprovalWords> {
@@ -124,7 +124,7 @@ async function askWords(
   const levels: Record<string, string> = {}
   const capabilities = Array.isArray(request.capabilities) ? request.capabilities.map(asRow) : []
   for (const capability of capabilities) {
-    const level = await askLevel(world, questions, capability)
+    const level = await askLevel(context, questions, capability)
     if (level !== undefined) levels[shown(capability.cap)] = level
   }
   return {

@@ -23,18 +23,22 @@ export function isLineByLine(options: AuditOptions): boolean {
   return options.follow === true || options.jsonl === true
 }
 
-export async function auditLines(world: CliContext, options: AuditOptions, args: DisplayRow): Promise<void> {
-  const format = new Output(world, options)
+export async function auditLines(
+  context: CliContext,
+  options: AuditOptions,
+  args: DisplayRow,
+): Promise<void> {
+  const format = new Output(context, options)
   format.refuseDocument()
   if (options.follow) checkFollowed(args)
-  const target = await targetOf(world, options)
+  const target = await targetOf(context, options)
   const follow = options.follow === true
   const isWhole = options.all === true || (format.isJsonLines && args.limit === undefined)
-  const bridge = await openBridge(target, { clock: world.clock, reconnect: follow })
+  const bridge = await openBridge(target, { clock: context.clock, reconnect: follow })
   const output = format.rows(humanLine)
   try {
     if (!follow) await exportPages(bridge, output, args)
-    else await untilInterrupted(world, output, () => followLog(world, bridge, output, isWhole, args))
+    else await untilInterrupted(context, output, () => followLog(context, bridge, output, isWhole, args))
   } catch (error) {
     // Whoever read has seen enough, or Ctrl-C came in the middle of a request: an end, not a failure.
     if (!output.ended) throw error
@@ -80,11 +84,11 @@ async function exportPages(bridge: Bridge, output: LineOutput, args: DisplayRow)
 }
 
 async function untilInterrupted(
-  world: CliContext,
+  context: CliContext,
   output: LineOutput,
   work: () => Promise<void>,
 ): Promise<void> {
-  const off = world.io.onInterrupt(() => output.end())
+  const off = context.io.onInterrupt(() => output.end())
   try {
     await work()
   } finally {
@@ -93,7 +97,7 @@ async function untilInterrupted(
 }
 
 async function followLog(
-  world: CliContext,
+  context: CliContext,
   bridge: Bridge,
   output: LineOutput,
   isWhole: boolean,
@@ -104,7 +108,7 @@ async function followLog(
   if (!isWhole && cursor === undefined) {
     cursor = await newestFirst(bridge, output, filter, Number(limit ?? LIMITS.listDefault))
   }
-  const connection = connectionNews(world)
+  const connection = connectionNews(context)
   while (!output.ended) {
     try {
       const page = await pageAfter(bridge, output, filter, cursor)
@@ -118,7 +122,7 @@ async function followLog(
       if (!passes(error)) throw error
       connection.lost(error)
     }
-    await pause(world, output.signal)
+    await pause(context, output.signal)
   }
 }
 

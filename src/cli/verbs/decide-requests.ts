@@ -33,15 +33,15 @@ export interface NamedRequests {
 
 /** One answer of the bridge, or `{items}` of several; what failed of several stands in its place as an error. */
 export async function decideRequests(
-  world: CliContext,
+  context: CliContext,
   bridge: Bridge,
   named: NamedRequests,
 ): Promise<unknown> {
   const { verb, words, args, sure } = named
-  const asked = isInteractive(world.io) && !sure && args.revision === undefined
+  const asked = isInteractive(context.io) && !sure && args.revision === undefined
   const requests = await requestsMeant(bridge, words, asked)
   if (requests.length > 1) refuseOfOne(args)
-  const changes = asked ? await confirmed(world, verb, requests, args) : new Map<string, ApprovalWords>()
+  const changes = asked ? await confirmed(context, verb, requests, args) : new Map<string, ApprovalWords>()
   const decide = ({ requestId, revision }: MeantRequest) =>
     bridge.request(verb, {
       // What was given stands: a revision that somebody looked at is not replaced by what is there now. To reject
@@ -69,17 +69,17 @@ function failed({ requestId, row }: MeantRequest, error: unknown): DisplayRow {
 }
 
 async function confirmed(
-  world: CliContext,
+  context: CliContext,
   verb: VerbName,
   requests: readonly MeantRequest[],
   { code }: DisplayRow,
 ): Promise<ReadonlyMap<string, ApprovalWords>> {
   if (verb === 'pairing/reject') {
-    await askBeforeReject(world, rowsOf(requests))
+    await askBeforeReject(context, rowsOf(requests))
     return new Map()
   }
   const unseen = rowsOf(requests.filter(({ byCode }) => !byCode && code === undefined))
-  return unseen.length === 0 ? new Map() : confirmNamed(world, unseen)
+  return unseen.length === 0 ? new Map() : confirmNamed(context, unseen)
 }
 
 function rowsOf(requests: readonly MeantRequest[]): DisplayRow[] {
@@ -87,15 +87,15 @@ function rowsOf(requests: readonly MeantRequest[]): DisplayRow[] {
 }
 
 /** Asks a person who has not said it whether an opened window shall take those that wait already. */
-export async function takesWaiting(world: CliContext, bridge: Bridge, args: DisplayRow): Promise<boolean> {
-  if (!isInteractive(world.io) || args.seconds === 0) return false
+export async function takesWaiting(context: CliContext, bridge: Bridge, args: DisplayRow): Promise<boolean> {
+  if (!isInteractive(context.io) || args.seconds === 0) return false
   const { items } = await allPages(bridge, 'pairing/list')
   const waiting = items.filter(
     ({ kind, conflict, nodeId }) =>
       kind === 'new' && conflict !== true && (args.nodeId === undefined || args.nodeId === nodeId),
   )
   if (waiting.length === 0) return false
-  const { io, clock } = world
+  const { io, clock } = context
   print(io.stdout, requestsText(waiting, { nowMs: clock.wallMs(), width: widthOf(io) }))
   const questions = conversation(io)
   try {

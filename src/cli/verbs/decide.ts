@@ -37,26 +37,26 @@ const MIN_COLUMNS = 20
 const MARGIN = '  | '
 
 export async function decideWaiting(
-  world: CliContext,
+  context: CliContext,
   bridge: Bridge,
   wanted: WantedDecision,
 ): Promise<Decided | undefined> {
   const { decision } = wanted
-  const { io } = world
+  const { io } = context
   const invocations = await waitingInvocations(io.stderr, bridge)
   if (invocations.length === 0) {
     print(io.stdout, 'No invocation waits for an approval.')
     return undefined
   }
   for (const [i, invocation] of invocations.entries()) {
-    print(io.stdout, `#${i + 1}\n${invocationText(world, invocation, LIST_LINES)}`)
+    print(io.stdout, `#${i + 1}\n${invocationText(context, invocation, LIST_LINES)}`)
   }
   if (!isInteractive(io)) throw usageError(`say which one: \`limb-bridge invocation ${decision} INVOCATION\``)
   const questions = conversation(io)
   try {
     const nothing = decision === 'approve' ? 'nothing was approved' : 'nothing was denied'
     const invocation = await chooseOne(questions, invocations, choice(nothing))
-    return await decide(world, questions, wanted, invocation, nothing)
+    return await decide(context, questions, wanted, invocation, nothing)
   } finally {
     questions.close()
   }
@@ -72,14 +72,14 @@ function choice(nothing: string): Choice {
 }
 
 async function decide(
-  world: CliContext,
+  context: CliContext,
   questions: Conversation,
   { decision, reason: given, sure }: WantedDecision,
   invocation: DisplayRow,
   nothing: string,
 ): Promise<Decided> {
   const id = shown(invocation.invocationId)
-  print(world.io.stdout, `\n${invocationText(world, invocation, FULL_LINES)}`)
+  print(context.io.stdout, `\n${invocationText(context, invocation, FULL_LINES)}`)
   const question =
     decision === 'approve'
       ? `Let ${shown(invocation.principal)} run ${shown(invocation.command)} on ${shown(invocation.nodeId)} with these params, once?`

@@ -39,35 +39,35 @@ const ENDINGS: Partial<Record<VerbName, Ending>> = {
 
 /** Throws CliError when the person says no. Without a terminal nobody can be asked: a script means what it says. */
 export async function askBeforeEnd(
-  world: CliContext,
+  context: CliContext,
   bridge: Bridge,
   verb: VerbName,
   args: DisplayRow,
 ): Promise<void> {
   const ending = ENDINGS[verb]
-  if (ending === undefined || !isInteractive(world.io)) return
+  if (ending === undefined || !isInteractive(context.io)) return
   const node = ending.aboutLimb ? await nodeNow(bridge, args.nodeId) : undefined
-  await askWhether(world, ending.follows(args, node), ending.question(args), ending.nothing)
+  await askWhether(context, ending.follows(args, node), ending.question(args), ending.nothing)
 }
 
 /** Asks before requests are rejected: one of them may be that of the right device. */
-export async function askBeforeReject(world: CliContext, requests: readonly DisplayRow[]): Promise<void> {
-  if (!isInteractive(world.io) || requests.length === 0) return
+export async function askBeforeReject(context: CliContext, requests: readonly DisplayRow[]): Promise<void> {
+  if (!isInteractive(context.io) || requests.length === 0) return
   const names = requests.map((row) => shown(row.nodeId)).join(', ')
   const follows = `What the ${requests.length === 1 ? 'request' : 'requests'} of ${names} came with is refused for a while (\`pairing.rejectedSeconds\`, a day unless set): a device cannot connect with its key, and a limb that asked for more keeps what it has. \`limb-bridge pairing forgive NODE\` lifts it.`
   const question =
     requests.length === 1 ? `Reject the request of ${names}?` : `Reject these ${requests.length}?`
-  await askWhether(world, follows, question, 'nothing was rejected')
+  await askWhether(context, follows, question, 'nothing was rejected')
 }
 
 async function askWhether(
-  world: CliContext,
+  context: CliContext,
   follows: string,
   question: string,
   nothing: string,
 ): Promise<void> {
-  print(world.io.stdout, wrapped(follows, widthOf(world.io)).join('\n'))
-  const questions = conversation(world.io)
+  print(context.io.stdout, wrapped(follows, widthOf(context.io)).join('\n'))
+  const questions = conversation(context.io)
   try {
     await insistOnYes(questions, question, nothing)
   } finally {

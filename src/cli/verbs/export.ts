@@ -23,7 +23,7 @@ interface ExportOptions extends ConnectionOptions {
   readonly format?: Format
 }
 
-export function addExportCommand(program: Command, world: CliContext, run: Run): void {
+export function addExportCommand(program: Command, context: CliContext, run: Run): void {
   const command = group(program, ['node'])
     .command('export')
     .summary('Write the approved limbs in a form that `node import` takes.')
@@ -44,24 +44,24 @@ export function addExportCommand(program: Command, world: CliContext, run: Run):
   ])
   command.action(
     run(() =>
-      exportNodes(world, command.processedArgs[0] as string | undefined, command.opts<ExportOptions>()),
+      exportNodes(context, command.processedArgs[0] as string | undefined, command.opts<ExportOptions>()),
     ),
   )
 }
 
 async function exportNodes(
-  world: CliContext,
+  context: CliContext,
   file: string | undefined,
   options: ExportOptions,
 ): Promise<void> {
-  const bridge = await openBridge(await targetOf(world, options), { clock: world.clock })
+  const bridge = await openBridge(await targetOf(context, options), { clock: context.clock })
   try {
     const { items } = await allPages(bridge, 'node/list')
     const text = WRITERS[options.format ?? formatOf(file)](items.map(exported))
-    if (file === undefined || file === '-') world.io.stdout.write(text)
+    if (file === undefined || file === '-') context.io.stdout.write(text)
     else {
       write(file, text)
-      print(world.io.stderr, `${items.length} limbs are in ${escapeText(file)}, without their keys`)
+      print(context.io.stderr, `${items.length} limbs are in ${escapeText(file)}, without their keys`)
     }
   } finally {
     await bridge.close()

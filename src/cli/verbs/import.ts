@@ -30,8 +30,8 @@ const MAX_TOLD = 20
 const REMOTE_BYTES = 1_000_000
 const LOCAL_BYTES = 15_000_000
 
-async function textOf(world: CliContext, file: string): Promise<string> {
-  if (file === '-') return readAll(world.io, MAX_FILE_BYTES)
+async function textOf(context: CliContext, file: string): Promise<string> {
+  if (file === '-') return readAll(context.io, MAX_FILE_BYTES)
   try {
     if (statSync(file).size > MAX_FILE_BYTES) throw new Error(`more than ${MAX_FILE_BYTES} bytes`)
     return readFileSync(file, 'utf8')
@@ -94,10 +94,10 @@ function checkSize(lines: readonly Line[], local: boolean): void {
 }
 
 /** The bridge's answer. */
-export async function importNodes(world: CliContext, bridge: Bridge, file: string): Promise<unknown> {
-  const lines = readFleet(await textOf(world, file))
+export async function importNodes(context: CliContext, bridge: Bridge, file: string): Promise<unknown> {
+  const lines = readFleet(await textOf(context, file))
   checkSize(lines, bridge.local)
   const data = await bridge.request('node/import', { nodes: lines.map((line) => line.node) })
-  print(world.io.stderr, `${lines.length} limbs imported`)
+  print(context.io.stderr, `${lines.length} limbs imported`)
   return { items: itemsOf(data) }
 }

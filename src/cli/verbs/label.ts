@@ -64,7 +64,7 @@ function addressUrl(address: string): URL {
 
 /** Writes what was asked for, after the answer; standard output stays JSON where JSON was asked for. */
 export async function writeLabel(
-  world: CliContext,
+  context: CliContext,
   options: ConnectionOptions & LabelOptions,
   data: unknown,
   isText: boolean,
@@ -72,9 +72,10 @@ export async function writeLabel(
   if (!options.qr && options.sticker === undefined) return
   const { nodeId, apiKey } = data as { nodeId: string; apiKey?: string }
   if (apiKey === undefined) throw usageError('--qr: the answer has no key; provision without --api-key')
-  const label = labelOf(nodeId, apiKey, options.address ?? (await addressOf(world, options)))
+  const label = labelOf(nodeId, apiKey, options.address ?? (await addressOf(context, options)))
   const { renderSVG, renderUnicodeCompact } = await import('uqr')
-  if (options.qr) print(isText ? world.io.stdout : world.io.stderr, `\n${renderUnicodeCompact(label.url)}`)
+  if (options.qr)
+    print(isText ? context.io.stdout : context.io.stderr, `\n${renderUnicodeCompact(label.url)}`)
   if (options.sticker === undefined) return
   try {
     writeFileSync(options.sticker, sticker(renderSVG(label.url, { border: 2 }), label), {
@@ -86,20 +87,20 @@ export async function writeLabel(
       `--sticker: cannot write ${options.sticker}: ${messageOf(error)}; the limb is provisioned`,
     )
   }
-  print(world.io.stderr, `${shown(options.sticker)} holds the key: print it, then delete it.`)
+  print(context.io.stderr, `${shown(options.sticker)} holds the key: print it, then delete it.`)
 }
 
 /** The bridge's address, as another machine of the network sees it. */
-async function addressOf(world: CliContext, options: ConnectionOptions): Promise<string> {
+async function addressOf(context: CliContext, options: ConnectionOptions): Promise<string> {
   if (options.url !== undefined) {
     const { hostname, port, protocol } = new URL(options.url)
     if (/^mqtts?:$/.test(protocol)) return `${protocol}//${hostname}${port === '' ? '' : `:${port}`}`
     return hostname
   }
-  const { mqtt } = await settingsOf(world, options.config)
+  const { mqtt } = await settingsOf(context, options.config)
   const own = isAny(mqtt.host) ? networkAddress() : mqtt.host
   if (own === undefined || /^(127\.|::1$|localhost$)/.test(own)) {
-    print(world.io.stderr, 'The bridge listens on this machine alone; see mqtt.host, or name --address.')
+    print(context.io.stderr, 'The bridge listens on this machine alone; see mqtt.host, or name --address.')
   }
   return `${isIP(own ?? '') === 6 ? `[${own}]` : (own ?? 'localhost')}:${mqtt.port}`
 }

@@ -146,17 +146,18 @@ const EXAMPLES: Partial<Record<VerbName, readonly string[]>> = {
 /** Adds the verbs that the words ask for: one, those of a group, or all. */
 export function addVerbCommands(
   program: Command,
-  world: CliContext,
+  context: CliContext,
   run: Run,
   asked: readonly string[],
 ): void {
   for (const name of askedVerbs(asked)) {
     const parts = name.split('/')
     const leaf = parts.pop() ?? name
-    addVerb(group(program, parts), leaf, name, world, run)
+    addVerb(group(program, parts), leaf, name, context, run)
   }
   const [first, second = 'export'] = asked
-  if ((first === undefined || first === 'node') && second === 'export') addExportCommand(program, world, run)
+  if ((first === undefined || first === 'node') && second === 'export')
+    addExportCommand(program, context, run)
 }
 
 function askedVerbs(asked: readonly string[]): readonly VerbName[] {
@@ -167,7 +168,7 @@ function askedVerbs(asked: readonly string[]): readonly VerbName[] {
   return exact.length > 0 ? exact : all.filter((name) => name.split('/')[0] === first)
 }
 
-function addVerb(parent: Command, leaf: string, name: VerbName, world: CliContext, run: Run): void {
+function addVerb(parent: Command, leaf: string, name: VerbName, context: CliContext, run: Run): void {
   const verb: VerbDefinition = VERBS[name]
   const specs = name === 'node/import' ? [] : argumentsOf(verb)
   const command = parent
@@ -199,14 +200,14 @@ function addVerb(parent: Command, leaf: string, name: VerbName, world: CliContex
       const given = command.processedArgs
       const values: Values = { ...command.opts<Values>() }
       for (const [i, spec] of positional.entries()) takePositional(values, spec, given[i])
-      const args = await argsOf(world, specs, values)
-      if (!flags) return perform(world, name, options, args, given)
+      const args = await argsOf(context, specs, values)
+      if (!flags) return perform(context, name, options, args, given)
       const { command: asked, nodeId } = args
       if (flags.helpAsked()) {
-        print(world.io.stdout, command.helpInformation())
-        return showParams(world, options, String(nodeId), String(asked))
+        print(context.io.stdout, command.helpInformation())
+        return showParams(context, options, String(nodeId), String(asked))
       }
-      return perform(world, name, options, args, given, flags)
+      return perform(context, name, options, args, given, flags)
     }),
   )
 }
@@ -265,21 +266,22 @@ async function jsonText({ io }: CliContext, name: string, value: string): Promis
 
 const MAX_JSON_BYTES = 16_777_216
 
-async function argsOf(world: CliContext, specs: readonly ArgumentSpec[], values: Values): Promise<Values> {
+async function argsOf(context: CliContext, specs: readonly ArgumentSpec[], values: Values): Promise<Values> {
   const args: Values = {}
   for (const spec of specs) {
     const value = values[spec.key]
     if (value === undefined) continue
     if (spec.kind === 'json' && typeof value === 'string') {
-      args[spec.key] = parseArgument(spec, await jsonText(world, spec.name, value), 0)
-    } else if (spec.secret && value === '-') args[spec.key] = await readSecret(world.io, spec.name)
-    else args[spec.key] = typeof value === 'string' ? parseArgument(spec, value, world.clock.wallMs()) : value
+      args[spec.key] = parseArgument(spec, await jsonText(context, spec.name, value), 0)
+    } else if (spec.secret && value === '-') args[spec.key] = await readSecret(context.io, spec.name)
+    else
+      args[spec.key] = typeof value === 'string' ? parseArgument(spec, value, context.clock.wallMs()) : value
   }
   return args
 }
 
 async function perform(
-  world: CliContext,
+  context: CliContext,
   name: VerbName,
   options: VerbOptions,
   args: Values,
@@ -292,27 +294,27 @@ async function perform(
   if (!asks && name !== 'node/import') checkGiven(name, args, words)
   const { output } = options
   if (output !== undefined) checkPictureFile(output)
-  if (name === 'audit/list' && isLineByLine(options)) return auditLines(world, options, args)
-  const target = await targetOf(world, options)
-  const bridge = await openBridge(target, { clock: world.clock })
+  if (name === 'audit/list' && isLineByLine(options)) return auditLines(context, options, args)
+  const target = await targetOf(context, options)
+  const bridge = await openBridge(target, { clock: context.clock })
   try {
     const sure = options.yes === true
     let data: unknown
-    if (asks) data = await decideAsked(world, bridge, name, args, sure)
+    if (asks) data = await decideAsked(context, bridge, name, args, sure)
     else if (words) {
       const { requestId: _, ...rest } = args
-      data = await decideRequests(world, bridge, { verb: name, words, args: rest, sure })
+      data = await decideRequests(context, bridge, { verb: name, words, args: rest, sure })
     } else {
-      if (!sure) await askBeforeEnd(world, bridge, name, args)
+      if (!sure) await askBeforeEnd(context, bridge, name, args)
       const whole = flags ? await withParams(bridge, args, flags) : args
-      data = await dataOf(world, bridge, target.principal, name, whole, String(given[0] ?? ''))
+      data = await dataOf(context, bridge, target.principal, name, whole, String(given[0] ?? ''))
     }
     if (data === NOTHING_DONE) return
-    if (output !== undefined) data = savePictures(data, output, world.io.stdout)
+    if (output !== undefined) data = savePictures(data, output, context.io.stdout)
     if (output === '-') return
-    const format = new Output(world, options)
-    format.answer(data ?? {}, () => show(world, name, data, args))
-    if (name === 'node/provision') await writeLabel(world, options, data, format.isText)
+    const format = new Output(context, options)
+    format.answer(data ?? {}, () => show(context, name, data, args))
+    if (name === 'node/provision') await writeLabel(context, options, data, format.isText)
     const failure = softFailureOf(name, data)
     if (failure !== undefined) throw new SoftFailure(failure)
   } finally {
@@ -321,14 +323,14 @@ async function perform(
 }
 
 async function showParams(
-  world: CliContext,
+  context: CliContext,
   options: VerbOptions,
   nodeId: string,
   command: string,
 ): Promise<void> {
-  const bridge = await openBridge(await targetOf(world, options), { clock: world.clock })
+  const bridge = await openBridge(await targetOf(context, options), { clock: context.clock })
   try {
-    print(world.io.stdout, await paramsHelp(bridge, nodeId, command))
+    print(context.io.stdout, await paramsHelp(bridge, nodeId, command))
   } finally {
     await bridge.close()
   }
@@ -343,13 +345,13 @@ function checkGiven(name: VerbName, args: Values, words: readonly string[] | und
 }
 
 async function decideAsked(
-  world: CliContext,
+  context: CliContext,
   bridge: Bridge,
   name: VerbName,
   args: Values,
   sure: boolean,
 ): Promise<unknown> {
-  const decided = await askedArgs(world, bridge, name, args, sure)
+  const decided = await askedArgs(context, bridge, name, args, sure)
   if (decided === undefined) return NOTHING_DONE
   const whole = { ...decided, ...args }
   checkArguments(VERBS[name], argumentsOf(VERBS[name]), whole)
@@ -357,38 +359,38 @@ async function decideAsked(
 }
 
 async function askedArgs(
-  world: CliContext,
+  context: CliContext,
   bridge: Bridge,
   name: VerbName,
   args: Values,
   sure: boolean,
 ): Promise<object | undefined> {
-  if (name === 'pairing/approve') return chooseRequest(world, bridge, sure)
+  if (name === 'pairing/approve') return chooseRequest(context, bridge, sure)
   const decision: ApprovalDecision = name === 'invocation/deny' ? 'deny' : 'approve'
   const reason = args.reason === undefined ? undefined : String(args.reason)
-  return decideWaiting(world, bridge, { decision, reason, sure })
+  return decideWaiting(context, bridge, { decision, reason, sure })
 }
 
 async function dataOf(
-  world: CliContext,
+  context: CliContext,
   bridge: Bridge,
   principal: string,
   name: VerbName,
   args: Values,
   file: string,
 ): Promise<unknown> {
-  if (name === 'node/import') return importNodes(world, bridge, file)
-  if (name === 'invoke') return invokeWithProgress(world, bridge, principal, args)
+  if (name === 'node/import') return importNodes(context, bridge, file)
+  if (name === 'invoke') return invokeWithProgress(context, bridge, principal, args)
   if (isListed(name, args) && args.limit === undefined) return allPages(bridge, name, args)
-  if (name === 'pairing/permit' && args.waiting === undefined && (await takesWaiting(world, bridge, args)))
+  if (name === 'pairing/permit' && args.waiting === undefined && (await takesWaiting(context, bridge, args)))
     return bridge.request(name, { ...args, waiting: true })
   return bridge.request(name, args)
 }
 
-function show(world: CliContext, name: VerbName, data: unknown, args: Values): void {
-  const { io, clock } = world
+function show(context: CliContext, name: VerbName, data: unknown, args: Values): void {
+  const { io, clock } = context
   print(io.stdout, humanText(name, data, { nowMs: clock.wallMs(), width: widthOf(io), args }))
   const next = asRow(data).next
   if (typeof next === 'string')
-    print(world.io.stderr, `There is more: --after ${JSON.stringify(next)}, or --all.`)
+    print(context.io.stderr, `There is more: --after ${JSON.stringify(next)}, or --all.`)
 }

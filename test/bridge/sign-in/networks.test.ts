@@ -69,7 +69,7 @@ describe('the addresses of one IPv6 network are one', () => {
 
 describe('refused sign-ins from many networks', () => {
   test('have a bound for all in lines, events and rows, and the others are counted', async () => {
-    const { core, log, clock, events, world } = await start()
+    const { core, log, clock, events, context } = await start()
     const refused = { username: 'cam1', clientId: 'c', why: 'keepalive', reason: 'keepalive' } as const
     for (let i = 0; i < 3000; i++) core.refused({ ...refused, address: `10.0.${i >> 8}.${i & 255}` } as never)
     // Two hundred, and the one that the others share.
@@ -84,7 +84,7 @@ describe('refused sign-ins from many networks', () => {
     const suppressed = lines.reduce((sum, [fields]) => sum + (fields as { suppressed: number }).suppressed, 0)
     expect(lines.length + suppressed).toBe(3000)
     const filter = { kind: 'signin.refused' }
-    const rows = await world.store.read((tx) => tx.auditRows(filter, 'oldest', null, 1000))
+    const rows = await context.store.read((tx) => tx.auditRows(filter, 'oldest', null, 1000))
     expect(rows.items.length).toBe(lines.length)
   })
 })

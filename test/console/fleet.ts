@@ -19,7 +19,7 @@ export type PrincipalName = 'boss' | 'wall' | 'agent'
 
 const ROLES = { boss: 'admin', wall: 'viewer', agent: 'agent' } as const
 
-export interface ConsoleWorld {
+export interface ConsoleFleet {
   readonly app: TestApp
   readonly admin: TestClient
   readonly url: string
@@ -46,7 +46,7 @@ export async function startBrowser(): Promise<Browser> {
   })
 }
 
-export async function startWorld(browser: Browser, settings = {}): Promise<ConsoleWorld & AsyncDisposable> {
+export async function startFleet(browser: Browser, settings = {}): Promise<ConsoleFleet & AsyncDisposable> {
   const app = await startApp({ http: { enabled: true, port: 0 }, ...settings })
   const admin = await app.admin()
   for (const [name, role] of Object.entries(ROLES)) {
