@@ -8,6 +8,7 @@ import { audit } from './audit.ts'
 import { PendingApprovals } from './invocation/approvals.ts'
 import { Control } from './invocation/control.ts'
 import { Announcer } from './live/announcer.ts'
+import { LimbTroubles } from './live/limb-troubles.ts'
 import { PendingPairingRequests } from './live/pending.ts'
 import { Registry } from './live/registry.ts'
 import { createView } from './live/retained-view.ts'
@@ -81,7 +82,11 @@ export class Core implements Inbound {
     )
     this.#announcer = new Announcer(context, this.registry, this.pending)
     this.webhooks = new Webhooks(context, this.registry)
-    this.#announcer.onEvent = (kind, at, fields) => this.webhooks.event(kind, at, fields)
+    const troubles = new LimbTroubles(context.clock, (nodeId) => this.registry.get(nodeId) !== undefined)
+    this.#announcer.onEvent = (kind, at, fields) => {
+      troubles.event(kind, at, fields)
+      this.webhooks.event(kind, at, fields)
+    }
     this.#answers = new PairingAnswers(context.topics)
     this.#history = new History(context, this.registry)
     this.#presence = new PresenceKeeper(context, this.registry, this.#announcer, this.#history)
@@ -131,6 +136,7 @@ export class Core implements Inbound {
       tokens: this.#tokens,
       verified,
       webhooks: this.webhooks,
+      troubles,
     })
     this.#requests = new VerbDispatcher(context, handlers)
     this.#refusedSignIns = new RefusedSignIns(

@@ -61,6 +61,10 @@ export const REASONS = [
 /** Says why a limb has the status it has. */
 export type StatusReason = (typeof REASONS)[number]
 
+/** Kinds of events that say of a limb that it needs a look; they are told again while that is so. */
+export const TROUBLES = ['node_flapping', 'limb_replaced', 'heartbeat_invalid'] as const
+export type TroubleKind = (typeof TROUBLES)[number]
+
 export const INVOCATION_STATES = [
   'queued',
   'waiting',

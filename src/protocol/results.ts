@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { AUDIT_LOGS } from './audit-kinds.ts'
-import { capabilitySchema, LOG_LEVELS, nameSchema, REASONS, ROLES, STATUSES } from './names.ts'
+import { capabilitySchema, LOG_LEVELS, nameSchema, REASONS, ROLES, STATUSES, TROUBLES } from './names.ts'
 import { PRESENCE_MODES } from './presence.ts'
 import {
   auditRowSchema,
@@ -238,6 +238,17 @@ export const RESULTS = {
     waitingCalls: z.int().describe('gated invocations that wait for an operator'),
     uplinks: z.array(z.object({ name: z.string(), connected: z.boolean() })),
     lastBackupAt: timeSchema.nullable().describe('when the newest backup that is there was made'),
+    troubles: z
+      .array(
+        z.object({
+          nodeId: nameSchema,
+          kind: z.enum(TROUBLES).describe('the kind of the event'),
+          at: timeSchema.describe('when it was told last'),
+        }),
+      )
+      .describe(
+        'limbs that an event of the last ten minutes called flapping, two with one key, or faulty; the newest first, 100 at most',
+      ),
     you: z.object({ name: nameSchema, role: z.enum(ROLES) }).describe('as whom the bridge takes who asks'),
   }),
 

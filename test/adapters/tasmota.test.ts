@@ -10,7 +10,7 @@ import {
 import { type AdapterRecord, adapterSchema } from '../../src/protocol/adapter.ts'
 import { storedRegistrationSchema } from '../../src/protocol/schemas.ts'
 
-/** Tasmota's lights and shutters, in the form of `tasmota/discovery/<MAC>/config`; relays stand in test/app/adapters. */
+/** Tasmota's lights, shutters, fans, buttons and switches, in the form of `tasmota/discovery/<MAC>/config`; relays stand in test/app/adapters. */
 
 const MAC = 'A4CF12B3C4D5'
 const CONFIG = {
@@ -182,8 +182,121 @@ describe('a shutter of Tasmota', () => {
   })
 })
 
+describe('a shutter of Tasmota whose slats turn', () => {
+  const BLINDS = {
+    rl: [3, 3, 3, 3, 0, 0, 0, 0],
+    sht: [
+      [-90, 90, 24],
+      [0, 0, 0],
+    ],
+  }
+
+  it('has their angle in degrees, within the bounds that it names', () => {
+    const record = read(BLINDS)
+    expect(commandOf(record, 'shutter1.set')?.input?.properties?.tilt).toMatchObject({
+      unit: 'deg',
+      minimum: -90,
+      maximum: 90,
+    })
+    expect(sent(record, 'shutter1.set', { tilt: -30 })).toEqual(['cmnd/lamp/ShutterTilt1 -30'])
+    expect(sent(record, 'shutter1.set', { position: 40, tilt: 0 })).toEqual([
+      'cmnd/lamp/ShutterPosition1 40',
+      'cmnd/lamp/ShutterTilt1 0',
+    ])
+    const message = { Shutter1: { Position: 40, Direction: 0, Target: 40, Tilt: -30 } }
+    expect(valuesAfter(record, RESULT, message)).toEqual({ shutter1: 40, shutter1_tilt: -30 })
+    expect(valuesAfter(record, 'tele/lamp/SENSOR', message)).toEqual({ shutter1: 40, shutter1_tilt: -30 })
+  })
+
+  it.each([
+    ['that do not turn', [0, 0, 0]],
+    ['that take no time to', [-90, 90, 0]],
+    ['with one bound', [90]],
+    ['with bounds that are none', ['-90', { a: 1 }, 24]],
+    ['that would turn a thousand times', [-360_000, 90, 24]],
+  ])('has no angle for slats %s', (_name, sht) => {
+    expect(paramsOf(read({ ...BLINDS, sht: [sht] }), 'shutter1.set')).toEqual(['position'])
+  })
+})
+
+describe('a fan of Tasmota', () => {
+  const FAN = { if: 1, rl: [1, 1, 1, 1, 0, 0, 0, 0], fn: ['Ceiling'] }
+
+  it('has three speeds, is switched on with the middle one, and stands beside its light', () => {
+    const record = read(FAN)
+    expect(names(record)).toEqual(['power1', 'fan', 'wifi_signal'])
+    expect(record.entities.map(({ properties }) => properties[0]?.deviceClass)).toEqual([
+      'light',
+      'fan',
+      'signal_strength',
+    ])
+    expect(paramsOf(record, 'power1.set')).toEqual(['on'])
+    expect(sent(record, 'fan.set', { on: true })).toEqual(['cmnd/lamp/FanSpeed 2'])
+    expect(sent(record, 'fan.set', { on: false })).toEqual(['cmnd/lamp/FanSpeed 0'])
+    expect(sent(record, 'fan.set', { speed: 3 })).toEqual(['cmnd/lamp/FanSpeed 3'])
+    expect(valuesAfter(record, RESULT, { FanSpeed: 0 })).toEqual({ fan: false, fan_speed: 0 })
+    expect(valuesAfter(record, 'tele/lamp/STATE', { POWER1: 'ON', FanSpeed: 3 })).toEqual({
+      power1: true,
+      fan: true,
+      fan_speed: 3,
+    })
+    expect(valuesAfter(record, RESULT, { FanSpeed: 'x' })).toEqual({})
+  })
+
+  it('is none where the device has none', () => {
+    expect(names(read({ ...FAN, if: 0 }))).toEqual(['power1', 'power2', 'power3', 'power4', 'wifi_signal'])
+  })
+})
+
+describe('what a person presses on a device of Tasmota', () => {
+  const INPUTS = {
+    rl: [1, 0, 0, 0, 0, 0, 0, 0],
+    btn: [1, 0, 1, 0],
+    swc: [-1, 1, 0, -1],
+    swn: [null, 'Door\u001b[31m contact', null, null],
+    so: { 73: 1, 114: 1 },
+  }
+
+  it('is a button that tells how it was pressed', () => {
+    const record = read(INPUTS)
+    expect(names(record)).toEqual(['power1', 'button1', 'button3', 'switch2', 'switch3', 'wifi_signal'])
+    expect(record.entities[1]?.properties).toMatchObject([
+      {
+        name: 'button1',
+        type: 'string',
+        deviceClass: 'button',
+        readOnly: true,
+        enum: ['SINGLE', 'DOUBLE', 'TRIPLE', 'QUAD', 'PENTA', 'HOLD'],
+      },
+    ])
+    expect(valuesAfter(record, RESULT, { Button3: { Action: 'DOUBLE' } })).toEqual({ button3: 'DOUBLE' })
+    const single = read({ ...INPUTS, so: { 73: 1, 13: 1 } })
+    expect(single.entities[1]?.properties[0]?.enum).toEqual(['SINGLE'])
+  })
+
+  it('is a switch that is on or off, at once and in the telemetry', () => {
+    const record = read(INPUTS, { Switch2: 'ON', Switch3: 'OFF' })
+    expect(names(record)).toContain('switch2')
+    expect(record.entities.find(({ name }) => name === 'switch3')?.properties[0]?.title).toBe('Switch 3')
+    expect(valuesAfter(record, RESULT, { Switch2: { Action: 'OFF' } })).toEqual({ switch2: false })
+    const telemetry = { Time: 'x', Switch2: 'ON', Switch3: 'OFF' }
+    expect(valuesAfter(record, 'tele/lamp/SENSOR', telemetry)).toEqual({ switch2: true, switch3: false })
+  })
+
+  it('is not told by buttons that switch their relay, nor at once by switches that do', () => {
+    const record = read({ ...INPUTS, so: {} })
+    expect(names(record)).toEqual(['power1', 'switch2', 'switch3', 'wifi_signal'])
+    expect(valuesAfter(record, RESULT, { Switch2: { Action: 'OFF' } })).toEqual({})
+  })
+})
+
 describe('a hostile device of Tasmota', () => {
   it.each([
+    [
+      'inputs that are none',
+      { btn: ['1', {}, -1, null], swc: [{}, '1', 1e9], swn: 'x', so: { 73: 1 }, if: '1' },
+    ],
+    ['a thousand inputs', { btn: Array(1000).fill(1), swc: Array(1000).fill(1), so: { 73: 1, 114: 1 } }],
     ['kinds that are no numbers', { rl: ['3', {}, null, [2], 2], lt_st: '__proto__' }],
     ['options of another kind', { rl: [2, 3, 3], so: [1, 2], sho: { 0: 1 }, lt_st: { a: 1 }, state: 'x' }],
     ['a thousand outputs', { rl: Array(1000).fill(3), sho: Array(1000).fill(-1), fn: Array(1000).fill('x') }],

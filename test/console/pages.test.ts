@@ -7,8 +7,10 @@ import {
   brokenWords,
   type ConsoleFleet,
   lightnessOf,
+  passwordOf,
   picture,
   type Size,
+  signIn,
   startBrowser,
   startFleet,
   widerThanScreen,
@@ -229,6 +231,33 @@ describe.each(['desk', 'phone'] as Size[])('at the size of a %s', (size) => {
   )
 
   it(
+    'Today tells a viewer after a reload which limb comes and goes',
+    async () => {
+      const nodeId = size === 'desk' ? 'moth1' : 'moth2'
+      const moth = await fleet.app.limb(nodeId)
+      await fleet.admin.subscribe('limb/bridge/event/node_flapping')
+      const told = fleet.admin.next(
+        ({ topic, json }) => topic.endsWith('/node_flapping') && json.nodeId === nodeId,
+      )
+      // Nobody waits in between: on a slow machine this would be no flapping.
+      const say = (status: string) => moth.publish(`limb/node/${nodeId}/heartbeat`, { status })
+      await Promise.all(Array.from({ length: 100 }, (_, i) => say(i % 2 === 0 ? 'busy' : 'online')))
+      await told
+      await using signedIn = await fleet.open('wall', size)
+      await signedIn.page.reload()
+      const problems = signedIn.page.locator('.card', {
+        has: signedIn.page.getByRole('heading', { name: 'What needs you' }),
+      })
+      await problems.locator('li', { hasText: 'A limb comes and goes' }).first().waitFor()
+      await picture(signedIn.page, `flapping-${size}`)
+      expect(await axe(signedIn.page)).toEqual([])
+      await moth.end()
+      await fleet.admin.do('admin', 'node/revoke', { nodeId })
+    },
+    patience(60_000),
+  )
+
+  it(
     'Approvals shows who asks and what for, and what is decided is gone everywhere',
     async () => {
       await using first = await fleet.open('boss', size)
@@ -376,6 +405,42 @@ describe('the console', () => {
         page.getByRole('button', { name: 'Save as a file' }).click(),
       ])
       expect(download.suggestedFilename()).toBe('limb-bridge-audit.jsonl')
+    },
+    patience(60_000),
+  )
+
+  it(
+    'asks nobody again who reloads as soon as the page is there, however late the token comes',
+    async () => {
+      await using slow = await fleet.blank()
+      const { page } = slow
+      await page.routeWebSocket('**/mqtt', (socket) => {
+        const bridge = socket.connectToServer()
+        bridge.onMessage((message) => {
+          const isToken = Buffer.from(message).includes('/token/add')
+          setTimeout(() => socket.send(message), isToken ? 500 : 0)
+        })
+      })
+      await signIn(page, 'boss', passwordOf('boss'))
+      await page.reload()
+      await page.waitForSelector('.frame main h1')
+    },
+    patience(60_000),
+  )
+
+  it(
+    'is there after a reload while the bridge was busy for a moment',
+    async () => {
+      await using opened = await fleet.open('boss')
+      const { page } = opened
+      let tries = 0
+      await page.routeWebSocket('**/mqtt', (socket) => {
+        if (++tries <= 2) void socket.close()
+        else socket.connectToServer()
+      })
+      await page.reload()
+      await page.waitForSelector('.frame main h1')
+      expect(tries).toBe(3)
     },
     patience(60_000),
   )

@@ -3,7 +3,7 @@ import { ROLES, type Role } from '../../../src/protocol/names.ts'
 import type { VerbResult } from '../../../src/protocol/results.ts'
 import { topicsOf } from '../../../src/protocol/topics.ts'
 import type { VerbArgs, VerbName } from '../../../src/protocol/verbs.ts'
-import { AskError, Connection, type Credentials, type SignInProblem } from './connection.ts'
+import { Connection, type Credentials, type SignInProblem } from './connection.ts'
 import { Fleet } from './fleet.ts'
 import { dropToken, type KeptToken, keepToken, keptToken } from './kept-token.ts'
 import { Signal } from './signal.ts'
@@ -17,6 +17,9 @@ export interface ConsoleFacts {
 }
 
 export type Phase = 'starting' | 'signed-out' | 'signed-in'
+
+/** Between the tries of a page that was signed in before: milliseconds, each times 0.5 to 1.5 at random. */
+const PAUSES_MS = [500, 1000, 2000, 4000]
 
 class ConsoleSession {
   readonly connection = new Connection()
@@ -64,20 +67,26 @@ class ConsoleSession {
     } catch {}
     const kept = keptToken()
     if (kept === undefined) return this.#phase('signed-out')
-    try {
-      await this.#open({ name: kept.name, secret: kept.token })
-      this.#kept = kept
-    } catch (problem) {
-      if (problem === 'refused') dropToken()
-      this.#phase('signed-out')
+    for (const pauseMs of [...PAUSES_MS, undefined]) {
+      try {
+        await this.#open({ name: kept.name, secret: kept.token })
+        this.#kept = kept
+        return
+      } catch (problem) {
+        if (problem === 'refused') dropToken()
+        if (problem === 'refused' || pauseMs === undefined) break
+      }
+      // A bridge that is busy for a moment is no reason to ask for a password.
+      await new Promise((resolve) => setTimeout(resolve, pauseMs * (0.5 + Math.random())))
     }
+    this.#phase('signed-out')
   }
 
   /** Rejects with a SignInProblem. `remember`: over the end of the browser, for a month. */
   async signIn(given: Credentials, remember: boolean): Promise<void> {
     const credentials = given.name === '' ? { ...given, name: await nameOfToken(given.secret) } : given
-    await this.#open(credentials)
-    void this.#keep(credentials, remember)
+    // The token is here before the page is: whoever reloads at once is not asked again.
+    await this.#open(credentials, () => this.#keep(credentials, remember))
   }
 
   /** The header for what is fetched over HTTP: a file that is too large for MQTT. */
@@ -88,7 +97,8 @@ class ConsoleSession {
     return `Basic ${btoa(String.fromCharCode(...bytes))}`
   }
 
-  async #open(credentials: Credentials): Promise<void> {
+  /** `more`: what else the bridge is asked before the page is shown. */
+  async #open(credentials: Credentials, more?: () => Promise<void>): Promise<void> {
     this.#credentials = credentials
     this.ended = undefined
     const { connection, facts } = this
@@ -97,7 +107,7 @@ class ConsoleSession {
     // Pairing requests, approvals, events, info and status; and every limb.
     for (const filter of [`${bridgePrefix}#`, node('+', 'state')]) connection.hold(filter)
     await connection.open(credentials, facts.topicRoot)
-    await this.#learnRole()
+    await Promise.all([this.#learnRole(), more?.()])
     this.#phase('signed-in')
   }
 
@@ -114,9 +124,8 @@ class ConsoleSession {
   async #keep({ name, secret }: Credentials, remember: boolean): Promise<void> {
     try {
       this.#kept = await keepToken(name, secret, remember, (args) => this.ask('token/add', args))
-    } catch (error) {
+    } catch {
       // Without one, a reload asks again: no reason to say anything.
-      if (!(error instanceof AskError)) throw error
     }
   }
 

@@ -1,5 +1,6 @@
 import type { JSX } from 'preact'
 import { useMemo } from 'preact/hooks'
+import { TROUBLES } from '../../../src/protocol/names.ts'
 import type { VerbResult } from '../../../src/protocol/results.ts'
 import type { State } from '../../../src/protocol/schemas.ts'
 import { known, numberText, t } from '../i18n/index.ts'
@@ -16,7 +17,7 @@ import { reasonText } from '../ui/reasons.tsx'
 
 const MAX_ROWS = 8
 const DAY_S = 86_400
-const FLAPPING_MS = 600_000
+const TROUBLE_MS = 600_000
 /** Twice the interval of the backups would be too late already; a day is the default. */
 const BACKUP_OLD_S = 2 * DAY_S
 
@@ -86,7 +87,8 @@ function Problems(): JSX.Element {
         }),
       ),
     ...refusedProblems(refused.data ?? [], fleet.events),
-    ...eventProblems(fleet.events),
+    ...troubleProblems(health.data?.troubles ?? [], fleet.events),
+    ...signInProblems(fleet.events),
     ...limbs,
   ]
   return (
@@ -222,32 +224,58 @@ function refusedProblems(rows: readonly AuditRow[], events: readonly FleetEvent[
     }))
 }
 
-/** Refused sign-ins, and limbs that come and go or are two: told by events only. */
-function eventProblems(events: readonly FleetEvent[]): Problem[] {
+type Trouble = VerbResult<'bridge/health'>['troubles'][number]
+
+/** Limbs that come and go, are two or say what cannot be used: of before this page was opened, and told since. */
+function troubleProblems(before: readonly Trouble[], events: readonly FleetEvent[]): Problem[] {
+  const newest = new Map<string, Problem>()
+  const told = events.filter(({ kind }) => TROUBLES.some((each) => each === kind)).filter(isLate)
+  const all = [...before.toReversed().map((trouble) => ({ ...trouble, fields: {} })), ...told.map(troubleOf)]
+  for (const { nodeId, kind, at, fields } of all) {
+    const key = `${kind} ${nodeId}`
+    newest.delete(key)
+    newest.set(key, {
+      key,
+      icon: 'warning',
+      text: session.fleet.nodes.get(nodeId)?.displayName ?? nodeId,
+      detail: (
+        <>
+          {[known(`event.${kind}`) ?? kind, addressesOf(fields)].filter(Boolean).join(' · ')} ·{' '}
+          <Age at={at} />
+        </>
+      ),
+      link: href('limb', nodeId, { tab: 'health' }),
+    })
+  }
+  return [...newest.values()].slice(-MAX_ROWS)
+}
+
+function troubleOf({ kind, at, fields }: FleetEvent) {
+  return { nodeId: String(fields.nodeId), kind, at, fields }
+}
+
+function addressesOf({ addresses }: FleetEvent['fields']): string {
+  return Array.isArray(addresses) ? addresses.map(String).join(', ') : ''
+}
+
+function isLate({ at }: FleetEvent): boolean {
+  return new Date(at).getTime() >= Date.now() - TROUBLE_MS
+}
+
+/** One line for each name whose sign-in an event told to be refused. */
+function signInProblems(events: readonly FleetEvent[]): Problem[] {
   const found = new Map<string, Problem>()
-  const oldest = Date.now() - FLAPPING_MS
   for (const event of events) {
-    const { kind, at, fields } = event
-    if (new Date(at).getTime() < oldest) continue
-    if (kind === 'node_flapping' || kind === 'limb_replaced' || kind === 'heartbeat_invalid') {
-      const nodeId = String(fields.nodeId)
-      found.set(`${kind} ${nodeId}`, {
-        key: `${kind} ${nodeId}`,
-        icon: 'warning',
-        text: nodeId,
-        detail: eventText(event),
-        link: href('limb', nodeId, { tab: 'health' }),
-      })
-    } else if (kind === 'sign_in_refused') {
-      const name = String(fields.name)
-      found.set(`${kind} ${name}`, {
-        key: `${kind} ${name}`,
-        icon: 'lock',
-        text: t('today.refused', { name }),
-        detail: `${String(fields.address)} · ${String(fields.reason)}`,
-        link: href('limb', name, { tab: 'health' }),
-      })
-    }
+    if (event.kind !== 'sign_in_refused' || !isLate(event)) continue
+    const { fields } = event
+    const name = String(fields.name)
+    found.set(name, {
+      key: `sign_in_refused ${name}`,
+      icon: 'lock',
+      text: t('today.refused', { name }),
+      detail: `${String(fields.address)} · ${String(fields.reason)}`,
+      link: href('limb', name, { tab: 'health' }),
+    })
   }
   return [...found.values()].slice(-MAX_ROWS)
 }

@@ -3,6 +3,7 @@ import { LIMITS } from '../../protocol/limits.ts'
 import { type Made, madeOf } from '../parts.ts'
 import { foreignTopic, readable } from '../texts.ts'
 import type { TasmotaFields, TasmotaTopics } from './fields.ts'
+import { inputsOf } from './inputs.ts'
 import { outputsOf } from './outputs.ts'
 import { sensorsOf } from './sensors.ts'
 
@@ -32,6 +33,7 @@ export function tasmotaRecord(
   const sensors = objectOf(messages.get(place.replace('/config', '/sensors')))
   const things = [
     ...outputsOf(config, topics),
+    ...inputsOf(config, topics),
     signal(topics),
     ...sensorsOf(sensors?.sn, `${topics.telemetry}SENSOR`),
   ]

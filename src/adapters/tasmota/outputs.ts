@@ -1,12 +1,13 @@
 import { LIMITS } from '../../protocol/limits.ts'
 import { type Aspect, fixedCommand, type Made, madeOf } from '../parts.ts'
 import { readable } from '../texts.ts'
-import type { TasmotaFields, TasmotaTopics } from './fields.ts'
+import { fanOf, hasFan } from './fans.ts'
+import { optionOf, type TasmotaFields, type TasmotaTopics } from './fields.ts'
 import { LIGHT, type Light, lightAt } from './lights.ts'
 import { commandTo, stateToo, type TasmotaOutput } from './sends.ts'
-import { shuttersOf } from './shutters.ts'
+import { SHUTTER, shuttersOf } from './shutters.ts'
 
-/** Makes the outputs of a Tasmota device: relays, lights and shutters, whose answers come on `stat/…/RESULT`. */
+/** Makes the outputs of a Tasmota device: relays, lights, a fan and shutters, whose answers come on `stat/…/RESULT`. */
 
 /** The kind of an output in `rl`; the others stand with what is made of them. */
 const RELAY = 1
@@ -38,16 +39,13 @@ export function outputsOf(config: TasmotaFields, topics: TasmotaTopics): Tasmota
   const switched = kinds.flatMap((kind, i): TasmotaOutput[] => {
     const number = i + 1
     const place = { topics, number, state: single ? 'POWER' : `POWER${number}`, title: titleOf(i), words }
+    // Beside a fan stands its light, which has no dimmer.
+    if (hasFan(config) && kind !== SHUTTER) return i === 0 && kind !== 0 ? [relay(place, 'light')] : []
     if (kind === RELAY) return [relay(place, optionOf(config, '30') ? 'light' : undefined)]
     return kind === LIGHT ? [light(place, lightAt(config, i - kinds.indexOf(LIGHT)))] : []
   })
   const shutters = shuttersOf(config, topics, kinds, titleOf)
-  return [...switched, ...shutters]
-}
-
-/** An option of the device: `SetOption30` is `so["30"]`. */
-function optionOf({ so }: TasmotaFields, name: string): boolean {
-  return typeof so === 'object' && so !== null && Object.hasOwn(so, name) && (so as TasmotaFields)[name] === 1
+  return [...switched, ...(hasFan(config) ? [fanOf(topics)] : []), ...shutters]
 }
 
 /** Returns the words of the device for off, on and toggle: `StateText1` to `StateText3`. */

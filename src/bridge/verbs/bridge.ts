@@ -4,16 +4,24 @@ import { LIMITS } from '../../protocol/limits.ts'
 import { LOG_LEVELS } from '../../protocol/names.ts'
 import type { VerbResult } from '../../protocol/results.ts'
 import type { PendingApprovals } from '../invocation/approvals.ts'
+import type { LimbTroubles } from '../live/limb-troubles.ts'
 import type { PendingPairingRequests } from '../live/pending.ts'
 import type { BridgeContext } from '../settings.ts'
 import type { VerbHandlersOf } from '../verb-context.ts'
 
 type LogItem = VerbResult<'bridge/log'>['items'][number]
 
+/** Is asked what waits, and which limbs are in trouble. */
+interface Waiting {
+  readonly pending: PendingPairingRequests
+  readonly approvals: PendingApprovals
+  readonly troubles: LimbTroubles
+}
+
 /** Makes the verbs about the bridge itself: its health, its machine, and the newest lines of its log. */
 export function bridgeHandlers(
   context: BridgeContext,
-  { pending, approvals }: { pending: PendingPairingRequests; approvals: PendingApprovals },
+  { pending, approvals, troubles }: Waiting,
 ): VerbHandlersOf<'bridge'> {
   return {
     async 'bridge/health'(_args, { name, role }) {
@@ -26,6 +34,7 @@ export function bridgeHandlers(
         waitingCalls: approvals.size,
         uplinks: uplinks.map(({ name, connected }) => ({ name, connected })),
         lastBackupAt: await lastBackupAt(context),
+        troubles: troubles.lately().map(({ nodeId, kind, at }) => ({ nodeId, kind, at: iso(at) })),
         you: { name, role },
       }
     },

@@ -3,6 +3,7 @@ import { PolicyEntries } from '../access/policy-entries.ts'
 import type { PendingApprovals } from '../invocation/approvals.ts'
 import type { Control } from '../invocation/control.ts'
 import type { Announcer } from '../live/announcer.ts'
+import type { LimbTroubles } from '../live/limb-troubles.ts'
 import type { PendingPairingRequests } from '../live/pending.ts'
 import type { Registry } from '../live/registry.ts'
 import type { SessionTable } from '../live/sessions.ts'
@@ -54,6 +55,7 @@ export interface UseCases {
   readonly retries: Retries
   readonly verified: VerifiedPasswords
   readonly webhooks: Webhooks
+  readonly troubles: LimbTroubles
 }
 
 /** Makes the handlers of all verbs. A new verb is added to its family's file; a new family is added here. */

@@ -13,7 +13,13 @@ test('a limb that flaps is told a few times a second, the newest wins, and it is
   // Nobody waits in between: on a slow machine this would be no flapping.
   await Promise.all(Array.from({ length: 200 }, (_, i) => say(i % 2 === 0 ? 'busy' : 'offline')))
   await say('degraded')
-  expect((await admin.next('limb/bridge/event/node_flapping')).json).toMatchObject({ nodeId: 'cam1' })
+  const { at } = (await admin.next('limb/bridge/event/node_flapping')).json
+  // Who was not there when it was told can ask, a viewer too.
+  const password = 'wall-has-a-long-password'
+  await admin.do('admin', 'principal/add', { name: 'wall', role: 'viewer', password })
+  const wall = await app.principal('wall', password)
+  const { troubles } = await wall.do('wall', 'bridge/health', {})
+  expect(troubles).toEqual([{ nodeId: 'cam1', kind: 'node_flapping', at }])
   // Memory follows at once, and the newest is told when there is room.
   expect((await admin.do('admin', 'node/get', { nodeId: 'cam1' })).status).toBe('degraded')
   const told = () => app.logLines.filter(({ msg }) => /^cam1 is (busy|offline|degraded)$/.test(String(msg)))

@@ -17,6 +17,7 @@ test('bridge/health tells what waits for a person, which uplinks are down, and w
     waitingCalls: 0,
     uplinks: [{ name: 'home', connected: false }],
     lastBackupAt: null,
+    troubles: [],
     you: { name: 'admin', role: 'admin' },
   })
 
