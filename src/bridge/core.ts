@@ -26,6 +26,7 @@ import type {
   RetainedView,
   Session,
   SessionEnd,
+  UnreadMessage,
 } from './ports.ts'
 import { History } from './presence/history.ts'
 import { PresenceKeeper } from './presence/presence-keeper.ts'
@@ -385,6 +386,17 @@ export class Core implements Inbound {
     }
   }
 
+  unread(session: Session, address: Address, message: UnreadMessage): void {
+    if (address.kind === 'request') this.#requests.unread(session, address.verb, message)
+    if (address.kind !== 'node') return
+    if (address.leaf === 'heartbeat') this.#presence.unreadHeartbeat(session, message.bytes)
+    else this.#presence.active(session)
+    if (address.leaf === 'result') this.control.unreadResult(session, message)
+    if (address.leaf === 'register' && session.identity.kind === 'limb') {
+      this.#pairings.refuse(session, tooLarge(message, LIMITS.registrationBytes))
+    }
+  }
+
   async #register(session: Session, payload: Uint8Array): Promise<void> {
     const { identity } = session
     if (identity.kind === 'principal') return
@@ -400,6 +412,13 @@ export class Core implements Inbound {
       this.#pairings.refuse(session, error)
     }
   }
+}
+
+function tooLarge({ bytes }: UnreadMessage, most: number): Refusal {
+  return new Refusal(
+    'invalid_request',
+    `the payload is too large: its packet has ${bytes} bytes; the limit is ${most}`,
+  )
 }
 
 /** Checks the size of a registration before it is parsed: a stranger's costs little. */

@@ -397,6 +397,16 @@ export interface MessageContext {
   readonly correlation?: Uint8Array | undefined
 }
 
+/** A message that was too large to be kept. */
+export interface UnreadMessage {
+  /** The bytes of its packet, and how many it may have. */
+  readonly bytes: number
+  readonly maxBytes: number
+  readonly context?: MessageContext | undefined
+  /** Values at the top level of its JSON: `invocationId`, `success`, `transaction`. */
+  readonly keys: { get(key: string): unknown }
+}
+
 /** Sends to all who are subscribed. The order of calls is the order of delivery; nothing is awaited. */
 export interface Publisher {
   publish(
@@ -611,6 +621,8 @@ export interface Inbound {
    * disk when it resolves, and the broker acknowledges only then.
    */
   message(session: Session, address: Address, payload: Uint8Array, context?: MessageContext): Promise<void>
+  /** One of those, or a heartbeat, was larger than a packet may be: whoever waits for it is told. */
+  unread?(session: Session, address: Address, message: UnreadMessage): void
 }
 
 /** A retained message of the bridge's own, made from the registry when somebody asks. */

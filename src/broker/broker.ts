@@ -186,6 +186,7 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
     steady,
     shared,
     publish: (session, message, acknowledge) => path.receive(session, message, acknowledge),
+    unread: (session, topic, message) => path.unread(session, topic, message),
     strangers,
     lingering: new Lingering({ clock, strangers }),
   }

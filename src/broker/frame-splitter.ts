@@ -20,10 +20,12 @@ const MAX_HEAD_BYTES = 66_000
 
 /** A packet that is read over: only its beginning is kept. */
 interface Skipping {
-  readonly head: Buffer[]
-  headBytes: number
+  readonly pieces: Buffer[]
+  keptBytes: number
   left: number
   readonly bytes: number
+  /** Known when as much of it has come as is kept. */
+  head: Buffer | undefined
 }
 
 type Writable<T> = { -readonly [K in keyof T]: T[K] }
@@ -60,6 +62,10 @@ export abstract class FrameSplitter {
   protected abstract announced(first: number, bytes: number): string | undefined
   /** Returns whether a packet that must not be received is read over instead of being the end of the stream. */
   protected abstract readsOver(first: number, bytes: number): boolean
+  /** The beginning of a packet that is read over is here, as much of it as is kept. */
+  protected abstract skipping(head: Buffer): void
+  /** A piece that follows such a beginning; it is not kept. */
+  protected abstract skippedPiece(piece: Buffer): void
   /** A packet was read over; `head` is its beginning. */
   protected abstract skipped(head: Buffer, bytes: number): void
   /** A whole packet. `flush` hands on those before it: who takes a packet calls it first. */
@@ -240,23 +246,35 @@ export abstract class FrameSplitter {
   #skip(chunk: Buffer, from: number): number {
     const skipping = this.#skipping as Skipping
     const taken = Math.min(skipping.left, chunk.length - from)
-    const kept = Math.min(taken, MAX_HEAD_BYTES - skipping.headBytes)
-    if (kept > 0) skipping.head.push(Buffer.from(chunk.subarray(from, from + kept)))
-    skipping.headBytes += kept
+    const kept = Math.min(taken, MAX_HEAD_BYTES - skipping.keptBytes)
+    if (kept > 0) skipping.pieces.push(Buffer.from(chunk.subarray(from, from + kept)))
+    skipping.keptBytes += kept
     skipping.left -= taken
+    if (skipping.left > 0 && skipping.keptBytes < MAX_HEAD_BYTES) return from + taken
+    const head = this.#headOf(skipping)
+    if (kept < taken) this.skippedPiece(chunk.subarray(from + kept, from + taken))
     if (skipping.left === 0) {
       this.#skipping = undefined
       this.#wholePackets++
-      this.skipped(Buffer.concat(skipping.head), skipping.bytes)
+      this.skipped(head, skipping.bytes)
     }
     return from + taken
+  }
+
+  #headOf(skipping: Skipping): Buffer {
+    if (skipping.head !== undefined) return skipping.head
+    const head = Buffer.concat(skipping.pieces)
+    skipping.head = head
+    skipping.pieces.length = 0
+    this.skipping(head)
+    return head
   }
 
   #announce(bytes: Buffer, at: number): boolean {
     const size = this.#end - at
     const fault = this.announced(bytes[at] as number, size)
     if (fault !== undefined && this.readsOver(bytes[at] as number, size)) {
-      this.#skipping = { head: [], headBytes: 0, left: size, bytes: size }
+      this.#skipping = { pieces: [], keptBytes: 0, left: size, bytes: size, head: undefined }
       return true
     }
     if (fault !== undefined) this.malformed(fault, bytes.subarray(at))

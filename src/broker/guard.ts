@@ -1,4 +1,5 @@
 import { proxyHeaderVersion } from '../kernel/proxy-header.ts'
+import { SkimmedKeys } from '../protocol/skimmed-keys.ts'
 import type { AedesClient } from './aedes-internals.ts'
 import { CONNECT, checkFrame, levelOf, UNKNOWN_LEVEL } from './frame-checks.ts'
 import { type Frame, FrameSplitter, type Verdict } from './frame-splitter.ts'
@@ -30,9 +31,9 @@ export interface GuardOptions {
   /** Returns whether a PUBLISH of this size is read over rather than the end of the session. */
   readonly readsOver: (bytes: number) => boolean
   /** A PUBLISH of `bytes` was read over; `beginning` is checked, and ends where its payload began. */
-  readonly readOver: (beginning: Frame, bytes: number) => void
+  readonly readOver: (beginning: Frame, bytes: number, keys: SkimmedKeys) => void
   /** The same of MQTT 5; `beginning` is not checked, and ends anywhere. */
-  readonly readOver5: (beginning: Frame, bytes: number) => void
+  readonly readOver5: (beginning: Frame, bytes: number, keys: SkimmedKeys) => void
   readonly failed: (error: unknown) => void
 }
 
@@ -44,6 +45,8 @@ const PUBLISH = 3
 const QOS = 6
 /** The most bytes of type and length. */
 const HEADER_BYTES = 5
+/** The keys of a message that is read over by which somebody who waits for it is found. */
+const TELLING_KEYS = ['invocationId', 'success', 'transaction']
 
 /**
  * The bytes that a connecting client may have sent beyond its CONNECT before it has CONNACK [MQTT-3.1.4-5]: Aedes
@@ -61,6 +64,7 @@ export class Guard extends FrameSplitter {
   readonly #options: GuardOptions
   #stage: 'first' | 'connecting' | 'open' | 'closed' = 'first'
   #isVersion5 = false
+  #keys = new SkimmedKeys([])
 
   constructor(options: GuardOptions) {
     super()
@@ -119,24 +123,33 @@ export class Guard extends FrameSplitter {
   }
 
   /**
-   * Reads over a message, but for one of QoS 0 in MQTT 5, which has no other word for it than DISCONNECT. A client
-   * whose connection ends sends its message of QoS 1 or 2 again for ever, and the answer can say why it must not.
+   * Reads over a message: a client whose connection ends sends its message of QoS 1 or 2 again for ever, and whoever
+   * waits for what is in it can be told when its end has come.
    */
   protected readsOver(first: number, bytes: number): boolean {
-    const isPublish = first >> 4 === PUBLISH && this.#stage === 'open'
-    return isPublish && (!this.#isVersion5 || (first & QOS) !== 0) && this.#options.readsOver(bytes)
+    return first >> 4 === PUBLISH && this.#stage === 'open' && this.#options.readsOver(bytes)
+  }
+
+  protected skipping(head: Buffer): void {
+    const end = endOfTopic(head, bodyOf(head))
+    this.#keys = new SkimmedKeys(TELLING_KEYS)
+    this.#keys.feed(head.subarray(this.#isVersion5 ? endOfProperties(head, end) : end))
+  }
+
+  protected skippedPiece(piece: Buffer): void {
+    this.#keys.feed(piece)
   }
 
   protected skipped(head: Buffer, bytes: number): void {
-    let body = 1
-    while (body < HEADER_BYTES && (head[body++] as number) >= 0x80);
+    const body = bodyOf(head)
+    const keys = this.#keys
     if (this.#isVersion5) {
-      this.#options.readOver5({ bytes: head, start: 0, body, end: head.length }, bytes)
+      this.#options.readOver5({ bytes: head, start: 0, body, end: head.length }, bytes, keys)
       return
     }
-    const end = body + 2 + head.readUInt16BE(body) + (((head[0] as number) & QOS) === 0 ? 0 : 2)
+    const end = endOfTopic(head, body)
     const fault = checkFrame(head, 0, body, Math.min(end, head.length), this.#options.limits.maxTopicBytes)
-    if (fault === undefined) this.#options.readOver({ bytes: head, start: 0, body, end }, bytes)
+    if (fault === undefined) this.#options.readOver({ bytes: head, start: 0, body, end }, bytes, keys)
     else this.malformed(fault)
   }
 
@@ -193,10 +206,33 @@ export class Guard extends FrameSplitter {
 /** The protocol name and the level of MQTT 5, as they stand in CONNECT. */
 const NAME_AND_LEVEL_5 = Buffer.from('\0\x04MQTT\x05', 'latin1')
 
+/** Returns where the variable header begins. */
+function bodyOf(packet: Buffer): number {
+  let body = 1
+  while (body < HEADER_BYTES && (packet[body++] ?? 0) >= 0x80);
+  return body
+}
+
+/** Returns where the topic of a PUBLISH ends, with its packet identifier. */
+function endOfTopic(packet: Buffer, body: number): number {
+  return body + 2 + packet.readUInt16BE(body) + (((packet[0] as number) & QOS) === 0 ? 0 : 2)
+}
+
+/** Returns where the properties end that begin at `at`. */
+function endOfProperties(packet: Buffer, at: number): number {
+  let length = 0
+  let end = at
+  for (let factor = 1; factor <= 128 ** 3; factor *= 128) {
+    const byte = packet[end++] ?? 0
+    length += (byte & 0x7f) * factor
+    if (byte < 0x80) break
+  }
+  return end + length
+}
+
 /** Returns whether a packet that has begun is a CONNECT of MQTT 5. */
 function beginsConnect5(begun: Buffer): boolean {
-  let body = 1
-  while (body < HEADER_BYTES && (begun[body++] ?? 0) >= 0x80);
+  const body = bodyOf(begun)
   return begun.subarray(body, body + NAME_AND_LEVEL_5.length).equals(NAME_AND_LEVEL_5)
 }
 

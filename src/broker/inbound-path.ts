@@ -1,4 +1,4 @@
-import type { MessageContext } from '../bridge/ports.ts'
+import type { MessageContext, UnreadMessage } from '../bridge/ports.ts'
 import { messageOf } from '../kernel/errors.ts'
 import type { Address } from '../protocol/topics.ts'
 import type { AedesClient, Callback, InboundPublish, RequestedSubscription } from './aedes-internals.ts'
@@ -59,6 +59,14 @@ export class InboundPath {
   /** Works like `publish`, for sessions that have no Aedes to report a failure to: the session is closed then. */
   receive(session: Connection, message: Received, acknowledge: (outcome: Outcome) => void): void {
     this.publish(session as MqttSession, message, acknowledge, () => undefined)
+  }
+
+  /** Says to the core that a message does not come, if it had been the core's: somebody may wait for it. */
+  unread(connection: Connection, topic: string, message: UnreadMessage): void {
+    const session = connection as MqttSession
+    const right = this.#publishRight(session, topic)
+    if (typeof right !== 'object' || !this.#mayAnswerAt(right.address, message.context)) return
+    this.#world.inbound.unread?.(session, right.address, message)
   }
 
   /**

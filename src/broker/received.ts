@@ -10,6 +10,9 @@ export interface Received extends MessageExtras {
   readonly context?: MessageContext | undefined
 }
 
+/** The part of a PUBLISH that is known when it was read over. */
+export type Unread = Pick<Received, 'topic' | 'context'>
+
 /**
  * The part of an acknowledgement beyond that the message has arrived: a reason code of MQTT 5, and a sentence for who
  * wrote the client. Undefined: all is well. MQTT 3.1.1 has no place for either.

@@ -1,4 +1,4 @@
-import type { Inbound } from '../bridge/ports.ts'
+import type { Inbound, UnreadMessage } from '../bridge/ports.ts'
 import type { Counts } from '../kernel/counts.ts'
 import type { SteadyClock } from '../kernel/steady-clock.ts'
 import type { Topics } from '../protocol/topics.ts'
@@ -28,6 +28,8 @@ export interface SessionContext extends ConnectionContext {
   readonly subscriptionCounts: Counts
   /** Brings a message to its end; `acknowledge` is called in the order of the session's messages. */
   readonly publish: (session: Connection, message: Received, acknowledge: (outcome: Outcome) => void) => void
+  /** A message was too large, and read over. */
+  readonly unread: (session: Connection, topic: string, message: UnreadMessage) => void
   readonly strangers: Strangers
   readonly lingering: Lingering
   readonly shared: SharedSubscriptions

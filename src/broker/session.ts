@@ -1,5 +1,6 @@
 import type { Duplex } from 'node:stream'
 import type { Identity, MessageContext, Session, SessionEnd } from '../bridge/ports.ts'
+import type { SkimmedKeys } from '../protocol/skimmed-keys.ts'
 import type { AedesClient, RequestedSubscription } from './aedes-internals.ts'
 import { Connection, type ConnectionPeer } from './connection.ts'
 import type { LimitName, MqttVersion, SessionKind } from './counters.ts'
@@ -26,6 +27,7 @@ import { TOO_MANY_UNDER_WAY, Translator } from './mqtt5/translator.ts'
 import { OrderedQueue } from './ordered-queue.ts'
 import { PUBACK, PUBCOMP, PUBREC } from './packet-ids.ts'
 import { puback, refusal, refusalV5, toSink } from './publish-frame.ts'
+import type { Unread } from './received.ts'
 import type { Reach } from './rights.ts'
 import type { SessionContext } from './session-context.ts'
 import { SessionLimits } from './session-limits.ts'
@@ -112,8 +114,8 @@ export class MqttSession extends Connection implements Session {
       connect5: (frame) => this.#connect5(frame),
       take5: (frame, flush) => this.#take5(frame, flush),
       readsOver: (bytes) => this.identity.kind !== 'candidate' && bytes <= MAX_READ_OVER_BYTES,
-      readOver: (beginning, bytes) => this.#readOver(beginning, bytes),
-      readOver5: (beginning, bytes) => this.#readOver5(beginning, bytes),
+      readOver: (beginning, bytes, keys) => this.#readOver(beginning, bytes, keys),
+      readOver5: (beginning, bytes, keys) => this.#readOver5(beginning, bytes, keys),
       failed: (error) => this.fail(error, 'a session failed'),
     })
     this.#lists = new ListOrder({
@@ -246,10 +248,10 @@ export class MqttSession extends Connection implements Session {
   }
 
   /** A message that is too large is dropped and acknowledged: a client whose connection ends sends it again for ever. */
-  #readOver({ bytes: head, body, end }: Frame, bytes: number): void {
+  #readOver({ bytes: head, body, end }: Frame, bytes: number, keys: SkimmedKeys): void {
     const first = head[0] as number
     const isAcknowledged = (first & QOS) !== 0
-    this.#tooLarge(head.toString('utf8', body + 2, isAcknowledged ? end - 2 : end), bytes)
+    this.#tooLarge({ topic: head.toString('utf8', body + 2, isAcknowledged ? end - 2 : end) }, bytes, keys)
     if (!isAcknowledged) return
     const id = head.readUInt16BE(end - 2)
     // The handshake of QoS 2 is Aedes'.
@@ -257,14 +259,29 @@ export class MqttSession extends Connection implements Session {
     else this.acks.run(() => !this.conn.writable || this.conn.write(puback(id)))
   }
 
-  #readOver5(beginning: Frame, bytes: number): void {
+  /** MQTT 5 has no other word for one of QoS 0 than DISCONNECT. */
+  #readOver5(beginning: Frame, bytes: number, keys: SkimmedKeys): void {
     const { maxPacketBytes } = this.#limits
     const reason = `the packet is too large and was dropped: ${bytes} bytes, at most ${maxPacketBytes}`
-    const topic = this.#translator?.readOver(beginning, { code: REASON.quotaExceeded, reason })
-    if (typeof topic === 'string') this.#tooLarge(topic, bytes)
+    const message = this.#translator?.readOver(beginning, { code: REASON.quotaExceeded, reason })
+    if (message === undefined) return
+    const isAcknowledged = ((beginning.bytes[0] as number) & QOS) !== 0
+    if (isAcknowledged) this.#tooLarge(message, bytes, keys)
+    else {
+      this.#tellUnread(message, bytes, keys)
+      this.guard.close()
+      this.#violated(TOO_LARGE, REASON.packetTooLarge)
+    }
   }
 
-  #tooLarge(topic: string, bytes: number): void {
+  #tellUnread({ topic, context }: Unread, bytes: number, keys: SkimmedKeys): void {
+    const { maxPacketBytes } = this.#limits
+    this.guarded(() => this.#world.unread(this, topic, { bytes, maxBytes: maxPacketBytes, context, keys }))
+  }
+
+  #tooLarge(message: Unread, bytes: number, keys: SkimmedKeys): void {
+    const { topic } = message
+    this.#tellUnread(message, bytes, keys)
     this.#throttle?.received(PUBLISH << 4, bytes)
     const { client } = this
     if (client._keepaliveInterval > 0) client._keepaliveTimer?.refresh()

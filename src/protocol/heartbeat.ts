@@ -27,9 +27,7 @@ const lenientUtf8 = new TextDecoder('utf-8', { ignoreBOM: false })
 /** An empty payload, and `{}`, say no more than "I am alive". */
 export function decodeHeartbeat(payload: Uint8Array): Heartbeat | PartlyUsable {
   if (payload.length === 0) return EMPTY
-  if (payload.length > LIMITS.heartbeatBytes) {
-    return nothingUsable(`the payload has ${payload.length} bytes; the limit is ${LIMITS.heartbeatBytes}`)
-  }
+  if (payload.length > LIMITS.heartbeatBytes) return tooLargeHeartbeat(payload.length)
   try {
     const fast = fastHeartbeat(JSON.parse(strictUtf8.decode(payload)))
     if (fast) return fast
@@ -37,6 +35,11 @@ export function decodeHeartbeat(payload: Uint8Array): Heartbeat | PartlyUsable {
     // Looked at below, and told.
   }
   return usablePart(payload)
+}
+
+/** Describes a heartbeat of which nothing but its size is known. */
+export function tooLargeHeartbeat(bytes: number): PartlyUsable {
+  return nothingUsable(`the payload has ${bytes} bytes; the limit is ${LIMITS.heartbeatBytes}`)
 }
 
 /**

@@ -161,6 +161,10 @@ class Collector extends FrameSplitter {
     return true
   }
 
+  protected skipping(): void {}
+
+  protected skippedPiece(): void {}
+
   protected skipped(head: Buffer, bytes: number): void {
     this.skips.push([head.length, bytes])
   }

@@ -7,7 +7,7 @@ import { Policies } from '../access/policies.ts'
 import type { Announcer } from '../live/announcer.ts'
 import type { Registry } from '../live/registry.ts'
 import type { SessionTable } from '../live/sessions.ts'
-import type { Session } from '../ports.ts'
+import type { Session, UnreadMessage } from '../ports.ts'
 import type { BridgeContext } from '../settings.ts'
 import type { Retries } from '../upkeep/retries.ts'
 import { AdapterTransport } from './adapter-transport.ts'
@@ -119,6 +119,11 @@ export class Control {
 
   result(session: Session, payload: Uint8Array, correlation?: Uint8Array): void {
     this.#results.receive(session, payload, correlation)
+  }
+
+  /** A result was too large to be kept. */
+  unreadResult(session: Session, message: UnreadMessage): void {
+    this.#results.unread(session, message)
   }
 
   /** Is called after the commit that revoked the node and removed its policies. */

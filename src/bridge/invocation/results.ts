@@ -5,7 +5,7 @@ import { check, parseJson } from '../../protocol/decode.ts'
 import { fastResult } from '../../protocol/fast-invocations.ts'
 import { LIMITS } from '../../protocol/limits.ts'
 import { invocationResultSchema } from '../../protocol/schemas.ts'
-import type { Session } from '../ports.ts'
+import type { Session, UnreadMessage } from '../ports.ts'
 import type { BridgeContext } from '../settings.ts'
 import type { Invocations } from './invocations.ts'
 
@@ -45,21 +45,35 @@ export class Results {
     const { identity } = session
     if (identity.kind !== 'limb') return
     const { nodeId } = identity
-    let id: string | undefined
+    let named: Named = {}
     try {
       const value = withId(parseJson(payload, 2 * LIMITS.resultBytes), correlation)
-      id = idOf(value)
+      named = namedBy(value)
       if (payload.length > LIMITS.resultBytes) {
-        this.#wrong(nodeId, id, 'too_large', `it has ${payload.length} bytes; ${ADVICE}`)
+        this.#wrong(nodeId, named, 'too_large', `it has ${payload.length} bytes; ${ADVICE}`)
         return
       }
       const result = fastResult(value) ?? check(invocationResultSchema, value)
       if (this.#invocations.settle(nodeId, result)) return
       this.#late(nodeId, result.invocationId, result.success)
-      this.#drop(nodeId, 'unknown', id, 'no invocation of this limb waits for it: late, twice, or foreign')
+      this.#drop(
+        nodeId,
+        'unknown',
+        named.invocationId,
+        'no invocation of this limb waits for it: late, twice, or foreign',
+      )
     } catch (error) {
-      this.#wrong(nodeId, id, 'invalid', messageOf(error))
+      this.#wrong(nodeId, named, 'invalid', messageOf(error))
     }
+  }
+
+  /** Takes what is known of a result that was too large to be kept: its invocation ends at once too. Total. */
+  unread({ identity }: Session, { bytes, context, keys }: UnreadMessage): void {
+    if (identity.kind !== 'limb') return
+    const [invocationId, success] = [keys.get('invocationId'), keys.get('success')]
+    const value = invocationId === undefined ? { success } : { invocationId, success }
+    const named = namedBy(withId(value, context?.correlation))
+    this.#wrong(identity.nodeId, named, 'too_large', `its packet has ${bytes} bytes; ${ADVICE}`)
   }
 
   /** Records a late result: what a limb did after its time was up is done, and is shown to whoever looks. */
@@ -79,9 +93,11 @@ export class Results {
       })
   }
 
-  #wrong(nodeId: string, id: string | undefined, why: Dropped, message: string): void {
-    if (id !== undefined) this.#invocations.settleWrong(nodeId, id, message)
-    this.#drop(nodeId, why, id, message)
+  #wrong(nodeId: string, { invocationId, success }: Named, why: Dropped, message: string): void {
+    if (invocationId !== undefined && !this.#invocations.settleWrong(nodeId, invocationId, message)) {
+      this.#late(nodeId, invocationId, success === true)
+    }
+    this.#drop(nodeId, why, invocationId, message)
   }
 
   #drop(nodeId: string, why: Dropped, id: string | undefined, message: string): void {
@@ -102,8 +118,15 @@ function withId(value: unknown, correlation: Uint8Array | undefined): unknown {
   return 'invocationId' in value ? value : { ...value, invocationId: Buffer.from(correlation).toString() }
 }
 
-function idOf(value: unknown): string | undefined {
-  if (typeof value !== 'object' || value === null || !('invocationId' in value)) return undefined
+/** The part of a result that can be read although it cannot be taken. */
+interface Named {
+  readonly invocationId?: string
+  readonly success?: boolean
+}
+
+function namedBy(value: unknown): Named {
+  if (typeof value !== 'object' || value === null || !('invocationId' in value)) return {}
   const { invocationId } = value
-  return typeof invocationId === 'string' && invocationId.length <= 64 ? invocationId : undefined
+  if (typeof invocationId !== 'string' || invocationId.length > 64) return {}
+  return { invocationId, success: 'success' in value && value.success === true }
 }

@@ -19,7 +19,7 @@ import { Deadlines } from '../../kernel/deadline-timer.ts'
 import { messageOf, type Refusal } from '../../kernel/errors.ts'
 import type { SteadyMs } from '../../kernel/steady-clock.ts'
 import { encodeJson } from '../../protocol/encode.ts'
-import { decodeHeartbeat, type PartlyUsable } from '../../protocol/heartbeat.ts'
+import { decodeHeartbeat, type PartlyUsable, tooLargeHeartbeat } from '../../protocol/heartbeat.ts'
 import { isReportedStatus, type NodeStatus, type StatusReason } from '../../protocol/names.ts'
 import type { Heartbeat } from '../../protocol/schemas.ts'
 import type { Announcer } from '../live/announcer.ts'
@@ -206,7 +206,18 @@ export class PresenceKeeper {
     const limb = this.#registry.get(identity.nodeId)
     if (!limb || limb.session !== session) return
 
-    let heartbeat = decodeHeartbeat(payload)
+    this.#take(session, limb, decodeHeartbeat(payload))
+  }
+
+  /** A heartbeat was too large to be kept: the limb lives all the same. */
+  unreadHeartbeat(session: Session, bytes: number): void {
+    const { identity } = session
+    const limb = identity.kind === 'limb' ? this.#registry.get(identity.nodeId) : undefined
+    if (limb?.session === session) this.#take(session, limb, tooLargeHeartbeat(bytes))
+  }
+
+  #take(session: Session, limb: LiveLimb, decoded: Heartbeat | PartlyUsable): void {
+    let heartbeat = decoded
     if ('unusable' in heartbeat) {
       this.#reportUnusable(session, limb, heartbeat.unusable.refusal)
       heartbeat = withWhatHeld(limb, heartbeat)

@@ -6,7 +6,7 @@ import { LIMITS } from '../../protocol/limits.ts'
 import { type Role, roleReaches } from '../../protocol/names.ts'
 import { isVerb, noVerb, VERBS, type VerbDefinition, type VerbName } from '../../protocol/verbs.ts'
 import { RefusedRequests } from '../live/refused-requests.ts'
-import type { MessageContext, Session } from '../ports.ts'
+import type { MessageContext, Session, UnreadMessage } from '../ports.ts'
 import type { BridgeContext } from '../settings.ts'
 import type { VerbCaller, VerbHandler, VerbHandlers } from '../verb-context.ts'
 import { AnswerRoom } from './answer-room.ts'
@@ -71,6 +71,17 @@ export class VerbDispatcher {
         'a response was not published',
       ),
     )
+  }
+
+  /** Answers a request that was too large to be kept. */
+  unread(session: Session, verb: string, { bytes, maxBytes, keys, context }: UnreadMessage): void {
+    const { identity } = session
+    if (identity.kind !== 'principal') return
+    const message = `the request is too large: its packet has ${bytes} bytes, and may have ${maxBytes} (mqtt.maxPacketBytes)`
+    const answer = { ok: false, error: new Refusal('invalid_request', message).body() }
+    this.#world.counters.count('verbs', 'refused')
+    const known = encodeJson({ transaction: keys.get('transaction') })
+    this.#refuse(session, identity.name, verb, withTransaction(known, answer), context)
   }
 
   /** Answers when it is the principal's turn, or says that too many of its requests wait for one. */

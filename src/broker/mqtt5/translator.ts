@@ -6,7 +6,7 @@ import { DISCONNECT, PUBLISH } from '../frame-checks.ts'
 import type { Frame, Verdict } from '../frame-splitter.ts'
 import type { OrderedQueue } from '../ordered-queue.ts'
 import { PUBACK, PUBCOMP, PUBREC } from '../packet-ids.ts'
-import type { Outcome, Received } from '../received.ts'
+import type { Outcome, Received, Unread } from '../received.ts'
 import type { SessionContext } from '../session-context.ts'
 import type { SessionLimits } from '../session-limits.ts'
 import { acknowledgement5, connack5, disconnect5, listAnswer5, type Promises5 } from './answers.ts'
@@ -213,8 +213,8 @@ export class Translator {
     return undefined
   }
 
-  /** Answers a PUBLISH that was read over but for its beginning, and returns its topic; undefined: the session ends. */
-  readOver({ bytes, body, end }: Frame, outcome: Outcome): string | undefined {
+  /** Answers a PUBLISH that was read over but for its beginning, and returns what is known of it; undefined: the session ends. */
+  readOver({ bytes, body, end }: Frame, outcome: Outcome): Unread | undefined {
     const { acks, limits, violated } = this.#options
     const read = readPublish(bytes[0] as number, bytes, body, end, limits.maxTopicBytes)
     const topic = isFault(read) ? read : this.#topicOf(read)
@@ -223,7 +223,8 @@ export class Translator {
       return undefined
     }
     acks.run(() => this.#answer(read.qos, read.id, outcome))
-    return topic
+    const { responseTopic, correlationData } = read.properties
+    return { topic, context: { responseTopic, correlation: correlationData } }
   }
 
   #handOn(message: Received, acknowledge: (outcome: Outcome) => void): void {

@@ -170,7 +170,7 @@ const mqtt = z.strictObject({
     LIMITS.registrationBytes + 4096,
     16_777_216,
     1_310_720,
-    'The largest packet of a session that has signed in. A larger message, up to 64 MiB, is dropped, acknowledged and counted; any other larger packet ends the session, and so does such a message at QoS 0 over MQTT 5.',
+    'The largest packet of a session that has signed in. A larger message, up to 64 MiB, is dropped, acknowledged and counted, and who waits for a result or an answer in it is told; any other larger packet ends the session, and so does such a message at QoS 0 over MQTT 5.',
     { reload: 'live' },
   ),
   // Both hold for sessions that begin from then on.
