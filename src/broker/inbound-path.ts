@@ -66,7 +66,7 @@ export class InboundPath {
     const session = connection as MqttSession
     const right = this.#publishRight(session, topic)
     if (typeof right !== 'object' || !this.#mayAnswerAt(right.address, message.context)) return
-    this.#world.inbound.unread?.(session, right.address, message)
+    this.#context.inbound.unread?.(session, right.address, message)
   }
 
   /**

@@ -276,7 +276,7 @@ export class MqttSession extends Connection implements Session {
 
   #tellUnread({ topic, context }: Unread, bytes: number, keys: SkimmedKeys): void {
     const { maxPacketBytes } = this.#limits
-    this.guarded(() => this.#world.unread(this, topic, { bytes, maxBytes: maxPacketBytes, context, keys }))
+    this.guarded(() => this.#context.unread(this, topic, { bytes, maxBytes: maxPacketBytes, context, keys }))
   }
 
   #tooLarge(message: Unread, bytes: number, keys: SkimmedKeys): void {

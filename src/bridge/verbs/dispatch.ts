@@ -79,7 +79,7 @@ export class VerbDispatcher {
     if (identity.kind !== 'principal') return
     const message = `the request is too large: its packet has ${bytes} bytes, and may have ${maxBytes} (mqtt.maxPacketBytes)`
     const answer = { ok: false, error: new Refusal('invalid_request', message).body() }
-    this.#world.counters.count('verbs', 'refused')
+    this.#context.counters.count('verbs', 'refused')
     const known = encodeJson({ transaction: keys.get('transaction') })
     this.#refuse(session, identity.name, verb, withTransaction(known, answer), context)
   }
