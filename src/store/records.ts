@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import type { AuditRow, KnownAddress, OfflineWait } from '../bridge/ports.ts'
+import type { QueuedDelivery } from '../bridge/webhook-ports.ts'
 import type { HistoryRow } from '../domain/history.ts'
 import type { InvocationRecord } from '../domain/invocations.ts'
 import type {
@@ -359,4 +360,20 @@ function jsonOrNull(value: object | string | null): string | null {
 
 function legibleOrNull(text: string | null): string | null {
   return text === null ? null : legible(text)
+}
+
+const deliveryReader = new RowReader('webhook_deliveries', ['webhook', 'seq'])
+
+export function queuedDeliveryOfRow(row: unknown): QueuedDelivery {
+  const reader = deliveryReader.of(row)
+  return {
+    seq: reader.integer('seq'),
+    webhook: reader.text('webhook'),
+    deliveryId: reader.text('delivery_id'),
+    kind: reader.text('kind'),
+    urgent: reader.integer('urgent') === 1,
+    payload: reader.text('payload'),
+    expiresAt: reader.integer('expires_at'),
+    attempts: reader.integer('attempts'),
+  }
 }

@@ -146,4 +146,17 @@ CREATE TABLE mqtt_retained (
   topic ${K} PRIMARY KEY, payload bytea NOT NULL, qos smallint NOT NULL, extra text);
 `
 
-export const MIGRATIONS: readonly string[] = [TABLES + AUDIT + MQTT]
+const WEBHOOKS = `
+CREATE TABLE webhook_deliveries (
+  seq bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, webhook ${K} NOT NULL, delivery_id text NOT NULL, kind ${K} NOT NULL,
+  urgent smallint NOT NULL CHECK (urgent IN (0, 1)), payload text NOT NULL, expires_at bigint NOT NULL,
+  attempts bigint NOT NULL);
+CREATE INDEX webhook_deliveries_next ON webhook_deliveries (webhook, attempts, urgent DESC, seq);
+CREATE INDEX webhook_deliveries_kind ON webhook_deliveries (webhook, kind, seq);
+CREATE TABLE webhook_offline (webhook ${K}, node_id ${K}, PRIMARY KEY (webhook, node_id));
+
+-- What lies in files beside a database of SQLite, sealed with a key that is not in here.
+CREATE TABLE secrets (name ${K} PRIMARY KEY, sealed bytea NOT NULL);
+`
+
+export const MIGRATIONS: readonly string[] = [TABLES + AUDIT + MQTT, WEBHOOKS]

@@ -1,10 +1,9 @@
 import type Sqlite from 'better-sqlite3'
 import type { QueuedDelivery, WebhookDelivery } from '../../../bridge/webhook-ports.ts'
-import { RowReader } from '../../rows.ts'
+import { queuedDeliveryOfRow } from '../../records.ts'
 
 /** Deliveries to webhooks that wait, and the limbs that each webhook was told of as offline. */
 export class WebhooksTable {
-  readonly #reader = new RowReader('webhook_deliveries', ['webhook', 'seq'])
   readonly #put: Sqlite.Statement<[string, string, string, number, string, number]>
   readonly #count: Sqlite.Statement<[string]>
   readonly #dropOne: Sqlite.Statement<[string, string]>
@@ -61,18 +60,7 @@ export class WebhooksTable {
 
   next(webhook: string): QueuedDelivery | null {
     const row = this.#next.get(webhook)
-    if (row === undefined) return null
-    const reader = this.#reader.of(row)
-    return {
-      seq: reader.integer('seq'),
-      webhook: reader.text('webhook'),
-      deliveryId: reader.text('delivery_id'),
-      kind: reader.text('kind'),
-      urgent: reader.integer('urgent') === 1,
-      payload: reader.text('payload'),
-      expiresAt: reader.integer('expires_at'),
-      attempts: reader.integer('attempts'),
-    }
+    return row === undefined ? null : queuedDeliveryOfRow(row)
   }
 
   tried(seq: number): void {
