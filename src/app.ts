@@ -2,14 +2,7 @@ import { buildBroker } from './assembly/broker.ts'
 import { buildCore } from './assembly/core.ts'
 import { buildCertificates, openListeners } from './assembly/listeners.ts'
 import type { AppOptions, RunningBridge } from './assembly/options.ts'
-import {
-  type BrokerParts,
-  type Build,
-  type CoreParts,
-  Late,
-  type ListenerParts,
-  type StoreParts,
-} from './assembly/parts.ts'
+import { type BrokerParts, type Build, type CoreParts, Late, type ListenerParts } from './assembly/parts.ts'
 import { collect, statusLine } from './assembly/readings.ts'
 import { grantsOf, httpLimits, persistenceLimits, settingsOf } from './assembly/settings.ts'
 import { buildStore } from './assembly/store.ts'
@@ -19,6 +12,7 @@ import { NO_SOCKETS } from './host/systemd/activation.ts'
 import { createMetrics } from './http/metrics.ts'
 import { Teardown } from './kernel/teardown.ts'
 import { topicsOf } from './protocol/topics.ts'
+import type { StoreParts } from './store/engine.ts'
 
 /**
  * The bridge is a set of pure decisions about limbs, kept in SQLite and spoken over MQTT. Everything that
@@ -43,7 +37,7 @@ export async function startBridge(options: AppOptions): Promise<RunningBridge> {
 async function start(options: AppOptions, teardown: Teardown): Promise<RunningBridge> {
   for (const problem of (options.inherited ?? NO_SOCKETS).problems) options.log.warn({}, problem)
   const build = begin(options, teardown)
-  const store = buildStore(build)
+  const store = await buildStore(build)
   await buildCertificates(build)
   const core = await buildCore(build, store)
   const broker = await buildBroker(build, store, core)
@@ -124,5 +118,5 @@ function apply(
   broker.broker.setLimits(next.mqtt)
   broker.broker.setGrants(grantsOf(next))
   listeners.http?.setLimits(httpLimits(next))
-  store.database.room.setMaxBytes(next.store.maxBytes)
+  store.setMaxBytes(next.store.maxBytes)
 }

@@ -5,8 +5,9 @@ import {
   type PersistenceLimits,
 } from '../broker/persistence/persistence.ts'
 import { LogThrottle } from '../kernel/log-throttle.ts'
+import type { StoreParts } from '../store/engine.ts'
 import type { Uplink } from '../uplink/uplink.ts'
-import type { BrokerParts, Build, CoreParts, StoreParts } from './parts.ts'
+import type { BrokerParts, Build, CoreParts } from './parts.ts'
 import { DROPPED, grantsOf, persistenceLimits } from './settings.ts'
 import { createUplink } from './uplinks.ts'
 
@@ -52,7 +53,7 @@ export async function buildBroker(build: Build, stored: StoreParts, built: CoreP
 
 function buildPersistence(
   { options, metrics, teardown }: Build,
-  { mqttStore, database }: StoreParts,
+  { mqttStore, running }: StoreParts,
   { view }: CoreParts,
   limits: PersistenceLimits,
 ): MqttPersistence {
@@ -63,7 +64,7 @@ function buildPersistence(
     store: mqttStore,
     view,
     clock,
-    running: database.running,
+    running,
     log,
     limits,
     onDropped(kind) {

@@ -7,7 +7,8 @@ import { HomeAssistant } from '../homeassistant/home-assistant.ts'
 import { secretLines } from '../host/config/secret-lines.ts'
 import { createHttpLimbClient } from '../http/limb-client/client.ts'
 import { createWebhookClient } from '../http/webhooks/client.ts'
-import type { Build, CoreParts, StoreParts } from './parts.ts'
+import type { StoreParts } from '../store/engine.ts'
+import type { Build, CoreParts } from './parts.ts'
 import { readinessNow } from './readings.ts'
 import { firstStart, masterOf } from './secrets.ts'
 import { settingsOf } from './settings.ts'
@@ -21,7 +22,7 @@ export async function buildCore(build: Build, stored: StoreParts): Promise<CoreP
   const context = contextOf(build, stored)
   const core = new Core(context)
   await core.load()
-  const adminPassword = await firstStart(core, options, stored.database.replacesLost)
+  const adminPassword = await firstStart(core, options, stored.replacesLost)
   await logAuditEnd(context)
   const homeAssistant = new HomeAssistant({
     settings: options.config.homeAssistant,
@@ -39,7 +40,7 @@ export async function buildCore(build: Build, stored: StoreParts): Promise<CoreP
 /** The ports of the use cases, of which those that the broker serves come to life with it. */
 function contextOf(
   build: Build,
-  { database, store, mqttStore, webhookQueue, backups }: StoreParts,
+  { running, store, mqttStore, webhookQueue, backups }: StoreParts,
 ): BridgeContext {
   const { options, topics, version, metrics, now, core, broker } = build
   const { config, clock, log } = options
@@ -48,7 +49,7 @@ function contextOf(
     log,
     counters: metrics,
     topics,
-    running: database.running,
+    running,
     settings: settingsOf(config, version),
     store,
     publisher: {

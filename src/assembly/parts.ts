@@ -1,7 +1,6 @@
 import type { Core } from '../bridge/core.ts'
 import type { RetainedView } from '../bridge/ports.ts'
 import type { BridgeContext } from '../bridge/settings.ts'
-import type { WebhookQueue } from '../bridge/webhook-ports.ts'
 import type { Broker } from '../broker/broker.ts'
 import type { MqttPersistence, PersistenceLimits } from '../broker/persistence/persistence.ts'
 import type { HomeAssistant, OpenDiscovery } from '../homeassistant/home-assistant.ts'
@@ -13,10 +12,7 @@ import type { HttpServer } from '../http/server.ts'
 import { invariant } from '../kernel/assert.ts'
 import type { Teardown } from '../kernel/teardown.ts'
 import type { Topics } from '../protocol/topics.ts'
-import type { FileBackups } from '../store/sqlite/backup/backups.ts'
-import type { Database } from '../store/sqlite/database.ts'
-import type { SqliteMqttStore } from '../store/sqlite/mqtt/store.ts'
-import type { SqliteStore } from '../store/sqlite/store.ts'
+import type { StoreParts } from '../store/engine.ts'
 import type { Uplink } from '../uplink/uplink.ts'
 import type { AppOptions, RunningBridge } from './options.ts'
 
@@ -64,14 +60,6 @@ export interface Build {
   readonly store: Late<StoreParts>
   readonly core: Late<CoreParts>
   readonly broker: Late<BrokerParts>
-}
-
-export interface StoreParts {
-  readonly database: Database
-  readonly store: SqliteStore
-  readonly mqttStore: SqliteMqttStore
-  readonly webhookQueue: WebhookQueue
-  readonly backups: FileBackups
 }
 
 export interface CoreParts {

@@ -4,8 +4,7 @@ import type { BoundReadings } from '../http/bound-metrics.ts'
 import type { Readings } from '../http/metrics.ts'
 import { readinessOf } from '../http/readiness.ts'
 import type { Readiness } from '../http/server.ts'
-import type { Database } from '../store/sqlite/database.ts'
-import { HISTORY_ROW_BYTES } from '../store/sqlite/store.ts'
+import { HISTORY_ROW_BYTES, type StoreReadings } from '../store/engine.ts'
 import type { Build } from './parts.ts'
 
 /** Reads how the bridge is, for metrics, readiness and the service manager. */
@@ -14,11 +13,14 @@ import type { Build } from './parts.ts'
 export function collect(build: Build): Readings {
   const { core } = build.core.value
   const { broker, persistence, uplinks } = build.broker.value
-  const { database, store, mqttStore, backups } = build.store.value
+  const { backups } = build.store.value
   const { config, certificates } = build.now
+  const stored = build.store.value.readings()
   return {
     ...readings(core, broker),
-    ...diskReadings(database),
+    databaseBytes: stored.databaseBytes,
+    walBytes: stored.walBytes,
+    diskFreeBytes: build.store.value.freeBytes(),
     ...(certificates && { tls: certificates }),
     ...(backups.lastKnownAt !== null && { lastBackupAt: backups.lastKnownAt }),
     backupEverySeconds: config.backup.everyHours * 3600,
@@ -28,15 +30,15 @@ export function collect(build: Build): Readings {
       logLinesDropped: build.options.log.droppedLines,
       pendingBytes: core.pending.bytes,
       ...build.now.http?.readings(),
-      kept: keptBytes(build),
+      kept: keptBytes(build, stored),
     },
-    auditRows: store.auditRows(),
+    auditRows: stored.auditRows,
     queues: {
       queuedMessages: persistence.queued.messages,
       queuedBytes: persistence.queued.bytes,
       storedSessions: persistence.sessions.size,
-      retainedMessages: mqttStore.retainedSums().rows,
-      pendingWrites: database.writer.pending,
+      retainedMessages: stored.retained.rows,
+      pendingWrites: stored.pendingWrites,
       waitingMessages: broker.waiting,
     },
   }
@@ -44,12 +46,11 @@ export function collect(build: Build): Readings {
 
 /** Says whether the bridge is ready, and why not. */
 export function readinessNow(build: Build): Readiness {
-  const { database, store } = build.store.value
-  const lost = database.lost()
+  const { store, freeBytes } = build.store.value
   return readinessOf({
     phase: build.now.phase,
     database: store.health(),
-    diskFreeBytes: lost === undefined ? freeBytes(database) : null,
+    diskFreeBytes: freeBytes(),
     connections: total(build.broker.value.broker.counters.connections),
     maxConnections: build.now.config.mqtt.maxConnections,
   })
@@ -67,19 +68,6 @@ function readings(core: Core, broker: Broker): Readings {
   }
 }
 
-function diskReadings(database: Database): Readings {
-  return { ...database.sizes(), diskFreeBytes: freeBytes(database) }
-}
-
-/** A disk that cannot even be asked has no room. */
-function freeBytes(database: Database): number | null {
-  try {
-    return database.freeBytes()
-  } catch {
-    return 0
-  }
-}
-
 function total(counts: Readonly<Record<string, number>>): number {
   return Object.values(counts).reduce((sum, count) => sum + count, 0)
 }
@@ -91,19 +79,21 @@ export function statusLine(core: Core, broker: Broker): string {
 }
 
 /** Sums what is kept on disk for others, each beside its bound. */
-function keptBytes(build: Build): NonNullable<BoundReadings['kept']> {
+function keptBytes(build: Build, stored: StoreReadings): NonNullable<BoundReadings['kept']> {
   const { mqtt, invocation, backup, retention, pairing, store: kept } = build.now.config
-  const { database, store, mqttStore, backups } = build.store.value
+  const { backups } = build.store.value
   const { core } = build.core.value
   const { persistence } = build.broker.value
-  const history = { bytes: store.historyRows(), max: retention.maxHistoryRows }
   return {
-    answers: { bytes: store.answerBytes(), max: invocation.maxAnswerBytes },
+    answers: { bytes: stored.answerBytes, max: invocation.maxAnswerBytes },
     backups: { bytes: backups.bytes, max: backup.maxBytes },
-    database: { bytes: database.room.usedBytes(), max: kept.maxBytes },
-    history: { bytes: history.bytes * HISTORY_ROW_BYTES, max: history.max * HISTORY_ROW_BYTES },
+    ...(stored.usedBytes !== undefined && { database: { bytes: stored.usedBytes, max: kept.maxBytes } }),
+    history: {
+      bytes: stored.historyRows * HISTORY_ROW_BYTES,
+      max: retention.maxHistoryRows * HISTORY_ROW_BYTES,
+    },
     pending: { bytes: core.pending.bytes, max: pairing.maxPendingBytes },
     queued: { bytes: persistence.queued.bytes, max: mqtt.maxQueuedBytes },
-    retained: { bytes: mqttStore.retainedSums().bytes, max: mqtt.maxRetainedBytes },
+    retained: { bytes: stored.retained.bytes, max: mqtt.maxRetainedBytes },
   }
 }

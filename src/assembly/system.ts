@@ -5,11 +5,11 @@ import { type CheckResult, ok, warning } from '../host/doctor/check-result.ts'
 import { checkClock, checkDisk, checkFolder, checkOpenFiles } from '../host/doctor/machine.ts'
 import { usesTls } from '../host/tls/certificate-files.ts'
 import { iso } from '../kernel/clock.ts'
-import type { FileBackups } from '../store/sqlite/backup/backups.ts'
+import type { KeptBackups } from '../store/engine.ts'
 import type { Build } from './parts.ts'
 
 /** Shows the use cases the machine and the log: the doctor's checks that are quick, which need no second process. */
-export function systemOf({ options: { log, clock }, now }: Build, backups: FileBackups): BridgeSystem {
+export function systemOf({ options: { log, clock }, now }: Build, backups: KeptBackups): BridgeSystem {
   return {
     logLines: () => log.recent(),
     async checks() {
@@ -27,7 +27,7 @@ export function systemOf({ options: { log, clock }, now }: Build, backups: FileB
   }
 }
 
-async function newestBackup(backups: FileBackups): Promise<CheckResult> {
+async function newestBackup(backups: KeptBackups): Promise<CheckResult> {
   const at = await backups.newestAt().catch(() => null)
   return at === null
     ? warning('backup', 'there is none: `limb-bridge backup create` makes one')

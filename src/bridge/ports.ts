@@ -341,6 +341,17 @@ export interface Store {
   close(): Promise<void>
 }
 
+/** A number that each bridge raises which takes the store. */
+export type Epoch = number
+
+/** Gives the store to one bridge at a time. Where it is a file of this machine, the lock of the file does. */
+export interface Leadership {
+  /** Takes the store for this bridge. Rejects with a StartError when another one has it, and says which. */
+  lead(): Promise<Epoch>
+  /** Resolves, with why, when another bridge has taken the store over: this one stores nothing more. */
+  readonly lost: Promise<string>
+}
+
 /** Says who is at the other end of a session. */
 export type Identity =
   | { readonly kind: 'candidate'; readonly nodeId: string; readonly key: string | null }

@@ -12,7 +12,7 @@ export interface BoundReadings {
   /** Registrations of requests that wait. */
   readonly pendingBytes?: number
   /** The bytes that are kept, and their bound, by kind. */
-  readonly kept?: Readonly<Record<KeptKind, { readonly bytes: number; readonly max: number }>>
+  readonly kept?: Readonly<Partial<Record<KeptKind, { readonly bytes: number; readonly max: number }>>>
   /** Sessions of MCP over HTTP, and what is kept for those whose connection broke. */
   readonly mcpSessions?: number
   readonly mcpKeptBytes?: number
@@ -86,7 +86,7 @@ function keptMetrics(registry: Registry, read: () => BoundReadings | undefined):
       registers: [registry],
       collect() {
         const kept = read()?.kept
-        for (const kind of KEPT) this.set({ kind }, kept?.[kind][of] ?? 0)
+        for (const kind of KEPT) this.set({ kind }, kept?.[kind]?.[of] ?? 0)
       },
     })
   gauge(

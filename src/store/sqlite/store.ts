@@ -1,5 +1,6 @@
 import type { ReadTx, Retention, Store, StoreHealth, Tx } from '../../bridge/ports.ts'
 import type { NodeRecord } from '../../domain/records.ts'
+import { HISTORY_ROW_BYTES } from '../engine.ts'
 import { type Database, damaged } from './database.ts'
 import { isDamage } from './errors.ts'
 import { AuditTable } from './tables/audit.ts'
@@ -173,8 +174,6 @@ function logShortener(database: Pick<Database, 'sizes' | 'checkpoint'>): () => P
   }
 }
 
-/** A row of the presence history on disk, with its index. */
-export const HISTORY_ROW_BYTES = 64
 /** Rows of one kind deleted in one commit: some 20 ms of event loop. */
 const PRUNE_ROWS = 1000
 

@@ -2,12 +2,13 @@ import { readdirSync, statSync } from 'node:fs'
 import { readdir, rm, stat, statfs } from 'node:fs/promises'
 import { basename, dirname, join, resolve } from 'node:path'
 import { Worker } from 'node:worker_threads'
-import type { BackupFile, Backups } from '../../../bridge/ports.ts'
+import type { BackupFile } from '../../../bridge/ports.ts'
 import { invariant } from '../../../kernel/assert.ts'
 import { type Clock, iso } from '../../../kernel/clock.ts'
 import { messageOf, Refusal } from '../../../kernel/errors.ts'
 import { makeFolder } from '../../../kernel/folders.ts'
 import { emptyMountPoint } from '../../../kernel/mounts.ts'
+import type { KeptBackups } from '../../engine.ts'
 import type { Database } from '../database.ts'
 import { compactTime, createPrivate } from '../files.ts'
 import type { BackupJob, BackupOutcome } from './worker.ts'
@@ -20,15 +21,9 @@ export interface BackupsOptions {
 }
 
 /** The Backups port on SQLite files. */
-export interface FileBackups extends Backups {
+export interface FileBackups extends KeptBackups {
   /** Absolute path. */
   readonly folder: string
-  /** The time of the newest backup that was there at the start, or was made since; null: there is none. */
-  readonly lastKnownAt: number | null
-  /** The bytes of all backups, as of the start or of the last time that old ones were removed. */
-  readonly bytes: number
-  /** Ends one that is under way, and lets no other one begin; nothing is left of it. */
-  stop(): Promise<void>
 }
 
 /** A backup leaves so much of the disk: it must not be what makes the bridge refuse pairings. */

@@ -1,0 +1,55 @@
+import type { MqttStore } from '../bridge/mqtt-store.ts'
+import type { Backups, Leadership, Store } from '../bridge/ports.ts'
+import type { WebhookQueue } from '../bridge/webhook-ports.ts'
+import type { RunningClock } from '../kernel/running-clock.ts'
+
+/** What a database is to whoever composes the bridge, whatever engine keeps it. */
+
+/** Bytes and rows that are kept. Numbers that lie ready: to read them asks no server. */
+export interface StoreReadings {
+  readonly databaseBytes: number
+  /** The write-ahead log beside it; 0 where there is no such file. */
+  readonly walBytes: number
+  /** Pages that hold something, of `store.maxBytes`; undefined: that bounds nothing here. */
+  readonly usedBytes?: number
+  /** Writes that wait for the next commit. */
+  readonly pendingWrites: number
+  /** Rows of the audit log by log. */
+  readonly auditRows: Readonly<Record<string, number>>
+  /** Bytes of the answers that are kept for idempotency keys. */
+  readonly answerBytes: number
+  /** Changes of status that are kept. */
+  readonly historyRows: number
+  readonly retained: { readonly rows: number; readonly bytes: number }
+}
+
+/** Copies that are kept beside the database, and what metrics show of them. */
+export interface KeptBackups extends Backups {
+  /** The time of the newest backup that was there at the start, or was made since; null: there is none. */
+  readonly lastKnownAt: number | null
+  /** The bytes of all backups, as of the start or of the last time that old ones were removed. */
+  readonly bytes: number
+  /** Ends one that is under way, and lets no other one begin; nothing is left of it. */
+  stop(): Promise<void>
+}
+
+/** A row of the presence history as it is kept, with its index. */
+export const HISTORY_ROW_BYTES = 64
+
+/** Everything that one database gives the bridge. */
+export interface StoreParts {
+  readonly store: Store
+  readonly mqttStore: MqttStore
+  readonly webhookQueue: WebhookQueue
+  readonly backups: KeptBackups
+  readonly leadership: Leadership
+  /** The clock by which rows get old. */
+  readonly running: RunningClock
+  /** The database was made just now, beside what an earlier one left. */
+  readonly replacesLost: boolean
+  /** Returns the free bytes of the disk below it, for a user who is not root; null: it is on no disk of this machine. */
+  freeBytes(): number | null
+  readings(): StoreReadings
+  /** Takes over another `store.maxBytes`. */
+  setMaxBytes(maxBytes: number): void
+}

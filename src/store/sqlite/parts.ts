@@ -1,0 +1,54 @@
+import type { Leadership } from '../../bridge/ports.ts'
+import type { KeptBackups, StoreParts } from '../engine.ts'
+import { createBackups } from './backup/backups.ts'
+import { type Database, type DatabaseOptions, openDatabase } from './database.ts'
+import { createMqttStore } from './mqtt/store.ts'
+import { createStore } from './store.ts'
+import { createWebhookQueue } from './webhook-queue.ts'
+
+export interface SqlitePartsOptions extends Omit<DatabaseOptions, 'backupFolder' | 'onLost'> {
+  readonly backupFolder: string | null
+  /** Called once when its files were removed under it: a backup of what this process still holds can be made. */
+  readonly onLost: (backups: KeptBackups) => void
+}
+
+/** Opens the file, and builds everything that the bridge keeps in it. @throws StoreError whose message says what to do. */
+export function openSqliteParts({ onLost, ...options }: SqlitePartsOptions): StoreParts {
+  const database = openDatabase({ ...options, onLost: () => onLost(backups) })
+  const backups = createBackups({ database, folder: options.backupFolder, clock: options.clock })
+  const store = createStore(database)
+  const mqttStore = createMqttStore(database)
+  return {
+    store,
+    mqttStore,
+    webhookQueue: createWebhookQueue(database),
+    backups,
+    leadership: LOCKED,
+    running: database.running,
+    replacesLost: database.replacesLost,
+    freeBytes: () => freeBytes(database),
+    readings: () => ({
+      ...database.sizes(),
+      usedBytes: database.room.usedBytes(),
+      pendingWrites: database.writer.pending,
+      auditRows: store.auditRows(),
+      answerBytes: store.answerBytes(),
+      historyRows: store.historyRows(),
+      retained: mqttStore.retainedSums(),
+    }),
+    setMaxBytes: (maxBytes) => database.room.setMaxBytes(maxBytes),
+  }
+}
+
+/** The lock of the file is held from its opening to its end, and nobody else can take it meanwhile. */
+const LOCKED: Leadership = { lead: async () => 0, lost: new Promise(() => undefined) }
+
+/** A disk that cannot even be asked has no room; one on which the files are gone is not asked. */
+function freeBytes(database: Database): number | null {
+  if (database.lost() !== undefined) return null
+  try {
+    return database.freeBytes()
+  } catch {
+    return 0
+  }
+}
