@@ -9,6 +9,7 @@ import type { ApiPorts } from './api/ports.ts'
 import { consoleDoor } from './console/door.ts'
 import { BodyBytes, StrangersUnreadBytes, UnreadBytes } from './held-bytes.ts'
 import { namesOf } from './hosts.ts'
+import type { HttpConnections } from './http-connections.ts'
 import { mcpRoutes } from './mcp/routes.ts'
 import type { Metrics } from './metrics.ts'
 import { boundAnswers, decorateIdentity } from './unread-answers.ts'
@@ -44,11 +45,12 @@ export async function openDoors(
   app: FastifyInstance,
   options: DoorOptions,
   refused: LogThrottle,
+  connections: HttpConnections,
 ): Promise<() => DoorReadings> {
   const { ports, clock, log, maxPacketBytes: maxBodyBytes } = options
   const bodies = new BodyBytes()
   const { unread, ofStrangers } = answers(options, refused)
-  decorateIdentity(app)
+  decorateIdentity(app, (request) => connections.hasSignedIn(request))
   boundAnswers(app, unread, ofStrangers)
   const heldBytes = () => bodies.bytes + unread.bytes + ofStrangers.bytes
   if (ports === undefined) return () => ({ mcpSessions: 0, mcpKeptBytes: 0, httpHeldBytes: heldBytes() })

@@ -1,19 +1,15 @@
-import { once } from 'node:events'
-import { createServer, type Socket } from 'node:net'
 import { setImmediate as setImmediately } from 'node:timers/promises'
 import type { SecureContextOptions, Server as SecureServer } from 'node:tls'
 import { type FastifyInstance, fastify } from 'fastify'
-import type { Log } from '../bridge/ports.ts'
 import type { Clock } from '../kernel/clock.ts'
-import { StartError } from '../kernel/errors.ts'
-import { INHERITED_BACKLOG } from '../kernel/listening.ts'
 import { LogThrottle } from '../kernel/log-throttle.ts'
 import type { Network } from '../kernel/networks.ts'
 import { hashKey, keyMatches } from '../kernel/secrets.ts'
 import { type ConsoleOptions, consoleRoutes } from './console/console.ts'
 import { type DoorOptions, type DoorReadings, openDoors } from './doors.ts'
 import { failures, frameworkErrors } from './failures.ts'
-import { boundHttpConnections } from './http-connections.ts'
+import { boundHttpConnections, type HttpConnections } from './http-connections.ts'
+import { type ListenOptions, listen } from './listen.ts'
 import type { Metrics } from './metrics.ts'
 import { limitPerAddress } from './per-address.ts'
 import { standBehindProxies } from './proxies.ts'
@@ -28,22 +24,16 @@ export interface Readiness {
   readonly reasons: readonly string[]
 }
 
-export interface HttpOptions extends HttpLimits, Pick<DoorOptions, 'ports' | 'api' | 'mcp'> {
-  readonly host: string
-  /** The port; 0: any free one. */
-  readonly port: number
+export interface HttpOptions extends HttpLimits, ListenOptions, Pick<DoorOptions, 'ports' | 'api' | 'mcp'> {
   /** HTTPS with this certificate; undefined: plain HTTP. */
   readonly tls?: HttpTls | undefined
   /** The proxies whose connections begin with a header of the PROXY protocol. */
   readonly proxyNetworks?: readonly Network[]
-  /** Listening sockets of the service manager's, in place of host and port if there are any. */
-  readonly inheritedFds?: readonly number[] | undefined
   readonly readiness: () => Readiness
   readonly metrics: Metrics
   readonly attach: Attach
   /** The web console at `/`; undefined: there is none. */
   readonly console?: ConsoleOptions | undefined
-  readonly log: Log
   readonly clock: Clock
 }
 
@@ -103,13 +93,13 @@ export async function startHttp(given: HttpOptions): Promise<HttpServer> {
       )
     },
   )
-  boundRequests(app, options, refusals)
+  const connections = boundRequests(app, options, refusals)
   const door = standBehindProxies(app.server, options, refusals)
   app.server.on('upgrade', (request, socket, head) => gate.upgrade(request, socket, head))
   headers(app)
   const access: Access = { metrics: bearer(options.token) }
   routes(app, options, access)
-  const readings = await openDoors(app, options, refusals)
+  const readings = await openDoors(app, options, refusals, connections)
   if (options.console !== undefined) consoleRoutes(app, options.console, () => options.allowedOrigins)
   failures(app, options.log, refusals)
   await listen(app, options)
@@ -139,7 +129,11 @@ export async function startHttp(given: HttpOptions): Promise<HttpServer> {
 }
 
 /** Bounds what asks: connections beside those of WebSocket, and requests in one go. */
-function boundRequests(app: FastifyInstance, { metrics, log }: HttpOptions, refusals: LogThrottle): void {
+function boundRequests(
+  app: FastifyInstance,
+  { metrics, log }: HttpOptions,
+  refusals: LogThrottle,
+): HttpConnections {
   const ended = (why: string, fields: object, text: string) => {
     metrics.count('http_connections_ended')
     refusals.write(why, (suppressed) => log.warn({ ...fields, suppressed }, text))
@@ -151,14 +145,14 @@ function boundRequests(app: FastifyInstance, { metrics, log }: HttpOptions, refu
       'http: a connection asked for too much at once, before it had its answers; it is ended',
     ),
   )
-  boundHttpConnections(
+  return boundHttpConnections(
     app.server,
     HTTP_CONNECTIONS,
     () =>
       ended(
         'plain',
         { max: HTTP_CONNECTIONS },
-        'http: too many connections beside those of WebSocket; the oldest that waits for nothing is ended',
+        'http: too many connections beside those of WebSocket; one of who has most is ended',
       ),
     (request) => turns.hasBegun(request),
   )
@@ -259,47 +253,6 @@ function bearer(token: string | null): (header: string | undefined) => boolean {
     const given = /^Bearer +(\S+)$/i.exec(header ?? '')?.[1]
     return given !== undefined && keyMatches(hash, given)
   }
-}
-
-const LISTEN_HINTS: Readonly<Record<string, string>> = {
-  EADDRINUSE: 'is in use by another program (another bridge?)',
-  EACCES: 'needs rights that this user does not have',
-  EADDRNOTAVAIL: 'is not an address of this machine',
-  ENOTFOUND: 'is not a name that resolves',
-}
-
-async function listen(app: FastifyInstance, options: HttpOptions): Promise<void> {
-  try {
-    const [first, ...more] = options.inheritedFds ?? []
-    if (first !== undefined) await listenInherited(app, first, more)
-    else await app.listen({ host: options.host, port: options.port })
-  } catch (error) {
-    await app.close()
-    const hint = LISTEN_HINTS[(error as NodeJS.ErrnoException).code ?? '']
-    if (hint === undefined) throw error
-    throw new StartError(
-      `HTTP cannot listen: ${options.host} port ${options.port} ${hint}; set http.host and http.port, or http.enabled: false`,
-      { cause: error },
-    )
-  }
-}
-
-/** Fastify's own `listen` knows no descriptors, and one server listens on one: the others hand their connections on. */
-async function listenInherited(app: FastifyInstance, fd: number, more: readonly number[]): Promise<void> {
-  await app.ready()
-  const front = (socket: Socket) => app.server.emit('connection', socket)
-  const others = more.map(() => createServer({ noDelay: true }, front))
-  app.server.on('close', () => {
-    for (const other of others) other.close()
-  })
-  await Promise.all(
-    [app.server, ...others].map(async (server, i) => {
-      if (server !== app.server) server.maxConnections = app.server.maxConnections
-      const listening = once(server, 'listening')
-      server.listen({ fd: i === 0 ? fd : more[i - 1] }, INHERITED_BACKLOG)
-      await listening
-    }),
-  )
 }
 
 function addressOf(app: FastifyInstance): { host: string; port: number } {

@@ -1,3 +1,4 @@
+import type { IncomingMessage } from 'node:http'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { Identity } from '../bridge/ports.ts'
 import type { StrangersUnreadBytes, UnreadBytes } from './held-bytes.ts'
@@ -6,9 +7,18 @@ import { onceOver } from './once-over.ts'
 /** The bytes that a request costs until its answer was read, beside those of the answer: objects, headers, a place in a queue. */
 const REQUEST_BYTES = 8192
 
-/** Makes room for who has signed in, on requests of all routes. */
-export function decorateIdentity(app: FastifyInstance): void {
+type SignedIn = (request: IncomingMessage) => void
+
+/** Makes room for who has signed in, on requests of all routes. `signedIn` is told of principals and limbs. */
+export function decorateIdentity(app: FastifyInstance, signedIn: SignedIn): void {
   app.decorateRequest('identity', null)
+  app.decorate('signedIn', signedIn)
+}
+
+/** Keeps who has signed in. A candidate has shown nothing that an operator knows. */
+export function rememberIdentity(request: FastifyRequest, identity: Identity): void {
+  request.setDecorator('identity', identity)
+  if (identity.kind !== 'candidate') request.server.getDecorator<SignedIn>('signedIn')(request.raw)
 }
 
 /** Returns the name of the principal, or of the limb, that has signed in; empty when nobody has. */

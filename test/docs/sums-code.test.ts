@@ -231,6 +231,7 @@ const HELD: Readonly<Record<string, readonly [file: string, words: string, tests
     'HTTP_CONNECTIONS = 512',
     [
       'of HTTP connections the oldest whose request is not whole is ended too, and none that waits for its answer',
+      'when all of them are being answered the oldest goes, not the newcomer',
     ],
   ],
   'bodies of requests over HTTP and `/mcp`': [

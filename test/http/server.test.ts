@@ -10,7 +10,7 @@ import { type HttpOptions, type HttpServer, type Readiness, startHttp } from '..
 import { systemClock } from '../../src/kernel/clock.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 import { patience } from '../support/patience.ts'
-import { SMALL_LIMITS } from './http-server.ts'
+import { SMALL_LIMITS, startHttpWith } from './http-server.ts'
 
 const quiet: Log = { debug() {}, info() {}, warn() {}, error() {} }
 const CONNACK = Buffer.from([0x20, 2, 0, 0])
@@ -355,6 +355,36 @@ describe('start and stop', () => {
       `HTTP cannot listen: 127.0.0.1 port ${port} is in use by another program`,
     )
     other.close()
+  })
+
+  test('localhost is every address that the name has, behind the same bounds', async () => {
+    await using both = await startHttpWith({
+      host: 'localhost',
+      loopbacks: async () => ['127.0.0.1', '127.0.0.2'],
+    })
+    for (const address of ['127.0.0.1', '127.0.0.2']) {
+      const answer = await fetch(`http://${address}:${both.port}/healthz`)
+      expect(answer.status).toBe(200)
+      const greedy = connect(both.port, address).on('error', () => undefined)
+      const closed = once(greedy, 'close')
+      greedy.write('GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n'.repeat(100))
+      greedy.on('data', (answers: Buffer) =>
+        expect.unreachable(`was answered: ${answers.toString('latin1')}`),
+      )
+      await closed
+    }
+  })
+
+  test('an address of localhost that cannot be had is told in the log, and the other one serves', async () => {
+    const lines: string[] = []
+    const log: Log = { ...quiet, warn: (_fields, message) => lines.push(message) }
+    await using one = await startHttpWith({
+      host: 'localhost',
+      loopbacks: async () => ['127.0.0.1', '192.0.2.1'],
+      log,
+    })
+    expect((await fetch(`${one.url}/healthz`)).status).toBe(200)
+    expect(lines).toEqual([`http: cannot listen on 192.0.2.1:${one.port} too; 127.0.0.1 is there`])
   })
 
   test('close ends open connections, those that never answer too, within a second', async () => {

@@ -155,8 +155,8 @@ const mqtt = z.strictObject({
   maxConnectBytes: whole(
     512,
     65_536,
-    4096,
-    'Bytes that are read from a connection before it has signed in.',
+    4864,
+    'Bytes that are read from a connection before it has signed in. The default has room for a will of 4096 bytes beside names and a key.',
     { reload: 'live' },
   ),
   maxStrangerBytes: whole(

@@ -2,6 +2,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import { Refusal } from '../../kernel/errors.ts'
 import { peerAddress } from '../address.ts'
 import { originAllowed } from '../origins.ts'
+import { rememberIdentity } from '../unread-answers.ts'
 import type { ApiPorts } from './ports.ts'
 import { sendProblem } from './problem.ts'
 import { parseAuthorization } from './sign-in.ts'
@@ -73,6 +74,6 @@ export async function signIn(
     const refusal = new Refusal('unauthorized', 'no such principal, or no such token')
     return sendProblem(reply, refusal, undefined, metadata)
   }
-  request.setDecorator('identity', admission.identity)
+  rememberIdentity(request, admission.identity)
   return undefined
 }

@@ -7,6 +7,7 @@ import { isName, NAME_HINT } from '../../protocol/names.ts'
 import type { NodeInbound } from '../../protocol/topics.ts'
 import { peerAddress } from '../address.ts'
 import { onceOver } from '../once-over.ts'
+import { rememberIdentity } from '../unread-answers.ts'
 import { HttpLimbSession, type WaitingBytes } from './limb-session.ts'
 import type { ApiPorts } from './ports.ts'
 import { sendProblem } from './problem.ts'
@@ -138,7 +139,7 @@ class HttpLimbs {
     if (admission.identity.kind === 'principal') {
       throw new Refusal('forbidden', `${nodeId} is a principal, no limb; it asks at /api/v1/`)
     }
-    request.setDecorator('identity', admission.identity)
+    rememberIdentity(request, admission.identity)
     return admission.identity
   }
 
