@@ -9,6 +9,7 @@ import { buildStore } from './assembly/store.ts'
 import type { BridgeSettings } from './bridge/settings.ts'
 import type { Config } from './host/config/config.ts'
 import { NO_SOCKETS } from './host/systemd/activation.ts'
+import { unusableOutwards } from './host/tls/certificate-files.ts'
 import { createMetrics } from './http/metrics.ts'
 import { Teardown } from './kernel/teardown.ts'
 import { topicsOf } from './protocol/topics.ts'
@@ -36,6 +37,7 @@ export async function startBridge(options: AppOptions): Promise<RunningBridge> {
 
 async function start(options: AppOptions, teardown: Teardown): Promise<RunningBridge> {
   for (const problem of (options.inherited ?? NO_SOCKETS).problems) options.log.warn({}, problem)
+  for (const problem of unusableOutwards(options.config)) options.log.warn({}, problem)
   const build = begin(options, teardown)
   const store = await buildStore(build)
   await buildCertificates(build)

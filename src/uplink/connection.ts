@@ -2,6 +2,8 @@ import { readFileSync } from 'node:fs'
 import type { IClientSubscribeOptions, IConnackPacket, MqttClient } from 'mqtt'
 import type { LinkTarget } from '../client/mqtt-link.ts'
 import { trustedAuthorities } from '../kernel/authorities.ts'
+import { messageOf } from '../kernel/errors.ts'
+import { authoritiesIn } from '../kernel/pem.ts'
 import { firstLineOfSecret } from '../kernel/secret-text.ts'
 import type { UplinkMessage, UplinkSettings } from './ports.ts'
 
@@ -130,8 +132,13 @@ export function uplinkTarget(settings: UplinkSettings, will: UplinkMessage): Lin
 }
 
 /** A named file stands alone: the other broker is one, and is known. */
-function authoritiesOf(caFile: string | undefined): Buffer | string[] {
-  return caFile === undefined ? [...trustedAuthorities()] : readFileSync(caFile)
+function authoritiesOf(caFile: string | undefined): string[] {
+  if (caFile === undefined) return [...trustedAuthorities()]
+  try {
+    return authoritiesIn(caFile)
+  } catch (error) {
+    throw new Error(`caFile: cannot use ${caFile} (${messageOf(error)})`, { cause: error })
+  }
 }
 
 function passwordOf({ password, passwordFile }: UplinkSettings): string | undefined {

@@ -1,7 +1,8 @@
 import { readFileSync } from 'node:fs'
 import { iso } from '../../kernel/clock.ts'
 import { messageOf } from '../../kernel/errors.ts'
-import { type CertificateJudgement, certificatesIn, judge } from '../tls/judgement.ts'
+import { certificatesIn } from '../../kernel/pem.ts'
+import { type CertificateJudgement, judge } from '../tls/judgement.ts'
 import { type CheckResult, ok, problem, warning } from './check-result.ts'
 
 /** Certificates that the configuration names. */
@@ -29,10 +30,9 @@ export function checkCertificate(setting: string, file: string, now: number): re
   let judgement: CertificateJudgement
   try {
     const [leaf, ...others] = certificatesIn(readFileSync(file))
-    if (leaf === undefined) return [problem('certificate', `${at} has no certificate in it`)]
     judgement = judge(leaf, others)
   } catch (error) {
-    return [problem('certificate', `${at} cannot be read: ${messageOf(error)}`)]
+    return [problem('certificate', `${at} cannot be used: ${messageOf(error)}`)]
   }
   const faults = judgement.faults.map((fault) => warning('certificate', `${at} ${fault}`))
   return [ofTimes(at, judgement, now), ...faults]

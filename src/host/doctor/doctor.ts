@@ -6,7 +6,7 @@ import type { Environment } from '../config/env.ts'
 import { loadConfig } from '../config/load.ts'
 import { problemText } from '../config/problems.ts'
 import type { PORT_SOCKETS, ServiceState } from '../systemd/service-state.ts'
-import { missingFiles, usesTls } from '../tls/certificate-files.ts'
+import { unusableFiles, usesTls } from '../tls/certificate-files.ts'
 import { checkCertificates } from './certificates.ts'
 import { type CheckResult, ok, problem, warning } from './check-result.ts'
 import {
@@ -90,8 +90,10 @@ export async function doctor(options: DoctorOptions): Promise<readonly CheckResu
 
 /** Files that the configuration names. What nothing uses may be missing, or old. */
 function checkFiles(config: Config, now: number): readonly CheckResult[] {
-  const missing = missingFiles(config).map((text) => problem('configuration', text))
-  return usesTls(config) ? [...missing, ...checkCertificates({ tls: config.tls }, now)] : missing
+  const problems = unusableFiles(config)
+  const results = problems.map((text) => problem('configuration', text))
+  const isTold = problems.some((text) => text.startsWith('tls.certFile:'))
+  return usesTls(config) && !isTold ? [...results, ...checkCertificates({ tls: config.tls }, now)] : results
 }
 
 /** Waiting deliveries are counted only in a database that this user may read. */

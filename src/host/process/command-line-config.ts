@@ -26,9 +26,9 @@ async function resolved(file: string | undefined, env: Environment): Promise<Loa
 
 async function shown(loaded: LoadedConfig) {
   const { configText, shownSettings } = await import('../config/show.ts')
-  const { missingFiles } = await import('../tls/certificate-files.ts')
+  const { unusableFiles } = await import('../tls/certificate-files.ts')
   return {
-    warnings: [...loaded.warnings, ...missingFiles(loaded.config)],
+    warnings: [...loaded.warnings, ...unusableFiles(loaded.config)],
     settings: shownSettings(loaded),
     text: configText(loaded),
   }

@@ -1,13 +1,13 @@
-import { createPrivateKey } from 'node:crypto'
-import { statSync } from 'node:fs'
+import { readFileSync, statSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import { createSecureContext, type SecureContextOptions } from 'node:tls'
 import { MisconfiguredError, messageOf } from '../../kernel/errors.ts'
+import { certificatesIn, checkCrl, privateKeyIn } from '../../kernel/pem.ts'
 import { sha256Hex } from '../../kernel/secrets.ts'
 import type { Config } from '../config/config.ts'
 import { CREDENTIALS_PREFIX } from '../config/secret-lines.ts'
-import { type CertificateJudgement, certificatesIn, judge } from './judgement.ts'
+import { type CertificateJudgement, judge } from './judgement.ts'
 import { whyServiceCannotRead } from './service-access.ts'
 
 /** The files of the section `tls`, read and looked at before a listener depends on them. */
@@ -56,29 +56,87 @@ export function usesTls({ tls, http }: Config): boolean {
   return tls.enabled || (http.enabled && http.tls)
 }
 
+/** A setting that names a file: its key, what it names, and whether nothing but the listeners uses it. */
+interface NamedFile {
+  readonly key: string
+  readonly path: string
+  readonly ofListeners: boolean
+}
+
 /**
  * Lists what a start would stumble over, for whoever checks a configuration. It lists only what is surely wrong: that
  * this user may not read a private key is as it should be. Root learns what the packaged service may not read.
  */
-export function missingFiles(config: Config): string[] {
-  const { tls, uplinks, webhooks } = config
-  const own = usesTls(config) ? (['certFile', 'keyFile', 'caFile', 'crlFile'] as const) : []
-  const named: (readonly [string, string | null | undefined])[] = own.map((key) => [`tls.${key}`, tls[key]])
-  for (const [i, uplink] of uplinks.entries()) {
-    for (const key of ['caFile', 'passwordFile'] as const) named.push([`uplinks[${i}].${key}`, uplink[key]])
-  }
-  named.push(['invocation.caFile', config.invocation.caFile])
-  for (const [i, webhook] of webhooks.entries()) {
-    for (const key of ['urlFile', 'secretFile', 'tokenFile', 'caFile'] as const)
-      named.push([`webhooks[${i}].${key}`, webhook[key]])
-  }
-  return named.flatMap(([key, path]) => {
+export function unusableFiles(config: Config): string[] {
+  const problems = namedFiles(config).flatMap(problemOf)
+  const isPairThere = usesTls(config) && !problems.some((text) => text.startsWith('tls.'))
+  return isPairThere ? [...problems, ...keyProblem(config.tls)] : problems
+}
+
+/** Lists what is wrong with the files that no listener needs: the start goes on without them. */
+export function unusableOutwards(config: Config): string[] {
+  return namedFiles(config)
+    .filter(({ ofListeners }) => !ofListeners)
+    .flatMap(problemOf)
+}
+
+function namedFiles(config: Config): NamedFile[] {
+  const named: NamedFile[] = []
+  const add = (key: string, path: string | null | undefined, ofListeners = false) => {
     // Of credentials only the service knows where they are.
-    if (!path || path.startsWith(CREDENTIALS_PREFIX)) return []
-    const fault = faultOf(path)
-    const why = fault === undefined ? whyServiceCannotRead(resolve(path)) : HINTS[fault]
-    return why === undefined ? [] : [`${key}: cannot read ${path}: ${why}`]
-  })
+    if (path && !path.startsWith(CREDENTIALS_PREFIX)) named.push({ key, path, ofListeners })
+  }
+  if (usesTls(config)) {
+    for (const key of ['certFile', 'keyFile', 'caFile', 'crlFile'] as const)
+      add(`tls.${key}`, config.tls[key], true)
+  }
+  for (const [i, uplink] of config.uplinks.entries()) {
+    for (const key of ['caFile', 'passwordFile'] as const) add(`uplinks[${i}].${key}`, uplink[key])
+  }
+  add('invocation.caFile', config.invocation.caFile)
+  for (const [i, webhook] of config.webhooks.entries()) {
+    for (const key of ['urlFile', 'secretFile', 'tokenFile', 'caFile'] as const)
+      add(`webhooks[${i}].${key}`, webhook[key])
+  }
+  return named
+}
+
+function problemOf({ key, path }: NamedFile): string[] {
+  const fault = faultOf(path)
+  const why = fault === undefined ? whyServiceCannotRead(resolve(path)) : HINTS[fault]
+  if (why !== undefined) return [`${key}: cannot read ${path}: ${why}`]
+  const check = CHECKS[key.slice(key.lastIndexOf('.') + 1)]
+  if (check === undefined) return []
+  try {
+    check(readFileSync(path))
+    return []
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== undefined) return []
+    return [`${key}: cannot use ${path}: ${messageOf(error)}`]
+  }
+}
+
+const CHECKS: Readonly<Record<string, (pem: Buffer) => unknown>> = {
+  certFile: certificatesIn,
+  keyFile: privateKeyIn,
+  caFile: certificatesIn,
+  crlFile: checkCrl,
+}
+
+/** Says that the key is another certificate's, when this user may read both. */
+function keyProblem({ certFile, keyFile }: Config['tls']): string[] {
+  if (
+    certFile === null ||
+    keyFile === null ||
+    [certFile, keyFile].some((file) => file.startsWith(CREDENTIALS_PREFIX))
+  )
+    return []
+  try {
+    checkPair(readFileSync(certFile), readFileSync(keyFile), { certFile, keyFile })
+    return []
+  } catch (error) {
+    return error instanceof MisconfiguredError ? [error.message] : []
+  }
 }
 
 function faultOf(path: string): 'ENOENT' | 'EISDIR' | undefined {
@@ -102,39 +160,42 @@ export async function readFiles(files: CertificateFiles): Promise<ReadFiles> {
 
 /** Throws an error that names the key of the configuration and says what is wrong with its file. */
 export function checkFiles(read: ReadFiles, files: CertificateFiles): CheckedCertificate {
-  const chain = explain(`tls.certFile: ${files.certFile} is no PEM certificate`, () =>
-    certificatesIn(read.cert),
-  )
-  const [leaf] = chain
-  if (leaf === undefined)
-    throw new MisconfiguredError(`tls.certFile: ${files.certFile} has no certificate in it`)
-  const key = explain(`tls.keyFile: ${files.keyFile} is no PEM private key without a passphrase`, () =>
-    createPrivateKey(read.key),
-  )
-  if (!leaf.checkPrivateKey(key)) {
-    throw new MisconfiguredError(
-      `tls.keyFile: ${files.keyFile} is not the key of the certificate in ${files.certFile}`,
-    )
-  }
+  const [leaf, ...others] = checkPair(read.cert, read.key, files)
   const material = {
     cert: read.cert,
     key: read.key,
-    ...(read.ca === null ? undefined : { ca: authoritiesOf(read.ca, files.caFile ?? '') }),
+    ...(read.ca === null ? undefined : { ca: read.ca }),
     ...(read.crl === null ? undefined : { crl: read.crl }),
   }
+  const { ca, crl } = read
+  if (ca !== null) use('caFile', files.caFile, () => certificatesIn(ca))
+  if (crl !== null) use('crlFile', files.crlFile, () => checkCrl(crl))
   explain('tls: these files do not work together', () => createSecureContext(material))
   return {
     material,
     subject: leaf.subjectAltName ?? leaf.subject,
-    ...judge(leaf, chain.slice(1)),
+    ...judge(leaf, others),
   }
 }
 
-/** OpenSSL would take a file without any certificate for one that trusts nobody, silently. */
-function authoritiesOf(ca: Buffer, path: string): Buffer {
-  const found = explain(`tls.caFile: ${path} is no PEM certificate`, () => certificatesIn(ca))
-  if (found.length === 0) throw new MisconfiguredError(`tls.caFile: ${path} has no certificate in it`)
-  return ca
+/** Returns the certificates of the one file when the key of the other is that of the first. */
+function checkPair(
+  cert: Buffer,
+  key: Buffer,
+  { certFile, keyFile }: Pick<CertificateFiles, 'certFile' | 'keyFile'>,
+): ReturnType<typeof certificatesIn> {
+  const chain = use('certFile', certFile, () => certificatesIn(cert))
+  const privateKey = use('keyFile', keyFile, () => privateKeyIn(key))
+  if (chain[0].checkPrivateKey(privateKey)) return chain
+  throw new MisconfiguredError(`tls.keyFile: ${keyFile} is not the key of the certificate in ${certFile}`)
+}
+
+function use<T>(key: string, path: string | null, work: () => T): T {
+  try {
+    return work()
+  } catch (error) {
+    throw new MisconfiguredError(`tls.${key}: cannot use ${path}: ${messageOf(error)}`, { cause: error })
+  }
 }
 
 function explain<T>(what: string, work: () => T): T {

@@ -27,13 +27,6 @@ const BROKEN_SIGNATURES: Readonly<Record<string, string>> = {
   '06072a8648ce380403': 'SHA-1',
 }
 
-const PEM_CERTIFICATE = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g
-
-/** Returns the certificates of a PEM file, in its order. Throws when one of them is none. */
-export function certificatesIn(pem: Buffer): X509Certificate[] {
-  return (pem.toString('latin1').match(PEM_CERTIFICATE) ?? []).map((text) => new X509Certificate(text))
-}
-
 export function judge(leaf: X509Certificate, others: readonly X509Certificate[]): CertificateJudgement {
   const chain = chainOf(leaf, others)
   const ends = chain.map((certificate) => certificate.validToDate.getTime())

@@ -1,8 +1,8 @@
-import { X509Certificate } from 'node:crypto'
-import { readFileSync, statSync } from 'node:fs'
+import { statSync } from 'node:fs'
 import { createSecureContext, type SecureContext } from 'node:tls'
 import { trustedAuthorities, trustedContext } from '../../kernel/authorities.ts'
 import { messageOf } from '../../kernel/errors.ts'
+import { authoritiesIn } from '../../kernel/pem.ts'
 
 /** Knows whom certificates may come from: the authorities of the machine, and those of the file of a setting. */
 export class ServerTrust {
@@ -21,7 +21,7 @@ export class ServerTrust {
       const { mtimeMs, size, ino } = statSync(caFile)
       const state = `${caFile} ${mtimeMs} ${size} ${ino}`
       if (this.#context === undefined || this.#state !== state) {
-        this.#context = createSecureContext({ ca: [...trustedAuthorities(), ...certificatesOf(caFile)] })
+        this.#context = createSecureContext({ ca: [...trustedAuthorities(), ...authoritiesIn(caFile)] })
         this.#state = state
       }
       return this.#context
@@ -29,13 +29,4 @@ export class ServerTrust {
       throw new Error(`${this.#setting}: cannot use ${caFile} (${messageOf(error)})`, { cause: error })
     }
   }
-}
-
-const PEM_CERTIFICATE = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g
-
-/** OpenSSL would take a file without any for one that adds nobody, silently. */
-function certificatesOf(path: string): string[] {
-  const found = readFileSync(path, 'latin1').match(PEM_CERTIFICATE) ?? []
-  if (found.length === 0) throw new Error('it has no PEM certificate in it')
-  return found.map((text) => new X509Certificate(text).toString())
 }
