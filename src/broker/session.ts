@@ -5,6 +5,7 @@ import type { AedesClient, RequestedSubscription } from './aedes-internals.ts'
 import { Connection, type ConnectionPeer } from './connection.ts'
 import type { LimitName, MqttVersion, SessionKind } from './counters.ts'
 import { SessionDelivery } from './delivery.ts'
+import { readDirectly } from './direct-read.ts'
 import {
   DISCONNECT,
   filtersOf,
@@ -121,7 +122,7 @@ export class MqttSession extends Connection implements Session {
     this.#lists = new ListOrder({
       conn,
       resume: () => this.#throttle?.isHolding === true || this.guard.resume(),
-      isIdle: () => !this.isGone && this.#client?._parsingBatch === 0,
+      isIdle: () => this.#readsNext(),
     })
     // Who may write to the control socket is no stranger.
     this.#stranger = peer.local ? undefined : this.#newStranger()
@@ -182,7 +183,7 @@ export class MqttSession extends Connection implements Session {
       rates: () => this.#limits.rates,
       pause: () => this.guard.pause(),
       resume: () => this.guard.resume(),
-      isIdle: () => !this.isGone && this.#client?._parsingBatch === 0,
+      isIdle: () => this.#readsNext(),
       held: (lacking) =>
         this.limited(
           lacking,
@@ -469,6 +470,16 @@ export class MqttSession extends Connection implements Session {
     this.guarded(() => this.#context.inbound.opened(this))
     if (this.client.clean) this.delivery.outbox.open()
     this.guard.open()
+    readDirectly(
+      this.conn,
+      () => !this.#lists.isWaiting && this.#throttle?.isHolding !== true && this.#readsNext(),
+      (chunk) => this.guard.feed(chunk),
+    )
+  }
+
+  /** Returns whether Aedes is done with all that it has read, and would read the next. */
+  #readsNext(): boolean {
+    return !this.isGone && this.#client?._parsingBatch === 0
   }
 
   /** The stored queue is empty: what came meanwhile goes out. */

@@ -63,6 +63,22 @@ describe('a client of Aedes', () => {
     await new Promise((resolve) => setImmediate(resolve))
     expect(chunks).toEqual([])
   })
+
+  test('counts in `_parsingBatch` what it has read and not finished: at 0 it would read the next', async () => {
+    let during: number | undefined
+    Object.assign(broker, {
+      preConnect: (inner: AedesClient, _packet: unknown, done: (error: null, ok: boolean) => void) => {
+        during = inner._parsingBatch
+        done(null, true)
+      },
+    })
+    const ready = new Promise((resolve) => broker.once('clientReady', resolve))
+    stream.push(Buffer.from('100d00044d5154540402003c000161', 'hex'))
+    await ready
+    await new Promise((resolve) => setImmediate(resolve))
+    expect(during).toBe(1)
+    expect(client._parsingBatch).toBe(0)
+  })
 })
 
 describe('the broker', () => {
