@@ -4,6 +4,7 @@ import { sharedFilter } from '../protocol/filters.ts'
 import type { AedesClient, Qos, RoutedPacket } from './aedes-internals.ts'
 import type { Connection } from './connection.ts'
 import { LiveFilters } from './live-filters.ts'
+import { LiveMeanwhile } from './live-meanwhile.ts'
 import { contextProperties } from './mqtt5/publish.ts'
 import { type Encoder, isExpired, type Outgoing, SessionOutbox } from './outbox.ts'
 import type { PublishFrame } from './publish-frame.ts'
@@ -26,6 +27,8 @@ export class SessionDelivery {
   #grantedTo: Identity | undefined
   #grantedIn = 0
   #speaks5 = false
+  /** Keeps a message that came live from being sent once more as retained [MQTT-3.3.1-9]. */
+  readonly #meanwhile = new LiveMeanwhile()
 
   constructor(context: SessionContext, session: Connection, client: AedesClient<unknown>) {
     this.#context = context
@@ -50,6 +53,8 @@ export class SessionDelivery {
   /** A subscription is granted and about to be made. */
   subscribing(filter: string, reach: Reach, qos: Qos): void {
     if (this.#grantedTo === undefined) this.#countSubscriptions()
+    // A session that returns is sent nothing that is retained.
+    if (this.#session.opened) this.#meanwhile.asked()
     this.filters.add(filter, reach === 'some')
     if (sharedFilter(filter) !== undefined) this.#share(filter, qos)
     if (this.#grantedTo !== undefined) return
@@ -155,13 +160,18 @@ export class SessionDelivery {
     const qos = Math.min(granted, packet.qos) as Qos
     const { retain } = packet
     const stored = packet.qos > 0 && !this.client.clean
-    this.outbox.put({
+    this.#putLive({
       packet: broker.current ?? packet,
       qos,
       frame: this.#frame(qos, retain),
       retain,
       stored,
     })
+  }
+
+  #putLive(message: Outgoing): void {
+    const { packet } = message
+    if (this.outbox.put(message) && packet.retain) this.#meanwhile.came(packet.topic)
   }
 
   /** Nobody is owed the answers that another session asked for, beyond what its peer takes. */
@@ -184,7 +194,7 @@ export class SessionDelivery {
     const { identifiers } = match
     const frame = identifiers === undefined ? this.#frame(qos, retain) : undefined
     const stored = packet.qos > 0 && !this.client.clean
-    this.outbox.put({ packet, qos, frame, retain, identifiers, stored })
+    this.#putLive({ packet, qos, frame, retain, identifiers, stored })
   }
 
   #frame(qos: Qos, retain: boolean): PublishFrame | undefined {
@@ -202,7 +212,7 @@ export class SessionDelivery {
         highWaterMark: 1,
         write: (packet: RoutedPacket, _encoding, done) => {
           if (this.#session.isGone) reader.destroy()
-          else this.#session.guarded(() => this.#deliverRetained(packet, identifiers, done))
+          else this.#deliverRetained(packet, identifiers, done)
         },
       })
       reader.on('close', resolve)
@@ -211,9 +221,24 @@ export class SessionDelivery {
     })
   }
 
+  /** So many filters were sent what is retained. */
+  retainedSent(filters: number): void {
+    this.#meanwhile.sent(filters)
+  }
+
+  /** Lets a message that the store has already, and subscribers not yet, come live first. */
   #deliverRetained(packet: RoutedPacket, identifiers: readonly number[] | undefined, done: () => void): void {
-    const granted = this.filters.qosFor(packet.topic)
-    if (granted < 0 || isExpired(packet, this.#context.steady) || !this.mayReceive(packet.topic)) {
+    const { broker } = this.#context
+    const deliver = () => this.#session.guarded(() => this.#putRetained(packet, identifiers, done))
+    if (broker.isRetaining(packet.topic)) broker.inOrder(deliver)
+    else deliver()
+  }
+
+  #putRetained(packet: RoutedPacket, identifiers: readonly number[] | undefined, done: () => void): void {
+    const { topic } = packet
+    const granted = this.filters.qosFor(topic)
+    const came = this.#meanwhile.has(topic)
+    if (granted < 0 || came || isExpired(packet, this.#context.steady) || !this.mayReceive(topic)) {
       setImmediate(done)
       return
     }

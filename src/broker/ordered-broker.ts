@@ -1,4 +1,5 @@
 import { Aedes, type AedesOptions } from 'aedes'
+import { Counts } from '../kernel/counts.ts'
 import type {
   AedesClient,
   Callback,
@@ -64,6 +65,8 @@ export class OrderedBroker extends Aedes {
   #asker: object | undefined
   #frames: (PublishFrame | undefined)[] = []
   #frames5: (PublishFrame | undefined)[] = []
+  /** The topics of messages with RETAIN that wait for the store, each with their number. */
+  readonly #retaining = new Counts()
 
   constructor(options: OrderedBrokerOptions) {
     super({ ...options, published: (_packet, _client, done) => done(null) })
@@ -109,7 +112,11 @@ export class OrderedBroker extends Aedes {
       this.#order.run(task)
       return
     }
-    const ticket = this.#order.hold(task)
+    if (retain) this.#retaining.add(topic)
+    const ticket = this.#order.hold(() => {
+      if (retain) this.#retaining.remove(topic)
+      task()
+    })
     void stored.then((kept) => {
       stays = kept
       this.#order.release(ticket)
@@ -126,6 +133,11 @@ export class OrderedBroker extends Aedes {
     if (this.#order.length === 0) return
     this.#options.overdue(this.#order.length)
     this.#order.releaseAll()
+  }
+
+  /** Returns whether a message with RETAIN waits, which the store may have already and subscribers are sent next. */
+  isRetaining(topic: string): boolean {
+    return this.#retaining.of(topic) > 0
   }
 
   /** Takes a client out of Aedes' table, when the table still means this one. */

@@ -273,8 +273,9 @@ export class SessionOutbox {
     else void persistence.outgoingClearMessageId(client, { messageId }).then(() => this.acknowledged())
   }
 
-  put(message: Outgoing): void {
-    if (this.#closed) return
+  /** Returns whether the message was taken: it was sent, or waits. */
+  put(message: Outgoing): boolean {
+    if (this.#closed) return false
     const { limits, counters } = this.#options
     const bytes = this.bytes
     const owesOne = this.#options.owesOne()
@@ -282,12 +283,12 @@ export class SessionOutbox {
     if (message.qos === 0 && bytes > maxUnsent) {
       counters.shed++
       this.#options.shed()
-      return
+      return false
     }
     if (bytes > limits.maxSessionQueueBytes) {
       counters.overrun++
       this.#options.overrun()
-      return
+      return false
     }
     if (this.#waiting.length === 0 && this.#mayGo(message)) {
       this.#send(message)
@@ -298,6 +299,7 @@ export class SessionOutbox {
       // Who was owed one message may be owed more by now.
       this.#sendWaiting()
     }
+    return true
   }
 
   /** The session ends: its last message goes out, whether those before it were acknowledged or not. */

@@ -19,7 +19,10 @@ export function sendRetained(
           filters.filter((filter) => translator.subscribing.wantsRetained(filter)),
           persistence,
         )
-  sending.catch((error: unknown) => session.fail(error, 'retained messages could not be sent'))
+  sending.then(
+    () => delivery.retainedSent(filters.length),
+    (error: unknown) => session.fail(error, 'retained messages could not be sent'),
+  )
 }
 
 async function sendEach(

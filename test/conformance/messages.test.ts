@@ -105,6 +105,31 @@ describe('retained messages', () => {
     expect(await later.message()).toMatchObject({ text: 'kept', retain: true, qos: 1 })
   })
 
+  test.each([0, 1, 2] as const)(
+    '[MQTT-3.3.1-9] one that is published right behind SUBSCRIBE, at QoS %i, comes once',
+    async (qos) => {
+      const client = await connect()
+      const base = `t/${unique()}`
+      client.send(publishPacket(`${base}/z`, 'last', { qos: 1, id: 1, retain: true }))
+      await client.ack(PUBACK, 1)
+      client.send(
+        subscribePacket({ [`${base}/#`]: 1 }, 2),
+        publishPacket(`${base}/a`, 'new', { qos, id: 3, retain: true }),
+      )
+      const got: { topic: string; retain: boolean }[] = []
+      while (!(got.some(({ retain }) => !retain) && got.some(({ topic }) => topic === `${base}/z`))) {
+        const { topic, retain } = await client.message()
+        got.push({ topic, retain })
+      }
+      expect(got.filter(({ topic }) => topic === `${base}/a`)).toEqual([
+        { topic: `${base}/a`, retain: false },
+      ])
+      const later = await connect()
+      await later.subscribe({ [`${base}/a`]: 0 })
+      expect(await later.message()).toMatchObject({ text: 'new', retain: true })
+    },
+  )
+
   test('[MQTT-3.8.4-3] come again when a subscription is repeated', async () => {
     const client = await connect()
     const topic = `t/${unique()}`
