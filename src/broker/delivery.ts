@@ -221,7 +221,7 @@ export class SessionDelivery {
     })
   }
 
-  /** So many filters were sent what is retained. */
+  /** Ends this for filters whose retained messages were all sent. */
   retainedSent(filters: number): void {
     this.#meanwhile.sent(filters)
   }

@@ -16,7 +16,7 @@ export class LiveMeanwhile {
     this.#filters++
   }
 
-  /** So many filters were sent what is retained. */
+  /** Ends this for filters whose retained messages were all sent. */
   sent(filters: number): void {
     this.#filters -= filters
     if (this.#filters === 0) this.#topics.clear()
