@@ -95,6 +95,7 @@ function running(build: Build, parts: Parts): RunningBridge {
       await broker.settled()
     },
     apply: (next) => apply(build, parts, next),
+    lost: parts.store.leadership.lost,
     stop() {
       build.now.phase = 'stopping'
       return build.teardown.run()

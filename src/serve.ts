@@ -24,6 +24,8 @@ const noLog = { debug() {}, info() {}, warn() {}, error() {} }
 /** EX_CONFIG of sysexits.h: starting again will not help. */
 const EXIT_CONFIG = 78
 const EXIT_FAILED = 1
+/** Another bridge has the database: starting again is right, and waits for that one. */
+const EXIT_OVERTAKEN = 3
 
 export interface ServeOptions {
   readonly configFile?: string
@@ -121,6 +123,11 @@ async function live({ configFile, config, log, manager, bridge, version }: Livin
   const status = () => bridge.status()
   const probe = () => bridge.probe()
   const stopWatchdog = startWatchdog({ manager, env, pid, probe, status, clock: systemClock, log })
+  void bridge.lost.then((why) => {
+    // Without a word to anybody: who is connected here belongs to the other one now.
+    log.fatal({}, `${why}: this one ends`)
+    process.exit(EXIT_OVERTAKEN)
+  })
   const { reload } = reloader({
     config,
     load: () => loadConfig({ file: configFile, env }),

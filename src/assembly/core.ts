@@ -19,10 +19,10 @@ import { announceHere } from './uplinks.ts'
 /** Builds the use cases, and brings everything that lasts into memory, every limb as offline. */
 export async function buildCore(build: Build, stored: StoreParts): Promise<CoreParts> {
   const { options, topics, version } = build
-  const context = contextOf(build, stored)
+  const context = contextOf(build, stored, await masterOf(options.config, stored.secrets))
   const core = new Core(context)
   await core.load()
-  const adminPassword = await firstStart(core, options, stored.replacesLost)
+  const adminPassword = await firstStart(core, options, stored)
   await logAuditEnd(context)
   const homeAssistant = new HomeAssistant({
     settings: options.config.homeAssistant,
@@ -41,6 +41,7 @@ export async function buildCore(build: Build, stored: StoreParts): Promise<CoreP
 function contextOf(
   build: Build,
   { running, store, mqttStore, webhookQueue, backups }: StoreParts,
+  master: Uint8Array,
 ): BridgeContext {
   const { options, topics, version, metrics, now, core, broker } = build
   const { config, clock, log } = options
@@ -75,7 +76,7 @@ function contextOf(
       uplinks: broker.value.uplinks.map((uplink) => uplink.readings()),
     }),
     invokeOverHttp: {
-      master: masterOf(config),
+      master,
       client: createHttpLimbClient({
         clock,
         networks: () => now.config.invocation.httpNetworks,

@@ -1,6 +1,7 @@
 import { type DatabaseTools, doctor } from '../host/doctor/doctor.ts'
 import { systemClock } from '../kernel/clock.ts'
 import { messageOf } from '../kernel/errors.ts'
+import { sealingSecret, serverFrom } from './postgres.ts'
 
 /** `restore`, `doctor` and `tls init` over the files of this machine. The database's library is loaded when one of them asks for it. */
 
@@ -17,6 +18,16 @@ async function databaseTools(): Promise<DatabaseTools> {
     },
     whyNoBackupsIn,
     waitingDeliveries,
+    async server(store) {
+      const { inspectServer } = await import('../store/postgres/inspect.ts')
+      const { serverOf } = await import('../store/postgres/server.ts')
+      try {
+        sealingSecret(store)
+        return await inspectServer({ server: serverFrom(store, serverOf), schema: store.schema })
+      } catch (error) {
+        return messageOf(error)
+      }
+    },
   }
 }
 

@@ -50,6 +50,8 @@ export interface RunningBridge {
    * every reload, whether a setting changed or not: what files they name is to be read again here.
    */
   apply(config: Config): void
+  /** Resolves, with why, when another bridge has the database: this one must end at once, and tell nobody. */
+  readonly lost: Promise<string>
   /** Listeners closed, statuses offline, queues drained, database closed. */
   stop(): Promise<void>
 }

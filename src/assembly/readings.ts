@@ -6,6 +6,7 @@ import { readinessOf } from '../http/readiness.ts'
 import type { Readiness } from '../http/server.ts'
 import { HISTORY_ROW_BYTES, type StoreReadings } from '../store/engine.ts'
 import type { Build } from './parts.ts'
+import { backupHours } from './settings.ts'
 
 /** Reads how the bridge is, for metrics, readiness and the service manager. */
 
@@ -23,7 +24,7 @@ export function collect(build: Build): Readings {
     diskFreeBytes: build.store.value.freeBytes(),
     ...(certificates && { tls: certificates }),
     ...(backups.lastKnownAt !== null && { lastBackupAt: backups.lastKnownAt }),
-    backupEverySeconds: config.backup.everyHours * 3600,
+    backupEverySeconds: backupHours(config) * 3600,
     uplinks: uplinks.map((uplink) => uplink.readings()),
     webhooks: core.webhooks.readings(),
     bounds: {

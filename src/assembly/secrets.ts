@@ -1,13 +1,17 @@
 import { randomBytes } from 'node:crypto'
-import { readFileSync, rmSync } from 'node:fs'
+import { existsSync, readFileSync, rmSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import type { Core } from '../bridge/core.ts'
 import type { Config } from '../host/config/config.ts'
 import { masterSecret, writeSecret } from '../host/process/secret-file.ts'
 import { secretText } from '../kernel/secret-text.ts'
+import type { SecretStore, StoreParts } from '../store/engine.ts'
 import type { AppOptions, RunningBridge } from './options.ts'
 
-/** Secrets that lie in files beside the database. */
+/** Secrets that lie in files beside the database, or sealed in it. */
+
+const PASSWORD = 'admin-password'
+const MASTER = 'invoke-secret'
 
 /**
  * The file beside the database from the first start until a start has succeeded: who did not get the welcome gets it
@@ -18,14 +22,19 @@ const UNFINISHED = 'first-start'
 export async function firstStart(
   core: Core,
   options: AppOptions,
-  replacesLost: boolean,
+  { replacesLost, secrets }: Pick<StoreParts, 'replacesLost' | 'secrets'>,
 ): Promise<RunningBridge['adminPassword']> {
   const { config, adminPassword } = options
-  const inMemory = config.store.path === ':memory:'
-  const folder = dirname(inMemory ? config.control.socket : config.store.path)
-  const [file, unfinished] = [join(folder, 'admin-password'), join(folder, UNFINISHED)]
-  const now = await core.firstStart((password) => writeSecret(file, `${password}\n`), adminPassword)
+  const inMemory = isInMemory(config)
+  const folder = folderOf(config)
+  const [file, unfinished] = [join(folder, PASSWORD), join(folder, UNFINISHED)]
+  const save = async (password: string) => {
+    writeSecret(file, `${password}\n`)
+    await secrets?.write(PASSWORD, password)
+  }
+  const now = await core.firstStart(save, adminPassword)
   if (now && !inMemory) writeSecret(unfinished, replacesLost ? 'replaces\n' : '')
+  if (!now && secrets) await bringPassword(core, secrets, file)
   const before = now || inMemory ? undefined : textOf(unfinished)
   const first = now || before !== undefined
   const given = first && adminPassword !== undefined
@@ -42,6 +51,23 @@ export async function firstStart(
   }
 }
 
+/** Writes the first password, which another machine made, into this one's file, as long as it holds; then it goes. */
+async function bringPassword(core: Core, secrets: SecretStore, file: string): Promise<void> {
+  const password = await secrets.read(PASSWORD)
+  if (password === undefined) return
+  if (!(await core.isPasswordOf('admin', password))) await secrets.delete(PASSWORD)
+  else if (textOf(file) !== password) writeSecret(file, `${password}\n`)
+}
+
+/** A folder of files of this machine; of a database in memory there is none but that of the control socket. */
+function folderOf({ store, control }: Config): string {
+  return dirname(store.path === ':memory:' ? control.socket : store.path)
+}
+
+function isInMemory({ store }: Config): boolean {
+  return store.kind === 'sqlite' && store.path === ':memory:'
+}
+
 function textOf(file: string): string | undefined {
   try {
     return secretText(readFileSync(file)).trim()
@@ -51,8 +77,14 @@ function textOf(file: string): string | undefined {
 }
 
 /** Limbs that are kept in memory only have secrets that last as long. */
-export function masterOf({ store }: Config): Uint8Array {
-  return store.path === ':memory:'
-    ? randomBytes(32)
-    : masterSecret(join(dirname(store.path), 'invoke-secret'))
+export async function masterOf(config: Config, secrets: SecretStore | undefined): Promise<Uint8Array> {
+  if (isInMemory(config)) return randomBytes(32)
+  const file = join(folderOf(config), MASTER)
+  if (secrets === undefined) return masterSecret(file)
+  const sealed = await secrets.read(MASTER)
+  if (sealed !== undefined) return Buffer.from(sealed, 'hex')
+  // A database that was in a file of this machine before has limbs that know this one.
+  const master = existsSync(file) ? masterSecret(file) : randomBytes(32)
+  await secrets.write(MASTER, Buffer.from(master).toString('hex'))
+  return master
 }

@@ -10,9 +10,15 @@ import { filterMatches, type Topics } from '../protocol/topics.ts'
 
 /** The sections that the use cases read, under the names of the configuration. Copies, because a reload changes them. */
 export function settingsOf(config: Config, version: string): BridgeSettings {
-  const { pairing, presence, policy, lease, invocation, adapters, backup, retention, mqtt } = config
+  const { pairing, presence, policy, lease, invocation, adapters, retention, mqtt } = config
+  const backup = { ...config.backup, everyHours: backupHours(config) }
   const sections = { pairing, presence, policy, lease, invocation, adapters, backup, retention }
   return structuredClone({ version, ...sections, signIn: mqtt, turns: mqtt })
+}
+
+/** A server of PostgreSQL is backed up by whoever runs it; 0: the bridge makes no backups by itself. */
+export function backupHours({ store, backup }: Pick<Config, 'store' | 'backup'>): number {
+  return store.kind === 'postgres' ? 0 : backup.everyHours
 }
 
 export function httpLimits({ http, mqtt }: Pick<Config, 'http' | 'mqtt'>): HttpLimits {

@@ -15,13 +15,13 @@ export function systemOf({ options: { log, clock }, now }: Build, backups: KeptB
     async checks() {
       const { config } = now
       const file = resolve(config.store.path)
-      const inMemory = config.store.path === ':memory:'
+      const inFile = config.store.kind === 'sqlite' && config.store.path !== ':memory:'
       return [
-        ...(inMemory ? [] : [...checkFolder('folder', dirname(file)), ...checkDisk(file)]),
+        ...(inFile ? [...checkFolder('folder', dirname(file)), ...checkDisk(file)] : []),
         ...checkClock(clock.wallMs(), file),
         ...checkOpenFiles(config.mqtt.maxConnections),
         ...(usesTls(config) ? checkCertificates({ tls: config.tls }, clock.wallMs()) : []),
-        await newestBackup(backups),
+        ...(config.store.kind === 'sqlite' ? [await newestBackup(backups)] : []),
       ]
     },
   }

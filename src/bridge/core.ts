@@ -199,7 +199,10 @@ export class Core implements Inbound {
    * Creates `admin` when there is no principal at all, with the password given or else a new one, which is saved.
    * Whether it did.
    */
-  async firstStart(savePassword: (password: string) => void, given?: string): Promise<boolean> {
+  async firstStart(
+    savePassword: (password: string) => void | Promise<void>,
+    given?: string,
+  ): Promise<boolean> {
     const { store, clock } = this.#context
     const known = await store.read((tx) => tx.principals(null, 1))
     if (known.items.length > 0) return false
@@ -207,7 +210,7 @@ export class Core implements Inbound {
     const password = given ?? newPassword()
     const passwordHash = await hashPassword(password)
     // The file first: a principal whose password nobody knows would be worse than a file without a principal.
-    if (given === undefined) savePassword(password)
+    if (given === undefined) await savePassword(password)
     await store.transact(async (tx) => {
       const at = clock.wallMs()
       await tx.putPrincipal({

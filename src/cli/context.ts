@@ -29,7 +29,7 @@ export interface Io {
 export interface CliSettings {
   readonly mqtt: { readonly host: string; readonly port: number; readonly topicRoot: string }
   readonly control: { readonly socket: string }
-  readonly store: { readonly path: string }
+  readonly store: { readonly kind: 'sqlite' | 'postgres'; readonly path: string }
 }
 
 export interface ShownSettings {

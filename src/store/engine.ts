@@ -3,7 +3,7 @@ import type { Backups, Leadership, Store } from '../bridge/ports.ts'
 import type { WebhookQueue } from '../bridge/webhook-ports.ts'
 import type { RunningClock } from '../kernel/running-clock.ts'
 
-/** What a database is to whoever composes the bridge, whatever engine keeps it. */
+/** The interface of a database for whoever composes the bridge, whatever engine keeps it. */
 
 /** Bytes and rows that are kept. Numbers that lie ready: to read them asks no server. */
 export interface StoreReadings {
@@ -33,6 +33,13 @@ export interface KeptBackups extends Backups {
   stop(): Promise<void>
 }
 
+/** The few secrets of the bridge itself, where they lie in no files. Rejects when they were sealed with another secret. */
+export interface SecretStore {
+  read(name: string): Promise<string | undefined>
+  write(name: string, text: string): Promise<void>
+  delete(name: string): Promise<void>
+}
+
 /** A row of the presence history as it is kept, with its index. */
 export const HISTORY_ROW_BYTES = 64
 
@@ -43,6 +50,8 @@ export interface StoreParts {
   readonly webhookQueue: WebhookQueue
   readonly backups: KeptBackups
   readonly leadership: Leadership
+  /** Absent: the secrets lie in files of this machine. */
+  readonly secrets?: SecretStore
   /** The clock by which rows get old. */
   readonly running: RunningClock
   /** The database was made just now, beside what an earlier one left. */

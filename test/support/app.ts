@@ -10,6 +10,7 @@ import { systemClock } from '../../src/kernel/clock.ts'
 import { connect, type Loose, type TestClient } from './client.ts'
 import { FakeClock } from './fake-clock.ts'
 import { patience } from './patience.ts'
+import { storeOf } from './store.ts'
 
 type Loosely<T> = T extends readonly (infer Item)[] ? readonly Loosely<Item>[] : Partial<T>
 type Overrides = { [Section in keyof Config]?: Loosely<Config[Section]> }
@@ -44,7 +45,7 @@ export async function startApp(
     mqtt: { port: 0 },
     http: { enabled: false },
     control: { socket: join(folder, 'control.sock') },
-    store: { path: options.memory ? ':memory:' : join(folder, 'limb.sqlite') },
+    store: storeOf(options.memory ? ':memory:' : join(folder, 'limb.sqlite')),
   }
   const values: Record<string, object> = {}
   for (const section of new Set([...Object.keys(base), ...Object.keys(overrides)])) {

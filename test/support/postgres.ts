@@ -6,6 +6,10 @@ import { join } from 'node:path'
 /** A PostgreSQL server of its own for one test file, on a Unix socket; nobody else reaches it. */
 export interface PostgresServer {
   readonly server: { host: string; user: string; database: string }
+  /** Ends it at once, as a crash does. */
+  kill(): void
+  /** Starts it again after that. */
+  start(): void
   stop(): void
 }
 
@@ -43,11 +47,16 @@ export function startPostgres(): PostgresServer {
   // Another order than that of bytes, if the machine has one: the keys must not follow it.
   run('initdb', '-D', data, '-U', 'limb', '--auth=trust', '-E', 'UTF8', '--locale=C.UTF-8', '--no-sync')
   const settings = `-c listen_addresses= -c unix_socket_directories=${folder} -c fsync=off -c shared_buffers=16MB -c max_connections=300`
-  run('pg_ctl', '-D', data, '-w', '-t', '120', '-l', join(folder, 'log'), '-o', settings, 'start')
+  const start = () =>
+    run('pg_ctl', '-D', data, '-w', '-t', '120', '-l', join(folder, 'log'), '-o', settings, 'start')
+  const kill = () => run('pg_ctl', '-D', data, '-w', '-m', 'immediate', 'stop')
+  start()
   return {
     server: { host: folder, user: 'limb', database: 'postgres' },
+    kill,
+    start,
     stop() {
-      run('pg_ctl', '-D', data, '-w', '-m', 'immediate', 'stop')
+      kill()
       rmSync(folder, { recursive: true, force: true })
     },
   }

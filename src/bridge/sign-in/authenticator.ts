@@ -1,7 +1,7 @@
 import { currentKeyHolds } from '../../domain/pairing.ts'
 import type { NodeKeys, PrincipalRecord } from '../../domain/records.ts'
 import { addressGroup } from '../../kernel/address.ts'
-import { messageOf } from '../../kernel/errors.ts'
+import { messageOf, Refusal } from '../../kernel/errors.ts'
 import { escapeText } from '../../kernel/escape-text.ts'
 import { LogThrottle } from '../../kernel/log-throttle.ts'
 import { certifiedKey, isCertifiedKey, keyMatches } from '../../kernel/secrets.ts'
@@ -71,7 +71,17 @@ export class Authenticator {
     for (const known of await this.#context.store.knownAddresses()) this.#limits.knows(known)
   }
 
+  /** A store that does not answer refuses nobody for good: code 3, come back later. */
   async admit(credentials: Credentials): Promise<Authentication> {
+    try {
+      return await this.#decide(credentials)
+    } catch (error) {
+      if (!(error instanceof Refusal) || error.code !== 'storage_unavailable') throw error
+      return { admitted: false, code: 3, reason: error.message }
+    }
+  }
+
+  async #decide(credentials: Credentials): Promise<Authentication> {
     if (credentials.local) return await this.#admitLocal(credentials)
     if (credentials.password === null) return this.#notText(credentials)
     if (credentials.password !== undefined && isToken(credentials.password)) {
@@ -102,7 +112,7 @@ export class Authenticator {
     }
     if (password !== null && keys?.next && keyMatches(keys.next, password)) {
       // What became of its keys in that moment decides about it anew.
-      return (await this.#firstUse(name, password)) ?? (await this.admit(credentials))
+      return (await this.#firstUse(name, password)) ?? (await this.#decide(credentials))
     }
     if (password !== null && refused.some((entry) => keyMatches(entry.key, password))) {
       const reason = 'this key was rejected or revoked; wait, or connect with another key'
@@ -162,8 +172,8 @@ export class Authenticator {
         `the control socket takes no password but role: and a role (${ROLES.join(', ')}), such as role:agent`,
       )
     if (password === null) return refused('the control socket takes no password that is not text')
-    const node = await this.#context.store.read(async (tx) => await tx.node(name))
-    if (node) return refused(`${name} is a limb; choose another user name`)
+    // Of memory: whoever looks after a bridge must get in while its database does not answer.
+    if (this.#registry.get(name)) return refused(`${name} is a limb; choose another user name`)
     return { admitted: true, identity: { kind: 'principal', name, role, local: true } }
   }
 

@@ -29,7 +29,12 @@ function addRestore(program: Command, context: CliContext, run: Run): void {
   command.action(
     run(async () => {
       const { config } = command.opts<{ config?: string }>()
-      const to = (await settingsOf(context, config)).store.path
+      const { kind, path: to } = (await settingsOf(context, config)).store
+      if (kind === 'postgres')
+        throw new CliError(
+          EXIT.config,
+          'the database is on a PostgreSQL server: restore it there, while the bridge is stopped',
+        )
       if (to === ':memory:')
         throw new CliError(EXIT.config, 'the database is in memory; set store.path or LIMB_DB')
       const restored = await context.maintenance.restore(String(command.processedArgs[0]), to)

@@ -122,6 +122,11 @@ function isOpenPlaintext(url: string): boolean {
   return protocol === 'http:' && !isLoopback(hostname.replace(/^\[|\]$/g, ''))
 }
 
+function storeProblems({ store: { kind, url } }: Settings): CrossProblem[] {
+  if (kind === 'sqlite' || url !== null) return []
+  return [{ path: ['store', 'url'], message: 'is needed with store.kind: postgres' }]
+}
+
 function homeAssistantProblems({ homeAssistant, mqtt, uplinks }: Settings): CrossProblem[] {
   const { prefix, enabled } = homeAssistant
   const roots = [
@@ -154,6 +159,7 @@ export function crossProblems(settings: Settings, socket: string): CrossProblem[
     ...tlsProblems(settings),
     ...uplinkProblems(settings),
     ...webhookProblems(settings),
+    ...storeProblems(settings),
     ...homeAssistantProblems(settings),
     ...adapterProblems(settings),
     ...placeholderProblems(settings),

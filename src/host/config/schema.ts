@@ -439,9 +439,18 @@ const control = z.strictObject({
     }),
 })
 
+/** Names that PostgreSQL takes without quotes. */
+const SCHEMA = /^[a-z_][a-z0-9_]{0,62}$/
+
 const store = z.strictObject({
+  kind: z.enum(['sqlite', 'postgres']).default('sqlite').meta({
+    description:
+      '`sqlite`: a file of this machine, the default. `postgres`: the server of `url`, for who must not lose service with a machine ([high availability](high-availability.md)).',
+    env: 'LIMB_STORE',
+  }),
   path: filePath().default('data/limb.sqlite').meta({
-    description: 'The SQLite database. Its folder is made when it is missing; `:memory:` keeps nothing.',
+    description:
+      'The SQLite database. Its folder is made when it is missing; `:memory:` keeps nothing. With `postgres` its folder is where the control socket and the files of this machine are, and no database.',
     env: 'LIMB_DB',
     allowed: 'a path (a relative one starts at the working directory), or `:memory:`',
   }),
@@ -452,7 +461,62 @@ const store = z.strictObject({
     'The last bound of the database, behind those of all that is kept in it. At it, messages, answers and presence history are not stored any more, and new invocations, leases and requests to be paired are refused with `storage_unavailable`. Revocations, denials and all other decisions go on, from a reserve of 64 MiB beyond it.',
     { reload: 'live' },
   ),
+  url: z
+    .string()
+    .max(1000)
+    .refine((text) => postgresUrlProblem(text) === undefined, {
+      error: ({ input }) => postgresUrlProblem(String(input)) ?? 'is not such a URL',
+    })
+    .nullable()
+    .default(null)
+    .meta({
+      description:
+        'The PostgreSQL server, 14 or newer, and the database there. Needed with `kind: postgres`. Over a network it is TLS, and the certificate must be good for the name in the URL.',
+      env: 'LIMB_STORE_URL',
+      allowed:
+        '`postgres://user@host:port/database`, or `postgres://user@localhost/database?host=/run/postgresql` for a Unix socket; no password in it',
+    }),
+  schema: z.string().regex(SCHEMA, { error: 'is not such a name' }).default('limb').meta({
+    description:
+      'The schema of PostgreSQL that the tables are in; it is made when it is missing. It belongs to this bridge alone.',
+    allowed: 'lower-case letters, digits and `_`, at most 63',
+  }),
+  passwordFile: serverFile(
+    "A file whose first line is the password of the user in `url`, read at each connection, so that a new one needs no restart. `%d` at its beginning stands for the folder of systemd's credentials.",
+  ),
+  caFile: serverFile(
+    "PEM file with the authorities that sign the server's certificate, in place of those of the machine. With it, TLS is spoken to a server of this machine too.",
+  ),
+  allowPlaintext: flag(
+    false,
+    'Must be true for a server that is not on this machine and speaks no TLS: whoever is on that network can then read and change everything.',
+  ),
+  secretFile: serverFile(
+    'A file with a secret of 32 characters or more. The secrets that lie in files beside an SQLite database (`invoke-secret`, the first password of `admin`) lie in the PostgreSQL database then, sealed with it, so that another machine with the same file can take over. Absent: they lie in the folder of `path`. `%d` as above.',
+  ),
 })
+
+function serverFile(description: string) {
+  return filePath().nullable().default(null).meta({
+    description,
+    allowed: 'a path such as `/etc/limb-bridge/database` or `%d/database`, or `null`',
+  })
+}
+
+/** Says what is wrong with the URL of a server; a password in it would be shown wherever settings are. */
+function postgresUrlProblem(text: string): string | undefined {
+  if (!/^postgres(ql)?:\/\//.test(text) || !URL.canParse(text)) return 'is not such a URL'
+  const { username, password, hostname, pathname, searchParams } = new URL(text)
+  if (password !== '') return 'has a password in it; put it into a file, and name that in store.passwordFile'
+  if (username === '') return 'names no user'
+  if (pathname.length < 2) return 'names no database'
+  const unknown = [...searchParams.keys()].find((key) => key !== 'host')
+  if (unknown !== undefined)
+    return `has the parameter ${JSON.stringify(unknown)}; only host is read here: TLS is spoken by itself, see store.caFile and store.allowPlaintext`
+  const folder = searchParams.get('host')
+  if (folder !== null && !folder.startsWith('/')) return 'has a host that is no folder of a Unix socket'
+  return hostname === '' ? 'names no host' : undefined
+}
 
 const pairing = z.strictObject({
   pendingSeconds: whole(

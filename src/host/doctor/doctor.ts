@@ -19,6 +19,7 @@ import {
   lookAt,
 } from './machine.ts'
 import { checkControlSocket, checkHeldOpen, checkPort, type Running } from './network.ts'
+import { checkServer, type ServerFound } from './server.ts'
 import { AS_ROOT, checkFromOutside, checkService, serviceOf, socketUnit } from './service.ts'
 import { checkWebhooks, type WaitingDeliveries } from './webhooks.ts'
 
@@ -42,6 +43,8 @@ export interface DatabaseTools {
   newestBackup(file: string, folder: string | null): Promise<{ folder: string; at: number | null }>
   /** Says what keeps backups from a folder that was chosen; undefined: nothing. */
   whyNoBackupsIn(chosen: string): string | undefined
+  /** Asks a server of PostgreSQL; a sentence when it cannot be asked. Never rejects. */
+  server(store: Config['store']): Promise<ServerFound | string>
 }
 
 export interface DoctorOptions {
@@ -72,6 +75,8 @@ export async function doctor(options: DoctorOptions): Promise<readonly CheckResu
     return error.problems.map((each) => problem('configuration', problemText(each)))
   }
   const service = await serviceOf(config.control.socket)
+  if (config.store.kind === 'postgres')
+    return [...results, ...(await checkOnServer(config, options, service))]
   const checks = [
     async () => (service === undefined ? [] : await checkService(service)),
     () => checkStore(config, options, service),
@@ -79,13 +84,47 @@ export async function doctor(options: DoctorOptions): Promise<readonly CheckResu
     () => checkListeners(config, options, service),
     async () => checkFiles(config, options.clock.wallMs()),
     async () => checkWebhooksOf(config, options),
-    async () => [
-      ...checkClock(options.clock.wallMs(), config.store.path),
-      ...checkOpenFiles(config.mqtt.maxConnections, service?.service.openFiles),
-    ],
+    async () => checkMachine(config, config.store.path, options, service),
   ]
   for (const check of checks) results.push(...(await safely(check)))
   return results
+}
+
+/** Looks at a database on a server: there are no files, and the lock says nothing of this machine. */
+async function checkOnServer(
+  config: Config,
+  options: DoctorOptions,
+  service: ServiceState | undefined,
+): Promise<readonly CheckResult[]> {
+  const found = await options.database.server(config.store)
+  const holder = typeof found === 'string' ? null : found.holder
+  const isActive = service?.service.active === 'active'
+  const running = isActive ? 'yes' : holder === null ? 'no' : 'unknown'
+  const waiting = typeof found === 'string' ? new Map() : found.waiting
+  const checks = [
+    async () => (service === undefined ? [] : await checkService(service)),
+    async () => checkServer(found, config.store.schema),
+    () => checkListenersOf(config, running, service),
+    async () => checkFiles(config, options.clock.wallMs()),
+    async () => checkWebhooks(config.webhooks, waiting, Boolean(options.env.CREDENTIALS_DIRECTORY)),
+    async () => checkMachine(config, CLOCK_ONLY, options, service),
+  ]
+  const results: CheckResult[] = []
+  for (const check of checks) results.push(...(await safely(check)))
+  return results
+}
+
+/** The clock, compared with a file's times, and the number of open files. */
+function checkMachine(
+  config: Config,
+  file: string,
+  { clock }: DoctorOptions,
+  service: ServiceState | undefined,
+): readonly CheckResult[] {
+  return [
+    ...checkClock(clock.wallMs(), file),
+    ...checkOpenFiles(config.mqtt.maxConnections, service?.service.openFiles),
+  ]
 }
 
 /** Files that the configuration names. What nothing uses may be missing, or old. */
@@ -192,7 +231,14 @@ async function checkListeners(
   service: ServiceState | undefined,
 ): Promise<readonly CheckResult[]> {
   const { running, result } = bridgeOf(config.store.path, database, service)
-  const { mqtt, tls, http, control } = config
+  return [...(result === undefined ? [] : [result]), ...(await checkListenersOf(config, running, service))]
+}
+
+async function checkListenersOf(
+  { mqtt, tls, http, control }: Config,
+  running: Running,
+  service: ServiceState | undefined,
+): Promise<readonly CheckResult[]> {
   const port = async (what: keyof typeof PORT_SOCKETS, host: string, number: number) => {
     const unit = socketUnit(service, what)
     return unit === undefined
@@ -200,7 +246,6 @@ async function checkListeners(
       : await checkHeldOpen(what, unit, running)
   }
   return [
-    ...(result === undefined ? [] : [result]),
     await port('MQTT', mqtt.host, mqtt.port),
     ...(tls.enabled ? [await port('MQTT over TLS', tls.host, tls.port)] : []),
     ...(http.enabled ? [await port('HTTP', http.host, http.port)] : []),

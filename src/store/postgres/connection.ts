@@ -1,5 +1,6 @@
 import pg from 'pg'
 import type { SqlRow } from '../rows.ts'
+import type { Server } from './server.ts'
 import { fromStored, toStored } from './texts.ts'
 
 /** A value of a statement; a text is stored as `texts.ts` says. */
@@ -13,8 +14,8 @@ export interface Sql {
 }
 
 export interface PostgresServerOptions {
-  /** Says what `pg` needs to find the server and to sign in. */
-  readonly server: Pick<pg.ClientConfig, 'host' | 'port' | 'user' | 'password' | 'database' | 'ssl'>
+  /** Says what `pg` needs to find the server and to sign in; a function is asked at each connection. */
+  readonly server: Server | (() => Server)
   /** The schema of PostgreSQL that the tables are in. */
   readonly schema: string
 }
@@ -54,7 +55,7 @@ export class PostgresConnection implements Sql {
   /** `idleMs`: the server ends the session when it says nothing for so long; 0: never. */
   static async open({ server, schema }: PostgresServerOptions, idleMs = 0): Promise<PostgresConnection> {
     const client = new pg.Client({
-      ...server,
+      ...(typeof server === 'function' ? server() : server),
       application_name: 'limb-bridge',
       connectionTimeoutMillis: CONNECT_MS,
       query_timeout: ANSWER_MS,

@@ -1,11 +1,11 @@
-import type { Log } from '../../bridge/ports.ts'
+import type { Epoch, Leadership, Log } from '../../bridge/ports.ts'
 import type { Clock } from '../../kernel/clock.ts'
-import { Refusal } from '../../kernel/errors.ts'
 import { RunningClock } from '../../kernel/running-clock.ts'
 import type { SteadyMark } from '../../kernel/steady-clock.ts'
 import { StoreError } from '../errors.ts'
 import { PostgresConnection, type PostgresServerOptions, type Sql } from './connection.ts'
-import { isStorageFailure, reasonOf } from './errors.ts'
+import { cannotLead, readRefused, unreachable } from './errors.ts'
+import { holderOf, takeLock } from './lock.ts'
 import { MIGRATIONS } from './schema.ts'
 import { Writer } from './writer.ts'
 
@@ -13,15 +13,15 @@ export interface PostgresOptions extends PostgresServerOptions {
   readonly clock: Clock
   readonly log: Log
   readonly onCommit?: (durationMs: number, works: number) => void
+  /** The time for which another bridge is given to be gone, at the start; the server ends the session of a frozen one in 8 s. */
+  readonly patienceMs?: number
 }
 
 /** A database of PostgreSQL, for this bridge alone. It is connected to when it is first asked for something. */
-export interface PostgresDatabase {
+export interface PostgresDatabase extends Leadership {
   readonly writer: Writer
   /** The clock by which rows get old. */
   readonly running: RunningClock
-  /** Connects, brings the schema up, and takes the database. Rejects with why not. */
-  ready(): Promise<void>
   /** Asks what is committed. Rejects with Refusal `storage_unavailable` when the server is not there. */
   read<T>(work: (sql: Sql) => Promise<T>): Promise<T>
   /** A read on a connection of its own that sees one moment, however long it takes. */
@@ -31,8 +31,6 @@ export interface PostgresDatabase {
   close(): Promise<void>
 }
 
-/** "limb" in ASCII: with the hash of the schema's name a number that no other program's lock has, with some luck. */
-const LOCK_CLASS = 0x6c696d62
 /** The kernel of a frozen bridge answers for it: the server ends its session, and the lock is free. It asks every 2 s. */
 const LEAD_IDLE_MS = 8000
 
@@ -43,14 +41,22 @@ export function openPostgres(options: PostgresOptions): PostgresDatabase {
       `The schema ${JSON.stringify(schema)} is not a name of lower-case letters, digits and _.`,
     )
   const running = new RunningClock(clock)
-  let epoch = -1
+  let epoch: Epoch = -1
+  let isLost: (why: string) => void = () => {}
+  /** The reason why the database could not be taken, in more than the words of a refusal. */
+  let failure: unknown
+  const lost = new Promise<string>((resolve) => {
+    isLost = resolve
+  })
   let reader: Promise<PostgresConnection> | undefined
   let current: PostgresConnection | undefined
 
   const lead = async (): Promise<PostgresConnection> => {
     const connection = await PostgresConnection.open(options, LEAD_IDLE_MS)
     try {
-      await takeLock(connection, options)
+      // Whose it is comes first: one that was taken over does not wait for the lock.
+      if (epoch >= 0) database.writer.compare(await epochOf(connection))
+      await takeLock(connection, options.schema)
       if (epoch < 0) {
         await migrate(connection, schema)
         await continueRunning(connection, running)
@@ -58,6 +64,7 @@ export function openPostgres(options: PostgresOptions): PostgresDatabase {
       }
       return connection
     } catch (error) {
+      failure = error
       await connection.close()
       throw error
     }
@@ -70,29 +77,36 @@ export function openPostgres(options: PostgresOptions): PostgresDatabase {
       log,
       onCommit,
       onUndone: () => database.onUndone(),
+      onOvertaken: isLost,
     }),
     running,
+    lost,
     onUndone: () => {},
-    async ready() {
-      if (epoch >= 0) return
-      await database.writer.transact(async () => {})
+    async lead() {
+      const connection = await opened(options)
+      try {
+        await waitForLock(connection, options)
+      } finally {
+        await connection.close()
+      }
+      await ready().catch((error: unknown) => {
+        throw cannotLead(failure ?? error)
+      })
+      return epoch
     },
     async read(work) {
-      await database.ready()
-      try {
-        return await work(await connected())
-      } catch (error) {
-        throw asRefusal(error)
-      }
+      await ready()
+      const connection = await connected().catch(unreachable)
+      return await work(connection).catch(readRefused)
     },
     async readMoment(work) {
-      await database.ready()
-      const connection = await PostgresConnection.open(options)
+      await ready()
+      const connection = await PostgresConnection.open(options).catch(unreachable)
       try {
         await connection.run('BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY')
         return await work(connection)
       } catch (error) {
-        throw asRefusal(error)
+        return readRefused(error)
       } finally {
         await connection.close()
       }
@@ -101,6 +115,11 @@ export function openPostgres(options: PostgresOptions): PostgresDatabase {
       await database.writer.close()
       await reader?.then((each) => each.close()).catch(() => undefined)
     },
+  }
+
+  /** Connects, brings the schema up, and takes the database, unless that is done. */
+  async function ready(): Promise<void> {
+    if (epoch < 0) await database.writer.transact(async () => {})
   }
 
   /** One for all reads: whoever comes while it is opened waits for the same one. */
@@ -123,22 +142,52 @@ export function openPostgres(options: PostgresOptions): PostgresDatabase {
   return database
 }
 
-/** Refuses what cannot be reached as such: it never looks like a wrong password, and who signs in is told to come again. */
-function asRefusal(error: unknown): unknown {
-  if (!isStorageFailure(error)) return error
-  return new Refusal(
-    'storage_unavailable',
-    `the database cannot be read now: ${reasonOf(error)}; try again later`,
-  )
+/** Opens a first connection, and says in words why it cannot be. */
+async function opened(options: PostgresOptions): Promise<PostgresConnection> {
+  try {
+    const connection = await PostgresConnection.open(options)
+    await checkServer(connection)
+    return connection
+  } catch (error) {
+    throw cannotLead(error)
+  }
 }
 
-async function takeLock(connection: PostgresConnection, { schema }: PostgresServerOptions): Promise<void> {
-  const [row] = await connection.all(
-    `SELECT pg_try_advisory_lock(${LOCK_CLASS}, hashtext($1)) AS taken`,
-    schema,
-  )
-  if (row?.taken === true) return
-  throw new Refusal('storage_unavailable', 'another bridge has the database')
+const MIN_VERSION = 140_000
+
+async function checkServer(connection: PostgresConnection): Promise<void> {
+  const [row] = await connection.all(`SELECT current_setting('server_version_num')::int AS number,
+    current_setting('server_version') AS version, current_setting('server_encoding') AS encoding, pg_is_in_recovery() AS follows`)
+  if (Number(row?.number) < MIN_VERSION)
+    throw new StoreError(`The server is PostgreSQL ${row?.version}; the bridge needs 14 or newer.`)
+  if (row?.encoding !== 'UTF8')
+    throw new StoreError(
+      `The database has the encoding ${row?.encoding}; make one with UTF8: CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0.`,
+    )
+  if (row?.follows === true)
+    throw new StoreError('The server is a standby, which only reads; store.url must lead to the primary.')
+}
+
+const LOCK_LOOK_MS = 250
+
+/** Gives another bridge time to be gone. Rejects with who it is. */
+async function waitForLock(connection: PostgresConnection, options: PostgresOptions): Promise<void> {
+  const { clock, schema, patienceMs = 0 } = options
+  const until = clock.monotonicMs() + patienceMs
+  for (;;) {
+    const holder = await holderOf(connection, schema)
+    if (holder === null) return
+    if (clock.monotonicMs() >= until)
+      throw new StoreError(
+        `Another bridge has the database: ${holder}. Stop that one first, or give this one a schema of its own with store.schema.`,
+      )
+    await new Promise<void>((resolve) => clock.after(LOCK_LOOK_MS, () => resolve()))
+  }
+}
+
+async function epochOf(connection: PostgresConnection): Promise<Epoch> {
+  const [row] = await connection.all('SELECT epoch FROM leader WHERE cell = 0')
+  return Number(row?.epoch)
 }
 
 /** Forward only, and under the lock: no other bridge migrates at the same time. */

@@ -1,5 +1,6 @@
 import pg from 'pg'
-import { messageOf, Refusal } from '../../kernel/errors.ts'
+import { messageOf, Refusal, StartError } from '../../kernel/errors.ts'
+import { StoreError } from '../errors.ts'
 
 /**
  * The classes of SQLSTATE that say that the server cannot do it now: connection, resources, intervention of an operator
@@ -38,4 +39,40 @@ export function reasonOf(error: unknown): string {
       ? error.message
       : messageOf(error).replaceAll(/\S+:\/\/\S+/g, 'the server')
   return `${words} (${typeof code === 'string' ? code : 'no code'})`
+}
+
+/** Refuses a read that failed: who signs in is told to come again, and it never looks like a wrong password. */
+export function readRefused(error: unknown): never {
+  // A row that cannot be understood, and refusals of the work itself.
+  if (error instanceof Refusal || error instanceof StartError) throw error
+  if (!(error instanceof pg.DatabaseError) && !isStorageFailure(error)) throw error
+  const text = `the database cannot be read now: ${reasonOf(error)}; try again later`
+  throw new Refusal('storage_unavailable', text)
+}
+
+/** Refuses what needs a connection that there cannot be, whatever keeps it from being made. */
+export function unreachable(error: unknown): never {
+  throw new Refusal(
+    'storage_unavailable',
+    `the database cannot be reached now: ${reasonOf(error)}; try again later`,
+  )
+}
+
+/** Advice for an operator whose server does not let the bridge in, by SQLSTATE or its class. */
+const ADVICE: Readonly<Record<string, string>> = {
+  '28': 'look at the user name in store.url and at store.passwordFile',
+  '3D': 'make the database (CREATE DATABASE), or correct its name in store.url',
+  '42501':
+    'the user of store.url must own the schema of store.schema, or be allowed to make one (GRANT CREATE ON DATABASE)',
+  '53300': 'the server takes no more connections (max_connections); the bridge needs three',
+}
+
+/** Says in one line why the bridge cannot begin with this server. */
+export function cannotLead(error: unknown): unknown {
+  if (error instanceof StartError) return error
+  const code = String((error as { code?: unknown }).code ?? '')
+  const advice = ADVICE[code] ?? ADVICE[code.slice(0, 2)] ?? 'look at store.url, and whether the server runs'
+  return new StoreError(`The PostgreSQL server of store.url cannot be used: ${reasonOf(error)}; ${advice}.`, {
+    cause: error,
+  })
 }

@@ -22,7 +22,7 @@ const OVER = 'FROM webhook_deliveries WHERE expires_at <= $1 OR webhook <> ALL($
 /** The WebhookQueue port on PostgreSQL. Shares the connections and the commits of `createPostgresStore`. */
 export class PostgresWebhookQueue implements WebhookQueue {
   readonly #database: PostgresDatabase
-  /** How many wait, as of the last commit that changed it. */
+  /** The number that waits for each webhook, as of the last commit that changed it. */
   #sizes: ReadonlyMap<string, number> = new Map()
 
   constructor(database: PostgresDatabase) {

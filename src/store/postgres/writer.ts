@@ -56,6 +56,8 @@ export interface WriterOptions {
   readonly onCommit?: ((durationMs: number, works: number) => void) | undefined
   /** Called when what was written in a transaction has been undone. */
   readonly onUndone: () => void
+  /** Called once, with why, when another bridge has taken the database over. */
+  readonly onOvertaken: (why: string) => void
 }
 
 interface Work {
@@ -207,7 +209,7 @@ export class Writer {
     const [row] = await connection.all(
       'SELECT epoch, pg_current_xact_id()::text AS transaction FROM leader WHERE cell = 0 FOR SHARE',
     )
-    if (Number(row?.epoch) !== this.#options.epoch()) this.#overtake()
+    this.compare(Number(row?.epoch))
     const outcomes: Outcome[] = []
     for (const work of works) outcomes.push(await this.#one(connection, work))
     return { outcomes, transaction: String(row?.transaction) }
@@ -269,11 +271,17 @@ export class Writer {
     return false
   }
 
+  /** Goes on when the epoch that stands in the database is this bridge's; else everything is refused from now on. */
+  compare(epoch: number): void {
+    if (epoch !== this.#options.epoch()) this.#overtake()
+  }
+
   #overtake(): never {
     const reason = 'another bridge has taken the database over'
     if (!this.#overtaken) {
       this.#overtaken = { reason, since: this.#options.clock.wallMs() }
       this.#options.log.error({}, `${reason}; all changes are refused here`)
+      this.#options.onOvertaken(reason)
     }
     throw unavailable(reason)
   }
@@ -321,7 +329,7 @@ export class Writer {
     }
     try {
       const [row] = await connection.all('SELECT epoch FROM leader WHERE cell = 0')
-      if (Number(row?.epoch) !== this.#options.epoch()) this.#overtake()
+      this.compare(Number(row?.epoch))
     } catch (error) {
       await this.#fail([], error)
     }

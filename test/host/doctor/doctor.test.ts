@@ -25,6 +25,7 @@ const healthy: DatabaseTools = {
   whyNoBackupsIn: () => undefined,
   waitingDeliveries: () => new Map(),
   newestBackup: async () => ({ folder: 'backups', at: systemClock.wallMs() }),
+  server: async () => 'there is no server',
 }
 
 function examine(tools: Partial<DatabaseTools> = {}, env: Record<string, string> = {}, clock = systemClock) {
@@ -238,4 +239,30 @@ test('webhooks: files that cannot be used are named without what is in them, and
     expect.stringMatching(/^webhook bot: tokenFile: .*bot holds no token$/),
   ])
   expect(JSON.stringify(findings)).not.toMatch(/very-secret|my own password|whsec_B/)
+})
+
+test('of a database on a server it looks at the server, and at no file', async () => {
+  const env = { LIMB_STORE: 'postgres', LIMB_STORE_URL: 'postgres://limb@db.example/limb' }
+  const sound = {
+    version: '15.1',
+    tls: 'TLSv1.3',
+    schema: 2,
+    nodes: 3,
+    holder: null,
+    waiting: new Map(),
+    problems: [],
+    warnings: [],
+  }
+  const findings = await examine({ server: async () => sound }, env)
+  expect(told(findings, 'problem')).toEqual([])
+  expect(told(findings, 'ok')).toContain(
+    'database: PostgreSQL 15.1, TLSv1.3: schema limb of version 2, 3 limbs',
+  )
+  expect(findings.map(({ what }) => what)).not.toContain('folder')
+  const away = await examine({ server: async () => 'it does not answer' }, env)
+  expect(told(away, 'problem')).toContain('database: it does not answer')
+  const wrong = { ...sound, problems: ['it is a standby'], warnings: ['fsync is off'] }
+  const bad = await examine({ server: async () => wrong }, env)
+  expect(told(bad, 'problem')).toContain('database: it is a standby')
+  expect(told(bad, 'warning')).toContain('database: fsync is off')
 })

@@ -44,6 +44,8 @@ const SIZES = `SELECT client_id, count(*) AS messages, max(sequence) AS newest, 
   sum(octet_length(topic) + octet_length(payload)) AS bytes FROM mqtt_queue GROUP BY client_id`
 
 export interface PostgresMqttStore extends MqttStore {
+  /** Counts what is retained; until then the sums are those of nothing. */
+  load(): Promise<void>
   /** Counts retained messages and their bytes. */
   retainedSums(): { readonly rows: number; readonly bytes: number }
 }
@@ -78,6 +80,9 @@ export function createPostgresMqttStore(database: PostgresDatabase): PostgresMqt
   }
 
   return {
+    async load() {
+      await writer.transact((sql) => retained.loaded(sql))
+    },
     loadSubscriptions: () =>
       read(async (sql) =>
         (await sql.all('SELECT * FROM mqtt_subscriptions')).map((row) => subscriptionOfRow(row)),

@@ -1,0 +1,29 @@
+import { Refusal } from '../../kernel/errors.ts'
+import type { PostgresConnection } from './connection.ts'
+
+/** The advisory lock that the writing session of the one bridge holds, for as long as it lives. */
+
+/** "limb" in ASCII: with the hash of the schema's name a number that no other program's lock has, with some luck. */
+const LOCK_CLASS = 0x6c696d62
+
+export async function takeLock(connection: PostgresConnection, schema: string): Promise<void> {
+  const text = `SELECT pg_try_advisory_lock(${LOCK_CLASS}, hashtext($1)) AS taken`
+  const [row] = await connection.all(text, schema)
+  if (row?.taken === true) return
+  throw new Refusal('storage_unavailable', 'another bridge has the database')
+}
+
+/** Names the session that has it, such as `from 10.0.0.7, since …`; null: nobody has. */
+export async function holderOf(connection: PostgresConnection, schema: string): Promise<string | null> {
+  const [row] = await connection.all(
+    `SELECT a.client_addr::text AS address, a.backend_start::text AS since, l.pid
+      FROM pg_locks l LEFT JOIN pg_stat_activity a ON a.pid = l.pid
+      WHERE l.locktype = 'advisory' AND l.granted AND l.classid = ${LOCK_CLASS}
+        AND l.objid = (hashtext($1)::bigint & 4294967295)::oid
+        AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())`,
+    schema,
+  )
+  if (row === undefined) return null
+  const where = typeof row.address === 'string' ? `from ${row.address}` : 'on the machine of the server'
+  return `${where}, session ${row.pid}${typeof row.since === 'string' ? `, since ${row.since}` : ''}`
+}

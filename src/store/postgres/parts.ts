@@ -1,0 +1,74 @@
+import { messageOf, Refusal } from '../../kernel/errors.ts'
+import type { KeptBackups, StoreParts } from '../engine.ts'
+import { openPostgres, type PostgresOptions } from './database.ts'
+import { createPostgresMqttStore } from './mqtt/store.ts'
+import { ServerReadings } from './readings.ts'
+import { sealedSecrets } from './secrets.ts'
+import { createPostgresStore } from './store.ts'
+import { PostgresWebhookQueue } from './webhook-queue.ts'
+
+export interface PostgresPartsOptions extends PostgresOptions {
+  /** The secret under which those of the bridge are sealed; absent: they lie in files. */
+  readonly secret?: (() => string) | undefined
+}
+
+/**
+ * Connects, takes the database, and builds everything that the bridge keeps in it. Rejects with a StoreError that says
+ * what to do when the server cannot be reached, or another bridge has the database.
+ */
+export async function openPostgresParts(options: PostgresPartsOptions): Promise<StoreParts> {
+  const database = openPostgres(options)
+  try {
+    await database.lead()
+    const store = createPostgresStore(database)
+    const mqttStore = createPostgresMqttStore(database)
+    const webhookQueue = new PostgresWebhookQueue(database)
+    const readings = new ServerReadings(database, options.schema, async () =>
+      Object.fromEntries((await store.auditEnds()).map(({ log, rows }) => [log, rows])),
+    )
+    await Promise.all([mqttStore.load(), webhookQueue.load(), readings.refresh()])
+    return {
+      // It vacuums by itself.
+      store: { ...store, maintain: () => readings.refresh() },
+      mqttStore,
+      webhookQueue,
+      backups: backupsOfServer(),
+      leadership: database,
+      ...(options.secret && { secrets: sealedSecrets(database, options.secret) }),
+      running: database.running,
+      replacesLost: false,
+      freeBytes: () => null,
+      readings: () => ({
+        ...readings.known,
+        walBytes: 0,
+        pendingWrites: database.writer.pending,
+        retained: mqttStore.retainedSums(),
+      }),
+      setMaxBytes: () => {},
+    }
+  } catch (error) {
+    await database.close().catch((closing: unknown) => {
+      options.log.debug({ error: messageOf(closing) }, 'the database was not closed cleanly')
+    })
+    throw error
+  }
+}
+
+/** The server's operator backs it up; the bridge makes no file of it. */
+function backupsOfServer(): KeptBackups {
+  return {
+    lastKnownAt: null,
+    bytes: 0,
+    async create() {
+      throw new Refusal(
+        'conflict',
+        'the database is on a PostgreSQL server, which is backed up there (pg_dump, pgBackRest, or as the service ' +
+          'offers it); `limb-bridge store copy` writes it into a file of SQLite while the bridge is stopped',
+      )
+    },
+    prune: async () => 0,
+    newestAt: async () => null,
+    list: async () => [],
+    stop: async () => {},
+  }
+}

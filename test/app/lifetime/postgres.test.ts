@@ -1,0 +1,128 @@
+import { readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { inspectServer } from '../../../src/store/postgres/inspect.ts'
+import { startApp } from '../../support/app.ts'
+import { lacking, needs } from '../../support/needs.ts'
+import { type PostgresServer, startPostgres } from '../../support/postgres.ts'
+import { asOperator } from '../../support/store.ts'
+
+describe('a bridge on PostgreSQL', () => {
+  needs('postgresql')
+  let postgres: PostgresServer
+  let schemas = 0
+
+  beforeAll(() => {
+    if (lacking('postgresql') === undefined) postgres = startPostgres()
+  }, 180_000)
+  afterAll(() => postgres?.stop())
+
+  const storeIn = (schema = `bridge_${schemas++}`) => ({
+    kind: 'postgres' as const,
+    url: `postgres://limb@localhost/postgres?host=${postgres.server.host}`,
+    schema,
+  })
+  const admin = (text: string) => asOperator(postgres.server.host, text)
+
+  test('pairs limbs, and knows them after a restart', async () => {
+    await using app = await startApp({ store: storeIn() })
+    const limb = await app.limb('cam-1')
+    await limb.publish('limb/node/cam-1/heartbeat', { status: 'ok' })
+    await app.restart()
+    const client = await app.admin()
+    expect(await client.do('admin', 'node/list', {})).toMatchObject({
+      items: [{ nodeId: 'cam-1', status: 'offline' }],
+    })
+    expect(await client.do('admin', 'audit/verify', {})).toMatchObject({ whole: true })
+  })
+
+  test('says of a server that is not there which setting is to be looked at, and does not start', async () => {
+    const store = { ...storeIn(), url: 'postgres://limb@localhost/postgres?host=/nonexistent' }
+    await expect(startApp({ store })).rejects.toThrow(/store\.url cannot be used: .*ENOENT.*store\.url/)
+    const database = { ...storeIn(), url: storeIn().url.replace('/postgres?', '/absent?') }
+    await expect(startApp({ store: database })).rejects.toThrow(/"absent" does not exist.*CREATE DATABASE/)
+  })
+
+  test('a second bridge on the same schema does not start, and the first one goes on', async () => {
+    const store = storeIn()
+    await using first = await startApp({ store })
+    expect(await inspectServer({ server: postgres.server, schema: store.schema })).toMatchObject({
+      version: expect.stringMatching(/^\d+/),
+      tls: null,
+      schema: 2,
+      holder: expect.stringMatching(/^on the machine of the server, session \d+, since 2/),
+      problems: [],
+      // The server of the tests is quick.
+      warnings: [expect.stringMatching(/^fsync is off/)],
+    })
+    await expect(startApp({ store })).rejects.toThrow(/Another bridge has the database: on the machine/)
+    await first.limb('cam-1')
+  })
+
+  test('ends when another bridge has taken the database over', async () => {
+    const store = storeIn()
+    await using app = await startApp({ store })
+    await admin(`UPDATE ${store.schema}.leader SET epoch = epoch + 1`)
+    expect(await app.bridge.lost).toMatch(/another bridge/)
+    const client = await app.admin()
+    await expect(client.do('admin', 'principal/add', { name: 'ada', role: 'viewer' })).rejects.toThrow(
+      /storage_unavailable/,
+    )
+  })
+
+  test('a server that does not answer refuses changes and sign-ins for now, and no password is wrong', async () => {
+    const own = startPostgres()
+    try {
+      const url = `postgres://limb@localhost/postgres?host=${own.server.host}`
+      await using app = await startApp({ store: { ...storeIn(), url } })
+      const limb = await app.limb('cam-1')
+      const client = await app.admin()
+      await client.do('admin', 'principal/add', { name: 'ada', role: 'viewer', password: 'a-long-password' })
+      own.kill()
+      await expect(client.do('admin', 'principal/remove', { name: 'ada' })).rejects.toThrow(
+        /storage_unavailable/,
+      )
+      await expect(app.principal('ada', 'a-long-password')).rejects.toThrow(/Server unavailable/i)
+      // Whoever looks after the bridge gets in, and limbs that are there go on.
+      const second = await app.admin()
+      await limb.publish('limb/node/cam-1/heartbeat', { status: 'ok' })
+      expect(await second.do('admin', 'node/list', {})).toMatchObject({
+        items: [{ nodeId: 'cam-1', status: 'online' }],
+      })
+      own.start()
+      await expect
+        .poll(() => app.principal('ada', 'a-long-password').then(() => 'in', String), { timeout: 20_000 })
+        .toBe('in')
+      await client.do('admin', 'principal/remove', { name: 'ada' })
+    } finally {
+      own.stop()
+    }
+  })
+
+  test('keeps its secrets sealed in the database, so that a machine with another folder has them too', async () => {
+    const store = storeIn()
+    await using first = await startApp({})
+    const secretFile = join(first.folder, 'store-secret')
+    writeFileSync(secretFile, `${'s'.repeat(40)}\n`)
+    const password = await (async () => {
+      await using app = await startApp({ store: { ...store, secretFile } })
+      return readFileSync(app.bridge.adminPassword.file, 'utf8')
+    })()
+    const rows = await admin(`SELECT name, sealed FROM ${store.schema}.secrets ORDER BY name`)
+    expect(rows.map(({ name }) => name)).toEqual(['admin-password', 'invoke-secret'])
+    expect(rows.some(({ sealed }) => String(sealed).includes(password.trim()))).toBe(false)
+    {
+      await using other = await startApp({ store: { ...store, secretFile } })
+      expect(readFileSync(other.bridge.adminPassword.file, 'utf8')).toBe(password)
+      expect(other.bridge.adminPassword).toMatchObject({ inFile: true, firstStart: false })
+    }
+    writeFileSync(secretFile, `${'x'.repeat(40)}\n`)
+    await expect(startApp({ store: { ...store, secretFile } })).rejects.toThrow(/sealed with another one/)
+    writeFileSync(secretFile, 'short')
+    await expect(startApp({ store: { ...store, secretFile } })).rejects.toThrow(/fewer than 32/)
+    rmSync(secretFile)
+    await expect(startApp({ store: { ...store, secretFile } })).rejects.toThrow(
+      /store\.secretFile.*cannot be read/,
+    )
+  })
+})
