@@ -58,7 +58,7 @@ function begin(options: AppOptions, teardown: Teardown): Build {
     teardown,
     topics: topicsOf(config.mqtt.topicRoot),
     metrics: createMetrics({ version, collect: () => collect(build) }),
-    now: { config, phase: 'starting', certificates: null, http: null },
+    now: { config, phase: 'starting', certificates: undefined, http: undefined },
     store: new Late('the store'),
     core: new Late('the core'),
     broker: new Late('the broker'),
@@ -91,7 +91,7 @@ function running(build: Build, parts: Parts): RunningBridge {
     reloadCertificates: async () => await build.now.certificates?.reload(),
     status: () => statusLine(core, broker),
     async probe() {
-      await parts.store.store.read((tx) => tx.principals(null, 1))
+      await parts.store.store.read((tx) => tx.principals(undefined, 1))
       await broker.settled()
     },
     apply: (next) => apply(build, parts, next),

@@ -167,7 +167,7 @@ function welcome(
   { mqtt, tls, http, control, adminPassword, firstStartSecret }: RunningBridge,
   version: string,
 ): void {
-  log.info({ mqtt, ...(tls && { tls }), http, control, version }, 'ready')
+  log.info({ mqtt, ...(tls && { tls }), http: http ?? null, control, version }, 'ready')
   log.info({}, `MQTT on ${hostAndPort(mqtt)}, local administration on ${control}`)
   if (tls) log.info({}, `MQTT over TLS on ${hostAndPort(tls)}`)
   if (http)
@@ -175,7 +175,7 @@ function welcome(
       {},
       `HTTP on ${http.scheme}://${hostAndPort(http)}: /healthz, /readyz, /metrics, the API below /api/v1/, MQTT over WebSocket at /mqtt, and the console at /`,
     )
-  if (http && firstStartSecret !== null) {
+  if (http && firstStartSecret !== undefined) {
     log.info(
       {},
       `first start: within ten minutes, open ${consoleUrl(http)}#/first-start/${firstStartSecret} to choose the password of admin and connect a first device (the link works once)`,

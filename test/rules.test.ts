@@ -235,6 +235,36 @@ describe('the house', () => {
     expect(wrong).toEqual([])
   })
 
+  it('says null in a type only where a stored row, JSON, the configuration or a foreign library does', () => {
+    const type = /[|] null\b/
+    // Each with what says it there.
+    const may = [
+      /^store\//, // rows
+      /^domain\/(?:records|invocations|policy|descriptions|pairing)\.ts$/, // rows
+      /^bridge\/(?:ports|mqtt-store|webhook-ports|audit)\.ts$/, // a row that is not there, and columns
+      /^bridge\/(?:access\/policies|pairing\/answers|invocation\/waits)\.ts$/, // rows
+      /^bridge\/verbs\/(?:bridge|node-description)\.ts$/, // JSON of answers and of arguments
+      /^bridge\/webhooks\/notices\.ts$/, // the configuration
+      /^broker\/persistence\//, // rows, Aedes
+      /^broker\/(?:aedes-(?:events|internals)|connect-handler|guarded-persistence|inbound-path|shared-subscriptions)\.ts$/, // Aedes
+      /^broker\/(?:limits|subscription-limit)\.ts$/, // the configuration
+      /^protocol\/(?:descriptions|presence)\.ts$/, // JSON, rows
+      /^host\/(?:config\/|doctor\/doctor|tls\/certificate-files)/, // the configuration
+      /^http\/(?:hosts|doors|server|limb-client\/client|outbound\/trust|mcp\/routes)\.ts$/, // the configuration
+      /^http\/console\/console\.ts$/, // JSON
+      /^http\/(?:unread-answers|websocket-stream)\.ts$/, // Fastify, Node
+      /^homeassistant\/(?:units|device-classes|home-assistant)\.ts$/, // Home Assistant's word for no unit; JSON
+      /^kernel\/proxy-door\.ts$/, // Node
+      /^client\/browser\//, // Node, as browsers have it
+      /^cli\/(?:command-line|mcp\/stdin-messages|terminal\/sentences)\.ts$/, // Commander, JSON
+      /^adapters\/home-assistant\/templates\.ts$/, // regular expressions
+    ]
+    const said = files.filter((file) => type.test(source(file)))
+    expect(said.filter((file) => !may.some((place) => place.test(file)))).toEqual([])
+    // A place that does not need it any more.
+    expect(may.filter((place) => !said.some((file) => place.test(file)))).toEqual([])
+  })
+
   it('reads a clock in kernel/clock.ts alone', () => {
     const clock = /\bDate\.now\b|\bnew Date\(\s*\)|\bperformance\.now\b|\bprocess\.hrtime\b/
     expect(files.filter((file) => file !== 'kernel/clock.ts' && clock.test(source(file)))).toEqual([])

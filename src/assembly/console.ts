@@ -14,8 +14,8 @@ const FOLDER = join(import.meta.dirname, '../../console/dist')
 
 export interface ConsoleParts {
   readonly options: ConsoleOptions | undefined
-  /** The secret behind the `#` of the link that a first start prints; null: nothing is to be set. */
-  readonly firstStartSecret: string | null
+  /** The secret behind the `#` of the link that a first start prints; undefined: nothing is to be set. */
+  readonly firstStartSecret: string | undefined
 }
 
 /** Returns what the console needs of the bridge; `options` is undefined when it is switched off (`http.console`). */
@@ -25,10 +25,10 @@ export function consoleParts(
   { mqtt, tls, adminPassword }: Pick<RunningBridge, 'mqtt' | 'tls' | 'adminPassword'>,
 ): ConsoleParts {
   const { http } = config
-  if (!http.enabled || !http.console) return { options: undefined, firstStartSecret: null }
+  if (!http.enabled || !http.console) return { options: undefined, firstStartSecret: undefined }
   const { topicRoot } = config.mqtt
   const link = adminPassword.firstStart && given === undefined ? new FirstStartLink(clock) : undefined
-  const facts = () => ({ topicRoot, mqtt, tls: tls && { port: tls.port } })
+  const facts = () => ({ topicRoot, mqtt, tls: tls ? { port: tls.port } : null })
   const setFirstPassword: SetFirstPassword | undefined =
     link &&
     (async (secret, password) => {
@@ -48,7 +48,7 @@ export function consoleParts(
       log.info({}, 'the password of the principal admin was set with the link of the first start')
       return 'set'
     })
-  return { options: { folder: FOLDER, facts, setFirstPassword }, firstStartSecret: link?.secret ?? null }
+  return { options: { folder: FOLDER, facts, setFirstPassword }, firstStartSecret: link?.secret }
 }
 
 /** Returns whether the password of `admin` is still the one that the first start made. */

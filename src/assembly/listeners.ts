@@ -44,10 +44,12 @@ export async function openListeners(
   const { config, inherited = NO_SOCKETS } = options
   const control = await openControl(broker, config, inherited)
   const mqtt = await openMqtt(broker, config, inherited)
-  const tls = certificates && config.tls.enabled ? await openTls(options, broker, certificates) : null
+  const tls = certificates && config.tls.enabled ? await openTls(options, broker, certificates) : undefined
   const ports = apiPorts(core, view, broker, options)
   const page = consoleParts(core, options, { mqtt, tls, adminPassword })
-  const http = config.http.enabled ? await openHttp(build, broker, certificates, ports, page.options) : null
+  const http = config.http.enabled
+    ? await openHttp(build, broker, certificates, ports, page.options)
+    : undefined
   now.http = http
   if (http) teardown.add(() => http.close())
   await closeUnused(build)
@@ -135,13 +137,13 @@ async function openTls(
 async function openHttp(
   build: Build,
   broker: Broker,
-  certificates: Certificates | null,
+  certificates: Certificates | undefined,
   ports: ApiPorts,
   console: ConsoleOptions | undefined,
 ): Promise<HttpServer> {
   const { config, log, clock, inherited = NO_SOCKETS } = build.options
   const { minVersion, requireClientCertificate } = config.tls
-  const secure = config.http.tls ? certificates : null
+  const secure = config.http.tls ? certificates : undefined
   const http = await startHttp({
     ...config.http,
     tls: secure

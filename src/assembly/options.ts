@@ -18,8 +18,10 @@ export interface AppOptions {
 
 export interface RunningBridge {
   readonly mqtt: { readonly host: string; readonly port: number }
-  readonly tls: { readonly host: string; readonly port: number } | null
-  readonly http: { readonly scheme: 'http' | 'https'; readonly host: string; readonly port: number } | null
+  readonly tls: { readonly host: string; readonly port: number } | undefined
+  readonly http:
+    | { readonly scheme: 'http' | 'https'; readonly host: string; readonly port: number }
+    | undefined
   /** Path of the control socket. */
   readonly control: string
   /**
@@ -37,8 +39,8 @@ export interface RunningBridge {
     /** The start has succeeded and was reported: the next one is no first start. */
     welcomed(): void
   }
-  /** The secret behind the `#` of the link that sets the password of `admin`, at a first start; else null. */
-  readonly firstStartSecret: string | null
+  /** The secret behind the `#` of the link that sets the password of `admin`, at a first start; else undefined. */
+  readonly firstStartSecret: string | undefined
   /** Reads the certificate files again. Never rejects: a bad new certificate is told, the old one stays. */
   reloadCertificates(): Promise<void>
   /** One line for people: what there is and how it is. */

@@ -52,10 +52,10 @@ export interface Build {
     /** The configuration that holds: a reload replaces it. */
     config: Config
     phase: Phase
-    /** The certificates; null when nothing listens with TLS. */
-    certificates: Certificates | null
-    /** The HTTP server; null until it listens, and when it is switched off. */
-    http: HttpServer | null
+    /** The certificates; undefined when nothing listens with TLS. */
+    certificates: Certificates | undefined
+    /** The HTTP server; undefined until it listens, and when it is switched off. */
+    http: HttpServer | undefined
   }
   readonly store: Late<StoreParts>
   readonly core: Late<CoreParts>
@@ -82,5 +82,5 @@ export interface BrokerParts {
 }
 
 export interface ListenerParts extends Pick<RunningBridge, 'mqtt' | 'tls' | 'control' | 'firstStartSecret'> {
-  readonly http: HttpServer | null
+  readonly http: HttpServer | undefined
 }

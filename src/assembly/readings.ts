@@ -23,7 +23,7 @@ export function collect(build: Build): Readings {
     walBytes: stored.walBytes,
     diskFreeBytes: build.store.value.freeBytes(),
     ...(certificates && { tls: certificates }),
-    ...(backups.lastKnownAt !== null && { lastBackupAt: backups.lastKnownAt }),
+    ...(backups.lastKnownAt !== undefined && { lastBackupAt: backups.lastKnownAt }),
     backupEverySeconds: backupHours(config) * 3600,
     uplinks: uplinks.map((uplink) => uplink.readings()),
     webhooks: core.webhooks.readings(),

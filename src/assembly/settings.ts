@@ -45,7 +45,7 @@ export function persistenceLimits({ mqtt }: Config, topics: Topics): Persistence
         const { maxRetainedPerNode: max, maxRetainedBytesPerNode: maxBytes } = mqtt
         return { prefix: topics.dataPrefix(address.nodeId), max, maxBytes }
       }
-      return address === undefined ? grantedShare(topic, mqtt) : null
+      return address === undefined ? grantedShare(topic, mqtt) : undefined
     },
   }
 }
@@ -66,9 +66,9 @@ function grantedShare(topic: string, { grants, ...mqtt }: Config['mqtt']): Retai
     }
     const prefix = literalStart(pattern)
     const [max, maxBytes] = [Math.ceil(mqtt.maxRetained / 2), Math.ceil(mqtt.maxRetainedBytes / 2)]
-    return prefix === '' ? null : { prefix, max, maxBytes }
+    return prefix === '' ? undefined : { prefix, max, maxBytes }
   }
-  return null
+  return undefined
 }
 
 /** `a/b/` of `a/b/+/c`, and of `a/b/c`: what all topics of the filter begin with. */

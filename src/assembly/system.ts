@@ -28,8 +28,8 @@ export function systemOf({ options: { log, clock }, now }: Build, backups: KeptB
 }
 
 async function newestBackup(backups: KeptBackups): Promise<CheckResult> {
-  const at = await backups.newestAt().catch(() => null)
-  return at === null
+  const at = await backups.newestAt().catch(() => undefined)
+  return at === undefined
     ? warning('backup', 'there is none: `limb-bridge backup create` makes one')
     : ok('backup', `the newest is of ${iso(at)}`)
 }

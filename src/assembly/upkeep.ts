@@ -12,7 +12,7 @@ export function dataUpkeep(mqttStore: MqttStore, topics: Topics): Pick<Upkeep, '
       // Behind every topic of that limb: 0 is the character after the slash.
       const last = after === '' ? '' : `${topics.nodePrefix}${after}0`
       const [topic] = await mqttStore.retainedTopics(topics.nodePrefix, last, 1)
-      return topic?.slice(topics.nodePrefix.length).split('/')[0] ?? null
+      return topic?.slice(topics.nodePrefix.length).split('/')[0]
     },
   }
 }

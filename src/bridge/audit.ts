@@ -5,7 +5,7 @@ import type { BridgeContext } from './settings.ts'
 /** The parts of an audit row that a use case knows. */
 export interface AuditFields {
   readonly actor: string
-  readonly nodeId?: string | null
+  readonly nodeId?: string | null | undefined
   /** `stored` unless it says otherwise. */
   readonly outcome?: string
   readonly detail?: Record<string, unknown>
@@ -15,7 +15,7 @@ export interface AuditFields {
 export function audit(
   { clock }: Pick<BridgeContext, 'clock'>,
   kind: AuditKind,
-  { actor, nodeId = null, outcome = 'stored', detail = {} }: AuditFields,
+  { actor, nodeId, outcome = 'stored', detail = {} }: AuditFields,
 ): AuditEntry {
-  return { at: clock.wallMs(), actor, kind, nodeId, outcome, detail }
+  return { at: clock.wallMs(), actor, kind, nodeId: nodeId ?? null, outcome, detail }
 }

@@ -204,7 +204,7 @@ export class Core implements Inbound {
     given?: string,
   ): Promise<boolean> {
     const { store, clock } = this.#context
-    const known = await store.read((tx) => tx.principals(null, 1))
+    const known = await store.read((tx) => tx.principals(undefined, 1))
     if (known.items.length > 0) return false
     if (given !== undefined) checkGiven(given)
     const password = given ?? newPassword()

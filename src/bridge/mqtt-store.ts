@@ -91,7 +91,7 @@ export interface RetainedLimits {
   /** The bytes of their topics and payloads. */
   readonly totalBytes: number
   /** The bound: at most `max` of them, of `maxBytes`, below `prefix`, which ends with a slash. */
-  readonly below: { readonly prefix: string; readonly max: number; readonly maxBytes: number } | null
+  readonly below: { readonly prefix: string; readonly max: number; readonly maxBytes: number } | undefined
 }
 
 /** Says what became of a retained message; for every outcome but `stored` nothing is retained on its topic. */

@@ -27,7 +27,7 @@ import type { Address } from '../protocol/topics.ts'
 /** A page of a listing in the order of its key; `next` is the last key when there is more. */
 export interface Page<T> {
   readonly items: readonly T[]
-  readonly next: string | null
+  readonly next: string | undefined
 }
 
 /**
@@ -58,7 +58,7 @@ export interface Tx {
   refusedWidening(nodeId: string, now: number): Promise<RefusedWidening | null>
   putRefusedWidening(refused: RefusedWidening): Promise<void>
   /** Returns what is refused now of all limbs, in order of nodeId; pages like those of `principals`. */
-  refused(now: number, after: string | null, limit: number): Promise<Page<RefusedEntry>>
+  refused(now: number, after: string | undefined, limit: number): Promise<Page<RefusedEntry>>
   /** Lifts every refusal of a limb. How many. */
   forgive(nodeId: string): Promise<number>
 
@@ -66,14 +66,14 @@ export interface Tx {
   putPrincipal(principal: PrincipalRecord): Promise<void>
   /** Removes the principal, its policies, its tokens, its idempotency keys and the answers kept for them. */
   deletePrincipal(name: string): Promise<void>
-  principals(after: string | null, limit: number): Promise<Page<PrincipalRecord>>
+  principals(after: string | undefined, limit: number): Promise<Page<PrincipalRecord>>
   /** Counts no further than `max + 1`. */
   countAdmins(max: number): Promise<number>
 
   token(tokenId: string): Promise<TokenRecord | null>
   tokenByHash(hash: Uint8Array): Promise<TokenRecord | null>
-  /** Returns the tokens of one principal, or of all (null), in the order in which they were made. */
-  tokens(principal: string | null, after: string | null, limit: number): Promise<Page<TokenRecord>>
+  /** Returns the tokens of one principal, or of all (undefined), in the order in which they were made. */
+  tokens(principal: string | undefined, after: string | undefined, limit: number): Promise<Page<TokenRecord>>
   /** Counts no further than `max + 1`. */
   countTokens(principal: string, max: number): Promise<number>
   putToken(token: TokenRecord): Promise<void>
@@ -84,11 +84,16 @@ export interface Tx {
   deletePolicy(principal: string, nodeId: string, capability: string): Promise<boolean>
   /** The entries with exactly this principal and node (`*` is itself) for the capability or `*`: at most two. */
   policiesAt(principal: string, nodeId: string, capability: string): Promise<readonly PolicyRecord[]>
-  policies(filter: PolicyFilter, after: string | null, limit: number): Promise<Page<PolicyRecord>>
+  policies(filter: PolicyFilter, after: string | undefined, limit: number): Promise<Page<PolicyRecord>>
 
   audit(entry: AuditEntry): Promise<void>
   /** Newest or oldest first. A page may be short, even empty, and still have a `next`: its cost is bounded. */
-  auditRows(filter: AuditFilter, order: Order, after: string | null, limit: number): Promise<Page<AuditRow>>
+  auditRows(
+    filter: AuditFilter,
+    order: Order,
+    after: string | undefined,
+    limit: number,
+  ): Promise<Page<AuditRow>>
 
   /** A number higher than every one before, also before the last restart. */
   nextFence(): Promise<number>
@@ -117,7 +122,7 @@ export interface Tx {
   invocations(
     filter: InvocationFilter,
     order: Order,
-    after: string | null,
+    after: string | undefined,
     limit: number,
   ): Promise<Page<InvocationRecord>>
 }
@@ -299,11 +304,11 @@ export interface Store {
    */
   transact<T>(work: (tx: Tx) => Promise<T>): Promise<T>
   /**
-   * Records an invocation that was or is being sent (null: one that never began), and the audit row about it. For those
+   * Records an invocation that was or is being sent (undefined: one that never began), and the audit row about it. For those
    * whom nobody waits for: it shares a commit with others, 5 ms later at most, and reaches the disk within another
    * 200 ms. Rejects like `transact`.
    */
-  recordInvocation(record: InvocationRecord | null, entry: AuditEntry): Promise<void>
+  recordInvocation(record: InvocationRecord | undefined, entry: AuditEntry): Promise<void>
   /** Resolves when everything that was asked for before has been committed, or refused: reads see it then. */
   settled(): Promise<void>
   /** Every node, in order of nodeId. Read once, at the start. */
@@ -354,7 +359,7 @@ export interface Leadership {
 
 /** Says who is at the other end of a session. */
 export type Identity =
-  | { readonly kind: 'candidate'; readonly nodeId: string; readonly key: string | null }
+  | { readonly kind: 'candidate'; readonly nodeId: string; readonly key: string | undefined }
   | { readonly kind: 'limb'; readonly nodeId: string }
   | {
       readonly kind: 'principal'
@@ -502,7 +507,7 @@ export interface Backups {
    */
   prune(keep: number, maxBytes: number): Promise<number>
   /** Resolves to when the newest one there was made, wall time; null: there is none. */
-  newestAt(): Promise<number | null>
+  newestAt(): Promise<number | undefined>
   /** Resolves to those that are there, the newest first. */
   list(): Promise<readonly BackupFile[]>
 }
@@ -564,8 +569,9 @@ export type CounterName =
 export interface Credentials {
   readonly clientId: string
   readonly username: string | undefined
-  /** The password; null: bytes that are no UTF-8 text. */
-  readonly password: string | undefined | null
+  readonly password: string | undefined
+  /** The password is bytes that are no UTF-8 text; `password` is undefined then. */
+  readonly passwordIsBinary?: boolean | undefined
   readonly address: string
   /** Came through the control socket: the file's mode is the protection. */
   readonly local: boolean
@@ -665,8 +671,8 @@ export interface InvocationDelivery {
 export interface HttpInvocation {
   readonly nodeId: string
   readonly endpointUrl: string
-  /** The address that the limb's own session comes from, or came from last; null: not known. */
-  readonly address: string | null
+  /** The address that the limb's own session comes from, or came from last; undefined: not known. */
+  readonly address: string | undefined
   readonly secret: string
   readonly body: Uint8Array
 }
@@ -706,8 +712,8 @@ export interface Upkeep {
    * used for too long. How many.
    */
   sweepSessions(): Promise<number>
-  /** The next limb, in the order of the names, that retained data is kept of; null: no more. */
-  nextWithData(after: string): Promise<string | null>
+  /** The next limb, in the order of the names, that retained data is kept of; undefined: no more. */
+  nextWithData(after: string): Promise<string | undefined>
 }
 
 /** The health of the adapters, as they say themselves; the same readiness that `/readyz` shows. */

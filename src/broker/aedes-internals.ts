@@ -140,7 +140,7 @@ export interface Persistence {
 export interface BrokerPersistence extends Persistence {
   readonly sessions: {
     /** The identity that a stored session belongs to. */
-    ownerOf(clientId: string): string | null
+    ownerOf(clientId: string): string | undefined
     /** `expirySeconds`: how long it outlives its connection; null: as long as the configuration says. */
     put(clientId: string, owner: string, expirySeconds?: number | null): Promise<void>
     /** The connection of a persistent session has ended, which may have changed how long it lasts. */

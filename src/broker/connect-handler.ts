@@ -112,7 +112,7 @@ export class ConnectHandler {
       clientId: packet.clientId,
       // Clients that have a field for it send an empty user name where there is none.
       username: packet.username === '' ? undefined : packet.username,
-      password: textOf(packet.password),
+      ...passwordOf(packet.password),
       address: peer.address,
       local: peer.local,
       certificateName: peer.certificateName,
@@ -172,10 +172,10 @@ export class ConnectHandler {
     }
     // The client is back: its will is not sent, unless its session ends here.
     const { clean } = packet
-    const goesOn = owner !== null && !(session.translator?.connect.cleanStart ?? clean)
+    const goesOn = owner !== undefined && !(session.translator?.connect.cleanStart ?? clean)
     if (!goesOn || this.#stored.isOver(key)) this.#context.wills.sessionEnds(key)
     this.#context.wills.cancel(key)
-    await this.#prepareStored(session, packet, identity, owner !== null)
+    await this.#prepareStored(session, packet, identity, owner !== undefined)
     session.translator?.assign(assigned, session.translator.sessionExpirySeconds)
     session.admit(identity, clientId, key)
     this.#checkWill(session, packet, identity)
@@ -340,12 +340,12 @@ const BUSY = refused(3, 'busy', 'too many sign-ins at once')
 
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
-/** Reads a text. Undefined: there is none. Null: it is not a text. */
-function textOf(bytes: Buffer | undefined): string | undefined | null {
-  if (bytes === undefined || bytes.length === 0) return undefined
+/** Reads the password as text. */
+function passwordOf(bytes: Buffer | undefined): Pick<Credentials, 'password' | 'passwordIsBinary'> {
+  if (bytes === undefined || bytes.length === 0) return { password: undefined }
   try {
-    return utf8.decode(bytes)
+    return { password: utf8.decode(bytes) }
   } catch {
-    return null
+    return { password: undefined, passwordIsBinary: true }
   }
 }

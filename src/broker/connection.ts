@@ -38,7 +38,7 @@ export interface ConnectionContext {
 }
 
 /** The identity before CONNECT was judged: nobody, with no rights. */
-const NOBODY: Identity = { kind: 'candidate', nodeId: '', key: null }
+const NOBODY: Identity = { kind: 'candidate', nodeId: '', key: undefined }
 
 /** A session that repeats itself is written of once in ten seconds, with a count. */
 const RARELY = { quietMs: 10_000, lines: 1, maxKeys: 2, maxLines: 2 } as const

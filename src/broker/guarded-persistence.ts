@@ -93,7 +93,7 @@ export class GuardedPersistence {
     // A bridge's session never gets back what it sent.
     if (nl === true && clientId === packet.clientId) return false
     const owner = this.#store.sessions.ownerOf(clientId)
-    return owner === null || this.#options.rights.mayWait(owner, packet.topic)
+    return owner === undefined || this.#options.rights.mayWait(owner, packet.topic)
   }
 
   #isGranted(session: MqttSession, filter: string): boolean {

@@ -51,7 +51,7 @@ export function createSessions(
       for (const key of keysOf(name, clientId)) {
         const session = live.get(key)
         session?.end('refused', false)
-        const isStored = sessions.ownerOf(key) !== null
+        const isStored = sessions.ownerOf(key) !== undefined
         if (isStored) await sessions.delete(key)
         known ||= isStored || session !== undefined
       }

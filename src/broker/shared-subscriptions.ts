@@ -158,7 +158,7 @@ export class SharedSubscriptions {
   #mayWait(clientId: string, topic: string): boolean {
     const { persistence, rights } = this.#options
     const owner = persistence.sessions.ownerOf(clientId)
-    return owner !== null && !persistence.sessions.isOver(clientId) && rights.mayWait(owner, topic)
+    return owner !== undefined && !persistence.sessions.isOver(clientId) && rights.mayWait(owner, topic)
   }
 
   #passOn(from: SharingSession, { packet, stored, qos }: Outgoing): void {

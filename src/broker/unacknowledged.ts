@@ -27,13 +27,13 @@ export class Unacknowledged {
   }
 
   /** The connection of a session has ended. `owner`: of the session that is stored, if one is. */
-  keep({ client, delivery }: MqttSession, owner: string | null): void {
+  keep({ client, delivery }: MqttSession, owner: string | undefined): void {
     // Aedes may have let go of the client before its socket has closed.
     delivery.close()
     const messages = delivery.outbox.leftBehind
     if (client.id === null) return
     this.#forget(client.id)
-    if (messages.length === 0 || owner === null) return
+    if (messages.length === 0 || owner === undefined) return
     const bytes = sizeOfLeft(messages)
     this.#left.set(client.id, { owner, messages, bytes })
     this.#bytes += bytes

@@ -58,7 +58,7 @@ export type RestoreOutcome =
       readonly ok: true
       readonly file: string
       /** The place of the database that was there before. */
-      readonly replaced: string | null
+      readonly replaced: string | undefined
       readonly version: number
       readonly nodes: number
     }

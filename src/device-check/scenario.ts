@@ -86,7 +86,7 @@ export class Scenario {
     const request = items.find(({ nodeId }) => nodeId === device.nodeId)
     if (request === undefined) return false
     await bridge.request('pairing/approve', { requestId: request.requestId })
-    this.#mode = presenceRule(device.registration?.presence ?? null).mode
+    this.#mode = presenceRule(device.registration?.presence).mode
     progress('it is approved')
     return await watch.until(
       () => device.visits.some(({ approvedAt }) => approvedAt !== undefined),

@@ -40,7 +40,7 @@ export function onlineMs(
 }
 
 /** Rounded to a thousandth, and never up to a whole 100 that was not reached. */
-export function percentOf(part: number, whole: number): number | null {
-  if (whole <= 0) return null
+export function percentOf(part: number, whole: number): number | undefined {
+  if (whole <= 0) return undefined
   return Math.floor((part / whole) * 100_000) / 1000
 }

@@ -31,7 +31,7 @@ export interface Lease extends Deadlined {
    */
   deadline: number
   /** Rises with every lease; the store gives it, in the transaction that records the lease. */
-  fence: number | null
+  fence: number | undefined
   /** Invocations that run under it; the thing is free when it has ended and they have. */
   uses: number
   /** The time at which the last of those ends at the latest, monotonic. */
@@ -130,14 +130,14 @@ export class LeaseBook {
   }
 
   /**
-   * Takes the thing if it is free; waits for it until `waitUntil` (null: not at all) if it is not. The holder of
+   * Takes the thing if it is free; waits for it until `waitUntil` (undefined: not at all) if it is not. The holder of
    * a lease that takes it again keeps it, with a later end: an answer that was lost is asked for once more. Call
    * `expire(now)` before.
    */
   take(
     wish: LeaseWish,
     now: MonotonicMs,
-    waitUntil: MonotonicMs | null,
+    waitUntil: MonotonicMs | undefined,
     alive: () => boolean = () => true,
   ): Taken {
     const slot = this.#slot(wish.nodeId, wish.capability)
@@ -151,7 +151,7 @@ export class LeaseBook {
       this.#extend(slot.lease, now + wish.ttlMs)
       return { kind: 'renewed', lease: slot.lease }
     }
-    if (slot && (waitUntil === null || waitUntil <= now)) return { kind: 'held', lease: slot.lease }
+    if (slot && (waitUntil === undefined || waitUntil <= now)) return { kind: 'held', lease: slot.lease }
     if ((this.#byPrincipal.get(wish.principal)?.size ?? 0) >= this.#limits.maxPerPrincipal) {
       return { kind: 'too_many' }
     }
@@ -300,7 +300,7 @@ export class LeaseBook {
       wish,
       deadline: now + wish.ttlMs,
       scheduledAt: NEVER,
-      fence: null,
+      fence: undefined,
       uses: 0,
       usedUntil: 0,
     }

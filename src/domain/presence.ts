@@ -16,7 +16,7 @@ export interface Presence extends Deadlined {
   /** The time at which `status` began. */
   since: SteadyMs
   /** Receipt time of the last heartbeat; null: never. */
-  lastHeartbeatAt: SteadyMs | null
+  lastHeartbeatAt: SteadyMs | undefined
   /** A heartbeat came since its `state` was published. */
   heardSinceState: boolean
   /** The one live session of the limb, or undefined. */
@@ -42,7 +42,7 @@ export function newPresence(
   now: SteadyMs,
   timeoutMs: number,
   rule: PresenceRule,
-  lastHeartbeatAt: SteadyMs | null,
+  lastHeartbeatAt: SteadyMs | undefined,
 ): Presence {
   return {
     status: 'offline',
@@ -82,7 +82,7 @@ function setStatus(
 export function sessionOpened(presence: Presence, session: object, now: SteadyMs): PresenceChange {
   presence.session = session
   const { mode, topic } = presence.rule
-  return mode === 'connection' && topic === null ? isThere(presence, now, NEVER) : 'none'
+  return mode === 'connection' && topic === undefined ? isThere(presence, now, NEVER) : 'none'
 }
 
 /** The limb has published something: a sign of life for those that show themselves by activity. */
@@ -117,7 +117,7 @@ function isThere(presence: Presence, now: SteadyMs, deadline: number): PresenceC
 /** Lets a sleepy limb whose time is not up sleep on after a restart. */
 export function sleepsOn(presence: Presence, now: SteadyMs, monotonicNow: MonotonicMs): void {
   const { lastHeartbeatAt, timeoutMs, rule } = presence
-  if (rule.mode !== 'sleepy' || lastHeartbeatAt === null) return
+  if (rule.mode !== 'sleepy' || lastHeartbeatAt === undefined) return
   const left = Math.min(timeoutMs, lastHeartbeatAt + timeoutMs - now)
   if (left <= 0) return
   presence.status = 'asleep'

@@ -4,10 +4,10 @@ import type { PairingRequestRecord } from './records.ts'
 /** The pairing window: while it is open, new and conflict-free requests are approved by themselves. */
 export interface PairingWindow {
   readonly closesAt: MonotonicMs
-  /** Approvals left; null: as many as come. */
-  readonly left: number | null
-  /** The only node that it is for; null: it is for any. */
-  readonly nodeId: string | null
+  /** Approvals left; undefined: as many as come. */
+  readonly left: number | undefined
+  /** The only node that it is for; undefined: it is for any. */
+  readonly nodeId: string | undefined
   readonly openedBy: string
 }
 
@@ -21,8 +21,8 @@ export function windowAdmits(
   return (
     window !== undefined &&
     now < window.closesAt &&
-    (window.left === null || window.left > 0) &&
-    (window.nodeId === null || window.nodeId === request.nodeId) &&
+    (window.left === undefined || window.left > 0) &&
+    (window.nodeId === undefined || window.nodeId === request.nodeId) &&
     request.kind === 'new' &&
     !conflict
   )
@@ -30,6 +30,6 @@ export function windowAdmits(
 
 /** The window after one approval; undefined when that was the last. */
 export function windowAfterApproval(window: PairingWindow): PairingWindow | undefined {
-  if (window.left === null) return window
+  if (window.left === undefined) return window
   return window.left > 1 ? { ...window, left: window.left - 1 } : undefined
 }

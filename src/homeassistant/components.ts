@@ -31,8 +31,8 @@ export interface Thing {
   readonly nodeId: string
   /** The topic below which its properties are published: `limb/node/<id>/`. */
   readonly topicPrefix: string
-  /** The topic on which an invocation is asked for; null: none, so that there is nothing to press. */
-  readonly requestTopic: string | null
+  /** The topic on which an invocation is asked for; undefined: none, so that there is nothing to press. */
+  readonly requestTopic: string | undefined
   readonly properties: readonly PropertyDescription[]
   /** The commands that need no lease, by their names. */
   readonly commands: ReadonlyMap<string, ApprovedCommand>
@@ -53,7 +53,7 @@ export interface Settable {
 
 /** Returns how a property is set; undefined where it is only read. */
 export function settable(thing: Thing, property: PropertyDescription): Settable | undefined {
-  if (property.set === undefined || property.readOnly === true || thing.requestTopic === null)
+  if (property.set === undefined || property.readOnly === true || thing.requestTopic === undefined)
     return undefined
   const { param } = property.set
   const command = thing.commands.get(property.set.command)

@@ -41,7 +41,7 @@ type Maker = (thing: Thing, property: PropertyDescription) => Compound | undefin
 /** Returns the entity that a property stands for; undefined where it is an ordinary value. */
 export function compoundOf(thing: Thing, property: PropertyDescription): Compound | undefined {
   const maker = makerOf(property.deviceClass)
-  return thing.requestTopic === null ? undefined : maker?.(thing, property)
+  return thing.requestTopic === undefined ? undefined : maker?.(thing, property)
 }
 
 function makerOf(deviceClass: string | undefined): Maker | undefined {

@@ -100,7 +100,7 @@ export class HomeAssistant {
   open(broker: DiscoveryBroker): OpenDiscovery {
     const { settings, version, presence } = this.#options
     const ids = new DeviceIds(settings.prefix, broker.topics)
-    const principal = broker.commands ? settings.principal : null
+    const principal = broker.commands ? settings.principal : undefined
     const { pairingSeconds } = settings
     const place: Place = { topics: broker.topics, ids, principal, pairingSeconds, version, presence }
     const opened: Opened = { broker, place, published: new Map(), resending: false }

@@ -21,8 +21,8 @@ import { commandComponent, propertyComponent } from './values.ts'
 export interface Place {
   readonly topics: Topics
   readonly ids: DeviceIds
-  /** The principal whose requests are taken there; null: nobody's are, so that there is nothing to press. */
-  readonly principal: string | null
+  /** The principal whose requests are taken there; undefined: nobody's are, so that there is nothing to press. */
+  readonly principal: string | undefined
   readonly pairingSeconds: number
   readonly version: string
   readonly presence: {
@@ -107,7 +107,7 @@ function thingOf({ topics, ids, principal }: Place, record: NodeRecord): Thing {
     id: ids.limb(nodeId),
     nodeId,
     topicPrefix: topics.dataPrefix(nodeId).slice(0, -'data/'.length),
-    requestTopic: principal === null ? null : topics.request(principal, 'invoke'),
+    requestTopic: principal === undefined ? undefined : topics.request(principal, 'invoke'),
     properties,
     commands: new Map(commandsWithoutLease(record).map((command) => [command.name, command])),
     awake: sleeps(record) ? awakeAvailability(topics, nodeId) : {},
@@ -292,7 +292,7 @@ export function bridgeDiscovery(place: Place): Discovery {
 
 function pairingSwitch(place: Place, availability: readonly object[]): Record<string, Component> {
   const { topics, ids, principal, pairingSeconds } = place
-  if (principal === null) return {}
+  if (principal === undefined) return {}
   return {
     pairing_window: {
       platform: 'switch',

@@ -236,7 +236,7 @@ function template(thing: Thing, command: ApprovedCommand, param: string, value: 
 
 /** Returns the entity of a command by itself; undefined where it needs more than one value. */
 export function commandComponent(thing: Thing, command: ApprovedCommand): Component | undefined {
-  if (thing.requestTopic === null) return undefined
+  if (thing.requestTopic === undefined) return undefined
   const common = {
     name: nameOf(command),
     unique_id: `${thing.id}_command_${command.name}`,

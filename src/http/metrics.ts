@@ -33,8 +33,8 @@ export interface Readings extends ControlReadings {
   readonly webhooks?: readonly WebhookReading[]
   readonly databaseBytes?: number
   readonly walBytes?: number
-  /** The free bytes; null: the database is in memory. */
-  readonly diskFreeBytes?: number | null
+  /** The free bytes; undefined: the database is in memory. */
+  readonly diskFreeBytes?: number | undefined
   /** Wall time in milliseconds; absent: there is none. */
   readonly lastBackupAt?: number
   /** The seconds between two backups; 0: only when somebody asks. */

@@ -7,8 +7,8 @@ export type Phase = 'starting' | 'running' | 'stopping'
 export interface Vitals {
   readonly phase: Phase
   readonly database: { readonly ok: true } | { readonly ok: false; readonly reason: string }
-  /** The free bytes; null: the database is in memory. */
-  readonly diskFreeBytes: number | null
+  /** The free bytes; undefined: the database is in memory. */
+  readonly diskFreeBytes: number | undefined
   readonly connections: number
   readonly maxConnections: number
 }
@@ -28,7 +28,7 @@ export function readinessOf(vitals: Vitals): Readiness {
     reasons.push(`broker: all ${maxConnections} connections (mqtt.maxConnections) are taken`)
   }
   if (!database.ok) reasons.push(`database: ${database.reason}`)
-  if (diskFreeBytes !== null && diskFreeBytes < DISK_MIN_BYTES) {
+  if (diskFreeBytes !== undefined && diskFreeBytes < DISK_MIN_BYTES) {
     reasons.push(`disk: ${Math.floor(diskFreeBytes / 1024)} KiB are left for the database; make room`)
   }
   return { ready: reasons.length === 0, reasons }

@@ -42,19 +42,19 @@ export function presenceModeOf(wish: PresenceWish | null | undefined): PresenceM
 /** Is how presence is kept, with every default filled in. */
 export interface PresenceRule {
   readonly mode: PresenceMode
-  /** The topic below `limb/node/<id>/`; null: the connection itself says it. */
-  readonly topic: string | null
+  /** The topic below `limb/node/<id>/`; undefined: the connection itself says it. */
+  readonly topic: string | undefined
   readonly online: string
   readonly offline: string
 }
 
-/** Fills in the defaults; null is a limb that asked for nothing. */
-export function presenceRule(wish: PresenceWish | null): PresenceRule {
+/** Fills in the defaults; undefined is a limb that asked for nothing. */
+export function presenceRule(wish: PresenceWish | undefined): PresenceRule {
   const { mode, topic, online, offline } =
-    wish === null || typeof wish === 'string' ? { mode: wish ?? 'heartbeat' } : wish
+    wish === undefined || typeof wish === 'string' ? { mode: wish ?? 'heartbeat' } : wish
   return {
     mode,
-    topic: topic ?? null,
+    topic,
     online: online ?? 'online',
     offline: offline ?? 'offline',
   } as PresenceRule

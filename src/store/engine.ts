@@ -25,8 +25,8 @@ export interface StoreReadings {
 
 /** Copies that are kept beside the database, and what metrics show of them. */
 export interface KeptBackups extends Backups {
-  /** The time of the newest backup that was there at the start, or was made since; null: there is none. */
-  readonly lastKnownAt: number | null
+  /** The time of the newest backup that was there at the start, or was made since; undefined: there is none. */
+  readonly lastKnownAt: number | undefined
   /** The bytes of all backups, as of the start or of the last time that old ones were removed. */
   readonly bytes: number
   /** Ends one that is under way, and lets no other one begin; nothing is left of it. */
@@ -56,8 +56,8 @@ export interface StoreParts {
   readonly running: RunningClock
   /** The database was made just now, beside what an earlier one left. */
   readonly replacesLost: boolean
-  /** Returns the free bytes of the disk below it, for a user who is not root; null: it is on no disk of this machine. */
-  freeBytes(): number | null
+  /** Returns the free bytes of the disk below it, for a user who is not root; undefined: it is on no disk of this machine. */
+  freeBytes(): number | undefined
   readings(): StoreReadings
   /** Takes over another `store.maxBytes`. */
   setMaxBytes(maxBytes: number): void

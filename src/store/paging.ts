@@ -4,10 +4,10 @@ import type { SqlRow } from './rows.ts'
 
 /** A page from up to `limit + 1` rows: the one too many only says that there is more. */
 export function pageOf<T>(rows: readonly T[], limit: number, key: (item: T) => string): Page<T> {
-  if (rows.length <= limit) return { items: rows, next: null }
+  if (rows.length <= limit) return { items: rows, next: undefined }
   const items = rows.slice(0, limit)
   const last = items.at(-1)
-  return { items, next: last === undefined ? null : key(last) }
+  return { items, next: last === undefined ? undefined : key(last) }
 }
 
 /** Rows that one page looks at: some 5 ms of event loop, however rare what is looked for is. */
@@ -17,8 +17,8 @@ export const PAGE_BYTES = 524_288
 
 export interface WindowPage {
   readonly rows: readonly SqlRow[]
-  /** The number up to which it looked; null: there is nothing more. */
-  readonly next: string | null
+  /** The number up to which it looked; undefined: there is nothing more. */
+  readonly next: string | undefined
 }
 
 /** Counts the first rows that have so many bytes of text; at least one. */

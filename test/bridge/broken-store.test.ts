@@ -472,7 +472,7 @@ describe('whoever was let in, and whose session opens later', () => {
 test('a candidate is told the key that was made for it by the first registration that is stored', async () => {
   const { core, broken, held } = await start()
   const told: { status: string; apiKey?: string }[] = []
-  const identity: Identity = { kind: 'candidate', nodeId: 'cam', key: null }
+  const identity: Identity = { kind: 'candidate', nodeId: 'cam', key: undefined }
   const send = (_topic: string, payload: Uint8Array) =>
     told.push(JSON.parse(Buffer.from(payload).toString())) > 0
   const candidate = { ...sessionOf({ admitted: true, identity }, 'cam'), send }

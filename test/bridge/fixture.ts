@@ -74,11 +74,11 @@ export async function start(wrap = (database: Database): Database => database) {
       list: () => [],
       forgetOne: async () => false,
     },
-    backups: { create: full, prune: async () => 0, newestAt: async () => null, list: async () => [] },
+    backups: { create: full, prune: async () => 0, newestAt: async () => undefined, list: async () => [] },
     system: { checks: async () => [], logLines: () => [] },
     upkeep: {
       sweepSessions: async () => 0,
-      nextWithData: async () => null,
+      nextWithData: async () => undefined,
     },
     health: () => ({ ready: true, reasons: [], warnings: [], uplinks: [] }),
   }

@@ -78,7 +78,7 @@ test('of a password that is not UTF-8 the core is told that there is no text', a
   const client = await dial({ port })
   client.send(bytes)
   await client.connack()
-  expect(core.admitted[0]?.password).toBeNull()
+  expect(core.admitted[0]).toMatchObject({ password: undefined, passwordIsBinary: true })
 })
 
 test('a core that does not decide in time, or fails, keeps nobody waiting', async () => {

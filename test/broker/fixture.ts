@@ -61,7 +61,7 @@ export class ScriptedCore implements Inbound {
     const role = name.replace(/\d+$/, '') as Role
     if (ROLES.includes(role)) return yes({ kind: 'principal', name, role, local: false })
     if (name.startsWith('cam') && credentials.password === 'key') return yes({ kind: 'limb', nodeId: name })
-    return yes({ kind: 'candidate', nodeId: name, key: credentials.password ?? null })
+    return yes({ kind: 'candidate', nodeId: name, key: credentials.password })
   }
 
   refused(refusal: RefusedConnect): void {

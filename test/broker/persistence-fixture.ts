@@ -32,7 +32,7 @@ export const LIMITS: PersistenceOptions['limits'] = {
   maxRetained: 10_000,
   maxRetainedBytes: 1e9,
   maxQueuedBytes: 1e9,
-  retainedBelow: () => null,
+  retainedBelow: () => undefined,
 }
 
 export function open(file = ':memory:'): Database {

@@ -99,7 +99,7 @@ describe('retained messages', () => {
         ...LIMITS,
         maxRetained: 3,
         retainedBelow: (topic) =>
-          topic.startsWith('n/a/') ? { prefix: 'n/a/', max: 1, maxBytes: 1e9 } : null,
+          topic.startsWith('n/a/') ? { prefix: 'n/a/', max: 1, maxBytes: 1e9 } : undefined,
       },
       onDropped: (kind) => dropped.push(kind),
     })
@@ -332,14 +332,14 @@ describe('stored sessions', () => {
   test('belong to an identity, and go with it', async () => {
     const { persistence, store } = await make()
     const { sessions } = persistence
-    expect(sessions.ownerOf('c')).toBeNull()
+    expect(sessions.ownerOf('c')).toBeUndefined()
     await sessions.put('c', 'ada')
     await sessions.put('d', 'bob')
     for (const clientId of ['c', 'd']) {
       await persistence.addSubscriptions({ id: clientId }, [{ topic: 't', qos: 1 }])
     }
     await sessions.forget('ada')
-    expect([sessions.ownerOf('c'), sessions.ownerOf('d')]).toEqual([null, 'bob'])
+    expect([sessions.ownerOf('c'), sessions.ownerOf('d')]).toEqual([undefined, 'bob'])
     expect(await persistence.subscriptionsByTopic('t')).toMatchObject([{ clientId: 'd' }])
     expect(await store.loadSessions()).toMatchObject([{ clientId: 'd', owner: 'bob' }])
   })

@@ -11,7 +11,7 @@ const grants: Grant[] = [
 ]
 const rights = new Rights(topicsOf('limb'), grants)
 
-const candidate: Identity = { kind: 'candidate', nodeId: 'cam', key: null }
+const candidate: Identity = { kind: 'candidate', nodeId: 'cam', key: undefined }
 const limb: Identity = { kind: 'limb', nodeId: 'cam' }
 const principal = (name: string, role: 'viewer' | 'agent' | 'operator' | 'admin'): Identity => ({
   kind: 'principal',

@@ -121,7 +121,7 @@ export function mqttStoreContract(name: string, make: () => MqttStore): void {
 
     test('retained messages whose time is up are deleted, page by page', async () => {
       const store = make()
-      const limits = { total: 99, totalBytes: 1e9, below: null }
+      const limits = { total: 99, totalBytes: 1e9, below: undefined }
       for (const [topic, extra] of [
         ['a', '{"expiresAt":100}'],
         ['b', null],
@@ -148,7 +148,7 @@ export function mqttStoreContract(name: string, make: () => MqttStore): void {
       ])
       expect(await put('n/a/data/2', 'y')).toBe('stored')
       expect((await store.retained('n/a/data/2'))?.payload).toEqual(Buffer.from('y'))
-      const elsewhere = { total: 4, totalBytes: 1e9, below: null }
+      const elsewhere = { total: 4, totalBytes: 1e9, below: undefined }
       for (const [topic, outcome] of [
         ['b', 'stored'],
         ['c', 'stored'],
@@ -165,8 +165,9 @@ export function mqttStoreContract(name: string, make: () => MqttStore): void {
     test('retained bytes have a limit in all and one below a prefix; what is not kept leaves nothing older behind', async () => {
       const store = make()
       const limits = { total: 100, totalBytes: 300, below: { prefix: 'n/a/data/', max: 100, maxBytes: 200 } }
-      const put = (topic: string, bytes: number, below: typeof limits.below | null = limits.below) =>
-        store.putRetained(stored(topic, { payload: Buffer.alloc(bytes) }), { ...limits, below }, 'now')
+      const nobodys = { ...limits, below: undefined }
+      const put = (topic: string, bytes: number, within: typeof limits | typeof nobodys = limits) =>
+        store.putRetained(stored(topic, { payload: Buffer.alloc(bytes) }), within, 'now')
       expect(await put('n/a/data/1', 90)).toBe('stored')
       expect(await put('n/a/data/2', 91)).toBe('too_many_bytes_below')
       expect(await put('n/a/data/2', 80)).toBe('stored')
@@ -174,13 +175,13 @@ export function mqttStoreContract(name: string, make: () => MqttStore): void {
       expect(await put('n/a/data/1', 101)).toBe('too_many_bytes_below')
       expect(await store.retained('n/a/data/1')).toBeNull()
       expect(await put('n/a/data/1', 90)).toBe('stored')
-      expect(await put('o', 110, null)).toBe('too_many_bytes')
-      expect(await put('o', 100, null)).toBe('stored')
+      expect(await put('o', 110, nobodys)).toBe('too_many_bytes')
+      expect(await put('o', 100, nobodys)).toBe('stored')
       await store.deleteRetained('o', 'now')
-      expect(await put('p', 105, null)).toBe('stored')
+      expect(await put('p', 105, nobodys)).toBe('stored')
       await store.deleteRetainedBelow('n/a/data/')
       expect(await put('n/a/data/3', 180)).toBe('stored')
-      expect(await put('q', 10, null)).toBe('too_many_bytes')
+      expect(await put('q', 10, nobodys)).toBe('too_many_bytes')
     })
 
     test('pages of retained topics together are exactly those below the prefix, at any page size', async () => {
@@ -195,7 +196,7 @@ export function mqttStoreContract(name: string, make: () => MqttStore): void {
             const store = make()
             const some = topics.filter((each) => each !== '')
             for (const each of some)
-              void store.putRetained(stored(each), { total: 999, totalBytes: 1e9, below: null }, 'soon')
+              void store.putRetained(stored(each), { total: 999, totalBytes: 1e9, below: undefined }, 'soon')
             const found: string[] = []
             for (let after = ''; ; ) {
               const page = await store.retainedTopics(prefix, after, limit)

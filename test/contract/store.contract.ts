@@ -76,7 +76,7 @@ export function storeContract(name: string, make: StoreMaker): void {
         expect(await tx.nodeKeys('cam-1')).toBeNull()
         expect(await tx.requestsOfNode('cam-1')).toEqual([])
         expect(await tx.refusedWidening('cam-1', 0)).toBeNull()
-        expect((await tx.policies({}, null, 10)).items).toHaveLength(1)
+        expect((await tx.policies({}, undefined, 10)).items).toHaveLength(1)
         expect(await tx.refusedKeys('cam-1', 0)).toHaveLength(1)
       })
       await store.transact((tx) => tx.putNode(nodeOf('cam-1')))
@@ -176,17 +176,17 @@ export function storeContract(name: string, make: StoreMaker): void {
         }
       })
       await store.transact(async (tx) => {
-        const first = await tx.principals(null, 2)
+        const first = await tx.principals(undefined, 2)
         expect(first.items.map((each) => each.name)).toEqual(['ada', 'bob'])
         const second = await tx.principals(first.next, 2)
         expect(second.items.map((each) => each.name)).toEqual(['eve'])
-        expect(second.next).toBeNull()
+        expect(second.next).toBeUndefined()
         expect(await tx.countAdmins(1)).toBe(1)
         await tx.deletePrincipal('ada')
         expect(await tx.countAdmins(1)).toBe(0)
         expect(await tx.principal('ada')).toBeNull()
-        expect((await tx.policies({ principal: 'ada' }, null, 10)).items).toEqual([])
-        expect((await tx.policies({}, null, 10)).items).toHaveLength(2)
+        expect((await tx.policies({ principal: 'ada' }, undefined, 10)).items).toEqual([])
+        expect((await tx.policies({}, undefined, 10)).items).toHaveLength(2)
       })
     })
 
@@ -371,7 +371,7 @@ export function storeContract(name: string, make: StoreMaker): void {
           const call = await tx.invocationByKey('ann', text)
           expect(call).toMatchObject({ invocationId: `iv_${i}`, reason: text, fingerprint: text })
           expect(await tx.answer(`iv_${i}`)).toBe(text)
-          const { items } = await tx.auditRows({ actor: text }, 'oldest', null, 10)
+          const { items } = await tx.auditRows({ actor: text }, 'oldest', undefined, 10)
           expect(items).toMatchObject([{ nodeId: text, outcome: text, detail: { [text]: text } }])
         }
       })
@@ -597,13 +597,13 @@ export function policyOf(principal: string, nodeId: string, capability: string):
 export const PHC = `$scrypt$ln=15,r=8,p=1$${'A'.repeat(22)}$${'B'.repeat(43)}`
 
 async function allPages<T>(
-  page: (after: string | null) => Promise<{ items: readonly T[]; next: string | null }>,
+  page: (after: string | undefined) => Promise<{ items: readonly T[]; next: string | undefined }>,
 ) {
   const all: T[] = []
-  for (let after: string | null = null; ; ) {
-    const { items, next }: { items: readonly T[]; next: string | null } = await page(after)
+  for (let after: string | undefined; ; ) {
+    const { items, next }: { items: readonly T[]; next: string | undefined } = await page(after)
     all.push(...items)
-    if (next === null) return all
+    if (next === undefined) return all
     after = next
   }
 }

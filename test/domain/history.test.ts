@@ -40,5 +40,5 @@ test('is never negative and never more than the window, whatever a wall clock di
 test('a percentage reaches 100 only when nothing is missing', () => {
   expect(percentOf(999_999_999, 1_000_000_000)).toBe(99.999)
   expect(percentOf(5, 5)).toBe(100)
-  expect(percentOf(0, 0)).toBeNull()
+  expect(percentOf(0, 0)).toBeUndefined()
 })

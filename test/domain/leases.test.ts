@@ -158,7 +158,7 @@ describe('the book of leases', () => {
                 single: each.single,
                 ttlMs: each.ttlMs,
               })
-              const waitUntil = each.waitMs === 0 ? null : at(now + each.waitMs)
+              const waitUntil = each.waitMs === 0 ? undefined : at(now + each.waitMs)
               const taken = book.take(wish, at(now), waitUntil, () => each.stays)
               if (taken.kind === 'granted') onlooker.granted(taken.lease)
               if (taken.kind === 'granted') all.push(taken.lease)
@@ -177,16 +177,20 @@ describe('the book of leases', () => {
 
   it('lets no name pose as two: (a, b.c) and (a.b, c) are different things', () => {
     const book = new LeaseBook(limits)
-    expect(book.take(wishOf('ann', { nodeId: 'a', capability: 'b.c' }), at(0), null).kind).toBe('granted')
-    expect(book.take(wishOf('bob', { nodeId: 'a.b', capability: 'c' }), at(0), null).kind).toBe('granted')
+    expect(book.take(wishOf('ann', { nodeId: 'a', capability: 'b.c' }), at(0), undefined).kind).toBe(
+      'granted',
+    )
+    expect(book.take(wishOf('bob', { nodeId: 'a.b', capability: 'c' }), at(0), undefined).kind).toBe(
+      'granted',
+    )
     expect(
-      book.take(wishOf('bob', { nodeId: '__proto__', capability: 'constructor' }), at(0), null).kind,
+      book.take(wishOf('bob', { nodeId: '__proto__', capability: 'constructor' }), at(0), undefined).kind,
     ).toBe('granted')
   })
 
   it("runs a principal's waiting invocations under the lease that it gets meanwhile", () => {
     const book = new LeaseBook(limits)
-    const first = book.take(wishOf('bob'), at(0), null)
+    const first = book.take(wishOf('bob'), at(0), undefined)
     book.take(wishOf('ann'), at(0), at(50))
     book.take(wishOf('ann', { single: true }), at(0), at(50))
     book.take(wishOf('cid', { single: true }), at(0), at(50))
@@ -198,7 +202,7 @@ describe('the book of leases', () => {
   it('gives to a principal that asked twice one lease, with the later end, and passes over those who have gone', () => {
     const book = new LeaseBook(limits)
     const gone = () => false
-    const first = book.take(wishOf('bob'), at(0), null)
+    const first = book.take(wishOf('bob'), at(0), undefined)
     book.take(wishOf('ann'), at(0), at(50), gone)
     book.take(wishOf('ann', { ttlMs: 10 }), at(0), at(50))
     book.take(wishOf('ann', { single: true }), at(0), at(50), gone)
@@ -212,9 +216,9 @@ describe('the book of leases', () => {
 
   it('is bounded for a principal and for a thing', () => {
     const book = new LeaseBook({ maxPerPrincipal: 2, maxQueued: 1 })
-    book.take(wishOf('ann', { nodeId: 'a' }), at(0), null)
-    book.take(wishOf('ann', { nodeId: 'b' }), at(0), null)
-    expect(book.take(wishOf('ann', { nodeId: 'c' }), at(0), null).kind).toBe('too_many')
+    book.take(wishOf('ann', { nodeId: 'a' }), at(0), undefined)
+    book.take(wishOf('ann', { nodeId: 'b' }), at(0), undefined)
+    expect(book.take(wishOf('ann', { nodeId: 'c' }), at(0), undefined).kind).toBe('too_many')
     expect(book.take(wishOf('bob', { nodeId: 'a' }), at(0), at(9)).kind).toBe('queued')
     expect(book.take(wishOf('cid', { nodeId: 'a' }), at(0), at(9)).kind).toBe('queue_full')
   })
@@ -222,7 +226,7 @@ describe('the book of leases', () => {
   it('keeps no trace of a hundred thousand leases that ended early', () => {
     const book = new LeaseBook(limits)
     for (let i = 0; i < 100_000; i++) {
-      const taken = book.take(wishOf('ann', { single: true, ttlMs: 3_600_000 }), at(i), null)
+      const taken = book.take(wishOf('ann', { single: true, ttlMs: 3_600_000 }), at(i), undefined)
       if (taken.kind === 'granted') book.end(taken.lease, 'released', at(i))
     }
     expect(book.size).toBe(0)

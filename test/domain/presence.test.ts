@@ -17,10 +17,10 @@ const at = (ms: number) => ms as SteadyMs
 const mono = (ms: number) => ms as MonotonicMs
 const GRACE = 5000
 const TIMEOUT = 45_000
-const RULE = presenceRule(null)
+const RULE = presenceRule(undefined)
 
 function limbWith(session: object): Presence {
-  const presence = newPresence('bridge_restart', at(0), TIMEOUT, RULE, null)
+  const presence = newPresence('bridge_restart', at(0), TIMEOUT, RULE, undefined)
   sessionOpened(presence, session, at(0))
   return presence
 }

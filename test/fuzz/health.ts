@@ -64,7 +64,7 @@ export class Health {
     const answer = once(child, 'message')
     child.send('report')
     const [{ heldBytes }] = (await inTime('a report', answer)) as [{ heldBytes: number }]
-    if (http === null) throw new Error('the bridge has no metrics')
+    if (http === undefined) throw new Error('the bridge has no metrics')
     const metrics = await (
       await fetch(`http://${http.host}:${http.port}/metrics`, { headers: { connection: 'close' } })
     ).text()

@@ -74,7 +74,7 @@ describe('sixty described devices in Home Assistant', () => {
     const messages = ZOO.flatMap((each, i) => {
       const more = { nodeId: `cam${i}`, presence: i % 3 === 0 ? ('sleepy' as const) : null }
       const at = (root: string) => `homeassistant/device/${root}_cam${i}/config`
-      const silent = { ...place, ids: new DeviceIds('homeassistant', topicsOf('up')), principal: null }
+      const silent = { ...place, ids: new DeviceIds('homeassistant', topicsOf('up')), principal: undefined }
       return [
         [at('limb'), limbDiscovery(place, recordOf(each, more), ['a_celsius', 'b_watts_total', 'c'], 45)],
         [at('up'), limbDiscovery(silent, recordOf(each, more), ['a_kwh'], 45)],
@@ -90,7 +90,7 @@ describe('sixty described devices in Home Assistant', () => {
 
   it('have nothing to press where no requests are taken', () => {
     for (const each of ZOO) {
-      const message = limbDiscovery({ ...place, principal: null }, recordOf(each), [])
+      const message = limbDiscovery({ ...place, principal: undefined }, recordOf(each), [])
       for (const component of Object.values(message.components))
         expect(component.command_topic).toBeUndefined()
     }

@@ -60,7 +60,7 @@ describe('the link of a first start', () => {
     // As the program does once the welcome is written.
     adminPassword.welcomed()
     await app.restart()
-    expect(app.bridge.firstStartSecret).toBeNull()
+    expect(app.bridge.firstStartSecret).toBeUndefined()
     expect(await post(app, { secret, password: 'a-good-password' })).toBe(410)
   })
 })

@@ -238,11 +238,11 @@ describe('the three logs of the audit log', () => {
     await append(store, ...kinds)
     for (const order of ['oldest', 'newest'] as const) {
       const seen: number[] = []
-      for (let after: string | null = null; ; ) {
+      for (let after: string | undefined; ; ) {
         const page = await store.read((tx) => tx.auditRows({}, order, after, 7))
         seen.push(...page.items.map(({ seq }) => seq))
         after = page.next
-        if (after === null) break
+        if (after === undefined) break
       }
       const all = Array.from({ length: 30 }, (_, i) => i + 1)
       expect(seen).toEqual(order === 'oldest' ? all : all.reverse())
@@ -377,7 +377,7 @@ describe('the triggers that guard the log', () => {
     expect(told).toEqual([found, expect.stringContaining('audit verify')])
     expect(names(second)).toEqual(wanted)
     const store = createStore(second)
-    const { items } = await store.read((tx) => tx.auditRows({}, 'newest', null, 9))
+    const { items } = await store.read((tx) => tx.auditRows({}, 'newest', undefined, 9))
     expect(items).toMatchObject([{ seq: 2, kind: KIND, actor: 'bridge', detail: found }, { seq: 1 }])
     expect(await store.verifyAudit()).toMatchObject({ whole: true, rows: 2 })
     await store.close()

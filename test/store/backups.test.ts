@@ -184,7 +184,10 @@ test('a copy with a log of its own is restored with what its log holds', async (
   for (const end of ['', '-wal']) writeFileSync(`${copy}${end}`, readFileSync(`${file}${end}`))
   await store.close()
   const target = join(dirname(file), 'target.sqlite')
-  expect(restoreDatabase({ from: copy, to: target, now: now() })).toMatchObject({ replaced: null, nodes: 1 })
+  expect(restoreDatabase({ from: copy, to: target, now: now() })).toMatchObject({
+    replaced: undefined,
+    nodes: 1,
+  })
 })
 
 const DAY_MS = 86_400_000

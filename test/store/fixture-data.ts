@@ -154,7 +154,7 @@ export async function fillMqttStore(store: MqttStore): Promise<void> {
   const message = { topic: 'limb/node/cam-1/data/image', payload, qos: 2 as const, retain: true, extra: null }
   await store.putIncoming('cam-1', 7, message)
   for (const topic of ['limb/node/cam-1/data/image', 'limb/node/cam-1/data/', 'home/größe']) {
-    await store.putRetained({ ...message, topic }, { total: 100, totalBytes: 1e9, below: null }, 'now')
+    await store.putRetained({ ...message, topic }, { total: 100, totalBytes: 1e9, below: undefined }, 'now')
   }
   await deleted
 }

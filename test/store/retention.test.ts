@@ -42,11 +42,11 @@ async function filled(count: number) {
     })
   }
   const calls = async () =>
-    (await store.read((tx) => tx.invocations({}, 'oldest', null, 1000))).items.map(
+    (await store.read((tx) => tx.invocations({}, 'oldest', undefined, 1000))).items.map(
       (each) => each.invocationId,
     )
   const rows = async () =>
-    (await store.read((tx) => tx.auditRows({}, 'oldest', null, 1000))).items.map((each) => each.seq)
+    (await store.read((tx) => tx.auditRows({}, 'oldest', undefined, 1000))).items.map((each) => each.seq)
   return { store, calls, rows, clock }
 }
 
@@ -82,7 +82,7 @@ test('the audit log loses its oldest rows, says so each time, and still verifies
   expect(await rows()).toEqual([3, 4, 5, 6, 7])
   await store.prune({ ...KEEP_ALL, maxAuditRows: 3 })
   expect(await rows()).toEqual([6, 7, 8])
-  const { items } = await store.read((tx) => tx.auditRows({ kind: 'audit.pruned' }, 'oldest', null, 10))
+  const { items } = await store.read((tx) => tx.auditRows({ kind: 'audit.pruned' }, 'oldest', undefined, 10))
   expect(items).toMatchObject([
     { seq: 7, at: 50 * DAY, actor: 'bridge', outcome: 'pruned', detail: { rows: 2, upTo: 2 } },
     { seq: 8, detail: { rows: 3, upTo: 5, hash: expect.stringMatching(/^[0-9a-f]{64}$/) } },
@@ -118,13 +118,13 @@ test('a listing finds the rare row behind very many others, page by page', async
     await tx.audit({ ...row(0), kind: 'rare.one' })
     for (let n = 1; n <= 25_000; n++) await tx.audit(row(n))
   })
-  const page = (after: string | null) =>
+  const page = (after: string | undefined) =>
     store.read((tx) => tx.auditRows({ kind: 'rare.' }, 'newest', after, 10))
-  const first = await page(null)
+  const first = await page(undefined)
   expect(first.items).toEqual([])
   expect(first.next).not.toBeNull()
   let last = first
   for (let pages = 1; last.items.length === 0 && pages < 10; pages++) last = await page(last.next)
   expect(last.items.map((each) => each.seq)).toEqual([1])
-  expect(last.next).toBeNull()
+  expect(last.next).toBeUndefined()
 })

@@ -86,7 +86,7 @@ test('a database at its bound keeps no message, answer or beginning, and lets de
   const database = opened(':memory:', { maxBytes: 16 * MIB, clock })
   const store = createStore(database)
   const mqtt = createMqttStore(database)
-  const limits = { total: 1e9, totalBytes: 1e12, below: null }
+  const limits = { total: 1e9, totalBytes: 1e12, below: undefined }
   const retain = (topic: string, bytes: number) =>
     mqtt.putRetained({ topic, payload: Buffer.alloc(bytes), qos: 1, extra: null }, limits, 'now')
   let topics = 0
@@ -113,7 +113,7 @@ test('a database at its bound keeps no message, answer or beginning, and lets de
       message: expect.stringContaining('store.maxBytes'),
     })
   const rows = async (kind: string) =>
-    (await store.read((tx) => tx.auditRows({ kind }, 'newest', null, 10))).items.length
+    (await store.read((tx) => tx.auditRows({ kind }, 'newest', undefined, 10))).items.length
   await audit('request.refused')
   expect(await rows('request.refused')).toBe(0)
   for (const kind of ['node.revoked', 'pairing.rejected', 'policy.set', 'invocation.ended', 'lease.ended']) {

@@ -46,7 +46,7 @@ export interface BridgeProcess {
   readonly pid: number
   readonly child: ChildProcess
   readonly mqtt: Endpoint
-  readonly http: Endpoint | null
+  readonly http: Endpoint | undefined
   readonly control: string
   readonly folder: string
   /** From the start of the process until it said that its listeners are open. */
@@ -169,7 +169,7 @@ function readyLine(line: string): Pick<BridgeProcess, 'mqtt' | 'http' | 'control
     return undefined
   }
   if (fields.msg !== 'ready' || !fields.mqtt || fields.control === undefined) return undefined
-  return { mqtt: fields.mqtt, http: fields.http ?? null, control: fields.control }
+  return { mqtt: fields.mqtt, http: fields.http ?? undefined, control: fields.control }
 }
 
 function bridgeProcess(

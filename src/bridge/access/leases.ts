@@ -61,7 +61,7 @@ export class Leases {
     // From then on no time is up, so that a wait would never end.
     if (this.#stopped) throw this.#stopped
     const now = this.#now()
-    const taken = this.#book.take(wish, now, waitMs > 0 ? plusMs(now, waitMs) : null, alive)
+    const taken = this.#book.take(wish, now, waitMs > 0 ? plusMs(now, waitMs) : undefined, alive)
     this.#timer.set(this.#book.next)
     switch (taken.kind) {
       case 'granted':
@@ -319,7 +319,7 @@ export class Leases {
           actor,
           nodeId,
           outcome,
-          detail: { leaseId, capability, principal, fence: lease.fence },
+          detail: { leaseId, capability, principal, fence: lease.fence ?? null },
         }),
       ),
     )

@@ -141,7 +141,7 @@ export class Leasing {
       detail: { capability, message },
     })
     store
-      .recordInvocation(null, refused)
+      .recordInvocation(undefined, refused)
       .catch((cause: unknown) =>
         log.warn({ ...refused, error: messageOf(cause) }, 'a refused lease is not in the audit log'),
       )

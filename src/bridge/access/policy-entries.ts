@@ -45,7 +45,7 @@ export class PolicyEntries {
 
   page({ limit, after, principal, nodeId }: VerbArgs<'policy/list'>): Promise<Page<PolicyRecord>> {
     return this.#context.store.read((tx) =>
-      tx.policies({ principal, nodeId }, after ?? null, limit ?? LIMITS.listDefault),
+      tx.policies({ principal, nodeId }, after, limit ?? LIMITS.listDefault),
     )
   }
 
@@ -111,7 +111,7 @@ export class PolicyEntries {
     const items: UsableCapability[] = []
     const [afterNode = '', afterCap = ''] = (after ?? '').split('/')
     const max = limit ?? LIMITS.listDefault
-    for (const id of nodeId === undefined ? registry.idsAfter(null) : [nodeId]) {
+    for (const id of nodeId === undefined ? registry.idsAfter(undefined) : [nodeId]) {
       if (id < afterNode) continue
       const held = [...(registry.get(id)?.record.capabilities ?? [])].sort((a, b) => (a.cap < b.cap ? -1 : 1))
       for (const entry of held) {
@@ -124,7 +124,7 @@ export class PolicyEntries {
         items.push({ nodeId: id, capability: entry.cap, decision })
       }
     }
-    return { items, next: null }
+    return { items, next: undefined }
   }
 
   async #changed(at: { principal: string; nodeId: string; capability: string }): Promise<void> {
@@ -176,13 +176,13 @@ async function looserThan(
   policy: PolicyRecord,
 ): Promise<{ beating: PolicyRecord[]; whole: boolean }> {
   const beating: PolicyRecord[] = []
-  let after: string | null = null
+  let after: string | undefined
   // Those that name a limb win over all that do not: only entries of the same limb can beat one that names it.
   const filter = policy.nodeId === '*' ? {} : { nodeId: policy.nodeId }
   for (let pages = 0; pages < MAX_PAGES; pages++) {
     const page: Page<PolicyRecord> = await tx.policies(filter, after, LIMITS.listMax)
     beating.push(...page.items.filter((entry) => beats(entry, policy)).slice(0, MAX_SHOWN - beating.length))
-    if (page.next === null) return { beating, whole: true }
+    if (page.next === undefined) return { beating, whole: true }
     if (beating.length >= MAX_SHOWN) return { beating, whole: false }
     after = page.next
   }

@@ -30,8 +30,8 @@ export class Collected {
   readonly registered = new Map<string, string>()
   /** The sessions of devices behind this one. */
   readonly via = new Map<string, ViaSession>()
-  cancelFlush: (() => void) | null = null
-  flushing: Promise<void> | null = null
+  cancelFlush: (() => void) | undefined
+  flushing: Promise<void> | undefined
   greeted = false
   readonly #total: CollectedBytes
   readonly #kind: keyof CollectedBytes
@@ -61,7 +61,7 @@ export class Collected {
 
   end(): void {
     this.cancelFlush?.()
-    this.cancelFlush = null
+    this.cancelFlush = undefined
     this.#add(-this.#bytes)
     this.messages.clear()
   }

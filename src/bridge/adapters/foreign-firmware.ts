@@ -108,9 +108,9 @@ export class ForeignFirmware {
     for (const each of [...collected.via.values()]) each.end(why)
   }
 
-  /** The row of a limb that has an adapter is new or another one; null: it is gone. */
-  changed(nodeId: string, limb: LiveLimb | null, before: AdapterRecord | null): void {
-    this.values.watch(nodeId, limb?.record ?? null)
+  /** The row of a limb that has an adapter is new or another one; undefined: it is gone. */
+  changed(nodeId: string, limb: LiveLimb | undefined, before: AdapterRecord | undefined): void {
+    this.values.watch(nodeId, limb?.record)
     if (before?.via !== undefined) this.#behind.get(before.via)?.delete(nodeId)
     const via = limb?.record.adapter?.via
     if (via !== undefined) {
@@ -139,7 +139,7 @@ export class ForeignFirmware {
   }
 
   #flushSoon(collected: Collected): void {
-    collected.cancelFlush = null
+    collected.cancelFlush = undefined
     const before = collected.flushing ?? Promise.resolve()
     collected.flushing = before
       .then(() => this.#flush(collected))
@@ -176,7 +176,7 @@ export class ForeignFirmware {
     if (identity.kind === 'principal') return
     const isLimb = identity.kind === 'limb'
     // A key that the bridge made could be told to nobody here.
-    if (!isLimb && identity.key === null) {
+    if (!isLimb && identity.key === undefined) {
       this.#log(
         nodeId,
         `announces itself without a password; set one of ${LIMITS.keyCharsMin} characters in its firmware`,

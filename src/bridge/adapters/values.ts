@@ -45,8 +45,8 @@ export class ForeignValues {
     this.#context = context
   }
 
-  /** Reads the topics of this limb from now on; `record` without an adapter, or null: not any more. */
-  watch(nodeId: string, record: NodeRecord | null): void {
+  /** Reads the topics of this limb from now on; `record` without an adapter, or undefined: not any more. */
+  watch(nodeId: string, record: NodeRecord | undefined): void {
     this.#forget(nodeId)
     const adapter = record?.adapter
     if (!adapter) return

@@ -10,9 +10,9 @@ import type { InvokeAnswer } from './open-invocation.ts'
 export function answerOf(
   nodeId: string,
   invocationId: string,
-  result: InvocationResult | null,
+  result: InvocationResult | undefined,
 ): InvokeAnswer {
-  if (result === null) throw new Refusal('internal', 'the bridge failed; its log says why')
+  if (result === undefined) throw new Refusal('internal', 'the bridge failed; its log says why')
   if (!shallow(result.data) || !shallow(result.error)) {
     throw new Refusal(
       'node_error',
@@ -52,8 +52,11 @@ export function otherInvocation(): Refusal {
 }
 
 /** The refusal of an invocation that was taken back before it was sent. */
-export function takenBack(by: string, reason: string | null): Refusal {
-  return new Refusal('cancelled', `${by} cancelled it${reason === null ? '' : `: ${reason}`}; it did not run`)
+export function takenBack(by: string, reason: string | undefined): Refusal {
+  return new Refusal(
+    'cancelled',
+    `${by} cancelled it${reason === undefined ? '' : `: ${reason}`}; it did not run`,
+  )
 }
 
 /**

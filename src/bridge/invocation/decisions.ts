@@ -33,33 +33,37 @@ export class InvocationDecisions {
   }
 
   /** An operator's yes. Resolves when the invocation was sent, or could not be. */
-  async approve(invocation: OpenInvocation, by: string, reason: string | null): Promise<InvocationRecord> {
-    const decided: InvocationRecord = { ...invocation.record, decidedBy: by, reason }
+  async approve(
+    invocation: OpenInvocation,
+    by: string,
+    reason: string | undefined,
+  ): Promise<InvocationRecord> {
+    const decided: InvocationRecord = { ...invocation.record, decidedBy: by, reason: reason ?? null }
     const wait = await this.#decide(invocation, decided, {
       actor: by,
       kind: 'invocation.approved',
       outcome: 'approved',
-      detail: { reason },
+      detail: { reason: reason ?? null },
     })
     invocation.consent = new Consent(decided, by)
     const stepped = nextStep(invocation)
     this.#announcer.event('invocation_approved', { ...summaryOf(invocation), by, ...because(reason) })
-    wait.resolve(null)
+    wait.resolve(undefined)
     await stepped
     return invocation.record
   }
 
   /** An operator's no. Resolves when the invocation has ended. */
-  async deny(invocation: OpenInvocation, by: string, reason: string | null): Promise<InvocationRecord> {
+  async deny(invocation: OpenInvocation, by: string, reason: string | undefined): Promise<InvocationRecord> {
     const { invocationId, nodeId } = invocation.record
-    const message = `${by} denied it${reason === null ? '' : `: ${reason}`}`
+    const message = `${by} denied it${reason === undefined ? '' : `: ${reason}`}`
     const denied = new Refusal('denied', message, undefined, { invocationId, nodeId })
     if (invocation.record.state !== 'waiting') throw decidedAlready()
     const decided = moved(invocation.record, 'denied', {
       endedAt: this.#clock.wallMs(),
       error: denied.body(),
       decidedBy: by,
-      reason,
+      reason: reason ?? null,
     })
     const wait = await this.#decide(invocation, decided, {
       actor: by,
@@ -126,6 +130,6 @@ function nextStep(invocation: OpenInvocation): Promise<void> {
   })
 }
 
-function because(reason: string | null): { reason?: string } {
-  return reason === null ? {} : { reason }
+function because(reason: string | undefined): { reason?: string } {
+  return reason === undefined ? {} : { reason }
 }

@@ -4,7 +4,7 @@ import type { InvocationLog } from './log.ts'
 import type { InvocationWish, InvokeAnswer } from './open-invocation.ts'
 
 interface Keyed {
-  readonly fingerprint: string | null
+  readonly fingerprint: string | undefined
   readonly answer: Promise<InvokeAnswer>
 }
 
@@ -69,9 +69,9 @@ export class KeyedInvocations {
     const found = await this.#log.byKey(principal, key)
     if (!found) return run()
     const { record, answer } = found
-    if (record.fingerprint !== wish.fingerprint) throw otherInvocation()
+    if ((record.fingerprint ?? undefined) !== wish.fingerprint) throw otherInvocation()
     if (record.error) throw refusalOf(record.error)
-    if (answer !== null) return JSON.parse(answer) as InvokeAnswer
+    if (answer !== undefined) return JSON.parse(answer) as InvokeAnswer
     throw new Refusal(
       'internal',
       'the first invocation with this key ran, but its answer is not kept (invocation.maxAnswerBytesPerPrincipal, a full disk); use invocation/get',

@@ -100,7 +100,7 @@ export class Invocations {
     if (this.#stopping) throw this.#stopping
     const run = () => this.#run(wish, caller)
     const answer =
-      wish.key === null
+      wish.key === undefined
         ? run()
         : this.#keyed.once(wish, wish.key, caller.name, {
             run,
@@ -132,7 +132,7 @@ export class Invocations {
     for (const record of records) {
       const wait = waits.get(record.invocationId)
       const wish = wait === undefined ? undefined : wishOf(record, wait)
-      if (wait === undefined || wish?.key == null) continue
+      if (wait === undefined || wish?.key === undefined) continue
       const invocation = this.#resumed(record, wish, wait)
       resumed.add(record.invocationId)
       const answer = this.#keyed.goesOn(wish, wish.key, record.principal, this.#goOn(invocation))
@@ -161,11 +161,7 @@ export class Invocations {
   }
 
   /** Ends the invocations that `which` accepts, in the state that `error` leads to unless told. */
-  cancel(
-    which: (invocation: OpenInvocation) => boolean,
-    error: Refusal,
-    state: InvocationState | null = null,
-  ): void {
+  cancel(which: (invocation: OpenInvocation) => boolean, error: Refusal, state?: InvocationState): void {
     for (const invocation of this.open.values()) {
       if (which(invocation)) endFromOutside(invocation, { error, state })
     }
@@ -175,7 +171,7 @@ export class Invocations {
    * Takes an invocation back that waits for its turn or for an operator. Resolves when it has ended.
    * @throws Refusal `conflict` when it runs, or has ended in another way meanwhile.
    */
-  async takeBack(invocation: OpenInvocation, by: string, reason: string | null): Promise<void> {
+  async takeBack(invocation: OpenInvocation, by: string, reason: string | undefined): Promise<void> {
     if (invocation.record.state === 'running') throw runsAlready(invocation.record)
     const ended = new Promise<void>((resolve) => invocation.onEnd.push(resolve))
     endFromOutside(invocation, { error: takenBack(by, reason), state: 'cancelled', by, reason })
@@ -190,7 +186,7 @@ export class Invocations {
   callerGone(session: Session): void {
     for (const invocation of this.open.values()) {
       if (!invocation.askers.delete(session) || invocation.askers.size > 0) continue
-      if (invocation.wish.key !== null) this.decisions.callerChanged(invocation)
+      if (invocation.wish.key !== undefined) this.decisions.callerChanged(invocation)
       else if (isTakenBackEasily(invocation)) endFromOutside(invocation, ASKER_GONE())
     }
   }
@@ -247,7 +243,7 @@ export class Invocations {
     for (const invocation of this.open.values()) {
       if (!invocation.kept || invocation.cancelled) continue
       invocation.parked = true
-      endFromOutside(invocation, { error: later, state: null })
+      endFromOutside(invocation, { error: later, state: undefined })
     }
   }
 
@@ -263,7 +259,7 @@ export class Invocations {
   /** A limb answered what waits no more. On record, and told, when its time was up. */
   async late(nodeId: string, invocationId: string, success: boolean): Promise<void> {
     const record = await this.log.late(nodeId, invocationId, success)
-    if (record === null) return
+    if (record === undefined) return
     const { principal, command } = record
     const how = success ? 'it did it' : 'it failed'
     this.#lines.info(
@@ -305,14 +301,14 @@ export class Invocations {
     try {
       invocation = await aim()
       const answer = await this.#steps(invocation)
-      await this.#ended(invocation, 'done', answer, null)
+      await this.#ended(invocation, 'done', answer, undefined)
       return answer
     } catch (error) {
       const refusal = this.#recorder.refusalOf(causeOf(error, invocation), invocation)
       if (invocation?.parked) {
         // Its row stays as it is.
       } else if (invocation?.begun) {
-        await this.#ended(invocation, endedAs(invocation, refusal), null, refusal)
+        await this.#ended(invocation, endedAs(invocation, refusal), undefined, refusal)
       } else this.#recorder.refused(wish, caller, invocation, refusal)
       throw refusal
     } finally {
@@ -325,8 +321,8 @@ export class Invocations {
   async #ended(
     invocation: OpenInvocation,
     state: InvocationState,
-    answer: InvokeAnswer | null,
-    error: Refusal | null,
+    answer: InvokeAnswer | undefined,
+    error: Refusal | undefined,
   ): Promise<void> {
     const leaveNothing = () => this.#waits.leaveNothing(invocation)
     await this.#recorder.ended(invocation, state, answer, error, leaveNothing)
@@ -406,7 +402,7 @@ export class Invocations {
     }
     this.open.run(invocation)
     this.#waits.keepLeases(invocation)
-    await this.#recorder.begin(invocation, 'running', invocation.wish.key !== null)
+    await this.#recorder.begin(invocation, 'running', invocation.wish.key !== undefined)
     if (invocation.cancelled) throw invocation.cancelled.error
     this.#waits.keepLeases(invocation)
     const { timeoutMs } = invocation

@@ -36,7 +36,7 @@ export function wishOf(
     nodeId,
     command,
     paramsHash,
-    fingerprint,
+    fingerprint: fingerprint ?? undefined,
     key: idempotencyKey,
     paramsBytes: Math.min(Buffer.byteLength(JSON.stringify(params)), LIMITS.paramsBytes),
   }

@@ -81,7 +81,7 @@ export class LimbWaits {
     if (first === undefined || this.#turns.has(nodeId) || !this.#takesNow(nodeId)) return
     this.#turns.set(nodeId, first.invocation)
     this.#remove(nodeId, first)
-    first.invocation.wait?.resolve(null)
+    first.invocation.wait?.resolve(undefined)
   }
 
   /** Its turn is over: it was sent, waits for something else, or has ended. */

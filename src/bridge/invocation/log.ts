@@ -42,7 +42,7 @@ export class InvocationLog {
     wait: boolean,
     kept?: OfflineWait,
   ): Promise<void> | undefined {
-    if (wait) return this.#watched(this.#onDisk(record, null, entry, kept), true)
+    if (wait) return this.#watched(this.#onDisk(record, undefined, entry, kept), true)
     const recorded = this.#watched(
       this.#context.store.recordInvocation(record, this.#entry(record, entry)),
       true,
@@ -53,7 +53,7 @@ export class InvocationLog {
   /** The last row. Never rejects: what the limb did is done, and the caller is told of it in any case. */
   end(
     record: InvocationRecord,
-    answer: InvokeAnswer | null,
+    answer: InvokeAnswer | undefined,
     entry: InvocationLogEntry,
     wait: boolean,
   ): Promise<void> | undefined {
@@ -63,11 +63,11 @@ export class InvocationLog {
   }
 
   /** An invocation that never began. */
-  refused(actor: string, nodeId: string | null, outcome: string, detail: Record<string, unknown>): void {
+  refused(actor: string, nodeId: string | undefined, outcome: string, detail: Record<string, unknown>): void {
     const { command, capability } = detail
     this.#refused.record({
       principal: actor,
-      what: JSON.stringify([nodeId, capability, command, outcome]),
+      what: JSON.stringify([nodeId ?? null, capability, command, outcome]),
       row: { kind: 'invocation.refused', nodeId, outcome, detail },
     })
   }
@@ -129,30 +129,30 @@ export class InvocationLog {
   async byKey(
     principal: string,
     key: string,
-  ): Promise<{ record: InvocationRecord; answer: string | null } | null> {
+  ): Promise<{ record: InvocationRecord; answer: string | undefined } | undefined> {
     const { running, store } = this.#context
     const found = await store.read(async (tx) => {
       const record = await tx.invocationByKey(principal, key)
-      if (record === null) return null
+      if (record === null) return undefined
       const { invocationId } = record
       const bornAt = record.endedAt === null ? null : await tx.invocationBornAt(invocationId)
-      return { record, answer: await tx.answer(invocationId), bornAt }
+      return { record, answer: (await tx.answer(invocationId)) ?? undefined, bornAt }
     })
     if (!found || found.bornAt === null || found.bornAt + KEY_MS > running.now()) return found
     await store.transact((tx) => tx.putInvocation({ ...found.record, idempotencyKey: null }))
-    return null
+    return undefined
   }
 
   /**
-   * Puts on record that a limb answered an invocation whose time was up. The record as it is then; null when it is none
+   * Puts on record that a limb answered an invocation whose time was up. The record as it is then; undefined when it is none
    * of that limb that ended so, or has its late result already.
    */
-  async late(nodeId: string, invocationId: string, success: boolean): Promise<InvocationRecord | null> {
+  async late(nodeId: string, invocationId: string, success: boolean): Promise<InvocationRecord | undefined> {
     const { clock, store } = this.#context
     await store.settled()
     return store.transact(async (tx) => {
       const record = await tx.invocation(invocationId)
-      if (record?.nodeId !== nodeId || record.state !== 'timeout' || record.late) return null
+      if (record?.nodeId !== nodeId || record.state !== 'timeout' || record.late) return undefined
       const late: InvocationRecord = { ...record, late: { at: clock.wallMs(), success } }
       await tx.putInvocation(late)
       const outcome = success ? 'done' : 'failed'
@@ -170,18 +170,18 @@ export class InvocationLog {
 
   async #onDisk(
     record: InvocationRecord,
-    answer: InvokeAnswer | null,
+    answer: InvokeAnswer | undefined,
     entry: InvocationLogEntry,
     waits?: OfflineWait,
   ): Promise<void> {
     const { store, settings } = this.#context
     const { maxAnswerBytes: total, maxAnswerBytesPerPrincipal: perPrincipal } = settings.invocation
-    const kept = answer !== null && record.idempotencyKey !== null ? JSON.stringify(answer) : null
+    const kept = answer !== undefined && record.idempotencyKey !== null ? JSON.stringify(answer) : undefined
     const dropped = await store.transact(async (tx) => {
       await tx.putInvocation(record)
       if (waits) await tx.putOfflineWait(waits)
       await tx.audit(this.#entry(record, entry))
-      return kept === null ? 0 : await tx.putAnswer(record.invocationId, kept, { perPrincipal, total })
+      return kept === undefined ? 0 : await tx.putAnswer(record.invocationId, kept, { perPrincipal, total })
     })
     for (let i = 0; i < dropped; i++) this.#dropped(record.principal)
   }

@@ -31,12 +31,12 @@ export interface InvocationWish {
   readonly waitMs: number
   /** The time that it waits for a limb that is away; 0: not at all. */
   readonly offlineWaitMs: number
-  readonly key: string | null
+  readonly key: string | undefined
   /**
-   * The hash that makes two requests with one key the same invocation: everything but how long to wait. It is null
+   * The hash that makes two requests with one key the same invocation: everything but how long to wait. It is undefined
    * without a key.
    */
-  readonly fingerprint: string | null
+  readonly fingerprint: string | undefined
 }
 
 /** Says where an invocation goes. */
@@ -61,7 +61,7 @@ export interface OpenInvocation extends Deadlined {
   held: readonly HeldLease[]
   consent: Consent | undefined
   /** The thing that it waits for now, if it waits for its turn, an operator or the limb. */
-  wait: { resolve(result: InvocationResult | null): void; reject(error: Refusal): void } | undefined
+  wait: { resolve(result: InvocationResult | undefined): void; reject(error: Refusal): void } | undefined
   /** The reason why it must end, for whatever step comes next. */
   cancelled: Cancelled | undefined
   /** It counts against its limb's bound. */
@@ -86,11 +86,11 @@ export interface OpenInvocation extends Deadlined {
 /** Says why an invocation ends from outside. */
 export interface Cancelled {
   readonly error: Refusal
-  /** The state in which it ends; null: the one that the error leads to. */
-  readonly state: InvocationState | null
+  /** The state in which it ends; undefined: the one that the error leads to. */
+  readonly state: InvocationState | undefined
   /** The principal who did it; the bridge itself when absent. */
   readonly by?: string | undefined
-  readonly reason?: string | null | undefined
+  readonly reason?: string | undefined
 }
 
 /**
@@ -102,7 +102,7 @@ export function isTakenBackEasily({ begun, record }: OpenInvocation): boolean {
 
 /** Nobody can be given the answer, now or later. */
 export function isUnwanted({ wish, askers }: OpenInvocation): boolean {
-  return wish.key === null && askers.size === 0
+  return wish.key === undefined && askers.size === 0
 }
 
 /** @throws Refusal `invalid_request` with the path of the key. */
@@ -139,10 +139,10 @@ export function readWish(args: VerbArgs<'invoke'>): InvocationWish {
     timeoutMs: args.timeoutSeconds === undefined ? undefined : args.timeoutSeconds * 1000,
     waitMs: (args.waitSeconds ?? 0) * 1000,
     offlineWaitMs: offlineWaitSeconds * 1000,
-    key: idempotencyKey ?? null,
+    key: idempotencyKey,
     fingerprint:
       idempotencyKey === undefined
-        ? null
+        ? undefined
         : sha256Hex(JSON.stringify([nodeId ?? null, capability ?? null, command, paramsHash])),
   }
 }
@@ -181,8 +181,8 @@ export function newInvocation(
       createdAt: wallMs,
       endedAt: null,
       fence: null,
-      idempotencyKey: wish.key,
-      fingerprint: wish.fingerprint,
+      idempotencyKey: wish.key ?? null,
+      fingerprint: wish.fingerprint ?? null,
       decidedBy: null,
       reason: null,
       error: null,

@@ -43,7 +43,7 @@ export class InvocationRecorder {
     state: 'queued' | 'waiting' | 'running',
     wait: boolean,
   ): Promise<void> {
-    if (!invocation.begun && invocation.wish.key !== null) {
+    if (!invocation.begun && invocation.wish.key !== undefined) {
       await this.#checkKeys(invocation.record.principal)
       if (invocation.cancelled) throw invocation.cancelled.error
     }
@@ -59,7 +59,7 @@ export class InvocationRecorder {
       detail: invocation.record.decidedBy === null ? {} : { approvedBy: invocation.record.decidedBy },
     }
     const keeps = state !== 'running' && wait && !invocation.kept && invocation.wish.offlineWaitMs > 0
-    const kept = keeps && invocation.wish.key !== null
+    const kept = keeps && invocation.wish.key !== undefined
     const stored = this.#log.step(invocation.record, entry, wait, kept ? keptOf(invocation) : undefined)
     invocation.kept = state !== 'running' && (kept || invocation.kept)
     try {
@@ -88,8 +88,8 @@ export class InvocationRecorder {
   async ended(
     invocation: OpenInvocation,
     state: InvocationState,
-    answer: InvokeAnswer | null,
-    error: Refusal | null,
+    answer: InvokeAnswer | undefined,
+    error: Refusal | undefined,
     leaveNothing: () => void,
   ): Promise<void> {
     const { counters } = this.#context
@@ -106,7 +106,7 @@ export class InvocationRecorder {
     this.#announcer.eventSoon('invocation_ended', {
       ...summaryOf(invocation),
       state,
-      ...(error === null ? {} : { error: error.code }),
+      ...(error === undefined ? {} : { error: error.code }),
       durationMs,
     })
     this.#stepped(invocation)
@@ -115,8 +115,8 @@ export class InvocationRecorder {
   #storeEnd(
     invocation: OpenInvocation,
     state: InvocationState,
-    answer: InvokeAnswer | null,
-    error: Refusal | null,
+    answer: InvokeAnswer | undefined,
+    error: Refusal | undefined,
     durationMs: number,
   ): Promise<void> | undefined {
     // What was never sent may be tried again with the same key; what the bridge's end interrupted must not be.
@@ -137,17 +137,22 @@ export class InvocationRecorder {
       outcome: state,
       detail: {
         durationMs,
-        ...(error === null ? {} : { code: error.code }),
-        ...(cancelled?.reason == null ? {} : { reason: cancelled.reason }),
+        ...(error === undefined ? {} : { code: error.code }),
+        ...(cancelled?.reason === undefined ? {} : { reason: cancelled.reason }),
       },
     }
     const isKept = invocation.record.idempotencyKey !== null
-    return this.#log.end(invocation.record, isKept ? answer : null, entry, invocation.wish.key !== null)
+    return this.#log.end(
+      invocation.record,
+      isKept ? answer : undefined,
+      entry,
+      invocation.wish.key !== undefined,
+    )
   }
 
   /** Puts an invocation that never began on record. */
   refused<E>(wish: InvocationWish, caller: VerbCaller, invocation: OpenInvocation | undefined, error: E): E {
-    const nodeId = wish.nodeId ?? invocation?.record.nodeId ?? null
+    const nodeId = wish.nodeId ?? invocation?.record.nodeId
     const code = error instanceof Refusal ? error.code : 'internal'
     const { command, paramsHash, capability } = wish
     this.#context.counters.count('invocations', 'refused')
@@ -159,7 +164,7 @@ export class InvocationRecorder {
     })
     this.#announcer.event('invocation_refused', {
       principal: caller.name,
-      ...(nodeId === null ? {} : { nodeId }),
+      ...(nodeId === undefined ? {} : { nodeId }),
       command,
       error: code,
     })

@@ -106,7 +106,7 @@ export class InvocationWaits {
     if (leftMs <= 0) throw notBackInTime(invocation)
     const isResumed = invocation.kept && invocation.record.state !== 'running'
     this.#giveBack(invocation, [])
-    await this.#recorder.begin(invocation, 'queued', invocation.wish.key !== null)
+    await this.#recorder.begin(invocation, 'queued', invocation.wish.key !== undefined)
     checkWanted(invocation)
     const { principal, command, nodeId } = invocation.record
     this.#lines.info(
@@ -157,7 +157,7 @@ export class InvocationWaits {
       ttlMs: invocation.timeoutMs + LEASE_SLACK_MS,
     }
     // Without a key nobody can ask for the answer later: an invocation that nobody waits for any more need not run.
-    const alive = () => invocation.wish.key !== null || invocation.caller.alive()
+    const alive = () => invocation.wish.key !== undefined || invocation.caller.alive()
     const taking = this.#leases.take(wish, Math.max(0, invocation.wish.waitMs - waited), alive)
     const held = await (taking.queued ? this.#queue(invocation, taking) : taking.held)
     invocation.held = [...invocation.held, held]
@@ -174,7 +174,7 @@ export class InvocationWaits {
       await this.#recorder.begin(
         invocation,
         'queued',
-        invocation.wish.offlineWaitMs > 0 && invocation.wish.key !== null,
+        invocation.wish.offlineWaitMs > 0 && invocation.wish.key !== undefined,
       )
       this.passed(invocation)
       checkWanted(invocation)
@@ -216,9 +216,9 @@ export class InvocationWaits {
     }
   }
 
-  /** Waits for an operator (null) or the limb (its result), for so long at most. */
-  awaitAnswer(invocation: OpenInvocation, waitMs: number): Promise<InvocationResult | null> {
-    const answered = new Promise<InvocationResult | null>((resolve, reject) => {
+  /** Waits for an operator (undefined) or the limb (its result), for so long at most. */
+  awaitAnswer(invocation: OpenInvocation, waitMs: number): Promise<InvocationResult | undefined> {
+    const answered = new Promise<InvocationResult | undefined>((resolve, reject) => {
       invocation.wait = { resolve, reject }
     })
     this.#deadlines.set(invocation, waitMs)

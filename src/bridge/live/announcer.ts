@@ -176,8 +176,8 @@ export class Announcer {
         : {
             pairingWindow: {
               until: iso(shown.until),
-              ...(shown.window.left === null ? {} : { max: shown.window.left }),
-              ...(shown.window.nodeId === null ? {} : { nodeId: shown.window.nodeId }),
+              ...(shown.window.left === undefined ? {} : { max: shown.window.left }),
+              ...(shown.window.nodeId === undefined ? {} : { nodeId: shown.window.nodeId }),
             },
           }),
     }

@@ -25,7 +25,7 @@ export interface RefusedRequest {
   readonly line?: { readonly message: string; readonly fields: object }
   readonly row: {
     readonly kind: AuditKind
-    readonly nodeId: string | null
+    readonly nodeId: string | undefined
     readonly outcome: string
     readonly detail: Readonly<Record<string, unknown>>
   }
@@ -71,7 +71,7 @@ export class RefusedRequests {
     if (line) log.warn({ principal, ...line.fields, ...(suppressed > 0 && { suppressed }) }, line.message)
     const detail = { ...row.detail, ...(count > 1 && { count }) }
     store
-      .recordInvocation(null, audit(this.#context, row.kind, { ...row, detail, actor: principal }))
+      .recordInvocation(undefined, audit(this.#context, row.kind, { ...row, detail, actor: principal }))
       .catch((error: unknown) => log.debug({ error: messageOf(error) }, 'a refusal is not in the audit log'))
   }
 }

@@ -13,8 +13,8 @@ export interface LiveLimb extends Presence {
   record: NodeRecord
   /** The time at which its `state` was last published. */
   statePublishedAt: MonotonicMs
-  /** The address that it was connected from, or asked to be paired from, last; null: not since the start. */
-  address: string | null
+  /** The address that it was connected from, or asked to be paired from, last; undefined: not since the start. */
+  address: string | undefined
   /** `lastHeartbeatAt` is newer than what is stored. */
   unsaved: boolean
   /** The time until which faults of heartbeats are counted but not published. */
@@ -34,8 +34,9 @@ export class Registry {
   #rotations = 0
   /** Called when the approved capabilities of a limb are other ones. Total. */
   onCapabilities: (limb: LiveLimb) => void = () => {}
-  /** Called when what was read of the firmware of a limb is another thing; null: the limb is gone. Total. */
-  onAdapter: (nodeId: string, limb: LiveLimb | null, before: AdapterRecord | null) => void = () => {}
+  /** Called when what was read of the firmware of a limb is another thing; undefined: the limb is gone. Total. */
+  onAdapter: (nodeId: string, limb: LiveLimb | undefined, before: AdapterRecord | undefined) => void =
+    () => {}
   /** Called when a limb that was away is there. Total. */
   onAwake: (limb: LiveLimb) => void = () => {}
   /** Called when a limb that was there cannot be reached any more. Total. */
@@ -75,7 +76,7 @@ export class Registry {
     this.#byStatus[limb.status]++
     this.#offer(limb)
     this.#sorted = undefined
-    if (limb.record.adapter !== null) this.onAdapter(limb.record.nodeId, limb, null)
+    if (limb.record.adapter !== null) this.onAdapter(limb.record.nodeId, limb, undefined)
   }
 
   /** The row of a limb has changed. */
@@ -89,7 +90,7 @@ export class Registry {
       this.#offer(limb)
       this.onCapabilities(limb)
     }
-    if (record.adapter !== before.adapter) this.onAdapter(record.nodeId, limb, before.adapter)
+    if (record.adapter !== before.adapter) this.onAdapter(record.nodeId, limb, before.adapter ?? undefined)
   }
 
   /** Rises with each key that is rotated: what was read of a limb's keys before is not the newest then. */
@@ -138,7 +139,7 @@ export class Registry {
     this.#limbs.delete(nodeId)
     this.#withdraw(limb)
     this.#sorted = undefined
-    if (limb.record.adapter !== null) this.onAdapter(nodeId, null, limb.record.adapter)
+    if (limb.record.adapter !== null) this.onAdapter(nodeId, undefined, limb.record.adapter)
   }
 
   /** Must be called at each change of a limb's status. */
@@ -152,7 +153,7 @@ export class Registry {
   }
 
   /** The limbs in the order of their nodeIds, those after `after`. */
-  *limbsAfter(after: string | null): Iterable<LiveLimb> {
+  *limbsAfter(after: string | undefined): Iterable<LiveLimb> {
     for (const nodeId of this.idsAfter(after)) {
       const limb = this.#limbs.get(nodeId)
       if (limb) yield limb
@@ -160,10 +161,10 @@ export class Registry {
   }
 
   /** Yields nodeIds in order, those after `after`. They are sorted once per change of membership, not per listing. */
-  *idsAfter(after: string | null): Iterable<string> {
+  *idsAfter(after: string | undefined): Iterable<string> {
     this.#sorted ??= [...this.#limbs.keys()].sort()
     const ids = this.#sorted
-    for (let i = after === null ? 0 : firstAfter(ids, after); i < ids.length; i++) {
+    for (let i = after === undefined ? 0 : firstAfter(ids, after); i < ids.length; i++) {
       const id = ids[i]
       if (id !== undefined) yield id
     }
@@ -199,7 +200,7 @@ export function stateOf(limb: LiveLimb, steady: SteadyClock): State {
     status: limb.status,
     reason: limb.reason,
     since: iso(steady.wallMs(limb.since)),
-    lastHeartbeatAt: limb.lastHeartbeatAt === null ? null : iso(steady.wallMs(limb.lastHeartbeatAt)),
+    lastHeartbeatAt: limb.lastHeartbeatAt === undefined ? null : iso(steady.wallMs(limb.lastHeartbeatAt)),
     ...(limb.metrics === undefined ? {} : { metrics: { ...limb.metrics } }),
     approvedAt: iso(record.approvedAt),
     approvedBy: record.approvedBy,

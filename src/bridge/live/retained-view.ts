@@ -78,13 +78,13 @@ export function createView(
   }
 }
 
-/** The levels of `filter` below the root (`['#']` when it takes all of them), or null when it is elsewhere. */
-function belowRoot(filter: string, root: string): string[] | null {
+/** The levels of `filter` below the root (`['#']` when it takes all of them), or undefined when it is elsewhere. */
+function belowRoot(filter: string, root: string): string[] | undefined {
   const levels = filter.split('/')
   const rootLevels = root.split('/')
   for (const [i, name] of rootLevels.entries()) {
     if (levels[i] === '#') return ['#']
-    if (levels[i] !== '+' && levels[i] !== name) return null
+    if (levels[i] !== '+' && levels[i] !== name) return undefined
   }
   return levels.slice(rootLevels.length)
 }

@@ -150,5 +150,5 @@ function tokenName(principal: string, tokenId: string): string {
 
 function candidateHolds(session: Session, key: KeyHash): boolean {
   const identity: Session['identity'] | CandidateIdentity = session.identity
-  return identity.kind === 'candidate' && identity.key !== null && keyMatches(key, identity.key)
+  return identity.kind === 'candidate' && identity.key !== undefined && keyMatches(key, identity.key)
 }

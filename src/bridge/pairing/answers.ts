@@ -69,14 +69,14 @@ function withOwedKey(answer: PairingAnswer, owed: PairingAnswer | undefined): Pa
 export function pendingAnswer(
   running: RunningClock,
   request: PairingRequestRecord,
-  madeKey: string | null,
+  madeKey: string | undefined,
 ): PairingAnswer {
   return {
     status: 'pending',
     requestId: request.requestId,
     code: request.code ?? '',
     expiresAt: iso(running.wallMs(request.expiresAt as RunningMs)),
-    ...(madeKey === null ? {} : { apiKey: madeKey }),
+    ...(madeKey === undefined ? {} : { apiKey: madeKey }),
   }
 }
 
@@ -84,24 +84,24 @@ export function approvedAnswer(
   settings: BridgeSettings,
   node: NodeRecord,
   awaiting: string | undefined,
-  invokeSecret: string | null = null,
+  invokeSecret?: string,
 ): Extract<PairingAnswer, { status: 'approved' }> {
   return {
     status: 'approved',
     ...intervalsOf(settings, node),
     capabilities: node.capabilities as Capability[],
     ...(awaiting === undefined ? {} : { awaiting }),
-    ...(invokeSecret === null ? {} : { invokeSecret }),
+    ...(invokeSecret === undefined ? {} : { invokeSecret }),
   }
 }
 
-/** Makes the secret with which a limb checks invocations over HTTP; null for one that does not ask for them. */
+/** Makes the secret with which a limb checks invocations over HTTP; undefined for one that does not ask for them. */
 export function invokeSecretOf(
   context: BridgeContext,
   node: NodeRecord,
   key: KeyHash | null | undefined,
-): string | null {
+): string | undefined {
   const { invokeOverHttp } = context
-  if (!invokeOverHttp || node.invoke !== 'http' || !key) return null
+  if (!invokeOverHttp || node.invoke !== 'http' || !key) return undefined
   return deriveInvokeSecret(invokeOverHttp.master, node.nodeId, key)
 }

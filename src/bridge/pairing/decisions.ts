@@ -44,15 +44,15 @@ const LOSER_SECONDS = 300
 export type ClaimDecision =
   | { readonly kind: 'claimed'; readonly request: PairingRequestRecord; readonly fresh: boolean }
   | { readonly kind: 'promoted'; readonly approval: PairingApproved }
-  | { readonly kind: 'known'; readonly node: NodeRecord; readonly invokeSecret: string | null }
+  | { readonly kind: 'known'; readonly node: NodeRecord; readonly invokeSecret: string | undefined }
   | { readonly kind: 'refused' }
 
 /** The changes that an approval made in the store. */
 export interface PairingApproved {
   readonly request: PairingRequestRecord
   readonly node: NodeRecord
-  /** The secret for the limb that it is about; null unless it is invoked over HTTP. */
-  readonly invokeSecret: string | null
+  /** The secret for the limb that it is about; undefined unless it is invoked over HTTP. */
+  readonly invokeSecret: string | undefined
   /** Claims that stood against it and are rejected with it. */
   readonly losers: readonly PairingRequestRecord[]
   /** The limb's own wish for more, which a replaced device has to repeat. */
@@ -64,12 +64,12 @@ export interface Reregistered {
   readonly node: NodeRecord
   readonly changed: boolean
   /** The wish for more ability that waits now. */
-  readonly widening: PairingRequestRecord | null
+  readonly widening: PairingRequestRecord | undefined
   /** One that the limb no longer has. */
-  readonly withdrawn: PairingRequestRecord | null
+  readonly withdrawn: PairingRequestRecord | undefined
   /** One that it has not used yet, made by `node/rotate-key`. */
   readonly newKey: string | undefined
-  readonly invokeSecret: string | null
+  readonly invokeSecret: string | undefined
 }
 
 /**
@@ -195,7 +195,7 @@ export class PairingDecisions {
     }
     const conflict = inConflict(request, [...ofNode.filter((other) => other !== mine), request])
     const openedBy = attempt.seat.take(request, conflict)
-    if (openedBy !== null) {
+    if (openedBy !== undefined) {
       if (mine) await tx.deleteRequest(mine.requestId)
       return { kind: 'promoted', approval: await this.approve(tx, request, `window:${openedBy}`) }
     }
@@ -226,7 +226,7 @@ export class PairingDecisions {
     if (!request) return undefined
     const conflict = inConflict(request, await tx.requestsOfNode(request.nodeId))
     const openedBy = seat.take(request, conflict)
-    if (openedBy === null) return undefined
+    if (openedBy === undefined) return undefined
     await tx.deleteRequest(requestId)
     return await this.approve(tx, request, `window:${openedBy}`)
   }
@@ -263,7 +263,7 @@ export class PairingDecisions {
     const waiting = (await tx.requestsOfNode(nodeId)).find((request) => request.kind === 'widen')
     const widening = next.widens
       ? await this.#widening(tx, attempt, session, nodeId, registration, waiting, now)
-      : null
+      : undefined
     if (!widening && waiting) {
       await tx.deleteRequest(waiting.requestId)
       if (attempt.change.mayRecord(`withdrawn ${nodeId}`)) {
@@ -273,7 +273,7 @@ export class PairingDecisions {
     const keys = await tx.nodeKeys(nodeId)
     const newKey = keys ? await this.#unsentKey(tx, session, nodeId, keys) : undefined
     const invokeSecret = invokeSecretOf(this.#context, next.node, keys?.current)
-    return { ...next, widening, withdrawn: widening ? null : (waiting ?? null), newKey, invokeSecret }
+    return { ...next, widening, withdrawn: widening ? undefined : waiting, newKey, invokeSecret }
   }
 
   /** The key of a rotation that the limb knows nothing of yet. From now on the old one has its day. */
@@ -371,10 +371,10 @@ export class PairingDecisions {
     registration: Registration,
     waiting: PairingRequestRecord | undefined,
     now: number,
-  ): Promise<PairingRequestRecord | null> {
+  ): Promise<PairingRequestRecord | undefined> {
     const { running, settings } = this.#context
     const refused = await tx.refusedWidening(nodeId, running.now())
-    if (refused?.fingerprint === wideningFingerprint(registration)) return null
+    if (refused?.fingerprint === wideningFingerprint(registration)) return undefined
     const expiresAt = running.in(settings.pairing.pendingSeconds * 1000)
     const claimContext = { now, expiresAt, address: session.address }
     let request: PairingRequestRecord

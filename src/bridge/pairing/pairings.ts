@@ -90,13 +90,13 @@ export class Pairings {
   async claim(
     session: Session,
     nodeId: string,
-    ownKey: string | null,
+    ownKey: string | undefined,
     registration: Registration,
   ): Promise<void> {
     checkOwnKey(ownKey)
     const key = ownKey ?? newKey()
     // At once: a second `register` in the same chunk is the same claim, not a rival with a key of its own.
-    if (ownKey === null) {
+    if (ownKey === undefined) {
       session.identity = { kind: 'candidate', nodeId, key }
       this.#unanswered.add(session.identity)
     }
@@ -106,7 +106,7 @@ export class Pairings {
     )
     this.#attempts.registered(nodeId)
     // With the first answer that says what became of it, be it that of a later registration.
-    await this.#applyClaim(session, decided, this.#unanswered.delete(claimant) ? key : null)
+    await this.#applyClaim(session, decided, this.#unanswered.delete(claimant) ? key : undefined)
   }
 
   /** Runs the work of one registration; what it takes of shared bounds counts once that is on disk. */
@@ -127,7 +127,7 @@ export class Pairings {
     }
   }
 
-  async #applyClaim(session: Session, decided: ClaimDecision, madeKey: string | null): Promise<void> {
+  async #applyClaim(session: Session, decided: ClaimDecision, madeKey: string | undefined): Promise<void> {
     switch (decided.kind) {
       case 'refused':
         this.#answers.rejected(session)
@@ -158,7 +158,7 @@ export class Pairings {
         const others = request.key ? this.#table.candidatesWith(request.nodeId, request.key) : []
         for (const other of others)
           if (other !== session)
-            this.#answers.send(other, pendingAnswer(this.#context.running, request, null))
+            this.#answers.send(other, pendingAnswer(this.#context.running, request, undefined))
       }
     }
   }
@@ -242,7 +242,7 @@ export class Pairings {
       await tx.deleteRequest(requestId)
       return await this.#decisions.approve(tx, request, by, changes)
     })
-    await this.#applyApproval(approval, null, null)
+    await this.#applyApproval(approval, undefined, undefined)
     return approval.node
   }
 
@@ -267,7 +267,7 @@ export class Pairings {
       seat.settle(true)
       if (!approval) return undefined
       this.#context.counters.count('pairing_decisions', 'window')
-      await this.#applyApproval(approval, null, null)
+      await this.#applyApproval(approval, undefined, undefined)
       this.#window.used()
       return approval.node
     } catch (error) {
@@ -278,11 +278,11 @@ export class Pairings {
     }
   }
 
-  /** `session`: the candidate whose own registration was approved by the window, else null. */
+  /** `session`: the candidate whose own registration was approved by the window, else undefined. */
   async #applyApproval(
     approval: PairingApproved,
-    session: Session | null,
-    madeKey: string | null,
+    session: Session | undefined,
+    madeKey: string | undefined,
   ): Promise<void> {
     const { request, node, losers, invokeSecret } = approval
     const { nodeId } = node
@@ -301,7 +301,7 @@ export class Pairings {
     if (request.kind === 'widen') {
       this.#announcer.state(limb)
       const live = this.#table.limb(nodeId)
-      if (live) this.#answers.send(live, this.#approved(node, null, invokeSecret))
+      if (live) this.#answers.send(live, this.#approved(node, undefined, invokeSecret))
     } else {
       const holders = request.key ? this.#table.candidatesWith(nodeId, request.key) : []
       // The one that registered may have gone, and come back, before this was on disk.
@@ -341,7 +341,7 @@ export class Pairings {
   #endOthers(holders: readonly Session[], winner: Session | undefined, node: NodeRecord): void {
     for (const holder of holders) {
       if (holder === winner) continue
-      this.#answers.send(holder, this.#approved(node, null))
+      this.#answers.send(holder, this.#approved(node, undefined))
       holder.end('replaced', true)
     }
   }
@@ -353,7 +353,7 @@ export class Pairings {
     if (!holder) return
     this.#endOthers(holders, holder, node)
     this.#promote(holder, node.nodeId)
-    this.#answers.send(holder, this.#approved(node, null))
+    this.#answers.send(holder, this.#approved(node, undefined))
   }
 
   /** Resolves with the request, and the end of the refusal on the running clock. */
@@ -397,7 +397,7 @@ export class Pairings {
     // A rejected wish for more leaves the limb what it has.
     const limb = this.#registry.get(nodeId)
     const live = this.#table.limb(nodeId)
-    if (limb && live) this.#answers.send(live, this.#approved(limb.record, null))
+    if (limb && live) this.#answers.send(live, this.#approved(limb.record, undefined))
   }
 
   /** It is decided, withdrawn or expired: nobody is shown it any more. */
@@ -409,10 +409,10 @@ export class Pairings {
     this.#announcer.requestsOfNode(request.nodeId)
   }
 
-  #approved(node: NodeRecord, madeKey: string | null, invokeSecret: string | null = null): PairingAnswer {
+  #approved(node: NodeRecord, madeKey: string | undefined, invokeSecret?: string): PairingAnswer {
     const awaiting = this.#pending.wideningOf(node.nodeId)?.requestId
     const answer = approvedAnswer(this.#context.settings, node, awaiting, invokeSecret)
-    return madeKey === null ? answer : { ...answer, apiKey: madeKey }
+    return madeKey === undefined ? answer : { ...answer, apiKey: madeKey }
   }
 
   stop(): void {
@@ -461,8 +461,8 @@ function askedText(
   return `${asks}${others}${compare}: limb-bridge pairing approve ${requestId} --revision ${revision}`
 }
 
-function checkOwnKey(key: string | null): void {
-  if (key === null) return
+function checkOwnKey(key: string | undefined): void {
+  if (key === undefined) return
   if (key.length < LIMITS.keyCharsMin) {
     throw new Refusal(
       'invalid_request',

@@ -20,7 +20,7 @@ export interface Provisioned {
   /** Claims to the same node, which would now replace its key. */
   readonly claims: readonly PairingRequestRecord[]
   /** The claim of the device itself, which this settles. */
-  readonly granted: PairingRequestRecord | null
+  readonly granted: PairingRequestRecord | undefined
 }
 
 interface Parts {
@@ -93,7 +93,7 @@ export class Provisioning {
     await tx.putNodeKeys(nodeId, { current: key, next: null, currentUntil: null })
     await tx.audit(audit(this.#context, 'node.provisioned', { actor: by, nodeId, outcome: 'approved' }))
     const claims: PairingRequestRecord[] = []
-    let granted: PairingRequestRecord | null = null
+    let granted: PairingRequestRecord | undefined
     for (const request of await tx.requestsOfNode(nodeId)) {
       if (request.key !== null && wish.apiKey !== undefined && keyMatches(request.key, wish.apiKey)) {
         // The very device that waits: it has what it asked for.

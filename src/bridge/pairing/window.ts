@@ -17,8 +17,8 @@ export interface Reservation {
 }
 
 export interface WindowReservation extends Reservation {
-  /** Returns who opened the window if it approves this request; else null. */
-  take(request: PairingRequestRecord, conflict: boolean): string | null
+  /** Returns who opened the window if it approves this request; else undefined. */
+  take(request: PairingRequestRecord, conflict: boolean): string | undefined
 }
 
 /** The pairing window, in memory only: a restart closes it. */
@@ -41,14 +41,19 @@ export class WindowKeeper {
    * Opens the window once that is on record, or closes it at once with `seconds` 0.
    * @throws Refusal `storage_unavailable`, or `conflict` when it was opened or closed anew meanwhile
    */
-  async permit(seconds: number, max: number | null, nodeId: string | null, by: string): Promise<void> {
+  async permit(
+    seconds: number,
+    max: number | undefined,
+    nodeId: string | undefined,
+    by: string,
+  ): Promise<void> {
     const epoch = ++this.#epoch
     if (seconds === 0) {
       await this.#close(by)
       return
     }
     const bounded = Math.min(seconds, LIMITS.permitSecondsMax)
-    await this.#record('pairing.window_opened', by, nodeId, 'open', { seconds: bounded, max })
+    await this.#record('pairing.window_opened', by, nodeId, 'open', { seconds: bounded, max: max ?? null })
     // Above all it stays closed when it was closed in that moment.
     if (epoch !== this.#epoch) {
       throw new Refusal(
@@ -78,7 +83,7 @@ export class WindowKeeper {
     this.#announcer.setWindow(undefined)
     this.#announcer.event('pairing_window_closed', { by })
     try {
-      await this.#record('pairing.window_closed', by, null, 'closed', {})
+      await this.#record('pairing.window_closed', by, undefined, 'closed', {})
     } catch (error) {
       log.warn({ by, error: messageOf(error) }, 'that the pairing window was closed is not in the audit log')
     }
@@ -87,7 +92,7 @@ export class WindowKeeper {
   #record(
     kind: AuditKind,
     actor: string,
-    nodeId: string | null,
+    nodeId: string | undefined,
     outcome: string,
     detail: Record<string, unknown>,
   ): Promise<void> {
@@ -103,7 +108,7 @@ export class WindowKeeper {
       begin: () => void this.#taken.delete(seat),
       take: (request, conflict) => {
         const window = this.#left()
-        if (!windowAdmits(window, request, conflict, this.#context.clock.monotonicMs())) return null
+        if (!windowAdmits(window, request, conflict, this.#context.clock.monotonicMs())) return undefined
         this.#taken.set(seat, this.#cancel)
         return window.openedBy
       },
@@ -118,7 +123,7 @@ export class WindowKeeper {
   /** The window without what works have taken that are not stored yet: the next one of a batch sees what is left. */
   #left(): PairingWindow | undefined {
     const window = this.#window
-    if (window === undefined || window.left === null) return window
+    if (window === undefined || window.left === undefined) return window
     const taken = [...this.#taken.values()].filter((opening) => opening === this.#cancel).length
     return { ...window, left: window.left - taken }
   }

@@ -4,7 +4,7 @@ import type { Topics } from '../../protocol/topics.ts'
 
 /** Returns how the presence of a limb is kept: what an operator set, or the limb's own wish. */
 export function presenceRuleOf({ operatorSettings, presence }: NodeRecord): PresenceRule {
-  return presenceRule(operatorSettings?.presence ?? presence)
+  return presenceRule(operatorSettings?.presence ?? presence ?? undefined)
 }
 
 /** Knows the topics by which some limbs say themselves whether they are there. */
@@ -17,12 +17,12 @@ export class AvailabilityTopics {
     this.#topics = topics
   }
 
-  /** `below` is the topic below that of the limb; null: it has none. */
-  watch(nodeId: string, below: string | null): void {
+  /** `below` is the topic below that of the limb; undefined: it has none. */
+  watch(nodeId: string, below: string | undefined): void {
     const before = this.#topicOf.get(nodeId)
     if (before !== undefined) this.#owners.delete(before)
     this.#topicOf.delete(nodeId)
-    if (below === null) return
+    if (below === undefined) return
     const topic = `${this.#topics.nodePrefix}${nodeId}/${below}`
     this.#topicOf.set(nodeId, topic)
     this.#owners.set(topic, nodeId)

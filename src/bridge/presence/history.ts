@@ -121,8 +121,8 @@ export class History {
     const { from, until } = this.#window(limb, args.since, stored)
     const online = onlineMs([...stored, ...waiting], from, until, limb.status !== 'offline')
     const items = [
-      ...stored.filter((row) => after === null || row.seq < after),
-      ...(after === null ? waiting : []),
+      ...stored.filter((row) => after === undefined || row.seq < after),
+      ...(after === undefined ? waiting : []),
     ]
       .filter((change) => change.at >= from)
       .reverse()
@@ -136,7 +136,7 @@ export class History {
       since: shown(from),
       until: shown(until),
       onlineSeconds: Math.round(online / 1000),
-      ...(uptimePercent === null ? {} : { uptimePercent }),
+      ...(uptimePercent === undefined ? {} : { uptimePercent }),
       items: page.map(({ at, status, reason }) => ({ at: shown(at), status, reason })),
       ...(items.length > limit && last !== undefined ? { next: String(last.seq) } : {}),
     }
@@ -165,8 +165,8 @@ function approvedAt({ record }: LiveLimb, steady: SteadyClock): number {
   return Math.max(...[at, steady.ofWall(at)].filter((each) => each <= steady.now()), 0)
 }
 
-function cursorOf(after: string | undefined): number | null {
-  if (after === undefined) return null
+function cursorOf(after: string | undefined): number | undefined {
+  if (after === undefined) return undefined
   const seq = Number(after)
   if (Number.isSafeInteger(seq) && seq > 0) return seq
   throw new Refusal('invalid_request', 'give the `next` of the page before', 'after')

@@ -89,13 +89,19 @@ export class PresenceKeeper {
    * Brings an approved node into memory as offline: at the start, and when it is approved. `address`: where it asked
    * from, when that is known better than by its record.
    */
-  add(record: NodeRecord, reason: StatusReason, address = record.registeredFrom): LiveLimb {
+  add(record: NodeRecord, reason: StatusReason, address = record.registeredFrom ?? undefined): LiveLimb {
     const { clock, running, settings } = this.#context
     const timeoutMs = intervalsOf(settings, record).timeoutSeconds * 1000
     const rule = presenceRuleOf(record)
     const now = running.steady.now()
     const limb: LiveLimb = {
-      ...newPresence(reason, now, timeoutMs, rule, record.lastHeartbeatAt as SteadyMs | null),
+      ...newPresence(
+        reason,
+        now,
+        timeoutMs,
+        rule,
+        (record.lastHeartbeatAt ?? undefined) as SteadyMs | undefined,
+      ),
       record,
       statePublishedAt: Number.NEGATIVE_INFINITY as MonotonicMs,
       address,
@@ -144,7 +150,7 @@ export class PresenceKeeper {
     if (!limb) return
     limb.deadline = Number.POSITIVE_INFINITY
     limb.session = undefined
-    this.#availability.watch(nodeId, null)
+    this.#availability.watch(nodeId, undefined)
     this.#probes.forget(nodeId)
     this.#registry.delete(nodeId)
   }
@@ -292,7 +298,7 @@ export class PresenceKeeper {
     for (let i = 0; i < limbs.length; i += SAVE_BATCH) {
       const chunk = limbs.slice(i, i + SAVE_BATCH)
       const batch = chunk.flatMap(({ record, lastHeartbeatAt }) =>
-        lastHeartbeatAt === null ? [] : [{ nodeId: record.nodeId, at: lastHeartbeatAt as number }],
+        lastHeartbeatAt === undefined ? [] : [{ nodeId: record.nodeId, at: lastHeartbeatAt as number }],
       )
       try {
         await this.#context.store.saveHeartbeats(batch)

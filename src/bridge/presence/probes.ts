@@ -17,8 +17,8 @@ interface Probe extends Deadlined {
   readonly limb: LiveLimb
   /** The probes in a row that failed. */
   failures: number
-  /** Gives up the one that is under way; null: none is. */
-  giveUp: (() => void) | null
+  /** Gives up the one that is under way; undefined: none is. */
+  giveUp: (() => void) | undefined
 }
 
 /**
@@ -51,7 +51,7 @@ export class Probes {
     this.forget(nodeId)
     if (limb.rule.mode !== 'probe' || endpointUrl === null) return
     const none = Number.POSITIVE_INFINITY
-    const probe: Probe = { limb, failures: 0, giveUp: null, deadline: none, scheduledAt: none }
+    const probe: Probe = { limb, failures: 0, giveUp: undefined, deadline: none, scheduledAt: none }
     this.#probes.set(nodeId, probe)
     if (this.#running) this.#due(probe)
   }
@@ -111,7 +111,7 @@ export class Probes {
     const release = () => {
       if (over) return false
       over = true
-      probe.giveUp = null
+      probe.giveUp = undefined
       this.#underWay--
       if (isOffline) this.#underWayOffline--
       return true

@@ -83,7 +83,7 @@ export class Authenticator {
 
   async #decide(credentials: Credentials): Promise<Authentication> {
     if (credentials.local) return await this.#admitLocal(credentials)
-    if (credentials.password === null) return this.#notText(credentials)
+    if (credentials.passwordIsBinary) return this.#notText(credentials)
     if (credentials.password !== undefined && isToken(credentials.password)) {
       return await this.#admitToken(credentials, credentials.password)
     }
@@ -98,7 +98,7 @@ export class Authenticator {
     const { rotations } = this.#registry
     const keys = await this.#context.store.read((tx) => tx.nodeKeys(name))
     if (keys?.next === null) this.#registry.keysSeen(name, rotations)
-    const password = credentials.password || (certified === undefined ? null : certifiedKey(certified))
+    const password = credentials.password || (certified === undefined ? undefined : certifiedKey(certified))
     const isKey = !isCertifiedKey(credentials.password)
     // No limb and principal have one name, and most who come are limbs: each costs one look at the store.
     if (keys && isKey && (certified !== undefined || this.#isCurrentKey(keys, password))) {
@@ -110,16 +110,16 @@ export class Authenticator {
     if (!isKey) {
       return this.#refused(name, credentials, 4, 'this is no key; sign in with the certificate', 'key')
     }
-    if (password !== null && keys?.next && keyMatches(keys.next, password)) {
+    if (password !== undefined && keys?.next && keyMatches(keys.next, password)) {
       // What became of its keys in that moment decides about it anew.
       return (await this.#firstUse(name, password)) ?? (await this.#decide(credentials))
     }
-    if (password !== null && refused.some((entry) => keyMatches(entry.key, password))) {
+    if (password !== undefined && refused.some((entry) => keyMatches(entry.key, password))) {
       const reason = 'this key was rejected or revoked; wait, or connect with another key'
       return this.#refused(name, credentials, 5, reason, 'key')
     }
     // A device that lost its key, or somebody who guesses.
-    if (password !== null && keys) this.#wrongKey(name, credentials)
+    if (password !== undefined && keys) this.#wrongKey(name, credentials)
     return { admitted: true, identity: { kind: 'candidate', nodeId: name, key: password } }
   }
 
@@ -127,7 +127,7 @@ export class Authenticator {
   async #admitToken(credentials: Credentials, text: string): Promise<Authentication> {
     const { username, address } = credentials
     const identity = await this.#context.store.read((tx) => this.#tokens.identify(tx, text, username))
-    if (identity !== null) {
+    if (identity !== undefined) {
       this.#tokens.used(identity.tokenId, address)
       return { admitted: true, identity }
     }
@@ -161,7 +161,7 @@ export class Authenticator {
    * that should do less says so with the password `role:agent`, and the bridge holds it to that. Nobody acts under
    * the name of a limb: the audit log could not tell the two apart.
    */
-  async #admitLocal({ username, password }: Credentials): Promise<Authentication> {
+  async #admitLocal({ username, password, passwordIsBinary }: Credentials): Promise<Authentication> {
     const name = username || 'admin'
     const refused = (reason: string): Authentication => ({ admitted: false, code: 4, reason })
     if (!isName(name)) return refused(`the user name must be ${NAME_HINT}`)
@@ -171,7 +171,7 @@ export class Authenticator {
       return refused(
         `the control socket takes no password but role: and a role (${ROLES.join(', ')}), such as role:agent`,
       )
-    if (password === null) return refused('the control socket takes no password that is not text')
+    if (passwordIsBinary) return refused('the control socket takes no password that is not text')
     // Of memory: whoever looks after a bridge must get in while its database does not answer.
     if (this.#registry.get(name)) return refused(`${name} is a limb; choose another user name`)
     return { admitted: true, identity: { kind: 'principal', name, role, local: true } }
@@ -216,13 +216,13 @@ export class Authenticator {
     }
   }
 
-  #isCurrentKey(keys: NodeKeys, password: string | null): boolean {
-    if (password === null || !keyMatches(keys.current, password)) return false
+  #isCurrentKey(keys: NodeKeys, password: string | undefined): boolean {
+    if (password === undefined || !keyMatches(keys.current, password)) return false
     return currentKeyHolds(keys, this.#context.running.now())
   }
 
-  /** The device has got its new key: the old one ends. Null when it is not its new key any more. */
-  async #firstUse(nodeId: string, password: string): Promise<Authentication | null> {
+  /** The device has got its new key: the old one ends. Undefined when it is not its new key any more. */
+  async #firstUse(nodeId: string, password: string): Promise<Authentication | undefined> {
     const taken = this.#context.store.transact(async (tx) => {
       // As it is now: the limb may have been revoked, or its key replaced or rotated again.
       const next = (await tx.nodeKeys(nodeId))?.next
@@ -232,7 +232,7 @@ export class Authenticator {
       return true
     })
     try {
-      if (!(await taken)) return null
+      if (!(await taken)) return undefined
     } catch (error) {
       // On a full disk the limb comes in all the same; the old key ends at the next sign-in, or by its time.
       this.#context.log.warn(
@@ -269,9 +269,9 @@ export class Authenticator {
   }
 
   /** Code 3, come back later: whether the password is right was not looked at. */
-  #tooEarly(name: string, credentials: Credentials): Authentication | null {
+  #tooEarly(name: string, credentials: Credentials): Authentication | undefined {
     const wait = this.#limits.waitMs(name, credentials.address)
-    if (wait === 0) return null
+    if (wait === 0) return undefined
     const reason = `too many wrong passwords; wait ${Math.ceil(wait / 1000)} s`
     return this.#refused(name, credentials, 3, reason, 'too_many')
   }

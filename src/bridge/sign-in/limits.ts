@@ -83,7 +83,7 @@ export class SignInLimits {
       begun.push(this.#count('address', addressKey(group), maxFailures * WIDER, false))
     }
     begun.push(this.#count('name', nameKey(name), maxFailures * WIDER, false))
-    return begun.filter((each) => each !== null)
+    return begun.filter((each) => each !== undefined)
   }
 
   succeeded(name: string, address: string): void {
@@ -105,7 +105,7 @@ export class SignInLimits {
     if (this.#known.size > MAX_NAMES) deleteOldest(this.#known, MAX_NAMES / 10)
   }
 
-  #count(whom: ShutOut['whom'], key: string, max: number, grows: boolean): ShutOut | null {
+  #count(whom: ShutOut['whom'], key: string, max: number, grows: boolean): ShutOut | undefined {
     const now = this.#clock.monotonicMs()
     const seconds = this.#settings.failedSignInSeconds
     const before = this.#tallies.get(key)
@@ -117,7 +117,7 @@ export class SignInLimits {
     this.#tallies.set(key, { failures, lastAt: now, refusedUntil: plusMs(now, delay), shutOut })
     if (this.#tallies.size > MAX_TALLIES) deleteOldest(this.#tallies, MAX_TALLIES / 10)
     const goesOn = before?.shutOut === true && now < before.refusedUntil
-    return shutOut && !goesOn ? { whom, failures, seconds } : null
+    return shutOut && !goesOn ? { whom, failures, seconds } : undefined
   }
 }
 

@@ -41,7 +41,7 @@ export class Principals {
   }
 
   page({ limit, after }: VerbArgs<'principal/list'>): Promise<Page<PrincipalRecord>> {
-    return this.#context.store.read((tx) => tx.principals(after ?? null, limit ?? LIMITS.listDefault))
+    return this.#context.store.read((tx) => tx.principals(after, limit ?? LIMITS.listDefault))
   }
 
   /** @throws Refusal `conflict` when a principal or a limb has the name. */

@@ -22,7 +22,7 @@ interface RefusalReport {
   readonly message: string
   readonly suppressed: number
   /** The nodeId of the limb that it concerns. */
-  readonly nodeId?: string | null | undefined
+  readonly nodeId?: string | undefined
   readonly holder?: RefusedConnect['holder']
 }
 
@@ -50,7 +50,7 @@ export class RefusedSignIns {
     this.#attempts.refused(name, from.address, reason)
     const message = `sign-in refused: ${reason}`
     // A key is a limb's; a wrong password is a principal's.
-    const nodeId = why === 'key' ? name : null
+    const nodeId = why === 'key' ? name : undefined
     this.#throttle.write(JSON.stringify([name, addressGroup(from.address)]), (suppressed) =>
       this.#report(name, from, { reason, message, suppressed, nodeId }),
     )
@@ -62,7 +62,7 @@ export class RefusedSignIns {
     const isKnown = isName(given)
     const name = isKnown ? given : hiddenName(given)
     // Until it is known who it is, a name may be a limb's.
-    const nodeId = identity?.kind === 'principal' || !isKnown ? null : given
+    const nodeId = identity?.kind === 'principal' || !isKnown ? undefined : given
     const from = { address, version, clientId: isKnown || clientId !== given ? clientId : name }
     const message = `CONNECT refused: ${reason}`
     this.#throttle.write(JSON.stringify([name, addressGroup(address), why]), (suppressed) =>
@@ -81,11 +81,7 @@ export class RefusedSignIns {
     this.#throttle.stop()
   }
 
-  #report(
-    name: string,
-    from: From,
-    { reason, message, suppressed, nodeId = null, holder }: RefusalReport,
-  ): void {
+  #report(name: string, from: From, { reason, message, suppressed, nodeId, holder }: RefusalReport): void {
     const { log, store } = this.#context
     const who = escapeText(name.slice(0, 64))
     const { address, version } = from

@@ -64,8 +64,8 @@ export class TokenOwners {
   /** @throws Refusal `forbidden` when the tokens of another principal are asked for */
   page({ principal, limit, after }: VerbArgs<'token/list'>, caller: VerbCaller): Promise<Page<TokenRecord>> {
     if (principal !== undefined) refuseForeign(caller, principal)
-    const whose = principal ?? (roleReaches(caller.role, 'admin') ? null : caller.name)
-    return this.#context.store.read((tx) => tx.tokens(whose, after ?? null, limit ?? LIMITS.listDefault))
+    const whose = principal ?? (roleReaches(caller.role, 'admin') ? undefined : caller.name)
+    return this.#context.store.read((tx) => tx.tokens(whose, after, limit ?? LIMITS.listDefault))
   }
 
   /** Removes a token and ends its sessions. @throws Refusal `not_found` */

@@ -27,13 +27,13 @@ export class Tokens {
     this.#context = context
   }
 
-  /** Resolves to who signs in with this token under this name (undefined: whoever it belongs to); null: nobody. */
-  async identify(tx: ReadTx, text: string, name: string | undefined): Promise<TokenIdentity | null> {
+  /** Resolves to who signs in with this token under this name (undefined: whoever it belongs to); undefined: nobody. */
+  async identify(tx: ReadTx, text: string, name: string | undefined): Promise<TokenIdentity | undefined> {
     const token = await tx.tokenByHash(hashToken(text))
-    if (token === null || tokenExpired(token, this.#context.running.now())) return null
-    if (name !== undefined && name !== token.principal) return null
+    if (token === null || tokenExpired(token, this.#context.running.now())) return undefined
+    if (name !== undefined && name !== token.principal) return undefined
     const principal = await tx.principal(token.principal)
-    if (principal === null) return null
+    if (principal === null) return undefined
     const role = lesserRole(token.role, principal.role)
     const { tokenId, expiresAt } = token
     const ends = expiresAt === null ? {} : { endsAt: expiresAt }
@@ -46,11 +46,11 @@ export class Tokens {
   }
 
   /** The newest use that is known, stored or not. */
-  lastUse(token: TokenRecord): TokenUse | null {
+  lastUse(token: TokenRecord): TokenUse | undefined {
     const { tokenId, lastUsedAt, lastAddress } = token
     const unsaved = this.#unsaved.get(tokenId)
     if (unsaved) return unsaved
-    return lastUsedAt === null ? null : { tokenId, at: lastUsedAt, address: lastAddress ?? '' }
+    return lastUsedAt === null ? undefined : { tokenId, at: lastUsedAt, address: lastAddress ?? '' }
   }
 
   /** Stores what was used since the last time; a failure keeps it for the next. */

@@ -75,7 +75,7 @@ export function backupChore(context: BridgeContext, announcer: Pick<Announcer, '
 /** Nothing there, an old one, or one from a future that a wrong clock made. */
 async function dueAtStart(clock: Clock, backups: Backups, everyMs: number): Promise<boolean> {
   const newest = await backups.newestAt()
-  if (newest === null) return true
+  if (newest === undefined) return true
   const age = clock.wallMs() - newest
   return age >= everyMs || age < 0
 }

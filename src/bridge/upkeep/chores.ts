@@ -137,7 +137,7 @@ function orphanChore({ publisher }: BridgeContext, registry: Registry, upkeep: U
       for (let i = 0; i < ORPHANS_PER_TURN; i++) {
         const nodeId = await upkeep.nextWithData(after)
         after = nodeId ?? ''
-        if (nodeId === null) return 'done'
+        if (nodeId === undefined) return 'done'
         if (!registry.get(nodeId)) await publisher.clearRetainedOf(nodeId)
       }
       return 'more'

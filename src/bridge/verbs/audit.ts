@@ -21,7 +21,7 @@ export function auditHandlers({ store }: BridgeContext): VerbHandlersOf<'audit'>
         until: until === undefined ? undefined : Date.parse(until),
       }
       const page = await store.read((tx) =>
-        tx.auditRows(filter, order ?? 'newest', after ?? null, limit ?? LIMITS.listDefault),
+        tx.auditRows(filter, order ?? 'newest', after, limit ?? LIMITS.listDefault),
       )
       const items = page.items.map((row) => ({
         seq: row.seq,
@@ -33,7 +33,7 @@ export function auditHandlers({ store }: BridgeContext): VerbHandlersOf<'audit'>
         detail: row.detail,
         hash: hex(row.hash),
       }))
-      return { items, ...(page.next === null ? {} : { next: page.next }) }
+      return { items, ...(page.next === undefined ? {} : { next: page.next }) }
     },
 
     async 'audit/verify'(args) {

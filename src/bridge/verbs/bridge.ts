@@ -66,7 +66,7 @@ function itemOf(line: Readonly<Record<string, unknown>>): LogItem {
 async function lastBackupAt({ backups, log }: BridgeContext): Promise<string | null> {
   try {
     const at = await backups.newestAt()
-    return at === null ? null : iso(at)
+    return at === undefined ? null : iso(at)
   } catch (error) {
     log.debug({ error: messageOf(error) }, 'the folder of the backups cannot be read')
     return null

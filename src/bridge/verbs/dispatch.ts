@@ -251,7 +251,12 @@ export class VerbDispatcher {
       principal: name,
       what: verb,
       line: { message: `${verb} refused: needs role ${needs}`, fields: { role, verb } },
-      row: { kind: 'request.refused', nodeId: null, outcome: 'forbidden', detail: { verb, role, needs } },
+      row: {
+        kind: 'request.refused',
+        nodeId: undefined,
+        outcome: 'forbidden',
+        detail: { verb, role, needs },
+      },
     })
   }
 

@@ -70,14 +70,9 @@ export function invocationHandlers(
     async 'invocation/list'({ limit, after, order, state, principal, nodeId }) {
       await store.settled()
       const page = await store.read((tx) =>
-        tx.invocations(
-          { state, principal, nodeId },
-          order ?? 'newest',
-          after ?? null,
-          limit ?? LIMITS.listDefault,
-        ),
+        tx.invocations({ state, principal, nodeId }, order ?? 'newest', after, limit ?? LIMITS.listDefault),
       )
-      return { items: page.items.map(showOpen), ...(page.next === null ? {} : { next: page.next }) }
+      return { items: page.items.map(showOpen), ...(page.next === undefined ? {} : { next: page.next }) }
     },
 
     async 'invocation/get'({ invocationId }) {
@@ -97,12 +92,12 @@ export function invocationHandlers(
           'paramsHash',
         )
       }
-      return showInvocation(await invocations.decisions.approve(invocation, caller.name, reason ?? null))
+      return showInvocation(await invocations.decisions.approve(invocation, caller.name, reason))
     },
 
     async 'invocation/deny'({ invocationId, reason }, caller) {
       const invocation = await waiting(invocationId)
-      return showInvocation(await invocations.decisions.deny(invocation, caller.name, reason ?? null))
+      return showInvocation(await invocations.decisions.deny(invocation, caller.name, reason))
     },
 
     async 'invocation/cancel'({ invocationId, reason }, caller) {
@@ -116,7 +111,7 @@ export function invocationHandlers(
         )
       }
       const invocation = invocations.open.get(invocationId)
-      if (invocation) await invocations.takeBack(invocation, caller.name, reason ?? null)
+      if (invocation) await invocations.takeBack(invocation, caller.name, reason)
       else if (record.state !== 'cancelled') throw endedAlready(record)
       return { invocationId, state: 'cancelled' }
     },

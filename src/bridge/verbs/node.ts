@@ -32,7 +32,7 @@ export function nodeHandlers(context: BridgeContext, parts: Parts): NodeHandlers
   return {
     async 'node/list'(args) {
       const { items, next } = pageInMemory({
-        source: registry.limbsAfter(args.after ?? null),
+        source: registry.limbsAfter(args.after),
         limit: args.limit ?? LIMITS.listDefault,
         keyOf: (limb) => limb.record.nodeId,
         show: (limb): State | undefined => (listed(limb, args) ? stateOf(limb, running.steady) : undefined),

@@ -79,7 +79,7 @@ export function pairingHandlers(
     'pairing/permit': async ({ seconds, max, nodeId, waiting }, caller) => {
       if (waiting && seconds === 0)
         throw new Refusal('invalid_request', 'closing the window approves nobody; leave it out', 'waiting')
-      await window.permit(seconds, max ?? null, nodeId ?? null, caller.name)
+      await window.permit(seconds, max, nodeId, caller.name)
       const approved = waiting ? await pairings.admitWaiting() : undefined
       const pairingWindow = announcer.info().pairingWindow ?? null
       return { pairingWindow, ...(approved === undefined ? {} : { approved }) }
@@ -116,7 +116,7 @@ async function refusedOf(
     at: iso(at),
     until: iso(running.wallMs(until as RunningMs)),
   }))
-  return page.next === null ? { items } : { items, next: page.next }
+  return page.next === undefined ? { items } : { items, next: page.next }
 }
 
 /** The pages of the audit log that are searched for what became of a request. */
@@ -125,13 +125,13 @@ const DECIDED = ['pairing.approved', 'pairing.rejected', 'pairing.expired', 'pai
 
 /** The newest row about the end of the request; a log that was pruned, or is long, may know no more. */
 async function decisionOf(tx: ReadTx, requestId: string): Promise<AuditRow | undefined> {
-  let after: string | null = null
+  let after: string | undefined
   for (let pages = 0; pages < MAX_PAGES; pages++) {
     const page: Page<AuditRow> = await tx.auditRows({ kind: 'pairing.' }, 'newest', after, LIMITS.listMax)
     const found = page.items.find(
       ({ kind, detail }) => DECIDED.includes(kind) && detail.requestId === requestId,
     )
-    if (found || page.next === null) return found
+    if (found || page.next === undefined) return found
     after = page.next
   }
   return undefined

@@ -9,7 +9,7 @@ export function policyHandlers(entries: PolicyEntries): VerbHandlersOf<'policy'>
   return {
     async 'policy/list'(args) {
       const page = await entries.page(args)
-      return { items: page.items.map(show), ...(page.next === null ? {} : { next: page.next }) }
+      return { items: page.items.map(show), ...(page.next === undefined ? {} : { next: page.next }) }
     },
 
     async 'policy/set'(args, caller) {
@@ -33,7 +33,7 @@ export function policyHandlers(entries: PolicyEntries): VerbHandlersOf<'policy'>
       const { items, next } = await entries.usable(args)
       return {
         items: items.map(({ decision, ...place }) => ({ ...place, ...explained(decision) })),
-        ...(next === null ? {} : { next }),
+        ...(next === undefined ? {} : { next }),
       }
     },
   }

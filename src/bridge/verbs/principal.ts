@@ -8,7 +8,7 @@ export function principalHandlers(principals: Principals): VerbHandlersOf<'princ
   return {
     async 'principal/list'(args) {
       const page = await principals.page(args)
-      return { items: page.items.map(show), ...(page.next === null ? {} : { next: page.next }) }
+      return { items: page.items.map(show), ...(page.next === undefined ? {} : { next: page.next }) }
     },
 
     async 'principal/add'(args, caller) {

@@ -94,7 +94,7 @@ function remoteSession(
   isOpen: () => boolean,
 ): Session {
   return {
-    identity: { kind: 'candidate', nodeId: '', key: null },
+    identity: { kind: 'candidate', nodeId: '', key: undefined },
     clientId: from,
     address: from,
     get alive() {

@@ -26,7 +26,7 @@ export function tokenHandlers(
       role,
       createdAt: iso(token.createdAt),
       ...(expiresAt === null ? {} : { expiresAt: iso(running.wallMs(expiresAt as RunningMs)) }),
-      ...(use === null ? {} : { lastUsedAt: iso(use.at), lastAddress: use.address }),
+      ...(use === undefined ? {} : { lastUsedAt: iso(use.at), lastAddress: use.address }),
     }
   }
 
@@ -38,7 +38,7 @@ export function tokenHandlers(
 
     async 'token/list'(args, caller) {
       const page = await owners.page(args, caller)
-      return { items: page.items.map(show), ...(page.next === null ? {} : { next: page.next }) }
+      return { items: page.items.map(show), ...(page.next === undefined ? {} : { next: page.next }) }
     },
 
     async 'token/remove'({ tokenId }, caller) {

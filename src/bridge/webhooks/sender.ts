@@ -90,7 +90,7 @@ export class WebhookSender {
     return {
       name,
       format,
-      host: this.#host(),
+      host: this.#host() ?? null,
       state: this.#state(),
       events: [...events],
       queued,
@@ -230,11 +230,11 @@ export class WebhookSender {
     return { url, token: token ?? this.#line(tokenFile), chat }
   }
 
-  #host(): string | null {
+  #host(): string | undefined {
     try {
       return new URL(this.#receiver().url).host
     } catch {
-      return null
+      return undefined
     }
   }
 

@@ -43,7 +43,7 @@ export interface WebhookReading {
 interface Live {
   readonly sender: WebhookSender
   readonly events: ReadonlySet<string>
-  watch: OfflineWatch | null
+  watch: OfflineWatch | undefined
 }
 
 /** Carries chosen events to the webhooks of the configuration: stores each first, then sends until it is taken. */
@@ -199,9 +199,9 @@ export class Webhooks {
     sender.wake()
   }
 
-  async #watch(ports: WebhookPorts, settings: WebhookSettings): Promise<OfflineWatch | null> {
+  async #watch(ports: WebhookPorts, settings: WebhookSettings): Promise<OfflineWatch | undefined> {
     const { name, events, offlineSeconds } = settings
-    if (!events.includes('limb_offline') && !events.includes('limb_back')) return null
+    if (!events.includes('limb_offline') && !events.includes('limb_back')) return undefined
     const { clock, log } = this.#context
     const report = (kind: 'limb_offline' | 'limb_back', nodeIds: readonly string[]) => {
       const limbs = this.#limbs(nodeIds)

@@ -32,7 +32,7 @@ export interface PersistenceLimits extends QueueLimits {
   readonly maxRetained: number
   /** The bytes of all retained messages together. */
   readonly maxRetainedBytes: number
-  /** The share of one limb, for instance 100 messages below its `data/`; null: only the total counts. */
+  /** The share of one limb, for instance 100 messages below its `data/`; undefined: only the total counts. */
   readonly retainedBelow: (topic: string) => RetainedLimits['below']
 }
 

@@ -262,7 +262,7 @@ export class Queues {
   #reserve(clientId: string, bytes: number): boolean {
     const queue = this.#queueOf(clientId)
     const full = this.#full(queue, bytes)
-    if (full !== null) {
+    if (full !== undefined) {
       this.#options.onFull(clientId, full)
       return false
     }
@@ -270,12 +270,12 @@ export class Queues {
     return true
   }
 
-  #full(queue: SessionQueue, bytes: number): QueueFull | null {
+  #full(queue: SessionQueue, bytes: number): QueueFull | undefined {
     const { limits, store } = this.#options
     if (queue.messages >= limits.maxQueuedPerSession) return 'queue'
     if (queue.share.bytes + bytes > limits.maxQueuedBytesPerIdentity) return 'queue_bytes'
     if (this.#bytes + bytes > limits.maxQueuedBytes) return 'queue_bytes'
-    return store.hasRoom(bytes) ? null : 'database'
+    return store.hasRoom(bytes) ? undefined : 'database'
   }
 
   #give(clientId: string, bytes: number): void {

@@ -142,8 +142,8 @@ export class StoredSessions {
     return this.#owners.size
   }
 
-  ownerOf(clientId: string): string | null {
-    return this.#owners.get(clientId) ?? null
+  ownerOf(clientId: string): string | undefined {
+    return this.#owners.get(clientId)
   }
 
   of(owner: string): readonly string[] {

@@ -43,7 +43,8 @@ function addRestore(program: Command, context: CliContext, run: Run): void {
         context.io.stdout,
         `${restored.file} is restored: schema ${restored.version}, ${restored.nodes} limbs.`,
       )
-      if (restored.replaced !== null) print(context.io.stdout, `What was there is now ${restored.replaced}.`)
+      if (restored.replaced !== undefined)
+        print(context.io.stdout, `What was there is now ${restored.replaced}.`)
       print(
         context.io.stdout,
         'What was decided after the backup is undone: look through pairings, keys and policies. Start the bridge now.',

@@ -35,12 +35,12 @@ export interface DatabaseTools {
     /** It could not even be opened. */
     readonly unopened?: boolean
   }
-  /** Names who runs a bridge on it, such as `process 7`; null: nobody. It throws when that cannot be found out. */
-  holder(file: string): string | null
+  /** Names who runs a bridge on it, such as `process 7`; undefined: nobody. It throws when that cannot be found out. */
+  holder(file: string): string | undefined
   /** The deliveries that wait, by webhook; empty when the file is none of ours, or older than webhooks. */
   waitingDeliveries(file: string): ReadonlyMap<string, WaitingDeliveries>
   /** The newest backup and when it was made. */
-  newestBackup(file: string, folder: string | null): Promise<{ folder: string; at: number | null }>
+  newestBackup(file: string, folder: string | null): Promise<{ folder: string; at: number | undefined }>
   /** Says what keeps backups from a folder that was chosen; undefined: nothing. */
   whyNoBackupsIn(chosen: string): string | undefined
   /** Asks a server of PostgreSQL; a sentence when it cannot be asked. Never rejects. */
@@ -209,7 +209,7 @@ async function checkBackups(
     return [problem('backup', `this user cannot see which there are: ${newest}; ${AS_BRIDGE}`)]
   }
   const { folder: where, at } = newest
-  if (at === null) {
+  if (at === undefined) {
     const advice =
       everyHours === 0 ? 'run `limb-bridge backup create`' : 'the first one is made soon after a start'
     return [warning('backup', `there is none in ${where}; ${advice}`)]
@@ -282,7 +282,9 @@ const NONE_RUNS = { running: 'no', result: ok('bridge', 'no bridge runs on this 
 function findBridge(file: string, database: DatabaseTools): { running: Running; result: CheckResult } {
   try {
     const holder = database.holder(file)
-    return holder === null ? NONE_RUNS : { running: 'yes', result: ok('bridge', `a bridge runs (${holder})`) }
+    return holder === undefined
+      ? NONE_RUNS
+      : { running: 'yes', result: ok('bridge', `a bridge runs (${holder})`) }
   } catch (error) {
     const why = messageOf(error).replace(/\.$/, '')
     const message = `this user cannot tell whether one runs (${why}); ${AS_BRIDGE}`

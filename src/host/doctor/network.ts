@@ -24,14 +24,14 @@ export async function checkPort(
       host: host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '::1' : host,
       port,
     })
-    if (answer === null) return ok(what, `${where} answers`)
+    if (answer === undefined) return ok(what, `${where} answers`)
     return problem(
       what,
       `a bridge runs, and ${where} does not answer (${answer}); is that its configuration?`,
     )
   }
   const trouble = await bind(host, port)
-  if (trouble === null) return ok(what, `${where} is free`)
+  if (trouble === undefined) return ok(what, `${where} is free`)
   if (running === 'unknown' && trouble === 'EADDRINUSE') {
     return warning(what, `${where} is taken; whether by the bridge cannot be told`)
   }
@@ -58,7 +58,7 @@ export async function checkControlSocket(path: string, running: Running): Promis
       : ok(what, `${path} is made at the start`)
   }
   const answer = await reach({ path }, CONNECT_PACKET)
-  if (answer === null) return ok(what, `${path} answers`)
+  if (answer === undefined) return ok(what, `${path} answers`)
   if (answer === 'EACCES') {
     return warning(what, `${path} is not for this user; join its group, or use sudo`)
   }
@@ -85,7 +85,8 @@ export async function checkHeldOpen(
     return ok(what, `${where} is held open by systemd; it starts the bridge for who connects`)
   for (const address of listens) {
     const answer = await reach(addressOf(address))
-    if (answer !== null) return problem(what, `a bridge runs, and ${address} does not answer (${answer})`)
+    if (answer !== undefined)
+      return problem(what, `a bridge runs, and ${address} does not answer (${answer})`)
   }
   return ok(what, `${where} answers`)
 }
@@ -100,32 +101,32 @@ function addressOf(text: string): { host: string; port: number } {
 const CONNECT_PACKET = Buffer.from('100c00044d5154540402000a0000', 'hex')
 
 /**
- * Returns null when somebody answers, else why not. The kernel takes a connection for a bridge that hangs, or that systemd
+ * Returns undefined when somebody answers, else why not. The kernel takes a connection for a bridge that hangs, or that systemd
  * is about to start, too; with `hello` an answer to that is what counts.
  */
 function reach(
   where: { host: string; port: number } | { path: string },
   hello?: Buffer,
-): Promise<string | null> {
+): Promise<string | undefined> {
   return new Promise((done) => {
     const socket = connect(where)
-    const end = (answer: string | null) => {
+    const end = (answer: string | undefined) => {
       socket.destroy()
       done(answer)
     }
-    if (hello === undefined) socket.once('connect', () => end(null))
-    else socket.once('connect', () => socket.write(hello)).once('data', () => end(null))
+    if (hello === undefined) socket.once('connect', () => end(undefined))
+    else socket.once('connect', () => socket.write(hello)).once('data', () => end(undefined))
     socket.once('close', () => end('it closed the connection'))
     socket.once('error', (error: NodeJS.ErrnoException) => end(error.code ?? error.message))
     socket.setTimeout(CONNECT_MS, () => end(`nothing within ${CONNECT_MS / 1000} s`))
   })
 }
 
-/** Resolves to null when one could listen there, else to the code of the error. */
-function bind(host: string, port: number): Promise<string | null> {
+/** Resolves to undefined when one could listen there, else to the code of the error. */
+function bind(host: string, port: number): Promise<string | undefined> {
   return new Promise((done) => {
     const server = createServer()
     server.once('error', (error: NodeJS.ErrnoException) => done(error.code ?? error.message))
-    server.listen({ host, port }, () => server.close(() => done(null)))
+    server.listen({ host, port }, () => server.close(() => done(undefined)))
   })
 }

@@ -28,8 +28,8 @@ export interface CheckedCertificate extends CertificateJudgement {
 export interface ReadFiles {
   readonly cert: Buffer
   readonly key: Buffer
-  readonly ca: Buffer | null
-  readonly crl: Buffer | null
+  readonly ca: Buffer | undefined
+  readonly crl: Buffer | undefined
   /** Tells one state of the files from another. */
   readonly fingerprint: string
 }
@@ -151,8 +151,8 @@ export async function readFiles(files: CertificateFiles): Promise<ReadFiles> {
   const [cert, key, ca, crl] = await Promise.all([
     read('certFile', files.certFile),
     read('keyFile', files.keyFile),
-    files.caFile === null ? null : read('caFile', files.caFile),
-    files.crlFile === null ? null : read('crlFile', files.crlFile),
+    files.caFile === null ? undefined : read('caFile', files.caFile),
+    files.crlFile === null ? undefined : read('crlFile', files.crlFile),
   ])
   const fingerprint = sha256Hex([cert, key, ca, crl].map((file) => file?.toString('base64') ?? '').join(' '))
   return { cert, key, ca, crl, fingerprint }
@@ -164,12 +164,12 @@ export function checkFiles(read: ReadFiles, files: CertificateFiles): CheckedCer
   const material = {
     cert: read.cert,
     key: read.key,
-    ...(read.ca === null ? undefined : { ca: read.ca }),
-    ...(read.crl === null ? undefined : { crl: read.crl }),
+    ...(read.ca === undefined ? undefined : { ca: read.ca }),
+    ...(read.crl === undefined ? undefined : { crl: read.crl }),
   }
   const { ca, crl } = read
-  if (ca !== null) use('caFile', files.caFile, () => certificatesIn(ca))
-  if (crl !== null) use('crlFile', files.crlFile, () => checkCrl(crl))
+  if (ca !== undefined) use('caFile', files.caFile, () => certificatesIn(ca))
+  if (crl !== undefined) use('crlFile', files.crlFile, () => checkCrl(crl))
   explain('tls: these files do not work together', () => createSecureContext(material))
   return {
     material,

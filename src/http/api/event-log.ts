@@ -65,14 +65,15 @@ export class EventLog {
     return `${this.#run}.${this.#seq}`
   }
 
-  /** Retained state, or null for what everybody may not see. */
-  show(message: Pick<PublishedMessage, 'topic' | 'payload' | 'retain'>): string | null {
-    return this.#kindOf(message.topic) === null ? null : this.#text(message, undefined)
+  /** Retained state, or undefined for what everybody may not see. */
+  show(message: Pick<PublishedMessage, 'topic' | 'payload' | 'retain'>): string | undefined {
+    return this.#kindOf(message.topic) === undefined ? undefined : this.#text(message, undefined)
   }
 
   #take(message: PublishedMessage): void {
-    const kind = this.#readers.size === 0 && this.#window.length === 0 ? null : this.#kindOf(message.topic)
-    if (kind === null) return
+    const kind =
+      this.#readers.size === 0 && this.#window.length === 0 ? undefined : this.#kindOf(message.topic)
+    if (kind === undefined) return
     const seq = kind === 'data' ? undefined : ++this.#seq
     const event = { seq, text: this.#text(message, seq) }
     if (seq !== undefined) this.#keep(event)
@@ -90,10 +91,10 @@ export class EventLog {
   /**
    * Returns the kind of a topic that every principal may read (protocol, section 3); a response belongs to one alone.
    */
-  #kindOf(topic: string): 'bridge' | 'node' | 'data' | null {
+  #kindOf(topic: string): 'bridge' | 'node' | 'data' | undefined {
     const address = this.#topics.parse(topic)
     if (address?.kind === 'bridge' || address?.kind === 'data') return address.kind
-    return address?.kind === 'node' && READABLE_LEAVES.has(address.leaf) ? 'node' : null
+    return address?.kind === 'node' && READABLE_LEAVES.has(address.leaf) ? 'node' : undefined
   }
 
   #text(

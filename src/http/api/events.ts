@@ -96,7 +96,7 @@ async function begin(
 
 async function send(stream: Stream, log: EventLog, { topic, payload }: RetainedMessage): Promise<void> {
   const text = log.show({ topic, payload, retain: true })
-  if (text !== null) await stream.write(text)
+  if (text !== undefined) await stream.write(text)
 }
 
 interface Whose {

@@ -231,9 +231,9 @@ class Exchange implements InvocationDelivery {
 
   #forbidden(url: URL, configured: boolean): Refusal {
     const { nodeId, address } = this.#invocation
-    const isOwn = !configured && address !== null && isOwnMachine(address)
+    const isOwn = !configured && address !== undefined && isOwnMachine(address)
     const where =
-      !configured && address === null
+      !configured && address === undefined
         ? 'and has neither connected nor registered, so that its address is not known; invocation.httpNetworks can allow it'
         : isOwn
           ? `and connects from ${address}, this machine, where only invocation.httpNetworks lets a limb be invoked (such as 127.0.0.1)`

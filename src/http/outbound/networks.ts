@@ -11,8 +11,8 @@ import { type AllowedNetworks, type Network, networksOf } from '../../kernel/net
  * Allows the address that a limb itself connects from, unless that is this machine's own: behind it stand services that
  * trust who comes from there. Only `invocation.httpNetworks` opens those.
  */
-export function ownAddressOf(address: string | null): AllowedNetworks {
-  if (address === null) return { has: () => false }
+export function ownAddressOf(address: string | undefined): AllowedNetworks {
+  if (address === undefined) return { has: () => false }
   const own = unmappedAddress(address)
   return isOwnMachine(own) ? { has: () => false } : networksOf([own])
 }

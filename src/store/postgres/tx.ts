@@ -150,7 +150,7 @@ export class PostgresReads implements ReadTx {
     return this.#one(text, [nodeId, now], (row) => refusedWideningOfRow(row))
   }
 
-  async refused(now: number, after: string | null, limit: number): Promise<Page<RefusedEntry>> {
+  async refused(now: number, after: string | undefined, limit: number): Promise<Page<RefusedEntry>> {
     const rows = await this.#sql.all(
       `SELECT * FROM (
         SELECT node_id, why, at, until, node_id || ' ' || encode(hash, 'hex') AS place FROM refused_keys WHERE until > $1
@@ -169,7 +169,7 @@ export class PostgresReads implements ReadTx {
     return this.#one('SELECT * FROM principals WHERE name = $1', [name], (row) => principalOfRow(row))
   }
 
-  async principals(after: string | null, limit: number): Promise<Page<PrincipalRecord>> {
+  async principals(after: string | undefined, limit: number): Promise<Page<PrincipalRecord>> {
     const text = 'SELECT * FROM principals WHERE name > $1 ORDER BY name LIMIT $2'
     const rows = await this.#sql.all(text, after ?? '', limit + 1)
     return pageOf(
@@ -191,9 +191,13 @@ export class PostgresReads implements ReadTx {
     return this.#one('SELECT * FROM tokens WHERE hash = $1', [hash], (row) => tokenOfRow(row))
   }
 
-  async tokens(principal: string | null, after: string | null, limit: number): Promise<Page<TokenRecord>> {
+  async tokens(
+    principal: string | undefined,
+    after: string | undefined,
+    limit: number,
+  ): Promise<Page<TokenRecord>> {
     const [where, values]: [string, Value[]] =
-      principal === null ? ['token_id > $2', []] : ['token_id > $2 AND principal = $3', [principal]]
+      principal === undefined ? ['token_id > $2', []] : ['token_id > $2 AND principal = $3', [principal]]
     const text = `SELECT * FROM tokens WHERE ${where} ORDER BY token_id LIMIT $1`
     const rows = await this.#sql.all(text, limit + 1, after ?? '', ...values)
     return pageOf(
@@ -213,8 +217,12 @@ export class PostgresReads implements ReadTx {
   }
 
   /** @throws Refusal `invalid_request` for an `after` that no page gave. */
-  async policies(filter: PolicyFilter, after: string | null, limit: number): Promise<Page<PolicyRecord>> {
-    const values: Value[] = [limit + 1, ...(after === null ? ['', '', ''] : policyKeyOf(after))]
+  async policies(
+    filter: PolicyFilter,
+    after: string | undefined,
+    limit: number,
+  ): Promise<Page<PolicyRecord>> {
+    const values: Value[] = [limit + 1, ...(after === undefined ? ['', '', ''] : policyKeyOf(after))]
     const equal = (column: string, value: string | undefined) =>
       value === undefined ? '' : ` AND ${column} = $${values.push(value)}`
     const where = equal('principal', filter.principal) + equal('node_id', filter.nodeId)
@@ -231,7 +239,12 @@ export class PostgresReads implements ReadTx {
     )
   }
 
-  auditRows(filter: AuditFilter, order: Order, after: string | null, limit: number): Promise<Page<AuditRow>> {
+  auditRows(
+    filter: AuditFilter,
+    order: Order,
+    after: string | undefined,
+    limit: number,
+  ): Promise<Page<AuditRow>> {
     return this.shared.audit.page(this.#sql, filter, order, after, limit)
   }
 
@@ -271,7 +284,7 @@ export class PostgresReads implements ReadTx {
   invocations(
     filter: InvocationFilter,
     order: Order,
-    after: string | null,
+    after: string | undefined,
     limit: number,
   ): Promise<Page<InvocationRecord>> {
     return invocationPage(this.#sql, filter, order, after, limit)

@@ -60,7 +60,7 @@ export interface Database {
   /** The sizes on disk; 0 in memory. */
   sizes(): { readonly databaseBytes: number; readonly walBytes: number }
   /** The free bytes of the file system, for a user who is not root; null in memory. */
-  freeBytes(): number | null
+  freeBytes(): number | undefined
   /**
    * Moves the write-ahead log into the database and cuts it to nothing. False when somebody still reads from it: a
    * backup, or another program.
@@ -361,7 +361,7 @@ function opened(
     lost: () => names.lost(),
     sizes: () => ({ databaseBytes: sizeOf(file), walBytes: sizeOf(`${file}-wal`) }),
     freeBytes() {
-      if (file === ':memory:') return null
+      if (file === ':memory:') return undefined
       const { bavail, bsize } = statfsSync(dirname(file))
       return bavail * bsize
     },

@@ -44,8 +44,8 @@ export function openSqliteParts({ onLost, ...options }: SqlitePartsOptions): Sto
 const LOCKED: Leadership = { lead: async () => 0, lost: new Promise(() => undefined) }
 
 /** A disk that cannot even be asked has no room; one on which the files are gone is not asked. */
-function freeBytes(database: Database): number | null {
-  if (database.lost() !== undefined) return null
+function freeBytes(database: Database): number | undefined {
+  if (database.lost() !== undefined) return undefined
   try {
     return database.freeBytes()
   } catch {

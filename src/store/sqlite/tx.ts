@@ -128,7 +128,7 @@ export class SqliteTx implements Tx {
     this.#tables.refused.putWidening(refused)
   }
 
-  async refused(now: number, after: string | null, limit: number): Promise<Page<RefusedEntry>> {
+  async refused(now: number, after: string | undefined, limit: number): Promise<Page<RefusedEntry>> {
     return this.#tables.refused.page(now, after, limit)
   }
 
@@ -151,7 +151,7 @@ export class SqliteTx implements Tx {
     this.#tables.invocations.forgetKeysOf(name)
   }
 
-  async principals(after: string | null, limit: number): Promise<Page<PrincipalRecord>> {
+  async principals(after: string | undefined, limit: number): Promise<Page<PrincipalRecord>> {
     return this.#tables.principals.page(after, limit)
   }
 
@@ -163,7 +163,11 @@ export class SqliteTx implements Tx {
     return this.#tables.tokens.byHash(hash)
   }
 
-  async tokens(principal: string | null, after: string | null, limit: number): Promise<Page<TokenRecord>> {
+  async tokens(
+    principal: string | undefined,
+    after: string | undefined,
+    limit: number,
+  ): Promise<Page<TokenRecord>> {
     return this.#tables.tokens.page(principal, after, limit)
   }
 
@@ -195,7 +199,11 @@ export class SqliteTx implements Tx {
     return this.#tables.policies.at(principal, nodeId, capability)
   }
 
-  async policies(filter: PolicyFilter, after: string | null, limit: number): Promise<Page<PolicyRecord>> {
+  async policies(
+    filter: PolicyFilter,
+    after: string | undefined,
+    limit: number,
+  ): Promise<Page<PolicyRecord>> {
     return this.#tables.policies.page(filter, after, limit)
   }
 
@@ -206,7 +214,7 @@ export class SqliteTx implements Tx {
   async auditRows(
     filter: AuditFilter,
     order: Order,
-    after: string | null,
+    after: string | undefined,
     limit: number,
   ): Promise<Page<AuditRow>> {
     return this.#tables.audit.page(filter, order, after, limit)
@@ -264,7 +272,7 @@ export class SqliteTx implements Tx {
   async invocations(
     filter: InvocationFilter,
     order: Order,
-    after: string | null,
+    after: string | undefined,
     limit: number,
   ): Promise<Page<InvocationRecord>> {
     return this.#tables.invocations.page(filter, order, after, limit)

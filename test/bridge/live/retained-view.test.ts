@@ -23,7 +23,7 @@ function viewOf(root: string) {
   const running = new RunningClock(systemClock)
   for (const nodeId of ['cam1', 'cam2']) {
     const limb = {
-      ...newPresence('approved', running.steady.now(), 1000, presenceRule(null), null),
+      ...newPresence('approved', running.steady.now(), 1000, presenceRule(undefined), undefined),
       record: provisionedNode({ nodeId }, 'admin', 0),
     } as LiveLimb
     registry.add(limb)

@@ -84,7 +84,7 @@ describe('refused sign-ins from many networks', () => {
     const suppressed = lines.reduce((sum, [fields]) => sum + (fields as { suppressed: number }).suppressed, 0)
     expect(lines.length + suppressed).toBe(3000)
     const filter = { kind: 'signin.refused' }
-    const rows = await context.store.read((tx) => tx.auditRows(filter, 'oldest', null, 1000))
+    const rows = await context.store.read((tx) => tx.auditRows(filter, 'oldest', undefined, 1000))
     expect(rows.items.length).toBe(lines.length)
   })
 })

@@ -21,7 +21,7 @@ beforeEach(() => {
 
 const healthy: DatabaseTools = {
   inspect: () => ({ version: 1, nodes: 3, problems: [] }),
-  holder: () => null,
+  holder: () => undefined,
   whyNoBackupsIn: () => undefined,
   waitingDeliveries: () => new Map(),
   newestBackup: async () => ({ folder: 'backups', at: systemClock.wallMs() }),

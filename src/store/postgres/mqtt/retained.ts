@@ -95,7 +95,7 @@ export class RetainedTable {
     more: number,
     { total, totalBytes, below }: RetainedLimits,
   ): Promise<RetainedOutcome> {
-    if (isNew && below !== null) {
+    if (isNew && below !== undefined) {
       const beyond = await sql.all(
         `SELECT 1 ${BELOW} LIMIT 1 OFFSET $3`,
         ...topicRange(below.prefix),
@@ -106,7 +106,7 @@ export class RetainedTable {
     const sums = await this.loaded(sql)
     if (isNew && sums.rows >= total) return 'too_many'
     if (more <= 0) return 'stored'
-    if (below !== null && (await this.#bytesBelow(sql, sums, below.prefix)) + more > below.maxBytes)
+    if (below !== undefined && (await this.#bytesBelow(sql, sums, below.prefix)) + more > below.maxBytes)
       return 'too_many_bytes_below'
     return sums.bytes + more > totalBytes ? 'too_many_bytes' : 'stored'
   }

@@ -73,7 +73,7 @@ export class PostgresAudit {
     sql: Sql,
     filter: AuditFilter,
     order: Order,
-    after: string | null,
+    after: string | undefined,
     limit: number,
   ): Promise<Page<AuditRow>> {
     const { actor, nodeId, kind, since, until } = filter

@@ -111,7 +111,7 @@ export async function invocationPage(
   sql: Sql,
   filter: InvocationFilter,
   order: Order,
-  after: string | null,
+  after: string | undefined,
   limit: number,
 ): Promise<Page<InvocationRecord>> {
   const page = await windowPage(sql, {

@@ -11,7 +11,7 @@ export interface WindowAsked {
   readonly indexed: readonly Condition[]
   readonly where: readonly Condition[]
   readonly order: Order
-  readonly after: string | null
+  readonly after: string | undefined
   readonly limit: number
 }
 
@@ -23,7 +23,7 @@ export interface WindowAsked {
  */
 export async function windowPage(sql: Sql, query: WindowAsked): Promise<WindowPage> {
   const [compare, direction] = query.order === 'newest' ? ['<', 'DESC'] : ['>', 'ASC']
-  const start = query.after === null ? (query.order === 'newest' ? MAX_SEQ : 0) : cursorOf(query.after)
+  const start = query.after === undefined ? (query.order === 'newest' ? MAX_SEQ : 0) : cursorOf(query.after)
   const given = (conditions: readonly Condition[]) =>
     conditions.filter((each): each is readonly [string, Value] => each[1] !== undefined)
   const [index, ...others] = given(query.indexed)
@@ -49,5 +49,5 @@ export async function windowPage(sql: Sql, query: WindowAsked): Promise<WindowPa
     `SELECT seq FROM (${window}) w ORDER BY seq ${direction} LIMIT 1 OFFSET ${WINDOW_ROWS - 1}`,
     ...windowValues,
   )
-  return { rows, next: edge === undefined ? null : String(edge.seq) }
+  return { rows, next: edge === undefined ? undefined : String(edge.seq) }
 }

@@ -38,7 +38,7 @@ const WORKER = new URL(import.meta.url.replace(/backups(\.\w+)(\?.*)?$/, 'worker
 export function createBackups({ database, folder, clock }: BackupsOptions): FileBackups {
   const inMemory = database.file === ':memory:'
   const target = backupFolder(inMemory ? 'data/limb.sqlite' : database.file, folder)
-  const foundAtStart = inMemory ? null : newestAtStart(target)
+  const foundAtStart = inMemory ? undefined : newestAtStart(target)
   let lastMadeAt: number | undefined
   let bytes = inMemory ? 0 : sizeAtStart(target)
   let underWay: Worker | 'starting' | undefined
@@ -54,7 +54,7 @@ export function createBackups({ database, folder, clock }: BackupsOptions): File
     const file = join(target, nameOf(takenAt))
     const lost = database.lost() !== undefined
     if (lost) await copyFromHandle(database, `${file}.part`)
-    const source = lost ? null : database.file
+    const source = lost ? undefined : database.file
     const worker = new Worker(WORKER, {
       workerData: { source, part: `${file}.part`, file } satisfies BackupJob,
     })
@@ -86,11 +86,11 @@ export function createBackups({ database, folder, clock }: BackupsOptions): File
     },
     async prune(keep, maxBytes) {
       // By their names; but a clock that was set since must not make the one just made the oldest.
-      const newest = lastMadeAt === undefined ? null : nameOf(lastMadeAt)
+      const newest = lastMadeAt === undefined ? undefined : nameOf(lastMadeAt)
       const names = (await namesIn(target, NAME)).filter((name) => name !== newest).sort()
-      const others = newest === null ? keep : keep - 1
+      const others = newest === undefined ? keep : keep - 1
       const young = names.slice(Math.max(0, names.length - others))
-      const kept = await withinBytes(target, newest === null ? young : [...young, newest], maxBytes)
+      const kept = await withinBytes(target, newest === undefined ? young : [...young, newest], maxBytes)
       const old = names.filter((name) => !kept.names.includes(name))
       for (const name of old) await rm(join(target, name), { force: true })
       bytes = kept.bytes
@@ -151,21 +151,21 @@ function checkChosenFolder(chosen: string): void {
   if (why !== undefined) throw unavailable(why)
 }
 
-function newestAtStart(folder: string): number | null {
+function newestAtStart(folder: string): number | undefined {
   try {
     return newestOf(readdirSync(folder))
   } catch {
-    return null
+    return undefined
   }
 }
 
-function newestOf(names: readonly string[]): number | null {
+function newestOf(names: readonly string[]): number | undefined {
   const newest = names
     .filter((name) => NAME.test(name))
     .sort()
     .at(-1)
   const time = newest === undefined ? undefined : NAME.exec(newest)?.[1]
-  return time === undefined ? null : parseCompact(time)
+  return time === undefined ? undefined : parseCompact(time)
 }
 
 /** The newest of some backups, in order of their age, whose sizes are within a bound together; one at least. */
@@ -194,8 +194,8 @@ function sizeAtStart(folder: string): number {
   }
 }
 
-/** Returns when the newest one there was made, wall time; null: there is none. */
-export async function newestBackupIn(folder: string): Promise<number | null> {
+/** Returns when the newest one there was made, wall time; undefined: there is none. */
+export async function newestBackupIn(folder: string): Promise<number | undefined> {
   return newestOf(await namesIn(folder, NAME))
 }
 

@@ -20,8 +20,8 @@ import { inspectDatabase } from './inspect.ts'
 
 export interface Restored {
   readonly file: string
-  /** The place of the database that was there before, with its log if it had one; null: there was none. */
-  readonly replaced: string | null
+  /** The place of the database that was there before, with its log if it had one; undefined: there was none. */
+  readonly replaced: string | undefined
   readonly version: number
   readonly nodes: number
 }
@@ -67,7 +67,7 @@ function exchange(from: string, file: string, now: WallMs): Restored {
     syncFile(part)
     giveToOwner(part, file)
     const aside = `${file}.replaced-${compactTime(iso(now))}`
-    const replaced = existsSync(file) ? setAside(file, aside) : null
+    const replaced = existsSync(file) ? setAside(file, aside) : undefined
     // What the old database acknowledged is not what is restored.
     rmSync(markFileOf(file), { force: true })
     renameSync(part, file)
@@ -126,14 +126,14 @@ function sameFile(one: string, other: string): boolean {
 }
 
 /**
- * Names who runs a bridge on the database; null: nobody. It does not disturb it, and throws when that cannot be found
+ * Names who runs a bridge on the database; undefined: nobody. It does not disturb it, and throws when that cannot be found
  * out.
  */
-export function holderOf(file: string, now: WallMs): string | null {
-  if (!statSync(`${file}.lock`, { throwIfNoEntry: false })) return null
+export function holderOf(file: string, now: WallMs): string | undefined {
+  if (!statSync(`${file}.lock`, { throwIfNoEntry: false })) return undefined
   try {
     lockDatabase(file, iso(now)).release()
-    return null
+    return undefined
   } catch (error) {
     if (error instanceof InUseError) return error.holder
     throw error

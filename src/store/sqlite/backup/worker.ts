@@ -12,8 +12,8 @@ import { inspectDatabase } from './inspect.ts'
  */
 
 export interface BackupJob {
-  /** The database; null: `part` is written already, and only checked here. */
-  readonly source: string | null
+  /** The database; undefined: `part` is written already, and only checked here. */
+  readonly source: string | undefined
   /** The file to which it is written, to be renamed when it is whole. */
   readonly part: string
   readonly file: string
@@ -25,7 +25,7 @@ export type BackupOutcome =
 
 function makeBackup({ source, part, file }: BackupJob): BackupOutcome {
   try {
-    if (source !== null) {
+    if (source !== undefined) {
       createPrivate(part)
       copy(source, part)
     }

@@ -89,11 +89,11 @@ export class MqttRetainedTable {
     { total, totalBytes, below }: RetainedLimits,
     hasRoom: (bytes: number) => boolean,
   ): RetainedOutcome {
-    if (isNew && below !== null && this.#fullBelow.get(...topicRange(below.prefix), below.max - 1))
+    if (isNew && below !== undefined && this.#fullBelow.get(...topicRange(below.prefix), below.max - 1))
       return 'too_many_below'
     if (isNew && this.sums.rows >= total) return 'too_many'
     if (more <= 0) return 'stored'
-    if (below !== null && this.#bytesBelow(below.prefix) + more > below.maxBytes)
+    if (below !== undefined && this.#bytesBelow(below.prefix) + more > below.maxBytes)
       return 'too_many_bytes_below'
     if (this.sums.bytes + more > totalBytes) return 'too_many_bytes'
     return hasRoom(topicBytes(topic, more)) ? 'stored' : 'no_room'

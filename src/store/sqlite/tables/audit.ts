@@ -72,7 +72,7 @@ export class AuditTable {
     return isBeginning(kind) && !this.#hasRoom() ? new Refusal('storage_unavailable', NO_ROOM) : undefined
   }
 
-  page(filter: AuditFilter, order: Order, after: string | null, limit: number): Page<AuditRow> {
+  page(filter: AuditFilter, order: Order, after: string | undefined, limit: number): Page<AuditRow> {
     const { actor, nodeId, kind, since, until } = filter
     const family = kind?.endsWith('.') === true
     const pages = CHAIN_TABLES.map((table) =>

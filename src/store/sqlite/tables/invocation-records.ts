@@ -29,7 +29,7 @@ export class InvocationRecords {
   }
 
   /** Resolves, or rejects, with the others of its batch. */
-  add(record: InvocationRecord | null, entry: AuditEntry): Promise<void> {
+  add(record: InvocationRecord | undefined, entry: AuditEntry): Promise<void> {
     this.#open ??= this.#begin()
     if (record) this.#open.records.set(record.invocationId, record)
     this.#open.entries.push(entry)

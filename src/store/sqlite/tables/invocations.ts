@@ -116,7 +116,12 @@ export class InvocationsTable {
     return Number(this.#nextFence.get())
   }
 
-  page(filter: InvocationFilter, order: Order, after: string | null, limit: number): Page<InvocationRecord> {
+  page(
+    filter: InvocationFilter,
+    order: Order,
+    after: string | undefined,
+    limit: number,
+  ): Page<InvocationRecord> {
     const page = windowPage(this.#sql, {
       table: 'invocations',
       indexed: [

@@ -11,7 +11,7 @@ export interface WindowQuery {
   /** The conditions; those whose value is undefined do not apply. */
   readonly where: readonly (readonly [condition: string, value: unknown])[]
   readonly order: Order
-  readonly after: string | null
+  readonly after: string | undefined
   readonly limit: number
 }
 
@@ -23,7 +23,7 @@ export interface WindowQuery {
  */
 export function windowPage(sql: Sqlite.Database, query: WindowQuery): WindowPage {
   const [compare, direction] = query.order === 'newest' ? ['<', 'DESC'] : ['>', 'ASC']
-  const start = query.after === null ? (query.order === 'newest' ? MAX_SEQ : 0) : cursorOf(query.after)
+  const start = query.after === undefined ? (query.order === 'newest' ? MAX_SEQ : 0) : cursorOf(query.after)
   const [index, ...others] = query.indexed.filter(([, value]) => value !== undefined)
   const conditions = [
     ...others.map(([column, value]) => [`${column} = ?`, value] as const),
@@ -46,7 +46,7 @@ export function windowPage(sql: Sqlite.Database, query: WindowQuery): WindowPage
     .prepare(`SELECT seq FROM (${window}) ORDER BY seq ${direction} LIMIT 1 OFFSET ${WINDOW_ROWS - 1}`)
     .pluck()
     .get(...windowValues)
-  return { rows, next: edge === undefined ? null : String(edge) }
+  return { rows, next: edge === undefined ? undefined : String(edge) }
 }
 
 /** Makes one page of the pages of several tables that share one sequence of numbers. */
@@ -54,7 +54,7 @@ export function mergedPage(pages: readonly WindowPage[], order: Order, limit: nu
   const sign = order === 'newest' ? -1 : 1
   const place = (row: SqlRow) => sign * Number(row.seq)
   // Beyond the nearest of their ends, one of them may have rows that it has not shown yet.
-  const ends = pages.flatMap(({ next }) => (next === null ? [] : sign * Number(next)))
+  const ends = pages.flatMap(({ next }) => (next === undefined ? [] : sign * Number(next)))
   const end = Math.min(...ends)
   const rows = pages
     .flatMap((page) => page.rows)
@@ -65,5 +65,5 @@ export function mergedPage(pages: readonly WindowPage[], order: Order, limit: nu
     const page = rows.slice(0, kept)
     return { rows: page, next: String(page.at(-1)?.seq) }
   }
-  return { rows, next: ends.length === 0 ? null : String(sign * end) }
+  return { rows, next: ends.length === 0 ? undefined : String(sign * end) }
 }

@@ -43,8 +43,8 @@ export class PoliciesTable {
   }
 
   /** @throws Refusal `invalid_request` for an `after` that no page gave. */
-  page(filter: PolicyFilter, after: string | null, limit: number): Page<PolicyRecord> {
-    const values: unknown[] = after === null ? ['', '', ''] : [...policyKeyOf(after)]
+  page(filter: PolicyFilter, after: string | undefined, limit: number): Page<PolicyRecord> {
+    const values: unknown[] = after === undefined ? ['', '', ''] : [...policyKeyOf(after)]
     if (filter.principal !== undefined) values.push(filter.principal)
     if (filter.nodeId !== undefined) values.push(filter.nodeId)
     const rows = this.#pageStatement(filter)

@@ -36,7 +36,7 @@ export class PrincipalsTable {
     return row === undefined ? null : principalOfRow(row, this.#reader)
   }
 
-  page(after: string | null, limit: number): Page<PrincipalRecord> {
+  page(after: string | undefined, limit: number): Page<PrincipalRecord> {
     const rows = this.#page.all(after ?? '', limit + 1).map((row) => principalOfRow(row, this.#reader))
     return pageOf(rows, limit, (principal) => principal.name)
   }

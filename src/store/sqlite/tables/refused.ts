@@ -70,10 +70,10 @@ export class RefusedTable {
   }
 
   /** Returns what is refused at `now`, in order of nodeId. A cursor is the node and, for a key, the key's hash. */
-  page(now: number, after: string | null, limit: number): Page<RefusedEntry> {
+  page(now: number, after: string | undefined, limit: number): Page<RefusedEntry> {
     const rows = this.#page.all({ now, after: after ?? '', limit: limit + 1 })
     const items = rows.slice(0, limit).map((row) => refusedEntryOfRow(row, this.#keyReader))
-    if (rows.length <= limit) return { items, next: null }
+    if (rows.length <= limit) return { items, next: undefined }
     return { items, next: this.#keyReader.of(rows[limit - 1]).text('place') }
   }
 

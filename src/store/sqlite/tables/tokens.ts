@@ -45,9 +45,9 @@ export class TokensTable {
   }
 
   /** Returns tokens in the order of their ids, which is that of the times they were made at. */
-  page(principal: string | null, after: string | null, limit: number): Page<TokenRecord> {
+  page(principal: string | undefined, after: string | undefined, limit: number): Page<TokenRecord> {
     const rows = this.#page
-      .all(principal, principal, after ?? '', limit + 1)
+      .all(principal ?? null, principal ?? null, after ?? '', limit + 1)
       .map((row) => tokenOfRow(row, this.#reader))
     return pageOf(rows, limit, ({ tokenId }) => tokenId)
   }
