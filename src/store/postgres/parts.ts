@@ -37,7 +37,7 @@ export async function openPostgresParts(options: PostgresPartsOptions): Promise<
       ...(options.secret && { secrets: sealedSecrets(database, options.secret) }),
       running: database.running,
       replacesLost: false,
-      freeBytes: () => null,
+      freeBytes: () => undefined,
       readings: () => ({
         ...readings.known,
         walBytes: 0,
@@ -57,7 +57,7 @@ export async function openPostgresParts(options: PostgresPartsOptions): Promise<
 /** The server's operator backs it up; the bridge makes no file of it. */
 function backupsOfServer(): KeptBackups {
   return {
-    lastKnownAt: null,
+    lastKnownAt: undefined,
     bytes: 0,
     async create() {
       throw new Refusal(
@@ -67,7 +67,7 @@ function backupsOfServer(): KeptBackups {
       )
     },
     prune: async () => 0,
-    newestAt: async () => null,
+    newestAt: async () => undefined,
     list: async () => [],
     stop: async () => {},
   }
