@@ -7,11 +7,11 @@ import { resolveConfig } from '../src/host/config/config.ts'
 import { createLog } from '../src/host/log/log.ts'
 import { systemClock } from '../src/kernel/clock.ts'
 import { topicsOf } from '../src/protocol/topics.ts'
+import { BULB, FIRMWARE_SETTINGS, GATEWAY, PLUG, releaseFirmware } from './demo/firmware.ts'
 import { release, ZOO } from './demo/zoo.ts'
 
 /**
- * `npm run demo`: a bridge in a folder of its own with twenty devices that describe themselves, all but the last two
- * approved, and an agent that wants to open the door every minute. Nothing of it stays when it ends.
+ * `npm run demo`: a bridge in a folder of its own with twenty devices, all but two approved, and an agent that wants to open the door every minute. Nothing of it stays when it ends.
  */
 
 const PASSWORD = 'demo-password'
@@ -19,7 +19,8 @@ const ASK_MS = 60_000
 
 const folder = mkdtempSync(join(tmpdir(), 'limb-demo-'))
 const values = {
-  mqtt: { port: Number(process.env.LIMB_MQTT_PORT ?? 1883) },
+  mqtt: { port: Number(process.env.LIMB_MQTT_PORT ?? 1883), grants: FIRMWARE_SETTINGS.grants },
+  adapters: FIRMWARE_SETTINGS.adapters,
   http: { port: Number(process.env.LIMB_HTTP_PORT ?? 8083) },
   control: { socket: join(folder, 'control.sock') },
   store: { path: join(folder, 'limb.sqlite') },
@@ -35,13 +36,13 @@ const bridge = await startBridge({
   adminPassword: PASSWORD,
 })
 const url = `mqtt://127.0.0.1:${bridge.mqtt.port}`
-const zoo = ZOO.map((animal) => release(animal, url, folder))
+const zoo = [...ZOO.map((animal) => release(animal, url, folder)), ...releaseFirmware(url)]
 
 const topics = topicsOf(config.mqtt.topicRoot)
 const ask = (name: string, verb: string, args: object) =>
   client.publish(topics.request(name, verb), JSON.stringify(args), { qos: 1 })
 const client = await connectAsync(url, { username: 'admin', password: PASSWORD })
-const waiting = ZOO.slice(0, -2).map(({ nodeId }) => nodeId)
+const waiting = [...ZOO.slice(0, -2).map(({ nodeId }) => nodeId), PLUG, GATEWAY, BULB]
 client.on('message', (_topic, payload) => {
   const request = payload.length === 0 ? undefined : JSON.parse(payload.toString())
   if (waiting.includes(request?.nodeId)) ask('admin', 'pairing/approve', { requestId: request.requestId })

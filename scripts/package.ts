@@ -5,11 +5,12 @@ import { parseArgs } from 'node:util'
 import { buildDeb } from './package/deb.ts'
 import { buildMcpb } from './package/mcpb.ts'
 import type { Arch } from './package/node-binary.ts'
+import { writeRegistryEntry } from './package/registry-entry.ts'
 import { ROOT, run, sourceDate } from './package/run.ts'
 
 /**
- * `npm run package`: the Debian packages and the bundle for hosts of agents (MCPB), into `release/`. The same commit makes
- * the same bytes.
+ * `npm run package`: the Debian packages, the bundle for hosts of agents (MCPB) and the entry for the registry of MCP, into
+ * `release/`. The same commit makes the same bytes.
  *
  *   --arch amd64,arm64     which (default: both)
  *   --version VERSION      in place of that of package.json
@@ -37,6 +38,7 @@ for (const arch of archs.filter(isArch)) {
   written(await buildDeb({ arch, version, epochSeconds: sourceDate(), outFolder }))
 }
 written(buildMcpb({ version, outFolder }))
+written(writeRegistryEntry({ version, outFolder }))
 
 function written(file: string): void {
   const bytes = readFileSync(file)

@@ -3,7 +3,7 @@ import { Limb, type LimbOptions, picture } from '../../src/client/client.ts'
 import type { WireRegistration } from '../../src/protocol/schemas.ts'
 import { yard } from './picture.ts'
 
-/** Twenty devices that describe themselves, for `npm run demo` and for the tests of the console. */
+/** Seventeen devices that describe themselves, for `npm run demo` and for the tests of the console; firmware.ts has three more. */
 
 export interface Animal {
   readonly nodeId: string
@@ -12,6 +12,8 @@ export interface Animal {
   /** What it measures, published on `data/…`; asked every few seconds. */
   readonly measure?: () => Readonly<Record<string, unknown>>
   readonly heartbeat?: LimbOptions['heartbeat']
+  /** Leaves when it has measured, and comes again after so many milliseconds. */
+  readonly sleepsMs?: number
 }
 
 function lamp(nodeId: string, displayName: string, area: string): Animal {
@@ -204,6 +206,70 @@ function camera(nodeId: string, displayName: string, area: string): Animal {
   }
 }
 
+function blind(nodeId: string, displayName: string, area: string): Animal {
+  let position = 100
+  const moved = (to: number) => () => {
+    position = to
+    return { position }
+  }
+  const fixed = (name: string, title: string) => ({ name, title, input: { type: 'object' as const } })
+  return {
+    nodeId,
+    registration: {
+      displayName,
+      platform: 'esp32',
+      firmware: '1.4.2',
+      area,
+      description: 'A roller blind: 0 is closed, 100 is open.',
+      heartbeatSeconds: 5,
+      capabilities: [
+        {
+          cap: 'blind',
+          authLevel: 'free',
+          commands: [
+            {
+              name: 'blind.set',
+              title: 'Move to',
+              idempotent: true,
+              input: {
+                type: 'object',
+                properties: {
+                  position: { type: 'integer', title: 'Position', minimum: 0, maximum: 100, unit: '%' },
+                },
+                required: ['position'],
+              },
+            },
+            fixed('blind.open', 'Open'),
+            fixed('blind.close', 'Close'),
+            fixed('blind.stop', 'Stop'),
+          ],
+        },
+      ],
+      properties: [
+        {
+          name: 'position',
+          title: 'Position',
+          topic: 'data/blind',
+          pointer: '/position',
+          type: 'integer',
+          unit: '%',
+          deviceClass: 'blind',
+          minimum: 0,
+          maximum: 100,
+          set: { command: 'blind.set', param: 'position' },
+        },
+      ],
+    },
+    handlers: {
+      'blind.set': ({ params }) => moved((params as { position: number }).position)(),
+      'blind.open': moved(100),
+      'blind.close': moved(0),
+      'blind.stop': () => ({ position }),
+    },
+    measure: () => ({ blind: { position } }),
+  }
+}
+
 function thermometer(nodeId: string, displayName: string, area: string, base: number): Animal {
   let now = base
   return {
@@ -213,7 +279,7 @@ function thermometer(nodeId: string, displayName: string, area: string, base: nu
       platform: 'esp8266',
       area,
       presence: 'sleepy',
-      heartbeatSeconds: 5,
+      heartbeatSeconds: 60,
       description: 'Wakes up, measures, sleeps.',
       capabilities: [],
       properties: [
@@ -236,6 +302,7 @@ function thermometer(nodeId: string, displayName: string, area: string, base: nu
       ],
     },
     handlers: {},
+    sleepsMs: 15_000,
     measure: () => {
       now += Math.random() - 0.5 + (base - now) * 0.1
       return {
@@ -245,15 +312,19 @@ function thermometer(nodeId: string, displayName: string, area: string, base: nu
   }
 }
 
-const ROOMS = ['Hall', 'Kitchen', 'Study', 'Attic', 'Cellar', 'Garden'] as const
+const ROOMS = ['Hall', 'Kitchen', 'Attic'] as const
 
+/** The last two are those that wait to be approved. */
 export const ZOO: readonly Animal[] = [
   lamp('lamp1', 'Desk lamp', 'Study'),
   lock('door1', 'Front door', 'Hall'),
   camera('cam1', 'Yard camera', 'Garden'),
-  thermometer('thermo1', 'Attic thermometer', 'Attic', 17),
+  thermometer('thermo1', 'Study thermometer', 'Study', 21),
+  blind('blind1', 'Kitchen blind', 'Kitchen'),
+  blind('blind2', 'Study blind', 'Study'),
   ...ROOMS.map((room, index) => lamp(`lamp${index + 2}`, `${room} lamp`, room)),
-  ...ROOMS.map((room, index) => thermometer(`thermo${index + 2}`, `${room} thermometer`, room, 15 + index)),
+  lamp('lamp5', 'Garden lamp', 'Garden'),
+  ...ROOMS.map((room, index) => thermometer(`thermo${index + 2}`, `${room} thermometer`, room, 17 + index)),
   lock('door2', 'Back door', 'Kitchen'),
   lock('door3', 'Shed', 'Garden'),
   camera('cam2', 'Street camera', 'Hall'),
@@ -261,11 +332,12 @@ export const ZOO: readonly Animal[] = [
 ]
 
 export interface LiveAnimal {
-  readonly limb: Limb
   stop(): Promise<void>
 }
 
 const MEASURE_MS = 3000
+/** A sleeping one stays so long when it has measured: what waited for it comes in that time. */
+const AWAKE_MS = 1000
 
 /** Lets it connect; its key is kept in `folder`. `onCode` is told the pairing code that it would show. */
 export function release(
@@ -274,7 +346,45 @@ export function release(
   folder: string,
   onCode: (code: string) => void = () => {},
 ): LiveAnimal {
-  const { nodeId, registration, handlers, heartbeat, measure } = animal
+  const { sleepsMs } = animal
+  let limb = visit(animal, url, folder, onCode, approved)
+  const timer = sleepsMs === undefined ? setInterval(() => limb.measure(), MEASURE_MS) : undefined
+  let nap: ReturnType<typeof setTimeout> | undefined
+  let stopped = false
+  function approved(): void {
+    limb.measure()
+    if (sleepsMs === undefined || nap !== undefined) return
+    nap = setTimeout(async () => {
+      await limb.stop()
+      if (stopped) return
+      nap = setTimeout(() => {
+        nap = undefined
+        limb = visit(animal, url, folder, onCode, approved)
+      }, sleepsMs)
+    }, AWAKE_MS)
+  }
+  return {
+    async stop() {
+      stopped = true
+      clearInterval(timer)
+      clearTimeout(nap)
+      await limb.stop()
+    },
+  }
+}
+
+interface Visit extends LiveAnimal {
+  measure(): void
+}
+
+/** One stay of a device at the bridge, from its first connection to its goodbye. */
+function visit(
+  { nodeId, registration, handlers, heartbeat, measure }: Animal,
+  url: string,
+  folder: string,
+  onCode: (code: string) => void,
+  approved: () => void,
+): Visit {
   const limb = new Limb({
     url,
     nodeId,
@@ -284,10 +394,10 @@ export function release(
     ...(heartbeat === undefined ? {} : { heartbeat }),
     onEvent: (event) => {
       if (event.kind === 'pending') onCode(event.code)
-      else if (event.kind === 'approved') tell()
+      else if (event.kind === 'approved') approved()
     },
   })
-  const tell = () => {
+  function tell(): void {
     for (const [path, value] of Object.entries(measure?.() ?? {})) {
       limb.publish(path, JSON.stringify(value), { retain: true })
     }
@@ -305,13 +415,6 @@ export function release(
       ]),
     )
   }
-  const timer = setInterval(tell, MEASURE_MS)
   limb.start()
-  return {
-    limb,
-    async stop() {
-      clearInterval(timer)
-      await limb.stop()
-    },
-  }
+  return { measure: tell, stop: () => limb.stop() }
 }

@@ -1,3 +1,4 @@
+import { unitOf } from '../protocol/units.ts'
 import { CLASS_OF_UNIT, SENSOR_CLASSES, type StateClass, WORD_CLASSES } from './device-classes.ts'
 
 /** Says what is measured: of a metric by the end of its name, of a property by its unit and its classes. */
@@ -7,63 +8,6 @@ export interface Measure {
   readonly unit_of_measurement?: string
   readonly device_class?: string
   readonly state_class?: StateClass
-}
-
-/** Home Assistant's name of a unit of UCUM's; one that is not here is taken as it is. */
-const OF_UCUM: Readonly<Record<string, string>> = {
-  Cel: '°C',
-  '[degF]': '°F',
-  degF: '°F',
-  'W.h': 'Wh',
-  'kW.h': 'kWh',
-  'MW.h': 'MWh',
-  'V.A': 'VA',
-  'm[Hg]': 'mmHg',
-  'mm[Hg]': 'mmHg',
-  '[psi]': 'psi',
-  '[ppm]': 'ppm',
-  '[ppb]': 'ppb',
-  'ug/m3': 'µg/m³',
-  'μg/m³': 'µg/m³',
-  'mg/m3': 'mg/m³',
-  m2: 'm²',
-  cm2: 'cm²',
-  m3: 'm³',
-  l: 'L',
-  ml: 'mL',
-  'm3/h': 'm³/h',
-  'l/min': 'L/min',
-  'W/m2': 'W/m²',
-  'uS/cm': 'µS/cm',
-  deg: '°',
-  '[kn_i]': 'kn',
-  '[mi_i]': 'mi',
-  '[mi_i]/h': 'mph',
-  '[ft_i]': 'ft',
-  '[in_i]': 'in',
-  '[lb_av]': 'lb',
-  '[oz_av]': 'oz',
-  ug: 'µg',
-  us: 'µs',
-  'dB[mW]': 'dBm',
-  'B[mW]': 'dBm',
-  'dB[A]': 'dBA',
-  By: 'B',
-  kBy: 'kB',
-  MBy: 'MB',
-  GBy: 'GB',
-  KiBy: 'KiB',
-  MiBy: 'MiB',
-  GiBy: 'GiB',
-  'By/s': 'B/s',
-  'kBy/s': 'kB/s',
-  '/min': 'rpm',
-  Ohm: 'Ω',
-}
-
-/** Returns the unit as Home Assistant writes it. */
-export function unitOf(unit: string): string {
-  return Object.hasOwn(OF_UCUM, unit) ? (OF_UCUM[unit] as string) : unit
 }
 
 interface Wish {

@@ -125,7 +125,7 @@ async function approveWaiting(admin: TestClient, nodeId: string): Promise<void> 
   await admin.do('admin', 'pairing/approve', { requestId: request.requestId })
   await vi.waitFor(async () => {
     const { status } = await admin.do('admin', 'node/get', { nodeId })
-    if (status !== 'online') throw new Error(`${nodeId} is ${status}`)
+    if (status === 'offline') throw new Error(`${nodeId} is ${status}`)
   }, patience(10_000))
 }
 

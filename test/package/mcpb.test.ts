@@ -6,6 +6,7 @@ import { Client } from '@modelcontextprotocol/client'
 import { StdioClientTransport } from '@modelcontextprotocol/client/stdio'
 import { afterAll, expect, test } from 'vitest'
 import { buildMcpb } from '../../scripts/package/mcpb.ts'
+import { writeRegistryEntry } from '../../scripts/package/registry-entry.ts'
 import { run } from '../cli/run.ts'
 import { startApp } from '../support/app.ts'
 import { patience } from '../support/patience.ts'
@@ -75,6 +76,15 @@ test('the entry of the registry is what its schema asks for, of the name and ver
   const entry = registryEntry.parse(read(join(ROOT, 'server.json')))
   expect(entry).toMatchObject({ name: mcpName, version })
   expect(entry.packages).toMatchObject([{ registryType: 'npm', identifier: name, version }])
+})
+
+test('the entry beside the packages is of the version that is packed', () => {
+  const file = writeRegistryEntry({ version: '1.2.3', outFolder: folder })
+  const entry = registryEntry.parse(read(file))
+  expect(entry).toMatchObject({
+    version: '1.2.3',
+    packages: [{ identifier: 'limb-bridge', version: '1.2.3' }],
+  })
 })
 
 test('what the entry of the registry asks for is what the program and /mcp take', async () => {

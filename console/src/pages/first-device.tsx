@@ -32,7 +32,7 @@ export function FirstDevicePage({ id }: { id: string }): JSX.Element {
         <h1>{t('device.title')}</h1>
       </header>
       {fleet.pairing.size > 0 && (
-        <p class="note big">
+        <p class="note big apart">
           <Icon name="pairing" />{' '}
           <a href={href('pairing')}>{t('today.pairing', { n: fleet.pairing.size })}</a>
         </p>

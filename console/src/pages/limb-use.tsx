@@ -3,13 +3,14 @@ import { useState } from 'preact/hooks'
 import type { CommandDescription, PropertyDescription } from '../../../src/protocol/descriptions.ts'
 import type { State } from '../../../src/protocol/schemas.ts'
 import type { ShownDescription } from '../../../src/protocol/shown-description.ts'
+import { unitOf } from '../../../src/protocol/units.ts'
 import { numberText, t } from '../i18n/index.ts'
 import { own } from '../live/own.ts'
 import { session } from '../live/session.ts'
 import { useSignals } from '../live/signal.ts'
 import type { Values } from '../live/values.ts'
 import { Card, Empty, Facts, Level } from '../ui/kit.tsx'
-import { unitText, ValueControl } from '../ui/schema-form.tsx'
+import { ValueControl } from '../ui/schema-form.tsx'
 import { Spark } from '../ui/spark.tsx'
 import type { LimbView } from './limb.tsx'
 import { CommandCard, runCommand } from './limb-command.tsx'
@@ -130,8 +131,7 @@ function Property({ nodeId, property, values, description }: PropertyProps): JSX
 function valueText(value: unknown, { unit, type }: PropertyDescription): string {
   if (value === undefined) return '–'
   if (typeof value === 'boolean') return t(value ? 'on' : 'off')
-  if (typeof value === 'number')
-    return `${numberText(value)}${unit === undefined ? '' : ` ${unitText(unit)}`}`
+  if (typeof value === 'number') return `${numberText(value)}${unit === undefined ? '' : ` ${unitOf(unit)}`}`
   return type === 'string' ? String(value) : JSON.stringify(value)
 }
 

@@ -55,7 +55,8 @@ function Steps({ state }: { state: State }): JSX.Element {
   const heard = lastHeartbeatAt !== null
   const needsInvoke =
     capabilities.some(({ commands }) => commands.length > 0) && state.endpointUrl === undefined
-  const subscribed = !needsInvoke || data?.session?.subscribed === true
+  // A limb without commands has nothing to subscribe: to be connected is enough.
+  const subscribed = needsInvoke ? data?.session?.subscribed === true : heard || data?.session !== undefined
   const steps = [
     [t('steps.asked'), true],
     [t('steps.approved'), true],

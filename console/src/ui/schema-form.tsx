@@ -1,6 +1,7 @@
 import type { JSX } from 'preact'
 import { useId, useState } from 'preact/hooks'
 import type { ValueSchema } from '../../../src/protocol/descriptions.ts'
+import { unitOf } from '../../../src/protocol/units.ts'
 import { t } from '../i18n/index.ts'
 import { own } from '../live/own.ts'
 import { Field } from './kit.tsx'
@@ -126,20 +127,7 @@ export function ValueControl(props: ValueControlProps): JSX.Element {
 }
 
 function labelOf(name: string, { title, unit }: ValueSchema): string {
-  return unit === undefined ? (title ?? name) : `${title ?? name} (${unitText(unit)})`
-}
-
-const UNITS: Readonly<Record<string, string>> = {
-  Cel: '°C',
-  '[degF]': '°F',
-  '%': '%',
-  deg: '°',
-  'm/s': 'm/s',
-}
-
-/** UCUM's code as people write it. */
-export function unitText(unit: string): string {
-  return own(UNITS, unit) ?? unit
+  return unit === undefined ? (title ?? name) : `${title ?? name} (${unitOf(unit)})`
 }
 
 export function Switch({

@@ -150,12 +150,20 @@ function ofLimb(context: BridgeContext, limb: LiveLimb, session: Session | undef
       `${nodeId} is connected from ${session.address} and silent: it must publish ${context.topics.node(nodeId, 'heartbeat')} every ${every} s`,
     ]
   }
+  if (session === undefined && limb.status === 'asleep') return [ofSleeping(context, limb)]
   if (session !== undefined) {
     return [
       `a device is connected as ${nodeId} from ${session.address} with another key than the approved one: ${anotherKey(nodeId)}`,
     ]
   }
   return [`${nodeId} is not connected: ${OFFLINE[limb.reason] ?? `it is ${limb.status} (${limb.reason})`}`]
+}
+
+function ofSleeping(context: BridgeContext, limb: LiveLimb): string {
+  const { nodeId } = limb.record
+  const dueAt = heartbeatDueAt(context, limb)
+  const until = dueAt === undefined ? '' : `; it is offline when it is not heard until ${dueAt}`
+  return `${nodeId} sleeps between two visits, as it should${until}. An invocation with offlineWaitSeconds is sent on its next visit`
 }
 
 function ofProbed({ record: { nodeId, endpointUrl } }: LiveLimb): string {

@@ -49,8 +49,9 @@ function splitOptions(command: Command, argv: readonly string[]): SplitOptions {
   const takesValue = new Map<string, boolean>()
   for (const { long, short, required, optional } of command.options)
     for (const name of [long, short]) if (name) takesValue.set(name, required || optional)
-  const named = argv.some((word) => word === '--node-id' || word.startsWith('--node-id='))
-  const split: SplitOptions = { own: [], flags: new Map(), help: named && isHelpAsked(argv) }
+  const split = { own: [] as string[], flags: new Map<string, string | true>() }
+  // Those before the first option are not among `argv`: the parent has them, behind the name of this command.
+  let words = Math.max(0, (command.parent?.args.length ?? 0) - argv.length - 1)
   for (let i = 0; i < argv.length; i++) {
     const word = argv[i] ?? ''
     if (word === '--') {
@@ -58,9 +59,9 @@ function splitOptions(command: Command, argv: readonly string[]): SplitOptions {
       break
     }
     const [name = '', value] = word.startsWith('--') ? splitOnce(word) : [word]
-    if (split.help && HELP.has(word)) continue
     if (!word.startsWith('--') || takesValue.has(name) || HELP.has(word)) {
       split.own.push(word)
+      if (!word.startsWith('-')) words++
       if (value === undefined && takesValue.get(name) && i + 1 < argv.length) split.own.push(argv[++i] ?? '')
       continue
     }
@@ -69,14 +70,13 @@ function splitOptions(command: Command, argv: readonly string[]): SplitOptions {
     split.flags.set(name.slice(2), value ?? (follows ? next : true))
     if (follows) i++
   }
-  return split
+  // The command and the limb.
+  const named = words > 1 || split.own.some((word) => /^--node-id(=|$)/.test(word))
+  const help = named && split.own.some((word) => HELP.has(word))
+  return { ...split, own: help ? split.own.filter((word) => !HELP.has(word)) : split.own, help }
 }
 
 const HELP = new Set(['--help', '-h'])
-
-function isHelpAsked(argv: readonly string[]): boolean {
-  return argv.some((word) => HELP.has(word))
-}
 
 function splitOnce(word: string): [string, string?] {
   const at = word.indexOf('=')

@@ -104,6 +104,18 @@ describe('node/why', () => {
     )
   })
 
+  it('says of a limb that sleeps that this is as it should be, and until when', async () => {
+    await using app = await startApp({}, { memory: true })
+    const admin = await app.admin()
+    const device = await app.limb('cam1', { ...REGISTRATION, presence: 'sleepy', heartbeatSeconds: 600 })
+    await device.publish('limb/node/cam1/data/x', '1', { qos: 1 })
+    await device.end()
+    const asleep = await why(admin, 'cam1')
+    expect(asleep).toMatchObject({ status: 'asleep', advice: [expect.stringContaining('as it should')] })
+    expect(String(asleep.advice)).toContain(`not heard until ${asleep.heartbeatDueAt}`)
+    expect(String(asleep.advice)).toContain('offlineWaitSeconds')
+  })
+
   it('does not call the key of a limb wrong for what it was denied before its approval', async () => {
     await using app = await startApp({}, { memory: true })
     const admin = await app.admin()

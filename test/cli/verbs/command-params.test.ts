@@ -109,8 +109,12 @@ test('a value that does not fit the schema is refused by the bridge with its pla
   expect(err).toContain('params.brightness')
 })
 
-test('--help with a limb shows what its command takes', async () => {
-  const { code, out } = await invoke('lamp.set', '--node-id', 'lamp1', '--help')
+test.each([
+  ['--node-id', 'lamp1', '--help'],
+  ['lamp1', '--help'],
+  ['--brightness', '40', 'lamp1', '-h'],
+])('%j shows what the command of the limb takes', async (...words) => {
+  const { code, out } = await invoke('lamp.set', ...words)
   expect(code).toBe(0)
   expect(out).toContain('Parameters of lamp.set on lamp1 (Set the lamp):')
   expect(out).toMatch(/--brightness <integer> +How bright; from 0 to 100 % \(required\)/)
