@@ -1,9 +1,11 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
+import type { Clock } from '../kernel/clock.ts'
+import { PacketTurns } from './packet-turns.ts'
 
 /**
  * Requests get their turns, whoever sends them: those of one connection are handled one after the other, and of all
- * connections some in each turn of the event loop. Otherwise one packet with a thousand requests in it would be one
+ * connections some in each turn of the event loop; packets have their time in a turn too. Otherwise one packet with a thousand requests in it would be one
  * turn, in which the bridge does nothing else.
  */
 
@@ -35,7 +37,7 @@ export interface RequestTurns {
 }
 
 /** Puts turns before the handlers that `server` has. `ended`: a connection had to go that asked too much in one go. */
-export function takeTurns(server: Server, ended: () => void): RequestTurns {
+export function takeTurns(server: Server, clock: Clock, ended: () => void): RequestTurns {
   const handlers = server.listeners('request') as Handle[]
   const turns = new Turns((request, response) => {
     for (const handle of handlers) handle(request, response)
@@ -43,12 +45,15 @@ export function takeTurns(server: Server, ended: () => void): RequestTurns {
   server.removeAllListeners('request')
   server.on('request', (request: IncomingMessage, response: ServerResponse) => turns.ask(request, response))
   const opened = 'setSecureContext' in server ? 'secureConnection' : 'connection'
+  const packets = new PacketTurns(clock)
   const looks = new WeakMap<object, (packet: Buffer) => void>()
-  server.on(opened, (socket: Socket) => looks.set(socket, lookAtPackets(socket, ended)))
+  server.on(opened, (socket: Socket) => looks.set(socket, lookAtPackets(socket, packets, ended)))
   // Whoever takes the connection over reads it by itself.
   server.prependListener('upgrade', ({ socket }: IncomingMessage) => {
     const look = looks.get(socket)
-    if (look !== undefined) socket.off('data', look)
+    if (look === undefined) return
+    socket.off('data', look)
+    packets.leave(socket)
   })
   return turns
 }
@@ -57,12 +62,15 @@ export function takeTurns(server: Server, ended: () => void): RequestTurns {
  * Ends a connection whose packet has more requests in it than may wait, before it is parsed: the parser of Node goes on
  * to the end of a packet, whatever became of its connection.
  */
-function lookAtPackets(socket: Socket, ended: () => void): (packet: Buffer) => void {
-  const parse = socket.listeners('data') as ((packet: Buffer) => void)[]
+function lookAtPackets(socket: Socket, packets: PacketTurns, ended: () => void): (packet: Buffer) => void {
+  const listeners = socket.listeners('data') as ((packet: Buffer) => void)[]
+  const parse = (packet: Buffer) => {
+    for (const listener of listeners) listener.call(socket, packet)
+  }
   const look = (packet: Buffer) => {
     if (socket.destroyed) return
     if (!hasMany(packet)) {
-      for (const listener of parse) listener.call(socket, packet)
+      packets.take(socket, packet, parse)
       return
     }
     socket.destroy()

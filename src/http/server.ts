@@ -131,14 +131,14 @@ export async function startHttp(given: HttpOptions): Promise<HttpServer> {
 /** Bounds what asks: connections beside those of WebSocket, and requests in one go. */
 function boundRequests(
   app: FastifyInstance,
-  { metrics, log }: HttpOptions,
+  { metrics, log, clock }: HttpOptions,
   refusals: LogThrottle,
 ): HttpConnections {
   const ended = (why: string, fields: object, text: string) => {
     metrics.count('http_connections_ended')
     refusals.write(why, (suppressed) => log.warn({ ...fields, suppressed }, text))
   }
-  const turns = takeTurns(app.server, () =>
+  const turns = takeTurns(app.server, clock, () =>
     ended(
       'at once',
       {},

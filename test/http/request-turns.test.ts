@@ -4,6 +4,7 @@ import { type AddressInfo, connect } from 'node:net'
 import { setImmediate as turn } from 'node:timers/promises'
 import { expect, onTestFinished, test } from 'vitest'
 import { takeTurns } from '../../src/http/request-turns.ts'
+import { FakeClock } from '../support/fake-clock.ts'
 
 /** A server on loopback that keeps what it was asked, in the order in which it was handed over, and answers nothing by itself. */
 async function server() {
@@ -13,7 +14,7 @@ async function server() {
     http.emit('asked')
   })
   let ended = 0
-  takeTurns(http, () => {
+  takeTurns(http, new FakeClock(), () => {
     ended++
     http.emit('ended')
   })
@@ -80,7 +81,7 @@ test('a connection whose requests come one by one, and never wait for an answer,
   const begun: number[] = []
   let ended = 0
   http.on('request', ({ nr }: { nr: number }) => begun.push(nr))
-  takeTurns(http as Server, () => ended++)
+  takeTurns(http as Server, new FakeClock(), () => ended++)
   const socket = {
     destroyed: false,
     destroy() {
@@ -99,7 +100,7 @@ test('of many connections that ask at the same time a few begin in each turn of 
   const http = new EventEmitter()
   const begun: number[] = []
   http.on('request', ({ nr }: { nr: number }) => begun.push(nr))
-  takeTurns(http as Server, () => undefined)
+  takeTurns(http as Server, new FakeClock(), () => undefined)
   for (let nr = 0; nr < 20; nr++)
     http.emit('request', { nr, socket: { destroyed: false } }, new EventEmitter())
   expect(begun).toHaveLength(8)
@@ -113,7 +114,7 @@ test('a request whose client has gone while it waited is not handled', async () 
   const http = new EventEmitter()
   const begun: number[] = []
   http.on('request', ({ nr }: { nr: number }) => begun.push(nr))
-  takeTurns(http as Server, () => undefined)
+  takeTurns(http as Server, new FakeClock(), () => undefined)
   const sockets = Array.from({ length: 10 }, () => ({ destroyed: false }))
   for (const [nr, socket] of sockets.entries()) http.emit('request', { nr, socket }, new EventEmitter())
   for (const socket of sockets) socket.destroyed = true

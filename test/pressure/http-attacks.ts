@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { publishPacket } from '../support/mqtt-wire.ts'
-import { AGENT, type Attack, hold, id, LIMB, session, type Target, until, VIEWER } from './attacker.ts'
+import { AGENT, type Attack, hold, id, LIMB, open, session, type Target, until, VIEWER } from './attacker.ts'
 
 /** Attacks by the doors of HTTP: the API, MCP and the console. */
 
@@ -61,6 +61,53 @@ function slowly(request: (target: Target) => string, connections: number): Attac
     })
 }
 
+/** Many connections send all but the end of what they have to say, and then all of them the end at the same moment. */
+function together(begin: () => string, end: string, connections = 480): Attack {
+  return async (target) => {
+    const close = until(target.seconds)
+    let done = 0
+    while (performance.now() < close) {
+      const sockets = await Promise.all(Array.from({ length: connections }, () => connected(target.http)))
+      for (const socket of sockets) socket.resume().write(begin())
+      await sleep(700)
+      for (const socket of sockets) socket.write(end)
+      await sleep(700)
+      for (const socket of sockets) socket.destroy()
+      done += connections
+    }
+    return done
+  }
+}
+
+async function connected(port: number): Promise<Socket> {
+  const socket = open(port)
+  await new Promise<void>((done) => {
+    socket.once('connect', () => done())
+    socket.once('close', () => done())
+  })
+  return socket
+}
+
+/** A registration that is large, and dear to read. */
+function largeRegistration(): string {
+  const text = JSON.stringify({
+    nodeId: `t${id()}`,
+    displayName: 'x',
+    capabilities: Array.from({ length: 110 }, (_, i) => ({
+      cap: `c${i}`,
+      commands: ['a.b', 'c.d'],
+      n: [[{}], [{}]],
+    })),
+    pad: Array.from({ length: 15_000 }, () => []),
+  })
+  const headers = `Authorization: Bearer ${id()}${id()}\r\n`
+  return postHead('/api/limb/register', text.length, headers) + text.slice(0, -1)
+}
+
+const upgradeBegin =
+  'GET /mqtt HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n' +
+  'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: mqtt\r\n'
+
 /** The limb publishes large data that everybody who listens is sent. */
 async function limbData({ mqtt, limbKey, seconds }: Target): Promise<void> {
   const end = until(seconds)
@@ -119,6 +166,9 @@ export const HTTP_ATTACKS: Readonly<Record<string, Attack>> = {
     const registration = { nodeId: `h${id()}`, displayName: 'x', platform: 'x', capabilities: [] }
     return post('/api/limb/register', registration, `Authorization: Bearer ${id()}${id()}\r\n`)
   }),
+  'registrations that become whole at once': together(largeRegistration, '}'),
+  'sixteen requests of each connection at once': together(() => '', get('/metrics').repeat(16)),
+  'handshakes of WebSocket at once': together(() => upgradeBegin, '\r\n'),
   'wrong passwords': asks(() => get('/api/v1/events', basic(VIEWER, id()))),
 }
 

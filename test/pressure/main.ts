@@ -59,9 +59,9 @@ for (const { kind, name } of chosen) {
   try {
     const outcome = await underPressure(group, folder, kind, name, seconds)
     const problems = problemsOf(outcome)
-    const { done, verbs, p99Ms, restMiB, peakMiB, afterMiB } = outcome
+    const { done, verbs, p99Ms, longestTurnMs, restMiB, peakMiB, afterMiB } = outcome
     console.log(
-      `${problems.length === 0 ? 'ok  ' : 'FAIL'} ${kind}: ${name}: ${done} done, p99 ${p99Ms} ms of ${verbs} verbs, ` +
+      `${problems.length === 0 ? 'ok  ' : 'FAIL'} ${kind}: ${name}: ${done} done, p99 ${p99Ms} ms of ${verbs} verbs, longest turn ${longestTurnMs} ms, ` +
         `${restMiB} MiB at rest, ${peakMiB} at most, ${afterMiB} afterwards${problems.map((text) => `; ${text}`).join('')}`,
     )
     failed += problems.length > 0 ? 1 : 0

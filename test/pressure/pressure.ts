@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process'
 import { once } from 'node:events'
-import { readFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { type AddressInfo, createServer, type Server } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -24,6 +24,8 @@ export interface Outcome {
   readonly limbStayed: boolean
   readonly verbs: number
   readonly p99Ms: number
+  /** The longest turn of the bridge's event loop during the attack, in time of its thread. */
+  readonly longestTurnMs: number
   readonly restMiB: number
   readonly peakMiB: number
   /** Some seconds after the attack. */
@@ -53,6 +55,9 @@ const settings = (silentPort: number) => ({
   ],
 })
 
+/** Further arguments of Node's, such as `--cpu-prof`, for whoever looks for the reason of a figure. */
+const NODE_ARGS = (process.env.PRESSURE_NODE_ARGS ?? '').split(' ').filter((arg) => arg !== '')
+
 /** Accepts every connection, reads, and says nothing. */
 async function silentServer(): Promise<Server> {
   const server = createServer((socket) => socket.on('error', () => undefined).resume())
@@ -76,11 +81,13 @@ export async function underPressure(
 ): Promise<Outcome> {
   const silent = await silentServer()
   const { port } = silent.address() as AddressInfo
+  const turnsFile = join(folder, 'turns')
   const start = () =>
     startBridge({
       folder,
       settings: settings(port),
-      env: { LIMB_ADMIN_PASSWORD: ADMIN },
+      env: { LIMB_ADMIN_PASSWORD: ADMIN, PRESSURE_TURNS: turnsFile },
+      nodeArgs: ['--import', join(import.meta.dirname, 'longest-turns.ts'), ...NODE_ARGS],
       wrapper: ['sh', '-c', 'echo $$ > "$0"; exec "$@"', group.members],
     })
   const fleet = await prepare(await start())
@@ -94,6 +101,7 @@ export async function underPressure(
     ...fleet.passwords,
     limbKey: KEYS[LIMB],
   }
+  const began = Date.now()
   let over = false
   const probe = verbsUntil(fleet.control, () => over)
   const peak = rssUntil(bridge.pid, () => over)
@@ -104,6 +112,7 @@ export async function underPressure(
     JSON.stringify(target),
   ])
   over = true
+  const longestTurnMs = longestSince(turnsFile, began)
   const latencies = await probe
   const peakMiB = await peak
   const lives = bridge.child.exitCode === null && bridge.child.signalCode === null
@@ -125,6 +134,7 @@ export async function underPressure(
     limbStayed,
     verbs: latencies.length,
     p99Ms: percentile(latencies, 0.99),
+    longestTurnMs,
     restMiB,
     peakMiB,
     afterMiB,
@@ -214,6 +224,20 @@ function rssMiB(pid: number): number {
   } catch {
     return 0
   }
+}
+
+/** Returns the longest turn of those that longest-turns.ts wrote down since a moment; 0: none was long. */
+function longestSince(file: string, began: number): number {
+  const lines = existsSync(file) ? readFileSync(file, 'utf8').trim().split('\n') : []
+  const turns = lines.map((line) => line.split(' ').map(Number))
+  if (process.env.PRESSURE_VERBOSE)
+    console.log(
+      turns
+        .filter(([at = 0]) => at >= began)
+        .map(([at = 0, ms]) => `${at - began}:${ms}`)
+        .join(' '),
+    )
+  return Math.round(Math.max(0, ...turns.filter(([at = 0]) => at >= began).map(([, ms = 0]) => ms)))
 }
 
 function percentile(values: readonly number[], share: number): number {

@@ -24,9 +24,33 @@ test('writes of one turn share one commit, and resolve after it', async () => {
 
 test('a turn with very many writes is split into commits of ten thousand', async () => {
   const commits: number[] = []
-  const { writer } = opened(':memory:', { onCommit: (_, works) => commits.push(works) })
+  const { writer } = opened(':memory:', {
+    clock: new FakeClock(),
+    onCommit: (_, works) => commits.push(works),
+  })
   await Promise.all(Array.from({ length: 25_000 }, () => writer.write(() => undefined)))
   expect(commits).toEqual([10_000, 10_000, 5_000])
+})
+
+test('a batch takes no further work after twenty milliseconds, and the others keep their order', async () => {
+  const commits: number[] = []
+  const clock = new FakeClock()
+  const { writer } = opened(':memory:', { clock, onCommit: (_, works) => commits.push(works) })
+  const order: number[] = []
+  const turns: number[] = []
+  const dear = (i: number) => {
+    clock.standStill(1)
+    order.push(i)
+  }
+  const all = Array.from({ length: 80 }, (_, i) => writer.write(() => dear(i)))
+  while (order.length < all.length) {
+    await nextTurn()
+    turns.push(order.length)
+  }
+  await Promise.all(all)
+  expect(commits).toEqual([32, 32, 16])
+  expect(turns.filter((count) => count > 0)).toEqual([32, 64, 80])
+  expect(order).toEqual(order.toSorted((a, b) => a - b))
 })
 
 test('a write that nobody waits for joins the next commit, in its place', async () => {

@@ -1,7 +1,7 @@
 import type Sqlite from 'better-sqlite3'
 import type { Log, StoreHealth } from '../../bridge/ports.ts'
 import { InvariantError } from '../../kernel/assert.ts'
-import type { Clock, WallMs } from '../../kernel/clock.ts'
+import { type Clock, plusMs, type WallMs } from '../../kernel/clock.ts'
 import { messageOf, Refusal } from '../../kernel/errors.ts'
 import { LogThrottle } from '../../kernel/log-throttle.ts'
 import { isStorageFailure, sqliteCode } from './errors.ts'
@@ -22,8 +22,12 @@ export interface GroupCommitOptions {
   readonly onDurable?: () => void
 }
 
-/** Works in one commit: some 100 ms of event loop for registrations. */
+/** Works in one commit. */
 const MAX_BATCH = 10_000
+/** The time after which a batch takes no further work, so that a storm of dear ones is many turns of the event loop. */
+const MAX_BATCH_MS = 20
+/** Works between two looks at the clock. */
+const LOOK_EVERY = 16
 /** Works that wait. Only a loop that asks without ever waiting gets there; it is told so. */
 const MAX_PENDING = 200_000
 /** The time that a write may wait for another one to share a commit with, when nobody waits for it. */
@@ -237,7 +241,8 @@ export class GroupCommit {
     for (const resolve of waiters) resolve()
   }
 
-  async #commit(works: readonly Work[]): Promise<Outcome[]> {
+  /** Leaves what there was no time for to the next batch, in its place. */
+  async #commit(works: Work[]): Promise<Outcome[]> {
     const { begin, commit } = this.#statements
     const lazy = works.every((work) => work.lazy)
     // Not possible inside a transaction.
@@ -245,18 +250,24 @@ export class GroupCommit {
     const before = this.#changes.get()
     begin.run()
     const outcomes: Outcome[] = []
-    for (const work of works) {
+    const { clock } = this.#options
+    const endsAt = plusMs(clock.monotonicMs(), MAX_BATCH_MS)
+    for (const [i, work] of works.entries()) {
+      if (i > 0 && i % LOOK_EVERY === 0 && clock.monotonicMs() >= endsAt) {
+        this.#pending = [...works.splice(i), ...this.#pending]
+        break
+      }
       // No await for a plain write: ten thousand of them need no microtask each.
       outcomes.push(work.compound ? await this.#runCompound(work) : this.#runPlain(work))
     }
-    const started = this.#options.clock.monotonicMs()
+    const started = clock.monotonicMs()
     commit.run()
     // A commit of nothing works on a read-only disk too: it heals nothing, and takes nothing to the disk.
     const changed = this.#changes.get() !== before
     this.#wrote = this.#broken !== undefined && changed
-    this.#options.onCommit?.(this.#options.clock.monotonicMs() - started, works.length)
+    this.#options.onCommit?.(clock.monotonicMs() - started, works.length)
     if (changed && !lazy) this.#options.onDurable?.()
-    if (lazy) this.#flush ??= this.#options.clock.after(FLUSH_MS, () => this.#flushNow())
+    if (lazy) this.#flush ??= clock.after(FLUSH_MS, () => this.#flushNow())
     // What was undone counts as a change.
     else if (changed && outcomes.every((outcome) => !('error' in outcome))) this.#flushed()
     return outcomes

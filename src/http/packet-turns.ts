@@ -1,0 +1,87 @@
+import type { Socket } from 'node:net'
+import { type Clock, type MonotonicMs, plusMs } from '../kernel/clock.ts'
+
+/**
+ * Packets of HTTP connections get their turns by the time that they take. What one connection sends costs little, but
+ * hundreds of them can send the end of a head, of a body or of a handshake at the same moment, and the event loop
+ * would work on all of them before it looks at anything else. So after some milliseconds of a turn further packets wait,
+ * in their order, and their connections are not read.
+ */
+
+/** The time of one turn of the event loop that packets may take; the one that goes beyond it is worked on to its end. */
+const SLICE_MS = 10
+
+interface Waiting {
+  readonly socket: Socket
+  readonly packet: Buffer
+  readonly parse: (packet: Buffer) => void
+}
+
+export class PacketTurns {
+  readonly #clock: Clock
+  /** Packets that wait, who waits longest first. */
+  readonly #waiting: Waiting[] = []
+  /** Counts the packets that wait of each connection. */
+  readonly #ofSocket = new Map<Socket, number>()
+  /** Holds connections that somebody else reads now. */
+  readonly #left = new WeakSet<Socket>()
+  #endsAt: MonotonicMs | undefined
+
+  constructor(clock: Clock) {
+    this.#clock = clock
+  }
+
+  /** Has a packet parsed now, or when its turn has come. */
+  take(socket: Socket, packet: Buffer, parse: (packet: Buffer) => void): void {
+    if (this.#waiting.length === 0 && this.#hasTime()) {
+      parse(packet)
+      return
+    }
+    this.#ofSocket.set(socket, (this.#ofSocket.get(socket) ?? 0) + 1)
+    socket.pause()
+    if (this.#waiting.push({ socket, packet, parse }) === 1) setImmediate(() => this.#drain())
+  }
+
+  /** Gives back what waits of a connection, because somebody else reads it from now on. */
+  leave(socket: Socket): void {
+    this.#left.add(socket)
+    if (!this.#ofSocket.delete(socket)) return
+    const own = this.#waiting.filter((each) => each.socket === socket)
+    const others = this.#waiting.filter((each) => each.socket !== socket)
+    this.#waiting.splice(0, this.#waiting.length, ...others)
+    socket.unshift(Buffer.concat(own.map(({ packet }) => packet)))
+  }
+
+  /** Returns whether this turn of the event loop has time left. Its first packet begins it. */
+  #hasTime(): boolean {
+    if (this.#endsAt === undefined) {
+      this.#endsAt = this.#sliceEnd()
+      // Immediates come when all was told that the system had to tell in this turn.
+      setImmediate(() => {
+        this.#endsAt = undefined
+      })
+    }
+    return this.#clock.monotonicMs() < this.#endsAt
+  }
+
+  #sliceEnd(): MonotonicMs {
+    return plusMs(this.#clock.monotonicMs(), SLICE_MS)
+  }
+
+  #drain(endsAt = this.#sliceEnd()): void {
+    const next = this.#waiting.shift()
+    if (next === undefined) return
+    const { socket, packet, parse } = next
+    const more = (this.#ofSocket.get(socket) ?? 1) - 1
+    if (more > 0) this.#ofSocket.set(socket, more)
+    else this.#ofSocket.delete(socket)
+    if (!socket.destroyed) {
+      parse(packet)
+      if (more === 0 && !this.#left.has(socket)) socket.resume()
+    }
+    if (this.#waiting.length === 0) return
+    // What a packet brings about runs before the next tick, and belongs to its time.
+    if (this.#clock.monotonicMs() < endsAt) process.nextTick(() => this.#drain(endsAt))
+    else setImmediate(() => this.#drain())
+  }
+}
