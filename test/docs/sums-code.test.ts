@@ -58,7 +58,11 @@ const HELD: Readonly<Record<string, readonly [file: string, words: string, tests
   'deliveries to webhooks': [
     'bridge/webhooks/webhooks.ts',
     'MAX_DATA_BYTES = 65_536',
-    ['keeps a bounded queue: the oldest of the most frequent kind goes, and is counted'],
+    [
+      'keeps a bounded queue: the oldest of the most frequent kind goes, and is counted',
+      'an event of 64 KiB is sent whole, and of a larger one what is short, with a mark that something is missing',
+      'two thousand deliveries of one turn wait for their commit, and the others are dropped and counted',
+    ],
   ],
   'answers kept for clients of MCP whose connection broke': [
     'mcp/streamable/event-window.ts',
@@ -257,6 +261,7 @@ const HELD: Readonly<Record<string, readonly [file: string, words: string, tests
     'PER_TURN = 8',
     [
       'of many connections that ask at the same time a few begin in each turn of the event loop',
+      'packets of all connections have ten milliseconds of a turn, and wait in their order beyond',
       'a packet with a hundred requests in it is not looked into, its connection is ended, and others go on',
     ],
   ],

@@ -1,7 +1,8 @@
+import { once } from 'node:events'
 import type { Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { connectPacket, publishPacket, subscribePacket } from '../support/mqtt-wire.ts'
-import { AGENT, type Attack, hold, id, LIMB, session, until, VIEWER } from './attacker.ts'
+import { connectPacket, publishPacket, subscribePacket, unsubscribePacket } from '../support/mqtt-wire.ts'
+import { AGENT, type Attack, hold, id, LIMB, open, session, until, VIEWER } from './attacker.ts'
 import { CONSOLE_ATTACKS, HTTP_ATTACKS, MCP_ATTACKS } from './http-attacks.ts'
 
 const webSocket = (socket: Socket, then: () => void) => {
@@ -185,6 +186,7 @@ const comingAndGoing: Attack = async ({ mqtt, limbKey, seconds }) => {
   return times
 }
 
+const CLEAN = 0x02
 const STATUSES = ['online', 'busy', 'degraded']
 
 /** Agent's invocations that wait for limbs that are away, with large params. */
@@ -213,6 +215,47 @@ function offlineWaits(more: () => object): Attack {
     asker.destroy()
     return asked
   }
+}
+
+/** Sessions of the viewer that subscribe everything, and unsubscribe it, over and over: each is sent all that is retained. */
+const subscribing: Attack = async ({ mqtt, viewer, seconds }) => {
+  const end = until(seconds)
+  const sockets = await Promise.all(Array.from({ length: 30 }, () => session(mqtt, id(), VIEWER, viewer)))
+  for (const socket of sockets) socket.resume()
+  let done = 0
+  while (performance.now() < end) {
+    for (const socket of sockets) {
+      if (socket.destroyed || socket.writableNeedDrain) continue
+      socket.write(subscribePacket('#', 1, (done % 65_000) + 1))
+      socket.write(unsubscribePacket('#', (done++ % 65_000) + 1))
+    }
+    await sleep(20)
+  }
+  for (const socket of sockets) socket.destroy()
+  return done
+}
+
+/** Sessions of the viewer under ever new names, each with a subscription, that are left behind. */
+const leavingSessions: Attack = async ({ mqtt, viewer, seconds }) => {
+  const end = until(seconds)
+  let done = 0
+  while (performance.now() < end) {
+    await Promise.all(
+      Array.from({ length: 20 }, async () => {
+        const socket = open(mqtt)
+        const connect = connectPacket({ clientId: id(), username: VIEWER, password: viewer })
+        const flags = connect.indexOf('MQTT') + 5
+        connect[flags] = (connect[flags] ?? 0) & ~CLEAN
+        socket.write(connect)
+        await Promise.race([once(socket, 'data'), once(socket, 'close')])
+        socket.write(subscribePacket('#', 1, 1))
+        await sleep(20)
+        socket.destroy()
+        done++
+      }),
+    )
+  }
+  return done
 }
 
 /** Several at once, in one process. */
@@ -272,6 +315,13 @@ export const ATTACKS: Readonly<Record<string, Readonly<Record<string, Attack>>>>
     'node/list': asking('node/list', { limit: 1000 }),
     'invocation/list of nobody': asking('invocation/list', { principal: 'nobody' }),
     'policy/list': asking('policy/list', { limit: 1000 }),
+    'requests of a megabyte': asking(
+      'node/list',
+      { pad: 'x'.repeat(1_200_000) },
+      { sessions: 80, burst: 80 },
+    ),
+    'all retained topics over and over': subscribing,
+    'sessions that are left behind': leavingSessions,
     'node/history and node/get': asking('node/history', { nodeId: LIMB, limit: 1000 }),
   },
   'a limb that is never at rest': {

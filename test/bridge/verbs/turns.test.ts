@@ -80,4 +80,18 @@ describe('turns of principals', () => {
     const before = await new Promise<number>((resolve) => setImmediate(() => resolve(ran.length)))
     expect(before).toBeLessThanOrEqual(4)
   })
+
+  test('a name that asks for nothing is forgotten when a thousand others have asked', async () => {
+    const { clock, ran, ask, settle } = fixture(100)
+    ask(owner('greedy'), 1000)
+    await settle()
+    // It owes more than these two seconds give: remembered, it would wait.
+    clock.advance(2100)
+    for (let i = 0; i < 1000; i++) ask(owner(`p${i}`), 0, 'other')
+    await settle()
+    ran.length = 0
+    ask(owner('greedy'))
+    await settle()
+    expect(ran).toEqual(['greedy'])
+  })
 })
