@@ -11,6 +11,14 @@ import type { PublishFrame } from './publish-frame.ts'
 import type { Reach } from './rights.ts'
 import type { SessionContext } from './session-context.ts'
 
+/** Says for which SUBSCRIBE something retained is sent. */
+export interface RetainedFor {
+  /** The number of the live message before it; see LiveMeanwhile. */
+  readonly since: number
+  /** The identifier of the subscription, for clients that speak MQTT 5. */
+  readonly identifiers: readonly number[] | undefined
+}
+
 /**
  * Delivery to one session, in place of Aedes' own, which loses messages of one turn, sends overlapping
  * subscriptions several copies, and forwards QoS and DUP as they came from the publisher.
@@ -54,7 +62,7 @@ export class SessionDelivery {
   subscribing(filter: string, reach: Reach, qos: Qos): void {
     if (this.#grantedTo === undefined) this.#countSubscriptions()
     // A session that returns is sent nothing that is retained.
-    if (this.#session.opened) this.#meanwhile.asked()
+    if (this.#session.opened) this.#meanwhile.asked(filter)
     this.filters.add(filter, reach === 'some')
     if (sharedFilter(filter) !== undefined) this.#share(filter, qos)
     if (this.#grantedTo !== undefined) return
@@ -203,16 +211,20 @@ export class SessionDelivery {
     return retain ? undefined : broker.frame(qos)
   }
 
-  /** Sends what is retained, as fast as the reader takes it. `identifier`: of the subscription that asks. */
-  sendRetained(messages: Readable, identifier: number | undefined): Promise<void> {
-    const identifiers = identifier === undefined ? undefined : [identifier]
+  /** Begins to send what is retained for filters that were granted; `endRetained` must follow. */
+  beginRetained(filters: readonly string[]): RetainedFor {
+    return { since: this.#meanwhile.begin(filters), identifiers: undefined }
+  }
+
+  /** Sends what is retained, as fast as the reader takes it. */
+  sendRetained(messages: Readable, asked: RetainedFor): Promise<void> {
     return new Promise((resolve) => {
       const reader = new Writable({
         objectMode: true,
         highWaterMark: 1,
         write: (packet: RoutedPacket, _encoding, done) => {
           if (this.#session.isGone) reader.destroy()
-          else this.#deliverRetained(packet, identifiers, done)
+          else this.#deliverRetained(packet, asked, done)
         },
       })
       reader.on('close', resolve)
@@ -221,23 +233,22 @@ export class SessionDelivery {
     })
   }
 
-  /** Ends this for filters whose retained messages were all sent. */
-  retainedSent(filters: number): void {
-    this.#meanwhile.sent(filters)
+  endRetained(): void {
+    this.#meanwhile.end()
   }
 
   /** Lets a message that the store has already, and subscribers not yet, come live first. */
-  #deliverRetained(packet: RoutedPacket, identifiers: readonly number[] | undefined, done: () => void): void {
+  #deliverRetained(packet: RoutedPacket, asked: RetainedFor, done: () => void): void {
     const { broker } = this.#context
-    const deliver = () => this.#session.guarded(() => this.#putRetained(packet, identifiers, done))
+    const deliver = () => this.#session.guarded(() => this.#putRetained(packet, asked, done))
     if (broker.isRetaining(packet.topic)) broker.inOrder(deliver)
     else deliver()
   }
 
-  #putRetained(packet: RoutedPacket, identifiers: readonly number[] | undefined, done: () => void): void {
+  #putRetained(packet: RoutedPacket, { since, identifiers }: RetainedFor, done: () => void): void {
     const { topic } = packet
     const granted = this.filters.qosFor(topic)
-    const came = this.#meanwhile.has(topic)
+    const came = this.#meanwhile.has(topic, since)
     if (granted < 0 || came || isExpired(packet, this.#context.steady) || !this.mayReceive(topic)) {
       setImmediate(done)
       return

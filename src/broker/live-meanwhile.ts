@@ -7,27 +7,40 @@ const MAX_TOPICS = 1000
  * the same one again, or an older one behind it.
  */
 export class LiveMeanwhile {
-  /** Filters whose retained messages are not all sent. */
-  #filters = 0
-  readonly #topics = new Set<string>()
+  /** Filters whose retained messages are not all sent, each with the number of the live message before its SUBSCRIBE. */
+  readonly #asked = new Map<string, number>()
+  #sending = 0
+  /** The number of the last live message of each topic. */
+  readonly #topics = new Map<string, number>()
+  #last = 0
 
   /** A filter was granted. */
-  asked(): void {
-    this.#filters++
+  asked(filter: string): void {
+    this.#asked.set(filter, this.#last)
   }
 
-  /** Ends this for filters whose retained messages were all sent. */
-  sent(filters: number): void {
-    this.#filters -= filters
-    if (this.#filters === 0) this.#topics.clear()
+  /** Begins to send what is retained for these filters: the number from which on a live message stands for it. */
+  begin(filters: readonly string[]): number {
+    this.#sending++
+    const since = filters.map((filter) => this.#asked.get(filter) ?? this.#last)
+    for (const filter of filters) this.#asked.delete(filter)
+    return Math.min(...since)
+  }
+
+  /** Ends what `begin` has begun. */
+  end(): void {
+    this.#sending--
+    if (this.#sending === 0 && this.#asked.size === 0) this.#topics.clear()
   }
 
   /** A live message with RETAIN. */
   came(topic: string): void {
-    if (this.#filters > 0 && this.#topics.size < MAX_TOPICS) this.#topics.add(topic)
+    if (this.#sending === 0 && this.#asked.size === 0) return
+    if (this.#topics.size < MAX_TOPICS || this.#topics.has(topic)) this.#topics.set(topic, ++this.#last)
   }
 
-  has(topic: string): boolean {
-    return this.#topics.has(topic)
+  /** Returns whether a live message of this topic has come, `since` the SUBSCRIBE for which `begin` was called. */
+  has(topic: string, since: number): boolean {
+    return (this.#topics.get(topic) ?? 0) > since
   }
 }

@@ -65,7 +65,7 @@ export class OrderedBroker extends Aedes {
   #asker: object | undefined
   #frames: (PublishFrame | undefined)[] = []
   #frames5: (PublishFrame | undefined)[] = []
-  /** The topics of messages with RETAIN that wait for the store, each with their number. */
+  /** The topics of messages with RETAIN that wait for the store, each with how many. */
   readonly #retaining = new Counts()
 
   constructor(options: OrderedBrokerOptions) {

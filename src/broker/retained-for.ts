@@ -1,3 +1,4 @@
+import type { RetainedFor } from './delivery.ts'
 import type { GuardedPersistence } from './guarded-persistence.ts'
 import type { MqttSession } from './session.ts'
 
@@ -11,16 +12,18 @@ export function sendRetained(
   persistence: GuardedPersistence,
 ): void {
   const { delivery, translator } = session
+  const asked = delivery.beginRetained(filters)
   const sending =
     translator === undefined
-      ? delivery.sendRetained(persistence.retainedFor(filters), undefined)
+      ? delivery.sendRetained(persistence.retainedFor(filters), asked)
       : sendEach(
           session,
           filters.filter((filter) => translator.subscribing.wantsRetained(filter)),
+          asked,
           persistence,
         )
   sending.then(
-    () => delivery.retainedSent(filters.length),
+    () => delivery.endRetained(),
     (error: unknown) => session.fail(error, 'retained messages could not be sent'),
   )
 }
@@ -28,11 +31,14 @@ export function sendRetained(
 async function sendEach(
   session: MqttSession,
   filters: readonly string[],
+  asked: RetainedFor,
   persistence: GuardedPersistence,
 ): Promise<void> {
   const { delivery } = session
   for (const filter of filters) {
     if (session.isGone) return
-    await delivery.sendRetained(persistence.retainedFor([filter]), delivery.filters.identifierOf(filter))
+    const identifier = delivery.filters.identifierOf(filter)
+    const identifiers = identifier === undefined ? undefined : [identifier]
+    await delivery.sendRetained(persistence.retainedFor([filter]), { ...asked, identifiers })
   }
 }

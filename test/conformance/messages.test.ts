@@ -130,6 +130,18 @@ describe('retained messages', () => {
     },
   )
 
+  test('[MQTT-3.3.1-9] one that came live comes with RETAIN to a SUBSCRIBE that follows it', async () => {
+    const client = await connect()
+    const topic = `t/${unique()}`
+    await client.subscribe({ [topic]: 1 })
+    client.send(publishPacket(topic, 'new', { qos: 1, id: 3, retain: true }))
+    expect(await client.message()).toMatchObject({ text: 'new', retain: false })
+    client.send(subscribePacket({ [topic]: 1 }, 4), subscribePacket({ [topic]: 1 }, 5))
+    for (let i = 0; i < 2; i++) {
+      expect(await client.message()).toMatchObject({ text: 'new', retain: true })
+    }
+  })
+
   test('[MQTT-3.8.4-3] come again when a subscription is repeated', async () => {
     const client = await connect()
     const topic = `t/${unique()}`
