@@ -17,7 +17,11 @@ class LongFirst extends BaseSequencer {
   }
 }
 
+/** Another Aedes for the tests of the broker, which run in this process; see docs/decisions/0004-mqtt-5-at-the-guard.md. */
+const otherAedes = process.env.TEST_AEDES
+
 export default defineConfig({
+  ...(otherAedes === undefined ? {} : { resolve: { alias: { aedes: otherAedes } } }),
   test: {
     include: ['test/**/*.test.ts'],
     // Real sockets, real files and child processes: a file is a world of its own.
