@@ -111,8 +111,6 @@ export interface Acknowledged {
 export interface Persistence {
   setup(broker: unknown): Promise<void>
   storeRetained(packet: RoutedPacket): Promise<void>
-  createRetainedStream(filter: string): Readable
-  createRetainedStreamCombi(filters: readonly string[]): Readable
   addSubscriptions(
     client: { id: string | null },
     subscriptions: readonly RequestedSubscription[],
@@ -161,6 +159,8 @@ export interface BrokerPersistence extends Persistence {
     }[]
   }
   readonly wills: WillStore
+  /** The retained messages that match any of `filters`, in portions; each is made when it is taken. */
+  retained(filters: readonly string[]): AsyncIterable<Iterable<RoutedPacket>>
   /** The clock by which sessions and wills get old. */
   readonly running: RunningClock
   readonly shares: StoredShares

@@ -1,4 +1,4 @@
-import { type Readable, Writable } from 'node:stream'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Identity, MessageContext } from '../bridge/ports.ts'
 import { sharedFilter } from '../protocol/filters.ts'
 import type { AedesClient, Qos, RoutedPacket } from './aedes-internals.ts'
@@ -10,6 +10,9 @@ import { type Encoder, isExpired, type Outgoing, SessionOutbox } from './outbox.
 import type { PublishFrame } from './publish-frame.ts'
 import type { Reach } from './rights.ts'
 import type { SessionContext } from './session-context.ts'
+
+/** Retained messages to one subscriber before others get their turn of the event loop. */
+const SLICE = 128
 
 /** Says for which SUBSCRIBE something retained is sent. */
 export interface RetainedFor {
@@ -217,45 +220,33 @@ export class SessionDelivery {
   }
 
   /** Sends what is retained, as fast as the reader takes it. */
-  sendRetained(messages: Readable, asked: RetainedFor): Promise<void> {
-    return new Promise((resolve) => {
-      const reader = new Writable({
-        objectMode: true,
-        highWaterMark: 1,
-        write: (packet: RoutedPacket, _encoding, done) => {
-          if (this.#session.isGone) reader.destroy()
-          else this.#deliverRetained(packet, asked, done)
-        },
-      })
-      reader.on('close', resolve)
-      messages.on('error', () => reader.destroy())
-      messages.pipe(reader)
-    })
+  async sendRetained(messages: AsyncIterable<Iterable<RoutedPacket>>, asked: RetainedFor): Promise<void> {
+    const { broker } = this.#context
+    let looked = 0
+    for await (const portion of messages) {
+      for (const packet of portion) {
+        if (this.#session.isGone) return
+        const send = () => this.#session.guarded(() => this.#putRetained(packet, asked))
+        // A message that the store has already, and subscribers not yet, comes live first.
+        if (broker.isRetaining(packet.topic)) await broker.whenInOrder(send)
+        else send()
+        if (!this.outbox.hasRoom) await this.outbox.room()
+        if (++looked % SLICE === 0) await nextTurn()
+      }
+    }
   }
 
   endRetained(): void {
     this.#meanwhile.end()
   }
 
-  /** Lets a message that the store has already, and subscribers not yet, come live first. */
-  #deliverRetained(packet: RoutedPacket, asked: RetainedFor, done: () => void): void {
-    const { broker } = this.#context
-    const deliver = () => this.#session.guarded(() => this.#putRetained(packet, asked, done))
-    if (broker.isRetaining(packet.topic)) broker.inOrder(deliver)
-    else deliver()
-  }
-
-  #putRetained(packet: RoutedPacket, { since, identifiers }: RetainedFor, done: () => void): void {
+  #putRetained(packet: RoutedPacket, { since, identifiers }: RetainedFor): void {
     const { topic } = packet
     const granted = this.filters.qosFor(topic)
-    const came = this.#meanwhile.has(topic, since)
-    if (granted < 0 || came || isExpired(packet, this.#context.steady) || !this.mayReceive(topic)) {
-      setImmediate(done)
-      return
-    }
+    if (granted < 0 || this.#meanwhile.has(topic, since)) return
+    if (isExpired(packet, this.#context.steady) || !this.mayReceive(topic)) return
     const qos = Math.min(granted, packet.qos) as Qos
     this.outbox.put({ packet, qos, frame: undefined, retain: true, identifiers, stored: false })
-    this.outbox.whenRoom(done)
   }
 
   /**

@@ -109,11 +109,13 @@ export class GuardedPersistence {
     return Readable.from([])
   }
 
-  retainedFor(filters: readonly string[]): Readable {
-    const stream = this.#store.createRetainedStreamCombi(filters)
-    // An error without a listener ends the process.
-    stream.on('error', (error) => this.#options.failed('read retained messages', error))
-    return stream
+  /** The retained messages that match any of `filters`, in portions, up to where the store fails. */
+  async *retainedFor(filters: readonly string[]): AsyncGenerator<Iterable<RoutedPacket>> {
+    try {
+      yield* this.#store.retained(filters)
+    } catch (error) {
+      this.#options.failed('read retained messages', error)
+    }
   }
 
   /** Stores only what is granted. Aedes hands in all filters of a SUBSCRIBE, once for each of them. */

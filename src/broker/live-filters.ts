@@ -24,6 +24,8 @@ export interface Match {
 export class LiveFilters {
   readonly #client: AedesClient<unknown>
   readonly #wildcards = new Set<string>()
+  /** Filters without wildcards. An object asked for a topic that it has not would first make that text unique. */
+  readonly #exact = new Set<string>()
   /** Filters that match more than the session may read. */
   readonly #wide = new Set<string>()
   readonly #options = new Map<string, FilterOptions>()
@@ -71,7 +73,8 @@ export class LiveFilters {
       this.#counted.add(filter)
       this.#counter(1)
     }
-    if (hasWildcard(filter) && sharedFilter(filter) === undefined) this.#wildcards.add(filter)
+    if (!hasWildcard(filter)) this.#exact.add(filter)
+    else if (sharedFilter(filter) === undefined) this.#wildcards.add(filter)
     if (isWide) this.#wide.add(filter)
     else this.#wide.delete(filter)
   }
@@ -83,6 +86,7 @@ export class LiveFilters {
       if (filter in subscriptions) continue
       this.ending(filter)
       this.#wildcards.delete(filter)
+      this.#exact.delete(filter)
       this.#wide.delete(filter)
       this.#options.delete(filter)
     }
@@ -95,7 +99,7 @@ export class LiveFilters {
   /** The highest QoS among the subscriptions that match, -1 when none does. */
   qosFor(topic: string): Qos | -1 {
     const { subscriptions } = this.#client
-    let best: Qos | -1 = subscriptions[topic]?.qos ?? -1
+    let best: Qos | -1 = this.#exact.has(topic) ? (subscriptions[topic]?.qos ?? -1) : -1
     for (const filter of this.#wildcards) {
       const qos = subscriptions[filter]?.qos
       if (qos !== undefined && qos > best && filterMatches(filter, topic)) best = qos
@@ -142,7 +146,7 @@ export class LiveFilters {
 
   *#matching(topic: string): Iterable<string> {
     const { subscriptions } = this.#client
-    if (topic in subscriptions) yield topic
+    if (this.#exact.has(topic) && topic in subscriptions) yield topic
     for (const filter of this.#wildcards) {
       if (filter in subscriptions && filterMatches(filter, topic)) yield filter
     }

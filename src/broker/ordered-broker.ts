@@ -129,6 +129,16 @@ export class OrderedBroker extends Aedes {
     this.#order.run(task)
   }
 
+  /** The same; resolves when `task` has run. */
+  whenInOrder(task: () => void): Promise<void> {
+    return new Promise((resolve) =>
+      this.inOrder(() => {
+        task()
+        resolve()
+      }),
+    )
+  }
+
   releaseWaiting(): void {
     if (this.#order.length === 0) return
     this.#options.overdue(this.#order.length)

@@ -214,6 +214,17 @@ export class SessionOutbox {
     this.#order.run(() => this.#write({ ...message, packet }, id))
   }
 
+  /** Shows whether the reader has taken, and acknowledged, enough for the next message; not that of a closed session. */
+  get hasRoom(): boolean {
+    const { conn } = this.#options
+    return !this.#closed && !conn.destroyed && !conn.writableNeedDrain && this.#waiting.length === 0
+  }
+
+  /** Resolves when the reader has room for the next message, or is gone. */
+  room(): Promise<void> {
+    return new Promise((resolve) => this.whenRoom(resolve))
+  }
+
   /** Calls back when the reader has taken, and acknowledged, enough for the next message, or is gone. */
   whenRoom(done: () => void): void {
     const { client, conn } = this.#options

@@ -1,6 +1,6 @@
 import type { Feed, KnownSession, PublishedMessage, Publisher, Sessions } from '../bridge/ports.ts'
 import type { SteadyClock } from '../kernel/steady-clock.ts'
-import type { BrokerPersistence, RoutedPacket } from './aedes-internals.ts'
+import type { BrokerPersistence } from './aedes-internals.ts'
 import { contextProperties } from './mqtt5/publish.ts'
 import { isExpired } from './outbox.ts'
 import type { MqttSession } from './session.ts'
@@ -94,11 +94,12 @@ export function createFeed(
         listeners.push(listener)
       },
       async *retained(filter) {
-        const packets: AsyncIterable<RoutedPacket> = persistence.createRetainedStream(filter)
-        for await (const packet of packets) {
-          const { topic, payload, qos } = packet
-          // The sweep deletes it from disk some time later; to everybody else it is gone already.
-          if (!isExpired(packet, steady)) yield { topic, payload, qos, retain: true }
+        for await (const portion of persistence.retained([filter])) {
+          for (const packet of portion) {
+            const { topic, payload, qos } = packet
+            // The sweep deletes it from disk some time later; to everybody else it is gone already.
+            if (!isExpired(packet, steady)) yield { topic, payload, qos, retain: true }
+          }
         }
       },
     },

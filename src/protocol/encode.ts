@@ -9,10 +9,18 @@ export function encodeJson(value: object): Uint8Array {
   return encoder.encode(text)
 }
 
-/** One plain word, such as a status. */
+/** The words of the protocol, each made once: a whole fleet's statuses may be asked for. */
+const words = new Map<string, Uint8Array>()
+
+/** One plain word of the protocol, such as a status. Its bytes are shared: nobody may change them. */
 export function encodeWord(word: string): Uint8Array {
   if (word === '') throw new TypeError('an empty word would delete the retained message')
-  return encoder.encode(word)
+  let bytes = words.get(word)
+  if (bytes === undefined) {
+    bytes = encoder.encode(word)
+    words.set(word, bytes)
+  }
+  return bytes
 }
 
 /** The payload that deletes a retained message. */

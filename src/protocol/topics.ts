@@ -109,16 +109,36 @@ export function filterCovers(grant: string, filter: string): boolean {
   if (filter.startsWith('$') && (grant.startsWith('+') || grant.startsWith('#'))) return false
   // `#` matches what `+/#` matches: every topic has a first level.
   if (filter === '#') return grant === '#' || grant === '+/#'
-  const granted = grant.split('/')
-  const asked = filter.split('/')
-  for (let i = 0; ; i++) {
-    const g = granted[i]
-    const a = asked[i]
-    if (g === '#') return true
-    if (g === undefined || a === undefined) return g === a
-    if (a === '#') return false
-    if (g !== '+' && g !== a) return false
+  // Each message to each wildcard is matched here: the levels are compared where they stand, and none is copied.
+  for (let g = 0, a = 0; ; ) {
+    const granted = endOfLevel(grant, g)
+    const asked = endOfLevel(filter, a)
+    if (isLevel(grant, g, granted, HASH)) return true
+    if (g > grant.length || a > filter.length) return g > grant.length && a > filter.length
+    if (isLevel(filter, a, asked, HASH)) return false
+    if (!isLevel(grant, g, granted, PLUS) && !isSameText(grant, g, granted, filter, a, asked)) return false
+    g = granted + 1
+    a = asked + 1
   }
+}
+
+const HASH = '#'.charCodeAt(0)
+const PLUS = '+'.charCodeAt(0)
+
+function endOfLevel(text: string, from: number): number {
+  const slash = text.indexOf('/', from)
+  return slash < 0 ? text.length : slash
+}
+
+/** Returns whether the level from `from` to `end` is that one character; one behind the last level is none. */
+function isLevel(text: string, from: number, end: number, code: number): boolean {
+  return end - from === 1 && text.charCodeAt(from) === code
+}
+
+function isSameText(a: string, aFrom: number, aEnd: number, b: string, bFrom: number, bEnd: number): boolean {
+  if (aEnd - aFrom !== bEnd - bFrom) return false
+  for (let i = aFrom, j = bFrom; i < aEnd; i++, j++) if (a.charCodeAt(i) !== b.charCodeAt(j)) return false
+  return true
 }
 
 /** Returns whether `filter` matches `topic` [MQTT-4.7]: a topic is the filter that matches it alone. */

@@ -42,6 +42,19 @@ export class WholePersistence extends MqttPersistence {
     )
   }
 
+  createRetainedStream(filter: string): Readable {
+    return this.createRetainedStreamCombi([filter])
+  }
+
+  createRetainedStreamCombi(filters: readonly string[]): Readable {
+    const portions = this.retained(filters)
+    return Readable.from(
+      (async function* () {
+        for await (const portion of portions) yield* portion
+      })(),
+    )
+  }
+
   outgoingEnqueue(subscriber: { clientId: string; qos?: 0 | 1 | 2 }, packet: PublishPacket): Promise<void> {
     return this.outgoingEnqueueCombi([subscriber], packet)
   }

@@ -13,6 +13,15 @@ export interface PublishPacket {
   readonly messageId?: number | undefined
 }
 
+/** A retained message, with all that a packet has on its way to a subscriber. */
+export interface RetainedPacket extends PublishPacket {
+  readonly cmd: 'publish'
+  readonly payload: Buffer
+  readonly dup: boolean
+  readonly brokerId: null
+  readonly brokerCounter: number
+}
+
 /** The packet that takes the place of a PUBLISH of QoS 2 after PUBREC. */
 export interface PubrelPacket {
   readonly cmd: 'pubrel'
@@ -86,9 +95,15 @@ function contentOf({ payload, extra }: StoredMessage): { payload: Buffer | strin
   return { ...rest, payload: text === true ? bytes.toString() : bytes }
 }
 
-export function retainedPacket(message: StoredMessage): PublishPacket {
-  const { topic, qos } = message
-  return { cmd: 'publish', topic, qos, retain: true, ...contentOf(message) }
+export function retainedPacket(message: StoredMessage): RetainedPacket {
+  const { payload, ...extras } = contentOf(message)
+  const bytes = typeof payload === 'string' ? Buffer.from(payload) : payload
+  return { ...ownRetained(message.topic, bytes, message.qos), ...extras }
+}
+
+/** A retained message without extras. */
+export function ownRetained(topic: string, payload: Buffer, qos: 0 | 1 | 2): RetainedPacket {
+  return { cmd: 'publish', brokerId: null, brokerCounter: 0, topic, payload, qos, retain: true, dup: false }
 }
 
 export function incomingPacket(message: StoredMessage, messageId: number): PublishPacket {

@@ -12,9 +12,15 @@ import type { Clock } from '../../kernel/clock.ts'
 import { messageOf } from '../../kernel/errors.ts'
 import { RunningClock } from '../../kernel/running-clock.ts'
 import type { StoredShares } from '../aedes-internals.ts'
-import { columnsOf, incomingPacket, type PublishPacket, type PubrelPacket } from './packets.ts'
+import {
+  columnsOf,
+  incomingPacket,
+  type PublishPacket,
+  type PubrelPacket,
+  type RetainedPacket,
+} from './packets.ts'
 import { type QueueLimits, Queues } from './queues.ts'
-import { matchRetained, RetainedStream } from './retained.ts'
+import { matchRetained } from './retained.ts'
 import { StoredSessions } from './sessions.ts'
 import {
   type MatchedSubscription,
@@ -215,12 +221,9 @@ export class MqttPersistence {
     if (outcome !== 'stored') onDropped(DROPPED_AS[outcome])
   }
 
-  createRetainedStream(filter: string): Readable {
-    return this.createRetainedStreamCombi([filter])
-  }
-
-  createRetainedStreamCombi(filters: readonly string[]): Readable {
-    return new RetainedStream(matchRetained(this.#options.store, this.#options.view, filters))
+  /** The retained messages that match any of `filters`, in portions; each is made when it is taken. */
+  retained(filters: readonly string[]): AsyncGenerator<Iterable<RetainedPacket>> {
+    return matchRetained(this.#options.store, this.#options.view, filters)
   }
 
   /** Deletes some of the retained messages whose time is up; each call goes on where the last one ended. */

@@ -1,82 +1,35 @@
-import { Readable, type Writable } from 'node:stream'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { MqttStore } from '../../bridge/mqtt-store.ts'
 import type { RetainedView } from '../../bridge/ports.ts'
 import { filterMatches } from '../../protocol/topics.ts'
-import { type PublishPacket, retainedPacket } from './packets.ts'
+import { ownRetained, type RetainedPacket, retainedPacket } from './packets.ts'
 
 /** Topics read at once; the payloads follow one by one, as the subscriber takes them. */
 const PAGE = 256
-/** Messages to one subscriber before others get their turn of the event loop. */
-const SLICE = 64
 
 /**
- * A stream that is never ahead of its reader. Aedes pipes retained messages into a buffer of 16; meanwhile a
- * status may change and its live message leave first, and then the older one would arrive last and stay. So the
- * next message is made only when the one before has been handed on.
+ * Retained messages that match any of `filters`: the bridge's own from the view, all others from the store. They come
+ * in portions, so that a fleet's statuses cost no promise each, and each is made when it is taken: a status may change
+ * while the reader takes others, and its live message leaves first; an older one behind it would stay.
  */
-export class RetainedStream extends Readable {
-  readonly #source: AsyncIterator<PublishPacket>
-
-  constructor(source: AsyncIterable<PublishPacket>) {
-    super({ objectMode: true })
-    this.#source = source[Symbol.asyncIterator]()
-  }
-
-  override _read(): void {
-    this.#source.next().then(
-      ({ done, value }) => this.push(done ? null : value),
-      (error: Error) => this.destroy(error),
-    )
-  }
-
-  override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
-    void this.#source.return?.()
-    done(error)
-  }
-
-  override pipe<T extends NodeJS.WritableStream>(destination: T): T {
-    void this.#feed(destination as unknown as Writable)
-    return destination
-  }
-
-  async #feed(destination: Writable): Promise<void> {
-    try {
-      for (let sent = 1; !destination.destroyed; sent++) {
-        const { done, value } = await this.#source.next()
-        if (done) break
-        await new Promise<unknown>((resolve) => destination.write(value, resolve))
-        if (sent % SLICE === 0) await nextTurn()
-      }
-      destination.end()
-      this.destroy()
-    } catch (error) {
-      this.destroy(error as Error)
-    }
-  }
-}
-
-/** Retained messages that match any of `filters`: the bridge's own from the view, all others from the store. */
 export async function* matchRetained(
   store: MqttStore,
   view: RetainedView,
   filters: readonly string[],
-): AsyncGenerator<PublishPacket> {
+): AsyncGenerator<Iterable<RetainedPacket>> {
   for (const filter of filters) {
-    for (const { topic, payload } of view.match(filter)) {
-      yield {
-        cmd: 'publish',
-        topic,
-        payload: Buffer.from(payload.buffer, payload.byteOffset, payload.byteLength),
-        qos: 1,
-        retain: true,
-      }
-    }
+    yield ofView(view, filter)
     for await (const topic of storedTopics(store, filter)) {
       if (view.owns(topic)) continue
       const message = await store.retained(topic)
-      if (message !== null) yield retainedPacket(message)
+      if (message !== null) yield [retainedPacket(message)]
     }
+  }
+}
+
+function* ofView(view: RetainedView, filter: string): Generator<RetainedPacket> {
+  for (const { topic, payload } of view.match(filter)) {
+    yield ownRetained(topic, Buffer.from(payload.buffer, payload.byteOffset, payload.byteLength), 1)
   }
 }
 
