@@ -46,11 +46,14 @@ export class WholePersistence extends MqttPersistence {
     return this.createRetainedStreamCombi([filter])
   }
 
+  /** As they were stored: without what a packet has on its way to a subscriber only. */
   createRetainedStreamCombi(filters: readonly string[]): Readable {
     const portions = this.retained(filters)
     return Readable.from(
       (async function* () {
-        for await (const portion of portions) yield* portion
+        for await (const portion of portions) {
+          for (const { brokerId, brokerCounter, dup, ...stored } of portion) yield stored
+        }
       })(),
     )
   }
