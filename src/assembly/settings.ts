@@ -21,19 +21,17 @@ export function backupHours({ store, backup }: Pick<Config, 'store' | 'backup'>)
   return store.kind === 'postgres' ? 0 : backup.everyHours
 }
 
+/** The keys of both sections that are read once, when the server starts: what it is, and where it listens. */
+const AT_START = ['enabled', 'host', 'port', 'proxyNetworks', 'tls', 'api', 'console', 'mcp'] as const
+
+/** The limits of the web server, under the names of the configuration: those of `http` before those of `mqtt`. */
 export function httpLimits({ http, mqtt }: Pick<Config, 'http' | 'mqtt'>): HttpLimits {
-  const { token, allowedOrigins, allowedHosts, publicUrl } = http
-  const { maxConnections, maxConnectionsPerAddress, maxPacketBytes, maxConnectBytes } = mqtt
-  return {
-    token,
-    allowedOrigins,
-    allowedHosts,
-    publicUrl,
-    maxConnections,
-    maxConnectionsPerAddress,
-    maxPacketBytes,
-    maxConnectBytes,
-  }
+  return { ...withoutStart(mqtt), ...withoutStart(http) }
+}
+
+function withoutStart<T extends object>(section: T): Omit<T, (typeof AT_START)[number]> {
+  const isLimit = ([key]: [string, unknown]) => !AT_START.some((each) => each === key)
+  return Object.fromEntries(Object.entries(section).filter(isLimit)) as typeof section
 }
 
 export function persistenceLimits({ mqtt }: Config, topics: Topics): PersistenceLimits {
