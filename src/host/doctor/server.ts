@@ -5,11 +5,11 @@ import type { WaitingDeliveries } from './webhooks.ts'
 
 export interface ServerFound {
   readonly version: string
-  readonly tls: string | null
-  /** The version of the bridge's schema; null: it is not there yet. */
-  readonly schema: number | null
+  readonly tls: string | undefined
+  /** The version of the bridge's schema; undefined: it is not there yet. */
+  readonly schema: number | undefined
   readonly nodes: number
-  readonly holder: string | null
+  readonly holder: string | undefined
   readonly waiting: ReadonlyMap<string, WaitingDeliveries>
   readonly problems: readonly string[]
   readonly warnings: readonly string[]
@@ -19,16 +19,16 @@ export interface ServerFound {
 export function checkServer(found: ServerFound | string, schema: string): readonly CheckResult[] {
   if (typeof found === 'string') return [problem('database', found)]
   const { version, tls, problems, warnings, holder, nodes } = found
-  const link = tls === null ? 'without TLS' : tls
+  const link = tls === undefined ? 'without TLS' : tls
   const what =
-    found.schema === null
+    found.schema === undefined
       ? `the schema ${schema} is not there yet; the first start makes it`
       : `schema ${schema} of version ${found.schema}, ${nodes} limbs`
   return [
     ...problems.map((text) => problem('database', text)),
     ...warnings.map((text) => warning('database', text)),
     ...(problems.length === 0 ? [ok('database', `PostgreSQL ${version}, ${link}: ${what}`)] : []),
-    ok('bridge', holder === null ? 'no bridge runs on this database' : `a bridge runs (${holder})`),
+    ok('bridge', holder === undefined ? 'no bridge runs on this database' : `a bridge runs (${holder})`),
     ok('backup', 'they are made on the server, by whoever runs it; the bridge makes none'),
   ]
 }

@@ -176,7 +176,7 @@ async function waitForLock(connection: PostgresConnection, options: PostgresOpti
   const until = clock.monotonicMs() + patienceMs
   for (;;) {
     const holder = await holderOf(connection, schema)
-    if (holder === null) return
+    if (holder === undefined) return
     if (clock.monotonicMs() >= until)
       throw new StoreError(
         `Another bridge has the database: ${holder}. Stop that one first, or give this one a schema of its own with store.schema.`,

@@ -9,13 +9,13 @@ import { MIGRATIONS } from './schema.ts'
 export interface ServerInspection {
   /** The version of PostgreSQL, such as `15.14`. */
   readonly version: string
-  /** The connection is TLS, such as `TLSv1.3`; null: it is not. */
-  readonly tls: string | null
-  /** The version of the bridge's schema; null: it is not there yet. */
-  readonly schema: number | null
+  /** The connection is TLS, such as `TLSv1.3`; undefined: it is not. */
+  readonly tls: string | undefined
+  /** The version of the bridge's schema; undefined: it is not there yet. */
+  readonly schema: number | undefined
   readonly nodes: number
-  /** Says who has it, such as `from 10.0.0.7, session 12`; null: no bridge. */
-  readonly holder: string | null
+  /** Says who has it, such as `from 10.0.0.7, session 12`; undefined: no bridge. */
+  readonly holder: string | undefined
   /** The deliveries that wait, by webhook. */
   readonly waiting: ReadonlyMap<string, { readonly count: number; readonly attempts: number }>
   /** Things that keep the bridge from working there. */
@@ -69,8 +69,8 @@ async function look(connection: PostgresConnection, schema: string): Promise<Ser
     problems.push(`the schema ${schema} is of a newer bridge (${rows.schema}; known: ${MIGRATIONS.length})`)
   return {
     version: String(found.version),
-    tls: typeof found.tls === 'string' ? found.tls : null,
-    schema: rows?.schema ?? null,
+    tls: typeof found.tls === 'string' ? found.tls : undefined,
+    schema: rows?.schema,
     nodes: rows?.nodes ?? 0,
     holder: await holderOf(connection, schema),
     waiting: rows?.waiting ?? new Map(),

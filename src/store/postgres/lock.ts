@@ -13,8 +13,8 @@ export async function takeLock(connection: PostgresConnection, schema: string): 
   throw new Refusal('storage_unavailable', 'another bridge has the database')
 }
 
-/** Names the session that has it, such as `from 10.0.0.7, since …`; null: nobody has. */
-export async function holderOf(connection: PostgresConnection, schema: string): Promise<string | null> {
+/** Names the session that has it, such as `from 10.0.0.7, since …`; undefined: nobody has. */
+export async function holderOf(connection: PostgresConnection, schema: string): Promise<string | undefined> {
   const [row] = await connection.all(
     `SELECT a.client_addr::text AS address, a.backend_start::text AS since, l.pid
       FROM pg_locks l LEFT JOIN pg_stat_activity a ON a.pid = l.pid
@@ -23,7 +23,7 @@ export async function holderOf(connection: PostgresConnection, schema: string): 
         AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())`,
     schema,
   )
-  if (row === undefined) return null
+  if (row === undefined) return undefined
   const where = typeof row.address === 'string' ? `from ${row.address}` : 'on the machine of the server'
   return `${where}, session ${row.pid}${typeof row.since === 'string' ? `, since ${row.since}` : ''}`
 }

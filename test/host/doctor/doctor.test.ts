@@ -248,7 +248,7 @@ test('of a database on a server it looks at the server, and at no file', async (
     tls: 'TLSv1.3',
     schema: 2,
     nodes: 3,
-    holder: null,
+    holder: undefined,
     waiting: new Map(),
     problems: [],
     warnings: [],
