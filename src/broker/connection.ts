@@ -106,7 +106,7 @@ export abstract class Connection {
   abstract turnAway(code: number, reason: string): void
 
   /** Writes the same last words, and does no more. */
-  abstract sayGoodbye(code: number, reason: string): void
+  abstract disconnectWith(code: number, reason: string): void
 
   /** CONNACK is out. The commands of the control socket come and go with each call, and are not worth a line. */
   protected signedIn(): void {

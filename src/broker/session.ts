@@ -269,20 +269,20 @@ export class MqttSession extends Connection implements Session {
     const isAcknowledged = ((beginning.bytes[0] as number) & QOS) !== 0
     if (isAcknowledged) this.#tooLarge(message, bytes, keys)
     else {
-      this.#tellUnread(message, bytes, keys)
+      this.#reportUnread(message, bytes, keys)
       this.guard.close()
       this.#violated(TOO_LARGE, REASON.packetTooLarge)
     }
   }
 
-  #tellUnread({ topic, context }: Unread, bytes: number, keys: SkimmedKeys): void {
+  #reportUnread({ topic, context }: Unread, bytes: number, keys: SkimmedKeys): void {
     const { maxPacketBytes } = this.#limits
     this.guarded(() => this.#context.unread(this, topic, { bytes, maxBytes: maxPacketBytes, context, keys }))
   }
 
   #tooLarge(message: Unread, bytes: number, keys: SkimmedKeys): void {
     const { topic } = message
-    this.#tellUnread(message, bytes, keys)
+    this.#reportUnread(message, bytes, keys)
     this.#throttle?.received(PUBLISH << 4, bytes)
     const { client } = this
     if (client._keepaliveInterval > 0) client._keepaliveTimer?.refresh()
@@ -407,7 +407,7 @@ export class MqttSession extends Connection implements Session {
     else this.#endWith(this.#translator, code, reason)
   }
 
-  sayGoodbye(code: number, reason: string): void {
+  disconnectWith(code: number, reason: string): void {
     if (!this.isGone) this.#translator?.farewell(code, reason)
   }
 

@@ -73,7 +73,10 @@ export class StrangerWatch implements Stranger {
   evict(): void {
     this.#context.counters.limits.strangers++
     const { connection } = this.#parts
-    connection.sayGoodbye(REASON.quotaExceeded, 'too many clients without a key or password; try again later')
+    connection.disconnectWith(
+      REASON.quotaExceeded,
+      'too many clients without a key or password; try again later',
+    )
     // Its memory is wanted now: there is no time to wait for its end.
     connection.conn.destroy()
   }

@@ -16,7 +16,7 @@ const KEY_CHARS = { min: 20, max: 256 }
 const KEEPALIVE = { min: 10, max: 300 }
 
 /** One connection of the device, as far as it has come. Times are monotonic milliseconds. */
-export interface Visit {
+export interface SeenConnection {
   readonly connection: DoorConnection
   readonly connect: SeenConnect
   /** The CONNACK's code; undefined until it came. */
@@ -41,7 +41,7 @@ export interface SeenResult {
 
 export class Device {
   nodeId: string | undefined
-  readonly visits: Visit[] = []
+  readonly connections: SeenConnection[] = []
   /** The times at which somebody connected while nobody was let in. */
   turnedAwayAt: number[] = []
   arrivals = 0
@@ -52,7 +52,7 @@ export class Device {
   /** The answer to the last who came over HTTP and was turned away. */
   refusedOverHttp: string | undefined
   /** The key that the bridge told, if it made one. */
-  toldKey: string | undefined
+  receivedKey: string | undefined
   readonly results: SeenResult[] = []
   /** The newest message on `invoke`, as it was sent. */
   lastInvoke: Buffer | undefined
@@ -70,8 +70,8 @@ export class Device {
   }
 
   /** The connection of now; undefined while there is none. */
-  get live(): Visit | undefined {
-    const last = this.visits.at(-1)
+  get live(): SeenConnection | undefined {
+    const last = this.connections.at(-1)
     return last?.closedAt === undefined ? last : undefined
   }
 
@@ -85,30 +85,30 @@ export class Device {
   }
 
   closed(connection: DoorConnection): void {
-    const visit = this.#visitOf(connection)
-    if (visit) visit.closedAt = this.#now()
+    const seen = this.#seenOf(connection)
+    if (seen) seen.closedAt = this.#now()
   }
 
   fromDevice(connection: DoorConnection, packet: Packet): void {
     if (packet.kind === 'connect') this.#connected(connection, packet)
-    const visit = this.#visitOf(connection)
-    if (!visit) return
-    if (packet.kind === 'subscribe') this.#subscribed(visit, packet)
-    if (packet.kind === 'publish') this.#published(visit, packet)
+    const seen = this.#seenOf(connection)
+    if (!seen) return
+    if (packet.kind === 'subscribe') this.#subscribed(seen, packet)
+    if (packet.kind === 'publish') this.#published(seen, packet)
   }
 
   toDevice(connection: DoorConnection, packet: Packet): void {
-    const visit = this.#visitOf(connection)
-    if (!visit) return
-    if (packet.kind === 'connack') visit.connack = packet.code
+    const seen = this.#seenOf(connection)
+    if (!seen) return
+    if (packet.kind === 'connack') seen.connack = packet.code
     if (packet.kind === 'suback') this.#granted(packet.id, packet.codes)
     if (packet.kind !== 'publish') return
     if (packet.topic === this.topic('invoke')) this.lastInvoke = Buffer.from(packet.payload)
-    if (packet.topic === this.topic('pairing')) this.#answered(visit, packet.payload)
+    if (packet.topic === this.topic('pairing')) this.#answered(seen, packet.payload)
   }
 
-  #visitOf(connection: DoorConnection): Visit | undefined {
-    return this.visits.findLast((visit) => visit.connection === connection)
+  #seenOf(connection: DoorConnection): SeenConnection | undefined {
+    return this.connections.findLast((seen) => seen.connection === connection)
   }
 
   #connected(connection: DoorConnection, connect: SeenConnect): void {
@@ -126,8 +126,8 @@ export class Device {
     if (user !== this.nodeId) return
     this.#report.holds('connect.name')
     this.#looksAt(connect)
-    if (this.visits.length >= MAX_KEPT_CONNECTIONS) this.visits.shift()
-    this.visits.push({
+    if (this.connections.length >= MAX_KEPT_CONNECTIONS) this.connections.shift()
+    this.connections.push({
       connection,
       connect,
       connack: undefined,
@@ -153,7 +153,7 @@ export class Device {
 
   #looksAtKey(key: string | undefined): void {
     const report = this.#report
-    const before = this.visits.at(-1)?.connect.key
+    const before = this.connections.at(-1)?.connect.key
     const length = key?.length ?? 0
     if (key !== undefined && (length < KEY_CHARS.min || length > KEY_CHARS.max))
       report.broken('connect.key', `its key has ${length} characters`)
@@ -163,10 +163,10 @@ export class Device {
         'its key has fewer than eight different characters, so it is not made at random',
       )
     else if (key !== undefined) report.holds('connect.key')
-    else if (this.toldKey !== undefined)
+    else if (this.receivedKey !== undefined)
       report.broken('connect.key', 'came back without the key that it was told on `pairing` (`apiKey`)')
-    if (this.visits.length === 0) return
-    const expected = [before, this.toldKey].filter((each) => each !== undefined)
+    if (this.connections.length === 0) return
+    const expected = [before, this.receivedKey].filter((each) => each !== undefined)
     if (expected.length === 0) return
     if (key !== undefined && expected.includes(key)) report.holds('connect.same-key')
     else
@@ -176,14 +176,14 @@ export class Device {
       )
   }
 
-  #subscribed(visit: Visit, { id, filters }: Extract<Packet, { kind: 'subscribe' }>): void {
+  #subscribed(seen: SeenConnection, { id, filters }: Extract<Packet, { kind: 'subscribe' }>): void {
     if (this.#filters.size < MAX_RESULTS)
       this.#filters.set(
         id,
         filters.map(({ filter }) => filter),
       )
     for (const { filter, qos } of filters) {
-      if (filter === this.topic('pairing')) visit.pairingSubscribed = true
+      if (filter === this.topic('pairing')) seen.pairingSubscribed = true
       if (filter === this.topic('invoke')) this.invokeSubscribed = true
       if (filter !== this.topic('pairing') && filter !== this.topic('invoke')) continue
       if (qos > 0) this.#report.holds('invoke.qos')
@@ -200,7 +200,7 @@ export class Device {
     })
   }
 
-  #published(visit: Visit, packet: SeenPublish): void {
+  #published(seen: SeenConnection, packet: SeenPublish): void {
     const address = this.#topics.parse(packet.topic)
     const isOwn = address !== undefined && 'nodeId' in address && address.nodeId === this.nodeId
     if (!isOwn) {
@@ -208,8 +208,8 @@ export class Device {
       return
     }
     if (address.kind === 'data') this.#value(`data/${address.path}`, packet)
-    else if (address.leaf === 'register') this.#registered(visit, packet)
-    else if (address.leaf === 'heartbeat') this.#heartbeat(visit, packet)
+    else if (address.leaf === 'register') this.#registered(seen, packet)
+    else if (address.leaf === 'heartbeat') this.#heartbeat(seen, packet)
     else if (address.leaf === 'result') this.#result(packet)
     else if (address.leaf !== 'deregister') {
       this.#report.broken(
@@ -221,15 +221,15 @@ export class Device {
     this.#report.holds('publish.own')
   }
 
-  #registered(visit: Visit, { payload, qos, retain }: SeenPublish): void {
+  #registered(seen: SeenConnection, { payload, qos, retain }: SeenPublish): void {
     const report = this.#report
-    visit.registers++
-    if (visit.pairingSubscribed) report.holds('subscribe.first')
+    seen.registers++
+    if (seen.pairingSubscribed) report.holds('subscribe.first')
     else report.broken('subscribe.first', 'registered before it subscribed to `pairing`')
-    if (visit.registers > MANY_REGISTERS)
+    if (seen.registers > MANY_REGISTERS)
       report.broken(
         'register.once',
-        `registered ${visit.registers} times on one connection: wait for the answer`,
+        `registered ${seen.registers} times on one connection: wait for the answer`,
       )
     else report.holds('register.once')
     if (qos > 0 && !retain) report.holds('register.qos')
@@ -242,9 +242,9 @@ export class Device {
     if (decoded.success) this.registration = decoded.data
   }
 
-  #heartbeat(visit: Visit, { retain }: SeenPublish): void {
-    visit.heartbeats.push(this.#now())
-    if (visit.heartbeats.length > MAX_RESULTS) visit.heartbeats.shift()
+  #heartbeat(seen: SeenConnection, { retain }: SeenPublish): void {
+    seen.heartbeats.push(this.#now())
+    if (seen.heartbeats.length > MAX_RESULTS) seen.heartbeats.shift()
     if (retain) this.#report.broken('heartbeat.retained', 'a heartbeat was retained')
     else this.#report.holds('heartbeat.retained')
   }
@@ -287,22 +287,22 @@ export class Device {
     return all.map(({ name }) => name).filter((name) => !this.#valuesSeen.has(name))
   }
 
-  #answered(visit: Visit, payload: Buffer): void {
+  #answered(seen: SeenConnection, payload: Buffer): void {
     const answer = parsed(payload.toString('utf8')) as Answer | undefined
-    visit.largestAnswer = Math.max(visit.largestAnswer, payload.length)
-    if (answer?.apiKey !== undefined) this.toldKey = answer.apiKey
-    if (answer?.status === 'pending') visit.pending = true
+    seen.largestAnswer = Math.max(seen.largestAnswer, payload.length)
+    if (answer?.apiKey !== undefined) this.receivedKey = answer.apiKey
+    if (answer?.status === 'pending') seen.pending = true
     if (answer?.status === 'approved') {
-      visit.approvedAt = this.#now()
-      visit.heartbeatSeconds = answer.heartbeatSeconds ?? 0
+      seen.approvedAt = this.#now()
+      seen.heartbeatSeconds = answer.heartbeatSeconds ?? 0
     }
-    if (answer?.status === 'error') this.#refused(visit, answer)
-    else if (visit.registers > 0) this.#report.holds('register.valid')
+    if (answer?.status === 'error') this.#refused(seen, answer)
+    else if (seen.registers > 0) this.#report.holds('register.valid')
   }
 
-  #refused(visit: Visit, { error }: Answer): void {
+  #refused(seen: SeenConnection, { error }: Answer): void {
     const text = `${error?.path === undefined ? '' : `${error.path}: `}${error?.message ?? 'refused'}`
-    const isHeartbeat = visit.approvedAt !== undefined && visit.heartbeats.length > 0
+    const isHeartbeat = seen.approvedAt !== undefined && seen.heartbeats.length > 0
     if (!isHeartbeat) this.registerRefused = true
     this.#report.broken(isHeartbeat ? 'heartbeat.valid' : 'register.valid', text)
   }

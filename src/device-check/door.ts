@@ -57,8 +57,8 @@ export class Door {
     })
     this.#server = options.tls === undefined ? createServer() : createTlsServer(filesOf(options.tls))
     this.#server.on('connection', (socket: Socket) => this.#arrived(socket))
-    const letIn = options.tls === undefined ? 'connection' : 'secureConnection'
-    this.#server.on(letIn, (socket: Socket) => this.#letIn(socket))
+    const accepted = options.tls === undefined ? 'connection' : 'secureConnection'
+    this.#server.on(accepted, (socket: Socket) => this.#accept(socket))
     this.#server.maxConnections = MAX_CONNECTIONS
     // A handshake that fails is the device's; its TLS library says why.
     this.#server.on('tlsClientError', () => {})
@@ -95,7 +95,7 @@ export class Door {
     socket.resetAndDestroy()
   }
 
-  #letIn(socket: Socket): void {
+  #accept(socket: Socket): void {
     if (socket.destroyed) return
     this.#sockets.add(socket)
     socket.on('close', () => this.#sockets.delete(socket))

@@ -1,7 +1,7 @@
 import { type PresenceMode, presenceRule } from '../protocol/presence.ts'
 import type { CheckParts } from './check-parts.ts'
 import type { ClauseId } from './clauses.ts'
-import type { Visit } from './device.ts'
+import type { SeenConnection } from './device.ts'
 import { InvocationTrial } from './invocation-trial.ts'
 
 /** The course of a check: what the bridge and the network do to the device, one after the other. */
@@ -54,9 +54,9 @@ export class Scenario {
 
   async #registers(): Promise<boolean> {
     const { device, watch, waits, report, progress } = this.#parts
-    const answered = () => device.visits.some((visit) => visit.pending || visit.approvedAt !== undefined)
+    const answered = () => device.connections.some((seen) => seen.pending || seen.approvedAt !== undefined)
     await watch.until(() => answered() || device.registerRefused, waits.answerMs)
-    if (device.visits.some(({ registers }) => registers > 0)) report.holds('register.sent')
+    if (device.connections.some(({ registers }) => registers > 0)) report.holds('register.sent')
     else report.broken('register.sent', this.#whyNoRegister())
     if (answered()) progress(`${device.nodeId} has registered; its request is pending`)
     return answered()
@@ -64,7 +64,7 @@ export class Scenario {
 
   #whyNoRegister(): string {
     const { device, waits } = this.#parts
-    const last = device.visits.at(-1)
+    const last = device.connections.at(-1)
     if (last === undefined && device.refusedOverHttp !== undefined) return device.refusedOverHttp
     if (last === undefined) return 'connected, and sent no CONNECT with a nodeId as its user name'
     if (last.connack !== undefined && last.connack !== 0)
@@ -74,13 +74,13 @@ export class Scenario {
 
   async #isApproved(): Promise<boolean> {
     const { device, watch, waits, report, bridge, progress } = this.#parts
-    const before = device.visits.length
-    await watch.until(() => device.visits.length > before + 1, waits.pendingMs)
-    if (device.visits.length <= before + 1) report.holds('pending.waits')
+    const before = device.connections.length
+    await watch.until(() => device.connections.length > before + 1, waits.pendingMs)
+    if (device.connections.length <= before + 1) report.holds('pending.waits')
     else
       report.broken(
         'pending.waits',
-        `connected ${device.visits.length - before} times more within ${waits.pendingMs / 1000} seconds`,
+        `connected ${device.connections.length - before} times more within ${waits.pendingMs / 1000} seconds`,
       )
     const { items } = (await bridge.request('pairing/list', {})) as { items: readonly Pending[] }
     const request = items.find(({ nodeId }) => nodeId === device.nodeId)
@@ -89,7 +89,7 @@ export class Scenario {
     this.#mode = presenceRule(device.registration?.presence).mode
     progress('it is approved')
     return await watch.until(
-      () => device.visits.some(({ approvedAt }) => approvedAt !== undefined),
+      () => device.connections.some(({ approvedAt }) => approvedAt !== undefined),
       waits.returnMs,
     )
   }
@@ -111,7 +111,7 @@ export class Scenario {
       )
       return
     }
-    const heard = () => device.visits.some((visit) => heardSince(visit) > 0)
+    const heard = () => device.connections.some((seen) => heardSince(seen) > 0)
     if (await watch.until(heard, waits.answerMs)) report.holds('heartbeat.first')
     else
       report.broken(
@@ -121,7 +121,7 @@ export class Scenario {
   }
 
   #smallBuffer(): string {
-    const largest = Math.max(0, ...this.#parts.device.visits.map((visit) => visit.largestAnswer))
+    const largest = Math.max(0, ...this.#parts.device.connections.map((seen) => seen.largestAnswer))
     return largest > 200
       ? `; the answer \`approved\` has ${largest} bytes: PubSubClient drops what is larger than its buffer of 256 without a word (\`setBufferSize\`, or register with "brief": true)`
       : ''
@@ -136,7 +136,7 @@ export class Scenario {
         timeoutSeconds: 4 * HEARTBEAT_SECONDS,
       })
     progress('the connection is cut, and the bridge is away for a while')
-    const visits = device.visits.length
+    const connections = device.connections.length
     device.turnedAwayAt = []
     const cutAt = this.#parts.clock.monotonicMs()
     door.turnsAway = true
@@ -144,14 +144,14 @@ export class Scenario {
     await watch.until(() => device.turnedAwayAt.length >= TURNED_AWAY, waits.returnMs)
     door.turnsAway = false
     this.#pauses([cutAt, ...device.turnedAwayAt])
-    const back = await watch.until(() => device.visits.length > visits, waits.returnMs)
+    const back = await watch.until(() => device.connections.length > connections, waits.returnMs)
     if (!back) {
       report.broken('reconnect.again', `did not come back within ${waits.returnMs / 1000} seconds`)
       return
     }
     report.holds('reconnect.again')
     progress('it is back')
-    await this.#isWholeAgain(device.visits.at(-1) as Visit)
+    await this.#isWholeAgain(device.connections.at(-1) as SeenConnection)
   }
 
   #pauses(times: readonly number[]): void {
@@ -171,32 +171,31 @@ export class Scenario {
     else report.broken('reconnect.grows', `tried again after ${shown}`)
   }
 
-  async #isWholeAgain(visit: Visit): Promise<void> {
+  async #isWholeAgain(seen: SeenConnection): Promise<void> {
     const { watch, waits, report } = this.#parts
-    const whole = () =>
-      visit.approvedAt !== undefined && (this.#mode !== 'heartbeat' || heardSince(visit) > 0)
+    const whole = () => seen.approvedAt !== undefined && (this.#mode !== 'heartbeat' || heardSince(seen) > 0)
     if (await watch.until(whole, waits.answerMs)) report.holds('reconnect.registers')
     else
       report.broken(
         'reconnect.registers',
-        visit.registers === 0
+        seen.registers === 0
           ? 'did not register after the reconnect'
           : 'sent no heartbeat after the reconnect',
       )
-    if (visit.registers === 0) report.broken('register.sent', 'did not register after a reconnect')
-    if (this.#mode === 'heartbeat') await this.#pace(visit)
+    if (seen.registers === 0) report.broken('register.sent', 'did not register after a reconnect')
+    if (this.#mode === 'heartbeat') await this.#pace(seen)
     await this.#noticesSilence()
   }
 
-  async #pace(visit: Visit): Promise<void> {
+  async #pace(seen: SeenConnection): Promise<void> {
     const { watch, report, progress } = this.#parts
-    if (visit.approvedAt === undefined) return
-    const seconds = visit.heartbeatSeconds
+    if (seen.approvedAt === undefined) return
+    const seconds = seen.heartbeatSeconds
     progress(`its heartbeats are counted: it was asked for one every ${seconds} seconds`)
     const limitMs = seconds * 1500 + 1000
-    const wanted = heardSince(visit) + 2
-    const inTime = await watch.until(() => heardSince(visit) >= wanted, 2 * limitMs)
-    const times = visit.heartbeats.filter((at) => at >= (visit.approvedAt ?? 0))
+    const wanted = heardSince(seen) + 2
+    const inTime = await watch.until(() => heardSince(seen) >= wanted, 2 * limitMs)
+    const times = seen.heartbeats.filter((at) => at >= (seen.approvedAt ?? 0))
     const pauses = times.slice(1).map((at, i) => (at - (times[i] ?? at)) / 1000)
     const shown = pauses.map((pause) => `${pause.toFixed(1)} s`).join(', ')
     if (!inTime)
@@ -249,13 +248,13 @@ export class Scenario {
     const { apiKey } = (await bridge.request('node/rotate-key', { nodeId: device.nodeId })) as {
       apiKey?: string
     }
-    await watch.until(() => device.toldKey === apiKey, waits.answerMs)
-    const visits = device.visits.length
+    await watch.until(() => device.receivedKey === apiKey, waits.answerMs)
+    const connections = device.connections.length
     // Time to store it, which a device does before it goes on.
     await watch.pause(500)
     device.live?.connection.cut()
-    await watch.until(() => device.visits.length > visits, waits.returnMs)
-    if (device.visits.at(-1)?.connect.key === apiKey && device.visits.length > visits)
+    await watch.until(() => device.connections.length > connections, waits.returnMs)
+    if (device.connections.at(-1)?.connect.key === apiKey && device.connections.length > connections)
       report.holds('key.rotated')
     else
       report.broken(
@@ -298,7 +297,7 @@ interface Pending {
 }
 
 /** Counts the heartbeats since the approval; those before it do not count. */
-function heardSince(visit: Visit): number {
-  const { approvedAt } = visit
-  return approvedAt === undefined ? 0 : visit.heartbeats.filter((at) => at >= approvedAt).length
+function heardSince(seen: SeenConnection): number {
+  const { approvedAt } = seen
+  return approvedAt === undefined ? 0 : seen.heartbeats.filter((at) => at >= approvedAt).length
 }

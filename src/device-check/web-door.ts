@@ -34,14 +34,14 @@ export class WebDoor {
 
   constructor(clock: Clock, events: WebDoorEvents) {
     this.#events = events
-    const told: Log['info'] = (_fields, text) => events.refused(text)
+    const refused: Log['info'] = (_fields, text) => events.refused(text)
     let raw: Socket | undefined
     this.#gate = webSocketGate({
       attach: (stream) => raw && events.came(stream, raw),
       allowedOrigins: ['*'],
       maxPacketBytes: MAX_PACKET_BYTES,
       maxConnectBytes: MAX_CONNECT_BYTES,
-      log: { debug() {}, info: told, warn: told, error: told },
+      log: { debug() {}, info: refused, warn: refused, error: refused },
       clock,
     })
     this.#server.on('upgrade', (request, socket, head) => {

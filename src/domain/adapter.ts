@@ -181,9 +181,9 @@ export function propertyValueOf(
   if (words !== undefined) return wordOf(words, text)
   if (type === 'boolean') return text === 'true' ? true : text === 'false' ? false : undefined
   if (type === 'string') return text.slice(0, MAX_TEXT)
-  const said = text === '' ? Number.NaN : Number(text)
-  if (!Number.isFinite(said)) return undefined
-  const number = from === undefined ? said : from - said
+  const given = text === '' ? Number.NaN : Number(text)
+  if (!Number.isFinite(given)) return undefined
+  const number = from === undefined ? given : from - given
   return type === 'integer' ? Math.round(number) : number
 }
 

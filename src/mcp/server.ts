@@ -47,7 +47,7 @@ export interface McpServerParts {
   /** Holds what a client of the newer protocol listens to, where the library does not tell the server. */
   readonly listened?: ListenedResources
   /** Is false where somebody else tells the client of changes. */
-  readonly tellsChanges?: boolean
+  readonly announcesChanges?: boolean
   /** Returns the role; undefined while the bridge cannot say it. */
   role(): Promise<Role | undefined>
 }
@@ -128,7 +128,7 @@ async function addResources(sdk: Library, server: Server, parts: McpServerParts)
   })
   server.onclose = () => changes.stop()
   // A bridge that is away grants it later.
-  if (parts.tellsChanges ?? true) await changes.followList().catch(ignored)
+  if (parts.announcesChanges ?? true) await changes.followList().catch(ignored)
   parts.listened?.follow((nodeId) => void changes.subscribe(nodeId).catch(ignored))
   const limbAt = (uri: string): string => {
     const nodeId = limbOfUri(uri)

@@ -46,14 +46,18 @@ function switchesOf(config: TasmotaFields, topics: TasmotaTopics): Input[] {
     const title = (Array.isArray(swn) ? readable(swn[i], 60) : undefined) ?? `Switch ${number}`
     const source = { topic: `${topics.telemetry}SENSOR`, pointer: `/Switch${number}`, words }
     const made = madeOf(name, title, [{ property: name, title, schema: { type: 'boolean' }, source }])
-    const told = {
+    const onResult = {
       property: name,
       topic: `${topics.status}RESULT`,
       pointer: `/Switch${number}/Action`,
       words,
     }
     return [
-      { name, ...made, sources: optionOf(config, TELLS_SWITCHES) ? [...made.sources, told] : made.sources },
+      {
+        name,
+        ...made,
+        sources: optionOf(config, TELLS_SWITCHES) ? [...made.sources, onResult] : made.sources,
+      },
     ]
   })
 }

@@ -24,7 +24,7 @@ interface Reachable {
   readonly nodeId: string
   readonly topics: readonly AdapterAvailability[]
   readonly mode: AdapterRecord['availabilityMode']
-  readonly said: Map<string, boolean>
+  readonly available: Map<string, boolean>
 }
 
 interface WatchedTopic {
@@ -70,7 +70,7 @@ export class ForeignValues {
       nodeId,
       topics: speaks,
       mode: adapter.availabilityMode,
-      said: new Map<string, boolean>(),
+      available: new Map<string, boolean>(),
     }
     for (const { topic } of speaks) at(topic).availability.push(reachable)
     this.#topicsOf.set(nodeId, topics)
@@ -94,13 +94,13 @@ export class ForeignValues {
   }
 
   #available(reachable: Reachable, topic: string, payload: ForeignPayload): void {
-    const { nodeId, topics, mode, said } = reachable
+    const { nodeId, topics, mode, available } = reachable
     for (const each of topics) {
       if (each.topic !== topic) continue
       const word = String(payload.at(each.pointer) ?? '')
       if (word !== each.online && word !== each.offline) continue
-      said.set(topic, word === each.online)
-      const all = topics.map((known) => said.get(known.topic) === true)
+      available.set(topic, word === each.online)
+      const all = topics.map((known) => available.get(known.topic) === true)
       const isThere =
         mode === 'latest' ? word === each.online : mode === 'any' ? all.some(Boolean) : all.every(Boolean)
       this.#publish(nodeId, AVAILABILITY_TOPIC, isThere ? 'online' : 'offline', true)

@@ -17,7 +17,7 @@ export class LimbTroubles {
   readonly #clock: Clock
   readonly #isKnown: (nodeId: string) => boolean
   /** The order is that of their times. */
-  readonly #newest = new Map<string, LimbTrouble & { readonly told: MonotonicMs }>()
+  readonly #newest = new Map<string, LimbTrouble & { readonly reportedAt: MonotonicMs }>()
 
   /** `isKnown`: whether there is such a limb still. */
   constructor(clock: Clock, isKnown: (nodeId: string) => boolean) {
@@ -32,7 +32,7 @@ export class LimbTroubles {
     const nodeId = String(fields.nodeId)
     const key = `${trouble} ${nodeId}`
     this.#newest.delete(key)
-    this.#newest.set(key, { nodeId, kind: trouble, at, told: this.#clock.monotonicMs() })
+    this.#newest.set(key, { nodeId, kind: trouble, at, reportedAt: this.#clock.monotonicMs() })
     for (const oldest of this.#newest.keys()) {
       if (this.#newest.size <= MAX_TROUBLES) break
       this.#newest.delete(oldest)
@@ -42,8 +42,8 @@ export class LimbTroubles {
   /** Returns those of the last ten minutes, the newest first. */
   lately(): LimbTrouble[] {
     const now = this.#clock.monotonicMs()
-    for (const [key, { nodeId, told }] of this.#newest)
-      if (now - told > LATELY_MS || !this.#isKnown(nodeId)) this.#newest.delete(key)
+    for (const [key, { nodeId, reportedAt }] of this.#newest)
+      if (now - reportedAt > LATELY_MS || !this.#isKnown(nodeId)) this.#newest.delete(key)
     return [...this.#newest.values()].reverse()
   }
 }

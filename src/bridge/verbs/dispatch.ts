@@ -145,11 +145,11 @@ export class VerbDispatcher {
     const refuse = () =>
       this.#refuse(session, name, verb, withTransaction(payload, { ok: false, error }), messageContext)
     // Over HTTP nothing but the answer can wait, and its connection asks for nothing more meanwhile.
-    const toldLast = session.respond !== undefined
-    if (!toldLast) refuse()
+    const answersLast = session.respond !== undefined
+    if (!answersLast) refuse()
     const holdMs = this.#turns.holdMs(owner)
     if (holdMs > 0) await new Promise<void>((resolve) => clock.after(holdMs, resolve))
-    if (toldLast) refuse()
+    if (answersLast) refuse()
     // Whoever does not read its refusals is not read either.
     await this.#room.wait(session)
   }
@@ -166,10 +166,10 @@ export class VerbDispatcher {
     messageContext?: MessageContext,
   ): void {
     const topic = messageContext?.responseTopic ?? this.#context.topics.response(name, verb)
-    const isTold =
+    const isSent =
       session.respond === undefined &&
       session.send(topic, encodeJson(answer), { correlation: messageContext?.correlation })
-    if (!isTold) this.#respond(session, name, verb, answer, messageContext)
+    if (!isSent) this.#respond(session, name, verb, answer, messageContext)
     else this.#room.sent(session, REFUSAL_BYTES)
   }
 

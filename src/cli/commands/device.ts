@@ -30,9 +30,9 @@ export function addDeviceCommands(program: Command, context: CliContext, run: Ru
   const device = program.command('device').description('Devices under development: check.')
   const command = device
     .command('check')
-    .summary('Play the bridge for a device, and say clause by clause what its firmware does wrong.')
+    .summary('Play the bridge for a device, and show clause by clause what its firmware does wrong.')
     .description(
-      'Play the bridge for one device under development: let it pair, invoke it, cut its connection, reject it, and say ' +
+      'Play the bridge for one device under development: let it pair, invoke it, cut its connection, reject it, and show ' +
         'clause by clause what its firmware does wrong. Nothing is stored, and your own bridge is not asked: point the ' +
         'device to this machine and port. One command of the device is run for real, one that it calls `safe` if there ' +
         'is one. The check takes a minute or two; Ctrl-C ends it early. The exit code is 0 when every clause that must ' +
@@ -113,7 +113,7 @@ function tlsOf({ tlsCert, tlsKey }: CheckOptions): { certFile: string; keyFile: 
 async function checkDevice(context: CliContext, options: CheckOptions): Promise<number> {
   const output = new Output(context, options)
   // The document alone goes to standard output.
-  const say = (text: string) => print(output.isText ? context.io.stdout : context.io.stderr, shown(text))
+  const show = (text: string) => print(output.isText ? context.io.stdout : context.io.stderr, shown(text))
   const tls = tlsOf(options)
   const end = new AbortController()
   const off = context.io.onInterrupt(() => end.abort())
@@ -124,16 +124,16 @@ async function checkDevice(context: CliContext, options: CheckOptions): Promise<
       ...{ host, port, nodeId, command, params, seconds, thorough, rotateKey, tls, root },
       version: context.version,
       signal: end.signal,
-      listening: (at) => say(`Waiting for a device on ${host}, port ${at}${tls ? ', with TLS' : ''} …`),
-      progress: say,
+      listening: (at) => show(`Waiting for a device on ${host}, port ${at}${tls ? ', with TLS' : ''} …`),
+      progress: show,
     })
-    return told(context, output, outcome)
+    return report(context, output, outcome)
   } finally {
     off()
   }
 }
 
-function told(context: CliContext, output: Output, outcome: DeviceCheckOutcome): number {
+function report(context: CliContext, output: Output, outcome: DeviceCheckOutcome): number {
   if (!outcome.ok) throw new CliError(EXIT.refused, outcome.reason)
   const { findings, nodeId, came, interrupted } = outcome
   if (!came)

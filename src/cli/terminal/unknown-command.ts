@@ -64,10 +64,10 @@ export function withAdvice(text: string, group: CommandGroup): string {
 function meantCommand(word: string, { path, names }: CommandGroup): string {
   const verbs = Object.keys(VERBS).filter((name) => name.includes('/'))
   const called = verbs.filter((name) => leafOf(name) === word)
-  const near = nearest(word, names)
+  const near = namesMeant(word, names)
   // `rename` is a command somewhere else rather than a slip for one that is here.
   if (near.length > 0 && (called.length === 0 || path.length > 0)) return asGuess(near)
-  const leaves = called.length > 0 ? [word] : nearest(word, [...new Set(verbs.map(leafOf))])
+  const leaves = called.length > 0 ? [word] : namesMeant(word, [...new Set(verbs.map(leafOf))])
   const meant = verbs.filter((name) => leaves.includes(leafOf(name)))
   if (meant.length === 0) return ''
   const shown = meant.slice(0, MAX_NAMED).map((name) => `\`limb-bridge ${name.replace('/', ' ')}\``)
@@ -78,7 +78,7 @@ function leafOf(verb: string): string {
   return verb.slice(verb.indexOf('/') + 1)
 }
 
-function nearest(word: string, names: readonly string[]): readonly string[] {
+function namesMeant(word: string, names: readonly string[]): readonly string[] {
   const known = word.length > 3 ? (didYouMean(word, [...SYNONYMS.keys()]) ?? word) : word
   const others = SYNONYMS.get(known)?.filter((name) => names.includes(name)) ?? []
   if (others.length > 0) return others

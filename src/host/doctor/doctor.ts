@@ -131,8 +131,10 @@ function checkMachine(
 function checkFiles(config: Config, now: number): readonly CheckResult[] {
   const problems = unusableFiles(config)
   const results = problems.map((text) => problem('configuration', text))
-  const isTold = problems.some((text) => text.startsWith('tls.certFile:'))
-  return usesTls(config) && !isTold ? [...results, ...checkCertificates({ tls: config.tls }, now)] : results
+  const isReported = problems.some((text) => text.startsWith('tls.certFile:'))
+  return usesTls(config) && !isReported
+    ? [...results, ...checkCertificates({ tls: config.tls }, now)]
+    : results
 }
 
 /** Waiting deliveries are counted only in a database that this user may read. */

@@ -69,7 +69,7 @@ export class McpEndpoint {
     const { sdk, single } = await this.#loading
     if (request.method === 'POST' && !(await sdk.isLegacyRequest(request, body))) {
       const { parts, bridge } = await this.#partsOf(caller)
-      return await single.handle(request, body, caller, { ...parts, tellsChanges: false }, () =>
+      return await single.handle(request, body, caller, { ...parts, announcesChanges: false }, () =>
         bridge.close(),
       )
     }
