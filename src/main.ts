@@ -41,6 +41,10 @@ const maintenance: Maintenance = {
     const tools = await import('./assembly/maintenance.ts')
     return tools.maintenance.initTls(folder, names)
   },
+  async copyStore(request) {
+    const tools = await import('./assembly/store-copy.ts')
+    return tools.copyStores(request)
+  },
 }
 
 async function checkDevice(options: DeviceCheckOptions): Promise<DeviceCheckOutcome> {

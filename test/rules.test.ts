@@ -71,7 +71,7 @@ const ROOMS: Record<string, readonly (readonly string[])[]> = {
     ['schema', 'tx.ts', 'acknowledged.ts'],
     ['database.ts'],
     ['backup', 'mqtt', 'store.ts', 'webhook-queue.ts'],
-    ['parts.ts'],
+    ['parts.ts', 'copying.ts'],
   ],
 }
 

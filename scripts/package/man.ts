@@ -15,7 +15,7 @@ async function program(version: string): Promise<Command> {
   const never = async () => {
     throw new Error('a manual page runs no command')
   }
-  const maintenance = { restore: never, doctor: never, initTls: never }
+  const maintenance = { restore: never, doctor: never, initTls: never, copyStore: never }
   const tools = { configuration, maintenance, serve: never, checkDevice: never }
   const world = { io, clock: systemClock, version, ...tools }
   return buildProgram(world, () => async () => {})

@@ -588,7 +588,13 @@ export type RefusedCode = 2 | 3 | 4 | 5
 
 export type Authentication =
   | { readonly admitted: true; readonly identity: Identity }
-  | { readonly admitted: false; readonly code: RefusedCode; readonly reason: string }
+  | {
+      readonly admitted: false
+      readonly code: RefusedCode
+      readonly reason: string
+      /** The store did not answer: nothing was found wrong. */
+      readonly unavailable?: true
+    }
 
 /** A CONNECT that the broker adapter refused. */
 export interface RefusedConnect {

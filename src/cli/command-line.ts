@@ -81,6 +81,7 @@ const PARTS: readonly Part[] = [
     words: ['simulate'],
     load: async () => (await import('./simulate/simulate-command.ts')).addSimulateCommand,
   },
+  { words: ['store'], load: async () => (await import('./commands/store.ts')).addStoreCommands },
   { words: ['tls'], load: async () => (await import('./commands/tls.ts')).addTlsCommands },
   { words: ['device'], load: async () => (await import('./commands/device.ts')).addDeviceCommands },
   { words: ['mcp'], load: async () => (await import('./mcp/mcp-command.ts')).addMcpCommand },

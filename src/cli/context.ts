@@ -80,12 +80,32 @@ export type TlsOutcome =
     }
   | { readonly ok: false; readonly reason: string }
 
+export interface StoreCopyRequest {
+  /** A file of SQLite, or the URL of a server. */
+  readonly from: string
+  readonly to: string
+  readonly configFile: string | undefined
+}
+
+export type StoreCopyOutcome =
+  | {
+      readonly ok: true
+      /** Rows by table. */
+      readonly rows: Readonly<Record<string, number>>
+      readonly nodes: number
+      readonly audit: { readonly rows: number; readonly lastSeq?: number }
+      /** The outcome for the secret by which limbs with an HTTP server know the bridge. */
+      readonly secret: 'copied' | 'none' | 'left'
+    }
+  | { readonly ok: false; readonly reason: string }
+
 /** The tools that work on the files of this machine, not through a bridge. */
 export interface Maintenance {
   restore(from: string, to: string): Promise<RestoreOutcome>
   doctor(configFile: string | undefined): Promise<readonly CheckResult[]>
   /** `names` are added to those that the machine has. */
   initTls(folder: string, names: readonly string[]): Promise<TlsOutcome>
+  copyStore(request: StoreCopyRequest): Promise<StoreCopyOutcome>
 }
 
 export interface DeviceCheckOptions {

@@ -277,7 +277,7 @@ registerHooks({ load(url, context, next) { console.error('loads', url); return n
       io: { stdin, stdout, stderr, env: {}, onInterrupt: () => () => {} },
       clock: systemClock,
       configuration: { load: never },
-      maintenance: { restore: never, doctor: never, initTls: never },
+      maintenance: { restore: never, doctor: never, initTls: never, copyStore: never },
       version: '1.2.3',
       serve: never,
       checkDevice: never,

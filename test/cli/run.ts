@@ -67,6 +67,7 @@ export function start(argv: readonly string[], options: RunOptions = {}): Starte
       restore: async () => ({ ok: false, reason: 'not here' }),
       doctor: async () => [],
       initTls: async () => ({ ok: false, reason: 'not here' }),
+      copyStore: async () => ({ ok: false, reason: 'not here' }),
       ...options.maintenance,
     },
     checkDevice: options.checkDevice ?? (async () => ({ ok: false, reason: 'not here' })),

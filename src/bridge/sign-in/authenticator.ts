@@ -77,7 +77,7 @@ export class Authenticator {
       return await this.#decide(credentials)
     } catch (error) {
       if (!(error instanceof Refusal) || error.code !== 'storage_unavailable') throw error
-      return { admitted: false, code: 3, reason: error.message }
+      return { admitted: false, code: 3, reason: error.message, unavailable: true }
     }
   }
 

@@ -504,7 +504,7 @@ function serverFile(description: string) {
 }
 
 /** Says what is wrong with the URL of a server; a password in it would be shown wherever settings are. */
-function postgresUrlProblem(text: string): string | undefined {
+export function postgresUrlProblem(text: string): string | undefined {
   if (!/^postgres(ql)?:\/\//.test(text) || !URL.canParse(text)) return 'is not such a URL'
   const { username, password, hostname, pathname, searchParams } = new URL(text)
   if (password !== '') return 'has a password in it; put it into a file, and name that in store.passwordFile'

@@ -66,8 +66,8 @@ export async function signIn(
     isGone: () => request.raw.socket.destroyed,
   })
   if (!admission.admitted) {
-    const busy = admission.code === 3
-    const refusal = new Refusal(busy ? 'too_many_requests' : 'unauthorized', admission.reason)
+    const busy = admission.code === 3 ? 'too_many_requests' : 'unauthorized'
+    const refusal = new Refusal(admission.unavailable ? 'storage_unavailable' : busy, admission.reason)
     return sendProblem(reply, refusal, undefined, metadata)
   }
   if (admission.identity.kind !== 'principal') {

@@ -135,7 +135,8 @@ class HttpLimbs {
       certificateName: undefined,
       isGone: () => request.raw.socket.destroyed,
     })
-    if (!admission.admitted) throw new Refusal('forbidden', admission.reason)
+    if (!admission.admitted)
+      throw new Refusal(admission.unavailable ? 'storage_unavailable' : 'forbidden', admission.reason)
     if (admission.identity.kind === 'principal') {
       throw new Refusal('forbidden', `${nodeId} is a principal, no limb; it asks at /api/v1/`)
     }

@@ -29,10 +29,3 @@ export function serverOf({ url, password, authorities }: ServerSettings): Server
     ssl: authorities === undefined ? false : { ca: [...authorities()] },
   }
 }
-
-/** Returns where a server is, as a text for messages: nothing in it is secret. */
-export function placeOf(url: string): string {
-  const { hostname, port, pathname, searchParams } = new URL(url)
-  const folder = searchParams.get('host')
-  return folder === null ? `${hostname}:${port || PORT}${pathname}` : `${folder}${pathname}`
-}

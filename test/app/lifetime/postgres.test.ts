@@ -1,8 +1,9 @@
 import { readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { copyStores } from '../../../src/assembly/store-copy.ts'
 import { inspectServer } from '../../../src/store/postgres/inspect.ts'
-import { startApp } from '../../support/app.ts'
+import { keyOf, startApp } from '../../support/app.ts'
 import { lacking, needs } from '../../support/needs.ts'
 import { type PostgresServer, startPostgres } from '../../support/postgres.ts'
 import { asOperator } from '../../support/store.ts'
@@ -74,7 +75,8 @@ describe('a bridge on PostgreSQL', () => {
     const own = startPostgres()
     try {
       const url = `postgres://limb@localhost/postgres?host=${own.server.host}`
-      await using app = await startApp({ store: { ...storeIn(), url } })
+      const http = { enabled: true, api: true, port: 0 }
+      await using app = await startApp({ store: { ...storeIn(), url }, http })
       const limb = await app.limb('cam-1')
       const client = await app.admin()
       await client.do('admin', 'principal/add', { name: 'ada', role: 'viewer', password: 'a-long-password' })
@@ -83,6 +85,24 @@ describe('a bridge on PostgreSQL', () => {
         /storage_unavailable/,
       )
       await expect(app.principal('ada', 'a-long-password')).rejects.toThrow(/Server unavailable/i)
+      const base = `http://127.0.0.1:${app.bridge.http?.port}`
+      const authorization = `Basic ${Buffer.from('ada:a-long-password').toString('base64')}`
+      const asPrincipal = await fetch(`${base}/api/v1/node/list`, {
+        method: 'POST',
+        headers: { authorization, 'content-type': 'application/json' },
+        body: '{}',
+      })
+      expect([asPrincipal.status, await asPrincipal.json()]).toMatchObject([
+        503,
+        { code: 'storage_unavailable' },
+      ])
+      const asLimb = await fetch(`${base}/api/limb/heartbeat`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+        body: JSON.stringify({ nodeId: 'cam-1', key: 'k'.repeat(30) }),
+      })
+      expect(asLimb.status).toBe(503)
+      expect((await fetch(`${base}/readyz`)).status).toBe(503)
       // Whoever looks after the bridge gets in, and limbs that are there go on.
       const second = await app.admin()
       await limb.publish('limb/node/cam-1/heartbeat', { status: 'ok' })
@@ -97,6 +117,38 @@ describe('a bridge on PostgreSQL', () => {
     } finally {
       own.stop()
     }
+  })
+
+  test('`store copy` brings a bridge from a file to a server and back, and no limb notices', async () => {
+    const store = storeIn()
+    await using app = await startApp({ store: { kind: 'sqlite' } })
+    const file = join(app.folder, 'limb.sqlite')
+    const secretFile = join(app.folder, 'store-secret')
+    writeFileSync(secretFile, 's'.repeat(40))
+    const configFile = join(app.folder, 'copy.yaml')
+    writeFileSync(configFile, JSON.stringify({ store: { schema: store.schema, secretFile } }))
+    await app.limb('cam-1')
+    const busy = await copyStores({ from: file, to: store.url, configFile })
+    expect(busy).toMatchObject({ ok: false, reason: expect.stringMatching(/in use/i) })
+    await app.bridge.stop()
+    const there = await copyStores({ from: file, to: store.url, configFile })
+    expect(there).toMatchObject({ ok: true, nodes: 1, secret: 'copied' })
+    {
+      await using server = await startApp({ store: { ...store, secretFile } })
+      // With its key: it is known, and needs no approval.
+      const limb = await server.device('cam-1', keyOf('cam-1'))
+      await limb.publish('limb/node/cam-1/heartbeat', { status: 'ok' })
+      const client = await server.admin()
+      await expect
+        .poll(async () => (await client.do('admin', 'node/list', {})).items)
+        .toMatchObject([{ nodeId: 'cam-1', status: 'online' }])
+      await server.limb('cam-2')
+    }
+    const back = join(app.folder, 'back', 'limb.sqlite')
+    const again = await copyStores({ from: store.url, to: back, configFile })
+    expect(again).toMatchObject({ ok: true, nodes: 2, secret: 'copied', audit: { whole: true } })
+    const secret = (folder: string) => readFileSync(join(folder, 'invoke-secret'), 'utf8')
+    expect(secret(join(app.folder, 'back'))).toBe(secret(app.folder))
   })
 
   test('keeps its secrets sealed in the database, so that a machine with another folder has them too', async () => {

@@ -23,7 +23,7 @@ import { RowReader } from '../../rows.ts'
 import { AuditChain, CHAIN_TABLES, type ChainRetention, type ChainTable } from './audit-chain.ts'
 import { mergedPage, windowPage } from './paging.ts'
 
-const TABLE_OF: Readonly<Record<AuditLog, ChainTable>> = {
+export const TABLE_OF: Readonly<Record<AuditLog, ChainTable>> = {
   decisions: 'audit',
   activity: 'audit_activity',
   attempts: 'audit_attempts',
