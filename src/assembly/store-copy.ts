@@ -13,7 +13,7 @@ import { sealingSecret, serverFrom } from './postgres.ts'
 
 /** `store copy`: everything that a database keeps, into another one, while no bridge runs on either. */
 
-export interface StoreCopyRequest {
+interface CopyRequest {
   /** A file of SQLite, or the URL of a server; the rest about the server is the configuration's. */
   readonly from: string
   readonly to: string
@@ -21,13 +21,13 @@ export interface StoreCopyRequest {
 }
 
 /** `secret`: what became of `invoke-secret`, by which limbs with an HTTP server know the bridge. */
-export type StoreCopyOutcome =
+type StoresCopied =
   | ({ readonly ok: true; readonly secret: 'copied' | 'none' | 'left' } & CopyOutcome)
   | { readonly ok: false; readonly reason: string }
 
 const SECRET = 'invoke-secret'
 
-export async function copyStores({ from, to, configFile }: StoreCopyRequest): Promise<StoreCopyOutcome> {
+export async function copyStores({ from, to, configFile }: CopyRequest): Promise<StoresCopied> {
   try {
     const { store } = loadConfig({ file: configFile, env: process.env }).config
     if (isUrl(from) && from === to) throw new StartError('--from and --to are the same')
@@ -80,7 +80,7 @@ async function serverAt(url: string, store: Config['store']) {
 
 /** Brings the secret along: from the folder of a file, or sealed in a database. */
 async function copySecret(
-  { from, to }: Pick<StoreCopyRequest, 'from' | 'to'>,
+  { from, to }: Pick<CopyRequest, 'from' | 'to'>,
   source: CopySource,
   target: CopyTarget,
 ): Promise<'copied' | 'none' | 'left'> {

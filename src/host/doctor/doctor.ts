@@ -97,9 +97,9 @@ async function checkOnServer(
   service: ServiceState | undefined,
 ): Promise<readonly CheckResult[]> {
   const found = await options.database.server(config.store)
-  const holder = typeof found === 'string' ? null : found.holder
+  const holder = typeof found === 'string' ? undefined : found.holder
   const isActive = service?.service.active === 'active'
-  const running = isActive ? 'yes' : holder === null ? 'no' : 'unknown'
+  const running = isActive ? 'yes' : holder === undefined ? 'no' : 'unknown'
   const waiting = typeof found === 'string' ? new Map() : found.waiting
   const checks = [
     async () => (service === undefined ? [] : await checkService(service)),

@@ -49,7 +49,7 @@ describe('a bridge on PostgreSQL', () => {
     await using first = await startApp({ store })
     expect(await inspectServer({ server: postgres.server, schema: store.schema })).toMatchObject({
       version: expect.stringMatching(/^\d+/),
-      tls: null,
+      tls: undefined,
       schema: 2,
       holder: expect.stringMatching(/^on the machine of the server, session \d+, since 2/),
       problems: [],
