@@ -1,5 +1,4 @@
 import { Aedes, type AedesOptions } from 'aedes'
-import { Counts } from '../kernel/counts.ts'
 import type {
   AedesClient,
   Callback,
@@ -65,8 +64,8 @@ export class OrderedBroker extends Aedes {
   #asker: object | undefined
   #frames: (PublishFrame | undefined)[] = []
   #frames5: (PublishFrame | undefined)[] = []
-  /** The topics of messages with RETAIN that wait for the store, each with how many. */
-  readonly #retaining = new Counts()
+  /** Messages with RETAIN that wait for the store. */
+  readonly #retaining = new Set<RoutedPacket>()
 
   constructor(options: OrderedBrokerOptions) {
     super({ ...options, published: (_packet, _client, done) => done(null) })
@@ -105,6 +104,7 @@ export class OrderedBroker extends Aedes {
     const shares = this.#options.sharesOf(packet)
     const stored = this.#options.store(packet, shares)
     const task = () => {
+      if (retain) this.#retaining.delete(packet)
       this.#emit(packet, asker, shares)
       done?.(stays || this.taken === this.emission)
     }
@@ -112,11 +112,8 @@ export class OrderedBroker extends Aedes {
       this.#order.run(task)
       return
     }
-    if (retain) this.#retaining.add(topic)
-    const ticket = this.#order.hold(() => {
-      if (retain) this.#retaining.remove(topic)
-      task()
-    })
+    if (retain) this.#retaining.add(packet)
+    const ticket = this.#order.hold(task)
     void stored.then((kept) => {
       stays = kept
       this.#order.release(ticket)
@@ -147,7 +144,8 @@ export class OrderedBroker extends Aedes {
 
   /** Returns whether a message with RETAIN waits, which the store may have already and subscribers are sent next. */
   isRetaining(topic: string): boolean {
-    return this.#retaining.of(topic) > 0
+    for (const packet of this.#retaining) if (packet.topic === topic) return true
+    return false
   }
 
   /** Takes a client out of Aedes' table, when the table still means this one. */
