@@ -5,7 +5,7 @@ import { escapeJson, escapeText } from '../../kernel/escape-text.ts'
 import type { LogLevel } from '../config/schema.ts'
 import { logFields, logMessage } from './fields.ts'
 import { withPriority } from './journal.ts'
-import { lineOutput } from './output.ts'
+import { type LogOutput, lineOutput } from './output.ts'
 
 /** The log of the process, on standard output. */
 
@@ -96,7 +96,7 @@ function wordOf(value: unknown): string {
 
 export function createLog(options: LogOptions): HostLog {
   const output = options.write
-    ? { write: options.write, dropped: 0 }
+    ? { write: options.write, flush() {}, dropped: 0 }
     : lineOutput({
         onDropped: (lines) =>
           log.warn({ lines }, `${lines} lines of the log were dropped: nobody read standard output`),
@@ -123,7 +123,7 @@ export function createLog(options: LogOptions): HostLog {
       },
     },
   )
-  const log = logOf(root, {}, () => output.dropped, recent)
+  const log = logOf(root, {}, output, recent)
   return log
 }
 
@@ -142,12 +142,14 @@ function keep(recent: string[], line: string): void {
 function logOf(
   root: pino.Logger,
   bindings: object,
-  dropped: () => number,
+  output: Pick<LogOutput, 'flush' | 'dropped'>,
   recent: readonly string[],
 ): HostLog {
   const at = (level: Level) => (fields: object, message: string) => {
     if (root.isLevelEnabled(level)) {
       root[level](logFields({ ...bindings, ...named(fields) }), logMessage(message))
+      // What went wrong may end the process before the turn is over.
+      if (level === 'error' || level === 'fatal') output.flush()
     }
   }
   return {
@@ -157,12 +159,12 @@ function logOf(
     warn: at('warn'),
     error: at('error'),
     fatal: at('fatal'),
-    child: (fields) => logOf(root, { ...bindings, ...named(fields) }, dropped, recent),
+    child: (fields) => logOf(root, { ...bindings, ...named(fields) }, output, recent),
     setLevel(level) {
       root.level = level
     },
     get droppedLines() {
-      return dropped()
+      return output.dropped
     },
     recent: () => recent.map((line) => JSON.parse(line) as Record<string, unknown>),
   }

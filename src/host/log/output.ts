@@ -11,6 +11,8 @@ import { Socket } from 'node:net'
 export interface LogOutput {
   /** Never throws and never waits. The line goes out when the turn of the event loop ends, or the process does. */
   write(line: string): void
+  /** Writes the lines of this turn now: the process may not come to the end of it. */
+  flush(): void
   /** Lines that nobody will read. */
   readonly dropped: number
 }
@@ -112,6 +114,7 @@ export function lineOutput({ descriptor = STANDARD_OUTPUT, onDropped }: LineOutp
       if (turn.push(line) === 1) setImmediate(endTurn)
       if (turnChars > MAX_TURN_CHARS) endTurn()
     },
+    flush: endTurn,
     get dropped() {
       return dropped
     },

@@ -78,3 +78,19 @@ test('a reader that has gone holds nothing up, and what it would have read is co
   const { stdout, status } = spawnSync('bash', ['-c', script, process.execPath, ...RUN], { encoding: 'utf8' })
   expect({ stdout, status }).toEqual({ stdout: 'goes on true', status: 0 })
 })
+
+test('an error, and what was said before it, is written at once: the process may be killed in that turn', () => {
+  const killed = `
+    import { createLog } from ${JSON.stringify(LOG)}
+    const log = createLog({ level: 'info', format: 'json' })
+    log.info({}, 'before')
+    log.error({}, 'an error')
+    log.info({}, 'behind')
+    process.kill(process.pid, 'SIGKILL')`
+  const { stdout } = spawnSync(process.execPath, ['--input-type=module', '-e', killed], { encoding: 'utf8' })
+  const said = stdout
+    .trimEnd()
+    .split('\n')
+    .map((line) => JSON.parse(line).msg)
+  expect(said).toEqual(['before', 'an error'])
+})
