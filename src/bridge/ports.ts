@@ -401,6 +401,8 @@ export interface Session {
   whenTaken?(): Promise<void>
   /** Sends a response, when it is not a session of the broker. */
   readonly respond?: ((verb: string, payload: Uint8Array) => void) | undefined
+  /** The milliseconds of the event loop that each request of it costs before it comes here; absent: next to none. */
+  readonly overheadMs?: number | undefined
   /** Closes the connection; `afterFlush` lets what was told go out first (bounded by a second). */
   end(why: SessionEnd, afterFlush: boolean): void
 }

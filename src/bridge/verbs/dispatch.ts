@@ -98,6 +98,7 @@ export class VerbDispatcher {
       const taken = this.#turns.take(identity, () =>
         resolve(this.#whenRoom(session, caller, verb, payload, messageContext)),
       )
+      this.#turns.charge(identity, session.overheadMs ?? 0)
       if (!taken) resolve(this.#holdBack(session, identity, verb, payload, messageContext))
     })
   }

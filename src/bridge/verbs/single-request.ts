@@ -9,6 +9,8 @@ export interface SingleRequest {
   readonly payload: Uint8Array
   /** Aborted when nobody waits for the answer any more. */
   readonly signal: AbortSignal
+  /** The milliseconds of the event loop that it has cost so far; its principal has less time for others. */
+  readonly overheadMs?: number
 }
 
 /**
@@ -30,12 +32,13 @@ export function singleRequest(core: Inbound, request: SingleRequest): Promise<Ui
 }
 
 function sessionOf(
-  { identity, address, signal }: SingleRequest,
+  { identity, address, signal, overheadMs }: SingleRequest,
   respond: (response: Uint8Array) => void,
 ): Session {
   return {
     identity,
     clientId: 'http',
+    overheadMs,
     address,
     get alive() {
       return !signal.aborted

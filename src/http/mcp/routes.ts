@@ -197,6 +197,10 @@ async function sendAnswer(reply: FastifyReply, { response }: McpAnswer): Promise
     .send(await response.text())
 }
 
+/** A request of MCP is read, checked and made into a verb's before the bridge sees it: so much, and so much for each byte. */
+const OVERHEAD_MS = 1
+const OVERHEAD_MS_PER_BYTE = 0.00004
+
 interface VerbResponse {
   readonly ok: boolean
   readonly data?: unknown
@@ -214,7 +218,8 @@ function callerOf(request: FastifyRequest, ports: ApiPorts): McpCaller {
     isCurrent: () => ports.isCurrent(identity),
     async request(verb, args, signal = new AbortController().signal, transaction) {
       const payload = Buffer.from(JSON.stringify({ ...args, transaction }))
-      const asked = ports.ask({ identity, address, verb, payload, signal })
+      const overheadMs = OVERHEAD_MS + payload.length * OVERHEAD_MS_PER_BYTE
+      const asked = ports.ask({ identity, address, verb, payload, signal, overheadMs })
       const response = JSON.parse(Buffer.from(await unlessAborted(asked, signal)).toString()) as VerbResponse
       if (response.ok || response.error === undefined) return response.data ?? {}
       const { code, message, path, details } = response.error

@@ -6,12 +6,12 @@ import { settled, start } from '../fixture.ts'
 const MAX_WAITING = 64
 const MAX_HOLD_MS = 2000
 
-test('over HTTP, a principal that is held back hears of it when its time has come, because its connection asks for nothing meanwhile', async () => {
-  const { context, core, clock } = await start()
-  // Each request that is answered costs half a second.
-  context.counters.count = (_kind, outcome) => {
-    if (outcome === 'ok') clock.standStill(500)
-  }
+const few = async () => {
+  for (let i = 0; i < 20; i++) await settled()
+}
+
+/** A session of the viewer `dash` over HTTP, with what it was answered. */
+function sessionOf(more: Partial<Session> = {}) {
   const answers: { verb: string; error?: { code: string } }[] = []
   const session: Session = {
     identity: { kind: 'principal', name: 'dash', role: 'viewer', local: false },
@@ -22,12 +22,36 @@ test('over HTTP, a principal that is held back hears of it when its time has com
     send: () => false,
     respond: (verb, payload) => answers.push({ verb, ...JSON.parse(Buffer.from(payload).toString()) }),
     end: () => {},
+    ...more,
   }
-  const ask = () =>
-    void core.message(session, { kind: 'request', principal: 'dash', verb: 'node/list' }, Buffer.from('{}'))
-  const few = async () => {
-    for (let i = 0; i < 20; i++) await settled()
+  return { session, answers }
+}
+
+const LIST = { kind: 'request', principal: 'dash', verb: 'node/list' } as const
+
+test('what a request cost before it came to the bridge is taken from the time of its principal', async () => {
+  const { core, clock } = await start()
+  const { session, answers } = sessionOf({ overheadMs: 5000 })
+  const ask = () => void core.message(session, LIST, Buffer.from('{}'))
+  ask()
+  await few()
+  expect(answers).toHaveLength(1)
+  ask()
+  await few()
+  expect(answers).toHaveLength(1)
+  clock.advance(20_000)
+  await few()
+  expect(answers).toHaveLength(2)
+})
+
+test('over HTTP, a principal that is held back hears of it when its time has come, because its connection asks for nothing meanwhile', async () => {
+  const { context, core, clock } = await start()
+  // Each request that is answered costs half a second.
+  context.counters.count = (_kind, outcome) => {
+    if (outcome === 'ok') clock.standStill(500)
   }
+  const { session, answers } = sessionOf()
+  const ask = () => void core.message(session, LIST, Buffer.from('{}'))
   // Until its time is spent, and the first one waits.
   for (let answered = -1; answered < answers.length; ) {
     answered = answers.length
