@@ -20,9 +20,9 @@ import {
   resolveAllowed,
   sharedLookup,
 } from '../outbound/networks.ts'
-import { post } from '../outbound/post.ts'
 import { type Race, raceToConnect } from '../outbound/race.ts'
 import { readReason } from '../outbound/refused-answer.ts'
+import { sendJson } from '../outbound/request.ts'
 import { ServerTrust } from '../outbound/trust.ts'
 import { startProbe } from './probe.ts'
 
@@ -140,7 +140,7 @@ class Exchange implements InvocationDelivery {
     const { body, secret, nodeId } = this.#invocation
     const time = String(Math.floor(this.#clock.wallMs() / 1000))
     const nonce = newId('')
-    this.#request = post(socket, {
+    this.#request = sendJson(socket, {
       url,
       context,
       body,

@@ -9,8 +9,8 @@ import { brokenAnswer } from '../outbound/broken-answer.ts'
 import { endpointOf, hostOf, portOf } from '../outbound/channel.ts'
 import { connectionFailure } from '../outbound/failure.ts'
 import { type Lookup, type Resolved, resolveAllowed } from '../outbound/networks.ts'
-import { post } from '../outbound/post.ts'
 import { type Race, raceToConnect } from '../outbound/race.ts'
+import { sendJson } from '../outbound/request.ts'
 
 /** Asks a limb that is an HTTP server whether it is there: `GET <endpointUrl>/health`. */
 
@@ -87,7 +87,7 @@ class ProbeExchange {
   }
 
   #send(socket: Socket, context: SecureContext | undefined): void {
-    this.#request = post(socket, {
+    this.#request = sendJson(socket, {
       url: this.#url,
       context,
       method: 'GET',

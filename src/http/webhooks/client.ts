@@ -10,9 +10,9 @@ import { hostOf, portOf } from '../outbound/channel.ts'
 import { connectionFailure } from '../outbound/failure.ts'
 import { lookupNames } from '../outbound/names.ts'
 import { type Lookup, publicAnd, type Resolved, resolveAllowed, sharedLookup } from '../outbound/networks.ts'
-import { post } from '../outbound/post.ts'
 import { type Race, raceToConnect } from '../outbound/race.ts'
 import { readReason } from '../outbound/refused-answer.ts'
+import { sendJson } from '../outbound/request.ts'
 import { ServerTrust } from '../outbound/trust.ts'
 
 /** Requests to webhooks: one connection each, to an address that was checked. */
@@ -137,7 +137,7 @@ class Exchange {
 
   #send(socket: Socket, context: SecureContext | undefined): void {
     const { body, headers } = this.#wanted
-    this.#request = post(socket, {
+    this.#request = sendJson(socket, {
       url: this.#url,
       context,
       body,

@@ -5,7 +5,7 @@ import type { SecureContext } from 'node:tls'
 import { MAX_HEADER_BYTES } from './broken-answer.ts'
 import { encrypted } from './channel.ts'
 
-export interface Post {
+export interface JsonRequest {
   readonly url: URL
   /** The certificates that are believed; undefined when the connection has no TLS. */
   readonly context: SecureContext | undefined
@@ -24,12 +24,12 @@ export interface Post {
 }
 
 /**
- * Posts JSON, or asks for it, over a connection of its own: a kept one could be to an address that is not allowed any
+ * Sends JSON, or asks for it, over a connection of its own: a kept one could be to an address that is not allowed any
  * more.
  */
-export function post(
+export function sendJson(
   connected: Socket,
-  { url, context, method, body, headers, ...then }: Post,
+  { url, context, method, body, headers, ...then }: JsonRequest,
 ): ClientRequest {
   const channel = context ? encrypted(url, connected, context) : connected
   if (context) channel.once('secureConnect', then.sending)
