@@ -4,7 +4,7 @@ import { dirname } from 'node:path'
 import { hostAndPort } from '../kernel/address.ts'
 import { StartError } from '../kernel/errors.ts'
 import { makeFolder } from '../kernel/folders.ts'
-import { INHERITED_BACKLOG, SOCKET_PATH_MAX_BYTES } from '../kernel/listening.ts'
+import { LISTEN_BACKLOG, SOCKET_PATH_MAX_BYTES } from '../kernel/listening.ts'
 
 /** Accepts connections; an error of listening says what stands in the way, and what to do. */
 
@@ -39,7 +39,7 @@ export async function listenTcp(
   const server = createServer({ noDelay: true, keepAlive: true, keepAliveInitialDelay: KEEPALIVE_PROBE_MS })
   server.on('connection', accept)
   const place = { where: hostAndPort({ host, port }), keys: `${section}.host, ${section}.port` }
-  await opened(server, place, () => server.listen({ host, port }))
+  await opened(server, place, () => server.listen({ host, port, backlog: LISTEN_BACKLOG }))
   return listenerOf(server)
 }
 
@@ -51,7 +51,7 @@ export async function listenInherited(fd: number, accept: Accept): Promise<Liste
   const server = createServer({ noDelay: true, keepAlive: true, keepAliveInitialDelay: KEEPALIVE_PROBE_MS })
   server.on('connection', accept)
   const place = { where: `the inherited socket ${fd}`, keys: 'its .socket unit' }
-  await opened(server, place, () => server.listen({ fd }, INHERITED_BACKLOG))
+  await opened(server, place, () => server.listen({ fd }, LISTEN_BACKLOG))
   return listenerOf(server)
 }
 

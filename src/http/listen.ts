@@ -5,7 +5,7 @@ import type { FastifyInstance } from 'fastify'
 import type { Log } from '../bridge/ports.ts'
 import { hostAndPort } from '../kernel/address.ts'
 import { StartError } from '../kernel/errors.ts'
-import { INHERITED_BACKLOG } from '../kernel/listening.ts'
+import { LISTEN_BACKLOG } from '../kernel/listening.ts'
 
 /**
  * Listens for HTTP. One server of Node's listens at one place; at each further one a plain listener hands its connections
@@ -38,7 +38,7 @@ export async function listen(app: FastifyInstance, options: ListenOptions): Prom
   try {
     if (first !== undefined) await listenInherited(app, first, more)
     else if (host.toLowerCase() === BOTH_LOOPBACKS) await listenBoth(app, options)
-    else await app.listen({ host, port })
+    else await app.listen({ host, port, backlog: LISTEN_BACKLOG })
   } catch (error) {
     await app.close()
     const hint = LISTEN_HINTS[(error as NodeJS.ErrnoException).code ?? '']
@@ -54,17 +54,17 @@ export async function listen(app: FastifyInstance, options: ListenOptions): Prom
 async function listenBoth(app: FastifyInstance, options: ListenOptions): Promise<void> {
   const { port, loopbacks = loopbacksOfSystem, log } = options
   const [first = '127.0.0.1', ...more] = await loopbacks()
-  await app.listen({ host: first, port })
+  await app.listen({ host: first, port, backlog: LISTEN_BACKLOG })
   const bound = app.server.address()
   const samePort = typeof bound === 'object' && bound !== null ? bound.port : port
   for (const address of more) {
-    await opened(handingOn(app), (server) => server.listen({ host: address, port: samePort })).catch(
-      (error: NodeJS.ErrnoException) => {
-        // A machine without IPv6 often has its name for it all the same.
-        const where = hostAndPort({ host: address, port: samePort })
-        log.warn({ err: error }, `http: cannot listen on ${where} too; ${first} is there`)
-      },
-    )
+    await opened(handingOn(app), (server) =>
+      server.listen({ host: address, port: samePort, backlog: LISTEN_BACKLOG }),
+    ).catch((error: NodeJS.ErrnoException) => {
+      // A machine without IPv6 often has its name for it all the same.
+      const where = hostAndPort({ host: address, port: samePort })
+      log.warn({ err: error }, `http: cannot listen on ${where} too; ${first} is there`)
+    })
   }
 }
 
@@ -75,9 +75,9 @@ async function loopbacksOfSystem(): Promise<readonly string[]> {
 /** Fastify's own `listen` knows no descriptors. */
 async function listenInherited(app: FastifyInstance, fd: number, more: readonly number[]): Promise<void> {
   await app.ready()
-  await opened(app.server, (server) => server.listen({ fd }, INHERITED_BACKLOG))
+  await opened(app.server, (server) => server.listen({ fd }, LISTEN_BACKLOG))
   for (const each of more)
-    await opened(handingOn(app), (server) => server.listen({ fd: each }, INHERITED_BACKLOG))
+    await opened(handingOn(app), (server) => server.listen({ fd: each }, LISTEN_BACKLOG))
 }
 
 function handingOn(app: FastifyInstance): Server {

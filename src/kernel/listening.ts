@@ -1,10 +1,11 @@
 /**
- * The backlog for `listen(2)` on a socket that the service manager opened. Node calls it again, with 511 unless told
- * otherwise, and would shrink the queue that the unit asked for, which is what holds clients during a restart. It
- * must be the second argument of `server.listen({ fd }, backlog)`: in the options Node ignores it beside `fd`. The
- * kernel lowers it to net.core.somaxconn.
+ * The connections that the kernel keeps until they are taken, as `listen(2)` has it; it lowers this to
+ * net.core.somaxconn. With Node's own 511 a fleet that comes back at once overflows the queue: clients believe to be
+ * connected, wait, and are reset in the end. On a socket that the service manager opened it must be the second argument
+ * of `server.listen({ fd }, backlog)`, since in the options Node ignores it beside `fd`, and would shrink the queue that
+ * the unit asked for.
  */
-export const INHERITED_BACKLOG = 65_535
+export const LISTEN_BACKLOG = 65_535
 
 /** Linux keeps 108 bytes for a socket's path, its final NUL included; a longer one is cut off silently. */
 export const SOCKET_PATH_MAX_BYTES = 107

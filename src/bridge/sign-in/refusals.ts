@@ -94,7 +94,8 @@ export class RefusedSignIns {
         tx.audit(
           audit(this.#context, 'signin.refused', {
             actor: address,
-            nodeId,
+            // A device with a wrong user name mostly has the right client id: whoever looks for it finds this.
+            nodeId: nodeId ?? (isName(from.clientId) ? from.clientId : null),
             outcome: 'refused',
             detail: { name: who, clientId, reason, ...(holder && { holder }), suppressed },
           }),

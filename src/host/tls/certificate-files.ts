@@ -187,6 +187,11 @@ function checkPair(
   const chain = use('certFile', certFile, () => certificatesIn(cert))
   const privateKey = use('keyFile', keyFile, () => privateKeyIn(key))
   if (chain[0].checkPrivateKey(privateKey)) return chain
+  if (chain.some((each) => each.checkPrivateKey(privateKey))) {
+    throw new MisconfiguredError(
+      `tls.certFile: ${certFile} does not begin with the certificate of the key: put that before those that issued it`,
+    )
+  }
   throw new MisconfiguredError(`tls.keyFile: ${keyFile} is not the key of the certificate in ${certFile}`)
 }
 

@@ -27,6 +27,10 @@ const BROKEN_SIGNATURES: Readonly<Record<string, string>> = {
   '06072a8648ce380403': 'SHA-1',
 }
 
+/** The DER of RSASSA-PSS, and of parameters that name no hash, which means SHA-1, or SHA-1 itself. */
+const PSS = '06092a864886f70d01010a'
+const SHA1_OF_PSS = /^30..(?!a0)|^30..a0..30..06052b0e03021a/
+
 export function judge(leaf: X509Certificate, others: readonly X509Certificate[]): CertificateJudgement {
   const chain = chainOf(leaf, others)
   const ends = chain.map((certificate) => certificate.validToDate.getTime())
@@ -79,11 +83,18 @@ function ofPurpose({ keyUsage }: X509Certificate): string[] {
 /** The signature of a root is not looked at. */
 function ofSignature(certificate: X509Certificate): string[] {
   if (isRoot(certificate)) return []
-  const hex = certificate.raw.toString('hex')
-  const [, digest] = Object.entries(BROKEN_SIGNATURES).find(([oid]) => hex.includes(oid)) ?? []
+  const digest = brokenDigest(certificate.raw.toString('hex'))
   return digest === undefined
     ? []
     : [`is signed with ${digest} (${nameOf(certificate)}): many clients refuse it; have it issued anew`]
+}
+
+function brokenDigest(hex: string): string | undefined {
+  const [, digest] = Object.entries(BROKEN_SIGNATURES).find(([oid]) => hex.includes(oid)) ?? []
+  if (digest !== undefined) return digest
+  // The first one is the algorithm of the signature; a key may be of that kind too.
+  const pss = hex.indexOf(PSS)
+  return pss >= 0 && SHA1_OF_PSS.test(hex.slice(pss + PSS.length)) ? 'SHA-1' : undefined
 }
 
 /** A public authority says where its own certificate is; who issued for it must stand in the file, or be known to all. */

@@ -40,6 +40,18 @@ describe('a refused CONNECT', () => {
       .toMatchObject({ name: 'dev2', reason: expect.stringMatching(reason) })
   })
 
+  it.each([
+    ['the name of a principal', { username: 'admin', password: 'wrong-password' }],
+    ['a name that is none', { username: 'my device!', password: keyOf('dev2') }],
+  ])('with %s is found under the client id, if that is a name', async (_, credentials) => {
+    await using app = await startApp({}, { memory: true })
+    const admin = await app.admin()
+    await expect(app.device('', '', { ...credentials, clientId: 'dev2' })).rejects.toThrow()
+    await expect
+      .poll(async () => (await admin.do('admin', 'audit/list', { nodeId: 'dev2' })).items[0])
+      .toMatchObject({ kind: 'signin.refused', detail: { clientId: 'dev2' } })
+  })
+
   it('with a revoked key is found under its limb, and one of a name that is none is not kept', async () => {
     await using app = await startApp({}, { memory: true })
     const admin = await app.admin()

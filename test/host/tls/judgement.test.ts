@@ -17,9 +17,17 @@ const pem = (...names: string[]) => Buffer.concat(names.map((name) => readFileSy
 
 function make(
   name: string,
-  options: { by?: string; days?: number; subject?: string; ext?: string; digest?: string; key?: string } = {},
+  options: {
+    by?: string
+    days?: number
+    subject?: string
+    ext?: string
+    digest?: string
+    key?: string
+    pss?: boolean
+  } = {},
 ): void {
-  const { by, days = 100, subject = name, ext = '', digest = 'sha256', key = name } = options
+  const { by, days = 100, subject = name, ext = '', digest = 'sha256', key = name, pss = false } = options
   const run = (...args: string[]) => execFileSync('openssl', args, { cwd: folder, stdio: 'ignore' })
   if (key === name)
     run('genpkey', '-algorithm', 'RSA', '-pkeyopt', 'rsa_keygen_bits:2048', '-out', `${key}.key`)
@@ -32,6 +40,7 @@ function make(
   run(
     ...['x509', '-req', `-${digest}`, '-in', `${name}.csr`, '-days', String(days)],
     ...signer,
+    ...(pss ? ['-sigopt', 'rsa_padding_mode:pss'] : []),
     '-extfile',
     `${name}.ext`,
     '-out',
@@ -54,6 +63,8 @@ describe.skipIf(lacking('openssl') !== undefined)('a certificate', () => {
     make('client', { by: 'middle', ext: 'extendedKeyUsage=clientAuth\n' })
     make('server', { by: 'middle', ext: 'extendedKeyUsage=clientAuth,serverAuth\n' })
     make('sha1', { by: 'middle', digest: 'sha1' })
+    make('pss-sha1', { by: 'middle', digest: 'sha1', pss: true })
+    make('pss-sha256', { by: 'middle', pss: true })
     make('public', { by: 'middle', ext: 'authorityInfoAccess=caIssuers;URI:http://ca.example/middle.crt\n' })
     make('stranger', { days: 2 })
   }, patience(60_000))
@@ -82,6 +93,10 @@ describe.skipIf(lacking('openssl') !== undefined)('a certificate', () => {
     expect(judged('leaf', 'middle').faults).toEqual([])
     expect(judged('server', 'middle').faults).toEqual([])
     expect(judged('client', 'middle').faults).toEqual([expect.stringContaining('is not for servers')])
+    expect(judged('pss-sha256', 'middle').faults).toEqual([])
+    expect(judged('pss-sha1', 'middle').faults).toEqual([
+      expect.stringContaining('is signed with SHA-1 (CN=pss-sha1)'),
+    ])
     expect(judged('sha1', 'middle').faults).toEqual([
       expect.stringContaining('is signed with SHA-1 (CN=sha1)'),
     ])

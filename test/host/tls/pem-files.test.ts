@@ -95,6 +95,13 @@ describe.skipIf(lacking('openssl') !== undefined)('files that a setting names', 
     ])
   })
 
+  it('a chain in the wrong order is told', () => {
+    const certFile = put('reversed.pem', Buffer.concat([ours.cert, server.cert]))
+    expect(problems(tls({ certFile }))).toEqual([
+      expect.stringContaining('put that before those that issued it'),
+    ])
+  })
+
   it('what no listener uses is told too, at the start as a warning', async () => {
     const { der, text, p12 } = files as { der: string; text: string; p12: string }
     const uplink = { name: 'home', url: 'mqtts://127.0.0.1:1', prefix: 'limb', caFile: der }
