@@ -1,6 +1,6 @@
 import { iso } from '../../kernel/clock.ts'
 import type { RunningMs } from '../../kernel/running-clock.ts'
-import { isAwake } from '../../protocol/names.ts'
+import { isAwake, type Role } from '../../protocol/names.ts'
 import type { VerbResult } from '../../protocol/results.ts'
 import type { RefusedItem } from '../../protocol/schemas.ts'
 import type { PendingPairingRequests } from '../live/pending.ts'
@@ -34,7 +34,9 @@ export async function whyOf(context: BridgeContext, parts: WhyParts, nodeId: str
   const requests = pending.ofNode(nodeId).map((request) => pending.show(request))
   const refused = await refusedOf(context, nodeId)
   const dueAt = limb ? heartbeatDueAt(context, limb) : undefined
-  const found = { limb, session, attempt: attempts.of(nodeId), requests, refused }
+  const principal = limb ? undefined : await context.store.read((tx) => tx.principal(nodeId))
+  const role = principal?.role
+  const found = { limb, role, session, attempt: attempts.of(nodeId), requests, refused }
   return {
     nodeId,
     known: limb !== undefined,
@@ -89,6 +91,8 @@ function heartbeatDueAt({ clock }: BridgeContext, { status, deadline }: LiveLimb
 
 interface Found {
   readonly limb: LiveLimb | undefined
+  /** The role of the principal that has the name. */
+  readonly role: Role | undefined
   readonly session: Session | undefined
   readonly attempt: Attempt
   readonly requests: readonly { code?: string | undefined; requestId: string; kind: string }[]
@@ -96,10 +100,11 @@ interface Found {
 }
 
 function adviceOf(context: BridgeContext, nodeId: string, found: Found, parts: WhyParts): string[] {
-  const { limb, session, requests, refused } = found
+  const { limb, role, session, requests, refused } = found
   const handshakes = session ? [] : ofHandshakes(parts)
   const lines = [
     ...(limb ? ofLimb(context, limb, session) : []),
+    ...(role ? [ofPrincipal(nodeId, role)] : []),
     ...requests.map((request) => ofRequest(nodeId, request, limb !== undefined)),
     ...refused.slice(0, 1).map(({ why, until }) => ofRefused(nodeId, why, until)),
     ...ofAttempts(context, nodeId, found),
@@ -107,6 +112,10 @@ function adviceOf(context: BridgeContext, nodeId: string, found: Found, parts: W
   ]
   if (lines.length > handshakes.length) return lines
   return [ofVisits(context, nodeId, found), ...handshakes]
+}
+
+function ofPrincipal(name: string, role: Role): string {
+  return `${name} is a principal (${role}), and no limb can have its name: give the device a name of its own, as its user name and in its topics`
 }
 
 /** Says of a name of which nothing else is known whether a device has connected under it. */

@@ -5,6 +5,18 @@ const why = (admin: { do(who: string, verb: string, args: object): Promise<unkno
   admin.do('admin', 'node/why', { nodeId }) as Promise<Record<string, never>>
 
 describe('node/why', () => {
+  it('says of the name of a principal whose it is, and of no device that must register', async () => {
+    await using app = await startApp({}, { memory: true })
+    const admin = await app.admin()
+    await admin.do('admin', 'principal/add', { name: 'ann', role: 'agent', password: 'ann-password' })
+    const whose = ['ann is a principal (agent), and no limb can have its name: ']
+    for (const connected of [false, true]) {
+      if (connected) await app.principal('ann', 'ann-password')
+      const { known, advice } = await why(admin, 'ann')
+      expect([known, advice]).toEqual([false, whose.map((text) => expect.stringContaining(text))])
+    }
+  })
+
   it('says of a name that nobody has what was tried under it', async () => {
     await using app = await startApp({}, { memory: true })
     const admin = await app.admin()
