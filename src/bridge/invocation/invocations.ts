@@ -96,7 +96,7 @@ export class Invocations {
   }
 
   async invoke(args: VerbArgs<'invoke'>, caller: VerbCaller): Promise<InvokeAnswer> {
-    const wish = readWish(args)
+    const wish = readWish(args, this.#waits.nextPlace())
     if (this.#stopping) throw this.#stopping
     const run = () => this.#run(wish, caller)
     const answer =

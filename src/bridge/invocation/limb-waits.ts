@@ -33,6 +33,10 @@ export class LimbWaits {
     return this.#size
   }
 
+  nextPlace(): number {
+    return this.#nextPlace++
+  }
+
   /** Returns whether others that came first wait for the limb, or are on their way to it. */
   isBehindOthers(invocation: OpenInvocation): boolean {
     const { nodeId } = invocation.record
@@ -91,7 +95,7 @@ export class LimbWaits {
   }
 
   #placeOf(invocation: OpenInvocation): number {
-    const place = this.#places.get(invocation) ?? this.#nextPlace++
+    const place = this.#places.get(invocation) ?? invocation.wish.place ?? this.#nextPlace++
     this.#places.set(invocation, place)
     return place
   }

@@ -18,6 +18,8 @@ export type InvokeAnswer = VerbResult<'invoke'>
 
 /** The request of somebody, checked and with defaults. */
 export interface InvocationWish {
+  /** The place in the order of asking; undefined: it is from before a restart. */
+  readonly place?: number
   readonly nodeId: string | undefined
   readonly capability: string | undefined
   readonly command: string
@@ -105,8 +107,8 @@ export function isUnwanted({ wish, askers }: OpenInvocation): boolean {
   return wish.key === undefined && askers.size === 0
 }
 
-/** @throws Refusal `invalid_request` with the path of the key. */
-export function readWish(args: VerbArgs<'invoke'>): InvocationWish {
+/** `place`: its place in the order of asking. @throws Refusal `invalid_request` with the path of the key. */
+export function readWish(args: VerbArgs<'invoke'>, place: number): InvocationWish {
   const { nodeId, capability, command, params = {}, idempotencyKey, offlineWaitSeconds = 0 } = args
   if (nodeId === undefined && capability === undefined) {
     throw new Refusal('invalid_request', 'nodeId: name a limb, or a capability to select one by', 'nodeId')
@@ -129,6 +131,7 @@ export function readWish(args: VerbArgs<'invoke'>): InvocationWish {
   }
   const paramsHash = sha256Hex(text)
   return {
+    place,
     nodeId,
     capability,
     command,

@@ -67,6 +67,11 @@ export class InvocationWaits {
     return this.#limbs.size
   }
 
+  /** Takes the next place in the order of asking: what a store is asked first may come back in another order. */
+  nextPlace(): number {
+    return this.#limbs.nextPlace()
+  }
+
   /** The limb has come, or hears now: what waits for it goes on. Total. */
   limbIsThere(nodeId: string): void {
     if (this.#limbs.size > 0) this.#limbs.look(nodeId)

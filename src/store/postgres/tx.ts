@@ -271,8 +271,8 @@ export class PostgresReads implements ReadTx {
   }
 
   async offlineWaits(limit: number): Promise<readonly OfflineWait[]> {
-    return (await this.#sql.all('SELECT * FROM offline_waits LIMIT $1', limit)).map((row) =>
-      offlineWaitOfRow(row),
+    return (await this.#sql.all('SELECT * FROM offline_waits ORDER BY invocation_id LIMIT $1', limit)).map(
+      (row) => offlineWaitOfRow(row),
     )
   }
 

@@ -7,6 +7,7 @@ import { afterEach, describe, expect, it } from 'vitest'
 import { invokeSignature, invokeSignature2 } from '../../../src/kernel/invoke-signature.ts'
 import { keyOf, startApp, type TestApp } from '../../support/app.ts'
 import type { Loose, TestClient } from '../../support/client.ts'
+import { onPostgres } from '../../support/store.ts'
 import { agent, attend, ROBOT } from '../../support/worker.ts'
 
 const SNAP = { nodeId: 'r1', command: 'camera.snap', params: { zoom: 2 } }
@@ -126,7 +127,7 @@ describe('a limb that is invoked over HTTP', () => {
     expect((await first.register(server.url)).invokeSecret).toBe(first.secret)
     const file = join(app.folder, 'invoke-secret')
     expect(statSync(file).mode & 0o777).toBe(0o600)
-    for (const part of ['limb.sqlite', 'limb.sqlite-wal']) {
+    for (const part of onPostgres ? [] : ['limb.sqlite', 'limb.sqlite-wal']) {
       const bytes = readFileSync(join(app.folder, part))
       expect(bytes.includes(first.secret)).toBe(false)
       expect(bytes.includes(readFileSync(file, 'utf8').trim())).toBe(false)

@@ -111,7 +111,7 @@ describe('invoke with offlineWaitSeconds', () => {
     const again = await app.principal('ann', 'ann-password')
     await again.subscribe('limb/principal/ann/response/#')
     const [kept] = await listed(again, 'ann')
-    expect(kept?.invocationId).toBe(before[0]?.invocationId)
+    expect(before.map(({ invocationId }) => invocationId)).toContain(kept?.invocationId)
     const repeated = await send(again, 'ann', 'invoke', args)
     const visit = await visits(app)
     const { json } = await visit.next(INVOKE)
