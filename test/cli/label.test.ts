@@ -28,7 +28,7 @@ describe('node provision', () => {
   let app: TestApp & AsyncDisposable
   let folder: string
   beforeEach(async () => {
-    app = await startApp()
+    app = await startApp({}, { memory: true })
     folder = mkdtempSync(join(tmpdir(), 'limb-label-'))
   })
   afterEach(async () => {

@@ -39,7 +39,7 @@ let lamp: TestClient
 const clients: Client[] = []
 
 beforeEach(async () => {
-  app = await startApp()
+  app = await startApp({}, { memory: true })
   lamp = await app.limb('lamp1', LAMP)
   await lamp.subscribe('limb/node/lamp1/invoke')
   await lamp.publish('limb/node/lamp1/heartbeat')

@@ -21,7 +21,7 @@ let password: string
 const clients: Client[] = []
 
 beforeEach(async () => {
-  app = await startApp({ http: { enabled: true, port: 0 } })
+  app = await startApp({ http: { enabled: true, port: 0 } }, { memory: true })
   robot = await app.limb('robot1', ROBOT)
   await robot.subscribe('limb/node/robot1/invoke')
   await robot.publish('limb/node/robot1/heartbeat')
@@ -368,7 +368,7 @@ describe('what is no message', () => {
 })
 
 it('is not there when it is switched off', async () => {
-  await using other = await startApp({ http: { enabled: true, port: 0, mcp: false } })
+  await using other = await startApp({ http: { enabled: true, port: 0, mcp: false } }, { memory: true })
   const response = await fetch(`http://127.0.0.1:${other.bridge.http?.port}/mcp`, { method: 'POST' })
   expect(response.status).toBe(404)
 })
