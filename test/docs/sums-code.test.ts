@@ -120,7 +120,10 @@ const HELD: Readonly<Record<string, readonly [file: string, words: string, tests
   'work of requests': [
     'bridge/verbs/turns.ts',
     'MAX_WAITING',
-    ['too many that wait are refused, and its sessions are not read for a while'],
+    [
+      'too many that wait are refused, and its sessions are not read for a while',
+      'the bytes that wait are bounded for one principal and for all, and each may have one request that waits',
+    ],
   ],
   'answers that are not read': [
     'bridge/verbs/answer-room.ts',

@@ -95,9 +95,8 @@ export class VerbDispatcher {
     const { identity } = session
     if (identity.kind !== 'principal') return
     await new Promise<void>((resolve) => {
-      const taken = this.#turns.take(identity, () =>
-        resolve(this.#whenRoom(session, caller, verb, payload, messageContext)),
-      )
+      const begin = () => resolve(this.#whenRoom(session, caller, verb, payload, messageContext))
+      const taken = this.#turns.take(identity, begin, payload.length)
       this.#turns.charge(identity, session.overheadMs ?? 0)
       if (!taken) resolve(this.#holdBack(session, identity, verb, payload, messageContext))
     })

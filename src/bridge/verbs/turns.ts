@@ -22,10 +22,17 @@ type TurnSettings = BridgeSettings['turns']
 /** Begins a request. What it does without waiting for disk or network is what its turn costs. */
 type Work = () => void
 
+interface Waiting {
+  readonly work: Work
+  readonly bytes: number
+}
+
 interface Share {
   readonly key: string
   readonly rank: Rank
-  readonly waiting: Work[]
+  readonly waiting: Waiting[]
+  /** The bytes of the requests that wait. */
+  bytes: number
   budgetMs: number
   at: MonotonicMs
 }
@@ -35,6 +42,9 @@ const RANKS: readonly Rank[] = [0, 1, 2]
 
 /** Requests of one principal that wait: those of a dashboard that asks for everything at once. */
 const MAX_WAITING = 64
+/** The bytes of a principal's requests that wait, and of everybody's; of each principal one may wait, however large. */
+const MAX_WAITING_BYTES = 4 * 1024 * 1024
+const MAX_ALL_WAITING_BYTES = 32 * 1024 * 1024
 /** The work after which other callbacks of the event loop run first: sockets, timers, heartbeats. */
 const SLICE_MS = 10
 /** A budget that was not used is kept for so long. */
@@ -50,6 +60,7 @@ export class PrincipalTurns {
   readonly #shares = new Map<string, Share>()
   /** The owners with a request that waits, the next one first. */
   readonly #ready: Record<Rank, Share[]> = { 0: [], 1: [], 2: [] }
+  #waitingBytes = 0
   #draining = false
   #wake: (() => void) | undefined
 
@@ -59,16 +70,27 @@ export class PrincipalTurns {
   }
 
   /**
-   * Calls `work` when it is the owner's turn, at once when nobody waits. False when too many of the owner's requests
-   * wait already; then it is never called.
+   * Calls `work` when it is the owner's turn, at once when nobody waits. False when too many of the owner's requests,
+   * or too many bytes of them, wait already; then it is never called. `bytes`: of the request that waits with it.
    */
-  take(owner: TurnOwner, work: Work): boolean {
+  take(owner: TurnOwner, work: Work, bytes = 0): boolean {
     const share = this.#shareOf(owner)
-    if (share.waiting.length >= MAX_WAITING) return false
-    share.waiting.push(work)
+    if (share.waiting.length > 0 && this.#isFull(share, bytes)) return false
+    share.waiting.push({ work, bytes })
+    this.#count(share, bytes)
     if (share.waiting.length === 1) this.#ready[share.rank].push(share)
     if (!this.#draining) void this.#drain()
     return true
+  }
+
+  #isFull(share: Share, bytes: number): boolean {
+    if (share.waiting.length >= MAX_WAITING || share.bytes + bytes > MAX_WAITING_BYTES) return true
+    return share.rank !== 0 && this.#waitingBytes + bytes > MAX_ALL_WAITING_BYTES
+  }
+
+  #count(share: Share, bytes: number): void {
+    share.bytes += bytes
+    this.#waitingBytes += bytes
   }
 
   /** Returns how long a session of the owner is not to be read, after a refusal. */
@@ -101,7 +123,8 @@ export class PrincipalTurns {
 
   #newShare(key: string, rank: Rank, at: MonotonicMs): Share {
     if (this.#shares.size >= MAX_IDLE) this.#forgetIdle(at)
-    const share = { key, rank, waiting: [], budgetMs: this.#settings.maxWorkMsPerSecond * BURST_SECONDS, at }
+    const budgetMs = this.#settings.maxWorkMsPerSecond * BURST_SECONDS
+    const share: Share = { key, rank, waiting: [], bytes: 0, budgetMs, at }
     this.#shares.set(key, share)
     return share
   }
@@ -146,10 +169,11 @@ export class PrincipalTurns {
   async #run(share: Share): Promise<void> {
     const next = share.waiting.shift()
     if (next === undefined) return
+    this.#count(share, -next.bytes)
     // To the end of the line: the others come first.
     if (share.waiting.length > 0) this.#ready[share.rank].push(share)
     const started = this.#clock.monotonicMs()
-    next()
+    next.work()
     // After all microtasks: what the request does without waiting for disk or network is done by then.
     await new Promise<void>((resolve) => process.nextTick(resolve))
     share.budgetMs -= this.#clock.monotonicMs() - started

@@ -62,6 +62,20 @@ describe('turns of principals', () => {
     expect(ran).toEqual(['greedy', 'greedy', 'dash', 'greedy'])
   })
 
+  test('the bytes that wait are bounded for one principal and for all, and each may have one request that waits', () => {
+    const MIB = 1024 * 1024
+    const { turns } = fixture(100)
+    const names = Array.from({ length: 12 }, (_, i) => `greedy${i}`)
+    // Each has spent its time, so that its requests wait.
+    for (const name of names) turns.charge(owner(name), 1000)
+    const large = (name: string) => turns.take(owner(name), () => {}, 1.5 * MIB)
+    const taken = names.map((name) => [large(name), large(name), large(name)].filter(Boolean).length)
+    // Two of three are 3 of 4 MiB; of the last ones all of 32 MiB leave room for one each.
+    expect(taken).toEqual([2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 1, 1])
+    expect(turns.take(owner('late'), () => {}, 1.5 * MIB)).toBe(true)
+    expect(turns.take(owner('admin', 'admin', true), () => {}, 8 * MIB)).toBe(true)
+  })
+
   test('too many that wait are refused, and its sessions are not read for a while', async () => {
     const { ask, turns, settle } = fixture(100)
     ask(owner('greedy'), 400)
