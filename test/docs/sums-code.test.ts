@@ -137,6 +137,11 @@ const HELD: Readonly<Record<string, readonly [file: string, words: string, tests
     'WINDOW_ROWS = 5000',
     ['requests together have a bound in bytes, and lists and pages of them too'],
   ],
+  'topics of which a live message came behind a SUBSCRIBE': [
+    'broker/live-meanwhile.ts',
+    'MAX_TOPICS = 1000',
+    ['a thousand topics are remembered, and no more'],
+  ],
   'changes of a limb that are told': [
     'bridge/presence/presence-keeper.ts',
     'maxChangesPerSecond',
