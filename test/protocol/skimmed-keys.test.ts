@@ -1,5 +1,5 @@
 import fc from 'fast-check'
-import { expect, test } from 'vitest'
+import { expect, onTestFinished, test, vi } from 'vitest'
 import { SkimmedKeys } from '../../src/protocol/skimmed-keys.ts'
 
 const WANTED = ['invocationId', 'success', 'transaction']
@@ -62,4 +62,15 @@ test.each([
       Array.from({ length: text.length }, (_, i) => i),
     )[0],
   ).toBe(expected)
+})
+
+test.each([
+  ['megabytes of colons', `{${':'.repeat(4_000_000)}`],
+  ['a million keys that nobody wants', `{${'"a":1,'.repeat(1_000_000)}`],
+  ['a million objects', `{${'"a":{},'.repeat(1_000_000)}`],
+])('%s are read over without being parsed', (_what, text) => {
+  const parse = vi.spyOn(JSON, 'parse')
+  onTestFinished(() => parse.mockRestore())
+  skimmed(text)
+  expect(parse.mock.calls.length).toBeLessThan(5)
 })
