@@ -82,7 +82,8 @@ async function listenInherited(app: FastifyInstance, fd: number, more: readonly 
 
 function handingOn(app: FastifyInstance): Server {
   const server = createServer({ noDelay: true }, (socket: Socket) => app.server.emit('connection', socket))
-  server.maxConnections = app.server.maxConnections
+  // As it is by then: the limits may be others.
+  Object.defineProperty(server, 'maxConnections', { get: () => app.server.maxConnections })
   app.server.on('close', () => server.close())
   return server
 }

@@ -21,8 +21,8 @@ export class PacketTurns {
   readonly #clock: Clock
   /** Packets that wait, who waits longest first. */
   readonly #waiting: Waiting[] = []
-  /** Counts the packets that wait of each connection. */
-  readonly #ofSocket = new Map<Socket, number>()
+  /** Connections of which a packet waits, and no more than one. */
+  readonly #ofSocket = new Set<Socket>()
   /** Holds connections that somebody else reads now. */
   readonly #left = new WeakSet<Socket>()
   #endsAt: MonotonicMs | undefined
@@ -37,8 +37,13 @@ export class PacketTurns {
       parse(packet)
       return
     }
-    this.#ofSocket.set(socket, (this.#ofSocket.get(socket) ?? 0) + 1)
     socket.pause()
+    if (this.#ofSocket.has(socket)) {
+      // It is read again when its turn has come: Node must find the connection as it left it with the first one.
+      socket.unshift(packet)
+      return
+    }
+    this.#ofSocket.add(socket)
     if (this.#waiting.push({ socket, packet, parse }) === 1) setImmediate(() => this.#drain())
   }
 
@@ -72,12 +77,11 @@ export class PacketTurns {
     const next = this.#waiting.shift()
     if (next === undefined) return
     const { socket, packet, parse } = next
-    const more = (this.#ofSocket.get(socket) ?? 1) - 1
-    if (more > 0) this.#ofSocket.set(socket, more)
-    else this.#ofSocket.delete(socket)
+    this.#ofSocket.delete(socket)
     if (!socket.destroyed) {
+      // Before the packet, for Node may hold the connection because of it: what was answered is not read.
+      if (!this.#left.has(socket)) socket.resume()
       parse(packet)
-      if (more === 0 && !this.#left.has(socket)) socket.resume()
     }
     if (this.#waiting.length === 0) return
     // What a packet brings about runs before the next tick, and belongs to its time.

@@ -4,6 +4,7 @@ import { type AddressInfo, connect, type Socket } from 'node:net'
 import { expect, onTestFinished, test } from 'vitest'
 import { boundHttpConnections } from '../../src/http/http-connections.ts'
 import { startApp } from '../support/app.ts'
+import { patience } from '../support/patience.ts'
 
 /** Who has to go when there are too many connections of HTTP. */
 
@@ -69,9 +70,9 @@ test('when all of them are being answered the oldest goes, not the newcomer', as
 test('whoever has most of them gives one up, and who has one keeps it', async () => {
   const { asked, ended, dial, ask } = await server()
   const lonely = await dial('127.0.0.2')
-  const greedy = []
-  for (let i = 0; i < MAX; i++) greedy.push(await ask('127.0.0.3'))
-  const closed = once(greedy[0] as Socket, 'close')
+  const oldest = await ask('127.0.0.3')
+  const closed = once(oldest, 'close')
+  for (let i = 1; i < MAX; i++) await ask('127.0.0.3')
   await closed
   expect(ended.length).toBe(1)
   lonely.write('GET / HTTP/1.1\r\nHost: x\r\n\r\n')
@@ -133,16 +134,20 @@ test('more limbs wait for work over HTTP than strangers may have connections, an
     })
     socket.once('close', () => closed++)
     const credentials = Buffer.from(`${nodeId}:${apiKey}`).toString('base64')
-    socket.write(
-      `GET /api/limb/invoke?wait=50 HTTP/1.1\r\nHost: x\r\nAuthorization: Basic ${credentials}\r\n\r\n`,
-    )
+    const ask = () =>
+      socket.write(
+        `GET /api/limb/invoke?wait=50 HTTP/1.1\r\nHost: x\r\nAuthorization: Basic ${credentials}\r\n\r\n`,
+      )
+    // On a busy machine a poll may be over before the last one begins: it asks again, as a limb does.
+    socket.on('data', ask)
+    ask()
   }
   const polling = async () =>
     Number(/^limb_sessions\{role="limb"\} (\d+)$/m.exec(await (await fetch(`${url}/metrics`)).text())?.[1])
   // Until its key was looked at a limb is a stranger: they come some at a time.
   for (let i = 0; i < POLLS; i += 90) {
     nodes.slice(i, i + 90).forEach(poll)
-    await expect.poll(polling, { timeout: 10_000 }).toBe(Math.min(i + 90, POLLS))
+    await expect.poll(polling, { timeout: patience(10_000) }).toBe(Math.min(i + 90, POLLS))
   }
   expect(await answerOf(url)).toBe(200)
   expect(closed).toBe(0)

@@ -54,14 +54,14 @@ test('a turn that has time takes each packet at once', async () => {
   }
 })
 
-test('the packets of one connection stay in their order, and it goes on when the last was taken', async () => {
+test('of one connection one packet waits, what follows it is given back to be read in its order, and it goes on before its packet is taken', async () => {
   const { said, take } = world()
   for (let i = 0; i < 3; i++) take(connection('first', said), 'x')
   const socket = connection('c', said)
   take(socket, 'a')
   take(socket, 'b')
   await turn()
-  expect(said.slice(3)).toEqual(['c rests', 'c rests', 'a', 'b', 'c goes on'])
+  expect(said.slice(3)).toEqual(['c rests', 'c rests', 'c is given back b', 'c goes on', 'a'])
 })
 
 test('a connection that somebody else reads gets back what waits of it, and is left alone', async () => {
@@ -72,5 +72,5 @@ test('a connection that somebody else reads gets back what waits of it, and is l
   take(socket, 'b')
   turns.leave(socket)
   await turn()
-  expect(said.slice(3)).toEqual(['c rests', 'c rests', 'c is given back ab'])
+  expect(said.slice(3)).toEqual(['c rests', 'c rests', 'c is given back b', 'c is given back a'])
 })

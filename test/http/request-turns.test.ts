@@ -4,17 +4,26 @@ import { type AddressInfo, connect } from 'node:net'
 import { setImmediate as turn } from 'node:timers/promises'
 import { expect, onTestFinished, test } from 'vitest'
 import { takeTurns } from '../../src/http/request-turns.ts'
+import type { Clock, MonotonicMs } from '../../src/kernel/clock.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 
+/** A clock by which no turn has any time left: every packet waits for another one. */
+class LateClock extends FakeClock {
+  override monotonicMs(): MonotonicMs {
+    this.standStill(1000)
+    return super.monotonicMs()
+  }
+}
+
 /** A server on loopback that keeps what it was asked, in the order in which it was handed over, and answers nothing by itself. */
-async function server() {
+async function server(clock: Clock = new FakeClock()) {
   const asked: { readonly path: string | undefined; readonly response: ServerResponse }[] = []
   const http = createServer((request, response) => {
     asked.push({ path: request.url, response })
     http.emit('asked')
   })
   let ended = 0
-  takeTurns(http, new FakeClock(), () => {
+  takeTurns(http, clock, () => {
     ended++
     http.emit('ended')
   })
@@ -120,4 +129,26 @@ test('a request whose client has gone while it waited is not handled', async () 
   for (const socket of sockets) socket.destroyed = true
   await turn()
   expect(begun).toEqual([0, 1, 2, 3, 4, 5, 6, 7])
+})
+
+test('a client that asks on and reads no answer is held by Node as ever, however late its packets come to their turn', async () => {
+  const { http, asked, dial } = await server(new LateClock())
+  const greedy = dial().pause()
+  greedy.write(get('/greedy/0'))
+  while (asked.length === 0) await once(http, 'asked')
+  // More than the sockets take: Node reads nothing further of a client that does not read this.
+  asked[0]?.response.end(Buffer.alloc(32 * 1024 * 1024))
+  // More than one read takes, so that several packets of it come in one turn.
+  const long = `GET /greedy/1 HTTP/1.1\r\nHost: x\r\nX-Long: ${'x'.repeat(12_000)}\r\n\r\n`
+  greedy.write(long.repeat(40))
+  const other = dial()
+  for (let i = 0; i < 8; i++) {
+    const path = `/other/${i}`
+    const answered = once(other, 'data')
+    other.write(get(path))
+    while (!asked.some((each) => each.path === path)) await once(http, 'asked')
+    asked.find((each) => each.path === path)?.response.end('here')
+    expect(String(await answered)).toContain('here')
+  }
+  expect(asked.filter((each) => each.path?.startsWith('/greedy'))).toHaveLength(1)
 })
