@@ -53,6 +53,27 @@ test('a batch takes no further work after twenty milliseconds, and the others ke
   expect(order).toEqual(order.toSorted((a, b) => a - b))
 })
 
+test('who waits for what was asked for so far is not held up by what is asked for meanwhile, without end', async () => {
+  const clock = new FakeClock()
+  const { writer } = opened(':memory:', { clock })
+  let isOver = false
+  let ran = 0
+  // Whoever has an answer asks anew: there are always more than fit into a batch.
+  const askOn = (): Promise<void> =>
+    writer
+      .write(() => {
+        clock.standStill(1)
+        ran++
+      })
+      .then(() => (isOver ? undefined : askOn()))
+  const all = Array.from({ length: 80 }, askOn)
+  await writer.settled()
+  expect(ran).toBeGreaterThanOrEqual(80)
+  expect(ran).toBeLessThan(200)
+  isOver = true
+  await Promise.all(all)
+})
+
 test('a write that nobody waits for joins the next commit, in its place', async () => {
   const commits: number[] = []
   const { writer } = opened(':memory:', { onCommit: (_, works) => commits.push(works) })

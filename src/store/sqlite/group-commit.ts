@@ -70,7 +70,11 @@ export class GroupCommit {
   #running = false
   #soon: (() => void) | undefined
   #soonAt = Number.POSITIVE_INFINITY
-  #waiters: (() => void)[] = []
+  /** The works that were asked for so far, and those of them that have ended; they end in their order. */
+  #asked = 0
+  #ended = 0
+  /** Waiters for everything that was asked for before them, the first one first. */
+  #waiters: { readonly upTo: number; readonly resolve: () => void }[] = []
   /** Reads that were asked for while a batch was open. */
   #readers: (() => void)[] = []
   #broken: { reason: string; since: WallMs } | undefined
@@ -167,9 +171,9 @@ export class GroupCommit {
 
   /** Resolves when everything asked for so far has ended, well or not; undefined when nothing is under way. */
   settled(): Promise<void> | undefined {
-    if (this.#pending.length === 0 && !this.#running) return undefined
+    if (this.#ended === this.#asked) return undefined
     this.#schedule()
-    return new Promise((resolve) => this.#waiters.push(resolve))
+    return new Promise((resolve) => this.#waiters.push({ upTo: this.#asked, resolve }))
   }
 
   async close(): Promise<void> {
@@ -186,6 +190,7 @@ export class GroupCommit {
     if (this.#pending.length >= MAX_PENDING) return Promise.reject(unavailable('too many writes are waiting'))
     return new Promise((resolve, reject) => {
       this.#pending.push({ ...work, resolve, reject })
+      this.#asked++
       if (delayMs === 0 || this.#pending.length >= MAX_SOON) this.#schedule()
       else this.#scheduleSoon(delayMs)
     })
@@ -210,7 +215,7 @@ export class GroupCommit {
   }
 
   async #runBatch(): Promise<void> {
-    if (this.#running || this.#pending.length === 0) return this.#wake()
+    if (this.#running || this.#pending.length === 0) return
     this.#running = true
     this.#soon?.()
     this.#soon = undefined
@@ -223,9 +228,10 @@ export class GroupCommit {
       this.#fail(works, error)
     }
     this.#running = false
+    this.#ended += works.length
     for (const read of this.#readers.splice(0)) read()
     if (this.#pending.length > 0) this.#schedule()
-    else this.#wake()
+    this.#wake()
   }
 
   #take(): Work[] {
@@ -235,10 +241,8 @@ export class GroupCommit {
   }
 
   #wake(): void {
-    const waiters = this.#waiters
-    if (waiters.length === 0) return
-    this.#waiters = []
-    for (const resolve of waiters) resolve()
+    const still = this.#waiters.findIndex(({ upTo }) => upTo > this.#ended)
+    for (const { resolve } of this.#waiters.splice(0, still < 0 ? this.#waiters.length : still)) resolve()
   }
 
   /** Leaves what there was no time for to the next batch, in its place. */
