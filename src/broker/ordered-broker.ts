@@ -64,8 +64,10 @@ export class OrderedBroker extends Aedes {
   #asker: object | undefined
   #frames: (PublishFrame | undefined)[] = []
   #frames5: (PublishFrame | undefined)[] = []
-  /** Messages with RETAIN that wait for the store. */
+  /** Messages with RETAIN that wait, for the store or behind those that do. */
   readonly #retaining = new Set<RoutedPacket>()
+  /** Their topics, gathered when somebody asks, until the messages are others: each message would pay for a list that is kept. */
+  #retainingTopics: ReadonlySet<string> | undefined
 
   constructor(options: OrderedBrokerOptions) {
     super({ ...options, published: (_packet, _client, done) => done(null) })
@@ -104,21 +106,28 @@ export class OrderedBroker extends Aedes {
     const shares = this.#options.sharesOf(packet)
     const stored = this.#options.store(packet, shares)
     const task = () => {
-      if (retain) this.#retaining.delete(packet)
+      if (retain) this.#retains(packet, false)
       this.#emit(packet, asker, shares)
       done?.(stays || this.taken === this.emission)
     }
     if (stored === undefined) {
+      if (retain && this.#order.length > 0) this.#retains(packet, true)
       this.#order.run(task)
       return
     }
-    if (retain) this.#retaining.add(packet)
+    if (retain) this.#retains(packet, true)
     const ticket = this.#order.hold(task)
     void stored.then((kept) => {
       stays = kept
       this.#order.release(ticket)
     })
     if (this.#order.length > this.#options.maxRouteQueue) this.releaseWaiting()
+  }
+
+  #retains(packet: RoutedPacket, waits: boolean): void {
+    if (waits) this.#retaining.add(packet)
+    else if (!this.#retaining.delete(packet)) return
+    this.#retainingTopics = undefined
   }
 
   /** Runs `task` after the delivery of every message that was routed before. */
@@ -144,8 +153,9 @@ export class OrderedBroker extends Aedes {
 
   /** Returns whether a message with RETAIN waits, which the store may have already and subscribers are sent next. */
   isRetaining(topic: string): boolean {
-    for (const packet of this.#retaining) if (packet.topic === topic) return true
-    return false
+    if (this.#retaining.size === 0) return false
+    this.#retainingTopics ??= new Set([...this.#retaining].map((packet) => packet.topic))
+    return this.#retainingTopics.has(topic)
   }
 
   /** Takes a client out of Aedes' table, when the table still means this one. */

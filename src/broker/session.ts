@@ -470,11 +470,8 @@ export class MqttSession extends Connection implements Session {
     this.guarded(() => this.#context.inbound.opened(this))
     if (this.client.clean) this.delivery.outbox.open()
     this.guard.open()
-    readDirectly(
-      this.conn,
-      () => !this.#lists.isWaiting && this.#throttle?.isHolding !== true && this.#readsNext(),
-      (chunk) => this.guard.feed(chunk),
-    )
+    const { conn, client, guard } = this
+    readDirectly({ conn, client, guard, session: this, holds: [this.#lists, this.#throttle] })
   }
 
   /** Returns whether Aedes is done with all that it has read, and would read the next. */

@@ -3,15 +3,15 @@ import { expect, test } from 'vitest'
 import { readDirectly } from '../../src/broker/direct-read.ts'
 
 function readable() {
-  let idle = true
   const taken: string[] = []
   const read: string[] = []
   const conn = new Duplex({ read() {}, write: (_chunk, _encoding, done) => done() })
-  readDirectly(
-    conn,
-    () => idle,
-    (chunk) => taken.push(chunk.toString()),
-  )
+  const client = { _parsingBatch: 0 }
+  const session = { isGone: false }
+  const lists = { isWaiting: false }
+  const throttle = { isHolding: false }
+  const guard = { feed: (chunk: Buffer) => taken.push(chunk.toString()) }
+  readDirectly({ conn, client, session, guard, holds: [lists, throttle] })
   conn.on('readable', () => {
     for (let chunk: Buffer | null = conn.read(); chunk !== null; chunk = conn.read())
       read.push(chunk.toString())
@@ -20,8 +20,11 @@ function readable() {
     conn,
     taken,
     read,
+    session,
+    lists,
+    throttle,
     setIdle: (value: boolean) => {
-      idle = value
+      client._parsingBatch = value ? 0 : 1
     },
   }
 }
@@ -64,3 +67,16 @@ test('the end comes after what was taken', async () => {
   await ended
   expect(taken).toEqual(['one'])
 })
+
+test.each(['the session is gone', 'a list of filters waits', 'its throttle holds it'])(
+  'while %s, what comes waits in the stream',
+  (what) => {
+    const { conn, taken, session, lists, throttle } = readable()
+    session.isGone = what.includes('gone')
+    lists.isWaiting = what.includes('list')
+    throttle.isHolding = what.includes('throttle')
+    conn.push(Buffer.from('one'))
+    expect(taken).toEqual([])
+    expect(conn.readableLength).toBe(3)
+  },
+)
