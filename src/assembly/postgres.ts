@@ -1,9 +1,9 @@
-import { readFileSync } from 'node:fs'
 import { isLoopback } from '../host/config/checks.ts'
 import type { Config } from '../host/config/config.ts'
 import { secretLines } from '../host/config/secret-lines.ts'
 import { trustedAuthorities } from '../kernel/authorities.ts'
-import { StartError } from '../kernel/errors.ts'
+import { messageOf, StartError } from '../kernel/errors.ts'
+import { authoritiesIn } from '../kernel/pem.ts'
 import type { serverOf as makeServer, Server } from '../store/postgres/server.ts'
 
 /** Reads from the configuration what the store on PostgreSQL needs. Nothing of `pg` is loaded here. */
@@ -17,7 +17,7 @@ export function serverFrom(store: Config['store'], serverOf: typeof makeServer):
       url,
       password: () => (passwordFile === null ? undefined : firstLine('store.passwordFile', passwordFile)),
       authorities: usesTls(store, url)
-        ? () => (caFile === null ? trustedAuthorities() : [readFileSync(caFile, 'utf8')])
+        ? () => (caFile === null ? trustedAuthorities() : authoritiesOf(caFile))
         : undefined,
     })
 }
@@ -26,6 +26,14 @@ function usesTls({ caFile, allowPlaintext }: Config['store'], url: string): bool
   const { hostname, searchParams } = new URL(url)
   if (searchParams.has('host')) return false
   return caFile !== null || !(allowPlaintext || isLoopback(hostname.replace(/^\[|\]$/g, '')))
+}
+
+function authoritiesOf(caFile: string): string[] {
+  try {
+    return authoritiesIn(caFile)
+  } catch (error) {
+    throw new StartError(`store.caFile: cannot use ${caFile}: ${messageOf(error)}`, { cause: error })
+  }
 }
 
 const MIN_SECRET_CHARS = 32

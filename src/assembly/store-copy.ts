@@ -96,6 +96,9 @@ async function copySecret(
   if (isUrl(to)) {
     if (target.secrets === undefined) return 'left'
     await target.secrets.write(SECRET, secret)
-  } else if (!existsSync(fileOf(to))) writeSecret(fileOf(to), `${secret}\n`)
+    return 'copied'
+  }
+  if (!existsSync(fileOf(to))) writeSecret(fileOf(to), `${secret}\n`)
+  else if (Buffer.from(masterSecret(fileOf(to))).toString('hex') !== secret) return 'left'
   return 'copied'
 }

@@ -484,9 +484,11 @@ const store = z.strictObject({
   passwordFile: serverFile(
     "A file whose first line is the password of the user in `url`, read at each connection, so that a new one needs no restart. `%d` at its beginning stands for the folder of systemd's credentials.",
   ),
-  caFile: serverFile(
-    "PEM file with the authorities that sign the server's certificate, in place of those of the machine. With it, TLS is spoken to a server of this machine too.",
-  ),
+  caFile: filePath().nullable().default(null).meta({
+    description:
+      "PEM file with the authorities that sign the server's certificate, in place of those of the machine. With it, TLS is spoken to a server of this machine too.",
+    allowed: 'a path such as `/etc/limb-bridge/database-ca.pem`, or `null`',
+  }),
   allowPlaintext: flag(
     false,
     'Must be true for a server that is not on this machine and speaks no TLS: whoever is on that network can then read and change everything.',

@@ -94,6 +94,10 @@ function namedFiles(config: Config): NamedFile[] {
     for (const key of ['caFile', 'passwordFile'] as const) add(`uplinks[${i}].${key}`, uplink[key])
   }
   add('invocation.caFile', config.invocation.caFile)
+  if (config.store.kind === 'postgres') {
+    for (const key of ['passwordFile', 'caFile', 'secretFile'] as const)
+      add(`store.${key}`, config.store[key])
+  }
   for (const [i, webhook] of config.webhooks.entries()) {
     for (const key of ['urlFile', 'secretFile', 'tokenFile', 'caFile'] as const)
       add(`webhooks[${i}].${key}`, webhook[key])

@@ -60,13 +60,21 @@ export class PostgresConnection implements Sql {
       connectionTimeoutMillis: CONNECT_MS,
       query_timeout: ANSWER_MS,
       keepAlive: true,
-      idle_in_transaction_session_timeout: IDLE_MS,
-      options: `-c idle_session_timeout=${idleMs} -c search_path=${schema} -c TimeZone=UTC`,
       types: TYPES,
       pipeline: true,
     } as pg.ClientConfig)
     const connection = new PostgresConnection(client)
-    await client.connect()
+    try {
+      await client.connect()
+      // Said after the connection stands: a pooler would refuse, or forget, what comes as an option of it.
+      await connection.script(
+        `SET idle_session_timeout = ${idleMs}; SET idle_in_transaction_session_timeout = ${IDLE_MS}; ` +
+          `SET search_path = ${quoted(schema)}; SET TimeZone = 'UTC'`,
+      )
+    } catch (error) {
+      await connection.close()
+      throw error
+    }
     return connection
   }
 
@@ -102,6 +110,11 @@ export class PostgresConnection implements Sql {
     }
     return this.#client.query({ name, text, values: values.map(asSent) })
   }
+}
+
+/** A name in quotes: `user` and `table` are names of schemas too. */
+export function quoted(name: string): string {
+  return `"${name.replaceAll('"', '""')}"`
 }
 
 function asSent(value: Value): unknown {

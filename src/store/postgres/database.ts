@@ -3,7 +3,7 @@ import type { Clock } from '../../kernel/clock.ts'
 import { RunningClock } from '../../kernel/running-clock.ts'
 import type { SteadyMark } from '../../kernel/steady-clock.ts'
 import { StoreError } from '../errors.ts'
-import { PostgresConnection, type PostgresServerOptions, type Sql } from './connection.ts'
+import { PostgresConnection, type PostgresServerOptions, quoted, type Sql } from './connection.ts'
 import { cannotLead, readRefused, unreachable } from './errors.ts'
 import { holderOf, takeLock } from './lock.ts'
 import { MIGRATIONS } from './schema.ts'
@@ -195,7 +195,7 @@ async function migrate(connection: PostgresConnection, schema: string): Promise<
   await connection.script('BEGIN')
   // Asked first: a user who may not make one can be given one.
   const there = await connection.all('SELECT 1 FROM pg_namespace WHERE nspname = $1', schema)
-  if (there.length === 0) await connection.script(`CREATE SCHEMA ${schema}`)
+  if (there.length === 0) await connection.script(`CREATE SCHEMA ${quoted(schema)}`)
   await connection.script('CREATE TABLE IF NOT EXISTS schema_version (version integer NOT NULL)')
   const [row] = await connection.all('SELECT version FROM schema_version')
   const version = Number(row?.version ?? 0)

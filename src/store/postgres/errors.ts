@@ -31,14 +31,23 @@ export function unavailable(reason: string): Refusal {
   )
 }
 
-/** Words for the log and for `/readyz`; nothing in them is of the address or the password. */
+/**
+ * Words for everybody, strangers at `/readyz` and in a refused sign-in too: the code is in them, and nothing of the
+ * server's address, its users or the files of this machine. `detailOf` is for the log.
+ */
 export function reasonOf(error: unknown): string {
-  const code = (error as { code?: unknown }).code
-  const words =
-    error instanceof pg.DatabaseError
-      ? error.message
-      : messageOf(error).replaceAll(/\S+:\/\/\S+/g, 'the server')
-  return `${words} (${typeof code === 'string' ? code : 'no code'})`
+  // Words of our own: another bridge has the database, the schema is newer.
+  if (error instanceof Refusal || error instanceof StoreError) return error.message
+  const { code } = error as { code?: unknown }
+  const shown = typeof code === 'string' ? ` (${code})` : ''
+  return error instanceof pg.DatabaseError
+    ? `the server refuses it${shown}`
+    : `the connection to the server failed${shown}`
+}
+
+/** All that is known, for the log and for who starts the bridge; without URLs. */
+export function detailOf(error: unknown): string {
+  return messageOf(error).replaceAll(/\S+:\/\/\S+/g, 'the server')
 }
 
 /** Refuses a read that failed: who signs in is told to come again, and it never looks like a wrong password. */
@@ -72,7 +81,10 @@ export function cannotLead(error: unknown): unknown {
   if (error instanceof StartError) return error
   const code = String((error as { code?: unknown }).code ?? '')
   const advice = ADVICE[code] ?? ADVICE[code.slice(0, 2)] ?? 'look at store.url, and whether the server runs'
-  return new StoreError(`The PostgreSQL server of store.url cannot be used: ${reasonOf(error)}; ${advice}.`, {
-    cause: error,
-  })
+  return new StoreError(
+    `The PostgreSQL server of store.url cannot be used: ${detailOf(error)}${code && ` (${code})`}; ${advice}.`,
+    {
+      cause: error,
+    },
+  )
 }

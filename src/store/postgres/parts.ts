@@ -3,7 +3,7 @@ import type { KeptBackups, StoreParts } from '../engine.ts'
 import { openPostgres, type PostgresOptions } from './database.ts'
 import { createPostgresMqttStore } from './mqtt/store.ts'
 import { ServerReadings } from './readings.ts'
-import { sealedSecrets } from './secrets.ts'
+import { requireUnsealed, sealedSecrets } from './secrets.ts'
 import { createPostgresStore } from './store.ts'
 import { PostgresWebhookQueue } from './webhook-queue.ts'
 
@@ -20,6 +20,7 @@ export async function openPostgresParts(options: PostgresPartsOptions): Promise<
   const database = openPostgres(options)
   try {
     await database.lead()
+    if (options.secret === undefined) await requireUnsealed(database)
     const store = createPostgresStore(database)
     const mqttStore = createPostgresMqttStore(database)
     const webhookQueue = new PostgresWebhookQueue(database)

@@ -6,6 +6,19 @@ import { upsert } from './tables/statements.ts'
 
 const PUT = upsert('secrets', 'name, sealed', 'name')
 
+/**
+ * Throws when secrets are sealed in the database and there is no secret to open them with: new ones would take their
+ * place, and no limb that is invoked over HTTP would know them.
+ */
+export async function requireUnsealed(database: PostgresDatabase): Promise<void> {
+  const rows = await database.read((sql) => sql.all('SELECT name FROM secrets ORDER BY name'))
+  if (rows.length === 0) return
+  throw new StoreError(
+    `Secrets of the bridge are sealed in the database (${rows.map(({ name }) => String(name)).join(', ')}), and ` +
+      'store.secretFile is not set. Name the file that they were sealed with.',
+  )
+}
+
 /** Keeps the few secrets of the bridge itself in the database, sealed under a secret that is not in it. */
 export function sealedSecrets(database: PostgresDatabase, secret: () => string): SecretStore {
   return {

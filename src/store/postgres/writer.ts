@@ -4,7 +4,7 @@ import type { Clock, WallMs } from '../../kernel/clock.ts'
 import { LogThrottle } from '../../kernel/log-throttle.ts'
 import type { SqlRow } from '../rows.ts'
 import type { PostgresConnection, Sql, Value } from './connection.ts'
-import { isStorageFailure, reasonOf, unavailable } from './errors.ts'
+import { detailOf, isStorageFailure, reasonOf, unavailable } from './errors.ts'
 
 /** A work's view of its transaction: reads are awaited, writes are sent at once and looked at when the work has ended. */
 export class WorkSql implements Sql {
@@ -291,17 +291,21 @@ export class Writer {
     const connection = this.#connection
     this.#connection = undefined
     await connection?.close()
-    if (this.#overtaken === undefined) this.#brokenFor(reasonOf(error))
+    if (this.#overtaken === undefined) this.#brokenFor(error)
     const refusal = unavailable(this.#overtaken?.reason ?? reasonOf(error))
     for (const work of works) work.reject(refusal)
     this.#keepAlive()
   }
 
-  #brokenFor(reason: string): void {
+  #brokenFor(error: unknown): void {
     const { clock, log } = this.#options
+    const reason = reasonOf(error)
     this.#broken = { reason, since: this.#broken?.since ?? clock.wallMs() }
     if (this.#throttle.once('store'))
-      log.error({ reason }, 'the database cannot store; new pairings and changes are refused')
+      log.error(
+        { reason, error: detailOf(error) },
+        'the database cannot store; new pairings and changes are refused',
+      )
   }
 
   #healed(): void {

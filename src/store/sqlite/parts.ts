@@ -16,6 +16,16 @@ export interface SqlitePartsOptions extends Omit<DatabaseOptions, 'backupFolder'
 export function openSqliteParts({ onLost, ...options }: SqlitePartsOptions): StoreParts {
   const database = openDatabase({ ...options, onLost: () => onLost(backups) })
   const backups = createBackups({ database, folder: options.backupFolder, clock: options.clock })
+  try {
+    return partsOf(database, backups)
+  } catch (error) {
+    // A row that cannot be understood: its lock goes too.
+    void database.close()
+    throw error
+  }
+}
+
+function partsOf(database: Database, backups: KeptBackups): StoreParts {
   const store = createStore(database)
   const mqttStore = createMqttStore(database)
   return {
