@@ -94,8 +94,9 @@ export class RefusedSignIns {
         tx.audit(
           audit(this.#context, 'signin.refused', {
             actor: address,
-            // A device with a wrong user name mostly has the right client id: whoever looks for it finds this.
-            nodeId: nodeId ?? (isName(from.clientId) ? from.clientId : null),
+            // A device with a wrong user name mostly has the right client id: whoever looks for it finds this. Who
+            // comes over HTTP has none.
+            nodeId: nodeId ?? (version !== undefined && isName(from.clientId) ? from.clientId : null),
             outcome: 'refused',
             detail: { name: who, clientId, reason, ...(holder && { holder }), suppressed },
           }),

@@ -36,7 +36,7 @@ export async function whyOf(context: BridgeContext, parts: WhyParts, nodeId: str
   const dueAt = limb ? heartbeatDueAt(context, limb) : undefined
   const principal = limb ? undefined : await context.store.read((tx) => tx.principal(nodeId))
   const role = principal?.role
-  const found = { limb, role, session, attempt: attempts.of(nodeId), requests, refused }
+  const found = { limb, dueAt, role, session, attempt: attempts.of(nodeId), requests, refused }
   return {
     nodeId,
     known: limb !== undefined,
@@ -91,6 +91,8 @@ function heartbeatDueAt({ clock }: BridgeContext, { status, deadline }: LiveLimb
 
 interface Found {
   readonly limb: LiveLimb | undefined
+  /** The time by which it must be heard, ISO 8601; undefined when there is none. */
+  readonly dueAt: string | undefined
   /** The role of the principal that has the name. */
   readonly role: Role | undefined
   readonly session: Session | undefined
@@ -100,10 +102,10 @@ interface Found {
 }
 
 function adviceOf(context: BridgeContext, nodeId: string, found: Found, parts: WhyParts): string[] {
-  const { limb, role, session, requests, refused } = found
+  const { limb, dueAt, role, session, requests, refused } = found
   const handshakes = session ? [] : ofHandshakes(parts)
   const lines = [
-    ...(limb ? ofLimb(context, limb, session) : []),
+    ...(limb ? ofLimb(context, limb, dueAt, session) : []),
     ...(role ? [ofPrincipal(nodeId, role)] : []),
     ...requests.map((request) => ofRequest(nodeId, request, limb !== undefined)),
     ...refused.slice(0, 1).map(({ why, until }) => ofRefused(nodeId, why, until)),
@@ -142,7 +144,12 @@ function registerFirst({ topics }: Pick<BridgeContext, 'topics'>, nodeId: string
   return `it must publish ${topics.node(nodeId, 'register')} first, after each connect; for a program that cannot, \`limb-bridge node provision ${nodeId}\` makes the limb and its key`
 }
 
-function ofLimb(context: BridgeContext, limb: LiveLimb, session: Session | undefined): string[] {
+function ofLimb(
+  context: BridgeContext,
+  limb: LiveLimb,
+  dueAt: string | undefined,
+  session: Session | undefined,
+): string[] {
   const { nodeId } = limb.record
   const every = intervalsOf(context.settings, limb.record).heartbeatSeconds
   if (isAwake(limb.status)) {
@@ -159,7 +166,7 @@ function ofLimb(context: BridgeContext, limb: LiveLimb, session: Session | undef
       `${nodeId} is connected from ${session.address} and silent: it must publish ${context.topics.node(nodeId, 'heartbeat')} every ${every} s`,
     ]
   }
-  if (session === undefined && limb.status === 'asleep') return [ofSleeping(context, limb)]
+  if (session === undefined && limb.status === 'asleep') return [ofSleeping(limb, dueAt)]
   if (session !== undefined) {
     return [
       `a device is connected as ${nodeId} from ${session.address} with another key than the approved one: ${anotherKey(nodeId)}`,
@@ -168,9 +175,7 @@ function ofLimb(context: BridgeContext, limb: LiveLimb, session: Session | undef
   return [`${nodeId} is not connected: ${OFFLINE[limb.reason] ?? `it is ${limb.status} (${limb.reason})`}`]
 }
 
-function ofSleeping(context: BridgeContext, limb: LiveLimb): string {
-  const { nodeId } = limb.record
-  const dueAt = heartbeatDueAt(context, limb)
+function ofSleeping({ record: { nodeId } }: LiveLimb, dueAt: string | undefined): string {
   const until = dueAt === undefined ? '' : `; it is offline when it is not heard until ${dueAt}`
   return `${nodeId} sleeps between two visits, as it should${until}. An invocation with offlineWaitSeconds is sent on its next visit`
 }
