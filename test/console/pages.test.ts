@@ -191,13 +191,16 @@ describe.each(['desk', 'phone'] as Size[])('at the size of a %s', (size) => {
       const { page, go } = signedIn
       await go('#/limb/lamp1')
       const values = page.locator('.card', { has: page.getByRole('heading', { name: 'Values' }) })
-      await values.getByRole('switch', { name: 'Light' }).click()
-      await expect
-        .poll(() => values.getByRole('switch', { name: 'Light' }).getAttribute('aria-checked'))
-        .toBe('true')
+      const light = values.getByRole('switch', { name: 'Light' })
+      const isOn = () => light.getAttribute('aria-checked')
+      // The page of another size may have switched it a moment ago.
+      await expect.poll(isOn).toBe('false')
+      await light.click()
+      await expect.poll(isOn).toBe('true')
       await values.getByLabel(/Brightness/).fill('73')
       await expect.poll(() => values.locator('output').innerText()).toBe('73')
-      await values.getByRole('switch', { name: 'Light' }).click()
+      await light.click()
+      await expect.poll(isOn).toBe('false')
       await go('#/limb/cam1')
       await page
         .locator('.card', { has: page.getByRole('heading', { name: 'Take a picture' }) })

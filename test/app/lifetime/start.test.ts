@@ -1,4 +1,5 @@
 import { spawn, spawnSync } from 'node:child_process'
+import { generateKeyPairSync } from 'node:crypto'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { type AddressInfo, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -85,7 +86,9 @@ describe('a configuration that names a certificate file that is not there', {
   })
 
   it('is warned of when it is checked, a file that only others may read is not', async () => {
-    writeFileSync(join(folder, 'key.pem'), '', { mode: 0 })
+    const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
+    // Who is root may read it all the same, and must find nothing wrong with it.
+    writeFileSync(join(folder, 'key.pem'), privateKey.export({ format: 'pem', type: 'pkcs8' }), { mode: 0 })
     const file = join(folder, 'checked.json')
     const uplink = { name: 'u', url: 'mqtts://broker.example', prefix: 'x', passwordFile: folder }
     const settings = {
