@@ -60,6 +60,12 @@ describe('a bridge on PostgreSQL', () => {
     await first.limb('cam-1')
   })
 
+  test('its schema may have a name that is a word of SQL', async () => {
+    await using app = await startApp({ store: storeIn('user') })
+    await app.limb('cam-1')
+    expect(await admin('SELECT node_id FROM "user".nodes')).toEqual([{ node_id: 'cam-1' }])
+  })
+
   test('ends when another bridge has taken the database over', async () => {
     const store = storeIn()
     await using app = await startApp({ store })
@@ -175,6 +181,10 @@ describe('a bridge on PostgreSQL', () => {
     rmSync(secretFile)
     await expect(startApp({ store: { ...store, secretFile } })).rejects.toThrow(
       /store\.secretFile.*cannot be read/,
+    )
+    // New secrets in their place would be unknown to every limb.
+    await expect(startApp({ store })).rejects.toThrow(
+      /admin-password, invoke-secret.*store\.secretFile is not set/,
     )
   })
 })

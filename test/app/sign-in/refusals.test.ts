@@ -52,6 +52,19 @@ describe('a refused CONNECT', () => {
       .toMatchObject({ kind: 'signin.refused', detail: { clientId: 'dev2' } })
   })
 
+  it('over HTTP is no limb’s, because who comes there has no client id', async () => {
+    await using app = await startApp({ http: { enabled: true, port: 0 } }, { memory: true })
+    const admin = await app.admin()
+    const response = await fetch(`http://127.0.0.1:${app.bridge.http?.port}/api/v1/node/list`, {
+      method: 'POST',
+      headers: { authorization: `Basic ${Buffer.from('admin:wrong-password').toString('base64')}` },
+    })
+    expect(response.status).toBe(401)
+    const refused = async () => (await admin.do('admin', 'audit/list', { kind: 'signin.' })).items[0]
+    await expect.poll(refused).toMatchObject({ kind: 'signin.refused', detail: { clientId: 'http' } })
+    expect(await refused()).not.toHaveProperty('nodeId')
+  })
+
   it('with a revoked key is found under its limb, and one of a name that is none is not kept', async () => {
     await using app = await startApp({}, { memory: true })
     const admin = await app.admin()
