@@ -81,10 +81,9 @@ export function cannotLead(error: unknown): unknown {
   if (error instanceof StartError) return error
   const code = String((error as { code?: unknown }).code ?? '')
   const advice = ADVICE[code] ?? ADVICE[code.slice(0, 2)] ?? 'look at store.url, and whether the server runs'
-  return new StoreError(
-    `The PostgreSQL server of store.url cannot be used: ${detailOf(error)}${code && ` (${code})`}; ${advice}.`,
-    {
-      cause: error,
-    },
-  )
+  const detail = detailOf(error)
+  const shown = detail.includes(code) ? '' : ` (${code})`
+  return new StoreError(`The PostgreSQL server of store.url cannot be used: ${detail}${shown}; ${advice}.`, {
+    cause: error,
+  })
 }

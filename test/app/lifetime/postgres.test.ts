@@ -39,7 +39,9 @@ describe('a bridge on PostgreSQL', () => {
 
   test('says of a server that is not there which setting is to be looked at, and does not start', async () => {
     const store = { ...storeIn(), url: 'postgres://limb@localhost/postgres?host=/nonexistent' }
-    await expect(startApp({ store })).rejects.toThrow(/store\.url cannot be used: .*ENOENT.*store\.url/)
+    await expect(startApp({ store })).rejects.toThrow(
+      /store\.url cannot be used: connect ENOENT \S+; look at store\.url/,
+    )
     const database = { ...storeIn(), url: storeIn().url.replace('/postgres?', '/absent?') }
     await expect(startApp({ store: database })).rejects.toThrow(/"absent" does not exist.*CREATE DATABASE/)
   })
