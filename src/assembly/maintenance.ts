@@ -20,10 +20,9 @@ async function databaseTools(): Promise<DatabaseTools> {
     waitingDeliveries,
     async server(store) {
       const { inspectServer } = await import('../store/postgres/inspect.ts')
-      const { serverOf } = await import('../store/postgres/server.ts')
       try {
         sealingSecret(store)
-        return await inspectServer({ server: serverFrom(store, serverOf), schema: store.schema })
+        return await inspectServer({ server: serverFrom(store), schema: store.schema })
       } catch (error) {
         return messageOf(error)
       }

@@ -4,12 +4,12 @@ import { secretLines } from '../host/config/secret-lines.ts'
 import { trustedAuthorities } from '../kernel/authorities.ts'
 import { messageOf, StartError } from '../kernel/errors.ts'
 import { authoritiesIn } from '../kernel/pem.ts'
-import type { serverOf as makeServer, Server } from '../store/postgres/server.ts'
+import { type Server, serverOf } from '../store/postgres/server.ts'
 
 /** Reads from the configuration what the store on PostgreSQL needs. Nothing of `pg` is loaded here. */
 
 /** Says how the server is reached. Throws an error that names the setting. */
-export function serverFrom(store: Config['store'], serverOf: typeof makeServer): () => Server {
+export function serverFrom(store: Config['store']): () => Server {
   const { url, passwordFile, caFile } = store
   if (url === null) throw new StartError('store.url is needed with store.kind: postgres')
   return () =>
@@ -53,9 +53,7 @@ function firstLine(setting: string, file: string): string {
   try {
     lines = secretLines(file)
   } catch (error) {
-    throw new StartError(`${setting}: ${error instanceof Error ? error.message : String(error)}`, {
-      cause: error,
-    })
+    throw new StartError(`${setting}: ${messageOf(error)}`, { cause: error })
   }
   const [line] = lines
   if (line === undefined) throw new StartError(`${setting}: ${file} has no line with anything in it`)

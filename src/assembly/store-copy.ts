@@ -57,24 +57,22 @@ const common = { clock: systemClock, log: quiet }
 
 async function sourceOf(place: string, store: Config['store']): Promise<CopySource> {
   if (!isUrl(place)) return (await import('../store/sqlite/copying.ts')).sqliteSource(place, common)
-  return (await import('../store/postgres/copying.ts')).postgresSource(await serverAt(place, store))
+  return (await import('../store/postgres/copying.ts')).postgresSource(serverAt(place, store))
 }
 
 async function targetOf(place: string, store: Config['store']): Promise<CopyTarget> {
   if (!isUrl(place)) return (await import('../store/sqlite/copying.ts')).sqliteTarget(place, common)
-  return (await import('../store/postgres/copying.ts')).postgresTarget(await serverAt(place, store))
+  return (await import('../store/postgres/copying.ts')).postgresTarget(serverAt(place, store))
 }
 
-async function serverAt(url: string, store: Config['store']) {
+function serverAt(url: string, store: Config['store']) {
   const problem = postgresUrlProblem(url)
   if (problem !== undefined) throw new StartError(`the URL of the server ${problem}`)
-  const { serverOf } = await import('../store/postgres/server.ts')
-  const secret = sealingSecret(store)
   return {
     ...common,
-    server: serverFrom({ ...store, url }, serverOf),
+    server: serverFrom({ ...store, url }),
     schema: store.schema,
-    secret: secret === undefined ? undefined : () => secret,
+    secret: sealingSecret(store),
   }
 }
 

@@ -38,12 +38,11 @@ async function openServer({ options, metrics }: Build): Promise<StoreParts> {
   const { config, clock, log } = options
   const secret = sealingSecret(config.store)
   const { openPostgresParts } = await import('../store/postgres/parts.ts')
-  const { serverOf } = await import('../store/postgres/server.ts')
   return openPostgresParts({
-    server: serverFrom(config.store, serverOf),
+    server: serverFrom(config.store),
     schema: config.store.schema,
     patienceMs: OTHER_BRIDGE_MS,
-    secret: secret === undefined ? undefined : () => secret,
+    secret,
     clock,
     log,
     onCommit: (durationMs, works) => metrics.committed(durationMs, works),

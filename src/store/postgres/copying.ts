@@ -44,7 +44,7 @@ export async function postgresSource(options: PostgresPartsOptions): Promise<Cop
       const [row] = await read((sql) => sql.all(text, `${name}_${numbered}_seq`))
       return Number(row?.n ?? 0)
     },
-    ...(options.secret && { secrets: sealedSecrets(database, options.secret) }),
+    ...(options.secret !== undefined && { secrets: sealedSecrets(database, options.secret) }),
     close: () => database.close(),
   }
 }
@@ -59,7 +59,7 @@ export async function postgresTarget(options: PostgresPartsOptions): Promise<Cop
         await sql.run('ALTER TABLE audit_anchor ENABLE TRIGGER USER')
         return result
       }),
-    ...(options.secret && { secrets: sealedSecrets(database, options.secret) }),
+    ...(options.secret !== undefined && { secrets: sealedSecrets(database, options.secret) }),
     close: () => database.close(),
   }
 }

@@ -9,7 +9,7 @@ import { PostgresWebhookQueue } from './webhook-queue.ts'
 
 export interface PostgresPartsOptions extends PostgresOptions {
   /** The secret under which those of the bridge are sealed; absent: they lie in files. */
-  readonly secret?: (() => string) | undefined
+  readonly secret?: string | undefined
 }
 
 /**
@@ -35,7 +35,7 @@ export async function openPostgresParts(options: PostgresPartsOptions): Promise<
       webhookQueue,
       backups: backupsOfServer(),
       leadership: database,
-      ...(options.secret && { secrets: sealedSecrets(database, options.secret) }),
+      ...(options.secret !== undefined && { secrets: sealedSecrets(database, options.secret) }),
       running: database.running,
       replacesLost: false,
       freeBytes: () => undefined,

@@ -20,12 +20,12 @@ export async function requireUnsealed(database: PostgresDatabase): Promise<void>
 }
 
 /** Keeps the few secrets of the bridge itself in the database, sealed under a secret that is not in it. */
-export function sealedSecrets(database: PostgresDatabase, secret: () => string): SecretStore {
+export function sealedSecrets(database: PostgresDatabase, secret: string): SecretStore {
   return {
     async read(name) {
       const [row] = await database.read((sql) => sql.all('SELECT sealed FROM secrets WHERE name = $1', name))
       if (row === undefined) return undefined
-      const bytes = unseal(secret(), name, row.sealed as Uint8Array)
+      const bytes = unseal(secret, name, row.sealed as Uint8Array)
       if (bytes !== undefined) return Buffer.from(bytes).toString('utf8')
       throw new StoreError(
         `The secret "${name}" in the database was sealed with another one than that of store.secretFile. Every machine ` +
@@ -33,7 +33,7 @@ export function sealedSecrets(database: PostgresDatabase, secret: () => string):
       )
     },
     async write(name, text) {
-      const sealed = seal(secret(), name, Buffer.from(text))
+      const sealed = seal(secret, name, Buffer.from(text))
       await database.writer.transact(async (sql) => sql.later(PUT, name, sealed))
     },
     async delete(name) {
