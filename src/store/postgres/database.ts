@@ -144,11 +144,13 @@ export function openPostgres(options: PostgresOptions): PostgresDatabase {
 
 /** Opens a first connection, and says in words why it cannot be. */
 async function opened(options: PostgresOptions): Promise<PostgresConnection> {
+  let connection: PostgresConnection | undefined
   try {
-    const connection = await PostgresConnection.open(options)
+    connection = await PostgresConnection.open(options)
     await checkServer(connection)
     return connection
   } catch (error) {
+    await connection?.close()
     throw cannotLead(error)
   }
 }
