@@ -81,8 +81,8 @@ export const COPIED_TABLES: readonly CopiedTable[] = [
   table('webhook_offline', 'webhook, node_id', ''),
 ]
 
-/** Keys of `meta` that mean something to one engine alone. */
-export const OWN_META: readonly string[] = ['running_since', 'flushed']
+/** The condition for the rows of `meta` that are copied: those keys mean something to one engine alone. */
+export const COPIED_META = "key NOT IN ('running_since', 'flushed')"
 
 interface Copied {
   count(table: CopiedTable): Promise<number>

@@ -1,12 +1,12 @@
 import type { AuditVerdict } from '../../bridge/ports.ts'
 import { addressGroup } from '../../kernel/address.ts'
 import {
+  COPIED_META,
   type CopiedRow,
   type CopiedTable,
   type CopySource,
   type CopyTarget,
   type CopyWriter,
-  OWN_META,
 } from '../copying.ts'
 import type { Sql, Value } from './connection.ts'
 import { openPostgres, type PostgresDatabase } from './database.ts'
@@ -141,7 +141,7 @@ function counts(
 
 /** The next rows behind a key. `meta` is small, and some of it is of this engine alone. */
 function pageOf({ name, columns, key }: CopiedTable, isNext: boolean): string {
-  const own = name === 'meta' ? `key NOT IN (${OWN_META.map((each) => `'${each}'`).join(', ')})` : 'true'
+  const own = name === 'meta' ? COPIED_META : 'true'
   const behind = isNext ? ` AND (${key.join(', ')}) > (${key.map((_, i) => `$${i + 1}`).join(', ')})` : ''
   return `SELECT ${columns.join(', ')} FROM ${name} WHERE ${own}${behind} ORDER BY ${key.join(', ')} LIMIT ${PAGE}`
 }

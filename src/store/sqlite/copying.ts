@@ -2,7 +2,13 @@ import { existsSync, rmSync } from 'node:fs'
 import { resolve } from 'node:path'
 import type Sqlite from 'better-sqlite3'
 import { AUDIT_LOGS } from '../../protocol/audit-kinds.ts'
-import { type CopiedRow, type CopiedTable, type CopySource, type CopyTarget, OWN_META } from '../copying.ts'
+import {
+  COPIED_META,
+  type CopiedRow,
+  type CopiedTable,
+  type CopySource,
+  type CopyTarget,
+} from '../copying.ts'
 import { StoreError } from '../errors.ts'
 import { type Database, type DatabaseOptions, openDatabase } from './database.ts'
 import { MIGRATIONS } from './schema/migrations.ts'
@@ -101,7 +107,7 @@ function selectOf({ name, columns, key }: CopiedTable): string {
   const list = columns.map((column) => (column === 'running' ? BORN : column)).join(', ')
   switch (name) {
     case 'meta':
-      return `SELECT ${list} FROM meta WHERE key NOT IN (${OWN_META.map((each) => `'${each}'`).join(', ')})${order}`
+      return `SELECT ${list} FROM meta WHERE ${COPIED_META}${order}`
     case 'invocation_answers':
       return `SELECT seq, principal, bytes, answer FROM invocation_answers JOIN answer_sizes USING (seq)${order}`
     case 'audit':
