@@ -1,4 +1,3 @@
-import pg from 'pg'
 import { afterAll, beforeAll, describe } from 'vitest'
 import type { Store } from '../../src/bridge/ports.ts'
 import { systemClock } from '../../src/kernel/clock.ts'
@@ -7,6 +6,7 @@ import { createPostgresStore } from '../../src/store/postgres/store.ts'
 import { silent } from '../store/fixture.ts'
 import { lacking, needs } from '../support/needs.ts'
 import { type PostgresServer, startPostgres } from '../support/postgres.ts'
+import { asOperator } from '../support/store.ts'
 import { storeContract } from './store.contract.ts'
 
 describe('on a server of PostgreSQL', () => {
@@ -29,10 +29,7 @@ describe('on a server of PostgreSQL', () => {
   }
   /** As a bridge does that got the lock while this one was frozen. */
   const takeOver = async (store: Store) => {
-    const client = new pg.Client(postgres.server)
-    await client.connect()
-    await client.query(`UPDATE ${schemaOf.get(store)}.leader SET epoch = epoch + 1`)
-    await client.end()
+    await asOperator(postgres.server.host, `UPDATE ${schemaOf.get(store)}.leader SET epoch = epoch + 1`)
   }
   storeContract('PostgreSQL', Object.assign(make, { takeOver }))
 })

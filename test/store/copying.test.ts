@@ -1,5 +1,4 @@
 import { copyFileSync, existsSync } from 'node:fs'
-import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import { systemClock } from '../../src/kernel/clock.ts'
 import { COPIED_TABLES, type CopySource, copyStore } from '../../src/store/copying.ts'
@@ -13,6 +12,7 @@ import { createStore } from '../../src/store/sqlite/store.ts'
 import { nodeOf } from '../contract/store.contract.ts'
 import { lacking, needs } from '../support/needs.ts'
 import { type PostgresServer, startPostgres } from '../support/postgres.ts'
+import { asOperator } from '../support/store.ts'
 import { opened, silent, temporaryFile } from './fixture.ts'
 import { fixtureOf } from './make-fixture.ts'
 
@@ -120,11 +120,9 @@ describe('a copy between SQLite and PostgreSQL', () => {
     const server = newServer()
     const source = sqliteSource(fileOf(newestVersion(MIGRATIONS)), common)
     await copy(source, await postgresTarget(server))
-    const client = new pg.Client(postgres.server)
-    await client.connect()
-    await client.query(`ALTER TABLE ${server.schema}.audit DISABLE TRIGGER USER`)
-    await client.query(`UPDATE ${server.schema}.audit SET actor = 'eve'`)
-    await client.end()
+    const { host } = postgres.server
+    await asOperator(host, `ALTER TABLE ${server.schema}.audit DISABLE TRIGGER USER`)
+    await asOperator(host, `UPDATE ${server.schema}.audit SET actor = 'eve'`)
     const file = temporaryFile()
     await expect(copy(await postgresSource(server), sqliteTarget(file, common))).rejects.toThrow(/not whole/)
     expect(existsSync(file)).toBe(false)

@@ -1,4 +1,3 @@
-import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import { systemClock } from '../../../src/kernel/clock.ts'
 import { openPostgres } from '../../../src/store/postgres/database.ts'
@@ -6,6 +5,7 @@ import { createPostgresStore } from '../../../src/store/postgres/store.ts'
 import { nodeOf } from '../../contract/store.contract.ts'
 import { lacking, needs } from '../../support/needs.ts'
 import { type PostgresServer, startPostgres } from '../../support/postgres.ts'
+import { asOperator } from '../../support/store.ts'
 import { silent } from '../fixture.ts'
 
 const unavailable = { code: 'storage_unavailable' }
@@ -26,20 +26,10 @@ describe('a store on PostgreSQL', () => {
     onTestFinished(() => store.close())
     return store
   }
-  const asOperator = async (text: string) => {
-    const client = new pg.Client(postgres.server)
-    await client.connect()
-    try {
-      return (await client.query(text)).rows
-    } finally {
-      await client.end()
-    }
-  }
+  const admin = (text: string) => asOperator(postgres.server.host, text)
   /** The server ends every session of the bridge, as a failover does. */
   const endSessions = () =>
-    asOperator(
-      "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'limb-bridge'",
-    )
+    admin("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'limb-bridge'")
 
   test('refuses the works of a transaction whose session ends in its middle, and stores the next one', async () => {
     const store = open(newSchema())
@@ -105,11 +95,11 @@ describe('a store on PostgreSQL', () => {
     const store = open(newSchema())
     await store.transact((tx) => tx.putNode(nodeOf('cam-1')))
     await Promise.all(Array.from({ length: 50 }, () => store.read((tx) => tx.node('cam-1'))))
-    const sessions = await asOperator(
+    const sessions = await admin(
       "SELECT count(*)::int AS n FROM pg_stat_activity WHERE application_name = 'limb-bridge'",
     )
     // One that writes and one that reads; a store of the test before may not have left yet.
-    expect(Number(sessions[0].n)).toBeLessThan(10)
+    expect(Number(sessions[0]?.n)).toBeLessThan(10)
   })
 
   test('a schema of a newer version is left as it is', async () => {
@@ -117,9 +107,9 @@ describe('a store on PostgreSQL', () => {
     const store = open(schema)
     await store.transact((tx) => tx.putNode(nodeOf('cam-1')))
     await store.close()
-    await asOperator(`UPDATE ${schema}.schema_version SET version = 999`)
+    await admin(`UPDATE ${schema}.schema_version SET version = 999`)
     await expect(open(schema).transact(async () => {})).rejects.toThrow(/newer version/)
-    expect(await asOperator(`SELECT version FROM ${schema}.schema_version`)).toEqual([{ version: 999 }])
+    expect(await admin(`SELECT version FROM ${schema}.schema_version`)).toEqual([{ version: 999 }])
   })
 
   test('nobody changes the audit log by a statement', async () => {
@@ -134,7 +124,7 @@ describe('a store on PostgreSQL', () => {
       'TRUNCATE audit',
       'UPDATE audit_anchor SET seq = 9',
     ])
-      await expect(asOperator(`SET search_path = ${schema}; ${text}`)).rejects.toThrow(/audit/)
+      await expect(admin(`SET search_path = ${schema}; ${text}`)).rejects.toThrow(/audit/)
     expect(await store.verifyAudit()).toMatchObject({ whole: true, rows: 2 })
   })
 })
