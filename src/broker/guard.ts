@@ -64,7 +64,8 @@ export class Guard extends FrameSplitter {
   readonly #options: GuardOptions
   #stage: 'first' | 'connecting' | 'open' | 'closed' = 'first'
   #isVersion5 = false
-  #keys = new SkimmedKeys([])
+  /** Holds those of the message that is being read over. */
+  #keys: SkimmedKeys | undefined
 
   constructor(options: GuardOptions) {
     super()
@@ -132,17 +133,19 @@ export class Guard extends FrameSplitter {
 
   protected skipping(head: Buffer): void {
     const end = endOfTopic(head, bodyOf(head))
-    this.#keys = new SkimmedKeys(TELLING_KEYS)
-    this.#keys.feed(head.subarray(this.#isVersion5 ? endOfProperties(head, end) : end))
+    const keys = new SkimmedKeys(TELLING_KEYS)
+    keys.feed(head.subarray(this.#isVersion5 ? endOfProperties(head, end) : end))
+    this.#keys = keys
   }
 
   protected skippedPiece(piece: Buffer): void {
-    this.#keys.feed(piece)
+    this.#keys?.feed(piece)
   }
 
   protected skipped(head: Buffer, bytes: number): void {
     const body = bodyOf(head)
-    const keys = this.#keys
+    const keys = this.#keys as SkimmedKeys
+    this.#keys = undefined
     if (this.#isVersion5) {
       this.#options.readOver5({ bytes: head, start: 0, body, end: head.length }, bytes, keys)
       return
