@@ -3,6 +3,7 @@ import { SkimmedKeys } from '../protocol/skimmed-keys.ts'
 import type { AedesClient } from './aedes-internals.ts'
 import { CONNECT, checkFrame, levelOf, UNKNOWN_LEVEL } from './frame-checks.ts'
 import { type Frame, FrameSplitter, type Verdict } from './frame-splitter.ts'
+import { Reader } from './mqtt5/reader.ts'
 
 /** Says what the packets of one session may cost now. */
 export interface PacketLimits {
@@ -223,14 +224,9 @@ function endOfTopic(packet: Buffer, body: number): number {
 
 /** Returns where the properties end that begin at `at`. */
 function endOfProperties(packet: Buffer, at: number): number {
-  let length = 0
-  let end = at
-  for (let factor = 1; factor <= 128 ** 3; factor *= 128) {
-    const byte = packet[end++] ?? 0
-    length += (byte & 0x7f) * factor
-    if (byte < 0x80) break
-  }
-  return end + length
+  const reader = new Reader(packet, at, packet.length)
+  const length = reader.varint()
+  return reader.at + length
 }
 
 /** Returns whether a packet that has begun is a CONNECT of MQTT 5. */
