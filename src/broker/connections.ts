@@ -63,9 +63,7 @@ export class Connections {
   /** Resolves when every reader has been sent all that waits for its acknowledgements, or is gone. */
   async drained(): Promise<void> {
     const open = [...this.#sessions].filter((session) => session.opened)
-    await Promise.all(
-      open.map((session) => new Promise<void>((done) => session.delivery.outbox.whenRoom(done))),
-    )
+    await Promise.all(open.map((session) => session.delivery.outbox.room()))
   }
 
   /** Ends every session after what it was told; bounded by the time to flush. */

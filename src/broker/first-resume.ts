@@ -28,7 +28,7 @@ export async function sendRetainedView(session: MqttSession, view: RetainedView)
       const qos: Qos = granted > 0 ? 1 : 0
       const packet = routedPacket(topic, payload, qos)
       delivery.outbox.put(ownCopy(packet, qos))
-      await new Promise<void>((resolve) => delivery.outbox.whenRoom(resolve))
+      await delivery.outbox.room()
     }
   }
   return session.alive

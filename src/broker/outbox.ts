@@ -220,22 +220,21 @@ export class SessionOutbox {
     return !this.#closed && !conn.destroyed && !conn.writableNeedDrain && this.#waiting.length === 0
   }
 
-  /** Resolves when the reader has room for the next message, or is gone. */
+  /** Resolves when the reader has taken, and acknowledged, enough for the next message, or is gone. */
   room(): Promise<void> {
-    return new Promise((resolve) => this.whenRoom(resolve))
+    return new Promise((resolve) => this.#whenRoom(resolve))
   }
 
-  /** Calls back when the reader has taken, and acknowledged, enough for the next message, or is gone. */
-  whenRoom(done: () => void): void {
+  #whenRoom(done: () => void): void {
     const { client, conn } = this.#options
     if (this.#closed || conn.destroyed) setImmediate(done)
-    else if (conn.writableNeedDrain) client.waitForDrain(() => this.whenRoom(done))
+    else if (conn.writableNeedDrain) client.waitForDrain(() => this.#whenRoom(done))
     else if (this.#waiting.length > 0) this.#forRoom.push(done)
     else done()
   }
 
   /**
-   * Calls back when the socket has taken what was put so far, or is gone. Unlike `whenRoom` it ends no session that
+   * Calls back when the socket has taken what was put so far, or is gone. Unlike `room` it ends no session that
    * reads slowly, and does not wait for every acknowledgement. For one caller at a time.
    */
   whenTaken(done: () => void): void {
