@@ -23,8 +23,6 @@ export class PacketTurns {
   readonly #waiting: Waiting[] = []
   /** Connections of which a packet waits, and no more than one. */
   readonly #ofSocket = new Set<Socket>()
-  /** Holds connections that somebody else reads now. */
-  readonly #left = new WeakSet<Socket>()
   #endsAt: MonotonicMs | undefined
 
   constructor(clock: Clock) {
@@ -47,14 +45,12 @@ export class PacketTurns {
     if (this.#waiting.push({ socket, packet, parse }) === 1) setImmediate(() => this.#drain())
   }
 
-  /** Gives back what waits of a connection, because somebody else reads it from now on. */
+  /** Gives back what waits of a connection, because somebody else reads it from now on; `take` is called for it no more. */
   leave(socket: Socket): void {
-    this.#left.add(socket)
     if (!this.#ofSocket.delete(socket)) return
-    const own = this.#waiting.filter((each) => each.socket === socket)
-    const others = this.#waiting.filter((each) => each.socket !== socket)
-    this.#waiting.splice(0, this.#waiting.length, ...others)
-    socket.unshift(Buffer.concat(own.map(({ packet }) => packet)))
+    const at = this.#waiting.findIndex((each) => each.socket === socket)
+    const [own] = this.#waiting.splice(at, 1)
+    if (own !== undefined) socket.unshift(own.packet)
   }
 
   /** Returns whether this turn of the event loop has time left. Its first packet begins it. */
@@ -80,7 +76,7 @@ export class PacketTurns {
     this.#ofSocket.delete(socket)
     if (!socket.destroyed) {
       // Before the packet, for Node may hold the connection because of it: what was answered is not read.
-      if (!this.#left.has(socket)) socket.resume()
+      socket.resume()
       parse(packet)
     }
     if (this.#waiting.length === 0) return
