@@ -1,4 +1,5 @@
 import type { Clock, MonotonicMs, WallMs } from '../../kernel/clock.ts'
+import { putNewest } from '../../kernel/newest.ts'
 import { TROUBLES, type TroubleKind } from '../../protocol/names.ts'
 
 export interface LimbTrouble {
@@ -30,13 +31,8 @@ export class LimbTroubles {
     const trouble = TROUBLES.find((each) => each === kind)
     if (trouble === undefined || !('nodeId' in fields)) return
     const nodeId = String(fields.nodeId)
-    const key = `${trouble} ${nodeId}`
-    this.#newest.delete(key)
-    this.#newest.set(key, { nodeId, kind: trouble, at, reportedAt: this.#clock.monotonicMs() })
-    for (const oldest of this.#newest.keys()) {
-      if (this.#newest.size <= MAX_TROUBLES) break
-      this.#newest.delete(oldest)
-    }
+    const newest = { nodeId, kind: trouble, at, reportedAt: this.#clock.monotonicMs() }
+    putNewest(this.#newest, `${trouble} ${nodeId}`, newest, MAX_TROUBLES)
   }
 
   /** Returns those of the last ten minutes, the newest first. */
