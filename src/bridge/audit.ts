@@ -5,7 +5,7 @@ import type { BridgeContext } from './settings.ts'
 /** The parts of an audit row that a use case knows. */
 export interface AuditFields {
   readonly actor: string
-  readonly nodeId?: string | null | undefined
+  readonly nodeId?: string | undefined
   /** `stored` unless it says otherwise. */
   readonly outcome?: string
   readonly detail?: Record<string, unknown>

@@ -508,7 +508,7 @@ export interface Backups {
    * Removes all but the newest `keep`, and of those the oldest beyond so many bytes; never the newest. How many.
    */
   prune(keep: number, maxBytes: number): Promise<number>
-  /** Resolves to when the newest one there was made, wall time; null: there is none. */
+  /** Resolves to when the newest one there was made, wall time; undefined: there is none. */
   newestAt(): Promise<number | undefined>
   /** Resolves to those that are there, the newest first. */
   list(): Promise<readonly BackupFile[]>

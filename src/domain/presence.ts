@@ -15,7 +15,7 @@ export interface Presence extends Deadlined {
   reason: StatusReason
   /** The time at which `status` began. */
   since: SteadyMs
-  /** Receipt time of the last heartbeat; null: never. */
+  /** Receipt time of the last heartbeat; undefined: never. */
   lastHeartbeatAt: SteadyMs | undefined
   /** A heartbeat came since its `state` was published. */
   heardSinceState: boolean

@@ -57,7 +57,7 @@ export class PolicyEntries {
       await tx.audit(
         audit(this.#context, 'policy.set', {
           actor: by,
-          nodeId: args.nodeId === '*' ? null : args.nodeId,
+          nodeId: args.nodeId === '*' ? undefined : args.nodeId,
           outcome: args.level,
           detail: { ...args },
         }),
@@ -79,7 +79,7 @@ export class PolicyEntries {
       await tx.audit(
         audit(this.#context, 'policy.deleted', {
           actor: by,
-          nodeId: args.nodeId === '*' ? null : args.nodeId,
+          nodeId: args.nodeId === '*' ? undefined : args.nodeId,
           outcome: 'deleted',
           detail: { ...args },
         }),

@@ -96,7 +96,7 @@ export class RefusedSignIns {
             actor: address,
             // A device with a wrong user name mostly has the right client id: whoever looks for it finds this. Who
             // comes over HTTP has none.
-            nodeId: nodeId ?? (version !== undefined && isName(from.clientId) ? from.clientId : null),
+            nodeId: nodeId ?? (version !== undefined && isName(from.clientId) ? from.clientId : undefined),
             outcome: 'refused',
             detail: { name: who, clientId, reason, ...(holder && { holder }), suppressed },
           }),
