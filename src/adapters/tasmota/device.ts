@@ -1,8 +1,8 @@
 import type { AdapterEntity, AdapterRecord } from '../../protocol/adapter.ts'
 import { LIMITS } from '../../protocol/limits.ts'
-import { type Made, madeOf } from '../parts.ts'
+import { madeOf } from '../parts.ts'
 import { foreignTopic, readable } from '../texts.ts'
-import type { TasmotaFields, TasmotaTopics } from './fields.ts'
+import type { TasmotaFields, TasmotaThing, TasmotaTopics } from './fields.ts'
 import { inputsOf } from './inputs.ts'
 import { outputsOf } from './outputs.ts'
 import { sensorsOf } from './sensors.ts'
@@ -104,7 +104,7 @@ function topicsOf({ t, ft, tp, hn }: TasmotaFields): TasmotaTopics | undefined {
   return command === status ? undefined : { command, status, telemetry }
 }
 
-function signal({ telemetry }: TasmotaTopics): Made & { readonly name: string } {
+function signal({ telemetry }: TasmotaTopics): TasmotaThing {
   const name = 'wifi_signal'
   const made = madeOf(name, 'Wi-Fi signal', [
     {

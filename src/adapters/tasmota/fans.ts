@@ -1,6 +1,6 @@
 import { type Aspect, madeOf } from '../parts.ts'
-import type { TasmotaFields, TasmotaTopics } from './fields.ts'
-import { commandTo, stateToo, type TasmotaOutput } from './sends.ts'
+import type { TasmotaFields, TasmotaThing, TasmotaTopics } from './fields.ts'
+import { commandTo, stateToo } from './sends.ts'
 
 /** Makes the fan of a device that has one (`if`): a ceiling fan of three speeds, beside its light. */
 
@@ -12,7 +12,7 @@ export function hasFan(config: TasmotaFields): boolean {
   return config.if === 1
 }
 
-export function fanOf(topics: TasmotaTopics): TasmotaOutput {
+export function fanOf(topics: TasmotaTopics): TasmotaThing {
   const name = 'fan'
   const title = 'Fan'
   const source = { topic: `${topics.status}RESULT`, pointer: '/FanSpeed' }

@@ -1,6 +1,5 @@
-import { type Made, madeOf } from '../parts.ts'
-import { readable } from '../texts.ts'
-import { optionOf, type TasmotaFields, type TasmotaTopics } from './fields.ts'
+import { madeOf } from '../parts.ts'
+import { optionOf, type TasmotaFields, type TasmotaThing, type TasmotaTopics, titleAt } from './fields.ts'
 
 /** Makes the buttons and switches of a Tasmota device: what a person presses, told on `stat/…/RESULT`. */
 
@@ -12,17 +11,15 @@ const SINGLE_PRESS = '13'
 const PRESSES = ['SINGLE', 'DOUBLE', 'TRIPLE', 'QUAD', 'PENTA', 'HOLD'] as const
 const MAX_INPUTS = 16
 
-type Input = Made & { readonly name: string }
-
-export function inputsOf(config: TasmotaFields, topics: TasmotaTopics): Input[] {
+export function inputsOf(config: TasmotaFields, topics: TasmotaTopics): TasmotaThing[] {
   return [...buttonsOf(config, topics), ...switchesOf(config, topics)]
 }
 
-function buttonsOf(config: TasmotaFields, topics: TasmotaTopics): Input[] {
+function buttonsOf(config: TasmotaFields, topics: TasmotaTopics): TasmotaThing[] {
   const { btn } = config
   if (!Array.isArray(btn) || !optionOf(config, TELLS_BUTTONS)) return []
   const presses = optionOf(config, SINGLE_PRESS) ? PRESSES.slice(0, 1) : [...PRESSES]
-  return btn.slice(0, MAX_INPUTS).flatMap((kind: unknown, i): Input[] => {
+  return btn.slice(0, MAX_INPUTS).flatMap((kind: unknown, i): TasmotaThing[] => {
     if (typeof kind !== 'number' || kind === 0) return []
     const number = i + 1
     const [name, title] = [`button${number}`, `Button ${number}`]
@@ -35,15 +32,15 @@ function buttonsOf(config: TasmotaFields, topics: TasmotaTopics): Input[] {
 }
 
 /** A switch says what it is in the telemetry, and at once where it tells. */
-function switchesOf(config: TasmotaFields, topics: TasmotaTopics): Input[] {
+function switchesOf(config: TasmotaFields, topics: TasmotaTopics): TasmotaThing[] {
   const { swc, swn } = config
   if (!Array.isArray(swc)) return []
   const words = { ON: true, OFF: false }
-  return swc.slice(0, MAX_INPUTS).flatMap((mode: unknown, i): Input[] => {
+  return swc.slice(0, MAX_INPUTS).flatMap((mode: unknown, i): TasmotaThing[] => {
     if (typeof mode !== 'number' || mode < 0) return []
     const number = i + 1
     const name = `switch${number}`
-    const title = (Array.isArray(swn) ? readable(swn[i], 60) : undefined) ?? `Switch ${number}`
+    const title = titleAt(swn, i) ?? `Switch ${number}`
     const source = { topic: `${topics.telemetry}SENSOR`, pointer: `/Switch${number}`, words }
     const made = madeOf(name, title, [{ property: name, title, schema: { type: 'boolean' }, source }])
     const onResult = {

@@ -1,10 +1,9 @@
 import { LIMITS } from '../../protocol/limits.ts'
 import { type Aspect, fixedCommand, type Made, madeOf } from '../parts.ts'
-import { readable } from '../texts.ts'
 import { fanOf, hasFan } from './fans.ts'
-import { optionOf, type TasmotaFields, type TasmotaTopics } from './fields.ts'
+import { optionOf, type TasmotaFields, type TasmotaThing, type TasmotaTopics, titleAt } from './fields.ts'
 import { LIGHT, type Light, lightAt } from './lights.ts'
-import { commandTo, stateToo, type TasmotaOutput } from './sends.ts'
+import { commandTo, stateToo } from './sends.ts'
 import { SHUTTER, shuttersOf } from './shutters.ts'
 
 /** Makes the outputs of a Tasmota device: relays, lights, a fan and shutters, whose answers come on `stat/…/RESULT`. */
@@ -29,14 +28,14 @@ interface Place {
   readonly words: Words
 }
 
-export function outputsOf(config: TasmotaFields, topics: TasmotaTopics): TasmotaOutput[] {
+export function outputsOf(config: TasmotaFields, topics: TasmotaTopics): TasmotaThing[] {
   const { rl, fn } = config
   if (!Array.isArray(rl)) return []
   const kinds: unknown[] = rl.slice(0, MAX_OUTPUTS)
   const single = kinds.filter((kind) => kind !== 0).length === 1
   const words = wordsOf(config)
-  const titleOf = (i: number) => (Array.isArray(fn) ? readable(fn[i], 60) : undefined) ?? `Output ${i + 1}`
-  const switched = kinds.flatMap((kind, i): TasmotaOutput[] => {
+  const titleOf = (i: number) => titleAt(fn, i) ?? `Output ${i + 1}`
+  const switched = kinds.flatMap((kind, i): TasmotaThing[] => {
     const number = i + 1
     const place = { topics, number, state: single ? 'POWER' : `POWER${number}`, title: titleOf(i), words }
     // Beside a fan stands its light, which has no dimmer.
@@ -77,7 +76,7 @@ function power({ topics, number, state, title, words }: Place, deviceClass?: str
   }
 }
 
-function relay(place: Place, deviceClass: string | undefined): TasmotaOutput {
+function relay(place: Place, deviceClass: string | undefined): TasmotaThing {
   const { topics, number, title } = place
   const name = `power${number}`
   const made = stateToo(madeOf(name, title, [power(place, deviceClass)]), `${topics.telemetry}STATE`)
@@ -89,7 +88,7 @@ function relay(place: Place, deviceClass: string | undefined): TasmotaOutput {
   }
 }
 
-function light(place: Place, { dimmer, warmth, colour, colourEnd }: Light): TasmotaOutput {
+function light(place: Place, { dimmer, warmth, colour, colourEnd }: Light): TasmotaThing {
   const { topics, number, title } = place
   const name = `power${number}`
   const value = (param: string, command: string, schema: Aspect['schema'], after?: string): Aspect => ({

@@ -4,8 +4,6 @@ import type { TasmotaTopics } from './fields.ts'
 
 /** Has what all outputs of a Tasmota device share: how they are commanded, and where their state is said again. */
 
-export type TasmotaOutput = Made & { readonly name: string }
-
 export function commandTo(
   topics: TasmotaTopics,
   command: string,

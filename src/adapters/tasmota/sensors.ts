@@ -1,6 +1,7 @@
 import type { PropertyDescription } from '../../protocol/descriptions.ts'
-import { type Made, madeOf } from '../parts.ts'
+import { madeOf } from '../parts.ts'
 import { nameFrom, readable } from '../texts.ts'
+import type { TasmotaThing } from './fields.ts'
 
 /** Makes properties of the values that Tasmota publishes on `tele/…/SENSOR`. */
 
@@ -46,7 +47,7 @@ interface Value {
 }
 
 /** Returns one thing for each number of the message. */
-export function sensorsOf(message: unknown, topic: string): (Made & { readonly name: string })[] {
+export function sensorsOf(message: unknown, topic: string): TasmotaThing[] {
   return valuesIn(message, [], message)
     .slice(0, MAX_VALUES)
     .flatMap(({ path, meaning }) => {

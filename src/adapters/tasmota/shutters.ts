@@ -1,6 +1,6 @@
 import { type Aspect, fixedCommand, madeOf } from '../parts.ts'
-import type { TasmotaFields, TasmotaTopics } from './fields.ts'
-import { commandTo, stateToo, type TasmotaOutput } from './sends.ts'
+import type { TasmotaFields, TasmotaThing, TasmotaTopics } from './fields.ts'
+import { commandTo, stateToo } from './sends.ts'
 
 /** Makes the shutters of a Tasmota device. Each takes two outputs that follow one another. */
 
@@ -29,8 +29,8 @@ export function shuttersOf(
   topics: TasmotaTopics,
   kinds: readonly unknown[],
   titleOf: (output: number) => string,
-): TasmotaOutput[] {
-  const shutters: TasmotaOutput[] = []
+): TasmotaThing[] {
+  const shutters: TasmotaThing[] = []
   for (let i = 0; i + 1 < kinds.length; i++) {
     if (kinds[i] !== SHUTTER || kinds[i + 1] !== SHUTTER) continue
     const index = shutters.length
@@ -64,7 +64,7 @@ function tilt({ topics, number, title }: Place, bounds: Tilt): Aspect {
   }
 }
 
-function shutter(place: Place, inverted: boolean, tilted: Tilt | undefined): TasmotaOutput {
+function shutter(place: Place, inverted: boolean, tilted: Tilt | undefined): TasmotaThing {
   const { topics, number, title } = place
   const name = `shutter${number}`
   const turned = inverted ? { from: 100 } : {}
