@@ -180,8 +180,7 @@ export class PresenceKeeper {
 
   /** A limb has published something else than a heartbeat. */
   active(session: Session): void {
-    const { identity } = session
-    const limb = identity.kind === 'limb' ? this.#registry.get(identity.nodeId) : undefined
+    const limb = this.#limbOf(session)
     if (!limb) return
     const { clock, running } = this.#context
     const now = clock.monotonicMs()
@@ -207,19 +206,18 @@ export class PresenceKeeper {
 
   /** The main path: decide, and only when something changed, publish. */
   heartbeat(session: Session, payload: Uint8Array): void {
-    const { identity } = session
-    if (identity.kind !== 'limb') return
-    const limb = this.#registry.get(identity.nodeId)
-    if (!limb || limb.session !== session) return
-
-    this.#take(session, limb, decodeHeartbeat(payload))
+    const limb = this.#limbOf(session)
+    if (limb?.session === session) this.#take(session, limb, decodeHeartbeat(payload))
   }
 
   /** A heartbeat was too large to be kept: the limb lives all the same. */
   unreadHeartbeat(session: Session, bytes: number): void {
-    const { identity } = session
-    const limb = identity.kind === 'limb' ? this.#registry.get(identity.nodeId) : undefined
+    const limb = this.#limbOf(session)
     if (limb?.session === session) this.#take(session, limb, tooLargeHeartbeat(bytes))
+  }
+
+  #limbOf({ identity }: Session): LiveLimb | undefined {
+    return identity.kind === 'limb' ? this.#registry.get(identity.nodeId) : undefined
   }
 
   #take(session: Session, limb: LiveLimb, decoded: Heartbeat | PartlyUsable): void {
