@@ -47,10 +47,8 @@ export interface Tx {
   requestsOfNode(nodeId: string): Promise<readonly PairingRequestRecord[]>
   putRequest(request: PairingRequestRecord): Promise<void>
   deleteRequest(requestId: string): Promise<void>
-  /** Counts the requests, no further than `max + 1`: what is asked is whether there are so many. */
-  countRequests(max: number): Promise<number>
-  /** Counts the requests from an address, no further than `max + 1`; an IPv6 network counts as one. */
-  countRequestsFrom(address: string, max: number): Promise<number>
+  /** Reads at once all that a claim is decided from: a store behind a network is asked once. */
+  claimFacts(asked: ClaimAsked): Promise<ClaimFacts>
 
   refusedKeys(nodeId: string, now: number): Promise<readonly RefusedKey[]>
   /** Bounded: the store keeps the newest `maxRefusedKeysPerNode` of a node. */
@@ -125,6 +123,28 @@ export interface Tx {
     after: string | undefined,
     limit: number,
   ): Promise<Page<InvocationRecord>>
+}
+
+/** A claim, as the store is asked about it. */
+export interface ClaimAsked {
+  readonly nodeId: string
+  /** The address whose requests are counted, an IPv6 network as one; undefined: none are. */
+  readonly address: string | undefined
+  /** The time on the running clock. */
+  readonly now: number
+  /** Counts go no further than these and one more. */
+  readonly maxPending: number
+  readonly maxPendingPerAddress: number
+}
+
+/** What is stored about the name of a claim, and how many others wait. */
+export interface ClaimFacts {
+  readonly keys: NodeKeys | null
+  readonly refusedKeys: readonly RefusedKey[]
+  /** The requests for the same name, the oldest first. */
+  readonly requests: readonly PairingRequestRecord[]
+  readonly pending: number
+  readonly pendingFrom: number
 }
 
 /** The bytes of answers that are kept for idempotency keys. */

@@ -5,8 +5,7 @@ import { openPostgres } from '../../src/store/postgres/database.ts'
 import { createPostgresStore } from '../../src/store/postgres/store.ts'
 import { silent } from '../store/fixture.ts'
 import { lacking, needs } from '../support/needs.ts'
-import { type PostgresServer, startPostgres } from '../support/postgres.ts'
-import { asOperator } from '../support/store.ts'
+import { asOperator, type PostgresServer, startPostgres } from '../support/postgres.ts'
 import { storeContract } from './store.contract.ts'
 
 describe('on a server of PostgreSQL', () => {

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { afterEach, describe, expect, test } from 'vitest'
-import type { Retention, Store, Tx } from '../../src/bridge/ports.ts'
+import type { ClaimAsked, Retention, Store, Tx } from '../../src/bridge/ports.ts'
 import type { InvocationRecord } from '../../src/domain/invocations.ts'
 import type {
   AuditEntry,
@@ -110,11 +110,56 @@ export function storeContract(name: string, make: StoreMaker): void {
         expect((await tx.request('r-3'))?.key).toBeNull()
         expect(await tx.request('r-9')).toBeNull()
         expect((await tx.requestsOfNode('cam-1')).map((each) => each.requestId)).toEqual(['r-1', 'r-2'])
-        expect(await tx.countRequests(9)).toBe(3)
-        expect(await tx.countRequestsFrom('10.0.0.2', 9)).toBe(1)
+        expect(await tx.claimFacts(claimBy('cam-1', '10.0.0.2'))).toMatchObject({
+          pending: 3,
+          pendingFrom: 1,
+        })
+        expect(await tx.claimFacts(claimBy('cam-1', undefined))).toMatchObject({ pending: 3, pendingFrom: 0 })
       })
       const bounds = { now: 0, maxRequests: 100, maxBytes: 1_000_000 }
       expect((await store.loadRequests(bounds)).requests).toHaveLength(3)
+    })
+
+    test('all that a claim is decided from is read at once, and is what the single reads say', async () => {
+      const store = open()
+      const text = 'NUL \0, U+FDD0 \uFDD0 and four bytes \u{1F980}'
+      const registration = { ...requestOf('r', 'n').registration, displayName: text }
+      await store.transact(async (tx) => {
+        await tx.putNode(nodeOf('cam-1'))
+        await tx.putNodeKeys('cam-1', {
+          current: hashKey('a-key-of-its-own'),
+          next: hashKey('next-key-next-key'),
+          currentUntil: 7,
+        })
+        await tx.putRequest(requestOf('r-2', 'cam-1', { requestedAt: 20, registration }))
+        await tx.putRequest(
+          requestOf('r-1', 'cam-1', { requestedAt: 10, kind: 'widen', key: null, code: null }),
+        )
+        await tx.putRequest(requestOf('r-3', 'cam-2'))
+        for (const [i, until] of [5, 50, 60].entries())
+          await tx.putRefusedKey({
+            nodeId: 'cam-1',
+            key: hashKey(`refused-key-${i}`),
+            why: 'rejected',
+            at: 1,
+            until,
+          })
+      })
+      const asked = { ...claimBy('cam-1', '10.0.0.1'), now: 5 }
+      const facts = await store.transact(async (tx) => ({
+        atOnce: await tx.claimFacts(asked),
+        keys: await tx.nodeKeys('cam-1'),
+        requests: await tx.requestsOfNode('cam-1'),
+        refused: await tx.refusedKeys('cam-1', 5),
+        nobody: await tx.claimFacts({ ...asked, nodeId: 'nobody' }),
+      }))
+      expect(facts.atOnce.keys).toEqual(facts.keys)
+      expect(facts.atOnce.requests).toEqual(facts.requests)
+      expect(facts.requests.map(({ requestId }) => requestId)).toEqual(['r-1', 'r-2'])
+      const ends = (list: readonly { until: number }[]) => list.map(({ until }) => until).sort()
+      expect(ends(facts.atOnce.refusedKeys)).toEqual([50, 60])
+      expect(new Set(facts.atOnce.refusedKeys)).toEqual(new Set(facts.refused))
+      expect(facts.nobody).toMatchObject({ keys: null, requests: [], refusedKeys: [], pending: 3 })
     })
 
     test('requests from the addresses of one IPv6 network are counted as those of one address', async () => {
@@ -125,11 +170,11 @@ export function storeContract(name: string, make: StoreMaker): void {
           await tx.putRequest(requestOf(`r-${i}`, `cam-${i}`, { address }))
       })
       await store.transact(async (tx) => {
-        expect(await tx.countRequestsFrom('2001:db8:0:1::9', 9)).toBe(2)
-        expect(await tx.countRequestsFrom('2001:db8:0:2::9', 9)).toBe(1)
-        expect(await tx.countRequestsFrom('2001:db8:0:3::9', 9)).toBe(0)
-        expect(await tx.countRequestsFrom('10.0.0.2', 9)).toBe(1)
-        expect(await tx.countRequestsFrom('::1', 9)).toBe(1)
+        expect((await tx.claimFacts(claimBy('x', '2001:db8:0:1::9'))).pendingFrom).toBe(2)
+        expect((await tx.claimFacts(claimBy('x', '2001:db8:0:2::9'))).pendingFrom).toBe(1)
+        expect((await tx.claimFacts(claimBy('x', '2001:db8:0:3::9'))).pendingFrom).toBe(0)
+        expect((await tx.claimFacts(claimBy('x', '10.0.0.2'))).pendingFrom).toBe(1)
+        expect((await tx.claimFacts(claimBy('x', '::1'))).pendingFrom).toBe(1)
       })
     })
 
@@ -287,7 +332,7 @@ export function storeContract(name: string, make: StoreMaker): void {
       const store = open()
       const count = (id: string) =>
         store.transact(async (tx) => {
-          const before = await tx.countRequests(9)
+          const before = (await tx.requestsOfNode('cam-1')).length
           await tx.putRequest(requestOf(id, 'cam-1'))
           return before
         })
@@ -417,16 +462,22 @@ export function storeContract(name: string, make: StoreMaker): void {
         }
       })
       const counts = (max: number) =>
-        store.transact((tx) =>
-          Promise.all([
-            tx.countRequests(max),
-            tx.countRequestsFrom('10.0.0.1', max),
-            tx.countRequestsFrom('2001:db8::9', max),
-            tx.countAdmins(max),
-            tx.countKeys('ann', max),
-            tx.countTokens('ann', max),
-          ]),
-        )
+        store.transact(async (tx) => {
+          const claims = ['10.0.0.1', '2001:db8::9'].map((address) =>
+            tx.claimFacts(claimBy('x', address, max)),
+          )
+          const [near, far] = await Promise.all(claims)
+          return [
+            near?.pending,
+            near?.pendingFrom,
+            far?.pendingFrom,
+            ...(await Promise.all([
+              tx.countAdmins(max),
+              tx.countKeys('ann', max),
+              tx.countTokens('ann', max),
+            ])),
+          ]
+        })
       expect(await counts(2)).toEqual([3, 3, 3, 3, 3, 3])
       expect(await counts(4)).toEqual([5, 5, 5, 5, 5, 5])
       expect(await counts(100)).toEqual([10, 5, 5, 5, 5, 5])
@@ -499,6 +550,10 @@ async function loadedIds(store: Store): Promise<string[]> {
   const ids: string[] = []
   for await (const node of store.loadNodes()) ids.push(node.nodeId)
   return ids
+}
+
+function claimBy(nodeId: string, address: string | undefined, max = 9): ClaimAsked {
+  return { nodeId, address, now: 0, maxPending: max, maxPendingPerAddress: max }
 }
 
 export function nodeOf(nodeId: string, changes: Partial<NodeRecord> = {}): NodeRecord {

@@ -11,8 +11,7 @@ import { MIGRATIONS, newestVersion } from '../../src/store/sqlite/schema/migrati
 import { createStore } from '../../src/store/sqlite/store.ts'
 import { nodeOf } from '../contract/store.contract.ts'
 import { lacking, needs } from '../support/needs.ts'
-import { type PostgresServer, startPostgres } from '../support/postgres.ts'
-import { asOperator } from '../support/store.ts'
+import { asOperator, type PostgresServer, startPostgres } from '../support/postgres.ts'
 import { opened, silent, temporaryFile } from './fixture.ts'
 import { fixtureOf } from './make-fixture.ts'
 

@@ -3,6 +3,7 @@ import { connect as connectUnix } from 'node:net'
 import mqtt, { type IClientOptions, type IClientPublishOptions, type MqttClient } from 'mqtt'
 import { patience } from './patience.ts'
 import { connackCode, FOR_EVER, spoken, subackCode } from './spoken.ts'
+import { storeQuiet } from './store.ts'
 
 /** What came over the wire and is looked into without ceremony. */
 export type Loose = ReturnType<typeof JSON.parse>
@@ -120,6 +121,7 @@ export class TestClient {
       this.mqtt.on('packetreceive', heard)
       this.mqtt.sendPing()
     })
+    await storeQuiet()
   }
 
   /** With a DISCONNECT packet. */

@@ -2,6 +2,7 @@ import { spawnSync } from 'node:child_process'
 import { chownSync, existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import pg from 'pg'
 
 /** A PostgreSQL server of its own for one test file, on a Unix socket; nobody else reaches it. */
 export interface PostgresServer {
@@ -59,5 +60,16 @@ export function startPostgres(): PostgresServer {
       kill()
       rmSync(folder, { recursive: true, force: true })
     },
+  }
+}
+
+/** Asks the server as its operator does. */
+export async function asOperator(folder: string, text: string): Promise<Record<string, unknown>[]> {
+  const client = new pg.Client({ host: folder, user: 'limb', database: 'postgres' })
+  await client.connect()
+  try {
+    return (await client.query(text)).rows as Record<string, unknown>[]
+  } finally {
+    await client.end()
   }
 }

@@ -1,5 +1,3 @@
-import pg from 'pg'
-
 /** Which store the bridges of tests have: SQLite, or the server that vitest.postgres.config.ts has started. */
 
 /** The folder of the server's socket; absent: SQLite. */
@@ -17,13 +15,33 @@ export function storeOf(path: string): { path: string; kind?: 'postgres'; url?: 
 
 export const onPostgres = process.env[SERVER_FOLDER] !== undefined
 
-/** Asks the server as its operator does. */
-export async function asOperator(folder: string, text: string): Promise<Record<string, unknown>[]> {
-  const client = new pg.Client({ host: folder, user: 'limb', database: 'postgres' })
-  await client.connect()
-  try {
-    return (await client.query(text)).rows as Record<string, unknown>[]
-  } finally {
-    await client.end()
+/** Questions to the server that it has not answered, of all connections of this process. */
+let open = 0
+
+if (onPostgres) {
+  const { default: pg } = await import('pg')
+  const ask = pg.Client.prototype.query as (...args: unknown[]) => Promise<unknown>
+  const counted = function (this: unknown, ...args: unknown[]): Promise<unknown> {
+    const answer = ask.apply(this, args)
+    open++
+    const over = () => {
+      open--
+    }
+    Promise.resolve(answer).then(over, over)
+    return answer
   }
+  pg.Client.prototype.query = counted as typeof pg.Client.prototype.query
+}
+
+/** Turns of the event loop that a bridge may need between two questions. */
+const QUIET_TURNS = 10
+
+/**
+ * Resolves when what the bridge of this process has begun waits for no server: what was sent to it has taken its place
+ * then, in a queue or wherever. SQLite answers in the same turn.
+ */
+export async function storeQuiet(): Promise<void> {
+  if (!onPostgres) return
+  for (let quiet = 0; quiet < QUIET_TURNS; quiet = open === 0 ? quiet + 1 : 0)
+    await new Promise((resolve) => setImmediate(resolve))
 }

@@ -1,5 +1,6 @@
 import type { TestApp } from './app.ts'
 import type { Loose, Received, TestClient } from './client.ts'
+import { storeQuiet } from './store.ts'
 
 /** A limb that is online and does what it is invoked for. */
 export interface Worker {
@@ -71,5 +72,7 @@ export async function send(
 ): Promise<() => Promise<Loose>> {
   const transaction = `later-${++transactions}`
   await client.publish(`limb/principal/${name}/request/${verb}`, { transaction, ...args })
+  // What is sent next comes behind it.
+  await storeQuiet()
   return async () => (await client.next((message: Received) => message.json.transaction === transaction)).json
 }

@@ -18,7 +18,7 @@ import type { AuthLevel } from '../../protocol/names.ts'
 import type { Registration } from '../../protocol/schemas.ts'
 import { audit } from '../audit.ts'
 import { type PendingPairingRequests, registrationSize } from '../live/pending.ts'
-import type { Session, Tx } from '../ports.ts'
+import type { ClaimAsked, ClaimFacts, Session, Tx } from '../ports.ts'
 import type { BridgeContext } from '../settings.ts'
 import { invokeSecretOf } from './answers.ts'
 import { type ChangeReservation, RegistrationRateLimit } from './registration-rate-limit.ts'
@@ -158,16 +158,15 @@ export class PairingDecisions {
     attempt.begin()
     const { clock, running, settings } = this.#context
     const now = clock.wallMs()
-    const keys = await tx.nodeKeys(nodeId)
+    const facts = await tx.claimFacts(this.#asked(nodeId, session.address))
+    const { keys, requests: ofNode } = facts
     if (keys && keyMatches(keys.current, key) && currentKeyHolds(keys, running.now())) {
       const node = await tx.node(nodeId)
       if (node)
         return { kind: 'known', node, invokeSecret: invokeSecretOf(this.#context, node, keys.current) }
     }
-    const refused = await tx.refusedKeys(nodeId, running.now())
-    if (refused.some((entry) => keyMatches(entry.key, key))) return { kind: 'refused' }
+    if (facts.refusedKeys.some((entry) => keyMatches(entry.key, key))) return { kind: 'refused' }
 
-    const ofNode = await tx.requestsOfNode(nodeId)
     const mine = ofNode.find((request) => request.key !== null && keyMatches(request.key, key))
     const expiresAt = running.in(settings.pairing.pendingSeconds * 1000)
     const claimContext = { now, expiresAt, address: session.address }
@@ -180,7 +179,7 @@ export class PairingDecisions {
         this.#checkBytes(registration, mine)
       }
     } else {
-      await this.#checkLimits(tx, session.address)
+      this.#checkLimits(facts)
       this.#checkBytes(registration)
       const hash = attempt.hashOf(key)
       request = newClaim(
@@ -388,7 +387,7 @@ export class PairingDecisions {
     } else {
       // A wish that comes and goes is a change each time.
       isRow = attempt.change.take(wideningKey(nodeId))
-      await this.#checkLimits(tx, session.address)
+      this.#checkLimits(await tx.claimFacts(this.#asked(nodeId, session.address)))
       this.#checkBytes(registration)
       request = {
         requestId: attempt.requestId,
@@ -428,17 +427,27 @@ export class PairingDecisions {
     )
   }
 
-  async #checkLimits(tx: Tx, address: string): Promise<void> {
+  #asked(nodeId: string, address: string): ClaimAsked {
     const { maxPending, maxPendingPerAddress } = this.#context.settings.pairing
-    // A proxy on the same machine is one address for all devices behind it; the total holds for them too.
-    const isShared = isLoopbackAddress(address)
-    if (!isShared && (await tx.countRequestsFrom(address, maxPendingPerAddress)) >= maxPendingPerAddress) {
+    return {
+      nodeId,
+      // A proxy on the same machine is one address for all devices behind it; the total holds for them too.
+      address: isLoopbackAddress(address) ? undefined : address,
+      now: this.#context.running.now(),
+      maxPending,
+      maxPendingPerAddress,
+    }
+  }
+
+  #checkLimits({ pending, pendingFrom }: ClaimFacts): void {
+    const { maxPending, maxPendingPerAddress } = this.#context.settings.pairing
+    if (pendingFrom >= maxPendingPerAddress) {
       throw new Refusal(
         'too_many_requests',
         `${maxPendingPerAddress} requests from this address are pending already; wait until an operator decides`,
       )
     }
-    if ((await tx.countRequests(maxPending)) >= maxPending) {
+    if (pending >= maxPending) {
       throw new Refusal(
         'too_many_requests',
         `${maxPending} requests are pending already; wait until an operator decides`,

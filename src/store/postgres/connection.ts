@@ -40,6 +40,7 @@ export class PostgresConnection implements Sql {
   readonly #client: pg.Client
   readonly #names: Map<string, string> = new Map()
   #failed = false
+  #corked = false
 
   private constructor(client: pg.Client) {
     this.#client = client
@@ -96,6 +97,12 @@ export class PostgresConnection implements Sql {
     await this.#client.query(text)
   }
 
+  /** Ends a transaction. Rejects when the server has undone it instead, as it does after a statement that failed. */
+  async commit(): Promise<void> {
+    const { command } = await this.#query('COMMIT', [])
+    if (command !== 'COMMIT') throw new Error(`The server answered COMMIT with ${command}`)
+  }
+
   async close(): Promise<void> {
     this.#failed = true
     await this.#client.end().catch(() => undefined)
@@ -108,7 +115,20 @@ export class PostgresConnection implements Sql {
       name = `s${this.#names.size}`
       this.#names.set(text, name)
     }
+    this.#cork()
     return this.#client.query({ name, text, values: values.map(asSent) })
+  }
+
+  /** What is asked in one turn goes out in one write. */
+  #cork(): void {
+    if (this.#corked) return
+    this.#corked = true
+    const { stream } = this.#client.connection
+    stream.cork()
+    process.nextTick(() => {
+      this.#corked = false
+      stream.uncork()
+    })
   }
 }
 

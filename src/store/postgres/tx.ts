@@ -2,6 +2,8 @@ import type {
   AnswerBounds,
   AuditFilter,
   AuditRow,
+  ClaimAsked,
+  ClaimFacts,
   InvocationFilter,
   OfflineWait,
   Order,
@@ -43,6 +45,7 @@ import {
 import type { SqlRow } from '../rows.ts'
 import type { Sql, Value } from './connection.ts'
 import type { PostgresAudit } from './tables/audit.ts'
+import { claimFacts } from './tables/claims.ts'
 import {
   answerOf,
   forgetKeysOf,
@@ -126,14 +129,6 @@ export class PostgresReads implements ReadTx {
   async requestsOfNode(nodeId: string): Promise<readonly PairingRequestRecord[]> {
     const text = 'SELECT * FROM requests WHERE node_id = $1 ORDER BY requested_at, request_id'
     return (await this.#sql.all(text, nodeId)).map((row) => requestOfRow(row))
-  }
-
-  countRequests(max: number): Promise<number> {
-    return this.#count('SELECT 1 FROM requests', [], max)
-  }
-
-  countRequestsFrom(address: string, max: number): Promise<number> {
-    return this.#count('SELECT 1 FROM requests WHERE network = $1', [addressGroup(address)], max)
   }
 
   async refusedKeys(nodeId: string, now: number): Promise<readonly RefusedKey[]> {
@@ -309,6 +304,10 @@ export class PostgresTx extends PostgresReads implements Tx {
   constructor(sql: WorkSql, shared: Shared) {
     super(sql, shared)
     this.#sql = sql
+  }
+
+  claimFacts(asked: ClaimAsked): Promise<ClaimFacts> {
+    return claimFacts(this.#sql, this.shared.nodes, asked)
   }
 
   async putNode(node: NodeRecord): Promise<void> {

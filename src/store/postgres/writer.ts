@@ -34,6 +34,11 @@ export class WorkSql implements Sql {
     })
   }
 
+  /** Takes no further statement. What becomes of the writes that are on their way, `end` says. */
+  close(): void {
+    this.#ended = true
+  }
+
   /** Takes no further statement; rejects with the first write that failed. */
   async end(): Promise<void> {
     this.#ended = true
@@ -68,11 +73,14 @@ interface Work {
 
 type Outcome = { readonly work: Work; readonly value?: unknown; readonly error?: unknown }
 
+/** A statement of a work failed when the next work had begun already: the batch is run again, each work to its end. */
+class LateFailure extends Error {}
+
 /** Works in one commit. */
 const MAX_BATCH = 1000
 const MAX_PENDING = 200_000
 /** The time that a write of which nobody waits for the end may wait for others to share a commit with. */
-const SOON_MS = 20
+const SOON_MS = 5
 /** The server ends a session that says nothing for 8 s. */
 const ALIVE_MS = 2000
 /** The time for which it is asked what became of a commit whose answer was lost. */
@@ -184,7 +192,9 @@ export class Writer {
   async #batch(works: readonly Work[]): Promise<void> {
     try {
       const connection = await this.#connected()
-      const { outcomes, transaction } = await this.#run(connection, works)
+      const { outcomes, transaction } = await this.#run(connection, works).catch((error: unknown) =>
+        this.#runAgain(connection, works, error),
+      )
       await this.#commit(connection, transaction, works.length)
       this.#healed()
       for (const { work, ...end } of outcomes)
@@ -203,27 +213,48 @@ export class Writer {
     return this.#connection
   }
 
-  async #run(connection: PostgresConnection, works: readonly Work[]) {
-    const begun = connection.run('BEGIN')
-    begun.catch(() => undefined)
+  /** Runs the works; `each`: waits for the end of each before the next one begins. */
+  async #run(connection: PostgresConnection, works: readonly Work[], each = false) {
+    this.#send(connection, 'BEGIN')
     const [row] = await connection.all(
       'SELECT epoch, pg_current_xact_id()::text AS transaction FROM leader WHERE cell = 0 FOR SHARE',
     )
     this.compare(Number(row?.epoch))
     const outcomes: Outcome[] = []
-    for (const work of works) outcomes.push(await this.#one(connection, work))
+    const sent: WorkSql[] = []
+    for (const work of works) {
+      const sql = new WorkSql(connection)
+      sent.push(sql)
+      outcomes.push(await this.#one(connection, work, sql, each ? [sql] : sent))
+    }
+    // All of them are answered when the last one is.
+    for (const sql of sent) await ended(sql)
     return { outcomes, transaction: String(row?.transaction) }
   }
 
-  async #one(connection: PostgresConnection, work: Work): Promise<Outcome> {
-    const sql = new WorkSql(connection)
+  /** Undoes a batch in which a statement failed, and runs it again, so that it is known whose statement it was. */
+  async #runAgain(connection: PostgresConnection, works: readonly Work[], error: unknown) {
+    if (!(error instanceof LateFailure) || connection.failed) throw error
+    await connection.run('ROLLBACK')
+    this.#options.onUndone()
+    return this.#run(connection, works, true)
+  }
+
+  /**
+   * Runs one work. When it ends well its writes are on their way, and the next one may begin: the server takes them in
+   * order. When it throws, all that was sent is looked at: `sent` are the works whose writes may be on their way.
+   */
+  async #one(connection: PostgresConnection, work: Work, sql: WorkSql, sent: WorkSql[]): Promise<Outcome> {
+    const alone = sent[0] === sql
     this.#send(connection, 'SAVEPOINT work')
     try {
       const value = await work.run(sql)
-      await sql.end()
+      if (alone) await sql.end()
+      sql.close()
       this.#send(connection, 'RELEASE work')
       return { work, value }
     } catch (thrown) {
+      for (const before of sent.splice(0)) if (before !== sql) await ended(before)
       const error = sql.causeOf(thrown)
       await sql.end().catch(() => undefined)
       if (isStorageFailure(error) || connection.failed) throw error
@@ -243,7 +274,7 @@ export class Writer {
     const { clock, onCommit } = this.#options
     const startedAt = clock.monotonicMs()
     try {
-      await connection.run('COMMIT')
+      await connection.commit()
     } catch (error) {
       // The answer is lost, and with it whether it is stored. Memory must not go on without knowing.
       if (!(await this.#wasCommitted(transaction))) throw error
@@ -338,4 +369,11 @@ export class Writer {
       await this.#fail([], error)
     }
   }
+}
+
+/** Waits for the end of what a work has sent. @throws LateFailure when the server refused some of it for its data */
+async function ended(sql: WorkSql): Promise<void> {
+  await sql.end().catch((error: unknown) => {
+    throw isStorageFailure(error) ? error : new LateFailure('a statement failed', { cause: error })
+  })
 }

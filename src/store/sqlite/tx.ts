@@ -2,6 +2,8 @@ import type {
   AnswerBounds,
   AuditFilter,
   AuditRow,
+  ClaimAsked,
+  ClaimFacts,
   InvocationFilter,
   OfflineWait,
   Order,
@@ -104,12 +106,21 @@ export class SqliteTx implements Tx {
     this.#tables.requests.delete(requestId)
   }
 
-  async countRequests(max: number): Promise<number> {
-    return this.#tables.requests.count(max)
-  }
-
-  async countRequestsFrom(address: string, max: number): Promise<number> {
-    return this.#tables.requests.countFrom(address, max)
+  async claimFacts({
+    nodeId,
+    address,
+    now,
+    maxPending,
+    maxPendingPerAddress,
+  }: ClaimAsked): Promise<ClaimFacts> {
+    const { nodes, refused, requests } = this.#tables
+    return {
+      keys: nodes.keys(nodeId),
+      refusedKeys: refused.keys(nodeId, now),
+      requests: requests.ofNode(nodeId),
+      pending: requests.count(maxPending),
+      pendingFrom: address === undefined ? 0 : requests.countFrom(address, maxPendingPerAddress),
+    }
   }
 
   async refusedKeys(nodeId: string, now: number): Promise<readonly RefusedKey[]> {

@@ -5,8 +5,7 @@ import { copyStores } from '../../../src/assembly/store-copy.ts'
 import { inspectServer } from '../../../src/store/postgres/inspect.ts'
 import { keyOf, startApp } from '../../support/app.ts'
 import { lacking, needs } from '../../support/needs.ts'
-import { type PostgresServer, startPostgres } from '../../support/postgres.ts'
-import { asOperator } from '../../support/store.ts'
+import { asOperator, type PostgresServer, startPostgres } from '../../support/postgres.ts'
 
 describe('a bridge on PostgreSQL', () => {
   needs('postgresql')

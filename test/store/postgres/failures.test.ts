@@ -4,8 +4,7 @@ import { openPostgres } from '../../../src/store/postgres/database.ts'
 import { createPostgresStore } from '../../../src/store/postgres/store.ts'
 import { nodeOf } from '../../contract/store.contract.ts'
 import { lacking, needs } from '../../support/needs.ts'
-import { type PostgresServer, startPostgres } from '../../support/postgres.ts'
-import { asOperator } from '../../support/store.ts'
+import { asOperator, type PostgresServer, startPostgres } from '../../support/postgres.ts'
 import { silent } from '../fixture.ts'
 
 const unavailable = { code: 'storage_unavailable' }

@@ -65,6 +65,8 @@ export function createPostgresMqttStore(database: PostgresDatabase): PostgresMqt
     const changes: RetainedChange[] = []
     try {
       return await writeAt(urgency, async (sql) => {
+        // An earlier run of it was undone.
+        retained.undo(changes.splice(0))
         await retained.loaded(sql)
         return run(sql, changes)
       })
