@@ -137,7 +137,7 @@ export interface ClaimAsked {
   readonly maxPendingPerAddress: number
 }
 
-/** What is stored about the name of a claim, and how many others wait. */
+/** Holds what is stored about the name of a claim, and how many others wait. */
 export interface ClaimFacts {
   readonly keys: NodeKeys | null
   readonly refusedKeys: readonly RefusedKey[]

@@ -119,7 +119,7 @@ export class PostgresConnection implements Sql {
     return this.#client.query({ name, text, values: values.map(asSent) })
   }
 
-  /** What is asked in one turn goes out in one write. */
+  /** Sends all that is asked in one turn in one write. */
   #cork(): void {
     if (this.#corked) return
     this.#corked = true
