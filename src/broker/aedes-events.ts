@@ -1,5 +1,6 @@
 import type { AedesOptions } from 'aedes'
 import type { Log, RetainedView } from '../bridge/ports.ts'
+import type { TurnTime } from '../kernel/turn-time.ts'
 import type { AedesClient, BrokerPersistence } from './aedes-internals.ts'
 import type { ConnectHandler } from './connect-handler.ts'
 import type { BrokerCounters, LimitName } from './counters.ts'
@@ -31,6 +32,8 @@ export interface EventsOptions {
   readonly left: Unacknowledged
   readonly log: Log
   readonly counters: BrokerCounters
+  /** The time in which all sessions are sent what is retained. */
+  readonly sending: TurnTime
   /** Sends what was queued for a session that returns. */
   readonly resend: (session: MqttSession, left: LeftMessages) => Promise<void>
   /** Sends what is retained for filters that were granted just now. */
@@ -78,7 +81,7 @@ export function followEvents(broker: OrderedBroker, options: EventsOptions): voi
 }
 
 async function resume(session: MqttSession, options: EventsOptions): Promise<void> {
-  const { persistence, view } = options
+  const { persistence, view, sending } = options
   const { delivery } = session
   const all = options.left.take(session)
   const left = new LeftMessages(all, async (each) => {
@@ -92,7 +95,7 @@ async function resume(session: MqttSession, options: EventsOptions): Promise<voi
   if (session.isGone) return
   session.resumed()
   if (!persistence.sessions.takeStale(session.key)) return
-  if (!(await sendRetainedView(session, view))) persistence.sessions.missed(session.key)
+  if (!(await sendRetainedView(session, view, sending))) persistence.sessions.missed(session.key)
 }
 
 /** Limits that Aedes keeps, by the beginning of what it says. */

@@ -16,6 +16,7 @@ import { LogThrottle } from '../kernel/log-throttle.ts'
 import type { Network } from '../kernel/networks.ts'
 import { clientAddressOf, ProxyDoor } from '../kernel/proxy-door.ts'
 import { within } from '../kernel/semaphore.ts'
+import { TurnTime } from '../kernel/turn-time.ts'
 import type { Topics } from '../protocol/topics.ts'
 import { followEvents, sessionOf, setHooks } from './aedes-events.ts'
 import type { AedesClient, BrokerPersistence, Persistence } from './aedes-internals.ts'
@@ -105,6 +106,8 @@ const HEARTBEAT_INTERVAL_MS = 86_400_000
 const ROUTE_MS = 500
 const DRAIN_MS = 1000
 const CLOSE_MS = 250
+/** The time of a turn of the event loop in which sessions are sent what is retained, and what was queued. */
+const SENDING_MS = 5
 /** `local:`, a name and a space. */
 const MAX_KEY_PREFIX_CHARS = 128
 /** Its own ceiling: its tries are walked recursively. */
@@ -189,6 +192,7 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
     unread: (session, topic, message) => path.unread(session, topic, message),
     strangers,
     lingering: new Lingering({ clock, strangers }),
+    sending: new TurnTime(clock, SENDING_MS),
   }
   const connects = new ConnectHandler(context, options.persistence.sessions)
   const path = new InboundPath(context)
@@ -200,6 +204,7 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
   followEvents(broker, {
     ...options,
     counters,
+    sending: context.sending,
     left: new Unacknowledged((clientId) => options.persistence.sessions.missed(clientId)),
     resend: (session, left) => resend(session, persistence.queueOf(session.client), left, context),
     sendRetained: (session, filters) => sendRetained(session, filters, persistence),

@@ -1,4 +1,3 @@
-import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Identity, MessageContext } from '../bridge/ports.ts'
 import { sharedFilter } from '../protocol/filters.ts'
 import type { AedesClient, Qos, RoutedPacket } from './aedes-internals.ts'
@@ -10,9 +9,6 @@ import { type Encoder, isExpired, type Outgoing, SessionOutbox } from './outbox.
 import type { PublishFrame } from './publish-frame.ts'
 import type { Reach } from './rights.ts'
 import type { SessionContext } from './session-context.ts'
-
-/** Retained messages to one subscriber before others get their turn of the event loop. */
-const SLICE = 128
 
 /** Says for which SUBSCRIBE something retained is sent. */
 export interface RetainedFor {
@@ -221,8 +217,8 @@ export class SessionDelivery {
 
   /** Sends what is retained, as fast as the reader takes it. */
   async sendRetained(messages: AsyncIterable<Iterable<RoutedPacket>>, asked: RetainedFor): Promise<void> {
-    const { broker } = this.#context
-    let looked = 0
+    const { broker, sending } = this.#context
+    if (!sending.isLeft) await sending.next()
     for await (const portion of messages) {
       for (const packet of portion) {
         if (this.#session.isGone) return
@@ -231,7 +227,8 @@ export class SessionDelivery {
         if (broker.isRetaining(packet.topic)) await broker.whenInOrder(send)
         else send()
         if (!this.outbox.hasRoom) await this.outbox.room()
-        if (++looked % SLICE === 0) await nextTurn()
+        // Before the next one is made: an older status must not leave behind a newer one that came live.
+        if (!sending.isLeft) await sending.next()
       }
     }
   }

@@ -1,37 +1,39 @@
-import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { RetainedView } from '../bridge/ports.ts'
+import type { TurnTime } from '../kernel/turn-time.ts'
 import { filterMatches } from '../protocol/topics.ts'
 import type { Qos } from './aedes-internals.ts'
 import { ownCopy, routedPacket } from './delivery.ts'
 import type { MqttSession } from './session.ts'
-
-/** Topics in one turn of the event loop. */
-const SLICE = 64
 
 /**
  * A stored session that may have missed something, because the bridge was down or its queue was full, is told
  * what the view holds for its subscriptions: MQTT sends retained messages at SUBSCRIBE only. As ordinary
  * messages, as fast as the reader takes them; false when the session ended before all was told.
  */
-export async function sendRetainedView(session: MqttSession, view: RetainedView): Promise<boolean> {
+export async function sendRetainedView(
+  session: MqttSession,
+  view: RetainedView,
+  sending: TurnTime,
+): Promise<boolean> {
   const { delivery } = session
   const filters = delivery.filters.all().map(([filter]) => filter)
   const wasSent = earlierFilters(filters)
-  let looked = 0
   for (const [index, filter] of filters.entries()) {
     for (const { topic, payload } of view.match(filter)) {
-      if (++looked % SLICE === 0) await nextTurn()
       if (!session.alive) return false
-      if (wasSent(topic, index)) continue
-      const granted = delivery.filters.qosFor(topic)
-      if (granted < 0 || !delivery.mayReceive(topic)) continue
-      const qos: Qos = granted > 0 ? 1 : 0
-      const packet = routedPacket(topic, payload, qos)
-      delivery.outbox.put(ownCopy(packet, qos))
-      await delivery.outbox.room()
+      if (!wasSent(topic, index) && send(session, topic, payload)) await delivery.outbox.room()
+      // Before the next one is made: an older status must not leave behind a newer one that came live.
+      if (!sending.isLeft) await sending.next()
     }
   }
   return session.alive
+}
+
+function send({ delivery }: MqttSession, topic: string, payload: Uint8Array): boolean {
+  const granted = delivery.filters.qosFor(topic)
+  if (granted < 0 || !delivery.mayReceive(topic)) return false
+  const qos: Qos = granted > 0 ? 1 : 0
+  return delivery.outbox.put(ownCopy(routedPacket(topic, payload, qos), qos))
 }
 
 /**

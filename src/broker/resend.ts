@@ -26,6 +26,7 @@ export async function resend(
     if (isRelease) outbox.resendRelease(packet.messageId)
     else await resendMessage(session, packet, context)
     if (messageId != null) await left.after(messageId)
+    if (!context.sending.isLeft) await context.sending.next()
   }
 }
 

@@ -1,6 +1,7 @@
 import type { Inbound, UnreadMessage } from '../bridge/ports.ts'
 import type { Counts } from '../kernel/counts.ts'
 import type { SteadyClock } from '../kernel/steady-clock.ts'
+import type { TurnTime } from '../kernel/turn-time.ts'
 import type { Topics } from '../protocol/topics.ts'
 import type { Persistence } from './aedes-internals.ts'
 import type { Connection, ConnectionContext } from './connection.ts'
@@ -33,4 +34,6 @@ export interface SessionContext extends ConnectionContext {
   readonly strangers: Strangers
   readonly lingering: Lingering
   readonly shared: SharedSubscriptions
+  /** The time in which all sessions are sent what is retained, and what was queued for them. */
+  readonly sending: TurnTime
 }

@@ -137,6 +137,14 @@ const HELD: Readonly<Record<string, readonly [file: string, words: string, tests
     'WINDOW_ROWS = 5000',
     ['requests together have a bound in bytes, and lists and pages of them too'],
   ],
+  'retained and queued messages that are sent to who asks for them': [
+    'broker/broker.ts',
+    'SENDING_MS = 5',
+    [
+      'what is retained leaves for all sessions together in five milliseconds of a turn',
+      'what was queued for sessions that return leaves in the same time',
+    ],
+  ],
   'topics of which a live message came behind a SUBSCRIBE': [
     'broker/live-meanwhile.ts',
     'MAX_TOPICS = 1000',
