@@ -172,7 +172,9 @@ export class Core implements Inbound {
   /** Everything that lasts comes back, every limb as offline. Before any listener opens. */
   async load(): Promise<void> {
     await this.#history.resume()
-    for await (const node of this.#context.store.loadNodes()) this.#presence.add(node, 'bridge_restart')
+    for await (const page of this.#context.store.loadNodes()) {
+      for (const node of page) this.#presence.add(node, 'bridge_restart')
+    }
     await this.#loadRequests()
     await this.control.load()
     await this.#authenticator.load()

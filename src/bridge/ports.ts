@@ -331,8 +331,8 @@ export interface Store {
   recordInvocation(record: InvocationRecord | undefined, entry: AuditEntry): Promise<void>
   /** Resolves when everything that was asked for before has been committed, or refused: reads see it then. */
   settled(): Promise<void>
-  /** Every node, in order of nodeId. Read once, at the start. */
-  loadNodes(): AsyncIterable<NodeRecord>
+  /** Every node, in order of nodeId, in pages of some thousands. Read once, at the start. */
+  loadNodes(): AsyncIterable<readonly NodeRecord[]>
   loadRequests(bounds: RequestBounds): Promise<LoadedRequests>
   /** Returns how long bridges have run on this store, as it was saved last; 0 at first. */
   runningMs(): Promise<number>

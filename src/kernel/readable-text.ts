@@ -105,8 +105,12 @@ export function unreadable(text: string): string | undefined {
   return `contains ${kind}, U+${code}`
 }
 
+/** Letters, digits and signs of ASCII, with spaces behind the first: most texts, and nothing of them is hidden. */
+const PLAIN = /^[!-~][ -~]*$/
+
 /** A text of a time before this rule, as it can be shown: what may not be there is a sign that something was. */
 export function legible(text: string): string {
+  if (PLAIN.test(text)) return text
   const shown = replaceHidden(text, () => '\ufffd')
   return isBlank(shown) ? '\ufffd' : shown
 }

@@ -48,14 +48,18 @@ export interface PresenceRule {
   readonly offline: string
 }
 
+/** The rules of limbs that asked for a mode alone: nearly all of a fleet share one object. */
+const PLAIN_RULES = new Map<PresenceMode, PresenceRule>(
+  PRESENCE_MODES.map((mode) => [mode, Object.freeze(ruleOf({ mode }))]),
+)
+
 /** Fills in the defaults; undefined is a limb that asked for nothing. */
 export function presenceRule(wish: PresenceWish | undefined): PresenceRule {
-  const { mode, topic, online, offline } =
-    wish === undefined || typeof wish === 'string' ? { mode: wish ?? 'heartbeat' } : wish
-  return {
-    mode,
-    topic,
-    online: online ?? 'online',
-    offline: offline ?? 'offline',
-  } as PresenceRule
+  if (typeof wish === 'object') return ruleOf(wish)
+  const mode = wish ?? 'heartbeat'
+  return PLAIN_RULES.get(mode) ?? ruleOf({ mode })
+}
+
+function ruleOf({ mode, topic, online, offline }: Exclude<PresenceWish, string>): PresenceRule {
+  return { mode, topic, online: online ?? 'online', offline: offline ?? 'offline' }
 }

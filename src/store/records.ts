@@ -17,6 +17,7 @@ import type {
 import { legible } from '../kernel/readable-text.ts'
 import { isPasswordHash } from '../kernel/secrets.ts'
 import { adapterSchema } from '../protocol/adapter.ts'
+import { descriptionSchema } from '../protocol/descriptions.ts'
 import { INVOCATION_STATES, LEVELS, NAME_PATTERN, REASONS, ROLES } from '../protocol/names.ts'
 import { operatorSettingsSchema } from '../protocol/node-settings.ts'
 import { presenceSchema } from '../protocol/presence.ts'
@@ -26,7 +27,7 @@ import {
   REFUSAL_CAUSES,
   storedRegistrationSchema,
 } from '../protocol/schemas.ts'
-import { Capabilities, Descriptions, RowReader } from './rows.ts'
+import { Capabilities, InternedJson, InternedTexts, RowReader } from './rows.ts'
 
 /** Makes records of rows, whatever store they come from: the names of its columns are the same in each. */
 
@@ -38,12 +39,19 @@ const TEXTS = ['displayName', 'platform', 'firmware']
 const storedRegistration = z.preprocess(withLegibleTexts, storedRegistrationSchema)
 const detailSchema = z.record(z.string(), z.unknown())
 
-/** Reads the rows of approved limbs; equal descriptions and capabilities of limbs share one object. */
+/**
+ * Reads the rows of approved limbs. Devices of one kind say the same of themselves: equal descriptions, capabilities and
+ * wishes are parsed once and share one object, and equal texts one string.
+ */
 export class NodeRows {
   readonly #reader = new RowReader('nodes', ['node_id'])
   readonly #keyReader = new RowReader('node_keys', ['node_id'])
   readonly #capabilities = new Capabilities()
-  readonly #descriptions = new Descriptions()
+  readonly #descriptions = new InternedJson(descriptionSchema)
+  readonly #presences = new InternedJson(presenceSchema)
+  readonly #settings = new InternedJson(operatorSettingsSchema)
+  readonly #legible = new InternedTexts(legible)
+  readonly #actors = new InternedTexts((name) => name)
 
   keys(row: unknown): NodeKeys {
     const reader = this.#keyReader.of(row)
@@ -56,25 +64,26 @@ export class NodeRows {
 
   record(row: unknown): NodeRecord {
     const reader = this.#reader.of(row)
+    const firmware = reader.textOrNull('firmware')
     return {
       nodeId: reader.matching('node_id', NAME_PATTERN),
       displayName: legible(reader.text('display_name')),
       operatorName: legibleOrNull(reader.textOrNull('operator_name')),
-      platform: legible(reader.text('platform')),
-      firmware: legibleOrNull(reader.textOrNull('firmware')),
+      platform: this.#legible.of(reader.text('platform')),
+      firmware: firmware === null ? null : this.#legible.of(firmware),
       endpointUrl: reader.textOrNull('endpoint_url'),
       registeredFrom: reader.textOrNull('registered_from'),
       invoke: reader.oneOf('invoke', INVOKES),
       capabilities: this.#capabilities.read(reader, 'capabilities'),
       heartbeatSeconds: reader.integerOrNull('heartbeat_seconds'),
       timeoutSeconds: reader.integerOrNull('timeout_seconds'),
-      presence: reader.jsonOrNull('presence', presenceSchema),
+      presence: this.#presences.read(reader, 'presence'),
       ownDescription: this.#descriptions.read(reader, 'description'),
       adapter: reader.jsonOrNull('adapter', adapterSchema),
       operatorDescription: this.#descriptions.read(reader, 'operator_description'),
-      operatorSettings: reader.jsonOrNull('operator_settings', operatorSettingsSchema),
+      operatorSettings: this.#settings.read(reader, 'operator_settings'),
       approvedAt: reader.integer('approved_at'),
-      approvedBy: reader.text('approved_by'),
+      approvedBy: this.#actors.of(reader.text('approved_by')),
       updatedAt: reader.integer('updated_at'),
       lastHeartbeatAt: reader.integerOrNull('last_heartbeat_at'),
     }

@@ -1,6 +1,5 @@
 import type { KeyHash } from '../kernel/secrets.ts'
 import { pathText } from '../protocol/decode.ts'
-import { type Description, descriptionSchema } from '../protocol/descriptions.ts'
 import { type Capability, capabilitiesSchema } from '../protocol/schemas.ts'
 import { BadRowError } from './errors.ts'
 
@@ -54,8 +53,8 @@ export class RowReader {
 
   oneOf<T extends string>(column: string, allowed: readonly T[]): T {
     const value = this.text(column)
-    const found = allowed.find((each) => each === value)
-    return found ?? this.bad(column, `is not one of ${allowed.join(', ')}`)
+    for (const each of allowed) if (each === value) return each
+    return this.bad(column, `is not one of ${allowed.join(', ')}`)
   }
 
   integer(column: string): number {
@@ -112,19 +111,43 @@ export class RowReader {
   }
 }
 
-/** Devices of one kind describe themselves alike: equal texts are parsed once and share one object. */
-export class Descriptions {
-  readonly #known = new Map<string, Description>()
+/** Devices of one kind say the same of themselves: equal texts are parsed once and share one object. */
+export class InternedJson<T extends object | string> {
+  readonly #known = new Map<string, T>()
+  readonly #schema: Parser<T>
 
-  read(row: RowReader, column: string): Description | null {
+  constructor(schema: Parser<T>) {
+    this.#schema = schema
+  }
+
+  read(row: RowReader, column: string): T | null {
     const text = row.textOrNull(column)
     if (text === null) return null
     const known = this.#known.get(text)
-    if (known) return known
-    const parsed = Object.freeze(row.json(column, descriptionSchema))
+    if (known !== undefined) return known
+    const parsed = Object.freeze(row.json(column, this.#schema)) as T
     if (this.#known.size >= MAX_INTERNED) this.#known.clear()
     this.#known.set(text, parsed)
     return parsed
+  }
+}
+
+/** Texts that most rows have in common, as one string for all of them, in the form that `form` gives them. */
+export class InternedTexts {
+  readonly #known = new Map<string, string>()
+  readonly #form: (text: string) => string
+
+  constructor(form: (text: string) => string) {
+    this.#form = form
+  }
+
+  of(text: string): string {
+    const known = this.#known.get(text)
+    if (known !== undefined) return known
+    const formed = this.#form(text)
+    if (this.#known.size >= MAX_INTERNED) this.#known.clear()
+    this.#known.set(text, formed)
+    return formed
   }
 }
 
@@ -134,11 +157,18 @@ const MAX_INTERNED = 10_000
 /** A fleet's nodes have few different capability lists: equal texts are parsed once and share one frozen object. */
 export class Capabilities {
   readonly #known = new Map<string, readonly Capability[]>()
+  #last: { readonly text: string; readonly parsed: readonly Capability[] } | undefined
 
   read(row: RowReader, column: string): readonly Capability[] {
     const text = row.text(column)
-    const known = this.#known.get(text)
-    if (known) return known
+    // Without a look-up, for which a long text is hashed.
+    if (this.#last?.text === text) return this.#last.parsed
+    const parsed = this.#known.get(text) ?? this.#parse(row, column, text)
+    this.#last = { text, parsed }
+    return parsed
+  }
+
+  #parse(row: RowReader, column: string, text: string): readonly Capability[] {
     const parsed = row.json(column, capabilitiesSchema)
     for (const entry of parsed) {
       Object.freeze(entry.commands)

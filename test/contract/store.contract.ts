@@ -548,7 +548,7 @@ export function storeContract(name: string, make: StoreMaker): void {
 
 async function loadedIds(store: Store): Promise<string[]> {
   const ids: string[] = []
-  for await (const node of store.loadNodes()) ids.push(node.nodeId)
+  for await (const page of store.loadNodes()) ids.push(...page.map(({ nodeId }) => nodeId))
   return ids
 }
 

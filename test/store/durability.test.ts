@@ -31,7 +31,7 @@ test('what was acknowledged survives kill -9, and nothing is half there', async 
   const store = createStore(database)
   expect(database.sql.pragma('integrity_check', { simple: true })).toBe('ok')
   const nodes: string[] = []
-  for await (const node of store.loadNodes()) nodes.push(node.nodeId)
+  for await (const page of store.loadNodes()) nodes.push(...page.map(({ nodeId }) => nodeId))
   expect(nodes).toEqual(expect.arrayContaining(acknowledged))
   // Each work puts a node, its keys and a row of the audit log: all or none.
   for (const nodeId of nodes) expect(await store.read((tx) => tx.nodeKeys(nodeId))).not.toBeNull()

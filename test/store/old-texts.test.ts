@@ -18,7 +18,7 @@ test('names that an older rule accepted do not keep the bridge from starting, an
     await tx.putRequest({ ...request, registration })
   })
   const nodes = []
-  for await (const node of store.loadNodes()) nodes.push(node)
+  for await (const page of store.loadNodes()) nodes.push(...page)
   expect(nodes).toMatchObject([{ displayName: 'Cam\ufffd', operatorName: '\ufffd', firmware: '1\ufffd' }])
   const [stored] = (await store.loadRequests({ now: 0, maxRequests: 100, maxBytes: 1_000_000 })).requests
   expect(stored?.registration).toMatchObject({ displayName: '\ufffd', platform: 'esp\ufffd32' })

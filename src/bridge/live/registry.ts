@@ -6,7 +6,7 @@ import { Refusal } from '../../kernel/errors.ts'
 import type { SteadyClock } from '../../kernel/steady-clock.ts'
 import type { AdapterRecord } from '../../protocol/adapter.ts'
 import { isAwake, type NodeStatus } from '../../protocol/names.ts'
-import type { State } from '../../protocol/schemas.ts'
+import type { Capability, State } from '../../protocol/schemas.ts'
 
 /** An approved limb in memory: a cache of its row, and its presence, which lives nowhere else. */
 export interface LiveLimb extends Presence {
@@ -23,12 +23,21 @@ export interface LiveLimb extends Presence {
   complaint: string | undefined
   /** False: no key that `node/rotate-key` made waits for it. True until its keys were looked at. */
   newKeyWaits: boolean
+  /** The place among the limbs with its list of capabilities. Owned by the registry. */
+  place: number
+}
+
+/** The limbs that share one list of capabilities, as all of one model that were loaded do: no limb is in two. */
+interface CapabilityGroup {
+  readonly capabilities: readonly Capability[]
+  readonly limbs: LiveLimb[]
 }
 
 /** The approved limbs. Changed only after the commit that made the change last. */
 export class Registry {
   readonly #limbs = new Map<string, LiveLimb>()
-  readonly #byCapability = new Map<string, Set<LiveLimb>>()
+  readonly #groups = new Map<readonly Capability[], CapabilityGroup>()
+  readonly #byCapability = new Map<string, Set<CapabilityGroup>>()
   readonly #byStatus: Record<NodeStatus, number> = { online: 0, busy: 0, degraded: 0, asleep: 0, offline: 0 }
   #sorted: string[] | undefined
   #rotations = 0
@@ -112,22 +121,44 @@ export class Registry {
   }
 
   /** The limbs that have an approved capability, whatever their status. */
-  offering(capability: string): Iterable<LiveLimb> {
-    return this.#byCapability.get(capability) ?? []
+  *offering(capability: string): Iterable<LiveLimb> {
+    for (const { limbs } of this.#byCapability.get(capability) ?? []) yield* limbs
   }
 
   #offer(limb: LiveLimb): void {
-    for (const { cap } of limb.record.capabilities) {
-      const offering = this.#byCapability.get(cap)
-      if (offering) offering.add(limb)
-      else this.#byCapability.set(cap, new Set([limb]))
-    }
+    const { limbs } = this.#groups.get(limb.record.capabilities) ?? this.#newGroup(limb.record.capabilities)
+    limb.place = limbs.length
+    limbs.push(limb)
   }
 
-  #withdraw(limb: LiveLimb): void {
-    for (const { cap } of limb.record.capabilities) {
+  #newGroup(capabilities: readonly Capability[]): CapabilityGroup {
+    const group = { capabilities, limbs: [] }
+    this.#groups.set(capabilities, group)
+    for (const { cap } of capabilities) {
       const offering = this.#byCapability.get(cap)
-      offering?.delete(limb)
+      if (offering) offering.add(group)
+      else this.#byCapability.set(cap, new Set([group]))
+    }
+    return group
+  }
+
+  /** The last of its group takes its place. */
+  #withdraw(limb: LiveLimb): void {
+    const group = this.#groups.get(limb.record.capabilities)
+    const last = group?.limbs.pop()
+    if (group === undefined || last === undefined) return
+    if (last !== limb) {
+      group.limbs[limb.place] = last
+      last.place = limb.place
+    }
+    if (group.limbs.length === 0) this.#dropGroup(group)
+  }
+
+  #dropGroup(group: CapabilityGroup): void {
+    this.#groups.delete(group.capabilities)
+    for (const { cap } of group.capabilities) {
+      const offering = this.#byCapability.get(cap)
+      offering?.delete(group)
       if (offering?.size === 0) this.#byCapability.delete(cap)
     }
   }
@@ -181,6 +212,35 @@ function firstAfter(sorted: readonly string[], key: string): number {
     else low = middle + 1
   }
   return low
+}
+
+/** Makes a limb of its row. All is written in one literal, so that an object of a million takes no more than it must. */
+export function newLimb(record: NodeRecord, presence: Presence, address: string | undefined): LiveLimb {
+  const { status, reason, since, lastHeartbeatAt, heardSinceState, session, timeoutMs, rule } = presence
+  const { lost, unavailable, metrics, deadline, scheduledAt } = presence
+  return {
+    record,
+    status,
+    reason,
+    since,
+    lastHeartbeatAt,
+    heardSinceState,
+    session,
+    timeoutMs,
+    rule,
+    lost,
+    unavailable,
+    metrics,
+    deadline,
+    scheduledAt,
+    statePublishedAt: Number.NEGATIVE_INFINITY as MonotonicMs,
+    address,
+    unsaved: false,
+    complainAfter: Number.NEGATIVE_INFINITY as MonotonicMs,
+    complaint: undefined,
+    newKeyWaits: true,
+    place: 0,
+  }
 }
 
 /** The limb as `state` shows it. */

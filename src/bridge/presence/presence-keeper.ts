@@ -14,7 +14,7 @@ import {
   wentOffline,
 } from '../../domain/presence.ts'
 import type { NodeRecord } from '../../domain/records.ts'
-import { type MonotonicMs, plusMs } from '../../kernel/clock.ts'
+import { plusMs } from '../../kernel/clock.ts'
 import { Deadlines } from '../../kernel/deadline-timer.ts'
 import { messageOf, type Refusal } from '../../kernel/errors.ts'
 import type { SteadyMs } from '../../kernel/steady-clock.ts'
@@ -23,7 +23,7 @@ import { decodeHeartbeat, type PartlyUsable, tooLargeHeartbeat } from '../../pro
 import { isReportedStatus, type NodeStatus, type StatusReason } from '../../protocol/names.ts'
 import type { Heartbeat } from '../../protocol/schemas.ts'
 import type { Announcer } from '../live/announcer.ts'
-import type { LiveLimb, Registry } from '../live/registry.ts'
+import { type LiveLimb, newLimb, type Registry } from '../live/registry.ts'
 import type { Session } from '../ports.ts'
 import { type BridgeContext, intervalsOf } from '../settings.ts'
 import { AvailabilityTopics, presenceRuleOf } from './availability.ts'
@@ -94,22 +94,7 @@ export class PresenceKeeper {
     const timeoutMs = intervalsOf(settings, record).timeoutSeconds * 1000
     const rule = presenceRuleOf(record)
     const now = running.steady.now()
-    const limb: LiveLimb = {
-      ...newPresence(
-        reason,
-        now,
-        timeoutMs,
-        rule,
-        (record.lastHeartbeatAt ?? undefined) as SteadyMs | undefined,
-      ),
-      record,
-      statePublishedAt: Number.NEGATIVE_INFINITY as MonotonicMs,
-      address,
-      unsaved: false,
-      complainAfter: Number.NEGATIVE_INFINITY as MonotonicMs,
-      complaint: undefined,
-      newKeyWaits: true,
-    }
+    const limb = newLimb(record, newPresence(reason, now, timeoutMs, rule, lastHeardOf(record)), address)
     if (reason !== 'bridge_restart') this.#announcer.description(limb)
     if (reason === 'bridge_restart') sleepsOn(limb, now, clock.monotonicMs())
     this.#registry.add(limb)
@@ -394,6 +379,10 @@ export class PresenceKeeper {
     const change = deadlinePassed(limb, this.#context.running.steady.now())
     if (change !== 'none') this.#changed(limb, before, change)
   }
+}
+
+function lastHeardOf({ lastHeartbeatAt }: NodeRecord): SteadyMs | undefined {
+  return (lastHeartbeatAt ?? undefined) as SteadyMs | undefined
 }
 
 /** Returns whether its description is another one. */

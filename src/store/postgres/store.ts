@@ -128,7 +128,10 @@ export function createPostgresStore(database: PostgresDatabase, options: Postgre
   }
 }
 
-async function* loadNodes(database: PostgresDatabase, nodes: NodeRows): AsyncGenerator<NodeRecord> {
+async function* loadNodes(
+  database: PostgresDatabase,
+  nodes: NodeRows,
+): AsyncGenerator<readonly NodeRecord[]> {
   await checkRows(database, nodes)
   let after = ''
   for (;;) {
@@ -140,9 +143,9 @@ async function* loadNodes(database: PostgresDatabase, nodes: NodeRows): AsyncGen
         LOAD_PAGE,
       ),
     )
-    for (const row of page) yield nodes.record(row)
     const last = page.at(-1)
     if (last === undefined) return
+    yield page.map((row) => nodes.record(row))
     after = String(last.node_id)
   }
 }

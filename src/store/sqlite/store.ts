@@ -94,13 +94,13 @@ export function createStore(database: Database, options: StoreOptions = {}): Sql
     async settled() {
       await writer.settled()
     },
-    async *loadNodes(): AsyncGenerator<NodeRecord> {
+    async *loadNodes(): AsyncGenerator<readonly NodeRecord[]> {
       let after = ''
       for (;;) {
         const page = loading(() => tables.nodes.page(after, LOAD_PAGE))
-        yield* page
         const last = page.at(-1)
         if (last === undefined) return
+        yield page
         after = last.nodeId
       }
     },

@@ -45,7 +45,7 @@ describe('a store on PostgreSQL', () => {
     await store.transact((tx) => tx.putNode(nodeOf('after')))
     expect(store.health()).toEqual({ ok: true })
     const ids: string[] = []
-    for await (const { nodeId } of store.loadNodes()) ids.push(nodeId)
+    for await (const page of store.loadNodes()) ids.push(...page.map(({ nodeId }) => nodeId))
     expect(ids).toEqual(['after', 'before'])
   })
 
