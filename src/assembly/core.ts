@@ -7,6 +7,7 @@ import { HomeAssistant } from '../homeassistant/home-assistant.ts'
 import { secretLines } from '../host/config/secret-lines.ts'
 import { createHttpLimbClient } from '../http/limb-client/client.ts'
 import { createWebhookClient } from '../http/webhooks/client.ts'
+import { PASSWORD_COST } from '../kernel/secrets.ts'
 import type { StoreParts } from '../store/engine.ts'
 import type { Build, CoreParts } from './parts.ts'
 import { readinessNow } from './readings.ts'
@@ -50,6 +51,7 @@ function contextOf(
     log,
     counters: metrics,
     topics,
+    passwordCost: options.passwordCost ?? PASSWORD_COST,
     running,
     settings: settingsOf(config, version),
     store,

@@ -14,6 +14,8 @@ export interface AppOptions {
   readonly inherited?: Inherited | undefined
   /** The password of `admin`, at the first start; a new one is made otherwise. */
   readonly adminPassword?: string | undefined
+  /** The cost of the hashes of new passwords; absent: `PASSWORD_COST`, and nothing less outside a test. */
+  readonly passwordCost?: number
 }
 
 export interface RunningBridge {

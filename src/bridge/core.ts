@@ -205,12 +205,12 @@ export class Core implements Inbound {
     savePassword: (password: string) => void | Promise<void>,
     given?: string,
   ): Promise<boolean> {
-    const { store, clock } = this.#context
+    const { store, clock, passwordCost } = this.#context
     const known = await store.read((tx) => tx.principals(undefined, 1))
     if (known.items.length > 0) return false
     if (given !== undefined) checkGiven(given)
     const password = given ?? newPassword()
-    const passwordHash = await hashPassword(password)
+    const passwordHash = await hashPassword(password, passwordCost)
     // The file first: a principal whose password nobody knows would be worse than a file without a principal.
     if (given === undefined) await savePassword(password)
     await store.transact(async (tx) => {

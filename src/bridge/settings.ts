@@ -93,6 +93,8 @@ export interface BridgeContext {
   readonly log: Log
   readonly counters: Counters
   readonly topics: Topics
+  /** The cost of a new password's hash, of `hashPassword`. */
+  readonly passwordCost: number
   readonly settings: BridgeSettings
   readonly store: Store
   readonly publisher: Publisher

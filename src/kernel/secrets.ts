@@ -102,8 +102,9 @@ export function pairingCode(nodeId: string, key: KeyHash): string {
   return code
 }
 
-/** The costs of scrypt: N = 2^15, r = 8, p = 1: some 32 MiB and 60 ms, OWASP's floor for interactive sign-in. */
-const SCRYPT = { cost: 32768, blockSize: 8, parallelization: 1 } as const
+/** The cost of a new password's hash: N = 2^15, some 32 MiB and 60 ms, OWASP's floor for interactive sign-in. */
+export const PASSWORD_COST = 15
+const SCRYPT = { blockSize: 8, parallelization: 1 } as const
 const SCRYPT_BYTES = 32
 
 function derive(
@@ -125,19 +126,15 @@ function derive(
   })
 }
 
-/** A password's hash in PHC form: `$scrypt$ln=15,r=8,p=1$<salt>$<hash>`. Runs on the thread pool. */
-export async function hashPassword(password: string): Promise<string> {
+/**
+ * A password's hash in PHC form: `$scrypt$ln=15,r=8,p=1$<salt>$<hash>`. Runs on the thread pool. The cost is the base-2
+ * logarithm of scrypt's N.
+ */
+export async function hashPassword(password: string, cost: number = PASSWORD_COST): Promise<string> {
   const salt = randomBytes(SALT_BYTES)
-  const hash = await derive(
-    password,
-    salt,
-    SCRYPT.cost,
-    SCRYPT.blockSize,
-    SCRYPT.parallelization,
-    SCRYPT_BYTES,
-  )
+  const hash = await derive(password, salt, 2 ** cost, SCRYPT.blockSize, SCRYPT.parallelization, SCRYPT_BYTES)
   const unpadded = (bytes: Buffer) => bytes.toString('base64').replaceAll('=', '')
-  return `$scrypt$ln=${Math.log2(SCRYPT.cost)},r=${SCRYPT.blockSize},p=${SCRYPT.parallelization}$${unpadded(salt)}$${unpadded(hash)}`
+  return `$scrypt$ln=${cost},r=${SCRYPT.blockSize},p=${SCRYPT.parallelization}$${unpadded(salt)}$${unpadded(hash)}`
 }
 
 const PHC =

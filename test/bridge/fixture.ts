@@ -8,6 +8,7 @@ import { RunningClock } from '../../src/kernel/running-clock.ts'
 import { topicsOf } from '../../src/protocol/topics.ts'
 import { type Database, openDatabase } from '../../src/store/sqlite/database.ts'
 import { createStore } from '../../src/store/sqlite/store.ts'
+import { CHEAP_PASSWORDS } from '../support/cheap-passwords.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 
 /** The core alone on a real store, which fails, or waits, when it is told. */
@@ -49,6 +50,7 @@ export async function start(wrap = (database: Database): Database => database) {
     store,
     counters: { count() {}, took() {} },
     topics: topicsOf('limb'),
+    passwordCost: CHEAP_PASSWORDS,
     settings: {
       version: '0',
       ...SETTINGS,

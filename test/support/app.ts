@@ -7,6 +7,8 @@ import type { RunningBridge } from '../../src/assembly/options.ts'
 import { type Config, resolveConfig } from '../../src/host/config/config.ts'
 import { createLog } from '../../src/host/log/log.ts'
 import { systemClock } from '../../src/kernel/clock.ts'
+import { PASSWORD_COST } from '../../src/kernel/secrets.ts'
+import { CHEAP_PASSWORDS } from './cheap-passwords.ts'
 import { connect, type Loose, type TestClient } from './client.ts'
 import { FakeClock } from './fake-clock.ts'
 import { patience } from './patience.ts'
@@ -31,10 +33,13 @@ export interface TestApp {
   restart(changed?: Overrides): Promise<void>
 }
 
-/** The whole bridge in this process, on ephemeral ports; everything real but the clock, if asked. */
+/**
+ * The whole bridge in this process, on ephemeral ports; everything real but the clock, if asked, and what a password's
+ * hash costs, if not asked: at its real cost it is most of the work of these tests.
+ */
 export async function startApp(
   overrides: Overrides = {},
-  options: { fakeClock?: boolean; memory?: boolean } = {},
+  options: { fakeClock?: boolean; memory?: boolean; costlyPasswords?: boolean } = {},
 ): Promise<TestApp & AsyncDisposable> {
   const folder = mkdtempSync(join(tmpdir(), 'limb-app-'))
   const clients: TestClient[] = []
@@ -60,7 +65,8 @@ export async function startApp(
     terminal: false,
     write: (line) => logLines.push(JSON.parse(line)),
   })
-  const start = () => startBridge({ config, log, clock })
+  const passwordCost = options.costlyPasswords ? PASSWORD_COST : CHEAP_PASSWORDS
+  const start = () => startBridge({ config, log, clock, passwordCost })
   let bridge = await start()
 
   async function keep(client: Promise<TestClient>): Promise<TestClient> {

@@ -48,7 +48,7 @@ export class Principals {
   async add({ name, role, password }: VerbArgs<'principal/add'>, by: string): Promise<AddedPrincipal> {
     const { clock, store, log } = this.#context
     const { table, announcer } = this.#parts
-    const { made, passwordHash } = await passwordFor(password)
+    const { made, passwordHash } = await passwordFor(password, this.#context.passwordCost)
     const principal: PrincipalRecord = {
       name,
       role,
@@ -76,7 +76,7 @@ export class Principals {
     by: string,
   ): Promise<string | undefined> {
     const { store, log } = this.#context
-    const { made, passwordHash } = await passwordFor(password)
+    const { made, passwordHash } = await passwordFor(password, this.#context.passwordCost)
     await store.transact(async (tx) => {
       await tx.putPrincipal({ ...(await stored(tx, name)), passwordHash })
       await this.#record(tx, 'principal.password_set', by, name)
@@ -140,9 +140,9 @@ export class Principals {
 }
 
 /** The given password, or a new one. */
-async function passwordFor(given: string | undefined) {
+async function passwordFor(given: string | undefined, cost: number) {
   const made = given === undefined ? newPassword() : undefined
-  return { made, passwordHash: await hashPassword(given ?? made ?? '') }
+  return { made, passwordHash: await hashPassword(given ?? made ?? '', cost) }
 }
 
 async function stored(tx: Tx, name: string): Promise<PrincipalRecord> {
