@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { promisify } from 'node:util'
 import { afterAll, expect, it } from 'vitest'
+import { lacking } from '../support/needs.ts'
 import { patience } from '../support/patience.ts'
 import { type Line, median, table, verdict } from './line.ts'
 import { mosquittoPath } from './peers.ts'
@@ -26,7 +27,8 @@ it(
     const heartbeats = mosquittoPath() === undefined ? 2 : 6
     // Of each of four ways and of CONNECT: MQTT 5, Aedes, Mosquitto; of heartbeats: MQTT 5, and the echo in Node, and in C.
     const messages = 5 * (mosquittoPath() === undefined ? 2 : 3) + (hasCompiler() ? 3 : 2)
-    expect(result.lines).toHaveLength(heartbeats + messages + 4 + 3 + 1 + 2 + 3 + 4 + 3)
+    const stores = lacking('postgresql') === undefined ? 3 : 0
+    expect(result.lines).toHaveLength(heartbeats + messages + 4 + 3 + 1 + 2 + 3 + 4 + 3 + stores)
     for (const line of result.lines) {
       expect(line.bridge, line.name).toEqual(expect.any(Number))
       expect(stdout).toContain(`| ${line.name} `)

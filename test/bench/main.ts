@@ -7,6 +7,7 @@ import { benchPairing } from './bench-pairing.ts'
 import { benchPolicy } from './bench-policy.ts'
 import { benchReconnect } from './bench-reconnect.ts'
 import { benchMemory, benchRestart } from './bench-size.ts'
+import { benchStore } from './bench-store.ts'
 import { benchSubscribe } from './bench-subscribe.ts'
 import { type Line, table, verdict } from './line.ts'
 import { machine } from './machine.ts'
@@ -25,6 +26,7 @@ const PARTS: Readonly<Record<string, (bench: Bench) => Promise<Line[]>>> = {
   subscribe: benchSubscribe,
   invoke: benchInvoke,
   policy: benchPolicy,
+  store: benchStore,
 }
 
 const { values } = parseArgs({

@@ -29,7 +29,8 @@ export function postgresFolder(): string | undefined {
 /** The server refuses to run as root: `nobody` runs it then. */
 const NOBODY = { uid: 65534, gid: 65534 }
 
-export function startPostgres(): PostgresServer {
+/** `fsync`: flushes each commit to the disk, as a server that is in use does; `settings`: more of them, as options. */
+export function startPostgres({ fsync = false, settings: more = '' } = {}): PostgresServer {
   const folder = mkdtempSync(join(tmpdir(), 'limb-pg-'))
   const asNobody = process.getuid?.() === 0 ? NOBODY : {}
   if (process.getuid?.() === 0) chownSync(folder, NOBODY.uid, NOBODY.gid)
@@ -47,7 +48,7 @@ export function startPostgres(): PostgresServer {
   const data = join(folder, 'data')
   // Another order than that of bytes, if the machine has one: the keys must not follow it.
   run('initdb', '-D', data, '-U', 'limb', '--auth=trust', '-E', 'UTF8', '--locale=C.UTF-8', '--no-sync')
-  const settings = `-c listen_addresses= -c unix_socket_directories=${folder} -c fsync=off -c shared_buffers=16MB -c max_connections=300`
+  const settings = `-c listen_addresses= -c unix_socket_directories=${folder} -c fsync=${fsync ? 'on' : 'off'} -c shared_buffers=16MB -c max_connections=300 ${more}`
   const start = () =>
     run('pg_ctl', '-D', data, '-w', '-t', '120', '-l', join(folder, 'log'), '-o', settings, 'start')
   const kill = () => run('pg_ctl', '-D', data, '-w', '-m', 'immediate', 'stop')

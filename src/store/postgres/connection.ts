@@ -94,6 +94,7 @@ export class PostgresConnection implements Sql {
 
   /** Several statements without values. */
   async script(text: string): Promise<void> {
+    this.#cork()
     await this.#client.query(text)
   }
 

@@ -225,6 +225,9 @@ export class Writer {
     for (const work of works) {
       const sql = new WorkSql(connection)
       sent.push(sql)
+      // Both in one message: two of five statements of a work would be these.
+      if (outcomes.length === 0) this.#send(connection, 'SAVEPOINT work')
+      else connection.script('RELEASE work; SAVEPOINT work').catch(() => undefined)
       outcomes.push(await this.#one(connection, work, sql, each ? [sql] : sent))
     }
     // All of them are answered when the last one is.
@@ -246,12 +249,10 @@ export class Writer {
    */
   async #one(connection: PostgresConnection, work: Work, sql: WorkSql, sent: WorkSql[]): Promise<Outcome> {
     const alone = sent[0] === sql
-    this.#send(connection, 'SAVEPOINT work')
     try {
       const value = await work.run(sql)
       if (alone) await sql.end()
       sql.close()
-      this.#send(connection, 'RELEASE work')
       return { work, value }
     } catch (thrown) {
       for (const before of sent.splice(0)) if (before !== sql) await ended(before)
@@ -259,7 +260,6 @@ export class Writer {
       await sql.end().catch(() => undefined)
       if (isStorageFailure(error) || connection.failed) throw error
       this.#send(connection, 'ROLLBACK TO work')
-      this.#send(connection, 'RELEASE work')
       this.#options.onUndone()
       return { work, error }
     }
