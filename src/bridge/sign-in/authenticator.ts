@@ -210,10 +210,9 @@ export class Authenticator {
   }
 
   async #known(tx: ReadTx, name: string) {
-    return {
-      principal: await tx.principal(name),
-      refused: await tx.refusedKeys(name, this.#context.running.now()),
-    }
+    const reads = [tx.principal(name), tx.refusedKeys(name, this.#context.running.now())] as const
+    const [principal, refused] = await Promise.all(reads)
+    return { principal, refused }
   }
 
   #isCurrentKey(keys: NodeKeys, password: string | undefined): boolean {

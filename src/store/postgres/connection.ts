@@ -79,6 +79,12 @@ export class PostgresConnection implements Sql {
     return connection
   }
 
+  /** Listens to what the server tells on a channel, until the connection ends. */
+  async listen(channel: string, heard: (told: string) => void): Promise<void> {
+    this.#client.on('notification', ({ payload }) => heard(payload ?? ''))
+    await this.script(`LISTEN ${quoted(channel)}`)
+  }
+
   /** It was closed, by whoever; a new one has to be opened. */
   get failed(): boolean {
     return this.#failed

@@ -5,6 +5,7 @@ import type { SteadyMark } from '../../kernel/steady-clock.ts'
 import { StoreError } from '../errors.ts'
 import { PostgresConnection, type PostgresServerOptions, quoted, type Sql } from './connection.ts'
 import { cannotLead, readRefused, unreachable } from './errors.ts'
+import { channelOf } from './key-cache.ts'
 import { holderOf, takeLock } from './lock.ts'
 import { MIGRATIONS } from './schema.ts'
 import { Writer } from './writer.ts'
@@ -28,8 +29,17 @@ export interface PostgresDatabase extends Leadership {
   readMoment<T>(work: (sql: Sql) => Promise<T>): Promise<T>
   /** Called when a transaction, or one work of it, was undone. */
   onUndone: () => void
+  /** Called when a transaction has ended, well or not. */
+  onEnded: () => void
+  /** Called with what the server tells of changes; undefined: some of it may not have come. */
+  onTold: (told: string | undefined) => void
+  /** Returns whether what the server tells would have come: the connection stands, and answered a moment ago. */
+  hears(): boolean
   close(): Promise<void>
 }
+
+/** A connection that has not answered for longer may be dead without a word. */
+const HEARS_MS = 10_000
 
 /** The kernel of a frozen bridge answers for it: the server ends its session, and the lock is free. It asks every 2 s. */
 const LEAD_IDLE_MS = 8000
@@ -50,6 +60,7 @@ export function openPostgres(options: PostgresOptions): PostgresDatabase {
   })
   let reader: Promise<PostgresConnection> | undefined
   let current: PostgresConnection | undefined
+  let answeredAt = clock.monotonicMs()
 
   const lead = async (): Promise<PostgresConnection> => {
     const connection = await PostgresConnection.open(options, LEAD_IDLE_MS)
@@ -77,11 +88,15 @@ export function openPostgres(options: PostgresOptions): PostgresDatabase {
       log,
       onCommit,
       onUndone: () => database.onUndone(),
+      onEnded: () => database.onEnded(),
       onOvertaken: isLost,
     }),
     running,
     lost,
     onUndone: () => {},
+    onEnded: () => {},
+    onTold: () => {},
+    hears: () => current?.failed === false && clock.monotonicMs() - answeredAt < HEARS_MS,
     async lead() {
       const connection = await opened(options)
       try {
@@ -97,7 +112,7 @@ export function openPostgres(options: PostgresOptions): PostgresDatabase {
     async read(work) {
       await ready()
       const connection = await connected().catch(unreachable)
-      return await work(connection).catch(readRefused)
+      return await work(answering(connection)).catch(readRefused)
     },
     async readMoment(work) {
       await ready()
@@ -122,11 +137,38 @@ export function openPostgres(options: PostgresOptions): PostgresDatabase {
     if (epoch < 0) await database.writer.transact(async () => {})
   }
 
+  async function openReader(): Promise<PostgresConnection> {
+    const connection = await PostgresConnection.open(options)
+    try {
+      await connection.listen(channelOf(schema), (told) => database.onTold(told))
+      // What was told while nobody listened.
+      database.onTold(undefined)
+      answeredAt = clock.monotonicMs()
+      return connection
+    } catch (error) {
+      await connection.close()
+      throw error
+    }
+  }
+
+  /** Notes when the server answers. */
+  function answering(connection: PostgresConnection): Sql {
+    const noted = async <T>(asked: Promise<T>): Promise<T> => {
+      const answer = await asked
+      answeredAt = clock.monotonicMs()
+      return answer
+    }
+    return {
+      all: (text, ...values) => noted(connection.all(text, ...values)),
+      run: (text, ...values) => noted(connection.run(text, ...values)),
+    }
+  }
+
   /** One for all reads: whoever comes while it is opened waits for the same one. */
   function connected(): Promise<PostgresConnection> {
     if (reader === undefined || current?.failed) {
       current = undefined
-      const opening = PostgresConnection.open(options)
+      const opening = openReader()
       reader = opening
       opening.then(
         (connection) => {

@@ -159,4 +159,27 @@ CREATE TABLE webhook_offline (webhook ${K}, node_id ${K}, PRIMARY KEY (webhook, 
 CREATE TABLE secrets (name ${K} PRIMARY KEY, sealed bytea NOT NULL);
 `
 
-export const MIGRATIONS: readonly string[] = [TABLES + AUDIT + MQTT, WEBHOOKS]
+/** The channel is named by `channelOf`. Many at once, as a copy makes, are told in one word. */
+const TOLD = `
+CREATE FUNCTION keys_are_told() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE channel text := 'limb_' || md5(TG_TABLE_SCHEMA);
+BEGIN
+  IF TG_OP = 'TRUNCATE' THEN
+    PERFORM pg_notify(channel, 'keys');
+  ELSIF (SELECT count(*) FROM (SELECT 1 FROM changed LIMIT 101) c) > 100 THEN
+    PERFORM pg_notify(channel, 'keys');
+  ELSE
+    PERFORM pg_notify(channel, 'keys ' || node_id) FROM changed;
+  END IF;
+  RETURN NULL;
+END $$;
+CREATE TRIGGER keys_are_told_new AFTER INSERT ON node_keys REFERENCING NEW TABLE AS changed
+  FOR EACH STATEMENT EXECUTE FUNCTION keys_are_told();
+CREATE TRIGGER keys_are_told_changed AFTER UPDATE ON node_keys REFERENCING NEW TABLE AS changed
+  FOR EACH STATEMENT EXECUTE FUNCTION keys_are_told();
+CREATE TRIGGER keys_are_told_gone AFTER DELETE ON node_keys REFERENCING OLD TABLE AS changed
+  FOR EACH STATEMENT EXECUTE FUNCTION keys_are_told();
+CREATE TRIGGER keys_are_told_all AFTER TRUNCATE ON node_keys EXECUTE FUNCTION keys_are_told();
+`
+
+export const MIGRATIONS: readonly string[] = [TABLES + AUDIT + MQTT, WEBHOOKS, TOLD]

@@ -2,11 +2,12 @@ import type { Retention, Store, StoreHealth } from '../../bridge/ports.ts'
 import type { NodeRecord } from '../../domain/records.ts'
 import { addressOfRow, NodeRows, policyOfRow, principalOfRow, requestOfRow } from '../records.ts'
 import type { PostgresDatabase } from './database.ts'
+import { KeyCache } from './key-cache.ts'
 import { PostgresAudit } from './tables/audit.ts'
 import { PostgresHistory } from './tables/history.ts'
 import { pruneInvocations, putInvocation } from './tables/invocations.ts'
 import { upsert } from './tables/statements.ts'
-import { PostgresReads, PostgresTx, type Shared } from './tx.ts'
+import { PostgresCommitted, PostgresTx, type Shared } from './tx.ts'
 import type { WorkSql } from './writer.ts'
 
 export interface PostgresStoreOptions {
@@ -26,14 +27,18 @@ const MAX_ADDRESSES_LOADED = 16_000
 export function createPostgresStore(database: PostgresDatabase, options: PostgresStoreOptions = {}): Store {
   const { writer } = database
   const running = () => database.running.now()
+  const nodes = new NodeRows()
   const shared: Shared = {
-    nodes: new NodeRows(),
+    nodes,
+    keys: new KeyCache(nodes),
     audit: new PostgresAudit(running),
     running,
     maxRefusedKeysPerNode: options.maxRefusedKeysPerNode ?? MAX_REFUSED_KEYS_PER_NODE,
   }
   const history = new PostgresHistory(running)
   database.onUndone = () => shared.audit.undone()
+  database.onEnded = () => shared.keys.ended()
+  database.onTold = (told) => (told === undefined ? shared.keys.forget() : shared.keys.heard(told))
   const write = (run: (sql: WorkSql) => void | Promise<void>) => writer.transact(async (sql) => run(sql))
 
   return {
@@ -41,7 +46,7 @@ export function createPostgresStore(database: PostgresDatabase, options: Postgre
     probe: () => writer.probe(),
     // PostgreSQL vacuums by itself.
     maintain: async () => {},
-    read: (work) => database.read((sql) => work(new PostgresReads(sql, shared))),
+    read: (work) => database.read((sql) => work(new PostgresCommitted(sql, shared, database.hears()))),
     transact: (work) => writer.transact((sql) => work(new PostgresTx(sql, shared))),
     recordInvocation: (record, entry) =>
       writer.soon(async (sql) => {

@@ -44,6 +44,7 @@ import {
 } from '../records.ts'
 import type { SqlRow } from '../rows.ts'
 import type { Sql, Value } from './connection.ts'
+import type { KeyCache } from './key-cache.ts'
 import type { PostgresAudit } from './tables/audit.ts'
 import { claimFacts } from './tables/claims.ts'
 import {
@@ -65,6 +66,7 @@ export interface Shared {
   readonly running: () => number
   /** The newest refused keys of a node that are kept. */
   readonly maxRefusedKeysPerNode: number
+  readonly keys: KeyCache
 }
 
 const NODE = `SELECT n.*, h.at AS last_heartbeat_at FROM nodes n LEFT JOIN heartbeats h ON h.node_id = n.node_id`
@@ -297,6 +299,22 @@ export class PostgresReads implements ReadTx {
   }
 }
 
+/** Reads of what is committed: keys are looked up in the cache first. */
+export class PostgresCommitted extends PostgresReads {
+  readonly #sql: Sql
+  readonly #hears: boolean
+
+  constructor(sql: Sql, shared: Shared, hears: boolean) {
+    super(sql, shared)
+    this.#sql = sql
+    this.#hears = hears
+  }
+
+  override nodeKeys(nodeId: string): Promise<NodeKeys | null> {
+    return this.shared.keys.get(this.#sql, nodeId, this.#hears)
+  }
+}
+
 /** A transaction. Writes of which nobody asks what became of them are sent at once and not awaited. */
 export class PostgresTx extends PostgresReads implements Tx {
   readonly #sql: WorkSql
@@ -317,10 +335,12 @@ export class PostgresTx extends PostgresReads implements Tx {
 
   async putNodeKeys(nodeId: string, { current, next, currentUntil }: NodeKeys): Promise<void> {
     const { salt, hash } = current
+    this.shared.keys.changing(nodeId)
     this.#sql.later(PUT_KEYS, nodeId, salt, hash, next?.salt ?? null, next?.hash ?? null, currentUntil)
   }
 
   async deleteNode(nodeId: string): Promise<void> {
+    this.shared.keys.changing(nodeId)
     this.#sql.later(DELETE_NODE, nodeId)
   }
 

@@ -61,6 +61,8 @@ export interface WriterOptions {
   readonly onCommit?: ((durationMs: number, works: number) => void) | undefined
   /** Called when what was written in a transaction has been undone. */
   readonly onUndone: () => void
+  /** Called when a transaction has ended, well or not. */
+  readonly onEnded: () => void
   /** Called once, with why, when another bridge has taken the database over. */
   readonly onOvertaken: (why: string) => void
 }
@@ -196,6 +198,7 @@ export class Writer {
         this.#runAgain(connection, works, error),
       )
       await this.#commit(connection, transaction, works.length)
+      this.#options.onEnded()
       this.#healed()
       for (const { work, ...end } of outcomes)
         'error' in end ? work.reject(end.error) : work.resolve(end.value)
@@ -319,6 +322,7 @@ export class Writer {
 
   async #fail(works: readonly Work[], error: unknown): Promise<void> {
     this.#options.onUndone()
+    this.#options.onEnded()
     const connection = this.#connection
     this.#connection = undefined
     await connection?.close()
