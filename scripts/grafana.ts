@@ -131,6 +131,11 @@ const ROWS: Readonly<Record<string, readonly Panel[]>> = {
       ],
     },
     {
+      title: 'Leads',
+      about: 'On PostgreSQL, of the bridges on one database: 1 leads, 0 is a standby. The sum is 1.',
+      queries: [[gauge('limb_leads', 'instance'), '{{instance}}']],
+    },
+    {
       title: 'Rows of the audit log',
       about: 'Each log has a retention of its own: decisions, activity of limbs and agents, attempts.',
       queries: [[gauge('limb_audit_rows', 'log'), '{{log}}']],

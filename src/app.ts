@@ -39,8 +39,8 @@ async function start(options: AppOptions, teardown: Teardown): Promise<RunningBr
   for (const problem of (options.inherited ?? NO_SOCKETS).problems) options.log.warn({}, problem)
   for (const problem of unusableOutwards(options.config)) options.log.warn({}, problem)
   const build = begin(options, teardown)
-  const store = await buildStore(build)
   await buildCertificates(build)
+  const store = await buildStore(build)
   const core = await buildCore(build, store)
   const broker = await buildBroker(build, store, core)
   const listeners = await openListeners(build, core, broker)
@@ -58,7 +58,14 @@ function begin(options: AppOptions, teardown: Teardown): Build {
     teardown,
     topics: topicsOf(config.mqtt.topicRoot),
     metrics: createMetrics({ version, collect: () => collect(build) }),
-    now: { config, phase: 'starting', certificates: undefined, http: undefined },
+    now: {
+      config,
+      phase: 'starting',
+      standby: undefined,
+      standbyDoors: undefined,
+      certificates: undefined,
+      http: undefined,
+    },
     store: new Late('the store'),
     core: new Late('the core'),
     broker: new Late('the broker'),

@@ -15,6 +15,7 @@ import { hostAndPort } from './kernel/address.ts'
 import { systemClock } from './kernel/clock.ts'
 import { MisconfiguredError, messageOf, StartError } from './kernel/errors.ts'
 import { machineClock } from './kernel/machine-clock.ts'
+import { standstillClock } from './kernel/standstill.ts'
 
 /** The bridge as a process: configuration, log, service manager, signals, from the start to the signal that ends it. */
 
@@ -24,8 +25,10 @@ const noLog = { debug() {}, info() {}, warn() {}, error() {} }
 /** EX_CONFIG of sysexits.h: starting again will not help. */
 const EXIT_CONFIG = 78
 const EXIT_FAILED = 1
-/** Another bridge has the database: starting again is right, and waits for that one. */
+/** This bridge has the database no more: starting again is right, and waits for who has it. */
 const EXIT_OVERTAKEN = 3
+/** On a server: it ends the session of who says nothing for 8 s, and the bridge says something every 2 s. */
+const STOOD_MS = 5000
 
 export interface ServeOptions {
   readonly configFile?: string
@@ -54,6 +57,8 @@ export async function serve({ configFile, acceptOlder = false, version }: ServeO
   const inherited = takeInherited(env, pid)
   const manager = serviceManager({ env, log, clock: systemClock })
   let bridge: RunningBridge
+  const standstill = config.store.kind === 'postgres' ? standstillClock(machineClock()) : undefined
+  const waiting = new Waiting(log, manager)
   try {
     const { startBridge } = await import('./app.ts')
     await manager.extend(startLimitSeconds(config.store.path))
@@ -62,17 +67,75 @@ export async function serve({ configFile, acceptOlder = false, version }: ServeO
       config,
       acceptOlder,
       log,
-      clock: machineClock(),
+      clock: standstill?.clock ?? machineClock(),
       version,
       inherited,
       adminPassword,
+      onStandby: (text) => waiting.told(text),
     })
+    waiting.end()
   } catch (error) {
     return await cannotStart(log, manager, inherited, error)
   }
+  standstill?.arm(STOOD_MS, (stoodMs) =>
+    overtaken(log, `this process stood still for ${Math.round(stoodMs / 1000)} s, and may not lead any more`),
+  )
   await live({ configFile, config, log, manager, bridge, version })
   // The listeners keep the process alive; a signal ends it.
   return await new Promise<number>(() => undefined)
+}
+
+/** A standby as a process: the service manager is told that it is up, and a signal ends it. */
+class Waiting {
+  readonly #log: HostLog
+  readonly #manager: ServiceManager
+  #text = ''
+  #end: (() => void) | undefined
+
+  constructor(log: HostLog, manager: ServiceManager) {
+    this.#log = log
+    this.#manager = manager
+  }
+
+  told(text: string): void {
+    this.#text = text
+    this.#end ??= this.#begin()
+    void this.#manager.status(text)
+  }
+
+  end(): void {
+    this.#end?.()
+  }
+
+  #begin(): () => void {
+    const [log, manager, clock] = [this.#log, this.#manager, systemClock]
+    const { env, pid } = process
+    void manager.ready(this.#text)
+    const stopWatchdog = startWatchdog({
+      manager,
+      env,
+      pid,
+      // It has the database of nobody yet: that it comes to ask is all there is to be seen.
+      probe: async () => {},
+      status: () => this.#text,
+      clock,
+      log,
+    })
+    // It has told nobody anything, and holds nothing that another one would miss.
+    const takeOff = handleSignals({
+      log,
+      clock,
+      // A terminal that closes says SIGHUP too, and means the end.
+      ...(process.stdin.isTTY !== true && {
+        reload: async () => log.info({}, 'a standby reads its configuration when it is started again'),
+      }),
+      stop: async () => await manager.stopping(),
+    })
+    return () => {
+      stopWatchdog()
+      takeOff()
+    }
+  }
 }
 
 /** Says each mistake on standard error: there is no log yet. */
@@ -108,6 +171,12 @@ async function cannotStart(
   return EXIT_CONFIG
 }
 
+/** Ends without a word to anybody: who is connected here belongs to another bridge now. */
+function overtaken(log: HostLog, why: string): never {
+  log.fatal({}, `${why}: this one ends`)
+  process.exit(EXIT_OVERTAKEN)
+}
+
 interface Living {
   readonly configFile: string | undefined
   readonly config: Config
@@ -123,11 +192,7 @@ async function live({ configFile, config, log, manager, bridge, version }: Livin
   const status = () => bridge.status()
   const probe = () => bridge.probe()
   const stopWatchdog = startWatchdog({ manager, env, pid, probe, status, clock: systemClock, log })
-  void bridge.lost.then((why) => {
-    // Without a word to anybody: who is connected here belongs to the other one now.
-    log.fatal({}, `${why}: this one ends`)
-    process.exit(EXIT_OVERTAKEN)
-  })
+  void bridge.lost.then((why) => overtaken(log, why))
   const { reload } = reloader({
     config,
     load: () => loadConfig({ file: configFile, env }),

@@ -39,11 +39,8 @@ export async function buildCore(build: Build, stored: StoreParts): Promise<CoreP
 }
 
 /** The ports of the use cases, of which those that the broker serves come to life with it. */
-function contextOf(
-  build: Build,
-  { running, store, mqttStore, webhookQueue, backups }: StoreParts,
-  master: Uint8Array,
-): BridgeContext {
+function contextOf(build: Build, stored: StoreParts, master: Uint8Array): BridgeContext {
+  const { running, store, mqttStore, webhookQueue, backups } = stored
   const { options, topics, version, metrics, now, core, broker } = build
   const { config, clock, log } = options
   return {
@@ -74,7 +71,12 @@ function contextOf(
     },
     health: () => ({
       ...readinessNow(build),
-      warnings: [...warningsOf(broker.value.broker.counters), ...core.value.core.webhooks.warnings()],
+      lead: stored.leadership.leads,
+      warnings: [
+        ...databaseAway(store),
+        ...warningsOf(broker.value.broker.counters),
+        ...core.value.core.webhooks.warnings(),
+      ],
       uplinks: broker.value.uplinks.map((uplink) => uplink.readings()),
     }),
     invokeOverHttp: {
@@ -93,4 +95,13 @@ function contextOf(
       secretLines,
     },
   }
+}
+
+/** It is ready all the same, so that it stands here. */
+function databaseAway({ health }: StoreParts['store']): string[] {
+  const now = health()
+  if (now.ok || !now.away) return []
+  return [
+    `the database is away: changes are refused, and this bridge ends when it has not come back within lead.fenceSeconds (${now.reason})`,
+  ]
 }

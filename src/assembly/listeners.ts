@@ -42,13 +42,16 @@ export async function openListeners(
   const { options, teardown, now } = build
   const { certificates } = now
   const { config, inherited = NO_SOCKETS } = options
+  const healthPort = now.standbyDoors?.httpPort
+  await now.standbyDoors?.close()
+  now.standby = undefined
   const control = await openControl(broker, config, inherited)
   const mqtt = await openMqtt(broker, config, inherited)
   const tls = certificates && config.tls.enabled ? await openTls(options, broker, certificates) : undefined
   const ports = apiPorts(core, view, broker, options)
   const page = consoleParts(core, options, { mqtt, tls, adminPassword })
   const http = config.http.enabled
-    ? await openHttp(build, broker, certificates, ports, page.options)
+    ? await openHttp(build, broker, certificates, ports, page.options, healthPort)
     : undefined
   now.http = http
   if (http) teardown.add(() => http.close())
@@ -140,12 +143,15 @@ async function openHttp(
   certificates: Certificates | undefined,
   ports: ApiPorts,
   console: ConsoleOptions | undefined,
+  healthPort: number | undefined,
 ): Promise<HttpServer> {
   const { config, log, clock, inherited = NO_SOCKETS } = build.options
   const { minVersion, requireClientCertificate } = config.tls
   const secure = config.http.tls ? certificates : undefined
   const http = await startHttp({
     ...config.http,
+    // Any free port: it stays the one at which the health of the standby was asked for.
+    port: config.http.port === 0 && healthPort !== undefined ? healthPort : config.http.port,
     tls: secure
       ? { material: secure.material, minVersion, requiresCertificate: requireClientCertificate }
       : undefined,

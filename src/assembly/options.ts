@@ -16,6 +16,8 @@ export interface AppOptions {
   readonly adminPassword?: string | undefined
   /** The cost of the hashes of new passwords; absent: `PASSWORD_COST`, and nothing less outside a test. */
   readonly passwordCost?: number
+  /** Called when another bridge leads, and when it is another one then, with the words for people; this one waits. */
+  onStandby?(text: string): void
 }
 
 export interface RunningBridge {
@@ -54,7 +56,7 @@ export interface RunningBridge {
    * every reload, whether a setting changed or not: what files they name is to be read again here.
    */
   apply(config: Config): void
-  /** Resolves, with why, when another bridge has the database: this one must end at once, and tell nobody. */
+  /** Resolves, with why, when this bridge has the database no more: it must end at once, and tell nobody. */
   readonly lost: Promise<string>
   /** Listeners closed, statuses offline, queues drained, database closed. */
   stop(): Promise<void>

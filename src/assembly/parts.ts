@@ -15,6 +15,7 @@ import type { Topics } from '../protocol/topics.ts'
 import type { StoreParts } from '../store/engine.ts'
 import type { Uplink } from '../uplink/uplink.ts'
 import type { AppOptions, RunningBridge } from './options.ts'
+import type { Standby } from './standby.ts'
 
 /**
  * The parts that the bridge is built of, one interface for each builder. Each builder is handed what was built before;
@@ -52,6 +53,10 @@ export interface Build {
     /** The configuration that holds: a reload replaces it. */
     config: Config
     phase: Phase
+    /** Who leads, in words for people, while this bridge waits; undefined: it leads. */
+    standby: string | undefined
+    /** The listeners of a standby, until those of the bridge open. */
+    standbyDoors: Standby | undefined
     /** The certificates; undefined when nothing listens with TLS. */
     certificates: Certificates | undefined
     /** The HTTP server; undefined until it listens, and when it is switched off. */

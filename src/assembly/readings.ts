@@ -12,6 +12,7 @@ import { backupHours } from './settings.ts'
 
 /** Reads everything that `/metrics` shows of this moment. */
 export function collect(build: Build): Readings {
+  if (build.now.standby !== undefined) return { leads: false }
   const { core } = build.core.value
   const { broker, persistence, uplinks } = build.broker.value
   const { backups } = build.store.value
@@ -19,6 +20,7 @@ export function collect(build: Build): Readings {
   const stored = build.store.value.readings()
   return {
     ...readings(core, broker),
+    leads: true,
     databaseBytes: stored.databaseBytes,
     walBytes: stored.walBytes,
     diskFreeBytes: build.store.value.freeBytes(),
@@ -47,6 +49,7 @@ export function collect(build: Build): Readings {
 
 /** Says whether the bridge is ready, and why not. */
 export function readinessNow(build: Build): Readiness {
+  if (build.now.standby !== undefined) return { ready: false, reasons: [build.now.standby] }
   const { store, freeBytes } = build.store.value
   return readinessOf({
     phase: build.now.phase,

@@ -1,24 +1,27 @@
+import { hostname } from 'node:os'
 import { logAuditEnd } from '../bridge/upkeep/audit-mark.ts'
-import type { StoreParts } from '../store/engine.ts'
+import type { OpenedStore, StoreParts } from '../store/engine.ts'
 import type { Build } from './parts.ts'
 import { sealingSecret, serverFrom } from './postgres.ts'
+import { takeLead } from './standby.ts'
 import { rescue } from './upkeep.ts'
 
-/** Opens the database, and builds both stores and the backups on it. Only the engine that is used is loaded. */
+/** Opens the database, takes it, and builds both stores and the backups on it. Only the engine that is used is loaded. */
 export async function buildStore(build: Build): Promise<StoreParts> {
   const { log } = build.options
-  const parts =
-    build.options.config.store.kind === 'postgres' ? await openServer(build) : await openSqlite(build)
-  const { store } = parts
-  build.teardown.add(() => store.close())
-  build.teardown.add(() => logAuditEnd({ store, log }))
+  const { kind } = build.options.config.store
+  const opened = kind === 'postgres' ? await openServer(build) : await openFile(build)
+  build.teardown.add(() => opened.close())
+  await takeLead(build, opened.leadership)
+  const parts = await opened.parts()
+  build.teardown.add(() => logAuditEnd({ store: parts.store, log }))
   return build.store.fill(parts)
 }
 
-async function openSqlite({ options, metrics }: Build): Promise<StoreParts> {
+async function openFile({ options, metrics }: Build): Promise<OpenedStore> {
   const { config, clock, log, acceptOlder = false } = options
-  const { openSqliteParts } = await import('../store/sqlite/parts.ts')
-  return openSqliteParts({
+  const { openSqlite } = await import('../store/sqlite/parts.ts')
+  return openSqlite({
     file: config.store.path,
     backupFolder: config.backup.folder,
     acceptOlder,
@@ -31,17 +34,15 @@ async function openSqlite({ options, metrics }: Build): Promise<StoreParts> {
   })
 }
 
-/** Another bridge is given this time to be gone: the server ends the session of a frozen one after 8 s. */
-const OTHER_BRIDGE_MS = 12_000
-
-async function openServer({ options, metrics }: Build): Promise<StoreParts> {
+async function openServer({ options, metrics, now }: Build): Promise<OpenedStore> {
   const { config, clock, log } = options
   const secret = sealingSecret(config.store)
-  const { openPostgresParts } = await import('../store/postgres/parts.ts')
-  return openPostgresParts({
+  const { openPostgresStore } = await import('../store/postgres/parts.ts')
+  return openPostgresStore({
     server: serverFrom(config.store),
     schema: config.store.schema,
-    patienceMs: OTHER_BRIDGE_MS,
+    fenceMs: () => now.config.lead.fenceSeconds * 1000,
+    name: `${hostname()}, process ${process.pid}`,
     secret,
     clock,
     log,

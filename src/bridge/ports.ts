@@ -300,7 +300,13 @@ export interface LoadedRequests {
 /** Says whether what was asked for last could be stored, and since when not. */
 export type StoreHealth =
   | { readonly ok: true }
-  | { readonly ok: false; readonly reason: string; readonly since: WallMs }
+  | {
+      readonly ok: false
+      readonly reason: string
+      readonly since: WallMs
+      /** The server is away, and this bridge is still the one that has it: no other one would do better. */
+      readonly away?: boolean
+    }
 
 /**
  * Texts come back as they were given, with NUL and with characters of four bytes; lists are in the order of the bytes
@@ -364,17 +370,6 @@ export interface Store {
   /** Deletes some of the oldest: from before a running time, and beyond a number. How many. */
   pruneHistory(before: number, maxRows: number): Promise<number>
   close(): Promise<void>
-}
-
-/** A number that each bridge raises which takes the store. */
-export type Epoch = number
-
-/** Gives the store to one bridge at a time. Where it is a file of this machine, the lock of the file does. */
-export interface Leadership {
-  /** Takes the store for this bridge. Rejects with a StartError when another one has it, and says which. */
-  lead(): Promise<Epoch>
-  /** Resolves, with why, when another bridge has taken the store over: this one stores nothing more. */
-  readonly lost: Promise<string>
 }
 
 /** Says who is at the other end of a session. */
@@ -750,6 +745,8 @@ export interface Health {
   /** The reasons why not, each a sentence; empty when ready. */
   readonly reasons: readonly string[]
   readonly uplinks: readonly { readonly name: string; readonly connected: boolean }[]
+  /** This bridge as the one that leads, and since when; absent where no other machine could. */
+  readonly lead?: { readonly name: string; readonly since?: WallMs | undefined } | undefined
   /** The things that work and need a look, each a sentence with the setting that moves it. */
   readonly warnings: readonly string[]
 }

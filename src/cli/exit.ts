@@ -69,6 +69,17 @@ export class SignInRefused extends CliError {
   }
 }
 
+/** Another bridge leads, and this one waits to take over: what it says is who leads. */
+export class StandbyBridge extends CliError {
+  readonly text: string
+
+  constructor(where: string, text: string) {
+    super(EXIT.unreachable, `the bridge at ${where} is a ${text}; ask that one`)
+    this.name = 'StandbyBridge'
+    this.text = text
+  }
+}
+
 /** `see node/list` as somebody at a command line reads it: see `limb-bridge node list`. Other paths stay what they are. */
 export function withCommands(text: string): string {
   return text.replaceAll(/(?<![\w/.-])`?([a-z]+\/[a-z-]+)`?(?![\w/.-]*[\w/])/g, (all, word: string) =>

@@ -45,6 +45,8 @@ export interface LinkEnd {
   readonly why: string
   /** The last error; undefined when the other side closed the connection and said nothing. */
   readonly error: unknown
+  /** The words of a CONNACK of MQTT 5 for why it refuses. */
+  readonly said: string | undefined
   /** The broker does not let this identity in. */
   readonly refused: boolean
   /** The milliseconds until the next attempt; undefined when there is none. */
@@ -71,6 +73,7 @@ interface Attempt {
   refused: boolean
   error: unknown
   why: string
+  said: string | undefined
   over: boolean
 }
 
@@ -164,6 +167,7 @@ export class MqttLink {
       refused: false,
       error: undefined,
       why: 'the connection was closed',
+      said: undefined,
       over: false,
     }
     this.#attempt = attempt
@@ -189,6 +193,9 @@ export class MqttLink {
       if (receiveMaximum !== undefined) withinReceiveMaximum(client, receiveMaximum)
       this.#events.opened(client, connack)
     })
+    client.on('packetreceive', (packet) => {
+      if (packet.cmd === 'connack') attempt.said = packet.properties?.reasonString
+    })
     client.on('disconnect', ({ reasonCode, properties }) => {
       attempt.why = `the other side ended it: ${properties?.reasonString ?? `reason ${reasonCode}`}`
     })
@@ -211,10 +218,10 @@ export class MqttLink {
     attempt.over = true
     attempt.client?.end(true)
     if (this.#tryOther(attempt)) return
-    const { why, error, refused } = attempt
+    const { why, said, error, refused } = attempt
     const retryMs = this.#hold && this.#delayAfter(attempt)
     if (retryMs !== undefined) this.#cancelRetry = this.#options.clock.after(retryMs, () => this.#try())
-    this.#events.closed({ why, error, refused, retryMs })
+    this.#events.closed({ why, said, error, refused, retryMs })
   }
 
   /**

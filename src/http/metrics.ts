@@ -39,6 +39,8 @@ export interface Readings extends ControlReadings {
   readonly lastBackupAt?: number
   /** The seconds between two backups; 0: only when somebody asks. */
   readonly backupEverySeconds?: number
+  /** This bridge leads; false: it is a standby. */
+  readonly leads?: boolean
 }
 
 export interface Metrics extends Counters {
@@ -189,11 +191,17 @@ function gauges(registry: Registry): (readings: Readings) => void {
     labelNames: ['role'],
     registers,
   })
+  const leads = new Gauge({
+    name: 'limb_leads',
+    help: '1: this bridge leads; 0: it is a standby, another one does.',
+    registers,
+  })
   const fillUplinks = uplinkMetrics(registry)
   const fillWebhooks = webhookMetrics(registry)
   const disk = diskGauges(registry)
   const control = controlGauges(registry)
   return (readings) => {
+    leads.set(readings.leads === false ? 0 : 1)
     fillUplinks(readings.uplinks ?? [])
     fillWebhooks(readings.webhooks ?? [])
     disk(readings)

@@ -6,7 +6,9 @@ export type Phase = 'starting' | 'running' | 'stopping'
 
 export interface Vitals {
   readonly phase: Phase
-  readonly database: { readonly ok: true } | { readonly ok: false; readonly reason: string }
+  readonly database:
+    | { readonly ok: true }
+    | { readonly ok: false; readonly reason: string; readonly away?: boolean }
   /** The free bytes; undefined: the database is in memory. */
   readonly diskFreeBytes: number | undefined
   readonly connections: number
@@ -27,7 +29,8 @@ export function readinessOf(vitals: Vitals): Readiness {
   if (connections >= maxConnections) {
     reasons.push(`broker: all ${maxConnections} connections (mqtt.maxConnections) are taken`)
   }
-  if (!database.ok) reasons.push(`database: ${database.reason}`)
+  // A balancer that took the limbs away from who still leads would help nobody: the other one has the same database.
+  if (!database.ok && !database.away) reasons.push(`database: ${database.reason}`)
   if (diskFreeBytes !== undefined && diskFreeBytes < DISK_MIN_BYTES) {
     reasons.push(`disk: ${Math.floor(diskFreeBytes / 1024)} KiB are left for the database; make room`)
   }

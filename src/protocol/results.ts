@@ -237,6 +237,10 @@ export const RESULTS = {
     pendingRequests: z.int().describe('requests of limbs that wait for an operator'),
     waitingCalls: z.int().describe('gated invocations that wait for an operator'),
     uplinks: z.array(z.object({ name: z.string(), connected: z.boolean() })),
+    lead: z
+      .object({ name: z.string(), since: timeSchema })
+      .optional()
+      .describe('on PostgreSQL: the bridge that leads, which is this one, and since when'),
     lastBackupAt: timeSchema.nullable().describe('when the newest backup that is there was made'),
     troubles: z
       .array(

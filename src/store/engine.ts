@@ -1,6 +1,7 @@
 import type { MqttStore } from '../bridge/mqtt-store.ts'
-import type { Backups, Leadership, Store } from '../bridge/ports.ts'
+import type { Backups, Store } from '../bridge/ports.ts'
 import type { WebhookQueue } from '../bridge/webhook-ports.ts'
+import type { WallMs } from '../kernel/clock.ts'
 import type { RunningClock } from '../kernel/running-clock.ts'
 
 /** The interface of a database for whoever composes the bridge, whatever engine keeps it. */
@@ -31,6 +32,41 @@ export interface KeptBackups extends Backups {
   readonly bytes: number
   /** Ends one that is under way, and lets no other one begin; nothing is left of it. */
   stop(): Promise<void>
+}
+
+/** A number that each bridge raises which takes the store. */
+export type Epoch = number
+
+/** Names the bridge that has the store. */
+export interface Leader {
+  readonly name: string
+  /** Undefined: an older bridge has it, which does not say. */
+  readonly since: WallMs | undefined
+}
+
+/** Is called with who has the store, at first and when that changes; undefined: nobody can be asked now. */
+export type OnStandby = (leader: Leader | undefined) => void
+
+/** Gives the store to one bridge at a time. Where it is a file of this machine, the lock of the file does. */
+export interface Leadership {
+  /**
+   * Takes the store for this bridge. With `standby` it waits for as long as another one has it; without, it rejects then
+   * with a StartError that says which.
+   */
+  lead(standby?: OnStandby): Promise<Epoch>
+  /** This bridge, when it has taken the store; undefined before, and where no other machine could have it. */
+  readonly leads: Leader | undefined
+  /** Resolves, with why, when this bridge has the store no more: it stores nothing, and must tell nobody. */
+  readonly lost: Promise<string>
+}
+
+/** A database that is reached, and whose parts are there when this bridge leads. */
+export interface OpenedStore {
+  readonly leadership: Leadership
+  /** Loads what is kept in memory. To be called once, after `lead()`. */
+  parts(): Promise<StoreParts>
+  /** Gives it up without the parts. */
+  close(): Promise<void>
 }
 
 /** The few secrets of the bridge itself, where they lie in no files. Rejects when they were sealed with another secret. */

@@ -25,7 +25,7 @@ export function bridgeHandlers(
 ): VerbHandlersOf<'bridge'> {
   return {
     async 'bridge/health'(_args, { name, role }) {
-      const { ready, reasons, uplinks, warnings } = context.health()
+      const { ready, reasons, uplinks, warnings, lead } = context.health()
       return {
         ready,
         reasons: [...reasons],
@@ -33,6 +33,7 @@ export function bridgeHandlers(
         pendingRequests: pending.size,
         waitingCalls: approvals.size,
         uplinks: uplinks.map(({ name, connected }) => ({ name, connected })),
+        ...(lead?.since !== undefined && { lead: { name: lead.name, since: iso(lead.since) } }),
         lastBackupAt: await lastBackupAt(context),
         troubles: troubles.lately().map(({ nodeId, kind, at }) => ({ nodeId, kind, at: iso(at) })),
         you: { name, role },

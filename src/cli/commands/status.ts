@@ -1,7 +1,7 @@
 import type { Command } from 'commander'
 import { connectionOptions, type Run, withExamples } from '../command-options.ts'
 import type { CliContext } from '../context.ts'
-import { CliError, EXIT } from '../exit.ts'
+import { CliError, EXIT, StandbyBridge } from '../exit.ts'
 import { allPages } from '../session/paging.ts'
 import { type Bridge, openBridge } from '../session/session.ts'
 import { type ConnectionOptions, targetName, targetOf } from '../session/target.ts'
@@ -31,7 +31,13 @@ export function addStatusCommand(program: Command, context: CliContext, run: Run
 
 async function status(context: CliContext, options: StatusOptions): Promise<number> {
   const target = await targetOf(context, options)
-  const bridge = await openBridge(target, { clock: context.clock })
+  let bridge: Bridge
+  try {
+    bridge = await openBridge(target, { clock: context.clock })
+  } catch (error) {
+    if (!(error instanceof StandbyBridge)) throw error
+    return standbyStatus(context, options, targetName(target), error.text)
+  }
   try {
     const [info, health, pending] = await Promise.all([
       bridgeInfo(context, bridge),
@@ -45,6 +51,21 @@ async function status(context: CliContext, options: StatusOptions): Promise<numb
   } finally {
     await bridge.close()
   }
+}
+
+/** A bridge that waits knows nothing but who leads. */
+function standbyStatus(context: CliContext, options: StatusOptions, where: string, text: string): number {
+  const answer = { standby: text, health: { ready: false, reasons: [text] } }
+  new Output(context, options).answer(answer, () =>
+    print(
+      context.io.stdout,
+      pairs([
+        ['bridge', where],
+        ['ready', `NO; ${shown(text)}`],
+      ]),
+    ),
+  )
+  return EXIT.refused
 }
 
 function bridgeInfo(context: CliContext, bridge: Bridge): Promise<DisplayRow> {
@@ -82,6 +103,12 @@ function readyText({ ready, reasons }: DisplayRow): string {
   return ['NO', ...(Array.isArray(reasons) ? reasons.map(shown) : [])].join('; ')
 }
 
+function leadRow(lead: unknown, nowMs: number): [string, string][] {
+  if (lead === undefined) return []
+  const { name, since } = asRow(lead)
+  return [['leads', `${shown(name)}, ${age(since, nowMs)}`]]
+}
+
 function uplinksText(uplinks: unknown): string {
   if (!Array.isArray(uplinks) || uplinks.length === 0) return 'none'
   return uplinks
@@ -106,6 +133,7 @@ function printStatus(
       ['bridge', where],
       ['ready', readyText(health)],
       ['version', `${shown(info.version)}, protocol ${shown(info.protocol)}`],
+      ...leadRow(health.lead, nowMs),
       ['started', age(info.startedAt, nowMs)],
       ['limbs', `${shown(nodes.approved)} approved, ${shown(nodes.online)} online`],
       ['pending', shown(health.pendingRequests)],

@@ -1,5 +1,5 @@
 import { messageOf } from '../../kernel/errors.ts'
-import { type CliError, SignInRefused, unreachable } from '../exit.ts'
+import { type CliError, SignInRefused, StandbyBridge, unreachable } from '../exit.ts'
 import { type ConnectionTarget, targetName } from './target.ts'
 
 /** Says what went wrong with a connection, and what to do about it. */
@@ -65,10 +65,12 @@ function refusedText(target: ConnectionTarget, why: string): string {
   return `the bridge at ${targetName(target)} refused to sign ${target.principal} in: ${why}`
 }
 
-export function connectionError(target: ConnectionTarget, error: unknown): CliError {
+export function connectionError(target: ConnectionTarget, error: unknown, said?: string): CliError {
   const where = targetName(target)
   const code = codeOf(error)
   if (isSignInRefusal(error)) return signInRefused(target)
+  if (target.endpoint.kind === 'socket' && said?.startsWith('standby'))
+    return new StandbyBridge(targetName(target), said)
   if (typeof code === 'number') return unreachable(refusedText(target, CONNACK_HINTS[code] ?? `code ${code}`))
   const hints = target.endpoint.kind === 'socket' ? SOCKET_HINTS : URL_HINTS
   const hint = hints[String(code)] ?? (error === undefined ? 'the connection was closed' : messageOf(error))

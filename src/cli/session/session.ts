@@ -162,9 +162,9 @@ class BridgeSession implements Bridge {
     this.#opening = undefined
   }
 
-  #over({ error }: LinkEnd): void {
+  #over({ error, said }: LinkEnd): void {
     if (this.#opening) {
-      this.#opening.reject(connectionError(this.#target, error))
+      this.#opening.reject(connectionError(this.#target, error, said))
       return
     }
     if (isSignInRefusal(error)) this.#refusal = signInRefused(this.#target)

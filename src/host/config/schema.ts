@@ -601,6 +601,16 @@ const policy = z.strictObject({
   }),
 })
 
+const lead = z.strictObject({
+  fenceSeconds: whole(
+    5,
+    86_400,
+    30,
+    'On PostgreSQL: a bridge that has lost its lock, because the server is away or fails over, goes on with its limbs for so long and tries to have it again. Then it ends, and another one may lead ([high availability](high-availability.md)).',
+    { reload: 'live' },
+  ),
+})
+
 const lease = z.strictObject({
   ttlSeconds: whole(
     1,
@@ -1029,6 +1039,7 @@ export const configSchema = z.strictObject({
   pairing: pairing.prefault({}).meta({ description: 'Requests of new limbs.' }),
   presence: presence.prefault({}).meta({ description: 'When a limb counts as online.' }),
   policy: policy.prefault({}).meta({ description: 'How freely limbs may be used.' }),
+  lead: lead.prefault({}).meta({ description: 'Which of several bridges on one database leads.' }),
   lease: lease.prefault({}).meta({ description: 'Leases of exclusive capabilities.' }),
   invocation: invocation
     .prefault({})

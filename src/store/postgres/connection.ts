@@ -41,16 +41,14 @@ export class PostgresConnection implements Sql {
   readonly #names: Map<string, string> = new Map()
   #failed = false
   #corked = false
+  /** Called when the server, or the way to it, has ended the connection. */
+  onEnd: () => void = () => {}
 
   private constructor(client: pg.Client) {
     this.#client = client
     // Without a listener the end of the server would be the end of the process.
-    client.on('error', () => {
-      this.#failed = true
-    })
-    client.on('end', () => {
-      this.#failed = true
-    })
+    client.on('error', () => this.#ended())
+    client.on('end', () => this.#ended())
   }
 
   /** `idleMs`: the server ends the session when it says nothing for so long; 0: never. */
@@ -108,6 +106,12 @@ export class PostgresConnection implements Sql {
   async commit(): Promise<void> {
     const { command } = await this.#query('COMMIT', [])
     if (command !== 'COMMIT') throw new Error(`The server answered COMMIT with ${command}`)
+  }
+
+  #ended(): void {
+    if (this.#failed) return
+    this.#failed = true
+    this.onEnd()
   }
 
   async close(): Promise<void> {

@@ -1,21 +1,28 @@
-import type { Epoch, Leadership, Log } from '../../bridge/ports.ts'
+import type { Log } from '../../bridge/ports.ts'
 import type { Clock } from '../../kernel/clock.ts'
+import { Refusal } from '../../kernel/errors.ts'
 import { RunningClock } from '../../kernel/running-clock.ts'
 import type { SteadyMark } from '../../kernel/steady-clock.ts'
+import type { Epoch, Leader, Leadership } from '../engine.ts'
 import { StoreError } from '../errors.ts'
 import { PostgresConnection, type PostgresServerOptions, quoted, type Sql } from './connection.ts'
 import { cannotLead, readRefused, unreachable } from './errors.ts'
 import { channelOf } from './key-cache.ts'
-import { holderOf, takeLock } from './lock.ts'
+import { epochOf, raiseEpoch, takeLock } from './lock.ts'
 import { MIGRATIONS } from './schema.ts'
+import { LockWait } from './standby.ts'
 import { Writer } from './writer.ts'
 
 export interface PostgresOptions extends PostgresServerOptions {
   readonly clock: Clock
   readonly log: Log
   readonly onCommit?: (durationMs: number, works: number) => void
-  /** The time for which another bridge is given to be gone, at the start; the server ends the session of a frozen one in 8 s. */
+  /** The time that another bridge is given to be gone where there is no standby; the server ends the session of a frozen one in 8 s. */
   readonly patienceMs?: number
+  /** The bridge that has lost its lock for so long has it no more; left out: it is tried for ever. */
+  readonly fenceMs?: () => number
+  /** The name of this bridge, as others are told who leads. */
+  readonly name?: string
 }
 
 /** A database of PostgreSQL, for this bridge alone. It is connected to when it is first asked for something. */
@@ -45,13 +52,14 @@ const HEARS_MS = 10_000
 const LEAD_IDLE_MS = 8000
 
 export function openPostgres(options: PostgresOptions): PostgresDatabase {
-  const { clock, log, onCommit, schema } = options
+  const { clock, log, onCommit, schema, fenceMs, name = 'a bridge without a name' } = options
   if (!/^[a-z_][a-z0-9_]{0,62}$/.test(schema))
     throw new StoreError(
       `The schema ${JSON.stringify(schema)} is not a name of lower-case letters, digits and _.`,
     )
   const running = new RunningClock(clock)
   let epoch: Epoch = -1
+  let leads: Leader | undefined
   let isLost: (why: string) => void = () => {}
   /** The reason why the database could not be taken, in more than the words of a refusal. */
   let failure: unknown
@@ -71,7 +79,9 @@ export function openPostgres(options: PostgresOptions): PostgresDatabase {
       if (epoch < 0) {
         await migrate(connection, schema)
         await continueRunning(connection, running)
-        epoch = await raiseEpoch(connection)
+        const since = clock.wallMs()
+        epoch = await raiseEpoch(connection, name, since)
+        leads = { name, since }
       }
       return connection
     } catch (error) {
@@ -89,25 +99,28 @@ export function openPostgres(options: PostgresOptions): PostgresDatabase {
       onCommit,
       onUndone: () => database.onUndone(),
       onEnded: () => database.onEnded(),
+      fenceMs,
       onOvertaken: isLost,
     }),
     running,
     lost,
+    get leads() {
+      return leads
+    },
     onUndone: () => {},
     onEnded: () => {},
     onTold: () => {},
     hears: () => current?.failed === false && clock.monotonicMs() - answeredAt < HEARS_MS,
-    async lead() {
-      const connection = await opened(options)
+    async lead(standby) {
+      const wait = new LockWait(options, standby)
       try {
-        await waitForLock(connection, options)
+        for (;;) {
+          await wait.untilFree()
+          if (await isTaken(wait)) return epoch
+        }
       } finally {
-        await connection.close()
+        await wait.close()
       }
-      await ready().catch((error: unknown) => {
-        throw cannotLead(failure ?? error)
-      })
-      return epoch
     },
     async read(work) {
       await ready()
@@ -130,6 +143,21 @@ export function openPostgres(options: PostgresOptions): PostgresDatabase {
       await database.writer.close()
       await reader?.then((each) => each.close()).catch(() => undefined)
     },
+  }
+
+  /** Returns false when another standby was quicker, or the server has gone meanwhile; rejects when nothing will help. */
+  async function isTaken(wait: LockWait): Promise<boolean> {
+    failure = undefined
+    try {
+      await ready()
+      return true
+    } catch (error) {
+      const cause = failure ?? error
+      // The lock itself says so: what it was taken for is what another bridge has.
+      if (cause instanceof Refusal) wait.lostRace()
+      else if (!wait.goesOn(cause)) throw cannotLead(cause)
+      return false
+    }
   }
 
   /** Connects, brings the schema up, and takes the database, unless that is done. */
@@ -184,56 +212,6 @@ export function openPostgres(options: PostgresOptions): PostgresDatabase {
   return database
 }
 
-/** Opens a first connection, and says in words why it cannot be. */
-async function opened(options: PostgresOptions): Promise<PostgresConnection> {
-  let connection: PostgresConnection | undefined
-  try {
-    connection = await PostgresConnection.open(options)
-    await checkServer(connection)
-    return connection
-  } catch (error) {
-    await connection?.close()
-    throw cannotLead(error)
-  }
-}
-
-const MIN_VERSION = 140_000
-
-async function checkServer(connection: PostgresConnection): Promise<void> {
-  const [row] = await connection.all(`SELECT current_setting('server_version_num')::int AS number,
-    current_setting('server_version') AS version, current_setting('server_encoding') AS encoding, pg_is_in_recovery() AS follows`)
-  if (Number(row?.number) < MIN_VERSION)
-    throw new StoreError(`The server is PostgreSQL ${row?.version}; the bridge needs 14 or newer.`)
-  if (row?.encoding !== 'UTF8')
-    throw new StoreError(
-      `The database has the encoding ${row?.encoding}; make one with UTF8: CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0.`,
-    )
-  if (row?.follows === true)
-    throw new StoreError('The server is a standby, which only reads; store.url must lead to the primary.')
-}
-
-const LOCK_LOOK_MS = 250
-
-/** Gives another bridge time to be gone. Rejects with who it is. */
-async function waitForLock(connection: PostgresConnection, options: PostgresOptions): Promise<void> {
-  const { clock, schema, patienceMs = 0 } = options
-  const until = clock.monotonicMs() + patienceMs
-  for (;;) {
-    const holder = await holderOf(connection, schema)
-    if (holder === undefined) return
-    if (clock.monotonicMs() >= until)
-      throw new StoreError(
-        `Another bridge has the database: ${holder}. Stop that one first, or give this one a schema of its own with store.schema.`,
-      )
-    await new Promise<void>((resolve) => clock.after(LOCK_LOOK_MS, () => resolve()))
-  }
-}
-
-async function epochOf(connection: PostgresConnection): Promise<Epoch> {
-  const [row] = await connection.all('SELECT epoch FROM leader WHERE cell = 0')
-  return Number(row?.epoch)
-}
-
 /** Forward only, and under the lock: no other bridge migrates at the same time. */
 async function migrate(connection: PostgresConnection, schema: string): Promise<void> {
   await connection.script('BEGIN')
@@ -254,11 +232,6 @@ async function migrate(connection: PostgresConnection, schema: string): Promise<
     `DELETE FROM schema_version; INSERT INTO schema_version VALUES (${MIGRATIONS.length})`,
   )
   await connection.script('COMMIT')
-}
-
-async function raiseEpoch(connection: PostgresConnection): Promise<number> {
-  const [row] = await connection.all('UPDATE leader SET epoch = epoch + 1 WHERE cell = 0 RETURNING epoch')
-  return Number(row?.epoch)
 }
 
 async function continueRunning(connection: PostgresConnection, running: RunningClock): Promise<void> {

@@ -1,4 +1,6 @@
+import type { WallMs } from '../../kernel/clock.ts'
 import { Refusal } from '../../kernel/errors.ts'
+import type { Epoch, Leader } from '../engine.ts'
 import type { PostgresConnection } from './connection.ts'
 
 /** The advisory lock that the writing session of the one bridge holds, for as long as it lives. */
@@ -26,4 +28,37 @@ export async function holderOf(connection: PostgresConnection, schema: string): 
   if (row === undefined) return undefined
   const where = typeof row.address === 'string' ? `from ${row.address}` : 'on the machine of the server'
   return `${where}, session ${row.pid}${typeof row.since === 'string' ? `, since ${row.since}` : ''}`
+}
+
+/** Says which bridge has the database, as it wrote into it; undefined: none has. */
+export async function leaderOf(connection: PostgresConnection, schema: string): Promise<Leader | undefined> {
+  const holder = await holderOf(connection, schema)
+  if (holder === undefined) return undefined
+  // By way of JSON: a bridge of an older version has no such columns yet, and one that begins no table.
+  const [row] = await connection
+    .all(
+      "SELECT to_jsonb(l) ->> 'name' AS name, (to_jsonb(l) ->> 'since')::bigint AS since FROM leader l WHERE cell = 0",
+    )
+    .catch(() => [])
+  if (typeof row?.name !== 'string') return { name: `a bridge ${holder}`, since: undefined }
+  return { name: row.name, since: Number(row.since) as WallMs }
+}
+
+export async function epochOf(connection: PostgresConnection): Promise<Epoch> {
+  const [row] = await connection.all('SELECT epoch FROM leader WHERE cell = 0')
+  return Number(row?.epoch)
+}
+
+/** Makes this bridge the one of the newest epoch. To be called with the lock. */
+export async function raiseEpoch(
+  connection: PostgresConnection,
+  name: string,
+  since: WallMs,
+): Promise<Epoch> {
+  const [row] = await connection.all(
+    'UPDATE leader SET epoch = epoch + 1, name = $1, since = $2 WHERE cell = 0 RETURNING epoch',
+    name,
+    since,
+  )
+  return Number(row?.epoch)
 }

@@ -1,6 +1,6 @@
 import { messageOf, Refusal } from '../../kernel/errors.ts'
-import type { KeptBackups, StoreParts } from '../engine.ts'
-import { openPostgres, type PostgresOptions } from './database.ts'
+import type { KeptBackups, OpenedStore, StoreParts } from '../engine.ts'
+import { openPostgres, type PostgresDatabase, type PostgresOptions } from './database.ts'
 import { createPostgresMqttStore } from './mqtt/store.ts'
 import { ServerReadings } from './readings.ts'
 import { requireUnsealed, sealedSecrets } from './secrets.ts'
@@ -12,14 +12,15 @@ export interface PostgresPartsOptions extends PostgresOptions {
   readonly secret?: string | undefined
 }
 
-/**
- * Connects, takes the database, and builds everything that the bridge keeps in it. Rejects with a StoreError that says
- * what to do when the server cannot be reached, or another bridge has the database.
- */
-export async function openPostgresParts(options: PostgresPartsOptions): Promise<StoreParts> {
+/** Is connected to when it is led: that rejects with a StoreError which says what to do when the server cannot be reached. */
+export function openPostgresStore(options: PostgresPartsOptions): OpenedStore {
   const database = openPostgres(options)
+  return { leadership: database, parts: () => partsOf(database, options), close: () => database.close() }
+}
+
+/** Builds everything that the bridge keeps in it. */
+async function partsOf(database: PostgresDatabase, options: PostgresPartsOptions): Promise<StoreParts> {
   try {
-    await database.lead()
     if (options.secret === undefined) await requireUnsealed(database)
     const store = createPostgresStore(database)
     const mqttStore = createPostgresMqttStore(database)

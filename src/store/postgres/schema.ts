@@ -182,4 +182,7 @@ CREATE TRIGGER keys_are_told_gone AFTER DELETE ON node_keys REFERENCING OLD TABL
 CREATE TRIGGER keys_are_told_all AFTER TRUNCATE ON node_keys EXECUTE FUNCTION keys_are_told();
 `
 
-export const MIGRATIONS: readonly string[] = [TABLES + AUDIT + MQTT, WEBHOOKS, TOLD]
+/** Who leads, for people. */
+const LEADER = 'ALTER TABLE leader ADD COLUMN name text, ADD COLUMN since bigint'
+
+export const MIGRATIONS: readonly string[] = [TABLES + AUDIT + MQTT, WEBHOOKS, TOLD, LEADER]

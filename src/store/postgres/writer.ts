@@ -1,6 +1,6 @@
 import type { Log, StoreHealth } from '../../bridge/ports.ts'
 import { invariant } from '../../kernel/assert.ts'
-import type { Clock, WallMs } from '../../kernel/clock.ts'
+import type { Clock, MonotonicMs, WallMs } from '../../kernel/clock.ts'
 import { LogThrottle } from '../../kernel/log-throttle.ts'
 import type { SqlRow } from '../rows.ts'
 import type { PostgresConnection, Sql, Value } from './connection.ts'
@@ -63,7 +63,9 @@ export interface WriterOptions {
   readonly onUndone: () => void
   /** Called when a transaction has ended, well or not. */
   readonly onEnded: () => void
-  /** Called once, with why, when another bridge has taken the database over. */
+  /** The time for which a lock that was lost may be had again; absent: for ever. */
+  readonly fenceMs?: (() => number) | undefined
+  /** Called once, with why, when this bridge has the database no more. */
   readonly onOvertaken: (why: string) => void
 }
 
@@ -85,6 +87,8 @@ const MAX_PENDING = 200_000
 const SOON_MS = 5
 /** The server ends a session that says nothing for 8 s. */
 const ALIVE_MS = 2000
+/** The pause between two tries to have a lost lock again. */
+const AGAIN_MS = 500
 /** The time for which it is asked what became of a commit whose answer was lost. */
 const DOUBT_MS = 15_000
 const OUTAGES = { quietMs: 10_000, lines: 1, maxKeys: 1, maxLines: 1 } as const
@@ -103,6 +107,9 @@ export class Writer {
   #running: Promise<void> | undefined
   #soon: (() => void) | undefined
   #alive: (() => void) | undefined
+  /** When the server was last asked something that it answered. */
+  #answeredAt: MonotonicMs | undefined
+  #fence: (() => void) | undefined
   #broken: { reason: string; since: WallMs } | undefined
   /** Somebody else has the database: for ever. */
   #overtaken: { reason: string; since: WallMs } | undefined
@@ -119,7 +126,9 @@ export class Writer {
 
   health(): StoreHealth {
     const trouble = this.#overtaken ?? this.#broken
-    return trouble === undefined ? { ok: true } : { ok: false, ...trouble }
+    if (trouble === undefined) return { ok: true }
+    const away = this.#overtaken === undefined && this.#fence !== undefined
+    return { ok: false, ...trouble, ...(away && { away }) }
   }
 
   async probe(): Promise<StoreHealth> {
@@ -157,6 +166,7 @@ export class Writer {
     }
     this.#soon?.()
     this.#alive?.()
+    this.#fence?.()
     await this.#connection?.close()
   }
 
@@ -210,10 +220,44 @@ export class Writer {
   async #connected(): Promise<PostgresConnection> {
     if (this.#connection === undefined || this.#connection.failed) {
       this.#options.onUndone()
-      this.#connection = await this.#options.open()
-      this.#keepAlive()
+      return await this.#open()
     }
     return this.#connection
+  }
+
+  /** Connects, and has the lock then, of an epoch that is still this bridge's. */
+  async #open(): Promise<PostgresConnection> {
+    const askedAt = this.#options.clock.monotonicMs()
+    const connection = await this.#options.open()
+    this.#connection = connection
+    // The time was up while it was connected to: nothing may be stored any more.
+    if (this.#overtaken) throw unavailable(this.#overtaken.reason)
+    this.#answeredAt = askedAt
+    this.#fence?.()
+    this.#fence = undefined
+    connection.onEnd = () => this.#sessionEnded(connection)
+    this.#keepAlive()
+    return connection
+  }
+
+  /** Whoever waits for the lock sees it free now: it is asked for at once. */
+  #sessionEnded(connection: PostgresConnection): void {
+    if (this.#closed || this.#overtaken || this.#running || connection !== this.#connection) return
+    this.#brokenFor(new Error('Connection terminated'))
+    this.#armFence()
+    void this.#look().finally(() => this.#keepAlive())
+  }
+
+  #armFence(): void {
+    const { fenceMs, epoch, clock } = this.#options
+    if (fenceMs === undefined || epoch() < 0 || this.#fence || this.#overtaken || this.#closed) return
+    const now = clock.monotonicMs()
+    const limit = fenceMs()
+    this.#fence = clock.after(Math.max(0, (this.#answeredAt ?? now) + limit - now), () =>
+      this.#lose(
+        `the lock of the database was lost and could not be had again within ${limit / 1000} s (lead.fenceSeconds)`,
+      ),
+    )
   }
 
   /** Runs the works; `each`: waits for the end of each before the next one begins. */
@@ -282,16 +326,17 @@ export class Writer {
       // The answer is lost, and with it whether it is stored. Memory must not go on without knowing.
       if (!(await this.#wasCommitted(transaction))) throw error
     }
+    this.#answeredAt = startedAt
     onCommit?.(clock.monotonicMs() - startedAt, works)
   }
 
   async #wasCommitted(transaction: string): Promise<boolean> {
-    const { clock, log, open } = this.#options
+    const { clock, log } = this.#options
     const until = clock.monotonicMs() + DOUBT_MS
-    while (clock.monotonicMs() < until && !this.#closed) {
+    while (clock.monotonicMs() < until && !this.#closed && !this.#overtaken) {
       try {
-        this.#connection = await open()
-        const [row] = await this.#connection.all('SELECT pg_xact_status($1::xid8) AS status', transaction)
+        const connection = await this.#open()
+        const [row] = await connection.all('SELECT pg_xact_status($1::xid8) AS status', transaction)
         if (row?.status !== 'in progress') return row?.status === 'committed'
       } catch {
         // It is not there yet.
@@ -312,12 +357,16 @@ export class Writer {
 
   #overtake(): never {
     const reason = 'another bridge has taken the database over'
-    if (!this.#overtaken) {
-      this.#overtaken = { reason, since: this.#options.clock.wallMs() }
-      this.#options.log.error({}, `${reason}; all changes are refused here`)
-      this.#options.onOvertaken(reason)
-    }
+    this.#lose(reason)
     throw unavailable(reason)
+  }
+
+  /** From now on, and for ever, nothing is stored here. */
+  #lose(reason: string): void {
+    if (this.#overtaken) return
+    this.#overtaken = { reason, since: this.#options.clock.wallMs() }
+    this.#options.log.error({}, `${reason}; all changes are refused here`)
+    this.#options.onOvertaken(reason)
   }
 
   async #fail(works: readonly Work[], error: unknown): Promise<void> {
@@ -327,6 +376,7 @@ export class Writer {
     this.#connection = undefined
     await connection?.close()
     if (this.#overtaken === undefined) this.#brokenFor(error)
+    this.#armFence()
     const refusal = unavailable(this.#overtaken?.reason ?? reasonOf(error))
     for (const work of works) work.reject(refusal)
     this.#keepAlive()
@@ -352,8 +402,9 @@ export class Writer {
   /** Says something now and then: a session that says nothing is ended by the server, and its lock is free. */
   #keepAlive(): void {
     this.#alive?.()
-    if (this.#closed || this.#overtaken) return
-    this.#alive = this.#options.clock.after(ALIVE_MS, () => {
+    // One that never led has nothing to keep.
+    if (this.#closed || this.#overtaken || this.#options.epoch() < 0) return
+    this.#alive = this.#options.clock.after(this.#broken ? AGAIN_MS : ALIVE_MS, () => {
       if (this.#running) return this.#keepAlive()
       void this.#look().finally(() => this.#keepAlive())
     })
@@ -367,8 +418,10 @@ export class Writer {
       return
     }
     try {
+      const askedAt = this.#options.clock.monotonicMs()
       const [row] = await connection.all('SELECT epoch FROM leader WHERE cell = 0')
       this.compare(Number(row?.epoch))
+      this.#answeredAt = askedAt
     } catch (error) {
       await this.#fail([], error)
     }

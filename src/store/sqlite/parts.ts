@@ -1,5 +1,4 @@
-import type { Leadership } from '../../bridge/ports.ts'
-import type { KeptBackups, StoreParts } from '../engine.ts'
+import type { KeptBackups, Leadership, OpenedStore, StoreParts } from '../engine.ts'
 import { createBackups } from './backup/backups.ts'
 import { type Database, type DatabaseOptions, openDatabase } from './database.ts'
 import { createMqttStore } from './mqtt/store.ts'
@@ -10,6 +9,12 @@ export interface SqlitePartsOptions extends Omit<DatabaseOptions, 'backupFolder'
   readonly backupFolder: string | null
   /** Called once when its files were removed under it: a backup of what this process still holds can be made. */
   readonly onLost: (backups: KeptBackups) => void
+}
+
+/** Opens the file and takes its lock. @throws StoreError whose message says what to do. */
+export function openSqlite(options: SqlitePartsOptions): OpenedStore {
+  const parts = openSqliteParts(options)
+  return { leadership: LOCKED, parts: async () => parts, close: () => parts.store.close() }
 }
 
 /** Opens the file, and builds everything that the bridge keeps in it. @throws StoreError whose message says what to do. */
@@ -51,7 +56,11 @@ function partsOf(database: Database, backups: KeptBackups): StoreParts {
 }
 
 /** The lock of the file is held from its opening to its end, and nobody else can take it meanwhile. */
-const LOCKED: Leadership = { lead: async () => 0, lost: new Promise(() => undefined) }
+const LOCKED: Leadership = {
+  lead: async () => 0,
+  leads: undefined,
+  lost: new Promise(() => undefined),
+}
 
 /** A disk that cannot even be asked has no room; one on which the files are gone is not asked. */
 function freeBytes(database: Database): number | undefined {
