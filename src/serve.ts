@@ -27,7 +27,7 @@ const EXIT_CONFIG = 78
 const EXIT_FAILED = 1
 /** This bridge has the database no more: starting again is right, and waits for who has it. */
 const EXIT_OVERTAKEN = 3
-/** On a server: it ends the session of who says nothing for 8 s, and the bridge says something every 2 s. */
+/** The server ends the session of who says nothing for 8 s, and the bridge says something every 2 s. */
 const STOOD_MS = 5000
 
 export interface ServeOptions {

@@ -15,7 +15,6 @@ import type { Topics } from '../protocol/topics.ts'
 import type { StoreParts } from '../store/engine.ts'
 import type { Uplink } from '../uplink/uplink.ts'
 import type { AppOptions, RunningBridge } from './options.ts'
-import type { Standby } from './standby.ts'
 
 /**
  * The parts that the bridge is built of, one interface for each builder. Each builder is handed what was built before;
@@ -42,6 +41,13 @@ export class Late<T> {
   }
 }
 
+/** The listeners of a standby, which make room for those of a bridge that leads. */
+export interface Standby {
+  /** The port of its HTTP; undefined: it is switched off. */
+  readonly httpPort: number | undefined
+  close(): Promise<void>
+}
+
 /** The beginning of a build: what every builder is handed. */
 export interface Build {
   readonly options: AppOptions
@@ -53,7 +59,7 @@ export interface Build {
     /** The configuration that holds: a reload replaces it. */
     config: Config
     phase: Phase
-    /** Who leads, in words for people, while this bridge waits; undefined: it leads. */
+    /** Names who leads, in words for people, while this bridge waits; undefined: it leads. */
     standby: string | undefined
     /** The listeners of a standby, until those of the bridge open. */
     standbyDoors: Standby | undefined

@@ -3,18 +3,11 @@ import { fdsOf, type Inherited, NO_SOCKETS } from '../host/systemd/activation.ts
 import { type HttpServer, startHttp } from '../http/server.ts'
 import { iso } from '../kernel/clock.ts'
 import type { Leader, Leadership } from '../store/engine.ts'
-import type { Build } from './parts.ts'
+import type { Build, Standby } from './parts.ts'
 import { readinessNow } from './readings.ts'
 import { httpLimits } from './settings.ts'
 
 /** Another bridge leads: this one is up, knows who it is, and takes over when that one is gone. */
-
-/** The listeners of a standby, which make room for those of a bridge that leads. */
-export interface Standby {
-  /** Where its HTTP listens; undefined: it is switched off. */
-  readonly httpPort: number | undefined
-  close(): Promise<void>
-}
 
 /** Takes the store, as a standby for as long as another bridge has it. */
 export async function takeLead(build: Build, leadership: Leadership): Promise<void> {

@@ -12,7 +12,7 @@ import { refusal } from './publish-frame.ts'
 /** The bytes that are looked at: a CONNECT says its version within the first of them. */
 const HEAD_BYTES = 16
 const PATIENCE_MS = 5000
-/** Those who ask at one moment; more are closed at once. */
+/** The number of those who may ask at one moment; more are closed at once. */
 const MAX_ASKING = 64
 /** CONNACK of MQTT 3.1.1: server unavailable. */
 const UNAVAILABLE = 3

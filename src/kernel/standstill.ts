@@ -6,7 +6,7 @@ import type { Clock, MonotonicMs } from './clock.ts'
  */
 export interface StandstillClock {
   readonly clock: Clock
-  /** From now on `stood` is called instead of telling the time, when nobody could ask for `limitMs`; it must not return. */
+  /** Lets `stood` be called, instead of telling the time, when nobody could ask for `limitMs`; it must not return. */
   arm(limitMs: number, stood: (stoodMs: number) => void): void
 }
 

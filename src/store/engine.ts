@@ -40,7 +40,7 @@ export type Epoch = number
 /** Names the bridge that has the store. */
 export interface Leader {
   readonly name: string
-  /** Undefined: an older bridge has it, which does not say. */
+  /** The time at which it took it; undefined: an older bridge has it, which does not say. */
   readonly since: WallMs | undefined
 }
 

@@ -40,6 +40,8 @@ interface Stage {
 interface Outcome {
   /** Until all limbs were online, or until changes were taken again where no limb may notice. */
   readonly ms: number
+  /** Until the other bridge led, where one did. */
+  readonly leadsMs?: number
 }
 
 export async function failover({
@@ -83,8 +85,12 @@ export async function failover({
 
 const seconds = (ms: number | undefined) => `${((ms ?? 0) / 1000).toFixed(1)} s`
 
-function roundLine({ ms }: Outcome, { registered, approved, policies, fences, ran, refused }: Facts): string {
-  return `${seconds(ms)}; acknowledged: ${registered.size} registrations, ${approved.size} approvals, ${policies.size} policies, ${fences.size} limbs leased, ${ran.size} invocations; ${refused} refused`
+function roundLine(
+  { ms, leadsMs }: Outcome,
+  { registered, approved, policies, fences, ran, refused }: Facts,
+): string {
+  const led = leadsMs === undefined ? '' : ` (it led after ${seconds(leadsMs)})`
+  return `${seconds(ms)}${led}; acknowledged: ${registered.size} registrations, ${approved.size} approvals, ${policies.size} policies, ${fences.size} limbs leased, ${ran.size} invocations; ${refused} refused`
 }
 
 async function prepare(
@@ -179,9 +185,7 @@ const ACTS: Readonly<Record<Scenario, (stage: Stage, leader: Slot) => Promise<Ou
     await watcher.subscribe('limb/#')
     const from = performance.now()
     process.kill(pid, 'SIGSTOP')
-    const other = otherOf(stage, leader)
-    await allOnline(other, stage.ids.length)
-    const ms = performance.now() - from
+    const outcome = await followed(stage, leader, from)
     const told: string[] = []
     watcher.mqtt.on('message', (topic, _payload, { retain }) => {
       if (!retain) told.push(topic)
@@ -197,7 +201,7 @@ const ACTS: Readonly<Record<Scenario, (stage: Stage, leader: Slot) => Promise<Ou
     watcher.mqtt.end(true)
     start(leader, stage.cluster.url)
     await standbyIsThere(leader)
-    return { ms }
+    return outcome
   },
 }
 
@@ -206,11 +210,19 @@ function otherOf({ slots }: Stage, leader: Slot): Slot {
 }
 
 async function takenOver(stage: Stage, leader: Slot, from: number): Promise<Outcome> {
-  await allOnline(otherOf(stage, leader), stage.ids.length)
-  const ms = performance.now() - from
+  const outcome = await followed(stage, leader, from)
   start(leader, stage.cluster.url)
   await standbyIsThere(leader)
-  return { ms }
+  return outcome
+}
+
+/** Waits until the other bridge leads, and all limbs are online there. */
+async function followed(stage: Stage, leader: Slot, from: number): Promise<Outcome> {
+  const other = otherOf(stage, leader)
+  await until(`${other.name} leads`, LIMIT_MS, async () => (await reading(other, 'limb_leads')) === 1)
+  const leadsMs = performance.now() - from
+  await allOnline(other, stage.ids.length)
+  return { ms: performance.now() - from, leadsMs }
 }
 
 /** Collects the changes of status that come from now on. */

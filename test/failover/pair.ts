@@ -1,4 +1,4 @@
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { appendFileSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type BridgeProcess, launchBridge, type Starting } from '../support/bridge-process.ts'
 import { type BridgePlace, freePort, until } from './cluster.ts'
@@ -37,6 +37,7 @@ export function start(slot: Slot, url: string): void {
     },
     // A standby is ready when it leads.
     timeoutMs: 24 * 3600_000,
+    hear: (line) => appendFileSync(join(slot.folder, 'log'), `${line}\n`),
   })
 }
 

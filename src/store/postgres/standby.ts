@@ -16,7 +16,7 @@ export interface WaitOptions extends PostgresServerOptions {
 const LOOK_MS = 250
 /** A leader whose session alone has ended connects again at once, and is to find its lock free. */
 const FREE_MS = 500
-/** After an outage of the server the leader comes first: it asks twice a second, and gives up a try after 5 s. */
+/** The time that the leader has to come first after an outage of the server: it asks twice a second, and gives up a try after 5 s. */
 const HEAD_START_MS = 6000
 
 const pause = (clock: Clock, ms: number) => new Promise<void>((resolve) => void clock.after(ms, resolve))

@@ -107,7 +107,7 @@ export class Writer {
   #running: Promise<void> | undefined
   #soon: (() => void) | undefined
   #alive: (() => void) | undefined
-  /** When the server was last asked something that it answered. */
+  /** The time at which the server was last asked something that it answered. */
   #answeredAt: MonotonicMs | undefined
   #fence: (() => void) | undefined
   #broken: { reason: string; since: WallMs } | undefined
@@ -240,7 +240,7 @@ export class Writer {
     return connection
   }
 
-  /** Whoever waits for the lock sees it free now: it is asked for at once. */
+  /** Asks for the lock at once: whoever waits for it sees it free now. */
   #sessionEnded(connection: PostgresConnection): void {
     if (this.#closed || this.#overtaken || this.#running || connection !== this.#connection) return
     this.#brokenFor(new Error('Connection terminated'))
@@ -361,7 +361,7 @@ export class Writer {
     throw unavailable(reason)
   }
 
-  /** From now on, and for ever, nothing is stored here. */
+  /** Stores nothing from now on, and for ever. */
   #lose(reason: string): void {
     if (this.#overtaken) return
     this.#overtaken = { reason, since: this.#options.clock.wallMs() }
