@@ -159,7 +159,6 @@ CREATE TABLE webhook_offline (webhook ${K}, node_id ${K}, PRIMARY KEY (webhook, 
 CREATE TABLE secrets (name ${K} PRIMARY KEY, sealed bytea NOT NULL);
 `
 
-<<<<<<< HEAD
 /** The channel is named by `channelOf`. Many at once, as a copy makes, are told in one word. */
 const TOLD = `
 CREATE FUNCTION keys_are_told() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -183,10 +182,7 @@ CREATE TRIGGER keys_are_told_gone AFTER DELETE ON node_keys REFERENCING OLD TABL
 CREATE TRIGGER keys_are_told_all AFTER TRUNCATE ON node_keys EXECUTE FUNCTION keys_are_told();
 `
 
-/** Who leads, for people. */
-=======
 /** Names who leads, for people. */
->>>>>>> b3e6032 (store: words of the standby, and its interface beside the other parts)
 const LEADER = 'ALTER TABLE leader ADD COLUMN name text, ADD COLUMN since bigint'
 
 export const MIGRATIONS: readonly string[] = [TABLES + AUDIT + MQTT, WEBHOOKS, TOLD, LEADER]
