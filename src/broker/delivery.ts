@@ -1,4 +1,5 @@
 import type { Identity, MessageContext } from '../bridge/ports.ts'
+import { LazySet } from '../kernel/lazy-collections.ts'
 import { sharedFilter } from '../protocol/filters.ts'
 import type { AedesClient, Qos, RoutedPacket } from './aedes-internals.ts'
 import type { Connection } from './connection.ts'
@@ -28,7 +29,7 @@ export class SessionDelivery {
   readonly #context: SessionContext
   readonly #session: Connection
   readonly client: AedesClient<unknown>
-  readonly #shared = new Set<string>()
+  readonly #shared = new LazySet<string>()
   #lastEmission = -1
   /** The identity to which all live subscriptions were granted, and the grants; undefined before the first. */
   #grantedTo: Identity | undefined

@@ -1,3 +1,4 @@
+import { LazyMap, LazySet } from '../kernel/lazy-collections.ts'
 import { sharedFilter } from '../protocol/filters.ts'
 import { filterMatches } from '../protocol/topics.ts'
 import type { AedesClient, Qos } from './aedes-internals.ts'
@@ -23,14 +24,14 @@ export interface Match {
  */
 export class LiveFilters {
   readonly #client: AedesClient<unknown>
-  readonly #wildcards = new Set<string>()
+  readonly #wildcards = new LazySet<string>()
   /** Filters without wildcards. An object asked for a topic that it has not would first make that text unique. */
-  readonly #exact = new Set<string>()
+  readonly #exact = new LazySet<string>()
   /** Filters that match more than the session may read. */
-  readonly #wide = new Set<string>()
-  readonly #options = new Map<string, FilterOptions>()
+  readonly #wide = new LazySet<string>()
+  readonly #options = new LazyMap<string, FilterOptions>()
   /** Filters in the order of packets: Aedes has them within this turn or later. */
-  readonly #counted = new Set<string>()
+  readonly #counted = new LazySet<string>()
   #counter: (change: number) => void = () => undefined
 
   constructor(client: AedesClient<unknown>) {

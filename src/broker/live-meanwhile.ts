@@ -1,3 +1,5 @@
+import { LazyMap } from '../kernel/lazy-collections.ts'
+
 /** Topics that are remembered for one session. Of more, a message may come twice, live and as retained. */
 const MAX_TOPICS = 1000
 
@@ -8,10 +10,10 @@ const MAX_TOPICS = 1000
  */
 export class LiveMeanwhile {
   /** Filters whose retained messages are not all sent, each with the number of the live message before its SUBSCRIBE. */
-  readonly #asked = new Map<string, number>()
+  readonly #asked = new LazyMap<string, number>()
   #sending = 0
   /** The number of the last live message of each topic. */
-  readonly #topics = new Map<string, number>()
+  readonly #topics = new LazyMap<string, number>()
   #last = 0
 
   /** A filter was granted. */
@@ -30,7 +32,9 @@ export class LiveMeanwhile {
   /** Ends what `begin` has begun. */
   end(): void {
     this.#sending--
-    if (this.#sending === 0 && this.#asked.size === 0) this.#topics.clear()
+    if (this.#sending > 0 || this.#asked.size > 0) return
+    this.#topics.clear()
+    this.#asked.clear()
   }
 
   /** A live message with RETAIN. */

@@ -1,4 +1,5 @@
 import type { Duplex } from 'node:stream'
+import { LazyMap, LazySet } from '../kernel/lazy-collections.ts'
 import type { SteadyClock } from '../kernel/steady-clock.ts'
 import type { AedesClient, Persistence, Qos, RoutedPacket } from './aedes-internals.ts'
 import type { BrokerCounters } from './counters.ts'
@@ -65,19 +66,19 @@ const ENCODER: Encoder = {
 export class SessionOutbox {
   readonly #options: SessionOutboxOptions
   /** The messages that no store keeps and that are not acknowledged, of a session that is to be resumed. */
-  readonly #unkept = new Map<number, Outgoing>()
+  readonly #unkept = new LazyMap<number, Outgoing>()
   /** The identifiers of what an earlier connection left behind that was not sent again yet: nobody can acknowledge them. */
-  readonly #reserved = new Set<number>()
+  readonly #reserved = new LazySet<number>()
   #notSentAgain: () => readonly LeftBehind[] = () => []
   /** The numbers of those that are being written to the store, which has them when the session is resumed. */
-  readonly #storing = new Set<number>()
+  readonly #storing = new LazySet<number>()
   readonly handshakes = new PacketIds((id) => {
     this.#unkept.delete(id)
     this.#shared.delete(id)
     this.#reserved.delete(id)
   })
   /** The messages that were sent of subscriptions that this session shares, and are not acknowledged. */
-  readonly #shared = new Map<number, Outgoing>()
+  readonly #shared = new LazyMap<number, Outgoing>()
   /** The messages of a closed session that must be sent again when it is resumed [MQTT-4.4.0-1], in their order. */
   leftBehind: readonly LeftBehind[] = []
   encoder: Encoder = ENCODER
@@ -89,7 +90,7 @@ export class SessionOutbox {
   #held = true
   #closed = false
   /** `brokerCounter` of what the stored queue has sent since this session began. */
-  readonly #resent = new Set<number>()
+  readonly #resent = new LazySet<number>()
   #resentUpTo = 0
   #forRoom: (() => void)[] = []
   readonly #forWindow: (() => void)[] = []

@@ -1,3 +1,5 @@
+import { LazyMap } from '../kernel/lazy-collections.ts'
+
 /**
  * Keeps what one session was sent at QoS 1 and 2 and has not finished acknowledging, by packet identifier. It numbers
  * outgoing messages without using one twice [MQTT-2.3.1-4], and knows which answer each of them waits for.
@@ -13,7 +15,7 @@ const MAX_ID = 65_535
 
 export class PacketIds {
   /** The answer that would go on with each. */
-  readonly #open = new Map<number, Answer>()
+  readonly #open = new LazyMap<number, Answer>()
   #next = 1
   readonly #ended: (id: number) => void
 

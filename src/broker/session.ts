@@ -1,5 +1,6 @@
 import type { Duplex } from 'node:stream'
 import type { Identity, MessageContext, Session, SessionEnd } from '../bridge/ports.ts'
+import { LazyMap } from '../kernel/lazy-collections.ts'
 import type { SkimmedKeys } from '../protocol/skimmed-keys.ts'
 import type { AedesClient, RequestedSubscription } from './aedes-internals.ts'
 import { Connection, type ConnectionPeer } from './connection.ts'
@@ -65,7 +66,7 @@ export class MqttSession extends Connection implements Session {
   /** Acknowledgements leave in the order of what they acknowledge [MQTT-4.6.0-2]. */
   readonly acks: OrderedQueue
   /** QoS 2 packet identifiers in progress, each with the copies that wait for the first. */
-  readonly inProgress = new Map<number, (() => void)[]>()
+  readonly inProgress = new LazyMap<number, (() => void)[]>()
   /** The name that its CONNECT gave, whether or not it was let in. */
   claimedName = ''
   /** The protocol level of its CONNECT; 0 before. */

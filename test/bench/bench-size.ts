@@ -4,6 +4,7 @@ import { rssBytes } from '../support/process-usage.ts'
 import { importFleet } from './fleet.ts'
 import type { GeneratorCommands } from './generator.ts'
 import { type Line, median } from './line.ts'
+import type { AedesCommands } from './peer-aedes.ts'
 import { ROOM } from './peers.ts'
 import { Worker } from './rpc.ts'
 import type { Bench } from './run.ts'
@@ -94,7 +95,54 @@ export async function benchMemory(bench: Bench): Promise<Line[]> {
       bridge: (connected - before) / connectedLimbs / KIB,
       note: `${mib(before)} with none, ${mib(connected)} with ${connectedLimbs} of ${connectedLimbs}`,
     },
+    await besideAedes(bench),
   ]
+}
+
+interface Grown {
+  readonly pid: number
+  readonly target: { readonly host: string; readonly port: number }
+  end(): Promise<unknown>
+}
+
+/** What resident memory grows by for each limb that connects and sends a heartbeat, bytes; nothing is collected by force. */
+async function growth(bench: Bench, server: Grown): Promise<number> {
+  const { connectedLimbs: count } = bench.scale
+  const before = rssBytes(server.pid)
+  const load = bench.add(new Worker<GeneratorCommands>(new URL('./generator.ts', import.meta.url)))
+  await load.ask('connect', { target: server.target, range: { from: 0, count } })
+  await load.ask('heartbeats', { count, window: 100, payload: '' })
+  const grown = (rssBytes(server.pid) - before) / count
+  await load.ask('disconnect', {})
+  await load.end()
+  await server.end()
+  return grown
+}
+
+/** The same limbs at the bridge and at bare Aedes, in turns. */
+async function besideAedes(bench: Bench): Promise<Line> {
+  const folder = await folderWith(bench, bench.scale.connectedLimbs)
+  const ours: number[] = []
+  const theirs: number[] = []
+  for (let pair = 0; pair < Math.min(3, bench.scale.pairs); pair++) {
+    const bridge = await startBridge({ folder, settings: SETTINGS })
+    bench.add({ end: () => bridge.kill() })
+    ours.push(await growth(bench, { pid: bridge.pid, target: bridge.mqtt, end: () => bridge.stop() }))
+    const aedes = bench.add(new Worker<AedesCommands>(new URL('./peer-aedes.ts', import.meta.url)))
+    const target = { host: '127.0.0.1', port: await aedes.ask('listen', {}) }
+    theirs.push(await growth(bench, { pid: aedes.pid, target, end: () => aedes.end() }))
+  }
+  await bench.endAll()
+  const ratios = ours.map((bytes, pair) => bytes / (theirs[pair] ?? Number.NaN))
+  return {
+    name: 'memory per connected limb, nothing collected by force',
+    unit: 'KiB',
+    bridge: median(ours) / KIB,
+    peer: { name: 'bare Aedes', value: median(theirs) / KIB },
+    ratio: median(ratios),
+    goal: 0.7,
+    note: `ratios ${ratios.map((ratio) => ratio.toFixed(2)).join(' ')}`,
+  }
 }
 
 async function rssOf(bench: Bench, folder: string): Promise<number> {
