@@ -1,12 +1,12 @@
 import { spawnSync } from 'node:child_process'
-import { chownSync, existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { chownSync, existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import pg from 'pg'
 
 /** A PostgreSQL server of its own for one test file, on a Unix socket; nobody else reaches it. */
 export interface PostgresServer {
-  readonly server: { host: string; user: string; database: string }
+  readonly server: { host: string; user: string; database: string; port?: number }
   /** Ends it at once, as a crash does. */
   kill(): void
   /** Starts it again after that. */
@@ -26,11 +26,26 @@ export function postgresFolder(): string | undefined {
     .find((folder) => existsSync(join(folder, 'initdb')))
 }
 
+function versionOf(folder: string | undefined): number {
+  return Number(folder?.slice(DEBIAN.length + 1).split('/')[0])
+}
+
 /** The server refuses to run as root: `nobody` runs it then. */
 const NOBODY = { uid: 65534, gid: 65534 }
 
-/** `fsync`: flushes each commit to the disk, as a server that is in use does; `settings`: more of them, as options. */
-export function startPostgres({ fsync = false, settings: more = '' } = {}): PostgresServer {
+export interface PostgresTestOptions {
+  /** Flushes each commit to the disk, as a server that is in use does. */
+  readonly fsync?: boolean
+  /** Listens on TCP at this port too, with TLS, and asks for the password there. */
+  readonly tls?: {
+    readonly port: number
+    readonly addresses: string
+    readonly cert: Buffer
+    readonly key: Buffer
+  }
+}
+
+export function startPostgres({ fsync = false, tls }: PostgresTestOptions = {}): PostgresServer {
   const folder = mkdtempSync(join(tmpdir(), 'limb-pg-'))
   const asNobody = process.getuid?.() === 0 ? NOBODY : {}
   if (process.getuid?.() === 0) chownSync(folder, NOBODY.uid, NOBODY.gid)
@@ -46,15 +61,40 @@ export function startPostgres({ fsync = false, settings: more = '' } = {}): Post
     if (status !== 0) throw new Error(`${program} failed: ${stderr ?? ''}${stdout ?? ''}`)
   }
   const data = join(folder, 'data')
-  // Another order than that of bytes, if the machine has one: the keys must not follow it.
-  run('initdb', '-D', data, '-U', 'limb', '--auth=trust', '-E', 'UTF8', '--locale=C.UTF-8', '--no-sync')
-  const settings = `-c listen_addresses= -c unix_socket_directories=${folder} -c fsync=${fsync ? 'on' : 'off'} -c shared_buffers=16MB -c max_connections=300 ${more}`
+  // Another order than that of bytes, if the server knows one: the keys must not follow it.
+  const order = versionOf(postgresFolder()) >= 15 ? ['--locale-provider=icu', '--icu-locale=en-US'] : []
+  run(
+    'initdb',
+    '-D',
+    data,
+    '-U',
+    'limb',
+    '--auth=trust',
+    '-E',
+    'UTF8',
+    '--locale=C.UTF-8',
+    ...order,
+    '--no-sync',
+  )
+  const put = (file: string, content: string | Buffer) => {
+    const path = join(folder, file)
+    writeFileSync(path, content, { mode: 0o600 })
+    if (process.getuid?.() === 0) chownSync(path, NOBODY.uid, NOBODY.gid)
+    return path
+  }
+  let listen = '-c listen_addresses='
+  if (tls !== undefined) {
+    put('data/pg_hba.conf', 'local all all trust\nhostssl all all 127.0.0.0/8 scram-sha-256\n')
+    listen = `-c listen_addresses=${tls.addresses} -p ${tls.port} -c ssl=on`
+    listen += ` -c ssl_cert_file=${put('server.crt', tls.cert)} -c ssl_key_file=${put('server.key', tls.key)}`
+  }
+  const settings = `${listen} -c unix_socket_directories=${folder} -c fsync=${fsync ? 'on' : 'off'} -c shared_buffers=16MB -c max_connections=300`
   const start = () =>
     run('pg_ctl', '-D', data, '-w', '-t', '120', '-l', join(folder, 'log'), '-o', settings, 'start')
   const kill = () => run('pg_ctl', '-D', data, '-w', '-m', 'immediate', 'stop')
   start()
   return {
-    server: { host: folder, user: 'limb', database: 'postgres' },
+    server: { host: folder, user: 'limb', database: 'postgres', ...(tls && { port: tls.port }) },
     kill,
     start,
     stop() {

@@ -339,7 +339,8 @@ export class Writer {
         const [row] = await connection.all('SELECT pg_xact_status($1::xid8) AS status', transaction)
         if (row?.status !== 'in progress') return row?.status === 'committed'
       } catch {
-        // It is not there yet.
+        // It is not there yet. A connection that was there a moment ago would keep the lock from the next one.
+        await this.#connection?.close()
       }
       await new Promise<void>((resolve) => clock.after(250, () => resolve()))
     }

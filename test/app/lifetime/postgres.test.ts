@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { copyStores } from '../../../src/assembly/store-copy.ts'
 import { inspectServer } from '../../../src/store/postgres/inspect.ts'
+import { MIGRATIONS } from '../../../src/store/postgres/schema.ts'
 import { keyOf, startApp } from '../../support/app.ts'
 import { lacking, needs } from '../../support/needs.ts'
 import { asOperator, type PostgresServer, startPostgres } from '../../support/postgres.ts'
@@ -51,7 +52,7 @@ describe('a bridge on PostgreSQL', () => {
     expect(await inspectServer({ server: postgres.server, schema: store.schema })).toMatchObject({
       version: expect.stringMatching(/^\d+/),
       tls: undefined,
-      schema: 4,
+      schema: MIGRATIONS.length,
       holder: expect.stringMatching(/^on the machine of the server, session \d+, since 2/),
       problems: [],
       // The server of the tests is quick.

@@ -1,0 +1,222 @@
+import { once } from 'node:events'
+import { readdirSync, readFileSync } from 'node:fs'
+import { connect, createServer, type Server, type Socket } from 'node:net'
+import { join, resolve } from 'node:path'
+import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest'
+import { type Clock, systemClock } from '../../../src/kernel/clock.ts'
+import { PostgresConnection } from '../../../src/store/postgres/connection.ts'
+import { openPostgres } from '../../../src/store/postgres/database.ts'
+import { isStorageFailure } from '../../../src/store/postgres/errors.ts'
+import { openPostgresParts } from '../../../src/store/postgres/parts.ts'
+import { createPostgresStore } from '../../../src/store/postgres/store.ts'
+import { nodeOf } from '../../contract/store.contract.ts'
+import { FakeClock } from '../../support/fake-clock.ts'
+import { lacking, needs } from '../../support/needs.ts'
+import { patience } from '../../support/patience.ts'
+import { asOperator, type PostgresServer, startPostgres } from '../../support/postgres.ts'
+import { silent } from '../fixture.ts'
+
+/** What becomes of the sessions of a bridge on the server, and of what was under way in them. */
+
+/** Stands between a bridge and the server, and loses what it is told to lose around the next COMMIT. */
+class LossyProxy {
+  readonly #server: Server
+  readonly #sockets = new Set<Socket>()
+  #loses: 'the answer' | 'the question' | undefined
+  #lost = Promise.withResolvers<void>()
+
+  constructor(path: string) {
+    this.#server = createServer((near) => {
+      const far = connect(path)
+      let isLost = false
+      for (const [one, other] of [
+        [near, far],
+        [far, near],
+      ] as const) {
+        this.#sockets.add(one)
+        one.on('error', () => undefined)
+        one.on('close', () => {
+          this.#sockets.delete(one)
+          other.destroy()
+        })
+      }
+      near.on('data', (bytes) => {
+        // The text of a statement is sent once on each connection.
+        if (this.#loses !== undefined && bytes.includes('COMMIT')) {
+          isLost = true
+          const loses = this.#loses
+          this.#loses = undefined
+          if (loses === 'the answer') far.write(bytes)
+          this.#lost.resolve()
+        } else if (!isLost) far.write(bytes)
+      })
+      far.on('data', (bytes) => {
+        if (!isLost) near.write(bytes)
+      })
+    })
+  }
+
+  async listen(): Promise<number> {
+    this.#server.listen(0, '127.0.0.1')
+    await once(this.#server, 'listening')
+    return (this.#server.address() as { port: number }).port
+  }
+
+  /** Resolves when a COMMIT has come, and it, or what the server says to it, is lost. */
+  async lose(what: 'the answer' | 'the question'): Promise<void> {
+    this.#lost = Promise.withResolvers()
+    this.#loses = what
+    await this.#lost.promise
+  }
+
+  cut(): void {
+    for (const socket of this.#sockets) socket.destroy()
+  }
+
+  close(): void {
+    this.cut()
+    this.#server.close()
+  }
+}
+
+describe('the sessions of a bridge on PostgreSQL', () => {
+  needs('postgresql')
+  let postgres: PostgresServer
+  let schemas = 0
+
+  beforeAll(() => {
+    if (lacking('postgresql') === undefined) postgres = startPostgres()
+  }, 180_000)
+  afterAll(() => postgres?.stop())
+
+  const newSchema = () => `sessions_${schemas++}`
+  const admin = (text: string) => asOperator(postgres.server.host, text)
+  const open = (
+    schema: string,
+    { clock = systemClock as Clock, server = postgres.server as object } = {},
+  ) => {
+    const lost = vi.fn()
+    const log = { ...silent, error: lost }
+    const store = createPostgresStore(openPostgres({ server, schema, clock, log }))
+    onTestFinished(() => store.close())
+    return { store, errors: lost }
+  }
+  const socketOf = ({ host }: { host: string }) => join(host, '.s.PGSQL.5432')
+
+  async function through() {
+    const proxy = new LossyProxy(socketOf(postgres.server))
+    const port = await proxy.listen()
+    onTestFinished(() => proxy.close())
+    const schema = newSchema()
+    const server = { host: '127.0.0.1', port, user: 'limb', database: 'postgres' }
+    const { store, errors } = open(schema, { server })
+    await store.transact((tx) => tx.putNode(nodeOf('before')))
+    // The next COMMIT is the first one of its connection, so that its text is in it.
+    proxy.cut()
+    await expect.poll(() => store.probe()).toEqual({ ok: true })
+    proxy.cut()
+    await expect.poll(() => sessionsOf(schema)).toBe(0)
+    const stored = async () =>
+      (await admin(`SELECT node_id FROM ${schema}.nodes ORDER BY 1`)).map((row) => row.node_id)
+    return { proxy, store, stored, errors }
+  }
+
+  /** Sessions that have the lock of the schema. */
+  async function sessionsOf(schema: string): Promise<number> {
+    const [row] = await admin(
+      `SELECT count(*)::int AS n FROM pg_locks WHERE locktype = 'advisory' AND objid = (hashtext('${schema}')::bigint & 4294967295)::oid`,
+    )
+    return Number(row?.n)
+  }
+
+  test('a commit whose answer is lost was stored: the bridge asks, and says so to whoever waits', async () => {
+    const { proxy, store, stored } = await through()
+    const lost = proxy.lose('the answer')
+    const put = store.transact((tx) => tx.putNode(nodeOf('after')))
+    await lost
+    await expect.poll(stored).toEqual(['after', 'before'])
+    proxy.cut()
+    await put
+    expect(store.health()).toEqual({ ok: true })
+    await store.transact((tx) => tx.putNode(nodeOf('next')))
+    expect(await stored()).toEqual(['after', 'before', 'next'])
+  })
+
+  test('a commit that did not reach the server was not stored: whoever waits is refused, once that is known', async () => {
+    const { proxy, store, stored, errors } = await through()
+    const lost = proxy.lose('the question')
+    const put = store.transact((tx) => tx.putNode(nodeOf('after')))
+    const outcome = put.then(
+      () => 'stored',
+      (error: { code: string }) => error.code,
+    )
+    await lost
+    proxy.cut()
+    expect(await outcome).toBe('storage_unavailable')
+    expect(await stored()).toEqual(['before'])
+    // It is known: nothing is said of a doubt.
+    for (const [, text] of errors.mock.calls) expect(text).not.toMatch(/is not known/)
+    await store.transact((tx) => tx.putNode(nodeOf('next')))
+    expect(await stored()).toEqual(['before', 'next'])
+  })
+
+  test(
+    'the server ends the session of a bridge that says nothing, and its lock is free; one that runs keeps its own',
+    async () => {
+      const [frozen, running] = [newSchema(), newSchema()]
+      // On this clock nothing is said now and then.
+      const { store } = open(frozen, { clock: new FakeClock() })
+      await store.transact((tx) => tx.putNode(nodeOf('before')))
+      const { store: other } = open(running)
+      await other.transact((tx) => tx.putNode(nodeOf('before')))
+      await expect.poll(() => sessionsOf(frozen), { timeout: patience(30_000), interval: 250 }).toBe(0)
+      expect(await sessionsOf(running)).toBe(1)
+      // Nobody has taken the database meanwhile: it goes on.
+      await store.transact((tx) => tx.putNode(nodeOf('after')))
+      expect(await store.read((tx) => tx.node('after'))).toMatchObject({ nodeId: 'after' })
+      expect(await sessionsOf(frozen)).toBe(1)
+    },
+    patience(60_000),
+  )
+
+  test('a connection that the server ends for saying nothing has failed, and its end is a failure of the storage', async () => {
+    const connection = await PostgresConnection.open({ server: postgres.server, schema: 'public' }, 100)
+    await expect.poll(() => connection.failed).toBe(true)
+    const error = await connection.all('SELECT 1').catch((thrown: unknown) => thrown)
+    expect(isStorageFailure(error)).toBe(true)
+    await connection.close()
+  })
+
+  test('a bridge that does not start on a server leaves no session there', async () => {
+    await admin(
+      "CREATE DATABASE ascii ENCODING 'SQL_ASCII' LOCALE_PROVIDER libc LOCALE 'C' TEMPLATE template0",
+    )
+    const server = { ...postgres.server, database: 'ascii' }
+    const options = { server, schema: newSchema(), clock: systemClock, log: silent }
+    await expect(openPostgresParts(options)).rejects.toThrow(/encoding SQL_ASCII/)
+    const sessions = async () =>
+      (await admin("SELECT count(*)::int AS n FROM pg_stat_activity WHERE datname = 'ascii'"))[0]?.n
+    await expect.poll(sessions).toBe(0)
+  })
+
+  test('the server of these tests sorts otherwise than by bytes, so that keys in the order of bytes are seen to be', async (context) => {
+    const [row] = await admin(
+      "SELECT 'B' < 'a' AS bytes, current_setting('server_version_num')::int AS version",
+    )
+    // Older servers have no order of their own for a whole database.
+    if (Number(row?.version) < 150_000) context.skip('needs PostgreSQL 15')
+    expect(row?.bytes).toBe(false)
+  })
+})
+
+test('clients of pg are made in one place, where each gets a listener for errors: without one, the end of the server would be that of the process', () => {
+  const src = resolve(import.meta.dirname, '../../../src')
+  const makers = readdirSync(src, { recursive: true, encoding: 'utf8' }).filter(
+    (file) =>
+      file.endsWith('.ts') && /new (pg\.)?(Client|Pool)\(/.test(readFileSync(join(src, file), 'utf8')),
+  )
+  expect(makers.filter((file) => file.startsWith('store'))).toEqual(['store/postgres/connection.ts'])
+  const text = readFileSync(join(src, 'store/postgres/connection.ts'), 'utf8')
+  expect(text.match(/new pg\.Client\(/g)).toHaveLength(1)
+  expect(text).toContain("client.on('error'")
+})
