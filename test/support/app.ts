@@ -13,6 +13,7 @@ import { connect, type Loose, type TestClient } from './client.ts'
 import { FakeClock } from './fake-clock.ts'
 import { patience } from './patience.ts'
 import { storeOf } from './store.ts'
+import { askStored, type StoredRow } from './stored.ts'
 
 type Loosely<T> = T extends readonly (infer Item)[] ? readonly Loosely<Item>[] : Partial<T>
 type Overrides = { [Section in keyof Config]?: Loosely<Config[Section]> }
@@ -29,6 +30,8 @@ export interface TestApp {
   admin(options?: IClientOptions): Promise<TestClient>
   /** A device that is approved and subscribed to `pairing`. */
   limb(nodeId: string, registration?: Loose, key?: string): Promise<TestClient>
+  /** Asks its database behind its back, whichever store it is; not one in memory. Rows of a text that begins with SELECT. */
+  sql(text: string): Promise<StoredRow[]>
   /** With other values of some settings, if there are any. */
   restart(changed?: Overrides): Promise<void>
 }
@@ -103,6 +106,7 @@ export async function startApp(
       await admin.end()
       return device
     },
+    sql: (text) => askStored(config.store, text),
     async restart(changed = {}) {
       for (const [section, values] of Object.entries(changed))
         Object.assign(config[section as keyof Config], values)

@@ -1,9 +1,6 @@
-import { join } from 'node:path'
-import Sqlite from 'better-sqlite3'
 import { describe, expect, it } from 'vitest'
 import { startApp } from '../../support/app.ts'
 import type { Received } from '../../support/client.ts'
-import { onPostgres } from '../../support/store.ts'
 import { agent, attend, ROBOT, send, worker } from '../../support/worker.ts'
 
 const SNAP = { nodeId: 'r1', command: 'camera.snap' }
@@ -388,11 +385,7 @@ describe('an idempotency key', () => {
     await expect
       .poll(async () => (await admin.do('admin', 'invocation/list', { state: 'done' })).items)
       .toHaveLength(2)
-    if (!onPostgres) {
-      const sql = new Sqlite(join(app.folder, 'limb.sqlite'), { readonly: true })
-      expect(sql.prepare('SELECT count(*) FROM invocation_answers').pluck().get()).toBe(0)
-      sql.close()
-    }
+    expect(await app.sql('SELECT * FROM invocation_answers')).toEqual([])
 
     const another = await agent(app, 'ann')
     for (const idempotencyKey of ['once', 'late']) {

@@ -1,5 +1,4 @@
 import { join } from 'node:path'
-import Sqlite from 'better-sqlite3'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { SignInLimits } from '../../../src/bridge/sign-in/limits.ts'
 import { systemClock } from '../../../src/kernel/clock.ts'
@@ -71,14 +70,7 @@ describe('wrong passwords', () => {
       password: 'correct horse battery',
     })
     await app.principal('ha', 'correct horse battery')
-    const stored = () => {
-      const sql = new Sqlite(join(app.folder, 'limb.sqlite'), { readonly: true })
-      try {
-        return sql.prepare('SELECT name, address FROM principal_addresses').all()
-      } finally {
-        sql.close()
-      }
-    }
+    const stored = () => app.sql('SELECT name, address FROM principal_addresses')
     await expect.poll(stored).toEqual([{ name: 'ha', address: '127.0.0.1' }])
     await app.restart()
 

@@ -1,11 +1,14 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import Sqlite from 'better-sqlite3'
 import { describe, expect, it } from 'vitest'
 import { AUDIT_KINDS, AUDIT_LOGS, auditLogOf } from '../../../src/protocol/audit-kinds.ts'
 import { startApp } from '../../support/app.ts'
 import type { Loose } from '../../support/client.ts'
+import { onPostgres } from '../../support/store.ts'
 import { agent, send, worker } from '../../support/worker.ts'
+
+/** Each store keeps its audit log by a trigger; on PostgreSQL one of them is against both. */
+const withoutTrigger = (name: string) => `DROP TRIGGER ${onPostgres ? 'audit_keeps_rows ON audit' : name}`
 
 describe('the audit log', () => {
   it('has a row for a request beyond the role of its principal', async () => {
@@ -179,9 +182,9 @@ describe('the audit log', () => {
     await using app = await startApp()
     const admin = await app.admin()
     await admin.do('admin', 'policy/set', { principal: '*', nodeId: '*', capability: '*', level: 'denied' })
-    const sql = new Sqlite(join(app.folder, 'limb.sqlite'))
-    sql.exec("DROP TRIGGER audit_is_append_only; UPDATE audit SET actor = 'nobody' WHERE seq = 2")
-    sql.close()
+    await app.sql(
+      `${withoutTrigger('audit_is_append_only')}; UPDATE audit SET actor = 'nobody' WHERE seq = 2`,
+    )
     expect(await admin.do('admin', 'audit/verify')).toMatchObject({ whole: false, brokenAt: 2 })
   })
 
@@ -202,9 +205,7 @@ describe('the audit log', () => {
     const again = await app.admin()
     const verify = (args: Loose = {}) => again.ask('admin', 'audit/verify', args)
     expect((await verify({ seq, hash })).data).toMatchObject({ whole: true, known: 'there' })
-    const sql = new Sqlite(join(app.folder, 'limb.sqlite'))
-    sql.exec('DROP TRIGGER audit_keeps_rows; DELETE FROM audit WHERE seq = 2')
-    sql.close()
+    await app.sql(`${withoutTrigger('audit_keeps_rows')}; DELETE FROM audit WHERE seq = 2`)
     expect((await verify()).data).toMatchObject({ whole: true, lastSeq: 1 })
     expect((await verify({ seq, hash })).data).toMatchObject({ whole: false, brokenAt: 2 })
     expect((await verify({ seq })).error).toMatchObject({ code: 'invalid_request', path: 'hash' })
