@@ -35,6 +35,9 @@ const TYPES = {
   },
 } as pg.CustomTypesConfig
 
+/** The server said of a transaction that it has undone it: there is no doubt. */
+export class CommitUndone extends Error {}
+
 /** One connection. Statements are answered in the order in which they were asked, several at a time on the way. */
 export class PostgresConnection implements Sql {
   readonly #client: pg.Client
@@ -105,7 +108,7 @@ export class PostgresConnection implements Sql {
   /** Ends a transaction. Rejects when the server has undone it instead, as it does after a statement that failed. */
   async commit(): Promise<void> {
     const { command } = await this.#query('COMMIT', [])
-    if (command !== 'COMMIT') throw new Error(`The server answered COMMIT with ${command}`)
+    if (command !== 'COMMIT') throw new CommitUndone(`The server answered COMMIT with ${command}`)
   }
 
   #ended(): void {

@@ -3,7 +3,7 @@ import { invariant } from '../../kernel/assert.ts'
 import type { Clock, MonotonicMs, WallMs } from '../../kernel/clock.ts'
 import { LogThrottle } from '../../kernel/log-throttle.ts'
 import type { SqlRow } from '../rows.ts'
-import type { PostgresConnection, Sql, Value } from './connection.ts'
+import { CommitUndone, type PostgresConnection, type Sql, type Value } from './connection.ts'
 import { detailOf, isStorageFailure, reasonOf, unavailable } from './errors.ts'
 
 /** A work's view of its transaction: reads are awaited, writes are sent at once and looked at when the work has ended. */
@@ -323,6 +323,7 @@ export class Writer {
     try {
       await connection.commit()
     } catch (error) {
+      if (error instanceof CommitUndone) throw error
       // The answer is lost, and with it whether it is stored. Memory must not go on without knowing.
       if (!(await this.#wasCommitted(transaction))) throw error
     }
