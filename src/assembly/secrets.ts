@@ -34,13 +34,14 @@ export async function firstStart(
   }
   const now = await core.firstStart(save, adminPassword)
   if (now && !inMemory) writeSecret(unfinished, replacesLost ? 'replaces\n' : '')
-  if (!now && secrets) await bringPassword(core, secrets, file)
+  const isAdmins = once((password) => core.isPasswordOf('admin', password))
+  if (!now && secrets) await bringPassword(isAdmins, secrets, file)
   const before = now || inMemory ? undefined : textOf(unfinished)
   const first = now || before !== undefined
   const given = first && adminPassword !== undefined
   const text = given ? undefined : textOf(file)
   // One that was changed since would only mislead.
-  const holds = text !== undefined && (now || (await core.isPasswordOf('admin', text)))
+  const holds = text !== undefined && (now || (await isAdmins(text)))
   return {
     file,
     firstStart: first,
@@ -51,11 +52,25 @@ export async function firstStart(
   }
 }
 
+/** Asks once for each password: an answer costs a hash, which every take-over waits for. */
+function once(ask: (password: string) => Promise<boolean>): (password: string) => Promise<boolean> {
+  const asked = new Map<string, Promise<boolean>>()
+  return (password) => {
+    const known = asked.get(password) ?? ask(password)
+    asked.set(password, known)
+    return known
+  }
+}
+
 /** Writes the first password, which another machine made, into this one's file, as long as it holds; then it goes. */
-async function bringPassword(core: Core, secrets: SecretStore, file: string): Promise<void> {
+async function bringPassword(
+  isAdmins: (password: string) => Promise<boolean>,
+  secrets: SecretStore,
+  file: string,
+): Promise<void> {
   const password = await secrets.read(PASSWORD)
   if (password === undefined) return
-  if (!(await core.isPasswordOf('admin', password))) await secrets.delete(PASSWORD)
+  if (!(await isAdmins(password))) await secrets.delete(PASSWORD)
   else if (textOf(file) !== password) writeSecret(file, `${password}\n`)
 }
 

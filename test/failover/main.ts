@@ -1,4 +1,6 @@
+import { spawnSync } from 'node:child_process'
 import { parseArgs } from 'node:util'
+import { postgresFolder } from '../support/postgres.ts'
 import { failover, SCENARIOS } from './failover.ts'
 
 /**
@@ -23,6 +25,15 @@ if (
   scenarios.length === 0
 ) {
   console.error(`--rounds from 1, --limbs from 20, --only some of ${SCENARIOS.join(',')}`)
+  process.exit(2)
+}
+const missing = [
+  ['patroni', 'patroni'],
+  ['etcd', 'etcd-server'],
+  ['haproxy', 'haproxy'],
+].filter(([program]) => spawnSync('sh', ['-c', `PATH="$PATH:/usr/sbin" command -v ${program}`]).status !== 0)
+if (missing.length > 0 || postgresFolder() === undefined) {
+  console.error(`apt-get install postgresql ${missing.map(([, name]) => name).join(' ')}`)
   process.exit(2)
 }
 const { faults } = await failover({ rounds, limbs, scenarios, say: console.log })

@@ -5,12 +5,13 @@ import { connect as connectTcp, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
-import { keyOf, REGISTRATION } from '../../support/app.ts'
+import { keyOf } from '../../support/app.ts'
 import { type BridgeProcess, launchBridge } from '../../support/bridge-process.ts'
 import { connect, type Loose, type TestClient } from '../../support/client.ts'
 import { lacking, needs } from '../../support/needs.ts'
 import { patience } from '../../support/patience.ts'
 import { asOperator, type PostgresServer, startPostgres } from '../../support/postgres.ts'
+import { ROBOT } from '../../support/worker.ts'
 
 const MAIN = resolve(import.meta.dirname, '../../../src/main.ts')
 const LIMIT = { timeout: patience(20_000), interval: 200 } as const
@@ -93,7 +94,7 @@ describe('two bridges on one PostgreSQL', { timeout: patience(90_000) }, () => {
   async function pairLimb(to: BridgeProcess, nodeId: string, operator: TestClient): Promise<TestClient> {
     const device = await client({ port: to.mqtt.port }, { username: nodeId, password: keyOf(nodeId) })
     await device.subscribe(`limb/node/${nodeId}/pairing`)
-    await device.publish(`limb/node/${nodeId}/register`, REGISTRATION)
+    await device.publish(`limb/node/${nodeId}/register`, ROBOT)
     const { json } = await device.next(`limb/node/${nodeId}/pairing`)
     await operator.do('admin', 'pairing/approve', { requestId: json.requestId })
     await device.next(`limb/node/${nodeId}/pairing`)
@@ -148,6 +149,19 @@ describe('two bridges on one PostgreSQL', { timeout: patience(90_000) }, () => {
     })
     const ann = await client({ port: leader.mqtt.port }, { username: 'ann', password })
     await ann.subscribe('limb/principal/ann/response/#')
+    await operator.do('admin', 'policy/set', {
+      principal: 'ann',
+      nodeId: 'cam-1',
+      capability: 'arm',
+      level: 'leased',
+    })
+    const { fence } = (await ann.do('ann', 'lease/acquire', { nodeId: 'cam-1', capability: 'arm' })) as Loose
+    // A session that is stored, and a message that waits for it there.
+    const stored = { username: 'ann', password, clientId: 'stored', clean: false, protocolVersion: 4 }
+    const away = await client({ port: leader.mqtt.port }, stored)
+    await away.subscribe('limb/node/cam-1/data/#')
+    await away.end()
+    await limb.publish('limb/node/cam-1/data/door', 'open')
     // A call that runs while the other one waits, and while one more begins to: it is nobody's to end.
     const call = {
       nodeId: 'cam-1',
@@ -197,6 +211,12 @@ describe('two bridges on one PostgreSQL', { timeout: patience(90_000) }, () => {
     expect(await after.do('admin', 'invocation/list', {})).toMatchObject({
       items: [{ state: 'interrupted' }],
     })
+    const annAgain = await client({ port: next.mqtt.port }, { username: 'ann', password })
+    expect((await annAgain.ask('ann', 'invoke', call)).error).toMatchObject({ message: 'bridge restarted' })
+    const lease = (await annAgain.do('ann', 'lease/acquire', { nodeId: 'cam-1', capability: 'arm' })) as Loose
+    expect(lease.fence).toBeGreaterThan(fence)
+    const awayAgain = await client({ port: next.mqtt.port }, stored)
+    expect((await awayAgain.next('limb/node/cam-1/data/door')).text).toBe('open')
     expect(await after.do('admin', 'audit/verify', {})).toMatchObject({ whole: true })
     expect(await asOperator(postgres.server.host, `SELECT epoch::int FROM ${schema}.leader`)).toEqual([
       { epoch: 2 },
