@@ -177,6 +177,11 @@ const HELD: Readonly<Record<string, readonly [file: string, words: string, tests
     'MAX_WAITING = 256',
     ['gives addresses their turns, and refuses the newest of the one that asks for most'],
   ],
+  'keys of limbs that signed in, on PostgreSQL': [
+    'store/postgres/key-cache.ts',
+    'MAX_KEPT = 50_000',
+    ['keeps so many, and lets those go first that were looked up longest ago'],
+  ],
   'idempotency keys': [
     'bridge/invocation/recorder.ts',
     'maxKeysPerPrincipal',
