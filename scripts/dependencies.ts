@@ -22,6 +22,8 @@ interface Manifest {
 
 /** Why each one is there. A dependency without a reason makes no page. */
 const REASONS: Readonly<Record<string, string>> = {
+  '@modelcontextprotocol/core':
+    'a part of `@modelcontextprotocol/server`, asked for so that it can be loaded in a turn of the event loop of its own',
   '@modelcontextprotocol/server': 'speaks the Model Context Protocol with AI agents',
   aedes: 'the MQTT broker, embedded; pinned, because private parts of it are guarded by tests',
   'aedes-persistence': "the interface of the broker's persistence, and its public test suite; pinned with it",

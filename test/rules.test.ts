@@ -206,6 +206,7 @@ describe('the house', () => {
     ['better-sqlite3', 'store'],
     ['fastify', 'http'],
     ['commander', 'cli'],
+    ['@modelcontextprotocol/core', 'mcp'],
     ['@modelcontextprotocol/server', 'mcp'],
   ])('keeps %s in %s', (library, place) => {
     const users = files.filter((file) =>

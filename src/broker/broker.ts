@@ -34,6 +34,7 @@ import { DelayedWills } from './mqtt5/delayed-wills.ts'
 import { OrderedBroker } from './ordered-broker.ts'
 import { PeerLog } from './peer-log.ts'
 import { createFeed, createPublisher, createSessions } from './port-adapters.ts'
+import { ReadTurns } from './read-turns.ts'
 import { resend } from './resend.ts'
 import { sendRetained } from './retained-for.ts'
 import { type Grant, Rights } from './rights.ts'
@@ -192,6 +193,7 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
     unread: (session, topic, message) => path.unread(session, topic, message),
     strangers,
     lingering: new Lingering({ clock, strangers }),
+    reading: new ReadTurns(clock),
     sending: new TurnTime(clock, SENDING_MS),
   }
   const connects = new ConnectHandler(context, options.persistence.sessions)

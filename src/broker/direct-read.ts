@@ -6,10 +6,11 @@ export interface DirectReader {
   readonly client: { readonly _parsingBatch: number }
   readonly guard: { feed(chunk: Buffer): void }
   readonly session: { readonly isGone: boolean }
-  /** Holders of the connection: both may keep it from being read; asked for each chunk, so they are no functions of the session. */
+  /** Holders of the connection: each may keep it from being read; asked for each chunk, so they are no functions of the session. */
   readonly holds: readonly [
     lists: { readonly isWaiting: boolean },
     throttle: { readonly isHolding: boolean } | undefined,
+    pace: { mayTake(bytes: number): boolean } | undefined,
   ]
 }
 
@@ -18,12 +19,19 @@ export interface DirectReader {
  * buffer (an event in the next tick, and two reads) costs a tenth of a heartbeat. What comes while the reader works, or
  * is held back, goes that way, so that its order and its bounds stay.
  */
-export function readDirectly({ conn, client, guard, session, holds: [lists, throttle] }: DirectReader): void {
+export function readDirectly({
+  conn,
+  client,
+  guard,
+  session,
+  holds: [lists, throttle, pace],
+}: DirectReader): void {
   const { push } = conn
   conn.push = (chunk: unknown, encoding?: BufferEncoding) => {
     const isIdle =
       !session.isGone && client._parsingBatch === 0 && !lists.isWaiting && throttle?.isHolding !== true
     if (!isIdle || conn.readableLength > 0 || !Buffer.isBuffer(chunk)) return push.call(conn, chunk, encoding)
+    if (pace?.mayTake(chunk.length) === false) return push.call(conn, chunk, encoding)
     guard.feed(chunk)
     return true
   }

@@ -9,6 +9,7 @@ import type { BrokerLimits } from './limits.ts'
 import type { Lingering } from './lingering.ts'
 import type { DelayedWills } from './mqtt5/delayed-wills.ts'
 import type { OrderedBroker } from './ordered-broker.ts'
+import type { ReadTurns } from './read-turns.ts'
 import type { Outcome, Received } from './received.ts'
 import type { Rights } from './rights.ts'
 import type { SharedSubscriptions } from './shared-subscriptions.ts'
@@ -34,6 +35,7 @@ export interface SessionContext extends ConnectionContext {
   readonly strangers: Strangers
   readonly lingering: Lingering
   readonly shared: SharedSubscriptions
+  readonly reading: ReadTurns
   /** The time in which all sessions are sent what is retained, and what was queued for them. */
   readonly sending: TurnTime
 }

@@ -29,6 +29,7 @@ import { TOO_MANY_UNDER_WAY, Translator } from './mqtt5/translator.ts'
 import { OrderedQueue } from './ordered-queue.ts'
 import { PUBACK, PUBCOMP, PUBREC } from './packet-ids.ts'
 import { puback, refusal, refusalV5, toSink } from './publish-frame.ts'
+import { PacedReading } from './read-turns.ts'
 import type { Unread } from './received.ts'
 import type { Reach } from './rights.ts'
 import type { SessionContext } from './session-context.ts'
@@ -94,6 +95,8 @@ export class MqttSession extends Connection implements Session {
   #shortPath: ShortPath | undefined
   #openedAs: SessionKind | undefined
   #end: SessionEnd | undefined
+  /** The control socket has none: an operator is read when nobody else is. */
+  readonly #pace: PacedReading | undefined
   readonly #lists: ListOrder
   #throttle: Throttle | undefined
   #cancelFlush: (() => void) | undefined
@@ -120,10 +123,12 @@ export class MqttSession extends Connection implements Session {
       readOver5: (beginning, bytes, keys) => this.#readOver5(beginning, bytes, keys),
       failed: (error) => this.fail(error, 'a session failed'),
     })
+    const isIdle = () => this.#readsNext()
+    this.#pace = peer.local ? undefined : new PacedReading({ conn, turns: context.reading, isIdle })
     this.#lists = new ListOrder({
       conn,
       resume: () => this.#throttle?.isHolding === true || this.guard.resume(),
-      isIdle: () => this.#readsNext(),
+      isIdle,
     })
     // Who may write to the control socket is no stranger.
     this.#stranger = peer.local ? undefined : this.#newStranger()
@@ -472,7 +477,7 @@ export class MqttSession extends Connection implements Session {
     if (this.client.clean) this.delivery.outbox.open()
     this.guard.open()
     const { conn, client, guard } = this
-    readDirectly({ conn, client, guard, session: this, holds: [this.#lists, this.#throttle] })
+    readDirectly({ conn, client, guard, session: this, holds: [this.#lists, this.#throttle, this.#pace] })
   }
 
   /** Returns whether Aedes is done with all that it has read, and would read the next. */

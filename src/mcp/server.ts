@@ -7,6 +7,7 @@ import { type Role, roleReaches } from '../protocol/names.ts'
 import type { ReportProgress } from './approval-watch.ts'
 import type { McpBridge } from './bridge.ts'
 import type { FailureOf } from './failures.ts'
+import { type Library, loadLibrary } from './library.ts'
 import { LimbChanges } from './limb-changes.ts'
 import { LIMB_TEMPLATE, limbOfUri, listLimbs, readLimb } from './limb-resources.ts'
 import type { ListenedResources } from './listened-resources.ts'
@@ -52,13 +53,9 @@ export interface McpServerParts {
   role(): Promise<Role | undefined>
 }
 
-/** Loads the library: whoever needs no MCP server does not pay for it. */
-const library = () => import('@modelcontextprotocol/server')
-type Library = Awaited<ReturnType<typeof library>>
-
 /** Makes the factory of servers; the library makes one for the revision of the protocol that the client opens with. */
 export async function mcpServers(parts: McpServerParts): Promise<McpServerFactory> {
-  const sdk = await library()
+  const sdk = await loadLibrary()
   return async () => {
     const viewer = (await roleNow(parts)) === 'viewer'
     const server = new sdk.Server(

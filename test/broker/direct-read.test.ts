@@ -10,8 +10,9 @@ function readable() {
   const session = { isGone: false }
   const lists = { isWaiting: false }
   const throttle = { isHolding: false }
+  const pace = { hasTime: true, mayTake: () => pace.hasTime }
   const guard = { feed: (chunk: Buffer) => taken.push(chunk.toString()) }
-  readDirectly({ conn, client, session, guard, holds: [lists, throttle] })
+  readDirectly({ conn, client, session, guard, holds: [lists, throttle, pace] })
   conn.on('readable', () => {
     for (let chunk: Buffer | null = conn.read(); chunk !== null; chunk = conn.read())
       read.push(chunk.toString())
@@ -23,6 +24,7 @@ function readable() {
     session,
     lists,
     throttle,
+    pace,
     setIdle: (value: boolean) => {
       client._parsingBatch = value ? 0 : 1
     },
@@ -68,15 +70,18 @@ test('the end comes after what was taken', async () => {
   expect(taken).toEqual(['one'])
 })
 
-test.each(['the session is gone', 'a list of filters waits', 'its throttle holds it'])(
-  'while %s, what comes waits in the stream',
-  (what) => {
-    const { conn, taken, session, lists, throttle } = readable()
-    session.isGone = what.includes('gone')
-    lists.isWaiting = what.includes('list')
-    throttle.isHolding = what.includes('throttle')
-    conn.push(Buffer.from('one'))
-    expect(taken).toEqual([])
-    expect(conn.readableLength).toBe(3)
-  },
-)
+test.each([
+  'the session is gone',
+  'a list of filters waits',
+  'its throttle holds it',
+  'this turn has no time for it',
+])('while %s, what comes waits in the stream', (what) => {
+  const { conn, taken, session, lists, throttle, pace } = readable()
+  session.isGone = what.includes('gone')
+  lists.isWaiting = what.includes('list')
+  throttle.isHolding = what.includes('throttle')
+  pace.hasTime = !what.includes('no time')
+  conn.push(Buffer.from('one'))
+  expect(taken).toEqual([])
+  expect(conn.readableLength).toBe(3)
+})

@@ -20,6 +20,7 @@ async function fill(writer: WireClient, bytes: number, qos: 0 | 1): Promise<void
 describe('a reader that does not read', () => {
   test('loses QoS 0, keeps its session, delays nobody, and holds no more than its bound', async () => {
     const { connect, broker, log } = await start({ limits: { drainTimeoutMs: patience(30_000) } })
+    const began = performance.now()
     const stuck = await connect({ username: 'viewer1' })
     await stuck.subscribe({ 'limb/node/+/data/#': 0 })
     stuck.socket.pause()
@@ -30,7 +31,9 @@ describe('a reader that does not read', () => {
     await fill(writer, 20_000_000, 0)
     expect(broker.counters.shed).toBeGreaterThan(0)
     const told = log.of('info').filter(({ message }) => message.startsWith('a session reads too slowly'))
-    expect(told.length).toBe(1)
+    // One line in ten seconds, however slow the machine is.
+    expect(told.length).toBeGreaterThan(0)
+    expect(told.length).toBeLessThanOrEqual(1 + (performance.now() - began) / 10_000)
     for (let i = 1; i <= 20; i++) {
       other.send(publishPacket('limb/node/cam2/data/t', `${i}`, { qos: 1, id: i }))
       expect((await reader.message()).text).toBe(`${i}`)

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { type Clock, type MonotonicMs, systemClock } from '../../src/kernel/clock.ts'
+import { countedClock } from '../support/counted-clock.ts'
 import { start, turn } from './fixture.ts'
 import { DISCONNECT, PUBACK, publishPacket, type WireClient } from './wire.ts'
 
@@ -8,18 +8,6 @@ const SESSIONS = 12
 const MESSAGES = 150
 /** Each message takes a millisecond at least: a turn of five has its immediates, and what came before them. */
 const MOST_IN_A_TURN = 20
-
-/** A clock on which a millisecond passes between two looks, however fast the machine is. */
-function countedClock(): Clock {
-  let now = systemClock.monotonicMs()
-  return {
-    ...systemClock,
-    monotonicMs: () => {
-      now = (now + 1) as MonotonicMs
-      return now
-    },
-  }
-}
 
 /** Returns the most messages that left in one turn of the event loop until all were there. */
 async function mostInATurn(sent: () => number, readers: readonly WireClient[]): Promise<number> {

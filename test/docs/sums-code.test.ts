@@ -122,6 +122,7 @@ const HELD: Readonly<Record<string, readonly [file: string, words: string, tests
     'MAX_WAITING',
     [
       'too many that wait are refused, and its sessions are not read for a while',
+      'requests of one turn share ten milliseconds, also those that come when nobody waits any more',
       'the bytes that wait are bounded for one principal and for all, and each may have one request that waits',
     ],
   ],
@@ -136,6 +137,14 @@ const HELD: Readonly<Record<string, readonly [file: string, words: string, tests
     'store/paging.ts',
     'WINDOW_ROWS = 5000',
     ['requests together have a bound in bytes, and lists and pages of them too'],
+  ],
+  'chunks that are read over MQTT': [
+    'broker/read-turns.ts',
+    'READING_MS = 8',
+    [
+      'large chunks of all connections have eight milliseconds of a turn, and wait in their order beyond',
+      'who sends on while it waits is told to stop, and what it sent comes in its order',
+    ],
   ],
   'retained and queued messages that are sent to who asks for them': [
     'broker/broker.ts',
@@ -289,7 +298,10 @@ const HELD: Readonly<Record<string, readonly [file: string, words: string, tests
   'event streams over HTTP': [
     'http/open-places.ts',
     'EVENT_STREAMS: PlaceBounds = { ofPrincipal: 16, inAll: 100 }',
-    ['sixteen event streams of a principal are open, and a hundred of all; the next one is told so'],
+    [
+      'sixteen event streams of a principal are open, and a hundred of all; the next one is told so',
+      'what is retained leaves for all event streams together in five milliseconds of a turn',
+    ],
   ],
   'requests to `/mcp`': [
     'http/open-places.ts',

@@ -1,4 +1,5 @@
 import { type Clock, type MonotonicMs, plusMs } from '../../kernel/clock.ts'
+import { TurnTime } from '../../kernel/turn-time.ts'
 import { type Role, roleReaches } from '../../protocol/names.ts'
 import type { BridgeSettings } from '../settings.ts'
 
@@ -45,7 +46,7 @@ const MAX_WAITING = 64
 /** The bytes of a principal's requests that wait, and of everybody's; of each principal one may wait, however large. */
 const MAX_WAITING_BYTES = 4 * 1024 * 1024
 const MAX_ALL_WAITING_BYTES = 32 * 1024 * 1024
-/** The work after which other callbacks of the event loop run first: sockets, timers, heartbeats. */
+/** The time of a turn of the event loop that requests may take; sockets, timers and heartbeats come first then. */
 const SLICE_MS = 10
 /** A budget that was not used is kept for so long. */
 const BURST_SECONDS = 2
@@ -61,11 +62,13 @@ export class PrincipalTurns {
   /** The owners with a request that waits, the next one first. */
   readonly #ready: Record<Rank, Share[]> = { 0: [], 1: [], 2: [] }
   #waitingBytes = 0
+  readonly #time: TurnTime
   #draining = false
   #wake: (() => void) | undefined
 
   constructor(clock: Clock, settings: TurnSettings) {
     this.#clock = clock
+    this.#time = new TurnTime(clock, SLICE_MS)
     this.#settings = settings
   }
 
@@ -138,12 +141,11 @@ export class PrincipalTurns {
 
   async #drain(): Promise<void> {
     this.#draining = true
-    let sliceEnds = plusMs(this.#clock.monotonicMs(), SLICE_MS)
-    for (let share = this.#next(); share !== undefined; share = this.#next()) {
-      await this.#run(share)
-      if (this.#clock.monotonicMs() < sliceEnds) continue
-      await new Promise((resolve) => setImmediate(resolve))
-      sliceEnds = plusMs(this.#clock.monotonicMs(), SLICE_MS)
+    while (RANKS.some((rank) => this.#ready[rank].some((share) => this.#mayRun(share)))) {
+      // Before the first one too: each of a thousand sessions may ask in the same turn.
+      if (!this.#time.isLeft) await this.#time.next()
+      const share = this.#next()
+      if (share !== undefined) await this.#run(share)
     }
     this.#draining = false
     if (RANKS.some((rank) => this.#ready[rank].length > 0)) this.#drainLater()
@@ -153,7 +155,7 @@ export class PrincipalTurns {
   #next(): Share | undefined {
     for (const rank of RANKS) {
       const ready = this.#ready[rank]
-      const index = ready.findIndex((share) => rank === 0 || this.#hasBudget(share))
+      const index = ready.findIndex((share) => this.#mayRun(share))
       if (index < 0) continue
       const [share] = ready.splice(index, 1)
       return share
@@ -161,9 +163,11 @@ export class PrincipalTurns {
     return undefined
   }
 
-  #hasBudget(share: Share): boolean {
+  /** Returns whether a share has budget left; who comes through the control socket needs none. */
+  #mayRun(share: Share): boolean {
     const now = this.#clock.monotonicMs()
-    return share.budgetMs + ((now - share.at) * this.#settings.maxWorkMsPerSecond) / 1000 > 0
+    const filled = share.budgetMs + ((now - share.at) * this.#settings.maxWorkMsPerSecond) / 1000
+    return share.rank === 0 || filled > 0
   }
 
   async #run(share: Share): Promise<void> {

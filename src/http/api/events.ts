@@ -4,6 +4,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { Identity, RetainedMessage } from '../../bridge/ports.ts'
 import type { Clock } from '../../kernel/clock.ts'
 import { Refusal } from '../../kernel/errors.ts'
+import { TurnTime } from '../../kernel/turn-time.ts'
 import type { UnreadBytes, UnreadPlace, UnreadResponse } from '../held-bytes.ts'
 import { onceOver } from '../once-over.ts'
 import { EVENT_STREAMS, OpenPlaces } from '../open-places.ts'
@@ -17,12 +18,16 @@ const HEARTBEAT_MS = 15_000
 /** The bytes that a reader may leave unread; beyond, its connection ends, and it comes back with `Last-Event-ID`. */
 const MAX_UNREAD_BYTES = 4_194_304
 
+/** The time of a turn of the event loop in which streams are sent what is retained. */
+const SENDING_MS = 5
+
 /** Serves `GET /api/v1/events`: the retained state as of now, then everything that is published, as it happens. */
 export function eventRoutes(app: FastifyInstance, ports: ApiPorts, clock: Clock, unread: UnreadBytes): void {
   const log = new EventLog(ports.topics, ports.feed)
   const places = new OpenPlaces(EVENT_STREAMS)
   const open = new Set<ServerResponse>()
   const pace = new OpenPace(clock)
+  const sending = new TurnTime(clock, SENDING_MS)
 
   app.get('/api/v1/events', async (request, reply) => {
     const identity = request.getDecorator<Identity>('identity')
@@ -48,9 +53,8 @@ export function eventRoutes(app: FastifyInstance, ports: ApiPorts, clock: Clock,
       open.delete(response)
       places.leave(name)
     })
-    await begin(stream, log, ports, typeof lastId === 'string' ? lastId : '', data).catch(() =>
-      response.destroy(),
-    )
+    const beginning = { lastId: typeof lastId === 'string' ? lastId : '', data, sending }
+    await begin(stream, log, ports, beginning).catch(() => response.destroy())
   })
 
   app.addHook('preClose', async () => {
@@ -75,21 +79,34 @@ async function turnOf(
   })
 }
 
+/** Says what a stream begins with. */
+interface Beginning {
+  /** The id of the event that it has seen last; empty: none. */
+  readonly lastId: string
+  readonly data: boolean
+  /** The time that it shares with all others. */
+  readonly sending: TurnTime
+}
+
 /** Tells a reader that comes back what it has missed, any other what is retained. */
 async function begin(
   stream: Stream,
   log: EventLog,
   { view, feed, topics }: ApiPorts,
-  lastId: string,
-  data: boolean,
+  { lastId, data, sending }: Beginning,
 ): Promise<void> {
   const missed = lastId === '' ? undefined : log.since(lastId)
   if (missed === undefined) {
     await stream.write(`id: ${log.lastId}\nevent: retained\ndata: {}\n\n`)
-    for (const message of view.match(`${topics.prefix}#`)) await send(stream, log, message)
+    for (const message of view.match(`${topics.prefix}#`)) {
+      await send(stream, log, message)
+      if (!sending.isLeft) await sending.next()
+    }
     if (data)
-      for await (const message of feed.retained(`${topics.dataPrefix('+')}#`))
+      for await (const message of feed.retained(`${topics.dataPrefix('+')}#`)) {
         await send(stream, log, message)
+        if (!sending.isLeft) await sending.next()
+      }
   }
   stream.live(missed ?? [])
 }

@@ -2,6 +2,7 @@ import type { Clock } from '../../kernel/clock.ts'
 import type { Topics } from '../../protocol/topics.ts'
 import { ApprovalWatch } from '../approval-watch.ts'
 import { failureOfRefusal } from '../failures.ts'
+import { type Library, loadLibrary } from '../library.ts'
 import { type McpServerParts, mcpServers } from '../server.ts'
 import { ToolCalls } from '../tool-calls.ts'
 import { CallerBridge, type McpCaller } from './caller.ts'
@@ -16,8 +17,6 @@ const MAX_SESSIONS_PER_PRINCIPAL = 16
 const MAX_SESSIONS = 200
 /** The pace at which sessions are looked for whose time is over. */
 const SWEEP_MS = 15_000
-
-type Library = typeof import('@modelcontextprotocol/server')
 
 export interface McpEndpointOptions {
   readonly version: string
@@ -90,7 +89,7 @@ export class McpEndpoint {
 
   async #load(): Promise<Loaded> {
     // With the first request: a bridge whose agents are elsewhere never needs it.
-    const sdk = await import('@modelcontextprotocol/server')
+    const sdk = await loadLibrary()
     const { clock, topics, listen } = this.#options
     const single = new SingleRequests(sdk, clock, topics)
     listen((topic, payload) => {

@@ -5,12 +5,12 @@ import type {
 } from '@modelcontextprotocol/server'
 import type { Clock } from '../../kernel/clock.ts'
 import { newKey } from '../../kernel/secrets.ts'
+import type { Library } from '../library.ts'
 import type { ToolCalls } from '../tool-calls.ts'
 import type { CallerBridge, McpCaller } from './caller.ts'
 import type { EventWindow } from './event-window.ts'
 
 type Transport = WebStandardStreamableHTTPServerTransport
-type Library = typeof import('@modelcontextprotocol/server')
 
 /** The time after which a client whose stream broke is asked to come back. */
 const RETRY_MS = 2000

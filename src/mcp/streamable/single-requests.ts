@@ -1,13 +1,12 @@
 import type { McpHttpHandler } from '@modelcontextprotocol/server'
 import type { Clock } from '../../kernel/clock.ts'
 import type { Topics } from '../../protocol/topics.ts'
+import type { Library } from '../library.ts'
 import { isListEvent } from '../limb-changes.ts'
 import { limbUri } from '../limb-resources.ts'
 import { type McpServerParts, mcpServers } from '../server.ts'
 import type { McpCaller } from './caller.ts'
 import { type McpAnswer, RPC, refusedAnswer } from './errors.ts'
-
-type Library = typeof import('@modelcontextprotocol/server')
 
 /** The most streams of `subscriptions/listen`, and the most resources that one of them may name. */
 const MAX_LISTENERS = 256

@@ -95,6 +95,18 @@ describe('turns of principals', () => {
     expect(before).toBeLessThanOrEqual(4)
   })
 
+  test('requests of one turn share ten milliseconds, also those that come when nobody waits any more', async () => {
+    const { ran, ask, settle } = fixture(1000)
+    for (let i = 0; i < 20; i++) {
+      ask(owner(`p${i}`), 4)
+      // Each has been answered before the next socket is read, in the same turn.
+      await new Promise<void>((resolve) => process.nextTick(resolve))
+    }
+    expect(ran.length).toBeLessThanOrEqual(4)
+    await settle()
+    expect(ran).toHaveLength(20)
+  })
+
   test('a name that asks for nothing is forgotten when a thousand others have asked', async () => {
     const { clock, ran, ask, settle } = fixture(100)
     ask(owner('greedy'), 1000)

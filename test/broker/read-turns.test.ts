@@ -1,0 +1,93 @@
+import { Duplex } from 'node:stream'
+import { expect, test } from 'vitest'
+import { readDirectly } from '../../src/broker/direct-read.ts'
+import { PacedReading, ReadTurns } from '../../src/broker/read-turns.ts'
+import type { Clock } from '../../src/kernel/clock.ts'
+import { FakeClock } from '../support/fake-clock.ts'
+import { turn } from './fixture.ts'
+
+/** Connections that are read as Aedes reads them; each chunk takes `costMs`. */
+function world(costMs: number) {
+  const clock = new FakeClock()
+  let looks = 0
+  const counted: Clock = {
+    wallMs: () => clock.wallMs(),
+    after: (ms, task) => clock.after(ms, task),
+    monotonicMs: () => {
+      looks++
+      return clock.monotonicMs()
+    },
+  }
+  const turns = new ReadTurns(counted)
+  const taken: string[] = []
+  const connection = (name: string) => {
+    const conn = new Duplex({ read() {}, write: (_chunk, _encoding, done) => done() })
+    const feed = (chunk: Buffer) => {
+      clock.standStill(costMs)
+      taken.push(`${name} ${chunk.length}`)
+    }
+    const pace = new PacedReading({ conn, turns, isIdle: () => !conn.destroyed })
+    conn.on('readable', () => {
+      const chunk: Buffer | null = conn.read()
+      if (chunk !== null) feed(chunk)
+    })
+    readDirectly({
+      conn,
+      client: { _parsingBatch: 0 },
+      session: { isGone: false },
+      guard: { feed },
+      holds: [{ isWaiting: false }, undefined, pace],
+    })
+    return conn
+  }
+  return { taken, connection, looks: () => looks }
+}
+
+const LARGE = Buffer.alloc(65_536)
+
+test('large chunks of all connections have eight milliseconds of a turn, and wait in their order beyond', async () => {
+  const { taken, connection } = world(4)
+  const names = Array.from({ length: 9 }, (_, i) => `c${i}`)
+  const connections = names.map(connection)
+  for (const conn of connections) conn.push(LARGE)
+  expect(taken).toHaveLength(2)
+  const inEachTurn = []
+  while (taken.length < names.length) {
+    const before = taken.length
+    await turn()
+    inEachTurn.push(taken.length - before)
+  }
+  expect(taken).toEqual(names.map((name) => `${name} ${LARGE.length}`))
+  expect(Math.max(...inEachTurn)).toBe(2)
+})
+
+test('who sends on while it waits is told to stop, and what it sent comes in its order', async () => {
+  const { taken, connection } = world(8)
+  const [first, second] = [connection('first'), connection('second')]
+  expect(first.push(LARGE)).toBe(true)
+  expect(second.push(LARGE)).toBe(false)
+  second.push(Buffer.from('more'))
+  while (taken.length < 2) await turn()
+  expect(taken).toEqual([`first ${LARGE.length}`, `second ${LARGE.length + 4}`])
+})
+
+test('small chunks are taken at once, and nobody looks at the clock for them while they are few', async () => {
+  const { taken, connection, looks } = world(0)
+  const conn = connection('c')
+  for (let i = 0; i < 15; i++) conn.push(Buffer.alloc(100))
+  expect(taken).toHaveLength(15)
+  expect(looks()).toBe(0)
+  conn.push(LARGE)
+  expect(looks()).toBeGreaterThan(0)
+  await turn()
+})
+
+test('a connection that is gone when its turn comes is left alone, and those behind it go on', async () => {
+  const { taken, connection } = world(8)
+  const [first, second, third] = [connection('first'), connection('second'), connection('third')]
+  for (const conn of [first, second, third]) conn.push(LARGE)
+  await turn()
+  second.destroy()
+  while (taken.length < 2) await turn()
+  expect(taken).toEqual([`first ${LARGE.length}`, `third ${LARGE.length}`])
+})

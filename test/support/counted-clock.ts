@@ -1,0 +1,13 @@
+import { type Clock, type MonotonicMs, systemClock } from '../../src/kernel/clock.ts'
+
+/** A clock on which a millisecond passes between two looks, however fast the machine is. Its timers are real. */
+export function countedClock(): Clock {
+  let now = systemClock.monotonicMs()
+  return {
+    ...systemClock,
+    monotonicMs: () => {
+      now = (now + 1) as MonotonicMs
+      return now
+    },
+  }
+}
