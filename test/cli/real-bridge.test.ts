@@ -9,7 +9,7 @@ import { type RunOptions, run, start } from './run.ts'
 
 let app: TestApp & AsyncDisposable
 beforeEach(async () => {
-  app = await startApp({ http: { enabled: true, port: 0 } })
+  app = await startApp({ http: { enabled: true, port: 0 } }, { memory: true })
 })
 afterEach(() => app[Symbol.asyncDispose]())
 

@@ -5,6 +5,7 @@ import { needs } from '../support/needs.ts'
 import { patience } from '../support/patience.ts'
 import {
   axe,
+  brokenWords,
   type ConsoleFleet,
   picture,
   SIZES,
@@ -270,6 +271,129 @@ describe('an operator', () => {
       await page.getByText('another claim was approved').waitFor()
       expect(problems).toEqual([])
       for (const device of [right, other]) device.mqtt.end(true)
+    },
+    patience(60_000),
+  )
+
+  it(
+    'sees which steps a newcomer has made, what it has not subscribed, and that it has when it does',
+    async () => {
+      const { app, admin } = fleet
+      await using signedIn = await fleet.open('boss')
+      const { page, go, problems } = signedIn
+      await go('#/pairing')
+      const key = 'the-key-of-a-winch-that-comes-later'
+      await admin.do('admin', 'node/provision', {
+        nodeId: 'winch1',
+        ...registration('Winch'),
+        apiKey: key,
+      })
+      const newcomer = page.locator('.newcomer', { hasText: 'Winch' })
+      const done = async () =>
+        (await newcomer.locator('.done').allInnerTexts()).map((text) => text.replace(/^done:\s*/, '').trim())
+      await expect.poll(done).toEqual(['asked', 'approved'])
+      await newcomer.getByText('winch1 is not connected').waitFor()
+      const winch = await app.device('winch1', key)
+      await winch.publish('limb/node/winch1/heartbeat', {})
+      await expect.poll(done).toEqual(['asked', 'approved', 'first heartbeat'])
+      await newcomer.getByText('has not subscribed limb/node/winch1/invoke').waitFor()
+      await atBothSizes(page, 'pairing-steps')
+      await winch.subscribe('limb/node/winch1/invoke')
+      await expect.poll(done).toEqual(['asked', 'approved', 'subscribed', 'first heartbeat'])
+      await newcomer.locator('.note').waitFor({ state: 'detached' })
+      expect(problems).toEqual([])
+      await winch.end()
+      await admin.do('admin', 'node/revoke', { nodeId: 'winch1' })
+    },
+    patience(60_000),
+  )
+
+  it(
+    'reads on a phone which level a principal has on a limb, however long its name',
+    async () => {
+      const { admin } = fleet
+      const nodeId = `meter-${'of-the-cellar-'.repeat(4)}1`
+      await admin.do('admin', 'node/provision', { nodeId, ...registration('Meter') })
+      await using signedIn = await fleet.open('boss', 'phone')
+      const { page, go, problems } = signedIn
+      await go('#/access?tab=policies')
+      await page.getByLabel('Principals').fill('agent')
+      const row = page.locator('.matrix tbody tr', { hasText: nodeId })
+      await expect.poll(() => page.locator('.matrix thead th').count()).toBe(3)
+      await row.scrollIntoViewIfNeeded()
+      await picture(page, 'matrix-phone')
+      const edge = async (cell: number) => {
+        const box = await row.locator('th, td').nth(cell).boundingBox()
+        return (box?.x ?? 0) + (box?.width ?? Number.POSITIVE_INFINITY)
+      }
+      // The limb, its capability, and the level: without scrolling sideways.
+      expect(await row.locator('td').last().innerText()).toMatch(/gated/i)
+      for (const cell of [0, 1, 2]) expect(await edge(cell)).toBeLessThanOrEqual(SIZES.phone.width)
+      expect(await widerThanScreen(page)).toBe(false)
+      expect(await brokenWords(page)).toEqual([])
+      expect(problems).toEqual([])
+      await admin.do('admin', 'node/revoke', { nodeId })
+    },
+    patience(60_000),
+  )
+
+  it(
+    'reads units as people write them, and numbers as their language does',
+    async () => {
+      const { app, admin } = fleet
+      const meter = await app.limb('meter1', {
+        displayName: 'Meter',
+        platform: 'test',
+        capabilities: [
+          {
+            cap: 'heat',
+            authLevel: 'free',
+            commands: [
+              {
+                name: 'heat.set',
+                title: 'Heat',
+                input: {
+                  type: 'object',
+                  properties: {
+                    to: { type: 'number', unit: 'Cel', minimum: 5, maximum: 30, multipleOf: 0.5 },
+                  },
+                  required: ['to'],
+                },
+              },
+            ],
+          },
+        ],
+        properties: [
+          { name: 'used', title: 'Used', topic: 'data/used', type: 'number', unit: 'kW.h' },
+          {
+            name: 'goal',
+            title: 'Goal',
+            topic: 'data/goal',
+            type: 'number',
+            unit: 'Cel',
+            minimum: 5,
+            maximum: 30,
+            set: { command: 'heat.set', param: 'to' },
+          },
+        ],
+      })
+      await meter.publish('limb/node/meter1/data/used', '1234.567', { qos: 1, retain: true })
+      await meter.publish('limb/node/meter1/data/goal', '21.5', { qos: 1, retain: true })
+      await using signedIn = await fleet.open('boss')
+      const { page, go, problems } = signedIn
+      await go('#/limb/meter1')
+      await page.getByText('1,234.57 kWh').waitFor()
+      const goal = page.locator('.settable', { has: page.getByLabel('Goal (°C)') })
+      await goal.getByText('21.5', { exact: true }).waitFor()
+      await page.getByLabel('to (°C)').waitFor()
+      await atBothSizes(page, 'units')
+      await page.setViewportSize(SIZES.desk)
+      await page.getByRole('button', { name: 'Deutsch' }).click()
+      await page.getByText('1.234,57 kWh').waitFor()
+      await goal.getByText('21,5', { exact: true }).waitFor()
+      expect(problems).toEqual([])
+      await meter.end()
+      await admin.do('admin', 'node/revoke', { nodeId: 'meter1' })
     },
     patience(60_000),
   )

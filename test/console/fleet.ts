@@ -38,10 +38,11 @@ export interface SignedIn extends AsyncDisposable {
   go(hash: string): Promise<void>
 }
 
-export async function startBrowser(): Promise<Browser> {
+/** `args`: further options of Chromium. */
+export async function startBrowser(...args: string[]): Promise<Browser> {
   return await chromium.launch({
     executablePath: '/usr/bin/chromium',
-    args: ['--no-sandbox', '--disable-dev-shm-usage'],
+    args: ['--no-sandbox', '--disable-dev-shm-usage', ...args],
     timeout: patience(30_000),
   })
 }

@@ -88,7 +88,7 @@ describe('the console as files', () => {
   })
 
   it('tells a page before its sign-in where devices connect, and nothing about limbs', async () => {
-    await using app = await startApp({ http: { enabled: true, port: 0 } })
+    await using app = await startApp({ http: { enabled: true, port: 0 } }, { memory: true })
     const response = await fetch(`http://127.0.0.1:${app.bridge.http?.port}/console.json`)
     expect(await response.json()).toEqual({
       topicRoot: 'limb',
@@ -98,7 +98,7 @@ describe('the console as files', () => {
   })
 
   it('tells who has signed in to whom a token belongs, and nobody else, also with http.api: false', async () => {
-    await using app = await startApp({ http: { enabled: true, port: 0, api: false } })
+    await using app = await startApp({ http: { enabled: true, port: 0, api: false } }, { memory: true })
     const url = `http://127.0.0.1:${app.bridge.http?.port}/console/session`
     const admin = await app.admin()
     await admin.do('admin', 'principal/add', { name: 'wall', role: 'viewer', password: 'a-long-password' })
@@ -118,7 +118,7 @@ describe('the console as files', () => {
   })
 
   it('is off with http.console: false', async () => {
-    await using app = await startApp({ http: { enabled: true, port: 0, console: false } })
+    await using app = await startApp({ http: { enabled: true, port: 0, console: false } }, { memory: true })
     const response = await fetch(`http://127.0.0.1:${app.bridge.http?.port}/`)
     expect(response.status).toBe(404)
   })

@@ -17,7 +17,7 @@ async function post(app: TestApp, body: unknown, headers: Record<string, string>
 
 describe('the link of a first start', () => {
   it('sets the password of admin once, and takes the file with the made one away', async () => {
-    await using app = await startApp(HTTP)
+    await using app = await startApp(HTTP, { memory: true })
     const { firstStartSecret: secret, adminPassword } = app.bridge
     expect(secret).toMatch(/^[\w-]{43}$/)
     expect(existsSync(adminPassword.file)).toBe(true)
@@ -32,7 +32,7 @@ describe('the link of a first start', () => {
   })
 
   it('sets no password in the place of one that was chosen meanwhile', async () => {
-    await using app = await startApp(HTTP)
+    await using app = await startApp(HTTP, { memory: true })
     const { firstStartSecret: secret } = app.bridge
     const admin = await app.admin()
     await admin.do('admin', 'principal/set-password', { name: 'admin', password: 'chosen-by-the-admin' })
@@ -41,14 +41,14 @@ describe('the link of a first start', () => {
   })
 
   it('works for ten minutes', async () => {
-    await using app = await startApp(HTTP, { fakeClock: true })
+    await using app = await startApp(HTTP, { fakeClock: true, memory: true })
     const { firstStartSecret: secret } = app.bridge
     app.clock.advance(600_001)
     expect(await post(app, { secret, password: 'a-good-password' })).toBe(410)
   })
 
   it('is no way in for a page of another origin', async () => {
-    await using app = await startApp(HTTP)
+    await using app = await startApp(HTTP, { memory: true })
     const { firstStartSecret: secret } = app.bridge
     const headers = { origin: 'https://evil.example' }
     expect(await post(app, { secret, password: 'a-good-password' }, headers)).toBe(403)

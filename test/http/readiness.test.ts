@@ -43,7 +43,10 @@ describe('a bridge is ready', () => {
 })
 
 test('a running bridge says so over HTTP, and that it is full when it is', async () => {
-  await using app = await startApp({ http: { enabled: true, port: 0 }, mqtt: { port: 0, maxConnections: 2 } })
+  await using app = await startApp(
+    { http: { enabled: true, port: 0 }, mqtt: { port: 0, maxConnections: 2 } },
+    { memory: true },
+  )
   const ask = async () => {
     const response = await fetch(`http://127.0.0.1:${app.bridge.http?.port}/readyz`)
     return { status: response.status, ...((await response.json()) as object) }

@@ -1,4 +1,5 @@
 import type { JSX } from 'preact'
+import { useEffect } from 'preact/hooks'
 import type { State } from '../../../src/protocol/schemas.ts'
 import { t } from '../i18n/index.ts'
 import { session } from '../live/session.ts'
@@ -12,13 +13,15 @@ import { Button, Card, Icon } from '../ui/kit.tsx'
 /** Also those that somebody else approved just now. */
 const RECENT_MS = 600_000
 const MAX_SHOWN = 10
+const ASK_AGAIN_MS = 3000
 
 const changed = new Signal()
-const mine = new Set<string>()
+/** Approved here, or shown here: these stay until somebody dismisses them, also behind their first heartbeat. */
+const followed = new Set<string>()
 const dismissed = new Set<string>()
 
 export function rememberNewcomer(nodeId: string): void {
-  mine.add(nodeId)
+  followed.add(nodeId)
   dismissed.delete(nodeId)
   changed.changed()
 }
@@ -27,18 +30,17 @@ export function NewcomerSteps(): JSX.Element | null {
   const { fleet } = session
   useSignals(fleet.nodesChanged, changed)
   const recent = (state: State) =>
-    mine.has(state.nodeId) ||
+    followed.has(state.nodeId) ||
     (state.lastHeartbeatAt === null && Date.now() - new Date(state.approvedAt).getTime() < RECENT_MS)
   const newcomers = [...fleet.nodes.values()].filter((state) => recent(state) && !dismissed.has(state.nodeId))
   if (newcomers.length === 0) return null
+  const shown = newcomers.sort((a, b) => (a.approvedAt < b.approvedAt ? 1 : -1)).slice(0, MAX_SHOWN)
+  for (const { nodeId } of shown) followed.add(nodeId)
   return (
     <Card title={t('steps.title')}>
-      {newcomers
-        .sort((a, b) => (a.approvedAt < b.approvedAt ? 1 : -1))
-        .slice(0, MAX_SHOWN)
-        .map((state) => (
-          <Steps key={state.nodeId} state={state} />
-        ))}
+      {shown.map((state) => (
+        <Steps key={state.nodeId} state={state} />
+      ))}
     </Card>
   )
 }
@@ -47,7 +49,7 @@ export function NewcomerSteps(): JSX.Element | null {
 function Steps({ state }: { state: State }): JSX.Element {
   const { nodeId, displayName, lastHeartbeatAt, capabilities } = state
   const mayAsk = session.may('node/why')
-  const { data } = useLoaded(
+  const { data, again } = useLoaded(
     async () => (mayAsk ? await session.ask('node/why', { nodeId }) : undefined),
     [nodeId],
     [session.fleet.nodeChanged(nodeId)],
@@ -63,6 +65,13 @@ function Steps({ state }: { state: State }): JSX.Element {
     [t('steps.subscribed'), subscribed],
     [t('steps.heartbeat'), heard],
   ] as const
+  const waits = mayAsk && !(heard && subscribed)
+  useEffect(() => {
+    if (!waits) return
+    // Of a SUBSCRIBE no topic tells.
+    const timer = setInterval(() => document.hidden || again(), ASK_AGAIN_MS)
+    return () => clearInterval(timer)
+  }, [nodeId, waits])
   const dismiss = () => {
     dismissed.add(nodeId)
     changed.changed()

@@ -2,7 +2,7 @@ import type { JSX } from 'preact'
 import { useId, useState } from 'preact/hooks'
 import type { ValueSchema } from '../../../src/protocol/descriptions.ts'
 import { unitOf } from '../../../src/protocol/units.ts'
-import { t } from '../i18n/index.ts'
+import { numberText, t } from '../i18n/index.ts'
 import { own } from '../live/own.ts'
 import { Field } from './kit.tsx'
 
@@ -181,7 +181,7 @@ function Slider({ label, schema, value, onChange }: ValueControlProps & { label:
             onInput={(event) => onChange(Number(event.currentTarget.value))}
           />
           {/* What nobody has moved is not sent. */}
-          <output for={id}>{value === undefined ? '—' : Math.round(now * 100) / 100}</output>
+          <output for={id}>{value === undefined ? '—' : numberText(now)}</output>
         </div>
       )}
     </Field>

@@ -54,7 +54,7 @@ describe('a listener behind a proxy', () => {
     ['version 2', version2({ source: '2001:db8::7' }), '2001:db8::7'],
     ['a health check of the proxy itself', version2({ source: '192.0.2.7', command: 0 }), '127.0.0.1'],
   ])('takes the announced address for the client’s (%s)', async (_which, header, address) => {
-    await using app = await startApp({ mqtt: { port: 0, ...LOOPBACK } })
+    await using app = await startApp({ mqtt: { port: 0, ...LOOPBACK } }, { memory: true })
     await principals(app)
     const socket = await proxied(app.bridge.mqtt.port, header)
     expect(await signIn(socket, { ...DASH, clientId: 'd1' })).toBe(0)
@@ -63,7 +63,7 @@ describe('a listener behind a proxy', () => {
   })
 
   it('reads a header that comes byte by byte, and what follows in one piece with its end', async () => {
-    await using app = await startApp({ mqtt: { port: 0, ...LOOPBACK } })
+    await using app = await startApp({ mqtt: { port: 0, ...LOOPBACK } }, { memory: true })
     await principals(app)
     const header = version2({ source: '192.0.2.9', extra: 100 })
     const socket = await proxied(app.bridge.mqtt.port, header.subarray(0, 1))
@@ -80,9 +80,12 @@ describe('a listener behind a proxy', () => {
   })
 
   it('counts wrong passwords and connections for the announced address alone', async () => {
-    await using app = await startApp({
-      mqtt: { port: 0, ...LOOPBACK, maxFailedSignIns: 3, maxConnectionsPerAddress: 2 },
-    })
+    await using app = await startApp(
+      {
+        mqtt: { port: 0, ...LOOPBACK, maxFailedSignIns: 3, maxConnectionsPerAddress: 2 },
+      },
+      { memory: true },
+    )
     await principals(app)
     const from = (source: string) => proxied(app.bridge.mqtt.port, version2({ source }))
     for (let i = 0; i < 3; i++) {
@@ -102,7 +105,7 @@ describe('a listener behind a proxy', () => {
     ['no header', connectPacket({ clientId: 'x' })],
     ['a malformed one', Buffer.from('PROXY TCP4 nobody 10.0.0.1 1 2\r\n')],
   ])('closes a connection of the proxy with %s, and names proxy and setting', async (_which, bytes) => {
-    await using app = await startApp({ mqtt: { port: 0, ...LOOPBACK } })
+    await using app = await startApp({ mqtt: { port: 0, ...LOOPBACK } }, { memory: true })
     const socket = connect({ host: '127.0.0.1', port: app.bridge.mqtt.port })
     socket.on('error', () => undefined)
     socket.write(bytes)
@@ -116,7 +119,7 @@ describe('a listener behind a proxy', () => {
   })
 
   it('waits five seconds for a header, no longer', async () => {
-    await using app = await startApp({ mqtt: { port: 0, ...LOOPBACK } }, { fakeClock: true })
+    await using app = await startApp({ mqtt: { port: 0, ...LOOPBACK } }, { fakeClock: true, memory: true })
     const socket = await proxied(app.bridge.mqtt.port, 'PROXY ')
     let over = false
     socket.on('error', () => undefined)
@@ -135,10 +138,13 @@ describe('a listener behind a proxy', () => {
   })
 
   it('believes nobody whom the operator does not name', async () => {
-    await using app = await startApp({
-      mqtt: { port: 0, proxyNetworks: ['192.0.2.0/24'] },
-      http: { enabled: true, port: 0 },
-    })
+    await using app = await startApp(
+      {
+        mqtt: { port: 0, proxyNetworks: ['192.0.2.0/24'] },
+        http: { enabled: true, port: 0 },
+      },
+      { memory: true },
+    )
     const socket = await proxied(app.bridge.mqtt.port, version2({ source: '198.51.100.7' }))
     await once(socket, 'close')
     const web = await proxied(app.bridge.http?.port ?? 0, 'PROXY TCP4 198.51.100.7 10.0.0.1 1 2\r\n')
@@ -158,9 +164,12 @@ describe('a listener behind a proxy', () => {
   })
 
   it('reads the header before TLS, whose handshake failures have the announced address too', async () => {
-    await using app = await startApp({
-      tls: { enabled: true, host: '127.0.0.1', port: 0, ...files, ...LOOPBACK },
-    })
+    await using app = await startApp(
+      {
+        tls: { enabled: true, host: '127.0.0.1', port: 0, ...files, ...LOOPBACK },
+      },
+      { memory: true },
+    )
     await principals(app)
     const port = app.bridge.tls?.port ?? 0
     const raw = await proxied(port, version2({ source: '192.0.2.21' }))
@@ -178,10 +187,13 @@ describe('a listener behind a proxy', () => {
   })
 
   it.each([['ws'], ['wss']])('reads the header before HTTP and WebSocket (%s)', async (scheme) => {
-    await using app = await startApp({
-      tls: files,
-      http: { enabled: true, port: 0, tls: scheme === 'wss', ...LOOPBACK },
-    })
+    await using app = await startApp(
+      {
+        tls: files,
+        http: { enabled: true, port: 0, tls: scheme === 'wss', ...LOOPBACK },
+      },
+      { memory: true },
+    )
     await principals(app)
     const port = app.bridge.http?.port ?? 0
     const raw = await proxied(port, version2({ source: '192.0.2.31' }))

@@ -198,7 +198,7 @@ describe('a bridge that inherits its sockets', () => {
 
 describe('a running bridge', () => {
   it('answers the probe, and tells its counts in one line', async () => {
-    await using app = await startApp()
+    await using app = await startApp({}, { memory: true })
     const limb = await app.limb('lamp')
     await limb.publish('limb/node/lamp/heartbeat')
     await app.bridge.probe()
@@ -206,14 +206,14 @@ describe('a running bridge', () => {
   })
 
   it('fails the probe when the database is gone', async () => {
-    await using app = await startApp()
+    await using app = await startApp({}, { memory: true })
     const { bridge } = app
     await bridge.stop()
     await expect(bridge.probe()).rejects.toThrow()
   })
 
   it('takes over limits and windows while its sessions live on', async () => {
-    await using app = await startApp()
+    await using app = await startApp({}, { memory: true })
     const limb = await app.limb('lamp')
     const { config } = resolveConfig(
       {

@@ -73,7 +73,7 @@ async function metric(app: TestApp, name: string): Promise<number> {
 
 describe('MQTT over TLS', () => {
   it('is the same MQTT, and speaks TLS 1.2 and 1.3 with forward secrecy only', async () => {
-    await using app = await startApp({ tls: ON })
+    await using app = await startApp({ tls: ON }, { memory: true })
     const device = await secure(app, { username: 'cam1', password: keyOf('cam1') })
     await device.subscribe('limb/node/cam1/pairing')
     await device.publish('limb/node/cam1/register', REGISTRATION)
@@ -90,10 +90,13 @@ describe('MQTT over TLS', () => {
   })
 
   it('counts a connection that never ends its handshake, and ends it after the time to sign in', async () => {
-    await using app = await startApp({
-      tls: ON,
-      mqtt: { maxConnections: 1, connectSeconds: 3, port: 0 },
-    } as never)
+    await using app = await startApp(
+      {
+        tls: ON,
+        mqtt: { maxConnections: 1, connectSeconds: 3, port: 0 },
+      } as never,
+      { memory: true },
+    )
     const idle = connectTcp(portOf(app), '127.0.0.1')
     await once(idle, 'connect')
     const more = connectTcp(portOf(app), '127.0.0.1')
@@ -104,7 +107,7 @@ describe('MQTT over TLS', () => {
   })
 
   it('closes plain bytes on the TLS port and says so, at a bearable pace', async () => {
-    await using app = await startApp({ tls: ON, http: { enabled: true, port: 0 } })
+    await using app = await startApp({ tls: ON, http: { enabled: true, port: 0 } }, { memory: true })
     for (let i = 0; i < 20; i++) {
       const plain = connectTcp(portOf(app), '127.0.0.1')
       plain.on('error', () => {})
@@ -118,7 +121,7 @@ describe('MQTT over TLS', () => {
   })
 
   it('stops although a handshake is under way', async () => {
-    const app = await startApp({ tls: ON })
+    const app = await startApp({ tls: ON }, { memory: true })
     const idle = connectTcp(portOf(app), '127.0.0.1')
     await once(idle, 'connect')
     const closed = once(idle.resume(), 'close')
@@ -129,7 +132,7 @@ describe('MQTT over TLS', () => {
 
 describe('a client certificate', () => {
   it('signs an approved limb in by its common name, without a key', async () => {
-    await using app = await startApp({ tls: ON })
+    await using app = await startApp({ tls: ON }, { memory: true })
     const admin = await app.admin()
     await admin.do('admin', 'node/provision', { nodeId: 'cam1' })
     const device = await secure(app, { ...shows(ca.issue('cam1')), clientId: 'whatever' })
@@ -140,7 +143,7 @@ describe('a client certificate', () => {
   })
 
   it('of an unknown name makes a candidate whose one claim needs no key and survives reconnects', async () => {
-    await using app = await startApp({ tls: ON })
+    await using app = await startApp({ tls: ON }, { memory: true })
     const cam = ca.issue('cam1')
     const register = async () => {
       const device = await secure(app, shows(cam))
@@ -163,7 +166,7 @@ describe('a client certificate', () => {
   })
 
   it('is refused after its limb was revoked', async () => {
-    await using app = await startApp({ tls: ON })
+    await using app = await startApp({ tls: ON }, { memory: true })
     const admin = await app.admin()
     await admin.do('admin', 'node/provision', { nodeId: 'cam1' })
     const device = await secure(app, shows(ca.issue('cam1')))
@@ -174,7 +177,7 @@ describe('a client certificate', () => {
   })
 
   it('cannot be replaced by a password that says the same', async () => {
-    await using app = await startApp({ tls: ON })
+    await using app = await startApp({ tls: ON }, { memory: true })
     const device = await secure(app, shows(ca.issue('cam1')))
     await device.subscribe('limb/node/cam1/pairing')
     await device.publish('limb/node/cam1/register', REGISTRATION)
@@ -184,7 +187,7 @@ describe('a client certificate', () => {
   })
 
   it('stands for its own name only: under another one the password counts', async () => {
-    await using app = await startApp({ tls: ON })
+    await using app = await startApp({ tls: ON }, { memory: true })
     const admin = await app.admin()
     await admin.do('admin', 'node/provision', { nodeId: 'cam1' })
     await admin.do('admin', 'node/provision', { nodeId: 'cam2' })
@@ -212,7 +215,7 @@ describe('a client certificate', () => {
     ['of another authority', () => stranger.issue('cam1'), /SELF_SIGNED|UNABLE/],
     ['that has ended', () => ca.issue('cam1', -1), /CERT_HAS_EXPIRED/],
   ])('%s closes the connection, and the log says why', async (_what, make, reason) => {
-    await using app = await startApp({ tls: ON })
+    await using app = await startApp({ tls: ON }, { memory: true })
     await (await app.admin()).do('admin', 'node/provision', { nodeId: 'cam1' })
     await expect(secure(app, shows(make()))).rejects.toThrow()
     const line = app.logLines.find(({ msg }) => /^TLS handshake with \S+ failed: /.test(String(msg)))
@@ -220,7 +223,7 @@ describe('a client certificate', () => {
   })
 
   it('that is not believed, or stands for no limb, is told in words, with its address and to `why`', async () => {
-    await using app = await startApp({ tls: { ...ON, requireClientCertificate: true } })
+    await using app = await startApp({ tls: { ...ON, requireClientCertificate: true } }, { memory: true })
     const admin = await app.admin()
     const why = async (nodeId: string) => String((await admin.do('admin', 'node/why', { nodeId })).advice)
     await expect(secure(app, shows(stranger.issue('cam1')))).rejects.toThrow()
@@ -265,7 +268,7 @@ describe('a client certificate', () => {
     const [good, bad] = [ca.issue('cam1'), ca.issue('cam2')]
     const crlFile = join(folder, 'crl.pem')
     copyFileSync(ca.revoke(), crlFile)
-    await using app = await startApp({ tls: { ...ON, crlFile } })
+    await using app = await startApp({ tls: { ...ON, crlFile } }, { memory: true })
     const admin = await app.admin()
     for (const nodeId of ['cam1', 'cam2']) await admin.do('admin', 'node/provision', { nodeId })
     await secure(app, shows(bad))
@@ -276,7 +279,7 @@ describe('a client certificate', () => {
   })
 
   it('can be required of everybody', async () => {
-    await using app = await startApp({ tls: { ...ON, requireClientCertificate: true } })
+    await using app = await startApp({ tls: { ...ON, requireClientCertificate: true } }, { memory: true })
     await expect(secure(app, { username: 'cam1', password: keyOf('cam1') })).rejects.toThrow()
     await secure(app, { ...shows(ca.issue('gate keeper')), username: 'cam1', password: keyOf('cam1') })
   })
@@ -297,7 +300,7 @@ describe('a new certificate', () => {
 
   it('is taken over by reload, and no session notices', async () => {
     const { put, ...paths } = files()
-    await using app = await startApp({ tls: { ...ON, ...paths } })
+    await using app = await startApp({ tls: { ...ON, ...paths } }, { memory: true })
     const device = await secure(app, { username: 'cam1', password: keyOf('cam1') })
     put(ca.issue('renewed'))
     expect(await nameOf(app)).toBe('bridge')
@@ -309,7 +312,7 @@ describe('a new certificate', () => {
 
   it('is noticed without being told', async () => {
     const { put, ...paths } = files()
-    await using app = await startApp({ tls: { ...ON, ...paths } }, { fakeClock: true })
+    await using app = await startApp({ tls: { ...ON, ...paths } }, { fakeClock: true, memory: true })
     put(ca.issue('renewed'))
     app.clock.advance(10_000)
     await expect.poll(() => nameOf(app)).toBe('renewed')
@@ -325,7 +328,10 @@ describe('a new certificate', () => {
     ['is not there', (certFile: string) => rmSync(certFile), /there is no such file/],
   ])('that %s is told, and the old one stays', async (_what, spoil, message) => {
     const { put, ...paths } = files()
-    await using app = await startApp({ tls: { ...ON, ...paths }, http: { enabled: true, port: 0 } })
+    await using app = await startApp(
+      { tls: { ...ON, ...paths }, http: { enabled: true, port: 0 } },
+      { memory: true },
+    )
     spoil(paths.certFile)
     await app.bridge.reloadCertificates()
     const line = app.logLines.find(({ level }) => level === 'error')
@@ -340,7 +346,7 @@ describe('a new certificate', () => {
 
   it('that has ended already is not used', async () => {
     const { put, ...paths } = files()
-    await using app = await startApp({ tls: { ...ON, ...paths } })
+    await using app = await startApp({ tls: { ...ON, ...paths } }, { memory: true })
     put(ca.issue('late', -1))
     await app.bridge.reloadCertificates()
     expect(await nameOf(app)).toBe('bridge')
@@ -355,10 +361,13 @@ describe('the end of a certificate', () => {
     [-1, 'error', /ended on/],
   ])('in %d days is told once, and shown as a metric', async (days, level, message) => {
     const pair = ca.issue('bridge', days)
-    await using app = await startApp({
-      tls: { ...ON, certFile: pair.certFile, keyFile: pair.keyFile },
-      http: { enabled: true, port: 0 },
-    })
+    await using app = await startApp(
+      {
+        tls: { ...ON, certFile: pair.certFile, keyFile: pair.keyFile },
+        http: { enabled: true, port: 0 },
+      },
+      { memory: true },
+    )
     const lines = app.logLines.filter(({ msg }) => message.test(String(msg)))
     expect(lines).toMatchObject([{ level }])
     const end = await metric(app, 'limb_tls_certificate_end_timestamp_seconds')
@@ -369,7 +378,7 @@ describe('the end of a certificate', () => {
     const pair = ca.issue('bridge', 60)
     await using app = await startApp(
       { tls: { ...ON, certFile: pair.certFile, keyFile: pair.keyFile } },
-      { fakeClock: true },
+      { fakeClock: true, memory: true },
     )
     const warnings = () =>
       app.logLines.filter(({ msg }) => /^the certificate in .* end(s|ed) on/.test(String(msg))).length
@@ -402,7 +411,10 @@ describe('HTTPS', () => {
     const [certFile, keyFile] = [join(own, 'tls.crt'), join(own, 'tls.key')]
     copyFileSync(server.certFile, certFile)
     copyFileSync(server.keyFile, keyFile)
-    await using app = await startApp({ tls: { ...ON, enabled: false, certFile, keyFile }, http: https })
+    await using app = await startApp(
+      { tls: { ...ON, enabled: false, certFile, keyFile }, http: https },
+      { memory: true },
+    )
     const port = app.bridge.http?.port ?? 0
     const device = await secure(
       app,
@@ -424,7 +436,10 @@ describe('HTTPS', () => {
   })
 
   it('wants a client certificate at /mqtt when it is required, and takes its name', async () => {
-    await using app = await startApp({ tls: { ...ON, requireClientCertificate: true }, http: https })
+    await using app = await startApp(
+      { tls: { ...ON, requireClientCertificate: true }, http: https },
+      { memory: true },
+    )
     await (await app.admin()).do('admin', 'node/provision', { nodeId: 'cam1' })
     const url = `wss://127.0.0.1:${app.bridge.http?.port}/mqtt`
     const bare = new WebSocket(url, ['mqtt'], { ca: ca.cert })
