@@ -413,6 +413,28 @@ describe('the console', () => {
   )
 
   it(
+    'keeps the area of a limb whose settings are opened by their address and saved with another name',
+    async () => {
+      const { admin } = fleet
+      await admin.do('admin', 'node/set', { nodeId: 'thermo1', area: 'Attic' })
+      await using signedIn = await fleet.open('boss')
+      const { page, go } = signedIn
+      await go('#/limb/thermo1?tab=settings')
+      const area = page.getByRole('textbox', { name: 'Area' })
+      await expect.poll(() => area.inputValue()).toBe('Attic')
+      await page.getByRole('textbox', { name: 'Name' }).fill('Thermometer of the attic')
+      await page.getByRole('button', { name: 'Save' }).first().click()
+      await page.getByRole('heading', { level: 1, name: 'Thermometer of the attic' }).waitFor()
+      await page.getByText('Saved').waitFor()
+      expect(await admin.do('admin', 'node/get', { nodeId: 'thermo1' })).toMatchObject({
+        displayName: 'Thermometer of the attic',
+        description: { area: 'Attic' },
+      })
+    },
+    patience(60_000),
+  )
+
+  it(
     'asks nobody again who reloads as soon as the page is there, however late the token comes',
     async () => {
       await using slow = await fleet.blank()
@@ -444,6 +466,25 @@ describe('the console', () => {
       await page.reload()
       await page.waitForSelector('.frame main h1')
       expect(tries).toBe(3)
+    },
+    patience(60_000),
+  )
+
+  it(
+    'has room on a phone for the longer words of German',
+    async () => {
+      await using signedIn = await fleet.open('boss', 'phone')
+      const { page, go, problems } = signedIn
+      await go('#/system')
+      await page.getByRole('button', { name: 'Deutsch' }).click()
+      await page.getByRole('button', { name: 'English' }).waitFor()
+      for (const [name, hash] of PAGES) {
+        await go(hash)
+        await page.locator('.loading').waitFor({ state: 'detached' })
+        await picture(page, `${name}-phone-de`)
+        expect.soft(await widerThanScreen(page), name).toBe(false)
+      }
+      expect(problems).toEqual([])
     },
     patience(60_000),
   )

@@ -15,10 +15,7 @@ const ROOT = join(import.meta.dirname, '../..')
 let app: Awaited<ReturnType<typeof startApp>>
 beforeAll(async () => {
   // The five hundred limbs say nothing for as long as the tests take.
-  app = await startApp(
-    { http: { enabled: true, port: 0 }, presence: { timeoutSeconds: 3600 } },
-    { memory: true },
-  )
+  app = await startApp({ http: { enabled: true, port: 0 }, presence: { timeoutSeconds: 3600 } })
 })
 afterAll(() => app[Symbol.asyncDispose]())
 

@@ -334,6 +334,7 @@ export const de: Catalogue = {
   'today.never': 'freigegeben, aber nie gesehen',
   'today.more': '{n} weitere',
   'today.refused': 'Anmeldung von {name} abgewiesen',
+  'today.refused-nameless': 'Anmeldung ohne Namen abgewiesen',
   'event.node_status': 'Status',
   'event.node_updated': 'Ein Gerät hat sich neu eingetragen',
   'event.node_renamed': 'Ein Gerät wurde umbenannt',

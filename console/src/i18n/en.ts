@@ -326,6 +326,7 @@ export const en = {
   'today.never': 'approved, and never seen',
   'today.more': '{n} more',
   'today.refused': 'Sign-in of {name} refused',
+  'today.refused-nameless': 'A sign-in without a name refused',
   'event.node_status': 'Status',
   'event.node_updated': 'A limb registered anew',
   'event.node_renamed': 'A limb was renamed',

@@ -68,15 +68,20 @@ export function LimbSettings({ nodeId, state }: LimbView): JSX.Element {
 }
 
 function NameCard({ nodeId, displayName }: { nodeId: string; displayName: string }): JSX.Element {
-  const [name, setName] = useState(displayName)
   const area = session.fleet.descriptions.get(nodeId)?.area ?? ''
-  const [room, setRoom] = useState(area)
+  // What nobody has typed here is as the bridge tells it, also when that comes later than the page.
+  const [typedName, setName] = useState<string>()
+  const [typedRoom, setRoom] = useState<string>()
+  const name = typedName ?? displayName
+  const room = typedRoom ?? area
   const save = async () => {
     if (name.trim() !== '' && name !== displayName)
       await attempt(session.ask('node/rename', { nodeId, displayName: name.trim() }))
     if (room !== area)
       await attempt(session.ask('node/set', { nodeId, area: room.trim() === '' ? null : room.trim() }))
     await attempt(Promise.resolve(), t('saved'))
+    setName(undefined)
+    setRoom(undefined)
   }
   return (
     <Card title={t('name.title')}>

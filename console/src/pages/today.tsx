@@ -202,6 +202,11 @@ async function refusedLately(): Promise<readonly AuditRow[]> {
   return (await session.ask('audit/list', { kind: 'signin.refused', since, limit: 20 })).items
 }
 
+/** The bridge writes `-` for no name at all. */
+function refusedText(name: string): string {
+  return name === '-' || name === '' ? t('today.refused-nameless') : t('today.refused', { name })
+}
+
 /** One line for each name; those that an event tells anew are left to it. */
 function refusedProblems(rows: readonly AuditRow[], events: readonly FleetEvent[]): Problem[] {
   const told = new Set(
@@ -214,7 +219,7 @@ function refusedProblems(rows: readonly AuditRow[], events: readonly FleetEvent[
     .map(([name, { at, actor, seq }]) => ({
       key: `refused ${seq}`,
       icon: 'lock',
-      text: t('today.refused', { name }),
+      text: refusedText(name),
       detail: (
         <>
           {actor} · <Age at={at} />
@@ -272,7 +277,7 @@ function signInProblems(events: readonly FleetEvent[]): Problem[] {
     found.set(name, {
       key: `sign_in_refused ${name}`,
       icon: 'lock',
-      text: t('today.refused', { name }),
+      text: refusedText(name),
       detail: `${String(fields.address)} · ${String(fields.reason)}`,
       link: href('limb', name, { tab: 'health' }),
     })
