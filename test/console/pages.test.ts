@@ -425,7 +425,7 @@ describe('the console', () => {
       await page.getByRole('textbox', { name: 'Name' }).fill('Thermometer of the attic')
       await page.getByRole('button', { name: 'Save' }).first().click()
       await page.getByRole('heading', { level: 1, name: 'Thermometer of the attic' }).waitFor()
-      await page.getByText('Saved').waitFor()
+      await page.getByText('Saved.', { exact: true }).waitFor()
       expect(await admin.do('admin', 'node/get', { nodeId: 'thermo1' })).toMatchObject({
         displayName: 'Thermometer of the attic',
         description: { area: 'Attic' },
