@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
 import { keyOf, REGISTRATION, startApp } from '../../support/app.ts'
+import { onPostgres } from '../../support/store.ts'
 import { agent, send, worker } from '../../support/worker.ts'
 
 test('bridge/health tells what waits for a person, which uplinks are down, and when the last backup was made', async () => {
@@ -30,7 +31,8 @@ test('bridge/health tells what waits for a person, which uplinks are down, and w
   await admin.subscribe('limb/bridge/approval/+')
   await send(await agent(app, 'ann'), 'ann', 'invoke', { nodeId: 'r1', command: 'camera.snap' })
   await admin.next(({ topic }) => topic.startsWith('limb/bridge/approval/'))
-  const { takenAt } = await admin.do('admin', 'backup/create')
+  // A server is backed up by its operator.
+  const { takenAt } = onPostgres ? { takenAt: null } : await admin.do('admin', 'backup/create')
   expect(await admin.do('admin', 'bridge/health')).toMatchObject({
     pendingRequests: 1,
     waitingCalls: 1,
