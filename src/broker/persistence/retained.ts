@@ -4,6 +4,8 @@ import type { RetainedView } from '../../bridge/ports.ts'
 import { filterMatches } from '../../protocol/topics.ts'
 import { ownRetained, type RetainedPacket, retainedPacket } from './packets.ts'
 
+const NOTHING = Buffer.alloc(0)
+
 /** Topics read at once; the payloads follow one by one, as the subscriber takes them. */
 const PAGE = 256
 
@@ -28,8 +30,13 @@ export async function* matchRetained(
 }
 
 function* ofView(view: RetainedView, filter: string): Generator<RetainedPacket> {
+  let last: Uint8Array | undefined
+  let bytes: Buffer = NOTHING
   for (const { topic, payload } of view.match(filter)) {
-    yield ownRetained(topic, Buffer.from(payload.buffer, payload.byteOffset, payload.byteLength), 1)
+    // The words of the protocol are shared: one Buffer serves all limbs in a row that have the same status.
+    if (payload !== last) bytes = Buffer.from(payload.buffer, payload.byteOffset, payload.byteLength)
+    last = payload
+    yield ownRetained(topic, bytes, 1)
   }
 }
 
