@@ -28,7 +28,7 @@ it(
     // Of each of four ways and of CONNECT: MQTT 5, Aedes, Mosquitto; of heartbeats: MQTT 5, and the echo in Node, and in C.
     const messages = 5 * (mosquittoPath() === undefined ? 2 : 3) + (hasCompiler() ? 3 : 2)
     const stores = lacking('postgresql') === undefined ? 3 : 0
-    expect(result.lines).toHaveLength(heartbeats + messages + 4 + 3 + 1 + 2 + 3 + 4 + 3 + stores)
+    expect(result.lines).toHaveLength(heartbeats + messages + 4 + 3 + 1 + 3 + 3 + 4 + 3 + stores)
     for (const line of result.lines) {
       expect(line.bridge, line.name).toEqual(expect.any(Number))
       expect(stdout).toContain(`| ${line.name} `)
