@@ -30,7 +30,7 @@ export async function registerApi(app: FastifyInstance, options: ApiOptions): Pr
     common(api, options)
     limbRoutes(api, ports, clock)
     api.get('/api/v1/openapi.json', async (_request, reply) =>
-      reply.type('application/json; charset=utf-8').send(openApi(ports.version)),
+      reply.type('application/json; charset=utf-8').send(await openApi(ports.version)),
     )
     await api.register(async (signedIn) => {
       // Before the body is read: whoever may not ask sends none.

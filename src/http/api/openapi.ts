@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { z } from 'zod'
 import { ERROR_CODES } from '../../kernel/errors.ts'
 import { valueSchema } from '../../protocol/descriptions.ts'
@@ -7,17 +8,28 @@ import { STATUS_OF } from './problem.ts'
 
 type Json = Record<string, unknown>
 
-let made: { version: string; bytes: Buffer } | undefined
+let made: { version: string; bytes: Promise<Buffer> } | undefined
 
-/** Returns the OpenAPI 3.1 document of the API, as JSON; it is made once, from the schemas that check requests. */
-export function openApi(version: string): Buffer {
-  if (made?.version !== version)
-    made = { version, bytes: Buffer.from(JSON.stringify(openApiDocument(version))) }
+/**
+ * Resolves to the OpenAPI 3.1 document of the API, as JSON. It is made once, from the schemas that check requests: a verb
+ * in each turn of the event loop, because whoever has not signed in may be the first to ask. `pause` ends a turn.
+ */
+export function openApi(version: string, pause: () => Promise<unknown> = () => nextTurn()): Promise<Buffer> {
+  if (made?.version !== version) made = { version, bytes: inTurns(version, pause) }
   return made.bytes
 }
 
+async function inTurns(version: string, pause: () => Promise<unknown>): Promise<Buffer> {
+  const paths: Json = {}
+  for (const name of Object.keys(VERBS) as VerbName[]) {
+    paths[pathOf(name)] = { post: verbOperation(name) }
+    await pause()
+  }
+  return Buffer.from(JSON.stringify(openApiDocument(version, paths)))
+}
+
 /** Returns the same as a value. */
-export function openApiDocument(version: string): Json {
+export function openApiDocument(version: string, verbs = verbPaths()): Json {
   return {
     openapi: '3.1.0',
     info: {
@@ -35,7 +47,7 @@ export function openApiDocument(version: string): Json {
       { name: 'events', description: 'What happens, as it happens.' },
       { name: 'limbs', description: 'Devices that speak HTTP.' },
     ],
-    paths: { ...verbPaths(), ...eventPath(), ...limbPaths() },
+    paths: { ...verbs, ...eventPath(), ...limbPaths() },
     components: {
       securitySchemes: securitySchemes(),
       schemas: { Problem: problemSchema(), ...shared },
@@ -79,8 +91,10 @@ const problems = { default: { $ref: '#/components/responses/Problem' } }
 
 function verbPaths(): Json {
   const names = Object.keys(VERBS) as VerbName[]
-  return Object.fromEntries(names.map((name) => [`/api/v1/${name}`, { post: verbOperation(name) }]))
+  return Object.fromEntries(names.map((name) => [pathOf(name), { post: verbOperation(name) }]))
 }
+
+const pathOf = (name: VerbName) => `/api/v1/${name}`
 
 function verbOperation(name: VerbName): Json {
   const definition: VerbDefinition = VERBS[name]
