@@ -141,4 +141,24 @@ describe('leadership on PostgreSQL', () => {
     expect(store.health()).toMatchObject({ ok: false })
     expect(await asOperator(own.server.host, 'SELECT count(*)::int AS n FROM limb.nodes')).toEqual([{ n: 0 }])
   })
+
+  test('one whose server comes back as a follower has no lock there: it is tried until the fence, and lost then', async () => {
+    const own = startPostgres()
+    onTestFinished(() => own.stop())
+    const database: PostgresDatabase = openPostgres({
+      server: own.server,
+      schema: 'limb',
+      clock: systemClock,
+      log: silent,
+      fenceMs: () => 5000,
+    })
+    onTestFinished(() => database.close())
+    createPostgresStore(database)
+    await database.lead(() => undefined)
+    own.follow()
+    expect(await asOperator(own.server.host, 'SELECT pg_is_in_recovery() AS follows')).toEqual([
+      { follows: true },
+    ])
+    expect(await database.lost).toMatch(/within 5 s \(lead\.fenceSeconds\)/)
+  })
 })

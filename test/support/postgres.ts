@@ -9,6 +9,8 @@ export interface PostgresServer {
   readonly server: { host: string; user: string; database: string; port?: number }
   /** Ends it at once, as a crash does. */
   kill(): void
+  /** Ends it at once, and starts it as one that follows another server, which is not there. */
+  follow(): void
   /** Starts it again after that. */
   start(): void
   stop(): void
@@ -96,6 +98,11 @@ export function startPostgres({ fsync = false, tls }: PostgresTestOptions = {}):
   return {
     server: { host: folder, user: 'limb', database: 'postgres', ...(tls && { port: tls.port }) },
     kill,
+    follow() {
+      kill()
+      put('data/standby.signal', '')
+      start()
+    },
     start,
     stop() {
       kill()

@@ -8,7 +8,7 @@ import { StoreError } from '../errors.ts'
 import { PostgresConnection, type PostgresServerOptions, quoted, type Sql } from './connection.ts'
 import { cannotLead, readRefused, unreachable } from './errors.ts'
 import { channelOf } from './key-cache.ts'
-import { epochOf, raiseEpoch, takeLock } from './lock.ts'
+import { epochOf, raiseEpoch, requirePrimary, takeLock } from './lock.ts'
 import { MIGRATIONS } from './schema.ts'
 import { LockWait } from './standby.ts'
 import { Writer } from './writer.ts'
@@ -73,6 +73,7 @@ export function openPostgres(options: PostgresOptions): PostgresDatabase {
   const lead = async (): Promise<PostgresConnection> => {
     const connection = await PostgresConnection.open(options, LEAD_IDLE_MS)
     try {
+      await requirePrimary(connection)
       // Whose it is comes first: one that was taken over does not wait for the lock.
       if (epoch >= 0) database.writer.compare(await epochOf(connection))
       await takeLock(connection, options.schema)

@@ -1,12 +1,24 @@
 import type { WallMs } from '../../kernel/clock.ts'
 import { Refusal } from '../../kernel/errors.ts'
 import type { Epoch, Leader } from '../engine.ts'
+import { StoreError } from '../errors.ts'
 import type { PostgresConnection } from './connection.ts'
 
 /** The advisory lock that the writing session of the one bridge holds, for as long as it lives. */
 
 /** "limb" in ASCII: with the hash of the schema's name a number that no other program's lock has, with some luck. */
 const LOCK_CLASS = 0x6c696d62
+
+/** @throws StoreError when the server follows another one: it gives its own lock to anybody, and takes no write. */
+export async function requirePrimary(connection: PostgresConnection): Promise<void> {
+  const [row] = await connection.all('SELECT pg_is_in_recovery() AS follows')
+  refuseFollower(row?.follows)
+}
+
+export function refuseFollower(follows: unknown): void {
+  if (follows === true)
+    throw new StoreError('The server is a standby, which only reads; store.url must lead to the primary.')
+}
 
 export async function takeLock(connection: PostgresConnection, schema: string): Promise<void> {
   const text = `SELECT pg_try_advisory_lock(${LOCK_CLASS}, hashtext($1)) AS taken`

@@ -3,7 +3,7 @@ import type { Leader, OnStandby } from '../engine.ts'
 import { StoreError } from '../errors.ts'
 import { PostgresConnection, type PostgresServerOptions } from './connection.ts'
 import { cannotLead, isStorageFailure } from './errors.ts'
-import { leaderOf } from './lock.ts'
+import { leaderOf, refuseFollower } from './lock.ts'
 
 /** Waits until no other bridge has the database. */
 
@@ -131,6 +131,5 @@ async function checkServer(connection: PostgresConnection): Promise<void> {
     throw new StoreError(
       `The database has the encoding ${row?.encoding}; make one with UTF8: CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0.`,
     )
-  if (row?.follows === true)
-    throw new StoreError('The server is a standby, which only reads; store.url must lead to the primary.')
+  refuseFollower(row?.follows)
 }
