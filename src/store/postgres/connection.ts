@@ -71,7 +71,7 @@ export class PostgresConnection implements Sql {
       // Said after the connection stands: a pooler would refuse, or forget, what comes as an option of it.
       await connection.script(
         `SET idle_session_timeout = ${idleMs}; SET idle_in_transaction_session_timeout = ${IDLE_MS}; ` +
-          `SET search_path = ${quoted(schema)}; SET TimeZone = 'UTC'`,
+          `SET search_path = ${quoted(schema)}; SET TimeZone = 'UTC'; SET bytea_output = 'hex'`,
       )
     } catch (error) {
       await connection.close()

@@ -271,11 +271,13 @@ export class Writer {
     const sent: WorkSql[] = []
     for (const work of works) {
       const sql = new WorkSql(connection)
+      // What was sent before has been looked at: a failure was that work's alone.
+      if (each) sent.length = 0
       sent.push(sql)
       // Both in one message: two of five statements of a work would be these.
       if (outcomes.length === 0) this.#send(connection, 'SAVEPOINT work')
       else connection.script('RELEASE work; SAVEPOINT work').catch(() => undefined)
-      outcomes.push(await this.#one(connection, work, sql, each ? [sql] : sent))
+      outcomes.push(await this.#one(connection, work, sql, sent))
     }
     // All of them are answered when the last one is.
     for (const sql of sent) await ended(sql)

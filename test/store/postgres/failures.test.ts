@@ -1,5 +1,7 @@
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
+import type { TokenRecord } from '../../../src/domain/records.ts'
 import { systemClock } from '../../../src/kernel/clock.ts'
+import { hashKey, keyMatches } from '../../../src/kernel/secrets.ts'
 import { openPostgres } from '../../../src/store/postgres/database.ts'
 import { createPostgresStore } from '../../../src/store/postgres/store.ts'
 import { nodeOf } from '../../contract/store.contract.ts'
@@ -47,6 +49,54 @@ describe('a store on PostgreSQL', () => {
     const ids: string[] = []
     for await (const page of store.loadNodes()) ids.push(...page.map(({ nodeId }) => nodeId))
     expect(ids).toEqual(['after', 'before'])
+  })
+
+  test('a statement that the server refuses is the failure of its own work: those that share the commit are stored', async () => {
+    const store = open(newSchema())
+    const token = (tokenId: string): TokenRecord => ({
+      tokenId,
+      hash: new Uint8Array(32),
+      name: 'of a script',
+      principal: 'ada',
+      role: 'viewer',
+      createdAt: 1 as TokenRecord['createdAt'],
+      createdBy: 'ada',
+      expiresAt: null,
+      lastUsedAt: null,
+      lastAddress: null,
+    })
+    await store.transact((tx) => tx.putToken(token('first')))
+    const outcomes = await Promise.allSettled([
+      store.transact((tx) => tx.putNode(nodeOf('before'))),
+      // Its hash is taken.
+      store.transact((tx) => tx.putToken(token('second'))),
+      store.transact((tx) => tx.putNode(nodeOf('between'))),
+      store.transact((tx) => tx.putToken(token('third'))),
+      store.transact((tx) => tx.putNode(nodeOf('after'))),
+    ])
+    expect(outcomes.map(({ status }) => status)).toEqual([
+      'fulfilled',
+      'rejected',
+      'fulfilled',
+      'rejected',
+      'fulfilled',
+    ])
+    expect(outcomes[1]).toMatchObject({ reason: { code: '23505' } })
+    expect(store.health()).toEqual({ ok: true })
+    const ids: string[] = []
+    for await (const page of store.loadNodes()) ids.push(...page.map(({ nodeId }) => nodeId))
+    expect(ids).toEqual(['after', 'before', 'between'])
+  })
+
+  test('a key that was refused is refused again, however the server writes bytes for this user', async () => {
+    await admin("ALTER ROLE limb SET bytea_output = 'escape'")
+    onTestFinished(async () => void (await admin('ALTER ROLE limb RESET bytea_output')))
+    const store = open(newSchema())
+    const key = hashKey('the-key-of-it')
+    await store.transact((tx) => tx.putRefusedKey({ nodeId: 'cam-1', key, why: 'rejected', at: 1, until: 9 }))
+    const asked = { nodeId: 'cam-1', address: undefined, now: 5, maxPending: 9, maxPendingPerAddress: 9 }
+    const { refusedKeys } = await store.transact((tx) => tx.claimFacts(asked))
+    expect(refusedKeys.map((refused) => keyMatches(refused.key, 'the-key-of-it'))).toEqual([true])
   })
 
   test('reads go on after the server has ended their session', async () => {
