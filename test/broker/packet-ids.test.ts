@@ -1,8 +1,11 @@
+import { createRequire } from 'node:module'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { PacketIds, PUBACK, PUBCOMP, PUBREC } from '../../src/broker/packet-ids.ts'
 import { start } from './fixture.ts'
 import { id, PUBREL, packet, publishPacket, type WireClient } from './wire.ts'
+
+const NUMBERS = createRequire(import.meta.url)('mqtt-packet/numbers.js') as { cache: object }
 
 const GRANTS = [{ to: 'viewer', publish: ['a/#'], subscribe: ['a/#'] }]
 
@@ -31,6 +34,11 @@ describe('packet identifiers', () => {
       handshakes.forget(next)
     }
     expect(handshakes.size).toBe(1)
+  })
+
+  test('are written as they come: no table of all of them is made with the first packet', async () => {
+    await withMessage(1)
+    expect(Object.keys(NUMBERS.cache)).toEqual([])
   })
 
   test('of an earlier connection are left out', () => {

@@ -53,7 +53,7 @@ describe('what runs with the bridge', () => {
 
   test('pins the broker exactly, because private parts of it are relied on', () => {
     const { dependencies } = manifest()
-    for (const name of ['aedes', 'aedes-persistence', 'mqtt']) {
+    for (const name of ['aedes', 'aedes-persistence', 'mqtt', 'mqtt-packet']) {
       expect(dependencies[name], name).toMatch(/^\d+\.\d+\.\d+$/)
     }
     const installed = JSON.parse(readFileSync(resolve(ROOT, 'node_modules/aedes/package.json'), 'utf8'))
