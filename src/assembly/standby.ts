@@ -14,15 +14,17 @@ export async function takeLead(build: Build, leadership: Leadership): Promise<vo
   const { now, options } = build
   const { log, onStandby, clock } = options
   let opening: Promise<void> | undefined
+  const cannotOpen = Promise.withResolvers<never>()
   let since = clock.monotonicMs()
-  await leadership.lead((leader) => {
+  const lead = leadership.lead((leader) => {
     now.standby = textOf(leader)
     log.info({ leads: leader?.name }, now.standby)
     since = clock.monotonicMs()
     opening ??= openStandby(build)
-    // Told below: the wait goes on without anybody who hears of it.
-    opening.then(() => onStandby?.(now.standby ?? '')).catch(() => undefined)
+    // Who cannot listen now could not when it takes over: it ends while it is not needed.
+    opening.then(() => onStandby?.(now.standby ?? '')).catch(cannotOpen.reject)
   })
+  await Promise.race([lead, cannotOpen.promise])
   if (opening === undefined) return
   now.standby = 'standby: this bridge takes over now'
   await opening

@@ -30,7 +30,7 @@ describe('two bridges on one PostgreSQL', { timeout: patience(90_000) }, () => {
   const newSchema = () => `pair_${schemas++}`
 
   /** `waits`: resolves with the place of its health when it says that it is a standby. */
-  async function bridge(schema: string, lead: Record<string, unknown> = {}, server = postgres) {
+  async function bridge(schema: string, lead: Record<string, unknown> = {}, server = postgres, httpPort = 0) {
     const folder = mkdtempSync(join(tmpdir(), 'limb-pair-'))
     mkdirSync(folder, { recursive: true })
     const secretFile = join(folder, 'store-secret')
@@ -42,7 +42,7 @@ describe('two bridges on one PostgreSQL', { timeout: patience(90_000) }, () => {
       folder,
       settings: {
         mqtt: { port: mqttPort },
-        http: { enabled: true, port: 0 },
+        http: { enabled: true, port: httpPort },
         store: {
           kind: 'postgres',
           url: `postgres://limb@localhost/postgres?host=${server.server.host}`,
@@ -220,6 +220,20 @@ describe('two bridges on one PostgreSQL', { timeout: patience(90_000) }, () => {
     expect(await after.do('admin', 'audit/verify', {})).toMatchObject({ whole: true })
     expect(await asOperator(postgres.server.host, `SELECT epoch::int FROM ${schema}.leader`)).toEqual([
       { epoch: 2 },
+    ])
+  })
+
+  test('one that could not listen if it took over ends at once, and says why: it is no standby', async () => {
+    const schema = newSchema()
+    const first = await bridge(schema)
+    const leader = await first.ready
+    const second = await bridge(schema, {}, postgres, leader.http?.port)
+    second.ready.catch(() => undefined)
+    expect(await second.ended).toMatchObject({ code: 1 })
+    expect(second.lines.join('\n')).toMatch(/cannot start: HTTP cannot listen: .* is in use/)
+    expect((await get(leader.http?.port ?? 0, '/readyz')).status).toBe(200)
+    expect(await asOperator(postgres.server.host, `SELECT epoch::int FROM ${schema}.leader`)).toEqual([
+      { epoch: 1 },
     ])
   })
 
