@@ -63,8 +63,9 @@ export class PacedReading {
     const { conn } = options
     const read = conn.read
     conn.read = (size?: number) => {
-      // Streams look at themselves with a size of 0.
-      const gives = size === 0 || this.#hasTurn || conn.readableLength === 0 || this.#mayRead()
+      // Streams look at themselves with a size of 0; one that flows is that of a session that is over, and is dropped.
+      const isFree = size === 0 || conn.readableFlowing === true || conn.readableLength === 0
+      const gives = isFree || this.#hasTurn || this.#mayRead()
       return gives ? read.call(conn, size) : null
     }
   }

@@ -57,7 +57,8 @@ export class WebSocketStream extends Duplex {
     })
     socket.on('close', () => {
       this.push(null)
-      this.destroy()
+      // What came before it waits for its turn, DISCONNECT perhaps: Node destroys the stream behind it.
+      if (this.readableLength === 0) this.destroy()
     })
     // What the peer did wrong is told by `close`; without a listener it would end the process.
     socket.on('error', () => this.destroy())

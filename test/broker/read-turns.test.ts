@@ -91,3 +91,23 @@ test('a connection that is gone when its turn comes is left alone, and those beh
   while (taken.length < 2) await turn()
   expect(taken).toEqual([`first ${LARGE.length}`, `third ${LARGE.length}`])
 })
+
+test('what still comes of a session that ended while it waited is dropped to its end, in no turn', async () => {
+  const { taken, connection } = world(8)
+  const [first, second] = [connection('first'), connection('second')]
+  let isOver = false
+  const ended = new Promise<void>((resolve) => second.once('end', resolve))
+  first.push(LARGE)
+  second.push(LARGE)
+  await new Promise((resolve) => process.nextTick(resolve))
+  // As a connection lingers that nobody reads as a session any more.
+  second.removeAllListeners('readable')
+  second.on('data', () => {
+    isOver = true
+  })
+  second.resume()
+  second.push(null)
+  await ended
+  expect(isOver).toBe(true)
+  expect(taken).toEqual([`first ${LARGE.length}`])
+})
