@@ -538,10 +538,12 @@ export function storeContract(name: string, make: StoreMaker): void {
       expect(await store.read((tx) => tx.node('late'))).toBeNull()
     })
 
-    test('after close, writes are refused', async () => {
+    test('after close, writes and reads are refused', async () => {
       const store = make()
+      await store.read((tx) => tx.node('n1'))
       await store.close()
       await expect(store.transact(async () => 1)).rejects.toMatchObject({ code: 'storage_unavailable' })
+      await expect(store.read((tx) => tx.node('n1'))).rejects.toThrow()
     })
   })
 }

@@ -6,7 +6,7 @@ import type { SteadyMark } from '../../kernel/steady-clock.ts'
 import type { Epoch, Leader, Leadership } from '../engine.ts'
 import { StoreError } from '../errors.ts'
 import { PostgresConnection, type PostgresServerOptions, quoted, type Sql } from './connection.ts'
-import { cannotLead, readRefused, unreachable } from './errors.ts'
+import { cannotLead, readRefused, unavailable, unreachable } from './errors.ts'
 import { channelOf } from './key-cache.ts'
 import { epochOf, raiseEpoch, requirePrimary, takeLock } from './lock.ts'
 import { MIGRATIONS } from './schema.ts'
@@ -69,6 +69,7 @@ export function openPostgres(options: PostgresOptions): PostgresDatabase {
   let reader: Promise<PostgresConnection> | undefined
   let current: PostgresConnection | undefined
   let answeredAt = clock.monotonicMs()
+  let isClosed = false
 
   const lead = async (): Promise<PostgresConnection> => {
     const connection = await PostgresConnection.open(options, LEAD_IDLE_MS)
@@ -141,6 +142,7 @@ export function openPostgres(options: PostgresOptions): PostgresDatabase {
       }
     },
     async close() {
+      isClosed = true
       await database.writer.close()
       await reader?.then((each) => each.close()).catch(() => undefined)
     },
@@ -163,6 +165,8 @@ export function openPostgres(options: PostgresOptions): PostgresDatabase {
 
   /** Connects, brings the schema up, and takes the database, unless that is done. */
   async function ready(): Promise<void> {
+    // A read would open a connection that nobody closes.
+    if (isClosed) throw unavailable('the database is closed')
     if (epoch < 0) await database.writer.transact(async () => {})
   }
 
