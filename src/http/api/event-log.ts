@@ -71,9 +71,9 @@ export class EventLog {
   }
 
   #take(message: PublishedMessage): void {
-    const kind =
-      this.#readers.size === 0 && this.#window.length === 0 ? undefined : this.#kindOf(message.topic)
-    if (kind === undefined) return
+    // Also while nobody reads: who comes back is given what it has missed.
+    const kind = this.#kindOf(message.topic)
+    if (kind === undefined || (kind === 'data' && this.#readers.size === 0)) return
     const seq = kind === 'data' ? undefined : ++this.#seq
     const event = { seq, text: this.#text(message, seq) }
     if (seq !== undefined) this.#keep(event)

@@ -18,6 +18,8 @@ const HEARTBEAT_MS = 15_000
 /** The bytes that a reader may leave unread; beyond, its connection ends, and it comes back with `Last-Event-ID`. */
 const MAX_UNREAD_BYTES = 4_194_304
 
+/** Ends the id of a reader who was not told all that is retained yet: when it comes back, it is told all of it anew. */
+const BEGUN = '.begun'
 /** The time of a turn of the event loop in which streams are sent what is retained. */
 const SENDING_MS = 5
 
@@ -88,7 +90,7 @@ interface Beginning {
   readonly sending: TurnTime
 }
 
-/** Tells a reader that comes back what it has missed, any other what is retained. */
+/** Tells a reader that comes back what it has missed, and what is retained whoever has not had all of it. */
 async function begin(
   stream: Stream,
   log: EventLog,
@@ -96,8 +98,9 @@ async function begin(
   { lastId, data, sending }: Beginning,
 ): Promise<void> {
   const missed = lastId === '' ? undefined : log.since(lastId)
-  if (missed === undefined) {
-    await stream.write(`id: ${log.lastId}\nevent: retained\ndata: {}\n\n`)
+  if (missed === undefined || lastId.endsWith(BEGUN)) {
+    const id = missed === undefined ? log.lastId : lastId.slice(0, -BEGUN.length)
+    await stream.write(`id: ${id}${BEGUN}\nevent: retained\ndata: {}\n\n`)
     for (const message of view.match(`${topics.prefix}#`)) {
       await send(stream, log, message)
       if (!sending.isLeft) await sending.next()
@@ -107,6 +110,7 @@ async function begin(
         await send(stream, log, message)
         if (!sending.isLeft) await sending.next()
       }
+    await stream.write(`id: ${id}\n\n`)
   }
   stream.live(missed ?? [])
 }

@@ -313,6 +313,28 @@ describe('GET /api/v1/events', () => {
     await again.end()
   })
 
+  it('tells all that is retained anew to a reader that left before it had all, and what it missed', async () => {
+    await using app = await startApp(HTTP, { memory: true })
+    const limb = await app.limb('cam1')
+    const signIn = basic('ann', await addPrincipal(app, 'ann', 'viewer'))
+    const events = await follow(app, signIn)
+    await events.until(() => true)
+    const lastId = events.lastId
+    await events.end()
+    await limb.publish('limb/node/cam1/heartbeat', {})
+    const again = await follow(app, { ...signIn, 'last-event-id': lastId })
+    await again.until(({ topic }) => topic.startsWith('limb/bridge/event/'))
+    expect(again.seen.map(({ topic }) => topic)).toEqual(
+      expect.arrayContaining(['limb/bridge/info', 'limb/node/cam1/status', 'limb/node/cam1/state']),
+    )
+    await again.end()
+    const whole = await follow(app, { ...signIn, 'last-event-id': again.lastId })
+    await limb.publish('limb/node/cam1/deregister', {})
+    await whole.until(({ payload }) => payload === 'offline')
+    expect(whole.seen.map(({ topic }) => topic)).not.toContain('limb/bridge/info')
+    await whole.end()
+  })
+
   it('ends with the token that opened it', async () => {
     await using app = await startApp(HTTP, { memory: true })
     const signIn = basic('ann', await addPrincipal(app, 'ann', 'viewer'))
