@@ -336,6 +336,8 @@ export class Writer {
   async #wasCommitted(transaction: string): Promise<boolean> {
     const { clock, log } = this.#options
     const until = clock.monotonicMs() + DOUBT_MS
+    // The lock is lost with the connection: the doubt lasts no longer than the fence.
+    this.#armFence()
     while (clock.monotonicMs() < until && !this.#closed && !this.#overtaken) {
       try {
         const connection = await this.#open()

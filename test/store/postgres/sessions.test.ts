@@ -158,6 +158,26 @@ describe('the sessions of a bridge on PostgreSQL', () => {
     expect(await stored()).toEqual(['before', 'next'])
   })
 
+  test('a commit in doubt holds up no fence: a bridge that cannot ask any more ends when its time is up', async () => {
+    const proxy = new LossyProxy(socketOf(postgres.server))
+    const port = await proxy.listen()
+    onTestFinished(() => proxy.close())
+    const server = { host: '127.0.0.1', port, user: 'limb', database: 'postgres' }
+    const options = { server, schema: newSchema(), clock: systemClock, log: silent, fenceMs: () => 1500 }
+    const database = openPostgres(options)
+    const store = createPostgresStore(database)
+    onTestFinished(() => store.close())
+    await store.transact((tx) => tx.putNode(nodeOf('before')))
+    const events: string[] = []
+    const ended = database.lost.then(() => events.push('ended'))
+    const lost = proxy.lose('the answer')
+    const put = store.transact((tx) => tx.putNode(nodeOf('after'))).catch(() => events.push('refused'))
+    await lost
+    proxy.close()
+    await Promise.all([ended, put])
+    expect(events).toEqual(['ended', 'refused'])
+  })
+
   test(
     'the server ends the session of a bridge that says nothing, and its lock is free; one that runs keeps its own',
     async () => {
