@@ -24,8 +24,11 @@ export class ListOrder {
     this.#options = options
     const { conn } = options
     const read = conn.read
-    // Streams look at themselves with a size of 0.
-    conn.read = (size?: number) => (this.#waiting && size !== 0 ? null : read.call(conn, size))
+    conn.read = (size?: number) => {
+      // Streams look at themselves with a size of 0; one that flows is that of a session that is over, and is dropped.
+      const isHeld = this.#waiting && size !== 0 && conn.readableFlowing !== true
+      return isHeld ? null : read.call(conn, size)
+    }
   }
 
   get isWaiting(): boolean {
