@@ -201,6 +201,7 @@ const at = (sorted: readonly number[], share: number) =>
   Math.round(sorted[Math.floor((sorted.length - 1) * share)] ?? Number.NaN)
 
 const times = (ms: readonly number[]) => {
+  if (ms.length === 0) return 'no time at all, for there is none'
   const sorted = ms.toSorted((a, b) => a - b)
   return `${at(sorted, 0.5)} ms (half), ${at(sorted, 0.99)} ms (99 %), ${at(sorted, 1)} ms (longest)`
 }
