@@ -122,9 +122,20 @@ function isOpenPlaintext(url: string): boolean {
   return protocol === 'http:' && !isLoopback(hostname.replace(/^\[|\]$/g, ''))
 }
 
-function storeProblems({ store: { kind, url } }: Settings): CrossProblem[] {
-  if (kind === 'sqlite' || url !== null) return []
-  return [{ path: ['store', 'url'], message: 'is needed with store.kind: postgres' }]
+/** Bytes of a topic beside which the name of a session still fits into a row of PostgreSQL's indexes, of 2,704. */
+const POSTGRES_TOPIC_BYTES = 2048
+
+function storeProblems({ store: { kind, url }, mqtt: { maxTopicBytes } }: Settings): CrossProblem[] {
+  if (kind === 'sqlite') return []
+  const problems: CrossProblem[] = []
+  if (url === null) problems.push({ path: ['store', 'url'], message: 'is needed with store.kind: postgres' })
+  if (maxTopicBytes > POSTGRES_TOPIC_BYTES) {
+    problems.push({
+      path: ['mqtt', 'maxTopicBytes'],
+      message: `found ${maxTopicBytes}; at most ${POSTGRES_TOPIC_BYTES} with store.kind: postgres, whose indexes take no longer topics`,
+    })
+  }
+  return problems
 }
 
 function homeAssistantProblems({ homeAssistant, mqtt, uplinks }: Settings): CrossProblem[] {

@@ -220,7 +220,13 @@ const mqtt = z.strictObject({
     allowed: 'a whole number from 4 to 10000000, or `null`',
     reload: 'live',
   }),
-  maxTopicBytes: whole(256, 65_535, 1024, 'The longest topic or filter.', { reload: 'live' }),
+  maxTopicBytes: whole(
+    256,
+    65_535,
+    1024,
+    'The longest topic or filter, in bytes; at most 2048 with `store.kind: postgres`.',
+    { reload: 'live' },
+  ),
   maxTopicLevels: whole(8, 100, 16, 'The most levels of a topic or filter.', { reload: 'live' }),
   maxInflightPerSession: whole(
     1,

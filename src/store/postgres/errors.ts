@@ -16,6 +16,11 @@ export function isStorageFailure(error: unknown): boolean {
   return error instanceof Error && (isOfNode(error) || OF_PG.test(error.message))
 }
 
+/** Returns whether the server is there and answers, but has no room for it: its disk, its memory. No other one takes over then. */
+export function isFull(error: unknown): boolean {
+  return error instanceof pg.DatabaseError && /^(53|58)/.test(error.code ?? '')
+}
+
 const OF_PG =
   /^(Connection terminated|Client (has encountered|was closed|has already)|Query read timeout|timeout e|The server|not queryable)/i
 

@@ -4,7 +4,7 @@ import type { Clock, MonotonicMs, WallMs } from '../../kernel/clock.ts'
 import { LogThrottle } from '../../kernel/log-throttle.ts'
 import type { SqlRow } from '../rows.ts'
 import { CommitUndone, type PostgresConnection, type Sql, type Value } from './connection.ts'
-import { detailOf, isStorageFailure, reasonOf, unavailable } from './errors.ts'
+import { detailOf, isFull, isStorageFailure, reasonOf, unavailable } from './errors.ts'
 
 /** A work's view of its transaction: reads are awaited, writes are sent at once and looked at when the work has ended. */
 export class WorkSql implements Sql {
@@ -110,7 +110,7 @@ export class Writer {
   /** The time at which the server was last asked something that it answered. */
   #answeredAt: MonotonicMs | undefined
   #fence: (() => void) | undefined
-  #broken: { reason: string; since: WallMs } | undefined
+  #broken: { reason: string; since: WallMs; isFull: boolean } | undefined
   /** Somebody else has the database: for ever. */
   #overtaken: { reason: string; since: WallMs } | undefined
   #closed = false
@@ -127,8 +127,9 @@ export class Writer {
   health(): StoreHealth {
     const trouble = this.#overtaken ?? this.#broken
     if (trouble === undefined) return { ok: true }
-    const away = this.#overtaken === undefined && this.#fence !== undefined
-    return { ok: false, ...trouble, ...(away && { away }) }
+    const { reason, since } = trouble
+    const away = this.#overtaken === undefined && this.#fence !== undefined && this.#broken?.isFull === false
+    return { ok: false, reason, since, ...(away && { away }) }
   }
 
   async probe(): Promise<StoreHealth> {
@@ -391,7 +392,7 @@ export class Writer {
   #brokenFor(error: unknown): void {
     const { clock, log } = this.#options
     const reason = reasonOf(error)
-    this.#broken = { reason, since: this.#broken?.since ?? clock.wallMs() }
+    this.#broken = { reason, since: this.#broken?.since ?? clock.wallMs(), isFull: isFull(error) }
     if (this.#throttle.once('store'))
       log.error(
         { reason, error: detailOf(error) },

@@ -144,6 +144,14 @@ describe('mistakes', () => {
     expect(problems('mqtt:\n  graceSeconds: 3\n')).toContain('did you mean presence.graceSeconds?')
   })
 
+  test('has no topics longer than the store can keep', () => {
+    const long = 'mqtt: {maxTopicBytes: 2049}'
+    expect(problems(`${long}\nstore: {kind: postgres, url: 'postgres://limb@localhost/limb'}`)).toContain(
+      'mqtt.maxTopicBytes: found 2049; at most 2048 with store.kind: postgres',
+    )
+    expect(problems('mqtt: {maxTopicBytes: 2048}\nstore: {kind: postgres}')).not.toContain('maxTopicBytes')
+  })
+
   test('a bad value says what was found and what is allowed', () => {
     expect(problems('mqtt:\n  port: 70000\n')).toBe(
       'bridge.yaml:2: mqtt.port: found 70000; allowed: a whole number from 0 to 65535',

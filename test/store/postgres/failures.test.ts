@@ -51,6 +51,33 @@ describe('a store on PostgreSQL', () => {
     expect(ids).toEqual(['after', 'before'])
   })
 
+  test('a server without room is there, and not away: no other bridge would do better', async () => {
+    const schema = newSchema()
+    const database = openPostgres({
+      server: postgres.server,
+      schema,
+      clock: systemClock,
+      log: silent,
+      fenceMs: () => 30_000,
+    })
+    const store = createPostgresStore(database)
+    onTestFinished(() => store.close())
+    await store.transact((tx) => tx.putNode(nodeOf('before')))
+    await admin(`CREATE FUNCTION ${schema}.full() RETURNS trigger LANGUAGE plpgsql AS
+      $$ BEGIN RAISE EXCEPTION 'could not extend file' USING ERRCODE = '53100'; END $$`)
+    await admin(
+      `CREATE TRIGGER full_disk BEFORE INSERT OR UPDATE ON ${schema}.nodes EXECUTE FUNCTION ${schema}.full()`,
+    )
+    await expect(store.transact((tx) => tx.putNode(nodeOf('late')))).rejects.toMatchObject(unavailable)
+    const health = store.health()
+    expect(health).toMatchObject({ ok: false, reason: 'the server refuses it (53100)' })
+    expect(health).not.toHaveProperty('away')
+    await endSessions()
+    await admin(`DROP TRIGGER full_disk ON ${schema}.nodes`)
+    await store.transact((tx) => tx.putNode(nodeOf('late')))
+    expect(store.health()).toEqual({ ok: true })
+  })
+
   test('a statement that the server refuses is the failure of its own work: those that share the commit are stored', async () => {
     const store = open(newSchema())
     const token = (tokenId: string): TokenRecord => ({
