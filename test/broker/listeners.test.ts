@@ -6,7 +6,7 @@ import { PassThrough } from 'node:stream'
 import { describe, expect, test } from 'vitest'
 import { unmappedAddress } from '../../src/kernel/address.ts'
 import { LISTEN_BACKLOG } from '../../src/kernel/listening.ts'
-import { NOT_TO_BE_HAD } from '../support/needs.ts'
+import { skipWithout } from '../support/needs.ts'
 import { patience } from '../support/patience.ts'
 import { start, tempFolder, turn } from './fixture.ts'
 import { connectPacket, dial, PUBACK, publishPacket, type WireClient } from './wire.ts'
@@ -20,9 +20,9 @@ describe('TCP', () => {
   })
 
   test('as many wait for a moment as the kernel allows: a fleet comes back at once', async (context) => {
+    skipWithout(context, 'ss')
     const { port } = await start()
     const told = spawnSync('ss', ['-ltnH', `sport = :${port}`], { encoding: 'utf8' })
-    if (told.status !== 0) context.skip(`${NOT_TO_BE_HAD}: needs ss: apt-get install iproute2`)
     const most = Number(readFileSync('/proc/sys/net/core/somaxconn', 'utf8'))
     // State, what waits, and how many may.
     expect(Number(told.stdout.trim().split(/\s+/)[2])).toBe(Math.min(most, LISTEN_BACKLOG))

@@ -135,6 +135,12 @@ export const PROGRAMS = {
     present: () => onPath('collectd'),
   },
   jq: { package: 'jq', why: 'the example in shell', suite: 'test', present: () => onPath('jq') },
+  ss: {
+    package: 'iproute2',
+    why: 'ss, which says how many connections may wait for a moment',
+    suite: 'test',
+    present: () => onPath('ss'),
+  },
   ext4: {
     package: 'e2fsprogs',
     why: 'file systems that are filled and made read-only',
