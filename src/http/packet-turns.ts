@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net'
-import { type Clock, type MonotonicMs, plusMs } from '../kernel/clock.ts'
+import type { Clock } from '../kernel/clock.ts'
+import { TurnTime } from '../kernel/turn-time.ts'
 
 /**
  * Packets of HTTP connections get their turns by the time that they take. What one connection sends costs little, but
@@ -12,26 +13,23 @@ import { type Clock, type MonotonicMs, plusMs } from '../kernel/clock.ts'
 const SLICE_MS = 10
 
 interface Waiting {
-  readonly socket: Socket
   readonly packet: Buffer
-  readonly parse: (packet: Buffer) => void
+  /** Takes it out of the line. */
+  readonly leave: () => void
 }
 
 export class PacketTurns {
-  readonly #clock: Clock
-  /** Packets that wait, who waits longest first. */
-  readonly #waiting: Waiting[] = []
-  /** Connections of which a packet waits, and no more than one. */
-  readonly #ofSocket = new Set<Socket>()
-  #endsAt: MonotonicMs | undefined
+  readonly #time: TurnTime
+  /** The packet that waits of a connection, and no more than one. */
+  readonly #ofSocket = new Map<Socket, Waiting>()
 
   constructor(clock: Clock) {
-    this.#clock = clock
+    this.#time = new TurnTime(clock, SLICE_MS)
   }
 
   /** Has a packet parsed now, or when its turn has come. */
   take(socket: Socket, packet: Buffer, parse: (packet: Buffer) => void): void {
-    if (this.#waiting.length === 0 && this.#hasTime()) {
+    if (this.#time.isLeft) {
       parse(packet)
       return
     }
@@ -41,47 +39,22 @@ export class PacketTurns {
       socket.unshift(packet)
       return
     }
-    this.#ofSocket.add(socket)
-    if (this.#waiting.push({ socket, packet, parse }) === 1) setImmediate(() => this.#drain())
+    const leave = this.#time.wait(() => {
+      this.#ofSocket.delete(socket)
+      if (socket.destroyed) return
+      // Before the packet, for Node may hold the connection because of it: what was answered is not read.
+      socket.resume()
+      parse(packet)
+    })
+    this.#ofSocket.set(socket, { packet, leave })
   }
 
   /** Gives back what waits of a connection, because somebody else reads it from now on; `take` is called for it no more. */
   leave(socket: Socket): void {
-    if (!this.#ofSocket.delete(socket)) return
-    const at = this.#waiting.findIndex((each) => each.socket === socket)
-    const [own] = this.#waiting.splice(at, 1)
-    if (own !== undefined) socket.unshift(own.packet)
-  }
-
-  /** Returns whether this turn of the event loop has time left. Its first packet begins it. */
-  #hasTime(): boolean {
-    if (this.#endsAt === undefined) {
-      this.#endsAt = this.#sliceEnd()
-      // Immediates come when all was told that the system had to tell in this turn.
-      setImmediate(() => {
-        this.#endsAt = undefined
-      })
-    }
-    return this.#clock.monotonicMs() < this.#endsAt
-  }
-
-  #sliceEnd(): MonotonicMs {
-    return plusMs(this.#clock.monotonicMs(), SLICE_MS)
-  }
-
-  #drain(endsAt = this.#sliceEnd()): void {
-    const next = this.#waiting.shift()
-    if (next === undefined) return
-    const { socket, packet, parse } = next
+    const waiting = this.#ofSocket.get(socket)
+    if (waiting === undefined) return
     this.#ofSocket.delete(socket)
-    if (!socket.destroyed) {
-      // Before the packet, for Node may hold the connection because of it: what was answered is not read.
-      socket.resume()
-      parse(packet)
-    }
-    if (this.#waiting.length === 0) return
-    // What a packet brings about runs before the next tick, and belongs to its time.
-    if (this.#clock.monotonicMs() < endsAt) process.nextTick(() => this.#drain(endsAt))
-    else setImmediate(() => this.#drain())
+    waiting.leave()
+    socket.unshift(waiting.packet)
   }
 }
