@@ -16,7 +16,8 @@ export interface Credentials {
 /** `lost`: it was there, and is being looked for. */
 export type LinkState = 'off' | 'connecting' | 'online' | 'lost'
 
-export type OnMessage = (topic: string, payload: Uint8Array) => void
+/** `retained`: it is the answer to a subscription, and no news. */
+export type OnMessage = (topic: string, payload: Uint8Array, retained: boolean) => void
 
 /** What the bridge, or the way to it, answered in place of data. */
 export class AskError extends Error {
@@ -55,8 +56,12 @@ export class Connection {
   lostAt = 0
   name = ''
   onMessage: OnMessage = () => {}
-  /** Told at each connect, after the response topic is subscribed. */
+  /** Told at each connect, before anything is subscribed: all messages of the session come after it. */
+  onConnect: () => void = () => {}
+  /** Told at each connect, when everything is subscribed; retained messages may have come before it. */
   onOnline: () => void = () => {}
+  /** Told when a session that had begun is lost. */
+  onLost: () => void = () => {}
   /** The bridge takes these credentials no more. */
   onRefused: () => void = () => {}
   #client: MqttClient | undefined
@@ -83,12 +88,13 @@ export class Connection {
       client.on('connect', () => {
         if (this.#client !== client) return
         this.#attempts = 0
-        void this.#begin(client).then(() => {
+        void this.#begin(client).then((begun) => {
+          if (!begun) return
           admitted = true
           resolve()
         })
       })
-      client.on('message', (topic, payload) => this.#received(topic, payload))
+      client.on('message', (topic, payload, { retain }) => this.#received(topic, payload, retain))
       client.on('error', (error) => {
         if (this.#client !== client) return
         const code = (error as { code?: unknown }).code
@@ -111,12 +117,15 @@ export class Connection {
     })
   }
 
-  async #begin(client: MqttClient): Promise<void> {
+  /** False when the session ended before everything was subscribed. */
+  async #begin(client: MqttClient): Promise<boolean> {
+    this.onConnect()
     const filters = [this.#topics.response(this.name, '#'), ...this.#filters.keys()]
     await client.subscribeAsync(filters, { qos: 1 }).catch(() => undefined)
-    if (this.#client !== client) return
+    if (this.#client !== client || !client.connected) return false
     this.#set('online')
     this.onOnline()
+    return true
   }
 
   #lost(client: MqttClient): void {
@@ -124,6 +133,7 @@ export class Connection {
     client.options.reconnectPeriod = pause * (0.5 + Math.random())
     if (this.state !== 'lost') this.lostAt = Date.now()
     this.#set('lost')
+    this.onLost()
     this.#giveUp('connection_lost', 'the connection was lost before the bridge answered')
   }
 
@@ -177,9 +187,9 @@ export class Connection {
     }
   }
 
-  #received(topic: string, payload: Uint8Array): void {
+  #received(topic: string, payload: Uint8Array, retained: boolean): void {
     if (this.#topics.parse(topic)?.kind !== 'response') {
-      this.onMessage(topic, payload)
+      this.onMessage(topic, payload, retained)
       return
     }
     const answer = parseJson(payload) as

@@ -26,7 +26,7 @@ export interface DataMessage {
 }
 
 const MAX_EVENTS = 500
-/** After a reconnect, what was not told again by then is gone. */
+/** After a reconnect, what was not told again is gone when no retained message came for so long. */
 const SETTLE_MS = 4000
 /** Lists of many rows are sorted and drawn so often at most. */
 const LIST_MS = 250
@@ -72,14 +72,26 @@ export class Fleet {
     return () => this.#eventListeners.delete(listener)
   }
 
-  /** The retained messages come anew; what does not come any more has gone meanwhile. */
+  /** Before the subscriptions of a new session: the retained messages come anew. */
   resync(): void {
+    this.unsettle()
     this.#seen = new Set()
+  }
+
+  /** Behind the subscriptions, and with each retained message: what is not told again soon has gone meanwhile. */
+  settle(): void {
     clearTimeout(this.#settle)
     this.#settle = setTimeout(() => this.#prune(), SETTLE_MS)
   }
 
+  /** The session is lost: what it had not told yet has not gone. */
+  unsettle(): void {
+    clearTimeout(this.#settle)
+    this.#settle = undefined
+  }
+
   #prune(): void {
+    this.#settle = undefined
     const drop = (map: Map<string, unknown>, prefix: string, signal: Signal) => {
       for (const key of map.keys()) if (!this.#seen.has(`${prefix}${key}`)) map.delete(key)
       signal.changed()
@@ -90,13 +102,14 @@ export class Fleet {
   }
 
   clear(): void {
-    clearTimeout(this.#settle)
+    this.unsettle()
     for (const map of [this.nodes, this.pairing, this.approvals, this.descriptions]) map.clear()
     this.events = []
     this.info = undefined
   }
 
-  received(topics: Topics, topic: string, payload: Uint8Array): void {
+  received(topics: Topics, topic: string, payload: Uint8Array, retained: boolean): void {
+    if (retained && this.#settle !== undefined) this.settle()
     const address = topics.parse(topic)
     if (address?.kind === 'node' && address.leaf === 'state') this.#state(address.nodeId, payload)
     else if (address?.kind === 'node' && address.leaf === 'description')

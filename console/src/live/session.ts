@@ -35,11 +35,14 @@ class ConsoleSession {
 
   constructor() {
     const { connection, fleet } = this
-    connection.onMessage = (topic, payload) => fleet.received(connection.topics, topic, payload)
+    connection.onMessage = (topic, payload, retained) =>
+      fleet.received(connection.topics, topic, payload, retained)
+    connection.onConnect = () => fleet.resync()
     connection.onOnline = () => {
-      fleet.resync()
+      fleet.settle()
       void this.#learnRole()
     }
+    connection.onLost = () => fleet.unsettle()
     connection.onRefused = () => this.#end('refused')
   }
 
