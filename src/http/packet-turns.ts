@@ -3,13 +3,13 @@ import type { Clock } from '../kernel/clock.ts'
 import { TurnTime } from '../kernel/turn-time.ts'
 
 /**
- * Packets of HTTP connections get their turns by the time that they take. What one connection sends costs little, but
- * hundreds of them can send the end of a head, of a body or of a handshake at the same moment, and the event loop
- * would work on all of them before it looks at anything else. So after some milliseconds of a turn further packets wait,
- * in their order, and their connections are not read.
+ * Packets of HTTP connections, and their ends, get their turns by the time that they take. What one connection sends
+ * costs little, but hundreds of them can send the end of a head, of a body or of a handshake at the same moment, or end
+ * with all that they have asked for, and the event loop would work on all of them before it looks at anything else. So
+ * after some milliseconds of a turn further packets wait, in their order, and their connections are not read.
  */
 
-/** The time of one turn of the event loop that packets may take; the one that goes beyond it is worked on to its end. */
+/** The time of one turn of the event loop that packets and ends may take; the one that goes beyond it is worked on to its end. */
 const SLICE_MS = 10
 
 interface Waiting {
@@ -47,6 +47,12 @@ export class PacketTurns {
       parse(packet)
     })
     this.#ofSocket.set(socket, { packet, leave })
+  }
+
+  /** Has the end of a connection worked on now, or when its turn has come. */
+  end(work: () => void): void {
+    if (this.#time.isLeft) work()
+    else this.#time.wait(work)
   }
 
   /** Gives back what waits of a connection, because somebody else reads it from now on; `take` is called for it no more. */

@@ -5,8 +5,8 @@ import { PacketTurns } from './packet-turns.ts'
 
 /**
  * Requests get their turns, whoever sends them: those of one connection are handled one after the other, and of all
- * connections some in each turn of the event loop; packets have their time in a turn too. Otherwise one packet with a thousand requests in it would be one
- * turn, in which the bridge does nothing else.
+ * connections some in each turn of the event loop; packets and the ends of connections have their time in a turn too.
+ * Otherwise one packet with a thousand requests in it would be one turn, in which the bridge does nothing else.
  */
 
 /** Requests that begin in one turn of the event loop. */
@@ -46,15 +46,18 @@ export function takeTurns(server: Server, clock: Clock, ended: () => void): Requ
   server.on('request', (request: IncomingMessage, response: ServerResponse) => turns.ask(request, response))
   const opened = 'setSecureContext' in server ? 'secureConnection' : 'connection'
   const packets = new PacketTurns(clock)
-  const looks = new WeakMap<object, (packet: Buffer) => void>()
-  server.on(opened, (socket: Socket) => looks.set(socket, lookAtPackets(socket, packets, ended)))
-  // Whoever takes the connection over reads it by itself.
-  server.prependListener('upgrade', ({ socket }: IncomingMessage) => {
-    const look = looks.get(socket)
-    if (look === undefined) return
-    socket.off('data', look)
-    packets.leave(socket)
+  const leaves = new WeakMap<object, () => void>()
+  server.on(opened, (socket: Socket) => {
+    const look = lookAtPackets(socket, packets, ended)
+    const ends = ENDS.map((end) => endInTurn(socket, end, packets))
+    leaves.set(socket, () => {
+      socket.off('data', look)
+      packets.leave(socket)
+      for (const leave of ends) leave()
+    })
   })
+  // Whoever takes the connection over reads it by itself.
+  server.prependListener('upgrade', ({ socket }: IncomingMessage) => leaves.get(socket)?.())
   return turns
 }
 
@@ -79,6 +82,22 @@ function lookAtPackets(socket: Socket, packets: PacketTurns, ended: () => void):
   socket.removeAllListeners('data')
   socket.on('data', look)
   return look
+}
+
+/** Lists Node's listeners of the end of a connection: they give up each request that was not answered, with an error and its stack. */
+const ENDS = [
+  { event: 'end', name: 'bound socketOnEnd' },
+  { event: 'close', name: 'bound socketOnClose' },
+] as const
+
+/** Has Node's listener of the end of a connection called in its turn. Returns what leaves the connection alone. */
+function endInTurn(socket: Socket, { event, name }: (typeof ENDS)[number], packets: PacketTurns): () => void {
+  const listener = socket.listeners(event).find((each) => each.name === name) as (() => void) | undefined
+  if (listener === undefined) return () => undefined
+  const inTurn = () => packets.end(() => listener.call(socket))
+  socket.off(event, listener)
+  socket.on(event, inTurn)
+  return () => socket.off(event, inTurn)
 }
 
 function hasMany(packet: Buffer): boolean {

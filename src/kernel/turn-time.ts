@@ -37,7 +37,7 @@ export class TurnTime {
   /** Calls `go` when those before it have had their time; the returned function takes it back. */
   wait(go: () => void): () => void {
     this.#waiting.add(go)
-    if (!this.#draining) this.#drainLater()
+    if (!this.#draining) this.#drainInTurn()
     return () => this.#waiting.delete(go)
   }
 
@@ -54,8 +54,14 @@ export class TurnTime {
     this.#endsAt = undefined
   }
 
-  #drainLater(): void {
+  /** Begins with those who wait; in the next turn when work of this one has taken its time. */
+  #drainInTurn(): void {
     this.#draining = true
+    if (this.#endsAt === undefined) this.#drainLater()
+    else setImmediate(() => this.#drainLater())
+  }
+
+  #drainLater(): void {
     setImmediate(() => {
       this.#begin()
       this.#goOn()

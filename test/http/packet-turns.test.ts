@@ -61,6 +61,7 @@ test('of one connection one packet waits, what follows it is given back to be re
   take(socket, 'a')
   take(socket, 'b')
   await turn()
+  await turn()
   expect(said.slice(3)).toEqual(['c rests', 'c rests', 'c is given back b', 'c goes on', 'a'])
 })
 
@@ -72,5 +73,18 @@ test('a connection that somebody else reads gets back what waits of it, and is l
   take(socket, 'b')
   turns.leave(socket)
   await turn()
+  await turn()
   expect(said.slice(3)).toEqual(['c rests', 'c rests', 'c is given back b', 'c is given back a'])
+})
+
+test('the ends of connections have the same time, in the same order', async () => {
+  const { turns, said, take } = world()
+  for (const name of ['a', 'b', 'c', 'd']) take(connection(name, []), name)
+  turns.end(() => said.push('end of d'))
+  expect(said).toEqual(['a', 'b', 'c'])
+  while (said.length < 5) await turn()
+  expect(said).toEqual(['a', 'b', 'c', 'd', 'end of d'])
+  await turn()
+  turns.end(() => said.push('end of a'))
+  expect(said.at(-1)).toBe('end of a')
 })

@@ -152,3 +152,34 @@ test('a client that asks on and reads no answer is held by Node as ever, however
   }
   expect(asked.filter((each) => each.path?.startsWith('/greedy'))).toHaveLength(1)
 })
+
+test('connections that end at the same moment are given up a few in each turn of the event loop', async () => {
+  const clock = new FakeClock()
+  const { http, asked, dial } = await server(clock)
+  const sockets = Array.from({ length: 8 }, () => dial())
+  for (const socket of sockets) socket.write(get('/'))
+  while (asked.length < sockets.length) await once(http, 'asked')
+  let given = 0
+  for (const { response } of asked) {
+    response.req.once('close', () => {
+      clock.standStill(4)
+      given++
+    })
+  }
+  const before = await new Promise<number>((resolve) => {
+    http.once('given up', () => setImmediate(() => resolve(given)))
+    for (const { response } of asked) response.socket?.once('close', () => http.emit('given up'))
+    // All of them end in one turn.
+    for (const { response } of asked) response.socket?.destroy()
+  })
+  expect(before).toBeLessThanOrEqual(3)
+  while (given < sockets.length) await turn()
+})
+
+test('a connection that was taken over ends as its new owner wants', async () => {
+  const { http, dial } = await server()
+  const taken = once(http, 'upgrade')
+  dial().write('GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: other\r\n\r\n')
+  const [{ socket }] = (await taken) as [{ socket: EventEmitter }]
+  expect(socket.listeners('close').map(({ name }) => name)).toEqual([])
+})

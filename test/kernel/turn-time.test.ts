@@ -65,5 +65,22 @@ test('whoever is taken back is not called, and nobody goes before those who wait
   leave()
   expect(time.isLeft).toBe(false)
   await turn()
+  await turn()
   expect(done.slice(3)).toEqual(['waited'])
+})
+
+test('a turn of the event loop has one time, before its immediates and in them', async () => {
+  const { time, done, work } = world()
+  const inTurn = await new Promise<number>((resolve) => {
+    // A timer's call comes before the immediates of its turn.
+    setTimeout(() => {
+      for (let i = 0; i < 8; i++) {
+        if (time.isLeft) work(`w${i}`)
+        else time.wait(() => work(`w${i}`))
+      }
+      setImmediate(() => resolve(done.length))
+    })
+  })
+  expect(inTurn).toBe(3)
+  while (done.length < 8) await turn()
 })
