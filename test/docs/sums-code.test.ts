@@ -292,6 +292,7 @@ const HELD: Readonly<Record<string, readonly [file: string, words: string, tests
     [
       'of many connections that ask at the same time a few begin in each turn of the event loop',
       'packets of all connections have ten milliseconds of a turn, and wait in their order beyond',
+      'connections that end at the same moment are given up a few in each turn of the event loop',
       'a packet with a hundred requests in it is not looked into, its connection is ended, and others go on',
     ],
   ],
@@ -308,6 +309,7 @@ const HELD: Readonly<Record<string, readonly [file: string, words: string, tests
     'MCP_RESPONSES: PlaceBounds = { ofPrincipal: 64, inAll: 300 }',
     [
       'sixty-four responses of a principal are open at /mcp, and three hundred of all; the next one is told so',
+      'requests that come at one moment are read and answered a few in each turn of the event loop',
     ],
   ],
   'limbs over HTTP that wait for work': [

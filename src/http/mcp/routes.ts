@@ -4,7 +4,7 @@ import type { Clock } from '../../kernel/clock.ts'
 import { Refusal } from '../../kernel/errors.ts'
 import type { LogThrottle } from '../../kernel/log-throttle.ts'
 import type { McpCaller } from '../../mcp/streamable/caller.ts'
-import type { McpEndpoint } from '../../mcp/streamable/endpoint.ts'
+import type { McpEndpoint, McpRequest } from '../../mcp/streamable/endpoint.ts'
 import { type McpAnswer, RPC, refusedAnswer } from '../../mcp/streamable/errors.ts'
 import { parseJson } from '../../protocol/decode.ts'
 import { peerAddress } from '../address.ts'
@@ -167,16 +167,16 @@ async function answerOf(
   caller: McpCaller,
   signal: AbortSignal,
 ): Promise<McpAnswer> {
-  let body: unknown
-  if (request.method === 'POST') {
-    try {
-      body = parseJson((request.body as Buffer | undefined) ?? Buffer.alloc(0), maxBodyBytes)
-    } catch (error) {
-      if (error instanceof Refusal) return refusedAnswer(400, RPC.parse, error.message)
-      throw error
-    }
+  const read = (): McpRequest => {
+    if (signal.aborted) throw new Refusal('cancelled', 'its client has gone while it waited')
+    const bytes = (request.body as Buffer | undefined) ?? Buffer.alloc(0)
+    const body = request.method === 'POST' ? parseJson(bytes, maxBodyBytes) : undefined
+    return { request: webRequest(request, signal), body }
   }
-  return await endpoint.handle(webRequest(request, signal), body, caller)
+  return await endpoint.handle(read, caller).catch((error: unknown) => {
+    if (error instanceof Refusal) return refusedAnswer(400, RPC.parse, error.message)
+    throw error
+  })
 }
 
 /** Makes a request without the body, which was read: the transport looks at the method and at some headers. */

@@ -1,4 +1,5 @@
 import type { Clock } from '../../kernel/clock.ts'
+import { TurnTime } from '../../kernel/turn-time.ts'
 import type { Topics } from '../../protocol/topics.ts'
 import { ApprovalWatch } from '../approval-watch.ts'
 import { failureOfRefusal } from '../failures.ts'
@@ -15,6 +16,8 @@ import { TopicWatches } from './topic-watches.ts'
 /** The most sessions of one principal, and in all. */
 const MAX_SESSIONS_PER_PRINCIPAL = 16
 const MAX_SESSIONS = 200
+/** The time of a turn of the event loop in which requests of all clients are read and answered. */
+const ANSWERING_MS = 5
 /** The pace at which sessions are looked for whose time is over. */
 const SWEEP_MS = 15_000
 
@@ -24,6 +27,12 @@ export interface McpEndpointOptions {
   readonly topics: Topics
   /** Calls the listener with each message that is published, from then on for ever. */
   listen(listener: (topic: string, payload: Uint8Array) => void): void
+}
+
+/** Is one request, and the parsed JSON of a POST. */
+export interface McpRequest {
+  readonly request: Request
+  readonly body: unknown
 }
 
 interface Loaded {
@@ -45,12 +54,14 @@ export class McpEndpoint {
   readonly #watches = new TopicWatches()
   readonly #windows = new EventWindows()
   readonly #sessions = new Map<string, McpSession>()
+  readonly #answering: TurnTime
   #loading: Promise<Loaded> | undefined
   #loaded: Loaded | undefined
   #cancelSweep: (() => void) | undefined
 
   constructor(options: McpEndpointOptions) {
     this.#options = options
+    this.#answering = new TurnTime(options.clock, ANSWERING_MS)
   }
 
   get sessions(): number {
@@ -62,10 +73,16 @@ export class McpEndpoint {
     return this.#windows.bytes
   }
 
-  /** Answers one request; `body` is the parsed JSON of a POST. Rejects only for a broken invariant. */
-  async handle(request: Request, body: unknown, caller: McpCaller): Promise<McpAnswer> {
+  /**
+   * Answers one request, which is read when its turn has come. Rejects with what `read` throws, else only for a broken
+   * invariant.
+   */
+  async handle(read: () => McpRequest, caller: McpCaller): Promise<McpAnswer> {
     this.#loading ??= this.#load()
     const { sdk, single } = await this.#loading
+    // Always: what a request costs shows behind it, and hundreds that waited for the library go on at one moment.
+    await this.#answering.next()
+    const { request, body } = read()
     if (request.method === 'POST' && !(await sdk.isLegacyRequest(request, body))) {
       const { parts, bridge } = await this.#partsOf(caller)
       return await single.handle(request, body, caller, { ...parts, announcesChanges: false }, () =>

@@ -58,7 +58,7 @@ test('sessions of MCP have a bound in all: beyond it, who has one gives up its o
       isCurrent: () => true,
       request: async () => ({ items: [] }),
     }
-    const { response, ended } = await endpoint.handle(request, body, caller)
+    const { response, ended } = await endpoint.handle(() => ({ request, body }), caller)
     await response.text()
     ended()
     return response.status
