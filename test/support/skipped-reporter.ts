@@ -1,5 +1,6 @@
 import type { Reporter, TestCase, TestModule, Vitest } from 'vitest/node'
 import { NOT_TO_BE_HAD } from './needs.ts'
+import { OF_SQLITE } from './store.ts'
 
 /** Names each test that was skipped and why, at the end of the run: nothing is left out without a word. */
 export default class SkippedReporter implements Reporter {
@@ -28,7 +29,9 @@ function noteOf(test: TestCase): string {
   return (result.state === 'skipped' ? result.note : undefined) ?? 'its condition does not hold here'
 }
 
-/** What depends on somebody else's server says nothing about this program. */
+/** What depends on somebody else's server says nothing about this program, nor does what the store of this run has not. */
 function mayBeSkipped(test: TestCase): boolean {
-  return [NOT_TO_BE_HAD, 'the registry does not answer'].some((start) => noteOf(test).startsWith(start))
+  return [NOT_TO_BE_HAD, OF_SQLITE, 'the registry does not answer'].some((start) =>
+    noteOf(test).startsWith(start),
+  )
 }

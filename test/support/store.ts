@@ -1,3 +1,5 @@
+import type { TestContext } from 'vitest'
+
 /** Which store the bridges of tests have: SQLite, or the server that vitest.postgres.config.ts has started. */
 
 /** The folder of the server's socket; absent: SQLite. */
@@ -11,6 +13,14 @@ export function storeOf(path: string): { path: string; kind?: 'postgres'; url?: 
   if (folder === undefined) return { path }
   const url = `postgres://limb@localhost/postgres?host=${folder}`
   return { path, kind: 'postgres', url, schema: `app_${process.pid}_${schemas++}` }
+}
+
+/** How the note of a test begins that the run on PostgreSQL leaves out (test/support/skipped-reporter.ts). */
+export const OF_SQLITE = 'is about the file of SQLite'
+
+/** Skips one test that a server cannot pass, because there is no file. */
+export function skipOnPostgres(context: Pick<TestContext, 'skip'>): void {
+  if (onPostgres) context.skip(OF_SQLITE)
 }
 
 export const onPostgres = process.env[SERVER_FOLDER] !== undefined

@@ -2,7 +2,7 @@ import { readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { keyOf, REGISTRATION, startApp } from '../../support/app.ts'
-import { onPostgres } from '../../support/store.ts'
+import { skipOnPostgres } from '../../support/store.ts'
 
 describe('a restart', () => {
   it('brings every approved limb back as offline, and its next heartbeat online, without asking anybody', async () => {
@@ -89,7 +89,8 @@ describe('a restart', () => {
     expect(last).toBe('offline')
   })
 
-  it.skipIf(onPostgres)('keeps nothing with LIMB_DB=:memory:', async () => {
+  it('keeps nothing with LIMB_DB=:memory:', async (context) => {
+    skipOnPostgres(context)
     await using app = await startApp({}, { memory: true })
     await app.limb('cam1')
     await app.restart()

@@ -4,7 +4,7 @@ import Sqlite from 'better-sqlite3'
 import { expect, test } from 'vitest'
 import { keyOf, startApp, type TestApp } from '../../support/app.ts'
 import { patience } from '../../support/patience.ts'
-import { onPostgres } from '../../support/store.ts'
+import { skipOnPostgres } from '../../support/store.ts'
 
 const HOUR_MS = 3_600_000
 const DAY_MS = 24 * HOUR_MS
@@ -37,27 +37,23 @@ async function backupsIn({ folder, clock }: TestApp, wanted: number): Promise<st
 }
 
 /** A server is backed up by its operator: these are of SQLite alone. */
-const ofFiles = test.skipIf(onPostgres)
-
-ofFiles(
-  'a backup is made soon after the first start and then on schedule, not at every restart',
-  async () => {
-    await using app = await startApp({ backup: { everyHours: 24, keep: 2 } }, { fakeClock: true })
-    await pass(app, 70_000, 10_000)
-    expect(await backupsIn(app, 1)).toHaveLength(1)
-    await app.restart()
-    await pass(app, 2 * HOUR_MS, 600_000)
-    expect(await backupsIn(app, 1)).toHaveLength(1)
-    await pass(app, DAY_MS, HOUR_MS)
-    expect(await backupsIn(app, 2)).toHaveLength(2)
-    const admin = await app.admin()
-    const { file } = await admin.do('admin', 'backup/create')
-    // The oldest one had to go.
-    const kept = await backupsIn(app, 2)
-    expect(kept).toHaveLength(2)
-    expect(file).toContain(kept.toSorted().at(-1))
-  },
-)
+test('a backup is made soon after the first start and then on schedule, not at every restart', async (context) => {
+  skipOnPostgres(context)
+  await using app = await startApp({ backup: { everyHours: 24, keep: 2 } }, { fakeClock: true })
+  await pass(app, 70_000, 10_000)
+  expect(await backupsIn(app, 1)).toHaveLength(1)
+  await app.restart()
+  await pass(app, 2 * HOUR_MS, 600_000)
+  expect(await backupsIn(app, 1)).toHaveLength(1)
+  await pass(app, DAY_MS, HOUR_MS)
+  expect(await backupsIn(app, 2)).toHaveLength(2)
+  const admin = await app.admin()
+  const { file } = await admin.do('admin', 'backup/create')
+  // The oldest one had to go.
+  const kept = await backupsIn(app, 2)
+  expect(kept).toHaveLength(2)
+  expect(file).toContain(kept.toSorted().at(-1))
+})
 
 test('a wall clock that jumps fires no deadline, ends no session and deletes nothing', async () => {
   await using app = await startApp(
@@ -105,7 +101,8 @@ function isWhole(file: string): boolean {
   }
 }
 
-ofFiles('a backup that is under way keeps no bridge from stopping, and leaves nothing behind', async () => {
+test('a backup that is under way keeps no bridge from stopping, and leaves nothing behind', async (context) => {
+  skipOnPostgres(context)
   const app = await startApp({ backup: { everyHours: 24 } }, { fakeClock: true })
   const folder = join(app.folder, 'backups')
   await pass(app, 60_000, 10_000)
