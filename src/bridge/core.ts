@@ -33,7 +33,7 @@ import { PresenceKeeper } from './presence/presence-keeper.ts'
 import type { BridgeContext } from './settings.ts'
 import { Attempts } from './sign-in/attempts.ts'
 import { Authenticator } from './sign-in/authenticator.ts'
-import { RefusedSignIns } from './sign-in/refusals.ts'
+import { isShown, RefusedSignIns } from './sign-in/refusals.ts'
 import { Takeovers } from './sign-in/takeovers.ts'
 import { Tokens } from './sign-in/tokens.ts'
 import { VerifiedPasswords } from './sign-in/verified-passwords.ts'
@@ -282,7 +282,7 @@ export class Core implements Inbound {
   }
 
   connectRefused(name: string, address: string, reason: string): void {
-    this.#attempts.refused(name, address, reason)
+    if (isShown(name)) this.#attempts.refused(name, address, reason)
   }
 
   handshakeFailed(address: string, reason: string, name?: string): void {

@@ -13,7 +13,7 @@ import type { Authentication, Credentials, ReadTx } from '../ports.ts'
 import type { BridgeContext } from '../settings.ts'
 import { type ShutOut, SignInLimits } from './limits.ts'
 import { PasswordChecks } from './password-checks.ts'
-import { hiddenName, type RefusalReason, type RefusedSignIns } from './refusals.ts'
+import { hiddenName, isShown, type RefusalReason, type RefusedSignIns } from './refusals.ts'
 import type { Tokens } from './tokens.ts'
 import type { VerifiedPasswords } from './verified-passwords.ts'
 
@@ -95,6 +95,11 @@ export class Authenticator {
       const reason = `the user name (else the client id) must be ${NAME_HINT}`
       return this.#refused(hiddenName(name), withoutName(credentials), code, reason, 'name')
     }
+    if (isToken(name)) {
+      const reason =
+        'a token is no user name; send it as the password, with the name of its principal or with none'
+      return this.#refused(hiddenName(name), withoutName(credentials), 4, reason, 'name')
+    }
     const { rotations } = this.#registry
     const keys = await this.#context.store.read((tx) => tx.nodeKeys(name))
     if (keys?.next === null) this.#registry.keysSeen(name, rotations)
@@ -118,6 +123,11 @@ export class Authenticator {
       const reason = 'this key was rejected or revoked; wait, or connect with another key'
       return this.#refused(name, credentials, 5, reason, 'key')
     }
+    if (!keys && (await this.#isPrincipal(password))) {
+      // The name may be the password.
+      const reason = 'the password is the name of a principal; user name and password may be exchanged'
+      return this.#refused(hiddenName(name), withoutName(credentials), 4, reason, 'name')
+    }
     // A device that lost its key, or somebody who guesses.
     if (password !== undefined && keys) this.#wrongKey(name, credentials)
     return { admitted: true, identity: { kind: 'candidate', nodeId: name, key: password } }
@@ -131,7 +141,7 @@ export class Authenticator {
       this.#tokens.used(identity.tokenId, address)
       return { admitted: true, identity }
     }
-    const name = username !== undefined && isName(username) ? username : NOBODY
+    const name = username !== undefined && isShown(username) ? username : NOBODY
     const early = this.#tooEarly(name, credentials)
     if (early) return early
     for (const begun of this.#limits.failed(name, address)) {
@@ -151,7 +161,7 @@ export class Authenticator {
     const name = credentials.username ?? credentials.clientId
     const reason =
       'the password is not UTF-8; send a key or password as text, such as raw bytes in hexadecimal'
-    return isName(name)
+    return isShown(name)
       ? this.#refused(name, credentials, 4, reason, 'password')
       : this.#refused(hiddenName(name), withoutName(credentials), 4, reason, 'password')
   }
@@ -213,6 +223,11 @@ export class Authenticator {
     const reads = [tx.principal(name), tx.refusedKeys(name, this.#context.running.now())] as const
     const [principal, refused] = await Promise.all(reads)
     return { principal, refused }
+  }
+
+  async #isPrincipal(text: string | undefined): Promise<boolean> {
+    if (!isName(text)) return false
+    return (await this.#context.store.read((tx) => tx.principal(text))) !== null
   }
 
   #isCurrentKey(keys: NodeKeys, password: string | undefined): boolean {

@@ -2,6 +2,7 @@ import { addressGroup } from '../../kernel/address.ts'
 import { messageOf } from '../../kernel/errors.ts'
 import { escapeText } from '../../kernel/escape-text.ts'
 import { LogThrottle } from '../../kernel/log-throttle.ts'
+import { isToken } from '../../kernel/token.ts'
 import { isName } from '../../protocol/names.ts'
 import { audit } from '../audit.ts'
 import type { Announcer } from '../live/announcer.ts'
@@ -24,6 +25,11 @@ interface RefusalReport {
   /** The nodeId of the limb that it concerns. */
   readonly nodeId?: string | undefined
   readonly holder?: RefusedConnect['holder']
+}
+
+/** Returns whether a user name may be told: a name that somebody can have, and no token in the wrong field. */
+export function isShown(name: string): boolean {
+  return isName(name) && !isToken(name)
 }
 
 /** Shows a user name that nobody has: it may be a password that was typed into the wrong field. */
@@ -59,7 +65,7 @@ export class RefusedSignIns {
   /** Records what was refused for its form, or because its client id is another's. */
   connect({ username, clientId, address, version, identity, why, reason, holder }: RefusedConnect): void {
     const given = username ?? clientId
-    const isKnown = isName(given)
+    const isKnown = isShown(given)
     const name = isKnown ? given : hiddenName(given)
     // Until it is known who it is, a name may be a limb's.
     const nodeId = identity?.kind === 'principal' || !isKnown ? undefined : given

@@ -255,6 +255,35 @@ describe('a bridge under guessing', () => {
   })
 })
 
+it('keeps no user name that is a token, or that came with the name of a principal as its password', async () => {
+  await using app = await startApp({}, { fakeClock: true, memory: true })
+  const admin = await app.admin()
+  await admin.subscribe('limb/bridge/event/sign_in_refused')
+  await admin.do('admin', 'principal/add', { name: 'ops', role: 'operator', password: 'Tr0ub4dor-and-3' })
+  const { token } = await admin.do('admin', 'token/add', { name: 'phone', principal: 'ops' })
+  // Both have the form of a nodeId.
+  for (const [name, password, told] of [
+    ['Tr0ub4dor-and-3', 'ops', '(no name, 15 characters)'],
+    [token, '', '(no name, 40 characters)'],
+    [token, 'a-key-of-a-device-or-what', '(no name, 40 characters)'],
+    [token, Buffer.from([0xff]), '(no name, 40 characters)'],
+    [token, token, '-'],
+  ]) {
+    expect(await codeOf(app, name, password)).toBe(4)
+    expect((await admin.next('limb/bridge/event/sign_in_refused')).json.name).toBe(told)
+    app.clock.advance(61_000)
+  }
+  const { items } = await admin.do('admin', 'audit/list', { kind: 'signin.refused' })
+  const why = await admin.do('admin', 'node/why', { nodeId: 'Tr0ub4dor-and-3' })
+  expect(why.lastRefused).toBeUndefined()
+  const kept = JSON.stringify([items, app.logLines])
+  expect(kept).not.toContain('Tr0ub4dor')
+  expect(kept).not.toContain(token)
+  // A device's password may be whatever is nobody's name.
+  expect(await codeOf(app, 'cam1', 'ops2')).toBe(0)
+  expect(await codeOf(app, 'cam1', 'cam1')).toBe(0)
+})
+
 describe('the control socket', () => {
   it.each([
     'role:agnt',
