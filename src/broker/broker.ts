@@ -13,6 +13,7 @@ import type {
 } from '../bridge/ports.ts'
 import type { Clock } from '../kernel/clock.ts'
 import { Counts } from '../kernel/counts.ts'
+import { HandshakeTurns } from '../kernel/handshake-turns.ts'
 import { LogThrottle } from '../kernel/log-throttle.ts'
 import type { Network } from '../kernel/networks.ts'
 import { clientAddressOf, ProxyDoor } from '../kernel/proxy-door.ts'
@@ -216,6 +217,7 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
   })
 
   const connections = new Connections(context)
+  const turnsOfHandshakes = new HandshakeTurns({ clock, helloMs: () => limits.connectSeconds * 1000 })
   const listeners: Listener[] = []
   const listening = async (listener: Promise<Listener>) => {
     const open = await listener
@@ -284,7 +286,7 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
     listenTcp: (host, port, proxies) =>
       behind(proxies, 'mqtt', (door) => listenTcp(host, port, 'mqtt', plainDoor(door))),
     listenTls: async (host, port, tls, inheritedFd) => {
-      const handshakes = tlsHandshakes(tls, {
+      const handshakes = tlsHandshakes(tls, turnsOfHandshakes, {
         secured: (socket, certificateName) =>
           connections.open(socket, { ...peerOf(socket, 'tls'), certificateName }),
         failed: (address, reason, name) => {

@@ -1,5 +1,6 @@
 import type { Server, Socket } from 'node:net'
 import { createServer, type SecureContextOptions, type TLSSocket, type TlsOptions } from 'node:tls'
+import type { HandshakeTurns } from '../kernel/handshake-turns.ts'
 import type { Network } from '../kernel/networks.ts'
 import { certificateFault, showsCertificate } from '../kernel/peer-certificate.ts'
 import { clientAddressOf } from '../kernel/proxy-door.ts'
@@ -50,7 +51,11 @@ const CIPHERS = [
   'ECDHE-RSA-CHACHA20-POLY1305',
 ].join(':')
 
-export function tlsHandshakes(settings: TlsSettings, results: HandshakeResults): TlsHandshakes {
+export function tlsHandshakes(
+  settings: TlsSettings,
+  turns: HandshakeTurns,
+  results: HandshakeResults,
+): TlsHandshakes {
   const { material, minVersion, asksForCertificate } = settings
   const base: TlsOptions = { minVersion, ciphers: CIPHERS }
   const server: ReturnType<typeof createServer> = createServer({
@@ -68,12 +73,18 @@ export function tlsHandshakes(settings: TlsSettings, results: HandshakeResults):
   }
 
   server.on('secureConnection', (socket) => {
-    over(peerOf(socket))
+    const peer = peerOf(socket)
     const fault = faultOf(socket, settings)
     if (fault === undefined) {
-      results.secured(socket, nameShownBy(socket))
+      const name = nameShownBy(socket)
+      turns.secured(() => {
+        // Of one that is gone it is over since, and another one may come from its port.
+        if (!socket.destroyed) over(peer)
+        results.secured(socket, name)
+      })
       return
     }
+    over(peer)
     const address = clientAddressOf(socket)
     const name: unknown = showsCertificate(socket) ? socket.getPeerCertificate().subject?.CN : undefined
     socket.on('error', () => undefined)
@@ -96,9 +107,13 @@ export function tlsHandshakes(settings: TlsSettings, results: HandshakeResults):
       raw.once('close', () => {
         if (pending.get(peer)?.raw === raw) over(peer)
       })
-      raw.on('error', () => undefined)
-      // The documented way to hand a connection in.
-      ;(server as unknown as Server).emit('connection', raw)
+      const address = clientAddressOf(raw)
+      turns.enter(
+        raw,
+        // The documented way to hand a connection in.
+        () => void (server as unknown as Server).emit('connection', raw),
+        (reason) => results.failed(address, reason),
+      )
     },
     setMaterial: (next) => server.setSecureContext({ ...base, ...next }),
     close() {

@@ -8,6 +8,7 @@ import { hashKey, keyMatches } from '../kernel/secrets.ts'
 import { type ConsoleOptions, consoleRoutes } from './console/console.ts'
 import { type DoorOptions, type DoorReadings, openDoors } from './doors.ts'
 import { failures, frameworkErrors } from './failures.ts'
+import { paceHandshakes } from './handshakes.ts'
 import { boundHttpConnections, type HttpConnections } from './http-connections.ts'
 import { type ListenOptions, listen } from './listen.ts'
 import type { Metrics } from './metrics.ts'
@@ -83,6 +84,8 @@ export async function startHttp(given: HttpOptions): Promise<HttpServer> {
   const gate = webSocketGate(options)
   const refusals = new LogThrottle(options.clock, REFUSALS)
   const app = options.tls === undefined ? plainHttp() : https(options.tls)
+  const handshakes =
+    options.tls === undefined ? undefined : paceHandshakes(app.server, options.clock, REQUEST_TIMEOUT_MS)
   app.server.maxConnections = options.maxConnections + HTTP_CONNECTIONS
   limitPerAddress(
     app.server,
@@ -95,6 +98,7 @@ export async function startHttp(given: HttpOptions): Promise<HttpServer> {
   )
   const connections = boundRequests(app, options, refusals)
   const door = standBehindProxies(app.server, options, refusals)
+  handshakes?.paceEnds()
   app.server.on('upgrade', (request, socket, head) => gate.upgrade(request, socket, head))
   headers(app)
   const access: Access = { metrics: bearer(options.token) }
@@ -122,6 +126,7 @@ export async function startHttp(given: HttpOptions): Promise<HttpServer> {
     async close() {
       refusals.stop()
       door.close()
+      handshakes?.close()
       gate.close()
       await app.close()
     },

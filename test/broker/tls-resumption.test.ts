@@ -6,6 +6,8 @@ import { join } from 'node:path'
 import { connect, type SecureVersion } from 'node:tls'
 import { expect, onTestFinished, test } from 'vitest'
 import { tlsHandshakes } from '../../src/broker/tls-listener.ts'
+import { systemClock } from '../../src/kernel/clock.ts'
+import { HandshakeTurns } from '../../src/kernel/handshake-turns.ts'
 import { certificateFault } from '../../src/kernel/peer-certificate.ts'
 import { authority } from '../support/certificates.ts'
 import { needs } from '../support/needs.ts'
@@ -33,6 +35,7 @@ test.each<SecureVersion>(['TLSv1.2', 'TLSv1.3'])(
         handshakeTimeoutMs: 5000,
         nowMs: () => now,
       },
+      new HandshakeTurns({ clock: systemClock, helloMs: () => 5000 }),
       {
         secured(socket, name) {
           results.push(`${name}, ${socket.isSessionReused() ? 'resumed' : 'new'}`)

@@ -34,6 +34,15 @@ const HELD: Readonly<Record<string, readonly [file: string, words: string, tests
       'costs what any stranger costs, and goes before all others when that is too much',
     ],
   ],
+  'handshakes of TLS': [
+    'kernel/handshake-turns.ts',
+    'SLICE_MS = 8',
+    [
+      'handshakes that begin at the same moment have eight milliseconds of a turn, and wait in their order beyond',
+      'handshakes of HTTPS that begin at the same moment begin a few in each turn',
+      'a first message that never ends fails at sixteen kibibytes, and one that is not whole in time then',
+    ],
+  ],
   'connections of proxies whose header is awaited': [
     'kernel/proxy-door.ts',
     'MAX_WAITING = 1000',

@@ -7,6 +7,9 @@ import { connectPacket } from '../support/mqtt-wire.ts'
 
 export interface Target {
   readonly mqtt: number
+  /** The port of MQTT over TLS; 0: the attack needs none, and there is none. */
+  readonly tls: number
+  /** The port of HTTP; of HTTPS for attacks by TLS. */
   readonly http: number
   readonly seconds: number
   readonly viewer: string

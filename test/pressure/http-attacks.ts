@@ -79,7 +79,7 @@ function together(begin: () => string, end: string, connections = 480): Attack {
   }
 }
 
-async function connected(port: number): Promise<Socket> {
+export async function connected(port: number): Promise<Socket> {
   const socket = open(port)
   await new Promise<void>((done) => {
     socket.once('connect', () => done())

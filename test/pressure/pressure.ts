@@ -1,4 +1,4 @@
-import { execFile } from 'node:child_process'
+import { execFile, execFileSync } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, readFileSync } from 'node:fs'
 import { type AddressInfo, createServer, type Server } from 'node:net'
@@ -11,6 +11,7 @@ import { type ControlClient, connectControl } from '../support/control-client.ts
 import { connectRaw, type RawClient } from '../support/raw-client.ts'
 import { AGENT, LIMB, type Target, VIEWER } from './attacker.ts'
 import type { MemoryGroup } from './cgroup.ts'
+import { TLS_KIND } from './tls-attacks.ts'
 
 /** One bridge in a memory cgroup under one attack: what became of it, of a healthy limb, and of an operator's verbs. */
 
@@ -41,7 +42,8 @@ const NODES = 300
 const BACK_MS = 20_000
 
 /** The settings of the bridge, with a webhook to a server that takes requests and never answers. */
-const settings = (silentPort: number) => ({
+const settings = (silentPort: number, tls: Readonly<Record<string, unknown>> | undefined) => ({
+  ...(tls && { tls, http: { port: 0, tls: true } }),
   presence: { heartbeatSeconds: 2, timeoutSeconds: 10, graceSeconds: 2 },
   invocation: { timeoutSeconds: 5 },
   webhooks: [
@@ -57,6 +59,16 @@ const settings = (silentPort: number) => ({
 
 /** Further arguments of Node's, such as `--cpu-prof`, for whoever looks for the reason of a figure. */
 const NODE_ARGS = (process.env.PRESSURE_NODE_ARGS ?? '').split(' ').filter((arg) => arg !== '')
+
+/** The section `tls` with a certificate of RSA, whose signatures are the dearest of those that are common. */
+function overTls(folder: string): Readonly<Record<string, unknown>> {
+  const [certFile, keyFile] = [join(folder, 'own.crt'), join(folder, 'own.key')]
+  execFileSync('openssl', [
+    ...['req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-days', '2', '-subj', '/CN=localhost'],
+    ...['-keyout', keyFile, '-out', certFile],
+  ])
+  return { enabled: true, host: '127.0.0.1', port: 0, certFile, keyFile }
+}
 
 /** Accepts every connection, reads, and says nothing. */
 async function silentServer(): Promise<Server> {
@@ -82,10 +94,11 @@ export async function underPressure(
   const silent = await silentServer()
   const { port } = silent.address() as AddressInfo
   const turnsFile = join(folder, 'turns')
+  const tls = kind === TLS_KIND ? overTls(folder) : undefined
   const start = () =>
     startBridge({
       folder,
-      settings: settings(port),
+      settings: settings(port, tls),
       env: { LIMB_ADMIN_PASSWORD: ADMIN, PRESSURE_TURNS: turnsFile },
       nodeArgs: ['--import', join(import.meta.dirname, 'longest-turns.ts'), ...NODE_ARGS],
       wrapper: ['sh', '-c', 'echo $$ > "$0"; exec "$@"', group.members],
@@ -96,6 +109,7 @@ export async function underPressure(
   const restMiB = rssMiB(bridge.pid)
   const target: Target = {
     mqtt: bridge.mqtt.port,
+    tls: bridge.tls?.port ?? 0,
     http: bridge.http?.port ?? 0,
     seconds,
     ...fleet.passwords,

@@ -46,6 +46,7 @@ export interface BridgeProcess {
   readonly pid: number
   readonly child: ChildProcess
   readonly mqtt: Endpoint
+  readonly tls: Endpoint | undefined
   readonly http: Endpoint | undefined
   readonly control: string
   readonly folder: string
@@ -160,21 +161,21 @@ export async function startBridge(options: StartOptions): Promise<BridgeProcess>
   return await launchBridge(options).ready
 }
 
-function readyLine(line: string): Pick<BridgeProcess, 'mqtt' | 'http' | 'control'> | undefined {
+function readyLine(line: string): Pick<BridgeProcess, 'mqtt' | 'tls' | 'http' | 'control'> | undefined {
   if (!line.startsWith('{')) return undefined
-  let fields: { msg?: string; mqtt?: Endpoint; http?: Endpoint | null; control?: string }
+  let fields: { msg?: string; mqtt?: Endpoint; tls?: Endpoint; http?: Endpoint | null; control?: string }
   try {
     fields = JSON.parse(line) as typeof fields
   } catch {
     return undefined
   }
   if (fields.msg !== 'ready' || !fields.mqtt || fields.control === undefined) return undefined
-  return { mqtt: fields.mqtt, http: fields.http ?? undefined, control: fields.control }
+  return { mqtt: fields.mqtt, tls: fields.tls, http: fields.http ?? undefined, control: fields.control }
 }
 
 function bridgeProcess(
   child: ChildProcess,
-  known: Pick<BridgeProcess, 'mqtt' | 'http' | 'control' | 'folder' | 'readyMs' | 'lines' | 'ended'>,
+  known: Pick<BridgeProcess, 'mqtt' | 'tls' | 'http' | 'control' | 'folder' | 'readyMs' | 'lines' | 'ended'>,
 ): BridgeProcess {
   const end = async (signal: NodeJS.Signals) => {
     if (child.exitCode === null && child.signalCode === null) child.kill(signal)
