@@ -37,6 +37,7 @@ import { SessionLimits } from './session-limits.ts'
 import { ShortPath } from './short-path.ts'
 import { StrangerWatch } from './stranger-watch.ts'
 import { Throttle } from './throttle.ts'
+import { readsWhole } from './whole-read.ts'
 
 /** The version of each protocol level; level 5 has a translator. */
 const VERSIONS: Readonly<Record<number, MqttVersion>> = { 3: '3.1', 4: '3.1.1', 5: '5' }
@@ -124,6 +125,7 @@ export class MqttSession extends Connection implements Session {
       failed: (error) => this.fail(error, 'a session failed'),
     })
     const isIdle = () => this.#readsNext()
+    readsWhole(conn)
     this.#pace = peer.local ? undefined : new PacedReading({ conn, turns: context.reading, isIdle })
     this.#lists = new ListOrder({
       conn,
