@@ -85,6 +85,7 @@ async function resume(session: MqttSession, options: EventsOptions): Promise<voi
   const { delivery } = session
   const all = options.left.take(session)
   const left = new LeftMessages(all, async (each) => {
+    if (!session.isGone && !sending.isLeft) await sending.next()
     if (delivery.mayReceive(each.message.packet.topic)) await delivery.outbox.resendLeft(each)
     else if (each.messageId !== undefined) delivery.outbox.drop(each.messageId)
   })

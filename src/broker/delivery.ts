@@ -1,5 +1,6 @@
 import type { Identity, MessageContext } from '../bridge/ports.ts'
 import { LazySet } from '../kernel/lazy-collections.ts'
+import { Semaphore } from '../kernel/semaphore.ts'
 import { sharedFilter } from '../protocol/filters.ts'
 import type { AedesClient, Qos, RoutedPacket } from './aedes-internals.ts'
 import type { Connection } from './connection.ts'
@@ -37,6 +38,8 @@ export class SessionDelivery {
   #speaks5 = false
   /** Keeps a message that came live from being sent once more as retained [MQTT-3.3.1-9]. */
   readonly #meanwhile = new LiveMeanwhile()
+  /** Lets one SUBSCRIBE at a time bring what is retained; undefined before the first. */
+  #sendingRetained: Semaphore | undefined
 
   constructor(context: SessionContext, session: Connection, client: AedesClient<unknown>) {
     this.#context = context
@@ -216,9 +219,19 @@ export class SessionDelivery {
     return { since: this.#meanwhile.begin(filters), identifiers: undefined }
   }
 
+  /**
+   * Sends what is retained for one SUBSCRIBE after the other: this session has one place in the line of all, however
+   * many it sends.
+   */
+  async retainedInOrder(send: () => Promise<void>): Promise<void> {
+    this.#sendingRetained ??= new Semaphore(1, Number.POSITIVE_INFINITY)
+    await this.#sendingRetained.run(send)
+  }
+
   /** Sends what is retained, as fast as the reader takes it. */
   async sendRetained(messages: AsyncIterable<Iterable<RoutedPacket>>, asked: RetainedFor): Promise<void> {
     const { broker, sending } = this.#context
+    if (this.#session.isGone) return
     if (!sending.isLeft) await sending.next()
     for await (const portion of messages) {
       for (const packet of portion) {

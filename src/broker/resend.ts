@@ -19,6 +19,7 @@ export async function resend(
 ): Promise<void> {
   const { outbox } = session.delivery
   for await (const packet of queue) {
+    if (!context.sending.isLeft) await context.sending.next()
     if (session.isGone) return
     const { messageId } = packet
     const isRelease = packet.cmd === 'pubrel'
@@ -26,7 +27,6 @@ export async function resend(
     if (isRelease) outbox.resendRelease(packet.messageId)
     else await resendMessage(session, packet, context)
     if (messageId != null) await left.after(messageId)
-    if (!context.sending.isLeft) await context.sending.next()
   }
 }
 

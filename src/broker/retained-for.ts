@@ -3,8 +3,8 @@ import type { GuardedPersistence } from './guarded-persistence.ts'
 import type { MqttSession } from './session.ts'
 
 /**
- * Sends what is retained for filters that were granted just now. Who speaks MQTT 5 may have asked not to get it, and
- * gets the identifier of the subscription with each message.
+ * Sends what is retained for filters that were granted just now, behind what earlier ones brought. Who speaks MQTT 5 may
+ * have asked not to get it, and gets the identifier of the subscription with each message.
  */
 export function sendRetained(
   session: MqttSession,
@@ -13,16 +13,13 @@ export function sendRetained(
 ): void {
   const { delivery, translator } = session
   const asked = delivery.beginRetained(filters)
-  const sending =
-    translator === undefined
+  // As it is asked now: a later SUBSCRIBE may ask otherwise.
+  const wanted = translator && filters.filter((filter) => translator.subscribing.wantsRetained(filter))
+  const send = () =>
+    wanted === undefined
       ? delivery.sendRetained(persistence.retainedFor(filters), asked)
-      : sendEach(
-          session,
-          filters.filter((filter) => translator.subscribing.wantsRetained(filter)),
-          asked,
-          persistence,
-        )
-  sending.then(
+      : sendEach(session, wanted, asked, persistence)
+  delivery.retainedInOrder(send).then(
     () => delivery.endRetained(),
     (error: unknown) => session.fail(error, 'retained messages could not be sent'),
   )

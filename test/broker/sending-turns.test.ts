@@ -1,7 +1,13 @@
 import { expect, test } from 'vitest'
+import { LeftMessages } from '../../src/broker/left-messages.ts'
+import { resend } from '../../src/broker/resend.ts'
+import type { MqttSession } from '../../src/broker/session.ts'
+import type { SessionContext } from '../../src/broker/session-context.ts'
+import { TurnTime } from '../../src/kernel/turn-time.ts'
 import { countedClock } from '../support/counted-clock.ts'
+import { FakeClock } from '../support/fake-clock.ts'
 import { start, turn } from './fixture.ts'
-import { DISCONNECT, PUBACK, publishPacket, type WireClient } from './wire.ts'
+import { DISCONNECT, PUBACK, publishPacket, SUBACK, subscribePacket, type WireClient } from './wire.ts'
 
 const grants = [{ to: 'viewer', publish: ['t/#'], subscribe: ['t/#'] }]
 const SESSIONS = 12
@@ -10,10 +16,14 @@ const MESSAGES = 150
 const MOST_IN_A_TURN = 20
 
 /** Returns the most messages that left in one turn of the event loop until all were there. */
-async function mostInATurn(sent: () => number, readers: readonly WireClient[]): Promise<number> {
+async function mostInATurn(
+  sent: () => number,
+  readers: readonly WireClient[],
+  toEach = MESSAGES,
+): Promise<number> {
   let most = 0
   let before = sent()
-  while (readers.some(({ messages }) => messages.length < MESSAGES)) {
+  while (readers.some(({ messages }) => messages.length < toEach)) {
     await turn()
     most = Math.max(most, sent() - before)
     before = sent()
@@ -53,4 +63,75 @@ test('what was queued for sessions that return leaves in the same time', async (
   const back = await Promise.all(Array.from({ length: SESSIONS }, (_, i) => session(i)))
   const most = await mostInATurn(() => broker.counters.messagesOut, back)
   expect(most).toBeLessThanOrEqual(MOST_IN_A_TURN)
+})
+
+test('a session that subscribes hundreds of times has one place in the line, and others their turn', async () => {
+  const SUBSCRIBES = 600
+  const limits = { maxMessagesPerSecond: 10_000 }
+  const { connect, broker } = await start({ grants, clock: countedClock(), limits })
+  const writer = await connect({ username: 'viewer1' })
+  for (const [i, topic] of ['t/g', 't/h/1', 't/h/2'].entries())
+    writer.send(publishPacket(topic, 'r', { qos: 1, id: i + 1, retain: true }))
+  await writer.ack(PUBACK, 3)
+  const greedy = await connect({ username: 'viewer', clientId: 'greedy' })
+  const honest = await connect({ username: 'viewer', clientId: 'honest' })
+  greedy.send(...Array.from({ length: SUBSCRIBES }, (_, i) => subscribePacket({ 't/g': 0 }, i + 1)))
+  await greedy.ack(SUBACK, SUBSCRIBES)
+  const before = broker.counters.messagesOut
+  expect(before).toBeLessThan(SUBSCRIBES / 2)
+  await honest.subscribe({ 't/h/#': 0 })
+  while (honest.messages.length < 2) await turn()
+  expect(broker.counters.messagesOut - before).toBeLessThan(100)
+  while (greedy.messages.length < SUBSCRIBES) await turn()
+})
+
+test('what sessions left behind unacknowledged leaves in the same time when they return', async () => {
+  const LEFT = 60
+  const { connect, broker } = await start({ grants, clock: countedClock() })
+  const writer = await connect({ username: 'viewer1' })
+  for (let i = 1; i <= LEFT; i++) writer.send(publishPacket(`t/${i}`, 'r', { qos: 1, id: i, retain: true }))
+  await writer.ack(PUBACK, LEFT)
+  const session = (i: number) =>
+    connect({ username: `viewer${i + 2}`, clientId: `r${i}`, clean: false, keepalive: 60 })
+  const first = await Promise.all(Array.from({ length: SESSIONS }, (_, i) => session(i)))
+  for (const each of first) {
+    await each.subscribe({ 't/#': 1 })
+    // Retained messages, which no store keeps for it.
+    while (each.messages.length < LEFT) await turn()
+    each.send(DISCONNECT)
+    await each.closed
+  }
+  const back = await Promise.all(Array.from({ length: SESSIONS }, (_, i) => session(i)))
+  const most = await mostInATurn(() => broker.counters.messagesOut, back, LEFT)
+  expect(back[0]?.messages[0]?.dup).toBe(true)
+  expect(most).toBeLessThanOrEqual(MOST_IN_A_TURN)
+})
+
+test('sessions that return at one moment ask for time before their first message', async () => {
+  const clock = new FakeClock()
+  const sending = new TurnTime(clock, 5)
+  let sent = 0
+  const outbox = {
+    resendRelease() {
+      clock.standStill(4)
+      sent++
+    },
+  }
+  const session = { isGone: false, delivery: { outbox } } as unknown as MqttSession
+  async function* queue() {
+    yield { cmd: 'pubrel', messageId: 1 } as const
+  }
+  const context = { sending } as SessionContext
+  const all = Promise.all(
+    Array.from({ length: SESSIONS }, () =>
+      resend(session, queue(), new LeftMessages([], async () => {}), context),
+    ),
+  )
+  let most = 0
+  for (let before = 0; sent < SESSIONS; before = sent) {
+    await turn()
+    most = Math.max(most, sent - before)
+  }
+  await all
+  expect(most).toBe(2)
 })

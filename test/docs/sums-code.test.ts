@@ -161,6 +161,7 @@ const HELD: Readonly<Record<string, readonly [file: string, words: string, tests
     [
       'what is retained leaves for all sessions together in five milliseconds of a turn',
       'what was queued for sessions that return leaves in the same time',
+      'a session that subscribes hundreds of times has one place in the line, and others their turn',
     ],
   ],
   'topics of which a live message came behind a SUBSCRIBE': [
