@@ -2,6 +2,7 @@ import { Duplex } from 'node:stream'
 import { expect, test } from 'vitest'
 import { readDirectly } from '../../src/broker/direct-read.ts'
 import { PacedReading, ReadTurns } from '../../src/broker/read-turns.ts'
+import { readsWhole } from '../../src/broker/whole-read.ts'
 import type { Clock } from '../../src/kernel/clock.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 import { turn } from './fixture.ts'
@@ -26,6 +27,7 @@ function world(costMs: number) {
       clock.standStill(costMs)
       taken.push(`${name} ${chunk.length}`)
     }
+    readsWhole(conn)
     const pace = new PacedReading({ conn, turns, isIdle: () => !conn.destroyed })
     conn.on('readable', () => {
       const chunk: Buffer | null = conn.read()
