@@ -1,4 +1,6 @@
 import {
+  cpSync,
+  existsSync,
   linkSync,
   mkdirSync,
   mkdtempSync,
@@ -10,8 +12,11 @@ import {
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, expect, test } from 'vitest'
+import { afterEach, beforeEach, expect, test } from 'vitest'
 import { systemClock } from '../../src/kernel/clock.ts'
+import { readMark } from '../../src/store/sqlite/acknowledged.ts'
+import { inspectDatabase } from '../../src/store/sqlite/backup/inspect.ts'
+import { sqliteTarget } from '../../src/store/sqlite/copying.ts'
 import { openDatabase } from '../../src/store/sqlite/database.ts'
 import { createStore } from '../../src/store/sqlite/store.ts'
 import { launchBridge, startBridge } from '../support/bridge-process.ts'
@@ -19,6 +24,7 @@ import { launchBridge, startBridge } from '../support/bridge-process.ts'
 /** A database that is sound, and older than what was acknowledged; and one that is opened by two names. */
 
 const folder = mkdtempSync(join(tmpdir(), 'limb-older-'))
+beforeEach(() => mkdirSync(folder, { recursive: true }))
 afterEach(() => rmSync(folder, { recursive: true, force: true }))
 
 const log = { debug() {}, info() {}, warn() {}, error() {} }
@@ -51,10 +57,85 @@ test('a start that finds less than was acknowledged stops and says what is missi
   killed.sql.close()
   await killed.close().catch(() => undefined)
   expect(() => open()).toThrow(/older than what the bridge acknowledged: row 8.*no backup.*--accept-older/s)
+  expect(inspectDatabase(file, { readonly: true }).problems).toEqual([expect.stringContaining('row 8')])
   const accepted = open(true)
   await decide(accepted, 1)
   await accepted.close()
   // From now on that is what is known.
+  await open().close()
+})
+
+test.each([
+  ['zeros', (note: string) => writeFileSync(note, Buffer.alloc(128))],
+  ['half of one', (note: string) => writeFileSync(note, '{"seq": 12, "ha')],
+  ['another text, longer than a mark', (note: string) => writeFileSync(note, 'x'.repeat(200))],
+  ['no row', (note: string) => writeFileSync(note, JSON.stringify({ seq: -1, hash: 'f'.repeat(64) }))],
+  [
+    'a folder',
+    (note: string) => {
+      rmSync(note)
+      mkdirSync(note)
+    },
+  ],
+])(
+  'a note that is damaged (%s) stops the start, and what is accepted then is what is known',
+  async (_what, damage) => {
+    const first = open()
+    await decide(first, 2)
+    await first.close()
+    const note = `${file}.acknowledged`
+    damage(note)
+    expect(() => open()).toThrow(/limb\.sqlite\.acknowledged .* is damaged.*--accept-older/s)
+    expect(inspectDatabase(file, { readonly: true }).problems).toEqual([
+      expect.stringContaining('is damaged'),
+    ])
+    await open(true).close()
+    if (statSync(note).isDirectory()) return
+    await open().close()
+    expect(readMark(file)).toMatchObject({ seq: 2 })
+  },
+)
+
+test('without a note an unclean end is told as what it may have cost, and a clean one is not', async () => {
+  const warned: string[] = []
+  const telling = { ...log, warn: (_fields: object, text: string) => warned.push(text) }
+  const openTelling = () => openDatabase({ file, clock: systemClock, log: telling })
+  const first = open()
+  await decide(first, 2)
+  // What a copy of a killed bridge's files without the note is.
+  cpSync(file, `${file}.copy`)
+  cpSync(`${file}-wal`, `${file}.copy-wal`)
+  await first.close()
+  for (const name of ['.acknowledged', '.copy.acknowledged']) rmSync(`${file}${name}`, { force: true })
+  await openTelling().close()
+  expect(warned).toEqual([])
+  const copy = openDatabase({ file: `${file}.copy`, clock: systemClock, log: telling })
+  expect(warned).toEqual([expect.stringMatching(/no .*\.acknowledged .* cannot be known/)])
+  await copy.close()
+})
+
+test('a database that is gone is not begun anew beside the note of what it acknowledged, unless that is accepted', async () => {
+  const first = open()
+  await decide(first, 2)
+  await first.close()
+  rmSync(file)
+  expect(() => open()).toThrow(/There is no database .* the note .*--accept-older/s)
+  expect(existsSync(file)).toBe(false)
+  const anew = open(true)
+  expect(anew.replacesLost).toBe(true)
+  await decide(anew, 1)
+  await anew.close()
+  await open().close()
+})
+
+test('a copy of another store takes the place of a database that is gone, and starts', async () => {
+  const first = open()
+  await decide(first, 2)
+  await first.close()
+  rmSync(file)
+  const target = sqliteTarget(file, { clock: systemClock, log })
+  await target.write(async () => undefined)
+  await target.close()
   await open().close()
 })
 

@@ -1,12 +1,13 @@
-import { closeSync, constants, openSync, readFileSync, writeSync } from 'node:fs'
+import { closeSync, constants, fsyncSync, ftruncateSync, openSync, readFileSync, writeSync } from 'node:fs'
 import type Sqlite from 'better-sqlite3'
+import { syncFolder } from './files.ts'
 import { CHAIN_TABLES, type ChainTable } from './tables/audit-chain.ts'
 
 /**
  * Notes what was acknowledged last, kept beside the database: number and hash of the newest row of the audit log. A
  * write-ahead log that is damaged after a kill ends at the damage, without a word: the database comes up sound, and
- * older. The file is written after each commit that is on the disk, and not flushed by itself: it survives a kill,
- * and after a loss of power it may be behind the database, never ahead.
+ * older. The file is written after each commit that is on the disk, and flushed once, when it is made: it survives a
+ * kill, and after a loss of power it may be behind the database, never ahead.
  */
 
 export interface AuditMark {
@@ -24,13 +25,19 @@ export function markFileOf(file: string): string {
   return `${file}.acknowledged`
 }
 
-/** Reads the mark; null: there is none, or it cannot be read as one. */
-export function readMark(file: string): AuditMark | null {
+/**
+ * Reads the mark. `none`: there is no note, or an empty one, as a full disk leaves it. `damaged`: there is one, and it
+ * says nothing, so that nobody can tell whether the database is as new as what was acknowledged.
+ */
+export function readMark(file: string): AuditMark | 'none' | 'damaged' {
   try {
-    const { seq, hash } = JSON.parse(readFileSync(markFileOf(file), 'utf8')) as Partial<AuditMark>
-    return Number.isSafeInteger(seq) && typeof hash === 'string' ? { seq: Number(seq), hash } : null
-  } catch {
-    return null
+    const text = readFileSync(markFileOf(file), 'utf8')
+    if (text === '') return 'none'
+    const { seq, hash } = JSON.parse(text) as Partial<AuditMark>
+    const isMark = Number.isSafeInteger(seq) && Number(seq) > 0 && /^[0-9a-f]{64}$/.test(String(hash))
+    return isMark ? { seq: Number(seq), hash: String(hash) } : 'damaged'
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'ENOENT' ? 'none' : 'damaged'
   }
 }
 
@@ -48,7 +55,7 @@ function newestStatement(sql: Sqlite.Database, tables: readonly ChainTable[]): S
 }
 
 /** Returns whether the database has the row of the mark, or has pruned it. */
-export function holdsMark(sql: Sqlite.Database, mark: AuditMark): boolean {
+function holdsMark(sql: Sqlite.Database, mark: AuditMark): boolean {
   for (const table of logsOf(sql)) {
     const hash = sql.prepare(`SELECT hash FROM ${table} WHERE seq = ?`).pluck().get(mark.seq)
     if (hash) return Buffer.from(hash as Uint8Array).toString('hex') === mark.hash
@@ -57,6 +64,26 @@ export function holdsMark(sql: Sqlite.Database, mark: AuditMark): boolean {
     if (Number(anchor ?? 0) >= mark.seq) return true
   }
   return false
+}
+
+/** Returns whether anything was ever decided in a database. */
+export function hasDecided(sql: Sqlite.Database): boolean {
+  const tables = logsOf(sql)
+  return tables.length > 0 && newestStatement(sql, tables).get() !== undefined
+}
+
+/** Says what a database lacks of what was acknowledged; undefined: nothing that the note beside it knows of. */
+export function missingOf(
+  sql: Sqlite.Database,
+  file: string,
+  mark: ReturnType<typeof readMark>,
+): string | undefined {
+  if (mark === 'none') return undefined
+  if (mark === 'damaged')
+    return `the note ${markFileOf(file)} of what the bridge acknowledged last is damaged, so that nobody can tell whether the database is as new`
+  return holdsMark(sql, mark)
+    ? undefined
+    : `it is older than what the bridge acknowledged: row ${mark.seq} of its audit log is missing`
 }
 
 export interface MarkWriter {
@@ -70,6 +97,12 @@ export function markWriter(sql: Sqlite.Database, file: string): MarkWriter {
   let handle: number | undefined
   let written = -1
   const open = () => openSync(markFileOf(file), constants.O_WRONLY | constants.O_CREAT, 0o600)
+  /** The first mark of a process also takes what was longer away, and makes a new file outlive a loss of power. */
+  const settle = (opened: number) => {
+    ftruncateSync(opened, LENGTH)
+    fsyncSync(opened)
+    syncFolder(markFileOf(file))
+  }
   return {
     committed() {
       try {
@@ -78,6 +111,7 @@ export function markWriter(sql: Sqlite.Database, file: string): MarkWriter {
         handle ??= open()
         const mark = { seq: row.seq, hash: Buffer.from(row.hash).toString('hex') }
         writeSync(handle, JSON.stringify(mark).padEnd(LENGTH), 0)
+        if (written < 0) settle(handle)
         written = row.seq
       } catch {
         // A full disk: the next commit tries again.

@@ -10,6 +10,7 @@ import {
   type CopyTarget,
 } from '../copying.ts'
 import { StoreError } from '../errors.ts'
+import { markFileOf } from './acknowledged.ts'
 import { type Database, type DatabaseOptions, openDatabase } from './database.ts'
 import { MIGRATIONS } from './schema/migrations.ts'
 import { repairTriggers } from './schema/triggers.ts'
@@ -54,7 +55,8 @@ export function sqliteSource(path: string, options: Options): CopySource {
 export function sqliteTarget(path: string, options: Options): CopyTarget {
   const file = resolve(path)
   if (existsSync(file)) throw new StoreError(`${file} is there already. Nothing was copied; name a new file.`)
-  const database = openDatabase({ ...options, file })
+  // An earlier database there may have left the note of what it acknowledged.
+  const database = openDatabase({ ...options, file, acceptOlder: true })
   let copied = false
   return {
     async write(work) {
@@ -66,6 +68,7 @@ export function sqliteTarget(path: string, options: Options): CopyTarget {
         const result = await work({ ...counts(database), put: putInto(sql), setHighest: setHighest(sql) })
         repairTriggers(sql, MIGRATIONS)
         sql.exec('COMMIT')
+        rmSync(markFileOf(file), { force: true })
         copied = true
         return result
       } catch (error) {
@@ -75,8 +78,7 @@ export function sqliteTarget(path: string, options: Options): CopyTarget {
     },
     async close() {
       await database.close()
-      if (!copied)
-        for (const end of ['', '-wal', '-shm', '.lock', '.mark']) rmSync(file + end, { force: true })
+      if (!copied) for (const end of ['', '-wal', '-shm', '.lock']) rmSync(file + end, { force: true })
     },
   }
 }

@@ -5,7 +5,7 @@ import type { Log } from '../../bridge/ports.ts'
 import { type Clock, iso } from '../../kernel/clock.ts'
 import { messageOf } from '../../kernel/errors.ts'
 import { RunningClock } from '../../kernel/running-clock.ts'
-import { holdsMark, type MarkWriter, markWriter, readMark } from './acknowledged.ts'
+import { hasDecided, type MarkWriter, markFileOf, markWriter, missingOf, readMark } from './acknowledged.ts'
 import { backupBeforeUpgrade } from './copy.ts'
 import { InUseError, isDamage, StoreError, sqliteCode } from './errors.ts'
 import { backupsOf, createPrivate, makePrivate, prepareFolder } from './files.ts'
@@ -148,7 +148,7 @@ function prepare(
   const version = versionOf(sql, file, newestVersion(migrations))
   if (unclean) checkPages(sql, options)
   setPragmas(sql, file)
-  if (file !== ':memory:') checkMark(sql, file, options)
+  if (file !== ':memory:') checkMark(sql, file, unclean, options)
   if (version !== newestVersion(migrations)) upgrade(sql, file, version, migrations, options)
   const running = new RunningClock(options.clock)
   const stored = new RunningTime(sql)
@@ -157,29 +157,43 @@ function prepare(
   return running
 }
 
-/** @throws StoreError when the database is older than what was acknowledged, unless an operator accepts that. */
+/** @throws StoreError when the database is, or may be, older than what was acknowledged, unless an operator accepts that. */
 function checkMark(
   sql: Sqlite.Database,
   file: string,
+  unclean: boolean,
   { acceptOlder, log, backupFolder }: DatabaseOptions,
 ): void {
   const mark = readMark(file)
-  if (mark === null || holdsMark(sql, mark)) return
-  const newest = backupsOf(file, backupFolder ?? null).at(-1)
-  const restore =
-    newest === undefined
-      ? 'there is no backup beside it'
-      : `\`limb-bridge restore ${newest}\` (the newest backup there is)`
-  const found = `The database ${file} is older than what the bridge acknowledged: row ${mark.seq} of its audit log is missing`
+  if (mark === 'none' && unclean && hasDecided(sql)) {
+    log.warn(
+      { file },
+      `the database was not closed the last time, and beside it there is no ${markFileOf(file)} that says what the bridge ` +
+        'acknowledged last: whether policies and revocations are missing cannot be known. Move the files of a database together',
+    )
+  }
+  const missing = missingOf(sql, file, mark)
+  if (missing === undefined) return
+  const found = `The database ${file} cannot be trusted to be complete: ${missing}`
   if (acceptOlder) {
-    log.error({ file, seq: mark.seq, hash: mark.hash }, `${found}; it is used all the same (--accept-older)`)
+    log.error(
+      { file, ...(typeof mark === 'object' && mark) },
+      `${found}; it is used all the same (--accept-older)`,
+    )
     return
   }
   throw new StoreError(
-    `${found}, so pairings, policies and revocations may be missing too. Its log was damaged, or somebody put another file ` +
-      `in its place. Nothing was changed and no listener is open. To restore: ${restore}. To go on with what is there, start ` +
-      'once with `limb-bridge serve --accept-older`, and look at policies and limbs.',
+    `${found}, and pairings, policies and revocations may be missing. Its log was damaged, or somebody put another file ` +
+      `in its place. Nothing was changed and no listener is open. To restore: ${restoreOf(file, backupFolder)}. To go on ` +
+      'with what is there, start once with `limb-bridge serve --accept-older`, and look at policies and limbs.',
   )
+}
+
+function restoreOf(file: string, backupFolder: string | null | undefined): string {
+  const newest = backupsOf(file, backupFolder ?? null).at(-1)
+  return newest === undefined
+    ? 'there is no backup beside it'
+    : `\`limb-bridge restore ${newest}\` (the newest backup there is)`
 }
 
 /** A bridge that does not start helps nobody, and one without these triggers would not notice its own mistakes. */
@@ -425,7 +439,7 @@ function watchNames(file: string, writer: GroupCommit, options: DatabaseOptions)
  * Tells of a new database beside what an earlier one has left; whether it is so. A write-ahead log without its database would be deleted by
  * SQLite, with all that stands in nothing but the log.
  */
-function checkLeftovers(file: string, { log, backupFolder }: DatabaseOptions): boolean {
+function checkLeftovers(file: string, { log, backupFolder, acceptOlder }: DatabaseOptions): boolean {
   const left = leftoversOf(file)
   if (left.length === 0) return false
   const newest = backupsOf(file, backupFolder ?? null).at(-1)
@@ -434,6 +448,13 @@ function checkLeftovers(file: string, { log, backupFolder }: DatabaseOptions): b
     throw new StoreError(
       `There is no database ${file}, but its write-ahead log ${file}-wal, which may hold what is nowhere else. Nothing was ` +
         `changed. Put the database back beside it; or move the log away and run ${restore}.`,
+    )
+  }
+  if (!acceptOlder && readMark(file) !== 'none') {
+    throw new StoreError(
+      `There is no database ${file}, but the note ${markFileOf(file)} of what it acknowledged. Nothing was changed and no ` +
+        `listener is open. Put the database back beside it, mount its disk, or run ${restore}. To begin with an empty one, ` +
+        'start once with `limb-bridge serve --accept-older`: every limb is a stranger to it.',
     )
   }
   log.warn(

@@ -45,7 +45,7 @@ export class OpenFiles {
 export function leftoversOf(file: string): readonly string[] {
   if (file === ':memory:' || existsSync(file)) return []
   const name = basename(file)
-  const begins = [`${name}-wal`, `${name}-shm`, `${name}.lock`, `${name}.replaced-`, `${name}.v`]
+  const begins = ['-wal', '-shm', '.lock', '.acknowledged', '.replaced-', '.v'].map((end) => name + end)
   const own = (each: string) => begins.some((start) => each.startsWith(start)) || SECRETS.includes(each)
   const beside = namesIn(dirname(file)).filter(own)
   const backups = namesIn(join(dirname(file), 'backups')).filter((each) => /^limb-.*\.sqlite$/.test(each))

@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs'
 import Sqlite from 'better-sqlite3'
 import { messageOf } from '../../../kernel/errors.ts'
+import { missingOf, readMark } from '../acknowledged.ts'
 import { sqliteCode } from '../errors.ts'
 import { APPLICATION_ID, MIGRATIONS, newestVersion } from '../schema/migrations.ts'
 
@@ -24,11 +25,15 @@ const MAX_FINDINGS = 5
  */
 export function inspectDatabase(file: string, { readonly }: { readonly readonly: boolean }): Inspection {
   let sql: Sqlite.Database | undefined
+  // Before the database, which a bridge that runs writes first.
+  const mark = readMark(file)
   try {
     sql = open(file, readonly)
     // A copy that needs no second file beside it can be moved by anybody.
     if (!readonly) sql.pragma('journal_mode = DELETE')
-    return look(sql)
+    const found = look(sql)
+    const missing = found.problems.length === 0 ? missingOf(sql, file, mark) : undefined
+    return missing === undefined ? found : { ...found, problems: [missing] }
   } catch (error) {
     const problems = [`it cannot be read: ${messageOf(error)}`]
     return {
