@@ -63,10 +63,14 @@ const NODE_ARGS = (process.env.PRESSURE_NODE_ARGS ?? '').split(' ').filter((arg)
 /** The section `tls` with a certificate of RSA, whose signatures are the dearest of those that are common. */
 function overTls(folder: string): Readonly<Record<string, unknown>> {
   const [certFile, keyFile] = [join(folder, 'own.crt'), join(folder, 'own.key')]
-  execFileSync('openssl', [
-    ...['req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-days', '2', '-subj', '/CN=localhost'],
-    ...['-keyout', keyFile, '-out', certFile],
-  ])
+  execFileSync(
+    'openssl',
+    [
+      ...['req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-days', '2', '-subj', '/CN=localhost'],
+      ...['-keyout', keyFile, '-out', certFile],
+    ],
+    { stdio: 'ignore' },
+  )
   return { enabled: true, host: '127.0.0.1', port: 0, certFile, keyFile }
 }
 

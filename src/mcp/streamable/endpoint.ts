@@ -3,7 +3,7 @@ import { TurnTime } from '../../kernel/turn-time.ts'
 import type { Topics } from '../../protocol/topics.ts'
 import { ApprovalWatch } from '../approval-watch.ts'
 import { failureOfRefusal } from '../failures.ts'
-import { type Library, loadLibrary } from '../library.ts'
+import { type Library, loadLibrary, makeSchemas } from '../library.ts'
 import { type McpServerParts, mcpServers } from '../server.ts'
 import { ToolCalls } from '../tool-calls.ts'
 import { CallerBridge, type McpCaller } from './caller.ts'
@@ -107,6 +107,7 @@ export class McpEndpoint {
   async #load(): Promise<Loaded> {
     // With the first request: a bridge whose agents are elsewhere never needs it.
     const sdk = await loadLibrary()
+    await makeSchemas(sdk)
     const { clock, topics, listen } = this.#options
     const single = new SingleRequests(sdk, clock, topics)
     listen((topic, payload) => {

@@ -1,8 +1,9 @@
 import { setImmediate as turn } from 'node:timers/promises'
 import { expect, test } from 'vitest'
-import { loadInParts, loadLibrary } from '../../../src/mcp/library.ts'
+import { loadInParts, loadLibrary, makeSchemas } from '../../../src/mcp/library.ts'
 
-test('each part of the library is loaded in a turn of the event loop of its own', async () => {
+/** Returns the turn of the event loop in which each call of `note` came. */
+async function turnsOf(work: (note: () => void) => Promise<void>): Promise<readonly number[]> {
   let turns = 0
   let counting = true
   const count = async () => {
@@ -12,11 +13,34 @@ test('each part of the library is loaded in a turn of the event loop of its own'
     }
   }
   const counted = count()
-  const loadedIn: number[] = []
-  await loadInParts(Array.from({ length: 3 }, () => async () => loadedIn.push(turns)))
+  const noted: number[] = []
+  await work(() => noted.push(turns))
   counting = false
   await counted
+  return noted
+}
+
+test('each part of the library is loaded in a turn of the event loop of its own', async () => {
+  const loadedIn = await turnsOf((note) => loadInParts(Array.from({ length: 3 }, () => async () => note())))
   expect(new Set(loadedIn).size).toBe(3)
+})
+
+test('the schemas of each revision are made in a turn of their own, before the first request', async () => {
+  const sdk = await loadLibrary()
+  const answers: boolean[] = []
+  const madeIn = await turnsOf((note) =>
+    makeSchemas({
+      async isLegacyRequest(request, body) {
+        note()
+        answers.push(await sdk.isLegacyRequest(request, body))
+        return false
+      },
+      preloadSchemas: note,
+    }),
+  )
+  expect(new Set(madeIn).size).toBe(2)
+  // It is of the newest revision, whose schemas it is to make.
+  expect(answers).toEqual([false])
 })
 
 test('the library is loaded once, whoever asks for it', async () => {
