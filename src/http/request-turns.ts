@@ -178,12 +178,13 @@ class Turns implements RequestTurns {
   #goOnLater(): void {
     this.#next ??= setImmediate(() => {
       this.#next = undefined
-      this.#thisTurn = 0
+      // Those that began before the immediates of this turn are among its few.
       for (const line of this.#ready) {
         if (this.#thisTurn >= PER_TURN) break
         this.#begin(line)
       }
-      if (this.#ready.size > 0 || this.#thisTurn > 0) this.#goOnLater()
+      this.#thisTurn = 0
+      if (this.#ready.size > 0) this.#goOnLater()
     })
   }
 }
