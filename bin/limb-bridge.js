@@ -11,6 +11,10 @@ import * as nodeModule from 'node:module'
 import { dirname, join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 
+// Before anything else is loaded: SIGUSR1 would open Node's debugger on a port for everybody on the machine, and SIGUSR2
+// would end the process.
+for (const signal of ['SIGUSR1', 'SIGUSR2']) process.on(signal, () => undefined)
+
 // Not in the older Nodes that hand over.
 const { enableCompileCache } = nodeModule
 const root = join(dirname(fileURLToPath(import.meta.url)), '..')
@@ -35,7 +39,7 @@ function handOver(node) {
     stdio: ['inherit', 'inherit', 'inherit', 'ipc'],
     env: { ...process.env, [HANDED_OVER]: '1' },
   })
-  const signals = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGUSR1', 'SIGUSR2']
+  const signals = ['SIGINT', 'SIGTERM', 'SIGHUP']
   for (const signal of signals) {
     // Ctrl-C goes to both from the terminal; the bridge takes the same signal twice for impatience.
     const fromTerminal = signal === 'SIGINT' && process.stdin.isTTY
@@ -44,7 +48,7 @@ function handOver(node) {
   child.on('error', (error) => fail(`cannot start ${node}: ${error.message}`))
   child.on('exit', (code, signal) => {
     if (signal === null) process.exit(code)
-    for (const name of signals) process.removeAllListeners(name)
+    process.removeAllListeners(signal)
     process.kill(process.pid, signal)
   })
 }

@@ -58,6 +58,20 @@ describe('bin/limb-bridge.js', () => {
     },
   )
 
+  test.each(nodes)(
+    'run by %s, it opens no debugger and goes on at SIGUSR1 and SIGUSR2, before the program looks after its signals',
+    async (_name, node, args) => {
+      const child = spawn(node, [...args, launcher, 'wait'], { stdio: 'pipe' })
+      let said = ''
+      child.stderr.on('data', (bytes: Buffer) => (said += String(bytes)))
+      await once(child.stdout, 'data')
+      for (const signal of ['SIGUSR1', 'SIGUSR2', 'SIGUSR1', 'SIGUSR2', 'SIGTERM'] as const)
+        child.kill(signal)
+      expect(await once(child, 'close')).toEqual([9, null])
+      expect(said).toBe('')
+    },
+  )
+
   test.each(nodes.slice(1))(
     'run by %s, it leaves nobody behind when it is killed',
     async (_name, node, args) => {
