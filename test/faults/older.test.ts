@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process'
 import {
   cpSync,
   existsSync,
@@ -20,6 +21,7 @@ import { sqliteTarget } from '../../src/store/sqlite/copying.ts'
 import { openDatabase } from '../../src/store/sqlite/database.ts'
 import { createStore } from '../../src/store/sqlite/store.ts'
 import { launchBridge, startBridge } from '../support/bridge-process.ts'
+import { Command } from '../support/command.ts'
 
 /** A database that is sound, and older than what was acknowledged; and one that is opened by two names. */
 
@@ -147,6 +149,20 @@ test('a database that another process holds by another name is not opened', asyn
   rmSync(`${file}.lock`)
   expect(() => open()).toThrow(/in use|under this or another path/)
   await one.close()
+})
+
+test('a database that a process of another network name space holds, where no socket tells of it, is not opened', async () => {
+  await open().close()
+  const words = 'echo locked; read until'
+  await using holder = new Command('flock', ['-n', file, 'sh', '-c', words])
+  await holder.line('locked')
+  expect(() => open()).toThrow(/under this or another path/)
+  holder.child.stdin?.end()
+  await holder.ended
+  const database = open()
+  expect(spawnSync('flock', ['-n', file, 'true']).status).toBe(1)
+  await database.close()
+  expect(spawnSync('flock', ['-n', file, 'true']).status).toBe(0)
 })
 
 test('the program itself opens no listener over less than was acknowledged, until it is started with --accept-older', async () => {

@@ -1,10 +1,13 @@
-import { statSync } from 'node:fs'
+import { spawnSync } from 'node:child_process'
+import { closeSync, openSync, statSync } from 'node:fs'
 import { createServer } from 'node:net'
 
 /**
  * A lock on the file itself, whatever name it is opened by: a removed lock file, a hard link or a bind mount of the
- * same database lets no second bridge start. It is a socket in Linux' abstract name space, named for device and inode:
- * it has no file that could be removed, and the kernel takes it back at `kill -9`.
+ * same database lets no second bridge start. It is twofold. A socket in Linux' abstract name space, named for device
+ * and inode, has no file that could be removed. Each network name space has sockets of its own, and so has each
+ * container: there the file is locked, by flock(2), which nothing else of the bridge uses. The kernel takes both back
+ * at `kill -9`.
  */
 
 export interface InodeLock {
@@ -13,7 +16,7 @@ export interface InodeLock {
 
 /**
  * Locks a file; null: another process of this machine holds it. Elsewhere than on Linux there is no lock, and nothing
- * is held.
+ * is held. Released after the database is closed: to close any descriptor of a file drops the locks of SQLite on it.
  */
 export function lockInode(file: string): InodeLock | null {
   if (process.platform !== 'linux') return { release: () => undefined }
@@ -24,5 +27,34 @@ export function lockInode(file: string): InodeLock | null {
   server.listen(`\0limb-bridge-database-${dev}-${ino}`)
   if (!server.listening) return null
   server.unref()
-  return { release: () => server.close() }
+  const handle = opened(file)
+  const release = () => {
+    if (handle !== undefined) closeSync(handle)
+    server.close()
+  }
+  if (handle === undefined || !isLockedElsewhere(handle)) return { release }
+  release()
+  return null
+}
+
+/** Undefined for a file that cannot be opened: SQLite says why in a moment. */
+function opened(file: string): number | undefined {
+  try {
+    return openSync(file, 'r')
+  } catch {
+    return undefined
+  }
+}
+
+/** The exit code of flock when another process has the lock. */
+const HELD = 1
+const FLOCK_MS = 5000
+
+/**
+ * Node cannot lock a file. The program of util-linux locks the open file that it is handed, which is this process' own,
+ * and ends. Where it is missing, the socket alone is the lock.
+ */
+function isLockedElsewhere(handle: number): boolean {
+  const stdio = ['ignore', 'ignore', 'ignore', handle] as const
+  return spawnSync('flock', ['-n', '3'], { stdio: [...stdio], timeout: FLOCK_MS }).status === HELD
 }
