@@ -12,7 +12,7 @@ import { LimbTroubles } from './live/limb-troubles.ts'
 import { PendingPairingRequests } from './live/pending.ts'
 import { Registry } from './live/registry.ts'
 import { createView } from './live/retained-view.ts'
-import { hasEnded, type SessionRole, SessionTable } from './live/sessions.ts'
+import { hasEnded, isLocal, nameOf, type SessionRole, SessionTable } from './live/sessions.ts'
 import { PairingAnswers } from './pairing/answers.ts'
 import { PairingRequestExpiry } from './pairing/expiry.ts'
 import { Pairings } from './pairing/pairings.ts'
@@ -308,8 +308,9 @@ export class Core implements Inbound {
       { who: identity.kind, clientId: session.clientId, address: session.address },
       'session opened',
     )
-    if (this.#table.isInvalidated(session)) {
-      // Revoked, replaced, rotated or removed since its CONNECT was looked at: the next one is looked at anew.
+    const isLimbs = isLocal(session) && this.registry.get(nameOf(session)) !== undefined
+    if (isLimbs || this.#table.isInvalidated(session)) {
+      // Revoked, replaced, rotated or removed, or its name became a limb's, since its CONNECT was looked at: the next one is looked at anew.
       session.end('refused', false)
       return
     }

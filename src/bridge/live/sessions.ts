@@ -81,7 +81,7 @@ export class SessionTable {
 
   /** Returns whether its name, or its token, was invalidated since it was admitted. */
   isInvalidated({ identity }: Pick<Session, 'identity'>): boolean {
-    if (identity.kind === 'candidate' || (identity.kind === 'principal' && identity.local)) return false
+    if (identity.kind === 'candidate' || isLocal({ identity })) return false
     const name = identity.kind === 'principal' ? identity.name : identity.nodeId
     const token = identity.kind === 'principal' ? identity.tokenId : undefined
     const ofName = this.#invalidated.get(name) ?? 0
@@ -133,9 +133,19 @@ export class SessionTable {
     for (const session of ended) session.end('refused', true)
   }
 
+  /** Ends the sessions of the control socket that act under a name which is a limb's from now on. */
+  endLocal(name: string): void {
+    for (const session of this.named(name)) if (isLocal(session)) session.end('refused', false)
+  }
+
   endAll(name: string, why: SessionEnd): void {
     for (const session of this.named(name)) session.end(why, false)
   }
+}
+
+/** Returns whether it came over the control socket, where nothing but the file mode vouches for its name. */
+export function isLocal({ identity }: Pick<Session, 'identity'>): boolean {
+  return identity.kind === 'principal' && identity.local
 }
 
 /** Returns whether the time of the token that was signed in with is over; `now` is running time. */

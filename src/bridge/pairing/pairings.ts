@@ -293,6 +293,7 @@ export class Pairings {
     const known = limb !== undefined
     if (limb) this.#presence.update(limb, node)
     else limb = this.#presence.add(node, 'approved', request.address)
+    if (!known) this.#table.endLocal(nodeId)
 
     log.info(
       { nodeId, by: node.approvedBy, requestId: request.requestId, kind: request.kind },
@@ -346,8 +347,9 @@ export class Pairings {
     }
   }
 
-  /** Candidates that are connected with this key become the limb they now are (after `node/provision`). */
+  /** Candidates that are connected with this key become the limb they now are, and local sessions of its name end (after `node/provision`). */
   promoteHolders(node: NodeRecord, key: PairingRequestRecord['key']): void {
+    this.#table.endLocal(node.nodeId)
     const holders = key ? this.#table.candidatesWith(node.nodeId, key) : []
     const holder = holders.at(-1)
     if (!holder) return

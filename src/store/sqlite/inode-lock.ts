@@ -37,7 +37,7 @@ export function lockInode(file: string): InodeLock | null {
   return null
 }
 
-/** Undefined for a file that cannot be opened: SQLite says why in a moment. */
+/** Returns undefined for a file that cannot be opened: SQLite says why in a moment. */
 function opened(file: string): number | undefined {
   try {
     return openSync(file, 'r')

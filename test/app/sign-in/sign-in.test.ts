@@ -302,6 +302,22 @@ describe('the control socket', () => {
     await expect(app.admin({ username: 'ops', password })).rejects.toMatchObject({ code: 4 })
   })
 
+  it.each(['provisioned', 'approved'])(
+    'ends who is there under a name that becomes a limb’s (%s)',
+    async (how) => {
+      await using app = await startApp({}, { memory: true })
+      const admin = await app.admin()
+      const named = await app.admin({ username: 'cam1' })
+      const other = await app.admin({ username: 'cam2' })
+      const ended = named.ended()
+      if (how === 'provisioned') await admin.do('admin', 'node/provision', { nodeId: 'cam1' })
+      else await app.limb('cam1')
+      await ended
+      expect((await other.ask('cam2', 'node/list')).ok).toBe(true)
+      await expect(app.admin({ username: 'cam1' })).rejects.toMatchObject({ code: 4 })
+    },
+  )
+
   it('refuses the name of a limb in every role, and takes it when the limb is gone', async () => {
     await using app = await startApp({}, { memory: true })
     await app.limb('cam1')
