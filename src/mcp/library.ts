@@ -20,8 +20,11 @@ export function loadLibrary(): Promise<Library> {
   return loading
 }
 
-/** Loads one part after the other, and lets the event loop go round behind each. */
+/** Loads one part after the other, and lets the event loop go round before the first and behind each. */
 export async function loadInParts(parts: readonly (() => Promise<unknown>)[]): Promise<void> {
+  // To the immediates of this turn, in which others may have come at the same moment, and to those of the next one.
+  await nextTurn()
+  await nextTurn()
   for (const load of parts) {
     await load()
     await nextTurn()

@@ -25,6 +25,18 @@ test('each part of the library is loaded in a turn of the event loop of its own'
   expect(new Set(loadedIn).size).toBe(3)
 })
 
+test('no part is loaded in the turn in which it was asked for', async () => {
+  let loaded = 0
+  const asked = Promise.withResolvers<number>()
+  // A timer's call comes before the immediates of its turn.
+  setTimeout(() => {
+    void loadInParts([async () => loaded++])
+    setImmediate(() => asked.resolve(loaded))
+  })
+  expect(await asked.promise).toBe(0)
+  while (loaded === 0) await turn()
+})
+
 test('the schemas of each revision are made in a turn of their own, before the first request', async () => {
   const sdk = await loadLibrary()
   const answers: boolean[] = []
