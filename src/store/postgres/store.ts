@@ -138,20 +138,28 @@ async function* loadNodes(
   nodes: NodeRows,
 ): AsyncGenerator<readonly NodeRecord[]> {
   await checkRows(database, nodes)
-  let after = ''
-  for (;;) {
-    const page = await database.read((sql) =>
+  const pageAfter = (name: string) => {
+    const page = database.read((sql) =>
       sql.all(
-        `SELECT n.*, h.at AS last_heartbeat_at FROM nodes n LEFT JOIN heartbeats h ON h.node_id = n.node_id
-          WHERE n.node_id > $1 ORDER BY n.node_id LIMIT $2`,
-        after,
+        // Not a join: PostgreSQL may read all heartbeats for each page of it.
+        `SELECT n.*, (SELECT h.at FROM heartbeats h WHERE h.node_id = n.node_id) AS last_heartbeat_at
+          FROM nodes n WHERE n.node_id > $1 ORDER BY n.node_id LIMIT $2`,
+        name,
         LOAD_PAGE,
       ),
     )
+    // It is asked for before it is needed, and may not be needed then.
+    page.catch(() => undefined)
+    return page
+  }
+  let next = pageAfter('')
+  for (;;) {
+    const page = await next
     const last = page.at(-1)
     if (last === undefined) return
+    // The server reads it while this one is parsed.
+    next = pageAfter(String(last.node_id))
     yield page.map((row) => nodes.record(row))
-    after = String(last.node_id)
   }
 }
 
