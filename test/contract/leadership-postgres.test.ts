@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vit
 import { systemClock } from '../../src/kernel/clock.ts'
 import type { Leader } from '../../src/store/engine.ts'
 import { openPostgres, type PostgresDatabase } from '../../src/store/postgres/database.ts'
+import { LockWait } from '../../src/store/postgres/standby.ts'
 import { createPostgresStore } from '../../src/store/postgres/store.ts'
 import { silent } from '../store/fixture.ts'
 import { lacking, needs } from '../support/needs.ts'
@@ -103,6 +104,25 @@ describe('leadership on PostgreSQL', () => {
     }
     expect(most).toBe(1)
     expect((await pidOf(schema)).length).toBe(1)
+  })
+
+  test('one that is closed while it waits asks the server no more', async () => {
+    const schema = newSchema()
+    const [first, second] = [candidate(schema, 'a'), candidate(schema, 'b')]
+    await stands(first)
+    const leading = stands(second)
+    await expect.poll(() => second.told.at(-1)?.name, LIMIT).toBe('a')
+    await second.database.close()
+    await expect(leading).rejects.toMatchObject({ code: 'storage_unavailable' })
+    await first.database.close()
+    expect(leads(second)).toBe(false)
+  })
+
+  test('one that was overtaken where it may not wait ends when the server cannot be asked', async () => {
+    const server = { host: '/nowhere', user: 'limb', database: 'postgres' }
+    const wait = new LockWait({ server, schema: 'limb', clock: systemClock }, undefined)
+    wait.lostRace()
+    await expect(wait.untilFree()).rejects.toThrow(/cannot be used/)
   })
 
   test('an older epoch stores nothing, though it has its connection still', async () => {

@@ -70,6 +70,7 @@ export function openPostgres(options: PostgresOptions): PostgresDatabase {
   let current: PostgresConnection | undefined
   let answeredAt = clock.monotonicMs()
   let isClosed = false
+  let waiting: LockWait | undefined
 
   const lead = async (): Promise<PostgresConnection> => {
     const connection = await PostgresConnection.open(options, LEAD_IDLE_MS)
@@ -115,6 +116,7 @@ export function openPostgres(options: PostgresOptions): PostgresDatabase {
     hears: () => current?.failed === false && clock.monotonicMs() - answeredAt < HEARS_MS,
     async lead(standby) {
       const wait = new LockWait(options, standby)
+      waiting = wait
       try {
         for (;;) {
           await wait.untilFree()
@@ -143,6 +145,7 @@ export function openPostgres(options: PostgresOptions): PostgresDatabase {
     },
     async close() {
       isClosed = true
+      waiting?.stop()
       await database.writer.close()
       await reader?.then((each) => each.close()).catch(() => undefined)
     },

@@ -2,7 +2,7 @@ import type { Clock, MonotonicMs } from '../../kernel/clock.ts'
 import type { Leader, OnStandby } from '../engine.ts'
 import { StoreError } from '../errors.ts'
 import { PostgresConnection, type PostgresServerOptions } from './connection.ts'
-import { cannotLead, isStorageFailure } from './errors.ts'
+import { cannotLead, isStorageFailure, unavailable } from './errors.ts'
 import { leaderOf, refuseFollower } from './lock.ts'
 
 /** Waits until no other bridge has the database. */
@@ -30,6 +30,7 @@ export class LockWait {
   /** The server was away since the leader was last seen. */
   #outage = false
   #told: string | undefined
+  #stopped = false
 
   constructor(options: WaitOptions, standby: OnStandby | undefined) {
     this.#options = options
@@ -42,6 +43,7 @@ export class LockWait {
     const until = clock.monotonicMs() + patienceMs
     let freeSince: MonotonicMs | undefined
     for (;;) {
+      if (this.#stopped) throw unavailable('the database is closed')
       const seen = await this.#look()
       if (seen !== undefined) {
         freeSince = undefined
@@ -60,9 +62,14 @@ export class LockWait {
     return this.#standby !== undefined && this.#waits && isStorageFailure(error)
   }
 
-  /** Another standby was quicker. */
+  /** Another bridge was quicker. */
   lostRace(): void {
-    this.#waits = true
+    this.#waits = this.#standby !== undefined
+  }
+
+  /** Ends the wait, which rejects. */
+  stop(): void {
+    this.#stopped = true
   }
 
   async close(): Promise<void> {
