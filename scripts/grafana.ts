@@ -136,6 +136,11 @@ const ROWS: Readonly<Record<string, readonly Panel[]>> = {
       queries: [[gauge('limb_leads', 'instance'), '{{instance}}']],
     },
     {
+      title: 'Limbs held ready',
+      about: 'Of a standby: approved limbs that it need not read when it takes over.',
+      queries: [[gauge('limb_standby_limbs', 'instance'), '{{instance}}']],
+    },
+    {
       title: 'Rows of the audit log',
       about: 'Each log has a retention of its own: decisions, activity of limbs and agents, attempts.',
       queries: [[gauge('limb_audit_rows', 'log'), '{{log}}']],

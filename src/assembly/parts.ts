@@ -45,6 +45,8 @@ export class Late<T> {
 export interface Standby {
   /** The port of its HTTP; undefined: it is switched off. */
   readonly httpPort: number | undefined
+  /** The number of limbs that it holds ready. */
+  readonly heldLimbs: number
   close(): Promise<void>
 }
 

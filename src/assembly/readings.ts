@@ -12,7 +12,8 @@ import { backupHours } from './settings.ts'
 
 /** Reads everything that `/metrics` shows of this moment. */
 export function collect(build: Build): Readings {
-  if (build.now.standby !== undefined) return { leads: false }
+  if (build.now.standby !== undefined)
+    return { leads: false, heldLimbs: build.now.standbyDoors?.heldLimbs ?? 0 }
   const { core } = build.core.value
   const { broker, persistence, uplinks } = build.broker.value
   const { backups } = build.store.value
@@ -49,7 +50,8 @@ export function collect(build: Build): Readings {
 
 /** Says whether the bridge is ready, and why not. */
 export function readinessNow(build: Build): Readiness {
-  if (build.now.standby !== undefined) return { ready: false, reasons: [build.now.standby] }
+  // Strangers ask: who leads is for `limb-bridge status`.
+  if (build.now.standby !== undefined) return { ready: false, reasons: ['standby'] }
   const { store, freeBytes } = build.store.value
   return readinessOf({
     phase: build.now.phase,

@@ -20,7 +20,7 @@ export async function takeLead(build: Build, leadership: Leadership): Promise<vo
     now.standby = textOf(leader)
     log.info({ leads: leader?.name }, now.standby)
     since = clock.monotonicMs()
-    opening ??= openStandby(build)
+    opening ??= openStandby(build, leadership)
     // Who cannot listen now could not when it takes over: it ends while it is not needed.
     opening.then(() => onStandby?.(now.standby ?? '')).catch(cannotOpen.reject)
   })
@@ -37,12 +37,12 @@ function textOf(leader: Leader | undefined): string {
   return `standby; ${name} leads${since === undefined ? '' : ` since ${iso(since)}`}`
 }
 
-async function openStandby(build: Build): Promise<void> {
+async function openStandby(build: Build, leadership: Leadership): Promise<void> {
   const { options, now, teardown } = build
   const { control } = options.config
   const inherited = options.inherited ?? NO_SOCKETS
   warnOfSockets(build, inherited)
-  const text = () => now.standby ?? ''
+  const text = () => `${now.standby}; ${leadership.heldLimbs} limbs are held ready here`
   // One that is handed over is kept for the bridge that leads: who closes it can listen on it no more.
   const isOwn = (name: 'control' | 'http') => fdsOf(inherited, name).length === 0
   const door = isOwn('control')
@@ -52,6 +52,9 @@ async function openStandby(build: Build): Promise<void> {
   const standby: Standby = {
     get httpPort() {
       return http?.port
+    },
+    get heldLimbs() {
+      return leadership.heldLimbs
     },
     async close() {
       now.standbyDoors = undefined

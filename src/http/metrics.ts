@@ -41,6 +41,8 @@ export interface Readings extends ControlReadings {
   readonly backupEverySeconds?: number
   /** This bridge leads; false: it is a standby. */
   readonly leads?: boolean
+  /** The limbs that a standby holds ready. */
+  readonly heldLimbs?: number
 }
 
 export interface Metrics extends Counters {
@@ -196,12 +198,18 @@ function gauges(registry: Registry): (readings: Readings) => void {
     help: '1: this bridge leads; 0: it is a standby, another one does.',
     registers,
   })
+  const held = new Gauge({
+    name: 'limb_standby_limbs',
+    help: 'Approved limbs that this standby holds ready for a take-over; 0 at the bridge that leads.',
+    registers,
+  })
   const fillUplinks = uplinkMetrics(registry)
   const fillWebhooks = webhookMetrics(registry)
   const disk = diskGauges(registry)
   const control = controlGauges(registry)
   return (readings) => {
     leads.set(readings.leads === false ? 0 : 1)
+    held.set(readings.heldLimbs ?? 0)
     fillUplinks(readings.uplinks ?? [])
     fillWebhooks(readings.webhooks ?? [])
     disk(readings)

@@ -56,6 +56,8 @@ export interface Leadership {
   lead(standby?: OnStandby): Promise<Epoch>
   /** This bridge, when it has taken the store; undefined before, and where no other machine could have it. */
   readonly leads: Leader | undefined
+  /** The number of limbs that this bridge holds ready while another one leads; 0 when it leads. */
+  readonly heldLimbs: number
   /** Resolves, with why, when this bridge has the store no more: it stores nothing, and must tell nobody. */
   readonly lost: Promise<string>
 }

@@ -11,6 +11,7 @@ import { channelOf } from './key-cache.ts'
 import { epochOf, raiseEpoch, requirePrimary, takeLock } from './lock.ts'
 import { MIGRATIONS } from './schema.ts'
 import { LockWait } from './standby.ts'
+import { StandbyNodes } from './standby-nodes.ts'
 import { Writer } from './writer.ts'
 
 export interface PostgresOptions extends PostgresServerOptions {
@@ -23,6 +24,8 @@ export interface PostgresOptions extends PostgresServerOptions {
   readonly fenceMs?: () => number
   /** The name of this bridge, as others are told who leads. */
   readonly name?: string
+  /** The limbs that a standby holds. */
+  readonly maxHeld?: number
 }
 
 /** A database of PostgreSQL, for this bridge alone. It is connected to when it is first asked for something. */
@@ -30,6 +33,8 @@ export interface PostgresDatabase extends Leadership {
   readonly writer: Writer
   /** The clock by which rows get old. */
   readonly running: RunningClock
+  /** The limbs that this bridge holds while another one leads. */
+  readonly standbyNodes: StandbyNodes
   /** Asks what is committed. Rejects with Refusal `storage_unavailable` when the server is not there. */
   read<T>(work: (sql: Sql) => Promise<T>): Promise<T>
   /** A read on a connection of its own that sees one moment, however long it takes. */
@@ -85,6 +90,7 @@ export function openPostgres(options: PostgresOptions): PostgresDatabase {
         const since = clock.wallMs()
         epoch = await raiseEpoch(connection, name, since)
         leads = { name, since }
+        await database.standbyNodes.mark(connection, epoch)
       }
       return connection
     } catch (error) {
@@ -106,6 +112,15 @@ export function openPostgres(options: PostgresOptions): PostgresDatabase {
       onOvertaken: isLost,
     }),
     running,
+    standbyNodes: new StandbyNodes({
+      clock,
+      log,
+      schema,
+      connected,
+      // One that does not answer may not end either: nobody waits for it.
+      hangUp: () => void current?.close(),
+      maxHeld: options.maxHeld,
+    }),
     lost,
     get leads() {
       return leads
@@ -114,8 +129,15 @@ export function openPostgres(options: PostgresOptions): PostgresDatabase {
     onEnded: () => {},
     onTold: () => {},
     hears: () => current?.failed === false && clock.monotonicMs() - answeredAt < HEARS_MS,
+    get heldLimbs() {
+      return database.standbyNodes.size
+    },
     async lead(standby) {
-      const wait = new LockWait(options, standby)
+      const waits = (leader: Leader | undefined) => {
+        database.standbyNodes.start()
+        standby?.(leader)
+      }
+      const wait = new LockWait(options, standby && waits)
       waiting = wait
       try {
         for (;;) {
@@ -146,6 +168,7 @@ export function openPostgres(options: PostgresOptions): PostgresDatabase {
     async close() {
       isClosed = true
       waiting?.stop()
+      database.standbyNodes.close()
       await database.writer.close()
       await reader?.then((each) => each.close()).catch(() => undefined)
     },
@@ -173,12 +196,17 @@ export function openPostgres(options: PostgresOptions): PostgresDatabase {
     if (epoch < 0) await database.writer.transact(async () => {})
   }
 
+  function tell(told: string | undefined): void {
+    database.standbyNodes.heard(told)
+    database.onTold(told)
+  }
+
   async function openReader(): Promise<PostgresConnection> {
     const connection = await PostgresConnection.open(options)
     try {
-      await connection.listen(channelOf(schema), (told) => database.onTold(told))
+      await connection.listen(channelOf(schema), tell)
       // What was told while nobody listened.
-      database.onTold(undefined)
+      tell(undefined)
       answeredAt = clock.monotonicMs()
       return connection
     } catch (error) {

@@ -185,4 +185,35 @@ CREATE TRIGGER keys_are_told_all AFTER TRUNCATE ON node_keys EXECUTE FUNCTION ke
 /** Names who leads, for people. */
 const LEADER = 'ALTER TABLE leader ADD COLUMN name text, ADD COLUMN since bigint'
 
-export const MIGRATIONS: readonly string[] = [TABLES + AUDIT + MQTT, WEBHOOKS, TOLD, LEADER]
+/** Tells of limbs too; of one whose name changes, both names. */
+const TOLD_NODES = `
+ALTER FUNCTION keys_are_told() RENAME TO rows_are_told;
+CREATE OR REPLACE FUNCTION rows_are_told() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+  channel text := 'limb_' || md5(TG_TABLE_SCHEMA);
+  what text := coalesce(TG_ARGV[0], 'keys');
+BEGIN
+  IF TG_OP = 'TRUNCATE' THEN
+    PERFORM pg_notify(channel, what);
+  ELSIF (SELECT count(*) FROM (SELECT 1 FROM changed LIMIT 101) c) > 100 THEN
+    PERFORM pg_notify(channel, what);
+  ELSE
+    PERFORM pg_notify(channel, what || ' ' || node_id) FROM changed;
+  END IF;
+  RETURN NULL;
+END $$;
+CREATE TRIGGER nodes_are_told_new AFTER INSERT ON nodes REFERENCING NEW TABLE AS changed
+  FOR EACH STATEMENT EXECUTE FUNCTION rows_are_told('nodes');
+CREATE TRIGGER nodes_are_told_changed AFTER UPDATE ON nodes REFERENCING NEW TABLE AS changed
+  FOR EACH STATEMENT EXECUTE FUNCTION rows_are_told('nodes');
+CREATE TRIGGER nodes_are_told_renamed AFTER UPDATE ON nodes REFERENCING OLD TABLE AS changed
+  FOR EACH STATEMENT EXECUTE FUNCTION rows_are_told('nodes');
+CREATE TRIGGER nodes_are_told_gone AFTER DELETE ON nodes REFERENCING OLD TABLE AS changed
+  FOR EACH STATEMENT EXECUTE FUNCTION rows_are_told('nodes');
+CREATE TRIGGER nodes_are_told_all AFTER TRUNCATE ON nodes EXECUTE FUNCTION rows_are_told('nodes');
+`
+
+export const MIGRATIONS: readonly string[] = [TABLES + AUDIT + MQTT, WEBHOOKS, TOLD, LEADER, TOLD_NODES]
+
+/** The first version that tells of changes of limbs. */
+export const TELLS_NODES = 5

@@ -1,8 +1,10 @@
 import type { Retention, Store, StoreHealth } from '../../bridge/ports.ts'
 import type { NodeRecord } from '../../domain/records.ts'
-import { addressOfRow, NodeRows, policyOfRow, principalOfRow, requestOfRow } from '../records.ts'
+import { addressOfRow, type NodeRows, policyOfRow, principalOfRow, requestOfRow } from '../records.ts'
+import type { Sql } from './connection.ts'
 import type { PostgresDatabase } from './database.ts'
 import { KeyCache } from './key-cache.ts'
+import { NODE_PAGE, pagesOf } from './standby-nodes.ts'
 import { PostgresAudit } from './tables/audit.ts'
 import { PostgresHistory } from './tables/history.ts'
 import { pruneInvocations, putInvocation } from './tables/invocations.ts'
@@ -16,8 +18,6 @@ export interface PostgresStoreOptions {
 }
 
 const MAX_REFUSED_KEYS_PER_NODE = 16
-/** Nodes read at once. */
-const LOAD_PAGE = 2000
 /** Rows of one kind deleted in one commit. */
 const PRUNE_ROWS = 1000
 const MAX_ADDRESSES_PER_NAME = 16
@@ -27,7 +27,7 @@ const MAX_ADDRESSES_LOADED = 16_000
 export function createPostgresStore(database: PostgresDatabase, options: PostgresStoreOptions = {}): Store {
   const { writer } = database
   const running = () => database.running.now()
-  const nodes = new NodeRows()
+  const nodes = database.standbyNodes.rows
   const shared: Shared = {
     nodes,
     keys: new KeyCache(nodes),
@@ -138,21 +138,23 @@ async function* loadNodes(
   nodes: NodeRows,
 ): AsyncGenerator<readonly NodeRecord[]> {
   await checkRows(database, nodes)
+  const held = await database.standbyNodes.take()
+  const all: Sql['all'] = (...asked) => database.read((sql) => sql.all(...asked))
+  if (held !== undefined) yield* pagesOf(all, nodes, held)
+  if (held !== undefined && held.until === undefined) return
   const pageAfter = (name: string) => {
-    const page = database.read((sql) =>
-      sql.all(
-        // Not a join: PostgreSQL may read all heartbeats for each page of it.
-        `SELECT n.*, (SELECT h.at FROM heartbeats h WHERE h.node_id = n.node_id) AS last_heartbeat_at
-          FROM nodes n WHERE n.node_id > $1 ORDER BY n.node_id LIMIT $2`,
-        name,
-        LOAD_PAGE,
-      ),
+    const page = all(
+      // Not a join: PostgreSQL may read all heartbeats for each page of it.
+      `SELECT n.*, (SELECT h.at FROM heartbeats h WHERE h.node_id = n.node_id) AS last_heartbeat_at
+        FROM nodes n WHERE n.node_id > $1 ORDER BY n.node_id LIMIT $2`,
+      name,
+      NODE_PAGE,
     )
     // It is asked for before it is needed, and may not be needed then.
     page.catch(() => undefined)
     return page
   }
-  let next = pageAfter('')
+  let next = pageAfter(held?.until ?? '')
   for (;;) {
     const page = await next
     const last = page.at(-1)

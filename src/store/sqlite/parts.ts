@@ -59,6 +59,7 @@ function partsOf(database: Database, backups: KeptBackups): StoreParts {
 const LOCKED: Leadership = {
   lead: async () => 0,
   leads: undefined,
+  heldLimbs: 0,
   lost: new Promise(() => undefined),
 }
 

@@ -116,14 +116,20 @@ describe('two bridges on one PostgreSQL', { timeout: patience(90_000) }, () => {
     const ready = await get(health, '/readyz')
     const said = (await ready.json()) as { ready: boolean; reasons: string[] }
     expect([ready.status, said.ready]).toEqual([503, false])
-    expect(said.reasons[0]).toMatch(/^standby; .+, process \d+ leads since \d{4}-/)
+    // Strangers are not told of machines.
+    expect(said.reasons).toEqual(['standby'])
     expect(await (await get(health, '/metrics')).text()).toMatch(/^limb_leads 0$/m)
     expect((await get(health, '/api/v1/openapi.json')).status).toBe(404)
     expect(await refusesTcp(second.mqttPort)).toBe('ECONNREFUSED')
     const waiting = statusOf(second.folder)
     expect([waiting.status, JSON.parse(waiting.stdout)]).toMatchObject([
       1,
-      { standby: expect.stringMatching(/^standby; .+ leads since/), health: { ready: false } },
+      {
+        standby: expect.stringMatching(
+          /^standby; .+, process \d+ leads since \d{4}-.+; 0 limbs are held ready here$/,
+        ),
+        health: { ready: false },
+      },
     ])
     const leading = statusOf(leader.folder)
     expect(JSON.parse(leading.stdout)).toMatchObject({
@@ -185,9 +191,14 @@ describe('two bridges on one PostgreSQL', { timeout: patience(90_000) }, () => {
     })
     third.child.kill('SIGKILL')
     await third.ended
+    await expect
+      .poll(async () => await (await get(health, '/metrics')).text(), LIMIT)
+      .toMatch(/^limb_standby_limbs 1$/m)
     await leader.kill()
 
     const next = await second.ready
+    expect(second.lines.join('\n')).toContain('the limbs were held ready')
+    expect(await (await get(health, '/metrics')).text()).toMatch(/^limb_standby_limbs 0$/m)
     expect(next.http?.port).toBe(health)
     expect((await get(health, '/readyz')).status).toBe(200)
     expect(await (await get(health, '/metrics')).text()).toMatch(/^limb_leads 1$/m)
@@ -244,7 +255,7 @@ describe('two bridges on one PostgreSQL', { timeout: patience(90_000) }, () => {
     const first = await bridge(schema, { fenceSeconds: 600 }, server)
     const leader = await first.ready
     const second = await bridge(schema, { fenceSeconds: 600 }, server)
-    const health = await second.waits
+    await second.waits
     const operator = await admin(leader)
     const limb = await pairLimb(leader, 'cam-1', operator)
     await operator.subscribe('limb/node/cam-1/status')
@@ -261,7 +272,7 @@ describe('two bridges on one PostgreSQL', { timeout: patience(90_000) }, () => {
       warnings: [expect.stringContaining('lead.fenceSeconds')],
     })
     await expect
-      .poll(async () => ((await (await get(health, '/readyz')).json()) as Loose).reasons[0], LIMIT)
+      .poll(() => (JSON.parse(statusOf(second.folder).stdout) as Loose).standby, LIMIT)
       .toMatch(/^standby; who leads is not known/)
     server.start()
     await expect
@@ -272,7 +283,7 @@ describe('two bridges on one PostgreSQL', { timeout: patience(90_000) }, () => {
       )
       .toMatch(/stored|conflict/)
     await expect
-      .poll(async () => ((await (await get(health, '/readyz')).json()) as Loose).reasons[0], LIMIT)
+      .poll(() => (JSON.parse(statusOf(second.folder).stdout) as Loose).standby, LIMIT)
       .toContain(`process ${leader.pid} leads`)
     expect(await asOperator(server.server.host, `SELECT epoch::int FROM ${schema}.leader`)).toEqual([
       { epoch: 1 },
