@@ -10,6 +10,7 @@ import { Control } from './invocation/control.ts'
 import { Announcer } from './live/announcer.ts'
 import { LimbTroubles } from './live/limb-troubles.ts'
 import { PendingPairingRequests } from './live/pending.ts'
+import { RefusedRequests } from './live/refused-requests.ts'
 import { Registry } from './live/registry.ts'
 import { createView } from './live/retained-view.ts'
 import { hasEnded, isLocal, nameOf, type SessionRole, SessionTable } from './live/sessions.ts'
@@ -68,6 +69,7 @@ export class Core implements Inbound {
   readonly #requests: VerbDispatcher
   readonly #tokens: Tokens
   readonly #refusedSignIns: RefusedSignIns
+  readonly #refusedLeases: RefusedRequests
   readonly #attempts: Attempts
   readonly #takeovers: Takeovers
   readonly #authenticator: Authenticator
@@ -126,8 +128,10 @@ export class Core implements Inbound {
     })
     this.#housekeeping = new Housekeeping(context.clock, context.log, kept)
     const verified = new VerifiedPasswords()
+    this.#refusedLeases = new RefusedRequests(context)
     const handlers = verbHandlers(context, {
       ...parts,
+      refusedLeases: this.#refusedLeases,
       history: this.#history,
       pairings: this.#pairings,
       window: this.#window,
@@ -256,6 +260,7 @@ export class Core implements Inbound {
     const kept = this.#housekeeping.stop()
     this.#pairings.stop()
     this.#refusedSignIns.stop()
+    this.#refusedLeases.stop()
     this.#takeovers.stop()
     this.#authenticator.stop()
     this.#requests.stop()

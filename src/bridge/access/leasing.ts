@@ -1,10 +1,10 @@
 import type { Lease } from '../../domain/leases.ts'
-import { messageOf, Refusal } from '../../kernel/errors.ts'
+import { Refusal } from '../../kernel/errors.ts'
 import { newId } from '../../kernel/secrets.ts'
 import { LIMITS } from '../../protocol/limits.ts'
 import { roleReaches } from '../../protocol/names.ts'
 import type { VerbArgs } from '../../protocol/verbs.ts'
-import { audit } from '../audit.ts'
+import type { RefusedRequests } from '../live/refused-requests.ts'
 import type { Registry } from '../live/registry.ts'
 import type { BridgeContext } from '../settings.ts'
 import type { VerbCaller } from '../verb-context.ts'
@@ -15,6 +15,7 @@ interface Parts {
   readonly registry: Registry
   readonly rights: LeaseRights
   readonly leases: Leases
+  readonly refused: RefusedRequests
 }
 
 /** A lease that a principal has got by asking for it. */
@@ -131,20 +132,14 @@ export class Leasing {
     }
   }
 
+  /** Refusals cost a principal nothing: their rows have a pace, so that nobody pushes others out of the audit log. */
   #record(caller: VerbCaller, { nodeId, capability }: LeaseSubject, refusal: Refusal): void {
-    const { store, log } = this.#context
     const message = refusal.message.slice(0, LIMITS.reasonChars)
-    const refused = audit(this.#context, 'lease.refused', {
-      actor: caller.name,
-      nodeId,
-      outcome: refusal.code,
-      detail: { capability, message },
+    this.#parts.refused.record({
+      principal: caller.name,
+      what: `${refusal.code} ${nodeId} ${capability}`,
+      row: { kind: 'lease.refused', nodeId, outcome: refusal.code, detail: { capability, message } },
     })
-    store
-      .recordInvocation(undefined, refused)
-      .catch((cause: unknown) =>
-        log.warn({ ...refused, error: messageOf(cause) }, 'a refused lease is not in the audit log'),
-      )
   }
 }
 

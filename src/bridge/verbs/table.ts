@@ -5,6 +5,7 @@ import type { Control } from '../invocation/control.ts'
 import type { Announcer } from '../live/announcer.ts'
 import type { LimbTroubles } from '../live/limb-troubles.ts'
 import type { PendingPairingRequests } from '../live/pending.ts'
+import type { RefusedRequests } from '../live/refused-requests.ts'
 import type { Registry } from '../live/registry.ts'
 import type { SessionTable } from '../live/sessions.ts'
 import type { PairingAnswers } from '../pairing/answers.ts'
@@ -56,6 +57,7 @@ export interface UseCases {
   readonly verified: VerifiedPasswords
   readonly webhooks: Webhooks
   readonly troubles: LimbTroubles
+  readonly refusedLeases: RefusedRequests
 }
 
 /** Makes the handlers of all verbs. A new verb is added to its family's file; a new family is added here. */
@@ -67,7 +69,7 @@ export function verbHandlers(context: BridgeContext, use: UseCases): VerbHandler
   const look = (at: { principal: string; nodeId: string }) => control.look(at)
   const entries = new PolicyEntries(context, { registry, policies, announcer, look })
   const owners = new TokenOwners(context, use)
-  const leasing = new Leasing(context, { registry, rights, leases })
+  const leasing = new Leasing(context, { registry, rights, leases, refused: use.refusedLeases })
   const principals = new Principals(context, {
     ...use,
     roleChanged: (name, role) => control.roleChanged(name, role),

@@ -97,6 +97,22 @@ describe('the audit log', () => {
     expect((await admin.ask('admin', 'audit/list', { after: 'x' })).error.path).toBe('after')
   })
 
+  it('has a bounded number of rows for leases that somebody did not get, whatever was asked for', async () => {
+    await using app = await startApp({}, { memory: true, fakeClock: true })
+    await worker(app, 'r1')
+    const ann = await agent(app, 'ann')
+    for (let i = 0; i < 300; i++) {
+      const wish = { nodeId: 'r1', capability: `c${i % 250}` }
+      expect((await ann.ask('ann', 'lease/acquire', wish)).error.code).toBe('not_found')
+    }
+    app.clock.advance(61_000)
+    const admin = await app.admin()
+    const { items } = await admin.do('admin', 'audit/list', { kind: 'lease.refused', limit: 1000 })
+    expect(items.length).toBeLessThanOrEqual(122)
+    const counted = items.map(({ detail }: Loose) => detail.count ?? 1)
+    expect(counted.reduce((sum: number, count: number) => sum + count)).toBe(300)
+  })
+
   it('has a row for a lease that somebody did not get, for a key used for another invocation, and for the pairing window', async () => {
     await using app = await startApp({}, { memory: true, fakeClock: true })
     const robot = await worker(app, 'r1')
