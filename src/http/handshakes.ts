@@ -8,18 +8,42 @@ type Accept = (this: Server, socket: Socket) => void
 export interface PacedHandshakes {
   /** Paces what ends a handshake: call it when everybody who listens to `secureConnection` is there. */
   paceEnds(): void
-  /** Ends the connections whose handshake has not begun. */
+  /** Ends the connections whose handshake is not over, and those that come from now on: Node's server waits for them. */
   close(): void
 }
 
 /** Puts turns before the handshakes of a server of HTTPS, which was made just now: only Node's own listener is there. */
 export function paceHandshakes(server: Server, clock: Clock, helloMs: number): PacedHandshakes {
   const turns = new HandshakeTurns({ clock, helloMs: () => helloMs })
-  inPlaceOf(server, 'connection', (raw, accept) => turns.enter(raw, accept, () => undefined))
+  /** The connections whose handshake is not over. */
+  const entered = new Set<Socket>()
+  let isClosed = false
+  inPlaceOf(server, 'connection', (raw, accept) => {
+    entered.add(raw)
+    raw.once('close', () => entered.delete(raw))
+    turns.enter(raw, accept, () => undefined)
+    if (isClosed) raw.destroy()
+  })
   return {
-    paceEnds: () => inPlaceOf(server, 'secureConnection', (_socket, accept) => turns.secured(accept)),
-    close: () => turns.close(),
+    paceEnds: () =>
+      inPlaceOf(server, 'secureConnection', (socket, accept) =>
+        turns.secured(() => {
+          // Node would keep the parser of one that is gone for ever: it waits for a `close` that has been.
+          if (socket.destroyed) return
+          entered.delete(below(socket))
+          accept()
+        }),
+      ),
+    close() {
+      isClosed = true
+      for (const raw of entered) raw.destroy()
+    },
   }
+}
+
+/** Returns the connection below a secured one. Node has no public name for it. */
+function below(socket: Socket): Socket {
+  return (socket as Socket & { readonly _parent?: Socket })._parent ?? socket
 }
 
 /** Calls `pace` in place of the listeners of an event, with what calls them. */

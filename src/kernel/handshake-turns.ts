@@ -23,8 +23,6 @@ export interface HandshakeTurnsOptions {
 export class HandshakeTurns {
   readonly #options: HandshakeTurnsOptions
   readonly #time: TurnTime
-  /** The connections that have not had their turn. */
-  readonly #entered = new Set<Socket>()
 
   constructor(options: HandshakeTurnsOptions) {
     this.#options = options
@@ -40,7 +38,6 @@ export class HandshakeTurns {
     let held: Buffer = Buffer.alloc(0)
     let leaveLine = () => {}
     const leave = () => {
-      this.#entered.delete(raw)
       cancel()
       leaveLine()
       raw.off('readable', read)
@@ -71,7 +68,6 @@ export class HandshakeTurns {
     const cancel = this.#options.clock.after(this.#options.helloMs(), () =>
       fail('TLS handshake timeout (ERR_TLS_HANDSHAKE_TIMEOUT)'),
     )
-    this.#entered.add(raw)
     raw.on('error', () => undefined)
     raw.on('close', gone)
     raw.on('readable', read)
@@ -81,10 +77,5 @@ export class HandshakeTurns {
   secured(open: () => void): void {
     if (this.#time.isLeft) open()
     else this.#time.wait(open)
-  }
-
-  /** Ends the connections that have not had their turn. */
-  close(): void {
-    for (const raw of this.#entered) raw.destroy()
   }
 }

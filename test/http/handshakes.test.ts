@@ -42,7 +42,7 @@ async function server() {
     https.close()
     https.closeAllConnections()
   })
-  return { https, counts, port: (https.address() as AddressInfo).port }
+  return { https, handshakes, counts, port: (https.address() as AddressInfo).port }
 }
 
 test('handshakes of HTTPS that begin at the same moment begin a few in each turn', async () => {
@@ -83,3 +83,32 @@ test('connections whose handshakes are over are opened in their turns, and serve
   expect(new Set(await all)).toEqual(new Set(['HTTP/1.1 200 OK']))
   expect(most).toBeLessThanOrEqual(2)
 })
+
+test('a connection that is gone before its turn is not opened: Node would keep it', async () => {
+  const { https, counts, port } = await server()
+  https.prependListener('secureConnection', (socket) => socket.destroy())
+  const client = connectTls({ port, host: '127.0.0.1', rejectUnauthorized: false })
+  client.on('error', () => undefined)
+  const closed = once(client, 'close')
+  await once(https, 'secureConnection')
+  await closed
+  expect(counts.secureConnection).toBe(0)
+})
+
+test.each(['before', 'behind'])(
+  'a connection that stays in its handshake, %s its first message, does not hold up the end of the server',
+  async (when) => {
+    const { https, handshakes, port } = await server()
+    const client = connect(port, '127.0.0.1').on('error', () => undefined)
+    onTestFinished(() => void client.destroy())
+    await once(https, 'connection')
+    if (when === 'behind') {
+      client.write(await clientHello())
+      await once(client, 'data')
+    }
+    const closed = once(https, 'close')
+    https.close()
+    handshakes.close()
+    await closed
+  },
+)

@@ -36,10 +36,7 @@ async function world() {
     const [raw] = (await accepted) as [Socket]
     return { socket, raw }
   }
-  onTestFinished(() => {
-    turns.close()
-    server.close()
-  })
+  onTestFinished(() => void server.close())
   return { clock, turns, server, begun, failed, dial }
 }
 
