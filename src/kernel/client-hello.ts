@@ -8,24 +8,37 @@ const MESSAGE_HEAD_BYTES = 4
 const MAX_RECORD_BYTES = 16_384
 
 /**
- * Says what the first bytes of a connection are: the whole first message of TLS, the beginning of one, or something
- * else. A message may be cut into records as its sender likes.
+ * Looks at the first bytes of a connection as they come. A message may be cut into records as its sender likes, so that a
+ * record that was whole is not looked at again.
  */
-export function helloIn(bytes: Buffer): 'whole' | 'more' | 'other' {
-  const head: number[] = []
-  let messageBytes = 0
-  for (let at = 0; ; ) {
-    const record = bytes.subarray(at)
-    if (!isRecord(record)) return 'other'
-    if (record.length < RECORD_HEAD_BYTES) return 'more'
-    const end = RECORD_HEAD_BYTES + record.readUInt16BE(3)
-    const part = record.subarray(RECORD_HEAD_BYTES, end)
-    head.push(...part.subarray(0, MESSAGE_HEAD_BYTES - head.length))
-    messageBytes += part.length
-    if (head.length > 0 && head[0] !== CLIENT_HELLO) return 'other'
-    if (head.length === MESSAGE_HEAD_BYTES && messageBytes >= lengthIn(head)) return 'whole'
-    if (record.length < end) return 'more'
-    at += end
+export class FirstMessage {
+  /** The place of the first record that was not whole. */
+  #at = 0
+  /** The kind and the length of the message, as far as they came in whole records. */
+  #head: readonly number[] = []
+  /** The bytes of the message in whole records. */
+  #messageBytes = 0
+
+  /**
+   * Says what the first bytes are: the whole first message of TLS, the beginning of one, or something else. `bytes`: all
+   * that came, with what was looked at before.
+   */
+  look(bytes: Buffer): 'whole' | 'more' | 'other' {
+    for (;;) {
+      const record = bytes.subarray(this.#at)
+      if (!isRecord(record)) return 'other'
+      if (record.length < RECORD_HEAD_BYTES) return 'more'
+      const end = RECORD_HEAD_BYTES + record.readUInt16BE(3)
+      const part = record.subarray(RECORD_HEAD_BYTES, end)
+      const head = [...this.#head, ...part.subarray(0, MESSAGE_HEAD_BYTES - this.#head.length)]
+      const messageBytes = this.#messageBytes + part.length
+      if (head.length > 0 && head[0] !== CLIENT_HELLO) return 'other'
+      if (head.length === MESSAGE_HEAD_BYTES && messageBytes >= lengthIn(head)) return 'whole'
+      if (record.length < end) return 'more'
+      this.#at += end
+      this.#head = head
+      this.#messageBytes = messageBytes
+    }
   }
 }
 

@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net'
-import { helloIn } from './client-hello.ts'
+import { FirstMessage } from './client-hello.ts'
 import type { Clock } from './clock.ts'
 import { TurnTime } from './turn-time.ts'
 
@@ -35,6 +35,7 @@ export class HandshakeTurns {
    * time of the first message it has to have its turn, too.
    */
   enter(raw: Socket, begin: () => void, failed: (reason: string) => void): void {
+    const first = new FirstMessage()
     let held: Buffer = Buffer.alloc(0)
     let leaveLine = () => {}
     const leave = () => {
@@ -56,7 +57,7 @@ export class HandshakeTurns {
     const read = () => {
       for (let chunk = raw.read(); chunk !== null; chunk = raw.read()) {
         held = held.length === 0 ? chunk : Buffer.concat([held, chunk])
-        const isMore = helloIn(held) === 'more'
+        const isMore = first.look(held) === 'more'
         if (isMore && held.length <= MAX_HELLO_BYTES) continue
         raw.off('readable', read)
         raw.unshift(held)
