@@ -130,6 +130,13 @@ test('a database that is gone is not begun anew beside the note of what it ackno
   await open().close()
 })
 
+test('an empty database that was accepted is accepted for good, also when the process ends before anything is decided', async () => {
+  writeFileSync(`${file}.acknowledged`, JSON.stringify({ seq: 7, hash: 'f'.repeat(64) }).padEnd(128))
+  await open(true).close()
+  await open().close()
+  expect(inspectDatabase(file, { readonly: true }).problems).toEqual([])
+})
+
 test('a copy of another store takes the place of a database that is gone, and starts', async () => {
   const first = open()
   await decide(first, 2)

@@ -1,4 +1,13 @@
-import { closeSync, constants, fsyncSync, ftruncateSync, openSync, readFileSync, writeSync } from 'node:fs'
+import {
+  closeSync,
+  constants,
+  fsyncSync,
+  ftruncateSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  writeSync,
+} from 'node:fs'
 import type Sqlite from 'better-sqlite3'
 import { syncFolder } from './files.ts'
 import { CHAIN_TABLES, type ChainTable } from './tables/audit-chain.ts'
@@ -38,6 +47,15 @@ export function readMark(file: string): AuditMark | 'none' | 'damaged' {
     return isMark ? { seq: Number(seq), hash: String(hash) } : 'damaged'
   } catch (error) {
     return (error as NodeJS.ErrnoException).code === 'ENOENT' ? 'none' : 'damaged'
+  }
+}
+
+/** Removes the mark: what it knew of is given up. */
+export function forgetMark(file: string): void {
+  try {
+    rmSync(markFileOf(file), { force: true })
+  } catch {
+    // A folder of that name is nobody's note; the next start tells of it again.
   }
 }
 

@@ -5,7 +5,15 @@ import type { Log } from '../../bridge/ports.ts'
 import { type Clock, iso } from '../../kernel/clock.ts'
 import { messageOf } from '../../kernel/errors.ts'
 import { RunningClock } from '../../kernel/running-clock.ts'
-import { hasDecided, type MarkWriter, markFileOf, markWriter, missingOf, readMark } from './acknowledged.ts'
+import {
+  forgetMark,
+  hasDecided,
+  type MarkWriter,
+  markFileOf,
+  markWriter,
+  missingOf,
+  readMark,
+} from './acknowledged.ts'
 import { backupBeforeUpgrade } from './copy.ts'
 import { InUseError, isDamage, StoreError, sqliteCode } from './errors.ts'
 import { backupsOf, createPrivate, makePrivate, prepareFolder } from './files.ts'
@@ -180,6 +188,8 @@ function checkMark(
       { file, ...(typeof mark === 'object' && mark) },
       `${found}; it is used all the same (--accept-older)`,
     )
+    // What was decided last is noted in a moment; of what was never decided there is nothing to note.
+    if (!hasDecided(sql)) forgetMark(file)
     return
   }
   throw new StoreError(
