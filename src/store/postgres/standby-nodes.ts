@@ -223,6 +223,8 @@ export async function* pagesOf(
   { rows, told, until }: HeldNodes,
 ): AsyncGenerator<readonly NodeRecord[]> {
   const heartbeats = all('SELECT node_id, at FROM heartbeats')
+  // A server that goes away fails the one that is awaited first, and nobody awaits the other.
+  heartbeats.catch(() => undefined)
   for (const row of await all(`${NODES} WHERE node_id = ANY($1)`, [...told])) {
     const record = nodes.record(row)
     if (until === undefined || record.nodeId <= until) rows.set(record.nodeId, record)

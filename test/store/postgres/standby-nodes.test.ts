@@ -412,6 +412,19 @@ describe('the limbs of a standby', () => {
     expect(names).toEqual(['a', 'b'])
   })
 
+  test('of a server that goes away within a take-over fail it, and nothing else', async () => {
+    const unhandled: unknown[] = []
+    const note = (error: unknown) => void unhandled.push(error)
+    process.on('unhandledRejection', note)
+    onTestFinished(() => void process.off('unhandledRejection', note))
+    const away = async () => Promise.reject(new Error('the server is away'))
+    const held = { rows: new Map(), told: new Set(['a']), until: undefined, table: '1' }
+    await expect(pagesOf(away, new NodeRows(), held).next()).rejects.toThrow('the server is away')
+    // It is told of in the turn after.
+    await pause(0)
+    expect(unhandled).toEqual([])
+  })
+
   test('are read anew when too many have come among the names that it holds', async () => {
     const { clock, table, nodes } = start(['z'], 1)
     clock.advance(0)
