@@ -1,26 +1,20 @@
-import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
+import { describe, expect, onTestFinished, test } from 'vitest'
 import { systemClock } from '../../src/kernel/clock.ts'
 import type { Leader } from '../../src/store/engine.ts'
 import { openPostgres, type PostgresDatabase } from '../../src/store/postgres/database.ts'
 import { LockWait } from '../../src/store/postgres/standby.ts'
 import { createPostgresStore } from '../../src/store/postgres/store.ts'
 import { silent } from '../store/fixture.ts'
-import { lacking, needs } from '../support/needs.ts'
+import { onePostgres } from '../support/one-postgres.ts'
 import { patience } from '../support/patience.ts'
-import { asOperator, type PostgresServer, startPostgres } from '../support/postgres.ts'
+import { asOperator, startPostgres } from '../support/postgres.ts'
 import { nodeOf } from './store.contract.ts'
 
 const LIMIT = { timeout: patience(20_000), interval: 50 } as const
 
 describe('leadership on PostgreSQL', () => {
-  needs('postgresql')
-  let postgres: PostgresServer
+  const postgres = onePostgres()
   let schemas = 0
-
-  beforeAll(() => {
-    if (lacking('postgresql') === undefined) postgres = startPostgres()
-  }, 180_000)
-  afterAll(() => postgres?.stop())
 
   const admin = (text: string) => asOperator(postgres.server.host, text)
 

@@ -1,22 +1,16 @@
-import { afterAll, afterEach, beforeAll, describe } from 'vitest'
+import { afterEach, describe } from 'vitest'
 import { systemClock } from '../../src/kernel/clock.ts'
 import { openPostgres, type PostgresDatabase } from '../../src/store/postgres/database.ts'
 import { createPostgresMqttStore } from '../../src/store/postgres/mqtt/store.ts'
 import { silent } from '../store/fixture.ts'
-import { lacking, needs } from '../support/needs.ts'
-import { type PostgresServer, startPostgres } from '../support/postgres.ts'
+import { onePostgres } from '../support/one-postgres.ts'
 import { mqttStoreContract } from './mqtt-store.contract.ts'
 
 describe('on a server of PostgreSQL', () => {
-  needs('postgresql')
-  let postgres: PostgresServer
+  const postgres = onePostgres()
   let schemas = 0
   const opened: PostgresDatabase[] = []
 
-  beforeAll(() => {
-    if (lacking('postgresql') === undefined) postgres = startPostgres()
-  }, 180_000)
-  afterAll(() => postgres?.stop())
   afterEach(async () => {
     await Promise.all(opened.splice(0).map((database) => database.close()))
   })

@@ -1,23 +1,17 @@
-import { afterAll, beforeAll, describe } from 'vitest'
+import { describe } from 'vitest'
 import type { Store } from '../../src/bridge/ports.ts'
 import { systemClock } from '../../src/kernel/clock.ts'
 import { openPostgres } from '../../src/store/postgres/database.ts'
 import { createPostgresStore } from '../../src/store/postgres/store.ts'
 import { silent } from '../store/fixture.ts'
-import { lacking, needs } from '../support/needs.ts'
-import { asOperator, type PostgresServer, startPostgres } from '../support/postgres.ts'
+import { onePostgres } from '../support/one-postgres.ts'
+import { asOperator } from '../support/postgres.ts'
 import { storeContract } from './store.contract.ts'
 
 describe('on a server of PostgreSQL', () => {
-  needs('postgresql')
-  let postgres: PostgresServer
+  const postgres = onePostgres()
   let schemas = 0
   const schemaOf = new WeakMap<Store, string>()
-
-  beforeAll(() => {
-    if (lacking('postgresql') === undefined) postgres = startPostgres()
-  }, 180_000)
-  afterAll(() => postgres?.stop())
 
   const make = () => {
     const schema = `contract_${schemas++}`

@@ -1,22 +1,15 @@
-import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
+import { describe, expect, onTestFinished, test } from 'vitest'
 import { systemClock } from '../../src/kernel/clock.ts'
 import { openPostgres } from '../../src/store/postgres/database.ts'
 import { createPostgresStore } from '../../src/store/postgres/store.ts'
 import { PostgresWebhookQueue } from '../../src/store/postgres/webhook-queue.ts'
 import { silent } from '../store/fixture.ts'
-import { lacking, needs } from '../support/needs.ts'
-import { type PostgresServer, startPostgres } from '../support/postgres.ts'
+import { onePostgres } from '../support/one-postgres.ts'
 import { webhookQueueContract } from './webhook-queue.contract.ts'
 
 describe('on a server of PostgreSQL', () => {
-  needs('postgresql')
-  let postgres: PostgresServer
+  const postgres = onePostgres()
   let schemas = 0
-
-  beforeAll(() => {
-    if (lacking('postgresql') === undefined) postgres = startPostgres()
-  }, 180_000)
-  afterAll(() => postgres?.stop())
 
   const open = async (schema: string) => {
     const database = openPostgres({ server: postgres.server, schema, clock: systemClock, log: silent })

@@ -1,5 +1,5 @@
 import { copyFileSync, existsSync } from 'node:fs'
-import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
+import { describe, expect, onTestFinished, test } from 'vitest'
 import { systemClock } from '../../src/kernel/clock.ts'
 import { COPIED_TABLES, type CopySource, copyStore } from '../../src/store/copying.ts'
 import { postgresSource, postgresTarget } from '../../src/store/postgres/copying.ts'
@@ -10,22 +10,16 @@ import { sqliteSource, sqliteTarget } from '../../src/store/sqlite/copying.ts'
 import { MIGRATIONS, newestVersion } from '../../src/store/sqlite/schema/migrations.ts'
 import { createStore } from '../../src/store/sqlite/store.ts'
 import { nodeOf } from '../contract/store.contract.ts'
-import { lacking, needs } from '../support/needs.ts'
-import { asOperator, type PostgresServer, startPostgres } from '../support/postgres.ts'
+import { onePostgres } from '../support/one-postgres.ts'
+import { asOperator } from '../support/postgres.ts'
 import { opened, silent, temporaryFile } from './fixture.ts'
 import { fixtureOf } from './make-fixture.ts'
 
 const common = { clock: systemClock, log: silent }
 
 describe('a copy between SQLite and PostgreSQL', () => {
-  needs('postgresql')
-  let postgres: PostgresServer
+  const postgres = onePostgres()
   let schemas = 0
-
-  beforeAll(() => {
-    if (lacking('postgresql') === undefined) postgres = startPostgres()
-  }, 180_000)
-  afterAll(() => postgres?.stop())
 
   const newServer = () => ({ ...common, server: postgres.server, schema: `copy_${schemas++}` })
   const copy = async (source: CopySource, target: Parameters<typeof copyStore>[1]) => {

@@ -4,13 +4,13 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { connect as connectTcp, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
-import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
+import { describe, expect, onTestFinished, test } from 'vitest'
 import { keyOf } from '../../support/app.ts'
 import { type BridgeProcess, launchBridge } from '../../support/bridge-process.ts'
 import { connect, type Loose, type TestClient } from '../../support/client.ts'
-import { lacking, needs } from '../../support/needs.ts'
+import { onePostgres } from '../../support/one-postgres.ts'
 import { patience } from '../../support/patience.ts'
-import { asOperator, type PostgresServer, startPostgres } from '../../support/postgres.ts'
+import { asOperator, startPostgres } from '../../support/postgres.ts'
 import { ROBOT } from '../../support/worker.ts'
 
 const MAIN = resolve(import.meta.dirname, '../../../src/main.ts')
@@ -18,14 +18,8 @@ const LIMIT = { timeout: patience(20_000), interval: 200 } as const
 
 /** Both bridges of a pair are processes, as they are on two machines; they share nothing but the server. */
 describe('two bridges on one PostgreSQL', { timeout: patience(90_000) }, () => {
-  needs('postgresql')
-  let postgres: PostgresServer
+  const postgres = onePostgres()
   let schemas = 0
-
-  beforeAll(() => {
-    if (lacking('postgresql') === undefined) postgres = startPostgres()
-  }, 180_000)
-  afterAll(() => postgres?.stop())
 
   const newSchema = () => `pair_${schemas++}`
 

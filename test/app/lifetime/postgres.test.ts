@@ -1,22 +1,16 @@
 import { readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { copyStores } from '../../../src/assembly/store-copy.ts'
 import { inspectServer } from '../../../src/store/postgres/inspect.ts'
 import { MIGRATIONS } from '../../../src/store/postgres/schema.ts'
 import { keyOf, startApp } from '../../support/app.ts'
-import { lacking, needs } from '../../support/needs.ts'
-import { asOperator, type PostgresServer, startPostgres } from '../../support/postgres.ts'
+import { onePostgres } from '../../support/one-postgres.ts'
+import { asOperator, startPostgres } from '../../support/postgres.ts'
 
 describe('a bridge on PostgreSQL', () => {
-  needs('postgresql')
-  let postgres: PostgresServer
+  const postgres = onePostgres()
   let schemas = 0
-
-  beforeAll(() => {
-    if (lacking('postgresql') === undefined) postgres = startPostgres()
-  }, 180_000)
-  afterAll(() => postgres?.stop())
 
   const storeIn = (schema = `bridge_${schemas++}`) => ({
     kind: 'postgres' as const,

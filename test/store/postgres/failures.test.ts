@@ -1,25 +1,19 @@
-import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
+import { describe, expect, onTestFinished, test } from 'vitest'
 import type { TokenRecord } from '../../../src/domain/records.ts'
 import { systemClock } from '../../../src/kernel/clock.ts'
 import { hashKey, keyMatches } from '../../../src/kernel/secrets.ts'
 import { openPostgres } from '../../../src/store/postgres/database.ts'
 import { createPostgresStore } from '../../../src/store/postgres/store.ts'
 import { nodeOf } from '../../contract/store.contract.ts'
-import { lacking, needs } from '../../support/needs.ts'
-import { asOperator, type PostgresServer, startPostgres } from '../../support/postgres.ts'
+import { onePostgres } from '../../support/one-postgres.ts'
+import { asOperator } from '../../support/postgres.ts'
 import { silent } from '../fixture.ts'
 
 const unavailable = { code: 'storage_unavailable' }
 
 describe('a store on PostgreSQL', () => {
-  needs('postgresql')
-  let postgres: PostgresServer
+  const postgres = onePostgres()
   let schemas = 0
-
-  beforeAll(() => {
-    if (lacking('postgresql') === undefined) postgres = startPostgres()
-  }, 180_000)
-  afterAll(() => postgres?.stop())
 
   const newSchema = () => `failures_${schemas++}`
   const open = (schema: string, server: object = postgres.server) => {

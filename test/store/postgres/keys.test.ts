@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
+import { describe, expect, onTestFinished, test } from 'vitest'
 import { systemClock } from '../../../src/kernel/clock.ts'
 import { hashKey, keyMatches } from '../../../src/kernel/secrets.ts'
 import type { Sql } from '../../../src/store/postgres/connection.ts'
@@ -7,8 +7,8 @@ import { KeyCache } from '../../../src/store/postgres/key-cache.ts'
 import { createPostgresStore } from '../../../src/store/postgres/store.ts'
 import { NodeRows } from '../../../src/store/records.ts'
 import { nodeOf } from '../../contract/store.contract.ts'
-import { lacking, needs } from '../../support/needs.ts'
-import { asOperator, type PostgresServer, startPostgres } from '../../support/postgres.ts'
+import { onePostgres } from '../../support/one-postgres.ts'
+import { asOperator } from '../../support/postgres.ts'
 import { silent } from '../fixture.ts'
 
 const OLD = hashKey('the-old-key-of-it')
@@ -16,14 +16,8 @@ const NEW = hashKey('the-new-key-of-it')
 const keysOf = (current: typeof OLD) => ({ current, next: null, currentUntil: null })
 
 describe('keys of limbs on PostgreSQL', () => {
-  needs('postgresql')
-  let postgres: PostgresServer
+  const postgres = onePostgres()
   let schemas = 0
-
-  beforeAll(() => {
-    if (lacking('postgresql') === undefined) postgres = startPostgres()
-  }, 180_000)
-  afterAll(() => postgres?.stop())
 
   /** A store with the limb cam-1, whose old key was looked up and is kept. */
   async function start() {

@@ -1,22 +1,16 @@
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { systemClock } from '../../../src/kernel/clock.ts'
 import { openPostgres } from '../../../src/store/postgres/database.ts'
 import { createPostgresStore } from '../../../src/store/postgres/store.ts'
 import { nodeOf } from '../../contract/store.contract.ts'
-import { lacking, needs } from '../../support/needs.ts'
-import { asOperator, type PostgresServer, startPostgres } from '../../support/postgres.ts'
+import { onePostgres } from '../../support/one-postgres.ts'
+import { asOperator } from '../../support/postgres.ts'
 import { silent } from '../fixture.ts'
 
 const LIMBS = 10_000
 
 describe('a start on PostgreSQL', () => {
-  needs('postgresql')
-  let postgres: PostgresServer
-
-  beforeAll(() => {
-    if (lacking('postgresql') === undefined) postgres = startPostgres()
-  }, 180_000)
-  afterAll(() => postgres?.stop())
+  const postgres = onePostgres()
 
   test('reads the last heartbeat of each limb about once, however many pages the limbs fill', async () => {
     const open = () =>

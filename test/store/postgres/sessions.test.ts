@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { readdirSync, readFileSync } from 'node:fs'
 import { connect, createServer, type Server, type Socket } from 'node:net'
 import { join, resolve } from 'node:path'
-import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest'
+import { describe, expect, onTestFinished, test, vi } from 'vitest'
 import { type Clock, systemClock } from '../../../src/kernel/clock.ts'
 import { PostgresConnection } from '../../../src/store/postgres/connection.ts'
 import { openPostgres } from '../../../src/store/postgres/database.ts'
@@ -11,9 +11,9 @@ import { openPostgresStore } from '../../../src/store/postgres/parts.ts'
 import { createPostgresStore } from '../../../src/store/postgres/store.ts'
 import { nodeOf } from '../../contract/store.contract.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
-import { lacking, needs } from '../../support/needs.ts'
+import { onePostgres } from '../../support/one-postgres.ts'
 import { patience } from '../../support/patience.ts'
-import { asOperator, type PostgresServer, startPostgres } from '../../support/postgres.ts'
+import { asOperator } from '../../support/postgres.ts'
 import { silent } from '../fixture.ts'
 
 /** What becomes of the sessions of a bridge on the server, and of what was under way in them. */
@@ -83,14 +83,8 @@ class LossyProxy {
 }
 
 describe('the sessions of a bridge on PostgreSQL', () => {
-  needs('postgresql')
-  let postgres: PostgresServer
+  const postgres = onePostgres()
   let schemas = 0
-
-  beforeAll(() => {
-    if (lacking('postgresql') === undefined) postgres = startPostgres()
-  }, 180_000)
-  afterAll(() => postgres?.stop())
 
   const newSchema = () => `sessions_${schemas++}`
   const admin = (text: string) => asOperator(postgres.server.host, text)

@@ -1,6 +1,6 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import pg from 'pg'
-import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
+import { describe, expect, onTestFinished, test } from 'vitest'
 import type { Store } from '../../../src/bridge/ports.ts'
 import type { NodeRecord } from '../../../src/domain/records.ts'
 import { type Clock, systemClock } from '../../../src/kernel/clock.ts'
@@ -14,9 +14,9 @@ import type { SqlRow } from '../../../src/store/rows.ts'
 import { nodeOf } from '../../contract/store.contract.ts'
 import { SeededRandom } from '../../crash/random.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
-import { lacking, needs } from '../../support/needs.ts'
+import { onePostgres } from '../../support/one-postgres.ts'
 import { patience } from '../../support/patience.ts'
-import { asOperator, type PostgresServer, startPostgres } from '../../support/postgres.ts'
+import { asOperator } from '../../support/postgres.ts'
 import { silent } from '../fixture.ts'
 
 const LIMIT = { timeout: patience(8000), interval: 20 } as const
@@ -30,14 +30,8 @@ const quick: Clock = {
 }
 
 describe('limbs that a standby holds', { timeout: patience(30_000) }, () => {
-  needs('postgresql')
-  let postgres: PostgresServer
+  const postgres = onePostgres()
   let schemas = 0
-
-  beforeAll(() => {
-    if (lacking('postgresql') === undefined) postgres = startPostgres()
-  }, 180_000)
-  afterAll(() => postgres?.stop())
 
   const newSchema = () => `standby_${schemas++}`
   const admin = (text: string) => asOperator(postgres.server.host, text)
