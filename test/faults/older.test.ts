@@ -13,7 +13,7 @@ import {
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, beforeEach, expect, test } from 'vitest'
+import { afterEach, beforeEach, expect, onTestFinished, test, vi } from 'vitest'
 import { systemClock } from '../../src/kernel/clock.ts'
 import { readMark } from '../../src/store/sqlite/acknowledged.ts'
 import { inspectDatabase } from '../../src/store/sqlite/backup/inspect.ts'
@@ -170,6 +170,14 @@ test('a database that a process of another network name space holds, where no so
   expect(spawnSync('flock', ['-n', file, 'true']).status).toBe(1)
   await database.close()
   expect(spawnSync('flock', ['-n', file, 'true']).status).toBe(0)
+})
+
+test('a flock that cannot lock the file, and ends as if another process had it, keeps no bridge from starting', async () => {
+  const program = join(folder, 'flock')
+  writeFileSync(program, '#!/bin/sh\necho "flock: Bad file descriptor" >&2\nexit 1\n', { mode: 0o755 })
+  vi.stubEnv('PATH', folder)
+  onTestFinished(() => void vi.unstubAllEnvs())
+  await open().close()
 })
 
 test('the program itself opens no listener over less than was acknowledged, until it is started with --accept-older', async () => {

@@ -46,15 +46,17 @@ function opened(file: string): number | undefined {
   }
 }
 
-/** The exit code of flock when another process has the lock. */
+/** The exit code of flock when another process has the lock; the one of BusyBox ends so after any other failure too. */
 const HELD = 1
 const FLOCK_MS = 5000
 
 /**
  * Node cannot lock a file. The program of util-linux locks the open file that it is handed, which is this process' own,
- * and ends. Where it is missing, the socket alone is the lock.
+ * and ends. Where it is missing, or the file system has no such locks, the socket alone is the lock. A lock that is held
+ * is told without a word; a failure has words.
  */
 function isLockedElsewhere(handle: number): boolean {
-  const stdio = ['ignore', 'ignore', 'ignore', handle] as const
-  return spawnSync('flock', ['-n', '3'], { stdio: [...stdio], timeout: FLOCK_MS }).status === HELD
+  const stdio = ['ignore', 'ignore', 'pipe', handle] as const
+  const { status, stderr } = spawnSync('flock', ['-n', '3'], { stdio: [...stdio], timeout: FLOCK_MS })
+  return status === HELD && stderr.length === 0
 }
