@@ -31,6 +31,12 @@ const AGAIN_MS = 10_000
 /** The time for which a bridge that takes over waits for its mark. */
 const MARK_MS = 1000
 
+/**
+ * Names the table and the version of its schema: one that was made anew under the same name tells nobody what it holds, nor
+ * does a migration that changes the rows as ALTER TABLE does.
+ */
+const PLACE = "('nodes'::regclass::oid || '.' || version)"
+
 const NODES = 'SELECT *, NULL::bigint AS last_heartbeat_at FROM nodes'
 
 type Held = { -readonly [Key in keyof NodeRecord]: NodeRecord[Key] }
@@ -41,7 +47,7 @@ export interface HeldNodes {
   readonly told: Set<string>
   /** The limbs up to this name are held, but for those that were told; undefined: all are. */
   until: string | undefined
-  /** The table that they are from; undefined: it was not looked at yet. */
+  /** The table that they are from, as `PLACE` names it; undefined: it was not looked at yet. */
   table: string | undefined
 }
 
@@ -104,9 +110,11 @@ export class StandbyNodes {
     if (this.#phase !== 'waits' || table === undefined) return
     this.#cancel?.()
     this.#mark = { text: `leads ${epoch} ${table}`, heard: Promise.withResolvers() }
-    // The table as it is now: a schema that was made anew under the same name tells nobody what it holds.
-    const text = "SELECT pg_notify($1, 'leads ' || $2::text || ' ' || 'nodes'::regclass::oid)"
-    await sql.run(text, channelOf(this.#options.schema), epoch).catch(() => undefined)
+    // The table as it is now.
+    const text = `SELECT ${PLACE} AS place, pg_notify($1, 'leads ' || $2::text || ' ' || ${PLACE}) FROM schema_version`
+    const [now] = await sql.all(text, channelOf(this.#options.schema), epoch).catch(() => [])
+    // Nobody needs to wait for the mark of another one.
+    if (now !== undefined && now.place !== table) this.#held = nothing()
   }
 
   /** Holds no more. Resolves to what was held when nothing of it can be old; undefined: all limbs are to be read. */
@@ -211,7 +219,7 @@ export class StandbyNodes {
 
 /** Names the table. @throws StoreError when it does not tell of changes yet: an older bridge leads */
 async function tableOf(sql: Sql): Promise<string> {
-  const [row] = await sql.all("SELECT version, 'nodes'::regclass::oid::text AS place FROM schema_version")
+  const [row] = await sql.all(`SELECT version, ${PLACE} AS place FROM schema_version`)
   if (!(Number(row?.version) >= TELLS_NODES)) throw new StoreError('a bridge of an older version leads')
   return String(row?.place)
 }

@@ -202,6 +202,18 @@ describe('limbs that a standby holds', { timeout: patience(30_000) }, () => {
     expect(limbs.map(({ nodeId }) => nodeId)).toEqual(['n-0', 'n-2'])
   })
 
+  test('are all read by a bridge whose migration changes the rows of their table', async () => {
+    const schema = newSchema()
+    const leader = await olderLeader(schema, MIGRATIONS.length, 'n-1')
+    const standby = bridge(schema)
+    await expect.poll(() => standby.database.heldLimbs, LIMIT).toBe(2)
+    const steps = MIGRATIONS as string[]
+    steps.push("ALTER TABLE nodes ALTER COLUMN display_name TYPE text USING 'migrated'")
+    onTestFinished(() => void steps.pop())
+    const limbs = await takeOver(leader, standby)
+    expect(limbs.map(({ displayName }) => displayName)).toEqual(['migrated', 'migrated'])
+  })
+
   test('are those that are stored, whatever happened while it waited', async () => {
     const random = new SeededRandom(Math.floor(Math.random() * 2 ** 32))
     const schema = newSchema()
