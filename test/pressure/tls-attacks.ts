@@ -1,4 +1,8 @@
+import { once } from 'node:events'
+import type { Socket } from 'node:net'
+import { Duplex } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { connect as connectTls } from 'node:tls'
 import { clientHello } from '../support/client-hello.ts'
 import { type Attack, type Target, until } from './attacker.ts'
 import { connected } from './http-attacks.ts'
@@ -26,10 +30,55 @@ function handshakes(portOf: (target: Target) => number): Attack {
   }
 }
 
+/** A client that shakes hands up to the answer to the server's first flight, and keeps that back until `release`. */
+async function halfway(raw: Socket): Promise<() => void> {
+  const { promise, resolve } = Promise.withResolvers<() => void>()
+  const kept: Buffer[] = []
+  let sent = 0
+  const way = new Duplex({
+    read: () => undefined,
+    write(chunk: Buffer, _encoding, done) {
+      done()
+      if (sent++ === 0) {
+        raw.write(chunk)
+        return
+      }
+      kept.push(chunk)
+      resolve(() => raw.write(Buffer.concat(kept)))
+    },
+  })
+  raw.on('data', (chunk) => way.push(chunk))
+  const client = connectTls({ socket: way, rejectUnauthorized: false, maxVersion: 'TLSv1.2' })
+  client.on('error', () => undefined)
+  const closed = once(raw, 'close').then(() => () => undefined)
+  return await Promise.race([promise, closed])
+}
+
+/** Many connections send the last message of their handshake at the same moment. */
+function lastMessages(portOf: (target: Target) => number): Attack {
+  return async (target) => {
+    const close = until(target.seconds)
+    let done = 0
+    while (performance.now() < close) {
+      const sockets = await Promise.all(Array.from({ length: CONNECTIONS }, () => connected(portOf(target))))
+      const releases = await Promise.all(sockets.map(halfway))
+      let answered = 0
+      for (const socket of sockets) socket.once('data', () => answered++)
+      for (const release of releases) release()
+      await sleep(1000)
+      for (const socket of sockets) socket.destroy()
+      done += answered
+    }
+    return done
+  }
+}
+
 /** Has a bridge whose HTTP is HTTPS. */
 export const TLS_KIND = 'handshakes of TLS'
 
 export const TLS_ATTACKS: Readonly<Record<string, Attack>> = {
   'first messages at once, of MQTT': handshakes(({ tls }) => tls),
   'first messages at once, of HTTPS': handshakes(({ http }) => http),
+  'last messages at once, of MQTT': lastMessages(({ tls }) => tls),
+  'last messages at once, of HTTPS': lastMessages(({ http }) => http),
 }
