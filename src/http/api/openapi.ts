@@ -11,8 +11,8 @@ type Json = Record<string, unknown>
 let made: { version: string; bytes: Promise<Buffer> } | undefined
 
 /**
- * Resolves to the OpenAPI 3.1 document of the API, as JSON. It is made once, from the schemas that check requests: a verb
- * in each turn of the event loop, because whoever has not signed in may be the first to ask. `pause` ends a turn.
+ * Resolves to the OpenAPI 3.1 document of the API, as JSON. It is made once, from the schemas that check requests: the arguments
+ * or the result of a verb in each turn of the event loop, because whoever has not signed in may be the first to ask. `pause` ends a turn.
  */
 export function openApi(version: string, pause: () => Promise<unknown> = () => nextTurn()): Promise<Buffer> {
   if (made?.version !== version) made = { version, bytes: inTurns(version, pause) }
@@ -22,7 +22,9 @@ export function openApi(version: string, pause: () => Promise<unknown> = () => n
 async function inTurns(version: string, pause: () => Promise<unknown>): Promise<Buffer> {
   const paths: Json = {}
   for (const name of Object.keys(VERBS) as VerbName[]) {
-    paths[pathOf(name)] = { post: verbOperation(name) }
+    const args = schemaOf(VERBS[name].args)
+    await pause()
+    paths[pathOf(name)] = { post: verbOperation(name, args, schemaOf(RESULTS[name])) }
     await pause()
   }
   return Buffer.from(JSON.stringify(openApiDocument(version, paths)))
@@ -91,12 +93,17 @@ const problems = { default: { $ref: '#/components/responses/Problem' } }
 
 function verbPaths(): Json {
   const names = Object.keys(VERBS) as VerbName[]
-  return Object.fromEntries(names.map((name) => [pathOf(name), { post: verbOperation(name) }]))
+  return Object.fromEntries(
+    names.map((name) => {
+      const operation = verbOperation(name, schemaOf(VERBS[name].args), schemaOf(RESULTS[name]))
+      return [pathOf(name), { post: operation }]
+    }),
+  )
 }
 
 const pathOf = (name: VerbName) => `/api/v1/${name}`
 
-function verbOperation(name: VerbName): Json {
+function verbOperation(name: VerbName, args: Json, result: Json): Json {
   const definition: VerbDefinition = VERBS[name]
   const needed = Object.values(definition.args.shape).some(
     (arg) => !(arg as z.ZodType).safeParse(undefined).success,
@@ -106,8 +113,8 @@ function verbOperation(name: VerbName): Json {
     tags: ['verbs'],
     summary: definition.summary,
     description: `Needs the role \`${definition.role}\`.`,
-    requestBody: { required: needed, content: json(schemaOf(definition.args)) },
-    responses: { 200: { description: 'Done.', content: json(schemaOf(RESULTS[name])) }, ...problems },
+    requestBody: { required: needed, content: json(args) },
+    responses: { 200: { description: 'Done.', content: json(result) }, ...problems },
   }
 }
 
