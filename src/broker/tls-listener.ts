@@ -1,6 +1,6 @@
 import type { Server, Socket } from 'node:net'
 import { createServer, type SecureContextOptions, type TLSSocket, type TlsOptions } from 'node:tls'
-import type { HandshakeTurns } from '../kernel/handshake-turns.ts'
+import { connectionBelow, type HandshakeTurns } from '../kernel/handshake-turns.ts'
 import type { Network } from '../kernel/networks.ts'
 import { certificateFault, showsCertificate } from '../kernel/peer-certificate.ts'
 import { clientAddressOf } from '../kernel/proxy-door.ts'
@@ -66,25 +66,25 @@ export function tlsHandshakes(
     rejectUnauthorized: false,
     handshakeTimeout: settings.handshakeTimeoutMs,
   })
-  const pending = new Map<string, { readonly raw: Socket; readonly over: () => void }>()
-  const over = (peer: string) => {
-    pending.get(peer)?.over()
-    pending.delete(peer)
+  // By the connection itself: one that was gone before it was accepted has no address, and neither have others.
+  const pending = new Map<Socket, () => void>()
+  const over = (raw: Socket) => {
+    pending.get(raw)?.()
+    pending.delete(raw)
   }
 
   server.on('secureConnection', (socket) => {
-    const peer = peerOf(socket)
+    const raw = connectionBelow(socket)
     const fault = faultOf(socket, settings)
     if (fault === undefined) {
       const name = nameShownBy(socket)
       turns.secured(() => {
-        // Of one that is gone it is over since, and another one may come from its port.
-        if (!socket.destroyed) over(peer)
+        over(raw)
         results.secured(socket, name)
       })
       return
     }
-    over(peer)
+    over(raw)
     const address = clientAddressOf(socket)
     const name: unknown = showsCertificate(socket) ? socket.getPeerCertificate().subject?.CN : undefined
     socket.on('error', () => undefined)
@@ -102,11 +102,8 @@ export function tlsHandshakes(
 
   return {
     begin(raw, isOver) {
-      const peer = peerOf(raw)
-      pending.set(peer, { raw, over: isOver })
-      raw.once('close', () => {
-        if (pending.get(peer)?.raw === raw) over(peer)
-      })
+      pending.set(raw, isOver)
+      raw.once('close', () => over(raw))
       const address = clientAddressOf(raw)
       turns.enter(
         raw,
@@ -117,14 +114,9 @@ export function tlsHandshakes(
     },
     setMaterial: (next) => server.setSecureContext({ ...base, ...next }),
     close() {
-      for (const { raw } of pending.values()) raw.destroy()
+      for (const raw of pending.keys()) raw.destroy()
     },
   }
-}
-
-/** Names a connection; both ends of a handshake know it. */
-function peerOf({ remoteAddress, remotePort }: Socket): string {
-  return `${remoteAddress} ${remotePort}`
 }
 
 /** A certificate that is shown and not believed is a fault: to go on without it would hide why nothing works. */

@@ -1,7 +1,7 @@
 import type { Server } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Clock } from '../kernel/clock.ts'
-import { HandshakeTurns } from '../kernel/handshake-turns.ts'
+import { connectionBelow, HandshakeTurns } from '../kernel/handshake-turns.ts'
 
 type Accept = (this: Server, socket: Socket) => void
 
@@ -30,7 +30,7 @@ export function paceHandshakes(server: Server, clock: Clock, helloMs: number): P
         turns.secured(() => {
           // Node would keep the parser of one that is gone for ever: it waits for a `close` that has been.
           if (socket.destroyed) return
-          entered.delete(below(socket))
+          entered.delete(connectionBelow(socket))
           accept()
         }),
       ),
@@ -39,11 +39,6 @@ export function paceHandshakes(server: Server, clock: Clock, helloMs: number): P
       for (const raw of entered) raw.destroy()
     },
   }
-}
-
-/** Returns the connection below a secured one. Node has no public name for it. */
-function below(socket: Socket): Socket {
-  return (socket as Socket & { readonly _parent?: Socket })._parent ?? socket
 }
 
 /** Calls `pace` in place of the listeners of an event, with what calls them. */

@@ -80,3 +80,8 @@ export class HandshakeTurns {
     else this.#time.wait(open)
   }
 }
+
+/** Returns the connection below a secured one. Node has no public name for it. */
+export function connectionBelow(socket: Socket): Socket {
+  return (socket as Socket & { readonly _parent?: Socket })._parent ?? socket
+}
