@@ -1,5 +1,6 @@
 import { spawnSync } from 'node:child_process'
 import {
+  chownSync,
   cpSync,
   existsSync,
   linkSync,
@@ -136,6 +137,18 @@ test('an empty database that was accepted is accepted for good, also when the pr
   await open().close()
   expect(inspectDatabase(file, { readonly: true }).problems).toEqual([])
 })
+
+test.runIf(process.geteuid?.() === 0)(
+  'a note that root makes belongs to the user whose database it is, who could not start otherwise',
+  async () => {
+    await open().close()
+    chownSync(file, 12_345, 12_346)
+    const database = open()
+    await decide(database, 1)
+    await database.close()
+    expect(statSync(`${file}.acknowledged`)).toMatchObject({ uid: 12_345, gid: 12_346 })
+  },
+)
 
 test('a copy of another store takes the place of a database that is gone, and starts', async () => {
   const first = open()

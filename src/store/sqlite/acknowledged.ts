@@ -1,11 +1,13 @@
 import {
   closeSync,
   constants,
+  fchownSync,
   fsyncSync,
   ftruncateSync,
   openSync,
   readFileSync,
   rmSync,
+  statSync,
   writeSync,
 } from 'node:fs'
 import type Sqlite from 'better-sqlite3'
@@ -104,6 +106,13 @@ export function missingOf(
     : `it is older than what the bridge acknowledged: row ${mark.seq} of its audit log is missing`
 }
 
+/** Gives the note to who owns the database: one that root made could not be read by the user that runs the bridge. */
+function giveToOwner(opened: number, file: string): void {
+  if (process.geteuid?.() !== 0) return
+  const { uid, gid } = statSync(file)
+  fchownSync(opened, uid, gid)
+}
+
 export interface MarkWriter {
   /** Is called after a commit that is on the disk. It never throws: a mark that is behind is no harm. */
   committed(): void
@@ -114,7 +123,11 @@ export function markWriter(sql: Sqlite.Database, file: string): MarkWriter {
   const newest = newestStatement(sql, logsOf(sql))
   let handle: number | undefined
   let written = -1
-  const open = () => openSync(markFileOf(file), constants.O_WRONLY | constants.O_CREAT, 0o600)
+  const open = () => {
+    const opened = openSync(markFileOf(file), constants.O_WRONLY | constants.O_CREAT, 0o600)
+    giveToOwner(opened, file)
+    return opened
+  }
   /** The first mark of a process also takes what was longer away, and makes a new file outlive a loss of power. */
   const settle = (opened: number) => {
     ftruncateSync(opened, LENGTH)
