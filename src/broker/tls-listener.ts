@@ -78,7 +78,7 @@ export function tlsHandshakes(
     const fault = faultOf(socket, settings)
     if (fault === undefined) {
       const name = nameShownBy(socket)
-      turns.secured(() => {
+      turns.secured(raw, () => {
         over(raw)
         results.secured(socket, name)
       })

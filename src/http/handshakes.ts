@@ -27,7 +27,7 @@ export function paceHandshakes(server: Server, clock: Clock, helloMs: number): P
   return {
     paceEnds: () =>
       inPlaceOf(server, 'secureConnection', (socket, accept) =>
-        turns.secured(() => {
+        turns.secured(connectionBelow(socket), () => {
           // Node would keep the parser of one that is gone for ever: it waits for a `close` that has been.
           if (socket.destroyed) return
           entered.delete(connectionBelow(socket))

@@ -1,12 +1,14 @@
 import type { Socket } from 'node:net'
 import { FirstMessage } from './client-hello.ts'
 import type { Clock } from './clock.ts'
+import { HandshakeReading } from './handshake-reading.ts'
 import { TurnTime } from './turn-time.ts'
 
 /**
  * TLS handshakes get their turns by the time that they take. The first message of a client is answered with a signature,
  * which costs a millisecond with a key of RSA, and hundreds of connections can send theirs at the same moment. So TLS
- * begins when that message is whole, and in its turn; what the end of a handshake brings about has its turn too.
+ * begins when that message is whole, and in its turn; what follows is read in turns, and what the end of a handshake brings about has its
+ * turn too.
  */
 
 /** The time of a turn of the event loop in which handshakes begin and end; the one that goes beyond it is worked on to its end. */
@@ -23,10 +25,12 @@ export interface HandshakeTurnsOptions {
 export class HandshakeTurns {
   readonly #options: HandshakeTurnsOptions
   readonly #time: TurnTime
+  readonly #reading: HandshakeReading
 
   constructor(options: HandshakeTurnsOptions) {
     this.#options = options
     this.#time = new TurnTime(options.clock, SLICE_MS)
+    this.#reading = new HandshakeReading(options.clock)
   }
 
   /**
@@ -53,6 +57,7 @@ export class HandshakeTurns {
     const inTurn = () => {
       leave()
       begin()
+      this.#reading.add(raw)
     }
     const read = () => {
       for (let chunk = raw.read(); chunk !== null; chunk = raw.read()) {
@@ -74,8 +79,9 @@ export class HandshakeTurns {
     raw.on('readable', read)
   }
 
-  /** Calls `open` for a connection whose handshake is over, now or when its turn has come. */
-  secured(open: () => void): void {
+  /** Calls `open` for a connection whose handshake is over, now or when its turn has come; `raw`: the one that has entered. */
+  secured(raw: Socket, open: () => void): void {
+    this.#reading.over(raw)
     if (this.#time.isLeft) open()
     else this.#time.wait(open)
   }

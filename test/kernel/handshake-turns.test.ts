@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
+import { type AddressInfo, connect, createServer, Socket } from 'node:net'
 import { setImmediate as turn } from 'node:timers/promises'
 import { expect, onTestFinished, test } from 'vitest'
 import { HandshakeTurns } from '../../src/kernel/handshake-turns.ts'
@@ -111,7 +111,7 @@ test('what the end of a handshake brings about has the same time', async () => {
   const { clock, turns } = await world()
   const opened: number[] = []
   for (let i = 0; i < 6; i++)
-    turns.secured(() => {
+    turns.secured(new Socket(), () => {
       clock.standStill(4)
       opened.push(i)
     })

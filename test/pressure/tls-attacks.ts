@@ -1,9 +1,6 @@
-import { once } from 'node:events'
-import type { Socket } from 'node:net'
-import { Duplex } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { connect as connectTls } from 'node:tls'
 import { clientHello } from '../support/client-hello.ts'
+import { halfway } from '../support/halfway.ts'
 import { type Attack, type Target, until } from './attacker.ts'
 import { connected } from './http-attacks.ts'
 
@@ -28,30 +25,6 @@ function handshakes(portOf: (target: Target) => number): Attack {
     }
     return done
   }
-}
-
-/** A client that shakes hands up to the answer to the server's first flight, and keeps that back until `release`. */
-async function halfway(raw: Socket): Promise<() => void> {
-  const { promise, resolve } = Promise.withResolvers<() => void>()
-  const kept: Buffer[] = []
-  let sent = 0
-  const way = new Duplex({
-    read: () => undefined,
-    write(chunk: Buffer, _encoding, done) {
-      done()
-      if (sent++ === 0) {
-        raw.write(chunk)
-        return
-      }
-      kept.push(chunk)
-      resolve(() => raw.write(Buffer.concat(kept)))
-    },
-  })
-  raw.on('data', (chunk) => way.push(chunk))
-  const client = connectTls({ socket: way, rejectUnauthorized: false, maxVersion: 'TLSv1.2' })
-  client.on('error', () => undefined)
-  const closed = once(raw, 'close').then(() => () => undefined)
-  return await Promise.race([promise, closed])
 }
 
 /** Many connections send the last message of their handshake at the same moment. */
