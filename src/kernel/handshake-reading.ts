@@ -6,9 +6,9 @@ export const READ_AT_ONCE = 8
 /** The time after which the next ones are read. */
 export const WINDOW_MS = 4
 
-/** The part of a socket that TLS reads from: a private part of Node, pinned by a test. */
+/** The part of a socket that TLS reads from, which a closed one has not: a private part of Node, pinned by a test. */
 interface Readable {
-  readonly _handle?: { readStart(): number; readStop(): number } | null
+  readonly _handle?: { readStart(): number; readStop(): number }
 }
 
 /**
