@@ -34,6 +34,8 @@ const BUSY: Authentication = {
 
 type PrincipalWithPassword = Pick<PrincipalRecord, 'name' | 'role' | 'passwordHash'>
 
+const TOKEN_NAME = 'a token is no user name'
+
 /** Decides who may come in, and as whom (protocol section 3). */
 export class Authenticator {
   readonly #context: BridgeContext
@@ -96,8 +98,7 @@ export class Authenticator {
       return this.#refused(hiddenName(name), withoutName(credentials), code, reason, 'name')
     }
     if (isToken(name)) {
-      const reason =
-        'a token is no user name; send it as the password, with the name of its principal or with none'
+      const reason = `${TOKEN_NAME}; send it as the password, with the name of its principal or with none`
       return this.#refused(hiddenName(name), withoutName(credentials), 4, reason, 'name')
     }
     const { rotations } = this.#registry
@@ -175,6 +176,7 @@ export class Authenticator {
     const name = username || 'admin'
     const refused = (reason: string): Authentication => ({ admitted: false, code: 4, reason })
     if (!isName(name)) return refused(`the user name must be ${NAME_HINT}`)
+    if (isToken(name)) return refused(`${TOKEN_NAME}; the control socket needs none`)
     const role = password ? localRole(password) : 'admin'
     // A slip must not make an admin of what wanted to be less.
     if (role === undefined)

@@ -2,6 +2,7 @@ import { join } from 'node:path'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { SignInLimits } from '../../../src/bridge/sign-in/limits.ts'
 import { systemClock } from '../../../src/kernel/clock.ts'
+import { newToken } from '../../../src/kernel/token.ts'
 import { openDatabase } from '../../../src/store/sqlite/database.ts'
 import { createStore } from '../../../src/store/sqlite/store.ts'
 import { keyOf, startApp, type TestApp } from '../../support/app.ts'
@@ -300,6 +301,14 @@ describe('the control socket', () => {
   ])('refuses %j, which is no role', async (password) => {
     await using app = await startApp({}, { memory: true })
     await expect(app.admin({ username: 'ops', password })).rejects.toMatchObject({ code: 4 })
+  })
+
+  it('refuses a token as the user name, and keeps it nowhere', async () => {
+    await using app = await startApp({}, { memory: true })
+    const token = newToken()
+    await expect(app.admin({ username: token })).rejects.toMatchObject({ code: 4 })
+    const { items } = await (await app.admin()).do('admin', 'audit/list')
+    expect(JSON.stringify([items, app.logLines])).not.toContain(token)
   })
 
   it.each(['provisioned', 'approved'])(
