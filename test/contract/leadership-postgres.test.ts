@@ -84,7 +84,7 @@ describe('leadership on PostgreSQL', () => {
     await expect.poll(() => second.told.at(-1)?.name, LIMIT).toBe('a')
     let most = 0
     for (let round = 0; round < 10; round++) {
-      for (const pid of await pidOf(schema)) await admin(`SELECT pg_terminate_backend(${pid})`)
+      for (const pid of await pidOf(schema)) await admin(`SELECT pg_terminate_backend(${pid}, 5000)`)
       await expect
         .poll(async () => {
           const stored = await Promise.allSettled([put(first, `a-${round}`), put(second, `b-${round}`)])

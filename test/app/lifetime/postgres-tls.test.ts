@@ -70,7 +70,7 @@ describe('a bridge on a PostgreSQL server across a network', () => {
     await asLocal("ALTER USER limb PASSWORD 'another'")
     writeFileSync(passwordFile, 'another')
     await asLocal(
-      "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'limb-bridge'",
+      "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE application_name = 'limb-bridge'",
     )
     const admin = await app.admin()
     await expect

@@ -109,7 +109,7 @@ describe('keys of limbs on PostgreSQL', () => {
     const { which, change, operator } = await start()
     await operator(
       `BEGIN; SET LOCAL session_replication_role = replica; ${change}; COMMIT;
-        SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'limb-bridge'`,
+        SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE application_name = 'limb-bridge'`,
     )
     // The one that meets the end may be refused.
     await expect.poll(() => which().catch(() => 'refused')).toBe('new')

@@ -90,7 +90,7 @@ describe('limbs that a standby holds', { timeout: patience(30_000) }, () => {
   /** Ends the connections that listen. */
   const hangUp = () =>
     admin(
-      `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'limb-bridge'
+      `SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE application_name = 'limb-bridge'
         AND query ~ 'LISTEN|FROM nodes|FROM schema_version|FROM heartbeats'`,
     )
 
