@@ -24,7 +24,9 @@ describe('a store on PostgreSQL', () => {
   const admin = (text: string) => asOperator(postgres.server.host, text)
   /** The server ends every session of the bridge, as a failover does. */
   const endSessions = () =>
-    admin("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE application_name = 'limb-bridge'")
+    admin(
+      "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE application_name = 'limb-bridge'",
+    )
 
   test('refuses the works of a transaction whose session ends in its middle, and stores the next one', async () => {
     const store = open(newSchema())
