@@ -144,19 +144,26 @@ interface SettableProps {
 
 const SETTLE_MS = 350
 
-/** Set as it is moved, once the hand rests; what the limb says afterwards is what is shown. */
+/** The time that a limb has, behind the result, to say its new value; then what it says is shown, whatever that is. */
+const SAYS_MS = 2000
+
+/** Set as it is moved, once the hand rests; shown as it was asked for until the limb says so, for the old value would come back in between. */
 function SettableProperty({ nodeId, property, command, value }: SettableProps): JSX.Element {
   const [asked, setAsked] = useState<{ readonly value: unknown } | undefined>()
   const [timer, setTimer] = useState<ReturnType<typeof setTimeout>>()
   const param = property.set?.param ?? ''
   const schema = { ...own(command.input?.properties ?? {}, param), ...schemaOf(property) }
   const change = (next: unknown) => {
-    setAsked({ value: next })
+    const mine = { value: next }
+    setAsked(mine)
     clearTimeout(timer)
-    const send = async () => {
-      await runCommand(nodeId, command.capability, command, { [param]: next }).catch(() => undefined)
-      setAsked(undefined)
-    }
+    // Somebody may have asked for another one meanwhile.
+    const over = () => setAsked((now) => (now === mine ? undefined : now))
+    const send = () =>
+      runCommand(nodeId, command.capability, command, { [param]: next }).then(
+        () => void setTimeout(over, SAYS_MS),
+        over,
+      )
     setTimer(setTimeout(send, typeof next === 'boolean' ? 0 : SETTLE_MS))
   }
   return (
