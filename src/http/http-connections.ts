@@ -2,6 +2,7 @@ import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import { addressGroup } from '../kernel/address.ts'
 import { Counts } from '../kernel/counts.ts'
+import { connectionBelow } from '../kernel/handshake-turns.ts'
 import { clientAddressOf } from '../kernel/proxy-door.ts'
 
 /** The connections that are no WebSocket. */
@@ -35,7 +36,7 @@ export function boundHttpConnections(
   ended: () => void,
   hasBegun: (request: IncomingMessage) => boolean = () => true,
 ): HttpConnections {
-  const connections = new Map<string, HttpConnection>()
+  const connections = new Map<Socket, HttpConnection>()
   /** Holds those that take a place, oldest first. */
   const counted = new Set<HttpConnection>()
   const isBeingAnswered = ({ requests }: HttpConnection) =>
@@ -52,24 +53,23 @@ export function boundHttpConnections(
     ended()
   }
   server.on('connection', (socket: Socket) => {
-    const name = nameOf(socket)
     // Each request that waits behind others on the connection listens for its end.
     socket.setMaxListeners(0)
     const from = addressGroup(clientAddressOf(socket))
     const connection: HttpConnection = { socket, from, requests: new Map(), ofSignedIn: 0 }
-    connections.set(name, connection)
+    connections.set(socket, connection)
     socket.once('close', () => {
       counted.delete(connection)
-      if (connections.get(name) === connection) connections.delete(name)
+      connections.delete(socket)
     })
     enter(connection)
   })
   server.on('upgrade', ({ socket }: IncomingMessage) => {
-    const connection = connections.get(nameOf(socket))
+    const connection = connections.get(connectionBelow(socket))
     if (connection !== undefined) counted.delete(connection)
   })
   server.on('request', (request: IncomingMessage, response: ServerResponse) => {
-    const own = connections.get(nameOf(request.socket))
+    const own = connections.get(connectionBelow(request.socket))
     if (own === undefined) return
     own.requests.set(request, response)
     response.once('close', () => own.requests.delete(request))
@@ -86,7 +86,7 @@ export function boundHttpConnections(
   }
   return {
     hasSignedIn(request) {
-      const own = connections.get(nameOf(request.socket))
+      const own = connections.get(connectionBelow(request.socket))
       const response = own?.requests.get(request)
       if (own === undefined || response === undefined) return
       if (request.complete) leaveUntilAnswered(own, response)
@@ -104,9 +104,4 @@ function ofBusiest(connections: readonly HttpConnection[]): readonly HttpConnect
     if (counts.of(from) > counts.of(busiest)) busiest = from
   }
   return connections.filter(({ from }) => from === busiest)
-}
-
-/** Names a connection: over TLS the socket below and the secured one have the same. */
-function nameOf({ remoteAddress, remotePort }: Socket): string {
-  return `${remoteAddress} ${remotePort}`
 }
