@@ -49,6 +49,9 @@ function opened(file: string): number | undefined {
 /** The exit code of flock when another process has the lock; the one of BusyBox ends so after any other failure too. */
 const HELD = 1
 const FLOCK_MS = 5000
+/** The lock of a bridge that was killed as it took it lives as long as the program that took it: some milliseconds. */
+const TRIES = 10
+const AGAIN_MS = 50
 
 /**
  * Node cannot lock a file. The program of util-linux locks the open file that it is handed, which is this process' own,
@@ -56,6 +59,14 @@ const FLOCK_MS = 5000
  * is told without a word; a failure has words.
  */
 function isLockedElsewhere(handle: number): boolean {
+  for (let tries = 1; isHeld(handle); tries++) {
+    if (tries === TRIES) return true
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, AGAIN_MS)
+  }
+  return false
+}
+
+function isHeld(handle: number): boolean {
   const stdio = ['ignore', 'ignore', 'pipe', handle] as const
   const { status, stderr } = spawnSync('flock', ['-n', '3'], { stdio: [...stdio], timeout: FLOCK_MS })
   return status === HELD && stderr.length === 0
