@@ -8,9 +8,11 @@ import { sealingSecret, serverFrom } from './postgres.ts'
 async function databaseTools(): Promise<DatabaseTools> {
   const { backupFolder, newestBackupIn, whyNoBackupsIn } = await import('../store/sqlite/backup/backups.ts')
   const { inspectDatabase, waitingDeliveries } = await import('../store/sqlite/backup/inspect.ts')
+  const { leftoversAt } = await import('../store/sqlite/database.ts')
   const { holderOf } = await import('../store/sqlite/backup/restore.ts')
   return {
     inspect: (file) => inspectDatabase(file, { readonly: true }),
+    missing: (file, backups) => leftoversAt(file, backups),
     holder: (file) => holderOf(file, systemClock.wallMs()),
     async newestBackup(file, chosen) {
       const folder = backupFolder(file, chosen)

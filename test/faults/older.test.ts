@@ -19,7 +19,7 @@ import { systemClock } from '../../src/kernel/clock.ts'
 import { readMark } from '../../src/store/sqlite/acknowledged.ts'
 import { inspectDatabase } from '../../src/store/sqlite/backup/inspect.ts'
 import { sqliteTarget } from '../../src/store/sqlite/copying.ts'
-import { openDatabase } from '../../src/store/sqlite/database.ts'
+import { leftoversAt, openDatabase } from '../../src/store/sqlite/database.ts'
 import { createStore } from '../../src/store/sqlite/store.ts'
 import { launchBridge, startBridge } from '../support/bridge-process.ts'
 import { Command } from '../support/command.ts'
@@ -130,6 +130,49 @@ test('a database that is gone is not begun anew beside the note of what it ackno
   await anew.close()
   await open().close()
 })
+
+test('of a database that is gone the doctor says what the start says', async () => {
+  const first = open()
+  await decide(first, 1)
+  await first.close()
+  expect(leftoversAt(file, null)).toBeUndefined()
+  rmSync(file)
+  let said = ''
+  try {
+    open()
+  } catch (error) {
+    said = String((error as Error).message)
+  }
+  expect(said).toContain('the note')
+  expect(leftoversAt(file, null)).toMatchObject({ refused: true, text: said })
+  rmSync(`${file}.acknowledged`)
+  expect(leftoversAt(file, null)).toMatchObject({
+    refused: false,
+    text: expect.stringMatching(/an empty one is made/),
+  })
+})
+
+test.runIf(process.geteuid?.() === 0)(
+  'a note that the user of the bridge may not read is told as that, and accepted it is made anew',
+  async () => {
+    const first = open()
+    await decide(first, 2)
+    await first.close()
+    const note = `${file}.acknowledged`
+    for (const each of [folder, file, `${file}.lock`]) chownSync(each, 12_345, 12_346)
+    chownSync(note, 0, 0)
+    process.seteuid?.(12_345)
+    onTestFinished(() => process.seteuid?.(0))
+    expect(() => open()).toThrow(
+      /acknowledged last cannot be read by the user with the id 12345 \(EACCES\).*give it to the user that runs the bridge.*--accept-older/s,
+    )
+    expect(() => open()).not.toThrow(/damaged/)
+    const accepted = open(true)
+    await decide(accepted, 1)
+    await accepted.close()
+    expect(readMark(file)).toMatchObject({ seq: 3 })
+  },
+)
 
 test('an empty database that was accepted is accepted for good, also when the process ends before anything is decided', async () => {
   writeFileSync(`${file}.acknowledged`, JSON.stringify({ seq: 7, hash: 'f'.repeat(64) }).padEnd(128))

@@ -2,9 +2,11 @@ import {
   chownSync,
   copyFileSync,
   existsSync,
+  linkSync,
   mkdirSync,
   readdirSync,
   readFileSync,
+  rmSync,
   statSync,
   writeFileSync,
 } from 'node:fs'
@@ -188,6 +190,54 @@ test('a copy with a log of its own is restored with what its log holds', async (
     replaced: undefined,
     nodes: 1,
   })
+})
+
+test('a log whose database is gone is kept aside, and not read into what is restored', async () => {
+  const file = temporaryFile()
+  const store = createStore(open(file))
+  await store.transact((tx) => tx.putNode(nodeOf('a')))
+  const backup = join(dirname(file), 'backup.sqlite')
+  await withNodes(backup, 'b')
+  const killed = join(dirname(file), 'killed.sqlite')
+  writeFileSync(`${killed}-wal`, readFileSync(`${file}-wal`))
+  await store.close()
+  expect(restoreDatabase({ from: backup, to: killed, now: now() })).toMatchObject({ nodes: 1 })
+  expect(existsSync(`${killed}-wal`)).toBe(false)
+  const again = createStore(opened(killed))
+  expect(await again.read((tx) => tx.node('b'))).not.toBeNull()
+  expect(await again.read((tx) => tx.node('a'))).toBeNull()
+})
+
+test('a copy that is older than the note beside it is not restored', async () => {
+  const file = temporaryFile()
+  const store = createStore(open(file))
+  await takeFences(store, 1)
+  const copy = join(dirname(file), 'copy.sqlite')
+  for (const end of ['', '-wal']) writeFileSync(`${copy}${end}`, readFileSync(`${file}${end}`))
+  await takeFences(store, 1)
+  writeFileSync(`${copy}.acknowledged`, readFileSync(`${file}.acknowledged`))
+  await store.close()
+  const target = join(dirname(file), 'target.sqlite')
+  const restore = () => restoreDatabase({ from: copy, to: target, now: now() })
+  expect(restore).toThrow(
+    /row 2 .* is missing\. Nothing was changed\. .* move .*copy\.sqlite\.acknowledged away/,
+  )
+  expect(existsSync(target)).toBe(false)
+  rmSync(`${copy}.acknowledged`)
+  expect(restore()).toMatchObject({ nodes: 0 })
+})
+
+test('a database that a bridge has open by another path is not replaced', async () => {
+  const file = temporaryFile()
+  await withNodes(file, 'a')
+  const backup = join(dirname(file), 'backup.sqlite')
+  copyFileSync(file, backup)
+  const other = join(dirname(file), 'other.sqlite')
+  linkSync(file, other)
+  const database = open(other)
+  expect(() => restoreDatabase({ from: backup, to: file, now: now() })).toThrow(/under this or another path/)
+  await database.close()
+  expect(restoreDatabase({ from: backup, to: file, now: now() })).toMatchObject({ nodes: 1 })
 })
 
 const DAY_MS = 86_400_000

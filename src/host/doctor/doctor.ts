@@ -35,6 +35,11 @@ export interface DatabaseTools {
     /** It could not even be opened. */
     readonly unopened?: boolean
   }
+  /** Says what a start would of a place where no database is, beside what an earlier one left; undefined: a first start. */
+  missing(
+    file: string,
+    backupFolder: string | null,
+  ): { readonly refused: boolean; readonly text: string } | undefined
   /** Names who runs a bridge on it, such as `process 7`; undefined: nobody. It throws when that cannot be found out. */
   holder(file: string): string | undefined
   /** The deliveries that wait, by webhook; empty when the file is none of ours, or older than webhooks. */
@@ -158,7 +163,7 @@ async function safely(check: () => Promise<readonly CheckResult[]>): Promise<rea
 }
 
 async function checkStore(
-  { store }: Config,
+  { store, backup }: Config,
   { database }: DoctorOptions,
   service: ServiceState | undefined,
 ): Promise<readonly CheckResult[]> {
@@ -175,7 +180,10 @@ async function checkStore(
     return [...results, problem('database', message)]
   }
   if (there === 'nothing') {
-    return [...results, ok('database', `${file} is not there yet; the first start makes it`)]
+    const missing = database.missing(file, backup.folder)
+    if (missing === undefined)
+      return [...results, ok('database', `${file} is not there yet; the first start makes it`)]
+    return [...results, (missing.refused ? problem : warning)('database', missing.text)]
   }
   if (there === 'out of reach') {
     return [...results, problem('database', `this user may not even look at ${file}; ${AS_BRIDGE}`)]

@@ -36,11 +36,19 @@ export function markFileOf(file: string): string {
   return `${file}.acknowledged`
 }
 
+/** A note that is there and that this user may not read, or that its disk does not give. */
+export interface UnreadableMark {
+  /** The code of the system, such as `EACCES`. */
+  readonly unreadable: string
+}
+
+export type ReadMark = AuditMark | UnreadableMark | 'none' | 'damaged'
+
 /**
  * Reads the mark. `none`: there is no note, or an empty one, as a full disk leaves it. `damaged`: there is one, and it
  * says nothing, so that nobody can tell whether the database is as new as what was acknowledged.
  */
-export function readMark(file: string): AuditMark | 'none' | 'damaged' {
+export function readMark(file: string): ReadMark {
   try {
     const text = readFileSync(markFileOf(file), 'utf8')
     if (text === '') return 'none'
@@ -48,8 +56,15 @@ export function readMark(file: string): AuditMark | 'none' | 'damaged' {
     const isMark = Number.isSafeInteger(seq) && Number(seq) > 0 && /^[0-9a-f]{64}$/.test(String(hash))
     return isMark ? { seq: Number(seq), hash: String(hash) } : 'damaged'
   } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'ENOENT' ? 'none' : 'damaged'
+    return ofFailure(error)
   }
+}
+
+function ofFailure(error: unknown): ReadMark {
+  const { code, syscall } = error as NodeJS.ErrnoException
+  if (code === 'ENOENT') return 'none'
+  // What was read is no JSON, or it is a folder.
+  return code === undefined || syscall === undefined || code === 'EISDIR' ? 'damaged' : { unreadable: code }
 }
 
 /** Removes the mark: what it knew of is given up. */
@@ -93,17 +108,19 @@ export function hasDecided(sql: Sqlite.Database): boolean {
 }
 
 /** Says what a database lacks of what was acknowledged; undefined: nothing that the note beside it knows of. */
-export function missingOf(
-  sql: Sqlite.Database,
-  file: string,
-  mark: ReturnType<typeof readMark>,
-): string | undefined {
+export function missingOf(sql: Sqlite.Database, file: string, mark: ReadMark): string | undefined {
   if (mark === 'none') return undefined
+  if (typeof mark === 'object' && 'unreadable' in mark)
+    return `the note ${markFileOf(file)} of what the bridge acknowledged last cannot be read by ${whoReads()} (${mark.unreadable}), so that nobody can tell whether the database is as new; give it to the user that runs the bridge`
   if (mark === 'damaged')
     return `the note ${markFileOf(file)} of what the bridge acknowledged last is damaged, so that nobody can tell whether the database is as new`
   return holdsMark(sql, mark)
     ? undefined
     : `it is older than what the bridge acknowledged: row ${mark.seq} of its audit log is missing`
+}
+
+function whoReads(): string {
+  return `the user with the id ${process.geteuid?.() ?? 'unknown'}`
 }
 
 /** Gives the note to who owns the database: one that root made could not be read by the user that runs the bridge. */

@@ -12,6 +12,7 @@ import {
   markFileOf,
   markWriter,
   missingOf,
+  type ReadMark,
   readMark,
 } from './acknowledged.ts'
 import { backupBeforeUpgrade } from './copy.ts'
@@ -188,15 +189,25 @@ function checkMark(
       { file, ...(typeof mark === 'object' && mark) },
       `${found}; it is used all the same (--accept-older)`,
     )
-    // What was decided last is noted in a moment; of what was never decided there is nothing to note.
-    if (!hasDecided(sql)) forgetMark(file)
+    // What was decided last is noted in a moment; of what was never decided there is nothing to note. What cannot be read
+    // could not be written either.
+    if (!hasDecided(sql) || isUnreadable(mark)) forgetMark(file)
     return
   }
+  if (isUnreadable(mark))
+    throw new StoreError(
+      `${found}. Nothing was changed and no listener is open. To go on without it, start once with ` +
+        '`limb-bridge serve --accept-older`, and look at policies and limbs.',
+    )
   throw new StoreError(
     `${found}, and pairings, policies and revocations may be missing. Its log was damaged, or somebody put another file ` +
       `in its place. Nothing was changed and no listener is open. To restore: ${restoreOf(file, backupFolder)}. To go on ` +
       'with what is there, start once with `limb-bridge serve --accept-older`, and look at policies and limbs.',
   )
+}
+
+function isUnreadable(mark: ReadMark): boolean {
+  return typeof mark === 'object' && 'unreadable' in mark
 }
 
 function restoreOf(file: string, backupFolder: string | null | undefined): string {
@@ -450,28 +461,49 @@ function watchNames(file: string, writer: GroupCommit, options: DatabaseOptions)
  * SQLite, with all that stands in nothing but the log.
  */
 function checkLeftovers(file: string, { log, backupFolder, acceptOlder }: DatabaseOptions): boolean {
-  const left = leftoversOf(file)
-  if (left.length === 0) return false
-  const newest = backupsOf(file, backupFolder ?? null).at(-1)
+  const found = leftoversAt(file, backupFolder ?? null, acceptOlder)
+  if (found === undefined) return false
+  if (found.refused) throw new StoreError(found.text)
+  log.warn({ file, leftovers: found.leftovers.slice(0, 20) }, found.text)
+  return true
+}
+
+export interface Leftovers {
+  readonly leftovers: readonly string[]
+  /** No start makes an empty database there. */
+  readonly refused: boolean
+  /** Says what is there and what to do, as a start does. */
+  readonly text: string
+}
+
+/** Looks at what an earlier database has left in a place where none is; undefined: nothing, or there is one. */
+export function leftoversAt(
+  file: string,
+  backupFolder: string | null,
+  acceptOlder = false,
+): Leftovers | undefined {
+  const leftovers = leftoversOf(file)
+  if (leftovers.length === 0) return undefined
+  const refused = (text: string) => ({ leftovers, refused: true, text })
+  const newest = backupsOf(file, backupFolder).at(-1)
   const restore = `\`limb-bridge restore ${newest ?? 'FILE'}\`${newest === undefined ? ', FILE being a backup' : ' (the newest backup there is)'}`
   if (sizeOf(`${file}-wal`) > 0) {
-    throw new StoreError(
+    return refused(
       `There is no database ${file}, but its write-ahead log ${file}-wal, which may hold what is nowhere else. Nothing was ` +
         `changed. Put the database back beside it; or move the log away and run ${restore}.`,
     )
   }
   if (!acceptOlder && readMark(file) !== 'none') {
-    throw new StoreError(
+    return refused(
       `There is no database ${file}, but the note ${markFileOf(file)} of what it acknowledged. Nothing was changed and no ` +
         `listener is open. Put the database back beside it, mount its disk, or run ${restore}. To begin with an empty one, ` +
         'start once with `limb-bridge serve --accept-older`: every limb is a stranger to it.',
     )
   }
-  log.warn(
-    { file, leftovers: left.slice(0, 20) },
-    `there is no database ${file}, but what an earlier one left beside it (${left.slice(0, 5).join(', ')}${left.length > 5 ? ', …' : ''}): ` +
-      'an empty one is made, and every limb is a stranger to it. If the old one was lost, stop the bridge and run ' +
-      `${restore}; if its disk is not mounted, stop the bridge and mount it`,
-  )
-  return true
+  const named = `${leftovers.slice(0, 5).join(', ')}${leftovers.length > 5 ? ', …' : ''}`
+  const text =
+    `there is no database ${file}, but what an earlier one left beside it (${named}): ` +
+    'an empty one is made, and every limb is a stranger to it. If the old one was lost, stop the bridge and run ' +
+    `${restore}; if its disk is not mounted, stop the bridge and mount it`
+  return { leftovers, refused: false, text }
 }

@@ -22,6 +22,7 @@ beforeEach(() => {
 const healthy: DatabaseTools = {
   inspect: () => ({ version: 1, nodes: 3, problems: [] }),
   holder: () => undefined,
+  missing: () => undefined,
   whyNoBackupsIn: () => undefined,
   waitingDeliveries: () => new Map(),
   newestBackup: async () => ({ folder: 'backups', at: systemClock.wallMs() }),
@@ -118,6 +119,21 @@ test('a database that this user cannot open is no damaged one, and an empty file
   })
   expect(told(empty, 'problem')).toEqual([])
   expect(told(empty, 'ok').join()).toMatch(/limb.sqlite is empty; the next start makes it a database/)
+})
+
+test('of a database that is missing it says what a start would, where an earlier one left something', async () => {
+  const nowhere = { LIMB_DB: join(folder, 'gone.sqlite') }
+  const said = async (found: { refused: boolean; text: string } | undefined) =>
+    (await examine({ missing: () => found }, nowhere)).filter(({ what }) => what === 'database')
+  expect(await said(undefined)).toMatchObject([
+    { level: 'ok', message: expect.stringMatching(/is not there yet/) },
+  ])
+  expect(await said({ refused: true, text: 'no start' })).toEqual([
+    { what: 'database', level: 'problem', message: 'no start' },
+  ])
+  expect(await said({ refused: false, text: 'an empty one' })).toEqual([
+    { what: 'database', level: 'warning', message: 'an empty one' },
+  ])
 })
 
 test('when it cannot be told whether a bridge runs, that is the problem, and nothing follows from it', async () => {

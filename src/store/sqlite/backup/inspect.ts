@@ -21,18 +21,22 @@ const MAX_FINDINGS = 5
 
 /**
  * Looks at every page. Blocks for some 5 ms a megabyte. `readonly`: a bridge may be running on it; otherwise the
- * file may be a copy with a write-ahead log of its own, which is folded in.
+ * file may be a copy with a write-ahead log of its own, which is folded in. `noteOf`: the file that it is a copy of, beside
+ * which the note of what was acknowledged lies.
  */
-export function inspectDatabase(file: string, { readonly }: { readonly readonly: boolean }): Inspection {
+export function inspectDatabase(
+  file: string,
+  { readonly, noteOf = file }: { readonly readonly: boolean; readonly noteOf?: string },
+): Inspection {
   let sql: Sqlite.Database | undefined
   // Before the database, which a bridge that runs writes first.
-  const mark = readMark(file)
+  const mark = readMark(noteOf)
   try {
     sql = open(file, readonly)
     // A copy that needs no second file beside it can be moved by anybody.
     if (!readonly) sql.pragma('journal_mode = DELETE')
     const found = look(sql)
-    const missing = found.problems.length === 0 ? missingOf(sql, file, mark) : undefined
+    const missing = found.problems.length === 0 ? missingOf(sql, noteOf, mark) : undefined
     return missing === undefined ? found : { ...found, problems: [missing] }
   } catch (error) {
     const problems = [`it cannot be read: ${messageOf(error)}`]

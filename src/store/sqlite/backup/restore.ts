@@ -11,9 +11,10 @@ import {
 import { dirname, resolve } from 'node:path'
 import { iso, type WallMs } from '../../../kernel/clock.ts'
 import { messageOf } from '../../../kernel/errors.ts'
-import { markFileOf } from '../acknowledged.ts'
+import { markFileOf, readMark } from '../acknowledged.ts'
 import { InUseError, StoreError } from '../errors.ts'
 import { compactTime, createPrivate, makePrivate, prepareFolder, syncFile, syncFolder } from '../files.ts'
+import { type InodeLock, lockInode } from '../inode-lock.ts'
 import { lockDatabase } from '../lock.ts'
 import { fenceOf, raiseFence } from '../tables/fences.ts'
 import { inspectDatabase } from './inspect.ts'
@@ -44,12 +45,24 @@ export function restoreDatabase(options: {
     throw new StoreError(`${from} is the database itself. Name a backup of it.`)
   }
   const lock = lockDatabase(file, iso(options.now))
+  let inode: InodeLock | undefined
   try {
     giveToOwner(`${file}.lock`, file)
+    inode = lockReplaced(file)
     return exchange(from, file, options.now)
   } finally {
+    inode?.release()
     lock.release()
   }
+}
+
+/** A bridge may run on the database that is to be replaced by another path, or beside a lock file that was removed. */
+function lockReplaced(file: string): InodeLock | undefined {
+  if (!existsSync(file)) return undefined
+  const inode = lockInode(file)
+  if (inode === null)
+    throw new InUseError(file, 'another process of this machine, under this or another path')
+  return inode
 }
 
 function exchange(from: string, file: string, now: WallMs): Restored {
@@ -59,19 +72,22 @@ function exchange(from: string, file: string, now: WallMs): Restored {
     copyPrivate(from, part)
     // A copy that somebody made of a database with its log.
     if (existsSync(`${from}-wal`)) copyPrivate(`${from}-wal`, `${part}-wal`)
-    const { version, nodes, problems } = inspectDatabase(part, { readonly: false })
+    const { version, nodes, problems } = inspectDatabase(part, { readonly: false, noteOf: from })
     if (problems.length > 0) {
-      throw new StoreError(`${from} cannot be restored: ${problems.join('; ')}. Nothing was changed.`)
+      const note =
+        readMark(from) === 'none' ? '' : ` To restore it without its note, move ${markFileOf(from)} away.`
+      throw new StoreError(`${from} cannot be restored: ${problems.join('; ')}. Nothing was changed.${note}`)
     }
     raiseFence(part, existsSync(file) ? fenceOf(file) : null, now)
     syncFile(part)
     giveToOwner(part, file)
     const aside = `${file}.replaced-${compactTime(iso(now))}`
-    const replaced = existsSync(file) ? setAside(file, aside) : undefined
-    // What the old database acknowledged is not what is restored.
-    rmSync(markFileOf(file), { force: true })
+    const replaced = setAside(file, aside)
     renameSync(part, file)
     syncFolder(file)
+    // What the old database acknowledged is not what is restored. Last: while its log is away and it is still here itself,
+    // the note is what keeps a start from taking it for whole.
+    rmSync(markFileOf(file), { force: true })
     return { file, replaced, version, nodes }
   } catch (error) {
     removeWithLog(part)
@@ -85,8 +101,20 @@ function exchange(from: string, file: string, now: WallMs): Restored {
   }
 }
 
-/** Gives the old database a second name. Its log goes before the new file comes. */
-function setAside(file: string, aside: string): string {
+/**
+ * Gives the old database a second name; undefined: there was none. Its log goes before the new file comes, also when it
+ * is all that was left.
+ */
+function setAside(file: string, aside: string): string | undefined {
+  const isThere = existsSync(file)
+  if (isThere) linkOrCopy(file, aside)
+  if (existsSync(`${file}-wal`)) renameSync(`${file}-wal`, `${aside}-wal`)
+  rmSync(`${file}-shm`, { force: true })
+  syncFolder(file)
+  return isThere ? aside : undefined
+}
+
+function linkOrCopy(file: string, aside: string): void {
   try {
     linkSync(file, aside)
   } catch {
@@ -94,10 +122,6 @@ function setAside(file: string, aside: string): string {
     copyPrivate(file, aside)
     syncFile(aside)
   }
-  if (existsSync(`${file}-wal`)) renameSync(`${file}-wal`, `${aside}-wal`)
-  rmSync(`${file}-shm`, { force: true })
-  syncFolder(file)
-  return aside
 }
 
 /**
