@@ -1,14 +1,16 @@
-import { Resolver, lookup as systemLookup } from 'node:dns/promises'
 import { readFile } from 'node:fs/promises'
 import { isIP } from 'node:net'
 import type { Clock, MonotonicMs } from '../../kernel/clock.ts'
+import { plusMs } from '../../kernel/clock.ts'
+import { putNewest } from '../../kernel/newest.ts'
 import { Semaphore } from '../../kernel/semaphore.ts'
+import { type Addresses, askNameServers } from './name-servers.ts'
 import type { Lookup } from './networks.ts'
+import { lookupBySystem } from './system-names.ts'
 
 /**
- * Looks names of limbs up so that one that resolves slowly takes no other with it. The system's own look-up
- * (getaddrinfo) holds one of the four threads that files and passwords share, for as long as it likes; so name servers
- * are asked without it, in parallel, and it is left for what only it knows: mDNS, search domains.
+ * Looks names of limbs up so that one that resolves slowly takes no other with it: name servers are asked in parallel,
+ * and what only the system knows (mDNS, search domains) it is asked for in programs of its own.
  */
 
 export interface NamesOptions {
@@ -22,27 +24,20 @@ export interface NamesOptions {
 
 /** Look-ups under way at once, of different names. */
 const MAX_UNDER_WAY = 256
-/** Threads that the system's look-ups may hold; the others serve files and passwords. */
-const MAX_SYSTEM = 2
+/** Look-ups by the system that are under way at once, and that wait. */
+const MAX_SYSTEM = 16
 const MAX_SYSTEM_WAITING = 64
-const SERVER_TIMEOUT_MS = 2000
-const SERVER_TRIES = 2
-/** A name that took so long holds no thread again for a while. */
+/** A name that took so long is not asked for again for a while. */
 const SLOW_MS = 2000
 const SLOW_PAUSE_MS = 60_000
-const MAX_SLOW = 1000
+/** A name that was found is not asked for again so soon: a program for each invocation would be dear. */
+const KEEP_MS = 10_000
+/** Names that are remembered, of each kind. */
+const MAX_KNOWN = 1000
 const MAX_HOSTS_BYTES = 1_048_576
-/** The answers of a name server about names that somebody else may know. */
-const UNKNOWN_THERE = new Set(['ENOTFOUND', 'ENODATA', 'ECONNREFUSED', 'EBADNAME', 'EBADQUERY'])
-
-type Addresses = readonly { readonly address: string }[]
-
-const lookupBySystem: Lookup = (host) => systemLookup(host, { all: true })
 
 export function lookupNames(options: NamesOptions): Lookup {
-  const { hostsFile = '/etc/hosts', servers } = options
-  const resolver = new Resolver({ timeout: SERVER_TIMEOUT_MS, tries: SERVER_TRIES })
-  if (servers) resolver.setServers([...servers])
+  const { hostsFile = '/etc/hosts' } = options
   const system = systemInTurns(options)
   let underWay = 0
   const find = async (host: string): Promise<Addresses> => {
@@ -50,7 +45,7 @@ export function lookupNames(options: NamesOptions): Lookup {
     if (known.length > 0) return known
     // Names of one word and of mDNS are never a name server's.
     if (!host.includes('.') || host.endsWith('.local')) return await system(host)
-    return (await askServers(resolver, host)) ?? (await system(host))
+    return (await askNameServers(host, options)) ?? (await system(host))
   }
   return async (host) => {
     if (underWay >= MAX_UNDER_WAY) throw new Error('too many names are looked up at once; try again later')
@@ -63,33 +58,26 @@ export function lookupNames(options: NamesOptions): Lookup {
   }
 }
 
-/** The addresses of both families; undefined when the servers do not know the name. */
-async function askServers(resolver: Resolver, host: string): Promise<Addresses | undefined> {
-  const answers = await Promise.allSettled([resolver.resolve4(host), resolver.resolve6(host)])
-  const found = answers.flatMap((answer) => (answer.status === 'fulfilled' ? answer.value : []))
-  if (found.length > 0) return found.map((address) => ({ address }))
-  const failures = answers.flatMap((answer) => (answer.status === 'rejected' ? [answer.reason] : []))
-  const failed = failures.find((error) => !UNKNOWN_THERE.has((error as NodeJS.ErrnoException).code ?? ''))
-  if (failed !== undefined) throw failed
-  return undefined
-}
-
-/** Lets the system's look-ups hold some threads only, and names that were slow none for a while. */
+/** Lets the system look a bounded number of names up, names that were slow not for a while, and names just found not again. */
 function systemInTurns({ clock, system = lookupBySystem }: NamesOptions): Lookup {
   const turns = new Semaphore(MAX_SYSTEM, MAX_SYSTEM_WAITING)
   const slowUntil = new Map<string, MonotonicMs>()
+  const kept = new Map<string, { readonly found: Addresses; readonly until: MonotonicMs }>()
   const timed = async (host: string): Promise<Addresses> => {
     const began = clock.monotonicMs()
     try {
-      return await system(host)
+      const found = await system(host)
+      putNewest(kept, host, { found, until: plusMs(clock.monotonicMs(), KEEP_MS) }, MAX_KNOWN)
+      return found
     } finally {
       const now = clock.monotonicMs()
-      slowUntil.delete(host)
-      if (slowUntil.size >= MAX_SLOW) slowUntil.clear()
-      if (now - began >= SLOW_MS) slowUntil.set(host, (now + SLOW_PAUSE_MS) as MonotonicMs)
+      if (now - began < SLOW_MS) slowUntil.delete(host)
+      else putNewest(slowUntil, host, plusMs(now, SLOW_PAUSE_MS), MAX_KNOWN)
     }
   }
   return async (host) => {
+    const known = kept.get(host)
+    if (known !== undefined && clock.monotonicMs() < known.until) return known.found
     const until = slowUntil.get(host)
     if (until !== undefined && clock.monotonicMs() < until)
       throw new Error('its name was looked up too slowly')
