@@ -33,7 +33,7 @@ export function collect(build: Build): Readings {
     bounds: {
       logLinesDropped: build.options.log.droppedLines,
       pendingBytes: core.pending.bytes,
-      ...build.now.http?.readings(),
+      ...doorReadings(build),
       kept: keptBytes(build, stored),
     },
     auditRows: stored.auditRows,
@@ -46,6 +46,13 @@ export function collect(build: Build): Readings {
       waitingMessages: broker.waiting,
     },
   }
+}
+
+/** Reads what is held for who asks over HTTP, and for the answers of limbs that are HTTP servers. */
+function doorReadings({ now, core }: Build): Pick<BoundReadings, 'httpHeldBytes'> {
+  const doors = now.http?.readings()
+  const ofLimbs = core.value.context.invokeOverHttp?.client.heldBytes ?? 0
+  return { ...doors, httpHeldBytes: (doors?.httpHeldBytes ?? 0) + ofLimbs }
 }
 
 /** Says whether the bridge is ready, and why not. */

@@ -719,6 +719,8 @@ export interface HttpLimbClient {
   ): InvocationDelivery
   /** Asks `GET <endpointUrl>/health`, within a few seconds. Total; the function that it returns gives up. */
   probe(probe: HttpProbe, done: (outcome: ProbeOutcome) => void): () => void
+  /** The bytes of answers that are not whole yet; absent: they are not counted. */
+  readonly heldBytes?: number
 }
 
 /** The parts that invoking over HTTP needs; absent: it is not done. */

@@ -44,7 +44,7 @@ const SHOWN: Readonly<Record<Exclude<keyof BoundReadings, 'kept'>, Shown>> = {
   },
   httpHeldBytes: {
     name: 'limb_http_held_bytes',
-    help: 'Bytes of requests over HTTP that are not answered, and of answers that are not read.',
+    help: 'Bytes of requests over HTTP that are not answered, of answers that are not read, and of answers of limbs that are not whole.',
   },
 }
 

@@ -27,17 +27,17 @@ export class PacketTurns {
     this.#time = new TurnTime(clock, SLICE_MS)
   }
 
-  /** Has a packet parsed now, or when its turn has come. */
-  take(socket: Socket, packet: Buffer, parse: (packet: Buffer) => void): void {
+  /** Has a packet parsed now, or when its turn has come; returns whether it was now. */
+  take(socket: Socket, packet: Buffer, parse: (packet: Buffer) => void): boolean {
     if (this.#time.isLeft) {
       parse(packet)
-      return
+      return true
     }
     socket.pause()
     if (this.#ofSocket.has(socket)) {
       // It is read again when its turn has come: Node must find the connection as it left it with the first one.
       socket.unshift(packet)
-      return
+      return false
     }
     const leave = this.#time.wait(() => {
       this.#ofSocket.delete(socket)
@@ -47,6 +47,12 @@ export class PacketTurns {
       parse(packet)
     })
     this.#ofSocket.set(socket, { packet, leave })
+    return false
+  }
+
+  /** Returns whether a packet of this connection waits. */
+  waits(socket: Socket): boolean {
+    return this.#ofSocket.has(socket)
   }
 
   /** Has the end of a connection worked on now, or when its turn has come. */

@@ -11,6 +11,7 @@ import { LIMITS } from '../../protocol/limits.ts'
 import { type Begun, brokenAnswer } from '../outbound/broken-answer.ts'
 import { endpointOf, hostOf, portOf } from '../outbound/channel.ts'
 import { connectionFailure } from '../outbound/failure.ts'
+import { Gathering, type GatheringBody } from '../outbound/gathering.ts'
 import { lookupNames } from '../outbound/names.ts'
 import {
   isOwnMachine,
@@ -24,6 +25,7 @@ import { type Race, raceToConnect } from '../outbound/race.ts'
 import { readReason } from '../outbound/refused-answer.ts'
 import { sendJson } from '../outbound/request.ts'
 import { ServerTrust } from '../outbound/trust.ts'
+import { PacketTurns } from '../packet-turns.ts'
 import { startProbe } from './probe.ts'
 
 /** Invocations to limbs that are HTTP servers: one connection each, to an address that was checked. */
@@ -54,19 +56,32 @@ export function createHttpLimbClient({
   const trust = new ServerTrust('invocation.caFile')
   const shared = sharedLookup(lookup)
   const secureContext = () => trust.contextFor(caFile())
+  const shares = { turns: new PacketTurns(clock), gathering: new Gathering() }
   const configuredNetworks = () => (networks().length === 0 ? undefined : networksOf(networks()))
   return {
     probe(probe, done) {
       const allowed = configuredNetworks() ?? ownAddressOf(probe.address)
-      return startProbe(probe, { clock, lookup: shared, allowed, secureContext }, done)
+      return startProbe(probe, { clock, lookup: shared, allowed, secureContext, turns: shares.turns }, done)
     },
     post(invocation, done) {
       const configured = configuredNetworks()
-      const exchange = new Exchange(invocation, clock, shared, secureContext, done)
+      const exchange = new Exchange(invocation, { clock, lookup: shared, secureContext, ...shares }, done)
       exchange.start(configured ?? ownAddressOf(invocation.address), configured !== undefined)
       return exchange
     },
+    get heldBytes() {
+      return shares.gathering.bytes
+    },
   }
+}
+
+/** What all exchanges share. */
+interface Parts {
+  readonly clock: Clock
+  readonly lookup: Lookup
+  readonly secureContext: () => SecureContext
+  readonly turns: PacketTurns
+  readonly gathering: Gathering
 }
 
 class Exchange implements InvocationDelivery {
@@ -74,24 +89,28 @@ class Exchange implements InvocationDelivery {
   readonly #clock: Clock
   readonly #lookup: Lookup
   readonly #secureContext: () => SecureContext
+  readonly #turns: PacketTurns
+  readonly #gathering: Gathering
   readonly #done: Done
   #race: Race | undefined
   #request: ClientRequest | undefined
   #cancelTimer = () => {}
   sent = false
   #begun: Begun | undefined
+  /** The body that comes, among those of all. */
+  #place: GatheringBody | undefined
   /** The status was an error. */
   #refused = false
   #over = false
 
   constructor(
     invocation: HttpInvocation,
-    clock: Clock,
-    lookup: Lookup,
-    secureContext: () => SecureContext,
+    { clock, lookup, secureContext, turns, gathering }: Parts,
     done: Done,
   ) {
     this.#invocation = invocation
+    this.#turns = turns
+    this.#gathering = gathering
     this.#clock = clock
     this.#lookup = lookup
     this.#secureContext = secureContext
@@ -115,6 +134,7 @@ class Exchange implements InvocationDelivery {
 
   giveUp(): void {
     this.#over = true
+    if (this.#place !== undefined) this.#gathering.leave(this.#place)
     this.#cancelTimer()
     this.#race?.giveUp()
     this.#request?.destroy()
@@ -151,6 +171,7 @@ class Exchange implements InvocationDelivery {
         'limb-signature': invokeSignature(secret, time, nonce, body),
         'limb-signature-2': invokeSignature2(secret, time, nonce, body),
       },
+      turns: this.#turns,
       sending: () => this.#mayHaveSent(),
       answered: (response) => this.#answered(url, response),
       failed: (error) => this.#failed(url, error),
@@ -180,15 +201,16 @@ class Exchange implements InvocationDelivery {
       this.#end(refusal)
       return
     }
-    const chunks: Buffer[] = []
+    const place = this.#gathering.enter(() => this.#end(this.#noRoom()))
+    this.#place = place
     const begun = { response, bytes: 0 }
     this.#begun = begun
     response.on('data', (chunk: Buffer) => {
       begun.bytes += chunk.length
       if (begun.bytes > LIMITS.resultBytes) this.#end(this.#tooLarge())
-      else chunks.push(chunk)
+      else this.#gathering.push(place, chunk)
     })
-    response.once('end', () => this.#end(Buffer.concat(chunks)))
+    response.once('end', () => this.#end(place.body.bytes()))
     response.once('aborted', () => this.#failed(url, CLOSED))
     response.on('error', (error) => this.#failed(url, error))
   }
@@ -226,6 +248,13 @@ class Exchange implements InvocationDelivery {
     return new Refusal(
       'node_error',
       `${this.#invocation.nodeId} answered more than ${LIMITS.resultBytes} bytes; it must send large things elsewhere and tell where in artifactUri`,
+    )
+  }
+
+  #noRoom(): Refusal {
+    return new Refusal(
+      'node_error',
+      `the answer of ${this.#invocation.nodeId} came while large answers of limbs filled the memory that they may have; ${NOT_KNOWN}`,
     )
   }
 

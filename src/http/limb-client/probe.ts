@@ -8,9 +8,11 @@ import { LIMITS } from '../../protocol/limits.ts'
 import { brokenAnswer } from '../outbound/broken-answer.ts'
 import { endpointOf, hostOf, portOf } from '../outbound/channel.ts'
 import { connectionFailure } from '../outbound/failure.ts'
+import { Gathered } from '../outbound/gathered.ts'
 import { type Lookup, type Resolved, resolveAllowed } from '../outbound/networks.ts'
 import { type Race, raceToConnect } from '../outbound/race.ts'
 import { sendJson } from '../outbound/request.ts'
+import type { PacketTurns } from '../packet-turns.ts'
 
 /** Asks a limb that is an HTTP server whether it is there: `GET <endpointUrl>/health`. */
 
@@ -25,6 +27,7 @@ interface Parts {
   /** The addresses that it may go to, which are those of an invocation. */
   readonly allowed: AllowedNetworks
   readonly secureContext: () => SecureContext
+  readonly turns: PacketTurns
 }
 
 export function startProbe(
@@ -93,6 +96,7 @@ class ProbeExchange {
       method: 'GET',
       body: NO_BODY,
       headers: {},
+      turns: this.#parts.turns,
       sending: () => {
         this.#sent = true
       },
@@ -115,14 +119,12 @@ class ProbeExchange {
 
   /** A success is a sign of life however its body ends; a body that is too large says no more than that. */
   #read(response: IncomingMessage): void {
-    const chunks: Buffer[] = []
-    let bytes = 0
+    const body = new Gathered()
     response.on('data', (chunk: Buffer) => {
-      bytes += chunk.length
-      if (bytes > LIMITS.heartbeatBytes) this.#end({ body: NO_BODY })
-      else chunks.push(chunk)
+      if (body.length + chunk.length > LIMITS.heartbeatBytes) this.#end({ body: NO_BODY })
+      else body.push(chunk)
     })
-    response.once('end', () => this.#end({ body: Buffer.concat(chunks) }))
+    response.once('end', () => this.#end({ body: body.bytes() }))
     response.on('error', () => this.#end({ body: NO_BODY }))
     response.once('close', () => this.#end({ body: NO_BODY }))
   }

@@ -1,4 +1,5 @@
 import type { IncomingMessage } from 'node:http'
+import { TOO_MUCH } from './answer-reading.ts'
 import { codeOf } from './failure.ts'
 
 /** Says what a limb that was reached did instead of answering, and what to do about it, as a part of a sentence. */
@@ -20,6 +21,8 @@ const TLS_ALERT = Buffer.from([0x15, 3])
 
 export function brokenAnswer(host: string, error: unknown, begun: Begun | undefined): string {
   const code = codeOf(error)
+  if (code === TOO_MUCH)
+    return `sent more than an answer has: many interim answers, or a body of many small chunks${FAILED}`
   if (code.startsWith('HPE_')) return notHttp(host, error, code, begun)
   if (code === NO_CLIENT_CERTIFICATE)
     return `wants a client certificate, which the bridge has none of; it must check the signature instead (${code})`

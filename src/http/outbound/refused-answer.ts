@@ -1,6 +1,7 @@
 import type { IncomingMessage } from 'node:http'
 import type { Clock } from '../../kernel/clock.ts'
 import { escapeText } from '../../kernel/escape-text.ts'
+import { Gathered } from './gathered.ts'
 
 /** Reads what a limb says in the body of an answer whose status is an error: the reason that people look for. */
 
@@ -11,21 +12,19 @@ const MAX_MS = 1000
 
 /** Reads as much of the body as is looked at, and gives the reason in it, else an empty text. */
 export function readReason(response: IncomingMessage, clock: Clock, done: (reason: string) => void): void {
-  const chunks: Buffer[] = []
-  let bytes = 0
+  const body = new Gathered()
   let over = false
   const end = () => {
     if (over) return
     over = true
     cancel()
-    done(reasonIn(response, Buffer.concat(chunks).subarray(0, MAX_BYTES)))
+    done(reasonIn(response, body.bytes().subarray(0, MAX_BYTES)))
   }
   const cancel = clock.after(MAX_MS, end)
   response.on('data', (chunk: Buffer) => {
     if (over) return
-    bytes += chunk.length
-    chunks.push(chunk)
-    if (bytes >= MAX_BYTES) end()
+    body.push(chunk)
+    if (body.length >= MAX_BYTES) end()
   })
   response.on('error', end)
   response.once('close', end)

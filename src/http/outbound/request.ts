@@ -2,6 +2,8 @@ import { type ClientRequest, type IncomingMessage, request as plainRequest } fro
 import { request as tlsRequest } from 'node:https'
 import type { Socket } from 'node:net'
 import type { SecureContext } from 'node:tls'
+import type { PacketTurns } from '../packet-turns.ts'
+import { readInTurns } from './answer-reading.ts'
 import { MAX_HEADER_BYTES } from './broken-answer.ts'
 import { encrypted } from './channel.ts'
 
@@ -21,6 +23,8 @@ export interface JsonRequest {
   readonly failed: (error: unknown) => void
   /** Called last in any case. */
   readonly closed: () => void
+  /** The turns of all answers that are read. */
+  readonly turns: PacketTurns
 }
 
 /**
@@ -29,7 +33,7 @@ export interface JsonRequest {
  */
 export function sendJson(
   connected: Socket,
-  { url, context, method, body, headers, ...then }: JsonRequest,
+  { url, context, method, body, headers, turns, ...then }: JsonRequest,
 ): ClientRequest {
   const channel = context ? encrypted(url, connected, context) : connected
   if (context) channel.once('secureConnect', then.sending)
@@ -47,6 +51,7 @@ export function sendJson(
       ...headers,
     },
   })
+  readInTurns(request, turns, then.failed)
   request.once('response', then.answered)
   request.once('upgrade', (response, upgraded) => {
     upgraded.destroy()

@@ -14,6 +14,7 @@ import { type Race, raceToConnect } from '../outbound/race.ts'
 import { readReason } from '../outbound/refused-answer.ts'
 import { sendJson } from '../outbound/request.ts'
 import { ServerTrust } from '../outbound/trust.ts'
+import { PacketTurns } from '../packet-turns.ts'
 
 /** Requests to webhooks: one connection each, to an address that was checked. */
 
@@ -40,6 +41,7 @@ export function createWebhookClient({
   lookup = lookupNames({ clock }),
 }: WebhookClientOptions): WebhookClient {
   const shared = sharedLookup(lookup)
+  const turns = new PacketTurns(clock)
   const trusts = new Map<string, ServerTrust>()
   const secureContext = (caFile: string | undefined) => {
     const trust = trusts.get(caFile ?? '') ?? new ServerTrust('webhooks: caFile')
@@ -50,7 +52,7 @@ export function createWebhookClient({
   return {
     post: (request, signal) =>
       new Promise((done) => {
-        const parts = { clock, networks, lookup: shared, secureContext }
+        const parts = { clock, networks, lookup: shared, secureContext, turns }
         new Exchange(request, parts, signal, done).start()
       }),
   }
@@ -61,6 +63,7 @@ interface Parts {
   readonly networks: () => readonly Network[]
   readonly lookup: Lookup
   readonly secureContext: (caFile: string | undefined) => SecureContext
+  readonly turns: PacketTurns
 }
 
 class Exchange {
@@ -142,6 +145,7 @@ class Exchange {
       context,
       body,
       headers,
+      turns: this.#parts.turns,
       sending: () => this.#hasSent(),
       answered: (response) => this.#answered(response),
       failed: (error) => this.#failed(error),
