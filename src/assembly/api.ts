@@ -16,6 +16,7 @@ export function apiPorts(
   return {
     admit: core.admit,
     isCurrent: (identity) => core.isCurrent(identity),
+    whenEnded: (identity, ended) => core.whenEnded(identity, ended),
     ask: (request) => singleRequest(core, request),
     inbound: core,
     topics: topicsOf(config.mqtt.topicRoot),

@@ -143,7 +143,7 @@ export class Core implements Inbound {
       webhooks: this.webhooks,
       troubles,
     })
-    this.#requests = new VerbDispatcher(context, handlers)
+    this.#requests = new VerbDispatcher(context, handlers, (identity) => this.isCurrent(identity))
     this.#refusedSignIns = new RefusedSignIns(
       context,
       (kind, fields) => this.#announcer.event(kind, fields),
@@ -304,6 +304,14 @@ export class Core implements Inbound {
    */
   isCurrent(identity: Identity): boolean {
     return !hasEnded(identity, this.#context.running.now()) && !this.#table.isInvalidated({ identity })
+  }
+
+  /**
+   * Calls `ended` once when somebody who was let in as this identity, and has no session here, may act no more. Returns what
+   * ends the watch.
+   */
+  whenEnded(identity: Identity, ended: () => void): () => void {
+    return this.#table.whenEnded(identity, ended)
   }
 
   opened(session: Session): void {

@@ -17,9 +17,18 @@ function roleOf({ identity }: Session): SessionRole {
 }
 
 /** The name a session acts under. */
-export function nameOf(session: Session): string {
-  const { identity } = session
+export function nameOf({ identity }: Session): string {
+  return nameOfIdentity(identity)
+}
+
+function nameOfIdentity(identity: Identity): string {
   return identity.kind === 'principal' ? identity.name : identity.nodeId
+}
+
+/** Waits for the end of what an identity may do. */
+interface EndWatch {
+  readonly identity: Identity
+  readonly ended: () => void
 }
 
 /**
@@ -42,6 +51,8 @@ export class SessionTable {
   /** The newest epochs in which sessions of a name were ended, oldest first. */
   readonly #invalidated = new Map<string, number>()
   #epoch = 0
+  /** Watches of those who act without a session here, over HTTP, by the names of their identities. */
+  readonly #watches = new Map<string, Set<EndWatch>>()
 
   /** The number of live sessions of each role. */
   get roles(): Readonly<Record<SessionRole, number>> {
@@ -76,13 +87,48 @@ export class SessionTable {
 
   /** Invalidates the admission of whoever came in under this name before now and has no open session yet: key or password ended. */
   invalidate(name: string): void {
+    this.#invalidate(name)
+    this.#tellEnded(name)
+  }
+
+  #invalidate(name: string): void {
     putNewest(this.#invalidated, name, ++this.#epoch, MAX_INVALIDATED)
+  }
+
+  /**
+   * Calls `ended` once when this identity may act no more: its password, role or token has ended, or ends in a moment.
+   * Returns what ends the watch.
+   */
+  whenEnded(identity: Identity, ended: () => void): () => void {
+    if (this.isInvalidated({ identity })) {
+      ended()
+      return () => undefined
+    }
+    const name = nameOfIdentity(identity)
+    const watch = { identity, ended }
+    const all = this.#watches.get(name) ?? new Set()
+    this.#watches.set(name, all.add(watch))
+    return () => this.#unwatch(name, watch)
+  }
+
+  #unwatch(name: string, watch: EndWatch): void {
+    const all = this.#watches.get(name)
+    all?.delete(watch)
+    if (all?.size === 0) this.#watches.delete(name)
+  }
+
+  #tellEnded(name: string, now = Number.NEGATIVE_INFINITY): void {
+    for (const watch of [...(this.#watches.get(name) ?? [])]) {
+      if (!this.isInvalidated(watch) && !hasEnded(watch.identity, now)) continue
+      this.#unwatch(name, watch)
+      watch.ended()
+    }
   }
 
   /** Returns whether its name, or its token, was invalidated since it was admitted. */
   isInvalidated({ identity }: Pick<Session, 'identity'>): boolean {
     if (identity.kind === 'candidate' || isLocal({ identity })) return false
-    const name = identity.kind === 'principal' ? identity.name : identity.nodeId
+    const name = nameOfIdentity(identity)
     const token = identity.kind === 'principal' ? identity.tokenId : undefined
     const ofName = this.#invalidated.get(name) ?? 0
     const ofToken = token === undefined ? 0 : (this.#invalidated.get(tokenName(name, token)) ?? 0)
@@ -118,7 +164,8 @@ export class SessionTable {
 
   /** Ends the sessions that signed in with this token, and lets in none that is about to open with it. */
   endToken(principal: string, tokenId: string): void {
-    this.invalidate(tokenName(principal, tokenId))
+    this.#invalidate(tokenName(principal, tokenId))
+    this.#tellEnded(principal)
     for (const session of this.named(principal)) {
       if (session.identity.kind === 'principal' && session.identity.tokenId === tokenId)
         session.end('refused', true)
@@ -131,6 +178,7 @@ export class SessionTable {
     for (const set of this.#byName.values())
       for (const session of set) if (hasEnded(session.identity, now)) ended.push(session)
     for (const session of ended) session.end('refused', true)
+    for (const name of [...this.#watches.keys()]) this.#tellEnded(name, now)
   }
 
   /** Ends the sessions of the control socket that act under a name which is a limb's from now on. */

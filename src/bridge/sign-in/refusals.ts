@@ -1,5 +1,5 @@
 import { addressGroup } from '../../kernel/address.ts'
-import { messageOf } from '../../kernel/errors.ts'
+import { messageOf, Refusal } from '../../kernel/errors.ts'
 import { escapeText } from '../../kernel/escape-text.ts'
 import { LogThrottle } from '../../kernel/log-throttle.ts'
 import { isToken } from '../../kernel/token.ts'
@@ -35,6 +35,14 @@ export function isShown(name: string): boolean {
 /** Shows a user name that nobody has: it may be a password that was typed into the wrong field. */
 export function hiddenName(name: string): string {
   return `(no name, ${name.length} characters)`
+}
+
+/** The refusal of a request whose principal was removed, or got another password or role, before it began or ended. */
+export function signInEnded(name: string): Refusal {
+  return new Refusal(
+    'unauthorized',
+    `${name} was removed, has another password or role, or its token has ended, since it signed in: sign in anew`,
+  )
 }
 
 /** Log, event and audit row for refused sign-ins, at a pace that a flood cannot turn into a full disk. */

@@ -6,8 +6,9 @@ import { LIMITS } from '../../protocol/limits.ts'
 import { type Role, roleReaches } from '../../protocol/names.ts'
 import { isVerb, noVerb, VERBS, type VerbDefinition, type VerbName } from '../../protocol/verbs.ts'
 import { RefusedRequests } from '../live/refused-requests.ts'
-import type { MessageContext, Session, UnreadMessage } from '../ports.ts'
+import type { Identity, MessageContext, Session, UnreadMessage } from '../ports.ts'
 import type { BridgeContext } from '../settings.ts'
+import { signInEnded } from '../sign-in/refusals.ts'
 import type { VerbCaller, VerbHandler, VerbHandlers } from '../verb-context.ts'
 import { AnswerRoom } from './answer-room.ts'
 import { PrincipalTurns, type TurnOwner } from './turns.ts'
@@ -33,8 +34,11 @@ export class VerbDispatcher {
   readonly #turns: PrincipalTurns
   readonly #room: AnswerRoom
   readonly #heldBack: LogThrottle
+  readonly #isCurrent: (identity: Identity) => boolean
 
-  constructor(context: BridgeContext, handlers: VerbHandlers) {
+  /** `isCurrent`: whether who was let in as this identity still may be. */
+  constructor(context: BridgeContext, handlers: VerbHandlers, isCurrent: (identity: Identity) => boolean) {
+    this.#isCurrent = isCurrent
     this.#context = context
     this.#handlers = handlers
     this.#refused = new RefusedRequests(context)
@@ -213,6 +217,8 @@ export class VerbDispatcher {
           `${MAX_UNDER_WAY} requests are under way; wait for their responses`,
         )
       }
+      // It may have waited for its turn, or for its session to read, with the rights of before.
+      if (!this.#isCurrent(session.identity)) throw signInEnded(caller.name)
       const { transaction: _, ...args } = body
       response = { ok: true, data: await this.#run(verb, args, { ...caller, transaction }) }
       this.#context.counters.count('verbs', 'ok')

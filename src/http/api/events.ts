@@ -49,7 +49,9 @@ export function eventRoutes(app: FastifyInstance, ports: ApiPorts, clock: Clock,
     }
     const stream = new Stream(response, clock, () => ports.isCurrent(identity), { principal: name, unread })
     const stop = log.read((event) => stream.take(event), { data })
+    const unwatch = ports.whenEnded(identity, () => response.destroy())
     onceOver(request, reply, () => {
+      unwatch()
       stop()
       stream.stop()
       open.delete(response)

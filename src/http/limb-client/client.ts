@@ -75,7 +75,7 @@ export function createHttpLimbClient({
   }
 }
 
-/** What all exchanges share. */
+/** The parts that all exchanges share. */
 interface Parts {
   readonly clock: Clock
   readonly lookup: Lookup

@@ -27,7 +27,7 @@ export class ResponseStreams {
   async send(
     response: Response,
     to: ServerResponse,
-    { principal, isCurrent: mayRead }: Pick<McpCaller, 'principal' | 'isCurrent'>,
+    { principal, isCurrent: mayRead, whenEnded }: Pick<McpCaller, 'principal' | 'isCurrent' | 'whenEnded'>,
     clientGone: AbortSignal,
   ): Promise<void> {
     to.writeHead(response.status, { ...Object.fromEntries(response.headers), ...SAFE })
@@ -37,6 +37,7 @@ export class ResponseStreams {
     }
     const reader = response.body.getReader() as ReadableStreamDefaultReader<Uint8Array>
     const stopLooking = this.#look(to, mayRead)
+    const unwatch = whenEnded(() => to.destroy())
     const gone = () => void reader.cancel().catch(() => undefined)
     clientGone.addEventListener('abort', gone, { once: true })
     this.#open.add(to)
@@ -55,6 +56,7 @@ export class ResponseStreams {
       to.end()
     } finally {
       stopLooking()
+      unwatch()
       // What it has not read of its last bytes counts until it has.
       if (to.writableFinished || to.destroyed) place.leave()
       else to.once('close', () => place.leave())

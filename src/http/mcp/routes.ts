@@ -216,6 +216,7 @@ function callerOf(request: FastifyRequest, ports: ApiPorts): McpCaller {
     principal: identity.name,
     role: identity.role,
     isCurrent: () => ports.isCurrent(identity),
+    whenEnded: (ended) => ports.whenEnded(identity, ended),
     async request(verb, args, signal = new AbortController().signal, transaction) {
       const payload = Buffer.from(JSON.stringify({ ...args, transaction }))
       const overheadMs = OVERHEAD_MS + payload.length * OVERHEAD_MS_PER_BYTE

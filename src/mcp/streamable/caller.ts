@@ -11,6 +11,8 @@ export interface McpCaller {
   readonly role: Role
   /** Returns whether its password, token and role are what they were. */
   isCurrent(): boolean
+  /** Calls the function once when they are not any more. Returns what ends the watch. */
+  whenEnded(ended: () => void): () => void
   /** Rejects with a Refusal. The signal ends the request: the bridge takes back what waits. */
   request: McpBridge['request']
 }

@@ -137,6 +137,7 @@ export class McpEndpoint {
       this.#end(ended),
     )
     this.#sessions.set(session.id, session)
+    session.ends(caller.whenEnded(() => this.#end(session)))
     this.#sweepLater()
     await session.start(await mcpServers(parts))
     return session

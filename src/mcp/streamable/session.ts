@@ -38,6 +38,7 @@ export class McpSession {
   #open = 0
   #usedAtMs: number
   #ended = false
+  #unwatch: () => void = () => undefined
 
   constructor(sdk: Library, parts: SessionParts, onEnd: (session: McpSession) => void) {
     this.#parts = parts
@@ -91,9 +92,16 @@ export class McpSession {
     return idleMs > IDLE_MS
   }
 
+  /** Sets what is called when the session has ended. */
+  ends(unwatch: () => void): void {
+    if (this.#ended) unwatch()
+    else this.#unwatch = unwatch
+  }
+
   async end(): Promise<void> {
     if (this.#ended) return
     this.#ended = true
+    this.#unwatch()
     this.#parts.bridge.close()
     await Promise.all([this.#parts.calls.stop(), this.#server?.close()])
   }

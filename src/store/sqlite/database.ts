@@ -470,7 +470,7 @@ function checkLeftovers(file: string, { log, backupFolder, acceptOlder }: Databa
 
 export interface Leftovers {
   readonly leftovers: readonly string[]
-  /** No start makes an empty database there. */
+  /** Is true when no start makes an empty database there. */
   readonly refused: boolean
   /** Says what is there and what to do, as a start does. */
   readonly text: string

@@ -349,6 +349,16 @@ describe('GET /api/v1/events', () => {
     await other.end()
   })
 
+  it('ends at once when the password that opened it ends, though nothing is published', async () => {
+    await using app = await startApp(HTTP, { fakeClock: true, memory: true })
+    const signIn = basic('ann', await addPrincipal(app, 'ann', 'viewer'))
+    const events = await follow(app, signIn)
+    await events.until(({ topic }) => topic === 'limb/bridge/status')
+    const admin = await app.admin()
+    await admin.do('admin', 'principal/set-password', { name: 'ann' })
+    await expect(events.until(({ topic }) => topic === 'never')).rejects.toThrow()
+  })
+
   it('ends with the time of its token, as an MQTT session does', async () => {
     await using app = await startApp(HTTP, { fakeClock: true, memory: true })
     const signIn = basic('ann', await addPrincipal(app, 'ann', 'viewer'))

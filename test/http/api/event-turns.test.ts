@@ -24,7 +24,13 @@ test('what is retained leaves for all event streams together in five millisecond
     },
   }
   const feed = { listen: () => undefined, async *retained() {} }
-  const ports = { topics, view, feed, isCurrent: () => true } as unknown as ApiPorts
+  const ports = {
+    topics,
+    view,
+    feed,
+    isCurrent: () => true,
+    whenEnded: () => () => undefined,
+  } as unknown as ApiPorts
   const app = Fastify()
   onTestFinished(() => app.close())
   decorateIdentity(app, () => undefined)

@@ -15,6 +15,7 @@ test('requests that come at one moment are read and answered a few in each turn 
     principal: 'p',
     role: 'agent' as const,
     isCurrent: () => true,
+    whenEnded: () => () => undefined,
     request: async () => ({ items: [] }),
   }
   let read = 0

@@ -56,6 +56,7 @@ test('sessions of MCP have a bound in all: beyond it, who has one gives up its o
       principal,
       role: 'agent' as const,
       isCurrent: () => true,
+      whenEnded: () => () => undefined,
       request: async () => ({ items: [] }),
     }
     const { response, ended } = await endpoint.handle(() => ({ request, body }), caller)

@@ -270,6 +270,24 @@ describe('who may come in', () => {
 })
 
 describe('a session', () => {
+  it('ends at once, with its stream, when its principal has another password', async () => {
+    const headers = await session()
+    const stream = await fetch(url(), {
+      headers: { accept: 'text/event-stream', ...headers, ...signedIn() },
+    })
+    expect(stream.status).toBe(200)
+    const ended = stream.text().catch(() => '')
+    const admin = await app.admin()
+    const { password: next } = await admin.do('admin', 'principal/set-password', { name: 'ann' })
+    const began = performance.now()
+    await ended
+    // What looks at streams comes round every fifteen seconds.
+    expect(performance.now() - began).toBeLessThan(10_000)
+    const metrics = await (await fetch(url().replace('/mcp', '/metrics'))).text()
+    expect(metrics).toContain('limb_mcp_sessions 0')
+    password = next
+  })
+
   it('is known to its principal alone, and ends when it says so', async () => {
     const headers = await session()
     const secret = await addPrincipal('bob', 'admin')
