@@ -2,6 +2,7 @@ import type { FastifyInstance } from 'fastify'
 import type { Clock } from '../../kernel/clock.ts'
 import { Refusal } from '../../kernel/errors.ts'
 import type { BodyBytes, UnreadBytes } from '../held-bytes.ts'
+import { readWholeBodies } from '../whole-bodies.ts'
 import { crossOrigin, signIn } from './access.ts'
 import { backupRoutes } from './backups.ts'
 import { boundBodies } from './bounded.ts'
@@ -57,12 +58,7 @@ const CROSS_ORIGIN = {
 }
 
 function common(api: FastifyInstance, { maxBodyBytes, allowedOrigins }: ApiOptions): void {
-  api.removeAllContentTypeParsers()
-  api.addContentTypeParser(
-    'application/json',
-    { parseAs: 'buffer', bodyLimit: maxBodyBytes },
-    (_request, body, done) => done(null, body),
-  )
+  readWholeBodies(api, maxBodyBytes)
   api.addHook('onRequest', async (request, reply) =>
     crossOrigin(request, reply, allowedOrigins(), CROSS_ORIGIN),
   )

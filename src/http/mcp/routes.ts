@@ -16,6 +16,7 @@ import type { BodyBytes, UnreadBytes } from '../held-bytes.ts'
 import { hostAllowed } from '../hosts.ts'
 import { onceOver } from '../once-over.ts'
 import { MCP_RESPONSES, OpenPlaces } from '../open-places.ts'
+import { readWholeBodies } from '../whole-bodies.ts'
 import { ResponseStreams } from './response-stream.ts'
 
 export const MCP_PATH = '/mcp'
@@ -103,12 +104,7 @@ function transport(app: FastifyInstance, options: McpRouteOptions): void {
   const { ports, endpoint, clock, maxBodyBytes } = options
   const streams = new ResponseStreams(clock, options.unread)
   const open = new OpenPlaces(MCP_RESPONSES)
-  app.removeAllContentTypeParsers()
-  app.addContentTypeParser(
-    'application/json',
-    { parseAs: 'buffer', bodyLimit: maxBodyBytes },
-    (_request, body, done) => done(null, body),
-  )
+  readWholeBodies(app, maxBodyBytes)
   // Before the body is read: whoever may not ask sends none.
   app.addHook('onRequest', async (request, reply) => {
     const metadata = `${baseUrl(request, options)}${METADATA_PATH}${MCP_PATH}`
