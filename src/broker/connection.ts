@@ -21,7 +21,9 @@ export interface ConnectionPeer {
 export interface HoldingStream {
   /** The memory that it holds: objects and buffers, not payloads. */
   readonly heldBytes: number
-  /** Called when that may have changed. */
+  /** Bytes that have come and were not looked at; absent: there are never any. */
+  readonly waitingBytes?: number
+  /** Called when these may have changed. */
   onHeld: (() => void) | undefined
 }
 

@@ -110,7 +110,8 @@ class LingeringStranger implements Stranger {
 
   cost(): number {
     const { readableLength, writableLength } = this.#conn
-    return this.baseBytes + readableLength + writableLength + (this.#front?.heldBytes ?? 0)
+    const inFront = (this.#front?.heldBytes ?? 0) + (this.#front?.waitingBytes ?? 0)
+    return this.baseBytes + readableLength + writableLength + inFront
   }
 
   evict(): void {

@@ -66,7 +66,8 @@ export class StrangerWatch implements Stranger {
     const { connection, guard, outbox } = this.#parts
     const { conn } = connection
     const unsent = conn.writableLength * UNSENT_FACTOR + (outbox()?.waitingBytes ?? 0)
-    const read = guard.heldBytes + conn.readableLength + (this.#front?.heldBytes ?? 0)
+    const inFront = (this.#front?.heldBytes ?? 0) + (this.#front?.waitingBytes ?? 0)
+    const read = guard.heldBytes + conn.readableLength + inFront
     return this.baseBytes + read + unsent + this.#handshakes * HANDSHAKE_BYTES
   }
 

@@ -1,5 +1,6 @@
 import { Duplex } from 'node:stream'
 import type { WebSocket } from 'ws'
+import type { PacedFrames } from './frame-turns.ts'
 
 /** The part of ws that keeps a message that is not whole: private parts, pinned by a test. */
 interface Receiver {
@@ -36,11 +37,15 @@ export class WebSocketStream extends Duplex {
   /** Told when `heldBytes` may have changed. */
   onHeld: (() => void) | undefined
 
-  /** `raw`: the socket below. */
-  constructor(socket: WebSocket, raw: Duplex) {
+  readonly #frames: PacedFrames | undefined
+
+  /** `raw`: the socket below. `frames`: what stands between the two. */
+  constructor(socket: WebSocket, raw: Duplex, frames?: PacedFrames) {
     super({ allowHalfOpen: false })
     this.#socket = socket
     this.#raw = raw
+    this.#frames = frames
+    if (frames !== undefined) frames.onTaken = () => this.onHeld?.()
     // After the listener of ws, so that what this chunk has made whole is delivered already.
     raw.on('data', () => this.onHeld?.())
     socket.on('ping', (data) => {
@@ -53,7 +58,8 @@ export class WebSocketStream extends Duplex {
         this.destroy()
         return
       }
-      if (Buffer.isBuffer(data) && !this.push(data)) socket.pause()
+      // An empty message has nothing for MQTT.
+      if (Buffer.isBuffer(data) && data.length > 0 && !this.push(data)) socket.pause()
     })
     socket.on('close', () => {
       this.push(null)
@@ -76,9 +82,15 @@ export class WebSocketStream extends Duplex {
     return _bufferedBytes === 0 && _fragments.length === 0 ? 0 : memoryOf(_buffers) + memoryOf(_fragments)
   }
 
+  /** The bytes that have come and were not looked at. */
+  get waitingBytes(): number {
+    return this.#frames?.waitingBytes ?? 0
+  }
+
   override _read(): void {
     // Also while it closes: the peer's close frame stands behind all that it has written.
     this.#socket.resume()
+    this.#frames?.goOn()
   }
 
   override _write(chunk: Buffer, _encoding: BufferEncoding, done: (error?: Error | null) => void): void {

@@ -8,6 +8,7 @@ import { addressGroup } from '../kernel/address.ts'
 import type { Clock } from '../kernel/clock.ts'
 import { certificateFault, showsCertificate } from '../kernel/peer-certificate.ts'
 import { clientAddressOf } from '../kernel/proxy-door.ts'
+import { FrameTurns } from './frame-turns.ts'
 import { cutLargeMessages } from './large-frames.ts'
 import { originAllowed } from './origins.ts'
 import { ConnackWatch, guardSignIn } from './sign-in-budget.ts'
@@ -140,6 +141,7 @@ export function webSocketGate(options: WebSocketOptions): WebSocketGate {
   // A constant of its own: the types do not know closeTimeout yet.
   const server = new WebSocketServer(serverOptions)
   const lines = new PacedLog(options, PACE)
+  const turns = new FrameTurns(clock)
   const refuseHandshake = refuser(lines)
   // Headers that are no handshake's. With a listener, the answer is ours.
   server.on('wsClientError', ({ message }, socket, request) =>
@@ -149,7 +151,7 @@ export function webSocketGate(options: WebSocketOptions): WebSocketGate {
   const open = (socket: WebSocket, request: IncomingMessage) => {
     const address = clientAddressOf(request.socket)
     cutLargeMessages(socket, server.options.maxPayload ?? options.maxPacketBytes)
-    const stream = new WebSocketStream(socket, request.socket)
+    const stream = new WebSocketStream(socket, request.socket, turns.pace(socket, request.socket))
     // The budget is counted on the raw socket: a frame that is not whole yet is memory too.
     const admitted = guardSignIn(request.socket, options.maxConnectBytes + FRAME_OVERHEAD_BYTES, () => {
       lines.info(
