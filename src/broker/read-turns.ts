@@ -28,9 +28,9 @@ export class ReadTurns {
     return this.#bytes < UNWATCHED_BYTES || this.#hasTime()
   }
 
-  /** Calls `go` when those who wait longer have been read. */
-  wait(go: () => void): void {
-    this.#time.wait(go)
+  /** Calls `go` when those who wait longer have been read; the returned function takes it back. */
+  wait(go: () => void): () => void {
+    return this.#time.wait(go)
   }
 
   #hasTime(): boolean {

@@ -1,5 +1,6 @@
 import type { Duplex } from 'node:stream'
 import type { Identity, MessageContext, Session, SessionEnd } from '../bridge/ports.ts'
+import { keepFewChunks } from '../kernel/few-chunks.ts'
 import { LazyMap } from '../kernel/lazy-collections.ts'
 import type { SkimmedKeys } from '../protocol/skimmed-keys.ts'
 import type { AedesClient, RequestedSubscription } from './aedes-internals.ts'
@@ -125,6 +126,7 @@ export class MqttSession extends Connection implements Session {
       failed: (error) => this.fail(error, 'a session failed'),
     })
     const isIdle = () => this.#readsNext()
+    keepFewChunks(conn)
     readsWhole(conn)
     this.#pace = peer.local ? undefined : new PacedReading({ conn, turns: context.reading, isIdle })
     this.#lists = new ListOrder({
@@ -188,6 +190,7 @@ export class MqttSession extends Connection implements Session {
     return new Throttle({
       conn: this.conn,
       clock: this.#context.clock,
+      inTurn: (goOn) => this.#context.reading.wait(goOn),
       rates: () => this.#limits.rates,
       pause: () => this.guard.pause(),
       resume: () => this.guard.resume(),

@@ -5,6 +5,8 @@ import { type Rates, TokenBuckets } from './token-buckets.ts'
 export interface ThrottleOptions {
   readonly conn: Duplex
   readonly clock: Clock
+  /** Calls back when the connection has its turn at being read: many may be let go on at one moment. */
+  readonly inTurn: (goOn: () => void) => () => void
   readonly rates: () => Rates
   /** Stops, and lets go on, what was read already. */
   readonly pause: () => void
@@ -16,6 +18,8 @@ export interface ThrottleOptions {
 
 /** An acknowledgement costs this share of a message: a reader of many messages sends as many of them. */
 const ACK_SHARE = 1 / 8
+/** The packets of one connection that are worked on in one go: 64 KiB may hold 32,768 of them. */
+const MAX_PACKETS = 128
 const FIRST_ACK = 4
 const LAST_ACK = 7
 
@@ -28,6 +32,8 @@ export class Throttle {
   readonly #options: ThrottleOptions
   readonly #buckets: TokenBuckets
   #goOn: (() => void) | undefined
+  /** Packets since it went on. */
+  #packets = 0
 
   constructor(options: ThrottleOptions) {
     this.#options = options
@@ -44,6 +50,7 @@ export class Throttle {
     const share = type >= FIRST_ACK && type <= LAST_ACK ? ACK_SHARE : 1
     const wait = this.#buckets.take(share, bytes)
     if (wait > 0) this.#holdBack(wait)
+    else if (++this.#packets >= MAX_PACKETS) this.#waitForTurn()
   }
 
   /** Reading is held back. */
@@ -57,11 +64,22 @@ export class Throttle {
   }
 
   #holdBack(ms: number): void {
-    const { clock, conn, pause, resume, isIdle, held } = this.#options
+    const { clock, pause, held } = this.#options
     pause()
     if (this.#goOn !== undefined) return
     held(this.#buckets.exhausted)
-    this.#goOn = clock.after(ms, () => {
+    this.#goOn = clock.after(ms, () => this.#goOnInTurn())
+  }
+
+  #waitForTurn(): void {
+    this.#options.pause()
+    if (this.#goOn === undefined) this.#goOnInTurn()
+  }
+
+  #goOnInTurn(): void {
+    const { conn, inTurn, resume, isIdle } = this.#options
+    this.#packets = 0
+    this.#goOn = inTurn(() => {
       this.#goOn = undefined
       resume()
       // What waited may have used up what there was.

@@ -7,6 +7,8 @@ import { type Start, start, turn } from './fixture.ts'
 import {
   connectPacket,
   dial,
+  PINGREQ,
+  PINGRESP,
   PUBACK,
   PUBCOMP,
   PUBREC,
@@ -103,6 +105,26 @@ describe('a session that sends too much', () => {
     expect(performance.now() - began).toBeGreaterThan(900)
     expect(core.all('message').length).toBe(4)
     expect(broker.counters.limits.bytes).toBeGreaterThan(0)
+  })
+
+  test('a session that is read more slowly keeps few of the single bytes that it is sent', async () => {
+    const clock = new FakeClock()
+    const { connect, core, broker } = await start({ clock, limits: { maxMessagesPerSecond: 10 } })
+    const loud = await connect(LIMB)
+    const { conn } = (await core.until('opened')).session as unknown as { conn: Duplex }
+    loud.socket.setNoDelay(true)
+    loud.send(...Array.from({ length: 40 }, (_, i) => heartbeat(i + 1)))
+    while (broker.counters.limits.messages === 0) await turn()
+    for (let i = 0; i < 2000; i++) {
+      loud.socket.write(PINGREQ.subarray(i % 2, (i % 2) + 1))
+      await turn()
+    }
+    expect(conn.readableLength).toBeLessThan(1000)
+    // None of them is lost.
+    while (loud.packets.filter(({ type }) => type === PINGRESP).length < 1000) {
+      clock.advance(1000)
+      await turn()
+    }
   })
 
   test('is not read at all meanwhile: what it sends waits in its own socket', async () => {

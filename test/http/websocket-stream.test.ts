@@ -12,8 +12,9 @@ class HeldTurns extends ReadTurns {
   override mayTake(): boolean {
     return false
   }
-  override wait(go: () => void): void {
+  override wait(go: () => void): () => void {
     this.waiting.push(go)
+    return () => this.waiting.splice(this.waiting.indexOf(go), 1)
   }
 }
 

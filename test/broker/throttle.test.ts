@@ -1,0 +1,65 @@
+import { Duplex } from 'node:stream'
+import { expect, test } from 'vitest'
+import { Throttle } from '../../src/broker/throttle.ts'
+import type { Rates } from '../../src/broker/token-buckets.ts'
+import { FakeClock } from '../support/fake-clock.ts'
+
+const PINGREQ = 0xc0
+
+/** A throttle, and what it did: turns are given by hand. */
+function world(rates: Rates) {
+  const clock = new FakeClock()
+  const done: string[] = []
+  const turns: (() => void)[] = []
+  const conn = new Duplex({ read() {}, write: (_chunk, _encoding, sent) => sent() })
+  const throttle = new Throttle({
+    conn,
+    clock,
+    inTurn: (goOn) => {
+      turns.push(goOn)
+      return () => turns.splice(turns.indexOf(goOn), 1)
+    },
+    rates: () => rates,
+    pause: () => done.push('pause'),
+    resume: () => done.push('resume'),
+    isIdle: () => false,
+    held: () => done.push('held'),
+  })
+  const receive = (packets: number) => {
+    for (let i = 0; i < packets; i++) throttle.received(PINGREQ, 2)
+  }
+  return { clock, done, turns, throttle, receive }
+}
+
+test('a connection that was held back goes on in its turn, as hundreds may at one moment', () => {
+  const { clock, done, turns, throttle, receive } = world({ messages: 10, bytes: 10_000 })
+  receive(21)
+  expect(done).toEqual(['pause', 'held'])
+  clock.advance(1000)
+  expect(throttle.isHolding).toBe(true)
+  expect(done).not.toContain('resume')
+  turns.shift()?.()
+  expect(done).toEqual(['pause', 'held', 'resume'])
+  expect(throttle.isHolding).toBe(false)
+})
+
+test('very many small packets of one chunk are worked on some at a time, and that is no limit', () => {
+  const { done, turns, throttle, receive } = world({ messages: 1e6, bytes: 1e9 })
+  receive(127)
+  expect(done).toEqual([])
+  receive(1)
+  expect(done).toEqual(['pause'])
+  expect(throttle.isHolding).toBe(true)
+  turns.shift()?.()
+  expect(done).toEqual(['pause', 'resume'])
+  receive(127)
+  expect(turns).toEqual([])
+})
+
+test('one that is stopped waits for no turn', () => {
+  const { turns, throttle, receive } = world({ messages: 1e6, bytes: 1e9 })
+  receive(128)
+  throttle.stop()
+  expect(turns).toEqual([])
+  expect(throttle.isHolding).toBe(false)
+})
