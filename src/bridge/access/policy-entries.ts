@@ -2,6 +2,7 @@ import { beats, type PolicyDecision } from '../../domain/policy.ts'
 import type { PolicyRecord } from '../../domain/records.ts'
 import { Refusal } from '../../kernel/errors.ts'
 import { LIMITS } from '../../protocol/limits.ts'
+import type { Capability } from '../../protocol/schemas.ts'
 import type { VerbArgs } from '../../protocol/verbs.ts'
 import { audit } from '../audit.ts'
 import type { Announcer } from '../live/announcer.ts'
@@ -109,19 +110,23 @@ export class PolicyEntries {
     const { registry, policies } = this.#parts
     if (nodeId !== undefined) registry.require(nodeId)
     const items: UsableCapability[] = []
-    const [afterNode = '', afterCap = ''] = (after ?? '').split('/')
     const max = limit ?? LIMITS.listDefault
-    for (const id of nodeId === undefined ? registry.idsAfter(undefined) : [nodeId]) {
-      if (id < afterNode) continue
-      const held = [...(registry.get(id)?.record.capabilities ?? [])].sort((a, b) => (a.cap < b.cap ? -1 : 1))
+    let last = after ?? ''
+    let looked = 0
+    for (const { id, held } of heldAfter(registry, nodeId, last)) {
+      if (looked >= MAX_LOOKED_AT) return { items, next: last }
+      looked += LOOK
+      if (held.length === 0) last = `${id}/`
       for (const entry of held) {
-        if (capability !== undefined && entry.cap !== capability) continue
-        if (id === afterNode && entry.cap <= afterCap) continue
-        const decision = await policies.decide(principal, id, entry.cap, entry)
-        if (decision.level === 'denied') continue
-        const last = items.at(-1)
-        if (items.length === max && last) return { items, next: `${last.nodeId}/${last.capability}` }
-        items.push({ nodeId: id, capability: entry.cap, decision })
+        if (looked >= MAX_LOOKED_AT) return { items, next: last }
+        const isAsked = capability === undefined || entry.cap === capability
+        if (isAsked && policies.decideNow(principal, id, entry) === undefined) looked += READ
+        const decision = isAsked ? await policies.decide(principal, id, entry.cap, entry) : undefined
+        const isUsable = decision !== undefined && decision.level !== 'denied'
+        if (isUsable && items.length === max) return { items, next: last }
+        if (isUsable) items.push({ nodeId: id, capability: entry.cap, decision })
+        last = `${id}/${entry.cap}`
+        looked += LOOK
       }
     }
     return { items, next: undefined }
@@ -163,6 +168,32 @@ export class PolicyEntries {
         ? [limb ? `${where} has no capability ${capability}` : `${where} has a capability ${capability}`]
         : []),
     ]
+  }
+}
+
+/** The work of one page about what a principal can use, in looks at a limb or a capability; a decision that is read costs more. */
+const MAX_LOOKED_AT = 5000
+const LOOK = 1
+const READ = 10
+
+interface Held {
+  readonly id: string
+  readonly held: readonly Capability[]
+}
+
+/** Yields the capabilities of one limb, or of all, in their order: those behind `after`, which is a limb and a capability. */
+function* heldAfter(registry: Registry, nodeId: string | undefined, after: string): Iterable<Held> {
+  const [afterNode = '', afterCap = ''] = after.split('/')
+  const ids = function* () {
+    if (registry.get(afterNode)) yield afterNode
+    yield* registry.idsAfter(afterNode)
+  }
+  for (const id of nodeId === undefined ? ids() : [nodeId]) {
+    if (id < afterNode) continue
+    const held = (registry.get(id)?.record.capabilities ?? []).filter(
+      ({ cap }) => id !== afterNode || cap > afterCap,
+    )
+    yield { id, held: held.sort((a, b) => (a.cap < b.cap ? -1 : 1)) }
   }
 }
 
