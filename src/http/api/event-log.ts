@@ -1,6 +1,5 @@
 import { randomBytes } from 'node:crypto'
 import type { Feed, PublishedMessage } from '../../bridge/ports.ts'
-import { encodeJson } from '../../protocol/encode.ts'
 import type { Topics } from '../../protocol/topics.ts'
 
 /** Messages that a reader who comes back can still be given. */
@@ -102,25 +101,34 @@ export class EventLog {
     seq: number | undefined,
   ): string {
     const id = seq === undefined ? '' : `id: ${this.#run}.${seq}\n`
-    const body = Buffer.from(encodeJson({ topic, retain, ...readable(payload) })).toString()
-    return `${id}event: message\ndata: ${body}\n\n`
+    const head = JSON.stringify({ topic, retain }).slice(0, -1)
+    return `${id}event: message\ndata: ${head},${readable(payload)}}\n\n`
   }
 }
 
 const READABLE_LEAVES = new Set<string>(['status', 'state', 'description'])
 
-/** JSON as it is, other text as a string, other bytes as base64; null for a retained topic that was cleared. */
-function readable(payload: Uint8Array): { payload: unknown } | { payloadBase64: string } {
-  if (payload.length === 0) return { payload: null }
+/**
+ * JSON as it is, other text as a string, other bytes as base64; null for a retained topic that was cleared. JSON stays as
+ * it came, but for ends of lines, which would end the event: to write it anew would cost as much again, and what is
+ * nested too deep cannot be written anew.
+ */
+function readable(payload: Uint8Array): string {
+  if (payload.length === 0) return '"payload":null'
   let text: string
   try {
     text = new TextDecoder('utf-8', { fatal: true }).decode(payload)
   } catch {
-    return { payloadBase64: Buffer.from(payload).toString('base64') }
+    return `"payloadBase64":"${Buffer.from(payload).toString('base64')}"`
   }
+  return `"payload":${isJson(text) ? text.replaceAll(/[\r\n]/g, ' ') : JSON.stringify(text)}`
+}
+
+function isJson(text: string): boolean {
   try {
-    return { payload: JSON.parse(text) as unknown }
+    JSON.parse(text)
+    return true
   } catch {
-    return { payload: text }
+    return false
   }
 }

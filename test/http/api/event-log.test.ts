@@ -19,3 +19,29 @@ test('what happened while the only reader was away is there for it, though nothi
   expect(log.since(seen)?.map(({ text }) => text)).toEqual([expect.stringContaining('offline')])
   expect(log.since(log.lastId)).toEqual([])
 })
+
+/** What a reader is sent of a payload of a limb. */
+function shownOf(payload: string | Uint8Array): string {
+  const topics = topicsOf('limb')
+  const log = new EventLog(topics, { listen: () => undefined } as unknown as Feed)
+  const topic = `${topics.dataPrefix('cam1')}t`
+  return log.show({ topic, payload: Buffer.from(payload as string), retain: false }) ?? ''
+}
+const dataOf = (event: string) =>
+  JSON.parse(/^data: (.*)$/m.exec(event)?.[1] ?? '') as Record<string, unknown>
+
+test('JSON is shown as it is, also over several lines; other text as text, other bytes as base64, nothing as null', () => {
+  expect(dataOf(shownOf('{"a": [1, "é"]}')).payload).toEqual({ a: [1, 'é'] })
+  const lines = shownOf('{\r\n"a":\n1}\n')
+  expect(lines.split('\n').filter((line) => line !== '')).toHaveLength(2)
+  expect(dataOf(lines)).toEqual({ topic: 'limb/node/cam1/data/t', retain: false, payload: { a: 1 } })
+  expect(dataOf(shownOf('{"a"\n')).payload).toBe('{"a"\n')
+  expect(dataOf(shownOf(Buffer.from([0xff, 0xfe]))).payloadBase64).toBe('//4=')
+  expect(dataOf(shownOf('')).payload).toBeNull()
+})
+
+test('JSON that is nested too deep to be written anew is shown all the same', () => {
+  const deep = '['.repeat(200_000) + ']'.repeat(200_000)
+  expect(() => JSON.stringify(JSON.parse(deep))).toThrow(RangeError)
+  expect(shownOf(deep)).toContain(deep)
+})
