@@ -147,7 +147,8 @@ export class GuardedPersistence {
     const all = await this.#store.subscriptionsByClient(client)
     const granted = all.filter((sub) => this.#isGranted(session, sub.topic))
     if (granted.length < all.length) {
-      const gone = all.filter((sub) => !granted.includes(sub)).map((sub) => sub.topic)
+      const kept = new Set(granted)
+      const gone = all.filter((sub) => !kept.has(sub)).map((sub) => sub.topic)
       await this.removeSubscriptions(client, gone)
     }
     session.restored(granted)
