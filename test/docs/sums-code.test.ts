@@ -155,6 +155,20 @@ const HELD: Readonly<Record<string, readonly [file: string, words: string, tests
       'who sends on while it waits is told to stop, and what it sent comes in its order',
     ],
   ],
+  'frames of WebSockets': [
+    'http/frame-turns.ts',
+    'FRAMES_MS = 5',
+    ['frames of all WebSockets have five milliseconds of a turn, and connections take turns'],
+  ],
+  'small pieces of what is sent': [
+    'kernel/few-chunks.ts',
+    'MAX_WAITING_CHUNKS = 32',
+    [
+      'a connection whose chunks are not read asks for no more of them, and for the next ones when they were',
+      'a session that is read more slowly keeps few of the single bytes that it is sent',
+      'a body that is not whole is no list of its chunks, however small they are',
+    ],
+  ],
   'retained and queued messages that are sent to who asks for them': [
     'broker/broker.ts',
     'SENDING_MS = 5',

@@ -4,6 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { connectPacket, publishPacket, subscribePacket, unsubscribePacket } from '../support/mqtt-wire.ts'
 import { AGENT, type Attack, hold, id, LIMB, open, session, until, VIEWER } from './attacker.ts'
 import { CONSOLE_ATTACKS, HTTP_ATTACKS, MCP_ATTACKS } from './http-attacks.ts'
+import { PIECES_ATTACKS } from './pieces-attacks.ts'
 import { TLS_ATTACKS, TLS_KIND } from './tls-attacks.ts'
 
 const webSocket = (socket: Socket, then: () => void) => {
@@ -368,5 +369,6 @@ export const ATTACKS: Readonly<Record<string, Readonly<Record<string, Attack>>>>
   'doors of HTTP': HTTP_ATTACKS,
   'MCP over HTTP': MCP_ATTACKS,
   'the console': CONSOLE_ATTACKS,
+  'many small pieces': PIECES_ATTACKS,
   [TLS_KIND]: TLS_ATTACKS,
 }
