@@ -1,5 +1,5 @@
 import type { IncomingMessage } from 'node:http'
-import { errorCodes, type FastifyInstance } from 'fastify'
+import { errorCodes, type FastifyInstance, type FastifyRequest } from 'fastify'
 import { Gathered } from './outbound/gathered.ts'
 
 /**
@@ -14,36 +14,35 @@ export function readWholeBodies(app: FastifyInstance, maxBytes: number): void {
   app.addHook('onRoute', (route) => {
     route.bodyLimit ??= maxBytes
   })
-  app.addContentTypeParser('application/json', (request, payload, done) =>
-    readWhole(payload, request.routeOptions.bodyLimit, done),
+  app.addContentTypeParser('application/json', (request: FastifyRequest, payload: IncomingMessage) =>
+    readWhole(payload, request.routeOptions.bodyLimit),
   )
 }
 
-function readWhole(
-  payload: IncomingMessage,
-  maxBytes: number,
-  done: (error: Error | null, body?: Buffer) => void,
-): void {
-  if (Number(payload.headers['content-length'] ?? 0) > maxBytes) {
-    done(new errorCodes.FST_ERR_CTP_BODY_TOO_LARGE())
-    return
-  }
+/** Rejects when the body is larger, or was cut off. */
+async function readWhole(payload: IncomingMessage, maxBytes: number): Promise<Buffer> {
+  const tooLarge = () => new errorCodes.FST_ERR_CTP_BODY_TOO_LARGE()
+  if (Number(payload.headers['content-length'] ?? 0) > maxBytes) throw tooLarge()
   const body = new Gathered()
-  const end = (error: Error | null) => {
-    payload.off('data', take)
-    payload.off('end', whole)
-    payload.off('error', broken)
-    if (error === null) done(null, body.bytes())
-    else done(error)
-  }
-  const take = (piece: Buffer) => {
-    if (body.length + piece.length > maxBytes) end(new errorCodes.FST_ERR_CTP_BODY_TOO_LARGE())
-    else body.push(piece)
-  }
-  const whole = () => end(null)
-  // Of one that was cut off there is nobody to be told.
-  const broken = (error: Error) => end(Object.assign(error, { statusCode: 400 }))
-  payload.on('data', take)
-  payload.once('end', whole)
-  payload.once('error', broken)
+  return await new Promise((resolve, reject) => {
+    const end = () => payload.off('data', take).off('end', whole).off('error', broken)
+    const take = (piece: Buffer) => {
+      if (body.length + piece.length <= maxBytes) {
+        body.push(piece)
+        return
+      }
+      end()
+      reject(tooLarge())
+    }
+    const whole = () => {
+      end()
+      resolve(body.bytes())
+    }
+    // Of one that was cut off there is nobody to be told.
+    const broken = (error: Error) => {
+      end()
+      reject(Object.assign(error, { statusCode: 400 }))
+    }
+    payload.on('data', take).once('end', whole).once('error', broken)
+  })
 }
