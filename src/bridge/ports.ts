@@ -589,6 +589,8 @@ export interface Credentials {
   readonly password: string | undefined
   /** The password is bytes that are no UTF-8 text; `password` is undefined then. */
   readonly passwordIsBinary?: boolean | undefined
+  /** The password is a bearer token, or is meant to be one: it says itself whose it is. */
+  readonly isBearer?: true | undefined
   readonly address: string
   /** Came through the control socket: the file's mode is the protection. */
   readonly local: boolean

@@ -1,3 +1,4 @@
+import { escapeJson } from '../kernel/escape-text.ts'
 import { LIMITS } from '../protocol/limits.ts'
 import { isName } from '../protocol/names.ts'
 import type { McpBridge } from './bridge.ts'
@@ -48,5 +49,5 @@ export async function listLimbs(bridge: Pick<McpBridge, 'request'>, cursor: stri
 
 export async function readLimb(bridge: Pick<McpBridge, 'request'>, nodeId: string) {
   const limb = markedLimb((await bridge.request('node/get', { nodeId })) as Values)
-  return { contents: [{ uri: limbUri(nodeId), mimeType: JSON_TYPE, text: JSON.stringify(limb) }] }
+  return { contents: [{ uri: limbUri(nodeId), mimeType: JSON_TYPE, text: escapeJson(JSON.stringify(limb)) }] }
 }

@@ -87,7 +87,8 @@ export class AdapterTransport implements InvokeTransport {
     const messages = messagesOf(known, given)
     if (messages.length > 0) return messages
     const names = Object.keys(known.input?.properties ?? {}).join(', ')
-    return new Refusal('invalid_request', `params: must have one of ${names}`, 'params')
+    const problem = { path: 'params', message: `must have one of ${names}` }
+    return new Refusal('invalid_request', `params: ${problem.message}`, 'params', { deviceText: problem })
   }
 
   /** It is not sent what it does not listen to. */

@@ -33,6 +33,12 @@ export function answerOf(
   }
 }
 
+/** The refusal of an answer that is no result; `why` may hold words of the limb. */
+export function wrongResult(nodeId: string, why: string): Refusal {
+  const text = `${nodeId} sent a wrong result: ${escapeText(why)}`
+  return new Refusal('node_error', text, undefined, { nodeError: escapeText(why) })
+}
+
 /** The limb's own error for programs, unless it is a novel. */
 function bounded(error: unknown): unknown {
   const text = JSON.stringify(error) ?? 'null'

@@ -9,6 +9,7 @@ import type { LiveLimb } from '../live/registry.ts'
 import type { SessionTable } from '../live/sessions.ts'
 import type { HttpInvocation, InvocationDelivery, InvokeOverHttp } from '../ports.ts'
 import type { BridgeContext } from '../settings.ts'
+import { wrongResult } from './answers.ts'
 import type { InvokeTransport, Settle } from './mqtt-transport.ts'
 
 /** The reasons why a limb could not be reached are logged so often. */
@@ -114,6 +115,6 @@ function resultOf(nodeId: string, invocationId: string, body: Uint8Array): Invoc
     if (result.invocationId === invocationId) return result
     return new Refusal('node_error', `${nodeId} answered another invocation than it was asked for`)
   } catch (error) {
-    return new Refusal('node_error', `${nodeId} sent a wrong result: ${messageOf(error)}`)
+    return wrongResult(nodeId, messageOf(error))
   }
 }

@@ -13,7 +13,7 @@ import { PacedLog } from '../live/paced-log.ts'
 import type { OfflineWait, Session } from '../ports.ts'
 import type { BridgeContext } from '../settings.ts'
 import type { VerbCaller } from '../verb-context.ts'
-import { answerOf, otherInvocation, takenBack } from './answers.ts'
+import { answerOf, otherInvocation, takenBack, wrongResult } from './answers.ts'
 import type { PendingApprovals } from './approvals.ts'
 import { InvocationDecisions } from './decisions.ts'
 import { ASKER_GONE, causeOf, endedAlready, endedAs, endFromOutside, runsAlready } from './ending.ts'
@@ -275,7 +275,7 @@ export class Invocations {
     const invocation = this.open.get(invocationId)
     if (!invocation?.wait || invocation.record.nodeId !== nodeId || invocation.record.state !== 'running')
       return false
-    invocation.wait.reject(new Refusal('node_error', `${nodeId} sent a wrong result: ${why}`))
+    invocation.wait.reject(wrongResult(nodeId, why))
     return true
   }
 

@@ -19,5 +19,6 @@ export function checkParams(
   const problem = problemInValue({ type: 'object', ...described.input }, params ?? {}, 'params')
   if (problem === undefined) return described
   const text = `${problem.path}: ${problem.message}; \`node get ${node.nodeId}\` shows what ${command} takes`
-  throw new Refusal('invalid_request', text, problem.path)
+  // Names of parameters, their choices and units are words of the device: who shows them to a model finds them apart.
+  throw new Refusal('invalid_request', text, problem.path, { deviceText: { ...problem } })
 }

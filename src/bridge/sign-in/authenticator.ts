@@ -86,8 +86,9 @@ export class Authenticator {
   async #decide(credentials: Credentials): Promise<Authentication> {
     if (credentials.local) return await this.#admitLocal(credentials)
     if (credentials.passwordIsBinary) return this.#notText(credentials)
-    if (credentials.password !== undefined && isToken(credentials.password)) {
-      return await this.#admitToken(credentials, credentials.password)
+    // What is sent as a bearer token is nothing else: nobody is guessed at, or shut out, who has no part in it.
+    if (credentials.isBearer || (credentials.password !== undefined && isToken(credentials.password))) {
+      return await this.#admitToken(credentials, credentials.password ?? '')
     }
     this.#idleCertificate(credentials)
     const certified = certifiedName(credentials)
@@ -124,9 +125,10 @@ export class Authenticator {
       const reason = 'this key was rejected or revoked; wait, or connect with another key'
       return this.#refused(name, credentials, 5, reason, 'key')
     }
-    if (!keys && (await this.#isPrincipal(password))) {
+    const exchanged = keys ? undefined : await this.#exchanged(name, password)
+    if (exchanged !== undefined) {
       // The name may be the password.
-      const reason = 'the password is the name of a principal; user name and password may be exchanged'
+      const reason = `${exchanged}; user name and password may be exchanged`
       return this.#refused(hiddenName(name), withoutName(credentials), 4, reason, 'name')
     }
     // A device that lost its key, or somebody who guesses.
@@ -142,7 +144,9 @@ export class Authenticator {
       this.#tokens.used(identity.tokenId, address)
       return { admitted: true, identity }
     }
-    const name = username !== undefined && isShown(username) ? username : NOBODY
+    // Only the name of a principal is told: another one may be a password in the wrong field.
+    const isKnown = username !== undefined && isShown(username) && (await this.#isPrincipal(username))
+    const name = isKnown ? username : NOBODY
     const early = this.#tooEarly(name, credentials)
     if (early) return early
     for (const begun of this.#limits.failed(name, address)) {
@@ -225,6 +229,18 @@ export class Authenticator {
     const reads = [tx.principal(name), tx.refusedKeys(name, this.#context.running.now())] as const
     const [principal, refused] = await Promise.all(reads)
     return { principal, refused }
+  }
+
+  /**
+   * Says why the user name of a candidate may be a secret; undefined: it is none that is known. Of a limb's name as the password it
+   * is said to nobody but who has its key: else a stranger could find out which limbs there are.
+   */
+  async #exchanged(name: string, password: string | undefined): Promise<string | undefined> {
+    if (!isName(password) || password === name) return undefined
+    if (await this.#isPrincipal(password)) return 'the password is the name of a principal'
+    const keys = await this.#context.store.read((tx) => tx.nodeKeys(password))
+    const isKey = [keys?.current, keys?.next].some((key) => key && keyMatches(key, name))
+    return isKey ? 'the user name is the key of the limb that the password names' : undefined
   }
 
   async #isPrincipal(text: string | undefined): Promise<boolean> {

@@ -60,6 +60,7 @@ export async function signIn(
     clientId: 'http',
     username: authorization.name,
     password: authorization.secret,
+    ...(authorization.name === undefined && { isBearer: true as const }),
     address: peerAddress(request),
     local: false,
     certificateName: undefined,

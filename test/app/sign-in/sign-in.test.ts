@@ -285,6 +285,40 @@ it('keeps no user name that is a token, or that came with the name of a principa
   expect(await codeOf(app, 'cam1', 'cam1')).toBe(0)
 })
 
+it('keeps no key of a limb that came as the user name, with the name of the limb as the password', async () => {
+  await using app = await startApp({}, { fakeClock: true, memory: true })
+  const admin = await app.admin()
+  const { apiKey } = await admin.do('admin', 'node/provision', { nodeId: 'cam1' })
+  const { apiKey: next } = await admin.do('admin', 'node/rotate-key', { nodeId: 'cam1' })
+  for (const key of [apiKey, next].filter((each) => /^[A-Za-z0-9]/.test(each))) {
+    expect(await codeOf(app, key, 'cam1')).toBe(4)
+    const why = await admin.do('admin', 'node/why', { nodeId: key })
+    expect(why.lastRefusedSignIn).toBeUndefined()
+    const { items } = await admin.do('admin', 'audit/list', { kind: 'signin.refused' })
+    expect(JSON.stringify([items, app.logLines])).not.toContain(key)
+    app.clock.advance(61_000)
+  }
+  // Nobody else learns from it which limbs there are.
+  for (const nodeId of ['cam1', 'cam2'])
+    expect(await codeOf(app, 'a-key-of-a-device-or-what', nodeId)).toBe(0)
+})
+
+it('of a token that is none it tells the name of a principal alone', async () => {
+  await using app = await startApp({}, { fakeClock: true, memory: true })
+  const admin = await app.admin()
+  await admin.do('admin', 'principal/add', { name: 'ops', role: 'operator', password: 'Tr0ub4dor-and-3' })
+  await admin.subscribe('limb/bridge/event/sign_in_refused')
+  for (const [name, told] of [
+    ['ops', 'ops'],
+    ['Tr0ub4dor-and-3', '-'],
+  ]) {
+    expect(await codeOf(app, String(name), newToken())).toBe(4)
+    expect((await admin.next('limb/bridge/event/sign_in_refused')).json.name).toBe(told)
+  }
+  const { items } = await admin.do('admin', 'audit/list', { kind: 'signin.refused' })
+  expect(JSON.stringify([items, app.logLines])).not.toContain('Tr0ub4dor')
+})
+
 describe('the control socket', () => {
   it.each([
     'role:agnt',

@@ -102,6 +102,22 @@ describe('POST /api/v1/<verb>', () => {
     }
   })
 
+  it('takes a bearer that is no token for nobody’s, whoever is named as the door is', async () => {
+    await using app = await startApp(HTTP, { memory: true })
+    const secret = await addPrincipal(app, 'http', 'viewer')
+    await app.limb('cam1')
+    for (const path of ['/api/v1/node/list', '/console/session'])
+      for (const text of [secret, keyOf('cam1'), 'x'])
+        expect((await post(app, path, {}, bearer(text))).status, `${path} ${text}`).toBeGreaterThan(400)
+    for (let i = 0; i < 12; i++) await post(app, '/api/v1/node/list', {}, bearer('wrong'))
+    expect((await post(app, '/api/v1/node/list', {}, bearer('wrong'))).status).toBe(429)
+    expect((await post(app, '/api/v1/node/list', {}, basic('http', secret))).status).toBe(200)
+    const told = app.logLines.filter(({ msg }) => String(msg).includes('sign-in refused'))
+    expect(new Set(told.map(({ name }) => name))).toEqual(new Set(['-']))
+    const admin = await app.admin()
+    expect((await admin.do('admin', 'node/why', { nodeId: 'http' })).lastRefusedSignIn).toBeUndefined()
+  })
+
   it('refuses other methods and other bodies in the same form', async () => {
     await using app = await startApp(HTTP, { memory: true })
     const password = await addPrincipal(app, 'ann', 'viewer')
