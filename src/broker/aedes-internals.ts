@@ -147,6 +147,8 @@ export interface BrokerPersistence extends Persistence {
     isOver(clientId: string): boolean
     delete(clientId: string): Promise<void>
     forget(owner: string): Promise<void>
+    /** Called with the key of each session that is forgotten; `isGone`: its identity is no more. */
+    onForgotten: (clientId: string, isGone: boolean) => void
     /** Returns whether it may have missed what the view shows; true only once. */
     takeStale(clientId: string): boolean
     missed(clientId: string): void

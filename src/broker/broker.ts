@@ -169,6 +169,9 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
     log,
     send: (message) => broker.route(message),
   })
+  // A will lives no longer than its session, and is nobody's when who wrote it is no more.
+  options.persistence.sessions.onForgotten = (key, isGone) =>
+    isGone ? wills.cancel(key) : wills.sessionEnds(key)
   const strangers = new Strangers({
     clock,
     maxBytes: () => limits.maxStrangerBytes,

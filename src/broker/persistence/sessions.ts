@@ -62,6 +62,8 @@ export class StoredSessions {
   readonly #incoming = new Set<string>()
 
   readonly #forgotten: PacedLog
+  /** Called with the key of each session that is forgotten; `isGone`: its identity is no more. */
+  onForgotten: (clientId: string, isGone: boolean) => void = () => undefined
 
   constructor(options: StoredSessionsOptions) {
     this.#options = options
@@ -233,7 +235,7 @@ export class StoredSessions {
 
   /** Forgets every session of an identity that is no more. At once in memory; resolves when it is on disk. */
   forget(owner: string): Promise<void> {
-    return this.#deleteAll(this.of(owner))
+    return this.#deleteAll(this.of(owner), true)
   }
 
   /**
@@ -316,7 +318,7 @@ export class StoredSessions {
     this.#unsaved.delete(clientId)
   }
 
-  async #deleteAll(clientIds: readonly string[]): Promise<void> {
+  async #deleteAll(clientIds: readonly string[], isGone = false): Promise<void> {
     if (clientIds.length === 0) return
     const { store, index, queues } = this.#options
     const owners = clientIds.map((clientId) => {
@@ -338,6 +340,7 @@ export class StoredSessions {
       ]) {
         known.delete(clientId)
       }
+      this.onForgotten(clientId, isGone)
     }
     try {
       await store.deleteSessions(clientIds)

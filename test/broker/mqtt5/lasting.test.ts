@@ -335,6 +335,38 @@ describe('a will with a delay', () => {
     expect((await nextMessage(watcher)).text).toBe('gone')
   })
 
+  test('is not sent when who wrote it is no more, whether it was connected or away', async () => {
+    const clock = new FakeClock()
+    const bridge = await five({ clock })
+    const watcher = await joined5(bridge, { username: 'viewer2' })
+    await subscribed(watcher, [['w', 1]])
+    await gone(bridge, await joined5(bridge, { ...options, will: will(30) }))
+    const connected = await joined5(bridge, { ...options, clientId: 'q', will: will(30) })
+    await bridge.broker.sessions.forget('viewer1')
+    await gone(bridge, connected)
+    clock.advance(200_000)
+    await watcher.settle()
+    expect(watcher.messages).toEqual([])
+  })
+
+  test('is sent when its session is pushed out by newer ones, so that one identity has no more wills than sessions', async () => {
+    const clock = new FakeClock()
+    const bridge = await five({ clock })
+    const watcher = await joined5(bridge, { username: 'viewer2' })
+    await subscribed(watcher, [['w', 1]])
+    for (let i = 0; i < 14; i++) {
+      const payload = `will ${i}`
+      const client = await joined5(bridge, { ...options, clientId: `c${i}`, will: { ...will(90), payload } })
+      await gone(bridge, client)
+    }
+    expect([(await nextMessage(watcher)).text, (await nextMessage(watcher)).text]).toEqual([
+      'will 0',
+      'will 1',
+    ])
+    await watcher.settle()
+    expect(watcher.messages).toEqual([])
+  })
+
   test('is sent after a kill of the bridge, when its client does not come back', async () => {
     const file = databaseFile()
     const clock = new FakeClock()
