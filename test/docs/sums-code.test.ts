@@ -242,10 +242,75 @@ const HELD: Readonly<Record<string, readonly [file: string, words: string, tests
     'MAX_PROBES = 64',
     ['reads a bounded part of an answer that does not end'],
   ],
-  'names of limbs looked up': [
+  'names of limbs and webhooks looked up': [
     'http/outbound/names.ts',
-    'MAX_UNDER_WAY = 256',
-    ['twenty names that nobody answers for take no other with them'],
+    'MAX_SYSTEM = 16',
+    [
+      'twenty names that nobody answers for take no other with them',
+      'the system is asked for sixteen names at once, and for a name that was slow not for a minute',
+      'eight names that the system never finds take neither a ninth with them nor files and passwords',
+    ],
+  ],
+  'answers of limbs that are HTTP servers': [
+    'http/outbound/gathering.ts',
+    'MAX_BYTES = 33_554_432',
+    [
+      'bodies of all answers that come have 32 MiB together: the largest ends',
+      'an answer whose small chunks are more than twice the largest answer ends',
+      'interim answers without end are no answer',
+      'answers of all limbs are read in pieces that have ten milliseconds of a turn, each in its order',
+    ],
+  ],
+  'sessions of a limb that newer ones ended': [
+    'bridge/sign-in/takeovers.ts',
+    'MAX_LIMBS = 1000',
+    ['takeovers of a thousand limbs are counted, and eight addresses of each'],
+  ],
+  'messages that wait until they are stored': [
+    'broker/limits.ts',
+    'maxRouteQueue: 50_000',
+    [
+      'a store that never answers holds messages for its time only, and keeps their order',
+      'a queue at its bound delivers without waiting, in order',
+    ],
+  ],
+  'messages of QoS 2 that wait for their release': [
+    'broker/persistence/persistence.ts',
+    'maxInflightPerSession',
+    ['with more open QoS 2 messages than allowed are ended and counted'],
+  ],
+  'topic aliases of MQTT 5': [
+    'broker/mqtt5/translator.ts',
+    'MAX_ALIASES = 10',
+    ['a topic alias above ten ends the connection'],
+  ],
+  'messages for other brokers': [
+    'uplink/outbox.ts',
+    'MAX_BYTES = 32 * 1024 * 1024',
+    [
+      'of QoS 1 that was said while the link was cut arrives, the newest as many as may wait, and the rest is counted',
+      'retained messages that found no room while the other broker was slow are made good without a new connection',
+    ],
+  ],
+  'limbs, principals and entries of the policy': [
+    'store/sqlite/room.ts',
+    'RESERVE_BYTES = 64 * 1024 * 1024',
+    ['a database at its bound keeps no message, answer or beginning, and lets decisions and endings through'],
+  ],
+  'keys and widenings that are refused for a while': [
+    'store/sqlite/tables/refused.ts',
+    'maxPerNode',
+    ['refused keys and widenings end by themselves, and keys are bounded to the newest of a node'],
+  ],
+  'decisions of the policy that are remembered': [
+    'bridge/access/policies.ts',
+    'GENERATION = 50_000',
+    ['is remembered for a hundred thousand decisions, and asked of the store anew for those of longest ago'],
+  ],
+  'limbs that clients of MCP follow': [
+    'mcp/limb-changes.ts',
+    'MAX_SUBSCRIPTIONS = 1000',
+    ['a client of MCP follows a thousand limbs, and no more'],
   ],
   'live sessions': [
     'broker/live-sessions.ts',
@@ -265,7 +330,10 @@ const HELD: Readonly<Record<string, readonly [file: string, words: string, tests
   wills: [
     'broker/connect-handler.ts',
     'maxWillBytes',
-    ['a will above 4096 bytes is left out, and one of 4096 is sent'],
+    [
+      'a will above 4096 bytes is left out, and one of 4096 is sent',
+      'is sent when its session is pushed out by newer ones, so that one identity has no more wills than sessions',
+    ],
   ],
   'messages that nobody acknowledged, kept in memory': [
     'broker/unacknowledged.ts',
@@ -326,6 +394,7 @@ const HELD: Readonly<Record<string, readonly [file: string, words: string, tests
     [
       'sixteen event streams of a principal are open, and a hundred of all; the next one is told so',
       'what is retained leaves for all event streams together in five milliseconds of a turn',
+      'two thousand events, and a mebibyte of them, are kept for readers that come back',
     ],
   ],
   'requests to `/mcp`': [

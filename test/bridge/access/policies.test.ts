@@ -106,4 +106,21 @@ describe('the policy', () => {
     expect(decision).toEqual({ level: 'denied', decidedBy: 'default' })
     await store.close()
   })
+
+  it('is remembered for a hundred thousand decisions, and asked of the store anew for those of longest ago', async () => {
+    let reads = 0
+    const read = async () => {
+      reads++
+      return null
+    }
+    const book = new Policies({ read } as never, 'free')
+    const decide = (i: number) => book.decide('ann', `n${i}`, 'door', undefined)
+    for (let i = 0; i < 100_001; i++) await decide(i)
+    expect(reads).toBe(100_001)
+    await decide(100_000)
+    await decide(50_001)
+    expect(reads).toBe(100_001)
+    await decide(0)
+    expect(reads).toBe(100_002)
+  })
 })

@@ -65,6 +65,12 @@ test('a topic alias of 0 ends the connection [MQTT-3.3.2-8]', async () => {
   expect(farewell5(await client.of(DISCONNECT)).code).toBe(0x94)
 })
 
+test('a topic alias above ten ends the connection', async () => {
+  const client = await joined5(await five(), { username: 'viewer1' })
+  client.send(publish5('t/x', '', { properties: props().uint16(0x23, 11).bytes() }))
+  expect(farewell5(await client.of(DISCONNECT)).code).toBe(0x94)
+})
+
 test('a password needs no user name [MQTT-3.1.2-19]', async () => {
   const bridge = await five()
   await joined5(bridge, { clientId: 'cam1', password: 'key' })

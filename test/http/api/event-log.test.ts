@@ -3,7 +3,7 @@ import type { Feed, PublishedMessage } from '../../../src/bridge/ports.ts'
 import { EventLog } from '../../../src/http/api/event-log.ts'
 import { topicsOf } from '../../../src/protocol/topics.ts'
 
-test('what happened while the only reader was away is there for it, though nothing had happened before', () => {
+function newLog() {
   const topics = topicsOf('limb')
   let publish = (_message: PublishedMessage) => {}
   const feed = {
@@ -13,9 +13,30 @@ test('what happened while the only reader was away is there for it, though nothi
   } as unknown as Feed
   const log = new EventLog(topics, feed)
   log.read(() => undefined, { data: false })()
+  const says = (text: string) =>
+    publish({ topic: topics.node('cam1', 'status'), payload: Buffer.from(text), retain: true } as never)
+  return { log, says }
+}
+
+test('two thousand events, and a mebibyte of them, are kept for readers that come back', () => {
+  const { log, says } = newLog()
+  const first = log.lastId
+  for (let i = 0; i < 2000; i++) says('x')
+  expect(log.since(first)).toHaveLength(2000)
+  says('x')
+  expect(log.since(first)).toBeUndefined()
+  const before = log.lastId
+  for (let i = 0; i < 20; i++) says('y'.repeat(65_536))
+  expect(log.since(before)).toBeUndefined()
+  const last = log.lastId
+  says('z')
+  expect(log.since(last)).toHaveLength(1)
+})
+
+test('what happened while the only reader was away is there for it, though nothing had happened before', () => {
+  const { log, says } = newLog()
   const seen = log.lastId
-  const message = { topic: topics.node('cam1', 'status'), payload: Buffer.from('offline'), retain: true }
-  publish(message as unknown as PublishedMessage)
+  says('offline')
   expect(log.since(seen)?.map(({ text }) => text)).toEqual([expect.stringContaining('offline')])
   expect(log.since(log.lastId)).toEqual([])
 })

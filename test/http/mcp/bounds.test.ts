@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest'
+import { LimbChanges } from '../../../src/mcp/limb-changes.ts'
 import { McpEndpoint } from '../../../src/mcp/streamable/endpoint.ts'
 import { EventWindows } from '../../../src/mcp/streamable/event-window.ts'
 import { topicsOf } from '../../../src/protocol/topics.ts'
@@ -70,4 +71,22 @@ test('sessions of MCP have a bound in all: beyond it, who has one gives up its o
   expect(await begin('newcomer')).toBe(429)
   expect(endpoint.sessions).toBe(200)
   await endpoint.close()
+})
+
+test('a client of MCP follows a thousand limbs, and no more', async () => {
+  let watched = 0
+  const bridge = {
+    topics: topicsOf('limb'),
+    request: async () => ({}),
+    watch: async (filters: readonly string[]) => {
+      watched += filters.length
+    },
+    onConnection: () => undefined,
+  }
+  const changes = new LimbChanges(bridge, new FakeClock(), { updated() {}, listChanged() {} })
+  for (let i = 0; i < 1000; i++) await changes.subscribe(`n${i}`)
+  await expect(changes.subscribe('n1000')).rejects.toMatchObject({ code: 'too_many_requests' })
+  // One that it knows already costs nothing more.
+  await changes.subscribe('n1')
+  expect(watched).toBe(2000)
 })
