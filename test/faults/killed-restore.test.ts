@@ -71,3 +71,24 @@ test(
   },
   patience(60_000),
 )
+
+test.each(['copyFileSync', 'linkSync', 'renameSync'])(
+  'no bridge starts while a restore runs (%s)',
+  async (step) => {
+    const folder = mkdtempSync(join(tmpdir(), 'limb-running-restore-'))
+    onTestFinished(() => rmSync(folder, { recursive: true, force: true }))
+    await killedBridge(folder)
+    const file = join(folder, 'killed.sqlite')
+    const child = spawn(process.execPath, [
+      join(import.meta.dirname, 'killed-restore.ts'),
+      ...[join(folder, 'backup.sqlite'), file, step],
+    ])
+    onTestFinished(() => void child.kill('SIGKILL'))
+    expect(String((await once(child.stdout, 'data'))[0])).toBe('stops\n')
+    expect(() => open(file)).toThrow(/in use by another bridge/)
+    const ended = once(child, 'exit')
+    child.kill('SIGCONT')
+    await ended
+    expect(await foundAt(file)).toBe('policy.set')
+  },
+)

@@ -1,5 +1,13 @@
+import { copyFileSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
+import { masterSecret } from '../../src/host/process/secret-file.ts'
+import { systemClock } from '../../src/kernel/clock.ts'
+import { StartError } from '../../src/kernel/errors.ts'
+import { inspectDatabase } from '../../src/store/sqlite/backup/inspect.ts'
+import { restoreDatabase } from '../../src/store/sqlite/backup/restore.ts'
+import { openDatabase } from '../../src/store/sqlite/database.ts'
+import { StoreError } from '../../src/store/sqlite/errors.ts'
 import { launchBridge } from '../support/bridge-process.ts'
 import { patience } from '../support/patience.ts'
 import { failingDisk, fileMounts, smallDisk } from './disk.ts'
@@ -15,6 +23,8 @@ import {
 } from './fixture.ts'
 
 fileMounts()
+
+const log = { debug() {}, info() {}, warn() {}, error() {} }
 
 describe('on a disk that the kernel makes read-only', () => {
   test('limbs come and go, changes are refused, and after a repair all that was told is there', {
@@ -69,5 +79,37 @@ describe('on a disk that the kernel makes read-only', () => {
     expect(await refused.ended).toMatchObject({ code: 1 })
     disk.remount('rw')
     expect(await readiness(await running({ folder, settings }))).toMatchObject({ ready: true })
+  })
+
+  test('a restore on a disk that is mounted read-only, or full, says so and changes nothing', async () => {
+    const disk = smallDisk(24)
+    const file = join(disk.folder, 'limb.sqlite')
+    const open = () => openDatabase({ file, clock: systemClock, log })
+    await open().close()
+    const backup = join(temporaryFolder(), 'backup.sqlite')
+    copyFileSync(file, backup)
+    const restore = () => restoreDatabase({ from: backup, to: file, now: systemClock.wallMs() })
+    disk.remount('ro')
+    expect(restore).toThrow(StoreError)
+    expect(restore).toThrow(/could not be restored.*read-only.*is as it was|cannot be taken/)
+    disk.remount('rw')
+    disk.fill()
+    expect(restore).toThrow(/could not be restored: .*no space left.* is as it was/)
+    // Full is not damaged: nobody is told to put an older database in its place.
+    const found = inspectDatabase(file, { readonly: true })
+    expect(found.problems.length === 0 || found.unopened).toBe(true)
+    disk.free()
+    const half = readdirSync(disk.folder).filter((name) => /restoring|replaced/.test(name))
+    expect(half).toEqual([])
+    await open().close()
+    expect(restore()).toMatchObject({ nodes: 0 })
+  })
+
+  test('a first start whose secrets cannot be kept says which file cannot be made', () => {
+    const disk = smallDisk(24)
+    const file = join(disk.folder, 'invoke-secret')
+    disk.remount('ro')
+    expect(() => masterSecret(file)).toThrow(StartError)
+    expect(() => masterSecret(file)).toThrow(/invoke-secret cannot be made: .*Its folder must be writable/)
   })
 })

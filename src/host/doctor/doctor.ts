@@ -198,7 +198,7 @@ async function checkStore(
     return results
   }
   const advice = unopened
-    ? `it must be readable, and its folder writable, for the user that runs the bridge; ${AS_BRIDGE}`
+    ? `it must be readable, and its folder writable, for the user that runs the bridge, on a disk with room; ${AS_BRIDGE}`
     : 'stop the bridge and restore a backup with `limb-bridge restore FILE`'
   return [...results, ...problems.map((text) => problem('database', `${file}: ${text}; ${advice}`))]
 }

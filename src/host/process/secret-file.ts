@@ -27,6 +27,20 @@ export function writeSecret(file: string, text: string): void {
 
 const MASTER_BYTES = 32
 
+/** Makes the secret. Throws an error that says what to do when it cannot be kept. */
+function madeSecret(file: string): Uint8Array {
+  const made = randomBytes(MASTER_BYTES)
+  try {
+    writeSecret(file, `${made.toString('hex')}\n`)
+  } catch (error) {
+    throw new StartError(
+      `${file} cannot be made: ${messageOf(error)}. Its folder must be writable for the user that runs the bridge, on a disk with room.`,
+      { cause: error },
+    )
+  }
+  return made
+}
+
 /**
  * The bridge's own secret, made at the first start. Throws when the file is there and holds something else: going on
  * with a new one would silently end the secrets of all limbs.
@@ -42,9 +56,7 @@ export function masterSecret(file: string): Uint8Array {
         { cause: error },
       )
     }
-    const made = randomBytes(MASTER_BYTES)
-    writeSecret(file, `${made.toString('hex')}\n`)
-    return made
+    return madeSecret(file)
   }
   if (!/^[0-9a-f]{64}$/.test(text)) {
     throw new StartError(

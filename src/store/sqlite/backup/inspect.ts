@@ -16,6 +16,9 @@ export interface Inspection {
   readonly unopened?: boolean
 }
 
+/** The codes of SQLite of a file, or a disk, that is out of reach, full or failing: nothing was seen of the pages. */
+const UNOPENED = ['SQLITE_CANTOPEN', 'SQLITE_IOERR', 'SQLITE_FULL', 'SQLITE_READONLY']
+
 /** Findings of `integrity_check` that are told; one is reason enough. */
 const MAX_FINDINGS = 5
 
@@ -44,7 +47,7 @@ export function inspectDatabase(
       version: 0,
       nodes: 0,
       problems,
-      unopened: sqliteCode(error)?.startsWith('SQLITE_CANTOPEN') === true,
+      unopened: UNOPENED.some((code) => sqliteCode(error)?.startsWith(code)),
     }
   } finally {
     sql?.close()

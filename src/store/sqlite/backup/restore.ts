@@ -47,7 +47,6 @@ export function restoreDatabase(options: {
   const lock = lockDatabase(file, iso(options.now))
   let inode: InodeLock | undefined
   try {
-    giveToOwner(`${file}.lock`, file)
     inode = lockReplaced(file)
     return exchange(from, file, options.now)
   } finally {
@@ -68,6 +67,7 @@ function lockReplaced(file: string): InodeLock | undefined {
 function exchange(from: string, file: string, now: WallMs): Restored {
   const part = `${file}.restoring`
   try {
+    giveToOwner(`${file}.lock`, file)
     removeWithLog(part)
     copyPrivate(from, part)
     // A copy that somebody made of a database with its log.
@@ -90,7 +90,7 @@ function exchange(from: string, file: string, now: WallMs): Restored {
     rmSync(markFileOf(file), { force: true })
     return { file, replaced, version, nodes }
   } catch (error) {
-    removeWithLog(part)
+    removeHalf(part)
     if (error instanceof StoreError) throw error
     throw new StoreError(
       `${from} could not be restored: ${messageOf(error)}. The database ${file} is as it was.`,
@@ -142,6 +142,13 @@ function copyPrivate(from: string, to: string): void {
 
 function removeWithLog(path: string): void {
   for (const each of [path, `${path}-wal`, `${path}-shm`, `${path}-journal`]) rmSync(each, { force: true })
+}
+
+/** Removes a copy that is not whole, where the disk lets it; the next restore tries again. */
+function removeHalf(part: string): void {
+  try {
+    removeWithLog(part)
+  } catch {}
 }
 
 function sameFile(one: string, other: string): boolean {
