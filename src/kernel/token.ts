@@ -10,6 +10,8 @@ const PREFIX = 'lbt_'
 const LETTERS = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz'
 const RANDOM_LETTERS = 30
 const CHECK_LETTERS = 6
+/** A name that begins so and is shorter gives little of a token away. */
+const RESEMBLING_LETTERS = 20
 const FORM = /^lbt_([0-9A-Za-z]{30})([0-9A-Za-z]{6})$/
 
 /** Makes a new token, 40 characters long. */
@@ -28,6 +30,11 @@ export function newToken(): string {
 export function isToken(text: string): boolean {
   const [, random = '', check] = FORM.exec(text) ?? []
   return check !== undefined && checksum(random) === check
+}
+
+/** Returns whether `text` is a token, or one that was mistyped or cut: it is nobody's name, and as secret as a token. */
+export function resemblesToken(text: string): boolean {
+  return text.startsWith(PREFIX) && text.length >= RESEMBLING_LETTERS
 }
 
 /** Returns the SHA-256 that is stored instead of the token; a token has too much entropy to need a salt. */

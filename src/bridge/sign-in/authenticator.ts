@@ -5,7 +5,7 @@ import { messageOf, Refusal } from '../../kernel/errors.ts'
 import { escapeText } from '../../kernel/escape-text.ts'
 import { LogThrottle } from '../../kernel/log-throttle.ts'
 import { certifiedKey, isCertifiedKey, keyMatches } from '../../kernel/secrets.ts'
-import { isToken } from '../../kernel/token.ts'
+import { isToken, resemblesToken } from '../../kernel/token.ts'
 import { isName, NAME_HINT, ROLES, type Role } from '../../protocol/names.ts'
 import { audit } from '../audit.ts'
 import type { Registry } from '../live/registry.ts'
@@ -35,6 +35,7 @@ const BUSY: Authentication = {
 type PrincipalWithPassword = Pick<PrincipalRecord, 'name' | 'role' | 'passwordHash'>
 
 const TOKEN_NAME = 'a token is no user name'
+const EXCHANGED = 'user name and password may be exchanged'
 
 /** Decides who may come in, and as whom (protocol section 3). */
 export class Authenticator {
@@ -98,7 +99,7 @@ export class Authenticator {
       const reason = `the user name (else the client id) must be ${NAME_HINT}`
       return this.#refused(hiddenName(name), withoutName(credentials), code, reason, 'name')
     }
-    if (isToken(name)) {
+    if (resemblesToken(name)) {
       const reason = `${TOKEN_NAME}; send it as the password, with the name of its principal or with none`
       return this.#refused(hiddenName(name), withoutName(credentials), 4, reason, 'name')
     }
@@ -128,8 +129,7 @@ export class Authenticator {
     const exchanged = keys ? undefined : await this.#exchanged(name, password)
     if (exchanged !== undefined) {
       // The name may be the password.
-      const reason = `${exchanged}; user name and password may be exchanged`
-      return this.#refused(hiddenName(name), withoutName(credentials), 4, reason, 'name')
+      return this.#refused(hiddenName(name), withoutName(credentials), 4, exchanged, 'name')
     }
     // A device that lost its key, or somebody who guesses.
     if (password !== undefined && keys) this.#wrongKey(name, credentials)
@@ -180,7 +180,7 @@ export class Authenticator {
     const name = username || 'admin'
     const refused = (reason: string): Authentication => ({ admitted: false, code: 4, reason })
     if (!isName(name)) return refused(`the user name must be ${NAME_HINT}`)
-    if (isToken(name)) return refused(`${TOKEN_NAME}; the control socket needs none`)
+    if (resemblesToken(name)) return refused(`${TOKEN_NAME}; the control socket needs none`)
     const role = password ? localRole(password) : 'admin'
     // A slip must not make an admin of what wanted to be less.
     if (role === undefined)
@@ -236,11 +236,14 @@ export class Authenticator {
    * is said to nobody but who has its key: else a stranger could find out which limbs there are.
    */
   async #exchanged(name: string, password: string | undefined): Promise<string | undefined> {
-    if (!isName(password) || password === name) return undefined
-    if (await this.#isPrincipal(password)) return 'the password is the name of a principal'
+    if (password === undefined || password === name) return undefined
+    if (resemblesToken(password))
+      return 'the password begins like a token, and is none: it may be mistyped or cut'
+    if (!isName(password)) return undefined
+    if (await this.#isPrincipal(password)) return `the password is the name of a principal; ${EXCHANGED}`
     const keys = await this.#context.store.read((tx) => tx.nodeKeys(password))
     const isKey = [keys?.current, keys?.next].some((key) => key && keyMatches(key, name))
-    return isKey ? 'the user name is the key of the limb that the password names' : undefined
+    return isKey ? `the user name is the key of the limb that the password names; ${EXCHANGED}` : undefined
   }
 
   async #isPrincipal(text: string | undefined): Promise<boolean> {

@@ -2,7 +2,7 @@ import { addressGroup } from '../../kernel/address.ts'
 import { messageOf, Refusal } from '../../kernel/errors.ts'
 import { escapeText } from '../../kernel/escape-text.ts'
 import { LogThrottle } from '../../kernel/log-throttle.ts'
-import { isToken } from '../../kernel/token.ts'
+import { resemblesToken } from '../../kernel/token.ts'
 import { isName } from '../../protocol/names.ts'
 import { audit } from '../audit.ts'
 import type { Announcer } from '../live/announcer.ts'
@@ -29,7 +29,7 @@ interface RefusalReport {
 
 /** Returns whether a user name may be told: a name that somebody can have, and no token in the wrong field. */
 export function isShown(name: string): boolean {
-  return isName(name) && !isToken(name)
+  return isName(name) && !resemblesToken(name)
 }
 
 /** Shows a user name that nobody has: it may be a password that was typed into the wrong field. */

@@ -222,16 +222,20 @@ describe('a limb that is invoked over HTTP', () => {
     ])
   })
 
-  it('cannot send the bridge elsewhere by a redirect', async () => {
-    await using app = await startApp(LOOPBACK, { memory: true })
-    const [server, target] = [await endpoint(), await endpoint()]
-    server.reply = (_request, response) => response.writeHead(307, { location: target.url }).end()
-    await httpLimb(app, server.url)
-    const ann = await agent(app, 'ann')
-    const { error } = await ann.ask('ann', 'invoke', SNAP)
-    expect(error).toMatchObject({ code: 'node_error', message: expect.stringContaining('redirect') })
-    expect(target.seen).toEqual([])
-  })
+  it.each([301, 302, 303, 307, 308])(
+    'cannot send the bridge elsewhere by a redirect (%i)',
+    async (status) => {
+      await using app = await startApp(LOOPBACK, { memory: true })
+      const [server, target] = [await endpoint(), await endpoint()]
+      server.reply = (_request, response) =>
+        response.writeHead(status, { location: target.url }).end('{"success":true}')
+      await httpLimb(app, server.url)
+      const ann = await agent(app, 'ann')
+      const { error } = await ann.ask('ann', 'invoke', SNAP)
+      expect(error).toMatchObject({ code: 'node_error', message: expect.stringContaining('redirect') })
+      expect(target.seen).toEqual([])
+    },
+  )
 
   it.each<[string, RequestListener, string]>([
     [
