@@ -395,6 +395,7 @@ export class Core implements Inbound {
   ): Promise<void> {
     if (address.kind === 'node' && address.leaf !== 'deregister') this.#presence.active(session)
     if (address.kind === 'request') {
+      this.#table.recordFirstUse(session.identity)
       await this.#requests.handle(session, address.verb, payload, messageContext)
     } else if (address.kind === 'node' && address.leaf === 'register') {
       await this.#register(session, payload)

@@ -85,6 +85,11 @@ export class SessionTable {
     this.#admittedIn.set(identity, epoch)
   }
 
+  /** Takes who acts now for the first time as admitted now: its role was read a moment ago, as those of uplinks are. */
+  recordFirstUse(identity: Identity): void {
+    if (!this.#admittedIn.has(identity)) this.#admittedIn.set(identity, this.#epoch)
+  }
+
   /** Invalidates the admission of whoever came in under this name before now and has no open session yet: key or password ended. */
   invalidate(name: string): void {
     this.#invalidate(name)

@@ -32,31 +32,35 @@ const ENDS: [string, (world: World, identity: Identity) => Promise<unknown>][] =
 ]
 
 describe.each(ENDS)('a principal that %s', (_how, end) => {
-  test('runs nothing that waited meanwhile', async () => {
-    const world = await start()
-    const { core, context, ask } = world
-    const identity = await signedIn(world)
-    const sent: Record<string, unknown>[] = []
-    const session: Session = {
-      identity,
-      clientId: 'c',
-      address: '192.0.2.1',
-      alive: true,
-      subscribedTo: () => true,
-      send: () => true,
-      respond: (_verb, response) => sent.push(JSON.parse(Buffer.from(response).toString())),
-      end: () => {},
-    }
-    const address = { kind: 'request', principal: 'ann', verb: 'policy/set' } as const
-    const request = () => core.message(session, address, Buffer.from(JSON.stringify(POLICY)))
-    await request()
-    expect(sent).toMatchObject([{ ok: true }])
-    await ask('policy/delete', { principal: '*', nodeId: '*', capability: 'door' })
-    await end(world, identity)
-    await request()
-    expect(sent[1]).toMatchObject({ ok: false, error: { code: 'unauthorized' } })
-    expect((await context.store.read((tx) => tx.policies({}, undefined, 10))).items).toEqual([])
-  })
+  test.each(['by its password', 'by another broker'])(
+    'runs nothing that waited meanwhile (it came %s)',
+    async (how) => {
+      const world = await start()
+      const { core, context, ask } = world
+      const own = await signedIn(world)
+      const identity = how === 'by its password' ? own : ({ ...own } as Identity)
+      const sent: Record<string, unknown>[] = []
+      const session: Session = {
+        identity,
+        clientId: 'c',
+        address: '192.0.2.1',
+        alive: true,
+        subscribedTo: () => true,
+        send: () => true,
+        respond: (_verb, response) => sent.push(JSON.parse(Buffer.from(response).toString())),
+        end: () => {},
+      }
+      const address = { kind: 'request', principal: 'ann', verb: 'policy/set' } as const
+      const request = () => core.message(session, address, Buffer.from(JSON.stringify(POLICY)))
+      await request()
+      expect(sent).toMatchObject([{ ok: true }])
+      await ask('policy/delete', { principal: '*', nodeId: '*', capability: 'door' })
+      await end(world, identity)
+      await request()
+      expect(sent[1]).toMatchObject({ ok: false, error: { code: 'unauthorized' } })
+      expect((await context.store.read((tx) => tx.policies({}, undefined, 10))).items).toEqual([])
+    },
+  )
 
   test('is told so at once, and nobody else is', async () => {
     const world = await start()
