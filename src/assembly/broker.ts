@@ -27,6 +27,7 @@ export async function buildBroker(build: Build, stored: StoreParts, built: CoreP
     log,
     limits: config.mqtt,
     grants: grantsOf(config),
+    limbs: () => core.registry.size,
   })
   teardown.add(() => broker.stop())
   broker.feed.listen((message) => {

@@ -86,7 +86,9 @@ export interface AedesClient<S = Session> {
   /** A stand-in takes its place for a client that speaks MQTT 5. */
   conn: Duplex
   readonly closed: boolean
-  readonly subscriptions: Readonly<Record<string, { readonly qos: Qos }>>
+  readonly subscriptions: Readonly<
+    Record<string, { readonly qos: Qos; readonly nl?: boolean; readonly rap?: boolean }>
+  >
   will: Will | null
   deliver0: Deliver
   deliverQoS: Deliver
@@ -152,6 +154,8 @@ export interface BrokerPersistence extends Persistence {
     /** Returns whether it may have missed what the view shows; true only once. */
     takeStale(clientId: string): boolean
     missed(clientId: string): void
+    /** Returns what the subscriptions of an identity's sessions that are away count as. */
+    awaySubscriptions(owner: string): number
     /** The stored sessions of an identity, or of all. */
     list(owner?: string): readonly {
       readonly key: string

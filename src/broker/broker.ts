@@ -58,6 +58,8 @@ export interface BrokerOptions {
   readonly log: Log
   readonly limits: ConfiguredLimits & Partial<FixedLimits>
   readonly grants?: readonly Grant[] | undefined
+  /** Returns the number of approved limbs, by which principals may have more subscriptions. */
+  readonly limbs?: () => number
 }
 
 export interface Broker {
@@ -190,6 +192,8 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
     limits,
     counters,
     subscriptionCounts: new Counts(),
+    limbs: options.limbs,
+    stored: options.persistence.sessions,
     clock,
     log,
     peerLog: new PeerLog(clock, log),

@@ -30,7 +30,7 @@ export interface BrokerCounters {
 
 /**
  * `messages`, `bytes`: reading was paused. `topic`, `subscriptions`: the message or subscription was denied.
- * `packet`, `packet_time`, `sign_in_bytes`, `connect_time`, `inflight`: the connection was ended. `strangers`: it
+ * `packet`, `packet_time`, `filters`, `sign_in_bytes`, `connect_time`, `inflight`: the connection was ended. `strangers`: it
  * was ended, because those who have shown no secret held too much together. `sessions`: it was the oldest of too many
  * sessions of one identity.
  */
@@ -42,6 +42,7 @@ export type LimitName =
   | 'principal_subscriptions'
   | 'packet'
   | 'packet_time'
+  | 'filters'
   | 'strangers'
   | 'sessions'
   | 'sign_in_bytes'
@@ -99,6 +100,7 @@ export function newCounters(): BrokerCounters {
       principal_subscriptions: 0,
       packet: 0,
       packet_time: 0,
+      filters: 0,
       strangers: 0,
       sessions: 0,
       sign_in_bytes: 0,

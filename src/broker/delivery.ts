@@ -58,7 +58,10 @@ export class SessionDelivery {
       failed: (error) => session.fail(error, 'sending failed'),
       owesOne: () => session.identity.kind === 'candidate',
     })
-    client.deliver0 = client.deliverQoS = (packet, done) => this.#deliver(packet, done)
+    context.broker.delivers(client, {
+      once: (packet, done) => this.#deliver(packet, false, done),
+      as: (packet, done) => this.#deliver(packet, packet.retain, done),
+    })
   }
 
   /** A subscription is granted and about to be made. */
@@ -148,16 +151,18 @@ export class SessionDelivery {
     return true
   }
 
-  #deliver(packet: RoutedPacket, done: () => void): void {
-    this.#session.guarded(() => this.#deliverLive(packet))
+  #deliver(packet: RoutedPacket, retain: boolean, done: () => void): void {
+    // One copy for overlapping subscriptions, which are called one after the other.
+    if (this.#lastEmission !== this.#context.broker.emission)
+      this.#session.guarded(() => this.#deliverLive(packet, retain))
     // Nobody else waits for this reader.
     done()
   }
 
-  #deliverLive(packet: RoutedPacket): void {
+  #deliverLive(packet: RoutedPacket, retain: boolean): void {
     const { broker } = this.#context
-    // One copy for overlapping subscriptions, which are called one after the other.
-    if (this.#lastEmission === broker.emission || this.#session.isGone) return
+    // What begins with a dollar sign is nobody's [MQTT-4.7.2-1].
+    if (this.#session.isGone || packet.topic.startsWith('$')) return
     this.#lastEmission = broker.emission
     if (this.#lagsBehind(broker.asker)) return
     if (this.filters.hasOptions) {
@@ -169,7 +174,6 @@ export class SessionDelivery {
     if (granted < 0 || !this.mayReceive(packet.topic)) return
     broker.taken = broker.emission
     const qos = Math.min(granted, packet.qos) as Qos
-    const { retain } = packet
     const stored = packet.qos > 0 && !this.client.clean
     this.#putLive({
       packet: broker.current ?? packet,

@@ -9,7 +9,7 @@ export interface DirectReader {
   /** Holders of the connection: each may keep it from being read; asked for each chunk, so they are no functions of the session. */
   readonly holds: readonly [
     lists: { readonly isWaiting: boolean },
-    throttle: { readonly isHolding: boolean } | undefined,
+    throttle: { readonly isHolding: boolean; newChunk(): void } | undefined,
     pace: { mayTake(bytes: number): boolean } | undefined,
   ]
 }
@@ -32,6 +32,7 @@ export function readDirectly({
       !session.isGone && client._parsingBatch === 0 && !lists.isWaiting && throttle?.isHolding !== true
     if (!isIdle || conn.readableLength > 0 || !Buffer.isBuffer(chunk)) return push.call(conn, chunk, encoding)
     if (pace?.mayTake(chunk.length) === false) return push.call(conn, chunk, encoding)
+    throttle?.newChunk()
     guard.feed(chunk)
     return true
   }

@@ -21,6 +21,10 @@ export type Fault = string | undefined
 // Faults that are limits of ours.
 export const TOO_LONG_TOPIC = 'topic too long'
 export const TOO_LONG_FILTER = 'filter too long'
+export const TOO_MANY_FILTERS = 'too many filters in one packet'
+
+/** The filters of one SUBSCRIBE or UNSUBSCRIBE: a packet is worked on in one go, and a megabyte may hold 300,000. */
+export const MAX_FILTERS = 2000
 
 /**
  * A whole packet in `bytes` from `start` on: the variable header starts at `body`,
@@ -79,7 +83,9 @@ function checkFilters(first: number, bytes: Buffer, body: number, end: number, m
   if (end - body < 5) return 'SUBSCRIBE or UNSUBSCRIBE without a filter'
   if (!hasPacketId(bytes, body)) return 'packet identifier 0'
   const optionBytes = first >> 4 === SUBSCRIBE ? 1 : 0
+  let filters = 0
   for (let at = body + 2; at < end; ) {
+    if (++filters > MAX_FILTERS) return TOO_MANY_FILTERS
     if (end - at < 2) return 'malformed filter'
     const start = at + 2
     at = start + bytes.readUInt16BE(at)

@@ -118,22 +118,37 @@ export class GuardedPersistence {
     }
   }
 
-  /** Stores only what is granted. Aedes hands in all filters of a SUBSCRIBE, once for each of them. */
+  /**
+   * Stores only what is granted. Aedes hands in all filters of a SUBSCRIBE with the first that is, and asks for the
+   * others in the same turn.
+   */
   addSubscriptions(
     client: AedesClient<MqttSession>,
     all: readonly RequestedSubscription[],
   ): Promise<unknown> {
     let adding = this.#added.get(all)
     if (adding === undefined) {
-      const { session } = client
-      const granted = all.filter((sub) => session && this.#isGranted(session, sub.topic))
-      for (const sub of granted) session?.translator?.subscribing.addOptions(sub)
-      adding = this.#store.addSubscriptions(client, granted).catch((error: unknown) => {
+      // Now: the next SUBSCRIBE may stand behind this one in what was read.
+      for (const sub of all) client.session?.translator?.subscribing.addOptions(sub)
+      adding = this.#addGranted(client, all).catch((error: unknown) => {
         this.#options.failed('store subscriptions', error)
       })
       this.#added.set(all, adding)
     }
     return adding
+  }
+
+  async #addGranted(
+    client: AedesClient<MqttSession>,
+    all: readonly RequestedSubscription[],
+  ): Promise<unknown> {
+    // Behind the turn: each of them was granted or refused by then, for its rights or for the number of them.
+    await undefined
+    const { session } = client
+    const granted = all.filter(
+      ({ topic }) => session?.delivery.filters.has(topic) === true && this.#isGranted(session, topic),
+    )
+    return await this.#store.addSubscriptions(client, granted)
   }
 
   async removeSubscriptions(client: Client, filters: readonly string[]): Promise<void> {

@@ -9,7 +9,8 @@ import type { Outcome, Received } from './received.ts'
 import type { PublishRight } from './rights.ts'
 import type { MqttSession } from './session.ts'
 import type { SessionContext } from './session-context.ts'
-import { subscriptionsOfPrincipal } from './subscription-limit.ts'
+import { nameOf } from './session-key.ts'
+import { subscriptionsOfPrincipal, weightOf } from './subscription-limit.ts'
 
 const NOTHING = Buffer.alloc(0)
 /** The copies of one QoS 2 message that may come before the first is dealt with. */
@@ -226,15 +227,17 @@ export class InboundPath {
   }
 
   #hasRoom(session: MqttSession, topic: string): boolean {
-    const { limits, subscriptionCounts } = this.#context
+    const { limits, limbs, subscriptionCounts, stored } = this.#context
     const { identity, delivery } = session
     if (delivery.filters.has(topic)) return true
     const isPrincipal = identity.kind === 'principal'
     const maxSubscriptions = isPrincipal
-      ? subscriptionsOfPrincipal(limits)
+      ? subscriptionsOfPrincipal(limits, limbs?.())
       : limits.maxSubscriptionsPerSession
-    const count = isPrincipal ? subscriptionCounts.of(identity.name) : delivery.filters.size
-    if (count < maxSubscriptions) return true
+    const count = isPrincipal
+      ? subscriptionCounts.of(identity.name) + stored.awaySubscriptions(nameOf(identity)) + weightOf(topic)
+      : delivery.filters.size + 1
+    if (count <= maxSubscriptions) return true
     const limit = isPrincipal ? 'principal_subscriptions' : 'subscriptions'
     session.limited(limit, { maxSubscriptions }, 'too many subscriptions')
     return false

@@ -2,6 +2,7 @@ import { LazyMap, LazySet } from '../kernel/lazy-collections.ts'
 import { sharedFilter } from '../protocol/filters.ts'
 import { filterMatches } from '../protocol/topics.ts'
 import type { AedesClient, Qos } from './aedes-internals.ts'
+import { weightOf } from './subscription-limit.ts'
 
 /** The options that MQTT 5 lets a client ask for with a subscription. */
 export interface FilterOptions {
@@ -47,19 +48,19 @@ export class LiveFilters {
     return this.#counted.has(filter)
   }
 
-  /** `counter` is told of each change of the number. */
+  /** `counter` is told of each change of what they count as together. */
   countBy(counter: (change: number) => void): void {
     this.#counter = counter
   }
 
   /** UNSUBSCRIBE has come: what follows it finds room. */
   ending(filter: string): void {
-    if (this.#counted.delete(filter)) this.#counter(-1)
+    if (this.#counted.delete(filter)) this.#counter(-weightOf(filter))
   }
 
   /** The connection is gone. */
   close(): void {
-    this.#counter(-this.#counted.size)
+    for (const filter of this.#counted) this.#counter(-weightOf(filter))
     this.#counted.clear()
   }
 
@@ -72,7 +73,7 @@ export class LiveFilters {
   add(filter: string, isWide: boolean): void {
     if (!this.#counted.has(filter)) {
       this.#counted.add(filter)
-      this.#counter(1)
+      this.#counter(weightOf(filter))
     }
     if (!hasWildcard(filter)) this.#exact.add(filter)
     else if (sharedFilter(filter) === undefined) this.#wildcards.add(filter)

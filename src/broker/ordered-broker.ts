@@ -2,6 +2,7 @@ import { Aedes, type AedesOptions } from 'aedes'
 import type {
   AedesClient,
   Callback,
+  Deliver,
   InboundPublish,
   MessageExtras,
   Qos,
@@ -44,6 +45,14 @@ export interface Route extends MessageExtras {
 
 const HEARTBEAT = '/heartbeat'
 
+/** The ways in which messages come to one session. */
+export interface Delivering {
+  /** Is the same for all its subscriptions: a message that matches thousands of them costs a call for each, and no packet. */
+  readonly once: Deliver
+  /** Is told more of a message, for a subscription that asks for it. */
+  readonly as: Deliver
+}
+
 /**
  * Aedes with one order for all messages. Left alone, Aedes lets two messages of one turn take paths of
  * different length (retained or plain, QoS 1 or 0) and drops, by its duplicate counter, the one that comes
@@ -59,6 +68,10 @@ export class OrderedBroker extends Aedes {
   /** The last message that a live session was subscribed to, by its emission. */
   taken = 0
   readonly #order: OrderedQueue
+  /** The client whose function Aedes has read just now. */
+  #subscribing: { readonly client: AedesClient<unknown>; readonly once: Deliver } | undefined
+  /** The functions that Aedes made, each with the one that is called in its place. */
+  readonly #inPlaceOf = new WeakMap<object, Deliver>()
   readonly #options: OrderedBrokerOptions
   #current: RoutedPacket | undefined
   #asker: object | undefined
@@ -73,6 +86,35 @@ export class OrderedBroker extends Aedes {
     super({ ...options, published: (_packet, _client, done) => done(null) })
     this.#options = options
     this.#order = new OrderedQueue(options.failed)
+  }
+
+  /**
+   * Has messages delivered to a session in these ways. Aedes would make a packet of its own for each subscription that
+   * matches. It reads the client's function right before it subscribes with one of its own around it.
+   */
+  delivers(client: AedesClient<unknown>, delivering: Delivering): void {
+    const get = (): Deliver => {
+      this.#subscribing = { client, once: delivering.once }
+      return delivering.as
+    }
+    for (const name of ['deliver0', 'deliverQoS']) Object.defineProperty(client, name, { get })
+  }
+
+  override subscribe(...[topic, deliver, done]: Parameters<Aedes['subscribe']>): void {
+    const { client, once } = this.#subscribing ?? {}
+    this.#subscribing = undefined
+    const options = client?.subscriptions[topic as string]
+    const isPlain = once !== undefined && options !== undefined && !options.nl && !options.rap
+    if (isPlain) this.#inPlaceOf.set(deliver, once)
+    super.subscribe(topic, this.#standingFor(deliver), done)
+  }
+
+  override unsubscribe(...[topic, deliver, done]: Parameters<Aedes['unsubscribe']>): void {
+    super.unsubscribe(topic, this.#standingFor(deliver), done)
+  }
+
+  #standingFor(deliver: Parameters<Aedes['subscribe']>[1]): Parameters<Aedes['subscribe']>[1] {
+    return (this.#inPlaceOf.get(deliver) ?? deliver) as Parameters<Aedes['subscribe']>[1]
   }
 
   /** Messages that wait for the store. */

@@ -3,7 +3,7 @@ import type { Counts } from '../kernel/counts.ts'
 import type { SteadyClock } from '../kernel/steady-clock.ts'
 import type { TurnTime } from '../kernel/turn-time.ts'
 import type { Topics } from '../protocol/topics.ts'
-import type { Persistence } from './aedes-internals.ts'
+import type { BrokerPersistence, Persistence } from './aedes-internals.ts'
 import type { Connection, ConnectionContext } from './connection.ts'
 import type { BrokerLimits } from './limits.ts'
 import type { Lingering } from './lingering.ts'
@@ -26,7 +26,11 @@ export interface SessionContext extends ConnectionContext {
   readonly wills: DelayedWills
   /** The clock by which messages expire. */
   readonly steady: SteadyClock
-  /** Subscriptions of the live sessions of each principal, together. */
+  /** The number of approved limbs; undefined where nobody knows it. */
+  readonly limbs: (() => number) | undefined
+  /** Knows the sessions that are stored. */
+  readonly stored: Pick<BrokerPersistence['sessions'], 'awaySubscriptions'>
+  /** Counts the subscriptions of the live sessions of each principal, by their weights. */
   readonly subscriptionCounts: Counts
   /** Brings a message to its end; `acknowledge` is called in the order of the session's messages. */
   readonly publish: (session: Connection, message: Received, acknowledge: (outcome: Outcome) => void) => void

@@ -16,6 +16,7 @@ import {
   SUBSCRIBE,
   TOO_LONG_FILTER,
   TOO_LONG_TOPIC,
+  TOO_MANY_FILTERS,
   UNSUBSCRIBE,
 } from './frame-checks.ts'
 import type { Frame, Verdict } from './frame-splitter.ts'
@@ -433,6 +434,7 @@ export class MqttSession extends Connection implements Session {
   /** Faults that are limits of ours rather than rules of MQTT. */
   #limitOf(fault: string): LimitName | undefined {
     if (fault === TOO_LONG_TOPIC || fault === TOO_LONG_FILTER) return 'topic'
+    if (fault === TOO_MANY_FILTERS) return 'filters'
     if (fault === TOO_MANY_HANDSHAKES || fault === TOO_MANY_UNDER_WAY) return 'inflight'
     if (fault !== TOO_LARGE) return undefined
     return this.opened ? 'packet' : 'sign_in_bytes'

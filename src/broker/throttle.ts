@@ -19,9 +19,13 @@ export interface ThrottleOptions {
 /** An acknowledgement costs this share of a message: a reader of many messages sends as many of them. */
 const ACK_SHARE = 1 / 8
 /** The packets of one connection that are worked on in one go: 64 KiB may hold 32,768 of them. */
-const MAX_PACKETS = 128
+const MAX_PACKETS = 32
 const FIRST_ACK = 4
 const LAST_ACK = 7
+const SUBSCRIBE = 8
+const UNSUBSCRIBE = 10
+/** A filter in a list has so many bytes, more or less, and costs about as much as a packet. */
+const FILTER_BYTES = 16
 
 /**
  * Reads a session that sends more than its budget more slowly: its socket gives nothing for a while, and TCP
@@ -32,7 +36,7 @@ export class Throttle {
   readonly #options: ThrottleOptions
   readonly #buckets: TokenBuckets
   #goOn: (() => void) | undefined
-  /** Packets since it went on. */
+  /** Packets of the chunk that is worked on, since it went on. */
   #packets = 0
 
   constructor(options: ThrottleOptions) {
@@ -40,8 +44,17 @@ export class Throttle {
     const { conn, clock, rates } = options
     this.#buckets = new TokenBuckets(clock, rates)
     const read = conn.read
-    // Streams look at themselves with a size of 0.
-    conn.read = (size?: number) => (this.#goOn !== undefined && size !== 0 ? null : read.call(conn, size))
+    conn.read = (size?: number) => {
+      // Streams look at themselves with a size of 0.
+      if (this.#goOn !== undefined && size !== 0) return null
+      this.newChunk()
+      return read.call(conn, size)
+    }
+  }
+
+  /** Begins to count anew: what comes now had its turn by itself. */
+  newChunk(): void {
+    this.#packets = 0
   }
 
   /** A whole packet, before any work. */
@@ -49,8 +62,9 @@ export class Throttle {
     const type = first >> 4
     const share = type >= FIRST_ACK && type <= LAST_ACK ? ACK_SHARE : 1
     const wait = this.#buckets.take(share, bytes)
+    this.#packets += type === SUBSCRIBE || type === UNSUBSCRIBE ? Math.ceil(bytes / FILTER_BYTES) : 1
     if (wait > 0) this.#holdBack(wait)
-    else if (++this.#packets >= MAX_PACKETS) this.#waitForTurn()
+    else if (this.#packets >= MAX_PACKETS) this.#waitForTurn()
   }
 
   /** Reading is held back. */

@@ -9,7 +9,7 @@ function readable() {
   const client = { _parsingBatch: 0 }
   const session = { isGone: false }
   const lists = { isWaiting: false }
-  const throttle = { isHolding: false }
+  const throttle = { isHolding: false, newChunk: () => undefined }
   const pace = { hasTime: true, mayTake: () => pace.hasTime }
   const guard = { feed: (chunk: Buffer) => taken.push(chunk.toString()) }
   readDirectly({ conn, client, session, guard, holds: [lists, throttle, pace] })

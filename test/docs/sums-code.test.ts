@@ -322,10 +322,15 @@ const HELD: Readonly<Record<string, readonly [file: string, words: string, tests
     'maxPerIdentity',
     ['of stored sessions an identity keeps a few: the oldest that is away goes'],
   ],
-  subscriptions: [
-    'broker/subscription-limit.ts',
-    'maxSubscriptions',
-    ['have a limit of all their sessions together, which ends with the session, and a warning names it'],
+  'subscriptions, those of stored sessions included': [
+    'broker/frame-checks.ts',
+    'MAX_FILTERS = 2000',
+    [
+      'have a limit of all their sessions together, which ends with the session, and a warning names it',
+      'that are away count too, until they are forgotten',
+      'keep nothing of what was refused',
+      'a list of two thousand filters is taken, and a longer one ends the session before it is worked on',
+    ],
   ],
   wills: [
     'broker/connect-handler.ts',

@@ -1,5 +1,5 @@
 import { isFilter } from '../../protocol/filters.ts'
-import { TOO_LONG_FILTER, TOO_LONG_TOPIC } from '../frame-checks.ts'
+import { MAX_FILTERS, TOO_LONG_FILTER, TOO_LONG_TOPIC, TOO_MANY_FILTERS } from '../frame-checks.ts'
 import { isResponseTopic, isTopicName } from '../strings.ts'
 import { IN, type Properties, readProperties } from './properties.ts'
 import { Reader } from './reader.ts'
@@ -126,12 +126,15 @@ export function readSubscribe(
   const { subscriptionIdentifier } = readProperties(reader, IN.subscribe)
   const filters: Filter5[] = []
   while (reader.left > 0) {
+    if (filters.length >= MAX_FILTERS) return TOO_MANY
     const filter = filterOf(reader, maxTopicBytes)
     filters.push(withOptions(filter, reader))
   }
   if (filters.length === 0) reader.fail(protocolError('SUBSCRIBE without a filter'))
   return reader.fault ?? { id, identifier: subscriptionIdentifier, filters }
 }
+
+const TOO_MANY: Fault5 = { code: REASON.quotaExceeded, text: TOO_MANY_FILTERS }
 
 function withOptions(filter: string, reader: Reader): Filter5 {
   const options = reader.byte()
@@ -181,7 +184,10 @@ export function readUnsubscribe(
   const id = packetIdOf(reader)
   readProperties(reader, IN.unsubscribe)
   const filters: string[] = []
-  while (reader.left > 0) filters.push(filterOf(reader, maxTopicBytes))
+  while (reader.left > 0) {
+    if (filters.length >= MAX_FILTERS) return TOO_MANY
+    filters.push(filterOf(reader, maxTopicBytes))
+  }
   if (filters.length === 0) reader.fail(protocolError('UNSUBSCRIBE without a filter'))
   return reader.fault ?? { id, filters }
 }

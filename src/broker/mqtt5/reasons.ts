@@ -37,6 +37,7 @@ export const REASON = {
 const CODES: Readonly<Record<string, number>> = {
   'packet too large': REASON.packetTooLarge,
   'too much before CONNACK': REASON.quotaExceeded,
+  'too many filters in one packet': REASON.quotaExceeded,
 }
 
 /** The code of a fault that is found before the packet is read. */

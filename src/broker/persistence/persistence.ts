@@ -179,6 +179,7 @@ export class MqttPersistence {
     for (const row of await this.#options.store.loadSubscriptions()) {
       this.#index.add(row.clientId, subscriptionOf(row))
     }
+    this.sessions.countAway()
     await this.#queues.load()
   }
 

@@ -2,6 +2,7 @@ import { PacedLog } from '../../bridge/live/paced-log.ts'
 import type { MqttStore, SessionTerms } from '../../bridge/mqtt-store.ts'
 import type { Log } from '../../bridge/ports.ts'
 import type { Clock, MonotonicMs } from '../../kernel/clock.ts'
+import { Counts } from '../../kernel/counts.ts'
 import { messageOf } from '../../kernel/errors.ts'
 import type { RunningClock, RunningMs } from '../../kernel/running-clock.ts'
 import type { Queues } from './queues.ts'
@@ -61,6 +62,9 @@ export class StoredSessions {
   /** Ids with QoS 2 handshakes on disk since the start; those of before belong to stored sessions. */
   readonly #incoming = new Set<string>()
 
+  /** The weight of the subscriptions of each session that is away, and of each owner. */
+  readonly #away = new Map<string, { readonly owner: string; readonly weight: number }>()
+  readonly #awayOf = new Counts()
   readonly #forgotten: PacedLog
   /** Called with the key of each session that is forgotten; `isGone`: its identity is no more. */
   onForgotten: (clientId: string, isGone: boolean) => void = () => undefined
@@ -94,6 +98,32 @@ export class StoredSessions {
         'there were more stored sessions than one identity may have; the oldest are forgotten (mqtt.maxStoredSessionsPerIdentity)',
       )
     }
+  }
+
+  /** Returns what the subscriptions of an owner's sessions that are away count as. */
+  awaySubscriptions(owner: string): number {
+    return this.#awayOf.of(owner)
+  }
+
+  /** Counts the subscriptions of all sessions, of which none is connected yet. */
+  countAway(): void {
+    for (const clientId of this.#owners.keys()) this.#leaves(clientId)
+  }
+
+  #leaves(clientId: string): void {
+    this.#returns(clientId)
+    const owner = this.#owners.get(clientId)
+    const weight = this.#options.index.weightOf(clientId)
+    if (owner === undefined || weight === 0) return
+    this.#away.set(clientId, { owner, weight })
+    this.#awayOf.add(owner, weight)
+  }
+
+  #returns(clientId: string): void {
+    const away = this.#away.get(clientId)
+    if (away === undefined) return
+    this.#away.delete(clientId)
+    this.#awayOf.add(away.owner, -away.weight)
   }
 
   /** The oldest use first, for each owner. */
@@ -175,6 +205,7 @@ export class StoredSessions {
     const known =
       this.#owners.get(clientId) === owner && (this.#expirySeconds.get(clientId) ?? null) === expirySeconds
     this.#own(clientId, owner, at)
+    this.#returns(clientId)
     this.#setExpiry(clientId, expirySeconds)
     this.#makeRoom(owner, clientId)
     this.#overAt.delete(clientId)
@@ -208,6 +239,7 @@ export class StoredSessions {
     const { clock, running, store } = this.#options
     const now = running.now()
     this.#own(clientId, owner, now)
+    this.#leaves(clientId)
     this.#leftAt.set(clientId, clock.monotonicMs())
     const terms = { expirySeconds, leftAt: expirySeconds === null ? null : now }
     this.#ignore(store.putSession(clientId, owner, now, 'soon', terms))
@@ -327,6 +359,7 @@ export class StoredSessions {
     })
     // Memory first: from now on nothing is queued for them, and the deletion comes after what was.
     for (const clientId of clientIds) {
+      this.#returns(clientId)
       index.removeAll(clientId)
       queues.forget(clientId)
       this.#disown(clientId)

@@ -2,6 +2,7 @@ import QlobberSub from 'qlobber/aedes/qlobber-sub.js'
 import type { StoredSubscription } from '../../bridge/mqtt-store.ts'
 import { sharedFilter } from '../../protocol/filters.ts'
 import { ShareIndex } from '../share-index.ts'
+import { weightOf } from '../subscription-limit.ts'
 
 export interface SubscriptionPacket {
   readonly topic: string
@@ -44,6 +45,13 @@ export class SubscriptionIndex {
 
   has(clientId: string): boolean {
     return this.#clients.has(clientId)
+  }
+
+  /** Returns what the subscriptions of a session count as. */
+  weightOf(clientId: string): number {
+    let weight = 0
+    for (const filter of this.#clients.get(clientId)?.keys() ?? []) weight += weightOf(filter)
+    return weight
   }
 
   of(clientId: string): SubscriptionPacket[] {

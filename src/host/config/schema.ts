@@ -216,7 +216,7 @@ const mqtt = z.strictObject({
   ),
   maxSubscriptionsPerPrincipal: z.int().min(4).max(10_000_000).nullable().default(null).meta({
     description:
-      'Subscriptions of all sessions of one principal together. Home Assistant has two for each limb; `null` is three for each of `maxConnections`, and 1000.',
+      'Subscriptions of all sessions of one principal together, those of stored sessions that are away included. A level with a wildcard counts as two more, each 128 characters as one more, and a shared subscription 16 times. Home Assistant has two for each limb; `null` is 16 for each approved limb and 1000, at most three for each of `maxConnections` and 1000.',
     allowed: 'a whole number from 4 to 10000000, or `null`',
     reload: 'live',
   }),
