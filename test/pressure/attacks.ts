@@ -5,6 +5,7 @@ import { connectPacket, publishPacket, subscribePacket, unsubscribePacket } from
 import { AGENT, type Attack, hold, id, LIMB, open, session, until, VIEWER } from './attacker.ts'
 import { CONSOLE_ATTACKS, HTTP_ATTACKS, MCP_ATTACKS } from './http-attacks.ts'
 import { PIECES_ATTACKS } from './pieces-attacks.ts'
+import { SUBSCRIPTION_ATTACKS } from './subscription-attacks.ts'
 import { TLS_ATTACKS, TLS_KIND } from './tls-attacks.ts'
 
 const webSocket = (socket: Socket, then: () => void) => {
@@ -370,5 +371,6 @@ export const ATTACKS: Readonly<Record<string, Readonly<Record<string, Attack>>>>
   'MCP over HTTP': MCP_ATTACKS,
   'the console': CONSOLE_ATTACKS,
   'many small pieces': PIECES_ATTACKS,
+  'very many subscriptions': SUBSCRIPTION_ATTACKS,
   [TLS_KIND]: TLS_ATTACKS,
 }

@@ -24,7 +24,7 @@ export interface ConnectOptions {
 /** Of MQTT, as CONNECT says it: 4 is 3.1.1. */
 export type Version = 4 | 5
 
-function text(value: string): Buffer {
+export function text(value: string): Buffer {
   const bytes = Buffer.from(value)
   const length = Buffer.alloc(2)
   length.writeUInt16BE(bytes.length)
@@ -42,12 +42,12 @@ function remainingLength(length: number): Buffer {
   return Buffer.from(bytes)
 }
 
-function packet(first: number, ...parts: Uint8Array[]): Buffer {
+export function packet(first: number, ...parts: Uint8Array[]): Buffer {
   const length = parts.reduce((sum, part) => sum + part.length, 0)
   return Buffer.concat([Buffer.from([first]), remainingLength(length), ...parts])
 }
 
-function identifier(id: number): Buffer {
+export function identifier(id: number): Buffer {
   const bytes = Buffer.alloc(2)
   bytes.writeUInt16BE(id)
   return bytes
