@@ -28,7 +28,7 @@ export default defineConfig({
     include: ['test/**/*.test.ts'],
     // Real sockets, real files and child processes: a file is a world of its own.
     pool: 'forks',
-    maxWorkers: 2,
+    maxWorkers: 3,
     sequence: { sequencer: LongFirst },
     testTimeout: patience(30_000),
     hookTimeout: patience(30_000),

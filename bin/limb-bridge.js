@@ -37,7 +37,8 @@ const HANDED_OVER = 'LIMB_HANDED_OVER'
 function handOver(node) {
   const child = spawn(node, [fileURLToPath(import.meta.url), ...process.argv.slice(2)], {
     stdio: ['inherit', 'inherit', 'inherit', 'ipc'],
-    env: { ...process.env, [HANDED_OVER]: '1' },
+    // What is freed goes back to the system, as in systemd/limb-bridge.service.
+    env: { MALLOC_TRIM_THRESHOLD_: '131072', ...process.env, [HANDED_OVER]: '1' },
   })
   const signals = ['SIGINT', 'SIGTERM', 'SIGHUP']
   for (const signal of signals) {

@@ -156,10 +156,12 @@ const ROWS: Readonly<Record<string, readonly Panel[]>> = {
     },
     {
       title: 'Held for strangers',
-      about: 'Memory of connections that have shown no secret, and of requests that wait for an operator.',
+      about:
+        'Memory of connections that have shown no secret, of requests that wait for an operator, and of what is not whole.',
       unit: 'bytes',
       queries: [
         [gauge('limb_stranger_bytes'), 'connections'],
+        [gauge('limb_partial_packet_bytes'), 'packets of limbs and principals that are not whole'],
         [gauge('limb_pending_request_bytes'), 'pending requests'],
         [gauge('limb_mcp_kept_bytes'), 'kept for clients of MCP'],
         [gauge('limb_http_held_bytes'), 'requests and answers over HTTP'],

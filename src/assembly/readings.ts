@@ -77,7 +77,7 @@ function readings(core: Core, broker: Broker): Readings {
     sessions: core.sessionRoles,
     leases: core.control.leases.size,
     openInvocations: core.control.openInvocations,
-    broker: { ...counters, strangerBytes: broker.strangerBytes },
+    broker: { ...counters, strangerBytes: broker.strangerBytes, partialBytes: broker.partialBytes },
   }
 }
 

@@ -34,6 +34,7 @@ import { Lingering } from './lingering.ts'
 import { type Accept, type Listener, listenInherited, listenTcp, listenUnix } from './listeners.ts'
 import { DelayedWills } from './mqtt5/delayed-wills.ts'
 import { OrderedBroker } from './ordered-broker.ts'
+import { PacketRoom } from './packet-room.ts'
 import { PeerLog } from './peer-log.ts'
 import { createFeed, createPublisher, createSessions } from './port-adapters.ts'
 import { ReadTurns } from './read-turns.ts'
@@ -69,6 +70,8 @@ export interface Broker {
   readonly counters: BrokerCounters
   /** Memory of all connections that have shown no secret. */
   readonly strangerBytes: number
+  /** Bytes of packets of limbs and principals that are not whole. */
+  readonly partialBytes: number
   /** Messages whose delivery waits for the store. */
   readonly waiting: number
   /**
@@ -172,8 +175,13 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
     send: (message) => broker.route(message),
   })
   // A will lives no longer than its session, and is nobody's when who wrote it is no more.
-  options.persistence.sessions.onForgotten = (key, isGone) =>
-    isGone ? wills.cancel(key) : wills.sessionEnds(key)
+  const { sessions } = options.persistence
+  const left = new Unacknowledged((clientId) => sessions.missed(clientId))
+  sessions.onForgotten = (key, isGone) => {
+    left.forget(key)
+    if (isGone) wills.cancel(key)
+    else wills.sessionEnds(key)
+  }
   const strangers = new Strangers({
     clock,
     maxBytes: () => limits.maxStrangerBytes,
@@ -205,6 +213,12 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
     strangers,
     lingering: new Lingering({ clock, strangers }),
     reading: new ReadTurns(clock),
+    room: new PacketRoom({
+      clock,
+      maxBytesPerIdentity: () => limits.maxPartialBytesPerIdentity,
+      maxBytes: () => limits.maxPartialBytes,
+      wholeMs: limits.wholePacketMs,
+    }),
     sending: new TurnTime(clock, SENDING_MS),
   }
   const connects = new ConnectHandler(context, options.persistence.sessions)
@@ -218,8 +232,8 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
     ...options,
     counters,
     sending: context.sending,
-    left: new Unacknowledged((clientId) => options.persistence.sessions.missed(clientId)),
-    resend: (session, left) => resend(session, persistence.queueOf(session.client), left, context),
+    left,
+    resend: (session, messages) => resend(session, persistence.queueOf(session.client), messages, context),
     sendRetained: (session, filters) => sendRetained(session, filters, persistence),
   })
 
@@ -284,6 +298,9 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
     sessions: createSessions(options.persistence, connects.holders),
     feed,
     counters,
+    get partialBytes() {
+      return context.room.bytes
+    },
     get strangerBytes() {
       return context.strangers.bytes
     },

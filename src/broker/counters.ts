@@ -29,7 +29,7 @@ export interface BrokerCounters {
 }
 
 /**
- * `messages`, `bytes`: reading was paused. `topic`, `subscriptions`: the message or subscription was denied.
+ * `messages`, `bytes`, `partial`: reading was paused. `topic`, `subscriptions`: the message or subscription was denied.
  * `packet`, `packet_time`, `filters`, `sign_in_bytes`, `connect_time`, `inflight`: the connection was ended. `strangers`: it
  * was ended, because those who have shown no secret held too much together. `sessions`: it was the oldest of too many
  * sessions of one identity.
@@ -43,6 +43,7 @@ export type LimitName =
   | 'packet'
   | 'packet_time'
   | 'filters'
+  | 'partial'
   | 'strangers'
   | 'sessions'
   | 'sign_in_bytes'
@@ -101,6 +102,7 @@ export function newCounters(): BrokerCounters {
       packet: 0,
       packet_time: 0,
       filters: 0,
+      partial: 0,
       strangers: 0,
       sessions: 0,
       sign_in_bytes: 0,

@@ -18,6 +18,9 @@ const NOTHING: Buffer = Buffer.alloc(0)
 /** The beginning of a packet that is read over: its headers, with the longest topic. */
 const MAX_HEAD_BYTES = 66_000
 
+/** A packet of so many bytes is collected without a question. */
+const SMALL_BYTES = 4096
+
 /** A packet that is read over: only its beginning is kept. */
 interface Skipping {
   readonly pieces: Buffer[]
@@ -42,6 +45,8 @@ export abstract class FrameSplitter {
   #need = 0
   #held: Buffer[] = []
   #holding = false
+  /** The packet that is being collected has room. */
+  #hasRoom = false
   #skipping: Skipping | undefined
   #stopped = false
   #busy = false
@@ -72,6 +77,10 @@ export abstract class FrameSplitter {
   protected abstract take(frame: Frame, flush: () => void): Verdict
   /** Whole packets that passed, one after the other. */
   protected abstract parse(packets: Buffer): void
+  /** Returns whether a large packet that is not whole may be collected; who says no calls `resume` when it may. */
+  protected abstract mayCollect(bytes: number): boolean
+  /** The collected packet is whole, or given up. */
+  protected abstract collected(): void
   /** The stream ends here. `begun`: what there is of a packet that must not be received. */
   abstract malformed(fault: string, begun?: Buffer): void
 
@@ -116,6 +125,7 @@ export abstract class FrameSplitter {
     this.#stopped = true
     this.#held = []
     this.#partial = NOTHING
+    this.#leaveRoom()
   }
 
   #workHeld(): void {
@@ -158,6 +168,10 @@ export abstract class FrameSplitter {
       }
       if (header === 'known') this.#need = this.#end
     }
+    if (!this.#mayCollect()) {
+      this.#held.unshift(chunk.subarray(at))
+      return chunk.length
+    }
     const to = Math.min(chunk.length, at + this.#need - this.#have)
     this.#append(chunk, at, to)
     let held = 0
@@ -166,6 +180,7 @@ export abstract class FrameSplitter {
       this.#partial = NOTHING
       this.#have = 0
       this.#need = 0
+      this.#leaveRoom()
       const heldBefore = this.#held.length
       this.#walk(packet, 0)
       // After the packet, where that waits itself.
@@ -176,6 +191,20 @@ export abstract class FrameSplitter {
       return chunk.length
     }
     return to
+  }
+
+  /** False: what is here of the packet waits, and everything behind it. */
+  #mayCollect(): boolean {
+    if (this.#need <= SMALL_BYTES || this.#hasRoom) return true
+    this.#hasRoom = this.mayCollect(this.#need)
+    if (!this.#hasRoom) this.#holding = true
+    return this.#hasRoom
+  }
+
+  #leaveRoom(): void {
+    if (!this.#hasRoom) return
+    this.#hasRoom = false
+    this.collected()
   }
 
   #append(chunk: Buffer, from: number, to: number): void {
@@ -211,7 +240,12 @@ export abstract class FrameSplitter {
       }
       if (header === 'short' || this.#end > chunk.length) {
         this.#need = header === 'short' ? 0 : this.#end - at
-        this.#append(chunk, at, chunk.length)
+        if (this.#mayCollect()) {
+          this.#append(chunk, at, chunk.length)
+        } else {
+          this.#need = 0
+          this.#held.unshift(chunk.subarray(at))
+        }
         break
       }
       this.#wholePackets++

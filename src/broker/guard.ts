@@ -35,6 +35,10 @@ export interface GuardOptions {
   readonly readOver: (beginning: Frame, bytes: number, keys: SkimmedKeys) => void
   /** The same of MQTT 5; `beginning` is not checked, and ends anywhere. */
   readonly readOver5: (beginning: Frame, bytes: number, keys: SkimmedKeys) => void
+  /** Returns whether a large packet that is not whole may be collected; who says no calls `resume` when it may. */
+  readonly mayCollect: (bytes: number) => boolean
+  /** The collected packet is whole, or given up. */
+  readonly collected: () => void
   readonly failed: (error: unknown) => void
 }
 
@@ -169,6 +173,14 @@ export class Guard extends FrameSplitter {
 
   protected parse(packets: Buffer): void {
     this.#options.parse(packets)
+  }
+
+  protected mayCollect(bytes: number): boolean {
+    return this.#options.mayCollect(bytes)
+  }
+
+  protected collected(): void {
+    this.#options.collected()
   }
 
   malformed(fault: string, begun?: Buffer): void {

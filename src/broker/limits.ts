@@ -17,6 +17,9 @@ export interface ConfiguredLimits {
   readonly maxStrangerBytes: number
   /** A result of 1 MiB and a quarter. */
   readonly maxPacketBytes: number
+  /** Large packets of one identity, and of all, that are not whole; further ones are read later. */
+  readonly maxPartialBytesPerIdentity: number
+  readonly maxPartialBytes: number
   /** A session that sends more than this is read more slowly: nothing is lost, TCP holds its sender back. */
   readonly maxMessagesPerSecond: number
   readonly maxBytesPerSecond: number
@@ -49,6 +52,8 @@ export interface FixedLimits {
   readonly maxCandidatePacketBytes: number
   /** The time that a packet of a candidate may take to be whole. */
   readonly partialPacketMs: number
+  /** The time that a large packet of a limb or principal may take to be whole when others wait for its room. */
+  readonly wholePacketMs: number
   /** Unsent bytes of a candidate: it is owed one answer, and acknowledgements. */
   readonly maxCandidateUnsentBytes: number
   /** QoS 2 packet identifiers of a candidate that wait for PUBREL. */
@@ -84,6 +89,7 @@ const MIB = 1024 * 1024
 export const FIXED_LIMITS: Readonly<FixedLimits> = {
   maxCandidatePacketBytes: 32 * 1024,
   partialPacketMs: 10_000,
+  wholePacketMs: 30_000,
   maxCandidateUnsentBytes: 16 * 1024,
   maxCandidateInflight: 16,
   maxLocalPacketBytes: 16 * MIB,

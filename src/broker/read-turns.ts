@@ -48,6 +48,8 @@ export class ReadTurns {
 export interface PacedReadingOptions {
   readonly conn: Duplex
   readonly turns: ReadTurns
+  /** Goes on with what was read already. */
+  readonly resume: () => void
   /** Returns whether the reader of `conn` waits for more, and must be told that there is. */
   readonly isIdle: () => boolean
 }
@@ -56,6 +58,10 @@ export interface PacedReadingOptions {
 export class PacedReading {
   readonly #options: PacedReadingOptions
   #waits = false
+  /** Shows that what was read already goes on first. */
+  #isWithin = false
+  /** It is not read, whoever's turn it is. */
+  #isStopped = false
   #hasTurn = false
 
   constructor(options: PacedReadingOptions) {
@@ -64,6 +70,7 @@ export class PacedReading {
     const read = conn.read
     conn.read = (size?: number) => {
       // Streams look at themselves with a size of 0; one that flows is that of a session that is over, and is dropped.
+      if (this.#isStopped && size !== 0 && conn.readableFlowing !== true) return null
       const isFree = size === 0 || conn.readableFlowing === true || conn.readableLength === 0
       const gives = isFree || this.#hasTurn || this.#mayRead()
       return gives ? read.call(conn, size) : null
@@ -72,23 +79,43 @@ export class PacedReading {
 
   /** Returns whether a chunk may be handed on without the stream's buffer. */
   mayTake(bytes: number): boolean {
-    return !this.#waits && this.#options.turns.mayTake(bytes)
+    return !this.#waits && !this.#isStopped && this.#options.turns.mayTake(bytes)
+  }
+
+  /** Reads nothing until `start`. */
+  stop(): void {
+    this.#isStopped = true
+  }
+
+  /** Goes on, when it has its turn. */
+  start(): void {
+    this.#isStopped = false
+    this.#isWithin = true
+    this.#wait()
   }
 
   #mayRead(): boolean {
-    const { conn, turns } = this.#options
-    if (this.mayTake(conn.readableLength)) return true
-    if (!this.#waits) {
-      this.#waits = true
-      turns.wait(() => this.#goOn())
-    }
+    if (this.mayTake(this.#options.conn.readableLength)) return true
+    this.#wait()
     return false
   }
 
+  #wait(): void {
+    if (this.#waits) return
+    this.#waits = true
+    this.#options.turns.wait(() => this.#goOn())
+  }
+
   #goOn(): void {
-    const { conn, isIdle } = this.#options
+    const { conn, resume, isIdle } = this.#options
     this.#waits = false
-    if (!isIdle()) return
+    if (this.#isStopped) return
+    if (this.#isWithin) {
+      this.#isWithin = false
+      resume()
+    }
+    // What was read already may have taken its turn.
+    if (this.#waits || this.#isStopped || !isIdle()) return
     this.#hasTurn = true
     conn.emit('readable')
     this.#hasTurn = false

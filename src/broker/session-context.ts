@@ -9,6 +9,7 @@ import type { BrokerLimits } from './limits.ts'
 import type { Lingering } from './lingering.ts'
 import type { DelayedWills } from './mqtt5/delayed-wills.ts'
 import type { OrderedBroker } from './ordered-broker.ts'
+import type { PacketRoom } from './packet-room.ts'
 import type { ReadTurns } from './read-turns.ts'
 import type { Outcome, Received } from './received.ts'
 import type { Rights } from './rights.ts'
@@ -40,6 +41,8 @@ export interface SessionContext extends ConnectionContext {
   readonly lingering: Lingering
   readonly shared: SharedSubscriptions
   readonly reading: ReadTurns
+  /** Holds the large packets of limbs and principals that are not whole. */
+  readonly room: PacketRoom
   /** The time in which all sessions are sent what is retained, and what was queued for them. */
   readonly sending: TurnTime
 }

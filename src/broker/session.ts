@@ -30,11 +30,13 @@ import { leftOpen } from './mqtt5/stand-in.ts'
 import { TOO_MANY_UNDER_WAY, Translator } from './mqtt5/translator.ts'
 import { OrderedQueue } from './ordered-queue.ts'
 import { PUBACK, PUBCOMP, PUBREC } from './packet-ids.ts'
+import type { PacketHolder } from './packet-room.ts'
 import { puback, refusal, refusalV5, toSink } from './publish-frame.ts'
 import { PacedReading } from './read-turns.ts'
 import type { Unread } from './received.ts'
 import type { Reach } from './rights.ts'
 import type { SessionContext } from './session-context.ts'
+import { nameOf } from './session-key.ts'
 import { SessionLimits } from './session-limits.ts'
 import { ShortPath } from './short-path.ts'
 import { StrangerWatch } from './stranger-watch.ts'
@@ -104,6 +106,8 @@ export class MqttSession extends Connection implements Session {
   #throttle: Throttle | undefined
   #cancelFlush: (() => void) | undefined
   #translator: Translator | undefined
+  /** Its packet that is not whole, with the room for it, or waiting for that. */
+  #collecting: { readonly holder: PacketHolder; hasRoom: boolean } | undefined
   /** The last words of a client that speaks MQTT 5; those of others are kept by Aedes. */
   will5: Will5 | undefined
   /** It is kept by the store and waits for its delay. */
@@ -124,17 +128,16 @@ export class MqttSession extends Connection implements Session {
       readsOver: (bytes) => this.identity.kind !== 'candidate' && bytes <= MAX_READ_OVER_BYTES,
       readOver: (beginning, bytes, keys) => this.#readOver(beginning, bytes, keys),
       readOver5: (beginning, bytes, keys) => this.#readOver5(beginning, bytes, keys),
+      mayCollect: (bytes) => this.#mayCollect(bytes),
+      collected: () => this.#leaveRoom(),
       failed: (error) => this.fail(error, 'a session failed'),
     })
+    const resume = () => this.#throttle?.isHolding === true || this.guard.resume()
     const isIdle = () => this.#readsNext()
     keepFewChunks(conn)
     readsWhole(conn)
-    this.#pace = peer.local ? undefined : new PacedReading({ conn, turns: context.reading, isIdle })
-    this.#lists = new ListOrder({
-      conn,
-      resume: () => this.#throttle?.isHolding === true || this.guard.resume(),
-      isIdle,
-    })
+    this.#pace = peer.local ? undefined : new PacedReading({ conn, turns: context.reading, resume, isIdle })
+    this.#lists = new ListOrder({ conn, resume, isIdle })
     // Who may write to the control socket is no stranger.
     this.#stranger = peer.local ? undefined : this.#newStranger()
     this.acks = new OrderedQueue((error) => this.fail(error, 'an acknowledgement failed'))
@@ -183,6 +186,54 @@ export class MqttSession extends Connection implements Session {
   get delivery(): SessionDelivery {
     if (this.#delivery === undefined) throw new Error('the session is not bound to a client')
     return this.#delivery
+  }
+
+  /** Strangers have a budget of their own, and the control socket none. */
+  #mayCollect(bytes: number): boolean {
+    if (this.#collecting !== undefined) return this.#collecting.hasRoom
+    if (this.#pace === undefined || !this.opened || this.identity.kind === 'candidate') return true
+    const { room } = this.#context
+    const collecting = { holder: this.#packetHolder(bytes), hasRoom: false }
+    this.#collecting = collecting
+    collecting.hasRoom = room.enter(collecting.holder)
+    if (!collecting.hasRoom) {
+      this.#pace.stop()
+      const { maxPartialBytesPerIdentity, maxPartialBytes } = this.#context.limits
+      this.limited(
+        'partial',
+        { bytes, maxPartialBytesPerIdentity, maxPartialBytes },
+        'too many large packets at once: the session is read later',
+      )
+    }
+    return collecting.hasRoom
+  }
+
+  #packetHolder(bytes: number): PacketHolder {
+    return {
+      owner: nameOf(this.identity),
+      bytes,
+      go: () => {
+        if (this.#collecting === undefined) return
+        this.#collecting.hasRoom = true
+        this.#pace?.start()
+      },
+      tooSlow: () => {
+        const { wholePacketMs } = this.#context.limits
+        this.limited(
+          'packet_time',
+          { wholePacketMs },
+          'a large packet was not whole in time, and others wait for its room: connection closed',
+        )
+        this.turnAway(REASON.quotaExceeded, 'a large packet was not whole in time')
+        this.#leaveRoom()
+      },
+    }
+  }
+
+  #leaveRoom(): void {
+    const { holder } = this.#collecting ?? {}
+    this.#collecting = undefined
+    if (holder !== undefined) this.#context.room.leave(holder)
   }
 
   /** The control socket has no budget: who may write to it could do worse. */
@@ -584,6 +635,7 @@ export class MqttSession extends Connection implements Session {
     this.#stranger?.end()
     this.#throttle?.stop()
     this.guard.close()
+    this.#leaveRoom()
     this.#delivery?.close()
     this.#translator?.close()
     this.inProgress.clear()

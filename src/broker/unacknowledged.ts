@@ -19,6 +19,8 @@ export class Unacknowledged {
   readonly #dropped: (clientId: string) => void
   /** Messages by Aedes' id of the client, the oldest first. */
   readonly #left = new Map<string, Left>()
+  /** The sessions of each owner, the oldest first, and their bytes. */
+  readonly #owners = new Map<string, { readonly clientIds: Set<string>; bytes: number }>()
   #bytes = 0
 
   /** `dropped`: what a session was owed is given up, and it may have missed something. */
@@ -32,31 +34,46 @@ export class Unacknowledged {
     delivery.close()
     const messages = delivery.outbox.leftBehind
     if (client.id === null) return
-    this.#forget(client.id)
+    this.forget(client.id)
     if (messages.length === 0 || owner === undefined) return
     const bytes = sizeOfLeft(messages)
     this.#left.set(client.id, { owner, messages, bytes })
+    const share = this.#owners.get(owner) ?? { clientIds: new Set(), bytes: 0 }
+    share.clientIds.add(client.id)
+    share.bytes += bytes
+    this.#owners.set(owner, share)
     this.#bytes += bytes
-    for (const clientId of this.#left.keys()) {
-      if (this.#bytes <= MAX_BYTES) break
-      this.#forget(clientId)
-      this.#dropped(clientId)
-    }
+    while (this.#bytes > MAX_BYTES) this.#dropOldestOfLargest()
+  }
+
+  /** Lets the identity that holds most give up: none costs another one what that is owed. */
+  #dropOldestOfLargest(): void {
+    const [largest] = [...this.#owners.values()].toSorted((a, b) => b.bytes - a.bytes)
+    const [oldest] = largest?.clientIds ?? []
+    if (oldest === undefined) return
+    this.forget(oldest)
+    this.#dropped(oldest)
   }
 
   /** Takes what is owed to a session that is resumed: the stored one of the same identity, and no other. */
   take({ client, identity, storedBefore }: MqttSession): readonly LeftBehind[] {
     const left = client.id === null ? undefined : this.#left.get(client.id)
     if (client.id === null || left === undefined) return []
-    this.#forget(client.id)
+    this.forget(client.id)
     const name = identity.kind === 'principal' ? identity.name : identity.nodeId
     return storedBefore && left.owner === name ? left.messages : []
   }
 
-  #forget(clientId: string): void {
+  /** The session is stored no more. */
+  forget(clientId: string): void {
     const left = this.#left.get(clientId)
     if (left === undefined) return
     this.#bytes -= left.bytes
     this.#left.delete(clientId)
+    const share = this.#owners.get(left.owner)
+    if (share === undefined) return
+    share.bytes -= left.bytes
+    share.clientIds.delete(clientId)
+    if (share.clientIds.size === 0) this.#owners.delete(left.owner)
   }
 }

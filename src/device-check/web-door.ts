@@ -9,8 +9,6 @@ import type { Clock } from '../kernel/clock.ts'
 
 /** A request of HTTP begins with a capital letter; a connection of MQTT with 0x10. */
 const LETTERS = { first: 0x41, last: 0x5a }
-/** The largest packet, as on TCP: a larger one is none of a device's. */
-const MAX_PACKET_BYTES = 4 * 1024 * 1024
 const MAX_CONNECT_BYTES = 65_536
 const OTHER =
   'limb-bridge device check takes MQTT, and MQTT over WebSocket at /mqtt; it does not check limbs of the HTTP API'
@@ -39,7 +37,6 @@ export class WebDoor {
     this.#gate = webSocketGate({
       attach: (stream) => raw && events.came(stream, raw),
       allowedOrigins: ['*'],
-      maxPacketBytes: MAX_PACKET_BYTES,
       maxConnectBytes: MAX_CONNECT_BYTES,
       log: { debug() {}, info: refused, warn: refused, error: refused },
       clock,

@@ -23,6 +23,7 @@ export interface BrokerReadings {
   readonly keepaliveTimeouts: number
   /** Memory of those who have shown no secret. */
   readonly strangerBytes: number
+  readonly partialBytes: number
 }
 
 export interface TlsReadings {
@@ -38,7 +39,9 @@ interface Shown {
   readonly label?: string
 }
 
-const COUNTERS: Readonly<Record<Exclude<keyof BrokerReadings, 'connections' | 'strangerBytes'>, Shown>> = {
+const COUNTERS: Readonly<
+  Record<Exclude<keyof BrokerReadings, 'connections' | 'strangerBytes' | 'partialBytes'>, Shown>
+> = {
   connectionsTotal: { name: 'limb_connections_opened_total', help: 'Connections that were accepted.' },
   messagesIn: { name: 'limb_messages_received_total', help: 'PUBLISH packets of sessions.' },
   messagesOut: { name: 'limb_messages_sent_total', help: 'PUBLISH packets to sessions.' },
@@ -81,6 +84,7 @@ export function brokerMetrics(registry: Registry, read: () => BrokerReadings | u
     totals(registry, shown, () => read()?.[key])
   }
   strangerGauge(registry, read)
+  partialGauge(registry, read)
   new Gauge({
     name: 'limb_connections',
     help: 'Open connections by transport, those that have not signed in included.',
@@ -90,6 +94,17 @@ export function brokerMetrics(registry: Registry, read: () => BrokerReadings | u
       for (const [transport, count] of Object.entries(read()?.connections ?? {})) {
         this.set({ transport }, count)
       }
+    },
+  })
+}
+
+function partialGauge(registry: Registry, read: () => BrokerReadings | undefined): void {
+  new Gauge({
+    name: 'limb_partial_packet_bytes',
+    help: 'Bytes of packets of limbs and principals that have begun to arrive and are not whole, as their headers say.',
+    registers: [registry],
+    collect() {
+      this.set(read()?.partialBytes ?? 0)
     },
   })
 }

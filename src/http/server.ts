@@ -121,7 +121,6 @@ export async function startHttp(given: HttpOptions): Promise<HttpServer> {
       Object.assign(options, limits)
       access.metrics = bearer(limits.token)
       app.server.maxConnections = limits.maxConnections + HTTP_CONNECTIONS
-      gate.setMaxFrameBytes(limits.maxPacketBytes)
     },
     async close() {
       refusals.stop()

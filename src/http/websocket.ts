@@ -30,8 +30,6 @@ export interface WebSocketOptions {
   readonly attach: Attach
   /** Origins that may connect; `*` for any. No `Origin`, or that of an address we are reached at, always may. */
   readonly allowedOrigins: readonly string[]
-  /** The largest frame. */
-  readonly maxPacketBytes: number
   /** Bytes before the broker has let the peer in. */
   readonly maxConnectBytes: number
   readonly tls?: { readonly requiresCertificate: boolean } | undefined
@@ -41,8 +39,6 @@ export interface WebSocketOptions {
 
 export interface WebSocketGate {
   upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void
-  /** Sets the size for sessions that begin from now on. */
-  setMaxFrameBytes(bytes: number): void
   /** Says goodbye to every peer, and ends within half a second those who do not answer. */
   close(): void
 }
@@ -54,9 +50,11 @@ const SUBPROTOCOLS = ['mqtt', 'mqttv3.1']
 const GOODBYE_MS = 500
 /** A peer that does not answer the close frame is cut off. */
 const CLOSE_TIMEOUT_MS = 2000
+/** The bytes of a message that ws keeps; a larger one comes in pieces, so that the broker bounds what is not whole. */
+const MAX_MESSAGE_BYTES = 65_536
 /** Frames of one message, and pieces of one frame: each is an object, however few bytes it has. */
-const MAX_FRAGMENTS = 4096
-const MAX_CHUNKS = 16_384
+const MAX_FRAGMENTS = 512
+const MAX_CHUNKS = 512
 /** A frame's own header, and the close frame. */
 const FRAME_OVERHEAD_BYTES = 256
 /** Lines about refused handshakes: any web page can cause them. */
@@ -126,7 +124,7 @@ export function webSocketGate(options: WebSocketOptions): WebSocketGate {
   const { clock } = options
   const serverOptions = {
     noServer: true,
-    maxPayload: options.maxPacketBytes,
+    maxPayload: MAX_MESSAGE_BYTES,
     maxFragments: MAX_FRAGMENTS,
     maxBufferedChunks: MAX_CHUNKS,
     perMessageDeflate: false,
@@ -150,7 +148,7 @@ export function webSocketGate(options: WebSocketOptions): WebSocketGate {
 
   const open = (socket: WebSocket, request: IncomingMessage) => {
     const address = clientAddressOf(request.socket)
-    cutLargeMessages(socket, server.options.maxPayload ?? options.maxPacketBytes)
+    cutLargeMessages(socket, MAX_MESSAGE_BYTES)
     const stream = new WebSocketStream(socket, request.socket, turns.pace(socket, request.socket))
     // The budget is counted on the raw socket: a frame that is not whole yet is memory too.
     const admitted = guardSignIn(request.socket, options.maxConnectBytes + FRAME_OVERHEAD_BYTES, () => {
@@ -176,9 +174,6 @@ export function webSocketGate(options: WebSocketOptions): WebSocketGate {
         return
       }
       server.handleUpgrade(request, socket, head, (ws) => open(ws, request))
-    },
-    setMaxFrameBytes(bytes) {
-      server.options.maxPayload = bytes
     },
     close() {
       lines.stop()

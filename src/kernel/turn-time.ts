@@ -1,8 +1,35 @@
+import { performance } from 'node:perf_hooks'
 import { type Clock, type MonotonicMs, plusMs } from './clock.ts'
+
+/** The time of a turn of the event loop that all kinds of work have together. */
+const ALL_MS = 20
+/** The share of its own time that a kind gets all the same when the others have taken that: nobody starves another. */
+const LEAST_SHARE = 0.25
+
+/** The moment at which the kinds of work of a clock, which are those of a process, began with a turn. */
+interface LoopTurn {
+  readonly number: number
+  readonly beganAt: MonotonicMs
+}
+
+const loopTurns = new WeakMap<Clock, LoopTurn>()
+
+/** Returns how much of this turn of the event loop all kinds of work have left; the first to ask begins its time. */
+function leftOfTurnMs(clock: Clock): number {
+  const number = performance.nodeTiming.uvMetricsInfo.loopCount
+  const now = clock.monotonicMs()
+  const turn = loopTurns.get(clock)
+  if (turn?.number !== number) {
+    loopTurns.set(clock, { number, beganAt: now })
+    return ALL_MS
+  }
+  return ALL_MS - (now - turn.beganAt)
+}
 
 /**
  * The time of one turn of the event loop that one kind of work may take, whoever brings it: a bound for one session is
- * none for a thousand that come in the same turn. Who finds none left waits in a line, and goes on in a later turn.
+ * none for a thousand that come in the same turn. Who finds none left waits in a line, and goes on in a later turn. All kinds
+ * together have a bound too: seven that each take all of theirs in the same turn would make it a long one.
  */
 export class TurnTime {
   readonly #clock: Clock
@@ -47,7 +74,8 @@ export class TurnTime {
   }
 
   #begin(): void {
-    this.#endsAt = plusMs(this.#clock.monotonicMs(), this.#ms)
+    const ms = Math.min(this.#ms, Math.max(this.#ms * LEAST_SHARE, leftOfTurnMs(this.#clock)))
+    this.#endsAt = plusMs(this.#clock.monotonicMs(), ms)
   }
 
   #end(): void {

@@ -178,6 +178,12 @@ class Collector extends FrameSplitter {
     if (this.#hold) queueMicrotask(() => this.resume())
   }
 
+  protected mayCollect(_bytes: number): boolean {
+    return true
+  }
+
+  protected collected(): void {}
+
   malformed(): void {
     this.stop()
   }

@@ -4,8 +4,10 @@ import { readDirectly } from '../../src/broker/direct-read.ts'
 import { PacedReading, ReadTurns } from '../../src/broker/read-turns.ts'
 import { readsWhole } from '../../src/broker/whole-read.ts'
 import type { Clock } from '../../src/kernel/clock.ts'
+import { countedClock } from '../support/counted-clock.ts'
 import { FakeClock } from '../support/fake-clock.ts'
-import { turn } from './fixture.ts'
+import { start, turn } from './fixture.ts'
+import { PUBACK, publishPacket } from './wire.ts'
 
 /** Connections that are read as Aedes reads them; each chunk takes `costMs`. */
 function world(costMs: number) {
@@ -28,7 +30,7 @@ function world(costMs: number) {
       taken.push(`${name} ${chunk.length}`)
     }
     readsWhole(conn)
-    const pace = new PacedReading({ conn, turns, isIdle: () => !conn.destroyed })
+    const pace = new PacedReading({ conn, turns, resume: () => undefined, isIdle: () => !conn.destroyed })
     conn.on('readable', () => {
       const chunk: Buffer | null = conn.read()
       if (chunk !== null) feed(chunk)
@@ -112,4 +114,27 @@ test('what still comes of a session that ended while it waited is dropped to its
   await ended
   expect(isOver).toBe(true)
   expect(taken).toEqual([`first ${LARGE.length}`])
+})
+
+test('small messages that come in one chunk have eight milliseconds of a turn too, and none is lost or overtaken', async () => {
+  const MESSAGES = 600
+  const limits = { maxMessagesPerSecond: 10_000 }
+  const { connect, broker, core } = await start({ clock: countedClock(), limits })
+  const limb = await connect({ username: 'cam1', password: 'key' })
+  const sent = Array.from({ length: MESSAGES }, (_, i) => `{"n":${i}}`)
+  const before = broker.counters.messagesIn
+  limb.send(
+    ...sent.map((payload, i) => publishPacket('limb/node/cam1/result', payload, { qos: 1, id: i + 1 })),
+  )
+  let [most, seen] = [0, before]
+  while (seen < before + MESSAGES) {
+    await turn()
+    most = Math.max(most, broker.counters.messagesIn - seen)
+    seen = broker.counters.messagesIn
+  }
+  expect(most).toBeGreaterThan(0)
+  // Thirty-two between two looks at the clock.
+  expect(most).toBeLessThanOrEqual(9 * 32)
+  await limb.ack(PUBACK, MESSAGES)
+  expect(core.all('message').map(({ payload }) => payload)).toEqual(sent)
 })

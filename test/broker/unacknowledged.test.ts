@@ -297,10 +297,10 @@ describe('what was not acknowledged is not sent again', () => {
   })
 })
 
-test('of all sessions together have a bound in bytes: the oldest are given up, and their sessions look again', () => {
+test('of all sessions together have a bound in bytes: the oldest of who holds most are given up, and their sessions look again', () => {
   const dropped: string[] = []
   const unacknowledged = new Unacknowledged((clientId) => dropped.push(clientId))
-  const payload = Buffer.alloc(4 * 1024 * 1024 - 1024)
+  const payload = Buffer.alloc(4 * 1024 * 1024 - 2048)
   const sessionOf = (id: string) => {
     const message = { qos: 1, packet: { topic: 't', payload } }
     const outbox = { leftBehind: [{ messageId: 1, message, released: false }] }
@@ -308,7 +308,27 @@ test('of all sessions together have a bound in bytes: the oldest are given up, a
     return { client: { id }, identity, storedBefore: true, delivery: { close() {}, outbox } } as never
   }
   const ids = Array.from({ length: 10 }, (_, i) => `c${i}`)
-  for (const id of ids) unacknowledged.keep(sessionOf(id), id)
-  expect(dropped).toEqual(['c0', 'c1'])
-  expect(ids.map((id) => unacknowledged.take(sessionOf(id)).length)).toEqual([0, 0, 1, 1, 1, 1, 1, 1, 1, 1])
+  const ownerOf = (id: string) => (Number(id.slice(1)) % 2 === 0 || id === 'c9' ? 'greedy' : id)
+  for (const id of ids) unacknowledged.keep(sessionOf(id), ownerOf(id))
+  expect(dropped).toEqual(['c0', 'c2'])
+  for (const id of ids.filter((each) => ownerOf(each) !== 'greedy'))
+    expect(unacknowledged.take(sessionOf(id)), id).toHaveLength(1)
+})
+
+test('of sessions that are kept no more cost no other session what it is owed', async () => {
+  const running = await start()
+  const { limb, session } = await limbOf(running)
+  session.send('limb/node/cam1/invoke', Buffer.from('owed'))
+  await limb.message()
+  await cut(limb)
+  // A principal keeps twelve sessions; what the others left would be more than all may have.
+  running.owned.set('limb/bridge/large', 'x'.repeat(1_000_000))
+  for (let i = 0; i < 40; i++) {
+    const reader = await running.connect({ ...READER, clientId: `r${i}` })
+    await reader.subscribe({ 'limb/bridge/large': 1 })
+    await reader.message()
+    await cut(reader)
+  }
+  const again = await running.connect(LIMB)
+  expect(await again.message()).toMatchObject({ text: 'owed', dup: true })
 })

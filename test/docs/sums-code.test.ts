@@ -147,6 +147,15 @@ const HELD: Readonly<Record<string, readonly [file: string, words: string, tests
     'WINDOW_ROWS = 5000',
     ['requests together have a bound in bytes, and lists and pages of them too'],
   ],
+  'packets of more than 4 KiB that are not whole': [
+    'broker/packet-room.ts',
+    'maxBytesPerIdentity()',
+    [
+      'has a bound for one identity and one for all, and those that wait go in turns of identities',
+      'ends who is not whole in time when others wait for that, and nobody else',
+      'hold no more than their share, keep nobody else from sending, and are all taken when they go on',
+    ],
+  ],
   'chunks that are read over MQTT': [
     'broker/read-turns.ts',
     'READING_MS = 8',
@@ -344,7 +353,7 @@ const HELD: Readonly<Record<string, readonly [file: string, words: string, tests
     'broker/unacknowledged.ts',
     'MAX_BYTES = 32 * 1024 * 1024',
     [
-      'of all sessions together have a bound in bytes: the oldest are given up, and their sessions look again',
+      'of all sessions together have a bound in bytes: the oldest of who holds most are given up, and their sessions look again',
     ],
   ],
   'descriptions of limbs': [

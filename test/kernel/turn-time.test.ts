@@ -84,3 +84,38 @@ test('a turn of the event loop has one time, before its immediates and in them',
   expect(inTurn).toBe(3)
   while (done.length < 8) await turn()
 })
+
+test('all kinds of work have one time in a turn together, and none is starved by the others', async () => {
+  const clock = new FakeClock()
+  const kinds = Array.from({ length: 7 }, () => ({ time: new TurnTime(clock, 10), done: 0 }))
+  const work = (kind: (typeof kinds)[number]) => {
+    clock.standStill(1)
+    kind.done++
+  }
+  const doneByAll = () => kinds.map(({ done }) => done)
+  const inATurn = await new Promise<readonly number[]>((resolve) => {
+    setTimeout(() => {
+      for (const kind of kinds) {
+        for (let i = 0; i < 40; i++) {
+          if (kind.time.isLeft) work(kind)
+          else kind.time.wait(() => work(kind))
+        }
+      }
+      setImmediate(() => resolve(doneByAll()))
+    })
+  })
+  // Two take ten milliseconds each, and the five others a quarter of theirs, begun works to their end.
+  expect(inATurn).toEqual([10, 10, 3, 3, 3, 3, 3])
+  let [longest, before] = [0, inATurn]
+  while (doneByAll().some((done) => done < 40)) {
+    await turn()
+    const now = doneByAll()
+    const each = now.map((done, i) => done - (before[i] ?? 0))
+    longest = Math.max(
+      longest,
+      each.reduce((sum, done) => sum + done, 0),
+    )
+    before = now
+  }
+  expect(longest).toBeLessThanOrEqual(35)
+})

@@ -4,9 +4,10 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { connectPacket, publishPacket, subscribePacket, unsubscribePacket } from '../support/mqtt-wire.ts'
 import { AGENT, type Attack, hold, id, LIMB, open, session, until, VIEWER } from './attacker.ts'
 import { CONSOLE_ATTACKS, HTTP_ATTACKS, MCP_ATTACKS } from './http-attacks.ts'
+import { ALL_KIND, TLS_KIND } from './kinds.ts'
 import { PIECES_ATTACKS } from './pieces-attacks.ts'
 import { SUBSCRIPTION_ATTACKS } from './subscription-attacks.ts'
-import { TLS_ATTACKS, TLS_KIND } from './tls-attacks.ts'
+import { TLS_ATTACKS } from './tls-attacks.ts'
 
 const webSocket = (socket: Socket, then: () => void) => {
   socket.write(
@@ -29,6 +30,36 @@ function halfPublish(announced: number, sent: number): Buffer {
   const whole = publishPacket(`limb/node/${id()}/register`, Buffer.alloc(announced), 1)
   return whole.subarray(0, sent)
 }
+
+/** Very many sessions of the viewer, each of which does something before it rests; those that are ended come again. */
+function crowd(count: number, speak: (socket: Socket) => void): Attack {
+  return async ({ mqtt, seconds, viewer }) => {
+    const end = until(seconds)
+    const sockets = new Set<Socket>()
+    let opened = 0
+    while (performance.now() < end) {
+      const more = Array.from({ length: Math.min(50, count - sockets.size) }, async () => {
+        const socket = await session(mqtt, id(), VIEWER, viewer)
+        sockets.add(socket.once('close', () => sockets.delete(socket)))
+        speak(socket)
+        opened++
+      })
+      await Promise.all(more)
+      if (more.length === 0) await sleep(20)
+    }
+    for (const socket of sockets) socket.destroy()
+    return opened
+  }
+}
+
+const largeRequest = publishPacket(
+  `limb/principal/${VIEWER}/request/node/list`,
+  Buffer.alloc(1_300_000, 0x20),
+  1,
+)
+const smallRequests = Buffer.concat(
+  Array.from({ length: 4000 }, () => publishPacket(`limb/principal/${VIEWER}/request/x/y`, '{}', 0)),
+)
 
 /** Requests of a principal over some sessions, without end; sessions that read, or that do not. */
 function asking(
@@ -269,6 +300,22 @@ function together(...attacks: readonly Attack[]): Attack {
   }
 }
 
+/** Each kind of work that has a time of the event loop's turn of its own, so that all of them meet in one. */
+const allKinds = together(
+  asking('node/list', { limit: 1000 }),
+  notReading('limb/node/+/#', 'bridge/health', {}),
+  needed(HTTP_ATTACKS, 'event streams that are not read'),
+  needed(HTTP_ATTACKS, 'sixteen requests of each connection at once'),
+  needed(MCP_ATTACKS, 'tool calls without end'),
+  needed(TLS_ATTACKS, 'first messages at once, of MQTT'),
+)
+
+function needed(attacks: Readonly<Record<string, Attack>>, name: string): Attack {
+  const attack = attacks[name]
+  if (attack === undefined) throw new Error(`there is no attack ${name}`)
+  return attack
+}
+
 /** By kind: the example of the kind first, then siblings of it. */
 export const ATTACKS: Readonly<Record<string, Readonly<Record<string, Attack>>>> = {
   'bytes of strangers': {
@@ -308,6 +355,20 @@ export const ATTACKS: Readonly<Record<string, Readonly<Record<string, Attack>>>>
     }),
     'all that a viewer may read': notReading('#', 'invocation/list', { limit: 1000 }),
     'retained topics': notReading('limb/node/+/#', 'bridge/health', {}),
+    'very many, while a limb sends small messages': together(
+      crowd(1500, (socket) => {
+        socket.write(subscribePacket(`limb/node/${LIMB}/#`, 1, 1))
+        socket.pause()
+      }),
+      limbPublishing((n) => [`data/t${n % 20}`, `${n}`], 1),
+    ),
+    'very many, while a limb sends large ones': together(
+      crowd(1500, (socket) => {
+        socket.write(subscribePacket(`limb/node/${LIMB}/#`, 1, 1))
+        socket.pause()
+      }),
+      limbPublishing((n) => [`data/t${n % 20}`, Buffer.alloc(1_000_000, n % 256)], 50),
+    ),
     'those that ask themselves': asking(
       'node/list',
       { limit: 1000 },
@@ -322,6 +383,16 @@ export const ATTACKS: Readonly<Record<string, Readonly<Record<string, Attack>>>>
       'node/list',
       { pad: 'x'.repeat(1_200_000) },
       { sessions: 80, burst: 80 },
+    ),
+    'packets over MQTT that are never whole': crowd(400, (socket) =>
+      socket.resume().write(largeRequest.subarray(0, 1_290_000)),
+    ),
+    'parts of packets of very many sessions': crowd(6000, (socket) =>
+      socket.resume().write(largeRequest.subarray(0, 60_000)),
+    ),
+    'very many sessions': crowd(12_000, (socket) => socket.resume()),
+    'more messages than allowed of very many sessions': crowd(3000, (socket) =>
+      socket.resume().write(smallRequests),
     ),
     'all retained topics over and over': subscribing,
     'sessions that are left behind': leavingSessions,
@@ -373,4 +444,13 @@ export const ATTACKS: Readonly<Record<string, Readonly<Record<string, Attack>>>>
   'many small pieces': PIECES_ATTACKS,
   'very many subscriptions': SUBSCRIPTION_ATTACKS,
   [TLS_KIND]: TLS_ATTACKS,
+  [ALL_KIND]: {
+    'all kinds of work': allKinds,
+    'all kinds of work beside a limb and strangers': together(
+      allKinds,
+      limbPublishing((n) => ['heartbeat', JSON.stringify({ status: STATUSES[n % 3] })], 1),
+      registrations(15_000, 0),
+      subscribing,
+    ),
+  },
 }

@@ -8,14 +8,20 @@ import { BACK_MIB, type Outcome, underPressure } from './pressure.ts'
 
 /**
  * `npm run test:pressure`: the bridge in a memory cgroup of 400 MiB under every attack, ten minutes of attacks in all;
- * `-- --short` takes the example of each kind, less than a minute of attacks, as CI does; `-- --only 'retained data'` takes one.
+ * `-- --short` takes the example of each kind, less than a minute of attacks, as CI does; `-- --only 'retained data'` takes one;
+ * `-- --nodes 10000` has so many limbs.
  */
 
 const MEMORY_BYTES = 400 * 1024 * 1024
 const MAX_P99_MS = 1000
 
 const { values } = parseArgs({
-  options: { short: { type: 'boolean' }, seconds: { type: 'string' }, only: { type: 'string' } },
+  options: {
+    short: { type: 'boolean' },
+    seconds: { type: 'string' },
+    nodes: { type: 'string' },
+    only: { type: 'string' },
+  },
 })
 const all = Object.entries(ATTACKS).flatMap(([kind, attacks]) =>
   Object.keys(attacks).map((name, i) => ({ kind, name, isExample: i === 0 })),
@@ -33,6 +39,9 @@ const seconds = Number(
       ? Math.max(MIN_SECONDS, Math.floor(SECONDS_IN_ALL.short / chosen.length))
       : Math.ceil(SECONDS_IN_ALL.long / all.length)),
 )
+
+const NODES = 300
+const nodes = Number(values.nodes ?? NODES)
 
 function problemsOf(outcome: Outcome): string[] {
   const { done, lives, kills, limbStayed, p99Ms, restMiB, afterMiB, restarted } = outcome
@@ -57,7 +66,7 @@ for (const { kind, name } of chosen) {
   }
   const folder = mkdtempSync(join(tmpdir(), 'limb-pressure-'))
   try {
-    const outcome = await underPressure(group, folder, kind, name, seconds)
+    const outcome = await underPressure(group, folder, { kind, name, seconds, nodes })
     const problems = problemsOf(outcome)
     const { done, verbs, p99Ms, longestTurnMs, restMiB, peakMiB, afterMiB } = outcome
     console.log(

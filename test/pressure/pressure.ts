@@ -11,7 +11,7 @@ import { type ControlClient, connectControl } from '../support/control-client.ts
 import { connectRaw, type RawClient } from '../support/raw-client.ts'
 import { AGENT, LIMB, type Target, VIEWER } from './attacker.ts'
 import type { MemoryGroup } from './cgroup.ts'
-import { TLS_KIND } from './tls-attacks.ts'
+import { ALL_KIND, TLS_KIND } from './kinds.ts'
 
 /** One bridge in a memory cgroup under one attack: what became of it, of a healthy limb, and of an operator's verbs. */
 
@@ -38,12 +38,14 @@ const MIB = 1024 * 1024
 const ADMIN = 'an admin password'
 const HEALTHY = 'good'
 const KEYS = { [HEALTHY]: 'the key of a good limb 1', [LIMB]: 'the key of a bad limb 22' } as const
-const NODES = 300
+/** The limbs of one `node/import`. */
+const IMPORTED = 1000
 const BACK_MS = 20_000
 
 /** The settings of the bridge, with a webhook to a server that takes requests and never answers. */
-const settings = (silentPort: number, tls: Readonly<Record<string, unknown>> | undefined) => ({
-  ...(tls && { tls, http: { port: 0, tls: true } }),
+const settings = (silentPort: number, folder: string, kind: string) => ({
+  ...((kind === TLS_KIND || kind === ALL_KIND) && { tls: overTls(folder) }),
+  ...(kind === TLS_KIND && { http: { port: 0, tls: true } }),
   presence: { heartbeatSeconds: 2, timeoutSeconds: 10, graceSeconds: 2 },
   invocation: { timeoutSeconds: 5 },
   webhooks: [
@@ -56,6 +58,12 @@ const settings = (silentPort: number, tls: Readonly<Record<string, unknown>> | u
     },
   ],
 })
+
+/** What the unit says to the C library about memory that was freed. */
+const UNIT = readFileSync(join(import.meta.dirname, '../../systemd/limb-bridge.service'), 'utf8')
+const UNIT_ENV = Object.fromEntries(
+  [...UNIT.matchAll(/^Environment=(MALLOC_\w+)=(\d+)$/gm)].map(([, name = '', value = '']) => [name, value]),
+)
 
 /** Further arguments of Node's, such as `--cpu-prof`, for whoever looks for the reason of a figure. */
 const NODE_ARGS = (process.env.PRESSURE_NODE_ARGS ?? '').split(' ').filter((arg) => arg !== '')
@@ -88,26 +96,32 @@ interface Fleet {
   readonly passwords: { readonly viewer: string; readonly agent: string }
 }
 
+export interface Pressure {
+  readonly kind: string
+  readonly name: string
+  readonly seconds: number
+  /** Limbs beside the two that speak. */
+  readonly nodes: number
+}
+
 export async function underPressure(
   group: MemoryGroup,
   folder: string,
-  kind: string,
-  name: string,
-  seconds: number,
+  { kind, name, seconds, nodes }: Pressure,
 ): Promise<Outcome> {
   const silent = await silentServer()
   const { port } = silent.address() as AddressInfo
   const turnsFile = join(folder, 'turns')
-  const tls = kind === TLS_KIND ? overTls(folder) : undefined
+  const bridgeSettings = settings(port, folder, kind)
   const start = () =>
     startBridge({
       folder,
-      settings: settings(port, tls),
-      env: { LIMB_ADMIN_PASSWORD: ADMIN, PRESSURE_TURNS: turnsFile },
+      settings: bridgeSettings,
+      env: { ...UNIT_ENV, LIMB_ADMIN_PASSWORD: ADMIN, PRESSURE_TURNS: turnsFile },
       nodeArgs: ['--import', join(import.meta.dirname, 'longest-turns.ts'), ...NODE_ARGS],
       wrapper: ['sh', '-c', 'echo $$ > "$0"; exec "$@"', group.members],
     })
-  const fleet = await prepare(await start())
+  const fleet = await prepare(await start(), nodes)
   const { bridge } = fleet
   const limb = await healthyLimb(bridge)
   const restMiB = rssMiB(bridge.pid)
@@ -160,15 +174,18 @@ export async function underPressure(
   }
 }
 
-async function prepare(bridge: BridgeProcess): Promise<Fleet> {
+async function prepare(bridge: BridgeProcess, nodes: number): Promise<Fleet> {
   const control = await connectControl(bridge.control)
   const add = async (name: string, role: string) =>
     String((await control.do('principal/add', { name, role })).password)
   const passwords = { viewer: await add(VIEWER, 'viewer'), agent: await add(AGENT, 'agent') }
   const keyed = Object.entries(KEYS).map(([nodeId, apiKey]) => ({ ...node(nodeId), apiKey }))
-  await control.do('node/import', {
-    nodes: [...keyed, ...Array.from({ length: NODES }, (_, i) => node(`node${i}`))],
-  })
+  await control.do('node/import', { nodes: keyed })
+  for (let first = 0; first < nodes; first += IMPORTED) {
+    const length = Math.min(IMPORTED, nodes - first)
+    const some = Array.from({ length }, (_, i) => node(`node${first + i}`))
+    await control.do('node/import', { nodes: some })
+  }
   return { bridge, control, passwords }
 }
 

@@ -46,9 +46,6 @@ function lastMessages(portOf: (target: Target) => number): Attack {
   }
 }
 
-/** Has a bridge whose HTTP is HTTPS. */
-export const TLS_KIND = 'handshakes of TLS'
-
 export const TLS_ATTACKS: Readonly<Record<string, Attack>> = {
   'first messages at once, of MQTT': handshakes(({ tls }) => tls),
   'first messages at once, of HTTPS': handshakes(({ http }) => http),

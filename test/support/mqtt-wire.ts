@@ -42,6 +42,7 @@ function remainingLength(length: number): Buffer {
   return Buffer.from(bytes)
 }
 
+/** A packet by its first byte (type and flags) and the parts of its body. */
 export function packet(first: number, ...parts: Uint8Array[]): Buffer {
   const length = parts.reduce((sum, part) => sum + part.length, 0)
   return Buffer.concat([Buffer.from([first]), remainingLength(length), ...parts])
