@@ -107,17 +107,22 @@ export class PacketRoom {
     this.#inside.set(holder, this.#options.clock.monotonicMs())
   }
 
-  /** Gives what room there is to those that wait, one identity after the other. */
+  /** Gives what room there is to those that wait, one packet of an identity after one of the other. */
   #serve(): void {
-    for (const share of [...this.#shares.values()]) {
-      const [next] = share.waiting
-      if (next === undefined || !this.#fits(share, next.bytes)) continue
-      share.waiting.delete(next)
-      this.#admit(share, next)
-      // To the end of the line of identities.
-      this.#shares.delete(share.name)
-      this.#shares.set(share.name, share)
-      next.go()
+    let hasServed = true
+    while (hasServed) {
+      hasServed = false
+      for (const share of [...this.#shares.values()]) {
+        const [next] = share.waiting
+        if (next === undefined || !this.#fits(share, next.bytes)) continue
+        hasServed = true
+        share.waiting.delete(next)
+        this.#admit(share, next)
+        // To the end of the line of identities.
+        this.#shares.delete(share.name)
+        this.#shares.set(share.name, share)
+        next.go()
+      }
     }
   }
 

@@ -78,6 +78,16 @@ describe('the room for large packets that are not whole', () => {
     expect(told.slice(2)).toEqual(['b1 was too slow', 'c1 goes'])
   })
 
+  test('is given to as many as find room in it when a large packet is whole', () => {
+    const { told, packets, enter, leave } = room()
+    enter('a1', 200)
+    for (const name of ['a2', 'a3', 'a4', 'b1']) enter(name, 80)
+    expect(packets.bytes).toBe(280)
+    leave('a1')
+    expect(told).toEqual(['a2 goes', 'a3 goes'])
+    expect(packets.bytes).toBe(240)
+  })
+
   test('is no more of who waits and goes', () => {
     const { told, enter, leave } = room()
     enter('a1', 200)
