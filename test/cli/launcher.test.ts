@@ -115,6 +115,29 @@ describe('./limb-bridge', () => {
 })
 
 describe('npm start', () => {
+  // A `node` that shows what it was given.
+  const shown = join(folder, 'shown')
+  mkdirSync(shown)
+  writeFileSync(join(shown, 'node'), '#!/bin/sh\necho "$MALLOC_TRIM_THRESHOLD_ $*"\n', { mode: 0o755 })
+  const { scripts } = JSON.parse(readFileSync(join(PROJECT, 'package.json'), 'utf8')) as {
+    scripts: Record<string, string>
+  }
+  const unit = readFileSync(join(PROJECT, 'systemd/limb-bridge.service'), 'utf8')
+  const ofUnit = /^Environment=MALLOC_TRIM_THRESHOLD_=(\d+)$/m.exec(unit)?.[1] ?? 'none'
+
+  test.each(['start', 'dev', 'dev:postgres'])(
+    '%s tells the C library what the unit tells it, or what you say',
+    (name) => {
+      const run = (env: Record<string, string>) =>
+        spawnSync('sh', ['-c', scripts[name] ?? ''], {
+          env: { PATH: `${shown}:${process.env.PATH}`, ...env },
+          encoding: 'utf8',
+        }).stdout
+      expect(run({})).toMatch(new RegExp(`^${ofUnit} .*\\.(js|ts)`))
+      expect(run({ MALLOC_TRIM_THRESHOLD_: '7' })).toMatch(/^7 /)
+    },
+  )
+
   test('passes SIGTERM on to the bridge, which stops in order', async () => {
     const node = dirname(process.execPath)
     await using npm = new Command('npm', ['start', '--prefix', PROJECT], {
