@@ -310,7 +310,7 @@ export class Pairings {
       if (known) this.#endOldSession(limb)
       this.#endOthers(holders, winner, node)
       if (winner) this.#promote(winner, nodeId)
-      this.#announcer.status(limb)
+      this.#presence.announce(limb)
       if (winner) this.#answers.send(winner, this.#approved(node, madeKey, invokeSecret))
     }
     for (const loser of losers) this.#sendRejected(loser)

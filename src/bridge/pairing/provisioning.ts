@@ -113,7 +113,7 @@ export class Provisioning {
   #apply({ node, key, claims, granted }: Provisioned): void {
     const { announcer, pending, pairings, presence } = this.#parts
     this.#context.counters.count('pairing_decisions', 'provisioned')
-    announcer.status(presence.add(node, 'approved'))
+    presence.announce(presence.add(node, 'approved'))
     if (granted) {
       pending.delete(granted.requestId)
       announcer.requestGone(granted.requestId)

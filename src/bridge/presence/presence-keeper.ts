@@ -137,6 +137,7 @@ export class PresenceKeeper {
     limb.session = undefined
     this.#availability.watch(nodeId, undefined)
     this.#probes.forget(nodeId)
+    this.#pace.forget(limb)
     this.#registry.delete(nodeId)
   }
 
@@ -250,6 +251,13 @@ export class PresenceKeeper {
     if (change !== 'none') this.#changed(limb, before, change)
   }
 
+  /** Publishes status and state of a limb that was approved just now, as they are. */
+  announce(limb: LiveLimb): void {
+    // What waits is published before, or its pace would go on from a status that nobody has last.
+    this.#pace.flush(limb)
+    this.#announcer.status(limb)
+  }
+
   /** The listeners are open. */
   start(): void {
     this.#probes.start()
@@ -268,6 +276,7 @@ export class PresenceKeeper {
       const before = limb.status
       const change = bridgeStopped(limb, now)
       if (change !== 'none') this.#changed(limb, before, change)
+      else this.#pace.flush(limb)
     }
   }
 

@@ -71,6 +71,12 @@ export class StatusPace {
     return this.#paces.get(limb)?.published
   }
 
+  /** Publishes now what of this limb waits for its turn. */
+  flush(limb: LiveLimb): void {
+    const pace = this.#paces.get(limb)
+    if (pace?.waits) this.#publish(limb, pace)
+  }
+
   forget(limb: LiveLimb): void {
     this.#paces.delete(limb)
   }
