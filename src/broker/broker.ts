@@ -26,6 +26,7 @@ import { ConnectHandler } from './connect-handler.ts'
 import type { ConnectionPeer } from './connection.ts'
 import { Connections } from './connections.ts'
 import { type BrokerCounters, newCounters } from './counters.ts'
+import { DeliveryPace } from './delivery-pace.ts'
 import { GuardedPersistence } from './guarded-persistence.ts'
 import { handshakeWords } from './handshake-words.ts'
 import { InboundPath } from './inbound-path.ts'
@@ -46,6 +47,7 @@ import { SharedSubscriptions } from './shared-subscriptions.ts'
 import { HandshakeStranger } from './stranger-watch.ts'
 import { Strangers } from './strangers.ts'
 import { type TlsSettings, tlsHandshakes } from './tls-listener.ts'
+import { TurnWrites } from './turn-writes.ts'
 import { Unacknowledged } from './unacknowledged.ts'
 
 export interface BrokerOptions {
@@ -156,10 +158,12 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
     isLive: (clientId) => broker.clients[clientId] !== undefined,
     failed: (error) => log.warn({ err: error }, 'a message of a shared subscription could not be kept'),
   })
+  const reading = new ReadTurns(clock)
   const broker: OrderedBroker = createOrdered(
     persistence,
     shared,
     limits,
+    reading,
     clock,
     log,
     tap,
@@ -212,7 +216,8 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
     unread: (session, topic, message) => path.unread(session, topic, message),
     strangers,
     lingering: new Lingering({ clock, strangers }),
-    reading: new ReadTurns(clock),
+    reading,
+    writes: newWrites(clock, reading),
     room: new PacketRoom({
       clock,
       maxBytesPerIdentity: () => limits.maxPartialBytesPerIdentity,
@@ -284,7 +289,7 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
     await closeListeners()
     // What is published already reaches those who are connected.
     await within(clock, ROUTE_MS, new Promise<void>((resolve) => broker.inOrder(resolve)))
-    broker.releaseWaiting()
+    broker.deliverWaiting()
     await within(clock, DRAIN_MS, connections.drained())
     await connections.endAll()
     const closed = new Promise<void>((resolve) => broker.close(resolve))
@@ -375,11 +380,13 @@ function createOrdered(
   persistence: GuardedPersistence,
   shared: SharedSubscriptions,
   limits: BrokerLimits,
+  reading: ReadTurns,
   clock: Clock,
   log: Log,
   tap: (message: PublishedMessage) => void,
   published: (client: AedesClient, packet: { readonly messageId?: number }) => void,
 ): OrderedBroker {
+  const deliveryPace = new DeliveryPace(clock, reading)
   const broker: OrderedBroker = new OrderedBroker({
     id: BROKER_ID,
     persistence,
@@ -403,6 +410,11 @@ function createOrdered(
       return stored
     },
     maxRouteQueue: limits.maxRouteQueue,
+    pace: deliveryPace,
+    delivered: (subscriptions) => {
+      reading.handed(subscriptions)
+      deliveryPace.add(subscriptions)
+    },
     tap,
     overdue: (count) =>
       log.warn({ count }, 'the store is too slow; messages are delivered before they are stored'),
@@ -411,6 +423,12 @@ function createOrdered(
   })
   const watchHead = stuckWatch(broker, clock, limits.storeTimeoutMs)
   return broker
+}
+
+/** The writes of all sessions; nothing is read while they are behind. */
+function newWrites(clock: Clock, reading: ReadTurns): TurnWrites {
+  const writes: TurnWrites = new TurnWrites(clock, (isBehind) => reading.setBehind(writes, isBehind))
+  return writes
 }
 
 /** A store that never answers must not hold up delivery: what waits too long at the head goes on, with all behind it. */

@@ -53,6 +53,7 @@ export class SessionDelivery {
       persistence: context.persistence,
       limits: context.limits,
       counters: context.counters,
+      writes: context.writes,
       overrun: () => session.overrun(),
       shed: () => session.shed(),
       failed: (error) => session.fail(error, 'sending failed'),
@@ -152,6 +153,7 @@ export class SessionDelivery {
   }
 
   #deliver(packet: RoutedPacket, retain: boolean, done: () => void): void {
+    this.#context.broker.calls++
     // One copy for overlapping subscriptions, which are called one after the other.
     if (this.#lastEmission !== this.#context.broker.emission)
       this.#session.guarded(() => this.#deliverLive(packet, retain))

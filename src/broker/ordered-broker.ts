@@ -9,7 +9,7 @@ import type {
   RoutedPacket,
 } from './aedes-internals.ts'
 import { frame5 } from './mqtt5/publish.ts'
-import { OrderedQueue } from './ordered-queue.ts'
+import { OrderedQueue, type QueuePace } from './ordered-queue.ts'
 import { PublishFrame } from './publish-frame.ts'
 import type { Share } from './shared-subscriptions.ts'
 
@@ -23,6 +23,10 @@ export interface OrderedBrokerOptions extends Omit<AedesOptions, 'published'> {
   readonly sharesOf: (packet: RoutedPacket) => readonly Share[] | undefined
   readonly deliverShare: (share: Share) => void
   readonly maxRouteQueue: number
+  /** Says how many of the messages that were stored together are delivered in one turn. */
+  readonly pace: QueuePace
+  /** Is told how many subscriptions a message was handed to. */
+  readonly delivered: (subscriptions: number) => void
   /** Sees each message as it is routed. Total. */
   readonly tap: (message: Route) => void
   /** Messages that must not wait for the store any longer. */
@@ -65,6 +69,8 @@ export class OrderedBroker extends Aedes {
   declare deleteClient: (clientId: string) => void
   /** Rises with every message that is handed to subscribers. */
   emission = 0
+  /** Rises with every subscription that a message is handed to. */
+  calls = 0
   /** The last message that a live session was subscribed to, by its emission. */
   taken = 0
   readonly #order: OrderedQueue
@@ -85,7 +91,7 @@ export class OrderedBroker extends Aedes {
   constructor(options: OrderedBrokerOptions) {
     super({ ...options, published: (_packet, _client, done) => done(null) })
     this.#options = options
-    this.#order = new OrderedQueue(options.failed)
+    this.#order = new OrderedQueue(options.failed, options.pace)
   }
 
   /**
@@ -163,7 +169,10 @@ export class OrderedBroker extends Aedes {
       stays = kept
       this.#order.release(ticket)
     })
-    if (this.#order.length > this.#options.maxRouteQueue) this.releaseWaiting()
+    if (this.#order.length <= this.#options.maxRouteQueue) return
+    // They were released before, and wait for their turns alone.
+    if (this.#order.head?.ready === true) this.#order.release(ticket)
+    else this.releaseWaiting()
   }
 
   #retains(packet: RoutedPacket, waits: boolean): void {
@@ -191,6 +200,14 @@ export class OrderedBroker extends Aedes {
     if (this.#order.length === 0) return
     this.#options.overdue(this.#order.length)
     this.#order.releaseAll()
+  }
+
+  /** Delivers all that waits, now: this is the end. */
+  deliverWaiting(): void {
+    const { head, length } = this.#order
+    if (head === undefined) return
+    if (!head.ready) this.#options.overdue(length)
+    this.#order.runAll()
   }
 
   /** Returns whether a message with RETAIN waits, which the store may have already and subscribers are sent next. */
@@ -265,6 +282,7 @@ export class OrderedBroker extends Aedes {
   }
 
   #emit(packet: RoutedPacket, asker: object | undefined, shares: readonly Share[] | undefined): void {
+    const before = this.calls
     this.emission++
     this.#current = packet
     this.#asker = asker
@@ -276,6 +294,7 @@ export class OrderedBroker extends Aedes {
       this.#asker = undefined
       this.#frames = []
       this.#frames5 = []
+      this.#options.delivered(this.calls - before)
     }
   }
 }

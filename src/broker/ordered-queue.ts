@@ -5,6 +5,16 @@ export interface Ticket {
   next: Ticket | undefined
 }
 
+/** Says how much of what was released may run in one turn of the event loop. */
+export interface QueuePace {
+  /** Shows whether the next task may run in this turn. */
+  readonly isInTime: boolean
+  /** Calls `go` in a later turn; until then the queue is behind. */
+  later(go: () => void): void
+}
+
+const AT_ONCE: QueuePace = { isInTime: true, later: (go) => go() }
+
 /**
  * Runs tasks in the order in which they were handed in, though some of them wait for something first. A task
  * that need not wait, with nothing before it, runs at once. Tasks must not throw: one that does goes to
@@ -15,10 +25,15 @@ export class OrderedQueue {
   #tail: Ticket | undefined
   #running = false
   #length = 0
+  /** The rest of what was released runs in a later turn. */
+  #isLate = false
   readonly #failed: (error: unknown) => void
+  readonly #pace: QueuePace | undefined
 
-  constructor(failed: (error: unknown) => void) {
+  /** `pace`: where many may be released at one moment; without it all of them run then. */
+  constructor(failed: (error: unknown) => void, pace?: QueuePace) {
     this.#failed = failed
+    this.#pace = pace
   }
 
   get length(): number {
@@ -58,6 +73,13 @@ export class OrderedQueue {
     this.#drain()
   }
 
+  /** Lets everything that waits go on in this turn, however much it is. */
+  runAll(): void {
+    this.#isLate = false
+    for (let ticket = this.#head; ticket !== undefined; ticket = ticket.next) ticket.ready = true
+    this.#drain(AT_ONCE)
+  }
+
   #push(task: () => void, ready: boolean): Ticket {
     const ticket: Ticket = { task, ready, next: undefined }
     if (this.#tail === undefined) this.#head = ticket
@@ -67,17 +89,29 @@ export class OrderedQueue {
     return ticket
   }
 
-  #drain(): void {
+  #drain(pace: QueuePace | undefined = this.#pace): void {
     // A task may hand in, or release, others: the outer loop takes them, so that nothing overtakes.
-    if (this.#running) return
+    if (this.#running || this.#isLate) return
     this.#running = true
     for (let ticket = this.#head; ticket?.ready; ticket = this.#head) {
+      if (pace?.isInTime === false) {
+        this.#goOnLater(pace)
+        break
+      }
       this.#head = ticket.next
       if (this.#head === undefined) this.#tail = undefined
       this.#length--
       this.#call(ticket.task)
     }
     this.#running = false
+  }
+
+  #goOnLater(pace: QueuePace): void {
+    this.#isLate = true
+    pace.later(() => {
+      this.#isLate = false
+      this.#drain()
+    })
   }
 
   #call(task: () => void): void {

@@ -7,7 +7,7 @@ import type { BrokerLimits } from './limits.ts'
 import { OrderedQueue } from './ordered-queue.ts'
 import { PacketIds } from './packet-ids.ts'
 import { PublishFrame, pubrel } from './publish-frame.ts'
-import { holdForTurn } from './turn-writes.ts'
+import type { TurnWrites } from './turn-writes.ts'
 
 /**
  * The bytes that may wait for a session's acknowledgements before it is held back for them: it is not read meanwhile.
@@ -27,6 +27,7 @@ export interface SessionOutboxOptions {
   readonly persistence: Persistence
   readonly limits: BrokerLimits
   readonly counters: BrokerCounters
+  readonly writes: TurnWrites
   /** The reader takes nothing and its bound is reached: the session must end. */
   readonly overrun: () => void
   /** A QoS 0 message was not sent. */
@@ -288,9 +289,10 @@ export class SessionOutbox {
   put(message: Outgoing): boolean {
     if (this.#closed) return false
     const { limits, counters } = this.#options
-    const bytes = this.bytes
     const owesOne = this.#options.owesOne()
     const maxUnsent = owesOne ? limits.maxCandidateUnsentBytes : limits.maxSessionBufferBytes
+    let { bytes } = this
+    if (bytes > maxUnsent) bytes = this.#bytesNotTaken()
     if (message.qos === 0 && bytes > maxUnsent) {
       counters.shed++
       this.#options.shed()
@@ -311,6 +313,13 @@ export class SessionOutbox {
       this.#sendWaiting()
     }
     return true
+  }
+
+  /** Returns the unsent bytes without those that wait for the bridge alone. */
+  #bytesNotTaken(): number {
+    const { conn, writes } = this.#options
+    writes.writeHeld(conn)
+    return this.bytes
   }
 
   /** The session ends: its last message goes out, whether those before it were acknowledged or not. */
@@ -393,9 +402,9 @@ export class SessionOutbox {
   }
 
   #write(message: Outgoing, messageId: number): void {
-    const { conn, counters, steady } = this.#options
+    const { conn, counters, steady, writes } = this.#options
     if (this.#closed || !conn.writable) return
-    holdForTurn(conn, message.packet.payload.length)
+    writes.hold(conn, message.packet.payload.length)
     if (!isOver(message, steady) && this.encoder.write(conn, message, messageId)) {
       counters.messagesOut++
       return

@@ -1,6 +1,6 @@
 import type { Duplex } from 'node:stream'
 import type { Clock } from '../kernel/clock.ts'
-import { TurnTime } from '../kernel/turn-time.ts'
+import { UnwatchedTurnTime } from '../kernel/turn-time.ts'
 
 /** The time of a turn of the event loop in which chunks of all connections are worked on. */
 const READING_MS = 8
@@ -8,40 +8,69 @@ const READING_MS = 8
 const CHUNK_BYTES = 4096
 /** The bytes that are read in a turn before anybody looks at the clock: heartbeats that come one by one cost no look. */
 const UNWATCHED_BYTES = 65_536
+/** A message counts for so many bytes for each subscription that it is handed to. */
+const SUBSCRIPTION_BYTES = 128
 
 /**
  * The turns of connections at being read. What one sends is bounded, but eighty can send a megabyte each at the same
- * moment, and the event loop would work on all of it before it looks at anything else.
+ * moment, and the event loop would work on all of it before it looks at anything else. Nothing is read while what was
+ * read before is not with those who are subscribed: TCP holds the senders back, and nothing piles up.
  */
 export class ReadTurns {
-  readonly #time: TurnTime
-  #bytes = 0
-  #watched = false
+  readonly #time: UnwatchedTurnTime
+  /** The parts that have not done yet what was read. */
+  readonly #behind = new Set<object>()
+  /** Has those wait again who had their turn while somebody was behind. */
+  readonly #heldBack = new Set<() => void>()
 
   constructor(clock: Clock) {
-    this.#time = new TurnTime(clock, READING_MS)
+    this.#time = new UnwatchedTurnTime(clock, READING_MS, UNWATCHED_BYTES)
   }
 
   /** Returns whether a chunk may be worked on in this turn. */
   mayTake(bytes: number): boolean {
-    this.#bytes += CHUNK_BYTES + bytes
-    return this.#bytes < UNWATCHED_BYTES || this.#hasTime()
+    this.#time.add(CHUNK_BYTES + bytes)
+    return this.#behind.size === 0 && this.#time.isLeft
+  }
+
+  /** Counts what a message of a chunk cost beside its bytes. */
+  handed(subscriptions: number): void {
+    this.#time.add(subscriptions * SUBSCRIPTION_BYTES)
+  }
+
+  /** Shows whether a chunk that is worked on should stop at its next packet. */
+  get isOver(): boolean {
+    return this.#behind.size > 0 || !this.#time.isInTime
+  }
+
+  /** Holds all connections back while a part is behind with what was read of them. */
+  setBehind(part: object, isBehind: boolean): void {
+    if (isBehind) {
+      this.#behind.add(part)
+      return
+    }
+    if (!this.#behind.delete(part) || this.#behind.size > 0) return
+    const again = [...this.#heldBack]
+    this.#heldBack.clear()
+    for (const wait of again) wait()
   }
 
   /** Calls `go` when those who wait longer have been read; the returned function takes it back. */
   wait(go: () => void): () => void {
-    return this.#time.wait(go)
-  }
-
-  #hasTime(): boolean {
-    if (!this.#watched) {
-      this.#watched = true
-      setImmediate(() => {
-        this.#watched = false
-        this.#bytes = 0
-      })
+    let cancel: () => void
+    const wait = () => {
+      cancel = this.#time.wait(inTurn)
     }
-    return this.#time.isLeft
+    const inTurn = () => {
+      if (this.#behind.size === 0) {
+        go()
+        return
+      }
+      this.#heldBack.add(wait)
+      cancel = () => this.#heldBack.delete(wait)
+    }
+    wait()
+    return () => cancel()
   }
 }
 

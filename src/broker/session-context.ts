@@ -15,6 +15,7 @@ import type { Outcome, Received } from './received.ts'
 import type { Rights } from './rights.ts'
 import type { SharedSubscriptions } from './shared-subscriptions.ts'
 import type { Strangers } from './strangers.ts'
+import type { TurnWrites } from './turn-writes.ts'
 
 /** The parts that every session of a broker shares. */
 export interface SessionContext extends ConnectionContext {
@@ -41,6 +42,7 @@ export interface SessionContext extends ConnectionContext {
   readonly lingering: Lingering
   readonly shared: SharedSubscriptions
   readonly reading: ReadTurns
+  readonly writes: TurnWrites
   /** Holds the large packets of limbs and principals that are not whole. */
   readonly room: PacketRoom
   /** The time in which all sessions are sent what is retained, and what was queued for them. */

@@ -242,7 +242,7 @@ export class MqttSession extends Connection implements Session {
     return new Throttle({
       conn: this.conn,
       clock: this.#context.clock,
-      inTurn: (goOn) => this.#context.reading.wait(goOn),
+      turns: this.#context.reading,
       rates: () => this.#limits.rates,
       pause: () => this.guard.pause(),
       resume: () => this.guard.resume(),

@@ -1,12 +1,13 @@
 import type { Duplex } from 'node:stream'
 import type { Clock } from '../kernel/clock.ts'
+import type { ReadTurns } from './read-turns.ts'
 import { type Rates, TokenBuckets } from './token-buckets.ts'
 
 export interface ThrottleOptions {
   readonly conn: Duplex
   readonly clock: Clock
-  /** Calls back when the connection has its turn at being read: many may be let go on at one moment. */
-  readonly inTurn: (goOn: () => void) => () => void
+  /** The turns of all connections at being read: many may be let go on at one moment. */
+  readonly turns: Pick<ReadTurns, 'isOver' | 'wait'>
   readonly rates: () => Rates
   /** Stops, and lets go on, what was read already. */
   readonly pause: () => void
@@ -64,7 +65,7 @@ export class Throttle {
     const wait = this.#buckets.take(share, bytes)
     this.#packets += type === SUBSCRIBE || type === UNSUBSCRIBE ? Math.ceil(bytes / FILTER_BYTES) : 1
     if (wait > 0) this.#holdBack(wait)
-    else if (this.#packets >= MAX_PACKETS) this.#waitForTurn()
+    else if (this.#packets >= MAX_PACKETS || this.#options.turns.isOver) this.#waitForTurn()
   }
 
   /** Reading is held back. */
@@ -91,9 +92,9 @@ export class Throttle {
   }
 
   #goOnInTurn(): void {
-    const { conn, inTurn, resume, isIdle } = this.#options
+    const { conn, turns, resume, isIdle } = this.#options
     this.#packets = 0
-    this.#goOn = inTurn(() => {
+    this.#goOn = turns.wait(() => {
       this.#goOn = undefined
       resume()
       // What waited may have used up what there was.

@@ -1,33 +1,87 @@
 import type { Duplex } from 'node:stream'
+import type { Clock } from '../kernel/clock.ts'
+import { UnwatchedTurnTime } from '../kernel/turn-time.ts'
 
 /**
  * The bytes of a stream that wait for the end of the turn. One large write fills the kernel's buffer where the same
  * bytes in small ones do not, and `writableLength`, by which messages are shed, shall tell of the reader alone.
  */
 const MAX_HELD_BYTES = 8192
-
-let held: Duplex[] = []
+/** The time of a turn in which streams are written to. */
+const WRITING_MS = 8
+/** The bytes that are written in a turn before anybody looks at the clock; a call of the kernel counts for some more. */
+const UNWATCHED_BYTES = 2 * 1024 * 1024
+const CALL_BYTES = 32 * 1024
+/** The bytes of one stream that wait for a later turn; it is written to at once beyond them, like one that nobody holds. */
+const MAX_LATE_BYTES = 512 * 1024
 
 /**
  * Holds the small messages that are written to a stream until the turn of the event loop ends, so that a chunk of them
  * costs one call of the kernel for each session, and one TLS record: a call costs more than all that the bridge does
- * for a heartbeat. To be called before a message is written, with the bytes that it will add. Acknowledgements join what
- * is held, and hold nothing themselves: their sender would wait for them, and then send the more at once.
+ * for a heartbeat. What very many sessions, or sessions of large messages, are sent in one turn is written in as many
+ * turns as it takes.
  */
-export function holdForTurn(conn: Duplex, bytes: number): void {
-  if (conn.writableLength + bytes > MAX_HELD_BYTES) {
+export class TurnWrites {
+  readonly #time: UnwatchedTurnTime
+  /** Is told whether streams wait for a later turn: whoever brings more should wait as well. */
+  readonly #isBehind: (isBehind: boolean) => void
+  #held: Duplex[] = []
+  /** The place in `held` of the stream that is written to next. */
+  #next = 0
+
+  constructor(clock: Clock, isBehind: (isBehind: boolean) => void = () => undefined) {
+    this.#time = new UnwatchedTurnTime(clock, WRITING_MS, UNWATCHED_BYTES)
+    this.#isBehind = isBehind
+  }
+
+  /**
+   * Holds a stream when it is due. To be called before a message is written, with the bytes that it will add.
+   * Acknowledgements join what is held, and hold nothing themselves: their sender would wait for them, and then send
+   * the more at once.
+   */
+  hold(conn: Duplex, bytes: number): void {
+    if (conn.writableLength + bytes <= MAX_HELD_BYTES || !this.#mayWrite(conn, bytes)) {
+      if (conn.writableCorked === 0) this.#hold(conn)
+    } else {
+      this.writeHeld(conn)
+    }
+  }
+
+  /** Writes what is held of a stream: what it has not taken then, its reader has not. */
+  writeHeld(conn: Duplex): void {
     if (conn.writableCorked > 0) conn.uncork()
-  } else if (conn.writableCorked === 0) {
-    if (held.length === 0) setImmediate(release)
-    held.push(conn)
+  }
+
+  #mayWrite(conn: Duplex, bytes: number): boolean {
+    this.#time.add(CALL_BYTES + bytes)
+    if (conn.writableLength > MAX_LATE_BYTES || this.#time.isLeft) return true
+    this.#isBehind(true)
+    return false
+  }
+
+  #hold(conn: Duplex): void {
+    if (this.#held.length === 0) setImmediate(() => this.#release())
+    this.#held.push(conn)
     conn.cork()
   }
-}
 
-function release(): void {
-  const conns = held
-  held = []
-  for (const conn of conns) conn.uncork()
+  #release(): void {
+    while (this.#next < this.#held.length) {
+      if (!this.#time.isInTime) {
+        this.#held.splice(0, this.#next)
+        this.#next = 0
+        this.#isBehind(true)
+        this.#time.wait(() => this.#release())
+        return
+      }
+      const conn = this.#held[this.#next++] as Duplex
+      this.#time.add(CALL_BYTES + conn.writableLength)
+      conn.uncork()
+    }
+    this.#held = []
+    this.#next = 0
+    this.#isBehind(false)
+  }
 }
 
 /** Makes a stream write what is held of it before it is destroyed: acknowledgements of messages that were taken. */

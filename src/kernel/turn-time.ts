@@ -47,18 +47,18 @@ export class TurnTime {
 
   /** Shows whether work may go on in this turn; the first to ask begins its time. Nobody goes before those who wait. */
   get isLeft(): boolean {
-    if (this.#waiting.size > 0) return false
+    return this.#waiting.size === 0 && this.isInTime
+  }
+
+  /** Shows the same for work that has begun, or that has waited: it goes before those who wait. */
+  get isInTime(): boolean {
     if (this.#endsAt === undefined) {
       this.#begin()
       // Immediates come when all was told that the system had to tell in this turn.
       setImmediate(() => this.#end())
       return true
     }
-    return this.#isInTime
-  }
-
-  get #isInTime(): boolean {
-    return this.#endsAt === undefined || this.#clock.monotonicMs() < this.#endsAt
+    return this.#clock.monotonicMs() < this.#endsAt
   }
 
   /** Calls `go` when those before it have had their time; the returned function takes it back. */
@@ -110,7 +110,57 @@ export class TurnTime {
   }
 
   #goOnInTime(): void {
-    if (this.#waiting.size === 0 || this.#isInTime) this.#goOn()
+    const isInTime = this.#endsAt === undefined || this.#clock.monotonicMs() < this.#endsAt
+    if (this.#waiting.size === 0 || isInTime) this.#goOn()
     else this.#drainLater()
+  }
+}
+
+/**
+ * The same for work that is mostly small: nobody looks at the clock before some of it was done, so that a heartbeat costs no
+ * look.
+ */
+export class UnwatchedTurnTime {
+  readonly #time: TurnTime
+  readonly #unwatched: number
+  #done = 0
+  #resets = false
+
+  /** `unwatched`: the work of a turn that costs no look, in the unit of `add`. */
+  constructor(clock: Clock, ms: number, unwatched: number) {
+    this.#time = new TurnTime(clock, ms)
+    this.#unwatched = unwatched
+  }
+
+  /** Counts work that is about to be done, or was done just now. */
+  add(work: number): void {
+    this.#done += work
+  }
+
+  /** Shows whether work may go on in this turn; nobody goes before those who wait. */
+  get isLeft(): boolean {
+    return this.#isUnwatched || this.#time.isLeft
+  }
+
+  /** Shows the same for work that has begun, or that has waited. */
+  get isInTime(): boolean {
+    return this.#isUnwatched || this.#time.isInTime
+  }
+
+  /** Calls `go` when those before it have had their time; the returned function takes it back. */
+  wait(go: () => void): () => void {
+    return this.#time.wait(go)
+  }
+
+  get #isUnwatched(): boolean {
+    if (this.#done < this.#unwatched) return true
+    if (!this.#resets) {
+      this.#resets = true
+      setImmediate(() => {
+        this.#resets = false
+        this.#done = 0
+      })
+    }
+    return false
   }
 }

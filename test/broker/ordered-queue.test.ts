@@ -65,3 +65,48 @@ test('a hundred thousand waiting tasks do not exhaust the stack', () => {
   queue.release(gate)
   expect(count).toBe(100_000)
 })
+
+/** A queue that runs two tasks in a turn; turns are given by hand. */
+function paced() {
+  const { ran, task } = recorder()
+  let inTurn = 0
+  let later: (() => void) | undefined
+  const queue = new OrderedQueue(() => undefined, {
+    get isInTime() {
+      return inTurn++ < 2
+    },
+    later: (go) => {
+      later = go
+    },
+  })
+  const turn = () => {
+    inTurn = 0
+    later?.()
+  }
+  return { ran, task, queue, turn }
+}
+
+test('what was released at one moment runs in as many turns as it takes, and nothing overtakes it', () => {
+  const { ran, task, queue, turn } = paced()
+  const tickets = ['a', 'b', 'c', 'd', 'e'].map((name) => queue.hold(task(name)))
+  for (const ticket of tickets) queue.release(ticket)
+  expect(ran).toEqual(['a', 'b'])
+  queue.run(task('f'))
+  expect(ran).toEqual(['a', 'b'])
+  turn()
+  expect(ran).toEqual(['a', 'b', 'c', 'd'])
+  turn()
+  turn()
+  expect(ran).toEqual(['a', 'b', 'c', 'd', 'e', 'f'])
+})
+
+test('at the end all that waits runs at once, whether it was released or not, and a turn that comes later finds nothing', () => {
+  const { ran, task, queue, turn } = paced()
+  const tickets = ['a', 'b', 'c', 'd'].map((name) => queue.hold(task(name)))
+  for (const ticket of tickets.slice(0, 3)) queue.release(ticket)
+  expect(ran).toEqual(['a', 'b'])
+  queue.runAll()
+  expect(ran).toEqual(['a', 'b', 'c', 'd'])
+  turn()
+  expect(ran).toEqual(['a', 'b', 'c', 'd'])
+})

@@ -44,7 +44,7 @@ function world(costMs: number) {
     })
     return conn
   }
-  return { taken, connection, looks: () => looks }
+  return { taken, connection, turns, looks: () => looks }
 }
 
 const LARGE = Buffer.alloc(65_536)
@@ -114,6 +114,53 @@ test('what still comes of a session that ended while it waited is dropped to its
   await ended
   expect(isOver).toBe(true)
   expect(taken).toEqual([`first ${LARGE.length}`])
+})
+
+test('nobody is read while a part is behind with what was read, and those who waited go on in their order', async () => {
+  const { taken, connection, turns } = world(0)
+  const part = {}
+  const [first, second] = [connection('first'), connection('second')]
+  turns.setBehind(part, true)
+  for (const conn of [first, second]) conn.push(Buffer.from('x'))
+  let isGone = false
+  turns.wait(() => {
+    isGone = true
+  })()
+  for (let i = 0; i < 5; i++) await turn()
+  expect(taken).toEqual([])
+  turns.setBehind(part, false)
+  while (taken.length < 2) await turn()
+  expect(taken).toEqual(['first 1', 'second 1'])
+  expect(isGone).toBe(false)
+})
+
+test('messages for very many sessions have eight milliseconds of a turn, and each session gets all of them in order', async () => {
+  const SESSIONS = 60
+  const MESSAGES = 200
+  const limits = { maxMessagesPerSecond: 100_000, maxInflightPerSession: 1000 }
+  const grants = [{ to: 'viewer', publish: ['t/#'], subscribe: ['t/#'] }]
+  const { connect, broker } = await start({ clock: countedClock(), limits, grants })
+  const readers = await Promise.all(
+    Array.from({ length: SESSIONS }, (_, i) => connect({ username: 'viewer', clientId: `r${i}` })),
+  )
+  await Promise.all(readers.map((reader) => reader.subscribe({ 't/#': 1 })))
+  const writer = await connect({ username: 'viewer1' })
+  const sent = Array.from({ length: MESSAGES }, (_, i) => `${i}`)
+  // RETAIN: those wait for the store, which is done with many at one moment.
+  writer.send(
+    ...sent.map((payload, i) =>
+      publishPacket(`t/${i % 3}`, payload, { qos: 1, id: i + 1, retain: i % 2 === 0 }),
+    ),
+  )
+  let [most, seen] = [0, broker.counters.messagesOut]
+  while (readers.some(({ messages }) => messages.length < MESSAGES)) {
+    await turn()
+    most = Math.max(most, broker.counters.messagesOut - seen)
+    seen = broker.counters.messagesOut
+  }
+  for (const { messages } of readers) expect(messages.map(({ text }) => text)).toEqual(sent)
+  // Some eight messages between looks that cost a millisecond each, of what is read and of what was stored.
+  expect(most).toBeLessThanOrEqual(24 * SESSIONS)
 })
 
 test('small messages that come in one chunk have eight milliseconds of a turn too, and none is lost or overtaken', async () => {

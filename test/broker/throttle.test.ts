@@ -11,13 +11,19 @@ function world(rates: Rates) {
   const clock = new FakeClock()
   const done: string[] = []
   const turns: (() => void)[] = []
+  const time = { isOver: false }
   const conn = new Duplex({ read() {}, write: (_chunk, _encoding, sent) => sent() })
   const throttle = new Throttle({
     conn,
     clock,
-    inTurn: (goOn) => {
-      turns.push(goOn)
-      return () => turns.splice(turns.indexOf(goOn), 1)
+    turns: {
+      get isOver() {
+        return time.isOver
+      },
+      wait: (goOn) => {
+        turns.push(goOn)
+        return () => turns.splice(turns.indexOf(goOn), 1)
+      },
     },
     rates: () => rates,
     pause: () => done.push('pause'),
@@ -28,7 +34,7 @@ function world(rates: Rates) {
   const receive = (packets: number) => {
     for (let i = 0; i < packets; i++) throttle.received(PINGREQ, 2)
   }
-  return { clock, done, turns, throttle, receive }
+  return { clock, done, turns, time, throttle, receive }
 }
 
 test('a connection that was held back goes on in its turn, as hundreds may at one moment', () => {
@@ -68,4 +74,15 @@ test('one that is stopped waits for no turn', () => {
   throttle.stop()
   expect(turns).toEqual([])
   expect(throttle.isHolding).toBe(false)
+})
+
+test('packets whose work took the time of the turn are worked on one in a turn', () => {
+  const { done, turns, time, receive } = world({ messages: 1e6, bytes: 1e9 })
+  receive(1)
+  expect(done).toEqual([])
+  time.isOver = true
+  receive(1)
+  expect(done).toEqual(['pause'])
+  turns.shift()?.()
+  expect(done).toEqual(['pause', 'resume'])
 })

@@ -1,7 +1,11 @@
 import { once } from 'node:events'
 import net from 'node:net'
+import { Duplex } from 'node:stream'
 import { afterEach, describe, expect, test } from 'vitest'
-import { holdForTurn, writeBeforeDestroy } from '../../src/broker/turn-writes.ts'
+import { TurnWrites, writeBeforeDestroy } from '../../src/broker/turn-writes.ts'
+import { systemClock } from '../../src/kernel/clock.ts'
+import { countedClock } from '../support/counted-clock.ts'
+import { turn } from './fixture.ts'
 
 const ends: (() => void)[] = []
 afterEach(() => {
@@ -32,8 +36,10 @@ async function pair() {
   return { socket, peer, writes }
 }
 
-function write(socket: net.Socket, bytes: number): void {
-  holdForTurn(socket, bytes)
+const ofAll = new TurnWrites(systemClock)
+
+function write(socket: net.Socket, bytes: number, writes = ofAll): void {
+  writes.hold(socket, bytes)
   socket.write(Buffer.alloc(bytes))
 }
 
@@ -69,5 +75,58 @@ describe('the writes of one turn', () => {
     socket.destroy()
     await once(peer, 'close')
     expect(received).toBe(200)
+  })
+
+  test('of very many streams take as many turns as they need, and nobody brings more meanwhile', async () => {
+    const behind: boolean[] = []
+    const writes = new TurnWrites(countedClock(), (isBehind) => behind.push(isBehind))
+    const streams = Array.from({ length: 200 }, () => {
+      const written: string[] = []
+      const stream = new Duplex({
+        read() {},
+        write: (chunk, _encoding, done) => {
+          written.push(`${chunk.length}`)
+          done()
+        },
+      })
+      return { stream, written }
+    })
+    for (const { stream } of streams) {
+      writes.hold(stream, 100)
+      stream.write(Buffer.alloc(100))
+    }
+    const inEachTurn: number[] = []
+    const count = () => streams.filter(({ written }) => written.length > 0).length
+    for (let before = 0; before < streams.length; before = count()) {
+      await turn()
+      inEachTurn.push(count() - before)
+    }
+    // Sixty-four cost no look at the clock, on which a millisecond passes with each.
+    expect(Math.max(...inEachTurn)).toBeLessThanOrEqual(64 + 8)
+    expect(behind[0]).toBe(true)
+    expect(behind.at(-1)).toBe(false)
+  })
+
+  test('of large messages wait for a later turn when this one has no time left, in the order of each stream', async () => {
+    const behind: boolean[] = []
+    const writes = new TurnWrites(countedClock(), (isBehind) => behind.push(isBehind))
+    const sockets = await Promise.all(Array.from({ length: 20 }, pair))
+    for (const { socket } of sockets) write(socket, 1_000_000, writes)
+    const late = sockets.filter(({ writes: calls }) => calls.length === 0)
+    expect(late.length).toBeGreaterThan(0)
+    expect(behind).toContain(true)
+    write((late[0] as (typeof late)[0]).socket, 10, writes)
+    for (const { peer } of sockets) peer.resume()
+    while (behind.at(-1)) await turn()
+    expect(sockets.every(({ writes: calls }) => calls.length > 0)).toBe(true)
+    expect(late[0]?.writes.reduce((sum, bytes) => sum + bytes, 0)).toBe(1_000_010)
+  })
+
+  test('of a stream that has taken nothing yet can be had at once', async () => {
+    const { socket, writes: calls } = await pair()
+    write(socket, 100)
+    expect(calls).toEqual([])
+    ofAll.writeHeld(socket)
+    expect(calls).toEqual([100])
   })
 })
