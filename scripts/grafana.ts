@@ -86,9 +86,12 @@ const ROWS: Readonly<Record<string, readonly Panel[]>> = {
     },
     {
       title: 'Announced by foreign firmware',
-      about: 'Messages of discovery that the adapters took, and things that they left out.',
+      about: 'Messages of discovery that the adapters took, and things and values that they left out.',
       unit: 'ops',
-      queries: [[rate('limb_discovery_messages_total', 'outcome'), '{{outcome}}']],
+      queries: [
+        [rate('limb_discovery_messages_total', 'outcome'), '{{outcome}}'],
+        [rate('limb_foreign_values_left_out_total', 'why'), 'values {{why}}'],
+      ],
     },
     {
       title: 'Probes',

@@ -58,8 +58,20 @@ export interface Reading {
 
 /** Reads all devices that the messages of one session announce. */
 export function readDevices(reading: Reading): ReadDevices {
+  const steps = readingDevices(reading)
+  let step = steps.next()
+  while (!step.done) step = steps.next()
+  return step.value
+}
+
+/** Does the same in steps, because a session may have announced thousands of things: it yields after each of them. */
+export function* readingDevices(reading: Reading): Generator<undefined, ReadDevices, undefined> {
   const leftOut: LeftOut[] = []
-  const announced = announcedOf(reading.messages, leftOut)
+  const announced: AnnouncedThing[] = []
+  for (const [place, payload] of [...reading.messages]) {
+    announced.push(...announcedAt(place, payload, leftOut))
+    yield
+  }
   const groups = grouped(announced, reading)
   const records: AdapterRecord[] = []
   const tasmota = tasmotaRecord(messagesOfTasmota(reading.messages), reading.nodeId)
@@ -67,6 +79,7 @@ export function readDevices(reading: Reading): ReadDevices {
   else if (tasmota !== undefined)
     records.push(...checked({ ...tasmota, entities: permitted(tasmota.entities, reading, leftOut) }, leftOut))
   for (const { device, own, things } of groups) {
+    yield
     if (own && records.length > 0) continue
     const record = recordOf(reading, device, own, things, leftOut)
     if (record) records.push(...checked(record, leftOut))
@@ -85,14 +98,12 @@ function checked(record: AdapterRecord, leftOut: LeftOut[]): AdapterRecord[] {
   return []
 }
 
-function announcedOf(messages: ReadonlyMap<string, Uint8Array>, leftOut: LeftOut[]): AnnouncedThing[] {
-  return [...messages].flatMap(([place, payload]) => {
-    if (place.startsWith(OF_TASMOTA)) return []
-    const message = readDiscovery(place, payload)
-    if (typeof message !== 'string') return message.announced
-    leftOut.push({ key: place, why: message })
-    return []
-  })
+function announcedAt(place: string, payload: Uint8Array, leftOut: LeftOut[]): readonly AnnouncedThing[] {
+  if (place.startsWith(OF_TASMOTA)) return []
+  const message = readDiscovery(place, payload)
+  if (typeof message !== 'string') return message.announced
+  leftOut.push({ key: place, why: message })
+  return []
 }
 
 function messagesOfTasmota(messages: ReadonlyMap<string, Uint8Array>): ReadonlyMap<string, Uint8Array> {

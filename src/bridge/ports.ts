@@ -564,6 +564,7 @@ export type CounterName =
   | 'heartbeats_invalid'
   | 'probes'
   | 'discovery_messages'
+  | 'foreign_values_left_out'
   | 'registrations'
   | 'pairing_decisions'
   | 'verbs'

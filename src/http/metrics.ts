@@ -77,6 +77,11 @@ const COUNTERS: Readonly<Record<CounterName, Described>> = {
     label: 'outcome',
     values: ['taken', 'left_out', 'no_room'],
   },
+  foreign_values_left_out: {
+    help: 'Messages of foreign firmware whose values were not published whole: a newer one of their topic came, or there was no room to wait.',
+    label: 'why',
+    values: ['replaced', 'no_room'],
+  },
   probes: {
     help: 'Probes of limbs that are HTTP servers, by outcome.',
     label: 'outcome',

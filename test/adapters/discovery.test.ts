@@ -1,5 +1,5 @@
-import { describe, expect, it } from 'vitest'
-import { type ReadDevices, readDevices } from '../../src/adapters/adapters.ts'
+import { describe, expect, it, test } from 'vitest'
+import { type ReadDevices, readDevices, readingDevices } from '../../src/adapters/adapters.ts'
 import { aroundValue, placeOf } from '../../src/adapters/home-assistant/templates.ts'
 import { commandOf, messagesOf, registrationOf, withinLimits } from '../../src/domain/adapter.ts'
 import type { AdapterRecord } from '../../src/protocol/adapter.ts'
@@ -175,4 +175,21 @@ describe('a component', () => {
       storedRegistrationSchema.parse(registrationOf(fitting))
     }
   })
+})
+
+test('thousands of announcements are read in steps, each of which is one message or one device', () => {
+  const config = (i: number) => ({ name: 'x', stat_t: `t/${i}`, dev: { ids: `d${i}`, name: `D${i}` } })
+  const places = Array.from({ length: 1000 }, (_, i) => `sensor/gw/s${i}`)
+  const steps = readingDevices({
+    nodeId: 'gw',
+    messages: new Map(places.map((place, i) => [place, Buffer.from(JSON.stringify(config(i)))])),
+    seen: new Set(places),
+    known: () => undefined,
+    mayPublish: () => true,
+  })
+  let count = 0
+  let step = steps.next()
+  for (; !step.done; step = steps.next()) count++
+  expect(count).toBe(2000)
+  expect(step.value.records).toHaveLength(1000)
 })

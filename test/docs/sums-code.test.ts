@@ -241,6 +241,21 @@ const HELD: Readonly<Record<string, readonly [file: string, words: string, tests
     'OF_ALL_CANDIDATES = 8 * 1_048_576',
     ['keeps a bounded number of messages and of bytes, of each session and of all'],
   ],
+  'reading of what firmware announces': [
+    'bridge/adapters/foreign-firmware.ts',
+    'SLICE_MS = 5',
+    ['thousands of announcements are read in steps, each of which is one message or one device'],
+  ],
+  'values that foreign firmware says': [
+    'bridge/adapters/value-turns.ts',
+    'VALUES_PER_TURN = 64',
+    [
+      'a message with many values is published sixty-four in a turn, and one with a few at once',
+      'limbs take turns: who has one message does not wait for a thousand of another',
+      'of the messages of a topic that wait, the newest counts',
+      'what waits has a bound in bytes for each limb and for all, and room is given back',
+    ],
+  ],
   'devices behind one session': [
     'bridge/adapters/foreign-firmware.ts',
     'maxDevicesPerLimb',

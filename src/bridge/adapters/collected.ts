@@ -31,6 +31,8 @@ export class Collected {
   /** The sessions of devices behind this one. */
   readonly via = new Map<string, ViaSession>()
   cancelFlush: (() => void) | undefined
+  /** Cancels that what was refused for a while is read again. */
+  cancelAgain: (() => void) | undefined
   flushing: Promise<void> | undefined
   greeted = false
   readonly #total: CollectedBytes
@@ -62,6 +64,8 @@ export class Collected {
   end(): void {
     this.cancelFlush?.()
     this.cancelFlush = undefined
+    this.cancelAgain?.()
+    this.cancelAgain = undefined
     this.#add(-this.#bytes)
     this.messages.clear()
   }

@@ -2,7 +2,7 @@ import {
   type AdapterSettings,
   placeOfMessage,
   type ReadDevices,
-  readDevices,
+  readingDevices,
   viaNodeId,
 } from '../../adapters/adapters.ts'
 import { registrationOf, withinLimits } from '../../domain/adapter.ts'
@@ -10,10 +10,11 @@ import { messageOf, Refusal } from '../../kernel/errors.ts'
 import { escapeText } from '../../kernel/escape-text.ts'
 import { LogThrottle } from '../../kernel/log-throttle.ts'
 import { derivedKey } from '../../kernel/secrets.ts'
+import { TurnTime } from '../../kernel/turn-time.ts'
 import type { AdapterRecord } from '../../protocol/adapter.ts'
 import { LIMITS } from '../../protocol/limits.ts'
 import type { LiveLimb, Registry } from '../live/registry.ts'
-import type { SessionTable } from '../live/sessions.ts'
+import { nameOf, type SessionTable } from '../live/sessions.ts'
 import type { Pairings } from '../pairing/pairings.ts'
 import type { Session, SessionEnd } from '../ports.ts'
 import type { BridgeContext } from '../settings.ts'
@@ -23,6 +24,10 @@ import { ViaSession } from './via-session.ts'
 
 /** Firmware announces itself in many messages: they are read together, so long after the first. */
 const COLLECT_MS = 1000
+/** The time of a turn of the event loop in which announcements are read, whoever's. */
+const SLICE_MS = 5
+/** A registration that was refused for a bound or a full disk is tried again so much later. */
+const AGAIN_MS = 60_000
 const LEFT_OUT = { quietMs: 60_000, lines: 3, maxKeys: 500, maxLines: 50 } as const
 /** The things left out that one line names. */
 const NAMED = 3
@@ -50,6 +55,7 @@ export class ForeignFirmware {
   /** The approved limbs behind each limb. */
   readonly #behind = new Map<string, Set<string>>()
   readonly #throttle: LogThrottle
+  readonly #time: TurnTime
   #stopped = false
 
   constructor(context: BridgeContext, parts: Parts) {
@@ -58,6 +64,7 @@ export class ForeignFirmware {
     this.#parts = parts
     this.values = new ForeignValues(context)
     this.#throttle = new LogThrottle(context.clock, LEFT_OUT)
+    this.#time = new TurnTime(context.clock, SLICE_MS)
   }
 
   /** Takes a message about itself of a limb, or of a candidate. False: it is another message, or of somebody else. */
@@ -139,6 +146,7 @@ export class ForeignFirmware {
   }
 
   #flushSoon(collected: Collected): void {
+    collected.cancelFlush?.()
     collected.cancelFlush = undefined
     const before = collected.flushing ?? Promise.resolve()
     collected.flushing = before
@@ -153,21 +161,35 @@ export class ForeignFirmware {
   }
 
   async #flush(collected: Collected): Promise<void> {
-    const { session, nodeId, messages, seen } = collected
+    const { session, nodeId } = collected
     if (!session.alive || this.#stopped) return
-    const read = readDevices({
+    const read = await this.#read(collected)
+    this.#logLeftOut(nodeId, read.leftOut)
+    for (const record of read.records) {
+      await this.#turn()
+      if (!session.alive || this.#stopped) return
+      if (record.via === undefined) await this.#registerOwn(collected, record)
+      else if (session.identity.kind === 'limb') await this.#registerVia(collected, record)
+    }
+  }
+
+  async #read({ nodeId, messages, seen }: Collected): Promise<ReadDevices> {
+    const steps = readingDevices({
       nodeId,
       messages,
       seen,
       known: (id) => this.#parts.registry.get(id)?.record.adapter ?? undefined,
       mayPublish: (topic) => this.#context.publisher.mayPublish(nodeId, topic),
     })
-    this.#logLeftOut(nodeId, read.leftOut)
-    for (const record of read.records) {
-      if (!session.alive || this.#stopped) return
-      if (record.via === undefined) await this.#registerOwn(collected, record)
-      else if (session.identity.kind === 'limb') await this.#registerVia(collected, record)
+    for (;;) {
+      await this.#turn()
+      const step = steps.next()
+      if (step.done) return step.value
     }
+  }
+
+  async #turn(): Promise<void> {
+    if (!this.#time.isLeft) await this.#time.next()
   }
 
   async #registerOwn(collected: Collected, record: AdapterRecord): Promise<void> {
@@ -187,7 +209,7 @@ export class ForeignFirmware {
     const fitting = withinLimits(record, most)
     if (!this.#isNews(collected, nodeId, fitting)) return
     const registration = registrationOf(fitting)
-    await this.#answered(session, async () => {
+    await this.#answered(collected, session, async () => {
       if (isLimb) await this.#parts.pairings.reregister(session, nodeId, registration)
       else await this.#parts.pairings.claim(session, nodeId, identity.key, registration)
     })
@@ -213,7 +235,7 @@ export class ForeignFirmware {
     if (limb !== undefined) {
       const session = this.#openVia(collected, nodeId)
       if (isNews) {
-        await this.#answered(session, () =>
+        await this.#answered(collected, session, () =>
           this.#parts.pairings.reregister(session, nodeId, registrationOf(fitting)),
         )
       }
@@ -222,7 +244,7 @@ export class ForeignFirmware {
     if (!isNews) return
     const key = derivedKey(this.#master(), 'via', gateway, nodeId)
     const session = this.#via(collected, nodeId, { kind: 'candidate', nodeId, key })
-    await this.#answered(session, () =>
+    await this.#answered(collected, session, () =>
       this.#parts.pairings.claim(session, nodeId, key, registrationOf(fitting)),
     )
   }
@@ -240,14 +262,25 @@ export class ForeignFirmware {
     return JSON.stringify(stored) !== text
   }
 
-  async #answered(session: Session, work: () => Promise<void>): Promise<void> {
+  async #answered(collected: Collected, session: Session, work: () => Promise<void>): Promise<void> {
     this.#context.counters.count('registrations')
     try {
       await work()
     } catch (error) {
       if (!(error instanceof Refusal)) throw error
       this.#parts.pairings.refuse(session, error)
+      if (PASSES.has(error.code)) this.#again(collected, nameOf(session))
     }
+  }
+
+  /** Firmware says it once, and hears no refusal: the bridge itself comes back to it. */
+  #again(collected: Collected, nodeId: string): void {
+    collected.registered.delete(nodeId)
+    if (this.#stopped || !collected.session.alive) return
+    collected.cancelAgain ??= this.#context.clock.after(AGAIN_MS, () => {
+      collected.cancelAgain = undefined
+      this.#flushSoon(collected)
+    })
   }
 
   #openVia(collected: Collected, nodeId: string): ViaSession {
@@ -304,5 +337,8 @@ export class ForeignFirmware {
     )
   }
 }
+
+/** The codes of refusals that pass by themselves. */
+const PASSES: ReadonlySet<string> = new Set(['too_many_requests', 'storage_unavailable'])
 
 const NO_MASTER = new Uint8Array(32)

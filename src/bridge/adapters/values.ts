@@ -8,6 +8,7 @@ import type { NodeRecord } from '../../domain/records.ts'
 import type { AdapterAvailability, AdapterRecord, AdapterSource } from '../../protocol/adapter.ts'
 import { encodeJson } from '../../protocol/encode.ts'
 import type { BridgeContext } from '../settings.ts'
+import { ValueTurns } from './value-turns.ts'
 
 /** A longer message of firmware is no state. */
 const MAX_BYTES = 65_536
@@ -28,21 +29,29 @@ interface Reachable {
 }
 
 interface WatchedTopic {
-  readonly sources: WatchedSource[]
-  readonly availability: Reachable[]
+  readonly sources: readonly WatchedSource[]
+  readonly availability: readonly Reachable[]
+  /** The limb whose turns its values have: that of the first of them, or the one that it stands behind. */
+  readonly owner: string
 }
+
+type Context = Pick<BridgeContext, 'publisher' | 'topics' | 'clock' | 'counters'>
 
 /**
  * Publishes what foreign firmware says on its own topics as the data of its limb, one property to a topic, so that
  * whoever reads limbs needs to know nothing of the firmware. There are as many topics as properties of such limbs.
  */
 export class ForeignValues {
-  readonly #context: Pick<BridgeContext, 'publisher' | 'topics'>
+  readonly #context: Context
   readonly #byTopic = new Map<string, WatchedTopic>()
   readonly #topicsOf = new Map<string, ReadonlySet<string>>()
+  readonly #turns: ValueTurns
 
-  constructor(context: Pick<BridgeContext, 'publisher' | 'topics'>) {
+  constructor(context: Context) {
     this.#context = context
+    this.#turns = new ValueTurns(context.clock, (why) =>
+      context.counters.count('foreign_values_left_out', why),
+    )
   }
 
   /** Reads the topics of this limb from now on; `record` without an adapter, or undefined: not any more. */
@@ -50,29 +59,35 @@ export class ForeignValues {
     this.#forget(nodeId)
     const adapter = record?.adapter
     if (!adapter) return
+    const { entities, availabilityMode: mode, via } = adapter
     const topics = new Set<string>()
-    const at = (topic: string): WatchedTopic => {
-      topics.add(topic)
-      const known = this.#byTopic.get(topic) ?? { sources: [], availability: [] }
-      this.#byTopic.set(topic, known)
-      return known
-    }
-    for (const { sources, properties } of adapter.entities) {
+    const sourcesAt = new Map<string, WatchedSource[]>()
+    for (const { sources, properties } of entities) {
       for (const source of sources) {
         const property = properties.find(({ name }) => name === source.property)
         if (property === undefined) continue
         const lasts = source.pointer?.endsWith('/event_type') !== true
-        at(source.topic).sources.push({ nodeId, source, type: property.type, lasts })
+        topics.add(source.topic)
+        const watched = { nodeId, source, type: property.type, lasts }
+        const known = sourcesAt.get(source.topic)
+        if (known) known.push(watched)
+        else sourcesAt.set(source.topic, [watched])
       }
     }
-    const speaks = adapter.entities.find(({ availability }) => availability.length > 0)?.availability ?? []
-    const reachable = {
-      nodeId,
-      topics: speaks,
-      mode: adapter.availabilityMode,
-      available: new Map<string, boolean>(),
+    const speaks = entities.find(({ availability }) => availability.length > 0)?.availability ?? []
+    const reachable = { nodeId, topics: speaks, mode, available: new Map<string, boolean>() }
+    for (const { topic } of speaks) topics.add(topic)
+    for (const topic of topics) {
+      const known = this.#byTopic.get(topic)
+      this.#byTopic.set(topic, {
+        sources: [...(known?.sources ?? []), ...(sourcesAt.get(topic) ?? [])],
+        availability: [
+          ...(known?.availability ?? []),
+          ...speaks.filter((each) => each.topic === topic).map(() => reachable),
+        ],
+        owner: known?.owner ?? via ?? nodeId,
+      })
     }
-    for (const { topic } of speaks) at(topic).availability.push(reachable)
     this.#topicsOf.set(nodeId, topics)
   }
 
@@ -80,17 +95,29 @@ export class ForeignValues {
     return this.#topicsOf.get(nodeId) ?? []
   }
 
-  /** Something was published, or was kept. Total and quick. */
+  /** Something was published, or was kept. Total and quick: what is much has its turns. */
   heard(topic: string, payload: Uint8Array): void {
     if (this.#byTopic.size === 0) return
     const watched = this.#byTopic.get(topic)
     if (watched === undefined || payload.length === 0 || payload.length > MAX_BYTES) return
     const read = new ForeignPayload(payload)
-    for (const each of watched.sources) {
-      const value = propertyValueOf(read, each.source, each.type)
-      if (value !== undefined) this.#publish(each.nodeId, `data/${each.source.property}`, value, each.lasts)
-    }
-    for (const each of watched.availability) this.#available(each, topic, read)
+    const { sources, availability, owner } = watched
+    this.#turns.take(owner, topic, payload.length, (at) => {
+      const source = sources[at]
+      const reachable = availability[at - sources.length]
+      // A limb that is gone since then says nothing any more.
+      const nodeId = (source ?? reachable)?.nodeId
+      if (nodeId !== undefined && this.#topicsOf.get(nodeId)?.has(topic)) {
+        if (source !== undefined) this.#value(source, read)
+        if (reachable !== undefined) this.#available(reachable, topic, read)
+      }
+      return nodeId !== undefined
+    })
+  }
+
+  #value({ nodeId, source, type, lasts }: WatchedSource, read: ForeignPayload): void {
+    const value = propertyValueOf(read, source, type)
+    if (value !== undefined) this.#publish(nodeId, `data/${source.property}`, value, lasts)
   }
 
   #available(reachable: Reachable, topic: string, payload: ForeignPayload): void {
@@ -121,7 +148,7 @@ export class ForeignValues {
       const sources = known.sources.filter((each) => each.nodeId !== nodeId)
       const availability = known.availability.filter((each) => each.nodeId !== nodeId)
       if (sources.length + availability.length === 0) this.#byTopic.delete(topic)
-      else this.#byTopic.set(topic, { sources, availability })
+      else this.#byTopic.set(topic, { ...known, sources, availability })
     }
     this.#topicsOf.delete(nodeId)
   }

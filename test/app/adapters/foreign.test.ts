@@ -208,6 +208,30 @@ describe('firmware that announces itself to Home Assistant', () => {
     expect(ok).toBe(true)
     expect((await client.next('kitchen/button/bell/command')).text).toBe('PRESS')
   })
+
+  it('is what it announced last, also where it changed more often than a limb may for a while', async () => {
+    await using app = await startApp(SETTINGS, { memory: true, fakeClock: true })
+    const admin = await app.admin()
+    await admin.do('admin', 'node/provision', { nodeId: 'kitchen', apiKey: keyOf('kitchen') })
+    const client = await app.device('kitchen', keyOf('kitchen'))
+    const isRefused = () =>
+      app.logLines.some(({ msg }) => String(msg).startsWith('registration of kitchen refused'))
+    const nameNow = async () => (await admin.do('admin', 'node/get', { nodeId: 'kitchen' })).displayName
+    let name = ''
+    for (let i = 0; !isRefused() && i < 60; i++) {
+      name = `Board ${i}`
+      const dev = { ids: 'x', name }
+      await announce(client, {
+        'homeassistant/sensor/kitchen/x/config': { name: 'x', stat_t: 'kitchen/x', dev },
+      })
+      app.clock.advance(1000)
+      await poll(async () => isRefused() || (await nameNow()) === name).toBe(true)
+    }
+    expect(isRefused()).toBe(true)
+    expect(await nameNow()).not.toBe(name)
+    app.clock.advance(61_000)
+    await poll(nameNow).toBe(name)
+  })
 })
 
 describe('devices behind one session', () => {
