@@ -64,6 +64,11 @@ export interface Tx {
   putPrincipal(principal: PrincipalRecord): Promise<void>
   /** Removes the principal, its policies, its tokens, its idempotency keys and the answers kept for them. */
   deletePrincipal(name: string): Promise<void>
+  /**
+   * Forgets the stored MQTT sessions of an identity that is no more, or is another device from now on: whoever has the
+   * name next must find none, also when the bridge is killed right after this.
+   */
+  forgetSessions(owner: string): Promise<void>
   principals(after: string | undefined, limit: number): Promise<Page<PrincipalRecord>>
   /** Counts no further than `max + 1`. */
   countAdmins(max: number): Promise<number>

@@ -1,10 +1,43 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import type { MqttStore, QueueMessage, StoredMessage } from '../../src/bridge/mqtt-store.ts'
+import type { Store } from '../../src/bridge/ports.ts'
 
-/** What every MqttStore must do, whatever it is made of. `make` opens an empty one that is closed after the test. */
-export function mqttStoreContract(name: string, make: () => MqttStore): void {
+/**
+ * What every MqttStore must do, whatever it is made of. `open` opens an empty one that is closed after the test, and the
+ * Store on the same database.
+ */
+export function mqttStoreContract(name: string, open: () => { mqtt: MqttStore; store: Store }): void {
+  const make = () => open().mqtt
   describe(`the contract of MqttStore: ${name}`, () => {
+    test('the sessions of an identity are forgotten with a decision about it, in the same commit', async () => {
+      const { mqtt, store } = open()
+      for (const [clientId, owner] of [
+        ['cam x', 'cam'],
+        ['cam y', 'cam'],
+        ['cam2 x', 'cam2'],
+      ] as const) {
+        await mqtt.putSession(clientId, owner, 10)
+        await mqtt.putSubscriptions([{ clientId, filter: 'a/#', qos: 1, extra: null }])
+        await mqtt.enqueue([{ clientId, qos: 1, retain: false }], message(1))
+        await mqtt.putIncoming(clientId, 7, stored('t'))
+        await mqtt.putWill({ ...stored('w'), clientId, delaySeconds: 5, dueAt: null })
+      }
+      const failed = store.transact(async (tx) => {
+        await tx.forgetSessions('cam')
+        throw new Error('no')
+      })
+      await expect(failed).rejects.toThrow('no')
+      expect(await mqtt.loadSessions()).toHaveLength(3)
+      await store.transact((tx) => tx.forgetSessions('cam'))
+      expect(await mqtt.loadSessions()).toMatchObject([{ clientId: 'cam2 x' }])
+      expect(await mqtt.loadSubscriptions()).toMatchObject([{ clientId: 'cam2 x' }])
+      expect(await mqtt.queueSizes()).toMatchObject([{ clientId: 'cam2 x' }])
+      expect(await mqtt.loadWills()).toMatchObject([{ clientId: 'cam2 x' }])
+      expect(await mqtt.countIncoming('cam y')).toBe(0)
+      expect(await mqtt.countIncoming('cam2 x')).toBe(1)
+    })
+
     test('a session is forgotten with its subscriptions, queue and handshakes, and no other one is', async () => {
       const store = make()
       for (const clientId of ['c', 'cc']) {

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { afterAll, afterEach } from 'vitest'
 import type { Database } from '../../src/store/sqlite/database.ts'
 import { createMqttStore } from '../../src/store/sqlite/mqtt/store.ts'
+import { createStore } from '../../src/store/sqlite/store.ts'
 import { open } from '../store/fixture.ts'
 import { mqttStoreContract } from './mqtt-store.contract.ts'
 
@@ -14,7 +15,7 @@ let files = 0
 const make = (file: string) => {
   const database = open(file)
   opened.push(database)
-  return createMqttStore(database)
+  return { mqtt: createMqttStore(database), store: createStore(database) }
 }
 
 afterEach(async () => {

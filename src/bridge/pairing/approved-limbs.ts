@@ -74,6 +74,7 @@ export class ApprovedLimbs {
         if (key) await tx.putRefusedKey({ nodeId, key, why: 'revoked', at: now, until })
       const claims = await tx.requestsOfNode(nodeId)
       await tx.deleteNode(nodeId)
+      await tx.forgetSessions(nodeId)
       // Somebody else's claim to the name outlives the node: it is a new one now.
       const rest: PairingRequestRecord[] = []
       for (const claim of claims) {
@@ -101,12 +102,13 @@ export class ApprovedLimbs {
     const live = table.limb(nodeId)
     if (live) answers.rejected(live)
     announcer.nodeGone(nodeId)
+    // First, in memory at once: the end of its session would store it anew.
+    await retries.run(`forget the sessions of ${nodeId}`, async () => {
+      if (!registry.get(nodeId)) await this.#context.sessions.forget(nodeId)
+    })
     // A limb of this name may be approved before the disk has room again: its data is not to be taken away.
     await retries.run(`remove the data of ${nodeId}`, async () => {
       if (!registry.get(nodeId)) await this.#context.publisher.clearRetainedOf(nodeId)
-    })
-    await retries.run(`forget the sessions of ${nodeId}`, async () => {
-      if (!registry.get(nodeId)) await this.#context.sessions.forget(nodeId)
     })
     log.info({ nodeId, by }, `${nodeId} is revoked`)
     announcer.event('node_revoked', { nodeId, by })

@@ -318,6 +318,8 @@ export class PairingDecisions {
       })
     }
     if (request.key) await tx.putNodeKeys(nodeId, { current: request.key, next: null, currentUntil: null })
+    // What waits for the device that had the name is not for the one that has it now.
+    if (request.kind === 'replace') await tx.forgetSessions(nodeId)
 
     const others = (await tx.requestsOfNode(nodeId)).filter((other) => other.requestId !== request.requestId)
     const losers = request.kind === 'widen' ? [] : others.filter((other) => other.kind !== 'widen')

@@ -115,6 +115,7 @@ export class Principals {
     await store.transact(async (tx) => {
       await refuseLastAdmin(tx, await stored(tx, name))
       await tx.deletePrincipal(name)
+      await tx.forgetSessions(name)
       await this.#record(tx, 'principal.removed', by, name)
     })
     gone(name)

@@ -45,6 +45,7 @@ import {
 import type { SqlRow } from '../rows.ts'
 import type { Sql, Value } from './connection.ts'
 import type { KeyCache } from './key-cache.ts'
+import { DELETE_SESSIONS_OF } from './mqtt/store.ts'
 import type { PostgresAudit } from './tables/audit.ts'
 import { claimFacts } from './tables/claims.ts'
 import {
@@ -381,6 +382,10 @@ export class PostgresTx extends PostgresReads implements Tx {
   async deletePrincipal(name: string): Promise<void> {
     this.#sql.later(DELETE_PRINCIPAL, name)
     forgetKeysOf(this.#sql, name)
+  }
+
+  async forgetSessions(owner: string): Promise<void> {
+    this.#sql.later(DELETE_SESSIONS_OF, owner)
   }
 
   async putToken(token: TokenRecord): Promise<void> {

@@ -3,6 +3,7 @@ import type { NodeRecord } from '../../domain/records.ts'
 import { HISTORY_ROW_BYTES } from '../engine.ts'
 import { type Database, damaged } from './database.ts'
 import { isDamage } from './errors.ts'
+import { MqttSessionsTable } from './mqtt/sessions.ts'
 import { AuditTable } from './tables/audit.ts'
 import { HistoryTable } from './tables/history.ts'
 import { InvocationRecords } from './tables/invocation-records.ts'
@@ -52,6 +53,7 @@ export function createStore(database: Database, options: StoreOptions = {}): Sql
     audit: new AuditTable(sql, () => room.has(0), born),
     invocations: new InvocationsTable(sql, born),
     offlineWaits: new OfflineWaitsTable(sql),
+    sessions: new MqttSessionsTable(sql),
     room,
   }
   const history = new HistoryTable(sql, born)

@@ -25,6 +25,7 @@ import type {
   TokenRecord,
 } from '../../domain/records.ts'
 import { invariant } from '../../kernel/assert.ts'
+import type { MqttSessionsTable } from './mqtt/sessions.ts'
 import type { Room } from './room.ts'
 import type { AuditTable } from './tables/audit.ts'
 import type { InvocationsTable } from './tables/invocations.ts'
@@ -48,6 +49,7 @@ export interface Tables {
   readonly audit: AuditTable
   readonly invocations: InvocationsTable
   readonly offlineWaits: OfflineWaitsTable
+  readonly sessions: Pick<MqttSessionsTable, 'deleteOf'>
   readonly room: Room
 }
 
@@ -160,6 +162,10 @@ export class SqliteTx implements Tx {
     this.#tables.tokens.deleteOf(name)
     this.#tables.addresses.delete(name)
     this.#tables.invocations.forgetKeysOf(name)
+  }
+
+  async forgetSessions(owner: string): Promise<void> {
+    this.#tables.sessions.deleteOf(owner)
   }
 
   async principals(after: string | undefined, limit: number): Promise<Page<PrincipalRecord>> {

@@ -35,11 +35,9 @@ const PUT_INCOMING = upsert(
   'client_id, message_id, topic, payload, qos, retain, extra',
   'client_id, message_id',
 )
-const DELETE_SESSIONS = `WITH
-  ${['mqtt_subscriptions', 'mqtt_queue', 'mqtt_incoming', 'mqtt_wills']
-    .map((table) => `d_${table} AS (DELETE FROM ${table} WHERE client_id = ANY($1))`)
-    .join(',\n  ')}
-  DELETE FROM mqtt_sessions WHERE client_id = ANY($1)`
+const DELETE_SESSIONS = deleteSessions('= ANY($1)')
+/** Deletes all sessions of an owner. */
+export const DELETE_SESSIONS_OF = deleteSessions('IN (SELECT client_id FROM mqtt_sessions WHERE owner = $1)')
 const SIZES = `SELECT client_id, count(*) AS messages, max(sequence) AS newest, max(broker_counter) AS newest_counter,
   sum(octet_length(topic) + octet_length(payload)) AS bytes FROM mqtt_queue GROUP BY client_id`
 
@@ -226,4 +224,12 @@ async function enqueue(
     extra,
   )
   return rows.map(({ sequence }) => Number(sequence)).sort((a, b) => a - b)
+}
+
+function deleteSessions(which: string): string {
+  return `WITH
+  ${['mqtt_subscriptions', 'mqtt_queue', 'mqtt_incoming', 'mqtt_wills']
+    .map((table) => `d_${table} AS (DELETE FROM ${table} WHERE client_id ${which})`)
+    .join(',\n  ')}
+  DELETE FROM mqtt_sessions WHERE client_id ${which}`
 }
