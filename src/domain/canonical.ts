@@ -6,22 +6,39 @@ import { LIMITS } from '../protocol/limits.ts'
  * equal texts and have equal hashes. For values that came out of JSON.parse.
  *
  * @throws Refusal `invalid_request` for a value nested deeper than LIMITS.jsonDepth: JSON.parse reads a hundred
- *   thousand brackets without complaint, and JSON.stringify then dies of a stack overflow.
+ *   thousand brackets without complaint, and JSON.stringify then dies of a stack overflow. And for one of more
+ *   characters than `maxChars`, as soon as that shows.
  */
-export function canonicalJson(value: unknown, depth = 0): string {
-  if (typeof value !== 'object' || value === null) return JSON.stringify(value) ?? 'null'
+export function canonicalJson(value: unknown, maxChars: number = Number.POSITIVE_INFINITY): string {
+  return written(value, 0, { left: maxChars, maxChars })
+}
+
+/** The characters that a text may still have. */
+interface Room {
+  left: number
+  readonly maxChars: number
+}
+
+function written(value: unknown, depth: number, room: Room): string {
+  if (typeof value !== 'object' || value === null) return within(JSON.stringify(value) ?? 'null', room)
   if (depth >= LIMITS.jsonDepth) {
     throw new Refusal('invalid_request', `is nested deeper than ${LIMITS.jsonDepth} levels; flatten it`)
   }
-  if (Array.isArray(value)) return `[${value.map((each) => canonicalJson(each, depth + 1)).join(',')}]`
+  if (Array.isArray(value)) return `[${value.map((each) => written(each, depth + 1, room)).join(',')}]`
   // On the way of every invocation: one list of keys, and no pairs.
   let members = ''
   for (const key of Object.keys(value).sort()) {
     const each = (value as Record<string, unknown>)[key]
     if (each === undefined) continue
-    members += `${members === '' ? '' : ','}${JSON.stringify(key)}:${canonicalJson(each, depth + 1)}`
+    members += `${members === '' ? '' : ','}${within(JSON.stringify(key), room)}:${written(each, depth + 1, room)}`
   }
   return `{${members}}`
+}
+
+function within(text: string, room: Room): string {
+  room.left -= text.length
+  if (room.left < 0) throw new Refusal('invalid_request', `has more than ${room.maxChars} bytes`)
+  return text
 }
 
 /** Returns whether a value nests no deeper than LIMITS.jsonDepth, so that it can be written out again. */

@@ -1,12 +1,14 @@
 import type { z } from 'zod'
 import { Refusal } from '../kernel/errors.ts'
 import { fastParse } from './fast-parse.ts'
+import { keyOfPlace, partBeyond } from './json-text.ts'
 import { LIMITS } from './limits.ts'
 import { type DecodedRegistration, registrationSchema } from './schemas.ts'
 import { shownKey } from './strict.ts'
 
 /** Bytes from the network to checked values. Every failure is a Refusal with the path of the offending key. */
 
+const lenientUtf8 = new TextDecoder('utf-8')
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: false })
 
 /** `capabilities[0].cap`, the way a person would write it. */
@@ -43,11 +45,16 @@ export function check<T extends z.ZodType>(schema: T, value: unknown): z.output<
   throw new Refusal('invalid_request', path === '' ? message : `${path}: ${message}`, path || undefined)
 }
 
-/** A JSON object from UTF-8 bytes. */
-export function parseJson(payload: Uint8Array, maxBytes: number): unknown {
+/** A JSON value from UTF-8 bytes. `maxParts`: of the objects, lists and texts in it. */
+export function parseJson(
+  payload: Uint8Array,
+  maxBytes: number,
+  maxParts: number = LIMITS.jsonParts,
+): unknown {
   if (payload.length > maxBytes) {
     throw new Refusal('invalid_request', `the payload has ${payload.length} bytes; the limit is ${maxBytes}`)
   }
+  refuseMoreParts(payload, maxParts)
   let text: string
   try {
     text = utf8.decode(payload)
@@ -59,6 +66,19 @@ export function parseJson(payload: Uint8Array, maxBytes: number): unknown {
   } catch (error) {
     throw new Refusal('invalid_request', `the payload is not JSON: ${(error as Error).message}`)
   }
+}
+
+function refuseMoreParts(payload: Uint8Array, maxParts: number): void {
+  const place = partBeyond(payload, maxParts)
+  if (place === undefined) return
+  const key = keyOfPlace(payload, place)
+  const path = key && shownKey(lenientUtf8.decode(key))
+  const message = `has more than ${maxParts} objects, lists and texts; send less at once, or as one text`
+  throw new Refusal(
+    'invalid_request',
+    path ? `${path}: ${message}` : `the payload ${message}`,
+    path || undefined,
+  )
 }
 
 export function decodeRegistration(payload: Uint8Array): DecodedRegistration {

@@ -73,6 +73,11 @@ export const LIMITS = {
   offlineWaitSecondsMax: 604_800,
   leaseSecondsMax: 3600,
   idempotencyKeyChars: 128,
+  /**
+   * Objects, lists and texts (keys too) of one message: JSON.parse makes each at once, and a megabyte of empty lists took
+   * a tenth of a second.
+   */
+  jsonParts: 25_000,
   /** The length of what a limb says went wrong, as it goes into the message of the error. */
   nodeErrorChars: 2000,
   /** Params that an approval shows whole; of longer ones it shows the beginning. */

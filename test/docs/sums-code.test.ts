@@ -164,6 +164,16 @@ const HELD: Readonly<Record<string, readonly [file: string, words: string, tests
       'who sends on while it waits is told to stop, and what it sent comes in its order',
     ],
   ],
+  'objects, lists and texts of one message that is read': [
+    'protocol/limits.ts',
+    'jsonParts: 25_000',
+    [
+      'are refused by what is in them before anything is made of it',
+      'with more parts than the bridge reads at once are refused under their number, and an import may have them',
+      'ends at once when the result has more parts than the bridge reads, wherever it names the invocation',
+      'JSON of a limb is shown without making values of it: a megabyte of empty lists would be a long turn',
+    ],
+  ],
   'frames of WebSockets': [
     'http/frame-turns.ts',
     'FRAMES_MS = 5',

@@ -41,6 +41,18 @@ describe('bytes that are not what they should be', () => {
     expect(() => decodeRegistration(new Uint8Array(LIMITS.registrationBytes + 1))).toThrow(/the limit is/)
   })
 
+  it('are refused by what is in them before anything is made of it', () => {
+    const lists = (count: number) => `[${Array.from({ length: count - 1 }, () => '[]').join(',')}]`
+    const max = LIMITS.jsonParts
+    expect(parseJson(utf8(lists(max)), 1_000_000)).toHaveLength(max - 1)
+    expect(() => parseJson(utf8(lists(max + 1)), 1_000_000)).toThrow(/^the payload has more than \d+ objects/)
+    expect(() => parseJson(utf8(`{"a":1,"params":${lists(max)}}`), 1_000_000)).toThrow(
+      expect.objectContaining({ path: 'params', message: expect.stringMatching(/^params: has more than/) }),
+    )
+    // A list of numbers is cheap, however long.
+    expect(parseJson(utf8(`[${'1,'.repeat(200_000)}1]`), 1_000_000)).toHaveLength(200_001)
+  })
+
   it('may be nested as deep as a packet can hold without harm', () => {
     const depth = LIMITS.registrationBytes / 2
     const deep = utf8('['.repeat(depth) + ']'.repeat(depth))

@@ -152,7 +152,7 @@ export function readWish(args: VerbArgs<'invoke'>, place: number): InvocationWis
 
 function canonicalParams(params: unknown): string {
   try {
-    return canonicalJson(params)
+    return canonicalJson(params, LIMITS.paramsBytes)
   } catch (error) {
     if (error instanceof Refusal) throw new Refusal(error.code, `params: ${error.message}`, 'params')
     throw error

@@ -5,6 +5,7 @@ import { check, parseJson } from '../../protocol/decode.ts'
 import { fastResult } from '../../protocol/fast-invocations.ts'
 import { LIMITS } from '../../protocol/limits.ts'
 import { invocationResultSchema } from '../../protocol/schemas.ts'
+import { SkimmedKeys } from '../../protocol/skimmed-keys.ts'
 import type { Session, UnreadMessage } from '../ports.ts'
 import type { BridgeContext } from '../settings.ts'
 import type { Invocations } from './invocations.ts'
@@ -45,7 +46,7 @@ export class Results {
     const { identity } = session
     if (identity.kind !== 'limb') return
     const { nodeId } = identity
-    let named: Named = {}
+    let named: Named | undefined
     try {
       const value = withId(parseJson(payload, 2 * LIMITS.resultBytes), correlation)
       named = namedBy(value)
@@ -63,16 +64,19 @@ export class Results {
         'no invocation of this limb waits for it: late, twice, or foreign',
       )
     } catch (error) {
-      this.#wrong(nodeId, named, 'invalid', messageOf(error))
+      this.#wrong(
+        nodeId,
+        named ?? namedBy(withId(skimmed(payload), correlation)),
+        'invalid',
+        messageOf(error),
+      )
     }
   }
 
   /** Takes what is known of a result that was too large to be kept: its invocation ends at once too. Total. */
   unread({ identity }: Session, { bytes, context, keys }: UnreadMessage): void {
     if (identity.kind !== 'limb') return
-    const [invocationId, success] = [keys.get('invocationId'), keys.get('success')]
-    const value = invocationId === undefined ? { success } : { invocationId, success }
-    const named = namedBy(withId(value, context?.correlation))
+    const named = namedBy(withId(knownOf(keys), context?.correlation))
     this.#wrong(identity.nodeId, named, 'too_large', `its packet has ${bytes} bytes; ${ADVICE}`)
   }
 
@@ -116,6 +120,18 @@ function withId(value: unknown, correlation: Uint8Array | undefined): unknown {
   if (correlation === undefined || typeof value !== 'object' || value === null || Array.isArray(value))
     return value
   return 'invocationId' in value ? value : { ...value, invocationId: Buffer.from(correlation).toString() }
+}
+
+/** Looks for what names the invocation in a result that cannot be read as a whole. */
+function skimmed(payload: Uint8Array): object {
+  const keys = new SkimmedKeys(['invocationId', 'success'])
+  keys.feed(Buffer.from(payload.buffer, payload.byteOffset, payload.length))
+  return knownOf(keys)
+}
+
+function knownOf(keys: UnreadMessage['keys']): object {
+  const [invocationId, success] = [keys.get('invocationId'), keys.get('success')]
+  return invocationId === undefined ? { success } : { invocationId, success }
 }
 
 /** The part of a result that can be read although it cannot be taken. */

@@ -4,6 +4,7 @@ import { check, parseJson } from '../../protocol/decode.ts'
 import { encodeJson } from '../../protocol/encode.ts'
 import { LIMITS } from '../../protocol/limits.ts'
 import { type Role, roleReaches } from '../../protocol/names.ts'
+import { SkimmedKeys } from '../../protocol/skimmed-keys.ts'
 import { isVerb, noVerb, VERBS, type VerbDefinition, type VerbName } from '../../protocol/verbs.ts'
 import { RefusedRequests } from '../live/refused-requests.ts'
 import type { Identity, MessageContext, Session, UnreadMessage } from '../ports.ts'
@@ -22,8 +23,12 @@ const MAX_UNDER_WAY = 64
 const MS_PER_BYTE = 0.00002
 /** A principal that is held back is named in the log once in this time. */
 const HELD_BACK = { quietMs: 60_000, lines: 1, maxKeys: 200, maxLines: 200 } as const
-/** A request carries at most an import of LIMITS.importNodes; the broker's packet limit is the tighter one. */
-const MAX_REQUEST_BYTES = 16_777_216
+/** A request that is read as a whole for its number alone; a larger one may be dear to read. */
+const SMALL_REQUEST_BYTES = 4096
+/** A request with parameters, and with blanks between them. */
+const MAX_REQUEST_BYTES = 2_097_152
+/** An import has at most LIMITS.importNodes; the broker's packet limit is the tighter one. */
+const MAX_IMPORT_BYTES = 16_777_216
 
 /** Requests of principals: check, run, answer. The only place that turns an error into a response. */
 export class VerbDispatcher {
@@ -207,9 +212,12 @@ export class VerbDispatcher {
     const underWay = this.#underWay.get(session) ?? 0
     this.#underWay.set(session, underWay + 1)
     let transaction: string | number | undefined
+    let isRead = false
     let response: object
     try {
-      const body = parseBody(payload)
+      const body =
+        verb === 'node/import' ? parseBody(payload, MAX_IMPORT_BYTES, MAX_IMPORT_BYTES) : parseBody(payload)
+      isRead = true
       transaction = transactionOf(body)
       if (underWay >= MAX_UNDER_WAY) {
         throw new Refusal(
@@ -229,7 +237,8 @@ export class VerbDispatcher {
     // What is refused is small, and waits for nothing.
     if ('data' in response && !this.#room.has(session)) await this.#room.wait(session)
     this.#underWay.set(session, (this.#underWay.get(session) ?? 1) - 1)
-    const answer = transaction === undefined ? response : { transaction, ...response }
+    const known = transaction === undefined ? response : { transaction, ...response }
+    const answer = isRead ? known : withTransaction(payload, response)
     this.#respond(session, caller.name, verb, answer, messageContext)
   }
 
@@ -282,15 +291,27 @@ export class VerbDispatcher {
 /** A request that is not looked at is answered under its own number, if it has a sound one. */
 function withTransaction(payload: Uint8Array, response: object): object {
   try {
-    const transaction = transactionOf(parseBody(payload))
+    const isSmall = payload.length <= SMALL_REQUEST_BYTES
+    const transaction = transactionOf(isSmall ? parseBody(payload) : { transaction: skimmed(payload) })
     return transaction === undefined ? response : { transaction, ...response }
   } catch {
     return response
   }
 }
 
-function parseBody(payload: Uint8Array): Record<string, unknown> {
-  const value = payload.length === 0 ? {} : parseJson(payload, MAX_REQUEST_BYTES)
+function skimmed(payload: Uint8Array): unknown {
+  const keys = new SkimmedKeys(['transaction'])
+  const bytes = Math.min(payload.length, MAX_REQUEST_BYTES)
+  keys.feed(Buffer.from(payload.buffer, payload.byteOffset, bytes))
+  return keys.get('transaction')
+}
+
+function parseBody(
+  payload: Uint8Array,
+  maxBytes: number = MAX_REQUEST_BYTES,
+  maxParts?: number,
+): Record<string, unknown> {
+  const value = payload.length === 0 ? {} : parseJson(payload, maxBytes, maxParts)
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     throw new Refusal('invalid_request', 'the payload must be a JSON object')
   }

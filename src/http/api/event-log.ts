@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import type { Feed, PublishedMessage } from '../../bridge/ports.ts'
+import { isJson } from '../../protocol/json-text.ts'
 import type { Topics } from '../../protocol/topics.ts'
 
 /** Messages that a reader who comes back can still be given. */
@@ -111,7 +112,7 @@ const READABLE_LEAVES = new Set<string>(['status', 'state', 'description'])
 /**
  * JSON as it is, other text as a string, other bytes as base64; null for a retained topic that was cleared. JSON stays as
  * it came, but for ends of lines, which would end the event: to write it anew would cost as much again, and what is
- * nested too deep cannot be written anew.
+ * nested too deep cannot be written anew. Nor is it read: a limb may send a megabyte of empty lists.
  */
 function readable(payload: Uint8Array): string {
   if (payload.length === 0) return '"payload":null'
@@ -121,14 +122,5 @@ function readable(payload: Uint8Array): string {
   } catch {
     return `"payloadBase64":"${Buffer.from(payload).toString('base64')}"`
   }
-  return `"payload":${isJson(text) ? text.replaceAll(/[\r\n]/g, ' ') : JSON.stringify(text)}`
-}
-
-function isJson(text: string): boolean {
-  try {
-    JSON.parse(text)
-    return true
-  } catch {
-    return false
-  }
+  return `"payload":${isJson(payload) ? text.replaceAll(/[\r\n]/g, ' ') : JSON.stringify(text)}`
 }

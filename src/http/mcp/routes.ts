@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { Identity } from '../../bridge/ports.ts'
 import type { Clock } from '../../kernel/clock.ts'
@@ -193,6 +194,8 @@ async function sendAnswer(reply: FastifyReply, { response }: McpAnswer): Promise
     .send(await response.text())
 }
 
+/** A request or a response of more bytes has turns of the event loop of its own: it is read, checked and written several times. */
+const LARGE_BYTES = 65_536
 /** A request of MCP is read, checked and made into a verb's before the bridge sees it: so much, and so much for each byte. */
 const OVERHEAD_MS = 1
 const OVERHEAD_MS_PER_BYTE = 0.00004
@@ -216,8 +219,11 @@ function callerOf(request: FastifyRequest, ports: ApiPorts): McpCaller {
     async request(verb, args, signal = new AbortController().signal, transaction) {
       const payload = Buffer.from(JSON.stringify({ ...args, transaction }))
       const overheadMs = OVERHEAD_MS + payload.length * OVERHEAD_MS_PER_BYTE
+      if (payload.length > LARGE_BYTES) await nextTurn()
       const asked = ports.ask({ identity, address, verb, payload, signal, overheadMs })
-      const response = JSON.parse(Buffer.from(await unlessAborted(asked, signal)).toString()) as VerbResponse
+      const answer = await unlessAborted(asked, signal)
+      if (answer.length > LARGE_BYTES) await nextTurn()
+      const response = JSON.parse(Buffer.from(answer).toString()) as VerbResponse
       if (response.ok || response.error === undefined) return response.data ?? {}
       const { code, message, path, details } = response.error
       throw new Refusal(code, message, path, details)

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest'
+import { LIMITS } from '../../../src/protocol/limits.ts'
 import { startApp } from '../../support/app.ts'
 import type { Received } from '../../support/client.ts'
 import { agent, attend, ROBOT, send, worker } from '../../support/worker.ts'
@@ -139,6 +140,23 @@ describe('a free call', () => {
       `{"invocationId":"${invocationId}","success":true,"data":${deep}}`,
     )
     expect((await answer()).error.code).toBe('node_error')
+  })
+
+  it('ends at once when the result has more parts than the bridge reads, wherever it names the invocation', async () => {
+    await using app = await startApp({}, { memory: true })
+    const robot = await worker(app, 'r1')
+    const ann = await agent(app, 'ann')
+    const answer = await send(ann, 'ann', 'invoke', SNAP)
+    const { invocationId } = await robot.next()
+    const data = `[${'[],'.repeat(LIMITS.jsonParts)}1]`
+    await robot.client.publish(
+      'limb/node/r1/result',
+      `{"data":${data},"success":true,"invocationId":"${invocationId}"}`,
+    )
+    expect((await answer()).error).toMatchObject({
+      code: 'node_error',
+      message: expect.stringContaining('data: has more than'),
+    })
   })
 
   it('ends with timeout, and the late result is dropped and counted', async () => {

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest'
+import { LIMITS } from '../../../src/protocol/limits.ts'
 import { keyOf, REGISTRATION, startApp } from '../../support/app.ts'
 import { connect, type Loose, type TestClient } from '../../support/client.ts'
 import { worker } from '../../support/worker.ts'
@@ -40,6 +41,25 @@ describe('requests', () => {
     await admin.publish(`limb/principal/admin/request/${verb}`, payload)
     const answer = await admin.next(`limb/principal/admin/response/${verb}`)
     expect(answer.json).toEqual({ ok: false, error: expect.objectContaining(error) })
+  })
+
+  it('with more parts than the bridge reads at once are refused under their number, and an import may have them', async () => {
+    await using app = await startApp({}, { memory: true })
+    const admin = await app.admin()
+    await admin.subscribe('limb/principal/admin/response/#')
+    const dense = `[${'[],'.repeat(LIMITS.jsonParts)}1]`
+    await admin.publish(
+      'limb/principal/admin/request/node/list',
+      `{"capability":${dense},"transaction":"t1"}`,
+    )
+    const answer = await admin.next('limb/principal/admin/response/node/list')
+    expect(answer.json).toMatchObject({ transaction: 't1', ok: false, error: { path: 'capability' } })
+    await admin.publish('limb/principal/admin/request/node/import', `{"nodes":${dense},"transaction":"t2"}`)
+    const imported = await admin.next('limb/principal/admin/response/node/import')
+    expect(imported.json).toMatchObject({
+      transaction: 't2',
+      error: { path: expect.stringMatching(/^nodes\[/) },
+    })
   })
 
   it('list in pages', async () => {

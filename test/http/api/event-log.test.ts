@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest'
+import { expect, onTestFinished, test, vi } from 'vitest'
 import type { Feed, PublishedMessage } from '../../../src/bridge/ports.ts'
 import { EventLog } from '../../../src/http/api/event-log.ts'
 import { topicsOf } from '../../../src/protocol/topics.ts'
@@ -65,4 +65,12 @@ test('JSON that is nested too deep to be written anew is shown all the same', ()
   const deep = '['.repeat(200_000) + ']'.repeat(200_000)
   expect(() => JSON.stringify(JSON.parse(deep))).toThrow(RangeError)
   expect(shownOf(deep)).toContain(deep)
+})
+
+test('JSON of a limb is shown without making values of it: a megabyte of empty lists would be a long turn', () => {
+  const parse = vi.spyOn(JSON, 'parse')
+  onTestFinished(() => parse.mockRestore())
+  const dense = `[${'[[]],'.repeat(1000)}1]`
+  expect(shownOf(dense)).toContain(dense)
+  expect(parse).not.toHaveBeenCalled()
 })
