@@ -20,6 +20,12 @@ const TAKEOVER_MS = 2000
 /** The refusal as CONNACK says it, and its name in the counters. */
 type Refused = ConnectRefusal & { readonly counted: RefusedReason }
 
+/** The client id of a session, and whether the bridge made it. */
+interface GivenId {
+  readonly clientId: string
+  readonly assigned: string | undefined
+}
+
 /** Decides about CONNECT: who it is, and which of their sessions it takes over or goes on with. */
 export class ConnectHandler {
   readonly #context: SessionContext
@@ -74,8 +80,11 @@ export class ConnectHandler {
     } else if (problem.kind === 'candidate') {
       await this.#admitCandidate(session, packet, problem, proceed)
     } else {
-      const done = await this.#perId.run(sessionKey(problem, packet.clientId), () =>
-        this.#admitKnown(session, packet, problem, proceed),
+      // Who leaves its id to the bridge is a session of its own, and waits for no other.
+      const assigned = packet.clientId === '' ? newId('auto-') : undefined
+      const clientId = assigned ?? packet.clientId
+      const done = await this.#perId.run(sessionKey(problem, clientId), () =>
+        this.#admitKnown(session, packet, problem, { clientId, assigned }, proceed),
       )
       if (done === undefined) this.#refuse(session, packet, BUSY, proceed, problem)
     }
@@ -153,14 +162,13 @@ export class ConnectHandler {
     session: MqttSession,
     packet: ConnectPacket,
     identity: Identity,
+    { clientId, assigned }: GivenId,
     proceed: Callback,
   ): Promise<boolean> {
     if (session.hasLeft) {
       proceed(new Error('connection closed'))
       return true
     }
-    const assigned = packet.clientId === '' ? newId('auto-') : undefined
-    const clientId = assigned ?? packet.clientId
     const key = sessionKey(identity, clientId)
     packet.clientId = key
     const owner = this.#stored.ownerOf(key)

@@ -266,6 +266,16 @@ test('simultaneous CONNECTs of one id leave one live session and no ghost', asyn
   await Promise.all(many.map((client) => client.closed))
 })
 
+test('sessions that leave their id to the bridge do not wait for each other, however many come at once', async () => {
+  const { port, core } = await start()
+  const clients = await Promise.all(Array.from({ length: 40 }, () => dial({ port })))
+  for (const client of clients)
+    client.send(connectPacket({ clientId: '', username: 'viewer1', password: 'x' }))
+  const codes = await Promise.all(clients.map(async (client) => (await client.connack()).code))
+  expect(codes).toEqual(clients.map(() => 0))
+  expect(core.all('closed')).toEqual([])
+})
+
 test('a connection that is cut while it is judged never opens', async () => {
   const { port, core, broker, connect } = await start()
   let decide = () => {}
