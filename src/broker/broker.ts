@@ -27,6 +27,7 @@ import type { ConnectionPeer } from './connection.ts'
 import { Connections } from './connections.ts'
 import { type BrokerCounters, newCounters } from './counters.ts'
 import { DeliveryPace } from './delivery-pace.ts'
+import { FilterTurns } from './filter-turns.ts'
 import { GuardedPersistence } from './guarded-persistence.ts'
 import { handshakeWords } from './handshake-words.ts'
 import { InboundPath } from './inbound-path.ts'
@@ -136,10 +137,12 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
   const rights = new Rights(topics, options.grants ?? [], (topic) => view.owns(topic))
   const storeTrouble = new LogThrottle(clock, STORE_TROUBLE)
 
+  const filterTurns = new FilterTurns(clock)
   const persistence = new GuardedPersistence({
     store: options.persistence,
     view,
     rights,
+    filterTurns,
     keepShares: (shares) => shared.keep(shares),
     connecting: (clientId) => connects.holder(clientId),
     failed: (doing, error) => {
@@ -164,6 +167,7 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
     shared,
     limits,
     reading,
+    filterTurns,
     clock,
     log,
     tap,
@@ -217,6 +221,7 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
     strangers,
     lingering: new Lingering({ clock, strangers }),
     reading,
+    filterTurns,
     writes: newWrites(clock, reading),
     room: new PacketRoom({
       clock,
@@ -381,6 +386,7 @@ function createOrdered(
   shared: SharedSubscriptions,
   limits: BrokerLimits,
   reading: ReadTurns,
+  filterTurns: FilterTurns,
   clock: Clock,
   log: Log,
   tap: (message: PublishedMessage) => void,
@@ -410,6 +416,7 @@ function createOrdered(
       return stored
     },
     maxRouteQueue: limits.maxRouteQueue,
+    filterTurns,
     pace: deliveryPace,
     delivered: (subscriptions) => {
       reading.handed(subscriptions)

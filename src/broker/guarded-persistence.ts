@@ -9,6 +9,7 @@ import type {
   RoutedPacket,
   StoredSubscriber,
 } from './aedes-internals.ts'
+import { type FilterTurns, PORTION } from './filter-turns.ts'
 import type { QueuedPacket } from './resend.ts'
 import type { Rights } from './rights.ts'
 import type { MqttSession } from './session.ts'
@@ -25,6 +26,7 @@ export interface GuardedOptions {
   readonly store: BrokerPersistence
   readonly view: RetainedView
   readonly rights: Rights
+  readonly filterTurns: FilterTurns
   /** The session that is connecting under this id. */
   readonly connecting: (clientId: string) => MqttSession | undefined
   /** Resolves to whether a stored session keeps one of them. */
@@ -160,7 +162,7 @@ export class GuardedPersistence {
     const session = this.#options.connecting(client.id ?? '')
     if (session === undefined) return []
     const all = await this.#store.subscriptionsByClient(client)
-    const granted = all.filter((sub) => this.#isGranted(session, sub.topic))
+    const granted = await this.#grantedOf(session, all)
     if (granted.length < all.length) {
       const kept = new Set(granted)
       const gone = all.filter((sub) => !kept.has(sub)).map((sub) => sub.topic)
@@ -168,6 +170,18 @@ export class GuardedPersistence {
     }
     session.restored(granted)
     return granted.length === 0 && session.storedBefore ? [{ topic: MARK, qos: 0 }] : granted
+  }
+
+  async #grantedOf(
+    session: MqttSession,
+    all: readonly RequestedSubscription[],
+  ): Promise<readonly RequestedSubscription[]> {
+    const granted: RequestedSubscription[] = []
+    for (const [i, sub] of all.entries()) {
+      if (i % PORTION === PORTION - 1) await this.#options.filterTurns.next()
+      if (this.#isGranted(session, sub.topic)) granted.push(sub)
+    }
+    return granted
   }
 
   async cleanSubscriptions(client: Client): Promise<void> {

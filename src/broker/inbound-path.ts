@@ -222,7 +222,18 @@ export class InboundPath {
     callback: (error: Error | null, granted: RequestedSubscription | null) => void,
   ): void => {
     const { session } = client
-    if (session === undefined || !this.#maySubscribe(session, subscription)) callback(null, null)
+    if (session === undefined) callback(null, null)
+    else if (session.opened) this.#answer(session, subscription, callback)
+    // One of those that were stored: CONNACK waits for all of them.
+    else this.#context.filterTurns.run(session, () => this.#answer(session, subscription, callback))
+  }
+
+  #answer(
+    session: MqttSession,
+    subscription: RequestedSubscription,
+    callback: (error: Error | null, granted: RequestedSubscription | null) => void,
+  ): void {
+    if (session.isGone || !this.#maySubscribe(session, subscription)) callback(null, null)
     else callback(null, session.translator?.subscribing.granted(subscription) ?? subscription)
   }
 

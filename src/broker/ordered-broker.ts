@@ -8,6 +8,7 @@ import type {
   Qos,
   RoutedPacket,
 } from './aedes-internals.ts'
+import type { FilterTurns } from './filter-turns.ts'
 import { frame5 } from './mqtt5/publish.ts'
 import { OrderedQueue, type QueuePace } from './ordered-queue.ts'
 import { PublishFrame } from './publish-frame.ts'
@@ -23,6 +24,7 @@ export interface OrderedBrokerOptions extends Omit<AedesOptions, 'published'> {
   readonly sharesOf: (packet: RoutedPacket) => readonly Share[] | undefined
   readonly deliverShare: (share: Share) => void
   readonly maxRouteQueue: number
+  readonly filterTurns: FilterTurns
   /** Says how many of the messages that were stored together are delivered in one turn. */
   readonly pace: QueuePace
   /** Is told how many subscriptions a message was handed to. */
@@ -116,7 +118,10 @@ export class OrderedBroker extends Aedes {
   }
 
   override unsubscribe(...[topic, deliver, done]: Parameters<Aedes['unsubscribe']>): void {
-    super.unsubscribe(topic, this.#standingFor(deliver), done)
+    const end = () => super.unsubscribe(topic, this.#standingFor(deliver), done)
+    // Whoever waits for it subscribes anew behind it. Without a callback another one takes its place at once.
+    if (done === undefined) end()
+    else this.#options.filterTurns.run(this, end)
   }
 
   #standingFor(deliver: Parameters<Aedes['subscribe']>[1]): Parameters<Aedes['subscribe']>[1] {

@@ -5,6 +5,7 @@ import type { TurnTime } from '../kernel/turn-time.ts'
 import type { Topics } from '../protocol/topics.ts'
 import type { BrokerPersistence, Persistence } from './aedes-internals.ts'
 import type { Connection, ConnectionContext } from './connection.ts'
+import type { FilterTurns } from './filter-turns.ts'
 import type { BrokerLimits } from './limits.ts'
 import type { Lingering } from './lingering.ts'
 import type { DelayedWills } from './mqtt5/delayed-wills.ts'
@@ -42,6 +43,7 @@ export interface SessionContext extends ConnectionContext {
   readonly lingering: Lingering
   readonly shared: SharedSubscriptions
   readonly reading: ReadTurns
+  readonly filterTurns: FilterTurns
   readonly writes: TurnWrites
   /** Holds the large packets of limbs and principals that are not whole. */
   readonly room: PacketRoom

@@ -366,6 +366,14 @@ const HELD: Readonly<Record<string, readonly [file: string, words: string, tests
       'a list of two thousand filters is taken, and a longer one ends the session before it is worked on',
     ],
   ],
+  'subscriptions that are made and ended as sessions come and go': [
+    'broker/filter-turns.ts',
+    'FILTERS_MS = 5',
+    [
+      'subscriptions of a session that comes and goes have turns, and no message is lost or out of order meanwhile',
+      'a session with thousands of subscriptions lets others have theirs between',
+    ],
+  ],
   wills: [
     'broker/connect-handler.ts',
     'maxWillBytes',
