@@ -309,9 +309,12 @@ const ROWS: Readonly<Record<string, readonly Panel[]>> = {
     },
     {
       title: 'Bytes in queues',
-      about: 'Topics and payloads of queued messages.',
+      about: 'Topics and payloads of queued messages, and messages that wait for the disk.',
       unit: 'bytes',
-      queries: [[gauge('limb_queued_bytes'), '{{instance}}']],
+      queries: [
+        [gauge('limb_queued_bytes'), 'queued'],
+        [gauge('limb_waiting_message_bytes'), 'waiting for the disk'],
+      ],
     },
   ],
   Uplinks: [

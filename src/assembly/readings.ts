@@ -44,6 +44,7 @@ export function collect(build: Build): Readings {
       retainedMessages: stored.retained.rows,
       pendingWrites: stored.pendingWrites,
       waitingMessages: broker.waiting,
+      waitingBytes: broker.waitingBytes,
     },
   }
 }

@@ -45,6 +45,7 @@ import { sendRetained } from './retained-for.ts'
 import { type Grant, Rights } from './rights.ts'
 import type { SessionContext } from './session-context.ts'
 import { SharedSubscriptions } from './shared-subscriptions.ts'
+import { StoreRoom } from './store-room.ts'
 import { HandshakeStranger } from './stranger-watch.ts'
 import { Strangers } from './strangers.ts'
 import { type TlsSettings, tlsHandshakes } from './tls-listener.ts'
@@ -77,6 +78,8 @@ export interface Broker {
   readonly partialBytes: number
   /** Messages whose delivery waits for the store. */
   readonly waiting: number
+  /** Bytes of messages that wait for the store, or for their delivery behind it. */
+  readonly waitingBytes: number
   /**
    * `proxies`: the addresses whose connections begin with a header of the PROXY protocol. Rejects with a text that says
    * what to do.
@@ -136,6 +139,7 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
   const { topics, inbound, view, clock, log } = options
   const rights = new Rights(topics, options.grants ?? [], (topic) => view.owns(topic))
   const storeTrouble = new LogThrottle(clock, STORE_TROUBLE)
+  const storeSlow = new LogThrottle(clock, STORE_TROUBLE)
 
   const filterTurns = new FilterTurns(clock)
   const persistence = new GuardedPersistence({
@@ -162,12 +166,23 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
     failed: (error) => log.warn({ err: error }, 'a message of a shared subscription could not be kept'),
   })
   const reading = new ReadTurns(clock)
+  const storeRoom = new StoreRoom({
+    maxBytes: () => limits.maxRouteBytes,
+    full: (bytes) =>
+      storeSlow.write('', (suppressed) =>
+        log.warn(
+          { bytes, maxBytes: limits.maxRouteBytes, suppressed },
+          'the store is too slow for the messages that it is sent: who sends them is read later',
+        ),
+      ),
+  })
   const broker: OrderedBroker = createOrdered(
     persistence,
     shared,
     limits,
     reading,
     filterTurns,
+    storeRoom,
     clock,
     log,
     tap,
@@ -222,6 +237,7 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
     lingering: new Lingering({ clock, strangers }),
     reading,
     filterTurns,
+    storeRoom,
     writes: newWrites(clock, reading),
     room: new PacketRoom({
       clock,
@@ -314,6 +330,9 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
     get strangerBytes() {
       return context.strangers.bytes
     },
+    get waitingBytes() {
+      return storeRoom.bytes
+    },
     get waiting() {
       return broker.waiting
     },
@@ -387,6 +406,7 @@ function createOrdered(
   limits: BrokerLimits,
   reading: ReadTurns,
   filterTurns: FilterTurns,
+  storeRoom: StoreRoom,
   clock: Clock,
   log: Log,
   tap: (message: PublishedMessage) => void,
@@ -417,6 +437,7 @@ function createOrdered(
     },
     maxRouteQueue: limits.maxRouteQueue,
     filterTurns,
+    storeRoom,
     pace: deliveryPace,
     delivered: (subscriptions) => {
       reading.handed(subscriptions)

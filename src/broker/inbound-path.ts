@@ -99,6 +99,7 @@ export class InboundPath {
           done(matched ? undefined : UNMATCHED),
         ),
       )
+      session.holdForStore()
     } else if (isHeartbeat(right.address)) {
       this.#context.inbound.heartbeat(session, message.payload)
       session.acks.run(() => acknowledge(undefined))

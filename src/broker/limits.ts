@@ -75,6 +75,8 @@ export interface FixedLimits {
   readonly drainTimeoutMs: number
   /** Messages that wait for the store. At the bound they are delivered without waiting. */
   readonly maxRouteQueue: number
+  /** The bytes of messages that wait for the store. Beyond, who sends them is read later. */
+  readonly maxRouteBytes: number
   /** The time that a message waits for the store before it is delivered all the same. */
   readonly storeTimeoutMs: number
   /** The time that a session may take to send what is waiting before it is closed. */
@@ -101,6 +103,7 @@ export const FIXED_LIMITS: Readonly<FixedLimits> = {
   maxUnaskedBytes: 256 * 1024,
   drainTimeoutMs: 8_000,
   maxRouteQueue: 50_000,
+  maxRouteBytes: 32 * MIB,
   storeTimeoutMs: 2_000,
   flushTimeoutMs: 1_000,
   maxWillBytes: 4096,

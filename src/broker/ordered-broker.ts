@@ -13,6 +13,7 @@ import { frame5 } from './mqtt5/publish.ts'
 import { OrderedQueue, type QueuePace } from './ordered-queue.ts'
 import { PublishFrame } from './publish-frame.ts'
 import type { Share } from './shared-subscriptions.ts'
+import type { StoreRoom } from './store-room.ts'
 
 export interface OrderedBrokerOptions extends Omit<AedesOptions, 'published'> {
   /**
@@ -25,6 +26,8 @@ export interface OrderedBrokerOptions extends Omit<AedesOptions, 'published'> {
   readonly deliverShare: (share: Share) => void
   readonly maxRouteQueue: number
   readonly filterTurns: FilterTurns
+  /** The memory of messages that are not stored and delivered yet. */
+  readonly storeRoom: StoreRoom
   /** Says how many of the messages that were stored together are delivered in one turn. */
   readonly pace: QueuePace
   /** Is told how many subscriptions a message was handed to. */
@@ -158,7 +161,14 @@ export class OrderedBroker extends Aedes {
     let stays = false
     const shares = this.#options.sharesOf(packet)
     const stored = this.#options.store(packet, shares)
+    const leave = stored && this.#options.storeRoom.enter(from, topic, payload)
+    let isOver = false
+    const over = () => {
+      if (isOver) leave?.()
+      isOver = true
+    }
     const task = () => {
+      over()
       if (retain) this.#retains(packet, false)
       this.#emit(packet, asker, shares)
       done?.(stays || this.taken === this.emission)
@@ -172,6 +182,7 @@ export class OrderedBroker extends Aedes {
     const ticket = this.#order.hold(task)
     void stored.then((kept) => {
       stays = kept
+      over()
       this.#order.release(ticket)
     })
     if (this.#order.length <= this.#options.maxRouteQueue) return

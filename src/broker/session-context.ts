@@ -15,6 +15,7 @@ import type { ReadTurns } from './read-turns.ts'
 import type { Outcome, Received } from './received.ts'
 import type { Rights } from './rights.ts'
 import type { SharedSubscriptions } from './shared-subscriptions.ts'
+import type { StoreRoom } from './store-room.ts'
 import type { Strangers } from './strangers.ts'
 import type { TurnWrites } from './turn-writes.ts'
 
@@ -44,6 +45,7 @@ export interface SessionContext extends ConnectionContext {
   readonly shared: SharedSubscriptions
   readonly reading: ReadTurns
   readonly filterTurns: FilterTurns
+  readonly storeRoom: StoreRoom
   readonly writes: TurnWrites
   /** Holds the large packets of limbs and principals that are not whole. */
   readonly room: PacketRoom

@@ -236,6 +236,12 @@ export class MqttSession extends Connection implements Session {
     if (holder !== undefined) this.#context.room.leave(holder)
   }
 
+  /** A message was routed that may wait for the store: when too much waits there already, the next one is read later. */
+  holdForStore(): void {
+    const { storeRoom } = this.#context
+    if (storeRoom.isFullFor(this.client.id ?? '')) this.#throttle?.holdUntil((goOn) => storeRoom.wait(goOn))
+  }
+
   /** The control socket has no budget: who may write to it could do worse. */
   #newThrottle(): Throttle | undefined {
     if (this.peer.local) return undefined

@@ -86,6 +86,12 @@ export class Throttle {
     this.#goOn = clock.after(ms, () => this.#goOnInTurn())
   }
 
+  /** Holds reading back until what `wait` is given is called; that returns the function that takes it back. */
+  holdUntil(wait: (goOn: () => void) => () => void): void {
+    this.#options.pause()
+    this.#goOn ??= wait(() => this.#goOnInTurn())
+  }
+
   #waitForTurn(): void {
     this.#options.pause()
     if (this.#goOn === undefined) this.#goOnInTurn()

@@ -17,6 +17,7 @@ export interface QueueReadings {
   readonly pendingWrites: number
   /** Messages whose delivery waits for the database. */
   readonly waitingMessages: number
+  readonly waitingBytes: number
 }
 
 const QUEUES: Readonly<Record<keyof QueueReadings, { name: string; help: string }>> = {
@@ -37,6 +38,10 @@ const QUEUES: Readonly<Record<keyof QueueReadings, { name: string; help: string 
   waitingMessages: {
     name: 'limb_waiting_messages',
     help: 'Messages whose delivery waits until the database has stored them.',
+  },
+  waitingBytes: {
+    name: 'limb_waiting_message_bytes',
+    help: 'Bytes of these messages and of those that were delivered before they are stored.',
   },
 }
 

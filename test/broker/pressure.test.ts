@@ -119,7 +119,7 @@ test('ten thousand retained messages go out as fast as the reader acknowledges, 
 })
 
 /** Lets the test fail the store's writes, or hold them for ever. */
-function broken(how: { fail?: boolean; hang?: boolean }) {
+function broken(how: { fail?: boolean; hang?: boolean; until?: Promise<void> }) {
   const names: (keyof Persistence)[] = [
     'storeRetained',
     'addSubscriptions',
@@ -138,6 +138,7 @@ function broken(how: { fail?: boolean; hang?: boolean }) {
         return async (...args: unknown[]) => {
           if (how.fail) throw new Error('disk full')
           if (how.hang) await new Promise(() => {})
+          await how.until
           return value.apply(target, args)
         }
       },
@@ -196,6 +197,48 @@ describe('a store that fails', () => {
       Array.from({ length: 30 }, (_, i) => `${i}`),
     )
     expect(log.of('warn').some((line) => /too slow/.test(line.message))).toBe(true)
+  })
+
+  test('messages that wait for a slow store have a bound in bytes: who sends them is read later, and nobody else', async () => {
+    const slow = Promise.withResolvers<void>()
+    const how: { until?: Promise<void> } = {}
+    const maxRouteBytes = 200_000
+    const { connect, broker, core, log } = await start({
+      wrapPersistence: broken(how),
+      limits: { storeTimeoutMs: 60_000, maxRouteBytes },
+    })
+    const away = await connect({ username: 'viewer1', clientId: 'away', clean: false })
+    await away.subscribe({ 'limb/node/+/data/#': 1 })
+    away.send(DISCONNECT)
+    await away.closed
+    const reader = await connect({ username: 'viewer2' })
+    await reader.subscribe({ 'limb/node/+/data/#': 1 })
+    const limb = await connect(LIMB)
+    const other = await connect({ username: 'cam2', password: 'key' })
+    how.until = slow.promise
+    const BYTES = 20_000
+    const COUNT = 50
+    limb.send(
+      ...Array.from({ length: COUNT }, (_, i) =>
+        publishPacket(DATA, String(i).padEnd(BYTES), { qos: 1, id: i + 1 }),
+      ),
+    )
+    while (broker.waitingBytes <= maxRouteBytes) await turn()
+    // Others are read as before, one turn after the other.
+    for (let i = 0; i < 20; i++) {
+      other.send(publishPacket('limb/node/cam2/heartbeat', '{}'))
+      await other.settle()
+    }
+    expect(core.heartbeats).toBe(20)
+    expect(broker.waitingBytes).toBeLessThan(maxRouteBytes + 2 * BYTES)
+    expect(log.of('warn').map(({ message }) => message)).toEqual([expect.stringContaining('is read later')])
+    slow.resolve()
+    while (reader.messages.length < COUNT) await turn()
+    expect(reader.messages.map(({ text }) => Number(text))).toEqual(
+      Array.from({ length: COUNT }, (_, i) => i),
+    )
+    await limb.ack(PUBACK, COUNT)
+    while (broker.waitingBytes > 0) await turn()
   })
 
   test('a queue at its bound delivers without waiting, in order', async () => {
