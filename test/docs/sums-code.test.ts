@@ -474,7 +474,10 @@ const HELD: Readonly<Record<string, readonly [file: string, words: string, tests
   'invocations that wait for a limb that is away': [
     'bridge/invocation/open-invocations.ts',
     'MAX_PARAMS_BYTES = 67_108_864',
-    ['is bounded for each principal and for each limb, and needs the name of a limb'],
+    [
+      'is bounded for each principal and for each limb, and needs the name of a limb',
+      'small params are kept as they are, and large ones as JSON, not as the value',
+    ],
   ],
   'addresses that a principal signed in from': [
     'bridge/sign-in/limits.ts',

@@ -3,9 +3,19 @@ import { LIMITS } from '../../protocol/limits.ts'
 import type { PendingApproval } from '../../protocol/schemas.ts'
 import type { OpenInvocation } from './open-invocation.ts'
 
-/** The gated invocations that wait for an operator, as `limb/bridge/approval/<invocationId>` shows them. */
+/** An invocation that waits for an operator. Both times are wall time. */
+interface Waiting {
+  readonly invocation: OpenInvocation
+  readonly requestedAt: number
+  readonly expiresAt: number
+}
+
+/**
+ * The gated invocations that wait for an operator, as `limb/bridge/approval/<invocationId>` shows them. What is shown is
+ * made each time: it has the params in it, which are kept once, as JSON.
+ */
 export class PendingApprovals {
-  readonly #byId = new Map<string, { readonly invocation: OpenInvocation; readonly shown: PendingApproval }>()
+  readonly #byId = new Map<string, Waiting>()
 
   get size(): number {
     return this.#byId.size
@@ -14,45 +24,25 @@ export class PendingApprovals {
   get(
     invocationId: string,
   ): { readonly invocation: OpenInvocation; readonly shown: PendingApproval } | undefined {
-    return this.#byId.get(invocationId)
+    const waiting = this.#byId.get(invocationId)
+    return waiting && { invocation: waiting.invocation, shown: show(waiting) }
   }
 
   *values(): Iterable<PendingApproval> {
-    for (const { shown } of this.#byId.values()) yield shown
+    for (const waiting of this.#byId.values()) yield show(waiting)
   }
 
-  /** `expiresAt` is wall time. */
+  /** `now` and `expiresAt` are wall time. */
   add(invocation: OpenInvocation, now: number, expiresAt: number): PendingApproval {
-    const { invocationId, principal, nodeId, capability, command, paramsHash } = invocation.record
-    const { params, paramsBytes } = invocation.wish
-    const whole = paramsBytes <= LIMITS.shownParamsBytes
-    const shown: PendingApproval = withCaller(invocation, {
-      invocationId,
-      principal,
-      nodeId,
-      capability,
-      command,
-      ...(whole
-        ? { params }
-        : { params: undefined, paramsStart: JSON.stringify(params).slice(0, LIMITS.shownParamsBytes) }),
-      paramsBytes,
-      paramsHash,
-      requestedAt: iso(now),
-      expiresAt: iso(expiresAt),
-      ...(invocation.caller.transaction === undefined ? {} : { transaction: invocation.caller.transaction }),
-    })
-    this.#byId.set(invocationId, { invocation, shown })
-    return shown
+    const waiting = { invocation, requestedAt: now, expiresAt }
+    this.#byId.set(invocation.record.invocationId, waiting)
+    return show(waiting)
   }
 
   /** Its caller has gone, or is back. As it is shown from now on; undefined when it does not wait. */
   callerChanged(invocation: OpenInvocation): PendingApproval | undefined {
-    const { invocationId } = invocation.record
-    const before = this.#byId.get(invocationId)
-    if (before?.invocation !== invocation) return undefined
-    const shown = withCaller(invocation, before.shown)
-    this.#byId.set(invocationId, { invocation, shown })
-    return shown
+    const waiting = this.#byId.get(invocation.record.invocationId)
+    return waiting?.invocation === invocation ? show(waiting) : undefined
   }
 
   /** Deletes an approval, and returns whether it was there. */
@@ -61,9 +51,25 @@ export class PendingApprovals {
   }
 }
 
-function withCaller(
-  { askers }: OpenInvocation,
-  { callerAway: _, ...shown }: PendingApproval,
-): PendingApproval {
-  return askers.size === 0 ? { ...shown, callerAway: true } : shown
+function show({ invocation, requestedAt, expiresAt }: Waiting): PendingApproval {
+  const { invocationId, principal, nodeId, capability, command, paramsHash } = invocation.record
+  const { params, paramsBytes } = invocation.wish
+  const { transaction } = invocation.caller
+  const whole = paramsBytes <= LIMITS.shownParamsBytes
+  return {
+    invocationId,
+    principal,
+    nodeId,
+    capability,
+    command,
+    ...(whole
+      ? { params: params() }
+      : { params: undefined, paramsStart: JSON.stringify(params()).slice(0, LIMITS.shownParamsBytes) }),
+    paramsBytes,
+    paramsHash,
+    requestedAt: iso(requestedAt),
+    expiresAt: iso(expiresAt),
+    ...(transaction === undefined ? {} : { transaction }),
+    ...(invocation.askers.size === 0 ? { callerAway: true } : {}),
+  }
 }

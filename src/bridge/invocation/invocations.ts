@@ -10,6 +10,7 @@ import type { VerbArgs } from '../../protocol/verbs.ts'
 import type { Leases } from '../access/leases.ts'
 import type { Announcer } from '../live/announcer.ts'
 import { PacedLog } from '../live/paced-log.ts'
+import type { LiveLimb } from '../live/registry.ts'
 import type { OfflineWait, Session } from '../ports.ts'
 import type { BridgeContext } from '../settings.ts'
 import type { VerbCaller } from '../verb-context.ts'
@@ -95,9 +96,14 @@ export class Invocations {
     })
   }
 
-  async invoke(args: VerbArgs<'invoke'>, caller: VerbCaller): Promise<InvokeAnswer> {
+  /** Nothing of this waits with the arguments: their params may be large, and are kept in another form. */
+  invoke(args: VerbArgs<'invoke'>, caller: VerbCaller): Promise<InvokeAnswer> {
     const wish = readWish(args, this.#waits.nextPlace())
     if (this.#stopping) throw this.#stopping
+    return this.#invoke(wish, caller)
+  }
+
+  async #invoke(wish: InvocationWish, caller: VerbCaller): Promise<InvokeAnswer> {
     const run = () => this.#run(wish, caller)
     const answer =
       wish.key === undefined
@@ -396,7 +402,6 @@ export class Invocations {
   }
 
   async #dispatch(invocation: OpenInvocation, { limb, level }: AllowedTarget): Promise<InvokeAnswer> {
-    const { clock } = this.#context
     if (level === 'gated' && !invocation.consent?.use(invocation.record)) {
       throw new Refusal('denied', 'the approval was for another invocation')
     }
@@ -405,16 +410,24 @@ export class Invocations {
     await this.#recorder.begin(invocation, 'running', invocation.wish.key !== undefined)
     if (invocation.cancelled) throw invocation.cancelled.error
     this.#waits.keepLeases(invocation)
-    const { timeoutMs } = invocation
-    const { invocationId, nodeId, command, principal, fence } = invocation.record
-    const answered = this.#waits.awaitAnswer(invocation, timeoutMs)
-    const { wait } = invocation
+    const answered = this.#waits.awaitAnswer(invocation, invocation.timeoutMs)
+    this.#deliver(invocation, limb)
+    this.#waits.passed(invocation)
+    const { nodeId, invocationId } = invocation.record
+    return answerOf(nodeId, invocationId, await answered)
+  }
+
+  /** Hands it to the transport. Whoever waits for the answer holds nothing of what was sent. */
+  #deliver(invocation: OpenInvocation, limb: LiveLimb): void {
+    const { timeoutMs, wait } = invocation
+    const { invocationId, command, principal, fence } = invocation.record
+    const { clock } = this.#context
     invocation.delivery = this.#targets.transportOf(limb).deliver(
       limb,
       {
         invocationId,
         command,
-        params: invocation.wish.params,
+        params: invocation.wish.params(),
         principal,
         deadline: iso(clock.wallMs() + timeoutMs),
         ...(fence === null ? {} : { fence }),
@@ -427,8 +440,6 @@ export class Invocations {
       timeoutMs,
     )
     if (invocation.wait === wait) this.#announcer.eventSoon('invocation_started', summaryOf(invocation))
-    this.#waits.passed(invocation)
-    return answerOf(nodeId, invocationId, await answered)
   }
 }
 

@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { LIMITS } from '../../protocol/limits.ts'
 import type { OfflineWait } from '../ports.ts'
+import { keptParams } from './kept-params.ts'
 import type { InvocationWish, OpenInvocation } from './open-invocation.ts'
 
 /** The part of a request that is in no row of `invocations`, and is needed to go on after a restart. */
@@ -16,7 +17,7 @@ const keptSchema = z.object({
 /** Makes what is stored of an invocation that waits for its limb. */
 export function keptOf({ record, wish, awayUntil }: OpenInvocation): OfflineWait {
   const { capability, params, unchecked, timeoutMs, waitMs, offlineWaitMs } = wish
-  const asked = JSON.stringify({ capability, params, unchecked, timeoutMs, waitMs, offlineWaitMs })
+  const asked = JSON.stringify({ capability, params: params(), unchecked, timeoutMs, waitMs, offlineWaitMs })
   return { invocationId: record.invocationId, asked, endsAt: awayUntil }
 }
 
@@ -28,9 +29,10 @@ export function wishOf(
   const kept = keptSchema.safeParse(parsed(asked))
   if (!kept.success || idempotencyKey === null) return undefined
   const { capability, timeoutMs, params = {}, ...rest } = kept.data
+  const paramsBytes = Math.min(Buffer.byteLength(JSON.stringify(params)), LIMITS.paramsBytes)
   return {
     ...rest,
-    params,
+    params: keptParams(params, paramsBytes),
     capability,
     timeoutMs,
     nodeId,
@@ -38,7 +40,7 @@ export function wishOf(
     paramsHash,
     fingerprint: fingerprint ?? undefined,
     key: idempotencyKey,
-    paramsBytes: Math.min(Buffer.byteLength(JSON.stringify(params)), LIMITS.paramsBytes),
+    paramsBytes,
   }
 }
 

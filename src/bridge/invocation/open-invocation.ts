@@ -13,6 +13,7 @@ import type { VerbArgs } from '../../protocol/verbs.ts'
 import type { HeldLease } from '../access/leases.ts'
 import type { InvocationDelivery, Session } from '../ports.ts'
 import type { VerbCaller } from '../verb-context.ts'
+import { keptParams } from './kept-params.ts'
 
 export type InvokeAnswer = VerbResult<'invoke'>
 
@@ -23,7 +24,8 @@ export interface InvocationWish {
   readonly nodeId: string | undefined
   readonly capability: string | undefined
   readonly command: string
-  readonly params: unknown
+  /** Gives its params, which are kept as JSON when they are many. */
+  readonly params: () => unknown
   readonly paramsBytes: number
   readonly paramsHash: string
   /** An operator wants it sent whatever the description of the command says. */
@@ -135,7 +137,7 @@ export function readWish(args: VerbArgs<'invoke'>, place: number): InvocationWis
     nodeId,
     capability,
     command,
-    params,
+    params: keptParams(params, paramsBytes),
     paramsBytes,
     unchecked: args.noCheck === true,
     paramsHash,

@@ -16,7 +16,7 @@ export function checkParams(
 ): CommandDescription | undefined {
   const described = describedCommand(node, command)
   if (unchecked || described?.input === undefined) return described
-  const problem = problemInValue({ type: 'object', ...described.input }, params ?? {}, 'params')
+  const problem = problemInValue({ type: 'object', ...described.input }, params() ?? {}, 'params')
   if (problem === undefined) return described
   const text = `${problem.path}: ${problem.message}; \`node get ${node.nodeId}\` shows what ${command} takes`
   // Names of parameters, their choices and units are words of the device: who shows them to a model finds them apart.

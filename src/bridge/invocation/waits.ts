@@ -198,27 +198,32 @@ export class InvocationWaits {
 
   /** Waits for an operator. What it asks is on disk before anybody is asked. */
   async awaitDecision(invocation: OpenInvocation): Promise<undefined> {
-    const { clock, settings } = this.#context
     this.#open.await()
     try {
       await this.#recorder.begin(invocation, 'waiting', true)
       checkWanted(invocation)
-      const waitMs = settings.invocation.approvalSeconds * 1000
-      const now = clock.wallMs()
-      const shown = this.#approvals.add(invocation, now, now + waitMs)
-      const answered = this.awaitAnswer(invocation, waitMs)
-      this.#lines.info(
-        invocation.record.principal,
-        { ...summaryOf(invocation) },
-        `${invocation.record.principal} asks to run ${invocation.record.command} on ${invocation.record.nodeId}: limb-bridge invocation approve ${invocation.record.invocationId}`,
-      )
-      this.#announcer.approval(shown)
-      this.#announcer.event('invocation_waiting', { approval: shown })
-      await answered
+      await this.#askOperators(invocation)
     } finally {
       this.#open.awaited()
       this.#decisions.hide(invocation)
     }
+  }
+
+  /** Shows it to operators. Nothing waits here with what is shown: it has the params in it. */
+  #askOperators(invocation: OpenInvocation): Promise<InvocationResult | undefined> {
+    const { clock, settings } = this.#context
+    const waitMs = settings.invocation.approvalSeconds * 1000
+    const now = clock.wallMs()
+    const shown = this.#approvals.add(invocation, now, now + waitMs)
+    const answered = this.awaitAnswer(invocation, waitMs)
+    this.#lines.info(
+      invocation.record.principal,
+      { ...summaryOf(invocation) },
+      `${invocation.record.principal} asks to run ${invocation.record.command} on ${invocation.record.nodeId}: limb-bridge invocation approve ${invocation.record.invocationId}`,
+    )
+    this.#announcer.approval(shown)
+    this.#announcer.event('invocation_waiting', { approval: shown })
+    return answered
   }
 
   /** Waits for an operator (undefined) or the limb (its result), for so long at most. */

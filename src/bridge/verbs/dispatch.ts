@@ -72,7 +72,8 @@ export class VerbDispatcher {
     if (identity.kind !== 'principal') return
     const { name, role } = identity
     const caller: VerbCaller = { name, role, address: session.address, session, alive: () => session.alive }
-    const answered = this.#inTurn(session, caller, verb, payload, messageContext)
+    const held: HeldRequest = { payload, isRead: false, transaction: undefined }
+    const answered = this.#inTurn(session, caller, verb, held, messageContext)
     if (!isVerb(verb) || !VERBS[verb].long) return answered
     answered.catch((error: unknown) =>
       this.#context.log.error(
@@ -98,16 +99,16 @@ export class VerbDispatcher {
     session: Session,
     caller: VerbCaller,
     verb: string,
-    payload: Uint8Array,
+    held: HeldRequest,
     messageContext?: MessageContext,
   ): Promise<void> {
     const { identity } = session
     if (identity.kind !== 'principal') return
     await new Promise<void>((resolve) => {
-      const begin = () => resolve(this.#whenRoom(session, caller, verb, payload, messageContext))
-      const taken = this.#turns.take(identity, begin, payload.length)
+      const begin = () => resolve(this.#whenRoom(session, caller, verb, held, messageContext))
+      const taken = this.#turns.take(identity, begin, held.payload.length)
       this.#turns.charge(identity, session.overheadMs ?? 0)
-      if (!taken) resolve(this.#holdBack(session, identity, verb, payload, messageContext))
+      if (!taken) resolve(this.#holdBack(session, identity, verb, held.payload, messageContext))
     })
   }
 
@@ -119,16 +120,17 @@ export class VerbDispatcher {
     session: Session,
     caller: VerbCaller,
     verb: string,
-    payload: Uint8Array,
+    held: HeldRequest,
     messageContext?: MessageContext,
   ): Promise<void> {
     const isLong = isVerb(verb) && VERBS[verb].long
-    if (isLong || this.#room.has(session)) return this.#answer(session, caller, verb, payload, messageContext)
-    if (await this.#room.wait(session)) return this.#inTurn(session, caller, verb, payload, messageContext)
+    if (isLong || this.#room.has(session)) return this.#answer(session, caller, verb, held, messageContext)
+    if (await this.#room.wait(session)) return this.#inTurn(session, caller, verb, held, messageContext)
     const message = 'the answers before this one were not read in time; read them, then ask again'
     const error = new Refusal('too_many_requests', message).body()
     this.#context.counters.count('verbs', 'refused')
-    this.#refuse(session, caller.name, verb, withTransaction(payload, { ok: false, error }), messageContext)
+    const answer = withTransaction(held.payload, { ok: false, error })
+    this.#refuse(session, caller.name, verb, answer, messageContext)
   }
 
   /** The session is not read further for a while: refusals are work too. */
@@ -206,29 +208,14 @@ export class VerbDispatcher {
     session: Session,
     caller: VerbCaller,
     verb: string,
-    payload: Uint8Array,
+    held: HeldRequest,
     messageContext?: MessageContext,
   ): Promise<void> {
     const underWay = this.#underWay.get(session) ?? 0
     this.#underWay.set(session, underWay + 1)
-    let transaction: string | number | undefined
-    let isRead = false
     let response: object
     try {
-      const body =
-        verb === 'node/import' ? parseBody(payload, MAX_IMPORT_BYTES, MAX_IMPORT_BYTES) : parseBody(payload)
-      isRead = true
-      transaction = transactionOf(body)
-      if (underWay >= MAX_UNDER_WAY) {
-        throw new Refusal(
-          'too_many_requests',
-          `${MAX_UNDER_WAY} requests are under way; wait for their responses`,
-        )
-      }
-      // It may have waited for its turn, or for its session to read, with the rights of before.
-      if (!this.#isCurrent(session.identity)) throw signInEnded(caller.name)
-      const { transaction: _, ...args } = body
-      response = { ok: true, data: await this.#run(verb, args, { ...caller, transaction }) }
+      response = { ok: true, data: (await this.#begin(caller, verb, held, underWay)) ?? {} }
       this.#context.counters.count('verbs', 'ok')
     } catch (error) {
       response = { ok: false, error: this.#refusal(verb, caller, error).body() }
@@ -237,12 +224,36 @@ export class VerbDispatcher {
     // What is refused is small, and waits for nothing.
     if ('data' in response && !this.#room.has(session)) await this.#room.wait(session)
     this.#underWay.set(session, (this.#underWay.get(session) ?? 1) - 1)
+    const { isRead, transaction } = held
     const known = transaction === undefined ? response : { transaction, ...response }
-    const answer = isRead ? known : withTransaction(payload, response)
+    const answer = isRead ? known : withTransaction(held.payload, response)
     this.#respond(session, caller.name, verb, answer, messageContext)
   }
 
-  async #run(verb: string, given: Record<string, unknown>, caller: VerbCaller): Promise<unknown> {
+  /**
+   * Reads the request and begins with it. What waits for its end, a limb or a person, keeps nothing of what was asked but
+   * what its handler keeps.
+   */
+  #begin(caller: VerbCaller, verb: string, held: HeldRequest, underWay: number): unknown {
+    const { payload } = held
+    const body =
+      verb === 'node/import' ? parseBody(payload, MAX_IMPORT_BYTES, MAX_IMPORT_BYTES) : parseBody(payload)
+    held.isRead = true
+    held.payload = NOTHING
+    held.transaction = transactionOf(body)
+    if (underWay >= MAX_UNDER_WAY) {
+      throw new Refusal(
+        'too_many_requests',
+        `${MAX_UNDER_WAY} requests are under way; wait for their responses`,
+      )
+    }
+    // It may have waited for its turn, or for its session to read, with the rights of before.
+    if (!this.#isCurrent(caller.session.identity)) throw signInEnded(caller.name)
+    const { transaction: _, ...args } = body
+    return this.#run(verb, args, { ...caller, transaction: held.transaction })
+  }
+
+  #run(verb: string, given: Record<string, unknown>, caller: VerbCaller): unknown {
     if (!isVerb(verb)) {
       throw new Refusal('invalid_request', noVerb(verb, 'see docs/protocol.md, section 8'))
     }
@@ -257,7 +268,7 @@ export class VerbDispatcher {
     const args = definition.fast?.(given) ?? check(definition.args, given)
     // The table pairs each verb's schema with its handler; TypeScript cannot follow a key chosen at run time.
     const handler = this.#handlers[verb] as VerbHandler<typeof verb>
-    return (await handler(args as never, caller)) ?? {}
+    return handler(args as never, caller)
   }
 
   /** Records who tries what its role does not allow. */
@@ -287,6 +298,15 @@ export class VerbDispatcher {
     return new Refusal('internal', 'the bridge failed; its log says why')
   }
 }
+
+/** Holds a request until it is read: one that waits must not keep its bytes. */
+interface HeldRequest {
+  payload: Uint8Array
+  isRead: boolean
+  transaction: string | number | undefined
+}
+
+const NOTHING = new Uint8Array(0)
 
 /** A request that is not looked at is answered under its own number, if it has a sound one. */
 function withTransaction(payload: Uint8Array, response: object): object {

@@ -56,7 +56,7 @@ export function invocationHandlers(
   }
 
   return {
-    async invoke(args, caller) {
+    invoke(args, caller) {
       if (args.noCheck && !roleReaches(caller.role, 'operator')) {
         throw new Refusal(
           'forbidden',
@@ -64,7 +64,7 @@ export function invocationHandlers(
           'noCheck',
         )
       }
-      return await invocations.invoke(args, caller)
+      return invocations.invoke(args, caller)
     },
 
     async 'invocation/list'({ limit, after, order, state, principal, nodeId }) {
@@ -79,7 +79,7 @@ export function invocationHandlers(
       const found = approvals.get(invocationId)
       return {
         ...showOpen(await known(invocationId)),
-        ...(found ? { params: found.invocation.wish.params, expiresAt: found.shown.expiresAt } : {}),
+        ...(found ? { params: found.invocation.wish.params(), expiresAt: found.shown.expiresAt } : {}),
       }
     },
 
