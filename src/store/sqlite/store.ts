@@ -3,13 +3,13 @@ import type { NodeRecord } from '../../domain/records.ts'
 import { HISTORY_ROW_BYTES } from '../engine.ts'
 import { type Database, damaged } from './database.ts'
 import { isDamage } from './errors.ts'
-import { MqttSessionsTable } from './mqtt/sessions.ts'
 import { AuditTable } from './tables/audit.ts'
 import { HistoryTable } from './tables/history.ts'
 import { InvocationRecords } from './tables/invocation-records.ts'
 import { InvocationsTable } from './tables/invocations.ts'
 import { NodesTable } from './tables/nodes.ts'
 import { OfflineWaitsTable } from './tables/offline-waits.ts'
+import { OwnedSessionsTable } from './tables/owned-sessions.ts'
 import { PairingRequestsTable } from './tables/pairing-requests.ts'
 import { PoliciesTable } from './tables/policies.ts'
 import { PrincipalAddressesTable } from './tables/principal-addresses.ts'
@@ -53,7 +53,7 @@ export function createStore(database: Database, options: StoreOptions = {}): Sql
     audit: new AuditTable(sql, () => room.has(0), born),
     invocations: new InvocationsTable(sql, born),
     offlineWaits: new OfflineWaitsTable(sql),
-    sessions: new MqttSessionsTable(sql),
+    ownedSessions: new OwnedSessionsTable(sql),
     room,
   }
   const history = new HistoryTable(sql, born)

@@ -25,12 +25,12 @@ import type {
   TokenRecord,
 } from '../../domain/records.ts'
 import { invariant } from '../../kernel/assert.ts'
-import type { MqttSessionsTable } from './mqtt/sessions.ts'
 import type { Room } from './room.ts'
 import type { AuditTable } from './tables/audit.ts'
 import type { InvocationsTable } from './tables/invocations.ts'
 import type { NodesTable } from './tables/nodes.ts'
 import type { OfflineWaitsTable } from './tables/offline-waits.ts'
+import type { OwnedSessionsTable } from './tables/owned-sessions.ts'
 import type { PairingRequestsTable } from './tables/pairing-requests.ts'
 import type { PoliciesTable } from './tables/policies.ts'
 import type { PrincipalAddressesTable } from './tables/principal-addresses.ts'
@@ -49,7 +49,7 @@ export interface Tables {
   readonly audit: AuditTable
   readonly invocations: InvocationsTable
   readonly offlineWaits: OfflineWaitsTable
-  readonly sessions: Pick<MqttSessionsTable, 'deleteOf'>
+  readonly ownedSessions: OwnedSessionsTable
   readonly room: Room
 }
 
@@ -165,7 +165,7 @@ export class SqliteTx implements Tx {
   }
 
   async forgetSessions(owner: string): Promise<void> {
-    this.#tables.sessions.deleteOf(owner)
+    this.#tables.ownedSessions.deleteOf(owner)
   }
 
   async principals(after: string | undefined, limit: number): Promise<Page<PrincipalRecord>> {

@@ -15,7 +15,6 @@ export class MqttSessionsTable {
   readonly #deleteSubscription: Sqlite.Statement<[string, string]>
   readonly #put: Sqlite.Statement
   readonly #deletes: readonly Sqlite.Statement<[string]>[]
-  readonly #of: Sqlite.Statement<[string]>
   readonly #idle: Sqlite.Statement<[number]>
 
   constructor(sql: Sqlite.Database) {
@@ -32,7 +31,6 @@ export class MqttSessionsTable {
       VALUES (?, ?, ?, ?, ?)`,
     )
     this.#deletes = SESSION_TABLES.map((table) => sql.prepare(`DELETE FROM ${table} WHERE client_id = ?`))
-    this.#of = sql.prepare<[string]>('SELECT client_id FROM mqtt_sessions WHERE owner = ?').pluck()
     this.#idle = sql.prepare<[number]>('SELECT client_id FROM mqtt_sessions WHERE used_at < ?').pluck()
   }
 
@@ -60,11 +58,6 @@ export class MqttSessionsTable {
 
   delete(clientId: string): void {
     for (const statement of this.#deletes) statement.run(clientId)
-  }
-
-  /** Deletes all sessions of an owner. */
-  deleteOf(owner: string): void {
-    for (const clientId of this.#of.all(owner).map(String)) this.delete(clientId)
   }
 
   idleSince(before: number): string[] {
