@@ -1,7 +1,9 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Clock } from '../kernel/clock.ts'
+import { keepFewChunks } from '../kernel/few-chunks.ts'
 import { PacketTurns } from './packet-turns.ts'
+import { gatherUnread } from './unread-bodies.ts'
 
 /**
  * Requests get their turns, whoever sends them: those of one connection are handled one after the other, and of all
@@ -48,6 +50,7 @@ export function takeTurns(server: Server, clock: Clock, ended: () => void): Requ
   const packets = new PacketTurns(clock)
   const leaves = new WeakMap<object, () => void>()
   server.on(opened, (socket: Socket) => {
+    keepFewChunks(socket)
     const look = lookAtPackets(socket, packets, ended)
     const ends = ENDS.map((end) => endInTurn(socket, end, packets))
     leaves.set(socket, () => {
@@ -132,6 +135,7 @@ class Turns implements RequestTurns {
 
   ask(request: IncomingMessage, response: ServerResponse): void {
     const { socket } = request
+    gatherUnread(request)
     // The rest of a packet comes in even when its connection has been ended.
     if (socket.destroyed) return
     const line = this.#lineOf(socket)

@@ -186,6 +186,7 @@ const HELD: Readonly<Record<string, readonly [file: string, words: string, tests
       'a connection whose chunks are not read asks for no more of them, and for the next ones when they were',
       'a session that is read more slowly keeps few of the single bytes that it is sent',
       'a body that is not whole is no list of its chunks, however small they are',
+      'a body %s is no list of its chunks, and is whole when it is read',
     ],
   ],
   'retained and queued messages that are sent to who asks for them': [

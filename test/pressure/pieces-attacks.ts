@@ -26,6 +26,19 @@ function chunks(
     })
 }
 
+/** The viewer opens event streams, and sends the body of a next request behind each. */
+function behindStreams(count: number, connections: number): Attack {
+  const bytes = Buffer.from('1\r\n \r\n'.repeat(count))
+  return (target) => {
+    const headers = basic(VIEWER, target.viewer)
+    return hold(target, target.http, connections, (socket) => {
+      socket.write(`GET /api/v1/events HTTP/1.1\r\nHost: 127.0.0.1\r\n${headers}\r\n`)
+      socket.write(chunkedHead('/api/v1/node/list', headers))
+      socket.write(bytes)
+    })
+  }
+}
+
 function binary(bytes: Buffer): Buffer {
   if (bytes.length > 125) throw new Error('too long')
   return Buffer.concat([Buffer.from([0x82, 0x80 | bytes.length, 0, 0, 0, 0]), bytes])
@@ -184,6 +197,7 @@ export const PIECES_ATTACKS: Readonly<Record<string, Attack>> = {
   'bodies of an agent for MCP in chunks of one byte': chunks('/mcp', 1_200_000, 12, ({ agent }) =>
     basic(AGENT, agent),
   ),
+  'bodies behind event streams in chunks of one byte': behindStreams(200_000, 16),
   'pings of WebSocket without end': frames(repeated(PING, 10_000), 100),
   'pings of WebSocket that nobody reads the answers of': frames(repeated(LONG_PING, 500), 100, {
     reads: false,
