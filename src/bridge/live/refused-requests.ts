@@ -8,13 +8,11 @@ import type { BridgeContext } from '../settings.ts'
 /** Refusals of one principal are logged once a minute, with the number of the others. */
 const PACE = { quietMs: 60_000, lines: 1, maxKeys: 200, maxLines: 200 } as const
 /**
- * Rows of refusals in an hour, after which all refusals share one row a minute: the audit log is kept by number too,
- * and nobody shall push decisions out of it by being refused.
+ * Rows of refusals of one principal in an hour, after which all its refusals share one row a minute: the audit log is kept
+ * by number too. Another principal has rows of its own, so that nobody hides what others try.
  */
 const MAX_ROWS_PER_HOUR = 120
 const HOUR_MS = 3_600_000
-/** The key that all share then. */
-const SHARED = 'others'
 
 export interface RefusedRequest {
   /** The principal that asked. */
@@ -36,7 +34,8 @@ export class RefusedRequests {
   readonly #context: BridgeContext
   readonly #throttle: LogThrottle
   #hourEnds: MonotonicMs
-  #rows = 0
+  /** The rows of each principal in this hour. */
+  readonly #rows = new Map<string, number>()
 
   constructor(context: BridgeContext) {
     this.#context = context
@@ -46,7 +45,8 @@ export class RefusedRequests {
 
   record(refused: RefusedRequest): void {
     this.#context.counters.count('requests_refused')
-    const key = this.#hasRoom() ? JSON.stringify([refused.principal, refused.what]) : SHARED
+    const { principal, what } = refused
+    const key = JSON.stringify(this.#hasRoom(principal) ? [principal, what] : [principal])
     this.#throttle.write(key, (suppressed) => this.#record(refused, suppressed))
   }
 
@@ -54,19 +54,19 @@ export class RefusedRequests {
     this.#throttle.stop()
   }
 
-  #hasRoom(): boolean {
+  #hasRoom(principal: string): boolean {
     const now = this.#context.clock.monotonicMs()
     if (now >= this.#hourEnds) {
       this.#hourEnds = plusMs(now, HOUR_MS)
-      this.#rows = 0
+      this.#rows.clear()
     }
-    return this.#rows < MAX_ROWS_PER_HOUR
+    return (this.#rows.get(principal) ?? 0) < MAX_ROWS_PER_HOUR
   }
 
   /** Nobody waits for the row; a store that fails says so itself. */
   #record({ principal, line, row }: RefusedRequest, suppressed: number): void {
     const { log, store } = this.#context
-    this.#rows++
+    this.#rows.set(principal, (this.#rows.get(principal) ?? 0) + 1)
     const count = suppressed + 1
     if (line) log.warn({ principal, ...line.fields, ...(suppressed > 0 && { suppressed }) }, line.message)
     const detail = { ...row.detail, ...(count > 1 && { count }) }

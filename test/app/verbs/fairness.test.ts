@@ -93,7 +93,7 @@ describe('what is refused again and again', () => {
     ).toHaveLength(3)
   })
 
-  test('cannot push decisions out of the audit log: after a hundred and twenty rows in an hour all share one', async () => {
+  test('cannot push decisions out of the audit log: after a hundred and twenty rows in an hour all of its own share one', async () => {
     await using app = await startApp({}, { fakeClock: true, memory: true })
     const { admin, signIn } = await principals(app, { bot: 'agent' })
     const bot = await signIn('bot')
@@ -103,5 +103,21 @@ describe('what is refused again and again', () => {
     expect(items).toHaveLength(122)
     expect(items[0].detail.count).toBe(79)
     expect((await admin.do('admin', 'audit/list', { kind: 'principal.added' })).items).not.toHaveLength(0)
+  })
+
+  test('hide nothing of what others try: each principal has rows of its own', async () => {
+    await using app = await startApp({}, { fakeClock: true, memory: true })
+    const { admin, signIn } = await principals(app, { bot: 'agent', eve: 'agent' })
+    const eve = await signIn('eve')
+    for (let i = 0; i < 200; i++) await eve.ask('eve', 'invoke', { nodeId: `limb${i}`, command: 'x' })
+    app.clock.advance(60_000)
+    await eve.ask('eve', 'invoke', { nodeId: 'limb', command: 'x' })
+    const bot = await signIn('bot')
+    for (const nodeId of ['door', 'gate']) await bot.ask('bot', 'invoke', { nodeId, command: 'x' })
+    const { items } = await admin.do('admin', 'audit/list', { kind: 'invocation.refused', limit: 2 })
+    expect(items).toMatchObject([
+      { actor: 'bot', nodeId: 'gate' },
+      { actor: 'bot', nodeId: 'door' },
+    ])
   })
 })
