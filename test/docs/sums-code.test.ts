@@ -107,7 +107,10 @@ const HELD: Readonly<Record<string, readonly [file: string, words: string, tests
   'refused sign-ins on record': [
     'bridge/sign-in/refusals.ts',
     'maxLines: 200',
-    ['have a bound for all in lines, events and rows, and the others are counted'],
+    [
+      'have a bound for all in lines, events and rows, and the others are counted',
+      'hide no wrong password, and not who is shut out',
+    ],
   ],
   'what was tried last and not allowed, for `why`': [
     'bridge/sign-in/attempts.ts',

@@ -49,7 +49,10 @@ export function signInEnded(name: string): Refusal {
 export class RefusedSignIns {
   readonly #context: BridgeContext
   readonly #announce: Announcer['event']
+  /** Paces what is refused under a name that somebody has: wrong passwords, ended keys, and who is shut out. */
   readonly #throttle: LogThrottle
+  /** Paces the others, which anybody makes any number of: they hide none of those. */
+  readonly #nobodys: LogThrottle
   readonly #attempts: Attempts
 
   constructor(context: BridgeContext, announce: Announcer['event'], attempts: Attempts) {
@@ -57,6 +60,7 @@ export class RefusedSignIns {
     this.#context = context
     this.#announce = announce
     this.#throttle = new LogThrottle(context.clock, PACE)
+    this.#nobodys = new LogThrottle(context.clock, PACE)
   }
 
   record(name: string, from: From, reason: string, why: RefusalReason): void {
@@ -65,7 +69,8 @@ export class RefusedSignIns {
     const message = `sign-in refused: ${reason}`
     // A key is a limb's; a wrong password is a principal's.
     const nodeId = why === 'key' ? name : undefined
-    this.#throttle.write(JSON.stringify([name, addressGroup(from.address)]), (suppressed) =>
+    const throttle = isShown(name) ? this.#throttle : this.#nobodys
+    throttle.write(JSON.stringify([name, addressGroup(from.address)]), (suppressed) =>
       this.#report(name, from, { reason, message, suppressed, nodeId }),
     )
   }
@@ -79,7 +84,7 @@ export class RefusedSignIns {
     const nodeId = identity?.kind === 'principal' || !isKnown ? undefined : given
     const from = { address, version, clientId: isKnown || clientId !== given ? clientId : name }
     const message = `CONNECT refused: ${reason}`
-    this.#throttle.write(JSON.stringify([name, addressGroup(address), why]), (suppressed) =>
+    this.#nobodys.write(JSON.stringify([name, addressGroup(address), why]), (suppressed) =>
       this.#report(name, from, { reason, message, suppressed, nodeId, holder }),
     )
   }
@@ -93,6 +98,7 @@ export class RefusedSignIns {
 
   stop(): void {
     this.#throttle.stop()
+    this.#nobodys.stop()
   }
 
   #report(name: string, from: From, { reason, message, suppressed, nodeId, holder }: RefusalReport): void {

@@ -87,4 +87,16 @@ describe('refused sign-ins from many networks', () => {
     const rows = await context.store.read((tx) => tx.auditRows(filter, 'oldest', undefined, 1000))
     expect(rows.items.length).toBe(lines.length)
   })
+
+  test('hide no wrong password, and not who is shut out', async () => {
+    const { core, ask, log } = await start()
+    await ask('principal/add', { name: 'ops', role: 'operator', password: 'ops-has-a-long-password' })
+    const refused = { clientId: 'c', address: '10.0.0.1', why: 'keepalive', reason: 'keepalive' } as const
+    for (let i = 0; i < 1000; i++) core.refused({ ...refused, username: `n${i}` } as never)
+    for (let i = 0; i < 1000; i++) await core.admit({ ...from('10.0.0.1'), username: '?'.repeat(i + 1) })
+    const guess = { ...from('10.0.0.1'), username: 'ops', password: 'no' }
+    expect(await core.admit(guess)).toMatchObject({ code: 4 })
+    const lines = log.warn.mock.calls.map(([fields]) => fields as { name: string; reason: string })
+    expect(lines.at(-1)).toMatchObject({ name: 'ops', reason: 'wrong password' })
+  })
 })
