@@ -28,11 +28,11 @@ const SUBSCRIPTIONS = new Set<LimitName>(['subscriptions', 'principal_subscripti
 
 /**
  * Log lines about what peers do wrong: five of a kind for each address in ten seconds, fifty of a kind for all, then the
- * newest and a count. A flood of one kind hides no other.
+ * newest and a count. A flood of one kind hides no other, and one of strangers nothing of limbs and principals.
  */
 export class PeerLog {
   readonly #context: { readonly clock: Clock; readonly log: Log }
-  /** One for each kind: as many as there are in the code. */
+  /** One for each kind and what the peer is: as many as there are in the code. */
   readonly #logs = new Map<string, PacedLog>()
 
   constructor(clock: Clock, log: Log) {
@@ -69,7 +69,9 @@ export class PeerLog {
     fields: object,
     message: string,
   ): void {
-    this.#logOf(kind).write(level, addressGroup(address), { address, ...fields }, message)
+    // A candidate, a limb or a principal; who has not signed in is none of them.
+    const who = 'who' in fields ? fields.who : ''
+    this.#logOf(`${kind} ${who}`).write(level, addressGroup(address), { address, ...fields }, message)
   }
 
   #logOf(kind: string): PacedLog {

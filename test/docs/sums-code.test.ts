@@ -97,6 +97,7 @@ const HELD: Readonly<Record<string, readonly [file: string, words: string, tests
     'maxLines: 50',
     [
       'all keys together have their lines, however many keys there are, then one line with the count of the others',
+      'strangers from many networks hide no line about a limb or a principal, also not from the same address',
     ],
   ],
   'lines and rows about requests to be paired': [
