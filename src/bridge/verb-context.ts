@@ -14,6 +14,8 @@ export interface VerbCaller {
   readonly transaction?: string | number | undefined
   /** Returns whether anybody is still there to be answered. */
   alive(): boolean
+  /** Takes from its budget what its request cost in later turns of the event loop, in milliseconds. */
+  charge?(ms: number): void
 }
 
 /** Resolves to the response's `data`, after what it reports is stored and published. */

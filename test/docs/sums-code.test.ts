@@ -403,6 +403,14 @@ const HELD: Readonly<Record<string, readonly [file: string, words: string, tests
     'descriptionBytes: 16_384',
     ['a description of 16 KiB is taken, and none that is a byte longer'],
   ],
+  'limbs that an invocation without a `nodeId` looks at': [
+    'bridge/invocation/target.ts',
+    'MAX_LOOKED_AT = 1000',
+    [
+      'a fleet whose policy is not in memory is read no further than to the first limb that is as good as any',
+      'the policy of a whole fleet is read in many turns of the event loop, on the account of who asks',
+    ],
+  ],
   tokens: [
     'bridge/sign-in/token-owners.ts',
     'tokensPerPrincipal',

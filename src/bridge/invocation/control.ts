@@ -54,6 +54,7 @@ export class Control {
     this.rights = new LeaseRights(context, { registry, policies: this.policies, leases: this.leases })
     const open = new OpenInvocations(context.settings.invocation)
     const targets = new TargetSelector({
+      clock: context.clock,
       registry,
       policies: this.policies,
       leases: this.leases,

@@ -350,7 +350,7 @@ export class Invocations {
       return invocation
     }
     if (nodeId !== undefined) return open({ nodeId, capability })
-    return this.#targets.select(caller.name, capability, wish, open)
+    return this.#targets.select(caller, capability, wish, open)
   }
 
   /** Everything is checked anew after each wait: what held before it need not hold after. */

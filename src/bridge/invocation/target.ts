@@ -1,12 +1,15 @@
 import { holdersOf, strictest, unknownCommand } from '../../domain/invocations.ts'
 import { stricter } from '../../domain/policy.ts'
+import type { Clock } from '../../kernel/clock.ts'
 import { Refusal } from '../../kernel/errors.ts'
+import { TurnTime } from '../../kernel/turn-time.ts'
 import type { CommandDescription } from '../../protocol/descriptions.ts'
 import { type AuthLevel, isAwake } from '../../protocol/names.ts'
 import type { Capability } from '../../protocol/schemas.ts'
 import type { Leases } from '../access/leases.ts'
 import type { Policies } from '../access/policies.ts'
 import type { LiveLimb, Registry } from '../live/registry.ts'
+import type { VerbCaller } from '../verb-context.ts'
 import type { InvokeTransport } from './mqtt-transport.ts'
 import type { InvocationTarget, InvocationWish } from './open-invocation.ts'
 import type { OpenInvocations } from './open-invocations.ts'
@@ -16,8 +19,13 @@ import { checkParams } from './params-check.ts'
 const MAX_LOOKED_AT = 1000
 /** The policy is read anew so often when it changes while it is read. */
 const MAX_READS = 3
+/** The time of a turn of the event loop in which the policy is read for selections. */
+const READING_MS = 5
+/** Limbs whose policy is read between two looks at the clock. */
+const READ_AT_ONCE = 16
 
 interface Parts {
+  readonly clock: Clock
   readonly registry: Registry
   readonly policies: Policies
   readonly leases: Leases
@@ -45,6 +53,9 @@ export interface AllowedTarget {
   /** Says why it cannot be reached now; undefined: it can. */
   readonly unreachable: Refusal | undefined
 }
+
+/** Who asks for a limb. */
+type Caller = Pick<VerbCaller, 'name' | 'charge'>
 
 interface Found {
   readonly best?: InvocationTarget | undefined
@@ -74,9 +85,13 @@ function isThere({ status, reason, rule, session }: LiveLimb): boolean {
 /** Decides whether a principal may and can reach a command of a limb; and which limb, if it asks for any that can. */
 export class TargetSelector {
   readonly #parts: Parts
+  readonly #clock: Clock
+  readonly #time: TurnTime
 
   constructor(parts: Parts) {
     this.#parts = parts
+    this.#clock = parts.clock
+    this.#time = new TurnTime(parts.clock, READING_MS)
   }
 
   transportOf(limb: LiveLimb): InvokeTransport {
@@ -168,19 +183,54 @@ export class TargetSelector {
    * so that the next selection sees it as busier. @throws Refusal that says why there is none.
    */
   async select<T>(
-    principal: string,
+    caller: Caller,
     capability: string,
     wish: InvocationWish,
     claim: (target: InvocationTarget) => T,
   ): Promise<T> {
-    for (let tries = 0; ; tries++) {
+    const principal = caller.name
+    for (let reads = 0; ; ) {
       const { best, nearest, unread } = this.#look(principal, capability, wish)
-      if (unread.length === 0 || tries === MAX_READS) {
+      if (unread.length === 0 || reads >= MAX_READS * MAX_LOOKED_AT) {
         if (best) return claim(best)
         throw nearest ?? this.#noneOf(capability, wish)
       }
-      // A limb that is revoked meanwhile has nothing to read.
-      for (const nodeId of unread) await this.#read(principal, nodeId, wish).catch(() => undefined)
+      reads += await this.#readUntilIdle(caller, unread, wish)
+    }
+  }
+
+  /** Reads the policy of one after the other until one of them is as good as any. Resolves to how many it has read. */
+  async #readUntilIdle(caller: Caller, unread: readonly string[], wish: InvocationWish): Promise<number> {
+    const principal = caller.name
+    let reads = 0
+    // The turn in which the request began is charged for by itself.
+    let isLater = false
+    while (reads < unread.length) {
+      const began = this.#clock.monotonicMs()
+      for (const nodeId of unread.slice(reads, reads + READ_AT_ONCE)) {
+        // A limb that is revoked meanwhile has nothing to read.
+        await this.#read(principal, nodeId, wish).catch(() => undefined)
+        reads++
+        if (this.#isIdle(principal, nodeId, wish)) return reads
+      }
+      if (isLater) caller.charge?.(this.#clock.monotonicMs() - began)
+      if (this.#time.isLeft) continue
+      await this.#time.next()
+      isLater = true
+    }
+    return reads
+  }
+
+  /** Returns whether a limb may be used and none is better. */
+  #isIdle(principal: string, nodeId: string, wish: InvocationWish): boolean {
+    const limb = this.#parts.registry.get(nodeId)
+    if (limb === undefined || !this.takesNow(nodeId)) return false
+    try {
+      const allowed = this.#checkNow(principal, nodeId, wish)
+      if (allowed === undefined || allowed.unreachable) return false
+      return this.#rank(principal, limb, allowed).every((part) => part === 0)
+    } catch {
+      return false
     }
   }
 

@@ -71,7 +71,14 @@ export class VerbDispatcher {
     const { identity } = session
     if (identity.kind !== 'principal') return
     const { name, role } = identity
-    const caller: VerbCaller = { name, role, address: session.address, session, alive: () => session.alive }
+    const caller: VerbCaller = {
+      name,
+      role,
+      address: session.address,
+      session,
+      alive: () => session.alive,
+      charge: (ms) => this.#turns.charge(identity, ms),
+    }
     const held: HeldRequest = { payload, isRead: false, transaction: undefined }
     const answered = this.#inTurn(session, caller, verb, held, messageContext)
     if (!isVerb(verb) || !VERBS[verb].long) return answered
