@@ -164,6 +164,7 @@ const ROWS: Readonly<Record<string, readonly Panel[]>> = {
       unit: 'bytes',
       queries: [
         [gauge('limb_stranger_bytes'), 'connections'],
+        [gauge('limb_unsent_bytes'), 'messages that sessions were sent and have not taken'],
         [gauge('limb_partial_packet_bytes'), 'packets of limbs and principals that are not whole'],
         [gauge('limb_pending_request_bytes'), 'pending requests'],
         [gauge('limb_mcp_kept_bytes'), 'kept for clients of MCP'],

@@ -30,7 +30,7 @@ function metrics() {
   return createMetrics({
     version: '',
     collect: () => ({
-      broker: { ...newCounters(), strangerBytes: 0, partialBytes: 0 },
+      broker: { ...newCounters(), strangerBytes: 0, partialBytes: 0, unsentBytes: 0 },
       nodes: { online: 0, busy: 0, degraded: 0, asleep: 0, offline: 0 },
       sessions: zeros(['candidate', 'limb', ...ROLES]),
       openInvocations: zeros(INVOCATION_STATES.filter(isOpen)),

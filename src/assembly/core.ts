@@ -53,6 +53,9 @@ function contextOf(build: Build, stored: StoreParts, master: Uint8Array): Bridge
     settings: settingsOf(config, version),
     store,
     publisher: {
+      get isBehind() {
+        return broker.value.broker.publisher.isBehind
+      },
       publish: (topic, payload, how) => broker.value.broker.publisher.publish(topic, payload, how),
       clearRetainedOf: (nodeId) => broker.value.broker.publisher.clearRetainedOf(nodeId),
       mayPublish: (nodeId, topic) => broker.value.broker.publisher.mayPublish(nodeId, topic),

@@ -78,7 +78,12 @@ function readings(core: Core, broker: Broker): Readings {
     sessions: core.sessionRoles,
     leases: core.control.leases.size,
     openInvocations: core.control.openInvocations,
-    broker: { ...counters, strangerBytes: broker.strangerBytes, partialBytes: broker.partialBytes },
+    broker: {
+      ...counters,
+      strangerBytes: broker.strangerBytes,
+      partialBytes: broker.partialBytes,
+      unsentBytes: broker.unsentBytes,
+    },
   }
 }
 

@@ -447,6 +447,8 @@ export interface UnreadMessage {
 
 /** Sends to all who are subscribed. The order of calls is the order of delivery; nothing is awaited. */
 export interface Publisher {
+  /** Shows whether what was published before is not with its subscribers yet: what is published now waits behind it. */
+  readonly isBehind: boolean
   publish(
     topic: string,
     payload: Uint8Array,
@@ -458,6 +460,10 @@ export interface Publisher {
        * The session whose request it answers: other sessions get it only while they keep up with what they are sent.
        */
       asker?: Session | undefined
+      /** It was sent to that session by itself. */
+      told?: boolean | undefined
+      /** Is called when it was delivered, with the number of subscriptions that it was handed to. */
+      reached?: ((subscriptions: number) => void) | undefined
     },
   ): void
   /** Returns whether a limb may publish on a topic, by its own rights and what is granted to it. */

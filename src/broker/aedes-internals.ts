@@ -165,8 +165,8 @@ export interface BrokerPersistence extends Persistence {
     }[]
   }
   readonly wills: WillStore
-  /** The retained messages that match any of `filters`, in portions; each is made when it is taken. */
-  retained(filters: readonly string[]): AsyncIterable<Iterable<RoutedPacket>>
+  /** The retained messages that match any of `filters`, in portions; each is made, or read, when it is taken. */
+  retained(filters: readonly string[]): AsyncIterable<RetainedPortion>
   /** The clock by which sessions and wills get old. */
   readonly running: RunningClock
   readonly shares: StoredShares
@@ -192,3 +192,6 @@ export interface StoredSubscriber {
   readonly qos?: Qos
   readonly nl?: boolean | undefined
 }
+
+/** A part of what is retained: messages that are made as they are taken, or one that is read when the function is called. */
+export type RetainedPortion = Iterable<RoutedPacket> | (() => Promise<RoutedPacket | undefined>)

@@ -17,7 +17,7 @@ import { HandshakeTurns } from '../kernel/handshake-turns.ts'
 import { LogThrottle } from '../kernel/log-throttle.ts'
 import type { Network } from '../kernel/networks.ts'
 import { clientAddressOf, ProxyDoor } from '../kernel/proxy-door.ts'
-import { within } from '../kernel/semaphore.ts'
+import { Semaphore, within } from '../kernel/semaphore.ts'
 import { TurnTime } from '../kernel/turn-time.ts'
 import type { Topics } from '../protocol/topics.ts'
 import { followEvents, sessionOf, setHooks } from './aedes-events.ts'
@@ -51,6 +51,7 @@ import { Strangers } from './strangers.ts'
 import { type TlsSettings, tlsHandshakes } from './tls-listener.ts'
 import { TurnWrites } from './turn-writes.ts'
 import { Unacknowledged } from './unacknowledged.ts'
+import { UnsentBytes } from './unsent-bytes.ts'
 
 export interface BrokerOptions {
   readonly topics: Topics
@@ -76,6 +77,8 @@ export interface Broker {
   readonly strangerBytes: number
   /** Bytes of packets of limbs and principals that are not whole. */
   readonly partialBytes: number
+  /** Bytes that sessions were sent and have not taken. */
+  readonly unsentBytes: number
   /** Messages whose delivery waits for the store. */
   readonly waiting: number
   /** Bytes of messages that wait for the store, or for their delivery behind it. */
@@ -124,6 +127,8 @@ const CLOSE_MS = 250
 const SENDING_MS = 5
 /** `local:`, a name and a space. */
 const MAX_KEY_PREFIX_CHARS = 128
+/** Retained messages that are read at once, for sessions that asked for them. */
+const RETAINED_READS = 4
 /** Its own ceiling: its tries are walked recursively. */
 const AEDES_TOPIC_LEVELS = 100
 
@@ -245,6 +250,11 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
       maxBytes: () => limits.maxPartialBytes,
       wholeMs: limits.wholePacketMs,
     }),
+    readingRetained: new Semaphore(RETAINED_READS, Number.POSITIVE_INFINITY),
+    unsent: new UnsentBytes({
+      maxBytesPerIdentity: () => limits.maxUnsentBytesPerIdentity,
+      maxBytes: () => limits.maxUnsentBytes,
+    }),
     sending: new TurnTime(clock, SENDING_MS),
   }
   const connects = new ConnectHandler(context, options.persistence.sessions)
@@ -324,6 +334,9 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
     sessions: createSessions(options.persistence, connects.holders),
     feed,
     counters,
+    get unsentBytes() {
+      return context.unsent.bytes
+    },
     get partialBytes() {
       return context.room.bytes
     },

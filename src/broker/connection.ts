@@ -150,6 +150,17 @@ export abstract class Connection {
     this.end('lost', false)
   }
 
+  /** Too much waits for the sessions of its identity, or for all, and most of it for this one. */
+  holdsMost(): void {
+    if (this.isGone) return
+    this.limited(
+      'unsent',
+      {},
+      'too much waits for sessions that do not read: this one has most of it, and is closed',
+    )
+    this.end('lost', false)
+  }
+
   shed(): void {
     const message = 'a session reads too slowly: QoS 0 messages, and answers to other sessions, are left out'
     this.#rarely('shed', (count) => {

@@ -30,7 +30,7 @@ export interface BrokerCounters {
 
 /**
  * `messages`, `bytes`, `partial`: reading was paused. `topic`, `subscriptions`: the message or subscription was denied.
- * `packet`, `packet_time`, `filters`, `sign_in_bytes`, `connect_time`, `inflight`: the connection was ended. `strangers`: it
+ * `packet`, `packet_time`, `filters`, `unsent`, `sign_in_bytes`, `connect_time`, `inflight`: the connection was ended. `strangers`: it
  * was ended, because those who have shown no secret held too much together. `sessions`: it was the oldest of too many
  * sessions of one identity.
  */
@@ -49,6 +49,7 @@ export type LimitName =
   | 'sign_in_bytes'
   | 'connect_time'
   | 'inflight'
+  | 'unsent'
 
 export type Transport = 'tcp' | 'unix' | 'tls' | 'websocket'
 /** A version of MQTT by the name that people know. */
@@ -108,6 +109,7 @@ export function newCounters(): BrokerCounters {
       sign_in_bytes: 0,
       connect_time: 0,
       inflight: 0,
+      unsent: 0,
     },
   }
 }

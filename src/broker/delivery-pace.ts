@@ -25,8 +25,9 @@ export class DeliveryPace implements QueuePace {
     this.#time.add(MESSAGE + subscriptions)
   }
 
+  /** Messages wait while the ones before them are not written: what is held of a stream is one message, however large. */
   get isInTime(): boolean {
-    return this.#time.isInTime
+    return !this.#reading.isBehindBeside(this) && this.#time.isInTime
   }
 
   later(go: () => void): void {

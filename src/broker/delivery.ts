@@ -1,8 +1,9 @@
 import type { Identity, MessageContext } from '../bridge/ports.ts'
+import { plusMs } from '../kernel/clock.ts'
 import { LazySet } from '../kernel/lazy-collections.ts'
 import { Semaphore } from '../kernel/semaphore.ts'
 import { sharedFilter } from '../protocol/filters.ts'
-import type { AedesClient, Qos, RoutedPacket } from './aedes-internals.ts'
+import type { AedesClient, Qos, RetainedPortion, RoutedPacket } from './aedes-internals.ts'
 import type { Connection } from './connection.ts'
 import { LiveFilters } from './live-filters.ts'
 import { LiveMeanwhile } from './live-meanwhile.ts'
@@ -11,6 +12,12 @@ import { type Encoder, isExpired, type Outgoing, SessionOutbox } from './outbox.
 import type { PublishFrame } from './publish-frame.ts'
 import type { Reach } from './rights.ts'
 import type { SessionContext } from './session-context.ts'
+import { nameOf } from './session-key.ts'
+
+/** The messages that a session may not have acknowledged when it is told what another one asked for. */
+const MAX_UNASKED = 32
+/** The time that what is retained waits for other sessions of the same identity to read. */
+const OWNER_MS = 10_000
 
 /** Says for which SUBSCRIBE something retained is sent. */
 export interface RetainedFor {
@@ -54,6 +61,9 @@ export class SessionDelivery {
       limits: context.limits,
       counters: context.counters,
       writes: context.writes,
+      unsent: session.peer.local ? undefined : context.unsent,
+      owner: () => nameOf(session.identity),
+      holdsMost: () => session.holdsMost(),
       overrun: () => session.overrun(),
       shed: () => session.shed(),
       failed: (error) => session.fail(error, 'sending failed'),
@@ -148,8 +158,24 @@ export class SessionDelivery {
       }),
       ...(messageContext !== undefined && this.#speaks5 && { properties: contextProperties(messageContext) }),
     }
-    this.#context.broker.inOrder(() => this.outbox.put(ownCopy(packet, qos)))
+    this.inOrder(() => this.outbox.put(ownCopy(packet, qos)))
     return true
+  }
+
+  /**
+   * Runs `task` after the delivery of what was routed before, or at once on a control socket that hears its own answers
+   * alone: nothing that waits is for it, and an operator waits behind nobody.
+   */
+  inOrder(task: () => void): void {
+    if (this.#session.peer.local && this.#hearsAnswersAlone()) task()
+    else this.#context.broker.inOrder(task)
+  }
+
+  #hearsAnswersAlone(): boolean {
+    const { identity } = this.#session
+    if (identity.kind !== 'principal') return false
+    const own = this.#context.topics.response(identity.name, '')
+    return this.filters.all().every(([filter]) => filter.startsWith(own))
   }
 
   #deliver(packet: RoutedPacket, retain: boolean, done: () => void): void {
@@ -166,6 +192,7 @@ export class SessionDelivery {
     // What begins with a dollar sign is nobody's [MQTT-4.7.2-1].
     if (this.#session.isGone || packet.topic.startsWith('$')) return
     this.#lastEmission = broker.emission
+    if (broker.asker === this.#session && broker.isTold) return
     if (this.#lagsBehind(broker.asker)) return
     if (this.filters.hasOptions) {
       this.#deliverAsAsked(broker.current ?? packet)
@@ -191,10 +218,12 @@ export class SessionDelivery {
     if (this.outbox.put(message) && packet.retain) this.#meanwhile.came(packet.topic)
   }
 
-  /** Nobody is owed the answers that another session asked for, beyond what its peer takes. */
+  /** Nobody is owed the answers that another session asked for, beyond what its peer takes and acknowledges. */
   #lagsBehind(asker: object | undefined): boolean {
     if (asker === undefined || asker === this.#session) return false
-    if (this.outbox.bytes <= this.#context.limits.maxUnaskedBytes) return false
+    const { maxUnaskedBytes } = this.#context.limits
+    const keepsUp = this.outbox.heldBytes <= maxUnaskedBytes && this.outbox.underWay < MAX_UNASKED
+    if (keepsUp) return false
     this.#context.counters.shed++
     this.#session.shed()
     return true
@@ -235,22 +264,78 @@ export class SessionDelivery {
   }
 
   /** Sends what is retained, as fast as the reader takes it. */
-  async sendRetained(messages: AsyncIterable<Iterable<RoutedPacket>>, asked: RetainedFor): Promise<void> {
-    const { broker, sending } = this.#context
+  async sendRetained(messages: AsyncIterable<RetainedPortion>, asked: RetainedFor): Promise<void> {
+    const { sending } = this.#context
     if (this.#session.isGone) return
     if (!sending.isLeft) await sending.next()
     for await (const portion of messages) {
+      if (typeof portion === 'function') {
+        await this.#sendStored(portion, asked)
+        await this.#mayGoOn()
+        continue
+      }
       for (const packet of portion) {
         if (this.#session.isGone) return
-        const send = () => this.#session.guarded(() => this.#putRetained(packet, asked))
-        // A message that the store has already, and subscribers not yet, comes live first.
-        if (broker.isRetaining(packet.topic)) await broker.whenInOrder(send)
-        else send()
-        if (!this.outbox.hasRoom) await this.outbox.room()
+        const inOrder = this.#sendOne(packet, asked)
+        if (inOrder !== undefined) await inOrder
         // Before the next one is made: an older status must not leave behind a newer one that came live.
-        if (!sending.isLeft) await sending.next()
+        const later = this.#mayGoOn()
+        if (later !== undefined) await later
       }
     }
+  }
+
+  /** Reads a message of the store, a few sessions at a time, when there is room for it. */
+  async #sendStored(read: () => Promise<RoutedPacket | undefined>, asked: RetainedFor): Promise<void> {
+    const { clock, readingRetained, sending, unsent } = this.#context
+    const until = plusMs(clock.monotonicMs(), OWNER_MS)
+    const hasRoom = () =>
+      this.#session.peer.local || unsent.hasRoom(this.outbox.owner) || clock.monotonicMs() >= until
+    let isDone = false
+    while (!isDone && !this.#session.isGone) {
+      if (!hasRoom()) await this.#roomOfOwner(until - clock.monotonicMs())
+      await readingRetained.run(async () => {
+        // However many wait, each is read in its turn.
+        if (!sending.isLeft) await sending.next()
+        // Those before it may have taken what room there was.
+        if (!hasRoom() || this.#session.isGone) return
+        isDone = true
+        const packet = await read()
+        if (packet !== undefined && !this.#session.isGone) await this.#sendOne(packet, asked)
+      })
+    }
+  }
+
+  /** Returns what is to be awaited, if anything is: a fleet's statuses cost no promise each. */
+  #sendOne(packet: RoutedPacket, asked: RetainedFor): Promise<void> | undefined {
+    const { broker } = this.#context
+    const send = () => this.#session.guarded(() => this.#putRetained(packet, asked))
+    // A message that the store has already, and subscribers not yet, comes live first.
+    if (broker.isRetaining(packet.topic)) return broker.whenInOrder(send)
+    send()
+    return undefined
+  }
+
+  #mayGoOn(): Promise<void> | undefined {
+    const { sending } = this.#context
+    if (!this.outbox.hasRoom)
+      return this.outbox.room().then(() => (sending.isLeft ? undefined : sending.next()))
+    return sending.isLeft ? undefined : sending.next()
+  }
+
+  /** Waits while too much waits for other sessions of this identity: they may not read at all, so not for ever. */
+  async #roomOfOwner(ms: number): Promise<void> {
+    const { unsent, clock } = this.#context
+    const { owner } = this.outbox
+    await new Promise<void>((resolve) => {
+      const go = () => {
+        stop()
+        leave()
+        resolve()
+      }
+      const stop = clock.after(Math.max(0, ms), go)
+      const leave = unsent.whenRoom(owner, go)
+    })
   }
 
   endRetained(): void {

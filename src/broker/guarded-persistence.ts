@@ -6,6 +6,7 @@ import type {
   BrokerPersistence,
   InboundPublish,
   RequestedSubscription,
+  RetainedPortion,
   RoutedPacket,
   StoredSubscriber,
 } from './aedes-internals.ts'
@@ -112,7 +113,7 @@ export class GuardedPersistence {
   }
 
   /** The retained messages that match any of `filters`, in portions, up to where the store fails. */
-  async *retainedFor(filters: readonly string[]): AsyncGenerator<Iterable<RoutedPacket>> {
+  async *retainedFor(filters: readonly string[]): AsyncGenerator<RetainedPortion> {
     try {
       yield* this.#store.retained(filters)
     } catch (error) {

@@ -20,6 +20,9 @@ export interface ConfiguredLimits {
   /** Large packets of one identity, and of all, that are not whole; further ones are read later. */
   readonly maxPartialBytesPerIdentity: number
   readonly maxPartialBytes: number
+  /** Bytes that all sessions of one identity, and all sessions, were sent and have not taken; beyond it whoever has most ends. */
+  readonly maxUnsentBytesPerIdentity: number
+  readonly maxUnsentBytes: number
   /** A session that sends more than this is read more slowly: nothing is lost, TCP holds its sender back. */
   readonly maxMessagesPerSecond: number
   readonly maxBytesPerSecond: number

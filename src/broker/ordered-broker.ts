@@ -50,6 +50,10 @@ export interface Route extends MessageExtras {
   readonly from?: string | undefined
   /** The session whose request it answers; compare only. */
   readonly asker?: object | undefined
+  /** The session that asked has been told already. */
+  readonly told?: boolean | undefined
+  /** Is called when it was delivered, with the number of subscriptions that it was handed to. */
+  readonly reached?: ((subscriptions: number) => void) | undefined
 }
 
 const HEARTBEAT = '/heartbeat'
@@ -86,6 +90,8 @@ export class OrderedBroker extends Aedes {
   readonly #options: OrderedBrokerOptions
   #current: RoutedPacket | undefined
   #asker: object | undefined
+  /** Shows whether the session that asked has the answer that is being delivered. */
+  isTold = false
   #frames: (PublishFrame | undefined)[] = []
   #frames5: (PublishFrame | undefined)[] = []
   /** Messages with RETAIN that wait, for the store or behind those that do. */
@@ -170,7 +176,10 @@ export class OrderedBroker extends Aedes {
     const task = () => {
       over()
       if (retain) this.#retains(packet, false)
+      const before = this.calls
+      this.isTold = message.told === true
       this.#emit(packet, asker, shares)
+      message.reached?.(this.calls - before)
       done?.(stays || this.taken === this.emission)
     }
     if (stored === undefined) {

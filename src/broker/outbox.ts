@@ -8,6 +8,7 @@ import { OrderedQueue } from './ordered-queue.ts'
 import { PacketIds } from './packet-ids.ts'
 import { PublishFrame, pubrel } from './publish-frame.ts'
 import type { TurnWrites } from './turn-writes.ts'
+import { isLarge, type SlowReader, type UnsentBytes } from './unsent-bytes.ts'
 
 /**
  * The bytes that may wait for a session's acknowledgements before it is held back for them: it is not read meanwhile.
@@ -16,8 +17,8 @@ const MAX_UNACKNOWLEDGED_BYTES = 4 * 1024 * 1024
 
 /** Says how messages look on one connection. */
 export interface Encoder {
-  /** Writes a message; false when this client must not get it. */
-  write(conn: Duplex, message: Outgoing, messageId: number): boolean
+  /** Writes a message; false when this client must not get it. `taken`: the stream has handed it on, or never will. */
+  write(conn: Duplex, message: Outgoing, messageId: number, taken?: () => void): boolean
 }
 
 export interface SessionOutboxOptions {
@@ -28,6 +29,12 @@ export interface SessionOutboxOptions {
   readonly limits: BrokerLimits
   readonly counters: BrokerCounters
   readonly writes: TurnWrites
+  /** Counts what this session has not taken; undefined: it is the control socket's. */
+  readonly unsent: UnsentBytes | undefined
+  /** Returns the name of the identity whose session it is. */
+  readonly owner: () => string
+  /** Too much waits for sessions of this identity, or for all: this one, which has most, must end. */
+  readonly holdsMost: () => void
   /** The reader takes nothing and its bound is reached: the session must end. */
   readonly overrun: () => void
   /** A QoS 0 message was not sent. */
@@ -52,9 +59,9 @@ export interface Outgoing {
 
 /** Messages of MQTT 3.1 and 3.1.1. */
 const ENCODER: Encoder = {
-  write(conn, { packet, qos, frame, retain }, messageId) {
+  write(conn, { packet, qos, frame, retain }, messageId, taken) {
     const bytes = frame ?? new PublishFrame(packet.topic, packet.payload, qos, retain, packet.dup)
-    bytes.writeTo(conn, messageId)
+    bytes.writeTo(conn, messageId, taken)
     return true
   },
 }
@@ -64,8 +71,14 @@ const ENCODER: Encoder = {
  * stored queue is emptied, QoS 1 and 2 wait for acknowledgements beyond a window, QoS 0 is shed when the socket is
  * full. Nobody else ever waits for this session.
  */
-export class SessionOutbox {
+export class SessionOutbox implements SlowReader {
   readonly #options: SessionOutboxOptions
+  /** The large messages that wait here or in the socket, or are kept until they are acknowledged. */
+  readonly #large = new LazySet<Outgoing>()
+  #largeBytes = 0
+  /** The bytes of the other messages that are kept until they are acknowledged. */
+  #keptBytes = 0
+  #owner: string | undefined
   /** The messages that no store keeps and that are not acknowledged, of a session that is to be resumed. */
   readonly #unkept = new LazyMap<number, Outgoing>()
   /** The identifiers of what an earlier connection left behind that was not sent again yet: nobody can acknowledge them. */
@@ -74,8 +87,8 @@ export class SessionOutbox {
   /** The numbers of those that are being written to the store, which has them when the session is resumed. */
   readonly #storing = new LazySet<number>()
   readonly handshakes = new PacketIds((id) => {
-    this.#unkept.delete(id)
-    this.#shared.delete(id)
+    this.#letGo(this.#unkept, id)
+    this.#letGo(this.#shared, id)
     this.#reserved.delete(id)
   })
   /** The messages that were sent of subscriptions that this session shares, and are not acknowledged. */
@@ -104,6 +117,10 @@ export class SessionOutbox {
   /** Unsent bytes. */
   get bytes(): number {
     return this.#options.conn.writableLength + this.#waitingBytes
+  }
+
+  get heldBytes(): number {
+    return this.ownBytes + this.#largeBytes
   }
 
   get isClosed(): boolean {
@@ -143,6 +160,8 @@ export class SessionOutbox {
     this.#closed = true
     this.#unkept.clear()
     this.#forgetWaiting()
+    this.#releaseAll()
+    this.#options.unsent?.leave(this)
     this.#resent.clear()
     this.#notifyRoom()
     this.#notifyWindow()
@@ -195,7 +214,7 @@ export class SessionOutbox {
       if (messageId === undefined || message.qos === 0) continue
       if (released) this.handshakes.expectPubcomp(messageId)
       else this.handshakes.expect(messageId, message.qos)
-      this.#unkept.set(messageId, message)
+      this.#keep(this.#unkept, messageId, message)
       this.#reserved.add(messageId)
     }
   }
@@ -211,7 +230,7 @@ export class SessionOutbox {
     const id = messageId ?? this.handshakes.begin(message.qos)
     this.#reserved.delete(id)
     this.handshakes.again(id)
-    this.#unkept.set(id, message)
+    this.#keep(this.#unkept, id, message)
     const packet = messageId === undefined ? message.packet : { ...message.packet, dup: true }
     this.#order.run(() => this.#write({ ...message, packet }, id))
   }
@@ -292,7 +311,8 @@ export class SessionOutbox {
     const owesOne = this.#options.owesOne()
     const maxUnsent = owesOne ? limits.maxCandidateUnsentBytes : limits.maxSessionBufferBytes
     let { bytes } = this
-    if (bytes > maxUnsent) bytes = this.#bytesNotTaken()
+    const isTooMuch = bytes > (message.qos === 0 ? maxUnsent : limits.maxSessionQueueBytes)
+    if (isTooMuch) bytes = this.#bytesNotTaken()
     if (message.qos === 0 && bytes > maxUnsent) {
       counters.shed++
       this.#options.shed()
@@ -306,13 +326,70 @@ export class SessionOutbox {
     if (this.#waiting.length === 0 && this.#mayGo(message)) {
       this.#send(message)
     } else {
+      this.#hold(message)
       if (owesOne) this.#forgetWaiting()
       this.#waiting.push(message)
       this.#waitingBytes += size(message)
       // Who was owed one message may be owed more by now.
       this.#sendWaiting()
     }
+    this.#options.unsent?.sent(this)
     return true
+  }
+
+  /** The name that it had when it was first asked for: what was counted under it is taken back under it. */
+  get owner(): string {
+    this.#owner ??= this.#options.owner()
+    return this.#owner
+  }
+
+  get ownBytes(): number {
+    return Math.max(0, this.bytes - this.#largeBytes) + this.#keptBytes
+  }
+
+  /** Ends the session, and lets go of what waits for it. */
+  end(): void {
+    this.#releaseAll()
+    this.#options.holdsMost()
+  }
+
+  #hold(message: Outgoing): void {
+    const { payload } = message.packet
+    if (this.#options.unsent === undefined || !isLarge(payload) || this.#large.has(message)) return
+    this.#large.add(message)
+    this.#largeBytes += payload.length
+    this.#options.unsent.hold(this, payload)
+  }
+
+  #release(message: Outgoing): void {
+    const { payload } = message.packet
+    if (!this.#large.delete(message)) return
+    this.#largeBytes -= payload.length
+    this.#options.unsent?.release(this, payload)
+  }
+
+  /** Keeps a message until it is acknowledged: no store has it. */
+  #keep(messages: LazyMap<number, Outgoing>, id: number, message: Outgoing): void {
+    this.#letGo(messages, id)
+    messages.set(id, message)
+    if (isLarge(message.packet.payload)) this.#hold(message)
+    else this.#keptBytes += size(message)
+  }
+
+  #letGo(messages: LazyMap<number, Outgoing>, id: number): void {
+    const message = messages.get(id)
+    if (message === undefined) return
+    messages.delete(id)
+    if (isLarge(message.packet.payload)) this.#release(message)
+    else this.#keptBytes -= size(message)
+  }
+
+  #isKept(id: number, message: Outgoing): boolean {
+    return this.#unkept.get(id) === message || this.#shared.get(id) === message
+  }
+
+  #releaseAll(): void {
+    for (const message of [...this.#large]) this.#release(message)
   }
 
   /** Returns the unsent bytes without those that wait for the bridge alone. */
@@ -331,6 +408,7 @@ export class SessionOutbox {
   }
 
   #forgetWaiting(): void {
+    for (const message of this.#waiting) this.#release(message)
     this.#waiting = []
     this.#waitingBytes = 0
   }
@@ -369,7 +447,7 @@ export class SessionOutbox {
     const { client, persistence } = this.#options
     const messageId = qos === 0 ? 0 : this.handshakes.begin(qos)
     if (qos > 0 && !stored && !client.clean) this.#keepUnacknowledged(message, messageId)
-    if (qos === 1 && packet.share !== undefined) this.#shared.set(messageId, message)
+    if (qos === 1 && packet.share !== undefined) this.#keep(this.#shared, messageId, message)
     const write = () => this.#write(message, messageId)
     if (!stored || qos === 0 || client.clean) {
       this.#order.run(write)
@@ -386,7 +464,7 @@ export class SessionOutbox {
    * too, so that it comes again after a restart; answers are not, because a key or a password may be among them.
    */
   #keepUnacknowledged(message: Outgoing, messageId: number): void {
-    this.#unkept.set(messageId, message)
+    this.#keep(this.#unkept, messageId, message)
     const { client, persistence } = this.#options
     const { packet, qos } = message
     if (packet.expiresAt === undefined) return
@@ -397,20 +475,32 @@ export class SessionOutbox {
       const isOpen = this.#closed ? this.handshakes.has(messageId) : this.#unkept.get(messageId) === message
       // Acknowledged while it was written.
       if (!isOpen) void persistence.outgoingClearMessageId(client, { messageId })
-      else this.#unkept.delete(messageId)
+      else this.#letGo(this.#unkept, messageId)
     })
   }
 
   #write(message: Outgoing, messageId: number): void {
     const { conn, counters, steady, writes } = this.#options
-    if (this.#closed || !conn.writable) return
+    if (this.#closed || !conn.writable) {
+      this.#release(message)
+      return
+    }
     writes.hold(conn, message.packet.payload.length)
-    if (!isOver(message, steady) && this.encoder.write(conn, message, messageId)) {
+    const taken = isLarge(message.packet.payload) ? this.#heldUntilTaken(message, messageId) : undefined
+    if (!isOver(message, steady) && this.encoder.write(conn, message, messageId, taken)) {
       counters.messagesOut++
       return
     }
+    taken?.()
     counters.undelivered++
     if (message.qos > 0) this.drop(messageId)
+  }
+
+  #heldUntilTaken(message: Outgoing, id: number): () => void {
+    this.#hold(message)
+    return () => {
+      if (!this.#isKept(id, message)) this.#release(message)
+    }
   }
 
   /** Ends the handshake of a message that was not sent, or that its receiver has refused. */
@@ -438,7 +528,7 @@ export class SessionOutbox {
     } else if (qos > 0) {
       this.handshakes.expect(messageId as number, qos as 1 | 2)
     }
-    if (qos === 1 && packet.share !== undefined) this.#shared.set(messageId as number, message)
+    if (qos === 1 && packet.share !== undefined) this.#keep(this.#shared, messageId as number, message)
     this.#order.run(() => this.#write(message, messageId ?? 0))
   }
 

@@ -16,6 +16,7 @@ const LIMIT_SETTINGS: Readonly<Record<LimitName, string>> = {
   packet: 'mqtt.maxPacketBytes, for a candidate and on the control socket a fixed one',
   packet_time: 'a fixed one',
   filters: 'a fixed one, 2000 in one SUBSCRIBE or UNSUBSCRIBE',
+  unsent: 'mqtt.maxUnsentBytesPerIdentity or mqtt.maxUnsentBytes',
   partial: 'mqtt.maxPartialBytesPerIdentity or mqtt.maxPartialBytes',
   sessions: 'mqtt.maxSessionsPerPrincipal, for a limb a fixed one',
   strangers: 'mqtt.maxStrangerBytes',

@@ -3,6 +3,7 @@ import type { SteadyClock } from '../kernel/steady-clock.ts'
 import type { BrokerPersistence } from './aedes-internals.ts'
 import { contextProperties } from './mqtt5/publish.ts'
 import { isExpired } from './outbox.ts'
+import { packetsOf } from './retained-for.ts'
 import type { MqttSession } from './session.ts'
 import type { SessionContext } from './session-context.ts'
 import { clientIdOf, keysOf, nameOf } from './session-key.ts'
@@ -12,18 +13,23 @@ import { clientIdOf, keysOf, nameOf } from './session-key.ts'
 const NOTHING = Buffer.alloc(0)
 
 export function createPublisher(
-  { broker, rights, topics }: SessionContext,
+  { broker, reading, rights, topics }: SessionContext,
   persistence: BrokerPersistence,
   feed: Feed,
 ): Publisher {
   return {
-    publish: (topic, payload, { qos, retain, correlation, asker }) =>
+    get isBehind() {
+      return reading.isBehind
+    },
+    publish: (topic, payload, { qos, retain, correlation, asker, told, reached }) =>
       broker.route({
         topic,
         payload,
         qos,
         retain,
         asker,
+        told,
+        reached,
         properties: correlation === undefined ? undefined : contextProperties({ correlation }),
       }),
     mayPublish: (nodeId, topic) => rights.publish({ kind: 'limb', nodeId }, topic) === 'route',
@@ -95,7 +101,7 @@ export function createFeed(
       },
       async *retained(filter) {
         for await (const portion of persistence.retained([filter])) {
-          for (const packet of portion) {
+          for (const packet of await packetsOf(portion)) {
             const { topic, payload, qos } = packet
             // The sweep deletes it from disk some time later; to everybody else it is gone already.
             if (!isExpired(packet, steady)) yield { topic, payload, qos, retain: true }

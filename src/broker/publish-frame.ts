@@ -67,8 +67,8 @@ export class PublishFrame {
     this.bytes = headBytes + payload.length
   }
 
-  /** Writes the message; `messageId` counts at QoS 1 and 2 only. */
-  writeTo(stream: Writable, messageId: number): void {
+  /** Writes the message; `messageId` counts at QoS 1 and 2 only. `taken`: the stream has handed it on, or never will. */
+  writeTo(stream: Writable, messageId: number, taken?: () => void): void {
     let head = this.#head
     if (this.#idAt > 0) {
       head = Buffer.allocUnsafe(head.length)
@@ -76,12 +76,12 @@ export class PublishFrame {
       head.writeUInt16BE(messageId, this.#idAt)
     }
     if (this.#tail === undefined) {
-      stream.write(head)
+      stream.write(head, taken)
       return
     }
     stream.cork()
     stream.write(head)
-    stream.write(this.#tail)
+    stream.write(this.#tail, taken)
     stream.uncork()
   }
 }

@@ -33,6 +33,16 @@ export class ReadTurns {
     return this.#behind.size === 0 && this.#time.isLeft
   }
 
+  /** Shows whether any part is behind. */
+  get isBehind(): boolean {
+    return this.#behind.size > 0
+  }
+
+  /** Returns whether any part but this one is. */
+  isBehindBeside(part: object): boolean {
+    return this.#behind.size > (this.#behind.has(part) ? 1 : 0)
+  }
+
   /** Counts what a message of a chunk cost beside its bytes. */
   handed(subscriptions: number): void {
     this.#time.add(subscriptions * SUBSCRIPTION_BYTES)

@@ -39,3 +39,12 @@ async function sendEach(
     await delivery.sendRetained(persistence.retainedFor([filter]), { ...asked, identifiers })
   }
 }
+
+/** Returns the messages of a portion, for who takes them one after the other. */
+export async function packetsOf<T>(
+  portion: Iterable<T> | (() => Promise<T | undefined>),
+): Promise<Iterable<T>> {
+  if (typeof portion !== 'function') return portion
+  const packet = await portion()
+  return packet === undefined ? [] : [packet]
+}

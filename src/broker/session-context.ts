@@ -1,5 +1,6 @@
 import type { Inbound, UnreadMessage } from '../bridge/ports.ts'
 import type { Counts } from '../kernel/counts.ts'
+import type { Semaphore } from '../kernel/semaphore.ts'
 import type { SteadyClock } from '../kernel/steady-clock.ts'
 import type { TurnTime } from '../kernel/turn-time.ts'
 import type { Topics } from '../protocol/topics.ts'
@@ -18,6 +19,7 @@ import type { SharedSubscriptions } from './shared-subscriptions.ts'
 import type { StoreRoom } from './store-room.ts'
 import type { Strangers } from './strangers.ts'
 import type { TurnWrites } from './turn-writes.ts'
+import type { UnsentBytes } from './unsent-bytes.ts'
 
 /** The parts that every session of a broker shares. */
 export interface SessionContext extends ConnectionContext {
@@ -47,6 +49,10 @@ export interface SessionContext extends ConnectionContext {
   readonly filterTurns: FilterTurns
   readonly storeRoom: StoreRoom
   readonly writes: TurnWrites
+  /** Lets a few sessions at a time read what is retained: a payload may have a megabyte. */
+  readonly readingRetained: Semaphore
+  /** Counts what sessions were sent and have not taken. */
+  readonly unsent: UnsentBytes
   /** Holds the large packets of limbs and principals that are not whole. */
   readonly room: PacketRoom
   /** The time in which all sessions are sent what is retained, and what was queued for them. */

@@ -692,9 +692,7 @@ export class MqttSession extends Connection implements Session {
   /** Resolves after what was routed before, which may wait for the store. */
   whenTaken(): Promise<void> {
     return new Promise((resolve) =>
-      this.#context.broker.inOrder(() =>
-        this.delivery.outbox.after(() => this.delivery.outbox.whenTaken(resolve)),
-      ),
+      this.delivery.inOrder(() => this.delivery.outbox.after(() => this.delivery.outbox.whenTaken(resolve))),
     )
   }
 

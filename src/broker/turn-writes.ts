@@ -12,8 +12,6 @@ const WRITING_MS = 8
 /** The bytes that are written in a turn before anybody looks at the clock; a call of the kernel counts for some more. */
 const UNWATCHED_BYTES = 2 * 1024 * 1024
 const CALL_BYTES = 32 * 1024
-/** The bytes of one stream that wait for a later turn; it is written to at once beyond them, like one that nobody holds. */
-const MAX_LATE_BYTES = 512 * 1024
 
 /**
  * Holds the small messages that are written to a stream until the turn of the event loop ends, so that a chunk of them
@@ -40,7 +38,7 @@ export class TurnWrites {
    * the more at once.
    */
   hold(conn: Duplex, bytes: number): void {
-    if (conn.writableLength + bytes <= MAX_HELD_BYTES || !this.#mayWrite(conn, bytes)) {
+    if (conn.writableLength + bytes <= MAX_HELD_BYTES || !this.#mayWrite(bytes)) {
       if (conn.writableCorked === 0) this.#hold(conn)
     } else {
       this.writeHeld(conn)
@@ -52,9 +50,9 @@ export class TurnWrites {
     if (conn.writableCorked > 0) conn.uncork()
   }
 
-  #mayWrite(conn: Duplex, bytes: number): boolean {
+  #mayWrite(bytes: number): boolean {
     this.#time.add(CALL_BYTES + bytes)
-    if (conn.writableLength > MAX_LATE_BYTES || this.#time.isLeft) return true
+    if (this.#time.isLeft) return true
     this.#isBehind(true)
     return false
   }

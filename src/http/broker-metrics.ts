@@ -24,6 +24,7 @@ export interface BrokerReadings {
   /** Memory of those who have shown no secret. */
   readonly strangerBytes: number
   readonly partialBytes: number
+  readonly unsentBytes: number
 }
 
 export interface TlsReadings {
@@ -40,7 +41,10 @@ interface Shown {
 }
 
 const COUNTERS: Readonly<
-  Record<Exclude<keyof BrokerReadings, 'connections' | 'strangerBytes' | 'partialBytes'>, Shown>
+  Record<
+    Exclude<keyof BrokerReadings, 'connections' | 'strangerBytes' | 'partialBytes' | 'unsentBytes'>,
+    Shown
+  >
 > = {
   connectionsTotal: { name: 'limb_connections_opened_total', help: 'Connections that were accepted.' },
   messagesIn: { name: 'limb_messages_received_total', help: 'PUBLISH packets of sessions.' },
@@ -85,6 +89,7 @@ export function brokerMetrics(registry: Registry, read: () => BrokerReadings | u
   }
   strangerGauge(registry, read)
   partialGauge(registry, read)
+  unsentGauge(registry, read)
   new Gauge({
     name: 'limb_connections',
     help: 'Open connections by transport, those that have not signed in included.',
@@ -105,6 +110,17 @@ function partialGauge(registry: Registry, read: () => BrokerReadings | undefined
     registers: [registry],
     collect() {
       this.set(read()?.partialBytes ?? 0)
+    },
+  })
+}
+
+function unsentGauge(registry: Registry, read: () => BrokerReadings | undefined): void {
+  new Gauge({
+    name: 'limb_unsent_bytes',
+    help: 'Bytes that sessions were sent and have not taken, those that keep up left out.',
+    registers: [registry],
+    collect() {
+      this.set(read()?.unsentBytes ?? 0)
     },
   })
 }

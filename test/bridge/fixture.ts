@@ -62,6 +62,7 @@ export async function start(wrap = (database: Database): Database => database) {
       turns: SETTINGS.mqtt,
     },
     publisher: {
+      isBehind: false,
       publish(topic, payload) {
         const text = Buffer.from(payload).toString()
         if (topic.includes('/event/')) events.push(JSON.parse(text).kind)

@@ -4,6 +4,7 @@ import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { PassThrough } from 'node:stream'
 import { describe, expect, test } from 'vitest'
+import { packetsOf } from '../../src/broker/retained-for.ts'
 import { unmappedAddress } from '../../src/kernel/address.ts'
 import { LISTEN_BACKLOG } from '../../src/kernel/listening.ts'
 import { skipWithout } from '../support/needs.ts'
@@ -190,7 +191,8 @@ describe('stopping', () => {
     await broker.stop()
     // The reader never reads.
     expect(performance.now() - before).toBeLessThan(patience(3000))
-    for await (const portion of persistence.retained(['out/#'])) expect([...portion]).toEqual([])
+    for await (const portion of persistence.retained(['out/#']))
+      expect([...(await packetsOf(portion))]).toEqual([])
     frozen.socket.resume()
   })
 

@@ -1,6 +1,7 @@
 import { Readable } from 'node:stream'
 import type { PublishPacket } from '../../src/broker/persistence/packets.ts'
 import { MqttPersistence, type PersistenceOptions } from '../../src/broker/persistence/persistence.ts'
+import { packetsOf } from '../../src/broker/retained-for.ts'
 
 interface Will {
   readonly topic: string
@@ -52,7 +53,7 @@ export class WholePersistence extends MqttPersistence {
     return Readable.from(
       (async function* () {
         for await (const portion of portions) {
-          for (const { brokerId, brokerCounter, dup, ...stored } of portion) yield stored
+          for (const { brokerId, brokerCounter, dup, ...stored } of await packetsOf(portion)) yield stored
         }
       })(),
     )

@@ -6,6 +6,7 @@ import type {
   MqttPersistence,
   PersistenceOptions,
 } from '../../src/broker/persistence/persistence.ts'
+import { packetsOf } from '../../src/broker/retained-for.ts'
 import { createMqttStore } from '../../src/store/sqlite/mqtt/store.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 import { LIMITS, open, persistenceOn, viewOf } from './persistence-fixture.ts'
@@ -35,7 +36,7 @@ function packet(topic: string, payload = 'x', changes: Partial<PublishPacket> = 
 async function retained(persistence: MqttPersistence, ...filters: string[]): Promise<string[]> {
   const found: string[] = []
   for await (const portion of persistence.retained(filters)) {
-    for (const { topic, payload } of portion) found.push(`${topic}=${String(payload)}`)
+    for (const { topic, payload } of await packetsOf(portion)) found.push(`${topic}=${String(payload)}`)
   }
   return found
 }
@@ -116,7 +117,7 @@ describe('retained messages', () => {
     const seen = new Map<string, string>()
     let taken = 0
     for await (const portion of persistence.retained(['limb/node/+/status'])) {
-      for (const { topic, payload } of portion) {
+      for (const { topic, payload } of await packetsOf(portion)) {
         seen.set(topic, String(payload))
         await nextTurn()
         if (++taken < 5) continue

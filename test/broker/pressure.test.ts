@@ -1,9 +1,10 @@
+import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import type { Persistence } from '../../src/broker/aedes-internals.ts'
 import type { BrokerOptions } from '../../src/broker/broker.ts'
 import { patience } from '../support/patience.ts'
-import { start, turn } from './fixture.ts'
-import { DISCONNECT, PUBACK, PUBLISH, publishPacket, type WireClient } from './wire.ts'
+import { start, tempFolder, turn } from './fixture.ts'
+import { connectPacket, DISCONNECT, dial, PUBACK, PUBLISH, publishPacket, type WireClient } from './wire.ts'
 
 const LIMB = { username: 'cam1', password: 'key' }
 const DATA = 'limb/node/cam1/data/x'
@@ -260,4 +261,91 @@ describe('a store that fails', () => {
       Array.from({ length: 11 }, (_, i) => `${i}`),
     )
   })
+})
+
+test('what the control socket is answered waits behind nobody, unless it hears more than its answers', async () => {
+  const how = { fail: false, hang: false }
+  const { connect, broker, core } = await start({
+    wrapPersistence: broken(how),
+    limits: { storeTimeoutMs: 60_000 },
+  })
+  const away = await connect({ username: 'viewer1', clientId: 'away', clean: false })
+  await away.subscribe({ 'limb/bridge/#': 1 })
+  const path = join(tempFolder(), 'control.sock')
+  await broker.listenUnix(path, 0o600)
+  const local = await dial({ path })
+  local.send(connectPacket({ clientId: 'local' }))
+  await local.connack()
+  await local.subscribe({ 'limb/principal/admin/response/#': 1 })
+  const { session } = await core.until('opened', ({ session: each }) => each.clientId === 'local')
+  how.hang = true
+  broker.publisher.publish('limb/bridge/event/x', Buffer.from('waits'), { qos: 1, retain: false })
+  const answer = 'limb/principal/admin/response/x'
+  session.send(answer, Buffer.from('first'))
+  expect((await local.message()).text).toBe('first')
+  await local.subscribe({ 'limb/bridge/#': 1 })
+  session.send(answer, Buffer.from('second'))
+  await local.settle()
+  expect(local.messages).toEqual([])
+  how.hang = false
+  // The store never answers: it is the end that lets go.
+  void broker.stop()
+  expect((await local.message()).text).toBe('waits')
+  expect((await local.message()).text).toBe('second')
+})
+
+test('answers that another session asked for go to those that acknowledge, and the others miss some', async () => {
+  const { connect, broker, core } = await start()
+  const asks = await connect({ username: 'viewer', clientId: 'asks' })
+  const lags = await connect({ username: 'viewer', clientId: 'lags' })
+  const topic = 'limb/principal/viewer/response/x'
+  for (const each of [asks, lags]) await each.subscribe({ [topic]: 1 })
+  const { session: asker } = await core.until('opened', ({ session }) => session.clientId === 'asks')
+  for (let i = 0; i < 60; i++)
+    broker.publisher.publish(topic, Buffer.from(`${i}`), { qos: 1, retain: false, asker })
+  await asks.settle()
+  await lags.settle()
+  expect(asks.messages).toHaveLength(60)
+  expect(lags.messages).toHaveLength(32)
+  for (const { id } of lags.messages) lags.send(Buffer.from([0x40, 2, id >> 8, id & 0xff]))
+  await lags.settle()
+  broker.publisher.publish(topic, Buffer.from('again'), { qos: 1, retain: false, asker })
+  await lags.settle()
+  expect(lags.messages.at(-1)?.text).toBe('again')
+})
+
+test('what is retained is read of the store for a few sessions at a time, however many ask', async () => {
+  const SESSIONS = 40
+  let [reading, most] = [0, 0]
+  const counted = (persistence: BrokerOptions['persistence']) =>
+    new Proxy(persistence, {
+      get(target, key) {
+        const value: unknown = Reflect.get(target, key, target)
+        if (key !== 'retained') return typeof value === 'function' ? value.bind(target) : value
+        return async function* (filters: readonly string[]) {
+          for await (const portion of target.retained(filters)) {
+            yield typeof portion !== 'function'
+              ? portion
+              : async () => {
+                  most = Math.max(most, ++reading)
+                  await turn()
+                  reading--
+                  return await portion()
+                }
+          }
+        }
+      },
+    })
+  const { connect } = await start({ wrapPersistence: counted })
+  const limb = await connect(LIMB)
+  for (const i of [1, 2])
+    limb.send(publishPacket(`${DATA}${i}`, Buffer.alloc(50_000), { qos: 1, id: i, retain: true }))
+  await limb.ack(PUBACK, 2)
+  const readers = await Promise.all(
+    Array.from({ length: SESSIONS }, (_, i) => connect({ username: 'viewer', clientId: `r${i}` })),
+  )
+  await Promise.all(readers.map((reader) => reader.subscribe({ 'limb/node/cam1/data/#': 1 })))
+  while (readers.some(({ messages }) => messages.length < 2)) await turn()
+  expect(most).toBeGreaterThan(0)
+  expect(most).toBeLessThanOrEqual(4)
 })

@@ -196,6 +196,38 @@ const HELD: Readonly<Record<string, readonly [file: string, words: string, tests
       'a body %s is no list of its chunks, and is whole when it is read',
     ],
   ],
+  'what sessions were sent and have not taken, or not acknowledged where no store has it': [
+    'broker/unsent-bytes.ts',
+    'maxBytesPerIdentity()',
+    [
+      'have a bound for all sessions of an identity: the one with most of them ends, others of it and of others stay',
+      'have a bound for all identities: whoever has most loses a session',
+      'count a large payload once, however many sessions of an identity wait for it',
+      'of half of the bound let those wait that need not be sent now, one after the other when there is room',
+      'end, those with most first, before all of them hold more than their bound, and others lose nothing',
+      'and read without acknowledging end too, when what is kept for them until then is too much',
+    ],
+  ],
+  'messages that are handed to very many sessions': [
+    'broker/delivery-pace.ts',
+    'DELIVERING_MS = 8',
+    [
+      'messages for very many sessions have eight milliseconds of a turn, and each session gets all of them in order',
+      'of very many streams take as many turns as they need, and nobody brings more meanwhile',
+      'of large messages wait for a later turn when this one has no time left, in the order of each stream',
+      'nobody is read while a part is behind with what was read, and those who waited go on in their order',
+      'a request whose answer would wait behind what is being told waits, and the control socket does not',
+    ],
+  ],
+  'writes of the database in one commit': [
+    'store/sqlite/group-commit.ts',
+    'MAX_BATCH_BYTES = 2 * 1024 * 1024',
+    [
+      'a turn with very many writes is split into commits of ten thousand',
+      'a batch takes no further work after twenty milliseconds, and the others keep their order',
+      'a batch takes no further work after two mebibytes of payloads: their commit is what takes long',
+    ],
+  ],
   'retained and queued messages that are sent to who asks for them': [
     'broker/broker.ts',
     'SENDING_MS = 5',

@@ -5,6 +5,7 @@ import { connectPacket, publishPacket, subscribePacket, unsubscribePacket } from
 import { AGENT, type Attack, hold, id, LIMB, open, session, until, VIEWER } from './attacker.ts'
 import { CONSOLE_ATTACKS, HTTP_ATTACKS, MCP_ATTACKS } from './http-attacks.ts'
 import { ALL_KIND, TLS_KIND } from './kinds.ts'
+import { OWED_ATTACKS } from './owed-attacks.ts'
 import { PIECES_ATTACKS } from './pieces-attacks.ts'
 import { SUBSCRIPTION_ATTACKS } from './subscription-attacks.ts'
 import { TLS_ATTACKS } from './tls-attacks.ts'
@@ -441,6 +442,7 @@ export const ATTACKS: Readonly<Record<string, Readonly<Record<string, Attack>>>>
   'doors of HTTP': HTTP_ATTACKS,
   'MCP over HTTP': MCP_ATTACKS,
   'the console': CONSOLE_ATTACKS,
+  'what sessions are owed': OWED_ATTACKS,
   'many small pieces': PIECES_ATTACKS,
   'very many subscriptions': SUBSCRIPTION_ATTACKS,
   [TLS_KIND]: TLS_ATTACKS,

@@ -54,7 +54,7 @@ export interface AllowedTarget {
   readonly unreachable: Refusal | undefined
 }
 
-/** Who asks for a limb. */
+/** The caller of an invocation that looks for a limb. */
 type Caller = Pick<VerbCaller, 'name' | 'charge'>
 
 interface Found {

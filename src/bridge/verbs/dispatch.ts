@@ -21,6 +21,9 @@ const REFUSAL_BYTES = 4096
 const MAX_UNDER_WAY = 64
 /** The cost of a byte of an answer beyond its making: it is encoded, copied, and written for each who hears it. */
 const MS_PER_BYTE = 0.00002
+/** The cost of an answer for each further session that hears it, and of a byte of it: measured as half a millisecond for a megabyte. */
+const MS_PER_HEARER = 0.003
+const MS_PER_BYTE_HEARD = 0.0000005
 /** A principal that is held back is named in the log once in this time. */
 const HELD_BACK = { quietMs: 60_000, lines: 1, maxKeys: 200, maxLines: 200 } as const
 /** A request that is read as a whole for its number alone; a larger one may be dear to read. */
@@ -47,7 +50,8 @@ export class VerbDispatcher {
     this.#context = context
     this.#handlers = handlers
     this.#refused = new RefusedRequests(context)
-    this.#turns = new PrincipalTurns(context.clock, context.settings.turns)
+    const { clock, settings, publisher } = context
+    this.#turns = new PrincipalTurns(clock, settings.turns, () => publisher.isBehind)
     this.#room = new AnswerRoom(context.clock)
     this.#heldBack = new LogThrottle(context.clock, HELD_BACK)
   }
@@ -206,9 +210,26 @@ export class VerbDispatcher {
     else {
       const topic = messageContext?.responseTopic ?? this.#context.topics.response(name, verb)
       const { correlation } = messageContext ?? {}
-      this.#context.publisher.publish(topic, encoded, { qos: 1, retain: false, correlation, asker: session })
+      // The control socket does not wait behind what is being told to others.
+      const told =
+        identity.kind === 'principal' && identity.local && session.send(topic, encoded, { correlation })
+      const reached = (sessions: number) => this.#chargeOthers(session, sessions - 1, encoded.length)
+      this.#context.publisher.publish(topic, encoded, {
+        qos: 1,
+        retain: false,
+        correlation,
+        asker: session,
+        told,
+        reached,
+      })
       this.#room.sent(session, encoded.length)
     }
+  }
+
+  /** An answer that other sessions of the principal hear is work that it made. */
+  #chargeOthers({ identity }: Session, others: number, bytes: number): void {
+    if (identity.kind !== 'principal' || others <= 0) return
+    this.#turns.charge(identity, others * (MS_PER_HEARER + bytes * MS_PER_BYTE_HEARD))
   }
 
   async #answer(

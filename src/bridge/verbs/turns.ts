@@ -58,6 +58,8 @@ const MAX_HOLD_MS = 2000
 export class PrincipalTurns {
   readonly #clock: Clock
   readonly #settings: TurnSettings
+  /** Returns whether what was done before is not with those who are told of it yet. */
+  readonly #isBehind: () => boolean
   readonly #shares = new Map<string, Share>()
   /** The owners with a request that waits, the next one first. */
   readonly #ready: Record<Rank, Share[]> = { 0: [], 1: [], 2: [] }
@@ -66,8 +68,10 @@ export class PrincipalTurns {
   #draining = false
   #wake: (() => void) | undefined
 
-  constructor(clock: Clock, settings: TurnSettings) {
+  /** `isBehind`: more answers would only wait; the control socket does not. */
+  constructor(clock: Clock, settings: TurnSettings, isBehind: () => boolean = () => false) {
     this.#clock = clock
+    this.#isBehind = isBehind
     this.#time = new TurnTime(clock, SLICE_MS)
     this.#settings = settings
   }
@@ -163,11 +167,11 @@ export class PrincipalTurns {
     return undefined
   }
 
-  /** Returns whether a share has budget left; who comes through the control socket needs none. */
+  /** Returns whether a share has budget left, and its answer would leave; who comes through the control socket needs neither. */
   #mayRun(share: Share): boolean {
     const now = this.#clock.monotonicMs()
     const filled = share.budgetMs + ((now - share.at) * this.#settings.maxWorkMsPerSecond) / 1000
-    return share.rank === 0 || filled > 0
+    return share.rank === 0 || (filled > 0 && !this.#isBehind())
   }
 
   async #run(share: Share): Promise<void> {
@@ -183,7 +187,7 @@ export class PrincipalTurns {
     share.budgetMs -= this.#clock.monotonicMs() - started
   }
 
-  /** All who wait have spent their budget. */
+  /** All who wait have spent their budget, or their answers would wait. */
   #drainLater(): void {
     this.#wake ??= this.#clock.after(SLICE_MS, () => {
       this.#wake = undefined

@@ -22,14 +22,14 @@ export class Encoder5 implements Encoder {
     this.#maxAliases = Math.min(topicAliasMaximum, MAX_ALIASES)
   }
 
-  write(conn: Duplex, message: Outgoing, messageId: number): boolean {
+  write(conn: Duplex, message: Outgoing, messageId: number, taken?: () => void): boolean {
     const { packet, frame } = message
-    if (frame !== undefined && this.#maxAliases === 0) return this.#send(conn, frame, messageId)
+    if (frame !== undefined && this.#maxAliases === 0) return this.#send(conn, frame, messageId, taken)
     const { topic } = packet
     const known = this.#aliases.get(topic)
     const alias = known ?? this.#newAlias()
     const own = this.#frame(message, known === undefined ? topic : '', alias)
-    const sent = this.#send(conn, own, messageId)
+    const sent = this.#send(conn, own, messageId, taken)
     if (sent && known === undefined && alias !== undefined) this.#aliases.set(topic, alias)
     return sent
   }
@@ -56,9 +56,9 @@ export class Encoder5 implements Encoder {
     return Math.max(1, Math.ceil((expiresAt - this.#steady.now()) / 1000))
   }
 
-  #send(conn: Duplex, frame: PublishFrame, messageId: number): boolean {
+  #send(conn: Duplex, frame: PublishFrame, messageId: number, taken: (() => void) | undefined): boolean {
     if (frame.bytes > this.#maximumPacketSize) return false
-    frame.writeTo(conn, messageId)
+    frame.writeTo(conn, messageId, taken)
     return true
   }
 }

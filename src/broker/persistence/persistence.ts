@@ -12,15 +12,9 @@ import type { Clock } from '../../kernel/clock.ts'
 import { messageOf } from '../../kernel/errors.ts'
 import { RunningClock } from '../../kernel/running-clock.ts'
 import type { StoredShares } from '../aedes-internals.ts'
-import {
-  columnsOf,
-  incomingPacket,
-  type PublishPacket,
-  type PubrelPacket,
-  type RetainedPacket,
-} from './packets.ts'
+import { columnsOf, incomingPacket, type PublishPacket, type PubrelPacket } from './packets.ts'
 import { type QueueLimits, Queues } from './queues.ts'
-import { matchRetained } from './retained.ts'
+import { matchRetained, type RetainedPart } from './retained.ts'
 import { StoredSessions } from './sessions.ts'
 import {
   type MatchedSubscription,
@@ -222,8 +216,8 @@ export class MqttPersistence {
     if (outcome !== 'stored') onDropped(DROPPED_AS[outcome])
   }
 
-  /** The retained messages that match any of `filters`, in portions; each is made when it is taken. */
-  retained(filters: readonly string[]): AsyncGenerator<Iterable<RetainedPacket>> {
+  /** The retained messages that match any of `filters`, in portions; each is made, or read, when it is taken. */
+  retained(filters: readonly string[]): AsyncGenerator<RetainedPart> {
     return matchRetained(this.#options.store, this.#options.view, filters)
   }
 

@@ -124,9 +124,11 @@ export class Queues {
     const roomy = [...targets].filter(({ clientId }) => this.#reserve(clientId, bytes))
     if (roomy.length === 0) return
     const { brokerId, brokerCounter } = numberOf(packet)
+    const message = { topic, payload, extra, brokerId, brokerCounter }
     let sequences: readonly number[]
     try {
-      sequences = await store.enqueue(roomy, { topic, payload, extra, brokerId, brokerCounter })
+      const parts = portions(roomy, bytes).map((portion) => store.enqueue(portion, message))
+      sequences = (await Promise.all(parts)).flat()
     } catch (error) {
       for (const { clientId } of roomy) this.#give(clientId, bytes)
       throw error
@@ -312,4 +314,15 @@ function numberOf(packet: { brokerId?: string | null | undefined; brokerCounter?
 function keyOf(packet: { brokerId?: string | null | undefined; brokerCounter?: number | undefined }): string {
   const { brokerId, brokerCounter } = numberOf(packet)
   return `${brokerCounter} ${brokerId}`
+}
+
+/** The bytes of copies of one message that are written in one go: hundreds of a megabyte would stop everything meanwhile. */
+const MAX_COPIED_BYTES = 2 * 1024 * 1024
+
+function portions(targets: readonly QueueTarget[], bytes: number): (readonly QueueTarget[])[] {
+  const size = Math.max(1, Math.floor(MAX_COPIED_BYTES / bytes))
+  if (targets.length <= size) return [targets]
+  return Array.from({ length: Math.ceil(targets.length / size) }, (_, i) =>
+    targets.slice(i * size, (i + 1) * size),
+  )
 }

@@ -10,6 +10,12 @@ const NOTHING = Buffer.alloc(0)
 const PAGE = 256
 
 /**
+ * A part of the retained messages: some of the bridge's own, each made when it is taken, or one of the store, which is read when
+ * the function is called: hundreds of sessions that wait for their turn hold no payload meanwhile.
+ */
+export type RetainedPart = Iterable<RetainedPacket> | (() => Promise<RetainedPacket | undefined>)
+
+/**
  * Retained messages that match any of `filters`: the bridge's own from the view, all others from the store. They come
  * in portions, so that a fleet's statuses cost no promise each, and each is made when it is taken: a status may change
  * while the reader takes others, and its live message leaves first; an older one behind it would stay.
@@ -18,15 +24,18 @@ export async function* matchRetained(
   store: MqttStore,
   view: RetainedView,
   filters: readonly string[],
-): AsyncGenerator<Iterable<RetainedPacket>> {
+): AsyncGenerator<RetainedPart> {
   for (const filter of filters) {
     yield ofView(view, filter)
     for await (const topic of storedTopics(store, filter)) {
-      if (view.owns(topic)) continue
-      const message = await store.retained(topic)
-      if (message !== null) yield [retainedPacket(message)]
+      if (!view.owns(topic)) yield () => readRetained(store, topic)
     }
   }
+}
+
+async function readRetained(store: MqttStore, topic: string): Promise<RetainedPacket | undefined> {
+  const message = await store.retained(topic)
+  return message === null ? undefined : retainedPacket(message)
 }
 
 function* ofView(view: RetainedView, filter: string): Generator<RetainedPacket> {

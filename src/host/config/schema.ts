@@ -277,6 +277,20 @@ const mqtt = z.strictObject({
     'The same for all limbs and principals together. A packet that is not whole after 30 seconds, while others wait for its room, ends its connection.',
     { reload: 'live' },
   ),
+  maxUnsentBytesPerIdentity: whole(
+    1_048_576,
+    1_099_511_627_776,
+    33_554_432,
+    'Bytes that all sessions of one limb or principal were sent and have not taken, those that keep up left out; a large message that several of them wait for counts once. Beyond it the session for which most waits ends.',
+    { reload: 'live' },
+  ),
+  maxUnsentBytes: whole(
+    1_048_576,
+    1_099_511_627_776,
+    67_108_864,
+    'The same for all limbs and principals together. Beyond it whoever has most waiting loses a session.',
+    { reload: 'live' },
+  ),
   maxSessionsPerPrincipal: whole(
     1,
     1_000_000,

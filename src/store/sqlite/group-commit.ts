@@ -1,9 +1,10 @@
 import type Sqlite from 'better-sqlite3'
 import type { Log, StoreHealth } from '../../bridge/ports.ts'
 import { InvariantError } from '../../kernel/assert.ts'
-import { type Clock, plusMs, type WallMs } from '../../kernel/clock.ts'
+import type { Clock, WallMs } from '../../kernel/clock.ts'
 import { messageOf, Refusal } from '../../kernel/errors.ts'
 import { LogThrottle } from '../../kernel/log-throttle.ts'
+import { TurnTime } from '../../kernel/turn-time.ts'
 import { isStorageFailure, sqliteCode } from './errors.ts'
 
 /**
@@ -24,10 +25,15 @@ export interface GroupCommitOptions {
 
 /** Works in one commit. */
 const MAX_BATCH = 10_000
-/** The time after which a batch takes no further work, so that a storm of dear ones is many turns of the event loop. */
+/**
+ * The time of a turn of the event loop after which a batch takes no further work, so that a storm of dear ones is many turns;
+ * the commit comes on top. It is less in a turn in which others have worked.
+ */
 const MAX_BATCH_MS = 20
 /** Works between two looks at the clock. */
 const LOOK_EVERY = 16
+/** The bytes of payloads after which it takes no further work either: their commit takes four times as long as they do. */
+const MAX_BATCH_BYTES = 2 * 1024 * 1024
 /** Works that wait. Only a loop that asks without ever waiting gets there; it is told so. */
 const MAX_PENDING = 200_000
 /** The time that a write may wait for another one to share a commit with, when nobody waits for it. */
@@ -49,6 +55,8 @@ interface Work {
   readonly compound: boolean
   /** Survives the end of the process, but not yet a power cut: the commit need not wait for the disk. */
   readonly lazy: boolean
+  /** The bytes of payloads that it writes; 0 where they are few. */
+  readonly bytes: number
   /** Is called when the work has ended: its transaction is closed to it then. */
   readonly ended: (() => void) | undefined
   readonly resolve: (value: unknown) => void
@@ -79,6 +87,7 @@ export class GroupCommit {
   #readers: (() => void)[] = []
   #broken: { reason: string; since: WallMs } | undefined
   readonly #throttle: LogThrottle
+  readonly #time: TurnTime
   #probe: (() => void) | undefined
   readonly #changes: Sqlite.Statement<[]>
   /** Shows whether the last commit, of a store that was broken, put something on the disk. */
@@ -93,6 +102,7 @@ export class GroupCommit {
 
   constructor(sql: Sqlite.Database, options: GroupCommitOptions) {
     this.#throttle = new LogThrottle(options.clock, OUTAGES)
+    this.#time = new TurnTime(options.clock, MAX_BATCH_MS)
     this.#sql = sql
     this.#options = options
     this.#touch = sql.prepare(
@@ -129,17 +139,20 @@ export class GroupCommit {
 
   /** Several statements, undone together when `run` throws. `run` awaits nothing but its transaction. */
   transact<T>(run: () => Promise<T>, ended: () => void): Promise<T> {
-    return this.#add({ run, compound: true, lazy: false, ended }, 0) as Promise<T>
+    return this.#add({ run, compound: true, lazy: false, bytes: 0, ended }, 0) as Promise<T>
   }
 
-  /** Statements that cannot fail half-way, or where a half does no harm. Resolves after the commit. */
-  write<T>(run: () => T): Promise<T> {
-    return this.#add({ run, compound: false, lazy: false, ended: undefined }, 0) as Promise<T>
+  /**
+   * Statements that cannot fail half-way, or where a half does no harm. Resolves after the commit. `bytes`: of the payloads
+   * in them, where those may be large.
+   */
+  write<T>(run: () => T, bytes = 0): Promise<T> {
+    return this.#add({ run, compound: false, lazy: false, bytes, ended: undefined }, 0) as Promise<T>
   }
 
   /** The same for what nobody waits for: joins the next commit, or makes one within 100 ms. Keeps the order. */
-  writeSoon<T>(run: () => T): Promise<T> {
-    return this.#add({ run, compound: false, lazy: false, ended: undefined }, SOON_MS) as Promise<T>
+  writeSoon<T>(run: () => T, bytes = 0): Promise<T> {
+    return this.#add({ run, compound: false, lazy: false, bytes, ended: undefined }, SOON_MS) as Promise<T>
   }
 
   /**
@@ -147,7 +160,7 @@ export class GroupCommit {
    * wait for the disk, which takes it within another 200 ms. Keeps the order.
    */
   writeLazily<T>(run: () => T): Promise<T> {
-    return this.#add({ run, compound: false, lazy: true, ended: undefined }, LAZY_MS) as Promise<T>
+    return this.#add({ run, compound: false, lazy: true, bytes: 0, ended: undefined }, LAZY_MS) as Promise<T>
   }
 
   /**
@@ -255,12 +268,16 @@ export class GroupCommit {
     begin.run()
     const outcomes: Outcome[] = []
     const { clock } = this.#options
-    const endsAt = plusMs(clock.monotonicMs(), MAX_BATCH_MS)
+    let bytes = 0
     for (const [i, work] of works.entries()) {
-      if (i > 0 && i % LOOK_EVERY === 0 && clock.monotonicMs() >= endsAt) {
+      // A payload of a megabyte takes milliseconds by itself.
+      const looks = bytes > 0 || i % LOOK_EVERY === 0
+      const mayGoOn = !looks || (this.#time.isInTime && bytes <= MAX_BATCH_BYTES)
+      if (i > 0 && !mayGoOn) {
         this.#pending = [...works.splice(i), ...this.#pending]
         break
       }
+      bytes += work.bytes
       // No await for a plain write: ten thousand of them need no microtask each.
       outcomes.push(work.compound ? await this.#runCompound(work) : this.#runPlain(work))
     }

@@ -11,7 +11,8 @@ const owner = (name: string, role: TurnOwner['role'] = 'viewer', local = false):
 /** Work costs what the test says: the clock moves while it runs. */
 function fixture(msPerSecond = 100) {
   const clock = new FakeClock()
-  const turns = new PrincipalTurns(clock, { maxWorkMsPerSecond: msPerSecond })
+  const told = { isBehind: false }
+  const turns = new PrincipalTurns(clock, { maxWorkMsPerSecond: msPerSecond }, () => told.isBehind)
   const ran: string[] = []
   const ask = (who: TurnOwner, costMs = 1, label = who.name) =>
     turns.take(who, () => {
@@ -22,7 +23,7 @@ function fixture(msPerSecond = 100) {
   const settle = async () => {
     for (let i = 0; i < 600; i++) await new Promise((resolve) => setImmediate(resolve))
   }
-  return { clock, turns, ran, ask, settle }
+  return { clock, turns, told, ran, ask, settle }
 }
 
 describe('turns of principals', () => {
@@ -40,6 +41,19 @@ describe('turns of principals', () => {
     ask(owner('admin', 'admin', true))
     await settle()
     expect(ran).toEqual(['greedy 0', 'admin', 'olga', 'greedy 1', 'dash', 'greedy 2', 'greedy 3', 'greedy 4'])
+  })
+
+  test('a request whose answer would wait behind what is being told waits, and the control socket does not', async () => {
+    const { clock, told, ran, ask, settle } = fixture(1000)
+    told.isBehind = true
+    ask(owner('dash'))
+    ask(owner('admin', 'admin', true))
+    await settle()
+    expect(ran).toEqual(['admin'])
+    told.isBehind = false
+    clock.advance(10)
+    await settle()
+    expect(ran).toEqual(['admin', 'dash'])
   })
 
   test('a name on the control socket is another one than the same name elsewhere', async () => {

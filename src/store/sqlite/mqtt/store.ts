@@ -26,14 +26,18 @@ export function createMqttStore(database: Database): SqliteMqttStore {
   const wills = new MqttWillsTable(sql)
 
   const write = <T>(run: () => T) => writer.write(run)
-  const writeAt = <T>(urgency: Urgency, run: () => T) =>
-    urgency === 'soon' ? writer.writeSoon(run) : writer.write(run)
+  const writeAt = <T>(urgency: Urgency, run: () => T, bytes = 0) =>
+    urgency === 'soon' ? writer.writeSoon(run, bytes) : writer.write(run, bytes)
   const hasRoom = (bytes: number) => room.has(bytes)
   /** Makes a change whose sums are taken back when it is not committed. */
-  const changing = async <T>(urgency: Urgency, run: (changes: RetainedChange[]) => T): Promise<T> => {
+  const changing = async <T>(
+    urgency: Urgency,
+    run: (changes: RetainedChange[]) => T,
+    bytes = 0,
+  ): Promise<T> => {
     const changes: RetainedChange[] = []
     try {
-      return await writeAt(urgency, () => run(changes))
+      return await writeAt(urgency, () => run(changes), bytes)
     } catch (error) {
       retained.undo(changes)
       throw error
@@ -73,7 +77,8 @@ export function createMqttStore(database: Database): SqliteMqttStore {
     putWill: (will) => write(() => wills.put(will)),
     deleteWill: (clientId) => writer.writeSoon(() => wills.delete(clientId)),
 
-    enqueue: (targets, message) => write(() => queue.insert(targets, message)),
+    enqueue: (targets, message) =>
+      writer.write(() => queue.insert(targets, message), targets.length * message.payload.length),
     queued: (clientId, after, limit) => read(() => queue.page(clientId, after, limit)),
     queuedOne: async (clientId, sequence) => queue.one(clientId, sequence),
     updateQueued: (clientId, sequence, change, urgency) =>
@@ -87,7 +92,7 @@ export function createMqttStore(database: Database): SqliteMqttStore {
     deleteAllIncoming: (clientId) => write(() => incoming.deleteAll(clientId)),
 
     putRetained: (message, limits, urgency) =>
-      changing(urgency, (changes) => retained.put(message, limits, hasRoom, changes)),
+      changing(urgency, (changes) => retained.put(message, limits, hasRoom, changes), message.payload.length),
     deleteRetained: (topic, urgency) => changing(urgency, (changes) => retained.delete(topic, changes)),
     deleteRetainedBelow: (prefix) => changing('now', (changes) => retained.deleteBelow(prefix, changes)),
     deleteExpiredRetained: (after, limit, now) =>

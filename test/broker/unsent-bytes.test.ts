@@ -1,0 +1,153 @@
+import { describe, expect, test } from 'vitest'
+import { UnsentBytes } from '../../src/broker/unsent-bytes.ts'
+import { patience } from '../support/patience.ts'
+import { start } from './fixture.ts'
+import { PUBACK, PUBLISH, publishPacket } from './wire.ts'
+
+const KIB = 1024
+const LARGE = 100 * KIB
+
+/** A reader whose bytes the test says. */
+function reader(owner: string, ended: string[], name = owner) {
+  const own = {
+    owner,
+    ownBytes: 0,
+    heldBytes: 0,
+    end: () => void ended.push(name),
+  }
+  return own
+}
+
+function world(maxBytesPerIdentity: number, maxBytes = 100 * maxBytesPerIdentity) {
+  const ended: string[] = []
+  const unsent = new UnsentBytes({ maxBytesPerIdentity: () => maxBytesPerIdentity, maxBytes: () => maxBytes })
+  const sent = (each: ReturnType<typeof reader>, bytes: number) => {
+    each.ownBytes = bytes
+    each.heldBytes = bytes
+    unsent.sent(each)
+  }
+  return { ended, unsent, sent }
+}
+
+describe('bytes that sessions have not taken', () => {
+  test('have a bound for all sessions of an identity: the one with most of them ends, others of it and of others stay', () => {
+    const { ended, unsent, sent } = world(1000 * KIB)
+    const small = reader('dash', ended, 'small')
+    const most = reader('dash', ended, 'most')
+    const last = reader('dash', ended, 'last')
+    const other = reader('ops', ended, 'other')
+    sent(small, 100 * KIB)
+    sent(most, 600 * KIB)
+    sent(other, 900 * KIB)
+    expect(ended).toEqual([])
+    sent(last, 400 * KIB)
+    expect(ended).toEqual(['most'])
+    expect(unsent.bytes).toBe(1400 * KIB)
+  })
+
+  test('have a bound for all identities: whoever has most loses a session', () => {
+    const { ended, sent } = world(1000 * KIB, 1500 * KIB)
+    sent(reader('dash', ended), 900 * KIB)
+    sent(reader('ops', ended), 500 * KIB)
+    sent(reader('bot', ended), 200 * KIB)
+    expect(ended).toEqual(['dash'])
+  })
+
+  test('are counted anew before anybody ends: who has read meanwhile has none', () => {
+    const { ended, sent } = world(1000 * KIB)
+    const first = reader('dash', ended, 'first')
+    sent(first, 800 * KIB)
+    first.ownBytes = 0
+    first.heldBytes = 0
+    sent(reader('dash', ended, 'second'), 800 * KIB)
+    expect(ended).toEqual([])
+  })
+
+  test('count a large payload once, however many sessions of an identity wait for it', () => {
+    const { ended, unsent } = world(1000 * KIB)
+    const payload = Buffer.alloc(800 * KIB)
+    const readers = Array.from({ length: 50 }, (_, i) => ({
+      ...reader('dash', ended, `${i}`),
+      heldBytes: payload.length,
+    }))
+    for (const each of readers) unsent.hold(each, payload)
+    expect(unsent.bytes).toBe(payload.length)
+    expect(ended).toEqual([])
+    for (const each of readers.slice(1)) unsent.release(each, payload)
+    expect(unsent.bytes).toBe(payload.length)
+    unsent.release(readers[0] as (typeof readers)[0], payload)
+    expect(unsent.bytes).toBe(0)
+  })
+
+  test('of half of the bound let those wait that need not be sent now, one after the other when there is room', () => {
+    const { ended, unsent } = world(1000 * KIB)
+    const payload = Buffer.alloc(600 * KIB)
+    const holder = { ...reader('dash', ended), heldBytes: payload.length }
+    expect(unsent.hasRoom('dash')).toBe(true)
+    unsent.hold(holder, payload)
+    expect(unsent.hasRoom('dash')).toBe(false)
+    expect(unsent.hasRoom('ops')).toBe(true)
+    const gone: string[] = []
+    unsent.whenRoom('dash', () => gone.push('first'))
+    unsent.whenRoom('dash', () => gone.push('taken back'))()
+    unsent.whenRoom('dash', () => gone.push('second'))
+    unsent.release(holder, payload)
+    expect(gone).toEqual(['first'])
+    unsent.leave(holder)
+    expect(gone).toEqual(['first', 'second'])
+  })
+})
+
+const grants = [{ to: 'viewer', publish: ['t/#'], subscribe: ['t/#'] }]
+
+describe('sessions of one principal that do not read', () => {
+  test('end, those with most first, before all of them hold more than their bound, and others lose nothing', async () => {
+    const limits = {
+      maxUnsentBytesPerIdentity: 2_000_000,
+      maxUnsentBytes: 100_000_000,
+      maxBytesPerSecond: 1_000_000_000,
+      drainTimeoutMs: patience(60_000),
+    }
+    const { connect, broker, core, log } = await start({ grants, limits })
+    const stuck = await Promise.all(
+      Array.from({ length: 3 }, (_, i) => connect({ username: 'viewer1', clientId: `s${i}` })),
+    )
+    for (const [i, each] of stuck.entries()) {
+      await each.subscribe({ [`t/${i}`]: 1 })
+      each.socket.pause()
+    }
+    const honest = await connect({ username: 'viewer2' })
+    await honest.subscribe({ 't/last': 1 })
+    const writer = await connect({ username: 'viewer3' })
+    // Beyond what the kernel takes of each, some megabytes.
+    for (let i = 1; broker.counters.limits.unsent === 0 && i < 300; i++) {
+      writer.send(publishPacket(`t/${i % 3}`, Buffer.alloc(200_000, i), { qos: 1, id: i }))
+      await writer.ack(PUBACK, i)
+    }
+    writer.send(publishPacket('t/last', 'told'))
+    expect((await honest.message()).text).toBe('told')
+    expect(broker.counters.limits.unsent).toBeGreaterThan(0)
+    expect(broker.unsentBytes).toBeLessThanOrEqual(2_000_000)
+    const { session } = await core.until('closed')
+    expect(session.identity).toMatchObject({ name: 'viewer1' })
+    expect(log.lines.map(({ message }) => message)).toContainEqual(
+      expect.stringContaining('too much waits for sessions that do not read'),
+    )
+  })
+
+  test('and read without acknowledging end too, when what is kept for them until then is too much', async () => {
+    const limits = { maxUnsentBytesPerIdentity: 2_000_000, maxUnsentBytes: 100_000_000 }
+    const { connect, broker, core } = await start({ limits })
+    const client = await connect({ username: 'viewer1', clean: false, clientId: 'kept' })
+    await client.subscribe({ 'limb/bridge/#': 1 })
+    const { session } = await core.until('opened')
+    // No store keeps what the bridge sends to one session alone.
+    for (let i = 0; i < 60 && session.alive; i++) {
+      session.send('limb/bridge/event/x', Buffer.alloc(LARGE, i))
+      await client.next(({ type }) => type === PUBLISH || client.isClosed).catch(() => undefined)
+    }
+    await client.closed
+    expect(broker.counters.limits.unsent).toBe(1)
+    expect(broker.unsentBytes).toBe(0)
+  })
+})
