@@ -171,6 +171,15 @@ const CASES: Readonly<Record<string, Case>> = {
     },
     labels: SUMMED,
   },
+  LimbUnsentLimit: {
+    fires: { [gauge('limb_limits_reached_total', 'limit="unsent"')]: '0+1x180' },
+    summary: 'b:8083 ended 10 sessions because too much waited for sessions that do not read.',
+    silent: {
+      [gauge('limb_limits_reached_total', 'limit="unsent"')]: '9x180',
+      [gauge('limb_limits_reached_total', 'limit="sessions"')]: '0+1x180',
+    },
+    labels: SUMMED,
+  },
   LimbMessagesLost: {
     fires: {
       [gauge('limb_messages_dropped_total', 'why="queue"')]: '0+1x180',
