@@ -304,6 +304,7 @@ export class SessionDelivery {
         if (packet !== undefined && !this.#session.isGone) await this.#sendOne(packet, asked)
       })
     }
+    unsent.next(this.outbox.owner)
   }
 
   /** Returns what is to be awaited, if anything is: a fleet's statuses cost no promise each. */

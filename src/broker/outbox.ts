@@ -79,6 +79,7 @@ export class SessionOutbox implements SlowReader {
   /** The bytes of the other messages that are kept until they are acknowledged. */
   #keptBytes = 0
   #owner: string | undefined
+  isCounted = false
   /** The messages that no store keeps and that are not acknowledged, of a session that is to be resumed. */
   readonly #unkept = new LazyMap<number, Outgoing>()
   /** The identifiers of what an earlier connection left behind that was not sent again yet: nobody can acknowledge them. */

@@ -6,6 +6,8 @@ export interface SlowReader {
   readonly heldBytes: number
   /** The same without the large payloads, which several sessions may wait for and which are counted by themselves. */
   readonly ownBytes: number
+  /** Shows whether it is counted; kept here because the others are asked for each message. */
+  isCounted: boolean
   /** Ends it, and lets go of what it waits for. */
   readonly end: () => void
 }
@@ -58,9 +60,8 @@ export class UnsentBytes {
   /** A reader was sent something. It counts from a size on that readers who keep up do not have. */
   sent(reader: SlowReader): void {
     const bytes = reader.ownBytes
-    const share = this.#shares.get(reader.owner)
-    if (bytes <= UNCOUNTED_BYTES && share?.readers.has(reader) !== true) return
-    this.#note(share ?? this.#newShare(reader.owner), reader, bytes)
+    if (bytes <= UNCOUNTED_BYTES && !reader.isCounted) return
+    this.#note(this.#shares.get(reader.owner) ?? this.#newShare(reader.owner), reader, bytes)
     this.#look(reader.owner)
   }
 
@@ -70,7 +71,7 @@ export class UnsentBytes {
     const count = share.payloads.get(payload) ?? 0
     share.payloads.set(payload, count + 1)
     if (count === 0) this.#add(share, payload.length)
-    if (!share.readers.has(reader)) share.readers.set(reader, 0)
+    if (!reader.isCounted) this.#note(share, reader, 0)
     this.#look(reader.owner)
   }
 
@@ -92,9 +93,8 @@ export class UnsentBytes {
   /** A session has ended. */
   leave(reader: SlowReader): void {
     const share = this.#shares.get(reader.owner)
-    if (share === undefined || !share.readers.has(reader)) return
-    this.#note(share, reader, 0)
-    share.readers.delete(reader)
+    if (share === undefined || !reader.isCounted) return
+    this.#drop(share, reader)
     this.#wake(share)
     this.#dropEmpty(reader.owner, share)
   }
@@ -102,7 +102,16 @@ export class UnsentBytes {
   /** Returns whether an identity may be sent more of what need not be sent now: the other half is for what must. */
   hasRoom(owner: string): boolean {
     const share = this.#shares.get(owner)
-    return share === undefined || this.#isHalfFree(share)
+    if (share === undefined || this.#isHalfFree(share)) return true
+    // Some may have read since they were sent anything.
+    this.#countAnew(share)
+    return this.#isHalfFree(share)
+  }
+
+  /** Lets the next one go who waits for room: the one before has what it waited for. */
+  next(owner: string): void {
+    const share = this.#shares.get(owner)
+    if (share !== undefined) this.#wake(share)
   }
 
   /** Calls `go` when it may, one after the other; the returned function takes it back. */
@@ -140,6 +149,13 @@ export class UnsentBytes {
   #note(share: Share, reader: SlowReader, bytes: number): void {
     this.#add(share, bytes - (share.readers.get(reader) ?? 0))
     share.readers.set(reader, bytes)
+    reader.isCounted = true
+  }
+
+  #drop(share: Share, reader: SlowReader): void {
+    this.#note(share, reader, 0)
+    share.readers.delete(reader)
+    reader.isCounted = false
   }
 
   #add(share: Share, bytes: number): void {
@@ -152,8 +168,7 @@ export class UnsentBytes {
       const { heldBytes, ownBytes } = reader
       this.#note(share, reader, ownBytes)
       if (heldBytes > UNCOUNTED_BYTES) continue
-      this.#note(share, reader, 0)
-      share.readers.delete(reader)
+      this.#drop(share, reader)
     }
   }
 

@@ -13,6 +13,7 @@ function reader(owner: string, ended: string[], name = owner) {
     owner,
     ownBytes: 0,
     heldBytes: 0,
+    isCounted: false,
     end: () => void ended.push(name),
   }
   return own
@@ -95,6 +96,19 @@ describe('bytes that sessions have not taken', () => {
     expect(gone).toEqual(['first'])
     unsent.leave(holder)
     expect(gone).toEqual(['first', 'second'])
+    unsent.whenRoom('dash', () => gone.push('third'))
+    unsent.next('dash')
+    expect(gone).toEqual(['first', 'second', 'third'])
+  })
+
+  test('are counted anew for those who wait for room: readers that have read leave some', () => {
+    const { ended, unsent, sent } = world(1000 * KIB)
+    const each = reader('dash', ended)
+    sent(each, 800 * KIB)
+    expect(unsent.hasRoom('dash')).toBe(false)
+    each.ownBytes = 0
+    each.heldBytes = 0
+    expect(unsent.hasRoom('dash')).toBe(true)
   })
 })
 
