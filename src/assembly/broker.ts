@@ -4,6 +4,8 @@ import {
   type MqttPersistence,
   type PersistenceLimits,
 } from '../broker/persistence/persistence.ts'
+import { subscriptionsOfPrincipal } from '../broker/subscription-limit.ts'
+import type { Config } from '../host/config/config.ts'
 import { LogThrottle } from '../kernel/log-throttle.ts'
 import type { StoreParts } from '../store/engine.ts'
 import type { Uplink } from '../uplink/uplink.ts'
@@ -17,7 +19,10 @@ export async function buildBroker(build: Build, stored: StoreParts, built: CoreP
   const { config, clock, log } = options
   const { context, core, homeAssistant, announced, view } = built
   const storedLimits = persistenceLimits(config, topics)
-  const persistence = buildPersistence(build, stored, built, storedLimits)
+  const persistence = buildPersistence(build, stored, built, {
+    limits: storedLimits,
+    maxSubscriptions: subscriptionsLoaded(config.mqtt, core.registry.size),
+  })
   const broker = await createBroker({
     topics,
     inbound: core,
@@ -52,11 +57,17 @@ export async function buildBroker(build: Build, stored: StoreParts, built: CoreP
   return parts
 }
 
+/** Returns the subscriptions of one identity that a start loads: those that a principal, or a limb, may have. */
+function subscriptionsLoaded(limits: Config['mqtt'], limbs: number): number {
+  const ofLimb = limits.maxStoredSessionsPerIdentity * limits.maxSubscriptionsPerSession
+  return Math.max(ofLimb, subscriptionsOfPrincipal(limits, limbs))
+}
+
 function buildPersistence(
   { options, metrics, teardown }: Build,
   { mqttStore, running }: StoreParts,
   { view }: CoreParts,
-  limits: PersistenceLimits,
+  loaded: { readonly limits: PersistenceLimits; readonly maxSubscriptions: number },
 ): MqttPersistence {
   const { clock, log } = options
   const dropped = new LogThrottle(clock, { quietMs: 10_000, lines: 1, maxKeys: 10, maxLines: 10 })
@@ -67,7 +78,7 @@ function buildPersistence(
     clock,
     running,
     log,
-    limits,
+    ...loaded,
     onDropped(kind) {
       metrics.count('messages_dropped', kind)
       dropped.write(kind, (suppressed) => log.warn({ why: kind, suppressed }, DROPPED[kind]))

@@ -77,6 +77,13 @@ export interface StoredSession extends SessionTerms {
   readonly usedAt: number
 }
 
+/** The bounds of what is loaded of one owner at a start. */
+export interface SessionBounds {
+  readonly sessions: number
+  /** Subscriptions of all its sessions together. */
+  readonly subscriptions: number
+}
+
 export interface StoredSubscription {
   readonly clientId: string
   readonly filter: string
@@ -124,6 +131,12 @@ export interface MqttStore {
   ): Promise<void>
   /** The session, its subscriptions, queue and handshakes of each of these. */
   deleteSessions(clientIds: readonly string[]): Promise<void>
+  /**
+   * Forgets the sessions that are more than one owner may have, the oldest use first, and those whose subscriptions are
+   * more than an owner may have, without reading them into memory. Resolves to how many. Called at the start, before
+   * anything is loaded: the limits may have been larger before.
+   */
+  cutSessions(most: SessionBounds): Promise<number>
   /** Sessions that nobody used since `before`. */
   sessionsIdleSince(before: number): Promise<readonly string[]>
 

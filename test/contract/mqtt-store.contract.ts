@@ -57,6 +57,29 @@ export function mqttStoreContract(name: string, open: () => { mqtt: MqttStore; s
       expect([await store.incoming('c', 7), await store.countIncoming('cc')]).toEqual([null, 1])
     })
 
+    test('of the sessions of one owner those beyond its number, and beyond its subscriptions, are forgotten, the oldest first', async () => {
+      const store = make()
+      for (const owner of ['ada', 'bob']) {
+        for (let i = 0; i < 5; i++) {
+          const clientId = `${owner} ${i}`
+          await store.putSession(clientId, owner, 10 + i)
+          const filters = Array.from({ length: owner === 'bob' && i === 3 ? 10 : 2 }, (_, n) => `f/${n}`)
+          await store.putSubscriptions(filters.map((filter) => ({ clientId, filter, qos: 1, extra: null })))
+          await store.enqueue([{ clientId, qos: 1, retain: false }], message(1))
+          await store.putIncoming(clientId, 7, stored('t'))
+        }
+      }
+      expect(await store.cutSessions({ sessions: 9, subscriptions: 99 })).toBe(0)
+      // Of each its two oldest; and of bob's others the ones that do not fit beside the newest.
+      expect(await store.cutSessions({ sessions: 3, subscriptions: 8 })).toBe(6)
+      const left = ['ada 2', 'ada 3', 'ada 4', 'bob 4']
+      expect((await store.loadSessions()).map(({ clientId }) => clientId).sort()).toEqual(left)
+      const subscribed = new Set((await store.loadSubscriptions()).map(({ clientId }) => clientId))
+      expect([...subscribed].sort()).toEqual(left)
+      expect((await store.queueSizes()).map(({ clientId }) => clientId).sort()).toEqual(left)
+      expect([await store.countIncoming('bob 0'), await store.countIncoming('bob 4')]).toEqual([0, 1])
+    })
+
     test('a session keeps how long it outlives its connection, and takes its will along', async () => {
       const store = make()
       await store.putSession('a', 'ada', 10, 'now', { expirySeconds: 60, leftAt: null })

@@ -395,7 +395,11 @@ const HELD: Readonly<Record<string, readonly [file: string, words: string, tests
   'stored sessions': [
     'broker/persistence/sessions.ts',
     'maxPerIdentity',
-    ['of stored sessions an identity keeps a few: the oldest that is away goes'],
+    [
+      'of stored sessions an identity keeps a few: the oldest that is away goes',
+      'of the sessions of one owner those beyond its number, and beyond its subscriptions, are forgotten, the oldest first',
+      'a start with smaller limits forgets stored sessions whose subscriptions are more than those, before it loads them',
+    ],
   ],
   'subscriptions, those of stored sessions included': [
     'broker/frame-checks.ts',

@@ -57,6 +57,8 @@ export interface PersistenceOptions {
   readonly running?: RunningClock
   readonly log: Log
   readonly limits: PersistenceLimits
+  /** Subscriptions of the stored sessions of one identity that a start loads; all of them unless given. */
+  readonly maxSubscriptions?: number
   readonly onDropped: (kind: DropKind) => void
 }
 
@@ -132,6 +134,7 @@ export class MqttPersistence {
       queues: this.#queues,
       isLive,
       maxPerIdentity: () => limits.maxStoredSessionsPerIdentity,
+      maxSubscriptions: options.maxSubscriptions ?? Number.MAX_SAFE_INTEGER,
     })
   }
 

@@ -19,6 +19,8 @@ export interface StoredSessionsOptions {
   readonly isLive: (clientId: string) => boolean
   /** Sessions that are kept for one identity. */
   readonly maxPerIdentity: () => number
+  /** Subscriptions of the stored sessions of one identity that a start loads. */
+  readonly maxSubscriptions: number
 }
 
 /** A stored session, as an operator sees it. */
@@ -75,8 +77,9 @@ export class StoredSessions {
   }
 
   async load(): Promise<void> {
-    const { store, running, maxPerIdentity } = this.#options
+    const { store, running } = this.#options
     const now = running.now()
+    await this.#cut()
     for (const { clientId, owner, usedAt, expirySeconds, leftAt } of await store.loadSessions()) {
       this.#own(clientId, owner, usedAt)
       this.#stale.add(clientId)
@@ -85,19 +88,18 @@ export class StoredSessions {
       // Who was connected when the bridge ended was cut off by that, now.
       this.#overAt.set(clientId, (leftAt ?? now) + expirySeconds * 1000)
     }
+  }
+
+  /** Forgets what is beyond the limits before it takes memory: they may have been larger, and their owners many. */
+  async #cut(): Promise<void> {
+    const { store, maxPerIdentity, maxSubscriptions, log } = this.#options
     const most = maxPerIdentity()
-    const over = [...this.#used.values()].flatMap((used) =>
-      [...used.keys()].slice(0, Math.max(0, used.size - most)),
+    const forgotten = await store.cutSessions({ sessions: most, subscriptions: maxSubscriptions })
+    if (forgotten === 0) return
+    log.warn(
+      { forgotten, maxStoredSessionsPerIdentity: most, maxSubscriptions },
+      'there were more stored sessions, or subscriptions of them, than one identity may have; the oldest are forgotten (mqtt.maxStoredSessionsPerIdentity, mqtt.maxSubscriptionsPerPrincipal)',
     )
-    for (let at = 0; at < over.length; at += SWEEP_SESSIONS) {
-      await this.#deleteAll(over.slice(at, at + SWEEP_SESSIONS))
-    }
-    if (over.length > 0) {
-      this.#options.log.warn(
-        { forgotten: over.length, maxStoredSessionsPerIdentity: most },
-        'there were more stored sessions than one identity may have; the oldest are forgotten (mqtt.maxStoredSessionsPerIdentity)',
-      )
-    }
   }
 
   /** Returns what the subscriptions of an owner's sessions that are away count as. */

@@ -1,7 +1,8 @@
 import { readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, test } from 'vitest'
 import { keyOf, REGISTRATION, startApp } from '../../support/app.ts'
+import type { Loose, TestClient } from '../../support/client.ts'
 import { skipOnPostgres } from '../../support/store.ts'
 
 describe('a restart', () => {
@@ -123,4 +124,28 @@ describe('the first start', () => {
     expect(text).not.toContain(password)
     expect(text).not.toContain(keyOf('cam1'))
   })
+})
+
+test('a start with smaller limits forgets stored sessions whose subscriptions are more than those, before it loads them', async () => {
+  await using app = await startApp({ mqtt: { port: 0, maxSubscriptionsPerPrincipal: 5000 } })
+  const admin = await app.admin()
+  const password = 'ops-has-a-long-password'
+  await admin.do('admin', 'principal/add', { name: 'ops', role: 'operator', password })
+  const kept = async (client: TestClient) => {
+    const { items } = await client.do('admin', 'session/list', { name: 'ops' })
+    return items.map(({ clientId }: Loose) => clientId).sort()
+  }
+  for (const [clientId, count] of [
+    ['many', 1300],
+    ['few', 10],
+  ] as const) {
+    const client = await app.principal('ops', password, { clientId, clean: false })
+    await client.subscribe(Array.from({ length: count }, (_, i) => `limb/node/cam${i}/status`))
+    await client.end()
+  }
+  await app.restart()
+  expect(await kept(await app.admin())).toEqual(['few', 'many'])
+  await app.restart({ mqtt: { maxSubscriptionsPerPrincipal: 100 } })
+  expect(await kept(await app.admin())).toEqual(['few'])
+  expect(app.logLines.some(({ msg }) => String(msg).startsWith('there were more stored sessions'))).toBe(true)
 })

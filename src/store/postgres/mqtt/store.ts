@@ -14,6 +14,7 @@ import {
   willOfRow,
 } from '../../mqtt-records.ts'
 import type { RetainedChange } from '../../retained-sums.ts'
+import { SESSIONS_BEYOND, SUBSCRIPTIONS_BEYOND } from '../../sessions-beyond.ts'
 import type { Sql } from '../connection.ts'
 import type { PostgresDatabase } from '../database.ts'
 import { upsert } from '../tables/statements.ts'
@@ -38,6 +39,8 @@ const PUT_INCOMING = upsert(
 const DELETE_SESSIONS = deleteSessions('= ANY($1)')
 /** Deletes all sessions of an owner. */
 export const DELETE_SESSIONS_OF = deleteSessions('IN (SELECT client_id FROM mqtt_sessions WHERE owner = $1)')
+const CUT_SESSIONS = deleteSessions(`IN (${SESSIONS_BEYOND('$1')})`)
+const CUT_SUBSCRIPTIONS = deleteSessions(`IN (${SUBSCRIPTIONS_BEYOND('$1')})`)
 const SIZES = `SELECT client_id, count(*) AS messages, max(sequence) AS newest, max(broker_counter) AS newest_counter,
   sum(octet_length(topic) + octet_length(payload)) AS bytes FROM mqtt_queue GROUP BY client_id`
 
@@ -112,6 +115,11 @@ export function createPostgresMqttStore(database: PostgresDatabase): PostgresMqt
         sql.later(PUT_SESSION, clientId, owner, at, terms.expirySeconds, terms.leftAt),
       ),
     deleteSessions: (clientIds) => write((sql) => sql.later(DELETE_SESSIONS, clientIds)),
+    cutSessions: ({ sessions, subscriptions }) =>
+      writer.transact(async (sql) => {
+        const gone = await sql.run(CUT_SESSIONS, sessions)
+        return gone + (await sql.run(CUT_SUBSCRIPTIONS, subscriptions))
+      }),
     sessionsIdleSince: (before) =>
       read(async (sql) =>
         (await sql.all('SELECT client_id FROM mqtt_sessions WHERE used_at < $1', before)).map((row) =>

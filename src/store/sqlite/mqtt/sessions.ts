@@ -1,9 +1,16 @@
 import type Sqlite from 'better-sqlite3'
-import type { SessionTerms, StoredSession, StoredSubscription } from '../../../bridge/mqtt-store.ts'
+import type {
+  SessionBounds,
+  SessionTerms,
+  StoredSession,
+  StoredSubscription,
+} from '../../../bridge/mqtt-store.ts'
 import { sessionOfRow, subscriptionOfRow } from '../../mqtt-records.ts'
 import { RowReader } from '../../rows.ts'
+import { SESSIONS_BEYOND, SUBSCRIPTIONS_BEYOND } from '../../sessions-beyond.ts'
 
-const SESSION_TABLES = ['mqtt_sessions', 'mqtt_subscriptions', 'mqtt_queue', 'mqtt_incoming', 'mqtt_wills']
+/** The row of a session is the last to go: what is beyond is found by it. */
+const SESSION_TABLES = ['mqtt_subscriptions', 'mqtt_queue', 'mqtt_incoming', 'mqtt_wills', 'mqtt_sessions']
 
 /** Persistent sessions and what they subscribed to. */
 export class MqttSessionsTable {
@@ -15,6 +22,8 @@ export class MqttSessionsTable {
   readonly #deleteSubscription: Sqlite.Statement<[string, string]>
   readonly #put: Sqlite.Statement
   readonly #deletes: readonly Sqlite.Statement<[string]>[]
+  readonly #cuts: readonly Sqlite.Statement<[number]>[]
+  readonly #crowded: Sqlite.Statement<[number]>
   readonly #idle: Sqlite.Statement<[number]>
 
   constructor(sql: Sqlite.Database) {
@@ -31,6 +40,10 @@ export class MqttSessionsTable {
       VALUES (?, ?, ?, ?, ?)`,
     )
     this.#deletes = SESSION_TABLES.map((table) => sql.prepare(`DELETE FROM ${table} WHERE client_id = ?`))
+    this.#cuts = SESSION_TABLES.map((table) =>
+      sql.prepare(`DELETE FROM ${table} WHERE client_id IN (${SESSIONS_BEYOND('?')})`),
+    )
+    this.#crowded = sql.prepare<[number]>(SUBSCRIPTIONS_BEYOND('?')).pluck()
     this.#idle = sql.prepare<[number]>('SELECT client_id FROM mqtt_sessions WHERE used_at < ?').pluck()
   }
 
@@ -58,6 +71,16 @@ export class MqttSessionsTable {
 
   delete(clientId: string): void {
     for (const statement of this.#deletes) statement.run(clientId)
+  }
+
+  /** Forgets what is beyond the bounds of one owner. Returns how many sessions. */
+  cut({ sessions, subscriptions }: SessionBounds): number {
+    let gone = 0
+    // The last one tells how many rows of sessions went.
+    for (const statement of this.#cuts) gone = statement.run(sessions).changes
+    const crowded = this.#crowded.all(subscriptions).map(String)
+    for (const clientId of crowded) this.delete(clientId)
+    return gone + crowded.length
   }
 
   idleSince(before: number): string[] {

@@ -71,6 +71,7 @@ export function createMqttStore(database: Database): SqliteMqttStore {
       write(() => {
         for (const clientId of clientIds) sessions.delete(clientId)
       }),
+    cutSessions: (most) => write(() => sessions.cut(most)),
     sessionsIdleSince: (before) => read(() => sessions.idleSince(before)),
 
     loadWills: () => load(() => wills.all()),
