@@ -195,3 +195,12 @@ export interface MqttStore {
 
 /** The store of the wills that outlive the bridge. */
 export type WillStore = Pick<MqttStore, 'loadWills' | 'putWill' | 'deleteWill' | 'hasRoom'>
+
+/** Returns the bytes that a message is counted with: its topic, its payload, and what MQTT 5 says beside them, which may be 16 KiB. */
+export function messageBytes({
+  topic,
+  payload,
+  extra,
+}: Pick<StoredMessage, 'topic' | 'payload' | 'extra'>): number {
+  return Buffer.byteLength(topic) + payload.length + (extra === null ? 0 : Buffer.byteLength(extra))
+}

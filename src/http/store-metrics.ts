@@ -25,7 +25,10 @@ const QUEUES: Readonly<Record<keyof QueueReadings, { name: string; help: string 
     name: 'limb_queued_messages',
     help: 'Messages that are stored for persistent sessions until they are acknowledged.',
   },
-  queuedBytes: { name: 'limb_queued_bytes', help: 'Bytes of topics and payloads of the queued messages.' },
+  queuedBytes: {
+    name: 'limb_queued_bytes',
+    help: 'Bytes of topics, payloads and properties of the queued messages.',
+  },
   storedSessions: { name: 'limb_stored_sessions', help: 'Persistent sessions that are kept, live or not.' },
   retainedMessages: {
     name: 'limb_retained_messages',

@@ -90,10 +90,6 @@ export function topicRange(prefix: string): [string, string] {
   return [prefix, `${prefix.slice(0, -1)}0`]
 }
 
-export function topicBytes(topic: string, payloadBytes: number): number {
-  return Buffer.byteLength(topic) + payloadBytes
-}
-
 function messageOf(row: unknown, reader: RowReader): StoredMessage {
   return {
     topic: reader.text('topic'),

@@ -186,6 +186,21 @@ describe('queues', () => {
     expect(persistence.sessions.takeStale('c')).toBe(false)
   })
 
+  test('properties of MQTT 5 count as bytes of a queue', async () => {
+    const dropped: DropKind[] = []
+    const { persistence } = await make({
+      limits: { ...LIMITS, maxQueuedBytesPerIdentity: 1000 },
+      onDropped: (kind) => dropped.push(kind),
+    })
+    await persistence.sessions.put('c', 'ada')
+    for (const brokerCounter of [1, 2]) {
+      const sent = Object.assign(packet('t', '1', { brokerCounter }), { properties: Buffer.alloc(600) })
+      await persistence.outgoingEnqueueCombi([sub], sent)
+    }
+    expect(dropped).toEqual(['queue_bytes'])
+    expect(persistence.queued.bytes).toBeGreaterThan(600)
+  })
+
   test('all queues together have a bound in bytes, and none is kept beyond that of the database', async () => {
     const dropped: DropKind[] = []
     const { persistence, database } = await make({

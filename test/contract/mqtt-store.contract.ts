@@ -1,6 +1,11 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import type { MqttStore, QueueMessage, StoredMessage } from '../../src/bridge/mqtt-store.ts'
+import {
+  type MqttStore,
+  messageBytes,
+  type QueueMessage,
+  type StoredMessage,
+} from '../../src/bridge/mqtt-store.ts'
 import type { Store } from '../../src/bridge/ports.ts'
 
 /**
@@ -238,6 +243,20 @@ export function mqttStoreContract(name: string, open: () => { mqtt: MqttStore; s
       await store.deleteRetainedBelow('n/a/data/')
       expect(await put('n/a/data/3', 180)).toBe('stored')
       expect(await put('q', 10, nobodys)).toBe('too_many_bytes')
+    })
+
+    test('what MQTT 5 says beside a payload is counted with it, of retained messages and of queues', async () => {
+      const store = make()
+      const limits = { total: 100, totalBytes: 1000, below: undefined }
+      const extra = JSON.stringify({ properties: 'p'.repeat(600) })
+      expect(await store.putRetained(stored('a', { extra }), limits, 'now')).toBe('stored')
+      expect(await store.putRetained(stored('b', { extra }), limits, 'now')).toBe('too_many_bytes')
+      await store.deleteRetained('a', 'now')
+      expect(await store.putRetained(stored('b', { extra }), limits, 'now')).toBe('stored')
+      await store.enqueue([{ clientId: 'c', qos: 1, retain: false }], { ...message(1), extra })
+      expect(await store.queueSizes()).toMatchObject([
+        { clientId: 'c', bytes: messageBytes({ ...message(1), extra }) },
+      ])
     })
 
     test('pages of retained topics together are exactly those below the prefix, at any page size', async () => {

@@ -1,14 +1,19 @@
 import { Readable } from 'node:stream'
-import type { MqttStore, QueuedMessage, QueueTarget } from '../../bridge/mqtt-store.ts'
+import {
+  type MqttStore,
+  messageBytes,
+  type QueuedMessage,
+  type QueueTarget,
+} from '../../bridge/mqtt-store.ts'
 import type { Log } from '../../bridge/ports.ts'
 import { messageOf } from '../../kernel/errors.ts'
 import { columnsOf, type PublishPacket, type PubrelPacket, queuedPacket } from './packets.ts'
 
 export interface QueueLimits {
   readonly maxQueuedPerSession: number
-  /** The bytes of topics and payloads, in all sessions of one identity. */
+  /** The bytes of topics, payloads and properties, in all sessions of one identity. */
   readonly maxQueuedBytesPerIdentity: number
-  /** The bytes of topics and payloads in all queues. */
+  /** The bytes of topics, payloads and properties in all queues. */
   readonly maxQueuedBytes: number
 }
 
@@ -120,7 +125,7 @@ export class Queues {
   async enqueue(targets: Iterable<QueueTarget>, packet: PublishPacket): Promise<void> {
     const { store, isLive } = this.#options
     const { topic, payload, extra } = columnsOf(packet)
-    const bytes = Buffer.byteLength(topic) + payload.length
+    const bytes = messageBytes({ topic, payload, extra })
     const roomy = [...targets].filter(({ clientId }) => this.#reserve(clientId, bytes))
     if (roomy.length === 0) return
     const { brokerId, brokerCounter } = numberOf(packet)
@@ -223,7 +228,7 @@ export class Queues {
     const queue = this.#sessions.get(clientId)
     if (!queue) return
     const { sequence, qos, stage, messageId } = row
-    const bytes = Buffer.byteLength(row.topic) + row.payload.length
+    const bytes = messageBytes(row)
     const entry: Entry = { sequence, bytes, qos, released: stage === 'pubrel' }
     if (messageId === null) queue.unsent.set(keyOf(row), entry)
     else queue.inflight.set(messageId, entry)

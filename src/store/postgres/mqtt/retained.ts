@@ -1,11 +1,16 @@
-import type { RetainedLimits, RetainedOutcome, StoredMessage } from '../../../bridge/mqtt-store.ts'
-import { retainedOfRow, topicBytes, topicRange } from '../../mqtt-records.ts'
+import {
+  messageBytes,
+  type RetainedLimits,
+  type RetainedOutcome,
+  type StoredMessage,
+} from '../../../bridge/mqtt-store.ts'
+import { retainedOfRow, topicRange } from '../../mqtt-records.ts'
 import { type RetainedChange, RetainedSums } from '../../retained-sums.ts'
 import type { Sql } from '../connection.ts'
 import { upsert } from '../tables/statements.ts'
 import type { WorkSql } from '../writer.ts'
 
-const SIZE = '(octet_length(topic) + octet_length(payload))'
+const SIZE = '(octet_length(topic) + octet_length(payload) + coalesce(octet_length(extra), 0))'
 /** The range includes its prefix: `a/` is a topic too, and `a/+` matches it. */
 const BELOW = 'FROM mqtt_retained WHERE topic >= $1 AND topic < $2'
 const PUT = upsert('mqtt_retained', 'topic, payload, qos, extra', 'topic')
@@ -33,7 +38,7 @@ export class RetainedTable {
   ): Promise<RetainedOutcome> {
     const { topic, payload, qos, extra } = message
     const before = await this.#bytesOf(sql, topic)
-    const more = topicBytes(topic, payload.length) - (before ?? 0)
+    const more = messageBytes(message) - (before ?? 0)
     const outcome = await this.#judge(sql, before === undefined, more, limits)
     if (outcome !== 'stored') {
       await this.#delete(sql, topic, before, changes)

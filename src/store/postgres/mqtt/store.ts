@@ -42,7 +42,7 @@ export const DELETE_SESSIONS_OF = deleteSessions('IN (SELECT client_id FROM mqtt
 const CUT_SESSIONS = deleteSessions(`IN (${SESSIONS_BEYOND('$1')})`)
 const CUT_SUBSCRIPTIONS = deleteSessions(`IN (${SUBSCRIPTIONS_BEYOND('$1')})`)
 const SIZES = `SELECT client_id, count(*) AS messages, max(sequence) AS newest, max(broker_counter) AS newest_counter,
-  sum(octet_length(topic) + octet_length(payload)) AS bytes FROM mqtt_queue GROUP BY client_id`
+  sum(octet_length(topic) + octet_length(payload) + coalesce(octet_length(extra), 0)) AS bytes FROM mqtt_queue GROUP BY client_id`
 
 export interface PostgresMqttStore extends MqttStore {
   /** Counts what is retained; until then the sums are those of nothing. */

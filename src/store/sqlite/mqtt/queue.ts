@@ -24,7 +24,7 @@ export class MqttQueueTable {
     this.#one = sql.prepare('SELECT * FROM mqtt_queue WHERE sequence = ? AND client_id = ?')
     this.#sizes = sql.prepare(`SELECT client_id, count(*) AS messages, max(sequence) AS newest,
       max(broker_counter) AS newest_counter,
-      sum(length(CAST(topic AS BLOB)) + length(payload)) AS bytes FROM mqtt_queue GROUP BY client_id`)
+      sum(octet_length(topic) + octet_length(payload) + coalesce(octet_length(extra), 0)) AS bytes FROM mqtt_queue GROUP BY client_id`)
     this.#setMessageId = sql.prepare(
       'UPDATE mqtt_queue SET message_id = ? WHERE sequence = ? AND client_id = ?',
     )

@@ -1,11 +1,16 @@
 import type Sqlite from 'better-sqlite3'
-import type { RetainedLimits, RetainedOutcome, StoredMessage } from '../../../bridge/mqtt-store.ts'
-import { retainedOfRow, topicBytes, topicRange } from '../../mqtt-records.ts'
+import {
+  messageBytes,
+  type RetainedLimits,
+  type RetainedOutcome,
+  type StoredMessage,
+} from '../../../bridge/mqtt-store.ts'
+import { retainedOfRow, topicRange } from '../../mqtt-records.ts'
 import { type RetainedChange, RetainedSums } from '../../retained-sums.ts'
 import { RowReader } from '../../rows.ts'
 
-/** The bytes of a row's topic and payload, which are read from its header. */
-const SIZE = '(octet_length(topic) + octet_length(payload))'
+/** The bytes of a row as `messageBytes` counts them, which are read from its header. */
+const SIZE = '(octet_length(topic) + octet_length(payload) + coalesce(octet_length(extra), 0))'
 
 /** Retained messages, found by topic or by range of topics. */
 export class MqttRetainedTable {
@@ -69,7 +74,7 @@ export class MqttRetainedTable {
   ): RetainedOutcome {
     const { topic, payload, qos, extra } = message
     const before = this.#bytes.get(topic)
-    const bytes = topicBytes(topic, payload.length)
+    const bytes = messageBytes(message)
     const more = bytes - (before === undefined ? 0 : Number(before))
     const outcome = this.#judge(topic, before === undefined, more, limits, hasRoom)
     if (outcome !== 'stored') {
@@ -96,7 +101,7 @@ export class MqttRetainedTable {
     if (below !== undefined && this.#bytesBelow(below.prefix) + more > below.maxBytes)
       return 'too_many_bytes_below'
     if (this.sums.bytes + more > totalBytes) return 'too_many_bytes'
-    return hasRoom(topicBytes(topic, more)) ? 'stored' : 'no_room'
+    return hasRoom(Buffer.byteLength(topic) + more) ? 'stored' : 'no_room'
   }
 
   #bytesBelow(prefix: string): number {
