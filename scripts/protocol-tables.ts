@@ -180,7 +180,8 @@ const LIMIT_TEXTS: Readonly<Record<keyof typeof LIMITS, string>> = {
   invokeSecondsMax: 'longest `timeoutSeconds` and `waitSeconds`',
   leaseSecondsMax: 'longest `ttlSeconds`',
   idempotencyKeyChars: 'characters of an `idempotencyKey`',
-  jsonParts: 'objects, lists and texts (keys too) of one message, but for `node/import`',
+  jsonParts:
+    'objects, lists and texts (keys too) of one message, ten numbers being as one, but for `node/import`',
   nodeErrorChars: "characters of a limb's error that the caller is told",
   shownParamsBytes: 'bytes of params that an approval shows whole',
 }

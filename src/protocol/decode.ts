@@ -73,7 +73,7 @@ function refuseMoreParts(payload: Uint8Array, maxParts: number): void {
   if (place === undefined) return
   const key = keyOfPlace(payload, place)
   const path = key && shownKey(lenientUtf8.decode(key))
-  const message = `has more than ${maxParts} objects, lists and texts; send less at once, or as one text`
+  const message = `has more than ${maxParts} objects, lists and texts, ten numbers being as one; send less at once, or as one text`
   throw new Refusal(
     'invalid_request',
     path ? `${path}: ${message}` : `the payload ${message}`,

@@ -40,18 +40,23 @@ export function isJson(bytes: Uint8Array): boolean {
   return new Look(bytes).isJson()
 }
 
+/** A further value of a list or object counts for a tenth of a part, because numbers are cheap. */
+const TENTHS = 10
+
 /**
- * Finds the first object, list or text (a key is a text) beyond `max` of them in JSON, by the place of its first byte.
- * Numbers do not count: they are cheap. Of bytes that are no JSON it says nothing of use.
+ * Finds the first object, list, text (a key is a text) or comma beyond `max` parts of JSON, by its place; ten commas are a
+ * part. Of bytes that are no JSON it says nothing of use.
  */
 export function partBeyond(bytes: Uint8Array, max: number): number | undefined {
   // Each has a byte of its own.
   if (bytes.length <= max) return undefined
-  let parts = 0
+  let tenths = 0
   for (let at = 0; at < bytes.length; at++) {
     const byte = bytes[at]
-    if (byte !== QUOTE && byte !== OPEN_BRACKET && byte !== OPEN_BRACE) continue
-    if (++parts > max) return at
+    if (byte === COMMA) tenths++
+    else if (byte === QUOTE || byte === OPEN_BRACKET || byte === OPEN_BRACE) tenths += TENTHS
+    else continue
+    if (tenths > max * TENTHS) return at
     if (byte === QUOTE) at = endOfText(bytes, at + 1)
   }
   return undefined

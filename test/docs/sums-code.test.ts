@@ -147,6 +147,7 @@ const HELD: Readonly<Record<string, readonly [file: string, words: string, tests
     'MAX_UNTAKEN_BYTES = 262_144',
     [
       'a client that asks for thirty large pages at once and reads late is held back meanwhile, and gets them all',
+      'answers that wait to be sent have a bound in bytes, of a principal and of all, and one of each may always wait',
     ],
   ],
   'one page of a list': [

@@ -47,7 +47,7 @@ const settings = (silentPort: number, folder: string, kind: string) => ({
   ...((kind === TLS_KIND || kind === ALL_KIND) && { tls: overTls(folder) }),
   ...(kind === TLS_KIND && { http: { port: 0, tls: true } }),
   presence: { heartbeatSeconds: 2, timeoutSeconds: 10, graceSeconds: 2 },
-  invocation: { timeoutSeconds: 5 },
+  invocation: { timeoutSeconds: 5, httpNetworks: ['127.0.0.1'] },
   webhooks: [
     {
       name: 'silent',

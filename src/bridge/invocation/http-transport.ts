@@ -1,6 +1,8 @@
 import { messageOf, Refusal } from '../../kernel/errors.ts'
 import { deriveInvokeSecret } from '../../kernel/invoke-signature.ts'
 import { LogThrottle } from '../../kernel/log-throttle.ts'
+import { Semaphore } from '../../kernel/semaphore.ts'
+import { TurnTime } from '../../kernel/turn-time.ts'
 import { check, parseJson } from '../../protocol/decode.ts'
 import { encodeJson } from '../../protocol/encode.ts'
 import { LIMITS } from '../../protocol/limits.ts'
@@ -15,11 +17,17 @@ import type { InvokeTransport, Settle } from './mqtt-transport.ts'
 /** The reasons why a limb could not be reached are logged so often. */
 const UNREACHABLE = { quietMs: 10_000, lines: 3, maxKeys: 500, maxLines: 50 } as const
 
+/** Answers of more bytes have turns of the event loop of their own, and of one turn so many milliseconds. */
+const LARGE_BYTES = 65_536
+const READING_MS = 5
+
 /** Sends to the endpoint that the limb registered last, signed with the limb's secret. */
 export class HttpTransport implements InvokeTransport {
   readonly #http: InvokeOverHttp
   readonly #context: Pick<BridgeContext, 'store' | 'log'>
   readonly #throttle: LogThrottle
+  readonly #time: TurnTime
+  readonly #reading = new Semaphore(1, Number.POSITIVE_INFINITY)
   readonly #table: SessionTable
 
   constructor(
@@ -29,6 +37,7 @@ export class HttpTransport implements InvokeTransport {
   ) {
     this.#http = http
     this.#context = context
+    this.#time = new TurnTime(context.clock, READING_MS)
     this.#throttle = new LogThrottle(context.clock, UNREACHABLE)
     this.#table = table
   }
@@ -51,9 +60,8 @@ export class HttpTransport implements InvokeTransport {
         if (over) return
         posted = this.#http.client.post(request, (outcome, why) => {
           if (why !== undefined) this.#log(request.nodeId, why)
-          end(
-            outcome instanceof Refusal ? outcome : resultOf(request.nodeId, invocation.invocationId, outcome),
-          )
+          if (outcome instanceof Refusal) end(outcome)
+          else this.#read(request.nodeId, invocation.invocationId, outcome, end)
         })
       })
       .catch((error: unknown) => {
@@ -68,6 +76,21 @@ export class HttpTransport implements InvokeTransport {
         posted?.giveUp()
       },
     }
+  }
+
+  /** A large answer is read in one turn of the event loop, and told in another. */
+  #read(nodeId: string, invocationId: string, body: Uint8Array, end: Settle): void {
+    if (body.length <= LARGE_BYTES) {
+      end(resultOf(nodeId, invocationId, body))
+      return
+    }
+    // One after the other: what was read may take five times the bytes.
+    void this.#reading.run(async () => {
+      await this.#time.next()
+      const result = resultOf(nodeId, invocationId, body)
+      await this.#time.next()
+      end(result)
+    })
   }
 
   #log(nodeId: string, why: string): void {

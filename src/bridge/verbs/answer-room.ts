@@ -1,4 +1,5 @@
 import type { Clock } from '../../kernel/clock.ts'
+import { Counts } from '../../kernel/counts.ts'
 import type { Session } from '../ports.ts'
 
 /** Bytes of answers that a session's peer has not taken, above which the next ones wait. */
@@ -7,6 +8,10 @@ const MAX_UNTAKEN_BYTES = 262_144
 const MAX_WAITING = 1024
 /** The longest wait: well below any sensible keepalive, because the session is not read meanwhile. */
 const MAX_WAIT_MS = 10_000
+
+/** Bytes of answers that wait to be sent, of one principal over all its sessions, and of all; one of each may always wait. */
+const MAX_HELD_BYTES = 16 * 1024 * 1024
+const MAX_ALL_HELD_BYTES = 32 * 1024 * 1024
 
 interface Line {
   /** Sent, and not known to be taken. */
@@ -21,6 +26,9 @@ interface Line {
  */
 export class AnswerRoom {
   readonly #clock: Clock
+  /** The bytes of answers of each principal that wait to be sent. */
+  readonly #heldBytes = new Counts()
+  #allHeldBytes = 0
   readonly #lines = new WeakMap<Session, Line>()
 
   constructor(clock: Clock) {
@@ -38,6 +46,23 @@ export class AnswerRoom {
     this.#lines.set(session, line)
     line.bytes += bytes
     if (!line.watching) void this.#watch(session, line)
+  }
+
+  /**
+   * Resolves when an answer may be sent, as a wait ends. False, at once: it is too large beside those of its principal,
+   * or of all, that wait already.
+   */
+  async hold(session: Session, owner: string, bytes: number): Promise<boolean> {
+    if (this.has(session)) return true
+    const own = this.#heldBytes.of(owner)
+    if (own > 0 && own + bytes > MAX_HELD_BYTES) return false
+    if (own > 0 && this.#allHeldBytes + bytes > MAX_ALL_HELD_BYTES) return false
+    this.#heldBytes.add(owner, bytes)
+    this.#allHeldBytes += bytes
+    await this.wait(session)
+    this.#heldBytes.add(owner, -bytes)
+    this.#allHeldBytes -= bytes
+    return true
   }
 
   /** Resolves to whether there is room; false when the wait took too long, or too many wait. */

@@ -191,7 +191,7 @@ export class VerbDispatcher {
     const isSent =
       session.respond === undefined &&
       session.send(topic, encodeJson(answer), { correlation: messageContext?.correlation })
-    if (!isSent) this.#respond(session, name, verb, answer, messageContext)
+    if (!isSent) this.#respond(session, name, verb, encodeJson(answer), messageContext)
     else this.#room.sent(session, REFUSAL_BYTES)
   }
 
@@ -200,10 +200,9 @@ export class VerbDispatcher {
     session: Session,
     name: string,
     verb: string,
-    answer: object,
+    encoded: Uint8Array,
     messageContext?: MessageContext,
   ): void {
-    const encoded = encodeJson(answer)
     const { identity } = session
     if (identity.kind === 'principal') this.#turns.charge(identity, encoded.length * MS_PER_BYTE)
     if (session.respond !== undefined) session.respond(verb, encoded)
@@ -249,13 +248,28 @@ export class VerbDispatcher {
       response = { ok: false, error: this.#refusal(verb, caller, error).body() }
       this.#context.counters.count('verbs', 'refused')
     }
-    // What is refused is small, and waits for nothing.
-    if ('data' in response && !this.#room.has(session)) await this.#room.wait(session)
+    const encoded = await this.#encodedInRoom(session, caller.name, held, response)
     this.#underWay.set(session, (this.#underWay.get(session) ?? 1) - 1)
-    const { isRead, transaction } = held
-    const known = transaction === undefined ? response : { transaction, ...response }
-    const answer = isRead ? known : withTransaction(held.payload, response)
-    this.#respond(session, caller.name, verb, answer, messageContext)
+    this.#respond(session, caller.name, verb, encoded, messageContext)
+  }
+
+  /** Resolves when there is room for the response. It waits as bytes: a list of numbers is five times as large. */
+  async #encodedInRoom(
+    session: Session,
+    name: string,
+    held: HeldRequest,
+    response: object,
+  ): Promise<Uint8Array> {
+    const encode = (answer: object) => {
+      const { isRead, transaction } = held
+      const known = transaction === undefined ? answer : { transaction, ...answer }
+      return encodeJson(isRead ? known : withTransaction(held.payload, answer))
+    }
+    const encoded = encode(response)
+    // What is refused is small, and waits for nothing.
+    if (!('data' in response) || (await this.#room.hold(session, name, encoded.length))) return encoded
+    const message = `the answer, of ${encoded.length} bytes, found no room beside others that wait to be read; read them, and ask for less at once`
+    return encode({ ok: false, error: new Refusal('too_many_requests', message).body() })
   }
 
   /**
