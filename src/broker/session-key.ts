@@ -18,6 +18,12 @@ export function keysOf(name: string, clientId: string): readonly string[] {
   return [`${name} ${clientId}`, `${LOCAL}${name} ${clientId}`]
 }
 
+/** Returns the name whose session has this key; empty for a key of another form. */
+export function ownerOf(key: string): string {
+  const name = key.slice(0, Math.max(0, key.indexOf(' ')))
+  return name.startsWith(LOCAL) ? name.slice(LOCAL.length) : name
+}
+
 export function clientIdOf(key: string): string {
   return key.slice(key.indexOf(' ') + 1)
 }

@@ -1,7 +1,7 @@
 import type { BrokerPersistence, Qos, RoutedPacket } from './aedes-internals.ts'
 import type { Outgoing } from './outbox.ts'
 import type { Rights } from './rights.ts'
-import { ShareIndex } from './share-index.ts'
+import { filterOfGroup, groupOf, ShareIndex } from './share-index.ts'
 
 export interface SharedSubscriptionsOptions {
   readonly persistence: Pick<
@@ -18,7 +18,7 @@ export interface SharedSubscriptionsOptions {
 /** One copy of a message, for one member of a group. */
 export interface Share {
   readonly packet: RoutedPacket
-  readonly filter: string
+  readonly group: string
   /** The member that was chosen; undefined: no member is connected, and the store keeps it for one that is away. */
   readonly member: Member | undefined
   readonly qos: Qos
@@ -69,12 +69,12 @@ export class SharedSubscriptions {
   join(delivery: SharingSession, filter: string, qos: Qos): void {
     const member = this.#members.get(delivery) ?? { delivery, coming: 0, chosen: 0 }
     this.#members.set(delivery, member)
-    this.#live.add(filter, member, { qos })
+    this.#live.add(groupOf(delivery.client.id ?? '', filter), member, { qos })
   }
 
   leave(delivery: SharingSession, filter: string): void {
     const member = this.#members.get(delivery)
-    if (member !== undefined) this.#live.remove(filter, member)
+    if (member !== undefined) this.#live.remove(groupOf(delivery.client.id ?? '', filter), member)
   }
 
   /** The connection of a member has ended: others get what it was sent and has not acknowledged. */
@@ -88,21 +88,21 @@ export class SharedSubscriptions {
   sharesOf(packet: RoutedPacket): readonly Share[] | undefined {
     const { shares: stored } = this.#options.persistence
     if (this.#live.size === 0 && stored.size === 0) return undefined
-    const filters = new Set([...this.#live.match(packet.topic), ...stored.match(packet.topic)])
+    const groups = new Set([...this.#live.match(packet.topic), ...stored.match(packet.topic)])
     const found: Share[] = []
-    for (const filter of filters) {
-      const share = this.#choose(packet, filter)
+    for (const group of groups) {
+      const share = this.#choose(packet, group)
       if (share !== undefined) found.push(share)
     }
     return found.length > 0 ? found : undefined
   }
 
   /** Hands a copy to the member that it was chosen for, or, when that one is gone, to another. */
-  deliver({ packet, filter, member, keptFor, qos }: Share): void {
+  deliver({ packet, group, member, keptFor, qos }: Share): void {
     if (member === undefined) return
     member.coming--
-    if (member.delivery.putShared(packet, filter, qos) || keptFor !== undefined) return
-    const next = this.#choose(packet, filter)
+    if (member.delivery.putShared(packet, filterOfGroup(group), qos) || keptFor !== undefined) return
+    const next = this.#choose(packet, group)
     if (next !== undefined) this.#handToNext(next)
   }
 
@@ -117,23 +117,24 @@ export class SharedSubscriptions {
       .catch(this.#options.failed)
   }
 
-  #choose(routed: RoutedPacket, filter: string): Share | undefined {
-    const member = this.#leastBusy(filter, routed.topic)
+  #choose(routed: RoutedPacket, group: string): Share | undefined {
+    const member = this.#leastBusy(group, routed.topic)
     // Its own number: who has a subscription of its own beside the group has two copies.
-    const packet = { ...routed, brokerCounter: this.#options.number(), share: filter }
-    if (member === undefined) return this.#chooseAway(packet, filter)
-    const granted = this.#live.of(filter).get(member)?.qos ?? 0
+    const packet = { ...routed, brokerCounter: this.#options.number(), share: filterOfGroup(group) }
+    if (member === undefined) return this.#chooseAway(packet, group)
+    const granted = this.#live.of(group).get(member)?.qos ?? 0
     const qos = Math.min(granted, packet.qos) as Qos
     const { id, clean } = member.delivery.client
     member.coming++
     member.chosen = ++this.#choices
     const keptFor = qos > 0 && !clean && id !== null ? id : undefined
-    return { packet, filter, member, qos, keptFor, retainAsPublished: member.delivery.asPublished(filter) }
+    const retainAsPublished = member.delivery.asPublished(filterOfGroup(group))
+    return { packet, group, member, qos, keptFor, retainAsPublished }
   }
 
-  #leastBusy(filter: string, topic: string): Member | undefined {
+  #leastBusy(group: string, topic: string): Member | undefined {
     let best: Member | undefined
-    for (const member of this.#live.of(filter).keys()) {
+    for (const member of this.#live.of(group).keys()) {
       if (!member.delivery.takesShared(topic)) continue
       if (best === undefined || isLessBusy(member, best)) best = member
     }
@@ -141,18 +142,18 @@ export class SharedSubscriptions {
   }
 
   /** Nobody is connected: of the sessions that are away the one gets it that has the least to catch up with. */
-  #chooseAway(packet: RoutedPacket, filter: string): Share | undefined {
+  #chooseAway(packet: RoutedPacket, group: string): Share | undefined {
     if (packet.qos === 0) return undefined
     const { persistence, isLive } = this.#options
     let best: { clientId: string; qos: Qos; rap: boolean; queued: number } | undefined
-    for (const [clientId, { qos, rap }] of persistence.shares.of(filter)) {
+    for (const [clientId, { qos, rap }] of persistence.shares.of(group)) {
       if (qos === 0 || isLive(clientId) || !this.#mayWait(clientId, packet.topic)) continue
       const queued = persistence.shares.queued(clientId)
       if (best === undefined || queued < best.queued) best = { clientId, qos, rap: rap === true, queued }
     }
     if (best === undefined) return undefined
     const qos = Math.min(best.qos, packet.qos) as Qos
-    return { packet, filter, member: undefined, qos, keptFor: best.clientId, retainAsPublished: best.rap }
+    return { packet, group, member: undefined, qos, keptFor: best.clientId, retainAsPublished: best.rap }
   }
 
   #mayWait(clientId: string, topic: string): boolean {
@@ -163,7 +164,7 @@ export class SharedSubscriptions {
 
   #passOn(from: SharingSession, { packet, stored, qos }: Outgoing): void {
     const routed = { ...packet, messageId: undefined, dup: false, qos: Math.max(packet.qos, qos) as Qos }
-    const share = this.#choose(routed, packet.share ?? '')
+    const share = this.#choose(routed, groupOf(from.client.id ?? '', packet.share ?? ''))
     if (share === undefined) return
     this.#handToNext(share)
     if (stored) void this.#forget(from, packet)

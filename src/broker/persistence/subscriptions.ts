@@ -1,7 +1,7 @@
 import QlobberSub from 'qlobber/aedes/qlobber-sub.js'
 import type { StoredSubscription } from '../../bridge/mqtt-store.ts'
 import { sharedFilter } from '../../protocol/filters.ts'
-import { ShareIndex } from '../share-index.ts'
+import { groupOf, ShareIndex } from '../share-index.ts'
 import { weightOf } from '../subscription-limit.ts'
 
 export interface SubscriptionPacket {
@@ -74,7 +74,7 @@ export class SubscriptionIndex {
     const before = filters.get(topic)
     if (before && isSame(before, options)) return false
     filters.set(topic, options)
-    if (sharedFilter(topic) !== undefined) this.shares.add(topic, clientId, options)
+    if (sharedFilter(topic) !== undefined) this.shares.add(groupOf(clientId, topic), clientId, options)
     else if (options.qos > 0) this.#trie.add(topic, { clientId, ...subscription })
     else if (before && before.qos > 0) this.#trie.remove(topic, { clientId, topic })
     return true
@@ -85,7 +85,7 @@ export class SubscriptionIndex {
     const filters = this.#clients.get(clientId)
     const before = filters?.get(filter)
     if (!filters || !before) return false
-    if (sharedFilter(filter) !== undefined) this.shares.remove(filter, clientId)
+    if (sharedFilter(filter) !== undefined) this.shares.remove(groupOf(clientId, filter), clientId)
     else if (before.qos > 0) this.#trie.remove(filter, { clientId, topic: filter })
     filters.delete(filter)
     if (filters.size === 0) this.#clients.delete(clientId)

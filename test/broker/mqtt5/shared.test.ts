@@ -29,8 +29,9 @@ const five = (options: Start = {}): Promise<Running> => start({ grants: GRANTS, 
 const expiry = (seconds: number) => props().uint32(0x11, seconds).bytes()
 const SHARED = '$share/workers/t/#'
 
-async function member(bridge: Running, username: string, options: object = {}): Promise<WireClient> {
-  const client = await joined5(bridge, { username, ...options })
+/** A session of `viewer1`, to whom all members of a group belong. */
+async function member(bridge: Running, clientId: string, options: object = {}): Promise<WireClient> {
+  const client = await joined5(bridge, { username: 'viewer1', clientId, ...options })
   await subscribed(client, [[SHARED, 1]])
   return client
 }
@@ -68,8 +69,8 @@ describe('a shared subscription', () => {
 
   test('gives each message to one member of each group', async () => {
     const bridge = await five()
-    const one = await member(bridge, 'viewer1')
-    const two = await member(bridge, 'viewer2')
+    const one = await member(bridge, 'one')
+    const two = await member(bridge, 'two')
     const other = await joined5(bridge, { username: 'viewer3' })
     await subscribed(other, [['$share/others/t/x', 0]])
     const sender = await joined5(bridge, { username: 'viewer4' })
@@ -80,10 +81,25 @@ describe('a shared subscription', () => {
     expect(await textsOf(other)).toEqual(['a', 'b', 'c', 'd'])
   })
 
+  test('is shared by the sessions of one principal: a group of that name of another takes nothing out of it', async () => {
+    const bridge = await five({ file: join(tempFolder(), 'bridge.sqlite') })
+    const mine = await member(bridge, 'one')
+    const other = await joined5(bridge, { username: 'viewer2', properties: expiry(1000) })
+    await subscribed(other, [[SHARED, 1]])
+    const sender = await joined5(bridge, { username: 'viewer3' })
+    await send(sender, ['a', 'b'])
+    expect(await textsOf(mine)).toEqual(['a', 'b'])
+    expect(await textsOf(other)).toEqual(['a', 'b'])
+    // Nor does it get what the other has not acknowledged, or what waits for a session that is away.
+    await gone(bridge, other)
+    await send(sender, ['c'])
+    expect(await textsOf(mine)).toEqual(['a', 'b', 'c'])
+  })
+
   test('prefers the member that has the least to do', async () => {
     const bridge = await five()
-    const one = await member(bridge, 'viewer1')
-    const two = await member(bridge, 'viewer2')
+    const one = await member(bridge, 'one')
+    const two = await member(bridge, 'two')
     const sender = await joined5(bridge, { username: 'viewer3' })
     await send(sender, ['held'])
     // One of them never acknowledges: all that follows goes to the other, which does.
@@ -102,7 +118,7 @@ describe('a shared subscription', () => {
     const sender = await joined5(bridge, { username: 'viewer1' })
     sender.send(publish5('t/x', 'old', { qos: 1, id: 1, retain: true }))
     await sender.of(PUBACK)
-    const client = await member(bridge, 'viewer2')
+    const client = await member(bridge, 'two')
     expect(await textsOf(client)).toEqual([])
     client.send(subscribe5([[SHARED, 5]], 2))
     expect(farewell5(await client.of(14)).code).toBe(0x82)
@@ -145,7 +161,7 @@ describe('a shared subscription', () => {
 
   test('ends with UNSUBSCRIBE', async () => {
     const bridge = await five()
-    const client = await member(bridge, 'viewer1')
+    const client = await member(bridge, 'one')
     client.send(unsubscribe5([SHARED, SHARED], 7))
     await client.of(11)
     const sender = await joined5(bridge, { username: 'viewer2' })
@@ -161,13 +177,13 @@ describe('when a member goes', () => {
     ['that is stored', { properties: expiry(1000) }],
   ])('another gets what it has not acknowledged, of a session %s', async (_, options) => {
     const bridge = await five({ file: join(tempFolder(), 'bridge.sqlite') })
-    const first = await member(bridge, 'viewer1', { clientId: 'first', ...options })
+    const first = await member(bridge, 'first', options)
     const sender = await joined5(bridge, { username: 'viewer3' })
     await send(sender, ['a', 'b', 'c'])
     const a = await nextMessage(first)
     first.send(ack5(0x40, a.id))
     await nextMessage(first)
-    const second = await member(bridge, 'viewer2', { clientId: 'second', ...options })
+    const second = await member(bridge, 'second', options)
     await gone(bridge, first)
     expect([(await nextMessage(second)).text, (await nextMessage(second)).text]).toEqual(['b', 'c'])
     const back = await open5(bridge, {
@@ -182,12 +198,12 @@ describe('when a member goes', () => {
   test('what another acknowledged after it was passed on does not come to it again', async () => {
     const bridge = await five({ file: join(tempFolder(), 'bridge.sqlite') })
     const kept = { properties: expiry(1000) }
-    const first = await member(bridge, 'viewer1', { clientId: 'first', ...kept })
+    const first = await member(bridge, 'first', kept)
     const sender = await joined5(bridge, { username: 'viewer3' })
     await send(sender, ['a', 'b'])
     await nextMessage(first)
     await nextMessage(first)
-    const second = await member(bridge, 'viewer2', { clientId: 'second', ...kept })
+    const second = await member(bridge, 'second', kept)
     await gone(bridge, first)
     for (const text of ['a', 'b']) {
       const message = await nextMessage(second)
@@ -196,7 +212,7 @@ describe('when a member goes', () => {
     }
     await textsOf(second)
     await gone(bridge, second)
-    const back = await open5(bridge, { username: 'viewer2', clientId: 'second', cleanStart: false, ...kept })
+    const back = await open5(bridge, { username: 'viewer1', clientId: 'second', cleanStart: false, ...kept })
     expect(await textsOf(back.client)).toEqual([])
   })
 
@@ -209,7 +225,7 @@ describe('when a member goes', () => {
     await sender.of(PUBREC)
     sender.send(ack5(0x62, 1))
     await nextMessage(first)
-    const second = await joined5(bridge, { username: 'viewer2' })
+    const second = await joined5(bridge, { username: 'viewer1', clientId: 'second' })
     await subscribed(second, [[SHARED, 2]])
     await gone(bridge, first)
     expect(await textsOf(second)).toEqual([])
