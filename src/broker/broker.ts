@@ -181,7 +181,7 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
         ),
       ),
   })
-  const broker: OrderedBroker = createOrdered(
+  const broker: OrderedBroker = createOrdered({
     persistence,
     shared,
     limits,
@@ -191,10 +191,8 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
     clock,
     log,
     tap,
-    (client, packet) => {
-      path.finished(sessionOf(client), packet.messageId)
-    },
-  )
+    published: (client, packet) => path.finished(sessionOf(client), packet.messageId),
+  })
   const wills = new DelayedWills({
     store: options.persistence.wills,
     clock,
@@ -413,18 +411,22 @@ function peerOf(socket: Socket, transport: 'tcp' | 'tls'): ConnectionPeer {
   return { address: clientAddressOf(socket), local: false, transport }
 }
 
-function createOrdered(
-  persistence: GuardedPersistence,
-  shared: SharedSubscriptions,
-  limits: BrokerLimits,
-  reading: ReadTurns,
-  filterTurns: FilterTurns,
-  storeRoom: StoreRoom,
-  clock: Clock,
-  log: Log,
-  tap: (message: PublishedMessage) => void,
-  published: (client: AedesClient, packet: { readonly messageId?: number }) => void,
-): OrderedBroker {
+/** The parts by which messages are ordered, stored and delivered. */
+interface OrderedParts {
+  readonly persistence: GuardedPersistence
+  readonly shared: SharedSubscriptions
+  readonly limits: BrokerLimits
+  readonly reading: ReadTurns
+  readonly filterTurns: FilterTurns
+  readonly storeRoom: StoreRoom
+  readonly clock: Clock
+  readonly log: Log
+  readonly tap: (message: PublishedMessage) => void
+  readonly published: (client: AedesClient, packet: { readonly messageId?: number }) => void
+}
+
+function createOrdered(parts: OrderedParts): OrderedBroker {
+  const { persistence, shared, limits, reading, filterTurns, storeRoom, clock, log, tap, published } = parts
   const deliveryPace = new DeliveryPace(clock, reading)
   const broker: OrderedBroker = new OrderedBroker({
     id: BROKER_ID,
