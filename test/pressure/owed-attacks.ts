@@ -94,6 +94,14 @@ export const OWED_ATTACKS: Readonly<Record<string, Attack>> = {
       }),
     megabytes(20, true),
   ),
+  'large messages that very many sessions read': both(
+    (target) =>
+      keeping(target, (socket) => {
+        socket.resume()
+        socket.write(subscribePacket(`limb/node/${LIMB}/data/#`, 0, 1))
+      }),
+    megabytes(20, false),
+  ),
   'messages that are read and never acknowledged': both(
     (target) =>
       keeping(target, (socket, index) => {
