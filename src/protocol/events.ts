@@ -132,12 +132,16 @@ export const EVENTS = {
       success: z.boolean().describe('whether the limb says that it did it'),
     },
   ),
-  invocation_refused: event('An invocation was refused before it began.', {
-    principal: nameSchema,
-    nodeId: nameSchema.optional(),
-    command: commandSchema,
-    error: z.string().describe('the code of the error'),
-  }),
+  invocation_refused: event(
+    'An invocation was refused before it began; told at most once a minute for who and what.',
+    {
+      principal: nameSchema,
+      nodeId: nameSchema.optional(),
+      command: commandSchema,
+      error: z.string().describe('the code of the error'),
+      count: z.int().optional().describe('how many it were since the last such event; one when absent'),
+    },
+  ),
   lease_granted: event('A principal has a lease. Those for a single invocation are not told.', {
     lease: leaseSchema,
   }),

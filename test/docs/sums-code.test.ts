@@ -131,6 +131,7 @@ const HELD: Readonly<Record<string, readonly [file: string, words: string, tests
     [
       'cannot push decisions out of the audit log: after a hundred and twenty rows in an hour all of its own share one',
       'hide nothing of what others try: each principal has rows of its own',
+      'of one invocation, again and again, are one event a minute, with a count',
     ],
   ],
   'work of requests': [

@@ -62,13 +62,20 @@ export class InvocationLog {
     return undefined
   }
 
-  /** An invocation that never began. */
-  refused(actor: string, nodeId: string | undefined, outcome: string, detail: Record<string, unknown>): void {
+  /** An invocation that never began. `told`: calls it with how many refusals a row stands for. */
+  refused(
+    actor: string,
+    nodeId: string | undefined,
+    outcome: string,
+    detail: Record<string, unknown>,
+    told: (count: number) => void,
+  ): void {
     const { command, capability } = detail
     this.#refused.record({
       principal: actor,
       what: JSON.stringify([nodeId ?? null, capability, command, outcome]),
       row: { kind: 'invocation.refused', nodeId, outcome, detail },
+      told,
     })
   }
 

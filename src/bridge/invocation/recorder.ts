@@ -156,18 +156,21 @@ export class InvocationRecorder {
     const code = error instanceof Refusal ? error.code : 'internal'
     const { command, paramsHash, capability } = wish
     this.#context.counters.count('invocations', 'refused')
-    this.#log.refused(caller.name, nodeId, code, {
+    const detail = {
       command,
       paramsHash,
       ...(capability === undefined ? {} : { capability }),
       message: messageOf(error).slice(0, LIMITS.reasonChars),
-    })
-    this.#announcer.event('invocation_refused', {
-      principal: caller.name,
-      ...(nodeId === undefined ? {} : { nodeId }),
-      command,
-      error: code,
-    })
+    }
+    this.#log.refused(caller.name, nodeId, code, detail, (count) =>
+      this.#announcer.event('invocation_refused', {
+        principal: caller.name,
+        ...(nodeId === undefined ? {} : { nodeId }),
+        command,
+        error: code,
+        ...(count > 1 ? { count } : {}),
+      }),
+    )
     return error
   }
 

@@ -21,6 +21,8 @@ export interface RefusedRequest {
   readonly what: string
   /** The line of the log; absent: there is none. */
   readonly line?: { readonly message: string; readonly fields: object }
+  /** Called when it has a row, with how many refusals that stands for; for an event. */
+  readonly told?: (count: number) => void
   readonly row: {
     readonly kind: AuditKind
     readonly nodeId: string | undefined
@@ -64,11 +66,12 @@ export class RefusedRequests {
   }
 
   /** Nobody waits for the row; a store that fails says so itself. */
-  #record({ principal, line, row }: RefusedRequest, suppressed: number): void {
+  #record({ principal, line, row, told }: RefusedRequest, suppressed: number): void {
     const { log, store } = this.#context
     this.#rows.set(principal, (this.#rows.get(principal) ?? 0) + 1)
     const count = suppressed + 1
     if (line) log.warn({ principal, ...line.fields, ...(suppressed > 0 && { suppressed }) }, line.message)
+    told?.(count)
     const detail = { ...row.detail, ...(count > 1 && { count }) }
     store
       .recordInvocation(undefined, audit(this.#context, row.kind, { ...row, detail, actor: principal }))

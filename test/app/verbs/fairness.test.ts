@@ -105,6 +105,21 @@ describe('what is refused again and again', () => {
     expect((await admin.do('admin', 'audit/list', { kind: 'principal.added' })).items).not.toHaveLength(0)
   })
 
+  test('of one invocation, again and again, are one event a minute, with a count', async () => {
+    await using app = await startApp({}, { fakeClock: true, memory: true })
+    const { admin, signIn } = await principals(app, { bot: 'agent' })
+    await admin.subscribe('limb/bridge/event/invocation_refused')
+    const bot = await signIn('bot')
+    for (let i = 0; i < 50; i++) await bot.ask('bot', 'invoke', { nodeId: 'door', command: 'x' })
+    const next = async () => (await admin.next('limb/bridge/event/invocation_refused')).json
+    const event = { principal: 'bot', nodeId: 'door', command: 'x', error: 'not_found' }
+    expect(await next()).toEqual({ kind: 'invocation_refused', at: expect.any(String), ...event })
+    app.clock.advance(60_000)
+    expect(await next()).toMatchObject({ ...event, count: 49 })
+    await admin.settle()
+    expect(admin.waiting).toEqual([])
+  })
+
   test('hide nothing of what others try: each principal has rows of its own', async () => {
     await using app = await startApp({}, { fakeClock: true, memory: true })
     const { admin, signIn } = await principals(app, { bot: 'agent', eve: 'agent' })
