@@ -3,6 +3,7 @@ import type { Identity, Log, SessionEnd } from '../bridge/ports.ts'
 import type { Clock } from '../kernel/clock.ts'
 import { LogThrottle } from '../kernel/log-throttle.ts'
 import type { BrokerCounters, LimitName, MqttVersion, Transport } from './counters.ts'
+import type { BrokerLimits } from './limits.ts'
 import { REASON } from './mqtt5/reasons.ts'
 import type { PeerLog } from './peer-log.ts'
 import { writeBeforeDestroy } from './turn-writes.ts'
@@ -37,10 +38,14 @@ export interface ConnectionContext {
   readonly peerLog: PeerLog
   readonly clock: Clock
   readonly log: Log
+  readonly limits: Pick<BrokerLimits, 'maxSessionBufferBytes'>
 }
 
 /** The identity before CONNECT was judged: nobody, with no rights. */
 const NOBODY: Identity = { kind: 'candidate', nodeId: '', key: undefined }
+
+/** Acknowledgements that may wait behind what the peer does not take. */
+const MAX_ACKS_BEHIND = 1000
 
 /** A session that repeats itself is written of once in ten seconds, with a count. */
 const RARELY = { quietMs: 10_000, lines: 1, maxKeys: 2, maxLines: 2 } as const
@@ -58,6 +63,7 @@ export abstract class Connection {
   isGone = false
   #identity: Identity = NOBODY
   readonly #context: ConnectionContext
+  #acksBehind = 0
   /** Made when the first line is due: most sessions need none. */
   #throttle: LogThrottle | undefined
 
@@ -140,6 +146,18 @@ export abstract class Connection {
       const message = `${what} to ${shown} denied: ${describe(this.identity)} from ${this.address}`
       this.#context.peerLog.info(`denied ${what}`, this.address, fields, message)
     })
+  }
+
+  /**
+   * Counts an acknowledgement that is about to be sent. False when too many would wait behind what the peer does not take;
+   * then the connection ends. One large answer before them is no reason: whoever reads it reads them too.
+   */
+  mayAcknowledge(): boolean {
+    if (this.conn.writableLength <= this.#context.limits.maxSessionBufferBytes) this.#acksBehind = 0
+    else this.#acksBehind++
+    if (this.#acksBehind <= MAX_ACKS_BEHIND) return true
+    this.overrun()
+    return false
   }
 
   /** The peer does not take what it asked for. */

@@ -147,8 +147,7 @@ export class ShortPath {
 
   #puback(id: number): void {
     const { conn } = this.#session
-    if (conn.writableLength > this.#context.limits.maxSessionBufferBytes) this.#session.overrun()
-    else if (conn.writable) conn.write(puback(id))
+    if (this.#session.mayAcknowledge() && conn.writable) conn.write(puback(id))
   }
 }
 

@@ -44,6 +44,41 @@ describe('a reader that does not read', () => {
     await stuck.settle()
   })
 
+  test('may have one large answer before it, whose acknowledgement waits behind it, but not any number of them', async () => {
+    const { connect, broker, core, log } = await start({ limits: { maxMessagesPerSecond: 100_000 } })
+    const asker = await connect({ username: 'viewer1' })
+    await asker.subscribe({ 'limb/principal/viewer1/response/#': 1 })
+    const answer = Buffer.alloc(12_000_000, 0x61)
+    core.onMessage = async () => {
+      core.onMessage = async () => {}
+      const topic = 'limb/principal/viewer1/response/node/list'
+      broker.publisher.publish(topic, answer, { qos: 1, retain: false })
+    }
+    const ask = (id: number) =>
+      asker.send(publishPacket('limb/principal/viewer1/request/node/list', '{}', { qos: 1, id }))
+    asker.socket.pause()
+    ask(1)
+    await core.until('message')
+    ask(2)
+    while (core.all('message').length < 2) await turn()
+    for (let i = 0; i < 20; i++) await turn()
+    expect(broker.counters.overrun).toBe(0)
+    asker.socket.resume()
+    expect((await asker.message()).text).toHaveLength(answer.length)
+    await asker.ack(PUBACK, 2)
+    core.onMessage = async () => {
+      core.onMessage = async () => {}
+      broker.publisher.publish('limb/principal/viewer1/response/x', answer, { qos: 1, retain: false })
+    }
+    asker.socket.pause()
+    for (let id = 3; id < 1100; id++) ask(id)
+    await core.until('closed')
+    expect(broker.counters.sessions.principal).toBe(0)
+    expect(log.of('warn').map(({ message }) => message)).toContain(
+      'a session does not read what it is sent; it is closed',
+    )
+  })
+
   test('at QoS 1 is ended beyond its bound, with a line in the log', async () => {
     const { connect, broker, log, core } = await start({
       limits: { maxSessionQueueBytes: 2_000_000, drainTimeoutMs: patience(30_000) },

@@ -151,6 +151,13 @@ const HELD: Readonly<Record<string, readonly [file: string, words: string, tests
       'answers that wait to be sent have a bound in bytes, of a principal and of all, and one of each may always wait',
     ],
   ],
+  'acknowledgements that are not read': [
+    'broker/connection.ts',
+    'MAX_ACKS_BEHIND = 1000',
+    [
+      'may have one large answer before it, whose acknowledgement waits behind it, but not any number of them',
+    ],
+  ],
   'one page of a list': [
     'store/paging.ts',
     'WINDOW_ROWS = 5000',

@@ -255,11 +255,7 @@ export class Translator {
   }
 
   #acknowledge(first: number, id: number, outcome: Outcome): void {
-    const { session, context } = this.#options
-    if (session.conn.writableLength > context.limits.maxSessionBufferBytes) {
-      session.overrun()
-      return
-    }
+    if (!this.#options.session.mayAcknowledge()) return
     const code = outcome?.code ?? 0
     this.#write((reason) => acknowledgement5(first, id, code, reason), outcome?.reason)
   }
