@@ -29,8 +29,10 @@ export interface SessionOutboxOptions {
   readonly limits: BrokerLimits
   readonly counters: BrokerCounters
   readonly writes: TurnWrites
-  /** Counts what this session has not taken; undefined: it is the control socket's. */
-  readonly unsent: UnsentBytes | undefined
+  /** It is the control socket's: it is counted nowhere, and waits for nobody. */
+  readonly isLocal: boolean
+  /** Counts what this session has not taken. */
+  readonly unsent: UnsentBytes
   /** Returns the name of the identity whose session it is. */
   readonly owner: () => string
   /** Too much waits for sessions of this identity, or for all: this one, which has most, must end. */
@@ -162,7 +164,7 @@ export class SessionOutbox implements SlowReader {
     this.#unkept.clear()
     this.#forgetWaiting()
     this.#releaseAll()
-    this.#options.unsent?.leave(this)
+    this.#options.unsent.leave(this)
     this.#resent.clear()
     this.#notifyRoom()
     this.#notifyWindow()
@@ -334,7 +336,7 @@ export class SessionOutbox implements SlowReader {
       // Who was owed one message may be owed more by now.
       this.#sendWaiting()
     }
-    this.#options.unsent?.sent(this)
+    if (!this.#options.isLocal) this.#options.unsent.sent(this)
     return true
   }
 
@@ -356,7 +358,7 @@ export class SessionOutbox implements SlowReader {
 
   #hold(message: Outgoing): void {
     const { payload } = message.packet
-    if (this.#options.unsent === undefined || !isLarge(payload) || this.#large.has(message)) return
+    if (this.#options.isLocal || !isLarge(payload) || this.#large.has(message)) return
     this.#large.add(message)
     this.#largeBytes += payload.length
     this.#options.unsent.hold(this, payload)
@@ -366,7 +368,7 @@ export class SessionOutbox implements SlowReader {
     const { payload } = message.packet
     if (!this.#large.delete(message)) return
     this.#largeBytes -= payload.length
-    this.#options.unsent?.release(this, payload)
+    this.#options.unsent.release(this, payload)
   }
 
   /** Keeps a message until it is acknowledged: no store has it. */
@@ -481,12 +483,13 @@ export class SessionOutbox implements SlowReader {
   }
 
   #write(message: Outgoing, messageId: number): void {
-    const { conn, counters, steady, writes } = this.#options
+    const { conn, counters, steady, writes, isLocal } = this.#options
     if (this.#closed || !conn.writable) {
       this.#release(message)
       return
     }
-    writes.hold(conn, message.packet.payload.length)
+    // The control socket waits for nobody, nor for a commit at the end of the turn.
+    if (!isLocal) writes.hold(conn, message.packet.payload.length)
     const taken = isLarge(message.packet.payload) ? this.#heldUntilTaken(message, messageId) : undefined
     if (!isOver(message, steady) && this.encoder.write(conn, message, messageId, taken)) {
       counters.messagesOut++

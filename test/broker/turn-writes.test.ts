@@ -5,7 +5,8 @@ import { afterEach, describe, expect, test } from 'vitest'
 import { TurnWrites, writeBeforeDestroy } from '../../src/broker/turn-writes.ts'
 import { systemClock } from '../../src/kernel/clock.ts'
 import { countedClock } from '../support/counted-clock.ts'
-import { turn } from './fixture.ts'
+import { start, turn } from './fixture.ts'
+import { connectPacket, subscribePacket } from './wire.ts'
 
 const ends: (() => void)[] = []
 afterEach(() => {
@@ -129,4 +130,25 @@ describe('the writes of one turn', () => {
     ofAll.writeHeld(socket)
     expect(calls).toEqual([100])
   })
+})
+
+test('what the control socket is sent leaves at once: a commit may stand at the end of the turn', async () => {
+  const { broker, core } = await start()
+  const written: string[] = []
+  const stream = new Duplex({
+    read() {},
+    write: (chunk: Buffer, _encoding, done) => {
+      written.push(chunk.toString('latin1'))
+      done()
+    },
+  })
+  broker.attach(stream, { address: 'local', local: true, transport: 'unix' })
+  stream.push(connectPacket({ clientId: 'local' }))
+  const { session } = await core.until('opened')
+  stream.push(subscribePacket({ 'limb/principal/admin/response/#': 0 }, 1))
+  await core.until('subscribed')
+  const before = written.length
+  session.send('limb/principal/admin/response/x', Buffer.from('at once'))
+  expect(written.slice(before).join('')).toContain('at once')
+  stream.destroy()
 })
