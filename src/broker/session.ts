@@ -239,7 +239,9 @@ export class MqttSession extends Connection implements Session {
   /** A message was routed that may wait for the store: when too much waits there already, the next one is read later. */
   holdForStore(): void {
     const { storeRoom } = this.#context
-    if (storeRoom.isFullFor(this.client.id ?? '')) this.#throttle?.holdUntil((goOn) => storeRoom.wait(goOn))
+    const sender = this.client.id ?? ''
+    if (!storeRoom.isFullFor(sender)) return
+    this.#throttle?.holdUntil((goOn) => (storeRoom.isFullFor(sender) ? storeRoom.wait(goOn) : undefined))
   }
 
   /** The control socket has no budget: who may write to it could do worse. */

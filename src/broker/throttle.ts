@@ -17,6 +17,12 @@ export interface ThrottleOptions {
   readonly held: (lacking: 'messages' | 'bytes') => void
 }
 
+/**
+ * Calls `goOn` when there is no more to wait for, and returns the function that takes it back; undefined when there is nothing
+ * to wait for now.
+ */
+type Wait = (goOn: () => void) => (() => void) | undefined
+
 /** An acknowledgement costs this share of a message: a reader of many messages sends as many of them. */
 const ACK_SHARE = 1 / 8
 /** The packets of one connection that are worked on in one go: 64 KiB may hold 32,768 of them. */
@@ -37,6 +43,8 @@ export class Throttle {
   readonly #options: ThrottleOptions
   readonly #buckets: TokenBuckets
   #goOn: (() => void) | undefined
+  /** What reading must wait for as well before it goes on. */
+  #until: Wait | undefined
   /** Packets of the chunk that is worked on, since it went on. */
   #packets = 0
 
@@ -76,6 +84,7 @@ export class Throttle {
   stop(): void {
     this.#goOn?.()
     this.#goOn = undefined
+    this.#until = undefined
   }
 
   #holdBack(ms: number): void {
@@ -86,10 +95,11 @@ export class Throttle {
     this.#goOn = clock.after(ms, () => this.#goOnInTurn())
   }
 
-  /** Holds reading back until what `wait` is given is called; that returns the function that takes it back. */
-  holdUntil(wait: (goOn: () => void) => () => void): void {
+  /** Holds reading back for `wait`, which is asked again when what reading waits for already is over. */
+  holdUntil(wait: Wait): void {
     this.#options.pause()
-    this.#goOn ??= wait(() => this.#goOnInTurn())
+    this.#until = wait
+    if (this.#goOn === undefined) this.#goOnInTurn()
   }
 
   #waitForTurn(): void {
@@ -98,13 +108,21 @@ export class Throttle {
   }
 
   #goOnInTurn(): void {
-    const { conn, turns, resume, isIdle } = this.#options
     this.#packets = 0
-    this.#goOn = turns.wait(() => {
+    this.#goOn = this.#until?.(() => this.#goOnInTurn())
+    if (this.#goOn !== undefined) return
+    this.#until = undefined
+    this.#goOn = this.#options.turns.wait(() => {
       this.#goOn = undefined
-      resume()
-      // What waited may have used up what there was.
-      if (this.#goOn === undefined && isIdle()) conn.emit('readable')
+      if (this.#until === undefined) this.#resume()
+      else this.#goOnInTurn()
     })
+  }
+
+  #resume(): void {
+    const { conn, resume, isIdle } = this.#options
+    resume()
+    // What waited may have used up what there was.
+    if (this.#goOn === undefined && isIdle()) conn.emit('readable')
   }
 }

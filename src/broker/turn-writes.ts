@@ -26,6 +26,8 @@ export class TurnWrites {
   #held: Duplex[] = []
   /** The place in `held` of the stream that is written to next. */
   #next = 0
+  /** Shows whether what is held will be written, and whoever waits for that told. */
+  #isDue = false
 
   constructor(clock: Clock, isBehind: (isBehind: boolean) => void = () => undefined) {
     this.#time = new UnwatchedTurnTime(clock, WRITING_MS, UNWATCHED_BYTES)
@@ -54,13 +56,21 @@ export class TurnWrites {
     this.#time.add(CALL_BYTES + bytes)
     if (this.#time.isLeft) return true
     this.#isBehind(true)
+    // The stream may be corked by somebody else, and not be held here: it is over all the same.
+    this.#releaseLater()
     return false
   }
 
   #hold(conn: Duplex): void {
-    if (this.#held.length === 0) setImmediate(() => this.#release())
+    this.#releaseLater()
     this.#held.push(conn)
     conn.cork()
+  }
+
+  #releaseLater(): void {
+    if (this.#isDue) return
+    this.#isDue = true
+    setImmediate(() => this.#release())
   }
 
   #release(): void {
@@ -78,6 +88,7 @@ export class TurnWrites {
     }
     this.#held = []
     this.#next = 0
+    this.#isDue = false
     this.#isBehind(false)
   }
 }

@@ -86,3 +86,52 @@ test('packets whose work took the time of the turn are worked on one in a turn',
   turns.shift()?.()
   expect(done).toEqual(['pause', 'resume'])
 })
+
+test('one that has used up what it may send waits for room as well, and not when that is there by then', () => {
+  const { clock, done, turns, throttle, receive } = world({ messages: 10, bytes: 10_000 })
+  const room = { isFull: true, waiting: [] as (() => void)[] }
+  const hold = () =>
+    throttle.holdUntil((goOn) => {
+      if (!room.isFull) return undefined
+      room.waiting.push(goOn)
+      return () => room.waiting.splice(room.waiting.indexOf(goOn), 1)
+    })
+  const leave = () => {
+    room.isFull = false
+    for (const goOn of room.waiting.splice(0)) goOn()
+  }
+  receive(21)
+  hold()
+  clock.advance(1000)
+  turns.shift()?.()
+  expect(done).not.toContain('resume')
+  leave()
+  turns.shift()?.()
+  expect(done.filter((what) => what === 'resume')).toHaveLength(1)
+  // The room becomes free while it waits for something else.
+  room.isFull = true
+  receive(21)
+  hold()
+  leave()
+  clock.advance(10_000)
+  turns.shift()?.()
+  expect(done.filter((what) => what === 'resume')).toHaveLength(2)
+  expect(throttle.isHolding).toBe(false)
+})
+
+test('one that waits for its turn waits for room behind it', () => {
+  const { done, turns, throttle, receive } = world({ messages: 1e6, bytes: 1e9 })
+  const waiting: (() => void)[] = []
+  let isFull = true
+  receive(32)
+  throttle.holdUntil((goOn) => {
+    if (isFull) waiting.push(goOn)
+    return isFull ? () => waiting.pop() : undefined
+  })
+  turns.shift()?.()
+  expect(done).not.toContain('resume')
+  isFull = false
+  waiting.shift()?.()
+  turns.shift()?.()
+  expect(done).toContain('resume')
+})

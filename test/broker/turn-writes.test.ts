@@ -123,6 +123,21 @@ describe('the writes of one turn', () => {
     expect(late[0]?.writes.reduce((sum, bytes) => sum + bytes, 0)).toBe(1_000_010)
   })
 
+  test('are not behind for ever when the only stream that finds no time is held by somebody else', async () => {
+    const behind: boolean[] = []
+    const writes = new TurnWrites(countedClock(), (isBehind) => behind.push(isBehind))
+    const sockets = await Promise.all(Array.from({ length: 20 }, pair))
+    for (const { socket } of sockets) {
+      // Aedes does so around each packet of its own, until the next tick.
+      socket.cork()
+      write(socket, 1_000_000, writes)
+      socket.uncork()
+    }
+    expect(behind).toContain(true)
+    for (let i = 0; i < 10 && behind.at(-1); i++) await turn()
+    expect(behind.at(-1)).toBe(false)
+  })
+
   test('of a stream that has taken nothing yet can be had at once', async () => {
     const { socket, writes: calls } = await pair()
     write(socket, 100)
