@@ -405,6 +405,8 @@ export interface Session {
   /** The peer's IP address without port, or `local`. */
   readonly address: string
   readonly alive: boolean
+  /** Shows whether the store keeps for it what all who are subscribed are sent, until it is acknowledged. */
+  readonly isStored?: boolean | undefined
   /** The version of MQTT, such as `3.1.1`. */
   readonly version?: string | undefined
   /** Returns whether this session has a subscription that matches `topic`. */

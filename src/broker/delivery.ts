@@ -159,7 +159,8 @@ export class SessionDelivery {
       }),
       ...(messageContext !== undefined && this.#speaks5 && { properties: contextProperties(messageContext) }),
     }
-    this.inOrder(() => this.outbox.put(ownCopy(packet, qos)))
+    const identifiers = this.filters.hasOptions ? this.filters.match(topic, false)?.identifiers : undefined
+    this.inOrder(() => this.outbox.put({ ...ownCopy(packet, qos), identifiers }))
     return true
   }
 

@@ -687,6 +687,10 @@ export class MqttSession extends Connection implements Session {
 
   // What goes out.
 
+  get isStored(): boolean {
+    return !this.client.clean
+  }
+
   subscribedTo(topic: string): boolean {
     return this.alive && this.delivery.filters.qosFor(topic) >= 0
   }

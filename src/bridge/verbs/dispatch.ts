@@ -209,9 +209,9 @@ export class VerbDispatcher {
     else {
       const topic = messageContext?.responseTopic ?? this.#context.topics.response(name, verb)
       const { correlation } = messageContext ?? {}
-      // The control socket does not wait behind what is being told to others.
-      const told =
-        identity.kind === 'principal' && identity.local && session.send(topic, encoded, { correlation })
+      // The control socket does not wait behind what is being told to others; what the store keeps comes in its order.
+      const isAhead = identity.kind === 'principal' && identity.local && session.isStored !== true
+      const told = isAhead && session.send(topic, encoded, { correlation })
       const reached = (sessions: number) => this.#chargeOthers(session, sessions - 1, encoded.length)
       this.#context.publisher.publish(topic, encoded, {
         qos: 1,

@@ -113,3 +113,35 @@ test(
   },
   patience(30_000),
 )
+
+test('a session that is stored has each answer once on the control socket too, also when it returns', async () => {
+  await using app = await startApp({}, { memory: true })
+  const admin = await app.admin()
+  await admin.do('admin', 'principal/add', { name: 'dash', role: 'viewer', password: 'dash-password' })
+  const stored = { clientId: 'kept', username: 'dash', clean: false, protocolVersion: 4 } as const
+  const first = await app.admin(stored)
+  for (let i = 0; i < 3; i++) await first.do('dash', 'node/list')
+  await first.settle()
+  expect(first.waiting).toEqual([])
+  await first.end()
+  const back = await app.admin(stored)
+  // What was queued comes before anything else.
+  await back.do('dash', 'node/list')
+  expect(back.waiting).toEqual([])
+})
+
+test('a client of MQTT 5 is told the subscription that an answer on the control socket is for', async () => {
+  await using app = await startApp({}, { memory: true })
+  const client = await app.admin({ protocolVersion: 5 })
+  const identifiers: unknown[] = []
+  client.mqtt.on('message', (_topic, _payload, { properties }) =>
+    identifiers.push(properties?.subscriptionIdentifier),
+  )
+  await client.mqtt.subscribeAsync('limb/principal/admin/response/#', {
+    qos: 1,
+    properties: { subscriptionIdentifier: 7 },
+  })
+  await client.publish('limb/principal/admin/request/node/list', { limit: 1 })
+  await client.next('limb/principal/admin/response/node/list')
+  expect(identifiers).toEqual([7])
+})
