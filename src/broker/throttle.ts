@@ -43,7 +43,7 @@ export class Throttle {
   readonly #options: ThrottleOptions
   readonly #buckets: TokenBuckets
   #goOn: (() => void) | undefined
-  /** What reading must wait for as well before it goes on. */
+  /** Something else that reading must wait for before it goes on. */
   #until: Wait | undefined
   /** Packets of the chunk that is worked on, since it went on. */
   #packets = 0
