@@ -18,6 +18,8 @@ import { nameOf } from './session-key.ts'
 const MAX_UNASKED = 32
 /** The time that what is retained waits for other sessions of the same identity to read. */
 const OWNER_MS = 10_000
+/** The time after which it is looked whether they have: what is small is counted when it is sent, not when it is taken. */
+const LOOK_MS = 250
 
 /** Says for which SUBSCRIBE something retained is sent. */
 export interface RetainedFor {
@@ -295,7 +297,7 @@ export class SessionDelivery {
       this.#session.peer.local || unsent.hasRoom(this.outbox.owner) || clock.monotonicMs() >= until
     let isDone = false
     while (!isDone && !this.#session.isGone) {
-      if (!hasRoom()) await this.#roomOfOwner(until - clock.monotonicMs())
+      if (!hasRoom()) await this.#roomOfOwner(Math.min(LOOK_MS, until - clock.monotonicMs()))
       await readingRetained.run(async () => {
         // However many wait, each is read in its turn.
         if (!sending.isLeft) await sending.next()
@@ -326,7 +328,7 @@ export class SessionDelivery {
     return sending.isLeft ? undefined : sending.next()
   }
 
-  /** Waits while too much waits for other sessions of this identity: they may not read at all, so not for ever. */
+  /** Waits until there may be room beside what waits for other sessions of this identity, or so many milliseconds. */
   async #roomOfOwner(ms: number): Promise<void> {
     const { unsent, clock } = this.#context
     const { owner } = this.outbox

@@ -167,8 +167,9 @@ export class OrderedBroker extends Aedes {
     let stays = false
     const shares = this.#options.sharesOf(packet)
     const stored = this.#options.store(packet, shares)
-    const leave = stored && this.#options.storeRoom.enter(from, topic, payload)
-    let isOver = false
+    const waits = stored !== undefined || this.#order.length > 0
+    const leave = waits ? this.#options.storeRoom.enter(from, topic, payload) : undefined
+    let isOver = stored === undefined
     const over = () => {
       if (isOver) leave?.()
       isOver = true

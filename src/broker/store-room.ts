@@ -10,7 +10,7 @@ const MESSAGE_BYTES = 512
 const GO_ON_SHARE = 0.5
 
 /**
- * The memory of messages that are not stored yet, or were stored and wait for their delivery: a number of them is no bound when each
+ * The memory of messages that are not stored yet, or wait for their delivery behind some that were not: a number of them is no bound when each
  * may have a megabyte. When it is used up, those who have messages in it are not read any further until it is half
  * empty: nothing is lost, and TCP holds the senders back.
  */

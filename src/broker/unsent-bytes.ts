@@ -53,7 +53,10 @@ export class UnsentBytes {
 
   /** Counts anew, and returns the bytes of all. */
   get bytes(): number {
-    for (const share of this.#shares.values()) this.#countAnew(share)
+    for (const [owner, share] of this.#shares) {
+      this.#countAnew(share)
+      this.#dropEmpty(owner, share)
+    }
     return this.#bytes
   }
 
@@ -102,7 +105,11 @@ export class UnsentBytes {
   /** Returns whether an identity may be sent more of what need not be sent now: the other half is for what must. */
   hasRoom(owner: string): boolean {
     const share = this.#shares.get(owner)
-    if (share === undefined || this.#isHalfFree(share)) return true
+    return share === undefined || this.#hasRoom(share)
+  }
+
+  #hasRoom(share: Share): boolean {
+    if (this.#isHalfFree(share)) return true
     // Some may have read since they were sent anything.
     this.#countAnew(share)
     return this.#isHalfFree(share)
@@ -131,7 +138,7 @@ export class UnsentBytes {
 
   #wake(share: Share): void {
     const [go] = share.waiting
-    if (go === undefined || !this.#isHalfFree(share)) return
+    if (go === undefined || !this.#hasRoom(share)) return
     share.waiting.delete(go)
     go()
   }
@@ -182,7 +189,10 @@ export class UnsentBytes {
     if (this.#bytes <= maxBytes()) return
     for (const each of this.#shares.values()) this.#countAnew(each)
     while (this.#bytes > maxBytes()) {
-      const [largest] = [...this.#shares.values()].toSorted((a, b) => b.bytes - a.bytes)
+      // One whose sessions each have so little that none of them is counted has nobody to end.
+      const [largest] = [...this.#shares.values()]
+        .filter(({ readers }) => readers.size > 0)
+        .toSorted((a, b) => b.bytes - a.bytes)
       if (largest === undefined || !this.#endLargest(largest)) return
     }
   }

@@ -277,6 +277,39 @@ describe('a store that fails', () => {
     while (broker.waitingBytes > 0) await turn()
   })
 
+  test('messages that need no store and wait behind some that do have the same bound', async () => {
+    const slow = Promise.withResolvers<void>()
+    const how: { until?: Promise<void> } = {}
+    const maxRouteBytes = 200_000
+    const { connect, broker } = await start({
+      wrapPersistence: broken(how),
+      limits: { storeTimeoutMs: 60_000, maxRouteBytes },
+    })
+    const away = await connect({ username: 'viewer1', clientId: 'away', clean: false })
+    await away.subscribe({ 'limb/node/+/data/#': 1 })
+    away.send(DISCONNECT)
+    await away.closed
+    const reader = await connect({ username: 'viewer2' })
+    await reader.subscribe({ 'limb/node/+/data/#': 1 })
+    const limb = await connect(LIMB)
+    how.until = slow.promise
+    const BYTES = 20_000
+    const COUNT = 50
+    limb.send(publishPacket(DATA, '0', { qos: 1 }))
+    limb.send(
+      ...Array.from({ length: COUNT - 1 }, (_, i) => publishPacket(DATA, String(i + 1).padEnd(BYTES))),
+    )
+    while (broker.waitingBytes <= maxRouteBytes && broker.waiting < COUNT) await turn()
+    for (let i = 0; i < 20; i++) await reader.settle()
+    expect(broker.waiting).toBeLessThan(maxRouteBytes / BYTES + 3)
+    slow.resolve()
+    while (reader.messages.length < COUNT) await turn()
+    expect(reader.messages.map(({ text }) => Number(text))).toEqual(
+      Array.from({ length: COUNT }, (_, i) => i),
+    )
+    while (broker.waitingBytes > 0) await turn()
+  })
+
   test('a queue at its bound delivers without waiting, in order', async () => {
     const how = { hang: false }
     const { connect, broker } = await start({

@@ -1,8 +1,9 @@
 import { describe, expect, test } from 'vitest'
 import { UnsentBytes } from '../../src/broker/unsent-bytes.ts'
+import { FakeClock } from '../support/fake-clock.ts'
 import { patience } from '../support/patience.ts'
-import { start } from './fixture.ts'
-import { PUBACK, PUBLISH, publishPacket } from './wire.ts'
+import { start, turn } from './fixture.ts'
+import { PUBACK, PUBLISH, publishPacket, subscribePacket } from './wire.ts'
 
 const KIB = 1024
 const LARGE = 100 * KIB
@@ -101,6 +102,33 @@ describe('bytes that sessions have not taken', () => {
     expect(gone).toEqual(['first', 'second', 'third'])
   })
 
+  test('of an identity without a session that could end hide no other identity from the bound of all', () => {
+    const { ended, unsent, sent } = world(10_000 * KIB, 1000 * KIB)
+    const payloads = Array.from({ length: 30 }, () => Buffer.alloc(30 * KIB))
+    // Each has so little that it is not counted by itself.
+    for (const payload of payloads) unsent.hold({ ...reader('dash', ended), heldBytes: 30 * KIB }, payload)
+    expect(unsent.bytes).toBe(900 * KIB)
+    sent(reader('ops', ended), 500 * KIB)
+    expect(ended).toEqual(['ops'])
+  })
+
+  test('let those go on who wait for room when others have read, and not when something is sent again only', () => {
+    const { ended, unsent, sent } = world(1000 * KIB)
+    const each = reader('dash', ended)
+    const payload = Buffer.alloc(30 * KIB)
+    const other = { ...reader('dash', ended, 'other'), heldBytes: payload.length }
+    sent(each, 800 * KIB)
+    unsent.hold(other, payload)
+    let isGone = false
+    unsent.whenRoom('dash', () => {
+      isGone = true
+    })
+    each.ownBytes = 0
+    each.heldBytes = 0
+    unsent.release(other, payload)
+    expect(isGone).toBe(true)
+  })
+
   test('are counted anew for those who wait for room: readers that have read leave some', () => {
     const { ended, unsent, sent } = world(1000 * KIB)
     const each = reader('dash', ended)
@@ -147,6 +175,37 @@ describe('sessions of one principal that do not read', () => {
     expect(log.lines.map(({ message }) => message)).toContainEqual(
       expect.stringContaining('too much waits for sessions that do not read'),
     )
+  })
+
+  test('and read again let what is retained go to the others at once', async () => {
+    const clock = new FakeClock()
+    const limits = { maxUnsentBytesPerIdentity: 400_000, maxInflightPerSession: 10 }
+    const { connect, broker } = await start({ grants, limits, clock })
+    const writer = await connect({ username: 'viewer2' })
+    writer.send(publishPacket('t/kept', 'kept', { qos: 1, retain: true }))
+    await writer.ack(PUBACK, 1)
+    const slow = await connect({ username: 'viewer1', clientId: 'slow' })
+    await slow.subscribe({ 't/many': 1 })
+    for (let i = 1; i <= 60; i++) {
+      writer.send(publishPacket('t/many', Buffer.alloc(5000), { qos: 1, id: i }))
+    }
+    await writer.ack(PUBACK, 60)
+    expect(broker.unsentBytes).toBeGreaterThan(200_000)
+    const other = await connect({ username: 'viewer1', clientId: 'other' })
+    other.send(subscribePacket({ 't/kept': 0 }))
+    await other.settle()
+    expect(other.messages).toEqual([])
+    for (let i = 0; i < 60; i++) {
+      const { id } = await slow.message()
+      slow.send(Buffer.from([0x40, 2, id >> 8, id & 255]))
+    }
+    await slow.settle()
+    // Far less than what it waits for readers that take nothing.
+    for (let i = 0; i < 20 && other.messages.length === 0; i++) {
+      clock.advance(50)
+      await turn()
+    }
+    expect(other.messages.map(({ text }) => text)).toEqual(['kept'])
   })
 
   test('and read without acknowledging end too, when what is kept for them until then is too much', async () => {
