@@ -1,7 +1,6 @@
 import type { Identity, MessageContext } from '../bridge/ports.ts'
 import { plusMs } from '../kernel/clock.ts'
 import { LazySet } from '../kernel/lazy-collections.ts'
-import { Semaphore } from '../kernel/semaphore.ts'
 import { sharedFilter } from '../protocol/filters.ts'
 import type { AedesClient, Qos, RetainedPortion, RoutedPacket } from './aedes-internals.ts'
 import type { Connection } from './connection.ts'
@@ -10,6 +9,7 @@ import { LiveMeanwhile } from './live-meanwhile.ts'
 import { contextProperties } from './mqtt5/publish.ts'
 import { type Encoder, isExpired, type Outgoing, SessionOutbox } from './outbox.ts'
 import type { PublishFrame } from './publish-frame.ts'
+import { type RetainedFor, RetainedLine } from './retained-line.ts'
 import type { Reach } from './rights.ts'
 import type { SessionContext } from './session-context.ts'
 import { nameOf } from './session-key.ts'
@@ -20,14 +20,6 @@ const MAX_UNASKED = 32
 const OWNER_MS = 10_000
 /** The time after which it is looked whether they have: what is small is counted when it is sent, not when it is taken. */
 const LOOK_MS = 250
-
-/** Says for which SUBSCRIBE something retained is sent. */
-export interface RetainedFor {
-  /** The number of the live message before it; see LiveMeanwhile. */
-  readonly since: number
-  /** The identifier of the subscription, for clients that speak MQTT 5. */
-  readonly identifiers: readonly number[] | undefined
-}
 
 /**
  * Delivery to one session, in place of Aedes' own, which loses messages of one turn, sends overlapping
@@ -47,8 +39,8 @@ export class SessionDelivery {
   #speaks5 = false
   /** Keeps a message that came live from being sent once more as retained [MQTT-3.3.1-9]. */
   readonly #meanwhile = new LiveMeanwhile()
-  /** Lets one SUBSCRIBE at a time bring what is retained; undefined before the first. */
-  #sendingRetained: Semaphore | undefined
+  /** The SUBSCRIBEs that bring what is retained; undefined before the first. */
+  #retainedLine: RetainedLine | undefined
 
   constructor(context: SessionContext, session: Connection, client: AedesClient<unknown>) {
     this.#context = context
@@ -258,13 +250,15 @@ export class SessionDelivery {
     return { since: this.#meanwhile.begin(filters), identifiers: undefined }
   }
 
-  /**
-   * Sends what is retained for one SUBSCRIBE after the other: this session has one place in the line of all, however
-   * many it sends.
-   */
-  async retainedInOrder(send: () => Promise<void>): Promise<void> {
-    this.#sendingRetained ??= new Semaphore(1, Number.POSITIVE_INFINITY)
-    await this.#sendingRetained.run(send)
+  /** Sends what is retained for one SUBSCRIBE after the other; resolves when it was sent, or is with another one. */
+  async retainedInOrder(
+    filters: readonly string[],
+    asked: RetainedFor,
+    send: (filters: readonly string[], asked: RetainedFor) => Promise<void>,
+  ): Promise<void> {
+    this.#retainedLine ??= new RetainedLine()
+    const isSubscribed = (filter: string) => this.filters.has(filter)
+    await this.#retainedLine.run({ filters, asked, isSubscribed, send })
   }
 
   /** Sends what is retained, as fast as the reader takes it. */

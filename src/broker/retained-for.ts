@@ -1,5 +1,5 @@
-import type { RetainedFor } from './delivery.ts'
 import type { GuardedPersistence } from './guarded-persistence.ts'
+import type { RetainedFor } from './retained-line.ts'
 import type { MqttSession } from './session.ts'
 
 /**
@@ -14,12 +14,15 @@ export function sendRetained(
   const { delivery, translator } = session
   const asked = delivery.beginRetained(filters)
   // As it is asked now: a later SUBSCRIBE may ask otherwise.
-  const wanted = translator && filters.filter((filter) => translator.subscribing.wantsRetained(filter))
-  const send = () =>
-    wanted === undefined
-      ? delivery.sendRetained(persistence.retainedFor(filters), asked)
-      : sendEach(session, wanted, asked, persistence)
-  delivery.retainedInOrder(send).then(
+  const wanted =
+    translator === undefined
+      ? filters
+      : filters.filter((filter) => translator.subscribing.wantsRetained(filter))
+  const send = (all: readonly string[], since: RetainedFor) =>
+    translator === undefined
+      ? delivery.sendRetained(persistence.retainedFor(all), since)
+      : sendEach(session, all, since, persistence)
+  delivery.retainedInOrder(wanted, asked, send).then(
     () => delivery.endRetained(),
     (error: unknown) => session.fail(error, 'retained messages could not be sent'),
   )

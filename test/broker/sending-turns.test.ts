@@ -135,3 +135,35 @@ test('sessions that return at one moment ask for time before their first message
   await all
   expect(most).toBe(2)
 })
+
+test('a session that subscribes again and again and acknowledges nothing keeps no more of it than it has subscriptions', async () => {
+  const SUBSCRIBES = 2000
+  const TOPIC = `t/${'g'.repeat(200)}`
+  const limits = { maxMessagesPerSecond: 100_000, maxInflightPerSession: 10 }
+  const { connect } = await start({ grants, limits })
+  const writer = await connect({ username: 'viewer1' })
+  writer.send(publishPacket(TOPIC, 'r', { qos: 1, id: 20, retain: true }))
+  for (let i = 1; i < 20; i++) writer.send(publishPacket(`t/kept/${i}`, 'r', { qos: 1, id: i, retain: true }))
+  await writer.ack(PUBACK, 19)
+  const greedy = await connect({ username: 'viewer', clientId: 'greedy' })
+  await greedy.subscribe({ 't/kept/+': 1 })
+  greedy.send(...Array.from({ length: SUBSCRIBES }, (_, i) => subscribePacket({ [TOPIC]: 0 }, i + 1)))
+  await greedy.ack(SUBACK, SUBSCRIBES)
+  await greedy.subscribe({ 't/kept/1': 0 }, SUBSCRIBES + 1)
+  await greedy.settle()
+  expect(greedy.messages.some(({ topic }) => topic === TOPIC)).toBe(false)
+  const acknowledged = new Set<number>()
+  const isAtEnd = () => greedy.messages.filter(({ topic }) => topic === 't/kept/1').length === 2
+  while (!isAtEnd()) {
+    for (const { id, qos } of greedy.messages) {
+      if (qos === 0 || acknowledged.has(id)) continue
+      acknowledged.add(id)
+      greedy.send(Buffer.from([0x40, 2, id >> 8, id & 255]))
+    }
+    await turn()
+  }
+  await greedy.settle()
+  const copies = greedy.messages.filter(({ topic }) => topic === TOPIC).length
+  expect(copies).toBeGreaterThan(0)
+  expect(copies).toBeLessThan(SUBSCRIBES / 2)
+})

@@ -246,6 +246,13 @@ const HELD: Readonly<Record<string, readonly [file: string, words: string, tests
       'a session that subscribes hundreds of times has one place in the line, and others their turn',
     ],
   ],
+  'SUBSCRIBEs whose retained messages are still to be sent': [
+    'broker/retained-line.ts',
+    'MAX_WAITING_BYTES = 128 * 1024',
+    [
+      'a session that subscribes again and again and acknowledges nothing keeps no more of it than it has subscriptions',
+    ],
+  ],
   'topics of which a live message came behind a SUBSCRIBE': [
     'broker/live-meanwhile.ts',
     'MAX_TOPICS = 1000',
