@@ -311,6 +311,30 @@ describe('queues', () => {
     await persistence.outgoingEnqueueCombi([sub], packet('t', '3', { brokerCounter: 3 }))
     expect((await queue(persistence, 'c')).map(({ payload }) => String(payload))).toEqual(['1', '3'])
   })
+
+  test('a large message that a failing disk keeps for some of its sessions counts for those', async () => {
+    const database = open()
+    onTestFinished(() => database.close())
+    const whole = createMqttStore(database)
+    let portions = 0
+    const store = {
+      ...whole,
+      enqueue: (...[targets, message]: Parameters<typeof whole.enqueue>) =>
+        portions++ === 0 ? whole.enqueue(targets, message) : Promise.reject(new Error('disk full')),
+    }
+    const limits = { ...LIMITS, maxQueuedBytesPerIdentity: 10 * 1024 * 1024 }
+    const persistence = persistenceOn(database, { store, limits })
+    await persistence.setup(broker)
+    const names = ['ada', 'bob', 'cyd']
+    for (const name of names) await persistence.sessions.put(`${name} c`, name)
+    const large = packet('t', 'x'.repeat(1024 * 1024 - 1), { brokerCounter: 1 })
+    const targets = names.map((name) => ({ clientId: `${name} c`, qos: 1 as const }))
+    await expect(persistence.outgoingEnqueueCombi(targets, large)).rejects.toThrow('disk full')
+    expect(portions).toBe(2)
+    expect(persistence.queued).toEqual({ messages: 2, bytes: 2 * 1024 * 1024 })
+    expect(await queue(persistence, 'ada c')).toHaveLength(1)
+    expect(await queue(persistence, 'cyd c')).toHaveLength(0)
+  })
 })
 
 describe('QoS 2 that is received', () => {

@@ -123,26 +123,36 @@ export class Queues {
 
   /** Resolves when the message is on disk in each of the queues that had room. */
   async enqueue(targets: Iterable<QueueTarget>, packet: PublishPacket): Promise<void> {
-    const { store, isLive } = this.#options
+    const { store } = this.#options
     const { topic, payload, extra } = columnsOf(packet)
     const bytes = messageBytes({ topic, payload, extra })
     const roomy = [...targets].filter(({ clientId }) => this.#reserve(clientId, bytes))
     if (roomy.length === 0) return
     const { brokerId, brokerCounter } = numberOf(packet)
     const message = { topic, payload, extra, brokerId, brokerCounter }
-    let sequences: readonly number[]
-    try {
-      const parts = portions(roomy, bytes).map((portion) => store.enqueue(portion, message))
-      sequences = (await Promise.all(parts)).flat()
-    } catch (error) {
-      for (const { clientId } of roomy) this.#give(clientId, bytes)
-      throw error
+    const parts = portions(roomy, bytes)
+    const results = await Promise.allSettled(parts.map((targets) => store.enqueue(targets, message)))
+    for (const [i, part] of parts.entries()) {
+      const result = results[i]
+      if (result?.status === 'fulfilled') this.#enqueued(part, result.value, packet, bytes)
+      else for (const { clientId } of part) this.#give(clientId, bytes)
     }
-    roomy.forEach(({ clientId, qos }, i) => {
+    // Those of the other portions have it, and it is theirs.
+    const failed = results.find((result) => result.status === 'rejected')
+    if (failed !== undefined) throw failed.reason
+  }
+
+  #enqueued(
+    targets: readonly QueueTarget[],
+    sequences: readonly number[],
+    packet: PublishPacket,
+    bytes: number,
+  ): void {
+    targets.forEach(({ clientId, qos }, i) => {
       const sequence = sequences[i]
       if (sequence === undefined) return
       this.#newest = Math.max(this.#newest, sequence)
-      if (!isLive(clientId)) return
+      if (!this.#options.isLive(clientId)) return
       this.#sessions.get(clientId)?.unsent.set(keyOf(packet), { sequence, bytes, qos, released: false })
     })
   }
