@@ -12,6 +12,7 @@ import type { FilterTurns } from './filter-turns.ts'
 import { frame5 } from './mqtt5/publish.ts'
 import { OrderedQueue, type QueuePace } from './ordered-queue.ts'
 import { PublishFrame } from './publish-frame.ts'
+import { ownerOf } from './session-key.ts'
 import type { Share } from './shared-subscriptions.ts'
 import type { StoreRoom } from './store-room.ts'
 
@@ -168,7 +169,7 @@ export class OrderedBroker extends Aedes {
     const shares = this.#options.sharesOf(packet)
     const stored = this.#options.store(packet, shares)
     const waits = stored !== undefined || this.#order.length > 0
-    const leave = waits ? this.#options.storeRoom.enter(from, topic, payload) : undefined
+    const leave = waits ? this.#options.storeRoom.enter(from && ownerOf(from), topic, payload) : undefined
     let isOver = stored === undefined
     const over = () => {
       if (isOver) leave?.()

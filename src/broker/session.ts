@@ -239,7 +239,7 @@ export class MqttSession extends Connection implements Session {
   /** A message was routed that may wait for the store: when too much waits there already, the next one is read later. */
   holdForStore(): void {
     const { storeRoom } = this.#context
-    const sender = this.client.id ?? ''
+    const sender = nameOf(this.identity)
     if (!storeRoom.isFullFor(sender)) return
     this.#throttle?.holdUntil((goOn) => (storeRoom.isFullFor(sender) ? storeRoom.wait(goOn) : undefined))
   }

@@ -277,6 +277,39 @@ describe('a store that fails', () => {
     while (broker.waitingBytes > 0) await turn()
   })
 
+  test('a slow store that one sender has filled holds back nobody who has little in it', async () => {
+    const slow = Promise.withResolvers<void>()
+    const how: { until?: Promise<void> } = {}
+    const maxRouteBytes = 200_000
+    const { connect, broker, core } = await start({
+      wrapPersistence: broken(how),
+      limits: { storeTimeoutMs: 60_000, maxRouteBytes },
+    })
+    const away = await connect({ username: 'viewer1', clientId: 'away', clean: false })
+    await away.subscribe({ 'limb/node/+/data/#': 1 })
+    away.send(DISCONNECT)
+    await away.closed
+    const limb = await connect(LIMB)
+    const other = await connect({ username: 'cam2', password: 'key' })
+    how.until = slow.promise
+    limb.send(
+      ...Array.from({ length: 50 }, (_, i) =>
+        publishPacket(DATA, Buffer.alloc(20_000), { qos: 1, id: i + 1 }),
+      ),
+    )
+    while (broker.waitingBytes <= maxRouteBytes) await turn()
+    for (let i = 1; i <= 20; i++) {
+      other.send(publishPacket('limb/node/cam2/data/t', 'little', { qos: 1, id: i }))
+      other.send(publishPacket('limb/node/cam2/heartbeat', '{}'))
+      await other.settle()
+    }
+    expect(core.heartbeats).toBe(20)
+    expect(broker.waitingBytes).toBeLessThan(1.5 * maxRouteBytes)
+    slow.resolve()
+    await limb.ack(PUBACK, 50)
+    while (broker.waitingBytes > 0) await turn()
+  })
+
   test('messages that need no store and wait behind some that do have the same bound', async () => {
     const slow = Promise.withResolvers<void>()
     const how: { until?: Promise<void> } = {}

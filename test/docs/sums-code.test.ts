@@ -363,6 +363,8 @@ const HELD: Readonly<Record<string, readonly [file: string, words: string, tests
       'a store that never answers holds messages for its time only, and keeps their order',
       'a queue at its bound delivers without waiting, in order',
       'messages that wait for a slow store have a bound in bytes: who sends them is read later, and nobody else',
+      'messages that need no store and wait behind some that do have the same bound',
+      'a slow store that one sender has filled holds back nobody who has little in it',
     ],
   ],
   'messages of QoS 2 that wait for their release': [
