@@ -1,5 +1,5 @@
 import type { Identity, MessageContext } from '../bridge/ports.ts'
-import { plusMs } from '../kernel/clock.ts'
+import { type MonotonicMs, plusMs } from '../kernel/clock.ts'
 import { LazySet } from '../kernel/lazy-collections.ts'
 import { sharedFilter } from '../protocol/filters.ts'
 import type { AedesClient, Qos, RetainedPortion, RoutedPacket } from './aedes-internals.ts'
@@ -18,6 +18,8 @@ import { nameOf } from './session-key.ts'
 const MAX_UNASKED = 32
 /** The time that what is retained waits for other sessions of the same identity to read. */
 const OWNER_MS = 10_000
+/** The bytes that wait for a session itself beyond which it waits as long for each message. */
+const MAX_OWN_BYTES = 1024 * 1024
 /** The time after which it is looked whether they have: what is small is counted when it is sent, not when it is taken. */
 const LOOK_MS = 250
 
@@ -41,6 +43,8 @@ export class SessionDelivery {
   readonly #meanwhile = new LiveMeanwhile()
   /** The SUBSCRIBEs that bring what is retained; undefined before the first. */
   #retainedLine: RetainedLine | undefined
+  /** The end of its wait for other sessions of the same identity; undefined while there is room beside them. */
+  #waitsUntil: MonotonicMs | undefined
 
   constructor(context: SessionContext, session: Connection, client: AedesClient<unknown>) {
     this.#context = context
@@ -153,9 +157,16 @@ export class SessionDelivery {
       }),
       ...(messageContext !== undefined && this.#speaks5 && { properties: contextProperties(messageContext) }),
     }
-    const identifiers = this.filters.hasOptions ? this.filters.match(topic, false)?.identifiers : undefined
-    this.inOrder(() => this.outbox.put({ ...ownCopy(packet, qos), identifiers }))
+    const message = this.ownCopy(packet, qos)
+    this.inOrder(() => this.outbox.put(message))
     return true
+  }
+
+  /** Makes a message for this session alone, which no store keeps, with what its subscriptions ask for. */
+  ownCopy(packet: RoutedPacket, qos: Qos): Outgoing {
+    const { hasOptions } = this.filters
+    const identifiers = hasOptions ? this.filters.match(packet.topic, false)?.identifiers : undefined
+    return { packet, qos, frame: undefined, retain: false, identifiers, stored: false }
   }
 
   /**
@@ -285,23 +296,21 @@ export class SessionDelivery {
 
   /** Reads a message of the store, a few sessions at a time, when there is room for it. */
   async #sendStored(read: () => Promise<RoutedPacket | undefined>, asked: RetainedFor): Promise<void> {
-    const { clock, readingRetained, sending, unsent } = this.#context
-    const until = plusMs(clock.monotonicMs(), OWNER_MS)
-    const hasRoom = () =>
-      this.#session.peer.local || unsent.hasRoom(this.outbox.owner) || clock.monotonicMs() >= until
+    const { readingRetained, sending, unsent } = this.#context
     let isDone = false
     while (!isDone && !this.#session.isGone) {
-      if (!hasRoom()) await this.#roomOfOwner(Math.min(LOOK_MS, until - clock.monotonicMs()))
+      if (!this.#hasRoomOfOwner) await this.#roomOfOwner()
       await readingRetained.run(async () => {
         // However many wait, each is read in its turn.
         if (!sending.isLeft) await sending.next()
         // Those before it may have taken what room there was.
-        if (!hasRoom() || this.#session.isGone) return
+        if (!this.#hasRoomOfOwner || this.#session.isGone) return
         isDone = true
         const packet = await read()
         if (packet !== undefined && !this.#session.isGone) await this.#sendOne(packet, asked)
       })
     }
+    if (this.outbox.heldBytes > MAX_OWN_BYTES) this.#waitsUntil = undefined
     unsent.next(this.outbox.owner)
   }
 
@@ -322,8 +331,20 @@ export class SessionDelivery {
     return sending.isLeft ? undefined : sending.next()
   }
 
-  /** Waits until there may be room beside what waits for other sessions of this identity, or so many milliseconds. */
-  async #roomOfOwner(ms: number): Promise<void> {
+  /** Shows whether there is room beside what waits for other sessions of this identity, or was none for long enough. */
+  get #hasRoomOfOwner(): boolean {
+    const { unsent, clock } = this.#context
+    if (this.#session.peer.local || unsent.hasRoom(this.outbox.owner)) {
+      this.#waitsUntil = undefined
+      return true
+    }
+    const now = clock.monotonicMs()
+    this.#waitsUntil ??= plusMs(now, OWNER_MS)
+    return now >= this.#waitsUntil
+  }
+
+  /** Waits until there may be room, or it is time to look. */
+  async #roomOfOwner(): Promise<void> {
     const { unsent, clock } = this.#context
     const { owner } = this.outbox
     await new Promise<void>((resolve) => {
@@ -332,7 +353,7 @@ export class SessionDelivery {
         leave()
         resolve()
       }
-      const stop = clock.after(Math.max(0, ms), go)
+      const stop = clock.after(LOOK_MS, go)
       const leave = unsent.whenRoom(owner, go)
     })
   }
@@ -368,9 +389,4 @@ export class SessionDelivery {
 
 export function routedPacket(topic: string, payload: Uint8Array, qos: Qos): RoutedPacket {
   return { cmd: 'publish', brokerId: null, brokerCounter: 0, topic, payload, qos, retain: false, dup: false }
-}
-
-/** A message for one session alone, which no store keeps. */
-export function ownCopy(packet: RoutedPacket, qos: Qos): Outgoing {
-  return { packet, qos, frame: undefined, retain: false, stored: false }
 }

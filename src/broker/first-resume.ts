@@ -2,7 +2,7 @@ import type { RetainedView } from '../bridge/ports.ts'
 import type { TurnTime } from '../kernel/turn-time.ts'
 import { filterMatches } from '../protocol/topics.ts'
 import type { Qos } from './aedes-internals.ts'
-import { ownCopy, routedPacket } from './delivery.ts'
+import { routedPacket } from './delivery.ts'
 import type { MqttSession } from './session.ts'
 
 /**
@@ -33,7 +33,7 @@ function send({ delivery }: MqttSession, topic: string, payload: Uint8Array): bo
   const granted = delivery.filters.qosFor(topic)
   if (granted < 0 || !delivery.mayReceive(topic)) return false
   const qos: Qos = granted > 0 ? 1 : 0
-  return delivery.outbox.put(ownCopy(routedPacket(topic, payload, qos), qos))
+  return delivery.outbox.put(delivery.ownCopy(routedPacket(topic, payload, qos), qos))
 }
 
 /**

@@ -236,6 +236,7 @@ export class SessionOutbox implements SlowReader {
     this.#keep(this.#unkept, id, message)
     const packet = messageId === undefined ? message.packet : { ...message.packet, dup: true }
     this.#order.run(() => this.#write({ ...message, packet }, id))
+    this.#options.unsent?.sent(this)
   }
 
   /** Shows whether the reader has taken, and acknowledged, enough for the next message; not that of a closed session. */
@@ -529,11 +530,14 @@ export class SessionOutbox implements SlowReader {
     if (qos > 0 && messageId === undefined) {
       messageId = this.handshakes.begin(qos as 1 | 2)
       await persistence.outgoingUpdate(client, { ...packet, qos, messageId })
+      // What is kept now nobody would let go.
+      if (this.#closed) return
     } else if (qos > 0) {
       this.handshakes.expect(messageId as number, qos as 1 | 2)
     }
     if (qos === 1 && packet.share !== undefined) this.#keep(this.#shared, messageId as number, message)
     this.#order.run(() => this.#write(message, messageId ?? 0))
+    this.#options.unsent?.sent(this)
   }
 
   /** Forgets, in the store too, a message of the stored queue that is not sent any more. */

@@ -208,6 +208,56 @@ describe('sessions of one principal that do not read', () => {
     expect(other.messages.map(({ text }) => text)).toEqual(['kept'])
   })
 
+  test('keep what is retained from the others for ten seconds, and not for ten seconds of each message', async () => {
+    const clock = new FakeClock()
+    const limits = { maxUnsentBytesPerIdentity: 400_000, maxInflightPerSession: 10 }
+    const { connect, broker } = await start({ grants, limits, clock })
+    const writer = await connect({ username: 'viewer2' })
+    const stuck = await connect({ username: 'viewer1', clientId: 'stuck' })
+    await stuck.subscribe({ 't/many': 1 })
+    for (let i = 1; i <= 60; i++) {
+      writer.send(publishPacket('t/many', Buffer.alloc(5000), { qos: 1, id: i }))
+    }
+    for (let i = 61; i <= 80; i++) {
+      writer.send(publishPacket(`t/kept/${i}`, 'kept', { qos: 1, id: i, retain: true }))
+    }
+    await writer.ack(PUBACK, 80)
+    expect(broker.unsentBytes).toBeGreaterThan(200_000)
+    const other = await connect({ username: 'viewer1', clientId: 'other' })
+    await other.subscribe({ 't/kept/#': 0 })
+    for (let i = 0; i < 90; i++) {
+      clock.advance(100)
+      await turn()
+    }
+    expect(other.messages).toEqual([])
+    for (let i = 0; i < 20; i++) {
+      clock.advance(100)
+      for (let j = 0; j < 10; j++) await turn()
+    }
+    await other.settle()
+    expect(other.messages).toHaveLength(20)
+  })
+
+  test('and hold much themselves wait so long for each message', async () => {
+    const clock = new FakeClock()
+    const limits = { maxUnsentBytesPerIdentity: 2_000_000 }
+    const { connect } = await start({ grants, limits, clock })
+    const writer = await connect({ username: 'viewer2' })
+    for (let i = 1; i <= 4; i++) {
+      writer.send(publishPacket(`t/kept/${i}`, Buffer.alloc(600_000), { qos: 1, id: i, retain: true }))
+    }
+    await writer.ack(PUBACK, 4)
+    const kept = await connect({ username: 'viewer1', clientId: 'kept', clean: false })
+    await kept.subscribe({ 't/kept/#': 1 })
+    for (let i = 0; i < 120; i++) {
+      clock.advance(100)
+      for (let j = 0; j < 3; j++) await turn()
+    }
+    await kept.settle()
+    expect(kept.messages).toHaveLength(3)
+    expect(kept.isClosed).toBe(false)
+  })
+
   test('and read without acknowledging end too, when what is kept for them until then is too much', async () => {
     const limits = { maxUnsentBytesPerIdentity: 2_000_000, maxUnsentBytes: 100_000_000 }
     const { connect, broker, core } = await start({ limits })

@@ -394,3 +394,16 @@ describe('a will with a delay', () => {
     expect((await nextMessage(watcher)).text).toBe('q')
   })
 })
+
+test('a session that looks again after a restart is told the subscription that each message is for', async () => {
+  const file = databaseFile()
+  const lasting = { username: 'viewer1', clientId: 'kept', cleanStart: false, properties: expiry(60) }
+  const bridge = await five({ file })
+  const client = await joined5(bridge, lasting)
+  await subscribed(client, [['limb/node/+/status', 1]], props().varint(0x0b, 7).bytes())
+  await bridge.stop()
+  const next = await five({ file })
+  next.owned.set('limb/node/a/status', 'online')
+  const back = await joined5(next, lasting)
+  expect(await nextMessage(back)).toMatchObject({ text: 'online', properties: { b: [7] } })
+})

@@ -147,6 +147,24 @@ describe('a shared subscription', () => {
     expect(copies.map(({ properties }) => properties.b)).toContainEqual([9])
   })
 
+  test('is counted as long as its member acknowledges nothing, also what waited for it in the store', async () => {
+    const bridge = await five()
+    const lasting = { cleanStart: false, properties: expiry(60) }
+    const away = await member(bridge, 'away', lasting)
+    await gone(bridge, away)
+    const sender = await joined5(bridge, { username: 'viewer2' })
+    const texts = Array.from({ length: 60 }, (_, i) => String(i).padEnd(5000))
+    await send(sender, texts)
+    expect(bridge.broker.unsentBytes).toBe(0)
+    const back = await joined5(bridge, { username: 'viewer1', clientId: 'away', ...lasting })
+    while ((await textsOf(back)).length < texts.length) await turn()
+    expect(bridge.broker.unsentBytes).toBeGreaterThan(60 * 5000)
+    for (const packet of back.packets.filter(({ type }) => type === PUBLISH))
+      back.send(ack5(0x40, message5(packet).id))
+    await textsOf(back)
+    expect(bridge.broker.unsentBytes).toBe(0)
+  })
+
   test('gives only what its member may read', async () => {
     const bridge = await five()
     const viewer = await joined5(bridge, { username: 'viewer1' })
