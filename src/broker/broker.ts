@@ -451,6 +451,7 @@ function createOrdered(parts: OrderedParts): OrderedBroker {
       return stored
     },
     maxRouteQueue: limits.maxRouteQueue,
+    clock,
     filterTurns,
     storeRoom,
     pace: deliveryPace,

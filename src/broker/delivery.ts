@@ -14,6 +14,8 @@ import type { Reach } from './rights.ts'
 import type { SessionContext } from './session-context.ts'
 import { nameOf } from './session-key.ts'
 
+/** The time for which an answer waits with what was told before it; an operator waits no longer for the store. */
+const SLOW_MS = 100
 /** The messages that a session may not have acknowledged when it is told what another one asked for. */
 const MAX_UNASKED = 32
 /** The time that what is retained waits for other sessions of the same identity to read. */
@@ -170,12 +172,25 @@ export class SessionDelivery {
   }
 
   /**
-   * Runs `task` after the delivery of what was routed before, or at once on a control socket that hears its own answers
-   * alone: nothing that waits is for it, and an operator waits behind nobody.
+   * Runs `task` after the delivery of what was routed before: who is told something hears it before the operator hears that
+   * it was done. A control socket that hears its own answers alone does not wait for long: nothing that waits is for it.
    */
   inOrder(task: () => void): void {
-    if (this.#session.peer.local && this.#hearsAnswersAlone()) task()
-    else this.#context.broker.inOrder(task)
+    const { broker, clock, reading } = this.#context
+    if (!this.#session.peer.local || broker.waiting === 0 || !this.#hearsAnswersAlone()) {
+      broker.inOrder(task)
+    } else if (reading.isBehind || broker.isSlow(SLOW_MS)) {
+      task()
+    } else {
+      let isDone = false
+      const once = () => {
+        stop()
+        if (!isDone) task()
+        isDone = true
+      }
+      const stop = clock.after(SLOW_MS, once)
+      broker.inOrder(once)
+    }
   }
 
   #hearsAnswersAlone(): boolean {

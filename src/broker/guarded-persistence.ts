@@ -114,10 +114,19 @@ export class GuardedPersistence {
 
   /** The retained messages that match any of `filters`, in portions, up to where the store fails. */
   async *retainedFor(filters: readonly string[]): AsyncGenerator<RetainedPortion> {
-    try {
-      yield* this.#store.retained(filters)
-    } catch (error) {
+    let hasFailed = false
+    const failed = (error: unknown) => {
+      hasFailed = true
       this.#options.failed('read retained messages', error)
+      return undefined
+    }
+    try {
+      for await (const portion of this.#store.retained(filters)) {
+        yield typeof portion === 'function' ? () => portion().catch(failed) : portion
+        if (hasFailed) return
+      }
+    } catch (error) {
+      failed(error)
     }
   }
 

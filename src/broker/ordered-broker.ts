@@ -1,4 +1,5 @@
 import { Aedes, type AedesOptions } from 'aedes'
+import type { Clock } from '../kernel/clock.ts'
 import type {
   AedesClient,
   Callback,
@@ -26,6 +27,7 @@ export interface OrderedBrokerOptions extends Omit<AedesOptions, 'published'> {
   readonly sharesOf: (packet: RoutedPacket) => readonly Share[] | undefined
   readonly deliverShare: (share: Share) => void
   readonly maxRouteQueue: number
+  readonly clock: Clock
   readonly filterTurns: FilterTurns
   /** The memory of messages that are not stored and delivered yet. */
   readonly storeRoom: StoreRoom
@@ -191,6 +193,7 @@ export class OrderedBroker extends Aedes {
     }
     if (retain) this.#retains(packet, true)
     const ticket = this.#order.hold(task)
+    ticket.since = this.#options.clock.monotonicMs()
     void stored.then((kept) => {
       stays = kept
       over()
@@ -247,6 +250,12 @@ export class OrderedBroker extends Aedes {
   /** Takes a client out of Aedes' table, when the table still means this one. */
   drop(client: AedesClient): void {
     if (client.id !== null && this.clients[client.id] === client) this.deleteClient(client.id)
+  }
+
+  /** Returns whether the message that waits first has waited for the store longer than usual. */
+  isSlow(ms: number): boolean {
+    const since = this.#order.head?.since
+    return since !== undefined && this.#options.clock.monotonicMs() - since > ms
   }
 
   /** The packet that waits first; compare only. */

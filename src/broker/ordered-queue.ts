@@ -1,6 +1,10 @@
+import type { MonotonicMs } from '../kernel/clock.ts'
+
 /** A place in the queue whose turn comes when it was released and everything before it has run. */
 export interface Ticket {
   readonly task: () => void
+  /** The moment since which it waits, for who asks. */
+  since?: MonotonicMs
   ready: boolean
   next: Ticket | undefined
 }

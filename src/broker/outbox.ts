@@ -489,8 +489,9 @@ export class SessionOutbox implements SlowReader {
       this.#release(message)
       return
     }
-    // The control socket waits for nobody, nor for a commit at the end of the turn.
-    if (!isLocal) writes.hold(conn, message.packet.payload.length)
+    // The control socket does not wait for the end of the turn, where a commit may stand; others are told before it.
+    if (isLocal) writes.flush()
+    else writes.hold(conn, message.packet.payload.length)
     const taken = isLarge(message.packet.payload) ? this.#heldUntilTaken(message, messageId) : undefined
     if (!isOver(message, steady) && this.encoder.write(conn, message, messageId, taken)) {
       counters.messagesOut++

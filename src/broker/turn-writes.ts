@@ -28,6 +28,8 @@ export class TurnWrites {
   #next = 0
   /** Shows whether what is held will be written, and whoever waits for that told. */
   #isDue = false
+  /** Shows whether what is held did not fit into the turn. */
+  #isLate = false
 
   constructor(clock: Clock, isBehind: (isBehind: boolean) => void = () => undefined) {
     this.#time = new UnwatchedTurnTime(clock, WRITING_MS, UNWATCHED_BYTES)
@@ -45,6 +47,11 @@ export class TurnWrites {
     } else {
       this.writeHeld(conn)
     }
+  }
+
+  /** Writes what is held, now: what follows must not overtake it. Not when it is behind already. */
+  flush(): void {
+    if (!this.#isLate) this.#writeInTime()
   }
 
   /** Writes what is held of a stream: what it has not taken then, its reader has not. */
@@ -74,22 +81,21 @@ export class TurnWrites {
   }
 
   #release(): void {
-    while (this.#next < this.#held.length) {
-      if (!this.#time.isInTime) {
-        this.#held.splice(0, this.#next)
-        this.#next = 0
-        this.#isBehind(true)
-        this.#time.wait(() => this.#release())
-        return
-      }
+    this.#writeInTime()
+    this.#isLate = this.#next < this.#held.length
+    this.#held.splice(0, this.#next)
+    this.#next = 0
+    this.#isDue = this.#isLate
+    this.#isBehind(this.#isLate)
+    if (this.#isLate) this.#time.wait(() => this.#release())
+  }
+
+  #writeInTime(): void {
+    while (this.#next < this.#held.length && this.#time.isInTime) {
       const conn = this.#held[this.#next++] as Duplex
       this.#time.add(CALL_BYTES + conn.writableLength)
       conn.uncork()
     }
-    this.#held = []
-    this.#next = 0
-    this.#isDue = false
-    this.#isBehind(false)
   }
 }
 

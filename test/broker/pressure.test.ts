@@ -415,6 +415,35 @@ test('answers that another session asked for go to those that acknowledge, and t
   expect(lags.messages.at(-1)?.text).toBe('again')
 })
 
+test('a store that fails to read what is retained ends no session, and is asked no further', async () => {
+  let asked = 0
+  const failing = (persistence: BrokerOptions['persistence']) =>
+    new Proxy(persistence, {
+      get(target, key) {
+        const value: unknown = Reflect.get(target, key, target)
+        if (key !== 'retained') return typeof value === 'function' ? value.bind(target) : value
+        return async function* () {
+          for (let i = 0; i < 3; i++) {
+            asked++
+            yield async () => {
+              throw new Error('the server is gone')
+            }
+          }
+        }
+      },
+    })
+  const { connect, log, broker } = await start({ wrapPersistence: failing })
+  const reader = await connect({ username: 'viewer' })
+  await reader.subscribe({ 'limb/bridge/#': 1 })
+  await reader.settle()
+  broker.publisher.publish('limb/bridge/event/x', Buffer.from('goes on'), { qos: 1, retain: false })
+  expect((await reader.message()).text).toBe('goes on')
+  expect(asked).toBe(1)
+  expect(log.of('warn').map(({ message }) => message)).toEqual([
+    'the store failed to read retained messages; live messages go on',
+  ])
+})
+
 test('what is retained is read of the store for a few sessions at a time, however many ask', async () => {
   const SESSIONS = 40
   let [reading, most] = [0, 0]

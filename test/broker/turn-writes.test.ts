@@ -167,3 +167,11 @@ test('what the control socket is sent leaves at once: a commit may stand at the 
   expect(written.slice(before).join('')).toContain('at once')
   stream.destroy()
 })
+
+test('what is held for others leaves before what the control socket is sent: they hear it first', async () => {
+  const { socket, writes: calls } = await pair()
+  write(socket, 100)
+  expect(calls).toEqual([])
+  ofAll.flush()
+  expect(calls).toEqual([100])
+})

@@ -94,7 +94,13 @@ export class StoredSessions {
   async #cut(): Promise<void> {
     const { store, maxPerIdentity, maxSubscriptions, log } = this.#options
     const most = maxPerIdentity()
-    const forgotten = await store.cutSessions({ sessions: most, subscriptions: maxSubscriptions })
+    let forgotten: number
+    try {
+      forgotten = await store.cutSessions({ sessions: most, subscriptions: maxSubscriptions })
+    } catch (error) {
+      log.warn({ err: error }, 'stored sessions beyond the limits could not be forgotten; they are loaded')
+      return
+    }
     if (forgotten === 0) return
     log.warn(
       { forgotten, maxStoredSessionsPerIdentity: most, maxSubscriptions },

@@ -23,6 +23,7 @@ export class MqttSessionsTable {
   readonly #put: Sqlite.Statement
   readonly #deletes: readonly Sqlite.Statement<[string]>[]
   readonly #cuts: readonly Sqlite.Statement<[number]>[]
+  readonly #beyond: Sqlite.Statement<[number]>
   readonly #crowded: Sqlite.Statement<[number]>
   readonly #idle: Sqlite.Statement<[number]>
 
@@ -43,6 +44,7 @@ export class MqttSessionsTable {
     this.#cuts = SESSION_TABLES.map((table) =>
       sql.prepare(`DELETE FROM ${table} WHERE client_id IN (${SESSIONS_BEYOND('?')})`),
     )
+    this.#beyond = sql.prepare<[number]>(`${SESSIONS_BEYOND('?')} LIMIT 1`).pluck()
     this.#crowded = sql.prepare<[number]>(SUBSCRIPTIONS_BEYOND('?')).pluck()
     this.#idle = sql.prepare<[number]>('SELECT client_id FROM mqtt_sessions WHERE used_at < ?').pluck()
   }
@@ -71,6 +73,11 @@ export class MqttSessionsTable {
 
   delete(clientId: string): void {
     for (const statement of this.#deletes) statement.run(clientId)
+  }
+
+  /** Returns whether anything is beyond the bounds of one owner. */
+  isBeyond({ sessions, subscriptions }: SessionBounds): boolean {
+    return this.#beyond.get(sessions) !== undefined || this.#crowded.get(subscriptions) !== undefined
   }
 
   /** Forgets what is beyond the bounds of one owner. Returns how many sessions. */

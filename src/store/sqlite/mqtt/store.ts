@@ -71,7 +71,9 @@ export function createMqttStore(database: Database): SqliteMqttStore {
       write(() => {
         for (const clientId of clientIds) sessions.delete(clientId)
       }),
-    cutSessions: (most) => write(() => sessions.cut(most)),
+    // A start on a disk that takes nothing writes nothing without need.
+    cutSessions: async (most) =>
+      (await read(() => sessions.isBeyond(most))) ? write(() => sessions.cut(most)) : 0,
     sessionsIdleSince: (before) => read(() => sessions.idleSince(before)),
 
     loadWills: () => load(() => wills.all()),
