@@ -15,7 +15,7 @@ import type { SessionContext } from './session-context.ts'
 import { nameOf } from './session-key.ts'
 
 /** The time for which an answer waits with what was told before it; an operator waits no longer for the store. */
-const SLOW_MS = 100
+const SLOW_MS = 500
 /** The messages that a session may not have acknowledged when it is told what another one asked for. */
 const MAX_UNASKED = 32
 /** The time that what is retained waits for other sessions of the same identity to read. */
@@ -176,10 +176,10 @@ export class SessionDelivery {
    * it was done. A control socket that hears its own answers alone does not wait for long: nothing that waits is for it.
    */
   inOrder(task: () => void): void {
-    const { broker, clock, reading } = this.#context
+    const { broker, clock } = this.#context
     if (!this.#session.peer.local || broker.waiting === 0 || !this.#hearsAnswersAlone()) {
       broker.inOrder(task)
-    } else if (reading.isBehind || broker.isSlow(SLOW_MS)) {
+    } else if (broker.isSlow(SLOW_MS)) {
       task()
     } else {
       let isDone = false
