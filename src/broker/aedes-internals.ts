@@ -193,5 +193,9 @@ export interface StoredSubscriber {
   readonly nl?: boolean | undefined
 }
 
-/** A part of what is retained: messages that are made as they are taken, or one that is read when the function is called. */
-export type RetainedPortion = Iterable<RoutedPacket> | (() => Promise<RoutedPacket | undefined>)
+/**
+ * A part of what is retained: messages of the bridge's own, each made when it is taken, or one of the store, which is read when
+ * the function is called: hundreds of sessions that wait for their turn hold no payload meanwhile.
+ */
+export type Portion<T> = Iterable<T> | (() => Promise<T | undefined>)
+export type RetainedPortion = Portion<RoutedPacket>

@@ -151,7 +151,7 @@ export class OrderedBroker extends Aedes {
    * connected, and memory stays.
    */
   route(message: Route, done?: (matched: boolean) => void): void {
-    const { topic, payload, qos, retain, from, asker, properties, expiresAt } = message
+    const { topic, payload, qos, retain, from, properties, expiresAt } = message
     this.#options.tap(message)
     const packet: RoutedPacket = {
       cmd: 'publish',
@@ -180,10 +180,7 @@ export class OrderedBroker extends Aedes {
     const task = () => {
       over()
       if (retain) this.#retains(packet, false)
-      const before = this.calls
-      this.isTold = message.told === true
-      this.#emit(packet, asker, shares)
-      message.reached?.(this.calls - before)
+      this.#emit(packet, message, shares)
       done?.(stays || this.taken === this.emission)
     }
     if (stored === undefined) {
@@ -317,20 +314,24 @@ export class OrderedBroker extends Aedes {
     }
   }
 
-  #emit(packet: RoutedPacket, asker: object | undefined, shares: readonly Share[] | undefined): void {
+  #emit(packet: RoutedPacket, { asker, told, reached }: Route, shares: readonly Share[] | undefined): void {
     const before = this.calls
     this.emission++
     this.#current = packet
     this.#asker = asker
+    this.isTold = told === true
     try {
       this.mq.emit(packet)
       if (shares !== undefined) for (const share of shares) this.#options.deliverShare(share)
     } finally {
       this.#current = undefined
       this.#asker = undefined
+      this.isTold = false
       this.#frames = []
       this.#frames5 = []
-      this.#options.delivered(this.calls - before)
+      const subscriptions = this.calls - before
+      this.#options.delivered(subscriptions)
+      reached?.(subscriptions)
     }
   }
 }

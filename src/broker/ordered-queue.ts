@@ -17,8 +17,6 @@ export interface QueuePace {
   later(go: () => void): void
 }
 
-const AT_ONCE: QueuePace = { isInTime: true, later: (go) => go() }
-
 /**
  * Runs tasks in the order in which they were handed in, though some of them wait for something first. A task
  * that need not wait, with nothing before it, runs at once. Tasks must not throw: one that does goes to
@@ -81,7 +79,7 @@ export class OrderedQueue {
   runAll(): void {
     this.#isLate = false
     for (let ticket = this.#head; ticket !== undefined; ticket = ticket.next) ticket.ready = true
-    this.#drain(AT_ONCE)
+    this.#drain(false)
   }
 
   #push(task: () => void, ready: boolean): Ticket {
@@ -93,10 +91,11 @@ export class OrderedQueue {
     return ticket
   }
 
-  #drain(pace: QueuePace | undefined = this.#pace): void {
+  #drain(isPaced = true): void {
     // A task may hand in, or release, others: the outer loop takes them, so that nothing overtakes.
     if (this.#running || this.#isLate) return
     this.#running = true
+    const pace = isPaced ? this.#pace : undefined
     for (let ticket = this.#head; ticket?.ready; ticket = this.#head) {
       if (pace?.isInTime === false) {
         this.#goOnLater(pace)

@@ -1,3 +1,4 @@
+import type { Portion } from './aedes-internals.ts'
 import type { GuardedPersistence } from './guarded-persistence.ts'
 import type { RetainedFor } from './retained-line.ts'
 import type { MqttSession } from './session.ts'
@@ -44,9 +45,7 @@ async function sendEach(
 }
 
 /** Returns the messages of a portion, for who takes them one after the other. */
-export async function packetsOf<T>(
-  portion: Iterable<T> | (() => Promise<T | undefined>),
-): Promise<Iterable<T>> {
+export async function packetsOf<T>(portion: Portion<T>): Promise<Iterable<T>> {
   if (typeof portion !== 'function') return portion
   const packet = await portion()
   return packet === undefined ? [] : [packet]

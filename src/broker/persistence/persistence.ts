@@ -11,10 +11,16 @@ import type { Log, RetainedView } from '../../bridge/ports.ts'
 import type { Clock } from '../../kernel/clock.ts'
 import { messageOf } from '../../kernel/errors.ts'
 import { RunningClock } from '../../kernel/running-clock.ts'
-import type { StoredShares } from '../aedes-internals.ts'
-import { columnsOf, incomingPacket, type PublishPacket, type PubrelPacket } from './packets.ts'
+import type { Portion, StoredShares } from '../aedes-internals.ts'
+import {
+  columnsOf,
+  incomingPacket,
+  type PublishPacket,
+  type PubrelPacket,
+  type RetainedPacket,
+} from './packets.ts'
 import { type QueueLimits, Queues } from './queues.ts'
-import { matchRetained, type RetainedPart } from './retained.ts'
+import { matchRetained } from './retained.ts'
 import { StoredSessions } from './sessions.ts'
 import {
   type MatchedSubscription,
@@ -220,7 +226,7 @@ export class MqttPersistence {
   }
 
   /** The retained messages that match any of `filters`, in portions; each is made, or read, when it is taken. */
-  retained(filters: readonly string[]): AsyncGenerator<RetainedPart> {
+  retained(filters: readonly string[]): AsyncGenerator<Portion<RetainedPacket>> {
     return matchRetained(this.#options.store, this.#options.view, filters)
   }
 

@@ -2,18 +2,13 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { MqttStore } from '../../bridge/mqtt-store.ts'
 import type { RetainedView } from '../../bridge/ports.ts'
 import { filterMatches } from '../../protocol/topics.ts'
+import type { Portion } from '../aedes-internals.ts'
 import { ownRetained, type RetainedPacket, retainedPacket } from './packets.ts'
 
 const NOTHING = Buffer.alloc(0)
 
 /** Topics read at once; the payloads follow one by one, as the subscriber takes them. */
 const PAGE = 256
-
-/**
- * A part of the retained messages: some of the bridge's own, each made when it is taken, or one of the store, which is read when
- * the function is called: hundreds of sessions that wait for their turn hold no payload meanwhile.
- */
-export type RetainedPart = Iterable<RetainedPacket> | (() => Promise<RetainedPacket | undefined>)
 
 /**
  * Retained messages that match any of `filters`: the bridge's own from the view, all others from the store. They come
@@ -24,7 +19,7 @@ export async function* matchRetained(
   store: MqttStore,
   view: RetainedView,
   filters: readonly string[],
-): AsyncGenerator<RetainedPart> {
+): AsyncGenerator<Portion<RetainedPacket>> {
   for (const filter of filters) {
     yield ofView(view, filter)
     for await (const topic of storedTopics(store, filter)) {
