@@ -181,6 +181,47 @@ function broken(how: { fail?: boolean; hang?: boolean; until?: Promise<void> }) 
     })
 }
 
+const MAX_ROUTE_BYTES = 200_000
+/** More messages than fit, and the bytes of each. */
+const COUNT = 50
+const BYTES = 20_000
+
+/** A broker whose store takes nothing from `stall` until `slow` is resolved, a session that is away, a reader, and a limb. */
+async function startSlow() {
+  const slow = Promise.withResolvers<void>()
+  const how: { until?: Promise<void> } = {}
+  const running = await start({
+    wrapPersistence: broken(how),
+    limits: { storeTimeoutMs: 60_000, maxRouteBytes: MAX_ROUTE_BYTES },
+  })
+  const { connect } = running
+  const away = await connect({ username: 'viewer1', clientId: 'away', clean: false })
+  await away.subscribe({ 'limb/node/+/data/#': 1 })
+  away.send(DISCONNECT)
+  await away.closed
+  const reader = await connect({ username: 'viewer2' })
+  await reader.subscribe({ 'limb/node/+/data/#': 1 })
+  const limb = await connect(LIMB)
+  const stall = () => {
+    how.until = slow.promise
+  }
+  return { ...running, reader, limb, slow, stall }
+}
+
+/** Has what is retained read in another way. */
+function withRetained(
+  retained: (persistence: BrokerOptions['persistence']) => BrokerOptions['persistence']['retained'],
+) {
+  return (persistence: BrokerOptions['persistence']) =>
+    new Proxy(persistence, {
+      get(target, key) {
+        if (key === 'retained') return retained(target)
+        const value: unknown = Reflect.get(target, key, target)
+        return typeof value === 'function' ? value.bind(target) : value
+      },
+    })
+}
+
 describe('a store that fails', () => {
   test('stops neither delivery, nor new sessions, nor their end', async () => {
     const how = { fail: false }
@@ -236,37 +277,22 @@ describe('a store that fails', () => {
   })
 
   test('messages that wait for a slow store have a bound in bytes: who sends them is read later, and nobody else', async () => {
-    const slow = Promise.withResolvers<void>()
-    const how: { until?: Promise<void> } = {}
-    const maxRouteBytes = 200_000
-    const { connect, broker, core, log } = await start({
-      wrapPersistence: broken(how),
-      limits: { storeTimeoutMs: 60_000, maxRouteBytes },
-    })
-    const away = await connect({ username: 'viewer1', clientId: 'away', clean: false })
-    await away.subscribe({ 'limb/node/+/data/#': 1 })
-    away.send(DISCONNECT)
-    await away.closed
-    const reader = await connect({ username: 'viewer2' })
-    await reader.subscribe({ 'limb/node/+/data/#': 1 })
-    const limb = await connect(LIMB)
+    const { connect, broker, core, log, reader, limb, slow, stall } = await startSlow()
     const other = await connect({ username: 'cam2', password: 'key' })
-    how.until = slow.promise
-    const BYTES = 20_000
-    const COUNT = 50
+    stall()
     limb.send(
       ...Array.from({ length: COUNT }, (_, i) =>
         publishPacket(DATA, String(i).padEnd(BYTES), { qos: 1, id: i + 1 }),
       ),
     )
-    while (broker.waitingBytes <= maxRouteBytes) await turn()
+    while (broker.waitingBytes <= MAX_ROUTE_BYTES) await turn()
     // Others are read as before, one turn after the other.
     for (let i = 0; i < 20; i++) {
       other.send(publishPacket('limb/node/cam2/heartbeat', '{}'))
       await other.settle()
     }
     expect(core.heartbeats).toBe(20)
-    expect(broker.waitingBytes).toBeLessThan(maxRouteBytes + 2 * BYTES)
+    expect(broker.waitingBytes).toBeLessThan(MAX_ROUTE_BYTES + 2 * BYTES)
     expect(log.of('warn').map(({ message }) => message)).toEqual([expect.stringContaining('is read later')])
     slow.resolve()
     while (reader.messages.length < COUNT) await turn()
@@ -278,63 +304,37 @@ describe('a store that fails', () => {
   })
 
   test('a slow store that one sender has filled holds back nobody who has little in it', async () => {
-    const slow = Promise.withResolvers<void>()
-    const how: { until?: Promise<void> } = {}
-    const maxRouteBytes = 200_000
-    const { connect, broker, core } = await start({
-      wrapPersistence: broken(how),
-      limits: { storeTimeoutMs: 60_000, maxRouteBytes },
-    })
-    const away = await connect({ username: 'viewer1', clientId: 'away', clean: false })
-    await away.subscribe({ 'limb/node/+/data/#': 1 })
-    away.send(DISCONNECT)
-    await away.closed
-    const limb = await connect(LIMB)
+    const { connect, broker, core, limb, slow, stall } = await startSlow()
     const other = await connect({ username: 'cam2', password: 'key' })
-    how.until = slow.promise
+    stall()
     limb.send(
       ...Array.from({ length: 50 }, (_, i) =>
         publishPacket(DATA, Buffer.alloc(20_000), { qos: 1, id: i + 1 }),
       ),
     )
-    while (broker.waitingBytes <= maxRouteBytes) await turn()
+    while (broker.waitingBytes <= MAX_ROUTE_BYTES) await turn()
     for (let i = 1; i <= 20; i++) {
       other.send(publishPacket('limb/node/cam2/data/t', 'little', { qos: 1, id: i }))
       other.send(publishPacket('limb/node/cam2/heartbeat', '{}'))
       await other.settle()
     }
     expect(core.heartbeats).toBe(20)
-    expect(broker.waitingBytes).toBeLessThan(1.5 * maxRouteBytes)
+    expect(broker.waitingBytes).toBeLessThan(1.5 * MAX_ROUTE_BYTES)
     slow.resolve()
     await limb.ack(PUBACK, 50)
     while (broker.waitingBytes > 0) await turn()
   })
 
   test('messages that need no store and wait behind some that do have the same bound', async () => {
-    const slow = Promise.withResolvers<void>()
-    const how: { until?: Promise<void> } = {}
-    const maxRouteBytes = 200_000
-    const { connect, broker } = await start({
-      wrapPersistence: broken(how),
-      limits: { storeTimeoutMs: 60_000, maxRouteBytes },
-    })
-    const away = await connect({ username: 'viewer1', clientId: 'away', clean: false })
-    await away.subscribe({ 'limb/node/+/data/#': 1 })
-    away.send(DISCONNECT)
-    await away.closed
-    const reader = await connect({ username: 'viewer2' })
-    await reader.subscribe({ 'limb/node/+/data/#': 1 })
-    const limb = await connect(LIMB)
-    how.until = slow.promise
-    const BYTES = 20_000
-    const COUNT = 50
+    const { broker, reader, limb, slow, stall } = await startSlow()
+    stall()
     limb.send(publishPacket(DATA, '0', { qos: 1 }))
     limb.send(
       ...Array.from({ length: COUNT - 1 }, (_, i) => publishPacket(DATA, String(i + 1).padEnd(BYTES))),
     )
-    while (broker.waitingBytes <= maxRouteBytes && broker.waiting < COUNT) await turn()
+    while (broker.waitingBytes <= MAX_ROUTE_BYTES && broker.waiting < COUNT) await turn()
     for (let i = 0; i < 20; i++) await reader.settle()
-    expect(broker.waiting).toBeLessThan(maxRouteBytes / BYTES + 3)
+    expect(broker.waiting).toBeLessThan(MAX_ROUTE_BYTES / BYTES + 3)
     slow.resolve()
     while (reader.messages.length < COUNT) await turn()
     expect(reader.messages.map(({ text }) => Number(text))).toEqual(
@@ -417,21 +417,17 @@ test('answers that another session asked for go to those that acknowledge, and t
 
 test('a store that fails to read what is retained ends no session, and is asked no further', async () => {
   let asked = 0
-  const failing = (persistence: BrokerOptions['persistence']) =>
-    new Proxy(persistence, {
-      get(target, key) {
-        const value: unknown = Reflect.get(target, key, target)
-        if (key !== 'retained') return typeof value === 'function' ? value.bind(target) : value
-        return async function* () {
-          for (let i = 0; i < 3; i++) {
-            asked++
-            yield async () => {
-              throw new Error('the server is gone')
-            }
+  const failing = withRetained(
+    () =>
+      async function* () {
+        for (let i = 0; i < 3; i++) {
+          asked++
+          yield async () => {
+            throw new Error('the server is gone')
           }
         }
       },
-    })
+  )
   const { connect, log, broker } = await start({ wrapPersistence: failing })
   const reader = await connect({ username: 'viewer' })
   await reader.subscribe({ 'limb/bridge/#': 1 })
@@ -447,25 +443,21 @@ test('a store that fails to read what is retained ends no session, and is asked 
 test('what is retained is read of the store for a few sessions at a time, however many ask', async () => {
   const SESSIONS = 40
   let [reading, most] = [0, 0]
-  const counted = (persistence: BrokerOptions['persistence']) =>
-    new Proxy(persistence, {
-      get(target, key) {
-        const value: unknown = Reflect.get(target, key, target)
-        if (key !== 'retained') return typeof value === 'function' ? value.bind(target) : value
-        return async function* (filters: readonly string[]) {
-          for await (const portion of target.retained(filters)) {
-            yield typeof portion !== 'function'
-              ? portion
-              : async () => {
-                  most = Math.max(most, ++reading)
-                  await turn()
-                  reading--
-                  return await portion()
-                }
-          }
+  const counted = withRetained(
+    (target) =>
+      async function* (filters) {
+        for await (const portion of target.retained(filters)) {
+          yield typeof portion !== 'function'
+            ? portion
+            : async () => {
+                most = Math.max(most, ++reading)
+                await turn()
+                reading--
+                return await portion()
+              }
         }
       },
-    })
+  )
   const { connect } = await start({ wrapPersistence: counted })
   const limb = await connect(LIMB)
   for (const i of [1, 2])

@@ -1,11 +1,11 @@
 import { EventEmitter, once } from 'node:events'
 import { createServer, type Server, type ServerResponse } from 'node:http'
-import { type AddressInfo, connect } from 'node:net'
 import { setImmediate as turn } from 'node:timers/promises'
-import { expect, onTestFinished, test } from 'vitest'
+import { expect, test } from 'vitest'
 import { takeTurns } from '../../src/http/request-turns.ts'
 import type { Clock, MonotonicMs } from '../../src/kernel/clock.ts'
 import { FakeClock } from '../support/fake-clock.ts'
+import { listening } from './listening.ts'
 
 /** A clock by which no turn has any time left: every packet waits for another one. */
 class LateClock extends FakeClock {
@@ -27,19 +27,7 @@ async function server(clock: Clock = new FakeClock()) {
     ended++
     http.emit('ended')
   })
-  http.listen(0, '127.0.0.1')
-  await once(http, 'listening')
-  onTestFinished(() => {
-    http.closeAllConnections()
-    http.close()
-  })
-  const dial = () => {
-    const socket = connect((http.address() as AddressInfo).port, '127.0.0.1').on('error', () => undefined)
-    onTestFinished(() => {
-      socket.destroy()
-    })
-    return socket
-  }
+  const dial = await listening(http)
   return { http, asked, dial, ended: () => ended }
 }
 

@@ -1,11 +1,11 @@
 import { once } from 'node:events'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
-import { type AddressInfo, connect } from 'node:net'
 import { queryObjects } from 'node:v8'
 import fc from 'fast-check'
-import { expect, onTestFinished, test } from 'vitest'
+import { expect, test } from 'vitest'
 import { takeTurns } from '../../src/http/request-turns.ts'
 import { FakeClock } from '../support/fake-clock.ts'
+import { listening } from './listening.ts'
 
 /** A server on loopback whose requests are handed to the test. */
 async function server() {
@@ -15,19 +15,8 @@ async function server() {
     http.emit('asked')
   })
   takeTurns(http, new FakeClock(), () => undefined)
-  http.listen(0, '127.0.0.1')
-  await once(http, 'listening')
-  onTestFinished(() => {
-    http.closeAllConnections()
-    http.close()
-  })
-  const dial = () => {
-    const socket = connect((http.address() as AddressInfo).port, '127.0.0.1').on('error', () => undefined)
-    onTestFinished(() => {
-      socket.destroy()
-    })
-    return socket.setNoDelay(true).resume()
-  }
+  const connected = await listening(http)
+  const dial = () => connected().setNoDelay(true).resume()
   const asked = async () => {
     while (waiting.length === 0) await once(http, 'asked')
     return waiting.shift() as [IncomingMessage, ServerResponse]

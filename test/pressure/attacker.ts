@@ -38,9 +38,10 @@ export async function session(
   clientId: string,
   username: string,
   password?: string,
+  clean = true,
 ): Promise<Socket> {
   const socket = open(port)
-  socket.write(connectPacket({ clientId, username, password }))
+  socket.write(connectPacket({ clientId, username, password, clean }))
   await new Promise<void>((done) => {
     socket.once('data', () => done())
     socket.once('close', () => done())
@@ -74,3 +75,11 @@ export async function hold(
 }
 
 export const id = () => randomBytes(6).toString('hex')
+
+/** Several at once, in one process. */
+export function together(...attacks: readonly Attack[]): Attack {
+  return async (target) => {
+    const done = await Promise.all(attacks.map((attack) => attack(target)))
+    return done.every((each) => each > 0) ? done.reduce((sum, each) => sum + each, 0) : 0
+  }
+}

@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import type { Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { connectPacket, publishPacket, subscribePacket, unsubscribePacket } from '../support/mqtt-wire.ts'
-import { AGENT, type Attack, hold, id, LIMB, open, session, until, VIEWER } from './attacker.ts'
+import { AGENT, type Attack, hold, id, LIMB, open, session, together, until, VIEWER } from './attacker.ts'
 import { CONSOLE_ATTACKS, HTTP_ATTACKS, MCP_ATTACKS } from './http-attacks.ts'
 import { ALL_KIND, TLS_KIND } from './kinds.ts'
 import { LIMB_SERVER_ATTACKS } from './limb-server-attacks.ts'
@@ -222,7 +222,6 @@ const comingAndGoing: Attack = async ({ mqtt, limbKey, seconds }) => {
   return times
 }
 
-const CLEAN = 0x02
 const STATUSES = ['online', 'busy', 'degraded']
 
 /** Agent's invocations that wait for limbs that are away, with large params. */
@@ -279,10 +278,7 @@ const leavingSessions: Attack = async ({ mqtt, viewer, seconds }) => {
     await Promise.all(
       Array.from({ length: 20 }, async () => {
         const socket = open(mqtt)
-        const connect = connectPacket({ clientId: id(), username: VIEWER, password: viewer })
-        const flags = connect.indexOf('MQTT') + 5
-        connect[flags] = (connect[flags] ?? 0) & ~CLEAN
-        socket.write(connect)
+        socket.write(connectPacket({ clientId: id(), username: VIEWER, password: viewer, clean: false }))
         await Promise.race([once(socket, 'data'), once(socket, 'close')])
         socket.write(subscribePacket('#', 1, 1))
         await sleep(20)
@@ -292,14 +288,6 @@ const leavingSessions: Attack = async ({ mqtt, viewer, seconds }) => {
     )
   }
   return done
-}
-
-/** Several at once, in one process. */
-function together(...attacks: readonly Attack[]): Attack {
-  return async (target) => {
-    const done = await Promise.all(attacks.map((attack) => attack(target)))
-    return done.every((each) => each > 0) ? done.reduce((sum, each) => sum + each, 0) : 0
-  }
 }
 
 /** Each kind of work that has a time of the event loop's turn of its own, so that all of them meet in one. */

@@ -62,7 +62,7 @@ function slowly(request: (target: Target) => string, connections: number): Attac
 }
 
 /** Many connections send all but the end of what they have to say, and then all of them the end at the same moment. */
-function together(begin: () => string, end: string, connections = 480): Attack {
+function wholeAtOnce(begin: () => string, end: string, connections = 480): Attack {
   return async (target) => {
     const close = until(target.seconds)
     let done = 0
@@ -166,9 +166,9 @@ export const HTTP_ATTACKS: Readonly<Record<string, Attack>> = {
     const registration = { nodeId: `h${id()}`, displayName: 'x', platform: 'x', capabilities: [] }
     return post('/api/limb/register', registration, `Authorization: Bearer ${id()}${id()}\r\n`)
   }),
-  'registrations that become whole at once': together(largeRegistration, '}'),
-  'sixteen requests of each connection at once': together(() => '', get('/metrics').repeat(16)),
-  'handshakes of WebSocket at once': together(() => upgradeBegin, '\r\n'),
+  'registrations that become whole at once': wholeAtOnce(largeRegistration, '}'),
+  'sixteen requests of each connection at once': wholeAtOnce(() => '', get('/metrics').repeat(16)),
+  'handshakes of WebSocket at once': wholeAtOnce(() => upgradeBegin, '\r\n'),
   'wrong passwords': asks(() => get('/api/v1/events', basic(VIEWER, id()))),
 }
 

@@ -1,27 +1,12 @@
 import type { Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { connectPacket, publishPacket, subscribePacket } from '../support/mqtt-wire.ts'
-import { type Attack, id, LIMB, open, type Target, until, VIEWER } from './attacker.ts'
+import { publishPacket, subscribePacket } from '../support/mqtt-wire.ts'
+import { type Attack, id, LIMB, session, type Target, together, until, VIEWER } from './attacker.ts'
 
 /** Attacks by what sessions are owed: sent and not read, read and not acknowledged. */
 
 const SESSIONS = 250
 const MEGABYTE = 1_000_000
-const CLEAN = 0x02
-
-/** A session that the bridge stores, whose CONNACK was awaited. */
-async function stored(port: number, clientId: string, username: string, password: string): Promise<Socket> {
-  const socket = open(port)
-  const connect = connectPacket({ clientId, username, password })
-  const flags = connect.indexOf('MQTT') + 5
-  connect[flags] = (connect[flags] ?? 0) & ~CLEAN
-  socket.write(connect)
-  await new Promise<void>((done) => {
-    socket.once('data', () => done())
-    socket.once('close', () => done())
-  })
-  return socket
-}
 
 /** Sessions of the viewer, each of which begins with `speak`; those that are ended come again under their name. */
 async function keeping(
@@ -33,7 +18,7 @@ async function keeping(
   let done = 0
   const keep = async (index: number) => {
     while (performance.now() < end) {
-      const socket = await stored(mqtt, `s${index}`, VIEWER, viewer)
+      const socket = await session(mqtt, `s${index}`, VIEWER, viewer, false)
       sockets.add(socket)
       speak(socket, index)
       done++
@@ -50,7 +35,7 @@ const megabytes =
   (topics: number, retain: boolean): Attack =>
   async ({ mqtt, limbKey, seconds }) => {
     const end = until(seconds)
-    const socket = await stored(mqtt, id(), LIMB, limbKey)
+    const socket = await session(mqtt, id(), LIMB, limbKey, false)
     socket.resume()
     let sent = 0
     while (performance.now() < end && !socket.destroyed) {
@@ -65,12 +50,21 @@ const megabytes =
     return sent
   }
 
-const both =
-  (first: Attack, second: Attack): Attack =>
-  async (target) => {
-    const [a, b] = await Promise.all([first(target), second(target)])
-    return Math.min(a, b)
-  }
+/** Sessions that are stored, each subscribed, beside a limb whose messages they get. */
+function subscribed(filter: (index: number) => string, qos: 0 | 1, reads: boolean, limb: Attack): Attack {
+  return together(
+    (target) =>
+      keeping(target, (socket, index) => {
+        if (reads) socket.resume()
+        else socket.pause()
+        socket.write(subscribePacket(`limb/node/${LIMB}/data/${filter(index)}`, qos, 1))
+      }),
+    limb,
+  )
+}
+
+const ALL = () => '#'
+const OWN = (index: number) => `t${index}`
 
 export const OWED_ATTACKS: Readonly<Record<string, Attack>> = {
   'answers that are read and never acknowledged': (target) =>
@@ -86,36 +80,8 @@ export const OWED_ATTACKS: Readonly<Record<string, Attack>> = {
           ),
         )
     }),
-  'retained data that is read and never acknowledged': both(
-    (target) =>
-      keeping(target, (socket) => {
-        socket.resume()
-        socket.write(subscribePacket(`limb/node/${LIMB}/data/#`, 1, 1))
-      }),
-    megabytes(20, true),
-  ),
-  'large messages that very many sessions read': both(
-    (target) =>
-      keeping(target, (socket) => {
-        socket.resume()
-        socket.write(subscribePacket(`limb/node/${LIMB}/data/#`, 0, 1))
-      }),
-    megabytes(20, false),
-  ),
-  'messages that are read and never acknowledged': both(
-    (target) =>
-      keeping(target, (socket, index) => {
-        socket.resume()
-        socket.write(subscribePacket(`limb/node/${LIMB}/data/t${index}`, 1, 1))
-      }),
-    megabytes(SESSIONS, false),
-  ),
-  'different messages that are not read': both(
-    (target) =>
-      keeping(target, (socket, index) => {
-        socket.pause()
-        socket.write(subscribePacket(`limb/node/${LIMB}/data/t${index}`, 1, 1))
-      }),
-    megabytes(SESSIONS, false),
-  ),
+  'retained data that is read and never acknowledged': subscribed(ALL, 1, true, megabytes(20, true)),
+  'large messages that very many sessions read': subscribed(ALL, 0, true, megabytes(20, false)),
+  'messages that are read and never acknowledged': subscribed(OWN, 1, true, megabytes(SESSIONS, false)),
+  'different messages that are not read': subscribed(OWN, 1, false, megabytes(SESSIONS, false)),
 }

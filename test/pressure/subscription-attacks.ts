@@ -38,10 +38,7 @@ async function speaks(port: number, connect: Buffer): Promise<Socket> {
 const viewer5 = (mqtt: number, viewer: string) =>
   speaks(mqtt, connectPacket({ clientId: id(), username: VIEWER, password: viewer, version: 5 }))
 function persistent(clientId: string, username: string, password: string): Buffer {
-  const connect = connectPacket({ clientId, username, password })
-  const flags = connect.indexOf('MQTT') + 5
-  connect[flags] = (connect[flags] ?? 0) & ~0x02
-  return connect
+  return connectPacket({ clientId, username, password, clean: false })
 }
 
 const TAIL = 'a/b/c/d/e/f/g/h/i/j/k/l'

@@ -19,6 +19,8 @@ export interface ConnectOptions {
   /** Seconds; an hour unless told, so that an idle client of a benchmark needs no ping. */
   readonly keepalive?: number | undefined
   readonly version?: Version | undefined
+  /** Clean unless told: else the session is stored. */
+  readonly clean?: boolean | undefined
 }
 
 /** Of MQTT, as CONNECT says it: 4 is 3.1.1. */
@@ -57,10 +59,10 @@ export function identifier(id: number): Buffer {
 /** No properties. */
 const none = (version: Version): Buffer => Buffer.alloc(version === 5 ? 1 : 0)
 
-/** Always a clean session. */
+/** CONNECT, without a will. */
 export function connectPacket(options: ConnectOptions): Buffer {
-  const { clientId, username, password, keepalive = 3600, version = 4 } = options
-  const flags = 0x02 | (username === undefined ? 0 : 0x80) | (password === undefined ? 0 : 0x40)
+  const { clientId, username, password, keepalive = 3600, version = 4, clean = true } = options
+  const flags = (clean ? 0x02 : 0) | (username === undefined ? 0 : 0x80) | (password === undefined ? 0 : 0x40)
   const head = Buffer.concat([text('MQTT'), Buffer.from([version, flags]), identifier(keepalive)])
   const rest = [username, password].flatMap((value) => (value === undefined ? [] : [text(value)]))
   return packet(0x10, head, none(version), text(clientId), ...rest)
