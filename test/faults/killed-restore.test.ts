@@ -84,10 +84,10 @@ test.each(['copyFileSync', 'linkSync', 'renameSync'])(
       ...[join(folder, 'backup.sqlite'), file, step],
     ])
     onTestFinished(() => void child.kill('SIGKILL'))
-    expect(String((await once(child.stdout, 'data'))[0])).toBe('stops\n')
+    expect(String((await once(child.stdout, 'data'))[0])).toBe('waits\n')
     expect(() => open(file)).toThrow(/in use by another bridge/)
     const ended = once(child, 'exit')
-    child.kill('SIGCONT')
+    child.stdin.end()
     await ended
     expect(await foundAt(file)).toBe('policy.set')
   },

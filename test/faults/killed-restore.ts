@@ -3,8 +3,8 @@ import { syncBuiltinESMExports } from 'node:module'
 
 /**
  * Restores a backup and is killed before the step that is named: a step is a call that changes something in a folder.
- * Arguments: the backup, the database, and the number of the step. With the name of a call in its place it is stopped before
- * the first of that name, and says so.
+ * Arguments: the backup, the database, and the number of the step. With the name of a call in its place it waits before the
+ * first of that name until its input ends, and says so.
  */
 
 const STEPS = [
@@ -18,16 +18,16 @@ const STEPS = [
 ] as const
 const [from = '', to = '', last = ''] = process.argv.slice(2)
 let left = Number(last)
-let stops = true
+let waits = true
 for (const name of STEPS) {
   const call = fs[name] as (...args: unknown[]) => unknown
   Object.assign(fs, {
     [name]: (...args: unknown[]) => {
       if (left-- === 0) process.kill(process.pid, 'SIGKILL')
-      if (stops && name === last) {
-        stops = false
-        fs.writeSync(1, 'stops\n')
-        process.kill(process.pid, 'SIGSTOP')
+      if (waits && name === last) {
+        waits = false
+        fs.writeSync(1, 'waits\n')
+        fs.readSync(0, Buffer.alloc(1))
       }
       return call(...args)
     },
