@@ -118,7 +118,8 @@ export interface Tx {
   forgetKeys(principal: string): Promise<void>
   /** Stores what an invocation that waits for its limb needs after a restart; it goes when the invocation is sent or ends. */
   putOfflineWait(wait: OfflineWait): Promise<void>
-  offlineWaits(limit: number): Promise<readonly OfflineWait[]>
+  /** Reads what was stored of some invocations, in any order; those that wait for no limb have nothing. */
+  offlineWaits(invocationIds: readonly string[]): Promise<readonly OfflineWait[]>
   /** Invocations that have not ended; at most `limit`. */
   openInvocations(limit: number): Promise<readonly InvocationRecord[]>
   /** Pages like those of `auditRows`. */

@@ -83,7 +83,7 @@ export class Control {
     const { log } = this.invocations
     const underWay = await log.underWay()
     if (underWay.length === 0) return
-    const resumed = this.invocations.resume(underWay, await log.kept())
+    const resumed = await this.invocations.resume(log.kept(underWay))
     const invocations = underWay.filter(({ invocationId }) => !resumed.has(invocationId))
     if (resumed.size > 0) {
       this.#context.log.info({ resumed: resumed.size }, 'invocations go on waiting for their limbs')

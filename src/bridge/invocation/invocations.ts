@@ -20,7 +20,7 @@ import { InvocationDecisions } from './decisions.ts'
 import { ASKER_GONE, causeOf, endedAlready, endedAs, endFromOutside, runsAlready } from './ending.ts'
 import { KeyedInvocations } from './idempotency.ts'
 import { wishOf } from './kept-wish.ts'
-import { InvocationLog } from './log.ts'
+import { InvocationLog, type KeptInvocation } from './log.ts'
 import {
   type InvocationTarget,
   type InvocationWish,
@@ -132,13 +132,11 @@ export class Invocations {
   }
 
   /** Goes on with those that waited for their limb when the bridge stopped. Returns their ids. */
-  resume(records: readonly InvocationRecord[], kept: readonly OfflineWait[]): ReadonlySet<string> {
-    const waits = new Map(kept.map((each) => [each.invocationId, each]))
+  async resume(kept: AsyncIterable<KeptInvocation>): Promise<ReadonlySet<string>> {
     const resumed = new Set<string>()
-    for (const record of records) {
-      const wait = waits.get(record.invocationId)
-      const wish = wait === undefined ? undefined : wishOf(record, wait)
-      if (wait === undefined || wish?.key === undefined) continue
+    for await (const { record, wait } of kept) {
+      const wish = wishOf(record, wait)
+      if (wish?.key === undefined) continue
       const invocation = this.#resumed(record, wish, wait)
       resumed.add(record.invocationId)
       const answer = this.#keyed.goesOn(wish, wish.key, record.principal, this.#goOn(invocation))

@@ -92,9 +92,17 @@ export class InvocationLog {
     return this.#context.store.read((tx) => tx.openInvocations(MAX_UNDER_WAY))
   }
 
-  /** Reads what was stored of those that wait for their limb. */
-  kept(): Promise<readonly OfflineWait[]> {
-    return this.#context.store.read((tx) => tx.offlineWaits(MAX_UNDER_WAY))
+  /** Reads what was stored of those that wait for their limb, in the order of `records`. */
+  async *kept(records: readonly InvocationRecord[]): AsyncGenerator<KeptInvocation> {
+    for (let first = 0; first < records.length; first += KEPT_AT_ONCE) {
+      const some = records.slice(first, first + KEPT_AT_ONCE)
+      const ids = some.map(({ invocationId }) => invocationId)
+      const waits = await this.#context.store.read((tx) => tx.offlineWaits(ids))
+      for (const record of some) {
+        const wait = waits.find(({ invocationId }) => invocationId === record.invocationId)
+        if (wait !== undefined) yield { record, wait }
+      }
+    }
   }
 
   /** Ends them on record. After a failure it may be called again. @throws Refusal `storage_unavailable` */
@@ -240,6 +248,14 @@ const DROPPED_ANSWERS = { quietMs: 60_000, lines: 1, maxKeys: 100, maxLines: 100
 const INTERRUPT_BATCH = 1000
 /** A number that is more than the settings let be under way at once. */
 const MAX_UNDER_WAY = 1_000_000
+/** Params of so many are read at once: a start takes no more memory than the params of all take afterwards. */
+const KEPT_AT_ONCE = 8
+
+/** An invocation that waits for its limb, and what it needs to go on. */
+export interface KeptInvocation {
+  readonly record: InvocationRecord
+  readonly wait: OfflineWait
+}
 
 export interface InvocationLogEntry {
   readonly actor: string

@@ -268,10 +268,9 @@ export class PostgresReads implements ReadTx {
     return this.#count(text, [principal], max)
   }
 
-  async offlineWaits(limit: number): Promise<readonly OfflineWait[]> {
-    return (await this.#sql.all('SELECT * FROM offline_waits ORDER BY invocation_id LIMIT $1', limit)).map(
-      (row) => offlineWaitOfRow(row),
-    )
+  async offlineWaits(invocationIds: readonly string[]): Promise<readonly OfflineWait[]> {
+    const text = 'SELECT * FROM offline_waits WHERE invocation_id = ANY($1)'
+    return (await this.#sql.all(text, invocationIds)).map((row) => offlineWaitOfRow(row))
   }
 
   async openInvocations(limit: number): Promise<readonly InvocationRecord[]> {

@@ -278,8 +278,8 @@ export class SqliteTx implements Tx {
     this.#tables.offlineWaits.put(wait)
   }
 
-  async offlineWaits(limit: number): Promise<readonly OfflineWait[]> {
-    return this.#tables.offlineWaits.all(limit)
+  async offlineWaits(invocationIds: readonly string[]): Promise<readonly OfflineWait[]> {
+    return invocationIds.flatMap((invocationId) => this.#tables.offlineWaits.get(invocationId) ?? [])
   }
 
   async openInvocations(limit: number): Promise<readonly InvocationRecord[]> {

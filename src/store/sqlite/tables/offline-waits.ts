@@ -7,19 +7,20 @@ import { RowReader } from '../../rows.ts'
 export class OfflineWaitsTable {
   readonly #reader = new RowReader('offline_waits', ['invocation_id'])
   readonly #put: Sqlite.Statement
-  readonly #all: Sqlite.Statement
+  readonly #get: Sqlite.Statement<[string]>
 
   constructor(sql: Sqlite.Database) {
     this.#put = sql.prepare(`INSERT INTO offline_waits VALUES (?, ?, ?)
       ON CONFLICT (invocation_id) DO UPDATE SET asked = excluded.asked, ends_at = excluded.ends_at`)
-    this.#all = sql.prepare('SELECT * FROM offline_waits LIMIT ?')
+    this.#get = sql.prepare('SELECT * FROM offline_waits WHERE invocation_id = ?')
   }
 
   put({ invocationId, asked, endsAt }: OfflineWait): void {
     this.#put.run(invocationId, asked, Math.round(endsAt))
   }
 
-  all(limit: number): OfflineWait[] {
-    return this.#all.all(limit).map((row) => offlineWaitOfRow(row, this.#reader))
+  get(invocationId: string): OfflineWait | null {
+    const row = this.#get.get(invocationId)
+    return row === undefined ? null : offlineWaitOfRow(row, this.#reader)
   }
 }
