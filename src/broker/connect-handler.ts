@@ -1,6 +1,6 @@
 import type { Authentication, Credentials, Identity, RefusedCode } from '../bridge/ports.ts'
 import { newId } from '../kernel/secrets.ts'
-import { KeyedMutex, within } from '../kernel/semaphore.ts'
+import { KeyedMutex, Semaphore, within } from '../kernel/semaphore.ts'
 import { hasUnwanted } from '../protocol/filters.ts'
 import type { AedesClient, BrokerPersistence, Callback, ConnectPacket } from './aedes-internals.ts'
 import type { RefusedReason } from './counters.ts'
@@ -16,6 +16,13 @@ import { isTopic } from './strings.ts'
 const MAX_WAITING_PER_ID = 8
 /** The time that an older connection may take to be gone. */
 const TAKEOVER_MS = 2000
+/**
+ * The sessions that were let in and have no CONNACK yet. All who waited for one password, or for one commit, are let in at
+ * the same moment, and each costs as much as a hundred messages.
+ */
+const MAX_OPENING = 24
+/** The time after which one that waits for the store keeps nobody else waiting. */
+const OPENING_MS = 50
 
 /** The refusal as CONNACK says it, and its name in the counters. */
 type Refused = ConnectRefusal & { readonly counted: RefusedReason }
@@ -31,6 +38,7 @@ export class ConnectHandler {
   readonly #context: SessionContext
   readonly #stored: BrokerPersistence['sessions']
   readonly #perId = new KeyedMutex(MAX_WAITING_PER_ID)
+  readonly #opening = new Semaphore(MAX_OPENING, Number.POSITIVE_INFINITY)
   /** The session of each key (identity and client id), from its admission to its end. Candidates are never in it. */
   readonly #holders = new Map<string, MqttSession>()
   readonly #ofName: LiveSessions
@@ -155,7 +163,7 @@ export class ConnectHandler {
     packet.will = undefined
     session.translator?.assign(clientId === '' ? packet.clientId : undefined, 0)
     session.admit(identity, clientId, packet.clientId)
-    proceed(session.isGone ? new Error('connection closed') : null)
+    await this.#open(session, proceed)
   }
 
   async #admitKnown(
@@ -189,10 +197,20 @@ export class ConnectHandler {
     this.#checkWill(session, packet, identity)
     await this.#keepWill(session)
     this.#hold(key, session)
-    proceed(session.isGone ? new Error('connection closed') : null)
+    await this.#open(session, proceed)
     // The next CONNECT of this id is looked at when this one has its CONNACK, or is gone.
     await within(this.#context.clock, this.#context.limits.admissionTimeoutMs, session.settled)
     return true
+  }
+
+  /** Has Aedes open a session when those before it are open. The control socket waits for nobody. */
+  async #open(session: MqttSession, proceed: Callback): Promise<void> {
+    const open = async () => {
+      proceed(session.isGone ? new Error('connection closed') : null)
+      await within(this.#context.clock, OPENING_MS, session.settled)
+    }
+    if (session.peer.local) await open()
+    else await this.#opening.run(open)
   }
 
   /** Ends the older connection of the same identity and waits until Aedes has forgotten it. */

@@ -100,12 +100,12 @@ export class Guard extends FrameSplitter {
     return this.#stage === 'first'
   }
 
-  /** CONNACK was written: what waits may go on to Aedes from the next microtask on. */
-  open(): void {
+  /** CONNACK was written: what waits may go on to Aedes from the next microtask on, or when `resume` is called. */
+  open(goesOn: boolean): void {
     if (this.#stage !== 'connecting') return
     this.#stage = 'open'
     // Aedes sets `connackSent` right after it told us.
-    queueMicrotask(() => this.resume())
+    if (goesOn) queueMicrotask(() => this.resume())
   }
 
   /** Goes on after `pause`; before CONNACK nothing does. */

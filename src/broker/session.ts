@@ -541,8 +541,11 @@ export class MqttSession extends Connection implements Session {
     this.#settle()
     this.guarded(() => this.#context.inbound.opened(this))
     if (this.client.clean) this.delivery.outbox.open()
-    this.guard.open()
     const { conn, client, guard } = this
+    const isInTime = guard.heldBytes === 0 || this.#pace?.mayTake(guard.heldBytes) !== false
+    guard.open(isInTime)
+    // What came with CONNECT was read in no turn yet.
+    if (!isInTime) this.#pace?.start()
     readDirectly({ conn, client, guard, session: this, holds: [this.#lists, this.#throttle, this.#pace] })
   }
 

@@ -1,6 +1,7 @@
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import type { Authentication } from '../../src/bridge/ports.ts'
+import { countedClock } from '../support/counted-clock.ts'
 import { start, tempFolder, turn } from './fixture.ts'
 import { type Connect, connectPacket, DISCONNECT, dial, PUBACK, publishPacket } from './wire.ts'
 
@@ -101,6 +102,54 @@ test('who is decided about slowly keeps nobody else waiting, however many there 
   for (let i = 0; i < 100; i++) (await dial({ port })).send(connectPacket({ username: 'slow' }))
   while (core.admitted.length < 100) await turn()
   expect(await code(port, { username: 'viewer' })).toBe(0)
+})
+
+/** Returns the most of something that came in one turn of the event loop, until all of it was there. */
+async function mostInATurn(came: () => number, all: number): Promise<number> {
+  let most = 0
+  for (let before = came(); before < all; ) {
+    await turn()
+    most = Math.max(most, came() - before)
+    before = came()
+  }
+  return most
+}
+
+describe('sessions that were decided about at one moment are let in in turns', () => {
+  test.each([
+    ['principals', (i: number) => ({ username: 'viewer', clientId: `v${i}`, clean: i % 2 === 0 })],
+    ['limbs', (i: number) => ({ username: `cam${i}`, password: 'key' })],
+    ['candidates', (i: number) => ({ username: `other${i}` })],
+  ] as const)('%s', async (_, connect) => {
+    const SESSIONS = 200
+    const { port, core } = await start()
+    const decide = Promise.withResolvers<undefined>()
+    core.onAdmit = () => decide.promise
+    for (let i = 0; i < SESSIONS; i++) (await dial({ port })).send(connectPacket(connect(i)))
+    while (core.admitted.length < SESSIONS) await turn()
+    decide.resolve(undefined)
+    const most = await mostInATurn(() => core.all('opened').length, SESSIONS)
+    expect(most).toBeLessThanOrEqual(24)
+  })
+})
+
+test('what clients sent right behind CONNECT is worked on in turns', async () => {
+  const [SESSIONS, MESSAGES] = [100, 20]
+  const { port, core } = await start({ clock: countedClock() })
+  const decide = Promise.withResolvers<undefined>()
+  core.onAdmit = () => decide.promise
+  const packets = (name: string) => [
+    connectPacket({ username: name, password: 'key' }),
+    ...Array.from({ length: MESSAGES }, (_, i) =>
+      publishPacket(`limb/node/${name}/register`, 'x'.repeat(200), { qos: 1, id: i + 1 }),
+    ),
+  ]
+  for (let i = 0; i < SESSIONS; i++) (await dial({ port })).send(Buffer.concat(packets(`cam${i}`)))
+  while (core.admitted.length < SESSIONS) await turn()
+  decide.resolve(undefined)
+  const most = await mostInATurn(() => core.all('message').length, SESSIONS * MESSAGES)
+  // Each look at the clock takes a millisecond: a turn ends after a few sessions.
+  expect(most).toBeLessThan(16 * MESSAGES)
 })
 
 test('of who has gone the core is told, and it takes over no session', async () => {

@@ -172,6 +172,14 @@ const HELD: Readonly<Record<string, readonly [file: string, words: string, tests
       'hold no more than their share, keep nobody else from sending, and are all taken when they go on',
     ],
   ],
+  'sessions that are let in at the same moment: they waited for one password, or for one commit': [
+    'broker/connect-handler.ts',
+    'MAX_OPENING = 24',
+    [
+      'sessions that were decided about at one moment are let in in turns',
+      'what clients sent right behind CONNECT is worked on in turns',
+    ],
+  ],
   'chunks that are read over MQTT': [
     'broker/read-turns.ts',
     'READING_MS = 8',
