@@ -49,6 +49,8 @@ export interface Tx {
   deleteRequest(requestId: string): Promise<void>
   /** Reads at once all that a claim is decided from: a store behind a network is asked once. */
   claimFacts(asked: ClaimAsked): Promise<ClaimFacts>
+  /** Reads at once what hundreds of limbs that are made by hand are decided from. */
+  nameFacts(names: readonly string[]): Promise<NameFacts>
 
   refusedKeys(nodeId: string, now: number): Promise<readonly RefusedKey[]>
   /** Bounded: the store keeps the newest `maxRefusedKeysPerNode` of a node. */
@@ -90,6 +92,8 @@ export interface Tx {
   policies(filter: PolicyFilter, after: string | undefined, limit: number): Promise<Page<PolicyRecord>>
 
   audit(entry: AuditEntry): Promise<void>
+  /** Appends the entries in their order, for less than each costs by itself. */
+  auditAll(entries: readonly AuditEntry[]): Promise<void>
   /** Newest or oldest first. A page may be short, even empty, and still have a `next`: its cost is bounded. */
   auditRows(
     filter: AuditFilter,
@@ -151,6 +155,14 @@ export interface ClaimFacts {
   readonly requests: readonly PairingRequestRecord[]
   readonly pending: number
   readonly pendingFrom: number
+}
+
+/** Holds who has some of the names that were asked about, and the pairing requests for them. */
+export interface NameFacts {
+  readonly nodes: ReadonlySet<string>
+  readonly principals: ReadonlySet<string>
+  /** The requests of each name that has any, the oldest first. */
+  readonly requests: ReadonlyMap<string, readonly PairingRequestRecord[]>
 }
 
 /** The bytes of answers that are kept for idempotency keys. */

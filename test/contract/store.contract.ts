@@ -11,6 +11,7 @@ import type {
 } from '../../src/domain/records.ts'
 import { Refusal } from '../../src/kernel/errors.ts'
 import { hashKey } from '../../src/kernel/secrets.ts'
+import type { AuditKind } from '../../src/protocol/audit-kinds.ts'
 import type { Role } from '../../src/protocol/names.ts'
 
 export interface StoreMaker {
@@ -118,6 +119,47 @@ export function storeContract(name: string, make: StoreMaker): void {
       })
       const bounds = { now: 0, maxRequests: 100, maxBytes: 1_000_000 }
       expect((await store.loadRequests(bounds)).requests).toHaveLength(3)
+    })
+
+    test('who has which of many names, and the requests for them, is read at once', async () => {
+      const store = open()
+      await store.transact(async (tx) => {
+        await tx.putNode(nodeOf('cam-1'))
+        await tx.putPrincipal(principalOf('ann'))
+        await tx.putRequest(requestOf('r-2', 'cam-2', { requestedAt: 20 }))
+        await tx.putRequest(requestOf('r-1', 'cam-2', { requestedAt: 10 }))
+        await tx.putRequest(requestOf('r-3', 'cam-9'))
+      })
+      const facts = await store.transact((tx) => tx.nameFacts(['cam-1', 'cam-2', 'ann', 'nobody', "'; --"]))
+      expect([...facts.nodes]).toEqual(['cam-1'])
+      expect([...facts.principals]).toEqual(['ann'])
+      const requests = [...facts.requests].map(([name, all]) => [name, all.map((each) => each.requestId)])
+      expect(requests).toEqual([['cam-2', ['r-1', 'r-2']]])
+    })
+
+    test('audit rows that are appended together are the rows that they are one by one', async () => {
+      const store = open()
+      const entry = (kind: AuditKind, nodeId: string) => ({
+        at: 1,
+        actor: 'ann',
+        kind,
+        nodeId,
+        outcome: 'stored',
+        detail: { nodeId },
+      })
+      const kinds = ['node.provisioned', 'node.provisioned', 'token.added', 'node.renamed'] as const
+      const entries = kinds.map((kind, i) => entry(kind, `cam-${i}`))
+      await store.transact((tx) => tx.audit(entry('node.renamed', 'before')))
+      await store.transact((tx) => tx.auditAll(entries))
+      await store.transact((tx) => tx.auditAll([]))
+      await store.transact((tx) => tx.audit(entry('node.renamed', 'after')))
+      const { items } = await store.read((tx) => tx.auditRows({}, 'oldest', undefined, 10))
+      expect(items.map(({ kind, nodeId }) => `${kind} ${nodeId}`)).toEqual([
+        'node.renamed before',
+        ...entries.map(({ kind, nodeId }) => `${kind} ${nodeId}`),
+        'node.renamed after',
+      ])
+      expect(await store.verifyAudit()).toMatchObject({ whole: true })
     })
 
     test('all that a claim is decided from is read at once, and is what the single reads say', async () => {

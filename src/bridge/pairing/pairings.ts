@@ -293,7 +293,10 @@ export class Pairings {
     const known = limb !== undefined
     if (limb) this.#presence.update(limb, node)
     else limb = this.#presence.add(node, 'approved', request.address)
-    if (!known) this.#table.endLocal(nodeId)
+    if (!known) {
+      this.#announcer.description(limb)
+      this.#table.endLocal(nodeId)
+    }
 
     log.info(
       { nodeId, by: node.approvedBy, requestId: request.requestId, kind: request.kind },

@@ -1,12 +1,15 @@
 import { provisionedNode } from '../../domain/pairing.ts'
 import type { NodeRecord, PairingRequestRecord } from '../../domain/records.ts'
+import type { WallMs } from '../../kernel/clock.ts'
 import { Refusal } from '../../kernel/errors.ts'
 import { hashKey, type KeyHash, keyMatches, newKey } from '../../kernel/secrets.ts'
+import { TurnTime } from '../../kernel/turn-time.ts'
 import type { VerbArgs } from '../../protocol/verbs.ts'
 import { audit } from '../audit.ts'
 import type { Announcer } from '../live/announcer.ts'
 import type { PendingPairingRequests } from '../live/pending.ts'
-import type { Tx } from '../ports.ts'
+import type { LiveLimb, Registry } from '../live/registry.ts'
+import type { NameFacts, Tx } from '../ports.ts'
 import type { PresenceKeeper } from '../presence/presence-keeper.ts'
 import type { BridgeContext } from '../settings.ts'
 import { recordApproved } from './decisions.ts'
@@ -24,78 +27,105 @@ export interface Provisioned {
 }
 
 interface Parts {
+  readonly registry: Registry
   readonly pending: PendingPairingRequests
   readonly presence: PresenceKeeper
   readonly announcer: Announcer
   readonly pairings: Pairings
 }
 
+/** The time of a turn in which keys are made, and limbs that were made are told of. */
+const SLICE_MS = 8
+
 /** Provisioning makes limbs by hand, before they have ever registered. */
 export class Provisioning {
   readonly #context: BridgeContext
   readonly #parts: Parts
+  readonly #time: TurnTime
 
   constructor(context: BridgeContext, parts: Parts) {
     this.#context = context
     this.#parts = parts
+    this.#time = new TurnTime(context.clock, SLICE_MS)
   }
 
   /** @throws Refusal `conflict` when a limb or a principal has the name. */
   async provision(wish: VerbArgs<'node/provision'>, by: string): Promise<Provisioned> {
-    const key = keyFor(wish)
-    const made = await this.#context.store.transact((tx) => this.#provisionIn(tx, wish, key, by, ''))
-    this.#apply(made)
+    const [made] = await this.#make([wish], by, () => '')
     this.#context.log.info({ nodeId: wish.nodeId, by }, `${wish.nodeId} is provisioned`)
-    return made
+    return made as Provisioned
   }
 
   /** Makes all or none. @throws Refusal that names the one it is about. */
   async importAll(nodes: VerbArgs<'node/import'>['nodes'], by: string): Promise<readonly Provisioned[]> {
     refuseTwice(nodes)
-    const keyed = nodes.map((wish) => ({ wish, key: keyFor(wish) }))
-    const all = await this.#context.store.transact(async (tx) => {
-      const made: Provisioned[] = []
-      for (const [index, { wish, key }] of keyed.entries()) {
-        made.push(await this.#provisionIn(tx, wish, key, by, `nodes[${index}].`))
-      }
-      return made
-    })
-    for (const made of all) this.#apply(made)
+    const all = await this.#make(nodes, by, (index) => `nodes[${index}].`)
     this.#context.log.info({ count: all.length, by }, `${all.length} limbs are imported`)
     return all
   }
 
-  async #provisionIn(
-    tx: Tx,
-    wish: VerbArgs<'node/provision'>,
-    made: ProvisionedKey,
+  /**
+   * Stores all in one transaction, which is one turn of the event loop. What need not be in it has turns: hundreds of limbs
+   * are told to hundreds of sessions.
+   */
+  async #make(
+    wishes: readonly VerbArgs<'node/provision'>[],
     by: string,
-    path: string,
-  ): Promise<Provisioned> {
-    const { nodeId } = wish
-    if (await tx.node(nodeId)) {
-      throw new Refusal(
-        'conflict',
-        `${nodeId} is paired already; revoke it first, or rotate its key`,
-        `${path}nodeId`,
-      )
+    pathOf: (index: number) => string,
+  ): Promise<readonly Provisioned[]> {
+    const keyed: Keyed[] = []
+    for (const wish of wishes) {
+      if (!this.#time.isLeft) await this.#time.next()
+      keyed.push({ wish, key: keyFor(wish) })
     }
-    if (await tx.principal(nodeId)) {
-      throw new Refusal('conflict', `a principal is named ${nodeId}; choose another name`, `${path}nodeId`)
+    const all = await this.#context.store.transact((tx) => this.#storeIn(tx, keyed, by, pathOf))
+    // In memory all are there at once, as they are in the store.
+    const limbs = all.map((made) => this.#apply(made))
+    for (const [i, made] of all.entries()) {
+      if (!this.#time.isLeft) await this.#time.next()
+      this.#announce(made, limbs[i] as LiveLimb)
     }
+    return all
+  }
+
+  async #storeIn(
+    tx: Tx,
+    keyed: readonly Keyed[],
+    by: string,
+    pathOf: (index: number) => string,
+  ): Promise<readonly Provisioned[]> {
+    const facts = await tx.nameFacts(keyed.map(({ wish }) => wish.nodeId))
+    for (const [index, { wish }] of keyed.entries()) refuseTaken(facts, wish.nodeId, pathOf(index))
     const now = this.#context.clock.wallMs()
-    const { key, apiKey } = made
-    const { presence: mode, heartbeatSeconds, timeoutSeconds, area } = wish
-    const wanted = { presence: mode, heartbeatSeconds, timeoutSeconds, area }
-    const settings = Object.values(wanted).every((each) => each === undefined) ? null : wanted
-    const node = provisionedNode({ ...wish, settings }, by, now)
-    await tx.putNode(node)
-    await tx.putNodeKeys(nodeId, { current: key, next: null, currentUntil: null })
-    await tx.audit(audit(this.#context, 'node.provisioned', { actor: by, nodeId, outcome: 'approved' }))
+    const made: Provisioned[] = []
+    for (const { wish, key } of keyed) {
+      const node = nodeOf(wish, by, now)
+      await tx.putNode(node)
+      await tx.putNodeKeys(node.nodeId, { current: key.key, next: null, currentUntil: null })
+      const requests = facts.requests.get(node.nodeId) ?? []
+      const settled = await this.#settle(tx, requests, wish.apiKey, by)
+      made.push({ node, ...key, ...settled })
+    }
+    const outcome = 'approved'
+    await tx.auditAll(
+      keyed.map(({ wish: { nodeId } }) =>
+        audit(this.#context, 'node.provisioned', { actor: by, nodeId, outcome }),
+      ),
+    )
+    return made
+  }
+
+  /** Decides what becomes of the requests for a name that is a limb's from now on. */
+  async #settle(
+    tx: Tx,
+    requests: readonly PairingRequestRecord[],
+    apiKey: string | undefined,
+    by: string,
+  ): Promise<Pick<Provisioned, 'claims' | 'granted'>> {
     const claims: PairingRequestRecord[] = []
     let granted: PairingRequestRecord | undefined
-    for (const request of await tx.requestsOfNode(nodeId)) {
-      if (request.key !== null && wish.apiKey !== undefined && keyMatches(request.key, wish.apiKey)) {
+    for (const request of requests) {
+      if (request.key !== null && apiKey !== undefined && keyMatches(request.key, apiKey)) {
         // The very device that waits: it has what it asked for.
         await tx.deleteRequest(request.requestId)
         await recordApproved(this.#context, tx, request, by)
@@ -107,21 +137,50 @@ export class Provisioning {
       await tx.putRequest(claim)
       claims.push(claim)
     }
-    return { node, key, apiKey, claims, granted }
+    return { claims, granted }
   }
 
-  #apply({ node, key, claims, granted }: Provisioned): void {
-    const { announcer, pending, pairings, presence } = this.#parts
+  #apply({ node, claims, granted }: Provisioned): LiveLimb {
+    const { pending, presence } = this.#parts
     this.#context.counters.count('pairing_decisions', 'provisioned')
-    presence.announce(presence.add(node, 'approved'))
-    if (granted) {
-      pending.delete(granted.requestId)
-      announcer.requestGone(granted.requestId)
-    }
+    if (granted) pending.delete(granted.requestId)
     for (const claim of claims) pending.put(claim)
+    return presence.add(node, 'approved')
+  }
+
+  /** Tells everybody of a limb, and its device, unless it was revoked meanwhile. */
+  #announce({ node, key, claims, granted }: Provisioned, limb: LiveLimb): void {
+    const { announcer, pairings, presence, registry } = this.#parts
+    if (granted) announcer.requestGone(granted.requestId)
+    if (registry.get(node.nodeId) !== limb) return
+    announcer.description(limb)
+    presence.announce(limb)
     if (claims.length > 0) announcer.requestsOfNode(node.nodeId)
     pairings.promoteHolders(node, key)
     announcer.event('node_provisioned', { nodeId: node.nodeId, by: node.approvedBy })
+  }
+}
+
+interface Keyed {
+  readonly wish: VerbArgs<'node/provision'>
+  readonly key: ProvisionedKey
+}
+
+function nodeOf(wish: VerbArgs<'node/provision'>, by: string, now: WallMs): NodeRecord {
+  const { presence: mode, heartbeatSeconds, timeoutSeconds, area } = wish
+  const wanted = { presence: mode, heartbeatSeconds, timeoutSeconds, area }
+  const settings = Object.values(wanted).every((each) => each === undefined) ? null : wanted
+  return provisionedNode({ ...wish, settings }, by, now)
+}
+
+function refuseTaken({ nodes, principals }: NameFacts, nodeId: string, path: string): void {
+  if (nodes.has(nodeId)) {
+    const message = `${nodeId} is paired already; revoke it first, or rotate its key`
+    throw new Refusal('conflict', message, `${path}nodeId`)
+  }
+  if (principals.has(nodeId)) {
+    const message = `a principal is named ${nodeId}; choose another name`
+    throw new Refusal('conflict', message, `${path}nodeId`)
   }
 }
 

@@ -86,8 +86,8 @@ export class PresenceKeeper {
   }
 
   /**
-   * Brings an approved node into memory as offline: at the start, and when it is approved. `address`: where it asked
-   * from, when that is known better than by its record.
+   * Brings an approved node into memory as offline: at the start, and when it is approved, which the caller announces.
+   * `address`: where it asked from, when that is known better than by its record.
    */
   add(record: NodeRecord, reason: StatusReason, address = record.registeredFrom ?? undefined): LiveLimb {
     const { clock, running, settings } = this.#context
@@ -95,7 +95,6 @@ export class PresenceKeeper {
     const rule = presenceRuleOf(record)
     const now = running.steady.now()
     const limb = newLimb(record, newPresence(reason, now, timeoutMs, rule, lastHeardOf(record)), address)
-    if (reason !== 'bridge_restart') this.#announcer.description(limb)
     if (reason === 'bridge_restart') sleepsOn(limb, now, clock.monotonicMs())
     this.#registry.add(limb)
     this.#availability.watch(record.nodeId, rule.topic)

@@ -5,6 +5,7 @@ import type {
   ClaimAsked,
   ClaimFacts,
   InvocationFilter,
+  NameFacts,
   OfflineWait,
   Order,
   Page,
@@ -339,6 +340,23 @@ export class PostgresTx extends PostgresReads implements Tx {
     this.#sql.later(PUT_KEYS, nodeId, salt, hash, next?.salt ?? null, next?.hash ?? null, currentUntil)
   }
 
+  async nameFacts(names: readonly string[]): Promise<NameFacts> {
+    const sql = this.#sql
+    const [nodes, principals, requests] = await Promise.all([
+      sql.all('SELECT node_id FROM nodes WHERE node_id = ANY($1)', names),
+      sql.all('SELECT name FROM principals WHERE name = ANY($1)', names),
+      sql.all('SELECT * FROM requests WHERE node_id = ANY($1) ORDER BY requested_at, request_id', names),
+    ])
+    return {
+      nodes: new Set(nodes.map((row) => String(row.node_id))),
+      principals: new Set(principals.map((row) => String(row.name))),
+      requests: Map.groupBy(
+        requests.map((row) => requestOfRow(row)),
+        ({ nodeId }) => nodeId,
+      ),
+    }
+  }
+
   async deleteNode(nodeId: string): Promise<void> {
     this.shared.keys.changing(nodeId)
     this.#sql.later(DELETE_NODE, nodeId)
@@ -409,6 +427,10 @@ export class PostgresTx extends PostgresReads implements Tx {
 
   audit(entry: AuditEntry): Promise<void> {
     return this.shared.audit.append(this.#sql, entry)
+  }
+
+  async auditAll(entries: readonly AuditEntry[]): Promise<void> {
+    for (const entry of entries) await this.audit(entry)
   }
 
   async nextFence(): Promise<number> {

@@ -5,6 +5,7 @@ import type {
   ClaimAsked,
   ClaimFacts,
   InvocationFilter,
+  NameFacts,
   OfflineWait,
   Order,
   Page,
@@ -125,6 +126,16 @@ export class SqliteTx implements Tx {
     }
   }
 
+  async nameFacts(names: readonly string[]): Promise<NameFacts> {
+    const { nodes, principals, requests } = this.#tables
+    const list = JSON.stringify(names)
+    return {
+      nodes: new Set(nodes.among(list)),
+      principals: new Set(principals.among(list)),
+      requests: Map.groupBy(requests.ofNodes(list), ({ nodeId }) => nodeId),
+    }
+  }
+
   async refusedKeys(nodeId: string, now: number): Promise<readonly RefusedKey[]> {
     return this.#tables.refused.keys(nodeId, now)
   }
@@ -226,6 +237,10 @@ export class SqliteTx implements Tx {
 
   async audit(entry: AuditEntry): Promise<void> {
     this.#tables.audit.append(entry)
+  }
+
+  async auditAll(entries: readonly AuditEntry[]): Promise<void> {
+    this.#tables.audit.appendAll(entries)
   }
 
   async auditRows(

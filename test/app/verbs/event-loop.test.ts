@@ -82,6 +82,10 @@ it(
     await measure('policy/list', () => ask('policy/list', { limit: 1000 }))
     await measure('principal/list', () => ask('principal/list', { limit: 1000 }))
     await measure('node/history', () => ask('node/history', { nodeId: 'node1' }))
+    await measure('node/import', async () => {
+      const more = Array.from({ length: 500 }, (_, i) => ({ nodeId: `more${i}`, capabilities }))
+      await admin.do('admin', 'node/import', { nodes: more })
+    })
     await measure('bridge/health', () => ask('bridge/health', {}))
     await measure('all retained topics', async () => {
       await client.subscribe('#')

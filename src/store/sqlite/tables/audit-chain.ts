@@ -83,15 +83,20 @@ export class AuditChain {
 
   readonly #placed: boolean
 
-  append(entry: AuditEntry): void {
+  append(...entries: readonly AuditEntry[]): void {
     // Read, not remembered: a work that was undone has taken its rows with it.
     const last = this.last()
-    const { at, actor, kind, nodeId, outcome } = entry
-    const detail = canonicalJson(entry.detail)
-    const row = { seq: Number(this.#next.get()), at, actor, kind, node_id: nodeId, outcome, detail }
-    const hash = chainHash((last ?? this.anchor() ?? ORIGIN).hash, row)
-    const place = this.#placed ? [last === undefined ? 1 : placeOf(last) + 1, this.#running()] : []
-    this.#insert.run(row.seq, at, actor, kind, nodeId, outcome, detail, hash, ...place)
+    let seq = Number(this.#next.get())
+    let place = last === undefined ? 0 : placeOf(last)
+    let { hash } = last ?? this.anchor() ?? ORIGIN
+    for (const { at, actor, kind, nodeId, outcome, detail: given } of entries) {
+      const detail = canonicalJson(given)
+      const row = { seq, at, actor, kind, node_id: nodeId, outcome, detail }
+      hash = chainHash(hash, row)
+      place++
+      const placed = this.#placed ? [place, this.#running()] : []
+      this.#insert.run(seq++, at, actor, kind, nodeId, outcome, detail, hash, ...placed)
+    }
   }
 
   last(): PlacedRow | undefined {

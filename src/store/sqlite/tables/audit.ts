@@ -67,6 +67,20 @@ export class AuditTable {
     this.#chains[auditLogOf(entry.kind)].append(entry)
   }
 
+  /** The same for many rows; one that is refused refuses all. */
+  appendAll(entries: readonly AuditEntry[]): void {
+    const kept = entries.filter(({ kind }) => !isRefusal(kind) || this.#hasRoom())
+    for (const entry of kept) {
+      const noRoom = this.noRoomFor(entry)
+      if (noRoom) throw noRoom
+    }
+    for (let first = 0, end = 0; first < kept.length; first = end) {
+      const log = auditLogOf((kept[first] as AuditEntry).kind)
+      while (end < kept.length && auditLogOf((kept[end] as AuditEntry).kind) === log) end++
+      this.#chains[log].append(...kept.slice(first, end))
+    }
+  }
+
   /** Returns the refusal of a row that records a beginning, when there is no room for it. */
   noRoomFor({ kind }: AuditEntry): Refusal | undefined {
     return isBeginning(kind) && !this.#hasRoom() ? new Refusal('storage_unavailable', NO_ROOM) : undefined

@@ -11,6 +11,7 @@ const FROM = 'FROM nodes n LEFT JOIN heartbeats h ON h.node_id = n.node_id'
 export class NodesTable {
   readonly #rows = new NodeRows()
   readonly #one: Sqlite.Statement<[string]>
+  readonly #among: Sqlite.Statement<[string], string>
   readonly #page: Sqlite.Statement<[string, number]>
   readonly #put: Sqlite.Statement
   readonly #heard: Sqlite.Statement<[number, string]>
@@ -21,6 +22,11 @@ export class NodesTable {
 
   constructor(sql: Sqlite.Database) {
     this.#one = sql.prepare(`SELECT ${COLUMNS} ${FROM} WHERE n.node_id = ?`)
+    this.#among = sql
+      .prepare<[string], string>(
+        'SELECT node_id FROM nodes WHERE node_id IN (SELECT value FROM json_each(?))',
+      )
+      .pluck()
     this.#page = sql.prepare(`SELECT ${COLUMNS} ${FROM} WHERE n.node_id > ? ORDER BY n.node_id LIMIT ?`)
     this.#put = sql.prepare(`INSERT OR REPLACE INTO nodes (${NODE_COLUMNS})
       VALUES (${NODE_COLUMNS.replaceAll(/\w+/g, '?')})`)
@@ -47,6 +53,11 @@ export class NodesTable {
   get(nodeId: string): NodeRecord | null {
     const row = this.#one.get(nodeId)
     return row === undefined ? null : this.#rows.record(row)
+  }
+
+  /** Returns those of a list of names, as JSON, that are limbs. */
+  among(names: string): string[] {
+    return this.#among.all(names)
   }
 
   /** Returns the rows after `after`, in order of nodeId. The rows are read at once: no iterator stays open. */

@@ -10,6 +10,7 @@ export class PairingRequestsTable {
   readonly #reader = new RowReader('requests', ['request_id'])
   readonly #one: Sqlite.Statement<[string]>
   readonly #ofNode: Sqlite.Statement<[string]>
+  readonly #ofNodes: Sqlite.Statement<[string]>
   readonly #sizes: Sqlite.Statement<[]>
   readonly #put: Sqlite.Statement
   readonly #delete: Sqlite.Statement<[string]>
@@ -20,6 +21,9 @@ export class PairingRequestsTable {
   constructor(sql: Sqlite.Database) {
     this.#one = sql.prepare('SELECT * FROM requests WHERE request_id = ?')
     this.#ofNode = sql.prepare('SELECT * FROM requests WHERE node_id = ? ORDER BY requested_at, request_id')
+    this.#ofNodes = sql.prepare(
+      'SELECT * FROM requests WHERE node_id IN (SELECT value FROM json_each(?)) ORDER BY requested_at, request_id',
+    )
     // The size is in the head of a row: what is too large is not even read.
     this.#sizes = sql.prepare(
       'SELECT request_id, expires_at, octet_length(registration) AS bytes FROM requests ORDER BY expires_at DESC, request_id',
@@ -44,6 +48,11 @@ export class PairingRequestsTable {
 
   ofNode(nodeId: string): PairingRequestRecord[] {
     return this.#ofNode.all(nodeId).map((row) => requestOfRow(row, this.#reader))
+  }
+
+  /** Returns the requests for a list of names, as JSON. */
+  ofNodes(names: string): PairingRequestRecord[] {
+    return this.#ofNodes.all(names).map((row) => requestOfRow(row, this.#reader))
   }
 
   /** Picks the requests that may be loaded: those that were heard of last, within the bounds. */

@@ -9,6 +9,7 @@ import { RowReader } from '../../rows.ts'
 export class PrincipalsTable {
   readonly #reader = new RowReader('principals', ['name'])
   readonly #one: Sqlite.Statement<[string]>
+  readonly #among: Sqlite.Statement<[string], string>
   readonly #page: Sqlite.Statement<[string, number]>
   readonly #all: Sqlite.Statement<[]>
   readonly #put: Sqlite.Statement
@@ -17,6 +18,9 @@ export class PrincipalsTable {
 
   constructor(sql: Sqlite.Database) {
     this.#one = sql.prepare('SELECT * FROM principals WHERE name = ?')
+    this.#among = sql
+      .prepare<[string], string>('SELECT name FROM principals WHERE name IN (SELECT value FROM json_each(?))')
+      .pluck()
     this.#page = sql.prepare('SELECT * FROM principals WHERE name > ? ORDER BY name LIMIT ?')
     this.#all = sql.prepare('SELECT * FROM principals')
     this.#put =
@@ -34,6 +38,11 @@ export class PrincipalsTable {
   get(name: string): PrincipalRecord | null {
     const row = this.#one.get(name)
     return row === undefined ? null : principalOfRow(row, this.#reader)
+  }
+
+  /** Returns those of a list of names, as JSON, that are principals. */
+  among(names: string): string[] {
+    return this.#among.all(names)
   }
 
   page(after: string | undefined, limit: number): Page<PrincipalRecord> {

@@ -1,0 +1,60 @@
+import { setImmediate as turn } from 'node:timers/promises'
+import { expect, test } from 'vitest'
+import { settled, start } from '../fixture.ts'
+
+const LIMBS = 100
+/** The time that it takes to tell all sessions of one event. */
+const EVENT_MS = 2
+
+async function startWatched() {
+  const bridge = await start()
+  const { context, clock, core } = bridge
+  const events: { kind: string; nodeId: string; known: number }[] = []
+  const { publish } = context.publisher
+  context.publisher.publish = (topic, payload, options) => {
+    publish(topic, payload, options)
+    if (!topic.includes('/event/')) return
+    clock.standStill(EVENT_MS)
+    const { kind, nodeId } = JSON.parse(Buffer.from(payload).toString())
+    events.push({ kind, nodeId, known: core.registry.size })
+  }
+  return { ...bridge, events }
+}
+
+const nodes = Array.from({ length: LIMBS }, (_, i) => ({ nodeId: `cam${i}` }))
+
+test('limbs that are imported are known all at once, told of in turns, and answered last', async () => {
+  const { ask, events } = await startWatched()
+  let isAnswered = false
+  const answered = ask('node/import', { nodes }).then(async () => {
+    await settled()
+    isAnswered = true
+  })
+  let most = 0
+  for (let before = 0; events.length < 2 * LIMBS; before = events.length) {
+    expect(isAnswered).toBe(false)
+    await turn()
+    most = Math.max(most, events.length - before)
+  }
+  await answered
+  expect(new Set(events.map(({ known }) => known))).toEqual(new Set([LIMBS]))
+  // Eight milliseconds of a turn, and the one that goes beyond them.
+  expect(most).toBeLessThanOrEqual(10)
+  expect(events.slice(0, 3).map(({ kind, nodeId }) => `${kind} ${nodeId}`)).toEqual([
+    'node_status cam0',
+    'node_provisioned cam0',
+    'node_status cam1',
+  ])
+})
+
+test('of a limb that is revoked before its turn nobody is told that it is there', async () => {
+  const { ask, events } = await startWatched()
+  const answered = ask('node/import', { nodes })
+  while (events.length === 0) await turn()
+  const last = `cam${LIMBS - 1}`
+  await ask('node/revoke', { nodeId: last })
+  await answered
+  await settled()
+  expect(events.filter(({ nodeId }) => nodeId === last).map(({ kind }) => kind)).toEqual(['node_revoked'])
+  expect(events.filter(({ kind }) => kind === 'node_provisioned')).toHaveLength(LIMBS - 1)
+})
