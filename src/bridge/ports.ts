@@ -256,6 +256,13 @@ export interface Retention {
   readonly maxAttemptRows: number
 }
 
+/** Tells what one step of pruning did. */
+export interface Pruned {
+  readonly rows: number
+  /** Shows whether another step has something to do. */
+  readonly more: boolean
+}
+
 /** An invocation that waits for its limb, as it is stored. */
 export interface OfflineWait {
   readonly invocationId: string
@@ -373,8 +380,8 @@ export interface Store {
   verifyAudit(known?: AuditPair): Promise<AuditVerdict>
   /** The ends of those logs of the audit log that have any rows. */
   auditEnds(): Promise<readonly AuditEnd[]>
-  /** Deletes what may go, a bounded number of rows in a commit. Returns how many. */
-  prune(retention: Retention): Promise<number>
+  /** Deletes some of what may go: what is done in one short turn. */
+  prune(retention: Retention): Promise<Pruned>
   /** The addresses that principals signed in from, the oldest use first; bounded. */
   knownAddresses(): Promise<readonly KnownAddress[]>
   /** Stores one, and keeps the newest few of its name only. Nobody waits for it. */

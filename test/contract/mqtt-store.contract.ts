@@ -105,6 +105,22 @@ export function mqttStoreContract(name: string, open: () => { mqtt: MqttStore; s
       expect(await store.loadWills()).toEqual([])
     })
 
+    test('a session that comes back while it is forgotten has nothing of before, and keeps what comes', async () => {
+      const store = make()
+      await store.putSession('c', 'ada', 10)
+      for (const n of [1, 2, 3])
+        await store.enqueue([{ clientId: 'c', qos: 1, retain: false }], {
+          ...message(n),
+          payload: Buffer.alloc(1024 * 1024, n),
+        })
+      const forgotten = store.deleteSessions(['c'])
+      const back = store.putSession('c', 'ada', 20)
+      const queued = store.enqueue([{ clientId: 'c', qos: 1, retain: false }], message(4))
+      await Promise.all([forgotten, back, queued])
+      expect(await store.loadSessions()).toMatchObject([{ clientId: 'c', usedAt: 20 }])
+      expect(await store.queueSizes()).toMatchObject([{ clientId: 'c', messages: 1 }])
+    })
+
     test('sessions are found by when they were last used', async () => {
       const store = make()
       await store.putSession('a', 'ada', 10)

@@ -582,6 +582,16 @@ const HELD: Readonly<Record<string, readonly [file: string, words: string, tests
     'max_page_count',
     ['a database at its bound keeps no message, answer or beginning, and lets decisions and endings through'],
   ],
+  'rows that go by age or by number': [
+    'store/sqlite/store.ts',
+    'PRUNE_MS = 10',
+    ['a step of retention ends when its time is over, whatever is to be deleted'],
+  ],
+  'queues of sessions that go': [
+    'store/sqlite/mqtt/queue.ts',
+    'ROW_BYTES = 2048',
+    ['sessions that go with large queues go in many commits'],
+  ],
   'rows of the audit log: decisions': [
     'store/sqlite/tables/audit.ts',
     'audit',

@@ -66,3 +66,24 @@ test('old rows and those beyond a number go, some at a time, and those of nobody
   await store.transact((tx) => tx.deleteNode('cam'))
   expect(await store.history('cam')).toEqual([])
 })
+
+test('the number of rows follows what is written, trimmed and revoked, from the start on', async () => {
+  const store = createStore(opened(':memory:'))
+  await store.transact(async (tx) => {
+    for (const nodeId of ['calm', 'flapping']) await tx.putNode(nodeOf(nodeId))
+  })
+  await store.resumeHistory(1)
+  expect(store.historyRows()).toBe(0)
+  await store.saveHistory([change('calm', 1)])
+  await store.saveHistory(
+    Array.from({ length: 2 * LIMITS.historyRowsPerNode }, (_, i) => change('flapping', i)),
+  )
+  const counted = store.historyRows()
+  expect(counted).toBeLessThan(LIMITS.historyRowsPerNode + 300)
+  // None is beyond the number, so that none goes.
+  expect(await store.pruneHistory(0, counted)).toBe(0)
+  await store.transact((tx) => tx.deleteNode('flapping'))
+  expect(await store.pruneHistory(0, 1)).toBe(0)
+  expect(await store.history('calm')).toHaveLength(1)
+  expect(store.historyRows()).toBe(1)
+})

@@ -1,7 +1,9 @@
 import { expect, test } from 'vitest'
+import type { Retention, Store } from '../../src/bridge/ports.ts'
 import type { InvocationRecord } from '../../src/domain/invocations.ts'
 import { createStore } from '../../src/store/sqlite/store.ts'
 import { callOf } from '../contract/store.contract.ts'
+import { countedClock } from '../support/counted-clock.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 import { opened } from './fixture.ts'
 
@@ -97,19 +99,59 @@ test('the audit log loses its oldest rows, says so each time, and still verifies
 
 test('what was pruned is told once a day at most, and a number is kept to', async () => {
   const { store, rows } = await filled(6)
-  expect(await store.prune({ ...KEEP_ALL, auditBefore: 2 * DAY - 1 })).toBe(0)
+  expect(await store.prune({ ...KEEP_ALL, auditBefore: 2 * DAY - 1 })).toEqual({ rows: 0, more: false })
   expect(await rows()).toHaveLength(6)
   for (let i = 0; i < 3; i++) await store.prune({ ...KEEP_ALL, maxAuditRows: 4 })
   expect(await rows()).toEqual([4, 5, 6, 7])
 })
 
-test('very many rows go in several commits, each with a row of its own', async () => {
-  const store = createStore(opened(':memory:'))
+/** Takes steps until nothing is left to be done; returns what each did. */
+async function steps(store: Store, retention: Partial<Retention>): Promise<number[]> {
+  const done: number[] = []
+  for (;;) {
+    const { rows, more } = await store.prune({ ...KEEP_ALL, ...retention })
+    done.push(rows)
+    if (!more) return done
+  }
+}
+
+test('very many rows go in several steps, each with a commit and rows of its own', async () => {
+  const store = createStore(opened(':memory:', { clock: countedClock() }))
   await store.transact(async (tx) => {
     for (let n = 1; n <= 3500; n++) await tx.audit(row(n))
   })
-  await store.prune({ ...KEEP_ALL, maxAuditRows: 10 })
-  expect(await store.verifyAudit()).toMatchObject({ whole: true, rows: 10, lastSeq: 3504 })
+  const done = await steps(store, { maxAuditRows: 10 })
+  expect(done.length).toBeGreaterThan(1)
+  expect(Math.max(...done)).toBeLessThanOrEqual(1000)
+  expect(await store.verifyAudit()).toMatchObject({ whole: true, rows: 10 })
+})
+
+test('a step of retention ends when its time is over, whatever is to be deleted', async () => {
+  // A millisecond passes between two rows.
+  const store = createStore(opened(':memory:', { clock: countedClock() }))
+  await store.transact(async (tx) => {
+    for (let n = 0; n < 100; n++) {
+      await tx.putInvocation(call(1, { invocationId: `iv_${n}`, idempotencyKey: `k${n}`, fingerprint: 'f' }))
+      await tx.putAnswer(`iv_${n}`, '{}', { perPrincipal: 1e9, total: 1e9 })
+    }
+  })
+  const freed = await steps(store, { keysBefore: 1e12 })
+  expect(Math.max(...freed)).toBeLessThanOrEqual(10)
+  expect(freed.reduce((sum, rows) => sum + rows)).toBe(100)
+  const dropped = await steps(store, { maxInvocations: 1 })
+  expect(Math.max(...dropped)).toBeLessThanOrEqual(10)
+  expect(dropped.reduce((sum, rows) => sum + rows)).toBe(99)
+})
+
+test('a key of an invocation that was open when others were freed is freed when it has ended', async () => {
+  const { store, clock } = await filled(0)
+  const open = call(1, { endedAt: null, state: 'queued', idempotencyKey: 'k', fingerprint: 'f' })
+  await store.transact((tx) => tx.putInvocation(open))
+  clock.advance(2 * DAY)
+  expect(await steps(store, { keysBefore: DAY })).toEqual([0])
+  await store.transact((tx) => tx.putInvocation({ ...open, endedAt: 5, state: 'done' }))
+  expect(await steps(store, { keysBefore: DAY })).toEqual([1])
+  expect(await store.read((tx) => tx.invocationByKey('ann', 'k'))).toBeNull()
 })
 
 test('a listing finds the rare row behind very many others, page by page', async () => {

@@ -7,7 +7,7 @@ import { Policies } from '../access/policies.ts'
 import type { Announcer } from '../live/announcer.ts'
 import type { Registry } from '../live/registry.ts'
 import type { SessionTable } from '../live/sessions.ts'
-import type { Session, UnreadMessage } from '../ports.ts'
+import type { Pruned, Session, UnreadMessage } from '../ports.ts'
 import type { BridgeContext } from '../settings.ts'
 import type { Retries } from '../upkeep/retries.ts'
 import { AdapterTransport } from './adapter-transport.ts'
@@ -166,8 +166,8 @@ export class Control {
     await ended
   }
 
-  /** Deletes what may go: what is old by the running clock, and what is beyond a number. */
-  async prune(): Promise<number> {
+  /** Deletes some of what may go: what is old by the running clock, and what is beyond a number. */
+  async prune(): Promise<Pruned> {
     const { clock, running, store, settings } = this.#context
     const { invocationDays, maxInvocations, auditDays, attemptDays } = settings.retention
     const { maxAuditRows, maxActivityRows, maxAttemptRows } = settings.retention

@@ -54,6 +54,7 @@ export function backupChore(context: BridgeContext, announcer: Pick<Announcer, '
   return {
     name: 'make a backup',
     everyMs: LOOK_MS,
+    isApart: true,
     async run() {
       const { everyHours } = settings.backup
       if (everyHours === 0) return 'done'

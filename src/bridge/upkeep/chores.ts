@@ -1,7 +1,7 @@
 import { messageOf } from '../../kernel/errors.ts'
 import type { Announcer } from '../live/announcer.ts'
 import type { Registry } from '../live/registry.ts'
-import type { Upkeep } from '../ports.ts'
+import type { Log, Pruned, Upkeep } from '../ports.ts'
 import type { BridgeContext } from '../settings.ts'
 import { logAuditEnd } from './audit-mark.ts'
 import { backupChore } from './backups.ts'
@@ -20,8 +20,8 @@ interface Kept {
   readonly retries: Retries
   readonly tokens: { save(): Promise<void> }
   readonly sessions: { endExpired(now: number): void }
-  /** Invocations, audit rows and refused keys: the old ones, and those beyond a number. How many. */
-  readonly prune: () => Promise<number>
+  /** Invocations, audit rows and refused keys: some of the old ones, and of those beyond a number. */
+  readonly prune: () => Promise<Pruned>
   readonly announcer: Pick<Announcer, 'event'>
   readonly webhooks: { prune(): Promise<void> }
 }
@@ -67,15 +67,7 @@ export function chores(
         return more(await store.pruneHistory(context.running.now() - historyDays * DAY_MS, maxHistoryRows))
       },
     },
-    {
-      name: 'forget old invocations, audit rows and refused keys',
-      everyMs: 10 * MINUTE_MS,
-      async run() {
-        const rows = await prune()
-        if (rows > 0) log.info({ rows }, 'old rows are gone')
-        return 'done'
-      },
-    },
+    pruneChore(log, prune),
     {
       name: 'forget idle sessions',
       everyMs: 5 * MINUTE_MS,
@@ -112,6 +104,23 @@ export function chores(
     },
     backupChore(context, announcer),
   ]
+}
+
+/** Deletes in short turns, with others between them: a million rows are minutes of work. */
+function pruneChore(log: Log, prune: Kept['prune']): Chore {
+  let gone = 0
+  return {
+    name: 'forget old invocations, audit rows and refused keys',
+    everyMs: 10 * MINUTE_MS,
+    async run() {
+      const { rows, more } = await prune()
+      gone += rows
+      if (more) return 'more'
+      if (gone > 0) log.info({ rows: gone }, 'old rows are gone')
+      gone = 0
+      return 'done'
+    },
+  }
 }
 
 /** A bridge that is killed loses a minute of it: ends come that much later, never earlier. */

@@ -9,6 +9,8 @@ export interface Chore {
   readonly everyMs: number
   /** The first time after the start; `everyMs`, but at most a minute: a bridge that restarts daily does it too. */
   readonly firstMs?: number
+  /** Is mostly done by another thread, and may take minutes: the other chores go on meanwhile. */
+  readonly isApart?: boolean
   /** Resolves with `more` when a next turn has something to do at once. */
   run(): Promise<'more' | 'done'>
 }
@@ -19,17 +21,18 @@ const FIRST_MS = 60_000
 
 interface Planned {
   readonly chore: Chore
-  due: MonotonicMs
+  /** Is undefined while it runs. */
+  due: MonotonicMs | undefined
   failing: boolean
 }
 
-/** All of the bridge's housekeeping on one timer, one chore at a time. */
+/** All of the bridge's housekeeping on one timer, one chore at a time beside those that are apart. */
 export class Housekeeping {
   readonly #clock: Clock
   readonly #log: Log
   readonly #plan: readonly Planned[]
   #cancel: (() => void) | undefined
-  #running: Promise<void> | undefined
+  readonly #running = new Set<Promise<void>>()
   #stopped = false
 
   constructor(clock: Clock, log: Log, chores: readonly Chore[]) {
@@ -47,30 +50,45 @@ export class Housekeeping {
     this.#arm()
   }
 
-  /** Resolves when the turn that is under way has ended. */
+  /** Resolves when the turns that are under way have ended. */
   async stop(): Promise<void> {
     this.#stopped = true
     this.#cancel?.()
-    await this.#running
+    await Promise.all(this.#running)
   }
 
-  #next(): Planned | undefined {
-    return this.#plan.reduce<Planned | undefined>(
-      (first, each) => (first === undefined || each.due < first.due ? each : first),
-      undefined,
-    )
+  #next(): { planned: Planned; due: MonotonicMs } | undefined {
+    let next: { planned: Planned; due: MonotonicMs } | undefined
+    for (const planned of this.#plan) {
+      const { due } = planned
+      if (due !== undefined && (next === undefined || due < next.due)) next = { planned, due }
+    }
+    return next
   }
 
   #arm(): void {
+    this.#cancel?.()
     const next = this.#next()
     if (this.#stopped || next === undefined) return
     const delay = Math.max(PAUSE_MS, next.due - this.#clock.monotonicMs())
-    this.#cancel = this.#clock.after(delay, () => {
-      this.#running = this.#turn(next).finally(() => {
-        this.#running = undefined
-        this.#arm()
-      })
+    this.#cancel = this.#clock.after(delay, () => this.#begin(next.planned))
+  }
+
+  #begin(planned: Planned): void {
+    this.#cancel = undefined
+    planned.due = undefined
+    const running = this.#turn(planned).finally(() => {
+      this.#running.delete(running)
+      this.#ended(planned)
     })
+    this.#running.add(running)
+    if (planned.chore.isApart) this.#arm()
+  }
+
+  #ended({ chore }: Planned): void {
+    // While one of the others runs, its end does this.
+    const others = this.#plan.some((each) => each.due === undefined && !each.chore.isApart)
+    if (!(chore.isApart && others)) this.#arm()
   }
 
   async #turn(planned: Planned): Promise<void> {

@@ -1,4 +1,4 @@
-import type { Retention, Store, StoreHealth } from '../../bridge/ports.ts'
+import type { Pruned, Retention, Store, StoreHealth } from '../../bridge/ports.ts'
 import type { NodeRecord } from '../../domain/records.ts'
 import { addressOfRow, type NodeRows, policyOfRow, principalOfRow, requestOfRow } from '../records.ts'
 import type { Sql } from './connection.ts'
@@ -212,13 +212,10 @@ async function prune(
   { writer }: PostgresDatabase,
   audit: PostgresAudit,
   retention: Retention,
-): Promise<number> {
-  let rows = await writer.transact((sql) => expireRefused(sql, retention.running))
-  for (;;) {
-    const gone = await writer.transact((sql) => pruneSome(sql, audit, retention))
-    rows += gone
-    if (gone === 0) return rows
-  }
+): Promise<Pruned> {
+  const expired = await writer.transact((sql) => expireRefused(sql, retention.running))
+  const gone = await writer.transact((sql) => pruneSome(sql, audit, retention))
+  return { rows: expired + gone, more: gone > 0 }
 }
 
 async function expireRefused(sql: WorkSql, now: number): Promise<number> {

@@ -1,4 +1,4 @@
-import type { ReadTx, Retention, Store, StoreHealth, Tx } from '../../bridge/ports.ts'
+import type { Pruned, ReadTx, Retention, Store, StoreHealth, Tx } from '../../bridge/ports.ts'
 import type { NodeRecord } from '../../domain/records.ts'
 import { HISTORY_ROW_BYTES } from '../engine.ts'
 import { type Database, damaged } from './database.ts'
@@ -53,10 +53,11 @@ export function createStore(database: Database, options: StoreOptions = {}): Sql
     audit: new AuditTable(sql, () => room.has(0), born),
     invocations: new InvocationsTable(sql, born),
     offlineWaits: new OfflineWaitsTable(sql),
+    history: new HistoryTable(sql, born),
     ownedSessions: new OwnedSessionsTable(sql),
     room,
   }
-  const history = new HistoryTable(sql, born)
+  const { history } = tables
   const running = new RunningTime(sql)
   const invocations = new InvocationRecords(writer, tables)
   const health = (): StoreHealth => {
@@ -70,6 +71,15 @@ export function createStore(database: Database, options: StoreOptions = {}): Sql
       return read()
     } catch (error) {
       throw isDamage(error) ? damaged(error, database) : error
+    }
+  }
+  /** Writes history. What is undone counts no longer. */
+  const counted = async <T>(run: () => T): Promise<T> => {
+    try {
+      return await writer.write(run)
+    } catch (error) {
+      history.countAgain()
+      throw error
     }
   }
   loading(() => checkRows(tables))
@@ -133,16 +143,15 @@ export function createStore(database: Database, options: StoreOptions = {}): Sql
     knownAddresses: async () => tables.addresses.all(),
     saveKnownAddress: (known) => writer.writeSoon(() => tables.addresses.put(known)),
     resumeHistory: (now) => writer.write(() => history.resume(now)),
-    saveHistory(batch) {
-      return writer.write(() => {
+    saveHistory: (batch) =>
+      counted(() => {
         // The newest of what is known stays: what is missing is told by the next change.
         if (room.has(HISTORY_ROW_BYTES * batch.length)) for (const change of batch) history.put(change)
-      })
-    },
+      }),
     async history(nodeId) {
       return history.ofNode(nodeId)
     },
-    pruneHistory: (before, maxRows) => writer.write(() => history.prune(before, maxRows, PRUNE_ROWS)),
+    pruneHistory: (before, maxRows) => counted(() => history.prune(before, maxRows, PRUNE_HISTORY_ROWS)),
     health,
     probe: () => writer.probe(),
     maintain: logShortener(database),
@@ -152,11 +161,11 @@ export function createStore(database: Database, options: StoreOptions = {}): Sql
     auditRows: () => Object.fromEntries(tables.audit.ends().map(({ log, rows }) => [log, rows])),
     auditEnds: async () => tables.audit.ends(),
     async prune(retention) {
-      let rows = await writer.write(() => tables.refused.expire(retention.running))
-      for (;;) {
-        const gone = await writer.write(() => pruneSome(tables, retention))
-        rows += gone
-        if (gone === 0) return rows
+      try {
+        return await writer.write(() => pruneSome(tables, retention, born))
+      } catch (error) {
+        tables.invocations.pruneAgain()
+        throw error
       }
     },
     close: () => database.close(),
@@ -176,20 +185,34 @@ function logShortener(database: Pick<Database, 'sizes' | 'checkpoint'>): () => P
   }
 }
 
-/** Rows of one kind deleted in one commit: some 20 ms of event loop. */
-const PRUNE_ROWS = 1000
+/** Rows of history that are deleted in one commit: some 20 ms of event loop. */
+const PRUNE_HISTORY_ROWS = 1000
+/** Rows of one kind that are deleted before somebody looks at the clock. */
+const PRUNE_ROWS = 250
+/** The time of one step; its commit comes on top, and takes as long again. */
+const PRUNE_MS = 10
 
-function pruneSome({ invocations, audit }: Tables, retention: Retention): number {
-  const { invocationsBefore, maxInvocations, keysBefore, auditBefore, attemptsBefore } = retention
-  const logs = {
-    decisions: { before: auditBefore, keep: retention.maxAuditRows },
-    activity: { before: auditBefore, keep: retention.maxActivityRows },
-    attempts: { before: attemptsBefore, keep: retention.maxAttemptRows },
+function pruneSome({ refused, invocations, audit }: Tables, retention: Retention, now: () => number): Pruned {
+  const endsAt = now() + PRUNE_MS
+  const step = { limit: PRUNE_ROWS, inTime: () => now() < endsAt }
+  const kept = {
+    before: retention.invocationsBefore,
+    keep: retention.maxInvocations,
+    keysBefore: retention.keysBefore,
   }
-  return (
-    invocations.prune(invocationsBefore, maxInvocations, keysBefore, PRUNE_ROWS) +
-    audit.prune(logs, PRUNE_ROWS, retention.at)
-  )
+  const logs = {
+    decisions: { before: retention.auditBefore, keep: retention.maxAuditRows },
+    activity: { before: retention.auditBefore, keep: retention.maxActivityRows },
+    attempts: { before: retention.attemptsBefore, keep: retention.maxAttemptRows },
+  }
+  let rows = refused.expire(retention.running)
+  for (;;) {
+    const ended = invocations.prune(kept, step)
+    const audited = audit.prune(logs, PRUNE_ROWS, retention.at)
+    rows += ended.rows + audited
+    const more = ended.more || audited > 0
+    if (!more || !step.inTime()) return { rows, more }
+  }
 }
 
 /** Looks once now at what is read one by one later: a bad row stops the start, not a sign-in at night. */

@@ -28,6 +28,7 @@ import type {
 import { invariant } from '../../kernel/assert.ts'
 import type { Room } from './room.ts'
 import type { AuditTable } from './tables/audit.ts'
+import type { HistoryTable } from './tables/history.ts'
 import type { InvocationsTable } from './tables/invocations.ts'
 import type { NodesTable } from './tables/nodes.ts'
 import type { OfflineWaitsTable } from './tables/offline-waits.ts'
@@ -50,6 +51,7 @@ export interface Tables {
   readonly audit: AuditTable
   readonly invocations: InvocationsTable
   readonly offlineWaits: OfflineWaitsTable
+  readonly history: HistoryTable
   readonly ownedSessions: OwnedSessionsTable
   readonly room: Room
 }
@@ -91,6 +93,7 @@ export class SqliteTx implements Tx {
 
   async deleteNode(nodeId: string): Promise<void> {
     this.#tables.nodes.delete(nodeId)
+    this.#tables.history.countAgain()
   }
 
   async request(requestId: string): Promise<PairingRequestRecord | null> {

@@ -47,6 +47,45 @@ test('one timer serves all chores, one at a time, and what has more to do comes 
   expect(clock.timers).toBe(0)
 })
 
+test('a chore that is apart keeps no other one waiting, runs once at a time, and is waited for at the end', async () => {
+  const clock = new FakeClock()
+  const backup = Promise.withResolvers<'done'>()
+  let [backups, others] = [0, 0]
+  const keeping = new Housekeeping(clock, log(), [
+    {
+      name: 'apart',
+      everyMs: 1000,
+      isApart: true,
+      run() {
+        backups++
+        return backup.promise
+      },
+    },
+    {
+      name: 'other',
+      everyMs: 100,
+      async run() {
+        others++
+        return 'done'
+      },
+    },
+  ])
+  keeping.start()
+  await pass(clock, 5000)
+  expect(backups).toBe(1)
+  expect(others).toBeGreaterThan(40)
+  expect(clock.timers).toBe(1)
+  let stopped = false
+  const stopping = keeping.stop().then(() => {
+    stopped = true
+  })
+  await settled()
+  expect(stopped).toBe(false)
+  backup.resolve('done')
+  await stopping
+  expect(clock.timers).toBe(0)
+})
+
 test('a chore that fails is told once, goes on being tried, and keeps no other one from its turn', async () => {
   const clock = new FakeClock()
   const lines = log()

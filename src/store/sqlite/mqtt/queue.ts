@@ -3,6 +3,17 @@ import type { QueuedMessage, QueueMessage, QueueSize, QueueTarget } from '../../
 import { queuedOfRow, queueSizeOfRow } from '../../mqtt-records.ts'
 import { RowReader } from '../../rows.ts'
 
+/** The bytes of one part of a queue that goes: each page of a payload is looked at. A row costs as much as so many. */
+const PART_BYTES = 1024 * 1024
+const ROW_BYTES = 2048
+
+/** A part of the queue of a session, in the order of its numbers. */
+export interface QueuePart {
+  readonly upTo: number
+  /** The cost of deleting it, as bytes of payloads. */
+  readonly bytes: number
+}
+
 /** Messages of QoS 1 and 2 on their way to persistent sessions. */
 export class MqttQueueTable {
   readonly #reader = new RowReader('mqtt_queue', ['sequence'])
@@ -13,6 +24,8 @@ export class MqttQueueTable {
   readonly #setMessageId: Sqlite.Statement<[number, number, string]>
   readonly #setPubrel: Sqlite.Statement<[number, string]>
   readonly #delete: Sqlite.Statement<[number, string]>
+  readonly #lengths: Sqlite.Statement<[string]>
+  readonly #deleteUpTo: Sqlite.Statement<[string, number]>
 
   constructor(sql: Sqlite.Database) {
     this.#insert =
@@ -32,6 +45,10 @@ export class MqttQueueTable {
     this.#setPubrel = sql.prepare(`UPDATE mqtt_queue SET stage = 'pubrel', payload = zeroblob(0), extra = NULL
       WHERE sequence = ? AND client_id = ?`)
     this.#delete = sql.prepare('DELETE FROM mqtt_queue WHERE sequence = ? AND client_id = ?')
+    this.#lengths = sql.prepare(
+      'SELECT sequence, octet_length(payload) AS bytes FROM mqtt_queue WHERE client_id = ? ORDER BY sequence',
+    )
+    this.#deleteUpTo = sql.prepare('DELETE FROM mqtt_queue WHERE client_id = ? AND sequence <= ?')
   }
 
   insert(targets: readonly QueueTarget[], message: QueueMessage): number[] {
@@ -42,6 +59,23 @@ export class MqttQueueTable {
           .lastInsertRowid,
       ),
     )
+  }
+
+  /** Cuts the queue of a session into parts that are each deleted in a few milliseconds, and what comes meanwhile in a last one. */
+  parts(clientId: string): QueuePart[] {
+    const parts: QueuePart[] = []
+    let bytes = 0
+    for (const row of this.#lengths.iterate(clientId) as Iterable<{ sequence: number; bytes: number }>) {
+      bytes += ROW_BYTES + row.bytes
+      if (bytes < PART_BYTES) continue
+      parts.push({ upTo: row.sequence, bytes })
+      bytes = 0
+    }
+    return [...parts, { upTo: Number.MAX_SAFE_INTEGER, bytes }]
+  }
+
+  deleteUpTo(clientId: string, sequence: number): void {
+    this.#deleteUpTo.run(clientId, sequence)
   }
 
   page(clientId: string, after: number, limit: number): QueuedMessage[] {

@@ -25,7 +25,7 @@ export function createMqttStore(database: Database): SqliteMqttStore {
   const retained = new MqttRetainedTable(sql)
   const wills = new MqttWillsTable(sql)
 
-  const write = <T>(run: () => T) => writer.write(run)
+  const write = <T>(run: () => T, bytes = 0) => writer.write(run, bytes)
   const writeAt = <T>(urgency: Urgency, run: () => T, bytes = 0) =>
     urgency === 'soon' ? writer.writeSoon(run, bytes) : writer.write(run, bytes)
   const hasRoom = (bytes: number) => room.has(bytes)
@@ -67,10 +67,16 @@ export function createMqttStore(database: Database): SqliteMqttStore {
 
     putSession: (clientId, owner, at, urgency = 'now', terms = LASTING) =>
       writeAt(urgency, () => sessions.put(clientId, owner, at, terms)),
-    deleteSessions: (clientIds) =>
-      write(() => {
-        for (const clientId of clientIds) sessions.delete(clientId)
-      }),
+    // Asked for at once: nothing gets between them, and each commit takes some of them.
+    deleteSessions: async (clientIds) => {
+      const works = clientIds.flatMap((clientId) => [
+        ...queue
+          .parts(clientId)
+          .map(({ upTo, bytes }) => write(() => queue.deleteUpTo(clientId, upTo), bytes)),
+        write(() => sessions.delete(clientId)),
+      ])
+      await Promise.all(works)
+    },
     // A start on a disk that takes nothing writes nothing without need.
     cutSessions: async (most) =>
       (await read(() => sessions.isBeyond(most))) ? write(() => sessions.cut(most)) : 0,

@@ -25,8 +25,9 @@ export class HistoryTable {
   readonly #set: Sqlite.Statement<[string, string]>
   /** Rows written since a limb was last trimmed; at most one entry a limb. */
   readonly #sinceTrim = new Map<string, number>()
-  /** Rows, or some more than there are: what a limb is trimmed by is not taken off. undefined: not counted yet. */
+  /** Rows, or some more than there are while the count is not exact. undefined: not counted yet. */
   #rows: number | undefined
+  #isExact = true
 
   /** `running`: the time by which rows get old. */
   constructor(sql: Sqlite.Database, running: () => number) {
@@ -64,7 +65,13 @@ export class HistoryTable {
       return
     }
     this.#sinceTrim.delete(nodeId)
-    this.#trim.run(nodeId, nodeId, LIMITS.historyRowsPerNode)
+    const { changes } = this.#trim.run(nodeId, nodeId, LIMITS.historyRowsPerNode)
+    if (this.#rows !== undefined) this.#rows -= changes
+  }
+
+  /** There may be fewer rows than were counted: a limb goes with its own, or a write was undone. */
+  countAgain(): void {
+    this.#isExact = false
   }
 
   /** The newest rows of a limb, the oldest of them first. */
@@ -75,6 +82,8 @@ export class HistoryTable {
   /** Ends what a killed bridge left open. Returns since when history is kept: `now` at the first time. */
   resume(now: number): number {
     this.#closeOpen.run(this.#running())
+    // A count of a million rows takes longer than all the rest, and here nobody waits for another turn.
+    this.#recount()
     // At every start something is written: a disk that cannot is known before anybody asks.
     this.#set.run('started_at', String(now))
     const began = Number(this.#began.get(BEGAN))
@@ -83,7 +92,7 @@ export class HistoryTable {
     return now
   }
 
-  /** Counts the rows, or some more than there are; 0 until they were counted for the first time. */
+  /** Counts the rows, or some more than there are; 0 until the start has counted them. */
   size(): number {
     return this.#rows ?? 0
   }
@@ -94,12 +103,17 @@ export class HistoryTable {
   prune(before: number, maxRows: number, limit: number): number {
     const old = this.#dropBefore.run(limit, before).changes
     if (this.#rows !== undefined) this.#rows -= old
-    // Counted again at the limit only: a count of a million rows takes longer than all the rest.
-    this.#rows ??= Number(this.#count.get())
-    if (this.#rows > maxRows) this.#rows = Number(this.#count.get())
-    const excess = this.#rows - maxRows
+    let rows = this.#rows ?? this.#recount()
+    if (rows > maxRows && !this.#isExact) rows = this.#recount()
+    const excess = rows - maxRows
     const beyond = excess > 0 ? this.#dropOldest.run(Math.min(excess, limit)).changes : 0
-    this.#rows -= beyond
+    this.#rows = rows - beyond
     return old + beyond
+  }
+
+  #recount(): number {
+    this.#isExact = true
+    this.#rows = Number(this.#count.get())
+    return this.#rows
   }
 }

@@ -1,9 +1,10 @@
 import type Sqlite from 'better-sqlite3'
-import type { AnswerBounds, InvocationFilter, Order, Page } from '../../../bridge/ports.ts'
+import type { AnswerBounds, InvocationFilter, Order, Page, Pruned } from '../../../bridge/ports.ts'
 import type { InvocationRecord } from '../../../domain/invocations.ts'
 import { INVOCATION_COLUMNS, invocationOfRow, invocationValues, MOVING_COLUMNS } from '../../records.ts'
 import { RowReader } from '../../rows.ts'
 import { AnswersTable } from './answers.ts'
+import { InvocationRetention, type KeptInvocations, type PruneStep } from './invocation-retention.ts'
 import { windowPage } from './paging.ts'
 import { BORN } from './running.ts'
 
@@ -21,11 +22,8 @@ export class InvocationsTable {
   readonly #countKeys: Sqlite.Statement
   readonly #open: Sqlite.Statement
   readonly #nextFence: Sqlite.Statement<[]>
-  readonly #forgetKeys: Sqlite.Statement
   readonly #forgetPrincipal: readonly Sqlite.Statement<[string]>[]
-  readonly #dropAnswers: Sqlite.Statement
-  readonly #dropOld: Sqlite.Statement
-  readonly #dropMany: Sqlite.Statement
+  readonly #retention: InvocationRetention
 
   /** `running`: the time by which rows get old. */
   constructor(sql: Sqlite.Database, running: () => number) {
@@ -51,19 +49,12 @@ export class InvocationsTable {
       .prepare(`INSERT INTO meta (key, value) VALUES ('fence', '1')
         ON CONFLICT (key) DO UPDATE SET value = CAST(value AS INTEGER) + 1 RETURNING CAST(value AS INTEGER)`)
       .pluck()
-    this.#dropAnswers = sql.prepare(`DELETE FROM invocation_answers WHERE seq IN
-      (SELECT seq FROM invocations WHERE idempotency_key IS NOT NULL AND ended_at IS NOT NULL AND ${BORN} < ? LIMIT ?)`)
-    this.#forgetKeys = sql.prepare(`UPDATE invocations SET idempotency_key = NULL WHERE seq IN
-      (SELECT seq FROM invocations WHERE idempotency_key IS NOT NULL AND ended_at IS NOT NULL AND ${BORN} < ? LIMIT ?)`)
     const keyed = 'principal = ? AND idempotency_key IS NOT NULL'
     this.#forgetPrincipal = [
       sql.prepare(`DELETE FROM invocation_answers WHERE seq IN (SELECT seq FROM invocations WHERE ${keyed})`),
       sql.prepare(`UPDATE invocations SET idempotency_key = NULL WHERE ${keyed}`),
     ]
-    this.#dropOld = sql.prepare(`DELETE FROM invocations WHERE seq IN
-      (SELECT seq FROM invocations WHERE ended_at IS NOT NULL AND ${BORN} < ? ORDER BY seq LIMIT ?)`)
-    this.#dropMany = sql.prepare(`DELETE FROM invocations WHERE ended_at IS NOT NULL AND seq IN
-      (SELECT seq FROM invocations WHERE seq <= (SELECT max(seq) FROM invocations) - ? ORDER BY seq LIMIT ?)`)
+    this.#retention = new InvocationRetention(sql)
   }
 
   get(invocationId: string): InvocationRecord | null {
@@ -137,11 +128,14 @@ export class InvocationsTable {
     return { items: page.rows.map((row) => invocationOfRow(row, this.#reader)), next: page.next }
   }
 
-  /** Deletes at most `limit` rows of each sort that may go. Returns how many. */
-  prune(before: number, keep: number, keysBefore: number, limit: number): number {
-    const answers = this.#dropAnswers.run(keysBefore, limit).changes
-    this.#forgetKeys.run(keysBefore, limit)
-    return answers + this.#dropOld.run(before, limit).changes + this.#dropMany.run(keep, limit).changes
+  /** Frees keys and deletes rows that may go, as far as one step goes. To be called within one transaction. */
+  prune(kept: KeptInvocations, step: PruneStep): Pruned {
+    return this.#retention.prune(kept, step)
+  }
+
+  /** A step of pruning was undone. */
+  pruneAgain(): void {
+    this.#retention.lookAgain()
   }
 
   #recordOrNull(row: unknown): InvocationRecord | null {
