@@ -180,8 +180,7 @@ const LIMIT_TEXTS: Readonly<Record<keyof typeof LIMITS, string>> = {
   invokeSecondsMax: 'longest `timeoutSeconds` and `waitSeconds`',
   leaseSecondsMax: 'longest `ttlSeconds`',
   idempotencyKeyChars: 'characters of an `idempotencyKey`',
-  jsonParts:
-    'objects, lists and texts (keys too) of one message, ten numbers being as one, but for `node/import`',
+  jsonParts: 'objects, lists and texts (keys too) of one message, ten numbers being as one',
   nodeErrorChars: "characters of a limb's error that the caller is told",
   shownParamsBytes: 'bytes of params that an approval shows whole',
 }

@@ -49,17 +49,26 @@ const TENTHS = 10
  */
 export function partBeyond(bytes: Uint8Array, max: number): number | undefined {
   // Each has a byte of its own.
-  if (bytes.length <= max) return undefined
+  return bytes.length <= max ? undefined : countTenths(bytes, max * TENTHS).beyond
+}
+
+/** Counts the parts of JSON in the same way. */
+export function partsIn(bytes: Uint8Array): number {
+  return Math.ceil(countTenths(bytes, Number.POSITIVE_INFINITY).tenths / TENTHS)
+}
+
+/** Counts no further than to the first place that is beyond `max`. */
+function countTenths(bytes: Uint8Array, max: number): { readonly tenths: number; readonly beyond?: number } {
   let tenths = 0
   for (let at = 0; at < bytes.length; at++) {
     const byte = bytes[at]
     if (byte === COMMA) tenths++
     else if (byte === QUOTE || byte === OPEN_BRACKET || byte === OPEN_BRACE) tenths += TENTHS
     else continue
-    if (tenths > max * TENTHS) return at
+    if (tenths > max) return { tenths, beyond: at }
     if (byte === QUOTE) at = endOfText(bytes, at + 1)
   }
-  return undefined
+  return { tenths }
 }
 
 /** Returns the text of the key of an object whose value the byte at `place` is in; undefined: there is no object. */

@@ -58,8 +58,11 @@ export const LIMITS = {
   adapterBytes: 65_536,
   /** Changes of status that are kept of one limb: one that flaps all day must not push out all others. */
   historyRowsPerNode: 4000,
-  /** Nodes in one `node/import`; some 10 MiB of JSON. */
-  importNodes: 50_000,
+  /**
+   * Nodes in one `node/import`. All or none of them are stored in one turn of the event loop, which is 20 ms with so many and
+   * a second with fifty thousand (docs/decisions/0013).
+   */
+  importNodes: 500,
   reasonChars: 200,
   /** Protocol section 7: the arguments of a command, as JSON. */
   paramsBytes: 262_144,

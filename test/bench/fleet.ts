@@ -1,3 +1,4 @@
+import { LIMITS } from '../../src/protocol/limits.ts'
 import { connectControl } from '../support/control-client.ts'
 
 /** The fleet of the benchmark: names and keys follow from a number, so that no process has to tell another. */
@@ -25,14 +26,11 @@ export function registration(number: number): object {
   }
 }
 
-/** A chunk's request is some 1 MiB, and one transaction. */
-const IMPORT_CHUNK = 5000
-
 /** Approved limbs, without any of them ever connecting. */
 export async function importFleet(controlSocket: string, { from, count }: Range): Promise<void> {
   const control = await connectControl(controlSocket)
-  for (let at = from; at < from + count; at += IMPORT_CHUNK) {
-    const size = Math.min(IMPORT_CHUNK, from + count - at)
+  for (let at = from; at < from + count; at += LIMITS.importNodes) {
+    const size = Math.min(LIMITS.importNodes, from + count - at)
     const nodes = Array.from({ length: size }, (_, i) => {
       const { name, key } = limbName(at + i)
       return { nodeId: name, apiKey: key, ...registration(at + i), firmware: undefined }

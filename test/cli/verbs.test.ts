@@ -3,6 +3,8 @@ import { join, resolve } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { connectionError } from '../../src/cli/session/mqtt-errors.ts'
 import { Refusal } from '../../src/kernel/errors.ts'
+import { partBeyond } from '../../src/protocol/json-text.ts'
+import { LIMITS } from '../../src/protocol/limits.ts'
 import { VERBS } from '../../src/protocol/verbs.ts'
 import { type FakeBridge, SILENCE, startFakeBridge } from './fake-bridge.ts'
 import { type RunOptions, run, start } from './run.ts'
@@ -672,23 +674,69 @@ describe('node import', () => {
     expect(bridge.requests).toEqual([])
   })
 
-  test('reads standard input, and sends all limbs in one request, so that all are imported or none', async () => {
-    const lines = Array.from({ length: 12_000 }, (_, i) =>
-      JSON.stringify({ nodeId: `n${i}`, displayName: 'x'.repeat(80) }),
-    )
-    const { code, out } = await local(['node', 'import', '-', '--json'], { input: lines.join('\n') })
-    expect(code).toBe(0)
-    expect(bridge.requests.length).toBe(1)
-    expect(JSON.parse(out).items).toHaveLength(12_000)
+  const fleet = (count: number) =>
+    Array.from({ length: count }, (_, i) => JSON.stringify({ nodeId: `n${i}`, displayName: 'x'.repeat(80) }))
+  const asked = (verb: string) => bridge.requests.filter((entry) => entry.verb === verb)
+  const sizes = () => asked('node/import').map(({ args }) => (args.nodes as object[]).length)
+
+  test('reads standard input, and sends limbs in requests of as many as one may have, in their order', async () => {
+    bridge.answers['node/list'] = () => ({ items: [{ nodeId: 'other' }] })
+    const { code, out, err } = await local(['node', 'import', '-', '--json'], {
+      input: fleet(1200).join('\n'),
+    })
+    expect([code, err, sizes()]).toEqual([0, '1200 limbs imported\n', [500, 500, 200]])
+    const names = JSON.parse(out).items.map(({ nodeId }: { nodeId: string }) => nodeId)
+    expect(names).toEqual(Array.from({ length: 1200 }, (_, i) => `n${i}`))
   })
 
-  test('says what to do with a file that is more than one request', async () => {
-    const lines = Array.from({ length: 50_001 }, (_, i) => JSON.stringify({ nodeId: `n${i}` }))
-    const { code, err } = await local(['node', 'import', file(lines)])
-    expect([code, err]).toEqual([
-      2,
-      expect.stringMatching(/nothing was imported: 50001 limbs .* split the file/),
-    ])
-    expect(bridge.requests).toEqual([])
+  test('makes no request larger, or with more in it, than the bridge takes', async () => {
+    bridge.answers['node/list'] = () => ({ items: [] })
+    const capabilities = Array.from({ length: 20 }, (_, i) => ({
+      cap: `c${i}`,
+      commands: Array.from({ length: 10 }, (_, j) => `c${i}.c${j}`),
+      authLevel: 'free',
+    }))
+    const limbs = Array.from({ length: 120 }, (_, i) => ({ nodeId: `n${i}`, capabilities }))
+    expect((await local(['node', 'import', file(limbs.map((limb) => JSON.stringify(limb)))])).code).toBe(0)
+    const bytes = asked('node/import').map(({ args }) => Buffer.from(JSON.stringify(args)))
+    expect(bytes.length).toBeGreaterThan(1)
+    for (const each of bytes) expect(partBeyond(each, LIMITS.jsonParts)).toBeUndefined()
+    expect(sizes().reduce((sum, size) => sum + size, 0)).toBe(120)
+  })
+
+  test('names limbs that are paired already before it imports the first of several requests', async () => {
+    bridge.answers['node/list'] = () => ({ items: [{ nodeId: 'n700' }, { nodeId: 'other' }] })
+    const { code, err } = await local(['node', 'import', file(fleet(800))])
+    expect(code).toBe(9)
+    expect(err).toContain('nothing was imported:\nline 701: n700 is paired already\n--skip-paired')
+    expect(sizes()).toEqual([])
+  })
+
+  test('goes on where an import ended, when it is told to leave out what is paired', async () => {
+    bridge.answers['node/list'] = () => ({ items: fleet(500).map((line) => JSON.parse(line)) })
+    const { code, err } = await local(['node', 'import', file(fleet(600)), '--skip-paired'])
+    expect([code, err]).toEqual([0, '500 limbs are paired already, and left out\n100 limbs imported\n'])
+    expect(asked('node/import')[0]?.args.nodes).toMatchObject([{ nodeId: 'n500' }, ...Array(99).fill({})])
+    expect((await local(['node', 'import', file(fleet(500)), '--skip-paired'])).err).toContain('0 limbs')
+    expect(sizes()).toEqual([100])
+  })
+
+  test('shows the keys of what was imported before a request that fails, and where it ended', async () => {
+    bridge.answers['node/list'] = () => ({ items: [] })
+    const take = bridge.answers['node/import']
+    bridge.answers['node/import'] = (args) => {
+      if (sizes().length > 1) throw new Refusal('conflict', 'a principal is named n501; choose another name')
+      return take?.(args)
+    }
+    const { code, out, err } = await local(['node', 'import', file(fleet(1100)), '--json'])
+    const { items, error } = JSON.parse(out)
+    expect([code, items.length, items[0].apiKey]).toEqual([1, 500, 'key-of-n0'])
+    expect(error).toEqual({
+      code: 'conflict',
+      message: expect.stringMatching(
+        /^500 of 1100 limbs are imported; from line 501 on nothing was imported: a principal is named n501/,
+      ),
+    })
+    expect(err).toContain('--skip-paired goes on there')
   })
 })

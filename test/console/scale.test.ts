@@ -1,6 +1,7 @@
 import type { Browser } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { TestClient } from '../support/client.ts'
+import { importFleet } from '../support/import-fleet.ts'
 import { needs } from '../support/needs.ts'
 import { patience } from '../support/patience.ts'
 import { type ConsoleFleet, startBrowser, startFleet } from './fleet.ts'
@@ -21,15 +22,13 @@ const senders: TestClient[] = []
 beforeAll(async () => {
   browser = await startBrowser()
   fleet = await startFleet(browser, { presence: { maxChangesPerSecond: 1000 } })
-  for (let from = 0; from < LIMBS; from += 2500) {
-    const nodes = Array.from({ length: 2500 }, (_, index) => ({
-      nodeId: nodeId(from + index),
-      displayName: `Limb ${from + index}`,
-      platform: 'scale',
-      apiKey: key(from + index),
-    }))
-    await fleet.admin.do('admin', 'node/import', { nodes })
-  }
+  const nodes = Array.from({ length: LIMBS }, (_, index) => ({
+    nodeId: nodeId(index),
+    displayName: `Limb ${index}`,
+    platform: 'scale',
+    apiKey: key(index),
+  }))
+  await importFleet((verb, args) => fleet.admin.do('admin', verb, args), nodes)
 }, patience(120_000))
 afterAll(async () => {
   for (const sender of senders) sender.mqtt.end(true)

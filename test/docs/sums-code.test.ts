@@ -193,7 +193,7 @@ const HELD: Readonly<Record<string, readonly [file: string, words: string, tests
     'jsonParts: 25_000',
     [
       'are refused by what is in them before anything is made of it',
-      'with more parts than the bridge reads at once are refused under their number, and an import may have them',
+      'with more parts than the bridge reads at once are refused under their number, an import too',
       'ends at once when the result has more parts than the bridge reads, wherever it names the invocation',
       'JSON of a limb is shown without making values of it: a megabyte of empty lists would be a long turn',
     ],

@@ -8,6 +8,7 @@ import { promisify } from 'node:util'
 import { WEBHOOK_EVENTS } from '../../src/protocol/webhooks.ts'
 import { type BridgeProcess, startBridge } from '../support/bridge-process.ts'
 import { type ControlClient, connectControl } from '../support/control-client.ts'
+import { importFleet } from '../support/import-fleet.ts'
 import { connectRaw, type RawClient } from '../support/raw-client.ts'
 import { AGENT, LIMB, type Target, VIEWER } from './attacker.ts'
 import type { MemoryGroup } from './cgroup.ts'
@@ -38,8 +39,6 @@ const MIB = 1024 * 1024
 const ADMIN = 'an admin password'
 const HEALTHY = 'good'
 const KEYS = { [HEALTHY]: 'the key of a good limb 1', [LIMB]: 'the key of a bad limb 22' } as const
-/** The limbs of one `node/import`. */
-const IMPORTED = 1000
 const BACK_MS = 20_000
 
 /** The settings of the bridge, with a webhook to a server that takes requests and never answers. */
@@ -181,11 +180,8 @@ async function prepare(bridge: BridgeProcess, nodes: number): Promise<Fleet> {
   const passwords = { viewer: await add(VIEWER, 'viewer'), agent: await add(AGENT, 'agent') }
   const keyed = Object.entries(KEYS).map(([nodeId, apiKey]) => ({ ...node(nodeId), apiKey }))
   await control.do('node/import', { nodes: keyed })
-  for (let first = 0; first < nodes; first += IMPORTED) {
-    const length = Math.min(IMPORTED, nodes - first)
-    const some = Array.from({ length }, (_, i) => node(`node${first + i}`))
-    await control.do('node/import', { nodes: some })
-  }
+  const others = Array.from({ length: nodes }, (_, i) => node(`node${i}`))
+  await importFleet((verb, args) => control.do(verb, args), others)
   return { bridge, control, passwords }
 }
 

@@ -30,8 +30,6 @@ const HELD_BACK = { quietMs: 60_000, lines: 1, maxKeys: 200, maxLines: 200 } as 
 const SMALL_REQUEST_BYTES = 4096
 /** A request with parameters, and with blanks between them. */
 const MAX_REQUEST_BYTES = 2_097_152
-/** An import has at most LIMITS.importNodes; the broker's packet limit is the tighter one. */
-const MAX_IMPORT_BYTES = 16_777_216
 
 /** Requests of principals: check, run, answer. The only place that turns an error into a response. */
 export class VerbDispatcher {
@@ -278,8 +276,7 @@ export class VerbDispatcher {
    */
   #begin(caller: VerbCaller, verb: string, held: HeldRequest, underWay: number): unknown {
     const { payload } = held
-    const body =
-      verb === 'node/import' ? parseBody(payload, MAX_IMPORT_BYTES, MAX_IMPORT_BYTES) : parseBody(payload)
+    const body = parseBody(payload)
     held.isRead = true
     held.payload = NOTHING
     held.transaction = transactionOf(body)
@@ -368,12 +365,8 @@ function skimmed(payload: Uint8Array): unknown {
   return keys.get('transaction')
 }
 
-function parseBody(
-  payload: Uint8Array,
-  maxBytes: number = MAX_REQUEST_BYTES,
-  maxParts?: number,
-): Record<string, unknown> {
-  const value = payload.length === 0 ? {} : parseJson(payload, maxBytes, maxParts)
+function parseBody(payload: Uint8Array): Record<string, unknown> {
+  const value = payload.length === 0 ? {} : parseJson(payload, MAX_REQUEST_BYTES)
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     throw new Refusal('invalid_request', 'the payload must be a JSON object')
   }

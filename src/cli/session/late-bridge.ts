@@ -17,7 +17,6 @@ interface Watcher {
 
 export class LateBridge implements Bridge {
   readonly topics: Topics
-  readonly local: boolean
   /** Settles with the first try: rejects only when the bridge is there and does not let this principal in. */
   readonly firstTry: Promise<void>
   readonly #target: ConnectionTarget
@@ -33,7 +32,6 @@ export class LateBridge implements Bridge {
     this.#target = target
     this.#clock = clock
     this.topics = topicsOf(target.root)
-    this.local = target.endpoint.kind === 'socket'
     this.#why = unreachable(`the bridge at ${targetName(target)} has not answered yet`)
     this.firstTry = this.#try().then(() => {
       if (this.#why instanceof SignInRefused && !this.#bridge) throw this.#why

@@ -19,8 +19,6 @@ export type OnMessage = (topic: string, payload: Buffer, retained: boolean) => v
 
 export interface Bridge {
   readonly topics: Topics
-  /** Through the control socket, which takes larger requests. */
-  readonly local: boolean
   /**
    * The verb's data. Throws RefusedByBridge, or CliError when no answer comes. One that takes as long as a limb or
    * an operator takes is waited for that long; `signal` ends the waiting, not what the bridge does (see `takeBack`).
@@ -98,7 +96,6 @@ export async function openBridge(target: ConnectionTarget, options: OpenOptions)
 
 class BridgeSession implements Bridge {
   readonly topics: Topics
-  readonly local: boolean
   readonly #link: MqttLink
   readonly #target: ConnectionTarget
   readonly #clock: Clock
@@ -117,7 +114,6 @@ class BridgeSession implements Bridge {
     this.#clock = options.clock
     this.#answerSeconds = options.answerSeconds ?? ANSWER_SECONDS
     this.topics = topicsOf(target.root)
-    this.local = target.endpoint.kind === 'socket'
     const clientId = newId('cli-')
     this.#link = new Link(
       {

@@ -2,10 +2,12 @@ import { readFileSync, statSync } from 'node:fs'
 import { messageOf } from '../../kernel/errors.ts'
 import { problemOf } from '../../protocol/decode.ts'
 import { fastParse } from '../../protocol/fast-parse.ts'
+import { partsIn } from '../../protocol/json-text.ts'
 import { LIMITS } from '../../protocol/limits.ts'
 import { VERBS } from '../../protocol/verbs.ts'
 import type { CliContext } from '../context.ts'
-import { usageError } from '../exit.ts'
+import { CliError, EXIT, RefusedByBridge, usageError } from '../exit.ts'
+import { allPages } from '../session/paging.ts'
 import type { Bridge } from '../session/session.ts'
 import { type DisplayRow, itemsOf } from '../terminal/presentation.ts'
 import { readAll } from '../terminal/questions.ts'
@@ -16,19 +18,18 @@ import { entriesOf, type FleetEntry } from './fleet-file.ts'
 
 interface Line {
   readonly place: string
-  readonly node: unknown
+  readonly node: { readonly nodeId: string }
   readonly bytes: number
+  /** The objects, lists and texts in it, as the bridge counts them. */
+  readonly parts: number
 }
 
 const MAX_FILE_BYTES = 67_108_864
 /** Mistakes that are told one by one. */
 const MAX_TOLD = 20
-/**
- * All limbs are one request, so that all are imported or none, and no key that the bridge made is lost half-way.
- * Over the network it must stay below the default `mqtt.maxPacketBytes`; the control socket takes 16 MiB.
- */
-const REMOTE_BYTES = 1_000_000
-const LOCAL_BYTES = 15_000_000
+/** The limbs of one request are all imported or none. It must stay below the default `mqtt.maxPacketBytes`. */
+const REQUEST_BYTES = 1_000_000
+const REQUEST_PARTS = LIMITS.jsonParts - 100
 
 async function textOf(context: CliContext, file: string): Promise<string> {
   if (file === '-') return readAll(context.io, MAX_FILE_BYTES)
@@ -46,10 +47,17 @@ const nodeSchema = VERBS['node/import'].args.shape.nodes.element
 function readEntry({ place, value, problem }: FleetEntry): Line | string {
   if (problem !== undefined) return `${place}: ${problem}`
   const result = fastParse(nodeSchema, value)
-  if (result.success)
-    return { place, node: result.data, bytes: Buffer.byteLength(JSON.stringify(result.data)) }
+  if (result.success) {
+    const json = Buffer.from(JSON.stringify(result.data))
+    return { place, node: result.data, bytes: json.length, parts: partsIn(json) }
+  }
   const { path, message } = problemOf(result.error)
   return `${place}: ${path === '' ? '' : `${path}: `}${message}`
+}
+
+function nothingImported(problems: readonly string[]): string {
+  const more = problems.length > MAX_TOLD ? `\n… and ${problems.length - MAX_TOLD} more` : ''
+  return `nothing was imported:\n${problems.slice(0, MAX_TOLD).join('\n')}${more}`
 }
 
 /** Throws CliError that names every bad entry (the first twenty). */
@@ -63,16 +71,13 @@ function readFleet(text: string): Line[] {
       problems.push(line)
       continue
     }
-    const nodeId = (line.node as DisplayRow).nodeId
+    const { nodeId } = line.node
     const first = seen.get(nodeId)
-    if (first !== undefined) problems.push(`${line.place}: ${String(nodeId)} stands in ${first} already`)
+    if (first !== undefined) problems.push(`${line.place}: ${nodeId} stands in ${first} already`)
     seen.set(nodeId, first ?? line.place)
     lines.push(line)
   }
-  if (problems.length > 0) {
-    const more = problems.length > MAX_TOLD ? `\n… and ${problems.length - MAX_TOLD} more` : ''
-    throw usageError(`nothing was imported:\n${problems.slice(0, MAX_TOLD).join('\n')}${more}`)
-  }
+  if (problems.length > 0) throw usageError(nothingImported(problems))
   if (lines.length === 0)
     throw usageError(
       'there is no limb in it: one JSON object a line, {"nodeId": "cam1"}, a JSON array, or CSV',
@@ -80,24 +85,94 @@ function readFleet(text: string): Line[] {
   return lines
 }
 
-function checkSize(lines: readonly Line[], local: boolean): void {
-  const bytes = lines.reduce((sum, line) => sum + line.bytes + 1, 0)
-  const limit = local ? LOCAL_BYTES : REMOTE_BYTES
-  const where = local
-    ? 'the control socket'
-    : '--url (on its own machine the bridge takes fifteen times as much)'
-  if (lines.length > LIMITS.importNodes || bytes > limit) {
-    throw usageError(
-      `nothing was imported: ${lines.length} limbs of ${bytes} bytes are more than one request takes over ${where}: at most ${LIMITS.importNodes} limbs and ${limit} bytes; split the file`,
-    )
+/** Divides the limbs into requests, in their order. */
+function requestsOf(lines: readonly Line[]): Line[][] {
+  const requests: Line[][] = []
+  let last: Line[] = []
+  let bytes = REQUEST_BYTES
+  let parts = REQUEST_PARTS
+  for (const line of lines) {
+    bytes += line.bytes + 1
+    parts += line.parts + 1
+    if (last.length === LIMITS.importNodes || bytes > REQUEST_BYTES || parts > REQUEST_PARTS) {
+      last = []
+      requests.push(last)
+      bytes = line.bytes
+      parts = line.parts
+    }
+    last.push(line)
   }
+  return requests
 }
 
-/** The bridge's answer. */
-export async function importNodes(context: CliContext, bridge: Bridge, file: string): Promise<unknown> {
-  const lines = readFleet(await textOf(context, file))
-  checkSize(lines, bridge.local)
-  const data = await bridge.request('node/import', { nodes: lines.map((line) => line.node) })
+async function pairedLimbs(bridge: Bridge): Promise<ReadonlySet<unknown>> {
+  const { items } = await allPages(bridge, 'node/list')
+  return new Set(items.map(({ nodeId }) => nodeId))
+}
+
+/** Looks whether any limb is paired already, before the first of several requests; of one request the bridge says it. */
+async function refusePaired(bridge: Bridge, lines: readonly Line[]): Promise<void> {
+  const paired = await pairedLimbs(bridge)
+  const problems = lines
+    .filter(({ node }) => paired.has(node.nodeId))
+    .map(({ place, node }) => `${place}: ${node.nodeId} is paired already`)
+  if (problems.length === 0) return
+  const hint = '--skip-paired leaves out what is paired already, and goes on where an import ended'
+  throw new CliError(EXIT.conflict, `${nothingImported(problems)}\n${hint}`)
+}
+
+async function withoutPaired(
+  context: CliContext,
+  bridge: Bridge,
+  lines: readonly Line[],
+): Promise<readonly Line[]> {
+  const paired = await pairedLimbs(bridge)
+  const missing = lines.filter(({ node }) => !paired.has(node.nodeId))
+  const left = lines.length - missing.length
+  if (left > 0) print(context.io.stderr, `${left} limbs are paired already, and left out`)
+  return missing
+}
+
+/** The answer of an import; `error` says why only a beginning of the limbs was imported. */
+interface Imported {
+  readonly items: readonly DisplayRow[]
+  readonly error?: { readonly code: string; readonly message: string }
+}
+
+/**
+ * Imports a file: all of it is looked at first, then it is sent in as many requests as it takes, each of which is imported as a
+ * whole or not at all. When one fails, the answer has the limbs of those before it, with the keys that the bridge made.
+ */
+export async function importNodes(
+  context: CliContext,
+  bridge: Bridge,
+  file: string,
+  skipsPaired: boolean,
+): Promise<Imported> {
+  const all = readFleet(await textOf(context, file))
+  const lines = skipsPaired ? await withoutPaired(context, bridge, all) : all
+  const requests = requestsOf(lines)
+  if (!skipsPaired && requests.length > 1) await refusePaired(bridge, lines)
+  const items: DisplayRow[] = []
+  for (const request of requests) {
+    try {
+      const data = await bridge.request('node/import', { nodes: request.map(({ node }) => node) })
+      items.push(...itemsOf(data))
+    } catch (error) {
+      if (items.length === 0) throw error
+      return { items, error: failureOf(error, items.length, lines, request) }
+    }
+  }
   print(context.io.stderr, `${lines.length} limbs imported`)
-  return { items: itemsOf(data) }
+  return { items }
+}
+
+function failureOf(error: unknown, done: number, lines: readonly Line[], request: readonly Line[]) {
+  const [from, to] = [request[0]?.place, request.at(-1)?.place]
+  const isRefused = error instanceof RefusedByBridge
+  const next = isRefused
+    ? `from ${from} on nothing was imported`
+    : `whether those from ${from} to ${to} are too is not known, for no answer came`
+  const message = `${done} of ${lines.length} limbs are imported; ${next}: ${messageOf(error)}; the same with --skip-paired goes on there`
+  return { code: isRefused ? error.body.code : 'unreachable', message }
 }

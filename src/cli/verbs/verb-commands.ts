@@ -32,7 +32,7 @@ import { checkPictureFile, savePictures } from './pictures.ts'
 
 type VerbOptions = ConnectionOptions &
   AuditOptions &
-  LabelOptions & { readonly yes?: true; readonly output?: string }
+  LabelOptions & { readonly yes?: true; readonly output?: string; readonly skipPaired?: true }
 
 type Values = Record<string, unknown>
 
@@ -74,6 +74,7 @@ const EXAMPLES: Partial<Record<VerbName, readonly string[]>> = {
   'node/import': [
     'limb-bridge node import fleet.jsonl',
     'limb-bridge node import fleet.csv',
+    'limb-bridge node import fleet.csv --skip-paired    goes on where an import ended',
     'generate-fleet | limb-bridge node import - --json',
   ],
   'pairing/approve': [
@@ -175,11 +176,13 @@ function addVerb(parent: Command, leaf: string, name: VerbName, context: CliCont
     .command(leaf)
     .summary(verb.summary)
     .description(`${verb.summary}\nNeeds the role ${verb.role}.`)
-  if (name === 'node/import')
+  if (name === 'node/import') {
     command.argument(
       '<file>',
       'a file of JSON Lines, one limb a line, a JSON array, or CSV with a header; `-` reads standard input',
     )
+    command.option('--skip-paired', 'leave out limbs that are paired already: goes on where an import ended')
+  }
   for (const spec of specs) addArgument(command, spec, name)
   if (isList(verb)) command.option('--all', 'show every page, as without --limit')
   if (name === 'audit/list') {
@@ -307,7 +310,10 @@ async function perform(
     } else {
       if (!sure) await askBeforeEnd(context, bridge, name, args)
       const whole = flags ? await withParams(bridge, args, flags) : args
-      data = await dataOf(context, bridge, target.principal, name, whole, String(given[0] ?? ''))
+      data =
+        name === 'node/import'
+          ? await importNodes(context, bridge, String(given[0]), options.skipPaired === true)
+          : await dataOf(context, bridge, target.principal, name, whole)
     }
     if (data === NOTHING_DONE) return
     if (output !== undefined) data = savePictures(data, output, context.io.stdout)
@@ -377,9 +383,7 @@ async function dataOf(
   principal: string,
   name: VerbName,
   args: Values,
-  file: string,
 ): Promise<unknown> {
-  if (name === 'node/import') return importNodes(context, bridge, file)
   if (name === 'invoke') return invokeWithProgress(context, bridge, principal, args)
   if (isListed(name, args) && args.limit === undefined) return allPages(bridge, name, args)
   if (name === 'pairing/permit' && args.waiting === undefined && (await takesWaiting(context, bridge, args)))

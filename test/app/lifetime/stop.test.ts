@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { startBridge } from '../../support/bridge-process.ts'
 import { connect, type TestClient } from '../../support/client.ts'
+import { importFleet } from '../../support/import-fleet.ts'
 import { patience } from '../../support/patience.ts'
 import { connectRaw } from '../../support/raw-client.ts'
 
@@ -32,7 +33,7 @@ describe('SIGTERM', () => {
         nodeId: `n${i}`,
         apiKey: `key-of-limb-number-${i}-long`,
       }))
-      await admin.do('admin', 'node/import', { nodes })
+      await importFleet((verb, args) => admin.do('admin', verb, args), nodes)
       await Promise.all(
         nodes.map(async ({ nodeId, apiKey }) => {
           const limb = await connectRaw(bridge.mqtt, { clientId: nodeId, username: nodeId, password: apiKey })

@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import { connect as connectSocket, type Socket } from 'node:net'
 import { expect, test } from 'vitest'
 import { startApp, type TestApp } from '../../support/app.ts'
+import { importFleet } from '../../support/import-fleet.ts'
 import {
   connectPacket,
   PACKET,
@@ -26,7 +27,7 @@ async function startFull(): Promise<TestApp & AsyncDisposable> {
     displayName: 'n'.repeat(100),
     capabilities: [{ cap: 'camera', commands: ['camera.snap'], authLevel: 'free' }],
   }))
-  await admin.do('admin', 'node/import', { nodes })
+  await importFleet((verb, args) => admin.do('admin', verb, args), nodes)
   await admin.end()
   return app
 }

@@ -8,6 +8,8 @@ import { connectRaw } from '../../support/raw-client.ts'
 /** The longest turn that anything may take, in milliseconds of this thread: a busy machine makes none of them longer. */
 const MAX_TURN_MS = 50
 const NODES = 3000
+/** The limbs of one request: with their capabilities, nearly as many objects, lists and texts as one may have. */
+const IMPORTED = 450
 const ROWS = 20_000
 
 /** Measures what the thread works in each turn of the event loop while something goes on. */
@@ -40,8 +42,8 @@ it(
       authLevel: 'free',
     }))
     const nodes = Array.from({ length: NODES }, (_, i) => ({ nodeId: `node${i}`, capabilities }))
-    for (let i = 0; i < NODES; i += 500)
-      await admin.do('admin', 'node/import', { nodes: nodes.slice(i, i + 500) })
+    for (let i = 0; i < NODES; i += IMPORTED)
+      await admin.do('admin', 'node/import', { nodes: nodes.slice(i, i + IMPORTED) })
     fill(join(app.folder, 'limb.sqlite'))
 
     const client = await connectRaw(app.bridge.mqtt, { clientId: 'w', username: 'dash', password })
@@ -83,7 +85,7 @@ it(
     await measure('principal/list', () => ask('principal/list', { limit: 1000 }))
     await measure('node/history', () => ask('node/history', { nodeId: 'node1' }))
     await measure('node/import', async () => {
-      const more = Array.from({ length: 500 }, (_, i) => ({ nodeId: `more${i}`, capabilities }))
+      const more = Array.from({ length: IMPORTED }, (_, i) => ({ nodeId: `more${i}`, capabilities }))
       await admin.do('admin', 'node/import', { nodes: more })
     })
     await measure('bridge/health', () => ask('bridge/health', {}))

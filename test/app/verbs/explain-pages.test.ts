@@ -1,5 +1,6 @@
 import { expect, it } from 'vitest'
 import { startApp } from '../../support/app.ts'
+import { importFleet } from '../../support/import-fleet.ts'
 
 /** More than one page may look at. */
 const LIMBS = 700
@@ -8,12 +9,13 @@ it('policy/explain about a whole fleet is done in pages that each look at some o
   await using app = await startApp({}, { memory: true })
   const admin = await app.admin()
   const name = (i: number) => `n${String(i).padStart(4, '0')}`
-  await admin.do('admin', 'node/import', {
-    nodes: Array.from({ length: LIMBS }, (_, i) => ({
+  await importFleet(
+    (verb, args) => admin.do('admin', verb, args),
+    Array.from({ length: LIMBS }, (_, i) => ({
       nodeId: name(i),
       capabilities: i % 7 === 0 ? [] : [{ cap: 'x', commands: ['x.y'], authLevel: 'free' }],
     })),
-  })
+  )
   await admin.do('admin', 'policy/set', { principal: 'bob', nodeId: '*', capability: '*', level: 'denied' })
   const last = { principal: 'bob', nodeId: name(LIMBS - 1), capability: 'x', level: 'free' }
   await admin.do('admin', 'policy/set', last)

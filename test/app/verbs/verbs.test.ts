@@ -43,7 +43,7 @@ describe('requests', () => {
     expect(answer.json).toEqual({ ok: false, error: expect.objectContaining(error) })
   })
 
-  it('with more parts than the bridge reads at once are refused under their number, and an import may have them', async () => {
+  it('with more parts than the bridge reads at once are refused under their number, an import too', async () => {
     await using app = await startApp({}, { memory: true })
     const admin = await app.admin()
     await admin.subscribe('limb/principal/admin/response/#')
@@ -56,10 +56,7 @@ describe('requests', () => {
     expect(answer.json).toMatchObject({ transaction: 't1', ok: false, error: { path: 'capability' } })
     await admin.publish('limb/principal/admin/request/node/import', `{"nodes":${dense},"transaction":"t2"}`)
     const imported = await admin.next('limb/principal/admin/response/node/import')
-    expect(imported.json).toMatchObject({
-      transaction: 't2',
-      error: { path: expect.stringMatching(/^nodes\[/) },
-    })
+    expect(imported.json).toMatchObject({ transaction: 't2', ok: false, error: { path: 'nodes' } })
   })
 
   it('list in pages', async () => {
