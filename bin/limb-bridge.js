@@ -38,7 +38,12 @@ function handOver(node) {
   const child = spawn(node, [fileURLToPath(import.meta.url), ...process.argv.slice(2)], {
     stdio: ['inherit', 'inherit', 'inherit', 'ipc'],
     // What is freed goes back to the system, as in systemd/limb-bridge.service.
-    env: { MALLOC_TRIM_THRESHOLD_: '131072', ...process.env, [HANDED_OVER]: '1' },
+    env: {
+      MALLOC_TRIM_THRESHOLD_: '131072',
+      MALLOC_MMAP_THRESHOLD_: '32768',
+      ...process.env,
+      [HANDED_OVER]: '1',
+    },
   })
   const signals = ['SIGINT', 'SIGTERM', 'SIGHUP']
   for (const signal of signals) {

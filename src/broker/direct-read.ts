@@ -1,4 +1,5 @@
 import type { Duplex } from 'node:stream'
+import { ownBytes } from '../kernel/shared-reads.ts'
 
 export interface DirectReader {
   readonly conn: Duplex
@@ -30,8 +31,9 @@ export function readDirectly({
   conn.push = (chunk: unknown, encoding?: BufferEncoding) => {
     const isIdle =
       !session.isGone && client._parsingBatch === 0 && !lists.isWaiting && throttle?.isHolding !== true
-    if (!isIdle || conn.readableLength > 0 || !Buffer.isBuffer(chunk)) return push.call(conn, chunk, encoding)
-    if (pace?.mayTake(chunk.length) === false) return push.call(conn, chunk, encoding)
+    if (!Buffer.isBuffer(chunk)) return push.call(conn, chunk, encoding)
+    if (!isIdle || conn.readableLength > 0 || pace?.mayTake(chunk.length) === false)
+      return push.call(conn, ownBytes(chunk))
     throttle?.newChunk()
     guard.feed(chunk)
     return true

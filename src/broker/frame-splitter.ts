@@ -99,6 +99,13 @@ export abstract class FrameSplitter {
     return this.#wholePackets
   }
 
+  /** Returns whether the next chunk, of so many bytes, would be copied or read over as a whole, and nothing of it kept. */
+  copies(bytes: number): boolean {
+    if (this.#holding || this.#busy) return false
+    if (this.#skipping !== undefined) return bytes <= this.#skipping.left
+    return this.#hasRoom && this.#have + bytes <= this.#need
+  }
+
   /** Takes the next chunk. Safe to be called from within `pass`. */
   feed(chunk: Buffer): void {
     if (this.#stopped) return

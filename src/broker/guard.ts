@@ -95,6 +95,11 @@ export class Guard extends FrameSplitter {
     this.onFed?.()
   }
 
+  /** Chunks that come before CONNACK wait in the stream, and are kept. */
+  override copies(bytes: number): boolean {
+    return this.#stage === 'open' && super.copies(bytes)
+  }
+
   /** Shows whether CONNECT is still to come, in whole or in part. */
   get isFirst(): boolean {
     return this.#stage === 'first'

@@ -2,6 +2,7 @@ import type { Duplex } from 'node:stream'
 import type { Identity, MessageContext, Session, SessionEnd } from '../bridge/ports.ts'
 import { keepFewChunks } from '../kernel/few-chunks.ts'
 import { LazyMap } from '../kernel/lazy-collections.ts'
+import { shareReads } from '../kernel/shared-reads.ts'
 import type { SkimmedKeys } from '../protocol/skimmed-keys.ts'
 import type { AedesClient, RequestedSubscription } from './aedes-internals.ts'
 import { Connection, type ConnectionPeer } from './connection.ts'
@@ -134,6 +135,7 @@ export class MqttSession extends Connection implements Session {
     })
     const resume = () => this.#throttle?.isHolding === true || this.guard.resume()
     const isIdle = () => this.#readsNext()
+    shareReads(conn, this.guard)
     keepFewChunks(conn)
     readsWhole(conn)
     this.#pace = peer.local ? undefined : new PacedReading({ conn, turns: context.reading, resume, isIdle })

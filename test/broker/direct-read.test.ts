@@ -1,6 +1,9 @@
+import { once } from 'node:events'
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import { Duplex } from 'node:stream'
-import { expect, test } from 'vitest'
+import { expect, onTestFinished, test } from 'vitest'
 import { readDirectly } from '../../src/broker/direct-read.ts'
+import { shareReads } from '../../src/kernel/shared-reads.ts'
 
 function readable() {
   const taken: string[] = []
@@ -84,4 +87,34 @@ test.each([
   conn.push(Buffer.from('one'))
   expect(taken).toEqual([])
   expect(conn.readableLength).toBe(3)
+})
+
+test('what waits in the stream is no longer in the buffer into which the next socket reads', async () => {
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  onTestFinished(() => void server.close())
+  const sockets: Socket[] = []
+  const say = async (words: string) => {
+    const client = connect((server.address() as AddressInfo).port, '127.0.0.1')
+    const [conn] = (await once(server, 'connection')) as [Socket]
+    sockets.push(client, conn)
+    shareReads(conn, { copies: () => true })
+    readDirectly({
+      conn,
+      client: { _parsingBatch: 1 },
+      session: { isGone: false },
+      guard: { feed: () => expect.unreachable() },
+      holds: [{ isWaiting: false }, undefined, undefined],
+    })
+    const readable = once(conn, 'readable')
+    client.write(words)
+    await readable
+    return conn
+  }
+  onTestFinished(() => {
+    for (const socket of sockets) socket.destroy()
+  })
+  const first = await say('first')
+  const second = await say('other')
+  expect([first, second].map((conn) => String(conn.read()))).toEqual(['first', 'other'])
 })

@@ -141,7 +141,7 @@ test('a filter is well formed when wildcards stand alone', () => {
     expect(isFilter(filter)).toBe(false)
 })
 
-/** Keeps a copy of each packet, and holds the stream back after it when `hold` says so. */
+/** Keeps each packet where it stands, and holds the stream back after it when `hold` says so. */
 class Collector extends FrameSplitter {
   readonly packets: Buffer[] = []
   readonly skips: (readonly [number, number])[] = []
@@ -170,7 +170,7 @@ class Collector extends FrameSplitter {
   }
 
   protected take({ bytes, start, end }: Frame): Verdict {
-    this.packets.push(Buffer.from(bytes.subarray(start, end)))
+    this.packets.push(bytes.subarray(start, end))
     return this.#hold ? 'hold' : 'parse'
   }
 
@@ -189,15 +189,24 @@ class Collector extends FrameSplitter {
   }
 }
 
+/** Feeds a chunk that is written over where the splitter says that it keeps nothing of it. */
+function lend(splitter: FrameSplitter, bytes: Buffer): boolean {
+  const chunk = Buffer.from(bytes)
+  const isLent = splitter.copies(chunk.length)
+  splitter.feed(chunk)
+  if (isLent) chunk.fill(0xff)
+  return isLent
+}
+
 /** Feeds `bytes` in pieces and gives what came out. */
 function split(bytes: Buffer, cuts: number[], hold = false): Buffer[] {
   const splitter = new Collector(hold)
   let at = 0
   for (const cut of [...new Set(cuts.map((each) => each % (bytes.length + 1)))].sort((a, b) => a - b)) {
-    splitter.feed(bytes.subarray(at, cut))
+    lend(splitter, bytes.subarray(at, cut))
     at = cut
   }
-  splitter.feed(bytes.subarray(at))
+  lend(splitter, bytes.subarray(at))
   return splitter.packets
 }
 
@@ -226,10 +235,10 @@ test('a packet that is read over is counted whole, and its neighbours are the sa
       const bytes = Buffer.concat(packets)
       let at = 0
       for (const cut of [...new Set(cuts.map((each) => each % (bytes.length + 1)))].sort((a, b) => a - b)) {
-        splitter.feed(bytes.subarray(at, cut))
+        lend(splitter, bytes.subarray(at, cut))
         at = cut
       }
-      splitter.feed(bytes.subarray(at))
+      lend(splitter, bytes.subarray(at))
       const [large, small] = [
         packets.filter(({ length }) => length > 200),
         packets.filter(({ length }) => length <= 200),
@@ -256,6 +265,28 @@ test('a large packet that arrives byte by byte costs no more than its size', () 
   const splitter = new Collector()
   for (const byte of bytes) splitter.feed(Buffer.from([byte]))
   expect(splitter.packets.map((packet) => packet.length)).toEqual([bytes.length])
+})
+
+test('chunks within a large packet are not kept, nor those of one that is read over', () => {
+  const bytes = publishPacket('a', Buffer.alloc(200_000, 3))
+  const pieces = [0, 50_000, 100_000, 150_000].map((at) => bytes.subarray(at, at + 50_000))
+  const rest = bytes.subarray(200_000)
+  for (const maxBytes of [Number.POSITIVE_INFINITY, 1000]) {
+    const splitter = new Collector()
+    splitter.maxBytes = maxBytes
+    expect([...pieces, rest].map((piece) => lend(splitter, piece))).toEqual([false, true, true, true, true])
+    expect(splitter.packets.length + splitter.skips.length).toBe(1)
+  }
+})
+
+test('a chunk that waits is kept', () => {
+  const bytes = publishPacket('a', Buffer.alloc(100_000, 3))
+  const splitter = new Collector()
+  lend(splitter, bytes.subarray(0, 50_000))
+  splitter.pause()
+  expect(lend(splitter, bytes.subarray(50_000))).toBe(false)
+  splitter.resume()
+  expect(splitter.packets).toEqual([bytes])
 })
 
 test('a published frame says what it was made of, at every size and QoS', () => {

@@ -118,12 +118,18 @@ describe('npm start', () => {
   // A `node` that shows what it was given.
   const shown = join(folder, 'shown')
   mkdirSync(shown)
-  writeFileSync(join(shown, 'node'), '#!/bin/sh\necho "$MALLOC_TRIM_THRESHOLD_ $*"\n', { mode: 0o755 })
+  writeFileSync(
+    join(shown, 'node'),
+    '#!/bin/sh\necho "$MALLOC_TRIM_THRESHOLD_ $MALLOC_MMAP_THRESHOLD_ $*"\n',
+    { mode: 0o755 },
+  )
   const { scripts } = JSON.parse(readFileSync(join(PROJECT, 'package.json'), 'utf8')) as {
     scripts: Record<string, string>
   }
   const unit = readFileSync(join(PROJECT, 'systemd/limb-bridge.service'), 'utf8')
-  const ofUnit = /^Environment=MALLOC_TRIM_THRESHOLD_=(\d+)$/m.exec(unit)?.[1] ?? 'none'
+  const ofUnit = ['TRIM', 'MMAP'].map(
+    (what) => new RegExp(`^Environment=MALLOC_${what}_THRESHOLD_=(\\d+)$`, 'm').exec(unit)?.[1] ?? 'none',
+  )
 
   test.each(['start', 'dev', 'dev:postgres'])(
     '%s tells the C library what the unit tells it, or what you say',
@@ -133,8 +139,8 @@ describe('npm start', () => {
           env: { PATH: `${shown}:${process.env.PATH}`, ...env },
           encoding: 'utf8',
         }).stdout
-      expect(run({})).toMatch(new RegExp(`^${ofUnit} .*\\.(js|ts)`))
-      expect(run({ MALLOC_TRIM_THRESHOLD_: '7' })).toMatch(/^7 /)
+      expect(run({})).toMatch(new RegExp(`^${ofUnit.join(' ')} .*\\.(js|ts)`))
+      expect(run({ MALLOC_TRIM_THRESHOLD_: '7', MALLOC_MMAP_THRESHOLD_: '8' })).toMatch(/^7 8 /)
     },
   )
 
