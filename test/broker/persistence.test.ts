@@ -397,6 +397,22 @@ describe('stored sessions', () => {
     expect(await store.sessionsIdleSince(persistence.running.now() - 500)).toEqual([])
   })
 
+  test('that nobody uses and have much are forgotten in several turns', async () => {
+    const clock = new FakeClock()
+    const { persistence, store } = await make({ clock })
+    const { sessions } = persistence
+    const many = Array.from({ length: 1500 }, (_, i) => ({ topic: `t/${i}`, qos: 1 as const }))
+    for (const clientId of ['a', 'b', 'c', 'd']) {
+      await sessions.put(clientId, 'ada')
+      await persistence.addSubscriptions({ id: clientId }, many)
+    }
+    clock.advance(1500)
+    expect(await sessions.sweep(1000)).toEqual(['a', 'b'])
+    expect(await sessions.sweep(1000)).toEqual(['c', 'd'])
+    expect(await sessions.sweep(1000)).toEqual([])
+    expect(await store.loadSubscriptions()).toEqual([])
+  })
+
   test('whose subscriptions could not be stored are stored when there is room again', async () => {
     const { persistence, database, store } = await make()
     database.sql.pragma('query_only = ON')

@@ -38,6 +38,8 @@ const FORGOTTEN = { quietMs: 60_000, lines: 3, maxKeys: 200, maxLines: 60 } as c
 
 /** Sessions in one turn of the sweep: some 50 ms. */
 const SWEEP_SESSIONS = 200
+/** Messages and subscriptions of the sessions that go in one turn, beyond those of one. */
+const SWEEP_ROWS = 2000
 
 /**
  * Knows which persistent sessions there are and whose they are. It answers from memory, so that a CONNECT neither
@@ -325,9 +327,22 @@ export class StoredSessions {
     const idle = await store.sessionsIdleSince(now - idleMs)
     const ended = [...this.#expirySeconds.keys()].filter((clientId) => this.isOver(clientId))
     const unused = idle.filter((clientId) => !this.#isUsed(clientId, idleMs))
-    const over = [...new Set([...ended, ...unused])].slice(0, SWEEP_SESSIONS)
+    const over = this.#inOneTurn(new Set([...ended, ...unused]))
     await this.#deleteAll(over)
     return over
+  }
+
+  /** Picks those that may go together: each message and subscription of theirs is looked at. */
+  #inOneTurn(clientIds: Iterable<string>): string[] {
+    const { index, queues } = this.#options
+    const picked: string[] = []
+    let rows = 0
+    for (const clientId of clientIds) {
+      if (picked.length === SWEEP_SESSIONS || rows >= SWEEP_ROWS) break
+      picked.push(clientId)
+      rows += queues.length(clientId) + index.of(clientId).length
+    }
+    return picked
   }
 
   #termsOf(clientId: string): SessionTerms {
