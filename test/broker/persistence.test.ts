@@ -399,7 +399,7 @@ describe('stored sessions', () => {
 
   test('that nobody uses and have much are forgotten in several turns', async () => {
     const clock = new FakeClock()
-    const { persistence, store } = await make({ clock })
+    const { persistence, store } = await make({ clock }, { clients: {} })
     const { sessions } = persistence
     const many = Array.from({ length: 1500 }, (_, i) => ({ topic: `t/${i}`, qos: 1 as const }))
     for (const clientId of ['a', 'b', 'c', 'd']) {
