@@ -45,9 +45,18 @@ const BEYOND_RANGE = 'is a number beyond 1.8e308, which no reader could take; se
 export function holdsInfinity(value: unknown, depth: number): boolean {
   if (typeof value === 'number') return !Number.isFinite(value)
   if (typeof value !== 'object' || value === null || depth > LIMITS.jsonDepth) return false
-  if (Array.isArray(value)) return value.some((each) => holdsInfinity(each, depth + 1))
+  if (Array.isArray(value)) return listHoldsInfinity(value, depth)
   // Of JSON.parse: every key is its own.
   for (const key in value) if (holdsInfinity((value as Record<string, unknown>)[key], depth + 1)) return true
+  return false
+}
+
+/** Looks at numbers in their list: each that is handed on would be an object. */
+function listHoldsInfinity(list: readonly unknown[], depth: number): boolean {
+  for (let i = 0; i < list.length; i++) {
+    const each = list[i]
+    if (typeof each === 'number' ? !Number.isFinite(each) : holdsInfinity(each, depth + 1)) return true
+  }
   return false
 }
 
