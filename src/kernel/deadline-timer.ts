@@ -1,10 +1,13 @@
 import type { Clock, MonotonicMs } from './clock.ts'
 import { type Deadlined, DeadlineHeap } from './deadlines.ts'
+import { TurnTime } from './turn-time.ts'
 
 /** A timer that fires this much late says that the process stood still, not that somebody was slow. */
 const STALL_MS = 1000
 /** The time after a standstill in which that which waited in the sockets is read. */
 const STALL_GRACE_MS = 2000
+/** The time of a turn of the event loop in which what is due is handled: all limbs behind an access point are lost at once. */
+const DUE_MS = 8
 
 export interface DeadlineTimerOptions {
   readonly clock: Clock
@@ -82,6 +85,7 @@ export class Deadlines<T extends Deadlined> {
   readonly #due: (item: T) => void
   readonly #heap = new DeadlineHeap<T>()
   readonly #timer: DeadlineTimer
+  readonly #time: TurnTime
 
   /** `due` is called once for each item whose deadline has come; it must not throw. */
   constructor(
@@ -91,6 +95,7 @@ export class Deadlines<T extends Deadlined> {
   ) {
     this.#clock = clock
     this.#due = due
+    this.#time = new TurnTime(clock, DUE_MS)
     this.#timer = new DeadlineTimer({ clock, ring: (now) => this.#ring(now), ...more })
   }
 
@@ -117,7 +122,11 @@ export class Deadlines<T extends Deadlined> {
   }
 
   #ring(now: MonotonicMs): number {
-    for (let item = this.#heap.takeDue(now); item; item = this.#heap.takeDue(now)) this.#due(item)
+    for (let item = this.#heap.takeDue(now); item; item = this.#heap.takeDue(now)) {
+      this.#due(item)
+      // The timer rings again at once for those that are left.
+      if (!this.#time.isInTime) break
+    }
     return this.#heap.next
   }
 }

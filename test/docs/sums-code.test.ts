@@ -180,6 +180,16 @@ const HELD: Readonly<Record<string, readonly [file: string, words: string, tests
       'what clients sent right behind CONNECT is worked on in turns',
     ],
   ],
+  'limbs whose time is up at the same moment: all behind an access point; changes and states of very many limbs that are due together':
+    [
+      'kernel/deadline-timer.ts',
+      'DUE_MS = 8',
+      [
+        'that come at the same moment have eight milliseconds of a turn after the first, and the rest later ones',
+        'changes of very many limbs that waited are published in turns, and none waits for ever',
+        'states of very many limbs that are old at the same moment are published again in turns',
+      ],
+    ],
   'chunks that are read over MQTT': [
     'broker/read-turns.ts',
     'READING_MS = 8',

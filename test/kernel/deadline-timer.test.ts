@@ -1,3 +1,4 @@
+import { setImmediate as turn } from 'node:timers/promises'
 import { describe, expect, it } from 'vitest'
 import { Deadlines, DeadlineTimer } from '../../src/kernel/deadline-timer.ts'
 import type { Deadlined } from '../../src/kernel/deadlines.ts'
@@ -21,6 +22,29 @@ function deadlines(minDelayMs = 0) {
 }
 
 describe('many deadlines', () => {
+  it('that come at the same moment have eight milliseconds of a turn after the first, and the rest later ones', async () => {
+    const clock = new FakeClock()
+    const due: string[] = []
+    const handle = ({ name }: Item) => {
+      due.push(name)
+      clock.standStill(3)
+    }
+    const timer = new Deadlines<Item>(clock, handle, { minDelayMs: 50 })
+    const names = Array.from({ length: 10 }, (_, i) => `limb${i}`)
+    for (const name of names) timer.set(item(name), 1000)
+    clock.advance(1000)
+    const inEachTurn = [due.length]
+    while (due.length < names.length) {
+      const before = due.length
+      await turn()
+      clock.advance(100)
+      inEachTurn.push(due.length - before)
+    }
+    expect(Math.max(...inEachTurn)).toBeLessThanOrEqual(4)
+    expect(new Set(due)).toEqual(new Set(names))
+    expect(clock.timers).toBe(0)
+  })
+
   it('come one by one with one timer, and not when they were cleared or moved', () => {
     const { clock, due, timer } = deadlines()
     const [a, b, c] = [item('a'), item('b'), item('c')]

@@ -12,6 +12,9 @@ import type { BridgeContext } from '../settings.ts'
 /** Pending requests are looked at this often: an expiry need not be sharper. */
 const LOOK_MS = 1000
 
+/** The requests that end in one transaction, and are told of in its turn of the event loop. */
+const AT_ONCE = 32
+
 /** Lines about requests that are over: after a flood many are, at once. */
 const EXPIRED = { quietMs: 60_000, lines: 50, maxKeys: 1, maxLines: 50 } as const
 
@@ -60,7 +63,8 @@ export class PairingRequestExpiry {
     try {
       const now = this.#context.running.now()
       const due = [...this.#pending.values()].filter(({ expiresAt }) => expiresAt <= now)
-      if (due.length > 0) await this.#end(due, now)
+      for (let from = 0; from < due.length && !this.#stopped; from += AT_ONCE)
+        await this.#end(due.slice(from, from + AT_ONCE), now)
     } catch (error) {
       this.#context.log.error({ error: messageOf(error) }, 'expiry of requests failed')
     } finally {

@@ -1,10 +1,12 @@
 import { type MonotonicMs, plusMs } from '../../kernel/clock.ts'
+import { TurnTime } from '../../kernel/turn-time.ts'
 import type { Announcer } from '../live/announcer.ts'
 import type { LiveLimb, Registry } from '../live/registry.ts'
 import type { BridgeContext } from '../settings.ts'
 
-/** States that are published in one turn of the event loop; the rest follow right after. */
+/** The states that are published in one turn of the event loop, and the time for them; the rest follow right after. */
 const BATCH = 500
+const BATCH_MS = 5
 const PAUSE_MS = 20
 
 /**
@@ -16,6 +18,7 @@ export class StateRefresh {
   readonly #context: BridgeContext
   readonly #registry: Registry
   readonly #announcer: Announcer
+  readonly #time: TurnTime
   /** The times at which the state of each limb was published, the oldest first. There are as many as limbs. */
   readonly #published = new Map<LiveLimb, MonotonicMs>()
   #cancel: (() => void) | undefined
@@ -25,6 +28,7 @@ export class StateRefresh {
     this.#context = context
     this.#registry = registry
     this.#announcer = announcer
+    this.#time = new TurnTime(context.clock, BATCH_MS)
     announcer.onState = (limb) => this.#add(limb)
   }
 
@@ -60,6 +64,7 @@ export class StateRefresh {
       if (!limb.heardSinceState || this.#registry.get(limb.record.nodeId) !== limb) continue
       this.#announcer.state(limb)
       published++
+      if (!this.#time.isInTime) break
     }
     if (this.#cancel === undefined) this.#arm()
   }

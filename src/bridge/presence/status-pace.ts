@@ -1,4 +1,5 @@
 import { type Clock, type MonotonicMs, plusMs } from '../../kernel/clock.ts'
+import { TurnTime } from '../../kernel/turn-time.ts'
 import type { NodeStatus } from '../../protocol/names.ts'
 import type { LiveLimb } from '../live/registry.ts'
 
@@ -32,15 +33,19 @@ interface Pace {
 const BURST_SECONDS = 2
 const TICK_MS = 250
 const NAMED_MS = 60_000
+/** The time of a turn of the event loop in which changes that waited are published. */
+const PUBLISHING_MS = 5
 
 export class StatusPace {
   readonly #options: StatusPaceOptions
   /** Limbs that changed within the last minute or so. */
   readonly #paces = new Map<LiveLimb, Pace>()
+  readonly #time: TurnTime
   #timer: (() => void) | undefined
 
   constructor(options: StatusPaceOptions) {
     this.#options = options
+    this.#time = new TurnTime(options.clock, PUBLISHING_MS)
   }
 
   /** Limbs that had more changes than are published within the last minute. */
@@ -120,11 +125,21 @@ export class StatusPace {
     this.#timer = undefined
     const now = this.#options.clock.monotonicMs()
     const rate = this.#options.changesPerSecond()
+    const published: [LiveLimb, Pace][] = []
+    let hasTime = true
     for (const [limb, pace] of this.#paces) {
       this.#refill(pace, now)
-      if (pace.waits && pace.left >= 1) this.#publish(limb, pace)
+      if (hasTime && pace.waits && pace.left >= 1) {
+        this.#publish(limb, pace)
+        published.push([limb, pace])
+        hasTime = this.#time.isInTime
+      }
       // Nothing waits, and it may have its whole burst again: there is nothing to remember.
       if (!pace.waits && pace.left >= rate * BURST_SECONDS && now >= pace.namedUntil) this.#paces.delete(limb)
+    }
+    // To the end of the line: who had no time comes first the next time.
+    if (!hasTime) {
+      for (const [limb, pace] of published) if (this.#paces.delete(limb)) this.#paces.set(limb, pace)
     }
     if (this.#paces.size > 0) this.#timer = this.#options.clock.after(TICK_MS, () => this.#tick())
   }
