@@ -59,10 +59,10 @@ export const LIMITS = {
   /** Changes of status that are kept of one limb: one that flaps all day must not push out all others. */
   historyRowsPerNode: 4000,
   /**
-   * Nodes in one `node/import`. All or none of them are stored in one turn of the event loop, which is 20 ms with so many and
-   * a second with fifty thousand (docs/decisions/0013).
+   * Nodes in one `node/import`. All or none of them are stored in one turn of the event loop, which is 40 ms with so many and
+   * a second and more with fifty thousand (docs/decisions/0014).
    */
-  importNodes: 500,
+  importNodes: 1000,
   reasonChars: 200,
   /** Protocol section 7: the arguments of a command, as JSON. */
   paramsBytes: 262_144,

@@ -27,7 +27,9 @@ interface Line {
 const MAX_FILE_BYTES = 67_108_864
 /** Mistakes that are told one by one. */
 const MAX_TOLD = 20
-/** The limbs of one request are all imported or none. It must stay below the default `mqtt.maxPacketBytes`. */
+/** The limbs of one request are all imported or none: half of what the bridge takes, so that nobody else waits for long. */
+const REQUEST_NODES = 500
+/** A request must stay below the default `mqtt.maxPacketBytes`. */
 const REQUEST_BYTES = 1_000_000
 const REQUEST_PARTS = LIMITS.jsonParts - 100
 
@@ -94,7 +96,7 @@ function requestsOf(lines: readonly Line[]): Line[][] {
   for (const line of lines) {
     bytes += line.bytes + 1
     parts += line.parts + 1
-    if (last.length === LIMITS.importNodes || bytes > REQUEST_BYTES || parts > REQUEST_PARTS) {
+    if (last.length === REQUEST_NODES || bytes > REQUEST_BYTES || parts > REQUEST_PARTS) {
       last = []
       requests.push(last)
       bytes = line.bytes
