@@ -2,6 +2,7 @@ import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Clock } from '../kernel/clock.ts'
 import { keepFewChunks } from '../kernel/few-chunks.ts'
+import { shareReads } from '../kernel/shared-reads.ts'
 import { PacketTurns } from './packet-turns.ts'
 import { gatherUnread } from './unread-bodies.ts'
 
@@ -50,6 +51,7 @@ export function takeTurns(server: Server, clock: Clock, ended: () => void): Requ
   const packets = new PacketTurns(clock)
   const leaves = new WeakMap<object, () => void>()
   server.on(opened, (socket: Socket) => {
+    shareReads(socket)
     keepFewChunks(socket)
     const look = lookAtPackets(socket, packets, ended)
     const ends = ENDS.map((end) => endInTurn(socket, end, packets))

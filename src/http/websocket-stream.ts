@@ -1,6 +1,5 @@
 import { Duplex } from 'node:stream'
 import type { WebSocket } from 'ws'
-import { shareReads } from '../kernel/shared-reads.ts'
 import type { PacedFrames } from './frame-turns.ts'
 
 /** The part of ws that keeps a message that is not whole: private parts, pinned by a test. */
@@ -45,7 +44,6 @@ export class WebSocketStream extends Duplex {
     super({ allowHalfOpen: false })
     this.#socket = socket
     this.#raw = raw
-    shareReads(raw)
     this.#frames = frames
     if (frames !== undefined) frames.onTaken = () => this.onHeld?.()
     // After the listener of ws, so that what this chunk has made whole is delivered already.

@@ -26,15 +26,16 @@ interface WithHandle {
  * each read and gives most of it back at once: what is small and lives on between such pieces keeps a hundred MiB from being
  * given back to the system. `net.connect` has an option for this, `onread`, an accepted socket has none.
  *
- * What `reader` copies is pushed without a copy: who keeps it past that call keeps `ownBytes` of it. False: this is no socket, or
- * Node has moved what it takes, and all is read as before.
+ * What `reader` copies is pushed without a copy: who keeps it past that call keeps `ownBytes` of it. False: this is no socket,
+ * Node has moved what it takes, or somebody stands before its `read` already (who does comes after this), and all is read as
+ * before.
  */
 export function shareReads(conn: Duplex, reader = KEEPS_ALL): boolean {
   const { _handle: handle } = conn as WithHandle
   const symbols = Object.getOwnPropertySymbols(conn)
   const [buffer, call, next] = FIELDS.map((name) => symbols.find(({ description }) => description === name))
   if (buffer === undefined || call === undefined || next === undefined) return false
-  if (typeof handle?.useUserBuffer !== 'function') return false
+  if (typeof handle?.useUserBuffer !== 'function' || Object.hasOwn(conn, 'read')) return false
   handle.useUserBuffer(shared)
   const pushed = (bytes: number) => {
     const chunk = shared.subarray(0, bytes)

@@ -100,6 +100,21 @@ test('single bytes that nobody reads are as few chunks as without it', async () 
   expect(text).toBe('x'.repeat(MAX_WAITING_CHUNKS) + 'y'.repeat(1000))
 })
 
+test('who stands before a socket already stays there, and all that waited is read', async () => {
+  const both = await pair()
+  keepFewChunks(both.accepted)
+  expect(shareReads(both.accepted)).toBe(false)
+  let bytes = 0
+  both.accepted.on('data', (chunk: Buffer) => {
+    bytes += chunk.length
+  })
+  both.accepted.pause()
+  for (let i = 0; i < MAX_WAITING_CHUNKS; i++) await say(both, 'x')
+  both.client.write('behind')
+  both.accepted.resume()
+  while (bytes < MAX_WAITING_CHUNKS + 'behind'.length) await nextTurn()
+})
+
 test('a pause holds the next chunk back, and the end comes behind the last one', async () => {
   const both = await pair()
   const { accepted, client } = both
