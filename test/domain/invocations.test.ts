@@ -67,6 +67,21 @@ describe('params as canonical JSON', () => {
   })
 })
 
+describe('params that are too large', () => {
+  it('are looked through no further than where that shows', () => {
+    let looks = 0
+    const numbers = Array.from({ length: 10_000 }, () => ({
+      get n() {
+        looks++
+        return 1
+      },
+    }))
+    expect(() => canonicalJson({ numbers }, 1000)).toThrow('has more than 1000 bytes')
+    expect(looks).toBeLessThan(1000)
+    expect(canonicalJson({ n: 1 }, 100)).toBe('{"n":1}')
+  })
+})
+
 describe('the states of a call', () => {
   const record = (state: InvocationRecord['state']) => ({ state }) as InvocationRecord
 
