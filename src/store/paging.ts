@@ -12,6 +12,8 @@ export function pageOf<T>(rows: readonly T[], limit: number, key: (item: T) => s
 
 /** Rows that one page looks at: some 5 ms of event loop, however rare what is looked for is. */
 export const WINDOW_ROWS = 5000
+/** The same where an index leads to rows that are then looked at: each may lie in a part of the disk of its own. */
+export const SPARSE_ROWS = 500
 /** Texts of a page; the row that reaches it is the last. A page is encoded, sent and kept until it is read. */
 export const PAGE_BYTES = 524_288
 

@@ -170,3 +170,22 @@ test('a listing finds the rare row behind very many others, page by page', async
   expect(last.items.map((each) => each.seq)).toEqual([1])
   expect(last.next).toBeUndefined()
 })
+
+test('a listing by two things looks at few rows of the first for a page, each of which may lie elsewhere', async () => {
+  const store = createStore(opened(':memory:'))
+  await store.transact(async (tx) => {
+    await tx.audit({ ...row(0), kind: 'rare.one' })
+    for (let n = 1; n <= 1200; n++) await tx.audit(row(n))
+  })
+  let pages = 0
+  const found: string[] = []
+  let after: string | undefined
+  do {
+    const page = await store.read((tx) => tx.auditRows({ actor: 'ann', kind: 'rare.' }, 'newest', after, 10))
+    found.push(...page.items.map(({ kind }) => kind))
+    after = page.next
+    pages++
+  } while (after !== undefined)
+  expect(found).toEqual(['rare.one'])
+  expect(pages).toBe(3)
+})

@@ -1,6 +1,14 @@
 import type Sqlite from 'better-sqlite3'
 import type { Order } from '../../../bridge/ports.ts'
-import { cursorOf, MAX_SEQ, PAGE_BYTES, rowsWithin, WINDOW_ROWS, type WindowPage } from '../../paging.ts'
+import {
+  cursorOf,
+  MAX_SEQ,
+  PAGE_BYTES,
+  rowsWithin,
+  SPARSE_ROWS,
+  WINDOW_ROWS,
+  type WindowPage,
+} from '../../paging.ts'
 import type { SqlRow } from '../../rows.ts'
 import type { ChainTable } from './audit-chain.ts'
 
@@ -31,7 +39,8 @@ export function windowPage(sql: Sqlite.Database, query: WindowQuery): WindowPage
   ]
   const from = index === undefined ? query.table : `${query.table} INDEXED BY ${query.table}_by_${index[0]}`
   const equal = index === undefined ? '' : ` AND ${index[0]} = ?`
-  const window = `SELECT * FROM ${from} WHERE seq ${compare} ?${equal} ORDER BY seq ${direction} LIMIT ${WINDOW_ROWS}`
+  const most = index !== undefined && conditions.length > 0 ? SPARSE_ROWS : WINDOW_ROWS
+  const window = `SELECT * FROM ${from} WHERE seq ${compare} ?${equal} ORDER BY seq ${direction} LIMIT ${most}`
   const windowValues = index === undefined ? [start] : [start, index[1]]
   const where = conditions.length === 0 ? '' : ` WHERE ${conditions.map(([text]) => text).join(' AND ')}`
   const rows = sql
@@ -43,7 +52,7 @@ export function windowPage(sql: Sqlite.Database, query: WindowQuery): WindowPage
     return { rows: page, next: String(page.at(-1)?.seq) }
   }
   const edge = sql
-    .prepare(`SELECT seq FROM (${window}) ORDER BY seq ${direction} LIMIT 1 OFFSET ${WINDOW_ROWS - 1}`)
+    .prepare(`SELECT seq FROM (${window}) ORDER BY seq ${direction} LIMIT 1 OFFSET ${most - 1}`)
     .pluck()
     .get(...windowValues)
   return { rows, next: edge === undefined ? undefined : String(edge) }
