@@ -248,11 +248,11 @@ const HELD: Readonly<Record<string, readonly [file: string, words: string, tests
   ],
   'writes of the database in one commit': [
     'store/sqlite/group-commit.ts',
-    'MAX_BATCH_BYTES = 2 * 1024 * 1024',
+    'MAX_BATCH_BYTES = 1024 * 1024',
     [
       'a turn with very many writes is split into commits of ten thousand',
       'a batch takes no further work after twenty milliseconds, and the others keep their order',
-      'a batch takes no further work after two mebibytes of payloads: their commit is what takes long',
+      'a batch takes no further work after a mebibyte of payloads: their commit is what takes long',
     ],
   ],
   'retained and queued messages that are sent to who asks for them': [

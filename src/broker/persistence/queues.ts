@@ -332,7 +332,7 @@ function keyOf(packet: { brokerId?: string | null | undefined; brokerCounter?: n
 }
 
 /** The bytes of copies of one message that are written in one go: hundreds of a megabyte would stop everything meanwhile. */
-const MAX_COPIED_BYTES = 2 * 1024 * 1024
+const MAX_COPIED_BYTES = 1024 * 1024
 
 function portions(targets: readonly QueueTarget[], bytes: number): (readonly QueueTarget[])[] {
   const size = Math.max(1, Math.floor(MAX_COPIED_BYTES / bytes))

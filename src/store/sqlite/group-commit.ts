@@ -33,7 +33,7 @@ const MAX_BATCH_MS = 20
 /** Works between two looks at the clock. */
 const LOOK_EVERY = 16
 /** The bytes of payloads after which it takes no further work either: their commit takes four times as long as they do. */
-const MAX_BATCH_BYTES = 2 * 1024 * 1024
+const MAX_BATCH_BYTES = 1024 * 1024
 /** Works that wait. Only a loop that asks without ever waiting gets there; it is told so. */
 const MAX_PENDING = 200_000
 /** The time that a write may wait for another one to share a commit with, when nobody waits for it. */
