@@ -739,4 +739,36 @@ describe('node import', () => {
     })
     expect(err).toContain('--skip-paired goes on there')
   })
+
+  test('ends at Ctrl-C behind the request that is under way, and shows the keys of its answer', async () => {
+    bridge.answers['node/list'] = () => ({ items: [] })
+    const take = bridge.answers['node/import']
+    bridge.answers['node/import'] = (args) => {
+      if (sizes().length === 2) running.interrupt()
+      return take?.(args)
+    }
+    const running = start(['node', 'import', file(fleet(1100)), '--json', '--socket', bridge.socket])
+    const { code, out, err } = await running.exit
+    const { items, error } = JSON.parse(out)
+    expect([code, items.length, items.at(-1).apiKey, sizes()]).toEqual([1, 1000, 'key-of-n999', [500, 500]])
+    expect(error.message).toMatch(/^1000 of 1100 limbs are imported, and from line 1001 on nothing: it was/)
+    expect(err).toContain('--skip-paired goes on there')
+  })
+
+  test('shows at a second Ctrl-C the keys that it has, and says which have been lost', async () => {
+    bridge.answers['node/list'] = () => ({ items: [] })
+    const take = bridge.answers['node/import']
+    bridge.answers['node/import'] = (args) => {
+      if (sizes().length === 1) return take?.(args)
+      running.interrupt()
+      running.interrupt()
+      throw SILENCE
+    }
+    const running = start(['node', 'import', file(fleet(1100)), '--json', '--socket', bridge.socket])
+    const { items, error } = JSON.parse((await running.exit).out)
+    expect(items).toHaveLength(500)
+    expect(error.message).toMatch(
+      /those from line 501 to line 1000 are too is not known.*--skip-paired goes on there, but not to the keys.*rotate-key/,
+    )
+  })
 })

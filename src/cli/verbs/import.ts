@@ -32,6 +32,7 @@ const REQUEST_NODES = 500
 /** A request must stay below the default `mqtt.maxPacketBytes`. */
 const REQUEST_BYTES = 1_000_000
 const REQUEST_PARTS = LIMITS.jsonParts - 100
+const GO_ON = 'the same with --skip-paired goes on there'
 
 async function textOf(context: CliContext, file: string): Promise<string> {
   if (file === '-') return readAll(context.io, MAX_FILE_BYTES)
@@ -143,7 +144,8 @@ interface Imported {
 
 /**
  * Imports a file: all of it is looked at first, then it is sent in as many requests as it takes, each of which is imported as a
- * whole or not at all. When one fails, the answer has the limbs of those before it, with the keys that the bridge made.
+ * whole or not at all. When one fails, the answer has the limbs of those before it, with the keys that the bridge made. Ctrl-C ends
+ * it behind the request that is under way, whose answer has keys that nobody is shown again; a second one does not wait for that.
  */
 export async function importNodes(
   context: CliContext,
@@ -156,17 +158,38 @@ export async function importNodes(
   const requests = requestsOf(lines)
   if (!skipsPaired && requests.length > 1) await refusePaired(bridge, lines)
   const items: DisplayRow[] = []
-  for (const request of requests) {
-    try {
-      const data = await bridge.request('node/import', { nodes: request.map(({ node }) => node) })
-      items.push(...itemsOf(data))
-    } catch (error) {
-      if (items.length === 0) throw error
-      return { items, error: failureOf(error, items.length, lines, request) }
+  let isInterrupted = false
+  const given = new AbortController()
+  const off = context.io.onInterrupt(() => {
+    if (isInterrupted) given.abort()
+    else
+      print(
+        context.io.stderr,
+        'interrupted: ends with the answer that is due; again, and it is not waited for',
+      )
+    isInterrupted = true
+  })
+  try {
+    for (const request of requests) {
+      if (isInterrupted) return { items, error: interruptedAt(items.length, lines, request) }
+      try {
+        const nodes = request.map(({ node }) => node)
+        items.push(...itemsOf(await bridge.request('node/import', { nodes }, given.signal)))
+      } catch (error) {
+        if (items.length === 0) throw error
+        return { items, error: failureOf(error, items.length, lines, request) }
+      }
     }
+  } finally {
+    off()
   }
   print(context.io.stderr, `${lines.length} limbs imported`)
   return { items }
+}
+
+function interruptedAt(done: number, lines: readonly Line[], request: readonly Line[]) {
+  const message = `${done} of ${lines.length} limbs are imported, and from ${request[0]?.place} on nothing: it was interrupted; ${GO_ON}`
+  return { code: 'cancelled', message }
 }
 
 function failureOf(error: unknown, done: number, lines: readonly Line[], request: readonly Line[]) {
@@ -175,6 +198,9 @@ function failureOf(error: unknown, done: number, lines: readonly Line[], request
   const next = isRefused
     ? `from ${from} on nothing was imported`
     : `whether those from ${from} to ${to} are too is not known, for no answer came`
-  const message = `${done} of ${lines.length} limbs are imported; ${next}: ${messageOf(error)}; the same with --skip-paired goes on there`
+  const lost = isRefused
+    ? ''
+    : `, but not to the keys that the bridge made for those: \`node rotate-key\` makes others`
+  const message = `${done} of ${lines.length} limbs are imported; ${next}: ${messageOf(error)}; ${GO_ON}${lost}`
   return { code: isRefused ? error.body.code : 'unreachable', message }
 }
