@@ -25,7 +25,7 @@ test('sessions that go with large queues go in many commits', async () => {
   }
   commits = 0
   await store.deleteSessions(clientIds)
-  // Two megabytes and a bit each, at most.
+  // Each has a few messages at most.
   expect(commits).toBeGreaterThanOrEqual((SESSIONS * MESSAGES) / 3)
   expect(await store.queueSizes()).toEqual([])
   expect(await store.loadSessions()).toEqual([])
