@@ -11,7 +11,10 @@ const DUE_MS = 8
 
 export interface DeadlineTimerOptions {
   readonly clock: Clock
-  /** Handles what is due at `now`, and returns when something may be due next; it must not throw. */
+  /**
+   * Handles what is due at `now`, and returns when something may be due next; it must not throw. What is due at `now` and was left
+   * for want of time is handled in the next turn of the event loop.
+   */
   readonly ring: (now: MonotonicMs) => number
   /** Deadlines this close together are handled at once; none when left out. */
   readonly minDelayMs?: number
@@ -75,7 +78,10 @@ export class DeadlineTimer {
       return
     }
     this.#at = Number.POSITIVE_INFINITY
-    this.set(this.#options.ring(now))
+    const next = this.#options.ring(now)
+    // Sockets are read between the two, and what is left has waited already.
+    if (next <= now && !this.#stopped) this.#arm(now, now)
+    else this.set(next)
   }
 }
 

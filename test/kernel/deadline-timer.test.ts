@@ -37,12 +37,30 @@ describe('many deadlines', () => {
     while (due.length < names.length) {
       const before = due.length
       await turn()
-      clock.advance(100)
+      clock.advance(12)
       inEachTurn.push(due.length - before)
     }
     expect(Math.max(...inEachTurn)).toBeLessThanOrEqual(4)
     expect(new Set(due)).toEqual(new Set(names))
     expect(clock.timers).toBe(0)
+  })
+
+  it('that had no time in a turn are handled in the next one, though others wait to be handled together', async () => {
+    const clock = new FakeClock()
+    const due: string[] = []
+    const handle = ({ name }: Item) => {
+      due.push(name)
+      clock.standStill(3)
+    }
+    const timer = new Deadlines<Item>(clock, handle, { minDelayMs: 50 })
+    const names = Array.from({ length: 10 }, (_, i) => `limb${i}`)
+    for (const name of names) timer.set(item(name), 1000)
+    clock.advance(1000)
+    for (let turns = 0; turns < 4; turns++) {
+      await turn()
+      clock.advance(12)
+    }
+    expect(due).toHaveLength(names.length)
   })
 
   it('come one by one with one timer, and not when they were cleared or moved', () => {

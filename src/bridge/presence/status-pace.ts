@@ -32,6 +32,8 @@ interface Pace {
 /** Seconds of changes that may come at once: a limb that reboots has some. */
 const BURST_SECONDS = 2
 const TICK_MS = 250
+/** The time to the next tick when there was none left for some. */
+const PAUSE_MS = 20
 const NAMED_MS = 60_000
 /** The time of a turn of the event loop in which changes that waited are published. */
 const PUBLISHING_MS = 5
@@ -141,6 +143,7 @@ export class StatusPace {
     if (!hasTime) {
       for (const [limb, pace] of published) if (this.#paces.delete(limb)) this.#paces.set(limb, pace)
     }
-    if (this.#paces.size > 0) this.#timer = this.#options.clock.after(TICK_MS, () => this.#tick())
+    if (this.#paces.size > 0)
+      this.#timer = this.#options.clock.after(hasTime ? TICK_MS : PAUSE_MS, () => this.#tick())
   }
 }

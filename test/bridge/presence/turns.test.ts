@@ -43,7 +43,7 @@ test('changes of very many limbs that waited are published in turns, and none wa
   const everybody = () => new Set(published).size
   const most = await mostInATurn(
     clock,
-    250,
+    20,
     () => {
       // Those that were published change again at once.
       for (const limb of new Set(published)) pace.changed(limb, 'offline')
@@ -52,6 +52,29 @@ test('changes of very many limbs that waited are published in turns, and none wa
     LIMBS,
   )
   expect(most).toBeLessThanOrEqual(MOST)
+  pace.stop()
+})
+
+test('changes that waited for a turn with time wait no longer than for that', async () => {
+  const clock = new FakeClock()
+  let published = 0
+  const pace = new StatusPace({
+    clock,
+    changesPerSecond: () => 1,
+    publish() {
+      published++
+      clock.standStill(PUBLISH_MS)
+    },
+    flaps: () => undefined,
+  })
+  const limbs = Array.from({ length: LIMBS }, () => ({ status: 'online' }) as LiveLimb)
+  for (let i = 0; i < 2; i++) for (const limb of limbs) pace.changed(limb, 'offline')
+  // By now each may change again, and one that does is published at the next look.
+  const began = clock.monotonicMs()
+  published = 0
+  for (const limb of limbs) pace.changed(limb, 'offline')
+  await mostInATurn(clock, 20, () => published, LIMBS)
+  expect(clock.monotonicMs() - began).toBeLessThan(1500)
   pace.stop()
 })
 
