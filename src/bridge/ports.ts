@@ -552,6 +552,8 @@ export interface Backups {
    * `conflict` while another one is made, `storage_unavailable` when it cannot be written.
    */
   create(): Promise<BackupFile>
+  /** Shows whether one is being made: until it is done, the write-ahead log only grows. */
+  readonly isUnderWay: boolean
   /**
    * Removes all but the newest `keep`, and of those the oldest beyond so many bytes; never the newest. How many.
    */

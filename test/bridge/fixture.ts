@@ -77,7 +77,13 @@ export async function start(wrap = (database: Database): Database => database) {
       list: () => [],
       forgetOne: async () => false,
     },
-    backups: { create: full, prune: async () => 0, newestAt: async () => undefined, list: async () => [] },
+    backups: {
+      create: full,
+      isUnderWay: false,
+      prune: async () => 0,
+      newestAt: async () => undefined,
+      list: async () => [],
+    },
     system: { checks: async () => [], logLines: () => [] },
     upkeep: {
       sweepSessions: async () => 0,

@@ -1,7 +1,7 @@
 import { messageOf } from '../../kernel/errors.ts'
 import type { Announcer } from '../live/announcer.ts'
 import type { Registry } from '../live/registry.ts'
-import type { Log, Pruned, Upkeep } from '../ports.ts'
+import type { Pruned, Upkeep } from '../ports.ts'
 import type { BridgeContext } from '../settings.ts'
 import { logAuditEnd } from './audit-mark.ts'
 import { backupChore } from './backups.ts'
@@ -31,7 +31,7 @@ export function chores(
   context: BridgeContext,
   { registry, retries, tokens, sessions, prune, announcer, webhooks }: Kept,
 ): readonly Chore[] {
-  const { store, settings, upkeep, log } = context
+  const { store, settings, upkeep } = context
   const more = (rows: number) => (rows > 0 ? 'more' : 'done')
   return [
     {
@@ -67,7 +67,7 @@ export function chores(
         return more(await store.pruneHistory(context.running.now() - historyDays * DAY_MS, maxHistoryRows))
       },
     },
-    pruneChore(log, prune),
+    pruneChore(context, prune),
     {
       name: 'forget idle sessions',
       everyMs: 5 * MINUTE_MS,
@@ -106,13 +106,20 @@ export function chores(
   ]
 }
 
-/** Deletes in short turns, with others between them: a million rows are minutes of work. */
-function pruneChore(log: Log, prune: Kept['prune']): Chore {
+/**
+ * Deletes in short turns, with others between them: a million rows are minutes of work. It waits for a backup, during which
+ * all that is deleted is kept in the write-ahead log too.
+ */
+export function pruneChore(
+  { log, backups }: Pick<BridgeContext, 'log' | 'backups'>,
+  prune: Kept['prune'],
+): Chore {
   let gone = 0
   return {
     name: 'forget old invocations, audit rows and refused keys',
     everyMs: 10 * MINUTE_MS,
     async run() {
+      if (backups.isUnderWay) return 'more'
       const { rows, more } = await prune()
       gone += rows
       if (more) return 'more'

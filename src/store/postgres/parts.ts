@@ -69,6 +69,7 @@ function backupsOfServer(): KeptBackups {
       )
     },
     prune: async () => 0,
+    isUnderWay: false,
     newestAt: async () => undefined,
     list: async () => [],
     stop: async () => {},

@@ -1,4 +1,6 @@
 import { expect, test, vi } from 'vitest'
+import type { Backups } from '../../../src/bridge/ports.ts'
+import { pruneChore } from '../../../src/bridge/upkeep/chores.ts'
 import { Housekeeping } from '../../../src/bridge/upkeep/housekeeping.ts'
 import { Retries } from '../../../src/bridge/upkeep/retries.ts'
 import { Refusal } from '../../../src/kernel/errors.ts'
@@ -137,4 +139,19 @@ test('what a full disk interrupted is done when there is room, and a bug is not 
   await leftovers.retry()
   expect([leftovers.size, done]).toEqual([0, 1])
   await expect(leftovers.run('x', () => Promise.reject(new Error('a bug')))).rejects.toThrow('a bug')
+})
+
+test('old rows wait for a backup, and go step by step after it', async () => {
+  const lines = log()
+  let [isUnderWay, steps] = [true, 0]
+  const backups = {
+    get isUnderWay() {
+      return isUnderWay
+    },
+  } as Backups
+  const chore = pruneChore({ log: lines, backups }, async () => ({ rows: 100, more: ++steps < 3 }))
+  expect([await chore.run(), await chore.run(), steps]).toEqual(['more', 'more', 0])
+  isUnderWay = false
+  expect([await chore.run(), await chore.run(), await chore.run()]).toEqual(['more', 'more', 'done'])
+  expect(lines.info.mock.calls).toEqual([[{ rows: 300 }, 'old rows are gone']])
 })

@@ -70,6 +70,9 @@ export function createBackups({ database, folder, clock }: BackupsOptions): File
     get lastKnownAt() {
       return lastMadeAt ?? foundAtStart
     },
+    get isUnderWay() {
+      return underWay !== undefined
+    },
     async create() {
       if (inMemory)
         throw new Refusal('conflict', 'the database is kept in memory only; set store.path to keep it')
