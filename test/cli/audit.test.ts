@@ -2,6 +2,7 @@ import { PassThrough } from 'node:stream'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { allPages } from '../../src/cli/session/paging.ts'
 import { LineOutput } from '../../src/cli/terminal/line-output.ts'
+import { SPARSE_ROWS } from '../../src/store/paging.ts'
 import { startApp, type TestApp } from '../support/app.ts'
 import type { Loose, TestClient } from '../support/client.ts'
 import { patience } from '../support/patience.ts'
@@ -172,6 +173,15 @@ test('an empty page with a next one is not the end of a list', async () => {
   }
   const bridge = {
     request: async (_verb: string, { after }: { after?: string }) => pages[after ?? 'first'],
+  } as unknown as Parameters<typeof allPages>[0]
+  expect(await allPages(bridge, 'audit/list')).toEqual({ items: [{ seq: 1 }] })
+})
+
+test('a row behind five million others that do not fit is found, in the smallest windows that the bridge looks at', async () => {
+  const windows = 5_000_000 / SPARSE_ROWS
+  let asked = 0
+  const bridge = {
+    request: async () => (++asked < windows ? { items: [], next: `${asked}` } : { items: [{ seq: 1 }] }),
   } as unknown as Parameters<typeof allPages>[0]
   expect(await allPages(bridge, 'audit/list')).toEqual({ items: [{ seq: 1 }] })
 })

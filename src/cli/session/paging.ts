@@ -4,8 +4,8 @@ import type { Bridge } from './session.ts'
 
 /** Rows that are collected before a listing is cut off: what a terminal or a pipe's reader can still use. */
 const MAX_ITEMS = 1_000_000
-/** Empty pages in a row: a filter that finds little makes the bridge answer with what a window of rows held. */
-const MAX_EMPTY_PAGES = 1000
+/** Empty pages in a row: a filter that finds little makes the bridge answer with what a window held, of 500 rows or more. */
+const MAX_EMPTY_PAGES = 10_000
 
 export interface List {
   readonly items: readonly DisplayRow[]
