@@ -17,6 +17,7 @@ import { hasEnded, isLocal, nameOf, type SessionRole, SessionTable } from './liv
 import { PairingAnswers } from './pairing/answers.ts'
 import { PairingRequestExpiry } from './pairing/expiry.ts'
 import { Pairings } from './pairing/pairings.ts'
+import { Provisioning } from './pairing/provisioning.ts'
 import { WindowKeeper } from './pairing/window.ts'
 import type {
   Identity,
@@ -64,6 +65,7 @@ export class Core implements Inbound {
   readonly #history: History
   readonly #housekeeping: Housekeeping
   readonly #pairings: Pairings
+  readonly #provisioning: Provisioning
   readonly #window: WindowKeeper
   readonly #requestExpiry: PairingRequestExpiry
   readonly #requests: VerbDispatcher
@@ -129,8 +131,10 @@ export class Core implements Inbound {
     this.#housekeeping = new Housekeeping(context.clock, context.log, kept)
     const verified = new VerifiedPasswords()
     this.#refusedLeases = new RefusedRequests(context)
+    this.#provisioning = new Provisioning(context, { ...parts, pairings: this.#pairings })
     const handlers = verbHandlers(context, {
       ...parts,
+      provisioning: this.#provisioning,
       refusedLeases: this.#refusedLeases,
       history: this.#history,
       pairings: this.#pairings,
@@ -258,6 +262,7 @@ export class Core implements Inbound {
     this.#requestExpiry.stop()
     this.#window.stop()
     const kept = this.#housekeeping.stop()
+    await this.#provisioning.stop()
     this.#pairings.stop()
     this.#refusedSignIns.stop()
     this.#refusedLeases.stop()

@@ -42,6 +42,8 @@ export class Provisioning {
   readonly #context: BridgeContext
   readonly #parts: Parts
   readonly #time: TurnTime
+  readonly #underWay = new Set<Promise<unknown>>()
+  #isStopping = false
 
   constructor(context: BridgeContext, parts: Parts) {
     this.#context = context
@@ -49,9 +51,18 @@ export class Provisioning {
     this.#time = new TurnTime(context.clock, SLICE_MS)
   }
 
+  /**
+   * Resolves when what has begun is over, which waits for no turns then: its answer has keys that nobody is shown again. From now on
+   * nothing begins, which would have no answer.
+   */
+  async stop(): Promise<void> {
+    this.#isStopping = true
+    await Promise.allSettled(this.#underWay)
+  }
+
   /** @throws Refusal `conflict` when a limb or a principal has the name. */
   async provision(wish: VerbArgs<'node/provision'>, by: string): Promise<Provisioned> {
-    const [made] = await this.#make([wish], by, () => '')
+    const [made] = await this.#begin([wish], by, () => '')
     this.#context.log.info({ nodeId: wish.nodeId, by }, `${wish.nodeId} is provisioned`)
     return made as Provisioned
   }
@@ -59,9 +70,24 @@ export class Provisioning {
   /** Makes all or none. @throws Refusal that names the one it is about. */
   async importAll(nodes: VerbArgs<'node/import'>['nodes'], by: string): Promise<readonly Provisioned[]> {
     refuseTwice(nodes)
-    const all = await this.#make(nodes, by, (index) => `nodes[${index}].`)
+    const all = await this.#begin(nodes, by, (index) => `nodes[${index}].`)
     this.#context.log.info({ count: all.length, by }, `${all.length} limbs are imported`)
     return all
+  }
+
+  async #begin(
+    wishes: readonly VerbArgs<'node/provision'>[],
+    by: string,
+    pathOf: (index: number) => string,
+  ): Promise<readonly Provisioned[]> {
+    if (this.#isStopping) throw new Refusal('internal', 'the bridge stops; no limb was made')
+    const made = this.#make(wishes, by, pathOf)
+    this.#underWay.add(made)
+    try {
+      return await made
+    } finally {
+      this.#underWay.delete(made)
+    }
   }
 
   /**
@@ -75,17 +101,22 @@ export class Provisioning {
   ): Promise<readonly Provisioned[]> {
     const keyed: Keyed[] = []
     for (const wish of wishes) {
-      if (!this.#time.isLeft) await this.#time.next()
+      await this.#turn()
       keyed.push({ wish, key: keyFor(wish) })
     }
     const all = await this.#context.store.transact((tx) => this.#storeIn(tx, keyed, by, pathOf))
     // In memory all are there at once, as they are in the store.
     const limbs = all.map((made) => this.#apply(made))
     for (const [i, made] of all.entries()) {
-      if (!this.#time.isLeft) await this.#time.next()
+      await this.#turn()
       this.#announce(made, limbs[i] as LiveLimb)
     }
     return all
+  }
+
+  /** Waits for the next turn when there is no time left in this one. */
+  async #turn(): Promise<void> {
+    if (!this.#isStopping && !this.#time.isLeft) await this.#time.next()
   }
 
   async #storeIn(

@@ -11,7 +11,7 @@ import type { SessionTable } from '../live/sessions.ts'
 import type { PairingAnswers } from '../pairing/answers.ts'
 import { ApprovedLimbs } from '../pairing/approved-limbs.ts'
 import type { Pairings } from '../pairing/pairings.ts'
-import { Provisioning } from '../pairing/provisioning.ts'
+import type { Provisioning } from '../pairing/provisioning.ts'
 import type { WindowKeeper } from '../pairing/window.ts'
 import type { History } from '../presence/history.ts'
 import type { PresenceKeeper } from '../presence/presence-keeper.ts'
@@ -48,6 +48,7 @@ export interface UseCases {
   readonly announcer: Announcer
   readonly answers: PairingAnswers
   readonly pairings: Pairings
+  readonly provisioning: Provisioning
   readonly window: WindowKeeper
   readonly control: Control
   readonly approvals: PendingApprovals
@@ -64,7 +65,6 @@ export interface UseCases {
 export function verbHandlers(context: BridgeContext, use: UseCases): VerbHandlers {
   const { registry, announcer, control, approvals, retries } = use
   const { policies, leases, rights, invocations } = control
-  const provisioning = new Provisioning(context, use)
   const limbs = new ApprovedLimbs(context, { ...use, gone: (nodeId) => control.nodeGone(nodeId) })
   const look = (at: { principal: string; nodeId: string }) => control.look(at)
   const entries = new PolicyEntries(context, { registry, policies, announcer, look })
@@ -78,7 +78,7 @@ export function verbHandlers(context: BridgeContext, use: UseCases): VerbHandler
       retries.run(`forget the sessions of ${name}`, () => context.sessions.forget(name)),
   })
   return {
-    ...nodeHandlers(context, { ...use, provisioning, limbs }),
+    ...nodeHandlers(context, { ...use, limbs }),
     ...nodeDescriptionHandlers(context, use),
     ...pairingHandlers(context, use),
     ...policyHandlers(entries),

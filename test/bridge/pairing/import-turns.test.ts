@@ -58,3 +58,21 @@ test('of a limb that is revoked before its turn nobody is told that it is there'
   expect(events.filter(({ nodeId }) => nodeId === last).map(({ kind }) => kind)).toEqual(['node_revoked'])
   expect(events.filter(({ kind }) => kind === 'node_provisioned')).toHaveLength(LIMBS - 1)
 })
+
+test('an import that a stop finds under way is told of and answered before the bridge ends: its keys are shown once', async () => {
+  const { ask, core, events } = await startWatched()
+  let isAnswered = false
+  const answered = ask('node/import', { nodes }).then(() => {
+    isAnswered = true
+  })
+  while (events.length === 0) await turn()
+  expect(isAnswered).toBe(false)
+  const stopped = core.stop()
+  // The next part of a file, as the first one was answered.
+  const next = await ask('node/import', { nodes: [{ nodeId: 'late' }] })
+  expect(next?.error).toMatchObject({ message: expect.stringContaining('the bridge stops') })
+  await stopped
+  expect([isAnswered, core.registry.get('late')]).toEqual([true, undefined])
+  expect(events.filter(({ kind }) => kind === 'node_provisioned')).toHaveLength(LIMBS)
+  await answered
+})
