@@ -166,8 +166,9 @@ describe('limbs that a standby holds', { timeout: patience(30_000) }, () => {
   /** The schema as a bridge of that version made it, with two limbs, and its lock. */
   async function olderLeader(schema: string, version: number, first: string, mine?: pg.Client) {
     const client = mine ?? (await session())
+    // Both limbs at once: nobody is told of the second one, and a standby may look at any moment.
     await client.query(
-      `DROP SCHEMA IF EXISTS ${schema} CASCADE; CREATE SCHEMA ${schema}; SET search_path = ${schema}`,
+      `BEGIN; DROP SCHEMA IF EXISTS ${schema} CASCADE; CREATE SCHEMA ${schema}; SET search_path = ${schema}`,
     )
     for (const step of MIGRATIONS.slice(0, version)) await client.query(step)
     await client.query(`CREATE TABLE schema_version AS SELECT ${version} AS version`)
@@ -175,6 +176,7 @@ describe('limbs that a standby holds', { timeout: patience(30_000) }, () => {
     const places = NODE_COLUMNS.split(',').map((_, i) => `$${i + 1}`)
     for (const name of [first, 'n-2'])
       await client.query(`INSERT INTO nodes (${NODE_COLUMNS}) VALUES (${places})`, nodeValues(nodeOf(name)))
+    await client.query('COMMIT')
     await client.query(`SELECT pg_advisory_lock(${0x6c696d62}, hashtext('${schema}'))`)
     return { client, database: { close: () => client.end() } }
   }
