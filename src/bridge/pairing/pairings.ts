@@ -6,6 +6,7 @@ import { Refusal } from '../../kernel/errors.ts'
 import { LogThrottle } from '../../kernel/log-throttle.ts'
 import type { RunningMs } from '../../kernel/running-clock.ts'
 import { newKey } from '../../kernel/secrets.ts'
+import { Semaphore } from '../../kernel/semaphore.ts'
 import { LIMITS } from '../../protocol/limits.ts'
 import type { PairingAnswer, Registration } from '../../protocol/schemas.ts'
 import { audit } from '../audit.ts'
@@ -34,8 +35,8 @@ const REFUSALS = { quietMs: 60_000, lines: 5, maxKeys: 500, maxLines: 100 } as c
 /** A request is told at once, and while it changes once a minute with its newest revision. */
 const ASKED = { quietMs: 60_000, lines: 1, maxKeys: 200, maxLines: 200 } as const
 
-/** Requests that wait are approved by an opened window so many in one commit. */
-const ADMITTED_AT_ONCE = 50
+/** The window approves so many at once, in one commit: everybody is told of them in one turn of the event loop. */
+const ADMITTED_AT_ONCE = 8
 
 /** Registration, approval and rejection: the way of a device into the fleet. */
 export class Pairings {
@@ -56,6 +57,10 @@ export class Pairings {
   readonly #reregistering = new Counts()
   /** Candidates whose key the bridge made, and who were not told it yet. */
   readonly #unanswered = new WeakSet<Session['identity']>()
+
+  readonly #admitting = new Semaphore(ADMITTED_AT_ONCE, Number.POSITIVE_INFINITY)
+  /** Registrations that run or wait as those of an open window. */
+  #inWindow = 0
 
   constructor(
     context: BridgeContext,
@@ -118,12 +123,25 @@ export class Pairings {
     const release = this.#pending.reserve(registration)
     let stored = false
     try {
-      const outcome = await this.#context.store.transact((tx) => work(tx, attempt))
+      const decided = () => this.#context.store.transact((tx) => work(tx, attempt))
+      const outcome = await this.#inLine(decided)
       stored = true
       return outcome
     } finally {
       attempt.settle(stored)
       release()
+    }
+  }
+
+  /** Runs what the window may approve some at a time, and all while others wait: nobody overtakes an earlier claim. */
+  async #inLine<T>(work: () => Promise<T>): Promise<T> {
+    if (!this.#window.isOpen && this.#inWindow === 0) return await work()
+    this.#inWindow++
+    try {
+      // Any number may wait: those that do are bounded as sessions and requests.
+      return (await this.#admitting.run(work)) as T
+    } finally {
+      this.#inWindow--
     }
   }
 

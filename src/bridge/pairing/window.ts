@@ -101,6 +101,10 @@ export class WindowKeeper {
     )
   }
 
+  get isOpen(): boolean {
+    return this.#window !== undefined
+  }
+
   /** Reserves what one registration may take of the window. */
   reserve(): WindowReservation {
     const seat = {}
