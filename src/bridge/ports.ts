@@ -120,6 +120,11 @@ export interface Tx {
   countKeys(principal: string, max: number): Promise<number>
   /** Frees the principal's idempotency keys, and drops the answers kept for them. */
   forgetKeys(principal: string): Promise<void>
+  /**
+   * Drops some of the answers that are kept for the principal's keys, the oldest first; the keys stay known. Resolves to
+   * whether there may be more.
+   */
+  dropAnswersOf(principal: string): Promise<boolean>
   /** Stores what an invocation that waits for its limb needs after a restart; it goes when the invocation is sent or ends. */
   putOfflineWait(wait: OfflineWait): Promise<void>
   /** Reads what was stored of some invocations, in any order; those that wait for no limb have nothing. */

@@ -299,6 +299,39 @@ export function storeContract(name: string, make: StoreMaker): void {
       expect(await store.read((tx) => tx.invocationByKey('bob', 'k'))).toBeNull()
     })
 
+    test('answers of one principal are dropped some at a time, and their keys stay known', async () => {
+      const store = open()
+      const ANSWERS = 40
+      const bounds = { perPrincipal: 1e9, total: 1e9 }
+      await store.transact(async (tx) => {
+        for (const principal of ['ada', 'bob'])
+          for (let i = 0; i < ANSWERS; i++) {
+            const invocationId = `iv_${principal}_${i}`
+            await tx.putInvocation(
+              callOf(invocationId, { principal, idempotencyKey: `k${i}`, fingerprint: 'f' }),
+            )
+            await tx.putAnswer(invocationId, JSON.stringify('x'.repeat(500_000)), bounds)
+          }
+      })
+      const left = (principal: string) =>
+        store.read(async (tx) => {
+          const kept: number[] = []
+          for (let i = 0; i < ANSWERS; i++) if (await tx.answer(`iv_${principal}_${i}`)) kept.push(i)
+          return kept
+        })
+      let times = 1
+      while (await store.transact((tx) => tx.dropAnswersOf('ada'))) {
+        times++
+        const kept = await left('ada')
+        expect(kept).toEqual(Array.from({ length: kept.length }, (_, i) => ANSWERS - kept.length + i))
+      }
+      expect(times).toBeGreaterThan(2)
+      expect(await left('ada')).toEqual([])
+      expect(await left('bob')).toHaveLength(ANSWERS)
+      expect(await store.read((tx) => tx.countKeys('ada', 99))).toBe(ANSWERS)
+      expect(await store.transact((tx) => tx.dropAnswersOf('nobody'))).toBe(false)
+    })
+
     test('the policies at a place are those of exactly its names, for the capability and for any', async () => {
       const store = open()
       const [mine, others] = [['ada', 'cam-1', 'camera'] as const, ['bob', 'cam-2', 'arm'] as const]

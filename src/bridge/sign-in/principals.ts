@@ -8,7 +8,7 @@ import type { VerbArgs } from '../../protocol/verbs.ts'
 import { audit } from '../audit.ts'
 import type { Announcer } from '../live/announcer.ts'
 import type { SessionTable } from '../live/sessions.ts'
-import type { Page, Tx } from '../ports.ts'
+import type { Page, ReadTx, Tx } from '../ports.ts'
 import type { BridgeContext } from '../settings.ts'
 import type { VerifiedPasswords } from './verified-passwords.ts'
 
@@ -112,6 +112,9 @@ export class Principals {
   async remove(name: string, by: string): Promise<void> {
     const { store, log } = this.#context
     const { verified, announcer, gone, forgetSessions } = this.#parts
+    await store.read(async (tx) => refuseLastAdmin(tx, await stored(tx, name)))
+    // A little in each transaction: there may be many megabytes, and one transaction is one turn of the event loop.
+    while (await store.transact((tx) => tx.dropAnswersOf(name)));
     await store.transact(async (tx) => {
       await refuseLastAdmin(tx, await stored(tx, name))
       await tx.deletePrincipal(name)
@@ -146,7 +149,7 @@ async function passwordFor(given: string | undefined, cost: number) {
   return { made, passwordHash: await hashPassword(given ?? made ?? '', cost) }
 }
 
-async function stored(tx: Tx, name: string): Promise<PrincipalRecord> {
+async function stored(tx: ReadTx, name: string): Promise<PrincipalRecord> {
   const principal = await tx.principal(name)
   if (!principal) throw new Refusal('not_found', `there is no principal ${name}; see principal/list`, 'name')
   return principal
@@ -162,7 +165,7 @@ async function refuseTaken(tx: Tx, name: string): Promise<void> {
   }
 }
 
-async function refuseLastAdmin(tx: Tx, { name, role }: PrincipalRecord): Promise<void> {
+async function refuseLastAdmin(tx: ReadTx, { name, role }: PrincipalRecord): Promise<void> {
   if (role !== 'admin' || (await tx.countAdmins(1)) !== 1) return
   throw new Refusal('conflict', `${name} is the last admin; add another one first`, 'name')
 }

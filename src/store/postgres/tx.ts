@@ -50,7 +50,9 @@ import { DELETE_SESSIONS_OF } from './mqtt/store.ts'
 import type { PostgresAudit } from './tables/audit.ts'
 import { claimFacts } from './tables/claims.ts'
 import {
+  ANSWERS_AT_ONCE,
   answerOf,
+  DROP_SOME_ANSWERS,
   forgetKeysOf,
   invocation,
   invocationPage,
@@ -445,6 +447,10 @@ export class PostgresTx extends PostgresReads implements Tx {
 
   putAnswer(invocationId: string, answer: string, bounds: AnswerBounds): Promise<number> {
     return putAnswer(this.#sql, invocationId, answer, bounds)
+  }
+
+  async dropAnswersOf(principal: string): Promise<boolean> {
+    return (await this.#sql.run(DROP_SOME_ANSWERS, principal)) === ANSWERS_AT_ONCE
   }
 
   async forgetKeys(principal: string): Promise<void> {

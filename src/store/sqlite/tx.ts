@@ -288,6 +288,10 @@ export class SqliteTx implements Tx {
     return this.#tables.invocations.countKeys(principal, max)
   }
 
+  async dropAnswersOf(principal: string): Promise<boolean> {
+    return this.#tables.invocations.dropAnswersOf(principal)
+  }
+
   async forgetKeys(principal: string): Promise<void> {
     this.#tables.invocations.forgetKeysOf(principal)
   }

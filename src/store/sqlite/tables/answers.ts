@@ -4,6 +4,9 @@ import type { AnswerBounds } from '../../../bridge/ports.ts'
 /** Answers that one may push out: some milliseconds. One that needs more is not kept itself. */
 const MAX_GIVEN_UP = 500
 
+/** The bytes of answers that are dropped in one go: some milliseconds. */
+const MAX_DROPPED_BYTES = 4_194_304
+
 /**
  * The answers that are kept for idempotency keys. At a bound the oldest of that principal go, at the bound for all the
  * oldest of whoever holds most: the key stays known, so that no command ever runs twice.
@@ -52,6 +55,17 @@ export class AnswersTable {
     this.#insert.run(seq, answer)
     this.#insertSize.run(seq, principal, bytes)
     return own + all
+  }
+
+  /** Drops some answers of a principal, the oldest first. Returns whether there may be more. */
+  dropSomeOf(principal: string): boolean {
+    const bytesOf = () => Number(this.#sumOf.get(principal) ?? 0)
+    const left = Math.max(0, bytesOf() - MAX_DROPPED_BYTES)
+    const gone = this.#giveUp(
+      () => bytesOf() <= left,
+      () => principal,
+    )
+    return gone > 0 && bytesOf() > 0
   }
 
   bytes(): number {

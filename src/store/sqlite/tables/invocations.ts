@@ -99,6 +99,11 @@ export class InvocationsTable {
     for (const statement of this.#forgetPrincipal) statement.run(principal)
   }
 
+  /** Drops some of the answers kept for the principal's keys. Returns whether there may be more. */
+  dropAnswersOf(principal: string): boolean {
+    return this.#answers.dropSomeOf(principal)
+  }
+
   open(limit: number): InvocationRecord[] {
     return this.#open.all(limit).map((row) => invocationOfRow(row, this.#reader))
   }
