@@ -4,6 +4,7 @@ import { type Config, ConfigError } from './host/config/config.ts'
 import { loadConfig } from './host/config/load.ts'
 import { problemText } from './host/config/problems.ts'
 import type { HostLog } from './host/log/log.ts'
+import { giveBackAtRest } from './host/process/memory-at-rest.ts'
 import { reloader } from './host/process/reload.ts'
 import { handleSignals, ignoreUserSignals } from './host/process/signals.ts'
 import { type Inherited, refuseWaiting, takeInherited } from './host/systemd/activation.ts'
@@ -77,6 +78,7 @@ export async function serve({ configFile, acceptOlder = false, version }: ServeO
   } catch (error) {
     return await cannotStart(log, manager, inherited, error)
   }
+  giveBackAtRest(systemClock)
   standstill?.arm(STOOD_MS, (stoodMs) =>
     overtaken(log, `this process stood still for ${Math.round(stoodMs / 1000)} s, and may not lead any more`),
   )

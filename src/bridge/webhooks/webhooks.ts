@@ -111,6 +111,8 @@ export class Webhooks {
 
   /** Sends a message now, past the queue. */
   async test(name: string, by: string): Promise<VerbResult<'webhook/test'>> {
+    // Those of a start, or of a reload, are known a moment later.
+    await this.#configuring
     const live = this.#live.get(name)
     if (live === undefined) {
       const names = [...this.#live.keys()]
