@@ -12,6 +12,11 @@ export class Semaphore {
     this.#maxWaiting = maxWaiting
   }
 
+  /** Shows whether any work runs; none waits while none does. */
+  get isBusy(): boolean {
+    return this.#running > 0
+  }
+
   /** Returns undefined when too many wait already. */
   async run<T>(work: () => Promise<T>): Promise<T | undefined> {
     if (this.#running >= this.#maxRunning) {

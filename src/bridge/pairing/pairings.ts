@@ -59,8 +59,6 @@ export class Pairings {
   readonly #unanswered = new WeakSet<Session['identity']>()
 
   readonly #admitting = new Semaphore(ADMITTED_AT_ONCE, Number.POSITIVE_INFINITY)
-  /** Registrations that run or wait as those of an open window. */
-  #inWindow = 0
 
   constructor(
     context: BridgeContext,
@@ -123,8 +121,7 @@ export class Pairings {
     const release = this.#pending.reserve(registration)
     let stored = false
     try {
-      const decided = () => this.#context.store.transact((tx) => work(tx, attempt))
-      const outcome = await this.#inLine(decided)
+      const outcome = await this.#inLine(() => this.#context.store.transact((tx) => work(tx, attempt)))
       stored = true
       return outcome
     } finally {
@@ -135,14 +132,9 @@ export class Pairings {
 
   /** Runs what the window may approve some at a time, and all while others wait: nobody overtakes an earlier claim. */
   async #inLine<T>(work: () => Promise<T>): Promise<T> {
-    if (!this.#window.isOpen && this.#inWindow === 0) return await work()
-    this.#inWindow++
-    try {
-      // Any number may wait: those that do are bounded as sessions and requests.
-      return (await this.#admitting.run(work)) as T
-    } finally {
-      this.#inWindow--
-    }
+    if (!this.#window.isOpen && !this.#admitting.isBusy) return await work()
+    // Any number may wait: those that do are bounded as sessions and requests.
+    return (await this.#admitting.run(work)) as T
   }
 
   async #applyClaim(session: Session, decided: ClaimDecision, madeKey: string | undefined): Promise<void> {

@@ -243,7 +243,7 @@ export class SqliteTx implements Tx {
   }
 
   async auditAll(entries: readonly AuditEntry[]): Promise<void> {
-    this.#tables.audit.appendAll(entries)
+    this.#tables.audit.append(...entries)
   }
 
   async auditRows(

@@ -97,12 +97,12 @@ export async function answerOf(sql: Sql, invocationId: string): Promise<string |
   return row === undefined ? null : String(row.answer)
 }
 
-/** Frees the principal's keys, and drops the answers that were kept for them. */
 /** Answers that are dropped by one statement: none is larger than a mebibyte. */
 export const ANSWERS_AT_ONCE = 16
 export const DROP_SOME_ANSWERS = `DELETE FROM invocation_answers WHERE seq IN
   (SELECT seq FROM invocation_answers WHERE principal = $1 ORDER BY seq LIMIT ${ANSWERS_AT_ONCE})`
 
+/** Frees the principal's keys, and drops the answers that were kept for them. */
 export function forgetKeysOf(sql: WorkSql, principal: string): void {
   const keyed = 'principal = $1 AND idempotency_key IS NOT NULL'
   sql.later(

@@ -55,20 +55,12 @@ export class AuditTable {
   }
 
   /**
-   * Appends a row. Without room what begins is refused, and what was refused is left out; decisions and what ends are
+   * Appends rows. Without room what begins is refused, and what was refused is left out; decisions and what ends are
    * kept on, so that a full database lets every revocation and denial through.
    *
-   * @throws Refusal `storage_unavailable`
+   * @throws Refusal `storage_unavailable`; then no row is there
    */
-  append(entry: AuditEntry): void {
-    if (isRefusal(entry.kind) && !this.#hasRoom()) return
-    const noRoom = this.noRoomFor(entry)
-    if (noRoom) throw noRoom
-    this.#chains[auditLogOf(entry.kind)].append(entry)
-  }
-
-  /** The same for many rows; one that is refused refuses all. */
-  appendAll(entries: readonly AuditEntry[]): void {
+  append(...entries: readonly AuditEntry[]): void {
     const kept = entries.filter(({ kind }) => !isRefusal(kind) || this.#hasRoom())
     for (const entry of kept) {
       const noRoom = this.noRoomFor(entry)
