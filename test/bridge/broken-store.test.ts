@@ -295,30 +295,18 @@ test('a pairing window that cannot be put on record is not opened, and an open o
 })
 
 test('a pairing window keeps what was taken of it by an approval that could not be stored', async () => {
-  const { core, ask, broken } = await start()
-  const register = async (nodeId: string) => {
-    const told: { status?: string }[] = []
-    const candidate: Session = {
-      identity: { kind: 'candidate', nodeId, key: keyOf(nodeId) },
-      clientId: nodeId,
-      address: '127.0.0.1',
-      alive: true,
-      subscribedTo: () => true,
-      send: (_topic, payload) => told.push(JSON.parse(Buffer.from(payload).toString())) > 0,
-      end: () => {},
-    }
-    core.opened(candidate)
-    const registration = { displayName: 'Camera', platform: 'esp32', capabilities: [] }
-    const address = { kind: 'node', nodeId, leaf: 'register' } as const
-    await core.message(candidate, address, Buffer.from(JSON.stringify(registration)))
-    return told.map(({ status }) => status)
+  const { ask, broken, register } = await start()
+  const answersTo = async (nodeId: string) => {
+    const told: (string | undefined)[] = []
+    await register(nodeId, (_topic, { status }) => void told.push(status))
+    return told
   }
   await ask('pairing/permit', { seconds: 60, max: 1 })
   broken.ends = true
-  expect(await register('one')).toEqual(['error'])
+  expect(await answersTo('one')).toEqual(['error'])
   broken.ends = false
-  expect(await register('two')).toEqual(['approved'])
-  expect(await register('three')).toEqual(['pending'])
+  expect(await answersTo('two')).toEqual(['approved'])
+  expect(await answersTo('three')).toEqual(['pending'])
 })
 
 const credentialsOf = (nodeId: string, password: string) => ({

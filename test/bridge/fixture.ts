@@ -8,6 +8,7 @@ import { RunningClock } from '../../src/kernel/running-clock.ts'
 import { topicsOf } from '../../src/protocol/topics.ts'
 import { type Database, openDatabase } from '../../src/store/sqlite/database.ts'
 import { createStore } from '../../src/store/sqlite/store.ts'
+import { keyOf } from '../support/app.ts'
 import { CHEAP_PASSWORDS } from '../support/cheap-passwords.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 
@@ -18,6 +19,25 @@ const SETTINGS = configSchema.parse({})
 
 export const full = () => Promise.reject(new Refusal('storage_unavailable', 'the disk is full'))
 export const settled = () => new Promise((resolve) => setImmediate(resolve))
+
+/** A session of a candidate; `hear` is told what it is sent. */
+export function candidateOf(
+  nodeId: string,
+  hear = (_topic: string, _body: { status?: string }) => {},
+): Session {
+  return {
+    identity: { kind: 'candidate', nodeId, key: keyOf(nodeId) },
+    clientId: nodeId,
+    address: '192.0.2.1',
+    alive: true,
+    subscribedTo: () => true,
+    send: (topic, payload) => {
+      hear(topic, JSON.parse(Buffer.from(payload).toString()))
+      return true
+    },
+    end: () => {},
+  }
+}
 
 /** `wrap` puts something between the store and its database. */
 export async function start(wrap = (database: Database): Database => database) {
@@ -110,5 +130,14 @@ export async function start(wrap = (database: Database): Database => database) {
     await core.message(session, address, Buffer.from(JSON.stringify(args)))
     return answers.at(-1)?.body
   }
-  return { context, core, clock, log, broken, held, ask, events, cleared, forgotten }
+  /** Has a device connect as a candidate and register; `hear` is told what it is sent. */
+  const register = async (nodeId: string, hear?: Parameters<typeof candidateOf>[1]): Promise<Session> => {
+    const candidate = candidateOf(nodeId, hear)
+    core.opened(candidate)
+    const registration = { displayName: 'Cam', platform: 'esp32', capabilities: [] }
+    const address = { kind: 'node', nodeId, leaf: 'register' } as const
+    await core.message(candidate, address, Buffer.from(JSON.stringify(registration)))
+    return candidate
+  }
+  return { context, core, clock, log, broken, register, held, ask, events, cleared, forgotten }
 }

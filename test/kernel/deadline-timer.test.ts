@@ -21,18 +21,24 @@ function deadlines(minDelayMs = 0) {
   return { clock, due, stalls, timer }
 }
 
+/** Ten whose time has come at the same moment; each takes three milliseconds. */
+function tenDueAtOnce() {
+  const clock = new FakeClock()
+  const due: string[] = []
+  const handle = ({ name }: Item) => {
+    due.push(name)
+    clock.standStill(3)
+  }
+  const timer = new Deadlines<Item>(clock, handle, { minDelayMs: 50 })
+  const names = Array.from({ length: 10 }, (_, i) => `limb${i}`)
+  for (const name of names) timer.set(item(name), 1000)
+  clock.advance(1000)
+  return { clock, due, names }
+}
+
 describe('many deadlines', () => {
   it('that come at the same moment have eight milliseconds of a turn after the first, and the rest later ones', async () => {
-    const clock = new FakeClock()
-    const due: string[] = []
-    const handle = ({ name }: Item) => {
-      due.push(name)
-      clock.standStill(3)
-    }
-    const timer = new Deadlines<Item>(clock, handle, { minDelayMs: 50 })
-    const names = Array.from({ length: 10 }, (_, i) => `limb${i}`)
-    for (const name of names) timer.set(item(name), 1000)
-    clock.advance(1000)
+    const { clock, due, names } = tenDueAtOnce()
     const inEachTurn = [due.length]
     while (due.length < names.length) {
       const before = due.length
@@ -46,16 +52,7 @@ describe('many deadlines', () => {
   })
 
   it('that had no time in a turn are handled in the next one, though others wait to be handled together', async () => {
-    const clock = new FakeClock()
-    const due: string[] = []
-    const handle = ({ name }: Item) => {
-      due.push(name)
-      clock.standStill(3)
-    }
-    const timer = new Deadlines<Item>(clock, handle, { minDelayMs: 50 })
-    const names = Array.from({ length: 10 }, (_, i) => `limb${i}`)
-    for (const name of names) timer.set(item(name), 1000)
-    clock.advance(1000)
+    const { clock, due, names } = tenDueAtOnce()
     for (let turns = 0; turns < 4; turns++) {
       await turn()
       clock.advance(12)

@@ -1,6 +1,4 @@
 import { expect, test } from 'vitest'
-import type { Session } from '../../../src/bridge/ports.ts'
-import { keyOf } from '../../support/app.ts'
 import { settled, start } from '../fixture.ts'
 
 const LIMBS = 50
@@ -9,7 +7,7 @@ const AT_ONCE = 8
 
 async function startWatched() {
   const bridge = await start()
-  const { context, core } = bridge
+  const { context } = bridge
   Object.assign(context.settings.pairing, { maxPending: LIMBS, maxPendingPerAddress: LIMBS })
   const approved: string[] = []
   /** Approvals whose transaction has begun and of which nobody was told. */
@@ -23,26 +21,10 @@ async function startWatched() {
       open.now--
     }
   }
-  const register = (i: number) => {
-    const nodeId = `cam${i}`
-    const session = {
-      identity: { kind: 'candidate', nodeId, key: keyOf(nodeId) },
-      clientId: nodeId,
-      address: '192.0.2.1',
-      alive: true,
-      subscribedTo: () => true,
-      send: (topic, payload) => {
-        const { status } = JSON.parse(Buffer.from(payload).toString())
-        if (topic.endsWith('/pairing') && status === 'approved') approved.push(nodeId)
-        return true
-      },
-      end: () => {},
-    } satisfies Session
-    core.opened(session)
-    const registration = { displayName: 'Cam', platform: 'esp32', capabilities: [] }
-    const address = { kind: 'node', nodeId, leaf: 'register' } as const
-    return core.message(session, address, Buffer.from(JSON.stringify(registration)))
-  }
+  const register = (i: number) =>
+    bridge.register(`cam${i}`, (topic, { status }) => {
+      if (topic.endsWith('/pairing') && status === 'approved') approved.push(`cam${i}`)
+    })
   return { ...bridge, approved, open, register }
 }
 

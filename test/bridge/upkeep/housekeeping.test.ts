@@ -1,7 +1,7 @@
 import { expect, test, vi } from 'vitest'
 import type { Backups } from '../../../src/bridge/ports.ts'
 import { pruneChore } from '../../../src/bridge/upkeep/chores.ts'
-import { Housekeeping } from '../../../src/bridge/upkeep/housekeeping.ts'
+import { type Chore, Housekeeping } from '../../../src/bridge/upkeep/housekeeping.ts'
 import { Retries } from '../../../src/bridge/upkeep/retries.ts'
 import { Refusal } from '../../../src/kernel/errors.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
@@ -14,6 +14,20 @@ async function pass(clock: FakeClock, ms: number): Promise<void> {
     clock.advance(50)
     await settled()
   }
+}
+
+/** A chore that counts its turns. */
+function countedChore() {
+  let runs = 0
+  const chore: Chore = {
+    name: 'other',
+    everyMs: 100,
+    async run() {
+      runs++
+      return 'done'
+    },
+  }
+  return { chore, runs: () => runs }
 }
 
 test('one timer serves all chores, one at a time, and what has more to do comes back soon', async () => {
@@ -52,7 +66,8 @@ test('one timer serves all chores, one at a time, and what has more to do comes 
 test('a chore that is apart keeps no other one waiting, runs once at a time, and is waited for at the end', async () => {
   const clock = new FakeClock()
   const backup = Promise.withResolvers<'done'>()
-  let [backups, others] = [0, 0]
+  let backups = 0
+  const other = countedChore()
   const keeping = new Housekeeping(clock, log(), [
     {
       name: 'apart',
@@ -63,19 +78,12 @@ test('a chore that is apart keeps no other one waiting, runs once at a time, and
         return backup.promise
       },
     },
-    {
-      name: 'other',
-      everyMs: 100,
-      async run() {
-        others++
-        return 'done'
-      },
-    },
+    other.chore,
   ])
   keeping.start()
   await pass(clock, 5000)
   expect(backups).toBe(1)
-  expect(others).toBeGreaterThan(40)
+  expect(other.runs()).toBeGreaterThan(40)
   expect(clock.timers).toBe(1)
   let stopped = false
   const stopping = keeping.stop().then(() => {
@@ -92,7 +100,7 @@ test('a chore that fails is told once, goes on being tried, and keeps no other o
   const clock = new FakeClock()
   const lines = log()
   let broken = true
-  let others = 0
+  const other = countedChore()
   const keeping = new Housekeeping(clock, lines, [
     {
       name: 'broken',
@@ -102,19 +110,12 @@ test('a chore that fails is told once, goes on being tried, and keeps no other o
         return 'done'
       },
     },
-    {
-      name: 'other',
-      everyMs: 100,
-      async run() {
-        others++
-        return 'done'
-      },
-    },
+    other.chore,
   ])
   keeping.start()
   await pass(clock, 3000)
   expect(lines.warn).toHaveBeenCalledTimes(1)
-  expect(others).toBeGreaterThan(5)
+  expect(other.runs()).toBeGreaterThan(5)
   broken = false
   await pass(clock, 1000)
   expect(lines.info).toHaveBeenCalledTimes(1)
