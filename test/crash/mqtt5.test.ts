@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { connectAsync, type IClientOptions, type IPublishPacket, type MqttClient } from 'mqtt'
+import { connect, type IClientOptions, type IPublishPacket, type MqttClient } from 'mqtt'
 import { expect, it, onTestFinished } from 'vitest'
 import { type BridgeProcess, startBridge } from '../support/bridge-process.ts'
 import { connectControl } from '../support/control-client.ts'
@@ -12,29 +12,21 @@ import { patience } from '../support/patience.ts'
 const settings = { mqtt: { grants: [{ to: 'viewer', publish: ['t/#'], subscribe: ['t/#'] }] } }
 const STAYS = { clean: false, clientId: 'away', properties: { sessionExpiryInterval: 600 } }
 
-async function signIn({ mqtt }: BridgeProcess, options: IClientOptions = {}): Promise<MqttClient> {
-  const who = { username: 'ann', password: 'a-password-of-ann' }
-  const client = await connectAsync(`mqtt://${mqtt.host}:${mqtt.port}`, {
-    protocolVersion: 5,
-    reconnectPeriod: 0,
-    ...who,
-    ...options,
-  })
-  client.on('error', () => undefined)
-  onTestFinished(() => void client.end(true))
-  return client
-}
-
-/** Connects, and collects what comes, from before CONNACK on. */
-async function collecting(bridge: BridgeProcess, options: IClientOptions = {}) {
+/** Connects, and collects what comes: from before CONNACK on, as a queue may come in the same piece as CONNACK. */
+async function collecting({ mqtt }: BridgeProcess, options: IClientOptions = {}) {
   const packets: IPublishPacket[] = []
-  const client = await signIn(bridge, {
+  const client = connect(`mqtt://${mqtt.host}:${mqtt.port}`, {
+    ...{ protocolVersion: 5, reconnectPeriod: 0, username: 'ann', password: 'a-password-of-ann' },
     ...options,
-    customHandleAcks: (_topic, _message, _packet, done) => done(0),
   })
   client.on('message', (_topic, _payload, packet) => packets.push(packet))
+  onTestFinished(() => void client.end(true))
+  await new Promise<unknown>((resolve, reject) => client.once('connect', resolve).on('error', reject))
   return { client, packets }
 }
+
+const signIn = async (bridge: BridgeProcess, options: IClientOptions = {}): Promise<MqttClient> =>
+  (await collecting(bridge, options)).client
 
 const texts = (packets: readonly IPublishPacket[]) => packets.map(({ payload }) => payload.toString())
 

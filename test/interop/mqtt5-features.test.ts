@@ -20,14 +20,14 @@ async function withAnn(): Promise<App> {
 /** A client with what it has got, and its CONNACK. */
 class Client {
   readonly mqtt: MqttClient
-  readonly got: IPublishPacket[] = []
+  readonly got: IPublishPacket[]
   readonly connack: IConnackPacket
 
-  private constructor(mqtt: MqttClient, connack: IConnackPacket) {
+  private constructor(mqtt: MqttClient, connack: IConnackPacket, got: IPublishPacket[]) {
     this.mqtt = mqtt
     this.connack = connack
+    this.got = got
     mqtt.on('error', () => undefined)
-    mqtt.on('message', (_topic, _payload, packet) => this.got.push(packet))
     onTestFinished(() => void mqtt.end(true))
   }
 
@@ -36,11 +36,14 @@ class Client {
       ...{ protocolVersion: 5, reconnectPeriod: 0, username: 'ann', password: PASSWORD },
       ...options,
     })
+    // A queue may come in the same piece as CONNACK.
+    const got: IPublishPacket[] = []
+    mqtt.on('message', (_topic, _payload, packet) => got.push(packet))
     const connack = await new Promise<IConnackPacket>((resolve, reject) => {
       mqtt.once('connect', resolve)
       mqtt.once('error', reject)
     })
-    return new Client(mqtt, connack)
+    return new Client(mqtt, connack, got)
   }
 
   get texts(): string[] {
