@@ -24,7 +24,7 @@ import type { StoreParts } from './store/engine.ts'
  * `assembly/`: store, core, broker, listeners.
  */
 
-/** Database, statuses offline, listeners, `limb/bridge/status` online, ready: in this order. */
+/** Database, statuses offline, webhooks, listeners, `limb/bridge/status` online, ready: in this order. */
 export async function startBridge(options: AppOptions): Promise<RunningBridge> {
   const teardown = new Teardown()
   try {
@@ -43,6 +43,7 @@ async function start(options: AppOptions, teardown: Teardown): Promise<RunningBr
   const store = await buildStore(build)
   const core = await buildCore(build, store)
   const broker = await buildBroker(build, store, core)
+  core.core.opening()
   const listeners = await openListeners(build, core, broker)
   core.core.ready()
   for (const uplink of broker.uplinks) uplink.start()
@@ -124,7 +125,7 @@ function apply(
     if (typeof values === 'object') Object.assign(settings[section as keyof BridgeSettings], values)
   }
   Object.assign(broker.storedLimits, persistenceLimits(next, topics))
-  void core.core.webhooks.configure()
+  core.core.webhooks.configure()
   broker.broker.setLimits(next.mqtt)
   broker.broker.setGrants(grantsOf(next))
   listeners.http?.setLimits(httpLimits(next))

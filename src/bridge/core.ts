@@ -246,6 +246,11 @@ export class Core implements Inbound {
     return principal !== null && (await passwordMatches(principal.passwordHash, password))
   }
 
+  /** The listeners are about to open: whatever somebody does from the first moment on reaches the webhooks. */
+  opening(): void {
+    this.webhooks.start()
+  }
+
   /** The listeners are open. */
   ready(): void {
     this.#announcer.setBridgeStatus('online')
@@ -253,7 +258,6 @@ export class Core implements Inbound {
     this.#housekeeping.start()
     this.#requestExpiry.start()
     this.#presence.start()
-    void this.webhooks.start()
   }
 
   /** The listeners are closed and the sessions still there: they are told. */

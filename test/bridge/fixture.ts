@@ -113,6 +113,7 @@ export async function start(wrap = (database: Database): Database => database) {
   }
   const core = new Core(context)
   await core.load()
+  core.opening()
   core.ready()
   onTestFinished(() => core.stop())
   const identity: Identity = { kind: 'principal', name: 'admin', role: 'admin', local: true }

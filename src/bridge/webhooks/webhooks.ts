@@ -55,7 +55,8 @@ export class Webhooks {
   readonly #live = new Map<string, Live>()
   #unstored: WebhookDelivery[] = []
   #storing: Promise<void> = Promise.resolve()
-  #configuring: Promise<void> = Promise.resolve()
+  /** Asks and tells the store about the webhooks that there are. */
+  #upkeep: Promise<void> = Promise.resolve()
   #started = false
   #stopped = false
 
@@ -67,25 +68,33 @@ export class Webhooks {
   }
 
   /** Begins to send what the last run left, and to watch the limbs that are offline. */
-  async start(): Promise<void> {
+  start(): void {
     this.#started = true
-    await this.configure()
+    this.configure()
   }
 
-  /** Takes over the webhooks of this moment. One that did not change goes on as it was, unless its receiver was gone. */
-  configure(): Promise<void> {
-    this.#configuring = this.#configuring
-      .then(() => this.#configure())
+  /**
+   * Takes over the webhooks of this moment: each has the events from now on, however slow the store is. One that did not
+   * change goes on as it was, unless its receiver was gone.
+   */
+  configure(): void {
+    const ports = this.#ports
+    if (ports === undefined || !this.#started || this.#stopped) return
+    const ended = this.#takeOver(ports)
+    this.#upkeep = Promise.all([this.#upkeep, ended])
+      .then(() => this.#keep(ports))
       .catch((error: unknown) => {
-        this.#context.log.warn({ error: messageOf(error) }, `webhooks: ${messageOf(error)}`)
+        this.#context.log.warn(
+          { error: messageOf(error) },
+          `webhooks: ${messageOf(error)}; it is tried again within a minute`,
+        )
       })
-    return this.#configuring
   }
 
   /** Ends what is under way; what is stored is sent after the next start. */
   async stop(): Promise<void> {
     this.#stopped = true
-    await this.#configuring
+    await this.#upkeep
     for (const { watch } of this.#live.values()) watch?.stop()
     await Promise.all([...this.#live.values()].map(({ sender }) => sender.stop()))
     await this.#storing
@@ -111,8 +120,6 @@ export class Webhooks {
 
   /** Sends a message now, past the queue. */
   async test(name: string, by: string): Promise<VerbResult<'webhook/test'>> {
-    // Those of a start, or of a reload, are known a moment later.
-    await this.#configuring
     const live = this.#live.get(name)
     if (live === undefined) {
       const names = [...this.#live.keys()]
@@ -156,59 +163,76 @@ export class Webhooks {
     })
   }
 
-  /** Gives up what is too old, and what belongs to webhooks that are no more. */
+  /**
+   * Gives up what is too old, and what belongs to webhooks that are no more. Watches for webhooks whose limbs could not be
+   * read until now.
+   */
   async prune(): Promise<void> {
     if (this.#ports === undefined || !this.#started) return
-    const gone = await this.#ports.queue.prune(this.#context.running.now(), [...this.#live.keys()])
-    this.#dropped(gone, 'their time is over (keepSeconds), or the webhook is no more')
+    await this.#keep(this.#ports)
   }
 
   #sizes(): ReadonlyMap<string, number> {
     return this.#live.size === 0 ? new Map() : (this.#ports?.queue.sizes() ?? new Map())
   }
 
-  async #configure(): Promise<void> {
-    const ports = this.#ports
-    if (ports === undefined || !this.#started || this.#stopped) return
+  /** Opens and ends what changed. Resolves when what was ended has ended. */
+  async #takeOver(ports: WebhookPorts): Promise<void> {
     const wanted = new Map(ports.configured().map((settings) => [settings.name, structuredClone(settings)]))
-    for (const [name, live] of this.#live) {
+    const ended: Promise<void>[] = []
+    for (const [name, { sender, watch }] of this.#live) {
       const settings = wanted.get(name)
-      const { sender } = live
       const isGone = sender.shown(0).state === 'gone'
       if (settings !== undefined && !isGone && isDeepStrictEqual(settings, sender.settings)) {
         wanted.delete(name)
         sender.retry()
       } else {
-        live.watch?.stop()
+        watch?.stop()
         this.#live.delete(name)
-        await sender.stop()
+        ended.push(sender.stop())
       }
     }
-    for (const settings of wanted.values()) await this.#open(ports, settings)
-    await this.prune()
+    for (const settings of wanted.values()) this.#open(ports, settings)
+    await Promise.all(ended)
   }
 
-  async #open(ports: WebhookPorts, settings: WebhookSettings): Promise<void> {
+  #open(ports: WebhookPorts, settings: WebhookSettings): void {
     const { clock, running, log } = this.#context
     const sender = new WebhookSender(settings, { clock, log, ports, now: () => running.now() })
-    const watch = await this.#watch(ports, settings)
-    this.#live.set(settings.name, { sender, events: new Set(settings.events), watch })
-    if (watch) {
-      for (const { record, status } of this.#registry.values())
-        if (status === 'offline') watch.wentOffline(record.nodeId)
-        else watch.cameBack(record.nodeId)
-    }
+    this.#live.set(settings.name, { sender, events: new Set(settings.events), watch: undefined })
     sender.wake()
   }
 
-  async #watch(ports: WebhookPorts, settings: WebhookSettings): Promise<OfflineWatch | undefined> {
-    const { name, events, offlineSeconds } = settings
-    if (!events.includes('limb_offline') && !events.includes('limb_back')) return undefined
+  async #keep(ports: WebhookPorts): Promise<void> {
+    for (const live of this.#live.values()) {
+      const { events } = live
+      if (events.has('limb_offline') || events.has('limb_back')) await this.#watch(ports, live)
+    }
+    const gone = await ports.queue.prune(this.#context.running.now(), [...this.#live.keys()])
+    this.#dropped(gone, 'their time is over (keepSeconds), or the webhook is no more')
+  }
+
+  /** Watches from now on, if it does not yet and its limbs can be read. */
+  async #watch(ports: WebhookPorts, live: Live): Promise<void> {
+    const { name } = live.sender.settings
+    if (live.watch !== undefined) return
+    const reported = await ports.queue.offline(name)
+    // The next one may be there, or another turn was quicker.
+    if (this.#live.get(name) !== live || live.watch !== undefined || this.#stopped) return
+    const watch = this.#watchOf(ports, live, reported)
+    live.watch = watch
+    for (const { record, status } of this.#registry.values())
+      if (status === 'offline') watch.wentOffline(record.nodeId)
+      else watch.cameBack(record.nodeId)
+  }
+
+  #watchOf(ports: WebhookPorts, { sender, events }: Live, reported: readonly string[]): OfflineWatch {
+    const { name, offlineSeconds } = sender.settings
     const { clock, log } = this.#context
     const report = (kind: 'limb_offline' | 'limb_back', nodeIds: readonly string[]) => {
       const limbs = this.#limbs(nodeIds)
       const fields = kind === 'limb_offline' ? { ...limbs, offlineSeconds } : limbs
-      if (limbs.count > 0 && events.includes(kind))
+      if (limbs.count > 0 && events.has(kind))
         this.#offer(name, kind, clock.wallMs(), fields as WebhookFields<typeof kind>)
       ports.queue.setOffline(name, nodeIds, kind === 'limb_offline').catch((error: unknown) => {
         log.debug({ webhook: name, error: messageOf(error) }, 'webhook: it is not stored who is offline')
@@ -217,7 +241,8 @@ export class Webhooks {
     return new OfflineWatch({
       clock,
       offlineMs: offlineSeconds * 1000,
-      reported: await ports.queue.offline(name),
+      // One that was revoked since it was read is nobody's news.
+      reported: reported.filter((nodeId) => this.#registry.get(nodeId) !== undefined),
       offline: (nodeIds) => report('limb_offline', nodeIds),
       back: (nodeIds) => report('limb_back', nodeIds),
     })

@@ -1,10 +1,13 @@
-import { writeFileSync } from 'node:fs'
+import dns from 'node:dns'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest'
 import { resolveConfig } from '../../../src/host/config/config.ts'
 import { waitingDeliveries } from '../../../src/store/sqlite/backup/inspect.ts'
 import { run } from '../../cli/run.ts'
 import { keyOf, startApp } from '../../support/app.ts'
+import { connect } from '../../support/client.ts'
 import { patience } from '../../support/patience.ts'
 import { receiver, signatureOf } from '../../support/receiver.ts'
 import { onPostgres } from '../../support/store.ts'
@@ -119,6 +122,35 @@ describe('a webhook', () => {
     expect(last?.text).toBe(first.text)
     const again = await app.admin()
     await until(async () => (await again.do('admin', 'webhook/list', {})).items[0].queued === 0)
+  })
+
+  it('carries what happens while the listeners of a start are opened', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'limb-opening-'))
+    onTestFinished(() => rmSync(folder, { recursive: true, force: true }))
+    // The control socket is open, and the listener of HTTP waits for its name.
+    const { lookup } = dns
+    const opening = Promise.withResolvers<void>()
+    const spy = vi.spyOn(dns, 'lookup').mockImplementation(((...args: Parameters<typeof lookup>) => {
+      opening.resolve()
+      void named.promise.then(() => lookup(...args))
+    }) as typeof lookup)
+    onTestFinished(() => spy.mockRestore())
+    const named = Promise.withResolvers<void>()
+    const socket = join(folder, 'control.sock')
+    const starting = startApp({
+      webhooks: webhooks({ events: ['principal_added'] }),
+      http: { enabled: true, host: 'localhost', port: 0 },
+      control: { socket },
+    })
+    await opening.promise
+    const admin = await connect({ socket }, {})
+    await admin.do('admin', 'principal/add', { name: 'p1', role: 'viewer' })
+    named.resolve()
+    await using app = await starting
+    const added = await app.admin()
+    await added.do('admin', 'principal/add', { name: 'p2', role: 'viewer' })
+    expect((await server.nth(0)).json).toMatchObject({ type: 'principal_added', data: { name: 'p1' } })
+    await admin.end()
   })
 
   it('keeps a bounded queue: the oldest of the most frequent kind goes, and is counted', async () => {

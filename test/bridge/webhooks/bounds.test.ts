@@ -1,13 +1,17 @@
 import { expect, onTestFinished, test, vi } from 'vitest'
-import { Registry } from '../../../src/bridge/live/registry.ts'
-import type { WebhookDelivery } from '../../../src/bridge/webhook-ports.ts'
+import { type LiveLimb, newLimb, Registry } from '../../../src/bridge/live/registry.ts'
+import type { WebhookDelivery, WebhookQueue } from '../../../src/bridge/webhook-ports.ts'
 import { Webhooks } from '../../../src/bridge/webhooks/webhooks.ts'
+import { provisionedNode } from '../../../src/domain/pairing.ts'
+import { newPresence } from '../../../src/domain/presence.ts'
 import { resolveConfig } from '../../../src/host/config/config.ts'
+import type { SteadyMs } from '../../../src/kernel/steady-clock.ts'
+import { presenceRule } from '../../../src/protocol/presence.ts'
 import { openDatabase } from '../../../src/store/sqlite/database.ts'
 import { createWebhookQueue } from '../../../src/store/sqlite/webhook-queue.ts'
-import { settled, start } from '../fixture.ts'
+import { full, settled, start } from '../fixture.ts'
 
-/** What one event, and one turn of the event loop, may put into the queue of a webhook. */
+/** What one event, and one turn of the event loop, may put into the queue of a webhook, and from when on. */
 
 const HOOK = {
   name: 'hook',
@@ -17,14 +21,16 @@ const HOOK = {
   maxQueued: 5000,
 }
 
-/** Webhooks on a real queue, to a receiver that never answers. */
-async function world() {
+/** Webhooks on a real queue, to a receiver that never answers; with other words of the webhook, and another store. */
+async function world(hook: object = {}, change: Partial<WebhookQueue> = {}) {
   const { context, clock, log } = await start()
   const database = openDatabase({ file: ':memory:', clock, log })
   const queue = createWebhookQueue(database)
   const stored: WebhookDelivery[] = []
+  const posted = Promise.withResolvers<void>()
+  const registry = new Registry()
   const { config } = resolveConfig(
-    { name: 'test', values: { webhooks: [HOOK] }, lineOf: () => undefined },
+    { name: 'test', values: { webhooks: [{ ...HOOK, ...hook }] }, lineOf: () => undefined },
     {},
   )
   const webhooks = new Webhooks(
@@ -40,21 +46,25 @@ async function world() {
             stored.push(...batch)
             return queue.put(batch, max)
           },
+          ...change,
         },
         client: {
           post: (_request, signal) =>
-            new Promise((done) => signal.addEventListener('abort', () => done({ failure: 'it was ended' }))),
+            new Promise((done) => {
+              posted.resolve()
+              signal.addEventListener('abort', () => done({ failure: 'it was ended' }))
+            }),
         },
       },
     },
-    new Registry(),
+    registry,
   )
-  await webhooks.start()
+  webhooks.start()
   onTestFinished(async () => {
     await webhooks.stop()
     await database.close()
   })
-  return { webhooks, stored, log, now: clock.wallMs() }
+  return { webhooks, stored, log, clock, registry, posted: posted.promise, now: clock.wallMs() }
 }
 
 const failed = (text: string) =>
@@ -91,3 +101,48 @@ test('two thousand deliveries of one turn wait for their commit, and the others 
   webhooks.event('principal_added', now, { name: 'later', role: 'viewer' } as never)
   await vi.waitFor(() => expect(stored).toHaveLength(2001))
 })
+
+test('a webhook has the events, and is tried, from its first moment on, while the store is not read yet', async () => {
+  const read = Promise.withResolvers<string[]>()
+  const events = ['limb_offline', 'principal_added']
+  const { webhooks, stored, registry, clock, posted, now } = await world(
+    { events, offlineSeconds: 60 },
+    { offline: () => read.promise },
+  )
+  webhooks.event('principal_added', now, { name: 'p1', role: 'viewer' } as never)
+  await vi.waitFor(() => expect(stored).toHaveLength(1))
+  void webhooks.test('hook', 'admin')
+  await posted
+  registry.add(offlineLimb('r1'))
+  registry.add(offlineLimb('r2'))
+  read.resolve(['r1', 'revoked'])
+  await settled()
+  clock.advance(70_000)
+  await vi.waitFor(() => expect(stored).toHaveLength(2))
+  expect(JSON.parse(stored[1]?.payload ?? '')).toMatchObject({
+    type: 'limb_offline',
+    data: { count: 1, limbs: [{ nodeId: 'r2' }] },
+  })
+})
+
+test('a webhook whose limbs could not be read watches them as soon as the store answers again', async () => {
+  const offline = vi.fn<WebhookQueue['offline']>(full)
+  const { webhooks, stored, registry, clock, log } = await world(
+    { events: ['limb_offline'], offlineSeconds: 60 },
+    { offline },
+  )
+  registry.add(offlineLimb('r1'))
+  await vi.waitFor(() => expect(log.warn).toHaveBeenCalledTimes(1))
+  await expect(webhooks.prune()).rejects.toThrow('the disk is full')
+  offline.mockResolvedValue([])
+  await webhooks.prune()
+  clock.advance(70_000)
+  await vi.waitFor(() => expect(stored).toMatchObject([{ kind: 'limb_offline' }]))
+  await webhooks.prune()
+  expect(offline).toHaveBeenCalledTimes(3)
+})
+
+function offlineLimb(nodeId: string): LiveLimb {
+  const presence = newPresence('approved', 0 as SteadyMs, 1000, presenceRule(undefined), undefined)
+  return newLimb(provisionedNode({ nodeId }, 'admin', 0), presence, undefined)
+}
