@@ -134,7 +134,8 @@ export interface MqttStore {
   /**
    * Forgets the sessions that are more than one owner may have, the oldest use first, and those whose subscriptions are
    * more than an owner may have, without reading them into memory. Resolves to how many. Called at the start, before
-   * anything is loaded: the limits may have been larger before.
+   * anything is loaded: the limits may have been larger before. Queues without a session go too: the bridge was killed
+   * between a decision that ended their sessions and their deletion.
    */
   cutSessions(most: SessionBounds): Promise<number>
   /** Sessions that nobody used since `before`. */

@@ -68,7 +68,8 @@ export interface Tx {
   deletePrincipal(name: string): Promise<void>
   /**
    * Forgets the stored MQTT sessions of an identity that is no more, or is another device from now on: whoever has the
-   * name next must find none, also when the bridge is killed right after this.
+   * name next must find none, also when the bridge is killed right after this. Their queues may be left, as those of nobody,
+   * to `deleteSessions`, which must follow, and to `cutSessions` of the next start.
    */
   forgetSessions(owner: string): Promise<void>
   principals(after: string | undefined, limit: number): Promise<Page<PrincipalRecord>>

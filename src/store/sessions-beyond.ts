@@ -13,3 +13,6 @@ export const SUBSCRIPTIONS_BEYOND = (most: string): string => `SELECT client_id 
     JOIN mqtt_subscriptions AS u ON u.client_id = s.client_id GROUP BY s.client_id, s.owner, s.used_at
   ) AS counted
 ) AS summed WHERE total > ${most}`
+
+/** Selects the queues of sessions that are no more. */
+export const QUEUES_OF_NOBODY = 'SELECT client_id FROM mqtt_queue EXCEPT SELECT client_id FROM mqtt_sessions'

@@ -28,7 +28,9 @@ async function withSessions() {
     await mqtt.enqueue([{ clientId, qos: 1, retain: false }], message)
   }
   app.broken.after = true
+  /** Whose sessions the next start finds. */
   const owners = async () => {
+    await mqtt.cutSessions({ sessions: 99, subscriptions: 99 })
     const sessions = await mqtt.loadSessions()
     expect((await mqtt.queueSizes()).map(({ clientId }) => clientId)).toEqual(
       sessions.map(({ clientId }) => clientId),

@@ -10,6 +10,10 @@ Object.assign(broker, { counter: persistence.lastCounter })
 broker.on('publish', ({ topic }) => {
   if (!topic.startsWith('$SYS')) console.log(topic)
 })
+// The bridge does this at a CONNECT: a queue without a session is nobody's.
+broker.on('clientReady', ({ id, clean }) => {
+  if (!clean) void persistence.sessions.put(id, id)
+})
 const server = createServer(broker.handle as never)
 server.listen(0, '127.0.0.1', () => {
   const address = server.address()

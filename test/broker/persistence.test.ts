@@ -8,6 +8,7 @@ import type {
 } from '../../src/broker/persistence/persistence.ts'
 import { packetsOf } from '../../src/broker/retained-for.ts'
 import { createMqttStore } from '../../src/store/sqlite/mqtt/store.ts'
+import { createStore } from '../../src/store/sqlite/store.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 import { LIMITS, open, persistenceOn, viewOf } from './persistence-fixture.ts'
 
@@ -310,6 +311,26 @@ describe('queues', () => {
     expect((await queue(persistence, 'c')).map(({ payload }) => String(payload))).toEqual(['1'])
     await persistence.outgoingEnqueueCombi([sub], packet('t', '3', { brokerCounter: 3 }))
     expect((await queue(persistence, 'c')).map(({ payload }) => String(payload))).toEqual(['1', '3'])
+  })
+
+  test('a session that could not be forgotten leaves nothing to who has its name next', async () => {
+    const { persistence, database } = await make()
+    await persistence.sessions.put('ada c', 'ada')
+    await persistence.outgoingEnqueueCombi(
+      [{ clientId: 'ada c', qos: 1 }],
+      packet('t', 'old', { brokerCounter: 1 }),
+    )
+    // The decision is stored, and what follows it fails.
+    await createStore(database).transact((tx) => tx.forgetSessions('ada'))
+    database.sql.pragma('query_only = ON')
+    await expect(persistence.sessions.forget('ada')).rejects.toMatchObject({ code: 'storage_unavailable' })
+    database.sql.pragma('query_only = OFF')
+    await persistence.sessions.put('ada c', 'ada')
+    await persistence.outgoingEnqueueCombi(
+      [{ clientId: 'ada c', qos: 1 }],
+      packet('t', 'new', { brokerCounter: 2 }),
+    )
+    expect((await queue(persistence, 'ada c')).map(({ payload }) => String(payload))).toEqual(['new'])
   })
 
   test('a large message that a failing disk keeps for some of its sessions counts for those', async () => {

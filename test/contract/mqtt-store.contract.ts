@@ -37,10 +37,23 @@ export function mqttStoreContract(name: string, open: () => { mqtt: MqttStore; s
       await store.transact((tx) => tx.forgetSessions('cam'))
       expect(await mqtt.loadSessions()).toMatchObject([{ clientId: 'cam2 x' }])
       expect(await mqtt.loadSubscriptions()).toMatchObject([{ clientId: 'cam2 x' }])
-      expect(await mqtt.queueSizes()).toMatchObject([{ clientId: 'cam2 x' }])
       expect(await mqtt.loadWills()).toMatchObject([{ clientId: 'cam2 x' }])
       expect(await mqtt.countIncoming('cam y')).toBe(0)
       expect(await mqtt.countIncoming('cam2 x')).toBe(1)
+    })
+
+    test('the queues of forgotten sessions go with deleteSessions, or with the next start', async () => {
+      const { mqtt, store } = open()
+      for (const clientId of ['cam x', 'cam y', 'cam2 x']) {
+        await mqtt.putSession(clientId, clientId.split(' ')[0] ?? '', 10)
+        await mqtt.enqueue([{ clientId, qos: 1, retain: false }], message(1))
+      }
+      await store.transact((tx) => tx.forgetSessions('cam'))
+      await mqtt.deleteSessions(['cam x'])
+      expect(await mqtt.queued('cam x', 0, 9)).toEqual([])
+      // As a start after a kill.
+      expect(await mqtt.cutSessions({ sessions: 9, subscriptions: 9 })).toBe(0)
+      expect(await mqtt.queueSizes()).toMatchObject([{ clientId: 'cam2 x' }])
     })
 
     test('a session is forgotten with its subscriptions, queue and handshakes, and no other one is', async () => {

@@ -600,7 +600,10 @@ const HELD: Readonly<Record<string, readonly [file: string, words: string, tests
   'queues of sessions that go': [
     'store/sqlite/mqtt/queue.ts',
     'ROW_BYTES = 2048',
-    ['sessions that go with large queues go in many commits'],
+    [
+      'sessions that go with large queues go in many commits',
+      'a decision that ends an identity waits for no large queue: its sessions are gone, their queues follow',
+    ],
   ],
   'rows of the audit log: decisions': [
     'store/sqlite/tables/audit.ts',

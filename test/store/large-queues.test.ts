@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
 import { createMqttStore } from '../../src/store/sqlite/mqtt/store.ts'
+import { createStore } from '../../src/store/sqlite/store.ts'
 import { opened } from './fixture.ts'
 
 /** Sessions that go with large queues: each page of a payload is looked at, and nobody waits for all of them. */
@@ -8,9 +9,11 @@ const SESSIONS = 4
 const MESSAGES = 8
 const MIB = 1024 * 1024
 
-test('sessions that go with large queues go in many commits', async () => {
+/** A store with the sessions of ann, and how many commits there were since they were made. */
+async function withQueues() {
   let commits = 0
-  const store = createMqttStore(opened(':memory:', { onCommit: () => commits++ }))
+  const database = opened(':memory:', { onCommit: () => commits++ })
+  const store = createMqttStore(database)
   const clientIds = Array.from({ length: SESSIONS }, (_, i) => `s${i}`)
   for (const clientId of clientIds) {
     await store.putSession(clientId, 'ann', 1)
@@ -24,9 +27,26 @@ test('sessions that go with large queues go in many commits', async () => {
       })
   }
   commits = 0
+  return { database, store, clientIds, commits: () => commits }
+}
+
+test('sessions that go with large queues go in many commits', async () => {
+  const { store, clientIds, commits } = await withQueues()
   await store.deleteSessions(clientIds)
   // Each has a few messages at most.
-  expect(commits).toBeGreaterThanOrEqual((SESSIONS * MESSAGES) / 3)
+  expect(commits()).toBeGreaterThanOrEqual((SESSIONS * MESSAGES) / 3)
   expect(await store.queueSizes()).toEqual([])
   expect(await store.loadSessions()).toEqual([])
+})
+
+test('a decision that ends an identity waits for no large queue: its sessions are gone, their queues follow', async () => {
+  const { database, store, clientIds, commits } = await withQueues()
+  await createStore(database).transact((tx) => tx.forgetSessions('ann'))
+  expect(await store.loadSessions()).toEqual([])
+  const left = await store.queueSizes()
+  expect(left.reduce((sum, { messages }) => sum + messages, 0)).toBe(SESSIONS * MESSAGES)
+  const before = commits()
+  await store.deleteSessions(clientIds)
+  expect(commits() - before).toBeGreaterThanOrEqual((SESSIONS * MESSAGES) / 3)
+  expect(await store.queueSizes()).toEqual([])
 })

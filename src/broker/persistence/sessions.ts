@@ -63,6 +63,8 @@ export class StoredSessions {
   readonly #expirySeconds = new Map<string, number>()
   /** The end, running time, of those that were stored before the start and have not been back. */
   readonly #overAt = new Map<string, number>()
+  /** Sessions that were to be forgotten, and whose rows are still there, because the store failed. */
+  readonly #undeleted = new Set<string>()
   /** Ids with QoS 2 handshakes on disk since the start; those of before belong to stored sessions. */
   readonly #incoming = new Set<string>()
 
@@ -211,7 +213,8 @@ export class StoredSessions {
     const { store, running } = this.#options
     const at = running.now()
     // A message may have been queued in the very moment a session was forgotten: not for its successor.
-    if (!this.#owners.has(clientId) && this.isStored(clientId)) await this.delete(clientId)
+    const isLeft = !this.#owners.has(clientId) && this.isStored(clientId)
+    if (isLeft || this.#undeleted.has(clientId)) await this.delete(clientId)
     const known =
       this.#owners.get(clientId) === owner && (this.#expirySeconds.get(clientId) ?? null) === expirySeconds
     this.#own(clientId, owner, at)
@@ -389,6 +392,7 @@ export class StoredSessions {
       for (const known of [
         this.#stale,
         this.#unsaved,
+        this.#undeleted,
         this.#incoming,
         this.#leftAt,
         this.#expirySeconds,
@@ -403,7 +407,9 @@ export class StoredSessions {
     } catch (error) {
       // Their rows are still there: who tries again must find them.
       for (const { clientId, owner, usedAt } of owners) {
-        if (owner !== undefined && !this.#owners.has(clientId)) this.#own(clientId, owner, usedAt)
+        if (owner === undefined || this.#owners.has(clientId)) continue
+        this.#own(clientId, owner, usedAt)
+        this.#undeleted.add(clientId)
       }
       throw error
     }

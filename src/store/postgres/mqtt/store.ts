@@ -14,7 +14,7 @@ import {
   willOfRow,
 } from '../../mqtt-records.ts'
 import type { RetainedChange } from '../../retained-sums.ts'
-import { SESSIONS_BEYOND, SUBSCRIPTIONS_BEYOND } from '../../sessions-beyond.ts'
+import { QUEUES_OF_NOBODY, SESSIONS_BEYOND, SUBSCRIPTIONS_BEYOND } from '../../sessions-beyond.ts'
 import type { Sql } from '../connection.ts'
 import type { PostgresDatabase } from '../database.ts'
 import { upsert } from '../tables/statements.ts'
@@ -40,6 +40,7 @@ const DELETE_SESSIONS = deleteSessions('= ANY($1)')
 /** Deletes all sessions of an owner. */
 export const DELETE_SESSIONS_OF = deleteSessions('IN (SELECT client_id FROM mqtt_sessions WHERE owner = $1)')
 const CUT_SESSIONS = deleteSessions(`IN (${SESSIONS_BEYOND('$1')})`)
+const CUT_QUEUES = `DELETE FROM mqtt_queue WHERE client_id IN (${QUEUES_OF_NOBODY})`
 const CUT_SUBSCRIPTIONS = deleteSessions(`IN (${SUBSCRIPTIONS_BEYOND('$1')})`)
 const SIZES = `SELECT client_id, count(*) AS messages, max(sequence) AS newest, max(broker_counter) AS newest_counter,
   sum(octet_length(topic) + octet_length(payload) + coalesce(octet_length(extra), 0)) AS bytes FROM mqtt_queue GROUP BY client_id`
@@ -118,7 +119,9 @@ export function createPostgresMqttStore(database: PostgresDatabase): PostgresMqt
     cutSessions: ({ sessions, subscriptions }) =>
       writer.transact(async (sql) => {
         const gone = await sql.run(CUT_SESSIONS, sessions)
-        return gone + (await sql.run(CUT_SUBSCRIPTIONS, subscriptions))
+        const crowded = await sql.run(CUT_SUBSCRIPTIONS, subscriptions)
+        await sql.run(CUT_QUEUES)
+        return gone + crowded
       }),
     sessionsIdleSince: (before) =>
       read(async (sql) =>

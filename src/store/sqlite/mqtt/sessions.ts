@@ -7,7 +7,7 @@ import type {
 } from '../../../bridge/mqtt-store.ts'
 import { sessionOfRow, subscriptionOfRow } from '../../mqtt-records.ts'
 import { RowReader } from '../../rows.ts'
-import { SESSIONS_BEYOND, SUBSCRIPTIONS_BEYOND } from '../../sessions-beyond.ts'
+import { QUEUES_OF_NOBODY, SESSIONS_BEYOND, SUBSCRIPTIONS_BEYOND } from '../../sessions-beyond.ts'
 
 /** The row of a session is the last to go: what is beyond is found by it. */
 const SESSION_TABLES = ['mqtt_subscriptions', 'mqtt_queue', 'mqtt_incoming', 'mqtt_wills', 'mqtt_sessions']
@@ -25,6 +25,8 @@ export class MqttSessionsTable {
   readonly #cuts: readonly Sqlite.Statement<[number]>[]
   readonly #beyond: Sqlite.Statement<[number]>
   readonly #crowded: Sqlite.Statement<[number]>
+  readonly #ofNobody: Sqlite.Statement<[]>
+  readonly #cutQueues: Sqlite.Statement<[]>
   readonly #idle: Sqlite.Statement<[number]>
 
   constructor(sql: Sqlite.Database) {
@@ -46,6 +48,8 @@ export class MqttSessionsTable {
     )
     this.#beyond = sql.prepare<[number]>(`${SESSIONS_BEYOND('?')} LIMIT 1`).pluck()
     this.#crowded = sql.prepare<[number]>(SUBSCRIPTIONS_BEYOND('?')).pluck()
+    this.#ofNobody = sql.prepare<[]>(`${QUEUES_OF_NOBODY} LIMIT 1`).pluck()
+    this.#cutQueues = sql.prepare<[]>(`DELETE FROM mqtt_queue WHERE client_id IN (${QUEUES_OF_NOBODY})`)
     this.#idle = sql.prepare<[number]>('SELECT client_id FROM mqtt_sessions WHERE used_at < ?').pluck()
   }
 
@@ -75,18 +79,20 @@ export class MqttSessionsTable {
     for (const statement of this.#deletes) statement.run(clientId)
   }
 
-  /** Returns whether anything is beyond the bounds of one owner. */
+  /** Returns whether anything is beyond the bounds of one owner, or a queue has no session. */
   isBeyond({ sessions, subscriptions }: SessionBounds): boolean {
-    return this.#beyond.get(sessions) !== undefined || this.#crowded.get(subscriptions) !== undefined
+    const found = [this.#beyond.get(sessions), this.#crowded.get(subscriptions), this.#ofNobody.get()]
+    return found.some((row) => row !== undefined)
   }
 
-  /** Forgets what is beyond the bounds of one owner. Returns how many sessions. */
+  /** Forgets what is beyond the bounds of one owner, and the queues without a session. Returns how many sessions. */
   cut({ sessions, subscriptions }: SessionBounds): number {
     let gone = 0
     // The last one tells how many rows of sessions went.
     for (const statement of this.#cuts) gone = statement.run(sessions).changes
     const crowded = this.#crowded.all(subscriptions).map(String)
     for (const clientId of crowded) this.delete(clientId)
+    this.#cutQueues.run()
     return gone + crowded.length
   }
 

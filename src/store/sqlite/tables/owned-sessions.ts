@@ -1,9 +1,12 @@
 import type Sqlite from 'better-sqlite3'
 
-/** The tables with rows of an MQTT session; its own row is the last to go. */
-const TABLES = ['mqtt_subscriptions', 'mqtt_queue', 'mqtt_incoming', 'mqtt_wills', 'mqtt_sessions']
+/** The tables with rows of an MQTT session, but for its queue; its own row is the last to go. */
+const TABLES = ['mqtt_subscriptions', 'mqtt_incoming', 'mqtt_wills', 'mqtt_sessions']
 
-/** Deletes the stored MQTT sessions of an identity, for decisions that end it. */
+/**
+ * Deletes the stored MQTT sessions of an identity, for decisions that end it. Their queues may be tens of megabytes: they are
+ * nobody's from then on, and are deleted in parts by who forgets the sessions, or by the next start.
+ */
 export class OwnedSessionsTable {
   readonly #of: Sqlite.Statement<[string]>
   readonly #deletes: readonly Sqlite.Statement<[string]>[]
