@@ -561,13 +561,22 @@ export interface Backups {
   /** Shows whether one is being made: until it is done, the write-ahead log only grows. */
   readonly isUnderWay: boolean
   /**
-   * Removes all but the newest `keep`, and of those the oldest beyond so many bytes; never the newest. How many.
+   * Removes all but the newest `keep`, and of those the oldest beyond so many bytes; never the newest. Rejects when one
+   * cannot be removed, but only after the others.
    */
-  prune(keep: number, maxBytes: number): Promise<number>
+  prune(keep: number, maxBytes: number): Promise<PrunedBackups>
   /** Resolves to when the newest one there was made, wall time; undefined: there is none. */
   newestAt(): Promise<number | undefined>
   /** Resolves to those that are there, the newest first. */
   list(): Promise<readonly BackupFile[]>
+}
+
+export interface PrunedBackups {
+  /** The number that is left, and its bytes. */
+  readonly kept: number
+  readonly bytes: number
+  /** The number of those among the newest `keep` that went because of their bytes. */
+  readonly beyondBytes: number
 }
 
 /** The machine that the bridge runs on, and its log. */

@@ -100,7 +100,7 @@ export async function start(wrap = (database: Database): Database => database) {
     backups: {
       create: full,
       isUnderWay: false,
-      prune: async () => 0,
+      prune: async () => ({ kept: 0, bytes: 0, beyondBytes: 0 }),
       newestAt: async () => undefined,
       list: async () => [],
     },

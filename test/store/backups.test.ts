@@ -10,7 +10,7 @@ import {
   statSync,
   writeFileSync,
 } from 'node:fs'
-import { dirname, join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
 import { systemClock } from '../../src/kernel/clock.ts'
 import { createBackups } from '../../src/store/sqlite/backup/backups.ts'
@@ -100,7 +100,7 @@ test('only the newest are kept, and no file of anybody else is touched', async (
   }
   writeFileSync(join(backups.folder, 'notes.txt'), '')
   const newest = await backups.newestAt()
-  expect(await backups.prune(2, 1e12)).toBe(2)
+  expect(await backups.prune(2, 1e12)).toMatchObject({ kept: 2, beyondBytes: 0 })
   expect(readdirSync(backups.folder)).toHaveLength(3)
   expect(await backups.newestAt()).toBe(newest)
 })
@@ -113,13 +113,29 @@ test('the oldest go beyond a bound in bytes too, and the newest stays whatever i
     clock.advance(86_400_000)
     bytes = (await backups.create()).bytes
   }
-  expect(await backups.prune(10, 3 * bytes)).toBe(1)
+  expect(await backups.prune(10, 3 * bytes)).toEqual({ kept: 3, bytes: 3 * bytes, beyondBytes: 1 })
   expect(backups.bytes).toBe(3 * bytes)
-  expect(await backups.prune(10, 2 * bytes - 1)).toBe(2)
+  expect(await backups.prune(10, 2 * bytes - 1)).toEqual({ kept: 1, bytes, beyondBytes: 2 })
   const newest = await backups.newestAt()
-  expect(await backups.prune(10, 1)).toBe(0)
+  expect(await backups.prune(10, 1)).toEqual({ kept: 1, bytes, beyondBytes: 0 })
   expect(await backups.newestAt()).toBe(newest)
   expect(backups.bytes).toBe(bytes)
+})
+
+test('one that cannot be removed keeps no other, and its bytes count', async () => {
+  const clock = new FakeClock()
+  const backups = createBackups({ database: opened(temporaryFile()), folder: null, clock })
+  for (let year = 2010; year < 2014; year++) {
+    mkdirSync(backups.folder, { recursive: true })
+    writeFileSync(join(backups.folder, `limb-${year}0101T000000000Z.sqlite`), 'x')
+  }
+  // A folder of that name is none of the bridge's.
+  const inTheWay = join(backups.folder, 'limb-20000101T000000000Z.sqlite')
+  mkdirSync(inTheWay)
+  const { file, bytes } = await backups.create()
+  await expect(backups.prune(1, 1e12)).rejects.toThrow('limb-20000101T000000000Z.sqlite')
+  expect(readdirSync(backups.folder).sort()).toEqual([inTheWay, file].map((path) => basename(path)))
+  expect(backups.bytes).toBe(bytes + statSync(inTheWay).size)
 })
 
 test('the one just made stays, also beside those that a clock ahead of the time has made', async () => {

@@ -17,7 +17,7 @@ export async function backUp(
   announcer: Pick<Announcer, 'event'>,
   by: string,
 ): Promise<BackupFile> {
-  const { log, counters, store, backups, settings } = context
+  const { log, counters, store, backups } = context
   let made: BackupFile
   try {
     made = await backups.create()
@@ -32,7 +32,7 @@ export async function backUp(
   counters.count('backups', 'made')
   log.info({ file: made.file, bytes: made.bytes, by }, 'a backup is made and checked')
   // The new one first: a backup that fails takes no older one with it.
-  await backups.prune(settings.backup.keep, settings.backup.maxBytes).catch((error: unknown) => {
+  await prune(context).catch((error: unknown) => {
     log.warn({ error: messageOf(error) }, 'old backups were not removed')
   })
   await store
@@ -44,6 +44,17 @@ export async function backUp(
     // The backup is there all the same.
     .catch((error: unknown) => log.debug({ error: messageOf(error) }, 'backup not recorded in the audit log'))
   return made
+}
+
+/** Removes the oldest ones, and says when that leaves fewer than are to be kept. */
+async function prune({ log, backups, settings }: BridgeContext): Promise<void> {
+  const { keep, maxBytes } = settings.backup
+  const { kept, bytes, beyondBytes } = await backups.prune(keep, maxBytes)
+  if (beyondBytes > 0 || bytes > maxBytes)
+    log.warn(
+      { kept, bytes, removed: beyondBytes },
+      `the newest ${kept} of the ${keep} backups of backup.keep are all that backup.maxBytes has room for`,
+    )
 }
 
 /** The schedule. Each look is cheap; a restart, or a clock that was set, makes no backup come early twice. */

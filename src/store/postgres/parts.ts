@@ -68,7 +68,7 @@ function backupsOfServer(): KeptBackups {
           'offers it); `limb-bridge store copy` writes it into a file of SQLite while the bridge is stopped',
       )
     },
-    prune: async () => 0,
+    prune: async () => ({ kept: 0, bytes: 0, beyondBytes: 0 }),
     isUnderWay: false,
     newestAt: async () => undefined,
     list: async () => [],

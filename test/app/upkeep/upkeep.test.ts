@@ -101,6 +101,20 @@ function isWhole(file: string): boolean {
   }
 }
 
+test('a backup that finds no room in backup.maxBytes beside those of backup.keep is made, and the log says what is left', async (context) => {
+  skipOnPostgres(context)
+  const maxBytes = 1_048_576
+  await using app = await startApp({ backup: { everyHours: 0, keep: 7, maxBytes } })
+  const admin = await app.admin()
+  for (let i = 0; i < 7; i++) await admin.do('admin', 'backup/create')
+  const { items } = await admin.do('admin', 'backup/list')
+  const bytes = items.reduce((sum: number, item: { bytes: number }) => sum + item.bytes, 0)
+  expect(bytes).toBeLessThanOrEqual(maxBytes)
+  const lines = app.logLines.filter(({ msg }) => /backup.maxBytes/.test(String(msg)))
+  expect(lines.at(-1)).toMatchObject({ level: 'warn', kept: items.length, bytes, removed: 1 })
+  expect(lines).toHaveLength(7 - items.length)
+})
+
 test('a backup that is under way keeps no bridge from stopping, and leaves nothing behind', async (context) => {
   skipOnPostgres(context)
   const app = await startApp({ backup: { everyHours: 24 } }, { fakeClock: true })

@@ -40,7 +40,7 @@ export function createBackups({ database, folder, clock }: BackupsOptions): File
   const target = backupFolder(inMemory ? 'data/limb.sqlite' : database.file, folder)
   const foundAtStart = inMemory ? undefined : newestAtStart(target)
   let lastMadeAt: number | undefined
-  let bytes = inMemory ? 0 : sizeAtStart(target)
+  let bytes = inMemory ? 0 : sizeIn(target)
   let underWay: Worker | 'starting' | undefined
   let stopped = false
 
@@ -93,11 +93,17 @@ export function createBackups({ database, folder, clock }: BackupsOptions): File
       const names = (await namesIn(target, NAME)).filter((name) => name !== newest).sort()
       const others = newest === undefined ? keep : keep - 1
       const young = names.slice(Math.max(0, names.length - others))
-      const kept = await withinBytes(target, newest === undefined ? young : [...young, newest], maxBytes)
-      const old = names.filter((name) => !kept.names.includes(name))
-      for (const name of old) await rm(join(target, name), { force: true })
-      bytes = kept.bytes
-      return old.length
+      if (newest !== undefined) young.push(newest)
+      const kept = withinBytes(target, young, maxBytes)
+      const failed: unknown[] = []
+      for (const name of names) {
+        // The oldest first, so that whatever ends the process leaves the newest.
+        if (!kept.includes(name))
+          await rm(join(target, name), { force: true }).catch((error) => failed.push(error))
+      }
+      bytes = sizeIn(target)
+      if (failed.length > 0) throw failed[0]
+      return { kept: kept.length, bytes, beyondBytes: young.length - kept.length }
     },
     get bytes() {
       return bytes
@@ -172,11 +178,7 @@ function newestOf(names: readonly string[]): number | undefined {
 }
 
 /** The newest of some backups, in order of their age, whose sizes are within a bound together; one at least. */
-async function withinBytes(
-  folder: string,
-  names: readonly string[],
-  maxBytes: number,
-): Promise<{ names: readonly string[]; bytes: number }> {
+function withinBytes(folder: string, names: readonly string[], maxBytes: number): readonly string[] {
   const kept: string[] = []
   let bytes = 0
   for (const name of names.toReversed()) {
@@ -185,10 +187,10 @@ async function withinBytes(
     kept.push(name)
     bytes += size
   }
-  return { names: kept, bytes }
+  return kept
 }
 
-function sizeAtStart(folder: string): number {
+function sizeIn(folder: string): number {
   try {
     const names = readdirSync(folder).filter((name) => NAME.test(name))
     return names.reduce((sum, name) => sum + statSync(join(folder, name)).size, 0)
