@@ -13,10 +13,24 @@ import { clientIdOf, keysOf, nameOf } from './session-key.ts'
 const NOTHING = Buffer.alloc(0)
 
 export function createPublisher(
-  { broker, reading, rights, topics }: SessionContext,
+  { broker, reading, rights, topics, sending }: SessionContext,
   persistence: BrokerPersistence,
   feed: Feed,
 ): Publisher {
+  /** Topics of which it is still to be told that nothing is retained on them. */
+  const ends = new Set<string>()
+  feed.listen(({ topic, retain }) => {
+    if (retain) ends.delete(topic)
+  })
+  /** Tells those who are subscribed, as any publisher would: hundreds of topics, to hundreds of readers, in turns. */
+  const tellEnds = async (gone: readonly string[]) => {
+    for (const topic of gone) ends.add(topic)
+    for (const topic of gone) {
+      if (!sending.isLeft) await sending.next()
+      // It may have been retained anew meanwhile.
+      if (ends.delete(topic)) broker.route({ topic, payload: NOTHING, qos: 1, retain: false })
+    }
+  }
   return {
     get isBehind() {
       return reading.isBehind
@@ -35,11 +49,8 @@ export function createPublisher(
     mayPublish: (nodeId, topic) => rights.publish({ kind: 'limb', nodeId }, topic) === 'route',
     retained: (topic) => feed.retained(topic),
     async clearRetainedOf(nodeId) {
-      for (const prefix of [topics.dataPrefix(nodeId), ...rights.placesOf(nodeId)]) {
-        const gone = await persistence.clearRetainedBelow(prefix)
-        // Those who are subscribed learn it the way they would from any publisher.
-        for (const topic of gone) broker.route({ topic, payload: NOTHING, qos: 1, retain: false })
-      }
+      for (const prefix of [topics.dataPrefix(nodeId), ...rights.placesOf(nodeId)])
+        await tellEnds(await persistence.clearRetainedBelow(prefix))
     },
   }
 }

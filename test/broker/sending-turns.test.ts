@@ -65,6 +65,31 @@ test('what was queued for sessions that return leaves in the same time', async (
   expect(most).toBeLessThanOrEqual(MOST_IN_A_TURN)
 })
 
+test('that nothing is retained any more of a limb that is gone is told in the same time, and not where something is anew', async () => {
+  const { connect, broker } = await start({ clock: countedClock() })
+  const topicOf = (i: number) => `limb/node/cam1/data/${i}`
+  const limb = await connect({ username: 'cam1', password: 'key' })
+  for (let i = 1; i <= MESSAGES; i++)
+    limb.send(publishPacket(topicOf(i), 'r', { qos: 1, id: i, retain: true }))
+  await limb.ack(PUBACK, MESSAGES)
+  const reader = await connect({ username: 'viewer' })
+  await reader.subscribe({ 'limb/node/+/data/#': 0 })
+  while (reader.messages.length < MESSAGES) await turn()
+  const cleared = broker.publisher.clearRetainedOf('cam1')
+  const told = mostInATurn(() => broker.counters.messagesOut, [reader], MESSAGES * 2)
+  while (reader.messages.length === MESSAGES) await turn()
+  // The topics are told in their order, and this one is the last.
+  limb.send(publishPacket(topicOf(99), 'anew', { qos: 1, id: 1, retain: true }))
+  const most = await told
+  await cleared
+  await reader.settle()
+  expect(most).toBeLessThanOrEqual(MOST_IN_A_TURN)
+  expect(reader.messages.filter(({ topic }) => topic === topicOf(99)).map(({ text }) => text)).toEqual([
+    'r',
+    'anew',
+  ])
+})
+
 test('a session that subscribes hundreds of times has one place in the line, and others their turn', async () => {
   const SUBSCRIBES = 600
   const limits = { maxMessagesPerSecond: 10_000 }
