@@ -22,6 +22,9 @@ export class ReadTurns {
   readonly #behind = new Set<object>()
   /** Has those wait again who had their turn while somebody was behind. */
   readonly #heldBack = new Set<() => void>()
+  /** The candidates that wait. They stand in the line as one, so that thousands keep a limb waiting no longer than one does. */
+  readonly #candidates = new Set<() => void>()
+  #candidatesWait = false
 
   constructor(clock: Clock) {
     this.#time = new UnwatchedTurnTime(clock, READING_MS, UNWATCHED_BYTES)
@@ -65,8 +68,27 @@ export class ReadTurns {
     for (const wait of again) wait()
   }
 
-  /** Calls `go` when those who wait longer have been read; the returned function takes it back. */
-  wait(go: () => void): () => void {
+  /** Calls `go` when those who wait longer have been read, of a crowd of candidates one; the returned function takes it back. */
+  wait(go: () => void, isCandidate = false): () => void {
+    if (!isCandidate) return this.#wait(go)
+    this.#candidates.add(go)
+    if (!this.#candidatesWait) this.#waitForCandidates()
+    return () => this.#candidates.delete(go)
+  }
+
+  #waitForCandidates(): void {
+    this.#candidatesWait = true
+    this.#wait(() => {
+      this.#candidatesWait = false
+      const [go] = this.#candidates
+      if (go === undefined) return
+      this.#candidates.delete(go)
+      if (this.#candidates.size > 0) this.#waitForCandidates()
+      go()
+    })
+  }
+
+  #wait(go: () => void): () => void {
     let cancel: () => void
     const wait = () => {
       cancel = this.#time.wait(inTurn)
@@ -91,6 +113,8 @@ export interface PacedReadingOptions {
   readonly resume: () => void
   /** Returns whether the reader of `conn` waits for more, and must be told that there is. */
   readonly isIdle: () => boolean
+  /** Returns whether it is the connection of a candidate. */
+  readonly isCandidate: () => boolean
 }
 
 /** Reads one connection when it has its turn: its socket gives nothing before, and TCP holds the sender back. */
@@ -121,6 +145,17 @@ export class PacedReading {
     return !this.#waits && !this.#isStopped && this.#options.turns.mayTake(bytes)
   }
 
+  /** Shows whether a chunk that is worked on should stop at its next packet. */
+  get isOver(): boolean {
+    return this.#options.turns.isOver
+  }
+
+  /** Calls `go` when this connection has its turn; the returned function takes it back. */
+  wait(go: () => void): () => void {
+    const { turns, isCandidate } = this.#options
+    return turns.wait(go, isCandidate())
+  }
+
   /** Reads nothing until `start`. */
   stop(): void {
     this.#isStopped = true
@@ -142,7 +177,7 @@ export class PacedReading {
   #wait(): void {
     if (this.#waits) return
     this.#waits = true
-    this.#options.turns.wait(() => this.#goOn())
+    this.wait(() => this.#goOn())
   }
 
   #goOn(): void {

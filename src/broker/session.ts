@@ -138,7 +138,10 @@ export class MqttSession extends Connection implements Session {
     shareReads(conn, this.guard)
     keepFewChunks(conn)
     readsWhole(conn)
-    this.#pace = peer.local ? undefined : new PacedReading({ conn, turns: context.reading, resume, isIdle })
+    const isCandidate = () => this.opened && this.identity.kind === 'candidate'
+    this.#pace = peer.local
+      ? undefined
+      : new PacedReading({ conn, turns: context.reading, resume, isIdle, isCandidate })
     this.#lists = new ListOrder({ conn, resume, isIdle })
     // Who may write to the control socket is no stranger.
     this.#stranger = peer.local ? undefined : this.#newStranger()
@@ -248,11 +251,11 @@ export class MqttSession extends Connection implements Session {
 
   /** The control socket has no budget: who may write to it could do worse. */
   #newThrottle(): Throttle | undefined {
-    if (this.peer.local) return undefined
+    if (this.#pace === undefined) return undefined
     return new Throttle({
       conn: this.conn,
       clock: this.#context.clock,
-      turns: this.#context.reading,
+      turns: this.#pace,
       rates: () => this.#limits.rates,
       pause: () => this.guard.pause(),
       resume: () => this.guard.resume(),

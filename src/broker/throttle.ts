@@ -1,13 +1,13 @@
 import type { Duplex } from 'node:stream'
 import type { Clock } from '../kernel/clock.ts'
-import type { ReadTurns } from './read-turns.ts'
+import type { PacedReading } from './read-turns.ts'
 import { type Rates, TokenBuckets } from './token-buckets.ts'
 
 export interface ThrottleOptions {
   readonly conn: Duplex
   readonly clock: Clock
-  /** The turns of all connections at being read: many may be let go on at one moment. */
-  readonly turns: Pick<ReadTurns, 'isOver' | 'wait'>
+  /** The turns of this connection at being read: many may be let go on at one moment. */
+  readonly turns: Pick<PacedReading, 'isOver' | 'wait'>
   readonly rates: () => Rates
   /** Stops, and lets go on, what was read already. */
   readonly pause: () => void

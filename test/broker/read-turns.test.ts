@@ -30,7 +30,13 @@ function world(costMs: number) {
       taken.push(`${name} ${chunk.length}`)
     }
     readsWhole(conn)
-    const pace = new PacedReading({ conn, turns, resume: () => undefined, isIdle: () => !conn.destroyed })
+    const pace = new PacedReading({
+      conn,
+      turns,
+      resume: () => undefined,
+      isIdle: () => !conn.destroyed,
+      isCandidate: () => name.startsWith('candidate'),
+    })
     conn.on('readable', () => {
       const chunk: Buffer | null = conn.read()
       if (chunk !== null) feed(chunk)
@@ -63,6 +69,24 @@ test('large chunks of all connections have eight milliseconds of a turn, and wai
   }
   expect(taken).toEqual(names.map((name) => `${name} ${LARGE.length}`))
   expect(Math.max(...inEachTurn)).toBe(2)
+})
+
+test('a crowd of candidates keeps a limb waiting no longer than one of them does', async () => {
+  const { taken, connection } = world(8)
+  const candidates = Array.from({ length: 40 }, (_, i) => connection(`candidate${i}`))
+  const limbs = ['limb1', 'limb2'].map(connection)
+  for (const conn of candidates) conn.push(LARGE)
+  const [before, [gone]] = [taken.length, candidates.splice(5, 1)]
+  for (const conn of limbs) conn.push(LARGE)
+  gone?.destroy()
+  while (taken.length < candidates.length + limbs.length) await turn()
+  const names = taken.map((text) => text.split(' ')[0])
+  // Those that wait stand in the line as one, which came before the limbs.
+  expect(names.indexOf('limb1')).toBeLessThanOrEqual(before + 1)
+  expect(names.indexOf('limb2')).toBeLessThanOrEqual(before + 2)
+  expect(names.filter((name) => name?.startsWith('candidate'))).toEqual(
+    Array.from({ length: 40 }, (_, i) => `candidate${i}`).filter((name) => name !== 'candidate5'),
+  )
 })
 
 test('who sends on while it waits is told to stop, and what it sent comes in its order', async () => {

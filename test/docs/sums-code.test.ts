@@ -196,6 +196,7 @@ const HELD: Readonly<Record<string, readonly [file: string, words: string, tests
     [
       'large chunks of all connections have eight milliseconds of a turn, and wait in their order beyond',
       'who sends on while it waits is told to stop, and what it sent comes in its order',
+      'a crowd of candidates keeps a limb waiting no longer than one of them does',
     ],
   ],
   'objects, lists and texts of one message that is read': [

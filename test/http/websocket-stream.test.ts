@@ -40,7 +40,13 @@ test('what a client sent before it closed is read, though its connection waits f
   const { client, socket, stream } = await connected()
   const turns = new HeldTurns(systemClock)
   const read: string[] = []
-  new PacedReading({ conn: stream, turns, resume: () => undefined, isIdle: () => !stream.destroyed })
+  new PacedReading({
+    conn: stream,
+    turns,
+    resume: () => undefined,
+    isIdle: () => !stream.destroyed,
+    isCandidate: () => false,
+  })
   stream.on('readable', () => {
     const chunk: Buffer | null = stream.read()
     if (chunk !== null) read.push(chunk.toString())
