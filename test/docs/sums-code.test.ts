@@ -62,6 +62,7 @@ const HELD: Readonly<Record<string, readonly [file: string, words: string, tests
     [
       'what watchers hear of all requests together is 256 KiB a second, however many there are',
       'watchers hear of a request once a second, the newest of it, however often it changes',
+      'requests that change at the same moment are published in turns of the event loop, the others soon after',
     ],
   ],
   'deliveries to webhooks': [

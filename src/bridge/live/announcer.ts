@@ -37,7 +37,11 @@ export class Announcer {
     this.#registry = registry
     this.#pending = pending
     this.startedAt = context.clock.wallMs()
-    this.#requestPace = new RequestPace(context.clock, (id, withEvent) => this.#publishRequest(id, withEvent))
+    this.#requestPace = new RequestPace(
+      context.clock,
+      (id, withEvent) => this.#publishRequest(id, withEvent),
+      () => context.publisher.isBehind,
+    )
   }
 
   get bridgeStatus(): 'online' | 'offline' {
