@@ -17,7 +17,6 @@ import { hasEnded, isLocal, nameOf, type SessionRole, SessionTable } from './liv
 import { PairingAnswers } from './pairing/answers.ts'
 import { PairingRequestExpiry } from './pairing/expiry.ts'
 import { Pairings } from './pairing/pairings.ts'
-import { Provisioning } from './pairing/provisioning.ts'
 import { WindowKeeper } from './pairing/window.ts'
 import type {
   Identity,
@@ -44,6 +43,7 @@ import { Housekeeping } from './upkeep/housekeeping.ts'
 import { Retries } from './upkeep/retries.ts'
 import { VerbDispatcher } from './verbs/dispatch.ts'
 import { verbHandlers } from './verbs/table.ts'
+import { RequestsUnderWay } from './verbs/under-way.ts'
 import { Webhooks } from './webhooks/webhooks.ts'
 
 /**
@@ -65,7 +65,6 @@ export class Core implements Inbound {
   readonly #history: History
   readonly #housekeeping: Housekeeping
   readonly #pairings: Pairings
-  readonly #provisioning: Provisioning
   readonly #window: WindowKeeper
   readonly #requestExpiry: PairingRequestExpiry
   readonly #requests: VerbDispatcher
@@ -131,10 +130,10 @@ export class Core implements Inbound {
     this.#housekeeping = new Housekeeping(context.clock, context.log, kept)
     const verified = new VerifiedPasswords()
     this.#refusedLeases = new RefusedRequests(context)
-    this.#provisioning = new Provisioning(context, { ...parts, pairings: this.#pairings })
+    const underWay = new RequestsUnderWay(context)
     const handlers = verbHandlers(context, {
       ...parts,
-      provisioning: this.#provisioning,
+      underWay,
       refusedLeases: this.#refusedLeases,
       history: this.#history,
       pairings: this.#pairings,
@@ -147,7 +146,10 @@ export class Core implements Inbound {
       webhooks: this.webhooks,
       troubles,
     })
-    this.#requests = new VerbDispatcher(context, handlers, (identity) => this.isCurrent(identity))
+    this.#requests = new VerbDispatcher(context, handlers, {
+      isCurrent: (identity) => this.isCurrent(identity),
+      underWay,
+    })
     this.#refusedSignIns = new RefusedSignIns(
       context,
       (kind, fields) => this.#announcer.event(kind, fields),
@@ -260,13 +262,17 @@ export class Core implements Inbound {
     this.#presence.start()
   }
 
+  /** Takes no requests any more; resolves when those under way are answered, or their time is up. Everybody is still there. */
+  async finishRequests(): Promise<void> {
+    await this.#requests.finish()
+  }
+
   /** The listeners are closed and the sessions still there: they are told. */
   async stop(): Promise<void> {
     this.#stopped = true
     this.#requestExpiry.stop()
     this.#window.stop()
     const kept = this.#housekeeping.stop()
-    await this.#provisioning.stop()
     this.#pairings.stop()
     this.#refusedSignIns.stop()
     this.#refusedLeases.stop()

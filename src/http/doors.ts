@@ -7,6 +7,7 @@ import { McpEndpoint } from '../mcp/streamable/endpoint.ts'
 import { registerApi } from './api/api.ts'
 import type { ApiPorts } from './api/ports.ts'
 import { consoleDoor } from './console/door.ts'
+import { DueAnswers } from './due-answers.ts'
 import { BodyBytes, StrangersUnreadBytes, UnreadBytes } from './held-bytes.ts'
 import { namesOf } from './hosts.ts'
 import type { HttpConnections } from './http-connections.ts'
@@ -55,7 +56,9 @@ export async function openDoors(
   const heldBytes = () => bodies.bytes + unread.bytes + ofStrangers.bytes
   if (ports === undefined) return () => ({ mcpSessions: 0, mcpKeptBytes: 0, httpHeldBytes: heldBytes() })
   const allowedOrigins = () => options.allowedOrigins
-  const held = { bodies, unread }
+  const due = new DueAnswers(clock)
+  app.addHook('preClose', () => due.written())
+  const held = { bodies, unread, due }
   if (options.api) await registerApi(app, { ports, clock, maxBodyBytes, allowedOrigins, ...held })
   if (options.console !== undefined) await consoleDoor(app, { ports, allowedOrigins })
   const endpoint = endpointOf(ports, clock)

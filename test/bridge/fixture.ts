@@ -39,8 +39,11 @@ export function candidateOf(
   }
 }
 
-/** `wrap` puts something between the store and its database. */
-export async function start(wrap = (database: Database): Database => database) {
+/** `wrap` puts something between the store and its database, and `more` is what the bridge has beside. */
+export async function start(
+  wrap = (database: Database): Database => database,
+  more: Partial<BridgeContext> = {},
+) {
   const clock = new FakeClock()
   const log = { debug: vi.fn(), info: vi.fn(), warn: vi.fn(), error: vi.fn() }
   const database = openDatabase({ file: ':memory:', clock, log })
@@ -110,6 +113,7 @@ export async function start(wrap = (database: Database): Database => database) {
       nextWithData: async () => undefined,
     },
     health: () => ({ ready: true, reasons: [], warnings: [], uplinks: [] }),
+    ...more,
   }
   const core = new Core(context)
   await core.load()

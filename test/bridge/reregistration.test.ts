@@ -1,5 +1,6 @@
 import { expect, test, vi } from 'vitest'
 import type { Session } from '../../src/bridge/ports.ts'
+import type { BridgeContext } from '../../src/bridge/settings.ts'
 import { keyOf } from '../support/app.ts'
 import { everyWorkTwice } from '../support/twice.ts'
 import { start } from './fixture.ts'
@@ -10,13 +11,16 @@ const CAMERA = { cap: 'camera', commands: ['camera.snap', 'camera.clip'], authLe
 const LAMP = { cap: 'lamp', commands: ['lamp.on'], authLevel: 'free' }
 const SAID = { displayName: 'Cam', platform: 'esp32', firmware: '1', capabilities: [CAMERA] }
 
-async function startFleet() {
+/** The secret that rotated keys are made of. */
+const ROTATES = { invokeOverHttp: { master: Buffer.alloc(32, 1) } } as unknown as Partial<BridgeContext>
+
+async function startFleet(more: Partial<BridgeContext> = {}) {
   let runs = { works: 0 }
   const started = await start((database) => {
     const counted = everyWorkTwice(database)
     runs = counted.runs
     return counted
-  })
+  }, more)
   const { core, ask } = started
 
   /** Signs in with a key, and opens a session as the broker does. */
@@ -128,8 +132,7 @@ test('waits behind an earlier registration that is on its way to the store', asy
 })
 
 test('tells a key that was rotated meanwhile, on the same connection and on a new one', async () => {
-  const { cam, connect, good, context, works } = await startFleet()
-  Object.assign(context, { invokeOverHttp: { master: Buffer.alloc(32, 1) } })
+  const { cam, connect, good, works } = await startFleet(ROTATES)
   expect(await works(() => cam.register())).toBe(0)
   const { apiKey } = await good('node/rotate-key', { nodeId: 'cam1' })
   expect(await cam.register()).toMatchObject({ apiKey })
@@ -142,8 +145,7 @@ test('tells a key that was rotated meanwhile, on the same connection and on a ne
 })
 
 test('a sign-in that began before the rotation does not hide its key', async () => {
-  const { connect, good, context, held } = await startFleet()
-  Object.assign(context, { invokeOverHttp: { master: Buffer.alloc(32, 1) } })
+  const { connect, good, context, held } = await startFleet(ROTATES)
   const { store } = context
   const read = Promise.withResolvers<void>()
   const { read: plain } = store
@@ -183,8 +185,7 @@ test('shows what an operator has changed: names are the operator’s, intervals 
 })
 
 test('of a limb that is invoked over HTTP always carries its secret', async () => {
-  const { cam, context } = await startFleet()
-  Object.assign(context, { invokeOverHttp: { master: Buffer.alloc(32, 1) } })
+  const { cam } = await startFleet(ROTATES)
   const http = { invoke: 'http', endpointUrl: 'http://192.0.2.7/' }
   const first = await cam.register(http)
   expect(first).toMatchObject({ invokeSecret: expect.any(String) })

@@ -144,6 +144,15 @@ const HELD: Readonly<Record<string, readonly [file: string, words: string, tests
       'the bytes that wait are bounded for one principal and for all, and each may have one request that waits',
     ],
   ],
+  'requests under way when the bridge stops': [
+    'bridge/verbs/under-way.ts',
+    'FINISH_MS = 500',
+    [
+      'what is not stored within half a second of a stop is not stored any more, and the request is refused',
+      'a stop goes on after three quarters of a second, and says so when somebody is not answered',
+      'a server that closes has written the answers that were due',
+    ],
+  ],
   'answers that are not read': [
     'bridge/verbs/answer-room.ts',
     'MAX_UNTAKEN_BYTES = 262_144',

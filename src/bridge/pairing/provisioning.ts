@@ -32,6 +32,8 @@ interface Parts {
   readonly presence: PresenceKeeper
   readonly announcer: Announcer
   readonly pairings: Pairings
+  /** Returns whether those who wait for an answer are there for a moment only: it waits for no turns then. */
+  readonly isHurried: () => boolean
 }
 
 /** The time of a turn in which keys are made, and limbs that were made are told of. */
@@ -42,8 +44,6 @@ export class Provisioning {
   readonly #context: BridgeContext
   readonly #parts: Parts
   readonly #time: TurnTime
-  readonly #underWay = new Set<Promise<unknown>>()
-  #isStopping = false
 
   constructor(context: BridgeContext, parts: Parts) {
     this.#context = context
@@ -51,18 +51,9 @@ export class Provisioning {
     this.#time = new TurnTime(context.clock, SLICE_MS)
   }
 
-  /**
-   * Resolves when what has begun is over, which waits for no turns then: its answer has keys that nobody is shown again. From now on
-   * nothing begins, which would have no answer.
-   */
-  async stop(): Promise<void> {
-    this.#isStopping = true
-    await Promise.allSettled(this.#underWay)
-  }
-
   /** @throws Refusal `conflict` when a limb or a principal has the name. */
   async provision(wish: VerbArgs<'node/provision'>, by: string): Promise<Provisioned> {
-    const [made] = await this.#begin([wish], by, () => '')
+    const [made] = await this.#make([wish], by, () => '')
     this.#context.log.info({ nodeId: wish.nodeId, by }, `${wish.nodeId} is provisioned`)
     return made as Provisioned
   }
@@ -70,24 +61,9 @@ export class Provisioning {
   /** Makes all or none. @throws Refusal that names the one it is about. */
   async importAll(nodes: VerbArgs<'node/import'>['nodes'], by: string): Promise<readonly Provisioned[]> {
     refuseTwice(nodes)
-    const all = await this.#begin(nodes, by, (index) => `nodes[${index}].`)
+    const all = await this.#make(nodes, by, (index) => `nodes[${index}].`)
     this.#context.log.info({ count: all.length, by }, `${all.length} limbs are imported`)
     return all
-  }
-
-  async #begin(
-    wishes: readonly VerbArgs<'node/provision'>[],
-    by: string,
-    pathOf: (index: number) => string,
-  ): Promise<readonly Provisioned[]> {
-    if (this.#isStopping) throw new Refusal('internal', 'the bridge stops; no limb was made')
-    const made = this.#make(wishes, by, pathOf)
-    this.#underWay.add(made)
-    try {
-      return await made
-    } finally {
-      this.#underWay.delete(made)
-    }
   }
 
   /**
@@ -116,7 +92,7 @@ export class Provisioning {
 
   /** Waits for the next turn when there is no time left in this one. */
   async #turn(): Promise<void> {
-    if (!this.#isStopping && !this.#time.isLeft) await this.#time.next()
+    if (!this.#parts.isHurried() && !this.#time.isLeft) await this.#time.next()
   }
 
   async #storeIn(

@@ -30,6 +30,7 @@ export class AnswerRoom {
   readonly #heldBytes = new Counts()
   #allHeldBytes = 0
   readonly #lines = new WeakMap<Session, Line>()
+  readonly #watched = new Set<Promise<void>>()
 
   constructor(clock: Clock) {
     this.#clock = clock
@@ -45,7 +46,15 @@ export class AnswerRoom {
     const line = this.#lines.get(session) ?? { bytes: 0, watching: false, waiting: [] }
     this.#lines.set(session, line)
     line.bytes += bytes
-    if (!line.watching) void this.#watch(session, line)
+    if (line.watching) return
+    const watched = this.#watch(session, line)
+    this.#watched.add(watched)
+    void watched.then(() => this.#watched.delete(watched))
+  }
+
+  /** Resolves when every session has taken what it was sent. */
+  async taken(): Promise<void> {
+    await Promise.all(this.#watched)
   }
 
   /**

@@ -13,6 +13,7 @@ import { signInEnded } from '../sign-in/refusals.ts'
 import type { VerbCaller, VerbHandler, VerbHandlers } from '../verb-context.ts'
 import { AnswerRoom } from './answer-room.ts'
 import { PrincipalTurns, type TurnOwner } from './turns.ts'
+import type { RequestsUnderWay } from './under-way.ts'
 
 /** The bytes that a refusal costs until its session has taken it: objects, not payload. */
 const REFUSAL_BYTES = 4096
@@ -36,6 +37,7 @@ export class VerbDispatcher {
   readonly #context: BridgeContext
   readonly #handlers: VerbHandlers
   readonly #underWay = new WeakMap<Session, number>()
+  readonly #requests: RequestsUnderWay
   readonly #refused: RefusedRequests
   readonly #turns: PrincipalTurns
   readonly #room: AnswerRoom
@@ -43,8 +45,13 @@ export class VerbDispatcher {
   readonly #isCurrent: (identity: Identity) => boolean
 
   /** `isCurrent`: whether who was let in as this identity still may be. */
-  constructor(context: BridgeContext, handlers: VerbHandlers, isCurrent: (identity: Identity) => boolean) {
-    this.#isCurrent = isCurrent
+  constructor(
+    context: BridgeContext,
+    handlers: VerbHandlers,
+    parts: { isCurrent: (identity: Identity) => boolean; underWay: RequestsUnderWay },
+  ) {
+    this.#isCurrent = parts.isCurrent
+    this.#requests = parts.underWay
     this.#context = context
     this.#handlers = handlers
     this.#refused = new RefusedRequests(context)
@@ -52,6 +59,14 @@ export class VerbDispatcher {
     this.#turns = new PrincipalTurns(clock, settings.turns, () => publisher.isBehind)
     this.#room = new AnswerRoom(context.clock)
     this.#heldBack = new LogThrottle(context.clock, HELD_BACK)
+  }
+
+  /**
+   * Takes no request any more. Resolves when those under way are answered, and their sessions have taken the answers; long ones
+   * end by themselves.
+   */
+  async finish(): Promise<void> {
+    await this.#requests.finish(() => this.#room.taken())
   }
 
   stop(): void {
@@ -133,7 +148,9 @@ export class VerbDispatcher {
     messageContext?: MessageContext,
   ): Promise<void> {
     const isLong = isVerb(verb) && VERBS[verb].long
-    if (isLong || this.#room.has(session)) return this.#answer(session, caller, verb, held, messageContext)
+    if (isLong) return this.#answer(session, caller, verb, held, messageContext)
+    if (this.#room.has(session))
+      return this.#requests.follow(this.#answer(session, caller, verb, held, messageContext))
     if (await this.#room.wait(session)) return this.#inTurn(session, caller, verb, held, messageContext)
     const message = 'the answers before this one were not read in time; read them, then ask again'
     const error = new Refusal('too_many_requests', message).body()
@@ -280,6 +297,7 @@ export class VerbDispatcher {
     held.isRead = true
     held.payload = NOTHING
     held.transaction = transactionOf(body)
+    this.#requests.check()
     if (underWay >= MAX_UNDER_WAY) {
       throw new Refusal(
         'too_many_requests',

@@ -11,7 +11,7 @@ import type { SessionTable } from '../live/sessions.ts'
 import type { PairingAnswers } from '../pairing/answers.ts'
 import { ApprovedLimbs } from '../pairing/approved-limbs.ts'
 import type { Pairings } from '../pairing/pairings.ts'
-import type { Provisioning } from '../pairing/provisioning.ts'
+import { Provisioning } from '../pairing/provisioning.ts'
 import type { WindowKeeper } from '../pairing/window.ts'
 import type { History } from '../presence/history.ts'
 import type { PresenceKeeper } from '../presence/presence-keeper.ts'
@@ -36,6 +36,7 @@ import { policyHandlers } from './policy.ts'
 import { principalHandlers } from './principal.ts'
 import { sessionHandlers } from './session.ts'
 import { tokenHandlers } from './token.ts'
+import type { RequestsUnderWay } from './under-way.ts'
 import { webhookHandlers } from './webhook.ts'
 
 /** The use cases that the verbs are views of. */
@@ -48,7 +49,7 @@ export interface UseCases {
   readonly announcer: Announcer
   readonly answers: PairingAnswers
   readonly pairings: Pairings
-  readonly provisioning: Provisioning
+  readonly underWay: RequestsUnderWay
   readonly window: WindowKeeper
   readonly control: Control
   readonly approvals: PendingApprovals
@@ -62,9 +63,11 @@ export interface UseCases {
 }
 
 /** Makes the handlers of all verbs. A new verb is added to its family's file; a new family is added here. */
-export function verbHandlers(context: BridgeContext, use: UseCases): VerbHandlers {
-  const { registry, announcer, control, approvals, retries } = use
+export function verbHandlers(shared: BridgeContext, use: UseCases): VerbHandlers {
+  const { registry, announcer, control, approvals, retries, underWay } = use
+  const context = { ...shared, store: underWay.storeOf(shared.store) }
   const { policies, leases, rights, invocations } = control
+  const provisioning = new Provisioning(context, { ...use, isHurried: () => underWay.isStopping })
   const limbs = new ApprovedLimbs(context, { ...use, gone: (nodeId) => control.nodeGone(nodeId) })
   const look = (at: { principal: string; nodeId: string }) => control.look(at)
   const entries = new PolicyEntries(context, { registry, policies, announcer, look })
@@ -78,7 +81,7 @@ export function verbHandlers(context: BridgeContext, use: UseCases): VerbHandler
       retries.run(`forget the sessions of ${name}`, () => context.sessions.forget(name)),
   })
   return {
-    ...nodeHandlers(context, { ...use, limbs }),
+    ...nodeHandlers(context, { ...use, provisioning, limbs }),
     ...nodeDescriptionHandlers(context, use),
     ...pairingHandlers(context, use),
     ...policyHandlers(entries),

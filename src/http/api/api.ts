@@ -1,6 +1,7 @@
 import type { FastifyInstance } from 'fastify'
 import type { Clock } from '../../kernel/clock.ts'
 import { Refusal } from '../../kernel/errors.ts'
+import type { DueAnswers } from '../due-answers.ts'
 import type { BodyBytes, UnreadBytes } from '../held-bytes.ts'
 import { readWholeBodies } from '../whole-bodies.ts'
 import { crossOrigin, signIn } from './access.ts'
@@ -22,11 +23,12 @@ export interface ApiOptions {
   readonly allowedOrigins: () => readonly string[]
   readonly bodies: BodyBytes
   readonly unread: UnreadBytes
+  readonly due: DueAnswers
 }
 
 /** Adds the HTTP API below `/api/`: one view of the table of verbs, with the rights, limits and errors of MQTT. */
 export async function registerApi(app: FastifyInstance, options: ApiOptions): Promise<void> {
-  const { ports, clock, bodies, unread, maxBodyBytes } = options
+  const { ports, clock, bodies, unread, due, maxBodyBytes } = options
   await app.register(async (api) => {
     common(api, options)
     limbRoutes(api, ports, clock)
@@ -40,7 +42,7 @@ export async function registerApi(app: FastifyInstance, options: ApiOptions): Pr
         sendProblem(reply, new Refusal('too_many_requests', text)),
       )
       backupRoutes(signedIn, ports)
-      verbRoutes(signedIn, ports)
+      verbRoutes(signedIn, ports, due)
       eventRoutes(signedIn, ports, clock, unread)
     })
   })

@@ -1,8 +1,9 @@
 import type { FastifyInstance, FastifyReply } from 'fastify'
 import type { Identity } from '../../bridge/ports.ts'
 import { type ErrorBody, Refusal } from '../../kernel/errors.ts'
-import { isVerb, noVerb } from '../../protocol/verbs.ts'
+import { isVerb, noVerb, VERBS, type VerbDefinition } from '../../protocol/verbs.ts'
 import { peerAddress } from '../address.ts'
+import type { DueAnswers } from '../due-answers.ts'
 import type { ApiPorts } from './ports.ts'
 import { sendProblem } from './problem.ts'
 
@@ -15,7 +16,7 @@ interface VerbResponse {
 }
 
 /** Serves `POST /api/v1/<verb>`: the verb's arguments as JSON in, its `data` or a problem out. */
-export function verbRoutes(app: FastifyInstance, ports: ApiPorts): void {
+export function verbRoutes(app: FastifyInstance, ports: ApiPorts, due: DueAnswers): void {
   app.post(`${API_PREFIX}*`, async (request, reply) => {
     const verb = (request.params as { '*': string })['*']
     if (!isVerb(verb)) {
@@ -31,6 +32,8 @@ export function verbRoutes(app: FastifyInstance, ports: ApiPorts): void {
       const text = `${name}: arguments go into the body as JSON, not into the address`
       return sendProblem(reply, new Refusal('invalid_request', text, name))
     }
+    const { long }: VerbDefinition = VERBS[verb]
+    if (!long) due.enter(request, reply)
     const payload = await ports.ask({
       identity: request.getDecorator<Identity>('identity'),
       address: peerAddress(request),

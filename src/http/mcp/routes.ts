@@ -13,6 +13,7 @@ import { crossOrigin, signIn } from '../api/access.ts'
 import { boundBodies } from '../api/bounded.ts'
 import type { ApiPorts } from '../api/ports.ts'
 import { sendProblem } from '../api/problem.ts'
+import type { DueAnswers } from '../due-answers.ts'
 import type { BodyBytes, UnreadBytes } from '../held-bytes.ts'
 import { hostAllowed } from '../hosts.ts'
 import { onceOver } from '../once-over.ts'
@@ -33,6 +34,7 @@ export interface McpRouteOptions {
   readonly maxBodyBytes: number
   readonly bodies: BodyBytes
   readonly unread: UnreadBytes
+  readonly due: DueAnswers
   /** Reads what a reload may change, at each request. */
   readonly allowedOrigins: () => readonly string[]
   readonly hostNames: () => readonly string[]
@@ -139,6 +141,7 @@ function transport(app: FastifyInstance, options: McpRouteOptions): void {
         open.leave(caller.principal)
       })
       if (gone.signal.aborted) return reply
+      if (request.method === 'POST') options.due.enter(request, reply)
       for (const [name, value] of Object.entries(reply.getHeaders())) reply.raw.setHeader(name, value ?? '')
       answer = await answerOf(request, options, caller, gone.signal).catch((error: unknown) => {
         options.refused.write('mcp failed', (suppressed) =>

@@ -67,10 +67,10 @@ test('an import that a stop finds under way is told of and answered before the b
   })
   while (events.length === 0) await turn()
   expect(isAnswered).toBe(false)
-  const stopped = core.stop()
+  const stopped = core.finishRequests()
   // The next part of a file, as the first one was answered.
   const next = await ask('node/import', { nodes: [{ nodeId: 'late' }] })
-  expect(next?.error).toMatchObject({ message: expect.stringContaining('the bridge stops') })
+  expect(next?.error).toMatchObject({ message: expect.stringContaining('the bridge is stopping') })
   await stopped
   expect([isAnswered, core.registry.get('late')]).toEqual([true, undefined])
   expect(events.filter(({ kind }) => kind === 'node_provisioned')).toHaveLength(LIMBS)
