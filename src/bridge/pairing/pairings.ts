@@ -5,7 +5,7 @@ import { Counts } from '../../kernel/counts.ts'
 import { Refusal } from '../../kernel/errors.ts'
 import { LogThrottle } from '../../kernel/log-throttle.ts'
 import type { RunningMs } from '../../kernel/running-clock.ts'
-import { newKey } from '../../kernel/secrets.ts'
+import { type KeyHash, newKey } from '../../kernel/secrets.ts'
 import { Semaphore } from '../../kernel/semaphore.ts'
 import { LIMITS } from '../../protocol/limits.ts'
 import type { PairingAnswer, Registration } from '../../protocol/schemas.ts'
@@ -369,6 +369,12 @@ export class Pairings {
     this.#endOthers(holders, holder, node)
     this.#promote(holder, node.nodeId)
     this.#answers.send(holder, this.#approved(node, undefined))
+  }
+
+  /** Candidates that are connected with this key, which may hold no more, come again, and local sessions of the limb's name end. */
+  endHolders({ nodeId }: NodeRecord, key: KeyHash): void {
+    this.#table.endLocal(nodeId)
+    for (const holder of this.#table.candidatesWith(nodeId, key)) holder.end('replaced', true)
   }
 
   /** Resolves with the request, and the end of the refusal on the running clock. */

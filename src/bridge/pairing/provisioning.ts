@@ -80,12 +80,13 @@ export class Provisioning {
       await this.#turn()
       keyed.push({ wish, key: keyFor(wish) })
     }
+    const { rotations } = this.#parts.registry
     const all = await this.#context.store.transact((tx) => this.#storeIn(tx, keyed, by, pathOf))
     // In memory all are there at once, as they are in the store.
     const limbs = all.map((made) => this.#apply(made))
     for (const [i, made] of all.entries()) {
       await this.#turn()
-      this.#announce(made, limbs[i] as LiveLimb)
+      this.#announce(made, limbs[i] as LiveLimb, rotations)
     }
     return all
   }
@@ -155,15 +156,20 @@ export class Provisioning {
     return presence.add(node, 'approved')
   }
 
-  /** Tells everybody of a limb, and its device, unless it was revoked meanwhile. */
-  #announce({ node, key, claims, granted }: Provisioned, limb: LiveLimb): void {
+  /**
+   * Tells everybody of a limb, and its device, unless it was revoked meanwhile. `rotations`: those before its key was stored;
+   * after another one, or another approval, a device that holds this key is let in by the key that holds now.
+   */
+  #announce({ node, key, claims, granted }: Provisioned, limb: LiveLimb, rotations: number): void {
     const { announcer, pairings, presence, registry } = this.#parts
     if (granted) announcer.requestGone(granted.requestId)
     if (registry.get(node.nodeId) !== limb) return
     announcer.description(limb)
     presence.announce(limb)
     if (claims.length > 0) announcer.requestsOfNode(node.nodeId)
-    pairings.promoteHolders(node, key)
+    const isNewest = registry.rotations === rotations && limb.record === node
+    if (isNewest) pairings.promoteHolders(node, key)
+    else pairings.endHolders(node, key)
     announcer.event('node_provisioned', { nodeId: node.nodeId, by: node.approvedBy })
   }
 }

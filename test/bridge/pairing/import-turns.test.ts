@@ -1,6 +1,7 @@
 import { setImmediate as turn } from 'node:timers/promises'
 import { expect, test } from 'vitest'
-import { settled, start } from '../fixture.ts'
+import { keyOf } from '../../support/app.ts'
+import { candidateOf, settled, start } from '../fixture.ts'
 
 const LIMBS = 100
 /** The time that it takes to tell all sessions of one event. */
@@ -75,4 +76,30 @@ test('an import that a stop finds under way is told of and answered before the b
   expect([isAnswered, core.registry.get('late')]).toEqual([true, undefined])
   expect(events.filter(({ kind }) => kind === 'node_provisioned')).toHaveLength(LIMBS)
   await answered
+})
+
+test.each([
+  ['is a limb when its turn has come', false, { kind: 'limb', isEnded: false }],
+  [
+    'is none, and comes again, when its key was rotated before its turn',
+    true,
+    { kind: 'candidate', isEnded: true },
+  ],
+])('a device that waits with the key that an import gave it %s', async (_what, isRotated, expected) => {
+  const { ask, core, events } = await startWatched()
+  const last = `cam${LIMBS - 1}`
+  const device = candidateOf(last)
+  let isEnded = false
+  device.end = () => {
+    isEnded = true
+  }
+  core.opened(device)
+  const answered = ask('node/import', {
+    nodes: nodes.map(({ nodeId }) => ({ nodeId, apiKey: keyOf(nodeId) })),
+  })
+  while (events.length === 0) await turn()
+  if (isRotated) await ask('node/rotate-key', { nodeId: last, immediate: true })
+  await answered
+  await settled()
+  expect({ kind: device.identity.kind, isEnded }).toEqual(expected)
 })
