@@ -63,7 +63,7 @@ function contextOf(build: Build, stored: StoreParts, master: Uint8Array): Bridge
     },
     sessions: {
       forget: (name) => broker.value.broker.sessions.forget(name),
-      list: (name) => broker.value.broker.sessions.list(name),
+      list: (page) => broker.value.broker.sessions.list(page),
       forgetOne: (name, clientId) => broker.value.broker.sessions.forgetOne(name, clientId),
     },
     backups,

@@ -525,10 +525,19 @@ export interface Feed {
 export interface Sessions {
   /** Forgets stored MQTT sessions (subscriptions, queues) of an identity that is no more. */
   forget(name: string): Promise<void>
-  /** Live and stored sessions of this identity, or of all. Candidates have none. */
-  list(name: string | undefined): readonly KnownSession[]
+  /** Live and stored sessions, in the order of names and client ids. Candidates have none. */
+  list(page: SessionPage): readonly KnownSession[]
   /** Ends what is live and forgets what is stored under this identity and client id. False: there is neither. */
   forgetOne(name: string, clientId: string): Promise<boolean>
+}
+
+/** Says which sessions are listed. */
+export interface SessionPage {
+  /** The identity whose sessions they are; undefined: those of all. */
+  readonly name: string | undefined
+  /** The name and the client id, with a space between them, after which they come; undefined: from the first on. */
+  readonly after: string | undefined
+  readonly limit: number
 }
 
 /** A session that is live, stored, or both. */

@@ -156,13 +156,14 @@ export interface BrokerPersistence extends Persistence {
     missed(clientId: string): void
     /** Returns what the subscriptions of an identity's sessions that are away count as. */
     awaySubscriptions(owner: string): number
-    /** The stored sessions of an identity, or of all. */
-    list(owner?: string): readonly {
+    /** The stored sessions of an identity. */
+    list(owner: string): readonly {
       readonly key: string
-      readonly owner: string
       readonly usedAt: number
       readonly queued: number
     }[]
+    /** All who have a stored session. */
+    owners(): Iterable<string>
   }
   readonly wills: WillStore
   /** The retained messages that match any of `filters`, in portions; each is made, or read, when it is taken. */

@@ -1,12 +1,13 @@
-import type { Feed, KnownSession, PublishedMessage, Publisher, Sessions } from '../bridge/ports.ts'
+import type { Feed, PublishedMessage, Publisher, Sessions } from '../bridge/ports.ts'
 import type { SteadyClock } from '../kernel/steady-clock.ts'
 import type { BrokerPersistence } from './aedes-internals.ts'
+import { knownSessions } from './known-sessions.ts'
 import { contextProperties } from './mqtt5/publish.ts'
 import { isExpired } from './outbox.ts'
 import { packetsOf } from './retained-for.ts'
 import type { MqttSession } from './session.ts'
 import type { SessionContext } from './session-context.ts'
-import { clientIdOf, keysOf, nameOf } from './session-key.ts'
+import { keysOf } from './session-key.ts'
 
 /** The ports that this adapter offers to the core. */
 
@@ -62,7 +63,7 @@ export function createSessions(
 ): Sessions {
   return {
     forget: (name) => sessions.forget(name),
-    list: (name) => knownSessions(sessions.list(name), live, name),
+    list: (page) => knownSessions({ stored: sessions, live }, page),
     async forgetOne(name, clientId) {
       let known = false
       for (const key of keysOf(name, clientId)) {
@@ -75,25 +76,6 @@ export function createSessions(
       return known
     },
   }
-}
-
-/** Lists the sessions by key: the live ones, and those that are stored and away. */
-function knownSessions(
-  stored: ReturnType<BrokerPersistence['sessions']['list']>,
-  live: ReadonlyMap<string, MqttSession>,
-  name: string | undefined,
-): KnownSession[] {
-  const found = new Map<string, KnownSession>()
-  for (const { key, owner, usedAt, queued } of stored) {
-    found.set(key, { name: owner, clientId: clientIdOf(key), live: false, since: usedAt, queued })
-  }
-  for (const [key, { identity, clientId, address, since }] of live) {
-    const owner = nameOf(identity)
-    if (name !== undefined && owner !== name) continue
-    const queued = found.get(key)?.queued ?? 0
-    found.set(key, { name: owner, clientId, live: true, address, since, queued })
-  }
-  return [...found.values()]
 }
 
 /** `tap` is to be called with each message as it is routed. */

@@ -278,7 +278,7 @@ describe('a client id in use', () => {
     expect(kept).toEqual(
       ['live', ...Array.from({ length: 11 }, (_, i) => `away${i + 4}`)].map((id) => `viewer1 ${id}`),
     )
-    expect(broker.sessions.list('viewer2')).toMatchObject([
+    expect(broker.sessions.list({ name: 'viewer2', after: undefined, limit: 9 })).toMatchObject([
       { name: 'viewer2', clientId: 'away0', live: true },
     ])
     for (const client of [live, other]) await client.settle()

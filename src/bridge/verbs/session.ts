@@ -12,14 +12,10 @@ export function sessionHandlers(context: BridgeContext): VerbHandlersOf<'session
 
   return {
     async 'session/list'({ name, limit = LIMITS.listDefault, after }) {
-      const all = sessions
-        .list(name)
-        .map((session) => [placeOf(session), session] as const)
-        .filter(([place]) => after === undefined || place > after)
-        .sort(([one], [other]) => (one < other ? -1 : 1))
-      const items = all.slice(0, limit)
-      const next = all.length > limit ? items.at(-1)?.[0] : undefined
-      return { items: items.map(([, session]) => show(session)), ...(next === undefined ? {} : { next }) }
+      const found = sessions.list({ name, after, limit: limit + 1 })
+      const items = found.slice(0, limit)
+      const last = found.length > limit ? items.at(-1) : undefined
+      return { items: items.map(show), ...(last === undefined ? {} : { next: placeOf(last) }) }
     },
 
     async 'session/forget'({ name, clientId }, caller) {
@@ -37,7 +33,7 @@ export function sessionHandlers(context: BridgeContext): VerbHandlersOf<'session
   }
 }
 
-/** Makes the place of a session in the list. */
+/** Makes the place of a session in the list, as the port orders them. */
 function placeOf({ name, clientId }: KnownSession): string {
   return `${name} ${clientId}`
 }

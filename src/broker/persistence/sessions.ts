@@ -26,7 +26,6 @@ export interface StoredSessionsOptions {
 /** A stored session, as an operator sees it. */
 export interface KeptSession {
   readonly key: string
-  readonly owner: string
   /** The time at which it was used last, in milliseconds since 1970. */
   readonly usedAt: number
   /** Messages that wait for it. */
@@ -138,18 +137,19 @@ export class StoredSessions {
     this.#awayOf.add(away.owner, -away.weight)
   }
 
-  /** The oldest use first, for each owner. */
-  list(owner?: string): KeptSession[] {
+  /** The sessions of an owner, the oldest use first. */
+  list(owner: string): KeptSession[] {
     const { queues, running } = this.#options
-    const all = owner === undefined ? [...this.#used] : [[owner, this.#used.get(owner) ?? new Map()] as const]
-    return all.flatMap(([name, used]) =>
-      [...used].map(([key, usedAt]) => ({
-        key,
-        owner: name,
-        usedAt: running.wallMs(usedAt as RunningMs),
-        queued: queues.length(key),
-      })),
-    )
+    return [...(this.#used.get(owner) ?? [])].map(([key, usedAt]) => ({
+      key,
+      usedAt: running.wallMs(usedAt as RunningMs),
+      queued: queues.length(key),
+    }))
+  }
+
+  /** All who have a stored session. */
+  owners(): Iterable<string> {
+    return this.#used.keys()
   }
 
   #own(key: string, owner: string, usedAt: number): void {
