@@ -92,8 +92,13 @@ function addTools(
   })
   server.setRequestHandler('tools/call', async ({ params }, { mcpReq }) => {
     const tools = await toolsNow(parts)
-    const tool = tools.find((each) => each.name === params.name)
-    if (!tool) throw new ProtocolError(ProtocolErrorCode.InvalidParams, noSuchTool(params.name, tools))
+    const tool = TOOLS.find((each) => each.name === params.name)
+    if (tool === undefined)
+      throw new ProtocolError(ProtocolErrorCode.InvalidParams, noSuchTool(params.name, tools))
+    if (!tools.includes(tool) && (await isForbidden(parts, tool, mcpReq.signal))) {
+      const text = `the tool ${tool.name} needs the role ${tool.role}`
+      throw new ProtocolError(ProtocolErrorCode.InvalidParams, text)
+    }
     const token = params._meta?.progressToken
     const report: ReportProgress = (progress, message) => {
       if (token === undefined) return
@@ -104,10 +109,25 @@ function addTools(
   })
 }
 
-/** Says which tool was meant; one that the role has not is named as such, so that nobody looks for a slip. */
+/**
+ * Asks the bridge whether it refuses a tool that is not offered, without arguments: it keeps on record who tries that, as of
+ * any verb. What it does not refuse for the role is a call like any other.
+ */
+async function isForbidden(
+  { bridge, failureOf }: McpServerParts,
+  { verb }: McpTool,
+  signal: AbortSignal,
+): Promise<boolean> {
+  try {
+    await bridge.request(verb, {}, signal)
+    return false
+  } catch (error) {
+    return failureOf(error)?.code === 'forbidden'
+  }
+}
+
+/** Says which tool was meant. */
 function noSuchTool(name: string, tools: readonly McpTool[]): string {
-  const other = TOOLS.find((each) => each.name === name)
-  if (other !== undefined) return `the tool ${name} needs the role ${other.role}`
   const meant = meantWords(
     name,
     tools.map((tool) => tool.name),

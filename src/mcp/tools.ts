@@ -25,6 +25,8 @@ export interface McpTool {
   readonly annotations: { readonly readOnlyHint: boolean; readonly destructiveHint?: boolean }
   /** Offered from this role on. The bridge checks it again. */
   readonly role: Role
+  /** The verb that needs this role. */
+  readonly verb: VerbName
   /** The request to the bridge. @throws Refusal `invalid_request` with the path of the argument. */
   request(args: Values): { readonly verb: VerbName; readonly args: Values }
   /** The structured content of the answer. */
@@ -115,6 +117,7 @@ function toolOf(
     outputSchema: resultSchema(RESULTS[verb]),
     annotations: readOnly ? { readOnlyHint: true } : { readOnlyHint: false, destructiveHint: true },
     role: definition.role,
+    verb,
     request: (values) => ({ verb, args: check(args, adapt(given(values))) as Values }),
     result: (_args, data) => data,
   }
@@ -158,6 +161,7 @@ function leaseTool(): McpTool {
     annotations: { readOnlyHint: false, destructiveHint: false },
     // Its list is for viewers too, who have limb_list_available.
     role: 'agent',
+    verb: LEASE_VERBS.acquire,
     request({ action, ...rest }) {
       const verb = LEASE_VERBS[check(actionSchema, { action }).action]
       return { verb, args: check(VERBS[verb].args, given(rest)) }

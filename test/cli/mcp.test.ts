@@ -240,6 +240,10 @@ test('only an operator approves a pairing', async () => {
   await expect(call(agent, 'limb_pair_approve', { requestId: 'pr_x' })).rejects.toThrow(
     'the tool limb_pair_approve needs the role operator',
   )
+  const refused = await (await app.admin()).do('admin', 'audit/list', { kind: 'request.refused' })
+  expect(refused.items).toMatchObject([
+    { actor: 'mcp', outcome: 'forbidden', detail: { verb: 'pairing/approve', role: 'agent' } },
+  ])
 
   const operator = await mcp(['--socket', app.bridge.control, '--role', 'operator', '--user', 'olga'])
   const [request] = (await call(operator, 'limb_pair_list')).structured.items

@@ -3,7 +3,7 @@ import { LogThrottle } from '../../kernel/log-throttle.ts'
 import { check, parseJson } from '../../protocol/decode.ts'
 import { encodeJson } from '../../protocol/encode.ts'
 import { LIMITS } from '../../protocol/limits.ts'
-import { type Role, roleReaches } from '../../protocol/names.ts'
+import { roleReaches } from '../../protocol/names.ts'
 import { SkimmedKeys } from '../../protocol/skimmed-keys.ts'
 import { isVerb, noVerb, VERBS, type VerbDefinition, type VerbName } from '../../protocol/verbs.ts'
 import { RefusedRequests } from '../live/refused-requests.ts'
@@ -316,7 +316,6 @@ export class VerbDispatcher {
     }
     const definition: VerbDefinition = VERBS[verb]
     if (!roleReaches(caller.role, definition.role)) {
-      this.#record(verb, definition.role, caller)
       throw new Refusal(
         'forbidden',
         `${verb} needs the role ${definition.role}; ${caller.name} is ${caller.role}`,
@@ -328,23 +327,27 @@ export class VerbDispatcher {
     return handler(args as never, caller)
   }
 
-  /** Records who tries what its role does not allow. */
-  #record(verb: VerbName, needs: Role, { name, role }: VerbCaller): void {
+  /** Records who tries what its role does not allow: the verb, or what it was to do. */
+  #record(verb: VerbName, { name, role }: VerbCaller, reason: string): void {
+    const { role: needs } = VERBS[verb]
+    const isBelow = !roleReaches(role, needs)
+    const why = isBelow ? `needs role ${needs}` : reason
     this.#refused.record({
       principal: name,
       what: verb,
-      line: { message: `${verb} refused: needs role ${needs}`, fields: { role, verb } },
+      line: { message: `${verb} refused: ${why}`, fields: { role, verb } },
       row: {
         kind: 'request.refused',
         nodeId: undefined,
         outcome: 'forbidden',
-        detail: { verb, role, needs },
+        detail: { verb, role, ...(isBelow ? { needs } : { reason }) },
       },
     })
   }
 
   #refusal(verb: string, caller: VerbCaller, error: unknown): Refusal {
     if (error instanceof Refusal) {
+      if (error.code === 'forbidden' && isVerb(verb)) this.#record(verb, caller, error.message)
       this.#context.log.debug({ verb, principal: caller.name, error: error.body() }, `${verb} refused`)
       return error
     }

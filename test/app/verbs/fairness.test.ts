@@ -94,6 +94,21 @@ describe('what is refused again and again', () => {
     ).toHaveLength(3)
   })
 
+  test('is on record too when not the verb but what it was to do is beyond the role', async () => {
+    await using app = await startApp({}, { memory: true })
+    const { admin, signIn } = await principals(app, { dash: 'viewer', bot: 'agent' })
+    const [dash, bot] = [await signIn('dash'), await signIn('bot')]
+    await dash.ask('dash', 'token/add', { name: 'x', principal: 'admin' })
+    await dash.ask('dash', 'pairing/list', { state: 'refused' })
+    await bot.ask('bot', 'invoke', { command: 'a.b', nodeId: 'cam1', noCheck: true })
+    const { items } = await admin.do('admin', 'audit/list', { kind: 'request.refused', order: 'oldest' })
+    expect(items).toMatchObject([
+      { actor: 'dash', detail: { verb: 'token/add', reason: expect.stringContaining('for admins') } },
+      { actor: 'dash', detail: { verb: 'pairing/list', reason: expect.stringContaining('operators') } },
+      { actor: 'bot', detail: { verb: 'invoke', reason: expect.stringContaining('noCheck') } },
+    ])
+  })
+
   test('cannot push decisions out of the audit log: after a hundred and twenty rows in an hour all of its own share one', async () => {
     await using app = await startApp({}, { fakeClock: true, memory: true })
     const { admin, signIn } = await principals(app, { bot: 'agent' })

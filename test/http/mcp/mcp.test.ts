@@ -145,6 +145,10 @@ describe.each([
     ] as const
     for (const [name, told] of cases)
       await expect(client.callTool({ name, arguments: {} }), name).rejects.toThrow(told)
+    const { items } = await (await app.admin()).do('admin', 'audit/list', { kind: 'request.refused' })
+    expect(items).toMatchObject([
+      { actor: 'ann', outcome: 'forbidden', detail: { verb: 'pairing/approve', needs: 'operator' } },
+    ])
   })
 
   it('is told of the limbs that it follows, and of the list', async () => {
