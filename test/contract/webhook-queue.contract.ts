@@ -42,6 +42,50 @@ export function webhookQueueContract(name: string, make: () => Promise<Made>): v
       expect(queue.sizes()).toEqual(new Map())
     })
 
+    test('beyond its bound as many go of the next kinds as of the first, the oldest of each', async () => {
+      const { queue } = await make()
+      const of = (kind: string, count: number) =>
+        Array.from({ length: count }, (_, i) => delivery(`${kind}-${i}`, { kind }))
+      expect(await queue.put([...of('a', 5), ...of('b', 4), ...of('c', 1)], () => 6)).toEqual(
+        new Map([['hook', 4]]),
+      )
+      const left: string[] = []
+      for (let next = await queue.next('hook'); next !== null; next = await queue.next('hook')) {
+        left.push(next.deliveryId)
+        await queue.delete(next.seq)
+      }
+      expect(left).toEqual(['a-3', 'a-4', 'b-1', 'b-2', 'b-3', 'c-0'])
+    })
+
+    test('gives up hundreds whose time is over, and of webhooks that are no more, and counts each', async () => {
+      const { queue, store } = await make()
+      const many = Array.from({ length: 250 }, (_, i) => i)
+      await store.transact(async (tx) => {
+        for (const i of many) await tx.putNode(nodeOf(`cam-${i}`))
+      })
+      for (const webhook of ['hook', 'gone', 'stays']) {
+        const expiresAt = webhook === 'stays' ? 101 : 100
+        await queue.put(
+          many.map((i) => delivery(`${webhook}-${i}`, { webhook, expiresAt })),
+          () => 1000,
+        )
+        await queue.setOffline(
+          webhook,
+          many.map((i) => `cam-${i}`),
+          true,
+        )
+      }
+      expect(await queue.prune(100, ['hook', 'stays'])).toEqual(
+        new Map([
+          ['gone', 250],
+          ['hook', 250],
+        ]),
+      )
+      expect(queue.sizes()).toEqual(new Map([['stays', 250]]))
+      expect(await queue.offline('gone')).toEqual([])
+      expect(await queue.offline('hook')).toHaveLength(250)
+    })
+
     test('deletes those whose time is over, and all of webhooks that are named no more', async () => {
       const { queue } = await make()
       const old = delivery('old', { expiresAt: 100 })

@@ -72,6 +72,7 @@ const HELD: Readonly<Record<string, readonly [file: string, words: string, tests
       'keeps a bounded queue: the oldest of the most frequent kind goes, and is counted',
       'an event of 64 KiB is sent whole, and of a larger one what is short, with a mark that something is missing',
       'two thousand deliveries of one turn wait for their commit, and the others are dropped and counted',
+      'events that wait for a slow store have sixteen mebibytes, and go into it in commits of a mebibyte',
     ],
   ],
   'answers kept for clients of MCP whose connection broke': [

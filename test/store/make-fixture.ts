@@ -35,6 +35,7 @@ const ROWS: Readonly<Record<string, string | ((sql: Sqlite.Database) => void)>> 
   mqtt_wills: `INSERT INTO mqtt_wills VALUES ('wall', 'home/wall', x'676f6e65', 1, 0, NULL, 30, 5000)`,
   webhook_deliveries: `INSERT INTO webhook_deliveries VALUES
     (1, 'phone', 'msg_1', 'limb_offline', 0, '{"type":"limb_offline"}', 5000, 2)`,
+  webhook_counts: "INSERT INTO webhook_counts VALUES ('phone', 'limb_offline', 1)",
   webhook_offline: "INSERT INTO webhook_offline VALUES ('phone', 'cam-1')",
   presence_history: `INSERT INTO presence_history VALUES
     (1, 'cam-1', 1000, 'online', 'heartbeat'), (2, 'cam-1', 2000, 'offline', 'timeout')`,

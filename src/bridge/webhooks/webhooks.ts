@@ -24,10 +24,15 @@ import type { WebhookMessage } from './templates.ts'
 /** The bytes of one event as it is stored; of a larger one only what is short is sent. */
 const MAX_DATA_BYTES = 65_536
 const MAX_SHORT_CHARS = 500
-/** Deliveries that wait for one commit: more in one turn of the event loop are dropped. */
+/** Deliveries that wait until they are stored, and the bytes of their events: beyond, new ones are dropped. */
 const MAX_UNSTORED = 2000
+const MAX_UNSTORED_BYTES = 16_777_216
+/** Deliveries of one commit, and their bytes: some milliseconds. One event alone always has room. */
+const STORED_AT_ONCE = 500
+const STORED_BYTES_AT_ONCE = 1_048_576
 /** A webhook that fails for so long is worth a warning. */
 const WARN_SECONDS = 600
+const TOO_MANY = 'too many came at once, or the store is too slow'
 const PACE = { quietMs: 60_000, lines: 1, maxKeys: 32, maxLines: 32 } as const
 
 /** The state of one webhook, for metrics. */
@@ -38,6 +43,12 @@ export interface WebhookReading {
   readonly failed: number
   readonly dropped: number
   readonly failingSeconds: number
+}
+
+/** One event, for all webhooks that carry it: they share its text. */
+interface Unstored {
+  readonly deliveries: readonly WebhookDelivery[]
+  readonly bytes: number
 }
 
 interface Live {
@@ -53,8 +64,10 @@ export class Webhooks {
   readonly #registry: Registry
   readonly #throttle: LogThrottle
   readonly #live = new Map<string, Live>()
-  #unstored: WebhookDelivery[] = []
-  #storing: Promise<void> = Promise.resolve()
+  readonly #unstored: Unstored[] = []
+  #unstoredDeliveries = 0
+  #unstoredBytes = 0
+  #storing: Promise<void> | undefined
   /** Asks and tells the store about the webhooks that there are. */
   #upkeep: Promise<void> = Promise.resolve()
   #started = false
@@ -109,8 +122,8 @@ export class Webhooks {
       const { nodeId } = fields as EventFields<'node_revoked'>
       for (const { watch } of this.#live.values()) watch?.revoked(nodeId)
     }
-    for (const [name, { events }] of this.#live)
-      if (events.has(kind)) this.#offer(name, kind, at, fields as WebhookFields<K>)
+    const carrying = [...this.#live].flatMap(([name, { events }]) => (events.has(kind) ? [name] : []))
+    if (carrying.length > 0) this.#offer(carrying, kind, at, fields as WebhookFields<K>)
   }
 
   list(): ShownWebhook[] {
@@ -233,7 +246,7 @@ export class Webhooks {
       const limbs = this.#limbs(nodeIds)
       const fields = kind === 'limb_offline' ? { ...limbs, offlineSeconds } : limbs
       if (limbs.count > 0 && events.has(kind))
-        this.#offer(name, kind, clock.wallMs(), fields as WebhookFields<typeof kind>)
+        this.#offer([name], kind, clock.wallMs(), fields as WebhookFields<typeof kind>)
       ports.queue.setOffline(name, nodeIds, kind === 'limb_offline').catch((error: unknown) => {
         log.debug({ webhook: name, error: messageOf(error) }, 'webhook: it is not stored who is offline')
       })
@@ -260,23 +273,30 @@ export class Webhooks {
     }
   }
 
-  #offer<K extends WebhookKind>(name: string, kind: K, at: WallMs, fields: WebhookFields<K>): void {
-    const live = this.#live.get(name)
-    if (live === undefined || this.#stopped) return
-    if (this.#unstored.length >= MAX_UNSTORED) {
-      this.#dropped(new Map([[name, 1]]), 'too many came at once')
-      return
-    }
+  #offer<K extends WebhookKind>(
+    names: readonly string[],
+    kind: K,
+    at: WallMs,
+    fields: WebhookFields<K>,
+  ): void {
+    if (this.#stopped) return
+    const isFull = this.#unstoredBytes >= MAX_UNSTORED_BYTES
+    const room = isFull ? 0 : Math.max(0, MAX_UNSTORED - this.#unstoredDeliveries)
+    if (names.length > room) this.#dropped(new Map(names.slice(room).map((name) => [name, 1])), TOO_MANY)
+    if (room === 0) return
     const message = this.#message(kind, at, fields)
-    const delivery = {
-      webhook: name,
-      deliveryId: newSortableId('msg_', at),
-      kind,
-      urgent: message.notice.urgent,
-      payload: Buffer.from(encodeJson(message)).toString(),
-      expiresAt: this.#context.running.in(this.#keepMs(live.sender.settings, kind, fields)),
-    }
-    if (this.#unstored.push(delivery) === 1) setImmediate(() => this.#store())
+    const payload = Buffer.from(encodeJson(message)).toString()
+    const deliveries = names.slice(0, room).flatMap((webhook): WebhookDelivery[] => {
+      const live = this.#live.get(webhook)
+      if (live === undefined) return []
+      const deliveryId = newSortableId('msg_', at)
+      const expiresAt = this.#context.running.in(this.#keepMs(live.sender.settings, kind, fields))
+      return [{ webhook, deliveryId, kind, urgent: message.notice.urgent, payload, expiresAt }]
+    })
+    this.#unstored.push({ deliveries, bytes: payload.length })
+    this.#unstoredDeliveries += deliveries.length
+    this.#unstoredBytes += payload.length
+    this.#storing ??= this.#storeAll()
   }
 
   /** Returns how long a delivery is kept: that somebody waits is no news any more when nobody does. */
@@ -291,22 +311,40 @@ export class Webhooks {
     return Math.min(most, Math.max(0, Date.parse(approval.expiresAt) - this.#context.clock.wallMs()))
   }
 
-  #store(): void {
-    const batch = this.#unstored
-    this.#unstored = []
+  /** Stores what waits, in commits of some milliseconds. Never rejects. */
+  async #storeAll(): Promise<void> {
+    while (this.#unstored.length > 0) {
+      // What comes in the same turn of the event loop shares a commit.
+      await new Promise((resolve) => setImmediate(resolve))
+      await this.#store(this.#unstored.splice(0, this.#eventsAtOnce()))
+    }
+    this.#storing = undefined
+  }
+
+  #eventsAtOnce(): number {
+    let rows = 0
+    let bytes = 0
+    const end = this.#unstored.findIndex(({ deliveries, bytes: each }) => {
+      rows += deliveries.length
+      bytes += deliveries.length * each
+      return rows > STORED_AT_ONCE || bytes > STORED_BYTES_AT_ONCE
+    })
+    return end === -1 ? this.#unstored.length : Math.max(1, end)
+  }
+
+  async #store(events: readonly Unstored[]): Promise<void> {
+    const batch = events.flatMap(({ deliveries }) => deliveries)
     const max = (name: string) => this.#live.get(name)?.sender.settings.maxQueued ?? 0
-    this.#storing = Promise.all([this.#storing, this.#ports?.queue.put(batch, max)])
-      .then(([, dropped]) => {
-        this.#dropped(dropped ?? new Map(), 'there was no room (maxQueued)')
-      })
-      .catch((error: unknown) => {
-        const lost = new Map<string, number>()
-        for (const { webhook } of batch) lost.set(webhook, (lost.get(webhook) ?? 0) + 1)
-        this.#dropped(lost, messageOf(error))
-      })
-      .then(() => {
-        for (const name of new Set(batch.map(({ webhook }) => webhook))) this.#live.get(name)?.sender.wake()
-      })
+    try {
+      this.#dropped((await this.#ports?.queue.put(batch, max)) ?? new Map(), 'there was no room (maxQueued)')
+    } catch (error) {
+      const lost = new Map<string, number>()
+      for (const { webhook } of batch) lost.set(webhook, (lost.get(webhook) ?? 0) + 1)
+      this.#dropped(lost, messageOf(error))
+    }
+    this.#unstoredDeliveries -= batch.length
+    for (const { bytes } of events) this.#unstoredBytes -= bytes
+    for (const name of new Set(batch.map(({ webhook }) => webhook))) this.#live.get(name)?.sender.wake()
   }
 
   #dropped(counts: ReadonlyMap<string, number>, why: string): void {

@@ -213,7 +213,42 @@ CREATE TRIGGER nodes_are_told_gone AFTER DELETE ON nodes REFERENCING OLD TABLE A
 CREATE TRIGGER nodes_are_told_all AFTER TRUNCATE ON nodes EXECUTE FUNCTION rows_are_told('nodes');
 `
 
-export const MIGRATIONS: readonly string[] = [TABLES + AUDIT + MQTT, WEBHOOKS, TOLD, LEADER, TOLD_NODES]
+/** Counts deliveries that wait by webhook and kind: all wait for the one writer while it counts ten thousand of each webhook. */
+const WEBHOOK_COUNTS = `
+CREATE TABLE webhook_counts (webhook ${K}, kind ${K}, n bigint NOT NULL, PRIMARY KEY (webhook, kind));
+INSERT INTO webhook_counts SELECT webhook, kind, count(*) FROM webhook_deliveries GROUP BY webhook, kind;
+CREATE FUNCTION deliveries_are_counted() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  IF TG_OP = 'TRUNCATE' THEN
+    DELETE FROM webhook_counts;
+  ELSIF TG_OP = 'INSERT' THEN
+    INSERT INTO webhook_counts SELECT webhook, kind, count(*) FROM changed GROUP BY webhook, kind
+      ON CONFLICT (webhook, kind) DO UPDATE SET n = webhook_counts.n + EXCLUDED.n;
+  ELSE
+    UPDATE webhook_counts c SET n = c.n - g.n
+      FROM (SELECT webhook, kind, count(*) AS n FROM changed GROUP BY webhook, kind) g
+      WHERE c.webhook = g.webhook AND c.kind = g.kind;
+    DELETE FROM webhook_counts WHERE n <= 0;
+  END IF;
+  RETURN NULL;
+END $$;
+CREATE TRIGGER deliveries_are_counted_new AFTER INSERT ON webhook_deliveries REFERENCING NEW TABLE AS changed
+  FOR EACH STATEMENT EXECUTE FUNCTION deliveries_are_counted();
+CREATE TRIGGER deliveries_are_counted_gone AFTER DELETE ON webhook_deliveries REFERENCING OLD TABLE AS changed
+  FOR EACH STATEMENT EXECUTE FUNCTION deliveries_are_counted();
+CREATE TRIGGER deliveries_are_counted_all AFTER TRUNCATE ON webhook_deliveries EXECUTE FUNCTION deliveries_are_counted();
+CREATE INDEX webhook_deliveries_end ON webhook_deliveries (webhook, expires_at);
+CREATE INDEX webhook_offline_by_node ON webhook_offline (node_id);
+`
+
+export const MIGRATIONS: readonly string[] = [
+  TABLES + AUDIT + MQTT,
+  WEBHOOKS,
+  TOLD,
+  LEADER,
+  TOLD_NODES,
+  WEBHOOK_COUNTS,
+]
 
 /** The first version that tells of changes of limbs. */
 export const TELLS_NODES = 5

@@ -1,5 +1,7 @@
 import type { QueuedDelivery, WebhookDelivery, WebhookQueue } from '../../bridge/webhook-ports.ts'
 import { queuedDeliveryOfRow } from '../records.ts'
+import type { SqlRow } from '../rows.ts'
+import { beyondOf, type CountedKind } from '../webhook-counts.ts'
 import type { Sql } from './connection.ts'
 import type { PostgresDatabase } from './database.ts'
 import type { WorkSql } from './writer.ts'
@@ -8,9 +10,12 @@ const PUT = `INSERT INTO webhook_deliveries (webhook, delivery_id, kind, urgent,
   SELECT b.webhook, b.delivery_id, b.kind, b.urgent, b.payload, b.expires_at, 0
   FROM unnest($1::text[], $2::text[], $3::text[], $4::smallint[], $5::text[], $6::bigint[])
     WITH ORDINALITY b(webhook, delivery_id, kind, urgent, payload, expires_at, place) ORDER BY b.place`
-const DROP_ONE = `DELETE FROM webhook_deliveries WHERE seq = (
-  SELECT min(seq) FROM webhook_deliveries WHERE webhook = $1 AND kind = (
-    SELECT kind FROM webhook_deliveries WHERE webhook = $1 GROUP BY kind ORDER BY count(*) DESC, min(seq) LIMIT 1))`
+const KINDS = `SELECT webhook, kind, n,
+    (SELECT min(seq) FROM webhook_deliveries d WHERE d.webhook = c.webhook AND d.kind = c.kind) AS oldest
+  FROM webhook_counts c WHERE webhook = ANY($1)`
+const DROP = `DELETE FROM webhook_deliveries WHERE seq IN (
+  SELECT seq FROM webhook_deliveries WHERE webhook = $1 AND kind = $2 ORDER BY seq LIMIT $3)`
+const SIZES = 'SELECT webhook, sum(n) AS n FROM webhook_counts GROUP BY webhook'
 const NEXT = `SELECT * FROM webhook_deliveries WHERE webhook = $1 ORDER BY attempts, urgent DESC, seq LIMIT 1`
 const SET_OFFLINE = `INSERT INTO webhook_offline (webhook, node_id)
   SELECT $1, node_id FROM nodes WHERE node_id = ANY($2) ON CONFLICT DO NOTHING`
@@ -48,12 +53,15 @@ export class PostgresWebhookQueue implements WebhookQueue {
         batch.map(({ payload }) => payload),
         batch.map(({ expiresAt }) => Math.round(expiresAt)),
       )
-      const sizes = await sizesOf(sql)
+      const webhooks = [...new Set(batch.map((delivery) => delivery.webhook))]
+      const rows = await sql.all(KINDS, webhooks)
       const dropped = new Map<string, number>()
-      for (const webhook of new Set(batch.map((delivery) => delivery.webhook))) {
-        const beyond = Math.max(0, (sizes.get(webhook) ?? 0) - max(webhook))
-        for (let i = 0; i < beyond; i++) sql.later(DROP_ONE, webhook)
-        if (beyond > 0) dropped.set(webhook, beyond)
+      for (const webhook of webhooks) {
+        const kinds = rows.filter((row) => row.webhook === webhook).map(countedOf)
+        for (const { kind, n } of beyondOf(kinds, max(webhook))) {
+          sql.later(DROP, webhook, kind, n)
+          dropped.set(webhook, (dropped.get(webhook) ?? 0) + n)
+        }
       }
       return dropped
     })
@@ -113,7 +121,11 @@ export class PostgresWebhookQueue implements WebhookQueue {
 }
 
 async function sizesOf(sql: Sql): Promise<Map<string, number>> {
-  return countsOf(await sql.all('SELECT webhook, count(*) AS n FROM webhook_deliveries GROUP BY webhook'))
+  return countsOf(await sql.all(SIZES))
+}
+
+function countedOf({ kind, n, oldest }: SqlRow): CountedKind {
+  return { kind: String(kind), n: Number(n), oldest: Number(oldest) }
 }
 
 function countsOf(

@@ -28,17 +28,32 @@ export function createWebhookQueue({ sql, writer, room }: Database): WebhookQueu
     tried: (seq) => writer.write(() => table.tried(seq)),
     delete: (seq) => writer.write(() => table.delete(seq)),
     sizes: () => table.sizes(),
-    prune: (now, names) => writer.write(() => table.prune(now, names)),
+    async prune(now, names) {
+      const gone = new Map<string, number>()
+      for (;;) {
+        const some = await writer.write(() => table.prune(now, names, ROWS_IN_ONE_GO))
+        for (const [webhook, n] of some) gone.set(webhook, (gone.get(webhook) ?? 0) + n)
+        if (some.size === 0) break
+      }
+      while ((await writer.write(() => table.forgetOffline(names, ROWS_IN_ONE_GO))) > 0);
+      return gone
+    },
     async offline(webhook) {
       await writer.settled()
       return table.offline(webhook)
     },
-    setOffline: (webhook, nodeIds, offline) =>
-      writer.write(() => table.setOffline(webhook, nodeIds, offline)),
+    async setOffline(webhook, nodeIds, offline) {
+      for (let i = 0; i < nodeIds.length; i += ROWS_IN_ONE_GO) {
+        const some = nodeIds.slice(i, i + ROWS_IN_ONE_GO)
+        await writer.write(() => table.setOffline(webhook, some, offline))
+      }
+    },
   }
 }
 
 const ROW_BYTES = 200
+/** Rows of one work: others of sixteen webhooks may share its commit, and each may be on sixteen pages. */
+const ROWS_IN_ONE_GO = 100
 
 function bytesOf({ payload }: WebhookDelivery): number {
   return ROW_BYTES + Buffer.byteLength(payload)

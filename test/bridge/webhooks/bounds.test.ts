@@ -102,6 +102,35 @@ test('two thousand deliveries of one turn wait for their commit, and the others 
   await vi.waitFor(() => expect(stored).toHaveLength(2001))
 })
 
+test('events that wait for a slow store have sixteen mebibytes, and go into it in commits of a mebibyte', async () => {
+  const slow = Promise.withResolvers<void>()
+  const commits: WebhookDelivery[][] = []
+  const { webhooks, log, now } = await world(
+    {},
+    {
+      put: async (batch) => {
+        commits.push([...batch])
+        await slow.promise
+        return new Map()
+      },
+    },
+  )
+  for (let turn = 0; turn < 10; turn++) {
+    for (let i = 0; i < 40; i++) webhooks.event('invocation_ended', now, failed('x'.repeat(60_000)))
+    await settled()
+  }
+  expect(commits).toHaveLength(1)
+  const dropped = 400 - Math.ceil(16_777_216 / (commits[0]?.[0]?.payload.length ?? 0))
+  expect(webhooks.readings()).toMatchObject([{ dropped }])
+  expect(log.warn).toHaveBeenCalledTimes(1)
+  slow.resolve()
+  await vi.waitFor(() => expect(commits.flat()).toHaveLength(400 - dropped))
+  for (const batch of commits)
+    expect(batch.reduce((sum, { payload }) => sum + payload.length, 0)).toBeLessThanOrEqual(1_048_576)
+  webhooks.event('invocation_ended', now, failed('later'))
+  await vi.waitFor(() => expect(commits.flat()).toHaveLength(401 - dropped))
+})
+
 test('a webhook has the events, and is tried, from its first moment on, while the store is not read yet', async () => {
   const read = Promise.withResolvers<string[]>()
   const events = ['limb_offline', 'principal_added']

@@ -17,6 +17,7 @@ import { SCHEMA_WEBHOOKS } from './schema-15.ts'
 import { SCHEMA_BORN } from './schema-16.ts'
 import { SCHEMA_ADAPTERS } from './schema-17.ts'
 import { SCHEMA_REGISTERED_FROM } from './schema-18.ts'
+import { SCHEMA_WEBHOOK_COUNTS } from './schema-19.ts'
 
 /** "Limb" in ASCII: marks the file as ours for `file(1)` and for a bridge that is pointed at a foreign one. */
 export const APPLICATION_ID = 0x4c696d62
@@ -47,6 +48,7 @@ export const MIGRATIONS: readonly Migration[] = [
   { version: 16, up: (sql) => sql.exec(SCHEMA_BORN) },
   { version: 17, up: (sql) => sql.exec(SCHEMA_ADAPTERS) },
   { version: 18, up: (sql) => sql.exec(SCHEMA_REGISTERED_FROM) },
+  { version: 19, up: (sql) => sql.exec(SCHEMA_WEBHOOK_COUNTS) },
 ]
 
 export function newestVersion(migrations: readonly Migration[]): number {
