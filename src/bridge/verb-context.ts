@@ -16,6 +16,8 @@ export interface VerbCaller {
   alive(): boolean
   /** Takes from its budget what its request cost in later turns of the event loop, in milliseconds. */
   charge?(ms: number): void
+  /** Resolves when it is the turn of its principal once more; to false, at once, when too much of it waits for that already. */
+  turn?(): Promise<boolean>
 }
 
 /** Resolves to the response's `data`, after what it reports is stored and published. */

@@ -327,6 +327,14 @@ const HELD: Readonly<Record<string, readonly [file: string, words: string, tests
     'maxKeysPerPrincipal',
     ['that was refused for its key keeps no place there, so that nothing is locked for it'],
   ],
+  'requests that ask again, with its key, for an invocation under way': [
+    'bridge/invocation/asked-again.ts',
+    'MAX_OF_ALL = 1000',
+    [
+      '64 requests of a principal wait for invocations under way, 1000 of all, and those of sessions that are gone give way',
+      'who asked again while it ran is answered in a turn of its own, from the store',
+    ],
+  ],
   'answers kept for them': [
     'bridge/invocation/log.ts',
     'maxAnswerBytes',

@@ -1,11 +1,16 @@
 import { Refusal } from '../../kernel/errors.ts'
+import type { VerbCaller } from '../verb-context.ts'
 import { refusalOf } from './answers.ts'
+import { AskedAgain, type Asker, askAgain } from './asked-again.ts'
 import type { InvocationLog } from './log.ts'
 import type { InvocationWish, InvokeAnswer } from './open-invocation.ts'
 
+/** An invocation whose answer is not stored yet. Nothing here keeps the answer: whoever asked again reads it from the store. */
 interface Keyed {
   readonly fingerprint: string | undefined
-  readonly answer: Promise<InvokeAnswer>
+  readonly askers: Set<Asker>
+  /** The error that it ended with. */
+  failed: { readonly error: unknown } | undefined
 }
 
 interface FirstUse {
@@ -18,26 +23,32 @@ interface FirstUse {
 
 /** The same idempotency key of a principal gives the same answer: of the invocation under way, or of the stored one. */
 export class KeyedInvocations {
-  readonly #log: InvocationLog
+  readonly #log: Pick<InvocationLog, 'byKey'>
   /** Invocations by principal and key, until their answer is stored. */
   readonly #underWay = new Map<string, Map<string, Keyed>>()
+  readonly #asking = new AskedAgain()
 
-  constructor(log: InvocationLog) {
+  constructor(log: Pick<InvocationLog, 'byKey'>) {
     this.#log = log
   }
 
   /** @throws what `otherInvocation` makes when the key was used for another invocation. */
-  async once(wish: InvocationWish, key: string, principal: string, first: FirstUse): Promise<InvokeAnswer> {
-    const known = this.#underWay.get(principal)?.get(key)
-    if (known) {
-      if (known.fingerprint !== wish.fingerprint) throw first.otherInvocation()
-      first.again()
-      return known.answer
+  async once(wish: InvocationWish, key: string, caller: VerbCaller, first: FirstUse): Promise<InvokeAnswer> {
+    const known = this.#underWay.get(caller.name)?.get(key)
+    if (known === undefined) {
+      return this.goesOn(wish, key, caller.name, this.#storedOr(wish, key, caller.name, first))
     }
-    return this.goesOn(wish, key, principal, this.#storedOr(wish, key, principal, first))
+    if (known.fingerprint !== wish.fingerprint) throw first.otherInvocation()
+    const ended = this.#asking.enter(caller, known.askers)
+    first.again()
+    await ended
+    // Hundreds may have waited, and each would have a copy of the answer at the same moment.
+    if ((await caller.turn?.()) === false) throw askAgain()
+    if (known.failed !== undefined) throw known.failed.error
+    return this.#storedOr(wish, key, caller.name, { ...first, run: () => Promise.reject(notKept()) })
   }
 
-  /** Gives this answer to whoever asks again with the key meanwhile. */
+  /** Tells whoever asks again with the key meanwhile when this answer is stored. */
   async goesOn(
     wish: InvocationWish,
     key: string,
@@ -45,13 +56,18 @@ export class KeyedInvocations {
     answer: Promise<InvokeAnswer>,
   ): Promise<InvokeAnswer> {
     const own = this.#underWay.get(principal) ?? new Map<string, Keyed>()
-    own.set(key, { fingerprint: wish.fingerprint, answer })
+    const keyed: Keyed = { fingerprint: wish.fingerprint, askers: new Set(), failed: undefined }
+    own.set(key, keyed)
     this.#underWay.set(principal, own)
     try {
       return await answer
+    } catch (error) {
+      keyed.failed = { error }
+      throw error
     } finally {
       own.delete(key)
       if (own.size === 0 && this.#underWay.get(principal) === own) this.#underWay.delete(principal)
+      for (const { goOn } of keyed.askers) goOn()
     }
   }
 
@@ -72,9 +88,13 @@ export class KeyedInvocations {
     if ((record.fingerprint ?? undefined) !== wish.fingerprint) throw otherInvocation()
     if (record.error) throw refusalOf(record.error)
     if (answer !== undefined) return JSON.parse(answer) as InvokeAnswer
-    throw new Refusal(
-      'internal',
-      'the first invocation with this key ran, but its answer is not kept (invocation.maxAnswerBytesPerPrincipal, a full disk); use invocation/get',
-    )
+    throw notKept()
   }
+}
+
+function notKept(): Refusal {
+  return new Refusal(
+    'internal',
+    'the first invocation with this key ran, but its answer is not kept (invocation.maxAnswerBytesPerPrincipal, a full disk); use invocation/get',
+  )
 }

@@ -108,7 +108,7 @@ export class Invocations {
     const answer =
       wish.key === undefined
         ? run()
-        : this.#keyed.once(wish, wish.key, caller.name, {
+        : this.#keyed.once(wish, wish.key, caller, {
             run,
             otherInvocation: () => this.#recorder.refused(wish, caller, undefined, otherInvocation()),
             again: () => this.#askedAgain(wish, caller),

@@ -95,6 +95,10 @@ export class VerbDispatcher {
       session,
       alive: () => session.alive,
       charge: (ms) => this.#turns.charge(identity, ms),
+      turn: () =>
+        new Promise((resolve) => {
+          if (!this.#turns.take(identity, () => resolve(true))) resolve(false)
+        }),
     }
     const held: HeldRequest = { payload, isRead: false, transaction: undefined }
     const answered = this.#inTurn(session, caller, verb, held, messageContext)
