@@ -6,16 +6,26 @@ const IPV6_GROUPS = 8
 /** A household or a server has a /64 of its own: 2^64 addresses to come from. */
 const NETWORK_GROUPS = 4
 
-/** An IPv4 address as it is, the network of an IPv6 address (`2001:db8:0:1::/64`), anything else as it is. */
+/**
+ * Returns an IPv4 address as it is, the network of an IPv6 address (`2001:db8:0:1::/64`), anything else as it is. All links
+ * have the same addresses of their own (`fe80::/64`), so that these are of the link that they came by (`%eth0`).
+ */
 export function addressGroup(address: string): string {
   if (!address.includes(':') || !isIPv6(address) || isLoopbackAddress(address)) return address
-  const [head = '', tail] = (address.split('%')[0] ?? '').toLowerCase().split('::')
+  const { bare, zone } = zoneOf(address)
+  const [head = '', tail] = bare.toLowerCase().split('::')
   const before = head === '' ? [] : head.split(':')
   const after = tail === undefined || tail === '' ? [] : tail.split(':')
   const missing = tail === undefined ? 0 : Math.max(0, IPV6_GROUPS - before.length - after.length)
   const groups = [...before, ...Array.from({ length: missing }, () => '0'), ...after]
   const network = groups.slice(0, NETWORK_GROUPS).map((group) => group.replace(/^0+(?=.)/, ''))
-  return `${network.join(':')}::/64`
+  return `${network.join(':')}::/64${zone === '' ? '' : `%${zone}`}`
+}
+
+/** Splits an address and the link that it is of: `fe80::1%eth0`. Empty: it names none. */
+export function zoneOf(address: string): { readonly bare: string; readonly zone: string } {
+  const [bare = '', zone = ''] = address.split('%')
+  return { bare, zone }
 }
 
 const MAPPED = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i

@@ -1,7 +1,7 @@
 import { BlockList, isIP } from 'node:net'
-import { unmappedAddress } from './address.ts'
+import { unmappedAddress, zoneOf } from './address.ts'
 
-/** `192.168.0.0/16`, `fd00::/8`, or one address. */
+/** `192.168.0.0/16`, `fd00::/8`, or one address. With a link (`fe80::%eth0/64`) it is only what came by that, without one it is of all links. */
 export type Network = string
 
 export interface AllowedNetworks {
@@ -11,14 +11,22 @@ export interface AllowedNetworks {
 const family = (address: string) => (isIP(address) === 6 ? 'ipv6' : 'ipv4')
 
 export function networksOf(networks: readonly Network[]): AllowedNetworks {
-  const list = new BlockList()
+  const ofAllLinks = new BlockList()
+  const ofLinks = new Map<string, BlockList>()
   for (const network of networks) {
     const [address = '', bits] = network.split('/')
-    if (bits === undefined) list.addAddress(address, family(address))
-    else list.addSubnet(address, Number(bits), family(address))
+    const { bare, zone } = zoneOf(address)
+    const list = zone === '' ? ofAllLinks : (ofLinks.get(zone) ?? new BlockList())
+    if (zone !== '') ofLinks.set(zone, list)
+    if (bits === undefined) list.addAddress(bare, family(bare))
+    else list.addSubnet(bare, Number(bits), family(bare))
   }
   return {
-    has: (address) =>
-      isIP(address) !== 0 && list.check(unmappedAddress(address), family(unmappedAddress(address))),
+    has(address) {
+      if (isIP(address) === 0) return false
+      const { bare, zone } = zoneOf(address)
+      const own = unmappedAddress(bare)
+      return ofAllLinks.check(own, family(own)) || ofLinks.get(zone)?.check(own, family(own)) === true
+    },
   }
 }

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { addressGroup, hostAndPort, isLoopbackAddress, unmappedAddress } from '../../src/kernel/address.ts'
+import { networksOf } from '../../src/kernel/networks.ts'
 
 describe('the group of an address', () => {
   test.each([
@@ -9,7 +10,10 @@ describe('the group of an address', () => {
     ['2001:0db8:0001:0002::9', '2001:db8:1:2::/64'],
     ['2001:db8::1', '2001:db8:0:0::/64'],
     ['2001:db8:0:0:8000::', '2001:db8:0:0::/64'],
-    ['fe80::1%eth0', 'fe80:0:0:0::/64'],
+    ['fe80::1%eth0', 'fe80:0:0:0::/64%eth0'],
+    ['fe80::2:1%eth0', 'fe80:0:0:0::/64%eth0'],
+    ['fe80::1%wlan0', 'fe80:0:0:0::/64%wlan0'],
+    ['fe80::1', 'fe80:0:0:0::/64'],
     ['::1', '::1'],
     ['local', 'local'],
     ['unknown', 'unknown'],
@@ -25,6 +29,19 @@ test('an IPv4 address that came through IPv6 is plain, and loopback is known', (
   expect(
     ['127.0.0.1', '127.9.9.9', '::ffff:127.0.0.1', '::1', '10.0.0.1', '::2'].map(isLoopbackAddress),
   ).toEqual([true, true, true, true, false, false])
+})
+
+test('a network of a link is not that of another link, and one that names none is of all', () => {
+  const has = (network: string, ...addresses: string[]) => addresses.map(networksOf([network]).has)
+  const peers = ['fe80::1%eth0', 'fe80::1%wlan0', 'fe80::1']
+  expect(has('fe80::1%eth0', ...peers, 'fe80::2%eth0')).toEqual([true, false, false, false])
+  expect(has('fe80::%eth0/64', ...peers, 'fe80::2%eth0')).toEqual([true, false, false, true])
+  expect(has('fe80::/64', ...peers)).toEqual([true, true, true])
+  expect(has('127.0.0.0/8', '::ffff:127.0.0.1', '::ffff:127.0.0.1%eth0', 'fe80::1%eth0')).toEqual([
+    true,
+    true,
+    false,
+  ])
 })
 
 test('a host and a port are written as a URL has them', () => {

@@ -61,7 +61,8 @@ export function machineNames(): readonly string[] {
 
 /** Returns whether a certificate may be made for it: an IP address, or a name of DNS. */
 export function isName(name: string): boolean {
-  if (isIP(name) !== 0) return true
+  // An address of a link is one of many, and a certificate has no place for the link.
+  if (isIP(name) !== 0) return !name.includes('%')
   return (
     name.length <= 253 &&
     /^(\*\.)?([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/i.test(name)

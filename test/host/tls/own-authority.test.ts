@@ -53,15 +53,21 @@ describe('an authority of the bridge', () => {
     await expect(initAuthority(path, ['c.lan'])).rejects.toThrow(/is there without its key/)
   })
 
-  it.each(['', 'a b', '-x.lan', "x'; CN=y", 'x\nbasicConstraints=CA:TRUE', '1.2.3.4.5.', 'ü.lan'])(
-    'makes none for %j, which is no name',
-    async (name) => {
-      expect(isName(name)).toBe(false)
-      await expect(initAuthority(await folder(), [name])).rejects.toThrow(
-        /neither an IP address nor a host name/,
-      )
-    },
-  )
+  it.each([
+    '',
+    'a b',
+    '-x.lan',
+    "x'; CN=y",
+    'x\nbasicConstraints=CA:TRUE',
+    '1.2.3.4.5.',
+    'ü.lan',
+    'fe80::1%eth0',
+  ])('makes none for %j, which is no name', async (name) => {
+    expect(isName(name)).toBe(false)
+    await expect(initAuthority(await folder(), [name])).rejects.toThrow(
+      /neither an IP address nor a host name/,
+    )
+  })
 
   it('renews its certificate two months before the end, or when the machine has a new name, and keeps the old ones', async () => {
     const path = await folder()
