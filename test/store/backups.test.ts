@@ -11,11 +11,13 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
-import { expect, onTestFinished, test } from 'vitest'
+import { setImmediate as turn } from 'node:timers/promises'
+import { expect, onTestFinished, test, vi } from 'vitest'
 import { systemClock } from '../../src/kernel/clock.ts'
 import { createBackups } from '../../src/store/sqlite/backup/backups.ts'
 import { inspectDatabase } from '../../src/store/sqlite/backup/inspect.ts'
 import { restoreDatabase } from '../../src/store/sqlite/backup/restore.ts'
+import { createMqttStore } from '../../src/store/sqlite/mqtt/store.ts'
 import { createStore, type SqliteStore } from '../../src/store/sqlite/store.ts'
 import { nodeOf } from '../contract/store.contract.ts'
 import { FakeClock } from '../support/fake-clock.ts'
@@ -368,10 +370,47 @@ test('the log is cut to nothing when it is asked for, and not while somebody rea
   onTestFinished(() => void reader.close())
   const rows = reader.prepare('SELECT * FROM meta UNION ALL SELECT node_id, platform FROM nodes').iterate()
   rows.next()
+  const pragma = vi.spyOn(database.sql, 'pragma')
   expect(database.checkpoint()).toBe(false)
+  // Nobody waits for the reader.
+  const words = ['busy_timeout = 0', 'wal_checkpoint(TRUNCATE)', 'busy_timeout = 100']
+  expect(pragma.mock.calls.map(([text]) => text)).toEqual(words)
   rows.return?.()
   expect(database.checkpoint()).toBe(true)
   expect(database.sizes().walBytes).toBe(0)
+})
+
+test('what is written while a backup is made is moved out of the log by its thread, not by the next commit', async () => {
+  const database = opened(temporaryFile())
+  const mqtt = createMqttStore(database)
+  const backups = createBackups({ database, folder: null, clock: systemClock })
+  const pagesOfCommits = () => database.sql.pragma('wal_autocheckpoint', { simple: true })
+  const message = {
+    topic: 't',
+    payload: Buffer.alloc(1024 * 1024),
+    extra: null,
+    brokerId: 'b',
+    brokerCounter: 1,
+  }
+  // As if it had been written while the copy was made.
+  const goOn = database.pauseCheckpoints()
+  const { databaseBytes } = database.sizes()
+  for (let i = 0; i < 8; i++) await mqtt.enqueue([{ clientId: 'c', qos: 1, retain: false }], message)
+  expect(database.sizes()).toMatchObject({ databaseBytes })
+  expect(database.sizes().walBytes).toBeGreaterThan(1000 * 4096)
+  expect(database.checkpoint()).toBe(false)
+  const made = backups.create()
+  while (backups.isUnderWay) {
+    expect(pagesOfCommits()).toBe(0)
+    await turn()
+  }
+  await made
+  expect(database.sizes().databaseBytes).toBeGreaterThan(databaseBytes + 1000 * 4096)
+  expect(pagesOfCommits()).toBe(0)
+  goOn()
+  expect(pagesOfCommits()).toBe(1000)
+  await backups.create()
+  expect(pagesOfCommits()).toBe(1000)
 })
 
 test('a folder that was chosen is not made: its disk may not be mounted', async () => {

@@ -71,10 +71,15 @@ export interface Database {
   /** The free bytes of the file system, for a user who is not root; null in memory. */
   freeBytes(): number | undefined
   /**
-   * Moves the write-ahead log into the database and cuts it to nothing. False when somebody still reads from it: a
-   * backup, or another program.
+   * Moves the write-ahead log into the database and cuts it to nothing. False when somebody still reads from it (a
+   * backup, or another program), for whom nobody waits.
    */
   checkpoint(): boolean
+  /**
+   * Commits leave what they write in the write-ahead log until the returned function is called: somebody reads for long, and moves
+   * it himself when he has done.
+   */
+  pauseCheckpoints(): () => void
   /** Ends the pending writes, checkpoints and closes. Further calls wait for the same end. */
   close(): Promise<void>
 }
@@ -380,6 +385,7 @@ function opened(
 ): Database {
   const { file } = place
   const names = lock ? watchNames(file, writer, options) : NO_NAMES
+  const pauses = new Set<object>()
   let closing: Promise<void> | undefined
   const close = async () => {
     names.stop()
@@ -401,8 +407,23 @@ function opened(
       return bavail * bsize
     },
     checkpoint() {
-      const [row] = sql.pragma('wal_checkpoint(TRUNCATE)') as { busy: number }[]
-      return row?.busy === 0
+      if (pauses.size > 0) return false
+      sql.pragma('busy_timeout = 0')
+      try {
+        const [row] = sql.pragma('wal_checkpoint(TRUNCATE)') as { busy: number }[]
+        return row?.busy === 0
+      } finally {
+        sql.pragma(`busy_timeout = ${BUSY_TIMEOUT_MS}`)
+      }
+    },
+    pauseCheckpoints() {
+      const pause = {}
+      pauses.add(pause)
+      sql.pragma('wal_autocheckpoint = 0')
+      return () => {
+        if (pauses.delete(pause) && pauses.size === 0 && sql.open)
+          sql.pragma(`wal_autocheckpoint = ${CHECKPOINT_PAGES}`)
+      }
     },
     close() {
       closing ??= close()

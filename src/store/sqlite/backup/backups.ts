@@ -11,7 +11,7 @@ import { emptyMountPoint } from '../../../kernel/mounts.ts'
 import type { KeptBackups } from '../../engine.ts'
 import type { Database } from '../database.ts'
 import { compactTime, createPrivate } from '../files.ts'
-import type { BackupJob, BackupOutcome } from './worker.ts'
+import type { BackupJob, BackupOutcome, CopyRead } from './worker.ts'
 
 export interface BackupsOptions {
   readonly database: Database
@@ -55,11 +55,14 @@ export function createBackups({ database, folder, clock }: BackupsOptions): File
     const lost = database.lost() !== undefined
     if (lost) await copyFromHandle(database, `${file}.part`)
     const source = lost ? undefined : database.file
+    // Nothing could be moved out of the log meanwhile, and then the next commit would move all of it at once.
+    const goOn = source === undefined ? () => undefined : database.pauseCheckpoints()
     const worker = new Worker(WORKER, {
       workerData: { source, part: `${file}.part`, file } satisfies BackupJob,
     })
     underWay = worker
-    const outcome = await outcomeOf(worker)
+    const outcome = await outcomeOf(worker, goOn)
+    goOn()
     if (!outcome.ok) throw unavailable(outcome.reason)
     lastMadeAt = takenAt
     return { file, bytes: outcome.bytes, takenAt }
@@ -204,10 +207,13 @@ export async function newestBackupIn(folder: string): Promise<number | undefined
   return newestOf(await namesIn(folder, NAME))
 }
 
-/** Rejects for nothing: a thread that ends without a word has failed. */
-function outcomeOf(worker: Worker): Promise<BackupOutcome> {
+/** Rejects for nothing: a thread that ends without a word has failed. `read`: the database is not read any more. */
+function outcomeOf(worker: Worker, read: () => void): Promise<BackupOutcome> {
   return new Promise((done) => {
-    worker.once('message', (outcome: BackupOutcome) => done(outcome))
+    worker.on('message', (word: CopyRead | BackupOutcome) => {
+      if (word === 'read') read()
+      else done(word)
+    })
     worker.once('error', (error) => done({ ok: false, reason: messageOf(error) }))
     worker.once('exit', () => done({ ok: false, reason: 'it was interrupted' }))
   })

@@ -23,11 +23,19 @@ export type BackupOutcome =
   | { readonly ok: true; readonly bytes: number }
   | { readonly ok: false; readonly reason: string }
 
+/** The thread has read all that it needs of the database, and cleared its write-ahead log. */
+export type CopyRead = 'read'
+
 function makeBackup({ source, part, file }: BackupJob): BackupOutcome {
   try {
     if (source !== undefined) {
       createPrivate(part)
-      copy(source, part)
+      try {
+        copy(source, part)
+      } finally {
+        clearLog(source)
+        parentPort?.postMessage('read' satisfies CopyRead)
+      }
     }
     const { problems } = inspectDatabase(part, { readonly: false })
     if (problems.length > 0) throw new Error(`the copy is not sound: ${problems.join('; ')}`)
@@ -46,6 +54,33 @@ function copy(source: string, part: string): void {
   try {
     sql.pragma('trusted_schema = OFF')
     sql.prepare('VACUUM INTO ?').run(part)
+  } finally {
+    sql.close()
+  }
+}
+
+/** Passes over the write-ahead log: each has what was written during the one before. */
+const PASSES = 10
+/** The pages that are left to the bridge: some milliseconds. */
+const FEW_PAGES = 1000
+
+/**
+ * Moves into the database what was written while the copy was made. All of that waits in the write-ahead log, which may have
+ * hundreds of megabytes by now: the next commit of the bridge would move them, in one turn of its event loop.
+ */
+function clearLog(source: string): void {
+  const sql = new Sqlite(source, { fileMustExist: true, timeout: 0 })
+  try {
+    sql.pragma('trusted_schema = OFF')
+    let before = 0
+    for (let pass = 0; pass < PASSES; pass++) {
+      const [row] = sql.pragma('wal_checkpoint(PASSIVE)') as { log: number }[]
+      const pages = row?.log ?? 0
+      if (pages - before < FEW_PAGES) return
+      before = pages
+    }
+  } catch {
+    // The disk is full, say: the bridge will meet that itself.
   } finally {
     sql.close()
   }
