@@ -14,6 +14,8 @@ export interface Started {
   /** Resolves once standard output (or error) holds the text. */
   seen(text: string | RegExp): Promise<void>
   interrupt(): void
+  /** Whoever read standard output has gone. */
+  readerGone(): void
 }
 
 export interface Ended {
@@ -49,9 +51,10 @@ export function start(argv: readonly string[], options: RunOptions = {}): Starte
   }
   const stdin = new PassThrough()
   const interrupts = new Set<() => void>()
+  const stdout = capture('out')
   const io: Io = {
     stdin: Object.assign(stdin, options.terminal ? { isTTY: true, setRawMode: () => stdin } : {}),
-    stdout: capture('out'),
+    stdout,
     stderr: capture('err'),
     env: options.env ?? {},
     onInterrupt(listener) {
@@ -96,6 +99,9 @@ export function start(argv: readonly string[], options: RunOptions = {}): Starte
         watchers.add(look)
         look()
       }),
+    readerGone() {
+      stdout.emit('error', Object.assign(new Error('write EPIPE'), { code: 'EPIPE' }))
+    },
     interrupt() {
       for (const listener of [...interrupts]) listener()
     },

@@ -755,6 +755,69 @@ describe('node import', () => {
     expect(err).toContain('--skip-paired goes on there')
   })
 
+  /** An import of which the first request is answered, and no other one. */
+  const halfway = (...argv: string[]) => {
+    bridge.answers['node/list'] = () => ({ items: [] })
+    const take = bridge.answers['node/import']
+    bridge.answers['node/import'] = (args) => {
+      if (sizes().length === 1) return take?.(args)
+      throw SILENCE
+    }
+    return start(['node', 'import', file(fleet(1100)), ...argv, '--socket', bridge.socket])
+  }
+
+  test.each([
+    [
+      '',
+      (out: string) =>
+        out
+          .split('\n')
+          .slice(1, -1)
+          .map((line) => line.split(/ +/)),
+    ],
+    [
+      '--jsonl',
+      (out: string) =>
+        out
+          .split('\n')
+          .slice(0, -1)
+          .map((line) => Object.values(JSON.parse(line))),
+    ],
+    ['--json', (out: string) => JSON.parse(`${out}]}`).items.map(Object.values)],
+  ] as const)(
+    'shows keys %s as soon as they hold, so that they are not lost when it is killed',
+    async (option, read) => {
+      const running = halfway(...(option === '' ? [] : [option]))
+      await running.seen('key-of-n499')
+      await expect.poll(() => sizes()).toEqual([500, 500])
+      expect(read(running.out())).toEqual(Array.from({ length: 500 }, (_, i) => [`n${i}`, `key-of-n${i}`]))
+      running.interrupt()
+      running.interrupt()
+      expect((await running.exit).code).toBe(1)
+    },
+  )
+
+  test('ends when nobody reads the keys any more, before it makes others', async () => {
+    const running = halfway()
+    const take = bridge.answers['node/import']
+    bridge.answers['node/import'] = (args) => {
+      running.readerGone()
+      return take?.(args)
+    }
+    const { code, err } = await running.exit
+    expect([code, sizes()]).toEqual([1, [500]])
+    expect(err).toContain('500 of 1100 limbs are imported, and from line 501 on nothing: nobody reads on')
+  })
+
+  test('shows keys as a whole on a narrow terminal', async () => {
+    const path = file([JSON.stringify({ nodeId: 'n'.repeat(60) })])
+    const { out } = await run(['node', 'import', path, '--socket', bridge.socket], {
+      terminal: true,
+      columns: 40,
+    })
+    expect(out).toContain(`key-of-${'n'.repeat(60)}\n`)
+  })
+
   test('shows at a second Ctrl-C the keys that it has, and says which have been lost', async () => {
     bridge.answers['node/list'] = () => ({ items: [] })
     const take = bridge.answers['node/import']

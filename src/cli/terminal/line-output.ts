@@ -41,8 +41,12 @@ export class LineOutput {
   }
 
   async write(rows: readonly DisplayRow[]): Promise<void> {
-    if (rows.length === 0 || this.ended) return
-    const text = rows.map((row) => `${this.#lineOf(row)}\n`).join('')
+    await this.writeText(rows.map((row) => `${this.#lineOf(row)}\n`).join(''))
+  }
+
+  /** Resolves when the reader takes more. */
+  async writeText(text: string): Promise<void> {
+    if (text === '' || this.ended) return
     if (this.#output.write(text)) return
     try {
       await once(this.#output, 'drain', { signal: this.signal })

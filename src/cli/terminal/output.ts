@@ -1,9 +1,10 @@
 import { escapeJson } from '../../kernel/escape-text.ts'
 import type { CliContext, OutputStream } from '../context.ts'
 import { errorJson, usageError } from '../exit.ts'
+import { documentForm, GrowingList, linesForm, tableForm } from './growing-list.ts'
 import { LineOutput } from './line-output.ts'
 import type { DisplayRow } from './presentation.ts'
-import { print } from './text.ts'
+import { type Column, print } from './text.ts'
 
 /** The output of a command is text for people, one JSON document, or JSON Lines: this is where that is decided. */
 
@@ -40,6 +41,12 @@ export class Output {
   /** Opens an output of rows that come one after the other: as JSON a line for each, or as `humanLine` shows it. */
   rows(humanLine: (row: DisplayRow) => string): LineOutput {
     return new LineOutput(this.#stdout, this.isText ? humanLine : jsonLine)
+  }
+
+  /** Opens a list whose items come some at a time: as a table with these columns, as JSON Lines, or as one JSON document. */
+  list(columns: readonly Column<DisplayRow>[]): GrowingList {
+    const form = this.isText ? tableForm(columns) : this.isJsonLines ? linesForm(jsonLine) : documentForm()
+    return new GrowingList(new LineOutput(this.#stdout, jsonLine), form)
   }
 
   /** @throws CliError when one document was asked for of rows that have no end. */

@@ -11,7 +11,6 @@ export function softFailureOf(verb: VerbName, data: unknown): string | undefined
   if (verb === 'audit/verify' && row.whole === false) {
     return `the audit log is not whole: ${shown(row.problem ?? `broken at row ${shown(row.brokenAt)}`)}`
   }
-  if (verb === 'node/import' && row.error !== undefined) return shown(asRow(row.error).message)
   if (verb === 'webhook/test' && row.delivered === false) {
     return `it was not taken: ${shown(row.failure)}`
   }

@@ -6,12 +6,14 @@ import { partsIn } from '../../protocol/json-text.ts'
 import { LIMITS } from '../../protocol/limits.ts'
 import { VERBS } from '../../protocol/verbs.ts'
 import type { CliContext } from '../context.ts'
-import { CliError, EXIT, RefusedByBridge, usageError } from '../exit.ts'
+import { CliError, EXIT, RefusedByBridge, SoftFailure, usageError } from '../exit.ts'
 import { allPages } from '../session/paging.ts'
 import type { Bridge } from '../session/session.ts'
+import type { GrowingList } from '../terminal/growing-list.ts'
+import type { Output } from '../terminal/output.ts'
 import { type DisplayRow, itemsOf } from '../terminal/presentation.ts'
 import { readAll } from '../terminal/questions.ts'
-import { print } from '../terminal/text.ts'
+import { type Column, print, shown } from '../terminal/text.ts'
 import { entriesOf, type FleetEntry } from './fleet-file.ts'
 
 /** `node import FILE`: limbs as for `node provision`, as JSON Lines, a JSON array or CSV. */
@@ -136,28 +138,53 @@ async function withoutPaired(
   return missing
 }
 
-/** The answer of an import; `error` says why only a beginning of the limbs was imported. */
-interface Imported {
-  readonly items: readonly DisplayRow[]
-  readonly error?: { readonly code: string; readonly message: string }
+/** Says why only a beginning of the limbs was imported. */
+interface ImportFault {
+  readonly code: string
+  readonly message: string
+}
+
+/** The keys, which nobody is shown again, stay whole; names of different requests stand below each other. */
+function columnsOf(lines: readonly Line[]): Column<DisplayRow>[] {
+  const width = lines.reduce((most, { node }) => Math.max(most, node.nodeId.length), 0)
+  return [
+    { title: 'NODEID', value: ({ nodeId }) => String(nodeId).padEnd(width) },
+    { title: 'APIKEY', value: ({ apiKey }) => apiKey },
+  ]
 }
 
 /**
  * Imports a file: all of it is looked at first, then it is sent in as many requests as it takes, each of which is imported as a
- * whole or not at all. When one fails, the answer has the limbs of those before it, with the keys that the bridge made. Ctrl-C ends
- * it behind the request that is under way, whose answer has keys that nobody is shown again; a second one does not wait for that.
+ * whole or not at all. The limbs of each, with the keys that the bridge made, are written as soon as its answer is there: they
+ * are not lost when a later one fails or the command is killed. Ctrl-C ends it behind the request that is under way, whose answer
+ * has keys that nobody is shown again; a second one does not wait for that. @throws SoftFailure when only a beginning was imported.
  */
 export async function importNodes(
   context: CliContext,
   bridge: Bridge,
   file: string,
   skipsPaired: boolean,
-): Promise<Imported> {
+  output: Output,
+): Promise<void> {
   const all = readFleet(await textOf(context, file))
   const lines = skipsPaired ? await withoutPaired(context, bridge, all) : all
   const requests = requestsOf(lines)
   if (!skipsPaired && requests.length > 1) await refusePaired(bridge, lines)
-  const items: DisplayRow[] = []
+  const list = output.list(columnsOf(lines))
+  const fault = await sendAll(context, bridge, lines, requests, list)
+  await list.end(fault === undefined ? {} : { error: fault })
+  if (fault !== undefined) throw new SoftFailure(shown(fault.message))
+  print(context.io.stderr, `${lines.length} limbs imported`)
+}
+
+async function sendAll(
+  context: CliContext,
+  bridge: Bridge,
+  lines: readonly Line[],
+  requests: readonly (readonly Line[])[],
+  list: GrowingList,
+): Promise<ImportFault | undefined> {
+  let done = 0
   let isInterrupted = false
   const given = new AbortController()
   const off = context.io.onInterrupt(() => {
@@ -171,28 +198,37 @@ export async function importNodes(
   })
   try {
     for (const request of requests) {
-      if (isInterrupted) return { items, error: interruptedAt(items.length, lines, request) }
+      if (isInterrupted) return endedAt(done, lines, 'it was interrupted')
+      let items: readonly DisplayRow[]
       try {
         const nodes = request.map(({ node }) => node)
-        items.push(...itemsOf(await bridge.request('node/import', { nodes }, given.signal)))
+        items = itemsOf(await bridge.request('node/import', { nodes }, given.signal))
       } catch (error) {
-        if (items.length === 0) throw error
-        return { items, error: failureOf(error, items.length, lines, request) }
+        if (done === 0) throw error
+        return failureOf(error, done, lines, request)
       }
+      done += request.length
+      await list.add(items)
+      if (list.fault !== undefined) return endedAt(done, lines, list.fault)
     }
   } finally {
     off()
   }
-  print(context.io.stderr, `${lines.length} limbs imported`)
-  return { items }
+  return undefined
 }
 
-function interruptedAt(done: number, lines: readonly Line[], request: readonly Line[]) {
-  const message = `${done} of ${lines.length} limbs are imported, and from ${request[0]?.place} on nothing: it was interrupted; ${GO_ON}`
-  return { code: 'cancelled', message }
+function endedAt(done: number, lines: readonly Line[], why: string): ImportFault {
+  const next = lines[done]
+  const rest = next === undefined ? `: ${why}` : `, and from ${next.place} on nothing: ${why}; ${GO_ON}`
+  return { code: 'cancelled', message: `${done} of ${lines.length} limbs are imported${rest}` }
 }
 
-function failureOf(error: unknown, done: number, lines: readonly Line[], request: readonly Line[]) {
+function failureOf(
+  error: unknown,
+  done: number,
+  lines: readonly Line[],
+  request: readonly Line[],
+): ImportFault {
   const [from, to] = [request[0]?.place, request.at(-1)?.place]
   const isRefused = error instanceof RefusedByBridge
   const next = isRefused

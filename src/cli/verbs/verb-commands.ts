@@ -75,6 +75,7 @@ const EXAMPLES: Partial<Record<VerbName, readonly string[]>> = {
     'limb-bridge node import fleet.jsonl',
     'limb-bridge node import fleet.csv',
     'limb-bridge node import fleet.csv --skip-paired    goes on where an import ended',
+    'limb-bridge node import fleet.csv --jsonl > keys.jsonl    each key is there as soon as it holds',
     'generate-fleet | limb-bridge node import - --json',
   ],
   'pairing/approve': [
@@ -182,6 +183,10 @@ function addVerb(parent: Command, leaf: string, name: VerbName, context: CliCont
       'a file of JSON Lines, one limb a line, a JSON array, or CSV with a header; `-` reads standard input',
     )
     command.option('--skip-paired', 'leave out limbs that are paired already: goes on where an import ended')
+    jsonLinesOption(
+      command,
+      'print one JSON document a line for each limb, whole as soon as the limb is stored',
+    )
   }
   for (const spec of specs) addArgument(command, spec, name)
   if (isList(verb)) command.option('--all', 'show every page, as without --limit')
@@ -301,6 +306,10 @@ async function perform(
   const target = await targetOf(context, options)
   const bridge = await openBridge(target, { clock: context.clock })
   try {
+    if (name === 'node/import') {
+      const list = new Output(context, options)
+      return await importNodes(context, bridge, String(given[0]), options.skipPaired === true, list)
+    }
     const sure = options.yes === true
     let data: unknown
     if (asks) data = await decideAsked(context, bridge, name, args, sure)
@@ -310,10 +319,7 @@ async function perform(
     } else {
       if (!sure) await askBeforeEnd(context, bridge, name, args)
       const whole = flags ? await withParams(bridge, args, flags) : args
-      data =
-        name === 'node/import'
-          ? await importNodes(context, bridge, String(given[0]), options.skipPaired === true)
-          : await dataOf(context, bridge, target.principal, name, whole)
+      data = await dataOf(context, bridge, target.principal, name, whole)
     }
     if (data === NOTHING_DONE) return
     if (output !== undefined) data = savePictures(data, output, context.io.stdout)
