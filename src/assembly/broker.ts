@@ -50,10 +50,7 @@ export async function buildBroker(build: Build, stored: StoreParts, built: CoreP
     await Promise.all(uplinks.map((uplink) => uplink.stop()))
   })
   // Limbs and the bridge itself go offline while those who watch are still connected.
-  teardown.add(async () => {
-    // At once: housekeeping would wait for the end of a backup.
-    await Promise.all([core.stop(), stored.backups.stop()])
-  })
+  teardown.add(() => core.stop())
   return parts
 }
 

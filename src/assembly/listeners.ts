@@ -56,8 +56,11 @@ export async function openListeners(
   now.http = http
   if (http) teardown.add(() => http.close())
   await closeUnused(build)
-  // Who has asked is answered while all connections are there.
-  teardown.add(() => core.finishRequests())
+  // Who has asked is answered while all connections are there; a backup would take longer than that.
+  const { backups } = build.store.value
+  teardown.add(async () => {
+    await Promise.all([core.finishRequests(), backups.stop()])
+  })
   // First of all nobody new comes in: nobody is told `online` by a bridge that is about to end.
   teardown.add(() => broker.closeListeners())
   if (http && !config.http.tls) refuseOpenPlaintext(http.host, config, 'limb-bridge-http.socket')

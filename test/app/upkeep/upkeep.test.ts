@@ -130,3 +130,19 @@ test('a backup that is under way keeps no bridge from stopping, and leaves nothi
   expect(readdirSync(folder).filter((name) => !isWhole(join(folder, name)))).toEqual([])
   await app[Symbol.asyncDispose]()
 })
+
+test('who asks for a backup is answered when the bridge stops, which waits for none', async (context) => {
+  skipOnPostgres(context)
+  const app = await startApp({ backup: { everyHours: 0 } })
+  const folder = join(app.folder, 'backups')
+  // So much that it takes a while.
+  const sql = new Sqlite(join(app.folder, 'limb.sqlite'))
+  sql.exec('CREATE TABLE filler (bytes); INSERT INTO filler VALUES (zeroblob(200000000))')
+  sql.close()
+  const admin = await app.admin()
+  const answered = admin.ask('admin', 'backup/create')
+  while (!existsSync(folder)) await new Promise((resolve) => setTimeout(resolve, 1))
+  await app.bridge.stop()
+  expect(await answered).toMatchObject({ ok: false, error: { code: 'storage_unavailable' } })
+  await app[Symbol.asyncDispose]()
+})
