@@ -148,6 +148,7 @@ export class Core implements Inbound {
     })
     this.#requests = new VerbDispatcher(context, handlers, {
       isCurrent: (identity) => this.isCurrent(identity),
+      isBehind: () => this.#announcer.isBehind,
       underWay,
     })
     this.#refusedSignIns = new RefusedSignIns(

@@ -237,7 +237,7 @@ export class Leases {
     if (lease.wish.single) return
     const { leaseId, nodeId, capability, principal } = lease.wish
     if (why !== 'released' && why !== 'not_stored') void this.#audit('lease.ended', lease, 'bridge', why)
-    this.#announcer.event('lease_ended', { leaseId, nodeId, capability, principal, why })
+    this.#announcer.eventSoon('lease_ended', { leaseId, nodeId, capability, principal, why })
   }
 
   #answer(change: Exclude<LeaseChange, { kind: 'ended' }>): void {
@@ -287,7 +287,8 @@ export class Leases {
       .then((fence) => {
         lease.fence = fence
         // One that ended meanwhile has been told of as such.
-        if (!single && this.isHeld(lease)) this.#announcer.event('lease_granted', { lease: this.show(lease) })
+        if (!single && this.isHeld(lease))
+          this.#announcer.eventSoon('lease_granted', { lease: this.show(lease) })
         return fence
       })
     stored.catch(() => this.#apply(this.#book.end(lease, 'not_stored', this.#context.clock.monotonicMs())))

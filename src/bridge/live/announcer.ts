@@ -1,6 +1,7 @@
 import type { PairingRequestRecord } from '../../domain/records.ts'
 import type { PairingWindow } from '../../domain/window.ts'
 import { iso, type WallMs } from '../../kernel/clock.ts'
+import { TurnTime } from '../../kernel/turn-time.ts'
 import { encodeJson, encodeWord, NOTHING } from '../../protocol/encode.ts'
 import type { EventFields, EventKind } from '../../protocol/events.ts'
 import type { BridgeInfo, PendingApproval } from '../../protocol/schemas.ts'
@@ -12,6 +13,8 @@ import { RequestPace } from './request-pace.ts'
 
 /** Many changes in one instant (ten thousand limbs come back) make one new `info`. */
 const INFO_DELAY_MS = 200
+/** The time of a turn of the event loop in which is told what nobody waits for. */
+const TELLING_MS = 5
 
 /**
  * Everything the bridge says to all: retained status, state and bridge topics, and events. Called after the
@@ -25,7 +28,12 @@ export class Announcer {
   #bridgeStatus: 'online' | 'offline' = 'offline'
   #window: { window: PairingWindow; until: WallMs } | undefined
   #infoDue: (() => void) | undefined
+  /** Publications that are due soon, in their order. A change of the policy may end a thousand leases, for hundreds who watch. */
   readonly #soon: (() => void)[] = []
+  readonly #telling: TurnTime
+  #isBehind = false
+  /** Approvals among them: the later ones go behind. */
+  #approvalsSoon = 0
   readonly #requestPace: RequestPace
   /** Called when the `state` of a limb was published. Total. */
   onState: (limb: LiveLimb) => void = () => {}
@@ -37,11 +45,17 @@ export class Announcer {
     this.#registry = registry
     this.#pending = pending
     this.startedAt = context.clock.wallMs()
+    this.#telling = new TurnTime(context.clock, TELLING_MS)
     this.#requestPace = new RequestPace(
       context.clock,
       (id, withEvent) => this.#publishRequest(id, withEvent),
       () => context.publisher.isBehind,
     )
+  }
+
+  /** Shows whether what is to be told soon waits for later turns of the event loop: new requests would only add to it. */
+  get isBehind(): boolean {
+    return this.#isBehind
   }
 
   get bridgeStatus(): 'online' | 'offline' {
@@ -123,11 +137,25 @@ export class Announcer {
 
   /** A gated invocation waits for an operator. */
   approval(shown: PendingApproval): void {
-    this.#retain(this.#context.topics.approval(shown.invocationId), encodeJson(shown))
+    this.#retainApproval(shown.invocationId, encodeJson(shown))
   }
 
   approvalGone(invocationId: string): void {
-    this.#retain(this.#context.topics.approval(invocationId), NOTHING)
+    this.#retainApproval(invocationId, NOTHING)
+  }
+
+  /** Publishes it at once, so that an operator who decides sees it before the answer; later when a thousand end at the same moment. */
+  #retainApproval(invocationId: string, payload: Uint8Array): void {
+    const topic = this.#context.topics.approval(invocationId)
+    if (this.#approvalsSoon === 0 && this.#telling.isInTime) {
+      this.#retain(topic, payload)
+      return
+    }
+    this.#approvalsSoon++
+    this.#tellSoon(() => {
+      this.#approvalsSoon--
+      this.#retain(topic, payload)
+    })
   }
 
   event<K extends EventKind>(kind: K, fields: EventFields<K>): void {
@@ -135,13 +163,28 @@ export class Announcer {
   }
 
   /**
-   * An event for which nobody has to wait: it is told after the answers of this turn, with the time of now. Such
-   * events keep their order among themselves.
+   * An event for which nobody has to wait: it is told after the answers of this turn, with the time of now, or in later turns when
+   * there are very many. Such events keep their order among themselves.
    */
   eventSoon<K extends EventKind>(kind: K, fields: EventFields<K>): void {
     const at = this.#context.clock.wallMs()
-    if (this.#soon.push(() => this.#publishEvent(kind, at, fields)) === 1)
-      setImmediate(() => this.#publishSoon())
+    this.#tellSoon(() => this.#publishEvent(kind, at, fields))
+  }
+
+  #tellSoon(publish: () => void): void {
+    if (this.#soon.push(publish) === 1) setImmediate(() => this.#publishInTime())
+  }
+
+  #publishInTime(): void {
+    let told = 0
+    for (const publish of this.#soon) {
+      if (told > 0 && !this.#telling.isInTime) break
+      publish()
+      told++
+    }
+    this.#soon.splice(0, told)
+    this.#isBehind = this.#soon.length > 0
+    if (this.#isBehind) this.#telling.wait(() => this.#publishInTime())
   }
 
   #publishSoon(): void {

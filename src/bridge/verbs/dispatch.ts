@@ -44,11 +44,18 @@ export class VerbDispatcher {
   readonly #heldBack: LogThrottle
   readonly #isCurrent: (identity: Identity) => boolean
 
-  /** `isCurrent`: whether who was let in as this identity still may be. */
+  /**
+   * `isCurrent`: whether who was let in as this identity still may be. `isBehind`: what earlier requests brought about is not told
+   * to all.
+   */
   constructor(
     context: BridgeContext,
     handlers: VerbHandlers,
-    parts: { isCurrent: (identity: Identity) => boolean; underWay: RequestsUnderWay },
+    parts: {
+      isCurrent: (identity: Identity) => boolean
+      isBehind: () => boolean
+      underWay: RequestsUnderWay
+    },
   ) {
     this.#isCurrent = parts.isCurrent
     this.#requests = parts.underWay
@@ -56,7 +63,7 @@ export class VerbDispatcher {
     this.#handlers = handlers
     this.#refused = new RefusedRequests(context)
     const { clock, settings, publisher } = context
-    this.#turns = new PrincipalTurns(clock, settings.turns, () => publisher.isBehind)
+    this.#turns = new PrincipalTurns(clock, settings.turns, () => publisher.isBehind || parts.isBehind())
     this.#room = new AnswerRoom(context.clock)
     this.#heldBack = new LogThrottle(context.clock, HELD_BACK)
   }
