@@ -274,7 +274,7 @@ export class VerbDispatcher {
       response = { ok: false, error: this.#refusal(verb, caller, error).body() }
       this.#context.counters.count('verbs', 'refused')
     }
-    const encoded = await this.#encodedInRoom(session, caller.name, held, response)
+    const encoded = await this.#encodedInRoom(session, caller.name, verb, held, response)
     this.#underWay.set(session, (this.#underWay.get(session) ?? 1) - 1)
     this.#respond(session, caller.name, verb, encoded, messageContext)
   }
@@ -283,6 +283,7 @@ export class VerbDispatcher {
   async #encodedInRoom(
     session: Session,
     name: string,
+    verb: string,
     held: HeldRequest,
     response: object,
   ): Promise<Uint8Array> {
@@ -294,6 +295,11 @@ export class VerbDispatcher {
     const encoded = encode(response)
     // What is refused is small, and waits for nothing.
     if (!('data' in response) || (await this.#room.hold(session, name, encoded.length))) return encoded
+    if (encoded.length <= REFUSAL_BYTES || showsSecret(verb)) {
+      // A refusal in its place would need as much, or would lose what is shown once.
+      await this.#room.wait(session)
+      return encoded
+    }
     const message = `the answer, of ${encoded.length} bytes, found no room beside others that wait to be read; read them, and ask for less at once`
     return encode({ ok: false, error: new Refusal('too_many_requests', message).body() })
   }
@@ -368,6 +374,12 @@ export class VerbDispatcher {
     )
     return new Refusal('internal', 'the bridge failed; its log says why')
   }
+}
+
+function showsSecret(verb: string): boolean {
+  if (!isVerb(verb)) return false
+  const { returnsSecret }: VerbDefinition = VERBS[verb]
+  return returnsSecret === true
 }
 
 /** Holds a request until it is read: one that waits must not keep its bytes. */
