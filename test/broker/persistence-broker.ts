@@ -10,10 +10,14 @@ Object.assign(broker, { counter: persistence.lastCounter })
 broker.on('publish', ({ topic }) => {
   if (!topic.startsWith('$SYS')) console.log(topic)
 })
-// The bridge does this at a CONNECT: a queue without a session is nobody's.
-broker.on('clientReady', ({ id, clean }) => {
-  if (!clean) void persistence.sessions.put(id, id)
-})
+// The bridge does this at a CONNECT, before it answers: a queue without a session is nobody's.
+broker.preConnect = (_client, { clientId: id = '', clean }, done) => {
+  const stored = clean ? Promise.resolve() : persistence.sessions.put(id, id)
+  stored.then(
+    () => done(null, true),
+    (error: Error) => done(error, false),
+  )
+}
 const server = createServer(broker.handle as never)
 server.listen(0, '127.0.0.1', () => {
   const address = server.address()
