@@ -135,6 +135,7 @@ test('a lease that ended before it was stored was granted to nobody', async () =
   expect(await ask('node/revoke', { nodeId: 'r1' })).toMatchObject({ ok: true })
   stored.resolve()
   expect(await answer).toMatchObject({ ok: false, error: { code: 'expired' } })
+  await settled()
   expect(events).toContain('lease_ended')
   expect(events).not.toContain('lease_granted')
 })

@@ -572,12 +572,13 @@ const HELD: Readonly<Record<string, readonly [file: string, words: string, tests
       'what waits for one limb over HTTP, and for all of them, has a bound in bytes',
     ],
   ],
-  'leases, approvals and invocations that end, or begin, at the same moment': [
+  'limbs, leases, approvals and invocations that change, begin or end at the same moment': [
     'bridge/live/announcer.ts',
     'TELLING_MS = 5',
     [
       'leases that end at one moment are told of in turns of the event loop, and requests wait meanwhile',
       'approvals that end at one moment are told of so too, each after its beginning',
+      'limbs that change at one moment are told of so too, each once and with its newest state',
     ],
   ],
   'leases and places in queues': [

@@ -67,7 +67,7 @@ export class PolicyEntries {
     await this.#changed(args)
     const { level: policyLevel, ...about } = args
     log.info({ ...about, policyLevel, by }, 'a policy is set')
-    this.#parts.announcer.event('policy_set', { ...args, by })
+    this.#parts.announcer.eventSoon('policy_set', { ...args, by })
     return { policy, ...(await this.#remarks(policy)) }
   }
 
@@ -88,7 +88,7 @@ export class PolicyEntries {
     })
     await this.#changed(args)
     log.info({ ...args, by }, 'a policy is deleted')
-    this.#parts.announcer.event('policy_deleted', { ...args, by })
+    this.#parts.announcer.eventSoon('policy_deleted', { ...args, by })
   }
 
   /** Decides about one capability of one limb. @throws Refusal `not_found` */

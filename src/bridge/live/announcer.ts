@@ -31,6 +31,9 @@ export class Announcer {
   /** Publications that are due soon, in their order. A change of the policy may end a thousand leases, for hundreds who watch. */
   readonly #soon: (() => void)[] = []
   readonly #telling: TurnTime
+  /** Limbs whose state, and whose description, is due soon. */
+  readonly #states = new Set<LiveLimb>()
+  readonly #descriptions = new Set<LiveLimb>()
   #isBehind = false
   /** Approvals among them: the later ones go behind. */
   #approvalsSoon = 0
@@ -70,7 +73,7 @@ export class Announcer {
   /** Status and state of a limb whose status changed. */
   status(limb: LiveLimb): void {
     const { topics } = this.#context
-    this.state(limb)
+    this.#publishState(limb)
     this.#retain(topics.node(limb.record.nodeId, 'status'), encodeWord(limb.status))
     this.#context.counters.count('status_changes', limb.status)
     this.event('node_status', {
@@ -81,7 +84,13 @@ export class Announcer {
     this.infoChanged()
   }
 
+  /** The state of a limb as it is now, or a little later when very many change at the same moment: then its newest. */
   state(limb: LiveLimb): void {
+    this.#retainOf(limb, this.#states, () => this.#publishState(limb))
+  }
+
+  #publishState(limb: LiveLimb): void {
+    this.#states.delete(limb)
     limb.statePublishedAt = this.#context.clock.monotonicMs()
     limb.heardSinceState = false
     this.#retain(
@@ -92,9 +101,27 @@ export class Announcer {
   }
 
   /** Announces that what the limb can do has changed. */
-  description({ record }: LiveLimb): void {
-    const { topics } = this.#context
-    this.#retain(topics.node(record.nodeId, 'description'), encodeJson(shownDescription(record)))
+  description(limb: LiveLimb): void {
+    this.#retainOf(limb, this.#descriptions, () => {
+      this.#descriptions.delete(limb)
+      const { record } = limb
+      const topic = this.#context.topics.node(record.nodeId, 'description')
+      this.#retain(topic, encodeJson(shownDescription(record)))
+    })
+  }
+
+  /** Publishes now while there is time in this turn of the event loop; `waiting` has the limbs of which it is due soon. */
+  #retainOf(limb: LiveLimb, waiting: Set<LiveLimb>, publish: () => void): void {
+    if (waiting.has(limb)) return
+    if (this.#telling.isInTime) {
+      publish()
+      return
+    }
+    waiting.add(limb)
+    this.#tellSoon(() => {
+      // It was published meanwhile, or the limb is no more.
+      if (waiting.delete(limb) && this.#registry.get(limb.record.nodeId) === limb) publish()
+    })
   }
 
   /** A revoked node leaves nothing behind; its retained data is the caller's to clear. */

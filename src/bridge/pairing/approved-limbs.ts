@@ -56,7 +56,7 @@ export class ApprovedLimbs {
     const limb = registry.require(nodeId)
     presence.update(limb, node)
     announcer.state(limb)
-    announcer.event('node_renamed', { nodeId, displayName, by })
+    announcer.eventSoon('node_renamed', { nodeId, displayName, by })
     return node
   }
 

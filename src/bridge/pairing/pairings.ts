@@ -215,7 +215,7 @@ export class Pairings {
       const { endpointUrl } = outcome.node
       this.#asked.info(`changed ${nodeId}`, { nodeId, endpointUrl }, `${nodeId} changed its registration`)
       this.#announcer.state(limb)
-      this.#announcer.event('node_updated', { nodeId })
+      this.#announcer.eventSoon('node_updated', { nodeId })
     }
     if (outcome.withdrawn) this.forget(outcome.withdrawn)
     if (outcome.widening) {

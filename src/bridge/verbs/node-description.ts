@@ -46,7 +46,7 @@ export function nodeDescriptionHandlers(
     const limb = registry.require(nodeId)
     presence.update(limb, node)
     announcer.state(limb)
-    announcer.event('node_updated', { nodeId })
+    announcer.eventSoon('node_updated', { nodeId })
     log.info(
       { nodeId, by: caller.name },
       `${nodeId}: ${kind === 'node.set' ? 'settings' : 'description'} changed`,

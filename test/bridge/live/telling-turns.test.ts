@@ -9,7 +9,7 @@ const MANY = 60
 const MOST_IN_A_TURN = 10
 
 async function watched() {
-  const { clock, context, core } = await start()
+  const { ask, clock, context, core } = await start()
   const topics: string[] = []
   context.publisher.publish = (topic) => {
     topics.push(topic)
@@ -25,7 +25,16 @@ async function watched() {
     }
     return most
   }
-  return { announcer, context, topics, mostInATurn }
+  /** Approves limbs, and returns them. */
+  const limbs = async () => {
+    const names = Array.from({ length: MANY }, (_, i) => `cam${i}`)
+    await ask('node/import', { nodes: names.map((nodeId) => ({ nodeId })) })
+    // Its answer comes last.
+    while (!topics.at(-1)?.includes('/response/')) await turn()
+    topics.length = 0
+    return names.map((nodeId) => core.registry.require(nodeId))
+  }
+  return { announcer, ask, context, limbs, topics, mostInATurn }
 }
 
 test('leases that end at one moment are told of in turns of the event loop, and requests wait meanwhile', async () => {
@@ -54,6 +63,43 @@ test('leases that end at one moment are told of in turns of the event loop, and 
   expect(announcer.isBehind).toBe(false)
   expect(new Set(topics)).toEqual(new Set(['limb/bridge/event/lease_ended']))
   leases.stop()
+})
+
+test('limbs that change at one moment are told of so too, each once and with its newest state', async () => {
+  const { announcer, limbs, topics, mostInATurn } = await watched()
+  const all = await limbs()
+  for (let times = 0; times < 3; times++) {
+    for (const limb of all) {
+      announcer.state(limb)
+      announcer.description(limb)
+    }
+  }
+  expect(topics.length).toBeLessThanOrEqual(MOST_IN_A_TURN)
+  const expected = 2 * MANY
+  expect(await mostInATurn(expected)).toBeLessThanOrEqual(MOST_IN_A_TURN)
+  await turn()
+  await turn()
+  expect(new Set(topics).size).toBe(expected)
+  // Those that were published at once, when there was time, and changed again.
+  expect(topics.length - expected).toBeLessThanOrEqual(MOST_IN_A_TURN)
+})
+
+test('the state of a limb that is due goes with its status before it, and not at all when the limb is gone', async () => {
+  const { announcer, ask, limbs, topics, mostInATurn } = await watched()
+  const all = await limbs()
+  for (const limb of all) announcer.state(limb)
+  const [changed, gone] = all.slice(-2)
+  if (!changed || !gone) throw new Error('there are too few')
+  announcer.status(changed)
+  const ofChanged = () => topics.filter((topic) => topic.startsWith(`limb/node/${changed.record.nodeId}/`))
+  expect(ofChanged().map((topic) => topic.split('/').at(-1))).toEqual(['state', 'status'])
+  await ask('node/revoke', { nodeId: gone.record.nodeId })
+  await mostInATurn(MANY)
+  while (announcer.isBehind) await turn()
+  expect(ofChanged()).toHaveLength(2)
+  const stateOfGone = `limb/node/${gone.record.nodeId}/state`
+  // Its end alone, by the announcer of the core.
+  expect(topics.filter((topic) => topic === stateOfGone)).toHaveLength(1)
 })
 
 test('approvals that end at one moment are told of so too, each after its beginning', async () => {
