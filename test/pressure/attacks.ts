@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import type { Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { connectPacket, publishPacket, subscribePacket, unsubscribePacket } from '../support/mqtt-wire.ts'
+import { goingAfterAsking, manyForOneAnswer } from './asking-attacks.ts'
 import { AGENT, type Attack, hold, id, LIMB, open, session, together, until, VIEWER } from './attacker.ts'
 import { CONSOLE_ATTACKS, HTTP_ATTACKS, MCP_ATTACKS } from './http-attacks.ts'
 import { ALL_KIND, TLS_KIND } from './kinds.ts'
@@ -402,6 +403,7 @@ export const ATTACKS: Readonly<Record<string, Readonly<Record<string, Attack>>>>
   },
   'bytes that are kept': {
     'answers for idempotency keys': keyedAnswers,
+    'one answer that hundreds ask for': manyForOneAnswer,
     'retained data': limbPublishing((n) => [`data/${n % 300}`, Buffer.alloc(1_200_000, n % 256)], 20),
     'data for who is away': limbPublishing((n) => [`data/same`, Buffer.alloc(200_000, n % 256)], 10),
     'very many small topics': limbPublishing((n) => [`data/t${n}`, 'x'], 1),
@@ -423,6 +425,7 @@ export const ATTACKS: Readonly<Record<string, Readonly<Record<string, Attack>>>>
     'of one agent, with large params': offlineWaits(() => ({})),
     'with idempotency keys': offlineWaits(() => ({ idempotencyKey: id() })),
     'for one limb': offlineWaits(() => ({ nodeId: 'node1' })),
+    'asked for again by sessions that go': goingAfterAsking,
     'while that limb comes and goes': together(
       offlineWaits(() => ({ nodeId: LIMB, idempotencyKey: id() })),
       comingAndGoing,
