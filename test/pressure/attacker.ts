@@ -11,6 +11,8 @@ export interface Target {
   readonly tls: number
   /** The port of HTTP; of HTTPS for attacks by TLS. */
   readonly http: number
+  /** The path of the control socket, for what an operator does at a bad moment. */
+  readonly control: string
   readonly seconds: number
   readonly viewer: string
   readonly agent: string

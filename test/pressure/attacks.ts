@@ -7,6 +7,7 @@ import { AGENT, type Attack, hold, id, LIMB, open, session, together, until, VIE
 import { CONSOLE_ATTACKS, HTTP_ATTACKS, MCP_ATTACKS } from './http-attacks.ts'
 import { ALL_KIND, TLS_KIND } from './kinds.ts'
 import { LIMB_SERVER_ATTACKS } from './limb-server-attacks.ts'
+import { MOMENT_ATTACKS } from './moment-attacks.ts'
 import { OWED_ATTACKS } from './owed-attacks.ts'
 import { PIECES_ATTACKS } from './pieces-attacks.ts'
 import { SUBSCRIPTION_ATTACKS } from './subscription-attacks.ts'
@@ -437,6 +438,7 @@ export const ATTACKS: Readonly<Record<string, Readonly<Record<string, Attack>>>>
   'what sessions are owed': OWED_ATTACKS,
   'many small pieces': PIECES_ATTACKS,
   'the server of a limb': LIMB_SERVER_ATTACKS,
+  'much at one moment': MOMENT_ATTACKS,
   'very many subscriptions': SUBSCRIPTION_ATTACKS,
   [TLS_KIND]: TLS_ATTACKS,
   [ALL_KIND]: {

@@ -128,6 +128,7 @@ export async function underPressure(
     mqtt: bridge.mqtt.port,
     tls: bridge.tls?.port ?? 0,
     http: bridge.http?.port ?? 0,
+    control: bridge.control,
     seconds,
     ...fleet.passwords,
     limbKey: KEYS[LIMB],
