@@ -572,6 +572,14 @@ const HELD: Readonly<Record<string, readonly [file: string, words: string, tests
       'what waits for one limb over HTTP, and for all of them, has a bound in bytes',
     ],
   ],
+  'leases, and invocations that wait for one, whose policy an operator has changed': [
+    'bridge/access/lease-rights.ts',
+    'LOOKING_MS = 5',
+    [
+      'after a change of the policy leases are looked at in turns of the event loop',
+      'invocations that wait for their lease are looked at so too',
+    ],
+  ],
   'limbs, leases, approvals and invocations that change, begin or end at the same moment': [
     'bridge/live/announcer.ts',
     'TELLING_MS = 5',

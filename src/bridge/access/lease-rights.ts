@@ -1,9 +1,13 @@
 import type { PolicyDecision } from '../../domain/policy.ts'
 import { messageOf } from '../../kernel/errors.ts'
+import { TurnTime } from '../../kernel/turn-time.ts'
 import type { Registry } from '../live/registry.ts'
 import type { BridgeContext } from '../settings.ts'
 import type { Leases } from './leases.ts'
 import type { Policies } from './policies.ts'
+
+/** The time of a turn of the event loop in which leases are looked at: for each a policy may be read. */
+const LOOKING_MS = 5
 
 /**
  * Decides who may lease what: a lease is for those who use a thing freely or one at a time, and lasts no longer than
@@ -14,12 +18,14 @@ export class LeaseRights {
   readonly #registry: Registry
   readonly #policies: Policies
   readonly #leases: Leases
+  readonly #time: TurnTime
 
   constructor(context: BridgeContext, parts: { registry: Registry; policies: Policies; leases: Leases }) {
     this.#context = context
     this.#registry = parts.registry
     this.#policies = parts.policies
     this.#leases = parts.leases
+    this.#time = new TurnTime(context.clock, LOOKING_MS)
   }
 
   decide(principal: string, nodeId: string, capability: string): Promise<PolicyDecision> {
@@ -35,6 +41,7 @@ export class LeaseRights {
     for (const lease of [...this.#leases.values()]) {
       const { principal, nodeId, capability, single } = lease.wish
       if (single || !(matches(at.principal, principal) && matches(at.nodeId, nodeId))) continue
+      if (!this.#time.isLeft) await this.#time.next()
       try {
         const { level } = await this.decide(principal, nodeId, capability)
         if (!mayLease(level)) this.#leases.end(lease, 'not_allowed')

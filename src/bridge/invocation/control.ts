@@ -65,7 +65,7 @@ export class Control {
     })
     this.invocations = new Invocations(context, { open, targets, leases: this.leases, approvals, announcer })
     this.#results = new Results(context, this.invocations)
-    this.#queued = new QueuedInvocations(this.invocations, targets)
+    this.#queued = new QueuedInvocations(this.invocations, targets, context.clock)
     registry.onCapabilities = ({ record: { nodeId } }) => void this.look({ principal: '*', nodeId })
     registry.onAwake = ({ record: { nodeId } }) => this.limbIsThere(nodeId)
     registry.onOffline = (limb) => this.#queued.limbGone(limb)
