@@ -56,10 +56,12 @@ export async function openListeners(
   now.http = http
   if (http) teardown.add(() => http.close())
   await closeUnused(build)
-  // Who has asked is answered while all connections are there; a backup would take longer than that.
+  // Who has asked is answered while all connections are there; a backup would take longer than that. The end of its thread,
+  // which may take as long as the copy, is waited for before the database is closed.
   const { backups } = build.store.value
   teardown.add(async () => {
-    await Promise.all([core.finishRequests(), backups.stop()])
+    void backups.stop()
+    await core.finishRequests()
   })
   // First of all nobody new comes in: nobody is told `online` by a bridge that is about to end.
   teardown.add(() => broker.closeListeners())

@@ -14,6 +14,8 @@ export async function buildStore(build: Build): Promise<StoreParts> {
   build.teardown.add(() => opened.close())
   await takeLead(build, opened.leadership)
   const parts = await opened.parts()
+  // After everything that somebody may wait for: a thread that copies a database of gigabytes ends when it has done.
+  build.teardown.add(() => parts.backups.stop())
   build.teardown.add(() => logAuditEnd({ store: parts.store, log }))
   return build.store.fill(parts)
 }

@@ -10,8 +10,10 @@ import {
   statSync,
   writeFileSync,
 } from 'node:fs'
+import { syncBuiltinESMExports } from 'node:module'
 import { basename, dirname, join } from 'node:path'
 import { setImmediate as turn } from 'node:timers/promises'
+import threads from 'node:worker_threads'
 import { expect, onTestFinished, test, vi } from 'vitest'
 import { systemClock } from '../../src/kernel/clock.ts'
 import { createBackups } from '../../src/store/sqlite/backup/backups.ts'
@@ -427,4 +429,36 @@ test('a folder that was chosen is not made: its disk may not be mounted', async 
   expect(backups.lastKnownAt).toBe(takenAt)
   const afterRestart = createBackups({ database, folder: chosen, clock: systemClock })
   expect(afterRestart.lastKnownAt).toBe(takenAt)
+})
+
+test('a backup is whole also when the file of its database is removed while it is made', async () => {
+  const database = opened(temporaryFile())
+  await createStore(database).transact((tx) => tx.putNode(nodeOf('a')))
+  database.sql.exec('CREATE TABLE filler (bytes); INSERT INTO filler VALUES (zeroblob(50000000))')
+  const backups = createBackups({ database, folder: null, clock: systemClock })
+  const half = () => readdirSync(backups.folder).find((name) => name.endsWith('.part'))
+  const made = backups.create()
+  while (!existsSync(backups.folder) || half() === undefined) await turn()
+  // Of all that is copied, there is something: the thread has the file open.
+  while (statSync(join(backups.folder, half() ?? '')).size === 0);
+  rmSync(database.file)
+  const { file } = await made
+  expect(inspectDatabase(file, { readonly: true })).toMatchObject({ nodes: 1, problems: [] })
+})
+
+test('a machine that has no thread left for a backup leaves the log to the commits', async () => {
+  const database = opened(temporaryFile())
+  const backups = createBackups({ database, folder: null, clock: systemClock })
+  const { Worker } = threads
+  const give = (worker: typeof Worker) => {
+    threads.Worker = worker
+    syncBuiltinESMExports()
+  }
+  onTestFinished(() => give(Worker))
+  const refused = () => {
+    throw new Error('EAGAIN')
+  }
+  give(new Proxy(Worker, { construct: refused }))
+  await expect(backups.create()).rejects.toThrow('the backup could not be made: EAGAIN')
+  expect(database.sql.pragma('wal_autocheckpoint', { simple: true })).toBe(1000)
 })

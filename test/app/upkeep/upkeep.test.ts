@@ -146,3 +146,30 @@ test('who asks for a backup is answered when the bridge stops, which waits for n
   expect(await answered).toMatchObject({ ok: false, error: { code: 'storage_unavailable' } })
   await app[Symbol.asyncDispose]()
 })
+
+test('limbs and the bridge go offline before the thread of a backup has ended, which a stop cannot hurry', async (context) => {
+  skipOnPostgres(context)
+  const app = await startApp({ backup: { everyHours: 0 } })
+  const folder = join(app.folder, 'backups')
+  // The look at all rows computes each again, as slowly as it would read gigabytes.
+  const sql = new Sqlite(join(app.folder, 'limb.sqlite'))
+  sql.exec(`CREATE TABLE filler (n); CREATE INDEX slow ON filler (length(hex(zeroblob(n))));
+    WITH RECURSIVE i(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM i WHERE x < 20) INSERT INTO filler SELECT 60000000 + x FROM i`)
+  sql.close()
+  const halves = () => (existsSync(folder) ? readdirSync(folder).filter((name) => /part$/.test(name)) : [])
+  const admin = await app.admin()
+  await admin.subscribe('limb/bridge/status')
+  const heard = (async () => {
+    while ((await admin.next('limb/bridge/status')).text !== 'offline');
+    return halves()
+  })()
+  const answered = admin.ask('admin', 'backup/create').then((answer) => ({ answer, halves: halves() }))
+  while (halves().length === 0) await new Promise((resolve) => setTimeout(resolve, 1))
+  await app.bridge.stop()
+  expect(await heard).toHaveLength(1)
+  const { answer, halves: left } = await answered
+  expect(answer.error.message).toContain('the bridge stops')
+  expect(left).toHaveLength(1)
+  expect(halves()).toEqual([])
+  await app[Symbol.asyncDispose]()
+})

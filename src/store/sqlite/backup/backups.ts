@@ -32,6 +32,8 @@ const NAME = /^limb-(\d{8}T\d{9}Z)\.sqlite$/
 /** Halves of a process that was killed. */
 const PART = /^limb-\d{8}T\d{9}Z\.sqlite\.part(-journal)?$/
 
+const STOPS = 'the bridge stops'
+
 // Beside this file, `.ts` or built.
 const WORKER = new URL(import.meta.url.replace(/backups(\.\w+)(\?.*)?$/, 'worker$1'))
 
@@ -42,7 +44,8 @@ export function createBackups({ database, folder, clock }: BackupsOptions): File
   let lastMadeAt: number | undefined
   let bytes = inMemory ? 0 : sizeIn(target)
   let underWay: Worker | 'starting' | undefined
-  let stopped = false
+  const stopping = new AbortController()
+  let ending: Promise<void> | undefined
 
   async function make(): Promise<BackupFile> {
     const takenAt = clock.wallMs()
@@ -50,22 +53,41 @@ export function createBackups({ database, folder, clock }: BackupsOptions): File
     else checkChosenFolder(target)
     await removeAll(target, PART)
     await checkRoom(database, target)
-    if (stopped) throw unavailable('the bridge stops')
     const file = join(target, nameOf(takenAt))
     const lost = database.lost() !== undefined
     if (lost) await copyFromHandle(database, `${file}.part`)
-    const source = lost ? undefined : database.file
-    // Nothing could be moved out of the log meanwhile, and then the next commit would move all of it at once.
-    const goOn = source === undefined ? () => undefined : database.pauseCheckpoints()
-    const worker = new Worker(WORKER, {
-      workerData: { source, part: `${file}.part`, file } satisfies BackupJob,
-    })
+    if (stopping.signal.aborted) throw unavailable(STOPS)
+    const worker = begin({ source: lost ? undefined : database.file, part: `${file}.part`, file })
     underWay = worker
-    const outcome = await outcomeOf(worker, goOn)
-    goOn()
+    const outcome = await outcomeOf(worker, stopping.signal)
     if (!outcome.ok) throw unavailable(outcome.reason)
     lastMadeAt = takenAt
     return { file, bytes: outcome.bytes, takenAt }
+  }
+
+  function begin(job: BackupJob): Worker {
+    // Nothing could be moved out of the log meanwhile, and then the next commit would move all of it at once.
+    const goOn = job.source === undefined ? () => undefined : database.pauseCheckpoints()
+    try {
+      const worker = new Worker(WORKER, { workerData: job })
+      worker.on('message', (word: CopyRead | BackupOutcome) => {
+        if (word === 'read') goOn()
+      })
+      worker.once('exit', goOn)
+      return worker
+    } catch (error) {
+      // The machine may have no thread left.
+      goOn()
+      throw error
+    }
+  }
+
+  async function end(): Promise<void> {
+    const worker = underWay
+    stopping.abort()
+    if (!(worker instanceof Worker)) return
+    await worker.terminate()
+    await removeAll(target, PART).catch(() => undefined)
   }
 
   return {
@@ -117,11 +139,9 @@ export function createBackups({ database, folder, clock }: BackupsOptions): File
       const names = (await namesIn(target, NAME)).sort().reverse()
       return await Promise.all(names.map(async (name) => await backupFileOf(target, name)))
     },
-    async stop() {
-      stopped = true
-      if (!(underWay instanceof Worker)) return
-      await underWay.terminate()
-      await removeAll(target, PART).catch(() => undefined)
+    stop() {
+      ending ??= end()
+      return ending
     },
   }
 }
@@ -207,15 +227,18 @@ export async function newestBackupIn(folder: string): Promise<number | undefined
   return newestOf(await namesIn(folder, NAME))
 }
 
-/** Rejects for nothing: a thread that ends without a word has failed. `read`: the database is not read any more. */
-function outcomeOf(worker: Worker, read: () => void): Promise<BackupOutcome> {
+/**
+ * Rejects for nothing: a thread that ends without a word has failed. One that is to end is not waited for: it is in the middle
+ * of SQLite, which a thread leaves only when it has copied, or checked, the whole file.
+ */
+function outcomeOf(worker: Worker, stopping: AbortSignal): Promise<BackupOutcome> {
   return new Promise((done) => {
     worker.on('message', (word: CopyRead | BackupOutcome) => {
-      if (word === 'read') read()
-      else done(word)
+      if (word !== 'read') done(word)
     })
     worker.once('error', (error) => done({ ok: false, reason: messageOf(error) }))
     worker.once('exit', () => done({ ok: false, reason: 'it was interrupted' }))
+    stopping.addEventListener('abort', () => done({ ok: false, reason: STOPS }), { once: true })
   })
 }
 

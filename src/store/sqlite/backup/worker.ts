@@ -30,10 +30,12 @@ function makeBackup({ source, part, file }: BackupJob): BackupOutcome {
   try {
     if (source !== undefined) {
       createPrivate(part)
+      const before = fileAt(source)
       try {
         copy(source, part)
       } finally {
-        clearLog(source)
+        // What another file in its place says of that log is not known.
+        if (before !== undefined && fileAt(source) === before) clearLog(source)
         parentPort?.postMessage('read' satisfies CopyRead)
       }
     }
@@ -47,6 +49,12 @@ function makeBackup({ source, part, file }: BackupJob): BackupOutcome {
     removeHalf(part)
     return { ok: false, reason: messageOf(error) }
   }
+}
+
+/** Says which file lies there; undefined: none. */
+function fileAt(path: string): string | undefined {
+  const found = statSync(path, { throwIfNoEntry: false })
+  return found && `${found.dev}:${found.ino}`
 }
 
 function copy(source: string, part: string): void {
@@ -69,8 +77,9 @@ const FEW_PAGES = 1000
  * hundreds of megabytes by now: the next commit of the bridge would move them, in one turn of its event loop.
  */
 function clearLog(source: string): void {
-  const sql = new Sqlite(source, { fileMustExist: true, timeout: 0 })
+  let sql: Sqlite.Database | undefined
   try {
+    sql = new Sqlite(source, { fileMustExist: true, timeout: 0 })
     sql.pragma('trusted_schema = OFF')
     let before = 0
     for (let pass = 0; pass < PASSES; pass++) {
@@ -80,9 +89,9 @@ function clearLog(source: string): void {
       before = pages
     }
   } catch {
-    // The disk is full, say: the bridge will meet that itself.
+    // The disk is full, or the file is gone, say: the bridge will meet that itself, and the copy is whole.
   } finally {
-    sql.close()
+    sql?.close()
   }
 }
 
