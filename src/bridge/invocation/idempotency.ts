@@ -43,8 +43,9 @@ export class KeyedInvocations {
     first.again()
     await ended
     // Hundreds may have waited, and each would have a copy of the answer at the same moment.
-    if ((await caller.turn?.()) === false) throw askAgain()
+    const isItsTurn = await caller.turn?.()
     if (known.failed !== undefined) throw known.failed.error
+    if (isItsTurn === false) throw askAgain()
     return this.#storedOr(wish, key, caller.name, { ...first, run: () => Promise.reject(notKept()) })
   }
 

@@ -43,6 +43,9 @@ export class VerbDispatcher {
   readonly #room: AnswerRoom
   readonly #heldBack: LogThrottle
   readonly #isCurrent: (identity: Identity) => boolean
+  /** Gives up those who wait for one more turn. */
+  readonly #turnless = new Set<() => void>()
+  #isStopped = false
 
   /**
    * `isCurrent`: whether who was let in as this identity still may be. `isBehind`: what earlier requests brought about is not told
@@ -73,10 +76,14 @@ export class VerbDispatcher {
    * end by themselves.
    */
   async finish(): Promise<void> {
-    await this.#requests.finish(() => this.#room.taken())
+    const finished = this.#requests.finish(() => this.#room.taken())
+    this.#giveUpTurns()
+    await finished
   }
 
   stop(): void {
+    this.#isStopped = true
+    this.#giveUpTurns()
     this.#turns.stop()
     this.#heldBack.stop()
     this.#refused.stop()
@@ -102,10 +109,7 @@ export class VerbDispatcher {
       session,
       alive: () => session.alive,
       charge: (ms) => this.#turns.charge(identity, ms),
-      turn: () =>
-        new Promise((resolve) => {
-          if (!this.#turns.take(identity, () => resolve(true))) resolve(false)
-        }),
+      turn: () => this.#turnOf(identity),
     }
     const held: HeldRequest = { payload, isRead: false, transaction: undefined }
     const answered = this.#inTurn(session, caller, verb, held, messageContext)
@@ -116,6 +120,24 @@ export class VerbDispatcher {
         'a response was not published',
       ),
     )
+  }
+
+  /** A stop would wait for who waits for a turn, which comes seconds later for a principal that has spent its time. */
+  #giveUpTurns(): void {
+    for (const giveUp of this.#turnless) giveUp()
+  }
+
+  async #turnOf(owner: TurnOwner): Promise<boolean> {
+    if (this.#requests.isStopping || this.#isStopped) return false
+    const { promise, resolve } = Promise.withResolvers<boolean>()
+    const giveUp = () => resolve(false)
+    if (!this.#turns.take(owner, () => resolve(true))) return false
+    this.#turnless.add(giveUp)
+    try {
+      return await promise
+    } finally {
+      this.#turnless.delete(giveUp)
+    }
   }
 
   /** Answers a request that was too large to be kept. */

@@ -79,7 +79,7 @@ test('who asked again while it ran is answered in a turn of its own, from the st
   }
 })
 
-test('who asked again is told the error that it ended with, and to ask once more when there is no turn for it', async () => {
+test('who asked again is told the error that it ended with, also when there is no turn for it', async () => {
   const { ask, ended, turns } = world()
   const first = ask()
   const [again, hasNoTurn] = [ask(), ask({ turn: () => Promise.resolve(false) })]
@@ -88,5 +88,15 @@ test('who asked again is told the error that it ended with, and to ask once more
   await settled()
   for (const go of turns) go()
   const codes = (await told).map((each) => each.status === 'rejected' && codeOf(each.reason))
-  expect(codes).toEqual(['node_error', 'node_error', 'too_many_requests'])
+  expect(codes).toEqual(['node_error', 'node_error', 'node_error'])
+})
+
+test('who asked again is told to ask once more when there is no turn for the answer', async () => {
+  const { ask, ended, reads } = world()
+  const first = ask()
+  const hasNoTurn = ask({ turn: () => Promise.resolve(false) })
+  ended.resolve(ANSWER)
+  expect(await first).toEqual(ANSWER)
+  await expect(hasNoTurn).rejects.toMatchObject({ code: 'too_many_requests' })
+  expect(reads()).toBe(0)
 })
