@@ -1,6 +1,7 @@
 import { lstatSync, unlinkSync } from 'node:fs'
 import { connect, createServer, type Server, type Socket } from 'node:net'
 import { dirname } from 'node:path'
+import { acceptTurns } from '../kernel/accept-turns.ts'
 import { hostAndPort } from '../kernel/address.ts'
 import { StartError } from '../kernel/errors.ts'
 import { makeFolder } from '../kernel/folders.ts'
@@ -38,6 +39,7 @@ export async function listenTcp(
   // Probes find peers that vanished although their keepalive is long.
   const server = createServer({ noDelay: true, keepAlive: true, keepAliveInitialDelay: KEEPALIVE_PROBE_MS })
   server.on('connection', accept)
+  acceptTurns.follow(server)
   const place = { where: hostAndPort({ host, port }), keys: `${section}.host, ${section}.port` }
   await opened(server, place, () => server.listen({ host, port, backlog: LISTEN_BACKLOG }))
   return listenerOf(server)
@@ -50,6 +52,7 @@ export async function listenTcp(
 export async function listenInherited(fd: number, accept: Accept): Promise<Listener> {
   const server = createServer({ noDelay: true, keepAlive: true, keepAliveInitialDelay: KEEPALIVE_PROBE_MS })
   server.on('connection', accept)
+  acceptTurns.follow(server)
   const place = { where: `the inherited socket ${fd}`, keys: 'its .socket unit' }
   await opened(server, place, () => server.listen({ fd }, LISTEN_BACKLOG))
   return listenerOf(server)

@@ -1,4 +1,5 @@
 import { performance } from 'node:perf_hooks'
+import { acceptTurns } from './accept-turns.ts'
 import { type Clock, type MonotonicMs, plusMs } from './clock.ts'
 
 /** The time of a turn of the event loop that all kinds of work have together. */
@@ -47,7 +48,7 @@ export class TurnTime {
 
   /** Shows whether work may go on in this turn; the first to ask begins its time. Nobody goes before those who wait. */
   get isLeft(): boolean {
-    return this.#waiting.size === 0 && this.isInTime
+    return this.#waiting.size === 0 && !acceptTurns.isLeaving && this.isInTime
   }
 
   /** Shows the same for work that has begun, or that has waited: it goes before those who wait. */
@@ -91,6 +92,10 @@ export class TurnTime {
 
   #drainLater(): void {
     setImmediate(() => {
+      if (acceptTurns.isLeaving) {
+        this.#drainLater()
+        return
+      }
       this.#begin()
       this.#goOn()
     })
@@ -153,7 +158,7 @@ export class UnwatchedTurnTime {
   }
 
   get #isUnwatched(): boolean {
-    if (this.#done < this.#unwatched) return true
+    if (this.#done < this.#unwatched) return !acceptTurns.isLeaving
     if (!this.#resets) {
       this.#resets = true
       setImmediate(() => {

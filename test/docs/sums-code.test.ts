@@ -184,6 +184,14 @@ const HELD: Readonly<Record<string, readonly [file: string, words: string, tests
       'hold no more than their share, keep nobody else from sending, and are all taken when they go on',
     ],
   ],
+  'connections that come at the same moment': [
+    'kernel/accept-turns.ts',
+    'LEFT_TURNS = 16',
+    [
+      'a crowd of connections is accepted before work has had many turns, which goes on all the same',
+      'work that is mostly small leaves turns to a crowd of connections too',
+    ],
+  ],
   'sessions that are let in at the same moment: they waited for one password, or for one commit': [
     'broker/connect-handler.ts',
     'MAX_OPENING = 24',
