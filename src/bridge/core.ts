@@ -1,5 +1,6 @@
 import { MisconfiguredError, Refusal } from '../kernel/errors.ts'
 import { hashPassword, newPassword, passwordMatches } from '../kernel/secrets.ts'
+import { within } from '../kernel/semaphore.ts'
 import { decodeRegistration } from '../protocol/decode.ts'
 import { LIMITS } from '../protocol/limits.ts'
 import type { Address } from '../protocol/topics.ts'
@@ -45,6 +46,9 @@ import { VerbDispatcher } from './verbs/dispatch.ts'
 import { verbHandlers } from './verbs/table.ts'
 import { RequestsUnderWay } from './verbs/under-way.ts'
 import { Webhooks } from './webhooks/webhooks.ts'
+
+/** The time that the ends of invocations have to be stored when the bridge stops, before it tells that all is offline. */
+const INVOCATIONS_END_MS = 1000
 
 /**
  * The bridge without its adapters. Data goes one way: bytes, message, decision, commit, publish. This file is
@@ -281,11 +285,14 @@ export class Core implements Inbound {
     this.#authenticator.stop()
     this.#requests.stop()
     this.#foreign.stop()
-    await this.control.stop()
+    const controlled = this.control.stop()
+    // It may be a store that is away for which the ends of invocations wait: everybody else hears that all is offline.
+    await within(this.#context.clock, INVOCATIONS_END_MS, controlled)
     this.#presence.stop()
     this.#announcer.setBridgeStatus('offline')
     this.#announcer.stop()
     await Promise.all([
+      controlled,
       this.#presence.save(),
       this.#tokens.save(),
       this.#history.stop(),

@@ -50,3 +50,42 @@ test('a stop does not wait for the turns of those who asked again, which come se
     Array.from({ length: 4 }, () => ({ ok: false, error: expect.objectContaining({ message: text }) })),
   )
 })
+
+test('a stop tells that all is offline though the end of an invocation cannot be stored', async () => {
+  const statuses: string[] = []
+  const publisher = {
+    isBehind: false,
+    publish(topic: string, payload: Uint8Array) {
+      if (topic === 'limb/bridge/status') statuses.push(Buffer.from(payload).toString())
+    },
+    mayPublish: () => true,
+    async *retained() {},
+    clearRetainedOf: async () => {},
+  }
+  const { ask, clock, core, held } = await start(undefined, { publisher })
+  const capabilities = [{ cap: 'camera', commands: ['camera.snap'], authLevel: 'free' }]
+  await ask('node/provision', { nodeId: 'cam1', capabilities })
+  const limb: Session = {
+    identity: { kind: 'limb', nodeId: 'cam1' },
+    clientId: 'cam1',
+    address: '192.0.2.1',
+    alive: true,
+    subscribedTo: () => true,
+    send: () => true,
+    end: () => {},
+  }
+  core.opened(limb)
+  core.heartbeat(limb, Buffer.alloc(0))
+  await ask('invoke', { nodeId: 'cam1', command: 'camera.snap', idempotencyKey: 'k' })
+  await expect.poll(() => core.control.openInvocations.running, { interval: 2 }).toBe(1)
+  const back = Promise.withResolvers<void>()
+  held.commits.push(back.promise)
+  const stopped = core.stop()
+  await settled()
+  expect(statuses.at(-1)).toBe('online')
+  clock.advance(1000)
+  await settled()
+  expect(statuses.at(-1)).toBe('offline')
+  back.resolve()
+  await stopped
+})
