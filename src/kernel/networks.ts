@@ -1,7 +1,10 @@
 import { BlockList, isIP } from 'node:net'
 import { unmappedAddress, zoneOf } from './address.ts'
 
-/** `192.168.0.0/16`, `fd00::/8`, or one address. With a link (`fe80::%eth0/64`) it is only what came by that, without one it is of all links. */
+/**
+ * `192.168.0.0/16`, `fd00::/8`, or one address. With a link (`fe80::%eth0/64`) it is only what came by that, without one it is of
+ * all links.
+ */
 export type Network = string
 
 export interface AllowedNetworks {

@@ -17,16 +17,16 @@ interface Waiting extends Asker {
 }
 
 /**
- * Requests that ask again, with its idempotency key, for an invocation that is under way. It may be so for a week, and each of them keeps
- * its session, even one that is gone.
+ * Requests that ask again, with its idempotency key, for an invocation that is under way. It may be so for a week, and each of
+ * them keeps its session, even one that is gone.
  */
 export class AskedAgain {
   readonly #ofPrincipal = new Map<string, Set<Waiting>>()
   #ofAll = 0
 
   /**
-   * Adds the caller to the askers of an invocation. The result resolves when that has ended, and rejects when the caller is gone and another
-   * one wants its place. @throws Refusal `too_many_requests`
+   * Adds the caller to the askers of an invocation. The result resolves when that has ended, and rejects when the caller is
+   * gone and another one wants its place. @throws Refusal `too_many_requests`
    */
   enter(caller: VerbCaller, askers: Set<Asker>): Promise<void> {
     const own = this.#ofPrincipal.get(caller.name) ?? new Set<Waiting>()

@@ -3,8 +3,9 @@ import { TurnTime } from '../../kernel/turn-time.ts'
 
 /**
  * The pace at which watchers hear of pending requests. A stranger changes its request as it likes, and each change is
- * some KiB for everybody who watches: the newest of each request is published, once a second, within bytes a second for all. What a second has may be hundreds of requests for hundreds who watch:
- they are published in turns, and wait while what was published before is on its way.
+ * some KiB for everybody who watches: the newest of each request is published, once a second, within bytes a second for all. What
+ * a second has may be hundreds of requests for hundreds who watch: they are published in turns, and wait while what was
+ * published before is on its way.
  */
 
 /** Publishes a request as it is now. Returns its bytes; 0 when there is no such request any more. */
