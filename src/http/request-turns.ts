@@ -1,6 +1,5 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
-import { acceptTurns } from '../kernel/accept-turns.ts'
 import type { Clock } from '../kernel/clock.ts'
 import { keepFewChunks } from '../kernel/few-chunks.ts'
 import { shareReads } from '../kernel/shared-reads.ts'
@@ -48,7 +47,6 @@ export function takeTurns(server: Server, clock: Clock, ended: () => void): Requ
   }, ended)
   server.removeAllListeners('request')
   server.on('request', (request: IncomingMessage, response: ServerResponse) => turns.ask(request, response))
-  acceptTurns.follow(server)
   const opened = 'setSecureContext' in server ? 'secureConnection' : 'connection'
   const packets = new PacketTurns(clock)
   const leaves = new WeakMap<object, () => void>()
