@@ -218,7 +218,7 @@ export const VERBS = {
   }),
   'node/import': verb(
     'operator',
-    'Provision many limbs in one transaction.',
+    'Provision many limbs, those of one request in one transaction.',
     {
       nodes: z
         .array(strictArgs(provisionArgs))
