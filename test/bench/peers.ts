@@ -1,12 +1,13 @@
 import { spawn, spawnSync } from 'node:child_process'
 import { pbkdf2Sync, randomBytes } from 'node:crypto'
 import { existsSync, writeFileSync } from 'node:fs'
-import { connect, createServer } from 'node:net'
+import { connect } from 'node:net'
 import { userInfo } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { startBridge } from '../support/bridge-process.ts'
 import { connectControl } from '../support/control-client.ts'
+import { freePort } from '../support/free-port.ts'
 import { cpuMs } from '../support/process-usage.ts'
 import { importFleet, limbName } from './fleet.ts'
 import type { AedesCommands } from './peer-aedes.ts'
@@ -114,14 +115,6 @@ const MOSQUITTO = ['/usr/sbin/mosquitto', '/usr/local/sbin/mosquitto', '/opt/hom
 
 export function mosquittoPath(): string | undefined {
   return MOSQUITTO.find((path) => existsSync(path))
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer()
-  await new Promise<void>((resolve) => server.listen(0, HOST, resolve))
-  const address = server.address()
-  await new Promise<void>((resolve) => server.close(() => resolve()))
-  return typeof address === 'object' && address ? address.port : 0
 }
 
 async function listening(port: number, alive: () => boolean): Promise<void> {

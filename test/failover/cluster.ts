@@ -2,10 +2,10 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { chownSync, mkdirSync, mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as wait } from 'node:timers/promises'
+import { freePort } from '../support/free-port.ts'
 import { postgresFolder } from '../support/postgres.ts'
 
 /** PostgreSQL as users run it so that it outlives a machine: Patroni, etcd and HAProxy of Debian, all on loopback. */
@@ -37,14 +37,6 @@ export interface Cluster {
 export interface BridgePlace {
   readonly mqtt: number
   readonly http: number
-}
-
-export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as { port: number }
-  await new Promise((done) => server.close(done))
-  return port
 }
 
 export async function startCluster(bridges: readonly BridgePlace[]): Promise<Cluster> {

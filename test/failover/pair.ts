@@ -1,7 +1,8 @@
 import { appendFileSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type BridgeProcess, launchBridge, type Starting } from '../support/bridge-process.ts'
-import { type BridgePlace, freePort, until } from './cluster.ts'
+import { freePort } from '../support/free-port.ts'
+import { type BridgePlace, until } from './cluster.ts'
 
 /** Two bridges as two machines have them: a folder each, and the same database, secret and settings. */
 

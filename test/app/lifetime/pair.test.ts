@@ -1,13 +1,14 @@
 import { spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { connect as connectTcp, createServer } from 'node:net'
+import { connect as connectTcp } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { keyOf } from '../../support/app.ts'
 import { type BridgeProcess, launchBridge } from '../../support/bridge-process.ts'
 import { connect, type Loose, type TestClient } from '../../support/client.ts'
+import { freePort } from '../../support/free-port.ts'
 import { onePostgres } from '../../support/one-postgres.ts'
 import { patience } from '../../support/patience.ts'
 import { asOperator, startPostgres } from '../../support/postgres.ts'
@@ -354,14 +355,6 @@ describe('two bridges on one PostgreSQL', { timeout: patience(90_000) }, () => {
     expect(await after.do('admin', 'audit/verify', {})).toMatchObject({ whole: true })
   })
 })
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as { port: number }
-  await new Promise((done) => server.close(done))
-  return port
-}
 
 async function refusesTcp(port: number): Promise<string> {
   const socket = connectTcp({ host: '127.0.0.1', port })

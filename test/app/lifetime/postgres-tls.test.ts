@@ -1,21 +1,13 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { startApp } from '../../support/app.ts'
 import { authority } from '../../support/certificates.ts'
+import { freePort } from '../../support/free-port.ts'
 import { lacking, needs } from '../../support/needs.ts'
 import { type PostgresServer, startPostgres } from '../../support/postgres.ts'
-
-async function freePort(): Promise<number> {
-  const server = createServer()
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  const { port } = server.address() as { port: number }
-  await new Promise((resolve) => server.close(resolve))
-  return port
-}
 
 describe('a bridge on a PostgreSQL server across a network', () => {
   needs('postgresql', 'openssl')
