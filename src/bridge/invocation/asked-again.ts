@@ -31,6 +31,7 @@ export class AskedAgain {
   enter(caller: VerbCaller, askers: Set<Asker>): Promise<void> {
     const own = this.#ofPrincipal.get(caller.name) ?? new Set<Waiting>()
     if (own.size >= MAX_OF_PRINCIPAL) this.#makeRoom(own)
+    if (this.#ofAll >= MAX_OF_ALL) for (const each of this.#ofPrincipal.values()) this.#makeRoom(each)
     if (own.size >= MAX_OF_PRINCIPAL || this.#ofAll >= MAX_OF_ALL) throw askAgain()
     this.#ofPrincipal.set(caller.name, own)
     return new Promise<void>((resolve, reject) => {
@@ -53,9 +54,9 @@ export class AskedAgain {
     })
   }
 
-  /** Gives up those who are gone. */
-  #makeRoom(own: Set<Waiting>): void {
-    for (const { caller, giveUp } of own) if (!caller.alive()) giveUp(askAgain())
+  /** Gives up those of a principal who are gone. */
+  #makeRoom(ofOne: Set<Waiting>): void {
+    for (const { caller, giveUp } of ofOne) if (!caller.alive()) giveUp(askAgain())
   }
 
   #leave(own: Set<Waiting>, waiting: Waiting): void {

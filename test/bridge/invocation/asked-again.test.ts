@@ -13,6 +13,7 @@ function caller(name: string, more: Partial<VerbCaller> = {}): VerbCaller {
   return { name, alive: () => true, ...more } as VerbCaller
 }
 
+const settled = () => new Promise((resolve) => setImmediate(resolve))
 const codeOf = (error: unknown) => (error instanceof Refusal ? error.code : undefined)
 
 test('64 requests of a principal wait for invocations under way, 1000 of all, and those of sessions that are gone give way', async () => {
@@ -39,6 +40,25 @@ test('64 requests of a principal wait for invocations under way, 1000 of all, an
   expect(askers.size).toBe(1)
 })
 
+test('at the bound of all, those of any principal whose sessions are gone give way', async () => {
+  const asking = new AskedAgain()
+  const askers = new Set<Asker>()
+  const gone: unknown[] = []
+  let isAlive = true
+  for (let i = 0; i < 1000; i++) {
+    const asker = caller(`bot${Math.floor(i / 50)}`, i % 2 === 0 ? { alive: () => isAlive } : {})
+    asking.enter(asker, askers).catch((error: unknown) => gone.push(codeOf(error)))
+  }
+  expect(() => asking.enter(caller('late'), askers)).toThrow('ask again with the same key')
+  isAlive = false
+  const waits = asking.enter(caller('late'), askers)
+  await settled()
+  expect(gone).toEqual(Array.from({ length: 500 }, () => 'too_many_requests'))
+  expect(askers.size).toBe(501)
+  for (const { goOn } of askers) goOn()
+  await waits
+})
+
 /** Invocations with keys whose answers are stored; `reads` counts how often one was read. */
 function world() {
   const turns: (() => void)[] = []
@@ -61,8 +81,6 @@ function world() {
   const ask = (more: Partial<VerbCaller> = { turn }) => keyed.once(WISH, 'k', caller('bot', more), use)
   return { ask, ended, turns, reads: () => reads }
 }
-
-const settled = () => new Promise((resolve) => setImmediate(resolve))
 
 test('who asked again while it ran is answered in a turn of its own, from the store', async () => {
   const { ask, ended, turns, reads } = world()
