@@ -46,3 +46,20 @@ test('a work that runs twice takes its row once', () => {
   other.begin()
   expect(other.take('one')).toBe(false)
 })
+
+test('what comes after a decision is a row of its own within the same minute, and counts as before', () => {
+  const limit = new RegistrationRateLimit(new FakeClock())
+  const change = () => {
+    const reservation = limit.reserve()
+    reservation.begin()
+    const isRow = reservation.take('one')
+    reservation.settle(true)
+    return isRow
+  }
+  expect([change(), change()]).toEqual([true, false])
+  limit.decided('one')
+  expect([change(), change()]).toEqual([true, false])
+  for (let i = 4; i < 30; i++) change()
+  limit.decided('one')
+  expect(change).toThrow(/30 times within a minute/)
+})

@@ -31,13 +31,19 @@ class Device {
     client.onMessage = (_topic, payload) => this.#answered?.(JSON.parse(payload.toString()) as PairingAnswer)
   }
 
-  /** `acked` is the PUBACK or the answer, whichever is first: each of them promises what was committed. */
-  register(displayName: string, caps: readonly string[]) {
+  /** Resolves to what it is told next. */
+  told(): Promise<PairingAnswer> {
     const answer = new Promise<PairingAnswer>((resolve, reject) => {
       this.#answered = resolve
       void this.client.closed.then(() => reject(new Error('the connection was closed')))
     })
     answer.catch(() => {})
+    return answer
+  }
+
+  /** `acked` is the PUBACK or the answer, whichever is first: each of them promises what was committed. */
+  register(displayName: string, caps: readonly string[]) {
+    const answer = this.told()
     const capabilities = caps.map((cap) => ({ cap, commands: [`${cap}.do`], authLevel: 'leased' }))
     const puback = this.client.publish(
       `limb/node/${this.#limb.name}/register`,
@@ -200,7 +206,11 @@ class Lane {
       wanted: null,
       requestId: null,
     }
+    const told = this.#devices.get(limb)?.told()
     await limb.under(next, () => this.#do('pairing/approve', { requestId }))
+    // It would be taken for the answer to what the limb asks next.
+    const { status } = (await told) ?? { status: 'away' }
+    if (told !== undefined && status !== 'approved') throw new WrongAnswer(`${limb.name} is told ${status}`)
   }
 
   async #reject(limb: ModelLimb): Promise<void> {

@@ -330,6 +330,7 @@ export class PairingDecisions {
       await recordWithdrawn(this.#context, tx, other, by)
     }
     await recordApproved(this.#context, tx, request, by)
+    this.#changes.decided(wideningKey(nodeId))
     const key = request.key ?? (await tx.nodeKeys(nodeId))?.current
     return { request, node, losers, withdrawn, invokeSecret: invokeSecretOf(this.#context, node, key) }
   }
@@ -348,6 +349,7 @@ export class PairingDecisions {
     const until = running.in(seconds * 1000)
     const { nodeId, key } = request
     await tx.deleteRequest(request.requestId)
+    this.#changes.decided(wideningKey(nodeId))
     if (key) await tx.putRefusedKey({ nodeId, key, why, at: now, until })
     else {
       const fingerprint = wideningFingerprint(request.registration)

@@ -25,7 +25,7 @@ export interface ChangeReservation extends Reservation {
  */
 export class RegistrationRateLimit {
   readonly #clock: Clock
-  readonly #minutes = new Map<string, { until: MonotonicMs; changes: number }>()
+  readonly #minutes = new Map<string, { until: MonotonicMs; changes: number; isOnRecord: boolean }>()
   /** Changes of works whose transaction has not ended. */
   readonly #underWay = new Counts()
   #rowsEnd: MonotonicMs
@@ -49,18 +49,22 @@ export class RegistrationRateLimit {
       this.#rowsUnderWay -= rows
       rows = 0
     }
-    const take = (key: string, before: number) => {
+    const take = (key: string) => {
+      const isOnRecord = this.#isOnRecord(key)
       this.#underWay.add(key)
       mine.push(key)
-      if (before > 0 || !this.#hasRowLeft()) return false
+      if (isOnRecord || !this.#hasRowLeft()) return false
       rows++
       this.#rowsUnderWay++
       return true
     }
     return {
       begin,
-      take: (key) => take(key, this.#check(key)),
-      mayRecord: (key) => take(key, this.#changesOf(key)),
+      take: (key) => {
+        this.#check(key)
+        return take(key)
+      },
+      mayRecord: take,
       settle: (stored) => {
         const taken = mine
         const written = rows
@@ -70,6 +74,18 @@ export class RegistrationRateLimit {
         for (const key of taken) this.#count(key)
       },
     }
+  }
+
+  /** Somebody has decided: the next change of this key is another matter, and a row of its own, whatever came in this minute. */
+  decided(key: string): void {
+    const minute = this.#minutes.get(key)
+    if (minute) minute.isOnRecord = false
+  }
+
+  #isOnRecord(key: string): boolean {
+    const minute = this.#minutes.get(key)
+    const isOnRecord = minute?.isOnRecord === true && this.#clock.monotonicMs() < minute.until
+    return isOnRecord || this.#underWay.of(key) > 0
   }
 
   #hasRowLeft(): boolean {
@@ -88,10 +104,9 @@ export class RegistrationRateLimit {
     return counted + this.#underWay.of(key)
   }
 
-  /** Returns the changes of this minute. @throws Refusal `too_many_requests` at the bound. */
-  #check(key: string): number {
-    const before = this.#changesOf(key)
-    if (before < PER_MINUTE) return before
+  /** @throws Refusal `too_many_requests` when there were as many changes in this minute as there may be. */
+  #check(key: string): void {
+    if (this.#changesOf(key) < PER_MINUTE) return
     throw new Refusal(
       'too_many_requests',
       `registered something else ${PER_MINUTE} times within a minute; wait a minute`,
@@ -102,8 +117,10 @@ export class RegistrationRateLimit {
     const now = this.#clock.monotonicMs()
     if (now >= this.#tidyAt) this.#tidy(now)
     const minute = this.#minutes.get(key)
-    if (minute && now < minute.until) minute.changes++
-    else this.#minutes.set(key, { until: plusMs(now, MINUTE_MS), changes: 1 })
+    if (minute && now < minute.until) {
+      minute.changes++
+      minute.isOnRecord = true
+    } else this.#minutes.set(key, { until: plusMs(now, MINUTE_MS), changes: 1, isOnRecord: true })
   }
 
   #tidy(now: MonotonicMs): void {
