@@ -564,11 +564,13 @@ export interface BackupFile {
 export interface Backups {
   /**
    * Makes one while everything else goes on. On disk and checked when it resolves. Rejects with a Refusal:
-   * `conflict` while another one is made, `storage_unavailable` when it cannot be written.
+   * `conflict` while another one is made, `storage_unavailable` when it cannot be written, or the bridge stops.
    */
   create(): Promise<BackupFile>
   /** Shows whether one is being made: until it is done, the write-ahead log only grows. */
   readonly isUnderWay: boolean
+  /** Shows whether the bridge stops: what is being made ends, and has not failed. */
+  readonly isStopping: boolean
   /**
    * Removes all but the newest `keep`, and of those the oldest beyond so many bytes; never the newest. Rejects when one
    * cannot be removed, but only after the others.

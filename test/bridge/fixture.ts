@@ -103,6 +103,7 @@ export async function start(
     backups: {
       create: full,
       isUnderWay: false,
+      isStopping: false,
       prune: async () => ({ kept: 0, bytes: 0, beyondBytes: 0 }),
       newestAt: async () => undefined,
       list: async () => [],

@@ -11,7 +11,7 @@ const HOUR_MS = 3_600_000
 const LOOK_MS = 60_000
 const RETRY_MS = HOUR_MS
 
-/** Makes a backup, removes the oldest ones, and records it. That it failed is announced. */
+/** Makes a backup, removes the oldest ones, and records it. That it failed is announced; one that a stop ends has not failed. */
 export async function backUp(
   context: BridgeContext,
   announcer: Pick<Announcer, 'event'>,
@@ -22,6 +22,10 @@ export async function backUp(
   try {
     made = await backups.create()
   } catch (error) {
+    if (backups.isStopping) {
+      log.info({ by }, `no backup: ${messageOf(error)}`)
+      throw error
+    }
     counters.count('backups', 'failed')
     log.warn({ error: messageOf(error), by }, `no backup: ${messageOf(error)}`)
     // One that was asked for while another is made fails nothing.
@@ -77,8 +81,12 @@ export function backupChore(context: BridgeContext, announcer: Pick<Announcer, '
       if (!due) return 'done'
       triedAt = clock.monotonicMs()
       succeeded = false
-      await backUp(context, announcer, 'bridge')
-      succeeded = true
+      try {
+        await backUp(context, announcer, 'bridge')
+        succeeded = true
+      } catch (error) {
+        if (!backups.isStopping) throw error
+      }
       return 'done'
     },
   }

@@ -70,6 +70,7 @@ function backupsOfServer(): KeptBackups {
     },
     prune: async () => ({ kept: 0, bytes: 0, beyondBytes: 0 }),
     isUnderWay: false,
+    isStopping: false,
     newestAt: async () => undefined,
     list: async () => [],
     stop: async () => {},

@@ -126,6 +126,8 @@ test('a backup that is under way keeps no bridge from stopping, and leaves nothi
     await new Promise((resolve) => setTimeout(resolve, 1))
   }
   await app.bridge.stop()
+  const warnings = app.logLines.filter(({ level }) => level === 'warn')
+  expect(warnings.filter(({ msg }) => /backup/.test(String(msg)))).toEqual([])
   // On a busy machine the thread may have come to its end before this one saw the folder: then a whole backup is there.
   expect(readdirSync(folder).filter((name) => !isWhole(join(folder, name)))).toEqual([])
   await app[Symbol.asyncDispose]()
@@ -144,6 +146,10 @@ test('who asks for a backup is answered when the bridge stops, which waits for n
   while (!existsSync(folder)) await new Promise((resolve) => setTimeout(resolve, 1))
   await app.bridge.stop()
   expect(await answered).toMatchObject({ ok: false, error: { code: 'storage_unavailable' } })
+  const lines = app.logLines.filter(({ msg }) => /^no backup/.test(String(msg)))
+  expect(lines).toMatchObject([
+    { level: 'info', msg: 'no backup: the backup could not be made: the bridge stops' },
+  ])
   await app[Symbol.asyncDispose]()
 })
 

@@ -98,6 +98,9 @@ export function createBackups({ database, folder, clock }: BackupsOptions): File
     get isUnderWay() {
       return underWay !== undefined
     },
+    get isStopping() {
+      return stopping.signal.aborted
+    },
     async create() {
       if (inMemory)
         throw new Refusal('conflict', 'the database is kept in memory only; set store.path to keep it')
