@@ -76,7 +76,7 @@ export class RegistrationRateLimit {
     }
   }
 
-  /** Somebody has decided: the next change of this key is another matter, and a row of its own, whatever came in this minute. */
+  /** Makes the next change of this key a row of its own, whatever came in this minute: somebody has decided about the last one. */
   decided(key: string): void {
     const minute = this.#minutes.get(key)
     if (minute) minute.isOnRecord = false

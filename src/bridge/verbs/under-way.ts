@@ -9,7 +9,7 @@ const STORED_MS = 250
 
 /**
  * The requests that have begun and are not answered. A stop waits for them, while those who asked are there: some answers show a
- * secret that nobody is shown again. What is not stored in time is not stored any more.
+ * secret that nobody is shown again, and none is made whose answer would come too late.
  */
 export class RequestsUnderWay {
   readonly #clock: Clock

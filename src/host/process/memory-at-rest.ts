@@ -6,8 +6,9 @@ import type { Clock } from '../../kernel/clock.ts'
 const LOOK_MS = 2000
 /** The share of its time that the event loop works, below which the bridge rests. */
 const REST_SHARE = 0.2
-/** The looks at rest of which one may collect. */
+/** The looks at rest of which one may collect: more when it has lasted for a minute, for what is there then is in use. */
 const COLLECT_EVERY = 2
+const FIRST_LOOKS = 30
 /** The bytes of buffers beyond which that is worth a collection: at rest there are some 20 MiB. */
 const MANY_BUFFER_BYTES = 48 * 1024 * 1024
 /** The bytes of a heap that is collected in some 30 ms; a larger one is left to V8, which takes several turns of the event loop. */
@@ -39,10 +40,15 @@ export function giveBackAtRest(clock: Clock, collector: Collector = nodeCollecto
     if (rests !== isSmall) collector.setSmall(rests)
     isSmall = rests
     looksAtRest = rests ? looksAtRest + 1 : 0
-    if (rests && looksAtRest % COLLECT_EVERY === 0) collectBuffers(collector)
+    if (mayCollect(looksAtRest)) collectBuffers(collector)
     clock.after(LOOK_MS, look)
   }
   clock.after(LOOK_MS, look)
+}
+
+function mayCollect(looksAtRest: number): boolean {
+  const every = looksAtRest <= FIRST_LOOKS ? COLLECT_EVERY : FIRST_LOOKS
+  return looksAtRest > 0 && looksAtRest % every === 0
 }
 
 function collectBuffers({ memory, collect }: Collector): void {
