@@ -595,6 +595,7 @@ const HELD: Readonly<Record<string, readonly [file: string, words: string, tests
       'leases that end at one moment are told of in turns of the event loop, and requests wait meanwhile',
       'approvals that end at one moment are told of so too, each after its beginning',
       'limbs that change at one moment are told of so too, each once and with its newest state',
+      'an event that is told at once goes behind those that are due, for who watches and for webhooks',
     ],
   ],
   'leases and places in queues': [

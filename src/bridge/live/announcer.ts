@@ -18,7 +18,7 @@ const TELLING_MS = 5
 
 /**
  * Everything the bridge says to all: retained status, state and bridge topics, and events. Called after the
- * commit, never before; `state` goes before `status`, so that who acts on a status finds its state there.
+ * commit, never before; `state`, and a `description` that is due, go before `status`, so that who acts on a status finds them there.
  */
 export class Announcer {
   readonly #context: BridgeContext
@@ -37,6 +37,9 @@ export class Announcer {
   #isBehind = false
   /** Approvals among them: the later ones go behind. */
   #approvalsSoon = 0
+  /** Events among them: all later ones go behind. */
+  #eventsSoon = 0
+  #stopped = false
   readonly #requestPace: RequestPace
   /** Called when the `state` of a limb was published. Total. */
   onState: (limb: LiveLimb) => void = () => {}
@@ -73,6 +76,7 @@ export class Announcer {
   /** Status and state of a limb whose status changed. */
   status(limb: LiveLimb): void {
     const { topics } = this.#context
+    if (this.#descriptions.has(limb)) this.#publishDescription(limb)
     this.#publishState(limb)
     this.#retain(topics.node(limb.record.nodeId, 'status'), encodeWord(limb.status))
     this.#context.counters.count('status_changes', limb.status)
@@ -102,12 +106,14 @@ export class Announcer {
 
   /** Announces that what the limb can do has changed. */
   description(limb: LiveLimb): void {
-    this.#retainOf(limb, this.#descriptions, () => {
-      this.#descriptions.delete(limb)
-      const { record } = limb
-      const topic = this.#context.topics.node(record.nodeId, 'description')
-      this.#retain(topic, encodeJson(shownDescription(record)))
-    })
+    this.#retainOf(limb, this.#descriptions, () => this.#publishDescription(limb))
+  }
+
+  #publishDescription(limb: LiveLimb): void {
+    this.#descriptions.delete(limb)
+    const { record } = limb
+    const topic = this.#context.topics.node(record.nodeId, 'description')
+    this.#retain(topic, encodeJson(shownDescription(record)))
   }
 
   /** Publishes now while there is time in this turn of the event loop; `waiting` has the limbs of which it is due soon. */
@@ -185,21 +191,29 @@ export class Announcer {
     })
   }
 
+  /** An event that is told at once, or behind those that are due soon: all events keep their order. */
   event<K extends EventKind>(kind: K, fields: EventFields<K>): void {
-    this.#publishEvent(kind, this.#context.clock.wallMs(), fields)
+    if (this.#eventsSoon === 0) this.#publishEvent(kind, this.#context.clock.wallMs(), fields)
+    else this.eventSoon(kind, fields)
   }
 
   /**
    * An event for which nobody has to wait: it is told after the answers of this turn, with the time of now, or in later turns when
-   * there are very many. Such events keep their order among themselves.
+   * there are very many.
    */
   eventSoon<K extends EventKind>(kind: K, fields: EventFields<K>): void {
     const at = this.#context.clock.wallMs()
-    this.#tellSoon(() => this.#publishEvent(kind, at, fields))
+    this.#eventsSoon++
+    this.#tellSoon(() => {
+      this.#eventsSoon--
+      this.#publishEvent(kind, at, fields)
+    })
   }
 
+  /** Tells it at once after a stop: there may be no later turn in which anybody hears of it. */
   #tellSoon(publish: () => void): void {
-    if (this.#soon.push(publish) === 1) setImmediate(() => this.#publishInTime())
+    if (this.#stopped) publish()
+    else if (this.#soon.push(publish) === 1) setImmediate(() => this.#publishInTime())
   }
 
   #publishInTime(): void {
@@ -265,7 +279,9 @@ export class Announcer {
   }
 
   stop(): void {
+    this.#requestPace.stop()
     this.#publishSoon()
+    this.#stopped = true
     this.#infoDue?.()
     this.#infoDue = undefined
   }

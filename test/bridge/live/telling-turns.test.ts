@@ -34,7 +34,7 @@ async function watched() {
     topics.length = 0
     return names.map((nodeId) => core.registry.require(nodeId))
   }
-  return { announcer, ask, context, limbs, topics, mostInATurn }
+  return { announcer, ask, clock, context, limbs, topics, mostInATurn }
 }
 
 test('leases that end at one moment are told of in turns of the event loop, and requests wait meanwhile', async () => {
@@ -102,6 +102,42 @@ test('the state of a limb that is due goes with its status before it, and not at
   expect(topics.filter((topic) => topic === stateOfGone)).toHaveLength(1)
 })
 
+test('the description of a limb that is due goes before its status, and once', async () => {
+  const { announcer, limbs, topics, mostInATurn } = await watched()
+  const all = await limbs()
+  for (const limb of all) announcer.description(limb)
+  const added = all.at(-1)
+  if (!added) throw new Error('there are too few')
+  const ofAdded = () => topics.filter((topic) => topic.startsWith(`limb/node/${added.record.nodeId}/`))
+  expect(ofAdded()).toEqual([])
+  announcer.status(added)
+  await mostInATurn(MANY)
+  while (announcer.isBehind) await turn()
+  expect(ofAdded().map((topic) => topic.split('/').at(-1))).toEqual(['description', 'state', 'status'])
+})
+
+test('an event that is told at once goes behind those that are due, for who watches and for webhooks', async () => {
+  const { announcer, topics, mostInATurn } = await watched()
+  const heard: string[] = []
+  announcer.onEvent = (kind) => heard.push(kind)
+  const removed = () => announcer.event('principal_removed', { name: 'bot', by: 'ada' })
+  removed()
+  expect(heard).toEqual(['principal_removed'])
+  for (let i = 0; i < MANY; i++) announcer.eventSoon('node_updated', { nodeId: `cam${i}` })
+  await turn()
+  await turn()
+  expect(announcer.isBehind).toBe(true)
+  announcer.event('node_revoked', { nodeId: 'cam0', by: 'ada' })
+  announcer.eventSoon('node_updated', { nodeId: 'cam1' })
+  expect(await mostInATurn(MANY + 3)).toBeLessThanOrEqual(MOST_IN_A_TURN)
+  const updates = Array.from({ length: MANY }, () => 'node_updated')
+  expect(heard).toEqual(['principal_removed', ...updates, 'node_revoked', 'node_updated'])
+  expect(topics).toEqual(heard.map((kind) => `limb/bridge/event/${kind}`))
+  // Nothing is due any more.
+  removed()
+  expect(heard.at(-1)).toBe('principal_removed')
+})
+
 test('approvals that end at one moment are told of so too, each after its beginning', async () => {
   const { announcer, topics, mostInATurn } = await watched()
   const ids = Array.from({ length: MANY }, (_, i) => `iv_${i}`)
@@ -120,4 +156,27 @@ test('what waits to be told is told at a stop', async () => {
   expect(topics.length).toBeLessThan(MANY)
   announcer.stop()
   expect(topics).toHaveLength(MANY)
+})
+
+test('a stop tells the events that are due in their order, those after it at once, and leaves no timer', async () => {
+  const { announcer, clock, topics } = await watched()
+  const timers = clock.timers
+  const request = { requestId: 'pr_1', nodeId: 'cam' } as never
+  // The second change of a second waits.
+  announcer.requestChanged(request)
+  announcer.requestChanged(request)
+  expect(clock.timers).toBeGreaterThan(timers)
+  announcer.eventSoon('node_updated', { nodeId: 'cam' })
+  announcer.event('node_revoked', { nodeId: 'cam', by: 'ada' })
+  expect(topics).toEqual([])
+  announcer.stop()
+  announcer.eventSoon('node_renamed', { nodeId: 'cam1', displayName: 'x', by: 'ada' })
+  announcer.event('node_revoked', { nodeId: 'cam1', by: 'ada' })
+  expect(topics.map((topic) => topic.split('/').at(-1))).toEqual([
+    'node_updated',
+    'node_revoked',
+    'node_renamed',
+    'node_revoked',
+  ])
+  expect(clock.timers).toBe(timers)
 })
