@@ -61,8 +61,11 @@ export interface WebhookQueue {
   delete(seq: number): Promise<void>
   /** Returns how many wait, by webhook. */
   sizes(): ReadonlyMap<string, number>
-  /** Deletes those whose time is over, and all of webhooks that are not named. Resolves with how many, by webhook. */
-  prune(now: number, names: readonly string[]): Promise<ReadonlyMap<string, number>>
+  /**
+   * Deletes those whose time is over, and all of webhooks that are not named: `names` is asked in each commit, for there may be
+   * a new one since the last. Resolves with how many, by webhook.
+   */
+  prune(now: number, names: () => readonly string[]): Promise<ReadonlyMap<string, number>>
   /** The limbs that a webhook was told of as offline. */
   offline(webhook: string): Promise<readonly string[]>
   setOffline(webhook: string, nodeIds: readonly string[], offline: boolean): Promise<void>

@@ -3,11 +3,45 @@ import { createStore } from '../../src/store/sqlite/store.ts'
 import { createWebhookQueue } from '../../src/store/sqlite/webhook-queue.ts'
 import { opened } from '../store/fixture.ts'
 import { patience } from '../support/patience.ts'
+import { nodeOf } from './store.contract.ts'
 import { webhookQueueContract } from './webhook-queue.contract.ts'
 
 webhookQueueContract('SQLite', async () => {
   const database = opened(':memory:')
   return { queue: createWebhookQueue(database), store: createStore(database) }
+})
+
+test('a webhook that comes while others are pruned loses none of its deliveries, and no limb that it was told of', async () => {
+  const database = opened(':memory:')
+  const [queue, store] = [createWebhookQueue(database), createStore(database)]
+  const nodeIds = Array.from({ length: 250 }, (_, i) => `cam-${i}`)
+  await store.transact(async (tx) => {
+    for (const nodeId of nodeIds) await tx.putNode(nodeOf(nodeId))
+  })
+  const fill = async (webhook: string) => {
+    const each = { webhook, kind: 'k', urgent: false, payload: '{}', expiresAt: 1000 }
+    await queue.put(
+      nodeIds.map((deliveryId) => ({ ...each, deliveryId })),
+      () => 1000,
+    )
+    await queue.setOffline(webhook, nodeIds, true)
+  }
+  await fill('gone')
+  const names: string[] = []
+  const asked: Promise<void>[] = []
+  const pruned = queue.prune(0, () => {
+    if (names.length === 0) {
+      names.push('new')
+      asked.push(fill('new'))
+      return []
+    }
+    return names
+  })
+  expect(await pruned).toEqual(new Map([['gone', 250]]))
+  await Promise.all(asked)
+  expect(queue.sizes()).toEqual(new Map([['new', 250]]))
+  expect(await queue.offline('new')).toHaveLength(250)
+  expect(await queue.offline('gone')).toEqual([])
 })
 
 test('a queue that is full costs as little as one that is not', async () => {

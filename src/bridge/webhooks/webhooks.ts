@@ -221,7 +221,7 @@ export class Webhooks {
       const { events } = live
       if (events.has('limb_offline') || events.has('limb_back')) await this.#watch(ports, live)
     }
-    const gone = await ports.queue.prune(this.#context.running.now(), [...this.#live.keys()])
+    const gone = await ports.queue.prune(this.#context.running.now(), () => [...this.#live.keys()])
     this.#dropped(gone, 'their time is over (keepSeconds), or the webhook is no more')
   }
 

@@ -87,14 +87,15 @@ export class PostgresWebhookQueue implements WebhookQueue {
     return this.#sizes
   }
 
-  prune(now: number, names: readonly string[]): Promise<ReadonlyMap<string, number>> {
+  prune(now: number, names: () => readonly string[]): Promise<ReadonlyMap<string, number>> {
     return this.#change(async (sql) => {
+      const named = names()
       const rows = await sql.all(
         `WITH gone AS (DELETE ${OVER} RETURNING webhook) SELECT webhook, count(*) AS n FROM gone GROUP BY webhook`,
         Math.floor(now),
-        names,
+        named,
       )
-      sql.later(FORGET_OFFLINE, names)
+      sql.later(FORGET_OFFLINE, named)
       return countsOf(rows)
     })
   }

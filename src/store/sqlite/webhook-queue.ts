@@ -31,11 +31,11 @@ export function createWebhookQueue({ sql, writer, room }: Database): WebhookQueu
     async prune(now, names) {
       const gone = new Map<string, number>()
       for (;;) {
-        const some = await writer.write(() => table.prune(now, names, ROWS_IN_ONE_GO))
+        const some = await writer.write(() => table.prune(now, names(), ROWS_IN_ONE_GO))
         for (const [webhook, n] of some) gone.set(webhook, (gone.get(webhook) ?? 0) + n)
         if (some.size === 0) break
       }
-      while ((await writer.write(() => table.forgetOffline(names, ROWS_IN_ONE_GO))) > 0);
+      while ((await writer.write(() => table.forgetOffline(names(), ROWS_IN_ONE_GO))) > 0);
       return gone
     },
     async offline(webhook) {
