@@ -118,6 +118,20 @@ export function webhookQueueContract(name: string, make: () => Promise<Made>): v
       expect(await queue.offline('gone')).toEqual([])
     })
 
+    test('what is told of many limbs comes before what is told of some of them later', async () => {
+      const { queue, store } = await make()
+      const nodeIds = Array.from({ length: 250 }, (_, i) => `cam-${i}`)
+      await store.transact(async (tx) => {
+        for (const nodeId of nodeIds) await tx.putNode(nodeOf(nodeId))
+      })
+      const told = [
+        queue.setOffline('hook', nodeIds, true),
+        queue.setOffline('hook', ['cam-0', 'cam-249'], false),
+      ]
+      expect((await queue.offline('hook')).toSorted()).toEqual(nodeIds.slice(1, -1).toSorted())
+      await Promise.all(told)
+    })
+
     test('texts come back as they were given', async () => {
       const { queue } = await make()
       const payload = 'a\0b \u{1f9be} \uFDD0'

@@ -5,6 +5,8 @@ import { WebhooksTable } from './tables/webhooks.ts'
 /** The WebhookQueue port on SQLite. Shares the connection and the commits of `createStore`. */
 export function createWebhookQueue({ sql, writer, room }: Database): WebhookQueue {
   const table = new WebhooksTable(sql)
+  /** The end of what each webhook was told of its limbs, which is many commits: what it is told later comes behind it. */
+  const telling = new Map<string, Promise<void>>()
   return {
     put(batch, max) {
       return writer.write(() => {
@@ -39,14 +41,25 @@ export function createWebhookQueue({ sql, writer, room }: Database): WebhookQueu
       return gone
     },
     async offline(webhook) {
+      await telling.get(webhook)
       await writer.settled()
       return table.offline(webhook)
     },
-    async setOffline(webhook, nodeIds, offline) {
-      for (let i = 0; i < nodeIds.length; i += ROWS_IN_ONE_GO) {
-        const some = nodeIds.slice(i, i + ROWS_IN_ONE_GO)
-        await writer.write(() => table.setOffline(webhook, some, offline))
-      }
+    setOffline(webhook, nodeIds, offline) {
+      const before = telling.get(webhook) ?? Promise.resolve()
+      const all = before.then(async () => {
+        for (let i = 0; i < nodeIds.length; i += ROWS_IN_ONE_GO) {
+          const some = nodeIds.slice(i, i + ROWS_IN_ONE_GO)
+          await writer.write(() => table.setOffline(webhook, some, offline))
+        }
+      })
+      const ended = all
+        .catch(() => undefined)
+        .then(() => {
+          if (telling.get(webhook) === ended) telling.delete(webhook)
+        })
+      telling.set(webhook, ended)
+      return all
     },
   }
 }
